@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Log lines for people and fields for machines. Under systemd a line is sent to the journal with its fields,
+ * elsewhere it is written to stderr with a <N> priority prefix. errno is preserved. Only whoever decides what
+ * happens next logs (engine, front ends, main); core and base stay silent. */
+
+#include <syslog.h>
+
+#include "base/macro.h"
+
+/* Lines above this priority (default LOG_INFO) are dropped. */
+void log_set_max_level(int level);
+int log_get_max_level(void);
+
+void log_line(int level, const char *format, ...) _printf_(2, 3);
+#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
+#define log_notice(...) log_line(LOG_NOTICE, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)
+#define log_error(...) log_line(LOG_ERR, __VA_ARGS__)
+
+/* Logs "message: strerror(-r)" and returns r, so that `return log_error_errno(r, "…")` is one line. */
+int log_error_errno(int r, const char *format, ...) _printf_(2, 3);
+int log_warning_errno(int r, const char *format, ...) _printf_(2, 3);
+
+/* A structured record: message for people, message_id a MESSAGE_ID constant (32 hex digits) or NULL, then
+ * name, value pairs ended by NULL; a pair with a NULL value is left out. Values may be hostile text: they
+ * are sanitized. */
+void log_record(int level, const char *message_id, const char *message, ...) _sentinel_;
+
+/* MESSAGE_IDs; their explanations for admins are in units/vfiod.catalog. */
+#define VFIOD_MESSAGE_CLAIM_GRANTED "bf4552d29f00f3cd36ad1f6f391ad0b1"
+#define VFIOD_MESSAGE_CLAIM_REFUSED "bf4552d29f00f3cd36ad1f6f391ad0b2"
+#define VFIOD_MESSAGE_CLAIM_ENDED "bf4552d29f00f3cd36ad1f6f391ad0b3"
+#define VFIOD_MESSAGE_QUARANTINED "bf4552d29f00f3cd36ad1f6f391ad0b4"
+#define VFIOD_MESSAGE_POLICY_BROKEN "bf4552d29f00f3cd36ad1f6f391ad0b5"
+#define VFIOD_MESSAGE_WORKER_STUCK "bf4552d29f00f3cd36ad1f6f391ad0b6"

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Text: a growing buffer, safe printing of hostile bytes, and number parsing that refuses everything it
+ * does not fully understand. */
+
+#include <stdarg.h>
+
+#include "base/macro.h"
+
+/* A growing, always NUL-terminated text. Failures stick: append as often as you like, ask once at the end. */
+typedef struct StrBuf {
+    char *text; /* owned; NULL while empty */
+    size_t length, allocated;
+    int error; /* 0 or -ENOMEM */
+} StrBuf;
+
+void strbuf_add(StrBuf *b, const char *s);
+void strbuf_addf(StrBuf *b, const char *format, ...) _printf_(2, 3);
+/* Returns the text (never NULL on success) to the caller and empties b; NULL on an earlier -ENOMEM. */
+char *strbuf_steal(StrBuf *b);
+void strbuf_done(StrBuf *b);
+#define _cleanup_strbuf_ _cleanup_(strbuf_done)
+
+/* asprintf that returns the string or NULL. */
+char *format_string(const char *format, ...) _printf_(1, 2);
+
+/* Replaces *p by a copy of s (NULL allowed). 0 or -ENOMEM; *p is untouched on failure. */
+int free_and_strdup(char **p, const char *s);
+
+/* A copy of at most max bytes of s in which every control character, DEL and invalid UTF-8 byte is written
+ * \xNN, and a cut is marked "…". For anything that came from a client, a file or sysfs and goes to a log, a
+ * terminal or a message. NULL on ENOMEM. */
+char *sanitize(const char *s, size_t max);
+
+/* True when s is valid UTF-8 (no surrogates, no overlong forms); D-Bus strings must be. */
+bool utf8_is_valid(const char *s);
+
+/* Digits only, no sign, no space, no leading junk; base 10 or 16 (no 0x). -EINVAL when not a number,
+ * -ERANGE when above max. */
+int parse_unsigned(const char *s, unsigned base, uint64_t max, uint64_t *ret);
+
+/* A shell-like glob with only '*', '?' and [] ranges, no path semantics; bounded work. */
+bool glob_match(const char *pattern, const char *s);
+
+/* The candidate nearest to s by edit distance, or NULL when none is near enough to be meant: for "did you
+ * mean" in error messages. candidates ends with NULL. */
+const char *nearest(const char *s, const char *const *candidates);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Facts about devices, groups and the kernel that no uevent announces. They are read when somebody asks
+ * (daemon/sysfs.h) and never cached; these are only the values, with their parsers, which are pure and
+ * fuzzed. "Unknown" is always a value of its own and never the good one. */
+
+#include "core/device-name.h"
+
+/* Reset methods in the kernel's words (drivers/pci/pci.c: reset_method), as a bit mask. */
+typedef enum ResetMethod {
+    RESET_METHOD_DEVICE_SPECIFIC,
+    RESET_METHOD_ACPI,
+    RESET_METHOD_FLR,
+    RESET_METHOD_AF_FLR,
+    RESET_METHOD_PM,
+    RESET_METHOD_BUS,
+    RESET_METHOD_CXL_BUS,
+    RESET_METHOD_UNKNOWN, /* a word that this version does not know: still a method */
+    _RESET_METHOD_MAX,
+    _RESET_METHOD_INVALID = -EINVAL,
+} ResetMethod;
+DECLARE_STRING_TABLE(reset_method, ResetMethod);
+
+/* "flr bus" -> mask. Empty text -> 0. */
+unsigned reset_methods_parse(const char *text);
+
+/* Access Control Services between a device and its root: does everything upstream isolate it? */
+typedef enum AcsPath {
+    ACS_UNKNOWN,    /* config space unreadable */
+    ACS_COMPLETE,   /* every port upstream has SV, RR, CR and UF enabled */
+    ACS_INCOMPLETE,
+    ACS_NOT_NEEDED, /* directly on the root bus, single function */
+    _ACS_PATH_MAX,
+    _ACS_PATH_INVALID = -EINVAL,
+} AcsPath;
+DECLARE_STRING_TABLE(acs_path, AcsPath); /* "unknown", "complete", "incomplete", "not-needed" */
+
+typedef struct AcsReport {
+    AcsPath path;
+    DeviceName blocker; /* ACS_INCOMPLETE: the first port that does not isolate */
+} AcsReport;
+
+/* Looks for an ACS extended capability (PCI Express base spec 6.12; ID 0x000d) in config space and tells
+ * whether SV|RR|CR|UF (0x1d) are enabled. 1 yes, 0 no or no capability, -EINVAL when size does not reach
+ * extended space or the list is malformed. Bounded against loops. */
+int pci_config_acs_enabled(const uint8_t *config, size_t size);
+
+typedef enum Removable {
+    REMOVABLE_UNKNOWN, /* attribute absent: the kernel does not say */
+    REMOVABLE_FIXED,
+    REMOVABLE_REMOVABLE,
+    _REMOVABLE_MAX,
+    _REMOVABLE_INVALID = -EINVAL,
+} Removable;
+DECLARE_STRING_TABLE(removable, Removable); /* "unknown", "fixed", "removable" */
+
+typedef struct DeviceFacts {
+    unsigned reset_methods;   /* mask of 1 << ResetMethod */
+    int numa_node;            /* -1: none */
+    char driver_override[64]; /* "" when unset (the kernel reads "(null)") */
+    Removable removable;
+    char *host_critical;      /* owned; why the host needs this device ("/dev/nvme0n1p1 is mounted on /"), or NULL */
+    long enable_count;        /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
+} DeviceFacts;
+
+#define DEVICE_FACTS_NULL                                                                                    \
+    (DeviceFacts) {                                                                                          \
+        .numa_node = -1, .enable_count = -1                                                                  \
+    }
+void device_facts_done(DeviceFacts *f);
+
+typedef struct ReservedRegion {
+    uint64_t start, end;
+    char type[20]; /* "direct", "direct-relaxable", "reserved", "msi" */
+} ReservedRegion;
+
+#define RESERVED_REGIONS_MAX 64U
+
+typedef struct GroupFacts {
+    char type[16]; /* "DMA", "DMA-FQ", "identity", "blocked", "unmanaged", "unknown", "" unreadable */
+    ReservedRegion regions[RESERVED_REGIONS_MAX];
+    size_t n_regions;
+    bool node_present; /* /dev/vfio/N */
+} GroupFacts;
+
+/* Text of iommu_groups/N/reserved_regions -> regions; malformed lines are left out, more than the maximum are
+ * cut. Returns the number. */
+size_t reserved_regions_parse(const char *text, ReservedRegion regions[static RESERVED_REGIONS_MAX]);
+
+/* What this kernel offers, found by looking (nodes and parameters), never by version. */
+typedef struct KernelFacts {
+    bool iommufd;         /* /dev/iommu */
+    bool device_cdev;     /* any /dev/vfio/devices NODE is there, or would be: see daemon/sysfs.c */
+    bool container;       /* /dev/vfio/vfio */
+    bool noiommu_support; /* the vfio module has the parameter */
+    bool noiommu_enabled;
+    bool iommu;           /* any IOMMU group exists */
+} KernelFacts;

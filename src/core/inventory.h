@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* All devices and IOMMU groups of the host, as the kernel last announced them.
+ *
+ * Who owns which fact: what the kernel announces by a uevent (presence, driver, group link, VFIO node) is
+ * kept here and is as fresh as the last event. What it never announces (driver_override, reset_method,
+ * numa_node, group type, reserved regions, ACS, mounted disks) is NOT kept: it is read when somebody asks
+ * (daemon/facts.h), because a cached copy would only be wrong later. That also keeps a device small: a host
+ * with 16384 functions must fit in a few megabytes.
+ *
+ * Pure: no syscalls; daemon/sysfs.c and daemon/hotplug.c fill it. */
+
+#include <sys/types.h>
+
+#include "core/device-name.h"
+
+typedef struct Device Device;
+typedef struct Group Group;
+typedef struct Claim Claim;
+typedef struct Inventory Inventory;
+
+/* The announced facts of one device; a plain value that an adapter fills and hands in. */
+typedef struct DeviceSnapshot {
+    DeviceName name;
+    uint16_t vendor, device, subsystem_vendor, subsystem_device;
+    uint32_t class_code; /* 24 bits: base class, subclass, programming interface */
+    uint8_t revision;
+    int group;              /* IOMMU group number, -1 when the device has none */
+    char driver[64];        /* "" when unbound */
+    int vfio_index;         /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
+    dev_t vfio_rdev;        /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
+} DeviceSnapshot;
+
+struct Device {
+    DeviceName name;
+    uint16_t vendor, device, subsystem_vendor, subsystem_device;
+    uint32_t class_code;
+    uint8_t revision;
+    const char *driver; /* interned in the inventory, NULL when unbound */
+    int vfio_index;
+    dev_t vfio_rdev;
+    Group *group;  /* inventory.groups, or NULL */
+    Device *next;  /* group.members, sorted by name */
+    Claim *claim;  /* borrowed: set and cleared by the engine */
+    bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
+};
+
+struct Group {
+    int id;
+    Device *members;
+    unsigned n_members;
+    Claim *claim; /* borrowed: the one owner, set and cleared by the engine */
+};
+
+/* What inventory_update did, so that the caller can announce exactly that. */
+typedef enum DeviceChange {
+    DEVICE_UNCHANGED = 0,
+    DEVICE_ADDED = 1 << 0,
+    DEVICE_REMOVED = 1 << 1,
+    DEVICE_DRIVER_CHANGED = 1 << 2,
+    DEVICE_GROUP_CHANGED = 1 << 3, /* it moved; the old group may have gone */
+    DEVICE_NODE_CHANGED = 1 << 4,
+    GROUP_ADDED = 1 << 5,   /* its (new) group was not known before */
+    GROUP_REMOVED = 1 << 6, /* its (old) group lost its last member; *ret_old_group tells the id */
+} DeviceChange;
+
+/* NULL on ENOMEM; inventory_free takes NULL and returns NULL, like every destructor here. */
+Inventory *inventory_new(void);
+Inventory *inventory_free(Inventory *inventory);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Inventory *, inventory_free);
+
+/* Adds the device or brings it up to date. Returns a mask of DeviceChange or -ENOMEM (nothing changed). */
+int inventory_update(Inventory *inventory, const DeviceSnapshot *snapshot, Device **ret, int *ret_old_group);
+/* Forgets the device (and its group with the last member). Mask, or -ENOENT. The claim pointers are not
+ * followed: the engine must have been told first. */
+int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_group);
+
+Device *inventory_find_device(Inventory *inventory, const DeviceName *name);
+Group *inventory_find_group(Inventory *inventory, int id);
+unsigned inventory_n_devices(const Inventory *inventory);
+unsigned inventory_n_groups(const Inventory *inventory);
+
+/* Visit in order of name / id; the callback must not change the inventory; a non-zero return stops and is
+ * handed back. */
+int inventory_foreach_device(Inventory *inventory, int (*visit)(Device *d, void *userdata), void *userdata);
+int inventory_foreach_group(Inventory *inventory, int (*visit)(Group *g, void *userdata), void *userdata);
+#define FOREACH_MEMBER(d, g) for (Device *d = (g)->members; d; d = d->next)
+
+/* 64 bits over members' names and ids in order: two groups with the same fingerprint have the same hardware
+ * at the same places. For recognising, not for security. */
+uint64_t group_fingerprint(const Group *g);
+
+/* A bridge: takes no part in viability (pcieport is driver_managed_dma) and is never handed out. */
+bool device_is_bridge(const Device *d);
+/* True for the drivers that leave DMA ownership to user space (kernel: driver_managed_dma): any vfio
+ * driver, pci-stub, pcieport, or none. registered with VFIO counts as vfio whatever the name is. */
+bool device_leaves_group_viable(const Device *d);
+
+/* Aborts when links and counts disagree; for tests and debug builds. */
+void inventory_check(Inventory *inventory);

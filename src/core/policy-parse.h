@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Policy text -> compiled rules. A file is one JSON object (comments allowed):
+ *
+ *   {
+ *     "rules": [
+ *       {
+ *         "name": "alice-edu",             // optional; shown in refusals
+ *         "effect": "allow",               // or "deny"; required
+ *         "who":  { "user": "alice" },     // "user", "group": a name, a number or a list; {} is anybody
+ *         "what": { "device": "0000:06:*" },  // "device": glob(s) over pci:0000:06:0d.0, the bus may be left
+ *                                          // out; "id": "1234:11e8" or with :subsystem pair; "class": hex
+ *                                          // prefix ("0200"); "driver": name; each may be a list
+ *         "backend": ["iommufd", "group"], // default: both
+ *         "reset": "optional",             // default "required"
+ *         "siblings": "park"               // default "refuse"
+ *       }
+ *     ]
+ *   }
+ *
+ * All predicates of a rule must hold; of a list, one element. "who" and "what" are required, so that nobody
+ * allows everything to everybody by leaving a line out. Unknown keys, wrong types, duplicate keys and names
+ * that do not exist are errors with file:line:column, what was expected, and the nearest known key. A set
+ * with any error is not loaded. User and group names are resolved through a port, so this stays pure. */
+
+#include "core/policy.h"
+
+typedef struct PolicyParser PolicyParser;
+
+/* Resolves a user (is_group false) or group name to an id. 0, -ENOENT, or another negative errno. */
+typedef int (*resolve_name_t)(void *userdata, bool is_group, const char *name, uint32_t *ret);
+
+PolicyParser *policy_parser_new(resolve_name_t resolve, void *userdata);
+PolicyParser *policy_parser_free(PolicyParser *p);
+DEFINE_TRIVIAL_CLEANUP_FUNC(PolicyParser *, policy_parser_free);
+
+/* Adds one file's text; call in the order in which the files apply. Errors are collected, not returned;
+ * -ENOMEM only. text need not be NUL-terminated. */
+int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_t size);
+/* Adds an error that the reader met ("cannot read: Permission denied"): a set with an unreadable file must not
+ * load either. */
+int policy_parser_add_error(PolicyParser *p, const char *file, const char *message);
+
+/* "FILE:LINE:COL: error: …", in order, at most 64 and then a count. Borrowed. */
+size_t policy_parser_n_errors(const PolicyParser *p);
+const char *policy_parser_error(const PolicyParser *p, size_t i);
+
+/* The compiled set, owned by the caller; -EINVAL when there was any error. */
+int policy_parser_finish(PolicyParser *p, Policy **ret);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The one door. Both front ends hand in a Request and a Subject; the engine plans, decides, and drives every
+ * claim through core/machine.h by feeding it events and running its effects. Only this file and the manager see
+ * more than one adapter. */
+
+#include <systemd/sd-event.h>
+
+#include "core/claim.h"
+
+typedef struct Engine Engine;
+
+typedef struct GrantedFd {
+    char name[48]; /* "iommufd", "device:pci:0000:06:0d.0", "group:8", "container", "lifeline" */
+    int fd;        /* borrowed: the engine closes it when the callback returns; dup what you keep */
+} GrantedFd;
+
+typedef struct Grant {
+    const Claim *claim;
+    const GrantedFd *fds;
+    size_t n_fds;
+} Grant;
+
+/* Exactly one of grant and refusal is set. A front end that cannot deliver the grant just returns: nobody then
+ * has the other end of the lifeline, and the claim ends by itself. */
+typedef void (*acquire_done_t)(void *userdata, const Grant *grant, const Refusal *refusal);
+
+/* Objects changed; the front ends announce it. Called from the one place that sets states. */
+typedef enum ClaimChange {
+    CLAIM_ADDED,
+    CLAIM_CHANGED,
+    CLAIM_REMOVED, /* still readable during the call */
+} ClaimChange;
+typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);
+
+typedef struct EngineConfig {
+    const char *state_directory; /* "/run/vfiod": claims/ below it */
+    uint64_t worker_timeout_usec; /* per job; default 60 s */
+    unsigned claims_per_uid_max, claims_max;
+} EngineConfig;
+
+int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config, Engine **ret);
+Engine *engine_free(Engine *e); /* held claims stay as they are: records and fd store outlive the process */
+DEFINE_TRIVIAL_CLEANUP_FUNC(Engine *, engine_free);
+
+void engine_set_policy(Engine *e, const Policy *policy, bool broken); /* borrowed */
+void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata);
+/* Asks hotplug to re-read a device after a worker changed it. */
+void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata);
+
+/* Rebuilds claims from records and from the fds that systemd kept. Call once, before serving. */
+int engine_recover(Engine *e);
+
+/* done is called exactly once, possibly before this returns. */
+void engine_acquire(Engine *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata);
+/* The caller of a pending acquire is gone or no longer interested: done will not be called any more. */
+void engine_forget_caller(Engine *e, void *userdata);
+/* What would happen. 0, or negative errno with the refusal that acquire would give. */
+int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal);
+/* Ends a claim: its owner or an operator. Does not wait for the devices to be closed: watch its state. */
+int engine_release(Engine *e, const char *id, const Subject *subject, Refusal *refusal);
+
+const Claim *engine_find_claim(Engine *e, const char *id);
+int engine_foreach_claim(Engine *e, int (*visit)(const Claim *c, void *userdata), void *userdata);
+unsigned engine_n_claims(const Engine *e);
+/* Pids (at most max) of the processes that have a device of this claim open, from /proc/PID/fdinfo; slow. */
+size_t engine_claim_holders(Engine *e, const Claim *c, pid_t *pids, size_t max);
+
+/* From hotplug, BEFORE the device leaves the inventory. */
+void engine_device_removed(Engine *e, Device *device);
+/* A driver or node changed under a device: engine checks whether that concerns a claim. */
+void engine_device_changed(Engine *e, Device *device, int changes);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Keeps the inventory as fresh as the last uevent: a libudev monitor on subsystems pci, vfio, vfio-dev and
+ * drivers' bind/unbind. An event only says WHERE to look: the device is read again from sysfs, so that lost,
+ * late and forged fields do no harm. After an overrun of the socket everything is scanned again. */
+
+#include <systemd/sd-event.h>
+
+#include "core/inventory.h"
+
+typedef struct Hotplug Hotplug;
+
+/* Called after the inventory changed (before removal for DEVICE_REMOVED, so that the Device can still be
+ * looked at). changes is a mask of DeviceChange. old_group is valid with GROUP_REMOVED. */
+typedef void (*hotplug_changed_t)(void *userdata, Device *device, int changes, int old_group);
+
+/* Starts listening, THEN scans (nothing can fall between), and reports no change for the first scan. */
+int hotplug_new(sd_event *event, Inventory *inventory, hotplug_changed_t changed, void *userdata, Hotplug **ret);
+Hotplug *hotplug_free(Hotplug *h);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Hotplug *, hotplug_free);
+/* Reads one device again now (after a worker bound it, without waiting for the event) and reports changes. */
+int hotplug_refresh(Hotplug *h, const DeviceName *name);

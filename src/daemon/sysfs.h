@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Reads devices, groups and kernel facts from /sys, /dev and /proc. Reads only: whatever writes sysfs is in a
+ * worker process (driver.h). Everything that sysfs says is parsed as hostile text by core/. No attribute read
+ * here takes the device lock (kernel-facts.md section 6: sriov_numvfs does, and is not read). */
+
+#include "core/facts.h"
+#include "core/inventory.h"
+
+/* Fills *ret for the device with this name. 0, -ENODEV when it is not (or no longer) there, negative errno. */
+int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret);
+/* Walks /sys/bus/pci/devices and hands every device to the inventory. 0 or negative errno; a device that
+ * vanishes meanwhile is left out. */
+int sysfs_scan(Inventory *inventory);
+
+/* read_facts_t; userdata is unused. Includes the host-critical check (host-critical.h). */
+int sysfs_read_facts(void *userdata, const Device *device, DeviceFacts *ret);
+int sysfs_read_acs(const DeviceName *name, AcsReport *ret);
+int sysfs_read_group_facts(int group, GroupFacts *ret);
+int sysfs_read_kernel_facts(KernelFacts *ret);
+/* The `enable` count alone: 0 means closed. -1 when unreadable. */
+long sysfs_read_enable_count(const DeviceName *name);
