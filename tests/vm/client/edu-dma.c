@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* edu-dma: an unprivileged program that is handed VFIO file descriptors and moves bytes by DMA.
+ *
+ * This is the proof that vfiod's main job works, so it trusts nobody: it has no code in common with the
+ * daemon, and it says who it is (uid, capabilities) before it says that the device obeyed it.
+ *
+ * What a user-space driver does, in order:
+ *
+ *   1. Find its descriptors. They come as systemd passes them: LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES,
+ *      from descriptor 3 on. A ':' separates the names, so `device:pci:0000:00:04.0` is written
+ *      `device_pci_0000_00_04.0`. VFIOD_DEVICES lists the devices by their real names.
+ *
+ *   2. Get from them a device that may do DMA into an address space of ours. Which way depends on what came:
+ *      - `iommufd` and `device_...`: bind the device to the iommufd, allocate an I/O address space (IOAS)
+ *        in it, attach the device to that.
+ *      - `container` and `group_...`: put the group into the container, choose the type1 IOMMU, ask the
+ *        group for the device.
+ *      - `device_...` alone (noiommu): the device is ready, but nothing translates its addresses. No DMA
+ *        then.
+ *
+ *   3. Map a buffer: from now on the device sees it at the I/O virtual address IOVA, and nothing else of us.
+ *
+ *   4. Drive the device. QEMU's `edu` has a 4 KiB buffer and a DMA engine with four registers: source,
+ *      destination, count, command. Each transfer ends with an interrupt (MSI), which VFIO gives us as an
+ *      eventfd. We send a pattern from the first half of our buffer to the device, get it back into the
+ *      second half, and compare.
+ *
+ * Devices that are no edu (a NIC) are set up the same way and their configuration space is read.
+ *
+ * Exit status: 0 all held, 1 something did not, 2 wrong use. With --hold the program then prints READY and
+ * keeps everything open until its standard input ends or SIGTERM comes. */
+
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "uapi.h"
+
+enum {
+    FIRST_FD = 3, /* where passed descriptors start */
+    MAX_FDS = 64,
+    MAX_DEVICES = 16,
+
+    PAGE = 4096,
+    IOVA = 0x100000, /* edu's engine reaches the first 256 MiB only */
+    /* Half of the device's buffer: QEMU 7.2 takes a transfer that ends exactly at the buffer's end for an
+     * overrun and aborts. */
+    LENGTH = 2048,
+    TRANSFER_TIMEOUT_MS = 20000, /* edu needs 100 ms; an emulated machine on a busy host needs patience */
+};
+
+/* PCI configuration space */
+enum {
+    PCI_ID = 0x00,
+    PCI_COMMAND = 0x04,
+    PCI_COMMAND_MEMORY = 1 << 1,
+    PCI_COMMAND_MASTER = 1 << 2,
+    EDU_PCI_ID = 0x11e81234,
+};
+
+/* edu's registers, in its BAR 0. Below 0x80 they are 32 bits wide, from there on 64. */
+enum {
+    EDU_LIVENESS = 0x04, /* reads back inverted */
+    EDU_IRQ_STATUS = 0x24,
+    EDU_IRQ_ACK = 0x64,
+    EDU_DMA_SOURCE = 0x80,
+    EDU_DMA_DESTINATION = 0x88,
+    EDU_DMA_COUNT = 0x90,
+    EDU_DMA_COMMAND = 0x98,
+
+    EDU_DMA_START = 1 << 0,
+    EDU_DMA_FROM_DEVICE = 1 << 1,
+    EDU_DMA_INTERRUPT = 1 << 2,
+
+    EDU_BUFFER = 0x40000, /* the device's own buffer, in its address space */
+};
+
+struct passed_fd {
+    int fd;
+    const char *name;
+};
+
+struct device {
+    const char *name; /* pci:0000:00:04.0 */
+    int fd;
+};
+
+struct session {
+    struct passed_fd fds[MAX_FDS];
+    size_t n_fds;
+    struct device devices[MAX_DEVICES];
+    size_t n_devices;
+    const char *backend;
+    bool translated; /* an IOMMU stands between the devices and us: DMA is possible */
+    uint8_t *buffer; /* two pages; the devices see them at IOVA */
+};
+
+/* One line on stderr with what failed and why; for use in `return fail(...)`. */
+__attribute__((format(printf, 1, 2))) static int fail(const char *format, ...) {
+    int saved = errno;
+    va_list ap;
+
+    fputs("edu-dma: ", stderr);
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    if (saved != 0)
+        fprintf(stderr, ": %s", strerror(saved));
+    fputc('\n', stderr);
+    return -1;
+}
+
+/* ---- 1. what we were handed ---- */
+
+static int read_passed_fds(struct session *s) {
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    char *names = getenv("LISTEN_FDNAMES");
+
+    errno = 0;
+    if (!pid || !count || !names)
+        return fail("no descriptors were passed (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES)");
+    if (strtol(pid, NULL, 10) != (long) getpid())
+        return fail("LISTEN_PID is %s, I am %ld: the descriptors are not for me", pid, (long) getpid());
+
+    size_t n = strtoul(count, NULL, 10);
+    if (n == 0 || n > MAX_FDS)
+        return fail("LISTEN_FDS is %s, expected 1 to %d", count, MAX_FDS);
+
+    /* strsep() writes into the environment, which is ours and not read again. */
+    for (size_t i = 0; i < n; i++) {
+        const char *name = strsep(&names, ":");
+        if (!name)
+            return fail("LISTEN_FDNAMES has %zu names for %zu descriptors", i, n);
+        s->fds[s->n_fds++] = (struct passed_fd){.fd = FIRST_FD + (int) i, .name = name};
+    }
+    return 0;
+}
+
+static int read_devices(struct session *s) {
+    char *list = getenv("VFIOD_DEVICES");
+
+    errno = 0;
+    if (!list)
+        return fail("VFIOD_DEVICES is not set");
+    for (const char *name; (name = strsep(&list, ","));) {
+        if (s->n_devices == MAX_DEVICES)
+            return fail("more than %d devices", MAX_DEVICES);
+        s->devices[s->n_devices++] = (struct device){.name = name, .fd = -1};
+    }
+    return 0;
+}
+
+static int find_fd(const struct session *s, const char *name) {
+    for (size_t i = 0; i < s->n_fds; i++)
+        if (strcmp(s->fds[i].name, name) == 0)
+            return s->fds[i].fd;
+    return -1;
+}
+
+static int find_device_fd(const struct session *s, const char *device) {
+    char name[128];
+
+    snprintf(name, sizeof name, "device:%s", device);
+    for (char *p = name; *p; p++)
+        if (*p == ':')
+            *p = '_';
+    return find_fd(s, name);
+}
+
+/* ---- 2. devices with an address space ---- */
+
+static int set_up_iommufd(struct session *s, int iommufd) {
+    struct iommu_ioas_alloc alloc = {.size = sizeof alloc};
+
+    s->backend = "iommufd";
+    s->translated = true;
+    if (ioctl(iommufd, IOMMU_IOAS_ALLOC, &alloc) < 0)
+        return fail("cannot allocate an I/O address space");
+
+    for (size_t i = 0; i < s->n_devices; i++) {
+        struct device *d = &s->devices[i];
+        struct vfio_device_bind_iommufd bind = {.argsz = sizeof bind, .iommufd = iommufd};
+        struct vfio_device_attach_iommufd_pt attach = {.argsz = sizeof attach, .pt_id = alloc.out_ioas_id};
+
+        errno = 0;
+        d->fd = find_device_fd(s, d->name);
+        if (d->fd < 0)
+            return fail("%s: no descriptor for it", d->name);
+        if (ioctl(d->fd, VFIO_DEVICE_BIND_IOMMUFD, &bind) < 0)
+            return fail("%s: cannot bind it to the iommufd", d->name);
+        if (ioctl(d->fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) < 0)
+            return fail("%s: cannot attach it to the address space", d->name);
+    }
+
+    struct iommu_ioas_map map = {
+            .size = sizeof map,
+            .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+            .ioas_id = alloc.out_ioas_id,
+            .user_va = (uintptr_t) s->buffer,
+            .length = 2 * PAGE,
+            .iova = IOVA,
+    };
+    if (ioctl(iommufd, IOMMU_IOAS_MAP, &map) < 0)
+        return fail("cannot map the buffer");
+    return 0;
+}
+
+/* The groups say nothing about their members, so a device is asked for in each until one knows it. */
+static int get_device_from_groups(const struct session *s, const char *device) {
+    const char *address = strncmp(device, "pci:", 4) == 0 ? device + 4 : device;
+
+    for (size_t i = 0; i < s->n_fds; i++) {
+        if (strncmp(s->fds[i].name, "group_", 6) != 0)
+            continue;
+        int fd = ioctl(s->fds[i].fd, VFIO_GROUP_GET_DEVICE_FD, address);
+        if (fd >= 0 || errno != ENODEV)
+            return fd;
+    }
+    errno = ENODEV;
+    return -1;
+}
+
+static int set_up_groups(struct session *s, int container) {
+    s->backend = "group";
+    s->translated = true;
+    for (size_t i = 0; i < s->n_fds; i++)
+        if (strncmp(s->fds[i].name, "group_", 6) == 0 &&
+                ioctl(s->fds[i].fd, VFIO_GROUP_SET_CONTAINER, &container) < 0)
+            return fail("%s: cannot put it into the container", s->fds[i].name);
+    if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
+        return fail("the container does not take the type1 IOMMU");
+
+    for (size_t i = 0; i < s->n_devices; i++) {
+        s->devices[i].fd = get_device_from_groups(s, s->devices[i].name);
+        if (s->devices[i].fd < 0)
+            return fail("%s: no group gives it", s->devices[i].name);
+    }
+
+    struct vfio_iommu_type1_dma_map map = {
+            .argsz = sizeof map,
+            .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+            .vaddr = (uintptr_t) s->buffer,
+            .iova = IOVA,
+            .size = 2 * PAGE,
+    };
+    if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map) < 0)
+        return fail("cannot map the buffer");
+    return 0;
+}
+
+static int set_up_noiommu(struct session *s) {
+    s->backend = "noiommu";
+    errno = 0;
+    for (size_t i = 0; i < s->n_devices; i++) {
+        s->devices[i].fd = find_device_fd(s, s->devices[i].name);
+        if (s->devices[i].fd < 0)
+            return fail("%s: no descriptor for it", s->devices[i].name);
+    }
+    return 0;
+}
+
+static int set_up(struct session *s) {
+    int iommufd = find_fd(s, "iommufd"), container = find_fd(s, "container");
+
+    s->buffer = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (s->buffer == MAP_FAILED)
+        return fail("cannot get a buffer");
+    if (iommufd >= 0)
+        return set_up_iommufd(s, iommufd);
+    if (container >= 0)
+        return set_up_groups(s, container);
+    return set_up_noiommu(s);
+}
+
+/* ---- 4. driving a device ---- */
+
+static int get_region(const struct device *d, uint32_t index, struct vfio_region_info *ret) {
+    *ret = (struct vfio_region_info){.argsz = sizeof *ret, .index = index};
+    if (ioctl(d->fd, VFIO_DEVICE_GET_REGION_INFO, ret) < 0)
+        return fail("%s: region %u", d->name, index);
+    return 0;
+}
+
+static int read_pci_id(const struct device *d, uint32_t *ret) {
+    struct vfio_region_info config;
+
+    if (get_region(d, VFIO_PCI_CONFIG_REGION_INDEX, &config) < 0)
+        return -1;
+    if (pread(d->fd, ret, sizeof *ret, (off_t) config.offset + PCI_ID) != (ssize_t) sizeof *ret)
+        return fail("%s: cannot read its configuration space", d->name);
+    return 0;
+}
+
+/* VFIO opens a device with bus mastering off: its user decides when it may start transfers. */
+static int enable_bus_master(const struct device *d) {
+    struct vfio_region_info config;
+    uint16_t command;
+
+    if (get_region(d, VFIO_PCI_CONFIG_REGION_INDEX, &config) < 0)
+        return -1;
+    off_t at = (off_t) config.offset + PCI_COMMAND;
+    if (pread(d->fd, &command, sizeof command, at) != (ssize_t) sizeof command)
+        return fail("%s: cannot read its command register", d->name);
+    command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    if (pwrite(d->fd, &command, sizeof command, at) != (ssize_t) sizeof command)
+        return fail("%s: cannot enable bus mastering", d->name);
+    return 0;
+}
+
+/* An eventfd that counts the device's message signalled interrupts. */
+static int open_interrupt(const struct device *d) {
+    int fd = eventfd(0, EFD_CLOEXEC);
+    union {
+        struct vfio_irq_set set;
+        uint8_t bytes[sizeof(struct vfio_irq_set) + sizeof(int)];
+    } request = {
+            .set =
+                    {
+                            .argsz = sizeof request.bytes,
+                            .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                            .index = VFIO_PCI_MSI_IRQ_INDEX,
+                            .count = 1,
+                    },
+    };
+
+    if (fd < 0)
+        return fail("eventfd");
+    memcpy(request.set.data, &fd, sizeof fd);
+    if (ioctl(d->fd, VFIO_DEVICE_SET_IRQS, &request.set) < 0) {
+        fail("%s: cannot enable its interrupt", d->name);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static uint32_t edu_read(volatile uint8_t *bar, unsigned reg) {
+    return *(volatile uint32_t *) (bar + reg);
+}
+
+static void edu_write(volatile uint8_t *bar, unsigned reg, uint32_t value) {
+    *(volatile uint32_t *) (bar + reg) = value;
+}
+
+static void edu_write_dma(volatile uint8_t *bar, unsigned reg, uint64_t value) {
+    *(volatile uint64_t *) (bar + reg) = value;
+}
+
+static int edu_transfer(const struct device *d, volatile uint8_t *bar, int irq, uint64_t from, uint64_t to,
+        uint64_t direction) {
+    struct pollfd wait = {.fd = irq, .events = POLLIN};
+    uint64_t interrupts;
+
+    edu_write_dma(bar, EDU_DMA_SOURCE, from);
+    edu_write_dma(bar, EDU_DMA_DESTINATION, to);
+    edu_write_dma(bar, EDU_DMA_COUNT, LENGTH);
+    edu_write_dma(bar, EDU_DMA_COMMAND, EDU_DMA_START | EDU_DMA_INTERRUPT | direction);
+
+    errno = 0;
+    if (poll(&wait, 1, TRANSFER_TIMEOUT_MS) != 1)
+        return fail("%s: no interrupt after the transfer", d->name);
+    if (read(irq, &interrupts, sizeof interrupts) != (ssize_t) sizeof interrupts)
+        return fail("%s: cannot read the interrupt count", d->name);
+    edu_write(bar, EDU_IRQ_ACK, edu_read(bar, EDU_IRQ_STATUS));
+    return 0;
+}
+
+static int edu_check_liveness(const struct device *d, volatile uint8_t *bar) {
+    const uint32_t word = 0x76666966;
+
+    errno = 0;
+    edu_write(bar, EDU_LIVENESS, word);
+    uint32_t answer = edu_read(bar, EDU_LIVENESS);
+    if (answer != ~word)
+        return fail("%s: wrote %08x, expected its inverse, read %08x", d->name, word, answer);
+    return 0;
+}
+
+static int edu_round_trip(const struct session *s, const struct device *d, volatile uint8_t *bar, int irq) {
+    uint8_t *out = s->buffer, *back = s->buffer + LENGTH;
+
+    for (size_t i = 0; i < LENGTH; i++)
+        out[i] = (uint8_t) (i * 7 + 3);
+    memset(back, 0, LENGTH);
+
+    if (edu_transfer(d, bar, irq, IOVA, EDU_BUFFER, 0) < 0 ||
+            edu_transfer(d, bar, irq, EDU_BUFFER, IOVA + LENGTH, EDU_DMA_FROM_DEVICE) < 0)
+        return -1;
+
+    errno = 0;
+    if (memcmp(out, back, LENGTH) != 0)
+        return fail("%s: the bytes that came back are not those sent", d->name);
+    printf("edu-dma: %s: %d bytes to the device and back by DMA through the IOMMU: the same bytes\n", d->name,
+            LENGTH);
+    return 0;
+}
+
+/* The interrupt and the mapped registers stay with the device: in --hold mode it is a device in use. */
+static int drive_edu(const struct session *s, const struct device *d) {
+    struct vfio_region_info region;
+
+    if (get_region(d, VFIO_PCI_BAR0_REGION_INDEX, &region) < 0 || enable_bus_master(d) < 0)
+        return -1;
+    volatile uint8_t *bar =
+            mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, (off_t) region.offset);
+    if (bar == MAP_FAILED)
+        return fail("%s: cannot map its registers", d->name);
+    if (edu_check_liveness(d, bar) < 0)
+        return -1;
+    if (!s->translated) {
+        printf("edu-dma: %s: registers answer; no IOMMU, so no DMA was tried\n", d->name);
+        return 0;
+    }
+
+    int irq = open_interrupt(d);
+    return irq < 0 ? -1 : edu_round_trip(s, d, bar, irq);
+}
+
+static int drive(const struct session *s, const struct device *d) {
+    uint32_t id;
+
+    if (read_pci_id(d, &id) < 0)
+        return -1;
+    if (id == EDU_PCI_ID)
+        return drive_edu(s, d);
+    printf("edu-dma: %s: open, configuration space says %04x:%04x (no edu: no DMA tried)\n", d->name,
+            id & 0xffff, id >> 16);
+    return 0;
+}
+
+/* ---- the story around it ---- */
+
+static void print_effective_capabilities(void) {
+    char line[256];
+    FILE *f = fopen("/proc/self/status", "re");
+
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "CapEff:", 7) == 0)
+            printf("CapEff %s", line + 7 + strspn(line + 7, "\t "));
+    }
+    if (f)
+        fclose(f);
+}
+
+static void introduce(const struct session *s) {
+    printf("edu-dma: uid %u, ", (unsigned) getuid());
+    print_effective_capabilities();
+    printf(", backend %s, passed:", s->backend);
+    for (size_t i = 0; i < s->n_fds; i++)
+        printf(" %s", s->fds[i].name);
+    putchar('\n');
+}
+
+/* Blocks SIGTERM and returns a descriptor that reads it, early, so that none is lost before hold(). */
+static int open_sigterm(void) {
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static void hold(int sigterm) {
+    struct pollfd wait[] = {
+            {.fd = STDIN_FILENO, .events = POLLIN},
+            {.fd = sigterm, .events = POLLIN},
+    };
+    char discard[256];
+
+    puts("READY");
+    fflush(stdout);
+    for (;;) {
+        if (poll(wait, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (wait[1].revents)
+            return;
+        if (wait[0].revents && read(STDIN_FILENO, discard, sizeof discard) <= 0)
+            return;
+    }
+}
+
+int main(int argc, char **argv) {
+    static struct session s;
+    bool hold_open = argc == 2 && strcmp(argv[1], "--hold") == 0;
+    int sigterm = -1, r = 0;
+
+    if (argc > 1 && !hold_open) {
+        fputs("usage: edu-dma [--hold]\n", stderr);
+        return 2;
+    }
+    if (hold_open && (sigterm = open_sigterm()) < 0)
+        return fail("signalfd"), 1;
+    if (read_passed_fds(&s) < 0 || read_devices(&s) < 0 || set_up(&s) < 0)
+        return 1;
+
+    introduce(&s);
+    for (size_t i = 0; i < s.n_devices; i++)
+        if (drive(&s, &s.devices[i]) < 0)
+            r = 1;
+    fflush(stdout);
+    if (r == 0 && hold_open)
+        hold(sigterm);
+    return r;
+}

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# What cases share. A case starts with
+#
+#     . /vm/guest/lib.sh
+#
+# and knows then: the devices by name (EDU_ALONE, NIC_SHARED, …: see tests/vm/run), VM_KERNEL, VM_MACHINE, and
+# the functions below. The first command that fails ends it, and says where.
+# shellcheck shell=bash
+
+set -euo pipefail
+set -E
+trap 'echo "failed: ${BASH_SOURCE[0]##*/} line $LINENO: $BASH_COMMAND" >&2' ERR
+
+EDU_DMA=/vm/bin/edu-dma
+
+# ---- how a case ends ----
+
+fail() { echo "FAIL: $*" >&2; exit 1; }
+skip() { echo "skip: $*"; exit 77; }
+
+# same WHAT EXPECTED ACTUAL
+same() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; }
+
+# refused COMMAND…: it must fail; prints what it said.
+refused() {
+    local out
+    if out=$("$@" 2>&1); then
+        fail "was to be refused, but worked: $*"$'\n'"$out"
+    fi
+    printf '%s\n' "$out"
+}
+
+# ---- telling a story (--story shows stdout as it comes) ----
+
+tell() { printf '\n%s\n' "$*"; }
+# show COMMAND…: prints it as a user would type it, then what it says.
+show() { printf '    $ %s\n' "$*"; "$@" 2>&1 | sed 's/^/      /'; }
+
+# ---- who ----
+
+# as USER COMMAND…: with the user's ids and groups and none of root's environment or capabilities.
+as() {
+    local user=$1
+    shift
+    setpriv --reuid "$user" --regid "$user" --init-groups --inh-caps=-all \
+        env -i PATH=/usr/local/bin:/usr/bin:/bin HOME="/home/$user" USER="$user" LANG=C.UTF-8 "$@"
+}
+
+# ---- devices ----
+
+sysfs_of() { readlink -e "/sys/bus/pci/devices/$1"; }
+driver_of() { local d; d=$(readlink "/sys/bus/pci/devices/$1/driver") && echo "${d##*/}" || echo none; }
+override_of() { cat "/sys/bus/pci/devices/$1/driver_override"; }
+group_of() { local g; g=$(readlink "/sys/bus/pci/devices/$1/iommu_group") && echo "${g##*/}" || echo none; }
+members_of() { ls "/sys/kernel/iommu_groups/$1/devices"; }
+
+# bind_to DRIVER ADDRESS: as an administrator would by hand. DRIVER "" gives the device back to its own driver.
+bind_to() {
+    local driver=$1 device=/sys/bus/pci/devices/$2
+    echo "$driver" >"$device/driver_override"
+    [ ! -e "$device/driver" ] || echo "$2" >"$device/driver/unbind"
+    echo "$2" >/sys/bus/pci/drivers_probe
+    [ -z "$driver" ] || same "driver of $2" "$driver" "$(driver_of "$2")"
+}
+
+# ---- plugging devices: commands to QEMU through the runner ----
+
+# qmp JSON: prints what the command returns; fails with its message.
+qmp() {
+    local reply
+    # The port takes one opener: concurrent callers queue.
+    reply=$(flock /run/vm-qmp.lock bash -c \
+        'exec 3<>/dev/virtio-ports/vm.qmp && printf "%s\n" "$1" >&3 && IFS= read -r r <&3 && printf "%s\n" "$r"' qmp "$1")
+    if [ "$(jq 'has("error")' <<<"$reply")" = true ]; then
+        echo "qmp: $(jq -r .error.desc <<<"$reply")" >&2
+        return 1
+    fi
+    jq -c .return <<<"$reply"
+}
+
+# plug NAME DRIVER [PROPERTY=VALUE…]: puts a device into hotplug port NAME (HOT0, HOT1, HOT2) and waits until udev
+# has seen it. Its QEMU id is the port's name in small letters with a `d` before it.
+plug() {
+    local bus=${1,,} address=${!1} driver=$2 property json
+    json=$(jq -nc --arg d "$driver" --arg b "$bus" '{driver: $d, id: ("d" + $b), bus: $b}')
+    for property in "${@:3}"; do
+        json=$(jq -c --arg k "${property%%=*}" --arg v "${property#*=}" '.[$k] = $v' <<<"$json")
+    done
+    qmp "{\"execute\": \"device_add\", \"arguments\": $json}" >/dev/null
+    udevadm wait --timeout=30 --settle "$(port_path "$1")/$address"
+}
+
+# unplug NAME: asks the guest to let it go, as a user at the slot's button would, and waits until it is gone.
+unplug() {
+    qmp "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"d${1,,}\"}}" >/dev/null
+    udevadm wait --timeout=30 --removed "$(port_path "$1")/${!1}"
+}
+
+# The root port above hotplug slot NAME.
+port_path() {
+    local port
+    for port in /sys/devices/pci0000:00/0000:00:*; do
+        if [ -d "$port/pci_bus/${!1%:*}" ]; then
+            echo "$port"
+            return
+        fi
+    done
+    fail "no root port has the bus of $1"
+}
