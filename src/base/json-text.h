@@ -18,7 +18,8 @@ typedef enum JsonType {
     _JSON_TYPE_MAX,
     _JSON_TYPE_INVALID = -EINVAL,
 } JsonType;
-DECLARE_STRING_TABLE(json_type, JsonType); /* "null", "boolean", "integer", "number", "string", "array", "object" */
+DECLARE_STRING_TABLE(
+        json_type, JsonType); /* "null", "boolean", "integer", "number", "string", "array", "object" */
 
 typedef struct JsonNode JsonNode;
 struct JsonNode {

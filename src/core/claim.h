@@ -13,13 +13,13 @@ struct Claim {
     char id[CLAIM_ID_MAX];
     ClaimState state;
     Plan plan;
-    uid_t uid;       /* owner */
-    pid_t pid;       /* of the requester, for display */
-    char *command;   /* owned; hostile text */
-    char *unit;      /* owned */
-    char *reason;    /* owned; what the client said it is for */
+    uid_t uid;           /* owner */
+    pid_t pid;           /* of the requester, for display */
+    char *command;       /* owned; hostile text */
+    char *unit;          /* owned */
+    char *reason;        /* owned; what the client said it is for */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
-    Refusal refusal; /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID while all is well */
+    Refusal refusal;     /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID while all is well */
 };
 
 Claim *claim_free(Claim *c); /* the core part only; the engine embeds it in its own job */

@@ -27,8 +27,8 @@ unsigned reset_methods_parse(const char *text);
 
 /* Access Control Services between a device and its root: does everything upstream isolate it? */
 typedef enum AcsPath {
-    ACS_UNKNOWN,    /* config space unreadable */
-    ACS_COMPLETE,   /* every port upstream has SV, RR, CR and UF enabled */
+    ACS_UNKNOWN,  /* config space unreadable */
+    ACS_COMPLETE, /* every port upstream has SV, RR, CR and UF enabled */
     ACS_INCOMPLETE,
     ACS_NOT_NEEDED, /* directly on the root bus, single function */
     _ACS_PATH_MAX,
@@ -60,8 +60,9 @@ typedef struct DeviceFacts {
     int numa_node;            /* -1: none */
     char driver_override[64]; /* "" when unset (the kernel reads "(null)") */
     Removable removable;
-    char *host_critical;      /* owned; why the host needs this device ("/dev/nvme0n1p1 is mounted on /"), or NULL */
-    long enable_count;        /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
+    char *host_critical; /* owned; why the host needs this device ("/dev/nvme0n1p1 is mounted on /"), or NULL
+                          */
+    long enable_count;   /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
 } DeviceFacts;
 
 #define DEVICE_FACTS_NULL                                                                                    \
@@ -95,5 +96,5 @@ typedef struct KernelFacts {
     bool container;       /* /dev/vfio/vfio */
     bool noiommu_support; /* the vfio module has the parameter */
     bool noiommu_enabled;
-    bool iommu;           /* any IOMMU group exists */
+    bool iommu; /* any IOMMU group exists */
 } KernelFacts;

@@ -26,10 +26,10 @@ typedef struct DeviceSnapshot {
     uint16_t vendor, device, subsystem_vendor, subsystem_device;
     uint32_t class_code; /* 24 bits: base class, subclass, programming interface */
     uint8_t revision;
-    int group;              /* IOMMU group number, -1 when the device has none */
-    char driver[64];        /* "" when unbound */
-    int vfio_index;         /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
-    dev_t vfio_rdev;        /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
+    int group;       /* IOMMU group number, -1 when the device has none */
+    char driver[64]; /* "" when unbound */
+    int vfio_index;  /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
+    dev_t vfio_rdev; /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
 } DeviceSnapshot;
 
 struct Device {
@@ -40,9 +40,9 @@ struct Device {
     const char *driver; /* interned in the inventory, NULL when unbound */
     int vfio_index;
     dev_t vfio_rdev;
-    Group *group;  /* inventory.groups, or NULL */
-    Device *next;  /* group.members, sorted by name */
-    Claim *claim;  /* borrowed: set and cleared by the engine */
+    Group *group;     /* inventory.groups, or NULL */
+    Device *next;     /* group.members, sorted by name */
+    Claim *claim;     /* borrowed: set and cleared by the engine */
     bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
 };
 

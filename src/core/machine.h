@@ -29,24 +29,25 @@ typedef enum ClaimState {
 DECLARE_STRING_TABLE(claim_state, ClaimState);
 
 typedef enum ClaimEvent {
-    CLAIM_EVENT_ALLOWED,          /* policy said yes, intent can be recorded */
-    CLAIM_EVENT_ASK,              /* policy said: ask a person */
-    CLAIM_EVENT_DENIED,           /* policy or person said no, or the shape of the world did */
-    CLAIM_EVENT_BOUND,            /* bind plan done and verified */
+    CLAIM_EVENT_ALLOWED, /* policy said yes, intent can be recorded */
+    CLAIM_EVENT_ASK,     /* policy said: ask a person */
+    CLAIM_EVENT_DENIED,  /* policy or person said no, or the shape of the world did */
+    CLAIM_EVENT_BOUND,   /* bind plan done and verified */
     CLAIM_EVENT_BIND_FAILED,
-    CLAIM_EVENT_OPENED,           /* all fds are there */
+    CLAIM_EVENT_OPENED, /* all fds are there */
     CLAIM_EVENT_OPEN_FAILED,
-    CLAIM_EVENT_RELEASE,          /* the owner or an operator ends it, or its lifeline closed */
-    CLAIM_EVENT_DEVICE_GONE,      /* unplugged */
-    CLAIM_EVENT_CLOSED,           /* nobody has any of its devices open any more */
+    CLAIM_EVENT_RELEASE,     /* the owner or an operator ends it, or its lifeline closed */
+    CLAIM_EVENT_DEVICE_GONE, /* unplugged */
+    CLAIM_EVENT_CLOSED,      /* nobody has any of its devices open any more */
     CLAIM_EVENT_RESET_DONE,
     CLAIM_EVENT_RESET_FAILED,
     CLAIM_EVENT_RESTORED,
     CLAIM_EVENT_RESTORE_FAILED,
-    CLAIM_EVENT_WORKER_STUCK,     /* a deadline passed: a kernel write does not come back */
-    CLAIM_EVENT_RECOVERED_HELD,   /* at start: record and lifeline found */
-    CLAIM_EVENT_RECOVERED_ENDED,  /* at start: record found, no lifeline: the client is gone or never got fds */
-    CLAIM_EVENT_FORGET,           /* an operator clears a quarantine */
+    CLAIM_EVENT_WORKER_STUCK,    /* a deadline passed: a kernel write does not come back */
+    CLAIM_EVENT_RECOVERED_HELD,  /* at start: record and lifeline found */
+    CLAIM_EVENT_RECOVERED_ENDED, /* at start: record found, no lifeline: the client is gone or never got fds
+                                  */
+    CLAIM_EVENT_FORGET,          /* an operator clears a quarantine */
     _CLAIM_EVENT_MAX,
     _CLAIM_EVENT_INVALID = -EINVAL,
 } ClaimEvent;
@@ -54,12 +55,12 @@ DECLARE_STRING_TABLE(claim_event, ClaimEvent);
 
 /* What the engine has to do after a transition, in the order of the bits. */
 typedef enum ClaimEffect {
-    CLAIM_EFFECT_SAVE = 1 << 0,       /* write the record, before anything below touches hardware */
-    CLAIM_EFFECT_BIND = 1 << 1,       /* run the bind plan in a worker */
-    CLAIM_EFFECT_OPEN = 1 << 2,       /* open nodes */
-    CLAIM_EFFECT_REPLY = 1 << 3,      /* hand the fds over */
-    CLAIM_EFFECT_REFUSE = 1 << 4,     /* answer the caller with claim->refusal, if it still waits */
-    CLAIM_EFFECT_WATCH_CLOSE = 1 << 5,/* find out whether everything is closed, now and at every event */
+    CLAIM_EFFECT_SAVE = 1 << 0,        /* write the record, before anything below touches hardware */
+    CLAIM_EFFECT_BIND = 1 << 1,        /* run the bind plan in a worker */
+    CLAIM_EFFECT_OPEN = 1 << 2,        /* open nodes */
+    CLAIM_EFFECT_REPLY = 1 << 3,       /* hand the fds over */
+    CLAIM_EFFECT_REFUSE = 1 << 4,      /* answer the caller with claim->refusal, if it still waits */
+    CLAIM_EFFECT_WATCH_CLOSE = 1 << 5, /* find out whether everything is closed, now and at every event */
     CLAIM_EFFECT_RESET = 1 << 6,
     CLAIM_EFFECT_RESTORE = 1 << 7,    /* run the reverse plan in a worker */
     CLAIM_EFFECT_FORGET = 1 << 8,     /* record, quota, objects: away */
@@ -72,5 +73,5 @@ typedef struct Transition {
 } Transition;
 
 Transition machine_step(ClaimState state, ClaimEvent event);
-bool claim_state_is_final(ClaimState s);    /* GONE */
+bool claim_state_is_final(ClaimState s);      /* GONE */
 bool claim_state_holds_devices(ClaimState s); /* the devices are nobody else's in this state */

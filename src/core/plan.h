@@ -28,13 +28,13 @@ typedef struct PlanMember {
     DeviceName name;
     int group;
     Disposition disposition;
-    bool bind;                 /* must be moved to target_driver */
-    char target_driver[64];    /* the vfio driver it shall have; "" for NONE_NEEDED */
-    char original_driver[64];  /* "" when unbound */
-    char original_override[64];/* "" when unset */
+    bool bind;                  /* must be moved to target_driver */
+    char target_driver[64];     /* the vfio driver it shall have; "" for NONE_NEEDED */
+    char original_driver[64];   /* "" when unbound */
+    char original_override[64]; /* "" when unset */
     unsigned reset_methods;
-    bool reset;                /* reset before anybody else sees it; false when it has no method and the rule
-                                * accepts that */
+    bool reset; /* reset before anybody else sees it; false when it has no method and the rule
+                 * accepts that */
 } PlanMember;
 
 typedef struct Plan {
@@ -50,9 +50,10 @@ typedef struct Plan {
 /* The reader of unannounced facts, a port: fills *ret (DEVICE_FACTS_NULL before). 0 or negative errno. */
 typedef int (*read_facts_t)(void *userdata, const Device *device, DeviceFacts *ret);
 
-/* Builds the plan for request on behalf of subject. 0; or a negative errno with *refusal filled when the answer
- * is no (unknown device, denied, claimed, not viable, host-critical, backend, reset). The order of checks is
- * chosen so that a stranger learns nothing beyond the policy's no: existence, then policy, then the rest. */
+/* Builds the plan for request on behalf of subject. 0; or a negative errno with *refusal filled when the
+ * answer is no (unknown device, denied, claimed, not viable, host-critical, backend, reset). The order of
+ * checks is chosen so that a stranger learns nothing beyond the policy's no: existence, then policy, then the
+ * rest. */
 int plan_build(Inventory *inventory, const Policy *policy, const KernelFacts *kernel, const Request *request,
         const Subject *subject, read_facts_t read_facts, void *userdata, Plan *ret, Refusal *refusal);
 

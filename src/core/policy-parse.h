@@ -38,8 +38,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(PolicyParser *, policy_parser_free);
 /* Adds one file's text; call in the order in which the files apply. Errors are collected, not returned;
  * -ENOMEM only. text need not be NUL-terminated. */
 int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_t size);
-/* Adds an error that the reader met ("cannot read: Permission denied"): a set with an unreadable file must not
- * load either. */
+/* Adds an error that the reader met ("cannot read: Permission denied"): a set with an unreadable file must
+ * not load either. */
 int policy_parser_add_error(PolicyParser *p, const char *file, const char *message);
 
 /* "FILE:LINE:COL: error: …", in order, at most 64 and then a count. Borrowed. */

@@ -44,7 +44,6 @@ Policy *policy_free(Policy *p);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Policy *, policy_free);
 size_t policy_n_rules(const Policy *p);
 
-
 typedef struct Verdict {
     Effect effect;
     const Rule *rule; /* borrowed from the policy; NULL: no rule matched, the default denied */

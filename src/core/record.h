@@ -2,8 +2,9 @@
 #pragma once
 
 /* Claim <-> JSON document, the form that is kept in /run/vfiod/claims/ID.json, and the one JSON shape of a
- * claim and a plan that `--json` and Plan() show as well. Field names are those of the D-Bus properties with a small
- * first letter. Reading is strict: a record is written by vfiod alone, so anything odd in it is damage. */
+ * claim and a plan that `--json` and Plan() show as well. Field names are those of the D-Bus properties with
+ * a small first letter. Reading is strict: a record is written by vfiod alone, so anything odd in it is
+ * damage. */
 
 #include <json-c/json.h>
 
@@ -11,7 +12,7 @@
 
 #define RECORD_VERSION 1
 
-struct json_object *plan_to_json(const Plan *p);   /* owned by the caller; NULL on ENOMEM */
+struct json_object *plan_to_json(const Plan *p); /* owned by the caller; NULL on ENOMEM */
 struct json_object *claim_to_json(const Claim *c);
 char *claim_to_record(const Claim *c, const char *boot_id); /* text of the file; owned; NULL on ENOMEM */
 

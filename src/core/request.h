@@ -34,8 +34,8 @@ typedef struct Request {
 /* Adds one device by any spelling. 0, or a refusal: InvalidName, TooManyDevices, InvalidArgument for a
  * device that is named twice. */
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
-/* Takes one option by name with a string value ("backend", "reason"). 0, or a refusal: UnknownOption (with the
- * nearest known one), InvalidArgument. */
+/* Takes one option by name with a string value ("backend", "reason"). 0, or a refusal: UnknownOption (with
+ * the nearest known one), InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
 /* Last check: at least one device. */
 int request_validate(const Request *r, Refusal *refusal);

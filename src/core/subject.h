@@ -9,7 +9,7 @@
 #include "base/macro.h"
 
 typedef struct Subject {
-    uid_t uid; /* (uid_t) -1: unknown; matches nothing that allows */
+    uid_t uid;   /* (uid_t) -1: unknown; matches nothing that allows */
     gid_t *gids; /* owned; primary group first */
     size_t n_gids;
     pid_t pid;     /* 0: unknown. For display only: pids are recycled */

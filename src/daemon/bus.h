@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The D-Bus face, org.vfiod1. Translates: bytes to Request, Grant and Refusal to replies, changes to signals. It
- * holds no rule and no state but the queue of announcements. dbus/org.vfiod1.xml is the contract; the vtables
- * in bus-*.c are compared with it by tests/contract against the running daemon.
+/* The D-Bus face, org.vfiod1. Translates: bytes to Request, Grant and Refusal to replies, changes to signals.
+ * It holds no rule and no state but the queue of announcements. dbus/org.vfiod1.xml is the contract; the
+ * vtables in bus-*.c are compared with it by tests/contract against the running daemon.
  *
- * Objects are served by fallback vtables and enumerators: 16384 devices cost no memory here. Announcements are
- * coalesced for a few milliseconds: an object that came and went meanwhile is not announced at all.
+ * Objects are served by fallback vtables and enumerators: 16384 devices cost no memory here. Announcements
+ * are coalesced for a few milliseconds: an object that came and went meanwhile is not announced at all.
  *
  * When the bus goes away the face reconnects, with backoff, while claims live on: their lifelines do not
  * depend on the bus. */

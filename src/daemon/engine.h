@@ -2,8 +2,8 @@
 #pragma once
 
 /* The one door. Both front ends hand in a Request and a Subject; the engine plans, decides, and drives every
- * claim through core/machine.h by feeding it events and running its effects. Only this file and the manager see
- * more than one adapter. */
+ * claim through core/machine.h by feeding it events and running its effects. Only this file and the manager
+ * see more than one adapter. */
 
 #include <systemd/sd-event.h>
 
@@ -22,8 +22,8 @@ typedef struct Grant {
     size_t n_fds;
 } Grant;
 
-/* Exactly one of grant and refusal is set. A front end that cannot deliver the grant just returns: nobody then
- * has the other end of the lifeline, and the claim ends by itself. */
+/* Exactly one of grant and refusal is set. A front end that cannot deliver the grant just returns: nobody
+ * then has the other end of the lifeline, and the claim ends by itself. */
 typedef void (*acquire_done_t)(void *userdata, const Grant *grant, const Refusal *refusal);
 
 /* Objects changed; the front ends announce it. Called from the one place that sets states. */
@@ -35,7 +35,7 @@ typedef enum ClaimChange {
 typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);
 
 typedef struct EngineConfig {
-    const char *state_directory; /* "/run/vfiod": claims/ below it */
+    const char *state_directory;  /* "/run/vfiod": claims/ below it */
     uint64_t worker_timeout_usec; /* per job; default 60 s */
     unsigned claims_per_uid_max, claims_max;
 } EngineConfig;
@@ -53,7 +53,8 @@ void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceNa
 int engine_recover(Engine *e);
 
 /* done is called exactly once, possibly before this returns. */
-void engine_acquire(Engine *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata);
+void engine_acquire(
+        Engine *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata);
 /* The caller of a pending acquire is gone or no longer interested: done will not be called any more. */
 void engine_forget_caller(Engine *e, void *userdata);
 /* What would happen. 0, or negative errno with the refusal that acquire would give. */

@@ -16,7 +16,8 @@ typedef struct Hotplug Hotplug;
 typedef void (*hotplug_changed_t)(void *userdata, Device *device, int changes, int old_group);
 
 /* Starts listening, THEN scans (nothing can fall between), and reports no change for the first scan. */
-int hotplug_new(sd_event *event, Inventory *inventory, hotplug_changed_t changed, void *userdata, Hotplug **ret);
+int hotplug_new(
+        sd_event *event, Inventory *inventory, hotplug_changed_t changed, void *userdata, Hotplug **ret);
 Hotplug *hotplug_free(Hotplug *h);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Hotplug *, hotplug_free);
 /* Reads one device again now (after a worker bound it, without waiting for the event) and reports changes. */

@@ -2,13 +2,12 @@
 #pragma once
 
 /* Finds and reads the policy files: NAME.json in policy.d under /etc/vfiod, /run/vfiod and /usr/lib/vfiod; a
- * name in an earlier directory hides the same name in a later one, /dev/null masks it; all are applied in the order
- * of their names. A file that others than root may write is an error, as an unreadable one is. */
+ * name in an earlier directory hides the same name in a later one, /dev/null masks it; all are applied in the
+ * order of their names. A file that others than root may write is an error, as an unreadable one is. */
 
 #include "core/policy.h"
 
-#define POLICY_DIRECTORIES                                                                                   \
-    "/etc/vfiod/policy.d", "/run/vfiod/policy.d", "/usr/lib/vfiod/policy.d"
+#define POLICY_DIRECTORIES "/etc/vfiod/policy.d", "/run/vfiod/policy.d", "/usr/lib/vfiod/policy.d"
 
 typedef struct PolicyLoad {
     Policy *policy; /* owned; NULL when there was any error */

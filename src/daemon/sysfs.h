@@ -8,7 +8,8 @@
 #include "core/facts.h"
 #include "core/inventory.h"
 
-/* Fills *ret for the device with this name. 0, -ENODEV when it is not (or no longer) there, negative errno. */
+/* Fills *ret for the device with this name. 0, -ENODEV when it is not (or no longer) there, negative errno.
+ */
 int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret);
 /* Walks /sys/bus/pci/devices and hands every device to the inventory. 0 or negative errno; a device that
  * vanishes meanwhile is left out. */

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/str.h"
+
+#include <stdio.h>
+
+static bool strbuf_reserve(StrBuf *b, size_t more) {
+    size_t want = b->length + more + 1;
+    char *text;
+
+    if (b->error < 0)
+        return false;
+    if (want <= b->allocated)
+        return true;
+    want = MAX(want, b->allocated * 2);
+    want = MAX(want, (size_t) 64);
+    text = realloc(b->text, want);
+    if (!text) {
+        b->error = -ENOMEM;
+        return false;
+    }
+    b->text = text;
+    b->allocated = want;
+    return true;
+}
+
+static void strbuf_add_bytes(StrBuf *b, const char *s, size_t n) {
+    if (!strbuf_reserve(b, n))
+        return;
+    memcpy(b->text + b->length, s, n);
+    b->length += n;
+    b->text[b->length] = '\0';
+}
+
+void strbuf_add(StrBuf *b, const char *s) {
+    strbuf_add_bytes(b, s, strlen(s));
+}
+
+void strbuf_addf(StrBuf *b, const char *format, ...) {
+    va_list ap, again;
+    int n;
+
+    va_start(ap, format);
+    va_copy(again, ap);
+    n = vsnprintf(NULL, 0, format, ap);
+    va_end(ap);
+    if (n < 0)
+        b->error = -ENOMEM;
+    else if (strbuf_reserve(b, (size_t) n)) {
+        vsnprintf(b->text + b->length, (size_t) n + 1, format, again);
+        b->length += (size_t) n;
+    }
+    va_end(again);
+}
+
+char *strbuf_steal(StrBuf *b) {
+    char *text;
+
+    if (b->error >= 0 && !b->text)
+        strbuf_add_bytes(b, "", 0);
+    if (b->error < 0) {
+        strbuf_done(b);
+        return NULL;
+    }
+    text = TAKE_PTR(b->text);
+    *b = (StrBuf){};
+    return text;
+}
+
+void strbuf_done(StrBuf *b) {
+    free(b->text);
+    *b = (StrBuf){};
+}
+
+char *format_string(const char *format, ...) {
+    va_list ap;
+    char *s;
+    int n;
+
+    va_start(ap, format);
+    n = vasprintf(&s, format, ap);
+    va_end(ap);
+    return n < 0 ? NULL : s;
+}
+
+int free_and_strdup(char **p, const char *s) {
+    char *copy = NULL;
+
+    if (s) {
+        copy = strdup(s);
+        if (!copy)
+            return -ENOMEM;
+    }
+    free(*p);
+    *p = copy;
+    return 0;
+}
+
+/* Length of the valid UTF-8 sequence at s (1..4), 0 when there is none. RFC 3629: no overlong forms, no
+ * surrogates, nothing above U+10FFFF. The NUL that ends s stops every look ahead. */
+static size_t utf8_sequence(const char *s) {
+    const unsigned char *u = (const unsigned char *) s;
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = u[0] < 0x80 ? 1 : u[0] >= 0xf0 && u[0] < 0xf8 ? 4 : u[0] >= 0xe0 ? 3 : u[0] >= 0xc0 ? 2 : 0;
+    uint32_t c;
+
+    if (u[0] >= 0xf8)
+        return 0;
+    if (n <= 1)
+        return n;
+    c = u[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++) {
+        if ((u[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (u[i] & 0x3f);
+    }
+    if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        return 0;
+    return n;
+}
+
+bool utf8_is_valid(const char *s) {
+    while (*s) {
+        size_t n = utf8_sequence(s);
+
+        if (n == 0)
+            return false;
+        s += n;
+    }
+    return true;
+}
+
+char *sanitize(const char *s, size_t max) {
+    _cleanup_strbuf_ StrBuf b = {};
+    const char *end = s + strnlen(s, max);
+
+    while (s < end) {
+        unsigned char c = (unsigned char) *s;
+        size_t n = utf8_sequence(s);
+
+        /* U+0080..U+009F are control characters to some terminals. */
+        if (n == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char) s[1] < 0xa0)) {
+            strbuf_addf(&b, "\\x%02x", c);
+            s++;
+            continue;
+        }
+        if (s + n > end)
+            break;
+        strbuf_add_bytes(&b, s, n);
+        s += n;
+    }
+    if (*s)
+        strbuf_add(&b, "…");
+    return strbuf_steal(&b);
+}
+
+static int digit_value(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+int parse_unsigned(const char *s, unsigned base, uint64_t max, uint64_t *ret) {
+    uint64_t v = 0;
+
+    assert(base == 10 || base == 16);
+
+    if (!*s)
+        return -EINVAL;
+    for (; *s; s++) {
+        int d = digit_value(*s);
+
+        if (d < 0 || (unsigned) d >= base)
+            return -EINVAL;
+        if (v > (UINT64_MAX - (unsigned) d) / base)
+            return -ERANGE;
+        v = v * base + (unsigned) d;
+    }
+    if (v > max)
+        return -ERANGE;
+    *ret = v;
+    return 0;
+}
+
+/* Does the bracket expression at p (after '[') contain c? *ret_end is set behind its ']', or to NULL when the
+ * bracket never closes. */
+static bool glob_bracket(const char *p, char c, const char **ret_end) {
+    bool negated = *p == '!' || *p == '^', found = false;
+
+    if (negated)
+        p++;
+    for (bool first = true; *p && (first || *p != ']'); first = false) {
+        if (p[1] == '-' && p[2] && p[2] != ']') {
+            found |= (unsigned char) p[0] <= (unsigned char) c && (unsigned char) c <= (unsigned char) p[2];
+            p += 3;
+        } else
+            found |= *p++ == c;
+    }
+    *ret_end = *p ? p + 1 : NULL;
+    return found != negated;
+}
+
+/* One pattern element against one character; *ret_next is the pattern behind it. */
+static bool glob_one(const char *p, char c, const char **ret_next) {
+    const char *end;
+    bool match;
+
+    if (*p == '[') {
+        match = glob_bracket(p + 1, c, &end);
+        if (end) {
+            *ret_next = end;
+            return match;
+        }
+    }
+    *ret_next = p + 1;
+    return *p == '?' || *p == c;
+}
+
+/* Backtracks only to the last '*', so the work is bounded by the product of both lengths. fnmatch(3) has no
+ * such bound, and patterns come from files. */
+bool glob_match(const char *pattern, const char *s) {
+    const char *star = NULL, *mark = NULL, *next;
+
+    while (*s) {
+        if (*pattern == '*') {
+            star = ++pattern;
+            mark = s;
+        } else if (*pattern && glob_one(pattern, *s, &next)) {
+            pattern = next;
+            s++;
+        } else if (star) {
+            pattern = star;
+            s = ++mark;
+        } else
+            return false;
+    }
+    while (*pattern == '*')
+        pattern++;
+    return *pattern == '\0';
+}
+
+#define NEAREST_LENGTH_MAX 32U
+
+/* Damerau-Levenshtein distance (optimal string alignment) of two short strings. */
+static size_t edit_distance(const char *a, const char *b) {
+    size_t d[NEAREST_LENGTH_MAX + 1][NEAREST_LENGTH_MAX + 1];
+    size_t n = strlen(a), m = strlen(b);
+
+    for (size_t i = 0; i <= n; i++)
+        d[i][0] = i;
+    for (size_t j = 0; j <= m; j++)
+        d[0][j] = j;
+    for (size_t i = 1; i <= n; i++)
+        for (size_t j = 1; j <= m; j++) {
+            d[i][j] = MIN(MIN(d[i - 1][j], d[i][j - 1]) + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                d[i][j] = MIN(d[i][j], d[i - 2][j - 2] + 1);
+        }
+    return d[n][m];
+}
+
+const char *nearest(const char *s, const char *const *candidates) {
+    const char *best = NULL;
+    /* More than a third of the word wrong is another word. */
+    size_t limit = MAX(strlen(s) / 3, (size_t) 1);
+
+    if (strlen(s) > NEAREST_LENGTH_MAX)
+        return NULL;
+    for (; *candidates; candidates++) {
+        size_t distance;
+
+        if (strlen(*candidates) > NEAREST_LENGTH_MAX)
+            continue;
+        distance = edit_distance(s, *candidates);
+        if (distance <= limit && (!best || distance < limit)) {
+            best = *candidates;
+            limit = distance;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "core/error.h"
+
+static void test_parse_unsigned(void **state) {
+    uint64_t v = 7;
+
+    assert_int_equal(parse_unsigned("0", 10, 9, &v), 0);
+    assert_int_equal(v, 0);
+    assert_int_equal(parse_unsigned("ffFF", 16, 0xffff, &v), 0);
+    assert_int_equal(v, 0xffff);
+    assert_int_equal(parse_unsigned("18446744073709551615", 10, UINT64_MAX, &v), 0);
+    assert_true(v == UINT64_MAX);
+
+    v = 7;
+    assert_int_equal(parse_unsigned("18446744073709551616", 10, UINT64_MAX, &v), -ERANGE);
+    assert_int_equal(parse_unsigned("10", 10, 9, &v), -ERANGE);
+    static const char *const bad[] = {"", " 1", "1 ", "-1", "+1", "0x1", "1a", "٣"};
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+        assert_int_equal(parse_unsigned(bad[i], 10, UINT64_MAX, &v), -EINVAL);
+    assert_int_equal(v, 7);
+}
+
+static void test_glob(void **state) {
+    static const struct {
+        const char *pattern, *text;
+        bool match;
+    } cases[] = {
+            {"", "", true},
+            {"*", "", true},
+            {"?", "", false},
+            {"pci:0000:06:*", "pci:0000:06:0d.0", true},
+            {"pci:0000:06:*", "pci:0000:07:0d.0", false},
+            {"*:0?.[0-3]", "06:0d.3", true},
+            {"*:0?.[0-3]", "06:0d.4", false},
+            {"[!a]", "b", true},
+            {"[!a]", "a", false},
+            {"[]x]", "]", true},
+            {"[a", "[a", true}, /* a bracket that never closes is itself */
+            {"a*b*c", "aXbYc", true},
+            {"a*b*c", "aXbY", false},
+            {"a*******************************b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+        if (glob_match(cases[i].pattern, cases[i].text) != cases[i].match)
+            fail_msg("%s against %s", cases[i].pattern, cases[i].text);
+}
+
+static void test_sanitize(void **state) {
+    static const struct {
+        const char *in, *out;
+        size_t max;
+    } cases[] = {
+            {"plain", "plain", 100},
+            {"a\nb\x1b[31m\x7f", "a\\x0ab\\x1b[31m\\x7f", 100},
+            {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f", 100},
+            {"\xc0\xaf\xed\xa0\x80\xff", "\\xc0\\xaf\\xed\\xa0\\x80\\xff", 100},
+            {"\xc2\x9b", "\\xc2\\x9b", 100}, /* CSI in eight bits */
+            {"\xe2\x82", "\\xe2\\x82", 100}, /* cut short by the NUL */
+            {"abcdef", "abc…", 3},
+            {"a\xc3\xbc", "a…", 2}, /* never half a character */
+            {"", "", 0},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *s = sanitize(cases[i].in, cases[i].max);
+
+        assert_non_null(s);
+        assert_true(utf8_is_valid(s));
+        assert_string_equal(s, cases[i].out);
+    }
+    assert_false(utf8_is_valid("\xf4\x90\x80\x80"));
+    assert_false(utf8_is_valid("\xe0\x80\x80"));
+}
+
+static void test_nearest(void **state) {
+    static const char *const words[] = {"effect", "who", "what", "backend", NULL};
+
+    assert_string_equal(nearest("efect", words), "effect");
+    assert_string_equal(nearest("wath", words), "what");
+    assert_null(nearest("password", words));
+    assert_null(nearest("an-endless-word-that-somebody-pasted-here-by-mistake", words));
+}
+
+static void test_strbuf(void **state) {
+    _cleanup_strbuf_ StrBuf b = {};
+    _cleanup_free_ char *s = NULL, *empty = NULL;
+
+    for (int i = 0; i < 1000; i++)
+        strbuf_addf(&b, "%d,", i);
+    assert_int_equal(b.length, 3890);
+    s = strbuf_steal(&b);
+    assert_non_null(s);
+    assert_int_equal(strlen(s), 3890);
+    empty = strbuf_steal(&b);
+    assert_string_equal(empty, "");
+}
+
+static int make_directory(void **state) {
+    static char path[] = "/tmp/vfiod-test-XXXXXX";
+    int *fd = malloc(sizeof(*fd));
+
+    if (!fd || !mkdtemp(path))
+        return -1;
+    *fd = open(path, O_DIRECTORY | O_CLOEXEC);
+    *state = fd;
+    return rmdir(path); /* it lives on while fd is open, but takes no files: see below */
+}
+
+static int drop_directory(void **state) {
+    close(*(int *) *state);
+    free(*state);
+    return 0;
+}
+
+static void test_files(void **state) {
+    char path[] = "/tmp/vfiod-test-XXXXXX", buf[8];
+    _cleanup_free_ char *text = NULL;
+    _cleanup_close_ int dir = -EBADF;
+    struct stat st;
+    size_t size;
+
+    assert_non_null(mkdtemp(path));
+    dir = open(path, O_DIRECTORY | O_CLOEXEC);
+    assert_true(dir >= 0);
+
+    assert_int_equal(write_file_atomic_at(dir, "a", "abc\n\n", 5, 0640), 0);
+    assert_int_equal(fstatat(dir, "a", &st, 0), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(read_attribute_at(dir, "a", buf, sizeof(buf)), 3);
+    assert_string_equal(buf, "abc");
+    assert_int_equal(read_file_at(dir, "a", 5, &text, &size), 0);
+    assert_int_equal(size, 5);
+    assert_int_equal(read_file_at(dir, "a", 4, &text, &size), -E2BIG);
+    assert_int_equal(read_file_at(AT_FDCWD, path, 4, &text, &size), -EISDIR);
+
+    assert_int_equal(write_file_atomic_at(dir, "a", "12345678", 8, 0600), 0);
+    assert_int_equal(read_attribute_at(dir, "a", buf, sizeof(buf)), -E2BIG);
+    assert_int_equal(write_file_atomic_at(dir, "a", "1\0002", 3, 0600), 0);
+    assert_int_equal(read_attribute_at(dir, "a", buf, sizeof(buf)), -EBADMSG);
+    assert_int_equal(read_attribute_at(dir, "b", buf, sizeof(buf)), -ENOENT);
+
+    assert_int_equal(symlinkat("../../drivers/vfio-pci", dir, "driver"), 0);
+    assert_int_equal(read_link_basename_at(dir, "driver", buf, sizeof(buf)), -E2BIG);
+    char longer[16];
+    assert_int_equal(read_link_basename_at(dir, "driver", longer, sizeof(longer)), 8);
+    assert_string_equal(longer, "vfio-pci");
+    assert_int_equal(read_link_basename_at(dir, "none", longer, sizeof(longer)), -ENOENT);
+
+    assert_int_equal(write_attribute_at(dir, "none", "1"), -ENOENT);
+    assert_int_equal(unlinkat(dir, "a", 0), 0);
+    assert_int_equal(unlinkat(dir, "driver", 0), 0);
+    assert_int_equal(rmdir(path), 0);
+}
+
+/* A full disk (here: a directory that takes no new files) must leave an error and no torn file. */
+static void test_atomic_failure(void **state) {
+    assert_int_equal(write_file_atomic_at(*(int *) *state, "a", "x", 1, 0600), -ENOENT);
+}
+
+static void test_error_table(void **state) {
+    for (VfiodError e = 0; e < _VFIOD_ERROR_MAX; e++) {
+        _cleanup_free_ char *bus_name = NULL;
+        const ErrorInfo *info = error_info(e);
+
+        assert_non_null(info);
+        assert_true(info->error > 0);
+        assert_true(info->exit_status >= 10 && info->exit_status < 126);
+        for (VfiodError f = 0; f < e; f++)
+            assert_int_not_equal(error_info(f)->exit_status, info->exit_status);
+        bus_name = format_string("%s%s", VFIOD_ERROR_PREFIX, info->name);
+        assert_int_equal(error_from_bus_name(bus_name), e);
+    }
+    assert_null(error_info(_VFIOD_ERROR_MAX));
+    assert_int_equal(error_from_bus_name("org.freedesktop.DBus.Error.Failed"), _VFIOD_ERROR_INVALID);
+}
+
+static void test_refusal(void **state) {
+    _cleanup_(refusal_done) Refusal r = REFUSAL_NULL;
+    _cleanup_free_ char *text = NULL, *with_rule = NULL;
+    DeviceName name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 13};
+
+    assert_int_equal(refuse(&r, VFIOD_ERROR_DEVICE_GONE, &name, "unplugged while %s", "binding"), -ENODEV);
+    text = refusal_format(&r);
+    assert_string_equal(text, "pci:0000:06:0d.0: unplugged while binding. It was unplugged.");
+
+    assert_int_equal(refuse(&r, VFIOD_ERROR_ACCESS_DENIED, NULL, "no"), -EACCES);
+    r.rule = strdup("r (f:1)");
+    r.remedy = strdup("Ask.");
+    with_rule = refusal_format(&r);
+    assert_string_equal(with_rule, "no [rule r (f:1)]. Ask.");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_parse_unsigned),
+            cmocka_unit_test(test_glob),
+            cmocka_unit_test(test_sanitize),
+            cmocka_unit_test(test_nearest),
+            cmocka_unit_test(test_strbuf),
+            cmocka_unit_test(test_files),
+            cmocka_unit_test_setup_teardown(test_atomic_failure, make_directory, drop_directory),
+            cmocka_unit_test(test_error_table),
+            cmocka_unit_test(test_refusal),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
