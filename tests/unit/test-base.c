@@ -89,7 +89,7 @@ static void test_nearest(void **state) {
     static const char *const words[] = {"effect", "who", "what", "backend", NULL};
 
     assert_string_equal(nearest("efect", words), "effect");
-    assert_string_equal(nearest("wath", words), "what");
+    assert_string_equal(nearest("waht", words), "what");
     assert_null(nearest("password", words));
     assert_null(nearest("an-endless-word-that-somebody-pasted-here-by-mistake", words));
 }
