@@ -46,8 +46,10 @@ typedef struct JsonError {
 
 #define JSON_DEPTH_MAX 32U
 #define JSON_SIZE_MAX (4U * 1024 * 1024)
+#define JSON_NODES_MAX (256U * 1024)
 
-/* Parses size bytes. 0; -EBADMSG with *error filled; -ENOMEM. The document owns every node and string. */
+/* Parses size bytes. 0; -EBADMSG with *error filled (one printable sentence: bytes of the text in it are
+ * escaped); -ENOMEM. The document owns every node and string. */
 int json_document_parse(const char *text, size_t size, JsonDocument **ret, JsonError *error);
 const JsonNode *json_document_root(const JsonDocument *d);
 JsonDocument *json_document_free(JsonDocument *d);
