@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How long a client waits for its fds: Acquire of one device over D-Bus, and closing all that came with it,
+ * against the floor of what must happen anyway: one round trip to the daemon over the same bus (Peer.Ping)
+ * and opening and closing the same nodes.
+ *
+ * Floor and samples are taken in turns, so that a busy machine disturbs both. Before each there is an untimed
+ * ping (the same warm caches for both), and before that the daemon is left alone until the last claim has
+ * gone: otherwise the work of releasing would be charged to the floor and the ratio would flatter. One sample
+ * is exempt on purpose: "again" follows at once after everything was closed, and tells whether the device can
+ * be had again immediately. An answer DeviceClaimed is counted there, waited out, and the wait is part of the
+ * sample.
+ *
+ * "first" is the first call of a connection; connecting and Hello are not timed, neither for it nor for its
+ * floor.
+ *
+ * Prints lines `NAME VALUE FLOOR`: microseconds (but for counts), FLOOR - where there is none. */
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <systemd/sd-bus.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+
+#define BUS_NAME "org.vfiod1"
+#define MANAGER_PATH "/org/vfiod1"
+#define MANAGER "org.vfiod1.Manager"
+#define DEVICE_CLAIMED "org.vfiod1.Error.DeviceClaimed"
+
+#define NODES_MAX 4U
+#define SAMPLES_MAX 100000U
+#define SETTLE_USEC 5000000U
+
+typedef struct Bench {
+    const char *device;
+    const char *nodes[NODES_MAX];
+    size_t n_nodes;
+    size_t n_samples;
+    size_t busy; /* answers DeviceClaimed */
+} Bench;
+
+typedef struct Series {
+    double *values; /* owned; microseconds */
+    size_t n;
+} Series;
+
+static void series_done(Series *s) {
+    free(s->values);
+}
+#define _cleanup_series_ _cleanup_(series_done)
+
+static int series_init(Series *s, size_t n) {
+    s->values = calloc(n, sizeof(*s->values));
+    return s->values ? 0 : -ENOMEM;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *) a, y = *(const double *) b;
+
+    return x < y ? -1 : x > y;
+}
+
+static double series_percentile(Series *s, unsigned percent) {
+    qsort(s->values, s->n, sizeof(*s->values), compare);
+    return s->values[MIN(s->n * percent / 100, s->n - 1)];
+}
+
+static double now_usec(void) {
+    struct timespec t;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double) t.tv_sec * 1e6 + (double) t.tv_nsec / 1e3;
+}
+
+static int fail(int r, const char *what) {
+    (void) fprintf(stderr, "bench-acquire: %s: %s\n", what, strerror(-r));
+    return r;
+}
+
+/* A connection that has its name: nothing of connecting is left to do at the first call. */
+static int connect_bus(sd_bus **ret) {
+    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+    const char *name;
+    int r;
+
+    r = sd_bus_open_system(&bus);
+    if (r >= 0)
+        r = sd_bus_get_unique_name(bus, &name);
+    if (r < 0)
+        return fail(r, "cannot connect to the bus");
+    *ret = TAKE_PTR(bus);
+    return 0;
+}
+
+static int ping(sd_bus *bus) {
+    int r = sd_bus_call_method(
+            bus, BUS_NAME, MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping", NULL, NULL, NULL);
+
+    return r < 0 ? fail(r, "Ping") : 0;
+}
+
+static int touch_nodes(const Bench *b) {
+    int fds[NODES_MAX];
+
+    for (size_t i = 0; i < b->n_nodes; i++) {
+        fds[i] = open(b->nodes[i], O_RDWR | O_CLOEXEC);
+        if (fds[i] < 0)
+            return fail(-errno, b->nodes[i]);
+    }
+    for (size_t i = 0; i < b->n_nodes; i++)
+        (void) close(fds[i]);
+    return 0;
+}
+
+static int measure_floor(const Bench *b, sd_bus *bus, Series *series) {
+    double begin = now_usec();
+    int r = ping(bus);
+
+    if (r >= 0)
+        r = touch_nodes(b);
+    if (r < 0)
+        return r;
+    series->values[series->n++] = now_usec() - begin;
+    return 0;
+}
+
+/* The reply must hold what a client needs, else the figure would be worth nothing. */
+static int check_reply(sd_bus_message *reply) {
+    const char *claim, *name;
+    bool lifeline = false, device = false;
+    int r, fd;
+
+    r = sd_bus_message_read(reply, "o", &claim);
+    if (r >= 0)
+        r = sd_bus_message_skip(reply, "a{sv}");
+    if (r >= 0)
+        r = sd_bus_message_enter_container(reply, 'a', "(sh)");
+    if (r < 0)
+        return fail(r, "reply to Acquire");
+    while ((r = sd_bus_message_read(reply, "(sh)", &name, &fd)) > 0) {
+        lifeline = lifeline || streq(name, "lifeline");
+        device = device || startswith(name, "device:") || startswith(name, "group:");
+    }
+    if (r < 0 || !lifeline || !device)
+        return fail(r < 0 ? r : -EBADMSG, "fds in the reply to Acquire");
+    return 0;
+}
+
+/* 1 and the time, 0 when the device is still claimed, negative errno. Dropping the reply closes all its fds.
+ */
+static int acquire(const Bench *b, sd_bus *bus) {
+    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    int r;
+
+    r = sd_bus_call_method(
+            bus, BUS_NAME, MANAGER_PATH, MANAGER, "Acquire", &error, &reply, "asa{sv}", 1, b->device, 0);
+    if (r < 0 && sd_bus_error_has_name(&error, DEVICE_CLAIMED))
+        return 0;
+    if (r < 0) {
+        (void) fprintf(stderr, "bench-acquire: Acquire: %s: %s\n", error.name ?: "?", error.message ?: "?");
+        return r;
+    }
+    r = check_reply(reply);
+    return r < 0 ? r : 1;
+}
+
+/* Waits until the daemon has no claim left. Asking is the only way: claims that come and go quickly are not
+ * announced. */
+static int settle(sd_bus *bus) {
+    double begin = now_usec();
+    uint32_t claims;
+    int r;
+
+    do {
+        r = sd_bus_get_property_trivial(bus, BUS_NAME, MANAGER_PATH, MANAGER, "Claims", NULL, 'u', &claims);
+        if (r < 0)
+            return fail(r, "Claims");
+        if (now_usec() - begin > SETTLE_USEC)
+            return fail(-ETIMEDOUT, "the last claim does not go");
+    } while (claims > 0);
+    return 0;
+}
+
+static int measure_acquire(Bench *b, sd_bus *bus, Series *series) {
+    double begin = now_usec();
+    int r;
+
+    r = acquire(b, bus);
+    if (r == 0) {
+        b->busy++;
+        r = settle(bus);
+        if (r >= 0)
+            r = acquire(b, bus);
+        if (r == 0)
+            r = fail(-EBUSY, "Acquire after the last claim has gone");
+    }
+    if (r < 0)
+        return r;
+    series->values[series->n++] = now_usec() - begin;
+    return 0;
+}
+
+static void print(const char *name, unsigned percent, Series *values, Series *floor) {
+    (void) printf("%s-p%u %.1f ", name, percent, series_percentile(values, percent));
+    if (floor)
+        (void) printf("%.1f\n", series_percentile(floor, percent));
+    else
+        (void) printf("-\n");
+}
+
+static int quiet(sd_bus *bus) {
+    int r = settle(bus);
+
+    return r < 0 ? r : ping(bus);
+}
+
+/* A client that has called before: floor, Acquire, and one more at once. */
+static int bench_known(Bench *b, sd_bus *bus) {
+    _cleanup_series_ Series floor = {}, first = {}, again = {}, release = {};
+    int r;
+
+    if (series_init(&floor, b->n_samples) < 0 || series_init(&first, b->n_samples) < 0 ||
+            series_init(&again, b->n_samples) < 0 || series_init(&release, b->n_samples) < 0)
+        return fail(-ENOMEM, "samples");
+    r = acquire(b, bus);
+    for (size_t i = 0; r >= 0 && i < b->n_samples; i++) {
+        double closed;
+
+        r = quiet(bus);
+        if (r >= 0)
+            r = measure_floor(b, bus, &floor);
+        if (r >= 0)
+            r = quiet(bus);
+        if (r >= 0)
+            r = measure_acquire(b, bus, &first);
+        if (r >= 0)
+            r = measure_acquire(b, bus, &again);
+        closed = now_usec();
+        if (r >= 0)
+            r = settle(bus);
+        if (r >= 0)
+            release.values[release.n++] = now_usec() - closed;
+    }
+    if (r < 0)
+        return r;
+    print("acquire", 50, &first, &floor);
+    print("acquire", 99, &first, &floor);
+    print("again", 50, &again, &floor);
+    print("again", 99, &again, &floor);
+    (void) printf("busy %zu -\n", b->busy);
+    print("release", 50, &release, NULL);
+    return 0;
+}
+
+/* The first call of a connection, against the first ping of another. */
+static int bench_first(Bench *b, sd_bus *control) {
+    _cleanup_series_ Series floor = {}, values = {};
+    int r = 0;
+
+    if (series_init(&floor, b->n_samples) < 0 || series_init(&values, b->n_samples) < 0)
+        return fail(-ENOMEM, "samples");
+    for (size_t i = 0; r >= 0 && i < b->n_samples; i++) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *pinger = NULL, *caller = NULL;
+
+        r = connect_bus(&pinger);
+        if (r >= 0)
+            r = quiet(control);
+        if (r >= 0)
+            r = measure_floor(b, pinger, &floor);
+        if (r >= 0)
+            r = connect_bus(&caller);
+        if (r >= 0)
+            r = quiet(control);
+        if (r >= 0)
+            r = measure_acquire(b, caller, &values);
+    }
+    if (r < 0)
+        return r;
+    print("first", 50, &values, &floor);
+    print("first", 99, &values, &floor);
+    return 0;
+}
+
+static int parse_arguments(Bench *b, int argc, char **argv) {
+    static const struct option options[] = {
+            {"device", required_argument, NULL, 'd'},
+            {"node", required_argument, NULL, 'n'},
+            {"samples", required_argument, NULL, 's'},
+            {},
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
+        if (c == 'd')
+            b->device = optarg;
+        else if (c == 'n' && b->n_nodes < NODES_MAX)
+            b->nodes[b->n_nodes++] = optarg;
+        else if (c == 's')
+            b->n_samples = strtoul(optarg, NULL, 10);
+        else
+            return -EINVAL;
+    if (optind != argc || !b->device || b->n_nodes == 0 || b->n_samples == 0 || b->n_samples > SAMPLES_MAX)
+        return -EINVAL;
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+    Bench b = {.n_samples = 1000};
+    int r;
+
+    if (parse_arguments(&b, argc, argv) < 0) {
+        (void) fprintf(stderr, "usage: %s --device NAME --node PATH... [--samples N]\n", argv[0]);
+        return 2;
+    }
+    r = connect_bus(&bus);
+    if (r >= 0)
+        r = bench_known(&b, bus);
+    if (r >= 0)
+        r = bench_first(&b, bus);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A big sysfs in seconds, in the layout of a umockdev testbed: 4 functions in each IOMMU group, every second group on
+vfio-pci, the others on a host driver or on none.
+
+Written with plain file calls, because a testbed's own calls cost a message each. Attributes of the same value are hard
+links to one file: 16384 devices would otherwise fill a gigabyte of tmpfs with pages that hold five bytes each.
+"""
+
+import os
+from pathlib import Path
+
+FUNCTIONS = 4  # of a group
+SLOTS = 32  # of a bus
+
+# Attributes of every device; what differs from device to device is in device().
+COMMON = {
+    "vendor": "0x8086\n",
+    "device": "0x10d3\n",
+    "subsystem_vendor": "0x8086\n",
+    "subsystem_device": "0xa01f\n",
+    "class": "0x020000\n",
+    "revision": "0x01\n",
+    "enable": "0\n",
+    "irq": "0\n",
+    "numa_node": "0\n",
+    "reset_method": "flr bus\n",
+    "driver_override": "(null)\n",
+    "modalias": "pci:v00008086d000010D3sv00008086sd0000A01Fbc02sc00i00\n",
+}
+DRIVERS = ("vfio-pci", "e1000e", "vfio-pci", None)  # by group
+
+
+class Tree:
+    """Fills root, the directory of a testbed. `devices` are kernel names in order, FUNCTIONS for each group."""
+
+    def __init__(self, root, groups):
+        self.sys = Path(root, "sys")
+        self.dev = Path(root, "dev")
+        self.groups = groups
+        self.devices = []
+        self.masters = {}
+        for directory in ("bus/pci/devices", "bus/pci/drivers", "class/vfio-dev", "kernel/iommu_groups", "dev/char",
+                          "devices/pci0000:00", "module"):
+            (self.sys / directory).mkdir(parents=True, exist_ok=True)
+        for directory in (".node", "vfio/devices"):
+            (self.dev / directory).mkdir(parents=True, exist_ok=True)
+        for driver in {driver for driver in DRIVERS if driver}:
+            (self.sys / "bus/pci/drivers" / driver).mkdir(exist_ok=True)
+        self.node("iommu", 10, 124)
+        self.node("vfio/vfio", 10, 196)
+        for group in range(groups):
+            self.group(group)
+
+    def node(self, name, major, minor):
+        """A character device: a file, and beside it what stat() shall say of it."""
+        (self.dev / name).touch()
+        os.symlink(f"{major}:{minor}", self.dev / ".node" / name.replace("/", "_"))
+
+    def attribute(self, path, value):
+        master = self.masters.get(value)
+        if master is None:
+            with open(path, "w") as file:
+                file.write(value)
+            self.masters[value] = path
+        else:
+            os.link(master, path)
+
+    def group(self, number):
+        directory = f"{self.sys}/kernel/iommu_groups/{number}"
+        os.makedirs(f"{directory}/devices")
+        self.attribute(f"{directory}/type", "DMA\n")
+        self.attribute(f"{directory}/reserved_regions", "0x00000000fee00000 0x00000000feefffff msi\n")
+        driver = DRIVERS[number % len(DRIVERS)]
+        bus, slot = divmod(number, SLOTS)
+        if driver == "vfio-pci":
+            self.node(f"vfio/{number}", 240, number)
+        for function in range(FUNCTIONS):
+            name = f"0000:{bus:02x}:{slot:02x}.{function}"
+            self.device(name, number, driver)
+            os.symlink(f"../../../../devices/pci0000:00/{name}", f"{directory}/devices/{name}")
+
+    def device(self, name, group, driver):
+        directory = f"{self.sys}/devices/pci0000:00/{name}"
+        os.mkdir(directory)
+        for attribute, value in COMMON.items():
+            self.attribute(f"{directory}/{attribute}", value)
+        os.symlink("../../../bus/pci", f"{directory}/subsystem")
+        os.symlink(f"../../../kernel/iommu_groups/{group}", f"{directory}/iommu_group")
+        os.symlink(f"../../../devices/pci0000:00/{name}", f"{self.sys}/bus/pci/devices/{name}")
+        self.write_uevent(name, driver)
+        if driver:
+            os.symlink(f"../../../bus/pci/drivers/{driver}", f"{directory}/driver")
+        if driver == "vfio-pci":
+            self.vfio(name, len(self.devices))
+        self.devices.append(name)
+
+    def write_uevent(self, name, driver):
+        with open(f"{self.sys}/devices/pci0000:00/{name}/uevent", "w") as file:
+            file.write(f"DRIVER={driver}\n" if driver else "")
+            file.write(f"PCI_CLASS=20000\nPCI_ID=8086:10D3\nPCI_SUBSYS_ID=8086:A01F\nPCI_SLOT_NAME={name}\n")
+            file.write(f"MODALIAS={COMMON['modalias']}")
+
+    def vfio(self, name, index):
+        directory = f"{self.sys}/devices/pci0000:00/{name}/vfio-dev/vfio{index}"
+        os.makedirs(directory)
+        major, minor = 511, index
+        self.attribute(f"{directory}/dev", f"{major}:{minor}\n")
+        with open(f"{directory}/uevent", "w") as file:
+            file.write(f"MAJOR={major}\nMINOR={minor}\nDEVNAME=vfio/devices/vfio{index}\n")
+        os.symlink("../../../../../class/vfio-dev", f"{directory}/subsystem")
+        os.symlink("../..", f"{directory}/device")
+        target = f"../../devices/pci0000:00/{name}/vfio-dev/vfio{index}"
+        os.symlink(target, f"{self.sys}/class/vfio-dev/vfio{index}")
+        os.symlink(target, f"{self.sys}/dev/char/{major}:{minor}")
+        self.node(f"vfio/devices/vfio{index}", major, minor)
+
+    def rebind(self, name, driver):
+        """Another driver appears at the device, as after a bind; the caller announces it."""
+        link = f"{self.sys}/devices/pci0000:00/{name}/driver"
+        os.symlink(f"../../../bus/pci/drivers/{driver}", f"{link}.new")
+        os.rename(f"{link}.new", link)
+        self.write_uevent(name, driver)
