@@ -38,13 +38,33 @@ DECLARE_STRING_TABLE(acs_path, AcsPath); /* "unknown", "complete", "incomplete",
 
 typedef struct AcsReport {
     AcsPath path;
-    DeviceName blocker; /* ACS_INCOMPLETE: the first port that does not isolate */
+    DeviceName blocker; /* ACS_INCOMPLETE: the first, from the device upwards, that does not isolate; the device
+                         * itself when its own functions are not kept apart */
 } AcsReport;
 
 /* Looks for an ACS extended capability (PCI Express base spec 6.12; ID 0x000d) in config space and tells
  * whether SV|RR|CR|UF (0x1d) are enabled. 1 yes, 0 no or no capability, -EINVAL when size does not reach
  * extended space or the list is malformed. Bounded against loops. */
 int pci_config_acs_enabled(const uint8_t *config, size_t size);
+
+/* Device/port types of the PCI Express capability. */
+enum {
+    PCI_PORT_ENDPOINT = 0x0,
+    PCI_PORT_LEGACY_ENDPOINT = 0x1,
+    PCI_PORT_ROOT = 0x4,
+    PCI_PORT_UPSTREAM = 0x5,
+    PCI_PORT_DOWNSTREAM = 0x6,
+    PCI_PORT_ROOT_COMPLEX_ENDPOINT = 0x9,
+};
+/* One of these or another value up to 15; -ENOENT: conventional PCI; -EINVAL: cannot be told. */
+int pci_config_port_type(const uint8_t *config, size_t size);
+
+/* Does this function keep the traffic of its neighbours apart? The kernel's rule when it makes groups
+ * (pci_acs_enabled): root and downstream ports need ACS; endpoints and upstream ports only when they are one of
+ * several_functions; bridges to conventional PCI never do. 1 yes, 0 no, -EINVAL when it cannot be told. */
+int pci_config_isolates(const uint8_t *config, size_t size, bool several_functions);
+/* The multifunction bit of the header; false also when size does not reach it. */
+bool pci_config_is_multifunction(const uint8_t *config, size_t size);
 
 typedef enum Removable {
     REMOVABLE_UNKNOWN, /* attribute absent: the kernel does not say */
@@ -54,6 +74,17 @@ typedef enum Removable {
     _REMOVABLE_INVALID = -EINVAL,
 } Removable;
 DECLARE_STRING_TABLE(removable, Removable); /* "unknown", "fixed", "removable" */
+
+/* Which facts a reader shall bother with: each costs at least one sysfs read, HOST_CRITICAL a walk. */
+typedef enum DeviceFactMask {
+    DEVICE_FACT_RESET_METHODS = 1 << 0,
+    DEVICE_FACT_NUMA_NODE = 1 << 1,
+    DEVICE_FACT_DRIVER_OVERRIDE = 1 << 2,
+    DEVICE_FACT_REMOVABLE = 1 << 3,
+    DEVICE_FACT_HOST_CRITICAL = 1 << 4,
+    DEVICE_FACT_ENABLE_COUNT = 1 << 5,
+    DEVICE_FACT_ALL = (1 << 6) - 1,
+} DeviceFactMask;
 
 typedef struct DeviceFacts {
     unsigned reset_methods;   /* mask of 1 << ResetMethod */
@@ -92,7 +123,8 @@ size_t reserved_regions_parse(const char *text, ReservedRegion regions[static RE
 /* What this kernel offers, found by looking (nodes and parameters), never by version. */
 typedef struct KernelFacts {
     bool iommufd;         /* /dev/iommu */
-    bool device_cdev;     /* any /dev/vfio/devices NODE is there, or would be: see daemon/sysfs.c */
+    bool device_cdev;     /* a device that is bound to a vfio driver gets a node in /dev/vfio/devices. False also
+                           * while the vfio module is not loaded, when nobody can know: see daemon/sysfs.c */
     bool container;       /* /dev/vfio/vfio */
     bool noiommu_support; /* the vfio module has the parameter */
     bool noiommu_enabled;

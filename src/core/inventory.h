@@ -6,7 +6,7 @@
  * Who owns which fact: what the kernel announces by a uevent (presence, driver, group link, VFIO node) is
  * kept here and is as fresh as the last event. What it never announces (driver_override, reset_method,
  * numa_node, group type, reserved regions, ACS, mounted disks) is NOT kept: it is read when somebody asks
- * (daemon/facts.h), because a cached copy would only be wrong later. That also keeps a device small: a host
+ * (daemon/sysfs.h), because a cached copy would only be wrong later. That also keeps a device small: a host
  * with 16384 functions must fit in a few megabytes.
  *
  * Pure: no syscalls; daemon/sysfs.c and daemon/hotplug.c fill it. */
@@ -70,11 +70,17 @@ Inventory *inventory_new(void);
 Inventory *inventory_free(Inventory *inventory);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Inventory *, inventory_free);
 
-/* Adds the device or brings it up to date. Returns a mask of DeviceChange or -ENOMEM (nothing changed). */
+/* Adds the device or brings it up to date. Returns a mask of DeviceChange (DEVICE_ADDED never comes with the
+ * other DEVICE_ bits), or a negative errno, and nothing has changed: -ENOMEM; -ESTALE when other hardware sits at
+ * this address than before: a removal was missed, remove it first. ret and ret_old_group may be NULL;
+ * *ret_old_group is written with DEVICE_GROUP_CHANGED only (-1: it had none). */
 int inventory_update(Inventory *inventory, const DeviceSnapshot *snapshot, Device **ret, int *ret_old_group);
 /* Forgets the device (and its group with the last member). Mask, or -ENOENT. The claim pointers are not
- * followed: the engine must have been told first. */
+ * followed: the engine must have been told first. *ret_old_group (may be NULL) is -1 when it had none. */
 int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_group);
+
+/* The same ids and class: what a struct device of the kernel never changes while it lives. */
+bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s);
 
 Device *inventory_find_device(Inventory *inventory, const DeviceName *name);
 Group *inventory_find_group(Inventory *inventory, int id);
@@ -91,7 +97,8 @@ int inventory_foreach_group(Inventory *inventory, int (*visit)(Group *g, void *u
  * at the same places. For recognising, not for security. */
 uint64_t group_fingerprint(const Group *g);
 
-/* A bridge: takes no part in viability (pcieport is driver_managed_dma) and is never handed out. */
+/* A bridge (PCI, CardBus): never handed out, vfio-pci refuses its header type. Whether it blocks its group is a
+ * question of its driver like for any device: pcieport does not, shpchp and yenta_cardbus do. */
 bool device_is_bridge(const Device *d);
 /* True for the drivers that leave DMA ownership to user space (kernel: driver_managed_dma): any vfio
  * driver, pci-stub, pcieport, or none. registered with VFIO counts as vfio whatever the name is. */

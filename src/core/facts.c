@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Parsers of what sysfs says. They take what is well-formed and leave out the rest; none of them believes a
+ * length or an offset before it has been compared with the bytes that are really there. */
+
+#include "base/str.h"
+#include "core/facts.h"
+
+static const char *const reset_method_table[_RESET_METHOD_MAX] = {
+        [RESET_METHOD_DEVICE_SPECIFIC] = "device_specific",
+        [RESET_METHOD_ACPI] = "acpi",
+        [RESET_METHOD_FLR] = "flr",
+        [RESET_METHOD_AF_FLR] = "af_flr",
+        [RESET_METHOD_PM] = "pm",
+        [RESET_METHOD_BUS] = "bus",
+        [RESET_METHOD_CXL_BUS] = "cxl_bus",
+        [RESET_METHOD_UNKNOWN] = "unknown",
+};
+DEFINE_STRING_TABLE(reset_method, ResetMethod);
+
+static const char *const acs_path_table[_ACS_PATH_MAX] = {
+        [ACS_UNKNOWN] = "unknown",
+        [ACS_COMPLETE] = "complete",
+        [ACS_INCOMPLETE] = "incomplete",
+        [ACS_NOT_NEEDED] = "not-needed",
+};
+DEFINE_STRING_TABLE(acs_path, AcsPath);
+
+static const char *const removable_table[_REMOVABLE_MAX] = {
+        [REMOVABLE_UNKNOWN] = "unknown",
+        [REMOVABLE_FIXED] = "fixed",
+        [REMOVABLE_REMOVABLE] = "removable",
+};
+DEFINE_STRING_TABLE(removable, Removable);
+
+unsigned reset_methods_parse(const char *text) {
+    unsigned mask = 0;
+
+    for (const char *p = text; *(p += strspn(p, " \t\n")); p += strcspn(p, " \t\n")) {
+        size_t n = strcspn(p, " \t\n");
+        ResetMethod method = RESET_METHOD_UNKNOWN;
+
+        for (size_t i = 0; i < ELEMENTSOF(reset_method_table); i++)
+            if (strlen(reset_method_table[i]) == n && memcmp(reset_method_table[i], p, n) == 0)
+                method = (ResetMethod) i;
+        mask |= 1U << method;
+    }
+    return mask;
+}
+
+void device_facts_done(DeviceFacts *f) {
+    free(f->host_critical);
+    *f = DEVICE_FACTS_NULL;
+}
+
+/* Takes the next word of the line, without its separator. NULL when there is none or it does not fit. */
+static const char *take_word(const char **p, const char *end, char *buf, size_t size) {
+    const char *start = *p, *s;
+    size_t n;
+
+    while (start < end && *start == ' ')
+        start++;
+    for (s = start; s < end && *s != ' '; s++)
+        ;
+    n = (size_t) (s - start);
+    if (n == 0 || n >= size)
+        return NULL;
+
+    memcpy(buf, start, n);
+    buf[n] = '\0';
+    *p = s;
+    return buf;
+}
+
+static bool take_address(const char **p, const char *end, uint64_t *ret) {
+    char word[2 + 16 + 1];
+    const char *digits;
+
+    if (!take_word(p, end, word, sizeof(word)))
+        return false;
+    digits = startswith(word, "0x");
+    return digits && parse_unsigned(digits, 16, UINT64_MAX, ret) >= 0;
+}
+
+/* "0x00000000fee00000 0x00000000feefffff msi" */
+static bool parse_reserved_region(const char *line, const char *end, ReservedRegion *ret) {
+    ReservedRegion region;
+
+    if (!take_address(&line, end, &region.start) || !take_address(&line, end, &region.end) ||
+            !take_word(&line, end, region.type, sizeof(region.type)))
+        return false;
+    if (region.end < region.start || line != end)
+        return false;
+    /* The type goes to D-Bus and to terminals. */
+    if (strspn(region.type, "abcdefghijklmnopqrstuvwxyz-") != strlen(region.type))
+        return false;
+
+    *ret = region;
+    return true;
+}
+
+size_t reserved_regions_parse(const char *text, ReservedRegion regions[static RESERVED_REGIONS_MAX]) {
+    size_t n = 0;
+
+    for (const char *line = text; *line && n < RESERVED_REGIONS_MAX;) {
+        const char *end = line + strcspn(line, "\n");
+
+        n += parse_reserved_region(line, end, &regions[n]);
+        line = *end ? end + 1 : end;
+    }
+    return n;
+}
+
+/* Config space is little-endian whatever the host is. */
+static unsigned config_word(const uint8_t *config, size_t at) {
+    return (unsigned) config[at] | (unsigned) config[at + 1] << 8;
+}
+
+static uint32_t config_dword(const uint8_t *config, size_t at) {
+    return (uint32_t) config_word(config, at) | (uint32_t) config_word(config, at + 2) << 16;
+}
+
+#define CONFIG_SPACE 4096U
+#define HEADER_STATUS 0x06U
+#define HEADER_STATUS_CAPABILITIES 0x10U
+#define HEADER_TYPE 0x0eU
+#define HEADER_TYPE_MULTIFUNCTION 0x80U
+#define HEADER_CAPABILITIES 0x34U
+#define HEADER_SIZE 0x40U
+#define CAPABILITY_PCIE 0x10U
+#define EXTENDED_SPACE 0x100U
+#define EXTENDED_CAPABILITY_ACS 0x000dU
+#define ACS_CAPABILITIES 4U
+#define ACS_CONTROL 6U
+#define ACS_REQUIRED 0x1dU /* source validation, request and completion redirect, upstream forwarding */
+
+int pci_config_acs_enabled(const uint8_t *config, size_t size) {
+    size_t at = EXTENDED_SPACE;
+
+    size = MIN(size, CONFIG_SPACE);
+    /* A capability takes 8 bytes at least, so a longer list must have met itself. */
+    for (unsigned i = 0; i < (CONFIG_SPACE - EXTENDED_SPACE) / 8; i++) {
+        uint32_t header;
+
+        if (at + 4 > size)
+            return -EINVAL;
+        header = config_dword(config, at);
+        if (header == UINT32_MAX) /* nobody answers: off the bus, or in reset */
+            return -EINVAL;
+        if (header == 0) /* "no capabilities"; inside a list it ends it for the kernel too */
+            return 0;
+
+        if ((header & 0xffff) == EXTENDED_CAPABILITY_ACS) {
+            unsigned required;
+
+            if (at + 8 > size)
+                return -EINVAL;
+            /* The kernel's rule (pci_acs_flags_enabled): a control that the port does not offer needs no
+             * switching on. */
+            required = ACS_REQUIRED & config_word(config, at + ACS_CAPABILITIES);
+            return (config_word(config, at + ACS_CONTROL) & required) == required;
+        }
+
+        at = (header >> 20) & 0xffc; /* the low two bits are reserved */
+        if (at == 0)
+            return 0;
+        if (at < EXTENDED_SPACE)
+            return -EINVAL;
+    }
+    return -EINVAL;
+}
+
+int pci_config_port_type(const uint8_t *config, size_t size) {
+    size_t at;
+
+    size = MIN(size, (size_t) EXTENDED_SPACE);
+    if (size < HEADER_SIZE || config_dword(config, 0) == UINT32_MAX)
+        return -EINVAL;
+    if (!(config_word(config, HEADER_STATUS) & HEADER_STATUS_CAPABILITIES))
+        return -ENOENT;
+
+    at = config[HEADER_CAPABILITIES] & 0xfcU;
+    for (unsigned i = 0; i < (EXTENDED_SPACE - HEADER_SIZE) / 4; i++) {
+        if (at == 0)
+            return -ENOENT;
+        if (at < HEADER_SIZE || at + 4 > size)
+            return -EINVAL;
+        if (config[at] == CAPABILITY_PCIE)
+            return (int) (config_word(config, at + 2) >> 4 & 0xfU);
+        at = config[at + 1] & 0xfcU;
+    }
+    return -EINVAL;
+}
+
+int pci_config_isolates(const uint8_t *config, size_t size, bool several_functions) {
+    int type;
+
+    type = pci_config_port_type(config, size);
+    if (type == -ENOENT)
+        return 0; /* conventional PCI knows no ACS */
+    if (type < 0)
+        return type;
+
+    switch (type) {
+    case PCI_PORT_ROOT:
+    case PCI_PORT_DOWNSTREAM:
+        return pci_config_acs_enabled(config, size);
+
+    case PCI_PORT_ENDPOINT:
+    case PCI_PORT_LEGACY_ENDPOINT:
+    case PCI_PORT_ROOT_COMPLEX_ENDPOINT:
+    case PCI_PORT_UPSTREAM:
+        return several_functions ? pci_config_acs_enabled(config, size) : 1;
+
+    default: /* bridges to and from conventional PCI, event collectors, values yet to be assigned */
+        return 0;
+    }
+}
+
+bool pci_config_is_multifunction(const uint8_t *config, size_t size) {
+    return size > HEADER_TYPE && config[HEADER_TYPE] & HEADER_TYPE_MULTIFUNCTION;
+}

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Three of libc's red-black trees (tsearch(3)): devices by name, groups by number, driver names by text.
+ * Every operation is logarithmic, so the cost of one uevent does not grow with the host, and walking a tree
+ * gives the order that people want to see. A device costs its struct and one tree node, about 130 bytes; the
+ * text that repeats thousands of times, the driver's name, is kept once and counted.
+ *
+ * All memory that a change needs is taken before the first link is touched: a failed update has changed
+ * nothing. */
+
+#include <search.h>
+
+#include "core/inventory.h"
+
+typedef struct DriverName {
+    unsigned n_users;
+    char name[];
+} DriverName;
+
+struct Inventory {
+    void *devices; /* tree of Device */
+    void *groups;  /* tree of Group */
+    void *drivers; /* tree of DriverName */
+    unsigned n_devices;
+    unsigned n_groups;
+};
+
+/* tsearch hands the key and the elements to the same comparison; a key is therefore a Device, a Group or a
+ * DriverName of which only the compared part exists. */
+static_assert(offsetof(struct Device, name) == 0, "a DeviceName must do as the key of a Device");
+static_assert(offsetof(struct Group, id) == 0, "an int must do as the key of a Group");
+
+static int compare_devices(const void *a, const void *b) {
+    return device_name_compare(a, b);
+}
+
+static int compare_groups(const void *a, const void *b) {
+    int x = *(const int *) a, y = *(const int *) b;
+
+    return x < y ? -1 : x > y;
+}
+
+static int compare_drivers(const void *a, const void *b) {
+    return strcmp(((const DriverName *) a)->name, ((const DriverName *) b)->name);
+}
+
+Inventory *inventory_new(void) {
+    return calloc(1, sizeof(Inventory));
+}
+
+Inventory *inventory_free(Inventory *inventory) {
+    if (!inventory)
+        return NULL;
+
+    tdestroy(inventory->devices, free);
+    tdestroy(inventory->groups, free);
+    tdestroy(inventory->drivers, free);
+    free(inventory);
+    return NULL;
+}
+
+/* The one copy of this driver's name, with one more user. *ret is NULL for "" (unbound). */
+static int driver_take(Inventory *inventory, const char *name, const char **ret) {
+    size_t n = strlen(name);
+    DriverName *fresh, **found;
+
+    if (n == 0) {
+        *ret = NULL;
+        return 0;
+    }
+
+    fresh = malloc(sizeof(DriverName) + n + 1);
+    if (!fresh)
+        return -ENOMEM;
+    fresh->n_users = 0;
+    memcpy(fresh->name, name, n + 1);
+
+    found = tsearch(fresh, &inventory->drivers, compare_drivers);
+    if (!found) {
+        free(fresh);
+        return -ENOMEM;
+    }
+    if (*found != fresh)
+        free(fresh);
+
+    (*found)->n_users++;
+    *ret = (*found)->name;
+    return 0;
+}
+
+static void driver_drop(Inventory *inventory, const char *name) {
+    DriverName *d;
+
+    if (!name)
+        return;
+
+    d = container_of(name, DriverName, name);
+    assert(d->n_users > 0);
+    if (--d->n_users > 0)
+        return;
+
+    tdelete(d, &inventory->drivers, compare_drivers);
+    free(d);
+}
+
+static int group_take(Inventory *inventory, int id, Group **ret) {
+    Group *g;
+
+    if (id < 0) {
+        *ret = NULL;
+        return 0;
+    }
+
+    g = inventory_find_group(inventory, id);
+    if (!g) {
+        g = calloc(1, sizeof(Group));
+        if (!g)
+            return -ENOMEM;
+        g->id = id;
+        if (!tsearch(g, &inventory->groups, compare_groups)) {
+            free(g);
+            return -ENOMEM;
+        }
+        inventory->n_groups++;
+    }
+
+    *ret = g;
+    return 0;
+}
+
+/* Forgets the group when nobody is left in it; tells whether that was so. */
+static bool group_drop_if_empty(Inventory *inventory, Group *g) {
+    if (!g || g->members)
+        return false;
+
+    assert(g->n_members == 0);
+    tdelete(g, &inventory->groups, compare_groups);
+    inventory->n_groups--;
+    free(g);
+    return true;
+}
+
+static void group_link(Group *g, Device *d) {
+    Device **p;
+
+    assert(!d->group && !d->next);
+    if (!g)
+        return;
+
+    for (p = &g->members; *p && device_name_compare(&(*p)->name, &d->name) < 0; p = &(*p)->next)
+        ;
+    d->next = *p;
+    *p = d;
+    d->group = g;
+    g->n_members++;
+}
+
+/* Returns the group that the device was in. */
+static Group *group_unlink(Device *d) {
+    Group *g = TAKE_PTR(d->group);
+    Device **p;
+
+    if (!g)
+        return NULL;
+
+    for (p = &g->members; *p != d; p = &(*p)->next)
+        assert(*p);
+    *p = d->next;
+    d->next = NULL;
+    g->n_members--;
+    return g;
+}
+
+static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Device **ret) {
+    _cleanup_free_ Device *d = NULL;
+    const char *driver;
+    Group *g;
+    int r;
+
+    d = malloc(sizeof(Device));
+    if (!d)
+        return -ENOMEM;
+
+    r = driver_take(inventory, snapshot->driver, &driver);
+    if (r < 0)
+        return r;
+    r = group_take(inventory, snapshot->group, &g);
+    if (r < 0)
+        goto fail;
+
+    *d = (Device){
+            .name = snapshot->name,
+            .vendor = snapshot->vendor,
+            .device = snapshot->device,
+            .subsystem_vendor = snapshot->subsystem_vendor,
+            .subsystem_device = snapshot->subsystem_device,
+            .class_code = snapshot->class_code,
+            .revision = snapshot->revision,
+            .driver = driver,
+            .vfio_index = snapshot->vfio_index,
+            .vfio_rdev = snapshot->vfio_rdev,
+    };
+    if (!tsearch(d, &inventory->devices, compare_devices)) {
+        group_drop_if_empty(inventory, g);
+        r = -ENOMEM;
+        goto fail;
+    }
+    inventory->n_devices++;
+    group_link(g, d);
+
+    *ret = TAKE_PTR(d);
+    return DEVICE_ADDED | ((*ret)->group && (*ret)->group->n_members == 1 ? GROUP_ADDED : 0);
+
+fail:
+    driver_drop(inventory, driver);
+    return r;
+}
+
+bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s) {
+    return d->vendor == s->vendor && d->device == s->device && d->subsystem_vendor == s->subsystem_vendor &&
+            d->subsystem_device == s->subsystem_device && d->class_code == s->class_code &&
+            d->revision == s->revision;
+}
+
+/* Moves the device to the group of that number. Returns a mask of changes; cannot fail once g is there. */
+static int device_move(Inventory *inventory, Device *d, Group *g, int *ret_old_group) {
+    int changes = DEVICE_GROUP_CHANGED, old_id;
+    Group *old;
+
+    old = group_unlink(d);
+    old_id = old ? old->id : -1;
+    group_link(g, d);
+    if (g && g->n_members == 1)
+        changes |= GROUP_ADDED;
+    if (group_drop_if_empty(inventory, old))
+        changes |= GROUP_REMOVED;
+
+    if (ret_old_group)
+        *ret_old_group = old_id;
+    return changes;
+}
+
+static int device_refresh(
+        Inventory *inventory, Device *d, const DeviceSnapshot *snapshot, int *ret_old_group) {
+    const char *driver, *old_driver;
+    int changes = 0, r;
+    Group *g;
+
+    if (!device_is_same_hardware(d, snapshot))
+        return -ESTALE;
+
+    r = driver_take(inventory, snapshot->driver, &driver);
+    if (r < 0)
+        return r;
+    r = group_take(inventory, snapshot->group, &g);
+    if (r < 0) {
+        driver_drop(inventory, driver);
+        return r;
+    }
+
+    old_driver = d->driver;
+    d->driver = driver;
+    if (old_driver != driver) /* one copy of each: the pointers tell */
+        changes |= DEVICE_DRIVER_CHANGED;
+    driver_drop(inventory, old_driver);
+
+    if (d->vfio_index != snapshot->vfio_index || d->vfio_rdev != snapshot->vfio_rdev) {
+        d->vfio_index = snapshot->vfio_index;
+        d->vfio_rdev = snapshot->vfio_rdev;
+        changes |= DEVICE_NODE_CHANGED;
+    }
+
+    if (d->group != g)
+        changes |= device_move(inventory, d, g, ret_old_group);
+    return changes;
+}
+
+int inventory_update(Inventory *inventory, const DeviceSnapshot *snapshot, Device **ret, int *ret_old_group) {
+    Device *d;
+    int r;
+
+    d = inventory_find_device(inventory, &snapshot->name);
+    if (d)
+        r = device_refresh(inventory, d, snapshot, ret_old_group);
+    else
+        r = device_add(inventory, snapshot, &d);
+    if (r < 0)
+        return r;
+
+    if (ret)
+        *ret = d;
+    return r;
+}
+
+int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_group) {
+    _cleanup_free_ Device *d = inventory_find_device(inventory, name);
+    int changes = DEVICE_REMOVED, old_id;
+    Group *g;
+
+    if (!d)
+        return -ENOENT;
+
+    tdelete(d, &inventory->devices, compare_devices);
+    inventory->n_devices--;
+    driver_drop(inventory, d->driver);
+
+    g = group_unlink(d);
+    old_id = g ? g->id : -1;
+    if (group_drop_if_empty(inventory, g))
+        changes |= GROUP_REMOVED;
+
+    if (ret_old_group)
+        *ret_old_group = old_id;
+    return changes;
+}
+
+Device *inventory_find_device(Inventory *inventory, const DeviceName *name) {
+    Device **found = tfind(name, &inventory->devices, compare_devices);
+
+    return found ? *found : NULL;
+}
+
+Group *inventory_find_group(Inventory *inventory, int id) {
+    Group **found = tfind(&id, &inventory->groups, compare_groups);
+
+    return found ? *found : NULL;
+}
+
+unsigned inventory_n_devices(const Inventory *inventory) {
+    return inventory->n_devices;
+}
+
+unsigned inventory_n_groups(const Inventory *inventory) {
+    return inventory->n_groups;
+}
+
+/* twalk_r() cannot be stopped: after a non-zero return the rest of the walk visits nothing. */
+typedef struct Walk {
+    int (*visit_device)(Device *d, void *userdata);
+    int (*visit_group)(Group *g, void *userdata);
+    void *userdata;
+    int result;
+} Walk;
+
+static void walk_node(const void *node, VISIT when, void *closure) {
+    Walk *w = closure;
+
+    /* "postorder" is what search.h calls the moment between the two subtrees. */
+    if ((when != postorder && when != leaf) || w->result != 0)
+        return;
+    if (w->visit_device)
+        w->result = w->visit_device(*(Device *const *) node, w->userdata);
+    else
+        w->result = w->visit_group(*(Group *const *) node, w->userdata);
+}
+
+int inventory_foreach_device(Inventory *inventory, int (*visit)(Device *d, void *userdata), void *userdata) {
+    Walk w = {.visit_device = visit, .userdata = userdata};
+
+    twalk_r(inventory->devices, walk_node, &w);
+    return w.result;
+}
+
+int inventory_foreach_group(Inventory *inventory, int (*visit)(Group *g, void *userdata), void *userdata) {
+    Walk w = {.visit_group = visit, .userdata = userdata};
+
+    twalk_r(inventory->groups, walk_node, &w);
+    return w.result;
+}
+
+/* FNV-1a, byte by byte from the low end, so that the value is the same on every machine. */
+static uint64_t hash_add(uint64_t hash, uint64_t value, unsigned n_bytes) {
+    for (unsigned i = 0; i < n_bytes; i++) {
+        hash ^= (value >> (8 * i)) & 0xff;
+        hash *= UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+uint64_t group_fingerprint(const Group *g) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    FOREACH_MEMBER(d, g) {
+        hash = hash_add(hash, (uint64_t) d->name.bus, 1);
+        hash = hash_add(hash, d->name.domain, 4);
+        hash = hash_add(hash, d->name.pci_bus, 1);
+        hash = hash_add(hash, (uint64_t) (d->name.slot << 3 | d->name.function), 1);
+        hash = hash_add(hash, d->vendor, 2);
+        hash = hash_add(hash, d->device, 2);
+        hash = hash_add(hash, d->subsystem_vendor, 2);
+        hash = hash_add(hash, d->subsystem_device, 2);
+        hash = hash_add(hash, d->class_code, 3);
+        hash = hash_add(hash, d->revision, 1);
+    }
+    return hash;
+}
+
+bool device_is_bridge(const Device *d) {
+    /* PCI-to-PCI, CardBus and semi-transparent bridges. Host and ISA bridges (0x0600, 0x0601) are called
+     * bridges too but are ordinary functions to VFIO, with drivers that block a group. */
+    switch (d->class_code >> 8) {
+    case 0x0604:
+    case 0x0607:
+    case 0x0609:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool device_leaves_group_viable(const Device *d) {
+    /* Those with driver_managed_dma in the kernel. uio_pci_generic, pci-pf-stub and xen-pciback look harmless
+     * and are not: the kernel counts them as users of the group. The list serves kernels without vfio-dev/;
+     * on newer ones the index speaks for every vfio driver, also for those that are not here. */
+    static const char *const drivers[] = {
+            "pcieport",
+            "pci-stub",
+            "vfio-pci",
+            "mlx5_vfio_pci",
+            "virtio_vfio_pci",
+            "pds_vfio_pci",
+            "hisi_acc_vfio_pci",
+            "nvgrace_gpu_vfio_pci",
+            "qat_vfio_pci",
+            "ism_vfio_pci",
+            "xe-vfio-pci",
+    };
+
+    if (!d->driver || d->vfio_index >= 0)
+        return true;
+    for (size_t i = 0; i < ELEMENTSOF(drivers); i++)
+        if (streq(d->driver, drivers[i]))
+            return true;
+    return false;
+}
+
+typedef struct Check {
+    Inventory *inventory;
+    const Device *last_device;
+    const Group *last_group;
+    unsigned n_devices, n_groups, n_in_groups, n_members, n_with_driver, n_driver_users;
+} Check;
+
+/* A failed check is our own mistake and must be fatal also where assert() is compiled out. */
+static void check(bool ok) {
+    if (!ok)
+        abort();
+}
+
+static int check_device(Device *d, void *userdata) {
+    Check *c = userdata;
+
+    check(!c->last_device || device_name_compare(&c->last_device->name, &d->name) < 0);
+    check(d->group || !d->next);
+    check(!d->group || inventory_find_group(c->inventory, d->group->id) == d->group);
+    check(!d->driver || d->driver[0]);
+    c->last_device = d;
+    c->n_devices++;
+    c->n_in_groups += !!d->group;
+    c->n_with_driver += !!d->driver;
+    return 0;
+}
+
+static int check_group(Group *g, void *userdata) {
+    const Device *last = NULL;
+    Check *c = userdata;
+    unsigned n = 0;
+
+    check(g->id >= 0 && (!c->last_group || c->last_group->id < g->id));
+    check(g->members);
+    FOREACH_MEMBER(d, g) {
+        check(d->group == g);
+        check(!last || device_name_compare(&last->name, &d->name) < 0);
+        check(inventory_find_device(c->inventory, &d->name) == d);
+        last = d;
+        n++;
+    }
+    check(n == g->n_members);
+    c->last_group = g;
+    c->n_groups++;
+    c->n_members += n;
+    return 0;
+}
+
+static void check_driver(const void *node, VISIT when, void *closure) {
+    const DriverName *d = *(DriverName *const *) node;
+    Check *c = closure;
+
+    if (when != postorder && when != leaf)
+        return;
+    check(d->n_users > 0);
+    c->n_driver_users += d->n_users;
+}
+
+void inventory_check(Inventory *inventory) {
+    Check c = {.inventory = inventory};
+
+    (void) inventory_foreach_device(inventory, check_device, &c);
+    (void) inventory_foreach_group(inventory, check_group, &c);
+    twalk_r(inventory->drivers, check_driver, &c);
+    check(c.n_devices == inventory->n_devices);
+    check(c.n_groups == inventory->n_groups);
+    check(c.n_in_groups == c.n_members);
+    check(c.n_with_driver == c.n_driver_users);
+}

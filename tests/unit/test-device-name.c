@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "core/device-name.h"
+
+static void test_accepted_spellings(void **state) {
+    static const struct {
+        const char *spelling, *name, *kernel;
+    } table[] = {
+            {"pci:0000:06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"0000:06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"pci:06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"0000:AF:1F.7", "pci:0000:af:1f.7", "0000:af:1f.7"},
+            {"pci_0000_06_0d_0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"pci_10000_e1_00_0", "pci:10000:e1:00.0", "10000:e1:00.0"},
+            {"10000:e1:00.0", "pci:10000:e1:00.0", "10000:e1:00.0"},
+            {"ffffffff:ff:1f.7", "pci:ffffffff:ff:1f.7", "ffffffff:ff:1f.7"},
+            {"00000000:00:00.0", "pci:0000:00:00.0", "0000:00:00.0"},
+            {"00010000:01:02.3", "pci:10000:01:02.3", "10000:01:02.3"},
+            {"/sys/bus/pci/devices/0000:06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"/sys/bus/pci/devices/0000:06:0d.0/", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+        char buf[DEVICE_NAME_MAX];
+        DeviceName name;
+
+        assert_int_equal(device_name_parse(table[i].spelling, &name), 0);
+        assert_string_equal(device_name_format(&name, buf), table[i].name);
+        assert_string_equal(device_name_format_kernel(&name, buf), table[i].kernel);
+    }
+}
+
+static void test_refused_spellings(void **state) {
+    static const char *const table[] = {
+            "",
+            ":",
+            "pci",
+            "pci:",
+            "pci_",
+            "usb:0000:06:0d.0",
+            "PCI:0000:06:0d.0",
+            "pci:pci:0000:06:0d.0",
+            "0000:06:0d",
+            "0000:06:0d.",
+            "0000:06:0d.8", /* functions end at 7 */
+            "0000:06:0d.00",
+            "0000:06:20.0", /* slots end at 1f */
+            "0000:06:0d.0 ",
+            " 0000:06:0d.0",
+            "0000:06:0d.0\n",
+            "0000:06:0d:0",
+            "0000.06.0d.0",
+            "000:06:0d.0", /* a domain has four digits at least */
+            "123456789:06:0d.0",
+            "0000:6:0d.0",
+            "0000:006:0d.0",
+            "0000:06:d.0",
+            "6:d.0",
+            "0x0000:06:0d.0",
+            "-000:06:0d.0",
+            "000g:06:0d.0",
+            "0000:06:0d.0/../0000:07:00.0",
+            "pci_0000_06_0d.0",
+            "pci_0000:06:0d.0",
+            "pci_06_0d_0",
+            "pci:0000_06_0d_0",
+            "/sys/bus/pci/devices/06:0d.0",
+            "/sys/bus/pci/devices/0000:06:0d.0/driver",
+            "/sys/",
+            "/sys//",
+            "/sys",
+            "/tmp/0000:06:0d.0",
+            "sys/bus/pci/devices/0000:06:0d.0",
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+        DeviceName name = {.domain = 0xabcd, .slot = 3};
+
+        assert_int_equal(device_name_parse(table[i], &name), -EINVAL);
+        assert_int_equal(name.domain, 0xabcd); /* untouched */
+        assert_int_equal(name.slot, 3);
+    }
+}
+
+static void test_kernel_spelling(void **state) {
+    static const char *const accepted[] = {"0000:06:0d.0", "10000:e1:00.0", "ffffffff:ff:1f.7"};
+    static const char *const refused[] = {
+            "pci:0000:06:0d.0",
+            "06:0d.0",
+            "0000:AF:00.0",
+            "00000:06:0d.0",
+            "pci_0000_06_0d_0",
+            "0000:06:0d.8",
+            "power",
+            "",
+    };
+    char buf[DEVICE_NAME_MAX];
+    DeviceName name;
+
+    for (size_t i = 0; i < ELEMENTSOF(accepted); i++) {
+        assert_int_equal(device_name_parse_pci_address(accepted[i], &name), 0);
+        assert_string_equal(device_name_format_kernel(&name, buf), accepted[i]);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(refused); i++)
+        assert_int_equal(device_name_parse_pci_address(refused[i], &name), -EINVAL);
+}
+
+/* The longest name fits, and every address that can be written is read back as the same. */
+static void test_round_trip(void **state) {
+    static const uint32_t domains[] = {0, 1, 0xffff, 0x10000, 0xffffffff};
+
+    for (size_t i = 0; i < ELEMENTSOF(domains); i++)
+        for (unsigned bus = 0; bus < 256; bus += 51)
+            for (unsigned devfn = 0; devfn < 256; devfn++) {
+                DeviceName name = {
+                        .bus = BUS_PCI,
+                        .domain = domains[i],
+                        .pci_bus = (uint8_t) bus,
+                        .slot = (uint8_t) (devfn >> 3),
+                        .function = devfn & 7,
+                };
+                char buf[DEVICE_NAME_MAX];
+                DeviceName back;
+
+                assert_int_equal(device_name_parse(device_name_format(&name, buf), &back), 0);
+                assert_int_equal(device_name_compare(&name, &back), 0);
+                assert_int_equal(
+                        device_name_parse_pci_address(device_name_format_kernel(&name, buf), &back), 0);
+                assert_int_equal(device_name_compare(&name, &back), 0);
+            }
+}
+
+static void test_order(void **state) {
+    static const char *const sorted[] = {
+            "0000:00:00.0",
+            "0000:00:00.1",
+            "0000:00:1f.7",
+            "0000:01:00.0",
+            "0000:ff:1f.7",
+            "0001:00:00.0",
+            "ffff:00:00.0",
+            "10000:00:00.0",
+            "80000000:00:00.0",
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(sorted); i++)
+        for (size_t j = 0; j < ELEMENTSOF(sorted); j++) {
+            DeviceName a, b;
+            int r;
+
+            assert_int_equal(device_name_parse(sorted[i], &a), 0);
+            assert_int_equal(device_name_parse(sorted[j], &b), 0);
+            r = device_name_compare(&a, &b);
+            assert_true(i < j ? r < 0 : i > j ? r > 0 : r == 0);
+        }
+}
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_accepted_spellings),
+            cmocka_unit_test(test_refused_spellings),
+            cmocka_unit_test(test_kernel_spelling),
+            cmocka_unit_test(test_round_trip),
+            cmocka_unit_test(test_order),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
