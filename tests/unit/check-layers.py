@@ -35,10 +35,14 @@ IMPURE_PREFIXES = {"core": ("systemd/", "linux/")}
 # Adapters do not know each other; these modules of the daemon put them together.
 SEE_SEVERAL = ("main", "manager", "engine", "bus", "reconcile")
 
+# Definitions of the kernel's, without code: for every adapter.
+SHARED = {"uapi"}
+
 # An adapter that is built on another, which knows nothing of it.
 BUILT_ON = {
     "hotplug": {"sysfs"},
     "sysfs": {"host-critical"},
+    "worker": {"driver", "vfio"},  # the program that a worker process runs
 }
 
 # ---- the check ----
@@ -66,7 +70,7 @@ def breach(path, quote, header):
     if target.parts[0] not in LAYERS[layer]:
         return f"{layer} may include only {', '.join(sorted(LAYERS[layer]))}"
     if layer == target.parts[0] == "daemon" and not modules(path) & set(SEE_SEVERAL):
-        if target.stem != path.stem and target.stem not in BUILT_ON.get(path.stem, ()):
+        if target.stem not in {path.stem} | SHARED | BUILT_ON.get(path.stem, set()):
             return "adapters do not include each other"
     return None
 
@@ -107,6 +111,7 @@ def self_test():
         "base/b.c": '"base/fd.h"',
         "core/f.c": '"base/str.h"',
         "daemon/hotplug.c": '"daemon/sysfs.h"',
+        "daemon/vfio.c": '"daemon/uapi.h"',
         "daemon/bus-claim.c": '"daemon/engine.h"',
         "daemon/engine.c": '"daemon/store.h"',
         "client/c.c": '"core/error-table.h"',
