@@ -94,7 +94,7 @@ static void log_fields(int level, const char *message_id, const char *message, v
         free(fields[i].iov_base);
 }
 
-static void log_linev(int level, int error, const char *format, va_list ap) {
+_printf_(3, 0) static void log_linev(int level, int error, const char *format, va_list ap) {
     _cleanup_free_ char *text = NULL, *full = NULL, *clean = NULL;
     int saved = errno;
 
