@@ -125,16 +125,12 @@ int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t s
     return r;
 }
 
-int read_file_at(int dirfd, const char *name, size_t max, char **ret, size_t *ret_size) {
-    _cleanup_close_ int fd = -EBADF;
+int read_file(int fd, size_t max, char **ret, size_t *ret_size) {
     _cleanup_free_ char *text = NULL;
     size_t allocated;
     struct stat st;
     ssize_t n;
 
-    fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return -errno;
     if (fstat(fd, &st) < 0)
         return -errno;
     if (S_ISDIR(st.st_mode))
@@ -156,4 +152,13 @@ int read_file_at(int dirfd, const char *name, size_t max, char **ret, size_t *re
         *ret_size = (size_t) n;
     *ret = TAKE_PTR(text);
     return 0;
+}
+
+int read_file_at(int dirfd, const char *name, size_t max, char **ret, size_t *ret_size) {
+    _cleanup_close_ int fd = -EBADF;
+
+    fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    return read_file(fd, max, ret, ret_size);
 }

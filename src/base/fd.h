@@ -38,3 +38,5 @@ int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t s
 /* Reads a whole file of at most max bytes; *ret is NUL-terminated (ret_size does not count that) and owned
  * by the caller. -E2BIG when larger, -EISDIR/-EINVAL when not a regular file. */
 int read_file_at(int dirfd, const char *name, size_t max, char **ret, size_t *ret_size);
+/* The same for a file that is open already, from its place on: for a caller that looks at its owner first. */
+int read_file(int fd, size_t max, char **ret, size_t *ret_size);

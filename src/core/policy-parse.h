@@ -26,6 +26,10 @@
 
 #include "core/policy.h"
 
+#define POLICY_RULES_MAX (16U * 1024)
+#define POLICY_ERRORS_MAX 64U
+#define RULE_NAME_MAX 64U
+
 typedef struct PolicyParser PolicyParser;
 
 /* Resolves a user (is_group false) or group name to an id. 0, -ENOENT, or another negative errno. */

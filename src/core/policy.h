@@ -5,9 +5,11 @@
  *
  * Parsed text (policy-parse.h) becomes compiled, immutable Rules; policy_evaluate() is pure: everything it
  * may look at is in its arguments, and the verdict names the rule, its file and line, so that every refusal
- * can be explained. Predicates fail closed: an unknown fact never makes an `allow` match.
+ * can be explained. Predicates fail closed: an unknown fact never makes an `allow` match, and never keeps a
+ * `deny` from matching.
  *
- * To add a predicate: a field in Rule, a row in policy-parse.c's key table, a line in rule_matches(). */
+ * To add a predicate: a field in Rule (policy-rule.h), a row in policy-parse.c's table of keys, a row in
+ * policy.c's table of predicates, a row in vfiod-policy(5). */
 
 #include "core/inventory.h"
 #include "core/request.h"

@@ -9,6 +9,9 @@
 
 #define POLICY_DIRECTORIES "/etc/vfiod/policy.d", "/run/vfiod/policy.d", "/usr/lib/vfiod/policy.d"
 
+#define POLICY_FILES_MAX 1024U
+#define POLICY_BYTES_MAX (16U * 1024 * 1024) /* of all files together */
+
 typedef struct PolicyLoad {
     Policy *policy; /* owned; NULL when there was any error */
     char **errors;  /* owned; "FILE:LINE:COL: error: …" */

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/request.h"
+
+#include <stdio.h>
+
+#include "base/str.h"
+
+/* Everything here is said by a client. What is shown again (in a refusal, in the audit record) is sanitized
+ * first, and cut: a client must not be able to fill a terminal or a log with its own bytes. */
+
+#define SHOWN_MAX 64U
+
+static const char *const backend_table[_BACKEND_MAX] = {
+        [BACKEND_IOMMUFD] = "iommufd",
+        [BACKEND_GROUP] = "group",
+};
+DEFINE_STRING_TABLE(backend, Backend);
+
+int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+    DeviceName name;
+
+    if (r->n_devices >= REQUEST_DEVICES_MAX)
+        return refuse(refusal, VFIOD_ERROR_TOO_MANY_DEVICES, NULL,
+                "the request names more than %u devices, the most that one message can carry",
+                REQUEST_DEVICES_MAX);
+    if (device_name_parse(spelling, &name) < 0) {
+        shown = sanitize(spelling, SHOWN_MAX);
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_NAME, NULL, "\"%s\" is not the name of a device", shown ?: "");
+    }
+    for (size_t i = 0; i < r->n_devices; i++)
+        if (device_name_compare(&r->devices[i], &name) == 0)
+            return refuse(
+                    refusal, VFIOD_ERROR_INVALID_ARGUMENT, &name, "the request names this device twice");
+    r->devices[r->n_devices++] = name;
+    return 0;
+}
+
+static int set_backend(Request *r, const char *value, Refusal *refusal) {
+    Backend backend = backend_from_string(value);
+    _cleanup_free_ char *shown = NULL;
+
+    if ((int) r->backend >= 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"backend\" is given twice");
+    if ((int) backend < 0) {
+        shown = sanitize(value, SHOWN_MAX);
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "\"%s\" is not a backend, expected \"iommufd\" or \"group\"", shown ?: "");
+    }
+    r->backend = backend;
+    return 0;
+}
+
+/* A reason that does not fit is refused, not cut: the audit record shall hold what the client said, or there
+ * shall be no claim. */
+static int set_reason(Request *r, const char *value, Refusal *refusal) {
+    _cleanup_free_ char *sane = NULL;
+
+    if (r->reason[0] != '\0')
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"reason\" is given twice");
+    /* Each byte becomes one or more, so what is longer before is longer afterwards too. */
+    sane = sanitize(value, REQUEST_REASON_MAX);
+    if (!sane)
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (strlen(sane) >= sizeof(r->reason))
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the reason is longer than %zu bytes (a control character counts as four)",
+                sizeof(r->reason) - 1);
+    strcpy(r->reason, sane);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    int (*set)(Request *r, const char *value, Refusal *refusal);
+} options[] = {
+        {"backend", set_backend},
+        {"reason", set_reason},
+};
+
+static int refuse_unknown_option(const char *name, Refusal *refusal) {
+    const char *known[ELEMENTSOF(options) + 1] = {};
+    _cleanup_free_ char *shown = sanitize(name, SHOWN_MAX);
+    const char *meant;
+
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        known[i] = options[i].name;
+    meant = nearest(name, known);
+    if (meant)
+        return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
+                "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
+    return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
+            "there is no option \"%s\", known are \"backend\" and \"reason\"", shown ?: "");
+}
+
+int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal) {
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        if (streq(options[i].name, name))
+            return options[i].set(r, value, refusal);
+    return refuse_unknown_option(name, refusal);
+}
+
+int request_validate(const Request *r, Refusal *refusal) {
+    if (r->n_devices == 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the request names no device");
+    return 0;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/policy-files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/json-text.h"
+#include "base/str.h"
+#include "core/policy-parse.h"
+
+/* Where in doubt the load fails, and the caller keeps the old set or denies everything: a file that is left
+ * out may have held the `deny` rule that matters. For the same reason an empty file does not mask here, as it
+ * does elsewhere: it is what a full disk leaves behind. Only /dev/null masks.
+ *
+ * A symbolic link is followed, and what is opened is looked at (owner, mode) through its descriptor, so that
+ * nobody can change it between the look and the read.
+ *
+ * User and group names are resolved here, once, while loading. That may ask a server on the network and wait
+ * for it; evaluation never does. */
+
+typedef struct PolicyDirectory {
+    const char *path; /* borrowed */
+    int fd;           /* owned, -EBADF when it is not there */
+} PolicyDirectory;
+
+typedef struct PolicyFile {
+    char *name; /* owned */
+    const PolicyDirectory *directory;
+} PolicyFile;
+
+typedef struct Loader {
+    PolicyParser *parser;
+    PolicyDirectory *directories;
+    size_t n_directories;
+    PolicyFile *files; /* sorted by name before they are read */
+    size_t n_files;
+    size_t n_read, n_bytes;
+} Loader;
+
+static void loader_done(Loader *l) {
+    for (size_t i = 0; i < l->n_directories; i++)
+        (void) safe_close(l->directories[i].fd);
+    for (size_t i = 0; i < l->n_files; i++)
+        free(l->files[i].name);
+    free(l->directories);
+    free(l->files);
+    policy_parser_free(l->parser);
+}
+
+void policy_load_done(PolicyLoad *l) {
+    for (size_t i = 0; i < l->n_errors; i++)
+        free(l->errors[i]);
+    free(l->errors);
+    policy_free(l->policy);
+    *l = (PolicyLoad){};
+}
+
+/* "not found" has several errnos: getpwnam_r(3) lists what name services really return. */
+static bool means_not_found(int error) {
+    return error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+#define ACCOUNT_BUFFER_MIN ((size_t) 4096)
+#define ACCOUNT_BUFFER_MAX ((size_t) 16 * 1024 * 1024)
+
+/* One try with a buffer of this size: 0, -ENOENT, -ERANGE (try a larger one), or negative errno. */
+static int look_up(bool is_group, const char *name, char *buffer, size_t size, uint32_t *ret) {
+    struct passwd user, *found_user = NULL;
+    struct group group, *found_group = NULL;
+    int error;
+
+    if (is_group)
+        error = getgrnam_r(name, &group, buffer, size, &found_group);
+    else
+        error = getpwnam_r(name, &user, buffer, size, &found_user);
+    if (error == EINTR)
+        return -ERANGE;
+    if (found_user)
+        *ret = user.pw_uid;
+    else if (found_group)
+        *ret = group.gr_gid;
+    else
+        return error == 0 || means_not_found(error) ? -ENOENT : -error;
+    return 0;
+}
+
+static int resolve_name(_unused_ void *userdata, bool is_group, const char *name, uint32_t *ret) {
+    for (size_t size = ACCOUNT_BUFFER_MIN; size <= ACCOUNT_BUFFER_MAX; size *= 2) {
+        _cleanup_free_ char *buffer = malloc(size);
+        int r;
+
+        if (!buffer)
+            return -ENOMEM;
+        r = look_up(is_group, name, buffer, size, ret);
+        if (r != -ERANGE)
+            return r;
+    }
+    return -ERANGE;
+}
+
+static bool is_trusted(const struct stat *st) {
+    return (st->st_uid == 0 || st->st_uid == geteuid()) && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+static bool is_null_device(const struct stat *st) {
+    return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
+}
+
+static int add_error_errno(PolicyParser *p, const char *path, const char *what, int r) {
+    _cleanup_free_ char *message = NULL;
+
+    if (r == -ENOMEM)
+        return r;
+    message = format_string("%s: %s", what, strerrordesc_np(-r) ?: "unknown error");
+    return message ? policy_parser_add_error(p, path, message) : -ENOMEM;
+}
+
+/* Hidden files and what editors and package managers leave behind do not end in ".json". */
+static bool is_policy_name(const char *name) {
+    size_t n = strlen(name);
+
+    return name[0] != '.' && n > strlen(".json") && streq(name + n - strlen(".json"), ".json");
+}
+
+static int add_name(Loader *l, const PolicyDirectory *directory, const char *name) {
+    for (size_t i = 0; i < l->n_files; i++)
+        if (streq(l->files[i].name, name))
+            return 0;
+    l->files[l->n_files].name = strdup(name);
+    if (!l->files[l->n_files].name)
+        return -ENOMEM;
+    l->files[l->n_files++].directory = directory;
+    return 0;
+}
+
+/* Takes the names of one directory, but those that an earlier one has. */
+static int take_names(Loader *l, const PolicyDirectory *directory, DIR *dir) {
+    struct dirent *entry;
+    int r;
+
+    while ((errno = 0, entry = readdir(dir))) {
+        if (!is_policy_name(entry->d_name))
+            continue;
+        if (l->n_files >= POLICY_FILES_MAX)
+            return policy_parser_add_error(l->parser, directory->path, "too many policy files");
+        r = add_name(l, directory, entry->d_name);
+        if (r < 0)
+            return r;
+    }
+    return errno == 0 ? 0 : add_error_errno(l->parser, directory->path, "cannot read the directory", -errno);
+}
+
+static int scan_directory(Loader *l, PolicyDirectory *directory) {
+    _cleanup_close_ int fd = -EBADF;
+    struct stat st;
+    DIR *dir;
+    int r;
+
+    directory->fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory->fd < 0 && errno == ENOENT)
+        return 0;
+    if (directory->fd < 0 || fstat(directory->fd, &st) < 0)
+        return add_error_errno(l->parser, directory->path, "cannot open the directory", -errno);
+    if (!is_trusted(&st))
+        return policy_parser_add_error(
+                l->parser, directory->path, "the directory must belong to root, and only root may write it");
+    fd = fcntl(directory->fd, F_DUPFD_CLOEXEC, 3);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        return add_error_errno(l->parser, directory->path, "cannot read the directory", -errno);
+    fd = -EBADF;
+    r = take_names(l, directory, dir);
+    closedir(dir);
+    return r;
+}
+
+static int parse_file(Loader *l, const char *path, int fd) {
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    int r;
+
+    r = read_file(fd, JSON_SIZE_MAX, &text, &size);
+    if (r == -E2BIG)
+        return policy_parser_add_error(l->parser, path, "the file is too large");
+    if (r < 0)
+        return add_error_errno(l->parser, path, "cannot read", r);
+    l->n_bytes += size;
+    if (l->n_bytes > POLICY_BYTES_MAX)
+        return policy_parser_add_error(l->parser, path, "with this file the policy is too large");
+    l->n_read++;
+    return policy_parser_add(l->parser, path, text, size);
+}
+
+static int load_file(Loader *l, const PolicyFile *file) {
+    _cleanup_close_ int fd = -EBADF;
+    _cleanup_free_ char *path = NULL;
+    struct stat st;
+
+    path = format_string("%s/%s", file->directory->path, file->name);
+    if (!path)
+        return -ENOMEM;
+    /* Looked at before it is opened as well: opening a device may do something. */
+    if (fstatat(file->directory->fd, file->name, &st, 0) < 0)
+        return add_error_errno(l->parser, path, "cannot open", -errno);
+    if (is_null_device(&st))
+        return 0;
+    if (!S_ISREG(st.st_mode))
+        return policy_parser_add_error(l->parser, path, "not a regular file");
+    fd = openat(file->directory->fd, file->name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return add_error_errno(l->parser, path, "cannot open", -errno);
+    if (!is_trusted(&st))
+        return policy_parser_add_error(
+                l->parser, path, "the file must belong to root, and only root may write it");
+    return parse_file(l, path, fd);
+}
+
+static int compare_files(const void *a, const void *b) {
+    return strcmp(((const PolicyFile *) a)->name, ((const PolicyFile *) b)->name);
+}
+
+static int load_all(Loader *l) {
+    int r;
+
+    for (size_t i = 0; i < l->n_directories; i++) {
+        r = scan_directory(l, l->directories + i);
+        if (r < 0)
+            return r;
+    }
+    qsort(l->files, l->n_files, sizeof(*l->files), compare_files);
+    for (size_t i = 0; i < l->n_files; i++) {
+        r = load_file(l, l->files + i);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int loader_init(Loader *l, const char *const *directories) {
+    size_t n = 0;
+
+    while (directories[n])
+        n++;
+    l->directories = calloc(MAX(n, (size_t) 1), sizeof(*l->directories));
+    l->files = calloc(POLICY_FILES_MAX, sizeof(*l->files));
+    l->parser = policy_parser_new(resolve_name, NULL);
+    if (!l->directories || !l->files || !l->parser)
+        return -ENOMEM;
+    for (; l->n_directories < n; l->n_directories++)
+        l->directories[l->n_directories] =
+                (PolicyDirectory){.path = directories[l->n_directories], .fd = -EBADF};
+    return 0;
+}
+
+static int take_errors(Loader *l, PolicyLoad *load) {
+    size_t n = policy_parser_n_errors(l->parser);
+
+    load->errors = calloc(MAX(n, (size_t) 1), sizeof(*load->errors));
+    if (!load->errors)
+        return -ENOMEM;
+    for (; load->n_errors < n; load->n_errors++) {
+        load->errors[load->n_errors] = strdup(policy_parser_error(l->parser, load->n_errors));
+        if (!load->errors[load->n_errors])
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int policy_files_load(const char *const *directories, PolicyLoad *ret) {
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    _cleanup_(loader_done) Loader l = {};
+    int r;
+
+    r = loader_init(&l, directories);
+    if (r < 0)
+        return r;
+    r = load_all(&l);
+    if (r < 0)
+        return r;
+    r = policy_parser_finish(l.parser, &load.policy);
+    if (r < 0 && r != -EINVAL)
+        return r;
+    r = take_errors(&l, &load);
+    if (r < 0)
+        return r;
+    load.n_files = l.n_read;
+    *ret = TAKE_GENERIC(load, (PolicyLoad){});
+    return 0;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "core/request.h"
+
+static void expect_refusal(Refusal *refusal, int r, VfiodError code, const char *reason) {
+    assert_int_equal(r, -error_info(code)->error);
+    assert_int_equal(refusal->code, code);
+    assert_string_equal(refusal->reason, reason);
+    refusal_done(refusal);
+}
+
+static void test_add_device(void **state) {
+    Request r = REQUEST_NULL;
+    Refusal refusal = REFUSAL_NULL;
+    char buf[DEVICE_NAME_MAX];
+
+    assert_int_equal(request_add_device(&r, "pci:0000:06:0d.0", &refusal), 0);
+    assert_int_equal(request_add_device(&r, "06:0D.1", &refusal), 0);
+    assert_int_equal(r.n_devices, 2);
+    assert_string_equal(device_name_format(&r.devices[0], buf), "pci:0000:06:0d.0");
+    assert_string_equal(device_name_format(&r.devices[1], buf), "pci:0000:06:0d.1");
+    assert_int_equal(refusal.code, _VFIOD_ERROR_INVALID);
+}
+
+static void test_add_bad_device(void **state) {
+    static const struct {
+        const char *spelling, *reason;
+    } bad[] = {
+            {"", "\"\" is not the name of a device"},
+            {"pci:", "\"pci:\" is not the name of a device"},
+            {"06:0d.8", "\"06:0d.8\" is not the name of a device"},
+            {"0000:06:0d.0 ", "\"0000:06:0d.0 \" is not the name of a device"},
+            {"a\x1b[2J\xff", "\"a\\x1b[2J\\xff\" is not the name of a device"},
+            {"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                    "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\" is not the name "
+                    "of a "
+                    "device"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        Request r = REQUEST_NULL;
+        Refusal refusal = REFUSAL_NULL;
+
+        expect_refusal(&refusal, request_add_device(&r, bad[i].spelling, &refusal), VFIOD_ERROR_INVALID_NAME,
+                bad[i].reason);
+        assert_int_equal(r.n_devices, 0);
+    }
+}
+
+static void test_device_twice(void **state) {
+    Request r = REQUEST_NULL;
+    Refusal refusal = REFUSAL_NULL;
+    int e;
+
+    assert_int_equal(request_add_device(&r, "pci:0000:06:0d.0", &refusal), 0);
+    e = request_add_device(&r, "pci_0000_06_0d_0", &refusal);
+    assert_string_equal(refusal.device, "pci:0000:06:0d.0");
+    expect_refusal(&refusal, e, VFIOD_ERROR_INVALID_ARGUMENT, "the request names this device twice");
+    assert_int_equal(r.n_devices, 1);
+}
+
+static void test_too_many_devices(void **state) {
+    Request r = REQUEST_NULL;
+    Refusal refusal = REFUSAL_NULL;
+    char name[16];
+
+    for (unsigned i = 0; i < REQUEST_DEVICES_MAX; i++) {
+        snprintf(name, sizeof(name), "06:%02x.0", i);
+        assert_int_equal(request_add_device(&r, name, &refusal), 0);
+    }
+    /* The bound comes first: nothing about the fifteenth is looked at. */
+    expect_refusal(&refusal, request_add_device(&r, "06:00.0", &refusal), VFIOD_ERROR_TOO_MANY_DEVICES,
+            "the request names more than 14 devices, the most that one message can carry");
+    assert_int_equal(r.n_devices, REQUEST_DEVICES_MAX);
+}
+
+static void test_backend(void **state) {
+    Refusal refusal = REFUSAL_NULL;
+
+    for (Backend b = 0; b < _BACKEND_MAX; b++) {
+        Request r = REQUEST_NULL;
+
+        assert_int_equal(request_set_option(&r, "backend", backend_to_string(b), &refusal), 0);
+        assert_int_equal(r.backend, b);
+        expect_refusal(&refusal, request_set_option(&r, "backend", "group", &refusal),
+                VFIOD_ERROR_INVALID_ARGUMENT, "the option \"backend\" is given twice");
+        assert_int_equal(r.backend, b);
+    }
+    assert_int_equal(backend_from_string("iommufd"), BACKEND_IOMMUFD);
+    assert_int_equal(backend_from_string("group"), BACKEND_GROUP);
+}
+
+static void test_reason(void **state) {
+    Request r = REQUEST_NULL;
+    Refusal refusal = REFUSAL_NULL;
+
+    assert_int_equal(request_set_option(&r, "reason", "tests of the new board", &refusal), 0);
+    assert_string_equal(r.reason, "tests of the new board");
+    expect_refusal(&refusal, request_set_option(&r, "reason", "again", &refusal),
+            VFIOD_ERROR_INVALID_ARGUMENT, "the option \"reason\" is given twice");
+    r = REQUEST_NULL;
+    assert_int_equal(request_set_option(&r, "reason", "é\n\xff", &refusal), 0);
+    assert_string_equal(r.reason, "é\\x0a\\xff");
+}
+
+static void test_reason_is_bounded(void **state) {
+    static const char too_long[] = "the reason is longer than 255 bytes (a control character counts as four)";
+    char text[REQUEST_REASON_MAX + 8];
+    Refusal refusal = REFUSAL_NULL;
+
+    for (size_t n = REQUEST_REASON_MAX - 4; n < sizeof(text); n++) {
+        Request r = REQUEST_NULL;
+
+        memset(text, 'r', n);
+        text[n] = '\0';
+        if (n < REQUEST_REASON_MAX) {
+            assert_int_equal(request_set_option(&r, "reason", text, &refusal), 0);
+            assert_string_equal(r.reason, text);
+        } else {
+            expect_refusal(&refusal, request_set_option(&r, "reason", text, &refusal),
+                    VFIOD_ERROR_INVALID_ARGUMENT, too_long);
+            assert_string_equal(r.reason, "");
+        }
+        /* A character that the bound cuts in half. */
+        memcpy(text + n - 3, "€", 3);
+        r = REQUEST_NULL;
+        assert_int_equal(
+                request_set_option(&r, "reason", text, &refusal), n < REQUEST_REASON_MAX ? 0 : -EINVAL);
+        refusal_done(&refusal);
+    }
+    for (size_t n = 60; n < 70; n++) {
+        Request r = REQUEST_NULL;
+
+        memset(text, '\n', n);
+        text[n] = '\0';
+        assert_int_equal(request_set_option(&r, "reason", text, &refusal), n <= 63 ? 0 : -EINVAL);
+        refusal_done(&refusal);
+    }
+}
+
+static void test_bad_options(void **state) {
+    static const struct {
+        const char *name, *value;
+        VfiodError code;
+        const char *reason;
+    } bad[] = {
+            {"backend", "", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"\" is not a backend, expected \"iommufd\" or \"group\""},
+            {"backend", "IOMMUFD\n", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"IOMMUFD\\x0a\" is not a backend, expected \"iommufd\" or \"group\""},
+            {"bakend", "group", VFIOD_ERROR_UNKNOWN_OPTION,
+                    "there is no option \"bakend\", did you mean \"backend\"?"},
+            {"raeson", "x", VFIOD_ERROR_UNKNOWN_OPTION,
+                    "there is no option \"raeson\", did you mean \"reason\"?"},
+            {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
+                    "there is no option \"\", known are \"backend\" and \"reason\""},
+            {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
+                    "there is no option \"noiommu\\x07\", known are \"backend\" and \"reason\""},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        Request r = REQUEST_NULL;
+        Refusal refusal = REFUSAL_NULL;
+
+        expect_refusal(&refusal, request_set_option(&r, bad[i].name, bad[i].value, &refusal), bad[i].code,
+                bad[i].reason);
+        assert_int_equal(r.backend, _BACKEND_INVALID);
+        assert_string_equal(r.reason, "");
+    }
+}
+
+static void test_validate(void **state) {
+    Request r = REQUEST_NULL;
+    Refusal refusal = REFUSAL_NULL;
+
+    expect_refusal(&refusal, request_validate(&r, &refusal), VFIOD_ERROR_INVALID_ARGUMENT,
+            "the request names no device");
+    assert_int_equal(request_add_device(&r, "06:0d.0", &refusal), 0);
+    assert_int_equal(request_validate(&r, &refusal), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_add_device),
+            cmocka_unit_test(test_add_bad_device),
+            cmocka_unit_test(test_device_twice),
+            cmocka_unit_test(test_too_many_devices),
+            cmocka_unit_test(test_backend),
+            cmocka_unit_test(test_reason),
+            cmocka_unit_test(test_reason_is_bounded),
+            cmocka_unit_test(test_bad_options),
+            cmocka_unit_test(test_validate),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
