@@ -2,6 +2,7 @@
 #
 # What the host scripts of the test machine share: sourced by image, kernel and shell.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # used by who sources this
 
 VM_SUITE=forky # the suite of the root image, and where its kernel source is looked for last
 VM_CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vfiod/vm
@@ -22,6 +23,7 @@ host_mirror() {
     fi
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     # ORIGIN comes from the downloaded lists and stays as it is written when there are none yet.
+    # shellcheck disable=SC2016 # apt expands it
     uri=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(ORIGIN) $(REPO_URI)' 'Created-By: Packages' |
         awk -v c="$codename" '$1 == c && $2 == "main" && ($3 == "Debian" || $3 ~ /^\$/) { print $4; exit }')
     [ -n "$uri" ] || die "no Debian mirror in this host's apt configuration (try apt-get update, or set VFIOD_VM_MIRROR)"

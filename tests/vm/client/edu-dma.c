@@ -31,8 +31,6 @@
  * Exit status: 0 all held, 1 something did not, 2 wrong use. With --hold the program then prints READY and
  * keeps everything open until its standard input ends or SIGTERM comes. */
 
-#define _GNU_SOURCE
-
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

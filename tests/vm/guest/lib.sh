@@ -7,6 +7,7 @@
 # and knows then: the devices by name (EDU_ALONE, NIC_SHARED, …: see tests/vm/run), VM_KERNEL, VM_MACHINE, and
 # the functions below. The first command that fails ends it, and says where.
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # used by who sources this
 
 set -euo pipefail
 set -E
@@ -69,6 +70,7 @@ bind_to() {
 # qmp JSON: prints what the command returns; fails with its message.
 qmp() {
     local reply
+    # shellcheck disable=SC2016 # the inner shell expands it
     # The port takes one opener: concurrent callers queue.
     reply=$(flock /run/vm-qmp.lock bash -c \
         'exec 3<>/dev/virtio-ports/vm.qmp && printf "%s\n" "$1" >&3 && IFS= read -r r <&3 && printf "%s\n" "$r"' qmp "$1")
