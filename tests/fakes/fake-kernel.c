@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The kernel's side of a pretended host, as far as system calls go. Loaded by LD_PRELOAD before
+ * libumockdev-preload, into the daemon and into whatever it executes.
+ *
+ * umockdev moves /sys into a directory of plain files and turns the uevent socket into a Unix socket. A plain
+ * file has no store() function, though: nothing happens when somebody writes to `bind`. Here such a write is
+ * not done at all but told to the fake kernel (tests/integration/fake_kernel.py, over a Unix socket), which
+ * changes the tree, announces it, and answers with an errno. The write returns after the answer, because a
+ * real one returns after its effects, too. An answer that is held back is a write that hangs.
+ *
+ * Device nodes are plain files as well. umockdev's emulation of them hangs on the number of a descriptor that
+ * open(2) returned: it does not know openat(2), fstat(2), dup(2), nor a descriptor that came through a
+ * socket. So nodes are ours: open asks the fake kernel (only one opener of a group, EPERM, ENODEV), stat in
+ * all its forms shows a character device with the number in dev/.node/NAME (umockdev's own convention), ioctl
+ * is handed over with its argument, and /proc/PID/fdinfo/N of such a file names its device as VFIO's does.
+ * Lifetimes need no emulation: plain files have inotify events and live until their last reference goes.
+ *
+ * /dev/vfio and /dev/iommu of the real host are never reached from here, present in the testbed or not. */
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* The most that a write or an ioctl carries: a page, as in sysfs. */
+#define DATA_MAX 4096U
+
+/* The protocol with fake_kernel.py: one connection, one packet there, one back. */
+enum verb {
+    VERB_WRITE = 1,
+    VERB_OPEN = 2,
+    VERB_IOCTL = 3,
+    VERB_FDINFO = 4,
+};
+
+struct request {
+    uint32_t verb;
+    uint32_t request; /* of ioctl; flags of open */
+    uint64_t argument;
+    uint32_t path_size, data_size; /* both follow, no NUL between */
+};
+
+struct reply {
+    int64_t result;
+    int32_t error; /* positive errno or 0 */
+    uint32_t data_size;
+};
+
+/* The function that would have been called without us: umockdev's where it has one, else libc's. */
+#define NEXT(name)                                                                                           \
+    ({                                                                                                       \
+        static __typeof__(&name) next_;                                                                      \
+        if (!next_)                                                                                          \
+            next_ = (__typeof__(&name)) dlsym(RTLD_NEXT, #name);                                             \
+        next_;                                                                                               \
+    })
+
+static const char *root(void) {
+    return getenv("UMOCKDEV_DIR");
+}
+
+static ssize_t raw_readlink(const char *path, char *buf, size_t size) {
+    int saved_errno = errno;
+    ssize_t n = syscall(SYS_readlinkat, AT_FDCWD, path, buf, size - 1);
+
+    errno = saved_errno;
+    if (n < 0)
+        return -1;
+    buf[n] = 0;
+    return n;
+}
+
+static bool raw_exists(const char *path) {
+    struct stat st;
+    int saved_errno = errno;
+    bool yes = syscall(SYS_newfstatat, AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+
+    errno = saved_errno;
+    return yes;
+}
+
+/* "/tmp/testbed/sys/x" -> "/sys/x", NULL when path is not in the testbed. */
+static const char *inside(const char *path) {
+    const char *dir = root();
+    size_t n = dir ? strlen(dir) : 0;
+
+    if (n == 0 || strncmp(path, dir, n) != 0 || path[n] != '/')
+        return NULL;
+    return path + n;
+}
+
+static bool is_below(const char *path, const char *directory) {
+    size_t n = strlen(directory);
+
+    return strncmp(path, directory, n) == 0 && (path[n] == '/' || path[n] == 0);
+}
+
+/* The path of an open file as the daemon knows it; NULL when it is not in the testbed. */
+static const char *path_of_fd(int fd, char buf[static PATH_MAX]) {
+    static const char deleted[] = " (deleted)";
+    char link[64];
+    ssize_t n;
+
+    if (fd < 0)
+        return NULL;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = raw_readlink(link, buf, PATH_MAX);
+    if (n < 0)
+        return NULL;
+    if ((size_t) n >= sizeof(deleted) && strcmp(buf + n - strlen(deleted), deleted) == 0)
+        buf[(size_t) n - strlen(deleted)] = 0;
+    return inside(buf);
+}
+
+static bool is_vfio_path(const char *path) {
+    return is_below(path, "/dev/vfio") || strcmp(path, "/dev/iommu") == 0;
+}
+
+/* Where a path of the daemon really is: nodes of VFIO always in the testbed, other nodes only when they are
+ * there, the rest is umockdev's business. */
+static const char *redirect(const char *path, char buf[static PATH_MAX]) {
+    if (!path || !root() || !is_below(path, "/dev"))
+        return path;
+    if ((size_t) snprintf(buf, PATH_MAX, "%s%s", root(), path) >= PATH_MAX)
+        return path;
+    return is_vfio_path(path) || raw_exists(buf) ? buf : path;
+}
+
+/* path as openat(2) and friends see it, absolute and without the testbed in front. */
+static const char *resolve(int dirfd, const char *path, char buf[static PATH_MAX]) {
+    char directory[PATH_MAX], link[64];
+    const char *in;
+
+    if (path[0] == '/') {
+        in = inside(path);
+        return in ?: path;
+    }
+    if (dirfd == AT_FDCWD)
+        snprintf(link, sizeof(link), "/proc/self/cwd");
+    else
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", dirfd);
+    if (raw_readlink(link, directory, sizeof(directory)) < 0)
+        return NULL;
+    in = inside(directory);
+    if ((size_t) snprintf(buf, PATH_MAX, "%s/%s", in ?: directory, path) >= PATH_MAX)
+        return NULL;
+    return buf;
+}
+
+static int connect_kernel(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("VFIOD_FAKE_KERNEL");
+    int fd;
+
+    if (!path || strlen(path) >= sizeof(address.sun_path))
+        return -1;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+/* Asks and waits, through signals, for as long as it takes: a task in D state. 0 or a positive errno; what
+ * comes back is put in data. A kernel that went away fails everything. */
+static int ask_over(
+        int fd, struct request head, const char *path, void *data, size_t *data_size, int64_t *ret_result) {
+    char packet[sizeof(head) + PATH_MAX + DATA_MAX];
+    struct reply reply;
+    ssize_t n;
+
+    head.path_size = (uint32_t) strlen(path);
+    head.data_size = (uint32_t) *data_size;
+    if (fd < 0)
+        return EIO;
+    if (*data_size > DATA_MAX)
+        return EINVAL;
+    memcpy(packet, &head, sizeof(head));
+    memcpy(packet + sizeof(head), path, head.path_size);
+    if (*data_size > 0)
+        memcpy(packet + sizeof(head) + head.path_size, data, *data_size);
+    n = send(fd, packet, sizeof(head) + head.path_size + head.data_size, MSG_NOSIGNAL);
+    if (n >= 0)
+        do
+            n = recv(fd, packet, sizeof(packet), 0);
+        while (n < 0 && errno == EINTR);
+    if (n < (ssize_t) sizeof(reply))
+        return EIO;
+    memcpy(&reply, packet, sizeof(reply));
+    if (reply.data_size > DATA_MAX || reply.data_size > (size_t) n - sizeof(reply))
+        return EIO;
+    memcpy(data, packet + sizeof(reply), reply.data_size);
+    *data_size = reply.data_size;
+    *ret_result = reply.result;
+    return reply.error;
+}
+
+static int ask(struct request head, const char *path, void *data, size_t *data_size, int64_t *ret_result) {
+    int fd = connect_kernel();
+    int error = ask_over(fd, head, path, data, data_size, ret_result);
+
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+/* The kernel is asked first, because an open that fails must not be seen by anybody's inotify watch. The lock
+ * on the open file tells the kernel who has it open: it is in /proc/locks until the last reference goes. The
+ * connection stays until then, so that no second open gets between. */
+static int open_node(const char *name, const char *real, int flags) {
+    struct request head = {.verb = VERB_OPEN, .request = (uint32_t) flags};
+    int connection = connect_kernel(), fd = -1, error;
+    char data[DATA_MAX];
+    size_t size = 0;
+    int64_t result;
+
+    error = ask_over(connection, head, name, data, &size, &result);
+    if (error == 0) {
+        fd = (int) syscall(SYS_openat, AT_FDCWD, real, flags & ~(O_CREAT | O_TRUNC | O_EXCL), 0);
+        error = fd < 0 ? errno : 0;
+        if (fd >= 0)
+            flock(fd, LOCK_SH | LOCK_NB);
+    }
+    if (connection >= 0)
+        close(connection);
+    if (error != 0)
+        errno = error;
+    return fd;
+}
+
+/* A copy of a process' fdinfo with the line that VFIO adds for its device. */
+static int open_fdinfo(const char *real, const char *link) {
+    char target[PATH_MAX], text[DATA_MAX];
+    struct request head = {.verb = VERB_FDINFO};
+    size_t size = 0;
+    const char *node;
+    int64_t result;
+    ssize_t n;
+    int in, out;
+
+    if (raw_readlink(link, target, sizeof(target)) < 0)
+        return -1;
+    node = inside(target);
+    if (!node || !is_below(node, "/dev/vfio/devices") || ask(head, node, text, &size, &result) != 0)
+        return -1;
+    in = (int) syscall(SYS_openat, AT_FDCWD, real, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return -1;
+    out = memfd_create("fdinfo", MFD_CLOEXEC);
+    if (out >= 0) {
+        char buf[1024];
+
+        while ((n = syscall(SYS_read, in, buf, sizeof(buf))) > 0)
+            if (syscall(SYS_write, out, buf, (size_t) n) != n)
+                break;
+        if (syscall(SYS_write, out, text, size) != (ssize_t) size || lseek(out, 0, SEEK_SET) < 0) {
+            close(out);
+            out = -1;
+        }
+    }
+    close(in);
+    return out;
+}
+
+/* Opens what is ours. *ret_done tells whether it was. */
+static int open_ours(int dirfd, const char *path, int flags, bool *ret_done) {
+    char resolved[PATH_MAX], real[PATH_MAX], link[PATH_MAX];
+    const char *name, *where;
+    struct stat st;
+    int pid, fd, end = 0;
+
+    *ret_done = false;
+    name = root() ? resolve(dirfd, path, resolved) : NULL;
+    if (!name)
+        return -1;
+    if (sscanf(name, "/proc/%d/fdinfo/%d%n", &pid, &fd, &end) == 2 && name[end] == 0) {
+        snprintf(link, sizeof(link), "/proc/%d/fd/%d", pid, fd);
+        fd = open_fdinfo(name, link);
+        *ret_done = fd >= 0;
+        return fd;
+    }
+    if (!is_below(name, "/dev"))
+        return -1;
+
+    where = redirect(name, real);
+    *ret_done = true;
+    if (where == real && !(flags & (O_PATH | O_DIRECTORY)) &&
+            syscall(SYS_newfstatat, AT_FDCWD, where, &st, 0) == 0 && S_ISREG(st.st_mode))
+        return open_node(name, where, flags);
+    return (int) syscall(SYS_openat, AT_FDCWD, where, flags & ~(O_CREAT | O_TRUNC | O_EXCL), 0);
+}
+
+/* sysfs neither truncates nor creates; the plain files below would. */
+static int sysfs_flags(int dirfd, const char *path, int flags) {
+    char resolved[PATH_MAX];
+    const char *name;
+
+    if (!root() || !(flags & (O_CREAT | O_TRUNC)))
+        return flags;
+    name = resolve(dirfd, path, resolved);
+    return name && is_below(name, "/sys") ? flags & ~(O_CREAT | O_TRUNC | O_EXCL) : flags;
+}
+
+static int open_any(int dirfd, const char *path, int flags, mode_t mode) {
+    bool done;
+    int fd = open_ours(dirfd, path, flags, &done);
+
+    if (done)
+        return fd;
+    flags = sysfs_flags(dirfd, path, flags);
+    if (path[0] == '/')
+        return NEXT(open)(path, flags, mode);
+    return NEXT(openat)(dirfd, path, flags, mode);
+}
+
+static mode_t take_mode(int flags, va_list arguments) {
+    return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(arguments, mode_t) : 0;
+}
+
+#define WRAP_OPEN(name)                                                                                      \
+    int name(const char *path, int flags, ...) {                                                             \
+        va_list arguments;                                                                                   \
+        mode_t mode;                                                                                         \
+                                                                                                             \
+        va_start(arguments, flags);                                                                          \
+        mode = take_mode(flags, arguments);                                                                  \
+        va_end(arguments);                                                                                   \
+        return open_any(AT_FDCWD, path, flags, mode);                                                        \
+    }
+WRAP_OPEN(open)
+WRAP_OPEN(open64)
+
+#define WRAP_OPENAT(name)                                                                                    \
+    int name(int dirfd, const char *path, int flags, ...) {                                                  \
+        va_list arguments;                                                                                   \
+        mode_t mode;                                                                                         \
+                                                                                                             \
+        va_start(arguments, flags);                                                                          \
+        mode = take_mode(flags, arguments);                                                                  \
+        va_end(arguments);                                                                                   \
+        return open_any(dirfd, path, flags, mode);                                                           \
+    }
+WRAP_OPENAT(openat)
+WRAP_OPENAT(openat64)
+
+/* What _FORTIFY_SOURCE makes of the same calls; umockdev knows only some of them. */
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dirfd, const char *path, int flags);
+int __openat64_2(int dirfd, const char *path, int flags);
+
+int __open_2(const char *path, int flags) {
+    return open_any(AT_FDCWD, path, flags, 0);
+}
+int __open64_2(const char *path, int flags) {
+    return open_any(AT_FDCWD, path, flags, 0);
+}
+int __openat_2(int dirfd, const char *path, int flags) {
+    return open_any(dirfd, path, flags, 0);
+}
+int __openat64_2(int dirfd, const char *path, int flags) {
+    return open_any(dirfd, path, flags, 0);
+}
+
+DIR *opendir(const char *path) {
+    char buf[PATH_MAX];
+
+    return NEXT(opendir)(redirect(path, buf));
+}
+
+int access(const char *path, int mode) {
+    char buf[PATH_MAX];
+
+    return NEXT(access)(redirect(path, buf), mode);
+}
+
+/* umockdev has no faccessat: absolute paths below /sys would slip through. */
+int faccessat(int dirfd, const char *path, int mode, int flags) {
+    char buf[PATH_MAX];
+
+    if (root() && is_below(path, "/sys") && snprintf(buf, sizeof(buf), "%s%s", root(), path) < PATH_MAX)
+        path = buf;
+    else
+        path = redirect(path, buf);
+    return NEXT(faccessat)(dirfd, path, mode, flags);
+}
+
+int inotify_add_watch(int fd, const char *path, uint32_t mask) {
+    char buf[PATH_MAX];
+
+    return NEXT(inotify_add_watch)(fd, redirect(path, buf), mask);
+}
+
+/* Links in /proc/PID/fd must not show where the testbed is. */
+static ssize_t hide_root(char *buf, ssize_t n) {
+    const char *dir = root();
+    size_t skip = dir ? strlen(dir) : 0;
+
+    if (skip == 0 || n <= (ssize_t) skip || memcmp(buf, dir, skip) != 0 || buf[skip] != '/')
+        return n;
+    memmove(buf, buf + skip, (size_t) n - skip);
+    return n - (ssize_t) skip;
+}
+
+ssize_t readlink(const char *path, char *buf, size_t size) {
+    char moved[PATH_MAX];
+
+    return hide_root(buf, NEXT(readlink)(redirect(path, moved), buf, size));
+}
+
+ssize_t readlinkat(int dirfd, const char *path, char *buf, size_t size) {
+    char moved[PATH_MAX];
+
+    return hide_root(buf, NEXT(readlinkat)(dirfd, redirect(path, moved), buf, size));
+}
+
+ssize_t __readlink_chk(const char *path, char *buf, size_t size, size_t buf_size);
+ssize_t __readlink_chk(const char *path, char *buf, size_t size, size_t buf_size) {
+    return readlink(path, buf, size);
+}
+ssize_t __readlinkat_chk(int dirfd, const char *path, char *buf, size_t size, size_t buf_size);
+ssize_t __readlinkat_chk(int dirfd, const char *path, char *buf, size_t size, size_t buf_size) {
+    return readlinkat(dirfd, path, buf, size);
+}
+
+/* The device number of a node by its name below the testbed; false for anything that is no node of ours. */
+static bool node_number(const char *path, mode_t mode, unsigned *ret_major, unsigned *ret_minor) {
+    char link[PATH_MAX], text[64];
+    size_t skip;
+
+    if (!path || !S_ISREG(mode) || !is_below(path, "/dev") || path[4] != '/')
+        return false;
+    if ((size_t) snprintf(link, sizeof(link), "%s/dev/.node/%s", root(), path + 5) >= sizeof(link))
+        return false;
+    skip = strlen(root()) + strlen("/dev/.node/");
+    for (char *p = link + skip; *p; p++)
+        if (*p == '/')
+            *p = '_';
+    return raw_readlink(link, text, sizeof(text)) > 0 && sscanf(text, "%u:%u", ret_major, ret_minor) == 2;
+}
+
+static int adjust_stat(int r, const char *path, struct stat *st) {
+    unsigned major_number, minor_number;
+
+    if (r == 0 && node_number(path, st->st_mode, &major_number, &minor_number)) {
+        st->st_mode = S_IFCHR | (st->st_mode & ~(mode_t) S_IFMT);
+        st->st_rdev = makedev(major_number, minor_number);
+        st->st_size = 0;
+    }
+    return r;
+}
+
+/* Whom a stat call with a directory is about: the directory itself when the path is empty. */
+static const char *stat_target(int dirfd, const char *path, char buf[static PATH_MAX]) {
+    if (!root())
+        return NULL;
+    if (!path || path[0] == 0)
+        return path_of_fd(dirfd, buf);
+    return resolve(dirfd, path, buf);
+}
+
+/* struct stat and struct stat64 are one on the 64-bit machines that VFIO runs on. */
+_Static_assert(sizeof(struct stat) == sizeof(struct stat64), "64-bit only");
+
+#define WRAP_STAT(name, type)                                                                                \
+    int name(const char *restrict path, struct type *restrict st) {                                          \
+        char buf[PATH_MAX], resolved[PATH_MAX];                                                              \
+                                                                                                             \
+        return adjust_stat(NEXT(name)(redirect(path, buf), st), stat_target(AT_FDCWD, path, resolved),       \
+                (struct stat *) st);                                                                         \
+    }
+WRAP_STAT(stat, stat)
+WRAP_STAT(stat64, stat64)
+WRAP_STAT(lstat, stat)
+WRAP_STAT(lstat64, stat64)
+
+#define WRAP_FSTAT(name, type)                                                                               \
+    int name(int fd, struct type *st) {                                                                      \
+        char buf[PATH_MAX];                                                                                  \
+                                                                                                             \
+        return adjust_stat(NEXT(name)(fd, st), path_of_fd(fd, buf), (struct stat *) st);                     \
+    }
+WRAP_FSTAT(fstat, stat)
+WRAP_FSTAT(fstat64, stat64)
+
+#define WRAP_FSTATAT(name, type)                                                                             \
+    int name(int dirfd, const char *restrict path, struct type *restrict st, int flags) {                    \
+        char buf[PATH_MAX], resolved[PATH_MAX];                                                              \
+                                                                                                             \
+        return adjust_stat(NEXT(name)(dirfd, redirect(path, buf), st, flags),                                \
+                stat_target(dirfd, path, resolved), (struct stat *) st);                                     \
+    }
+WRAP_FSTATAT(fstatat, stat)
+WRAP_FSTATAT(fstatat64, stat64)
+
+int statx(int dirfd, const char *restrict path, int flags, unsigned mask, struct statx *restrict st) {
+    char buf[PATH_MAX], resolved[PATH_MAX];
+    unsigned major_number, minor_number;
+    int r = NEXT(statx)(dirfd, redirect(path, buf), flags, mask, st);
+
+    if (r == 0 &&
+            node_number(stat_target(dirfd, path, resolved), st->stx_mode, &major_number, &minor_number)) {
+        st->stx_mode = (uint16_t) (S_IFCHR | (st->stx_mode & ~S_IFMT));
+        st->stx_rdev_major = major_number;
+        st->stx_rdev_minor = minor_number;
+        st->stx_size = 0;
+    }
+    return r;
+}
+
+ssize_t write(int fd, const void *data, size_t size) {
+    struct request head = {.verb = VERB_WRITE};
+    char buf[PATH_MAX], copy[DATA_MAX];
+    const char *path = root() ? path_of_fd(fd, buf) : NULL;
+    size_t copy_size = size;
+    int64_t result;
+    int error;
+
+    if (!path || !is_below(path, "/sys"))
+        return NEXT(write)(fd, data, size);
+    if (size == 0) /* never reaches a store() */
+        return 0;
+    if (size > sizeof(copy))
+        copy_size = sizeof(copy);
+    memcpy(copy, data, copy_size);
+    error = ask(head, path, copy, &copy_size, &result);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    return (ssize_t) result;
+}
+
+/* How much of the argument the kernel would copy. Both families number below type ';'. */
+static size_t ioctl_data_size(unsigned long request, const void *argument) {
+    enum {
+        VFIO_GET_API_VERSION = 0x3b64,
+        VFIO_CHECK_EXTENSION,
+        VFIO_SET_IOMMU,
+        VFIO_GROUP_GET_STATUS,
+        VFIO_GROUP_SET_CONTAINER,
+        VFIO_GROUP_UNSET_CONTAINER,
+        VFIO_GROUP_GET_DEVICE_FD,
+    };
+    uint32_t size;
+
+    switch (request) {
+    case VFIO_GET_API_VERSION:
+    case VFIO_CHECK_EXTENSION:
+    case VFIO_SET_IOMMU:
+    case VFIO_GROUP_UNSET_CONTAINER:
+        return 0;
+    case VFIO_GROUP_SET_CONTAINER:
+        return sizeof(int32_t);
+    case VFIO_GROUP_GET_DEVICE_FD:
+        return strnlen(argument, 64);
+    default: /* a structure that begins with its own size */
+        if (!argument || (request & ~0xffUL) != 0x3b00)
+            return 0;
+        memcpy(&size, argument, sizeof(size));
+        return size <= 256 ? size : 0;
+    }
+}
+
+int ioctl(int fd, unsigned long request, ...) {
+    char buf[PATH_MAX], data[DATA_MAX];
+    struct request head = {.verb = VERB_IOCTL, .request = (uint32_t) request};
+    const char *path = root() ? path_of_fd(fd, buf) : NULL;
+    size_t size, room;
+    va_list arguments;
+    void *argument;
+    int64_t result;
+    int error;
+
+    va_start(arguments, request);
+    argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (!path || !is_vfio_path(path))
+        return NEXT(ioctl)(fd, request, argument);
+
+    head.argument = (uint64_t) (uintptr_t) argument;
+    room = size = ioctl_data_size(request & 0xffffffffUL, argument);
+    if (size > 0)
+        memcpy(data, argument, size);
+    error = ask(head, path, data, &size, &result);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    if (size > 0 && size <= room)
+        memcpy(argument, data, size);
+    return (int) result;
+}

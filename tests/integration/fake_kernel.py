@@ -1,0 +1,609 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The kernel of a pretended host: what PCI core, driver core, IOMMU groups and VFIO do when somebody writes to sysfs.
+
+A tree of plain files stands for /sys and /dev (umockdev's layout). tests/fakes/fake-kernel.c, loaded into the daemon,
+hands over every write below /sys, every open and every ioctl of a VFIO node, and waits. Here the tree is changed and
+announced in the order that a real kernel keeps, and only then comes the answer.
+
+Whatever a test wants to go wrong is a fault: fail() answers with an errno, ignore() says success and does nothing
+(as drivers_probe does), hold() does not answer until the test lets go (a write that sleeps in D state), before() runs
+code of the test in the middle (an unplug). Unknown attributes are refused and remembered in `unexpected`: a test that
+ends with any of them fails.
+
+One lock stands for all of the kernel's. No fault is waited for under it.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import select
+import shutil
+import socket
+import struct
+import threading
+
+from uevents import UeventSender
+
+VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO = 1, 2, 3, 4
+REQUEST = struct.Struct('=IIQII')
+REPLY = struct.Struct('=qiI')
+PACKET_MAX = 16384
+
+VFIO_GET_API_VERSION = 0x3B64
+VFIO_CHECK_EXTENSION = 0x3B65
+VFIO_SET_IOMMU = 0x3B66
+VFIO_GROUP_GET_STATUS = 0x3B67
+VFIO_GROUP_SET_CONTAINER = 0x3B68
+VFIO_DEVICE_BIND_IOMMUFD = 0x3B76
+IOMMU_OPTION = 0x3B87
+IOMMU_OPTION_RLIMIT_MODE = 0
+GROUP_VIABLE = 1
+
+MAJOR_VFIO_GROUP, MAJOR_VFIO_DEVICE, MAJOR_MISC = 241, 242, 10
+MINOR_VFIO, MINOR_IOMMU = 196, 126
+
+VFIO_DRIVERS = {'vfio-pci', 'mlx5_vfio_pci', 'virtio_vfio_pci'}
+# Drivers that leave DMA ownership alone (kernel: driver_managed_dma).
+MANAGED_DRIVERS = VFIO_DRIVERS | {'pcieport', 'pci-stub'}
+
+IN_CLOSE, IN_OPEN = 0x18, 0x20
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Refuse(Exception):
+    def __init__(self, error):
+        super().__init__(errno.errorcode[error])
+        self.error = error
+
+
+class Device:
+    """One PCI function, present or unplugged."""
+
+    def __init__(self, address, path, group):
+        self.address, self.path, self.group = address, path, group
+        self.name = 'pci:' + address
+        self.driver = None
+        self.host_driver = None  # the driver whose id table has it
+        self.override = None
+        self.reset_methods = ''
+        self.is_bridge = False
+        self.vfio_index = None
+        self.enable = 0
+        self.resets = 0
+        self.present = True
+        self.ids = {}
+
+    def __repr__(self):
+        return f'<{self.address} {self.driver}>'
+
+
+class Gate:
+    """A write that does not come back until it is let go."""
+
+    def __init__(self, kernel):
+        self._kernel = kernel
+        self._open = threading.Event()
+        self.entered = 0
+        self._error, self._effect = 0, True
+
+    def let_go(self, error=0, effect=True):
+        self._error, self._effect = error, effect
+        self._open.set()
+
+    def pass_through(self):
+        with self._kernel.changed:
+            self.entered += 1
+            self._kernel.notify()
+        self._open.wait()
+        if self._error:
+            raise Refuse(self._error)
+        return self._effect
+
+
+class Fault:
+    def __init__(self, attribute, device, data, times, action):
+        self.attribute, self.device, self.data = attribute, device, data
+        self.left = times
+        self.action = action  # () -> bool: shall the write have its effect?
+        self.hits = 0
+
+    def wants(self, attribute, device, data):
+        return (self.left != 0 and self.attribute == attribute
+                and self.device in (None, device and device.address)
+                and self.data in (None, data))
+
+
+class Nodes:
+    """The files in /dev. Who has one open is told by flocks: the preload takes one on every open file description, it
+    goes with the last reference, in whatever process that is, and /proc/locks shows it without opening anything (which
+    the daemon's inotify watches would see). inotify only says when to look again."""
+
+    def __init__(self, root, notify):
+        self._root = root
+        self._identity = {}  # path -> (device, inode); kept for deleted files
+        self._notify = notify
+        self._inotify = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self):
+        while True:
+            ready, _, _ = select.select([self._inotify, self._stop_read], [], [])
+            if self._stop_read in ready:
+                return
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._inotify, 65536)
+            self._notify()
+
+    def close(self):
+        os.write(self._stop_write, b'x')
+        self._thread.join()
+        for fd in (self._inotify, self._stop_read, self._stop_write):
+            os.close(fd)
+
+    def real(self, path):
+        return self._root + path
+
+    def _number_link(self, path):
+        return self.real('/dev/.node/' + path[len('/dev/'):].replace('/', '_'))
+
+    def add(self, path, major, minor, mode):
+        real = self.real(path)
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        os.makedirs(self.real('/dev/.node'), exist_ok=True)
+        self.set_number(path, major, minor)
+        # A fresh inode, and it appears complete: the daemon may be watching the directory.
+        temporary = real + '.new'
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+        os.chmod(temporary, mode)
+        st = os.stat(temporary)
+        self._identity[path] = (st.st_dev, st.st_ino)
+        _libc.inotify_add_watch(self._inotify, temporary.encode(), IN_OPEN | IN_CLOSE)
+        os.rename(temporary, real)
+
+    def set_number(self, path, major, minor):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._number_link(path))
+        os.symlink(f'{major}:{minor}', self._number_link(path))
+
+    def remove(self, path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.real(path))
+
+    def openers(self, path):
+        device, inode = self._identity.get(path, (0, 0))
+        wanted = f'{os.major(device):02x}:{os.minor(device):02x}:{inode}'
+        with open('/proc/locks') as f:
+            return sum(1 for line in f if ' FLOCK ' in line and line.split()[5] == wanted and '->' not in line)
+
+    def open(self, path, flags=os.O_RDWR):
+        """Opens a node as another program on the host would; the test closes it."""
+        fd = os.open(self.real(path), flags | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return fd
+
+
+class FakeKernel:
+    def __init__(self, root, cdev=True, group=True):
+        self.root = root
+        self.cdev, self.group = cdev, group
+        self._lock = threading.RLock()
+        self.changed = threading.Condition(self._lock)
+        self.on_change = lambda: None
+        self.uevents = UeventSender(root)
+        self.nodes = Nodes(root, self._announce_change)
+        self.devices = {}  # address -> Device
+        self.drivers = set()
+        self._group_registered = {}  # group -> number of vfio devices
+        self._opening = set()
+        self._faults = []
+        self.writes = []  # (path, text) of every write, in order
+        self.ioctls = []  # (path, request, argument, data)
+        self.unexpected = []
+        self._closed = False
+        self.rlimit_modes = []
+        self._address = os.path.join(root, 'kernel')
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._server.bind(self._address)
+        os.chmod(self._address, 0o666)
+        self._server.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    # --- the wire -------------------------------------------------------------------------------------------------
+
+    @property
+    def environment(self):
+        return {'UMOCKDEV_DIR': self.root, 'VFIOD_FAKE_KERNEL': self._address}
+
+    def close(self):
+        with self._lock:
+            for fault in self._faults:
+                gate = getattr(fault, 'gate', None)
+                if gate:
+                    gate.let_go(errno.EIO)
+            self._faults.clear()
+            self._closed = True
+            self.on_change = lambda: None
+            self.changed.notify_all()
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.nodes.close()
+
+    def notify(self):
+        self.changed.notify_all()
+        self.on_change()
+
+    def _announce_change(self):
+        with self.changed:
+            self.notify()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection:
+            packet = connection.recv(PACKET_MAX)
+            if len(packet) < REQUEST.size:
+                return
+            verb, request, argument, path_size, data_size = REQUEST.unpack_from(packet)
+            path = packet[REQUEST.size:REQUEST.size + path_size].decode()
+            data = packet[REQUEST.size + path_size:REQUEST.size + path_size + data_size]
+            result, error, answer = 0, 0, b''
+            try:
+                if verb == VERB_WRITE:
+                    self._write(path, data)
+                    result = len(data)
+                elif verb == VERB_OPEN:
+                    self._open(path)
+                elif verb == VERB_IOCTL:
+                    result, answer = self._ioctl(path, request, argument, data)
+                elif verb == VERB_FDINFO:
+                    answer = self._fdinfo(path)
+            except Refuse as e:
+                error = e.error
+            with contextlib.suppress(OSError):  # the writer may have been killed; what it wrote is done nevertheless
+                connection.send(REPLY.pack(result, error, len(answer)) + answer)
+                if verb == VERB_OPEN and not error:
+                    connection.recv(1)  # it hangs up when the file is open and locked
+            if verb == VERB_OPEN and not error:
+                with self.changed:
+                    self._opening.discard(path)
+                    self.notify()
+
+    # --- faults ---------------------------------------------------------------------------------------------------
+
+    def _fault(self, attribute, device, data, times, action):
+        fault = Fault(attribute, device, data, times, action)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def fail(self, attribute, device=None, error=errno.EBUSY, data=None, times=-1):
+        """Writes to this attribute (of this device, of these data) fail with error, from now on or so many times."""
+        def action():
+            raise Refuse(error)
+        return self._fault(attribute, device, data, times, action)
+
+    def ignore(self, attribute, device=None, data=None, times=-1):
+        return self._fault(attribute, device, data, times, lambda: False)
+
+    def before(self, attribute, callback, device=None, data=None, times=1):
+        def action():
+            callback()
+            return True
+        return self._fault(attribute, device, data, times, action)
+
+    def hold(self, attribute, device=None, data=None, times=1):
+        gate = Gate(self)
+        self._fault(attribute, device, data, times, gate.pass_through).gate = gate
+        return gate
+
+    def heal(self):
+        with self._lock:
+            self._faults = [f for f in self._faults if hasattr(f, 'gate')]
+
+    def _run_faults(self, attribute, device, data):
+        """True when the effect shall happen. Called without the lock."""
+        with self._lock:
+            fault = next((f for f in self._faults if f.wants(attribute, device, data)), None)
+            if fault:
+                fault.left -= 1
+                fault.hits += 1
+        return fault.action() if fault else True
+
+    # --- files ----------------------------------------------------------------------------------------------------
+
+    def put(self, path, text, mode=0o644):
+        real = self.root + path
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        temporary = real + '.new'
+        with open(temporary, 'wb') as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
+        os.chmod(temporary, mode)
+        os.rename(temporary, real)
+
+    def get(self, path):
+        with open(self.root + path) as f:
+            return f.read()
+
+    def link(self, path, target):
+        """A relative link, as sysfs makes them; both are absolute below the testbed."""
+        os.makedirs(os.path.dirname(self.root + path), exist_ok=True)
+        os.symlink(os.path.relpath(target, os.path.dirname(path)), self.root + path)
+
+    def unlink(self, path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.root + path)
+
+    def exists(self, path):
+        return os.path.lexists(self.root + path)
+
+    def remove_tree(self, path):
+        shutil.rmtree(self.root + path, ignore_errors=True)
+
+    # --- devices --------------------------------------------------------------------------------------------------
+
+    def add_driver(self, name):
+        if name in self.drivers:
+            return
+        self.drivers.add(name)
+        directory = f'/sys/bus/pci/drivers/{name}'
+        self.put(f'{directory}/bind', '', 0o200)
+        self.put(f'{directory}/unbind', '', 0o200)
+        self.put(f'{directory}/uevent', '', 0o200)
+
+    def pci_properties(self, device):
+        ids = device.ids
+        properties = {'DRIVER': device.driver} if device.driver else {}
+        properties.update({
+            'PCI_CLASS': f'{ids["class"]:X}', 'PCI_ID': f'{ids["vendor"]:04X}:{ids["device"]:04X}',
+            'PCI_SUBSYS_ID': f'{ids["subsystem_vendor"]:04X}:{ids["subsystem_device"]:04X}',
+            'PCI_SLOT_NAME': device.address, 'MODALIAS': self.get(device.path + '/modalias').strip()})
+        return properties
+
+    def _pci_uevent(self, action, device, properties=None):
+        properties = properties or self.pci_properties(device)
+        self.put(device.path + '/uevent', ''.join(f'{k}={v}\n' for k, v in properties.items()))
+        self.uevents.send(action, device.path[len('/sys'):], 'pci', **properties)
+
+    def announce(self, action, device):
+        self._pci_uevent(action, device)
+
+    def set_enable(self, device, count):
+        with self.changed:
+            device.enable = count
+            if device.present:
+                self.put(device.path + '/enable', f'{count}\n')
+            self.notify()
+
+    def group_members(self, group):
+        return [d for d in self.devices.values() if d.group == group and d.present]
+
+    def _group_in_use(self, group):
+        return self.nodes.openers(f'/dev/vfio/{group}') > 0
+
+    # --- binding --------------------------------------------------------------------------------------------------
+
+    def probe(self, device, driver):
+        """What really_probe() does; raises Refuse and leaves nothing behind on failure."""
+        with self.changed:
+            if driver in VFIO_DRIVERS:
+                if device.is_bridge or device.group is None:
+                    raise Refuse(errno.EINVAL)
+            elif driver not in MANAGED_DRIVERS and device.group is not None:
+                if any(d.enable and d.vfio_index is not None for d in self.group_members(device.group)):
+                    raise Refuse(errno.EBUSY)
+            self.add_driver(driver)
+            device.driver = driver
+            self.link(device.path + '/driver', f'/sys/bus/pci/drivers/{driver}')
+            self.link(f'/sys/bus/pci/drivers/{driver}/{device.address}', device.path)
+            if driver in VFIO_DRIVERS:
+                self._register_vfio(device)
+            elif driver != 'pcieport' and driver != 'pci-stub':
+                self.set_enable(device, 1)
+            self._pci_uevent('bind', device)
+            self.notify()
+
+    def _register_vfio(self, device):
+        group = device.group
+        members = self._group_registered.get(group, 0)
+        self._group_registered[group] = members + 1
+        if self.group and members == 0:
+            path = f'/sys/devices/virtual/vfio/{group}'
+            self._add_class_device(path, 'vfio', MAJOR_VFIO_GROUP, group, f'vfio/{group}', 0o600)
+        index = next(i for i in range(4096) if all(d.vfio_index != i for d in self.devices.values()))
+        device.vfio_index = index
+        path = f'{device.path}/vfio-dev/vfio{index}'
+        self.link(path + '/device', device.path)
+        if self.cdev:
+            self._add_class_device(path, 'vfio-dev', MAJOR_VFIO_DEVICE, index, f'vfio/devices/vfio{index}', 0o600)
+        else:
+            self._add_class_device(path, 'vfio-dev', None, None, None, None)
+
+    def _add_class_device(self, path, subsystem, major, minor, node, mode):
+        properties = {}
+        if node:
+            properties = {'MAJOR': major, 'MINOR': minor, 'DEVNAME': '/dev/' + node}  # as udev writes it
+            self.put(path + '/dev', f'{major}:{minor}\n')
+            self.link(f'/sys/dev/char/{major}:{minor}', path)
+            self.nodes.add('/dev/' + node, major, minor, mode)
+        self.put(path + '/uevent', f'MAJOR={major}\nMINOR={minor}\nDEVNAME={node}\n' if node else '')
+        self.link(path + '/subsystem', f'/sys/class/{subsystem}')
+        self.link(f'/sys/class/{subsystem}/{os.path.basename(path)}', path)
+        self.uevents.send('add', path[len('/sys'):], subsystem, **properties)
+
+    def _remove_class_device(self, path, subsystem, node):
+        properties = {}
+        if node and self.exists(path + '/dev'):
+            major, minor = self.get(path + '/dev').strip().split(':')
+            properties = {'MAJOR': major, 'MINOR': minor, 'DEVNAME': '/dev/' + node}
+            self.unlink(f'/sys/dev/char/{major}:{minor}')
+            self.nodes.remove('/dev/' + node)
+        self.uevents.send('remove', path[len('/sys'):], subsystem, **properties)
+        self.unlink(f'/sys/class/{subsystem}/{os.path.basename(path)}')
+        self.remove_tree(path)
+
+    def unbind(self, device):
+        """Waits, as the kernel does, until nobody has the device open; new opens are impossible meanwhile."""
+        with self.changed:
+            driver, index, group = device.driver, device.vfio_index, device.group
+            self.unlink(device.path + '/driver')
+            self.unlink(f'/sys/bus/pci/drivers/{driver}/{device.address}')
+            if index is not None:
+                node = f'vfio/devices/vfio{index}'
+                self._remove_class_device(f'{device.path}/vfio-dev/vfio{index}', 'vfio-dev', node)
+                self.remove_tree(device.path + '/vfio-dev')
+                self.notify()
+                self.changed.wait_for(lambda: self._closed or
+                                      device.enable == 0 and self.nodes.openers('/dev/' + node) == 0)
+                if self._closed:
+                    raise Refuse(errno.EIO)
+                device.vfio_index = None
+                self._group_registered[group] -= 1
+                if self.group and self._group_registered[group] == 0:
+                    self._remove_class_device(f'/sys/devices/virtual/vfio/{group}', 'vfio', f'vfio/{group}')
+            else:
+                self.set_enable(device, 0)
+            device.driver = None
+            self._pci_uevent('unbind', device)
+            self.notify()
+
+    def remove(self, device):
+        """Hot removal: everything that unbind does, then the device itself."""
+        with self.changed:
+            if device.driver:
+                self.unbind(device)
+            properties = self.pci_properties(device)
+            self.unlink(f'/sys/bus/pci/devices/{device.address}')
+            if device.group is not None:
+                self.unlink(device.path + '/iommu_group')
+                self.unlink(f'/sys/kernel/iommu_groups/{device.group}/devices/{device.address}')
+            self.uevents.send('remove', device.path[len('/sys'):], 'pci', **properties)
+            self.remove_tree(device.path)
+            device.present = False
+            del self.devices[device.address]
+            if device.group is not None and not self.group_members(device.group):
+                self.remove_tree(f'/sys/kernel/iommu_groups/{device.group}')
+            self.notify()
+
+    # --- system calls ---------------------------------------------------------------------------------------------
+
+    def _write(self, path, data):
+        attribute = os.path.basename(path)
+        text = data.decode(errors='replace')
+        with self._lock:
+            self.writes.append((path, text))
+            if path.startswith('/sys/bus/pci/'):
+                device = self.devices.get(text.strip())
+            else:
+                device = next((d for d in self.devices.values() if os.path.dirname(path) == d.path), None)
+        if not self._run_faults(attribute, device, text):
+            return
+        if device and not device.present:
+            raise Refuse(errno.ENODEV)
+        if path == '/sys/bus/pci/drivers_probe':
+            self._write_drivers_probe(device)
+        elif path.startswith('/sys/bus/pci/drivers/') and attribute == 'bind':
+            self._write_bind(device, path.split('/')[-2])
+        elif path.startswith('/sys/bus/pci/drivers/') and attribute == 'unbind':
+            if device is None or device.driver != path.split('/')[-2]:
+                raise Refuse(errno.ENODEV)
+            self.unbind(device)
+        elif device and attribute == 'driver_override':
+            self._write_driver_override(device, text)
+        elif device and attribute == 'reset' and device.reset_methods:
+            if text.strip() != '1':
+                raise Refuse(errno.EINVAL)
+            with self.changed:
+                device.resets += 1
+                self.notify()
+        else:
+            self.unexpected.append((path, text))
+            raise Refuse(errno.EACCES)
+
+    def _matching_driver(self, device):
+        return device.override if device.override in self.drivers else None if device.override else device.host_driver
+
+    def _write_drivers_probe(self, device):
+        if device is None:
+            raise Refuse(errno.ENODEV)
+        driver = self._matching_driver(device)
+        if device.driver or not driver:
+            return
+        with contextlib.suppress(Refuse):  # a probe() that fails is not reported here
+            self.probe(device, driver)
+
+    def _write_bind(self, device, driver):
+        if device is None or self._matching_driver(device) != driver:
+            raise Refuse(errno.ENODEV)
+        if device.driver:
+            raise Refuse(errno.EBUSY)
+        self.probe(device, driver)
+
+    def _write_driver_override(self, device, text):
+        if len(text) >= 4095:
+            raise Refuse(errno.EINVAL)
+        with self.changed:
+            device.override = text.split('\n')[0] or None
+            self.put(device.path + '/driver_override', (device.override or '(null)') + '\n')
+            self.notify()
+
+    def _open(self, path):
+        name = os.path.basename(path)
+        self._run_faults('open', None, path)
+        with self.changed:
+            self.changed.wait_for(lambda: path not in self._opening)
+            if os.path.dirname(path) == '/dev/vfio' and name.isdigit():
+                bound = any(d.enable and d.vfio_index is not None
+                            and self.nodes.openers(f'/dev/vfio/devices/vfio{d.vfio_index}')
+                            for d in self.group_members(int(name)))
+                if bound or self._group_in_use(int(name)):
+                    raise Refuse(errno.EBUSY)
+            self._opening.add(path)
+
+    def _fdinfo(self, path):
+        with self._lock:
+            index = os.path.basename(path).removeprefix('vfio')
+            device = next((d for d in self.devices.values() if str(d.vfio_index) == index), None)
+            return f'vfio-device-syspath: {device.path}\n'.encode() if device else b''
+
+    def _ioctl(self, path, request, argument, data):
+        self._run_faults('ioctl', None, path)
+        with self.changed:
+            self.ioctls.append((path, request, argument, data))
+            self.notify()
+            if path == '/dev/iommu' and request == IOMMU_OPTION:
+                _, option, operation, _, target, value = struct.unpack('=IIHHIQ', data)
+                if option != IOMMU_OPTION_RLIMIT_MODE or target != 0:
+                    raise Refuse(errno.EOPNOTSUPP)
+                if operation == 0:
+                    self.rlimit_modes.append(value)
+                return 0, data
+            if path == '/dev/vfio/vfio':
+                if request == VFIO_GET_API_VERSION:
+                    return 0, b''
+                if request == VFIO_CHECK_EXTENSION:
+                    return int(argument in (1, 3)), b''
+                if request == VFIO_SET_IOMMU:
+                    return 0, b''
+            if request == VFIO_GROUP_GET_STATUS:
+                members = self.group_members(int(os.path.basename(path)))
+                viable = all(d.driver is None or d.driver in MANAGED_DRIVERS for d in members)
+                return 0, struct.pack('=II', 8, GROUP_VIABLE if viable else 0)
+            if request == VFIO_GROUP_SET_CONTAINER:
+                return 0, b''
+            if request == VFIO_DEVICE_BIND_IOMMUFD:
+                index = os.path.basename(path).removeprefix('vfio')
+                self.set_enable(next(d for d in self.devices.values() if str(d.vfio_index) == index), 1)
+                return 0, data
+            raise Refuse(errno.ENOTTY)
+

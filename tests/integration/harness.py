@@ -1,0 +1,533 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Runs the real vfiod on a private bus over a pretended host. README.md is the introduction.
+
+Waiting is done in one place, wait(): it runs the main loop until a condition holds. Whatever can make one true (a signal
+of the bus, something that happened in the fake kernel, a message of the daemon to its service manager, the end of
+a process) wakes the loop. There are no sleeps.
+"""
+
+import array
+import collections
+import contextlib
+import faulthandler
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import dbus
+import dbus.bus
+import dbus.mainloop.glib
+from gi.repository import GLib
+
+from host import Host
+
+NAME = 'org.vfiod1'
+ROOT_PATH = '/org/vfiod1'
+ERROR = 'org.vfiod1.Error.'
+PROPERTIES = 'org.freedesktop.DBus.Properties'
+OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager'
+NOBODY = 65534
+
+CALL_TIMEOUT = 20  # seconds; for a call that must come back
+WAIT_TIMEOUT = 20  # for an event that must happen
+TEST_TIMEOUT = 110  # for one test function, before its stacks are dumped
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+
+dbus.mainloop.glib.DBusGMainLoop(set_as_default=True)
+
+
+def preload_environment(host):
+    """The environment of a program that lives on the pretended host. Our preload comes first: umockdev's calls libc
+    directly."""
+    environment = {**os.environ, **host.kernel.environment}
+    environment['LD_PRELOAD'] = f'{os.environ["VFIOD_TEST_PRELOAD"]}:libumockdev-preload.so.0'
+    environment['ASAN_OPTIONS'] = os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'
+    return environment
+
+
+def wait(condition, what, timeout=WAIT_TIMEOUT):
+    """Runs the main loop until condition() is true; gives back what it returned."""
+    context = GLib.MainContext.default()
+    end = time.monotonic() + timeout
+    alarm = GLib.timeout_add(int(timeout * 1000) + 1, lambda: True)  # only to wake the loop
+    try:
+        while True:
+            result = condition()
+            if result:
+                return result
+            if time.monotonic() > end:
+                raise AssertionError(f'did not happen within {timeout} s: {what}')
+            context.iteration(True)
+    finally:
+        GLib.source_remove(alarm)
+
+
+def device_path(name):
+    """The object of "pci:0000:06:0d.0", escaped as sd_bus_path_encode(3) does."""
+    return ROOT_PATH + '/device/' + ''.join(
+        c if c.isascii() and c.isalnum() and not (c.isdigit() and i == 0) else f'_{ord(c):02x}'
+        for i, c in enumerate(name))
+
+
+class PrivateBus:
+    """A dbus-daemon with the rules of a system bus and ours (dbus/org.vfiod1.conf)."""
+
+    def __init__(self, directory):
+        self.address = f'unix:path={directory}/bus'
+        self._socket = f'{directory}/bus'
+        self._config = f'{directory}/bus.conf'
+        own = f'<policy user="{os.getuid()}"><allow own="{NAME}"/></policy>' if os.getuid() else ''
+        shipped = SOURCE / 'dbus' / 'org.vfiod1.conf'
+        pathlib.Path(self._config).write_text(f'''
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>{self.address}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
+  </policy>
+  {own}
+  <include>{shipped}</include>
+</busconfig>''')
+        self._process = None
+        self.start()
+
+    def start(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._socket)
+        ready, child = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                ['dbus-daemon', f'--config-file={self._config}', '--nofork', f'--print-address={child}'],
+                pass_fds=[child])
+        finally:
+            os.close(child)
+        with os.fdopen(ready) as f:
+            if not f.readline():
+                raise AssertionError(f'dbus-daemon ended with {self._process.wait(10)}')
+
+    def stop(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+class ServiceManager:
+    """What systemd would be to the daemon: hears READY=1 and keeps its fds over a restart."""
+
+    def __init__(self, directory):
+        self.path = f'{directory}/notify'
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(self.path)
+        self.messages = []
+        self.fds = {}  # name -> [fd, …]
+        self._watch = GLib.io_add_watch(self._socket.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN, self._on_message)
+
+    def _on_message(self, *_):
+        space = socket.CMSG_SPACE(4 * 32)
+        while True:
+            try:
+                data, control, _, _ = self._socket.recvmsg(8192, space)
+            except BlockingIOError:
+                return True
+            fds = array.array('i')
+            for level, kind, content in control:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    fds.frombytes(content)
+            fields = dict(line.split('=', 1) for line in data.decode().splitlines() if '=' in line)
+            self.messages.append(fields)
+            name = fields.get('FDNAME', 'stored')
+            if fields.get('FDSTORE') == '1':
+                self.fds.setdefault(name, []).extend(fds)
+            else:
+                for fd in fds:
+                    os.close(fd)
+            if fields.get('FDSTOREREMOVE') == '1':
+                for fd in self.fds.pop(name, []):
+                    os.close(fd)
+
+    def forget(self):
+        for fds in self.fds.values():
+            for fd in fds:
+                os.close(fd)
+        self.fds.clear()
+
+    def close(self):
+        GLib.source_remove(self._watch)
+        self._socket.close()
+        self.forget()
+
+
+class Daemon:
+    """One run of vfiod."""
+
+    def __init__(self, test, arguments=(), keep_fds=False):
+        self._test = test
+        manager = test.manager
+        manager.messages.clear()
+        environment = preload_environment(test.host)
+        environment.update({'DBUS_SYSTEM_BUS_ADDRESS': test.bus.address, 'NOTIFY_SOCKET': manager.path})
+        environment.pop('LISTEN_FDS', None)
+        names, passed = [], []
+        if keep_fds:
+            for name, fds in manager.fds.items():
+                names += [name] * len(fds)
+                passed += fds
+        command = [os.environ['VFIOD_TEST_DAEMON'], *test.daemon_arguments(), *arguments]
+        if passed:
+            environment.update({'LISTEN_FDS': str(len(passed)), 'LISTEN_FDNAMES': ':'.join(names)})
+            # LISTEN_PID is only known after the fork, and fds have to be numbered from 3.
+            script = ('import os, sys\n'
+                      'fds = [os.dup(int(n)) for n in sys.argv[1].split(",")]\n'
+                      'high = [__import__("fcntl").fcntl(n, 0, 200) for n in fds]\n'
+                      'for i, n in enumerate(high): os.dup2(n, 3 + i)\n'
+                      'os.closerange(3 + len(high), 1024)\n'
+                      'os.environ["LISTEN_PID"] = str(os.getpid())\n'
+                      'os.execv(sys.argv[2], sys.argv[2:])')
+            command = [sys.executable, '-c', script, ','.join(map(str, passed)), *command]
+        self.process = subprocess.Popen(command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL,
+                                        stdout=test.log, stderr=test.log)
+        self._pidfd = os.pidfd_open(self.process.pid)
+        self._watch = GLib.io_add_watch(self._pidfd, GLib.PRIORITY_DEFAULT, GLib.IO_IN, lambda *_: False)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def wait_ready(self):
+        def is_ready():
+            if self.process.poll() is not None:
+                raise AssertionError(f'vfiod ended with {self.process.returncode} instead of getting ready')
+            return any(m.get('READY') == '1' for m in self._test.manager.messages)
+        wait(is_ready, 'READY=1')
+        return self
+
+    def wait_exit(self, timeout=WAIT_TIMEOUT):
+        wait(lambda: self.process.poll() is not None, 'the daemon ends', timeout)
+        self._done()
+        return self.process.returncode
+
+    def kill(self):
+        """As a crash would."""
+        self.process.kill()
+        self.process.wait(10)
+        self._done()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            return self.wait_exit()
+        self._done()
+        return self.process.returncode
+
+    def _done(self):
+        if self._pidfd >= 0:
+            with contextlib.suppress(Exception):
+                GLib.source_remove(self._watch)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def fds(self):
+        return sorted(os.listdir(f'/proc/{self.pid}/fd'), key=int)
+
+
+class Claim:
+    """What Acquire gave to a client. fds are owned by this object."""
+
+    def __init__(self, client, path, result, fds):
+        self.client, self.path = client, str(path)
+        self.result = {str(k): v for k, v in result.items()}
+        self.fds = {str(name): fd.take() for name, fd in fds}
+        self.id = self.path.rsplit('/', 1)[1]
+
+    def close(self, *names):
+        for name in names or list(self.fds):
+            os.close(self.fds.pop(name))
+
+    def properties(self):
+        return self.client.properties(self.path, 'Claim')
+
+    @property
+    def state(self):
+        """"gone" when there is no such object any more."""
+        try:
+            return str(self.client.get(self.path, 'Claim', 'State'))
+        except dbus.DBusException as e:
+            if e.get_dbus_name() in ('org.freedesktop.DBus.Error.UnknownObject', ERROR + 'NoSuchClaim'):
+                return 'gone'
+            raise
+
+
+class Pending:
+    """A call whose answer has not been waited for."""
+
+    def __init__(self):
+        self.value = self.error = None
+        self.done = False
+
+    def reply(self, *value):
+        self.value, self.done = value, True
+
+    def fail(self, error):
+        self.error, self.done = error, True
+
+
+class Client:
+    """A program on the bus, by python3-dbus as it is."""
+
+    def __init__(self, address):
+        self.connection = dbus.bus.BusConnection(address)
+        self.connection.set_exit_on_disconnect(False)
+        self.events = []  # (kind, path, …) of every signal of the daemon
+        self._connected = True
+        for member, interface in (('InterfacesAdded', OBJECT_MANAGER), ('InterfacesRemoved', OBJECT_MANAGER),
+                                  ('PropertiesChanged', PROPERTIES)):
+            self.connection.add_signal_receiver(self._on_signal, member, interface, bus_name=None,
+                                                path_keyword='path', member_keyword='member')
+
+    def close(self):
+        if self._connected:
+            self._connected = False
+            self.connection.close()
+
+    def _on_signal(self, *arguments, path, member):
+        if member == 'PropertiesChanged':
+            self.events.append((member, str(path), {str(k): v for k, v in arguments[1].items()}))
+        else:
+            self.events.append((member, str(arguments[0]), {}))
+
+    def seen(self, member, path, **properties):
+        return any(e[0] == member and e[1] == path and all(e[2].get(k) == v for k, v in properties.items())
+                   for e in self.events)
+
+    def call(self, path, interface, method, signature, *arguments, timeout=CALL_TIMEOUT):
+        return self.connection.call_blocking(NAME, path, interface, method, signature, arguments, timeout)
+
+    def manager(self, method, signature, *arguments):
+        return self.call(ROOT_PATH, NAME + '.Manager', method, signature, *arguments)
+
+    def get(self, path, interface, name):
+        return self.call(path, PROPERTIES, 'Get', 'ss', f'{NAME}.{interface}', name)
+
+    def properties(self, path, interface):
+        return {str(k): v for k, v in self.call(path, PROPERTIES, 'GetAll', 's', f'{NAME}.{interface}').items()}
+
+    def device(self, device):
+        return self.properties(device_path(device.name), 'Device')
+
+    def objects(self):
+        return {str(path): {str(i): p for i, p in interfaces.items()} for path, interfaces in
+                self.call(ROOT_PATH, OBJECT_MANAGER, 'GetManagedObjects', '').items()}
+
+    def acquire(self, *devices, **options):
+        names = [getattr(d, 'name', d) for d in devices]
+        return Claim(self, *self.manager('Acquire', 'asa{sv}', names, options))
+
+    def acquire_later(self, *devices, **options):
+        names = [getattr(d, 'name', d) for d in devices]
+        pending = Pending()
+        self.connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', 'Acquire', 'asa{sv}', (names, options),
+                                   lambda *r: pending.reply(Claim(self, *r)), pending.fail, CALL_TIMEOUT)
+        return pending
+
+    def plan(self, *devices, **options):
+        names = [getattr(d, 'name', d) for d in devices]
+        return json.loads(self.manager('Plan', 'asa{sv}', names, options))
+
+    def release(self, claim):
+        self.manager('Release', 'sa{sv}', claim.id, {})
+
+
+class VfiodTestCase(unittest.TestCase):
+    host_options = {}
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if len(result.failures) + len(result.errors) > before:
+            self._show_log()
+        if hasattr(self, 'log'):
+            self.log.close()
+
+    def _show_log(self):
+        if hasattr(self, 'log'):
+            self.log.seek(0)
+            print(f'--- log of vfiod in {self.id()} ---\n{self.log.read().decode(errors="replace")}---',
+                  file=sys.stderr)
+
+    def setUp(self):
+        faulthandler.dump_traceback_later(TEST_TIMEOUT, exit=True)
+        self.addCleanup(faulthandler.cancel_dump_traceback_later)
+        self.log = tempfile.TemporaryFile()
+        temporary = tempfile.TemporaryDirectory(prefix='vfiod-test-run.')
+        self.addCleanup(temporary.cleanup)
+        self.directory = temporary.name
+        os.chmod(self.directory, 0o755)  # clients of other users reach the bus
+        for name in ('state', 'policy.d'):
+            os.mkdir(f'{self.directory}/{name}', 0o755)
+        self.host = Host(**self.host_options)
+        self.addCleanup(self.host.close)
+        self.kernel = self.host.kernel
+        self.kernel.on_change = GLib.MainContext.default().wakeup
+        self.bus = PrivateBus(self.directory)
+        self.addCleanup(self._stop_bus)
+        self.manager = ServiceManager(self.directory)
+        self.addCleanup(self.manager.close)
+        self.daemon = None
+        self._clients = []
+        self.addCleanup(self._check_after)
+        self.set_policy([self.rule()])
+
+    def _stop_bus(self):
+        for client in self._clients:
+            client.close()
+        self.bus.stop()
+
+    def _check_after(self):
+        """What holds after every test."""
+        status = self.daemon.stop() if self.daemon else 0
+        self.log.seek(0)
+        log = self.log.read().decode(errors='replace')
+        for bad in ('Assertion', 'AddressSanitizer', 'LeakSanitizer', 'runtime error', 'umockdev'):
+            self.assertNotIn(bad, log)
+        self.assertEqual(status, 0, 'exit status of the daemon')
+        self.assertEqual(self.kernel.unexpected, [], 'writes that no kernel would take')
+
+    # --- pieces ---------------------------------------------------------------------------------------------------
+
+    def rule(self, name='test', effect='allow', user=None, device='*', **more):
+        return {'name': name, 'effect': effect, 'who': {'user': os.getuid() if user is None else user},
+                'what': {'device': device}, **more}
+
+    def set_policy(self, rules, text=None):
+        path = f'{self.directory}/policy.d/50-test.json'
+        pathlib.Path(path).write_text(json.dumps({'rules': rules}, indent=2) if text is None else text)
+        os.chmod(path, 0o644)
+        return path
+
+    def daemon_arguments(self):
+        return [f'--state-directory={self.directory}/state', f'--policy-directory={self.directory}/policy.d']
+
+    def start(self, *arguments, **options):
+        self.daemon = Daemon(self, arguments, **options).wait_ready()
+        return self.daemon
+
+    def client(self):
+        client = Client(self.bus.address)
+        self._clients.append(client)
+        return client
+
+    def tool(self, *command, user=None, **options):
+        """Starts busctl or gdbus, unmodified, as another user if need be."""
+        environment = {k: v for k, v in os.environ.items() if k not in ('LD_PRELOAD', 'UMOCKDEV_DIR')}
+        environment['DBUS_SYSTEM_BUS_ADDRESS'] = self.bus.address
+        if user is not None:
+            options.update(user=user, group=user, extra_groups=[])
+        process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, cwd='/', **options)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def busctl(self, *arguments, user=None):
+        """(exit status, output)"""
+        process = self.tool('busctl', f'--address={self.bus.address}', *arguments, user=user)
+        output, _ = process.communicate(timeout=CALL_TIMEOUT)
+        return process.returncode, output
+
+    def records(self):
+        directory = pathlib.Path(self.directory, 'state', 'claims')
+        return sorted(p.name for p in directory.iterdir()) if directory.exists() else []
+
+    # --- assertions -----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def refused(self, error, *words):
+        """The block must fail with this error of ours, and its message must have all the words."""
+        with self.assertRaises(dbus.DBusException) as caught:
+            yield caught
+        e = caught.exception
+        self.assertEqual(e.get_dbus_name(), error if '.' in error else ERROR + error, e.get_dbus_message())
+        for word in words:
+            self.assertIn(word, e.get_dbus_message())
+
+    def assert_untouched(self, before):
+        """No device changed, nothing was written, no claim and no record is left."""
+        self.assertEqual(self.host.binding(), before)
+        self.assertEqual(self.records(), [])
+
+    def wait_gone(self, client, claim):
+        wait(lambda: client.seen('InterfacesRemoved', claim.path), f'{claim.path} goes')
+        self.assertEqual(claim.state, 'gone')
+
+
+def needs_root(function):
+    return unittest.skipUnless(os.getuid() == 0, 'only root can be other users')(function)
+
+
+class TapResult(unittest.TestResult):
+    """TAP, so that every test function counts and a skip is seen with its reason."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = collections.Counter()
+
+    def _line(self, verdict, test, remark=''):
+        self.numbers['all'] += 1
+        name = test.id().removeprefix('__main__.')
+        print(f'{verdict} {self.numbers["all"]} - {name}{remark}', flush=True)
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self._line('ok', test)
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self._line('ok', test, f' # SKIP {reason}')
+
+    def _bad(self, test, error):
+        self._line('not ok', test)
+        print(self._exc_info_to_string(error, test), file=sys.stderr, flush=True)
+
+    def addFailure(self, test, error):
+        super().addFailure(test, error)
+        self._bad(test, error)
+
+    def addError(self, test, error):
+        super().addError(test, error)
+        self._bad(test, error)
+
+
+def main():
+    """Runs the tests of the calling file: all, or those named on the command line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    loader = unittest.TestLoader()
+    module = sys.modules['__main__']
+    suite = loader.loadTestsFromNames(sys.argv[1:], module) if sys.argv[1:] else loader.loadTestsFromModule(module)
+    result = TapResult()
+    suite.run(result)
+    print(f'1..{result.numbers["all"]}', flush=True)
+    sys.exit(0 if result.wasSuccessful() else 1)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A host out of files: PCI devices, IOMMU groups, drivers, VFIO nodes.
+
+    host = Host()
+    host.add_group(8)
+    nic = host.add_device('0000:06:0d.0', group=8, driver='e1000e', reset='flr bus')
+    host.remove_device(nic)
+
+What a write to it does is in fake_kernel.py; this file only builds what is there at boot, and plays the parts of
+hardware (plug, unplug) and of other programs (holding a group open).
+"""
+
+import errno
+import os
+import shutil
+import struct
+import tempfile
+import threading
+
+import fake_kernel
+from fake_kernel import Device, FakeKernel
+
+VFIO = 'vfio-pci'
+ACS_ISOLATES = 0x1D  # SV | RR | CR | UF
+
+
+def config_space(vendor, device, bridge=False, acs=None, size=4096):
+    """acs: the enabled bits of an ACS capability, None for a device that has none. A device with 256 bytes is one
+    whose reader lacks CAP_SYS_ADMIN or that is conventional PCI."""
+    config = bytearray(size)
+    struct.pack_into('<HH', config, 0x00, vendor, device)
+    config[0x0E] = 1 if bridge else 0
+    if size > 256 and acs is not None:
+        struct.pack_into('<I', config, 0x100, 0x1 << 16 | 0x000D)  # id, version 1, end of the list
+        struct.pack_into('<HH', config, 0x104, 0x007F, acs)
+    return bytes(config)
+
+
+class Host:
+    def __init__(self, iommufd=True, cdev=True, container=True, group=True, noiommu=None):
+        """noiommu: None when the kernel does not have it, else the value of its parameter."""
+        self.root = os.path.realpath(tempfile.mkdtemp(prefix='vfiod-test.'))
+        os.chmod(self.root, 0o755)
+        self.kernel = FakeKernel(self.root, cdev=cdev, group=group)
+        k = self.kernel
+        for directory in ('/sys/bus/pci/devices', '/sys/bus/pci/drivers', '/sys/class', '/sys/kernel/iommu_groups',
+                          '/sys/devices/virtual/misc', '/sys/dev/char', '/dev/vfio/devices' if cdev else '/dev/vfio',
+                          '/sys/class/vfio', '/sys/class/vfio-dev', '/sys/module/vfio_pci'):
+            os.makedirs(self.root + directory, exist_ok=True)
+        k.put('/sys/bus/pci/drivers_probe', '', 0o200)
+        k.put('/sys/bus/pci/uevent', '', 0o200)
+        k.link('/sys/bus/pci/drivers_autoprobe', '/sys/bus/pci/drivers_probe')
+        k.put('/sys/devices/pci0000:00/uevent', '')
+        for name in (VFIO, 'pcieport'):
+            k.add_driver(name)
+        if container:
+            self._add_misc('vfio', fake_kernel.MINOR_VFIO, 'vfio/vfio', 0o666)
+        if iommufd:
+            self._add_misc('iommu', fake_kernel.MINOR_IOMMU, 'iommu', 0o660)
+        if noiommu is not None:
+            k.put('/sys/module/vfio/parameters/enable_unsafe_noiommu_mode', 'Y\n' if noiommu else 'N\n')
+
+    def close(self):
+        self.kernel.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _add_misc(self, name, minor, node, mode):
+        k, path = self.kernel, f'/sys/devices/virtual/misc/{name}'
+        k.put(path + '/dev', f'{fake_kernel.MAJOR_MISC}:{minor}\n')
+        k.put(path + '/uevent', f'MAJOR={fake_kernel.MAJOR_MISC}\nMINOR={minor}\nDEVNAME={node}\n')
+        k.link(path + '/subsystem', '/sys/class/misc')
+        k.link(f'/sys/class/misc/{name}', path)
+        k.link(f'/sys/dev/char/{fake_kernel.MAJOR_MISC}:{minor}', path)
+        k.nodes.add('/dev/' + node, fake_kernel.MAJOR_MISC, minor, mode)
+
+    # --- hardware -------------------------------------------------------------------------------------------------
+
+    def add_group(self, number, type='DMA-FQ', reserved='0x00000000fee00000 0x00000000feefffff msi\n', name=None):
+        directory = f'/sys/kernel/iommu_groups/{number}'
+        os.makedirs(self.root + directory + '/devices', exist_ok=True)
+        self.kernel.put(directory + '/type', type + '\n')
+        self.kernel.put(directory + '/reserved_regions', reserved)
+        if name:
+            self.kernel.put(directory + '/name', name + '\n')
+
+    def add_device(self, address, group=None, driver=None, host_driver=None, reset='flr bus', vendor=0x8086,
+                   device=0x10D3, subsystem_vendor=0x8086, subsystem_device=0xA01F, class_code=0x020000, revision=0,
+                   parent=None, numa_node=-1, removable=None, acs=None, config_size=4096, override=None):
+        """driver: bound to it now. host_driver: the one that would take it (default: driver, unless that is a
+        vfio driver)."""
+        k = self.kernel
+        bridge = class_code >> 8 == 0x0604
+        if group is not None and not k.exists(f'/sys/kernel/iommu_groups/{group}'):
+            self.add_group(group)
+        domain = address.rsplit(':', 2)[0]
+        path = (parent.path if parent else f'/sys/devices/pci{domain}:00') + '/' + address
+        d = Device(address, path, group)
+        d.is_bridge, d.reset_methods = bridge, reset
+        d.host_driver = host_driver or (driver if driver not in fake_kernel.VFIO_DRIVERS else None)
+        d.ids = {'vendor': vendor, 'device': device, 'subsystem_vendor': subsystem_vendor,
+                 'subsystem_device': subsystem_device, 'class': class_code}
+        with k.changed:
+            for name, value, digits in (('vendor', vendor, 4), ('device', device, 4), ('class', class_code, 6),
+                                        ('subsystem_vendor', subsystem_vendor, 4),
+                                        ('subsystem_device', subsystem_device, 4), ('revision', revision, 2)):
+                k.put(f'{path}/{name}', f'0x{value:0{digits}x}\n', 0o444)
+            k.put(path + '/config', config_space(vendor, device, bridge, acs, config_size))
+            k.put(path + '/numa_node', f'{numa_node}\n')
+            d.override = override
+            k.put(path + '/driver_override', (override or '(null)') + '\n')
+            k.put(path + '/enable', '0\n')
+            k.put(path + '/modalias', f'pci:v{vendor:08X}d{device:08X}sv{subsystem_vendor:08X}'
+                  f'sd{subsystem_device:08X}bc{class_code >> 16:02X}sc{class_code >> 8 & 255:02X}'
+                  f'i{class_code & 255:02X}\n', 0o444)
+            self.set_reset(d, reset)
+            if removable:
+                k.put(path + '/removable', removable + '\n')
+            k.link(path + '/subsystem', '/sys/bus/pci')
+            if group is not None:
+                k.link(path + '/iommu_group', f'/sys/kernel/iommu_groups/{group}')
+                k.link(f'/sys/kernel/iommu_groups/{group}/devices/{address}', path)
+            k.devices[address] = d
+            k.link(f'/sys/bus/pci/devices/{address}', path)
+            k.announce('add', d)
+            for name in (driver, d.host_driver):
+                if name:
+                    k.add_driver(name)
+            if driver:
+                k.probe(d, driver)
+        return d
+
+    def set_reset(self, device, methods):
+        device.reset_methods = methods
+        if methods:
+            self.kernel.put(device.path + '/reset', '', 0o200)
+            self.kernel.put(device.path + '/reset_method', methods + '\n')
+        else:
+            self.kernel.unlink(device.path + '/reset')
+            self.kernel.unlink(device.path + '/reset_method')
+
+    def remove_device(self, device):
+        """Unplugs. Does not wait: while somebody has the device open, the kernel only gets as far as the removal of
+        its VFIO node."""
+        thread = threading.Thread(target=self._remove, args=(device,), daemon=True)
+        thread.start()
+        return thread
+
+    def _remove(self, device):
+        try:
+            self.kernel.remove(device)
+        except fake_kernel.Refuse:
+            pass  # the test is over
+
+    # --- other programs -------------------------------------------------------------------------------------------
+
+    def hold_node(self, path):
+        """Another program opens a node; close the fd to end that."""
+        return self.kernel.nodes.open(path)
+
+    def change_driver(self, device, driver):
+        """An admin moves a device behind the daemon's back."""
+        if device.driver:
+            self.kernel.unbind(device)
+        if driver:
+            self.kernel.probe(device, driver)
+
+    def fail_binding(self, device, error=errno.EBUSY, driver_name=VFIO):
+        """Whatever way is used to bind the device, it fails: `bind` with an errno, drivers_probe silently."""
+        self.kernel.fail('bind', device.address, error)
+        self.kernel.ignore('drivers_probe', device.address)
+
+    def hold_binding(self, device):
+        """A probe() that does not come back. Two gates, of which one will be entered."""
+        return Gates(self.kernel.hold('bind', device.address), self.kernel.hold('drivers_probe', device.address))
+
+    # --- what a test looks at -------------------------------------------------------------------------------------
+
+    def attribute(self, device, name):
+        return self.kernel.get(f'{device.path}/{name}')
+
+    def binding(self):
+        """All that a claim may change and has to put back, to be compared before and after."""
+        result = {}
+        for device in list(self.kernel.devices.values()):
+            link = self.root + device.path + '/driver'
+            driver = os.path.basename(os.readlink(link)) if os.path.lexists(link) else None
+            result[device.address] = (driver, self.attribute(device, 'driver_override'))
+        return result
+
+    def nodes(self):
+        result = []
+        for directory, _, files in os.walk(self.root + '/dev'):
+            result += [os.path.join(directory, f)[len(self.root):] for f in files if '/.node' not in directory]
+        return sorted(result)
+
+    def cdev(self, device):
+        return f'/dev/vfio/devices/vfio{device.vfio_index}'
+
+
+class Gates:
+    def __init__(self, *gates):
+        self._gates = gates
+
+    @property
+    def entered(self):
+        return sum(g.entered for g in self._gates)
+
+    def let_go(self, error=0, effect=True):
+        for gate in self._gates:
+            gate.let_go(error, effect)

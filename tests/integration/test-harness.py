@@ -1,0 +1,274 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The harness itself: does the pretended kernel behave as kernel-facts say? Needs no daemon: the programs under the
+preload are small pieces of Python."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import unittest
+
+import harness
+from host import Host, VFIO
+
+
+class Program:
+    """Code that runs in a process of its own with both preloads, as the daemon does."""
+
+    def __init__(self, host, code):
+        self.process = subprocess.Popen([sys.executable, '-c', code], env=harness.preload_environment(host),
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def line(self):
+        return self.process.stdout.readline().strip()
+
+    def say(self):
+        self.process.stdin.write('\n')
+        self.process.stdin.flush()
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+class HarnessTest(unittest.TestCase):
+    def setUp(self):
+        self.host = Host()
+        self.addCleanup(self.host.close)
+        self.kernel = self.host.kernel
+
+    def start(self, code):
+        program = Program(self.host, code)
+        self.addCleanup(program.close)
+        return program
+
+    def run_code(self, code):
+        """Prints JSON; gives it back."""
+        out = subprocess.run([sys.executable, '-c', 'import json, os, errno\n' + code], check=True, text=True,
+                             env=harness.preload_environment(self.host), stdout=subprocess.PIPE, timeout=20)
+        return json.loads(out.stdout)
+
+    def write(self, path, text):
+        return self.run_code(f'''
+fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC)
+try:
+    print(os.write(fd, {text!r}.encode()))
+except OSError as e:
+    print(json.dumps(errno.errorcode[e.errno]))''')
+
+    def test_writes_have_their_effect_before_they_return(self):
+        nic = self.host.add_device('0000:06:0d.0', group=8, driver='e1000e')
+        seen = self.run_code(f'''
+def write(path, text):
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, text)
+    os.close(fd)
+d = '/sys/bus/pci/devices/0000:06:0d.0'
+write(d + '/driver_override', b'vfio-pci')
+write(d + '/driver/unbind', b'0000:06:0d.0')
+unbound = not os.path.lexists(d + '/driver')
+write('/sys/bus/pci/drivers_probe', b'0000:06:0d.0')
+print(json.dumps([unbound, os.path.basename(os.readlink(d + '/driver')), open(d + '/driver_override').read(),
+    os.listdir(d + '/vfio-dev'), os.path.basename(os.readlink(d + '/iommu_group')),
+    os.path.exists('/dev/vfio/8'), os.path.exists('/dev/vfio/devices/vfio0')]))''')
+        self.assertEqual(seen, [True, VFIO, 'vfio-pci\n', ['vfio0'], '8', True, True])
+        self.assertEqual(nic.driver, VFIO)
+        self.assertEqual(self.kernel.uevents.sent[-4:], [
+            ('unbind', 'pci', '/devices/pci0000:00/0000:06:0d.0'),
+            ('add', 'vfio', '/devices/virtual/vfio/8'),
+            ('add', 'vfio-dev', '/devices/pci0000:00/0000:06:0d.0/vfio-dev/vfio0'),
+            ('bind', 'pci', '/devices/pci0000:00/0000:06:0d.0')])
+
+    def test_override_is_cleared_by_a_newline_only(self):
+        nic = self.host.add_device('0000:06:0d.0', group=8, override='vfio-pci')
+        path = '/sys/bus/pci/devices/0000:06:0d.0/driver_override'
+        self.assertEqual(self.write(path, ''), 0)
+        self.assertEqual(nic.override, 'vfio-pci')
+        self.assertEqual(self.write(path, '\n'), 1)
+        self.assertEqual(self.host.attribute(nic, 'driver_override'), '(null)\n')
+
+    def test_refusals_of_bind(self):
+        self.host.add_device('0000:06:0d.0', group=8, host_driver='e1000e')
+        bind = '/sys/bus/pci/drivers/vfio-pci/bind'
+        self.assertEqual(self.write(bind, '0000:06:0d.0'), 'ENODEV')
+        self.assertEqual(self.write('/sys/bus/pci/drivers/vfio-pci/unbind', '0000:06:0d.0'), 'ENODEV')
+        self.assertEqual(self.write('/sys/bus/pci/drivers_probe', '0000:07:00.0'), 'ENODEV')
+        self.assertEqual(self.kernel.unexpected, [])
+        self.assertEqual(self.write('/sys/bus/pci/devices/0000:06:0d.0/vendor', 'x'), 'EACCES')
+        self.assertEqual(len(self.kernel.unexpected), 1)
+
+    def test_faults(self):
+        nic = self.host.add_device('0000:06:0d.0', group=8, override=VFIO)
+        self.host.fail_binding(nic, errno.EBUSY)
+        self.assertEqual(self.write('/sys/bus/pci/drivers/vfio-pci/bind', '0000:06:0d.0'), 'EBUSY')
+        self.assertEqual(self.write('/sys/bus/pci/drivers_probe', '0000:06:0d.0'), 12)
+        self.assertIsNone(nic.driver)
+        self.kernel.heal()
+        self.assertEqual(self.write('/sys/bus/pci/drivers_probe', '0000:06:0d.0'), 12)
+        self.assertEqual(nic.driver, VFIO)
+
+    def test_held_write_survives_signals_and_is_done_when_let_go(self):
+        nic = self.host.add_device('0000:06:0d.0', group=8)
+        gate = self.kernel.hold('reset')
+        program = self.start('''
+import os, signal
+signal.signal(signal.SIGUSR1, lambda *a: None)
+fd = os.open('/sys/bus/pci/devices/0000:06:0d.0/reset', os.O_WRONLY)
+print('ready', flush=True)
+os.write(fd, b'1')
+print('done', flush=True)''')
+        self.assertEqual(program.line(), 'ready')
+        with self.kernel.changed:
+            self.assertTrue(self.kernel.changed.wait_for(lambda: gate.entered, 10))
+        program.process.send_signal(signal.SIGUSR1)
+        self.assertEqual(nic.resets, 0)
+        gate.let_go()
+        self.assertEqual(program.line(), 'done')
+        self.assertEqual(nic.resets, 1)
+
+    def test_nodes_are_character_devices_in_every_stat(self):
+        self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        numbers = self.run_code('''
+import stat
+def number(st):
+    return [stat.S_ISCHR(st.st_mode), os.major(st.st_rdev), os.minor(st.st_rdev)]
+path = '/dev/vfio/devices/vfio0'
+fd = os.open(path, os.O_RDWR)
+directory = os.open('/dev/vfio', os.O_RDONLY | os.O_DIRECTORY)
+beneath = os.open('devices/vfio0', os.O_RDWR, dir_fd=directory)
+print(json.dumps([number(os.stat(path)), number(os.lstat(path)), number(os.fstat(fd)), number(os.fstat(os.dup(fd))),
+    number(os.stat('devices/vfio0', dir_fd=directory)), number(os.fstat(beneath)),
+    open('/sys/bus/pci/devices/0000:06:0d.0/vfio-dev/vfio0/dev').read()]))''')
+        self.assertEqual(numbers, [[True, 242, 0]] * 6 + ['242:0\n'])
+
+    def test_the_real_nodes_are_out_of_reach(self):
+        host = Host(iommufd=False, container=False)
+        self.addCleanup(host.close)
+        self.host = host
+        self.assertEqual(self.run_code('''
+print(json.dumps([os.path.exists('/dev/iommu'), os.path.exists('/dev/vfio/vfio'), os.listdir('/dev/vfio'),
+    os.path.exists('/dev/null')]))'''), [False, False, ['devices'], True])
+
+    def test_a_group_has_one_opener_wherever_its_fd_went(self):
+        self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        attempt = '''
+try:
+    os.open('/dev/vfio/8', os.O_RDWR)
+    print(json.dumps('opened'))
+except OSError as e:
+    print(json.dumps(errno.errorcode[e.errno]))'''
+        fd = self.host.hold_node('/dev/vfio/8')
+        copy = os.dup(fd)
+        os.close(fd)
+        self.assertEqual(self.run_code(attempt), 'EBUSY')
+        os.close(copy)
+        self.assertEqual(self.run_code(attempt), 'opened')
+
+    def test_failed_opens_are_invisible_and_others_seen_by_inotify(self):
+        self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        program = self.start('''
+import ctypes, os, struct
+libc = ctypes.CDLL(None)
+fd = libc.inotify_init()
+libc.inotify_add_watch(fd, b'/dev/vfio/8', 0x38)
+def masks():
+    data = os.read(fd, 4096)
+    return [struct.unpack_from('=iI', data, i)[1] for i in range(0, len(data), 16)]
+print('ready', flush=True)
+print(masks()[0], flush=True)
+try:
+    os.open('/dev/vfio/8', os.O_RDWR)
+except OSError:
+    print('busy', flush=True)
+input()
+print(masks(), flush=True)''')
+        self.assertEqual(program.line(), 'ready')
+        fd = self.host.hold_node('/dev/vfio/8')
+        self.assertEqual(program.line(), '32')
+        self.assertEqual(program.line(), 'busy')
+        os.close(fd)
+        program.say()
+        self.assertEqual(program.line(), '[8]')
+
+    def test_fdinfo_names_the_device(self):
+        self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        self.assertEqual(self.run_code('''
+fd = os.open('/dev/vfio/devices/vfio0', os.O_RDWR)
+text = open(f'/proc/{os.getpid()}/fdinfo/{fd}').read()
+print(json.dumps([os.readlink(f'/proc/self/fd/{fd}'), text.startswith('pos:'), text.splitlines()[-1]]))'''),
+            ['/dev/vfio/devices/vfio0', True,
+             'vfio-device-syspath: /sys/devices/pci0000:00/0000:06:0d.0'])
+
+    def test_ioctls(self):
+        self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        self.host.add_device('0000:06:0d.1', group=8, driver='e1000e')
+        self.assertEqual(self.run_code('''
+import fcntl, struct
+container = os.open('/dev/vfio/vfio', os.O_RDWR)
+group = os.open('/dev/vfio/8', os.O_RDWR)
+iommufd = os.open('/dev/iommu', os.O_RDWR)
+status = bytearray(struct.pack('=II', 8, 0xff))
+fcntl.ioctl(group, 0x3b67, status)
+option = bytearray(struct.pack('=IIHHIQ', 24, 0, 0, 0, 0, 1))
+fcntl.ioctl(iommufd, 0x3b87, option)
+print(json.dumps([fcntl.ioctl(container, 0x3b64), fcntl.ioctl(container, 0x3b65, 1),
+    fcntl.ioctl(container, 0x3b65, 8), struct.unpack('=II', status)[1]]))'''), [0, 1, 0, 0])
+        self.assertEqual(self.kernel.rlimit_modes, [1])
+
+    def test_unbind_in_use_waits_and_takes_the_node_first(self):
+        nic = self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        fd = self.host.hold_node('/dev/vfio/devices/vfio0')
+        removal = self.host.remove_device(nic)
+        with self.kernel.changed:
+            self.assertTrue(self.kernel.changed.wait_for(lambda: not self.kernel.exists('/dev/vfio/devices/vfio0'), 10))
+        self.assertTrue(self.kernel.exists('/dev/vfio/8'))
+        self.assertTrue(self.kernel.exists(nic.path))
+        os.close(fd)
+        removal.join(10)
+        self.assertFalse(self.kernel.exists(nic.path))
+        self.assertFalse(self.kernel.exists('/dev/vfio/8'))
+        self.assertEqual([e[:2] for e in self.kernel.uevents.sent[-4:]],
+                         [('remove', 'vfio-dev'), ('remove', 'vfio'), ('unbind', 'pci'), ('remove', 'pci')])
+
+    def test_libudev_takes_our_uevents(self):
+        program = self.start('''
+import ctypes, select
+u = ctypes.CDLL('libudev.so.1')
+for f in ('udev_new', 'udev_monitor_new_from_netlink', 'udev_monitor_receive_device', 'udev_device_get_action',
+          'udev_device_get_syspath', 'udev_device_get_subsystem'):
+    getattr(u, f).restype = ctypes.c_void_p
+text = lambda p: ctypes.cast(p, ctypes.c_char_p).value.decode()
+m = ctypes.c_void_p(u.udev_monitor_new_from_netlink(ctypes.c_void_p(u.udev_new()), b'udev'))
+for s in (b'pci', b'vfio-dev'):
+    assert u.udev_monitor_filter_add_match_subsystem_devtype(m, s, None) >= 0
+assert u.udev_monitor_enable_receiving(m) >= 0
+print('ready', flush=True)
+for i in range(3):
+    select.select([u.udev_monitor_get_fd(m)], [], [])
+    d = ctypes.c_void_p(u.udev_monitor_receive_device(m))
+    print(text(u.udev_device_get_action(d)), text(u.udev_device_get_subsystem(d)),
+          text(u.udev_device_get_syspath(d)), flush=True)''')
+        self.assertEqual(program.line(), 'ready')
+        self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        path = '/sys/devices/pci0000:00/0000:06:0d.0'
+        self.assertEqual([program.line() for _ in range(3)],
+                         [f'add pci {path}', f'add vfio-dev {path}/vfio-dev/vfio0', f'bind pci {path}'])
+
+    def test_parallel_writes_do_not_wait_for_a_stuck_one(self):
+        self.host.add_device('0000:06:0d.0', group=8)
+        other = self.host.add_device('0000:07:00.0', group=9)
+        gate = self.kernel.hold('reset', '0000:06:0d.0')
+        stuck = threading.Thread(target=self.write, args=('/sys/bus/pci/devices/0000:06:0d.0/reset', '1'))
+        stuck.start()
+        self.assertEqual(self.write('/sys/bus/pci/devices/0000:07:00.0/reset', '1'), 1)
+        self.assertEqual(other.resets, 1)
+        gate.let_go()
+        stuck.join(10)
+
+
+if __name__ == '__main__':
+    harness.main()
