@@ -22,5 +22,9 @@ struct Claim {
     Refusal refusal;     /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID while all is well */
 };
 
-Claim *claim_free(Claim *c); /* the core part only; the engine embeds it in its own job */
+#define CLAIM_NULL                                                                                           \
+    (Claim) {                                                                                                \
+        .uid = (uid_t) -1, .refusal = {.code = _VFIOD_ERROR_INVALID }                                        \
+    }
+
 void claim_done(Claim *c);

@@ -47,7 +47,8 @@ typedef enum ClaimEvent {
     CLAIM_EVENT_RECOVERED_HELD,  /* at start: record and lifeline found */
     CLAIM_EVENT_RECOVERED_ENDED, /* at start: record found, no lifeline: the client is gone or never got fds
                                   */
-    CLAIM_EVENT_FORGET,          /* an operator clears a quarantine */
+    CLAIM_EVENT_RECOVERED_QUARANTINED,
+    CLAIM_EVENT_FORGET, /* an operator lifts a quarantine: he has looked at the device */
     _CLAIM_EVENT_MAX,
     _CLAIM_EVENT_INVALID = -EINVAL,
 } ClaimEvent;
@@ -62,9 +63,10 @@ typedef enum ClaimEffect {
     CLAIM_EFFECT_REFUSE = 1 << 4,      /* answer the caller with claim->refusal, if it still waits */
     CLAIM_EFFECT_WATCH_CLOSE = 1 << 5, /* find out whether everything is closed, now and at every event */
     CLAIM_EFFECT_RESET = 1 << 6,
-    CLAIM_EFFECT_RESTORE = 1 << 7,    /* run the reverse plan in a worker */
-    CLAIM_EFFECT_FORGET = 1 << 8,     /* record, quota, objects: away */
-    CLAIM_EFFECT_IMPOSSIBLE = 1 << 9, /* the pair cannot happen: report it, change nothing */
+    CLAIM_EFFECT_RESTORE = 1 << 7, /* run the reverse plan in a worker */
+    CLAIM_EFFECT_FORGET = 1 << 8,  /* record, quota, objects: away */
+    CLAIM_EFFECT_DEFER = 1 << 9,   /* a worker is in the middle: feed the event again after the next step */
+    CLAIM_EFFECT_IMPOSSIBLE = 1 << 10, /* the pair cannot happen: report it, change nothing */
 } ClaimEffect;
 
 typedef struct Transition {
@@ -73,5 +75,3 @@ typedef struct Transition {
 } Transition;
 
 Transition machine_step(ClaimState state, ClaimEvent event);
-bool claim_state_is_final(ClaimState s);      /* GONE */
-bool claim_state_holds_devices(ClaimState s); /* the devices are nobody else's in this state */

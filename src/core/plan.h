@@ -32,9 +32,11 @@ typedef struct PlanMember {
     char target_driver[64];     /* the vfio driver it shall have; "" for NONE_NEEDED */
     char original_driver[64];   /* "" when unbound */
     char original_override[64]; /* "" when unset */
+    uint16_t vendor, device;    /* re-checked before every write */
     unsigned reset_methods;
-    bool reset; /* reset before anybody else sees it; false when it has no method and the rule
-                 * accepts that */
+    long enable_baseline; /* `enable` while nobody has it open: a former driver may have leaked a count */
+    bool reset;           /* reset before anybody else sees it; false when it has no method and the rule
+                           * accepts that */
 } PlanMember;
 
 typedef struct Plan {
@@ -47,8 +49,9 @@ typedef struct Plan {
     char rule[256]; /* origin of the rule that allowed it */
 } Plan;
 
-/* The reader of unannounced facts, a port: fills *ret (DEVICE_FACTS_NULL before). 0 or negative errno. */
-typedef int (*read_facts_t)(void *userdata, const Device *device, DeviceFacts *ret);
+/* The reader of unannounced facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was
+ * DEVICE_FACTS_NULL. 0 or negative errno. */
+typedef int (*read_facts_t)(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
 
 /* Builds the plan for request on behalf of subject. 0; or a negative errno with *refusal filled when the
  * answer is no (unknown device, denied, claimed, not viable, host-critical, backend, reset). The order of

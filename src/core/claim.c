@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/claim.h"
+
+void claim_done(Claim *c) {
+    free(c->command);
+    free(c->unit);
+    free(c->reason);
+    refusal_done(&c->refusal);
+    *c = CLAIM_NULL;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/plan.h"
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "core/claim.h"
+
+static const char *const disposition_table[_DISPOSITION_MAX] = {
+        [DISPOSITION_CLAIM] = "claim",
+        [DISPOSITION_PARK] = "park",
+        [DISPOSITION_NONE_NEEDED] = "none-needed",
+        [DISPOSITION_REFUSE] = "refuse",
+};
+DEFINE_STRING_TABLE(disposition, Disposition);
+
+/* Everything that the steps below share; plan_build() fills it from its arguments. */
+typedef struct Planner {
+    Inventory *inventory;
+    const Policy *policy;
+    const KernelFacts *kernel;
+    const Request *request;
+    const Subject *subject;
+    read_facts_t read_facts;
+    void *userdata;
+    Plan *plan;
+    Refusal *refusal;
+    Device *devices[REQUEST_DEVICES_MAX];
+    unsigned backends;                       /* that the rules of all devices allow */
+    SiblingDemand siblings[PLAN_GROUPS_MAX]; /* by index of plan.groups */
+} Planner;
+
+static int look_up(Planner *p) {
+    for (size_t i = 0; i < p->request->n_devices; i++) {
+        p->devices[i] = inventory_find_device(p->inventory, &p->request->devices[i]);
+        if (!p->devices[i])
+            return refuse(p->refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &p->request->devices[i],
+                    "there is no such device on this host");
+    }
+    return 0;
+}
+
+/* "rule", "rule, other": the rules that allowed the devices, without doubles. */
+static void note_rule(Plan *plan, const Rule *rule) {
+    const char *origin = rule_origin(rule);
+    size_t n = strlen(plan->rule);
+
+    if (strstr(plan->rule, origin))
+        return;
+    (void) snprintf(plan->rule + n, sizeof(plan->rule) - n, "%s%s", n > 0 ? ", " : "", origin);
+}
+
+static int deny(Planner *p, const Device *d, const Verdict *v) {
+    int r;
+
+    if (!v->rule)
+        return refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
+                "no rule of the policy allows it to uid %u", (unsigned) p->subject->uid);
+    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name, "the policy denies it to uid %u",
+            (unsigned) p->subject->uid);
+    p->refusal->rule = strdup(rule_origin(v->rule));
+    return r;
+}
+
+/* The claim gets what all rules of its devices agree on: the backends that each allows, and a reset if any
+ * wants one. */
+static int authorize(Planner *p, Verdict verdicts[static REQUEST_DEVICES_MAX]) {
+    if (!p->policy)
+        return refuse(p->refusal, VFIOD_ERROR_POLICY_BROKEN, NULL,
+                "no valid policy is loaded, so everything is denied");
+    p->backends = UINT32_MAX;
+    p->plan->reset = RESET_OPTIONAL;
+    for (size_t i = 0; i < p->request->n_devices; i++) {
+        Verdict v = policy_evaluate(p->policy, p->subject, p->devices[i]);
+
+        if (v.effect != EFFECT_ALLOW)
+            return deny(p, p->devices[i], &v);
+        p->backends &= v.backends;
+        if (v.reset == RESET_REQUIRED)
+            p->plan->reset = RESET_REQUIRED;
+        note_rule(p->plan, v.rule);
+        verdicts[i] = v;
+    }
+    return 0;
+}
+
+static int check_claimable(Planner *p, const Device *d) {
+    const Claim *holder = d->claim ?: d->group ? d->group->claim : NULL;
+
+    if (device_is_bridge(d))
+        return refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name, "a bridge is never handed out");
+    if (!d->group)
+        return refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it is behind no IOMMU");
+    if (d->quarantined)
+        return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
+                "an earlier claim could not put it right, so nobody gets it");
+    if (holder)
+        return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+                "claim %s of uid %u holds IOMMU group %d (%s)", holder->id, (unsigned) holder->uid,
+                d->group->id, claim_state_to_string(holder->state));
+    return 0;
+}
+
+static size_t add_group(Planner *p, int id, SiblingDemand siblings) {
+    Plan *plan = p->plan;
+
+    for (size_t i = 0; i < plan->n_groups; i++)
+        if (plan->groups[i] == id) {
+            if (siblings == SIBLINGS_REFUSE)
+                p->siblings[i] = SIBLINGS_REFUSE;
+            return i;
+        }
+    plan->groups[plan->n_groups] = id;
+    p->siblings[plan->n_groups] = siblings;
+    return plan->n_groups++;
+}
+
+static bool is_requested(const Planner *p, const Device *d) {
+    for (size_t i = 0; i < p->request->n_devices; i++)
+        if (p->devices[i] == d)
+            return true;
+    return false;
+}
+
+static bool on_vfio_driver(const Device *d) {
+    return d->driver && d->vfio_index >= 0;
+}
+
+/* What of the facts the plan needs for this member: a device that is on its vfio driver already is in no use
+ * by the host, and what is not bound is not put back. That keeps the common claim of a prepared device to two
+ * reads. */
+static unsigned needed_facts(const Device *d, Disposition disposition) {
+    if (disposition != DISPOSITION_CLAIM && disposition != DISPOSITION_PARK)
+        return on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0;
+    if (on_vfio_driver(d))
+        return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
+    return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_HOST_CRITICAL;
+}
+
+/* A device on its vfio driver that somebody has enabled is open in a program that did not come through us.
+ * The kernel would tell the client only at its BIND (EINVAL) or its open (EBUSY), and not why. Unknown counts
+ * as used. */
+static int check_unused(Planner *p, const Device *d, long enable_count) {
+    if (!on_vfio_driver(d) || enable_count == 0)
+        return 0;
+    return refuse(p->refusal, VFIOD_ERROR_GROUP_IN_USE, &d->name,
+            "a program that did not come through vfiod has IOMMU group %d open", d->group->id);
+}
+
+static int add_member(Planner *p, const Device *d, Disposition disposition) {
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
+    unsigned what = needed_facts(d, disposition);
+    Plan *plan = p->plan;
+    PlanMember *m;
+    int r;
+
+    if (plan->n_members >= PLAN_MEMBERS_MAX)
+        return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
+                "the groups have more than %u members together", PLAN_MEMBERS_MAX);
+    if (what != 0) {
+        r = p->read_facts(p->userdata, d, what, &facts);
+        if (r < 0)
+            return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
+                    "cannot read its state: %s", strerror(-r));
+    }
+    if (facts.host_critical) {
+        _cleanup_free_ char *why = sanitize(facts.host_critical, 200);
+
+        return refuse(
+                p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
+    }
+
+    m = &plan->members[plan->n_members++];
+    *m = (PlanMember){
+            .name = d->name,
+            .group = d->group->id,
+            .disposition = disposition,
+            .vendor = d->vendor,
+            .device = d->device,
+            .bind = touched && !on_vfio_driver(d),
+            .reset_methods = facts.reset_methods,
+            .reset = disposition == DISPOSITION_CLAIM && facts.reset_methods != 0,
+    };
+    (void) snprintf(m->original_driver, sizeof(m->original_driver), "%s", d->driver ?: "");
+    (void) snprintf(m->original_override, sizeof(m->original_override), "%s", facts.driver_override);
+    if (touched)
+        (void) snprintf(
+                m->target_driver, sizeof(m->target_driver), "%s", m->bind ? VFIO_PCI_DRIVER : d->driver);
+    return m->bind ? 0 : check_unused(p, d, facts.enable_count);
+}
+
+static int check_reset(Planner *p, const PlanMember *m) {
+    if (p->plan->reset == RESET_OPTIONAL || m->reset_methods != 0)
+        return 0;
+    return refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
+            "the rule demands a reset between owners and the device knows none [%s]", p->plan->rule);
+}
+
+static int add_claimed(Planner *p) {
+    Plan *plan = p->plan;
+
+    for (size_t i = 0; i < p->request->n_devices; i++) {
+        const Device *d = p->devices[i];
+        int r;
+
+        r = add_member(p, d, DISPOSITION_CLAIM);
+        if (r >= 0)
+            r = check_reset(p, &plan->members[plan->n_members - 1]);
+        if (r < 0)
+            return r;
+    }
+    plan->n_claimed = plan->n_members;
+    return 0;
+}
+
+static Disposition sibling_disposition(const Device *d, SiblingDemand demand) {
+    if (device_is_bridge(d) || device_leaves_group_viable(d))
+        return DISPOSITION_NONE_NEEDED;
+    return demand == SIBLINGS_PARK ? DISPOSITION_PARK : DISPOSITION_REFUSE;
+}
+
+/* All siblings that stand in the way are named at once: a list that grows by one at every try helps nobody.
+ */
+static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char name[DEVICE_NAME_MAX];
+    bool first = true;
+
+    FOREACH_MEMBER(d, g)
+        if (!is_requested(p, d) && sibling_disposition(d, SIBLINGS_REFUSE) == DISPOSITION_REFUSE) {
+            strbuf_addf(
+                    &b, "%s%s (driver %s)", first ? "" : ", ", device_name_format(&d->name, name), d->driver);
+            first = false;
+        }
+    return refuse(p->refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, &claimed->name,
+            "it shares IOMMU group %d with devices that the host uses: %s", g->id, b.text ?: "?");
+}
+
+static int add_siblings(Planner *p) {
+    for (size_t i = 0; i < p->plan->n_groups; i++) {
+        const Group *g = inventory_find_group(p->inventory, p->plan->groups[i]);
+
+        FOREACH_MEMBER(d, g) {
+            Disposition disposition = sibling_disposition(d, p->siblings[i]);
+            int r;
+
+            if (is_requested(p, d))
+                continue;
+            if (d->quarantined)
+                return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
+                        "an earlier claim could not put this sibling right");
+            if (disposition == DISPOSITION_REFUSE) {
+                for (size_t k = 0; k < p->request->n_devices; k++)
+                    if (p->devices[k]->group == g)
+                        return refuse_group(p, g, p->devices[k]);
+            }
+            r = add_member(p, d, disposition);
+            if (r < 0)
+                return r;
+        }
+    }
+    return 0;
+}
+
+/* cdevs appear only with the vfio driver. Before that the kernel as a whole must have shown that it makes
+ * them. */
+static bool backend_offered(const Planner *p, Backend b) {
+    if (b == BACKEND_GROUP)
+        return p->kernel->container;
+    if (!p->kernel->iommufd)
+        return false;
+    for (size_t i = 0; i < p->request->n_devices; i++)
+        if (on_vfio_driver(p->devices[i]) ? p->devices[i]->vfio_rdev == 0 : !p->kernel->device_cdev)
+            return false;
+    return true;
+}
+
+/* The explicit rule: the backend that was asked for and no other; else the first that rule and kernel both
+ * offer, iommufd before group. The reply names it, and it never changes later. */
+static int choose_backend(Planner *p) {
+    Backend wanted = p->request->backend;
+
+    for (Backend b = 0; b < _BACKEND_MAX; b++) {
+        if (wanted != _BACKEND_INVALID && wanted != b)
+            continue;
+        if ((p->backends & (1U << b)) && backend_offered(p, b)) {
+            p->plan->backend = b;
+            return 0;
+        }
+    }
+    if (wanted == _BACKEND_INVALID)
+        return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
+                "no backend is both allowed by the rule [%s] and offered by the kernel", p->plan->rule);
+    return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
+            "the backend %s is not %s", backend_to_string(wanted),
+            p->backends & (1U << wanted) ? "offered by this kernel for it" : "allowed by the rule");
+}
+
+int plan_build(Inventory *inventory, const Policy *policy, const KernelFacts *kernel, const Request *request,
+        const Subject *subject, read_facts_t read_facts, void *userdata, Plan *ret, Refusal *refusal) {
+    Verdict verdicts[REQUEST_DEVICES_MAX];
+    Planner p = {
+            .inventory = inventory,
+            .policy = policy,
+            .kernel = kernel,
+            .request = request,
+            .subject = subject,
+            .read_facts = read_facts,
+            .userdata = userdata,
+            .plan = ret,
+            .refusal = refusal,
+    };
+    int r;
+
+    *ret = (Plan){.backend = _BACKEND_INVALID};
+    r = look_up(&p);
+    if (r >= 0)
+        r = authorize(&p, verdicts);
+    for (size_t i = 0; r >= 0 && i < request->n_devices; i++) {
+        r = check_claimable(&p, p.devices[i]);
+        if (r >= 0)
+            (void) add_group(&p, p.devices[i]->group->id, verdicts[i].siblings);
+    }
+    if (r >= 0)
+        r = choose_backend(&p);
+    if (r >= 0)
+        r = add_claimed(&p);
+    if (r >= 0)
+        r = add_siblings(&p);
+    return r;
+}
+
+bool plan_needs_bind(const Plan *p) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].bind)
+            return true;
+    return false;
+}
+
+bool plan_needs_reset(const Plan *p) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].reset)
+            return true;
+    return false;
+}

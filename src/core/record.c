@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/record.h"
+
+#include <stdio.h>
+
+#include "base/str.h"
+
+/* json-c's add functions take the value over only when they succeed; this one always does. */
+static int add(struct json_object *o, const char *key, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_object_add(o, key, value) < 0) {
+        json_object_put(value);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static int append(struct json_object *array, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_array_add(array, value) < 0) {
+        json_object_put(value);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static void json_putp(struct json_object **o) {
+    json_object_put(*o);
+}
+#define _cleanup_json_ _cleanup_(json_putp)
+
+static int add_reset_methods(struct json_object *o, unsigned mask) {
+    _cleanup_json_ struct json_object *array = json_object_new_array();
+    int r = array ? 0 : -ENOMEM;
+
+    for (ResetMethod m = 0; r >= 0 && m < _RESET_METHOD_MAX; m++)
+        if (mask & (1U << m))
+            r = append(array, json_object_new_string(reset_method_to_string(m)));
+    return r < 0 ? r : add(o, "resetMethods", TAKE_PTR(array));
+}
+
+static struct json_object *member_to_json(const PlanMember *m) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    char name[DEVICE_NAME_MAX];
+
+    if (!o || add(o, "name", json_object_new_string(device_name_format(&m->name, name))) < 0 ||
+            add(o, "group", json_object_new_int(m->group)) < 0 ||
+            add(o, "disposition", json_object_new_string(disposition_to_string(m->disposition))) < 0 ||
+            add(o, "vendor", json_object_new_int(m->vendor)) < 0 ||
+            add(o, "product", json_object_new_int(m->device)) < 0 ||
+            add(o, "bind", json_object_new_boolean(m->bind)) < 0 ||
+            add(o, "targetDriver", json_object_new_string(m->target_driver)) < 0 ||
+            add(o, "originalDriver", json_object_new_string(m->original_driver)) < 0 ||
+            add(o, "originalOverride", json_object_new_string(m->original_override)) < 0 ||
+            add(o, "reset", json_object_new_boolean(m->reset)) < 0 ||
+            add_reset_methods(o, m->reset_methods) < 0 ||
+            add(o, "enableBaseline", json_object_new_int64(m->enable_baseline)) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+static int add_plan(struct json_object *o, const Plan *p) {
+    _cleanup_json_ struct json_object *groups = json_object_new_array(), *members = json_object_new_array();
+    int r = groups && members ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r >= 0 && i < p->n_groups; i++)
+        r = append(groups, json_object_new_int(p->groups[i]));
+    for (size_t i = 0; r >= 0 && i < p->n_members; i++)
+        r = append(members, member_to_json(&p->members[i]));
+    if (r >= 0)
+        r = add(o, "backend", json_object_new_string(backend_to_string(p->backend)));
+    if (r >= 0)
+        r = add(o, "rule", json_object_new_string(p->rule));
+    if (r >= 0)
+        r = add(o, "resetDemand", json_object_new_string(reset_demand_to_string(p->reset)));
+    if (r >= 0)
+        r = add(o, "groups", TAKE_PTR(groups));
+    if (r >= 0)
+        r = add(o, "members", TAKE_PTR(members));
+    return r;
+}
+
+struct json_object *plan_to_json(const Plan *p) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+
+    if (!o || add_plan(o, p) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+struct json_object *claim_to_json(const Claim *c) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    _cleanup_free_ char *failure = NULL;
+
+    if (c->refusal.code != _VFIOD_ERROR_INVALID) {
+        failure = refusal_format(&c->refusal);
+        if (!failure)
+            return NULL;
+    }
+    if (!o || add(o, "id", json_object_new_string(c->id)) < 0 ||
+            add(o, "state", json_object_new_string(claim_state_to_string(c->state))) < 0 ||
+            add(o, "uid", json_object_new_int64(c->uid)) < 0 ||
+            add(o, "pid", json_object_new_int64(c->pid)) < 0 ||
+            add(o, "command", json_object_new_string(c->command ?: "")) < 0 ||
+            add(o, "unit", json_object_new_string(c->unit ?: "")) < 0 ||
+            add(o, "reason", json_object_new_string(c->reason ?: "")) < 0 ||
+            add(o, "since", json_object_new_int64((int64_t) c->since_usec)) < 0 ||
+            add(o, "failure", json_object_new_string(failure ?: "")) < 0 || add_plan(o, &c->plan) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+char *claim_to_record(const Claim *c, const char *boot_id) {
+    _cleanup_json_ struct json_object *o = claim_to_json(c);
+    const char *text;
+
+    if (!o || add(o, "version", json_object_new_int(RECORD_VERSION)) < 0 ||
+            add(o, "bootId", json_object_new_string(boot_id)) < 0)
+        return NULL;
+    text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+    return text ? strdup(text) : NULL;
+}
+
+/* Readers: each is strict about type and range and returns -EBADMSG; r carries the first failure on, so that
+ * a caller can read field after field and ask once. */
+
+static struct json_object *get(struct json_object *o, const char *key, enum json_type type, int *r) {
+    struct json_object *value = NULL;
+
+    if (*r >= 0 && (!json_object_object_get_ex(o, key, &value) || !json_object_is_type(value, type)))
+        *r = -EBADMSG;
+    return *r < 0 ? NULL : value;
+}
+
+static int64_t get_integer(struct json_object *o, const char *key, int64_t min, int64_t max, int *r) {
+    struct json_object *value = get(o, key, json_type_int, r);
+    int64_t v = value ? json_object_get_int64(value) : min;
+
+    if (v < min || v > max) {
+        *r = -EBADMSG;
+        return min;
+    }
+    return v;
+}
+
+static bool get_boolean(struct json_object *o, const char *key, int *r) {
+    struct json_object *value = get(o, key, json_type_boolean, r);
+
+    return value && json_object_get_boolean(value);
+}
+
+/* "" on failure, so that the result can always be compared. */
+static const char *get_string(struct json_object *o, const char *key, int *r) {
+    struct json_object *value = get(o, key, json_type_string, r);
+    const char *s = value ? json_object_get_string(value) : "";
+
+    if (value && strlen(s) != (size_t) json_object_get_string_len(value))
+        *r = -EBADMSG;
+    return s;
+}
+
+static void get_text(struct json_object *o, const char *key, char *buf, size_t size, int *r) {
+    const char *s = get_string(o, key, r);
+
+    if ((size_t) snprintf(buf, size, "%s", s) >= size)
+        *r = -EBADMSG;
+}
+
+static char *get_copy(struct json_object *o, const char *key, int *r) {
+    const char *s = get_string(o, key, r);
+    char *copy;
+
+    if (*r < 0 || !*s)
+        return NULL;
+    copy = strdup(s);
+    if (!copy)
+        *r = -ENOMEM;
+    return copy;
+}
+
+static int get_enum(struct json_object *o, const char *key, int (*from_string)(const char *), int *r) {
+    int v = from_string(get_string(o, key, r));
+
+    if (v < 0)
+        *r = -EBADMSG;
+    return v;
+}
+
+/* The string tables return enums; a function pointer needs one type. */
+#define ENUM_READER(name)                                                                                    \
+    static int read_##name(const char *s) {                                                                  \
+        return (int) name##_from_string(s);                                                                  \
+    }
+ENUM_READER(backend)
+ENUM_READER(claim_state)
+ENUM_READER(disposition)
+ENUM_READER(reset_demand)
+
+static unsigned get_reset_methods(struct json_object *o, int *r) {
+    struct json_object *array = get(o, "resetMethods", json_type_array, r);
+    unsigned mask = 0;
+
+    for (size_t i = 0; array && i < json_object_array_length(array); i++) {
+        struct json_object *value = json_object_array_get_idx(array, i);
+        ResetMethod m = json_object_is_type(value, json_type_string)
+                ? reset_method_from_string(json_object_get_string(value))
+                : _RESET_METHOD_INVALID;
+
+        if ((int) m < 0) {
+            *r = -EBADMSG;
+            return 0;
+        }
+        mask |= 1U << m;
+    }
+    return mask;
+}
+
+static void get_member(struct json_object *o, PlanMember *m, int *r) {
+    if (!json_object_is_type(o, json_type_object)) {
+        *r = -EBADMSG;
+        return;
+    }
+    if (device_name_parse(get_string(o, "name", r), &m->name) < 0)
+        *r = -EBADMSG;
+    m->group = (int) get_integer(o, "group", 0, INT32_MAX, r);
+    m->disposition = get_enum(o, "disposition", read_disposition, r);
+    m->vendor = (uint16_t) get_integer(o, "vendor", 0, UINT16_MAX, r);
+    m->device = (uint16_t) get_integer(o, "product", 0, UINT16_MAX, r);
+    m->bind = get_boolean(o, "bind", r);
+    get_text(o, "targetDriver", m->target_driver, sizeof(m->target_driver), r);
+    get_text(o, "originalDriver", m->original_driver, sizeof(m->original_driver), r);
+    get_text(o, "originalOverride", m->original_override, sizeof(m->original_override), r);
+    m->reset = get_boolean(o, "reset", r);
+    m->reset_methods = get_reset_methods(o, r);
+    m->enable_baseline = (long) get_integer(o, "enableBaseline", 0, INT32_MAX, r);
+}
+
+static void get_plan(struct json_object *o, Plan *p, int *r) {
+    struct json_object *groups = get(o, "groups", json_type_array, r);
+    struct json_object *members = get(o, "members", json_type_array, r);
+
+    p->backend = get_enum(o, "backend", read_backend, r);
+    p->reset = get_enum(o, "resetDemand", read_reset_demand, r);
+    get_text(o, "rule", p->rule, sizeof(p->rule), r);
+    if (!groups || !members || json_object_array_length(groups) > PLAN_GROUPS_MAX ||
+            json_object_array_length(members) > PLAN_MEMBERS_MAX || json_object_array_length(members) == 0) {
+        *r = -EBADMSG;
+        return;
+    }
+    for (size_t i = 0; i < json_object_array_length(groups); i++) {
+        struct json_object *value = json_object_array_get_idx(groups, i);
+
+        if (!json_object_is_type(value, json_type_int) || json_object_get_int(value) < 0)
+            *r = -EBADMSG;
+        p->groups[p->n_groups++] = json_object_get_int(value);
+    }
+    for (size_t i = 0; *r >= 0 && i < json_object_array_length(members); i++) {
+        PlanMember *m = &p->members[p->n_members++];
+
+        get_member(json_object_array_get_idx(members, i), m, r);
+        /* Claimed devices come first: everything else relies on it. */
+        if (m->disposition == DISPOSITION_CLAIM && p->n_claimed++ != i)
+            *r = -EBADMSG;
+    }
+    if (p->n_claimed == 0 || p->n_claimed > REQUEST_DEVICES_MAX)
+        *r = -EBADMSG;
+}
+
+static bool is_hex_id(const char *s) {
+    return strlen(s) == CLAIM_ID_MAX - 1 && strspn(s, "0123456789abcdef") == CLAIM_ID_MAX - 1;
+}
+
+static int read_claim(struct json_object *o, const char *boot_id, Claim *c) {
+    const char *failure;
+    int r = 0;
+
+    if (!json_object_is_type(o, json_type_object))
+        return -EBADMSG;
+    (void) get_integer(o, "version", RECORD_VERSION, RECORD_VERSION, &r);
+    if (r >= 0 && !streq(get_string(o, "bootId", &r), boot_id))
+        return r < 0 ? r : -ESTALE;
+    get_text(o, "id", c->id, sizeof(c->id), &r);
+    if (!is_hex_id(c->id))
+        r = r < 0 ? r : -EBADMSG;
+    c->state = get_enum(o, "state", read_claim_state, &r);
+    c->uid = (uid_t) get_integer(o, "uid", 0, UINT32_MAX - 1, &r);
+    c->pid = (pid_t) get_integer(o, "pid", 0, INT32_MAX, &r);
+    c->command = get_copy(o, "command", &r);
+    c->unit = get_copy(o, "unit", &r);
+    c->reason = get_copy(o, "reason", &r);
+    c->since_usec = (uint64_t) get_integer(o, "since", 0, INT64_MAX, &r);
+    get_plan(o, &c->plan, &r);
+    failure = get_string(o, "failure", &r);
+    if (r >= 0 && *failure)
+        (void) refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "%s", failure);
+    return r;
+}
+
+int claim_from_record(const char *text, size_t size, const char *boot_id, Claim *ret) {
+    _cleanup_(claim_done) Claim c = CLAIM_NULL;
+    _cleanup_json_ struct json_object *o = NULL;
+    struct json_tokener *tokener;
+    int r;
+
+    if (size > RECORD_SIZE_MAX)
+        return -EBADMSG;
+    tokener = json_tokener_new();
+    if (!tokener)
+        return -ENOMEM;
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    o = json_tokener_parse_ex(tokener, text, (int) size);
+    json_tokener_free(tokener);
+    if (!o)
+        return -EBADMSG;
+    r = read_claim(o, boot_id, &c);
+    if (r < 0)
+        return r;
+    *ret = c;
+    c = CLAIM_NULL;
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The journal's record of who got what and who did not. A client must not be able to flood the log by asking:
+ * per user a burst is written out, the rest of the minute is only counted, and the count is written when the
+ * minute is over. */
+
+#include <systemd/sd-event.h>
+
+#include "core/claim.h"
+#include "core/subject.h"
+
+typedef struct Audit Audit;
+
+int audit_new(sd_event *event, Audit **ret);
+Audit *audit_free(Audit *a);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Audit *, audit_free);
+
+void audit_granted(Audit *a, const Claim *c);
+void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal);
+void audit_ended(Audit *a, const Claim *c);
+/* Not limited: each needs a person. */
+void audit_quarantined(Audit *a, const Claim *c);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/holders.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+static void closedirp(DIR **d) {
+    if (*d)
+        (void) closedir(*d);
+}
+#define _cleanup_closedir_ _cleanup_(closedirp)
+
+static DIR *open_directory_at(int dirfd, const char *name) {
+    int fd = openat(dirfd, name, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
+    DIR *d;
+
+    if (fd < 0)
+        return NULL;
+    d = fdopendir(fd);
+    if (!d)
+        (void) safe_close(fd);
+    return d;
+}
+
+static bool claims_device(const Claim *c, const char *kernel_name) {
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < c->plan.n_claimed; i++)
+        if (streq(device_name_format_kernel(&c->plan.members[i].name, name), kernel_name))
+            return true;
+    return false;
+}
+
+static bool claims_group(const Claim *c, const char *number) {
+    uint64_t v;
+
+    if (parse_unsigned(number, 10, INT32_MAX, &v) < 0)
+        return false;
+    for (size_t i = 0; i < c->plan.n_groups; i++)
+        if (c->plan.groups[i] == (int) v)
+            return true;
+    return false;
+}
+
+/* Every VFIO device file, from a group or a cdev, names its device in fdinfo. */
+static bool fdinfo_names_device(int process, const char *fd_name, const Claim *c) {
+    _cleanup_free_ char *text = NULL, *path = format_string("fdinfo/%s", fd_name);
+    const char *line, *end, *slash;
+    char name[DEVICE_NAME_MAX];
+
+    if (!path || read_file_at(process, path, 8192, &text, NULL) < 0)
+        return false;
+    line = strstr(text, "vfio-device-syspath:");
+    if (!line)
+        return false;
+    end = strchrnul(line, '\n');
+    slash = memrchr(line, '/', (size_t) (end - line));
+    if (!slash || (size_t) (end - slash - 1) >= sizeof(name))
+        return false;
+    (void) snprintf(name, sizeof(name), "%.*s", (int) (end - slash - 1), slash + 1);
+    return claims_device(c, name);
+}
+
+static bool file_is_held(int process, const char *fd_name, const char *target, const Claim *c) {
+    const char *rest = startswith(target, "/dev/vfio/");
+
+    if (rest && claims_group(c, rest))
+        return true;
+    if (streq(target, "anon_inode:[vfio-device]") || (rest && startswith(rest, "devices/")))
+        return fdinfo_names_device(process, fd_name, c);
+    return false;
+}
+
+static bool process_holds(int process, const Claim *c) {
+    _cleanup_closedir_ DIR *d = open_directory_at(process, "fd");
+    struct dirent *entry;
+
+    while (d && (entry = readdir(d))) {
+        char target[64];
+        ssize_t n = readlinkat(dirfd(d), entry->d_name, target, sizeof(target) - 1);
+
+        /* What does not fit is no name of ours. */
+        if (n <= 0 || n == (ssize_t) sizeof(target) - 1)
+            continue;
+        target[n] = '\0';
+        if (file_is_held(process, entry->d_name, target, c))
+            return true;
+    }
+    return false;
+}
+
+ssize_t holders_find(const Claim *c, Holder *holders, size_t max) {
+    _cleanup_closedir_ DIR *proc = opendir("/proc");
+    struct dirent *entry;
+    size_t n = 0;
+
+    if (!proc)
+        return -errno;
+    while (n < max && (entry = readdir(proc))) {
+        _cleanup_close_ int process = -EBADF;
+        Holder *h = &holders[n];
+        uint64_t pid;
+
+        if (parse_unsigned(entry->d_name, 10, INT32_MAX, &pid) < 0 || (pid_t) pid == getpid())
+            continue;
+        process = openat(dirfd(proc), entry->d_name, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
+        if (process < 0 || !process_holds(process, c))
+            continue;
+        h->pid = (pid_t) pid;
+        if (read_attribute_at(process, "comm", h->command, sizeof(h->command)) < 0)
+            h->command[0] = '\0';
+        n++;
+    }
+    return (ssize_t) n;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Opens the VFIO and iommufd nodes. Nothing here binds, maps or attaches: the client does (a VMM must attach
+ * KVM first, and whoever maps is charged). */
+
+#include <sys/types.h>
+
+#include "base/macro.h"
+
+/* /dev/iommu with IOMMU_OPTION_RLIMIT_MODE = 1 (memory is charged per process, not per user): it must be the
+ * very first thing on a fresh context, EBUSY later, and needs CAP_SYS_RESOURCE, so that the client cannot
+ * undo it. Does not sleep. 0 and an owned, CLOEXEC fd, or a negative errno. */
+int vfio_open_iommufd(int *ret_fd);
+
+/* /dev/vfio/devices/vfio<index>, checked to be the node with rdev. Does not sleep: a cdev open takes only a
+ * registration reference. -ENOENT: no node; -ESTALE: another device's. */
+int vfio_open_cdev(int index, dev_t rdev, int *ret_fd);
+
+/* /dev/vfio/vfio. Does not sleep. */
+int vfio_open_container(int *ret_fd);
+
+/* /dev/vfio/<group>. MAY SLEEP for a minute (group_lock is held across resets): workers only. -EBUSY:
+ * somebody has it open, or a cdev of the group is bound; -EPERM: open, but not viable (a member is on a host
+ * driver). */
+int vfio_open_group(int group, int *ret_fd);
+
+/* "/dev/vfio/devices/vfio3", "/dev/vfio/8". */
+#define VFIO_NODE_MAX 48
+const char *vfio_cdev_path(int index, char buf[static VFIO_NODE_MAX]);
+const char *vfio_group_path(int group, char buf[static VFIO_NODE_MAX]);
