@@ -44,7 +44,8 @@ int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config
 Engine *engine_free(Engine *e); /* held claims stay as they are: records and fd store outlive the process */
 DEFINE_TRIVIAL_CLEANUP_FUNC(Engine *, engine_free);
 
-void engine_set_policy(Engine *e, const Policy *policy, bool broken); /* borrowed */
+/* Borrowed; NULL while no valid set is loaded: everything is refused with PolicyBroken. */
+void engine_set_policy(Engine *e, const Policy *policy);
 void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata);
 /* Asks hotplug to re-read a device after a worker changed it. */
 void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata);
@@ -65,8 +66,6 @@ int engine_release(Engine *e, const char *id, const Subject *subject, Refusal *r
 const Claim *engine_find_claim(Engine *e, const char *id);
 int engine_foreach_claim(Engine *e, int (*visit)(const Claim *c, void *userdata), void *userdata);
 unsigned engine_n_claims(const Engine *e);
-/* Pids (at most max) of the processes that have a device of this claim open, from /proc/PID/fdinfo; slow. */
-size_t engine_claim_holders(Engine *e, const Claim *c, pid_t *pids, size_t max);
 
 /* From hotplug, BEFORE the device leaves the inventory. */
 void engine_device_removed(Engine *e, Device *device);

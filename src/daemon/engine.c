@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/engine.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/holders.h"
+#include "daemon/job.h"
+#include "daemon/sysfs.h"
+
+#define CLAIMS_PER_UID_DEFAULT 64U
+#define CLAIMS_DEFAULT 512U
+#define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
+
+int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config, Engine **ret) {
+    _cleanup_(engine_freep) Engine *e = NULL;
+    int r;
+
+    e = malloc(sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    *e = (Engine){.event = sd_event_ref(event), .inventory = inventory, .config = *config};
+    if (e->config.worker_timeout_usec == 0)
+        e->config.worker_timeout_usec = WORKER_TIMEOUT_DEFAULT_USEC;
+    if (e->config.claims_per_uid_max == 0)
+        e->config.claims_per_uid_max = CLAIMS_PER_UID_DEFAULT;
+    if (e->config.claims_max == 0)
+        e->config.claims_max = CLAIMS_DEFAULT;
+
+    r = store_new(config->state_directory, &e->store);
+    if (r < 0)
+        return log_error_errno(r, "Cannot use the state directory %s", config->state_directory);
+    r = worker_pool_new(event, &e->workers);
+    if (r >= 0)
+        r = node_watch_new(event, &e->nodes);
+    if (r >= 0)
+        r = audit_new(event, &e->audit);
+    if (r < 0)
+        return log_error_errno(r, "Cannot set the engine up");
+    *ret = TAKE_PTR(e);
+    return 0;
+}
+
+Engine *engine_free(Engine *e) {
+    if (!e)
+        return NULL;
+    while (e->jobs)
+        (void) job_free(e->jobs);
+    e->audit = audit_free(e->audit);
+    e->nodes = node_watch_free(e->nodes);
+    e->workers = worker_pool_free(e->workers);
+    e->store = store_free(e->store);
+    sd_event_unref(e->event);
+    free(e);
+    return NULL;
+}
+
+void engine_set_policy(Engine *e, const Policy *policy) {
+    e->policy = policy;
+}
+
+void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata) {
+    e->changed = changed;
+    e->changed_userdata = userdata;
+}
+
+void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata) {
+    e->refresh = refresh;
+    e->refresh_userdata = userdata;
+}
+
+/* ---- the door ---- */
+
+static int make_id(char id[static CLAIM_ID_MAX]) {
+    uint64_t random;
+
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t) sizeof(random))
+        return -EIO;
+    (void) snprintf(id, CLAIM_ID_MAX, "%016llx", (unsigned long long) random);
+    return 0;
+}
+
+static uint64_t now_usec(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
+ * keep is counted. */
+static int charge(Engine *e, const Subject *subject, Refusal *refusal) {
+    unsigned n = 0;
+
+    for (const Job *j = e->jobs; j; j = j->next)
+        n += j->claim.uid == subject->uid;
+    if (n >= e->config.claims_per_uid_max)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "uid %u has %u claims, the most it may have",
+                (unsigned) subject->uid, n);
+    if (e->n_jobs >= e->config.claims_max)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "there are %u claims, the most this host may have", e->n_jobs);
+    return 0;
+}
+
+int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
+    KernelFacts kernel = {};
+    int r;
+
+    r = request_validate(request, refusal);
+    if (r < 0)
+        return r;
+    r = sysfs_read_kernel_facts(&kernel);
+    if (r < 0)
+        return refuse(
+                refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot tell what the kernel offers: %s", strerror(-r));
+    return plan_build(
+            e->inventory, e->policy, &kernel, request, subject, sysfs_read_facts, NULL, ret, refusal);
+}
+
+static int describe(Claim *c, const Request *request, const Subject *subject) {
+    c->uid = subject->uid;
+    c->pid = subject->pid;
+    c->since_usec = now_usec();
+    if (make_id(c->id) < 0 || free_and_strdup(&c->command, subject->command) < 0 ||
+            free_and_strdup(&c->unit, subject->unit) < 0 ||
+            free_and_strdup(&c->reason, request->reason[0] ? request->reason : NULL) < 0)
+        return refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory or of random numbers");
+    return 0;
+}
+
+void engine_acquire(
+        Engine *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    Job *j;
+    int r;
+
+    r = charge(e, subject, &refusal);
+    j = r < 0 ? NULL : job_new(e);
+    if (!j) {
+        if (r >= 0)
+            (void) refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+        audit_refused(e->audit, subject, request, &refusal);
+        done(userdata, NULL, &refusal);
+        return;
+    }
+    j->done = done;
+    j->userdata = userdata;
+    r = describe(&j->claim, request, subject);
+    if (r >= 0)
+        r = engine_plan(e, request, subject, &j->claim.plan, &j->claim.refusal);
+    if (r < 0)
+        audit_refused(e->audit, subject, request, &j->claim.refusal);
+    job_feed(j, r < 0 ? CLAIM_EVENT_DENIED : CLAIM_EVENT_ALLOWED);
+}
+
+void engine_forget_caller(Engine *e, void *userdata) {
+    for (Job *j = e->jobs; j; j = j->next)
+        if (j->done && j->userdata == userdata) {
+            j->done = NULL;
+            job_feed(j, CLAIM_EVENT_RELEASE);
+            return;
+        }
+}
+
+static Job *find_job(Engine *e, const char *id) {
+    for (Job *j = e->jobs; j; j = j->next)
+        if (streq(j->claim.id, id))
+            return j;
+    return NULL;
+}
+
+int engine_release(Engine *e, const char *id, const Subject *subject, Refusal *refusal) {
+    Job *j = find_job(e, id);
+
+    /* A stranger learns no more than that it is not his. */
+    if (!j || (j->claim.state == CLAIM_REQUESTED))
+        return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no such claim");
+    if (!subject_is_operator(subject) && subject->uid != j->claim.uid)
+        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", j->claim.id);
+    if (j->claim.state != CLAIM_QUARANTINED) {
+        job_feed(j, CLAIM_EVENT_RELEASE);
+        return 0;
+    }
+    if (!subject_is_operator(subject))
+        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL,
+                "claim %s is in quarantine: only the operator lifts that", j->claim.id);
+    refusal_done(&j->claim.refusal);
+    job_feed(j, CLAIM_EVENT_FORGET);
+    return 0;
+}
+
+/* ---- looking ---- */
+
+const Claim *engine_find_claim(Engine *e, const char *id) {
+    Job *j = find_job(e, id);
+
+    return j && j->announced ? &j->claim : NULL;
+}
+
+int engine_foreach_claim(Engine *e, int (*visit)(const Claim *c, void *userdata), void *userdata) {
+    for (Job *j = e->jobs; j; j = j->next) {
+        int r = j->announced ? visit(&j->claim, userdata) : 0;
+
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+unsigned engine_n_claims(const Engine *e) {
+    return e->n_jobs;
+}
+
+/* ---- the world moves ---- */
+
+static Job *job_of(const Device *d) {
+    return d->claim ? container_of(d->claim, Job, claim) : NULL;
+}
+
+/* A quarantine ends when everything that was in it has been pulled out. */
+static bool others_remain(const Job *j, const Device *gone) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const DeviceName *name = &j->claim.plan.members[i].name;
+
+        if (device_name_compare(name, &gone->name) != 0 && inventory_find_device(j->engine->inventory, name))
+            return true;
+    }
+    return false;
+}
+
+static void feed_gone(Job *j, const Device *device, const char *why) {
+    if (j->claim.state == CLAIM_HELD)
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &device->name, "%s", why);
+    job_feed(j, CLAIM_EVENT_DEVICE_GONE);
+}
+
+void engine_device_removed(Engine *e, Device *device) {
+    Job *j = job_of(device);
+
+    if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
+        return;
+    feed_gone(j, device, "it was unplugged while it was held");
+}
+
+static Job *find_job_naming(Engine *e, const DeviceName *name) {
+    for (Job *j = e->jobs; j; j = j->next)
+        for (size_t i = 0; j->attached && i < j->claim.plan.n_members; i++)
+            if (device_name_compare(&j->claim.plan.members[i].name, name) == 0)
+                return j;
+    return NULL;
+}
+
+void engine_device_changed(Engine *e, Device *device, int changes) {
+    Job *j;
+
+    /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */
+    if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED)) {
+        j = find_job_naming(e, &device->name);
+        if (j)
+            job_attach(j);
+    }
+    /* Somebody takes the driver away under a held device: the node goes first, and nothing else announces it.
+     */
+    j = job_of(device);
+    if (j && j->claim.state == CLAIM_HELD && device->vfio_index < 0 && (changes & DEVICE_NODE_CHANGED))
+        feed_gone(j, device, "its vfio driver was unbound while it was held");
+}
+
+/* ---- recovery ---- */
+
+typedef struct Recovery {
+    Engine *engine;
+    char **names; /* of the fds that systemd kept for us, from SD_LISTEN_FDS_START on */
+    int n_fds;
+} Recovery;
+
+/* The lifeline of claim id among the kept fds, which is taken out; -EBADF when there is none. */
+static int take_lifeline(Recovery *recovery, const char *id) {
+    for (int i = 0; i < recovery->n_fds; i++) {
+        const char *rest = recovery->names[i] ? startswith(recovery->names[i], "claim-") : NULL;
+
+        if (rest && streq(rest, id)) {
+            free(recovery->names[i]);
+            recovery->names[i] = NULL;
+            return SD_LISTEN_FDS_START + i;
+        }
+    }
+    return -EBADF;
+}
+
+static void recover_claim(void *userdata, Claim *c) {
+    Recovery *recovery = userdata;
+    ClaimEvent event = CLAIM_EVENT_RECOVERED_ENDED;
+    ClaimState recorded = c->state;
+    _cleanup_close_ int fd = take_lifeline(recovery, c->id);
+    Job *j = job_new(recovery->engine);
+
+    if (!j) {
+        claim_done(c);
+        log_error("Out of memory: claim record left for the next start");
+        return;
+    }
+    j->claim = *c;
+    j->claim.state = CLAIM_REQUESTED;
+    j->granted = j->stored = true;
+    job_attach(j);
+    job_watch_recovered(j);
+    if (recorded == CLAIM_QUARANTINED)
+        event = CLAIM_EVENT_RECOVERED_QUARANTINED;
+    else if (recorded == CLAIM_HELD && fd >= 0 && job_adopt_lifeline(j, fd) >= 0) {
+        (void) TAKE_FD(fd);
+        event = CLAIM_EVENT_RECOVERED_HELD;
+    }
+    log_info("Claim %s of uid %u found from before, %s", j->claim.id, (unsigned) j->claim.uid,
+            event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "not held any more");
+    job_feed(j, event);
+}
+
+/* What systemd kept for a claim that has no record is of no use to anybody. */
+static void drop_rest(Recovery *recovery) {
+    for (int i = 0; i < recovery->n_fds; i++) {
+        if (!recovery->names[i] || !startswith(recovery->names[i], "claim-"))
+            continue;
+        lifeline_unstore(recovery->names[i]);
+        (void) safe_close(SD_LISTEN_FDS_START + i);
+    }
+}
+
+int engine_recover(Engine *e) {
+    Recovery recovery = {.engine = e};
+    int r;
+
+    recovery.n_fds = sd_listen_fds_with_names(/* unset_environment= */ 1, &recovery.names);
+    if (recovery.n_fds < 0)
+        return log_error_errno(recovery.n_fds, "Cannot take the fds that systemd kept");
+    r = store_load(e->store, recover_claim, &recovery);
+    drop_rest(&recovery);
+    for (int i = 0; i < recovery.n_fds; i++)
+        free(recovery.names[i]);
+    free(recovery.names);
+    return r < 0 ? log_error_errno(r, "Cannot read the claim records") : 0;
+}

@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/job.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/holders.h"
+#include "daemon/sysfs.h"
+#include "daemon/vfio.h"
+
+#define RECHECK_FIRST_USEC (5 * UINT64_C(1000))
+#define RECHECK_LAST_USEC (1000 * UINT64_C(1000))
+
+/* ---- life ---- */
+
+Job *job_new(Engine *e) {
+    Job *j = calloc(1, sizeof(*j));
+
+    if (!j)
+        return NULL;
+    j->claim = CLAIM_NULL;
+    j->engine = e;
+    j->next = e->jobs;
+    e->jobs = j;
+    e->n_jobs++;
+    return j;
+}
+
+static void close_fds(Job *j) {
+    for (size_t i = 0; i < j->n_fds; i++)
+        j->fds[i].fd = safe_close(j->fds[i].fd);
+    j->n_fds = 0;
+}
+
+static void unwatch(Job *j) {
+    for (size_t i = 0; i < j->n_nodes; i++)
+        j->nodes[i] = node_entry_free(j->nodes[i]);
+    j->n_nodes = 0;
+    j->recheck = sd_event_source_disable_unref(j->recheck);
+}
+
+/* An entry is changed only when it is free or ours: a refused request has a plan too, over devices of others.
+ */
+static void point_to(Job *j, Claim *claim) {
+    Inventory *inventory = j->engine->inventory;
+    const Plan *plan = &j->claim.plan;
+
+    for (size_t i = 0; i < plan->n_members; i++) {
+        const PlanMember *m = &plan->members[i];
+        Device *d = inventory_find_device(inventory, &m->name);
+
+        if (!d || (m->disposition != DISPOSITION_CLAIM && m->disposition != DISPOSITION_PARK))
+            continue;
+        if (d->claim && d->claim != &j->claim)
+            continue;
+        d->claim = claim;
+        d->quarantined = claim && claim->state == CLAIM_QUARANTINED;
+    }
+    for (size_t i = 0; i < plan->n_groups; i++) {
+        Group *g = inventory_find_group(inventory, plan->groups[i]);
+
+        if (g && (!g->claim || g->claim == &j->claim))
+            g->claim = claim;
+    }
+}
+
+static void detach(Job *j) {
+    if (j->attached)
+        point_to(j, NULL);
+    j->attached = false;
+}
+
+Job *job_free(Job *j) {
+    if (!j)
+        return NULL;
+    for (Job **i = &j->engine->jobs; *i; i = &(*i)->next)
+        if (*i == j) {
+            *i = j->next;
+            j->engine->n_jobs--;
+            break;
+        }
+    detach(j);
+    if (j->task)
+        worker_task_abandon(j->task);
+    unwatch(j);
+    close_fds(j);
+    j->lifeline = lifeline_free(j->lifeline);
+    claim_done(&j->claim);
+    free(j);
+    return NULL;
+}
+
+void job_attach(Job *j) {
+    j->attached = true;
+    point_to(j, &j->claim);
+}
+
+static void announce(Job *j, ClaimChange change) {
+    if (j->engine->changed)
+        j->engine->changed(j->engine->changed_userdata, &j->claim, change);
+}
+
+/* ---- effects ---- */
+
+static void push(Job *j, ClaimEvent event) {
+    assert(j->n_events < JOB_EVENTS_MAX);
+    j->events[(j->first_event + j->n_events++) % JOB_EVENTS_MAX] = event;
+}
+
+/* The record is written lazily: always before a worker starts or fds leave, and otherwise when nothing else
+ * is left to do. A claim that passes through five states in one go is not written five times. */
+static int flush(Job *j) {
+    int r;
+
+    if (!j->dirty)
+        return 0;
+    r = store_save(j->engine->store, &j->claim);
+    if (r < 0)
+        return r;
+    j->dirty = false;
+    j->stored = true;
+    return 0;
+}
+
+static void answer(Job *j, const Grant *grant, const Refusal *refusal) {
+    acquire_done_t done = TAKE_PTR(j->done);
+
+    if (done)
+        done(j->userdata, grant, refusal);
+}
+
+static void fill_item(DriverItem *item, const PlanMember *m) {
+    *item = (DriverItem){.name = m->name, .vendor = m->vendor, .device = m->device};
+    (void) snprintf(item->target_driver, sizeof(item->target_driver), "%s", m->target_driver);
+    (void) snprintf(item->original_driver, sizeof(item->original_driver), "%s", m->original_driver);
+    (void) snprintf(item->original_override, sizeof(item->original_override), "%s", m->original_override);
+}
+
+static bool member_is_in(const PlanMember *m, WorkerOperation operation) {
+    return operation == WORKER_RESET ? m->reset : m->bind;
+}
+
+/* The name of the index-th member that operation works on. */
+static const DeviceName *item_name(const Job *j, WorkerOperation operation, uint32_t index) {
+    const Plan *plan = &j->claim.plan;
+
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (member_is_in(&plan->members[i], operation) && index-- == 0)
+            return &plan->members[i].name;
+    return &plan->members[0].name;
+}
+
+static bool finish_worker(Job *j, const WorkerResult *result, WorkerOperation operation) {
+    const Plan *plan = &j->claim.plan;
+
+    j->task = NULL;
+    if (operation != WORKER_OPEN_GROUPS && j->engine->refresh)
+        for (size_t i = 0; i < plan->n_members; i++)
+            if (member_is_in(&plan->members[i], operation))
+                (void) j->engine->refresh(j->engine->refresh_userdata, &plan->members[i].name);
+    /* The refresh may have replaced the inventory's entries. */
+    job_attach(j);
+    if (result->error != -ETIMEDOUT)
+        return result->error >= 0;
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT, item_name(j, operation, result->index),
+            "the kernel did not come back within %u s (%s)",
+            (unsigned) (j->engine->config.worker_timeout_usec / 1000000),
+            claim_state_to_string(j->claim.state));
+    return false;
+}
+
+/* The first reason stays: what went wrong while undoing is told in the log, and decides only when nothing
+ * else did. */
+static void note_failure(
+        Job *j, VfiodError code, const DeviceName *name, const WorkerResult *result, const char *what) {
+    if (j->claim.refusal.code != _VFIOD_ERROR_INVALID) {
+        log_warning("Claim %s: %s (%s): %s", j->claim.id, what, driver_step_to_string(result->step),
+                strerror(-result->error));
+        return;
+    }
+    (void) refuse(&j->claim.refusal, code, name, "%s (%s: %s)", what, driver_step_to_string(result->step),
+            strerror(-result->error));
+}
+
+static void on_bound(void *userdata, const WorkerResult *result, int *fds) {
+    Job *j = userdata;
+    bool fine = finish_worker(j, result, WORKER_BIND);
+
+    if (!fine && result->error != -ETIMEDOUT)
+        note_failure(j, result->error == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_BIND_FAILED,
+                item_name(j, WORKER_BIND, result->index), result, "it could not be moved to the vfio driver");
+    job_feed(j,
+            fine                                  ? CLAIM_EVENT_BOUND
+                    : result->error == -ETIMEDOUT ? CLAIM_EVENT_WORKER_STUCK
+                                                  : CLAIM_EVENT_BIND_FAILED);
+}
+
+static void on_reset(void *userdata, const WorkerResult *result, int *fds) {
+    Job *j = userdata;
+    bool fine = finish_worker(j, result, WORKER_RESET);
+
+    if (!fine && result->error != -ETIMEDOUT)
+        note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, item_name(j, WORKER_RESET, result->index), result,
+                "it could not be reset after its owner");
+    job_feed(j,
+            fine                                  ? CLAIM_EVENT_RESET_DONE
+                    : result->error == -ETIMEDOUT ? CLAIM_EVENT_WORKER_STUCK
+                                                  : CLAIM_EVENT_RESET_FAILED);
+}
+
+static void on_restored(void *userdata, const WorkerResult *result, int *fds) {
+    Job *j = userdata;
+    bool fine = finish_worker(j, result, WORKER_RESTORE);
+
+    if (!fine && result->error != -ETIMEDOUT)
+        note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, item_name(j, WORKER_RESTORE, result->index), result,
+                "its original driver could not be put back");
+    job_feed(j,
+            fine                                  ? CLAIM_EVENT_RESTORED
+                    : result->error == -ETIMEDOUT ? CLAIM_EVENT_WORKER_STUCK
+                                                  : CLAIM_EVENT_RESTORE_FAILED);
+}
+
+static int submit(Job *j, WorkerJob *job, worker_done_t done) {
+    int r;
+
+    r = flush(j);
+    if (r < 0)
+        return r;
+    return worker_submit(j->engine->workers, job, j->engine->config.worker_timeout_usec, done, j, &j->task);
+}
+
+/* Runs operation for the members that it concerns; when there are none, done_event follows at once. */
+static void run_worker(Job *j, WorkerOperation operation, worker_done_t done, ClaimEvent done_event,
+        ClaimEvent failed_event) {
+    static WorkerJob job; /* large, and the loop has one thread */
+    const Plan *plan = &j->claim.plan;
+    int r;
+
+    job = (WorkerJob){.operation = operation};
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (member_is_in(&plan->members[i], operation))
+            fill_item(&job.items[job.n_items++], &plan->members[i]);
+    if (job.n_items == 0) {
+        push(j, done_event);
+        return;
+    }
+    r = submit(j, &job, done);
+    if (r >= 0)
+        return;
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
+            "cannot record the claim or start a worker: %s", strerror(-r));
+    push(j, failed_event);
+}
+
+static int keep_fd(Job *j, int *fd, const char *format, ...) _printf_(3, 4);
+static int keep_fd(Job *j, int *fd, const char *format, ...) {
+    GrantedFd *g;
+    va_list ap;
+
+    if (j->n_fds == JOB_FDS_MAX)
+        return -E2BIG;
+    g = &j->fds[j->n_fds++];
+    va_start(ap, format);
+    (void) vsnprintf(g->name, sizeof(g->name), format, ap);
+    va_end(ap);
+    g->fd = TAKE_FD(*fd);
+    return 0;
+}
+
+static bool is_closed(Job *j);
+
+static void on_node_changed(void *userdata) {
+    Job *j = userdata;
+
+    /* Before that, a holder of the claim may open and close as it likes. */
+    if (j->claim.state == CLAIM_DRAINING && is_closed(j))
+        job_feed(j, CLAIM_EVENT_CLOSED);
+}
+
+static int watch_node(Job *j, const char *path, bool uncertain) {
+    int r;
+
+    assert(j->n_nodes < ELEMENTSOF(j->nodes));
+    r = node_watch_add(j->engine->nodes, path, uncertain, on_node_changed, j, &j->nodes[j->n_nodes]);
+    if (r >= 0)
+        j->n_nodes++;
+    return r;
+}
+
+static int refuse_open(Job *j, int error, const DeviceName *name, const char *path) {
+    Refusal *refusal = &j->claim.refusal;
+
+    switch (error) {
+    case -ENOENT:
+        return refuse(refusal, VFIOD_ERROR_NODE_MISSING, name, "the kernel announces %s, but it is not there",
+                path);
+    case -ESTALE:
+        return refuse(refusal, VFIOD_ERROR_NODE_MISSING, name, "%s is the node of another device", path);
+    case -EBUSY:
+        return refuse(refusal, VFIOD_ERROR_GROUP_IN_USE, name,
+                "a program that did not come through vfiod has %s open", path);
+    case -EPERM:
+        return refuse(refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, name,
+                "the kernel says that its group is not viable (%s)", path);
+    case -ENODEV:
+    case -ENXIO:
+        return refuse(refusal, VFIOD_ERROR_DEVICE_GONE, name, "it went while %s was opened", path);
+    default:
+        return refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name, "cannot open %s: %s", path, strerror(-error));
+    }
+}
+
+static int open_cdev(Job *j, PlanMember *m) {
+    Device *d = inventory_find_device(j->engine->inventory, &m->name);
+    char path[VFIO_NODE_MAX], name[DEVICE_NAME_MAX];
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    if (!d || d->vfio_index < 0)
+        return refuse(
+                &j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &m->name, "it left its vfio driver meanwhile");
+    if (d->vfio_rdev == 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
+                "this kernel makes no /dev/vfio/devices node for it");
+    (void) vfio_cdev_path(d->vfio_index, path);
+    r = watch_node(j, path, /* uncertain= */ false);
+    if (r >= 0)
+        r = vfio_open_cdev(d->vfio_index, d->vfio_rdev, &fd);
+    if (r < 0)
+        return refuse_open(j, r, &m->name, path);
+    node_watch_settle(j->engine->nodes, j->nodes[j->n_nodes - 1]);
+    if (m->bind)
+        m->enable_baseline = MAX(sysfs_read_enable_count(&m->name), 0L);
+    return keep_fd(j, &fd, "device:%s", device_name_format(&m->name, name));
+}
+
+static int add_lifeline(Job *j);
+
+static int open_iommufd_backend(Job *j) {
+    Plan *plan = &j->claim.plan;
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = vfio_open_iommufd(&fd);
+    if (r < 0)
+        return refuse(&j->claim.refusal,
+                r == -ENOENT || r == -ENODEV ? VFIOD_ERROR_BACKEND_UNAVAILABLE : VFIOD_ERROR_OPEN_FAILED,
+                &plan->members[0].name, "cannot open /dev/iommu: %s", strerror(-r));
+    r = keep_fd(j, &fd, "iommufd");
+    for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
+        r = open_cdev(j, &plan->members[i]);
+    return r < 0 ? r : add_lifeline(j);
+}
+
+static int keep_groups(Job *j, const WorkerResult *result, int *fds) {
+    Plan *plan = &j->claim.plan;
+    _cleanup_close_ int container = -EBADF;
+    char path[VFIO_NODE_MAX];
+    int r;
+
+    if (result->error < 0)
+        return refuse_open(j, result->error, &plan->members[0].name,
+                vfio_group_path(plan->groups[MIN(result->index, plan->n_groups - 1)], path));
+    r = vfio_open_container(&container);
+    if (r < 0)
+        return refuse_open(j, r, &plan->members[0].name, "/dev/vfio/vfio");
+    r = keep_fd(j, &container, "container");
+    for (size_t i = 0; r >= 0 && i < plan->n_groups; i++) {
+        node_watch_settle(j->engine->nodes, j->nodes[i]);
+        r = keep_fd(j, &fds[i], "group:%d", plan->groups[i]);
+    }
+    return r < 0 ? r : add_lifeline(j);
+}
+
+static void on_groups_opened(void *userdata, const WorkerResult *result, int *fds) {
+    Job *j = userdata;
+    bool fine = finish_worker(j, result, WORKER_OPEN_GROUPS);
+
+    if (!fine && result->error == -ETIMEDOUT)
+        job_feed(j, CLAIM_EVENT_WORKER_STUCK);
+    else
+        job_feed(j, keep_groups(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+}
+
+static int start_group_backend(Job *j) {
+    const Plan *plan = &j->claim.plan;
+    static WorkerJob job;
+    char path[VFIO_NODE_MAX];
+    int r = 0;
+
+    job = (WorkerJob){.operation = WORKER_OPEN_GROUPS, .n_groups = (uint32_t) plan->n_groups};
+    for (size_t i = 0; i < plan->n_groups; i++) {
+        job.groups[i] = plan->groups[i];
+        r = watch_node(j, vfio_group_path(plan->groups[i], path), /* uncertain= */ false);
+        if (r < 0)
+            return refuse_open(j, r, &plan->members[0].name, path);
+    }
+    r = submit(j, &job, on_groups_opened);
+    if (r < 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
+                "cannot start a worker: %s", strerror(-r));
+    return 0;
+}
+
+static void run_open(Job *j) {
+    if (j->claim.plan.backend == BACKEND_IOMMUFD)
+        push(j, open_iommufd_backend(j) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+    else if (start_group_backend(j) < 0)
+        push(j, CLAIM_EVENT_OPEN_FAILED);
+}
+
+static void on_lifeline_closed(void *userdata) {
+    job_feed(userdata, CLAIM_EVENT_RELEASE);
+}
+
+static int add_lifeline(Job *j) {
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = lifeline_new(j->engine->event, on_lifeline_closed, j, &j->lifeline, &fd);
+    if (r < 0)
+        return refuse(
+                &j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot make a lifeline: %s", strerror(-r));
+    return keep_fd(j, &fd, "lifeline");
+}
+
+int job_adopt_lifeline(Job *j, int fd) {
+    return lifeline_new_from_fd(j->engine->event, fd, on_lifeline_closed, j, &j->lifeline);
+}
+
+static char *fd_store_name(const Job *j) {
+    return format_string("claim-%s", j->claim.id);
+}
+
+/* The fds leave here. Should the record not get written, nobody gets anything: a claim without a record would
+ * be forgotten at the next start, with the device in a stranger's hands. */
+static void run_reply(Job *j) {
+    _cleanup_free_ char *name = fd_store_name(j);
+    Grant grant = {.claim = &j->claim, .fds = j->fds, .n_fds = j->n_fds};
+    int r;
+
+    r = name ? flush(j) : -ENOMEM;
+    if (r < 0) {
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &j->claim.plan.members[0].name,
+                "cannot record the claim: %s", strerror(-r));
+        close_fds(j);
+        push(j, CLAIM_EVENT_RELEASE);
+        return;
+    }
+    j->granted = j->done != NULL;
+    answer(j, &grant, NULL);
+    /* When nobody waits any more, this closes the lifeline, and the claim ends by itself. */
+    close_fds(j);
+    if (!j->granted)
+        return;
+    lifeline_store(j->lifeline, name);
+    audit_granted(j->engine->audit, &j->claim);
+}
+
+static void run_forget(Job *j) {
+    _cleanup_free_ char *name = fd_store_name(j);
+
+    j->dirty = false;
+    if (j->stored)
+        store_remove(j->engine->store, j->claim.id);
+    if (j->granted && name)
+        lifeline_unstore(name);
+    if (j->granted)
+        audit_ended(j->engine->audit, &j->claim);
+    if (j->announced)
+        announce(j, CLAIM_REMOVED);
+}
+
+/* ---- is it closed? ---- */
+
+static int on_recheck(sd_event_source *s, uint64_t usec, void *userdata) {
+    on_node_changed(userdata);
+    return 0;
+}
+
+/* After the last close the kernel resets the device in the closer's context and announces nothing when it is
+ * done: `enable` falls to its baseline then, and has to be looked at. */
+static void recheck_later(Job *j) {
+    int r;
+
+    j->recheck_usec = MIN(MAX(j->recheck_usec * 2, RECHECK_FIRST_USEC), RECHECK_LAST_USEC);
+    if (j->recheck) {
+        r = sd_event_source_set_time_relative(j->recheck, j->recheck_usec);
+        if (r >= 0)
+            r = sd_event_source_set_enabled(j->recheck, SD_EVENT_ONESHOT);
+    } else
+        r = sd_event_add_time_relative(
+                j->engine->event, &j->recheck, CLOCK_MONOTONIC, j->recheck_usec, 0, on_recheck, j);
+    if (r < 0)
+        log_warning_errno(r, "Claim %s: cannot watch the end of its devices' close", j->claim.id);
+}
+
+static bool still_enabled(const Job *j) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+
+        if (sysfs_read_enable_count(&m->name) > m->enable_baseline)
+            return true;
+    }
+    return false;
+}
+
+static bool is_closed(Job *j) {
+    bool uncertain = false;
+    Holder holder;
+
+    for (size_t i = 0; i < j->n_nodes; i++) {
+        NodeState s = node_entry_state(j->nodes[i]);
+
+        if (s == NODE_OPEN)
+            return false; /* its IN_CLOSE will come */
+        uncertain |= s == NODE_UNCERTAIN;
+    }
+    if (still_enabled(j)) {
+        recheck_later(j);
+        return false;
+    }
+    /* Somebody else opened the node too: /proc knows whether a file is left. Unreadable counts as yes. */
+    return !uncertain || holders_find(&j->claim, &holder, 1) == 0;
+}
+
+void job_watch_recovered(Job *j) {
+    const Plan *plan = &j->claim.plan;
+    char path[VFIO_NODE_MAX];
+
+    if (plan->backend == BACKEND_GROUP) {
+        for (size_t i = 0; i < plan->n_groups; i++)
+            (void) watch_node(j, vfio_group_path(plan->groups[i], path), /* uncertain= */ true);
+        return;
+    }
+    for (size_t i = 0; i < plan->n_claimed; i++) {
+        const Device *d = inventory_find_device(j->engine->inventory, &plan->members[i].name);
+
+        if (d && d->vfio_index >= 0)
+            (void) watch_node(j, vfio_cdev_path(d->vfio_index, path), /* uncertain= */ true);
+    }
+}
+
+/* ---- the only place where states change ---- */
+
+static void set_state(Job *j, ClaimState state) {
+    if (j->claim.state == state)
+        return;
+    j->claim.state = state;
+    if (state == CLAIM_GONE)
+        return;
+    job_attach(j);
+    if (state == CLAIM_QUARANTINED)
+        audit_quarantined(j->engine->audit, &j->claim);
+    announce(j, j->announced ? CLAIM_CHANGED : CLAIM_ADDED);
+    j->announced = true;
+}
+
+static void run_effects(Job *j, unsigned effects) {
+    if (effects & CLAIM_EFFECT_SAVE)
+        j->dirty = true;
+    if (effects & CLAIM_EFFECT_BIND)
+        run_worker(j, WORKER_BIND, on_bound, CLAIM_EVENT_BOUND, CLAIM_EVENT_BIND_FAILED);
+    if (effects & CLAIM_EFFECT_OPEN)
+        run_open(j);
+    if (effects & CLAIM_EFFECT_REPLY)
+        run_reply(j);
+    if (effects & CLAIM_EFFECT_REFUSE)
+        answer(j, NULL, &j->claim.refusal);
+    if ((effects & CLAIM_EFFECT_WATCH_CLOSE) && is_closed(j))
+        push(j, CLAIM_EVENT_CLOSED);
+    if (effects & CLAIM_EFFECT_RESET) {
+        unwatch(j);
+        run_worker(j, WORKER_RESET, on_reset, CLAIM_EVENT_RESET_DONE, CLAIM_EVENT_RESET_FAILED);
+    }
+    if (effects & CLAIM_EFFECT_RESTORE) {
+        close_fds(j);
+        unwatch(j);
+        run_worker(j, WORKER_RESTORE, on_restored, CLAIM_EVENT_RESTORED, CLAIM_EVENT_RESTORE_FAILED);
+    }
+    if (effects & CLAIM_EFFECT_FORGET)
+        run_forget(j);
+}
+
+static void step(Job *j, ClaimEvent event) {
+    Transition t = machine_step(j->claim.state, event);
+    unsigned deferred;
+
+    if (t.effects & CLAIM_EFFECT_IMPOSSIBLE) {
+        log_warning("Claim %s: event %s cannot happen in state %s, ignored", j->claim.id,
+                claim_event_to_string(event), claim_state_to_string(j->claim.state));
+        return;
+    }
+    if (t.effects & CLAIM_EFFECT_DEFER) {
+        j->deferred |= 1U << event;
+        return;
+    }
+    deferred = t.next != j->claim.state ? j->deferred : 0;
+    set_state(j, t.next);
+    run_effects(j, t.effects);
+    if (deferred == 0)
+        return;
+    j->deferred &= ~deferred;
+    for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)
+        if (deferred & (1U << e))
+            push(j, e);
+}
+
+void job_feed(Job *j, ClaimEvent event) {
+    int r;
+
+    push(j, event);
+    if (j->feeding)
+        return;
+    j->feeding = true;
+    while (j->n_events > 0 && j->claim.state != CLAIM_GONE) {
+        ClaimEvent next = j->events[j->first_event];
+
+        j->first_event = (j->first_event + 1) % JOB_EVENTS_MAX;
+        j->n_events--;
+        step(j, next);
+    }
+    j->feeding = false;
+    if (j->claim.state == CLAIM_GONE) {
+        (void) job_free(j);
+        return;
+    }
+    r = flush(j);
+    if (r < 0)
+        log_error_errno(
+                r, "Claim %s: cannot write its record; a restart now would take an older one", j->claim.id);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* One claim on its way: the claim itself, and what runs for it. job_feed() is the only place where a claim's
+ * state changes: it asks core/machine.h, sets the state, announces it, and runs the effects, each of which
+ * ends in further events. Private to the engine. */
+
+#include "core/claim.h"
+#include "daemon/audit.h"
+#include "daemon/engine.h"
+#include "daemon/lifeline.h"
+#include "daemon/node-watch.h"
+#include "daemon/store.h"
+#include "daemon/worker.h"
+
+typedef struct Job Job;
+
+struct Engine {
+    sd_event *event;
+    Inventory *inventory; /* borrowed */
+    const Policy *policy; /* borrowed; NULL: none valid */
+    EngineConfig config;
+    Store *store;
+    WorkerPool *workers;
+    NodeWatch *nodes;
+    Audit *audit;
+    Job *jobs;
+    unsigned n_jobs;
+    claim_changed_t changed;
+    void *changed_userdata;
+    int (*refresh)(void *userdata, const DeviceName *name);
+    void *refresh_userdata;
+};
+
+#define JOB_EVENTS_MAX 16U
+#define JOB_FDS_MAX 16U /* what one bus message carries */
+
+struct Job {
+    Claim claim; /* first: a Claim * of the engine is a Job * */
+    Engine *engine;
+    Job *next; /* engine.jobs */
+
+    acquire_done_t done; /* NULL once the caller has its answer, or is gone */
+    void *userdata;
+
+    ClaimEvent events[JOB_EVENTS_MAX]; /* ring: effects feed events while one is being handled */
+    unsigned first_event, n_events;
+    unsigned deferred; /* mask of 1 << ClaimEvent */
+    bool feeding, attached, announced, granted;
+    bool dirty, stored; /* the record: must be written; is on disk */
+
+    WorkerTask *task; /* borrowed from the pool, while a worker runs for us */
+    Lifeline *lifeline;
+    NodeEntry *nodes[REQUEST_DEVICES_MAX];
+    size_t n_nodes;
+    GrantedFd fds[JOB_FDS_MAX]; /* owned, between OPENING and the reply */
+    size_t n_fds;
+    sd_event_source *recheck;
+    uint64_t recheck_usec;
+};
+
+Job *job_new(Engine *e);
+Job *job_free(Job *j);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Job *, job_free);
+
+/* Feeds one event and everything that follows from it. j may be gone afterwards. */
+void job_feed(Job *j, ClaimEvent event);
+/* Makes the inventory's devices and groups point to this claim; again after entries may have been replaced.
+ */
+void job_attach(Job *j);
+/* For recovery: watches the nodes again, without knowing what happened to them meanwhile. */
+void job_watch_recovered(Job *j);
+int job_adopt_lifeline(Job *j, int fd);
