@@ -11,12 +11,20 @@
 /* Fills *ret for the device with this name. 0, -ENODEV when it is not (or no longer) there, negative errno.
  */
 int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret);
+/* Is there such a device? Without reading anything of it. */
+bool sysfs_has_device(const DeviceName *name);
 /* Walks /sys/bus/pci/devices and hands every device to the inventory. 0 or negative errno; a device that
  * vanishes meanwhile is left out. */
 int sysfs_scan(Inventory *inventory);
+/* The same without an inventory, in no particular order; a non-zero return of visit stops and is handed back.
+ */
+int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata);
 
-/* read_facts_t; userdata is unused. Includes the host-critical check (host-critical.h). */
-int sysfs_read_facts(void *userdata, const Device *device, DeviceFacts *ret);
+/* read_facts_t; userdata is unused. what is a mask of DeviceFactMask; HOST_CRITICAL asks host-critical.h. */
+int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
+/* Looks at the device's own functions and every port above it. The one reader here that may sleep: the kernel
+ * holds config space back while a function or a port above it is being reset, and wakes ports from D3cold.
+ * Costs 4 KiB of config cycles for each port: not for lists of everything. */
 int sysfs_read_acs(const DeviceName *name, AcsReport *ret);
 int sysfs_read_group_facts(int group, GroupFacts *ret);
 int sysfs_read_kernel_facts(KernelFacts *ret);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Parsers of the kernel's tables in /proc that tell what the host uses: mounts, swap, routes. Pure; the text
+ * is read by daemon/host-critical.c. Paths and names in it are chosen by whoever mounts or names an
+ * interface. */
+
+#include <limits.h>
+
+#include "base/macro.h"
+
+typedef struct MountEntry {
+    unsigned major, minor; /* of the superblock; major 0: an anonymous number, as btrfs and zfs have */
+    char target[PATH_MAX]; /* unescaped */
+    char type[64];
+    char source[PATH_MAX]; /* unescaped; "/dev/…" or whatever the file system calls its source */
+} MountEntry;
+
+/* Takes one line of /proc/self/mountinfo and moves *cursor on. 1; 0 at the end; -EBADMSG for a line that it
+ * does not understand: the caller then does not know what is mounted. */
+int mountinfo_next(const char **cursor, MountEntry *ret);
+
+/* Takes one line of /proc/swaps, passing over the headline. 1 and the unescaped path, 0 at the end, -EBADMSG.
+ */
+int swaps_next(const char **cursor, char path[static PATH_MAX]);
+
+/* Is this interface the way of a default route? text is that of /proc/net/route or /proc/net/ipv6_route. 1,
+ * 0, -EBADMSG. */
+int route_table_has_default(const char *text, const char *interface);
+int ipv6_route_table_has_default(const char *text, const char *interface);
+
+/* "nvme2c1n3", the hidden disk that is one path of a multipath namespace -> "nvme2n3", the disk that is used.
+ * -EINVAL for other names. */
+int nvme_path_to_head(const char *name, char *ret, size_t size);
+
+/* "259:3". 0 or -EINVAL. */
+int parse_device_number(const char *s, unsigned *ret_major, unsigned *ret_minor);

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One directory fd per device, everything else relative to it: the path is walked once, and all facts come
+ * from the same struct device even when another takes its name meanwhile.
+ *
+ * Not libudev's enumeration: that keeps an object for every device, which on a large host is more memory than
+ * the rest of the daemon, and it resolves every path from the root.
+ *
+ * What cannot be read is never taken for good. A device without readable ids stays in the inventory with ids
+ * of 0: leaving it out would make its group look smaller than it is. An unreadable driver link is a driver
+ * that nobody knows, which blocks the group. */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "core/host-tables.h"
+#include "daemon/host-critical.h"
+#include "daemon/sysfs.h"
+
+#define PCI_DEVICES "/sys/bus/pci/devices"
+#define ATTRIBUTE_MAX 256U /* of a one-line attribute */
+#define CONFIG_HEADER 64U
+#define CONFIG_MAX 4096U
+#define PORTS_MAX 64U /* between a device and its root; the kernel itself stops far earlier */
+#define UNKNOWN_DRIVER "(unreadable)"
+
+static void closedirp(DIR **d) {
+    if (*d)
+        (void) closedir(*d);
+}
+#define _cleanup_closedir_ _cleanup_(closedirp)
+
+/* -ENODEV in place of the words with which the kernel says that a device has just gone. */
+static int gone_error(int error) {
+    return error == ENOENT || error == ENXIO ? -ENODEV : -error;
+}
+
+static int open_device(const DeviceName *name) {
+    char path[sizeof(PCI_DEVICES) + 1 + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
+    fd = openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? gone_error(errno) : fd;
+}
+
+static int open_directory_at(int at, const char *name, DIR **ret) {
+    _cleanup_close_ int fd = -EBADF;
+    DIR *d;
+
+    fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    d = fdopendir(fd);
+    if (!d)
+        return -errno;
+    TAKE_FD(fd);
+    *ret = d;
+    return 0;
+}
+
+/* "0x8086" -> number; 0 when it is not there or not a number. */
+static uint32_t read_id(int at, const char *name, uint32_t max) {
+    char text[ATTRIBUTE_MAX];
+    const char *digits;
+    uint64_t v;
+
+    if (read_attribute_at(at, name, text, sizeof(text)) < 0)
+        return 0;
+    digits = startswith(text, "0x");
+    if (!digits || parse_unsigned(digits, 16, max, &v) < 0)
+        return 0;
+    return (uint32_t) v;
+}
+
+static void read_driver(int at, char *buf, size_t size) {
+    ssize_t n = read_link_basename_at(at, "driver", buf, size);
+
+    if (n == -ENOENT)
+        buf[0] = '\0';
+    else if (n <= 0)
+        snprintf(buf, size, "%s", UNKNOWN_DRIVER);
+}
+
+/* -1 when there is none. A link that does not end in a number cannot be: to VFIO such a device is as good as
+ * behind no IOMMU, and refused. */
+static int read_group(int at) {
+    char text[16];
+    uint64_t v;
+
+    if (read_link_basename_at(at, "iommu_group", text, sizeof(text)) < 0 ||
+            parse_unsigned(text, 10, INT_MAX, &v) < 0)
+        return -1;
+    return (int) v;
+}
+
+/* A group that VFIO made up for a device that is behind no IOMMU (kernel: vfio_noiommu_group_alloc). Its
+ * number is from the same space as real ones, and its name, "vfio-noiommu", is that of every mdev's group
+ * too; only the "noiommu-" in front of the node tells them apart. To the inventory such a device has no
+ * group: nothing isolates it, and whoever takes the number for a group would believe otherwise. */
+static bool group_is_noiommu(int group) {
+    char path[64];
+
+    snprintf(path, sizeof(path), "/sys/class/vfio/noiommu-%d", group);
+    return access(path, F_OK) == 0;
+}
+
+static dev_t read_device_number(int at, const char *name) {
+    char text[ATTRIBUTE_MAX];
+    unsigned major_number, minor_number;
+
+    if (read_attribute_at(at, name, text, sizeof(text)) < 0 ||
+            parse_device_number(text, &major_number, &minor_number) < 0)
+        return 0;
+    return makedev(major_number, minor_number);
+}
+
+/* vfio-dev/vfioN is there as long as the device is registered with VFIO, whatever its driver is called. It
+ * has a `dev` only where the kernel makes a cdev for it: not without VFIO_DEVICE_CDEV, and never in noiommu
+ * mode. */
+static int read_vfio(int at, int *ret_index, dev_t *ret_rdev) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+    int r;
+
+    *ret_index = -1;
+    *ret_rdev = 0;
+
+    r = open_directory_at(at, "vfio-dev", &d);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+
+    while ((errno = 0, e = readdir(d))) {
+        const char *digits = startswith(e->d_name, "vfio");
+        char path[32];
+        uint64_t v;
+
+        if (!digits || parse_unsigned(digits, 10, INT_MAX, &v) < 0)
+            continue;
+        snprintf(path, sizeof(path), "vfio%d/dev", (int) v);
+        *ret_index = (int) v;
+        *ret_rdev = read_device_number(dirfd(d), path);
+        return 0;
+    }
+    return -errno;
+}
+
+static int read_snapshot(int at, const DeviceName *name, DeviceSnapshot *ret) {
+    DeviceSnapshot s = {
+            .name = *name,
+            .vendor = (uint16_t) read_id(at, "vendor", UINT16_MAX),
+            .device = (uint16_t) read_id(at, "device", UINT16_MAX),
+            .subsystem_vendor = (uint16_t) read_id(at, "subsystem_vendor", UINT16_MAX),
+            .subsystem_device = (uint16_t) read_id(at, "subsystem_device", UINT16_MAX),
+            .class_code = read_id(at, "class", 0xffffff),
+            .revision = (uint8_t) read_id(at, "revision", UINT8_MAX),
+            .group = read_group(at),
+    };
+    int r;
+
+    read_driver(at, s.driver, sizeof(s.driver));
+    r = read_vfio(at, &s.vfio_index, &s.vfio_rdev);
+    if (r < 0)
+        return r == -ENXIO ? -ENODEV : r;
+    /* A made-up group exists only while the device is registered. */
+    if (s.group >= 0 && s.vfio_index >= 0 && group_is_noiommu(s.group))
+        s.group = -1;
+
+    /* An opened directory outlives its device, and then everything in it is missing: that is no fact.
+     * `vendor` is there as long as the device is. */
+    if (faccessat(at, "vendor", F_OK, 0) < 0 && faccessat(at, "uevent", F_OK, 0) < 0)
+        return -ENODEV;
+
+    *ret = s;
+    return 0;
+}
+
+int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret) {
+    _cleanup_close_ int fd = -EBADF;
+
+    fd = open_device(name);
+    if (fd < 0)
+        return fd;
+    return read_snapshot(fd, name, ret);
+}
+
+bool sysfs_has_device(const DeviceName *name) {
+    _cleanup_close_ int fd = open_device(name);
+
+    return fd != -ENODEV; /* in doubt it is there: its removal comes with an event */
+}
+
+int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+    int r;
+
+    r = open_directory_at(AT_FDCWD, PCI_DEVICES, &d);
+    if (r == -ENOENT) /* a kernel or a machine without PCI */
+        return 0;
+    if (r < 0)
+        return r;
+
+    while ((errno = 0, e = readdir(d))) {
+        _cleanup_close_ int fd = -EBADF;
+        DeviceSnapshot snapshot;
+        DeviceName name;
+
+        if (device_name_parse_pci_address(e->d_name, &name) < 0)
+            continue;
+        fd = openat(dirfd(d), e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = fd < 0 ? gone_error(errno) : read_snapshot(fd, &name, &snapshot);
+        if (r == -ENODEV)
+            continue;
+        if (r >= 0)
+            r = visit(&snapshot, userdata);
+        if (r != 0)
+            return r;
+    }
+    return -errno;
+}
+
+static int add_to_inventory(const DeviceSnapshot *snapshot, void *userdata) {
+    int r = inventory_update(userdata, snapshot, NULL, NULL);
+
+    return r < 0 ? r : 0;
+}
+
+int sysfs_scan(Inventory *inventory) {
+    return sysfs_foreach(add_to_inventory, inventory);
+}
+
+static int read_number(int at, const char *name, long *ret) {
+    char text[ATTRIBUTE_MAX];
+    bool negative;
+    uint64_t v;
+
+    if (read_attribute_at(at, name, text, sizeof(text)) < 0)
+        return -EINVAL;
+    negative = text[0] == '-';
+    if (parse_unsigned(text + negative, 10, INT_MAX, &v) < 0)
+        return -EINVAL;
+    *ret = negative ? -(long) v : (long) v;
+    return 0;
+}
+
+static Removable read_removable(int at) {
+    char text[ATTRIBUTE_MAX];
+    Removable removable;
+
+    if (read_attribute_at(at, "removable", text, sizeof(text)) < 0)
+        return REMOVABLE_UNKNOWN;
+    removable = removable_from_string(text);
+    return removable < 0 ? REMOVABLE_UNKNOWN : removable;
+}
+
+/* The old override is what is put back when a claim ends, so that a part of it is worse than none. */
+static int read_driver_override(int at, char *buf, size_t size) {
+    ssize_t n = read_attribute_at(at, "driver_override", buf, size);
+
+    if (n < 0)
+        return n == -ENOENT ? -ENODEV : (int) n; /* every device on the bus has one while it is there */
+    if (streq(buf, "(null)"))
+        buf[0] = '\0';
+    return 0;
+}
+
+/* A device that cannot be reset has an empty file, or none. */
+static int read_reset_methods(int at, unsigned *ret) {
+    char text[ATTRIBUTE_MAX];
+    ssize_t n;
+
+    n = read_attribute_at(at, "reset_method", text, sizeof(text));
+    if (n == -ENOENT)
+        text[0] = '\0';
+    else if (n < 0)
+        return (int) n;
+    *ret = reset_methods_parse(text);
+    return 0;
+}
+
+static int read_host_critical(const DeviceName *name, char **ret) {
+    char *reason;
+    int r;
+
+    r = host_critical_check(name, &reason);
+    if (r < 0) /* cannot be told: the host may need it */
+        reason = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
+    else if (r == 0)
+        return 0;
+    if (!reason)
+        return -ENOMEM;
+    *ret = reason;
+    return 0;
+}
+
+int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
+    _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
+    _cleanup_close_ int fd = -EBADF;
+    long v;
+    int r;
+
+    fd = open_device(&device->name);
+    if (fd < 0)
+        return fd;
+
+    if (what & DEVICE_FACT_RESET_METHODS) {
+        r = read_reset_methods(fd, &f.reset_methods);
+        if (r < 0)
+            return r;
+    }
+    if (what & DEVICE_FACT_DRIVER_OVERRIDE) {
+        r = read_driver_override(fd, f.driver_override, sizeof(f.driver_override));
+        if (r < 0)
+            return r;
+    }
+    if (what & DEVICE_FACT_NUMA_NODE && read_number(fd, "numa_node", &v) >= 0)
+        f.numa_node = (int) v;
+    if (what & DEVICE_FACT_ENABLE_COUNT && read_number(fd, "enable", &v) >= 0)
+        f.enable_count = v;
+    if (what & DEVICE_FACT_REMOVABLE)
+        f.removable = read_removable(fd);
+    if (what & DEVICE_FACT_HOST_CRITICAL) {
+        r = read_host_critical(&device->name, &f.host_critical);
+        if (r < 0)
+            return r;
+    }
+
+    *ret = f;
+    f = DEVICE_FACTS_NULL;
+    return 0;
+}
+
+long sysfs_read_enable_count(const DeviceName *name) {
+    _cleanup_close_ int fd = -EBADF;
+    long v;
+
+    fd = open_device(name);
+    if (fd < 0 || read_number(fd, "enable", &v) < 0 || v < 0)
+        return -1;
+    return v;
+}
+
+/* The config space of one function on the way up: 4096 bytes for root, 64 for others. */
+static int read_isolation(const DeviceName *name, bool *ret_several_functions) {
+    _cleanup_close_ int fd = -EBADF;
+    _cleanup_free_ char *config = NULL;
+    struct stat st;
+    size_t size;
+    bool several;
+    int r;
+
+    fd = open_device(name);
+    if (fd < 0)
+        return fd;
+    r = read_file_at(fd, "config", CONFIG_MAX, &config, &size);
+    if (r < 0)
+        return r;
+    if (size < CONFIG_HEADER)
+        return -EINVAL;
+
+    /* As the kernel has it: the bit in the header, or a number above 0. A virtual function is never one of
+     * several, its number means something else. */
+    several = pci_config_is_multifunction((const uint8_t *) config, size) || name->function > 0;
+    if (fstatat(fd, "physfn", &st, AT_SYMLINK_NOFOLLOW) == 0)
+        several = false;
+
+    *ret_several_functions = several;
+    return pci_config_isolates((const uint8_t *) config, size, several);
+}
+
+/* Takes one function's answer into the report. Known to be open beats unknown, unknown beats isolated. */
+static void report_add(AcsReport *report, const DeviceName *name, int isolates) {
+    if (isolates == 0) {
+        report->path = ACS_INCOMPLETE;
+        report->blocker = *name;
+    } else if (isolates < 0)
+        report->path = ACS_UNKNOWN;
+}
+
+/* /sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0: the ports are the directories above. */
+static size_t split_ports(char *path, DeviceName ports[static PORTS_MAX]) {
+    char *rest = NULL;
+    size_t n = 0;
+
+    for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest))
+        if (n < PORTS_MAX && device_name_parse_pci_address(word, &ports[n]) >= 0)
+            n++;
+    return n;
+}
+
+int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
+    char path[sizeof(PCI_DEVICES) + 1 + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
+    AcsReport report = {.path = ACS_COMPLETE};
+    _cleanup_free_ char *real = NULL;
+    DeviceName ports[PORTS_MAX];
+    bool several = true /* until the header says otherwise */, unused;
+    int isolates;
+    size_t n;
+
+    snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
+    real = realpath(path, NULL);
+    if (!real)
+        return gone_error(errno);
+    n = split_ports(real, ports);
+    if (n == 0 || n == PORTS_MAX || device_name_compare(&ports[n - 1], name) != 0)
+        return -EBADMSG;
+
+    isolates = read_isolation(name, &several);
+    if (isolates == -ENODEV)
+        return isolates;
+    /* A single function has no neighbours on its own device, so its own answer is of no account, also when it
+     * is conventional PCI. */
+    if (several)
+        report_add(&report, name, isolates);
+    else if (n == 1)
+        report.path = ACS_NOT_NEEDED;
+
+    for (size_t i = n - 1; i-- > 0 && report.path != ACS_INCOMPLETE;)
+        report_add(&report, &ports[i], read_isolation(&ports[i], &unused));
+
+    *ret = report;
+    return 0;
+}
+
+int sysfs_read_group_facts(int group, GroupFacts *ret) {
+    char path[64], text[64 * 1024];
+    _cleanup_close_ int fd = -EBADF;
+    GroupFacts f = {};
+    struct stat st;
+
+    if (group < 0)
+        return -ENODEV;
+    snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d", group);
+    fd = openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return gone_error(errno);
+
+    if (read_attribute_at(fd, "type", f.type, sizeof(f.type)) < 0)
+        f.type[0] = '\0';
+    if (read_attribute_at(fd, "reserved_regions", text, sizeof(text)) >= 0)
+        f.n_regions = reserved_regions_parse(text, f.regions);
+    snprintf(path, sizeof(path), "/dev/vfio/%d", group);
+    f.node_present = stat(path, &st) == 0 && S_ISCHR(st.st_mode);
+
+    *ret = f;
+    return 0;
+}
+
+static bool is_character_device(const char *path) {
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
+static bool directory_has_entries(const char *path) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+
+    if (open_directory_at(AT_FDCWD, path, &d) < 0)
+        return false;
+    while ((e = readdir(d)))
+        if (!streq(e->d_name, ".") && !streq(e->d_name, ".."))
+            return true;
+    return false;
+}
+
+/* Can a device that is bound to a vfio driver be opened through /dev/vfio/devices? CONFIG_VFIO_DEVICE_CDEV
+ * decides, and neither /dev/iommu nor class vfio-dev says anything about it: with IOMMUFD alone both are
+ * there and no node ever comes. The numbers of the nodes tell: the vfio module reserves a region of them
+ * ("vfio-dev" in /proc/devices) if and only if it will make nodes. While the module is not loaded the answer
+ * is no, which may change; the unit therefore has it loaded before the daemon starts. A node that is there
+ * answers for itself. */
+static bool kernel_makes_cdevs(void) {
+    _cleanup_free_ char *text = NULL;
+
+    if (directory_has_entries("/dev/vfio/devices"))
+        return true;
+    if (read_file_at(AT_FDCWD, "/proc/devices", 64 * 1024, &text, NULL) < 0)
+        return false;
+
+    for (const char *line = text; *line; line += strspn(line, "\n")) {
+        const char *end = line + strcspn(line, "\n");
+        const char *word = line + strspn(line, " ");
+
+        word += strspn(word, "0123456789");
+        if (end - word == (ptrdiff_t) strlen(" vfio-dev") && startswith(word, " vfio-dev"))
+            return true;
+        line = end;
+    }
+    return false;
+}
+
+int sysfs_read_kernel_facts(KernelFacts *ret) {
+    char parameter[ATTRIBUTE_MAX];
+    KernelFacts k = {
+            .iommufd = is_character_device("/dev/iommu"),
+            .container = is_character_device("/dev/vfio/vfio"),
+            .iommu = directory_has_entries("/sys/kernel/iommu_groups"),
+            .device_cdev = kernel_makes_cdevs(),
+    };
+
+    if (read_attribute_at(AT_FDCWD, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", parameter,
+                sizeof(parameter)) >= 0) {
+        k.noiommu_support = true;
+        k.noiommu_enabled = !streq(parameter, "N");
+    }
+
+    *ret = k;
+    return 0;
+}
