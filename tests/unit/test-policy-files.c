@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/json-text.h"
+#include "base/str.h"
+#include "core/policy-rule.h"
+#include "daemon/policy-files.h"
+
+/* Three directories under a temporary one; `missing` is never made. */
+typedef struct Tree {
+    char root[32];
+    char etc[48], run[48], lib[48], missing[48];
+    const char *directories[5];
+} Tree;
+
+static void make_directory(char path[static 48], const char *root, const char *name, bool make) {
+    snprintf(path, 48, "%s/%s", root, name);
+    if (make)
+        assert_int_equal(mkdir(path, 0755), 0);
+}
+
+static int setup(void **state) {
+    Tree *t = calloc(1, sizeof(*t));
+
+    assert_non_null(t);
+    umask(0022);
+    strcpy(t->root, "/tmp/test-policy-XXXXXX");
+    assert_non_null(mkdtemp(t->root));
+    make_directory(t->etc, t->root, "etc", true);
+    make_directory(t->run, t->root, "run", true);
+    make_directory(t->lib, t->root, "lib", true);
+    make_directory(t->missing, t->root, "missing", false);
+    t->directories[0] = t->etc;
+    t->directories[1] = t->missing;
+    t->directories[2] = t->run;
+    t->directories[3] = t->lib;
+    *state = t;
+    return 0;
+}
+
+static int teardown(void **state) {
+    Tree *t = *state;
+    _cleanup_free_ char *command = format_string("rm -rf -- '%s'", t->root);
+
+    assert_non_null(startswith(t->root, "/tmp/test-policy-"));
+    assert_int_equal(system(command), 0);
+    free(t);
+    return 0;
+}
+
+static char *path_of(const char *directory, const char *name) {
+    char *path = format_string("%s/%s", directory, name);
+
+    assert_non_null(path);
+    return path;
+}
+
+static void put(const char *directory, const char *name, const char *text) {
+    _cleanup_close_ int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write_file_atomic_at(fd, name, text, strlen(text), 0644), 0);
+}
+
+/* A file with one rule of this name. */
+static void put_rule(const char *directory, const char *name, const char *rule) {
+    _cleanup_free_ char *text =
+            format_string("{\"rules\":[{\"name\":\"%s\",\"effect\":\"deny\",\"who\":{},\"what\":{}}]}", rule);
+
+    assert_non_null(text);
+    put(directory, name, text);
+}
+
+static void link_to(const char *target, const char *directory, const char *name) {
+    _cleanup_free_ char *path = path_of(directory, name);
+
+    assert_int_equal(symlink(target, path), 0);
+}
+
+static void change_mode(const char *directory, const char *name, mode_t mode) {
+    _cleanup_free_ char *path = path_of(directory, name);
+
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+/* names: of the rules in force, with a space in between. */
+static void expect_rules(const Tree *t, size_t n_files, const char *names) {
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    _cleanup_strbuf_ StrBuf b = {};
+
+    assert_int_equal(policy_files_load(t->directories, &load), 0);
+    if (load.n_errors > 0)
+        fail_msg("%s", load.errors[0]);
+    assert_non_null(load.policy);
+    for (size_t i = 0; i < policy_n_rules(load.policy); i++)
+        strbuf_addf(&b, "%s%s", i == 0 ? "" : " ", rule_name(load.policy->rules + i));
+    assert_string_equal(b.text ?: "", names);
+    assert_int_equal(load.n_files, n_files);
+}
+
+/* error: what follows the root's path in the only error. */
+static void expect_error(const Tree *t, const char *error) {
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    const char *rest;
+
+    assert_int_equal(policy_files_load(t->directories, &load), 0);
+    assert_null(load.policy);
+    if (load.n_errors != 1)
+        fail_msg("%zu errors, not \"%s\"", load.n_errors, error);
+    rest = startswith(load.errors[0], t->root);
+    assert_non_null(rest);
+    assert_string_equal(rest, error);
+}
+
+static void test_nothing(void **state) {
+    static const char *const none[] = {NULL};
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+
+    expect_rules(*state, 0, "");
+    assert_int_equal(policy_files_load(none, &load), 0);
+    assert_non_null(load.policy);
+    assert_int_equal(policy_n_rules(load.policy), 0);
+}
+
+static void test_order(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->lib, "10-first.json", "first");
+    put_rule(t->etc, "90-last.json", "last");
+    put_rule(t->run, "50-middle.json", "middle");
+    put_rule(t->etc, "5-between.json", "between"); /* names are compared as text */
+    expect_rules(t, 4, "first between middle last");
+}
+
+static void test_other_names(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->etc, "50-a.json", "a");
+    put(t->etc, ".hidden.json", "broken");
+    put(t->etc, "50-a.json~", "broken");
+    put(t->etc, "50-a.json.dpkg-old", "broken");
+    put(t->etc, "README", "broken");
+    put(t->etc, ".json", "broken");
+    expect_rules(t, 1, "a");
+}
+
+static void test_hiding(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->lib, "50-a.json", "vendor");
+    put_rule(t->run, "50-a.json", "runtime");
+    expect_rules(t, 1, "runtime");
+    put_rule(t->etc, "50-a.json", "operator");
+    expect_rules(t, 1, "operator");
+    /* what is hidden is not even looked at */
+    put(t->lib, "50-a.json", "broken");
+    expect_rules(t, 1, "operator");
+}
+
+static void test_masking(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->lib, "50-a.json", "vendor");
+    put_rule(t->lib, "60-b.json", "other");
+    link_to("/dev/null", t->etc, "50-a.json");
+    expect_rules(t, 1, "other");
+}
+
+/* Elsewhere an empty file masks too; here it would be a way to lose a deny rule to a full disk. */
+static void test_empty_file(void **state) {
+    Tree *t = *state;
+
+    put(t->etc, "50-a.json", "");
+    expect_error(t, "/etc/50-a.json:1:1: error: expected a value, found the end of the file");
+}
+
+static void test_symlink(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->root, "elsewhere", "linked");
+    link_to("../elsewhere", t->etc, "50-a.json");
+    expect_rules(t, 1, "linked");
+    change_mode(t->root, "elsewhere", 0666);
+    expect_error(t, "/etc/50-a.json: error: the file must belong to root, and only root may write it");
+}
+
+static void test_dangling_symlink(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->lib, "50-a.json", "vendor");
+    link_to("nowhere", t->etc, "50-a.json");
+    expect_error(t, "/etc/50-a.json: error: cannot open: No such file or directory");
+}
+
+static void test_not_regular(void **state) {
+    Tree *t = *state;
+    _cleanup_free_ char *path = path_of(t->etc, "50-a.json");
+
+    assert_int_equal(mkdir(path, 0755), 0);
+    expect_error(t, "/etc/50-a.json: error: not a regular file");
+    assert_int_equal(rmdir(path), 0);
+    /* nobody waits for a writer */
+    assert_int_equal(mkfifo(path, 0644), 0);
+    expect_error(t, "/etc/50-a.json: error: not a regular file");
+    assert_int_equal(unlink(path), 0);
+    link_to("/dev/zero", t->etc, "50-a.json");
+    expect_error(t, "/etc/50-a.json: error: not a regular file");
+}
+
+static void test_writable_file(void **state) {
+    static const mode_t modes[] = {0664, 0646, 0622, 0777};
+    Tree *t = *state;
+
+    for (size_t i = 0; i < ELEMENTSOF(modes); i++) {
+        put_rule(t->etc, "50-a.json", "a");
+        change_mode(t->etc, "50-a.json", modes[i]);
+        expect_error(t, "/etc/50-a.json: error: the file must belong to root, and only root may write it");
+    }
+}
+
+static void test_writable_directory(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->etc, "50-a.json", "a");
+    assert_int_equal(chmod(t->etc, 0775), 0);
+    expect_error(t, "/etc: error: the directory must belong to root, and only root may write it");
+    assert_int_equal(chmod(t->etc, 0700), 0);
+    expect_rules(t, 1, "a");
+}
+
+static void test_not_a_directory(void **state) {
+    Tree *t = *state;
+
+    assert_int_equal(rmdir(t->run), 0);
+    put(t->root, "run", "");
+    expect_error(t, "/run: error: cannot open the directory: Not a directory");
+}
+
+/* Only root can give a file away, and root can read everything: one of these runs, whoever runs the test. */
+static void test_owner_or_access(void **state) {
+    Tree *t = *state;
+    _cleanup_free_ char *path = path_of(t->etc, "50-a.json");
+
+    put_rule(t->etc, "50-a.json", "a");
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, 12345, (gid_t) -1), 0);
+        expect_error(t, "/etc/50-a.json: error: the file must belong to root, and only root may write it");
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(chown(t->run, 12345, (gid_t) -1), 0);
+        expect_error(t, "/run: error: the directory must belong to root, and only root may write it");
+    } else {
+        assert_int_equal(chmod(path, 0), 0);
+        expect_error(t, "/etc/50-a.json: error: cannot open: Permission denied");
+        assert_int_equal(chmod(t->etc, 0), 0);
+        expect_error(t, "/etc: error: cannot open the directory: Permission denied");
+        assert_int_equal(chmod(t->etc, 0700), 0);
+    }
+}
+
+/* The good files of a broken set are not in force. */
+static void test_errors_of_several_files(void **state) {
+    Tree *t = *state;
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+
+    put_rule(t->etc, "10-good.json", "good");
+    put(t->run, "20-bad.json", "{\"rules\":[\n{\"name\":1}]}");
+    put(t->etc, "30-bad.json", "{");
+    put_rule(t->lib, "40-again.json", "good");
+    assert_int_equal(policy_files_load(t->directories, &load), 0);
+    assert_null(load.policy);
+    assert_int_equal(load.n_files, 4);
+    assert_int_equal(load.n_errors, 6);
+    assert_non_null(strstr(load.errors[0], "/run/20-bad.json:2:9: error: \"name\" must be a string"));
+    assert_non_null(strstr(load.errors[3], "/run/20-bad.json:2:1: error: a rule needs the key \"what\""));
+    assert_non_null(strstr(load.errors[4], "/etc/30-bad.json:1:2: error: expected a key"));
+    assert_non_null(
+            strstr(load.errors[5], "/lib/40-again.json:1:19: error: a rule \"good\" exists already, at "));
+    assert_non_null(strstr(load.errors[5], "/etc/10-good.json:1:19"));
+}
+
+static void test_size(void **state) {
+    Tree *t = *state;
+    _cleanup_free_ char *path = path_of(t->etc, "50-a.json");
+
+    put_rule(t->etc, "50-a.json", "a");
+    assert_int_equal(truncate(path, JSON_SIZE_MAX + 1), 0);
+    expect_error(t, "/etc/50-a.json: error: the file is too large");
+}
+
+static void test_size_together(void **state) {
+    Tree *t = *state;
+    _cleanup_free_ char *text = malloc(JSON_SIZE_MAX + 1);
+
+    assert_non_null(text);
+    memset(text, ' ', JSON_SIZE_MAX);
+    text[JSON_SIZE_MAX] = '\0';
+    memcpy(text, "{\"rules\":[]}", 12);
+    put(t->etc, "1.json", text);
+    put(t->etc, "2.json", text);
+    put(t->etc, "3.json", text);
+    put(t->etc, "4.json", text);
+    expect_rules(t, 4, "");
+    put(t->etc, "5.json", "{\"rules\":[]}");
+    expect_error(t, "/etc/5.json: error: with this file the policy is too large");
+}
+
+static void test_number_of_files(void **state) {
+    Tree *t = *state;
+    char name[32];
+
+    for (unsigned i = 0; i < POLICY_FILES_MAX; i++) {
+        snprintf(name, sizeof(name), "%u.json", i);
+        put(t->etc, name, "{\"rules\":[]}");
+    }
+    expect_rules(t, POLICY_FILES_MAX, "");
+    put(t->lib, "one-more.json", "{\"rules\":[]}");
+    expect_error(t, "/lib: error: too many policy files");
+}
+
+/* Names of this machine's own accounts. */
+static void test_names(void **state) {
+    Tree *t = *state;
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    const Rule *r;
+
+    put(t->etc, "50-a.json",
+            "{\"rules\":[{\"effect\":\"allow\",\"who\":{\"user\":[\"root\",4000000000],\"group\":\"root\"},"
+            "\"what\":{}}]}");
+    assert_int_equal(policy_files_load(t->directories, &load), 0);
+    assert_non_null(load.policy);
+    r = load.policy->rules;
+    assert_int_equal(r->n_uids, 2);
+    assert_int_equal(r->uids[0], 0);
+    assert_true(r->uids[1] == 4000000000U);
+    assert_int_equal(r->n_gids, 1);
+    assert_int_equal(r->gids[0], 0);
+
+    put(t->etc, "50-a.json",
+            "{\"rules\":[{\"effect\":\"allow\",\"who\":{\"group\":\"no-such-group-here\"},\"what\":{}}]}");
+    expect_error(t, "/etc/50-a.json:1:44: error: unknown group \"no-such-group-here\"");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            TEST(test_nothing),
+            TEST(test_order),
+            TEST(test_other_names),
+            TEST(test_hiding),
+            TEST(test_masking),
+            TEST(test_empty_file),
+            TEST(test_symlink),
+            TEST(test_dangling_symlink),
+            TEST(test_not_regular),
+            TEST(test_writable_file),
+            TEST(test_writable_directory),
+            TEST(test_not_a_directory),
+            TEST(test_owner_or_access),
+            TEST(test_errors_of_several_files),
+            TEST(test_size),
+            TEST(test_size_together),
+            TEST(test_number_of_files),
+            TEST(test_names),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
