@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "core/machine.h"
+#include "core/plan.h"
+
+/* The properties that make the table safe, read off the table itself: whoever changes a cell hears of it
+ * here. */
+
+static bool possible(ClaimState s, ClaimEvent e) {
+    return !(machine_step(s, e).effects & CLAIM_EFFECT_IMPOSSIBLE);
+}
+
+#define FOREACH_TRANSITION(s, e, t)                                                                          \
+    for (ClaimState s = 0; s < _CLAIM_STATE_MAX; s++)                                                        \
+        for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)                                                    \
+            for (Transition t = machine_step(s, e), *once = &t; once && possible(s, e); once = NULL)
+
+static void test_tables(void **state) {
+    for (ClaimState s = 0; s < _CLAIM_STATE_MAX; s++)
+        assert_int_equal(claim_state_from_string(claim_state_to_string(s)), s);
+    for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)
+        assert_int_equal(claim_event_from_string(claim_event_to_string(e)), e);
+    for (Disposition d = 0; d < _DISPOSITION_MAX; d++)
+        assert_int_equal(disposition_from_string(disposition_to_string(d)), d);
+    assert_null(claim_state_to_string(_CLAIM_STATE_MAX));
+    assert_null(claim_state_to_string(_CLAIM_STATE_INVALID));
+    assert_int_equal(claim_state_from_string("heldd"), _CLAIM_STATE_INVALID);
+    assert_int_equal(claim_event_from_string(NULL), _CLAIM_EVENT_INVALID);
+}
+
+static void test_impossible_changes_nothing(void **state) {
+    for (ClaimState s = 0; s < _CLAIM_STATE_MAX; s++)
+        for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++) {
+            Transition t = machine_step(s, e);
+
+            assert_true(t.next >= 0 && t.next < _CLAIM_STATE_MAX);
+            if (t.effects & CLAIM_EFFECT_IMPOSSIBLE) {
+                assert_int_equal(t.next, s);
+                assert_int_equal(t.effects, CLAIM_EFFECT_IMPOSSIBLE);
+            }
+        }
+    for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)
+        assert_false(possible(CLAIM_GONE, e)); /* gone is gone */
+}
+
+static void test_fds_leave_only_on_opened(void **state) {
+    FOREACH_TRANSITION(s, e, t) {
+        if (t.effects & CLAIM_EFFECT_REPLY) {
+            assert_int_equal(s, CLAIM_OPENING);
+            assert_int_equal(e, CLAIM_EVENT_OPENED);
+            assert_int_equal(t.next, CLAIM_HELD);
+        }
+        /* A claim gets its devices only from a yes, and only once. */
+        if (t.effects & CLAIM_EFFECT_BIND)
+            assert_int_equal(e, CLAIM_EVENT_ALLOWED);
+    }
+}
+
+static void test_written_down_before_acting(void **state) {
+    FOREACH_TRANSITION(s, e, t) {
+        if (t.effects & (CLAIM_EFFECT_BIND | CLAIM_EFFECT_RESET | CLAIM_EFFECT_RESTORE))
+            assert_true(t.effects & CLAIM_EFFECT_SAVE);
+        assert_int_equal(t.next == CLAIM_GONE && s != CLAIM_GONE, !!(t.effects & CLAIM_EFFECT_FORGET));
+    }
+}
+
+/* While a worker is in the kernel nothing that comes from outside may move the claim. */
+static void test_busy_states_wait_for_their_worker(void **state) {
+    static const ClaimState busy[] = {CLAIM_BINDING, CLAIM_OPENING, CLAIM_RESETTING, CLAIM_RESTORING};
+
+    for (size_t i = 0; i < ELEMENTSOF(busy); i++) {
+        assert_int_equal(machine_step(busy[i], CLAIM_EVENT_RELEASE).next, busy[i]);
+        assert_int_equal(machine_step(busy[i], CLAIM_EVENT_DEVICE_GONE).next, busy[i]);
+        assert_int_equal(machine_step(busy[i], CLAIM_EVENT_WORKER_STUCK).next, CLAIM_QUARANTINED);
+    }
+    /* Before the client has its fds, its leaving must not be lost. */
+    assert_true(machine_step(CLAIM_BINDING, CLAIM_EVENT_RELEASE).effects & CLAIM_EFFECT_DEFER);
+    assert_true(machine_step(CLAIM_OPENING, CLAIM_EVENT_RELEASE).effects & CLAIM_EFFECT_DEFER);
+}
+
+/* Marks what can be reached from s when the transitions into `without` are taken out. */
+static void reach(ClaimState s, unsigned without, bool seen[static _CLAIM_STATE_MAX]) {
+    if (seen[s])
+        return;
+    seen[s] = true;
+    for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)
+        if (possible(s, e) && !(without & (1U << machine_step(s, e).next)))
+            reach(machine_step(s, e).next, without, seen);
+}
+
+static void test_every_claim_ends(void **state) {
+    for (ClaimState s = 0; s < _CLAIM_STATE_MAX; s++) {
+        bool seen[_CLAIM_STATE_MAX] = {};
+
+        reach(s, 0, seen);
+        assert_true(seen[CLAIM_GONE]);
+    }
+}
+
+/* From the client's hands to the next owner there is no way around the wait for the close and the reset,
+ * except a quarantine, and out of that only by an operator or by pulling the device. */
+static void test_no_way_around_the_reset(void **state) {
+    bool without_reset[_CLAIM_STATE_MAX] = {}, without_drain[_CLAIM_STATE_MAX] = {};
+
+    reach(CLAIM_HELD, 1U << CLAIM_RESETTING, without_reset);
+    assert_false(without_reset[CLAIM_GONE]);
+    assert_false(without_reset[CLAIM_RESTORING]);
+    reach(CLAIM_HELD, 1U << CLAIM_DRAINING, without_drain);
+    assert_false(without_drain[CLAIM_RESETTING]);
+
+    for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)
+        if (possible(CLAIM_QUARANTINED, e) && machine_step(CLAIM_QUARANTINED, e).next != CLAIM_QUARANTINED)
+            assert_true(e == CLAIM_EVENT_FORGET || e == CLAIM_EVENT_DEVICE_GONE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_tables),
+            cmocka_unit_test(test_impossible_changes_nothing),
+            cmocka_unit_test(test_fds_leave_only_on_opened),
+            cmocka_unit_test(test_written_down_before_acting),
+            cmocka_unit_test(test_busy_states_wait_for_their_worker),
+            cmocka_unit_test(test_every_claim_ends),
+            cmocka_unit_test(test_no_way_around_the_reset),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

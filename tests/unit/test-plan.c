@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "core/claim.h"
+#include "core/policy-parse.h"
+#include "core/record.h"
+
+/* A small host, as the VM's: an edu device alone (no reset), an edu and a NIC behind one PCI bridge, a NIC
+ * with FLR, a NIC on its vfio driver already, a disk that is mounted, and a device behind no IOMMU. */
+static const DeviceSnapshot host[] = {
+        {.name = {.slot = 4},
+                .vendor = 0x1234,
+                .device = 0x11e8,
+                .class_code = 0x00ff00,
+                .group = 1,
+                .vfio_index = -1},
+        {.name = {.pci_bus = 2},
+                .vendor = 0x1b36,
+                .device = 0xe,
+                .class_code = 0x060400,
+                .group = 2,
+                .vfio_index = -1},
+        {.name = {.pci_bus = 3, .slot = 1},
+                .vendor = 0x8086,
+                .device = 0x100e,
+                .class_code = 0x020000,
+                .group = 2,
+                .driver = "e1000",
+                .vfio_index = -1},
+        {.name = {.pci_bus = 3, .slot = 2},
+                .vendor = 0x1234,
+                .device = 0x11e8,
+                .class_code = 0x00ff00,
+                .group = 2,
+                .vfio_index = -1},
+        {.name = {.pci_bus = 4},
+                .vendor = 0x8086,
+                .device = 0x10d3,
+                .class_code = 0x020000,
+                .group = 4,
+                .driver = "e1000e",
+                .vfio_index = -1},
+        {.name = {.pci_bus = 5},
+                .vendor = 0x8086,
+                .device = 0x10d3,
+                .class_code = 0x020000,
+                .group = 5,
+                .driver = "vfio-pci",
+                .vfio_index = 0,
+                .vfio_rdev = 0x1234},
+        {.name = {.pci_bus = 6},
+                .vendor = 0x1b36,
+                .device = 0x10,
+                .class_code = 0x010802,
+                .group = 6,
+                .driver = "nvme",
+                .vfio_index = -1},
+        {.name = {.pci_bus = 7},
+                .vendor = 0x8086,
+                .device = 0x10d3,
+                .class_code = 0x020000,
+                .group = -1,
+                .vfio_index = -1},
+};
+#define EDU "0000:00:04.0"
+#define NIC_SHARED "0000:03:01.0"
+#define EDU_SHARED "0000:03:02.0"
+#define NIC "0000:04:00.0"
+#define PREPARED "0000:05:00.0"
+#define DISK "0000:06:00.0"
+#define NO_IOMMU "0000:07:00.0"
+
+typedef struct World {
+    Inventory *inventory;
+    KernelFacts kernel;
+    long enable_count;
+    int read_error;
+    unsigned asked; /* masks of all reads together */
+} World;
+
+static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFacts *ret) {
+    World *w = userdata;
+
+    w->asked |= what;
+    if (w->read_error < 0)
+        return w->read_error;
+    if (d->device != 0x11e8)
+        ret->reset_methods = 1U << RESET_METHOD_FLR;
+    if (d->device == 0x10 && (what & DEVICE_FACT_HOST_CRITICAL))
+        ret->host_critical = strdup("nvme0n1p1 is mounted on /srv");
+    if (d->device == 0x10d3)
+        (void) snprintf(ret->driver_override, sizeof(ret->driver_override), "mine");
+    ret->enable_count = w->enable_count;
+    return 0;
+}
+
+static int set_up(void **state) {
+    World *w = calloc(1, sizeof(*w));
+
+    w->inventory = inventory_new();
+    w->kernel = (KernelFacts){.iommufd = true, .device_cdev = true, .container = true, .iommu = true};
+    for (size_t i = 0; i < ELEMENTSOF(host); i++) {
+        Device *d;
+        int old_group;
+
+        if (inventory_update(w->inventory, &host[i], &d, &old_group) < 0)
+            return -1;
+    }
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    World *w = *state;
+
+    inventory_free(w->inventory);
+    free(w);
+    return 0;
+}
+
+static int resolve(void *userdata, bool is_group, const char *name, uint32_t *ret) {
+    return -ENOENT;
+}
+
+static Policy *compile(const char *rules) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+    _cleanup_free_ char *text = format_string("{\"rules\":[%s]}", rules);
+    Policy *policy = NULL;
+
+    assert_int_equal(policy_parser_add(p, "f", text, strlen(text)), 0);
+    if (policy_parser_n_errors(p) > 0)
+        fail_msg("%s", policy_parser_error(p, 0));
+    assert_int_equal(policy_parser_finish(p, &policy), 0);
+    return policy;
+}
+
+#define RULE(extra)                                                                                          \
+    "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":\"*\"}" extra "}"
+#define OPTIONAL ",\"reset\":\"optional\""
+
+/* Plans for uid 1000; devices are separated by spaces. Returns the error code or _VFIOD_ERROR_INVALID for a
+ * yes. */
+static VfiodError plan(
+        World *w, const char *rules, const char *devices, Backend backend, Plan *ret, Refusal *refusal) {
+    _cleanup_(policy_freep) Policy *policy = rules ? compile(rules) : NULL;
+    _cleanup_free_ char *copy = strdup(devices);
+    Subject subject = SUBJECT_NULL;
+    Request request = REQUEST_NULL;
+    int r;
+
+    subject.uid = 1000;
+    request.backend = backend;
+    for (char *rest = copy, *s; (s = strsep(&rest, " "));)
+        assert_int_equal(request_add_device(&request, s, refusal), 0);
+    r = plan_build(w->inventory, policy, &w->kernel, &request, &subject, read_facts, w, ret, refusal);
+    assert_int_equal(r < 0, refusal->code != _VFIOD_ERROR_INVALID);
+    return refusal->code;
+}
+
+static void expect(World *w, const char *rules, const char *devices, Backend backend, VfiodError code,
+        const char *says) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    Plan p;
+    VfiodError got = plan(w, rules, devices, backend, &p, &refusal);
+
+    if (got != code || (says && (!refusal.reason || !strstr(refusal.reason, says))))
+        fail_msg("%s: got %s: %s", devices, got < 0 ? "yes" : error_info(got)->name, refusal.reason ?: "");
+}
+
+static void test_refusals(void **state) {
+    World *w = *state;
+    const Backend any = _BACKEND_INVALID;
+
+    expect(w, RULE(OPTIONAL), "0000:00:1f.0", any, VFIOD_ERROR_NO_SUCH_DEVICE, NULL);
+    expect(w, NULL, EDU, any, VFIOD_ERROR_POLICY_BROKEN, NULL);
+    expect(w, "", EDU, any, VFIOD_ERROR_ACCESS_DENIED, "no rule");
+    expect(w, RULE(), EDU, any, VFIOD_ERROR_RESET_UNSUPPORTED, "reset");
+    expect(w, RULE(OPTIONAL), NO_IOMMU, any, VFIOD_ERROR_NO_IOMMU_GROUP, NULL);
+    expect(w, RULE(OPTIONAL), "0000:02:00.0", any, VFIOD_ERROR_INVALID_ARGUMENT, "bridge");
+    expect(w, RULE(OPTIONAL), EDU_SHARED, any, VFIOD_ERROR_GROUP_NOT_VIABLE,
+            "pci:0000:03:01.0 (driver e1000)");
+    expect(w, RULE(OPTIONAL), DISK, any, VFIOD_ERROR_HOST_CRITICAL, "mounted on /srv");
+    expect(w, RULE(",\"backend\":\"group\""), NIC, BACKEND_IOMMUFD, VFIOD_ERROR_BACKEND_UNAVAILABLE,
+            "allowed by the rule");
+
+    /* One no makes the whole request a no, whatever the others say. */
+    expect(w, RULE(OPTIONAL), EDU " " NO_IOMMU, any, VFIOD_ERROR_NO_IOMMU_GROUP, NULL);
+
+    w->read_error = -EIO;
+    expect(w, RULE(OPTIONAL), NIC, any, VFIOD_ERROR_INTERNAL, NULL);
+    w->read_error = -ENODEV;
+    expect(w, RULE(OPTIONAL), NIC, any, VFIOD_ERROR_DEVICE_GONE, NULL);
+}
+
+/* A parked disk would be as dead as a claimed one. */
+static void test_host_critical_sibling(void **state) {
+    World *w = *state;
+    DeviceSnapshot disk = host[6];
+    int old_group;
+    Device *d;
+
+    disk.group = 2;
+    assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
+    expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, _BACKEND_INVALID,
+            VFIOD_ERROR_HOST_CRITICAL, "/srv");
+}
+
+static void test_in_use(void **state) {
+    World *w = *state;
+
+    w->enable_count = 1;
+    expect(w, RULE(), PREPARED, _BACKEND_INVALID, VFIOD_ERROR_GROUP_IN_USE, "group 5");
+    w->enable_count = -1; /* unreadable is not free */
+    expect(w, RULE(), PREPARED, _BACKEND_INVALID, VFIOD_ERROR_GROUP_IN_USE, NULL);
+}
+
+static void test_claimed(void **state) {
+    World *w = *state;
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+    Group *g = inventory_find_group(w->inventory, 2);
+
+    g->claim = &other;
+    expect(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_DEVICE_CLAIMED,
+            "claim 0123456789abcdef of uid 7");
+    /* Somebody whom the policy denies does not even learn that. */
+    expect(w, "", EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
+    g->claim = NULL;
+    g->members->next->quarantined = true; /* the NIC beside it */
+    expect(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_DEVICE_QUARANTINED, NULL);
+}
+
+static void test_backends(void **state) {
+    static const struct {
+        bool iommufd, cdev, container;
+        const char *rule, *device;
+        Backend wanted, chosen; /* chosen invalid: refused */
+    } cases[] = {
+            {true, true, true, RULE(), NIC, _BACKEND_INVALID, BACKEND_IOMMUFD},
+            {true, true, true, RULE(), NIC, BACKEND_GROUP, BACKEND_GROUP},
+            {false, false, true, RULE(), NIC, _BACKEND_INVALID, BACKEND_GROUP},
+            {false, false, true, RULE(), NIC, BACKEND_IOMMUFD, _BACKEND_INVALID},
+            {true, false, true, RULE(), NIC, _BACKEND_INVALID, BACKEND_GROUP},
+            {true, true, true, RULE(",\"backend\":\"group\""), NIC, _BACKEND_INVALID, BACKEND_GROUP},
+            {false, false, true, RULE(",\"backend\":[\"iommufd\"]"), NIC, _BACKEND_INVALID, _BACKEND_INVALID},
+            {false, false, false, RULE(), NIC, _BACKEND_INVALID, _BACKEND_INVALID},
+            /* It is on its driver and has its node: what the kernel does elsewhere says nothing. */
+            {true, false, true, RULE(), PREPARED, _BACKEND_INVALID, BACKEND_IOMMUFD},
+    };
+    World *w = *state;
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+        VfiodError code;
+        Plan p;
+
+        w->kernel = (KernelFacts){
+                .iommufd = cases[i].iommufd, .device_cdev = cases[i].cdev, .container = cases[i].container};
+        code = plan(w, cases[i].rule, cases[i].device, cases[i].wanted, &p, &refusal);
+        if (cases[i].chosen < 0)
+            assert_int_equal(code, VFIOD_ERROR_BACKEND_UNAVAILABLE);
+        else {
+            assert_int_equal(code, _VFIOD_ERROR_INVALID);
+            assert_int_equal(p.backend, cases[i].chosen);
+        }
+    }
+}
+
+static void test_plan_of_a_shared_group(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    World *w = *state;
+    Plan p;
+
+    assert_int_equal(
+            plan(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, _BACKEND_INVALID, &p, &refusal),
+            _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.n_members, 3);
+    assert_int_equal(p.n_claimed, 1);
+    assert_int_equal(p.n_groups, 1);
+    assert_int_equal(p.members[0].disposition, DISPOSITION_CLAIM);
+    assert_true(p.members[0].bind);
+    assert_false(p.members[0].reset); /* it knows none, and the rule accepts that */
+    assert_int_equal(p.members[1].disposition, DISPOSITION_NONE_NEEDED); /* the bridge */
+    assert_false(p.members[1].bind);
+    assert_int_equal(p.members[2].disposition, DISPOSITION_PARK);
+    assert_string_equal(p.members[2].original_driver, "e1000");
+    assert_string_equal(p.members[2].target_driver, VFIO_PCI_DRIVER);
+    assert_true(plan_needs_bind(&p));
+    assert_false(plan_needs_reset(&p));
+    assert_non_null(strstr(p.rule, "r (f:1)"));
+}
+
+/* Claiming both functions of a group leaves nothing to park; a prepared device costs two small reads and no
+ * walk. */
+static void test_plan_of_prepared_and_whole_groups(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    World *w = *state;
+    Plan p;
+
+    assert_int_equal(plan(w, RULE(OPTIONAL), EDU_SHARED " " NIC_SHARED, _BACKEND_INVALID, &p, &refusal),
+            _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.n_claimed, 2);
+    assert_int_equal(p.n_groups, 1);
+
+    w->asked = 0;
+    assert_int_equal(plan(w, RULE(), PREPARED, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_false(plan_needs_bind(&p));
+    assert_true(plan_needs_reset(&p));
+    assert_int_equal(w->asked, DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT);
+}
+
+static void make_claim(World *w, Claim *c) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+
+    *c = CLAIM_NULL;
+    assert_int_equal(plan(w, RULE(",\"siblings\":\"park\"" OPTIONAL), EDU_SHARED " " NIC, _BACKEND_INVALID,
+                             &c->plan, &refusal),
+            _VFIOD_ERROR_INVALID);
+    (void) snprintf(c->id, sizeof(c->id), "0123456789abcdef");
+    c->state = CLAIM_HELD;
+    c->uid = 1000;
+    c->pid = 4321;
+    c->command = strdup("a \"quoted\" \xc3\xbc");
+    c->since_usec = UINT64_C(1790000000000000);
+}
+
+static void test_record_round_trip(void **state) {
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
+    _cleanup_free_ char *text = NULL, *again = NULL;
+
+    make_claim(*state, &c);
+    text = claim_to_record(&c, "boot");
+    assert_non_null(text);
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &back), 0);
+    assert_int_equal(back.plan.n_members, c.plan.n_members);
+    assert_string_equal(back.plan.members[1].original_override, "mine");
+    again = claim_to_record(&back, "boot");
+    assert_string_equal(text, again);
+
+    claim_done(&back);
+    assert_int_equal(claim_from_record(text, strlen(text), "other boot", &back), -ESTALE);
+}
+
+/* A record cut anywhere, or with any one value of a wrong kind, is refused whole. */
+static void test_record_damage(void **state) {
+    static const struct {
+        const char *from, *to;
+    } edits[] = {
+            {"\"version\":1", "\"version\":2"},
+            {"\"id\":\"0123456789abcdef\"", "\"id\":\"../../../../etc/a\""},
+            {"\"state\":\"held\"", "\"state\":\"free\""},
+            {"\"uid\":1000", "\"uid\":-1"},
+            {"\"uid\":1000", "\"uid\":\"1000\""},
+            {"\"pid\":4321", "\"pid\":4321.5"},
+            {"\"backend\":\"iommufd\"", "\"backend\":\"noiommu\""},
+            {"\"disposition\":\"claim\"", "\"disposition\":\"park\""},
+            {"\"name\":\"pci:0000:03:02.0\"", "\"name\":\"pci:0000:03:02.8\""},
+            {"\"vendor\":4660", "\"vendor\":65536"},
+            {"\"resetMethods\":[]", "\"resetMethods\":[\"magic\"]"},
+            {"\"resetMethods\":[]", "\"resetMethods\":[null]"},
+            {"\"groups\":[", "\"groups\":[-1,"},
+            {"\"groups\":[", "\"groups\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,"},
+            {"\"bind\":true", "\"bind\":1"},
+            {"\"originalDriver\":\"e1000\"", "\"originalDriver\":\"e1000\\u0000x\""},
+            {"\"originalDriver\":\"e1000\"",
+                    "\"originalDriver\":"
+                    "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""},
+    };
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
+    _cleanup_free_ char *text = NULL;
+
+    make_claim(*state, &c);
+    text = claim_to_record(&c, "boot");
+    for (size_t n = 0; n < strlen(text); n++)
+        assert_int_equal(claim_from_record(text, n, "boot", &back), -EBADMSG);
+    for (size_t i = 0; i < ELEMENTSOF(edits); i++) {
+        const char *at = strstr(text, edits[i].from);
+        _cleanup_free_ char *bad = NULL;
+
+        if (!at)
+            fail_msg("%s is not in %s", edits[i].from, text);
+        bad = format_string("%.*s%s%s", (int) (at - text), text, edits[i].to, at + strlen(edits[i].from));
+        if (claim_from_record(bad, strlen(bad), "boot", &back) != -EBADMSG)
+            fail_msg("%s was taken", edits[i].to);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_host_critical_sibling, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_in_use, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_claimed, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_plan_of_prepared_and_whole_groups, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
