@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/bus-call.h"
+
+#include "base/str.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+#define CLAIM_ID_LENGTH 16U
+
+void object_done(Object *o) {
+    free(o->name);
+    free(o->path);
+    json_object_put(o->properties);
+    *o = OBJECT_NULL;
+}
+
+void objects_done(Objects *o) {
+    for (size_t i = 0; i < o->n_items; i++)
+        object_done(o->items + i);
+    free(o->items);
+    *o = (Objects){};
+}
+
+static int compare_objects(const void *a, const void *b) {
+    const Object *x = a, *y = b;
+
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    /* strverscmp: numbers by value, so group 8 comes before group 10. */
+    return x->kind == OBJECT_GROUP ? strverscmp(x->name, y->name) : strcmp(x->name, y->name);
+}
+
+/* Reads one {oa{sa{sv}}} entry's contents; an object that is none of ours is left out. */
+static int read_object(sd_bus_message *m, Objects *objects) {
+    _cleanup_object_ Object object = OBJECT_NULL;
+    const char *path;
+    Object *bigger;
+    int r;
+
+    r = sd_bus_message_read_basic(m, 'o', &path);
+    if (r < 0)
+        return r;
+    r = object_path_parse(path, &object.kind, &object.name);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        return sd_bus_message_skip(m, "a{sa{sv}}");
+    object.path = strdup(path);
+    if (!object.path)
+        return -ENOMEM;
+    r = json_from_interfaces(m, &object.properties);
+    if (r < 0)
+        return r;
+    bigger = reallocarray(objects->items, objects->n_items + 1, sizeof(Object));
+    if (!bigger)
+        return -ENOMEM;
+    objects->items = bigger;
+    bigger[objects->n_items++] = object;
+    object = OBJECT_NULL;
+    return 0;
+}
+
+static int read_objects(sd_bus_message *m, Objects *objects) {
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "{oa{sa{sv}}}");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}")) > 0) {
+        r = read_object(m, objects);
+        if (r >= 0)
+            r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+int call_get_objects(sd_bus *bus, Objects *ret, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_objects_ Objects objects = {};
+    int r;
+
+    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, "org.freedesktop.DBus.ObjectManager",
+            "GetManagedObjects", &bus_error, &reply, NULL);
+    if (r < 0)
+        return error_text_from_bus(error, &bus_error, r);
+    r = read_objects(reply, &objects);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot read vfiod's answer");
+    if (objects.n_items > 0)
+        qsort(objects.items, objects.n_items, sizeof(Object), compare_objects);
+    *ret = objects;
+    objects = (Objects){};
+    return 0;
+}
+
+/* A claim that went between two calls is no trouble, just no such claim. */
+static int object_error(const Object *object, const sd_bus_error *bus_error, int r, VfiodErrorText *error) {
+    if (object->kind == OBJECT_CLAIM && bus_error_is_unknown_object(bus_error))
+        return error_text_set(error, ENOENT, "NoSuchClaim",
+                "%s: There is no such claim. 'vfioctl status' shows the claims.", object->name);
+    return error_text_from_bus(error, bus_error, r);
+}
+
+int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_object_ Object object = OBJECT_NULL;
+    int r;
+
+    r = object_path_parse(path, &object.kind, &object.name);
+    if (r < 0)
+        return error_text_errno(error, r == -ENOMEM ? r : -EBADMSG, "Cannot read vfiod's answer");
+    object.path = strdup(path);
+    if (!object.path)
+        return error_text_errno(error, ENOMEM, "Cannot call vfiod");
+    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll", &bus_error,
+            &reply, "s", object_kind_interface(object.kind));
+    if (r < 0)
+        return object_error(&object, &bus_error, r, error);
+    r = json_from_properties(reply, &object.properties);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot read vfiod's answer");
+    *ret = object;
+    object = OBJECT_NULL;
+    return 0;
+}
+
+int call_add_costly(sd_bus *bus, Object *object, VfiodErrorText *error) {
+    static const char *const costly[_OBJECT_KIND_MAX] = {
+            [OBJECT_DEVICE] = "AcsPath",
+            [OBJECT_CLAIM] = "Holders",
+    };
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    const char *property = costly[object->kind];
+    struct json_object *value = NULL;
+    _cleanup_free_ char *name = NULL;
+    int r;
+
+    if (!property)
+        return 0;
+    name = json_property_name(property);
+    if (!name)
+        return error_text_errno(error, ENOMEM, "Cannot call vfiod");
+    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, object->path, "org.freedesktop.DBus.Properties", "Get",
+            &bus_error, &reply, "ss", object_kind_interface(object->kind), property);
+    if (r < 0)
+        return object_error(object, &bus_error, r, error);
+    r = json_from_value(reply, property, &value);
+    if (r >= 0)
+        r = json_add(object->properties, name, value);
+    return r < 0 ? error_text_errno(error, r, "Cannot read vfiod's answer") : 0;
+}
+
+static bool is_claim_id(const char *s) {
+    return strlen(s) == CLAIM_ID_LENGTH && strspn(s, "0123456789abcdef") == CLAIM_ID_LENGTH;
+}
+
+/* Asks the daemon, which knows every spelling, for the path of a device or group. */
+static int find_path(sd_bus *bus, const char *word, char **ret, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    const char *path, *number = startswith(word, "group:");
+    uint64_t group;
+    int r;
+
+    if (!utf8_is_valid(word))
+        return error_text_set(error, EINVAL, "InvalidName", "%s: The name is not UTF-8.", word);
+    if (number && parse_unsigned(number, 10, UINT32_MAX, &group) < 0)
+        return error_text_set(error, EINVAL, "InvalidName", "%s: A group is written group:NUMBER.", word);
+    if (number)
+        r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "GetGroup",
+                &bus_error, &reply, "u", (uint32_t) group);
+    else
+        r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "GetDevice",
+                &bus_error, &reply, "s", word);
+    if (r < 0)
+        return error_text_from_bus(error, &bus_error, r);
+    r = sd_bus_message_read_basic(reply, 'o', &path);
+    if (r >= 0)
+        r = free_and_strdup(ret, path);
+    return r < 0 ? error_text_errno(error, r, "Cannot read vfiod's answer") : 0;
+}
+
+static int encode_path(const char *directory, const char *name, char **ret, VfiodErrorText *error) {
+    int r = sd_bus_path_encode(directory, name, ret);
+
+    return r < 0 ? error_text_errno(error, r, "Cannot call vfiod") : 0;
+}
+
+int call_find_object(sd_bus *bus, const char *word, Object *ret, VfiodErrorText *error) {
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    if (is_claim_id(word))
+        r = encode_path(VFIOD_OBJECT_PATH "/claim", word, &path, error);
+    else
+        r = find_path(bus, word, &path, error);
+    return r < 0 ? r : call_get_object(bus, path, ret, error);
+}
+
+int call_get_related(sd_bus *bus, const Object *of, const char *property, ObjectKind kind, Object *ret,
+        VfiodErrorText *error) {
+    _cleanup_free_ char *path = NULL;
+    struct json_object *name;
+    int r;
+
+    assert(kind == OBJECT_GROUP || kind == OBJECT_CLAIM);
+
+    if (!json_object_object_get_ex(of->properties, property, &name) || !name)
+        return 0;
+    r = encode_path(kind == OBJECT_GROUP ? VFIOD_OBJECT_PATH "/group" : VFIOD_OBJECT_PATH "/claim",
+            json_object_get_string(name), &path, error);
+    return r < 0 ? r : call_get_object(bus, path, ret, error);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One line for each thing that changes. Listening starts before the first call, so nothing falls between;
+ * that call also makes us a listener in the daemon's eyes, which it does not leave by idling. Signals count
+ * only when they come from the owner of the name. */
+
+#include <time.h>
+
+#include "base/str.h"
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+typedef struct Monitor {
+    const Options *options;
+    sd_bus *bus;
+    char *owner; /* owned; unique name of the daemon, NULL while there is none */
+    VfiodErrorText *error;
+    int result; /* negative: give up */
+} Monitor;
+
+static uint64_t now_usec(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+/* key=value for each property, or only for those in the list. */
+static void print_properties(struct json_object *properties, const char *const *only) {
+    json_object_object_foreach(properties, key, value) {
+        _cleanup_free_ char *safe = NULL;
+        bool wanted = !only;
+
+        for (size_t i = 0; only && only[i]; i++)
+            wanted = wanted || streq(only[i], key);
+        if (!wanted)
+            continue;
+        safe = sanitize(value ? json_object_get_string(value) : "-", 256);
+        printf(" %s=%s", key, safe && *safe ? safe : "-");
+    }
+}
+
+static int print_text(const char *event, ObjectKind kind, const char *name, struct json_object *properties) {
+    static const char *const announced[_OBJECT_KIND_MAX][6] = {
+            [OBJECT_DEVICE] = {"driver", "group", "state"},
+            [OBJECT_GROUP] = {"devices", "state"},
+            [OBJECT_CLAIM] = {"state", "devices", "backend", "uid", "command"},
+    };
+    _cleanup_free_ char *safe = sanitize(name, 256);
+    uint64_t now = now_usec();
+    time_t seconds = (time_t) (now / 1000000);
+    char text[32] = "";
+    struct tm tm;
+
+    if (localtime_r(&seconds, &tm))
+        strftime(text, sizeof(text), "%H:%M:%S", &tm);
+    printf("%s %s", text, event);
+    if (kind >= 0)
+        printf(" %s", object_kind_to_string(kind));
+    if (safe && *safe)
+        printf(" %s", safe);
+    if (properties)
+        print_properties(properties, streq(event, "added") ? announced[kind] : NULL);
+    puts("");
+    return fflush(stdout) == 0 ? 0 : -errno;
+}
+
+/* The name as --json has it everywhere: a group's is a number. */
+static struct json_object *json_name(ObjectKind kind, const char *name) {
+    uint64_t number;
+
+    if (kind == OBJECT_GROUP && parse_unsigned(name, 10, UINT32_MAX, &number) >= 0)
+        return json_object_new_int64((int64_t) number);
+    return json_object_new_string(name);
+}
+
+static int print_json(const char *event, ObjectKind kind, const char *name, struct json_object *properties) {
+    _cleanup_json_ struct json_object *line = json_object_new_object();
+
+    if (!line || json_add(line, "timestamp", json_object_new_uint64(now_usec())) < 0 ||
+            json_add(line, "event", json_object_new_string(event)) < 0)
+        return -ENOMEM;
+    if (kind >= 0 && json_add(line, "kind", json_object_new_string(object_kind_to_string(kind))) < 0)
+        return -ENOMEM;
+    if (name && json_add(line, "name", json_name(kind, name)) < 0)
+        return -ENOMEM;
+    if (properties && json_add(line, "properties", json_object_get(properties)) < 0)
+        return -ENOMEM;
+    return show_json(stdout, line, /* pretty= */ false);
+}
+
+/* kind may be invalid, name and properties NULL. */
+static int print_event(
+        Monitor *m, const char *event, ObjectKind kind, const char *name, struct json_object *properties) {
+    if (m->options->json)
+        return print_json(event, kind, name, properties);
+    return print_text(event, kind, name ? name : "", properties);
+}
+
+static bool is_from_daemon(const Monitor *m, sd_bus_message *message) {
+    const char *sender = sd_bus_message_get_sender(message);
+
+    return m->owner && sender && streq(m->owner, sender);
+}
+
+/* A signal that cannot be read is left out; trouble of our own ends the loop. */
+static int finish(Monitor *m, int r) {
+    if (r == -ENOMEM || r == -EPIPE || r == -ENOSPC || r == -EIO)
+        m->result = error_text_errno(m->error, r, "Cannot show what changes");
+    return 0;
+}
+
+static int on_added(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
+    _cleanup_json_ struct json_object *properties = NULL;
+    _cleanup_free_ char *name = NULL;
+    Monitor *m = userdata;
+    ObjectKind kind;
+    const char *path;
+    int r;
+
+    if (!is_from_daemon(m, message))
+        return 0;
+    r = sd_bus_message_read_basic(message, 'o', &path);
+    if (r >= 0)
+        r = object_path_parse(path, &kind, &name);
+    if (r >= 0)
+        r = json_from_interfaces(message, &properties);
+    if (r >= 0)
+        r = print_event(m, "added", kind, name, properties);
+    return finish(m, r);
+}
+
+static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
+    _cleanup_free_ char *name = NULL;
+    Monitor *m = userdata;
+    ObjectKind kind;
+    const char *path;
+    int r;
+
+    if (!is_from_daemon(m, message))
+        return 0;
+    r = sd_bus_message_read_basic(message, 'o', &path);
+    if (r >= 0)
+        r = object_path_parse(path, &kind, &name);
+    if (r >= 0)
+        r = print_event(m, "removed", kind, name, NULL);
+    return finish(m, r);
+}
+
+/* Properties that changed without their value being sent: shown as null. */
+static int add_invalidated(sd_bus_message *message, struct json_object *properties) {
+    const char *property;
+    int r;
+
+    r = sd_bus_message_enter_container(message, 'a', "s");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read_basic(message, 's', &property)) > 0) {
+        _cleanup_free_ char *name = json_property_name(property);
+
+        if (!name || json_object_object_add(properties, name, NULL) < 0)
+            return -ENOMEM;
+    }
+    return r;
+}
+
+static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
+    _cleanup_json_ struct json_object *properties = NULL;
+    _cleanup_free_ char *name = NULL;
+    Monitor *m = userdata;
+    const char *interface;
+    ObjectKind kind;
+    int r;
+
+    if (!is_from_daemon(m, message))
+        return 0;
+    r = sd_bus_message_read_basic(message, 's', &interface);
+    if (r < 0 || object_kind_from_interface(interface) < 0)
+        return 0;
+    r = object_path_parse(sd_bus_message_get_path(message), &kind, &name);
+    if (r >= 0)
+        r = json_from_properties(message, &properties);
+    if (r >= 0)
+        r = add_invalidated(message, properties);
+    if (r >= 0)
+        r = print_event(m, "changed", kind, name, properties);
+    return finish(m, r);
+}
+
+/* Calls the daemon: it starts when it does not run, and counts us among its listeners. */
+static int greet(Monitor *m) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_json_ struct json_object *properties = NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    int r;
+
+    r = sd_bus_call_method(m->bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, "org.freedesktop.DBus.Properties",
+            "GetAll", &bus_error, &reply, "s", VFIOD_MANAGER_INTERFACE);
+    if (r < 0)
+        return error_text_from_bus(m->error, &bus_error, r);
+    r = free_and_strdup(&m->owner, sd_bus_message_get_sender(reply));
+    if (r >= 0)
+        r = json_from_properties(reply, &properties);
+    if (r >= 0)
+        r = print_event(m, "connected", OBJECT_MANAGER, "", properties);
+    return r < 0 ? error_text_errno(m->error, r, "Cannot show what changes") : 0;
+}
+
+/* Claims outlive the daemon; its objects do not. Whoever comes next is greeted when it has the name. */
+static int on_owner_changed(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
+    const char *name, *old_owner, *new_owner;
+    Monitor *m = userdata;
+    int r;
+
+    r = sd_bus_message_read(message, "sss", &name, &old_owner, &new_owner);
+    if (r < 0 || streq_ptr(m->owner, *new_owner ? new_owner : NULL))
+        return 0;
+    if (m->owner) {
+        free(TAKE_PTR(m->owner));
+        r = print_event(m, "disconnected", OBJECT_MANAGER, "", NULL);
+    }
+    if (r >= 0 && *new_owner)
+        m->result = greet(m);
+    return finish(m, r);
+}
+
+static int listen_for_signals(Monitor *m) {
+    int r;
+
+    r = sd_bus_match_signal(m->bus, NULL, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH,
+            "org.freedesktop.DBus.ObjectManager", "InterfacesAdded", on_added, m);
+    if (r >= 0)
+        r = sd_bus_match_signal(m->bus, NULL, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH,
+                "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", on_removed, m);
+    if (r >= 0)
+        r = sd_bus_add_match(m->bus, NULL,
+                "type='signal',sender='" VFIOD_BUS_NAME "',path_namespace='" VFIOD_OBJECT_PATH "',"
+                "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
+                on_changed, m);
+    if (r >= 0)
+        r = sd_bus_add_match(m->bus, NULL,
+                "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
+                "member='NameOwnerChanged',arg0='" VFIOD_BUS_NAME "'",
+                on_owner_changed, m);
+    return r < 0 ? error_text_from_bus(m->error, NULL, r) : 0;
+}
+
+static void monitor_done(Monitor *m) {
+    free(m->owner);
+}
+
+int verb_monitor(const Options *o, VfiodErrorText *error) {
+    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_(monitor_done) Monitor m = {.options = o, .error = error};
+    int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r < 0)
+        return r;
+    m.bus = bus;
+    r = listen_for_signals(&m);
+    if (r >= 0)
+        r = greet(&m);
+    while (r >= 0) {
+        r = sd_bus_process(bus, NULL);
+        if (r == 0)
+            r = sd_bus_wait(bus, UINT64_MAX);
+        if (r < 0)
+            return error_text_from_bus(error, NULL, r);
+        r = m.result;
+    }
+    return r;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+static const char *member_action(struct json_object *member) {
+    const char *disposition = json_text(member, "disposition");
+
+    if (streq(disposition, "claim"))
+        return json_flag(member, "bind") ? "bind, hand out" : "hand out";
+    if (streq(disposition, "park"))
+        return json_flag(member, "bind") ? "bind, park" : "park";
+    return streq(disposition, "none-needed") ? "leave alone" : disposition;
+}
+
+static const char *member_reset(struct json_object *member) {
+    if (!streq(json_text(member, "disposition"), "claim"))
+        return "";
+    return json_flag(member, "reset") ? "yes" : "NO";
+}
+
+static void add_member(Table *t, struct json_object *member) {
+    const char *reset = member_reset(member);
+    char group[24];
+
+    snprintf(group, sizeof(group), "%" PRIi64, json_number(member, "group"));
+    table_add_row(t);
+    table_set(t, 0, json_text(member, "name"), COLOUR_NONE);
+    table_set(t, 1, group, COLOUR_NONE);
+    table_set(t, 2, member_action(member), COLOUR_NONE);
+    table_set(t, 3, json_text(member, "originalDriver"), COLOUR_NONE);
+    table_set(t, 4, json_flag(member, "bind") ? json_text(member, "targetDriver") : "", COLOUR_NONE);
+    table_set(t, 5, reset, streq(reset, "NO") ? COLOUR_YELLOW : COLOUR_NONE);
+}
+
+static int show_plan(const Options *o, struct json_object *plan) {
+    static const char *const headers[] = {"DEVICE", "GROUP", "ACTION", "DRIVER NOW", "DRIVER THEN", "RESET"};
+    struct json_object *members = json_list(plan, "members");
+    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+    _cleanup_free_ char *groups = json_list_text(plan, "groups");
+    int r;
+
+    if (!t)
+        return -ENOMEM;
+    for (size_t i = 0; members && i < json_object_array_length(members); i++)
+        add_member(t, json_object_array_get_idx(members, i));
+    r = show_table(t, o);
+    if (r < 0)
+        return r;
+    puts("");
+    show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
+    show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
+    if (groups && *groups)
+        show_fieldf(o, "Groups", "%s (nobody else gets any device of them meanwhile)", groups);
+    return 0;
+}
+
+int verb_plan(const Options *o, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *plan = NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    const char *text;
+    int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r < 0)
+        return r;
+    r = vfiod_call_with_request(bus, "Plan", (const char *const *) o->arguments, o->n_arguments, o->backend,
+            o->reason, &reply, error);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read_basic(reply, 's', &text);
+    if (r >= 0)
+        plan = json_tokener_parse(text);
+    if (r < 0 || !json_object_is_type(plan, json_type_object))
+        return error_text_errno(error, r < 0 ? r : -EBADMSG, "Cannot read vfiod's answer");
+    r = o->json ? show_json(stdout, plan, /* pretty= */ true) : show_plan(o, plan);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the plan") : 0;
+}

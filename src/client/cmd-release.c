@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Releasing is asking: the daemon takes a device back only when nobody has it open any more. So this waits,
+ * and says for whom. Listening starts before asking, or the end could be missed. */
+
+#include <inttypes.h>
+
+#include "base/str.h"
+#include "client/bus-call.h"
+#include "client/claim-watch.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+typedef struct Release {
+    const Options *options;
+    sd_event *event;
+    const char *id;
+    bool asked; /* states from now on follow from our call */
+    VfiodErrorText *error;
+} Release;
+
+static int show_state(const Release *release, const char *state, struct json_object *holders) {
+    _cleanup_json_ struct json_object *line = NULL;
+
+    if (!release->options->json) {
+        printf("%s: %s\n", release->id, state);
+        for (size_t i = 0; holders && i < json_object_array_length(holders); i++) {
+            struct json_object *holder = json_object_array_get_idx(holders, i);
+            _cleanup_free_ char *command = sanitize(json_text(holder, "command"), 64);
+
+            printf("%s: still open in %" PRIi64 " %s\n", release->id, json_number(holder, "pid"),
+                    command ? command : "");
+        }
+        return fflush(stdout) == 0 ? 0 : -errno;
+    }
+    line = json_object_new_object();
+    if (!line || json_add(line, "claim", json_object_new_string(release->id)) < 0 ||
+            json_add(line, "state", json_object_new_string(state)) < 0 ||
+            json_add(line, "holders", holders ? json_object_get(holders) : json_object_new_array()) < 0)
+        return -ENOMEM;
+    return show_json(stdout, line, /* pretty= */ false);
+}
+
+static int on_changed(void *userdata, const Object *claim) {
+    Release *release = userdata;
+    const char *state = claim ? json_text(claim->properties, "state") : "gone";
+    int r;
+
+    if (!release->asked)
+        return 0;
+    r = show_state(release, state, claim ? json_list(claim->properties, "holders") : NULL);
+    if (r < 0)
+        return error_text_errno(release->error, r, "Cannot write");
+    if (!claim)
+        return sd_event_exit(release->event, 0);
+    if (streq(state, "quarantined"))
+        return error_text_set(release->error, EBUSY, "DeviceQuarantined", "%s: %s", release->id,
+                json_text(claim->properties, "failure"));
+    return 0;
+}
+
+static int ask(sd_bus *bus, const char *id, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    int r;
+
+    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "Release",
+            &bus_error, NULL, "sa{sv}", id, 0);
+    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
+}
+
+/* Watching needs an event loop of its own for each claim: the bus is attached to one at a time. */
+static int release_and_wait(sd_bus *bus, const char *id, const Options *o, VfiodErrorText *error) {
+    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+    Release release = {.options = o, .id = id, .error = error};
+    _cleanup_(claim_watch_done) ClaimWatch watch = {
+            .bus = bus, .id = id, .changed = on_changed, .userdata = &release, .error = error};
+    int r;
+
+    r = sd_event_new(&event);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot follow the claim");
+    release.event = watch.event = event;
+    r = claim_watch_start(&watch);
+    if (r < 0)
+        return r;
+    r = ask(bus, id, error);
+    if (r < 0)
+        return r;
+    release.asked = true;
+    r = claim_watch_look(&watch);
+    return r < 0 ? r : sd_event_loop(event);
+}
+
+/* The claim behind a word, which may name a device. *ret is owned by the caller. */
+static int find_claim(sd_bus *bus, const char *word, char **ret, VfiodErrorText *error) {
+    _cleanup_object_ Object object = OBJECT_NULL;
+    const char *id;
+    int r;
+
+    r = call_find_object(bus, word, &object, error);
+    if (r < 0)
+        return r;
+    id = json_text(object.properties, object.kind == OBJECT_CLAIM ? "id" : "claim");
+    if (!*id)
+        return error_text_set(error, ENOENT, "NoSuchClaim", "%s: It is not claimed.", word);
+    r = free_and_strdup(ret, id);
+    return r < 0 ? error_text_errno(error, r, "Cannot release") : 0;
+}
+
+static int release_one(const char *word, const Options *o, VfiodErrorText *error) {
+    _cleanup_free_ char *id = NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r < 0)
+        return r;
+    r = find_claim(bus, word, &id, error);
+    if (r < 0)
+        return r;
+    return o->wait ? release_and_wait(bus, id, o, error) : ask(bus, id, error);
+}
+
+int verb_release(const Options *o, VfiodErrorText *error) {
+    for (size_t i = 0; i < o->n_arguments; i++) {
+        int r = release_one(o->arguments[i], o, error);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

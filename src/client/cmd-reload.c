@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+int verb_reload(const Options *o, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_object_ Object manager = OBJECT_NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r < 0)
+        return r;
+    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "ReloadPolicy",
+            &bus_error, NULL, "a{sv}", 0);
+    if (r < 0)
+        return error_text_from_bus(error, &bus_error, r);
+    r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
+    if (r < 0)
+        return r;
+    if (!o->json) {
+        printf("Policy loaded, %" PRIi64 " rules\n", json_number(manager.properties, "policyRules"));
+        return 0;
+    }
+    r = show_json(stdout, manager.properties, /* pretty= */ true);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the status") : 0;
+}

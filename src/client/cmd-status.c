@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <pwd.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+static void show_list(const Options *o, struct json_object *object, const char *label, const char *key) {
+    _cleanup_free_ char *text = json_list_text(object, key);
+
+    show_field(o, label, COLOUR_NONE, text);
+}
+
+static char *owner_text(int64_t uid) {
+    const struct passwd *user = getpwuid((uid_t) uid);
+
+    return user ? format_string("%s (%" PRIi64 ")", user->pw_name, uid) : format_string("%" PRIi64, uid);
+}
+
+static char *time_text(int64_t usec) {
+    time_t seconds = (time_t) (usec / 1000000);
+    char text[64];
+    struct tm tm;
+
+    if (!localtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm) == 0)
+        return format_string("%" PRIi64, usec);
+    return strdup(text);
+}
+
+static void show_holders(const Options *o, struct json_object *claim) {
+    struct json_object *holders = json_list(claim, "holders");
+
+    for (size_t i = 0; holders && i < json_object_array_length(holders); i++) {
+        struct json_object *holder = json_object_array_get_idx(holders, i);
+
+        show_fieldf(o, i == 0 ? "Open in" : "", "%" PRIi64 " %s", json_number(holder, "pid"),
+                json_text(holder, "command"));
+    }
+}
+
+static void show_claim(const Options *o, struct json_object *claim) {
+    _cleanup_free_ char *owner = owner_text(json_number(claim, "uid"));
+    _cleanup_free_ char *since = time_text(json_number(claim, "since"));
+    const char *state = json_text(claim, "state");
+
+    show_field(o, "Claim", COLOUR_BOLD, json_text(claim, "id"));
+    show_field(o, "State", state_colour(state), state);
+    show_field(o, "Failure", COLOUR_RED, json_text(claim, "failure"));
+    show_list(o, claim, "Devices", "devices");
+    show_list(o, claim, "Groups", "groups");
+    show_field(o, "Backend", COLOUR_NONE, json_text(claim, "backend"));
+    show_field(o, "Owner", COLOUR_NONE, owner);
+    show_fieldf(o, "Asked by", "%" PRIi64 " %s", json_number(claim, "pid"), json_text(claim, "command"));
+    show_field(o, "Unit", COLOUR_NONE, json_text(claim, "unit"));
+    show_field(o, "Rule", COLOUR_NONE, json_text(claim, "rule"));
+    show_field(o, "Reason", COLOUR_NONE, json_text(claim, "reason"));
+    show_field(o, "Since", COLOUR_NONE, since);
+    show_holders(o, claim);
+}
+
+static void show_group(const Options *o, struct json_object *group) {
+    struct json_object *regions = json_list(group, "reservedRegions");
+    const char *state = json_text(group, "state");
+
+    show_fieldf(o, "Group", "%" PRIi64 ", %s", json_number(group, "id"),
+            json_flag(group, "viable") ? "viable" : "not viable: a member is on a host driver");
+    show_field(o, "Group state", state_colour(state), state);
+    show_list(o, group, "Members", "devices");
+    show_field(o, "Type", COLOUR_NONE, json_text(group, "type"));
+    show_field(o, "Fingerprint", COLOUR_NONE, json_text(group, "fingerprint"));
+    show_field(o, "Group node", COLOUR_NONE, json_text(group, "vfioNode"));
+    for (size_t i = 0; regions && i < json_object_array_length(regions); i++) {
+        struct json_object *region = json_object_array_get_idx(regions, i);
+
+        show_fieldf(o, i == 0 ? "Reserved" : "", "0x%" PRIx64 "-0x%" PRIx64 " %s",
+                (uint64_t) json_number(region, "start"), (uint64_t) json_number(region, "end"),
+                json_text(region, "type"));
+    }
+}
+
+static void show_isolation(const Options *o, struct json_object *device) {
+    struct json_object *acs;
+    const char *blocker;
+
+    if (!json_object_object_get_ex(device, "acsPath", &acs))
+        return;
+    blocker = json_text(acs, "blocker");
+    if (*blocker)
+        show_fieldf(o, "Isolation", "%s, at %s", json_text(acs, "path"), blocker);
+    else
+        show_field(o, "Isolation", COLOUR_NONE, json_text(acs, "path"));
+}
+
+static void show_device(const Options *o, struct json_object *device) {
+    const char *state = json_text(device, "state"), *driver = json_text(device, "driver");
+    _cleanup_free_ char *resets = json_list_text(device, "resetMethods");
+    char class[24];
+
+    show_heading(o, json_text(device, "name"));
+    show_fieldf(o, "Class", "%s (0x%06" PRIx64 "), revision %" PRIi64,
+            class_word((uint32_t) json_number(device, "class"), class, sizeof(class)),
+            (uint64_t) json_number(device, "class"), json_number(device, "revision"));
+    show_fieldf(o, "Ids", "%04" PRIx64 ":%04" PRIx64 ", subsystem %04" PRIx64 ":%04" PRIx64,
+            (uint64_t) json_number(device, "vendor"), (uint64_t) json_number(device, "product"),
+            (uint64_t) json_number(device, "subsystemVendor"),
+            (uint64_t) json_number(device, "subsystemProduct"));
+    show_field(o, "State", state_colour(state), state);
+    show_field(o, "Driver", COLOUR_NONE, *driver ? driver : "none");
+    show_field(o, "Override", COLOUR_NONE, json_text(device, "driverOverride"));
+    show_field(o, "Node", COLOUR_NONE, json_text(device, "vfioNode"));
+    show_field(o, "Resets", COLOUR_NONE, resets && *resets ? resets : "none");
+    show_isolation(o, device);
+    show_field(o, "Removable", COLOUR_NONE, json_text(device, "removable"));
+    if (json_number(device, "numaNode") >= 0)
+        show_fieldf(o, "NUMA node", "%" PRIi64, json_number(device, "numaNode"));
+    show_field(o, "Host needs it", COLOUR_YELLOW, json_text(device, "hostCritical"));
+}
+
+/* A device with its group and its claim: what one would ask next. */
+static int show_device_and_kin(sd_bus *bus, const Object *device, const Options *o, VfiodErrorText *error) {
+    _cleanup_object_ Object group = OBJECT_NULL, claim = OBJECT_NULL;
+    int r;
+
+    r = call_get_related(bus, device, "group", OBJECT_GROUP, &group, error);
+    if (r < 0)
+        return r;
+    r = call_get_related(bus, device, "claim", OBJECT_CLAIM, &claim, error);
+    if (r >= 0 && claim.kind >= 0)
+        r = call_add_costly(bus, &claim, error);
+    if (r < 0)
+        return r;
+    show_device(o, device->properties);
+    if (group.kind >= 0)
+        show_group(o, group.properties);
+    else
+        show_field(o, "Group", COLOUR_YELLOW, "none: the device is behind no IOMMU");
+    if (claim.kind >= 0)
+        show_claim(o, claim.properties);
+    return 0;
+}
+
+static int show_object(sd_bus *bus, const Object *object, const Options *o, VfiodErrorText *error) {
+    if (object->kind == OBJECT_DEVICE)
+        return show_device_and_kin(bus, object, o, error);
+    if (object->kind == OBJECT_GROUP)
+        show_group(o, object->properties);
+    else
+        show_claim(o, object->properties);
+    return 0;
+}
+
+static int status_objects(sd_bus *bus, const Options *o, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *array = json_object_new_array();
+    int r;
+
+    if (!array)
+        return error_text_errno(error, ENOMEM, "Cannot show the status");
+    for (size_t i = 0; i < o->n_arguments; i++) {
+        _cleanup_object_ Object object = OBJECT_NULL;
+
+        r = call_find_object(bus, o->arguments[i], &object, error);
+        if (r >= 0)
+            r = call_add_costly(bus, &object, error);
+        if (r < 0)
+            return r;
+        if (!o->json) {
+            if (i > 0)
+                puts("");
+            r = show_object(bus, &object, o, error);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (json_add(object.properties, "kind", json_object_new_string(object_kind_to_string(object.kind))) <
+                        0 ||
+                json_object_array_add(array, json_object_get(object.properties)) < 0)
+            return error_text_errno(error, ENOMEM, "Cannot show the status");
+    }
+    r = o->json ? show_json(stdout, array, /* pretty= */ true) : 0;
+    return r < 0 ? error_text_errno(error, r, "Cannot show the status") : 0;
+}
+
+static void show_policy(const Options *o, struct json_object *manager) {
+    const char *state = json_text(manager, "policyState");
+    struct json_object *errors = json_list(manager, "policyErrors");
+
+    if (streq(state, "loaded"))
+        show_fieldf(o, "Policy", "loaded, %" PRIi64 " rules", json_number(manager, "policyRules"));
+    else if (streq(state, "stale"))
+        show_field(o, "Policy", COLOUR_RED,
+                "STALE: the policy files have errors; what was loaded before them is in force");
+    else
+        show_field(o, "Policy", COLOUR_RED, "BROKEN: the policy files have errors; every claim is denied");
+    for (size_t i = 0; errors && i < json_object_array_length(errors); i++)
+        show_field(o, "", COLOUR_NONE, json_object_get_string(json_object_array_get_idx(errors, i)));
+}
+
+static void show_kernel(const Options *o, struct json_object *manager) {
+    _cleanup_strbuf_ StrBuf facts = {};
+    struct json_object *kernel;
+
+    if (!json_object_object_get_ex(manager, "kernel", &kernel) ||
+            !json_object_is_type(kernel, json_type_object))
+        return;
+    json_object_object_foreach(kernel, key, value) {
+        strbuf_addf(&facts, "%s%c%s", facts.length > 0 ? " " : "", json_object_get_boolean(value) ? '+' : '-',
+                key);
+    }
+    show_field(o, "Kernel", COLOUR_NONE, facts.text);
+    if (!json_flag(kernel, "iommu"))
+        show_field(o, "", COLOUR_RED, "There is no IOMMU group: no device can be handed out safely.");
+    if (json_flag(kernel, "noiommuEnabled"))
+        show_field(o, "", COLOUR_RED, "TAINTED: unsafe noiommu mode is on.");
+}
+
+static int show_claims(const Options *o, const Objects *objects) {
+    static const char *const headers[] = {"CLAIM", "STATE", "OWNER", "BACKEND", "COMMAND", "DEVICES"};
+    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+    bool any = false;
+
+    if (!t)
+        return -ENOMEM;
+    for (size_t i = 0; i < objects->n_items; i++) {
+        const Object *claim = objects->items + i;
+        _cleanup_free_ char *devices = NULL, *owner = NULL;
+        const char *state;
+
+        if (claim->kind != OBJECT_CLAIM)
+            continue;
+        any = true;
+        devices = json_list_text(claim->properties, "devices");
+        owner = owner_text(json_number(claim->properties, "uid"));
+        state = json_text(claim->properties, "state");
+        table_add_row(t);
+        table_set(t, 0, claim->name, COLOUR_NONE);
+        table_set(t, 1, state, state_colour(state));
+        table_set(t, 2, owner, COLOUR_NONE);
+        table_set(t, 3, json_text(claim->properties, "backend"), COLOUR_NONE);
+        table_set(t, 4, json_text(claim->properties, "command"), COLOUR_NONE);
+        table_set(t, 5, devices, COLOUR_NONE);
+    }
+    if (!any)
+        return 0;
+    puts("");
+    return show_table(t, o);
+}
+
+static int manager_json(const Object *manager, const Objects *objects) {
+    _cleanup_json_ struct json_object *document = json_object_new_object(), *claims = json_object_new_array();
+
+    if (!document || !claims || json_add(document, "manager", json_object_get(manager->properties)) < 0)
+        return -ENOMEM;
+    for (size_t i = 0; i < objects->n_items; i++)
+        if (objects->items[i].kind == OBJECT_CLAIM &&
+                json_object_array_add(claims, json_object_get(objects->items[i].properties)) < 0)
+            return -ENOMEM;
+    if (json_add(document, "claims", TAKE_PTR(claims)) < 0)
+        return -ENOMEM;
+    return show_json(stdout, document, /* pretty= */ true);
+}
+
+static int status_manager(sd_bus *bus, const Options *o, VfiodErrorText *error) {
+    _cleanup_object_ Object manager = OBJECT_NULL;
+    _cleanup_objects_ Objects objects = {};
+    _cleanup_free_ char *heading = NULL;
+    int r;
+
+    r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
+    if (r < 0)
+        return r;
+    r = call_get_objects(bus, &objects, error);
+    if (r < 0)
+        return r;
+    if (o->json) {
+        r = manager_json(&manager, &objects);
+        return r < 0 ? error_text_errno(error, r, "Cannot show the status") : 0;
+    }
+    heading = format_string("vfiod %s", json_text(manager.properties, "version"));
+    show_heading(o, heading ? heading : "vfiod");
+    show_policy(o, manager.properties);
+    show_kernel(o, manager.properties);
+    show_fieldf(o, "Devices", "%" PRIi64 " in %" PRIi64 " groups", json_number(manager.properties, "devices"),
+            json_number(manager.properties, "groups"));
+    show_fieldf(o, "Claims", "%" PRIi64, json_number(manager.properties, "claims"));
+    r = show_claims(o, &objects);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the status") : 0;
+}
+
+int verb_status(const Options *o, VfiodErrorText *error) {
+    _cleanup_bus_ sd_bus *bus = NULL;
+    int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r < 0)
+        return r;
+    return o->n_arguments > 0 ? status_objects(bus, o, error) : status_manager(bus, o, error);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/error-text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "core/error-table.h"
+
+#define BUS_ERROR_PREFIX "org.vfiod1.Error."
+#define VFIOD_MESSAGE_MAX sizeof(((VfiodErrorText *) NULL)->message)
+
+typedef struct ErrorRow {
+    const char *name;
+    int error, exit_status;
+} ErrorRow;
+
+#define ERROR_ROW(code, name, error, exit_status, remedy) {name, error, exit_status},
+static const ErrorRow error_rows[] = {
+        VFIOD_ERROR_TABLE(ERROR_ROW)
+        /* Ours. */
+        {ERROR_NAME_FAILED, EIO, 1},
+        {ERROR_NAME_USAGE, EINVAL, 2},
+        {ERROR_NAME_UNREACHABLE, EHOSTUNREACH, 3},
+        /* As the shell and env(1) have it. */
+        {ERROR_NAME_NOT_EXECUTABLE, EACCES, 126},
+        {ERROR_NAME_NOT_FOUND, ENOENT, 127},
+};
+
+static const ErrorRow *error_row(const char *name) {
+    for (size_t i = 0; i < ELEMENTSOF(error_rows); i++)
+        if (streq(error_rows[i].name, name))
+            return error_rows + i;
+    return NULL;
+}
+
+int exit_status_of(const char *name) {
+    const ErrorRow *row = error_row(name);
+
+    return row ? row->exit_status : 1;
+}
+
+/* Copies at most size - 1 bytes and never half a character. */
+static void copy_text(char *buf, size_t size, const char *s) {
+    size_t n = strnlen(s, size - 1);
+
+    if (s[n] != '\0')
+        while (n > 0 && ((unsigned char) s[n] & 0xc0) == 0x80)
+            n--;
+    memcpy(buf, s, n);
+    buf[n] = '\0';
+}
+
+/* Line by line: ReloadPolicy() answers with one line per error, and only newlines are harmless. */
+static char *sanitize_lines(const char *s) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    for (;;) {
+        size_t n = strcspn(s, "\n");
+        _cleanup_free_ char *line = strndup(s, n), *safe = NULL;
+
+        safe = line ? sanitize(line, VFIOD_MESSAGE_MAX) : NULL;
+        if (!safe)
+            return NULL;
+        strbuf_add(&b, safe);
+        s += n;
+        s += strspn(s, "\n");
+        if (!*s)
+            return strbuf_steal(&b);
+        strbuf_add(&b, "\n");
+    }
+}
+
+static void fill(VfiodErrorText *e, int error, const char *name, const char *message) {
+    _cleanup_free_ char *safe = sanitize_lines(message);
+
+    e->error = error;
+    copy_text(e->name, sizeof(e->name), name);
+    copy_text(e->message, sizeof(e->message), safe ? safe : "Out of memory");
+}
+
+int error_text_set(VfiodErrorText *e, int error, const char *name, const char *format, ...) {
+    _cleanup_free_ char *message = NULL;
+    va_list ap;
+
+    assert(error > 0);
+
+    if (!e)
+        return -error;
+    va_start(ap, format);
+    if (vasprintf(&message, format, ap) < 0)
+        message = NULL;
+    va_end(ap);
+    fill(e, error, name, message ? message : "Out of memory");
+    return -error;
+}
+
+int error_text_errno(VfiodErrorText *e, int error, const char *what) {
+    error = error < 0 ? -error : error;
+    return error_text_set(e, error, ERROR_NAME_FAILED, "%s: %s", what, strerrordesc_np(error));
+}
+
+/* What a bus says when nobody answers there: the name is not owned and cannot be started, or starting failed.
+ */
+static bool means_unreachable(const char *name) {
+    static const char *const names[] = {
+            SD_BUS_ERROR_SERVICE_UNKNOWN,
+            SD_BUS_ERROR_NAME_HAS_NO_OWNER,
+            SD_BUS_ERROR_NO_SERVER,
+            SD_BUS_ERROR_DISCONNECTED,
+            "org.freedesktop.systemd1.NoSuchUnit",
+            "org.freedesktop.systemd1.LoadFailed",
+            "org.freedesktop.systemd1.UnitMasked",
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++)
+        if (streq(names[i], name))
+            return true;
+    return startswith(name, "org.freedesktop.DBus.Error.Spawn.") != NULL;
+}
+
+/* What sd-bus reports when the connection broke, or nothing came back on it. */
+static bool errno_means_unreachable(int error) {
+    return error == ECONNRESET || error == ENOTCONN || error == EPIPE || error == ECONNREFUSED ||
+            error == ESHUTDOWN;
+}
+
+int error_text_from_bus(VfiodErrorText *e, const sd_bus_error *bus_error, int r) {
+    int error = sd_bus_error_is_set(bus_error) ? sd_bus_error_get_errno(bus_error) : -r;
+    const char *name, *message;
+    const ErrorRow *row;
+
+    assert(r < 0);
+
+    if (error <= 0)
+        error = EIO;
+    if (!sd_bus_error_is_set(bus_error) && errno_means_unreachable(error))
+        return error_text_set(e, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to the bus broke: %s",
+                strerrordesc_np(error));
+    if (!sd_bus_error_is_set(bus_error))
+        return error_text_set(e, error, ERROR_NAME_FAILED, "The call failed: %s", strerrordesc_np(error));
+
+    message = bus_error->message ? bus_error->message : bus_error->name;
+    if (means_unreachable(bus_error->name))
+        return error_text_set(e, EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
+                "vfiod is not running and cannot be started: %s", message);
+    if (streq(bus_error->name, SD_BUS_ERROR_NO_REPLY))
+        return error_text_set(e, ETIMEDOUT, ERROR_NAME_UNREACHABLE, "vfiod did not answer: %s", message);
+    name = startswith(bus_error->name, BUS_ERROR_PREFIX);
+    if (!name)
+        return error_text_set(e, error, bus_error->name, "%s", message);
+    row = error_row(name);
+    return error_text_set(e, row ? row->error : EIO, name, "%s", message);
+}
+
+bool bus_error_is_unknown_object(const sd_bus_error *bus_error) {
+    return sd_bus_error_has_names(bus_error, SD_BUS_ERROR_UNKNOWN_OBJECT, SD_BUS_ERROR_UNKNOWN_METHOD,
+            SD_BUS_ERROR_UNKNOWN_INTERFACE, "org.vfiod1.Error.NoSuchClaim");
+}

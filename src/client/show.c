@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/show.h"
+
+#include <langinfo.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+#define FIELD_LABEL_WIDTH 14
+#define FIELD_TEXT_MAX 4096U
+#define WIDTH_DEFAULT 80U
+
+static bool colours_wanted(const Options *o) {
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+
+    if (o->colour != COLOUR_MODE_AUTO)
+        return o->colour == COLOUR_MODE_ALWAYS;
+    return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && !streq(term, "dumb");
+}
+
+static size_t screen_width(void) {
+    const char *columns = getenv("COLUMNS");
+    struct winsize size;
+    uint64_t n;
+
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    if (columns && parse_unsigned(columns, 10, 10000, &n) >= 0 && n > 0)
+        return (size_t) n;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col > 0)
+        return size.ws_col;
+    return WIDTH_DEFAULT;
+}
+
+TableStyle screen_style(const Options *o) {
+    return (TableStyle){.width = screen_width(), .legend = o->legend, .colours = colours_wanted(o)};
+}
+
+bool screen_is_utf8(void) {
+    return streq(nl_langinfo(CODESET), "UTF-8");
+}
+
+/* In JSON text these bytes stand only within strings, so that they can be escaped without parsing. */
+static void write_escaped(FILE *f, const char *s) {
+    for (; *s; s++) {
+        unsigned char c = (unsigned char) s[0], next = (unsigned char) s[1];
+
+        if (c == 0x7f)
+            fputs("\\u007f", f);
+        else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
+            fprintf(f, "\\u%04x", next);
+            s++;
+        } else
+            putc(c, f);
+    }
+}
+
+int show_json(FILE *f, struct json_object *o, bool pretty) {
+    int flags =
+            JSON_C_TO_STRING_NOSLASHESCAPE | (pretty ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : 0);
+    const char *text = json_object_to_json_string_ext(o, flags);
+
+    if (!text)
+        return -ENOMEM;
+    write_escaped(f, text);
+    putc('\n', f);
+    return fflush(f) == 0 ? 0 : -errno;
+}
+
+int show_table(const Table *t, const Options *o) {
+    TableStyle style = screen_style(o);
+    _cleanup_free_ char *text = t ? table_format(t, &style) : NULL;
+
+    if (!text)
+        return -ENOMEM;
+    return fputs(text, stdout) >= 0 ? 0 : -errno;
+}
+
+void show_field(const Options *o, const char *label, Colour colour, const char *text) {
+    _cleanup_free_ char *safe = NULL;
+    bool coloured = colour != COLOUR_NONE && colours_wanted(o);
+
+    if (!text || !*text)
+        return;
+    safe = sanitize(text, FIELD_TEXT_MAX);
+    printf("%*s: %s%s%s\n", FIELD_LABEL_WIDTH, label, coloured ? colour_on(colour) : "",
+            safe ? safe : "(out of memory)", coloured ? COLOUR_OFF : "");
+}
+
+void show_fieldf(const Options *o, const char *label, const char *format, ...) {
+    _cleanup_free_ char *text = NULL;
+    va_list ap;
+
+    va_start(ap, format);
+    if (vasprintf(&text, format, ap) < 0)
+        text = NULL;
+    va_end(ap);
+    show_field(o, label, COLOUR_NONE, text ? text : "(out of memory)");
+}
+
+void show_heading(const Options *o, const char *text) {
+    _cleanup_free_ char *safe = sanitize(text, FIELD_TEXT_MAX);
+    bool coloured = colours_wanted(o);
+
+    printf("%s%s%s\n", coloured ? colour_on(COLOUR_BOLD) : "", safe ? safe : "(out of memory)",
+            coloured ? COLOUR_OFF : "");
+}
+
+const char *json_text(struct json_object *o, const char *key) {
+    struct json_object *v;
+
+    if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_string))
+        return "";
+    return json_object_get_string(v);
+}
+
+int64_t json_number(struct json_object *o, const char *key) {
+    struct json_object *v;
+
+    if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int))
+        return 0;
+    return json_object_get_int64(v);
+}
+
+bool json_flag(struct json_object *o, const char *key) {
+    struct json_object *v;
+
+    return json_object_object_get_ex(o, key, &v) && json_object_is_type(v, json_type_boolean) &&
+            json_object_get_boolean(v);
+}
+
+struct json_object *json_list(struct json_object *o, const char *key) {
+    struct json_object *v;
+
+    if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_array))
+        return NULL;
+    return v;
+}
+
+char *json_list_text(struct json_object *o, const char *key) {
+    _cleanup_strbuf_ StrBuf b = {};
+    struct json_object *list = json_list(o, key);
+
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        struct json_object *v = json_object_array_get_idx(list, i);
+
+        strbuf_addf(&b, "%s%s", i > 0 ? " " : "", v ? json_object_get_string(v) : "-");
+    }
+    return strbuf_steal(&b);
+}
+
+int json_add(struct json_object *o, const char *key, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_object_add(o, key, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
+Colour state_colour(const char *state) {
+    if (streq(state, "quarantined"))
+        return COLOUR_RED;
+    if (streq(state, "claimed") || streq(state, "held"))
+        return COLOUR_GREEN;
+    return streq(state, "free") || streq(state, "") ? COLOUR_NONE : COLOUR_YELLOW;
+}
+
+const char *class_word(uint32_t class_code, char *buf, size_t size) {
+    /* PCI Code and ID Assignment; what is compared is what stands. The longest match comes first. */
+    static const struct {
+        uint32_t code, mask;
+        const char *word;
+    } classes[] = {
+            {0x010802, 0xffffff, "nvme"},
+            {0x010100, 0xffff00, "ide"},
+            {0x010400, 0xffff00, "raid"},
+            {0x010600, 0xffff00, "sata"},
+            {0x010700, 0xffff00, "sas"},
+            {0x010000, 0xff0000, "storage"},
+            {0x020000, 0xffff00, "ethernet"},
+            {0x020700, 0xffff00, "infiniband"},
+            {0x020000, 0xff0000, "network"},
+            {0x030000, 0xffff00, "vga"},
+            {0x030200, 0xffff00, "3d"},
+            {0x030000, 0xff0000, "display"},
+            {0x040000, 0xff0000, "multimedia"},
+            {0x050000, 0xff0000, "memory"},
+            {0x060000, 0xffff00, "host-bridge"},
+            {0x060100, 0xffff00, "isa-bridge"},
+            {0x060400, 0xffff00, "pci-bridge"},
+            {0x060000, 0xff0000, "bridge"},
+            {0x070000, 0xff0000, "serial"},
+            {0x080000, 0xff0000, "system"},
+            {0x090000, 0xff0000, "input"},
+            {0x0c0300, 0xffff00, "usb"},
+            {0x0c0500, 0xffff00, "smbus"},
+            {0x0c0000, 0xff0000, "bus"},
+            {0x0d0000, 0xff0000, "wireless"},
+            {0x100000, 0xff0000, "crypto"},
+            {0x120000, 0xff0000, "accelerator"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(classes); i++)
+        if ((class_code & classes[i].mask) == classes[i].code)
+            return classes[i].word;
+    snprintf(buf, size, "class 0x%02x", (class_code >> 16) & 0xff);
+    return buf;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What vfioctl writes to the terminal. */
+
+#include <json-c/json.h>
+#include <stdio.h>
+
+#include "client/table.h"
+#include "client/vfioctl.h"
+
+/* Width, legend and colours for standard output: colours only where a terminal shows them, unlimited width
+ * where none is. */
+TableStyle screen_style(const Options *o);
+bool screen_is_utf8(void);
+
+/* Writes a document and a newline. Control characters that JSON lets through (DEL, U+0080..U+009F) are
+ * escaped too, for the terminal's sake. pretty: over many lines; else on one. 0 or negative errno. */
+int show_json(FILE *f, struct json_object *o, bool pretty);
+int show_table(const Table *t, const Options *o);
+/* "      Label: text", text sanitized and coloured; left out when text is NULL or "". */
+void show_field(const Options *o, const char *label, Colour colour, const char *text);
+void show_fieldf(const Options *o, const char *label, const char *format, ...) _printf_(3, 4);
+/* A heading in bold. */
+void show_heading(const Options *o, const char *text);
+
+/* Members of objects that may lack them, or have them in another type: "", 0, false, NULL then. */
+const char *json_text(struct json_object *o, const char *key);
+int64_t json_number(struct json_object *o, const char *key);
+bool json_flag(struct json_object *o, const char *key);
+struct json_object *json_list(struct json_object *o, const char *key);
+/* Elements as text with blanks between; owned by the caller, NULL on ENOMEM. */
+char *json_list_text(struct json_object *o, const char *key);
+/* Adds a member; takes value. 0 or -ENOMEM. */
+int json_add(struct json_object *o, const char *key, struct json_object *value);
+
+Colour state_colour(const char *state);
+/* A word for a PCI class code: "ethernet", "nvme"…; "class 0xNN" for the rest, written to buf. */
+const char *class_word(uint32_t class_code, char *buf, size_t size);

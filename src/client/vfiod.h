@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef VFIOD_H
+#define VFIOD_H
+
+/* libvfiod: claims VFIO devices from vfiod, the daemon that owns this privilege on the host. libvfiod(3)
+ * explains it with examples. The whole of it:
+ *
+ *   const char *devices[] = {"pci:0000:06:0d.0"};
+ *   VfiodErrorText error;
+ *   VfiodClaim *claim;
+ *
+ *   if (vfiod_acquire(devices, 1, "iommufd", "my driver", &claim, &error) < 0)
+ *       errx(1, "%s", error.message);
+ *   use(vfiod_claim_fd(claim, "iommufd"), vfiod_claim_device_fd(claim, devices[0]));
+ *   vfiod_claim_free(claim);
+ *
+ * A claim lives as long as its LIFELINE is open in some process, and its devices are free for others when the
+ * last file descriptor of them is closed too. Whoever dies gives everything back.
+ *
+ * Conventions: functions that can fail return 0 or more on success and a negative errno on failure; outputs
+ * are untouched on failure. Strings are UTF-8. File descriptors are close-on-exec. Nothing here keeps global
+ * state: different claims may be used from different threads, one claim from one thread at a time. No
+ * callbacks, no threads, no signal handlers. */
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Says why a call failed. The caller owns it, on the stack or anywhere; nothing in it needs to be freed.
+ * Filled by every failing call that was given one (NULL is allowed everywhere), untouched by successful ones.
+ */
+typedef struct VfiodErrorText {
+    int error;     /* positive errno: what the call returned, negated */
+    char name[64]; /* the refusal's name in org.vfiod1(5), such as "NoSuchDevice"; "Unreachable" when bus or
+                    * daemon is not there; else the full name of the bus error */
+    char message[1024]; /* for people: names the device, says why and what to do; mostly one line, cut when
+                         * longer; no control characters but newline */
+} VfiodErrorText;
+
+/* One claim of this process: its id and its file descriptors. */
+typedef struct VfiodClaim VfiodClaim;
+
+/* Claims devices, all or none, and blocks until they are there: binding a driver may take a minute. Gives up
+ * after three minutes.
+ *
+ * devices    names in any spelling: "pci:0000:06:0d.0", "06:0d.0"; at most 14
+ * backend    "iommufd" or "group"; NULL: what policy and kernel offer, iommufd first. See
+ *            vfiod_claim_backend().
+ * reason     what it is for, kept in the audit record; NULL: none
+ * ret_claim  owned by the caller, to be freed with vfiod_claim_free()
+ *
+ * Connects to the system bus ($DBUS_SYSTEM_BUS_ADDRESS where set) for this one call. */
+int vfiod_acquire(const char *const *devices, size_t n_devices, const char *backend, const char *reason,
+        VfiodClaim **ret_claim, VfiodErrorText *ret_error);
+
+/* Closes every file descriptor of the claim that was not taken, the lifeline among them, and frees it. That
+ * ends the claim unless another process keeps a copy of the lifeline. The devices go back to the host once
+ * nobody has them open. Takes NULL; always returns NULL. */
+VfiodClaim *vfiod_claim_free(VfiodClaim *claim);
+
+/* Borrowed strings, valid while the claim is. The id names the claim in vfioctl(1) and in the log; the
+ * backend is "iommufd" or "group"; the rule is the operator's rule that allowed the claim. */
+const char *vfiod_claim_id(const VfiodClaim *claim);
+const char *vfiod_claim_backend(const VfiodClaim *claim);
+const char *vfiod_claim_rule(const VfiodClaim *claim);
+
+/* The claimed devices' names in their one full spelling, in the order of the request; NULL beyond the last.
+ */
+const char *vfiod_claim_device(const VfiodClaim *claim, size_t index);
+
+/* A file descriptor by name; borrowed, do not close it. -ENOENT when the claim has none of that name.
+ *
+ *   "iommufd"                  /dev/iommu                                  backend "iommufd"
+ *   "device:pci:0000:06:0d.0"  /dev/vfio/devices/vfioN, not yet bound      backend "iommufd"
+ *   "container"                /dev/vfio/vfio, nothing attached            backend "group"
+ *   "group:8"                  /dev/vfio/8                                 backend "group"
+ *   "lifeline"                 keeps the claim alive, is good for nothing else */
+int vfiod_claim_fd(const VfiodClaim *claim, const char *name);
+
+/* The device's file descriptor, by full name or as it was spelled in vfiod_acquire(); NULL: the first device.
+ * Borrowed. -ENOENT when there is none: the group backend hands out groups, not devices. */
+int vfiod_claim_device_fd(const VfiodClaim *claim, const char *device);
+
+/* All file descriptors by index: iommufd or container, devices in the order of the request or groups,
+ * lifeline. Borrowed; *ret_name (may be NULL) too. -ENOENT beyond the last. */
+int vfiod_claim_nth_fd(const VfiodClaim *claim, size_t index, const char **ret_name);
+
+/* As vfiod_claim_fd(), but the caller owns the file descriptor from now on and the claim forgets it. Taking
+ * the lifeline means: the claim ends when the caller closes it, whatever becomes of the VfiodClaim. */
+int vfiod_claim_take_fd(VfiodClaim *claim, const char *name);
+
+/* Asks the daemon to end a claim by its id: for its owner and for root. Does not wait: devices that some
+ * process still has open are given back when it closes them. A claim of this process needs only
+ * vfiod_claim_free(). */
+int vfiod_release(const char *claim_id, VfiodErrorText *ret_error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
