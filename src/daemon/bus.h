@@ -18,17 +18,26 @@
 
 typedef struct BusFace BusFace;
 
+#define BUS_FACE_NAME "org.vfiod1"
+#define BUS_FACE_PATH "/org/vfiod1"
+
 typedef struct BusContext {
     sd_event *event;
     Inventory *inventory;
     Engine *engine;
     const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
     int (*reload_policy)(void *userdata);
+    void (*ready)(void *userdata);   /* once: the name is ours, or there is no bus just now */
+    void (*idle)(void *userdata);    /* the last listener left */
+    void (*stopped)(void *userdata); /* bus_face_stop() is complete */
     void *userdata;
 } BusContext;
 
-/* Connects (the system bus, or $DBUS_SYSTEM_BUS_ADDRESS), exports, asks for the name. */
+/* Connects (the system bus, or $DBUS_SYSTEM_BUS_ADDRESS), exports, asks for the name. That there is no bus is
+ * no failure: the face tries again. When another process has the name the event loop is ended with failure.
+ */
 int bus_face_new(const BusContext *context, BusFace **ret);
+/* Callers that still wait are told that the daemon stops. */
 BusFace *bus_face_free(BusFace *b);
 DEFINE_TRIVIAL_CLEANUP_FUNC(BusFace *, bus_face_free);
 
@@ -37,6 +46,9 @@ void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change);
 void bus_face_policy_changed(BusFace *b);
 /* Live connections that have called us: listeners. */
 unsigned bus_face_n_listeners(const BusFace *b);
+/* Gives the name back. What was sent to it before is still answered, but Acquire is refused: the caller's
+ * next try starts a new daemon. Calls stopped afterwards, possibly before this returns. */
+void bus_face_stop(BusFace *b);
 /* Writes the introspection XML of one interface set ("/org/vfiod1", device, group, claim) to stdout, no bus
  * needed: vfiod --bus-introspect. 0 or negative errno. */
 int bus_face_introspect(const char *path);

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* org.vfiod1.Manager: the verbs, and what concerns the whole host. */
+
+#include "base/str.h"
+#include "core/record.h"
+#include "daemon/bus-internal.h"
+#include "daemon/sysfs.h"
+
+/* How much of the errors of a policy set goes into the one text that ReloadPolicy fails with. */
+#define SHOWN_ERRORS_MAX 8U
+
+static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
+    const char *spelling;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "s");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(m, "s", &spelling)) > 0) {
+        r = request_add_device(request, spelling, refusal);
+        if (r < 0)
+            return r;
+    }
+    if (r < 0)
+        return r;
+    r = sd_bus_message_exit_container(m);
+    if (r < 0)
+        return r;
+    r = bus_read_options(m, request, refusal);
+    if (r < 0)
+        return r;
+    return request_validate(request, refusal);
+}
+
+/* -- Acquire
+ * ----------------------------------------------------------------------------------------------------- */
+
+static int append_result(sd_bus_message *reply, const Plan *plan) {
+    _cleanup_free_ char *rule = sanitize(plan->rule, sizeof plan->rule);
+    int r;
+
+    if (!rule)
+        return -ENOMEM;
+    r = sd_bus_message_open_container(reply, 'a', "{sv}");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(
+            reply, "{sv}{sv}", "backend", "s", backend_to_string(plan->backend), "rule", "s", rule);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(reply, 'e', "sv");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(reply, "s", "devices");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(reply, 'v', "as");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(reply, 'a', "s");
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < plan->n_claimed; i++) {
+        char name[DEVICE_NAME_MAX];
+
+        r = sd_bus_message_append(reply, "s", device_name_format(&plan->members[i].name, name));
+        if (r < 0)
+            return r;
+    }
+    for (unsigned level = 0; level < 4; level++) { /* as, v, e, a{sv} */
+        r = sd_bus_message_close_container(reply);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int append_fds(sd_bus_message *reply, const GrantedFd *fds, size_t n_fds) {
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'a', "(sh)");
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n_fds; i++) {
+        r = sd_bus_message_append(reply, "(sh)", fds[i].name, fds[i].fd);
+        if (r < 0)
+            return r;
+    }
+    return sd_bus_message_close_container(reply);
+}
+
+/* Sending is the last line. If it fails nobody has the fds, the lifeline among them, and the claim ends. */
+static int send_grant(sd_bus_message *call, const Grant *grant) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    char path[BUS_OBJECT_PATH_MAX];
+    int r;
+
+    r = sd_bus_message_new_method_return(call, &reply);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(reply, "o", bus_claim_path(grant->claim->id, path));
+    if (r < 0)
+        return r;
+    r = append_result(reply, &grant->claim->plan);
+    if (r < 0)
+        return r;
+    r = append_fds(reply, grant->fds, grant->n_fds);
+    if (r < 0)
+        return r;
+    return sd_bus_message_send(reply);
+}
+
+static void on_acquired(void *userdata, const Grant *grant, const Refusal *refusal) {
+    BusCall *call = userdata;
+    int r;
+
+    call->with_engine = false; /* it has called back */
+    if (grant) {
+        r = send_grant(call->message, grant);
+        if (r < 0)
+            bus_call_refuse(call, r, NULL);
+    } else
+        bus_call_refuse(call, -EIO, refusal);
+    bus_call_free(call);
+}
+
+static int run_acquire(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    int r;
+
+    if (call->face->stopping)
+        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is about to stop");
+    r = read_request(call->message, &request, refusal);
+    if (r < 0)
+        return r;
+    call->with_engine = true;
+    engine_acquire(call->face->context.engine, &request, subject, on_acquired, call);
+    return BUS_CALL_PENDING;
+}
+
+static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, NULL, run_acquire, error);
+}
+
+/* -- The other verbs
+ * --------------------------------------------------------------------------------------------- */
+
+static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    struct json_object *json;
+    Plan plan;
+    int r;
+
+    r = read_request(call->message, &request, refusal);
+    if (r < 0)
+        return r;
+    r = engine_plan(call->face->context.engine, &request, subject, &plan, refusal);
+    if (r < 0)
+        return r;
+    json = plan_to_json(&plan);
+    if (!json)
+        return -ENOMEM;
+    r = sd_bus_reply_method_return(
+            call->message, "s", json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN));
+    json_object_put(json);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, NULL, run_plan, error);
+}
+
+int bus_call_run_release(BusCall *call, const Subject *subject, Refusal *refusal) {
+    const char *id = call->claim;
+    int r;
+
+    if (id[0] == '\0') {
+        r = sd_bus_message_read(call->message, "s", &id);
+        if (r < 0)
+            return r;
+    }
+    r = bus_read_options(call->message, NULL, refusal);
+    if (r < 0)
+        return r;
+    r = engine_release(call->face->context.engine, id, subject, refusal);
+    if (r < 0)
+        return r;
+    r = sd_bus_reply_method_return(call->message, NULL);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, NULL, bus_call_run_release, error);
+}
+
+static int refuse_broken_policy(const PolicyLoad *policy, Refusal *refusal) {
+    _cleanup_strbuf_ StrBuf text = {};
+    _cleanup_free_ char *sane = NULL;
+
+    strbuf_addf(&text, "the policy has errors, nothing was changed: ");
+    for (size_t i = 0; i < MIN(policy->n_errors, SHOWN_ERRORS_MAX); i++)
+        strbuf_addf(&text, "%s%s", i > 0 ? "; " : "", policy->errors[i]);
+    if (policy->n_errors > SHOWN_ERRORS_MAX)
+        strbuf_addf(&text, "; and %zu more", policy->n_errors - SHOWN_ERRORS_MAX);
+    sane = text.error == 0 ? sanitize(text.text, 4096) : NULL;
+    return refuse(refusal, VFIOD_ERROR_POLICY_BROKEN, NULL, "%s", sane ?: "the policy has errors");
+}
+
+static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *refusal) {
+    const BusContext *context = &call->face->context;
+    int r;
+
+    r = bus_read_options(call->message, NULL, refusal);
+    if (r < 0)
+        return r;
+    if (!subject_is_operator(subject))
+        return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root reloads the policy");
+    r = context->reload_policy(context->userdata);
+    if (r < 0)
+        return r;
+    if (context->policy->n_errors > 0)
+        return refuse_broken_policy(context->policy, refusal);
+    r = sd_bus_reply_method_return(call->message, NULL);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+static int method_reload_policy(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, NULL, run_reload_policy, error);
+}
+
+/* -- Looking objects up: asks for nothing, so it does not matter who asks
+ * ----------------------------------------- */
+
+static int find_device_path(BusFace *b, const char *spelling, char *buf, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = request_add_device(&request, spelling, refusal); /* the one reader of spellings */
+    if (r < 0)
+        return r;
+    if (!inventory_find_device(b->context.inventory, &request.devices[0]))
+        return refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &request.devices[0], "there is no such device");
+    bus_device_path(&request.devices[0], buf);
+    return 0;
+}
+
+static int method_get_device(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    char path[BUS_OBJECT_PATH_MAX];
+    Refusal refusal = REFUSAL_NULL;
+    const char *spelling;
+    int r;
+
+    r = sd_bus_message_read(m, "s", &spelling);
+    if (r < 0)
+        return r;
+    r = find_device_path(userdata, spelling, path, &refusal);
+    if (r < 0)
+        r = bus_error_from_refusal(error, r, &refusal);
+    else
+        r = sd_bus_reply_method_return(m, "o", path);
+    refusal_done(&refusal);
+    return r;
+}
+
+static int method_get_group(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    BusFace *b = userdata;
+    char path[BUS_OBJECT_PATH_MAX];
+    Refusal refusal = REFUSAL_NULL;
+    uint32_t id;
+    int r;
+
+    r = sd_bus_message_read(m, "u", &id);
+    if (r < 0)
+        return r;
+    if (id <= INT32_MAX && inventory_find_group(b->context.inventory, (int) id))
+        return sd_bus_reply_method_return(m, "o", bus_group_path((int) id, path));
+    r = refuse(&refusal, VFIOD_ERROR_NO_SUCH_GROUP, NULL, "there is no IOMMU group %u", id);
+    r = bus_error_from_refusal(error, r, &refusal);
+    refusal_done(&refusal);
+    return r;
+}
+
+/* -- Properties
+ * --------------------------------------------------------------------------------------------------- */
+
+static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    return sd_bus_message_append(reply, "s", VFIOD_VERSION);
+}
+
+/* A kernel that cannot be looked at offers nothing. */
+static int get_kernel(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    KernelFacts k = {};
+
+    if (sysfs_read_kernel_facts(&k) < 0)
+        k = (KernelFacts){};
+    return sd_bus_message_append(reply, "a{sb}", 6, "iommu", k.iommu, "iommufd", k.iommufd, "deviceCdev",
+            k.device_cdev, "container", k.container, "noiommuSupport", k.noiommu_support, "noiommuEnabled",
+            k.noiommu_enabled);
+}
+
+static int get_policy_state(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    const PolicyLoad *p = b->context.policy;
+
+    return sd_bus_message_append(reply, "s", !p->policy ? "broken" : p->n_errors > 0 ? "stale" : "loaded");
+}
+
+static int get_policy_errors(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    const PolicyLoad *p = b->context.policy;
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'a', "s");
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < p->n_errors; i++) {
+        r = bus_append_text(reply, p->errors[i]);
+        if (r < 0)
+            return r;
+    }
+    return sd_bus_message_close_container(reply);
+}
+
+static int get_policy_rules(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    const Policy *p = b->context.policy->policy;
+
+    return sd_bus_message_append(reply, "u", p ? (uint32_t) policy_n_rules(p) : 0);
+}
+
+static int get_count(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    uint32_t n = streq(property, "Devices") ? inventory_n_devices(b->context.inventory)
+            : streq(property, "Groups")     ? inventory_n_groups(b->context.inventory)
+                                            : engine_n_claims(b->context.engine);
+
+    return sd_bus_message_append(reply, "u", n);
+}
+
+const sd_bus_vtable bus_manager_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("as", devices, "a{sv}", options),
+                SD_BUS_RESULT("o", claim, "a{sv}", result, "a(sh)", fds), method_acquire,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("as", devices, "a{sv}", options),
+                SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
+                method_release, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetDevice", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", device),
+                method_get_device, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetGroup", SD_BUS_ARGS("u", id), SD_BUS_RESULT("o", group), method_get_group,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ReloadPolicy", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT,
+                method_reload_policy, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Kernel", "a{sb}", get_kernel, 0, 0),
+        SD_BUS_PROPERTY("PolicyState", "s", get_policy_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PolicyErrors", "as", get_policy_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PolicyRules", "u", get_policy_rules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Devices", "u", get_count, 0, 0),
+        SD_BUS_PROPERTY("Groups", "u", get_count, 0, 0),
+        SD_BUS_PROPERTY("Claims", "u", get_count, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+int bus_manager_export(BusFace *b) {
+    return sd_bus_add_object_vtable(
+            b->bus, NULL, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, bus_manager_vtable, b);
+}

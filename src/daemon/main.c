@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* vfiod: the one owner of this host's VFIO privilege. A worker process is the same program: see worker.h. */
+
+#include "base/log.h"
+#include "daemon/bus.h"
+#include "daemon/manager.h"
+#include "daemon/options.h"
+#include "daemon/privileges.h"
+#include "daemon/worker.h"
+
+static int run_worker(void) {
+    if (privileges_drop_all() < 0)
+        return EXIT_FAILURE;
+    return worker_main();
+}
+
+static int run_daemon(const ManagerConfig *config) {
+    _cleanup_(manager_freep) Manager *m = NULL;
+    int r;
+
+    r = privileges_drop();
+    if (r < 0)
+        return log_error_errno(r, "Cannot drop privileges");
+    r = manager_new(config, &m);
+    if (r < 0)
+        return r;
+    return manager_run(m);
+}
+
+int main(int argc, char **argv) {
+    _cleanup_(options_done) Options options = {};
+    int r;
+
+    if (argc == 2 && streq(argv[1], "--worker"))
+        return run_worker();
+
+    r = options_parse(argc, argv, &options);
+    if (r <= 0)
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (options.introspect) {
+        r = bus_face_introspect(options.introspect);
+        if (r < 0)
+            (void) log_error_errno(r, "Cannot introspect %s", options.introspect);
+    } else
+        r = run_daemon(&options.manager);
+    return r < 0 ? EXIT_FAILURE : r;
+}

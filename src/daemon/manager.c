@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How the daemon stops without losing a caller. A daemon that just exits when it has nothing to do loses
+ * whoever asked in that moment: the bus has already delivered the call, or systemd believes that the service
+ * still runs and starts no new one. So: first STOPPING=1, after which systemd queues every further start;
+ * then the name is given back; what the bus had delivered before its answer is still served, in order; then
+ * exit. An Acquire in that short time is refused with ShuttingDown, because its claim would need a daemon
+ * that watches it; the caller's next try starts one. SIGTERM takes the same way.
+ *
+ * Policy is replaced as a whole: a set with any error changes nothing but the list of errors that is shown.
+ * Without any valid set the daemon runs and denies everything, so that people can see why. */
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "base/log.h"
+#include "daemon/bus.h"
+#include "daemon/engine.h"
+#include "daemon/hotplug.h"
+#include "daemon/manager.h"
+#include "daemon/policy-files.h"
+
+#define CLAIMS_PER_UID_MAX 64U
+#define CLAIMS_MAX 1024U
+
+struct Manager {
+    ManagerConfig config;
+    sd_event *event;
+    sd_event_source *idle_timer;
+    Inventory *inventory;
+    Engine *engine;
+    Hotplug *hotplug;
+    PolicyLoad policy; /* the set in force, and the errors of the last load */
+    BusFace *bus;
+    bool stopping;
+};
+
+/* -- Stopping
+ * ----------------------------------------------------------------------------------------------------- */
+
+static void stop(Manager *m) {
+    if (m->stopping)
+        return;
+    m->stopping = true;
+    (void) sd_notify(false, "STOPPING=1\nSTATUS=Giving the name back");
+    if (m->bus)
+        bus_face_stop(m->bus);
+    else
+        (void) sd_event_exit(m->event, EXIT_SUCCESS);
+}
+
+static void on_bus_stopped(void *userdata) {
+    Manager *m = userdata;
+
+    (void) sd_event_exit(m->event, EXIT_SUCCESS);
+}
+
+static bool is_idle(const Manager *m) {
+    return engine_n_claims(m->engine) == 0 && bus_face_n_listeners(m->bus) == 0;
+}
+
+static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+    Manager *m = userdata;
+
+    if (is_idle(m)) {
+        log_debug("Nothing to do, exiting");
+        stop(m);
+    }
+    return 0;
+}
+
+/* Starts the wait anew whenever the last claim or the last listener may have gone; whether it is time is
+ * looked at when the timer fires. */
+static void start_idle_timer(Manager *m) {
+    int r;
+
+    if (m->config.exit_idle_usec == EXIT_IDLE_NEVER || m->stopping)
+        return;
+    r = sd_event_source_set_time_relative(m->idle_timer, m->config.exit_idle_usec);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(m->idle_timer, SD_EVENT_ONESHOT);
+    if (r < 0)
+        log_warning_errno(r, "Cannot set the idle timer, staying");
+}
+
+static void on_bus_idle(void *userdata) {
+    start_idle_timer(userdata);
+}
+
+/* -- Policy
+ * ------------------------------------------------------------------------------------------------------- */
+
+static const char *policy_state(const Manager *m) {
+    return !m->policy.policy ? "broken" : m->policy.n_errors > 0 ? "stale" : "loaded";
+}
+
+static void tell_status(const Manager *m, const char *prefix) {
+    (void) sd_notifyf(false, "%sSTATUS=%u devices in %u groups; policy %s", prefix,
+            inventory_n_devices(m->inventory), inventory_n_groups(m->inventory), policy_state(m));
+}
+
+static int load_policy(Manager *m) {
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    PolicyLoad old;
+    int r;
+
+    r = policy_files_load(m->config.policy_directories, &load);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < load.n_errors; i++)
+        log_record(LOG_ERR, VFIOD_MESSAGE_POLICY_BROKEN, load.errors[i], NULL);
+    if (!load.policy)
+        load.policy = TAKE_PTR(m->policy.policy);
+    old = m->policy;
+    m->policy = TAKE_GENERIC(load, (PolicyLoad){});
+    engine_set_policy(m->engine, m->policy.policy);
+    policy_load_done(&old);
+    if (m->policy.n_errors > 0)
+        log_error("The policy has errors: %s",
+                m->policy.policy ? "the set that was loaded before stays in force" : "everything is denied");
+    return 0;
+}
+
+static int reload_policy(void *userdata) {
+    Manager *m = userdata;
+    int r;
+
+    r = load_policy(m);
+    if (r < 0)
+        return log_error_errno(r, "Cannot read the policy, nothing was changed");
+    log_info("The policy is read again: %s", policy_state(m));
+    bus_face_policy_changed(m->bus);
+    return 0;
+}
+
+/* -- Signals
+ * ------------------------------------------------------------------------------------------------------ */
+
+static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+    stop(userdata);
+    return 0;
+}
+
+static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+    Manager *m = userdata;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
+            (unsigned long long) now.tv_sec * 1000000ULL + (unsigned long long) now.tv_nsec / 1000);
+    (void) reload_policy(m);
+    tell_status(m, "READY=1\n");
+    return 0;
+}
+
+static int watch_signals(Manager *m) {
+    static const int stopping[] = {SIGTERM, SIGINT};
+    sigset_t mask;
+    int r;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+        return -errno;
+    for (size_t i = 0; i < ELEMENTSOF(stopping); i++) {
+        r = sd_event_add_signal(m->event, NULL, stopping[i], on_stop_signal, m);
+        if (r < 0)
+            return r;
+    }
+    return sd_event_add_signal(m->event, NULL, SIGHUP, on_reload_signal, m);
+}
+
+/* -- What the parts tell each other
+ * ------------------------------------------------------------------------------- */
+
+static void on_device_changed(void *userdata, Device *device, int changes, int old_group) {
+    Manager *m = userdata;
+
+    /* The announcement is only noted here, and made after the engine has done what it does. */
+    if (m->bus)
+        bus_face_device_changed(m->bus, device, changes, old_group);
+    if (changes & DEVICE_REMOVED)
+        engine_device_removed(m->engine, device);
+    else
+        engine_device_changed(m->engine, device, changes);
+}
+
+static void on_claim_changed(void *userdata, const Claim *claim, ClaimChange change) {
+    Manager *m = userdata;
+
+    if (m->bus)
+        bus_face_claim_changed(m->bus, claim, change);
+    if (change == CLAIM_REMOVED)
+        start_idle_timer(m);
+}
+
+static int refresh_device(void *userdata, const DeviceName *name) {
+    Manager *m = userdata;
+
+    return hotplug_refresh(m->hotplug, name);
+}
+
+static void on_bus_ready(void *userdata) {
+    Manager *m = userdata;
+
+    tell_status(m, "READY=1\n");
+    log_info("Serving %u devices in %u groups, policy %s", inventory_n_devices(m->inventory),
+            inventory_n_groups(m->inventory), policy_state(m));
+    start_idle_timer(m);
+}
+
+/* -- Building
+ * ----------------------------------------------------------------------------------------------------- */
+
+static int build_engine(Manager *m) {
+    const EngineConfig config = {
+            .state_directory = m->config.state_directory,
+            .worker_timeout_usec = m->config.worker_timeout_usec,
+            .claims_per_uid_max = CLAIMS_PER_UID_MAX,
+            .claims_max = CLAIMS_MAX,
+    };
+    int r;
+
+    if (mkdir(m->config.state_directory, 0755) < 0 && errno != EEXIST)
+        return log_error_errno(-errno, "Cannot make %s", m->config.state_directory);
+    m->inventory = inventory_new();
+    if (!m->inventory)
+        return -ENOMEM;
+    r = engine_new(m->event, m->inventory, &config, &m->engine);
+    if (r < 0)
+        return log_error_errno(r, "Cannot start the engine");
+    engine_set_observer(m->engine, on_claim_changed, m);
+    r = hotplug_new(m->event, m->inventory, on_device_changed, m, &m->hotplug);
+    if (r < 0)
+        return log_error_errno(r, "Cannot read the devices of this host");
+    engine_set_refresh(m->engine, refresh_device, m);
+    r = load_policy(m);
+    if (r < 0)
+        return log_error_errno(r, "Cannot read the policy");
+    r = engine_recover(m->engine);
+    if (r < 0)
+        return log_error_errno(r, "Cannot take up the claims of the daemon before");
+    return 0;
+}
+
+static int build_bus(Manager *m) {
+    const BusContext context = {
+            .event = m->event,
+            .inventory = m->inventory,
+            .engine = m->engine,
+            .policy = &m->policy,
+            .reload_policy = reload_policy,
+            .ready = on_bus_ready,
+            .idle = on_bus_idle,
+            .stopped = on_bus_stopped,
+            .userdata = m,
+    };
+
+    return bus_face_new(&context, &m->bus);
+}
+
+static int build_loop(Manager *m) {
+    int r;
+
+    r = sd_event_new(&m->event);
+    if (r < 0)
+        return r;
+    r = watch_signals(m);
+    if (r < 0)
+        return r;
+    r = sd_event_set_watchdog(m->event, true);
+    if (r < 0)
+        return r;
+    r = sd_event_add_time_relative(m->event, &m->idle_timer, CLOCK_MONOTONIC, 0, 0, on_idle_timer, m);
+    if (r < 0)
+        return r;
+    return sd_event_source_set_enabled(m->idle_timer, SD_EVENT_OFF);
+}
+
+int manager_new(const ManagerConfig *config, Manager **ret) {
+    _cleanup_(manager_freep) Manager *m = calloc(1, sizeof *m);
+    int r;
+
+    if (!m)
+        return -ENOMEM;
+    m->config = *config;
+    r = build_loop(m);
+    if (r < 0)
+        return log_error_errno(r, "Cannot set up the event loop");
+    r = build_engine(m);
+    if (r < 0)
+        return r;
+    r = build_bus(m);
+    if (r < 0)
+        return log_error_errno(r, "Cannot set up the D-Bus face");
+    *ret = TAKE_PTR(m);
+    return 0;
+}
+
+Manager *manager_free(Manager *m) {
+    if (!m)
+        return NULL;
+    m->bus = bus_face_free(m->bus);
+    if (m->engine)
+        engine_set_observer(m->engine, NULL, NULL);
+    m->hotplug = hotplug_free(m->hotplug);
+    m->engine = engine_free(m->engine);
+    m->inventory = inventory_free(m->inventory);
+    policy_load_done(&m->policy);
+    sd_event_source_disable_unref(m->idle_timer);
+    sd_event_unref(m->event);
+    free(m);
+    return NULL;
+}
+
+int manager_run(Manager *m) {
+    return sd_event_loop(m->event);
+}

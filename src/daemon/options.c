@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <getopt.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/options.h"
+#include "daemon/policy-files.h"
+
+#define SECONDS_MAX (365ULL * 24 * 3600)
+
+enum {
+    ARG_VERSION = 256,
+    ARG_BUS_INTROSPECT,
+    ARG_POLICY_DIRECTORY,
+    ARG_STATE_DIRECTORY,
+    ARG_EXIT_IDLE,
+    ARG_WORKER_TIMEOUT,
+    ARG_LOG_LEVEL,
+};
+
+static const struct option long_options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, ARG_VERSION},
+        {"bus-introspect", required_argument, NULL, ARG_BUS_INTROSPECT},
+        {"policy-directory", required_argument, NULL, ARG_POLICY_DIRECTORY},
+        {"state-directory", required_argument, NULL, ARG_STATE_DIRECTORY},
+        {"exit-idle", required_argument, NULL, ARG_EXIT_IDLE},
+        {"worker-timeout", required_argument, NULL, ARG_WORKER_TIMEOUT},
+        {"log-level", required_argument, NULL, ARG_LOG_LEVEL},
+        {},
+};
+
+static int print_help(void) {
+    printf("%s [OPTIONS...]\n\n"
+           "Own the VFIO privilege of this host and hand out devices by policy.\n\n"
+           "  -h --help                   Show this help\n"
+           "     --version                Show the version\n"
+           "     --bus-introspect=PATH    Print the D-Bus interfaces of an object, without a bus\n"
+           "     --policy-directory=DIR   Read the policy from here instead of the default\n"
+           "                              places; may be given several times, the first wins\n"
+           "     --state-directory=DIR    Keep records of claims here (default /run/vfiod)\n"
+           "     --exit-idle=SECONDS      Exit after this long without claims and listeners\n"
+           "                              (default 30; \"infinity\": never)\n"
+           "     --worker-timeout=SECONDS Give up on a kernel that does not come back\n"
+           "                              (default 60)\n"
+           "     --log-level=LEVEL        Drop messages below this: debug, info, notice,\n"
+           "                              warning or err\n\n"
+           "See the vfiod(8) man page.\n",
+            program_invocation_short_name);
+    return 0;
+}
+
+static int complain(const char *option, const char *value, const char *expected) {
+    fprintf(stderr, "%s: --%s=%s: %s\n", program_invocation_short_name, option, value, expected);
+    return -EINVAL;
+}
+
+static int parse_seconds(const char *option, const char *value, uint64_t *ret_usec) {
+    uint64_t seconds;
+
+    if (parse_unsigned(value, 10, SECONDS_MAX, &seconds) < 0 || seconds == 0)
+        return complain(option, value, "a number of seconds is expected");
+    *ret_usec = seconds * 1000 * 1000;
+    return 0;
+}
+
+static int parse_level(const char *value) {
+    static const char *const levels[] = {
+            [LOG_ERR] = "err",
+            [LOG_WARNING] = "warning",
+            [LOG_NOTICE] = "notice",
+            [LOG_INFO] = "info",
+            [LOG_DEBUG] = "debug",
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(levels); i++)
+        if (streq_ptr(levels[i], value)) {
+            log_set_max_level((int) i);
+            return 0;
+        }
+    return complain("log-level", value, "debug, info, notice, warning or err is expected");
+}
+
+static int add_policy_directory(Options *o, const char *directory) {
+    const char **grown;
+
+    if (directory[0] != '/')
+        return complain("policy-directory", directory, "an absolute path is expected");
+    grown = reallocarray(o->policy_directories, o->n_policy_directories + 2, sizeof *grown);
+    if (!grown)
+        return -ENOMEM;
+    o->policy_directories = grown;
+    grown[o->n_policy_directories++] = directory;
+    grown[o->n_policy_directories] = NULL;
+    o->manager.policy_directories = grown;
+    return 0;
+}
+
+static int take_option(Options *o, int c, const char *value) {
+    switch (c) {
+    case ARG_BUS_INTROSPECT:
+        o->introspect = value;
+        return 0;
+    case ARG_POLICY_DIRECTORY:
+        return add_policy_directory(o, value);
+    case ARG_STATE_DIRECTORY:
+        if (value[0] != '/')
+            return complain("state-directory", value, "an absolute path is expected");
+        o->manager.state_directory = value;
+        return 0;
+    case ARG_EXIT_IDLE:
+        if (!streq(value, "infinity"))
+            return parse_seconds("exit-idle", value, &o->manager.exit_idle_usec);
+        o->manager.exit_idle_usec = EXIT_IDLE_NEVER;
+        return 0;
+    case ARG_WORKER_TIMEOUT:
+        return parse_seconds("worker-timeout", value, &o->manager.worker_timeout_usec);
+    case ARG_LOG_LEVEL:
+        return parse_level(value);
+    default:
+        return -EINVAL; /* getopt has complained */
+    }
+}
+
+int options_parse(int argc, char **argv, Options *ret) {
+    static const char *const policy_directories[] = {POLICY_DIRECTORIES, NULL};
+    _cleanup_(options_done) Options o = {.manager = {
+                                                 .policy_directories = policy_directories,
+                                                 .state_directory = "/run/vfiod",
+                                                 .exit_idle_usec = 30ULL * 1000 * 1000,
+                                                 .worker_timeout_usec = 60ULL * 1000 * 1000,
+                                         }};
+    int c, r;
+
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) >= 0) {
+        if (c == 'h')
+            return print_help();
+        if (c == ARG_VERSION) {
+            printf("vfiod %s\n", VFIOD_VERSION);
+            return 0;
+        }
+        r = take_option(&o, c, optarg);
+        if (r < 0)
+            return r;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "%s: no arguments are expected, only options\n", program_invocation_short_name);
+        return -EINVAL;
+    }
+    *ret = TAKE_GENERIC(o, (Options){});
+    return 1;
+}
+
+void options_done(Options *o) {
+    free(o->policy_directories);
+    *o = (Options){};
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What needs NO capability: everything in sysfs and /dev that belongs to root, for the daemon is its owner:
+ * driver_override, bind, unbind, reset, /dev/iommu, VFIO nodes. A node that somebody gave to another user is
+ * not ours to open: without CAP_DAC_OVERRIDE the kernel says so. CAP_IPC_LOCK must not be there at all: with
+ * it, a mapping that the daemon made by mistake would be charged to nobody. */
+
+#include <errno.h>
+#include <sys/prctl.h>
+
+#include "daemon/privileges.h"
+
+static const struct {
+    cap_value_t capability;
+    bool in_force; /* else: raised around the one call */
+} kept[] = {
+        {CAP_SYS_RESOURCE, true}, /* IOMMU_OPTION_RLIMIT_MODE; prlimit on a client */
+        /* Who still has a device open: /proc/PID/fdinfo of other users, and the way into their /proc/PID/fd.
+         * The end of a claim depends on it, so without these two a device could be taken for closed that is
+         * not. */
+        {CAP_SYS_PTRACE, true}, {CAP_DAC_READ_SEARCH, true},
+        {CAP_SYS_ADMIN,
+                false}, /* config space beyond 64 bytes: the ACS capabilities on the way to a device */
+};
+
+static bool is_kept(cap_value_t capability) {
+    for (size_t i = 0; i < ELEMENTSOF(kept); i++)
+        if (kept[i].capability == capability)
+            return true;
+    return false;
+}
+
+/* Needs CAP_SETPCAP; without it the bounding set stays as it is, and the other sets are what counts. */
+static int drop_bounding_set(bool keep) {
+    for (cap_value_t c = 0; cap_get_bound(c) >= 0; c++) {
+        if ((keep && is_kept(c)) || cap_get_bound(c) == 0)
+            continue;
+        if (cap_drop_bound(c) < 0)
+            return errno == EPERM ? 0 : -errno;
+    }
+    return 0;
+}
+
+static int add_kept(cap_t had, cap_t wanted) {
+    for (size_t i = 0; i < ELEMENTSOF(kept); i++) {
+        cap_flag_value_t permitted;
+
+        if (cap_get_flag(had, kept[i].capability, CAP_PERMITTED, &permitted) < 0)
+            return -errno;
+        if (permitted == CAP_CLEAR)
+            continue;
+        if (cap_set_flag(wanted, CAP_PERMITTED, 1, &kept[i].capability, CAP_SET) < 0)
+            return -errno;
+        if (kept[i].in_force && cap_set_flag(wanted, CAP_EFFECTIVE, 1, &kept[i].capability, CAP_SET) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static int drop(bool keep) {
+    cap_t had = NULL, wanted = NULL;
+    int r;
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -errno;
+    r = drop_bounding_set(keep);
+    if (r < 0)
+        return r;
+    had = cap_get_proc();
+    wanted = cap_init();
+    if (!had || !wanted)
+        r = -ENOMEM;
+    if (r >= 0 && keep)
+        r = add_kept(had, wanted);
+    if (r >= 0 && cap_set_proc(wanted) < 0)
+        r = -errno;
+    cap_free(had);
+    cap_free(wanted);
+    return r;
+}
+
+int privileges_drop(void) {
+    return drop(true);
+}
+
+int privileges_drop_all(void) {
+    return drop(false);
+}
+
+static void set_effective(cap_value_t capability, cap_flag_value_t value) {
+    int saved_errno = errno;
+    cap_t caps = cap_get_proc();
+
+    if (caps && cap_set_flag(caps, CAP_EFFECTIVE, 1, &capability, value) == 0)
+        (void) cap_set_proc(caps);
+    cap_free(caps);
+    errno = saved_errno;
+}
+
+void privilege_raise(cap_value_t capability) {
+    set_effective(capability, CAP_SET);
+}
+
+void privilege_lower(cap_value_t capability) {
+    set_effective(capability, CAP_CLEAR);
+}
