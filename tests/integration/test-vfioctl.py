@@ -1,0 +1,652 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""vfioctl and libvfiod against a pretended daemon: what they say, pass on and answer by their exit status."""
+
+import faulthandler
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import dbus
+import dbus.bus
+import dbus.lowlevel
+from gi.repository import GLib
+
+import harness
+from harness import ERROR, PROPERTIES, ROOT_PATH, device_path, wait
+from mock_vfiod import CONTRACT, MockVfiod, OpenBus, group_path
+
+NIC, EDU, PORT = 'pci:0000:00:04.0', 'pci:0000:06:0d.0', 'pci:0000:00:1c.0'
+SEES_FDS = f'''
+import os, json
+names = os.environ["LISTEN_FDNAMES"].split(":")
+out = {{"names": names, "pid": os.environ["LISTEN_PID"] == str(os.getpid()),
+        "count": os.environ["LISTEN_FDS"], "files": [], "open": sorted(map(int, os.listdir("/proc/self/fd")))}}
+for i, name in enumerate(names):
+    out["files"].append("pipe" if name == "lifeline" else os.read(3 + i, 100).decode())
+out.update({{k: v for k, v in os.environ.items() if k.startswith("VFIOD_C") or k in ("VFIOD_BACKEND",
+             "VFIOD_DEVICES", "LISTEN_PIDFDID")}})
+print(json.dumps(out))
+'''
+
+
+class Program:
+    """A running vfioctl (or another program of ours); the main loop runs while we wait, so the mock answers."""
+
+    def __init__(self, test, command, **environment):
+        self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        test.addCleanup(self.close)
+        env = {k: v for k, v in os.environ.items() if k not in ('NO_COLOR', 'COLUMNS')}
+        env.update({'DBUS_SYSTEM_BUS_ADDRESS': test.address, 'LC_ALL': 'C.UTF-8', 'TZ': 'UTC', **environment})
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err)
+        self._pidfd = os.pidfd_open(self.process.pid)
+        self._watch = GLib.io_add_watch(self._pidfd, GLib.PRIORITY_DEFAULT, GLib.IO_IN, lambda *_: False)
+        # What it writes makes no event for us; what it says on the bus does, and a look each 50 ms costs nothing.
+        self._tick = GLib.timeout_add(50, lambda: True)
+
+    def text(self, f=None):
+        f = f or self.out
+        return os.pread(f.fileno(), 1 << 20, 0).decode()
+
+    def lines(self):
+        return [json.loads(line) for line in self.text().splitlines()]
+
+    def end(self):
+        """(exit status, standard output, standard error)"""
+        wait(lambda: self.process.poll() is not None, f'{self.process.args} ends')
+        return self.process.returncode, self.text(), self.text(self.err)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        GLib.source_remove(self._tick)
+        os.close(self._pidfd)
+        self.out.close()
+        self.err.close()
+
+
+class ClientTest(unittest.TestCase):
+    def setUp(self):
+        faulthandler.dump_traceback_later(100, exit=True)
+        self.addCleanup(faulthandler.cancel_dump_traceback_later)
+        temporary = tempfile.TemporaryDirectory(prefix='vfiod-test-vfioctl.')
+        self.addCleanup(temporary.cleanup)
+        self.directory = temporary.name
+        self.bus = OpenBus(self.directory)
+        self.addCleanup(self.bus.stop)
+        self.address = self.bus.address
+        self.mock = MockVfiod(self.address, self.directory)
+        self.addCleanup(self.mock.close)
+        self.mock.add_group(8, EDU, State='claimed')
+        self.mock.add_group(10, NIC, PORT, Viable=False)
+        self.mock.add_device(NIC, 10)
+        self.mock.add_device(EDU, 8, Driver='', Vendor=0x1234, Product=0x11e8, Class=0x00ff00,
+                             VfioNode='/dev/vfio/devices/vfio0', ResetMethods=[])
+        self.mock.add_device(PORT, 10, Class=0x060400, Driver='pcieport', AcsPath=('incomplete', PORT))
+
+    def start(self, *arguments, **environment):
+        return Program(self, [os.environ['VFIOCTL'], *arguments], **environment)
+
+    def vfioctl(self, *arguments, **environment):
+        return self.start(*arguments, **environment).end()
+
+    def succeeds(self, *arguments, **environment):
+        status, out, err = self.vfioctl(*arguments, **environment)
+        self.assertEqual((status, err), (0, ''), out)
+        return out
+
+    def json(self, *arguments):
+        return json.loads(self.succeeds(*arguments, '--json'))
+
+    def fails(self, expected, *arguments, **environment):
+        """Gives back standard error; nothing may be on standard output."""
+        status, out, err = self.vfioctl(*arguments, **environment)
+        self.assertEqual((status, out), (expected, ''), err)
+        return err
+
+    def make_claim(self, *devices):
+        """A claim of another process: its lifeline is held here."""
+        _, _, fds = self.mock._make_claim(list(devices), {})
+        claim = self.mock.claims[list(self.mock.claims)[-1]]
+        self.addCleanup(fds.clear)
+        claim.fds = fds
+        return claim
+
+    def acquired(self):
+        return [c for c in self.mock.calls if c[0] == 'Acquire']
+
+
+class ListTest(ClientTest):
+    def test_table(self):
+        lines = self.succeeds('list').splitlines()
+        self.assertEqual(lines[0].split(), ['NAME', 'GROUP', 'CLASS', 'IDS', 'DRIVER', 'STATE', 'NODE'])
+        self.assertEqual([l.split()[0] for l in lines[1:]], [NIC, PORT, EDU])
+        self.assertEqual(lines[1].split(), [NIC, '10', 'ethernet', '8086:10d3', 'e1000e', 'free', '-'])
+        self.assertEqual(lines[3].split()[-4:], ['1234:11e8', '-', 'free', 'vfio0'])
+        self.assertTrue(all(len(l) <= 80 and l == l.rstrip() for l in lines))
+        column = lines[0].index('STATE')
+        self.assertTrue(all(l[column:].startswith('free') for l in lines[1:]))
+
+    def test_no_legend_and_colours(self):
+        self.assertEqual(len(self.succeeds('list', '--no-legend').splitlines()), 3)
+        self.assertNotIn('\x1b', self.succeeds('list'))
+        self.assertIn('\x1b[1mNAME\x1b[0m', self.succeeds('list', '--color=always'))
+        self.assertNotIn('\x1b', self.succeeds('list', '--color=never'))
+
+    def test_tree(self):
+        lines = self.succeeds('list', '--groups', '--no-legend').splitlines()
+        self.assertEqual([re.split(r'  +', l)[0] for l in lines],
+                         ['group 8', f'└─{EDU}', 'group 10', f'├─{NIC}', f'└─{PORT}'])
+        self.assertIn('not viable', lines[2])
+        self.assertIn(f'`-{EDU}', self.succeeds('list', '-g', LC_ALL='C'))
+
+    def test_tree_shows_devices_without_group(self):
+        self.mock.add_device('pci:0000:00:02.0', None)
+        self.assertEqual(self.succeeds('list', '--groups').splitlines()[-2].split()[:2], ['no', 'group'])
+
+    def test_json(self):
+        devices = self.json('list')
+        self.assertEqual([d['name'] for d in devices], [NIC, PORT, EDU])
+        edu = devices[2]
+        self.assertEqual((edu['group'], edu['claim'], edu['vendor'], edu['numaNode']), (8, None, 0x1234, -1))
+        self.assertEqual(edu['resetMethods'], [])
+        self.assertEqual(self.json('status', PORT)[0]['acsPath'], {'path': 'incomplete', 'blocker': PORT})
+        groups = self.json('list', '--groups')
+        self.assertEqual([g['id'] for g in groups], [8, 10])
+        self.assertEqual(groups[1]['devices'], [NIC, PORT])
+        self.assertEqual(groups[0]['reservedRegions'], [{'start': 0xfee00000, 'end': 0xfeefffff, 'type': 'msi'}])
+
+    def test_json_has_every_property_of_the_contract(self):
+        claim = self.make_claim(EDU)
+        for word, interface in ((NIC, 'Device'), ('group:8', 'Group'), (claim.id, 'Claim')):
+            names = {p[0].lower() + p[1:] for p in CONTRACT['org.vfiod1.' + interface]}
+            self.assertEqual(set(self.json('status', word)[0]), names | {'kind'})
+
+    def test_hostile_text_cannot_reach_the_terminal(self):
+        self.mock.add_device('pci:0000:00:02.0', 10, Driver='a\x1b[2Jb\u009b1mc\x7f\nd')
+        out = self.succeeds('list')
+        self.assertIn(r'a\x1b[2Jb\xc2\x9b1mc\x7f\x0ad', out)
+        self.assertEqual(len(out.splitlines()), 5)
+        raw = self.succeeds('list', '--json')
+        self.assertFalse(set('\x1b\x7f\u009b') & set(raw))
+        self.assertEqual(json.loads(raw)[0]['driver'], 'a\x1b[2Jb\u009b1mc\x7f\nd')
+
+    def test_many(self):
+        for i in range(2000):
+            self.mock.add_device(f'pci:0001:{i >> 8:02x}:{i >> 3 & 31:02x}.{i & 7}', 10)
+        self.assertEqual(len(self.succeeds('list', '--no-legend').splitlines()), 2003)
+
+
+class StatusTest(ClientTest):
+    def test_daemon(self):
+        claim = self.make_claim(EDU)
+        out = self.succeeds('status')
+        for text in ('vfiod 9.8.7', 'loaded, 3 rules', '+iommufd', '-container', claim.id, EDU):
+            self.assertIn(text, out)
+
+    def test_daemon_json(self):
+        claim = self.make_claim(EDU)
+        status = self.json('status')
+        self.assertEqual(status['manager']['policyState'], 'loaded')
+        self.assertIs(status['manager']['kernel']['iommufd'], True)
+        self.assertEqual([c['id'] for c in status['claims']], [claim.id])
+        self.assertEqual(status['claims'][0]['devices'], [EDU])
+        self.assertEqual(status['claims'][0]['groups'], [8])
+        self.assertEqual(status['claims'][0]['since'], 1790000000000000)
+
+    def test_bad_policy_is_loud(self):
+        line = '/etc/vfiod/policy.d/1.json:3:1: error: unknown key "alow"'
+        self.mock.objects[ROOT_PATH][1].update(PolicyState='stale', PolicyErrors=[line])
+        out = self.succeeds('status')
+        self.assertIn('STALE', out)
+        self.assertIn(line, out)
+        self.mock.objects[ROOT_PATH][1].update(PolicyState='broken')
+        self.assertIn('BROKEN', self.succeeds('status'))
+
+    def test_taint_is_loud(self):
+        self.mock.objects[ROOT_PATH][1]['Kernel'].update(noiommuEnabled=True)
+        self.assertIn('TAINTED', self.succeeds('status'))
+
+    def test_device(self):
+        out = self.succeeds('status', '0000:06:0d.0')
+        for text in (EDU, 'Resets: none', 'Group: 8, viable', '0xfee00000-0xfeefffff msi', 'Isolation: complete'):
+            self.assertIn(text, out)
+        self.assertNotIn('Claim:', out)
+        self.mock.set(device_path(EDU), HostCritical='/dev/sda1 is mounted on /')
+        self.assertIn('/dev/sda1 is mounted on /', self.succeeds('status', EDU))
+
+    def test_claim_and_holders(self):
+        claim = self.make_claim(EDU)
+        self.mock.set(claim.path, State='draining', Holders=[(12, 'qemu'), (13, 'x\x1b')])
+        for word in (claim.id, EDU):
+            out = self.succeeds('status', word)
+            self.assertIn('State: draining', out)
+            self.assertIn('Open in: 12 qemu', out)
+            self.assertIn(r'13 x\x1b', out)
+            self.assertIn('2026-09-21 14:13:20 UTC', out)
+        self.assertEqual(self.json('status', claim.id)[0]['holders'],
+                         [{'pid': 12, 'command': 'qemu'}, {'pid': 13, 'command': 'x\x1b'}])
+
+    def test_several(self):
+        claim = self.make_claim(EDU)
+        objects = self.json('status', NIC, 'group:8', claim.id)
+        self.assertEqual([o['kind'] for o in objects], ['device', 'group', 'claim'])
+
+    def test_unknown(self):
+        self.assertEqual(self.fails(14, 'status', 'pci:0000:ff:00.0'),
+                         'vfioctl: pci:0000:ff:00.0: There is no such device.\n')
+        self.fails(16, 'status', '0123456789abcdef')
+        self.fails(15, 'status', 'group:99')
+        self.fails(10, 'status', 'group:x')
+        self.fails(10, 'status', b'\xff')
+
+
+class PlanTest(ClientTest):
+    PLAN = {'backend': 'iommufd', 'rule': 'one', 'resetDemand': 'optional', 'groups': [8], 'members': [
+        {'name': EDU, 'group': 8, 'disposition': 'claim', 'bind': True, 'targetDriver': 'vfio-pci',
+         'originalDriver': '', 'originalOverride': '', 'reset': False, 'resetMethods': []},
+        {'name': NIC, 'group': 8, 'disposition': 'park', 'bind': True, 'targetDriver': 'vfio-pci',
+         'originalDriver': 'e1000e', 'originalOverride': '', 'reset': True, 'resetMethods': ['flr']},
+        {'name': PORT, 'group': 8, 'disposition': 'none-needed', 'bind': False, 'targetDriver': '',
+         'originalDriver': 'pcieport', 'originalOverride': '', 'reset': False, 'resetMethods': []}]}
+
+    def test_plan(self):
+        self.mock.plan = json.dumps(self.PLAN)
+        lines = self.succeeds('plan', EDU).splitlines()
+        self.assertEqual(re.split(r'  +', lines[1]), [EDU, '8', 'bind, hand out', '-', 'vfio-pci', 'NO'])
+        self.assertEqual(re.split(r'  +', lines[2]), [NIC, '8', 'bind, park', 'e1000e', 'vfio-pci', '-'])
+        self.assertEqual(re.split(r'  +', lines[3]), [PORT, '8', 'leave alone', 'pcieport', '-', '-'])
+        self.assertEqual(self.json('plan', EDU), self.PLAN)
+
+    def test_options_are_passed(self):
+        self.succeeds('plan', EDU, NIC, '-b', 'group', '--reason=why')
+        self.assertIn(('Plan', [EDU, NIC], {'backend': 'group', 'reason': 'why'}), self.mock.calls)
+
+    def test_refusal(self):
+        self.mock.refusals['Plan'] = 'AccessDenied', f'{EDU}: No rule allows it.'
+        self.assertEqual(self.fails(17, 'plan', EDU), f'vfioctl: {EDU}: No rule allows it.\n')
+        self.assertEqual(json.loads(self.fails(17, '--json', 'plan', EDU)),
+                         {'error': 'AccessDenied', 'message': f'{EDU}: No rule allows it.'})
+
+    def test_answer_that_is_no_plan(self):
+        for answer in ('', '[1]', '{'):
+            self.mock.plan = answer
+            self.fails(1, 'plan', EDU)
+
+
+class ExecTest(ClientTest):
+    def run_python(self, code, *arguments, options=('--device', EDU), **environment):
+        return self.vfioctl('exec', *options, '--', sys.executable, '-c', code.replace('{', '{{'), *arguments, **environment)
+
+    def wait_released(self):
+        wait(lambda: not any('/claim/' in p for p in self.mock.objects), 'the claim ends')
+
+    def test_fds_and_environment(self):
+        status, out, err = self.run_python(SEES_FDS, options=['-d', '0000:06:0d.0', '-d', NIC, '-r', 'because'],
+                                           LISTEN_PIDFDID='7', LISTEN_FDS='9')
+        self.assertEqual((status, err), (0, ''))
+        seen = json.loads(out)
+        names = ['iommufd', 'device_pci_0000_06_0d.0', 'device_pci_0000_00_04.0', 'lifeline']
+        self.assertEqual(seen['names'], names)
+        self.assertEqual(seen['files'], ['iommufd', f'device:{EDU}', f'device:{NIC}', 'pipe'])
+        self.assertEqual((seen['pid'], seen['count']), (True, '4'))
+        # Beyond those: standard ones, and the directory that lists them.
+        self.assertEqual(seen['open'][:7], [0, 1, 2, 3, 4, 5, 6])
+        self.assertLessEqual(len(seen['open']), 8)
+        self.assertEqual(seen['VFIOD_CLAIM'], list(self.mock.claims)[0])
+        self.assertEqual((seen['VFIOD_BACKEND'], seen['VFIOD_DEVICES']), ('iommufd', f'{EDU},{NIC}'))
+        self.assertNotIn('LISTEN_PIDFDID', seen)
+        self.assertEqual(self.acquired(), [('Acquire', ['0000:06:0d.0', NIC], {'reason': 'because'})])
+        self.wait_released()
+
+    def test_group_backend(self):
+        status, out, _ = self.run_python(SEES_FDS, options=['-d', EDU, '-b', 'group'])
+        self.assertEqual(json.loads(out)['files'], ['container', 'group:8', 'pipe'])
+        self.assertEqual((status, json.loads(out)['VFIOD_BACKEND']), (0, 'group'))
+
+    def test_templates(self):
+        self.assertEqual(
+            self.succeeds('exec', '-d', '0000:06:0d.0', '-d', NIC, '--', 'echo', 'iommufd,fd={iommufd}', '{device}',
+                          '{device:1}', f'{{device:{EDU}}}', '{device:0000:00:04.0}', '{{x} {{"a":{device:0}}'),
+            'iommufd,fd=3 4 5 4 5 {x} {"a":4}\n')
+        self.assertEqual(self.acquired()[-1][2], {'backend': 'iommufd'})
+        self.assertEqual(self.succeeds('exec', '-d', NIC, '-d', EDU, 'echo', '{container}', '{group}', '{group:8}'),
+                         '3 4 5\n')
+        self.assertEqual(self.acquired()[-1][2], {'backend': 'group'})
+
+    def test_qemu_form(self):
+        self.assertEqual(
+            self.succeeds('exec', '--device', '0000:06:0d.0', '--', 'echo', 'qemu-system-x86_64', '-object',
+                          'iommufd,id=i0,fd={iommufd}', '-device', 'vfio-pci,iommufd=i0,fd={device}'),
+            'qemu-system-x86_64 -object iommufd,id=i0,fd=3 -device vfio-pci,iommufd=i0,fd=4\n')
+
+    def test_bad_templates_claim_nothing(self):
+        for argument in ('{iommu}', '{device:1}', '{device:pci:0000:00:04.0}', '{group:10}', '{', '{device', '{}',
+                         '{iommufd}{container}', '{lifeline}'):
+            self.fails(2, 'exec', '-d', EDU, '--', 'echo', argument)
+        self.fails(2, 'exec', '-d', EDU, '-b', 'group', '--', 'echo', '{device}')
+        self.fails(14, 'exec', '-d', 'pci:0000:ff:00.0', '--', 'echo', '{device}')
+        self.assertEqual(self.acquired(), [])
+
+    def test_fd_that_did_not_come(self):
+        self.mock.backend = 'group'
+        original = self.mock._make_claim
+        self.mock._make_claim = lambda devices, options: original(devices, {})
+        self.assertIn('{iommufd}', self.fails(2, 'exec', '-d', EDU, '--', 'echo', '{iommufd}'))
+        self.wait_released()
+
+    def test_exit_status_is_the_commands(self):
+        self.assertEqual(self.run_python('import sys; sys.exit(42)')[0], 42)
+        self.assertEqual(self.run_python('import os, signal; os.kill(os.getpid(), signal.SIGTERM)')[0],
+                         -signal.SIGTERM)
+
+    def test_command_that_cannot_run(self):
+        self.fails(127, 'exec', '-d', EDU, '--', 'no-such-command-anywhere')
+        self.fails(126, 'exec', '-d', EDU, '--', '/etc/passwd')
+        self.assertEqual(json.loads(self.fails(127, '--json', 'exec', '-d', EDU, 'no-such-command-anywhere'))['error'],
+                         'CommandNotFound')
+        self.wait_released()
+
+    def test_options_of_the_command_are_its_own(self):
+        self.assertEqual(self.succeeds('exec', '-d', EDU, 'echo', '--json', '-d', 'x'), '--json -d x\n')
+
+    def test_claim_lives_as_long_as_a_child_keeps_the_lifeline(self):
+        ready, child = os.pipe()
+        gate, ours = os.pipe()
+        self.addCleanup(os.close, ready)
+        status, out, _ = self.run_python_with_pipe(gate, child)
+        self.assertEqual(status, 0)
+        claim = list(self.mock.claims.values())[0]
+        self.assertIn(claim.path, self.mock.objects)
+        os.close(ours)  # the grandchild ends
+        self.wait_released()
+
+    def run_python_with_pipe(self, gate, done):
+        """The command forks a child that lives until gate ends."""
+        code = f'''
+import os
+if os.fork() == 0:
+    os.close(1); os.close(2)
+    with open({f"/proc/{os.getpid()}/fd/{gate}"!r}, "rb") as f:
+        f.read()
+'''
+        result = self.run_python(code)
+        os.close(gate)
+        os.close(done)
+        return result
+
+    def test_refusals(self):
+        for name, status in (('AccessDenied', 17), ('DeviceClaimed', 20), ('HostCritical', 25), ('Internal', 35)):
+            self.mock.refusals['Acquire'] = name, f'{EDU}: no.'
+            self.assertEqual(self.fails(status, 'exec', '-d', EDU, 'true'), f'vfioctl: {EDU}: no.\n')
+        self.mock.refusals['Acquire'] = 'NameOfALaterVersion', 'no.'
+        self.fails(1, 'exec', '-d', EDU, 'true')
+
+
+class HoldTest(ClientTest):
+    def hold(self, *arguments):
+        program = self.start('hold', '--json', *arguments)
+        wait(lambda: '\n' in program.text() or program.process.poll() is not None, 'the claim is shown')
+        return program, program.lines()[0]
+
+    def test_until_signal(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            program, shown = self.hold(EDU, '--reason', 'test')
+            claim = self.mock.claims[shown['claim']]
+            self.assertEqual((shown['backend'], shown['devices'], shown['pid']),
+                             ('iommufd', [EDU], program.process.pid))
+            self.assertEqual(shown['fds'], ['iommufd', f'device:{EDU}', 'lifeline'])
+            self.assertIn(claim.path, self.mock.objects)
+            program.process.send_signal(number)
+            self.assertEqual(program.end()[0], 0)
+            wait(lambda: claim.path not in self.mock.objects, 'the claim ends')
+
+    def test_killed(self):
+        program, shown = self.hold(EDU)
+        program.process.kill()
+        wait(lambda: self.mock.claims[shown['claim']].path not in self.mock.objects, 'the claim ends')
+
+    def test_ended_from_outside(self):
+        program, shown = self.hold(EDU)
+        self.mock.holders = [(program.process.pid, 'vfioctl')]
+        self.mock.end_claim(self.mock.claims[shown['claim']])
+        status, _, err = program.end()
+        self.assertEqual(status, 1)
+        self.assertIn('ended from outside (draining)', err)
+
+    def test_text(self):
+        program = self.start('hold', EDU)
+        wait(lambda: 'Held until interrupted.' in program.text(), 'the claim is shown')
+        self.assertIn(f'Got: iommufd\n              : device:{EDU}', program.text())
+        program.process.terminate()
+        program.end()
+
+
+class ReleaseTest(ClientTest):
+    def test_waits_until_nobody_has_it_open(self):
+        claim = self.make_claim(EDU)
+        self.mock.holders = [(77, 'qemu')]
+        program = self.start('release', '--json', claim.id)
+        wait(lambda: '"draining"' in program.text(), 'the claim drains')
+        self.assertIsNone(program.process.poll())
+        self.mock.set(claim.path, State='resetting', Holders=[])
+        wait(lambda: '"resetting"' in program.text(), 'the device is reset')
+        self.mock.remove(claim.path)
+        self.assertEqual(program.end()[0], 0)
+        self.assertEqual(program.lines()[-3:], [
+            {'claim': claim.id, 'state': 'draining', 'holders': [{'pid': 77, 'command': 'qemu'}]},
+            {'claim': claim.id, 'state': 'resetting', 'holders': []},
+            {'claim': claim.id, 'state': 'gone', 'holders': []}])
+
+    def test_by_device_as_text(self):
+        claim = self.make_claim(EDU)
+        self.assertEqual(self.succeeds('release', '0000:06:0d.0').splitlines()[-1], f'{claim.id}: gone')
+        self.assertNotIn(claim.path, self.mock.objects)
+
+    def test_several(self):
+        claims = [self.make_claim(EDU), self.make_claim(NIC)]
+        self.succeeds('release', *(c.id for c in claims))
+        self.assertFalse([c for c in claims if c.path in self.mock.objects])
+
+    def test_no_wait(self):
+        claim = self.make_claim(EDU)
+        self.mock.holders = [(77, 'qemu')]
+        self.assertEqual(self.succeeds('release', '--no-wait', claim.id), '')
+        wait(lambda: self.mock.objects[claim.path][1]['State'] == 'draining', 'the claim drains')
+
+    def test_quarantine(self):
+        claim = self.make_claim(EDU)
+        self.mock.holders = [(77, 'qemu')]
+        program = self.start('release', claim.id)
+        wait(lambda: 'draining' in program.text(), 'the claim drains')
+        self.mock.set(claim.path, State='quarantined', Failure='The reset failed.')
+        status, _, err = program.end()
+        self.assertEqual((status, err), (21, f'vfioctl: {claim.id}: The reset failed.\n'))
+
+    def test_lifting_a_quarantine(self):
+        claim = self.make_claim(EDU)
+        self.mock.set(claim.path, State='quarantined', Failure='The reset failed.')
+        self.assertIn(f'{claim.id}: gone', self.succeeds('release', claim.id))
+
+    def test_refusals(self):
+        claim = self.make_claim(EDU)
+        self.assertEqual(self.fails(16, 'release', NIC), f'vfioctl: {NIC}: It is not claimed.\n')
+        self.fails(16, 'release', '0123456789abcdef')
+        self.fails(16, 'release', '--no-wait', '0123456789abcdef')
+        self.mock.refusals['Release'] = 'NotOwner', f'{claim.id}: It is somebody else\'s.'
+        self.fails(19, 'release', claim.id)
+
+    def test_daemon_dies_meanwhile(self):
+        claim = self.make_claim(EDU)
+        self.mock.holders = [(77, 'qemu')]
+        program = self.start('release', claim.id)
+        wait(lambda: 'draining' in program.text(), 'the claim drains')
+        self.mock.link.close()
+        status, _, err = program.end()
+        self.assertEqual(status, 3, err)
+
+
+class MonitorTest(ClientTest):
+    def monitor(self, *arguments):
+        program = self.start('monitor', '--json', *arguments)
+        self.wait_lines(program, 1)
+        self.assertEqual(program.lines()[0]['event'], 'connected')
+        return program
+
+    def wait_lines(self, program, n):
+        wait(lambda: len(program.text().splitlines()) >= n, f'{n} lines')
+        return [{k: v for k, v in line.items() if k != 'timestamp'} for line in program.lines()]
+
+    def test_json(self):
+        program = self.monitor()
+        self.mock.add_device('pci:0000:00:05.0', 10, announce=True)
+        self.mock.set(device_path('pci:0000:00:05.0'), Driver='vfio-pci', Claim='/')
+        self.mock.set(group_path(10), Viable=True)
+        self.mock.remove(device_path('pci:0000:00:05.0'))
+        lines = self.wait_lines(program, 5)[1:]
+        self.assertEqual(lines[0]['properties'].pop('driver'), 'e1000e')
+        del lines[0]['properties']
+        self.assertEqual(lines, [
+            {'event': 'added', 'kind': 'device', 'name': 'pci:0000:00:05.0'},
+            {'event': 'changed', 'kind': 'device', 'name': 'pci:0000:00:05.0',
+             'properties': {'driver': 'vfio-pci', 'claim': None}},
+            {'event': 'changed', 'kind': 'group', 'name': 10, 'properties': {'viable': True}},
+            {'event': 'removed', 'kind': 'device', 'name': 'pci:0000:00:05.0'}])
+
+    def test_text(self):
+        program = self.start('monitor')
+        self.wait_text(program, 'connected')
+        self.mock.add_device('pci:0000:00:05.0', 10, announce=True, Driver='x\x1by')
+        self.mock.set(ROOT_PATH, PolicyState='stale')
+        self.wait_text(program, 'changed manager policyState=stale\n')
+        self.assertRegex(program.text(), r'(?m)^\d\d:\d\d:\d\d added device pci:0000:00:05.0 driver=x\\x1by group=10 '
+                                         r'state=free$')
+
+    def wait_text(self, program, text):
+        wait(lambda: text in program.text(), text)
+
+    def test_daemon_restarts(self):
+        program = self.monitor()
+        self.mock.link.close()
+        self.assertEqual(self.wait_lines(program, 2)[1], {'event': 'disconnected', 'kind': 'manager', 'name': ''})
+        second = MockVfiod(self.address, self.directory)
+        self.addCleanup(second.close)
+        self.assertEqual(self.wait_lines(program, 3)[2]['event'], 'connected')
+        second.add_device(EDU, 8, announce=True)
+        self.assertEqual(self.wait_lines(program, 4)[3]['name'], EDU)
+
+    def test_strangers_are_not_heard(self):
+        program = self.monitor()
+        stranger = dbus.bus.BusConnection(self.address)
+        self.addCleanup(stranger.close)
+        self.assertFalse([n for n in stranger.list_names() if n == program.process.pid])
+        for name in stranger.list_names():
+            message = dbus.lowlevel.SignalMessage(ROOT_PATH, PROPERTIES, 'PropertiesChanged')
+            message.append('org.vfiod1.Manager', dbus.Dictionary({'PolicyState': 'broken'}, signature='sv'),
+                           dbus.Array([], signature='s'), signature='sa{sv}as')
+            message.set_destination(name)
+            stranger.send_message(message)
+        stranger.list_names()  # the bus has taken them all
+        self.mock.set(ROOT_PATH, PolicyState='stale')
+        self.assertEqual(self.wait_lines(program, 2)[1]['properties'], {'policyState': 'stale'})
+
+    def test_bus_goes(self):
+        program = self.monitor()
+        self.mock.link.close()
+        self.bus.stop()
+        status, _, err = program.end()
+        self.assertEqual(status, 3)
+        self.assertEqual(json.loads(err)['error'], 'Unreachable')
+
+
+class ReloadTest(ClientTest):
+    def test_reload(self):
+        self.assertEqual(self.succeeds('reload'), 'Policy loaded, 3 rules\n')
+        self.assertEqual(self.json('reload')['policyRules'], 3)
+        self.assertIn(('ReloadPolicy',), self.mock.calls)
+
+    def test_errors_are_lines(self):
+        self.mock.refusals['ReloadPolicy'] = 'PolicyBroken', 'a.json:1:2: error: x\x1b\nb.json:3:4: error: y'
+        self.assertEqual(self.fails(18, 'reload'), 'vfioctl: a.json:1:2: error: x\\x1b\nb.json:3:4: error: y\n')
+
+
+class UsageTest(ClientTest):
+    def test_wrong_usage(self):
+        for arguments in ([], ['lsit'], ['list', 'x'], ['plan'], ['exec', 'true'], ['exec', '-d', EDU], ['hold'],
+                          ['release'], ['--colour', 'list'], ['list', '--color=pink'], ['list', '-x'],
+                          ['list', '--device=x'], ['hold', EDU, '--backend'], ['-b', 'group', 'plan', EDU],
+                          ['monitor', '--groups'], ['reload', 'x']):
+            err = self.fails(2, *arguments)
+            self.assertTrue(err.startswith('vfioctl: '), err)
+        self.assertIn("did you mean 'list'?", self.fails(2, 'lsit'))
+        self.assertEqual(json.loads(self.fails(2, 'lsit', '--json'))['error'], 'UsageError')
+        self.assertEqual(self.acquired(), [])
+
+    def test_help_and_version(self):
+        self.assertRegex(self.succeeds('--version'), r'^vfioctl \d+\.\d+\.\d+\n$')
+        text = self.succeeds('--help')
+        for verb in ('list', 'status', 'plan', 'exec', 'hold', 'release', 'monitor', 'reload'):
+            self.assertIn(f'\n  {verb} ', text)
+        self.assertEqual(self.succeeds('plan', '-h'), text)
+
+    def test_no_bus(self):
+        for verb in (['list'], ['status'], ['plan', EDU], ['exec', '-d', EDU, 'true'], ['hold', EDU],
+                     ['release', EDU], ['monitor'], ['reload']):
+            err = self.fails(3, '--json', *verb, DBUS_SYSTEM_BUS_ADDRESS='unix:path=/nonexistent')
+            self.assertEqual(json.loads(err)['error'], 'Unreachable')
+
+    def test_no_daemon(self):
+        self.mock.link.close()
+        for verb in (['list'], ['hold', EDU], ['monitor']):
+            self.assertIn('vfiod is not running', self.fails(3, *verb))
+
+    def test_full_disk(self):
+        with open('/dev/full', 'w') as full:
+            process = subprocess.Popen([os.environ['VFIOCTL'], '--help'], stdout=full, stderr=subprocess.PIPE)
+            _, err = process.communicate(timeout=20)
+        self.assertEqual((process.returncode, err), (1, b'vfioctl: Cannot write: No space left on device\n'))
+
+
+class LibraryTest(ClientTest):
+    """The shared library, through the example that libvfiod(3) shows."""
+
+    def example(self, *arguments):
+        return Program(self, [os.environ['LIBVFIOD_EXAMPLE'], *arguments]).end()
+
+    def test_acquire_and_release(self):
+        status, out, err = self.example('0000:06:0d.0', NIC)
+        self.assertEqual((status, err), (0, ''))
+        claim = list(self.mock.claims.values())[0]
+        self.assertEqual(json.loads(out), {
+            'id': claim.id, 'backend': 'iommufd', 'rule': 'one (/etc/vfiod/policy.d/1.json:2)', 'cloexec': True,
+            'devices': [EDU, NIC], 'iommufd': 'iommufd', 'first': f'device:{EDU}', 'spelled': f'device:{EDU}',
+            'full': f'device:{EDU}', 'last': f'device:{NIC}', 'none': True, 'taken': True})
+        wait(lambda: claim.path not in self.mock.objects, 'the claim ends')
+        self.assertIn(('Release', claim.id), self.mock.calls)
+
+    def test_errors(self):
+        status, out, _ = self.example('pci:0000:ff:00.0', NIC)
+        self.assertEqual((status, out), (1, 'NoSuchDevice 19 pci:0000:ff:00.0: There is no such device.\n'))
+        self.mock.refusals['Acquire'] = 'com.example.Odd', 'x' * 5000
+        _, out, _ = self.example(EDU, NIC)
+        self.assertRegex(out, r'^com.example.Odd \d+ x{1000,1023}…?\n$')
+        self.assertEqual(self.example(b'\xff', NIC)[1].split()[0], 'InvalidName')
+
+    def test_message_without_lifeline(self):
+        original = self.mock._make_claim
+
+        def without(devices, options):
+            path, result, fds = original(devices, options)
+            return path, result, [f for f in fds if f[0] != 'lifeline']
+        self.mock._make_claim = without
+        self.assertEqual(self.example(EDU, NIC)[1].split()[0], 'Failed')
+
+
+if __name__ == '__main__':
+    harness.main()
