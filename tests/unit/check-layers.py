@@ -33,7 +33,7 @@ IMPURE = {
 IMPURE_PREFIXES = {"core": ("systemd/", "linux/")}
 
 # Adapters do not know each other; these modules of the daemon put them together.
-SEE_SEVERAL = ("main", "manager", "engine", "bus", "reconcile")
+SEE_SEVERAL = ("main", "options", "manager", "engine", "job", "bus")
 
 # Definitions of the kernel's, without code: for every adapter.
 SHARED = {"uapi"}
