@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "fuzz.h"
+
+#include "base/str.h"
+#include "core/request.h"
+
+/* The input is lines: NAME=VALUE is an option, anything else a device. */
+
+static void expect_refusal(Refusal *refusal, int r) {
+    _cleanup_free_ char *text = NULL;
+
+    EXPECT(r < 0 && refusal->code >= 0 && r == -error_info(refusal->code)->error);
+    EXPECT(refusal->reason && refusal->reason[0] && is_printable(refusal->reason));
+    EXPECT(utf8_is_valid(refusal->reason) && strlen(refusal->reason) < 512);
+    text = refusal_format(refusal);
+    EXPECT(text);
+    refusal_done(refusal);
+}
+
+static void take_line(Request *request, char *line) {
+    Refusal refusal = REFUSAL_NULL;
+    Request before = *request;
+    char *value = strchr(line, '=');
+    int r;
+
+    if (value) {
+        *value++ = '\0';
+        r = request_set_option(request, line, value, &refusal);
+    } else
+        r = request_add_device(request, line, &refusal);
+    if (r == 0)
+        return;
+    expect_refusal(&refusal, r);
+    /* a refusal leaves no trace */
+    EXPECT(before.n_devices == request->n_devices && before.backend == request->backend);
+    EXPECT(streq(before.reason, request->reason));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    _cleanup_free_ char *text = malloc(size + 1);
+    Refusal refusal = REFUSAL_NULL;
+    Request request = REQUEST_NULL;
+    char *rest = text, *line;
+    int r;
+
+    EXPECT(text);
+    memcpy(text, data, size);
+    text[size] = '\0';
+    while ((line = strsep(&rest, "\n")))
+        take_line(&request, line);
+
+    EXPECT(request.n_devices <= REQUEST_DEVICES_MAX);
+    EXPECT(request.backend == _BACKEND_INVALID || backend_to_string(request.backend));
+    EXPECT(memchr(request.reason, 0, sizeof(request.reason)));
+    EXPECT(is_printable(request.reason) && utf8_is_valid(request.reason));
+    for (size_t i = 0; i < request.n_devices; i++)
+        for (size_t k = 0; k < i; k++)
+            EXPECT(device_name_compare(&request.devices[i], &request.devices[k]) != 0);
+    r = request_validate(&request, &refusal);
+    if (request.n_devices == 0)
+        expect_refusal(&refusal, r);
+    else
+        EXPECT(r == 0);
+    return 0;
+}
