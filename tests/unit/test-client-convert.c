@@ -53,7 +53,7 @@ static void seal(sd_bus_message *m) {
 
 /* Takes m. */
 static void converts(sd_bus_message *m, const char *property, const char *expected) {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *owned = m;
+    _unused_ _cleanup_(sd_bus_message_unrefp) sd_bus_message *owned = m;
     _cleanup_json_ struct json_object *o = NULL;
 
     seal(m);
