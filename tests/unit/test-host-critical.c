@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "daemon/host-critical.h"
+#include "daemon/sysfs.h"
+#include "testbed.h"
+
+#define DEVICE "/sys/devices/pci0000:00/0000:06:00.0"
+#define HEADLINE "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+static int setup(void **state) {
+    testbed_setup(state);
+    testbed_add_pci("0000:06:00.0", "8086:10d3:010802", 7, "nvme");
+    testbed_put("/proc/self/mountinfo", "22 1 8:99 / / rw - ext4 /dev/elsewhere rw\n");
+    testbed_put("/proc/swaps", HEADLINE);
+    testbed_put("/proc/net/route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n");
+    testbed_put("/proc/net/ipv6_route", "");
+    return 0;
+}
+
+/* A disk or partition; also its node, and its place in /sys/class/block. */
+static void add_disk(const char *path, const char *number, bool partition) {
+    const char *name = strrchr(path, '/') + 1;
+    unsigned major_number, minor_number;
+    char text[512];
+
+    snprintf(text, sizeof(text), "%s/subsystem", path);
+    testbed_link(text, "../../../class/block");
+    snprintf(text, sizeof(text), "%s/dev", path);
+    testbed_put(text, number);
+    snprintf(text, sizeof(text), "%s/holders", path);
+    testbed_mkdir(text);
+    if (partition) {
+        snprintf(text, sizeof(text), "%s/partition", path);
+        testbed_put(text, "1\n");
+    }
+    snprintf(text, sizeof(text), "/sys/class/block/%s", name);
+    testbed_link(text, path);
+    assert_int_equal(sscanf(number, "%u:%u", &major_number, &minor_number), 2);
+    snprintf(text, sizeof(text), "/dev/%s", name);
+    testbed_node(text, true, major_number, minor_number);
+}
+
+/* A relative link, as in sysfs; an absolute one would lead out of the testbed. */
+static void add_holder(const char *disk, const char *holder) {
+    char path[512], target[512] = "..";
+
+    snprintf(path, sizeof(path), "%s/holders/%s", disk, strrchr(holder, '/') + 1);
+    for (const char *p = disk + strlen("/sys/"); (p = strchr(p, '/')); p++)
+        strcat(target, "/..");
+    strcat(target, "/..");
+    strcat(target, holder + strlen("/sys"));
+    testbed_link(path, target);
+}
+
+static void assert_verdict(const char *reason) {
+    _cleanup_free_ char *found = NULL;
+    DeviceName name;
+    int r;
+
+    assert_int_equal(device_name_parse("0000:06:00.0", &name), 0);
+    r = host_critical_check(&name, &found);
+    if (!reason) {
+        assert_null(found);
+        assert_int_equal(r, 0);
+        return;
+    }
+    assert_int_equal(r, 1);
+    assert_string_equal(found, reason);
+}
+
+static void assert_error(int error) {
+    const Device d = {.name = {.pci_bus = 6}};
+    _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
+    char *found = NULL;
+
+    assert_int_equal(host_critical_check(&d.name, &found), error);
+    assert_null(found);
+    /* and whoever asks for facts hears that the host may need it */
+    assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_HOST_CRITICAL, &f), 0);
+    assert_non_null(f.host_critical);
+    assert_non_null(strstr(f.host_critical, "cannot be told"));
+}
+
+#define NVME DEVICE "/nvme/nvme0/nvme0n1"
+#define PARTITION NVME "/nvme0n1p1"
+
+static void add_nvme(void) {
+    testbed_link(DEVICE "/nvme/nvme0/subsystem", "../../../../../class/nvme");
+    testbed_put(DEVICE "/nvme/nvme0/dev", "240:0\n");
+    add_disk(NVME, "259:0\n", false);
+    add_disk(PARTITION, "259:1\n", true);
+}
+
+static void test_nothing_there(void **state) {
+    DeviceName other = {.pci_bus = 7};
+    char *reason = NULL;
+
+    assert_verdict(NULL);
+    assert_int_equal(host_critical_check(&other, &reason), -ENODEV);
+    add_nvme();
+    assert_verdict(NULL);
+}
+
+static void test_mounted(void **state) {
+    add_nvme();
+    testbed_put("/proc/self/mountinfo",
+            "22 1 8:99 / / rw - ext4 /dev/x rw\n"
+            "23 22 259:1 / /srv rw - ext4 /dev/nvme0n1p1 rw\n");
+    assert_verdict("nvme0n1p1 is mounted on /srv");
+    testbed_put("/proc/self/mountinfo", "23 22 259:0 / /mnt/\\033[31mred rw - ext4 /dev/nvme0n1 rw\n");
+    assert_verdict("nvme0n1 is mounted on /mnt/\\x1b[31mred");
+    /* the minor alone is not enough */
+    testbed_put("/proc/self/mountinfo", "23 22 8:1 / /srv rw - ext4 /dev/sda1 rw\n");
+    assert_verdict(NULL);
+}
+
+/* Anonymous numbers: the source tells, and may tell of several. */
+static void test_anonymous_mounts(void **state) {
+    add_nvme();
+    testbed_put("/proc/self/mountinfo", "23 22 0:33 /@ /srv rw - btrfs /dev/nvme0n1p1 rw\n");
+    assert_verdict("nvme0n1p1 is mounted on /srv");
+    testbed_put("/proc/self/mountinfo", "23 22 0:33 / /srv rw - bcachefs /dev/other:/dev/nvme0n1p1 rw\n");
+    assert_verdict("nvme0n1p1 is mounted on /srv");
+    testbed_put("/proc/self/mountinfo", "23 22 0:33 / /srv rw - tmpfs nvme0n1p1 rw\n");
+    assert_verdict(NULL);
+
+    testbed_put("/sys/fs/btrfs/features/x", "");
+    testbed_mkdir("/sys/fs/btrfs/1234/devices/nvme0n1p2");
+    assert_verdict(NULL);
+    testbed_mkdir("/sys/fs/btrfs/1234/devices/nvme0n1p1");
+    assert_verdict("nvme0n1p1 belongs to a mounted btrfs");
+}
+
+static void test_swap(void **state) {
+    add_nvme();
+    testbed_put("/proc/swaps", HEADLINE "/dev/sdb1 partition 1 0 -2\n/swapfile file 1 0 -3\n");
+    assert_verdict(NULL);
+    testbed_put("/proc/swaps", HEADLINE "/dev/nvme0n1p1 partition 1 0 -2\n");
+    assert_verdict("nvme0n1p1 is used for swap");
+}
+
+static void test_zfs(void **state) {
+    add_nvme();
+    testbed_link(
+            "/sys/dev/block/259:1", "../../devices/pci0000:00/0000:06:00.0/nvme/nvme0/nvme0n1/nvme0n1p1");
+    testbed_put(PARTITION "/uevent", "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=ext4\n");
+    assert_verdict(NULL);
+    testbed_put(PARTITION "/uevent", "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\n");
+    assert_verdict("nvme0n1p1 is a member of a zfs pool");
+}
+
+static void test_holders(void **state) {
+    static const char inner[] = "/sys/devices/virtual/block/dm-0",
+                      outer[] = "/sys/devices/virtual/block/dm-1";
+    const DeviceName name = {.pci_bus = 6};
+    _cleanup_free_ char *reason = NULL;
+
+    add_nvme();
+    add_disk(inner, "254:0\n", false);
+    add_disk(outer, "254:1\n", false);
+    add_holder(PARTITION, inner);
+    assert_verdict("nvme0n1p1 is held by dm-0");
+    testbed_put("/proc/self/mountinfo", "23 22 254:1 / / rw - ext4 /dev/mapper/root rw\n");
+    assert_verdict("nvme0n1p1 is held by dm-0");
+    add_holder(inner, outer);
+    assert_verdict("dm-1 is mounted on /, and lies on dm-0, and lies on nvme0n1p1");
+    /* a ring, which the kernel cannot make, ends all the same */
+    testbed_put("/proc/self/mountinfo", "23 22 8:1 / / rw - ext4 /dev/sda1 rw\n");
+    add_holder(outer, inner);
+    assert_int_equal(host_critical_check(&name, &reason), 1);
+    assert_non_null(strstr(reason, "is held by"));
+}
+
+/* Under native multipath the controller has only a hidden path; the disk is elsewhere. */
+static void test_nvme_multipath(void **state) {
+    testbed_link(DEVICE "/nvme/nvme4/nvme2c4n1/subsystem", "../../../../../../class/block");
+    testbed_put(DEVICE "/nvme/nvme4/nvme2c4n1/hidden", "1\n");
+    assert_verdict(NULL);
+    add_disk("/sys/devices/virtual/nvme-subsystem/nvme-subsys2/nvme2n1", "259:5\n", false);
+    add_disk("/sys/devices/virtual/nvme-subsystem/nvme-subsys2/nvme2n1/nvme2n1p1", "259:6\n", true);
+    testbed_link("/sys/class/block/nvme2n1", "../../devices/virtual/nvme-subsystem/nvme-subsys2/nvme2n1");
+    assert_verdict(NULL);
+    testbed_put("/proc/self/mountinfo", "23 22 259:6 / /srv rw - ext4 /dev/nvme2n1p1 rw\n");
+    assert_verdict("nvme2n1p1 is mounted on /srv");
+}
+
+static void test_scsi_and_virtio(void **state) {
+    add_disk(DEVICE "/host0/target0:0:0/0:0:0:0/block/sda", "8:0\n", false);
+    add_disk(DEVICE "/virtio1/block/vda", "253:0\n", false);
+    testbed_put("/proc/self/mountinfo", "23 22 253:0 / /srv rw - ext4 /dev/vda rw\n");
+    assert_verdict("vda is mounted on /srv");
+    testbed_put("/proc/self/mountinfo", "23 22 8:0 / /srv rw - ext4 /dev/sda rw\n");
+    assert_verdict("sda is mounted on /srv");
+}
+
+/* A physical function answers for its virtual ones, but a virtual one not for its parent. */
+static void test_virtual_functions(void **state) {
+    testbed_add_pci("0000:06:10.0", "8086:10d3:010802", 8, "nvme");
+    testbed_link(DEVICE "/virtfn0", "../0000:06:10.0");
+    testbed_link("/sys/devices/pci0000:00/0000:06:10.0/physfn", "../0000:06:00.0");
+    add_disk("/sys/devices/pci0000:00/0000:06:10.0/block/vdb", "253:1\n", false);
+    assert_verdict(NULL);
+    testbed_put("/proc/self/mountinfo", "23 22 253:1 / /srv rw - ext4 /dev/vdb rw\n");
+    assert_verdict("vdb is mounted on /srv");
+}
+
+static void test_cannot_be_told(void **state) {
+    char path[4096] = DEVICE;
+
+    testbed_put("/proc/self/mountinfo", "nonsense\n");
+    assert_verdict(NULL); /* nobody needed to look */
+    add_nvme();
+    assert_error(-EBADMSG);
+    testbed_put("/proc/self/mountinfo", "");
+    testbed_put("/proc/swaps", HEADLINE "\n");
+    assert_error(-EBADMSG);
+    testbed_put("/proc/swaps", "");
+    testbed_put(PARTITION "/dev", "x\n");
+    assert_error(-EBADMSG);
+    testbed_remove(PARTITION "/dev");
+    assert_error(-ENXIO);
+    testbed_remove(DEVICE "/nvme");
+    assert_verdict(NULL);
+    for (unsigned i = 0; i < 30; i++)
+        strcat(path, "/a");
+    testbed_mkdir(path);
+    assert_error(-E2BIG);
+}
+
+static void add_interface(const char *path) {
+    char text[512];
+
+    snprintf(text, sizeof(text), "%s/subsystem", path);
+    testbed_link(text, "../../../../../class/net");
+}
+
+static void test_default_routes(void **state) {
+    add_interface(DEVICE "/net/eth77");
+    assert_verdict(NULL);
+    testbed_put("/proc/net/route", "eth77\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
+    assert_verdict("eth77 is the way of a default route");
+    testbed_put("/proc/net/route", "eth78\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
+    assert_verdict(NULL);
+    testbed_put("/proc/net/ipv6_route",
+            "00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
+            "fe800000000000000000000000000001 00000400 00000001 00000000 00000003 "
+            "eth77\n");
+    assert_verdict("eth77 is the way of a default route");
+    testbed_put("/proc/net/ipv6_route", "0 0\n");
+    assert_error(-EBADMSG);
+}
+
+static void test_upper_interfaces(void **state) {
+    add_interface(DEVICE "/net/eth77");
+    add_interface("/sys/devices/virtual/net/bond7");
+    add_interface("/sys/devices/virtual/net/br7");
+    testbed_link(DEVICE "/net/eth77/upper_bond7", "../../../../virtual/net/bond7");
+    testbed_link("/sys/devices/virtual/net/bond7/upper_br7", "../br7");
+    testbed_link("/sys/devices/virtual/net/bond7/lower_eth77", "../../../pci0000:00/0000:06:00.0/net/eth77");
+    assert_verdict(NULL);
+    testbed_put("/proc/net/route", "br7\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
+    assert_verdict("br7 is the way of a default route, and lies on bond7, and lies on eth77");
+}
+
+/* The addresses are those of the machine that runs the test: its own interfaces, pretended to be on the
+ * device. */
+static void test_addresses(void **state) {
+    struct ifaddrs *all = NULL;
+    unsigned n = 0;
+
+    assert_int_equal(getifaddrs(&all), 0);
+    for (struct ifaddrs *a = all; a; a = a->ifa_next) {
+        char path[128], reason[128], text[INET_ADDRSTRLEN];
+
+        if (!a->ifa_addr || a->ifa_addr->sa_family != AF_INET || !(a->ifa_flags & IFF_UP))
+            continue;
+        inet_ntop(AF_INET, &((struct sockaddr_in *) (void *) a->ifa_addr)->sin_addr, text, sizeof(text));
+        if (startswith(text, "169.254."))
+            continue;
+        snprintf(path, sizeof(path), DEVICE "/net/%s", a->ifa_name);
+        snprintf(reason, sizeof(reason), "%s has the address %s", a->ifa_name, text);
+        add_interface(path);
+        assert_verdict(reason);
+        testbed_remove(path);
+        n++;
+        break; /* others may be aliases of the same interface */
+    }
+    freeifaddrs(all);
+    if (n == 0)
+        skip(); /* not even the loopback interface is up here */
+}
+
+static void test_boot_display(void **state) {
+    testbed_put(DEVICE "/boot_vga", "1\n");
+    assert_verdict("it is the boot display, driven by nvme");
+    testbed_put(DEVICE "/boot_vga", "0\n");
+    assert_verdict(NULL);
+    testbed_put(DEVICE "/boot_vga", "1\n");
+    testbed_link(DEVICE "/driver", "../../../bus/pci/drivers/pci-stub");
+    assert_verdict(NULL);
+    testbed_link(DEVICE "/driver", "../../../bus/pci/drivers/vfio-pci");
+    assert_verdict("it is the boot display, driven by vfio-pci"); /* not yet registered: on its way */
+    testbed_mkdir(DEVICE "/vfio-dev/vfio0");
+    assert_verdict(NULL);
+    testbed_remove(DEVICE "/driver");
+    testbed_remove(DEVICE "/vfio-dev");
+    assert_verdict(NULL);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, testbed_teardown)
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {
+            TEST(test_nothing_there),
+            TEST(test_mounted),
+            TEST(test_anonymous_mounts),
+            TEST(test_swap),
+            TEST(test_zfs),
+            TEST(test_holders),
+            TEST(test_nvme_multipath),
+            TEST(test_scsi_and_virtio),
+            TEST(test_virtual_functions),
+            TEST(test_cannot_be_told),
+            TEST(test_default_routes),
+            TEST(test_upper_interfaces),
+            TEST(test_addresses),
+            TEST(test_boot_display),
+    };
+
+    if (!testbed_works()) {
+        puts("1..0 # SKIP run me under umockdev-wrapper");
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/sysmacros.h>
+
+#include <cmocka.h>
+
+#include "daemon/sysfs.h"
+#include "testbed.h"
+
+#define NIC "8086:10d3:020000"
+
+static DeviceName name_of(const char *s) {
+    DeviceName name;
+
+    assert_int_equal(device_name_parse(s, &name), 0);
+    return name;
+}
+
+static int read_device(const char *s, DeviceSnapshot *ret) {
+    DeviceName name = name_of(s);
+
+    return sysfs_read_device(&name, ret);
+}
+
+/* Writes into the function that was added last. */
+static void put(const char *device, const char *attribute, const char *text) {
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/%s", device, attribute);
+    testbed_put(path, text);
+}
+
+static void test_device(void **state) {
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
+    DeviceSnapshot s;
+
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_int_equal(s.name.pci_bus, 6);
+    assert_int_equal(s.vendor, 0x8086);
+    assert_int_equal(s.device, 0x10d3);
+    assert_int_equal(s.subsystem_vendor, 0x1af4);
+    assert_int_equal(s.subsystem_device, 0x1100);
+    assert_int_equal(s.class_code, 0x020000);
+    assert_int_equal(s.revision, 0x10);
+    assert_int_equal(s.group, 7);
+    assert_string_equal(s.driver, "e1000e");
+    assert_int_equal(s.vfio_index, -1);
+    assert_true(s.vfio_rdev == 0);
+
+    put(path, "vfio-dev/vfio12/dev", "511:12\n");
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_int_equal(s.vfio_index, 12);
+    assert_true(s.vfio_rdev == makedev(511, 12));
+
+    assert_int_equal(read_device("0000:06:0d.1", &s), -ENODEV);
+}
+
+/* Registered with VFIO by a kernel that makes no node for it. */
+static void test_no_cdev(void **state) {
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "vfio-pci");
+    DeviceSnapshot s;
+
+    put(path, "vfio-dev/vfio0/uevent", "");
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_int_equal(s.vfio_index, 0);
+    assert_true(s.vfio_rdev == 0);
+}
+
+static void test_noiommu_group_is_none(void **state) {
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 0, "vfio-pci");
+    DeviceSnapshot s;
+
+    put(path, "vfio-dev/vfio0/uevent", "");
+    testbed_put("/sys/kernel/iommu_groups/0/name", "vfio-noiommu\n"); /* says nothing: mdevs have it, too */
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_int_equal(s.group, 0);
+    testbed_mkdir("/sys/class/vfio/noiommu-0");
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_int_equal(s.group, -1);
+}
+
+/* What does not parse is 0, none, or a driver that nobody knows; the device is still there. */
+static void test_hostile_attributes(void **state) {
+    static const char *const bad_ids[] = {"", "8086\n", "0x\n", "0x12345\n", "0x80 86\n", "-0x1\n", "junk\n"};
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
+    char link[512], target[256];
+    DeviceSnapshot s;
+
+    for (size_t i = 0; i < ELEMENTSOF(bad_ids); i++) {
+        put(path, "vendor", bad_ids[i]);
+        put(path, "class", i == 3 ? "0x1000000\n" : bad_ids[i]);
+        assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+        assert_int_equal(s.vendor, 0);
+        assert_int_equal(s.class_code, 0);
+        assert_int_equal(s.group, 7);
+    }
+
+    snprintf(link, sizeof(link), "%s/driver", path);
+    snprintf(target, sizeof(target), "drivers/%0200d", 0);
+    testbed_link(link, target);
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_string_equal(s.driver, "(unreadable)");
+    testbed_link(link, "drivers/");
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_string_equal(s.driver, "(unreadable)");
+
+    snprintf(link, sizeof(link), "%s/iommu_group", path);
+    testbed_link(link, "../../../kernel/iommu_groups/x7");
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_int_equal(s.group, -1);
+
+    put(path, "vfio-dev/vfio/uevent", "");
+    put(path, "vfio-dev/vfio-1/uevent", "");
+    put(path, "vfio-dev/vfio99999999999/uevent", "");
+    assert_int_equal(read_device("0000:06:0d.0", &s), 0);
+    assert_int_equal(s.vfio_index, -1);
+}
+
+/* A directory that is left without its attributes is a device on its way out. */
+static void test_vanishing(void **state) {
+    DeviceSnapshot s;
+
+    testbed_mkdir("/sys/bus/pci/devices/0000:06:0d.0");
+    assert_int_equal(read_device("0000:06:0d.0", &s), -ENODEV);
+}
+
+static int stop_at_once(const DeviceSnapshot *s, void *userdata) {
+    return 17;
+}
+
+static void test_scan(void **state) {
+    _cleanup_(inventory_freep) Inventory *inventory = inventory_new();
+    DeviceName name = name_of("0000:06:00.1");
+
+    assert_int_equal(sysfs_scan(inventory), 0);
+    assert_int_equal(inventory_n_devices(inventory), 0);
+
+    testbed_add_pci("0000:00:1c.0", "8086:1901:060400", 1, "pcieport");
+    testbed_add_pci("0000:00:1c.0/0000:06:00.0", NIC, 7, "e1000e");
+    testbed_add_pci("0000:00:1c.0/0000:06:00.1", NIC, 7, NULL);
+    testbed_put("/sys/bus/pci/devices/not-an-address/vendor", "0x8086\n");
+    testbed_link("/sys/bus/pci/devices/0000:99:00.0", "../../../devices/gone");
+    assert_int_equal(sysfs_scan(inventory), 0);
+    inventory_check(inventory);
+    assert_int_equal(inventory_n_devices(inventory), 3);
+    assert_int_equal(inventory_n_groups(inventory), 2);
+    assert_int_equal(inventory_find_device(inventory, &name)->group->n_members, 2);
+    assert_true(sysfs_has_device(&name));
+    name.function = 2;
+    assert_false(sysfs_has_device(&name));
+
+    assert_int_equal(sysfs_foreach(stop_at_once, NULL), 17);
+    testbed_remove("/sys/bus/pci");
+    assert_int_equal(sysfs_foreach(stop_at_once, NULL), 0);
+}
+
+static void test_facts(void **state) {
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
+    const Device d = {.name = name_of("0000:06:0d.0")}, gone = {.name = name_of("0000:06:0d.1")};
+    DeviceFacts f = DEVICE_FACTS_NULL;
+
+    /* no reset_method: there is no way to reset it */
+    assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_ALL, &f), 0);
+    assert_int_equal(f.reset_methods, 0);
+    assert_string_equal(f.driver_override, "");
+    assert_int_equal(f.numa_node, -1);
+    assert_int_equal(f.enable_count, 0);
+    assert_int_equal(f.removable, REMOVABLE_UNKNOWN);
+    assert_null(f.host_critical);
+
+    put(path, "reset_method", "flr bus\n");
+    put(path, "driver_override", "vfio-pci\n");
+    put(path, "numa_node", "1\n");
+    put(path, "enable", "2\n");
+    put(path, "removable", "removable\n");
+    assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_ALL, &f), 0);
+    assert_int_equal(f.reset_methods, 1 << RESET_METHOD_FLR | 1 << RESET_METHOD_BUS);
+    assert_string_equal(f.driver_override, "vfio-pci");
+    assert_int_equal(f.numa_node, 1);
+    assert_int_equal(f.enable_count, 2);
+    assert_int_equal(f.removable, REMOVABLE_REMOVABLE);
+    assert_int_equal(sysfs_read_enable_count(&d.name), 2);
+
+    /* only what was asked for */
+    f = DEVICE_FACTS_NULL;
+    assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_ENABLE_COUNT, &f), 0);
+    assert_int_equal(f.enable_count, 2);
+    assert_int_equal(f.reset_methods, 0);
+    assert_string_equal(f.driver_override, "");
+
+    put(path, "enable", "many\n");
+    assert_int_equal(sysfs_read_enable_count(&d.name), -1);
+    put(path, "driver_override",
+            "a-name-that-is-longer-than-any-driver-has-and-must-never-be-cut-in-the-middle\n");
+    assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_DRIVER_OVERRIDE, &f), -E2BIG);
+    assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_NUMA_NODE, &f), 0);
+    assert_int_equal(sysfs_read_facts(NULL, &gone, DEVICE_FACT_ALL, &f), -ENODEV);
+    assert_int_equal(sysfs_read_enable_count(&gone.name), -1);
+}
+
+/* Config space of a function with a PCI Express capability of that type, and ACS with all or no controls. */
+static void put_config(const char *device, unsigned type, bool multifunction, int acs, size_t size) {
+    uint8_t config[4096] = {0x86, 0x80, 0xd3, 0x10};
+    char path[512];
+
+    config[0x06] = 0x10;
+    config[0x0e] = multifunction ? 0x80 : 0;
+    config[0x34] = 0x40;
+    config[0x40] = 0x10;
+    config[0x42] = (uint8_t) (type << 4);
+    if (acs >= 0) {
+        config[0x100] = 0x0d;
+        config[0x102] = 0x01;
+        config[0x104] = 0x7f;
+        config[0x106] = acs > 0 ? 0x1d : 0;
+    }
+    snprintf(path, sizeof(path), "%s/config", device);
+    testbed_put_bytes(path, config, size);
+}
+
+static AcsReport read_acs(const char *s) {
+    DeviceName name = name_of(s);
+    AcsReport report;
+
+    assert_int_equal(sysfs_read_acs(&name, &report), 0);
+    return report;
+}
+
+static void test_acs_on_the_root_bus(void **state) {
+    const char *path = testbed_add_pci("0000:00:05.0", NIC, 7, NULL);
+    DeviceName gone = name_of("0000:00:06.0");
+    AcsReport report;
+
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, false, -1, 4096);
+    assert_int_equal(read_acs("0000:00:05.0").path, ACS_NOT_NEEDED);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, false, -1, 64); /* one function: type is of no account */
+    assert_int_equal(read_acs("0000:00:05.0").path, ACS_NOT_NEEDED);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, true, -1, 4096);
+    report = read_acs("0000:00:05.0");
+    assert_int_equal(report.path, ACS_INCOMPLETE);
+    assert_int_equal(report.blocker.slot, 5);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, true, -1, 64);
+    assert_int_equal(read_acs("0000:00:05.0").path, ACS_UNKNOWN);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, true, 1, 4096);
+    assert_int_equal(read_acs("0000:00:05.0").path, ACS_COMPLETE);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, false, -1, 20);
+    assert_int_equal(read_acs("0000:00:05.0").path, ACS_UNKNOWN);
+
+    assert_int_equal(sysfs_read_acs(&gone, &report), -ENODEV);
+}
+
+static void test_acs_below_ports(void **state) {
+    static const char root[] = "/sys/devices/pci0000:00/0000:00:1c.0",
+                      upstream[] = "/sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0",
+                      downstream[] = "/sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0/0000:02:03.0";
+    const char *path;
+    AcsReport report;
+
+    testbed_add_pci("0000:00:1c.0", NIC, 1, "pcieport");
+    testbed_add_pci("0000:00:1c.0/0000:01:00.0", NIC, 2, "pcieport");
+    testbed_add_pci("0000:00:1c.0/0000:01:00.0/0000:02:03.0", NIC, 3, "pcieport");
+    path = testbed_add_pci("0000:00:1c.0/0000:01:00.0/0000:02:03.0/0000:03:00.0", NIC, 4, NULL);
+
+    put_config(root, PCI_PORT_ROOT, false, 1, 4096);
+    put_config(upstream, PCI_PORT_UPSTREAM, false, -1, 4096);
+    put_config(downstream, PCI_PORT_DOWNSTREAM, false, 1, 4096);
+    put_config(path, PCI_PORT_ENDPOINT, false, -1, 4096);
+    assert_int_equal(read_acs("0000:03:00.0").path, ACS_COMPLETE);
+
+    /* the first that does not isolate is named, from the device upwards */
+    put_config(root, PCI_PORT_ROOT, false, 0, 4096);
+    report = read_acs("0000:03:00.0");
+    assert_int_equal(report.path, ACS_INCOMPLETE);
+    assert_int_equal(report.blocker.slot, 0x1c);
+    put_config(downstream, PCI_PORT_DOWNSTREAM, false, -1, 4096);
+    report = read_acs("0000:03:00.0");
+    assert_int_equal(report.path, ACS_INCOMPLETE);
+    assert_int_equal(report.blocker.pci_bus, 2);
+
+    /* what cannot be read is unknown, unless it is known to be open elsewhere */
+    put_config(downstream, PCI_PORT_DOWNSTREAM, false, 1, 64);
+    report = read_acs("0000:03:00.0");
+    assert_int_equal(report.path, ACS_INCOMPLETE);
+    assert_int_equal(report.blocker.slot, 0x1c);
+    put_config(root, PCI_PORT_ROOT, false, 1, 4096);
+    assert_int_equal(read_acs("0000:03:00.0").path, ACS_UNKNOWN);
+}
+
+/* The number of a virtual function says nothing about neighbours. */
+static void test_acs_of_virtual_function(void **state) {
+    const char *path = testbed_add_pci("0000:00:10.3", NIC, 4, NULL);
+    char link[512];
+
+    put_config(path, PCI_PORT_ENDPOINT, false, -1, 4096);
+    assert_int_equal(read_acs("0000:00:10.3").path, ACS_INCOMPLETE);
+    snprintf(link, sizeof(link), "%s/physfn", path);
+    testbed_link(link, "../0000:00:10.0");
+    assert_int_equal(read_acs("0000:00:10.3").path, ACS_NOT_NEEDED);
+}
+
+static void test_group_facts(void **state) {
+    GroupFacts f;
+
+    assert_int_equal(sysfs_read_group_facts(7, &f), -ENODEV);
+    assert_int_equal(sysfs_read_group_facts(-1, &f), -ENODEV);
+
+    testbed_put("/sys/kernel/iommu_groups/7/type", "DMA-FQ\n");
+    testbed_put("/sys/kernel/iommu_groups/7/reserved_regions",
+            "0x00000000fee00000 0x00000000feefffff msi\n0x000000fd00000000 0x000000ffffffffff reserved\n");
+    assert_int_equal(sysfs_read_group_facts(7, &f), 0);
+    assert_string_equal(f.type, "DMA-FQ");
+    assert_int_equal(f.n_regions, 2);
+    assert_string_equal(f.regions[1].type, "reserved");
+    assert_false(f.node_present);
+
+    testbed_node("/dev/vfio/7", false, 239, 7);
+    testbed_put("/sys/kernel/iommu_groups/7/type", "a-type-that-nobody-has-heard-of\n");
+    assert_int_equal(sysfs_read_group_facts(7, &f), 0);
+    assert_string_equal(f.type, "");
+    assert_true(f.node_present);
+}
+
+static void test_kernel_facts(void **state) {
+    KernelFacts k;
+
+    testbed_put("/proc/devices", "Character devices:\n  1 mem\n239 vfio\n\nBlock devices:\n259 blkext\n");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_false(
+            k.iommufd || k.container || k.iommu || k.device_cdev || k.noiommu_support || k.noiommu_enabled);
+
+    testbed_mkdir("/sys/kernel/iommu_groups");
+    testbed_mkdir("/dev/vfio/devices");
+    testbed_mkdir("/dev/iommu"); /* a directory is no node */
+    testbed_put("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "N\n");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_false(k.iommufd || k.container || k.iommu || k.device_cdev || k.noiommu_enabled);
+    assert_true(k.noiommu_support);
+
+    testbed_remove("/dev/iommu");
+    testbed_node("/dev/iommu", false, 10, 126);
+    testbed_node("/dev/vfio/vfio", false, 10, 196);
+    testbed_mkdir("/sys/kernel/iommu_groups/0");
+    testbed_put("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_true(k.iommufd && k.container && k.iommu && k.noiommu_support && k.noiommu_enabled);
+    assert_false(k.device_cdev); /* IOMMUFD alone makes no cdevs */
+
+    testbed_put("/proc/devices", "Character devices:\n  1 mem\n239 vfio\n511 vfio-dev\n\nBlock devices:\n");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_true(k.device_cdev);
+    testbed_put("/proc/devices", "Character devices:\n511 vfio-device\n512 xvfio-dev\nvfio-dev\n");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_false(k.device_cdev);
+    testbed_node("/dev/vfio/devices/vfio0", false, 511, 0);
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_true(k.device_cdev);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, testbed_setup, testbed_teardown)
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {
+            TEST(test_device),
+            TEST(test_no_cdev),
+            TEST(test_noiommu_group_is_none),
+            TEST(test_hostile_attributes),
+            TEST(test_vanishing),
+            TEST(test_scan),
+            TEST(test_facts),
+            TEST(test_acs_on_the_root_bus),
+            TEST(test_acs_below_ports),
+            TEST(test_acs_of_virtual_function),
+            TEST(test_group_facts),
+            TEST(test_kernel_facts),
+    };
+
+    if (!testbed_works()) {
+        puts("1..0 # SKIP run me under umockdev-wrapper");
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
