@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# bash completion for vfioctl(1)
+
+# Full names of all devices, or ids of all claims. Silent when the daemon does not answer.
+_vfioctl_devices() {
+    vfioctl list --no-legend --color=never 2>/dev/null | while read -r name _; do echo "$name"; done
+}
+
+_vfioctl_claims() {
+    vfioctl status --json 2>/dev/null | sed -n 's/^ *"id": *"\([0-9a-f]*\)",\{0,1\}$/\1/p'
+}
+
+# Names have colons, at which bash parts words: put them together, and give back what stands behind the last.
+_vfioctl_offer() {
+    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
+    declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+}
+
+_vfioctl() {
+    local cur prev words cword verb='' i
+    local verbs='list status plan exec hold release monitor reload'
+    local global='--json --no-legend --color --help --version'
+
+    COMPREPLY=()
+    declare -F _get_comp_words_by_ref >/dev/null || return 0
+    _get_comp_words_by_ref -n : cur prev words cword
+
+    for ((i = 1; i < cword; i++)); do
+        case ${words[i]} in
+        --color | -d | --device | -b | --backend | -r | --reason) ((i++)) ;;
+        --)
+            break
+            ;;
+        -*) ;;
+        *)
+            verb=${words[i]}
+            break
+            ;;
+        esac
+    done
+
+    case $prev in
+    --color)
+        _vfioctl_offer 'auto always never'
+        return 0
+        ;;
+    -d | --device)
+        _vfioctl_offer "$(_vfioctl_devices)"
+        return 0
+        ;;
+    -b | --backend)
+        _vfioctl_offer 'iommufd group'
+        return 0
+        ;;
+    -r | --reason)
+        return 0
+        ;;
+    esac
+
+    # What follows the command of exec is the command's own.
+    if [[ $verb == exec ]]; then
+        for ((i = i + 1; i < cword; i++)); do
+            case ${words[i]} in
+            -d | --device | -b | --backend | -r | --reason | --color) ((i++)) ;;
+            --)
+                ((i++))
+                _command_offset "$i"
+                return 0
+                ;;
+            -*) ;;
+            *)
+                _command_offset "$i"
+                return 0
+                ;;
+            esac
+        done
+    fi
+
+    if [[ $cur == -* ]]; then
+        case $verb in
+        list) _vfioctl_offer "$global --groups" ;;
+        plan | hold) _vfioctl_offer "$global --backend --reason" ;;
+        exec) _vfioctl_offer "$global --device --backend --reason --" ;;
+        release) _vfioctl_offer "$global --no-wait" ;;
+        *) _vfioctl_offer "$global" ;;
+        esac
+        return 0
+    fi
+
+    case $verb in
+    '') _vfioctl_offer "$verbs" ;;
+    plan | hold) _vfioctl_offer "$(_vfioctl_devices)" ;;
+    status | release) _vfioctl_offer "$(_vfioctl_devices) $(_vfioctl_claims)" ;;
+    esac
+    return 0
+}
+
+complete -F _vfioctl vfioctl
