@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the documentation tells operators to write must load: the installed examples, together, and every
+ * policy in the manual page. And the manual page names every key that there is. */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "core/policy-parse.h"
+
+static int resolve(
+        _unused_ void *userdata, _unused_ bool is_group, _unused_ const char *name, uint32_t *ret) {
+    *ret = 1000;
+    return 0;
+}
+
+static char *read_source(const char *name) {
+    char *text = NULL;
+    int r = read_file_at(AT_FDCWD, name, 1024 * 1024, &text, NULL);
+
+    if (r < 0)
+        fail_msg("%s: %s", name, strerror(-r));
+    return text;
+}
+
+static void add(PolicyParser *p, const char *file, const char *text) {
+    assert_int_equal(policy_parser_add(p, file, text, strlen(text)), 0);
+    if (policy_parser_n_errors(p) > 0)
+        fail_msg("%s", policy_parser_error(p, 0));
+}
+
+static size_t finish(PolicyParser *p) {
+    _cleanup_(policy_freep) Policy *policy = NULL;
+
+    assert_int_equal(policy_parser_finish(p, &policy), 0);
+    return policy_n_rules(policy);
+}
+
+static int is_json(const struct dirent *entry) {
+    const char *dot = strrchr(entry->d_name, '.');
+
+    return dot && streq(dot, ".json");
+}
+
+static void test_examples(void **state) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+    struct dirent **entries;
+    int n;
+
+    assert_non_null(p);
+    n = scandir(SOURCE_ROOT "/policy/examples", &entries, is_json, alphasort);
+    assert_true(n >= 3);
+    for (int i = 0; i < n; i++) {
+        _cleanup_free_ char *path = format_string(SOURCE_ROOT "/policy/examples/%s", entries[i]->d_name);
+        _cleanup_free_ char *text = read_source(path);
+
+        add(p, path, text);
+        free(entries[i]);
+    }
+    free(entries);
+    assert_true(finish(p) >= 5);
+}
+
+/* Literal blocks stand between lines of three backticks; those that begin with '{' are policies. */
+static void test_manual(void **state) {
+    _cleanup_free_ char *text = read_source(SOURCE_ROOT "/man/vfiod-policy.5.scd");
+    char *rest = text, *block;
+    unsigned n = 0;
+
+    while ((block = strstr(rest, "\n```\n"))) {
+        _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+        char *end;
+
+        assert_non_null(p);
+        block += strlen("\n```\n");
+        end = strstr(block, "\n```\n");
+        assert_non_null(end);
+        *end = '\0';
+        rest = end + strlen("\n```");
+        if (block[0] != '{')
+            continue;
+        add(p, "vfiod-policy(5)", block);
+        assert_true(finish(p) >= 1);
+        n++;
+    }
+    assert_true(n >= 2);
+}
+
+/* The parser itself lists the keys when one is unknown. */
+static void expect_keys_in_manual(const char *policy, const char *manual) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+    _cleanup_free_ char *message = NULL;
+    char *rest, *key;
+    unsigned n = 0;
+
+    assert_non_null(p);
+    assert_int_equal(policy_parser_add(p, "f", policy, strlen(policy)), 0);
+    message = strdup(policy_parser_error(p, 0));
+    assert_non_null(message);
+    rest = strstr(message, "known are ");
+    assert_non_null(rest);
+    for (rest += strlen("known are "); (key = strsep(&rest, ", ")); n++) {
+        _cleanup_free_ char *entry = NULL;
+
+        if (*key == '\0')
+            continue;
+        key[strlen(key) - 1] = '\0';
+        entry = format_string("\n*%s*", key + 1);
+        if (!strstr(manual, entry))
+            fail_msg("vfiod-policy(5) does not explain \"%s\"", key + 1);
+    }
+    assert_true(n >= 2);
+}
+
+static void test_manual_names_all_keys(void **state) {
+    _cleanup_free_ char *manual = read_source(SOURCE_ROOT "/man/vfiod-policy.5.scd");
+
+    expect_keys_in_manual("{\"zzzzzzzz\":0}", manual);
+    expect_keys_in_manual("{\"rules\":[{\"zzzzzzzz\":0}]}", manual);
+    expect_keys_in_manual("{\"rules\":[{\"who\":{\"zzzzzzzz\":0}}]}", manual);
+    expect_keys_in_manual("{\"rules\":[{\"what\":{\"zzzzzzzz\":0}}]}", manual);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_examples),
+            cmocka_unit_test(test_manual),
+            cmocka_unit_test(test_manual_names_all_keys),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
