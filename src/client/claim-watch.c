@@ -93,9 +93,8 @@ static int listen_for_signals(ClaimWatch *w) {
 int claim_watch_start(ClaimWatch *w) {
     int r;
 
-    r = sd_bus_path_encode(VFIOD_OBJECT_PATH "/claim", w->id, &w->path);
-    if (r >= 0)
-        r = listen_for_signals(w);
+    w->path = format_string("%s/claim/%s", VFIOD_OBJECT_PATH, w->id);
+    r = w->path ? listen_for_signals(w) : -ENOMEM;
     if (r >= 0)
         r = sd_bus_attach_event(w->bus, w->event, SD_EVENT_PRIORITY_NORMAL);
     if (r < 0)
