@@ -52,11 +52,11 @@ def typed(interface, properties):
 
 
 def group_path(number):
-    return f'{ROOT_PATH}/group/{device_path(str(number)).rsplit("/", 1)[1]}'
+    return f'{ROOT_PATH}/group/{number}'
 
 
 def claim_path(claim_id):
-    return f'{ROOT_PATH}/claim/{device_path(claim_id).rsplit("/", 1)[1]}'
+    return f'{ROOT_PATH}/claim/{claim_id}'
 
 
 class OpenBus:

@@ -89,9 +89,9 @@ static void test_basic(void **state) {
 static void test_paths(void **state) {
     CONVERTS(NULL, "null", "o", "/");
     CONVERTS(NULL, "\"pci:0000:06:0d.0\"", "o", "/org/vfiod1/device/pci_3a0000_3a06_3a0d_2e0");
-    CONVERTS(NULL, "8", "o", "/org/vfiod1/group/_38");
+    CONVERTS(NULL, "8", "o", "/org/vfiod1/group/8");
     CONVERTS(NULL, "\"x8\"", "o", "/org/vfiod1/group/x8");
-    CONVERTS(NULL, "\"0123\"", "o", "/org/vfiod1/claim/_30123");
+    CONVERTS(NULL, "\"0123\"", "o", "/org/vfiod1/claim/0123");
     CONVERTS(NULL, "\"\"", "o", "/org/vfiod1");
     CONVERTS(NULL, "\"/org/vfiod1/devices/a\"", "o", "/org/vfiod1/devices/a");
     CONVERTS(NULL, "\"/else\"", "o", "/else");
@@ -100,7 +100,7 @@ static void test_paths(void **state) {
 static void test_containers(void **state) {
     CONVERTS(NULL, "[]", "as", 0);
     CONVERTS(NULL, "[\"a\",\"b\"]", "as", 2, "a", "b");
-    CONVERTS(NULL, "[8,null]", "ao", 2, "/org/vfiod1/group/_38", "/");
+    CONVERTS(NULL, "[8,null]", "ao", 2, "/org/vfiod1/group/8", "/");
     CONVERTS(NULL, "[[],[1]]", "aau", 2, 0, 1, 1);
     CONVERTS(NULL, "{\"iommu\":true,\"iommufd\":false}", "a{sb}", 2, "iommu", 1, "iommufd", 0);
     CONVERTS(NULL, "{}", "a{sv}", 0);
