@@ -123,6 +123,24 @@ int device_name_parse_pci_address(const char *s, DeviceName *ret) {
     return 0;
 }
 
+int device_name_parse_syspath(const char *path, DeviceName *ret) {
+    int r = -EINVAL;
+
+    for (const char *p = path + strspn(path, "/"); *p; p += strspn(p, "/")) {
+        size_t n = strcspn(p, "/");
+        char word[DEVICE_NAME_MAX];
+
+        if (n < sizeof(word)) {
+            memcpy(word, p, n);
+            word[n] = '\0';
+            if (device_name_parse_pci_address(word, ret) >= 0)
+                r = 0;
+        }
+        p += n;
+    }
+    return r;
+}
+
 const char *device_name_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {
     snprintf(buf, DEVICE_NAME_MAX, "pci:%04" PRIx32 ":%02x:%02x.%x", name->domain, name->pci_bus,
             name->slot & 0x1fU, name->function & 7U);

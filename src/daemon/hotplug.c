@@ -150,27 +150,6 @@ static int on_rescan(sd_event_source *source, uint64_t usec, void *userdata) {
 
 /* ---- events ---- */
 
-/* The last PCI address in the path: of /sys/devices/pci0000:00/0000:06:0d.0/vfio-dev/vfio0 it is the device
- * behind the node, also when everything in that path has gone already. */
-static int name_from_syspath(const char *path, DeviceName *ret) {
-    int r = -EINVAL;
-
-    for (const char *p = path; *p; p += strcspn(p, "/")) {
-        char word[DEVICE_NAME_MAX];
-        size_t n;
-
-        p += strspn(p, "/");
-        n = strcspn(p, "/");
-        if (n == 0 || n >= sizeof(word))
-            continue;
-        memcpy(word, p, n);
-        word[n] = '\0';
-        if (device_name_parse_pci_address(word, ret) >= 0)
-            r = 0;
-    }
-    return r;
-}
-
 static void handle_event(Hotplug *h, struct udev_device *device) {
     const char *subsystem = udev_device_get_subsystem(device), *action = udev_device_get_action(device),
                *path = udev_device_get_syspath(device);
@@ -183,7 +162,7 @@ static void handle_event(Hotplug *h, struct udev_device *device) {
         schedule_rescan(h, RESCAN_DELAY_USEC);
         return;
     }
-    if (name_from_syspath(path, &name) < 0) /* of a device on another bus */
+    if (device_name_parse_syspath(path, &name) < 0) /* of a device on another bus */
         return;
 
     if (streq(subsystem, "pci") && streq(action, "remove"))

@@ -137,6 +137,33 @@ static void test_round_trip(void **state) {
             }
 }
 
+static void test_syspaths(void **state) {
+    static const struct {
+        const char *path, *kernel;
+    } table[] = {
+            {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0", "0000:06:0d.0"},
+            {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0/vfio-dev/vfio0", "0000:06:0d.0"},
+            {"/devices/pci0000:00/0000:00:02.0/a297db4a-f4c2-11e6-90f6-d3b88d6c9525/vfio-dev/vfio1",
+                    "0000:00:02.0"},
+            {"/sys/devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0//",
+                    "10000:e1:00.0"},
+            {"0000:06:0d.0", "0000:06:0d.0"},
+            {"//0000:06:0d.0", "0000:06:0d.0"},
+    };
+    static const char *const none[] = {"", "/", "///", "/sys/devices/pci0000:00",
+            "/sys/devices/virtual/vfio/7", "/sys/devices/0000:06:0d.0x/vfio-dev",
+            "/sys/0000:06:0d.00000000000000000000/x"};
+    char buf[DEVICE_NAME_MAX];
+    DeviceName name;
+
+    for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+        assert_int_equal(device_name_parse_syspath(table[i].path, &name), 0);
+        assert_string_equal(device_name_format_kernel(&name, buf), table[i].kernel);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(none); i++)
+        assert_int_equal(device_name_parse_syspath(none[i], &name), -EINVAL);
+}
+
 static void test_order(void **state) {
     static const char *const sorted[] = {
             "0000:00:00.0",
@@ -169,6 +196,7 @@ int main(void) {
             cmocka_unit_test(test_kernel_spelling),
             cmocka_unit_test(test_round_trip),
             cmocka_unit_test(test_order),
+            cmocka_unit_test(test_syspaths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
