@@ -143,14 +143,18 @@ static bool member_is_in(const PlanMember *m, WorkerOperation operation) {
     return operation == WORKER_RESET ? m->reset : m->bind;
 }
 
-/* The name of the index-th member that operation works on. */
-static const DeviceName *item_name(const Job *j, WorkerOperation operation, uint32_t index) {
+/* The index-th member that operation works on. */
+static const PlanMember *item_member(const Job *j, WorkerOperation operation, uint32_t index) {
     const Plan *plan = &j->claim.plan;
 
     for (size_t i = 0; i < plan->n_members; i++)
         if (member_is_in(&plan->members[i], operation) && index-- == 0)
-            return &plan->members[i].name;
-    return &plan->members[0].name;
+            return &plan->members[i];
+    return &plan->members[0];
+}
+
+static const DeviceName *item_name(const Job *j, WorkerOperation operation, uint32_t index) {
+    return &item_member(j, operation, index)->name;
 }
 
 static bool finish_worker(Job *j, const WorkerResult *result, WorkerOperation operation) {
@@ -172,17 +176,32 @@ static bool finish_worker(Job *j, const WorkerResult *result, WorkerOperation op
     return false;
 }
 
-/* The first reason stays: what went wrong while undoing is told in the log, and decides only when nothing
- * else did. */
+/* The first reason stays: what went wrong while undoing decides only when nothing else did. But it must be
+ * told then, too: the remedy of the first may say that everything was put back. */
 static void note_failure(
         Job *j, VfiodError code, const DeviceName *name, const WorkerResult *result, const char *what) {
     if (j->claim.refusal.code != _VFIOD_ERROR_INVALID) {
         log_warning("Claim %s: %s (%s): %s", j->claim.id, what, driver_step_to_string(result->step),
                 strerror(-result->error));
+        free(j->claim.refusal.remedy);
+        j->claim.refusal.remedy =
+                format_string("Then %s (%s: %s), so it is in quarantine until root releases it.", what,
+                        driver_step_to_string(result->step), strerror(-result->error));
         return;
     }
     (void) refuse(&j->claim.refusal, code, name, "%s (%s: %s)", what, driver_step_to_string(result->step),
             strerror(-result->error));
+}
+
+static void note_bind_failure(Job *j, const WorkerResult *result) {
+    const PlanMember *m = item_member(j, WORKER_BIND, result->index);
+    _cleanup_free_ char *what = NULL;
+    bool missing = result->step == DRIVER_STEP_BIND && result->error == -ENOENT;
+
+    what = format_string("it could not be moved to the driver %s%s", m->target_driver,
+            missing ? ", which is not loaded" : "");
+    note_failure(j, result->error == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_BIND_FAILED, &m->name,
+            result, what ?: "it could not be moved to its vfio driver");
 }
 
 static void on_bound(void *userdata, const WorkerResult *result, int *fds) {
@@ -190,8 +209,7 @@ static void on_bound(void *userdata, const WorkerResult *result, int *fds) {
     bool fine = finish_worker(j, result, WORKER_BIND);
 
     if (!fine && result->error != -ETIMEDOUT)
-        note_failure(j, result->error == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_BIND_FAILED,
-                item_name(j, WORKER_BIND, result->index), result, "it could not be moved to the vfio driver");
+        note_bind_failure(j, result);
     job_feed(j,
             fine                                  ? CLAIM_EVENT_BOUND
                     : result->error == -ETIMEDOUT ? CLAIM_EVENT_WORKER_STUCK
@@ -502,7 +520,12 @@ static void recheck_later(Job *j) {
 static bool still_enabled(const Job *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
+        const Device *d = inventory_find_device(j->engine->inventory, &m->name);
 
+        /* A host driver has enabled it: a claim that was recovered before its device was moved, or an admin.
+         */
+        if (!d || (d->driver && d->vfio_index < 0))
+            continue;
         if (sysfs_read_enable_count(&m->name) > m->enable_baseline)
             return true;
     }
