@@ -4,26 +4,21 @@
 #include <search.h>
 #include <stdio.h>
 
-#include "base/json-text.h"
 #include "base/str.h"
 #include "core/policy-rule.h"
+#include "core/schema.h"
 
-/* Tables of keys drive the parser: what a key is called, which types it takes, whether it is required,
- * whether a list may stand for one value. Everything that is the same for all keys (unknown, missing, wrong
- * type, empty list, the same element twice) is said once, in take_keys() and take_value(); a function of a
- * key only sees values of the right type.
+/* The keys of a policy and what each of them does to a rule. What is the same for all keys is in schema.c.
  *
- * Nothing stops at an error but a file that is not JSON: an operator wants all of them at once. Errors are
- * collected, and a set with one of them is never finished. An allocation that failed sticks in the parser,
- * so that nothing is ever loaded in part. */
+ * Nothing stops at an error but a file that is not JSON: an operator wants all of them at once. They are
+ * collected, and a set with one of them is never finished. */
 
 typedef struct RuleName {
     char *name;  /* owned */
     char *place; /* owned; FILE:LINE:COL */
 } RuleName;
 
-/* Looking a name up may ask a server on the network, and policies name the same few people again and again.
- */
+/* Looking a name up may ask a server on the network, and policies name the same few people again. */
 typedef struct Resolved {
     bool is_group;
     char *name; /* owned */
@@ -38,71 +33,17 @@ struct PolicyParser {
     size_t n_rules;
     void *names;    /* tree of RuleName */
     void *resolved; /* tree of Resolved */
-    bool out_of_memory;
-
-    char *errors[POLICY_ERRORS_MAX]; /* owned */
-    size_t n_errors;                 /* also those that are only counted */
-    char more[48];                   /* the count */
+    Problems problems;
 
     /* of the file that is being parsed */
-    const char *file; /* sanitized; borrowed from policy_parser_add() */
     unsigned rule_number;
+    Rule rule; /* that the functions of the keys fill */
 };
 
-typedef struct Key Key;
-struct Key {
-    const char *name;
-    unsigned types;       /* mask of TYPE() */
-    const char *expected; /* these types in words */
-    bool required;
-    bool list;       /* or a list of values of these types */
-    bool allow_only; /* says what is allowed: has no meaning in a deny rule */
-    void (*take)(PolicyParser *p, Rule *r, const JsonNode *value);
-};
+static_assert(POLICY_ERRORS_MAX == PROBLEMS_MAX, "what policy-parse.h promises");
 
-#define TYPE(t) (1U << JSON_##t)
-#define SHOWN_MAX 64U
-
-static void report_text(PolicyParser *p, char *text) {
-    if (!text) {
-        p->out_of_memory = true;
-        return;
-    }
-    if (p->n_errors < POLICY_ERRORS_MAX)
-        p->errors[p->n_errors] = text;
-    else
-        free(text);
-    p->n_errors++;
-    if (p->n_errors > POLICY_ERRORS_MAX)
-        (void) snprintf(p->more, sizeof(p->more), "and %zu more errors", p->n_errors - POLICY_ERRORS_MAX);
-}
-
-/* Hostile text for a message: sanitized and cut. Owned; NULL only when report() will not look at it. */
-static char *show(PolicyParser *p, const char *s) {
-    char *shown = sanitize(s, SHOWN_MAX);
-
-    if (!shown)
-        p->out_of_memory = true;
-    return shown;
-}
-
-/* What comes from the file and is quoted in a message must have gone through show(). */
-static void report(PolicyParser *p, unsigned line, unsigned column, const char *format, ...) _printf_(4, 5);
-static void report(PolicyParser *p, unsigned line, unsigned column, const char *format, ...) {
-    _cleanup_free_ char *message = NULL;
-    va_list ap;
-    int r;
-
-    if (p->out_of_memory)
-        return;
-    va_start(ap, format);
-    r = vasprintf(&message, format, ap);
-    va_end(ap);
-    if (r < 0)
-        message = NULL;
-    report_text(p, message ? format_string("%s:%u:%u: error: %s", p->file, line, column, message) : NULL);
-}
-#define report_value(p, value, ...) report(p, (value)->line, (value)->column, __VA_ARGS__)
+#define report_value(p, value, ...) problems_report_value(&(p)->problems, value, __VA_ARGS__)
+#define show(p, s) problems_show(&(p)->problems, s)
 
 /* Room for one element more behind n; lists double. */
 static bool grow(PolicyParser *p, void **list, size_t n, size_t size) {
@@ -112,158 +53,11 @@ static bool grow(PolicyParser *p, void **list, size_t n, size_t size) {
         return true;
     grown = reallocarray(*list, n == 0 ? 1 : 2 * n, size);
     if (!grown) {
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
         return false;
     }
     *list = grown;
     return true;
-}
-
-/* words: what the enumeration knows, ended by NULL. what: "effect". */
-static void report_unknown_word(
-        PolicyParser *p, const JsonNode *value, const char *what, const char *const *words) {
-    _cleanup_free_ char *shown = show(p, value->string);
-    _cleanup_strbuf_ StrBuf known = {};
-    const char *meant = nearest(value->string, words);
-
-    if (meant) {
-        report_value(p, value, "unknown %s \"%s\", did you mean \"%s\"?", what, shown, meant);
-        return;
-    }
-    for (size_t i = 0; words[i]; i++)
-        strbuf_addf(&known, "%s\"%s\"", i == 0 ? "" : words[i + 1] ? ", " : " or ", words[i]);
-    report_value(p, value, "unknown %s \"%s\", expected %s", what, shown, known.text ?: "");
-}
-
-static const char *describe_type(JsonType type) {
-    static const char *const names[_JSON_TYPE_MAX] = {
-            [JSON_NULL] = "null",
-            [JSON_BOOLEAN] = "a boolean",
-            [JSON_INTEGER] = "an integer",
-            [JSON_REAL] = "a number that is not a 64-bit integer",
-            [JSON_STRING] = "a string",
-            [JSON_ARRAY] = "an array",
-            [JSON_OBJECT] = "an object",
-    };
-
-    return names[type];
-}
-
-static int compare_elements(const void *a, const void *b) {
-    const JsonNode *x = *(const JsonNode *const *) a, *y = *(const JsonNode *const *) b;
-    int r = 0;
-
-    if (x->type != y->type)
-        return x->type < y->type ? -1 : 1;
-    if (x->type == JSON_STRING)
-        r = strcmp(x->string, y->string);
-    else if (x->type == JSON_INTEGER && x->integer != y->integer)
-        r = x->integer < y->integer ? -1 : 1;
-    if (r != 0)
-        return r;
-    if (x->line != y->line)
-        return x->line < y->line ? -1 : 1;
-    return x->column < y->column ? -1 : x->column > y->column;
-}
-
-static bool same_element(const JsonNode *x, const JsonNode *y) {
-    if (x->type != y->type)
-        return false;
-    if (x->type == JSON_STRING)
-        return streq(x->string, y->string);
-    return x->type == JSON_INTEGER && x->integer == y->integer;
-}
-
-/* An element that is there twice is one that was meant to be something else. */
-static void check_repeated(PolicyParser *p, const JsonNode *list) {
-    _cleanup_free_ const JsonNode **elements = NULL;
-    size_t n = 0;
-
-    for (const JsonNode *e = list->children; e; e = e->next) {
-        if (!grow(p, (void **) &elements, n, sizeof(*elements)))
-            return;
-        elements[n++] = e;
-    }
-    qsort(elements, n, sizeof(*elements), compare_elements);
-    for (size_t i = 1; i < n; i++)
-        if (same_element(elements[i - 1], elements[i]))
-            report_value(p, elements[i], "this is in the list twice, first at %u:%u", elements[i - 1]->line,
-                    elements[i - 1]->column);
-}
-
-static void take_list(PolicyParser *p, Rule *r, const Key *key, const JsonNode *list) {
-    if (!list->children) {
-        report_value(p, list, "\"%s\" is an empty list, which nothing can match", key->name);
-        return;
-    }
-    check_repeated(p, list);
-    for (const JsonNode *e = list->children; e; e = e->next) {
-        if (key->types & 1U << e->type)
-            key->take(p, r, e);
-        else
-            report_value(p, e, "an element of \"%s\" must be %s, found %s", key->name, key->expected,
-                    describe_type(e->type));
-    }
-}
-
-static void take_value(PolicyParser *p, Rule *r, const Key *key, const JsonNode *value) {
-    if (key->types & 1U << value->type)
-        key->take(p, r, value);
-    else if (key->list && value->type == JSON_ARRAY)
-        take_list(p, r, key, value);
-    else
-        report_value(p, value, "\"%s\" must be %s%s, found %s", key->name, key->expected,
-                key->list ? ", or a list of these" : "", describe_type(value->type));
-}
-
-#define KEYS_MAX 16U
-
-static void report_unknown_key(
-        PolicyParser *p, const JsonNode *member, const char *where, const Key *keys, size_t n_keys) {
-    _cleanup_free_ char *shown = show(p, member->key);
-    const char *names[KEYS_MAX + 1] = {}, *meant;
-    _cleanup_strbuf_ StrBuf known = {};
-
-    assert(n_keys <= KEYS_MAX);
-
-    for (size_t i = 0; i < n_keys; i++) {
-        names[i] = keys[i].name;
-        strbuf_addf(&known, "%s\"%s\"", i == 0 ? "" : ", ", keys[i].name);
-    }
-    meant = nearest(member->key, names);
-    if (meant)
-        report(p, member->key_line, member->key_column, "unknown key \"%s\" in %s, did you mean \"%s\"?",
-                shown, where, meant);
-    else
-        report(p, member->key_line, member->key_column, "unknown key \"%s\" in %s, known are %s", shown,
-                where, known.text ?: "");
-}
-
-static const JsonNode *find_member(const JsonNode *object, const char *key) {
-    for (const JsonNode *m = object->children; m; m = m->next)
-        if (streq(m->key, key))
-            return m;
-    return NULL;
-}
-
-/* where: "a rule". */
-static void take_keys(
-        PolicyParser *p, Rule *r, const JsonNode *object, const char *where, const Key *keys, size_t n_keys) {
-    for (const JsonNode *m = object->children; m; m = m->next) {
-        const Key *key = NULL;
-
-        for (size_t i = 0; i < n_keys && !key; i++)
-            if (streq(keys[i].name, m->key))
-                key = keys + i;
-        if (key)
-            take_value(p, r, key, m);
-        else
-            report_unknown_key(p, m, where, keys, n_keys);
-    }
-    for (size_t i = 0; i < n_keys; i++) {
-        if (keys[i].required && !find_member(object, keys[i].name))
-            report_value(p, object, "%s needs the key \"%s\"", where, keys[i].name);
-    }
 }
 
 /* --- who --- */
@@ -335,7 +129,7 @@ static int take_account(PolicyParser *p, bool is_group, const JsonNode *value, u
     if (r >= 0)
         return 0;
     if (r == -ENOMEM) {
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
         return r;
     }
     shown = show(p, value->string);
@@ -347,14 +141,18 @@ static int take_account(PolicyParser *p, bool is_group, const JsonNode *value, u
     return r;
 }
 
-static void take_user(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_user(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     uint32_t id;
 
     if (take_account(p, false, value, &id) >= 0 && grow(p, (void **) &r->uids, r->n_uids, sizeof(*r->uids)))
         r->uids[r->n_uids++] = id;
 }
 
-static void take_group(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_group(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     uint32_t id;
 
     if (take_account(p, true, value, &id) >= 0 && grow(p, (void **) &r->gids, r->n_gids, sizeof(*r->gids)))
@@ -374,13 +172,17 @@ static const Key who_keys[] = {
                 .take = take_group},
 };
 
-static void take_who(PolicyParser *p, Rule *r, const JsonNode *value) {
-    take_keys(p, r, value, "\"who\"", who_keys, ELEMENTSOF(who_keys));
+static void take_who(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    schema_take_keys(&p->problems, value, "\"who\"", who_keys, ELEMENTSOF(who_keys), p);
 }
 
 /* --- what --- */
 
-static void take_device(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_device(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     _cleanup_free_ char *shown = NULL;
     DevicePattern pattern;
     char problem[160];
@@ -436,7 +238,9 @@ static bool parse_id(const char *s, IdPattern *ret) {
     return true;
 }
 
-static void take_id(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_id(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     _cleanup_free_ char *shown = NULL;
     IdPattern id;
 
@@ -444,8 +248,7 @@ static void take_id(PolicyParser *p, Rule *r, const JsonNode *value) {
         shown = show(p, value->string);
         report_value(p, value,
                 "\"%s\" is not an id, expected VENDOR:DEVICE or VENDOR:DEVICE:VENDOR:DEVICE of the "
-                "subsystem, "
-                "each four hex digits or *, like \"1234:11e8\"",
+                "subsystem, each four hex digits or *, like \"1234:11e8\"",
                 shown);
         return;
     }
@@ -453,7 +256,9 @@ static void take_id(PolicyParser *p, Rule *r, const JsonNode *value) {
         r->ids[r->n_ids++] = id;
 }
 
-static void take_class(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_class(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     _cleanup_free_ char *shown = NULL;
     size_t n = strlen(value->string);
     ClassPattern class;
@@ -483,7 +288,9 @@ static bool is_driver_name(const char *s) {
     return true;
 }
 
-static void take_driver(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_driver(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     _cleanup_free_ char *shown = NULL, *copy = NULL;
 
     if (!is_driver_name(value->string)) {
@@ -493,7 +300,7 @@ static void take_driver(PolicyParser *p, Rule *r, const JsonNode *value) {
     }
     copy = strdup(value->string);
     if (!copy) {
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
         return;
     }
     if (grow(p, (void **) &r->drivers, r->n_drivers, sizeof(*r->drivers)))
@@ -523,8 +330,10 @@ static const Key what_keys[] = {
                 .take = take_driver},
 };
 
-static void take_what(PolicyParser *p, Rule *r, const JsonNode *value) {
-    take_keys(p, r, value, "\"what\"", what_keys, ELEMENTSOF(what_keys));
+static void take_what(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    schema_take_keys(&p->problems, value, "\"what\"", what_keys, ELEMENTSOF(what_keys), p);
 }
 
 /* --- the rule --- */
@@ -547,26 +356,28 @@ static void check_name_is_new(PolicyParser *p, const JsonNode *value) {
 
     fresh = calloc(1, sizeof(*fresh));
     if (!fresh) {
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
         return;
     }
     fresh->name = strdup(value->string);
-    fresh->place = format_string("%s:%u:%u", p->file, value->line, value->column);
+    fresh->place = format_string("%s:%u:%u", p->problems.file, value->line, value->column);
     found = fresh->name && fresh->place ? tsearch(fresh, &p->names, compare_rule_names) : NULL;
     if (found && *found == fresh)
         return;
     if (found)
         report_value(p, value, "a rule \"%s\" exists already, at %s", value->string, (*found)->place);
     else
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
     rule_name_free(fresh);
 }
 
-static void take_name(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_name(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     _cleanup_free_ char *sane = sanitize(value->string, RULE_NAME_MAX);
 
     if (!sane || free_and_strdup(&r->name, value->string) < 0) {
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
         return;
     }
     /* What was cut or escaped is not the same any more. */
@@ -577,27 +388,33 @@ static void take_name(PolicyParser *p, Rule *r, const JsonNode *value) {
     check_name_is_new(p, value);
 }
 
-static void take_effect(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_effect(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     const char *const words[] = {effect_to_string(EFFECT_ALLOW), effect_to_string(EFFECT_DENY), NULL};
     Effect effect = effect_from_string(value->string);
 
     if ((int) effect >= 0)
         r->effect = effect;
     else
-        report_unknown_word(p, value, "effect", words);
+        problems_report_unknown_word(&p->problems, value, "effect", words);
 }
 
-static void take_backend(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_backend(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     const char *const words[] = {backend_to_string(BACKEND_IOMMUFD), backend_to_string(BACKEND_GROUP), NULL};
     Backend backend = backend_from_string(value->string);
 
     if ((int) backend >= 0)
         r->backends |= 1U << backend;
     else
-        report_unknown_word(p, value, "backend", words);
+        problems_report_unknown_word(&p->problems, value, "backend", words);
 }
 
-static void take_reset(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_reset(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     const char *const words[] = {
             reset_demand_to_string(RESET_REQUIRED), reset_demand_to_string(RESET_OPTIONAL), NULL};
     ResetDemand reset = reset_demand_from_string(value->string);
@@ -605,10 +422,12 @@ static void take_reset(PolicyParser *p, Rule *r, const JsonNode *value) {
     if ((int) reset >= 0)
         r->reset = reset;
     else
-        report_unknown_word(p, value, "value of \"reset\":", words);
+        problems_report_unknown_word(&p->problems, value, "value of \"reset\":", words);
 }
 
-static void take_siblings(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void take_siblings(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
     const char *const words[] = {
             sibling_demand_to_string(SIBLINGS_REFUSE), sibling_demand_to_string(SIBLINGS_PARK), NULL};
     SiblingDemand siblings = sibling_demand_from_string(value->string);
@@ -616,7 +435,7 @@ static void take_siblings(PolicyParser *p, Rule *r, const JsonNode *value) {
     if ((int) siblings >= 0)
         r->siblings = siblings;
     else
-        report_unknown_word(p, value, "value of \"siblings\":", words);
+        problems_report_unknown_word(&p->problems, value, "value of \"siblings\":", words);
 }
 
 static const Key rule_keys[] = {
@@ -640,26 +459,25 @@ static const Key rule_keys[] = {
                 .types = TYPE(STRING),
                 .expected = "\"iommufd\" or \"group\"",
                 .list = true,
-                .allow_only = true,
                 .take = take_backend},
         {.name = "reset",
                 .types = TYPE(STRING),
                 .expected = "\"required\" or \"optional\"",
-                .allow_only = true,
                 .take = take_reset},
         {.name = "siblings",
                 .types = TYPE(STRING),
                 .expected = "\"refuse\" or \"park\"",
-                .allow_only = true,
                 .take = take_siblings},
 };
 
-/* "backend" in a deny rule would read as if the others were allowed. */
+/* These say what is allowed. "backend" in a deny rule would read as if the others were not denied. */
+static const char *const allow_only_keys[] = {"backend", "reset", "siblings"};
+
 static void check_deny_rule(PolicyParser *p, const JsonNode *rule) {
     for (const JsonNode *m = rule->children; m; m = m->next)
-        for (size_t i = 0; i < ELEMENTSOF(rule_keys); i++)
-            if (rule_keys[i].allow_only && streq(rule_keys[i].name, m->key))
-                report(p, m->key_line, m->key_column,
+        for (size_t i = 0; i < ELEMENTSOF(allow_only_keys); i++)
+            if (streq(allow_only_keys[i], m->key))
+                problems_report(&p->problems, m->key_line, m->key_column,
                         "\"%s\" says what a rule allows, it has no meaning in a deny rule", m->key);
 }
 
@@ -669,7 +487,11 @@ static int compare_ids(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void finish_rule(PolicyParser *p, Rule *r, const JsonNode *value) {
+static void finish_rule(PolicyParser *p, const JsonNode *value) {
+    Rule *r = &p->rule;
+
+    if (r->effect == EFFECT_DENY)
+        check_deny_rule(p, value);
     if (r->n_uids > 0)
         qsort(r->uids, r->n_uids, sizeof(*r->uids), compare_ids);
     if (r->n_gids > 0)
@@ -679,36 +501,34 @@ static void finish_rule(PolicyParser *p, Rule *r, const JsonNode *value) {
     if (!r->name)
         r->name = format_string("rule %u", p->rule_number);
     if (r->name)
-        r->origin = format_string("%s (%s:%u)", r->name, p->file, value->line);
+        r->origin = format_string("%s (%s:%u)", r->name, p->problems.file, value->line);
     if (!r->origin)
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
 }
 
 static void take_rule(PolicyParser *p, const JsonNode *value) {
-    size_t n_errors = p->n_errors;
-    const JsonNode *effect;
-    Rule r = {};
+    size_t n_problems = p->problems.n;
 
     p->rule_number++;
     if (value->type != JSON_OBJECT) {
-        report_value(p, value, "a rule must be an object, found %s", describe_type(value->type));
+        report_value(p, value, "a rule must be an object, found %s", schema_describe_type(value->type));
         return;
     }
-    take_keys(p, &r, value, "a rule", rule_keys, ELEMENTSOF(rule_keys));
-    effect = find_member(value, "effect");
-    if (effect && effect->type == JSON_STRING && streq(effect->string, effect_to_string(EFFECT_DENY)))
-        check_deny_rule(p, value);
-    finish_rule(p, &r, value);
-    if (p->n_errors == n_errors && !p->out_of_memory &&
+    p->rule = (Rule){.effect = _EFFECT_INVALID};
+    schema_take_keys(&p->problems, value, "a rule", rule_keys, ELEMENTSOF(rule_keys), p);
+    finish_rule(p, value);
+    if (p->problems.n == n_problems && !p->problems.out_of_memory &&
             grow(p, (void **) &p->rules, p->n_rules, sizeof(*p->rules)))
-        p->rules[p->n_rules++] = r;
+        p->rules[p->n_rules++] = p->rule;
     else
-        rule_done(&r);
+        rule_done(&p->rule);
 }
 
 /* --- the file --- */
 
-static void take_rules(PolicyParser *p, _unused_ Rule *r, const JsonNode *value) {
+static void take_rules(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
     for (const JsonNode *e = value->children; e; e = e->next) {
         if (p->n_rules >= POLICY_RULES_MAX) {
             report_value(p, e, "the policy has more than %u rules", POLICY_RULES_MAX);
@@ -718,12 +538,9 @@ static void take_rules(PolicyParser *p, _unused_ Rule *r, const JsonNode *value)
     }
 }
 
-/* For people only. */
-static void take_description(_unused_ PolicyParser *p, _unused_ Rule *r, _unused_ const JsonNode *value) {
-}
-
 static const Key file_keys[] = {
-        {.name = "description", .types = TYPE(STRING), .expected = "a string", .take = take_description},
+        /* for people only */
+        {.name = "description", .types = TYPE(STRING), .expected = "a string"},
         {.name = "rules",
                 .types = TYPE(ARRAY),
                 .expected = "an array of rules",
@@ -741,39 +558,38 @@ int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_
     shown = sanitize(file, SIZE_MAX);
     if (!shown)
         return -ENOMEM;
-    p->file = shown;
+    p->problems.file = shown;
     p->rule_number = 0;
     r = json_document_parse(text, size, &document, &error);
     if (r == -EBADMSG)
-        report(p, error.line, error.column, "%s", error.message);
+        problems_report(&p->problems, error.line, error.column, "%s", error.message);
     else if (r < 0)
-        p->out_of_memory = true;
+        p->problems.out_of_memory = true;
     else {
         root = json_document_root(document);
         if (root->type == JSON_OBJECT)
-            take_keys(p, NULL, root, "a policy file", file_keys, ELEMENTSOF(file_keys));
+            schema_take_keys(&p->problems, root, "a policy file", file_keys, ELEMENTSOF(file_keys), p);
         else
-            report_value(p, root, "a policy file must be an object, found %s", describe_type(root->type));
+            report_value(
+                    p, root, "a policy file must be an object, found %s", schema_describe_type(root->type));
     }
-    p->file = NULL;
-    return p->out_of_memory ? -ENOMEM : 0;
+    p->problems.file = NULL;
+    return p->problems.out_of_memory ? -ENOMEM : 0;
 }
 
 int policy_parser_add_error(PolicyParser *p, const char *file, const char *message) {
     _cleanup_free_ char *shown = sanitize(file, SIZE_MAX), *text = sanitize(message, SIZE_MAX);
 
-    report_text(p, shown && text ? format_string("%s: error: %s", shown, text) : NULL);
-    return p->out_of_memory ? -ENOMEM : 0;
+    problems_add(&p->problems, shown && text ? format_string("%s: error: %s", shown, text) : NULL);
+    return p->problems.out_of_memory ? -ENOMEM : 0;
 }
 
 size_t policy_parser_n_errors(const PolicyParser *p) {
-    return MIN(p->n_errors, (size_t) POLICY_ERRORS_MAX + 1);
+    return problems_count(&p->problems);
 }
 
 const char *policy_parser_error(const PolicyParser *p, size_t i) {
-    assert(i < policy_parser_n_errors(p));
-
-    return i < POLICY_ERRORS_MAX ? p->errors[i] : p->more;
+    return problems_get(&p->problems, i);
 }
 
 PolicyParser *policy_parser_new(resolve_name_t resolve, void *userdata) {
@@ -789,8 +605,7 @@ PolicyParser *policy_parser_new(resolve_name_t resolve, void *userdata) {
 PolicyParser *policy_parser_free(PolicyParser *p) {
     if (!p)
         return NULL;
-    for (size_t i = 0; i < MIN(p->n_errors, (size_t) POLICY_ERRORS_MAX); i++)
-        free(p->errors[i]);
+    problems_done(&p->problems);
     for (size_t i = 0; i < p->n_rules; i++)
         rule_done(p->rules + i);
     free(p->rules);
@@ -803,9 +618,9 @@ PolicyParser *policy_parser_free(PolicyParser *p) {
 int policy_parser_finish(PolicyParser *p, Policy **ret) {
     Policy *policy;
 
-    if (p->out_of_memory)
+    if (p->problems.out_of_memory)
         return -ENOMEM;
-    if (p->n_errors > 0)
+    if (p->problems.n > 0)
         return -EINVAL;
     policy = calloc(1, sizeof(*policy));
     if (!policy)
