@@ -100,7 +100,7 @@ int call_get_objects(sd_bus *bus, Objects *ret, VfiodErrorText *error) {
 static int object_error(const Object *object, const sd_bus_error *bus_error, int r, VfiodErrorText *error) {
     if (object->kind == OBJECT_CLAIM && bus_error_is_unknown_object(bus_error))
         return error_text_set(error, ENOENT, "NoSuchClaim",
-                "%s: There is no such claim. 'vfioctl status' shows the claims.", object->name);
+                "%s: there is no such claim. 'vfioctl status' shows the claims.", object->name);
     return error_text_from_bus(error, bus_error, r);
 }
 
@@ -168,9 +168,9 @@ static int find_path(sd_bus *bus, const char *word, char **ret, VfiodErrorText *
     int r;
 
     if (!utf8_is_valid(word))
-        return error_text_set(error, EINVAL, "InvalidName", "%s: The name is not UTF-8.", word);
+        return error_text_set(error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", word);
     if (number && parse_unsigned(number, 10, UINT32_MAX, &group) < 0)
-        return error_text_set(error, EINVAL, "InvalidName", "%s: A group is written group:NUMBER.", word);
+        return error_text_set(error, EINVAL, "InvalidName", "%s: a group is written group:NUMBER.", word);
     if (number)
         r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "GetGroup",
                 &bus_error, &reply, "u", (uint32_t) group);

@@ -62,7 +62,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *bus_
 
     sd_event_exit(w->event,
             error_text_set(w->error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
-                    "%s: The connection to the bus broke.", w->id));
+                    "%s: the connection to the bus broke.", w->id));
     return 0;
 }
 

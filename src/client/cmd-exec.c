@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -57,7 +58,7 @@ static int find_devices(const Options *o, DeviceList *ret, VfiodErrorText *error
         if (r < 0)
             return r;
         if (device.kind != OBJECT_DEVICE)
-            return error_text_set(error, EINVAL, "InvalidName", "%s: That is no device.", o->devices[i]);
+            return error_text_set(error, EINVAL, "InvalidName", "%s: that is no device.", o->devices[i]);
         ret->items[ret->n_items++] = (TemplateDevice){
                 .name = TAKE_PTR(device.name),
                 .spelling = o->devices[i],
@@ -214,7 +215,15 @@ static int become_command(const VfiodClaim *claim, char **command, VfiodErrorTex
     execvp(command[0], command);
     r = -errno;
     return error_text_set(error, -r, r == -ENOENT ? ERROR_NAME_NOT_FOUND : ERROR_NAME_NOT_EXECUTABLE,
-            "%s: Cannot run the command: %s", command[0], strerrordesc_np(-r));
+            "%s: cannot run the command: %s", command[0], strerrordesc_np(-r));
+}
+
+/* The daemon notes the name of who asks, and a list full of "vfioctl" would tell nobody anything. It is for
+ * display only, and this process becomes the command. */
+static void take_name_of(const char *command) {
+    const char *slash = strrchr(command, '/');
+
+    (void) prctl(PR_SET_NAME, slash ? slash + 1 : command);
 }
 
 int verb_exec(const Options *o, VfiodErrorText *error) {
@@ -238,6 +247,7 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
     r = choose_backend(o, &wishes, &backend, error);
     if (r < 0)
         return r;
+    take_name_of(o->arguments[0]);
     r = vfiod_acquire(o->devices, o->n_devices, backend, o->reason, &claim, error);
     if (r < 0)
         return r;

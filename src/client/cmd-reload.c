@@ -9,6 +9,7 @@ int verb_reload(const Options *o, VfiodErrorText *error) {
     _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
     _cleanup_object_ Object manager = OBJECT_NULL;
     _cleanup_bus_ sd_bus *bus = NULL;
+    int64_t rules;
     int r;
 
     r = vfiod_open_bus(&bus, error);
@@ -22,7 +23,8 @@ int verb_reload(const Options *o, VfiodErrorText *error) {
     if (r < 0)
         return r;
     if (!o->json) {
-        printf("Policy loaded, %" PRIi64 " rules\n", json_number(manager.properties, "policyRules"));
+        rules = json_number(manager.properties, "policyRules");
+        printf("Policy loaded, %" PRIi64 " rule%s\n", rules, rules == 1 ? "" : "s");
         return 0;
     }
     r = show_json(stdout, manager.properties, /* pretty= */ true);

@@ -44,9 +44,10 @@ static void show_holders(const Options *o, struct json_object *claim) {
 static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *owner = owner_text(json_number(claim, "uid"));
     _cleanup_free_ char *since = time_text(json_number(claim, "since"));
+    _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
     const char *state = json_text(claim, "state");
 
-    show_field(o, "Claim", COLOUR_BOLD, json_text(claim, "id"));
+    show_heading(o, heading ? heading : "claim");
     show_field(o, "State", state_colour(state), state);
     show_field(o, "Failure", COLOUR_RED, json_text(claim, "failure"));
     show_list(o, claim, "Devices", "devices");
@@ -62,16 +63,19 @@ static void show_claim(const Options *o, struct json_object *claim) {
 }
 
 static void show_group(const Options *o, struct json_object *group) {
+    _cleanup_free_ char *heading = format_string("group %" PRIi64, json_number(group, "id"));
     struct json_object *regions = json_list(group, "reservedRegions");
     const char *state = json_text(group, "state");
+    bool viable = json_flag(group, "viable");
 
-    show_fieldf(o, "Group", "%" PRIi64 ", %s", json_number(group, "id"),
-            json_flag(group, "viable") ? "viable" : "not viable: a member is on a host driver");
-    show_field(o, "Group state", state_colour(state), state);
+    show_heading(o, heading ? heading : "group");
+    show_field(o, "State", state_colour(state), state);
+    show_field(o, "Viable", viable ? COLOUR_NONE : COLOUR_YELLOW,
+            viable ? "yes" : "no, a member is on a host driver");
     show_list(o, group, "Members", "devices");
     show_field(o, "Type", COLOUR_NONE, json_text(group, "type"));
     show_field(o, "Fingerprint", COLOUR_NONE, json_text(group, "fingerprint"));
-    show_field(o, "Group node", COLOUR_NONE, json_text(group, "vfioNode"));
+    show_field(o, "Node", COLOUR_NONE, json_text(group, "vfioNode"));
     for (size_t i = 0; regions && i < json_object_array_length(regions); i++) {
         struct json_object *region = json_object_array_get_idx(regions, i);
 
@@ -186,9 +190,10 @@ static int status_objects(sd_bus *bus, const Options *o, VfiodErrorText *error) 
 static void show_policy(const Options *o, struct json_object *manager) {
     const char *state = json_text(manager, "policyState");
     struct json_object *errors = json_list(manager, "policyErrors");
+    int64_t rules = json_number(manager, "policyRules");
 
     if (streq(state, "loaded"))
-        show_fieldf(o, "Policy", "loaded, %" PRIi64 " rules", json_number(manager, "policyRules"));
+        show_fieldf(o, "Policy", "loaded, %" PRIi64 " rule%s", rules, rules == 1 ? "" : "s");
     else if (streq(state, "stale"))
         show_field(o, "Policy", COLOUR_RED,
                 "STALE: the policy files have errors; what was loaded before them is in force");

@@ -98,7 +98,7 @@ static int check_request(const char *const *devices, size_t n_devices, const cha
         return error_text_set(ret_error, EINVAL, "InvalidArgument", "No device was named.");
     for (size_t i = 0; i < n_devices; i++)
         if (!utf8_is_valid(devices[i]))
-            return error_text_set(ret_error, EINVAL, "InvalidName", "%s: The name is not UTF-8.", devices[i]);
+            return error_text_set(ret_error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", devices[i]);
     if ((backend && !utf8_is_valid(backend)) || (reason && !utf8_is_valid(reason)))
         return error_text_set(ret_error, EINVAL, "InvalidArgument", "Backend or reason is not UTF-8.");
     return 0;

@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""vfioctl and libvfiod with the real daemon: the whole way from a command line to a device and back."""
+
+import json
+import os
+import signal
+import sys
+
+import harness
+from harness import NOBODY, VfiodTestCase, needs_root, wait
+from host import VFIO
+
+SHOW_FDS = 'import json, os; print(json.dumps([os.readlink("/proc/self/fd/%i" % n) for n in (3, 4, 5)]))'
+
+
+class VfioctlTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO, class_code=0x010802)
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+
+    def begin(self, *arguments, **options):
+        return self.tool(os.environ['VFIOCTL'], *arguments, **options)
+
+    def vfioctl(self, *arguments, **options):
+        """(exit status, output)"""
+        process = self.begin(*arguments, **options)
+        output, _ = process.communicate(timeout=20)
+        return process.returncode, output
+
+    def json(self, *arguments, **options):
+        status, output = self.vfioctl('--json', *arguments, **options)
+        self.assertEqual(status, 0, output)
+        return json.loads(output)
+
+    def claims(self):
+        return self.json('status')['claims']
+
+    def wait_no_claims(self):
+        wait(lambda: not any('/claim/' in path for path in self.c.objects()), 'no claim is left')
+        self.assert_untouched(self.before)
+
+    def test_list_and_status(self):
+        self.assertEqual([d['name'] for d in self.json('list')], [self.nic.name, self.disk.name])
+        self.assertEqual([g['id'] for g in self.json('list', '--groups')], [8, 9])
+        device, = self.json('status', self.nic.name)
+        self.assertEqual((device['driver'], device['group'], device['state']), ('e1000e', 8, 'free'))
+        self.assertIn('acsPath', device)
+        self.assertEqual(self.json('status')['manager']['devices'], 2)
+        for verb in (['list'], ['list', '--groups'], ['status'], ['status', self.nic.name], ['status', 'group:8']):
+            self.assertEqual(self.vfioctl(*verb)[0], 0)
+
+    def test_plan_changes_nothing(self):
+        plan = self.json('plan', '06:00.0')
+        self.assertEqual([(m['name'], m['disposition'], m['originalDriver'], m['targetDriver']) for m in plan['members']],
+                         [(self.nic.name, 'claim', 'e1000e', VFIO)])
+        status, output = self.vfioctl('plan', self.nic.name)
+        self.assertEqual(status, 0)
+        self.assertIn('bind, hand out', output)
+        self.assertEqual(self.kernel.writes, [])
+        self.assert_untouched(self.before)
+
+    def test_exec(self):
+        status, output = self.vfioctl('exec', '-d', self.nic.name, '--', sys.executable, '-c', SHOW_FDS)
+        self.assertEqual(status, 0, output)
+        fds = json.loads(output)
+        self.assertTrue(fds[0].endswith('/dev/iommu'), fds)
+        self.assertIn('/dev/vfio/devices/vfio', fds[1])
+        self.assertIn('pipe:', fds[2])
+        self.wait_no_claims()
+        self.assertEqual(self.nic.resets, 1)
+
+    def test_exec_is_known_by_its_command(self):
+        process = self.begin('exec', '-d', self.disk.name, '-r', 'a\x1bb', '--', 'sleep', '100')
+        wait(lambda: any(kind == 'InterfacesAdded' and '/claim/' in path for kind, path, _ in self.c.events),
+             'the claim is announced')
+        claim, = self.claims()
+        self.assertEqual((claim['command'], claim['pid']), ('sleep', process.pid))
+        self.assertNotIn('\x1b', claim['reason'])
+        process.kill()
+        self.wait_no_claims()
+
+    def test_hold_and_monitor(self):
+        monitor = self.begin('monitor', '--json')
+        self.assertEqual(json.loads(monitor.stdout.readline())['event'], 'connected')
+        hold = self.begin('hold', '--json', self.disk.name)
+        held = json.loads(hold.stdout.readline())
+        hold.send_signal(signal.SIGINT)
+        self.assertEqual(hold.wait(20), 0)
+        events = []
+        while not (events and events[-1]['event'] == 'removed'):
+            events.append(json.loads(monitor.stdout.readline()))
+        monitor.kill()
+        ours = [e for e in events if e['kind'] == 'claim']
+        self.assertEqual({e['name'] for e in ours}, {held['claim']})
+        self.assertEqual((ours[0]['event'], ours[-1]['event']), ('added', 'removed'))
+        self.wait_no_claims()
+
+    def test_release_from_outside(self):
+        hold = self.begin('hold', '--json', self.disk.name)
+        claim = json.loads(hold.stdout.readline())['claim']
+        status, output = self.vfioctl('release', self.disk.name)
+        self.assertEqual(status, 0, output)
+        self.assertEqual(output.splitlines()[-1], f'{claim}: gone')
+        self.assertEqual(hold.wait(20), 1)
+        self.wait_no_claims()
+
+    def test_refusals(self):
+        for arguments, status, word in (
+                (['plan', 'nonsense'], 10, 'nonsense'), (['plan', '00:1f.7'], 14, 'pci:0000:00:1f.7'),
+                (['status', 'group:77'], 15, '77'), (['release', '0123456789abcdef'], 16, '0123456789abcdef'),
+                (['exec', '-d', self.nic.name, '-b', 'compat', 'true'], 11, 'compat')):
+            code, output = self.vfioctl(*arguments)
+            self.assertEqual(code, status, output)
+            self.assertIn(word, output)
+        hold = self.begin('hold', '--json', self.disk.name)
+        hold.stdout.readline()
+        self.assertEqual(self.vfioctl('exec', '-d', self.disk.name, 'true')[0], 20)
+        hold.terminate()
+        self.wait_no_claims()
+
+    @needs_root
+    def test_others(self):
+        status, output = self.vfioctl('hold', self.nic.name, user=NOBODY)
+        self.assertEqual(status, 17, output)
+        self.assertIn(self.nic.name, output)
+        self.assertEqual(len(self.json('list', user=NOBODY)), 2)
+        hold = self.begin('hold', '--json', self.disk.name)
+        claim = json.loads(hold.stdout.readline())['claim']
+        self.assertEqual(self.vfioctl('release', claim, user=NOBODY)[0], 19)
+        self.assertNotEqual(self.vfioctl('reload', user=NOBODY)[0], 0)
+        hold.terminate()
+        self.wait_no_claims()
+
+    def test_reload(self):
+        path = self.set_policy([], text='{ "rules": [ { "nam": 1 } ] }')
+        status, output = self.vfioctl('reload')
+        self.assertEqual(status, 18, output)
+        self.assertIn(path + ':1:', output)
+        self.assertIn('STALE', self.vfioctl('status')[1])
+        self.set_policy([])
+        self.assertEqual(self.vfioctl('reload'), (0, 'Policy loaded, 0 rules\n'))
+        self.assertEqual(self.vfioctl('plan', self.nic.name)[0], 17)
+
+    def test_library(self):
+        example = self.tool(os.environ['LIBVFIOD_EXAMPLE'], '06:00.0', '07:00.0')
+        output, _ = example.communicate(timeout=20)
+        self.assertEqual(example.returncode, 0, output)
+        shown = json.loads(output)
+        self.assertEqual((shown['devices'], shown['backend'], shown['taken']),
+                         ([self.nic.name, self.disk.name], 'iommufd', True))
+        self.wait_no_claims()
+
+
+if __name__ == '__main__':
+    harness.main()
