@@ -25,7 +25,7 @@
 #include "daemon/policy-files.h"
 
 #define CLAIMS_PER_UID_MAX 64U
-#define CLAIMS_MAX 1024U
+#define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
 
 struct Manager {
     ManagerConfig config;

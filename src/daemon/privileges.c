@@ -14,13 +14,14 @@ static const struct {
     cap_value_t capability;
     bool in_force; /* else: raised around the one call */
 } kept[] = {
-        {CAP_SYS_RESOURCE, true}, /* IOMMU_OPTION_RLIMIT_MODE; prlimit on a client */
+        /* IOMMU_OPTION_RLIMIT_MODE; prlimit on a client. */
+        {CAP_SYS_RESOURCE, true},
         /* Who still has a device open: /proc/PID/fdinfo of other users, and the way into their /proc/PID/fd.
-         * The end of a claim depends on it, so without these two a device could be taken for closed that is
-         * not. */
-        {CAP_SYS_PTRACE, true}, {CAP_DAC_READ_SEARCH, true},
-        {CAP_SYS_ADMIN,
-                false}, /* config space beyond 64 bytes: the ACS capabilities on the way to a device */
+         * The end of a claim depends on it: without, a device could be taken for closed that is not. */
+        {CAP_SYS_PTRACE, true},
+        {CAP_DAC_READ_SEARCH, true},
+        /* Config space beyond 64 bytes: the ACS capabilities on the way to a device. */
+        {CAP_SYS_ADMIN, false},
 };
 
 static bool is_kept(cap_value_t capability) {

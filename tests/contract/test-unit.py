@@ -1,0 +1,64 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The unit as it is installed: systemd understands all of it, it is hardened as promised, and agrees with the code."""
+
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+import harness
+from harness import SOURCE
+
+EXPOSURE_MAX = 2.5  # systemd's own scale, 0 to 10, less is better
+
+
+def directives(text):
+    """{name: [value, …]} of a unit file."""
+    result = {}
+    for name, value in re.findall(r'^(\w+)=(.*)$', text, re.M):
+        result.setdefault(name, []).append(value)
+    return result
+
+
+class UnitTest(unittest.TestCase):
+    def setUp(self):
+        self.path = pathlib.Path(os.environ['VFIOD_TEST_UNIT'])
+        self.unit = directives(self.path.read_text())
+
+    def test_systemd_understands_it(self):
+        with tempfile.TemporaryDirectory() as directory:
+            # The program is not where it will be; everything else is looked at as it is.
+            copy = pathlib.Path(directory, 'vfiod.service')
+            copy.write_text(re.sub(r'^ExecStart=\S+', f'ExecStart={os.environ["VFIOD_TEST_DAEMON"]}',
+                                   self.path.read_text(), flags=re.M))
+            process = subprocess.run(['systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', copy],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual((process.returncode, process.stdout), (0, ''))
+
+    def test_it_is_hardened(self):
+        output = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--no-pager', self.path], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+        exposure = re.search(r'Overall exposure level for vfiod.service: (\d+\.\d+)', output)
+        self.assertIsNotNone(exposure, output)
+        self.assertLessEqual(float(exposure.group(1)), EXPOSURE_MAX, output)
+
+    def test_capabilities_are_those_of_the_code(self):
+        kept = re.findall(r'\{(CAP_\w+), (?:true|false)\}', (SOURCE / 'src/daemon/privileges.c').read_text(), re.M)
+        self.assertGreater(len(kept), 0)
+        self.assertEqual(set(' '.join(self.unit['CapabilityBoundingSet']).split()), set(kept))
+
+    def test_there_is_room_for_every_lifeline(self):
+        limit = re.search(r'#define CLAIMS_MAX (\d+)U', (SOURCE / 'src/daemon/manager.c').read_text()).group(1)
+        self.assertGreaterEqual(int(self.unit['FileDescriptorStoreMax'][0]), int(limit))
+
+    def test_activation_leads_to_it(self):
+        service = directives((self.path.parents[1] / 'dbus' / 'org.vfiod1.service').read_text())
+        self.assertEqual((service['Name'], service['SystemdService']), (['org.vfiod1'], ['vfiod.service']))
+        self.assertEqual(service['Exec'], self.unit['ExecStart'])
+
+
+if __name__ == '__main__':
+    harness.main()
