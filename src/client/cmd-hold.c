@@ -2,7 +2,9 @@
 
 /* Holds a claim until it is interrupted. The claim hangs on the lifeline in this process, so however it dies
  * the devices go back. When the claim ends from outside (an operator releases it, the device is unplugged)
- * the fds must be closed too, or it would drain for ever: that is an exit with an error. */
+ * the fds must be closed too, or it would drain for ever: that is an exit with an error. A bus or daemon that
+ * goes away is none: claims do not hang on them, so this holds on and only cannot tell any more what happens.
+ */
 
 #include <signal.h>
 #include <unistd.h>
@@ -77,60 +79,76 @@ static int show_claim_text(const VfiodClaim *claim, const Options *o) {
     return fflush(stdout) == 0 ? 0 : -errno;
 }
 
-/* Blocked from here on: they arrive through the event loop, and none is lost while the claim is being made.
- */
-static int catch_signals(sd_event *event) {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+/* What ends a hold. Blocked once the claim is there, so that they come through the event loop; before that
+ * they just kill us, and what was claimed goes back. */
+static int block_signals(sigset_t *ret) {
     sigset_t set;
 
     sigemptyset(&set);
-    for (size_t i = 0; i < ELEMENTSOF(signals); i++)
-        sigaddset(&set, signals[i]);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -errno;
-    for (size_t i = 0; i < ELEMENTSOF(signals); i++) {
-        /* Without a callback a signal ends the loop with the userdata as its result. */
-        int r = sd_event_add_signal(event, NULL, signals[i], NULL, NULL);
-
-        if (r < 0)
-            return r;
-    }
+    *ret = set;
     return 0;
 }
 
-static int hold_until_interrupted(sd_event *event, const VfiodClaim *claim, VfiodErrorText *error) {
+/* Without a callback a signal ends the loop, with the userdata as its result: 0. */
+static int catch_signals(sd_event *event, const sigset_t *signals) {
+    int r = 0;
+
+    for (int s = 1; r >= 0 && s < NSIG; s++)
+        if (sigismember(signals, s) == 1)
+            r = sd_event_add_signal(event, NULL, s, NULL, NULL);
+    return r;
+}
+
+/* Until a signal (0), or until the claim ends or cannot be followed (negative). */
+static int follow_claim(const VfiodClaim *claim, const sigset_t *signals, VfiodErrorText *error) {
+    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
     _cleanup_bus_ sd_bus *bus = NULL;
     Hold hold = {.claim = claim, .error = error};
-    _cleanup_(claim_watch_done) ClaimWatch watch = {.event = event,
-            .id = vfiod_claim_id(claim),
-            .changed = on_changed,
-            .userdata = &hold,
-            .error = error};
+    _cleanup_(claim_watch_done) ClaimWatch watch = {
+            .id = vfiod_claim_id(claim), .changed = on_changed, .userdata = &hold, .error = error};
     int r;
 
+    r = sd_event_new(&event);
+    if (r >= 0)
+        r = catch_signals(event, signals);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot hold the claim");
     r = vfiod_open_bus(&bus, error);
     if (r < 0)
         return r;
+    watch.event = event;
     watch.bus = bus;
     r = claim_watch_start(&watch);
     return r < 0 ? r : sd_event_loop(event);
 }
 
+static int hold_until_interrupted(const VfiodClaim *claim, const sigset_t *signals, VfiodErrorText *error) {
+    int r = follow_claim(claim, signals, error), number;
+
+    if (r >= 0 || !streq(error->name, ERROR_NAME_UNREACHABLE))
+        return r;
+    fprintf(stderr, "vfioctl: %s Holding on.\n", error->message);
+    return -sigwait(signals, &number);
+}
+
 int verb_hold(const Options *o, VfiodErrorText *error) {
     _cleanup_(vfiod_claim_freep) VfiodClaim *claim = NULL;
-    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+    sigset_t signals;
     int r;
 
     r = vfiod_acquire(
             (const char *const *) o->arguments, o->n_arguments, o->backend, o->reason, &claim, error);
     if (r < 0)
         return r;
-    r = sd_event_new(&event);
-    if (r >= 0)
-        r = catch_signals(event);
+    r = block_signals(&signals);
     if (r >= 0)
         r = o->json ? show_claim_json(claim) : show_claim_text(claim, o);
     if (r < 0)
         return error_text_errno(error, r, "Cannot hold the claim");
-    return hold_until_interrupted(event, claim, error);
+    return hold_until_interrupted(claim, &signals, error);
 }

@@ -18,7 +18,7 @@ import dbus.lowlevel
 from gi.repository import GLib
 
 import harness
-from harness import ERROR, PROPERTIES, ROOT_PATH, device_path, wait
+from harness import PROPERTIES, ROOT_PATH, SOURCE, device_path, wait
 from mock_vfiod import CONTRACT, MockVfiod, OpenBus, group_path
 
 NIC, EDU, PORT = 'pci:0000:00:04.0', 'pci:0000:06:0d.0', 'pci:0000:00:1c.0'
@@ -358,29 +358,16 @@ class ExecTest(ClientTest):
         self.assertEqual(self.succeeds('exec', '-d', EDU, 'echo', '--json', '-d', 'x'), '--json -d x\n')
 
     def test_claim_lives_as_long_as_a_child_keeps_the_lifeline(self):
-        ready, child = os.pipe()
-        gate, ours = os.pipe()
-        self.addCleanup(os.close, ready)
-        status, out, _ = self.run_python_with_pipe(gate, child)
-        self.assertEqual(status, 0)
+        # A child of the command's reads our fifo until we close it.
+        fifo = f'{self.directory}/fifo'
+        os.mkfifo(fifo)
+        ours = os.open(fifo, os.O_RDWR)
+        self.assertEqual(self.run_python(f'import os\nf = open({fifo!r})\nif os.fork() == 0: f.read()')[0], 0)
         claim = list(self.mock.claims.values())[0]
-        self.assertIn(claim.path, self.mock.objects)
-        os.close(ours)  # the grandchild ends
+        # The command is gone, and so would be its end by now: the bus has answered since.
+        self.assertEqual(self.json('status', claim.id)[0]['state'], 'held')
+        os.close(ours)
         self.wait_released()
-
-    def run_python_with_pipe(self, gate, done):
-        """The command forks a child that lives until gate ends."""
-        code = f'''
-import os
-if os.fork() == 0:
-    os.close(1); os.close(2)
-    with open({f"/proc/{os.getpid()}/fd/{gate}"!r}, "rb") as f:
-        f.read()
-'''
-        result = self.run_python(code)
-        os.close(gate)
-        os.close(done)
-        return result
 
     def test_refusals(self):
         for name, status in (('AccessDenied', 17), ('DeviceClaimed', 20), ('HostCritical', 25), ('Internal', 35)):
@@ -420,6 +407,26 @@ class HoldTest(ClientTest):
         status, _, err = program.end()
         self.assertEqual(status, 1)
         self.assertIn('ended from outside (draining)', err)
+
+    def test_outlives_the_bus(self):
+        program, _ = self.hold(EDU)
+        self.mock.link.close()
+        self.bus.stop()
+        wait(lambda: 'Holding on.' in program.text(program.err), 'it has seen that')
+        self.assertIsNone(program.process.poll())
+        program.process.terminate()
+        self.assertEqual(program.end()[0], 0)
+
+    def test_outlives_the_daemon(self):
+        program, shown = self.hold(EDU)
+        claim = self.mock.claims[shown['claim']]
+        properties = self.mock.objects[claim.path]
+        self.mock.link.close()
+        wait(lambda: 'Holding on.' in program.text(program.err), 'it has seen that')
+        self.assertEqual(properties[1]['State'], 'held')
+        self.assertIsNone(program.process.poll())
+        program.process.terminate()
+        self.assertEqual(program.end()[0], 0)
 
     def test_text(self):
         program = self.start('hold', EDU)
@@ -546,7 +553,6 @@ class MonitorTest(ClientTest):
         program = self.monitor()
         stranger = dbus.bus.BusConnection(self.address)
         self.addCleanup(stranger.close)
-        self.assertFalse([n for n in stranger.list_names() if n == program.process.pid])
         for name in stranger.list_names():
             message = dbus.lowlevel.SignalMessage(ROOT_PATH, PROPERTIES, 'PropertiesChanged')
             message.append('org.vfiod1.Manager', dbus.Dictionary({'PolicyState': 'broken'}, signature='sv'),
@@ -614,8 +620,40 @@ class UsageTest(ClientTest):
         self.assertEqual((process.returncode, err), (1, b'vfioctl: Cannot write: No space left on device\n'))
 
 
+class DocumentsTest(unittest.TestCase):
+    """What is said in more than one place."""
+
+    def read(self, path):
+        return (SOURCE / path).read_text()
+
+    def test_manual_lists_every_exit_status(self):
+        table = {(int(status), name) for name, status in re.findall(
+            r'^    X\(\w+, "(\w+)", \w+, (\d+),', self.read('src/core/error-table.h'), re.MULTILINE)}
+        self.assertGreater(len(table), 20)
+        own = {(int(status), name) for name, status in re.findall(
+            r'^        \{ERROR_NAME_(\w+), \w+, (\d+)\},', self.read('src/client/error-text.c'), re.MULTILINE)}
+        names = dict(re.findall(r'#define ERROR_NAME_(\w+) "(\w+)"', self.read('src/client/error-text.h')))
+        table |= {(status, names[name]) for status, name in own}
+        manual = {(int(status), name) for status, name in re.findall(
+            r'^\|  (\d+)\n:  (\w+)$', self.read('man/vfioctl.1.scd'), re.MULTILINE)}
+        self.assertEqual(manual, table - {(1, 'Failed')})
+
+    def test_library_exports_its_header_and_nothing_else(self):
+        declared = set(re.findall(r'^[a-zA-Z][\w \*]*[ \*](vfiod_\w+)\(', self.read('src/client/vfiod.h'), re.MULTILINE))
+        exported = set(re.findall(r'^    (\w+);$', self.read('src/client/libvfiod.sym'), re.MULTILINE))
+        self.assertEqual(declared, exported)
+        manual = set(re.findall(r'[ \*](vfiod_\w+)\(', self.read('man/libvfiod.3.scd').split('# DESCRIPTION')[0]))
+        self.assertEqual(declared, manual)
+
+    def test_help_manual_and_completion_know_the_same(self):
+        text = subprocess.run([os.environ['VFIOCTL'], '--help'], check=True, stdout=subprocess.PIPE, text=True).stdout
+        for option in set(re.findall(r'--[a-z][a-z-]+', text)):
+            for path in ('man/vfioctl.1.scd', 'src/client/vfioctl.bash'):
+                self.assertIn(option, self.read(path))
+
+
 class LibraryTest(ClientTest):
-    """The shared library, through the example that libvfiod(3) shows."""
+    """The shared library, used by a program that has nothing else of ours."""
 
     def example(self, *arguments):
         return Program(self, [os.environ['LIBVFIOD_EXAMPLE'], *arguments]).end()
