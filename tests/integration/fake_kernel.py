@@ -103,16 +103,17 @@ class Gate:
 
 
 class Fault:
-    def __init__(self, attribute, device, data, times, action):
-        self.attribute, self.device, self.data = attribute, device, data
+    def __init__(self, attribute, device, data, times, driver, action):
+        self.attribute, self.device, self.data, self.driver = attribute, device, data, driver
         self.left = times
         self.action = action  # () -> bool: shall the write have its effect?
         self.hits = 0
 
-    def wants(self, attribute, device, data):
+    def wants(self, attribute, device, data, driver):
         return (self.left != 0 and self.attribute == attribute
                 and self.device in (None, device and device.address)
-                and self.data in (None, data))
+                and self.data in (None, data)
+                and self.driver in (None, driver))
 
 
 class Nodes:
@@ -232,6 +233,7 @@ class FakeKernel:
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self.nodes.close()
+        self.uevents.close()
 
     def notify(self):
         self.changed.notify_all()
@@ -281,40 +283,41 @@ class FakeKernel:
 
     # --- faults ---------------------------------------------------------------------------------------------------
 
-    def _fault(self, attribute, device, data, times, action):
-        fault = Fault(attribute, device, data, times, action)
+    def _fault(self, attribute, action, device=None, data=None, times=-1, driver=None):
+        """attribute: the name of a file, or "open" or "ioctl" (data: the node). device: an address. driver: of bind and
+        unbind, and the one that drivers_probe would choose. times: -1 for always."""
+        fault = Fault(attribute, device, data, times, driver, action)
         with self._lock:
             self._faults.append(fault)
         return fault
 
-    def fail(self, attribute, device=None, error=errno.EBUSY, data=None, times=-1):
-        """Writes to this attribute (of this device, of these data) fail with error, from now on or so many times."""
+    def fail(self, attribute, device=None, error=errno.EBUSY, **criteria):
         def action():
             raise Refuse(error)
-        return self._fault(attribute, device, data, times, action)
+        return self._fault(attribute, action, device, **criteria)
 
-    def ignore(self, attribute, device=None, data=None, times=-1):
-        return self._fault(attribute, device, data, times, lambda: False)
+    def ignore(self, attribute, device=None, **criteria):
+        return self._fault(attribute, lambda: False, device, **criteria)
 
-    def before(self, attribute, callback, device=None, data=None, times=1):
+    def before(self, attribute, callback, device=None, **criteria):
         def action():
             callback()
             return True
-        return self._fault(attribute, device, data, times, action)
+        return self._fault(attribute, action, device, **{'times': 1, **criteria})
 
-    def hold(self, attribute, device=None, data=None, times=1):
+    def hold(self, attribute, device=None, **criteria):
         gate = Gate(self)
-        self._fault(attribute, device, data, times, gate.pass_through).gate = gate
+        self._fault(attribute, gate.pass_through, device, **{'times': 1, **criteria}).gate = gate
         return gate
 
     def heal(self):
         with self._lock:
             self._faults = [f for f in self._faults if hasattr(f, 'gate')]
 
-    def _run_faults(self, attribute, device, data):
+    def _run_faults(self, attribute, device, data, driver=None):
         """True when the effect shall happen. Called without the lock."""
         with self._lock:
-            fault = next((f for f in self._faults if f.wants(attribute, device, data)), None)
+            fault = next((f for f in self._faults if f.wants(attribute, device, data, driver)), None)
             if fault:
                 fault.left -= 1
                 fault.hits += 1
@@ -448,9 +451,10 @@ class FakeKernel:
             properties = {'MAJOR': major, 'MINOR': minor, 'DEVNAME': '/dev/' + node}
             self.unlink(f'/sys/dev/char/{major}:{minor}')
             self.nodes.remove('/dev/' + node)
-        self.uevents.send('remove', path[len('/sys'):], subsystem, **properties)
+        # The kernel announces it just before the directory goes; udev passes that on when it is gone.
         self.unlink(f'/sys/class/{subsystem}/{os.path.basename(path)}')
         self.remove_tree(path)
+        self.uevents.send('remove', path[len('/sys'):], subsystem, **properties)
 
     def unbind(self, device):
         """Waits, as the kernel does, until nobody has the device open; new opens are impossible meanwhile."""
@@ -487,8 +491,8 @@ class FakeKernel:
             if device.group is not None:
                 self.unlink(device.path + '/iommu_group')
                 self.unlink(f'/sys/kernel/iommu_groups/{device.group}/devices/{device.address}')
-            self.uevents.send('remove', device.path[len('/sys'):], 'pci', **properties)
             self.remove_tree(device.path)
+            self.uevents.send('remove', device.path[len('/sys'):], 'pci', **properties)
             device.present = False
             del self.devices[device.address]
             if device.group is not None and not self.group_members(device.group):
@@ -506,16 +510,19 @@ class FakeKernel:
                 device = self.devices.get(text.strip())
             else:
                 device = next((d for d in self.devices.values() if os.path.dirname(path) == d.path), None)
-        if not self._run_faults(attribute, device, text):
+            driver = path.split('/')[-2] if path.startswith('/sys/bus/pci/drivers/') else None
+            if attribute == 'drivers_probe' and device:
+                driver = self._matching_driver(device)
+        if not self._run_faults(attribute, device, text, driver):
             return
         if device and not device.present:
             raise Refuse(errno.ENODEV)
         if path == '/sys/bus/pci/drivers_probe':
             self._write_drivers_probe(device)
         elif path.startswith('/sys/bus/pci/drivers/') and attribute == 'bind':
-            self._write_bind(device, path.split('/')[-2])
+            self._write_bind(device, driver)
         elif path.startswith('/sys/bus/pci/drivers/') and attribute == 'unbind':
-            if device is None or device.driver != path.split('/')[-2]:
+            if device is None or device.driver != driver:
                 raise Refuse(errno.ENODEV)
             self.unbind(device)
         elif device and attribute == 'driver_override':

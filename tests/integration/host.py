@@ -24,12 +24,20 @@ VFIO = 'vfio-pci'
 ACS_ISOLATES = 0x1D  # SV | RR | CR | UF
 
 
-def config_space(vendor, device, bridge=False, acs=None, size=4096):
-    """acs: the enabled bits of an ACS capability, None for a device that has none. A device with 256 bytes is one
-    whose reader lacks CAP_SYS_ADMIN or that is conventional PCI."""
+# The type in the PCI Express capability.
+ENDPOINT, ROOT_PORT, DOWNSTREAM_PORT, PCI_BRIDGE = 0, 4, 6, 7
+
+
+def config_space(vendor, device, port_type=ENDPOINT, bridge=False, acs=None, size=4096):
+    """acs: the enabled bits of an ACS capability, None for a device that has none. port_type: None for conventional
+    PCI. size 256: what a reader without CAP_SYS_ADMIN gets."""
     config = bytearray(size)
     struct.pack_into('<HH', config, 0x00, vendor, device)
     config[0x0E] = 1 if bridge else 0
+    if port_type is not None:
+        struct.pack_into('<H', config, 0x06, 0x10)  # status: there are capabilities
+        config[0x34] = 0x40
+        struct.pack_into('<BBH', config, 0x40, 0x10, 0, port_type << 4 | 2)
     if size > 256 and acs is not None:
         struct.pack_into('<I', config, 0x100, 0x1 << 16 | 0x000D)  # id, version 1, end of the list
         struct.pack_into('<HH', config, 0x104, 0x007F, acs)
@@ -53,6 +61,13 @@ class Host:
         k.put('/sys/devices/pci0000:00/uevent', '')
         for name in (VFIO, 'pcieport'):
             k.add_driver(name)
+        # The tables of the real host have nothing to do with this one.
+        k.put('/proc/devices', 'Character devices:\n 10 misc\n241 vfio\n' + ('242 vfio-dev\n' if cdev else ''))
+        k.put('/proc/self/mountinfo', '22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw\n')
+        k.put('/proc/swaps', 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n')
+        k.put('/proc/net/route', 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\t'
+              'IRTT\n')
+        k.put('/proc/net/ipv6_route', '')
         if container:
             self._add_misc('vfio', fake_kernel.MINOR_VFIO, 'vfio/vfio', 0o666)
         if iommufd:
@@ -85,7 +100,8 @@ class Host:
 
     def add_device(self, address, group=None, driver=None, host_driver=None, reset='flr bus', vendor=0x8086,
                    device=0x10D3, subsystem_vendor=0x8086, subsystem_device=0xA01F, class_code=0x020000, revision=0,
-                   parent=None, numa_node=-1, removable=None, acs=None, config_size=4096, override=None):
+                   parent=None, numa_node=-1, removable=None, acs=None, port_type=ENDPOINT, config_size=4096,
+                   override=None):
         """driver: bound to it now. host_driver: the one that would take it (default: driver, unless that is a
         vfio driver)."""
         k = self.kernel
@@ -104,7 +120,7 @@ class Host:
                                         ('subsystem_vendor', subsystem_vendor, 4),
                                         ('subsystem_device', subsystem_device, 4), ('revision', revision, 2)):
                 k.put(f'{path}/{name}', f'0x{value:0{digits}x}\n', 0o444)
-            k.put(path + '/config', config_space(vendor, device, bridge, acs, config_size))
+            k.put(path + '/config', config_space(vendor, device, port_type, bridge, acs, config_size))
             k.put(path + '/numa_node', f'{numa_node}\n')
             d.override = override
             k.put(path + '/driver_override', (override or '(null)') + '\n')
@@ -164,14 +180,15 @@ class Host:
         if driver:
             self.kernel.probe(device, driver)
 
-    def fail_binding(self, device, error=errno.EBUSY, driver_name=VFIO):
-        """Whatever way is used to bind the device, it fails: `bind` with an errno, drivers_probe silently."""
-        self.kernel.fail('bind', device.address, error)
-        self.kernel.ignore('drivers_probe', device.address)
+    def fail_binding(self, device, error=errno.EBUSY, driver=VFIO):
+        """Whatever way is used to bind it to this driver, it fails: `bind` with an errno, drivers_probe silently."""
+        self.kernel.fail('bind', device.address, error, driver=driver)
+        self.kernel.ignore('drivers_probe', device.address, driver=driver)
 
     def hold_binding(self, device):
         """A probe() that does not come back. Two gates, of which one will be entered."""
-        return Gates(self.kernel.hold('bind', device.address), self.kernel.hold('drivers_probe', device.address))
+        return Gates(self.kernel.hold('bind', device.address, driver=VFIO),
+                     self.kernel.hold('drivers_probe', device.address, driver=VFIO))
 
     # --- what a test looks at -------------------------------------------------------------------------------------
 

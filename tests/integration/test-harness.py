@@ -98,7 +98,7 @@ print(json.dumps([unbound, os.path.basename(os.readlink(d + '/driver')), open(d 
         self.assertEqual(self.write('/sys/bus/pci/drivers/vfio-pci/unbind', '0000:06:0d.0'), 'ENODEV')
         self.assertEqual(self.write('/sys/bus/pci/drivers_probe', '0000:07:00.0'), 'ENODEV')
         self.assertEqual(self.kernel.unexpected, [])
-        self.assertEqual(self.write('/sys/bus/pci/devices/0000:06:0d.0/vendor', 'x'), 'EACCES')
+        self.assertEqual(self.write('/sys/bus/pci/devices/0000:06:0d.0/numa_node', 'x'), 'EACCES')
         self.assertEqual(len(self.kernel.unexpected), 1)
 
     def test_faults(self):

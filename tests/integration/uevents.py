@@ -10,9 +10,12 @@ reasons: the process of the test needs no preload, and a "remove" can be sent wh
 import glob
 import itertools
 import os
+import queue
 import socket
 import struct
+import threading
 
+DELIVERY_TIMEOUT = 10  # seconds
 MAGIC = 0xFEEDCAFE
 HEADER = struct.Struct('=8s I III II II')
 
@@ -47,19 +50,35 @@ def encode(properties):
 
 
 class UeventSender:
+    """Sends in order and never makes its caller wait: a socket of a slow listener takes only a few messages (for
+    netlink there is more room), and the caller has the kernel's lock, which the listener may be waiting for."""
+
     def __init__(self, root):
         self._root = root
         self._number = itertools.count(1)
+        self._queue = queue.SimpleQueue()
         self.sent = []  # (action, subsystem, devpath), in order
+        self._thread = threading.Thread(target=self._deliver, daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self._queue.put(None)
+        self._thread.join()
+
+    def _deliver(self):
+        while (message := self._queue.get()) is not None:
+            for listener in glob.glob(os.path.join(glob.escape(self._root), 'event*')):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+                    s.settimeout(DELIVERY_TIMEOUT)
+                    try:
+                        s.sendto(message, listener)
+                    except (ConnectionRefusedError, FileNotFoundError):
+                        pass  # its monitor was closed
+                    except TimeoutError:
+                        pass  # lost, as on a netlink socket that nobody reads
 
     def send(self, action, devpath, subsystem, **properties):
         """devpath is without /sys, as the kernel writes it."""
-        message = encode({'ACTION': action, 'DEVPATH': devpath, 'SUBSYSTEM': subsystem, **properties,
-                          'SEQNUM': next(self._number)})
         self.sent.append((action, subsystem, devpath))
-        for listener in glob.glob(os.path.join(glob.escape(self._root), 'event*')):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-                try:
-                    s.sendto(message, listener)
-                except (ConnectionRefusedError, FileNotFoundError):
-                    pass  # its monitor was closed
+        self._queue.put(encode({'ACTION': action, 'DEVPATH': devpath, 'SUBSYSTEM': subsystem, **properties,
+                                'SEQNUM': next(self._number)}))

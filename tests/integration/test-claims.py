@@ -1,0 +1,361 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The main job: a client gets its devices and gives them back, and everything is as it was."""
+
+import json
+import os
+import stat
+
+
+import harness
+from harness import NOBODY, ROOT_PATH, VfiodTestCase, device_path, needs_root, wait
+from host import VFIO
+
+
+class IommufdTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO, class_code=0x010802)
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+
+    def test_claim_and_release_of_a_device_with_a_host_driver(self):
+        claim = self.c.acquire(self.nic, reason='a test')
+        self.assertEqual(set(claim.fds), {'iommufd', 'device:pci:0000:06:00.0', 'lifeline'})
+        self.assertEqual(claim.result['backend'], 'iommufd')
+        self.assertIn('test', claim.result['rule'])
+        self.assertEqual(list(claim.result['devices']), ['pci:0000:06:00.0'])
+        self.assertEqual(self.nic.driver, VFIO)
+        self.assertEqual(self.host.attribute(self.nic, 'driver_override'), 'vfio-pci\n')
+        self.assertEqual(self.kernel.rlimit_modes, [1])
+        self.assertEqual(os.readlink(f'/proc/self/fd/{claim.fds["device:pci:0000:06:00.0"]}'),
+                         self.host.root + self.host.cdev(self.nic))
+
+        p = claim.properties()
+        self.assertEqual((p['Id'], p['State'], p['Backend'], p['Uid'], p['Pid'], p['Reason'], p['Failure']),
+                         (claim.id, 'held', 'iommufd', os.getuid(), os.getpid(), 'a test', ''))
+        self.assertEqual(list(p['Devices']), [device_path(self.nic.name)])
+        self.assertEqual(list(p['Groups']), [f'{ROOT_PATH}/group/8'])
+        self.assertEqual(self.c.device(self.nic)['Claim'], claim.path)
+        self.assertEqual(self.c.device(self.nic)['State'], 'claimed')
+        self.assertEqual(self.c.get(f'{ROOT_PATH}/group/8', 'Group', 'Claim'), claim.path)
+        wait(lambda: self.c.seen('InterfacesAdded', claim.path), 'the claim is announced')
+        self.assertEqual(self.records(), [claim.id + '.json'])
+
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+        self.assertEqual(self.nic.resets, 1)
+        self.assertEqual(self.c.device(self.nic)['State'], 'free')
+        wait(lambda: self.c.seen('PropertiesChanged', device_path(self.nic.name), Driver='e1000e'), 'its driver')
+
+    def test_a_prepared_device_needs_no_write(self):
+        claim = self.c.acquire(self.disk)
+        self.assertEqual(self.kernel.writes, [])
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual([path for path, _ in self.kernel.writes], [self.disk.path + '/reset'])
+        self.assert_untouched(self.before)
+
+    def test_release_by_method_waits_for_the_close(self):
+        claim = self.c.acquire(self.nic)
+        self.kernel.set_enable(self.nic, 1)  # the client uses it
+        self.c.release(claim)
+        wait(lambda: claim.state == 'draining', 'it drains')
+        holders = self.c.get(claim.path, 'Claim', 'Holders')
+        self.assertEqual([(int(pid), str(command)) for pid, command in holders],
+                         [(os.getpid(), open('/proc/self/comm').read().strip())])
+        self.assertEqual(self.nic.resets, 0)
+        self.assertEqual(self.c.device(self.nic)['State'], 'draining')
+        with self.refused('DeviceClaimed', self.nic.name):
+            self.c.acquire(self.nic)
+        claim.close('lifeline', 'iommufd')
+        self.assertEqual(claim.state, 'draining')
+        self.kernel.set_enable(self.nic, 0)
+        claim.close('device:pci:0000:06:00.0')
+        self.wait_gone(claim)
+        self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    def test_the_close_event_comes_before_the_device_is_closed(self):
+        # In cdev mode the kernel announces the close first and resets and unbinds afterwards.
+        claim = self.c.acquire(self.disk)
+        self.kernel.set_enable(self.disk, 1)
+        claim.close()
+        wait(lambda: claim.state == 'draining', 'it drains')
+        self.assertEqual(self.disk.resets, 0)
+        self.kernel.set_enable(self.disk, 0)
+        self.wait_gone(claim)
+        self.assertEqual(self.disk.resets, 1)
+
+    def test_a_dead_lifeline_is_not_a_closed_device(self):
+        claim = self.c.acquire(self.disk)
+        claim.close('lifeline')
+        wait(lambda: claim.state == 'draining', 'it drains')
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_a_copy_of_the_lifeline_keeps_the_claim(self):
+        claim = self.c.acquire(self.disk)
+        copy = os.dup(claim.fds['lifeline'])
+        claim.close()
+        self.assertEqual(claim.state, 'held')
+        os.close(copy)
+        self.wait_gone(claim)
+
+    def test_a_reopened_device_still_counts(self):
+        # The client opened the node anew through what it has; closing the first does not end the use.
+        claim = self.c.acquire(self.disk)
+        second = self.host.hold_node(self.host.cdev(self.disk))
+        claim.close()
+        wait(lambda: claim.state == 'draining', 'it drains')
+        os.close(second)
+        self.wait_gone(claim)
+
+    def test_two_devices_are_one_claim(self):
+        claim = self.c.acquire(self.disk, self.nic)
+        self.assertEqual(set(claim.fds), {'iommufd', 'device:pci:0000:06:00.0', 'device:pci:0000:07:00.0', 'lifeline'})
+        self.assertEqual(list(claim.result['devices']), ['pci:0000:07:00.0', 'pci:0000:06:00.0'])
+        self.assertEqual(self.kernel.rlimit_modes, [1])
+        with self.refused('DeviceClaimed', self.nic.name):
+            self.c.acquire(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual((self.nic.resets, self.disk.resets), (1, 1))
+        self.assert_untouched(self.before)
+
+    def test_the_original_override_comes_back(self):
+        odd = self.host.add_device('0000:0a:00.0', group=20, driver='my driver', override='my driver')
+        wait(lambda: self.c.seen('InterfacesAdded', device_path(odd.name)), 'it is there')
+        wait(lambda: self.c.device(odd)['Driver'] == 'my driver', 'with its driver')
+        claim = self.c.acquire(odd)
+        self.assertEqual(odd.driver, VFIO)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.host.attribute(odd, 'driver_override'), 'my driver\n')
+        self.assertEqual(odd.driver, 'my driver')
+
+    def test_a_device_without_driver_goes_back_to_none(self):
+        bare = self.host.add_device('0000:0a:00.0', group=20, host_driver='e1000e')
+        wait(lambda: self.c.seen('InterfacesAdded', device_path(bare.name)), 'it is there')
+        claim = self.c.acquire(bare)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.host.binding()[bare.address], (None, '(null)\n'))
+
+    def test_two_clients_race(self):
+        other = self.client()
+        answers = [self.c.acquire_later(self.nic), other.acquire_later(self.nic)]
+        wait(lambda: all(a.done for a in answers), 'both are answered')
+        won = [a for a in answers if a.error is None]
+        lost = [a for a in answers if a.error is not None]
+        self.assertEqual((len(won), len(lost)), (1, 1))
+        self.assertEqual(lost[0].error.get_dbus_name(), 'org.vfiod1.Error.DeviceClaimed')
+        won[0].value[0].close()
+        self.wait_gone(won[0].value[0])
+        self.assert_untouched(self.before)
+
+    def test_plan_leaves_no_trace(self):
+        plan = self.c.plan(self.nic)
+        self.assertEqual(self.kernel.writes, [])
+        self.assertEqual(self.kernel.ioctls, [])
+        self.assert_untouched(self.before)
+        text = json.dumps(plan)
+        for word in ('0000:06:00.0', 'iommufd', 'e1000e', VFIO):
+            self.assertIn(word, text)
+        self.assertEqual(self.c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+        self.assertEqual([e for e in self.c.events if e[0] != 'PropertiesChanged'], [])
+
+    def test_plan_fails_as_acquire_would(self):
+        claim = self.c.acquire(self.disk)
+        with self.refused('DeviceClaimed', self.disk.name, claim.id):
+            self.c.plan(self.disk)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_the_claim_object_releases_itself(self):
+        claim = self.c.acquire(self.disk)
+        claim.close('device:pci:0000:07:00.0', 'iommufd')
+        self.c.call(claim.path, 'org.vfiod1.Claim', 'Release', 'a{sv}', {})
+        self.wait_gone(claim)
+        claim.close()
+        with self.refused('NoSuchClaim'):
+            self.c.release(claim)
+
+    def test_the_daemon_keeps_no_copy(self):
+        claim = self.c.acquire(self.disk)
+        self.assertEqual(claim.state, 'held')  # by then it is done with the reply
+        targets = [os.readlink(f'/proc/{self.daemon.pid}/fd/{fd}') for fd in self.daemon.fds()]
+        self.assertEqual([t for t in targets if '/dev/' in t and not t.startswith('/dev/')], [])
+        claim.close()
+        self.wait_gone(claim)
+
+
+class UsersTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.before = self.host.binding()
+        self.start()
+
+    @needs_root
+    def test_another_user_is_denied_and_told_why(self):
+        status, output = self.busctl('call', 'org.vfiod1', ROOT_PATH, 'org.vfiod1.Manager', 'Acquire', 'asa{sv}',
+                                     '1', self.nic.name, '0', user=NOBODY)
+        self.assertNotEqual(status, 0)
+        self.assertIn(str(NOBODY), output)
+        self.assertIn('pci:0000:06:00.0', output)
+        self.assert_untouched(self.before)
+
+    @needs_root
+    def test_a_rule_for_a_user_and_a_denial_with_its_rule(self):
+        path = self.set_policy([self.rule('no-nic', 'deny', user=NOBODY, device='0000:06:*'),
+                                self.rule('rest', user=NOBODY)])
+        self.client().manager('ReloadPolicy', 'a{sv}', {})
+        status, output = self.busctl('call', 'org.vfiod1', ROOT_PATH, 'org.vfiod1.Manager', 'Acquire', 'asa{sv}',
+                                     '1', self.nic.name, '0', user=NOBODY)
+        self.assertNotEqual(status, 0)
+        for word in ('no-nic', path + ':'):
+            self.assertIn(word, output)
+
+    @needs_root
+    def test_a_claim_belongs_to_its_owner(self):
+        claim = (c := self.client()).acquire(self.nic)
+        status, output = self.busctl('call', 'org.vfiod1', ROOT_PATH, 'org.vfiod1.Manager', 'Release', 'sa{sv}',
+                                     claim.id, '0', user=NOBODY)
+        self.assertNotEqual(status, 0)
+        self.assertEqual(claim.state, 'held')
+        status, output = self.busctl('get-property', 'org.vfiod1', claim.path, 'org.vfiod1.Claim', 'Rule',
+                                     user=NOBODY)
+        self.assertEqual((status, output.strip()), (0, 's ""'))
+        claim.close()
+        self.wait_gone(claim)
+
+    @needs_root
+    def test_the_policy_is_reloaded_by_root_only(self):
+        status, output = self.busctl('call', 'org.vfiod1', ROOT_PATH, 'org.vfiod1.Manager', 'ReloadPolicy', 'a{sv}',
+                                     '0', user=NOBODY)
+        self.assertNotEqual(status, 0)
+        self.assertIn('root', output)
+
+
+class BackendTest(VfiodTestCase):
+    """Both are there; rule and client choose."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+
+    def test_iommufd_first_group_when_asked(self):
+        self.start()
+        c = self.client()
+        for backend in ('iommufd', 'group'):
+            claim = c.acquire(self.nic, backend=backend)
+            self.assertEqual(claim.result['backend'], backend)
+            self.assertEqual('container' in claim.fds, backend == 'group')
+            claim.close()
+            self.wait_gone(claim)
+
+    def test_a_rule_narrows(self):
+        self.set_policy([self.rule(backend=['group'])])
+        self.start()
+        c = self.client()
+        with self.refused('BackendUnavailable', 'iommufd', 'rule'):
+            c.acquire(self.nic, backend='iommufd')
+        claim = c.acquire(self.nic)
+        self.assertEqual(claim.result['backend'], 'group')
+        claim.close()
+        self.wait_gone(claim)
+
+
+class GroupBackendTest(VfiodTestCase):
+    """A kernel like Debian's own: no iommufd, no cdev."""
+    host_options = {'iommufd': False, 'cdev': False}
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+
+    def test_claim_and_release(self):
+        claim = self.c.acquire(self.nic)
+        self.assertEqual(set(claim.fds), {'container', 'group:8', 'lifeline'})
+        self.assertEqual(claim.result['backend'], 'group')
+        self.assertEqual(self.c.device(self.nic)['VfioNode'], '')
+        self.assertEqual(self.c.get(f'{ROOT_PATH}/group/8', 'Group', 'VfioNode'), '/dev/vfio/8')
+        self.assertTrue(stat.S_ISREG(os.fstat(claim.fds['group:8']).st_mode))
+        claim.close('lifeline', 'container')
+        wait(lambda: claim.state == 'draining', 'it drains')
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    def test_iommufd_is_not_there(self):
+        with self.refused('BackendUnavailable', 'iommufd'):
+            self.c.acquire(self.nic, backend='iommufd')
+        self.assert_untouched(self.before)
+
+    def test_two_functions_share_one_group_fd(self):
+        second = self.host.add_device('0000:06:00.1', group=8, driver='e1000e')
+        wait(lambda: self.c.seen('InterfacesAdded', device_path(second.name)), 'it is there')
+        wait(lambda: self.c.device(second)['Driver'] == 'e1000e', 'with its driver')
+        claim = self.c.acquire(self.nic, second)
+        self.assertEqual(set(claim.fds), {'container', 'group:8', 'lifeline'})
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(second.driver, 'e1000e')
+
+
+class SiblingsTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        h = self.host
+        self.bridge = h.add_device('0000:00:1e.0', group=8, driver='pcieport', class_code=0x060400, reset='')
+        self.edu = h.add_device('0000:06:00.0', group=8, parent=self.bridge, class_code=0x00FF00)
+        self.nic = h.add_device('0000:06:01.0', group=8, parent=self.bridge, driver='e1000e')
+        self.before = h.binding()
+
+    def test_a_sibling_with_a_host_driver_refuses(self):
+        self.start()
+        with self.refused('GroupNotViable', self.edu.name, self.nic.name, 'e1000e'):
+            self.client().acquire(self.edu)
+        self.assertEqual(self.kernel.writes, [])
+        self.assert_untouched(self.before)
+
+    def test_parked_and_put_back(self):
+        self.set_policy([self.rule(siblings='park')])
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.edu)
+        self.assertEqual(set(claim.fds), {'iommufd', 'device:pci:0000:06:00.0', 'lifeline'})
+        self.assertEqual((self.nic.driver, self.nic.override), (VFIO, VFIO))
+        self.assertEqual(self.bridge.driver, 'pcieport')
+        with self.refused('DeviceClaimed', self.nic.name):
+            c.acquire(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_claiming_all_members_needs_no_parking(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.edu, self.nic)
+        self.assertEqual(len(claim.fds), 4)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_a_bridge_is_not_handed_out(self):
+        self.start()
+        with self.refused('InvalidArgument', self.bridge.name, 'bridge'):
+            self.client().acquire(self.bridge)
+        self.assert_untouched(self.before)
+
+
+if __name__ == '__main__':
+    harness.main()

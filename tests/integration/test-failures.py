@@ -1,0 +1,380 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Things that go wrong in the middle: in the kernel, with the client, with the bus, with the daemon itself."""
+
+import errno
+import os
+import signal
+
+import harness
+from harness import ROOT_PATH, VfiodTestCase, device_path, wait
+from host import VFIO
+
+
+class BindTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver='e1000e',
+                                             override='e1000e' if n == 6 else None) for n in (6, 7, 8)]
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+
+    def acquire_with_failure_at(self, k, **fault):
+        self.host.fail_binding(self.devices[k], **fault)
+        with self.refused('BindFailed', self.devices[k].name):
+            self.c.acquire(*self.devices)
+        self.assert_untouched(self.before)
+        self.kernel.heal()
+        claim = self.c.acquire(*self.devices)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_the_first_cannot_be_bound(self):
+        self.acquire_with_failure_at(0)
+
+    def test_the_second_cannot_be_bound(self):
+        self.acquire_with_failure_at(1, error=errno.EINVAL)
+
+    def test_the_last_cannot_be_bound(self):
+        self.acquire_with_failure_at(2)
+
+    def test_a_bind_that_says_yes_and_binds_nothing(self):
+        device = self.devices[1]
+        for attribute in ('bind', 'drivers_probe'):
+            self.kernel.ignore(attribute, device.address, driver=VFIO)
+        with self.refused('BindFailed', device.name):
+            self.c.acquire(*self.devices)
+        self.kernel.heal()
+        self.assert_untouched(self.before)
+
+    def test_an_override_that_is_refused(self):
+        self.kernel.fail('driver_override', self.devices[1].address, errno.EINVAL, data=VFIO)
+        with self.refused('BindFailed', self.devices[1].name):
+            self.c.acquire(*self.devices)
+        self.assert_untouched(self.before)
+
+    def test_an_unbind_that_is_refused(self):
+        self.kernel.fail('unbind', self.devices[1].address, errno.EBUSY, times=1)
+        with self.refused('BindFailed', self.devices[1].name):
+            self.c.acquire(*self.devices)
+        self.assert_untouched(self.before)
+
+    def test_the_driver_is_not_loaded(self):
+        self.kernel.remove_tree('/sys/bus/pci/drivers/vfio-pci')
+        with self.refused('BindFailed', self.devices[0].name, VFIO):
+            self.c.acquire(*self.devices)
+        self.assert_untouched(self.before)
+
+    def test_unplugged_while_binding(self):
+        victim = self.devices[1]
+        for attribute in ('bind', 'drivers_probe'):
+            self.kernel.before(attribute, lambda: self.kernel.remove(victim), victim.address, driver=VFIO)
+        with self.assertRaises(harness.dbus.DBusException) as caught:
+            self.c.acquire(*self.devices)
+        self.assertIn(caught.exception.get_dbus_name().rsplit('.', 1)[1], ('DeviceGone', 'BindFailed'))
+        self.assertIn(victim.name, caught.exception.get_dbus_message())
+        del self.before[victim.address]
+        wait(lambda: self.host.binding() == self.before, 'the others are back')
+        wait(lambda: self.records() == [], 'the record goes')
+
+    def test_the_restore_after_a_failure_fails(self):
+        # Neither forward nor back: nobody gets the device until a person has looked, and nobody is told otherwise.
+        device = self.devices[0]
+        self.host.fail_binding(device)
+        self.host.fail_binding(device, errno.EIO, driver='e1000e')
+        with self.assertRaises(harness.dbus.DBusException) as caught:
+            self.c.acquire(device)
+        self.assertIn(device.name, caught.exception.get_dbus_message())
+        self.assertNotIn('everything was put back', caught.exception.get_dbus_message())
+        self.assertEqual(self.c.device(device)['State'], 'quarantined')
+        self.assertNotEqual(self.records(), [])
+        with self.refused('DeviceQuarantined', device.name):
+            self.c.acquire(device)
+        claim = self.c.acquire(self.devices[1])
+        claim.close()
+        self.wait_gone(claim)
+
+class ResetTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start('--worker-timeout=1')
+        self.c = self.client()
+
+    def assert_quarantined(self, claim):
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assertNotEqual(claim.properties()['Failure'], '')
+        self.assertEqual(self.c.device(self.nic)['State'], 'quarantined')
+        with self.refused('DeviceQuarantined', self.nic.name):
+            self.c.acquire(self.nic)
+        self.assertEqual(self.records(), [claim.id + '.json'])
+
+    def test_a_reset_that_fails(self):
+        self.kernel.fail('reset', self.nic.address, errno.ENOTTY)
+        claim = self.c.acquire(self.nic)
+        claim.close()
+        self.assert_quarantined(claim)
+
+    def test_a_device_that_does_not_come_back(self):
+        claim = self.c.acquire(self.nic)
+        self.kernel.put(self.nic.path + '/config', b'\xff' * 4096)
+        claim.close()
+        self.assert_quarantined(claim)
+
+    def test_a_reset_that_hangs(self):
+        gate = self.kernel.hold('reset', self.nic.address)
+        claim = self.c.acquire(self.nic)
+        claim.close()
+        wait(lambda: gate.entered, 'the reset is under way')
+        self.assert_quarantined(claim)
+        gate.let_go()
+
+    def test_a_quarantine_survives_the_daemon(self):
+        self.kernel.fail('reset', self.nic.address, errno.ENOTTY)
+        claim = self.c.acquire(self.nic)
+        claim.close()
+        self.assert_quarantined(claim)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.start()
+        self.assert_quarantined(claim)
+
+
+class StuckTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        self.before = self.host.binding()
+
+    def test_others_are_served_meanwhile_and_it_times_out(self):
+        self.start('--worker-timeout=1')
+        c, patient = self.client(), self.client()
+        gates = self.host.hold_binding(self.nic)
+        answer = patient.acquire_later(self.nic)
+        wait(lambda: gates.entered, 'the bind hangs')
+        self.assertEqual(c.device(self.nic)['State'], 'binding')
+        claim = c.acquire(self.other)
+        claim.close()
+        self.wait_gone(claim)
+        wait(lambda: answer.done, 'the patient client gets an answer')
+        self.assertEqual(answer.error.get_dbus_name(), 'org.vfiod1.Error.TimedOut')
+        self.assertIn(self.nic.name, answer.error.get_dbus_message())
+        self.assertEqual(c.device(self.nic)['State'], 'quarantined')
+        gates.let_go()
+
+    def test_a_client_that_is_killed_while_binding(self):
+        self.start()
+        c = self.client()
+        gates = self.host.hold_binding(self.nic)
+        victim = self.tool('busctl', f'--address={self.bus.address}', 'call', 'org.vfiod1', ROOT_PATH,
+                           'org.vfiod1.Manager', 'Acquire', 'asa{sv}', '1', self.nic.name, '0')
+        wait(lambda: gates.entered, 'the bind is under way')
+        victim.send_signal(signal.SIGKILL)
+        victim.wait(10)
+        self.assertEqual(c.device(self.nic)['State'], 'binding')
+        gates.let_go()
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+        wait(lambda: self.records() == [], 'the record goes')
+        wait(lambda: c.device(self.nic)['State'] == 'free', 'it is free')
+
+    def test_a_client_that_takes_the_reply_and_dies(self):
+        self.start()
+        c = self.client()
+        status, output = self.busctl('call', 'org.vfiod1', ROOT_PATH, 'org.vfiod1.Manager', 'Acquire', 'asa{sv}', '1',
+                                     self.nic.name, '0')
+        self.assertEqual(status, 0, output)
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+
+
+class UnplugTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+        self.c = self.client()
+
+    def test_unplug_of_a_held_device(self):
+        claim = self.c.acquire(self.nic)
+        self.kernel.set_enable(self.nic, 1)
+        self.host.remove_device(self.nic)
+        # The kernel waits for the client; what is seen is that the node went.
+        wait(lambda: self.c.device(self.nic)['VfioNode'] == '', 'the node goes')
+        wait(lambda: claim.state == 'draining', 'the claim drains')
+        self.kernel.set_enable(self.nic, 0)
+        claim.close()
+        self.wait_gone(claim)
+        wait(lambda: self.c.seen('InterfacesRemoved', device_path(self.nic.name)), 'the device goes')
+        wait(lambda: self.records() == [], 'the record goes')
+
+    def test_unplug_of_an_idle_held_device_and_another_in_its_place(self):
+        claim = self.c.acquire(self.nic)
+        removal = self.host.remove_device(self.nic)
+        claim.close('device:pci:0000:06:00.0')
+        removal.join(harness.WAIT_TIMEOUT)
+        new = self.host.add_device('0000:06:00.0', group=8, driver='nvme', vendor=0x144D, device=0xA808,
+                                   class_code=0x010802)
+        claim.close()
+        self.wait_gone(claim)
+        wait(lambda: self.c.device(new)['Driver'] == 'nvme', 'the new one is seen')
+        self.assertEqual((new.driver, new.override, new.resets), ('nvme', None, 0))
+        self.assertEqual(self.c.device(new)['Vendor'], 0x144D)
+
+
+class BusTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.before = self.host.binding()
+        self.start()
+
+    def test_a_bus_that_restarts(self):
+        c = self.client()
+        claim = c.acquire(self.nic)
+        number = os.fstat(claim.fds['device:pci:0000:06:00.0']).st_ino
+        c.close()
+        self.bus.stop()
+        self.bus.start()
+        c = self.client()
+        wait(lambda: c.connection.name_has_owner(harness.NAME) or c.events.clear(), 'the name is owned again')
+        claim.client = c
+        self.assertEqual(claim.state, 'held')
+        self.assertEqual(os.fstat(claim.fds['device:pci:0000:06:00.0']).st_ino, number)
+        second = c.acquire(self.disk)
+        second.close()
+        self.wait_gone(second)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_a_claim_that_ends_while_there_is_no_bus(self):
+        c = self.client()
+        claim = c.acquire(self.nic)
+        c.close()
+        self.bus.stop()
+        claim.close()
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+        wait(lambda: self.records() == [], 'the record goes')
+        self.bus.start()
+        c = self.client()
+        wait(lambda: c.connection.name_has_owner(harness.NAME), 'the name is owned again')
+        self.assertEqual(c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+
+
+class CrashTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.before = self.host.binding()
+
+    def test_killed_while_held_without_fd_store(self):
+        # Records only: nobody has the lifeline's end any more, so the claim ends; what is open is waited for.
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        self.daemon.kill()
+        self.assertEqual(self.records(), [claim.id + '.json'])
+        self.start()
+        self.assertEqual(claim.state, 'draining')
+        with self.refused('DeviceClaimed', self.nic.name):
+            c.acquire(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    def test_killed_while_held_with_fd_store(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        self.manager.forget()  # systemd drops its own when the pipe hangs up
+        self.assertEqual(claim.state, 'held')
+        self.assertEqual(claim.properties()['Uid'], os.getuid())
+        with self.refused('DeviceClaimed', self.nic.name):
+            c.acquire(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    def test_stopped_and_started_with_fd_store(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertEqual(self.nic.driver, VFIO)
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_killed_while_binding(self):
+        self.start()
+        c = self.client()
+        gates = self.host.hold_binding(self.nic)
+        answer = c.acquire_later(self.nic)
+        wait(lambda: gates.entered, 'the bind is under way')
+        self.assertEqual(len(self.records()), 1)
+        self.daemon.kill()
+        wait(lambda: answer.done, 'the caller hears of it')
+        # What had been written to the kernel is done by it, whether somebody still waits or not.
+        gates.let_go()
+        wait(lambda: self.nic.driver == VFIO, 'the kernel has bound it')
+        self.start()
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+        wait(lambda: self.records() == [], 'the record goes')
+        claim = c.acquire(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_killed_between_override_and_unbind(self):
+        self.start()
+        c = self.client()
+        gate = self.kernel.hold('unbind', self.nic.address)
+        answer = c.acquire_later(self.nic)
+        wait(lambda: gate.entered, 'the unbind is under way')
+        self.daemon.kill()
+        wait(lambda: answer.done, 'the caller hears of it')
+        gate.let_go(errno.EBUSY)
+        self.start()
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+        wait(lambda: self.records() == [], 'the record goes')
+
+    def test_killed_while_draining(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        claim.close('lifeline')
+        wait(lambda: claim.state == 'draining', 'it drains')
+        self.daemon.kill()
+        self.start()
+        self.assertEqual(claim.state, 'draining')
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_damaged_records_stop_nobody(self):
+        for name, text in (('0123456789abcdef.json', '{'), ('fedcba9876543210.json', ''), ('x.json', '[]')):
+            with open(f'{self.directory}/state/claims/{name}', 'w') as f:
+                f.write(text)
+        self.start()
+        c = self.client()
+        self.assertEqual(c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+        claim = c.acquire(self.disk)
+        claim.close()
+        self.wait_gone(claim)
+
+
+if __name__ == '__main__':
+    harness.main()

@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The daemon over time: when it ends by itself, and that it keeps nothing."""
+
+import signal
+
+import harness
+from harness import ROOT_PATH, VfiodTestCase, wait
+from host import VFIO
+
+
+class IdleTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+
+    def test_it_ends_when_idle(self):
+        self.start('--exit-idle=1')
+        self.assertEqual(self.daemon.wait_exit(), 0)
+
+    def test_not_while_a_client_listens(self):
+        self.start('--exit-idle=1')
+        c = self.client()
+        c.plan(self.nic)
+        # Longer than the idle time, measured by the daemon's own clock: another one that is alone ends meanwhile.
+        first = self.daemon
+        self.assert_outlives_an_idle_one(first)
+        c.close()
+        self.assertEqual(first.wait_exit(), 0)
+
+    def test_not_while_a_claim_is_held(self):
+        self.start('--exit-idle=1')
+        c = self.client()
+        claim = c.acquire(self.nic)
+        c.close()
+        first = self.daemon
+        self.assert_outlives_an_idle_one(first)
+        claim.close()
+        self.assertEqual(first.wait_exit(), 0)
+        self.assertEqual(self.records(), [])
+
+    def assert_outlives_an_idle_one(self, first):
+        other = Alone('run')
+        other.setUp()
+        try:
+            other.start('--exit-idle=2')
+            self.assertEqual(other.daemon.wait_exit(), 0)
+        finally:
+            other.doCleanups()
+            other.log.close()
+        self.assertIsNone(first.process.poll())
+
+
+class Alone(VfiodTestCase):
+    """A host of its own, with nobody on its bus; used by the test above."""
+
+
+class EndTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+
+    def test_both_signals_end_it_well(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.start()
+            self.client().device(self.nic)
+            self.daemon.process.send_signal(number)
+            self.assertEqual(self.daemon.wait_exit(), 0)
+
+    def test_a_second_daemon_does_not_get_the_name(self):
+        self.start()
+        second = harness.Daemon(self)
+        self.assertNotEqual(second.wait_exit(), 0)
+        self.assertEqual(self.client().device(self.nic)['State'], 'free')
+
+
+class ManyTimesTest(VfiodTestCase):
+    def test_two_hundred_claims_leave_nothing(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+        c = self.client()
+
+        def cycle():
+            claim = c.acquire(nic)
+            claim.close()
+            self.wait_gone(claim)
+            c.events.clear()
+
+        for _ in range(3):
+            cycle()
+        before = self.daemon.fds()
+        for _ in range(200):
+            cycle()
+        self.assertEqual(len(self.daemon.fds()), len(before))
+        self.assertEqual(self.records(), [])
+        self.assertEqual(nic.resets, 203)
+        self.assertEqual(c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+
+    def test_many_clients_at_once(self):
+        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver='e1000e') for n in range(16)]
+        before = self.host.binding()
+        self.start()
+        clients = [self.client() for _ in devices]
+        answers = [c.acquire_later(d) for c, d in zip(clients, devices)]
+        wait(lambda: all(a.done for a in answers), 'all are answered')
+        self.assertEqual([a.error for a in answers if a.error], [])
+        for answer in answers:
+            answer.value[0].close()
+        wait(lambda: self.host.binding() == before, 'all are back')
+        wait(lambda: self.records() == [], 'no record is left')
+
+
+if __name__ == '__main__':
+    harness.main()
