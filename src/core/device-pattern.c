@@ -77,10 +77,13 @@ static unsigned step_element(unsigned states, const char *element) {
     return behind;
 }
 
-static unsigned step_star(unsigned states) {
+/* Any number of characters: everything that can be reached. any[s] is what one character leads to from s. */
+static unsigned step_star(unsigned states, const unsigned any[static N_STATES]) {
     for (unsigned before = 0; before != states;) {
         before = states;
-        states |= step_element(states, "?");
+        for (int s = 0; s < N_STATES; s++)
+            if (before & 1U << s)
+                states |= any[s];
     }
     return states;
 }
@@ -101,14 +104,16 @@ static size_t element_length(const char *glob) {
 
 /* glob has no open bracket. */
 static bool can_match(const char *glob) {
-    unsigned states = 1;
+    unsigned states = 1, any[N_STATES];
 
+    for (int s = 0; s < N_STATES; s++)
+        any[s] = step_element(1U << s, "?");
     for (size_t n; *glob; glob += n) {
         char element[DEVICE_PATTERN_MAX + 1] = {};
 
         n = element_length(glob);
         memcpy(element, glob, n);
-        states = *glob == '*' ? step_star(states) : step_element(states, element);
+        states = *glob == '*' ? step_star(states, any) : step_element(states, element);
     }
     return states & 1U << STATE_ACCEPT;
 }
