@@ -98,7 +98,7 @@ int claim_watch_start(ClaimWatch *w) {
     if (r >= 0)
         r = sd_bus_attach_event(w->bus, w->event, SD_EVENT_PRIORITY_NORMAL);
     if (r < 0)
-        return error_text_errno(w->error, r, "Cannot follow the claim");
+        return error_text_from_bus(w->error, NULL, r);
     return claim_watch_look(w);
 }
 
