@@ -88,9 +88,12 @@ int hotplug_refresh(Hotplug *h, const DeviceName *name) {
     return take_in(h, &snapshot);
 }
 
+/* One that is due already is not put off: a stream of errors would put it off for ever. */
 static void schedule_rescan(Hotplug *h, uint64_t delay_usec) {
     int r;
 
+    if (delay_usec > 0 && sd_event_source_get_enabled(h->rescan, NULL) > 0)
+        return;
     r = sd_event_source_set_time_relative(h->rescan, delay_usec);
     if (r >= 0)
         r = sd_event_source_set_enabled(h->rescan, SD_EVENT_ONESHOT);
