@@ -33,8 +33,7 @@ static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
     return request_validate(request, refusal);
 }
 
-/* -- Acquire
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Acquire ---- */
 
 static int append_result(sd_bus_message *reply, const Plan *plan) {
     _cleanup_free_ char *rule = sanitize(plan->rule, sizeof plan->rule);
@@ -143,8 +142,7 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
     return bus_call_begin(userdata, m, NULL, run_acquire, error);
 }
 
-/* -- The other verbs
- * --------------------------------------------------------------------------------------------- */
+/* ---- The other verbs ---- */
 
 static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     Request request = REQUEST_NULL;
@@ -229,8 +227,7 @@ static int method_reload_policy(sd_bus_message *m, void *userdata, sd_bus_error 
     return bus_call_begin(userdata, m, NULL, run_reload_policy, error);
 }
 
-/* -- Looking objects up: asks for nothing, so it does not matter who asks
- * ----------------------------------------- */
+/* ---- Looking objects up: asks for nothing, so it does not matter who asks ---- */
 
 static int find_device_path(BusFace *b, const char *spelling, char *buf, Refusal *refusal) {
     Request request = REQUEST_NULL;
@@ -281,8 +278,7 @@ static int method_get_group(sd_bus_message *m, void *userdata, sd_bus_error *err
     return r;
 }
 
-/* -- Properties
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Properties ---- */
 
 static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {

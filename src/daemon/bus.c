@@ -22,8 +22,7 @@
 #define NAME_IS_OURS 1U
 #define NAME_WAS_OURS 4U
 
-/* -- Names of objects
- * ------------------------------------------------------------------------------------------ */
+/* ---- Names of objects ---- */
 
 const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_PATH_MAX]) {
     char text[DEVICE_NAME_MAX];
@@ -73,8 +72,7 @@ void bus_paths_done(BusPaths *p) {
     *p = (BusPaths){};
 }
 
-/* -- What several objects show
- * ---------------------------------------------------------------------------------- */
+/* ---- What several objects show ---- */
 
 const char *bus_state_of(const Claim *claim, bool quarantined) {
     if (quarantined)
@@ -112,8 +110,7 @@ BusFace *bus_face_current(sd_bus *bus) {
     return sd_bus_slot_get_userdata(sd_bus_get_current_slot(bus));
 }
 
-/* -- The door
- * --------------------------------------------------------------------------------------------------- */
+/* ---- The door ---- */
 
 int bus_error_from_refusal(sd_bus_error *error, int r, const Refusal *refusal) {
     _cleanup_free_ char *text = NULL, *name = NULL;
@@ -266,8 +263,7 @@ int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal) {
     return sd_bus_message_exit_container(m);
 }
 
-/* -- Changes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Changes ---- */
 
 static void announce_members_changed(BusFace *b, int group) {
     bus_announce_group(b->announcer, group, BUS_OBJECT_CHANGED,
@@ -368,8 +364,7 @@ unsigned bus_face_n_listeners(const BusFace *b) {
     return b->credentials ? credentials_n_connections(b->credentials) : 0;
 }
 
-/* -- The connection
- * --------------------------------------------------------------------------------------------- */
+/* ---- The connection ---- */
 
 static void say_ready(BusFace *b) {
     if (b->was_ready)
@@ -602,8 +597,7 @@ BusFace *bus_face_free(BusFace *b) {
     return NULL;
 }
 
-/* -- Introspection without a bus
- * --------------------------------------------------------------------------------- */
+/* ---- Introspection without a bus ---- */
 
 /* Two ends of a socket pair in one loop: one exports the vtables, the other asks. The text is thus what a
  * client on the bus gets, made by the same code. Getters are never called, so there need be no object. */

@@ -188,8 +188,7 @@ static unsigned count_connections_of(const Credentials *c, uid_t uid) {
     return n;
 }
 
-/* -- What the kernel says about the process
- * ------------------------------------------------------------------- */
+/* ---- What the kernel says about the process ---- */
 
 static bool status_has_uid(const char *status, uid_t uid) {
     unsigned real, effective;
@@ -232,8 +231,7 @@ unknown:
     s->pid = 0;
 }
 
-/* -- What the bus says
- * ----------------------------------------------------------------------------------------- */
+/* ---- What the bus says ---- */
 
 static int parse_groups(sd_bus_message *m, Subject *s) {
     const void *data;
@@ -342,8 +340,7 @@ static int parse_credentials(sd_bus_message *m, Subject *s) {
     return 0;
 }
 
-/* -- Watching a name
- * ------------------------------------------------------------------------------------------- */
+/* ---- Watching a name ---- */
 
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     Connection *k = userdata;
@@ -388,8 +385,7 @@ static void watch_connection(Connection *k) {
         forget_connection(k);
 }
 
-/* -- Requests
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Requests ---- */
 
 static void answer_waiters(Connection *k, const Refusal *refusal) {
     while (k->waiters) {

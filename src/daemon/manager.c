@@ -39,8 +39,7 @@ struct Manager {
     bool stopping;
 };
 
-/* -- Stopping
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Stopping ---- */
 
 static void stop(Manager *m) {
     if (m->stopping)
@@ -91,8 +90,7 @@ static void on_bus_idle(void *userdata) {
     start_idle_timer(userdata);
 }
 
-/* -- Policy
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Policy ---- */
 
 static const char *policy_state(const Manager *m) {
     return !m->policy.policy ? "broken" : m->policy.n_errors > 0 ? "stale" : "loaded";
@@ -137,8 +135,7 @@ static int reload_policy(void *userdata) {
     return 0;
 }
 
-/* -- Signals
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Signals ---- */
 
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
     stop(userdata);
@@ -176,8 +173,7 @@ static int watch_signals(Manager *m) {
     return sd_event_add_signal(m->event, NULL, SIGHUP, on_reload_signal, m);
 }
 
-/* -- What the parts tell each other
- * ------------------------------------------------------------------------------- */
+/* ---- What the parts tell each other ---- */
 
 static void on_device_changed(void *userdata, Device *device, int changes, int old_group) {
     Manager *m = userdata;
@@ -215,8 +211,7 @@ static void on_bus_ready(void *userdata) {
     start_idle_timer(m);
 }
 
-/* -- Building
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Building ---- */
 
 static int build_engine(Manager *m) {
     const EngineConfig config = {
