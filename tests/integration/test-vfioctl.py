@@ -3,13 +3,17 @@
 """vfioctl and libvfiod against a pretended daemon: what they say, pass on and answer by their exit status."""
 
 import faulthandler
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 
 import dbus
@@ -38,12 +42,13 @@ print(json.dumps(out))
 class Program:
     """A running vfioctl (or another program of ours); the main loop runs while we wait, so the mock answers."""
 
-    def __init__(self, test, command, **environment):
+    def __init__(self, test, command, stdout=None, **environment):
         self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         test.addCleanup(self.close)
         env = {k: v for k, v in os.environ.items() if k not in ('NO_COLOR', 'COLUMNS')}
         env.update({'DBUS_SYSTEM_BUS_ADDRESS': test.address, 'LC_ALL': 'C.UTF-8', 'TZ': 'UTC', **environment})
-        self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err)
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
+                                        stdout=self.out if stdout is None else stdout, stderr=self.err)
         self._pidfd = os.pidfd_open(self.process.pid)
         self._watch = GLib.io_add_watch(self._pidfd, GLib.PRIORITY_DEFAULT, GLib.IO_IN, lambda *_: False)
         # What it writes makes no event for us; what it says on the bus does, and a look each 50 ms costs nothing.
@@ -138,6 +143,29 @@ class ListTest(ClientTest):
         self.assertNotIn('\x1b', self.succeeds('list'))
         self.assertIn('\x1b[1mNAME\x1b[0m', self.succeeds('list', '--color=always'))
         self.assertNotIn('\x1b', self.succeeds('list', '--color=never'))
+
+    def terminal(self, *arguments, **environment):
+        """What it writes to a terminal 60 columns wide."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        try:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 25, 60, 0, 0))
+            program = self.start(*arguments, stdout=theirs, TERM='xterm', **environment)
+            self.assertEqual(program.end()[0], 0)
+            return os.read(ours, 65536).decode().replace('\r\n', '\n')
+        finally:
+            os.close(theirs)
+
+    def test_terminal(self):
+        self.mock.add_device('pci:0000:00:02.0', 10, Driver='a-driver-with-quite-a-long-name')
+        out = self.terminal('list')
+        self.assertIn('\x1b[1mNAME\x1b[0m', out)
+        lines = re.sub('\x1b\\[[0-9;]*m', '', out).splitlines()
+        self.assertLessEqual(max(map(len, lines)), 65)  # headers and eight columns each are the least
+        self.assertIn('…', lines[1])
+        self.assertNotIn('\x1b', self.terminal('list', NO_COLOR='1'))
+        self.assertNotIn('…', self.terminal('list', COLUMNS='200'))
+        self.assertNotIn('…', self.succeeds('list'))
 
     def test_tree(self):
         lines = self.succeeds('list', '--groups', '--no-legend').splitlines()

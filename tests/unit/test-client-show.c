@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/convert.h"
+#include "client/show.h"
+
+static void test_class_words(void **state) {
+    static const struct {
+        uint32_t code;
+        const char *word;
+    } cases[] = {
+            {0x010802, "nvme"},
+            {0x010803, "storage"},
+            {0x010601, "sata"},
+            {0x020000, "ethernet"},
+            {0x028000, "network"},
+            {0x030000, "vga"},
+            {0x038000, "display"},
+            {0x060000, "host-bridge"},
+            {0x060401, "pci-bridge"},
+            {0x068000, "bridge"},
+            {0x0c0330, "usb"},
+            {0x120000, "accelerator"},
+            {0x00ff00, "class 0x00"},
+            {0xff0000, "class 0xff"},
+            {0xffffffff, "class 0xff"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        char buf[24];
+
+        assert_string_equal(class_word(cases[i].code, buf, sizeof(buf)), cases[i].word);
+    }
+}
+
+static void test_json_members_of_any_type(void **state) {
+    _cleanup_json_ struct json_object *o = json_tokener_parse(
+            "{\"text\": \"t\", \"number\": 7, \"flag\": true, \"list\": [1, null, \"x\"], \"null\": null}");
+    static const char *const keys[] = {"text", "number", "flag", "list", "null", "absent"};
+    _cleanup_free_ char *list = NULL, *empty = NULL;
+
+    assert_non_null(o);
+    for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+        const char *k = keys[i];
+
+        assert_string_equal(json_text(o, k), streq(k, "text") ? "t" : "");
+        assert_int_equal(json_number(o, k), streq(k, "number") ? 7 : 0);
+        assert_int_equal(json_flag(o, k), streq(k, "flag"));
+        assert_int_equal(json_list(o, k) != NULL, streq(k, "list"));
+        /* Nothing at all, where an object was expected. */
+        assert_string_equal(json_text(NULL, k), "");
+        assert_null(json_list(NULL, k));
+    }
+    list = json_list_text(o, "list");
+    empty = json_list_text(o, "text");
+    assert_string_equal(list, "1 - x");
+    assert_string_equal(empty, "");
+}
+
+static void test_json_is_safe_for_terminals(void **state) {
+    _cleanup_json_ struct json_object *o = json_object_new_string("a\x1b/\x7f\xc2\x9b\xc2\xa0ä\\x");
+    _cleanup_free_ char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+
+    assert_int_equal(show_json(f, o, /* pretty= */ false), 0);
+    fclose(f);
+    assert_string_equal(text, "\"a\\u001b/\\u007f\\u009b\xc2\xa0ä\\\\x\"\n");
+}
+
+static void test_write_errors_are_told(void **state) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    FILE *f = fopen("/dev/full", "we");
+
+    assert_non_null(f);
+    assert_int_equal(show_json(f, o, /* pretty= */ true), -ENOSPC);
+    fclose(f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_class_words),
+            cmocka_unit_test(test_json_members_of_any_type),
+            cmocka_unit_test(test_json_is_safe_for_terminals),
+            cmocka_unit_test(test_write_errors_are_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
