@@ -123,8 +123,6 @@ static uint32_t config_dword(const uint8_t *config, size_t at) {
 #define CONFIG_SPACE 4096U
 #define HEADER_STATUS 0x06U
 #define HEADER_STATUS_CAPABILITIES 0x10U
-#define HEADER_TYPE 0x0eU
-#define HEADER_TYPE_MULTIFUNCTION 0x80U
 #define HEADER_CAPABILITIES 0x34U
 #define HEADER_SIZE 0x40U
 #define CAPABILITY_PCIE 0x10U
@@ -215,8 +213,4 @@ int pci_config_isolates(const uint8_t *config, size_t size, bool several_functio
     default: /* bridges to and from conventional PCI, event collectors, values yet to be assigned */
         return 0;
     }
-}
-
-bool pci_config_is_multifunction(const uint8_t *config, size_t size) {
-    return size > HEADER_TYPE && config[HEADER_TYPE] & HEADER_TYPE_MULTIFUNCTION;
 }

@@ -38,8 +38,8 @@ DECLARE_STRING_TABLE(acs_path, AcsPath); /* "unknown", "complete", "incomplete",
 
 typedef struct AcsReport {
     AcsPath path;
-    DeviceName blocker; /* ACS_INCOMPLETE: the first, from the device upwards, that does not isolate; the device
-                         * itself when its own functions are not kept apart */
+    DeviceName blocker; /* ACS_INCOMPLETE: the first, from the device upwards, that does not isolate; the
+                         * device itself when its own functions are not kept apart */
 } AcsReport;
 
 /* Looks for an ACS extended capability (PCI Express base spec 6.12; ID 0x000d) in config space and tells
@@ -60,11 +60,9 @@ enum {
 int pci_config_port_type(const uint8_t *config, size_t size);
 
 /* Does this function keep the traffic of its neighbours apart? The kernel's rule when it makes groups
- * (pci_acs_enabled): root and downstream ports need ACS; endpoints and upstream ports only when they are one of
- * several_functions; bridges to conventional PCI never do. 1 yes, 0 no, -EINVAL when it cannot be told. */
+ * (pci_acs_enabled): root and downstream ports need ACS; endpoints and upstream ports only when they are one
+ * of several_functions; bridges to conventional PCI never do. 1 yes, 0 no, -EINVAL when it cannot be told. */
 int pci_config_isolates(const uint8_t *config, size_t size, bool several_functions);
-/* The multifunction bit of the header; false also when size does not reach it. */
-bool pci_config_is_multifunction(const uint8_t *config, size_t size);
 
 typedef enum Removable {
     REMOVABLE_UNKNOWN, /* attribute absent: the kernel does not say */
@@ -122,10 +120,10 @@ size_t reserved_regions_parse(const char *text, ReservedRegion regions[static RE
 
 /* What this kernel offers, found by looking (nodes and parameters), never by version. */
 typedef struct KernelFacts {
-    bool iommufd;         /* /dev/iommu */
-    bool device_cdev;     /* a device that is bound to a vfio driver gets a node in /dev/vfio/devices. False also
-                           * while the vfio module is not loaded, when nobody can know: see daemon/sysfs.c */
-    bool container;       /* /dev/vfio/vfio */
+    bool iommufd;     /* /dev/iommu */
+    bool device_cdev; /* a device that is bound to a vfio driver gets a node in /dev/vfio/devices. False also
+                       * while the vfio module is not loaded, when nobody can know: see daemon/sysfs.c */
+    bool container;   /* /dev/vfio/vfio */
     bool noiommu_support; /* the vfio module has the parameter */
     bool noiommu_enabled;
     bool iommu; /* any IOMMU group exists */

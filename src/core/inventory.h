@@ -71,8 +71,8 @@ Inventory *inventory_free(Inventory *inventory);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Inventory *, inventory_free);
 
 /* Adds the device or brings it up to date. Returns a mask of DeviceChange (DEVICE_ADDED never comes with the
- * other DEVICE_ bits), or a negative errno, and nothing has changed: -ENOMEM; -ESTALE when other hardware sits at
- * this address than before: a removal was missed, remove it first. ret and ret_old_group may be NULL;
+ * other DEVICE_ bits), or a negative errno, and nothing has changed: -ENOMEM; -ESTALE when other hardware
+ * sits at this address than before: a removal was missed, remove it first. ret and ret_old_group may be NULL;
  * *ret_old_group is written with DEVICE_GROUP_CHANGED only (-1: it had none). */
 int inventory_update(Inventory *inventory, const DeviceSnapshot *snapshot, Device **ret, int *ret_old_group);
 /* Forgets the device (and its group with the last member). Mask, or -ENOENT. The claim pointers are not
@@ -97,8 +97,8 @@ int inventory_foreach_group(Inventory *inventory, int (*visit)(Group *g, void *u
  * at the same places. For recognising, not for security. */
 uint64_t group_fingerprint(const Group *g);
 
-/* A bridge (PCI, CardBus): never handed out, vfio-pci refuses its header type. Whether it blocks its group is a
- * question of its driver like for any device: pcieport does not, shpchp and yenta_cardbus do. */
+/* A bridge (PCI, CardBus): never handed out, vfio-pci refuses its header type. Whether it blocks its group is
+ * a question of its driver like for any device: pcieport does not, shpchp and yenta_cardbus do. */
 bool device_is_bridge(const Device *d);
 /* True for the drivers that leave DMA ownership to user space (kernel: driver_managed_dma): any vfio
  * driver, pci-stub, pcieport, or none. registered with VFIO counts as vfio whatever the name is. */

@@ -26,7 +26,6 @@
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define ATTRIBUTE_MAX 256U /* of a one-line attribute */
-#define CONFIG_HEADER 64U
 #define CONFIG_MAX 4096U
 #define PORTS_MAX 64U /* between a device and its root; the kernel itself stops far earlier */
 #define UNKNOWN_DRIVER "(unreadable)"
@@ -350,32 +349,56 @@ long sysfs_read_enable_count(const DeviceName *name) {
     return v;
 }
 
-/* The config space of one function on the way up: 4096 bytes for root, 64 for others. */
-static int read_isolation(const DeviceName *name, bool *ret_several_functions) {
-    _cleanup_close_ int fd = -EBADF;
-    _cleanup_free_ char *config = NULL;
+static bool is_virtual_function(const DeviceName *name) {
+    char path[sizeof(PCI_DEVICES) + DEVICE_NAME_MAX + sizeof("//physfn")], kernel[DEVICE_NAME_MAX];
     struct stat st;
-    size_t size;
-    bool several;
-    int r;
 
-    fd = open_device(name);
+    snprintf(path, sizeof(path), "%s/%s/physfn", PCI_DEVICES, device_name_format_kernel(name, kernel));
+    return lstat(path, &st) == 0;
+}
+
+/* Is it one of several functions of a device, so that they could talk to each other behind everybody's back?
+ * The siblings are asked for, not the multifunction bit in config space: that of a device which its owner
+ * resets just now cannot be read. Virtual functions are kept apart whatever their numbers are. */
+static bool has_neighbours(const DeviceName *name) {
+    DeviceName other = *name;
+
+    if (is_virtual_function(name))
+        return false;
+    for (other.function = 0; other.function < 8; other.function++)
+        if (other.function != name->function && sysfs_has_device(&other) && !is_virtual_function(&other))
+            return true;
+    return false;
+}
+
+/* Every dword of config space is a cycle on the bus, so it is read in steps until the answer is there: mostly
+ * after 512 of the 4096 bytes. Who may not see more than the header (no CAP_SYS_ADMIN) gets an end of file
+ * there. */
+static int read_isolation(const DeviceName *name, bool several_functions) {
+    static const size_t steps[] = {256, 512, 1024, 2048, CONFIG_MAX};
+    _cleanup_close_ int device = -EBADF, fd = -EBADF;
+    uint8_t config[CONFIG_MAX];
+    size_t size = 0;
+
+    device = open_device(name);
+    if (device < 0)
+        return device;
+    fd = openat(device, "config", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return fd;
-    r = read_file_at(fd, "config", CONFIG_MAX, &config, &size);
-    if (r < 0)
-        return r;
-    if (size < CONFIG_HEADER)
-        return -EINVAL;
+        return gone_error(errno);
 
-    /* As the kernel has it: the bit in the header, or a number above 0. A virtual function is never one of
-     * several, its number means something else. */
-    several = pci_config_is_multifunction((const uint8_t *) config, size) || name->function > 0;
-    if (fstatat(fd, "physfn", &st, AT_SYMLINK_NOFOLLOW) == 0)
-        several = false;
+    for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
+        ssize_t n = pread(fd, config + size, steps[i] - size, (off_t) size);
+        int r;
 
-    *ret_several_functions = several;
-    return pci_config_isolates((const uint8_t *) config, size, several);
+        if (n < 0)
+            return -errno;
+        size += (size_t) n;
+        r = pci_config_isolates(config, size, several_functions);
+        if (r >= 0 || size < steps[i])
+            return r;
+    }
+    return -EINVAL;
 }
 
 /* Takes one function's answer into the report. Known to be open beats unknown, unknown beats isolated. */
@@ -403,8 +426,6 @@ int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
     AcsReport report = {.path = ACS_COMPLETE};
     _cleanup_free_ char *real = NULL;
     DeviceName ports[PORTS_MAX];
-    bool several = true /* until the header says otherwise */, unused;
-    int isolates;
     size_t n;
 
     snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
@@ -415,18 +436,19 @@ int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
     if (n == 0 || n == PORTS_MAX || device_name_compare(&ports[n - 1], name) != 0)
         return -EBADMSG;
 
-    isolates = read_isolation(name, &several);
-    if (isolates == -ENODEV)
-        return isolates;
     /* A single function has no neighbours on its own device, so its own answer is of no account, also when it
      * is conventional PCI. */
-    if (several)
+    if (has_neighbours(name)) {
+        int isolates = read_isolation(name, /* several_functions= */ true);
+
+        if (isolates == -ENODEV)
+            return isolates;
         report_add(&report, name, isolates);
-    else if (n == 1)
+    } else if (n == 1)
         report.path = ACS_NOT_NEEDED;
 
     for (size_t i = n - 1; i-- > 0 && report.path != ACS_INCOMPLETE;)
-        report_add(&report, &ports[i], read_isolation(&ports[i], &unused));
+        report_add(&report, &ports[i], read_isolation(&ports[i], has_neighbours(&ports[i])));
 
     *ret = report;
     return 0;

@@ -23,8 +23,8 @@ int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), 
 /* read_facts_t; userdata is unused. what is a mask of DeviceFactMask; HOST_CRITICAL asks host-critical.h. */
 int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
 /* Looks at the device's own functions and every port above it. The one reader here that may sleep: the kernel
- * holds config space back while a function or a port above it is being reset, and wakes ports from D3cold.
- * Costs 4 KiB of config cycles for each port: not for lists of everything. */
+ * holds config space of a port back while something below it is being reset through it, and wakes ports from
+ * D3cold. */
 int sysfs_read_acs(const DeviceName *name, AcsReport *ret);
 int sysfs_read_group_facts(int group, GroupFacts *ret);
 int sysfs_read_kernel_facts(KernelFacts *ret);

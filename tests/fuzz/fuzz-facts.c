@@ -86,14 +86,16 @@ static void fuzz_tables(const char *text) {
 }
 
 static void fuzz_config(const uint8_t *data, size_t size) {
-    int acs, type, isolates;
+    int acs, type, isolates, alone;
 
     acs = pci_config_acs_enabled(data, size);
     EXPECT(acs == 0 || acs == 1 || acs == -EINVAL);
     type = pci_config_port_type(data, size);
     EXPECT((type >= 0 && type < 16) || type == -ENOENT || type == -EINVAL);
-    isolates = pci_config_isolates(data, size, pci_config_is_multifunction(data, size));
+    isolates = pci_config_isolates(data, size, true);
     EXPECT(isolates == 0 || isolates == 1 || isolates == -EINVAL);
+    alone = pci_config_isolates(data, size, false);
+    EXPECT(isolates != 1 || alone == 1); /* neighbours make nothing better */
     /* a port is never taken for safe that does not say so */
     if (isolates == 1 && (type == PCI_PORT_ROOT || type == PCI_PORT_DOWNSTREAM))
         EXPECT(acs == 1);

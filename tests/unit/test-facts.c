@@ -234,11 +234,6 @@ static void test_isolates(void **state) {
     put_header(&c, PCI_PORT_ROOT);
     assert_int_equal(pci_config_isolates(c.bytes, 64, false), -EINVAL);
     assert_int_equal(pci_config_isolates(c.bytes, 256, false), -EINVAL);
-
-    assert_false(pci_config_is_multifunction(c.bytes, sizeof(c.bytes)));
-    c.bytes[0x0e] = 0x81;
-    assert_true(pci_config_is_multifunction(c.bytes, sizeof(c.bytes)));
-    assert_false(pci_config_is_multifunction(c.bytes, 14));
 }
 
 #define TEST_TABLE(name, max)                                                                                \

@@ -202,12 +202,11 @@ static void test_facts(void **state) {
 }
 
 /* Config space of a function with a PCI Express capability of that type, and ACS with all or no controls. */
-static void put_config(const char *device, unsigned type, bool multifunction, int acs, size_t size) {
+static void put_config(const char *device, unsigned type, int acs, size_t size) {
     uint8_t config[4096] = {0x86, 0x80, 0xd3, 0x10};
     char path[512];
 
     config[0x06] = 0x10;
-    config[0x0e] = multifunction ? 0x80 : 0;
     config[0x34] = 0x40;
     config[0x40] = 0x10;
     config[0x42] = (uint8_t) (type << 4);
@@ -230,24 +229,30 @@ static AcsReport read_acs(const char *s) {
 }
 
 static void test_acs_on_the_root_bus(void **state) {
-    const char *path = testbed_add_pci("0000:00:05.0", NIC, 7, NULL);
+    const char *path = testbed_add_pci("0000:00:05.3", NIC, 7, NULL);
     DeviceName gone = name_of("0000:00:06.0");
     AcsReport report;
 
-    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, false, -1, 4096);
-    assert_int_equal(read_acs("0000:00:05.0").path, ACS_NOT_NEEDED);
-    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, false, -1, 64); /* one function: type is of no account */
-    assert_int_equal(read_acs("0000:00:05.0").path, ACS_NOT_NEEDED);
-    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, true, -1, 4096);
-    report = read_acs("0000:00:05.0");
+    /* alone: its config space is not even looked at */
+    assert_int_equal(read_acs("0000:00:05.3").path, ACS_NOT_NEEDED);
+    /* not alone, but the neighbour is a virtual function */
+    testbed_link("/sys/devices/pci0000:00/0000:00:05.0/physfn", "../0000:00:04.0");
+    testbed_add_pci("0000:00:05.0", NIC, 8, NULL);
+    assert_int_equal(read_acs("0000:00:05.3").path, ACS_NOT_NEEDED);
+    testbed_remove("/sys/devices/pci0000:00/0000:00:05.0/physfn");
+
+    path = testbed_add_pci("0000:00:05.3", NIC, 7, NULL);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, -1, 4096);
+    report = read_acs("0000:00:05.3");
     assert_int_equal(report.path, ACS_INCOMPLETE);
     assert_int_equal(report.blocker.slot, 5);
-    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, true, -1, 64);
-    assert_int_equal(read_acs("0000:00:05.0").path, ACS_UNKNOWN);
-    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, true, 1, 4096);
-    assert_int_equal(read_acs("0000:00:05.0").path, ACS_COMPLETE);
-    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, false, -1, 20);
-    assert_int_equal(read_acs("0000:00:05.0").path, ACS_UNKNOWN);
+    assert_int_equal(report.blocker.function, 3);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, -1, 64);
+    assert_int_equal(read_acs("0000:00:05.3").path, ACS_UNKNOWN);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, 1, 4096);
+    assert_int_equal(read_acs("0000:00:05.3").path, ACS_COMPLETE);
+    put_config(path, PCI_PORT_ROOT_COMPLEX_ENDPOINT, 1, 20);
+    assert_int_equal(read_acs("0000:00:05.3").path, ACS_UNKNOWN);
 
     assert_int_equal(sysfs_read_acs(&gone, &report), -ENODEV);
 }
@@ -264,37 +269,39 @@ static void test_acs_below_ports(void **state) {
     testbed_add_pci("0000:00:1c.0/0000:01:00.0/0000:02:03.0", NIC, 3, "pcieport");
     path = testbed_add_pci("0000:00:1c.0/0000:01:00.0/0000:02:03.0/0000:03:00.0", NIC, 4, NULL);
 
-    put_config(root, PCI_PORT_ROOT, false, 1, 4096);
-    put_config(upstream, PCI_PORT_UPSTREAM, false, -1, 4096);
-    put_config(downstream, PCI_PORT_DOWNSTREAM, false, 1, 4096);
-    put_config(path, PCI_PORT_ENDPOINT, false, -1, 4096);
+    put_config(root, PCI_PORT_ROOT, 1, 4096);
+    put_config(upstream, PCI_PORT_UPSTREAM, -1, 4096);
+    put_config(downstream, PCI_PORT_DOWNSTREAM, 1, 4096);
+    put_config(path, PCI_PORT_ENDPOINT, -1, 4096);
     assert_int_equal(read_acs("0000:03:00.0").path, ACS_COMPLETE);
 
     /* the first that does not isolate is named, from the device upwards */
-    put_config(root, PCI_PORT_ROOT, false, 0, 4096);
+    put_config(root, PCI_PORT_ROOT, 0, 4096);
     report = read_acs("0000:03:00.0");
     assert_int_equal(report.path, ACS_INCOMPLETE);
     assert_int_equal(report.blocker.slot, 0x1c);
-    put_config(downstream, PCI_PORT_DOWNSTREAM, false, -1, 4096);
+    put_config(downstream, PCI_PORT_DOWNSTREAM, -1, 4096);
     report = read_acs("0000:03:00.0");
     assert_int_equal(report.path, ACS_INCOMPLETE);
     assert_int_equal(report.blocker.pci_bus, 2);
 
     /* what cannot be read is unknown, unless it is known to be open elsewhere */
-    put_config(downstream, PCI_PORT_DOWNSTREAM, false, 1, 64);
+    put_config(downstream, PCI_PORT_DOWNSTREAM, 1, 64);
     report = read_acs("0000:03:00.0");
     assert_int_equal(report.path, ACS_INCOMPLETE);
     assert_int_equal(report.blocker.slot, 0x1c);
-    put_config(root, PCI_PORT_ROOT, false, 1, 4096);
+    put_config(root, PCI_PORT_ROOT, 1, 4096);
     assert_int_equal(read_acs("0000:03:00.0").path, ACS_UNKNOWN);
 }
 
-/* The number of a virtual function says nothing about neighbours. */
+/* A virtual function is kept apart from its neighbours, whatever its config space says. */
 static void test_acs_of_virtual_function(void **state) {
-    const char *path = testbed_add_pci("0000:00:10.3", NIC, 4, NULL);
+    const char *path;
     char link[512];
 
-    put_config(path, PCI_PORT_ENDPOINT, false, -1, 4096);
+    testbed_add_pci("0000:00:10.2", NIC, 4, NULL);
+    path = testbed_add_pci("0000:00:10.3", NIC, 4, NULL);
+    put_config(path, PCI_PORT_ENDPOINT, -1, 4096);
     assert_int_equal(read_acs("0000:00:10.3").path, ACS_INCOMPLETE);
     snprintf(link, sizeof(link), "%s/physfn", path);
     testbed_link(link, "../0000:00:10.0");
