@@ -237,6 +237,23 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
             "it shares IOMMU group %d with devices that the host uses: %s", g->id, b.text ?: "?");
 }
 
+/* Who has a group's file can open every member that is on a vfio driver, parked or not: the group backend
+ * hands them all out, whatever we call it. So each must be allowed to the subject by itself. */
+static int check_exposed(Planner *p, const Device *d, Disposition disposition) {
+    Verdict v;
+
+    if (p->plan->backend != BACKEND_GROUP || (disposition != DISPOSITION_PARK && !on_vfio_driver(d)))
+        return 0;
+    v = policy_evaluate(p->policy, p->subject, d);
+    if (v.effect == EFFECT_ALLOW && (v.backends & (1U << BACKEND_GROUP)))
+        return 0;
+    return refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
+            "with the group backend uid %u could open this sibling too, and no rule allows that; the iommufd "
+            "backend does "
+            "not expose it",
+            (unsigned) p->subject->uid);
+}
+
 static int add_siblings(Planner *p) {
     for (size_t i = 0; i < p->plan->n_groups; i++) {
         const Group *g = inventory_find_group(p->inventory, p->plan->groups[i]);
@@ -255,7 +272,9 @@ static int add_siblings(Planner *p) {
                     if (p->devices[k]->group == g)
                         return refuse_group(p, g, p->devices[k]);
             }
-            r = add_member(p, d, disposition);
+            r = check_exposed(p, d, disposition);
+            if (r >= 0)
+                r = add_member(p, d, disposition);
             if (r < 0)
                 return r;
         }

@@ -46,7 +46,7 @@ typedef struct Plan {
     size_t n_groups;
     Backend backend;
     ResetDemand reset;
-    char rule[256]; /* origin of the rule that allowed it */
+    char rule[512]; /* origin of the rule that allowed it */
 } Plan;
 
 /* The reader of unannounced facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was

@@ -28,6 +28,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "daemon/credentials.h"
+#include "daemon/privileges.h"
 
 #define N_BUCKETS 256U
 #define GROUPS_MAX 65536U
@@ -333,9 +334,12 @@ static int parse_credentials(sd_bus_message *m, Subject *s) {
         return r;
     if (s->uid == (uid_t) -1)
         return -ENODATA;
-    if (s->pid > 0)
+    if (s->pid > 0) {
+        /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
+        privilege_raise(CAP_SYS_PTRACE);
         read_process(s);
-    else
+        privilege_lower(CAP_SYS_PTRACE);
+    } else
         s->pidfd = safe_close(s->pidfd);
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "daemon/privileges.h"
 
 static void closedirp(DIR **d) {
     if (*d)
@@ -94,7 +95,7 @@ static bool process_holds(int process, const Claim *c) {
     return false;
 }
 
-ssize_t holders_find(const Claim *c, Holder *holders, size_t max) {
+static ssize_t find(const Claim *c, Holder *holders, size_t max) {
     _cleanup_closedir_ DIR *proc = opendir("/proc");
     struct dirent *entry;
     size_t n = 0;
@@ -117,4 +118,15 @@ ssize_t holders_find(const Claim *c, Holder *holders, size_t max) {
         n++;
     }
     return (ssize_t) n;
+}
+
+ssize_t holders_find(const Claim *c, Holder *holders, size_t max) {
+    ssize_t n;
+
+    privilege_raise(CAP_SYS_PTRACE);
+    privilege_raise(CAP_DAC_READ_SEARCH);
+    n = find(c, holders, max);
+    privilege_lower(CAP_DAC_READ_SEARCH);
+    privilege_lower(CAP_SYS_PTRACE);
+    return n;
 }

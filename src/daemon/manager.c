@@ -97,8 +97,8 @@ static const char *policy_state(const Manager *m) {
 }
 
 static void tell_status(const Manager *m, const char *prefix) {
-    (void) sd_notifyf(false, "%sSTATUS=%u devices in %u groups; policy %s", prefix,
-            inventory_n_devices(m->inventory), inventory_n_groups(m->inventory), policy_state(m));
+    (void) sd_notifyf(false, "%sSTATUS=Serving; policy %s, %zu rules", prefix, policy_state(m),
+            m->policy.policy ? policy_n_rules(m->policy.policy) : 0);
 }
 
 static int load_policy(Manager *m) {
@@ -164,6 +164,9 @@ static int watch_signals(Manager *m) {
     sigaddset(&mask, SIGINT);
     sigaddset(&mask, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+        return -errno;
+    /* A terminal or a pipe for messages that went away is no reason to end. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return -errno;
     for (size_t i = 0; i < ELEMENTSOF(stopping); i++) {
         r = sd_event_add_signal(m->event, NULL, stopping[i], on_stop_signal, m);

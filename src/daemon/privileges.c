@@ -10,23 +10,17 @@
 
 #include "daemon/privileges.h"
 
-static const struct {
-    cap_value_t capability;
-    bool in_force; /* else: raised around the one call */
-} kept[] = {
-        /* IOMMU_OPTION_RLIMIT_MODE; prlimit on a client. */
-        {CAP_SYS_RESOURCE, true},
-        /* Who still has a device open: /proc/PID/fdinfo of other users, and the way into their /proc/PID/fd.
-         * The end of a claim depends on it: without, a device could be taken for closed that is not. */
-        {CAP_SYS_PTRACE, true},
-        {CAP_DAC_READ_SEARCH, true},
-        /* Config space beyond 64 bytes: the ACS capabilities on the way to a device. */
-        {CAP_SYS_ADMIN, false},
+static const cap_value_t kept[] = {
+        CAP_SYS_RESOURCE, /* IOMMU_OPTION_RLIMIT_MODE */
+        /* Who asks, and who still has a device open: /proc/PID of other users, its fd and fdinfo. The end of
+         * a claim depends on it: without, a device could be taken for closed that is not. */
+        CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
+        CAP_SYS_ADMIN, /* config space beyond 64 bytes: the ACS capabilities on the way to a device */
 };
 
 static bool is_kept(cap_value_t capability) {
     for (size_t i = 0; i < ELEMENTSOF(kept); i++)
-        if (kept[i].capability == capability)
+        if (kept[i] == capability)
             return true;
     return false;
 }
@@ -42,17 +36,14 @@ static int drop_bounding_set(bool keep) {
     return 0;
 }
 
+/* Kept, but not in force: each is raised around the one call that needs it. */
 static int add_kept(cap_t had, cap_t wanted) {
     for (size_t i = 0; i < ELEMENTSOF(kept); i++) {
         cap_flag_value_t permitted;
 
-        if (cap_get_flag(had, kept[i].capability, CAP_PERMITTED, &permitted) < 0)
+        if (cap_get_flag(had, kept[i], CAP_PERMITTED, &permitted) < 0)
             return -errno;
-        if (permitted == CAP_CLEAR)
-            continue;
-        if (cap_set_flag(wanted, CAP_PERMITTED, 1, &kept[i].capability, CAP_SET) < 0)
-            return -errno;
-        if (kept[i].in_force && cap_set_flag(wanted, CAP_EFFECTIVE, 1, &kept[i].capability, CAP_SET) < 0)
+        if (permitted == CAP_SET && cap_set_flag(wanted, CAP_PERMITTED, 1, &kept[i], CAP_SET) < 0)
             return -errno;
     }
     return 0;

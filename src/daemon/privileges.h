@@ -15,7 +15,7 @@ int privileges_drop(void);
 /* The same, and nothing is kept: for worker processes, which only write to root's own files. */
 int privileges_drop_all(void);
 
-/* For the capabilities that are kept but not in force (see the list): around the one call that needs it.
- * Without the capability nothing happens, and the call is refused by the kernel. */
+/* None of the kept capabilities is in force: raise it around the one call that needs it. Without the
+ * capability nothing happens, and the call is refused by the kernel. errno is preserved. */
 void privilege_raise(cap_value_t capability);
 void privilege_lower(cap_value_t capability);

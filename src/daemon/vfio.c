@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "daemon/privileges.h"
 #include "daemon/uapi.h"
 
 const char *vfio_cdev_path(int index, char buf[static VFIO_NODE_MAX]) {
@@ -40,8 +41,11 @@ int vfio_open_iommufd(int *ret_fd) {
     r = open_node("/dev/iommu", &fd);
     if (r < 0)
         return r;
-    if (ioctl(fd, VFIOD_IOMMU_OPTION, &option) < 0)
-        return -errno;
+    privilege_raise(CAP_SYS_RESOURCE);
+    r = ioctl(fd, VFIOD_IOMMU_OPTION, &option) < 0 ? -errno : 0;
+    privilege_lower(CAP_SYS_RESOURCE);
+    if (r < 0)
+        return r;
     *ret_fd = TAKE_FD(fd);
     return 0;
 }

@@ -35,8 +35,8 @@ IMPURE_PREFIXES = {"core": ("systemd/", "linux/")}
 # Adapters do not know each other; these modules of the daemon put them together.
 SEE_SEVERAL = ("main", "options", "manager", "engine", "job", "bus")
 
-# Definitions of the kernel's, without code: for every adapter.
-SHARED = {"uapi"}
+# For every adapter: definitions of the kernel's, and the way to raise a privilege around one call.
+SHARED = {"uapi", "privileges"}
 
 # An adapter that is built on another, which knows nothing of it.
 BUILT_ON = {

@@ -295,6 +295,17 @@ static void test_plan_of_a_shared_group(void **state) {
     assert_non_null(strstr(p.rule, "r (f:1)"));
 }
 
+/* A group's file opens every member on a vfio driver: a parked sibling is not handed to nobody then. */
+static void test_group_backend_exposes_siblings(void **state) {
+    static const char only_edu[] = "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"},"
+                                   "\"reset\":\"optional\",\"siblings\":\"park\"}";
+    World *w = *state;
+
+    expect(w, only_edu, EDU_SHARED, BACKEND_GROUP, VFIOD_ERROR_ACCESS_DENIED, "could open this sibling too");
+    expect(w, only_edu, EDU_SHARED, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID, NULL);
+    expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, BACKEND_GROUP, _VFIOD_ERROR_INVALID, NULL);
+}
+
 /* Claiming both functions of a group leaves nothing to park; a prepared device costs two small reads and no
  * walk. */
 static void test_plan_of_prepared_and_whole_groups(void **state) {
@@ -398,6 +409,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_claimed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_prepared_and_whole_groups, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
