@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A big sysfs in seconds, in the layout of a umockdev testbed: 4 functions in each IOMMU group, every second group on
-vfio-pci, the others on a host driver or on none.
+"""A big sysfs and its /dev in seconds: 4 functions in each IOMMU group, every second group on vfio-pci, the others on a
+host driver or on none.
 
-Written with plain file calls, because a testbed's own calls cost a message each. Attributes of the same value are hard
-links to one file: 16384 devices would otherwise fill a gigabyte of tmpfs with pages that hold five bytes each.
+Attributes of the same value are hard links to one file: 16384 devices would otherwise fill a gigabyte of tmpfs with pages
+that hold five bytes each. VFIO nodes are character devices that behave as /dev/null does.
 """
 
 import os
+import stat
 from pathlib import Path
 
 FUNCTIONS = 4  # of a group
@@ -27,12 +28,13 @@ COMMON = {
     "driver_override": "(null)\n",
     "modalias": "pci:v00008086d000010D3sv00008086sd0000A01Fbc02sc00i00\n",
 }
+NODE = 1, 3  # the number of /dev/null, which every node has
 DRIVERS = ("vfio-pci", "e1000e", "vfio-pci", None)  # by group
 OTHER_DRIVER = "igb"  # nobody has it until a test binds it
 
 
 class Tree:
-    """Fills root, the directory of a testbed. `devices` are kernel names in order, FUNCTIONS for each group."""
+    """Fills root/sys and root/dev. `devices` are kernel names in order, FUNCTIONS for each group."""
 
     def __init__(self, root, groups):
         self.sys = Path(root, "sys")
@@ -41,21 +43,20 @@ class Tree:
         self.devices = []
         self.masters = {}
         for directory in ("bus/pci/devices", "bus/pci/drivers", "class/vfio-dev", "kernel/iommu_groups", "dev/char",
-                          "devices/pci0000:00", "module"):
+                          "devices/pci0000:00", "module", "dev/block"):
             (self.sys / directory).mkdir(parents=True, exist_ok=True)
-        for directory in (".node", "vfio/devices"):
-            (self.dev / directory).mkdir(parents=True, exist_ok=True)
+        (self.dev / "vfio/devices").mkdir(parents=True)
         for driver in {driver for driver in DRIVERS if driver} | {OTHER_DRIVER}:
             (self.sys / "bus/pci/drivers" / driver).mkdir(exist_ok=True)
-        self.node("iommu", 10, 124)
-        self.node("vfio/vfio", 10, 196)
+        for name, number in {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}.items():
+            self.node(name, 1, number)
+        self.node("iommu")
+        self.node("vfio/vfio")
         for group in range(groups):
             self.group(group)
 
-    def node(self, name, major, minor):
-        """A character device: a file, and beside it what stat() shall say of it."""
-        (self.dev / name).touch()
-        os.symlink(f"{major}:{minor}", self.dev / ".node" / name.replace("/", "_"))
+    def node(self, name, major=NODE[0], minor=NODE[1]):
+        os.mknod(self.dev / name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
 
     def attribute(self, path, value):
         master = self.masters.get(value)
@@ -74,7 +75,7 @@ class Tree:
         driver = DRIVERS[number % len(DRIVERS)]
         bus, slot = divmod(number, SLOTS)
         if driver == "vfio-pci":
-            self.node(f"vfio/{number}", 240, number)
+            self.node(f"vfio/{number}")
         for function in range(FUNCTIONS):
             name = f"0000:{bus:02x}:{slot:02x}.{function}"
             self.device(name, number, driver)
@@ -104,16 +105,17 @@ class Tree:
     def vfio(self, name, index):
         directory = f"{self.sys}/devices/pci0000:00/{name}/vfio-dev/vfio{index}"
         os.makedirs(directory)
-        major, minor = 511, index
-        self.attribute(f"{directory}/dev", f"{major}:{minor}\n")
+        self.attribute(f"{directory}/dev", f"{NODE[0]}:{NODE[1]}\n")
         with open(f"{directory}/uevent", "w") as file:
-            file.write(f"MAJOR={major}\nMINOR={minor}\nDEVNAME=vfio/devices/vfio{index}\n")
+            file.write(f"MAJOR={NODE[0]}\nMINOR={NODE[1]}\nDEVNAME=vfio/devices/vfio{index}\n")
         os.symlink("../../../../../class/vfio-dev", f"{directory}/subsystem")
         os.symlink("../..", f"{directory}/device")
-        target = f"../../devices/pci0000:00/{name}/vfio-dev/vfio{index}"
-        os.symlink(target, f"{self.sys}/class/vfio-dev/vfio{index}")
-        os.symlink(target, f"{self.sys}/dev/char/{major}:{minor}")
-        self.node(f"vfio/devices/vfio{index}", major, minor)
+        os.symlink(f"../../devices/pci0000:00/{name}/vfio-dev/vfio{index}", f"{self.sys}/class/vfio-dev/vfio{index}")
+        self.node(f"vfio/devices/vfio{index}")
+
+    def forget_reset(self, name):
+        """Now it is a device that knows no reset."""
+        os.unlink(f"{self.sys}/devices/pci0000:00/{name}/reset_method")
 
     def rebind(self, name, driver):
         """Another driver appears at the device, as after a bind; the caller announces it."""
