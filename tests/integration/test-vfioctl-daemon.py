@@ -74,6 +74,16 @@ class VfioctlTest(VfiodTestCase):
         self.wait_no_claims()
         self.assertEqual(self.nic.resets, 1)
 
+    def test_exec_with_the_group_backend(self):
+        status, output = self.vfioctl('exec', '-d', self.disk.name, '--', 'sh', '-c', 'readlink /proc/self/fd/$0 '
+                                      '/proc/self/fd/$1; echo $LISTEN_FDNAMES $VFIOD_BACKEND', '{container}', '{group:9}')
+        self.assertEqual(status, 0, output)
+        container, group, names = output.splitlines()
+        self.assertTrue(container.endswith('/dev/vfio/vfio'), container)
+        self.assertTrue(group.endswith('/dev/vfio/9'), group)
+        self.assertEqual(names, 'container:group_9:lifeline group')
+        self.wait_no_claims()
+
     def test_exec_is_known_by_its_command(self):
         process = self.begin('exec', '-d', self.disk.name, '-r', 'a\x1bb', '--', 'sleep', '100')
         wait(lambda: any(kind == 'InterfacesAdded' and '/claim/' in path for kind, path, _ in self.c.events),
