@@ -87,8 +87,12 @@ static int authorize(Planner *p, Verdict verdicts[static REQUEST_DEVICES_MAX]) {
 static int check_claimable(Planner *p, const Device *d) {
     const Claim *holder = d->claim ?: d->group ? d->group->claim : NULL;
 
-    if (device_is_bridge(d))
-        return refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name, "a bridge is never handed out");
+    if (device_is_bridge(d)) {
+        int r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name, "a bridge is never handed out");
+
+        p->refusal->remedy = strdup("Claim the devices behind it.");
+        return r;
+    }
     if (!d->group)
         return refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it is behind no IOMMU");
     if (d->quarantined)
