@@ -10,9 +10,11 @@
  * up and with an address that is not link-local, or the way of a default route; a bridge, bond or vlan above
  * it counts as itself display    the firmware's boot display while a driver of the host drives it
  *
- * Not seen: a disk that is mounted only in the mount namespace of a container, or opened by a program without
- * any mount; routes of policy routing tables other than main; a serial console on a PCI card. An interface
- * that was moved to another network namespace is not the host's any more. */
+ * Not seen: a disk that is mounted only in the mount namespace of a container, with a file system that shows
+ * nothing in /sys/fs; a disk that a program has opened without any mount; routes of policy routing tables
+ * other than main; a serial console on a PCI card. An interface that was moved to another network namespace
+ * is not the host's any more.
+ */
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -111,13 +113,15 @@ _printf_(2, 3) static int found(Search *s, const char *format, ...) {
     return s->reason ? 1 : -ENOMEM;
 }
 
-static int read_table(const char *path, bool may_be_missing, char **table) {
+/* A table that is missing is empty: the kernel has no swap or no such protocol. Unless all of them are
+ * missing, since our /proc shows processes alone (ProcSubset=pid): then nothing can be told. */
+static int read_table(const char *path, char **table) {
     int r;
 
     if (*table)
         return 0;
     r = read_file_at(AT_FDCWD, path, TABLE_MAX, table, NULL);
-    if (r != -ENOENT || !may_be_missing)
+    if (r != -ENOENT || access("/proc/meminfo", F_OK) < 0)
         return r;
     *table = strdup("");
     return *table ? 0 : -ENOMEM;
@@ -161,9 +165,11 @@ static int check_mounts(Search *s, const Disk *disk) {
     MountEntry m;
     int r;
 
-    r = read_table("/proc/self/mountinfo", /* may_be_missing= */ false, &s->mounts);
+    r = read_table("/proc/self/mountinfo", &s->mounts);
     if (r < 0)
         return r;
+    if (!*s->mounts) /* everybody has a root */
+        return -ENODATA;
 
     cursor = s->mounts;
     while ((r = mountinfo_next(&cursor, &m)) > 0)
@@ -178,7 +184,7 @@ static int check_swaps(Search *s, const Disk *disk) {
     const char *cursor;
     int r;
 
-    r = read_table("/proc/swaps", /* may_be_missing= */ true, &s->swaps);
+    r = read_table("/proc/swaps", &s->swaps);
     if (r < 0)
         return r;
 
@@ -187,6 +193,22 @@ static int check_swaps(Search *s, const Disk *disk) {
         if (path_is_disk(path, disk))
             return found(s, "%s is used for swap", disk->name);
     return r;
+}
+
+/* These show each of their disks by name as long as it is mounted in any mount namespace: of a container, or
+ * of the host itself where our own has lost it (ProtectHome=yes unmounts /home for us). */
+static int check_file_systems(Search *s, const Disk *disk) {
+    static const char *const names[] = {"ext4", "xfs", "f2fs", "erofs", "nilfs2"};
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        char path[128];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "/sys/fs/%s/%.64s", names[i], disk->name);
+        if (lstat(path, &st) == 0)
+            return found(s, "%s is mounted (%s)", disk->name, names[i]);
+    }
+    return 0;
 }
 
 static int check_btrfs(Search *s, const Disk *disk) {
@@ -201,10 +223,10 @@ static int check_btrfs(Search *s, const Disk *disk) {
         return r;
 
     while ((r = next_entry(d, &e)) > 0) {
-        char path[sizeof(e->d_name) + 64];
+        char path[sizeof(e->d_name) + 80];
         struct stat st;
 
-        snprintf(path, sizeof(path), "%s/devices/%.32s", e->d_name, disk->name);
+        snprintf(path, sizeof(path), "%s/devices/%.64s", e->d_name, disk->name);
         if (fstatat(dirfd(d), path, &st, AT_SYMLINK_NOFOLLOW) == 0)
             return found(s, "%s belongs to a mounted btrfs", disk->name);
     }
@@ -288,6 +310,8 @@ static int check_disk_itself(Search *s, int fd, const Disk *disk) {
     r = check_mounts(s, disk);
     if (r == 0)
         r = check_swaps(s, disk);
+    if (r == 0)
+        r = check_file_systems(s, disk);
     if (r == 0)
         r = check_btrfs(s, disk);
     if (r == 0)
@@ -374,11 +398,11 @@ static int check_addresses(Search *s, const char *name) {
 static int check_routes(Search *s, const char *name) {
     int r;
 
-    r = read_table("/proc/net/route", /* may_be_missing= */ true, &s->routes);
+    r = read_table("/proc/net/route", &s->routes);
     if (r >= 0)
         r = route_table_has_default(s->routes, name);
     if (r == 0) {
-        r = read_table("/proc/net/ipv6_route", /* may_be_missing= */ true, &s->ipv6_routes);
+        r = read_table("/proc/net/ipv6_route", &s->ipv6_routes);
         if (r >= 0)
             r = ipv6_route_table_has_default(s->ipv6_routes, name);
     }

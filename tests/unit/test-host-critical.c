@@ -141,6 +141,17 @@ static void test_anonymous_mounts(void **state) {
     assert_verdict("nvme0n1p1 belongs to a mounted btrfs");
 }
 
+/* Mounted where we cannot see it. */
+static void test_other_namespaces(void **state) {
+    add_nvme();
+    testbed_mkdir("/sys/fs/ext4/features");
+    testbed_mkdir("/sys/fs/ext4/nvme0n1p2");
+    testbed_mkdir("/sys/fs/cgroup/nvme0n1p1");
+    assert_verdict(NULL);
+    testbed_mkdir("/sys/fs/xfs/nvme0n1p1");
+    assert_verdict("nvme0n1p1 is mounted (xfs)");
+}
+
 static void test_swap(void **state) {
     add_nvme();
     testbed_put("/proc/swaps", HEADLINE "/dev/sdb1 partition 1 0 -2\n/swapfile file 1 0 -3\n");
@@ -222,6 +233,8 @@ static void test_cannot_be_told(void **state) {
     add_nvme();
     assert_error(-EBADMSG);
     testbed_put("/proc/self/mountinfo", "");
+    assert_error(-ENODATA);
+    testbed_put("/proc/self/mountinfo", "22 1 8:99 / / rw - ext4 /dev/elsewhere rw\n");
     testbed_put("/proc/swaps", HEADLINE "\n");
     assert_error(-EBADMSG);
     testbed_put("/proc/swaps", "");
@@ -324,6 +337,7 @@ int main(void) {
             TEST(test_nothing_there),
             TEST(test_mounted),
             TEST(test_anonymous_mounts),
+            TEST(test_other_namespaces),
             TEST(test_swap),
             TEST(test_zfs),
             TEST(test_holders),
