@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """tools/bench [NAME...]: what vfiod costs, against floors measured in the same run.
 
-  acquire   Acquire of a device that is on its vfio driver, and closing all that came, over a private dbus-daemon;
-            microseconds, median and 99th percentile. Floor: one org.freedesktop.DBus.Peer.Ping to the daemon over the
+  acquire   Acquire of a device that is on its vfio driver and alone in its group, and closing all that came, over a
+            private dbus-daemon; microseconds, median and 99th percentile. Floor: one org.freedesktop.DBus.Peer.Ping to the daemon over the
             same bus plus open and close of the same nodes (/dev/iommu and the device's), taken in turns.
               acquire    by a client that has called before; goal 1.5 x the floor
               again      likewise, at once after everything of the last claim was closed; `busy` counts how often the
@@ -69,7 +69,7 @@ def report(name, value, unit, floor=None, goal=None):
 # ---- a pretended host ----
 
 MS_BIND, MNT_DETACH = 4096, 2
-UEVENT_GROUP_UDEV = 2
+NETLINK_KOBJECT_UEVENT, UEVENT_GROUP_UDEV = 15, 2
 
 
 def mount_over(source, target):
@@ -145,14 +145,14 @@ class Program:
 class Host:
     """A tree that is mounted, a bus, and how programs are started there."""
 
-    def __init__(self, build, groups):
+    def __init__(self, build, groups, functions):
         self.build = build
         self.directory = tempfile.mkdtemp(prefix="host.")
         for name in ("policy.d", "state", "run", "run/udev"):
             os.mkdir(f"{self.directory}/{name}", 0o755)
         # Without it libudev believes that nobody sends uevents, and does not listen.
         pathlib.Path(f"{self.directory}/run/udev/control").touch()
-        self.tree = Tree(self.directory, groups)
+        self.tree = Tree(self.directory, groups, functions)
         self.log = tempfile.TemporaryFile()
         self.mounted = []
         for name in ("/run", "/sys", "/dev"):
@@ -190,8 +190,8 @@ class Host:
 
 
 @contextlib.contextmanager
-def pretended_host(build, groups):
-    host = Host(build, groups)
+def pretended_host(build, groups, functions=4):
+    host = Host(build, groups, functions)
     try:
         yield host
     finally:
@@ -204,7 +204,7 @@ ACQUIRE_GOALS = {"acquire-p50": 1.5, "again-p50": 1.5, "first-p50": 2.5, "busy":
 
 
 def bench_acquire(build):
-    with pretended_host(build, groups=4) as host:
+    with pretended_host(build, groups=4, functions=1) as host:
         device = host.tree.devices[0]
         host.tree.forget_reset(device)
         pathlib.Path(f"{host.directory}/policy.d/50-bench.json").write_text(
@@ -248,7 +248,7 @@ def send_bind(name, driver):
     """What udevd sends when the kernel has bound a device; here nobody else hears it."""
     message = uevents.encode({"ACTION": "bind", "DEVPATH": f"/devices/pci0000:00/{name}", "SUBSYSTEM": "pci",
                               "DRIVER": driver, "PCI_SLOT_NAME": name, "SEQNUM": 1})
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_KOBJECT_UEVENT) as s:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT) as s:
         s.sendto(message, (0, UEVENT_GROUP_UDEV))
 
 
@@ -270,7 +270,7 @@ def bench_uevent(build):
             daemon = host.start_daemon()
             client = harness.Client(host.bus.address)
             bound = [name for i, name in enumerate(host.tree.devices)
-                     if tree.DRIVERS[i // tree.FUNCTIONS % len(tree.DRIVERS)] == "e1000e"]
+                     if tree.DRIVERS[i // host.tree.functions % len(tree.DRIVERS)] == "e1000e"]
             spread = [bound[i * len(bound) // EVENTS % len(bound)] for i in range(EVENTS)]
             drivers = {}
             waits = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A big sysfs and its /dev in seconds: 4 functions in each IOMMU group, every second group on vfio-pci, the others on a
+"""A big sysfs and its /dev in seconds: so many functions in each IOMMU group, every second group on vfio-pci, the others on a
 host driver or on none.
 
 Attributes of the same value are hard links to one file: 16384 devices would otherwise fill a gigabyte of tmpfs with pages
@@ -10,7 +10,6 @@ import os
 import stat
 from pathlib import Path
 
-FUNCTIONS = 4  # of a group
 SLOTS = 32  # of a bus
 
 # Attributes of every device; what differs from device to device is in device().
@@ -34,12 +33,13 @@ OTHER_DRIVER = "igb"  # nobody has it until a test binds it
 
 
 class Tree:
-    """Fills root/sys and root/dev. `devices` are kernel names in order, FUNCTIONS for each group."""
+    """Fills root/sys and root/dev. `devices` are kernel names in order, group by group."""
 
-    def __init__(self, root, groups):
+    def __init__(self, root, groups, functions):
         self.sys = Path(root, "sys")
         self.dev = Path(root, "dev")
         self.groups = groups
+        self.functions = functions
         self.devices = []
         self.masters = {}
         for directory in ("bus/pci/devices", "bus/pci/drivers", "class/vfio-dev", "kernel/iommu_groups", "dev/char",
@@ -76,7 +76,7 @@ class Tree:
         bus, slot = divmod(number, SLOTS)
         if driver == "vfio-pci":
             self.node(f"vfio/{number}")
-        for function in range(FUNCTIONS):
+        for function in range(self.functions):
             name = f"0000:{bus:02x}:{slot:02x}.{function}"
             self.device(name, number, driver)
             os.symlink(f"../../../../devices/pci0000:00/{name}", f"{directory}/devices/{name}")
