@@ -107,9 +107,9 @@ static int get_acs_path(sd_bus *bus, const char *path, const char *interface, co
     AcsReport report = {.path = ACS_UNKNOWN};
     char blocker[DEVICE_NAME_MAX] = "";
 
-    /* The kernel holds a read of config space back for as long as the device is being reset, and a client may reset its
-     * device as often as it likes: reading it then would let one client stop the service for all. Beyond the first 64
-     * bytes it is shown to CAP_SYS_ADMIN only. */
+    /* The kernel holds a read of config space back for as long as the device is being reset, and a client may
+     * reset its device as often as it likes: reading it then would let one client stop the service for all.
+     * Beyond the first 64 bytes it is shown to CAP_SYS_ADMIN only. */
     if (!d->group || !d->group->claim) {
         privilege_raise(CAP_SYS_ADMIN);
         if (sysfs_read_acs(&d->name, &report) < 0)
