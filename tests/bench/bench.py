@@ -3,13 +3,16 @@
 """tools/bench [NAME...]: what vfiod costs, against floors measured in the same run.
 
   acquire   Acquire of a device that is on its vfio driver and alone in its group, and closing all that came, over a
-            private dbus-daemon; microseconds, median and 99th percentile. Floor: one org.freedesktop.DBus.Peer.Ping to the daemon over the
-            same bus plus open and close of the same nodes (/dev/iommu and the device's), taken in turns.
+            private dbus-daemon; microseconds, median and 99th percentile. Floor: one org.freedesktop.DBus.Peer.Ping
+            to the daemon over the same bus plus open and close of the same nodes (/dev/iommu and the device's), taken
+            in turns.
               acquire    by a client that has called before; goal 1.5 x the floor
               again      likewise, at once after everything of the last claim was closed; `busy` counts how often the
                          daemon was not through with that (DeviceClaimed; waiting is then part of the sample)
               first      the first call of a connection, without connecting; goal 2.5 x
               release    from closing until the daemon has no claim left
+              bare       what a service needs that opens the nodes and answers in the same shape, and does nothing else:
+                         the least that the bus allows
   startup   From exec to READY=1 with 64, 512 and 4096 groups of 4 devices; milliseconds, median. Floor: a program that
             enumerates with libudev and reads the same properties of each device through it; goal 1.3 x. `startup-scan`
             is the same against enumeration alone. `memory` is the daemon's peak resident set then; goal 12 MiB with
@@ -120,18 +123,27 @@ class Program:
         self.log.seek(0)
         return self.log.read()
 
-    def close(self):
-        """What the program has printed."""
+    def reap(self):
         self.process.stdin.close()
-        if self.process.args[0].name == "vfiod":
-            self.process.terminate()
         status = self.process.wait(30)
         self.notify.shutdown(socket.SHUT_RDWR)
         self.notify.close()
+        return status
+
+    def close(self):
+        """What the program has printed."""
+        if self.process.args[0].name == "vfiod":
+            self.process.terminate()
+        status = self.reap()
         with self.log:
             if status != 0:
                 raise Trouble(f"{self.process.args[0]} ended with status {status}:\n{self.text()}")
             return self.text()
+
+    def kill(self):
+        self.process.kill()
+        self.reap()
+        self.log.close()
 
     def peak_mib(self):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
@@ -203,23 +215,33 @@ def pretended_host(build, groups, functions=4):
 ACQUIRE_GOALS = {"acquire-p50": 1.5, "again-p50": 1.5, "first-p50": 2.5, "busy": 0}
 
 
+def run_client(host, service):
+    """What bench-acquire measures: name -> (value, floor)."""
+    client = subprocess.run([host.build / "tests/bench/bench-acquire", "--device", host.tree.devices[0], "--node",
+                             "/dev/iommu", "--node", "/dev/vfio/devices/vfio0"], env=host.environment,
+                            stdout=subprocess.PIPE, text=True)
+    if client.returncode != 0:
+        raise Trouble(f"bench-acquire failed; the service said:\n{service.text()}")
+    figures = (line.split() for line in client.stdout.splitlines())
+    return {name: (float(value), None if floor == "-" else float(floor)) for name, value, floor in figures}
+
+
 def bench_acquire(build):
     with pretended_host(build, groups=4, functions=1) as host:
-        device = host.tree.devices[0]
-        host.tree.forget_reset(device)
+        host.tree.forget_reset(host.tree.devices[0])
         pathlib.Path(f"{host.directory}/policy.d/50-bench.json").write_text(
             '{"rules": [{"effect": "allow", "who": {"user": 0}, "what": {"device": "*"}, "reset": "optional"}]}\n')
+        bare = Program(host.directory, [build / "tests/bench/bare-server"], host.environment)
+        least = run_client(host, bare)
+        bare.kill()
         daemon = host.start_daemon()
-        client = subprocess.run([build / "tests/bench/bench-acquire", "--device", device, "--node", "/dev/iommu",
-                                 "--node", "/dev/vfio/devices/vfio0"], env=host.environment, stdout=subprocess.PIPE,
-                                text=True)
-        if client.returncode != 0:
-            raise Trouble(f"bench-acquire failed; vfiod said:\n{daemon.text()}")
+        figures = run_client(host, daemon)
         daemon.close()
-        for line in client.stdout.splitlines():
-            name, value, floor = line.split()
-            report(name, float(value), "times" if name == "busy" else "us", None if floor == "-" else float(floor),
-                   ACQUIRE_GOALS.get(name))
+    for name in ("acquire-p50", "first-p50"):
+        value, floor = least[name]
+        report(f"bare-{name}", value, "us", floor)
+    for name, (value, floor) in figures.items():
+        report(name, value, "times" if name == "busy" else "us", floor, ACQUIRE_GOALS.get(name))
 
 
 # ---- startup and uevents, over big trees ----

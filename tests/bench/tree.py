@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A big sysfs and its /dev in seconds: so many functions in each IOMMU group, every second group on vfio-pci, the others on a
-host driver or on none.
+"""A big sysfs and its /dev in seconds: so many functions in each IOMMU group, every second group on vfio-pci, the
+others on a host driver or on none.
 
-Attributes of the same value are hard links to one file: 16384 devices would otherwise fill a gigabyte of tmpfs with pages
-that hold five bytes each. VFIO nodes are character devices that behave as /dev/null does.
+Attributes of the same value are hard links to one file: 16384 devices would otherwise fill a gigabyte of tmpfs with
+pages that hold five bytes each. VFIO nodes are character devices that behave as /dev/null does.
 """
 
 import os

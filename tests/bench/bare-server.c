@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The least that an Acquire can cost on this bus: a service that opens the same nodes and a pipe and answers
+ * in the same shape, and does nothing else. No plan, no policy, no record, no watch. What lies between this
+ * and the floor is the price of carrying fds over the bus; what lies above this is vfiod's own. */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/macro.h"
+
+static void closep(int *fd) {
+    if (*fd >= 0)
+        (void) close(*fd);
+}
+
+static int on_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    _cleanup_(closep) int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+    _cleanup_(closep) int device = open("/dev/vfio/devices/vfio0", O_RDWR | O_CLOEXEC);
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    int lifeline[2], r;
+
+    if (iommufd < 0 || device < 0 || pipe2(lifeline, O_CLOEXEC) < 0)
+        return -errno;
+    r = sd_bus_message_new_method_return(m, &reply);
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "oa{sv}a(sh)", "/org/vfiod1/claim/0123456789abcdef", 3, "backend",
+                "s", "iommufd", "rule", "s", "bench (/etc/vfiod/policy.d/50-bench.json:1)", "devices", "as",
+                1, "pci:0000:00:00.0", 3, "iommufd", iommufd, "device:pci:0000:00:00.0", device, "lifeline",
+                lifeline[1]);
+    if (r >= 0)
+        r = sd_bus_send(NULL, reply, NULL);
+    (void) close(lifeline[0]);
+    (void) close(lifeline[1]);
+    return r;
+}
+
+static int get_zero(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    return sd_bus_message_append(reply, "u", 0U);
+}
+
+static const sd_bus_vtable vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("Acquire", "asa{sv}", "oa{sv}a(sh)", on_acquire, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Claims", "u", get_zero, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+static int run(void) {
+    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+    int r;
+
+    r = sd_event_new(&event);
+    if (r >= 0)
+        r = sd_bus_open_system(&bus);
+    if (r >= 0)
+        r = sd_bus_add_object_vtable(bus, NULL, "/org/vfiod1", "org.vfiod1.Manager", vtable, NULL);
+    if (r >= 0)
+        r = sd_bus_request_name(bus, "org.vfiod1", 0);
+    if (r >= 0)
+        r = sd_bus_attach_event(bus, event, 0);
+    if (r < 0)
+        return r;
+    (void) sd_notify(0, "READY=1");
+    return sd_event_loop(event);
+}
+
+int main(void) {
+    int r = run();
+
+    (void) fprintf(stderr, "bare-server: %s\n", strerror(-r));
+    return EXIT_FAILURE;
+}
