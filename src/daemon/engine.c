@@ -308,7 +308,7 @@ static void recover_claim(void *userdata, Claim *c) {
     }
     j->claim = *c;
     j->claim.state = CLAIM_REQUESTED;
-    j->granted = j->stored = true;
+    j->granted = j->stored = j->touched = true;
     job_attach(j);
     job_watch_recovered(j);
     if (recorded == CLAIM_QUARANTINED)

@@ -243,15 +243,22 @@ static void on_restored(void *userdata, const WorkerResult *result, int *fds) {
 }
 
 static int submit(Job *j, WorkerJob *job, worker_done_t done) {
-    int r;
-
-    r = flush(j);
-    if (r < 0)
-        return r;
     return worker_submit(j->engine->workers, job, j->engine->config.worker_timeout_usec, done, j, &j->task);
 }
 
-/* Runs operation for the members that it concerns; when there are none, done_event follows at once. */
+/* Intent must be on disk before a device is touched. Undoing does not wait for that: the older record is
+ * there and leads to the same, and a full disk must not keep devices from their owners. */
+static int record_before(Job *j, WorkerOperation operation) {
+    int r = flush(j);
+
+    if (r >= 0 || operation == WORKER_BIND)
+        return r;
+    log_warning_errno(r, "Claim %s: cannot write its record, going on with an older one", j->claim.id);
+    return 0;
+}
+
+/* Runs operation for the members that it concerns; when there are none, or nothing was ever done to them that
+ * it would undo, done_event follows at once. */
 static void run_worker(Job *j, WorkerOperation operation, worker_done_t done, ClaimEvent done_event,
         ClaimEvent failed_event) {
     static WorkerJob job; /* large, and the loop has one thread */
@@ -262,13 +269,17 @@ static void run_worker(Job *j, WorkerOperation operation, worker_done_t done, Cl
     for (size_t i = 0; i < plan->n_members; i++)
         if (member_is_in(&plan->members[i], operation))
             fill_item(&job.items[job.n_items++], &plan->members[i]);
-    if (job.n_items == 0) {
+    if (job.n_items == 0 || (operation == WORKER_RESTORE && !j->touched)) {
         push(j, done_event);
         return;
     }
-    r = submit(j, &job, done);
+    r = record_before(j, operation);
     if (r >= 0)
+        r = submit(j, &job, done);
+    if (r >= 0) {
+        j->touched = true;
         return;
+    }
     (void) refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
             "cannot record the claim or start a worker: %s", strerror(-r));
     push(j, failed_event);
@@ -417,7 +428,9 @@ static int start_group_backend(Job *j) {
         if (r < 0)
             return refuse_open(j, r, &plan->members[0].name, path);
     }
-    r = submit(j, &job, on_groups_opened);
+    r = flush(j);
+    if (r >= 0)
+        r = submit(j, &job, on_groups_opened);
     if (r < 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
                 "cannot start a worker: %s", strerror(-r));

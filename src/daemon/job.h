@@ -47,6 +47,7 @@ struct Job {
     unsigned first_event, n_events;
     unsigned deferred; /* mask of 1 << ClaimEvent */
     bool feeding, attached, announced, granted;
+    bool touched;       /* a worker was sent to its devices: there may be something to put back */
     bool dirty, stored; /* the record: must be written; is on disk */
 
     WorkerTask *task; /* borrowed from the pool, while a worker runs for us */
