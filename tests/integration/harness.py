@@ -6,7 +6,6 @@ of the bus, something that happened in the fake kernel, a message of the daemon 
 a process) wakes the loop. There are no sleeps.
 """
 
-import array
 import collections
 import contextlib
 import ctypes
@@ -19,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -160,47 +160,47 @@ class DirectoryWatch:
 
 
 class ServiceManager:
-    """What systemd would be to the daemon: hears READY=1 and keeps its fds over a restart."""
+    """What systemd would be to the daemon: hears READY=1 and keeps its fds over a restart. Reads in a thread: the socket
+    takes few messages, and the test may be in a blocking call while the daemon sends one."""
 
     def __init__(self, directory):
         self.path = f'{directory}/notify'
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         self.messages = []
         self.fds = {}  # name -> [fd, …]
-        self._watch = GLib.io_add_watch(self._socket.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN, self._on_message)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
-    def _on_message(self, *_):
-        space = socket.CMSG_SPACE(4 * 32)
+    def _listen(self):
         while True:
-            try:
-                data, control, _, _ = self._socket.recvmsg(8192, space)
-            except BlockingIOError:
-                return True
-            fds = array.array('i')
-            for level, kind, content in control:
-                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    fds.frombytes(content)
-            fields = dict(line.split('=', 1) for line in data.decode().splitlines() if '=' in line)
-            self.messages.append(fields)
-            name = fields.get('FDNAME', 'stored')
-            if fields.get('FDSTORE') == '1':
-                self.fds.setdefault(name, []).extend(fds)
-            else:
-                for fd in fds:
-                    os.close(fd)
-            if fields.get('FDSTOREREMOVE') == '1':
-                for fd in self.fds.pop(name, []):
-                    os.close(fd)
+            data, fds, _, _ = socket.recv_fds(self._socket, 8192, 32, socket.MSG_CMSG_CLOEXEC)
+            if data == b'END':
+                return
+            self._take(dict(line.split('=', 1) for line in data.decode().splitlines() if '=' in line), fds)
+            GLib.MainContext.default().wakeup()
 
-    def forget(self):
-        for fds in self.fds.values():
+    def _take(self, fields, fds):
+        name = fields.get('FDNAME', 'stored')
+        if fields.get('FDSTOREREMOVE') == '1':
+            for fd in self.fds.pop(name, []):
+                os.close(fd)
+        if fields.get('FDSTORE') == '1':
+            self.fds.setdefault(name, []).extend(fds)
+        else:
             for fd in fds:
                 os.close(fd)
-        self.fds.clear()
+        self.messages.append(fields)
+
+    def forget(self):
+        while self.fds:
+            for fd in self.fds.popitem()[1]:
+                os.close(fd)
 
     def close(self):
-        GLib.source_remove(self._watch)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(b'END', self.path)
+        self._thread.join()
         self._socket.close()
         self.forget()
 

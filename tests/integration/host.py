@@ -198,10 +198,11 @@ class Host:
     def binding(self):
         """All that a claim may change and has to put back, to be compared before and after."""
         result = {}
-        for device in list(self.kernel.devices.values()):
-            link = self.root + device.path + '/driver'
-            driver = os.path.basename(os.readlink(link)) if os.path.lexists(link) else None
-            result[device.address] = (driver, self.attribute(device, 'driver_override'))
+        with self.kernel.changed:
+            for device in self.kernel.devices.values():
+                link = self.root + device.path + '/driver'
+                driver = os.path.basename(os.readlink(link)) if os.path.lexists(link) else None
+                result[device.address] = (driver, self.attribute(device, 'driver_override'))
         return result
 
     def nodes(self):

@@ -145,6 +145,25 @@ class IommufdTest(VfiodTestCase):
         self.wait_gone(claim)
         self.assertEqual(self.host.binding()[bare.address], (None, '(null)\n'))
 
+    def test_one_client_two_claims(self):
+        first, second = self.c.acquire(self.nic), self.c.acquire(self.disk)
+        self.assertNotEqual(first.id, second.id)
+        first.close()
+        self.wait_gone(first)
+        self.assertEqual(second.state, 'held')
+        second.close()
+        self.wait_gone(second)
+
+    def test_a_reason_is_only_text(self):
+        claim = self.c.acquire(self.disk, reason='\x1b[31mred\n<0>Kernel panic%n')
+        reason = claim.properties()['Reason']
+        self.assertIn('red', reason)
+        self.assertTrue(all(ch.isprintable() for ch in reason), repr(reason))
+        claim.close()
+        self.wait_gone(claim)
+        self.log.seek(0)
+        self.assertFalse([line for line in self.log if b'\x1b' in line or line.startswith(b'<0>')])
+
     def test_two_clients_race(self):
         other = self.client()
         answers = [self.c.acquire_later(self.nic), other.acquire_later(self.nic)]
@@ -309,6 +328,53 @@ class GroupBackendTest(VfiodTestCase):
         claim.close()
         self.wait_gone(claim)
         self.assertEqual(second.driver, 'e1000e')
+
+
+class NoCdevTest(VfiodTestCase):
+    """IOMMUFD without VFIO_DEVICE_CDEV: /dev/iommu is there, nodes of devices never come."""
+    host_options = {'cdev': False}
+
+    def test_the_group_it_is(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.start()
+        c = self.client()
+        for options in ({}, {'backend': 'group'}):
+            claim = c.acquire(nic, **options)
+            self.assertEqual(set(claim.fds), {'container', 'group:8', 'lifeline'})
+            claim.close()
+            self.wait_gone(claim)
+        with self.refused('BackendUnavailable', nic.name, 'iommufd'):
+            c.acquire(nic, backend='iommufd')
+
+
+class NoGroupTest(VfiodTestCase):
+    """Neither VFIO_GROUP nor VFIO_CONTAINER: iommufd is all there is."""
+    host_options = {'group': False, 'container': False}
+
+    def test_iommufd_it_is(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.start()
+        c = self.client()
+        claim = c.acquire(nic)
+        self.assertEqual(set(claim.fds), {'iommufd', 'device:pci:0000:06:00.0', 'lifeline'})
+        self.assertEqual(c.get(f'{ROOT_PATH}/group/8', 'Group', 'VfioNode'), '')
+        claim.close()
+        self.wait_gone(claim)
+        with self.refused('BackendUnavailable', nic.name, 'group'):
+            c.acquire(nic, backend='group')
+
+
+class NothingTest(VfiodTestCase):
+    host_options = {'iommufd': False, 'container': False}
+
+    def test_no_backend_at_all(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        before = self.host.binding()
+        self.start()
+        with self.refused('BackendUnavailable', nic.name):
+            self.client().acquire(nic)
+        self.assertEqual(self.kernel.writes, [])
+        self.assert_untouched(before)
 
 
 class SiblingsTest(VfiodTestCase):

@@ -5,6 +5,7 @@
 import errno
 import os
 import signal
+import threading
 
 import harness
 from harness import ROOT_PATH, VfiodTestCase, device_path, wait
@@ -164,6 +165,57 @@ class StuckTest(VfiodTestCase):
         self.assertEqual(c.device(self.nic)['State'], 'quarantined')
         gates.let_go()
 
+    def test_a_restore_that_hangs(self):
+        self.start('--worker-timeout=1')
+        c = self.client()
+        claim = c.acquire(self.nic)
+        gate = self.kernel.hold('unbind', self.nic.address, driver=VFIO)
+        claim.close()
+        wait(lambda: gate.entered, 'the unbind hangs')
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assertIn(self.nic.name, claim.properties()['Failure'])
+        gate.let_go()
+        # The kernel did come back, and root says that the device is fine.
+        wait(lambda: self.nic.driver is None, 'the unbind is done')
+        if os.getuid() != 0:
+            with self.refused('NotOwner', claim.id):
+                c.release(claim)
+            return
+        c.release(claim)
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_an_open_of_a_group_that_hangs(self):
+        self.set_policy([self.rule(backend='group')])
+        self.host.change_driver(self.nic, VFIO)
+        self.start('--worker-timeout=1')
+        c, patient = self.client(), self.client()
+        gate = self.kernel.hold('open', data='/dev/vfio/8')
+        answer = patient.acquire_later(self.nic)
+        wait(lambda: gate.entered, 'the open hangs')
+        claim = c.acquire(self.other)
+        claim.close()
+        self.wait_gone(claim)
+        wait(lambda: answer.done, 'the patient client gets an answer')
+        self.assertEqual(answer.error.get_dbus_name(), 'org.vfiod1.Error.TimedOut')
+        gate.let_go()
+
+    def test_a_worker_that_is_killed(self):
+        self.start()
+        c = self.client()
+        gates = self.host.hold_binding(self.nic)
+        answer = c.acquire_later(self.nic)
+        wait(lambda: gates.entered, 'the bind is under way')
+        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
+            for pid in f.read().split():
+                os.kill(int(pid), signal.SIGKILL)
+        # Nobody knows what the kernel makes of the write, but the device is put back by another worker. That waits for
+        # the kernel, as the lock of the device makes it.
+        gates.let_go(errno.EBUSY)
+        wait(lambda: answer.done, 'the caller gets an answer')
+        self.assertEqual(answer.error.get_dbus_name(), 'org.vfiod1.Error.BindFailed')
+        self.assert_untouched(self.before)
+
     def test_a_client_that_is_killed_while_binding(self):
         self.start()
         c = self.client()
@@ -188,6 +240,22 @@ class StuckTest(VfiodTestCase):
         wait(lambda: self.host.binding() == self.before, 'the device is back')
         wait(lambda: self.records() == [], 'the record goes')
         self.assertEqual(c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+
+
+class RecordTest(VfiodTestCase):
+    def test_without_a_record_nothing_is_touched(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        before = self.host.binding()
+        self.start()
+        c = self.client()
+        os.rename(f'{self.directory}/state/claims', f'{self.directory}/claims-away')
+        os.rmdir(f'{self.directory}/claims-away')
+        for backend in ('iommufd', 'group'):
+            with self.refused('Internal', nic.name):
+                c.acquire(nic, backend=backend)
+        self.assertEqual(self.kernel.writes, [])
+        self.assertEqual(self.host.binding(), before)
+        self.assertEqual(c.device(nic)['State'], 'free')
 
 
 class UnplugTest(VfiodTestCase):
@@ -224,6 +292,20 @@ class UnplugTest(VfiodTestCase):
         self.assertEqual(self.c.device(new)['Vendor'], 0x144D)
 
 
+    def test_an_admin_takes_the_driver_away(self):
+        claim = self.c.acquire(self.nic)
+        thread = threading.Thread(target=self.host.change_driver, args=(self.nic, 'e1000e'), daemon=True)
+        thread.start()
+        wait(lambda: claim.state == 'draining', 'the claim drains')
+        self.assertIn(self.nic.name, claim.properties()['Failure'])
+        claim.close()
+        thread.join(harness.WAIT_TIMEOUT)
+        self.wait_gone(claim)
+        # What the admin did stays.
+        self.assertEqual(self.host.binding()[self.nic.address], ('e1000e', '(null)\n'))
+        self.assertEqual(self.nic.resets, 0)
+
+
 class BusTest(VfiodTestCase):
     def setUp(self):
         super().setUp()
@@ -249,6 +331,20 @@ class BusTest(VfiodTestCase):
         self.wait_gone(second)
         claim.close()
         self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_a_bus_that_goes_while_a_call_is_under_way(self):
+        c = self.client()
+        gates = self.host.hold_binding(self.nic)
+        c.acquire_later(self.nic)
+        wait(lambda: gates.entered, 'the bind is under way')
+        self.bus.stop()
+        self.bus.start()
+        c = self.client()
+        wait(lambda: c.connection.name_has_owner(harness.NAME), 'the name is owned again')
+        self.assertEqual(c.device(self.nic)['State'], 'binding')
+        gates.let_go()
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
         self.assert_untouched(self.before)
 
     def test_a_claim_that_ends_while_there_is_no_bus(self):
@@ -337,6 +433,20 @@ class CrashTest(VfiodTestCase):
         claim = c.acquire(self.nic)
         claim.close()
         self.wait_gone(claim)
+
+    def test_stopped_while_binding(self):
+        self.start()
+        c = self.client()
+        gates = self.host.hold_binding(self.nic)
+        answer = c.acquire_later(self.nic)
+        wait(lambda: gates.entered, 'the bind is under way')
+        self.assertEqual(self.daemon.stop(), 0)
+        wait(lambda: answer.done, 'the caller hears of it')
+        gates.let_go()
+        wait(lambda: self.nic.driver == VFIO, 'the kernel has bound it')
+        self.start()
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+        self.assert_untouched(self.before)
 
     def test_killed_between_override_and_unbind(self):
         self.start()

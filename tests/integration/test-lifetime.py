@@ -67,6 +67,17 @@ class EndTest(VfiodTestCase):
             self.daemon.process.send_signal(number)
             self.assertEqual(self.daemon.wait_exit(), 0)
 
+    def test_sighup_reads_the_policy_again(self):
+        self.start()
+        c = self.client()
+        for rules, state in (([], 'loaded'), (['broken'], 'stale'), ([self.rule(), self.rule('second')], 'loaded')):
+            c.events.clear()
+            self.set_policy(rules)
+            self.daemon.process.send_signal(signal.SIGHUP)
+            wait(lambda: any(e[0] == 'PropertiesChanged' and e[1] == ROOT_PATH for e in c.events), 'it is announced')
+            self.assertEqual(c.get(ROOT_PATH, 'Manager', 'PolicyState'), state)
+        self.assertEqual(c.get(ROOT_PATH, 'Manager', 'PolicyRules'), 2)
+
     def test_a_second_daemon_does_not_get_the_name(self):
         self.start()
         second = harness.Daemon(self)
@@ -95,6 +106,20 @@ class ManyTimesTest(VfiodTestCase):
         self.assertEqual(self.records(), [])
         self.assertEqual(nic.resets, 203)
         self.assertEqual(c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+
+    def test_claims_of_one_user_are_limited(self):
+        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver=VFIO) for n in range(65)]
+        self.start()
+        c = self.client()
+        claims = [c.acquire(d) for d in devices[:64]]
+        with self.refused('LimitExceeded', '64'):
+            c.acquire(devices[64])
+        claims[0].close()
+        self.wait_gone(claims[0])
+        claims[0] = c.acquire(devices[64])
+        for claim in claims:
+            claim.close()
+        wait(lambda: self.records() == [], 'all end')
 
     def test_many_clients_at_once(self):
         devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver='e1000e') for n in range(16)]
