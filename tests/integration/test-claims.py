@@ -4,7 +4,9 @@
 
 import json
 import os
+import socket
 import stat
+import subprocess
 
 
 import harness
@@ -42,6 +44,11 @@ class IommufdTest(VfiodTestCase):
         self.assertEqual(self.c.device(self.nic)['State'], 'claimed')
         self.assertEqual(self.c.get(f'{ROOT_PATH}/group/8', 'Group', 'Claim'), claim.path)
         wait(lambda: self.c.seen('InterfacesAdded', claim.path), 'the claim is announced')
+        path = device_path(self.nic.name)
+        wait(lambda: self.c.seen('PropertiesChanged', path, State='claimed'), 'its state is announced')
+        wait(lambda: self.c.seen('PropertiesChanged', path, Claim=claim.path), 'its claim is announced')
+        wait(lambda: self.c.seen('PropertiesChanged', f'{ROOT_PATH}/group/8', Claim=claim.path), 'its group has changed')
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
         self.assertEqual(self.records(), [claim.id + '.json'])
 
         claim.close()
@@ -49,7 +56,11 @@ class IommufdTest(VfiodTestCase):
         self.assert_untouched(self.before)
         self.assertEqual(self.nic.resets, 1)
         self.assertEqual(self.c.device(self.nic)['State'], 'free')
-        wait(lambda: self.c.seen('PropertiesChanged', device_path(self.nic.name), Driver='e1000e'), 'its driver')
+        wait(lambda: self.c.seen('InterfacesRemoved', claim.path), 'the end is announced')
+        wait(lambda: self.c.seen('PropertiesChanged', path, Driver='e1000e'), 'its driver')
+        wait(lambda: self.c.seen('PropertiesChanged', path, State='free'), 'the device is free')
+        wait(lambda: self.c.seen('PropertiesChanged', path, Claim='/'), 'and has no claim')
+        wait(lambda: not self.manager.fds, 'the lifeline is taken back')
 
     def test_a_prepared_device_needs_no_write(self):
         claim = self.c.acquire(self.disk)
@@ -92,9 +103,38 @@ class IommufdTest(VfiodTestCase):
 
     def test_a_dead_lifeline_is_not_a_closed_device(self):
         claim = self.c.acquire(self.disk)
+        wait(lambda: self.c.seen('InterfacesAdded', claim.path), 'it is announced')
         claim.close('lifeline')
-        wait(lambda: claim.state == 'draining', 'it drains')
+        wait(lambda: self.c.seen('PropertiesChanged', claim.path, State='draining'), 'it drains')
+        self.assertEqual(claim.state, 'draining')
         claim.close()
+        self.wait_gone(claim)
+
+    def test_a_child_that_still_has_the_device(self):
+        claim = self.c.acquire(self.disk)
+        fd = claim.fds['device:pci:0000:07:00.0']
+        child = subprocess.Popen(['cat'], stdin=subprocess.PIPE, pass_fds=[fd])
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        self.addCleanup(child.stdin.close)
+        claim.close()
+        wait(lambda: claim.state == 'draining', 'it drains')
+        self.assertEqual([(int(p), str(c)) for p, c in self.c.get(claim.path, 'Claim', 'Holders')],
+                         [(child.pid, 'cat')])
+        child.kill()
+        self.wait_gone(claim)
+        self.assertEqual(self.disk.resets, 1)
+
+    def test_a_device_that_is_on_its_way_in_a_socket(self):
+        claim = self.c.acquire(self.disk)
+        ends = socket.socketpair()
+        socket.send_fds(ends[0], [b'x'], [claim.fds['device:pci:0000:07:00.0']])
+        claim.close()
+        wait(lambda: claim.state == 'draining', 'it drains')
+        self.assertEqual(list(self.c.get(claim.path, 'Claim', 'Holders')), [])
+        self.assertEqual(self.disk.resets, 0)
+        for end in ends:
+            end.close()
         self.wait_gone(claim)
 
     def test_a_copy_of_the_lifeline_keeps_the_claim(self):
@@ -287,6 +327,25 @@ class BackendTest(VfiodTestCase):
         self.assertEqual(claim.result['backend'], 'group')
         claim.close()
         self.wait_gone(claim)
+
+
+class LargeTest(VfiodTestCase):
+    """A message of the bus carries 16 fds."""
+
+    def test_fourteen_devices_and_no_more(self):
+        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver='e1000e') for n in range(15)]
+        before = self.host.binding()
+        self.start()
+        c = self.client()
+        for backend in ('iommufd', 'group'):
+            claim = c.acquire(*devices[:14], backend=backend)
+            self.assertEqual(len(claim.fds), 16)
+            self.assertEqual(len(set(os.fstat(fd).st_ino for fd in claim.fds.values())), 16)
+            claim.close()
+            self.wait_gone(claim)
+            self.assert_untouched(before)
+        with self.refused('TooManyDevices', '14'):
+            c.acquire(*devices)
 
 
 class GroupBackendTest(VfiodTestCase):
