@@ -40,7 +40,7 @@
             "The rule can accept that with \"reset\": \"optional\".")                                        \
     X(BIND_FAILED, "BindFailed", EIO, 29, "The kernel log tells more; everything was put back.")             \
     X(OPEN_FAILED, "OpenFailed", EIO, 30, "The kernel log tells more; everything was put back.")             \
-    X(DEVICE_GONE, "DeviceGone", ENODEV, 31, "It was unplugged.")                                            \
+    X(DEVICE_GONE, "DeviceGone", ENODEV, 31, "It was unplugged, or somebody unbound it.")                    \
     X(TIMED_OUT, "TimedOut", ETIMEDOUT, 32,                                                                  \
             "The kernel does not come back from a write; 'vfioctl status' shows the device.")                \
     X(LIMIT_EXCEEDED, "LimitExceeded", EDQUOT, 33, "Release claims, or wait for calls to finish.")           \

@@ -269,7 +269,7 @@ void engine_device_changed(Engine *e, Device *device, int changes) {
      */
     j = job_of(device);
     if (j && j->claim.state == CLAIM_HELD && device->vfio_index < 0 && (changes & DEVICE_NODE_CHANGED))
-        feed_gone(j, device, "its vfio driver was unbound while it was held");
+        feed_gone(j, device, "it left its vfio driver while it was held");
 }
 
 /* ---- recovery ---- */
