@@ -17,6 +17,21 @@ int safe_close(int fd) {
     return -EBADF;
 }
 
+int open_directory_at(int at, const char *name, DIR **ret) {
+    _cleanup_close_ int fd = -EBADF;
+    DIR *d;
+
+    fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    d = fdopendir(fd);
+    if (!d)
+        return -errno;
+    (void) TAKE_FD(fd);
+    *ret = d;
+    return 0;
+}
+
 /* Reads until size bytes or the end. sysfs gives a whole attribute in one read, /proc does not. */
 static ssize_t read_full(int fd, char *buf, size_t size) {
     size_t n = 0;

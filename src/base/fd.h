@@ -4,6 +4,7 @@
 /* File descriptors as owned values, and the small reads and writes that sysfs, procfs and /run need. An
  * empty variable holds -EBADF, never 0 or -1, so that a leaked value names its own error. */
 
+#include <dirent.h>
 #include <sys/types.h>
 
 #include "base/macro.h"
@@ -16,6 +17,15 @@ static inline void closep(int *fd) {
     *fd = safe_close(*fd);
 }
 #define _cleanup_close_ _cleanup_(closep)
+
+static inline void closedirp(DIR **d) {
+    if (*d)
+        (void) closedir(*d);
+}
+#define _cleanup_closedir_ _cleanup_(closedirp)
+
+/* Opens the directory name (relative to at) for reading. 0 or negative errno. */
+int open_directory_at(int at, const char *name, DIR **ret);
 
 /* Reads a sysfs-like attribute relative to dirfd (or AT_FDCWD) into buf, always NUL-terminated, trailing
  * newlines cut. Returns the length, -E2BIG when it does not fit, -EBADMSG for an embedded NUL, or a negative

@@ -218,9 +218,13 @@ static int add_claimed(Planner *p) {
     return 0;
 }
 
+/* A bridge on a driver that uses DMA itself (shpchp) blocks its group like any device, and no vfio driver
+ * takes it. */
 static Disposition sibling_disposition(const Device *d, SiblingDemand demand) {
-    if (device_is_bridge(d) || device_leaves_group_viable(d))
+    if (device_leaves_group_viable(d))
         return DISPOSITION_NONE_NEEDED;
+    if (device_is_bridge(d))
+        return DISPOSITION_REFUSE;
     return demand == SIBLINGS_PARK ? DISPOSITION_PARK : DISPOSITION_REFUSE;
 }
 

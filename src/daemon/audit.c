@@ -134,6 +134,17 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
             "VFIOD_REASON", request->reason, NULL);
 }
 
+void audit_failed(Audit *a, const Claim *c) {
+    _cleanup_free_ char *text = NULL, *message = NULL;
+
+    if (!admit(a, c->uid))
+        return;
+    text = refusal_format(&c->refusal);
+    message = format_string("Claim %s of uid %u failed (%s): %s", c->id, (unsigned) c->uid,
+            error_info(c->refusal.code)->name, text ?: "");
+    record_claim(LOG_WARNING, VFIOD_MESSAGE_CLAIM_REFUSED, c, message ?: "Claim failed");
+}
+
 void audit_ended(Audit *a, const Claim *c) {
     _cleanup_free_ char *message = NULL;
 

@@ -18,6 +18,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Audit *, audit_free);
 
 void audit_granted(Audit *a, const Claim *c);
 void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal);
+/* It was allowed, but could not be made: bind, open or record failed. */
+void audit_failed(Audit *a, const Claim *c);
 void audit_ended(Audit *a, const Claim *c);
 /* Not limited: each needs a person. */
 void audit_quarantined(Audit *a, const Claim *c);

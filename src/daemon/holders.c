@@ -10,24 +10,6 @@
 #include "base/str.h"
 #include "daemon/privileges.h"
 
-static void closedirp(DIR **d) {
-    if (*d)
-        (void) closedir(*d);
-}
-#define _cleanup_closedir_ _cleanup_(closedirp)
-
-static DIR *open_directory_at(int dirfd, const char *name) {
-    int fd = openat(dirfd, name, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
-    DIR *d;
-
-    if (fd < 0)
-        return NULL;
-    d = fdopendir(fd);
-    if (!d)
-        (void) safe_close(fd);
-    return d;
-}
-
 static bool claims_device(const Claim *c, const char *kernel_name) {
     char name[DEVICE_NAME_MAX];
 
@@ -78,10 +60,12 @@ static bool file_is_held(int process, const char *fd_name, const char *target, c
 }
 
 static bool process_holds(int process, const Claim *c) {
-    _cleanup_closedir_ DIR *d = open_directory_at(process, "fd");
+    _cleanup_closedir_ DIR *d = NULL;
     struct dirent *entry;
 
-    while (d && (entry = readdir(d))) {
+    if (open_directory_at(process, "fd", &d) < 0)
+        return false;
+    while ((entry = readdir(d))) {
         char target[64];
         ssize_t n = readlinkat(dirfd(d), entry->d_name, target, sizeof(target) - 1);
 

@@ -59,27 +59,6 @@ static void search_done(Search *s) {
     free(s->reason);
 }
 
-static void closedirp(DIR **d) {
-    if (*d)
-        (void) closedir(*d);
-}
-#define _cleanup_closedir_ _cleanup_(closedirp)
-
-static int open_directory_at(int at, const char *name, int flags, DIR **ret) {
-    _cleanup_close_ int fd = -EBADF;
-    DIR *d;
-
-    fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
-    if (fd < 0)
-        return -errno;
-    d = fdopendir(fd);
-    if (!d)
-        return -errno;
-    TAKE_FD(fd);
-    *ret = d;
-    return 0;
-}
-
 /* The next entry that is not "." or "..": 1, 0 at the end, negative errno. */
 static int next_entry(DIR *d, struct dirent **ret) {
     struct dirent *e;
@@ -216,7 +195,7 @@ static int check_btrfs(Search *s, const Disk *disk) {
     struct dirent *e;
     int r;
 
-    r = open_directory_at(AT_FDCWD, "/sys/fs/btrfs", 0, &d);
+    r = open_directory_at(AT_FDCWD, "/sys/fs/btrfs", &d);
     if (r == -ENOENT)
         return 0;
     if (r < 0)
@@ -261,7 +240,7 @@ static int check_holders(Search *s, int fd, const Disk *disk) {
     struct dirent *e;
     int r;
 
-    r = open_directory_at(fd, "holders", 0, &d);
+    r = open_directory_at(fd, "holders", &d);
     if (r == -ENOENT)
         return 0;
     if (r < 0)
@@ -285,7 +264,7 @@ static int check_partitions(Search *s, int fd) {
     struct dirent *e;
     int r;
 
-    r = open_directory_at(fd, ".", 0, &d);
+    r = open_directory_at(fd, ".", &d);
     if (r < 0)
         return r;
 
@@ -421,7 +400,7 @@ static int check_interface(Search *s, int fd, const char *name) {
     if (r == 0)
         r = check_routes(s, name);
     if (r == 0)
-        r = open_directory_at(fd, ".", 0, &d);
+        r = open_directory_at(fd, ".", &d);
     if (r != 0)
         return r;
 
@@ -488,7 +467,7 @@ static int check_directory(Search *s, int fd) {
 
     if (++s->n_directories > DIRECTORIES_MAX)
         return -E2BIG;
-    r = open_directory_at(fd, ".", 0, &d);
+    r = open_directory_at(fd, ".", &d);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
 

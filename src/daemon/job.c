@@ -492,6 +492,15 @@ static void run_reply(Job *j) {
     audit_granted(j->engine->audit, &j->claim);
 }
 
+/* Also the end of every claim that was given: nobody waits then, and there is nothing to refuse. */
+static void run_refuse(Job *j) {
+    if (j->granted || j->claim.refusal.code == _VFIOD_ERROR_INVALID)
+        return;
+    if (j->attached)
+        audit_failed(j->engine->audit, &j->claim);
+    answer(j, NULL, &j->claim.refusal);
+}
+
 static void run_forget(Job *j) {
     _cleanup_free_ char *name = fd_store_name(j);
 
@@ -606,7 +615,7 @@ static void run_effects(Job *j, unsigned effects) {
     if (effects & CLAIM_EFFECT_REPLY)
         run_reply(j);
     if (effects & CLAIM_EFFECT_REFUSE)
-        answer(j, NULL, &j->claim.refusal);
+        run_refuse(j);
     if ((effects & CLAIM_EFFECT_WATCH_CLOSE) && is_closed(j))
         push(j, CLAIM_EVENT_CLOSED);
     if (effects & CLAIM_EFFECT_RESET) {

@@ -30,12 +30,6 @@
 #define PORTS_MAX 64U /* between a device and its root; the kernel itself stops far earlier */
 #define UNKNOWN_DRIVER "(unreadable)"
 
-static void closedirp(DIR **d) {
-    if (*d)
-        (void) closedir(*d);
-}
-#define _cleanup_closedir_ _cleanup_(closedirp)
-
 /* -ENODEV in place of the words with which the kernel says that a device has just gone. */
 static int gone_error(int error) {
     return error == ENOENT || error == ENXIO ? -ENODEV : -error;
@@ -48,21 +42,6 @@ static int open_device(const DeviceName *name) {
     snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
     fd = openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? gone_error(errno) : fd;
-}
-
-static int open_directory_at(int at, const char *name, DIR **ret) {
-    _cleanup_close_ int fd = -EBADF;
-    DIR *d;
-
-    fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    d = fdopendir(fd);
-    if (!d)
-        return -errno;
-    TAKE_FD(fd);
-    *ret = d;
-    return 0;
 }
 
 /* "0x8086" -> number; 0 when it is not there or not a number. */

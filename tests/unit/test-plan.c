@@ -211,6 +211,19 @@ static void test_host_critical_sibling(void **state) {
             VFIOD_ERROR_HOST_CRITICAL, "/srv");
 }
 
+/* Bridges stand in nobody's way, unless their driver uses DMA itself; and then nothing can park them. */
+static void test_bridge_on_a_host_driver(void **state) {
+    DeviceSnapshot bridge = host[1];
+    World *w = *state;
+    int old_group;
+    Device *d;
+
+    (void) snprintf(bridge.driver, sizeof(bridge.driver), "shpchp");
+    assert_true(inventory_update(w->inventory, &bridge, &d, &old_group) >= 0);
+    expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, _BACKEND_INVALID,
+            VFIOD_ERROR_GROUP_NOT_VIABLE, "pci:0000:02:00.0 (driver shpchp)");
+}
+
 static void test_in_use(void **state) {
     World *w = *state;
 
@@ -405,6 +418,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_host_critical_sibling, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_bridge_on_a_host_driver, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_in_use, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_claimed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
