@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""tools/bench [NAME...]: what vfiod costs, against floors measured in the same run.
+"""tools/bench [--quick] [NAME...]: what vfiod costs, against floors measured in the same run.
 
   acquire   Acquire of a device that is on its vfio driver and alone in its group, and closing all that came, over a
             private dbus-daemon; microseconds, median and 99th percentile. Floor: one org.freedesktop.DBus.Peer.Ping
@@ -23,7 +23,8 @@
 
 Without NAME: all. One line for each figure: NAME VALUE UNIT floor=F ratio=VALUE/F goal=G ok|SHORT. A goal is one for
 the ratio where there is a floor, else for the value; a figure without a goal is there to be looked at and says `-`.
-SHORT is shown and is not an error: the exit status is 0 unless something did not work.
+SHORT is shown and is not an error: the exit status is 0 unless something did not work. --quick takes few samples and
+the smallest tree: it tells that all this works, and its figures are worth little.
 
 The host is a pretended one, and nothing slows a path down: in mount and network namespaces of its own (which need
 root) a tmpfs with plain files is mounted over /sys, VFIO nodes are character devices that behave as /dev/null, and
@@ -52,9 +53,19 @@ import tree  # noqa: E402
 import uevents  # noqa: E402
 from tree import Tree  # noqa: E402
 
-SIZES = {64: 15, 512: 7, 4096: 3}  # groups: runs of each program
 READY_TIMEOUT = 120
-EVENTS = 200
+
+
+class Amount:
+    """How much is measured."""
+
+    sizes = {64: 15, 512: 7, 4096: 3}  # groups: runs of each program
+    events = 200
+    samples = 1000
+
+    @classmethod
+    def be_quick(cls):
+        cls.sizes, cls.events, cls.samples = {64: 1}, 10, 20
 
 
 class Trouble(Exception):
@@ -218,7 +229,8 @@ ACQUIRE_GOALS = {"acquire-p50": 1.5, "again-p50": 1.5, "first-p50": 2.5, "busy":
 def run_client(host, service):
     """What bench-acquire measures: name -> (value, floor)."""
     client = subprocess.run([host.build / "tests/bench/bench-acquire", "--device", host.tree.devices[0], "--node",
-                             "/dev/iommu", "--node", "/dev/vfio/devices/vfio0"], env=host.environment,
+                             "/dev/iommu", "--node", "/dev/vfio/devices/vfio0", "--samples",
+                             str(Amount.samples)], env=host.environment,
                             stdout=subprocess.PIPE, text=True)
     if client.returncode != 0:
         raise Trouble(f"bench-acquire failed; the service said:\n{service.text()}")
@@ -248,7 +260,7 @@ def bench_acquire(build):
 
 
 def bench_startup(build):
-    for groups, runs in SIZES.items():
+    for groups, runs in Amount.sizes.items():
         with pretended_host(build, groups) as host:
             times = {"floor": [], "scan": [], "daemon": []}
             peaks = []
@@ -287,13 +299,13 @@ def one_uevent(host, client, name, driver):
 
 def bench_uevent(build):
     smallest = None
-    for groups in SIZES:
+    for groups in Amount.sizes:
         with pretended_host(build, groups) as host:
             daemon = host.start_daemon()
             client = harness.Client(host.bus.address)
             bound = [name for i, name in enumerate(host.tree.devices)
                      if tree.DRIVERS[i // host.tree.functions % len(tree.DRIVERS)] == "e1000e"]
-            spread = [bound[i * len(bound) // EVENTS % len(bound)] for i in range(EVENTS)]
+            spread = [bound[i * len(bound) // Amount.events % len(bound)] for i in range(Amount.events)]
             drivers = {}
             waits = []
             for name in bound[:8]:  # warm
@@ -303,7 +315,7 @@ def bench_uevent(build):
             for name in spread:
                 drivers[name] = "e1000e" if drivers.get(name) == tree.OTHER_DRIVER else tree.OTHER_DRIVER
                 waits.append(one_uevent(host, client, name, drivers[name]))
-            cost = (daemon.cpu_seconds() - begin) / EVENTS * 1e6
+            cost = (daemon.cpu_seconds() - begin) / Amount.events * 1e6
             client.close()
             daemon.close()
             report(f"uevent-{groups}", cost, "us", smallest, 1.3 if groups == 4096 else None)
@@ -319,6 +331,9 @@ def main():
     if any(name in ("-h", "--help") for name in names):
         print(__doc__.strip())
         return 0
+    if "--quick" in names:
+        names.remove("--quick")
+        Amount.be_quick()
     unknown = set(names) - set(BENCHES)
     if unknown:
         print(f"tools/bench: no figure is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}",
