@@ -47,12 +47,15 @@ need_packages() {
 # every checkout, so that a clean clone starts clean. VFIOD_BUILD says otherwise.
 build_root() {
     local cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache} key
+    umask 022
     if [ -n "${VFIOD_BUILD:-}" ]; then
         mkdir -p "$VFIOD_BUILD" && (cd "$VFIOD_BUILD" && pwd)
         return
     fi
     # The inode tells a fresh clone from the one that was at the same path before.
     key=$(printf '%s %s' "$TOP" "$(stat -c %i "$TOP")" | sha256sum | cut -c1-12)
+    # Tests of root's run what is built as other users, who do not get into root's home.
+    [ "$(id -u)" != 0 ] || cache=/var/cache
     if ! mkdir -p "$cache/vfiod" 2>/dev/null || [ ! -w "$cache/vfiod" ]; then
         # No home (a service, nobody). What somebody else made in a shared place is not ours to trust.
         cache=${TMPDIR:-/tmp}/vfiod-$(id -u)
@@ -67,6 +70,7 @@ build_root() {
 build() {
     local dir=$1 options
     shift
+    umask 022
     options="${CC:-cc} $*"
     if [ ! -e "$dir/build.ninja" ] || [ "$(cat "$dir/options" 2>/dev/null)" != "$options" ]; then
         rm -rf "$dir"
