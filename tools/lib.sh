@@ -3,6 +3,7 @@
 # What the scripts in tools/ share: finding the checkout, installing what is missing, building.
 # shellcheck shell=bash
 
+umask 022 # what is built here is run by other users, too
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -47,7 +48,6 @@ need_packages() {
 # every checkout, so that a clean clone starts clean. VFIOD_BUILD says otherwise.
 build_root() {
     local cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache} key
-    umask 022
     if [ -n "${VFIOD_BUILD:-}" ]; then
         mkdir -p "$VFIOD_BUILD" && (cd "$VFIOD_BUILD" && pwd)
         return
@@ -70,7 +70,6 @@ build_root() {
 build() {
     local dir=$1 options
     shift
-    umask 022
     options="${CC:-cc} $*"
     if [ ! -e "$dir/build.ninja" ] || [ "$(cat "$dir/options" 2>/dev/null)" != "$options" ]; then
         rm -rf "$dir"
