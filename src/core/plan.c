@@ -18,11 +18,9 @@ DEFINE_STRING_TABLE(disposition, Disposition);
 typedef struct Planner {
     Inventory *inventory;
     const Policy *policy;
-    const KernelFacts *kernel;
+    const FactSource *facts;
     const Request *request;
     const Subject *subject;
-    read_facts_t read_facts;
-    void *userdata;
     Plan *plan;
     Refusal *refusal;
     Device *devices[REQUEST_DEVICES_MAX];
@@ -163,7 +161,7 @@ static int add_member(Planner *p, const Device *d, Disposition disposition) {
         return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
                 "the groups have more than %u members together", PLAN_MEMBERS_MAX);
     if (what != 0) {
-        r = p->read_facts(p->userdata, d, what, &facts);
+        r = p->facts->read_facts(p->facts->userdata, d, what, &facts);
         if (r < 0)
             return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
                     "cannot read its state: %s", strerror(-r));
@@ -290,15 +288,24 @@ static int add_siblings(Planner *p) {
     return 0;
 }
 
+/* Every device is on its vfio driver and has its node: the kernel need not be asked whether it makes nodes.
+ */
+static bool nodes_are_there(const Planner *p) {
+    for (size_t i = 0; i < p->request->n_devices; i++)
+        if (!on_vfio_driver(p->devices[i]) || p->devices[i]->vfio_rdev == 0)
+            return false;
+    return true;
+}
+
 /* cdevs appear only with the vfio driver. Before that the kernel as a whole must have shown that it makes
  * them. */
-static bool backend_offered(const Planner *p, Backend b) {
+static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend b) {
     if (b == BACKEND_GROUP)
-        return p->kernel->container;
-    if (!p->kernel->iommufd)
+        return kernel->container;
+    if (!kernel->iommufd)
         return false;
     for (size_t i = 0; i < p->request->n_devices; i++)
-        if (on_vfio_driver(p->devices[i]) ? p->devices[i]->vfio_rdev == 0 : !p->kernel->device_cdev)
+        if (on_vfio_driver(p->devices[i]) ? p->devices[i]->vfio_rdev == 0 : !kernel->device_cdev)
             return false;
     return true;
 }
@@ -307,11 +314,21 @@ static bool backend_offered(const Planner *p, Backend b) {
  * offer, iommufd before group. The reply names it, and it never changes later. */
 static int choose_backend(Planner *p) {
     Backend wanted = p->request->backend;
+    KernelFacts kernel = {};
+    int r;
 
+    if (wanted != BACKEND_GROUP && (p->backends & (1U << BACKEND_IOMMUFD)) && nodes_are_there(p)) {
+        p->plan->backend = BACKEND_IOMMUFD;
+        return 0;
+    }
+    r = p->facts->read_kernel_facts(&kernel);
+    if (r < 0)
+        return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &p->devices[0]->name,
+                "cannot tell what the kernel offers: %s", strerror(-r));
     for (Backend b = 0; b < _BACKEND_MAX; b++) {
         if (wanted != _BACKEND_INVALID && wanted != b)
             continue;
-        if ((p->backends & (1U << b)) && backend_offered(p, b)) {
+        if ((p->backends & (1U << b)) && backend_offered(p, &kernel, b)) {
             p->plan->backend = b;
             return 0;
         }
@@ -324,17 +341,15 @@ static int choose_backend(Planner *p) {
             p->backends & (1U << wanted) ? "offered by this kernel for it" : "allowed by the rule");
 }
 
-int plan_build(Inventory *inventory, const Policy *policy, const KernelFacts *kernel, const Request *request,
-        const Subject *subject, read_facts_t read_facts, void *userdata, Plan *ret, Refusal *refusal) {
+int plan_build(Inventory *inventory, const Policy *policy, const FactSource *facts, const Request *request,
+        const Subject *subject, Plan *ret, Refusal *refusal) {
     Verdict verdicts[REQUEST_DEVICES_MAX];
     Planner p = {
             .inventory = inventory,
             .policy = policy,
-            .kernel = kernel,
+            .facts = facts,
             .request = request,
             .subject = subject,
-            .read_facts = read_facts,
-            .userdata = userdata,
             .plan = ret,
             .refusal = refusal,
     };

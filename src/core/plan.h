@@ -53,12 +53,22 @@ typedef struct Plan {
  * DEVICE_FACTS_NULL. 0 or negative errno. */
 typedef int (*read_facts_t)(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
 
+/* Likewise what the kernel offers; asked only when no device has shown it already. */
+typedef int (*read_kernel_facts_t)(KernelFacts *ret);
+
+/* Where a plan takes its facts from. */
+typedef struct FactSource {
+    read_facts_t read_facts;
+    read_kernel_facts_t read_kernel_facts;
+    void *userdata; /* of read_facts */
+} FactSource;
+
 /* Builds the plan for request on behalf of subject. 0; or a negative errno with *refusal filled when the
  * answer is no (unknown device, denied, claimed, not viable, host-critical, backend, reset). The order of
  * checks is chosen so that a stranger learns nothing beyond the policy's no: existence, then policy, then the
  * rest. */
-int plan_build(Inventory *inventory, const Policy *policy, const KernelFacts *kernel, const Request *request,
-        const Subject *subject, read_facts_t read_facts, void *userdata, Plan *ret, Refusal *refusal);
+int plan_build(Inventory *inventory, const Policy *policy, const FactSource *facts, const Request *request,
+        const Subject *subject, Plan *ret, Refusal *refusal);
 
 bool plan_needs_bind(const Plan *p);
 bool plan_needs_reset(const Plan *p);

@@ -111,10 +111,10 @@ static int get_acs_path(sd_bus *bus, const char *path, const char *interface, co
      * reset its device as often as it likes: reading it then would let one client stop the service for all.
      * Beyond the first 64 bytes it is shown to CAP_SYS_ADMIN only. */
     if (!d->group || !d->group->claim) {
-        privilege_raise(CAP_SYS_ADMIN);
+        privileges_raise(CAP_SYS_ADMIN);
         if (sysfs_read_acs(&d->name, &report) < 0)
             report.path = ACS_UNKNOWN;
-        privilege_lower(CAP_SYS_ADMIN);
+        privileges_lower();
     }
     if (report.path == ACS_INCOMPLETE)
         device_name_format(&report.blocker, blocker);

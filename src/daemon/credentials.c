@@ -336,9 +336,9 @@ static int parse_credentials(sd_bus_message *m, Subject *s) {
         return -ENODATA;
     if (s->pid > 0) {
         /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
-        privilege_raise(CAP_SYS_PTRACE);
+        privileges_raise(CAP_SYS_PTRACE);
         read_process(s);
-        privilege_lower(CAP_SYS_PTRACE);
+        privileges_lower();
     } else
         s->pidfd = safe_close(s->pidfd);
     return 0;

@@ -174,17 +174,23 @@ int driver_bind(const DriverItem *item, DriverStep *ret_step) {
     return switch_driver(dir, item, now, item->target_driver, ret_step);
 }
 
-int driver_restore(const DriverItem *item, DriverStep *ret_step) {
+/* Was it unplugged while we worked on it? What a write failed with then says nothing about the device: its
+ * attributes go one after the other, driver_override with -ENODEV. */
+static bool is_gone(const DriverItem *item, int error, DriverStep step) {
     _cleanup_close_ int dir = -EBADF;
+    int r;
+
+    if (error == -ENODEV && step == DRIVER_STEP_OVERRIDE)
+        return true;
+    r = open_device(item, &dir);
+    return r == -ENODEV || r == -ESTALE;
+}
+
+static int restore(int dir, const DriverItem *item, DriverStep *ret_step) {
     char now[64];
     int r;
 
-    *ret_step = DRIVER_STEP_IDENTIFY;
-    r = open_device(item, &dir);
-    if (r == -ENODEV || r == -ESTALE)
-        return 0; /* unplugged: what sits there now was never ours */
-    if (r >= 0)
-        r = read_driver(dir, now, sizeof(now));
+    r = read_driver(dir, now, sizeof(now));
     if (r < 0)
         return r;
 
@@ -207,7 +213,25 @@ int driver_restore(const DriverItem *item, DriverStep *ret_step) {
     r = set_override(dir, item->original_override);
     if (r < 0)
         return r;
-    return switch_driver(dir, item, now, item->original_driver, ret_step);
+    r = switch_driver(dir, item, now, item->original_driver, ret_step);
+    if (r < 0)
+        return r;
+    /* Also when there was no driver to bind: the unbind may have done nothing. */
+    *ret_step = DRIVER_STEP_VERIFY;
+    return verify_driver(dir, item->original_driver);
+}
+
+int driver_restore(const DriverItem *item, DriverStep *ret_step) {
+    _cleanup_close_ int dir = -EBADF;
+    int r;
+
+    *ret_step = DRIVER_STEP_IDENTIFY;
+    r = open_device(item, &dir);
+    if (r == -ENODEV || r == -ESTALE)
+        return 0; /* unplugged: what sits there now was never ours */
+    if (r >= 0)
+        r = restore(dir, item, ret_step);
+    return r < 0 && is_gone(item, r, *ret_step) ? 0 : r;
 }
 
 int driver_reset(const DriverItem *item, DriverStep *ret_step) {
@@ -231,7 +255,7 @@ int driver_reset(const DriverItem *item, DriverStep *ret_step) {
     *ret_step = DRIVER_STEP_RESET;
     r = write_attribute_at(dir, "reset", "1");
     if (r < 0)
-        return r;
+        return is_gone(item, r, *ret_step) ? 0 : r;
 
     /* A function that did not come back reads all ones. */
     *ret_step = DRIVER_STEP_VERIFY;

@@ -109,18 +109,14 @@ static int charge(Engine *e, const Subject *subject, Refusal *refusal) {
 }
 
 int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
-    KernelFacts kernel = {};
+    static const FactSource facts = {
+            .read_facts = sysfs_read_facts, .read_kernel_facts = sysfs_read_kernel_facts};
     int r;
 
     r = request_validate(request, refusal);
     if (r < 0)
         return r;
-    r = sysfs_read_kernel_facts(&kernel);
-    if (r < 0)
-        return refuse(
-                refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot tell what the kernel offers: %s", strerror(-r));
-    return plan_build(
-            e->inventory, e->policy, &kernel, request, subject, sysfs_read_facts, NULL, ret, refusal);
+    return plan_build(e->inventory, e->policy, &facts, request, subject, ret, refusal);
 }
 
 static int describe(Claim *c, const Request *request, const Subject *subject) {
@@ -294,6 +290,13 @@ static int take_lifeline(Recovery *recovery, const char *id) {
     return -EBADF;
 }
 
+static void drop_lifeline(const char *id) {
+    _cleanup_free_ char *name = format_string("claim-%s", id);
+
+    if (name)
+        lifeline_unstore_name(name);
+}
+
 static void recover_claim(void *userdata, Claim *c) {
     Recovery *recovery = userdata;
     ClaimEvent event = CLAIM_EVENT_RECOVERED_ENDED;
@@ -316,7 +319,8 @@ static void recover_claim(void *userdata, Claim *c) {
     else if (recorded == CLAIM_HELD && fd >= 0 && job_adopt_lifeline(j, fd) >= 0) {
         (void) TAKE_FD(fd);
         event = CLAIM_EVENT_RECOVERED_HELD;
-    }
+    } else if (fd >= 0)
+        drop_lifeline(c->id);
     log_info("Claim %s of uid %u found from before, %s", j->claim.id, (unsigned) j->claim.uid,
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "not held any more");
     job_feed(j, event);
@@ -327,7 +331,7 @@ static void drop_rest(Recovery *recovery) {
     for (int i = 0; i < recovery->n_fds; i++) {
         if (!recovery->names[i] || !startswith(recovery->names[i], "claim-"))
             continue;
-        lifeline_unstore(recovery->names[i]);
+        lifeline_unstore_name(recovery->names[i]);
         (void) safe_close(SD_LISTEN_FDS_START + i);
     }
 }

@@ -107,10 +107,8 @@ static ssize_t find(const Claim *c, Holder *holders, size_t max) {
 ssize_t holders_find(const Claim *c, Holder *holders, size_t max) {
     ssize_t n;
 
-    privilege_raise(CAP_SYS_PTRACE);
-    privilege_raise(CAP_DAC_READ_SEARCH);
+    privileges_raise(CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH);
     n = find(c, holders, max);
-    privilege_lower(CAP_DAC_READ_SEARCH);
-    privilege_lower(CAP_SYS_PTRACE);
+    privileges_lower();
     return n;
 }

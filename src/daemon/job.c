@@ -257,6 +257,17 @@ static int record_before(Job *j, WorkerOperation operation) {
     return 0;
 }
 
+static bool has_work(const Job *j, WorkerOperation operation) {
+    const Plan *plan = &j->claim.plan;
+
+    if (operation == WORKER_RESTORE && !j->touched)
+        return false;
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (member_is_in(&plan->members[i], operation))
+            return true;
+    return false;
+}
+
 /* Runs operation for the members that it concerns; when there are none, or nothing was ever done to them that
  * it would undo, done_event follows at once. */
 static void run_worker(Job *j, WorkerOperation operation, worker_done_t done, ClaimEvent done_event,
@@ -265,14 +276,14 @@ static void run_worker(Job *j, WorkerOperation operation, worker_done_t done, Cl
     const Plan *plan = &j->claim.plan;
     int r;
 
+    if (!has_work(j, operation)) {
+        push(j, done_event);
+        return;
+    }
     job = (WorkerJob){.operation = operation};
     for (size_t i = 0; i < plan->n_members; i++)
         if (member_is_in(&plan->members[i], operation))
             fill_item(&job.items[job.n_items++], &plan->members[i]);
-    if (job.n_items == 0 || (operation == WORKER_RESTORE && !j->touched)) {
-        push(j, done_event);
-        return;
-    }
     r = record_before(j, operation);
     if (r >= 0)
         r = submit(j, &job, done);
@@ -459,12 +470,21 @@ static int add_lifeline(Job *j) {
     return keep_fd(j, &fd, "lifeline");
 }
 
-int job_adopt_lifeline(Job *j, int fd) {
-    return lifeline_new_from_fd(j->engine->event, fd, on_lifeline_closed, j, &j->lifeline);
-}
-
 static char *fd_store_name(const Job *j) {
     return format_string("claim-%s", j->claim.id);
+}
+
+int job_adopt_lifeline(Job *j, int fd) {
+    _cleanup_free_ char *name = fd_store_name(j);
+    int r;
+
+    if (!name)
+        return -ENOMEM;
+    r = lifeline_new_from_fd(j->engine->event, fd, on_lifeline_closed, j, &j->lifeline);
+    if (r < 0)
+        return r;
+    lifeline_set_stored(j->lifeline, name);
+    return 0;
 }
 
 /* The fds leave here. Should the record not get written, nobody gets anything: a claim without a record would
@@ -502,13 +522,11 @@ static void run_refuse(Job *j) {
 }
 
 static void run_forget(Job *j) {
-    _cleanup_free_ char *name = fd_store_name(j);
-
     j->dirty = false;
     if (j->stored)
         store_remove(j->engine->store, j->claim.id);
-    if (j->granted && name)
-        lifeline_unstore(name);
+    if (j->lifeline)
+        lifeline_unstore(j->lifeline);
     if (j->granted)
         audit_ended(j->engine->audit, &j->claim);
     if (j->announced)

@@ -2,22 +2,40 @@
 #include "daemon/lifeline.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
 
+#define LIFELINE_NAME_MAX 32U
+#define STORE_DELAY_USEC (10 * UINT64_C(1000))
+
 struct Lifeline {
     int fd;
     sd_event_source *source;
     lifeline_closed_t closed;
     void *userdata;
+    char name[LIFELINE_NAME_MAX]; /* in the fd store; "" when it is not to be there */
+    bool stored;
+    sd_event_source *store_timer; /* armed while it is to be stored */
 };
+
+static void store_now(Lifeline *l) {
+    _cleanup_free_ char *state = format_string("FDSTORE=1\nFDNAME=%s", l->name);
+
+    l->store_timer = sd_event_source_disable_unref(l->store_timer);
+    if (state)
+        (void) sd_pid_notify_with_fds(0, /* unset_environment= */ 0, state, &l->fd, 1);
+    l->stored = true;
+}
 
 Lifeline *lifeline_free(Lifeline *l) {
     if (!l)
         return NULL;
+    if (l->store_timer)
+        store_now(l);
     sd_event_source_disable_unref(l->source);
     (void) safe_close(l->fd);
     free(l);
@@ -68,14 +86,31 @@ int lifeline_new(sd_event *event, lifeline_closed_t closed, void *userdata, Life
     return 0;
 }
 
-void lifeline_store(Lifeline *l, const char *name) {
-    _cleanup_free_ char *state = format_string("FDSTORE=1\nFDNAME=%s", name);
-
-    if (state)
-        (void) sd_pid_notify_with_fds(0, /* unset_environment= */ 0, state, &l->fd, 1);
+static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+    store_now(userdata);
+    return 0;
 }
 
-void lifeline_unstore(const char *name) {
+void lifeline_store(Lifeline *l, const char *name) {
+    (void) snprintf(l->name, sizeof(l->name), "%s", name);
+    if (sd_event_add_time_relative(sd_event_source_get_event(l->source), &l->store_timer, CLOCK_MONOTONIC,
+                STORE_DELAY_USEC, 0, on_store_timer, l) < 0)
+        store_now(l);
+}
+
+void lifeline_set_stored(Lifeline *l, const char *name) {
+    (void) snprintf(l->name, sizeof(l->name), "%s", name);
+    l->stored = true;
+}
+
+void lifeline_unstore(Lifeline *l) {
+    l->store_timer = sd_event_source_disable_unref(l->store_timer);
+    if (l->stored)
+        lifeline_unstore_name(l->name);
+    l->stored = false;
+}
+
+void lifeline_unstore_name(const char *name) {
     _cleanup_free_ char *state = format_string("FDSTOREREMOVE=1\nFDNAME=%s", name);
 
     if (state)

@@ -20,7 +20,13 @@ int lifeline_new_from_fd(sd_event *event, int fd, lifeline_closed_t closed, void
 Lifeline *lifeline_free(Lifeline *l);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Lifeline *, lifeline_free);
 
-/* Leaves the reading end with systemd under name. Without systemd, and when it fails, nothing happens: the
+/* Leaves the reading end with systemd under name, a few milliseconds from now or when l is freed before: a
+ * claim that is over by then costs systemd nothing. Without systemd, and when it fails, nothing happens: the
  * claim then does not survive this process, and recovery treats it as ended. */
 void lifeline_store(Lifeline *l, const char *name);
-void lifeline_unstore(const char *name);
+/* systemd has it already, from an earlier process. */
+void lifeline_set_stored(Lifeline *l, const char *name);
+/* The claim is over: systemd need not keep it (any more). */
+void lifeline_unstore(Lifeline *l);
+/* The same for a reading end that belongs to no claim. */
+void lifeline_unstore_name(const char *name);

@@ -79,20 +79,29 @@ int privileges_drop_all(void) {
     return drop(false);
 }
 
-static void set_effective(cap_value_t capability, cap_flag_value_t value) {
-    int saved_errno = errno;
-    cap_t caps = cap_get_proc();
+/* What the process has while nothing is raised. Read once: nobody else changes it, and reading it anew would
+ * cost two system calls in every Acquire. */
+static cap_t resting_set(void) {
+    static cap_t caps;
 
-    if (caps && cap_set_flag(caps, CAP_EFFECTIVE, 1, &capability, value) == 0)
+    if (!caps)
+        caps = cap_get_proc();
+    return caps;
+}
+
+void privileges_raise_list(const cap_value_t *capabilities, int n) {
+    int saved_errno = errno;
+    cap_t caps = cap_dup(resting_set());
+
+    if (caps && cap_set_flag(caps, CAP_EFFECTIVE, n, capabilities, CAP_SET) == 0)
         (void) cap_set_proc(caps);
     cap_free(caps);
     errno = saved_errno;
 }
 
-void privilege_raise(cap_value_t capability) {
-    set_effective(capability, CAP_SET);
-}
+void privileges_lower(void) {
+    int saved_errno = errno;
 
-void privilege_lower(cap_value_t capability) {
-    set_effective(capability, CAP_CLEAR);
+    (void) cap_set_proc(resting_set());
+    errno = saved_errno;
 }

@@ -15,7 +15,11 @@ int privileges_drop(void);
 /* The same, and nothing is kept: for worker processes, which only write to root's own files. */
 int privileges_drop_all(void);
 
-/* None of the kept capabilities is in force: raise it around the one call that needs it. Without the
- * capability nothing happens, and the call is refused by the kernel. errno is preserved. */
-void privilege_raise(cap_value_t capability);
-void privilege_lower(cap_value_t capability);
+/* None of the kept capabilities is in force: privileges_raise(CAP_…) around the one call that needs them,
+ * privileges_lower() after it. Without the capability nothing happens, and the call is refused by the kernel.
+ * errno is preserved. */
+#define privileges_raise(...)                                                                                \
+    privileges_raise_list(                                                                                   \
+            (const cap_value_t[]){__VA_ARGS__}, (int) ELEMENTSOF(((const cap_value_t[]){__VA_ARGS__})))
+void privileges_raise_list(const cap_value_t *capabilities, int n);
+void privileges_lower(void);

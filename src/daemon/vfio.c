@@ -41,9 +41,9 @@ int vfio_open_iommufd(int *ret_fd) {
     r = open_node("/dev/iommu", &fd);
     if (r < 0)
         return r;
-    privilege_raise(CAP_SYS_RESOURCE);
+    privileges_raise(CAP_SYS_RESOURCE);
     r = ioctl(fd, VFIOD_IOMMU_OPTION, &option) < 0 ? -errno : 0;
-    privilege_lower(CAP_SYS_RESOURCE);
+    privileges_lower();
     if (r < 0)
         return r;
     *ret_fd = TAKE_FD(fd);

@@ -78,11 +78,17 @@ static const DeviceSnapshot host[] = {
 
 typedef struct World {
     Inventory *inventory;
-    KernelFacts kernel;
     long enable_count;
     int read_error;
     unsigned asked; /* masks of all reads together */
 } World;
+
+static KernelFacts kernel; /* of the world under test */
+
+static int read_kernel_facts(KernelFacts *ret) {
+    *ret = kernel;
+    return 0;
+}
 
 static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFacts *ret) {
     World *w = userdata;
@@ -104,7 +110,7 @@ static int set_up(void **state) {
     World *w = calloc(1, sizeof(*w));
 
     w->inventory = inventory_new();
-    w->kernel = (KernelFacts){.iommufd = true, .device_cdev = true, .container = true, .iommu = true};
+    kernel = (KernelFacts){.iommufd = true, .device_cdev = true, .container = true, .iommu = true};
     for (size_t i = 0; i < ELEMENTSOF(host); i++) {
         Device *d;
         int old_group;
@@ -152,13 +158,14 @@ static VfiodError plan(
     _cleanup_free_ char *copy = strdup(devices);
     Subject subject = SUBJECT_NULL;
     Request request = REQUEST_NULL;
+    FactSource facts = {.read_facts = read_facts, .read_kernel_facts = read_kernel_facts, .userdata = w};
     int r;
 
     subject.uid = 1000;
     request.backend = backend;
     for (char *rest = copy, *s; (s = strsep(&rest, " "));)
         assert_int_equal(request_add_device(&request, s, refusal), 0);
-    r = plan_build(w->inventory, policy, &w->kernel, &request, &subject, read_facts, w, ret, refusal);
+    r = plan_build(w->inventory, policy, &facts, &request, &subject, ret, refusal);
     assert_int_equal(r < 0, refusal->code != _VFIOD_ERROR_INVALID);
     return refusal->code;
 }
@@ -272,7 +279,7 @@ static void test_backends(void **state) {
         VfiodError code;
         Plan p;
 
-        w->kernel = (KernelFacts){
+        kernel = (KernelFacts){
                 .iommufd = cases[i].iommufd, .device_cdev = cases[i].cdev, .container = cases[i].container};
         code = plan(w, cases[i].rule, cases[i].device, cases[i].wanted, &p, &refusal);
         if (cases[i].chosen < 0)
