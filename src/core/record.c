@@ -5,11 +5,13 @@
 
 #include "base/str.h"
 
-/* json-c's add functions take the value over only when they succeed; this one always does. */
+/* json-c's add functions take the value over only when they succeed; this one always does. Keys are literals
+ * and new, which saves a copy and a search each: a record is written in every Acquire. */
 static int add(struct json_object *o, const char *key, struct json_object *value) {
     if (!value)
         return -ENOMEM;
-    if (json_object_object_add(o, key, value) < 0) {
+    if (json_object_object_add_ex(
+                o, key, value, JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_KEY_IS_CONSTANT) < 0) {
         json_object_put(value);
         return -ENOMEM;
     }
