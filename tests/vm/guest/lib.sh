@@ -41,11 +41,14 @@ show() { printf '    $ %s\n' "$*"; "$@" 2>&1 | sed 's/^/      /'; }
 # ---- who ----
 
 # as USER COMMAND…: with the user's ids and groups and none of root's environment or capabilities.
-as() {
+as() { (become "$@"); }
+
+# become USER COMMAND…: likewise, in place of this shell: for the background, where the pid must be the command's.
+become() {
     local user=$1
     shift
-    setpriv --reuid "$user" --regid "$user" --init-groups --inh-caps=-all \
-        env -i PATH=/usr/local/bin:/usr/bin:/bin HOME="/home/$user" USER="$user" LANG=C.UTF-8 "$@"
+    exec setpriv --reuid "$user" --regid "$user" --init-groups --inh-caps=-all \
+        env -i PATH=/usr/local/bin:/usr/bin:/bin:/vm/bin HOME="/home/$user" USER="$user" LANG=C.UTF-8 "$@"
 }
 
 # ---- devices ----

@@ -1,16 +1,28 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What cases with vfiod share, after lib.sh.
+# What cases with vfiod share, after lib.sh. Waiting is waiting for an event here: see until_event.
 # shellcheck shell=bash
 
 command -v vfioctl >/dev/null || skip "vfiod is not installed: no --stage"
 
-# A case leaves the policy as it found it: none.
-drop_policy() {
-    rm -f /etc/vfiod/policy.d/*.json
+# ---- around a case ----
+
+SCRATCH=$(mktemp -d /tmp/case.XXXXXX)
+
+# A case leaves no policy behind, and no daemon that runs with a drop-in of the case's. Claims end with the processes
+# of the case; what is left of them when the next case begins is waited for there.
+leave() {
+    rm -rf "$SCRATCH" /etc/vfiod/policy.d/*.json
+    if [ -e /run/systemd/system/vfiod.service.d ]; then
+        rm -r /run/systemd/system/vfiod.service.d
+        systemctl daemon-reload
+        systemctl stop vfiod.service
+    fi
     vfioctl reload >/dev/null 2>&1 || true
 }
-trap drop_policy EXIT
+trap leave EXIT
+
+# ---- policy ----
 
 # policy NAME <TEXT: puts a policy file in place; it is in force after a reload.
 policy() {
@@ -18,51 +30,183 @@ policy() {
     cat >"/etc/vfiod/policy.d/$1"
 }
 
-# Driver and override: where a device must be back at the end.
-state_of() { printf 'driver %s, driver_override %s\n' "$(driver_of "$1")" "$(override_of "$1")"; }
-
-# show_refused STATUS COMMAND…: shows it like `show`; it must end with this status.
-show_refused() {
-    local expected=$1 status=0
+# allow USER DEVICE… [-- KEY VALUE…]: a policy of one rule, in force. An edu knows no reset, so the rule wants none.
+allow() {
+    local user=$1 devices=() keys='"reset": "optional"'
     shift
-    printf '    $ %s\n' "$*"
-    "$@" 2>&1 | sed 's/^/      /' || status=${PIPESTATUS[0]}
-    same "status of: $*" "$expected" "$status"
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do
+        devices+=("$1")
+        shift
+    done
+    if [ $# -gt 0 ]; then
+        keys+=", \"$2\": \"$3\""
+    fi
+    policy 50-case.json <<POLICY
+{ "rules": [ { "name": "$VM_CASE", "effect": "allow", "who": { "user": "$user" }, $keys,
+               "what": { "device": $(jq -nc '$ARGS.positional' --args -- "${devices[@]}") } } ] }
+POLICY
+    vfioctl reload >/dev/null
 }
 
-# hold_as USER DEVICE… -- COMMAND…: claims and runs COMMAND, which prints READY and ends when its input does. let_go ends it.
+# ---- a story: what is typed, by whom, and what comes back ----
+
+# quoted WORD…: as one would type them, with quotes only where they are needed.
+quoted() {
+    local word line=
+    for word; do
+        [[ $word != *[!A-Za-z0-9_./:=,{}@%+-]* ]] || word=${word@Q}
+        line+="${line:+ }$word"
+    done
+    echo "$line"
+}
+
+# types WHO LINE [STATUS]: shows LINE as WHO would type it, does it, shows what it says, which `said` repeats. It must end
+# with STATUS (0).
+types() {
+    local who=$1 line=$2 expected=${3:-0} status=0 prompt='$'
+    [ "$who" != root ] || prompt='#'
+    printf '    %s%s %s\n' "$who" "$prompt" "$line"
+    if [ "$who" = root ]; then
+        bash -c "$line" 2>&1 </dev/null
+    else
+        as "$who" bash -c "$line" 2>&1 </dev/null
+    fi | tee "$SCRATCH/said" | fold -s -w 112 | sed 's/^/      /' || status=${PIPESTATUS[0]}
+    same "status of: $line" "$expected" "$status"
+}
+
+said() { cat "$SCRATCH/said"; }
+
+# fails STATUS COMMAND…: it must end with this status; prints what it said.
+fails() {
+    local expected=$1 status=0 out
+    shift
+    out=$("$@" 2>&1 </dev/null) || status=$?
+    [ "$status" = "$expected" ] || fail "status of: $*: expected $expected, got $status"$'\n'"$out"
+    printf '%s\n' "$out"
+}
+
+# says WHAT PATTERN TEXT: TEXT must match the glob.
+says() {
+    # shellcheck disable=SC2053 # it is a pattern
+    [[ $3 == $2 ]] || fail "$1: expected something like '$2', got: $3"
+}
+
+# ---- programs that hold a claim ----
+
+# hold_as USER DEVICE… -- COMMAND…: claims and starts COMMAND in the background, which prints READY and ends when its
+# standard input does. Sets HOLDER (its pid). tell_holder writes a line to it, hear_holder waits for one, let_go ends it.
 hold_as() {
-    local user=$1 options=() line
+    start_as "$@"
+    hear_holder READY
+}
+
+# start_as: likewise, but waits for nothing.
+start_as() {
+    local user=$1 options=()
     shift
     while [ "$1" != -- ]; do
         options+=(--device "$1")
         shift
     done
     shift
-    printf '    $ %s\n' "as $user vfioctl exec ${options[*]} -- $*"
-    coproc holder { as "$user" vfioctl exec "${options[@]}" -- "$@"; }
-    holder_pid=$!
-    while IFS= read -r line <&"${holder[0]}"; do
-        if [ "$line" = READY ]; then
+    rm -f "$SCRATCH/in" "$SCRATCH/out"
+    mkfifo "$SCRATCH/in" "$SCRATCH/out"
+    printf '    %s$ vfioctl exec %s -- %s &\n' "$user" "${options[*]}" "$(quoted "$@")"
+    become "$user" vfioctl exec "${options[@]}" -- "$@" <"$SCRATCH/in" >"$SCRATCH/out" &
+    HOLDER=$!
+    exec {HOLDER_IN}>"$SCRATCH/in" {HOLDER_OUT}<"$SCRATCH/out"
+}
+
+tell_holder() { printf '%s\n' "$*" >&"$HOLDER_IN"; }
+
+# hear_holder LINE: passes on what it says until that line comes.
+hear_holder() {
+    local line
+    while IFS= read -r -t 60 line <&"$HOLDER_OUT"; do
+        if [ "$line" = "$1" ]; then
             return 0
         fi
         printf '      %s\n' "$line"
     done
-    fail "the holder ended before it was ready"
+    fail "the holder ended, or was silent for a minute, before it said $1"
 }
 
 let_go() {
-    eval "exec ${holder[1]}>&-"
-    wait "$holder_pid" || true
+    exec {HOLDER_IN}>&- {HOLDER_OUT}<&-
+    wait "$HOLDER" || true
 }
 
-claim_ids() { vfioctl status --json | jq -r '.claims[]?.id'; }
+# ---- what the daemon says ----
 
-# Waits for the end of every claim that there is now; `release` returns when it is gone.
-wait_for_no_claims() {
-    local id
-    for id in $(claim_ids); do
-        vfioctl release "$id" >/dev/null 2>&1 || true
+object_of() {
+    local name=pci:$1
+    name=${name//:/_3a}
+    echo "/org/vfiod1/device/${name//./_2e}"
+}
+
+# property OBJECT-PATH INTERFACE NAME
+property() { busctl --json=short get-property org.vfiod1 "$1" "org.vfiod1.$2" "$3" | jq -c .data; }
+state_in_vfiod() { property "$(object_of "$1")" Device State | jq -r .; }
+claim_ids() { vfioctl status --json | jq -r '.claims[].id'; }
+
+# until_event WHAT COMMAND…: until COMMAND succeeds. It is tried anew after each change that vfiod announces, so it must
+# be about something that is announced.
+until_event() {
+    local what=$1 events line watcher
+    shift
+    exec {events}< <(exec vfioctl monitor --json)
+    watcher=$!
+    # The first line says that it listens: a change is either seen by the first try or announced after it.
+    while IFS= read -r -t 45 line <&"$events"; do
+        if "$@"; then
+            kill "$watcher"
+            exec {events}<&-
+            return 0
+        fi
     done
-    same "claims that are left" "" "$(claim_ids)"
+    fail "waited in vain: $what"
 }
+
+is_in_state() { [ "$(state_in_vfiod "$1")" = "$2" ]; }
+# until_state DEVICE STATE
+until_state() { until_event "$1 is $2" is_in_state "$@"; }
+
+there_is_no_claim() { [ -z "$(claim_ids)" ]; }
+# Every claim is over, by itself.
+until_no_claims() { until_event "no claims" there_is_no_claim; }
+
+# Driver and override: where a device must be back at the end.
+state_of() { printf 'driver %s, driver_override %s\n' "$(driver_of "$1")" "$(override_of "$1")"; }
+
+# The network interface of a card, which comes back some time after its driver.
+interface_of() {
+    local path
+    for path in "/sys/bus/pci/devices/$1"/{,virtio*/}net/*; do
+        [ ! -e "$path" ] || echo "${path##*/}"
+    done
+}
+until_interface() {
+    udevadm settle --timeout=30
+    [ -n "$(interface_of "$1")" ] || fail "$1 has no network interface"
+}
+
+# in_unit LINE…: runs the daemon with lines of its unit changed, until the case ends.
+in_unit() {
+    mkdir -p /run/systemd/system/vfiod.service.d
+    printf '%s\n' '[Service]' "$@" >/run/systemd/system/vfiod.service.d/case.conf
+    systemctl daemon-reload
+}
+
+# Where there is no event to wait for: tries COMMAND for SECONDS, ten times a second.
+# within SECONDS COMMAND…
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || fail "not in time: $*"
+        sleep 0.1
+    done
+}
+
+# An earlier case may have failed with a claim in its hands.
+[ -z "$(ls /run/vfiod/claims 2>/dev/null)" ] || until_no_claims
