@@ -74,6 +74,7 @@ class Device:
         self.resets = 0
         self.present = True
         self.ids = {}
+        self.lock = threading.RLock()  # the kernel's device lock: held while an unbind waits; taken before the other
 
     def __repr__(self):
         return f'<{self.address} {self.driver}>'
@@ -483,7 +484,9 @@ class FakeKernel:
 
     def remove(self, device):
         """Hot removal: everything that unbind does, then the device itself."""
-        with self.changed:
+        with device.lock, self.changed:
+            if not device.present:
+                raise Refuse(errno.ENODEV)
             if device.driver:
                 self.unbind(device)
             properties = self.pci_properties(device)
@@ -515,13 +518,18 @@ class FakeKernel:
                 driver = self._matching_driver(device)
         if not self._run_faults(attribute, device, text, driver):
             return
-        if device and not device.present:
-            raise Refuse(errno.ENODEV)
+        locked = device.lock if device and attribute != 'driver_override' else contextlib.nullcontext()
+        with locked, self.changed:
+            if device and not device.present or not self.exists(path):
+                raise Refuse(errno.ENODEV)  # it was unplugged while the attribute was open
+            self._store(path, attribute, device, driver, text)
+
+    def _store(self, path, attribute, device, driver, text):
         if path == '/sys/bus/pci/drivers_probe':
             self._write_drivers_probe(device)
-        elif path.startswith('/sys/bus/pci/drivers/') and attribute == 'bind':
+        elif driver and attribute == 'bind':
             self._write_bind(device, driver)
-        elif path.startswith('/sys/bus/pci/drivers/') and attribute == 'unbind':
+        elif driver and attribute == 'unbind':
             if device is None or device.driver != driver:
                 raise Refuse(errno.ENODEV)
             self.unbind(device)
@@ -530,9 +538,8 @@ class FakeKernel:
         elif device and attribute == 'reset' and device.reset_methods:
             if text.strip() != '1':
                 raise Refuse(errno.EINVAL)
-            with self.changed:
-                device.resets += 1
-                self.notify()
+            device.resets += 1
+            self.notify()
         else:
             self.unexpected.append((path, text))
             raise Refuse(errno.EACCES)

@@ -490,7 +490,8 @@ class VfiodTestCase(unittest.TestCase):
         return process.returncode, output
 
     def records(self):
-        return sorted(os.listdir(f'{self.directory}/state/claims'))
+        names = os.listdir(f'{self.directory}/state/claims')
+        return sorted(name for name in names if not name.startswith('.#'))  # which is being written
 
     # --- assertions -----------------------------------------------------------------------------------------------
 

@@ -175,10 +175,11 @@ class Host:
 
     def change_driver(self, device, driver):
         """An admin moves a device behind the daemon's back."""
-        if device.driver:
-            self.kernel.unbind(device)
-        if driver:
-            self.kernel.probe(device, driver)
+        with device.lock:
+            if device.driver:
+                self.kernel.unbind(device)
+            if driver:
+                self.kernel.probe(device, driver)
 
     def fail_binding(self, device, error=errno.EBUSY, driver=VFIO):
         """Whatever way is used to bind it to this driver, it fails: `bind` with an errno, drivers_probe silently."""

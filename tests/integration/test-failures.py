@@ -68,6 +68,16 @@ class BindTest(VfiodTestCase):
             self.c.acquire(*self.devices)
         self.assert_untouched(self.before)
 
+    def test_an_unbind_that_says_yes_and_unbinds_nothing(self):
+        bare = self.host.add_device('0000:0a:00.0', group=10)
+        c = self.c
+        wait(lambda: c.seen('InterfacesAdded', device_path(bare.name)), 'it is there')
+        claim = c.acquire(bare)
+        self.kernel.ignore('unbind', bare.address)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assertIn(bare.name, claim.properties()['Failure'])
+
     def test_unplugged_while_binding(self):
         victim = self.devices[1]
         for attribute in ('bind', 'drivers_probe'):
@@ -291,6 +301,22 @@ class UnplugTest(VfiodTestCase):
         self.assertEqual((new.driver, new.override, new.resets), ('nvme', None, 0))
         self.assertEqual(self.c.device(new)['Vendor'], 0x144D)
 
+
+    def test_unplug_while_it_is_put_back(self):
+        # Neither a quarantine nor a claim is left on a place where nothing is, and what is plugged in there is free.
+        for number, (attribute, data) in enumerate((('reset', '1'), ('unbind', None), ('driver_override', '\n'))):
+            nic = self.host.add_device(f'0000:1{number}:00.0', group=20 + number, driver='e1000e')
+            wait(lambda: self.c.seen('InterfacesAdded', device_path(nic.name)), 'it is there')
+            wait(lambda: self.c.device(nic)['Driver'] == 'e1000e', 'with its driver')
+            claim = self.c.acquire(nic)
+            self.kernel.before(attribute, lambda: self.kernel.remove(nic), nic.address, data=data)
+            claim.close()
+            self.wait_gone(claim)
+            wait(lambda: self.c.seen('InterfacesRemoved', device_path(nic.name)), 'the device goes')
+            self.c.events.clear()
+            new = self.host.add_device(nic.address, group=20 + number, driver='e1000e')
+            wait(lambda: self.c.seen('InterfacesAdded', device_path(new.name)), 'another is there')
+            self.assertEqual(self.c.device(new)['State'], 'free')
 
     def test_an_admin_takes_the_driver_away(self):
         claim = self.c.acquire(self.nic)
