@@ -159,5 +159,7 @@ void audit_quarantined(Audit *a, const Claim *c) {
 
     message = format_string(
             "Claim %s of uid %u: its devices are in quarantine: %s", c->id, (unsigned) c->uid, text ?: "?");
-    record_claim(LOG_ERR, VFIOD_MESSAGE_QUARANTINED, c, message ?: "Quarantined");
+    record_claim(LOG_ERR,
+            c->refusal.code == VFIOD_ERROR_TIMED_OUT ? VFIOD_MESSAGE_WORKER_STUCK : VFIOD_MESSAGE_QUARANTINED,
+            c, message ?: "Quarantined");
 }
