@@ -129,6 +129,20 @@ bool utf8_is_valid(const char *s) {
     return true;
 }
 
+/* What prints as nothing and changes how the rest is read: C1 controls, marks that turn the direction of
+ * writing (a name could read as another), line and paragraph separators. n is the length of the valid
+ * sequence at s. */
+static bool is_deceptive(const char *s, size_t n) {
+    const unsigned char *u = (const unsigned char *) s;
+
+    if (n == 2)
+        return (u[0] == 0xc2 && u[1] < 0xa0) || (u[0] == 0xd8 && u[1] == 0x9c);
+    if (n != 3 || u[0] != 0xe2)
+        return false;
+    return (u[1] == 0x80 && ((u[2] >= 0x8b && u[2] <= 0x8f) || (u[2] >= 0xa8 && u[2] <= 0xae))) ||
+            (u[1] == 0x81 && u[2] >= 0xa0 && u[2] <= 0xaf);
+}
+
 char *sanitize(const char *s, size_t max) {
     _cleanup_strbuf_ StrBuf b = {};
     const char *end = s + strnlen(s, max);
@@ -137,8 +151,7 @@ char *sanitize(const char *s, size_t max) {
         unsigned char c = (unsigned char) *s;
         size_t n = utf8_sequence(s);
 
-        /* U+0080..U+009F are control characters to some terminals. */
-        if (n == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char) s[1] < 0xa0)) {
+        if (n == 0 || c < 0x20 || c == 0x7f || is_deceptive(s, n)) {
             strbuf_addf(&b, "\\x%02x", c);
             s++;
             continue;

@@ -175,8 +175,12 @@ int engine_release(Engine *e, const char *id, const Subject *subject, Refusal *r
     Job *j = find_job(e, id);
 
     /* A stranger learns no more than that it is not his. */
-    if (!j || (j->claim.state == CLAIM_REQUESTED))
-        return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no such claim");
+    if (!j || (j->claim.state == CLAIM_REQUESTED)) {
+        _cleanup_free_ char *shown = sanitize(id, CLAIM_ID_MAX);
+
+        return refuse(
+                refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that id");
+    }
     if (!subject_is_operator(subject) && subject->uid != j->claim.uid)
         return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", j->claim.id);
     if (j->claim.state != CLAIM_QUARANTINED) {

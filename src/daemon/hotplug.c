@@ -20,6 +20,7 @@
 #include <libudev.h>
 
 #include "base/log.h"
+#include "base/str.h"
 #include "daemon/hotplug.h"
 #include "daemon/sysfs.h"
 
@@ -75,7 +76,8 @@ static int take_in(Hotplug *h, const DeviceSnapshot *snapshot) {
     return changes < 0 ? changes : 0;
 }
 
-int hotplug_refresh(Hotplug *h, const DeviceName *name) {
+/* gone_index: the number of a vfio-dev entry that has been announced as removed, or -1. */
+static int refresh(Hotplug *h, const DeviceName *name, int gone_index) {
     const DeviceName copy = *name; /* may be the device's own, which forget() frees */
     DeviceSnapshot snapshot;
     int r;
@@ -85,7 +87,15 @@ int hotplug_refresh(Hotplug *h, const DeviceName *name) {
         forget(h, &copy);
     if (r < 0)
         return r;
+    if (gone_index >= 0 && snapshot.vfio_index == gone_index) {
+        snapshot.vfio_index = -1;
+        snapshot.vfio_rdev = 0;
+    }
     return take_in(h, &snapshot);
+}
+
+int hotplug_refresh(Hotplug *h, const DeviceName *name) {
+    return refresh(h, name, -1);
 }
 
 /* One that is due already is not put off: a stream of errors would put it off for ever. */
@@ -153,6 +163,19 @@ static int on_rescan(sd_event_source *source, uint64_t usec, void *userdata) {
 
 /* ---- events ---- */
 
+/* The kernel announces the removal of a vfio-dev entry just before the entry goes, so a look at sysfs may
+ * still find it: the one event that must be believed, for nothing else will tell that a held device is being
+ * taken away. Should the same number be there anew already, its own event follows and is read then. */
+static int removed_vfio_index(struct udev_device *device, const char *subsystem, const char *action) {
+    const char *name = udev_device_get_sysname(device), *digits;
+    uint64_t index;
+
+    if (!streq(subsystem, "vfio-dev") || !streq(action, "remove") || !name)
+        return -1;
+    digits = startswith(name, "vfio");
+    return digits && parse_unsigned(digits, 10, INT32_MAX, &index) >= 0 ? (int) index : -1;
+}
+
 static void handle_event(Hotplug *h, struct udev_device *device) {
     const char *subsystem = udev_device_get_subsystem(device), *action = udev_device_get_action(device),
                *path = udev_device_get_syspath(device);
@@ -170,7 +193,7 @@ static void handle_event(Hotplug *h, struct udev_device *device) {
 
     if (streq(subsystem, "pci") && streq(action, "remove"))
         forget(h, &name);
-    r = hotplug_refresh(h, &name);
+    r = refresh(h, &name, removed_vfio_index(device, subsystem, action));
     if (r < 0 && r != -ENODEV) {
         log_warning_errno(r, "Cannot read a device that has changed, reading all again");
         schedule_rescan(h, RESCAN_DELAY_USEC);

@@ -169,7 +169,9 @@ static bool finish_worker(Job *j, const WorkerResult *result, WorkerOperation op
     job_attach(j);
     if (result->error != -ETIMEDOUT)
         return result->error >= 0;
-    (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT, item_name(j, operation, result->index),
+    /* A worker that does not come back cannot say at which of its devices it is. */
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT,
+            plan->n_claimed == 1 ? &plan->members[0].name : NULL,
             "the kernel did not come back within %u s (%s)",
             (unsigned) (j->engine->config.worker_timeout_usec / 1000000),
             claim_state_to_string(j->claim.state));
@@ -575,6 +577,7 @@ static bool still_enabled(const Job *j) {
 static bool is_closed(Job *j) {
     bool uncertain = false;
     Holder holder;
+    ssize_t found;
 
     for (size_t i = 0; i < j->n_nodes; i++) {
         NodeState s = node_entry_state(j->nodes[i]);
@@ -587,8 +590,14 @@ static bool is_closed(Job *j) {
         recheck_later(j);
         return false;
     }
-    /* Somebody else opened the node too: /proc knows whether a file is left. Unreadable counts as yes. */
-    return !uncertain || holders_find(&j->claim, &holder, 1) == 0;
+    if (!uncertain)
+        return true;
+    /* Somebody else opened the node too: /proc knows whether a file is left. Unreadable counts as yes, for
+     * now. */
+    found = holders_find(&j->claim, &holder, 1);
+    if (found < 0)
+        recheck_later(j);
+    return found == 0;
 }
 
 void job_watch_recovered(Job *j) {

@@ -68,7 +68,11 @@ static void test_sanitize(void **state) {
             {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f", 100},
             {"\xc0\xaf\xed\xa0\x80\xff", "\\xc0\\xaf\\xed\\xa0\\x80\\xff", 100},
             {"\xc2\x9b", "\\xc2\\x9b", 100}, /* CSI in eight bits */
-            {"\xe2\x82", "\\xe2\\x82", 100}, /* cut short by the NUL */
+            {"a\xe2\x80\xae"
+             "b",
+                    "a\\xe2\\x80\\xaeb", 100},                             /* U+202E turns the direction */
+            {"\xe2\x80\xa6\xe2\x82\xac", "\xe2\x80\xa6\xe2\x82\xac", 100}, /* an ellipsis and a euro do not */
+            {"\xe2\x82", "\\xe2\\x82", 100},                               /* cut short by the NUL */
             {"abcdef", "abc…", 3},
             {"a\xc3\xbc", "a…", 2}, /* never half a character */
             {"", "", 0},
