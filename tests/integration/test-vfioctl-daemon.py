@@ -146,6 +146,7 @@ class VfioctlTest(VfiodTestCase):
         hold.terminate()
         self.wait_no_claims()
 
+    @needs_root  # who alone reloads
     def test_reload(self):
         path = self.set_policy([], text='{ "rules": [ { "nam": 1 } ] }')
         status, output = self.vfioctl('reload')
