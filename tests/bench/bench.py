@@ -18,8 +18,8 @@
             is the same against enumeration alone. `memory` is the daemon's peak resident set then; goal 12 MiB with
             4096 groups.
   uevent    Processor time of the daemon for one uevent that changes a device's driver, signal on the bus included, at
-            each size; microseconds, median. Goal: with 4096 groups not more than 1.3 x that with 64. `uevent-wait` is the time
-            from the uevent to the signal (announcements are collected for a few milliseconds).
+            each size; microseconds, median. Goal: with 4096 groups not more than 1.3 x that with 64. `uevent-wait` is
+            the time from the uevent to the signal (announcements are collected for a few milliseconds).
 
 Without NAME: all. One line for each figure: NAME VALUE UNIT floor=F ratio=VALUE/F goal=G ok|SHORT. A goal is one for
 the ratio where there is a floor, else for the value; a figure without a goal is there to be looked at and says `-`.
