@@ -49,8 +49,15 @@ static bool fdinfo_names_device(int process, const char *fd_name, const Claim *c
     return claims_device(c, name);
 }
 
+/* What is behind /dev/vfio/ in the target of a link in /proc/PID/fd. Files are opened in the daemon's own
+ * mount namespace, and when a daemon is gone so is its /dev: the path of a file from before a restart begins
+ * at the root of devtmpfs. */
+static const char *vfio_node(const char *target) {
+    return startswith(target, "/dev/vfio/") ?: startswith(target, "/vfio/");
+}
+
 static bool file_is_held(int process, const char *fd_name, const char *target, const Claim *c) {
-    const char *rest = startswith(target, "/dev/vfio/");
+    const char *rest = vfio_node(target);
 
     if (rest && claims_group(c, rest))
         return true;
