@@ -70,7 +70,7 @@ types() {
         bash -c "$line" 2>&1 </dev/null
     else
         as "$who" bash -c "$line" 2>&1 </dev/null
-    fi | tee "$SCRATCH/said" | fold -s -w 112 | sed 's/^/      /' || status=${PIPESTATUS[0]}
+    fi | tee "$SCRATCH/said" | fold -s -w 100 | sed -e 's/^/      /' -e 's/ *$//' || status=${PIPESTATUS[0]}
     same "status of: $line" "$expected" "$status"
 }
 
