@@ -356,8 +356,15 @@ static int refuse_open(Job *j, int error, const DeviceName *name, const char *pa
     }
 }
 
-static int open_cdev(Job *j, PlanMember *m) {
+/* Policy has judged the device of the plan: another one that sits at its place by now is not meant. */
+static Device *find_planned(const Job *j, const PlanMember *m) {
     Device *d = inventory_find_device(j->engine->inventory, &m->name);
+
+    return d && d->vendor == m->vendor && d->device == m->device ? d : NULL;
+}
+
+static int open_cdev(Job *j, PlanMember *m) {
+    Device *d = find_planned(j, m);
     char path[VFIO_NODE_MAX], name[DEVICE_NAME_MAX];
     _cleanup_close_ int fd = -EBADF;
     int r;
@@ -372,6 +379,8 @@ static int open_cdev(Job *j, PlanMember *m) {
     r = watch_node(j, path, /* uncertain= */ false);
     if (r >= 0)
         r = vfio_open_cdev(d->vfio_index, d->vfio_rdev, &fd);
+    if (r >= 0)
+        r = sysfs_check_device(d);
     if (r < 0)
         return refuse_open(j, r, &m->name, path);
     node_watch_settle(j->engine->nodes, j->nodes[j->n_nodes - 1]);
@@ -398,6 +407,21 @@ static int open_iommufd_backend(Job *j) {
     return r < 0 ? r : add_lifeline(j);
 }
 
+/* The number of a group is given out anew, too, and while a worker opened it the device may have gone. */
+static int check_groups(Job *j) {
+    char path[VFIO_NODE_MAX];
+
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+        const Device *d = find_planned(j, m);
+        int r = d && d->group && d->group->id == m->group ? sysfs_check_device(d) : -ENODEV;
+
+        if (r < 0)
+            return refuse_open(j, r, &m->name, vfio_group_path(m->group, path));
+    }
+    return 0;
+}
+
 static int keep_groups(Job *j, const WorkerResult *result, int *fds) {
     Plan *plan = &j->claim.plan;
     _cleanup_close_ int container = -EBADF;
@@ -407,6 +431,9 @@ static int keep_groups(Job *j, const WorkerResult *result, int *fds) {
     if (result->error < 0)
         return refuse_open(j, result->error, &plan->members[0].name,
                 vfio_group_path(plan->groups[MIN(result->index, plan->n_groups - 1)], path));
+    r = check_groups(j);
+    if (r < 0)
+        return r;
     r = vfio_open_container(&container);
     if (r < 0)
         return refuse_open(j, r, &plan->members[0].name, "/dev/vfio/vfio");

@@ -328,6 +328,27 @@ long sysfs_read_enable_count(const DeviceName *name) {
     return v;
 }
 
+/* The inventory is as old as the last uevent, and udev may be slow. Names and numbers of nodes are given out
+ * anew as soon as they are free, both together, so that a node which was opened meanwhile may be another
+ * device's and have the right number all the same. But an open file keeps its device registered, and with it
+ * the number and the group: who looks once more after the open, and finds the number where it should be, has
+ * opened what was meant. */
+int sysfs_check_device(const Device *d) {
+    _cleanup_close_ int fd = -EBADF;
+    char path[48];
+
+    fd = open_device(&d->name);
+    if (fd < 0)
+        return fd;
+    if (read_id(fd, "vendor", UINT16_MAX) != d->vendor || read_id(fd, "device", UINT16_MAX) != d->device ||
+            read_group(fd) != (d->group ? d->group->id : -1))
+        return -ESTALE;
+    if (d->vfio_index < 0)
+        return 0;
+    snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
+    return read_device_number(fd, path) == d->vfio_rdev ? 0 : -ESTALE;
+}
+
 static bool is_virtual_function(const DeviceName *name) {
     char path[sizeof(PCI_DEVICES) + DEVICE_NAME_MAX + sizeof("//physfn")], kernel[DEVICE_NAME_MAX];
     struct stat st;

@@ -30,3 +30,6 @@ int sysfs_read_group_facts(int group, GroupFacts *ret);
 int sysfs_read_kernel_facts(KernelFacts *ret);
 /* The `enable` count alone: 0 means closed. -1 when unreadable. */
 long sysfs_read_enable_count(const DeviceName *name);
+/* Is the device at this place still the one that the inventory knows, in the same group, with the same VFIO
+ * node? To be asked AFTER its node was opened, see there. 0; -ESTALE when not; -ENODEV; negative errno. */
+int sysfs_check_device(const Device *d);

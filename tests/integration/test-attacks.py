@@ -1,0 +1,87 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a hostile client, a careless admin or bad luck could use: a device without a rule that allows it, a claim that
+does not end, a daemon that serves nobody else."""
+
+import os
+
+import harness
+from harness import VfiodTestCase, wait
+from host import VFIO
+
+
+class AnotherDeviceTest(VfiodTestCase):
+    """Numbers are given out anew: whoever may have one device must not get another by that."""
+
+    def setUp(self):
+        super().setUp()
+        self.mine = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+
+    def allow_mine(self, **more):
+        rule = self.rule(**more)
+        rule['what'] = {'device': self.mine.address, 'id': '8086:10d3'}
+        self.set_policy([rule])
+
+    def replace(self):
+        """Something else is plugged in at the same place, and goes to vfio-pci by itself."""
+        self.kernel.remove(self.mine)
+        return self.host.add_device(self.mine.address, group=8, driver=VFIO, vendor=0x144D, device=0xA808,
+                                    class_code=0x010802)
+
+    def test_a_node_whose_number_is_another_device_s_by_now(self):
+        other = self.host.add_device('0000:07:00.0', group=9)
+        self.allow_mine()
+        self.start()
+        c = self.client()
+
+        def swap():
+            self.kernel.unbind(self.mine)
+            self.kernel.probe(other, VFIO)
+        self.kernel.before('open', swap, data=self.host.cdev(self.mine))
+        with self.refused('NodeMissing', self.mine.name):
+            c.acquire(self.mine)
+        self.assertEqual(self.host.cdev(other), '/dev/vfio/devices/vfio0')
+        wait(lambda: self.records() == [], 'the record goes')
+
+    def test_a_device_that_is_replaced_before_its_node_is_opened(self):
+        self.allow_mine()
+        self.start()
+        c = self.client()
+        self.kernel.before('open', self.replace, data='/dev/iommu')
+        with self.assertRaises(harness.dbus.DBusException):
+            c.acquire(self.mine)
+        wait(lambda: self.records() == [], 'the record goes')
+
+    def test_a_device_that_is_replaced_while_its_group_is_opened(self):
+        self.allow_mine(backend='group')
+        self.start()
+        c = self.client()
+        gate = self.kernel.hold('open', data='/dev/vfio/8')
+        answer = c.acquire_later(self.mine)
+        wait(lambda: gate.entered, 'the group is being opened')
+        new = self.replace()
+        wait(lambda: c.device(new)['Vendor'] == 0x144D, 'the new one is seen')
+        gate.let_go()
+        wait(lambda: answer.done, 'there is an answer')
+        self.assertIsNone(answer.value)
+        self.assertEqual(answer.error.get_dbus_name(), 'org.vfiod1.Error.DeviceGone')
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(c.device(new)['State'], 'free')
+
+    def test_a_group_whose_number_is_another_s_by_now(self):
+        self.allow_mine(backend='group')
+        self.start()
+        c = self.client()
+
+        def swap():
+            self.kernel.remove(self.mine)
+            self.mine = self.host.add_device(self.mine.address, group=9, driver=VFIO)
+            self.host.add_device('0000:07:00.0', group=8, driver=VFIO)
+        self.kernel.before('open', swap, data='/dev/vfio/8')
+        with self.assertRaises(harness.dbus.DBusException):
+            c.acquire(self.mine)
+        wait(lambda: self.records() == [], 'the record goes')
+
+
+if __name__ == '__main__':
+    harness.main()
