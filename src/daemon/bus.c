@@ -459,12 +459,20 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 /* Whoever reads or asks anything here listens; the daemon does not go away under it. A ping is no sign of
- * interest. */
+ * interest.
+ *
+ * A path that is longer than any of ours is answered here: sd-bus looks every beginning of it up, so that
+ * 64 KB of "/a/a/a" would cost half a second, and a row of them would keep everybody else waiting. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
+    const char *path = sd_bus_message_get_path(m);
 
-    if (sd_bus_message_is_method_call(m, NULL, NULL) &&
-            !sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
+    if (!sd_bus_message_is_method_call(m, NULL, NULL))
+        return 0;
+    if (path && strnlen(path, BUS_OBJECT_PATH_MAX) == BUS_OBJECT_PATH_MAX)
+        return sd_bus_error_set(
+                error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no object with such a long name");
+    if (!sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
         credentials_notice(b->credentials, m);
     return 0;
 }

@@ -83,5 +83,38 @@ class AnotherDeviceTest(VfiodTestCase):
         wait(lambda: self.records() == [], 'the record goes')
 
 
+class MessageTest(VfiodTestCase):
+    """What a client may send."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+        self.c = self.client()
+
+    def test_long_paths_keep_nobody_waiting(self):
+        path, pending = '/a' * 32000, []
+        for _ in range(30):  # each was half a second of the daemon's time
+            pending.append(harness.Pending())
+            self.c.connection.call_async(harness.NAME, path, harness.PROPERTIES, 'GetAll', 's', ('x',),
+                                         pending[-1].reply, pending[-1].fail, harness.CALL_TIMEOUT)
+        claim = self.client().acquire(self.nic)
+        wait(lambda: all(p.done for p in pending), 'all are answered', timeout=5)
+        self.assertEqual({p.error.get_dbus_name() for p in pending}, {'org.freedesktop.DBus.Error.UnknownObject'})
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_nobody_sends_it_file_descriptors(self):
+        # The last to close a device is who waits for its reset.
+        claim = self.c.acquire(self.nic)
+        m = harness.dbus.lowlevel.MethodCallMessage(harness.NAME, harness.ROOT_PATH, 'org.freedesktop.DBus.Peer', 'Ping')
+        m.append(harness.dbus.types.UnixFd(claim.fds['device:pci:0000:06:00.0']))
+        with self.refused('org.freedesktop.DBus.Error.AccessDenied'):
+            self.c.connection.send_message_with_reply_and_block(m, harness.CALL_TIMEOUT)
+        del m
+        claim.close()
+        self.wait_gone(claim)
+
+
 if __name__ == '__main__':
     harness.main()
