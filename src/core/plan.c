@@ -128,12 +128,20 @@ static bool on_vfio_driver(const Device *d) {
     return d->driver && d->vfio_index >= 0;
 }
 
+/* Who has a group's file can open every member that is on a vfio driver, parked or not: the group backend
+ * hands them all out, whatever we call it. So each must be allowed to the subject by itself, and is reset
+ * afterwards. */
+static bool is_exposed(const Planner *p, const Device *d, Disposition disposition) {
+    return p->plan->backend == BACKEND_GROUP && disposition != DISPOSITION_CLAIM &&
+            (disposition == DISPOSITION_PARK || on_vfio_driver(d));
+}
+
 /* What of the facts the plan needs for this member: a device that is on its vfio driver already is in no use
  * by the host, and what is not bound is not put back. That keeps the common claim of a prepared device to two
  * reads. */
-static unsigned needed_facts(const Device *d, Disposition disposition) {
+static unsigned needed_facts(const Device *d, Disposition disposition, bool exposed) {
     if (disposition != DISPOSITION_CLAIM && disposition != DISPOSITION_PARK)
-        return on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0;
+        return (on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0) | (exposed ? DEVICE_FACT_RESET_METHODS : 0);
     if (on_vfio_driver(d))
         return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
     return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_HOST_CRITICAL;
@@ -152,7 +160,8 @@ static int check_unused(Planner *p, const Device *d, long enable_count) {
 static int add_member(Planner *p, const Device *d, Disposition disposition) {
     _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
-    unsigned what = needed_facts(d, disposition);
+    bool exposed = is_exposed(p, d, disposition);
+    unsigned what = needed_facts(d, disposition, exposed);
     Plan *plan = p->plan;
     PlanMember *m;
     int r;
@@ -182,18 +191,18 @@ static int add_member(Planner *p, const Device *d, Disposition disposition) {
             .device = d->device,
             .bind = touched && !on_vfio_driver(d),
             .reset_methods = facts.reset_methods,
-            .reset = disposition == DISPOSITION_CLAIM && facts.reset_methods != 0,
+            .reset = (disposition == DISPOSITION_CLAIM || exposed) && facts.reset_methods != 0,
     };
     (void) snprintf(m->original_driver, sizeof(m->original_driver), "%s", d->driver ?: "");
     (void) snprintf(m->original_override, sizeof(m->original_override), "%s", facts.driver_override);
-    if (touched)
+    if (touched || exposed)
         (void) snprintf(
                 m->target_driver, sizeof(m->target_driver), "%s", m->bind ? VFIO_PCI_DRIVER : d->driver);
     return m->bind ? 0 : check_unused(p, d, facts.enable_count);
 }
 
-static int check_reset(Planner *p, const PlanMember *m) {
-    if (p->plan->reset == RESET_OPTIONAL || m->reset_methods != 0)
+static int check_reset(Planner *p, const PlanMember *m, ResetDemand demand) {
+    if (demand == RESET_OPTIONAL || m->reset_methods != 0)
         return 0;
     return refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
             "the rule demands a reset between owners and the device knows none [%s]", p->plan->rule);
@@ -208,7 +217,7 @@ static int add_claimed(Planner *p) {
 
         r = add_member(p, d, DISPOSITION_CLAIM);
         if (r >= 0)
-            r = check_reset(p, &plan->members[plan->n_members - 1]);
+            r = check_reset(p, &plan->members[plan->n_members - 1], plan->reset);
         if (r < 0)
             return r;
     }
@@ -243,21 +252,30 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
             "it shares IOMMU group %d with devices that the host uses: %s", g->id, b.text ?: "?");
 }
 
-/* Who has a group's file can open every member that is on a vfio driver, parked or not: the group backend
- * hands them all out, whatever we call it. So each must be allowed to the subject by itself. */
-static int check_exposed(Planner *p, const Device *d, Disposition disposition) {
-    Verdict v;
+static int check_exposed(Planner *p, const Device *d, ResetDemand *ret_demand) {
+    Verdict v = policy_evaluate(p->policy, p->subject, d);
 
-    if (p->plan->backend != BACKEND_GROUP || (disposition != DISPOSITION_PARK && !on_vfio_driver(d)))
+    if (v.effect == EFFECT_ALLOW && (v.backends & (1U << BACKEND_GROUP))) {
+        note_rule(p->plan, v.rule);
+        *ret_demand = v.reset;
         return 0;
-    v = policy_evaluate(p->policy, p->subject, d);
-    if (v.effect == EFFECT_ALLOW && (v.backends & (1U << BACKEND_GROUP)))
-        return 0;
+    }
     return refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
             "with the group backend uid %u could open this sibling too, and no rule allows that; the iommufd "
             "backend does "
             "not expose it",
             (unsigned) p->subject->uid);
+}
+
+static int add_sibling(Planner *p, const Device *d, Disposition disposition) {
+    ResetDemand demand = RESET_OPTIONAL;
+    int r = 0;
+
+    if (is_exposed(p, d, disposition))
+        r = check_exposed(p, d, &demand);
+    if (r >= 0)
+        r = add_member(p, d, disposition);
+    return r < 0 ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], demand);
 }
 
 static int add_siblings(Planner *p) {
@@ -278,9 +296,7 @@ static int add_siblings(Planner *p) {
                     if (p->devices[k]->group == g)
                         return refuse_group(p, g, p->devices[k]);
             }
-            r = check_exposed(p, d, disposition);
-            if (r >= 0)
-                r = add_member(p, d, disposition);
+            r = add_sibling(p, d, disposition);
             if (r < 0)
                 return r;
         }

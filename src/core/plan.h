@@ -29,7 +29,7 @@ typedef struct PlanMember {
     int group;
     Disposition disposition;
     bool bind;                  /* must be moved to target_driver */
-    char target_driver[64];     /* the vfio driver it shall have; "" for NONE_NEEDED */
+    char target_driver[64];     /* the vfio driver it shall have; "" where nobody gets at it */
     char original_driver[64];   /* "" when unbound */
     char original_override[64]; /* "" when unset */
     uint16_t vendor, device;    /* re-checked before every write */

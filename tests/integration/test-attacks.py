@@ -83,6 +83,21 @@ class AnotherDeviceTest(VfiodTestCase):
         wait(lambda: self.records() == [], 'the record goes')
 
 
+class ResetTest(VfiodTestCase):
+    def test_what_a_group_exposes_is_reset_too(self):
+        mine = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        beside = self.host.add_device('0000:06:00.1', group=8, driver=VFIO)
+        parked = self.host.add_device('0000:06:00.2', group=8, driver='e1000e')
+        self.set_policy([self.rule(backend='group', siblings='park')])
+        before = self.host.binding()
+        self.start()
+        claim = self.client().acquire(mine)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual((mine.resets, beside.resets, parked.resets), (1, 1, 1))
+        self.assert_untouched(before)
+
+
 class MessageTest(VfiodTestCase):
     """What a client may send."""
 

@@ -326,6 +326,45 @@ static void test_group_backend_exposes_siblings(void **state) {
     expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, BACKEND_GROUP, _VFIOD_ERROR_INVALID, NULL);
 }
 
+/* What the client can open is reset after it, claimed or not; and only that. */
+static void test_exposed_siblings_are_reset(void **state) {
+    static const char strict[] = "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"},"
+                                 "\"reset\":\"optional\",\"siblings\":\"park\"}," RULE();
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    DeviceSnapshot edu = host[0], edu_shared = host[3];
+    World *w = *state;
+    int old_group;
+    Device *d;
+    Plan p;
+
+    assert_int_equal(plan(w, strict, EDU_SHARED, BACKEND_GROUP, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.members[2].disposition, DISPOSITION_PARK);
+    assert_true(p.members[2].reset);
+    assert_int_equal(plan(w, strict, EDU_SHARED, BACKEND_IOMMUFD, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_false(p.members[2].reset);
+
+    /* One that is on its vfio driver already. */
+    edu.group = 5;
+    assert_true(inventory_update(w->inventory, &edu, &d, &old_group) >= 0);
+    assert_int_equal(
+            plan(w, RULE(OPTIONAL), EDU " " PREPARED, BACKEND_GROUP, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_int_equal(plan(w, RULE(OPTIONAL), EDU, BACKEND_GROUP, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.members[1].disposition, DISPOSITION_NONE_NEEDED);
+    assert_false(p.members[1].bind);
+    assert_true(p.members[1].reset);
+    assert_string_equal(p.members[1].target_driver, "vfio-pci");
+    assert_int_equal(plan(w, RULE(OPTIONAL), EDU, BACKEND_IOMMUFD, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_false(p.members[1].reset);
+
+    /* Its own rule wants a reset, and it knows none. */
+    edu_shared.group = 4;
+    edu_shared.vfio_index = 3;
+    (void) snprintf(edu_shared.driver, sizeof(edu_shared.driver), "vfio-pci");
+    assert_true(inventory_update(w->inventory, &edu_shared, &d, &old_group) >= 0);
+    expect(w, RULE(), NIC, BACKEND_GROUP, VFIOD_ERROR_RESET_UNSUPPORTED, "knows none");
+    expect(w, RULE(), NIC, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID, NULL);
+}
+
 /* Claiming both functions of a group leaves nothing to park; a prepared device costs two small reads and no
  * walk. */
 static void test_plan_of_prepared_and_whole_groups(void **state) {
@@ -431,6 +470,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_exposed_siblings_are_reset, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_prepared_and_whole_groups, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
