@@ -234,9 +234,9 @@ static bool others_remain(const Job *j, const Device *gone) {
     return false;
 }
 
-static void feed_gone(Job *j, const Device *device, const char *why) {
+static void feed_gone(Job *j, const DeviceName *name, const char *why) {
     if (j->claim.state == CLAIM_HELD)
-        (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &device->name, "%s", why);
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name, "%s", why);
     job_feed(j, CLAIM_EVENT_DEVICE_GONE);
 }
 
@@ -245,7 +245,7 @@ void engine_device_removed(Engine *e, Device *device) {
 
     if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
         return;
-    feed_gone(j, device, "it was unplugged while it was held");
+    feed_gone(j, &device->name, "it was unplugged while it was held");
 }
 
 static Job *find_job_naming(Engine *e, const DeviceName *name) {
@@ -269,7 +269,7 @@ void engine_device_changed(Engine *e, Device *device, int changes) {
      */
     j = job_of(device);
     if (j && j->claim.state == CLAIM_HELD && device->vfio_index < 0 && (changes & DEVICE_NODE_CHANGED))
-        feed_gone(j, device, "it left its vfio driver while it was held");
+        feed_gone(j, &device->name, "it left its vfio driver while it was held");
 }
 
 /* ---- recovery ---- */
@@ -301,18 +301,62 @@ static void drop_lifeline(const char *id) {
         lifeline_unstore_name(name);
 }
 
-static void recover_claim(void *userdata, Claim *c) {
+static bool plan_moves(const Plan *p, const DeviceName *name) {
+    for (size_t i = 0; i < p->n_members; i++) {
+        const PlanMember *m = &p->members[i];
+
+        if ((m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK) &&
+                device_name_compare(&m->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One of two claims over the same device would take it from under the other when it ends. */
+static const Job *find_rival(const Engine *e, const Plan *plan) {
+    for (const Job *j = e->jobs; j; j = j->next)
+        for (size_t i = 0; i < j->claim.plan.n_members; i++)
+            if (plan_moves(&j->claim.plan, &j->claim.plan.members[i].name) &&
+                    plan_moves(plan, &j->claim.plan.members[i].name))
+                return j;
+    return NULL;
+}
+
+/* No event tells what happened while nobody listened. j may be gone afterwards. */
+static void catch_up(Job *j) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+        const Device *d = inventory_find_device(j->engine->inventory, &m->name);
+
+        if (d && d->vendor == m->vendor && d->device == m->device && d->driver &&
+                streq(d->driver, m->target_driver))
+            continue;
+        feed_gone(j, &m->name, "it was unplugged or left its vfio driver while it was held");
+        return;
+    }
+}
+
+static int recover_claim(void *userdata, Claim *c) {
     Recovery *recovery = userdata;
+    const Job *rival = find_rival(recovery->engine, &c->plan);
     ClaimEvent event = CLAIM_EVENT_RECOVERED_ENDED;
     ClaimState recorded = c->state;
-    _cleanup_close_ int fd = take_lifeline(recovery, c->id);
-    Job *j = job_new(recovery->engine);
+    _cleanup_close_ int fd = -EBADF;
+    Job *j;
 
+    if (rival) {
+        log_error(
+                "Claim %s is recorded over a device of claim %s: it is not taken up", c->id, rival->claim.id);
+        claim_done(c);
+        return -EEXIST;
+    }
+    j = job_new(recovery->engine);
     if (!j) {
         claim_done(c);
         log_error("Out of memory: claim record left for the next start");
-        return;
+        return 0;
     }
+    fd = take_lifeline(recovery, c->id);
     j->claim = *c;
     j->claim.state = CLAIM_REQUESTED;
     j->granted = j->stored = j->touched = true;
@@ -328,6 +372,9 @@ static void recover_claim(void *userdata, Claim *c) {
     log_info("Claim %s of uid %u found from before, %s", j->claim.id, (unsigned) j->claim.uid,
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "not held any more");
     job_feed(j, event);
+    if (event == CLAIM_EVENT_RECOVERED_HELD)
+        catch_up(j);
+    return 0;
 }
 
 /* What systemd kept for a claim that has no record is of no use to anybody. */

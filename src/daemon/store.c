@@ -73,7 +73,7 @@ static void set_aside(Store *s, const char *name) {
         (void) renameat(s->directory, name, s->directory, bad);
 }
 
-static void load_one(Store *s, const char *name, void (*found)(void *userdata, Claim *c), void *userdata) {
+static void load_one(Store *s, const char *name, int (*found)(void *userdata, Claim *c), void *userdata) {
     _cleanup_free_ char *text = NULL;
     Claim c = CLAIM_NULL;
     size_t size = 0;
@@ -86,6 +86,8 @@ static void load_one(Store *s, const char *name, void (*found)(void *userdata, C
         claim_done(&c);
         r = -EBADMSG;
     }
+    if (r >= 0)
+        r = found(userdata, &c);
     if (r == -ESTALE) {
         log_info("The claim record %s is of an earlier boot: nothing of it is left, removing it", name);
         (void) unlinkat(s->directory, name, 0);
@@ -93,11 +95,10 @@ static void load_one(Store *s, const char *name, void (*found)(void *userdata, C
         log_warning_errno(r, "The claim record %s is damaged; its devices stay as they are, look at %s.bad",
                 name, name);
         set_aside(s, name);
-    } else
-        found(userdata, &c);
+    }
 }
 
-int store_load(Store *s, void (*found)(void *userdata, Claim *c), void *userdata) {
+int store_load(Store *s, int (*found)(void *userdata, Claim *c), void *userdata) {
     struct dirent **entries = NULL;
     int n;
 

@@ -17,7 +17,7 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Store *, store_free);
 int store_save(Store *s, const Claim *c);
 void store_remove(Store *s, const char *id);
 
-/* Calls found for every valid record; *c is given to the callback, which takes it (or calls claim_done).
- * Damaged and outdated files are moved to ID.json.bad or removed, with a log line, and never stop the others.
- */
-int store_load(Store *s, void (*found)(void *userdata, Claim *c), void *userdata);
+/* Calls found for every valid record; *c is given to the callback, which takes it (or calls claim_done). When
+ * it returns a negative errno the record is one that cannot be: it is treated like a damaged one. Damaged and
+ * outdated files are moved to ID.json.bad or removed, with a log line, and never stop the others. */
+int store_load(Store *s, int (*found)(void *userdata, Claim *c), void *userdata);

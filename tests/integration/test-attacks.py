@@ -3,6 +3,7 @@
 """What a hostile client, a careless admin or bad luck could use: a device without a rule that allows it, a claim that
 does not end, a daemon that serves nobody else."""
 
+import json
 import os
 
 import harness
@@ -81,6 +82,59 @@ class AnotherDeviceTest(VfiodTestCase):
         with self.assertRaises(harness.dbus.DBusException):
             c.acquire(self.mine)
         wait(lambda: self.records() == [], 'the record goes')
+
+
+class RecordTest(VfiodTestCase):
+    """What a daemon may find when it starts."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+        self.claim = self.c.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
+        self.directory_of_records = f'{self.directory}/state/claims/'
+
+    def restart(self):
+        self.start(keep_fds=True)
+        self.manager.forget()
+
+    def test_two_records_over_one_device(self):
+        self.daemon.kill()
+        with open(self.directory_of_records + self.claim.id + '.json') as f:
+            record = json.load(f)
+        rival = 'f' * 16
+        with open(self.directory_of_records + rival + '.json', 'w') as f:
+            json.dump({**record, 'id': rival, 'state': 'restoring'}, f)
+        self.restart()
+        # One of them is believed, and nobody takes the device from under its owner.
+        self.assertEqual(self.records(), [self.claim.id + '.json', rival + '.json.bad'])
+        self.assertEqual(self.claim.state, 'held')
+        self.assertEqual(self.c.properties(harness.ROOT_PATH, 'Manager')['Claims'], 1)
+        self.claim.close()
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+
+    def test_a_device_that_went_while_nobody_listened(self):
+        self.daemon.kill()
+        self.claim.close('device:pci:0000:06:00.0')
+        self.kernel.remove(self.nic)
+        new = self.host.add_device(self.nic.address, group=8, driver='nvme', vendor=0x144D, device=0xA808,
+                                   class_code=0x010802)
+        self.restart()
+        # Its place is free for what is there now, although the client holds on to its lifeline.
+        self.wait_gone(self.claim)
+        self.assertEqual(self.c.device(new)['State'], 'free')
+        self.assertEqual((new.driver, new.override, new.resets), ('nvme', None, 0))
+
+    def test_a_driver_that_went_while_nobody_listened(self):
+        self.daemon.kill()
+        self.claim.close('device:pci:0000:06:00.0')
+        self.host.change_driver(self.nic, 'e1000e')
+        self.restart()
+        self.wait_gone(self.claim)
+        self.assert_untouched(self.before)
 
 
 class ResetTest(VfiodTestCase):
