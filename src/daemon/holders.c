@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -56,11 +57,28 @@ static const char *vfio_node(const char *target) {
     return startswith(target, "/dev/vfio/") ?: startswith(target, "/vfio/");
 }
 
-static bool file_is_held(int process, const char *fd_name, const char *target, const Claim *c) {
+/* A path proves nothing: in a mount namespace of one's own any file can be at /dev/vfio/8. The number does.
+ * Not asked of the file system (AT_STATX_DONT_SYNC): that may be a FUSE one, whose owner would let us wait
+ * for ever. */
+static bool is_group_file(int directory, const char *fd_name, const char *group) {
+    char path[96], number[24], expected[24];
+    struct statx st;
+
+    (void) snprintf(path, sizeof(path), "/sys/class/vfio/%s/dev", group);
+    if (read_attribute_at(AT_FDCWD, path, expected, sizeof(expected)) < 0)
+        return true; /* the node went with the last device, open files stay */
+    if (statx(directory, fd_name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+        return true;
+    (void) snprintf(number, sizeof(number), "%u:%u", st.stx_rdev_major, st.stx_rdev_minor);
+    return S_ISCHR(st.stx_mode) && streq(number, expected);
+}
+
+static bool file_is_held(
+        int process, int directory, const char *fd_name, const char *target, const Claim *c) {
     const char *rest = vfio_node(target);
 
     if (rest && claims_group(c, rest))
-        return true;
+        return is_group_file(directory, fd_name, rest);
     if (streq(target, "anon_inode:[vfio-device]") || (rest && startswith(rest, "devices/")))
         return fdinfo_names_device(process, fd_name, c);
     return false;
@@ -80,7 +98,7 @@ static bool process_holds(int process, const Claim *c) {
         if (n <= 0 || n == (ssize_t) sizeof(target) - 1)
             continue;
         target[n] = '\0';
-        if (file_is_held(process, entry->d_name, target, c))
+        if (file_is_held(process, dirfd(d), entry->d_name, target, c))
             return true;
     }
     return false;

@@ -602,7 +602,7 @@ static bool still_enabled(const Job *j) {
 }
 
 static bool is_closed(Job *j) {
-    bool uncertain = false;
+    bool uncertain = j->blind;
     Holder holder;
     ssize_t found;
 
@@ -622,9 +622,18 @@ static bool is_closed(Job *j) {
     /* Somebody else opened the node too: /proc knows whether a file is left. Unreadable counts as yes, for
      * now. */
     found = holders_find(&j->claim, &holder, 1);
-    if (found < 0)
+    if (found < 0 || (found > 0 && j->blind))
         recheck_later(j);
     return found == 0;
+}
+
+/* No node: then nobody has it open who could not be seen otherwise. Any other failure leaves us without
+ * events. */
+static void watch_again(Job *j, const char *path) {
+    int r = watch_node(j, path, /* uncertain= */ true);
+
+    if (r < 0 && r != -ENOENT)
+        j->blind = true;
 }
 
 void job_watch_recovered(Job *j) {
@@ -633,14 +642,14 @@ void job_watch_recovered(Job *j) {
 
     if (plan->backend == BACKEND_GROUP) {
         for (size_t i = 0; i < plan->n_groups; i++)
-            (void) watch_node(j, vfio_group_path(plan->groups[i], path), /* uncertain= */ true);
+            watch_again(j, vfio_group_path(plan->groups[i], path));
         return;
     }
     for (size_t i = 0; i < plan->n_claimed; i++) {
         const Device *d = inventory_find_device(j->engine->inventory, &plan->members[i].name);
 
         if (d && d->vfio_index >= 0)
-            (void) watch_node(j, vfio_cdev_path(d->vfio_index, path), /* uncertain= */ true);
+            watch_again(j, vfio_cdev_path(d->vfio_index, path));
     }
 }
 

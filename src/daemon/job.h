@@ -47,6 +47,7 @@ struct Job {
     unsigned first_event, n_events;
     unsigned deferred; /* mask of 1 << ClaimEvent */
     bool feeding, attached, announced, granted;
+    bool blind;         /* a node could not be watched: no event will tell that it is closed */
     bool touched;       /* a worker was sent to its devices: there may be something to put back */
     bool dirty, stored; /* the record: must be written; is on disk */
 

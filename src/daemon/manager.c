@@ -97,7 +97,7 @@ static const char *policy_state(const Manager *m) {
 }
 
 static void tell_status(const Manager *m, const char *prefix) {
-    (void) sd_notifyf(false, "%sSTATUS=Serving; policy %s, %zu rules", prefix, policy_state(m),
+    (void) sd_notifyf(false, "%sSTATUS=Serving; policy %s, %zu rule(s)", prefix, policy_state(m),
             m->policy.policy ? policy_n_rules(m->policy.policy) : 0);
 }
 
