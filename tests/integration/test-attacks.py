@@ -185,5 +185,45 @@ class MessageTest(VfiodTestCase):
         self.wait_gone(claim)
 
 
+HOLDERS_READER = '''
+import os, resource, sys
+import dbus.bus, dbus.lowlevel
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 60000), hard))
+bus = dbus.bus.BusConnection(sys.argv[1])
+try:
+    while True:
+        os.dup(0)
+except OSError:
+    pass
+def ask():
+    m = dbus.lowlevel.MethodCallMessage('org.vfiod1', sys.argv[2], 'org.freedesktop.DBus.Properties', 'Get')
+    m.append('org.vfiod1.Claim', 'Holders', signature='ss')
+    return bus.send_message_with_reply_and_block(m, 60)
+try:
+    for i in range(3):
+        ask()
+except dbus.DBusException as e:
+    print(e.get_dbus_name())
+'''
+
+
+class HoldersTest(VfiodTestCase):
+    def test_who_makes_it_slow_asks_once_in_a_while(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+        c = self.client()
+        claim = c.acquire(nic)
+        reader = self.tool('/usr/bin/python3', '-c', HOLDERS_READER, self.bus.address, claim.path)
+        output, _ = reader.communicate(timeout=60)
+        self.assertEqual(output, 'org.vfiod1.Error.LimitExceeded\n')
+        if os.getuid() == 0:
+            self.assertEqual([int(p) for p, _ in c.get(claim.path, 'Claim', 'Holders')], [os.getpid()])
+        claim.close()
+        self.wait_gone(claim)
+
+
 if __name__ == '__main__':
     harness.main()
