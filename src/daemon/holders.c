@@ -84,16 +84,18 @@ static bool file_is_held(
     return false;
 }
 
-static bool process_holds(int process, const Claim *c) {
+/* files_left: how many files may still be looked at. */
+static bool process_holds(int process, const Claim *c, unsigned *files_left) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *entry;
 
     if (open_directory_at(process, "fd", &d) < 0)
         return false;
-    while ((entry = readdir(d))) {
+    while (*files_left > 0 && (entry = readdir(d))) {
         char target[64];
         ssize_t n = readlinkat(dirfd(d), entry->d_name, target, sizeof(target) - 1);
 
+        (*files_left)--;
         /* What does not fit is no name of ours. */
         if (n <= 0 || n == (ssize_t) sizeof(target) - 1)
             continue;
@@ -106,6 +108,7 @@ static bool process_holds(int process, const Claim *c) {
 
 static ssize_t find(const Claim *c, Holder *holders, size_t max) {
     _cleanup_closedir_ DIR *proc = opendir("/proc");
+    unsigned files_left = HOLDERS_FILES_MAX;
     struct dirent *entry;
     size_t n = 0;
 
@@ -119,8 +122,13 @@ static ssize_t find(const Claim *c, Holder *holders, size_t max) {
         if (parse_unsigned(entry->d_name, 10, INT32_MAX, &pid) < 0 || (pid_t) pid == getpid())
             continue;
         process = openat(dirfd(proc), entry->d_name, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
-        if (process < 0 || !process_holds(process, c))
+        if (process < 0)
             continue;
+        if (!process_holds(process, c, &files_left)) {
+            if (files_left == 0)
+                return -E2BIG;
+            continue;
+        }
         h->pid = (pid_t) pid;
         if (read_attribute_at(process, "comm", h->command, sizeof(h->command)) < 0)
             h->command[0] = '\0';

@@ -13,6 +13,10 @@ typedef struct Holder {
     char command[20]; /* /proc/PID/comm: hostile text */
 } Holder;
 
-/* Fills at most max holders, without doubles, this process left out. Returns the number; negative errno when
- * /proc cannot be read at all. */
+/* A few seconds at most: a few users who open what they may could otherwise keep the daemon looking until its
+ * watchdog ends it. */
+#define HOLDERS_FILES_MAX (1024U * 1024)
+
+/* Fills at most max holders, without doubles, this process left out. Returns the number; -E2BIG when more
+ * files are open on this host than are looked at; negative errno when /proc cannot be read at all. */
 ssize_t holders_find(const Claim *c, Holder *holders, size_t max);
