@@ -10,7 +10,7 @@
 
 #define PREFIX BUS_FACE_PATH "/claim"
 #define HOLDERS_MAX 64U
-#define HOLDERS_CHEAP_USEC (5 * UINT64_C(1000))
+#define HOLDERS_CREDIT_USEC (5 * UINT64_C(1000000))
 
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const Claim *c = userdata;
@@ -128,18 +128,18 @@ static uint64_t now_usec(void) {
 }
 
 /* Everybody may ask, and everybody can make the answer as expensive as he likes: it is a walk over all files
- * that all processes have open. Where that takes long it gets a fifth of the daemon's time, but for root. */
+ * that all processes have open. So it gets a second of the daemon's time at once and a fifth in the long run,
+ * root excepted. holders_paid_usec is when what was used up is paid for. */
 static ssize_t find_holders(sd_bus *bus, const Claim *c, Holder holders[static HOLDERS_MAX]) {
     BusFace *b = bus_face_current(bus);
     const Subject *reader = reader_of(bus, b);
-    uint64_t begin = now_usec(), took;
+    uint64_t begin = now_usec();
     ssize_t n;
 
-    if (begin < b->holders_again_usec && !(reader && subject_is_operator(reader)))
+    if (b->holders_paid_usec > begin + HOLDERS_CREDIT_USEC && !(reader && subject_is_operator(reader)))
         return -EBUSY;
     n = holders_find(c, holders, HOLDERS_MAX);
-    took = now_usec() - begin;
-    b->holders_again_usec = took > HOLDERS_CHEAP_USEC ? begin + 5 * took : 0;
+    b->holders_paid_usec = MAX(b->holders_paid_usec, begin) + 5 * (now_usec() - begin);
     return n;
 }
 
@@ -153,7 +153,7 @@ static int get_holders(sd_bus *bus, const char *path, const char *interface, con
         Refusal refusal = REFUSAL_NULL;
 
         r = refuse(&refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "looking takes long on this host, and it was done just now");
+                "looking takes long on this host, and was done often just now");
         r = bus_error_from_refusal(error, r, &refusal);
         refusal_done(&refusal);
         return r;

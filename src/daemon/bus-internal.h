@@ -50,7 +50,7 @@ struct BusFace {
     uint64_t backoff_usec;
     BusCall *calls;
     unsigned n_calls;
-    uint64_t holders_again_usec; /* CLOCK_MONOTONIC; before that only root may look for holders */
+    uint64_t holders_paid_usec; /* CLOCK_MONOTONIC; see bus-claim.c */
     bool was_ready, stopping, stopped;
 };
 
