@@ -128,31 +128,47 @@ int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *
     return 0;
 }
 
-int call_add_costly(sd_bus *bus, Object *object, VfiodErrorText *error) {
-    static const char *const costly[_OBJECT_KIND_MAX] = {
-            [OBJECT_DEVICE] = "AcsPath",
-            [OBJECT_CLAIM] = "Holders",
-    };
+/* vfiod answered, but not with the value: not that the object or vfiod itself is gone. */
+static bool is_refusal_of_one_property(const sd_bus_error *bus_error) {
+    const char *name = bus_error->name ?: "";
+
+    return startswith(name, VFIOD_BUS_NAME ".Error.") || startswith(name, "System.Error.");
+}
+
+/* A costly property may be refused (Holders is, to who asks too often) or cannot be told: then it is null,
+ * and everything else is shown all the same. */
+static int add_costly(sd_bus *bus, Object *object, const char *property, VfiodErrorText *error) {
     _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
     _cleanup_message_ sd_bus_message *reply = NULL;
-    const char *property = costly[object->kind];
     struct json_object *value = NULL;
-    _cleanup_free_ char *name = NULL;
+    _cleanup_free_ char *name = json_property_name(property);
     int r;
 
-    if (!property)
-        return 0;
-    name = json_property_name(property);
     if (!name)
         return error_text_errno(error, ENOMEM, "Cannot call vfiod");
     r = sd_bus_call_method(bus, VFIOD_BUS_NAME, object->path, "org.freedesktop.DBus.Properties", "Get",
             &bus_error, &reply, "ss", object_kind_interface(object->kind), property);
-    if (r < 0)
+    if (r < 0 && !is_refusal_of_one_property(&bus_error))
         return object_error(object, &bus_error, r, error);
-    r = json_from_value(reply, property, &value);
+    r = r < 0 ? 0 : json_from_value(reply, property, &value);
     if (r >= 0)
-        r = json_add(object->properties, name, value);
+        r = json_object_object_add(object->properties, name, value) < 0 ? -ENOMEM : 0;
     return r < 0 ? error_text_errno(error, r, "Cannot read vfiod's answer") : 0;
+}
+
+int call_add_costly(sd_bus *bus, Object *object, VfiodErrorText *error) {
+    static const char *const costly[_OBJECT_KIND_MAX][3] = {
+            [OBJECT_DEVICE] = {"AcsPath", "HostCritical"},
+            [OBJECT_CLAIM] = {"Holders"},
+    };
+
+    for (const char *const *property = costly[object->kind]; *property; property++) {
+        int r = add_costly(bus, object, *property, error);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
 }
 
 static bool is_claim_id(const char *s) {

@@ -33,6 +33,8 @@ static char *time_text(int64_t usec) {
 static void show_holders(const Options *o, struct json_object *claim) {
     struct json_object *holders = json_list(claim, "holders");
 
+    if (!holders)
+        show_field(o, "Open in", COLOUR_NONE, "not known");
     for (size_t i = 0; holders && i < json_object_array_length(holders); i++) {
         struct json_object *holder = json_object_array_get_idx(holders, i);
 

@@ -160,7 +160,7 @@ const sd_bus_vtable bus_device_vtable[] = {
         SD_BUS_PROPERTY("ResetMethods", "as", get_reset_methods, 0, 0),
         SD_BUS_PROPERTY("AcsPath", "(ss)", get_acs_path, 0, SD_BUS_VTABLE_PROPERTY_EXPLICIT),
         SD_BUS_PROPERTY("Removable", "s", get_removable, 0, 0),
-        SD_BUS_PROPERTY("HostCritical", "s", get_host_critical, 0, 0),
+        SD_BUS_PROPERTY("HostCritical", "s", get_host_critical, 0, SD_BUS_VTABLE_PROPERTY_EXPLICIT),
         SD_BUS_VTABLE_END,
 };
 

@@ -510,6 +510,16 @@ static int check_boot_display(Search *s, int fd) {
     return found(s, "it is the boot display, driven by %s", driver);
 }
 
+/* Even when the host uses none of them: its driver takes them away with itself, whoever has them, and nothing
+ * brings them back with it. */
+static int check_virtual_functions(Search *s, int fd) {
+    struct stat st;
+
+    if (fstatat(fd, "virtfn0", &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return found(s, "it has virtual functions, which would go with its driver (sriov_numvfs is not 0)");
+    return errno == ENOENT ? 0 : -errno;
+}
+
 int host_critical_check(const DeviceName *name, char **ret_reason) {
     char path[sizeof("/sys/bus/pci/devices/") + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
     _cleanup_(search_done) Search s = {};
@@ -524,6 +534,8 @@ int host_critical_check(const DeviceName *name, char **ret_reason) {
     r = check_boot_display(&s, fd);
     if (r == 0)
         r = check_directory(&s, fd);
+    if (r == 0)
+        r = check_virtual_functions(&s, fd);
     if (r > 0)
         *ret_reason = TAKE_PTR(s.reason);
     return r;

@@ -3,8 +3,8 @@
 
 /* Does the host itself need this device? A block device below it that is mounted, swapped on, or held by a
  * device mapper; a network interface below it that is the way of a default route or has an address; the boot
- * console's display (boot_vga with a bound driver). Looks at every claimed device and every sibling that
- * would be touched. */
+ * console's display (boot_vga with a bound driver); its virtual functions. Looks at every claimed device and
+ * every sibling that would be touched. */
 
 #include "core/device-name.h"
 

@@ -738,7 +738,8 @@ void job_feed(Job *j, ClaimEvent event) {
         return;
     }
     r = flush(j);
-    if (r < 0)
+    if (r < 0 && !j->save_failed)
         log_error_errno(
                 r, "Claim %s: cannot write its record; a restart now would take an older one", j->claim.id);
+    j->save_failed = r < 0; /* said once: an owner may call Release as often as he likes */
 }

@@ -47,8 +47,9 @@ struct Job {
     unsigned first_event, n_events;
     unsigned deferred; /* mask of 1 << ClaimEvent */
     bool feeding, attached, announced, granted;
-    bool blind;         /* a node could not be watched: no event will tell that it is closed */
-    bool touched;       /* a worker was sent to its devices: there may be something to put back */
+    bool blind;   /* a node could not be watched: no event will tell that it is closed */
+    bool touched; /* a worker was sent to its devices: there may be something to put back */
+    bool save_failed;
     bool dirty, stored; /* the record: must be written; is on disk */
 
     WorkerTask *task; /* borrowed from the pool, while a worker runs for us */

@@ -37,10 +37,12 @@ class ObjectsTest(VfiodTestCase):
         expected = {'Name': 'pci:0000:06:00.0', 'Vendor': 0x8086, 'Product': 0x10D3, 'SubsystemVendor': 0x8086,
                     'SubsystemProduct': 0xA01F, 'Class': 0x020000, 'Revision': 3, 'Driver': 'e1000e',
                     'DriverOverride': '', 'Group': f'{ROOT_PATH}/group/8', 'VfioNode': '', 'State': 'free',
-                    'Claim': '/', 'NumaNode': 1, 'Removable': 'removable', 'HostCritical': ''}
+                    'Claim': '/', 'NumaNode': 1, 'Removable': 'removable'}
         self.assertEqual({k: p[k] for k in expected}, expected)
         self.assertEqual(sorted(p['ResetMethods']), ['bus', 'flr'])
-        self.assertNotIn('AcsPath', p)  # costly: only Get reads it
+        self.assertNotIn('AcsPath', p)  # costly: only Get reads them
+        self.assertNotIn('HostCritical', p)
+        self.assertEqual(self.c.get(device_path(self.nic.name), 'Device', 'HostCritical'), '')
         self.assertEqual(tuple(self.c.get(device_path(self.nic.name), 'Device', 'AcsPath')), ('complete', ''))
 
     def test_properties_of_others(self):

@@ -187,7 +187,7 @@ class StateOfTheWorldTest(VfiodTestCase):
         self.begin()
         with self.refused('HostCritical', disk.name, 'mounted'):
             self.c.acquire(disk)
-        self.assertIn('mounted', self.c.device(disk)['HostCritical'])
+        self.assertIn('mounted', self.c.get(harness.device_path(disk.name), 'Device', 'HostCritical'))
         self.assert_untouched(self.before)
 
 

@@ -220,7 +220,7 @@ static void test_virtual_functions(void **state) {
     testbed_link(DEVICE "/virtfn0", "../0000:06:10.0");
     testbed_link("/sys/devices/pci0000:00/0000:06:10.0/physfn", "../0000:06:00.0");
     add_disk("/sys/devices/pci0000:00/0000:06:10.0/block/vdb", "253:1\n", false);
-    assert_verdict(NULL);
+    assert_verdict("it has virtual functions, which would go with its driver (sriov_numvfs is not 0)");
     testbed_put("/proc/self/mountinfo", "23 22 253:1 / /srv rw - ext4 /dev/vdb rw\n");
     assert_verdict("vdb is mounted on /srv");
 }
