@@ -157,9 +157,10 @@ static int add_costly(sd_bus *bus, Object *object, const char *property, VfiodEr
 }
 
 int call_add_costly(sd_bus *bus, Object *object, VfiodErrorText *error) {
+    /* Rule costs nothing, but the first answer of a connection never has it: see org.vfiod1(5). */
     static const char *const costly[_OBJECT_KIND_MAX][3] = {
             [OBJECT_DEVICE] = {"AcsPath", "HostCritical"},
-            [OBJECT_CLAIM] = {"Holders"},
+            [OBJECT_CLAIM] = {"Holders", "Rule"},
     };
 
     for (const char *const *property = costly[object->kind]; *property; property++) {

@@ -30,7 +30,8 @@ static int on_changed(void *userdata, const Object *claim) {
     if (streq(state, "held") || streq(state, "opening"))
         return 0;
     return error_text_set(hold->error, ECANCELED, ERROR_NAME_FAILED,
-            "%s: the claim was ended from outside (%s). %s", vfiod_claim_id(hold->claim), state, failure);
+            "%s: the claim was ended from outside (%s)%s%s", vfiod_claim_id(hold->claim), state,
+            *failure ? ": " : ".", failure);
 }
 
 static int list_strings(struct json_object *o, const char *key, const VfiodClaim *claim, bool fds) {

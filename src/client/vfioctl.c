@@ -83,7 +83,8 @@ static void show_help(void) {
            "Looks at VFIO devices and claims them from vfiod.\n\n"
            "Verbs:\n");
     for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-        printf("  %s %s\n        %s\n", verbs[i].name, verbs[i].arguments, verbs[i].summary);
+        printf("  %s%s%s\n        %s\n", verbs[i].name, *verbs[i].arguments ? " " : "", verbs[i].arguments,
+                verbs[i].summary);
     printf("\nOptions:\n"
            "      --json               Print JSON, for scripts; errors too\n"
            "      --no-legend          Print no headings\n"
@@ -130,6 +131,15 @@ static unsigned flag_of_short(int c) {
     default:
         return (unsigned) c;
     }
+}
+
+/* By its long name: argv[optind - 1] may be the option's argument. */
+static const char *option_name(unsigned flag) {
+    const struct option *option = long_options;
+
+    while (option->name && option->val != (int) flag)
+        option++;
+    return option->name ? option->name : "?";
 }
 
 static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorText *error) {
@@ -189,7 +199,7 @@ static int parse_options(int argc, char **argv, bool stop, unsigned allowed, Opt
                     argv[optind - 1]);
         if ((flag & allowed) == 0)
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                    "%s: the option does not belong here. See vfioctl --help.", argv[optind - 1]);
+                    "--%s: the option does not belong here. See vfioctl --help.", option_name(flag));
         if (flag == OPTION_HELP || flag == OPTION_VERSION) {
             if (flag == OPTION_HELP)
                 show_help();

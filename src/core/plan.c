@@ -48,6 +48,12 @@ static void note_rule(Plan *plan, const Rule *rule) {
     (void) snprintf(plan->rule + n, sizeof(plan->rule) - n, "%s%s", n > 0 ? ", " : "", origin);
 }
 
+/* For a refusal by what the rules demand, not by their no. */
+static int name_rules(Planner *p, int r) {
+    p->refusal->rule = strdup(p->plan->rule);
+    return r;
+}
+
 static int deny(Planner *p, const Device *d, const Verdict *v) {
     int r;
 
@@ -204,8 +210,9 @@ static int add_member(Planner *p, const Device *d, Disposition disposition) {
 static int check_reset(Planner *p, const PlanMember *m, ResetDemand demand) {
     if (demand == RESET_OPTIONAL || m->reset_methods != 0)
         return 0;
-    return refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
-            "the rule demands a reset between owners and the device knows none [%s]", p->plan->rule);
+    return name_rules(p,
+            refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
+                    "the rule demands a reset between owners and the device knows none"));
 }
 
 static int add_claimed(Planner *p) {
@@ -254,17 +261,20 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
 
 static int check_exposed(Planner *p, const Device *d, ResetDemand *ret_demand) {
     Verdict v = policy_evaluate(p->policy, p->subject, d);
+    int r;
 
     if (v.effect == EFFECT_ALLOW && (v.backends & (1U << BACKEND_GROUP))) {
         note_rule(p->plan, v.rule);
         *ret_demand = v.reset;
         return 0;
     }
-    return refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
-            "with the group backend uid %u could open this sibling too, and no rule allows that; the iommufd "
-            "backend does "
-            "not expose it",
-            (unsigned) p->subject->uid);
+    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
+            "with the group backend uid %u could open this sibling too, and %s; the iommufd backend does not "
+            "expose it",
+            (unsigned) p->subject->uid, v.rule ? "the policy does not allow that" : "no rule allows that");
+    if (v.rule)
+        p->refusal->rule = strdup(rule_origin(v.rule));
+    return r;
 }
 
 static int add_sibling(Planner *p, const Device *d, Disposition disposition) {
@@ -350,11 +360,15 @@ static int choose_backend(Planner *p) {
         }
     }
     if (wanted == _BACKEND_INVALID)
+        return name_rules(p,
+                refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
+                        "no backend is both allowed by the rule and offered by the kernel"));
+    if (p->backends & (1U << wanted))
         return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
-                "no backend is both allowed by the rule [%s] and offered by the kernel", p->plan->rule);
-    return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
-            "the backend %s is not %s", backend_to_string(wanted),
-            p->backends & (1U << wanted) ? "offered by this kernel for it" : "allowed by the rule");
+                "the backend %s is not offered by this kernel for it", backend_to_string(wanted));
+    return name_rules(p,
+            refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
+                    "the backend %s is not allowed by the rule", backend_to_string(wanted)));
 }
 
 int plan_build(Inventory *inventory, const Policy *policy, const FactSource *facts, const Request *request,

@@ -212,8 +212,11 @@ static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *ref
     r = bus_read_options(call->message, NULL, refusal);
     if (r < 0)
         return r;
-    if (!subject_is_operator(subject))
-        return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root reloads the policy");
+    if (!subject_is_operator(subject)) {
+        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root reloads the policy");
+        refusal->remedy = strdup("Ask as root: no rule can allow it.");
+        return r;
+    }
     r = context->reload_policy(context->userdata);
     if (r < 0)
         return r;

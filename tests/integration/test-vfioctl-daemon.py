@@ -99,6 +99,7 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(json.loads(monitor.stdout.readline())['event'], 'connected')
         hold = self.begin('hold', '--json', self.disk.name)
         held = json.loads(hold.stdout.readline())
+        self.assertEqual(self.json('status', held['claim'])[0]['rule'], held['rule'])
         hold.send_signal(signal.SIGINT)
         self.assertEqual(hold.wait(20), 0)
         events = []

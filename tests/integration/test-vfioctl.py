@@ -434,7 +434,7 @@ class HoldTest(ClientTest):
         self.mock.end_claim(self.mock.claims[shown['claim']])
         status, _, err = program.end()
         self.assertEqual(status, 1)
-        self.assertIn('ended from outside (draining)', err)
+        self.assertEqual(json.loads(err)['message'], f'{shown["claim"]}: the claim was ended from outside (draining).')
 
     def test_outlives_the_bus(self):
         program, _ = self.hold(EDU)
@@ -619,6 +619,7 @@ class UsageTest(ClientTest):
                           ['monitor', '--groups'], ['reload', 'x']):
             err = self.fails(2, *arguments)
             self.assertTrue(err.startswith('vfioctl: '), err)
+        self.assertIn('--device: ', self.fails(2, 'list', '-d', 'x'))
         self.assertIn("did you mean 'list'?", self.fails(2, 'lsit'))
         self.assertEqual(json.loads(self.fails(2, 'lsit', '--json'))['error'], 'UsageError')
         self.assertEqual(self.acquired(), [])
@@ -627,7 +628,7 @@ class UsageTest(ClientTest):
         self.assertRegex(self.succeeds('--version'), r'^vfioctl \d+\.\d+\.\d+\n$')
         text = self.succeeds('--help')
         for verb in ('list', 'status', 'plan', 'exec', 'hold', 'release', 'monitor', 'reload'):
-            self.assertIn(f'\n  {verb} ', text)
+            self.assertRegex(text, rf'\n  {verb}[ \n]')
         self.assertEqual(self.succeeds('plan', '-h'), text)
 
     def test_no_bus(self):

@@ -319,9 +319,17 @@ static void test_plan_of_a_shared_group(void **state) {
 static void test_group_backend_exposes_siblings(void **state) {
     static const char only_edu[] = "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"},"
                                    "\"reset\":\"optional\",\"siblings\":\"park\"}";
+    static const char denied[] = "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"},"
+                                 "\"reset\":\"optional\",\"siblings\":\"park\"},"
+                                 "{\"name\":\"no-nic\",\"effect\":\"deny\",\"who\":{},\"what\":{}}";
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     World *w = *state;
+    Plan p;
 
-    expect(w, only_edu, EDU_SHARED, BACKEND_GROUP, VFIOD_ERROR_ACCESS_DENIED, "could open this sibling too");
+    expect(w, only_edu, EDU_SHARED, BACKEND_GROUP, VFIOD_ERROR_ACCESS_DENIED, "no rule allows that");
+    assert_int_equal(plan(w, denied, EDU_SHARED, BACKEND_GROUP, &p, &refusal), VFIOD_ERROR_ACCESS_DENIED);
+    assert_non_null(strstr(refusal.reason, "the policy does not allow that"));
+    assert_string_equal(refusal.rule, "no-nic (f:1)");
     expect(w, only_edu, EDU_SHARED, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID, NULL);
     expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, BACKEND_GROUP, _VFIOD_ERROR_INVALID, NULL);
 }
