@@ -252,9 +252,28 @@ static int read_driver_override(int at, char *buf, size_t size) {
     return 0;
 }
 
-/* A device that cannot be reset has an empty file, or none. */
-static int read_reset_methods(int at, unsigned *ret) {
+/* Is another function on the same bus, that is, in the same directory? In doubt there is. */
+static bool shares_bus(int at, const DeviceName *name) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+
+    if (open_directory_at(at, "..", &d) < 0)
+        return true;
+    while ((errno = 0, e = readdir(d))) {
+        DeviceName other;
+
+        if (device_name_parse_pci_address(e->d_name, &other) >= 0 && device_name_compare(&other, name) != 0)
+            return true;
+    }
+    return errno != 0;
+}
+
+/* A device that cannot be reset has an empty file, or none. The kernel fills the file when it finds the
+ * device, and of several on one bus the first is found alone: it is said to know the reset of the bus, which
+ * then fails with ENOTTY for ever (pci_parent_bus_reset). Beside another method that does not matter. */
+static int read_reset_methods(int at, const DeviceName *name, unsigned *ret) {
     char text[ATTRIBUTE_MAX];
+    unsigned methods;
     ssize_t n;
 
     n = read_attribute_at(at, "reset_method", text, sizeof(text));
@@ -262,7 +281,10 @@ static int read_reset_methods(int at, unsigned *ret) {
         text[0] = '\0';
     else if (n < 0)
         return (int) n;
-    *ret = reset_methods_parse(text);
+    methods = reset_methods_parse(text);
+    if (methods == 1U << RESET_METHOD_BUS && shares_bus(at, name))
+        methods = 0;
+    *ret = methods;
     return 0;
 }
 
@@ -292,7 +314,7 @@ int sysfs_read_facts(void *userdata, const Device *device, unsigned what, Device
         return fd;
 
     if (what & DEVICE_FACT_RESET_METHODS) {
-        r = read_reset_methods(fd, &f.reset_methods);
+        r = read_reset_methods(fd, &device->name, &f.reset_methods);
         if (r < 0)
             return r;
     }

@@ -157,6 +157,25 @@ static void test_scan(void **state) {
     assert_int_equal(sysfs_foreach(stop_at_once, NULL), 0);
 }
 
+static void test_reset_of_a_shared_bus(void **state) {
+    const Device first = {.name = name_of("0000:06:00.0")}, alone = {.name = name_of("0000:07:00.0")};
+    DeviceFacts f = DEVICE_FACTS_NULL;
+
+    testbed_add_pci("0000:00:1c.0", "8086:1901:060400", 1, "pcieport");
+    put(testbed_add_pci("0000:00:1c.0/0000:06:00.0", NIC, 7, NULL), "reset_method", "bus\n");
+    testbed_add_pci("0000:00:1c.0/0000:06:01.0", NIC, 7, NULL);
+    assert_int_equal(sysfs_read_facts(NULL, &first, DEVICE_FACT_RESET_METHODS, &f), 0);
+    assert_int_equal(f.reset_methods, 0);
+    testbed_put("/sys/bus/pci/devices/0000:06:00.0/reset_method", "pm bus\n");
+    assert_int_equal(sysfs_read_facts(NULL, &first, DEVICE_FACT_RESET_METHODS, &f), 0);
+    assert_int_equal(f.reset_methods, 1 << RESET_METHOD_PM | 1 << RESET_METHOD_BUS);
+
+    testbed_add_pci("0000:00:1d.0", "8086:1901:060400", 2, "pcieport");
+    put(testbed_add_pci("0000:00:1d.0/0000:07:00.0", NIC, 8, NULL), "reset_method", "bus\n");
+    assert_int_equal(sysfs_read_facts(NULL, &alone, DEVICE_FACT_RESET_METHODS, &f), 0);
+    assert_int_equal(f.reset_methods, 1 << RESET_METHOD_BUS);
+}
+
 static void test_facts(void **state) {
     const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
     const Device d = {.name = name_of("0000:06:0d.0")}, gone = {.name = name_of("0000:06:0d.1")};
@@ -376,6 +395,7 @@ int main(void) {
             TEST(test_hostile_attributes),
             TEST(test_vanishing),
             TEST(test_scan),
+            TEST(test_reset_of_a_shared_bus),
             TEST(test_facts),
             TEST(test_acs_on_the_root_bus),
             TEST(test_acs_below_ports),
