@@ -2,7 +2,7 @@
 #pragma once
 
 /* Facts about devices, groups and the kernel that no uevent announces. They are read when somebody asks
- * (daemon/sysfs.h) and never cached; these are only the values, with their parsers, which are pure and
+ * (host/sysfs.h) and never cached; these are only the values, with their parsers, which are pure and
  * fuzzed. "Unknown" is always a value of its own and never the good one. */
 
 #include "core/device-name.h"
@@ -122,7 +122,7 @@ size_t reserved_regions_parse(const char *text, ReservedRegion regions[static RE
 typedef struct KernelFacts {
     bool iommufd;     /* /dev/iommu */
     bool device_cdev; /* a device that is bound to a vfio driver gets a node in /dev/vfio/devices. False also
-                       * while the vfio module is not loaded, when nobody can know: see daemon/sysfs.c */
+                       * while the vfio module is not loaded, when nobody can know: see host/sysfs.c */
     bool container;   /* /dev/vfio/vfio */
     bool noiommu_support; /* the vfio module has the parameter */
     bool noiommu_enabled;

@@ -2,7 +2,7 @@
 #pragma once
 
 /* Parsers of the kernel's tables in /proc that tell what the host uses: mounts, swap, routes. Pure; the text
- * is read by daemon/host-critical.c. Paths and names in it are chosen by whoever mounts or names an
+ * is read by host/host-critical.c. Paths and names in it are chosen by whoever mounts or names an
  * interface. */
 
 #include <limits.h>

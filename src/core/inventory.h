@@ -6,10 +6,10 @@
  * Who owns which fact: what the kernel announces by a uevent (presence, driver, group link, VFIO node) is
  * kept here and is as fresh as the last event. What it never announces (driver_override, reset_method,
  * numa_node, group type, reserved regions, ACS, mounted disks) is NOT kept: it is read when somebody asks
- * (daemon/sysfs.h), because a cached copy would only be wrong later. That also keeps a device small: a host
+ * (host/sysfs.h), because a cached copy would only be wrong later. That also keeps a device small: a host
  * with 16384 functions must fit in a few megabytes.
  *
- * Pure: no syscalls; daemon/sysfs.c and daemon/hotplug.c fill it. */
+ * Pure: no syscalls; host/sysfs.c and daemon/hotplug.c fill it. */
 
 #include <sys/types.h>
 

@@ -8,7 +8,7 @@
 
 #include "daemon/bus-internal.h"
 #include "daemon/privileges.h"
-#include "daemon/sysfs.h"
+#include "host/sysfs.h"
 
 #define PREFIX BUS_FACE_PATH "/device"
 

@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 #include "daemon/bus-internal.h"
-#include "daemon/sysfs.h"
+#include "host/sysfs.h"
 
 #define PREFIX BUS_FACE_PATH "/group"
 

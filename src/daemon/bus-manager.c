@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "core/record.h"
 #include "daemon/bus-internal.h"
-#include "daemon/sysfs.h"
+#include "host/sysfs.h"
 
 /* How much of the errors of a policy set goes into the one text that ReloadPolicy fails with. */
 #define SHOWN_ERRORS_MAX 8U

@@ -14,7 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/engine.h"
-#include "daemon/policy-files.h"
+#include "host/policy-files.h"
 
 typedef struct BusFace BusFace;
 

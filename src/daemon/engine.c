@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "daemon/holders.h"
 #include "daemon/job.h"
-#include "daemon/sysfs.h"
+#include "host/sysfs.h"
 
 #define CLAIMS_PER_UID_DEFAULT 64U
 #define CLAIMS_DEFAULT 512U

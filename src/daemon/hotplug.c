@@ -22,7 +22,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/hotplug.h"
-#include "daemon/sysfs.h"
+#include "host/sysfs.h"
 
 #define EVENTS_PER_WAKEUP 64U
 #define RECEIVE_BUFFER (16 * 1024 * 1024) /* a few thousand functions that come at once; used only then */

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/holders.h"
-#include "daemon/sysfs.h"
+#include "host/sysfs.h"
 #include "daemon/vfio.h"
 
 #define RECHECK_FIRST_USEC (5 * UINT64_C(1000))

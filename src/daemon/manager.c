@@ -22,7 +22,7 @@
 #include "daemon/engine.h"
 #include "daemon/hotplug.h"
 #include "daemon/manager.h"
-#include "daemon/policy-files.h"
+#include "host/policy-files.h"
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */

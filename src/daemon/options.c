@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/options.h"
-#include "daemon/policy-files.h"
+#include "host/policy-files.h"
 
 #define SECONDS_MAX (365ULL * 24 * 3600)
 

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "daemon/host-critical.h"
-#include "daemon/sysfs.h"
+#include "host/host-critical.h"
+#include "host/sysfs.h"
 #include "testbed.h"
 
 #define DEVICE "/sys/devices/pci0000:00/0000:06:00.0"

@@ -12,7 +12,7 @@
 #include "base/json-text.h"
 #include "base/str.h"
 #include "core/policy-rule.h"
-#include "daemon/policy-files.h"
+#include "host/policy-files.h"
 
 /* Three directories under a temporary one; `missing` is never made. */
 typedef struct Tree {

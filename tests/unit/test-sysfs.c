@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/sysfs.h"
+#include "host/sysfs.h"
 #include "testbed.h"
 
 #define NIC "8086:10d3:020000"

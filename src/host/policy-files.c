@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/policy-files.h"
+#include "host/policy-files.h"
 
 #include <dirent.h>
 #include <fcntl.h>

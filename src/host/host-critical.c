@@ -31,7 +31,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "core/host-tables.h"
-#include "daemon/host-critical.h"
+#include "host/host-critical.h"
 
 #define DIRECTORIES_MAX 16384U /* looked at for one device */
 #define DEPTH_MAX 24U          /* of directories, and of disks and interfaces stacked upon each other */

@@ -21,8 +21,8 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "core/host-tables.h"
-#include "daemon/host-critical.h"
-#include "daemon/sysfs.h"
+#include "host/host-critical.h"
+#include "host/sysfs.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define ATTRIBUTE_MAX 256U /* of a one-line attribute */
