@@ -45,4 +45,16 @@
             "The kernel does not come back from a write; 'vfioctl status' shows the device.")                \
     X(LIMIT_EXCEEDED, "LimitExceeded", EDQUOT, 33, "Release claims, or wait for calls to finish.")           \
     X(SHUTTING_DOWN, "ShuttingDown", ESHUTDOWN, 34, "Call again: the daemon is started anew.")               \
-    X(INTERNAL, "Internal", EIO, 35, "The journal of vfiod.service tells more.")
+    X(INTERNAL, "Internal", EIO, 35, "The journal of vfiod.service tells more.")                             \
+    X(DEVICE_CHANGED, "DeviceChanged", EPERM, 36,                                                            \
+            "The operator must look at the card, and then write the tag anew or put the card back.")         \
+    X(NOT_AUTHORIZED, "NotAuthorized", EACCES, 37,                                                           \
+            "Somebody who may must say yes: ask again where polkit can ask, or ask the operator.")           \
+    X(REASON_REQUIRED, "ReasonRequired", EINVAL, 38, "Say what it is for (--reason).")                       \
+    X(HOST_TAINTED, "HostTainted", EPERM, 39,                                                                \
+            "'vfioctl taint' shows what weakens the host, and since when.")                                  \
+    X(NOIOMMU_DISABLED, "NoiommuDisabled", EOPNOTSUPP, 40,                                                   \
+            "The operator decides that with \"host\": {\"noiommu\": …}, see vfiod-policy(5).")               \
+    X(CAPABILITY_REQUIRED, "CapabilityRequired", EPERM, 41,                                                  \
+            "Run it with the capability, or let the operator waive that in the rule.")                       \
+    X(SIMULATION, "Simulation", EROFS, 42, "Ask the daemon of a real host.")

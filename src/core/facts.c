@@ -50,6 +50,9 @@ unsigned reset_methods_parse(const char *text) {
 
 void device_facts_done(DeviceFacts *f) {
     free(f->host_critical);
+    for (char **p = f->properties; p && *p; p++)
+        free(*p);
+    free(f->properties);
     *f = DEVICE_FACTS_NULL;
 }
 

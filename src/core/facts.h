@@ -81,8 +81,14 @@ typedef enum DeviceFactMask {
     DEVICE_FACT_REMOVABLE = 1 << 3,
     DEVICE_FACT_HOST_CRITICAL = 1 << 4,
     DEVICE_FACT_ENABLE_COUNT = 1 << 5,
-    DEVICE_FACT_ALL = (1 << 6) - 1,
+    DEVICE_FACT_ACS = 1 << 6,
+    DEVICE_FACT_SLOT_PATH = 1 << 7,
+    DEVICE_FACT_SERIAL = 1 << 8,
+    DEVICE_FACT_PROPERTIES = 1 << 9,
+    DEVICE_FACT_ALL = (1 << 10) - 1,
 } DeviceFactMask;
+
+#define SLOT_PATH_MAX 128U
 
 typedef struct DeviceFacts {
     unsigned reset_methods;   /* mask of 1 << ResetMethod */
@@ -92,6 +98,15 @@ typedef struct DeviceFacts {
     char *host_critical; /* owned; why the host needs this device ("/dev/nvme0n1p1 is mounted on /"), or NULL
                           */
     long enable_count;   /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
+
+    /* For policy, which must tell "no" from "cannot be told": a mask of DeviceFactMask of what could be read.
+     */
+    unsigned known;
+    AcsPath acs;
+    char slot_path[SLOT_PATH_MAX]; /* where it is plugged in, whatever numbers the buses have: the kernel's
+                                    * way to name a path (kernel-parameters, pci=), "0000:00:1c.0/00.0" */
+    char serial[24]; /* Device Serial Number as lspci writes it, "00-1b-21-ff-ff-a1-b2-c3"; "": it has none */
+    char **properties; /* owned; of the udev database, "ID_PATH=pci-0000:06:0d.0", ended by NULL */
 } DeviceFacts;
 
 #define DEVICE_FACTS_NULL                                                                                    \

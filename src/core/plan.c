@@ -66,6 +66,12 @@ static int deny(Planner *p, const Device *d, const Verdict *v) {
     return r;
 }
 
+static Verdict evaluate(const Planner *p, const Device *d) {
+    const PolicyQuestion question = {.subject = p->subject, .device = d};
+
+    return policy_evaluate(p->policy, &question);
+}
+
 /* The claim gets what all rules of its devices agree on: the backends that each allows, and a reset if any
  * wants one. */
 static int authorize(Planner *p, Verdict verdicts[static REQUEST_DEVICES_MAX]) {
@@ -75,12 +81,12 @@ static int authorize(Planner *p, Verdict verdicts[static REQUEST_DEVICES_MAX]) {
     p->backends = UINT32_MAX;
     p->plan->reset = RESET_OPTIONAL;
     for (size_t i = 0; i < p->request->n_devices; i++) {
-        Verdict v = policy_evaluate(p->policy, p->subject, p->devices[i]);
+        Verdict v = evaluate(p, p->devices[i]);
 
         if (v.effect != EFFECT_ALLOW)
             return deny(p, p->devices[i], &v);
-        p->backends &= v.backends;
-        if (v.reset == RESET_REQUIRED)
+        p->backends &= v.terms->backends;
+        if (v.terms->reset == RESET_REQUIRED)
             p->plan->reset = RESET_REQUIRED;
         note_rule(p->plan, v.rule);
         verdicts[i] = v;
@@ -260,12 +266,12 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
 }
 
 static int check_exposed(Planner *p, const Device *d, ResetDemand *ret_demand) {
-    Verdict v = policy_evaluate(p->policy, p->subject, d);
+    Verdict v = evaluate(p, d);
     int r;
 
-    if (v.effect == EFFECT_ALLOW && (v.backends & (1U << BACKEND_GROUP))) {
+    if (v.effect == EFFECT_ALLOW && (v.terms->backends & (1U << BACKEND_GROUP))) {
         note_rule(p->plan, v.rule);
-        *ret_demand = v.reset;
+        *ret_demand = v.terms->reset;
         return 0;
     }
     r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
@@ -328,7 +334,7 @@ static bool nodes_are_there(const Planner *p) {
 static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend b) {
     if (b == BACKEND_GROUP)
         return kernel->container;
-    if (!kernel->iommufd)
+    if (b != BACKEND_IOMMUFD || !kernel->iommufd)
         return false;
     for (size_t i = 0; i < p->request->n_devices; i++)
         if (on_vfio_driver(p->devices[i]) ? p->devices[i]->vfio_rdev == 0 : !kernel->device_cdev)
@@ -392,7 +398,7 @@ int plan_build(Inventory *inventory, const Policy *policy, const FactSource *fac
     for (size_t i = 0; r >= 0 && i < request->n_devices; i++) {
         r = check_claimable(&p, p.devices[i]);
         if (r >= 0)
-            (void) add_group(&p, p.devices[i]->group->id, verdicts[i].siblings);
+            (void) add_group(&p, p.devices[i]->group->id, verdicts[i].terms->siblings);
     }
     if (r >= 0)
         r = choose_backend(&p);

@@ -406,8 +406,8 @@ static void take_backend(void *userdata, const JsonNode *value) {
     const char *const words[] = {backend_to_string(BACKEND_IOMMUFD), backend_to_string(BACKEND_GROUP), NULL};
     Backend backend = backend_from_string(value->string);
 
-    if ((int) backend >= 0)
-        r->backends |= 1U << backend;
+    if ((int) backend >= 0 && backend != BACKEND_NOIOMMU)
+        r->terms.backends |= 1U << backend;
     else
         problems_report_unknown_word(&p->problems, value, "backend", words);
 }
@@ -420,7 +420,7 @@ static void take_reset(void *userdata, const JsonNode *value) {
     ResetDemand reset = reset_demand_from_string(value->string);
 
     if ((int) reset >= 0)
-        r->reset = reset;
+        r->terms.reset = reset;
     else
         problems_report_unknown_word(&p->problems, value, "value of \"reset\":", words);
 }
@@ -433,7 +433,7 @@ static void take_siblings(void *userdata, const JsonNode *value) {
     SiblingDemand siblings = sibling_demand_from_string(value->string);
 
     if ((int) siblings >= 0)
-        r->siblings = siblings;
+        r->terms.siblings = siblings;
     else
         problems_report_unknown_word(&p->problems, value, "value of \"siblings\":", words);
 }
@@ -496,11 +496,14 @@ static void finish_rule(PolicyParser *p, const JsonNode *value) {
         qsort(r->uids, r->n_uids, sizeof(*r->uids), compare_ids);
     if (r->n_gids > 0)
         qsort(r->gids, r->n_gids, sizeof(*r->gids), compare_ids);
-    if (r->backends == 0)
-        r->backends = (1U << _BACKEND_MAX) - 1;
+    if (r->terms.backends == 0)
+        r->terms.backends = 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP;
+    r->line = value->line;
+    r->file = strdup(p->problems.file);
+    r->key = r->name ? strdup(r->name) : format_string("rule %u (%s)", p->rule_number, p->problems.file);
     if (!r->name)
         r->name = format_string("rule %u", p->rule_number);
-    if (r->name)
+    if (r->name && r->file && r->key)
         r->origin = format_string("%s (%s:%u)", r->name, p->problems.file, value->line);
     if (!r->origin)
         p->problems.out_of_memory = true;

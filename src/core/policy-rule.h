@@ -19,6 +19,9 @@ typedef struct ClassPattern {
 struct Rule {
     char *name;   /* owned */
     char *origin; /* owned; "NAME (FILE:LINE)" */
+    char *key;    /* owned; NAME, or "NAME (FILE)" when the name was made up */
+    char *file;   /* owned */
+    unsigned line;
     Effect effect;
 
     /* who */
@@ -33,14 +36,14 @@ struct Rule {
     size_t n_devices, n_ids, n_classes, n_drivers;
 
     /* which use; of an allow rule only */
-    unsigned backends; /* mask of 1 << Backend */
-    ResetDemand reset;
-    SiblingDemand siblings;
+    RuleTerms terms;
 };
 
 struct Policy {
     Rule *rules; /* owned, in the order in which they are tried */
     size_t n_rules;
+    HostSettings host;
+    unsigned needed_facts;
 };
 
 void rule_done(Rule *r);

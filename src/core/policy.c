@@ -12,6 +12,7 @@
 static const char *const effect_table[_EFFECT_MAX] = {
         [EFFECT_DENY] = "deny",
         [EFFECT_ALLOW] = "allow",
+        [EFFECT_ASK] = "ask",
 };
 DEFINE_STRING_TABLE(effect, Effect);
 
@@ -26,6 +27,24 @@ static const char *const sibling_demand_table[_SIBLING_DEMAND_MAX] = {
         [SIBLINGS_PARK] = "park",
 };
 DEFINE_STRING_TABLE(sibling_demand, SiblingDemand);
+
+static const char *const host_critical_demand_table[_HOST_CRITICAL_DEMAND_MAX] = {
+        [HOST_CRITICAL_REFUSE] = "refuse",
+        [HOST_CRITICAL_ALLOW] = "allow",
+};
+DEFINE_STRING_TABLE(host_critical_demand, HostCriticalDemand);
+
+static const char *const grant_kind_table[_GRANT_KIND_MAX] = {
+        [GRANT_FD] = "fd",
+};
+DEFINE_STRING_TABLE(grant_kind, GrantKind);
+
+static const char *const noiommu_mode_table[_NOIOMMU_MODE_MAX] = {
+        [NOIOMMU_OFF] = "off",
+        [NOIOMMU_ON] = "on",
+        [NOIOMMU_MANAGED] = "managed",
+};
+DEFINE_STRING_TABLE(noiommu_mode, NoiommuMode);
 
 typedef enum Match {
     MATCH_NO,
@@ -50,6 +69,9 @@ void rule_done(Rule *r) {
     free(r->devices);
     free(r->gids);
     free(r->uids);
+    free(r->terms.noiommu_reason);
+    free(r->file);
+    free(r->key);
     free(r->origin);
     free(r->name);
     *r = (Rule){};
@@ -67,6 +89,38 @@ Policy *policy_free(Policy *p) {
 
 size_t policy_n_rules(const Policy *p) {
     return p ? p->n_rules : 0;
+}
+
+const Rule *policy_rule(const Policy *p, size_t i) {
+    return p->rules + i;
+}
+
+HostSettings policy_host_settings(const Policy *p) {
+    return p ? p->host : (HostSettings){};
+}
+
+unsigned policy_needed_facts(const Policy *p) {
+    return p ? p->needed_facts : 0;
+}
+
+const char *rule_key(const Rule *rule) {
+    return rule->key;
+}
+
+const char *rule_file(const Rule *rule) {
+    return rule->file;
+}
+
+unsigned rule_line(const Rule *rule) {
+    return rule->line;
+}
+
+Effect rule_effect(const Rule *rule) {
+    return rule->effect;
+}
+
+const RuleTerms *rule_terms(const Rule *rule) {
+    return &rule->terms;
 }
 
 const char *rule_name(const Rule *rule) {
@@ -156,14 +210,21 @@ static bool rule_matches(const Rule *r, const Question *q) {
     for (size_t i = 0; i < ELEMENTSOF(predicates); i++) {
         Match m = predicates[i](r, q);
 
-        if (m == MATCH_NO || (m == MATCH_UNKNOWN && r->effect == EFFECT_ALLOW))
+        if (m == MATCH_NO || (m == MATCH_UNKNOWN && r->effect != EFFECT_DENY))
             return false;
     }
     return true;
 }
 
-Verdict policy_evaluate(const Policy *policy, const Subject *subject, const Device *device) {
-    Question q = {.subject = subject, .device = device};
+bool rule_concerns(const Rule *rule, const Subject *subject) {
+    Question q = {.subject = subject};
+
+    return match_user(rule, &q) == MATCH_YES && match_group(rule, &q) == MATCH_YES;
+}
+
+Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
+    const Device *device = question->device;
+    Question q = {.subject = question->subject, .device = device};
 
     q.id = (uint64_t) device->vendor << 48 | (uint64_t) device->device << 32 |
             (uint64_t) device->subsystem_vendor << 16 | device->subsystem_device;
@@ -176,13 +237,7 @@ Verdict policy_evaluate(const Policy *policy, const Subject *subject, const Devi
             continue;
         if (r->effect == EFFECT_DENY)
             return (Verdict){.effect = EFFECT_DENY, .rule = r};
-        return (Verdict){
-                .effect = EFFECT_ALLOW,
-                .rule = r,
-                .backends = r->backends,
-                .reset = r->reset,
-                .siblings = r->siblings,
-        };
+        return (Verdict){.effect = r->effect, .rule = r, .terms = &r->terms};
     }
     return (Verdict){.effect = EFFECT_DENY};
 }

@@ -11,6 +11,7 @@
  * To add a predicate: a field in Rule (policy-rule.h), a row in policy-parse.c's table of keys, a row in
  * policy.c's table of predicates, a row in vfiod-policy(5). */
 
+#include "core/facts.h"
 #include "core/inventory.h"
 #include "core/request.h"
 #include "core/subject.h"
@@ -18,10 +19,11 @@
 typedef enum Effect {
     EFFECT_DENY,
     EFFECT_ALLOW,
+    EFFECT_ASK, /* a person answers, through polkit */
     _EFFECT_MAX,
     _EFFECT_INVALID = -EINVAL,
 } Effect;
-DECLARE_STRING_TABLE(effect, Effect); /* "deny", "allow" */
+DECLARE_STRING_TABLE(effect, Effect); /* "deny", "allow", "ask" */
 
 typedef enum ResetDemand {
     RESET_REQUIRED, /* default: a device without a reset method is refused */
@@ -39,26 +41,101 @@ typedef enum SiblingDemand {
 } SiblingDemand;
 DECLARE_STRING_TABLE(sibling_demand, SiblingDemand); /* "refuse", "park" */
 
+typedef enum HostCriticalDemand {
+    HOST_CRITICAL_REFUSE, /* default: what the host itself needs is never touched, siblings included */
+    HOST_CRITICAL_ALLOW,
+    _HOST_CRITICAL_DEMAND_MAX,
+    _HOST_CRITICAL_DEMAND_INVALID = -EINVAL,
+} HostCriticalDemand;
+DECLARE_STRING_TABLE(host_critical_demand, HostCriticalDemand); /* "refuse", "allow" */
+
+/* How a claim reaches the client. */
+typedef enum GrantKind {
+    GRANT_FD,
+    _GRANT_KIND_MAX,
+    _GRANT_KIND_INVALID = -EINVAL,
+} GrantKind;
+DECLARE_STRING_TABLE(grant_kind, GrantKind); /* "fd" */
+
+/* What the host as a whole permits, whatever the rules say. */
+typedef enum NoiommuMode {
+    NOIOMMU_OFF,     /* default */
+    NOIOMMU_ON,      /* the kernel's parameter is somebody else's to set */
+    NOIOMMU_MANAGED, /* vfiod sets it for the time of a claim */
+    _NOIOMMU_MODE_MAX,
+    _NOIOMMU_MODE_INVALID = -EINVAL,
+} NoiommuMode;
+DECLARE_STRING_TABLE(noiommu_mode, NoiommuMode); /* "off", "on", "managed" */
+
+typedef struct HostSettings {
+    NoiommuMode noiommu;
+} HostSettings;
+
+#define LIMIT_NONE UINT64_MAX
+
+/* Of all claims that a rule has allowed at a time: together, and of one user. */
+typedef struct RuleLimits {
+    uint64_t claims, devices, claims_per_user, devices_per_user;
+    uint64_t pinned; /* bytes of memlock granted, of all claims together */
+} RuleLimits;
+
+/* What an allow or ask rule allows, and what it demands in return. */
+typedef struct RuleTerms {
+    unsigned backends; /* mask of 1 << Backend; BACKEND_NOIOMMU only with noiommu_reason */
+    unsigned grants;   /* mask of 1 << GrantKind */
+    ResetDemand reset;
+    SiblingDemand siblings;
+    HostCriticalDemand host_critical;
+    bool untainted;       /* refuses while anything weakens the isolation of the host */
+    bool reason_required; /* the client must say what it is for */
+    uint64_t memlock_max; /* bytes up to which RLIMIT_MEMLOCK of the client is raised when it asks; 0: it is
+                             not */
+    RuleLimits limits;
+    char *noiommu_reason; /* owned by the rule; why this device may be used without an IOMMU, NULL: it may not
+                           */
+    bool waive_sys_rawio; /* noiommu: also for a subject without CAP_SYS_RAWIO */
+} RuleTerms;
+
 typedef struct Rule Rule;     /* opaque; compiled */
 typedef struct Policy Policy; /* an ordered set of rules; immutable once built */
 
 Policy *policy_free(Policy *p);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Policy *, policy_free);
 size_t policy_n_rules(const Policy *p);
+const Rule *policy_rule(const Policy *p, size_t i); /* in the order in which they are tried */
+/* policy may be NULL: everything off. */
+HostSettings policy_host_settings(const Policy *p);
+/* Which facts the rules ask about, a mask of DeviceFactMask: what the caller should read before it asks. */
+unsigned policy_needed_facts(const Policy *p);
+
+typedef struct PolicyQuestion {
+    const Subject *subject;
+    const Device *device;
+    const DeviceFacts *facts; /* facts->known tells which could be read; NULL: none */
+    uint64_t now_usec;        /* CLOCK_REALTIME, for "until"; 0: not known */
+} PolicyQuestion;
 
 typedef struct Verdict {
     Effect effect;
-    const Rule *rule; /* borrowed from the policy; NULL: no rule matched, the default denied */
-    /* What the deciding rule allows; meaningful for EFFECT_ALLOW only. */
-    unsigned backends; /* mask of 1 << Backend */
-    ResetDemand reset;
-    SiblingDemand siblings;
+    const Rule *rule;       /* borrowed from the policy; NULL: no rule matched, the default denied */
+    const RuleTerms *terms; /* of the rule; NULL for EFFECT_DENY */
+    bool changed; /* the rule would have matched, but its tag knows another card at this place, or this
+                   * card at another place: denied */
 } Verdict;
 
-/* May subject use this device? policy may be NULL (nothing valid loaded): denied. Siblings that would be
+/* May the subject use this device? policy may be NULL (nothing valid loaded): denied. Siblings that would be
  * parked are not asked about here: the rule that allows the claimed device speaks for them. */
-Verdict policy_evaluate(const Policy *policy, const Subject *subject, const Device *device);
+Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question);
+/* Do all WHO predicates of the rule hold for this subject? Such a subject may be told of the rule. */
+bool rule_concerns(const Rule *rule, const Subject *subject);
 
 /* Name of the rule ("rule 3" when it has none), and "alice-edu (/etc/…/50.json:7)". */
 const char *rule_name(const Rule *rule);
 const char *rule_origin(const Rule *rule);
+/* The name by which claims are counted against its limits, the same after a reload: its own, or that with its
+ * file when it has none of its own. */
+const char *rule_key(const Rule *rule);
+const char *rule_file(const Rule *rule);
+unsigned rule_line(const Rule *rule);
+Effect rule_effect(const Rule *rule);
+const RuleTerms *rule_terms(const Rule *rule);

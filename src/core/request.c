@@ -13,6 +13,7 @@
 static const char *const backend_table[_BACKEND_MAX] = {
         [BACKEND_IOMMUFD] = "iommufd",
         [BACKEND_GROUP] = "group",
+        [BACKEND_NOIOMMU] = "noiommu",
 };
 DEFINE_STRING_TABLE(backend, Backend);
 

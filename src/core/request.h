@@ -10,10 +10,12 @@
 typedef enum Backend {
     BACKEND_IOMMUFD, /* cdev + /dev/iommu */
     BACKEND_GROUP,   /* group file + type1 container */
+    BACKEND_NOIOMMU, /* the device's file alone, of a device behind no IOMMU: nothing isolates the host from
+                      * it. Only when it is asked for by name */
     _BACKEND_MAX,
     _BACKEND_INVALID = -EINVAL, /* in a request: whatever rule and kernel offer, iommufd first */
 } Backend;
-DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group" */
+DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu" */
 
 /* A bus message carries at most 16 fds: the iommufd (or container), the lifeline, and one per device. */
 #define REQUEST_DEVICES_MAX 14U
@@ -23,6 +25,9 @@ typedef struct Request {
     DeviceName devices[REQUEST_DEVICES_MAX];
     size_t n_devices;
     Backend backend;
+    uint64_t memlock; /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
+                         alone */
+    bool untainted;   /* refuse unless the host's isolation is whole */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
 } Request;
 
@@ -34,8 +39,9 @@ typedef struct Request {
 /* Adds one device by any spelling. 0, or a refusal: InvalidName, TooManyDevices, InvalidArgument for a
  * device that is named twice. */
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
-/* Takes one option by name with a string value ("backend", "reason"). 0, or a refusal: UnknownOption (with
- * the nearest known one), InvalidArgument. */
+/* Takes one option by name with a string value ("backend", "reason"; "memlock", a size such as "16G", and
+ * "untainted", "yes" or "no", which front ends with types hand over in that form). 0, or a refusal:
+ * UnknownOption (with the nearest known one), InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
 /* Last check: at least one device. */
 int request_validate(const Request *r, Refusal *refusal);

@@ -3,6 +3,13 @@
 
 #include "base/fd.h"
 
+static const char *const namespace_kind_table[_NAMESPACE_KIND_MAX] = {
+        [NAMESPACE_UNKNOWN] = "unknown",
+        [NAMESPACE_HOST] = "host",
+        [NAMESPACE_OTHER] = "other",
+};
+DEFINE_STRING_TABLE(namespace_kind, NamespaceKind);
+
 void subject_done(Subject *s) {
     (void) safe_close(s->pidfd);
     free(s->gids);
@@ -18,6 +25,14 @@ bool subject_in_group(const Subject *s, gid_t gid) {
         if (s->gids[i] == gid)
             return true;
     return false;
+}
+
+int subject_has_capability(const Subject *s, unsigned capability) {
+    if (s->user_namespace == NAMESPACE_OTHER)
+        return 0;
+    if (!s->capabilities_known || s->user_namespace != NAMESPACE_HOST || capability >= 64)
+        return -ENODATA;
+    return (s->capabilities >> capability & 1) != 0;
 }
 
 bool subject_is_operator(const Subject *s) {

@@ -8,16 +8,30 @@
 
 #include "base/macro.h"
 
+/* A process in another user namespace has its capabilities there, and they say nothing here. One in another
+ * pid namespace shows other pids to its own people than we see. */
+typedef enum NamespaceKind {
+    NAMESPACE_UNKNOWN,
+    NAMESPACE_HOST,  /* the one that the daemon itself is in */
+    NAMESPACE_OTHER, /* a container, or a sandbox */
+    _NAMESPACE_KIND_MAX,
+    _NAMESPACE_KIND_INVALID = -EINVAL,
+} NamespaceKind;
+DECLARE_STRING_TABLE(namespace_kind, NamespaceKind); /* "unknown", "host", "other" */
+
 typedef struct Subject {
     uid_t uid;   /* (uid_t) -1: unknown; matches nothing that allows */
     gid_t *gids; /* owned; primary group first */
     size_t n_gids;
-    pid_t pid;     /* 0: unknown. For display only: pids are recycled */
-    int pidfd;     /* owned, -EBADF when the bus could not give one */
-    char *command; /* owned; /proc/PID/comm, hostile text, for display only; NULL: unknown */
-    char *unit;    /* owned; systemd unit of the cgroup, NULL: none or unknown */
-    char *cgroup;  /* owned; NULL: unknown */
-    char *label;   /* owned; LSM label, NULL: none */
+    pid_t pid;             /* 0: unknown. For display only: pids are recycled */
+    int pidfd;             /* owned, -EBADF when the bus could not give one */
+    char *command;         /* owned; /proc/PID/comm, hostile text, for display only; NULL: unknown */
+    char *unit;            /* owned; systemd unit of the cgroup, NULL: none or unknown */
+    char *cgroup;          /* owned; NULL: unknown */
+    char *label;           /* owned; LSM label, NULL: none or unknown */
+    uint64_t capabilities; /* effective, 1 << CAP_…; in its own user namespace */
+    bool capabilities_known;
+    NamespaceKind user_namespace, pid_namespace;
 } Subject;
 
 #define SUBJECT_NULL                                                                                         \
@@ -27,5 +41,8 @@ typedef struct Subject {
 
 void subject_done(Subject *s);
 bool subject_in_group(const Subject *s, gid_t gid);
+/* Has it this capability (CAP_SYS_RAWIO) where the kernel asks for it, in the host's user namespace? 1 yes, 0
+ * no, -ENODATA when that is not known. */
+int subject_has_capability(const Subject *s, unsigned capability);
 /* root, the operator: may see and end every claim */
 bool subject_is_operator(const Subject *s);

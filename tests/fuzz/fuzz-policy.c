@@ -16,15 +16,15 @@ static int resolve(_unused_ void *userdata, bool is_group, const char *name, uin
 }
 
 static void expect_verdict(const Policy *policy, const Subject *s, const Device *d) {
-    Verdict v = policy_evaluate(policy, s, d);
+    Verdict v = policy_evaluate(policy, &(const PolicyQuestion){.subject = s, .device = d});
 
-    EXPECT(v.effect == EFFECT_ALLOW || v.effect == EFFECT_DENY);
+    EXPECT(v.effect >= 0 && v.effect < _EFFECT_MAX);
     EXPECT(v.rule || v.effect == EFFECT_DENY);
-    if (v.effect == EFFECT_ALLOW) {
+    if (v.effect != EFFECT_DENY) {
         EXPECT(s->uid != (uid_t) -1);
-        EXPECT(v.backends != 0 && v.backends < 1U << _BACKEND_MAX);
+        EXPECT(v.terms->backends != 0 && v.terms->backends < 1U << _BACKEND_MAX);
     } else
-        EXPECT(v.backends == 0 && v.reset == RESET_REQUIRED && v.siblings == SIBLINGS_REFUSE);
+        EXPECT(!v.terms);
     if (v.rule) {
         EXPECT(rule_name(v.rule)[0] && is_printable(rule_name(v.rule)));
         EXPECT(startswith(rule_origin(v.rule), rule_name(v.rule)));

@@ -435,7 +435,7 @@ static void test_record_damage(void **state) {
             {"\"uid\":1000", "\"uid\":-1"},
             {"\"uid\":1000", "\"uid\":\"1000\""},
             {"\"pid\":4321", "\"pid\":4321.5"},
-            {"\"backend\":\"iommufd\"", "\"backend\":\"noiommu\""},
+            {"\"backend\":\"iommufd\"", "\"backend\":\"vdpa\""},
             {"\"disposition\":\"claim\"", "\"disposition\":\"park\""},
             {"\"name\":\"pci:0000:03:02.0\"", "\"name\":\"pci:0000:03:02.8\""},
             {"\"vendor\":4660", "\"vendor\":65536"},

@@ -371,9 +371,9 @@ static void test_full_rule(void **state) {
     assert_int_equal(r->n_drivers, 2);
     assert_string_equal(r->drivers[0], "e1000e");
     assert_string_equal(r->drivers[1], "nvme");
-    assert_int_equal(r->backends, 1U << BACKEND_GROUP);
-    assert_int_equal(r->reset, RESET_OPTIONAL);
-    assert_int_equal(r->siblings, SIBLINGS_PARK);
+    assert_int_equal(r->terms.backends, 1U << BACKEND_GROUP);
+    assert_int_equal(r->terms.reset, RESET_OPTIONAL);
+    assert_int_equal(r->terms.siblings, SIBLINGS_PARK);
 
     r++;
     assert_string_equal(rule_name(r), "rule 2");
@@ -385,9 +385,9 @@ static void test_full_rule(void **state) {
 static void test_defaults(void **state) {
     _cleanup_(policy_freep) Policy *policy = parse(ALLOW(""));
 
-    assert_int_equal(policy->rules->backends, 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP);
-    assert_int_equal(policy->rules->reset, RESET_REQUIRED);
-    assert_int_equal(policy->rules->siblings, SIBLINGS_REFUSE);
+    assert_int_equal(policy->rules->terms.backends, 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP);
+    assert_int_equal(policy->rules->terms.reset, RESET_REQUIRED);
+    assert_int_equal(policy->rules->terms.siblings, SIBLINGS_REFUSE);
     assert_string_equal(policy->rules->origin, "rule 1 (f:1)");
 }
 

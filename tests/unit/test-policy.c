@@ -26,6 +26,12 @@ static Policy *parse(const char *text) {
     return policy;
 }
 
+static Verdict evaluate(const Policy *policy, const Subject *subject, const Device *device) {
+    const PolicyQuestion question = {.subject = subject, .device = device};
+
+    return policy_evaluate(policy, &question);
+}
+
 static gid_t alice_gids[] = {1000, 44, 2001};
 
 static Subject alice(void) {
@@ -97,7 +103,7 @@ static void test_predicates(void **state) {
             _cleanup_(policy_freep) Policy *policy = parse(text);
             Subject subject = alice();
             Device device = edu();
-            Verdict v = policy_evaluate(policy, &subject, &device);
+            Verdict v = evaluate(policy, &subject, &device);
 
             if ((v.rule != NULL) != cases[i].expected)
                 fail_msg("%s", text);
@@ -112,11 +118,11 @@ static void test_driver(void **state) {
     Subject subject = alice();
     Device device = edu();
 
-    assert_int_equal(policy_evaluate(policy, &subject, &device).effect, EFFECT_DENY);
+    assert_int_equal(evaluate(policy, &subject, &device).effect, EFFECT_DENY);
     device.driver = "igb";
-    assert_int_equal(policy_evaluate(policy, &subject, &device).effect, EFFECT_ALLOW);
+    assert_int_equal(evaluate(policy, &subject, &device).effect, EFFECT_ALLOW);
     device.driver = "igbvf";
-    assert_int_equal(policy_evaluate(policy, &subject, &device).effect, EFFECT_DENY);
+    assert_int_equal(evaluate(policy, &subject, &device).effect, EFFECT_DENY);
 }
 
 /* Nothing said means no. */
@@ -127,11 +133,11 @@ static void test_default_denies(void **state) {
     Device device = edu();
 
     for (size_t i = 0; i < ELEMENTSOF(policies); i++) {
-        Verdict v = policy_evaluate(policies[i], &subject, &device);
+        Verdict v = evaluate(policies[i], &subject, &device);
 
         assert_int_equal(v.effect, EFFECT_DENY);
         assert_null(v.rule);
-        assert_int_equal(v.backends, 0);
+        assert_null(v.terms);
     }
 }
 
@@ -146,23 +152,23 @@ static void test_first_match_decides(void **state) {
     Device device = edu();
     Verdict v;
 
-    v = policy_evaluate(policy, &subject, &device);
+    v = evaluate(policy, &subject, &device);
     assert_int_equal(v.effect, EFFECT_ALLOW);
     assert_string_equal(rule_name(v.rule), "rule 2");
     assert_string_equal(rule_origin(v.rule), "rule 2 (f:3)");
-    assert_int_equal(v.backends, 1U << BACKEND_GROUP);
-    assert_int_equal(v.reset, RESET_OPTIONAL);
-    assert_int_equal(v.siblings, SIBLINGS_PARK);
+    assert_int_equal(v.terms->backends, 1U << BACKEND_GROUP);
+    assert_int_equal(v.terms->reset, RESET_OPTIONAL);
+    assert_int_equal(v.terms->siblings, SIBLINGS_PARK);
 
     subject.uid = 7;
-    v = policy_evaluate(policy, &subject, &device);
+    v = evaluate(policy, &subject, &device);
     assert_int_equal(v.effect, EFFECT_DENY);
     assert_string_equal(rule_origin(v.rule), "other (f:2)");
-    assert_int_equal(v.backends, 0);
+    assert_null(v.terms);
 
     subject.uid = 8;
     subject.n_gids = 1;
-    v = policy_evaluate(policy, &subject, &device);
+    v = evaluate(policy, &subject, &device);
     assert_int_equal(v.effect, EFFECT_DENY);
     assert_string_equal(rule_name(v.rule), "late");
 }
@@ -203,8 +209,8 @@ static void test_unknown_facts(void **state) {
             subject.uid = (uid_t) -1;
         if (cases[i].unknown_gids)
             subject.n_gids = 0;
-        assert_int_equal(policy_evaluate(allows, &subject, &device).rule != NULL, cases[i].allow_matches);
-        assert_int_equal(policy_evaluate(denies, &subject, &device).rule != NULL, cases[i].deny_matches);
+        assert_int_equal(evaluate(allows, &subject, &device).rule != NULL, cases[i].allow_matches);
+        assert_int_equal(evaluate(denies, &subject, &device).rule != NULL, cases[i].deny_matches);
     }
 }
 
@@ -520,11 +526,11 @@ static void expect_verdict(Verdict v, const RandomRule *rules, int expected, con
     assert_int_equal(v.effect, rules[expected].allow ? EFFECT_ALLOW : EFFECT_DENY);
     if (!rules[expected].allow)
         return;
-    assert_int_equal(v.backends,
+    assert_int_equal(v.terms->backends,
             rules[expected].group_backend_only ? 1U << BACKEND_GROUP
                                                : 1U << BACKEND_GROUP | 1U << BACKEND_IOMMUFD);
-    assert_int_equal(v.reset, rules[expected].reset_optional ? RESET_OPTIONAL : RESET_REQUIRED);
-    assert_int_equal(v.siblings, rules[expected].park ? SIBLINGS_PARK : SIBLINGS_REFUSE);
+    assert_int_equal(v.terms->reset, rules[expected].reset_optional ? RESET_OPTIONAL : RESET_REQUIRED);
+    assert_int_equal(v.terms->siblings, rules[expected].park ? SIBLINGS_PARK : SIBLINGS_REFUSE);
 }
 
 static void test_random(void **state) {
@@ -555,7 +561,7 @@ static void test_random(void **state) {
 
             random_question(&s, &d, gids);
             expected = reference_evaluate(rules, n_rules, &s, &d);
-            expect_verdict(policy_evaluate(policy, &s, &d), rules, expected, b.text);
+            expect_verdict(evaluate(policy, &s, &d), rules, expected, b.text);
             n_allowed += expected >= 0 && rules[expected].allow;
             n_denied += expected >= 0 && !rules[expected].allow;
             n_unmatched += expected < 0;

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A policy tried out, on this host or on a recorded one, without a daemon and without touching anything: what
+ * `vfioctl policy …` does. This header is the door: it speaks JSON and text, so that whoever shows the
+ * results need not know the types inside. It prints nothing.
+ *
+ * Functions return 0, or a negative errno with *ret_problem: one sentence for a person, owned by the caller
+ * (NULL stands for out of memory). JSON that is returned belongs to the caller. */
+
+#include <json-c/json.h>
+
+#include "base/macro.h"
+
+typedef struct Rehearsal Rehearsal;
+
+typedef struct RehearsalConfig {
+    const char *host;          /* a snapshot's file, "-": standard input, NULL: this host */
+    const char *const *policy; /* files and directories (then its *.json), in order, ended by NULL; NULL: the
+                                * places that vfiod reads */
+} RehearsalConfig;
+
+/* Reads host and policy. A policy with errors is not a failure here: see rehearsal_check(). */
+int rehearsal_new(const RehearsalConfig *config, Rehearsal **ret, char **ret_problem);
+Rehearsal *rehearsal_free(Rehearsal *r);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Rehearsal *, rehearsal_free);
+
+/* {"files": N, "rules": N, "errors": ["FILE:LINE:COL: error: …"], "warnings": ["FILE:LINE:COL: warning: …"]}
+ */
+int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem);
+/* {"host": {…}, "tags": […], "rules": [{"rule", "file", "line", "effect", "who", "what", …as written}]} */
+int rehearsal_show(Rehearsal *r, struct json_object **ret, char **ret_problem);
+
+/* Who asks, as a person describes him; what is NULL is not known to the rules, and says so. */
+typedef struct RehearsalSubject {
+    const char *user;          /* name or number; required */
+    const char *const *groups; /* instead of those that the accounts of the host say; NULL: those */
+    const char *unit, *cgroup, *label;
+    const char *const *capabilities; /* "CAP_SYS_RAWIO"; NULL: none */
+    bool foreign_namespace;
+} RehearsalSubject;
+
+typedef struct RehearsalRequest {
+    const char *const *devices;             /* any spelling; ended by NULL */
+    const char *backend, *reason, *memlock; /* NULL: not given */
+    bool untainted;
+} RehearsalRequest;
+
+/* {"effect", "error": null or the name of the refusal that Acquire would give, "message", "devices":
+ * [explanations as core/explain.h has them], "plan": … or null} */
+int rehearsal_explain(Rehearsal *r, const RehearsalSubject *subject, const RehearsalRequest *request,
+        struct json_object **ret, char **ret_problem);
+/* Runs the cases of a test file, see vfiod-policy-test(5). {"passed", "failed", "cases": [{"name", "line",
+ * "passed", "expected", "got", "rule", "message"}]} */
+int rehearsal_test(Rehearsal *r, const char *file, struct json_object **ret, char **ret_problem);
+/* Which decisions change from old to new, over the devices of the host and the subjects that either policy,
+ * the accounts or the test files (ended by NULL; may be NULL) name. {"decisions", "changed": [{"subject",
+ * "device", "old": {"effect", "rule"}, "new": {…}}]} */
+int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, struct json_object **ret,
+        char **ret_problem);
+/* A starting policy for this host: text with comments, owned. */
+int rehearsal_generate(Rehearsal *r, char **ret, char **ret_problem);
+/* Records the host. */
+int rehearsal_snapshot(bool with_serials, struct json_object **ret, char **ret_problem);
