@@ -20,6 +20,13 @@
   uevent    Processor time of the daemon for one uevent that changes a device's driver, signal on the bus included, at
             each size; microseconds, median. Goal: with 4096 groups not more than 1.3 x that with 64. `uevent-wait` is
             the time from the uevent to the signal (announcements are collected for a few milliseconds).
+  policy    One decision, of policies whose rules all ask about the same thing, and of a mix; microseconds, median. Floor:
+            a policy of one such rule, which matches.
+              last, none  1,000 rules of which the last matches, or none; goal 20 x
+              worst       the slowest of all these; goal 100 us
+              cold        of the mix when nothing of it is in the processor's caches, as after a pause; goal 100 us
+              load        10,000 rules from text to what is asked, warnings included; milliseconds, goal 1000.
+                          `load-json`: likewise, against parsing the same text as JSON and nothing else
 
 Without NAME: all. One line for each figure: NAME VALUE UNIT floor=F ratio=VALUE/F goal=G ok|SHORT. A goal is one for
 the ratio where there is a floor, else for the value; a figure without a goal is there to be looked at and says `-`.
@@ -62,9 +69,11 @@ class Amount:
     sizes = {64: 15, 512: 7, 4096: 3}  # groups: runs of each program
     events = 200
     samples = 1000
+    is_quick = False
 
     @classmethod
     def be_quick(cls):
+        cls.is_quick = True
         cls.sizes, cls.events, cls.samples = {64: 1}, 10, 20
 
 
@@ -72,12 +81,16 @@ class Trouble(Exception):
     """Something did not work; the message says what."""
 
 
+def show(value):
+    return f"{value:.{1 if value >= 10 else 3}f}"
+
+
 def report(name, value, unit, floor=None, goal=None):
     ratio = value / floor if floor else None
     verdict = "-" if goal is None else "ok" if (value if ratio is None else ratio) <= goal else "SHORT"
-    shown = [f"floor={floor:.1f}" if floor else "floor=-", f"ratio={ratio:.2f}" if ratio is not None else "ratio=-",
-             "goal=-" if goal is None else f"goal={goal}"]
-    print(name, f"{value:.1f}", unit, *shown, verdict, flush=True)
+    shown = [f"floor={show(floor)}" if floor else "floor=-",
+             f"ratio={ratio:.2f}" if ratio is not None else "ratio=-", "goal=-" if goal is None else f"goal={goal}"]
+    print(name, show(value), unit, *shown, verdict, flush=True)
 
 
 # ---- a pretended host ----
@@ -325,7 +338,32 @@ def bench_uevent(build):
             smallest = smallest or cost
 
 
-BENCHES = {"acquire": bench_acquire, "startup": bench_startup, "uevent": bench_uevent}
+# ---- policy ----
+
+
+def bench_policy(build):
+    quick = ["--quick"] if Amount.is_quick else []
+    run = subprocess.run([build / "tests/bench/bench-policy", *quick], stdout=subprocess.PIPE, text=True)
+    if run.returncode != 0:
+        raise Trouble("bench-policy failed")
+    worst = 0
+    for line in run.stdout.splitlines():
+        name, value, floor = line.split()
+        value = float(value)
+        if name.startswith("load-"):
+            report(f"policy-{name}", value / 1000, "ms", goal=1000)
+            report(name.replace("load", "policy-load-json", 1), value / 1000, "ms", float(floor) / 1000)
+        elif name.startswith("policy-cold-"):
+            report(name, value, "us", goal=100 if name.endswith("p50") else None)
+        elif floor == "-":
+            report(name, value, "us")
+        else:
+            worst = max(worst, value)
+            report(name, value, "us", float(floor), 20)
+    report("policy-worst", worst, "us", goal=100)
+
+
+BENCHES = {"acquire": bench_acquire, "startup": bench_startup, "uevent": bench_uevent, "policy": bench_policy}
 
 
 def main():
