@@ -12,7 +12,6 @@
 #include "base/fd.h"
 #include "base/json-text.h"
 #include "base/str.h"
-#include "core/policy-parse.h"
 
 /* Where in doubt the load fails, and the caller keeps the old set or denies everything: a file that is left
  * out may have held the `deny` rule that matters. For the same reason an empty file does not mask here, as it
@@ -23,6 +22,13 @@
  *
  * User and group names are resolved here, once, while loading. That may ask a server on the network and wait
  * for it; evaluation never does. */
+
+static const char *const policy_file_fate_table[_POLICY_FILE_FATE_MAX] = {
+        [POLICY_FILE_READ] = "read",
+        [POLICY_FILE_OVERRIDDEN] = "overridden",
+        [POLICY_FILE_MASKED] = "masked",
+};
+DEFINE_STRING_TABLE(policy_file_fate, PolicyFileFate);
 
 typedef struct PolicyDirectory {
     const char *path; /* borrowed */
@@ -35,6 +41,7 @@ typedef struct PolicyFile {
 } PolicyFile;
 
 typedef struct Loader {
+    const PolicySource *source;
     PolicyParser *parser;
     PolicyDirectory *directories;
     size_t n_directories;
@@ -104,8 +111,10 @@ static int resolve_name(_unused_ void *userdata, bool is_group, const char *name
     return -ERANGE;
 }
 
-static bool is_trusted(const struct stat *st) {
-    return (st->st_uid == 0 || st->st_uid == geteuid()) && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+/* What somebody names he may have written himself. */
+static bool is_trusted(const Loader *l, const struct stat *st) {
+    return l->source->names ||
+            ((st->st_uid == 0 || st->st_uid == geteuid()) && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0);
 }
 
 static bool is_null_device(const struct stat *st) {
@@ -128,10 +137,23 @@ static bool is_policy_name(const char *name) {
     return name[0] != '.' && n > strlen(".json") && streq(name + n - strlen(".json"), ".json");
 }
 
+static int tell(Loader *l, PolicyFileInfo info) {
+    return l->source->visit ? l->source->visit(l->source->visit_userdata, &info) : 0;
+}
+
+static int tell_overridden(Loader *l, const PolicyDirectory *directory, const PolicyFile *by) {
+    _cleanup_free_ char *path = format_string("%s/%s", directory->path, by->name);
+    _cleanup_free_ char *hidden_by = format_string("%s/%s", by->directory->path, by->name);
+
+    if (!path || !hidden_by)
+        return -ENOMEM;
+    return tell(l, (PolicyFileInfo){.path = path, .fate = POLICY_FILE_OVERRIDDEN, .hidden_by = hidden_by});
+}
+
 static int add_name(Loader *l, const PolicyDirectory *directory, const char *name) {
     for (size_t i = 0; i < l->n_files; i++)
         if (streq(l->files[i].name, name))
-            return 0;
+            return tell_overridden(l, directory, l->files + i);
     l->files[l->n_files].name = strdup(name);
     if (!l->files[l->n_files].name)
         return -ENOMEM;
@@ -163,11 +185,11 @@ static int scan_directory(Loader *l, PolicyDirectory *directory) {
     int r;
 
     directory->fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory->fd < 0 && errno == ENOENT)
+    if (directory->fd < 0 && errno == ENOENT && !l->source->names)
         return 0;
     if (directory->fd < 0 || fstat(directory->fd, &st) < 0)
         return add_error_errno(l->parser, directory->path, "cannot open the directory", -errno);
-    if (!is_trusted(&st))
+    if (!is_trusted(l, &st))
         return policy_parser_add_error(
                 l->parser, directory->path, "the directory must belong to root, and only root may write it");
     fd = fcntl(directory->fd, F_DUPFD_CLOEXEC, 3);
@@ -194,38 +216,54 @@ static int parse_file(Loader *l, const char *path, int fd) {
     if (l->n_bytes > POLICY_BYTES_MAX)
         return policy_parser_add_error(l->parser, path, "with this file the policy is too large");
     l->n_read++;
-    return policy_parser_add(l->parser, path, text, size);
+    r = tell(l, (PolicyFileInfo){.path = path, .fate = POLICY_FILE_READ, .text = text, .size = size});
+    return r < 0 ? r : policy_parser_add(l->parser, path, text, size);
 }
 
-static int load_file(Loader *l, const PolicyFile *file) {
+/* path: the same file, for people. */
+static int load_path(Loader *l, int dirfd, const char *name, const char *path) {
     _cleanup_close_ int fd = -EBADF;
-    _cleanup_free_ char *path = NULL;
     struct stat st;
 
-    path = format_string("%s/%s", file->directory->path, file->name);
-    if (!path)
-        return -ENOMEM;
     /* Looked at before it is opened as well: opening a device may do something. */
-    if (fstatat(file->directory->fd, file->name, &st, 0) < 0)
+    if (fstatat(dirfd, name, &st, 0) < 0)
         return add_error_errno(l->parser, path, "cannot open", -errno);
     if (is_null_device(&st))
-        return 0;
+        return tell(l, (PolicyFileInfo){.path = path, .fate = POLICY_FILE_MASKED});
     if (!S_ISREG(st.st_mode))
         return policy_parser_add_error(l->parser, path, "not a regular file");
-    fd = openat(file->directory->fd, file->name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0)
         return add_error_errno(l->parser, path, "cannot open", -errno);
-    if (!is_trusted(&st))
+    if (!is_trusted(l, &st))
         return policy_parser_add_error(
                 l->parser, path, "the file must belong to root, and only root may write it");
     return parse_file(l, path, fd);
+}
+
+static int load_file(Loader *l, const PolicyFile *file) {
+    _cleanup_free_ char *path = format_string("%s/%s", file->directory->path, file->name);
+
+    return path ? load_path(l, file->directory->fd, file->name, path) : -ENOMEM;
 }
 
 static int compare_files(const void *a, const void *b) {
     return strcmp(((const PolicyFile *) a)->name, ((const PolicyFile *) b)->name);
 }
 
-static int load_all(Loader *l) {
+/* Those that were found, and then none are left. */
+static int load_found(Loader *l) {
+    int r = 0;
+
+    qsort(l->files, l->n_files, sizeof(*l->files), compare_files);
+    for (size_t i = 0; i < l->n_files && r >= 0; i++)
+        r = load_file(l, l->files + i);
+    for (; l->n_files > 0; l->n_files--)
+        free(l->files[l->n_files - 1].name);
+    return r;
+}
+
+static int load_directories(Loader *l) {
     int r;
 
     for (size_t i = 0; i < l->n_directories; i++) {
@@ -233,28 +271,43 @@ static int load_all(Loader *l) {
         if (r < 0)
             return r;
     }
-    qsort(l->files, l->n_files, sizeof(*l->files), compare_files);
-    for (size_t i = 0; i < l->n_files; i++) {
-        r = load_file(l, l->files + i);
+    return load_found(l);
+}
+
+/* No name hides another here: each was named. */
+static int load_names(Loader *l) {
+    for (size_t i = 0; i < l->n_directories; i++) {
+        const char *name = l->directories[i].path;
+        struct stat st;
+        int r;
+
+        if (stat(name, &st) < 0 || !S_ISDIR(st.st_mode))
+            r = load_path(l, AT_FDCWD, name, name);
+        else {
+            r = scan_directory(l, l->directories + i);
+            if (r >= 0)
+                r = load_found(l);
+        }
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int loader_init(Loader *l, const char *const *directories) {
+static int loader_init(Loader *l, const PolicySource *source) {
+    const char *const *paths = source->names ?: source->directories;
     size_t n = 0;
 
-    while (directories[n])
+    l->source = source;
+    while (paths[n])
         n++;
     l->directories = calloc(MAX(n, (size_t) 1), sizeof(*l->directories));
     l->files = calloc(POLICY_FILES_MAX, sizeof(*l->files));
-    l->parser = policy_parser_new(resolve_name, NULL);
+    l->parser = policy_parser_new(source->resolve ?: resolve_name, source->resolve_userdata);
     if (!l->directories || !l->files || !l->parser)
         return -ENOMEM;
     for (; l->n_directories < n; l->n_directories++)
-        l->directories[l->n_directories] =
-                (PolicyDirectory){.path = directories[l->n_directories], .fd = -EBADF};
+        l->directories[l->n_directories] = (PolicyDirectory){.path = paths[l->n_directories], .fd = -EBADF};
     return 0;
 }
 
@@ -272,15 +325,15 @@ static int take_errors(Loader *l, PolicyLoad *load) {
     return 0;
 }
 
-int policy_files_load(const char *const *directories, PolicyLoad *ret) {
+int policy_files_load_from(const PolicySource *source, PolicyLoad *ret) {
     _cleanup_(policy_load_done) PolicyLoad load = {};
     _cleanup_(loader_done) Loader l = {};
     int r;
 
-    r = loader_init(&l, directories);
+    r = loader_init(&l, source);
     if (r < 0)
         return r;
-    r = load_all(&l);
+    r = source->names ? load_names(&l) : load_directories(&l);
     if (r < 0)
         return r;
     r = policy_parser_finish(l.parser, &load.policy);
@@ -292,4 +345,8 @@ int policy_files_load(const char *const *directories, PolicyLoad *ret) {
     load.n_files = l.n_read;
     *ret = TAKE_GENERIC(load, (PolicyLoad){});
     return 0;
+}
+
+int policy_files_load(const char *const *directories, PolicyLoad *ret) {
+    return policy_files_load_from(&(const PolicySource){.directories = directories}, ret);
 }

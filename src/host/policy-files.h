@@ -5,7 +5,7 @@
  * name in an earlier directory hides the same name in a later one, /dev/null masks it; all are applied in the
  * order of their names. A file that others than root may write is an error, as an unreadable one is. */
 
-#include "core/policy.h"
+#include "core/policy-parse.h"
 
 #define POLICY_DIRECTORIES "/etc/vfiod/policy.d", "/run/vfiod/policy.d", "/usr/lib/vfiod/policy.d"
 
@@ -19,6 +19,38 @@ typedef struct PolicyLoad {
     size_t n_files;
 } PolicyLoad;
 
+/* What became of a file that was found. */
+typedef enum PolicyFileFate {
+    POLICY_FILE_READ,
+    POLICY_FILE_OVERRIDDEN, /* one of the same name in an earlier directory hides it */
+    POLICY_FILE_MASKED,     /* it is /dev/null: there is no file of this name */
+    _POLICY_FILE_FATE_MAX,
+    _POLICY_FILE_FATE_INVALID = -EINVAL,
+} PolicyFileFate;
+DECLARE_STRING_TABLE(policy_file_fate, PolicyFileFate); /* "read", "overridden", "masked" */
+
+typedef struct PolicyFileInfo {
+    const char *path;
+    PolicyFileFate fate;
+    const char *hidden_by; /* path of the file that overrides it */
+    const char *text;      /* that was read; not ended by NUL within size */
+    size_t size;
+} PolicyFileInfo;
+
+/* Where a policy comes from when it is not for the daemon. */
+typedef struct PolicySource {
+    const char *const *directories; /* in order of precedence, ended by NULL */
+    const char *const *names; /* instead: files and directories (then their *.json) that somebody named, in
+                               * this order. They may belong to anybody: he tries them out */
+    resolve_name_t resolve;   /* NULL: the accounts of this host */
+    void *resolve_userdata;
+    /* Told of every file, NULL: nobody is. A negative errno ends the load. */
+    int (*visit)(void *userdata, const PolicyFileInfo *info);
+    void *visit_userdata;
+} PolicySource;
+
 void policy_load_done(PolicyLoad *l);
 /* directories: a NULL-terminated list in order of precedence. 0 (look at policy and errors) or -ENOMEM. */
 int policy_files_load(const char *const *directories, PolicyLoad *ret);
+/* The same from anywhere, in an order and with accounts that the caller says. */
+int policy_files_load_from(const PolicySource *source, PolicyLoad *ret);

@@ -348,6 +348,65 @@ static void test_names(void **state) {
     expect_error(t, "/etc/50-a.json:1:44: error: unknown group \"no-such-group-here\"");
 }
 
+static int note(void *userdata, const PolicyFileInfo *info) {
+    StrBuf *b = userdata;
+
+    strbuf_addf(b, "%s %s", policy_file_fate_to_string(info->fate), strrchr(info->path, '/') + 1);
+    if (info->hidden_by)
+        strbuf_addf(b, " by %s", strstr(info->hidden_by, "/etc/") ?: "?");
+    strbuf_addf(b, " %zu\n", info->size);
+    return streq(strrchr(info->path, '/') + 1, "stop.json") ? -ECANCELED : 0;
+}
+
+static void test_fates(void **state) {
+    Tree *t = *state;
+    _cleanup_strbuf_ StrBuf b = {};
+    _cleanup_(policy_load_done) PolicyLoad load = {}, none = {};
+    const PolicySource source = {.directories = t->directories, .visit = note, .visit_userdata = &b};
+
+    put(t->etc, "a.json", "{\"rules\":[]}");
+    put_rule(t->lib, "a.json", "hidden");
+    link_to("/dev/null", t->run, "b.json");
+    assert_int_equal(policy_files_load_from(&source, &load), 0);
+    assert_string_equal(b.text, "overridden a.json by /etc/a.json 0\nread a.json 12\nmasked b.json 0\n");
+    put(t->etc, "stop.json", "{\"rules\":[]}");
+    assert_int_equal(policy_files_load_from(&source, &none), -ECANCELED);
+}
+
+static int resolve_to_seven(
+        _unused_ void *userdata, _unused_ bool is_group, const char *name, uint32_t *ret) {
+    *ret = 7;
+    return streq(name, "seven") ? 0 : -ENOENT;
+}
+
+/* Files and directories in the order in which they are named; nobody's name hides another's, and whoever
+ * tries a policy out owns it. */
+static void test_named(void **state) {
+    Tree *t = *state;
+    _cleanup_(policy_load_done) PolicyLoad load = {}, missing = {};
+    _cleanup_free_ char *single = path_of(t->lib, "z.json"), *nothing = path_of(t->lib, "nothing.json");
+    const char *names[] = {single, t->etc, NULL}, *absent[] = {nothing, t->missing, NULL};
+
+    put(t->lib, "z.json",
+            "{\"rules\":[{\"name\":\"one\",\"effect\":\"allow\",\"who\":{\"user\":\"seven\"},\"what\":{}}]}");
+    change_mode(t->lib, "z.json", 0666);
+    put_rule(t->etc, "z.json", "three");
+    put_rule(t->etc, "a.json", "two");
+    assert_int_equal(
+            policy_files_load_from(&(const PolicySource){.names = names, .resolve = resolve_to_seven}, &load),
+            0);
+    assert_int_equal(load.n_errors, 0);
+    assert_int_equal(policy_n_rules(load.policy), 3);
+    assert_string_equal(rule_name(policy_rule(load.policy, 0)), "one");
+    assert_int_equal(policy_rule(load.policy, 0)->uids[0], 7);
+    assert_string_equal(rule_name(policy_rule(load.policy, 1)), "two");
+    assert_string_equal(rule_name(policy_rule(load.policy, 2)), "three");
+
+    assert_int_equal(policy_files_load_from(&(const PolicySource){.names = absent}, &missing), 0);
+    assert_int_equal(missing.n_errors, 2);
+    assert_null(missing.policy);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -370,6 +429,8 @@ int main(void) {
             TEST(test_size_together),
             TEST(test_number_of_files),
             TEST(test_names),
+            TEST(test_fates),
+            TEST(test_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
