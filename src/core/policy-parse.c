@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/policy-parse.h"
 
+#include <inttypes.h>
 #include <search.h>
 #include <stdio.h>
 
 #include "base/str.h"
-#include "core/policy-rule.h"
-#include "core/schema.h"
+#include "core/policy-parser.h"
 
 /* The keys of a policy and what each of them does to a rule. What is the same for all keys is in schema.c.
  *
@@ -26,27 +26,13 @@ typedef struct Resolved {
     uint32_t id;
 } Resolved;
 
-struct PolicyParser {
-    resolve_name_t resolve;
-    void *userdata;
-    Rule *rules; /* owned */
-    size_t n_rules;
-    void *names;    /* tree of RuleName */
-    void *resolved; /* tree of Resolved */
-    Problems problems;
-
-    /* of the file that is being parsed */
-    unsigned rule_number;
-    Rule rule; /* that the functions of the keys fill */
-};
+#define WANTED_MAX 256U
 
 static_assert(POLICY_ERRORS_MAX == PROBLEMS_MAX, "what policy-parse.h promises");
 
-#define report_value(p, value, ...) problems_report_value(&(p)->problems, value, __VA_ARGS__)
-#define show(p, s) problems_show(&(p)->problems, s)
+/* --- what the parts of the parser share --- */
 
-/* Room for one element more behind n; lists double. */
-static bool grow(PolicyParser *p, void **list, size_t n, size_t size) {
+bool parser_grow(PolicyParser *p, void **list, size_t n, size_t size) {
     void *grown;
 
     if ((n & (n - 1)) != 0)
@@ -58,6 +44,69 @@ static bool grow(PolicyParser *p, void **list, size_t n, size_t size) {
     }
     *list = grown;
     return true;
+}
+
+void parser_add_string(PolicyParser *p, StringList *list, const char *s) {
+    _cleanup_free_ char *copy = strdup(s);
+
+    if (!copy)
+        p->problems.out_of_memory = true;
+    else if (parser_grow(p, (void **) &list->items, list->n, sizeof(*list->items)))
+        list->items[list->n++] = TAKE_PTR(copy);
+}
+
+/* "alice, bob", "ID_BUS=usb, pci": people read it, nobody parses it. */
+static void describe_value(StrBuf *b, const JsonNode *value) {
+    _cleanup_free_ char *shown = NULL;
+
+    switch (value->type) {
+    case JSON_STRING:
+        shown = sanitize(value->string, WANTED_MAX);
+        strbuf_add(b, shown ?: "");
+        break;
+    case JSON_INTEGER:
+        strbuf_addf(b, "%" PRIi64, value->integer);
+        break;
+    case JSON_BOOLEAN:
+        strbuf_add(b, value->boolean ? "true" : "false");
+        break;
+    default:
+        for (const JsonNode *e = value->children; e && b->length < WANTED_MAX; e = e->next) {
+            _cleanup_free_ char *key = e->key ? sanitize(e->key, WANTED_MAX) : NULL;
+
+            strbuf_addf(b, "%s%s%s", e == value->children ? "" : ", ", key ?: "", key ? "=" : "");
+            describe_value(b, e);
+        }
+        break;
+    }
+}
+
+static void note_predicate(PolicyParser *p, PredicateKind kind, const JsonNode *value) {
+    _cleanup_strbuf_ StrBuf b = {};
+    Rule *r = &p->rule;
+    char *text;
+
+    strbuf_add(&b, "");
+    describe_value(&b, value);
+    if (!parser_grow(p, (void **) &r->wanted, r->n_wanted, sizeof(*r->wanted)))
+        return;
+    text = strbuf_steal(&b);
+    if (!text) {
+        p->problems.out_of_memory = true;
+        return;
+    }
+    r->wanted[r->n_wanted++] = (Wanted){.kind = kind, .text = text};
+    r->predicates |= 1U << kind;
+}
+
+void parser_note_predicates(PolicyParser *p, const char *prefix, const JsonNode *object) {
+    for (const JsonNode *m = object->children; m; m = m->next)
+        for (PredicateKind kind = 0; kind < _PREDICATE_MAX; kind++) {
+            const char *rest = startswith(predicate_key(kind), prefix);
+
+            if (rest && rest[0] == '.' && streq(rest + 1, m->key))
+                note_predicate(p, kind, m);
+        }
 }
 
 /* --- who --- */
@@ -146,7 +195,8 @@ static void take_user(void *userdata, const JsonNode *value) {
     Rule *r = &p->rule;
     uint32_t id;
 
-    if (take_account(p, false, value, &id) >= 0 && grow(p, (void **) &r->uids, r->n_uids, sizeof(*r->uids)))
+    if (take_account(p, false, value, &id) >= 0 &&
+            parser_grow(p, (void **) &r->uids, r->n_uids, sizeof(*r->uids)))
         r->uids[r->n_uids++] = id;
 }
 
@@ -155,7 +205,8 @@ static void take_group(void *userdata, const JsonNode *value) {
     Rule *r = &p->rule;
     uint32_t id;
 
-    if (take_account(p, true, value, &id) >= 0 && grow(p, (void **) &r->gids, r->n_gids, sizeof(*r->gids)))
+    if (take_account(p, true, value, &id) >= 0 &&
+            parser_grow(p, (void **) &r->gids, r->n_gids, sizeof(*r->gids)))
         r->gids[r->n_gids++] = id;
 }
 
@@ -172,10 +223,11 @@ static const Key who_keys[] = {
                 .take = take_group},
 };
 
-static void take_who(void *userdata, const JsonNode *value) {
+void take_who(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
 
     schema_take_keys(&p->problems, value, "\"who\"", who_keys, ELEMENTSOF(who_keys), p);
+    parser_note_predicates(p, "who", value);
 }
 
 /* --- what --- */
@@ -192,7 +244,7 @@ static void take_device(void *userdata, const JsonNode *value) {
         report_value(p, value, "\"%s\" %s", shown, problem);
         return;
     }
-    if (grow(p, (void **) &r->devices, r->n_devices, sizeof(*r->devices)))
+    if (parser_grow(p, (void **) &r->devices, r->n_devices, sizeof(*r->devices)))
         r->devices[r->n_devices++] = pattern;
 }
 
@@ -216,7 +268,7 @@ static bool take_id_part(const char **s, IdPattern *id) {
     return true;
 }
 
-static bool parse_id(const char *s, IdPattern *ret) {
+bool parse_id(const char *s, IdPattern *ret) {
     IdPattern id = {};
     unsigned parts = 0;
 
@@ -252,7 +304,7 @@ static void take_id(void *userdata, const JsonNode *value) {
                 shown);
         return;
     }
-    if (grow(p, (void **) &r->ids, r->n_ids, sizeof(*r->ids)))
+    if (parser_grow(p, (void **) &r->ids, r->n_ids, sizeof(*r->ids)))
         r->ids[r->n_ids++] = id;
 }
 
@@ -272,7 +324,7 @@ static void take_class(void *userdata, const JsonNode *value) {
     }
     shift = (unsigned) (24 - 4 * n);
     class = (ClassPattern){.value = (uint32_t) v << shift, .mask = (0xffffffU << shift) & 0xffffff};
-    if (grow(p, (void **) &r->classes, r->n_classes, sizeof(*r->classes)))
+    if (parser_grow(p, (void **) &r->classes, r->n_classes, sizeof(*r->classes)))
         r->classes[r->n_classes++] = class;
 }
 
@@ -291,20 +343,14 @@ static bool is_driver_name(const char *s) {
 static void take_driver(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     Rule *r = &p->rule;
-    _cleanup_free_ char *shown = NULL, *copy = NULL;
+    _cleanup_free_ char *shown = NULL;
 
     if (!is_driver_name(value->string)) {
         shown = show(p, value->string);
         report_value(p, value, "\"%s\" is not the name of a driver, like \"e1000e\"", shown);
         return;
     }
-    copy = strdup(value->string);
-    if (!copy) {
-        p->problems.out_of_memory = true;
-        return;
-    }
-    if (grow(p, (void **) &r->drivers, r->n_drivers, sizeof(*r->drivers)))
-        r->drivers[r->n_drivers++] = TAKE_PTR(copy);
+    parser_add_string(p, &r->drivers, value->string);
 }
 
 static const Key what_keys[] = {
@@ -330,10 +376,11 @@ static const Key what_keys[] = {
                 .take = take_driver},
 };
 
-static void take_what(void *userdata, const JsonNode *value) {
+void take_what(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
 
     schema_take_keys(&p->problems, value, "\"what\"", what_keys, ELEMENTSOF(what_keys), p);
+    parser_note_predicates(p, "what", value);
 }
 
 /* --- the rule --- */
@@ -521,7 +568,7 @@ static void take_rule(PolicyParser *p, const JsonNode *value) {
     schema_take_keys(&p->problems, value, "a rule", rule_keys, ELEMENTSOF(rule_keys), p);
     finish_rule(p, value);
     if (p->problems.n == n_problems && !p->problems.out_of_memory &&
-            grow(p, (void **) &p->rules, p->n_rules, sizeof(*p->rules)))
+            parser_grow(p, (void **) &p->rules, p->n_rules, sizeof(*p->rules)))
         p->rules[p->n_rules++] = p->rule;
     else
         rule_done(&p->rule);
@@ -630,6 +677,8 @@ int policy_parser_finish(PolicyParser *p, Policy **ret) {
         return -ENOMEM;
     policy->rules = TAKE_PTR(p->rules);
     policy->n_rules = TAKE_GENERIC(p->n_rules, 0);
+    for (size_t i = 0; i < policy->n_rules; i++)
+        policy->predicates |= policy->rules[i].predicates;
     *ret = policy;
     return 0;
 }

@@ -5,9 +5,10 @@
 
 /* The evaluator. It allocates nothing, and its work is bounded by the size of the policy.
  *
- * A predicate has three answers, because a fact may be unknown (a uid that the bus could not tell, a list of
- * groups that could not be read). Unknown counts as what keeps the door shut: an allow rule does not match,
- * a deny rule does. It is decided in ONE place, rule_matches(), so that a predicate cannot get it wrong. */
+ * A predicate has more answers than yes and no, because a fact may be unknown (a uid that the bus could not
+ * tell, a list of groups that could not be read). Unknown counts as what keeps the door shut: an allow rule
+ * does not match, a deny rule does. It is decided in ONE place, rule_holds(), so that a predicate cannot get
+ * it wrong. */
 
 static const char *const effect_table[_EFFECT_MAX] = {
         [EFFECT_DENY] = "deny",
@@ -46,29 +47,41 @@ static const char *const noiommu_mode_table[_NOIOMMU_MODE_MAX] = {
 };
 DEFINE_STRING_TABLE(noiommu_mode, NoiommuMode);
 
-typedef enum Match {
-    MATCH_NO,
-    MATCH_YES,
-    MATCH_UNKNOWN,
-} Match;
+static void string_list_done(StringList *l) {
+    for (size_t i = 0; i < l->n; i++)
+        free(l->items[i]);
+    free(l->items);
+    *l = (StringList){};
+}
 
-/* What is asked, with the forms that every rule needs made once. */
-typedef struct Question {
-    const Subject *subject;
-    const Device *device;
-    uint64_t id;
-    char kernel_name[DEVICE_NAME_MAX];
-} Question;
-
-void rule_done(Rule *r) {
-    for (size_t i = 0; i < r->n_drivers; i++)
-        free(r->drivers[i]);
-    free(r->drivers);
+static void rule_done_lists(Rule *r) {
+    for (size_t i = 0; i < r->n_wanted; i++)
+        free(r->wanted[i].text);
+    for (size_t i = 0; i < r->n_tags; i++)
+        free(r->tags[i].name);
+    for (size_t i = 0; i < r->n_properties; i++) {
+        free(r->properties[i].key);
+        string_list_done(&r->properties[i].globs);
+    }
+    string_list_done(&r->units);
+    string_list_done(&r->slices);
+    string_list_done(&r->cgroups);
+    string_list_done(&r->labels);
+    string_list_done(&r->drivers);
+    free(r->wanted);
+    free(r->tags);
+    free(r->properties);
+    free(r->numa_nodes);
+    free(r->groups);
     free(r->classes);
     free(r->ids);
     free(r->devices);
     free(r->gids);
     free(r->uids);
+}
+
+void rule_done(Rule *r) {
+    rule_done_lists(r);
     free(r->terms.noiommu_reason);
     free(r->file);
     free(r->key);
@@ -83,6 +96,9 @@ Policy *policy_free(Policy *p) {
     for (size_t i = 0; i < p->n_rules; i++)
         rule_done(p->rules + i);
     free(p->rules);
+    for (size_t i = 0; i < p->n_tags; i++)
+        (void) tag_free(p->tags[i]);
+    free(p->tags);
     free(p);
     return NULL;
 }
@@ -131,113 +147,36 @@ const char *rule_origin(const Rule *rule) {
     return rule->origin;
 }
 
-static bool sorted_contains(const uint32_t *list, size_t n, uint32_t v) {
-    size_t low = 0, high = n;
+bool rule_concerns(const Rule *rule, const Subject *subject) {
+    Question q;
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (list[middle] == v)
-            return true;
-        if (list[middle] < v)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
-static Match match_user(const Rule *r, const Question *q) {
-    /* Also where the rule speaks of anybody: who is not known at all is nobody. */
-    if (q->subject->uid == (uid_t) -1)
-        return MATCH_UNKNOWN;
-    if (r->n_uids == 0)
-        return MATCH_YES;
-    return sorted_contains(r->uids, r->n_uids, q->subject->uid) ? MATCH_YES : MATCH_NO;
-}
-
-static Match match_group(const Rule *r, const Question *q) {
-    if (r->n_gids == 0)
-        return MATCH_YES;
-    /* Every process has a primary group: an empty list is one that could not be read. */
-    if (q->subject->n_gids == 0)
-        return MATCH_UNKNOWN;
-    for (size_t i = 0; i < q->subject->n_gids; i++)
-        if (sorted_contains(r->gids, r->n_gids, q->subject->gids[i]))
-            return MATCH_YES;
-    return MATCH_NO;
-}
-
-static Match match_id(const Rule *r, const Question *q) {
-    for (size_t i = 0; i < r->n_ids; i++)
-        if ((q->id & r->ids[i].mask) == r->ids[i].value)
-            return MATCH_YES;
-    return r->n_ids == 0 ? MATCH_YES : MATCH_NO;
-}
-
-static Match match_class(const Rule *r, const Question *q) {
-    for (size_t i = 0; i < r->n_classes; i++)
-        if ((q->device->class_code & r->classes[i].mask) == r->classes[i].value)
-            return MATCH_YES;
-    return r->n_classes == 0 ? MATCH_YES : MATCH_NO;
-}
-
-static Match match_driver(const Rule *r, const Question *q) {
-    for (size_t i = 0; i < r->n_drivers; i++)
-        if (q->device->driver && streq(r->drivers[i], q->device->driver))
-            return MATCH_YES;
-    return r->n_drivers == 0 ? MATCH_YES : MATCH_NO;
-}
-
-static Match match_device(const Rule *r, const Question *q) {
-    for (size_t i = 0; i < r->n_devices; i++)
-        if (device_pattern_match(r->devices + i, &q->device->name, q->kernel_name))
-            return MATCH_YES;
-    return r->n_devices == 0 ? MATCH_YES : MATCH_NO;
-}
-
-/* The cheap ones first. */
-static Match (*const predicates[])(const Rule *r, const Question *q) = {
-        match_user,
-        match_id,
-        match_class,
-        match_group,
-        match_driver,
-        match_device,
-};
-
-static bool rule_matches(const Rule *r, const Question *q) {
-    for (size_t i = 0; i < ELEMENTSOF(predicates); i++) {
-        Match m = predicates[i](r, q);
-
-        if (m == MATCH_NO || (m == MATCH_UNKNOWN && r->effect != EFFECT_DENY))
+    question_init(&q, &(const PolicyQuestion){.subject = subject}, PREDICATES_WHO);
+    for (uint32_t rest = rule_predicates(rule) & PREDICATES_WHO; rest != 0; rest &= rest - 1)
+        if (rule_ask(rule, (PredicateKind) __builtin_ctz(rest), &q) != HOLDS_YES)
             return false;
-    }
     return true;
 }
 
-bool rule_concerns(const Rule *rule, const Subject *subject) {
-    Question q = {.subject = subject};
-
-    return match_user(rule, &q) == MATCH_YES && match_group(rule, &q) == MATCH_YES;
+static Verdict verdict_of(const Rule *rule, RuleHolds holds) {
+    if (holds == RULE_CHANGED)
+        return (Verdict){.effect = EFFECT_DENY, .rule = rule, .changed = true};
+    if (rule->effect == EFFECT_DENY)
+        return (Verdict){.effect = EFFECT_DENY, .rule = rule};
+    return (Verdict){.effect = rule->effect, .rule = rule, .terms = &rule->terms};
 }
 
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
-    const Device *device = question->device;
-    Question q = {.subject = question->subject, .device = device};
+    Question q;
 
-    q.id = (uint64_t) device->vendor << 48 | (uint64_t) device->device << 32 |
-            (uint64_t) device->subsystem_vendor << 16 | device->subsystem_device;
-    (void) device_name_format_kernel(&device->name, q.kernel_name);
+    if (!policy)
+        return (Verdict){.effect = EFFECT_DENY};
+    question_init(&q, question, policy->predicates);
+    for (size_t i = 0; i < policy->n_rules; i++) {
+        const Rule *rule = policy->rules + i;
+        RuleHolds holds = rule_holds(rule, &q);
 
-    for (size_t i = 0; i < policy_n_rules(policy); i++) {
-        const Rule *r = policy->rules + i;
-
-        if (!rule_matches(r, &q))
-            continue;
-        if (r->effect == EFFECT_DENY)
-            return (Verdict){.effect = EFFECT_DENY, .rule = r};
-        return (Verdict){.effect = r->effect, .rule = r, .terms = &r->terms};
+        if (holds != RULE_PASSES_BY)
+            return verdict_of(rule, holds);
     }
     return (Verdict){.effect = EFFECT_DENY};
 }

@@ -368,9 +368,9 @@ static void test_full_rule(void **state) {
     assert_true(r->classes[0].value == 0x020000 && r->classes[0].mask == 0xff0000);
     assert_true(r->classes[1].value == 0x0c0300 && r->classes[1].mask == 0xffff00);
     assert_true(r->classes[2].value == 0x010802 && r->classes[2].mask == 0xffffff);
-    assert_int_equal(r->n_drivers, 2);
-    assert_string_equal(r->drivers[0], "e1000e");
-    assert_string_equal(r->drivers[1], "nvme");
+    assert_int_equal(r->drivers.n, 2);
+    assert_string_equal(r->drivers.items[0], "e1000e");
+    assert_string_equal(r->drivers.items[1], "nvme");
     assert_int_equal(r->terms.backends, 1U << BACKEND_GROUP);
     assert_int_equal(r->terms.reset, RESET_OPTIONAL);
     assert_int_equal(r->terms.siblings, SIBLINGS_PARK);
@@ -379,7 +379,7 @@ static void test_full_rule(void **state) {
     assert_string_equal(rule_name(r), "rule 2");
     assert_string_equal(rule_origin(r), "rule 2 (f:12)");
     assert_int_equal(r->effect, EFFECT_DENY);
-    assert_int_equal(r->n_uids + r->n_gids + r->n_devices + r->n_ids + r->n_classes + r->n_drivers, 0);
+    assert_int_equal(r->n_uids + r->n_gids + r->n_devices + r->n_ids + r->n_classes + r->drivers.n, 0);
 }
 
 static void test_defaults(void **state) {
