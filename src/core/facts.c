@@ -3,6 +3,8 @@
 /* Parsers of what sysfs says. They take what is well-formed and leave out the rest; none of them believes a
  * length or an offset before it has been compared with the bytes that are really there. */
 
+#include <stdio.h>
+
 #include "base/str.h"
 #include "core/facts.h"
 
@@ -130,12 +132,16 @@ static uint32_t config_dword(const uint8_t *config, size_t at) {
 #define HEADER_SIZE 0x40U
 #define CAPABILITY_PCIE 0x10U
 #define EXTENDED_SPACE 0x100U
+#define EXTENDED_CAPABILITY_SERIAL 0x0003U
 #define EXTENDED_CAPABILITY_ACS 0x000dU
 #define ACS_CAPABILITIES 4U
 #define ACS_CONTROL 6U
 #define ACS_REQUIRED 0x1dU /* source validation, request and completion redirect, upstream forwarding */
+#define SERIAL_LOW 4U
+#define SERIAL_HIGH 8U
 
-int pci_config_acs_enabled(const uint8_t *config, size_t size) {
+/* The place of the capability, of which length bytes are there; -ENOENT when there is none; -EINVAL. */
+static int find_extended_capability(const uint8_t *config, size_t size, unsigned id, size_t length) {
     size_t at = EXTENDED_SPACE;
 
     size = MIN(size, CONFIG_SPACE);
@@ -149,26 +155,51 @@ int pci_config_acs_enabled(const uint8_t *config, size_t size) {
         if (header == UINT32_MAX) /* nobody answers: off the bus, or in reset */
             return -EINVAL;
         if (header == 0) /* "no capabilities"; inside a list it ends it for the kernel too */
-            return 0;
-
-        if ((header & 0xffff) == EXTENDED_CAPABILITY_ACS) {
-            unsigned required;
-
-            if (at + 8 > size)
-                return -EINVAL;
-            /* The kernel's rule (pci_acs_flags_enabled): a control that the port does not offer needs no
-             * switching on. */
-            required = ACS_REQUIRED & config_word(config, at + ACS_CAPABILITIES);
-            return (config_word(config, at + ACS_CONTROL) & required) == required;
-        }
+            return -ENOENT;
+        if ((header & 0xffff) == id)
+            return at + length <= size ? (int) at : -EINVAL;
 
         at = (header >> 20) & 0xffc; /* the low two bits are reserved */
         if (at == 0)
-            return 0;
+            return -ENOENT;
         if (at < EXTENDED_SPACE)
             return -EINVAL;
     }
     return -EINVAL;
+}
+
+int pci_config_acs_enabled(const uint8_t *config, size_t size) {
+    unsigned required;
+    int at;
+
+    at = find_extended_capability(config, size, EXTENDED_CAPABILITY_ACS, 8);
+    if (at < 0)
+        return at == -ENOENT ? 0 : at;
+    /* The kernel's rule (pci_acs_flags_enabled): a control that the port does not offer needs no switching
+     * on. */
+    required = ACS_REQUIRED & config_word(config, (size_t) at + ACS_CAPABILITIES);
+    return (config_word(config, (size_t) at + ACS_CONTROL) & required) == required;
+}
+
+int pci_config_serial(const uint8_t *config, size_t size, char ret[static PCI_SERIAL_MAX]) {
+    uint32_t high, low;
+    int r;
+
+    r = pci_config_port_type(config, size);
+    if (r == -ENOENT) /* conventional PCI has no extended space */
+        return 0;
+    if (r < 0)
+        return r;
+    r = find_extended_capability(config, size, EXTENDED_CAPABILITY_SERIAL, 12);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+
+    low = config_dword(config, (size_t) r + SERIAL_LOW);
+    high = config_dword(config, (size_t) r + SERIAL_HIGH);
+    (void) snprintf(ret, PCI_SERIAL_MAX, "%02x-%02x-%02x-%02x-%02x-%02x-%02x-%02x", high >> 24,
+            high >> 16 & 0xff, high >> 8 & 0xff, high & 0xff, low >> 24, low >> 16 & 0xff, low >> 8 & 0xff,
+            low & 0xff);
+    return 1;
 }
 
 int pci_config_port_type(const uint8_t *config, size_t size) {
@@ -216,4 +247,22 @@ int pci_config_isolates(const uint8_t *config, size_t size, bool several_functio
     default: /* bridges to and from conventional PCI, event collectors, values yet to be assigned */
         return 0;
     }
+}
+
+int slot_path_format(const DeviceName *path, size_t n, char ret[static SLOT_PATH_MAX]) {
+    size_t start = 0, length;
+
+    /* A bridge to another domain (VMD) is where a path of the kernel's begins anew. */
+    for (size_t i = 1; i < n; i++)
+        if (path[i].domain != path[i - 1].domain)
+            start = i;
+    if (start == n)
+        return -EINVAL;
+
+    length = (size_t) snprintf(ret, SLOT_PATH_MAX, "%04x:%02x:%02x.%x", path[start].domain,
+            path[start].pci_bus, path[start].slot, path[start].function);
+    for (size_t i = start + 1; i < n && length < SLOT_PATH_MAX; i++)
+        length += (size_t) snprintf(
+                ret + length, SLOT_PATH_MAX - length, "/%02x.%x", path[i].slot, path[i].function);
+    return length < SLOT_PATH_MAX ? 0 : -E2BIG;
 }

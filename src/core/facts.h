@@ -64,6 +64,14 @@ int pci_config_port_type(const uint8_t *config, size_t size);
  * of several_functions; bridges to conventional PCI never do. 1 yes, 0 no, -EINVAL when it cannot be told. */
 int pci_config_isolates(const uint8_t *config, size_t size, bool several_functions);
 
+#define PCI_SERIAL_MAX 24U /* with its NUL */
+
+/* The Device Serial Number (PCI Express base spec 7.9.3; ID 0x0003) as lspci writes it. 1; 0 and nothing
+ * written: it has none; -EINVAL when it cannot be told, as from the 64 bytes that an unprivileged reader
+ * sees.
+ */
+int pci_config_serial(const uint8_t *config, size_t size, char ret[static PCI_SERIAL_MAX]);
+
 typedef enum Removable {
     REMOVABLE_UNKNOWN, /* attribute absent: the kernel does not say */
     REMOVABLE_FIXED,
@@ -89,6 +97,12 @@ typedef enum DeviceFactMask {
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
+#define PROPERTIES_MAX 256U              /* of one device in the udev database */
+#define PROPERTIES_SIZE_MAX (64U * 1024) /* of all of them together */
+
+/* path: n ports, from the root bus down to the device. 0; -EINVAL when it is empty; -E2BIG (ret is then of no
+ * use). */
+int slot_path_format(const DeviceName *path, size_t n, char ret[static SLOT_PATH_MAX]);
 
 typedef struct DeviceFacts {
     unsigned reset_methods;   /* mask of 1 << ResetMethod */
@@ -105,8 +119,9 @@ typedef struct DeviceFacts {
     AcsPath acs;
     char slot_path[SLOT_PATH_MAX]; /* where it is plugged in, whatever numbers the buses have: the kernel's
                                     * way to name a path (kernel-parameters, pci=), "0000:00:1c.0/00.0" */
-    char serial[24]; /* Device Serial Number as lspci writes it, "00-1b-21-ff-ff-a1-b2-c3"; "": it has none */
-    char **properties; /* owned; of the udev database, "ID_PATH=pci-0000:06:0d.0", ended by NULL */
+    char serial[PCI_SERIAL_MAX]; /* Device Serial Number as lspci writes it, "00-1b-21-ff-ff-a1-b2-c3"; "": it
+                                    has none */
+    char **properties;           /* owned; of the udev database, "ID_PATH=pci-0000:06:0d.0", ended by NULL */
 } DeviceFacts;
 
 #define DEVICE_FACTS_NULL                                                                                    \

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "daemon/holders.h"
 #include "daemon/job.h"
+#include "daemon/privileges.h"
 #include "host/sysfs.h"
 
 #define CLAIMS_PER_UID_DEFAULT 64U
@@ -108,9 +109,26 @@ static int charge(Engine *e, const Subject *subject, Refusal *refusal) {
     return 0;
 }
 
+/* The kernel holds a read of config space back for as long as a device is being reset, and who has one may
+ * reset it as often as he likes: what is claimed is not read then, and these facts of it are unknown. Beyond
+ * the first 64 bytes it is shown to CAP_SYS_ADMIN only. */
+static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
+    const unsigned in_config_space = DEVICE_FACT_ACS | DEVICE_FACT_SERIAL;
+    int r;
+
+    if (device->claim || (device->group && device->group->claim))
+        what &= ~in_config_space;
+    if (!(what & in_config_space))
+        return sysfs_read_facts(userdata, device, what, ret);
+
+    privileges_raise(CAP_SYS_ADMIN);
+    r = sysfs_read_facts(userdata, device, what, ret);
+    privileges_lower();
+    return r;
+}
+
 int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
-    static const FactSource facts = {
-            .read_facts = sysfs_read_facts, .read_kernel_facts = sysfs_read_kernel_facts};
+    static const FactSource facts = {.read_facts = read_facts, .read_kernel_facts = sysfs_read_kernel_facts};
     int r;
 
     r = request_validate(request, refusal);

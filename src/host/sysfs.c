@@ -23,6 +23,7 @@
 #include "core/host-tables.h"
 #include "host/host-critical.h"
 #include "host/sysfs.h"
+#include "host/udev-properties.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define ATTRIBUTE_MAX 256U /* of a one-line attribute */
@@ -231,25 +232,178 @@ static int read_number(int at, const char *name, long *ret) {
     return 0;
 }
 
-static Removable read_removable(int at) {
+static bool is_virtual_function(const DeviceName *name) {
+    char path[sizeof(PCI_DEVICES) + DEVICE_NAME_MAX + sizeof("//physfn")], kernel[DEVICE_NAME_MAX];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/%s/physfn", PCI_DEVICES, device_name_format_kernel(name, kernel));
+    return lstat(path, &st) == 0;
+}
+
+/* Is it one of several functions of a device, so that they could talk to each other behind everybody's back?
+ * The siblings are asked for, not the multifunction bit in config space: that of a device which its owner
+ * resets just now cannot be read. Virtual functions are kept apart whatever their numbers are. */
+static bool has_neighbours(const DeviceName *name) {
+    DeviceName other = *name;
+
+    if (is_virtual_function(name))
+        return false;
+    for (other.function = 0; other.function < 8; other.function++)
+        if (other.function != name->function && sysfs_has_device(&other) && !is_virtual_function(&other))
+            return true;
+    return false;
+}
+
+/* Every dword of config space is a cycle on the bus, so it is read in steps until the answer is there: mostly
+ * after 512 of the 4096 bytes. Who may not see more than the header (no CAP_SYS_ADMIN) gets an end of file
+ * there. parse tells -EINVAL as long as it needs more. */
+static int parse_config(const DeviceName *name,
+        int (*parse)(const uint8_t *config, size_t size, void *userdata), void *userdata) {
+    static const size_t steps[] = {256, 512, 1024, 2048, CONFIG_MAX};
+    _cleanup_close_ int device = -EBADF, fd = -EBADF;
+    uint8_t config[CONFIG_MAX];
+    size_t size = 0;
+
+    device = open_device(name);
+    if (device < 0)
+        return device;
+    fd = openat(device, "config", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return gone_error(errno);
+
+    for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
+        ssize_t n = pread(fd, config + size, steps[i] - size, (off_t) size);
+        int r;
+
+        if (n < 0)
+            return -errno;
+        size += (size_t) n;
+        r = parse(config, size, userdata);
+        if (r != -EINVAL || size < steps[i])
+            return r;
+    }
+    return -EINVAL;
+}
+
+static int parse_isolation(const uint8_t *config, size_t size, void *userdata) {
+    const bool *several_functions = userdata;
+
+    return pci_config_isolates(config, size, *several_functions);
+}
+
+static int parse_serial(const uint8_t *config, size_t size, void *userdata) {
+    return pci_config_serial(config, size, userdata);
+}
+
+static int read_isolation(const DeviceName *name, bool several_functions) {
+    return parse_config(name, parse_isolation, &several_functions);
+}
+
+/* Takes one function's answer into the report. Known to be open beats unknown, unknown beats isolated. */
+static void report_add(AcsReport *report, const DeviceName *name, int isolates) {
+    if (isolates == 0) {
+        report->path = ACS_INCOMPLETE;
+        report->blocker = *name;
+    } else if (isolates < 0)
+        report->path = ACS_UNKNOWN;
+}
+
+/* /sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0: the ports are the directories above. */
+static size_t split_ports(char *path, DeviceName ports[static PORTS_MAX]) {
+    char *rest = NULL;
+    size_t n = 0;
+
+    for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest))
+        if (n < PORTS_MAX && device_name_parse_pci_address(word, &ports[n]) >= 0)
+            n++;
+    return n;
+}
+
+/* Every function from the root bus down to the device itself. Their number, or a negative errno. */
+static int read_ports(const DeviceName *name, DeviceName ports[static PORTS_MAX]) {
+    char path[sizeof(PCI_DEVICES) + 1 + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
+    _cleanup_free_ char *real = NULL;
+    size_t n;
+
+    snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
+    real = realpath(path, NULL);
+    if (!real)
+        return gone_error(errno);
+    n = split_ports(real, ports);
+    if (n == 0 || n == PORTS_MAX || device_name_compare(&ports[n - 1], name) != 0)
+        return -EBADMSG;
+    return (int) n;
+}
+
+int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
+    AcsReport report = {.path = ACS_COMPLETE};
+    DeviceName ports[PORTS_MAX];
+    int n;
+
+    n = read_ports(name, ports);
+    if (n < 0)
+        return n;
+
+    /* A single function has no neighbours on its own device, so its own answer is of no account, also when it
+     * is conventional PCI. */
+    if (has_neighbours(name)) {
+        int isolates = read_isolation(name, /* several_functions= */ true);
+
+        if (isolates == -ENODEV)
+            return isolates;
+        report_add(&report, name, isolates);
+    } else if (n == 1)
+        report.path = ACS_NOT_NEEDED;
+
+    for (size_t i = (size_t) n - 1; i-- > 0 && report.path != ACS_INCOMPLETE;)
+        report_add(&report, &ports[i], read_isolation(&ports[i], has_neighbours(&ports[i])));
+
+    *ret = report;
+    return 0;
+}
+
+/* Readers of one fact each: 1 when it was read, 0 when it cannot be told, negative errno when the caller must
+ * not go on without it. */
+
+/* A kernel that knows of no nodes has no attribute. */
+static int read_numa_node(int at, const DeviceName *name, DeviceFacts *f) {
+    long v;
+
+    if (faccessat(at, "numa_node", F_OK, 0) < 0)
+        return errno == ENOENT;
+    if (read_number(at, "numa_node", &v) < 0)
+        return 0;
+    f->numa_node = v < 0 ? -1 : (int) v;
+    return 1;
+}
+
+static int read_enable_count(int at, const DeviceName *name, DeviceFacts *f) {
+    return read_number(at, "enable", &f->enable_count) >= 0;
+}
+
+/* Absent where the kernel does not say. */
+static int read_removable(int at, const DeviceName *name, DeviceFacts *f) {
     char text[ATTRIBUTE_MAX];
     Removable removable;
 
     if (read_attribute_at(at, "removable", text, sizeof(text)) < 0)
-        return REMOVABLE_UNKNOWN;
+        return 0;
     removable = removable_from_string(text);
-    return removable < 0 ? REMOVABLE_UNKNOWN : removable;
+    if (removable < 0 || removable == REMOVABLE_UNKNOWN)
+        return 0;
+    f->removable = removable;
+    return 1;
 }
 
 /* The old override is what is put back when a claim ends, so that a part of it is worse than none. */
-static int read_driver_override(int at, char *buf, size_t size) {
-    ssize_t n = read_attribute_at(at, "driver_override", buf, size);
+static int read_driver_override(int at, const DeviceName *name, DeviceFacts *f) {
+    ssize_t n = read_attribute_at(at, "driver_override", f->driver_override, sizeof(f->driver_override));
 
     if (n < 0)
         return n == -ENOENT ? -ENODEV : (int) n; /* every device on the bus has one while it is there */
-    if (streq(buf, "(null)"))
-        buf[0] = '\0';
-    return 0;
+    if (streq(f->driver_override, "(null)"))
+        f->driver_override[0] = '\0';
+    return 1;
 }
 
 /* Is another function on the same bus, that is, in the same directory? In doubt there is. */
@@ -271,7 +425,7 @@ static bool shares_bus(int at, const DeviceName *name) {
 /* A device that cannot be reset has an empty file, or none. The kernel fills the file when it finds the
  * device, and of several on one bus the first is found alone: it is said to know the reset of the bus, which
  * then fails with ENOTTY for ever (pci_parent_bus_reset). Beside another method that does not matter. */
-static int read_reset_methods(int at, const DeviceName *name, unsigned *ret) {
+static int read_reset_methods(int at, const DeviceName *name, DeviceFacts *f) {
     char text[ATTRIBUTE_MAX];
     unsigned methods;
     ssize_t n;
@@ -284,59 +438,89 @@ static int read_reset_methods(int at, const DeviceName *name, unsigned *ret) {
     methods = reset_methods_parse(text);
     if (methods == 1U << RESET_METHOD_BUS && shares_bus(at, name))
         methods = 0;
-    *ret = methods;
-    return 0;
+    f->reset_methods = methods;
+    return 1;
 }
 
-static int read_host_critical(const DeviceName *name, char **ret) {
-    char *reason;
+static int read_host_critical(int at, const DeviceName *name, DeviceFacts *f) {
     int r;
 
-    r = host_critical_check(name, &reason);
-    if (r < 0) /* cannot be told: the host may need it */
-        reason = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
-    else if (r == 0)
-        return 0;
-    if (!reason)
-        return -ENOMEM;
-    *ret = reason;
-    return 0;
+    r = host_critical_check(name, &f->host_critical);
+    if (r >= 0)
+        return 1;
+    /* Cannot be told: the host may need it. */
+    f->host_critical = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
+    return f->host_critical ? 0 : -ENOMEM;
 }
+
+static int read_acs(int at, const DeviceName *name, DeviceFacts *f) {
+    AcsReport report;
+
+    if (sysfs_read_acs(name, &report) < 0)
+        return 0;
+    f->acs = report.path;
+    return report.path != ACS_UNKNOWN;
+}
+
+static int read_slot_path(int at, const DeviceName *name, DeviceFacts *f) {
+    DeviceName ports[PORTS_MAX];
+    char path[SLOT_PATH_MAX];
+    int n;
+
+    n = read_ports(name, ports);
+    if (n < 0 || slot_path_format(ports, (size_t) n, path) < 0)
+        return 0;
+    memcpy(f->slot_path, path, sizeof(path));
+    return 1;
+}
+
+static int read_serial(int at, const DeviceName *name, DeviceFacts *f) {
+    return parse_config(name, parse_serial, f->serial) >= 0;
+}
+
+static int read_properties(int at, const DeviceName *name, DeviceFacts *f) {
+    int r = udev_properties_read(name, &f->properties);
+
+    return r == -ENOMEM ? r : r >= 0;
+}
+
+static const struct {
+    unsigned fact;
+    int (*read)(int at, const DeviceName *name, DeviceFacts *f);
+} fact_readers[] = {
+        {DEVICE_FACT_RESET_METHODS, read_reset_methods},
+        {DEVICE_FACT_NUMA_NODE, read_numa_node},
+        {DEVICE_FACT_DRIVER_OVERRIDE, read_driver_override},
+        {DEVICE_FACT_REMOVABLE, read_removable},
+        {DEVICE_FACT_HOST_CRITICAL, read_host_critical},
+        {DEVICE_FACT_ENABLE_COUNT, read_enable_count},
+        {DEVICE_FACT_ACS, read_acs},
+        {DEVICE_FACT_SLOT_PATH, read_slot_path},
+        {DEVICE_FACT_SERIAL, read_serial},
+        {DEVICE_FACT_PROPERTIES, read_properties},
+};
 
 int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
     _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
     _cleanup_close_ int fd = -EBADF;
-    long v;
-    int r;
 
     fd = open_device(&device->name);
     if (fd < 0)
         return fd;
 
-    if (what & DEVICE_FACT_RESET_METHODS) {
-        r = read_reset_methods(fd, &device->name, &f.reset_methods);
+    for (size_t i = 0; i < ELEMENTSOF(fact_readers); i++) {
+        int r;
+
+        if (!(what & fact_readers[i].fact))
+            continue;
+        r = fact_readers[i].read(fd, &device->name, &f);
         if (r < 0)
             return r;
-    }
-    if (what & DEVICE_FACT_DRIVER_OVERRIDE) {
-        r = read_driver_override(fd, f.driver_override, sizeof(f.driver_override));
-        if (r < 0)
-            return r;
-    }
-    if (what & DEVICE_FACT_NUMA_NODE && read_number(fd, "numa_node", &v) >= 0)
-        f.numa_node = (int) v;
-    if (what & DEVICE_FACT_ENABLE_COUNT && read_number(fd, "enable", &v) >= 0)
-        f.enable_count = v;
-    if (what & DEVICE_FACT_REMOVABLE)
-        f.removable = read_removable(fd);
-    if (what & DEVICE_FACT_HOST_CRITICAL) {
-        r = read_host_critical(&device->name, &f.host_critical);
-        if (r < 0)
-            return r;
+        if (r > 0)
+            f.known |= fact_readers[i].fact;
     }
 
-    *ret = f;
-    f = DEVICE_FACTS_NULL;
+    *ret = TAKE_GENERIC(f, DEVICE_FACTS_NULL);
     return 0;
 }
 
@@ -369,111 +553,6 @@ int sysfs_check_device(const Device *d) {
         return 0;
     snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
     return read_device_number(fd, path) == d->vfio_rdev ? 0 : -ESTALE;
-}
-
-static bool is_virtual_function(const DeviceName *name) {
-    char path[sizeof(PCI_DEVICES) + DEVICE_NAME_MAX + sizeof("//physfn")], kernel[DEVICE_NAME_MAX];
-    struct stat st;
-
-    snprintf(path, sizeof(path), "%s/%s/physfn", PCI_DEVICES, device_name_format_kernel(name, kernel));
-    return lstat(path, &st) == 0;
-}
-
-/* Is it one of several functions of a device, so that they could talk to each other behind everybody's back?
- * The siblings are asked for, not the multifunction bit in config space: that of a device which its owner
- * resets just now cannot be read. Virtual functions are kept apart whatever their numbers are. */
-static bool has_neighbours(const DeviceName *name) {
-    DeviceName other = *name;
-
-    if (is_virtual_function(name))
-        return false;
-    for (other.function = 0; other.function < 8; other.function++)
-        if (other.function != name->function && sysfs_has_device(&other) && !is_virtual_function(&other))
-            return true;
-    return false;
-}
-
-/* Every dword of config space is a cycle on the bus, so it is read in steps until the answer is there: mostly
- * after 512 of the 4096 bytes. Who may not see more than the header (no CAP_SYS_ADMIN) gets an end of file
- * there. */
-static int read_isolation(const DeviceName *name, bool several_functions) {
-    static const size_t steps[] = {256, 512, 1024, 2048, CONFIG_MAX};
-    _cleanup_close_ int device = -EBADF, fd = -EBADF;
-    uint8_t config[CONFIG_MAX];
-    size_t size = 0;
-
-    device = open_device(name);
-    if (device < 0)
-        return device;
-    fd = openat(device, "config", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return gone_error(errno);
-
-    for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
-        ssize_t n = pread(fd, config + size, steps[i] - size, (off_t) size);
-        int r;
-
-        if (n < 0)
-            return -errno;
-        size += (size_t) n;
-        r = pci_config_isolates(config, size, several_functions);
-        if (r >= 0 || size < steps[i])
-            return r;
-    }
-    return -EINVAL;
-}
-
-/* Takes one function's answer into the report. Known to be open beats unknown, unknown beats isolated. */
-static void report_add(AcsReport *report, const DeviceName *name, int isolates) {
-    if (isolates == 0) {
-        report->path = ACS_INCOMPLETE;
-        report->blocker = *name;
-    } else if (isolates < 0)
-        report->path = ACS_UNKNOWN;
-}
-
-/* /sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0: the ports are the directories above. */
-static size_t split_ports(char *path, DeviceName ports[static PORTS_MAX]) {
-    char *rest = NULL;
-    size_t n = 0;
-
-    for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest))
-        if (n < PORTS_MAX && device_name_parse_pci_address(word, &ports[n]) >= 0)
-            n++;
-    return n;
-}
-
-int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
-    char path[sizeof(PCI_DEVICES) + 1 + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
-    AcsReport report = {.path = ACS_COMPLETE};
-    _cleanup_free_ char *real = NULL;
-    DeviceName ports[PORTS_MAX];
-    size_t n;
-
-    snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
-    real = realpath(path, NULL);
-    if (!real)
-        return gone_error(errno);
-    n = split_ports(real, ports);
-    if (n == 0 || n == PORTS_MAX || device_name_compare(&ports[n - 1], name) != 0)
-        return -EBADMSG;
-
-    /* A single function has no neighbours on its own device, so its own answer is of no account, also when it
-     * is conventional PCI. */
-    if (has_neighbours(name)) {
-        int isolates = read_isolation(name, /* several_functions= */ true);
-
-        if (isolates == -ENODEV)
-            return isolates;
-        report_add(&report, name, isolates);
-    } else if (n == 1)
-        report.path = ACS_NOT_NEEDED;
-
-    for (size_t i = n - 1; i-- > 0 && report.path != ACS_INCOMPLETE;)
-        report_add(&report, &ports[i], read_isolation(&ports[i], has_neighbours(&ports[i])));
-
-    *ret = report;
-    return 0;
 }
 
 int sysfs_read_group_facts(int group, GroupFacts *ret) {

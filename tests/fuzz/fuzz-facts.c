@@ -86,7 +86,8 @@ static void fuzz_tables(const char *text) {
 }
 
 static void fuzz_config(const uint8_t *data, size_t size) {
-    int acs, type, isolates, alone;
+    char serial[PCI_SERIAL_MAX] = "";
+    int acs, type, isolates, alone, r;
 
     acs = pci_config_acs_enabled(data, size);
     EXPECT(acs == 0 || acs == 1 || acs == -EINVAL);
@@ -96,6 +97,9 @@ static void fuzz_config(const uint8_t *data, size_t size) {
     EXPECT(isolates == 0 || isolates == 1 || isolates == -EINVAL);
     alone = pci_config_isolates(data, size, false);
     EXPECT(isolates != 1 || alone == 1); /* neighbours make nothing better */
+    r = pci_config_serial(data, size, serial);
+    EXPECT(r == 0 || r == -EINVAL || (r == 1 && strlen(serial) == 23));
+    EXPECT(r == 1 || !serial[0]);
     /* a port is never taken for safe that does not say so */
     if (isolates == 1 && (type == PCI_PORT_ROOT || type == PCI_PORT_DOWNSTREAM))
         EXPECT(acs == 1);

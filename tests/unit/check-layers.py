@@ -42,7 +42,7 @@ SHARED = {"uapi", "privileges"}
 
 # An adapter that is built on another, which knows nothing of it.
 BUILT_ON = {
-    "sysfs": {"host-critical"},
+    "sysfs": {"host-critical", "udev-properties"},
     "worker": {"driver", "vfio"},  # the program that a worker process runs
 }
 

@@ -255,6 +255,61 @@ static void test_tables(void **state) {
     TEST_TABLE(bus, _BUS_MAX);
 }
 
+static void test_serial(void **state) {
+    static const uint8_t capability[] = {
+            0x03, 0x00, 0x01, 0x00, 0xc3, 0xb2, 0xa1, 0xff, 0xff, 0x21, 0x1b, 0x00};
+    uint8_t config[4096] = {0x86, 0x80, 0xd3, 0x10};
+    char serial[PCI_SERIAL_MAX] = "untouched";
+
+    /* conventional PCI has none, and that is known */
+    assert_int_equal(pci_config_serial(config, 64, serial), 0);
+    config[0x06] = 0x10;
+    config[0x34] = 0x40;
+    assert_int_equal(pci_config_serial(config, 64, serial), -EINVAL);
+    config[0x40] = 0x10;
+    assert_int_equal(pci_config_serial(config, 64, serial), -EINVAL);
+    assert_int_equal(pci_config_serial(config, 256, serial), -EINVAL);
+    assert_int_equal(pci_config_serial(config, sizeof(config), serial), 0);
+
+    /* behind another capability */
+    config[0x100] = 0x0d;
+    config[0x102] = 0x01;
+    config[0x103] = 0x14;
+    memcpy(config + 0x140, capability, sizeof(capability));
+    assert_int_equal(pci_config_serial(config, 0x140 + sizeof(capability) - 1, serial), -EINVAL);
+    assert_string_equal(serial, "untouched");
+    assert_int_equal(pci_config_serial(config, 0x140 + sizeof(capability), serial), 1);
+    assert_string_equal(serial, "00-1b-21-ff-ff-a1-b2-c3");
+
+    memset(config + 0x100, 0xff, 4); /* nobody answers */
+    assert_int_equal(pci_config_serial(config, sizeof(config), serial), -EINVAL);
+}
+
+static void test_slot_path(void **state) {
+    DeviceName path[64] = {
+            {.slot = 0x1c},
+            {.pci_bus = 1},
+            {.pci_bus = 2, .slot = 3, .function = 1},
+    };
+    char text[SLOT_PATH_MAX];
+
+    assert_int_equal(slot_path_format(path, 0, text), -EINVAL);
+    assert_int_equal(slot_path_format(path, 1, text), 0);
+    assert_string_equal(text, "0000:00:1c.0");
+    assert_int_equal(slot_path_format(path, 3, text), 0);
+    assert_string_equal(text, "0000:00:1c.0/00.0/03.1");
+    /* as deep as it fits, and not a part of it */
+    assert_int_equal(slot_path_format(path, 24, text), 0);
+    assert_int_equal(strlen(text), 127);
+    assert_int_equal(slot_path_format(path, 25, text), -E2BIG);
+    assert_int_equal(slot_path_format(path, 64, text), -E2BIG);
+
+    path[1] = (DeviceName){.domain = 0x10000, .pci_bus = 0xe0, .slot = 6};
+    path[2] = (DeviceName){.domain = 0x10000, .pci_bus = 0xe1};
+    assert_int_equal(slot_path_format(path, 3, text), 0);
+    assert_string_equal(text, "10000:e0:06.0/00.0");
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_reset_methods),
@@ -266,6 +321,8 @@ int main(void) {
             cmocka_unit_test(test_port_types),
             cmocka_unit_test(test_isolates),
             cmocka_unit_test(test_tables),
+            cmocka_unit_test(test_serial),
+            cmocka_unit_test(test_slot_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

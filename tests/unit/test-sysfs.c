@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include <cmocka.h>
+#include <libudev.h>
 
 #include "host/sysfs.h"
 #include "testbed.h"
@@ -327,6 +328,131 @@ static void test_acs_of_virtual_function(void **state) {
     assert_int_equal(read_acs("0000:00:10.3").path, ACS_NOT_NEEDED);
 }
 
+static DeviceFacts read_facts(const char *s, unsigned what) {
+    const Device d = {.name = name_of(s)};
+    DeviceFacts f = DEVICE_FACTS_NULL;
+
+    assert_int_equal(sysfs_read_facts(NULL, &d, what, &f), 0);
+    return f;
+}
+
+/* What was read is known, also when it says "none"; what was not asked for or cannot be read is not. */
+static void test_known_facts(void **state) {
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
+    _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
+    char numa[512];
+
+    snprintf(numa, sizeof(numa), "%s/numa_node", path);
+    f = read_facts("0000:06:0d.0", DEVICE_FACT_ALL);
+    assert_int_equal(f.known,
+            DEVICE_FACT_RESET_METHODS | DEVICE_FACT_NUMA_NODE | DEVICE_FACT_DRIVER_OVERRIDE |
+                    DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_ENABLE_COUNT | DEVICE_FACT_ACS |
+                    DEVICE_FACT_SLOT_PATH);
+    assert_int_equal(f.acs, ACS_NOT_NEEDED);
+    assert_string_equal(f.slot_path, "0000:06:0d.0");
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_NUMA_NODE).known, DEVICE_FACT_NUMA_NODE);
+    assert_int_equal(read_facts("0000:06:0d.0", 0).known, 0);
+
+    testbed_put(numa, "far away\n");
+    put(path, "enable", "\n");
+    put(path, "removable", "perhaps\n");
+    assert_int_equal(read_facts("0000:06:0d.0",
+                             DEVICE_FACT_NUMA_NODE | DEVICE_FACT_ENABLE_COUNT | DEVICE_FACT_REMOVABLE)
+                             .known,
+            0);
+    put(path, "removable", "unknown\n");
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_REMOVABLE).known, 0);
+    put(path, "removable", "fixed\n");
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_REMOVABLE).known, DEVICE_FACT_REMOVABLE);
+    /* a kernel without nodes: there is none, and that is known */
+    testbed_remove(numa);
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_NUMA_NODE).known, DEVICE_FACT_NUMA_NODE);
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_NUMA_NODE).numa_node, -1);
+}
+
+static void test_serial(void **state) {
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
+    uint8_t config[4096] = {0x86, 0x80, 0xd3, 0x10};
+    char file[512];
+    DeviceFacts f;
+
+    /* no config space at all */
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_SERIAL).known, 0);
+
+    put_config(path, PCI_PORT_ENDPOINT, 1, 4096);
+    f = read_facts("0000:06:0d.0", DEVICE_FACT_SERIAL);
+    assert_int_equal(f.known, DEVICE_FACT_SERIAL);
+    assert_string_equal(f.serial, "");
+
+    /* what an unprivileged reader sees */
+    put_config(path, PCI_PORT_ENDPOINT, 1, 64);
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_SERIAL).known, 0);
+
+    config[0x06] = 0x10;
+    config[0x34] = 0x40;
+    config[0x40] = 0x10;
+    config[0x100] = 0x03;
+    config[0x102] = 0x01;
+    config[0x104] = 0xc3;
+    config[0x10b] = 0xab;
+    snprintf(file, sizeof(file), "%s/config", path);
+    testbed_put_bytes(file, config, sizeof(config));
+    f = read_facts("0000:06:0d.0", DEVICE_FACT_SERIAL);
+    assert_int_equal(f.known, DEVICE_FACT_SERIAL);
+    assert_string_equal(f.serial, "ab-00-00-00-00-00-00-c3");
+}
+
+static void test_slot_path(void **state) {
+    testbed_add_pci("0000:00:1c.0", NIC, 1, "pcieport");
+    testbed_add_pci("0000:00:1c.0/0000:06:00.0", NIC, 2, "pcieport");
+    testbed_add_pci("0000:00:1c.0/0000:06:00.0/0000:07:03.1", NIC, 3, NULL);
+    assert_string_equal(read_facts("0000:00:1c.0", DEVICE_FACT_SLOT_PATH).slot_path, "0000:00:1c.0");
+    assert_string_equal(
+            read_facts("0000:07:03.1", DEVICE_FACT_SLOT_PATH).slot_path, "0000:00:1c.0/00.0/03.1");
+}
+
+/* umockdev has no database of udev: libudev takes the properties from the uevent file, and whether udev has
+ * been there is said here, in place of libudev. */
+static bool udev_is_done;
+
+int udev_device_get_is_initialized(struct udev_device *device) {
+    return udev_is_done;
+}
+
+static bool has_property(const DeviceFacts *f, const char *property) {
+    for (char **p = f->properties; *p; p++)
+        if (streq(*p, property))
+            return true;
+    return false;
+}
+
+static void test_properties(void **state) {
+    const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
+    _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
+    char text[16384] = "";
+
+    /* udev has not been there: what it will say is not known */
+    put(path, "uevent", "PCI_SLOT_NAME=0000:06:0d.0\nID_PATH=pci-0000:06:0d.0\nEMPTY=\n");
+    udev_is_done = false;
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_PROPERTIES).known, 0);
+
+    udev_is_done = true;
+    f = read_facts("0000:06:0d.0", DEVICE_FACT_PROPERTIES);
+    assert_int_equal(f.known, DEVICE_FACT_PROPERTIES);
+    assert_true(has_property(&f, "ID_PATH=pci-0000:06:0d.0"));
+    assert_true(has_property(&f, "SUBSYSTEM=pci"));
+    assert_false(has_property(&f, "ID_PATH"));
+    device_facts_done(&f);
+
+    /* all of them or none */
+    put(path, "uevent", "ID_PATH=pci-0000:06:0d.0\nID_MODEL=\xff\xfe\n");
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_PROPERTIES).known, 0);
+    for (unsigned i = 0; i <= PROPERTIES_MAX; i++)
+        sprintf(text + strlen(text), "ID_%u=%u\n", i, i);
+    put(path, "uevent", text);
+    assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_PROPERTIES).known, 0);
+}
+
 static void test_group_facts(void **state) {
     GroupFacts f;
 
@@ -400,6 +526,10 @@ int main(void) {
             TEST(test_acs_on_the_root_bus),
             TEST(test_acs_below_ports),
             TEST(test_acs_of_virtual_function),
+            TEST(test_known_facts),
+            TEST(test_serial),
+            TEST(test_slot_path),
+            TEST(test_properties),
             TEST(test_group_facts),
             TEST(test_kernel_facts),
     };
