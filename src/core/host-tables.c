@@ -196,3 +196,39 @@ int nvme_path_to_head(const char *name, char *ret, size_t size) {
     n = snprintf(ret, size, "%.*s%s", (int) (strlen("nvme") + subsystem), name, p - namespace - strlen("n"));
     return n < 0 || (size_t) n >= size ? -EINVAL : 0;
 }
+
+typedef struct StatusUids {
+    unsigned real, effective, saved, file_system;
+} StatusUids;
+
+/* The kernel escapes newlines in the name of a process, so that a line is what it looks like. */
+static bool take_status_uids(const char *text, StatusUids *ret) {
+    const char *line = strstr(text, "\nUid:\t");
+
+    return line &&
+            sscanf(line, "\nUid:\t%u\t%u\t%u\t%u", &ret->real, &ret->effective, &ret->saved,
+                    &ret->file_system) == 4;
+}
+
+bool status_has_uid(const char *text, uid_t uid) {
+    StatusUids uids;
+
+    return take_status_uids(text, &uids) && (uids.real == uid || uids.effective == uid);
+}
+
+int status_effective_capabilities(const char *text, uid_t uid, uint64_t *ret) {
+    const char *line = strstr(text, "\nCapEff:\t");
+    char digits[17], end[2];
+    StatusUids uids;
+    uint64_t v;
+
+    if (!take_status_uids(text, &uids))
+        return -EBADMSG;
+    if (uids.real != uid || uids.effective != uid || uids.saved != uid || uids.file_system != uid)
+        return -EPERM;
+    if (!line || sscanf(line, "\nCapEff:\t%16[0-9a-f]%1[\n]", digits, end) != 2 ||
+            parse_unsigned(digits, 16, UINT64_MAX, &v) < 0)
+        return -EBADMSG;
+    *ret = v;
+    return 0;
+}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Parsers of the kernel's tables in /proc that tell what the host uses: mounts, swap, routes. Pure; the text
- * is read by host/host-critical.c. Paths and names in it are chosen by whoever mounts or names an
- * interface. */
+/* Parsers of the kernel's tables in /proc that tell what the host uses (mounts, swap, routes), and who a
+ * process is. Pure; the text is read by host/host-critical.c and daemon/credentials.c. Paths and names in it
+ * are chosen by whoever mounts or names an interface. */
 
 #include <limits.h>
 
@@ -35,3 +35,10 @@ int nvme_path_to_head(const char *name, char *ret, size_t size);
 
 /* "259:3". 0 or -EINVAL. */
 int parse_device_number(const char *s, unsigned *ret_major, unsigned *ret_minor);
+
+/* /proc/PID/status: does the process run under this uid, really or effectively? */
+bool status_has_uid(const char *text, uid_t uid);
+/* The effective capabilities of a process that runs under this uid in every respect: -EPERM when any of its
+ * four uids is another, as it is in a setuid program. Who asks and then executes one must not be taken for
+ * it. 0; -EBADMSG. */
+int status_effective_capabilities(const char *text, uid_t uid, uint64_t *ret);

@@ -55,13 +55,14 @@ static int name_rules(Planner *p, int r) {
 }
 
 static int deny(Planner *p, const Device *d, const Verdict *v) {
+    char who[SUBJECT_DESCRIPTION_MAX];
     int r;
 
     if (!v->rule)
         return refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
-                "no rule of the policy allows it to uid %u", (unsigned) p->subject->uid);
-    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name, "the policy denies it to uid %u",
-            (unsigned) p->subject->uid);
+                "no rule of the policy allows it to %s", subject_describe(p->subject, who));
+    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name, "the policy denies it to %s",
+            subject_describe(p->subject, who));
     p->refusal->rule = strdup(rule_origin(v->rule));
     return r;
 }
@@ -266,6 +267,7 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
 }
 
 static int check_exposed(Planner *p, const Device *d, ResetDemand *ret_demand) {
+    char who[SUBJECT_DESCRIPTION_MAX];
     Verdict v = evaluate(p, d);
     int r;
 
@@ -275,9 +277,10 @@ static int check_exposed(Planner *p, const Device *d, ResetDemand *ret_demand) {
         return 0;
     }
     r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
-            "with the group backend uid %u could open this sibling too, and %s; the iommufd backend does not "
+            "with the group backend %s could open this sibling too, and %s; the iommufd backend does not "
             "expose it",
-            (unsigned) p->subject->uid, v.rule ? "the policy does not allow that" : "no rule allows that");
+            subject_describe(p->subject, who),
+            v.rule ? "the policy does not allow that" : "no rule allows that");
     if (v.rule)
         p->refusal->rule = strdup(rule_origin(v.rule));
     return r;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/subject.h"
 
+#include <stdio.h>
+
 #include "base/fd.h"
 
 static const char *const namespace_kind_table[_NAMESPACE_KIND_MAX] = {
@@ -37,4 +39,17 @@ int subject_has_capability(const Subject *s, unsigned capability) {
 
 bool subject_is_operator(const Subject *s) {
     return s->uid == 0;
+}
+
+const char *subject_describe(const Subject *s, char buf[static SUBJECT_DESCRIPTION_MAX]) {
+    const char *where = s->user_namespace == NAMESPACE_OTHER
+            ? (s->pid_namespace == NAMESPACE_OTHER ? " in another user and pid namespace"
+                                                   : " in another user namespace")
+            : (s->pid_namespace == NAMESPACE_OTHER ? " in another pid namespace" : "");
+
+    if (s->uid == (uid_t) -1)
+        (void) snprintf(buf, SUBJECT_DESCRIPTION_MAX, "an unknown user%s", where);
+    else
+        (void) snprintf(buf, SUBJECT_DESCRIPTION_MAX, "uid %u%s", (unsigned) s->uid, where);
+    return buf;
 }

@@ -46,3 +46,7 @@ bool subject_in_group(const Subject *s, gid_t gid);
 int subject_has_capability(const Subject *s, unsigned capability);
 /* root, the operator: may see and end every claim */
 bool subject_is_operator(const Subject *s);
+
+#define SUBJECT_DESCRIPTION_MAX 64U
+/* "uid 1000", "uid 1000 in another user namespace": how errors and the journal call it. Returns buf. */
+const char *subject_describe(const Subject *s, char buf[static SUBJECT_DESCRIPTION_MAX]);

@@ -118,14 +118,14 @@ void audit_granted(Audit *a, const Claim *c) {
 
 void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal) {
     _cleanup_free_ char *devices = NULL, *text = NULL, *message = NULL;
-    char uid[16], pid[16];
+    char uid[16], pid[16], who[SUBJECT_DESCRIPTION_MAX];
 
     if (!admit(a, subject->uid))
         return;
     devices = join_devices(request->devices, request->n_devices, sizeof(request->devices[0]));
     text = refusal_format(refusal);
-    message = format_string(
-            "Refused uid %u (%s): %s", (unsigned) subject->uid, error_info(refusal->code)->name, text ?: "");
+    message = format_string("Refused %s (%s): %s", subject_describe(subject, who),
+            error_info(refusal->code)->name, text ?: "");
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) subject->uid);
     (void) snprintf(pid, sizeof(pid), "%d", (int) subject->pid);
     log_record(LOG_NOTICE, VFIOD_MESSAGE_CLAIM_REFUSED, message ?: "Refused", "VFIOD_ERROR",

@@ -11,6 +11,10 @@
  * the end and run under the uid that the bus saw. If not, nothing is known about the process; uid and groups
  * still hold.
  *
+ * Capabilities are those of the process when it was first seen, and only in the host's user namespace. A
+ * program that has them from its file has them here, too; one that has them from being setuid has not,
+ * because anybody may ask first and execute such a program then.
+ *
  * The order that keeps requests fast and loses no death: ask for credentials; answer the requests that wait;
  * only then have the bus watch the name (NameOwnerChanged), and when the watch stands ask once whether the
  * name is still there. A name that died before the first question makes that question fail; one that died
@@ -27,6 +31,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/host-tables.h"
 #include "daemon/credentials.h"
 #include "daemon/privileges.h"
 
@@ -191,16 +196,46 @@ static unsigned count_connections_of(const Credentials *c, uid_t uid) {
 
 /* ---- What the kernel says about the process ---- */
 
-static bool status_has_uid(const char *status, uid_t uid) {
-    unsigned real, effective;
-    const char *p = strstr(status, "\nUid:");
+/* Is the namespace that is open at dir the same as ours? */
+static NamespaceKind compare_namespace(int dir, const char *name) {
+    char own[32];
+    struct stat ours, theirs;
 
-    return p && sscanf(p, "\nUid:\t%u\t%u", &real, &effective) == 2 && (real == uid || effective == uid);
+    snprintf(own, sizeof own, "/proc/self/ns/%s", name);
+    if (stat(own, &ours) < 0 || fstatat(dir, own + strlen("/proc/self/"), &theirs, 0) < 0)
+        return NAMESPACE_UNKNOWN;
+    return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino ? NAMESPACE_HOST : NAMESPACE_OTHER;
+}
+
+/* Does the kernel ask us for our capabilities where devices are concerned? Not in a container: nobody there
+ * has one that counts. The number of the first user namespace is fixed (include/linux/proc_ns.h,
+ * PROC_USER_INIT_INO). */
+static bool in_initial_user_namespace(void) {
+    struct stat st;
+
+    return stat("/proc/self/ns/user", &st) == 0 && st.st_ino == 0xEFFFFFFDU;
+}
+
+/* The namespaces are looked at after the status was read: a process may leave the host's user namespace, and
+ * has every capability in its new one, but it cannot come back. */
+static void read_capabilities(Subject *s, int dir, const char *status) {
+    s->capabilities_known = status_effective_capabilities(status, s->uid, &s->capabilities) >= 0 &&
+            in_initial_user_namespace();
+    s->user_namespace = compare_namespace(dir, "user");
+    s->pid_namespace = compare_namespace(dir, "pid");
+}
+
+static void forget_process(Subject *s) {
+    s->pidfd = safe_close(s->pidfd);
+    s->pid = 0;
+    s->capabilities = 0;
+    s->capabilities_known = false;
+    s->user_namespace = s->pid_namespace = NAMESPACE_UNKNOWN;
 }
 
 static void read_process(Subject *s) {
-    _cleanup_close_ int dir = -EBADF;
     _cleanup_free_ char *status = NULL, *unit = NULL, *cgroup = NULL, *command = NULL;
+    _cleanup_close_ int dir = -EBADF;
     char path[32], comm[64];
 
     if (s->pidfd < 0)
@@ -212,6 +247,7 @@ static void read_process(Subject *s) {
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || read_file_at(dir, "status", 65536, &status, NULL) < 0 || !status_has_uid(status, s->uid))
         goto unknown;
+    read_capabilities(s, dir, status);
     if (read_attribute_at(dir, "comm", comm, sizeof comm) >= 0)
         command = strdup(comm);
     if (sd_pid_get_unit(s->pid, &unit) < 0)
@@ -228,8 +264,7 @@ static void read_process(Subject *s) {
     return;
 
 unknown:
-    s->pidfd = safe_close(s->pidfd);
-    s->pid = 0;
+    forget_process(s);
 }
 
 /* ---- What the bus says ---- */
