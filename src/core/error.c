@@ -32,6 +32,8 @@ VfiodError error_from_bus_name(const char *name) {
 void refusal_done(Refusal *r) {
     free(r->reason);
     free(r->rule);
+    free(r->file);
+    free(r->nearest);
     free(r->predicate);
     free(r->wanted);
     free(r->seen);

@@ -35,6 +35,9 @@ typedef struct Refusal {
     char device[DEVICE_NAME_MAX]; /* "" when it is not about one device */
     char *reason; /* owned; one sentence without the device's name in front, hostile parts sanitized */
     char *rule;   /* owned; "alice-edu (/etc/vfiod/policy.d/50-edu.json:7)", NULL when no rule decided */
+    char *file;   /* owned; of the one rule that decided, NULL when it was none or several */
+    unsigned line;
+    char *nearest;                   /* owned; origin of the rule that predicate is of, where none decided */
     char *predicate, *wanted, *seen; /* owned; what did not hold in the rule that came nearest, as far as the
                                       * caller may know it: "what.driver", "iavf", "e1000e"; NULL */
     char *remedy;                    /* owned; NULL: the table's sentence */

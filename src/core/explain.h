@@ -29,7 +29,8 @@ typedef enum Audience {
  *       { "rule": "…", "file": "…", "line": 3, "effect": "allow", "holds": false,
  *         "predicates": [ { "key": "who.user", "holds": "no",  // "yes", "no", "unknown", "changed"
  *                           "wanted": "alice", "seen": "uid 1001 (mallory)" } ] } ],
- *     "hidden": 12,                // rules that this audience may not see
+ *     "leftOut": 0,                // considered, but not listed because there were too many
+ *     "hidden": 12,                // rules of the policy that this audience may not see
  *     "change": "Add …"            // one or two sentences: what would make it a yes; null when it is one
  *   }
  * NULL on ENOMEM. user: how to call the subject, "alice"; NULL: by its uid. */

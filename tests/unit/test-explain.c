@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "core/explain.h"
+#include "core/policy-parse.h"
+
+static int resolve(_unused_ void *userdata, bool is_group, const char *name, uint32_t *ret) {
+    if (!is_group && streq(name, "alice"))
+        *ret = 1000;
+    else if (!is_group && streq(name, "bob"))
+        *ret = 1001;
+    else if (is_group && streq(name, "vm"))
+        *ret = 2000;
+    else
+        return -ENOENT;
+    return 0;
+}
+
+static Policy *parse(const char *text) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+    Policy *policy = NULL;
+
+    assert_non_null(p);
+    assert_int_equal(policy_parser_add(p, "/p/50.json", text, strlen(text)), 0);
+    if (policy_parser_n_errors(p) > 0)
+        fail_msg("%s\n%s", text, policy_parser_error(p, 0));
+    assert_int_equal(policy_parser_finish(p, &policy), 0);
+    return policy;
+}
+
+static void json_putp(struct json_object **o) {
+    json_object_put(*o);
+}
+#define _cleanup_json_ _cleanup_(json_putp)
+
+/* A member by the path of keys and indexes "considered.0.rule". */
+static struct json_object *look(struct json_object *o, const char *path) {
+    char key[64];
+
+    for (; *path; path += strlen(key) + (path[strlen(key)] == '.')) {
+        size_t n = strcspn(path, ".");
+
+        assert_true(n < sizeof(key));
+        memcpy(key, path, n);
+        key[n] = '\0';
+        if (json_object_is_type(o, json_type_array))
+            o = json_object_array_get_idx(o, (size_t) atoi(key));
+        else if (!json_object_object_get_ex(o, key, &o))
+            fail_msg("no member %s", key);
+    }
+    return o;
+}
+
+static const char *text_of(struct json_object *o, const char *path) {
+    struct json_object *member = look(o, path);
+
+    return member ? json_object_get_string(member) : "null";
+}
+
+#define assert_json(o, path, expected) assert_string_equal(text_of(o, path), expected)
+#define assert_says(text, part)                                                                              \
+    do {                                                                                                     \
+        if (!strstr(text, part))                                                                             \
+            fail_msg("\"%s\" does not say \"%s\"", text, part);                                              \
+    } while (0)
+#define assert_silent(text, part)                                                                            \
+    do {                                                                                                     \
+        if (strstr(text, part))                                                                              \
+            fail_msg("\"%s\" says \"%s\"", text, part);                                                      \
+    } while (0)
+
+static gid_t gids[] = {100, 44};
+
+static Subject subject(uid_t uid) {
+    Subject s = SUBJECT_NULL;
+
+    s.uid = uid;
+    s.gids = gids;
+    s.n_gids = ELEMENTSOF(gids);
+    return s;
+}
+
+static const Device edu = {
+        .name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 0x0d},
+        .vendor = 0x1234,
+        .device = 0x11e8,
+        .subsystem_vendor = 0x1af4,
+        .subsystem_device = 0x1100,
+        .class_code = 0x00ff00,
+        .driver = "edu\x1b[31m",
+        .vfio_index = -1,
+};
+
+static struct json_object *explain(const char *text, uid_t uid, Audience audience, const char *user) {
+    _cleanup_(policy_freep) Policy *policy = parse(text);
+    const Subject s = subject(uid);
+    const PolicyQuestion question = {.subject = &s, .device = &edu};
+    struct json_object *o = policy_explain(policy, &question, audience, user);
+
+    assert_non_null(o);
+    return o;
+}
+
+#define RULE(text) "{ \"rules\": [ " text " ] }"
+#define ALICE "{ \"name\": \"a\", \"effect\": \"allow\", \"who\": { \"user\": \"alice\" }, "
+#define EDU "\"what\": { \"id\": \"1234:11e8\" } }"
+
+static void test_yes(void **state) {
+    _cleanup_json_ struct json_object *o = explain(
+            RULE("{ \"effect\": \"deny\", \"who\": { \"user\": \"bob\" }, \"what\": {} },\n" ALICE EDU), 1000,
+            AUDIENCE_OPERATOR, "alice");
+
+    assert_json(o, "device", "pci:0000:06:0d.0");
+    assert_json(o, "effect", "allow");
+    assert_json(o, "rule", "a");
+    assert_json(o, "file", "/p/50.json");
+    assert_json(o, "line", "2");
+    assert_json(o, "change", "null");
+    assert_json(o, "hidden", "0");
+    assert_int_equal(json_object_array_length(look(o, "considered")), 2);
+    assert_json(o, "considered.0.rule", "rule 1");
+    assert_json(o, "considered.0.holds", "false");
+    assert_json(o, "considered.0.predicates.0.key", "who.user");
+    assert_json(o, "considered.0.predicates.0.holds", "no");
+    assert_json(o, "considered.0.predicates.0.wanted", "bob");
+    assert_json(o, "considered.0.predicates.0.seen", "uid 1000 (alice)");
+    assert_json(o, "considered.1.holds", "true");
+    assert_json(o, "considered.1.predicates.1.key", "what.id");
+    assert_json(o, "considered.1.predicates.1.seen", "1234:11e8:1af4:1100");
+}
+
+static void test_stranger(void **state) {
+    static const char policy[] = RULE(ALICE EDU);
+    _cleanup_json_ struct json_object *stranger = explain(policy, 1002, AUDIENCE_SUBJECT, NULL),
+                                      *operator= explain(policy, 1002, AUDIENCE_OPERATOR, "carol");
+
+    assert_json(stranger, "effect", "deny");
+    assert_json(stranger, "rule", "null");
+    assert_json(stranger, "file", "null");
+    assert_json(stranger, "line", "0");
+    assert_json(stranger, "hidden", "1");
+    assert_int_equal(json_object_array_length(look(stranger, "considered")), 0);
+    assert_json(stranger, "change",
+            "Ask the operator for a rule: { \"effect\": \"allow\", \"who\": { \"user\": 1002 }, "
+            "\"what\": { \"device\": \"pci:0000:06:0d.0\" } }");
+
+    assert_json(operator, "hidden", "0");
+    assert_json(operator, "change", "In rule a (/p/50.json:1): add \"carol\" to who.user.");
+}
+
+/* Whatever the rule, who it does not concern never hears of it. */
+static void test_no_leak(void **state) {
+    static const char *const policies[] = {
+            RULE(ALICE EDU),
+            RULE("{ \"name\": \"secret\", \"effect\": \"allow\", \"who\": { \"group\": \"vm\" }, " EDU),
+            RULE("{ \"name\": \"secret\", \"effect\": \"deny\", \"who\": { \"group\": \"vm\" }, " EDU),
+            RULE("{ \"name\": \"secret\", \"effect\": \"deny\", \"who\": { \"user\": \"bob\" }, \"what\": {} "
+                 "}"),
+    };
+    static const char *const secrets[] = {"secret", "50.json", "alice", "bob", "vm", "2000"};
+
+    for (size_t i = 0; i < ELEMENTSOF(policies); i++) {
+        _cleanup_(policy_freep) Policy *policy = parse(policies[i]);
+
+        for (unsigned known = 0; known < 2; known++) {
+            _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+            _cleanup_json_ struct json_object *o = NULL;
+            Subject s = subject(1002);
+            const PolicyQuestion question = {.subject = &s, .device = &edu};
+
+            if (!known)
+                s.n_gids = 0; /* unknown: the deny rule decides, and still does not concern him */
+            o = policy_explain(policy, &question, AUDIENCE_SUBJECT, NULL);
+            assert_non_null(o);
+            (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, &edu.name, "the policy denies it to uid 1002");
+            if (i == 2 && !known)
+                refusal.rule = strdup("secret (/p/50.json:1)");
+            policy_explain_refusal(policy, &question, AUDIENCE_SUBJECT, &refusal);
+            for (size_t k = 0; k < ELEMENTSOF(secrets); k++) {
+                _cleanup_free_ char *text = refusal_format(&refusal);
+
+                assert_silent(json_object_to_json_string(o), secrets[k]);
+                assert_silent(text, secrets[k]);
+            }
+            assert_null(refusal.rule);
+            assert_null(refusal.file);
+            assert_null(refusal.nearest);
+            assert_null(refusal.predicate);
+            if (i == 2 && !known)
+                assert_string_equal(refusal.reason, "no rule of the policy allows it to uid 1002");
+        }
+    }
+}
+
+/* The rule's own subject learns what is in the way, an escape sequence in a driver's name does not work. */
+static void test_own_rule(void **state) {
+    _cleanup_json_ struct json_object *o =
+            explain(RULE(ALICE "\"what\": { \"id\": \"1234:11e8\", \"driver\": \"iavf\" } }"), 1000,
+                    AUDIENCE_SUBJECT, NULL);
+
+    assert_json(o, "hidden", "0");
+    assert_json(o, "considered.0.predicates.2.key", "what.driver");
+    assert_json(o, "considered.0.predicates.2.holds", "no");
+    assert_json(o, "considered.0.predicates.2.seen", "edu\\x1b[31m");
+    assert_json(o, "change", "In rule a (/p/50.json:1): let what.driver (iavf) include edu\\x1b[31m.");
+}
+
+/* The fewest steps win, and a rule that has nothing in common with the question is no help. */
+static void test_nearest(void **state) {
+    _cleanup_json_ struct json_object *near = explain(
+            RULE(ALICE
+                    "\"what\": { \"id\": \"ffff:*\", \"driver\": \"x\" } }, { \"name\": \"b\", \"effect\": "
+                    "\"allow\", \"who\": { \"user\": \"alice\" }, \"what\": { \"driver\": \"x\" } }"),
+            1000, AUDIENCE_OPERATOR, NULL);
+    _cleanup_json_ struct json_object *far =
+            explain(RULE(ALICE "\"what\": { \"id\": \"ffff:*\" } }"), 1002, AUDIENCE_OPERATOR, "carol");
+
+    assert_says(text_of(near, "change"), "In rule b (/p/50.json:1)");
+    assert_json(far, "change",
+            "Add a rule: { \"effect\": \"allow\", \"who\": { \"user\": \"carol\" }, \"what\": { \"device\": "
+            "\"pci:0000:06:0d.0\" } }");
+}
+
+static void test_denied_by_rule(void **state) {
+    static const char deny[] = "{ \"name\": \"d\", \"effect\": \"deny\", \"who\": {}, " EDU;
+    _cleanup_free_ char *text = NULL;
+    _cleanup_json_ struct json_object *shadowed = NULL, *alone = NULL;
+
+    assert_true(asprintf(&text, "{ \"rules\": [ %s, " ALICE EDU " ] }", deny) > 0);
+    shadowed = explain(text, 1000, AUDIENCE_SUBJECT, NULL);
+    assert_json(shadowed, "rule", "d");
+    assert_json(shadowed, "change",
+            "Rule a (/p/50.json:1) would allow it: move that in front of rule d (/p/50.json:1).");
+    free(TAKE_PTR(text));
+
+    assert_true(asprintf(&text, "{ \"rules\": [ %s ] }", deny) > 0);
+    alone = explain(text, 1000, AUDIENCE_OPERATOR, NULL);
+    assert_says(text_of(alone, "change"), "Rule d (/p/50.json:1) denies it: narrow it");
+    assert_says(text_of(alone, "change"), "Add a rule: ");
+}
+
+static void test_unknown(void **state) {
+    _cleanup_(policy_freep) Policy *policy =
+            parse(RULE("{ \"effect\": \"deny\", \"who\": { \"group\": \"vm\" }, \"what\": {} }, " ALICE EDU));
+    _cleanup_json_ struct json_object *o = NULL;
+    Subject s = subject(1000);
+    const PolicyQuestion question = {.subject = &s, .device = &edu};
+
+    s.n_gids = 0;
+    o = policy_explain(policy, &question, AUDIENCE_OPERATOR, NULL);
+    assert_json(o, "considered.0.predicates.1.holds", "unknown");
+    assert_json(o, "considered.0.predicates.1.seen", "not known");
+    assert_says(text_of(o, "change"), "what is not known counts as if it held: who.group");
+}
+
+static void test_no_policy(void **state) {
+    const Subject s = subject(1000);
+    const PolicyQuestion question = {.subject = &s, .device = &edu};
+    _cleanup_json_ struct json_object *o = policy_explain(NULL, &question, AUDIENCE_SUBJECT, NULL);
+
+    assert_json(o, "effect", "deny");
+    assert_says(text_of(o, "change"), "No valid policy is loaded");
+}
+
+static void test_refusal(void **state) {
+    _cleanup_(policy_freep) Policy *policy =
+            parse(RULE(ALICE "\"what\": { \"id\": \"1234:11e8\", \"driver\": \"iavf\" } }"));
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    const Subject s = subject(1000);
+    const PolicyQuestion question = {.subject = &s, .device = &edu};
+
+    (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, &edu.name, "no rule allows it");
+    policy_explain_refusal(policy, &question, AUDIENCE_SUBJECT, &refusal);
+    assert_null(refusal.rule);
+    assert_string_equal(refusal.nearest, "a (/p/50.json:1)");
+    assert_string_equal(refusal.predicate, "what.driver");
+    assert_string_equal(refusal.wanted, "iavf");
+    assert_string_equal(refusal.seen, "edu\\x1b[31m");
+    assert_says(refusal.remedy, "In rule a (/p/50.json:1)");
+}
+
+static void test_refusal_by_rule(void **state) {
+    _cleanup_(policy_freep) Policy *policy =
+            parse(RULE("{ \"name\": \"d\", \"effect\": \"deny\", \"who\": {}, " EDU));
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    const Subject s = subject(1000);
+    const PolicyQuestion question = {.subject = &s, .device = &edu};
+
+    (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, &edu.name, "denied");
+    policy_explain_refusal(policy, &question, AUDIENCE_SUBJECT, &refusal);
+    assert_string_equal(refusal.rule, "d (/p/50.json:1)");
+    assert_string_equal(refusal.file, "/p/50.json");
+    assert_int_equal(refusal.line, 1);
+    assert_null(refusal.nearest);
+}
+
+/* However many rules concern somebody, he gets a bounded list that ends with the one that decided. */
+static void test_bounded(void **state) {
+    _cleanup_strbuf_ StrBuf b = {};
+    _cleanup_json_ struct json_object *o = NULL;
+    size_t n;
+
+    strbuf_add(&b, "{ \"rules\": [ ");
+    for (unsigned i = 0; i < 1000; i++)
+        strbuf_addf(&b, "{ \"effect\": \"allow\", \"who\": {}, \"what\": { \"id\": \"0001:%04x\" } }, ", i);
+    strbuf_add(&b, "{ \"name\": \"last\", \"effect\": \"deny\", \"who\": {}, \"what\": {} } ] }");
+    o = explain(b.text, 1000, AUDIENCE_SUBJECT, NULL);
+    n = json_object_array_length(look(o, "considered"));
+    assert_int_equal(n, 257);
+    assert_int_equal(json_object_get_int64(look(o, "leftOut")), 1000 - 256);
+    assert_json(o, "rule", "last");
+    assert_json(json_object_array_get_idx(look(o, "considered"), n - 1), "rule", "last");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_yes),
+            cmocka_unit_test(test_stranger),
+            cmocka_unit_test(test_no_leak),
+            cmocka_unit_test(test_own_rule),
+            cmocka_unit_test(test_nearest),
+            cmocka_unit_test(test_denied_by_rule),
+            cmocka_unit_test(test_unknown),
+            cmocka_unit_test(test_no_policy),
+            cmocka_unit_test(test_refusal),
+            cmocka_unit_test(test_refusal_by_rule),
+            cmocka_unit_test(test_bounded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
