@@ -198,6 +198,41 @@ int parse_unsigned(const char *s, unsigned base, uint64_t max, uint64_t *ret) {
     return 0;
 }
 
+static const char size_units[] = "KMGT";
+
+int parse_size(const char *s, uint64_t *ret) {
+    char digits[FORMAT_SIZE_MAX];
+    size_t n = strspn(s, "0123456789");
+    const char *unit = s[n] ? strchr(size_units, s[n]) : NULL;
+    unsigned shift = unit ? 10 * (unsigned) (unit - size_units + 1) : 0;
+    uint64_t v;
+    int r;
+
+    if (s[n] && (!unit || s[n + 1]))
+        return -EINVAL;
+    if (n >= sizeof(digits))
+        return -ERANGE;
+    memcpy(digits, s, n);
+    digits[n] = '\0';
+    r = parse_unsigned(digits, 10, UINT64_MAX >> shift, &v);
+    if (r < 0)
+        return r;
+    *ret = v << shift;
+    return 0;
+}
+
+const char *format_size(uint64_t size, char buf[static FORMAT_SIZE_MAX]) {
+    unsigned unit = 0;
+
+    while (size != 0 && size % 1024 == 0 && unit < strlen(size_units)) {
+        size /= 1024;
+        unit++;
+    }
+    (void) snprintf(buf, FORMAT_SIZE_MAX, "%llu%.1s", (unsigned long long) size,
+            unit > 0 ? size_units + unit - 1 : "");
+    return buf;
+}
+
 /* Does the bracket expression at p (after '[') contain c? *ret_end is set behind its ']', or to NULL when the
  * bracket never closes. */
 static bool glob_bracket(const char *p, char c, const char **ret_end) {

@@ -40,6 +40,13 @@ bool utf8_is_valid(const char *s);
  * -ERANGE when above max. */
 int parse_unsigned(const char *s, unsigned base, uint64_t max, uint64_t *ret);
 
+/* Bytes: digits, and at most one of K, M, G, T behind them, the powers of 1024. -EINVAL when not a size,
+ * -ERANGE when it does not fit. */
+int parse_size(const char *s, uint64_t *ret);
+#define FORMAT_SIZE_MAX 24U
+/* The shortest form that parse_size() reads back: "16G", "4097". */
+const char *format_size(uint64_t size, char buf[static FORMAT_SIZE_MAX]);
+
 /* A shell-like glob with only '*', '?' and [] ranges, no path semantics; bounded work. */
 bool glob_match(const char *pattern, const char *s);
 

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "core/claim.h"
+#include "core/planner.h"
 
 static const char *const disposition_table[_DISPOSITION_MAX] = {
         [DISPOSITION_CLAIM] = "claim",
@@ -14,23 +15,9 @@ static const char *const disposition_table[_DISPOSITION_MAX] = {
 };
 DEFINE_STRING_TABLE(disposition, Disposition);
 
-/* Everything that the steps below share; plan_build() fills it from its arguments. */
-typedef struct Planner {
-    Inventory *inventory;
-    const Policy *policy;
-    const FactSource *facts;
-    const Request *request;
-    const Subject *subject;
-    Plan *plan;
-    Refusal *refusal;
-    Device *devices[REQUEST_DEVICES_MAX];
-    unsigned backends;                       /* that the rules of all devices allow */
-    SiblingDemand siblings[PLAN_GROUPS_MAX]; /* by index of plan.groups */
-} Planner;
-
 static int look_up(Planner *p) {
     for (size_t i = 0; i < p->request->n_devices; i++) {
-        p->devices[i] = inventory_find_device(p->inventory, &p->request->devices[i]);
+        p->devices[i] = inventory_find_device(p->context->inventory, &p->request->devices[i]);
         if (!p->devices[i])
             return refuse(p->refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &p->request->devices[i],
                     "there is no such device on this host");
@@ -38,61 +25,77 @@ static int look_up(Planner *p) {
     return 0;
 }
 
-/* "rule", "rule, other": the rules that allowed the devices, without doubles. */
-static void note_rule(Plan *plan, const Rule *rule) {
-    const char *origin = rule_origin(rule);
-    size_t n = strlen(plan->rule);
-
-    if (strstr(plan->rule, origin))
-        return;
-    (void) snprintf(plan->rule + n, sizeof(plan->rule) - n, "%s%s", n > 0 ? ", " : "", origin);
-}
-
-/* For a refusal by what the rules demand, not by their no. */
-static int name_rules(Planner *p, int r) {
-    p->refusal->rule = strdup(p->plan->rule);
-    return r;
-}
-
+/* A stranger hears the same whether a rule denied it or none allowed it. */
 static int deny(Planner *p, const Device *d, const Verdict *v) {
+    bool told = v->rule && (rule_concerns(v->rule, p->subject) || subject_is_operator(p->subject));
     char who[SUBJECT_DESCRIPTION_MAX];
     int r;
 
-    if (!v->rule)
-        return refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
-                "no rule of the policy allows it to %s", subject_describe(p->subject, who));
-    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name, "the policy denies it to %s",
-            subject_describe(p->subject, who));
-    p->refusal->rule = strdup(rule_origin(v->rule));
-    return r;
+    (void) subject_describe(p->subject, who);
+
+    if (v->changed)
+        r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CHANGED, &d->name,
+                "a tag of the policy knows another card at this place, or this card at another");
+    else if (told)
+        r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name, "the policy denies it to %s", who);
+    else
+        r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name, "no rule of the policy allows it to %s",
+                who);
+    return told ? planner_name_rule(p, v->rule, r) : r;
 }
 
-static Verdict evaluate(const Planner *p, const Device *d) {
-    const PolicyQuestion question = {.subject = p->subject, .device = d};
+/* The policy's verdict on one device. Facts that cannot be read are unknown to it, and it keeps the door shut
+ * then. */
+static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const Device *d, const Verdict *v),
+        Verdict *ret) {
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    const FactSource *source = &p->context->facts;
+    unsigned needed = policy_needed_facts(p->context->policy);
+    PolicyQuestion question = {.subject = p->subject, .device = d, .now_usec = p->context->now_usec};
+    Verdict v;
 
-    return policy_evaluate(p->policy, &question);
+    if (needed != 0 && source->read_facts && source->read_facts(source->userdata, d, needed, &facts) >= 0)
+        question.facts = &facts;
+    v = policy_evaluate(p->context->policy, &question);
+    if (v.effect == EFFECT_DENY)
+        return deny_it(p, d, &v);
+    *ret = v;
+    return 0;
 }
 
 /* The claim gets what all rules of its devices agree on: the backends that each allows, and a reset if any
  * wants one. */
-static int authorize(Planner *p, Verdict verdicts[static REQUEST_DEVICES_MAX]) {
-    if (!p->policy)
+static int authorize(Planner *p) {
+    if (!p->context->policy)
         return refuse(p->refusal, VFIOD_ERROR_POLICY_BROKEN, NULL,
                 "no valid policy is loaded, so everything is denied");
-    p->backends = UINT32_MAX;
     p->plan->reset = RESET_OPTIONAL;
     for (size_t i = 0; i < p->request->n_devices; i++) {
-        Verdict v = evaluate(p, p->devices[i]);
+        Verdict *v = &p->verdicts[i];
+        int r;
 
-        if (v.effect != EFFECT_ALLOW)
-            return deny(p, p->devices[i], &v);
-        p->backends &= v.terms->backends;
-        if (v.terms->reset == RESET_REQUIRED)
+        r = judge(p, p->devices[i], deny, v);
+        if (r >= 0)
+            r = terms_take(p, p->devices[i], v->rule);
+        if (r < 0)
+            return r;
+        p->backends &= v->terms->backends;
+        if (v->terms->reset == RESET_REQUIRED)
             p->plan->reset = RESET_REQUIRED;
-        note_rule(p->plan, v.rule);
-        verdicts[i] = v;
     }
     return 0;
+}
+
+/* The remedy is another one where a rule has the door open already. */
+static int refuse_without_iommu(Planner *p, const Device *d) {
+    int r = refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it is behind no IOMMU");
+
+    p->refusal->remedy = format_string("%s %s", error_info(VFIOD_ERROR_NO_IOMMU_GROUP)->remedy,
+            p->backends & (1U << BACKEND_NOIOMMU)
+                    ? "Or ask for the backend noiommu by name, which isolates the host from nothing."
+                    : "Where there is none, a rule can allow it by name, see \"noiommu\" in "
+                      "vfiod-policy(5).");
+    return r;
 }
 
 static int check_claimable(Planner *p, const Device *d) {
@@ -104,30 +107,38 @@ static int check_claimable(Planner *p, const Device *d) {
         p->refusal->remedy = strdup("Claim the devices behind it.");
         return r;
     }
-    if (!d->group)
-        return refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it is behind no IOMMU");
+    if (!d->group && p->request->backend != BACKEND_NOIOMMU)
+        return refuse_without_iommu(p, d);
     if (d->quarantined)
         return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
                 "an earlier claim could not put it right, so nobody gets it");
-    if (holder)
-        return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-                "claim %s of uid %u holds IOMMU group %d (%s)", holder->id, (unsigned) holder->uid,
-                d->group->id, claim_state_to_string(holder->state));
-    return 0;
+    if (!holder)
+        return 0;
+    if (!d->group)
+        return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
+                holder->id, (unsigned) holder->uid, claim_state_to_string(holder->state));
+    return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+            "claim %s of uid %u holds IOMMU group %d (%s)", holder->id, (unsigned) holder->uid, d->group->id,
+            claim_state_to_string(holder->state));
 }
 
-static size_t add_group(Planner *p, int id, SiblingDemand siblings) {
+/* Siblings get the strictest of what the rules of the group's claimed devices say. */
+static void add_group(Planner *p, int id, const RuleTerms *terms) {
     Plan *plan = p->plan;
+    size_t i = 0;
 
-    for (size_t i = 0; i < plan->n_groups; i++)
-        if (plan->groups[i] == id) {
-            if (siblings == SIBLINGS_REFUSE)
-                p->siblings[i] = SIBLINGS_REFUSE;
-            return i;
-        }
-    plan->groups[plan->n_groups] = id;
-    p->siblings[plan->n_groups] = siblings;
-    return plan->n_groups++;
+    while (i < plan->n_groups && plan->groups[i] != id)
+        i++;
+    if (i == plan->n_groups) {
+        plan->groups[plan->n_groups++] = id;
+        p->siblings[i] = terms->siblings;
+        p->host_critical[i] = terms->host_critical;
+        return;
+    }
+    if (terms->siblings == SIBLINGS_REFUSE)
+        p->siblings[i] = SIBLINGS_REFUSE;
+    if (terms->host_critical == HOST_CRITICAL_REFUSE)
+        p->host_critical[i] = HOST_CRITICAL_REFUSE;
 }
 
 static bool is_requested(const Planner *p, const Device *d) {
@@ -152,12 +163,14 @@ static bool is_exposed(const Planner *p, const Device *d, Disposition dispositio
 /* What of the facts the plan needs for this member: a device that is on its vfio driver already is in no use
  * by the host, and what is not bound is not put back. That keeps the common claim of a prepared device to two
  * reads. */
-static unsigned needed_facts(const Device *d, Disposition disposition, bool exposed) {
+static unsigned needed_facts(
+        const Device *d, Disposition disposition, bool exposed, HostCriticalDemand host_critical) {
     if (disposition != DISPOSITION_CLAIM && disposition != DISPOSITION_PARK)
         return (on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0) | (exposed ? DEVICE_FACT_RESET_METHODS : 0);
     if (on_vfio_driver(d))
         return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
-    return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_HOST_CRITICAL;
+    return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE |
+            (host_critical == HOST_CRITICAL_REFUSE ? DEVICE_FACT_HOST_CRITICAL : 0);
 }
 
 /* A device on its vfio driver that somebody has enabled is open in a program that did not come through us.
@@ -166,15 +179,37 @@ static unsigned needed_facts(const Device *d, Disposition disposition, bool expo
 static int check_unused(Planner *p, const Device *d, long enable_count) {
     if (!on_vfio_driver(d) || enable_count == 0)
         return 0;
+    if (!d->group)
+        return refuse(p->refusal, VFIOD_ERROR_GROUP_IN_USE, &d->name,
+                "a program that did not come through vfiod has it open");
     return refuse(p->refusal, VFIOD_ERROR_GROUP_IN_USE, &d->name,
             "a program that did not come through vfiod has IOMMU group %d open", d->group->id);
 }
 
-static int add_member(Planner *p, const Device *d, Disposition disposition) {
+static int read_member_facts(Planner *p, const Device *d, unsigned what, DeviceFacts *ret) {
+    const FactSource *source = &p->context->facts;
+    int r;
+
+    if (what == 0)
+        return 0;
+    r = source->read_facts ? source->read_facts(source->userdata, d, what, ret) : -EOPNOTSUPP;
+    if (r < 0)
+        return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
+                "cannot read its state: %s", strerror(-r));
+    if (ret->host_critical) {
+        _cleanup_free_ char *why = sanitize(ret->host_critical, 200);
+
+        return refuse(
+                p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
+    }
+    return 0;
+}
+
+static int add_member(
+        Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical) {
     _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
     bool exposed = is_exposed(p, d, disposition);
-    unsigned what = needed_facts(d, disposition, exposed);
     Plan *plan = p->plan;
     PlanMember *m;
     int r;
@@ -182,23 +217,14 @@ static int add_member(Planner *p, const Device *d, Disposition disposition) {
     if (plan->n_members >= PLAN_MEMBERS_MAX)
         return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
                 "the groups have more than %u members together", PLAN_MEMBERS_MAX);
-    if (what != 0) {
-        r = p->facts->read_facts(p->facts->userdata, d, what, &facts);
-        if (r < 0)
-            return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
-                    "cannot read its state: %s", strerror(-r));
-    }
-    if (facts.host_critical) {
-        _cleanup_free_ char *why = sanitize(facts.host_critical, 200);
-
-        return refuse(
-                p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
-    }
+    r = read_member_facts(p, d, needed_facts(d, disposition, exposed, host_critical), &facts);
+    if (r < 0)
+        return r;
 
     m = &plan->members[plan->n_members++];
     *m = (PlanMember){
             .name = d->name,
-            .group = d->group->id,
+            .group = d->group ? d->group->id : -1,
             .disposition = disposition,
             .vendor = d->vendor,
             .device = d->device,
@@ -217,7 +243,7 @@ static int add_member(Planner *p, const Device *d, Disposition disposition) {
 static int check_reset(Planner *p, const PlanMember *m, ResetDemand demand) {
     if (demand == RESET_OPTIONAL || m->reset_methods != 0)
         return 0;
-    return name_rules(p,
+    return planner_name_rules(p,
             refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
                     "the rule demands a reset between owners and the device knows none"));
 }
@@ -229,7 +255,7 @@ static int add_claimed(Planner *p) {
         const Device *d = p->devices[i];
         int r;
 
-        r = add_member(p, d, DISPOSITION_CLAIM);
+        r = add_member(p, d, DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical);
         if (r >= 0)
             r = check_reset(p, &plan->members[plan->n_members - 1], plan->reset);
         if (r < 0)
@@ -266,40 +292,41 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
             "it shares IOMMU group %d with devices that the host uses: %s", g->id, b.text ?: "?");
 }
 
-static int check_exposed(Planner *p, const Device *d, ResetDemand *ret_demand) {
+static int refuse_exposed(Planner *p, const Device *d, const Rule *rule) {
+    bool told = rule && (rule_concerns(rule, p->subject) || subject_is_operator(p->subject));
     char who[SUBJECT_DESCRIPTION_MAX];
-    Verdict v = evaluate(p, d);
     int r;
 
-    if (v.effect == EFFECT_ALLOW && (v.terms->backends & (1U << BACKEND_GROUP))) {
-        note_rule(p->plan, v.rule);
-        *ret_demand = v.terms->reset;
-        return 0;
-    }
     r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
             "with the group backend %s could open this sibling too, and %s; the iommufd backend does not "
             "expose it",
             subject_describe(p->subject, who),
-            v.rule ? "the policy does not allow that" : "no rule allows that");
-    if (v.rule)
-        p->refusal->rule = strdup(rule_origin(v.rule));
-    return r;
+            told ? "the policy does not allow that" : "no rule allows that");
+    return told ? planner_name_rule(p, rule, r) : r;
 }
 
-static int add_sibling(Planner *p, const Device *d, Disposition disposition) {
-    ResetDemand demand = RESET_OPTIONAL;
-    int r = 0;
+static int deny_exposed(Planner *p, const Device *d, const Verdict *v) {
+    return refuse_exposed(p, d, v->rule);
+}
 
-    if (is_exposed(p, d, disposition))
-        r = check_exposed(p, d, &demand);
+static int add_exposed(
+        Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical) {
+    Verdict v;
+    int r;
+
+    r = judge(p, d, deny_exposed, &v);
+    if (r >= 0 && !(v.terms->backends & (1U << BACKEND_GROUP)))
+        r = refuse_exposed(p, d, v.rule);
     if (r >= 0)
-        r = add_member(p, d, disposition);
-    return r < 0 ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], demand);
+        r = terms_take(p, d, v.rule);
+    if (r >= 0)
+        r = add_member(p, d, disposition, MIN(host_critical, v.terms->host_critical));
+    return r < 0 ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], v.terms->reset);
 }
 
 static int add_siblings(Planner *p) {
     for (size_t i = 0; i < p->plan->n_groups; i++) {
-        const Group *g = inventory_find_group(p->inventory, p->plan->groups[i]);
+        const Group *g = inventory_find_group(p->context->inventory, p->plan->groups[i]);
 
         FOREACH_MEMBER(d, g) {
             Disposition disposition = sibling_disposition(d, p->siblings[i]);
@@ -315,7 +342,8 @@ static int add_siblings(Planner *p) {
                     if (p->devices[k]->group == g)
                         return refuse_group(p, g, p->devices[k]);
             }
-            r = add_sibling(p, d, disposition);
+            r = is_exposed(p, d, disposition) ? add_exposed(p, d, disposition, p->host_critical[i])
+                                              : add_member(p, d, disposition, p->host_critical[i]);
             if (r < 0)
                 return r;
         }
@@ -348,6 +376,7 @@ static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend
 /* The explicit rule: the backend that was asked for and no other; else the first that rule and kernel both
  * offer, iommufd before group. The reply names it, and it never changes later. */
 static int choose_backend(Planner *p) {
+    const FactSource *facts = &p->context->facts;
     Backend wanted = p->request->backend;
     KernelFacts kernel = {};
     int r;
@@ -356,7 +385,7 @@ static int choose_backend(Planner *p) {
         p->plan->backend = BACKEND_IOMMUFD;
         return 0;
     }
-    r = p->facts->read_kernel_facts(&kernel);
+    r = facts->read_kernel_facts ? facts->read_kernel_facts(facts->userdata, &kernel) : -EOPNOTSUPP;
     if (r < 0)
         return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &p->devices[0]->name,
                 "cannot tell what the kernel offers: %s", strerror(-r));
@@ -369,47 +398,46 @@ static int choose_backend(Planner *p) {
         }
     }
     if (wanted == _BACKEND_INVALID)
-        return name_rules(p,
+        return planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
                         "no backend is both allowed by the rule and offered by the kernel"));
     if (p->backends & (1U << wanted))
         return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
                 "the backend %s is not offered by this kernel for it", backend_to_string(wanted));
-    return name_rules(p,
+    return planner_name_rules(p,
             refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
                     "the backend %s is not allowed by the rule", backend_to_string(wanted)));
 }
 
-int plan_build(Inventory *inventory, const Policy *policy, const FactSource *facts, const Request *request,
-        const Subject *subject, Plan *ret, Refusal *refusal) {
-    Verdict verdicts[REQUEST_DEVICES_MAX];
+int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,
+        Refusal *refusal) {
     Planner p = {
-            .inventory = inventory,
-            .policy = policy,
-            .facts = facts,
+            .context = context,
             .request = request,
             .subject = subject,
             .plan = ret,
             .refusal = refusal,
+            .backends = UINT32_MAX,
+            .memlock_max = UINT64_MAX,
     };
     int r;
 
     *ret = (Plan){.backend = _BACKEND_INVALID};
     r = look_up(&p);
     if (r >= 0)
-        r = authorize(&p, verdicts);
+        r = authorize(&p);
     for (size_t i = 0; r >= 0 && i < request->n_devices; i++) {
         r = check_claimable(&p, p.devices[i]);
-        if (r >= 0)
-            (void) add_group(&p, p.devices[i]->group->id, verdicts[i].terms->siblings);
+        if (r >= 0 && p.devices[i]->group)
+            add_group(&p, p.devices[i]->group->id, p.verdicts[i].terms);
     }
     if (r >= 0)
-        r = choose_backend(&p);
+        r = request->backend == BACKEND_NOIOMMU ? noiommu_decide(&p) : choose_backend(&p);
     if (r >= 0)
         r = add_claimed(&p);
     if (r >= 0)
         r = add_siblings(&p);
-    return r;
+    return r < 0 ? r : terms_check(&p);
 }
 
 bool plan_needs_bind(const Plan *p) {

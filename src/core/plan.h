@@ -5,7 +5,7 @@
  * becomes of every sibling, which driver, and why not. The same plan answers `vfioctl plan` and drives a
  * claim; each step has its reverse, so undoing is running the list backwards.
  *
- * Pure: looks only at the inventory, the policy and the facts that are handed in. */
+ * Pure: looks only at what the PlanContext hands in. */
 
 #include "core/facts.h"
 #include "core/policy.h"
@@ -26,7 +26,7 @@ DECLARE_STRING_TABLE(disposition, Disposition); /* "claim", "park", "none-needed
 
 typedef struct PlanMember {
     DeviceName name;
-    int group;
+    int group; /* -1: it has none */
     Disposition disposition;
     bool bind;                  /* must be moved to target_driver */
     char target_driver[64];     /* the vfio driver it shall have; "" where nobody gets at it */
@@ -39,14 +39,28 @@ typedef struct PlanMember {
                            * accepts that */
 } PlanMember;
 
+/* What a claim counts for against the limits of one rule. The key is cut where it is longer: two rules that
+ * share that much of their names are then counted together, which refuses too early and never too late. */
+#define RULE_KEY_MAX 384U
+#define PLAN_RULES_MAX 16U
+typedef struct PlanCharge {
+    char rule[RULE_KEY_MAX]; /* rule_key() */
+    unsigned devices;        /* that the client can open because of this rule */
+} PlanCharge;
+
 typedef struct Plan {
     PlanMember members[PLAN_MEMBERS_MAX]; /* claimed devices first, in the order of the request */
     size_t n_members, n_claimed;
-    int groups[PLAN_GROUPS_MAX]; /* without doubles */
+    int groups[PLAN_GROUPS_MAX]; /* without doubles; none for BACKEND_NOIOMMU */
     size_t n_groups;
     Backend backend;
     ResetDemand reset;
-    char rule[512]; /* origin of the rule that allowed it */
+    bool ask;         /* a rule wants a person to say yes first */
+    uint64_t memlock; /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
+    char rule[512];   /* origin of the rules that allowed it */
+    PlanCharge charges[PLAN_RULES_MAX]; /* one for each rule */
+    size_t n_charges;
+    char noiommu_reason[256]; /* of the rule; "" for every other backend */
 } Plan;
 
 /* The reader of unannounced facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was
@@ -54,21 +68,46 @@ typedef struct Plan {
 typedef int (*read_facts_t)(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
 
 /* Likewise what the kernel offers; asked only when no device has shown it already. */
-typedef int (*read_kernel_facts_t)(KernelFacts *ret);
+typedef int (*read_kernel_facts_t)(void *userdata, KernelFacts *ret);
 
-/* Where a plan takes its facts from. */
+/* Likewise what weakens the isolation of this host (taint_list_describe_weakness()): *ret is owned by the
+ * caller, NULL when nothing does. Asked only where the host must be untainted. */
+typedef int (*read_weakness_t)(void *userdata, char **ret);
+
+/* Where a plan takes its facts from. A reader that is NULL is one that fails. */
 typedef struct FactSource {
     read_facts_t read_facts;
     read_kernel_facts_t read_kernel_facts;
-    void *userdata; /* of read_facts */
+    read_weakness_t read_weakness;
+    void *userdata; /* of all of them */
 } FactSource;
 
+/* What the claims that there are already count for against the limits of one rule. */
+typedef struct RuleUsage {
+    uint64_t claims, devices, claims_of_user, devices_of_user;
+    uint64_t pinned; /* bytes of memlock */
+} RuleUsage;
+typedef void (*count_usage_t)(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret);
+/* Adds what one claim of owner counts for, as seen by uid. */
+void rule_usage_add(RuleUsage *usage, const Plan *p, uid_t owner, const char *rule_key, uid_t uid);
+
+/* What a request is judged against. */
+typedef struct PlanContext {
+    Inventory *inventory;
+    const Policy *policy; /* NULL: none is valid, everything is denied */
+    FactSource facts;
+    uint64_t now_usec;         /* CLOCK_REALTIME; 0: not known */
+    count_usage_t count_usage; /* NULL: nothing is claimed */
+    void *usage_userdata;
+} PlanContext;
+
 /* Builds the plan for request on behalf of subject. 0; or a negative errno with *refusal filled when the
- * answer is no (unknown device, denied, claimed, not viable, host-critical, backend, reset). The order of
- * checks is chosen so that a stranger learns nothing beyond the policy's no: existence, then policy, then the
- * rest. */
-int plan_build(Inventory *inventory, const Policy *policy, const FactSource *facts, const Request *request,
-        const Subject *subject, Plan *ret, Refusal *refusal);
+ * answer is no (unknown device, denied, claimed, not viable, host-critical, backend, reset, what the rules
+ * demand, their limits). The order of checks is chosen so that a stranger learns nothing beyond the policy's
+ * no: existence, then policy, then the rest. A plan with .ask must be built anew after the person's yes: the
+ * world may have moved. */
+int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,
+        Refusal *refusal);
 
 bool plan_needs_bind(const Plan *p);
 bool plan_needs_reset(const Plan *p);

@@ -564,7 +564,7 @@ static void take_rule(PolicyParser *p, const JsonNode *value) {
         report_value(p, value, "a rule must be an object, found %s", schema_describe_type(value->type));
         return;
     }
-    p->rule = (Rule){.effect = _EFFECT_INVALID};
+    p->rule = (Rule){.effect = _EFFECT_INVALID, .terms.limits = RULE_LIMITS_NONE};
     schema_take_keys(&p->problems, value, "a rule", rule_keys, ELEMENTSOF(rule_keys), p);
     finish_rule(p, value);
     if (p->problems.n == n_problems && !p->problems.out_of_memory &&

@@ -79,6 +79,12 @@ typedef struct RuleLimits {
     uint64_t pinned; /* bytes of memlock granted, of all claims together */
 } RuleLimits;
 
+#define RULE_LIMITS_NONE                                                                                     \
+    (RuleLimits) {                                                                                           \
+        .claims = LIMIT_NONE, .devices = LIMIT_NONE, .claims_per_user = LIMIT_NONE,                          \
+        .devices_per_user = LIMIT_NONE, .pinned = LIMIT_NONE                                                 \
+    }
+
 /* What an allow or ask rule allows, and what it demands in return. */
 typedef struct RuleTerms {
     unsigned backends; /* mask of 1 << Backend; BACKEND_NOIOMMU only with noiommu_reason */

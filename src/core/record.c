@@ -63,6 +63,37 @@ static struct json_object *member_to_json(const PlanMember *m) {
     return TAKE_PTR(o);
 }
 
+static struct json_object *charge_to_json(const PlanCharge *c) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+
+    if (!o || add(o, "rule", json_object_new_string(c->rule)) < 0 ||
+            add(o, "devices", json_object_new_int((int32_t) c->devices)) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+/* What the rules have to do with it. */
+static int add_terms(struct json_object *o, const Plan *p) {
+    _cleanup_json_ struct json_object *charges = json_object_new_array();
+    int r = charges ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r >= 0 && i < p->n_charges; i++)
+        r = append(charges, charge_to_json(&p->charges[i]));
+    if (r >= 0)
+        r = add(o, "rule", json_object_new_string(p->rule));
+    if (r >= 0)
+        r = add(o, "ask", json_object_new_boolean(p->ask));
+    if (r >= 0)
+        r = add(o, "resetDemand", json_object_new_string(reset_demand_to_string(p->reset)));
+    if (r >= 0)
+        r = add(o, "memlock", json_object_new_int64((int64_t) p->memlock));
+    if (r >= 0)
+        r = add(o, "noiommuReason", json_object_new_string(p->noiommu_reason));
+    if (r >= 0)
+        r = add(o, "charges", TAKE_PTR(charges));
+    return r;
+}
+
 static int add_plan(struct json_object *o, const Plan *p) {
     _cleanup_json_ struct json_object *groups = json_object_new_array(), *members = json_object_new_array();
     int r = groups && members ? 0 : -ENOMEM;
@@ -74,9 +105,7 @@ static int add_plan(struct json_object *o, const Plan *p) {
     if (r >= 0)
         r = add(o, "backend", json_object_new_string(backend_to_string(p->backend)));
     if (r >= 0)
-        r = add(o, "rule", json_object_new_string(p->rule));
-    if (r >= 0)
-        r = add(o, "resetDemand", json_object_new_string(reset_demand_to_string(p->reset)));
+        r = add_terms(o, p);
     if (r >= 0)
         r = add(o, "groups", TAKE_PTR(groups));
     if (r >= 0)
@@ -226,7 +255,7 @@ static void get_member(struct json_object *o, PlanMember *m, int *r) {
     }
     if (device_name_parse(get_string(o, "name", r), &m->name) < 0)
         *r = -EBADMSG;
-    m->group = (int) get_integer(o, "group", 0, INT32_MAX, r);
+    m->group = (int) get_integer(o, "group", -1, INT32_MAX, r);
     m->disposition = get_enum(o, "disposition", read_disposition, r);
     m->vendor = (uint16_t) get_integer(o, "vendor", 0, UINT16_MAX, r);
     m->device = (uint16_t) get_integer(o, "product", 0, UINT16_MAX, r);
@@ -239,13 +268,37 @@ static void get_member(struct json_object *o, PlanMember *m, int *r) {
     m->enable_baseline = (long) get_integer(o, "enableBaseline", 0, INT32_MAX, r);
 }
 
+static void get_terms(struct json_object *o, Plan *p, int *r) {
+    struct json_object *charges = get(o, "charges", json_type_array, r);
+
+    get_text(o, "rule", p->rule, sizeof(p->rule), r);
+    p->ask = get_boolean(o, "ask", r);
+    p->reset = get_enum(o, "resetDemand", read_reset_demand, r);
+    p->memlock = (uint64_t) get_integer(o, "memlock", 0, INT64_MAX, r);
+    get_text(o, "noiommuReason", p->noiommu_reason, sizeof(p->noiommu_reason), r);
+    if (!charges || json_object_array_length(charges) > PLAN_RULES_MAX) {
+        *r = -EBADMSG;
+        return;
+    }
+    for (size_t i = 0; i < json_object_array_length(charges); i++) {
+        struct json_object *value = json_object_array_get_idx(charges, i);
+        PlanCharge *c = &p->charges[p->n_charges++];
+
+        if (!json_object_is_type(value, json_type_object)) {
+            *r = -EBADMSG;
+            return;
+        }
+        get_text(value, "rule", c->rule, sizeof(c->rule), r);
+        c->devices = (unsigned) get_integer(value, "devices", 1, PLAN_MEMBERS_MAX, r);
+    }
+}
+
 static void get_plan(struct json_object *o, Plan *p, int *r) {
     struct json_object *groups = get(o, "groups", json_type_array, r);
     struct json_object *members = get(o, "members", json_type_array, r);
 
     p->backend = get_enum(o, "backend", read_backend, r);
-    p->reset = get_enum(o, "resetDemand", read_reset_demand, r);
-    get_text(o, "rule", p->rule, sizeof(p->rule), r);
+    get_terms(o, p, r);
     if (!groups || !members || json_object_array_length(groups) > PLAN_GROUPS_MAX ||
             json_object_array_length(members) > PLAN_MEMBERS_MAX || json_object_array_length(members) == 0) {
         *r = -EBADMSG;

@@ -10,7 +10,7 @@
 
 #include "core/claim.h"
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 #define RECORD_SIZE_MAX (256U * 1024)
 
 struct json_object *plan_to_json(const Plan *p); /* owned by the caller; NULL on ENOMEM */

@@ -26,7 +26,8 @@ struct json_object *host_snapshot_kernel_to_json(const KernelFacts *k) {
             add(o, "container", json_object_new_boolean(k->container)) < 0 ||
             add(o, "noiommuSupport", json_object_new_boolean(k->noiommu_support)) < 0 ||
             add(o, "noiommuEnabled", json_object_new_boolean(k->noiommu_enabled)) < 0 ||
-            add(o, "iommu", json_object_new_boolean(k->iommu)) < 0)
+            add(o, "iommu", json_object_new_boolean(k->iommu)) < 0 ||
+            add(o, "lockdown", json_object_new_boolean(k->lockdown)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }

@@ -127,14 +127,34 @@ static int read_facts(void *userdata, const Device *device, unsigned what, Devic
     return r;
 }
 
+static int read_kernel_facts(void *userdata, KernelFacts *ret) {
+    return sysfs_read_kernel_facts(ret);
+}
+
+static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
+    const Engine *e = userdata;
+
+    *ret = (RuleUsage){};
+    for (const Job *j = e->jobs; j; j = j->next)
+        if (j->attached)
+            rule_usage_add(ret, &j->claim.plan, j->claim.uid, rule_key, uid);
+}
+
 int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
-    static const FactSource facts = {.read_facts = read_facts, .read_kernel_facts = sysfs_read_kernel_facts};
+    const PlanContext context = {
+            .inventory = e->inventory,
+            .policy = e->policy,
+            .facts = {.read_facts = read_facts, .read_kernel_facts = read_kernel_facts},
+            .now_usec = now_usec(),
+            .count_usage = count_usage,
+            .usage_userdata = e,
+    };
     int r;
 
     r = request_validate(request, refusal);
     if (r < 0)
         return r;
-    return plan_build(e->inventory, e->policy, &facts, request, subject, ret, refusal);
+    return plan_build(&context, request, subject, ret, refusal);
 }
 
 static int describe(Claim *c, const Request *request, const Subject *subject) {

@@ -623,6 +623,15 @@ static bool kernel_makes_cdevs(void) {
     return false;
 }
 
+/* "[none] integrity confidentiality": the word in brackets is in force. A kernel without lockdown has no such
+ * file; one that does not show it may be locked down. */
+static bool kernel_is_locked_down(void) {
+    char text[ATTRIBUTE_MAX];
+    ssize_t n = read_attribute_at(AT_FDCWD, "/sys/kernel/security/lockdown", text, sizeof(text));
+
+    return n != -ENOENT && (n < 0 || !strstr(text, "[none]"));
+}
+
 int sysfs_read_kernel_facts(KernelFacts *ret) {
     char parameter[ATTRIBUTE_MAX];
     KernelFacts k = {
@@ -630,6 +639,7 @@ int sysfs_read_kernel_facts(KernelFacts *ret) {
             .container = is_character_device("/dev/vfio/vfio"),
             .iommu = directory_has_entries("/sys/kernel/iommu_groups"),
             .device_cdev = kernel_makes_cdevs(),
+            .lockdown = kernel_is_locked_down(),
     };
 
     if (read_attribute_at(AT_FDCWD, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", parameter,

@@ -32,6 +32,37 @@ static void test_parse_unsigned(void **state) {
     assert_int_equal(v, 7);
 }
 
+static void test_sizes(void **state) {
+    static const struct {
+        const char *text, *again;
+        uint64_t size;
+    } good[] = {
+            {"0", "0", 0},
+            {"4097", "4097", 4097},
+            {"4096", "4K", 4096},
+            {"16G", "16G", UINT64_C(16) << 30},
+            {"1024G", "1T", UINT64_C(1) << 40},
+            {"16777215T", "16777215T", UINT64_C(16777215) << 40},
+            {"18446744073709551615", "18446744073709551615", UINT64_MAX},
+    };
+    static const char *const bad[] = {"", "G", "1GG", "1g", "1 G", "-1", "1.5G", "0x10", "1P"};
+    static const char *const large[] = {"16777216T", "18446744073709551616", "99999999999999999999999999"};
+    char buf[FORMAT_SIZE_MAX];
+    uint64_t v;
+
+    for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+        assert_int_equal(parse_size(good[i].text, &v), 0);
+        assert_true(v == good[i].size);
+        assert_string_equal(format_size(v, buf), good[i].again);
+    }
+    v = 7;
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+        assert_int_equal(parse_size(bad[i], &v), -EINVAL);
+    for (size_t i = 0; i < ELEMENTSOF(large); i++)
+        assert_int_equal(parse_size(large[i], &v), -ERANGE);
+    assert_int_equal(v, 7);
+}
+
 static void test_glob(void **state) {
     static const struct {
         const char *pattern, *text;
@@ -211,6 +242,7 @@ static void test_refusal(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_parse_unsigned),
+            cmocka_unit_test(test_sizes),
             cmocka_unit_test(test_glob),
             cmocka_unit_test(test_sanitize),
             cmocka_unit_test(test_nearest),

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "core/claim.h"
 #include "core/policy-parse.h"
+#include "core/policy-rule.h" /* to write terms by hand */
 #include "core/record.h"
 
 /* A small host, as the VM's: an edu device alone (no reset), an edu and a NIC behind one PCI bridge, a NIC
@@ -78,6 +79,13 @@ static const DeviceSnapshot host[] = {
 
 typedef struct World {
     Inventory *inventory;
+    RuleTerms *terms;     /* of the first rule, instead of what its text says */
+    HostSettings host;    /* of the policy */
+    const char *weakness; /* of the host */
+    int weakness_error;
+    RuleUsage usage;
+    Request request;
+    Subject subject;
     long enable_count;
     int read_error;
     unsigned asked; /* masks of all reads together */
@@ -85,9 +93,26 @@ typedef struct World {
 
 static KernelFacts kernel; /* of the world under test */
 
-static int read_kernel_facts(KernelFacts *ret) {
+static int read_kernel_facts(void *userdata, KernelFacts *ret) {
     *ret = kernel;
     return 0;
+}
+
+static int read_weakness(void *userdata, char **ret) {
+    const World *w = userdata;
+
+    if (w->weakness_error < 0)
+        return w->weakness_error;
+    *ret = w->weakness ? strdup(w->weakness) : NULL;
+    return 0;
+}
+
+static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
+    const World *w = userdata;
+
+    assert_true(streq(rule_key, "r") || streq(rule_key, "other"));
+    assert_int_equal(uid, 1000);
+    *ret = w->usage;
 }
 
 static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFacts *ret) {
@@ -110,6 +135,9 @@ static int set_up(void **state) {
     World *w = calloc(1, sizeof(*w));
 
     w->inventory = inventory_new();
+    w->request = REQUEST_NULL;
+    w->subject = SUBJECT_NULL;
+    w->subject.uid = 1000;
     kernel = (KernelFacts){.iommufd = true, .device_cdev = true, .container = true, .iommu = true};
     for (size_t i = 0; i < ELEMENTSOF(host); i++) {
         Device *d;
@@ -156,16 +184,27 @@ static VfiodError plan(
         World *w, const char *rules, const char *devices, Backend backend, Plan *ret, Refusal *refusal) {
     _cleanup_(policy_freep) Policy *policy = rules ? compile(rules) : NULL;
     _cleanup_free_ char *copy = strdup(devices);
-    Subject subject = SUBJECT_NULL;
-    Request request = REQUEST_NULL;
-    FactSource facts = {.read_facts = read_facts, .read_kernel_facts = read_kernel_facts, .userdata = w};
+    Request request = w->request;
+    PlanContext context = {
+            .inventory = w->inventory,
+            .policy = policy,
+            .facts = {read_facts, read_kernel_facts, read_weakness, .userdata = w},
+            .count_usage = w->terms ? count_usage : NULL,
+            .usage_userdata = w,
+    };
     int r;
 
-    subject.uid = 1000;
+    if (w->terms) {
+        char *reason = w->terms->noiommu_reason ? strdup(w->terms->noiommu_reason) : NULL;
+
+        policy->rules[0].terms = *w->terms;
+        policy->rules[0].terms.noiommu_reason = reason;
+        policy->host = w->host;
+    }
     request.backend = backend;
     for (char *rest = copy, *s; (s = strsep(&rest, " "));)
         assert_int_equal(request_add_device(&request, s, refusal), 0);
-    r = plan_build(w->inventory, policy, &facts, &request, &subject, ret, refusal);
+    r = plan_build(&context, &request, &w->subject, ret, refusal);
     assert_int_equal(r < 0, refusal->code != _VFIOD_ERROR_INVALID);
     return refusal->code;
 }
@@ -392,6 +431,215 @@ static void test_plan_of_prepared_and_whole_groups(void **state) {
     assert_int_equal(w->asked, DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT);
 }
 
+#define TERMS                                                                                                \
+    (RuleTerms) {                                                                                            \
+        .backends = 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP, .grants = 1U << GRANT_FD,                   \
+        .reset = RESET_OPTIONAL, .limits = RULE_LIMITS_NONE                                                  \
+    }
+
+static void test_reason_and_taint(void **state) {
+    RuleTerms terms = TERMS;
+    World *w = *state;
+
+    w->terms = &terms;
+    terms.reason_required = true;
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_REASON_REQUIRED, NULL);
+    (void) snprintf(w->request.reason, sizeof(w->request.reason), "ticket 7");
+    expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
+
+    w->weakness = "vfio_iommu_type1.allow_unsafe_interrupts";
+    expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL); /* nobody minds */
+    w->request.untainted = true;
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "allow_unsafe_interrupts");
+    w->request.untainted = false;
+    terms.untainted = true;
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "allow_unsafe_interrupts");
+    w->weakness = NULL;
+    expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
+    w->weakness_error = -EIO; /* cannot be told is not whole */
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "cannot be told");
+}
+
+static void test_memlock(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    RuleTerms terms = TERMS;
+    World *w = *state;
+    Plan p;
+
+    w->terms = &terms;
+    w->request.memlock = UINT64_C(2) << 30;
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED, "wants 2G");
+    terms.memlock_max = UINT64_C(1) << 30;
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED, "to 1G at most");
+    terms.memlock_max = UINT64_C(2) << 30;
+    assert_int_equal(plan(w, RULE(), EDU, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.memlock, UINT64_C(2) << 30);
+
+    /* Two rules: the smaller one. */
+    expect(w,
+            "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"}}," RULE(
+                    ",\"reset\":\"optional\""),
+            EDU " " NIC, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED, "no limit of locked memory");
+}
+
+static void test_limits(void **state) {
+    const struct {
+        RuleLimits limits;
+        RuleUsage usage;
+        const char *says; /* NULL: fits */
+    } cases[] = {
+            {{.claims = 2}, {.claims = 1}, NULL},
+            {{.claims = 2}, {.claims = 2}, "\"claims\" is 2: 2 in use, and"},
+            {{.devices = 3}, {.devices = 1}, NULL},
+            {{.devices = 3}, {.devices = 2}, "\"devices\" is 3: 2 in use, and this would be 2 more"},
+            {{.devices = 1}, {}, "\"devices\" is 1: 0 in use"},
+            {{.claims_per_user = 1}, {.claims = 7}, NULL},
+            {{.claims_per_user = 1}, {.claims_of_user = 1}, "\"claims-per-user\" is 1: 1 in use by uid 1000"},
+            {{.devices_per_user = 2}, {.devices = 7}, NULL},
+            {{.devices_per_user = 2}, {.devices_of_user = 1}, "\"devices-per-user\" is 2"},
+            {{.pinned = 3 << 20}, {.pinned = 2 << 20}, NULL},
+            {{.pinned = 3 << 20}, {.pinned = 3 << 20},
+                    "\"pinned\" is 3M: 3M in use, and this would be 1M more"},
+            {{.pinned = LIMIT_NONE - 1}, {.pinned = UINT64_MAX}, "\"pinned\""},
+    };
+    RuleTerms terms = TERMS;
+    World *w = *state;
+
+    w->terms = &terms;
+    w->request.memlock = 1 << 20;
+    terms.memlock_max = 1 << 20;
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        const RuleLimits *l = &cases[i].limits;
+
+        terms.limits = (RuleLimits){
+                l->claims ?: LIMIT_NONE,
+                l->devices ?: LIMIT_NONE,
+                l->claims_per_user ?: LIMIT_NONE,
+                l->devices_per_user ?: LIMIT_NONE,
+                l->pinned ?: LIMIT_NONE,
+        };
+        w->usage = cases[i].usage;
+        expect(w, RULE(), EDU " " NIC, _BACKEND_INVALID,
+                cases[i].says ? VFIOD_ERROR_LIMIT_EXCEEDED : _VFIOD_ERROR_INVALID, cases[i].says);
+    }
+}
+
+static void test_usage_of_claims(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    RuleUsage usage = {};
+    World *w = *state;
+    Plan p;
+
+    assert_int_equal(
+            plan(w, RULE(OPTIONAL), EDU " " NIC, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    p.memlock = 4096;
+    rule_usage_add(&usage, &p, 1000, "r", 1000);
+    rule_usage_add(&usage, &p, 1001, "r", 1000);
+    rule_usage_add(&usage, &p, 1000, "other", 1000);
+    assert_int_equal(usage.claims, 2);
+    assert_int_equal(usage.claims_of_user, 1);
+    assert_int_equal(usage.devices, 4);
+    assert_int_equal(usage.devices_of_user, 2);
+    assert_int_equal(usage.pinned, 8192);
+    p.memlock = UINT64_MAX;
+    rule_usage_add(&usage, &p, 1000, "r", 1000);
+    assert_true(usage.pinned == UINT64_MAX);
+
+    /* What a sibling's rule lets the client open counts as well. */
+    assert_int_equal(
+            plan(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, BACKEND_GROUP, &p, &refusal),
+            _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.n_charges, 1);
+    assert_int_equal(p.charges[0].devices, 2);
+}
+
+static void test_ask_and_host_critical(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    RuleTerms terms = TERMS;
+    DeviceSnapshot disk = host[6];
+    World *w = *state;
+    int old_group;
+    Device *d;
+    Plan p;
+
+    assert_int_equal(plan(w, RULE(), NIC, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_false(p.ask);
+
+    w->terms = &terms;
+    terms.host_critical = HOST_CRITICAL_ALLOW;
+    expect(w, RULE(), DISK, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
+
+    /* The rule of the claimed device speaks for a parked sibling, unless the client could open that too. */
+    disk.group = 2;
+    assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
+    terms.siblings = SIBLINGS_PARK;
+    expect(w, RULE(), EDU_SHARED, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
+    expect(w,
+            "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"}},"
+            "{\"name\":\"other\",\"effect\":\"allow\",\"who\":{},\"what\":{},\"reset\":\"optional\"}",
+            EDU_SHARED, BACKEND_GROUP, VFIOD_ERROR_HOST_CRITICAL, "/srv");
+    /* Of two rules in a group the stricter. */
+    expect(w,
+            "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"}},"
+            "{\"name\":\"other\",\"effect\":\"allow\",\"who\":{},\"what\":{},\"reset\":\"optional\","
+            "\"siblings\":\"park\"}",
+            EDU_SHARED " " NIC_SHARED, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "/srv");
+}
+
+static void test_noiommu(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    RuleTerms terms = TERMS;
+    World *w = *state;
+    Plan p;
+
+    w->terms = &terms;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "allowed by the rule");
+    terms.backends |= 1U << BACKEND_NOIOMMU;
+    terms.noiommu_reason = (char *) "no IOMMU in this machine";
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_NOIOMMU_DISABLED, "host setting");
+    w->host.noiommu = NOIOMMU_ON;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_CAPABILITY_REQUIRED, "cannot be told");
+    w->subject.capabilities_known = true;
+    w->subject.capabilities = UINT64_MAX;
+    w->subject.user_namespace = NAMESPACE_OTHER;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_CAPABILITY_REQUIRED, "namespace");
+    w->subject.user_namespace = NAMESPACE_HOST;
+    w->subject.capabilities = ~(UINT64_C(1) << 17);
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_CAPABILITY_REQUIRED, "CAP_SYS_RAWIO");
+    w->subject.capabilities = UINT64_C(1) << 17;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "not loaded");
+    kernel.noiommu_support = true;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_NOIOMMU_DISABLED, "parameter");
+    w->host.noiommu = NOIOMMU_MANAGED;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, _VFIOD_ERROR_INVALID, NULL);
+    w->host.noiommu = NOIOMMU_ON;
+    kernel.noiommu_enabled = true;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, _VFIOD_ERROR_INVALID, NULL);
+    kernel.lockdown = true;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_NOIOMMU_DISABLED, "locked down");
+    kernel.lockdown = false;
+
+    /* Only by name, only behind no IOMMU, only alone, and never on a host that must be whole. */
+    assert_int_equal(plan(w, RULE(), NO_IOMMU, _BACKEND_INVALID, &p, &refusal), VFIOD_ERROR_NO_IOMMU_GROUP);
+    assert_non_null(strstr(refusal.remedy, "noiommu"));
+    refusal_done(&refusal);
+    expect(w, RULE(), NIC, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "IOMMU group 4");
+    expect(w, RULE(), NO_IOMMU " " NIC, BACKEND_NOIOMMU, VFIOD_ERROR_INVALID_ARGUMENT, "never in a claim");
+    w->request.untainted = true;
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_HOST_TAINTED, "by itself");
+    w->request.untainted = false;
+
+    w->subject.capabilities = 0;
+    terms.waive_sys_rawio = true;
+    assert_int_equal(plan(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.backend, BACKEND_NOIOMMU);
+    assert_int_equal(p.n_groups, 0);
+    assert_int_equal(p.n_members, 1);
+    assert_int_equal(p.members[0].group, -1);
+    assert_true(p.members[0].bind);
+    assert_string_equal(p.noiommu_reason, "no IOMMU in this machine");
+}
+
 static void make_claim(World *w, Claim *c) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
 
@@ -429,7 +677,7 @@ static void test_record_damage(void **state) {
     static const struct {
         const char *from, *to;
     } edits[] = {
-            {"\"version\":1", "\"version\":2"},
+            {"\"version\":2", "\"version\":1"},
             {"\"id\":\"0123456789abcdef\"", "\"id\":\"../../../../etc/a\""},
             {"\"state\":\"held\"", "\"state\":\"free\""},
             {"\"uid\":1000", "\"uid\":-1"},
@@ -444,6 +692,10 @@ static void test_record_damage(void **state) {
             {"\"groups\":[", "\"groups\":[-1,"},
             {"\"groups\":[", "\"groups\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,"},
             {"\"bind\":true", "\"bind\":1"},
+            {"\"memlock\":0", "\"memlock\":-1"},
+            {"\"charges\":[", "\"charges\":[7,"},
+            {"\"devices\":2", "\"devices\":0"},
+            {"\"group\":2", "\"group\":-2"},
             {"\"originalDriver\":\"e1000\"", "\"originalDriver\":\"e1000\\u0000x\""},
             {"\"originalDriver\":\"e1000\"",
                     "\"originalDriver\":"
@@ -480,6 +732,12 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_exposed_siblings_are_reset, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_prepared_and_whole_groups, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_reason_and_taint, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_memlock, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_usage_of_claims, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_ask_and_host_critical, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_noiommu, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
     };

@@ -511,6 +511,31 @@ static void test_kernel_facts(void **state) {
     assert_true(k.device_cdev);
 }
 
+static void test_lockdown(void **state) {
+    static const struct {
+        const char *text;
+        bool locked;
+    } cases[] = {
+            {"[none] integrity confidentiality\n", false},
+            {"none [integrity] confidentiality\n", true},
+            {"none integrity [confidentiality]\n", true},
+            {"\n", true},
+    };
+    KernelFacts k;
+
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_false(k.lockdown);
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        testbed_put("/sys/kernel/security/lockdown", cases[i].text);
+        assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+        assert_int_equal(k.lockdown, cases[i].locked);
+    }
+    testbed_remove("/sys/kernel/security/lockdown");
+    testbed_mkdir("/sys/kernel/security/lockdown"); /* unreadable */
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_true(k.lockdown);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, testbed_setup, testbed_teardown)
 
 int main(void) {
@@ -532,6 +557,7 @@ int main(void) {
             TEST(test_properties),
             TEST(test_group_facts),
             TEST(test_kernel_facts),
+            TEST(test_lockdown),
     };
 
     if (!testbed_works()) {

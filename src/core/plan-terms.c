@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The terms of the rules that allow a claim. A claim may have devices by several rules: it gets what all of
+ * them agree on, and each counts it against its own limits. */
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "core/planner.h"
+
+int planner_name_rule(Planner *p, const Rule *rule, int r) {
+    free(p->refusal->rule);
+    p->refusal->rule = strdup(rule_origin(rule));
+    return r;
+}
+
+int planner_name_rules(Planner *p, int r) {
+    free(p->refusal->rule);
+    p->refusal->rule = strdup(p->plan->rule);
+    return r;
+}
+
+/* "rule", "rule, other": the rules that allowed the devices. */
+static void note_origin(Plan *plan, const Rule *rule) {
+    size_t n = strlen(plan->rule);
+
+    (void) snprintf(plan->rule + n, sizeof(plan->rule) - n, "%s%s", n > 0 ? ", " : "", rule_origin(rule));
+}
+
+int terms_take(Planner *p, const Device *d, const Rule *rule) {
+    const RuleTerms *terms = rule_terms(rule);
+    Plan *plan = p->plan;
+    size_t i = 0;
+
+    while (i < plan->n_charges && p->rules[i] != rule)
+        i++;
+    if (i == PLAN_RULES_MAX)
+        return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
+                "the devices are allowed by more than %u rules", PLAN_RULES_MAX);
+    if (i == plan->n_charges) {
+        plan->n_charges++;
+        p->rules[i] = rule;
+        (void) snprintf(plan->charges[i].rule, sizeof(plan->charges[i].rule), "%s", rule_key(rule));
+        note_origin(plan, rule);
+    }
+    plan->charges[i].devices++;
+
+    plan->ask |= rule_effect(rule) == EFFECT_ASK;
+    p->memlock_max = MIN(p->memlock_max, terms->memlock_max);
+    if (terms->untainted)
+        p->untainted = rule;
+    if (terms->reason_required)
+        p->reason_required = rule;
+    return 0;
+}
+
+static int check_reason(Planner *p) {
+    if (!p->reason_required || p->request->reason[0])
+        return 0;
+    return planner_name_rule(p, p->reason_required,
+            refuse(p->refusal, VFIOD_ERROR_REASON_REQUIRED, &p->devices[0]->name,
+                    "the rule wants to hear what it is for"));
+}
+
+/* Who cannot tell whether the host is whole must not say that it is. */
+static int check_taint(Planner *p) {
+    const FactSource *facts = &p->context->facts;
+    _cleanup_free_ char *weakness = NULL;
+    int r = -EOPNOTSUPP;
+
+    if (!p->untainted && !p->request->untainted)
+        return 0;
+    if (p->plan->backend == BACKEND_NOIOMMU)
+        r = refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
+                "the host must be untainted, and a device without an IOMMU weakens it by itself");
+    else {
+        if (facts->read_weakness)
+            r = facts->read_weakness(facts->userdata, &weakness);
+        if (r >= 0 && !weakness)
+            return 0;
+        r = r < 0 ? refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
+                            "the host must be untainted, and that cannot be told: %s", strerror(-r))
+                  : refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
+                            "the host must be untainted, and this weakens it: %s", weakness);
+    }
+    return p->untainted ? planner_name_rule(p, p->untainted, r) : r;
+}
+
+static int check_memlock(Planner *p) {
+    char wanted[FORMAT_SIZE_MAX], allowed[FORMAT_SIZE_MAX];
+    int r;
+
+    p->plan->memlock = p->request->memlock;
+    if (p->request->memlock <= p->memlock_max)
+        return 0;
+    (void) format_size(p->request->memlock, wanted);
+    (void) format_size(p->memlock_max, allowed);
+    if (p->memlock_max == 0) {
+        r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
+                "no limit of locked memory is raised for it, and the request wants %s", wanted);
+        p->refusal->remedy = format_string(
+                "Ask without it, or have the operator write \"memlock\": \"%s\" into the rule.", wanted);
+    } else {
+        r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
+                "the limit of locked memory is raised to %s at most, and the request wants %s", allowed,
+                wanted);
+        p->refusal->remedy = format_string("Ask for %s or less.", allowed);
+    }
+    return planner_name_rules(p, r);
+}
+
+/* One limit: used of it by others, wanted by this claim. */
+typedef struct Meter {
+    const char *name;
+    uint64_t limit, used, wanted;
+    bool of_user, bytes;
+} Meter;
+
+static int exceed(Planner *p, const Rule *rule, const Meter *m) {
+    char used[FORMAT_SIZE_MAX], limit[FORMAT_SIZE_MAX], wanted[FORMAT_SIZE_MAX], uid[32] = "";
+    int r;
+
+    if (m->bytes) {
+        (void) format_size(m->used, used);
+        (void) format_size(m->limit, limit);
+        (void) format_size(m->wanted, wanted);
+    } else {
+        (void) snprintf(used, sizeof(used), "%llu", (unsigned long long) m->used);
+        (void) snprintf(limit, sizeof(limit), "%llu", (unsigned long long) m->limit);
+        (void) snprintf(wanted, sizeof(wanted), "%llu", (unsigned long long) m->wanted);
+    }
+    if (m->of_user)
+        (void) snprintf(uid, sizeof(uid), " by uid %u", (unsigned) p->subject->uid);
+    r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
+            "the rule's limit \"%s\" is %s: %s in use%s, and this would be %s more", m->name, limit, used,
+            uid, wanted);
+    p->refusal->remedy = strdup("Release claims, ask for less, or wait for others to end.");
+    return planner_name_rule(p, rule, r);
+}
+
+static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charge) {
+    const RuleLimits *limits = &rule_terms(rule)->limits;
+    RuleUsage usage = {};
+
+    if (p->context->count_usage)
+        p->context->count_usage(p->context->usage_userdata, charge->rule, p->subject->uid, &usage);
+
+    const Meter meters[] = {
+            {"claims", limits->claims, usage.claims, 1},
+            {"devices", limits->devices, usage.devices, charge->devices},
+            {"claims-per-user", limits->claims_per_user, usage.claims_of_user, 1, .of_user = true},
+            {"devices-per-user", limits->devices_per_user, usage.devices_of_user, charge->devices,
+                    .of_user = true},
+            {"pinned", limits->pinned, usage.pinned, p->plan->memlock, .bytes = true},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(meters); i++) {
+        const Meter *m = meters + i;
+
+        if (m->wanted > 0 && (m->used >= m->limit || m->wanted > m->limit - m->used))
+            return exceed(p, rule, m);
+    }
+    return 0;
+}
+
+int terms_check(Planner *p) {
+    int r;
+
+    r = check_reason(p);
+    if (r >= 0)
+        r = check_taint(p);
+    if (r >= 0)
+        r = check_memlock(p);
+    for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
+        r = check_limits_of(p, p->rules[i], &p->plan->charges[i]);
+    return r;
+}
+
+/* Sums that do not fit anywhere stay at the end of the scale, where every limit refuses. */
+static void add_bounded(uint64_t *sum, uint64_t v) {
+    *sum = v > UINT64_MAX - *sum ? UINT64_MAX : *sum + v;
+}
+
+void rule_usage_add(RuleUsage *usage, const Plan *p, uid_t owner, const char *rule_key, uid_t uid) {
+    for (size_t i = 0; i < p->n_charges; i++) {
+        const PlanCharge *c = &p->charges[i];
+
+        if (strncmp(c->rule, rule_key, sizeof(c->rule) - 1) != 0)
+            continue;
+        add_bounded(&usage->claims, 1);
+        add_bounded(&usage->devices, c->devices);
+        add_bounded(&usage->pinned, p->memlock);
+        if (owner != uid)
+            continue;
+        add_bounded(&usage->claims_of_user, 1);
+        add_bounded(&usage->devices_of_user, c->devices);
+    }
+}

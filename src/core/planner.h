@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the parts of the planner share, and nobody else sees: plan.c walks devices, groups and siblings,
+ * plan-terms.c keeps the terms of the rules that allow them, plan-noiommu.c decides about a device that is
+ * behind no IOMMU. */
+
+#include "core/plan.h"
+
+/* plan_build() fills it from its arguments; every refusal goes into .refusal. */
+typedef struct Planner {
+    const PlanContext *context;
+    const Request *request;
+    const Subject *subject;
+    Plan *plan;
+    Refusal *refusal;
+    Device *devices[REQUEST_DEVICES_MAX];
+    Verdict verdicts[REQUEST_DEVICES_MAX];
+    SiblingDemand siblings[PLAN_GROUPS_MAX];           /* by index of plan.groups */
+    HostCriticalDemand host_critical[PLAN_GROUPS_MAX]; /* likewise, for the siblings */
+
+    /* What all rules of the claim agree on. */
+    const Rule *rules[PLAN_RULES_MAX]; /* by index of plan.charges */
+    unsigned backends;
+    uint64_t memlock_max;
+    const Rule *untainted, *reason_required; /* one that demands it, or NULL */
+} Planner;
+
+/* Puts a rule's name into the refusal that was just made; for what rules demand, not for their no. */
+int planner_name_rule(Planner *p, const Rule *rule, int r);
+/* Likewise all rules of the claim. */
+int planner_name_rules(Planner *p, int r);
+
+/* The client gets at one more device because of this rule. */
+int terms_take(Planner *p, const Device *d, const Rule *rule);
+/* When everything else is decided: reason, taint, locked memory, limits. */
+int terms_check(Planner *p);
+
+/* Instead of choosing a backend, when the request asks for this one. */
+int noiommu_decide(Planner *p);
