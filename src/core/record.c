@@ -315,6 +315,8 @@ static void get_plan(struct json_object *o, Plan *p, int *r) {
         PlanMember *m = &p->members[p->n_members++];
 
         get_member(json_object_array_get_idx(members, i), m, r);
+        if (m->group < 0 && p->backend != BACKEND_NOIOMMU)
+            *r = -EBADMSG;
         /* Claimed devices come first: everything else relies on it. */
         if (m->disposition == DISPOSITION_CLAIM && p->n_claimed++ != i)
             *r = -EBADMSG;

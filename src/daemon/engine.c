@@ -36,7 +36,9 @@ int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config
     r = store_new(config->state_directory, &e->store);
     if (r < 0)
         return log_error_errno(r, "Cannot use the state directory %s", config->state_directory);
-    r = worker_pool_new(event, &e->workers);
+    r = noiommu_switch_new(config->state_directory, &e->noiommu);
+    if (r >= 0)
+        r = worker_pool_new(event, &e->workers);
     if (r >= 0)
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
@@ -55,6 +57,7 @@ Engine *engine_free(Engine *e) {
     e->audit = audit_free(e->audit);
     e->nodes = node_watch_free(e->nodes);
     e->workers = worker_pool_free(e->workers);
+    e->noiommu = noiommu_switch_free(e->noiommu);
     e->store = store_free(e->store);
     sd_event_unref(e->event);
     free(e);
@@ -73,6 +76,17 @@ void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata) {
 void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata) {
     e->refresh = refresh;
     e->refresh_userdata = userdata;
+}
+
+void engine_set_raw_io(Engine *e, bool permitted) {
+    e->raw_io = permitted;
+}
+
+void engine_settle(Engine *e) {
+    for (const Job *j = e->jobs; j; j = j->next)
+        if (job_needs_noiommu(j))
+            return;
+    noiommu_switch_release(e->noiommu);
 }
 
 /* ---- the door ---- */
@@ -140,6 +154,20 @@ static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsa
             rule_usage_add(ret, &j->claim.plan, j->claim.uid, rule_key, uid);
 }
 
+/* What neither policy nor kernel know: whether this process can do it. */
+static int check_raw_io(const Engine *e, const Plan *plan, Refusal *refusal) {
+    int r;
+
+    if (plan->backend != BACKEND_NOIOMMU || e->raw_io)
+        return 0;
+    r = refuse(refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &plan->members[0].name,
+            "vfiod has no CAP_SYS_RAWIO, or gave it up because the policy was another one when it "
+            "started");
+    refusal->remedy = strdup("The operator must give it the capability, see vfiod(8), and then restart it "
+                             "('systemctl restart vfiod'); claims stay.");
+    return r;
+}
+
 int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
     const PlanContext context = {
             .inventory = e->inventory,
@@ -152,9 +180,9 @@ int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan 
     int r;
 
     r = request_validate(request, refusal);
-    if (r < 0)
-        return r;
-    return plan_build(&context, request, subject, ret, refusal);
+    if (r >= 0)
+        r = plan_build(&context, request, subject, ret, refusal);
+    return r < 0 ? r : check_raw_io(e, ret, refusal);
 }
 
 static int describe(Claim *c, const Request *request, const Subject *subject) {
@@ -437,5 +465,6 @@ int engine_recover(Engine *e) {
     for (int i = 0; i < recovery.n_fds; i++)
         free(recovery.names[i]);
     free(recovery.names);
+    engine_settle(e);
     return r < 0 ? log_error_errno(r, "Cannot read the claim records") : 0;
 }

@@ -50,6 +50,9 @@ void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata);
 /* Asks hotplug to re-read a device after a worker changed it. */
 void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata);
 
+/* Whether the process kept what it takes to open a device without an IOMMU; it did not, until told. */
+void engine_set_raw_io(Engine *e, bool permitted);
+
 /* Rebuilds claims from records and from the fds that systemd kept. Call once, before serving. */
 int engine_recover(Engine *e);
 

@@ -157,11 +157,15 @@ static const DeviceName *item_name(const Job *j, WorkerOperation operation, uint
     return &item_member(j, operation, index)->name;
 }
 
+static bool opens(WorkerOperation operation) {
+    return operation == WORKER_OPEN_GROUPS || operation == WORKER_OPEN_NOIOMMU;
+}
+
 static bool finish_worker(Job *j, const WorkerResult *result, WorkerOperation operation) {
     const Plan *plan = &j->claim.plan;
 
     j->task = NULL;
-    if (operation != WORKER_OPEN_GROUPS && j->engine->refresh)
+    if (!opens(operation) && j->engine->refresh)
         for (size_t i = 0; i < plan->n_members; i++)
             if (member_is_in(&plan->members[i], operation))
                 (void) j->engine->refresh(j->engine->refresh_userdata, &plan->members[i].name);
@@ -477,11 +481,107 @@ static int start_group_backend(Job *j) {
     return 0;
 }
 
+static int refuse_open_noiommu(Job *j, int error) {
+    const PlanMember *m = &j->claim.plan.members[0];
+    char path[VFIO_NODE_MAX];
+
+    if (error == -EPERM)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_OPEN_FAILED, &m->name,
+                "cannot open it without an IOMMU: vfiod itself lacks CAP_SYS_RAWIO");
+    return refuse_open(j, error, &m->name, vfio_noiommu_path(m->group, path));
+}
+
+static int keep_noiommu(Job *j, const WorkerResult *result, int *fds) {
+    const PlanMember *m = &j->claim.plan.members[0];
+    char name[DEVICE_NAME_MAX];
+    const Device *d;
+    int r;
+
+    if (result->error < 0)
+        return refuse_open_noiommu(j, result->error);
+    d = find_planned(j, m);
+    r = d ? sysfs_check_device(d) : -ENODEV;
+    if (r < 0)
+        return refuse_open_noiommu(j, r);
+    node_watch_settle(j->engine->nodes, j->nodes[0]);
+    r = keep_fd(j, &fds[0], "device:%s", device_name_format(&m->name, name));
+    return r < 0 ? r : add_lifeline(j);
+}
+
+static void on_noiommu_opened(void *userdata, const WorkerResult *result, int *fds) {
+    Job *j = userdata;
+    bool fine = finish_worker(j, result, WORKER_OPEN_NOIOMMU);
+
+    if (!fine && result->error == -ETIMEDOUT)
+        job_feed(j, CLAIM_EVENT_WORKER_STUCK);
+    else
+        job_feed(j, keep_noiommu(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+}
+
+/* Which number the kernel has made up for the device's group is known only now that it is bound. The record
+ * takes it down: after a restart it leads to the node again. */
+static int start_noiommu_backend(Job *j) {
+    PlanMember *m = &j->claim.plan.members[0];
+    char path[VFIO_NODE_MAX];
+    static WorkerJob job;
+    dev_t rdev = 0;
+    int r;
+
+    r = sysfs_read_noiommu_node(&m->name, &m->group, &rdev);
+    if (r < 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
+                "the kernel made no /dev/vfio/noiommu- node for it: %s", strerror(-r));
+    j->dirty = true;
+    if (m->bind)
+        m->enable_baseline = MAX(sysfs_read_enable_count(&m->name), 0L);
+    r = watch_node(j, vfio_noiommu_path(m->group, path), /* uncertain= */ false);
+    if (r < 0)
+        return refuse_open_noiommu(j, r);
+    job = (WorkerJob){
+            .operation = WORKER_OPEN_NOIOMMU, .n_items = 1, .n_groups = 1, .group_rdev = (uint64_t) rdev};
+    job.groups[0] = m->group;
+    fill_item(&job.items[0], m);
+    r = flush(j);
+    if (r >= 0)
+        r = submit(j, &job, on_noiommu_opened);
+    if (r < 0)
+        return refuse(
+                &j->claim.refusal, VFIOD_ERROR_INTERNAL, &m->name, "cannot start a worker: %s", strerror(-r));
+    return 0;
+}
+
 static void run_open(Job *j) {
-    if (j->claim.plan.backend == BACKEND_IOMMUFD)
+    int r = 0;
+
+    switch (j->claim.plan.backend) {
+    case BACKEND_IOMMUFD:
         push(j, open_iommufd_backend(j) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
-    else if (start_group_backend(j) < 0)
+        return;
+    case BACKEND_GROUP:
+        r = start_group_backend(j);
+        break;
+    default:
+        r = start_noiommu_backend(j);
+    }
+    if (r < 0)
         push(j, CLAIM_EVENT_OPEN_FAILED);
+}
+
+/* Also for a device that needs no binding: the kernel looks at its switch again when a device is opened. */
+static int prepare_host(Job *j) {
+    const Plan *plan = &j->claim.plan;
+
+    if (plan->backend != BACKEND_NOIOMMU)
+        return 0;
+    return noiommu_switch_require(j->engine->noiommu, policy_host_settings(j->engine->policy).noiommu,
+            &plan->members[0].name, &j->claim.refusal);
+}
+
+static void run_bind(Job *j) {
+    if (prepare_host(j) < 0)
+        push(j, CLAIM_EVENT_BIND_FAILED);
+    else
+        run_worker(j, WORKER_BIND, on_bound, CLAIM_EVENT_BOUND, CLAIM_EVENT_BIND_FAILED);
 }
 
 static void on_lifeline_closed(void *userdata) {
@@ -645,6 +745,11 @@ void job_watch_recovered(Job *j) {
             watch_again(j, vfio_group_path(plan->groups[i], path));
         return;
     }
+    if (plan->backend == BACKEND_NOIOMMU) {
+        if (plan->members[0].group >= 0)
+            watch_again(j, vfio_noiommu_path(plan->members[0].group, path));
+        return;
+    }
     for (size_t i = 0; i < plan->n_claimed; i++) {
         const Device *d = inventory_find_device(j->engine->inventory, &plan->members[i].name);
 
@@ -672,7 +777,7 @@ static void run_effects(Job *j, unsigned effects) {
     if (effects & CLAIM_EFFECT_SAVE)
         j->dirty = true;
     if (effects & CLAIM_EFFECT_BIND)
-        run_worker(j, WORKER_BIND, on_bound, CLAIM_EVENT_BOUND, CLAIM_EVENT_BIND_FAILED);
+        run_bind(j);
     if (effects & CLAIM_EFFECT_OPEN)
         run_open(j);
     if (effects & CLAIM_EFFECT_REPLY)
@@ -718,7 +823,13 @@ static void step(Job *j, ClaimEvent event) {
             push(j, e);
 }
 
+bool job_needs_noiommu(const Job *j) {
+    return j->claim.plan.backend == BACKEND_NOIOMMU && j->claim.state != CLAIM_REQUESTED &&
+            j->claim.state != CLAIM_AUTHORIZING && j->claim.state != CLAIM_QUARANTINED;
+}
+
 void job_feed(Job *j, ClaimEvent event) {
+    Engine *e = j->engine;
     int r;
 
     push(j, event);
@@ -735,8 +846,11 @@ void job_feed(Job *j, ClaimEvent event) {
     j->feeding = false;
     if (j->claim.state == CLAIM_GONE) {
         (void) job_free(j);
+        engine_settle(e);
         return;
     }
+    if (j->claim.state == CLAIM_QUARANTINED)
+        engine_settle(e);
     r = flush(j);
     if (r < 0 && !j->save_failed)
         log_error_errno(

@@ -10,6 +10,7 @@
 #include "daemon/engine.h"
 #include "daemon/lifeline.h"
 #include "daemon/node-watch.h"
+#include "daemon/noiommu.h"
 #include "daemon/store.h"
 #include "daemon/worker.h"
 
@@ -23,6 +24,8 @@ struct Engine {
     Store *store;
     WorkerPool *workers;
     NodeWatch *nodes;
+    NoiommuSwitch *noiommu;
+    bool raw_io; /* CAP_SYS_RAWIO was kept at the start */
     Audit *audit;
     Job *jobs;
     unsigned n_jobs;
@@ -62,9 +65,16 @@ struct Job {
     uint64_t recheck_usec;
 };
 
+/* After a claim's end: what the claims that are left do not need goes back to what it was. */
+void engine_settle(Engine *e);
+
 Job *job_new(Engine *e);
 Job *job_free(Job *j);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Job *, job_free);
+
+/* Does this claim need the kernel to let devices be opened without an IOMMU? One in quarantine does not:
+ * nobody has its device, and nobody gets it. */
+bool job_needs_noiommu(const Job *j);
 
 /* Feeds one event and everything that follows from it. j may be gone afterwards. */
 void job_feed(Job *j, ClaimEvent event);

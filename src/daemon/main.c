@@ -10,7 +10,7 @@
 #include "daemon/worker.h"
 
 static int run_worker(void) {
-    if (privileges_drop_all() < 0)
+    if (privileges_drop_in_worker() < 0)
         return EXIT_FAILURE;
     return worker_main();
 }

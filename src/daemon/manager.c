@@ -22,6 +22,7 @@
 #include "daemon/engine.h"
 #include "daemon/hotplug.h"
 #include "daemon/manager.h"
+#include "daemon/privileges.h"
 #include "host/policy-files.h"
 
 #define CLAIMS_PER_UID_MAX 64U
@@ -36,6 +37,7 @@ struct Manager {
     Hotplug *hotplug;
     PolicyLoad policy; /* the set in force, and the errors of the last load */
     BusFace *bus;
+    bool raw_io; /* CAP_SYS_RAWIO was kept */
     bool stopping;
 };
 
@@ -123,6 +125,24 @@ static int load_policy(Manager *m) {
     return 0;
 }
 
+/* CAP_SYS_RAWIO is kept only where the policy speaks of devices without an IOMMU when the daemon starts.
+ * Later is too late: what was given up does not come back, and the next reload says so. */
+static int settle_raw_io(Manager *m) {
+    bool wanted = policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF;
+
+    m->raw_io = wanted && privileges_have(CAP_SYS_RAWIO);
+    engine_set_raw_io(m->engine, m->raw_io);
+    if (wanted && !m->raw_io)
+        log_warning("The policy speaks of devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO (see "
+                    "vfiod(8)): "
+                    "they are refused");
+    return wanted ? 0 : privileges_give_up(CAP_SYS_RAWIO);
+}
+
+static bool noiommu_needs_restart(const Manager *m) {
+    return !m->raw_io && policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF;
+}
+
 static int reload_policy(void *userdata) {
     Manager *m = userdata;
     int r;
@@ -131,6 +151,10 @@ static int reload_policy(void *userdata) {
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy, nothing was changed");
     log_info("The policy is read again: %s", policy_state(m));
+    if (noiommu_needs_restart(m))
+        log_warning(
+                "The policy now speaks of devices without an IOMMU, but vfiod was started without: they are "
+                "refused until it is restarted");
     bus_face_policy_changed(m->bus);
     return 0;
 }
@@ -241,6 +265,9 @@ static int build_engine(Manager *m) {
     r = load_policy(m);
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy");
+    r = settle_raw_io(m);
+    if (r < 0)
+        return log_error_errno(r, "Cannot give CAP_SYS_RAWIO up");
     r = engine_recover(m->engine);
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the daemon before");

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "daemon/privileges.h"
 
@@ -16,9 +17,12 @@ static const cap_value_t kept[] = {
          * a claim depends on it: without, a device could be taken for closed that is not. */
         CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
         CAP_SYS_ADMIN, /* config space beyond 64 bytes: the ACS capabilities on the way to a device */
+        CAP_SYS_RAWIO, /* devices without an IOMMU; given up at the start where they are not handed out */
 };
 
-static bool is_kept(cap_value_t capability) {
+static bool is_kept(cap_value_t capability, bool worker) {
+    if (worker)
+        return capability == CAP_SYS_RAWIO;
     for (size_t i = 0; i < ELEMENTSOF(kept); i++)
         if (kept[i] == capability)
             return true;
@@ -26,9 +30,9 @@ static bool is_kept(cap_value_t capability) {
 }
 
 /* Needs CAP_SETPCAP; without it the bounding set stays as it is, and the other sets are what counts. */
-static int drop_bounding_set(bool keep) {
+static int drop_bounding_set(bool worker) {
     for (cap_value_t c = 0; cap_get_bound(c) >= 0; c++) {
-        if ((keep && is_kept(c)) || cap_get_bound(c) == 0)
+        if (is_kept(c, worker) || cap_get_bound(c) == 0)
             continue;
         if (cap_drop_bound(c) < 0)
             return errno == EPERM ? 0 : -errno;
@@ -37,10 +41,12 @@ static int drop_bounding_set(bool keep) {
 }
 
 /* Kept, but not in force: each is raised around the one call that needs it. */
-static int add_kept(cap_t had, cap_t wanted) {
+static int add_kept(cap_t had, cap_t wanted, bool worker) {
     for (size_t i = 0; i < ELEMENTSOF(kept); i++) {
         cap_flag_value_t permitted;
 
+        if (!is_kept(kept[i], worker))
+            continue;
         if (cap_get_flag(had, kept[i], CAP_PERMITTED, &permitted) < 0)
             return -errno;
         if (permitted == CAP_SET && cap_set_flag(wanted, CAP_PERMITTED, 1, &kept[i], CAP_SET) < 0)
@@ -49,21 +55,21 @@ static int add_kept(cap_t had, cap_t wanted) {
     return 0;
 }
 
-static int drop(bool keep) {
+static int drop(bool worker) {
     cap_t had = NULL, wanted = NULL;
     int r;
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
-    r = drop_bounding_set(keep);
+    r = drop_bounding_set(worker);
     if (r < 0)
         return r;
     had = cap_get_proc();
     wanted = cap_init();
     if (!had || !wanted)
         r = -ENOMEM;
-    if (r >= 0 && keep)
-        r = add_kept(had, wanted);
+    if (r >= 0)
+        r = add_kept(had, wanted, worker);
     if (r >= 0 && cap_set_proc(wanted) < 0)
         r = -errno;
     cap_free(had);
@@ -72,21 +78,40 @@ static int drop(bool keep) {
 }
 
 int privileges_drop(void) {
-    return drop(true);
+    return drop(/* worker= */ false);
 }
 
-int privileges_drop_all(void) {
-    return drop(false);
+int privileges_drop_in_worker(void) {
+    return drop(/* worker= */ true);
 }
 
 /* What the process has while nothing is raised. Read once: nobody else changes it, and reading it anew would
  * cost two system calls in every Acquire. */
+static cap_t resting;
+
 static cap_t resting_set(void) {
-    static cap_t caps;
+    if (!resting)
+        resting = cap_get_proc();
+    return resting;
+}
+
+bool privileges_have(cap_value_t capability) {
+    cap_flag_value_t permitted = CAP_CLEAR;
+    cap_t caps = resting_set();
+
+    if (geteuid() != 0)
+        return true;
+    return caps && cap_get_flag(caps, capability, CAP_PERMITTED, &permitted) == 0 && permitted == CAP_SET;
+}
+
+int privileges_give_up(cap_value_t capability) {
+    cap_t caps = resting_set();
 
     if (!caps)
-        caps = cap_get_proc();
-    return caps;
+        return -ENOMEM;
+    if (cap_set_flag(caps, CAP_PERMITTED, 1, &capability, CAP_CLEAR) < 0 || cap_set_proc(caps) < 0)
+        return -errno;
+    return 0;
 }
 
 void privileges_raise_list(const cap_value_t *capabilities, int n) {

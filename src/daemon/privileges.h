@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Root, but bounded: which capabilities the daemon keeps, and why. units/vfiod.service has the same list;
- * here it holds for a daemon that was started in another way, too. */
+/* Root, but bounded: which capabilities the daemon keeps, and why. units/vfiod.service, with its drop-in for
+ * devices without an IOMMU, has the same list; here it holds for a daemon that was started in another way,
+ * too. */
 
 #include <sys/capability.h>
 
@@ -12,8 +13,17 @@
  * gets no more. Privileges that are not there (an unprivileged test) are no failure. 0 or negative errno. */
 int privileges_drop(void);
 
-/* The same, and nothing is kept: for worker processes, which only write to root's own files. */
-int privileges_drop_all(void);
+/* Could it be raised? A daemon that is not root (a test) has none, and is told of no lack. */
+bool privileges_have(cap_value_t capability);
+
+/* Gives one of the list up for good: CAP_SYS_RAWIO, when the policy at the start does not speak of devices
+ * without an IOMMU. With no_new_privs nothing brings back what is not permitted, whatever the bounding set
+ * says, and the workers are no better off. 0 or negative errno. */
+int privileges_give_up(cap_value_t capability);
+
+/* privileges_drop() for worker processes, which only write to root's own files: nothing is kept but
+ * CAP_SYS_RAWIO, where the daemon still has it. */
+int privileges_drop_in_worker(void);
 
 /* None of the kept capabilities is in force: privileges_raise(CAP_…) around the one call that needs them,
  * privileges_lower() after it. Without the capability nothing happens, and the call is refused by the kernel.

@@ -6,7 +6,7 @@
 
 #include <sys/types.h>
 
-#include "base/macro.h"
+#include "core/device-name.h"
 
 /* /dev/iommu with IOMMU_OPTION_RLIMIT_MODE = 1 (memory is charged per process, not per user): it must be the
  * very first thing on a fresh context, EBUSY later, and needs CAP_SYS_RESOURCE, so that the client cannot
@@ -25,7 +25,15 @@ int vfio_open_container(int *ret_fd);
  * driver). */
 int vfio_open_group(int group, int *ret_fd);
 
-/* "/dev/vfio/devices/vfio3", "/dev/vfio/8". */
+/* The device name, which is behind no IOMMU, through /dev/vfio/noiommu-<group>, checked to be the node with
+ * rdev. MAY SLEEP as long as a reset takes: workers only, and only with CAP_SYS_RAWIO, which the kernel wants
+ * at every step. What comes back is the device's file alone; see there why nothing else need stay open.
+ * -ESTALE: another node; -EBUSY: somebody has the group open; -EPERM: no CAP_SYS_RAWIO; -ENODEV: gone, or the
+ * kernel's enable_unsafe_noiommu_mode was turned off. */
+int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd);
+
+/* "/dev/vfio/devices/vfio3", "/dev/vfio/8", "/dev/vfio/noiommu-8". */
 #define VFIO_NODE_MAX 48
 const char *vfio_cdev_path(int index, char buf[static VFIO_NODE_MAX]);
 const char *vfio_group_path(int group, char buf[static VFIO_NODE_MAX]);
+const char *vfio_noiommu_path(int group, char buf[static VFIO_NODE_MAX]);

@@ -50,6 +50,15 @@ static void run_open_groups(const WorkerJob *job, WorkerResult *result, int fds[
     result->n_fds = job->n_groups;
 }
 
+static void run_open_noiommu(const WorkerJob *job, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    int r = vfio_open_noiommu(job->groups[0], (dev_t) job->group_rdev, &job->items[0].name, &fds[0]);
+
+    if (r < 0)
+        *result = (WorkerResult){.error = r, .step = DRIVER_STEP_OPEN};
+    else
+        result->n_fds = 1;
+}
+
 /* A datagram with up to PLAN_GROUPS_MAX fds behind it. */
 typedef struct Packet {
     struct msghdr header;
@@ -101,6 +110,8 @@ static int serve_one(void) {
         fds[i] = -EBADF;
     if (job.operation == WORKER_OPEN_GROUPS)
         run_open_groups(&job, &result, fds);
+    else if (job.operation == WORKER_OPEN_NOIOMMU)
+        run_open_noiommu(&job, &result, fds);
     else
         run_items(&job, &result);
     r = send_result(&result, fds);

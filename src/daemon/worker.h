@@ -16,10 +16,11 @@
 #include "daemon/driver.h"
 
 typedef enum WorkerOperation {
-    WORKER_BIND,        /* driver_bind() in order; stops at the first failure */
-    WORKER_RESTORE,     /* driver_restore() in reverse order; goes on after a failure, reports the first */
-    WORKER_RESET,       /* driver_reset() in order; goes on after a failure, reports the first */
-    WORKER_OPEN_GROUPS, /* vfio_open_group() for each group; all or nothing */
+    WORKER_BIND,         /* driver_bind() in order; stops at the first failure */
+    WORKER_RESTORE,      /* driver_restore() in reverse order; goes on after a failure, reports the first */
+    WORKER_RESET,        /* driver_reset() in order; goes on after a failure, reports the first */
+    WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
+    WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the one item, in the one group */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
@@ -27,6 +28,7 @@ typedef struct WorkerJob {
     WorkerOperation operation;
     uint32_t n_items, n_groups;
     int32_t groups[PLAN_GROUPS_MAX];
+    uint64_t group_rdev; /* of the node of the first; WORKER_OPEN_NOIOMMU */
     DriverItem items[PLAN_MEMBERS_MAX];
 } WorkerJob;
 

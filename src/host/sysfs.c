@@ -91,6 +91,13 @@ static bool group_is_noiommu(int group) {
     return access(path, F_OK) == 0;
 }
 
+/* The group that the inventory shall know. A made-up group exists only while the device is registered. */
+static int read_real_group(int at, int vfio_index) {
+    int group = read_group(at);
+
+    return group >= 0 && vfio_index >= 0 && group_is_noiommu(group) ? -1 : group;
+}
+
 static dev_t read_device_number(int at, const char *name) {
     char text[ATTRIBUTE_MAX];
     unsigned major_number, minor_number;
@@ -142,7 +149,6 @@ static int read_snapshot(int at, const DeviceName *name, DeviceSnapshot *ret) {
             .subsystem_device = (uint16_t) read_id(at, "subsystem_device", UINT16_MAX),
             .class_code = read_id(at, "class", 0xffffff),
             .revision = (uint8_t) read_id(at, "revision", UINT8_MAX),
-            .group = read_group(at),
     };
     int r;
 
@@ -150,9 +156,7 @@ static int read_snapshot(int at, const DeviceName *name, DeviceSnapshot *ret) {
     r = read_vfio(at, &s.vfio_index, &s.vfio_rdev);
     if (r < 0)
         return r == -ENXIO ? -ENODEV : r;
-    /* A made-up group exists only while the device is registered. */
-    if (s.group >= 0 && s.vfio_index >= 0 && group_is_noiommu(s.group))
-        s.group = -1;
+    s.group = read_real_group(at, s.vfio_index);
 
     /* An opened directory outlives its device, and then everything in it is missing: that is no fact.
      * `vendor` is there as long as the device is. */
@@ -547,12 +551,33 @@ int sysfs_check_device(const Device *d) {
     if (fd < 0)
         return fd;
     if (read_id(fd, "vendor", UINT16_MAX) != d->vendor || read_id(fd, "device", UINT16_MAX) != d->device ||
-            read_group(fd) != (d->group ? d->group->id : -1))
+            read_real_group(fd, d->vfio_index) != (d->group ? d->group->id : -1))
         return -ESTALE;
     if (d->vfio_index < 0)
         return 0;
     snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
     return read_device_number(fd, path) == d->vfio_rdev ? 0 : -ESTALE;
+}
+
+int sysfs_read_noiommu_node(const DeviceName *name, int *ret_group, dev_t *ret_rdev) {
+    _cleanup_close_ int fd = -EBADF;
+    char path[64];
+    dev_t rdev;
+    int group;
+
+    fd = open_device(name);
+    if (fd < 0)
+        return fd;
+    group = read_group(fd);
+    if (group < 0)
+        return -ENOENT;
+    snprintf(path, sizeof(path), "/sys/class/vfio/noiommu-%d/dev", group);
+    rdev = read_device_number(AT_FDCWD, path);
+    if (rdev == 0)
+        return -ENOENT;
+    *ret_group = group;
+    *ret_rdev = rdev;
+    return 0;
 }
 
 int sysfs_read_group_facts(int group, GroupFacts *ret) {

@@ -33,3 +33,6 @@ long sysfs_read_enable_count(const DeviceName *name);
 /* Is the device at this place still the one that the inventory knows, in the same group, with the same VFIO
  * node? To be asked AFTER its node was opened, see there. 0; -ESTALE when not; -ENODEV; negative errno. */
 int sysfs_check_device(const Device *d);
+/* Of a device that is bound to its vfio driver without an IOMMU: the made-up group, and the number of its
+ * node, /dev/vfio/noiommu-<group>. -ENOENT: it has none, or a real group. */
+int sysfs_read_noiommu_node(const DeviceName *name, int *ret_group, dev_t *ret_rdev);
