@@ -41,11 +41,16 @@ typedef struct TaintList {
     size_t more; /* that did not fit */
 } TaintList;
 
+/* Adds a finding, what as printable ASCII; the same one twice is one. The entry, for more to be filled in;
+ * NULL when the list is full. */
+Taint *taint_list_add(TaintList *l, TaintKind kind, bool weakens, const char *what);
 /* Appends what the text of /proc/cmdline (parsed as the kernel does, with quotes) and the number of
  * /proc/sys/kernel/tainted say. Malformed text says nothing. */
 void taint_list_add_command_line(TaintList *l, const char *text);
 void taint_list_add_kernel(TaintList *l, uint64_t tainted);
-/* "A, B": all entries that weaken isolation, for a refusal; NULL when there are none. Owned. *ret_error:
+/* "A, B": all entries that weaken isolation, for a refusal; NULL when there are none. Owned. *ret_error: 0 or
  * -ENOMEM. */
 char *taint_list_describe_weakness(const TaintList *l, int *ret_error);
+/* An array of objects with the fields of a Taint, "uid" only where it is known, and an entry for those that
+ * did not fit. NULL on ENOMEM. */
 struct json_object *taint_list_to_json(const TaintList *l);

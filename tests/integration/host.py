@@ -64,6 +64,8 @@ class Host:
         # The tables of the real host have nothing to do with this one.
         k.put('/proc/devices', 'Character devices:\n 10 misc\n241 vfio\n' + ('242 vfio-dev\n' if cdev else ''))
         k.put('/proc/self/mountinfo', '22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw\n')
+        k.put('/proc/cmdline', 'root=/dev/root ro intel_iommu=on\n')
+        k.put('/proc/sys/kernel/tainted', '0\n')
         k.put('/proc/swaps', 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n')
         k.put('/proc/net/route', 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\t'
               'IRTT\n')

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What of the kernel's command line and taint bits is about isolation.
+ *
+ * The command line is taken apart as the kernel does it (lib/cmdline.c: next_arg): blanks separate, except
+ * within double quotes, of which those around a whole word or value are dropped; "--" ends what is the
+ * kernel's. In names '-' and '_' are the same (kernel/params.c). Every weak word counts, also when a later
+ * one takes it back: an operator who demands an untainted host can be asked to clean up its command line.
+ *
+ * "Weakens" is what lets a device reach memory or interrupts that are not its owner's. Identity mappings for
+ * the host's own drivers (iommu=pt) and lazy flushes do not: a device that is claimed has a domain of its own
+ * all the same. They are listed nevertheless, because people look for them. */
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "core/taint.h"
+
+static const char *const taint_kind_table[_TAINT_KIND_MAX] = {
+        [TAINT_NOIOMMU_CLAIM] = "noiommu-claim",
+        [TAINT_NOIOMMU_ENABLED] = "noiommu-enabled",
+        [TAINT_UNSAFE_INTERRUPTS] = "unsafe-interrupts",
+        [TAINT_COMMAND_LINE] = "command-line",
+        [TAINT_KERNEL] = "kernel",
+};
+DEFINE_STRING_TABLE(taint_kind, TaintKind);
+
+static void copy_printable(const char *s, char *buf, size_t size) {
+    size_t i;
+
+    for (i = 0; s[i] && i + 1 < size; i++)
+        buf[i] = s[i] >= 0x20 && s[i] < 0x7f ? s[i] : '?';
+    buf[i] = '\0';
+}
+
+Taint *taint_list_add(TaintList *l, TaintKind kind, bool weakens, const char *what) {
+    Taint t = {.kind = kind, .weakens = weakens, .uid = (uid_t) -1};
+
+    copy_printable(what, t.what, sizeof(t.what));
+    for (size_t i = 0; i < l->n; i++)
+        if (l->entries[i].kind == kind && streq(l->entries[i].what, t.what) && !l->entries[i].device[0])
+            return &l->entries[i];
+    if (l->n >= TAINTS_MAX) {
+        l->more++;
+        return NULL;
+    }
+    l->entries[l->n] = t;
+    return &l->entries[l->n++];
+}
+
+/* ---- The command line ---- */
+
+typedef enum Wanted {
+    WANTED_ANY,    /* the parameter itself, whatever its value */
+    WANTED_OPTION, /* one of the words of a list that commas separate */
+    WANTED_PREFIX, /* such a word begins so */
+    WANTED_YES,    /* a boolean value */
+    WANTED_NO,
+} Wanted;
+
+static const struct {
+    const char *parameter;
+    Wanted wanted;
+    const char *option;
+    bool weakens;
+} parameters[] = {
+        /* not in the kernel's own source, but in that of several distributions */
+        {"pcie_acs_override", WANTED_ANY, NULL, true},
+        {"pci", WANTED_PREFIX, "config_acs=", true},
+        {"pci", WANTED_PREFIX, "disable_acs_redir=", true},
+        {"iommu", WANTED_OPTION, "off", true},
+        {"iommu", WANTED_OPTION, "pt", false},
+        {"iommu", WANTED_OPTION, "soft", false},
+        {"iommu.passthrough", WANTED_YES, NULL, false},
+        {"iommu.strict", WANTED_NO, NULL, false},
+        {"intel_iommu", WANTED_OPTION, "off", true},
+        {"intel_iommu", WANTED_OPTION, "igfx_off", true}, /* one device is left out */
+        {"amd_iommu", WANTED_OPTION, "off", true},
+        {"intremap", WANTED_OPTION, "off", true},
+        {"intremap", WANTED_OPTION, "nosid", true}, /* a device may send interrupts in another's name */
+        {"nointremap", WANTED_ANY, NULL, true},
+        {"arm_smmu.disable_bypass", WANTED_NO, NULL, true},
+};
+
+/* As the kernel compares names. */
+static bool is_parameter(const char *name, const char *wanted) {
+    size_t i;
+
+    for (i = 0; name[i] && wanted[i]; i++)
+        if ((name[i] == '-' ? '_' : name[i]) != (wanted[i] == '-' ? '_' : wanted[i]))
+            return false;
+    return name[i] == wanted[i];
+}
+
+/* kstrtobool(): the first letters decide. A boolean parameter without a value is true. */
+static int parse_boolean(const char *value) {
+    if (!value || strchr("yYtT1", value[0]))
+        return value && !value[0] ? -EINVAL : 1;
+    if (strchr("nNfF0", value[0]))
+        return 0;
+    if ((value[0] | 0x20) != 'o')
+        return -EINVAL;
+    return (value[1] | 0x20) == 'n' ? 1 : (value[1] | 0x20) == 'f' ? 0 : -EINVAL;
+}
+
+static void add_parameter(
+        TaintList *l, const char *name, const char *value, const char *option, bool weakens) {
+    char what[sizeof(l->entries[0].what)];
+
+    (void) snprintf(what, sizeof(what), "%s%s%s", name, value ? "=" : "", option ?: value ?: "");
+    (void) taint_list_add(l, TAINT_COMMAND_LINE, weakens, what);
+}
+
+static void take_options(TaintList *l, const char *name, char *value) {
+    char *rest = NULL;
+
+    for (char *word = strtok_r(value, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+        for (size_t i = 0; i < ELEMENTSOF(parameters); i++)
+            if (is_parameter(name, parameters[i].parameter) &&
+                    ((parameters[i].wanted == WANTED_OPTION && streq(word, parameters[i].option)) ||
+                            (parameters[i].wanted == WANTED_PREFIX &&
+                                    startswith(word, parameters[i].option))))
+                add_parameter(l, name, "", word, parameters[i].weakens);
+}
+
+static void take_parameter(TaintList *l, const char *name, char *value) {
+    for (size_t i = 0; i < ELEMENTSOF(parameters); i++)
+        if (is_parameter(name, parameters[i].parameter) &&
+                (parameters[i].wanted == WANTED_ANY ||
+                        (parameters[i].wanted == WANTED_YES && parse_boolean(value) == 1) ||
+                        (parameters[i].wanted == WANTED_NO && parse_boolean(value) == 0)))
+            add_parameter(l, name, value, NULL, parameters[i].weakens);
+    if (value)
+        take_options(l, name, value);
+}
+
+static bool is_blank(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r') || (unsigned char) c == 0xa0;
+}
+
+/* Cuts the next word off in place. NULL: there is none. *ret_value is NULL without '='. */
+static char *next_argument(char **cursor, char **ret_value) {
+    char *word = *cursor, *equals = NULL, *p;
+    bool quoted = false, whole = false;
+
+    while (is_blank(*word))
+        word++;
+    if (!*word)
+        return NULL;
+    if (*word == '"') {
+        word++;
+        quoted = whole = true;
+    }
+    for (p = word; *p && (quoted || !is_blank(*p)); p++) {
+        if (*p == '=' && !equals && p > word)
+            equals = p;
+        if (*p == '"')
+            quoted = !quoted;
+    }
+    *cursor = *p ? p + 1 : p;
+    *p = '\0';
+
+    *ret_value = NULL;
+    if (equals) {
+        *equals = '\0';
+        *ret_value = equals + 1;
+        if (**ret_value == '"') {
+            (*ret_value)++;
+            whole = true;
+        }
+    }
+    if (whole && p > word && p[-1] == '"' && p - 1 >= (*ret_value ?: word))
+        p[-1] = '\0';
+    return word;
+}
+
+void taint_list_add_command_line(TaintList *l, const char *text) {
+    _cleanup_free_ char *copy = strdup(text);
+    char *cursor = copy, *name, *value;
+
+    if (!copy) { /* what it says is not known */
+        (void) taint_list_add(l, TAINT_COMMAND_LINE, true, "not enough memory to look at the command line");
+        return;
+    }
+    while ((name = next_argument(&cursor, &value))) {
+        if (streq(name, "--") && !value)
+            return;
+        take_parameter(l, name, value);
+    }
+}
+
+/* ---- The kernel's taint ---- */
+
+/* include/linux/panic.h */
+static const char *const kernel_bits[] = {
+        "TAINT_PROPRIETARY_MODULE",
+        "TAINT_FORCED_MODULE",
+        "TAINT_CPU_OUT_OF_SPEC",
+        "TAINT_FORCED_RMMOD",
+        "TAINT_MACHINE_CHECK",
+        "TAINT_BAD_PAGE",
+        "TAINT_USER",
+        "TAINT_DIE",
+        "TAINT_OVERRIDDEN_ACPI_TABLE",
+        "TAINT_WARN",
+        "TAINT_CRAP",
+        "TAINT_FIRMWARE_WORKAROUND",
+        "TAINT_OOT_MODULE",
+        "TAINT_UNSIGNED_MODULE",
+        "TAINT_SOFTLOCKUP",
+        "TAINT_LIVEPATCH",
+        "TAINT_AUX",
+        "TAINT_RANDSTRUCT",
+        "TAINT_TEST",
+        "TAINT_FWCTL",
+};
+
+/* TAINT_USER: a device was bound in noiommu mode, or somebody wrote to the config space of one that a driver
+ * has, where ACS is switched off. A bit that this version does not know may mean as much. */
+#define USER_BIT 6U
+
+void taint_list_add_kernel(TaintList *l, uint64_t tainted) {
+    for (unsigned bit = 0; bit < 64; bit++) {
+        char unknown[24];
+
+        if (!(tainted >> bit & 1))
+            continue;
+        (void) snprintf(unknown, sizeof(unknown), "unknown taint %u", bit);
+        (void) taint_list_add(l, TAINT_KERNEL, bit == USER_BIT || bit >= ELEMENTSOF(kernel_bits),
+                bit < ELEMENTSOF(kernel_bits) ? kernel_bits[bit] : unknown);
+    }
+}
+
+/* ---- For people ---- */
+
+char *taint_list_describe_weakness(const TaintList *l, int *ret_error) {
+    _cleanup_strbuf_ StrBuf b = {};
+    bool first = true;
+    char *text;
+
+    *ret_error = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const Taint *t = &l->entries[i];
+
+        if (!t->weakens)
+            continue;
+        strbuf_addf(&b, "%s%s", first ? "" : ", ", t->what[0] ? t->what : taint_kind_to_string(t->kind));
+        if (t->device[0])
+            strbuf_addf(&b, " (%s)", t->device);
+        first = false;
+    }
+    /* What did not fit is not known, and so not harmless. */
+    if (l->more > 0)
+        strbuf_addf(&b, "%s%zu more", first ? "" : ", ", l->more);
+    else if (first)
+        return NULL;
+
+    text = strbuf_steal(&b);
+    if (!text)
+        *ret_error = -ENOMEM;
+    return text;
+}
+
+static void json_putp(struct json_object **o) {
+    json_object_put(*o);
+}
+#define _cleanup_json_ _cleanup_(json_putp)
+
+/* json-c's functions take the value over only when they succeed; these always do. */
+static int add(struct json_object *o, const char *key, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_object_add(o, key, value) < 0) {
+        json_object_put(value);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static int append(struct json_object *array, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_array_add(array, value) < 0) {
+        json_object_put(value);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static struct json_object *taint_to_json(const Taint *t) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+
+    if (!o || add(o, "kind", json_object_new_string(taint_kind_to_string(t->kind))) < 0 ||
+            add(o, "weakens", json_object_new_boolean(t->weakens)) < 0 ||
+            add(o, "what", json_object_new_string(t->what)) < 0 ||
+            add(o, "since", json_object_new_int64((int64_t) t->since_usec)) < 0 ||
+            add(o, "device", json_object_new_string(t->device)) < 0 ||
+            add(o, "rule", json_object_new_string(t->rule)) < 0 ||
+            add(o, "reason", json_object_new_string(t->reason)) < 0)
+        return NULL;
+    /* absent when it is not known */
+    if (t->uid != (uid_t) -1 && add(o, "uid", json_object_new_int64(t->uid)) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+struct json_object *taint_list_to_json(const TaintList *l) {
+    _cleanup_json_ struct json_object *array = json_object_new_array();
+
+    if (!array)
+        return NULL;
+    for (size_t i = 0; i < l->n; i++)
+        if (append(array, taint_to_json(&l->entries[i])) < 0)
+            return NULL;
+    if (l->more > 0) {
+        Taint rest = {.kind = TAINT_KERNEL, .weakens = true, .uid = (uid_t) -1};
+
+        (void) snprintf(rest.what, sizeof(rest.what), "%zu more", l->more);
+        if (append(array, taint_to_json(&rest)) < 0)
+            return NULL;
+    }
+    return TAKE_PTR(array);
+}
