@@ -8,6 +8,7 @@
 
 #include "core/facts.h"
 #include "daemon/bus-announce.h"
+#include "daemon/bus-pacer.h"
 #include "daemon/bus.h"
 #include "daemon/credentials.h"
 
@@ -46,6 +47,7 @@ struct BusFace {
     sd_bus *bus;              /* owned; NULL while there is no connection */
     Credentials *credentials; /* owned; lives and dies with the connection */
     BusAnnouncer *announcer;  /* owned; lives and dies with the connection */
+    BusPacer *pacer;          /* owned; lives and dies with the connection */
     sd_event_source *reconnect;
     uint64_t backoff_usec;
     BusCall *calls;

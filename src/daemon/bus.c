@@ -148,9 +148,14 @@ BusCall *bus_call_free(BusCall *call) {
 
 void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
     _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
 
+    if (sd_bus_message_get_expect_reply(call->message) == 0)
+        return;
     (void) bus_error_from_refusal(&error, r, refusal);
-    r = sd_bus_reply_method_error(call->message, &error);
+    r = sd_bus_message_new_method_error(call->message, &answer, &error);
+    if (r >= 0)
+        r = bus_pacer_send(call->face->pacer, answer);
     if (r < 0)
         log_debug("Cannot send a refusal: %s", strerror(-r));
 }
@@ -374,10 +379,27 @@ static void say_ready(BusFace *b) {
         b->context.ready(b->context.userdata);
 }
 
+/* Nobody is left without an answer, neither those whose call is under way nor those whose refusal waits. It
+ * must happen while the loop still runs: sd-bus closes its connection when the loop ends. */
+static void answer_all(BusFace *b) {
+    while (b->calls) {
+        Refusal refusal = REFUSAL_NULL;
+
+        bus_call_refuse(b->calls, refuse(&refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod stops"), &refusal);
+        refusal_done(&refusal);
+        bus_call_free(b->calls);
+    }
+    if (b->pacer)
+        bus_pacer_flush(b->pacer);
+    if (b->bus)
+        (void) sd_bus_flush(b->bus);
+}
+
 static void say_stopped(BusFace *b) {
     if (b->stopped)
         return;
     b->stopped = true;
+    answer_all(b);
     if (b->context.stopped)
         b->context.stopped(b->context.userdata);
 }
@@ -386,6 +408,7 @@ static void disconnect(BusFace *b) {
     while (b->calls)
         bus_call_free(b->calls);
     b->announcer = bus_announcer_free(b->announcer);
+    b->pacer = bus_pacer_free(b->pacer);
     b->credentials = credentials_free(b->credentials);
     b->bus = sd_bus_close_unref(b->bus);
 }
@@ -529,6 +552,9 @@ static int connect_to_bus(BusFace *b) {
     r = bus_announcer_new(b->bus, b->context.event, b->context.inventory, b->context.engine, &b->announcer);
     if (r < 0)
         return r;
+    r = bus_pacer_new(b->context.event, &b->pacer);
+    if (r < 0)
+        return r;
     r = export_objects(b);
     if (r < 0)
         return r;
@@ -589,15 +615,7 @@ int bus_face_new(const BusContext *context, BusFace **ret) {
 BusFace *bus_face_free(BusFace *b) {
     if (!b)
         return NULL;
-    while (b->calls) {
-        Refusal refusal = REFUSAL_NULL;
-
-        bus_call_refuse(b->calls, refuse(&refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod stops"), &refusal);
-        refusal_done(&refusal);
-        bus_call_free(b->calls);
-    }
-    if (b->bus)
-        (void) sd_bus_flush(b->bus);
+    answer_all(b);
     b->context.idle = NULL;
     disconnect(b);
     sd_event_source_disable_unref(b->reconnect);
