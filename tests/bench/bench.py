@@ -20,6 +20,12 @@
   uevent    Processor time of the daemon for one uevent that changes a device's driver, signal on the bus included, at
             each size; microseconds, median. Goal: with 4096 groups not more than 1.3 x that with 64. `uevent-wait` is
             the time from the uevent to the signal (announcements are collected for a few milliseconds).
+  flood     A client that asks a million times for what it may not have, as fast as the bus takes it.
+              bus         what a flood of pings does to the Acquire of another client, floor: the same without a flood. This
+                          is the bus's own doing
+              claim       what the million does to it; goal 2 x
+              growth      memory of the daemon after it, against that before; goal 64 KiB
+              log         lines that it left, for a minute; goal 20
   policy    One decision, of policies whose rules all ask about the same thing, and of a mix; microseconds, median. Floor:
             a policy of one such rule, which matches.
               last, none  1,000 rules of which the last matches, or none; goal 20 x
@@ -69,12 +75,13 @@ class Amount:
     sizes = {64: 15, 512: 7, 4096: 3}  # groups: runs of each program
     events = 200
     samples = 1000
+    flood = 1000000
     is_quick = False
 
     @classmethod
     def be_quick(cls):
         cls.is_quick = True
-        cls.sizes, cls.events, cls.samples = {64: 1}, 10, 20
+        cls.sizes, cls.events, cls.samples, cls.flood = {64: 1}, 10, 20, 20000
 
 
 class Trouble(Exception):
@@ -169,9 +176,15 @@ class Program:
         self.reap()
         self.log.close()
 
-    def peak_mib(self):
+    def kib(self, field):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
+
+    def peak_mib(self):
+        return self.kib("VmHWM:") / 1024
+
+    def resident_kib(self):
+        return self.kib("VmRSS:")
 
     def cpu_seconds(self):
         tasks = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
@@ -184,6 +197,7 @@ class Host:
     def __init__(self, build, groups, functions):
         self.build = build
         self.directory = tempfile.mkdtemp(prefix="host.")
+        os.chmod(self.directory, 0o755)  # clients of other users reach the bus
         for name in ("policy.d", "state", "run", "run/udev"):
             os.mkdir(f"{self.directory}/{name}", 0o755)
         # Without it libudev believes that nobody sends uevents, and does not listen.
@@ -338,6 +352,45 @@ def bench_uevent(build):
             smallest = smallest or cost
 
 
+# ---- flood ----
+
+FLOOD_WINDOW = 100  # calls under way; dbus-daemon grants 128 to a connection
+
+
+def run_flood(host, call, count):
+    """What bench-flood measures: name -> (value, floor)."""
+    run = subprocess.run([host.build / "tests/bench/bench-flood", "--device", host.tree.devices[0], "--forbidden",
+                          host.tree.devices[2], "--call", call, "--count", str(count), "--window", str(FLOOD_WINDOW)],
+                         env=host.environment, stdout=subprocess.PIPE, text=True)
+    if run.returncode != 0:
+        raise Trouble(f"bench-flood failed with {call}")
+    figures = (line.split() for line in run.stdout.splitlines())
+    return {name: (float(value), None if floor == "-" else float(floor)) for name, value, floor in figures}
+
+
+def bench_flood(build):
+    with pretended_host(build, groups=4, functions=1) as host:
+        host.tree.forget_reset(host.tree.devices[0])
+        pathlib.Path(f"{host.directory}/policy.d/50-bench.json").write_text(
+            '{"rules": [{"effect": "allow", "who": {"user": 0}, "what": {"device": "*"}, "reset": "optional"}]}\n')
+        daemon = host.start_daemon()
+        figures = run_flood(host, "ping", Amount.flood // 10)
+        report("flood-bus-rate", figures["rate"][0], "per-second")
+        for name in ("claim-p50", "claim-p99"):
+            report(f"flood-bus-{name}", figures[name][0], "us", figures[name][1])
+        run_flood(host, "acquire", Amount.flood // 10)  # memory that is needed once
+        resident, cpu, begin = daemon.resident_kib(), daemon.cpu_seconds(), time.monotonic()
+        figures = run_flood(host, "acquire", Amount.flood)
+        seconds = time.monotonic() - begin
+        report("flood-rate", figures["rate"][0], "per-second")
+        report("flood-claim-p50", figures["claim-p50"][0], "us", figures["claim-p50"][1], 2)
+        report("flood-claim-p99", figures["claim-p99"][0], "us", figures["claim-p99"][1])
+        report("flood-cpu", (daemon.cpu_seconds() - cpu) / Amount.flood * 1e6, "us")
+        report("flood-growth", daemon.resident_kib() - resident, "KiB", goal=64)
+        lines = [line for line in daemon.close().splitlines() if f"uid {harness.NOBODY}" in line]
+        report("flood-log", len(lines) / max(1, seconds / 60), "lines/minute", goal=20)
+
+
 # ---- policy ----
 
 
@@ -363,7 +416,8 @@ def bench_policy(build):
     report("policy-worst", worst, "us", goal=100)
 
 
-BENCHES = {"acquire": bench_acquire, "startup": bench_startup, "uevent": bench_uevent, "policy": bench_policy}
+BENCHES = {"acquire": bench_acquire, "startup": bench_startup, "uevent": bench_uevent, "flood": bench_flood,
+           "policy": bench_policy}
 
 
 def main():
