@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Policy text -> compiled rules. A file is one JSON object (comments allowed):
+/* Policy text -> compiled rules. A file is one JSON object (comments allowed) with "host", "tags" and
+ * "rules"; vfiod-policy(5) tells every key:
  *
  *   {
+ *     "tags": { "nic": { "slot": "06:0d.0", "id": "1234:11e8" } },
  *     "rules": [
  *       {
- *         "name": "alice-edu",             // optional; shown in refusals
- *         "effect": "allow",               // or "deny"; required
- *         "who":  { "user": "alice" },     // "user", "group": a name, a number or a list; {} is anybody
- *         "what": { "device": "0000:06:*" },  // "device": glob(s) over pci:0000:06:0d.0, the bus may be left
- *                                          // out; "id": "1234:11e8" or with :subsystem pair; "class": hex
- *                                          // prefix ("0200"); "driver": name; each may be a list
- *         "backend": ["iommufd", "group"], // default: both
- *         "reset": "optional",             // default "required"
- *         "siblings": "park"               // default "refuse"
+ *         "name": "alice-edu",
+ *         "effect": "allow",              // or "deny", "ask"
+ *         "who":  { "user": "alice" },    // {} is anybody
+ *         "what": { "tag": "nic" },       // {} is any device
+ *         "reset": "optional"
  *       }
  *     ]
  *   }
@@ -50,5 +48,11 @@ int policy_parser_add_error(PolicyParser *p, const char *file, const char *messa
 size_t policy_parser_n_errors(const PolicyParser *p);
 const char *policy_parser_error(const PolicyParser *p, size_t i);
 
-/* The compiled set, owned by the caller; -EINVAL when there was any error. */
+/* What is allowed but hardly meant, once the set is finished: a rule that can never match, a tag that no rule
+ * uses. "FILE:LINE:COL: warning: …", bounded like the errors. Borrowed. */
+size_t policy_parser_n_warnings(const PolicyParser *p);
+const char *policy_parser_warning(const PolicyParser *p, size_t i);
+
+/* Looks at the set as a whole, which may add errors: call it before they are asked for. The compiled set,
+ * owned by the caller; -EINVAL when there was any error. */
 int policy_parser_finish(PolicyParser *p, Policy **ret);

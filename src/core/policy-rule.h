@@ -139,6 +139,8 @@ struct Rule {
     RuleTerms terms;
 };
 
+void property_pattern_done(PropertyPattern *p);
+void tag_entry_done(TagEntry *e);
 void rule_done(Rule *r);
 
 /* What is asked, with the forms that every rule needs made once. */
@@ -180,7 +182,8 @@ typedef enum RuleHolds {
 RuleHolds rule_holds(const Rule *rule, const Question *question);
 
 struct Policy {
-    Rule *rules; /* owned, in the order in which they are tried */
+    Rule *rules;                /* owned, in the order in which they are tried */
+    struct RuleFilter *filters; /* owned; of each of these */
     size_t n_rules;
     Tag **tags; /* owned */
     size_t n_tags;

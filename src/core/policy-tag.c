@@ -10,13 +10,17 @@
 
 #include "core/policy-rule.h"
 
+void tag_entry_done(TagEntry *e) {
+    free(e->path);
+    free(e->serial);
+    *e = (TagEntry){};
+}
+
 Tag *tag_free(Tag *tag) {
     if (!tag)
         return NULL;
-    for (size_t i = 0; i < tag->n_entries; i++) {
-        free(tag->entries[i].path);
-        free(tag->entries[i].serial);
-    }
+    for (size_t i = 0; i < tag->n_entries; i++)
+        tag_entry_done(tag->entries + i);
     free(tag->entries);
     free(tag->file);
     free(tag->name);

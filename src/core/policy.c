@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/policy.h"
 
-#include "core/policy-rule.h"
+#include "core/policy-filter.h"
 
 /* The evaluator. It allocates nothing, and its work is bounded by the size of the policy.
  *
@@ -54,15 +54,18 @@ static void string_list_done(StringList *l) {
     *l = (StringList){};
 }
 
+void property_pattern_done(PropertyPattern *p) {
+    free(p->key);
+    string_list_done(&p->globs);
+}
+
 static void rule_done_lists(Rule *r) {
     for (size_t i = 0; i < r->n_wanted; i++)
         free(r->wanted[i].text);
     for (size_t i = 0; i < r->n_tags; i++)
         free(r->tags[i].name);
-    for (size_t i = 0; i < r->n_properties; i++) {
-        free(r->properties[i].key);
-        string_list_done(&r->properties[i].globs);
-    }
+    for (size_t i = 0; i < r->n_properties; i++)
+        property_pattern_done(r->properties + i);
     string_list_done(&r->units);
     string_list_done(&r->slices);
     string_list_done(&r->cgroups);
@@ -96,6 +99,7 @@ Policy *policy_free(Policy *p) {
     for (size_t i = 0; i < p->n_rules; i++)
         rule_done(p->rules + i);
     free(p->rules);
+    free(p->filters);
     for (size_t i = 0; i < p->n_tags; i++)
         (void) tag_free(p->tags[i]);
     free(p->tags);
@@ -166,15 +170,20 @@ static Verdict verdict_of(const Rule *rule, RuleHolds holds) {
 }
 
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
+    QuestionFilter filter;
     Question q;
 
     if (!policy)
         return (Verdict){.effect = EFFECT_DENY};
     question_init(&q, question, policy->predicates);
+    question_filter_init(&filter, &q);
     for (size_t i = 0; i < policy->n_rules; i++) {
         const Rule *rule = policy->rules + i;
-        RuleHolds holds = rule_holds(rule, &q);
+        RuleHolds holds;
 
+        if (!rule_filter_lets_through(policy->filters + i, &filter))
+            continue;
+        holds = rule_holds(rule, &q);
         if (holds != RULE_PASSES_BY)
             return verdict_of(rule, holds);
     }

@@ -18,7 +18,8 @@ void problems_add(Problems *p, char *text) {
         free(text);
     p->n++;
     if (p->n > PROBLEMS_MAX)
-        (void) snprintf(p->more, sizeof(p->more), "and %zu more errors", p->n - PROBLEMS_MAX);
+        (void) snprintf(
+                p->more, sizeof(p->more), "and %zu more %ss", p->n - PROBLEMS_MAX, p->kind ?: "error");
 }
 
 char *problems_show(Problems *p, const char *s) {
@@ -41,7 +42,9 @@ void problems_report(Problems *p, unsigned line, unsigned column, const char *fo
     va_end(ap);
     if (r < 0)
         message = NULL;
-    problems_add(p, message ? format_string("%s:%u:%u: error: %s", p->file, line, column, message) : NULL);
+    problems_add(p,
+            message ? format_string("%s:%u:%u: %s: %s", p->file, line, column, p->kind ?: "error", message)
+                    : NULL);
 }
 
 void problems_report_unknown_word(
@@ -156,7 +159,7 @@ static void take_list(Problems *p, const Key *key, const JsonNode *list, void *u
     }
 }
 
-static void take_value(Problems *p, const Key *key, const JsonNode *value, void *userdata) {
+void schema_take_value(Problems *p, const Key *key, const JsonNode *value, void *userdata) {
     if (key->types & 1U << value->type)
         take_one(key, value, userdata);
     else if (key->list && value->type == JSON_ARRAY)
@@ -203,7 +206,7 @@ void schema_take_keys(Problems *p, const JsonNode *object, const char *where, co
             if (streq(keys[i].name, m->key))
                 key = keys + i;
         if (key)
-            take_value(p, key, m, userdata);
+            schema_take_value(p, key, m, userdata);
         else
             report_unknown_key(p, m, where, keys, n_keys);
     }

@@ -16,6 +16,7 @@ typedef struct Problems {
     char more[48];             /* the count of these */
     bool out_of_memory;
     const char *file; /* borrowed, printable; what problems_report() puts in front */
+    const char *kind; /* borrowed; "warning"; NULL: "error" */
 } Problems;
 
 void problems_done(Problems *p);
@@ -46,6 +47,8 @@ typedef struct Key {
 #define TYPE(t) (1U << JSON_##t)
 #define SCHEMA_KEYS_MAX 16U /* of one table */
 
+/* Is it of the types of the key? The elements of a list each, and none twice. */
+void schema_take_value(Problems *problems, const Key *key, const JsonNode *value, void *userdata);
 /* Looks at every member of object. where: "a rule". */
 void schema_take_keys(Problems *problems, const JsonNode *object, const char *where, const Key *keys,
         size_t n_keys, void *userdata);

@@ -72,11 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             next++;
         file[0] = file[0] == 'z' ? 'a' : (char) (file[0] + 1);
     }
+    r = policy_parser_finish(p, &policy);
     n_errors = policy_parser_n_errors(p);
     EXPECT(n_errors <= POLICY_ERRORS_MAX + 1);
     for (size_t i = 0; i < n_errors; i++)
         EXPECT(is_printable(policy_parser_error(p, i)) && utf8_is_valid(policy_parser_error(p, i)));
-    r = policy_parser_finish(p, &policy);
     EXPECT(r == (n_errors == 0 ? 0 : -EINVAL));
     EXPECT((policy != NULL) == (n_errors == 0));
     ask(policy);

@@ -87,18 +87,18 @@ static const struct {
         /* the file */
         {"{", {"f:1:2: error: expected a key in double quotes or '}', found the end of the file"}},
         {"[]", {"f:1:1: error: a policy file must be an object, found an array"}},
-        {"{}", {"f:1:1: error: a policy file needs the key \"rules\""}},
+        {"{}", {"f:1:1: error: a policy file needs one of the keys \"host\", \"tags\", \"rules\""}},
         {"{\"rules\":{}}", {"f:1:10: error: \"rules\" must be an array of rules, found an object"}},
         {"{\"rules\":null}", {"f:1:10: error: \"rules\" must be an array of rules, found null"}},
         {"{\"rule\":[]}",
                 {"f:1:2: error: unknown key \"rule\" in a policy file, did you mean \"rules\"?",
-                        "f:1:1: error: a policy file needs the key \"rules\""}},
+                        "f:1:1: error: a policy file needs one of the keys \"host\", \"tags\", \"rules\""}},
         {"{\"rules\":[],\"rules\":[]}", {"f:1:13: error: duplicate key \"rules\", first at 1:2"}},
         {"{\"rules\":[],\"description\":1}",
                 {"f:1:27: error: \"description\" must be a string, found an integer"}},
         {"{\"rules\":[],\"version\":1}",
-                {"f:1:13: error: unknown key \"version\" in a policy file, known are \"description\", "
-                 "\"rules\""}},
+                {"f:1:13: error: unknown key \"version\" in a policy file, known are \"$schema\", "
+                 "\"description\", \"host\", \"tags\", \"rules\""}},
         {"{\"rules\":[[],1.5]}",
                 {"f:1:11: error: a rule must be an object, found an array",
                         "f:1:14: error: a rule must be an object, found a number that is not a 64-bit "
@@ -114,17 +114,18 @@ static const struct {
         {ALLOW(",\"x\\u001b[2J\":1"),
                 {"f:2:2: error: unknown key \"x\\x1b[2J\" in a rule, known are \"name\", \"effect\", "
                  "\"who\", "
-                 "\"what\", \"backend\", \"reset\", \"siblings\""}},
+                 "\"what\", \"until\", \"backend\", \"grant\", \"reset\", \"siblings\", \"host-critical\", "
+                 "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
-                {"f:1:21: error: \"effect\" must be \"allow\" or \"deny\", found a boolean",
+                {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
                         "f:1:32: error: \"who\" must be an object ({} is anybody), found an array",
                         "f:1:42: error: \"what\" must be an object ({} is any device), found a string"}},
         {"{\"rules\":[{\"effect\":\"alow\",\"who\":{},\"what\":{}}]}",
                 {"f:1:21: error: unknown effect \"alow\", did you mean \"allow\"?"}},
         {"{\"rules\":[{\"effect\":\"\",\"who\":{},\"what\":{}}]}",
-                {"f:1:21: error: unknown effect \"\", expected \"allow\" or \"deny\""}},
+                {"f:1:21: error: unknown effect \"\", expected \"allow\", \"deny\" or \"ask\""}},
         {"{\"rules\":[{\"effect\":[\"allow\"],\"who\":{},\"what\":{}}]}",
-                {"f:1:21: error: \"effect\" must be \"allow\" or \"deny\", found an array"}},
+                {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found an array"}},
         {"{\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{},\n\"reset\":\"optional\",\n\"backend\":"
          "\"group\"}]}",
                 {"f:2:1: error: \"reset\" says what a rule allows, it has no meaning in a deny rule",
@@ -175,7 +176,8 @@ static const struct {
                         "f:2:17: error: an element of \"user\" must be a user name or a uid, found an "
                         "array"}},
         {WHO("\"uid\":1000"),
-                {"f:2:1: error: unknown key \"uid\" in \"who\", known are \"user\", \"group\""}},
+                {"f:2:1: error: unknown key \"uid\" in \"who\", known are \"user\", \"group\", \"unit\", "
+                 "\"slice\", \"cgroup\", \"label\", \"capability\", \"namespace\""}},
         {WHO("\"users\":\"alice\""),
                 {"f:2:1: error: unknown key \"users\" in \"who\", did you mean \"user\"?"}},
         /* what */
@@ -194,13 +196,20 @@ static const struct {
                 {"f:2:6: error: \"id\" must be a string like \"1234:11e8\", or a list of these, found an "
                  "integer"}},
         {WHAT("\"class\":\"020\""),
-                {"f:2:9: error: \"020\" is not a class, expected 2, 4 or 6 hex digits, like \"0200\""}},
+                {"f:2:9: error: \"020\" is not a class, expected 2, 4 or 6 hex digits like \"0200\", or a "
+                 "name "
+                 "like \"ethernet\""}},
         {WHAT("\"class\":\"0x02\""),
-                {"f:2:9: error: \"0x02\" is not a class, expected 2, 4 or 6 hex digits, like \"0200\""}},
+                {"f:2:9: error: \"0x02\" is not a class, expected 2, 4 or 6 hex digits like \"0200\", or a "
+                 "name "
+                 "like \"ethernet\""}},
         {WHAT("\"class\":\"\""),
-                {"f:2:9: error: \"\" is not a class, expected 2, 4 or 6 hex digits, like \"0200\""}},
+                {"f:2:9: error: \"\" is not a class, expected 2, 4 or 6 hex digits like \"0200\", or a name "
+                 "like \"ethernet\""}},
         {WHAT("\"class\":\"02000000\""),
-                {"f:2:9: error: \"02000000\" is not a class, expected 2, 4 or 6 hex digits, like \"0200\""}},
+                {"f:2:9: error: \"02000000\" is not a class, expected 2, 4 or 6 hex digits like \"0200\", or "
+                 "a name "
+                 "like \"ethernet\""}},
         {WHAT("\"driver\":\"\""), {"f:2:10: error: \"\" is not the name of a driver, like \"e1000e\""}},
         {WHAT("\"driver\":\"../x\""),
                 {"f:2:10: error: \"../x\" is not the name of a driver, like \"e1000e\""}},
@@ -209,7 +218,7 @@ static const struct {
                 {"f:2:10: error: \"caf\xc3\xa9\" is not the name of a driver, like \"e1000e\""}},
         {WHAT("\"vendor\":\"1234\""),
                 {"f:2:1: error: unknown key \"vendor\" in \"what\", known are \"device\", \"id\", \"class\", "
-                 "\"driver\""}},
+                 "\"driver\", \"bus\", \"group\", \"tag\", \"property\", \"numa\", \"isolation\""}},
 };
 
 static void test_refused(void **state) {
@@ -247,7 +256,7 @@ static void test_several_files(void **state) {
             "/etc/vfiod/policy.d/60-broken.json:2:1: error: expected a value after ':', found the end of the "
             "file",
             "/etc/vfiod/policy.d/70-\\x1b.json: error: cannot open: Permission denied",
-            "80.json:1:1: error: a policy file needs the key \"rules\"",
+            "80.json:1:1: error: a policy file needs one of the keys \"host\", \"tags\", \"rules\"",
             NULL,
     };
     _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();

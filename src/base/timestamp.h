@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Points in time as people write them in files: RFC 3339, always with a zone, so that a file means the same
+ * whatever zone its reader is in. */
+
+#include "base/macro.h"
+
+#define TIMESTAMP_MAX 24 /* "2026-12-31T18:00:00Z" and NUL, rounded up */
+
+/* "2026-12-31T18:00:00Z", "2026-12-31T18:00:00.5+01:00" -> microseconds since 1970. 0; -EINVAL when it is
+ * not that, names a day that does not exist, or lies before 1970. */
+int timestamp_parse(const char *s, uint64_t *ret_usec);
+/* In UTC, without fractions; returns buf. */
+const char *timestamp_format(uint64_t usec, char buf[static TIMESTAMP_MAX]);
