@@ -4,8 +4,21 @@
 #include "base/str.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
+#include "client/vfioctl.h"
 
 #define CLAIM_ID_LENGTH 16U
+
+VfiodRequest options_request(const Options *o, const char *const *devices, size_t n_devices) {
+    return (VfiodRequest){
+            .devices = devices,
+            .n_devices = n_devices,
+            .backend = o->backend,
+            .reason = o->reason,
+            .memlock = o->memlock,
+            .untainted = o->untainted,
+            .interactive = o->ask,
+    };
+}
 
 void object_done(Object *o) {
     free(o->name);

@@ -72,14 +72,16 @@ static int find_devices(const Options *o, DeviceList *ret, VfiodErrorText *error
 
 /* What the templates ask for, noted instead of expanded. */
 typedef struct Wishes {
-    bool iommufd, group;
+    bool iommufd, device, group;
 } Wishes;
 
 static int note_wish(void *userdata, const char *fd_name) {
     Wishes *wishes = userdata;
 
-    if (streq(fd_name, "iommufd") || startswith(fd_name, "device:"))
+    if (streq(fd_name, "iommufd"))
         wishes->iommufd = true;
+    else if (startswith(fd_name, "device:"))
+        wishes->device = true;
     else
         wishes->group = true;
     return 0;
@@ -123,11 +125,15 @@ static int expand_command(const Options *o, const DeviceList *devices, template_
 }
 
 /* Templates say which backend the command line is made for. Asking for just that one makes the claim fail
- * with a reason where it would otherwise succeed and be of no use. */
+ * with a reason where it would otherwise succeed and be of no use. {device} is in noiommu too, which must be
+ * asked for by name. */
 static int choose_backend(const Options *o, const Wishes *wishes, const char **ret, VfiodErrorText *error) {
-    const char *wanted = wishes->iommufd ? "iommufd" : wishes->group ? "group" : NULL;
+    bool noiommu = o->backend && streq(o->backend, "noiommu");
+    const char *wanted = wishes->iommufd || (wishes->device && !noiommu) ? "iommufd"
+            : wishes->group                                              ? "group"
+                                                                         : NULL;
 
-    if (wishes->iommufd && wishes->group)
+    if ((wishes->iommufd || wishes->device) && wishes->group)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "{iommufd} and {device} belong to one backend, {container} and {group} to the other.");
     if (wanted && o->backend && !streq(wanted, o->backend))
@@ -231,6 +237,7 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
     _cleanup_(device_list_done) DeviceList devices = {};
     _cleanup_(free_command) char **checked = NULL, **command = NULL;
     const char *backend = NULL;
+    VfiodRequest request;
     Wishes wishes = {};
     int r;
 
@@ -248,7 +255,9 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
     if (r < 0)
         return r;
     take_name_of(o->arguments[0]);
-    r = vfiod_acquire(o->devices, o->n_devices, backend, o->reason, &claim, error);
+    request = options_request(o, o->devices, o->n_devices);
+    request.backend = backend;
+    r = vfiod_acquire_request(&request, &claim, error);
     if (r < 0)
         return r;
     r = expand_command(o, &devices, number_of, claim, &command, error);

@@ -139,11 +139,12 @@ static int hold_until_interrupted(const VfiodClaim *claim, const sigset_t *signa
 
 int verb_hold(const Options *o, VfiodErrorText *error) {
     _cleanup_(vfiod_claim_freep) VfiodClaim *claim = NULL;
+    VfiodRequest request;
     sigset_t signals;
     int r;
 
-    r = vfiod_acquire(
-            (const char *const *) o->arguments, o->n_arguments, o->backend, o->reason, &claim, error);
+    request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
+    r = vfiod_acquire_request(&request, &claim, error);
     if (r < 0)
         return r;
     r = block_signals(&signals);

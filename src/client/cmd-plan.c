@@ -52,6 +52,8 @@ static int show_plan(const Options *o, struct json_object *plan) {
     puts("");
     show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
+    if (json_flag(plan, "ask"))
+        show_field(o, "Asks", COLOUR_NONE, "a person must say yes first");
     if (groups && *groups)
         show_fieldf(o, "Groups", "%s (nobody else gets any device of them meanwhile)", groups);
     return 0;
@@ -61,14 +63,15 @@ int verb_plan(const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *plan = NULL;
     _cleanup_message_ sd_bus_message *reply = NULL;
     _cleanup_bus_ sd_bus *bus = NULL;
+    VfiodRequest request;
     const char *text;
     int r;
 
     r = vfiod_open_bus(&bus, error);
     if (r < 0)
         return r;
-    r = vfiod_call_with_request(bus, "Plan", (const char *const *) o->arguments, o->n_arguments, o->backend,
-            o->reason, &reply, error);
+    request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
+    r = vfiod_call_with_request(bus, "Plan", &request, &reply, error);
     if (r < 0)
         return r;
     r = sd_bus_message_read_basic(reply, 's', &text);

@@ -71,55 +71,69 @@ static int append_option(sd_bus_message *m, const char *name, const char *value)
     return value ? sd_bus_message_append(m, "{sv}", name, "s", value) : 0;
 }
 
-static int append_request(sd_bus_message *m, const char *const *devices, size_t n_devices,
-        const char *backend, const char *reason) {
+static int append_options(sd_bus_message *m, const VfiodRequest *request) {
     int r;
 
-    r = sd_bus_message_open_container(m, 'a', "s");
-    for (size_t i = 0; r >= 0 && i < n_devices; i++)
-        r = sd_bus_message_append_basic(m, 's', devices[i]);
+    r = append_option(m, "backend", request->backend);
+    if (r >= 0)
+        r = append_option(m, "reason", request->reason);
+    if (r >= 0 && request->memlock > 0)
+        r = sd_bus_message_append(m, "{sv}", "memlock", "t", request->memlock);
+    if (r >= 0 && request->untainted)
+        r = sd_bus_message_append(m, "{sv}", "untainted", "b", 1);
+    return r;
+}
+
+static int append_request(sd_bus_message *m, const VfiodRequest *request) {
+    int r;
+
+    r = sd_bus_message_set_allow_interactive_authorization(m, request->interactive != 0);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "s");
+    for (size_t i = 0; r >= 0 && i < request->n_devices; i++)
+        r = sd_bus_message_append_basic(m, 's', request->devices[i]);
     if (r >= 0)
         r = sd_bus_message_close_container(m);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r >= 0)
-        r = append_option(m, "backend", backend);
-    if (r >= 0)
-        r = append_option(m, "reason", reason);
+        r = append_options(m, request);
     if (r >= 0)
         r = sd_bus_message_close_container(m);
     return r;
 }
 
 /* A string that is no UTF-8 cannot travel on the bus; say so in words, not by EINVAL from deep below. */
-static int check_request(const char *const *devices, size_t n_devices, const char *backend,
-        const char *reason, VfiodErrorText *ret_error) {
-    if (n_devices == 0)
+static int check_request(const VfiodRequest *request, VfiodErrorText *ret_error) {
+    if (request->n_devices == 0)
         return error_text_set(ret_error, EINVAL, "InvalidArgument", "No device was named.");
-    for (size_t i = 0; i < n_devices; i++)
-        if (!utf8_is_valid(devices[i]))
-            return error_text_set(ret_error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", devices[i]);
-    if ((backend && !utf8_is_valid(backend)) || (reason && !utf8_is_valid(reason)))
+    for (size_t i = 0; i < request->n_devices; i++)
+        if (!utf8_is_valid(request->devices[i]))
+            return error_text_set(
+                    ret_error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", request->devices[i]);
+    if ((request->backend && !utf8_is_valid(request->backend)) ||
+            (request->reason && !utf8_is_valid(request->reason)))
         return error_text_set(ret_error, EINVAL, "InvalidArgument", "Backend or reason is not UTF-8.");
     return 0;
 }
 
-int vfiod_call_with_request(sd_bus *bus, const char *member, const char *const *devices, size_t n_devices,
-        const char *backend, const char *reason, sd_bus_message **ret_reply, VfiodErrorText *ret_error) {
+int vfiod_call_with_request(sd_bus *bus, const char *member, const VfiodRequest *request,
+        sd_bus_message **ret_reply, VfiodErrorText *ret_error) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
     _cleanup_(sd_bus_error_free) sd_bus_error bus_error = SD_BUS_ERROR_NULL;
     int r;
 
-    r = check_request(devices, n_devices, backend, reason, ret_error);
+    r = check_request(request, ret_error);
     if (r < 0)
         return r;
     r = sd_bus_message_new_method_call(
             bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, member);
     if (r >= 0)
-        r = append_request(m, devices, n_devices, backend, reason);
+        r = append_request(m, request);
     if (r < 0)
         return error_text_errno(ret_error, r, "Cannot write the request");
-    r = sd_bus_call(bus, m, VFIOD_CALL_TIMEOUT_USEC, &bus_error, ret_reply);
+    r = sd_bus_call(bus, m, VFIOD_CALL_TIMEOUT_USEC + (request->interactive ? VFIOD_ASK_TIMEOUT_USEC : 0),
+            &bus_error, ret_reply);
     if (r < 0)
         return error_text_from_bus(ret_error, &bus_error, r);
     return 0;
@@ -275,8 +289,7 @@ static int read_claim(VfiodClaim *claim, sd_bus_message *m) {
     return claim->backend && vfiod_claim_fd(claim, "lifeline") >= 0 ? 0 : -EBADMSG;
 }
 
-int vfiod_acquire(const char *const *devices, size_t n_devices, const char *backend, const char *reason,
-        VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
+int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
     _cleanup_(vfiod_claim_freep) VfiodClaim *claim = calloc(1, sizeof(VfiodClaim));
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
@@ -284,15 +297,15 @@ int vfiod_acquire(const char *const *devices, size_t n_devices, const char *back
 
     if (!claim)
         return error_text_errno(ret_error, ENOMEM, "Cannot claim");
-    for (size_t i = 0; i < n_devices; i++) {
-        r = append_string(&claim->spellings, &claim->n_spellings, devices[i]);
+    for (size_t i = 0; i < request->n_devices; i++) {
+        r = append_string(&claim->spellings, &claim->n_spellings, request->devices[i]);
         if (r < 0)
             return error_text_errno(ret_error, r, "Cannot claim");
     }
     r = vfiod_open_bus(&bus, ret_error);
     if (r < 0)
         return r;
-    r = vfiod_call_with_request(bus, "Acquire", devices, n_devices, backend, reason, &reply, ret_error);
+    r = vfiod_call_with_request(bus, "Acquire", request, &reply, ret_error);
     if (r < 0)
         return r;
     r = read_claim(claim, reply);
@@ -300,6 +313,14 @@ int vfiod_acquire(const char *const *devices, size_t n_devices, const char *back
         return error_text_errno(ret_error, r, "Cannot read vfiod's answer");
     *ret_claim = TAKE_PTR(claim);
     return 0;
+}
+
+int vfiod_acquire(const char *const *devices, size_t n_devices, const char *backend, const char *reason,
+        VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
+    const VfiodRequest request = {
+            .devices = devices, .n_devices = n_devices, .backend = backend, .reason = reason};
+
+    return vfiod_acquire_request(&request, ret_claim, ret_error);
 }
 
 const char *vfiod_claim_id(const VfiodClaim *claim) {

@@ -20,6 +20,7 @@ _vfioctl_offer() {
 _vfioctl() {
     local cur prev words cword verb='' i
     local verbs='list status plan exec hold release monitor reload'
+    local request='--backend --reason --memlock --untainted'
     local global='--json --no-legend --color --help --version'
 
     COMPREPLY=()
@@ -28,7 +29,7 @@ _vfioctl() {
 
     for ((i = 1; i < cword; i++)); do
         case ${words[i]} in
-        --color | -d | --device | -b | --backend | -r | --reason) ((i++)) ;;
+        --color | -d | --device | -b | --backend | -r | --reason | --memlock) ((i++)) ;;
         --)
             break
             ;;
@@ -50,7 +51,11 @@ _vfioctl() {
         return 0
         ;;
     -b | --backend)
-        _vfioctl_offer 'iommufd group'
+        _vfioctl_offer 'iommufd group noiommu'
+        return 0
+        ;;
+    --memlock)
+        _vfioctl_offer '1G 4G 16G 64G'
         return 0
         ;;
     -r | --reason)
@@ -62,7 +67,7 @@ _vfioctl() {
     if [[ $verb == exec ]]; then
         for ((i = i + 1; i < cword; i++)); do
             case ${words[i]} in
-            -d | --device | -b | --backend | -r | --reason | --color) ((i++)) ;;
+            -d | --device | -b | --backend | -r | --reason | --memlock | --color) ((i++)) ;;
             --)
                 ((i++))
                 _command_offset "$i"
@@ -80,8 +85,9 @@ _vfioctl() {
     if [[ $cur == -* ]]; then
         case $verb in
         list) _vfioctl_offer "$global --groups" ;;
-        plan | hold) _vfioctl_offer "$global --backend --reason" ;;
-        exec) _vfioctl_offer "$global --device --backend --reason --" ;;
+        plan) _vfioctl_offer "$global $request" ;;
+        hold) _vfioctl_offer "$global $request --no-ask-password" ;;
+        exec) _vfioctl_offer "$global --device $request --no-ask-password --" ;;
         release) _vfioctl_offer "$global --no-wait" ;;
         *) _vfioctl_offer "$global" ;;
         esac

@@ -31,10 +31,14 @@ typedef enum OptionFlag {
     OPTION_REASON = 1 << 7,
     OPTION_GROUPS = 1 << 8,
     OPTION_NO_WAIT = 1 << 9,
+    OPTION_MEMLOCK = 1 << 10,
+    OPTION_UNTAINTED = 1 << 11,
+    OPTION_NO_ASK = 1 << 12,
 } OptionFlag;
 
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
-#define OPTIONS_REQUEST (OPTION_BACKEND | OPTION_REASON)
+#define OPTIONS_REQUEST (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED)
+#define OPTIONS_CLAIM (OPTIONS_REQUEST | OPTION_NO_ASK)
 
 /* val is the flag: short options are mapped to it. */
 static const struct option long_options[] = {
@@ -48,6 +52,9 @@ static const struct option long_options[] = {
         {"reason", required_argument, NULL, OPTION_REASON},
         {"groups", no_argument, NULL, OPTION_GROUPS},
         {"no-wait", no_argument, NULL, OPTION_NO_WAIT},
+        {"memlock", required_argument, NULL, OPTION_MEMLOCK},
+        {"untainted", no_argument, NULL, OPTION_UNTAINTED},
+        {"no-ask-password", no_argument, NULL, OPTION_NO_ASK},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -69,9 +76,8 @@ static const Verb verbs[] = {
         {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_REQUEST, 1,
                 SIZE_MAX, false, verb_plan},
         {"exec", "--device DEVICE… [--] COMMAND…", "Claim devices and run a command that gets their fds",
-                OPTIONS_REQUEST | OPTION_DEVICE, 1, SIZE_MAX, true, verb_exec},
-        {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_REQUEST, 1, SIZE_MAX, false,
-                verb_hold},
+                OPTIONS_CLAIM | OPTION_DEVICE, 1, SIZE_MAX, true, verb_exec},
+        {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back", OPTION_NO_WAIT,
                 1, SIZE_MAX, false, verb_release},
         {"monitor", "", "Follow what changes", 0, 0, 0, false, verb_monitor},
@@ -91,8 +97,11 @@ static void show_help(void) {
            "      --color=WHEN         auto, always or never\n"
            "  -g, --groups             list: the tree of groups\n"
            "  -d, --device=DEVICE      exec: claim this device; may be given again\n"
-           "  -b, --backend=BACKEND    exec, hold, plan: iommufd or group\n"
+           "  -b, --backend=BACKEND    exec, hold, plan: iommufd, group or noiommu\n"
            "  -r, --reason=TEXT        exec, hold, plan: what it is for, for the audit record\n"
+           "      --memlock=SIZE       exec, hold, plan: raise the limit of locked memory\n"
+           "      --untainted          exec, hold, plan: only while nothing weakens the host\n"
+           "      --no-ask-password    exec, hold: ask nobody for a yes\n"
            "      --no-wait            release: do not wait until the claim is gone\n"
            "  -h, --help               Show this help\n"
            "      --version            Show the version\n\n"
@@ -164,6 +173,17 @@ static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorT
         return 0;
     case OPTION_REASON:
         o->reason = value;
+        return 0;
+    case OPTION_MEMLOCK:
+        if (parse_size(value, &o->memlock) < 0 || o->memlock == 0)
+            return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                    "--memlock=%s: it takes bytes, or a size such as 16G.", value);
+        return 0;
+    case OPTION_UNTAINTED:
+        o->untainted = true;
+        return 0;
+    case OPTION_NO_ASK:
+        o->ask = false;
         return 0;
     case OPTION_GROUPS:
         o->groups = true;
@@ -273,7 +293,7 @@ static bool json_is_wanted(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     _cleanup_free_ const char **devices = calloc((size_t) argc + 1, sizeof(char *));
-    Options options = {.legend = true, .wait = true, .devices = devices};
+    Options options = {.legend = true, .wait = true, .ask = true, .devices = devices};
     VfiodErrorText error = {.name = ERROR_NAME_FAILED, .message = "Out of memory"};
     int r = -ENOMEM;
 

@@ -17,14 +17,18 @@ DECLARE_STRING_TABLE(colour_mode, ColourMode); /* "auto", "always", "never" */
 
 /* Everything is borrowed from argv. */
 typedef struct Options {
-    bool json, legend, groups, wait;
+    bool json, legend, groups, wait, untainted, ask;
     ColourMode colour;
     const char **devices; /* --device, in order; the array is owned */
     size_t n_devices;
     const char *backend, *reason;
+    uint64_t memlock;
     char **arguments; /* what follows the verb and its options */
     size_t n_arguments;
 } Options;
+
+/* What the options ask the daemon for, with these devices. */
+VfiodRequest options_request(const Options *o, const char *const *devices, size_t n_devices);
 
 int verb_list(const Options *o, VfiodErrorText *error);
 int verb_status(const Options *o, VfiodErrorText *error);

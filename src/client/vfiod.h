@@ -23,6 +23,7 @@
  * callbacks, no threads, no signal handlers. */
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,13 +56,29 @@ typedef struct VfiodClaim VfiodClaim;
 int vfiod_acquire(const char *const *devices, size_t n_devices, const char *backend, const char *reason,
         VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
+/* All that can be asked for, for vfiod_acquire_request(). Zero what you do not need: later versions may know
+ * more members. */
+typedef struct VfiodRequest {
+    const char *const *devices; /* as above, like backend and reason */
+    size_t n_devices;
+    const char *backend, *reason; /* backend may also be "noiommu", see libvfiod(3) */
+    uint64_t memlock; /* bytes: the limit of locked memory (RLIMIT_MEMLOCK) of this process is raised so far
+                       * when the operator's rule allows it; never lowered; 0: left alone */
+    int untainted;    /* not 0: refuse unless the isolation of the host is whole */
+    int interactive;  /* not 0: where the rule wants a person to say yes, ask one through polkit, and wait two
+                       * minutes longer for that; else such a claim is refused unless polkit says yes by itself
+                       */
+    void *reserved[4];
+} VfiodRequest;
+int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
+
 /* Closes every file descriptor of the claim that was not taken, the lifeline among them, and frees it. That
  * ends the claim unless another process keeps a copy of the lifeline. The devices go back to the host once
  * nobody has them open. Takes NULL; always returns NULL. */
 VfiodClaim *vfiod_claim_free(VfiodClaim *claim);
 
 /* Borrowed strings, valid while the claim is. The id names the claim in vfioctl(1) and in the log; the
- * backend is "iommufd" or "group"; the rule is the operator's rule that allowed the claim. */
+ * backend is "iommufd", "group" or "noiommu"; the rule is the operator's rule that allowed the claim. */
 const char *vfiod_claim_id(const VfiodClaim *claim);
 const char *vfiod_claim_backend(const VfiodClaim *claim);
 const char *vfiod_claim_rule(const VfiodClaim *claim);
@@ -74,6 +91,7 @@ const char *vfiod_claim_device(const VfiodClaim *claim, size_t index);
  *
  *   "iommufd"                  /dev/iommu                                  backend "iommufd"
  *   "device:pci:0000:06:0d.0"  /dev/vfio/devices/vfioN, not yet bound      backend "iommufd"
+ *                              the opened device                           backend "noiommu"
  *   "container"                /dev/vfio/vfio, nothing attached            backend "group"
  *   "group:8"                  /dev/vfio/8                                 backend "group"
  *   "lifeline"                 keeps the claim alive, is good for nothing else */

@@ -47,7 +47,7 @@ static int set_backend(Request *r, const char *value, Refusal *refusal) {
     if ((int) backend < 0) {
         shown = sanitize(value, SHOWN_MAX);
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "\"%s\" is not a backend, expected \"iommufd\" or \"group\"", shown ?: "");
+                "\"%s\" is not a backend, expected \"iommufd\", \"group\" or \"noiommu\"", shown ?: "");
     }
     r->backend = backend;
     return 0;
@@ -72,12 +72,41 @@ static int set_reason(Request *r, const char *value, Refusal *refusal) {
     return 0;
 }
 
+static int set_memlock(Request *r, const char *value, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+    uint64_t size;
+
+    if (r->memlock != 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"memlock\" is given twice");
+    if (parse_size(value, &size) < 0 || size == 0 || size > REQUEST_MEMLOCK_MAX) {
+        shown = sanitize(value, SHOWN_MAX);
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "\"%s\" is not a size for \"memlock\", expected bytes or \"16G\" (K, M, G, T)", shown ?: "");
+    }
+    r->memlock = size;
+    return 0;
+}
+
+static int set_untainted(Request *r, const char *value, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+
+    if (streq(value, "yes") || streq(value, "no")) {
+        r->untainted |= streq(value, "yes");
+        return 0;
+    }
+    shown = sanitize(value, SHOWN_MAX);
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+            "\"untainted\" is \"%s\", expected \"yes\" or \"no\"", shown ?: "");
+}
+
 static const struct {
     const char *name;
     int (*set)(Request *r, const char *value, Refusal *refusal);
 } options[] = {
         {"backend", set_backend},
         {"reason", set_reason},
+        {"memlock", set_memlock},
+        {"untainted", set_untainted},
 };
 
 static int refuse_unknown_option(const char *name, Refusal *refusal) {
@@ -92,7 +121,8 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
                 "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
-            "there is no option \"%s\", known are \"backend\" and \"reason\"", shown ?: "");
+            "there is no option \"%s\", known are \"backend\", \"reason\", \"memlock\" and \"untainted\"",
+            shown ?: "");
 }
 
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal) {

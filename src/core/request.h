@@ -20,6 +20,7 @@ DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu" */
 /* A bus message carries at most 16 fds: the iommufd (or container), the lifeline, and one per device. */
 #define REQUEST_DEVICES_MAX 14U
 #define REQUEST_REASON_MAX 256U
+#define REQUEST_MEMLOCK_MAX ((uint64_t) INT64_MAX)
 
 typedef struct Request {
     DeviceName devices[REQUEST_DEVICES_MAX];

@@ -214,19 +214,44 @@ int bus_call_begin(
     return 1; /* answered, or will be; call may be freed by now */
 }
 
-/* An option of another type than string: is at least its name known? */
+/* Options that have a type on the bus; all others are strings. Request takes each in the form of a string. */
+static const char *option_type(const char *name) {
+    return streq(name, "memlock") ? "t" : streq(name, "untainted") ? "b" : "s";
+}
+
+/* An option of another type: is at least its name known? */
 static int refuse_option_type(Request *request, const char *name, Refusal *refusal) {
+    const char *type = option_type(name);
     Request scratch = *request;
     int r;
 
     r = request_set_option(&scratch, name, "", refusal);
     if (r < 0 && refusal->code == VFIOD_ERROR_UNKNOWN_OPTION)
         return r;
-    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must be a string", name);
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must be %s", name,
+            streq(type, "t")           ? "a number (t)"
+                    : streq(type, "b") ? "a boolean"
+                                       : "a string");
+}
+
+static int read_value(sd_bus_message *m, const char *type, char number[static 24], const char **ret) {
+    uint64_t u;
+    int r, b;
+
+    if (streq(type, "s"))
+        return sd_bus_message_read(m, "v", "s", ret);
+    r = streq(type, "t") ? sd_bus_message_read(m, "v", "t", &u) : sd_bus_message_read(m, "v", "b", &b);
+    if (r < 0)
+        return r;
+    if (streq(type, "t"))
+        (void) snprintf(number, 24, "%llu", (unsigned long long) u);
+    *ret = streq(type, "t") ? number : b ? "yes" : "no";
+    return 0;
 }
 
 static int read_option(sd_bus_message *m, Request *request, Refusal *refusal) {
     const char *name, *type, *value;
+    char number[24];
     int r;
 
     r = sd_bus_message_read(m, "s", &name);
@@ -241,9 +266,9 @@ static int read_option(sd_bus_message *m, Request *request, Refusal *refusal) {
     r = sd_bus_message_peek_type(m, NULL, &type);
     if (r < 0)
         return r;
-    if (!streq(type, "s"))
+    if (!streq(type, option_type(name)))
         return refuse_option_type(request, name, refusal);
-    r = sd_bus_message_read(m, "v", "s", &value);
+    r = read_value(m, type, number, &value);
     if (r < 0)
         return r;
     return request_set_option(request, name, value, refusal);

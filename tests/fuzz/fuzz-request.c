@@ -34,6 +34,7 @@ static void take_line(Request *request, char *line) {
     /* a refusal leaves no trace */
     EXPECT(before.n_devices == request->n_devices && before.backend == request->backend);
     EXPECT(streq(before.reason, request->reason));
+    EXPECT(before.memlock == request->memlock && before.untainted == request->untainted);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -51,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     EXPECT(request.n_devices <= REQUEST_DEVICES_MAX);
     EXPECT(request.backend == _BACKEND_INVALID || backend_to_string(request.backend));
+    EXPECT(request.memlock <= REQUEST_MEMLOCK_MAX);
     EXPECT(memchr(request.reason, 0, sizeof(request.reason)));
     EXPECT(is_printable(request.reason) && utf8_is_valid(request.reason));
     for (size_t i = 0; i < request.n_devices; i++)

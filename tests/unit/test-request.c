@@ -143,6 +143,27 @@ static void test_reason_is_bounded(void **state) {
     }
 }
 
+static void test_memlock_and_untainted(void **state) {
+    Request r = REQUEST_NULL;
+    Refusal refusal = REFUSAL_NULL;
+
+    assert_int_equal(request_set_option(&r, "memlock", "16G", &refusal), 0);
+    assert_int_equal(r.memlock, UINT64_C(16) << 30);
+    expect_refusal(&refusal, request_set_option(&r, "memlock", "1", &refusal), VFIOD_ERROR_INVALID_ARGUMENT,
+            "the option \"memlock\" is given twice");
+    r = REQUEST_NULL;
+    assert_int_equal(request_set_option(&r, "memlock", "9223372036854775807", &refusal), 0);
+    assert_true(r.memlock == REQUEST_MEMLOCK_MAX);
+
+    assert_int_equal(request_set_option(&r, "untainted", "no", &refusal), 0);
+    assert_false(r.untainted);
+    assert_int_equal(request_set_option(&r, "untainted", "yes", &refusal), 0);
+    assert_true(r.untainted);
+    /* Nobody takes back what somebody demanded. */
+    assert_int_equal(request_set_option(&r, "untainted", "no", &refusal), 0);
+    assert_true(r.untainted);
+}
+
 static void test_bad_options(void **state) {
     static const struct {
         const char *name, *value;
@@ -150,17 +171,28 @@ static void test_bad_options(void **state) {
         const char *reason;
     } bad[] = {
             {"backend", "", VFIOD_ERROR_INVALID_ARGUMENT,
-                    "\"\" is not a backend, expected \"iommufd\" or \"group\""},
+                    "\"\" is not a backend, expected \"iommufd\", \"group\" or \"noiommu\""},
             {"backend", "IOMMUFD\n", VFIOD_ERROR_INVALID_ARGUMENT,
-                    "\"IOMMUFD\\x0a\" is not a backend, expected \"iommufd\" or \"group\""},
+                    "\"IOMMUFD\\x0a\" is not a backend, expected \"iommufd\", \"group\" or \"noiommu\""},
+            {"memlock", "0", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"0\" is not a size for \"memlock\", expected bytes or \"16G\" (K, M, G, T)"},
+            {"memlock", "9223372036854775808", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"9223372036854775808\" is not a size for \"memlock\", expected bytes or \"16G\" (K, M, "
+                    "G, T)"},
+            {"memlock", "-1\n", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"-1\\x0a\" is not a size for \"memlock\", expected bytes or \"16G\" (K, M, G, T)"},
+            {"untainted", "true", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"untainted\" is \"true\", expected \"yes\" or \"no\""},
             {"bakend", "group", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"bakend\", did you mean \"backend\"?"},
             {"raeson", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"raeson\", did you mean \"reason\"?"},
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
-                    "there is no option \"\", known are \"backend\" and \"reason\""},
+                    "there is no option \"\", known are \"backend\", \"reason\", \"memlock\" and "
+                    "\"untainted\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
-                    "there is no option \"noiommu\\x07\", known are \"backend\" and \"reason\""},
+                    "there is no option \"noiommu\\x07\", known are \"backend\", \"reason\", \"memlock\" and "
+                    "\"untainted\""},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
@@ -193,6 +225,7 @@ int main(void) {
             cmocka_unit_test(test_backend),
             cmocka_unit_test(test_reason),
             cmocka_unit_test(test_reason_is_bounded),
+            cmocka_unit_test(test_memlock_and_untainted),
             cmocka_unit_test(test_bad_options),
             cmocka_unit_test(test_validate),
     };
