@@ -64,6 +64,9 @@ void policy_load_done(PolicyLoad *l) {
     for (size_t i = 0; i < l->n_errors; i++)
         free(l->errors[i]);
     free(l->errors);
+    for (size_t i = 0; i < l->n_warnings; i++)
+        free(l->warnings[i]);
+    free(l->warnings);
     policy_free(l->policy);
     *l = (PolicyLoad){};
 }
@@ -311,15 +314,14 @@ static int loader_init(Loader *l, const PolicySource *source) {
     return 0;
 }
 
-static int take_errors(Loader *l, PolicyLoad *load) {
-    size_t n = policy_parser_n_errors(l->parser);
-
-    load->errors = calloc(MAX(n, (size_t) 1), sizeof(*load->errors));
-    if (!load->errors)
+static int take_messages(const PolicyParser *p, size_t n, const char *(*get)(const PolicyParser *p, size_t i),
+        char ***ret, size_t *ret_n) {
+    *ret = calloc(MAX(n, (size_t) 1), sizeof(**ret));
+    if (!*ret)
         return -ENOMEM;
-    for (; load->n_errors < n; load->n_errors++) {
-        load->errors[load->n_errors] = strdup(policy_parser_error(l->parser, load->n_errors));
-        if (!load->errors[load->n_errors])
+    for (; *ret_n < n; (*ret_n)++) {
+        (*ret)[*ret_n] = strdup(get(p, *ret_n));
+        if (!(*ret)[*ret_n])
             return -ENOMEM;
     }
     return 0;
@@ -339,7 +341,11 @@ int policy_files_load_from(const PolicySource *source, PolicyLoad *ret) {
     r = policy_parser_finish(l.parser, &load.policy);
     if (r < 0 && r != -EINVAL)
         return r;
-    r = take_errors(&l, &load);
+    r = take_messages(
+            l.parser, policy_parser_n_errors(l.parser), policy_parser_error, &load.errors, &load.n_errors);
+    if (r >= 0)
+        r = take_messages(l.parser, policy_parser_n_warnings(l.parser), policy_parser_warning, &load.warnings,
+                &load.n_warnings);
     if (r < 0)
         return r;
     load.n_files = l.n_read;

@@ -16,6 +16,8 @@ typedef struct PolicyLoad {
     Policy *policy; /* owned; NULL when there was any error */
     char **errors;  /* owned; "FILE:LINE:COL: error: …" */
     size_t n_errors;
+    char **warnings; /* owned; "FILE:LINE:COL: warning: …"; they keep nothing from loading */
+    size_t n_warnings;
     size_t n_files;
 } PolicyLoad;
 

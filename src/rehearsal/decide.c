@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "rehearsal/decide.h"
+
+#include <time.h>
+
+#include "base/str.h"
+
+uint64_t time_now(void) {
+    struct timespec t;
+
+    if (clock_gettime(CLOCK_REALTIME, &t) < 0)
+        return 0;
+    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+void decision_done(Decision *d) {
+    device_facts_done(&d->facts);
+}
+
+int decide_device(HostView *host, const Policy *policy, const Subject *subject, const Device *device,
+        uint64_t now_usec, Decision *ret) {
+    unsigned needed = policy_needed_facts(policy);
+    int r = 0;
+
+    *ret = DECISION_NULL;
+    if (needed != 0)
+        r = host->facts.read_facts(host->facts.userdata, device, needed, &ret->facts);
+    if (r == -ENOMEM)
+        return r;
+    /* What cannot be read is unknown, and that is an answer for the rules. */
+    ret->question = (PolicyQuestion){
+            .subject = subject,
+            .device = device,
+            .facts = needed != 0 && r >= 0 ? &ret->facts : NULL,
+            .now_usec = now_usec > 0 ? now_usec : time_now(),
+    };
+    ret->verdict = policy_evaluate(policy, &ret->question);
+    return 0;
+}
+
+Effect effect_of_both(Effect a, Effect b) {
+    if (a == EFFECT_DENY || b == EFFECT_DENY)
+        return EFFECT_DENY;
+    return a == EFFECT_ASK || b == EFFECT_ASK ? EFFECT_ASK : EFFECT_ALLOW;
+}
+
+Answer *answer_free(Answer *a) {
+    if (!a)
+        return NULL;
+    refusal_done(&a->refusal);
+    free(a);
+    return NULL;
+}
+
+int decide_request(HostView *host, const Policy *policy, const Subject *subject, const Request *request,
+        uint64_t now_usec, Answer **ret, char **ret_problem) {
+    _cleanup_(answer_freep) Answer *a = calloc(1, sizeof(*a));
+    PlanContext context = {
+            .policy = policy,
+            .facts = host->facts,
+            .now_usec = now_usec > 0 ? now_usec : time_now(),
+    };
+    int r;
+
+    if (!a)
+        return -ENOMEM;
+    a->refusal = REFUSAL_NULL;
+    r = host_view_get_inventory(host, &context.inventory, ret_problem);
+    if (r < 0)
+        return r;
+    r = plan_build(&context, request, subject, &a->plan, &a->refusal);
+    if (r == -ENOMEM)
+        return r;
+    a->granted = r >= 0;
+    *ret = TAKE_PTR(a);
+    return 0;
+}
+
+#define NEAREST_DEVICES_MAX 4096U /* to look at for a device that may be meant */
+
+typedef struct NearestDevice {
+    const char **names; /* owned; the names are owned too */
+    size_t n;
+    bool out_of_memory;
+} NearestDevice;
+
+static int note_device(Device *d, void *userdata) {
+    NearestDevice *known = userdata;
+    char name[DEVICE_NAME_MAX], *copy = strdup(device_name_format(&d->name, name));
+
+    known->names[known->n] = copy;
+    known->out_of_memory = !copy;
+    known->n += copy != NULL;
+    return copy ? 0 : -ENOMEM;
+}
+
+static int report_no_device(Inventory *inventory, const DeviceName *wanted, char **ret_problem) {
+    NearestDevice known = {.names = calloc((size_t) inventory_n_devices(inventory) + 1, sizeof(char *))};
+    char name[DEVICE_NAME_MAX];
+    const char *meant;
+    int r = known.names ? 0 : -ENOMEM;
+
+    if (known.names && inventory_n_devices(inventory) <= NEAREST_DEVICES_MAX)
+        r = inventory_foreach_device(inventory, note_device, &known);
+    if (r >= 0) {
+        meant = nearest(device_name_format(wanted, name), known.names);
+        r = problem(ret_problem, -ENODEV, "there is no device %s on the host%s%s%s", name,
+                meant ? "; did you mean " : "", meant ?: "", meant ? "?" : "");
+    }
+    for (size_t i = 0; i < known.n; i++)
+        free((void *) known.names[i]);
+    free(known.names);
+    return r;
+}
+
+int find_device(HostView *host, const DeviceName *name, Device **ret, char **ret_problem) {
+    Inventory *inventory;
+    Device *d;
+    int r;
+
+    r = host_view_get_inventory(host, &inventory, ret_problem);
+    if (r < 0)
+        return r;
+    d = inventory_find_device(inventory, name);
+    if (!d)
+        return report_no_device(inventory, name, ret_problem);
+    *ret = d;
+    return 0;
+}

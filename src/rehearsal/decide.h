@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Puts a question to the policy, and a request to the planner, as the daemon would, on the host of a view. */
+
+#include "core/plan.h"
+#include "rehearsal/host-view.h"
+
+/* What the policy says of one device, with the facts that its rules ask about. */
+typedef struct Decision {
+    Verdict verdict;
+    DeviceFacts facts;
+    PolicyQuestion question; /* points to facts: do not copy a decision */
+} Decision;
+
+#define DECISION_NULL                                                                                        \
+    (Decision) {                                                                                             \
+        .facts = DEVICE_FACTS_NULL                                                                           \
+    }
+void decision_done(Decision *d);
+int decide_device(HostView *host, const Policy *policy, const Subject *subject, const Device *device,
+        uint64_t now_usec, Decision *ret);
+/* Of a request with several devices: deny wins over ask, and ask over allow. */
+Effect effect_of_both(Effect a, Effect b);
+
+/* What Acquire would say of the whole request. */
+typedef struct Answer {
+    bool granted; /* as far as it is for policy and planner; a person may still say no */
+    Plan plan;
+    Refusal refusal; /* when it is not granted */
+} Answer;
+
+Answer *answer_free(Answer *a);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Answer *, answer_free);
+int decide_request(HostView *host, const Policy *policy, const Subject *subject, const Request *request,
+        uint64_t now_usec, Answer **ret, char **ret_problem);
+
+uint64_t time_now(void);
+
+/* Fails with the name of the nearest device when the host has none of this name. */
+int find_device(HostView *host, const DeviceName *name, Device **ret, char **ret_problem);

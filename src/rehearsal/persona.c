@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "rehearsal/persona.h"
+
+#include "base/str.h"
+#include "core/capability.h"
+
+#define ID_MAX (UINT32_MAX - 1)
+
+int accounts_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret) {
+    const Accounts *a = userdata;
+    const TestAccount *account = a->test ? test_file_find_account(a->test, is_group, name) : NULL;
+
+    if (!account)
+        return host_view_resolve(a->host, is_group, name, ret);
+    *ret = account->id;
+    return 0;
+}
+
+typedef struct Names {
+    bool of_groups;
+    char **names; /* owned, ended by NULL */
+    size_t n;
+} Names;
+
+static void names_done(Names *n) {
+    for (size_t i = 0; i < n->n; i++)
+        free(n->names[i]);
+    free(n->names);
+}
+
+static int note_name(void *userdata, bool is_group, const char *name, _unused_ uint32_t id) {
+    Names *n = userdata;
+
+    if (is_group != n->of_groups || n->n >= ACCOUNTS_MAX)
+        return 0;
+    n->names[n->n] = strdup(name);
+    if (!n->names[n->n])
+        return -ENOMEM;
+    n->n++;
+    return 0;
+}
+
+static int unknown_account(const Accounts *a, bool is_group, const char *name, char **ret_problem) {
+    _cleanup_(names_done) Names known = {.of_groups = is_group};
+    const char *what = is_group ? "group" : "user", *meant = NULL;
+
+    known.names = calloc((size_t) ACCOUNTS_MAX + 1, sizeof(*known.names));
+    if (!known.names)
+        return -ENOMEM;
+    for (size_t i = 0; a->test && i < a->test->n_accounts; i++)
+        if (note_name(&known, a->test->accounts[i].is_group, a->test->accounts[i].name, 0) < 0)
+            return -ENOMEM;
+    if (host_view_foreach_account(a->host, note_name, &known) == -ENOMEM)
+        return -ENOMEM;
+    meant = nearest(name, (const char *const *) known.names);
+    if (meant)
+        return problem(
+                ret_problem, -ENOENT, "there is no %s \"%s\", did you mean \"%s\"?", what, name, meant);
+    return problem(ret_problem, -ENOENT,
+            "there is no %s \"%s\" on the host; the number of one that it does not know is taken as well",
+            what, name);
+}
+
+static int find_account(
+        const Accounts *a, bool is_group, const char *text, uint32_t *ret, char **ret_problem) {
+    uint64_t number;
+    int r;
+
+    r = parse_unsigned(text, 10, ID_MAX, &number);
+    if (r == -ERANGE)
+        return problem(ret_problem, -EINVAL, "%s is not a %s: it must be at most %u", text,
+                is_group ? "gid" : "uid", (unsigned) ID_MAX);
+    if (r >= 0) {
+        *ret = (uint32_t) number;
+        return 0;
+    }
+    r = accounts_resolve((void *) a, is_group, text, ret);
+    if (r == -ENOENT)
+        return unknown_account(a, is_group, text, ret_problem);
+    return r < 0 ? problem(ret_problem, r, "cannot look up %s: %s", text, strerror(-r)) : 0;
+}
+
+static int set_groups(const Accounts *a, const RehearsalSubject *persona, Subject *s, char **ret_problem) {
+    size_t n = 0;
+    int r;
+
+    if (!persona->groups) {
+        /* Nobody says in which groups he is: unknown, and the rules take it so. */
+        if (a->test && test_file_find_account(a->test, false, persona->user))
+            return 0;
+        r = host_view_user_groups(a->host, s->uid, &s->gids, &s->n_gids);
+        if (r >= 0 || r == -ENOENT)
+            return 0;
+        return problem(ret_problem, r, "cannot read the groups of %s: %s", persona->user, strerror(-r));
+    }
+    while (persona->groups[n])
+        n++;
+    s->gids = calloc(MAX(n, (size_t) 1), sizeof(*s->gids));
+    if (!s->gids)
+        return -ENOMEM;
+    for (; s->n_gids < n; s->n_gids++) {
+        r = find_account(a, true, persona->groups[s->n_gids], s->gids + s->n_gids, ret_problem);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int set_capabilities(const RehearsalSubject *persona, Subject *s, char **ret_problem) {
+    s->capabilities_known = true;
+    for (size_t i = 0; persona->capabilities && persona->capabilities[i]; i++) {
+        const char *name = persona->capabilities[i], *meant;
+        int c = capability_from_name(name);
+
+        if (c >= 0) {
+            s->capabilities |= UINT64_C(1) << c;
+            continue;
+        }
+        meant = nearest(name, capability_names());
+        return problem(ret_problem, -EINVAL, "there is no capability \"%s\"%s%s%s", name,
+                meant ? ", did you mean \"" : "", meant ?: "", meant ? "\"?" : "");
+    }
+    return 0;
+}
+
+static bool is_unit(const char *name, size_t n) {
+    static const char *const suffixes[] = {".service", ".scope", ".socket", ".mount", ".swap"};
+
+    for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
+        size_t k = strlen(suffixes[i]);
+
+        if (n > k && memcmp(name + n - k, suffixes[i], k) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* As systemd does: the first component of the path that is a unit and not a slice. */
+static int unit_of_cgroup(const char *cgroup, char **ret) {
+    for (const char *s = cgroup; *s;) {
+        size_t n = strcspn(s, "/");
+
+        if (is_unit(s, n)) {
+            *ret = strndup(s, n);
+            return *ret ? 0 : -ENOMEM;
+        }
+        s += n;
+        s += strspn(s, "/");
+    }
+    return 0;
+}
+
+/* A unit has a cgroup, and one that is told alone is taken to be where systemd puts services. */
+static int set_unit(const RehearsalSubject *persona, Subject *s) {
+    if (persona->cgroup) {
+        s->cgroup = strdup(persona->cgroup);
+        if (!s->cgroup || free_and_strdup(&s->unit, persona->unit) < 0)
+            return -ENOMEM;
+        return persona->unit ? 0 : unit_of_cgroup(persona->cgroup, &s->unit);
+    }
+    if (!persona->unit)
+        return 0;
+    s->cgroup = format_string("/system.slice/%s", persona->unit);
+    return s->cgroup ? free_and_strdup(&s->unit, persona->unit) : -ENOMEM;
+}
+
+int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona, Subject *ret,
+        char **ret_name, char **ret_problem) {
+    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+    _cleanup_free_ char *name = NULL;
+    int r;
+
+    *ret_problem = NULL;
+    r = find_account(accounts, false, persona->user, &s.uid, ret_problem);
+    if (r >= 0)
+        r = set_groups(accounts, persona, &s, ret_problem);
+    if (r >= 0)
+        r = set_capabilities(persona, &s, ret_problem);
+    if (r >= 0)
+        r = set_unit(persona, &s);
+    if (r >= 0)
+        r = free_and_strdup(&s.label, persona->label);
+    if (r < 0)
+        return r;
+    s.user_namespace = s.pid_namespace = persona->foreign_namespace ? NAMESPACE_OTHER : NAMESPACE_HOST;
+    name = parse_unsigned(persona->user, 10, ID_MAX, &(uint64_t){0}) < 0
+            ? strdup(persona->user)
+            : host_view_user_name(accounts->host, s.uid);
+    if (!name)
+        return -ENOMEM;
+    *ret_name = TAKE_PTR(name);
+    *ret = TAKE_GENERIC(s, SUBJECT_NULL);
+    return 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files behind rehearsal.h share. */
+
+#include "host/policy-files.h"
+#include "rehearsal/decide.h"
+#include "rehearsal/persona.h"
+
+/* A policy file as it was found. */
+typedef struct PolicyText {
+    char *path, *hidden_by; /* owned */
+    PolicyFileFate fate;
+    char *text; /* owned; NULL unless it was read */
+    size_t size;
+} PolicyText;
+
+struct Rehearsal {
+    HostView host;
+    char **names;      /* owned: of the policy's files, as in the config; NULL: where vfiod looks */
+    PolicyText *texts; /* owned, in the order in which they apply; those that do not apply stand between */
+    size_t n_texts;
+    PolicyLoad load;
+};
+
+/* Reads the policy once more, with other accounts. -ENOMEM only: errors are in *ret. */
+int rehearsal_load_policy(const Rehearsal *r, resolve_name_t resolve, void *userdata, PolicyLoad *ret);
+
+/* What is wrong with the file goes to errors, as text; unreadable is a failure. */
+int test_file_load(const char *path, TestFile *ret, struct json_object *errors, char **ret_problem);
+
+/* The policy, for who wants to ask it: fails when it has errors. Borrowed. */
+int rehearsal_get_policy(Rehearsal *r, const Policy **ret, char **ret_problem);
+
+static inline void json_putp(struct json_object **o) {
+    json_object_put(*o);
+}
+#define _cleanup_json_ _cleanup_(json_putp)
+/* Adds a member; value (NULL: out of memory) is taken over in any case. 0 or -ENOMEM. */
+int member_add(struct json_object *o, const char *key, struct json_object *value);
+/* A string, or null for NULL. 0 or -ENOMEM. */
+int member_add_string(struct json_object *o, const char *key, const char *value);
+int list_append(struct json_object *list, struct json_object *value);

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "rehearsal/rehearsal-internal.h"
+
+#include "base/str.h"
+
+/* The texts of the policy are kept: what is shown is what the operator wrote. */
+
+static const char *const directories[] = {POLICY_DIRECTORIES, NULL};
+
+int member_add(struct json_object *o, const char *key, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_object_add(o, key, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
+int member_add_string(struct json_object *o, const char *key, const char *value) {
+    if (value)
+        return member_add(o, key, json_object_new_string(value));
+    return json_object_object_add(o, key, NULL) < 0 ? -ENOMEM : 0;
+}
+
+int list_append(struct json_object *list, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_array_add(list, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
+Rehearsal *rehearsal_free(Rehearsal *r) {
+    if (!r)
+        return NULL;
+    for (size_t i = 0; i < r->n_texts; i++) {
+        free(r->texts[i].path);
+        free(r->texts[i].hidden_by);
+        free(r->texts[i].text);
+    }
+    for (size_t i = 0; r->names && r->names[i]; i++)
+        free(r->names[i]);
+    free(r->names);
+    free(r->texts);
+    policy_load_done(&r->load);
+    host_view_done(&r->host);
+    free(r);
+    return NULL;
+}
+
+static int fill_text(PolicyText *t, const PolicyFileInfo *info) {
+    t->fate = info->fate;
+    t->path = strdup(info->path);
+    if (!t->path || free_and_strdup(&t->hidden_by, info->hidden_by) < 0)
+        return -ENOMEM;
+    if (info->fate != POLICY_FILE_READ)
+        return 0;
+    t->size = info->size;
+    t->text = malloc(info->size + 1);
+    if (!t->text)
+        return -ENOMEM;
+    memcpy(t->text, info->text, info->size);
+    t->text[info->size] = '\0';
+    return 0;
+}
+
+static int keep_text(void *userdata, const PolicyFileInfo *info) {
+    Rehearsal *r = userdata;
+    PolicyText *grown;
+
+    grown = reallocarray(r->texts, r->n_texts + 1, sizeof(*grown));
+    if (!grown)
+        return -ENOMEM;
+    r->texts = grown;
+    grown[r->n_texts] = (PolicyText){};
+    return fill_text(&grown[r->n_texts++], info);
+}
+
+static int copy_names(Rehearsal *r, const char *const *names) {
+    size_t n = 0;
+
+    while (names && names[n])
+        n++;
+    if (n == 0)
+        return 0;
+    r->names = calloc(n + 1, sizeof(*r->names));
+    for (size_t i = 0; r->names && i < n; i++) {
+        r->names[i] = strdup(names[i]);
+        if (!r->names[i])
+            return -ENOMEM;
+    }
+    return r->names ? 0 : -ENOMEM;
+}
+
+int rehearsal_load_policy(const Rehearsal *r, resolve_name_t resolve, void *userdata, PolicyLoad *ret) {
+    return policy_files_load_from(
+            &(const PolicySource){
+                    .directories = directories,
+                    .names = (const char *const *) r->names,
+                    .resolve = resolve,
+                    .resolve_userdata = userdata,
+            },
+            ret);
+}
+
+int rehearsal_new(const RehearsalConfig *config, Rehearsal **ret, char **ret_problem) {
+    _cleanup_(rehearsal_freep) Rehearsal *r = calloc(1, sizeof(*r));
+    int k;
+
+    *ret_problem = NULL;
+    if (!r || copy_names(r, config->policy) < 0)
+        return -ENOMEM;
+    k = host_view_open(config->host, &r->host, ret_problem);
+    if (k < 0)
+        return k;
+    k = policy_files_load_from(
+            &(const PolicySource){
+                    .directories = directories,
+                    .names = (const char *const *) r->names,
+                    .resolve = host_view_resolve,
+                    .resolve_userdata = &r->host,
+                    .visit = keep_text,
+                    .visit_userdata = r,
+            },
+            &r->load);
+    if (k < 0)
+        return problem(ret_problem, k, "cannot read the policy: %s", strerror(-k));
+    *ret = TAKE_PTR(r);
+    return 0;
+}
+
+static int add_texts(struct json_object *o, const char *key, char *const *texts, size_t n) {
+    _cleanup_json_ struct json_object *list = json_object_new_array();
+
+    if (!list)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (list_append(list, json_object_new_string(texts[i])) < 0)
+            return -ENOMEM;
+    return member_add(o, key, TAKE_PTR(list));
+}
+
+int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    const PolicyLoad *l = &r->load;
+
+    *ret_problem = NULL;
+    if (!o || member_add(o, "files", json_object_new_uint64(l->n_files)) < 0 ||
+            member_add(o, "rules", json_object_new_uint64(policy_n_rules(l->policy))) < 0 ||
+            add_texts(o, "errors", l->errors, l->n_errors) < 0 ||
+            add_texts(o, "warnings", l->warnings, l->n_warnings) < 0)
+        return -ENOMEM;
+    *ret = TAKE_PTR(o);
+    return 0;
+}
+
+int rehearsal_get_policy(Rehearsal *r, const Policy **ret, char **ret_problem) {
+    const PolicyLoad *l = &r->load;
+
+    if (!l->policy)
+        return problem(ret_problem, -EINVAL,
+                "the policy has errors, so that nothing of it is loaded ('vfioctl policy check' shows them): "
+                "%s",
+                l->n_errors > 0 ? l->errors[0] : "?");
+    *ret = l->policy;
+    return 0;
+}
