@@ -1,83 +1,87 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/audit.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/rate-limit.h"
 #include "base/str.h"
 
-#define BURST 10U
-#define WINDOW_USEC (60 * UINT64_C(1000000))
-#define USERS_MAX 64U /* those beyond share the last entry */
-
-typedef struct User {
-    uid_t uid;
-    unsigned lines, suppressed;
-} User;
+/* Grants have an account of their own: who was refused often enough shall not get a device unseen. */
+#define GRANTS_PER_USER 20U
+#define GRANTS_MAX 600U
+#define REFUSALS_PER_USER 5U
+#define REFUSALS_MAX 60U
+#define USERS_TOLD_MAX 8U /* by name at the end of a window; the others are told together */
 
 struct Audit {
     sd_event *event;
-    sd_event_source *window; /* armed while any line of the current minute is counted */
-    User users[USERS_MAX];
-    size_t n_users;
+    uint64_t window_usec;
+    sd_event_source *window; /* armed while any line of the current window is counted */
+    RateLimit grants, refusals;
 };
+
+static void tell_suppressed(RateLimit *l, const char *what) {
+    RateLimitEntry *worst;
+    unsigned users;
+    uint64_t rest;
+
+    for (unsigned i = 0; i < USERS_TOLD_MAX && (worst = rate_limit_worst(l)); i++) {
+        log_notice("%" PRIu64 " more %s of uid %" PRIu32 " in the last minute were not logged",
+                worst->suppressed, what, worst->key);
+        worst->suppressed = 0;
+    }
+    rest = rate_limit_rest(l, &users);
+    if (rest > 0)
+        log_notice("%" PRIu64 " more %s of %u or more other users in the last minute were not logged", rest,
+                what, users);
+    rate_limit_restart(l);
+}
+
+static void end_window(Audit *a) {
+    tell_suppressed(&a->grants, "grants and ends of claims");
+    tell_suppressed(&a->refusals, "refusals");
+    a->window = sd_event_source_disable_unref(a->window);
+}
+
+static int on_window_over(sd_event_source *s, uint64_t usec, void *userdata) {
+    end_window(userdata);
+    return 0;
+}
 
 Audit *audit_free(Audit *a) {
     if (!a)
         return NULL;
-    sd_event_source_disable_unref(a->window);
+    end_window(a);
     sd_event_unref(a->event);
     free(a);
     return NULL;
 }
 
-int audit_new(sd_event *event, Audit **ret) {
+int audit_new(sd_event *event, uint64_t window_usec, Audit **ret) {
     Audit *a = malloc(sizeof(*a));
 
     if (!a)
         return -ENOMEM;
-    *a = (Audit){.event = sd_event_ref(event)};
+    *a = (Audit){
+            .event = sd_event_ref(event),
+            .window_usec = window_usec,
+            .grants = {.per_key = GRANTS_PER_USER, .in_all = GRANTS_MAX},
+            .refusals = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
+    };
     *ret = a;
     return 0;
 }
 
-static int on_window_over(sd_event_source *s, uint64_t usec, void *userdata) {
-    Audit *a = userdata;
-
-    for (size_t i = 0; i < a->n_users; i++)
-        if (a->users[i].suppressed > 0)
-            log_notice("%u more grants, refusals and ends of claims of uid %u in the last minute were not "
-                       "logged",
-                    a->users[i].suppressed, (unsigned) a->users[i].uid);
-    a->n_users = 0;
-    a->window = sd_event_source_disable_unref(a->window);
-    return 0;
-}
-
-static User *find_user(Audit *a, uid_t uid) {
-    for (size_t i = 0; i < a->n_users; i++)
-        if (a->users[i].uid == uid)
-            return &a->users[i];
-    if (a->n_users == USERS_MAX)
-        return &a->users[USERS_MAX - 1];
-    a->users[a->n_users] = (User){.uid = uid};
-    return &a->users[a->n_users++];
-}
-
-/* May one more line about this user be written now? */
-static bool admit(Audit *a, uid_t uid) {
-    User *u = find_user(a, uid);
-
+/* May one more line about this user be written now? Without a window that ends, nothing would be written ever
+ * again, or too much. */
+static bool admit(Audit *a, RateLimit *l, uid_t uid) {
     if (!a->window &&
             sd_event_add_time_relative(
-                    a->event, &a->window, CLOCK_MONOTONIC, WINDOW_USEC, 0, on_window_over, a) < 0)
+                    a->event, &a->window, CLOCK_MONOTONIC, a->window_usec, 0, on_window_over, a) < 0)
         return false;
-    if (u->lines >= BURST) {
-        u->suppressed++;
-        return false;
-    }
-    u->lines++;
-    return true;
+    return rate_limit_admit(l, uid);
 }
 
 static char *join_devices(const DeviceName *names, size_t n, size_t stride) {
@@ -108,7 +112,7 @@ static void record_claim(int level, const char *message_id, const Claim *c, cons
 void audit_granted(Audit *a, const Claim *c) {
     _cleanup_free_ char *devices = NULL, *message = NULL;
 
-    if (!admit(a, c->uid))
+    if (!admit(a, &a->grants, c->uid))
         return;
     devices = claim_devices(c);
     message = format_string("Claim %s: uid %u got %s (%s) by rule %s", c->id, (unsigned) c->uid,
@@ -120,7 +124,7 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
     _cleanup_free_ char *devices = NULL, *text = NULL, *message = NULL;
     char uid[16], pid[16], who[SUBJECT_DESCRIPTION_MAX];
 
-    if (!admit(a, subject->uid))
+    if (!admit(a, &a->refusals, subject->uid))
         return;
     devices = join_devices(request->devices, request->n_devices, sizeof(request->devices[0]));
     text = refusal_format(refusal);
@@ -137,7 +141,7 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
 void audit_failed(Audit *a, const Claim *c) {
     _cleanup_free_ char *text = NULL, *message = NULL;
 
-    if (!admit(a, c->uid))
+    if (!admit(a, &a->refusals, c->uid))
         return;
     text = refusal_format(&c->refusal);
     message = format_string("Claim %s of uid %u failed (%s): %s", c->id, (unsigned) c->uid,
@@ -148,7 +152,7 @@ void audit_failed(Audit *a, const Claim *c) {
 void audit_ended(Audit *a, const Claim *c) {
     _cleanup_free_ char *message = NULL;
 
-    if (!admit(a, c->uid))
+    if (!admit(a, &a->grants, c->uid))
         return;
     message = format_string("Claim %s of uid %u ended, its devices are back", c->id, (unsigned) c->uid);
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_ENDED, c, message ?: "Claim ended");

@@ -2,8 +2,9 @@
 #pragma once
 
 /* The journal's record of who got what and who did not. A client must not be able to flood the log by asking:
- * per user a burst is written out, the rest of the minute is only counted, and the count is written when the
- * minute is over. */
+ * per user a burst is written out, and of all users together a larger one; the rest of the minute is only
+ * counted, and the count is written when the minute is over or the daemon ends. Grants and refusals are
+ * counted apart. */
 
 #include <systemd/sd-event.h>
 
@@ -12,7 +13,10 @@
 
 typedef struct Audit Audit;
 
-int audit_new(sd_event *event, Audit **ret);
+#define AUDIT_WINDOW_USEC (60 * UINT64_C(1000000))
+
+int audit_new(sd_event *event, uint64_t window_usec, Audit **ret);
+/* Tells what was counted. */
 Audit *audit_free(Audit *a);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Audit *, audit_free);
 

@@ -42,7 +42,7 @@ int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config
     if (r >= 0)
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
-        r = audit_new(event, &e->audit);
+        r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
     if (r < 0)
         return log_error_errno(r, "Cannot set the engine up");
     *ret = TAKE_PTR(e);

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What a flood of refusals leaves in the log. The lines go to stderr, which is a file here. */
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/rate-limit.h"
+#include "base/str.h"
+#include "daemon/audit.h"
+
+#define WINDOW_USEC UINT64_C(20000)
+
+static void test_rate_limit(void **state) {
+    RateLimit l = {.per_key = 2, .in_all = 3};
+    unsigned keys;
+
+    assert_true(rate_limit_admit(&l, 1));
+    assert_true(rate_limit_admit(&l, 1));
+    assert_false(rate_limit_admit(&l, 1));
+    assert_true(rate_limit_admit(&l, 2));
+    assert_false(rate_limit_admit(&l, 3)); /* there were three in all */
+    assert_false(rate_limit_admit(&l, 2));
+    assert_false(rate_limit_admit(&l, 2));
+    assert_int_equal(rate_limit_rest(&l, &keys), 4);
+    assert_int_equal(keys, 3);
+    assert_int_equal(rate_limit_worst(&l)->key, 2);
+    assert_int_equal(rate_limit_worst(&l)->suppressed, 2);
+
+    rate_limit_restart(&l);
+    assert_null(rate_limit_worst(&l));
+    assert_int_equal(rate_limit_rest(&l, &keys), 0);
+    assert_int_equal(keys, 0);
+    assert_true(rate_limit_admit(&l, 3));
+}
+
+static void test_rate_limit_is_bounded(void **state) {
+    RateLimit l = {.per_key = 1, .in_all = UINT32_MAX};
+    unsigned keys;
+
+    for (uint32_t key = 0; key < 100 * RATE_LIMIT_KEYS; key++)
+        assert_int_equal(rate_limit_admit(&l, key), key < RATE_LIMIT_KEYS);
+    assert_int_equal(rate_limit_rest(&l, &keys), 99 * RATE_LIMIT_KEYS);
+    assert_int_equal(keys, 1);
+}
+
+/* Everything that f writes to stderr. */
+static char *log_of(void (*f)(void)) {
+    _cleanup_close_ int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    FILE *file = tmpfile();
+    char *text = NULL;
+    size_t size;
+
+    assert_non_null(file);
+    assert_true(saved >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    f();
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    assert_true(lseek(fileno(file), 0, SEEK_SET) == 0);
+    assert_int_equal(read_file(fileno(file), 1 << 20, &text, &size), 0);
+    fclose(file);
+    return text;
+}
+
+static unsigned count(const char *text, const char *part) {
+    unsigned n = 0;
+
+    for (const char *p = text; (p = strstr(p, part)); p++)
+        n++;
+    return n;
+}
+
+static void refuse_user(Audit *a, uid_t uid, unsigned times) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    Request request = REQUEST_NULL;
+    Subject subject = SUBJECT_NULL;
+
+    subject.uid = uid;
+    (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "no rule");
+    for (unsigned i = 0; i < times; i++)
+        audit_refused(a, &subject, &request, &refusal);
+}
+
+static void grant_user(Audit *a, uid_t uid) {
+    Claim c = CLAIM_NULL;
+
+    c.uid = uid;
+    audit_granted(a, &c);
+}
+
+/* One user asks a million times; another one is heard; and the one who was refused so often gets something.
+ */
+static void flood(void) {
+    _cleanup_(audit_freep) Audit *a = NULL;
+    sd_event *event = NULL;
+
+    assert_int_equal(sd_event_new(&event), 0);
+    assert_int_equal(audit_new(event, WINDOW_USEC, &a), 0);
+    refuse_user(a, 1000, 1000000);
+    refuse_user(a, 1001, 2);
+    grant_user(a, 1000);
+    dprintf(STDERR_FILENO, "|");
+    assert_true(sd_event_run(event, UINT64_MAX) > 0); /* the window ends */
+    dprintf(STDERR_FILENO, "|");
+    refuse_user(a, 1000, 6);
+    a = audit_free(a);
+    sd_event_unref(event);
+}
+
+static void test_flood(void **state) {
+    _cleanup_free_ char *text = log_of(flood);
+    char *later = strchr(text, '|'), *last;
+
+    assert_non_null(later);
+    *later++ = '\0';
+    last = strchr(later, '|');
+    assert_non_null(last);
+    *last++ = '\0';
+    assert_int_equal(count(text, "Refused uid 1000"), 5);
+    assert_int_equal(count(text, "Refused uid 1001"), 2);
+    assert_int_equal(count(text, "uid 1000 got"), 1);
+    assert_int_equal(count(text, "\n"), 8);
+    assert_int_equal(count(later, "999995 more refusals of uid 1000 in the last minute were not logged"), 1);
+    assert_int_equal(count(later, "\n"), 1);
+    /* The next window begins with the next refusal, and an end of the daemon loses no count. */
+    assert_int_equal(count(last, "Refused uid 1000"), 5);
+    assert_int_equal(count(last, "1 more refusals of uid 1000"), 1);
+}
+
+static void flood_of_users(void) {
+    _cleanup_(audit_freep) Audit *a = NULL;
+    sd_event *event = NULL;
+
+    assert_int_equal(sd_event_new(&event), 0);
+    assert_int_equal(audit_new(event, WINDOW_USEC, &a), 0);
+    for (uid_t uid = 1000; uid < 11000; uid++)
+        refuse_user(a, uid, 100);
+    a = audit_free(a);
+    sd_event_unref(event);
+}
+
+static void test_flood_of_users(void **state) {
+    _cleanup_free_ char *text = log_of(flood_of_users);
+
+    assert_int_equal(count(text, "Refused uid"), 60);
+    assert_int_equal(count(text, "\n"), 60 + 8 + 1);
+    assert_int_equal(count(text, "or more other users"), 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_rate_limit),
+            cmocka_unit_test(test_rate_limit_is_bounded),
+            cmocka_unit_test(test_flood),
+            cmocka_unit_test(test_flood_of_users),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
