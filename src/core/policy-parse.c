@@ -4,6 +4,7 @@
 #include <stdalign.h>
 
 #include "core/policy-filter.h"
+#include "core/policy-index.h"
 #include "core/policy-parser.h"
 
 /* The file, and the set of all files. What is the same for all keys is in schema.c.
@@ -147,6 +148,7 @@ PolicyParser *policy_parser_free(PolicyParser *p) {
         rule_done(p->rules + i);
     free(p->rules);
     free(p->filters);
+    (void) policy_index_free(p->index);
     free(p->noiommu_place);
     parser_forget_names(p);
     parser_forget_accounts(p);
@@ -169,9 +171,11 @@ static unsigned needed_facts(const Policy *policy) {
     return facts;
 }
 
-static void make_filters(PolicyParser *p) {
+/* What makes a long policy fast. */
+static void make_shortcuts(PolicyParser *p) {
     p->filters = aligned_alloc(alignof(RuleFilter), MAX(p->n_rules, (size_t) 1) * sizeof(RuleFilter));
-    if (!p->filters) {
+    p->index = policy_index_new(p->rules, p->n_rules);
+    if (!p->filters || !p->index) {
         p->problems.out_of_memory = true;
         return;
     }
@@ -187,7 +191,7 @@ static void check_set(PolicyParser *p) {
     parser_resolve_tags(p);
     if (p->problems.n > 0 || p->problems.out_of_memory)
         return;
-    make_filters(p);
+    make_shortcuts(p);
     if (p->problems.out_of_memory)
         return;
     parser_warn_of_unused_tags(p);
@@ -208,6 +212,7 @@ int policy_parser_finish(PolicyParser *p, Policy **ret) {
     policy->host = p->host;
     policy->rules = TAKE_PTR(p->rules);
     policy->filters = TAKE_PTR(p->filters);
+    policy->index = TAKE_PTR(p->index);
     policy->n_rules = TAKE_GENERIC(p->n_rules, 0);
     policy->tags = TAKE_PTR(p->tags);
     policy->n_tags = TAKE_GENERIC(p->n_tags, 0);

@@ -14,7 +14,9 @@ struct PolicyParser {
     void *userdata;
     Rule *rules; /* owned */
     size_t n_rules;
-    struct RuleFilter *filters; /* owned; of each rule, once the set is checked */
+    /* of the rules, once the set is checked */
+    struct RuleFilter *filters; /* owned */
+    struct PolicyIndex *index;  /* owned */
     void *names;                /* tree of RuleName */
     void *resolved;             /* tree of Resolved */
     void *tag_tree;             /* tree of Tag, borrowed from tags */

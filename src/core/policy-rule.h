@@ -184,6 +184,7 @@ RuleHolds rule_holds(const Rule *rule, const Question *question);
 struct Policy {
     Rule *rules;                /* owned, in the order in which they are tried */
     struct RuleFilter *filters; /* owned; of each of these */
+    struct PolicyIndex *index;  /* owned; over these */
     size_t n_rules;
     Tag **tags; /* owned */
     size_t n_tags;

@@ -10,6 +10,7 @@
  * answer, which denies, so a rule with a tag is dead only behind a deny rule or one with the same tags. */
 
 #include "core/policy-filter.h"
+#include "core/policy-index.h"
 #include "core/policy-parser.h"
 
 /* --- does everything that holds for the later list hold for the earlier? --- */
@@ -244,12 +245,24 @@ static void warn(PolicyParser *p, const Rule *by, const Rule *rule) {
     p->warnings.file = NULL;
 }
 
+/* The first that covers the rule. */
+static const Rule *find_covering(const PolicyParser *p, uint32_t rule) {
+    Candidates candidates;
+    uint32_t i;
+
+    candidates_init_covering(&candidates, p->index, p->rules + rule);
+    while (candidates_next(&candidates, &i) && i < rule)
+        if (rule_filter_may_cover(p->filters + i, p->filters + rule) &&
+                rule_covers(p->rules + i, p->rules + rule))
+            return p->rules + i;
+    return NULL;
+}
+
 void parser_warn_of_shadowed_rules(PolicyParser *p) {
-    for (size_t k = 1; k < p->n_rules; k++)
-        for (size_t i = 0; i < k; i++)
-            if (rule_filter_may_cover(p->filters + i, p->filters + k) &&
-                    rule_covers(p->rules + i, p->rules + k)) {
-                warn(p, p->rules + i, p->rules + k);
-                break;
-            }
+    for (uint32_t i = 0; i < p->n_rules; i++) {
+        const Rule *by = find_covering(p, i);
+
+        if (by)
+            warn(p, by, p->rules + i);
+    }
 }

@@ -2,6 +2,7 @@
 #include "core/policy.h"
 
 #include "core/policy-filter.h"
+#include "core/policy-index.h"
 
 /* The evaluator. It allocates nothing, and its work is bounded by the size of the policy.
  *
@@ -100,6 +101,7 @@ Policy *policy_free(Policy *p) {
         rule_done(p->rules + i);
     free(p->rules);
     free(p->filters);
+    (void) policy_index_free(p->index);
     for (size_t i = 0; i < p->n_tags; i++)
         (void) tag_free(p->tags[i]);
     free(p->tags);
@@ -170,14 +172,17 @@ static Verdict verdict_of(const Rule *rule, RuleHolds holds) {
 }
 
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
+    Candidates candidates;
     QuestionFilter filter;
     Question q;
+    uint32_t i;
 
     if (!policy)
         return (Verdict){.effect = EFFECT_DENY};
     question_init(&q, question, policy->predicates);
     question_filter_init(&filter, &q);
-    for (size_t i = 0; i < policy->n_rules; i++) {
+    candidates_init(&candidates, policy->index, &q);
+    while (candidates_next(&candidates, &i)) {
         const Rule *rule = policy->rules + i;
         RuleHolds holds;
 
