@@ -45,10 +45,27 @@ static const Kind kinds[] = {
         {"device", "'user': 1000", "'device': '#:06:0d.0'", "'user': 1000", "'device': '0000:06:0d.0'"},
         {"device-glob", "'user': 1000", "'device': '#:06:*'", "'user': 1000", "'device': '0000:06:*'"},
         {"driver", "'group': 2000", "'driver': 'driver-#'", "'group': 2000", "'driver': 'e1000e'"},
+        {"unit", "'unit': 'vm-#-*.service'", "", "'unit': 'vm-ali*.service'", ""},
+        {"unit-end", "'unit': '*-#.service'", "", "'unit': '*-alice.service'", ""},
+        {"slice", "'slice': 'machine-#-*.slice'", "", "'slice': 'machine-ed*.slice'", ""},
+        {"cgroup", "'cgroup': '/machine.slice/*/vm-#*'", "", "'cgroup': '/machine.slice/*/vm-al*'", ""},
+        {"label", "'label': '*:svirt_#_t:*'", "", "'label': '*:svirt_t:*'", ""},
+        {"property", "'user': 1000", "'property': {'ID_PATH': 'pci-#:*'}", "'user': 1000",
+                "'property': {'ID_PATH': 'pci-0000:*'}"},
+        {"property-any", "'user': 1000", "'property': {'ID_PATH': '*-#:*'}", "'user': 1000",
+                "'property': {'ID_PATH': '*-0000:*'}"},
+        {"properties", "'user': 1000", "'property': {'KEY_#': '*'}", "'user': 1000",
+                "'property': {'ID_PATH': '*'}"},
+        {"numa", "'user': 1000", "'numa': 1#", "'user': 1000", "'numa': 1"},
+        {"tag", "'user': 1000", "'tag': 'card-#'", "'user': 1000", "'tag': 'mine'"},
+        {"many", "'user': 1000, 'unit': 'vm-*', 'label': '*:svirt_t:*'",
+                "'id': '1234:11e8', 'isolation': {'removable': true}, 'property': {'ID_#': '*'}",
+                "'user': 1000", ""},
 };
 
 static Subject subject;
 static Device device;
+static DeviceFacts facts;
 
 static double now_usec(void) {
     struct timespec t;
@@ -94,6 +111,14 @@ static void add_rule(StrBuf *b, unsigned i, const char *who, const char *what) {
     strbuf_add(b, "}}");
 }
 
+/* Those that the rules of the kind "tag" speak of. */
+static void add_tags(StrBuf *b, unsigned n_rules) {
+    strbuf_add(b, "\"tags\": {\"mine\": {\"slot\": \"0000:06:0d.0\", \"id\": \"1234:11e8\"}");
+    for (unsigned i = 1; i <= MIN(n_rules, 9999U); i++)
+        strbuf_addf(b, ",\n\"card-%04u\": {\"slot\": \"%04u:06:0d.0\", \"id\": \"1234:11e8\"}", i, i);
+    strbuf_add(b, "},\n");
+}
+
 /* kind: an index, or ELEMENTSOF(kinds) for all of them in turns. */
 static const Kind *kind_of(size_t kind, unsigned i) {
     return kinds + (kind < ELEMENTSOF(kinds) ? kind : i % ELEMENTSOF(kinds));
@@ -103,7 +128,9 @@ static char *write_policy(size_t kind, unsigned n_rules, bool last_matches) {
     _cleanup_strbuf_ StrBuf b = {};
     char *text;
 
-    strbuf_add(&b, "{\"rules\": [");
+    strbuf_add(&b, "{");
+    add_tags(&b, n_rules);
+    strbuf_add(&b, "\"rules\": [");
     for (unsigned i = 0; i < n_rules; i++) {
         const Kind *k = kind_of(kind, i);
         bool right = last_matches && i == n_rules - 1;
@@ -122,7 +149,9 @@ static char *write_shadowed(unsigned n_rules) {
     _cleanup_strbuf_ StrBuf b = {};
     char *text;
 
-    strbuf_add(&b, "{\"rules\": [");
+    strbuf_add(&b, "{");
+    add_tags(&b, n_rules);
+    strbuf_add(&b, "\"rules\": [");
     add_rule(&b, 0, "", "");
     for (unsigned i = 1; i < n_rules; i++)
         add_rule(&b, i, kind_of(SIZE_MAX, i)->who, kind_of(SIZE_MAX, i)->what);
@@ -155,11 +184,26 @@ static Policy *load(const char *text) {
 
 static void set_question(void) {
     static gid_t gids[] = {1000, 44, 2000};
+    /* As udev has them for a network card. */
+    static char *properties[] = {(char *) "DEVPATH=/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0",
+            (char *) "SUBSYSTEM=pci", (char *) "DRIVER=e1000e", (char *) "PCI_CLASS=FF00",
+            (char *) "PCI_ID=1234:11E8", (char *) "PCI_SUBSYS_ID=1AF4:1100",
+            (char *) "PCI_SLOT_NAME=0000:06:0d.0",
+            (char *) "MODALIAS=pci:v00001234d000011E8sv00001AF4sd00001100bc00scFFi00",
+            (char *) "USEC_INITIALIZED=2134567", (char *) "ID_PCI_CLASS_FROM_DATABASE=Unclassified device",
+            (char *) "ID_VENDOR_FROM_DATABASE=Technical Corp.",
+            (char *) "ID_PATH_WITH_USB_REVISION=", (char *) "ID_PATH=pci-0000:06:0d.0",
+            (char *) "ID_PATH_TAG=pci-0000_06_0d_0", (char *) "ID_NET_NAME_MAC=enx525400123456", NULL};
 
     subject = SUBJECT_NULL;
     subject.uid = 1000;
     subject.gids = gids;
     subject.n_gids = ELEMENTSOF(gids);
+    subject.unit = (char *) "vm-alice.service";
+    subject.cgroup = (char *) "/machine.slice/machine-edu.slice/vm-alice.service";
+    subject.label = (char *) "system_u:system_r:svirt_t:s0:c12,c345";
+    subject.capabilities_known = true;
+    subject.user_namespace = subject.pid_namespace = NAMESPACE_HOST;
     device = (Device){
             .name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 0x0d},
             .vendor = 0x1234,
@@ -170,10 +214,15 @@ static void set_question(void) {
             .driver = (char *) "e1000e",
             .vfio_index = -1,
     };
+    facts = DEVICE_FACTS_NULL;
+    facts.known = DEVICE_FACT_ALL;
+    facts.numa_node = 1;
+    facts.removable = REMOVABLE_REMOVABLE;
+    facts.properties = properties;
 }
 
 static bool decide(const Policy *policy) {
-    PolicyQuestion question = {.subject = &subject, .device = &device, .now_usec = 1};
+    PolicyQuestion question = {.subject = &subject, .device = &device, .facts = &facts, .now_usec = 1};
 
     return policy_evaluate(policy, &question).effect == EFFECT_ALLOW;
 }
