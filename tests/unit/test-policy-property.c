@@ -9,7 +9,8 @@
  *
  *   - both evaluators name the same effect, the same rule, the same terms, and agree on `changed`;
  *   - to forget a fact never opens the door: who is denied stays denied;
- *   - facts that policy_needed_facts() does not name make no difference.
+ *   - facts that policy_needed_facts() does not name make no difference;
+ *   - a rule of which the parser says that it can never match never decides.
  *
  * The seed is printed. A failure prints that of its own case: VFIOD_TEST_SEED=N begins with it. */
 
@@ -421,6 +422,53 @@ static Json *make_rule(
     return rule;
 }
 
+static Json *copy_of(const Json *object, const char *key) {
+    Json *copy = NULL;
+
+    assert_int_equal(json_object_deep_copy(json_object_object_get(object, key), &copy, NULL), 0);
+    return copy;
+}
+
+/* An object gets one key less: it says more. */
+static void widen(Random *r, Json *object) {
+    size_t n = (size_t) json_object_object_length(object), i = n > 0 ? below(r, n) : 0;
+
+    json_object_object_foreach(object, key, value) {
+        assert_non_null(value);
+        if (i-- == 0) {
+            json_object_object_del(object, key);
+            return;
+        }
+    }
+}
+
+/* What an earlier rule says, or a little more, or less: such rules are often in each other's shadow. */
+static void imitate(Random *r, Json *rule, Json *rules) {
+    Json *model, *who, *what;
+
+    if (json_object_array_length(rules) == 0)
+        return;
+    model = json_object_array_get_idx(rules, below(r, json_object_array_length(rules)));
+    who = copy_of(model, "who");
+    what = copy_of(model, "what");
+    if (chance(r, 20))
+        widen(r, chance(r, 50) ? who : what);
+    if (chance(r, 30))
+        set(who, "user", json_object_new_string(PICK(r, users)));
+    if (chance(r, 20))
+        set(who, "cgroup", json_object_new_string(PICK(r, cgroup_globs)));
+    if (chance(r, 30))
+        set(what, "id", json_object_new_string(PICK(r, ids)));
+    if (chance(r, 20))
+        set(what, "device", json_object_new_string(PICK(r, exact_names)));
+    if (chance(r, 20))
+        set(what, "isolation", make_isolation(r));
+    set(rule, "who", who);
+    set(rule, "what", what);
+    /* Without its devices it may not have that. */
+    json_object_object_del(rule, "noiommu");
+}
+
 static Json *make_tag_entry(Random *r) {
     Json *entry = json_object_new_object();
     unsigned place = below(r, 3);
@@ -449,11 +497,13 @@ static Json *make_tag(Random *r) {
 typedef struct Files {
     Json *files[N_FILES_MAX]; /* in their order */
     size_t n;
+    StrBuf warnings; /* of the parser, a line each */
 } Files;
 
 static void files_done(Files *f) {
     for (size_t i = 0; i < f->n; i++)
         json_object_put(f->files[i]);
+    strbuf_done(&f->warnings);
 }
 
 static unsigned make_number_of_rules(Random *r) {
@@ -470,9 +520,13 @@ static void make_files(Random *r, const Case *cases, Files *ret) {
         Json *file = ret->files[i] = json_object_new_object(), *rules = json_object_new_array();
         unsigned n = i + 1 == ret->n ? n_rules : below(r, n_rules + 1);
 
-        for (n_rules -= n; n > 0; n--, number++)
-            (void) json_object_array_add(
-                    rules, make_rule(r, number, tag_names, n_tags, cases[below(r, N_QUESTIONS)].fingerprint));
+        for (n_rules -= n; n > 0; n--, number++) {
+            Json *rule = make_rule(r, number, tag_names, n_tags, cases[below(r, N_QUESTIONS)].fingerprint);
+
+            if (chance(r, 15))
+                imitate(r, rule, rules);
+            (void) json_object_array_add(rules, rule);
+        }
         set(file, "rules", rules);
     }
     if (n_tags > 0)
@@ -492,7 +546,7 @@ static void make_files(Random *r, const Case *cases, Files *ret) {
     }
 }
 
-static Policy *parse(const Files *f) {
+static Policy *parse(Files *f) {
     _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
     Policy *policy = NULL;
 
@@ -506,6 +560,9 @@ static Policy *parse(const Files *f) {
     }
     if (policy_parser_finish(p, &policy) < 0)
         fail_msg("the parser does not take it: %s", policy_parser_error(p, 0));
+    strbuf_add(&f->warnings, "\n");
+    for (size_t i = 0; i < policy_parser_n_warnings(p); i++)
+        strbuf_addf(&f->warnings, "%s\n", policy_parser_warning(p, i));
     return policy;
 }
 
@@ -990,7 +1047,7 @@ static void show_case(const Files *f, const Case *c) {
 /* How often each way through a policy was taken: a generator whose policies all say the same proves nothing.
  */
 typedef struct Seen {
-    unsigned effects[_EFFECT_MAX], changed, by_default;
+    unsigned effects[_EFFECT_MAX], changed, by_default, in_shadow;
 } Seen;
 
 static void check_verdict(const Policy *policy, const Files *f, const Case *c, Seen *seen) {
@@ -1012,6 +1069,26 @@ static void check_verdict(const Policy *policy, const Files *f, const Case *c, S
     seen->effects[v.effect]++;
     seen->changed += v.changed;
     seen->by_default += !v.rule;
+}
+
+/* Nobody decides about this one: what the parser says of the rule at this place. */
+static bool is_in_shadow(const Files *f, const Rule *rule) {
+    _cleanup_free_ char *place = format_string("\n%s:%u:", rule_file(rule), rule_line(rule));
+    const char *line = strstr(f->warnings.text, place), *end;
+
+    if (!line)
+        return false;
+    end = strchr(line + 1, '\n');
+    return memmem(line, (size_t) (end - line), "can never match", strlen("can never match")) != NULL;
+}
+
+static void check_shadow(const Policy *policy, const Files *f, const Case *c) {
+    Verdict v = evaluate(policy, c);
+
+    if (!v.rule || !is_in_shadow(f, v.rule))
+        return;
+    show_case(f, c);
+    fail_msg("%s decides, but:%s", rule_name(v.rule), f->warnings.text);
 }
 
 static void check_concerns(const Policy *policy, const Files *f, const Case *c) {
@@ -1092,7 +1169,7 @@ static void check_forgotten(const Policy *policy, const Files *f, const Case *c,
 
 /* Not for what is denied because its tag CHANGED: when the facts that show it are not known, that rule only
  * does not match, as the manual page says, and another may. */
-static void check_forgetting(const Policy *policy, const Files *f, const Case *c) {
+static void check_forgetting(Random *r, const Policy *policy, const Files *f, const Case *c) {
     static const struct {
         const char *what;
         void (*forget)(Case *c);
@@ -1110,14 +1187,19 @@ static void check_forgetting(const Policy *policy, const Files *f, const Case *c
             {"removability", forget_removable},
     };
     Verdict v = evaluate(policy, c);
-    Case less;
+    Case less, least;
 
     if (v.effect != EFFECT_DENY || v.changed)
         return;
+    copy_case(c, &least);
     for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
         copy_case(c, &less);
         ways[i].forget(&less);
         check_forgotten(policy, f, &less, ways[i].what);
+        if (!chance(r, 50))
+            continue;
+        ways[i].forget(&least);
+        check_forgotten(policy, f, &least, "sum of several facts");
     }
     for (unsigned bit = 1; bit < DEVICE_FACT_ALL; bit <<= 1) {
         copy_case(c, &less);
@@ -1164,10 +1246,13 @@ static void run_case(uint64_t seed, Seen *seen) {
     make_files(&r, cases, &files);
     policy = parse(&files);
     check_host_settings(policy, &files);
+    for (size_t i = 0; i < policy_n_rules(policy); i++)
+        seen->in_shadow += is_in_shadow(&files, policy_rule(policy, i));
     for (size_t i = 0; i < N_QUESTIONS; i++) {
         check_verdict(policy, &files, cases + i, seen);
         check_concerns(policy, &files, cases + i);
-        check_forgetting(policy, &files, cases + i);
+        check_forgetting(&r, policy, &files, cases + i);
+        check_shadow(policy, &files, cases + i);
         check_needed_facts(policy, &files, cases + i);
     }
 }
@@ -1192,12 +1277,12 @@ static void test_against_reference(void **state) {
         run_case(current_seed, &seen);
     }
     current_seed = 0;
-    print_message("# %u allowed, %u asked, %u denied (%u by default, %u changed)\n",
+    print_message("# %u allowed, %u asked, %u denied (%u by default, %u changed), %u rules in shadow\n",
             seen.effects[EFFECT_ALLOW], seen.effects[EFFECT_ASK], seen.effects[EFFECT_DENY], seen.by_default,
-            seen.changed);
+            seen.changed, seen.in_shadow);
     assert_true(seen.effects[EFFECT_ALLOW] > N_CASES && seen.effects[EFFECT_ASK] > N_CASES / 4 &&
             seen.effects[EFFECT_DENY] > N_CASES && seen.by_default > N_CASES / 4 &&
-            seen.changed > N_CASES / 20);
+            seen.changed > N_CASES / 20 && seen.in_shadow > N_CASES / 10);
 }
 
 static int show_seed(void **state) {
