@@ -57,6 +57,7 @@ typedef struct Cell {
 #define RESTORE CLAIM_EFFECT_RESTORE
 #define FORGET CLAIM_EFFECT_FORGET
 #define DEFER CLAIM_EFFECT_DEFER
+#define AUTHORIZE CLAIM_EFFECT_AUTHORIZE
 
 /* Whatever is not listed is impossible. Three things to know when reading it:
  * - A refused caller gets its answer only when everything is back (REFUSE with RESTORED), so that "nothing
@@ -69,7 +70,7 @@ static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
                 [CLAIM_REQUESTED] =
                         {
                                 [CLAIM_EVENT_ALLOWED] = GO(BINDING, SAVE | BIND),
-                                [CLAIM_EVENT_ASK] = GO(AUTHORIZING, 0),
+                                [CLAIM_EVENT_ASK] = GO(AUTHORIZING, AUTHORIZE),
                                 [CLAIM_EVENT_DENIED] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_RELEASE] = GO(GONE, FORGET),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(GONE, REFUSE | FORGET),
@@ -81,7 +82,7 @@ static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
                         {
                                 [CLAIM_EVENT_ALLOWED] = GO(BINDING, SAVE | BIND),
                                 [CLAIM_EVENT_DENIED] = GO(GONE, REFUSE | FORGET),
-                                [CLAIM_EVENT_RELEASE] = GO(GONE, FORGET),
+                                [CLAIM_EVENT_RELEASE] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(GONE, REFUSE | FORGET),
                         },
                 [CLAIM_BINDING] =

@@ -66,7 +66,8 @@ typedef enum ClaimEffect {
     CLAIM_EFFECT_RESTORE = 1 << 7, /* run the reverse plan in a worker */
     CLAIM_EFFECT_FORGET = 1 << 8,  /* record, quota, objects: away */
     CLAIM_EFFECT_DEFER = 1 << 9,   /* a worker is in the middle: feed the event again after the next step */
-    CLAIM_EFFECT_IMPOSSIBLE = 1 << 10, /* the pair cannot happen: report it, change nothing */
+    CLAIM_EFFECT_AUTHORIZE = 1 << 10,  /* have a person asked */
+    CLAIM_EFFECT_IMPOSSIBLE = 1 << 11, /* the pair cannot happen: report it, change nothing */
 } ClaimEffect;
 
 typedef struct Transition {

@@ -125,6 +125,10 @@ static void on_acquired(void *userdata, const Grant *grant, const Refusal *refus
 }
 
 static int run_acquire(BusCall *call, const Subject *subject, Refusal *refusal) {
+    const Asker asker = {
+            .bus_name = sd_bus_message_get_sender(call->message),
+            .interactive = sd_bus_message_get_allow_interactive_authorization(call->message) > 0,
+    };
     Request request = REQUEST_NULL;
     int r;
 
@@ -134,7 +138,7 @@ static int run_acquire(BusCall *call, const Subject *subject, Refusal *refusal) 
     if (r < 0)
         return r;
     call->with_engine = true;
-    engine_acquire(call->face->context.engine, &request, subject, on_acquired, call);
+    engine_acquire(call->face->context.engine, &request, subject, &asker, on_acquired, call);
     return BUS_CALL_PENDING;
 }
 

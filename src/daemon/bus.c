@@ -432,6 +432,7 @@ static void say_stopped(BusFace *b) {
 static void disconnect(BusFace *b) {
     while (b->calls)
         bus_call_free(b->calls);
+    engine_set_bus(b->context.engine, NULL);
     b->announcer = bus_announcer_free(b->announcer);
     b->pacer = bus_pacer_free(b->pacer);
     b->credentials = credentials_free(b->credentials);
@@ -593,6 +594,7 @@ static int connect_to_bus(BusFace *b) {
     r = sd_bus_request_name_async(b->bus, NULL, BUS_FACE_NAME, 0, on_name, b);
     if (r < 0)
         return r;
+    engine_set_bus(b->context.engine, b->bus);
     return sd_bus_attach_event(b->bus, b->context.event, SD_EVENT_PRIORITY_NORMAL);
 }
 

@@ -17,6 +17,7 @@
 #define CLAIMS_PER_UID_DEFAULT 64U
 #define CLAIMS_DEFAULT 512U
 #define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
+#define ASK_TIMEOUT_DEFAULT_USEC (120 * UINT64_C(1000000))
 
 int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config, Engine **ret) {
     _cleanup_(engine_freep) Engine *e = NULL;
@@ -28,6 +29,8 @@ int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config
     *e = (Engine){.event = sd_event_ref(event), .inventory = inventory, .config = *config};
     if (e->config.worker_timeout_usec == 0)
         e->config.worker_timeout_usec = WORKER_TIMEOUT_DEFAULT_USEC;
+    if (e->config.ask_timeout_usec == 0)
+        e->config.ask_timeout_usec = ASK_TIMEOUT_DEFAULT_USEC;
     if (e->config.claims_per_uid_max == 0)
         e->config.claims_per_uid_max = CLAIMS_PER_UID_DEFAULT;
     if (e->config.claims_max == 0)
@@ -43,6 +46,8 @@ int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
         r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
+    if (r >= 0)
+        r = auth_new(e->config.ask_timeout_usec, &e->auth);
     if (r < 0)
         return log_error_errno(r, "Cannot set the engine up");
     *ret = TAKE_PTR(e);
@@ -54,6 +59,7 @@ Engine *engine_free(Engine *e) {
         return NULL;
     while (e->jobs)
         (void) job_free(e->jobs);
+    e->auth = auth_free(e->auth);
     e->audit = audit_free(e->audit);
     e->nodes = node_watch_free(e->nodes);
     e->workers = worker_pool_free(e->workers);
@@ -76,6 +82,10 @@ void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata) {
 void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata) {
     e->refresh = refresh;
     e->refresh_userdata = userdata;
+}
+
+void engine_set_bus(Engine *e, sd_bus *bus) {
+    auth_set_bus(e->auth, bus);
 }
 
 void engine_set_raw_io(Engine *e, bool permitted) {
@@ -196,8 +206,24 @@ static int describe(Claim *c, const Request *request, const Subject *subject) {
     return 0;
 }
 
-void engine_acquire(
-        Engine *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata) {
+/* The first event of a new claim. */
+static ClaimEvent decide(Job *j, const Request *request, const Subject *subject, const Asker *asker) {
+    Claim *c = &j->claim;
+    int r;
+
+    r = describe(c, request, subject);
+    if (r >= 0)
+        r = engine_plan(j->engine, request, subject, &c->plan, &c->refusal);
+    if (r >= 0 && c->plan.ask && job_prepare_question(j, request, subject, asker) < 0)
+        r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (r >= 0)
+        return c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
+    audit_refused(j->engine->audit, subject, request, &c->refusal);
+    return CLAIM_EVENT_DENIED;
+}
+
+void engine_acquire(Engine *e, const Request *request, const Subject *subject, const Asker *asker,
+        acquire_done_t done, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     Job *j;
     int r;
@@ -213,12 +239,7 @@ void engine_acquire(
     }
     j->done = done;
     j->userdata = userdata;
-    r = describe(&j->claim, request, subject);
-    if (r >= 0)
-        r = engine_plan(e, request, subject, &j->claim.plan, &j->claim.refusal);
-    if (r < 0)
-        audit_refused(e->audit, subject, request, &j->claim.refusal);
-    job_feed(j, r < 0 ? CLAIM_EVENT_DENIED : CLAIM_EVENT_ALLOWED);
+    job_feed(j, decide(j, request, subject, asker));
 }
 
 void engine_forget_caller(Engine *e, void *userdata) {
@@ -250,6 +271,9 @@ int engine_release(Engine *e, const char *id, const Subject *subject, Refusal *r
     if (!subject_is_operator(subject) && subject->uid != j->claim.uid)
         return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", j->claim.id);
     if (j->claim.state != CLAIM_QUARANTINED) {
+        if (j->claim.state == CLAIM_AUTHORIZING)
+            (void) refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
+                    "the claim was released while somebody was asked");
         job_feed(j, CLAIM_EVENT_RELEASE);
         return 0;
     }

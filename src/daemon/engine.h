@@ -5,6 +5,7 @@
  * claim through core/machine.h by feeding it events and running its effects. Only this file and the manager
  * see more than one adapter. */
 
+#include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
 #include "core/claim.h"
@@ -37,6 +38,7 @@ typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange 
 typedef struct EngineConfig {
     const char *state_directory;  /* "/run/vfiod": claims/ below it */
     uint64_t worker_timeout_usec; /* per job; default 60 s */
+    uint64_t ask_timeout_usec;    /* for a person to answer; default 120 s */
     unsigned claims_per_uid_max, claims_max;
 } EngineConfig;
 
@@ -56,9 +58,19 @@ void engine_set_raw_io(Engine *e, bool permitted);
 /* Rebuilds claims from records and from the fds that systemd kept. Call once, before serving. */
 int engine_recover(Engine *e);
 
-/* done is called exactly once, possibly before this returns. */
-void engine_acquire(
-        Engine *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata);
+/* The connection on which polkit can be asked, borrowed; NULL while there is none: then "ask" means no. */
+void engine_set_bus(Engine *e, sd_bus *bus);
+
+/* Who polkit is to be asked about, where a rule says "ask". */
+typedef struct Asker {
+    const char *bus_name; /* unique name on the bus; NULL: it cannot be asked */
+    bool interactive;     /* the caller wants to wait for a person */
+} Asker;
+
+/* done is called exactly once, possibly before this returns. subject must stay until then, or until
+ * engine_forget_caller(). */
+void engine_acquire(Engine *e, const Request *request, const Subject *subject, const Asker *asker,
+        acquire_done_t done, void *userdata);
 /* The caller of a pending acquire is gone or no longer interested: done will not be called any more. */
 void engine_forget_caller(Engine *e, void *userdata);
 /* What would happen. 0, or negative errno with the refusal that acquire would give. */

@@ -85,6 +85,7 @@ Job *job_free(Job *j) {
     detach(j);
     if (j->task)
         worker_task_abandon(j->task);
+    j->question = job_question_free(j->question);
     unwatch(j);
     close_fds(j);
     j->lifeline = lifeline_free(j->lifeline);
@@ -766,7 +767,8 @@ static void set_state(Job *j, ClaimState state) {
     j->claim.state = state;
     if (state == CLAIM_GONE)
         return;
-    job_attach(j);
+    if (state != CLAIM_AUTHORIZING) /* it has no right to its devices yet */
+        job_attach(j);
     if (state == CLAIM_QUARANTINED)
         audit_quarantined(j->engine->audit, &j->claim);
     announce(j, j->announced ? CLAIM_CHANGED : CLAIM_ADDED);
@@ -776,6 +778,8 @@ static void set_state(Job *j, ClaimState state) {
 static void run_effects(Job *j, unsigned effects) {
     if (effects & CLAIM_EFFECT_SAVE)
         j->dirty = true;
+    if ((effects & CLAIM_EFFECT_AUTHORIZE) && job_ask(j) < 0)
+        push(j, CLAIM_EVENT_DENIED);
     if (effects & CLAIM_EFFECT_BIND)
         run_bind(j);
     if (effects & CLAIM_EFFECT_OPEN)

@@ -7,6 +7,7 @@
 
 #include "core/claim.h"
 #include "daemon/audit.h"
+#include "daemon/auth.h"
 #include "daemon/engine.h"
 #include "daemon/lifeline.h"
 #include "daemon/node-watch.h"
@@ -15,6 +16,7 @@
 #include "daemon/worker.h"
 
 typedef struct Job Job;
+typedef struct JobQuestion JobQuestion;
 
 struct Engine {
     sd_event *event;
@@ -27,6 +29,7 @@ struct Engine {
     NoiommuSwitch *noiommu;
     bool raw_io; /* CAP_SYS_RAWIO was kept at the start */
     Audit *audit;
+    Auth *auth;
     Job *jobs;
     unsigned n_jobs;
     claim_changed_t changed;
@@ -55,7 +58,8 @@ struct Job {
     bool save_failed;
     bool dirty, stored; /* the record: must be written; is on disk */
 
-    WorkerTask *task; /* borrowed from the pool, while a worker runs for us */
+    JobQuestion *question; /* owned; while a person is asked */
+    WorkerTask *task;      /* borrowed from the pool, while a worker runs for us */
     Lifeline *lifeline;
     NodeEntry *nodes[REQUEST_DEVICES_MAX];
     size_t n_nodes;
@@ -75,6 +79,13 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Job *, job_free);
 /* Does this claim need the kernel to let devices be opened without an IOMMU? One in quarantine does not:
  * nobody has its device, and nobody gets it. */
 bool job_needs_noiommu(const Job *j);
+
+/* Before CLAIM_EVENT_ASK: what is needed to ask and to plan again. 0 or -ENOMEM. */
+int job_prepare_question(Job *j, const Request *request, const Subject *subject, const Asker *asker);
+JobQuestion *job_question_free(JobQuestion *q);
+DEFINE_TRIVIAL_CLEANUP_FUNC(JobQuestion *, job_question_free);
+/* Has a person asked, whose answer is an event. 0, or a negative errno with the claim's refusal filled. */
+int job_ask(Job *j);
 
 /* Feeds one event and everything that follows from it. j may be gone afterwards. */
 void job_feed(Job *j, ClaimEvent event);

@@ -244,6 +244,7 @@ static int build_engine(Manager *m) {
     const EngineConfig config = {
             .state_directory = m->config.state_directory,
             .worker_timeout_usec = m->config.worker_timeout_usec,
+            .ask_timeout_usec = m->config.ask_timeout_usec,
             .claims_per_uid_max = CLAIMS_PER_UID_MAX,
             .claims_max = CLAIMS_MAX,
     };

@@ -15,7 +15,7 @@ typedef struct ManagerConfig {
     const char *const *policy_directories; /* borrowed, as the strings are; ends with NULL */
     const char *state_directory;
     uint64_t exit_idle_usec; /* without claims and listeners; EXIT_IDLE_NEVER */
-    uint64_t worker_timeout_usec;
+    uint64_t worker_timeout_usec, ask_timeout_usec;
 } ManagerConfig;
 
 int manager_new(const ManagerConfig *config, Manager **ret);

@@ -16,6 +16,7 @@ enum {
     ARG_STATE_DIRECTORY,
     ARG_EXIT_IDLE,
     ARG_WORKER_TIMEOUT,
+    ARG_ASK_TIMEOUT,
     ARG_LOG_LEVEL,
 };
 
@@ -27,6 +28,7 @@ static const struct option long_options[] = {
         {"state-directory", required_argument, NULL, ARG_STATE_DIRECTORY},
         {"exit-idle", required_argument, NULL, ARG_EXIT_IDLE},
         {"worker-timeout", required_argument, NULL, ARG_WORKER_TIMEOUT},
+        {"ask-timeout", required_argument, NULL, ARG_ASK_TIMEOUT},
         {"log-level", required_argument, NULL, ARG_LOG_LEVEL},
         {},
 };
@@ -44,6 +46,8 @@ static int print_help(void) {
            "                              (default 30; \"infinity\": never)\n"
            "     --worker-timeout=SECONDS Give up on a kernel that does not come back\n"
            "                              (default 60)\n"
+           "     --ask-timeout=SECONDS    Take it for a no when nobody says yes so long\n"
+           "                              (default 120)\n"
            "     --log-level=LEVEL        Drop messages below this: debug, info, notice,\n"
            "                              warning or err\n\n"
            "See the vfiod(8) man page.\n",
@@ -116,6 +120,8 @@ static int take_option(Options *o, int c, const char *value) {
         return 0;
     case ARG_WORKER_TIMEOUT:
         return parse_seconds("worker-timeout", value, &o->manager.worker_timeout_usec);
+    case ARG_ASK_TIMEOUT:
+        return parse_seconds("ask-timeout", value, &o->manager.ask_timeout_usec);
     case ARG_LOG_LEVEL:
         return parse_level(value);
     default:
@@ -130,6 +136,7 @@ int options_parse(int argc, char **argv, Options *ret) {
                                                  .state_directory = "/run/vfiod",
                                                  .exit_idle_usec = 30ULL * 1000 * 1000,
                                                  .worker_timeout_usec = 60ULL * 1000 * 1000,
+                                                 .ask_timeout_usec = 120ULL * 1000 * 1000,
                                          }};
     int c, r;
 

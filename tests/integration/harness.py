@@ -106,6 +106,7 @@ class PrivateBus:
     <allow receive_type="method_return"/>
     <allow receive_type="error"/>
     <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
@@ -114,6 +115,7 @@ class PrivateBus:
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Monitoring"/>
   </policy>
   {own}
+  <policy user="{os.getuid()}"><allow own="org.freedesktop.PolicyKit1"/></policy>
   <include>{shipped}</include>
 </busconfig>''')
         self._process = None

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A claim that waits for a person's yes. It holds nothing meanwhile: neither its devices nor its share of a
+ * rule's limits, for the answer may take minutes, or never come. So after the yes everything is planned
+ * again, as if it had been asked just now; and a yes to one rule is not one to another that took its place.
+ */
+
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/auth.h"
+#include "daemon/job.h"
+
+struct JobQuestion {
+    Request request;
+    const Subject *subject; /* borrowed, like the caller: see engine_acquire() */
+    char *bus_name;         /* owned; NULL when the caller has none */
+    bool interactive;
+    char *rule;         /* owned; what the person was told */
+    AuthQuestion *auth; /* owned; NULL before it is asked and once it is answered */
+};
+
+JobQuestion *job_question_free(JobQuestion *q) {
+    if (!q)
+        return NULL;
+    (void) auth_question_free(q->auth);
+    free(q->rule);
+    free(q->bus_name);
+    free(q);
+    return NULL;
+}
+
+int job_prepare_question(Job *j, const Request *request, const Subject *subject, const Asker *asker) {
+    _cleanup_(job_question_freep) JobQuestion *q = malloc(sizeof(*q));
+
+    if (!q)
+        return -ENOMEM;
+    *q = (JobQuestion){.request = *request, .subject = subject, .interactive = asker->interactive};
+    if (free_and_strdup(&q->rule, j->claim.plan.rule) < 0 ||
+            free_and_strdup(&q->bus_name, asker->bus_name) < 0)
+        return -ENOMEM;
+    j->question = TAKE_PTR(q);
+    return 0;
+}
+
+static int plan_again(Job *j, const JobQuestion *q) {
+    Plan *plan = &j->claim.plan;
+    int r;
+
+    r = engine_plan(j->engine, &q->request, q->subject, plan, &j->claim.refusal);
+    if (r < 0 || !plan->ask || streq(plan->rule, q->rule))
+        return r;
+    return refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
+            "the policy changed while somebody was asked, and another rule asks now");
+}
+
+static void deny(Job *j, const JobQuestion *q) {
+    audit_refused(j->engine->audit, q->subject, &q->request, &j->claim.refusal);
+}
+
+static void on_answered(void *userdata, const Refusal *refusal) {
+    Job *j = userdata;
+    _cleanup_(job_question_freep) JobQuestion *q = TAKE_PTR(j->question);
+    int r = 0;
+
+    q->auth = NULL;
+    if (refusal)
+        r = refusal_copy(&j->claim.refusal, refusal);
+    if (r >= 0)
+        r = plan_again(j, q);
+    if (r < 0)
+        deny(j, q);
+    job_feed(j, r < 0 ? CLAIM_EVENT_DENIED : CLAIM_EVENT_ALLOWED);
+}
+
+static char *describe_devices(const Plan *p) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < p->n_claimed; i++)
+        strbuf_addf(&b, "%s%s", i > 0 ? ", " : "", device_name_format(&p->members[i].name, name));
+    return strbuf_steal(&b);
+}
+
+int job_ask(Job *j) {
+    JobQuestion *q = j->question;
+    _cleanup_free_ char *devices = describe_devices(&j->claim.plan), *rule = sanitize(q->rule, 512);
+    const AuthAbout about = {
+            .action = AUTH_ACTION_ACQUIRE,
+            .bus_name = q->bus_name,
+            .uid = j->claim.uid,
+            .interactive = q->interactive,
+            .devices = devices,
+            .rule = rule,
+            .reason = q->request.reason,
+    };
+    int r;
+
+    if (!devices || !rule)
+        r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    else
+        r = auth_ask(j->engine->auth, &about, on_answered, j, &q->auth, &j->claim.refusal);
+    if (r < 0)
+        deny(j, q);
+    return r;
+}

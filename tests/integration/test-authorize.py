@@ -1,0 +1,279 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Rules that say "ask": a person answers through polkit, and nothing but a clear yes is a yes."""
+
+import re
+import shutil
+import subprocess
+import unittest
+
+import dbus
+import dbus.lowlevel
+
+import harness
+from harness import NAME, ROOT_PATH, SOURCE, Claim, Pending, VfiodTestCase, wait
+from host import VFIO
+from mock_polkit import MockPolkit
+
+
+class AuthorizeTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO, class_code=0x010802)
+        self.before = self.host.binding()
+        self.set_policy([self.rule('asks', effect='ask')])
+        self.polkit = MockPolkit(self.bus.address)
+        self.addCleanup(self.polkit.close)
+        self.c = self.client()
+
+    def ask(self, *devices, client=None, interactive=True, **options):
+        """An Acquire that is on its way, and the question that polkit was asked about it."""
+        pending, client = Pending(), client or self.c
+        before = len(self.polkit.questions)
+        m = dbus.lowlevel.MethodCallMessage(NAME, ROOT_PATH, NAME + '.Manager', 'Acquire')
+        m.set_allow_interactive_authorization(interactive)
+        m.append([d.name for d in devices], options, signature='asa{sv}')
+
+        def on_reply(reply):
+            if isinstance(reply, dbus.lowlevel.ErrorMessage):
+                pending.fail(dbus.DBusException(*reply.get_args_list(), name=reply.get_error_name()))
+            else:
+                pending.reply(Claim(client, *reply.get_args_list()))
+        client.connection.send_message_with_reply(m, on_reply, 20)
+        wait(lambda: len(self.polkit.questions) > before or pending.done, 'polkit is asked')
+        return pending, self.polkit.questions[-1] if len(self.polkit.questions) > before else None
+
+    def result(self, pending):
+        wait(lambda: pending.done, 'Acquire is answered')
+        if pending.error:
+            raise pending.error
+        return pending.value[0]
+
+    def assert_nothing_left(self):
+        wait(lambda: not any('/claim/' in path for path in self.c.objects()), 'the claim goes')
+        self.assert_untouched(self.before)
+
+    def test_yes(self):
+        self.start()
+        self.assertTrue(self.c.plan(self.nic)['ask'])
+        pending, question = self.ask(self.nic, reason='ticket 7')
+        self.assertEqual(question.subject, ('system-bus-name', {'name': self.c.connection.get_unique_name()}))
+        self.assertEqual((question.action, question.interactive), ('org.vfiod1.acquire', True))
+        self.assertEqual((question.details['devices'], question.details['reason']), (self.nic.name, 'ticket 7'))
+        self.assertIn('asks', question.details['rule'])
+        claim, = [p['org.vfiod1.Claim'] for path, p in self.c.objects().items() if '/claim/' in path]
+        self.assertEqual(claim['State'], 'authorizing')
+        self.assertEqual(self.c.device(self.nic)['State'], 'free')  # nothing is held back for who only asks
+        self.assertEqual(self.records(), [])
+        self.assert_untouched(self.before)
+
+        question.answer(True)
+        claim = self.result(pending)
+        self.assertEqual((claim.state, self.nic.driver), ('held', VFIO))
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_no(self):
+        self.start()
+        for interactive, answer, word in (
+                (True, {'yes': False}, 'polkit says no'),
+                (True, {'yes': False, 'challenge': True, 'polkit.dismissed': 'true'}, 'did not want to answer'),
+                (False, {'yes': False, 'challenge': True}, '--no-ask-password')):
+            pending, question = self.ask(self.nic, interactive=interactive)
+            self.assertEqual(question.interactive, interactive)
+            question.answer(**answer)
+            with self.refused('NotAuthorized', word):
+                self.result(pending)
+        self.assert_nothing_left()
+
+    def test_an_error_is_a_no(self):
+        self.start()
+        pending, question = self.ask(self.nic)
+        question.fail(dbus.DBusException('all\nbroken', name=NAME + '.Odd'))
+        with self.refused('NotAuthorized', 'all\\x0abroken'):
+            self.result(pending)
+        self.assert_nothing_left()
+
+    def test_no_polkit_is_a_no(self):
+        self.polkit.close()
+        self.start()
+        pending, question = self.ask(self.nic)
+        self.assertIsNone(question)
+        with self.refused('NotAuthorized', 'no polkit'):
+            self.result(pending)
+        self.assert_nothing_left()
+
+    def test_no_answer_in_time_is_a_no(self):
+        self.start('--ask-timeout=1')
+        pending, question = self.ask(self.nic)
+        with self.refused('NotAuthorized', 'within 1 s'):
+            self.result(pending)
+        wait(lambda: question.cancelled, 'polkit is told to forget it')
+        question.answer(True)  # too late
+        self.assert_nothing_left()
+
+    def test_the_caller_leaves(self):
+        self.start()
+        other = self.client()
+        _, question = self.ask(self.nic, client=other)
+        other.close()
+        wait(lambda: question.cancelled, 'polkit is told to forget it')
+        self.assert_nothing_left()
+
+    def test_released_while_somebody_is_asked(self):
+        self.start()
+        pending, question = self.ask(self.nic)
+        claim, = [path for path in self.c.objects() if '/claim/' in path]
+        self.c.manager('Release', 'sa{sv}', claim.rsplit('/', 1)[1], {})
+        with self.refused('NotAuthorized', 'released'):
+            self.result(pending)
+        wait(lambda: question.cancelled, 'polkit is told to forget it')
+        self.assert_nothing_left()
+
+    def test_the_world_moves_meanwhile(self):
+        self.start()
+        first, question = self.ask(self.disk)
+        second, other = self.ask(self.disk)
+        other.answer(True)
+        claim = self.result(second)
+        question.answer(True)
+        with self.refused('DeviceClaimed', claim.id):
+            self.result(first)
+        claim.close()
+        self.wait_gone(claim)
+
+        pending, question = self.ask(self.nic)
+        self.set_policy([self.rule('now-denied', effect='deny'), self.rule('asks', effect='ask')])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        question.answer(True)
+        with self.refused('AccessDenied', 'now-denied'):
+            self.result(pending)
+        self.assert_nothing_left()
+
+    def test_a_yes_to_one_rule_is_none_to_another(self):
+        self.start()
+        pending, question = self.ask(self.nic)
+        self.set_policy([self.rule('another', effect='ask', **{'host-critical': 'allow'})])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        question.answer(True)
+        with self.refused('NotAuthorized', 'another rule'):
+            self.result(pending)
+
+        pending, question = self.ask(self.nic)
+        self.set_policy([self.rule('allows')])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        question.answer(True)
+        self.result(pending).close()
+
+    def test_open_questions_are_bounded(self):
+        self.start()
+        asked = [self.ask(self.nic) for _ in range(4)]
+        pending, question = self.ask(self.nic)
+        self.assertIsNone(question)
+        with self.refused('LimitExceeded', '4 requests'):
+            self.result(pending)
+        for _, question in asked:
+            question.answer(False)
+        for pending, _ in asked:
+            with self.refused('NotAuthorized'):
+                self.result(pending)
+        pending, question = self.ask(self.nic)
+        question.answer(True)
+        self.result(pending).close()
+
+    def test_who_waits_for_a_person_gets_an_answer_when_vfiod_stops(self):
+        self.start()
+        pending, _ = self.ask(self.nic)
+        self.daemon.stop()
+        with self.refused('ShuttingDown'):
+            self.result(pending)
+
+
+class LimitTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.one = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.two = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.three = self.host.add_device('0000:08:00.0', group=10, driver=VFIO)
+        self.c = self.client()
+
+    def use(self, **limits):
+        self.set_policy([self.rule(limits=limits)])
+
+    def test_claims_and_devices(self):
+        self.use(claims=2, **{'devices-per-user': 2})
+        self.start()
+        both = self.c.acquire(self.one, self.two)
+        with self.refused('LimitExceeded', 'devices-per-user', 'test ('):
+            self.c.acquire(self.three)
+        both.close()
+        self.wait_gone(both)
+        first, second = self.c.acquire(self.one), self.c.acquire(self.two)
+        with self.refused('LimitExceeded', '"claims" is 2: 2 in use'):
+            self.c.acquire(self.three)
+        first.close()
+        self.wait_gone(first)
+        self.c.acquire(self.three).close()
+        second.close()
+
+    def test_limits_survive_reload_and_restart(self):
+        self.use(claims=1)
+        self.start()
+        claim = self.c.acquire(self.one)
+        self.use(claims=1)
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        with self.refused('LimitExceeded', '"claims"'):
+            self.c.acquire(self.two)
+        self.daemon.stop()
+        self.start(keep_fds=True)
+        with self.refused('LimitExceeded', '"claims"'):
+            self.c.acquire(self.two)
+        self.use(claims=2)
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.c.acquire(self.two).close()
+        claim.close()
+
+    def test_a_claim_that_drains_still_counts(self):
+        self.use(claims=1)
+        self.start()
+        claim = self.c.acquire(self.one)
+        claim.close('lifeline')
+        wait(lambda: claim.state == 'draining', 'it drains')
+        with self.refused('LimitExceeded', '"claims"'):
+            self.c.acquire(self.two)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_a_failed_claim_counts_no_more(self):
+        nic = self.host.add_device('0000:09:00.0', group=11, driver='e1000e')
+        self.use(claims=1)
+        self.start()
+        self.kernel.fail('bind', nic.address, times=1)
+        with self.refused('BindFailed'):
+            self.c.acquire(nic)
+        self.c.acquire(self.one).close()
+
+    def test_a_reason_may_be_wanted(self):
+        self.set_policy([self.rule(reason='required')])
+        self.start()
+        with self.refused('ReasonRequired', '--reason'):
+            self.c.acquire(self.one)
+        self.c.acquire(self.one, reason='a test').close()
+
+
+class ActionsTest(unittest.TestCase):
+    path = SOURCE / 'policy' / 'org.vfiod1.policy'
+
+    @unittest.skipUnless(shutil.which('xmllint'), 'xmllint is not installed')
+    def test_the_file_is_xml(self):
+        subprocess.run(['xmllint', '--noout', '--nonet', self.path], check=True)
+
+    def test_it_has_every_action_that_is_asked_for(self):
+        code = set(re.findall(r'#define AUTH_ACTION_\w+ "([\w.]+)"', (SOURCE / 'src/daemon/auth.h').read_text()))
+        self.assertEqual(set(re.findall(r'<action id="([\w.]+)">', self.path.read_text())), code)
+
+
+if __name__ == '__main__':
+    harness.main()
