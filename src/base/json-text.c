@@ -49,6 +49,7 @@ typedef struct Parser {
     unsigned line, column; /* of *p */
     unsigned depth;
     size_t n_nodes;
+    const JsonBounds *bounds; /* borrowed */
     JsonDocument *document;
     JsonError *error;
 } Parser;
@@ -575,8 +576,8 @@ static int take_nested(Parser *p, JsonNode *n) {
 static int take_value(Parser *p, const char *expected, JsonNode **ret) {
     JsonNode *n;
 
-    if (p->n_nodes++ >= JSON_NODES_MAX)
-        return fail_here(p, "more than %u values", JSON_NODES_MAX);
+    if (p->n_nodes++ >= p->bounds->nodes)
+        return fail_here(p, "more than %zu values", p->bounds->nodes);
     n = arena_allocate(p->document, sizeof(*n));
     if (!n)
         return -ENOMEM;
@@ -597,8 +598,8 @@ static int take_value(Parser *p, const char *expected, JsonNode **ret) {
 }
 
 static int check_encoding(Parser *p, size_t size) {
-    if (size > JSON_SIZE_MAX)
-        return fail_here(p, "larger than %u bytes", JSON_SIZE_MAX);
+    if (size > p->bounds->size)
+        return fail_here(p, "larger than %zu bytes", p->bounds->size);
     if (size >= 3 && memcmp(p->p, "\xef\xbb\xbf", 3) == 0)
         return fail_here(p, "begins with a byte order mark: save the file without one");
     if (size >= 2 && (memcmp(p->p, "\xff\xfe", 2) == 0 || memcmp(p->p, "\xfe\xff", 2) == 0))
@@ -627,6 +628,13 @@ static int parse_whole(Parser *p, size_t size) {
 }
 
 int json_document_parse(const char *text, size_t size, JsonDocument **ret, JsonError *error) {
+    static const JsonBounds bounds = {.size = JSON_SIZE_MAX, .nodes = JSON_NODES_MAX};
+
+    return json_document_parse_bounded(text, size, &bounds, ret, error);
+}
+
+int json_document_parse_bounded(
+        const char *text, size_t size, const JsonBounds *bounds, JsonDocument **ret, JsonError *error) {
     _cleanup_(json_document_freep) JsonDocument *d = NULL;
     Parser p;
     int r;
@@ -634,7 +642,13 @@ int json_document_parse(const char *text, size_t size, JsonDocument **ret, JsonE
     d = calloc(1, sizeof(*d));
     if (!d)
         return -ENOMEM;
-    p = (Parser){.p = text, .end = text + size, .line = 1, .column = 1, .document = d, .error = error};
+    p = (Parser){.p = text,
+            .end = text + size,
+            .line = 1,
+            .column = 1,
+            .bounds = bounds,
+            .document = d,
+            .error = error};
     r = parse_whole(&p, size);
     if (r < 0)
         return r;

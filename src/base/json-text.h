@@ -51,6 +51,12 @@ typedef struct JsonError {
 /* Parses size bytes. 0; -EBADMSG with *error filled (one printable sentence: bytes of the text in it are
  * escaped); -ENOMEM. The document owns every node and string. */
 int json_document_parse(const char *text, size_t size, JsonDocument **ret, JsonError *error);
+/* The same with other bounds, for documents that a program has written. */
+typedef struct JsonBounds {
+    size_t size, nodes;
+} JsonBounds;
+int json_document_parse_bounded(
+        const char *text, size_t size, const JsonBounds *bounds, JsonDocument **ret, JsonError *error);
 const JsonNode *json_document_root(const JsonDocument *d);
 JsonDocument *json_document_free(JsonDocument *d);
 DEFINE_TRIVIAL_CLEANUP_FUNC(JsonDocument *, json_document_free);

@@ -4,7 +4,30 @@
 /* A host as a document: devices, groups, what the kernel offers, what weakens it, and the names of accounts
  * that a policy needs. Written by `vfioctl snapshot`, read by everything that rehearses a policy (--host) and
  * by `vfiod --simulate`: a bug report becomes a test case. Field names are those of the D-Bus properties with
- * a small first letter. Serial numbers are left out unless they are asked for.
+ * a small first letter:
+ *
+ *   {
+ *     "version": 1,
+ *     "vfiod": "0.1.0",                    // that recorded it; only for people
+ *     "kernel": {"iommu": true, …},        // as the property Kernel
+ *     "devices": [ {
+ *       "name": "pci:0000:06:0d.0", "vendor": 32902, "product": 4307, "subsystemVendor": 6900,
+ *       "subsystemProduct": 4352, "class": 131072, "revision": 16, "driver": "e1000e",
+ *       "group": 7,                          // absent: it has none
+ *       "vfioIndex": 0, "vfioNode": "/dev/vfio/devices/vfio0",  // absent: not registered; no node
+ *       // facts; what could not be read is absent
+ *       "numaNode": 0, "resetMethods": ["flr"], "driverOverride": "", "removable": "fixed",
+ *       "hostCritical": "", "enable": 1, "acsPath": "complete", "slotPath": "0000:00:1c.0/00.0",
+ *       "serial": "00-1b-21-ff-ff-a1-b2-c3", "properties": {"ID_PATH": "pci-0000:06:0d.0"} } ],
+ *     "groups": [ { "id": 7, "type": "DMA-FQ", "vfioNode": "",
+ *                   "reservedRegions": [ {"start": "0xfee00000", "end": "0xfeefffff", "type": "msi"} ] } ],
+ *     "taints": [ { "kind", "weakens", "what", "since", "device", "rule", "reason", "uid" } ],
+ *     "accounts": { "users": {"alice": {"uid": 1000, "groups": [1000, 2000]}}, "groups": {"vm-users": 2000} }
+ *   }
+ *
+ * Only version and devices must be there. Without kernel, taints or a fact they are unknown, which no rule
+ * takes for good. Unless serials are asked for, what could tell one machine from another is left out: serial
+ * numbers, the values of such properties ("hidden"), and why exactly the host needs a device.
  *
  * Reading is strict and bounded: a snapshot comes by mail. */
 
@@ -15,6 +38,11 @@
 
 #define SNAPSHOT_VERSION 1
 #define SNAPSHOT_SIZE_MAX (64U * 1024 * 1024)
+#define SNAPSHOT_VALUES_MAX (2U * 1024 * 1024)
+#define SNAPSHOT_DEVICES_MAX (64U * 1024)
+#define SNAPSHOT_ACCOUNTS_MAX 4096U /* users, and groups */
+
+#define SNAPSHOT_NODE_FORMAT "/dev/vfio/devices/vfio%d"
 
 typedef struct HostSnapshot HostSnapshot;
 
@@ -27,6 +55,9 @@ int host_snapshot_parse(const char *text, size_t size, HostSnapshot **ret, char 
 /* The recorded host in the forms that planner and evaluator take. All borrowed from the snapshot. */
 Inventory *host_snapshot_inventory(HostSnapshot *s);
 FactSource host_snapshot_facts(HostSnapshot *s);
+/* NULL when it is not recorded, or there is no such group. */
+const GroupFacts *host_snapshot_group_facts(const HostSnapshot *s, int id);
+/* An entry that says so when they are not recorded. */
 const TaintList *host_snapshot_taints(const HostSnapshot *s);
 /* resolve_name_t; userdata is the snapshot. */
 int host_snapshot_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret);
