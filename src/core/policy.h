@@ -8,8 +8,7 @@
  * can be explained. Predicates fail closed: an unknown fact never makes an `allow` match, and never keeps a
  * `deny` from matching.
  *
- * To add a predicate: a field in Rule (policy-rule.h), a row in policy-parse.c's table of keys, a row in
- * policy.c's table of predicates, a row in vfiod-policy(5). */
+ * HACKING.md tells how to add a predicate. */
 
 #include "core/facts.h"
 #include "core/inventory.h"
