@@ -89,8 +89,9 @@ static const char *const exact_names[] = {"06:0d.0", "pci:0000:06:0d.1", "pci_00
         "00010000:06:00.0", "0000:3B:1F.7", "pci:0000:06:0D.0"};
 static const char *const device_globs[] = {
         "0000:06:*", "pci:0000:06:0d.?", "*.0", "10000:*", "*:3B:*", "????:*", "0000:06:0[a-d].[!0]", "*"};
-static const char *const ids[] = {
-        "1234:11e8", "1234:*", "8086:10d3", "*:11e8:1AF4:*", "8086:10d3:8086:0001", "*:*"};
+static const char *const ids[] = {"1234:11e8", "1234:*", "8086:10d3", "*:11e8:1AF4:*", "8086:10d3:8086:0001",
+        "*:*", "*:10d3", "*:*:1af4:*", "*:*:*:0001", "8086:*:*:0001", "*:11e8:*:1100", "1234:*:1af4:1100",
+        "8086:10d3:1af4:*"};
 static const char *const exact_ids[] = {
         "1234:11e8", "8086:10d3", "8086:10D3:8086:0001", "1234:11e8:1af4:1100"};
 static const uint16_t id_table[][4] = {
@@ -145,7 +146,7 @@ static int resolve(_unused_ void *userdata, bool is_group, const char *name, uin
 
 typedef struct Case {
     Subject subject;
-    gid_t subject_gids[2];
+    gid_t subject_gids[80];
     Device device, sibling;
     Group group;
     DeviceFacts facts;
@@ -162,9 +163,9 @@ static void make_subject(Random *r, Case *c) {
     *s = SUBJECT_NULL;
     if (!chance(r, 5))
         s->uid = PICK(r, uids);
-    s->n_gids = chance(r, 10) ? 0 : 1 + below(r, ELEMENTSOF(c->subject_gids));
-    for (size_t i = 0; i < ELEMENTSOF(c->subject_gids); i++)
-        c->subject_gids[i] = PICK(r, gids);
+    s->n_gids = chance(r, 10) ? 0 : 1 + below(r, chance(r, 90) ? 2 : ELEMENTSOF(c->subject_gids));
+    for (size_t i = 0; i < s->n_gids; i++)
+        c->subject_gids[i] = s->n_gids > 2 && i > 0 ? 5000 + (gid_t) i : PICK(r, gids);
     s->gids = c->subject_gids;
     if (!chance(r, 10))
         s->cgroup = (char *) PICK(r, cgroups);
@@ -270,11 +271,22 @@ static void set(Json *object, const char *key, Json *value) {
     assert_int_equal(json_object_object_add(object, key, value), 0);
 }
 
+/* Longer than any list that an evaluator would think of. */
+static Json *make_long_list(Random *r) {
+    Json *list = json_object_new_array();
+
+    for (unsigned i = 0, first = 1000 - below(r, 70); i < 70; i++)
+        (void) json_object_array_add(list, json_object_new_int64(first + i));
+    return list;
+}
+
 static Json *make_who(Random *r) {
     Json *who = json_object_new_object();
 
     if (chance(r, 25))
         set(who, "user", some_of(r, users, ELEMENTSOF(users), true));
+    else if (chance(r, 4))
+        set(who, chance(r, 50) ? "user" : "group", make_long_list(r));
     if (chance(r, 15))
         set(who, "group", some_of(r, groups, ELEMENTSOF(groups), true));
     if (chance(r, 8))
