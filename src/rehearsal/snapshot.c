@@ -1,48 +1,207 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Records this host. It needs no privilege: what the kernel shows to root alone (most of config space) is
- * left out of the document, and is then as unknown to the policy as it was to whoever recorded it. */
+ * left out of the document, and is then as unknown to the policy as it was to whoever recorded it.
+ *
+ * Of the accounts only those are recorded that the policy of this host is about: the users and groups that it
+ * names, and the members of these groups. */
 
 #include "base/str.h"
-#include "core/snapshot.h"
 #include "host/sysfs.h"
-#include "rehearsal/rehearsal.h"
+#include "host/taint-reader.h"
+#include "rehearsal/rehearsal-internal.h"
 
-static void json_putp(struct json_object **o) {
-    json_object_put(*o);
+/* ---- Devices, groups, kernel ---- */
+
+typedef struct Recorder {
+    struct json_object *devices, *groups; /* borrowed */
+    bool with_serials;
+} Recorder;
+
+/* Two facts end the read when they cannot be had; the others are worth having without them. */
+static int read_facts(const Device *d, DeviceFacts *ret) {
+    const unsigned strict = DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_RESET_METHODS;
+    int r;
+
+    r = sysfs_read_facts(NULL, d, DEVICE_FACT_ALL, ret);
+    if (r < 0 && r != -ENODEV && r != -ENOMEM)
+        r = sysfs_read_facts(NULL, d, DEVICE_FACT_ALL & ~strict, ret);
+    return r;
 }
-#define _cleanup_json_ _cleanup_(json_putp)
 
-/* json-c's function takes the value over only when it succeeds; this one always does. */
-static int add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
+static int add_device(Device *d, void *userdata) {
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    const Recorder *recorder = userdata;
+    int r;
+
+    r = read_facts(d, &facts);
+    if (r == -ENODEV) /* it went meanwhile */
+        return 0;
+    if (r < 0)
+        return r;
+    return list_append(recorder->devices, host_snapshot_device_to_json(d, &facts, recorder->with_serials));
+}
+
+static int add_group(Group *g, void *userdata) {
+    const Recorder *recorder = userdata;
+    GroupFacts facts = {};
+    int r;
+
+    r = sysfs_read_group_facts(g->id, &facts);
+    if (r == -ENODEV)
+        return 0;
+    return r < 0 ? r : list_append(recorder->groups, host_snapshot_group_to_json(g, &facts));
+}
+
+static int add_devices(struct json_object *o, HostView *host, bool with_serials, char **ret_problem) {
+    _cleanup_json_ struct json_object *devices = json_object_new_array(), *groups = json_object_new_array();
+    Recorder recorder = {.devices = devices, .groups = groups, .with_serials = with_serials};
+    Inventory *inventory;
+    int r;
+
+    if (!devices || !groups)
         return -ENOMEM;
-    if (json_object_object_add(o, key, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
+    r = host_view_get_inventory(host, &inventory, ret_problem);
+    if (r >= 0)
+        r = inventory_foreach_device(inventory, add_device, &recorder);
+    if (r >= 0)
+        r = inventory_foreach_group(inventory, add_group, &recorder);
+    if (r >= 0)
+        r = member_add(o, "devices", TAKE_PTR(devices));
+    if (r >= 0)
+        r = member_add(o, "groups", TAKE_PTR(groups));
+    return r;
 }
 
 static int add_kernel(struct json_object *o) {
+    _cleanup_free_ TaintList *taints = calloc(1, sizeof(*taints));
     KernelFacts kernel;
     int r;
 
+    if (!taints)
+        return -ENOMEM;
     r = sysfs_read_kernel_facts(&kernel);
+    if (r >= 0)
+        r = member_add(o, "kernel", host_snapshot_kernel_to_json(&kernel));
     if (r < 0)
         return r;
-    return add(o, "kernel", host_snapshot_kernel_to_json(&kernel));
+    taint_reader_read(taints);
+    return member_add(o, "taints", taint_list_to_json(taints));
+}
+
+/* ---- Accounts ---- */
+
+typedef struct AccountRecorder {
+    HostView *host;
+    struct json_object *users, *groups; /* borrowed */
+} AccountRecorder;
+
+static int add_user(AccountRecorder *recorder, const char *name, uid_t uid) {
+    _cleanup_json_ struct json_object *user = json_object_new_object(), *list = json_object_new_array();
+    _cleanup_free_ gid_t *gids = NULL;
+    size_t n = 0;
+    int r;
+
+    if (json_object_object_get_ex(recorder->users, name, NULL))
+        return 0;
+    if (!user || !list)
+        return -ENOMEM;
+    r = host_view_user_groups(recorder->host, uid, &gids, &n);
+    if (r == -ENOMEM)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        if (list_append(list, json_object_new_int64(gids[i])) < 0)
+            return -ENOMEM;
+    r = member_add(user, "uid", json_object_new_int64(uid));
+    if (r >= 0)
+        r = member_add(user, "groups", TAKE_PTR(list));
+    return r < 0 ? r : member_add(recorder->users, name, TAKE_PTR(user));
+}
+
+/* The parser asks for every name that the policy has. */
+static int record_name(void *userdata, bool is_group, const char *name, uint32_t *ret) {
+    AccountRecorder *recorder = userdata;
+    int r;
+
+    r = host_view_resolve(recorder->host, is_group, name, ret);
+    if (r < 0)
+        return r;
+    if (!is_group)
+        return add_user(recorder, name, *ret);
+    if (json_object_object_get_ex(recorder->groups, name, NULL))
+        return 0;
+    return member_add(recorder->groups, name, json_object_new_int64(*ret));
+}
+
+static bool is_recorded_group(const AccountRecorder *recorder, gid_t gid) {
+    json_object_object_foreach(recorder->groups, name, value) {
+        (void) name;
+        if ((gid_t) json_object_get_int64(value) == gid)
+            return true;
+    }
+    return false;
+}
+
+static int record_member(void *userdata, bool is_group, const char *name, uint32_t id) {
+    AccountRecorder *recorder = userdata;
+    _cleanup_free_ gid_t *gids = NULL;
+    size_t n = 0;
+
+    if (is_group)
+        return 0;
+    if (host_view_user_groups(recorder->host, id, &gids, &n) < 0)
+        return 0; /* it went meanwhile */
+    for (size_t i = 0; i < n; i++)
+        if (is_recorded_group(recorder, gids[i]))
+            return add_user(recorder, name, id);
+    return 0;
+}
+
+static int add_accounts(struct json_object *o, HostView *host) {
+    static const char *const directories[] = {POLICY_DIRECTORIES, NULL};
+    _cleanup_json_ struct json_object *accounts = json_object_new_object();
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    AccountRecorder recorder = {
+            .host = host, .users = json_object_new_object(), .groups = json_object_new_object()};
+    const PolicySource source = {
+            .directories = directories, .resolve = record_name, .resolve_userdata = &recorder};
+    int r = accounts ? 0 : -ENOMEM;
+
+    if (r >= 0)
+        r = member_add(accounts, "users", recorder.users);
+    else
+        json_object_put(recorder.users);
+    if (r >= 0)
+        r = member_add(accounts, "groups", recorder.groups);
+    else
+        json_object_put(recorder.groups);
+    /* A policy with errors, or none that this user may read, is about whom it names all the same. */
+    if (r >= 0)
+        r = policy_files_load_from(&source, &load);
+    if (r >= 0)
+        r = host_view_foreach_account(host, record_member, &recorder);
+    return r < 0 ? r : member_add(o, "accounts", TAKE_PTR(accounts));
 }
 
 int rehearsal_snapshot(bool with_serials, struct json_object **ret, char **ret_problem) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
+    _cleanup_(host_view_done) HostView host = {};
+    _cleanup_free_ char *why = NULL;
     int r;
 
-    r = o ? add(o, "version", json_object_new_int(SNAPSHOT_VERSION)) : -ENOMEM;
+    r = o ? host_view_open(NULL, &host, &why) : -ENOMEM;
+    if (r >= 0)
+        r = member_add(o, "version", json_object_new_int(SNAPSHOT_VERSION));
+    if (r >= 0)
+        r = member_add_string(o, "vfiod", VFIOD_VERSION);
     if (r >= 0)
         r = add_kernel(o);
+    if (r >= 0)
+        r = add_devices(o, &host, with_serials, &why);
+    if (r >= 0)
+        r = add_accounts(o, &host);
     if (r < 0) {
-        *ret_problem = format_string("cannot read this host: %s", strerror(-r));
+        *ret_problem = why ? TAKE_PTR(why) : format_string("cannot read this host: %s", strerror(-r));
         return r;
     }
     *ret = TAKE_PTR(o);
