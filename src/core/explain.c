@@ -18,6 +18,9 @@
 /* More changes than these to one rule are a new rule. */
 #define NEAR_MAX 2U
 
+/* A refusal is made as often as a client asks for one: it does not look through thousands of rules. */
+#define NEAR_RULES_MAX 1024U
+
 /* A policy may have thousands of rules that concern everybody. What an explanation costs is paid by the
  * daemon, so a subject gets fewer of them. */
 #define SHOWN_TO_OPERATOR_MAX 4096U
@@ -83,10 +86,10 @@ static bool has_common_ground(const Rule *rule, uint32_t failing) {
     return (rule->predicates & ~failing & ~(1U << PREDICATE_UNTIL)) != 0;
 }
 
-static Near find_near(const Story *s) {
+static Near find_near(const Story *s, size_t max_rules) {
     Near best = {.n_failing = NEAR_MAX + 1};
 
-    for (size_t i = 0; i < policy_n_rules(s->policy); i++) {
+    for (size_t i = 0; i < MIN(policy_n_rules(s->policy), max_rules); i++) {
         const Rule *rule = policy_rule(s->policy, i);
         uint32_t failing;
 
@@ -239,11 +242,9 @@ static void add_unknown(StrBuf *b, const Story *s, const Rule *rule) {
     strbuf_add(b, any ? ")" : "");
 }
 
-static void add_denied(StrBuf *b, const Story *s, const Rule *rule) {
-    Near near = find_near(s);
-
-    if (near.rule && near.n_failing == 0) {
-        strbuf_addf(b, "Rule %s would allow it: move that in front of rule %s", rule_origin(near.rule),
+static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *near) {
+    if (near->rule && near->n_failing == 0) {
+        strbuf_addf(b, "Rule %s would allow it: move that in front of rule %s", rule_origin(near->rule),
                 rule_origin(rule));
         add_unknown(b, s, rule);
         strbuf_add(b, ".");
@@ -252,32 +253,29 @@ static void add_denied(StrBuf *b, const Story *s, const Rule *rule) {
     strbuf_addf(b, "Rule %s denies it", rule_origin(rule));
     add_unknown(b, s, rule);
     strbuf_add(b, ": narrow it, and have a rule that allows it. ");
-    if (near.rule)
-        add_near(b, s, &near);
+    if (near->rule)
+        add_near(b, s, near);
     else
         add_new_rule(b, s);
 }
 
 /* Owned; NULL on ENOMEM. Only for a no. */
-static char *describe_change(const Story *s) {
+static char *describe_change(const Story *s, const Near *near) {
     const Rule *rule = deciding_rule(s);
     _cleanup_strbuf_ StrBuf b = {};
-    Near near = {};
 
+    if (s->audience == AUDIENCE_SUBJECT && (rule || (near->rule && near->n_failing > 0)))
+        strbuf_add(&b, "The operator can change that. ");
     if (!s->policy)
         strbuf_add(&b, "No valid policy is loaded: mend its files and reload.");
     else if (rule && s->verdict.changed)
         add_changed(&b, s, rule);
     else if (rule)
-        add_denied(&b, s, rule);
-    else {
-        near = find_near(s);
-        /* One without an obstacle stands behind a rule that the audience may not see. */
-        if (near.rule && near.n_failing > 0)
-            add_near(&b, s, &near);
-        else
-            add_new_rule(&b, s);
-    }
+        add_denied(&b, s, rule, near);
+    else if (near->rule && near->n_failing > 0)
+        add_near(&b, s, near);
+    else /* One without an obstacle stands behind a rule that the audience may not see. */
+        add_new_rule(&b, s);
     return strbuf_steal(&b);
 }
 
@@ -386,10 +384,12 @@ static int64_t count_hidden(const Story *s) {
 
 static int add_change(struct json_object *o, const Story *s) {
     _cleanup_free_ char *change = NULL;
+    Near near;
 
     if (s->verdict.effect != EFFECT_DENY)
         return add_string(o, "change", NULL);
-    change = describe_change(s);
+    near = find_near(s, SIZE_MAX);
+    change = describe_change(s, &near);
     return change ? add_string(o, "change", change) : -ENOMEM;
 }
 
@@ -429,15 +429,18 @@ struct json_object *policy_explain(
 
 /* ---- refusals ---- */
 
-/* The caller is told what a stranger is told. */
+/* The caller is told what a stranger is told. Whoever made the refusal should not have named the rule; here
+ * it is made sure. */
 static void hide_rule(Refusal *refusal, const Story *s) {
-    char *reason = format_string(
-            "no rule of the policy allows it to uid %" PRIu32, (uint32_t) s->question.subject->uid);
+    char who[SUBJECT_DESCRIPTION_MAX];
 
+    if (!refusal->rule && refusal->code == VFIOD_ERROR_ACCESS_DENIED)
+        return;
     free(refusal->rule);
     free(refusal->reason);
     refusal->rule = NULL;
-    refusal->reason = reason;
+    refusal->reason = format_string(
+            "no rule of the policy allows it to %s", subject_describe(s->question.subject, who));
     refusal->code = VFIOD_ERROR_ACCESS_DENIED;
 }
 
@@ -457,29 +460,29 @@ static void tell_predicate(Refusal *refusal, const Story *s, const Rule *rule, P
 void policy_explain_refusal(
         const Policy *policy, const PolicyQuestion *question, Audience audience, Refusal *refusal) {
     const Rule *rule;
-    Near near = {};
+    bool is_near;
+    Near near;
     Story s;
 
     story_init(&s, policy, question, audience, /* user= */ NULL);
     if (!policy || s.verdict.effect != EFFECT_DENY)
         return;
     rule = deciding_rule(&s);
+    near = find_near(&s, NEAR_RULES_MAX);
+    is_near = !rule && near.rule && near.n_failing > 0;
     if (rule)
         tell_place(refusal, rule);
     else if (s.verdict.rule)
         hide_rule(refusal, &s);
     if (rule && s.verdict.changed)
         tell_predicate(refusal, &s, rule, PREDICATE_WHAT_TAG);
-    if (!rule) {
-        near = find_near(&s);
-        if (near.rule && near.n_failing > 0) {
-            (void) free_and_strdup(&refusal->nearest, rule_origin(near.rule));
-            tell_predicate(refusal, &s, near.rule, (PredicateKind) __builtin_ctz(near.failing));
-        }
+    if (is_near) {
+        (void) free_and_strdup(&refusal->nearest, rule_origin(near.rule));
+        tell_predicate(refusal, &s, near.rule, (PredicateKind) __builtin_ctz(near.failing));
     }
     /* To a subject that no rule concerns, the table's sentence says it better. */
-    if (rule || (near.rule && near.n_failing > 0) || audience == AUDIENCE_OPERATOR) {
+    if (rule || is_near || audience == AUDIENCE_OPERATOR) {
         free(refusal->remedy);
-        refusal->remedy = describe_change(&s);
+        refusal->remedy = describe_change(&s, &near);
     }
 }

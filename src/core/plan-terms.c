@@ -11,6 +11,8 @@
 int planner_name_rule(Planner *p, const Rule *rule, int r) {
     free(p->refusal->rule);
     p->refusal->rule = strdup(rule_origin(rule));
+    (void) free_and_strdup(&p->refusal->file, rule_file(rule));
+    p->refusal->line = rule_line(rule);
     return r;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "core/claim.h"
+#include "core/explain.h"
 #include "core/planner.h"
 
 static const char *const disposition_table[_DISPOSITION_MAX] = {
@@ -33,7 +34,7 @@ static int deny(Planner *p, const Device *d, const Verdict *v) {
 
     (void) subject_describe(p->subject, who);
 
-    if (v->changed)
+    if (v->changed && told)
         r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CHANGED, &d->name,
                 "a tag of the policy knows another card at this place, or this card at another");
     else if (told)
@@ -53,12 +54,17 @@ static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const D
     unsigned needed = policy_needed_facts(p->context->policy);
     PolicyQuestion question = {.subject = p->subject, .device = d, .now_usec = p->context->now_usec};
     Verdict v;
+    int r;
 
     if (needed != 0 && source->read_facts && source->read_facts(source->userdata, d, needed, &facts) >= 0)
         question.facts = &facts;
     v = policy_evaluate(p->context->policy, &question);
-    if (v.effect == EFFECT_DENY)
-        return deny_it(p, d, &v);
+    if (v.effect == EFFECT_DENY) {
+        r = deny_it(p, d, &v);
+        policy_explain_refusal(p->context->policy, &question,
+                subject_is_operator(p->subject) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT, p->refusal);
+        return r;
+    }
     *ret = v;
     return 0;
 }

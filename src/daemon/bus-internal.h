@@ -63,6 +63,10 @@ BusCall *bus_call_free(BusCall *call);
 /* Fills error from a refusal (or, when it is empty, from the errno r) for handlers that answer at once.
  * Returns negative errno. */
 int bus_error_from_refusal(sd_bus_error *error, int r, const Refusal *refusal);
+/* The whole answer to call, with the parts of the refusal if it asked for them. */
+int bus_error_reply(sd_bus_message *call, int r, const Refusal *refusal, sd_bus_message **ret);
+/* "details", the one option that every method takes. */
+bool bus_is_details_option(const char *name);
 
 /* The face, from inside a property getter or a method handler; found objects do not lead back to it. */
 BusFace *bus_face_current(sd_bus *bus);

@@ -112,21 +112,6 @@ BusFace *bus_face_current(sd_bus *bus) {
 
 /* ---- The door ---- */
 
-int bus_error_from_refusal(sd_bus_error *error, int r, const Refusal *refusal) {
-    _cleanup_free_ char *text = NULL, *name = NULL;
-    VfiodError code = VFIOD_ERROR_INTERNAL;
-
-    if (refusal && (int) refusal->code >= 0) {
-        code = refusal->code;
-        text = refusal_format(refusal);
-    } else
-        text = format_string("%s. %s", strerror(r < 0 ? -r : EIO), error_info(code)->remedy);
-    name = format_string(VFIOD_ERROR_PREFIX "%s", error_info(code)->name);
-    if (!name)
-        return -ENOMEM;
-    return sd_bus_error_set(error, name, text ?: error_info(code)->remedy);
-}
-
 BusCall *bus_call_free(BusCall *call) {
     if (!call)
         return NULL;
@@ -147,13 +132,11 @@ BusCall *bus_call_free(BusCall *call) {
 }
 
 void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
-    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
 
     if (sd_bus_message_get_expect_reply(call->message) == 0)
         return;
-    (void) bus_error_from_refusal(&error, r, refusal);
-    r = sd_bus_message_new_method_error(call->message, &answer, &error);
+    r = bus_error_reply(call->message, r, refusal, &answer);
     if (r >= 0)
         r = bus_pacer_send(call->face->pacer, answer);
     if (r < 0)
@@ -249,6 +232,20 @@ static int read_value(sd_bus_message *m, const char *type, char number[static 24
     return 0;
 }
 
+/* Of every method; bus-error.c reads it again when there is an error. */
+static int read_details(sd_bus_message *m, Refusal *refusal) {
+    const char *type;
+    int r;
+
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r < 0)
+        return r;
+    if (!streq(type, "b"))
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"details\" must be a boolean");
+    return sd_bus_message_skip(m, "v");
+}
+
 static int read_option(sd_bus_message *m, Request *request, Refusal *refusal) {
     const char *name, *type, *value;
     char number[24];
@@ -257,6 +254,8 @@ static int read_option(sd_bus_message *m, Request *request, Refusal *refusal) {
     r = sd_bus_message_read(m, "s", &name);
     if (r < 0)
         return r;
+    if (bus_is_details_option(name))
+        return read_details(m, refusal);
     if (!request) {
         _cleanup_free_ char *shown = sanitize(name, 64);
 

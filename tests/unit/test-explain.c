@@ -207,7 +207,9 @@ static void test_own_rule(void **state) {
     assert_json(o, "considered.0.predicates.2.key", "what.driver");
     assert_json(o, "considered.0.predicates.2.holds", "no");
     assert_json(o, "considered.0.predicates.2.seen", "edu\\x1b[31m");
-    assert_json(o, "change", "In rule a (/p/50.json:1): let what.driver (iavf) include edu\\x1b[31m.");
+    assert_json(o, "change",
+            "The operator can change that. In rule a (/p/50.json:1): let what.driver (iavf) include "
+            "edu\\x1b[31m.");
 }
 
 /* The fewest steps win, and a rule that has nothing in common with the question is no help. */
@@ -235,7 +237,8 @@ static void test_denied_by_rule(void **state) {
     shadowed = explain(text, 1000, AUDIENCE_SUBJECT, NULL);
     assert_json(shadowed, "rule", "d");
     assert_json(shadowed, "change",
-            "Rule a (/p/50.json:1) would allow it: move that in front of rule d (/p/50.json:1).");
+            "The operator can change that. Rule a (/p/50.json:1) would allow it: move that in front of rule "
+            "d (/p/50.json:1).");
     free(TAKE_PTR(text));
 
     assert_true(asprintf(&text, "{ \"rules\": [ %s ] }", deny) > 0);
