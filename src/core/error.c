@@ -57,22 +57,6 @@ int refuse(Refusal *r, VfiodError code, const DeviceName *device, const char *fo
     return -error_info(code)->error;
 }
 
-static char *copy(const char *s) {
-    return s ? strdup(s) : NULL;
-}
-
-int refusal_copy(Refusal *r, const Refusal *from) {
-    refusal_done(r);
-    *r = *from;
-    r->reason = copy(from->reason);
-    r->rule = copy(from->rule);
-    r->predicate = copy(from->predicate);
-    r->wanted = copy(from->wanted);
-    r->seen = copy(from->seen);
-    r->remedy = copy(from->remedy);
-    return -error_info(r->code)->error;
-}
-
 char *refusal_format(const Refusal *r) {
     _cleanup_strbuf_ StrBuf b = {};
     const ErrorInfo *info = error_info(r->code);

@@ -52,8 +52,6 @@ void refusal_done(Refusal *r);
 /* Fills *r (which must be empty) and returns -error_info(code)->error, so that `return refuse(…)` is the
  * idiom. device may be NULL. An allocation failure leaves reason NULL: still a refusal. */
 int refuse(Refusal *r, VfiodError code, const DeviceName *device, const char *format, ...) _printf_(4, 5);
-/* A copy of from in *r, as if it had been refused there; the same result. */
-int refusal_copy(Refusal *r, const Refusal *from);
 /* "pci:0000:06:0d.0: reason (rule …). remedy": the text that a person sees. Owned by the caller; NULL on
  * ENOMEM. */
 char *refusal_format(const Refusal *r);

@@ -90,7 +90,7 @@ AuthQuestion *auth_question_free(AuthQuestion *q) {
 }
 
 /* The question goes first: who hears the answer may ask the next. */
-static void finish(AuthQuestion *q, const Refusal *refusal) {
+static void finish(AuthQuestion *q, Refusal *refusal) {
     auth_done_t done = q->done;
     void *userdata = q->userdata;
 

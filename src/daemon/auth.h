@@ -29,8 +29,8 @@ typedef struct AuthAbout {
     const char *devices, *rule, *reason; /* what the person is told */
 } AuthAbout;
 
-/* refusal NULL: yes. The question is freed by then. */
-typedef void (*auth_done_t)(void *userdata, const Refusal *refusal);
+/* refusal NULL: yes; else its contents may be taken. The question is freed by then. */
+typedef void (*auth_done_t)(void *userdata, Refusal *refusal);
 
 int auth_new(uint64_t timeout_usec, Auth **ret);
 Auth *auth_free(Auth *a);

@@ -57,15 +57,15 @@ static void deny(Job *j, const JobQuestion *q) {
     audit_refused(j->engine->audit, q->subject, &q->request, &j->claim.refusal);
 }
 
-static void on_answered(void *userdata, const Refusal *refusal) {
+static void on_answered(void *userdata, Refusal *refusal) {
     Job *j = userdata;
     _cleanup_(job_question_freep) JobQuestion *q = TAKE_PTR(j->question);
-    int r = 0;
+    int r = -EACCES;
 
     q->auth = NULL;
     if (refusal)
-        r = refusal_copy(&j->claim.refusal, refusal);
-    if (r >= 0)
+        j->claim.refusal = TAKE_GENERIC(*refusal, REFUSAL_NULL);
+    else
         r = plan_again(j, q);
     if (r < 0)
         deny(j, q);
