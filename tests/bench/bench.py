@@ -27,7 +27,7 @@
               growth      memory of the daemon after it, against that before; goal 64 KiB
               log         lines that it left, for a minute; goal 20
   policy    One decision, of policies whose rules all ask about the same thing, and of a mix; microseconds, median. Floor:
-            a policy of one such rule, which matches.
+            a policy of one such rule, which matches; for the mix, one that asks about all of it.
               last, none  1,000 rules of which the last matches, or none; goal 20 x
               worst       the slowest of all these; goal 100 us
               cold        of the mix when nothing of it is in the processor's caches, as after a pause; goal 100 us
