@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
-#include <pwd.h>
-#include <time.h>
 
 #include "base/str.h"
 #include "client/bus-call.h"
@@ -12,22 +10,6 @@ static void show_list(const Options *o, struct json_object *object, const char *
     _cleanup_free_ char *text = json_list_text(object, key);
 
     show_field(o, label, COLOUR_NONE, text);
-}
-
-static char *owner_text(int64_t uid) {
-    const struct passwd *user = getpwuid((uid_t) uid);
-
-    return user ? format_string("%s (%" PRIi64 ")", user->pw_name, uid) : format_string("%" PRIi64, uid);
-}
-
-static char *time_text(int64_t usec) {
-    time_t seconds = (time_t) (usec / 1000000);
-    char text[64];
-    struct tm tm;
-
-    if (!localtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm) == 0)
-        return format_string("%" PRIi64, usec);
-    return strdup(text);
 }
 
 static void show_holders(const Options *o, struct json_object *claim) {
@@ -44,8 +26,8 @@ static void show_holders(const Options *o, struct json_object *claim) {
 }
 
 static void show_claim(const Options *o, struct json_object *claim) {
-    _cleanup_free_ char *owner = owner_text(json_number(claim, "uid"));
-    _cleanup_free_ char *since = time_text(json_number(claim, "since"));
+    _cleanup_free_ char *owner = show_owner(json_number(claim, "uid"));
+    _cleanup_free_ char *since = show_time(json_number(claim, "since"));
     _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
     const char *state = json_text(claim, "state");
 
@@ -205,6 +187,32 @@ static void show_policy(const Options *o, struct json_object *manager) {
         show_field(o, "", COLOUR_NONE, json_object_get_string(json_object_array_get_idx(errors, i)));
 }
 
+static void show_noiommu(const Options *o, struct json_object *manager) {
+    const char *state = json_text(manager, "noiommu");
+
+    if (streq(state, "unavailable"))
+        show_field(o, "No IOMMU", COLOUR_RED,
+                "UNAVAILABLE: the policy allows devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO; "
+                "see "
+                "vfiod(8), and restart it");
+    else if (*state && !streq(state, "off"))
+        show_field(o, "No IOMMU", COLOUR_YELLOW, state);
+}
+
+static void show_taint(const Options *o, struct json_object *manager) {
+    struct json_object *taints = json_list(manager, "taints");
+    _cleanup_free_ char *text = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; taints && i < json_object_array_length(taints); i++)
+        n += json_flag(json_object_array_get_idx(taints, i), "weakens");
+    if (n == 0)
+        return;
+    text = format_string("TAINTED: %zu thing%s weaken%s this host, see 'vfioctl taint'", n, n == 1 ? "" : "s",
+            n == 1 ? "s" : "");
+    show_field(o, "Isolation", COLOUR_RED, text);
+}
+
 static void show_kernel(const Options *o, struct json_object *manager) {
     _cleanup_strbuf_ StrBuf facts = {};
     struct json_object *kernel;
@@ -219,8 +227,6 @@ static void show_kernel(const Options *o, struct json_object *manager) {
     show_field(o, "Kernel", COLOUR_NONE, facts.text);
     if (!json_flag(kernel, "iommu"))
         show_field(o, "", COLOUR_RED, "There is no IOMMU group: no device can be handed out safely.");
-    if (json_flag(kernel, "noiommuEnabled"))
-        show_field(o, "", COLOUR_RED, "TAINTED: unsafe noiommu mode is on.");
 }
 
 static int show_claims(const Options *o, const Objects *objects) {
@@ -239,7 +245,7 @@ static int show_claims(const Options *o, const Objects *objects) {
             continue;
         any = true;
         devices = json_list_text(claim->properties, "devices");
-        owner = owner_text(json_number(claim->properties, "uid"));
+        owner = show_owner(json_number(claim->properties, "uid"));
         state = json_text(claim->properties, "state");
         table_add_row(t);
         table_set(t, 0, claim->name, COLOUR_NONE);
@@ -289,6 +295,8 @@ static int status_manager(sd_bus *bus, const Options *o, VfiodErrorText *error) 
     show_heading(o, heading ? heading : "vfiod");
     show_policy(o, manager.properties);
     show_kernel(o, manager.properties);
+    show_noiommu(o, manager.properties);
+    show_taint(o, manager.properties);
     show_fieldf(o, "Devices", "%" PRIi64 " in %" PRIi64 " groups", json_number(manager.properties, "devices"),
             json_number(manager.properties, "groups"));
     show_fieldf(o, "Claims", "%" PRIi64, json_number(manager.properties, "claims"));

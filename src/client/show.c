@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/show.h"
 
+#include <inttypes.h>
 #include <langinfo.h>
+#include <pwd.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -207,4 +210,20 @@ const char *class_word(uint32_t class_code, char *buf, size_t size) {
             return classes[i].word;
     snprintf(buf, size, "class 0x%02x", (class_code >> 16) & 0xff);
     return buf;
+}
+
+char *show_owner(int64_t uid) {
+    const struct passwd *user = getpwuid((uid_t) uid);
+
+    return user ? format_string("%s (%" PRIi64 ")", user->pw_name, uid) : format_string("%" PRIi64, uid);
+}
+
+char *show_time(int64_t usec) {
+    time_t seconds = (time_t) (usec / 1000000);
+    char text[64];
+    struct tm tm;
+
+    if (!localtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm) == 0)
+        return format_string("%" PRIi64, usec);
+    return strdup(text);
 }

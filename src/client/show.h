@@ -34,6 +34,10 @@ char *json_list_text(struct json_object *o, const char *key);
 /* Adds a member; takes value. 0 or -ENOMEM. */
 int json_add(struct json_object *o, const char *key, struct json_object *value);
 
+/* "alice (1000)", and a CLOCK_REALTIME of microseconds as local time; owned by the caller, NULL on ENOMEM. */
+char *show_owner(int64_t uid);
+char *show_time(int64_t usec);
+
 Colour state_colour(const char *state);
 /* A word for a PCI class code: "ethernet", "nvme"…; "class 0xNN" for the rest, written to buf. */
 const char *class_word(uint32_t class_code, char *buf, size_t size);

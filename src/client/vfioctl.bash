@@ -19,7 +19,7 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release monitor reload'
+    local verbs='list status plan exec hold release monitor taint reload'
     local request='--backend --reason --memlock --untainted'
     local global='--json --no-legend --color --help --version'
 

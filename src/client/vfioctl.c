@@ -81,6 +81,7 @@ static const Verb verbs[] = {
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back", OPTION_NO_WAIT,
                 1, SIZE_MAX, false, verb_release},
         {"monitor", "", "Follow what changes", 0, 0, 0, false, verb_monitor},
+        {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
         {"reload", "", "Let the daemon read its policy files again", 0, 0, 0, false, verb_reload},
 };
 

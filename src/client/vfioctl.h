@@ -37,4 +37,5 @@ int verb_exec(const Options *o, VfiodErrorText *error);
 int verb_hold(const Options *o, VfiodErrorText *error);
 int verb_release(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
+int verb_taint(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);

@@ -54,3 +54,5 @@ char *taint_list_describe_weakness(const TaintList *l, int *ret_error);
 /* An array of objects with the fields of a Taint, "uid" only where it is known, and an entry for those that
  * did not fit. NULL on ENOMEM. */
 struct json_object *taint_list_to_json(const TaintList *l);
+/* 0; -EBADMSG when it is not such a list, or one of more than TAINTS_MAX entries: *ret is empty then. */
+int taint_list_from_json(struct json_object *o, TaintList *ret);

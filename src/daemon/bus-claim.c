@@ -90,18 +90,9 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
                                               : c->reason);
 }
 
-/* Who reads is known from its second call on: the first one starts the question to the bus, whose answer
- * comes before anything that the reader can send after our reply. NULL: unknown, or everybody (a signal). */
-static const Subject *reader_of(sd_bus *bus, const BusFace *b) {
-    sd_bus_message *m = sd_bus_get_current_message(bus);
-    const char *sender = m ? sd_bus_message_get_sender(m) : NULL;
-
-    return sender ? credentials_peek(b->credentials, sender) : NULL;
-}
-
 static int get_rule(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-    const Subject *reader = reader_of(bus, bus_face_current(bus));
+    const Subject *reader = bus_reader(bus);
     const Claim *c = userdata;
 
     if (!reader || (reader->uid != c->uid && !subject_is_operator(reader)))
@@ -132,7 +123,7 @@ static uint64_t now_usec(void) {
  * root excepted. holders_paid_usec is when what was used up is paid for. */
 static ssize_t find_holders(sd_bus *bus, const Claim *c, Holder holders[static HOLDERS_MAX]) {
     BusFace *b = bus_face_current(bus);
-    const Subject *reader = reader_of(bus, b);
+    const Subject *reader = bus_reader(bus);
     uint64_t begin = now_usec();
     ssize_t n;
 

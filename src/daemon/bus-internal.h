@@ -71,6 +71,11 @@ bool bus_is_details_option(const char *name);
 /* The face, from inside a property getter or a method handler; found objects do not lead back to it. */
 BusFace *bus_face_current(sd_bus *bus);
 
+/* Who reads a property. Known from its second call on: the first one starts the question to the bus, whose
+ * answer comes before anything that the reader can send after our reply. NULL: unknown, or everybody (a
+ * signal). */
+const Subject *bus_reader(sd_bus *bus);
+
 /* Reads the options of a method: into request, or, when that is NULL, refuses every one. */
 int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal);
 

@@ -337,6 +337,57 @@ static int get_policy_rules(sd_bus *bus, const char *path, const char *interface
     return sd_bus_message_append(reply, "u", p ? (uint32_t) policy_n_rules(p) : 0);
 }
 
+static int get_noiommu(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusContext *context = &((const BusFace *) userdata)->context;
+
+    return sd_bus_message_append(reply, "s", context->noiommu_state(context->userdata));
+}
+
+static int append_text_field(sd_bus_message *reply, const char *key, const char *text) {
+    _cleanup_free_ char *sane = NULL;
+
+    if (*text == '\0')
+        return 0;
+    sane = sanitize(text, 1024);
+    return sane ? sd_bus_message_append(reply, "{sv}", key, "s", sane) : -ENOMEM;
+}
+
+/* What the operator's policy says is for the user whom it concerns and for root, as with claims. */
+static int append_taint(sd_bus_message *reply, const Taint *t, const Subject *reader) {
+    bool all = reader && (subject_is_operator(reader) || (t->uid != (uid_t) -1 && reader->uid == t->uid));
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'a', "{sv}");
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "{sv}{sv}{sv}", "kind", "s", taint_kind_to_string(t->kind),
+                "weakens", "b", (int) t->weakens, "since", "t", t->since_usec);
+    if (r >= 0)
+        r = append_text_field(reply, "what", t->what);
+    if (r >= 0 && t->uid != (uid_t) -1)
+        r = sd_bus_message_append(reply, "{sv}", "uid", "u", (uint32_t) t->uid);
+    if (r >= 0)
+        r = append_text_field(reply, "device", t->device);
+    if (r >= 0 && all)
+        r = append_text_field(reply, "rule", t->rule);
+    if (r >= 0 && all)
+        r = append_text_field(reply, "reason", t->reason);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int get_taints(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusContext *context = &((const BusFace *) userdata)->context;
+    const TaintList *taints = context->read_taints(context->userdata);
+    const Subject *reader = bus_reader(bus);
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+    for (size_t i = 0; r >= 0 && i < taints->n; i++)
+        r = append_taint(reply, &taints->entries[i], reader);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 static int get_count(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     const BusFace *b = userdata;
@@ -367,6 +418,8 @@ const sd_bus_vtable bus_manager_vtable[] = {
         SD_BUS_PROPERTY("PolicyState", "s", get_policy_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PolicyErrors", "as", get_policy_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PolicyRules", "u", get_policy_rules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Noiommu", "s", get_noiommu, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Taints", "aa{sv}", get_taints, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Devices", "u", get_count, 0, 0),
         SD_BUS_PROPERTY("Groups", "u", get_count, 0, 0),
         SD_BUS_PROPERTY("Claims", "u", get_count, 0, 0),

@@ -383,10 +383,23 @@ void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) 
         announce_claimed(b, claim->plan.groups[i], properties);
 }
 
+const Subject *bus_reader(sd_bus *bus) {
+    const BusFace *b = bus_face_current(bus);
+    sd_bus_message *m = sd_bus_get_current_message(bus);
+    const char *sender = m ? sd_bus_message_get_sender(m) : NULL;
+
+    return sender ? credentials_peek(b->credentials, sender) : NULL;
+}
+
 void bus_face_policy_changed(BusFace *b) {
     if (b->bus)
         (void) sd_bus_emit_properties_changed(b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "PolicyState",
-                "PolicyErrors", "PolicyRules", NULL);
+                "PolicyErrors", "PolicyRules", "Noiommu", NULL);
+}
+
+void bus_face_taints_changed(BusFace *b) {
+    if (b->bus)
+        (void) sd_bus_emit_properties_changed(b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "Taints", NULL);
 }
 
 unsigned bus_face_n_listeners(const BusFace *b) {

@@ -13,6 +13,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "core/taint.h"
 #include "daemon/engine.h"
 #include "host/policy-files.h"
 
@@ -27,9 +28,11 @@ typedef struct BusContext {
     Engine *engine;
     const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
     int (*reload_policy)(void *userdata);
-    void (*ready)(void *userdata);   /* once: the name is ours, or there is no bus just now */
-    void (*idle)(void *userdata);    /* the last listener left */
-    void (*stopped)(void *userdata); /* bus_face_stop() is complete */
+    const TaintList *(*read_taints)(void *userdata); /* as of now, within a second */
+    const char *(*noiommu_state)(void *userdata);    /* "off", "on", "managed", "unavailable" */
+    void (*ready)(void *userdata);                   /* once: the name is ours, or there is no bus just now */
+    void (*idle)(void *userdata);                    /* the last listener left */
+    void (*stopped)(void *userdata);                 /* bus_face_stop() is complete */
     void *userdata;
 } BusContext;
 
@@ -44,6 +47,7 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(BusFace *, bus_face_free);
 void bus_face_device_changed(BusFace *b, const Device *device, int changes, int old_group);
 void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change);
 void bus_face_policy_changed(BusFace *b);
+void bus_face_taints_changed(BusFace *b);
 /* Live connections that have called us: listeners. */
 unsigned bus_face_n_listeners(const BusFace *b);
 /* Gives the name back. What was sent to it before is still answered, but Acquire is refused: the caller's

@@ -88,6 +88,11 @@ void engine_set_bus(Engine *e, sd_bus *bus) {
     auth_set_bus(e->auth, bus);
 }
 
+void engine_set_weakness(Engine *e, int (*read)(void *userdata, char **ret), void *userdata) {
+    e->read_weakness = read;
+    e->weakness_userdata = userdata;
+}
+
 void engine_set_raw_io(Engine *e, bool permitted) {
     e->raw_io = permitted;
 }
@@ -155,6 +160,12 @@ static int read_kernel_facts(void *userdata, KernelFacts *ret) {
     return sysfs_read_kernel_facts(ret);
 }
 
+static int read_weakness(void *userdata, char **ret) {
+    const Engine *e = userdata;
+
+    return e->read_weakness ? e->read_weakness(e->weakness_userdata, ret) : -EOPNOTSUPP;
+}
+
 static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
     const Engine *e = userdata;
 
@@ -182,7 +193,10 @@ int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan 
     const PlanContext context = {
             .inventory = e->inventory,
             .policy = e->policy,
-            .facts = {.read_facts = read_facts, .read_kernel_facts = read_kernel_facts},
+            .facts = {.read_facts = read_facts,
+                    .read_kernel_facts = read_kernel_facts,
+                    .read_weakness = read_weakness,
+                    .userdata = e},
             .now_usec = now_usec(),
             .count_usage = count_usage,
             .usage_userdata = e,

@@ -55,6 +55,10 @@ void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceNa
 /* Whether the process kept what it takes to open a device without an IOMMU; it did not, until told. */
 void engine_set_raw_io(Engine *e, bool permitted);
 
+/* Asked when a rule or a request demands a host that nothing weakens: *ret is owned by the engine, and NULL
+ * when nothing does. Without a reader every such demand is refused. */
+void engine_set_weakness(Engine *e, int (*read)(void *userdata, char **ret), void *userdata);
+
 /* Rebuilds claims from records and from the fds that systemd kept. Call once, before serving. */
 int engine_recover(Engine *e);
 

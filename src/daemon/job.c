@@ -765,6 +765,9 @@ static void set_state(Job *j, ClaimState state) {
     if (j->claim.state == state)
         return;
     j->claim.state = state;
+    /* Before anybody hears of it: then everything is back. */
+    if (state == CLAIM_GONE || state == CLAIM_QUARANTINED)
+        engine_settle(j->engine);
     if (state == CLAIM_GONE)
         return;
     if (state != CLAIM_AUTHORIZING) /* it has no right to its devices yet */
@@ -828,12 +831,18 @@ static void step(Job *j, ClaimEvent event) {
 }
 
 bool job_needs_noiommu(const Job *j) {
-    return j->claim.plan.backend == BACKEND_NOIOMMU && j->claim.state != CLAIM_REQUESTED &&
-            j->claim.state != CLAIM_AUTHORIZING && j->claim.state != CLAIM_QUARANTINED;
+    switch (j->claim.state) {
+    case CLAIM_REQUESTED:
+    case CLAIM_AUTHORIZING:
+    case CLAIM_QUARANTINED:
+    case CLAIM_GONE:
+        return false;
+    default:
+        return j->claim.plan.backend == BACKEND_NOIOMMU;
+    }
 }
 
 void job_feed(Job *j, ClaimEvent event) {
-    Engine *e = j->engine;
     int r;
 
     push(j, event);
@@ -850,11 +859,8 @@ void job_feed(Job *j, ClaimEvent event) {
     j->feeding = false;
     if (j->claim.state == CLAIM_GONE) {
         (void) job_free(j);
-        engine_settle(e);
         return;
     }
-    if (j->claim.state == CLAIM_QUARANTINED)
-        engine_settle(e);
     r = flush(j);
     if (r < 0 && !j->save_failed)
         log_error_errno(

@@ -27,6 +27,8 @@ struct Engine {
     WorkerPool *workers;
     NodeWatch *nodes;
     NoiommuSwitch *noiommu;
+    int (*read_weakness)(void *userdata, char **ret);
+    void *weakness_userdata;
     bool raw_io; /* CAP_SYS_RAWIO was kept at the start */
     Audit *audit;
     Auth *auth;

@@ -21,6 +21,7 @@
 #include "daemon/bus.h"
 #include "daemon/engine.h"
 #include "daemon/hotplug.h"
+#include "daemon/ledger.h"
 #include "daemon/manager.h"
 #include "daemon/privileges.h"
 #include "host/policy-files.h"
@@ -34,6 +35,7 @@ struct Manager {
     sd_event_source *idle_timer;
     Inventory *inventory;
     Engine *engine;
+    Ledger *ledger;
     Hotplug *hotplug;
     PolicyLoad policy; /* the set in force, and the errors of the last load */
     BusFace *bus;
@@ -151,6 +153,7 @@ static int reload_policy(void *userdata) {
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy, nothing was changed");
     log_info("The policy is read again: %s", policy_state(m));
+    ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
         log_warning(
                 "The policy now speaks of devices without an IOMMU, but vfiod was started without: they are "
@@ -202,6 +205,36 @@ static int watch_signals(Manager *m) {
 
 /* ---- What the parts tell each other ---- */
 
+static void on_taints_changed(void *userdata) {
+    Manager *m = userdata;
+
+    if (m->bus)
+        bus_face_taints_changed(m->bus);
+}
+
+static const TaintList *read_taints(void *userdata) {
+    Manager *m = userdata;
+
+    ledger_look(m->ledger);
+    return ledger_taints(m->ledger);
+}
+
+static int read_weakness(void *userdata, char **ret) {
+    Manager *m = userdata;
+    int r = 0;
+
+    ledger_look_now(m->ledger);
+    *ret = taint_list_describe_weakness(ledger_taints(m->ledger), &r);
+    return *ret ? 0 : r;
+}
+
+static const char *noiommu_state(void *userdata) {
+    const Manager *m = userdata;
+
+    return noiommu_needs_restart(m) ? "unavailable"
+                                    : noiommu_mode_to_string(policy_host_settings(m->policy.policy).noiommu);
+}
+
 static void on_device_changed(void *userdata, Device *device, int changes, int old_group) {
     Manager *m = userdata;
 
@@ -212,11 +245,17 @@ static void on_device_changed(void *userdata, Device *device, int changes, int o
         engine_device_removed(m->engine, device);
     else
         engine_device_changed(m->engine, device, changes);
+    ledger_look_soon(m->ledger);
 }
 
 static void on_claim_changed(void *userdata, const Claim *claim, ClaimChange change) {
     Manager *m = userdata;
 
+    /* Before the reply: a device that is in somebody's hands is in the ledger, whatever happens next. */
+    if (claim->plan.backend == BACKEND_NOIOMMU && claim->state == CLAIM_HELD)
+        ledger_note_claim(m->ledger, claim);
+    if (claim->plan.backend == BACKEND_NOIOMMU)
+        ledger_look_soon(m->ledger);
     if (m->bus)
         bus_face_claim_changed(m->bus, claim, change);
     if (change == CLAIM_REMOVED)
@@ -252,6 +291,9 @@ static int build_engine(Manager *m) {
 
     if (mkdir(m->config.state_directory, 0755) < 0 && errno != EEXIST)
         return log_error_errno(-errno, "Cannot make %s", m->config.state_directory);
+    r = ledger_new(m->event, m->config.state_directory, on_taints_changed, m, &m->ledger);
+    if (r < 0)
+        return log_error_errno(r, "Cannot open the ledger of taints");
     m->inventory = inventory_new();
     if (!m->inventory)
         return -ENOMEM;
@@ -259,6 +301,7 @@ static int build_engine(Manager *m) {
     if (r < 0)
         return log_error_errno(r, "Cannot start the engine");
     engine_set_observer(m->engine, on_claim_changed, m);
+    engine_set_weakness(m->engine, read_weakness, m);
     r = hotplug_new(m->event, m->inventory, on_device_changed, m, &m->hotplug);
     if (r < 0)
         return log_error_errno(r, "Cannot read the devices of this host");
@@ -282,6 +325,8 @@ static int build_bus(Manager *m) {
             .engine = m->engine,
             .policy = &m->policy,
             .reload_policy = reload_policy,
+            .read_taints = read_taints,
+            .noiommu_state = noiommu_state,
             .ready = on_bus_ready,
             .idle = on_bus_idle,
             .stopped = on_bus_stopped,
@@ -337,6 +382,7 @@ Manager *manager_free(Manager *m) {
         engine_set_observer(m->engine, NULL, NULL);
     m->hotplug = hotplug_free(m->hotplug);
     m->engine = engine_free(m->engine);
+    m->ledger = ledger_free(m->ledger);
     m->inventory = inventory_free(m->inventory);
     policy_load_done(&m->policy);
     sd_event_source_disable_unref(m->idle_timer);

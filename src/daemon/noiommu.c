@@ -144,7 +144,7 @@ static int switch_on(NoiommuSwitch *s) {
         noiommu_switch_release(s);
         return r;
     }
-    log_notice("Turned vfio.enable_unsafe_noiommu_mode on, until the last claim that needs it ends");
+    log_debug("Turned vfio.enable_unsafe_noiommu_mode on, until the last claim that needs it ends");
     return 0;
 }
 
@@ -178,7 +178,7 @@ void noiommu_switch_release(NoiommuSwitch *s) {
     s->ours = false;
     if (unlinkat(s->directory, NOTE, 0) < 0 && errno != ENOENT)
         log_warning_errno(-errno, "Cannot remove %s", NOTE);
-    log_notice("Turned vfio.enable_unsafe_noiommu_mode off again");
+    log_debug("Turned vfio.enable_unsafe_noiommu_mode off again");
 }
 
 bool noiommu_switch_is_ours(const NoiommuSwitch *s) {

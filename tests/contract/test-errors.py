@@ -49,7 +49,8 @@ class CatalogTest(unittest.TestCase):
         self.assertEqual(explained, ids)
 
     def test_fields_exist(self):
-        logged = set(re.findall(r'"(VFIOD_[A-Z_]+)"', read('src/daemon/audit.c')))
+        code = read('src/daemon/audit.c') + read('src/daemon/ledger.c')
+        logged = set(re.findall(r'"(VFIOD_[A-Z_]+)"', code))
         shown = set(re.findall(r'@(\w+)@', read('units/vfiod.catalog')))
         self.assertGreater(len(shown), 0)
         self.assertLessEqual(shown, logged)

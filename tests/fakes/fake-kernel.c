@@ -551,6 +551,8 @@ ssize_t write(int fd, const void *data, size_t size) {
     return (ssize_t) result;
 }
 
+#define VFIO_GROUP_GET_DEVICE_FD_REQUEST 0x3b6aUL
+
 /* How much of the argument the kernel would copy. Both families number below type ';'. */
 static size_t ioctl_data_size(unsigned long request, const void *argument) {
     enum {
@@ -609,6 +611,9 @@ int ioctl(int fd, unsigned long request, ...) {
     }
     if (size > 0 && size <= room)
         memcpy(argument, data, size);
+    /* A device's file keeps its group's open, as the kernel's does: here they are the same file. */
+    if ((request & 0xffffffffUL) == VFIO_GROUP_GET_DEVICE_FD_REQUEST)
+        return fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return (int) result;
 }
 

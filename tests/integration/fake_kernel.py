@@ -36,6 +36,10 @@ VFIO_CHECK_EXTENSION = 0x3B65
 VFIO_SET_IOMMU = 0x3B66
 VFIO_GROUP_GET_STATUS = 0x3B67
 VFIO_GROUP_SET_CONTAINER = 0x3B68
+VFIO_GROUP_GET_DEVICE_FD = 0x3B6A
+VFIO_NOIOMMU_IOMMU = 8
+NOIOMMU_PARAMETER = '/sys/module/vfio/parameters/enable_unsafe_noiommu_mode'
+FIRST_NOIOMMU_GROUP = 900
 VFIO_DEVICE_BIND_IOMMUFD = 0x3B76
 IOMMU_OPTION = 0x3B87
 IOMMU_OPTION_RLIMIT_MODE = 0
@@ -69,6 +73,7 @@ class Device:
         self.override = None
         self.reset_methods = ''
         self.is_bridge = False
+        self.noiommu = False  # its group is one that VFIO made up
         self.vfio_index = None
         self.enable = 0
         self.resets = 0
@@ -242,6 +247,9 @@ class FakeKernel:
 
     def _announce_change(self):
         with self.changed:
+            for device in self.devices.values():  # the device goes with the last file of its group
+                if device.noiommu and device.enable and not self.nodes.openers(f'/dev/vfio/noiommu-{device.group}'):
+                    self.set_enable(device, 0)
             self.notify()
 
     def _accept(self):
@@ -401,7 +409,7 @@ class FakeKernel:
         """What really_probe() does; raises Refuse and leaves nothing behind on failure."""
         with self.changed:
             if driver in VFIO_DRIVERS:
-                if device.is_bridge or device.group is None:
+                if device.is_bridge or device.group is None and not self._noiommu_is_enabled():
                     raise Refuse(errno.EINVAL)
             elif driver not in MANAGED_DRIVERS and device.group is not None:
                 if any(d.enable and d.vfio_index is not None for d in self.group_members(device.group)):
@@ -417,18 +425,42 @@ class FakeKernel:
             self._pci_uevent('bind', device)
             self.notify()
 
+    def _noiommu_is_enabled(self):
+        return self.exists(NOIOMMU_PARAMETER) and self.get(NOIOMMU_PARAMETER).strip() == 'Y'
+
+    def _make_up_group(self, device):
+        used = {d.group for d in self.devices.values()}
+        device.group = next(g for g in range(FIRST_NOIOMMU_GROUP, FIRST_NOIOMMU_GROUP + 4096) if g not in used)
+        device.noiommu = True
+        directory = f'/sys/kernel/iommu_groups/{device.group}'
+        self.put(directory + '/name', 'vfio-noiommu\n')
+        self.link(f'{directory}/devices/{device.address}', device.path)
+        self.link(device.path + '/iommu_group', directory)
+
+    def _forget_group(self, device):
+        self.unlink(device.path + '/iommu_group')
+        self.remove_tree(f'/sys/kernel/iommu_groups/{device.group}')
+        device.group, device.noiommu = None, False
+
+    @staticmethod
+    def _group_node(device):
+        return f'noiommu-{device.group}' if device.noiommu else f'{device.group}'
+
     def _register_vfio(self, device):
+        if device.group is None:
+            self._make_up_group(device)
         group = device.group
         members = self._group_registered.get(group, 0)
         self._group_registered[group] = members + 1
         if self.group and members == 0:
-            path = f'/sys/devices/virtual/vfio/{group}'
-            self._add_class_device(path, 'vfio', MAJOR_VFIO_GROUP, group, f'vfio/{group}', 0o600)
+            node = self._group_node(device)
+            path = f'/sys/devices/virtual/vfio/{node}'
+            self._add_class_device(path, 'vfio', MAJOR_VFIO_GROUP, group, f'vfio/{node}', 0o600)
         index = next(i for i in range(4096) if all(d.vfio_index != i for d in self.devices.values()))
         device.vfio_index = index
         path = f'{device.path}/vfio-dev/vfio{index}'
         self.link(path + '/device', device.path)
-        if self.cdev:
+        if self.cdev and not device.noiommu:
             self._add_class_device(path, 'vfio-dev', MAJOR_VFIO_DEVICE, index, f'vfio/devices/vfio{index}', 0o600)
         else:
             self._add_class_device(path, 'vfio-dev', None, None, None, None)
@@ -475,7 +507,10 @@ class FakeKernel:
                 device.vfio_index = None
                 self._group_registered[group] -= 1
                 if self.group and self._group_registered[group] == 0:
-                    self._remove_class_device(f'/sys/devices/virtual/vfio/{group}', 'vfio', f'vfio/{group}')
+                    node = self._group_node(device)
+                    self._remove_class_device(f'/sys/devices/virtual/vfio/{node}', 'vfio', f'vfio/{node}')
+                if device.noiommu:
+                    self._forget_group(device)
             else:
                 self.set_enable(device, 0)
             device.driver = None
@@ -525,7 +560,9 @@ class FakeKernel:
             self._store(path, attribute, device, driver, text)
 
     def _store(self, path, attribute, device, driver, text):
-        if path == '/sys/bus/pci/drivers_probe':
+        if path == NOIOMMU_PARAMETER and text.strip() in ('Y', 'N'):
+            self.put(path, text.strip() + '\n')
+        elif path == '/sys/bus/pci/drivers_probe':
             self._write_drivers_probe(device)
         elif driver and attribute == 'bind':
             self._write_bind(device, driver)
@@ -582,6 +619,8 @@ class FakeKernel:
                             for d in self.group_members(int(name)))
                 if bound or self._group_in_use(int(name)):
                     raise Refuse(errno.EBUSY)
+            if name.startswith('noiommu-') and self.nodes.openers(path):
+                raise Refuse(errno.EBUSY)
             self._opening.add(path)
 
     def _fdinfo(self, path):
@@ -608,12 +647,20 @@ class FakeKernel:
                 if request == VFIO_CHECK_EXTENSION:
                     return int(argument in (1, 3)), b''
                 if request == VFIO_SET_IOMMU:
+                    if argument == VFIO_NOIOMMU_IOMMU and not self._noiommu_is_enabled():
+                        raise Refuse(errno.ENODEV)
                     return 0, b''
             if request == VFIO_GROUP_GET_STATUS:
                 members = self.group_members(int(os.path.basename(path)))
                 viable = all(d.driver is None or d.driver in MANAGED_DRIVERS for d in members)
                 return 0, struct.pack('=II', 8, GROUP_VIABLE if viable else 0)
             if request == VFIO_GROUP_SET_CONTAINER:
+                return 0, b''
+            if request == VFIO_GROUP_GET_DEVICE_FD:
+                device = self.devices.get(data.decode())
+                if not device or self._group_node(device) != os.path.basename(path):
+                    raise Refuse(errno.ENODEV)
+                self.set_enable(device, 1)
                 return 0, b''
             if request == VFIO_DEVICE_BIND_IOMMUFD:
                 index = os.path.basename(path).removeprefix('vfio')

@@ -454,9 +454,9 @@ class VfiodTestCase(unittest.TestCase):
         return {'name': name, 'effect': effect, 'who': {'user': os.getuid() if user is None else user},
                 'what': {'device': device}, **more}
 
-    def set_policy(self, rules, text=None):
+    def set_policy(self, rules, text=None, **more):
         path = f'{self.directory}/policy.d/50-test.json'
-        pathlib.Path(path).write_text(json.dumps({'rules': rules}, indent=2) if text is None else text)
+        pathlib.Path(path).write_text(json.dumps({'rules': rules, **more}, indent=2) if text is None else text)
         os.chmod(path, 0o644)
         return path
 

@@ -70,6 +70,8 @@ class Host:
         k.put('/proc/net/route', 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\t'
               'IRTT\n')
         k.put('/proc/net/ipv6_route', '')
+        k.put('/proc/cmdline', 'root=/dev/root\n')
+        k.put('/proc/sys/kernel/tainted', '0\n')
         if container:
             self._add_misc('vfio', fake_kernel.MINOR_VFIO, 'vfio/vfio', 0o666)
         if iommufd:

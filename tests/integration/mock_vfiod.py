@@ -22,6 +22,7 @@ CONVERT = {
     'i': dbus.Int32, 't': dbus.UInt64,
     'as': lambda v: dbus.Array(v, signature='s'), 'ao': lambda v: dbus.Array(v, signature='o'),
     '(ss)': lambda v: dbus.Struct(v, signature='ss'), 'a{sb}': lambda v: dbus.Dictionary(v, signature='sb'),
+    'aa{sv}': lambda v: dbus.Array([dbus.Dictionary(x, signature='sv') for x in v], signature='a{sv}'),
     'a(us)': lambda v: dbus.Array([dbus.Struct(x, signature='us') for x in v], signature='(us)'),
     'a(tts)': lambda v: dbus.Array([dbus.Struct(x, signature='tts') for x in v], signature='(tts)'),
 }
@@ -102,7 +103,7 @@ class MockVfiod(dbus.service.FallbackObject):
         self.directory = directory  # a file of each fd's name is made here: that is what the fd is of
         self.objects = {ROOT_PATH: (f'{NAME}.Manager', {
             'Version': '9.8.7', 'PolicyState': 'loaded', 'PolicyErrors': [], 'PolicyRules': 3, 'Devices': 0,
-            'Groups': 0, 'Claims': 0, 'Kernel': {'iommu': True, 'iommufd': True, 'deviceCdev': True,
+            'Groups': 0, 'Claims': 0, 'Noiommu': 'off', 'Taints': [], 'Kernel': {'iommu': True, 'iommufd': True, 'deviceCdev': True,
                                                  'container': False, 'noiommuSupport': False,
                                                  'noiommuEnabled': False}})}
         self.refusals = {}   # method -> (error name, message)

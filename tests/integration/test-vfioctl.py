@@ -27,6 +27,10 @@ from harness import PROPERTIES, ROOT_PATH, SOURCE, device_path, wait
 from mock_vfiod import CONTRACT, MockVfiod, OpenBus, group_path
 
 NIC, EDU, PORT = 'pci:0000:00:04.0', 'pci:0000:06:0d.0', 'pci:0000:00:1c.0'
+CLEAN_TAINT = {'kind': 'kernel', 'weakens': False, 'what': 'TAINT_WARN', 'since': dbus.UInt64(1700000000000000)}
+WEAK_TAINT = {'kind': 'noiommu-claim', 'weakens': True, 'what': 'device without an IOMMU', 'uid': dbus.UInt32(0),
+              'since': dbus.UInt64(1700000000000000), 'device': EDU, 'rule': 'dpdk (/etc/x.json:7)',
+              'reason': 'a \x1b test'}
 SEES_FDS = f'''
 import os, json
 names = os.environ["LISTEN_FDNAMES"].split(":")
@@ -244,8 +248,19 @@ class StatusTest(ClientTest):
         self.assertIn('BROKEN', self.succeeds('status'))
 
     def test_taint_is_loud(self):
-        self.mock.objects[ROOT_PATH][1]['Kernel'].update(noiommuEnabled=True)
-        self.assertIn('TAINTED', self.succeeds('status'))
+        manager = self.mock.objects[ROOT_PATH][1]
+        manager['Taints'] = [dict(CLEAN_TAINT)]
+        self.assertNotIn('TAINTED', self.succeeds('status'))
+        manager['Taints'] += [dict(WEAK_TAINT), dict(WEAK_TAINT)]
+        self.assertIn('TAINTED: 2 things weaken this host', self.succeeds('status'))
+
+    def test_devices_without_iommu(self):
+        manager = self.mock.objects[ROOT_PATH][1]
+        self.assertNotIn('No IOMMU', self.succeeds('status'))
+        manager['Noiommu'] = 'managed'
+        self.assertIn('No IOMMU: managed', self.succeeds('status'))
+        manager['Noiommu'] = 'unavailable'
+        self.assertIn('No IOMMU: UNAVAILABLE', self.succeeds('status'))
 
     def test_device(self):
         out = self.succeeds('status', '0000:06:0d.0')
@@ -280,6 +295,34 @@ class StatusTest(ClientTest):
         self.fails(15, 'status', 'group:99')
         self.fails(10, 'status', 'group:x')
         self.fails(10, 'status', b'\xff')
+
+
+class TaintTest(ClientTest):
+    def set(self, *taints):
+        self.mock.objects[ROOT_PATH][1]['Taints'] = [dict(t) for t in taints]
+
+    def test_nothing_weakens(self):
+        self.assertEqual(self.succeeds('taint'), '')
+        self.assertEqual(json.loads(self.succeeds('taint', '--json')), [])
+        self.set(CLEAN_TAINT)
+        self.assertRegex(self.succeeds('taint', '--no-legend'), r'^no +2023-11-14 22:13:20 UTC +kernel +TAINT_WARN')
+
+    def test_something_weakens(self):
+        self.set(CLEAN_TAINT, WEAK_TAINT)
+        status, out, err = self.vfioctl('taint')
+        self.assertEqual((status, err), (39, ''))
+        for text in ('WEAKENS', 'noiommu-claim', 'root (0)', EDU, 'dpdk (/etc/x.json:7)', r'a \x1b test'):
+            self.assertIn(text, out)
+        status, out, err = self.vfioctl('taint', '--json')
+        self.assertEqual((status, err), (39, ''))
+        self.assertEqual(json.loads(out)[1], {**WEAK_TAINT, 'uid': 0})
+
+    def test_it_takes_no_arguments(self):
+        self.fails(2, 'taint', 'x')
+
+    def test_a_daemon_without_ledger(self):
+        del self.mock.objects[ROOT_PATH][1]['Taints']
+        self.assertIn('no ledger', self.fails(1, 'taint'))
 
 
 class PlanTest(ClientTest):

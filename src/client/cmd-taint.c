@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/str.h"
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+#define ERROR_NAME_TAINTED "HostTainted" /* whose exit status it is, when something weakens the host */
+
+static bool any_weakens(struct json_object *taints) {
+    for (size_t i = 0; i < json_object_array_length(taints); i++)
+        if (json_flag(json_object_array_get_idx(taints, i), "weakens"))
+            return true;
+    return false;
+}
+
+static void add_row(Table *t, struct json_object *taint) {
+    _cleanup_free_ char *since = show_time(json_number(taint, "since")), *owner = NULL;
+    bool weakens = json_flag(taint, "weakens");
+    const char *reason = json_text(taint, "reason");
+
+    if (json_object_object_get_ex(taint, "uid", NULL))
+        owner = show_owner(json_number(taint, "uid"));
+    table_add_row(t);
+    table_set(t, 0, weakens ? "yes" : "no", weakens ? COLOUR_RED : COLOUR_GREY);
+    table_set(t, 1, since, COLOUR_NONE);
+    table_set(t, 2, json_text(taint, "kind"), COLOUR_NONE);
+    table_set(t, 3, json_text(taint, "what"), COLOUR_NONE);
+    table_set(t, 4, owner, COLOUR_NONE);
+    table_set(t, 5, json_text(taint, "device"), COLOUR_NONE);
+    table_set(t, 6, json_text(taint, "rule"), COLOUR_NONE);
+    table_set(t, 7, reason, COLOUR_NONE);
+}
+
+static int show_taints(const Options *o, struct json_object *taints) {
+    static const char *const headers[] = {
+            "WEAKENS", "SINCE", "KIND", "WHAT", "WHO", "DEVICE", "RULE", "REASON"};
+    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+
+    if (!t)
+        return -ENOMEM;
+    for (size_t i = 0; i < json_object_array_length(taints); i++)
+        add_row(t, json_object_array_get_idx(taints, i));
+    return json_object_array_length(taints) > 0 ? show_table(t, o) : 0;
+}
+
+int verb_taint(const Options *o, VfiodErrorText *error) {
+    _cleanup_object_ Object manager = OBJECT_NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    struct json_object *taints;
+    int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r < 0)
+        return r;
+    /* Twice: who asks, and so whether rules may be told to him, is known to the daemon from the second call.
+     */
+    for (unsigned i = 0; i < 2; i++) {
+        object_done(&manager);
+        manager = OBJECT_NULL;
+        r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
+        if (r < 0)
+            return r;
+    }
+    taints = json_list(manager.properties, "taints");
+    if (!taints)
+        return error_text_errno(error, EOPNOTSUPP, "The daemon has no ledger of taints");
+    r = o->json ? show_json(stdout, taints, /* pretty= */ true) : show_taints(o, taints);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot show the taints");
+    return any_weakens(taints) ? exit_status_of(ERROR_NAME_TAINTED) : 0;
+}
