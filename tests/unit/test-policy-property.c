@@ -10,7 +10,9 @@
  *   - both evaluators name the same effect, the same rule, the same terms, and agree on `changed`;
  *   - to forget a fact never opens the door: who is denied stays denied;
  *   - facts that policy_needed_facts() does not name make no difference;
- *   - a rule of which the parser says that it can never match never decides.
+ *   - a rule of which the parser says that it can never match never decides;
+ *   - the explanation tells the same story, predicate by predicate, and to the subject no word of rules that
+ * do not concern it.
  *
  * The seed is printed. A failure prints that of its own case: VFIOD_TEST_SEED=N begins with it. */
 
@@ -25,6 +27,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
+#include "core/explain.h"
 #include "core/policy-parse.h"
 
 #define N_CASES 6000U
@@ -888,21 +891,24 @@ static Answer one_element(const Case *c, const Files *f, const char *section, co
     return NO;
 }
 
+static Answer section_holds(const Case *c, const Files *f, const char *section, Json *object);
+
+static Answer key_holds(const Case *c, const Files *f, const char *section, const char *key, Json *value) {
+    Answer a = NO;
+
+    if (json_object_is_type(value, json_type_object))
+        return section_holds(c, f, key, value);
+    if (!json_object_is_type(value, json_type_array))
+        return one_element(c, f, section, key, value);
+    for (size_t i = 0; i < json_object_array_length(value); i++)
+        a = any(a, one_element(c, f, section, key, json_object_array_get_idx(value, i)));
+    return a;
+}
+
 static Answer section_holds(const Case *c, const Files *f, const char *section, Json *object) {
     Answer a = YES;
 
-    json_object_object_foreach(object, key, value) {
-        Answer b = NO;
-
-        if (json_object_is_type(value, json_type_object))
-            b = section_holds(c, f, key, value);
-        else if (json_object_is_type(value, json_type_array))
-            for (size_t i = 0; i < json_object_array_length(value); i++)
-                b = any(b, one_element(c, f, section, key, json_object_array_get_idx(value, i)));
-        else
-            b = one_element(c, f, section, key, value);
-        a = all(a, b);
-    }
+    json_object_object_foreach(object, key, value) a = all(a, key_holds(c, f, section, key, value));
     return a;
 }
 
@@ -1019,13 +1025,17 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
 
 /* --- both --- */
 
-static Verdict evaluate(const Policy *policy, const Case *c) {
-    const PolicyQuestion question = {
+static PolicyQuestion question_of(const Case *c) {
+    return (PolicyQuestion){
             .subject = &c->subject,
             .device = &c->device,
             .facts = c->has_facts ? &c->facts : NULL,
             .now_usec = c->now_usec,
     };
+}
+
+static Verdict evaluate(const Policy *policy, const Case *c) {
+    const PolicyQuestion question = question_of(c);
 
     return policy_evaluate(policy, &question);
 }
@@ -1101,6 +1111,104 @@ static void check_shadow(const Policy *policy, const Files *f, const Case *c) {
         return;
     show_case(f, c);
     fail_msg("%s decides, but:%s", rule_name(v.rule), f->warnings.text);
+}
+
+/* "who.user", "what.isolation.acs", "until": what the reference says of one predicate. */
+static Answer predicate_holds(const Case *c, const Files *f, Json *rule, const char *predicate) {
+    char path[64], *rest = path, *section = NULL, *key;
+    Json *value = rule;
+
+    if (streq(predicate, "until"))
+        return time_holds(c, rule);
+    /* Also where the rule speaks of anybody. */
+    if (streq(predicate, "who.user") && c->subject.uid == (uid_t) -1)
+        return UNKNOWN;
+    (void) snprintf(path, sizeof(path), "%s", predicate);
+    while ((key = strsep(&rest, "."))) {
+        value = json_object_object_get(value, key);
+        if (!rest)
+            break;
+        section = key;
+    }
+    if (!value && streq(predicate, "who.user"))
+        return YES;
+    assert_non_null(value);
+    return key_holds(c, f, section, key, value);
+}
+
+static Json *find_rule(const Files *f, const char *name) {
+    for (size_t i = 0; i < f->n; i++) {
+        Json *rules = json_object_object_get(f->files[i], "rules");
+
+        for (size_t k = 0; k < json_object_array_length(rules); k++)
+            if (is_word(json_object_array_get_idx(rules, k), "name", name))
+                return json_object_array_get_idx(rules, k);
+    }
+    return NULL;
+}
+
+static void check_explained_rule(const Case *c, const Files *f, Json *explained, Json *rule) {
+    static const char *const words[] = {
+            [NO] = "no", [YES] = "yes", [UNKNOWN] = "unknown", [CHANGED] = "changed"};
+    Json *predicates = json_object_object_get(explained, "predicates");
+    Expected e;
+
+    assert_int_equal(json_object_get_boolean(json_object_object_get(explained, "holds")),
+            rule_decides(c, f, rule, &e) && !e.changed);
+    for (size_t i = 0; i < json_object_array_length(predicates); i++) {
+        Json *predicate = json_object_array_get_idx(predicates, i);
+        Answer a = predicate_holds(c, f, rule, member(predicate, "key"));
+
+        if (is_word(predicate, "holds", words[a]))
+            continue;
+        show_case(f, c);
+        fail_msg("%s: %s is %s, and the explanation says %s", member(rule, "name"), member(predicate, "key"),
+                words[a], member(predicate, "holds"));
+    }
+}
+
+static bool mentions(const char *text, const char *name) {
+    for (const char *s = text; (s = strstr(s, name)); s++)
+        if (strchr(" \"(\\", s[-1]) && !strchr("0123456789", s[strlen(name)]))
+            return true;
+    return false;
+}
+
+static void check_secrets(const Case *c, const Files *f, Json *rule, const char *told, int64_t *hidden) {
+    if (who_holds(c, f, rule) == YES)
+        return;
+    (*hidden)++;
+    if (!mentions(told, member(rule, "name")))
+        return;
+    show_case(f, c);
+    fail_msg("%s does not concern the subject, who is told: %s", member(rule, "name"), told);
+}
+
+static void check_explanation(const Policy *policy, const Files *f, const Case *c, Audience audience) {
+    const PolicyQuestion q = question_of(c);
+    Json *told = policy_explain(policy, &q, audience, NULL), *considered;
+    const char *text = json_object_to_json_string(told);
+    Expected e = expect(c, f);
+    int64_t hidden = 0;
+
+    if (audience == AUDIENCE_SUBJECT && e.rule && who_holds(c, f, e.rule) != YES)
+        e.rule = NULL;
+    assert_string_equal(member(told, "effect"), e.effect);
+    assert_string_equal(member(told, "rule") ?: "default", e.rule ? member(e.rule, "name") : "default");
+    considered = json_object_object_get(told, "considered");
+    for (size_t i = 0; i < json_object_array_length(considered); i++) {
+        Json *explained = json_object_array_get_idx(considered, i);
+
+        check_explained_rule(c, f, explained, find_rule(f, member(explained, "rule")));
+    }
+    for (size_t i = 0; audience == AUDIENCE_SUBJECT && i < f->n; i++) {
+        Json *rules = json_object_object_get(f->files[i], "rules");
+
+        for (size_t k = 0; k < json_object_array_length(rules); k++)
+            check_secrets(c, f, json_object_array_get_idx(rules, k), text, &hidden);
+    }
+    assert_int_equal(json_object_get_int64(json_object_object_get(told, "hidden")), hidden);
+    json_object_put(told);
 }
 
 static void check_concerns(const Policy *policy, const Files *f, const Case *c) {
@@ -1267,6 +1375,8 @@ static void run_case(uint64_t seed, Seen *seen) {
         check_shadow(policy, &files, cases + i);
         check_needed_facts(policy, &files, cases + i);
     }
+    check_explanation(policy, &files, cases, AUDIENCE_OPERATOR);
+    check_explanation(policy, &files, cases, AUDIENCE_SUBJECT);
 }
 
 static uint64_t first_seed(void) {
