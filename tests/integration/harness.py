@@ -13,6 +13,7 @@ import faulthandler
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -76,6 +77,12 @@ def device_path(name):
     return ROOT_PATH + '/device/' + ''.join(
         c if c.isascii() and c.isalnum() and not (c.isdigit() and i == 0) else f'_{ord(c):02x}'
         for i, c in enumerate(name))
+
+
+def count_refusals(lines):
+    """Of how many refusals do these lines of the log tell? Only some have a line of their own."""
+    counts = (re.search(r'(\d+) more refusals of', line) for line in lines)
+    return sum('Refused uid ' in line for line in lines) + sum(int(count[1]) for count in counts if count)
 
 
 class PrivateBus:
