@@ -282,6 +282,12 @@ bool glob_match(const char *pattern, const char *s) {
         } else if (star) {
             pattern = star;
             s = ++mark;
+            /* Long texts are passed over in one stride to where it can go on. */
+            if (!strchr("*?[", *star)) {
+                s = mark = strchr(s, *star);
+                if (!s)
+                    return false;
+            }
         } else
             return false;
     }

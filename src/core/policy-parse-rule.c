@@ -74,12 +74,22 @@ static void take_effect(void *userdata, const JsonNode *value) {
         problems_report_unknown_word(&p->problems, value, "effect", words);
 }
 
+static void warn_of_past(PolicyParser *p, const JsonNode *value) {
+    if (p->now_usec == 0 || p->now_usec < p->rule.until_usec)
+        return;
+    p->warnings.file = p->problems.file;
+    problems_report_value(
+            &p->warnings, value, "the time of this rule is over, it is as if it were not there");
+    p->warnings.file = NULL;
+}
+
 static void take_until(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     _cleanup_free_ char *shown = NULL;
 
     if (timestamp_parse(value->string, &p->rule.until_usec) >= 0) {
         parser_note_predicate(p, PREDICATE_UNTIL, value);
+        warn_of_past(p, value);
         return;
     }
     shown = show(p, value->string);

@@ -83,6 +83,10 @@ static void take_file(PolicyParser *p, const JsonNode *root) {
         report_value(p, root, "a policy file needs one of the keys \"host\", \"tags\", \"rules\"");
 }
 
+void policy_parser_set_now(PolicyParser *p, uint64_t now_usec) {
+    p->now_usec = now_usec;
+}
+
 int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_t size) {
     _cleanup_(json_document_freep) JsonDocument *document = NULL;
     _cleanup_free_ char *shown = NULL;

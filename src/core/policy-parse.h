@@ -37,6 +37,9 @@ PolicyParser *policy_parser_new(resolve_name_t resolve, void *userdata);
 PolicyParser *policy_parser_free(PolicyParser *p);
 DEFINE_TRIVIAL_CLEANUP_FUNC(PolicyParser *, policy_parser_free);
 
+/* CLOCK_REALTIME, so that rules whose time is over are told as warnings. Without it they are not. */
+void policy_parser_set_now(PolicyParser *p, uint64_t now_usec);
+
 /* Adds one file's text; call in the order in which the files apply. Errors are collected, not returned;
  * -ENOMEM only. text need not be NUL-terminated. */
 int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_t size);
@@ -48,8 +51,8 @@ int policy_parser_add_error(PolicyParser *p, const char *file, const char *messa
 size_t policy_parser_n_errors(const PolicyParser *p);
 const char *policy_parser_error(const PolicyParser *p, size_t i);
 
-/* What is allowed but hardly meant, once the set is finished: a rule that can never match, a tag that no rule
- * uses. "FILE:LINE:COL: warning: …", bounded like the errors. Borrowed. */
+/* What is allowed but hardly meant, once the set is finished: a rule that can never match, or whose
+ * time is over, a tag that no rule uses. "FILE:LINE:COL: warning: …", bounded like the errors. Borrowed. */
 size_t policy_parser_n_warnings(const PolicyParser *p);
 const char *policy_parser_warning(const PolicyParser *p, size_t i);
 

@@ -12,7 +12,8 @@
 struct PolicyParser {
     resolve_name_t resolve;
     void *userdata;
-    Rule *rules; /* owned */
+    uint64_t now_usec; /* 0: not known */
+    Rule *rules;       /* owned */
     size_t n_rules;
     /* of the rules, once the set is checked */
     struct RuleFilter *filters; /* owned */

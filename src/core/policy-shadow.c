@@ -245,24 +245,44 @@ static void warn(PolicyParser *p, const Rule *by, const Rule *rule) {
     p->warnings.file = NULL;
 }
 
+/* Rules that nothing tells apart but what the index does not know must be compared each with each. A policy
+ * of thousands of these is not worth the time. */
+#define COMPARISONS_MAX (4U * 1024 * 1024)
+
 /* The first that covers the rule. */
-static const Rule *find_covering(const PolicyParser *p, uint32_t rule) {
+static const Rule *find_covering(const PolicyParser *p, uint32_t rule, unsigned *n_comparisons) {
     Candidates candidates;
     uint32_t i;
 
     candidates_init_covering(&candidates, p->index, p->rules + rule);
-    while (candidates_next(&candidates, &i) && i < rule)
-        if (rule_filter_may_cover(p->filters + i, p->filters + rule) &&
-                rule_covers(p->rules + i, p->rules + rule))
+    while (candidates_next(&candidates, &i) && i < rule && *n_comparisons < COMPARISONS_MAX) {
+        if (!rule_filter_may_cover(p->filters + i, p->filters + rule))
+            continue;
+        (*n_comparisons)++;
+        if (rule_covers(p->rules + i, p->rules + rule))
             return p->rules + i;
+    }
     return NULL;
 }
 
+static void warn_of_too_many(PolicyParser *p, const Rule *rule) {
+    p->warnings.file = rule->file;
+    problems_report(&p->warnings, rule->line, rule->column,
+            "from here on nobody has looked for rules that can never match, there are too many");
+    p->warnings.file = NULL;
+}
+
 void parser_warn_of_shadowed_rules(PolicyParser *p) {
+    unsigned n_comparisons = 0;
+
     for (uint32_t i = 0; i < p->n_rules; i++) {
-        const Rule *by = find_covering(p, i);
+        const Rule *by = find_covering(p, i, &n_comparisons);
 
         if (by)
             warn(p, by, p->rules + i);
+        if (n_comparisons == COMPARISONS_MAX) {
+            warn_of_too_many(p, p->rules + i);
+            return;
+        }
     }
 }

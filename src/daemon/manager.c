@@ -115,6 +115,8 @@ static int load_policy(Manager *m) {
         return r;
     for (size_t i = 0; i < load.n_errors; i++)
         log_record(LOG_ERR, VFIOD_MESSAGE_POLICY_BROKEN, load.errors[i], NULL);
+    for (size_t i = 0; i < load.n_warnings; i++)
+        log_warning("%s", load.warnings[i]);
     if (!load.policy)
         load.policy = TAKE_PTR(m->policy.policy);
     old = m->policy;

@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -297,6 +298,14 @@ static int load_names(Loader *l) {
     return 0;
 }
 
+static uint64_t read_clock(void) {
+    struct timespec t;
+
+    if (clock_gettime(CLOCK_REALTIME, &t) < 0 || t.tv_sec < 0)
+        return 0;
+    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
 static int loader_init(Loader *l, const PolicySource *source) {
     const char *const *paths = source->names ?: source->directories;
     size_t n = 0;
@@ -309,6 +318,7 @@ static int loader_init(Loader *l, const PolicySource *source) {
     l->parser = policy_parser_new(source->resolve ?: resolve_name, source->resolve_userdata);
     if (!l->directories || !l->files || !l->parser)
         return -ENOMEM;
+    policy_parser_set_now(l->parser, source->now_usec ?: read_clock());
     for (; l->n_directories < n; l->n_directories++)
         l->directories[l->n_directories] = (PolicyDirectory){.path = paths[l->n_directories], .fd = -EBADF};
     return 0;

@@ -46,6 +46,7 @@ typedef struct PolicySource {
                                * this order. They may belong to anybody: he tries them out */
     resolve_name_t resolve;   /* NULL: the accounts of this host */
     void *resolve_userdata;
+    uint64_t now_usec; /* for warnings about time; 0: the clock of this host */
     /* Told of every file, NULL: nobody is. A negative errno ends the load. */
     int (*visit)(void *userdata, const PolicyFileInfo *info);
     void *visit_userdata;

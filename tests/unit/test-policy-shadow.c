@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "core/policy-parse.h"
+
+static int resolve(
+        _unused_ void *userdata, _unused_ bool is_group, _unused_ const char *name, _unused_ uint32_t *ret) {
+    return -ENOENT;
+}
+
+/* Takes ' for ", so that the tables below can be read. */
+static PolicyParser *parse(const char *a, const char *b) {
+    PolicyParser *p = policy_parser_new(resolve, NULL);
+    _cleanup_free_ char *text = NULL;
+    _cleanup_(policy_freep) Policy *policy = NULL;
+
+    assert_non_null(p);
+    text = format_string(
+            "{'tags':{'t':{'slot':'06:0d.0','id':'1234:11e8'},'u':{'slot':'07:00.0','id':'1234:11e8'}},\n"
+            "'rules':[{'name':'user of tags','effect':'deny','who':{'user':9},'what':{'tag':['t','u']}},\n"
+            "{'name':'first',%s},\n  {%s}]}",
+            a, b);
+    assert_non_null(text);
+    for (char *c = text; *c; c++)
+        if (*c == '\'')
+            *c = '"';
+    assert_int_equal(policy_parser_add(p, "f", text, strlen(text)), 0);
+    if (policy_parser_finish(p, &policy) < 0)
+        fail_msg("%s\n%s", text, policy_parser_error(p, 0));
+    return p;
+}
+
+typedef enum Shadow {
+    SEEN,
+    DEAD,
+    NEARLY, /* only what is not known gets to it */
+} Shadow;
+
+static const char *const words[] = {
+        [DEAD] = "f:4:3: warning: this rule can never match, \"first\" at f:3 decides before it about all "
+                 "that it "
+                 "speaks of",
+        [NEARLY] = "f:4:3: warning: this rule denies only where something is not known, for the rest "
+                   "\"first\" at f:3 "
+                   "decides before it",
+};
+
+static void expect(const char *a, const char *b, Shadow expected) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = parse(a, b);
+    size_t n = policy_parser_n_warnings(p);
+    const char *got = n > 0 ? policy_parser_warning(p, 0) : "nothing";
+
+    if (n != (expected != SEEN) || (n > 0 && !streq(got, words[expected])))
+        fail_msg("%s\n%s\ngot %s", a, b, got);
+}
+
+#define RULE(effect, who, what) "'effect':'" effect "','who':{" who "},'what':{" what "}"
+
+/* Of the same effect: does the first list cover the second? */
+static const struct {
+    const char *who, *what, *other_who, *other_what;
+    bool covers;
+} lists[] = {
+        {"", "", "", "", true},
+        {"", "", "'user':1", "'driver':'a'", true},
+        {"'user':1", "", "", "", false},
+        {"'user':1", "", "'user':1", "", true},
+        {"'user':[1,2,5]", "", "'user':[5,1]", "", true},
+        {"'user':[1,5]", "", "'user':[1,2]", "", false},
+        {"'user':1", "", "'user':1,'group':3", "", true},
+        {"'user':1,'group':3", "", "'user':1", "", false},
+        {"'group':[1,2]", "", "'group':2", "", true},
+        {"'group':2", "", "'group':[1,2]", "", false},
+        {"'group':1", "", "'user':1", "", false},
+        {"'unit':'a*'", "", "'unit':'ab.service'", "", true},
+        {"'unit':'a*'", "", "'unit':'ab*'", "", true},
+        {"'unit':'a*'", "", "'unit':'a?c*'", "", true},
+        {"'unit':'ab*'", "", "'unit':'a*'", "", false},
+        {"'unit':'ab*'", "", "'unit':'a?*'", "", false},
+        {"'unit':'a*c'", "", "'unit':'a*'", "", false},
+        {"'unit':'*'", "", "'unit':['a','b*']", "", true},
+        {"'unit':['x','a?']", "", "'unit':['ab','x']", "", true},
+        {"'unit':'[ab]*'", "", "'unit':'[ab]*'", "", true},
+        {"'slice':'user-*.slice'", "", "'slice':'user-7.slice'", "", true},
+        {"'slice':'user-7.slice'", "", "'slice':'user-*.slice'", "", false},
+        {"'cgroup':'/a*'", "", "'cgroup':'/a/b'", "", true},
+        {"'cgroup':'/a'", "", "'cgroup':'/a/b'", "", false},
+        {"'label':'l'", "", "'label':'l'", "", true},
+        {"'label':'l'", "", "'label':'m'", "", false},
+        {"'capability':['CAP_KILL','CAP_BPF']", "", "'capability':'CAP_BPF'", "", true},
+        {"'capability':'CAP_BPF'", "", "'capability':['CAP_KILL','CAP_BPF']", "", false},
+        {"'namespace':['host','other']", "", "'namespace':'host'", "", true},
+        {"'namespace':'host'", "", "'namespace':'other'", "", false},
+        {"", "'device':'0000:06:*'", "", "'device':'06:0d.0'", true},
+        {"", "'device':'0000:06:*'", "", "'device':['06:0d.0','06:0e.0']", true},
+        {"", "'device':'0000:06:*'", "", "'device':['06:0d.0','07:0e.0']", false},
+        {"", "'device':'0000:06:*'", "", "'device':'0000:06:0?.0'", true},
+        {"", "'device':'0000:*'", "", "'device':'0000:06:*'", true},
+        {"", "'device':'*'", "", "'device':'pci:*'", true},
+        {"", "'device':'pci:*'", "", "'device':'*'", false},
+        {"", "'device':'06:0d.0'", "", "'device':'0000:06:*'", false},
+        {"", "'device':'0000:06:?d.0'", "", "'device':'0000:06:?d.0'", true},
+        {"", "'id':'1234:*'", "", "'id':'1234:11e8'", true},
+        {"", "'id':'1234:*'", "", "'id':'1234:11e8:1af4:1100'", true},
+        {"", "'id':'*:*'", "", "'id':'1234:11e8'", true},
+        {"", "'id':'1234:11e8:1af4:1100'", "", "'id':'1234:11e8'", false},
+        {"", "'id':['1234:11e8','8086:*']", "", "'id':['8086:10d3','1234:11e8']", true},
+        {"", "'id':['1234:11e8','8086:*']", "", "'id':['8086:10d3','1234:11e9']", false},
+        {"", "'class':'02'", "", "'class':'0200'", true},
+        {"", "'class':'network'", "", "'class':['ethernet','020700']", true},
+        {"", "'class':'0200'", "", "'class':'02'", false},
+        {"", "'driver':['a','b']", "", "'driver':'b'", true},
+        {"", "'driver':'b'", "", "'driver':['a','b']", false},
+        {"", "'bus':'pci'", "", "'bus':'pci'", true},
+        {"", "'bus':'pci'", "", "", false},
+        {"", "'group':['0123456789abcdef','0000000000000001']", "", "'group':'0000000000000001'", true},
+        {"", "'group':'0123456789abcdef'", "", "'group':'0000000000000001'", false},
+        {"", "'tag':['t','u']", "", "'tag':['u','t']", true},
+        {"", "'tag':'t'", "", "'tag':['u','t']", false},
+        {"", "'property':{'A':'x*'}", "", "'property':{'B':'y','A':['xy','xz']}", true},
+        {"", "'property':{'A':'x*'}", "", "'property':{'A':['xy','z']}", false},
+        {"", "'property':{'A':'x','B':'y'}", "", "'property':{'A':'x'}", false},
+        {"", "'property':{'A':'x'}", "", "'property':{'B':'x'}", false},
+        {"", "'numa':[1,0]", "", "'numa':0", true},
+        {"", "'numa':0", "", "'numa':[0,1]", false},
+        {"", "'isolation':{'acs':true}", "", "'isolation':{'alone':false,'acs':true}", true},
+        {"", "'isolation':{'acs':true}", "", "'isolation':{'acs':false}", false},
+        {"", "'isolation':{'alone':true}", "", "'isolation':{'alone':false}", false},
+        {"", "'isolation':{'reset':true}", "", "'isolation':{'reset':false}", false},
+        {"", "'isolation':{'removable':true}", "", "'isolation':{'removable':true}", true},
+        {"", "'isolation':{'removable':true}", "", "'isolation':{'removable':false}", false},
+};
+
+static void test_lists(void **state) {
+    static const char *const effects[] = {"allow", "deny", "ask"};
+
+    for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+        for (size_t k = 0; k < ELEMENTSOF(effects); k++) {
+            _cleanup_free_ char *a = format_string("'effect':'%s','who':{%s},'what':{%s}", effects[k],
+                                        lists[i].who, lists[i].what),
+                                *b = format_string("'effect':'%s','who':{%s},'what':{%s}", effects[k],
+                                        lists[i].other_who, lists[i].other_what);
+
+            expect(a, b, lists[i].covers ? DEAD : SEEN);
+        }
+}
+
+static void test_until(void **state) {
+    static const char until_2030[] = ",'until':'2030-01-01T00:00:00Z'",
+                      until_2031[] = ",'until':'2031-01-01T00:00:00Z'";
+    static const struct {
+        const char *a, *b;
+        bool covers;
+    } cases[] = {
+            {"", until_2030, true},
+            {until_2031, until_2030, true},
+            {until_2030, until_2030, true},
+            {until_2030, until_2031, false},
+            {until_2030, "", false},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *a = format_string(RULE("deny", "", "") "%s", cases[i].a),
+                            *b = format_string(RULE("deny", "", "") "%s", cases[i].b);
+
+        expect(a, b, cases[i].covers ? DEAD : SEEN);
+    }
+}
+
+/* A deny rule matches what is not known, an allow rule does not. */
+static void test_effects(void **state) {
+    expect(RULE("allow", "", ""), RULE("allow", "'user':1", ""), DEAD);
+    expect(RULE("allow", "", ""), RULE("ask", "'user':1", ""), DEAD);
+    expect(RULE("ask", "", ""), RULE("allow", "'user':1", ""), DEAD);
+    expect(RULE("deny", "", ""), RULE("allow", "'user':1", ""), DEAD);
+    expect(RULE("deny", "", ""), RULE("deny", "'user':1", ""), DEAD);
+    expect(RULE("allow", "", ""), RULE("deny", "'user':1", ""), NEARLY);
+    expect(RULE("ask", "", ""), RULE("deny", "'user':1", ""), NEARLY);
+}
+
+/* A tag that has changed denies: it must not be said that the rule does nothing. */
+static void test_tags(void **state) {
+    expect(RULE("allow", "'user':1", ""), RULE("allow", "'user':1", "'tag':'t'"), SEEN);
+    expect(RULE("deny", "'user':1", ""), RULE("allow", "'user':1", "'tag':'t'"), DEAD);
+    expect(RULE("deny", "'user':1", ""), RULE("deny", "'user':1", "'tag':'t'"), DEAD);
+    expect(RULE("allow", "'user':1", "'tag':'t'"), RULE("allow", "'user':1", "'tag':'t'"), DEAD);
+    expect(RULE("allow", "'user':1", "'tag':['t','u']"), RULE("allow", "'user':1", "'tag':'t'"), SEEN);
+    expect(RULE("deny", "'user':1", "'tag':['t','u']"), RULE("allow", "'user':1", "'tag':'t'"), DEAD);
+}
+
+/* The same in a policy that is long enough to have an index: rules stand between the two. */
+static void test_long_policy(void **state) {
+    for (size_t i = 0; i < ELEMENTSOF(lists); i++) {
+        _cleanup_free_ char *b =
+                format_string(RULE("deny", "%s", "%s"), lists[i].other_who, lists[i].other_what);
+        _cleanup_(policy_parser_freep) PolicyParser *p = NULL;
+        _cleanup_strbuf_ StrBuf a = {};
+        bool told = false;
+
+        strbuf_addf(&a, RULE("deny", "%s", "%s"), lists[i].who, lists[i].what);
+        /* others that share features with it, and cover nothing */
+        for (unsigned k = 0; k < 20; k++)
+            strbuf_addf(&a,
+                    "},{'effect':'deny','who':{'user':[1,%u],'unit':'no-%u'},'what':{'property':{'P%u':'x'},"
+                    "'device':'%02x:0d.0','id':'1234:11e8','driver':'b','class':'0200'}",
+                    100 + k, k, k, k);
+        p = parse(a.text, b);
+        /* The others may be covered as well. */
+        for (size_t k = 0; k < policy_parser_n_warnings(p); k++)
+            told |= startswith(policy_parser_warning(p, k), "f:4:") != NULL;
+        if (told != lists[i].covers)
+            fail_msg("%s\n%s", a.text, b);
+    }
+}
+
+/* Of many tags and rules, the first warnings and a count. */
+static void test_bounded(void **state) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+    _cleanup_(policy_freep) Policy *policy = NULL;
+    _cleanup_strbuf_ StrBuf b = {};
+
+    assert_non_null(p);
+    strbuf_add(&b, "{\"tags\":{");
+    for (unsigned i = 0; i < 100; i++)
+        strbuf_addf(&b, "%s\"t%u\":{\"slot\":\"06:0d.0\",\"id\":\"1234:11e8\"}", i == 0 ? "" : ",\n", i);
+    strbuf_add(&b, "}}");
+    assert_int_equal(policy_parser_add(p, "f", b.text, b.length), 0);
+    assert_int_equal(policy_parser_finish(p, &policy), 0);
+    assert_int_equal(policy_parser_n_errors(p), 0);
+    assert_int_equal(policy_parser_n_warnings(p), 65);
+    assert_string_equal(policy_parser_warning(p, 0), "f:1:10: warning: no rule uses the tag \"t0\"");
+    assert_string_equal(policy_parser_warning(p, 1), "f:2:1: warning: no rule uses the tag \"t1\"");
+    assert_string_equal(policy_parser_warning(p, 64), "and 36 more warnings");
+}
+
+/* The clock is only known to some. */
+static void test_past(void **state) {
+    static const char text[] = "{\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{},\n"
+                               "\"until\":\"1970-01-01T00:00:01Z\"}]}";
+
+    for (uint64_t now = 0; now <= 2000000; now += 500000) {
+        _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+        _cleanup_(policy_freep) Policy *policy = NULL;
+
+        assert_non_null(p);
+        policy_parser_set_now(p, now);
+        assert_int_equal(policy_parser_add(p, "f", text, strlen(text)), 0);
+        assert_int_equal(policy_parser_finish(p, &policy), 0);
+        assert_int_equal(policy_parser_n_warnings(p), now >= 1000000);
+        if (now >= 1000000)
+            assert_string_equal(policy_parser_warning(p, 0),
+                    "f:2:9: warning: the time of this rule is over, it is as if it were not there");
+    }
+}
+
+/* Rules that an index cannot tell apart are compared each with each, which must still be fast. */
+static void test_many(void **state) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+    _cleanup_(policy_freep) Policy *policy = NULL;
+    _cleanup_strbuf_ StrBuf b = {};
+    clock_t begin = clock();
+
+    assert_non_null(p);
+    strbuf_add(&b, "{\"rules\":[");
+    for (unsigned i = 0; i < 10000; i++)
+        strbuf_addf(&b, "%s{\"effect\":\"deny\",\"who\":{\"user\":1},\"what\":{\"property\":{\"P\":\"%u\"}}}",
+                i == 0 ? "\n" : ",\n", i);
+    strbuf_add(&b, "]}");
+    assert_int_equal(policy_parser_add(p, "f", b.text, b.length), 0);
+    assert_int_equal(policy_parser_finish(p, &policy), 0);
+    assert_int_equal(policy_parser_n_warnings(p), 0);
+    print_message("# %.3f s\n", (double) (clock() - begin) / CLOCKS_PER_SEC);
+    /* a second is meant; sanitizers take their time */
+    assert_true(clock() - begin < 20 * CLOCKS_PER_SEC);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_lists),
+            cmocka_unit_test(test_until),
+            cmocka_unit_test(test_effects),
+            cmocka_unit_test(test_tags),
+            cmocka_unit_test(test_long_policy),
+            cmocka_unit_test(test_bounded),
+            cmocka_unit_test(test_past),
+            cmocka_unit_test(test_many),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/timestamp.h"
+
+static void test_parse(void **state) {
+    static const struct {
+        const char *text;
+        uint64_t usec;
+    } good[] = {
+            {"1970-01-01T00:00:00Z", 0},
+            {"1970-01-01T01:00:00+01:00", 0},
+            {"1969-12-31T23:00:00-01:00", UINT64_MAX}, /* years begin with 1970 */
+            {"1970-01-01T00:00:00.000001Z", 1},
+            {"1970-01-01T00:00:00.0000019Z", 1},
+            {"1970-01-01t00:00:01z", 1000000},
+            {"2000-02-29T00:00:00Z", UINT64_C(951782400000000)},
+            {"2026-12-31T18:00:00Z", UINT64_C(1798740000000000)},
+            {"2026-12-31T18:00:00.5-05:30", UINT64_C(1798759800500000)},
+            {"2016-12-31T23:59:60Z", UINT64_C(1483228800000000)},
+            {"9999-12-31T23:59:59Z", UINT64_C(253402300799000000)},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+        uint64_t usec = 42;
+        int r = timestamp_parse(good[i].text, &usec);
+
+        if (r != (good[i].usec == UINT64_MAX ? -EINVAL : 0) ||
+                usec != (good[i].usec == UINT64_MAX ? 42 : good[i].usec))
+            fail_msg("%s: %d, %" PRIu64, good[i].text, r, usec);
+    }
+}
+
+static void test_malformed(void **state) {
+    static const char *const bad[] = {"", "2026", "2026-12-31", "2026-12-31T18:00:00", "2026-12-31 18:00:00Z",
+            "2026-12-31T18:00Z", "2026-12-31T18:00:00Z ", " 2026-12-31T18:00:00Z", "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z", "2026-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
+            "2026-12-00T00:00:00Z", "2026-12-31T24:00:00Z", "2026-12-31T18:60:00Z", "2026-12-31T18:00:61Z",
+            "2026-12-31T18:00:00.Z", "2026-12-31T18:00:00+1:00", "2026-12-31T18:00:00+24:00",
+            "2026-12-31T18:00:00+01", "2026-12-31T18:00:00CET", "26-12-31T18:00:00Z", "+2026-12-31T18:00:00Z",
+            "1970-01-01T00:00:00+00:01"};
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        uint64_t usec = 42;
+
+        if (timestamp_parse(bad[i], &usec) != -EINVAL || usec != 42)
+            fail_msg("%s", bad[i]);
+    }
+}
+
+/* Every day for four hundred years, after which the calendar repeats, compared with the C library's. */
+static void test_round_trip(void **state) {
+    for (uint64_t day = 0; day < 400 * 365; day++) {
+        uint64_t seconds = day * 86400 + day % 86400, usec = 0;
+        char text[TIMESTAMP_MAX], expected[32];
+        time_t t = (time_t) seconds;
+        struct tm tm;
+
+        assert_non_null(gmtime_r(&t, &tm));
+        assert_true(strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0);
+        assert_string_equal(timestamp_format(seconds * 1000000, text), expected);
+        assert_int_equal(timestamp_parse(text, &usec), 0);
+        assert_true(usec == seconds * 1000000);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_parse),
+            cmocka_unit_test(test_malformed),
+            cmocka_unit_test(test_round_trip),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
