@@ -21,6 +21,8 @@ static const ErrorRow error_rows[] = {
         /* Ours. */
         {ERROR_NAME_FAILED, EIO, 1},
         {ERROR_NAME_USAGE, EINVAL, 2},
+        /* 1 is what they say of the policy, as diff(1) does: "there are differences". */
+        {ERROR_NAME_REHEARSAL, EIO, 2},
         {ERROR_NAME_UNREACHABLE, EHOSTUNREACH, 3},
         /* As the shell and env(1) have it. */
         {ERROR_NAME_NOT_EXECUTABLE, EACCES, 126},

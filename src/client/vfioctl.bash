@@ -19,7 +19,11 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release monitor taint reload'
+    local verbs='list status plan exec hold release monitor taint reload policy snapshot'
+    local policy_verbs='check show explain test diff generate reload'
+    local subject='--user --group --unit --cgroup --label --capability --namespace'
+    local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
+    with_argument+='|--cgroup|--label|--capability|--namespace|--test'
     local request='--backend --reason --memlock --untainted'
     local global='--json --no-legend --color --help --version'
 
@@ -29,13 +33,13 @@ _vfioctl() {
 
     for ((i = 1; i < cword; i++)); do
         case ${words[i]} in
-        --color | -d | --device | -b | --backend | -r | --reason | --memlock) ((i++)) ;;
         --)
             break
             ;;
-        -*) ;;
+        -*) [[ ${words[i]} =~ ^($with_argument)$ ]] && ((i++)) ;;
+        policy) verb='policy' ;;
         *)
-            verb=${words[i]}
+            verb+=${verb:+ }${words[i]}
             break
             ;;
         esac
@@ -58,7 +62,24 @@ _vfioctl() {
         _vfioctl_offer '1G 4G 16G 64G'
         return 0
         ;;
-    -r | --reason)
+    --host | --policy | --test)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return 0
+        ;;
+    --user)
+        mapfile -t COMPREPLY < <(compgen -u -- "$cur")
+        return 0
+        ;;
+    --group)
+        mapfile -t COMPREPLY < <(compgen -g -- "$cur")
+        return 0
+        ;;
+    --namespace)
+        _vfioctl_offer 'host other'
+        return 0
+        ;;
+    -r | --reason | --unit | --cgroup | --label | --capability)
         return 0
         ;;
     esac
@@ -89,6 +110,11 @@ _vfioctl() {
         hold) _vfioctl_offer "$global $request --no-ask-password" ;;
         exec) _vfioctl_offer "$global --device $request --no-ask-password --" ;;
         release) _vfioctl_offer "$global --no-wait" ;;
+        snapshot) _vfioctl_offer "$global --serials" ;;
+        'policy explain') _vfioctl_offer "$global --host --policy $subject $request" ;;
+        'policy test') _vfioctl_offer "$global --host --policy" ;;
+        'policy diff') _vfioctl_offer "$global --host --test" ;;
+        'policy check' | 'policy show' | 'policy generate') _vfioctl_offer "$global --host" ;;
         *) _vfioctl_offer "$global" ;;
         esac
         return 0
@@ -96,7 +122,12 @@ _vfioctl() {
 
     case $verb in
     '') _vfioctl_offer "$verbs" ;;
-    plan | hold) _vfioctl_offer "$(_vfioctl_devices)" ;;
+    policy) _vfioctl_offer "$policy_verbs" ;;
+    'policy check' | 'policy show' | 'policy test' | 'policy diff')
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        ;;
+    plan | hold | 'policy explain') _vfioctl_offer "$(_vfioctl_devices)" ;;
     status | release) _vfioctl_offer "$(_vfioctl_devices) $(_vfioctl_claims)" ;;
     esac
     return 0

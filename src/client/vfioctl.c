@@ -34,11 +34,25 @@ typedef enum OptionFlag {
     OPTION_MEMLOCK = 1 << 10,
     OPTION_UNTAINTED = 1 << 11,
     OPTION_NO_ASK = 1 << 12,
+    OPTION_HOST = 1 << 13,
+    OPTION_POLICY = 1 << 14,
+    OPTION_USER = 1 << 15,
+    OPTION_GROUP = 1 << 16,
+    OPTION_UNIT = 1 << 17,
+    OPTION_CGROUP = 1 << 18,
+    OPTION_LABEL = 1 << 19,
+    OPTION_CAPABILITY = 1 << 20,
+    OPTION_NAMESPACE = 1 << 21,
+    OPTION_TEST = 1 << 24,
+    OPTION_SERIALS = 1 << 25,
 } OptionFlag;
 
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
 #define OPTIONS_REQUEST (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED)
 #define OPTIONS_CLAIM (OPTIONS_REQUEST | OPTION_NO_ASK)
+#define OPTIONS_SUBJECT                                                                                      \
+    (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_CAPABILITY |           \
+            OPTION_NAMESPACE)
 
 /* val is the flag: short options are mapped to it. */
 static const struct option long_options[] = {
@@ -55,6 +69,17 @@ static const struct option long_options[] = {
         {"memlock", required_argument, NULL, OPTION_MEMLOCK},
         {"untainted", no_argument, NULL, OPTION_UNTAINTED},
         {"no-ask-password", no_argument, NULL, OPTION_NO_ASK},
+        {"host", required_argument, NULL, OPTION_HOST},
+        {"policy", required_argument, NULL, OPTION_POLICY},
+        {"user", required_argument, NULL, OPTION_USER},
+        {"group", required_argument, NULL, OPTION_GROUP},
+        {"unit", required_argument, NULL, OPTION_UNIT},
+        {"cgroup", required_argument, NULL, OPTION_CGROUP},
+        {"label", required_argument, NULL, OPTION_LABEL},
+        {"capability", required_argument, NULL, OPTION_CAPABILITY},
+        {"namespace", required_argument, NULL, OPTION_NAMESPACE},
+        {"test", required_argument, NULL, OPTION_TEST},
+        {"serials", no_argument, NULL, OPTION_SERIALS},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -83,7 +108,25 @@ static const Verb verbs[] = {
         {"monitor", "", "Follow what changes", 0, 0, 0, false, verb_monitor},
         {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
         {"reload", "", "Let the daemon read its policy files again", 0, 0, 0, false, verb_reload},
+        {"policy check", "[FILE…]", "Look for errors in policy files", OPTION_HOST, 0, SIZE_MAX, false,
+                verb_policy_check},
+        {"policy show", "[FILE…]", "Show the rules in the order in which they are tried", OPTION_HOST, 0,
+                SIZE_MAX, false, verb_policy_show},
+        {"policy explain", "[--user USER] DEVICE…", "Tell why the policy says what it says",
+                OPTION_HOST | OPTION_POLICY | OPTIONS_SUBJECT | OPTIONS_REQUEST, 0, SIZE_MAX, false,
+                verb_policy_explain},
+        {"policy test", "FILE…", "Run the cases of test files", OPTION_HOST | OPTION_POLICY, 1, SIZE_MAX,
+                false, verb_policy_test},
+        {"policy diff", "OLD NEW", "Show which decisions change", OPTION_HOST | OPTION_TEST, 2, 2, false,
+                verb_policy_diff},
+        {"policy generate", "", "Write a policy to start from", OPTION_HOST, 0, 0, false,
+                verb_policy_generate},
+        {"policy reload", "", "The same as reload", 0, 0, 0, false, verb_reload},
+        {"snapshot", "[--serials]", "Record the host, for --host", OPTION_SERIALS, 0, 0, false,
+                verb_snapshot},
 };
+
+#define VERB_POLICY "policy" /* begins verbs of two words */
 
 static void show_help(void) {
     printf("vfioctl [OPTION…] VERB [ARGUMENT…]\n\n"
@@ -104,26 +147,51 @@ static void show_help(void) {
            "      --untainted          exec, hold, plan: only while nothing weakens the host\n"
            "      --no-ask-password    exec, hold: ask nobody for a yes\n"
            "      --no-wait            release: do not wait until the claim is gone\n"
+           "      --host=FILE          policy: a recorded host instead of this one; - for standard input\n"
+           "      --policy=FILE        explain, test: this policy instead of the one in force; may be given\n"
+           "                           again\n"
+           "      --user=USER          explain: who asks, by name or number; default: yourself\n"
+           "      --group=GROUP        explain: in this group and not in those of his account; may be given\n"
+           "                           again\n"
+           "      --unit=UNIT, --cgroup=PATH, --label=LABEL, --capability=CAP, --namespace=host|other\n"
+           "                           explain: what else the rules may ask about him\n"
+           "      --test=FILE          diff: subjects of this test file, too; may be given again\n"
+           "      --serials            snapshot: with serial numbers\n"
            "  -h, --help               Show this help\n"
            "      --version            Show the version\n\n"
            "See vfioctl(1).\n");
 }
 
-static const Verb *find_verb(const char *name) {
+/* group: the first word of a verb of two, or NULL. */
+static bool is_verb(const Verb *verb, const char *group, const char *name) {
+    const char *rest = group ? startswith(verb->name, group) : verb->name;
+
+    if (!rest || (group && *rest != ' '))
+        return false;
+    return streq(group ? rest + 1 : rest, name);
+}
+
+static const Verb *find_verb(const char *group, const char *name) {
     for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-        if (streq(verbs[i].name, name))
+        if (is_verb(verbs + i, group, name))
             return verbs + i;
     return NULL;
 }
 
-static int unknown_verb(const char *name, VfiodErrorText *error) {
-    const char *names[ELEMENTSOF(verbs) + 1] = {}, *near;
+static int unknown_verb(const char *group, const char *name, VfiodErrorText *error) {
+    const char *names[ELEMENTSOF(verbs) + 2] = {VERB_POLICY}, *near;
+    size_t n = group ? 0 : 1;
 
     for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-        names[i] = verbs[i].name;
+        if (!group)
+            names[n++] = verbs[i].name;
+        else if (startswith(verbs[i].name, VERB_POLICY " "))
+            names[n++] = verbs[i].name + strlen(VERB_POLICY " ");
+    names[n] = NULL;
     near = nearest(name, names);
-    return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s: unknown verb%s%s%s See vfioctl --help.", name,
-            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : ".");
+    return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s%s%s: unknown verb%s%s%s See vfioctl --help.",
+            group ? group : "", group ? " " : "", name, near ? "; did you mean '" : "", near ? near : "",
+            near ? "'?" : ".");
 }
 
 static unsigned flag_of_short(int c) {
@@ -150,6 +218,55 @@ static const char *option_name(unsigned flag) {
     while (option->name && option->val != (int) flag)
         option++;
     return option->name ? option->name : "?";
+}
+
+static int take_namespace(Options *o, const char *value, VfiodErrorText *error) {
+    if (!streq(value, "host") && !streq(value, "other"))
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--namespace=%s: it takes host or other.", value);
+    o->foreign_namespace = streq(value, "other");
+    return 0;
+}
+
+static void append(OptionList *list, const char *value) {
+    list->items[list->n++] = value;
+}
+
+/* Of the policy's verbs. */
+static int take_policy_option(Options *o, unsigned flag, const char *value, VfiodErrorText *error) {
+    const struct {
+        unsigned flag;
+        const char **text; /* either */
+        OptionList *list;  /* or */
+        bool *yes;
+    } targets[] = {
+            {OPTION_HOST, .text = &o->host},
+            {OPTION_USER, .text = &o->user},
+            {OPTION_UNIT, .text = &o->unit},
+            {OPTION_CGROUP, .text = &o->cgroup},
+            {OPTION_LABEL, .text = &o->label},
+            {OPTION_POLICY, .list = &o->policies},
+            {OPTION_GROUP, .list = &o->groups_of_user},
+            {OPTION_CAPABILITY, .list = &o->capabilities},
+            {OPTION_TEST, .list = &o->tests},
+            {OPTION_SERIALS, .yes = &o->serials},
+    };
+
+    if (flag == OPTION_NAMESPACE)
+        return take_namespace(o, value, error);
+    for (size_t i = 0; i < ELEMENTSOF(targets); i++) {
+        if (targets[i].flag != flag)
+            continue;
+        if (targets[i].text)
+            *targets[i].text = value;
+        else if (targets[i].list)
+            append(targets[i].list, value);
+        else
+            *targets[i].yes = true;
+        return 0;
+    }
+    assert(false);
+    return -EINVAL;
 }
 
 static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorText *error) {
@@ -189,10 +306,11 @@ static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorT
     case OPTION_GROUPS:
         o->groups = true;
         return 0;
-    default:
-        assert(flag == OPTION_NO_WAIT);
+    case OPTION_NO_WAIT:
         o->wait = false;
         return 0;
+    default:
+        return take_policy_option(o, flag, value, error);
     }
 }
 
@@ -246,18 +364,26 @@ static int check_arguments(const Verb *verb, const Options *o, VfiodErrorText *e
 }
 
 static int run(int argc, char **argv, Options *o, VfiodErrorText *error) {
+    const char *group = NULL;
     const Verb *verb;
     bool done = false;
     int first, r;
 
     first = parse_options(argc, argv, /* stop= */ true, OPTIONS_GLOBAL, o, &done, error);
+    if (first >= 0 && first < argc && !done && streq(argv[first], VERB_POLICY)) {
+        group = argv[first];
+        argc -= first;
+        argv += first;
+        first = parse_options(argc, argv, /* stop= */ true, OPTIONS_GLOBAL, o, &done, error);
+    }
     if (first < 0 || done)
         return MIN(first, 0);
     if (first == argc)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "No verb. See vfioctl --help.");
-    verb = find_verb(argv[first]);
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "No verb%s%s. See vfioctl --help.",
+                group ? " behind " : "", group ? group : "");
+    verb = find_verb(group, argv[first]);
     if (!verb)
-        return unknown_verb(argv[first], error);
+        return unknown_verb(group, argv[first], error);
     argc -= first;
     argv += first;
     first = parse_options(argc, argv, verb->takes_command, OPTIONS_GLOBAL | verb->options, o, &done, error);
@@ -292,15 +418,25 @@ static bool json_is_wanted(int argc, char **argv) {
     return false;
 }
 
+/* An option is given at most once for each word of the command line. */
+#define N_LISTS 5U
+
 int main(int argc, char **argv) {
-    _cleanup_free_ const char **devices = calloc((size_t) argc + 1, sizeof(char *));
-    Options options = {.legend = true, .wait = true, .ask = true, .devices = devices};
+    size_t n = (size_t) argc + 1;
+    _cleanup_free_ const char **words = calloc(N_LISTS * n, sizeof(char *));
+    Options options = {.legend = true, .wait = true, .ask = true};
     VfiodErrorText error = {.name = ERROR_NAME_FAILED, .message = "Out of memory"};
     int r = -ENOMEM;
 
     setlocale(LC_ALL, "");
-    if (devices)
+    if (words) {
+        options.devices = words;
+        options.policies.items = words + n;
+        options.groups_of_user.items = words + 2 * n;
+        options.capabilities.items = words + 3 * n;
+        options.tests.items = words + 4 * n;
         r = run(argc, argv, &options, &error);
+    }
     if (r >= 0 && fflush(stdout) != 0)
         r = error_text_errno(&error, errno, "Cannot write");
     if (r >= 0)

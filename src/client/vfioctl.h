@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* vfioctl: one table of verbs (vfioctl.c), one file for each (cmd-*.c). A verb gets parsed options and
- * returns an exit status, or a negative errno with *error filled; only main() prints errors. */
+/* vfioctl: one table of verbs (vfioctl.c), one file for each (cmd-*.c); those of `vfioctl policy` have two
+ * words. A verb gets parsed options and returns an exit status, or a negative errno with *error filled; only
+ * main() prints errors. */
 
 #include "client/error-text.h"
 
@@ -15,6 +16,12 @@ typedef enum ColourMode {
 } ColourMode;
 DECLARE_STRING_TABLE(colour_mode, ColourMode); /* "auto", "always", "never" */
 
+/* An option that may be given again: its arguments in order, ended by NULL. The array is main()'s. */
+typedef struct OptionList {
+    const char **items;
+    size_t n;
+} OptionList;
+
 /* Everything is borrowed from argv. */
 typedef struct Options {
     bool json, legend, groups, wait, untainted, ask;
@@ -23,6 +30,10 @@ typedef struct Options {
     size_t n_devices;
     const char *backend, *reason;
     uint64_t memlock;
+    /* of the policy's verbs */
+    const char *host, *user, *unit, *cgroup, *label;
+    OptionList policies, groups_of_user, capabilities, tests;
+    bool foreign_namespace, serials;
     char **arguments; /* what follows the verb and its options */
     size_t n_arguments;
 } Options;
@@ -39,3 +50,10 @@ int verb_release(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);
+int verb_policy_check(const Options *o, VfiodErrorText *error);
+int verb_policy_show(const Options *o, VfiodErrorText *error);
+int verb_policy_explain(const Options *o, VfiodErrorText *error);
+int verb_policy_test(const Options *o, VfiodErrorText *error);
+int verb_policy_diff(const Options *o, VfiodErrorText *error);
+int verb_policy_generate(const Options *o, VfiodErrorText *error);
+int verb_snapshot(const Options *o, VfiodErrorText *error);

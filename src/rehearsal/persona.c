@@ -192,3 +192,15 @@ int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona
     *ret = TAKE_GENERIC(s, SUBJECT_NULL);
     return 0;
 }
+
+RehearsalSubject persona_of_test(const TestSubject *s) {
+    return (RehearsalSubject){
+            .user = s->user,
+            .groups = (const char *const *) s->groups,
+            .unit = s->unit,
+            .cgroup = s->cgroup,
+            .label = s->label,
+            .capabilities = (const char *const *) s->capabilities,
+            .foreign_namespace = s->foreign_namespace,
+    };
+}

@@ -21,3 +21,5 @@ int accounts_resolve(void *userdata, bool is_group, const char *name, uint32_t *
 /* ret_name (owned): how to call him, "alice". */
 int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona, Subject *ret,
         char **ret_name, char **ret_problem);
+/* The same description, borrowed. */
+RehearsalSubject persona_of_test(const TestSubject *s);

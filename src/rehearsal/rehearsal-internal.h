@@ -29,6 +29,9 @@ int rehearsal_load_policy(const Rehearsal *r, resolve_name_t resolve, void *user
 /* What is wrong with the file goes to errors, as text; unreadable is a failure. */
 int test_file_load(const char *path, TestFile *ret, struct json_object *errors, char **ret_problem);
 
+/* Accounts and subjects of all files (ended by NULL; NULL: none), without their cases. */
+int test_files_merge(const char *const *paths, TestFile *ret, char **ret_problem);
+
 /* The policy, for who wants to ask it: fails when it has errors. Borrowed. */
 int rehearsal_get_policy(Rehearsal *r, const Policy **ret, char **ret_problem);
 

@@ -28,7 +28,9 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Rehearsal *, rehearsal_free);
 /* {"files": N, "rules": N, "errors": ["FILE:LINE:COL: error: …"], "warnings": ["FILE:LINE:COL: warning: …"]}
  */
 int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem);
-/* {"host": {…}, "tags": […], "rules": [{"rule", "file", "line", "effect", "who", "what", …as written}]} */
+/* {"host": {…}, "tags": [{"tag", "file", "line", "devices"}], "rules": [{"rule", "file", "line", "effect",
+ * "who", "what", …as written}], "files": [{"file", "state": "read", "overridden" or "masked", "hiddenBy"}]}
+ */
 int rehearsal_show(Rehearsal *r, struct json_object **ret, char **ret_problem);
 
 /* Who asks, as a person describes him; what is NULL is not known to the rules, and says so. */
@@ -46,19 +48,23 @@ typedef struct RehearsalRequest {
     bool untainted;
 } RehearsalRequest;
 
-/* {"effect", "error": null or the name of the refusal that Acquire would give, "message", "devices":
- * [explanations as core/explain.h has them], "plan": … or null} */
+/* {"effect", "subject": {"user", "uid"}, "error": null or the name of the refusal that Acquire would give,
+ * "message", "devices": [explanations as core/explain.h has them], "plan": … or null} */
 int rehearsal_explain(Rehearsal *r, const RehearsalSubject *subject, const RehearsalRequest *request,
         struct json_object **ret, char **ret_problem);
-/* Runs the cases of a test file, see vfiod-policy-test(5). {"passed", "failed", "cases": [{"name", "line",
- * "passed", "expected", "got", "rule", "message"}]} */
+/* Runs the cases of a test file, see vfiod-policy-test(5). {"passed", "failed", "errors": of the file or of
+ * the policy (no case has run then), "cases": [{"name", "line", "passed", "expected": {"effect", "rule",
+ * "error"}, "got": the same or null, "rule": origin, "message"}]}; rule and error only where the case asks
+ * for them. */
 int rehearsal_test(Rehearsal *r, const char *file, struct json_object **ret, char **ret_problem);
 /* Which decisions change from old to new, over the devices of the host and the subjects that either policy,
- * the accounts or the test files (ended by NULL; may be NULL) name. {"decisions", "changed": [{"subject",
- * "device", "old": {"effect", "rule"}, "new": {…}}]} */
+ * the accounts or the test files (ended by NULL; may be NULL) name. {"decisions", "subjects",
+ * "subjectsLeftOut", "changed": [{"subject", "device", "old": {"effect", "rule"}, "new": {…}, "terms":
+ * ["reset: required -> optional"]}]} */
 int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, struct json_object **ret,
         char **ret_problem);
-/* A starting policy for this host: text with comments, owned. */
-int rehearsal_generate(Rehearsal *r, char **ret, char **ret_problem);
+/* A starting policy for this host: text with comments, owned. claims: an array of {"uid", "devices": [names]}
+ * that the daemon told of, or NULL. */
+int rehearsal_generate(Rehearsal *r, struct json_object *claims, char **ret, char **ret_problem);
 /* Records the host. */
 int rehearsal_snapshot(bool with_serials, struct json_object **ret, char **ret_problem);

@@ -36,18 +36,6 @@ static const char *error_name(VfiodError e) {
     return (int) e < 0 ? NULL : error_info(e)->name;
 }
 
-static RehearsalSubject persona_of(const TestSubject *s) {
-    return (RehearsalSubject){
-            .user = s->user,
-            .groups = (const char *const *) s->groups,
-            .unit = s->unit,
-            .cgroup = s->cgroup,
-            .label = s->label,
-            .capabilities = (const char *const *) s->capabilities,
-            .foreign_namespace = s->foreign_namespace,
-    };
-}
-
 /* The rule is that of the first device whose effect is that of the request. */
 static int decide_all(Run *run, const TestCase *c, const Subject *subject, Outcome *ret, char **ret_problem) {
     Outcome all = {.effect = EFFECT_ALLOW, .error = _VFIOD_ERROR_INVALID};
@@ -75,7 +63,7 @@ static int decide_all(Run *run, const TestCase *c, const Subject *subject, Outco
 static int get_outcome(Run *run, const TestCase *c, Outcome *ret, char **ret_problem) {
     _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
     _cleanup_(answer_freep) Answer *answer = NULL;
-    RehearsalSubject persona = persona_of(run->file.subjects + c->subject);
+    RehearsalSubject persona = persona_of_test(run->file.subjects + c->subject);
     _cleanup_free_ char *user = NULL;
     Outcome outcome;
     int r;
@@ -226,6 +214,54 @@ int test_file_load(const char *path, TestFile *ret, struct json_object *errors, 
     for (size_t i = 0; i < problems_count(&problems); i++)
         if (list_append(errors, json_object_new_string(problems_get(&problems, i))) < 0)
             return -ENOMEM;
+    return 0;
+}
+
+static int append(void **list, size_t *n, void *more, size_t n_more, size_t size) {
+    void *grown;
+
+    if (n_more == 0)
+        return 0;
+    grown = reallocarray(*list, *n + n_more, size);
+    if (!grown)
+        return -ENOMEM;
+    memcpy((char *) grown + *n * size, more, n_more * size);
+    *list = grown;
+    *n += n_more;
+    return 0;
+}
+
+/* Accounts and subjects; what has been moved is no more in from. */
+static int merge(TestFile *into, TestFile *from) {
+    if (append((void **) &into->accounts, &into->n_accounts, from->accounts, from->n_accounts,
+                sizeof(*from->accounts)) < 0)
+        return -ENOMEM;
+    from->n_accounts = 0;
+    if (append((void **) &into->subjects, &into->n_subjects, from->subjects, from->n_subjects,
+                sizeof(*from->subjects)) < 0)
+        return -ENOMEM;
+    from->n_subjects = 0;
+    return 0;
+}
+
+int test_files_merge(const char *const *paths, TestFile *ret, char **ret_problem) {
+    _cleanup_(test_file_done) TestFile all = {};
+
+    for (size_t i = 0; paths && paths[i]; i++) {
+        _cleanup_json_ struct json_object *errors = json_object_new_array();
+        _cleanup_(test_file_done) TestFile one = {};
+        int r;
+
+        r = errors ? test_file_load(paths[i], &one, errors, ret_problem) : -ENOMEM;
+        if (r >= 0 && json_object_array_length(errors) > 0)
+            r = problem(ret_problem, -EBADMSG, "%s",
+                    json_object_get_string(json_object_array_get_idx(errors, 0)));
+        if (r >= 0)
+            r = merge(&all, &one);
+        if (r < 0)
+            return r;
+    }
+    *ret = TAKE_GENERIC(all, (TestFile){});
     return 0;
 }
 

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <inttypes.h>
+
+#include "base/str.h"
+#include "client/policy-door.h"
+
+enum {
+    COLUMN_RULE,
+    COLUMN_EFFECT,
+    COLUMN_WHO,
+    COLUMN_WHAT,
+    COLUMN_TERMS,
+    COLUMN_PLACE,
+    N_COLUMNS
+};
+
+static Colour effect_colour(const char *effect) {
+    if (streq(effect, "allow"))
+        return COLOUR_GREEN;
+    return streq(effect, "deny") ? COLOUR_RED : COLOUR_YELLOW;
+}
+
+/* 'alice', 'alice bob', '{"reason":"…"}': strings without their quotes. */
+static void add_value(StrBuf *b, struct json_object *value) {
+    if (!json_object_is_type(value, json_type_array)) {
+        strbuf_add(b,
+                json_object_is_type(value, json_type_string)
+                        ? json_object_get_string(value)
+                        : json_object_to_json_string_ext(value, JSON_C_TO_STRING_NOSLASHESCAPE));
+        return;
+    }
+    for (size_t i = 0; i < json_object_array_length(value); i++) {
+        if (i > 0)
+            strbuf_add(b, " ");
+        add_value(b, json_object_array_get_idx(value, i));
+    }
+}
+
+/* "user alice, unit vm-*.service"; anybody: what an empty object is. Owned by the caller. */
+static char *predicates_text(struct json_object *object, const char *empty) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    json_object_object_foreach(object, key, value) {
+        strbuf_addf(&b, "%s%s ", b.length > 0 ? ", " : "", key);
+        add_value(&b, value);
+    }
+    if (b.length == 0)
+        strbuf_add(&b, empty);
+    return strbuf_steal(&b);
+}
+
+/* All other keys of the rule: what it demands. */
+static char *terms_text(struct json_object *rule) {
+    static const char *const elsewhere[] = {"rule", "file", "line", "effect", "who", "what", NULL};
+    _cleanup_strbuf_ StrBuf b = {};
+
+    json_object_object_foreach(rule, key, value) {
+        bool shown = false;
+
+        for (size_t i = 0; elsewhere[i]; i++)
+            shown = shown || streq(elsewhere[i], key);
+        if (shown)
+            continue;
+        strbuf_addf(&b, "%s%s ", b.length > 0 ? ", " : "", key);
+        add_value(&b, value);
+    }
+    return strbuf_steal(&b);
+}
+
+static struct json_object *member(struct json_object *o, const char *key) {
+    struct json_object *value = NULL;
+
+    (void) json_object_object_get_ex(o, key, &value);
+    return value;
+}
+
+static int add_rule(Table *t, struct json_object *rule) {
+    _cleanup_free_ char *who = predicates_text(member(rule, "who"), "anybody");
+    _cleanup_free_ char *what = predicates_text(member(rule, "what"), "any device");
+    _cleanup_free_ char *terms = terms_text(rule), *place = NULL;
+    const char *effect = json_text(rule, "effect");
+
+    place = format_string("%s:%" PRIi64, json_text(rule, "file"), json_number(rule, "line"));
+    if (!who || !what || !terms || !place)
+        return -ENOMEM;
+    table_add_row(t);
+    table_set(t, COLUMN_RULE, json_text(rule, "rule"), COLOUR_NONE);
+    table_set(t, COLUMN_EFFECT, effect, effect_colour(effect));
+    table_set(t, COLUMN_WHO, who, COLOUR_NONE);
+    table_set(t, COLUMN_WHAT, what, COLOUR_NONE);
+    table_set(t, COLUMN_TERMS, terms, COLOUR_NONE);
+    table_set(t, COLUMN_PLACE, place, COLOUR_GREY);
+    return 0;
+}
+
+static void show_files(const Options *o, struct json_object *files) {
+    for (size_t i = 0; i < json_object_array_length(files); i++) {
+        struct json_object *file = json_object_array_get_idx(files, i);
+        const char *state = json_text(file, "state"), *by = json_text(file, "hiddenBy");
+
+        if (streq(state, "overridden"))
+            show_fieldf(o, "Overridden", "%s, by %s", json_text(file, "file"), by);
+        else if (streq(state, "masked"))
+            show_fieldf(o, "Masked", "%s", json_text(file, "file"));
+    }
+}
+
+static int show_policy(const Options *o, struct json_object *result) {
+    static const char *const headers[N_COLUMNS] = {"RULE", "EFFECT", "WHO", "WHAT", "TERMS", "PLACE"};
+    struct json_object *rules = json_list(result, "rules"), *tags = json_list(result, "tags");
+    _cleanup_(table_freep) Table *t = table_new(headers, N_COLUMNS);
+    size_t n = json_object_array_length(rules);
+    int r = t ? 0 : -ENOMEM;
+
+    for (size_t i = 0; i < n && r >= 0; i++)
+        r = add_rule(t, json_object_array_get_idx(rules, i));
+    if (r >= 0 && n > 0)
+        r = show_table(t, o);
+    if (r < 0)
+        return r;
+    printf("%s%s\n", n > 0 ? "\n" : "",
+            n > 0 ? "The first rule that matches decides; when none does, the answer is no."
+                  : "There are no rules: everything is denied to everybody.");
+    show_field(o, "No IOMMU", COLOUR_NONE, json_text(member(result, "host"), "noiommu"));
+    for (size_t i = 0; i < json_object_array_length(tags); i++) {
+        struct json_object *tag = json_object_array_get_idx(tags, i);
+
+        show_fieldf(o, "Tag", "%s (%s:%" PRIi64 ")", json_text(tag, "tag"), json_text(tag, "file"),
+                json_number(tag, "line"));
+    }
+    show_files(o, json_list(result, "files"));
+    return 0;
+}
+
+int verb_policy_show(const Options *o, VfiodErrorText *error) {
+    _cleanup_rehearsal_ Rehearsal *rehearsal = NULL;
+    _cleanup_json_ struct json_object *result = NULL;
+    char *problem = NULL;
+    int r;
+
+    r = policy_open(o, (const char *const *) o->arguments, &rehearsal, error);
+    if (r < 0)
+        return r;
+    r = rehearsal_show(rehearsal, &result, &problem);
+    return r < 0 ? policy_failed(r, problem, error) : policy_show(o, result, show_policy, error);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/policy-door.h"
+
+/* JSON with or without --json: it is for a file, not for the eye. */
+int verb_snapshot(const Options *o, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *host = NULL;
+    char *problem = NULL;
+    int r;
+
+    r = rehearsal_snapshot(o->serials, &host, &problem);
+    if (r < 0)
+        return policy_failed(r, problem, error);
+    r = show_json(stdout, host, /* pretty= */ true);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the host") : 0;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Two policies are compared by what they decide, not by what is written in them: every device of the host,
+ * for everybody whom it is worth asking about (cast.h). A decision has changed when its effect has, or when
+ * both say yes and demand something else in return. */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "rehearsal/cast.h"
+#include "rehearsal/rehearsal-internal.h"
+
+#define DECISIONS_MAX (4U * 1024 * 1024)
+
+typedef struct Diff {
+    HostView *host;
+    const Policy *old_policy, *new_policy;
+    const Cast *cast;
+    uint64_t now_usec;
+    size_t n_decisions;
+    struct json_object *changed; /* borrowed from the result */
+} Diff;
+
+/* --- what rules that say yes demand --- */
+
+enum {
+    TERM_BACKEND,
+    TERM_RESET,
+    TERM_SIBLINGS,
+    TERM_HOST_CRITICAL,
+    TERM_UNTAINTED,
+    TERM_REASON,
+    TERM_MEMLOCK,
+    TERM_WAIVER,
+    TERM_LIMITS,
+    N_TERMS,
+};
+static const char *const term_names[N_TERMS] = {
+        [TERM_BACKEND] = "backend",
+        [TERM_RESET] = "reset",
+        [TERM_SIBLINGS] = "siblings",
+        [TERM_HOST_CRITICAL] = "host-critical",
+        [TERM_UNTAINTED] = "untainted",
+        [TERM_REASON] = "reason",
+        [TERM_MEMLOCK] = "memlock",
+        [TERM_WAIVER] = "waive-cap-sys-rawio",
+        [TERM_LIMITS] = "limits",
+};
+
+typedef struct TermTexts {
+    char texts[N_TERMS][160];
+} TermTexts;
+
+static void describe_backends(char *buf, size_t size, unsigned backends) {
+    size_t n = 0;
+
+    buf[0] = '\0';
+    for (Backend b = 0; b < _BACKEND_MAX; b++)
+        if (backends & 1U << b && n < size)
+            n += (size_t) snprintf(buf + n, size - n, "%s%s", n > 0 ? " " : "", backend_to_string(b));
+}
+
+static void describe_limits(char *buf, size_t size, const RuleLimits *l) {
+    const struct {
+        const char *name;
+        uint64_t value;
+    } limits[] = {
+            {"claims", l->claims},
+            {"devices", l->devices},
+            {"claims-per-user", l->claims_per_user},
+            {"devices-per-user", l->devices_per_user},
+            {"pinned", l->pinned},
+    };
+    size_t n = 0;
+
+    snprintf(buf, size, "none");
+    for (size_t i = 0; i < ELEMENTSOF(limits) && n < size; i++)
+        if (limits[i].value != LIMIT_NONE)
+            n += (size_t) snprintf(
+                    buf + n, size - n, "%s%s %" PRIu64, n > 0 ? " " : "", limits[i].name, limits[i].value);
+}
+
+static void describe_terms(const RuleTerms *t, TermTexts *ret) {
+    const size_t size = sizeof(ret->texts[0]);
+
+    describe_backends(ret->texts[TERM_BACKEND], size, t->backends);
+    snprintf(ret->texts[TERM_RESET], size, "%s", reset_demand_to_string(t->reset));
+    snprintf(ret->texts[TERM_SIBLINGS], size, "%s", sibling_demand_to_string(t->siblings));
+    snprintf(ret->texts[TERM_HOST_CRITICAL], size, "%s", host_critical_demand_to_string(t->host_critical));
+    snprintf(ret->texts[TERM_UNTAINTED], size, "%s", t->untainted ? "yes" : "no");
+    snprintf(ret->texts[TERM_REASON], size, "%s", t->reason_required ? "required" : "optional");
+    snprintf(ret->texts[TERM_MEMLOCK], size, "%" PRIu64, t->memlock_max);
+    snprintf(ret->texts[TERM_WAIVER], size, "%s", t->waive_sys_rawio ? "yes" : "no");
+    describe_limits(ret->texts[TERM_LIMITS], size, &t->limits);
+}
+
+/* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */
+static struct json_object *compare_terms(const RuleTerms *old, const RuleTerms *new) {
+    _cleanup_json_ struct json_object *list = json_object_new_array();
+    TermTexts before, after;
+
+    if (!list || !old || !new)
+        return TAKE_PTR(list);
+    describe_terms(old, &before);
+    describe_terms(new, &after);
+    for (size_t i = 0; i < N_TERMS; i++) {
+        char text[400];
+
+        if (streq(before.texts[i], after.texts[i]))
+            continue;
+        snprintf(text, sizeof(text), "%s: %s -> %s", term_names[i], before.texts[i], after.texts[i]);
+        if (list_append(list, json_object_new_string(text)) < 0)
+            return NULL;
+    }
+    return TAKE_PTR(list);
+}
+
+/* --- the comparison --- */
+
+static int add_verdict(struct json_object *o, const char *key, const Verdict *v) {
+    _cleanup_json_ struct json_object *verdict = json_object_new_object();
+
+    if (!verdict || member_add_string(verdict, "effect", effect_to_string(v->effect)) < 0 ||
+            member_add_string(verdict, "rule", v->rule ? rule_origin(v->rule) : NULL) < 0)
+        return -ENOMEM;
+    return member_add(o, key, TAKE_PTR(verdict));
+}
+
+static int compare(Diff *d, const Device *device, const DeviceFacts *facts, const CastMember *who) {
+    const PolicyQuestion question = {
+            .subject = &who->subject, .device = device, .facts = facts, .now_usec = d->now_usec};
+    Verdict before = policy_evaluate(d->old_policy, &question),
+            after = policy_evaluate(d->new_policy, &question);
+    _cleanup_json_ struct json_object *o = NULL, *terms = compare_terms(before.terms, after.terms);
+    char name[DEVICE_NAME_MAX];
+
+    if (!terms)
+        return -ENOMEM;
+    d->n_decisions++;
+    if (before.effect == after.effect && json_object_array_length(terms) == 0)
+        return 0;
+    o = json_object_new_object();
+    if (!o || member_add_string(o, "subject", who->name) < 0 ||
+            member_add_string(o, "device", device_name_format(&device->name, name)) < 0 ||
+            add_verdict(o, "old", &before) < 0 || add_verdict(o, "new", &after) < 0 ||
+            member_add(o, "terms", TAKE_PTR(terms)) < 0)
+        return -ENOMEM;
+    return list_append(d->changed, TAKE_PTR(o));
+}
+
+/* Facts are read once for a device, whoever asks for it. */
+static int compare_device(Device *device, void *userdata) {
+    Diff *d = userdata;
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    unsigned needed = policy_needed_facts(d->old_policy) | policy_needed_facts(d->new_policy);
+    int r = 0;
+
+    if (needed != 0)
+        r = d->host->facts.read_facts(d->host->facts.userdata, device, needed, &facts);
+    if (r == -ENOMEM)
+        return r;
+    for (size_t i = 0; i < d->cast->n; i++) {
+        int k = compare(d, device, needed != 0 && r >= 0 ? &facts : NULL, d->cast->members + i);
+
+        if (k < 0)
+            return k;
+    }
+    return 0;
+}
+
+static int add_texts(Cast *cast, const Accounts *accounts, const Rehearsal *r, char **ret_problem) {
+    int k = 0;
+
+    for (size_t i = 0; i < r->n_texts && k >= 0; i++)
+        if (r->texts[i].fate == POLICY_FILE_READ)
+            k = cast_add_policy(cast, accounts, r->texts[i].text, r->texts[i].size, ret_problem);
+    return k;
+}
+
+static int gather(Cast *cast, const Accounts *accounts, const Rehearsal *old, const Rehearsal *new,
+        char **ret_problem) {
+    int r;
+
+    r = cast_add_tests(cast, accounts, ret_problem);
+    if (r >= 0)
+        r = add_texts(cast, accounts, new, ret_problem);
+    if (r >= 0)
+        r = add_texts(cast, accounts, old, ret_problem);
+    return r < 0 ? r : cast_add_accounts(cast, accounts, ret_problem);
+}
+
+static int load(Rehearsal *r, Accounts *accounts, PolicyLoad *ret, char **ret_problem) {
+    int k;
+
+    k = rehearsal_load_policy(r, accounts_resolve, accounts, ret);
+    if (k < 0)
+        return k;
+    return ret->policy ? 0 : problem(ret_problem, -EINVAL, "%s", ret->n_errors > 0 ? ret->errors[0] : "?");
+}
+
+static int run(Diff *d, char **ret_problem) {
+    Inventory *inventory;
+    int r;
+
+    r = host_view_get_inventory(d->host, &inventory, ret_problem);
+    if (r < 0)
+        return r;
+    if ((uint64_t) inventory_n_devices(inventory) * d->cast->n > DECISIONS_MAX)
+        return problem(ret_problem, -E2BIG, "%u devices and %zu subjects are too many to compare",
+                inventory_n_devices(inventory), d->cast->n);
+    return inventory_foreach_device(inventory, compare_device, d);
+}
+
+int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, struct json_object **ret,
+        char **ret_problem) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    _cleanup_(policy_load_done) PolicyLoad old_load = {}, new_load = {};
+    _cleanup_(test_file_done) TestFile file = {};
+    _cleanup_(cast_done) Cast cast = {};
+    Accounts accounts = {.host = &new->host, .test = &file};
+    Diff diff = {.host = &new->host, .cast = &cast, .now_usec = time_now()};
+    int r;
+
+    *ret_problem = NULL;
+    diff.changed = json_object_new_array();
+    if (!o || member_add(o, "changed", diff.changed) < 0)
+        return -ENOMEM;
+    r = test_files_merge(tests, &file, ret_problem);
+    if (r >= 0)
+        r = load(old, &accounts, &old_load, ret_problem);
+    if (r >= 0)
+        r = load(new, &accounts, &new_load, ret_problem);
+    if (r >= 0)
+        r = gather(&cast, &accounts, old, new, ret_problem);
+    if (r < 0)
+        return r;
+    diff.old_policy = old_load.policy;
+    diff.new_policy = new_load.policy;
+    r = run(&diff, ret_problem);
+    if (r < 0)
+        return r;
+    if (member_add(o, "decisions", json_object_new_uint64(diff.n_decisions)) < 0 ||
+            member_add(o, "subjects", json_object_new_uint64(cast.n)) < 0 ||
+            member_add(o, "subjectsLeftOut", json_object_new_uint64(cast.n_left_out)) < 0)
+        return -ENOMEM;
+    *ret = TAKE_PTR(o);
+    return 0;
+}

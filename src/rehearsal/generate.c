@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A policy to start from. A rule that is in force is only made where somebody has the device now, through a
+ * claim or through the owner of its VFIO node: that keeps working what works. Everything else that could be
+ * handed out is there as a comment, for the operator to decide; what the host needs is not even offered.
+ *
+ * Comments end with their line, and what comes from the host in them is sanitized, so it cannot end them
+ * earlier. The list ends with a rule of its own, so that every line before it may have its comma. */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/str.h"
+#include "rehearsal/rehearsal-internal.h"
+
+#define FACTS                                                                                                \
+    (DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_RESET_METHODS | DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL)
+
+/* Who has a device now. */
+typedef struct Holder {
+    bool is_group;
+    uint32_t id;
+    char *name;      /* owned, for a rule: a name, or NULL where it has none */
+    const char *how; /* "holds it by a claim" */
+} Holder;
+
+static void holder_done(Holder *h) {
+    free(h->name);
+}
+
+typedef struct Generator {
+    HostView *host;
+    struct json_object *claims; /* borrowed; NULL: nobody told of any */
+    StrBuf tags, rules;
+    size_t n_tags;
+    unsigned n_bridges;
+} Generator;
+
+static void generator_done(Generator *g) {
+    strbuf_done(&g->tags);
+    strbuf_done(&g->rules);
+}
+
+/* --- holders --- */
+
+static bool names_device(struct json_object *claim, const char *name) {
+    struct json_object *devices;
+
+    if (!json_object_object_get_ex(claim, "devices", &devices) ||
+            !json_object_is_type(devices, json_type_array))
+        return false;
+    for (size_t i = 0; i < json_object_array_length(devices); i++)
+        if (streq_ptr(json_object_get_string(json_object_array_get_idx(devices, i)), name))
+            return true;
+    return false;
+}
+
+static bool find_claimant(const Generator *g, const Device *d, Holder *ret) {
+    char name[DEVICE_NAME_MAX];
+
+    (void) device_name_format(&d->name, name);
+    for (size_t i = 0; g->claims && i < json_object_array_length(g->claims); i++) {
+        struct json_object *claim = json_object_array_get_idx(g->claims, i), *uid;
+
+        if (!names_device(claim, name) || !json_object_object_get_ex(claim, "uid", &uid))
+            continue;
+        *ret = (Holder){.id = (uint32_t) json_object_get_int64(uid), .how = "holds it by a claim"};
+        return true;
+    }
+    return false;
+}
+
+/* The way before vfiod: a rule of udev, or a chown in a script, gives the node to whoever runs the machine.
+ */
+static bool find_node_owner(const Device *d, Holder *ret) {
+    char path[64];
+    struct stat st;
+
+    if (!d->driver || d->vfio_index < 0)
+        return false;
+    snprintf(path, sizeof(path), "/dev/vfio/devices/vfio%d", d->vfio_index);
+    if (d->vfio_rdev == 0 && d->group)
+        snprintf(path, sizeof(path), "/dev/vfio/%d", d->group->id);
+    if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode))
+        return false;
+    if (st.st_uid != 0)
+        *ret = (Holder){.id = st.st_uid, .how = "owns its VFIO node"};
+    else if (st.st_gid != 0 && (st.st_mode & S_IWGRP))
+        *ret = (Holder){.is_group = true, .id = st.st_gid, .how = "may write its VFIO node"};
+    else
+        return false;
+    return true;
+}
+
+typedef struct NameSearch {
+    bool is_group;
+    uint32_t id;
+    char *name; /* owned */
+} NameSearch;
+
+static int match_name(void *userdata, bool is_group, const char *name, uint32_t id) {
+    NameSearch *s = userdata;
+
+    if (is_group != s->is_group || id != s->id)
+        return 0;
+    s->name = strdup(name);
+    return s->name ? 1 : -ENOMEM;
+}
+
+/* 1 when somebody has it, 0, -ENOMEM. */
+static int find_holder(const Generator *g, const Device *d, Holder *ret) {
+    Holder holder = {};
+    NameSearch search;
+
+    if (!find_claimant(g, d, &holder) && (g->host->snapshot || !find_node_owner(d, &holder)))
+        return 0;
+    search = (NameSearch){.is_group = holder.is_group, .id = holder.id};
+    if (host_view_foreach_account(g->host, match_name, &search) < 0)
+        return -ENOMEM;
+    holder.name = search.name;
+    *ret = holder;
+    return 1;
+}
+
+/* --- text --- */
+
+static void add_json_string(StrBuf *b, const char *s) {
+    _cleanup_json_ struct json_object *o = json_object_new_string(s);
+
+    if (o)
+        strbuf_add(b, json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
+    else
+        b->error = -ENOMEM;
+}
+
+static void add_comment(StrBuf *b, const char *text) {
+    _cleanup_free_ char *safe = sanitize(text, 400);
+
+    if (safe)
+        strbuf_addf(b, "    // %s\n", safe);
+    else
+        b->error = -ENOMEM;
+}
+
+static void describe_siblings(StrBuf *b, const Device *d) {
+    unsigned n = 0;
+
+    if (!d->group) {
+        strbuf_add(b, ", behind no IOMMU");
+        return;
+    }
+    strbuf_addf(b, ", IOMMU group %d", d->group->id);
+    FOREACH_MEMBER(m, d->group)
+        if (m != d && !device_is_bridge(m)) {
+            char name[DEVICE_NAME_MAX];
+
+            strbuf_addf(b, "%s%s (%s)", n++ == 0 ? " together with " : ", ",
+                    device_name_format_kernel(&m->name, name), m->driver ?: "no driver");
+        }
+}
+
+static void describe_device(StrBuf *b, const Device *d, const DeviceFacts *facts) {
+    _cleanup_strbuf_ StrBuf line = {};
+    char name[DEVICE_NAME_MAX];
+
+    strbuf_addf(&line, "%s: %04x:%04x, class %06x, ", device_name_format_kernel(&d->name, name), d->vendor,
+            d->device, (unsigned) d->class_code);
+    if (d->driver)
+        strbuf_addf(&line, "driver %s", d->driver);
+    else
+        strbuf_add(&line, "no driver");
+    describe_siblings(&line, d);
+    if (facts->known & DEVICE_FACT_RESET_METHODS && facts->reset_methods == 0)
+        strbuf_add(&line, ", knows no reset");
+    strbuf_add(b, "\n");
+    add_comment(b, line.text ?: "?");
+}
+
+/* "0000-06-0d.0": what is left of an address where a tag is named. */
+static const char *format_short(const Device *d, char buf[static DEVICE_NAME_MAX]) {
+    (void) device_name_format_kernel(&d->name, buf);
+    for (char *s = buf; *s; s++)
+        if (*s == ':')
+            *s = '-';
+    return buf;
+}
+
+/* Its place as far as it does not depend on the numbers of buses, and the card. */
+static void add_tag(Generator *g, const Device *d, const DeviceFacts *facts) {
+    char name[DEVICE_NAME_MAX], tag[DEVICE_NAME_MAX];
+
+    strbuf_addf(&g->tags, "%s    \"%s\": { ", g->n_tags++ > 0 ? ",\n" : "", format_short(d, tag));
+    if (facts->known & DEVICE_FACT_SLOT_PATH && facts->slot_path[0]) {
+        strbuf_add(&g->tags, "\"path\": ");
+        add_json_string(&g->tags, facts->slot_path);
+    } else
+        strbuf_addf(&g->tags, "\"slot\": \"%s\"", device_name_format_kernel(&d->name, name));
+    strbuf_addf(&g->tags, ", \"id\": \"%04x:%04x\"", d->vendor, d->device);
+    if (facts->known & DEVICE_FACT_SERIAL && facts->serial[0]) {
+        strbuf_add(&g->tags, ", \"serial\": ");
+        add_json_string(&g->tags, facts->serial);
+    }
+    strbuf_add(&g->tags, " }");
+}
+
+static void add_reset(StrBuf *b, const char *indent, const DeviceFacts *facts) {
+    if (facts->known & DEVICE_FACT_RESET_METHODS && facts->reset_methods == 0)
+        strbuf_addf(b, ",\n%s// Its next owner finds it as the last one left it.\n%s\"reset\": \"optional\"",
+                indent, indent);
+}
+
+static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, const Holder *h) {
+    _cleanup_free_ char *comment = NULL;
+    char tag[DEVICE_NAME_MAX];
+    StrBuf *b = &g->rules;
+
+    comment = format_string("%s %s %s.", h->is_group ? "Group" : "User", h->name ?: "without a name", h->how);
+    add_comment(b, comment ?: "?");
+    add_tag(g, d, facts);
+    (void) format_short(d, tag);
+    strbuf_addf(b, "    {\n      \"name\": \"keep-%s\",\n      \"effect\": \"allow\",\n", tag);
+    strbuf_addf(b, "      \"who\": { \"%s\": ", h->is_group ? "group" : "user");
+    if (h->name)
+        add_json_string(b, h->name);
+    else
+        strbuf_addf(b, "%" PRIu32, h->id);
+    strbuf_addf(b, " },\n      \"what\": { \"tag\": \"%s\" }", tag);
+    add_reset(b, "      ", facts);
+    strbuf_add(b, "\n    },\n");
+}
+
+static void add_suggestion(Generator *g, const Device *d) {
+    char name[DEVICE_NAME_MAX], tag[DEVICE_NAME_MAX];
+
+    strbuf_addf(&g->rules,
+            "    // { \"name\": \"use-%s\", \"effect\": \"allow\", \"who\": { \"user\": \"NAME\" },\n"
+            "    //   \"what\": { \"device\": \"%s\", \"id\": \"%04x:%04x\" } },\n",
+            format_short(d, tag), device_name_format_kernel(&d->name, name), d->vendor, d->device);
+}
+
+/* --- devices --- */
+
+static int add_device(Device *d, void *userdata) {
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    _cleanup_(holder_done) Holder holder = {};
+    Generator *g = userdata;
+    int r, held;
+
+    if (device_is_bridge(d)) {
+        g->n_bridges++;
+        return 0;
+    }
+    r = g->host->facts.read_facts(g->host->facts.userdata, d, FACTS, &facts);
+    if (r == -ENOMEM)
+        return r;
+    describe_device(&g->rules, d, &facts);
+    if (r < 0 || !(facts.known & DEVICE_FACT_HOST_CRITICAL)) {
+        add_comment(&g->rules, "Left out: it cannot be told whether the host needs it.");
+        return 0;
+    }
+    if (facts.host_critical) {
+        _cleanup_free_ char *comment = format_string("Left out: the host needs it: %s.", facts.host_critical);
+
+        add_comment(&g->rules, comment ?: "Left out: the host needs it.");
+        return 0;
+    }
+    held = find_holder(g, d, &holder);
+    if (held > 0)
+        add_rule(g, d, &facts, &holder);
+    else if (held == 0)
+        add_suggestion(g, d);
+    return MIN(held, 0);
+}
+
+static char *put_together(Generator *g) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    strbuf_add(&b,
+            "// A policy to start from, made by looking at the host as it is now. Read it, change it, try it "
+            "out\n"
+            "// with 'vfioctl policy check' and 'vfioctl policy explain', and put it into "
+            "/etc/vfiod/policy.d.\n"
+            "// What is a comment below is only offered: who shall have these devices is for you to say.\n"
+            "{\n  \"description\": \"made by vfioctl policy generate\",\n");
+    if (g->n_tags > 0)
+        strbuf_addf(&b,
+                "  // Cards at their places: another card in the slot is not the one that was meant.\n"
+                "  \"tags\": {\n%s\n  },\n",
+                g->tags.text ?: "");
+    strbuf_addf(&b, "  \"rules\": [\n    // %u bridge%s left out: nobody gets a bridge.\n", g->n_bridges,
+            g->n_bridges == 1 ? " is" : "s are");
+    strbuf_add(&b, g->rules.text ?: "");
+    strbuf_add(&b,
+            "\n    // As if it were not there: without a rule the answer is no.\n"
+            "    { \"name\": \"nothing-else\", \"effect\": \"deny\", \"who\": {}, \"what\": {} }\n"
+            "  ]\n}\n");
+    if (g->tags.error < 0 || g->rules.error < 0)
+        return NULL;
+    return strbuf_steal(&b);
+}
+
+/* What we hand out we have read ourselves. */
+static int check_text(HostView *host, const char *text, char **ret_problem) {
+    _cleanup_(policy_parser_freep) PolicyParser *parser = policy_parser_new(host_view_resolve, host);
+    _cleanup_(policy_freep) Policy *policy = NULL;
+    int r;
+
+    if (!parser)
+        return -ENOMEM;
+    r = policy_parser_add(parser, "the generated policy", text, strlen(text));
+    if (r >= 0)
+        r = policy_parser_finish(parser, &policy);
+    if (r == -EINVAL)
+        return problem(ret_problem, r, "%s", policy_parser_error(parser, 0));
+    return r;
+}
+
+int rehearsal_generate(Rehearsal *r, struct json_object *claims, char **ret, char **ret_problem) {
+    _cleanup_(generator_done) Generator g = {.host = &r->host, .claims = claims};
+    _cleanup_free_ char *text = NULL;
+    Inventory *inventory;
+    int k;
+
+    *ret_problem = NULL;
+    k = host_view_get_inventory(&r->host, &inventory, ret_problem);
+    if (k >= 0)
+        k = inventory_foreach_device(inventory, add_device, &g);
+    if (k < 0)
+        return k;
+    text = put_together(&g);
+    if (!text)
+        return -ENOMEM;
+    k = check_text(&r->host, text, ret_problem);
+    if (k < 0)
+        return k;
+    *ret = TAKE_PTR(text);
+    return 0;
+}
