@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "base/str.h"
+#include "core/explain.h"
 #include "core/policy-parse.h"
 
 /* The input is the text of a policy file; a NUL in front of more text begins another file. What loads is
@@ -46,6 +47,20 @@ static Verdict expect_verdict(const Policy *policy, const PolicyQuestion *q) {
         EXPECT(rule_key(v.rule)[0] && rule_line(v.rule) > 0);
     }
     return v;
+}
+
+/* What is told is JSON and says the same as the verdict. */
+static void expect_explanation(const Policy *policy, const PolicyQuestion *q, Audience audience) {
+    Verdict v = policy_evaluate(policy, q);
+    struct json_object *told = policy_explain(policy, q, audience, NULL);
+    const bool may_know = v.rule && (audience == AUDIENCE_OPERATOR || rule_concerns(v.rule, q->subject));
+
+    EXPECT(told);
+    EXPECT(utf8_is_valid(json_object_to_json_string(told)));
+    EXPECT(streq(json_object_get_string(json_object_object_get(told, "effect")), effect_to_string(v.effect)));
+    EXPECT(streq(json_object_get_string(json_object_object_get(told, "rule")) ?: "",
+            may_know ? rule_name(v.rule) : ""));
+    json_object_put(told);
 }
 
 /* Whoever is denied is denied as well when less is known. What a tag refused because it CHANGED is left out:
@@ -134,12 +149,17 @@ static void ask(const Policy *policy) {
     subjects[2].capabilities = UINT64_MAX;
     subjects[2].capabilities_known = true;
     for (size_t i = 0; i < ELEMENTSOF(subjects); i++)
-        for (size_t k = 0; k < ELEMENTSOF(devices); k++)
-            expect_less_is_not_more(policy,
-                    &(const PolicyQuestion){.subject = subjects + i,
-                            .device = devices + k,
-                            .facts = facts_of_devices + k,
-                            .now_usec = NOW_USEC - 1 + k});
+        for (size_t k = 0; k < ELEMENTSOF(devices); k++) {
+            const PolicyQuestion q = {
+                    .subject = subjects + i,
+                    .device = devices + k,
+                    .facts = facts_of_devices + k,
+                    .now_usec = NOW_USEC - 1 + k,
+            };
+
+            expect_less_is_not_more(policy, &q);
+            expect_explanation(policy, &q, i == k ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT);
+        }
 }
 
 static void expect_messages(const PolicyParser *p) {
