@@ -30,7 +30,7 @@
 #include "core/explain.h"
 #include "core/policy-parse.h"
 
-#define N_CASES 6000U
+#define N_CASES 4000U
 #define N_QUESTIONS 8U /* of one policy */
 #define N_FILES_MAX 3U
 #define N_TAGS_MAX 4U
