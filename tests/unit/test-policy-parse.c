@@ -60,7 +60,10 @@ static void add(PolicyParser *p, const char *file, const char *text) {
 static void expect_errors(PolicyParser *p, const char *text, const char *const *errors) {
     Policy *none = NULL;
     size_t n = 0;
+    int r;
 
+    /* some are only found when all files are there */
+    r = policy_parser_finish(p, &none);
     for (; errors[n]; n++) {
         if (n >= policy_parser_n_errors(p))
             fail_msg("%s\nnot reported: %s", text, errors[n]);
@@ -69,7 +72,7 @@ static void expect_errors(PolicyParser *p, const char *text, const char *const *
     }
     if (policy_parser_n_errors(p) != n)
         fail_msg("%s\nalso got %s", text, policy_parser_error(p, n));
-    assert_int_equal(policy_parser_finish(p, &none), n == 0 ? 0 : -EINVAL);
+    assert_int_equal(r, n == 0 ? 0 : -EINVAL);
     if (n > 0)
         assert_null(none);
     policy_free(none);
@@ -79,6 +82,14 @@ static void expect_errors(PolicyParser *p, const char *text, const char *const *
 #define ALLOW(member) "{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{}\n" member "}]}"
 #define WHO(member) "{\"rules\":[{\"effect\":\"allow\",\"what\":{},\"who\":{\n" member "}}]}"
 #define WHAT(member) "{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{\n" member "}}]}"
+
+#define NAMED(member)                                                                                        \
+    "{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{\"device\":\"06:0d.0\"}\n" member "}]}"
+#define TAG(members) "{\"tags\":{\n\"t\":{" members "}}}"
+#define IDENT "\"id\":\"1234:11e8\""
+#define SLOTTED "\"slot\":\"06:0d.0\","
+#define DENIES(line, key)                                                                                    \
+    "f:" line ":1: error: \"" key "\" says what a rule allows, it has no meaning in a deny rule"
 
 static const struct {
     const char *text;
@@ -219,6 +230,187 @@ static const struct {
         {WHAT("\"vendor\":\"1234\""),
                 {"f:2:1: error: unknown key \"vendor\" in \"what\", known are \"device\", \"id\", \"class\", "
                  "\"driver\", \"bus\", \"group\", \"tag\", \"property\", \"numa\", \"isolation\""}},
+        /* the host */
+        {"{\"host\":{}}", {NULL}},
+        {"{\"host\":{\"noiommu\":\"of\"}}",
+                {"f:1:20: error: unknown value of \"noiommu\": \"of\", did you mean \"off\"?"}},
+        {"{\"host\":{\"noiommu\":true}}",
+                {"f:1:20: error: \"noiommu\" must be \"off\", \"on\" or \"managed\", found a boolean"}},
+        {"{\"host\":{\"noiomu\":\"on\"}}",
+                {"f:1:10: error: unknown key \"noiomu\" in \"host\", did you mean \"noiommu\"?"}},
+        {"{\"host\":[]}",
+                {"f:1:9: error: \"host\" must be an object like {\"noiommu\": \"off\"}, found an array"}},
+        {"{\"rules\":[],\"$schema\":{}}", {"f:1:23: error: \"$schema\" must be a string, found an object"}},
+        /* tags */
+        {"{\"tags\":[]}", {"f:1:9: error: \"tags\" must be an object of tags, found an array"}},
+        {"{\"tags\":{\n\"Nic\":{}}}",
+                {"f:2:1: error: the name of a tag must have 1 to 64 of the characters a-z, 0-9, \".\", "
+                 "\"_\", \"-\""}},
+        {"{\"tags\":{\n\"\":{}}}",
+                {"f:2:1: error: the name of a tag must have 1 to 64 of the characters a-z, 0-9, \".\", "
+                 "\"_\", \"-\""}},
+        {"{\"tags\":{\n\"12345678901234567890123456789012345678901234567890123456789012345\":{}}}",
+                {"f:2:1: error: the name of a tag must have 1 to 64 of the characters a-z, 0-9, \".\", "
+                 "\"_\", \"-\""}},
+        {TAG(""),
+                {"f:2:5: error: a tag needs the key \"id\"",
+                        "f:2:5: error: a tag needs \"slot\" or \"path\": where the card is plugged in"}},
+        {TAG("\"slot\":\"06:0d.0\""), {"f:2:5: error: a tag needs the key \"id\""}},
+        {TAG("\"id\":\"1234:11e8\",\"serial\":\"00-1b-21-ff-ff-a1-b2-c3\""),
+                {"f:2:5: error: a tag needs \"slot\" or \"path\": where the card is plugged in"}},
+        {"{\"tags\":{\n\"t\":7}}",
+                {"f:2:5: error: \"a tag\" must be an object like {\"slot\": \"06:0d.0\", \"id\": "
+                 "\"1234:11e8\"}, or a "
+                 "list of these, found an integer"}},
+        {"{\"tags\":{\n\"t\":[]}}", {"f:2:5: error: \"a tag\" is an empty list, which nothing can match"}},
+        {TAG(IDENT ",\"slot\":\"0000:06:*\""),
+                {"f:2:30: error: \"0000:06:*\" is not the name of a device, like pci:0000:06:0d.0"}},
+        {TAG(IDENT ",\"path\":\"00:1c.0/00.0\""),
+                {"f:2:30: error: \"00:1c.0/00.0\" is not a path of the kernel's, expected one like "
+                 "\"0000:00:1c.0/00.0\", in lower case"}},
+        {TAG(IDENT ",\"path\":\"0000:00:1C.0\""),
+                {"f:2:30: error: \"0000:00:1C.0\" is not a path of the kernel's, expected one like "
+                 "\"0000:00:1c.0/00.0\", in lower case"}},
+        {TAG(IDENT ",\"path\":\"0000:00:1c.0/\""),
+                {"f:2:30: error: \"0000:00:1c.0/\" is not a path of the kernel's, expected one like "
+                 "\"0000:00:1c.0/00.0\", in lower case"}},
+        {TAG(IDENT ",\"path\":\"0000:00:1c.0/20.0\""),
+                {"f:2:30: error: \"0000:00:1c.0/20.0\" is not a path of the kernel's, expected one like "
+                 "\"0000:00:1c.0/00.0\", in lower case"}},
+        {TAG("\"slot\":\"06:0d.0\",\"id\":\"1234:*\""),
+                {"f:2:28: error: \"1234:*\" is not the id of a card, expected VENDOR:DEVICE or "
+                 "VENDOR:DEVICE:VENDOR:DEVICE of the subsystem, each four hex digits, like \"1234:11e8\""}},
+        {TAG(SLOTTED IDENT ",\"serial\":\"00-1B-21-ff-ff-a1-b2-c3\""),
+                {"f:2:49: error: \"00-1B-21-ff-ff-a1-b2-c3\" is not a serial number, expected one like "
+                 "\"00-1b-21-ff-ff-a1-b2-c3\", in lower case"}},
+        {TAG(SLOTTED IDENT ",\"serial\":\"00-1b-21-ff-ff-a1-b2\""),
+                {"f:2:49: error: \"00-1b-21-ff-ff-a1-b2\" is not a serial number, expected one like "
+                 "\"00-1b-21-ff-ff-a1-b2-c3\", in lower case"}},
+        {TAG(SLOTTED IDENT ",\"sreial\":\"\""),
+                {"f:2:40: error: unknown key \"sreial\" in a tag, did you mean \"serial\"?"}},
+        /* more of who */
+        {WHO("\"unit\":\"\""), {"f:2:8: error: a glob must have 1 to 255 bytes, all printable"}},
+        {WHO("\"unit\":\"a\\u0007\""), {"f:2:8: error: a glob must have 1 to 255 bytes, all printable"}},
+        {WHO("\"unit\":\"a[b\""), {"f:2:8: error: \"a[b\" has a '[' without ']'"}},
+        {WHO("\"unit\":\"[]\""), {"f:2:8: error: \"[]\" has a '[' without ']'"}},
+        {WHO("\"unit\":7"),
+                {"f:2:8: error: \"unit\" must be a glob over names of units, or a list of these, found an "
+                 "integer"}},
+        {WHO("\"slice\":\"user-1000\""),
+                {"f:2:9: error: \"user-1000\" can never match, the names of slices end in \".slice\""}},
+        {WHO("\"slice\":\"*.scope\""),
+                {"f:2:9: error: \"*.scope\" can never match, the names of slices end in \".slice\""}},
+        {WHO("\"cgroup\":\"user.slice\""),
+                {"f:2:10: error: \"user.slice\" can never match, the path of a cgroup begins with \"/\""}},
+        {WHO("\"label\":true"),
+                {"f:2:9: error: \"label\" must be a glob over security labels, or a list of these, found a "
+                 "boolean"}},
+        {WHO("\"capability\":\"CAP_SYS_RAWOI\""),
+                {"f:2:14: error: unknown capability \"CAP_SYS_RAWOI\", did you mean \"CAP_SYS_RAWIO\"?"}},
+        {WHO("\"capability\":\"root\""),
+                {"f:2:14: error: unknown capability \"root\", expected a name like \"CAP_SYS_RAWIO\""}},
+        {WHO("\"namespace\":\"unknown\""),
+                {"f:2:13: error: unknown namespace \"unknown\", expected \"host\" or \"other\""}},
+        /* more of what */
+        {WHAT("\"class\":\"ehternet\""),
+                {"f:2:9: error: \"ehternet\" is not a class, did you mean \"ethernet\"?"}},
+        {WHAT("\"bus\":\"pcie\""), {"f:2:7: error: unknown bus \"pcie\", did you mean \"pci\"?"}},
+        {WHAT("\"bus\":[]"), {"f:2:7: error: \"bus\" is an empty list, which nothing can match"}},
+        {WHAT("\"group\":\"7\""),
+                {"f:2:9: error: \"7\" is not the fingerprint of a group, expected 16 hex digits; its number "
+                 "is none, it "
+                 "changes from boot to boot"}},
+        {WHAT("\"group\":7"),
+                {"f:2:9: error: \"group\" must be the fingerprint of a group, 16 hex digits in a string, or "
+                 "a list of "
+                 "these, found an integer"}},
+        {WHAT("\"tag\":\"nic\""), {"f:2:7: error: unknown tag \"nic\", no file defines it"}},
+        {WHAT("\"property\":{}"), {"f:2:12: error: \"property\" is empty, so it says nothing"}},
+        {WHAT("\"property\":{\"\":\"x\"}"),
+                {"f:2:13: error: the name of a property must have 1 to 255 bytes, all printable, none of "
+                 "them \"=\""}},
+        {WHAT("\"property\":{\"A=B\":\"x\"}"),
+                {"f:2:13: error: the name of a property must have 1 to 255 bytes, all printable, none of "
+                 "them \"=\""}},
+        {WHAT("\"property\":{\"A\":7,\"B\":[\"x\",\"x\"],\"C\":[]}"),
+                {"f:2:17: error: \"A\" must be a glob over its values, or a list of these, found an integer",
+                        "f:2:28: error: this is in the list twice, first at 2:24",
+                        "f:2:37: error: \"C\" is an empty list, which nothing can match"}},
+        {WHAT("\"numa\":-1"), {"f:2:8: error: this must be a number from 0 to 65535"}},
+        {WHAT("\"numa\":[0,65536]"), {"f:2:11: error: this must be a number from 0 to 65535"}},
+        {WHAT("\"isolation\":{}"), {"f:2:13: error: \"isolation\" is empty, so it says nothing"}},
+        {WHAT("\"isolation\":{\"acs\":\"yes\"}"),
+                {"f:2:20: error: \"acs\" must be true or false, found a string"}},
+        {WHAT("\"isolation\":{\"alnoe\":true}"),
+                {"f:2:14: error: unknown key \"alnoe\" in \"isolation\", did you mean \"alone\"?"}},
+        /* what it allows */
+        {ALLOW(",\"until\":\"2026-12-31\""),
+                {"f:2:10: error: \"2026-12-31\" is not a point in time, expected one with a zone, like "
+                 "\"2026-12-31T18:00:00Z\""}},
+        {ALLOW(",\"until\":7"),
+                {"f:2:10: error: \"until\" must be a point in time like \"2026-12-31T18:00:00Z\", found an "
+                 "integer"}},
+        {ALLOW(",\"grant\":\"fds\""), {"f:2:10: error: unknown grant \"fds\", did you mean \"fd\"?"}},
+        {ALLOW(",\"backend\":\"noiommu\""),
+                {"f:2:12: error: \"noiommu\" is no backend to choose, it needs a key of its own: "
+                 "\"noiommu\": "
+                 "{\"reason\": \"…\"}"}},
+        {ALLOW(",\"host-critical\":\"alow\""),
+                {"f:2:18: error: unknown value of \"host-critical\": \"alow\", did you mean \"allow\"?"}},
+        {ALLOW(",\"memlock\":-1"), {"f:2:12: error: a number of bytes cannot be less than 0"}},
+        {ALLOW(",\"memlock\":\"16GB\""),
+                {"f:2:12: error: \"16GB\" is not a size, expected a number and at most one of K, M, G, T "
+                 "behind it, like "
+                 "\"16G\""}},
+        {ALLOW(",\"memlock\":\"9999999999999999T\""),
+                {"f:2:12: error: \"9999999999999999T\" is not a size, expected a number and at most one of "
+                 "K, M, G, T "
+                 "behind it, like \"16G\""}},
+        {ALLOW(",\"memlock\":1.5"),
+                {"f:2:12: error: \"memlock\" must be a number of bytes or a size like \"16G\", found a "
+                 "number that is "
+                 "not a 64-bit integer"}},
+        {ALLOW(",\"untainted\":\"yes\""),
+                {"f:2:14: error: \"untainted\" must be true or false, found a string"}},
+        {ALLOW(",\"reason\":\"require\""),
+                {"f:2:11: error: unknown value of \"reason\": \"require\", did you mean \"required\"?"}},
+        {ALLOW(",\"limits\":{}"), {"f:2:11: error: \"limits\" is empty, so it says nothing"}},
+        {ALLOW(",\"limits\":{\"claims\":0,\"devices\":2147483648,\"claims-per-user\":\"1\",\"device-per-"
+               "user\":1}"),
+                {"f:2:21: error: this must be a number from 1 to 2147483647",
+                        "f:2:33: error: this must be a number from 1 to 2147483647",
+                        "f:2:62: error: \"claims-per-user\" must be a number of claims, found a string",
+                        "f:2:66: error: unknown key \"device-per-user\" in \"limits\", did you mean "
+                        "\"devices-per-user\"?"}},
+        {ALLOW(",\"limits\":{\"pinned\":\"much\"}"),
+                {"f:2:21: error: \"much\" is not a size, expected a number and at most one of K, M, G, T "
+                 "behind it, like "
+                 "\"16G\""}},
+        {ALLOW(",\"noiommu\":{}"),
+                {"f:2:12: error: \"noiommu\" needs the key \"reason\"",
+                        "f:2:2: error: a rule with \"noiommu\" must name its devices: \"device\" without any "
+                        "glob, or "
+                        "\"tag\""}},
+        {NAMED(",\"noiommu\":{\"reason\":\"\"}"),
+                {"f:2:22: error: the reason must have 1 to 200 bytes, all printable"}},
+        {NAMED(",\"noiommu\":{\"reason\":\"x\",\"waive-cap-sys-rawio\":false}"),
+                {"f:2:48: error: \"waive-cap-sys-rawio\" can only be true; leave it out to demand the "
+                 "capability"}},
+        {NAMED(",\"noiommu\":true"),
+                {"f:2:12: error: \"noiommu\" must be an object with a \"reason\", found a boolean"}},
+        {"{\"rules\":[{\"effect\":\"ask\",\"who\":{},\"what\":{\"device\":[\"06:0d.0\",\"0000:06:0e.*\"]},"
+         "\n\"noiommu\":"
+         "{\"reason\":\"x\"}}]}",
+                {"f:2:1: error: a rule with \"noiommu\" must name its devices: \"device\" without any glob, "
+                 "or \"tag\""}},
+        {"{\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{},\n\"grant\":\"fd\",\n\"host-critical\":"
+         "\"allow\",\n"
+         "\"memlock\":1,\n\"untainted\":true,\n\"reason\":\"required\",\n\"limits\":{\"claims\":1},"
+         "\n\"noiommu\":"
+         "{\"reason\":\"x\"}}]}",
+                {DENIES("2", "grant"), DENIES("3", "host-critical"), DENIES("4", "memlock"),
+                        DENIES("5", "untainted"), DENIES("6", "reason"), DENIES("7", "limits"),
+                        DENIES("8", "noiommu")}},
 };
 
 static void test_refused(void **state) {
@@ -398,6 +590,165 @@ static void test_defaults(void **state) {
     assert_int_equal(policy->rules->terms.reset, RESET_REQUIRED);
     assert_int_equal(policy->rules->terms.siblings, SIBLINGS_REFUSE);
     assert_string_equal(policy->rules->origin, "rule 1 (f:1)");
+    assert_int_equal(policy->rules->terms.grants, 1U << GRANT_FD);
+    assert_int_equal(policy->rules->terms.host_critical, HOST_CRITICAL_REFUSE);
+    assert_false(policy->rules->terms.untainted || policy->rules->terms.reason_required ||
+            policy->rules->terms.waive_sys_rawio);
+    assert_true(policy->rules->terms.memlock_max == 0);
+    assert_true(policy->rules->terms.limits.claims == LIMIT_NONE &&
+            policy->rules->terms.limits.devices == LIMIT_NONE &&
+            policy->rules->terms.limits.claims_per_user == LIMIT_NONE &&
+            policy->rules->terms.limits.devices_per_user == LIMIT_NONE &&
+            policy->rules->terms.limits.pinned == LIMIT_NONE);
+    assert_null(policy->rules->terms.noiommu_reason);
+    assert_int_equal(policy_needed_facts(policy), 0);
+}
+
+static void test_tags(void **state) {
+    _cleanup_(policy_freep) Policy *policy =
+            parse("{\"tags\":{\"nic-1._\":[{\"slot\":\"pci_0000_06_0d_0\",\"id\":\"1234:11E8\"},\n"
+                  "{\"path\":\"0000:00:1c.0/00.0/1f.7\",\"id\":\"1234:11e8:1af4:1100\",\n"
+                  "\"serial\":\"00-1b-21-ff-ff-a1-b2-c3\"}],\n"
+                  "\"unused\":{\"slot\":\"07:00.0\",\"path\":\"10000:e0:06.0\",\"id\":\"1234:11e8\"}},\n"
+                  "\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{\"tag\":\"nic-1._\"}}]}");
+    const Tag *tag = policy->tags[0];
+
+    assert_int_equal(policy->n_tags, 2);
+    assert_string_equal(tag->name, "nic-1._");
+    assert_int_equal(tag->n_entries, 2);
+    assert_true(tag->entries[0].has_slot);
+    assert_int_equal(tag->entries[0].slot.pci_bus, 6);
+    assert_true(
+            tag->entries[0].id.value == 0x123411e800000000 && tag->entries[0].id.mask == 0xffffffff00000000);
+    assert_null(tag->entries[0].path);
+    assert_null(tag->entries[0].serial);
+    assert_false(tag->entries[1].has_slot);
+    assert_string_equal(tag->entries[1].path, "0000:00:1c.0/00.0/1f.7");
+    assert_true(tag->entries[1].id.value == 0x123411e81af41100 && tag->entries[1].id.mask == UINT64_MAX);
+    assert_string_equal(tag->entries[1].serial, "00-1b-21-ff-ff-a1-b2-c3");
+    assert_int_equal(policy->rules->n_tags, 1);
+    assert_ptr_equal(policy->rules->tags[0].tag, tag);
+    assert_false(policy->tags[1]->used);
+    assert_string_equal(policy->tags[1]->entries[0].path, "10000:e0:06.0");
+}
+
+/* A rule may stand before its tag, and in another file. */
+static void test_cross_file_errors(void **state) {
+    static const char *const errors[] = {
+            "b:2:1: error: a tag \"nic\" exists already, at a:3:1",
+            "b:3:10: error: \"noiommu\" of \"host\" is set already, at a:4:10",
+            "a:1:62: error: unknown tag \"nick\", did you mean \"nic\"?",
+            "a:1:69: error: unknown tag \"x\\x1b\", no file defines it",
+            NULL,
+    };
+    _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
+
+    add(p, "a",
+            "{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{\"tag\":[\"gpu\",   "
+            "\"nick\",\"x\\u001b\"]}}],"
+            "\n\"tags\":{\n\"nic\":{" SLOTTED IDENT "}},\n\"host\":{ \"noiommu\":\"on\"}}");
+    add(p, "b",
+            "{\"tags\":{\n\"nic\":{" SLOTTED IDENT "},\"gpu\":{" SLOTTED IDENT "}},\n"
+            "\"host\":{ \"noiommu\":\"off\"}}");
+    expect_errors(p, "cross", errors);
+}
+
+static void test_host(void **state) {
+    _cleanup_(policy_freep) Policy *managed = parse("{\"host\":{\"noiommu\":\"managed\"}}"),
+                                   *off = parse("{\"tags\":{}}"),
+                                   *on = parse("{\"host\":{\"noiommu\":\"on\"}}");
+
+    assert_int_equal(policy_host_settings(managed).noiommu, NOIOMMU_MANAGED);
+    assert_int_equal(policy_host_settings(on).noiommu, NOIOMMU_ON);
+    assert_int_equal(policy_host_settings(off).noiommu, NOIOMMU_OFF);
+    assert_int_equal(policy_host_settings(NULL).noiommu, NOIOMMU_OFF);
+}
+
+static void test_whole_language(void **state) {
+    _cleanup_(policy_freep) Policy *policy = parse(
+            "{\"$schema\":\"x\",\"rules\":[{\"name\":\"all\",\"effect\":\"ask\",\n"
+            "\"who\":{\"unit\":[\"a*\",\"b.service\"],\"slice\":\"user-[0-9].slic?\",\"cgroup\":\"/x*\",\n"
+            "  \"label\":\"l\",\"capability\":[\"CAP_CHOWN\",\"CAP_CHECKPOINT_RESTORE\"],\n"
+            "  \"namespace\":[\"other\",\"host\"]},\n"
+            "\"what\":{\"device\":\"06:0d.0\",\"class\":[\"3d\",\"audio\"],\"bus\":\"pci\",\n"
+            "  \"group\":\"0123456789ABCDEF\",\"property\":{\"ID_BUS\":\"pci\",\"A\":[\"b\",\"c*\"]},\n"
+            "  "
+            "\"numa\":[7,0],\"isolation\":{\"alone\":true,\"acs\":false,\"reset\":true,\"removable\":false}},"
+            "\n"
+            "\"until\":\"2026-12-31T18:00:00Z\",\"grant\":[\"fd\"],\"host-critical\":\"allow\",\n"
+            "\"memlock\":\"16G\",\"untainted\":true,\"reason\":\"required\",\n"
+            "\"limits\":{\"claims\":1,\"devices\":2,\"claims-per-user\":3,\"devices-per-user\":2147483647,\n"
+            "  \"pinned\":\"1T\"},\"noiommu\":{\"reason\":\"no other way\",\"waive-cap-sys-rawio\":true}}]}");
+    const Rule *r = policy->rules;
+    const RuleTerms *t = rule_terms(r);
+
+    assert_int_equal(rule_effect(r), EFFECT_ASK);
+    assert_int_equal(r->units.n, 2);
+    assert_string_equal(r->units.items[1], "b.service");
+    assert_int_equal(r->slices.n, 1);
+    assert_string_equal(r->slices.items[0], "user-[0-9].slic?");
+    assert_string_equal(r->cgroups.items[0], "/x*");
+    assert_string_equal(r->labels.items[0], "l");
+    assert_true(r->capabilities == (UINT64_C(1) << 40 | 1));
+    assert_int_equal(r->namespaces, 1U << NAMESPACE_HOST | 1U << NAMESPACE_OTHER);
+    assert_int_equal(r->n_classes, 3);
+    assert_true(r->classes[0].value == 0x030200 && r->classes[0].mask == 0xffff00);
+    assert_true(r->classes[1].value == 0x040100 && r->classes[2].value == 0x040300);
+    assert_int_equal(r->buses, 1U << BUS_PCI);
+    assert_int_equal(r->n_groups, 1);
+    assert_true(r->groups[0] == UINT64_C(0x0123456789abcdef));
+    assert_int_equal(r->n_properties, 2);
+    assert_string_equal(r->properties[1].key, "A");
+    assert_string_equal(r->properties[1].globs.items[1], "c*");
+    assert_int_equal(r->n_numa_nodes, 2);
+    assert_int_equal(r->numa_nodes[0], 0);
+    assert_int_equal(r->numa_nodes[1], 7);
+    assert_true(r->alone && !r->acs && r->reset && !r->removable);
+    assert_true(r->until_usec == UINT64_C(1798740000000000));
+    assert_int_equal(t->backends, 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_NOIOMMU);
+    assert_int_equal(t->grants, 1U << GRANT_FD);
+    assert_int_equal(t->host_critical, HOST_CRITICAL_ALLOW);
+    assert_true(t->memlock_max == UINT64_C(16) << 30);
+    assert_true(t->untainted && t->reason_required && t->waive_sys_rawio);
+    assert_true(t->limits.claims == 1 && t->limits.devices == 2 && t->limits.claims_per_user == 3 &&
+            t->limits.devices_per_user == 2147483647 && t->limits.pinned == UINT64_C(1) << 40);
+    assert_string_equal(t->noiommu_reason, "no other way");
+    assert_int_equal(policy_needed_facts(policy),
+            DEVICE_FACT_PROPERTIES | DEVICE_FACT_NUMA_NODE | DEVICE_FACT_ACS | DEVICE_FACT_RESET_METHODS |
+                    DEVICE_FACT_REMOVABLE);
+}
+
+static void test_wanted(void **state) {
+    _cleanup_(policy_freep) Policy *policy =
+            parse("{\"rules\":[{\"effect\":\"allow\",\"until\":\"2026-12-31T18:00:00Z\",\n"
+                  "\"who\":{\"user\":[\"alice\",7],\"group\":\"edu\"},\n"
+                  "\"what\":{\"property\":{\"A\":[\"b\",\"c*\"],\"D\":\"\xc3\xa9\"},\"isolation\":{\"alone\":"
+                  "true}}},\n"
+                  "{\"effect\":\"allow\",\"who\":{},\"what\":{}}]}");
+    const Rule *r = policy->rules;
+
+    assert_string_equal(rule_wanted(r, PREDICATE_WHO_USER), "alice, 7");
+    assert_string_equal(rule_wanted(r, PREDICATE_WHO_GROUP), "edu");
+    assert_string_equal(rule_wanted(r, PREDICATE_WHAT_PROPERTY), "A=b, c*, D=\xc3\xa9");
+    assert_string_equal(rule_wanted(r, PREDICATE_WHAT_ALONE), "true");
+    assert_string_equal(rule_wanted(r, PREDICATE_UNTIL), "2026-12-31T18:00:00Z");
+    assert_int_equal(rule_predicates(r),
+            1U << PREDICATE_WHO_USER | 1U << PREDICATE_WHO_GROUP | 1U << PREDICATE_WHAT_PROPERTY |
+                    1U << PREDICATE_WHAT_ALONE | 1U << PREDICATE_UNTIL);
+    assert_string_equal(rule_wanted(r + 1, PREDICATE_WHO_USER), "anybody");
+    assert_int_equal(rule_predicates(r + 1), 1U << PREDICATE_WHO_USER);
+}
+
+/* The name under which claims are counted does not depend on where the rule stands in its file by lines. */
+static void test_rule_keys(void **state) {
+    _cleanup_(policy_freep) Policy *policy =
+            parse("{\"rules\":[\n\n{\"name\":\"a\",\"effect\":\"deny\",\"who\":{},\"what\":{}},\n"
+                  "{\"effect\":\"deny\",\"who\":{},\"what\":{}}]}");
+
+    assert_string_equal(rule_key(policy->rules), "a");
+    assert_string_equal(rule_key(policy->rules + 1), "rule 2 (f)");
+    assert_string_equal(rule_file(policy->rules), "f");
+    assert_int_equal(rule_line(policy->rules), 3);
 }
 
 /* A list of one is the same as the value alone. */
@@ -474,6 +825,12 @@ int main(void) {
             cmocka_unit_test(test_no_rules),
             cmocka_unit_test(test_full_rule),
             cmocka_unit_test(test_defaults),
+            cmocka_unit_test(test_tags),
+            cmocka_unit_test(test_cross_file_errors),
+            cmocka_unit_test(test_host),
+            cmocka_unit_test(test_whole_language),
+            cmocka_unit_test(test_wanted),
+            cmocka_unit_test(test_rule_keys),
             cmocka_unit_test(test_list_or_value),
             cmocka_unit_test(test_lookups),
             cmocka_unit_test(test_many_rules),
