@@ -5,6 +5,7 @@ void claim_done(Claim *c) {
     free(c->command);
     free(c->unit);
     free(c->reason);
+    subject_done(&c->subject);
     refusal_done(&c->refusal);
     *c = CLAIM_NULL;
 }

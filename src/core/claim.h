@@ -18,13 +18,16 @@ struct Claim {
     char *command;       /* owned; hostile text */
     char *unit;          /* owned */
     char *reason;        /* owned; what the client said it is for */
+    Subject subject;     /* who asked, as policy saw him: what a later policy would say can be asked */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
     Refusal refusal;     /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID while all is well */
 };
 
 #define CLAIM_NULL                                                                                           \
     (Claim) {                                                                                                \
-        .uid = (uid_t) -1, .refusal = {.code = _VFIOD_ERROR_INVALID }                                        \
+        .uid = (uid_t) -1, .subject = {.uid = (uid_t) -1, .pidfd = -EBADF}, .refusal = {                     \
+            .code = _VFIOD_ERROR_INVALID                                                                     \
+        }                                                                                                    \
     }
 
 void claim_done(Claim *c);

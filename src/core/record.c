@@ -143,11 +143,35 @@ struct json_object *claim_to_json(const Claim *c) {
     return TAKE_PTR(o);
 }
 
+/* Only what policy looks at: NULL is a fact, too. */
+static struct json_object *subject_to_json(const Subject *s) {
+    _cleanup_json_ struct json_object *o = json_object_new_object(), *gids = json_object_new_array();
+    const struct {
+        const char *key, *value;
+    } texts[] = {{"unit", s->unit}, {"cgroup", s->cgroup}, {"label", s->label}};
+    int r = o && gids ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r >= 0 && i < s->n_gids; i++)
+        r = append(gids, json_object_new_int64(s->gids[i]));
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(texts); i++)
+        if (texts[i].value)
+            r = add(o, texts[i].key, json_object_new_string(texts[i].value));
+    if (r >= 0 && s->capabilities_known)
+        r = add(o, "capabilities", json_object_new_uint64(s->capabilities));
+    if (r < 0 || add(o, "gids", TAKE_PTR(gids)) < 0 ||
+            add(o, "userNamespace", json_object_new_string(namespace_kind_to_string(s->user_namespace))) <
+                    0 ||
+            add(o, "pidNamespace", json_object_new_string(namespace_kind_to_string(s->pid_namespace))) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
 char *claim_to_record(const Claim *c, const char *boot_id) {
     _cleanup_json_ struct json_object *o = claim_to_json(c);
     const char *text;
 
     if (!o || add(o, "version", json_object_new_int(RECORD_VERSION)) < 0 ||
+            add(o, "subject", subject_to_json(&c->subject)) < 0 ||
             add(o, "bootId", json_object_new_string(boot_id)) < 0)
         return NULL;
     text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
@@ -226,6 +250,7 @@ static int get_enum(struct json_object *o, const char *key, int (*from_string)(c
     }
 ENUM_READER(backend)
 ENUM_READER(claim_state)
+ENUM_READER(namespace_kind)
 ENUM_READER(disposition)
 ENUM_READER(reset_demand)
 
@@ -329,6 +354,56 @@ static bool is_hex_id(const char *s) {
     return strlen(s) == CLAIM_ID_MAX - 1 && strspn(s, "0123456789abcdef") == CLAIM_ID_MAX - 1;
 }
 
+static char *get_optional_copy(struct json_object *o, const char *key, int *r) {
+    return *r >= 0 && json_object_object_get_ex(o, key, NULL) ? get_copy(o, key, r) : NULL;
+}
+
+static void get_gids(struct json_object *o, Subject *s, int *r) {
+    struct json_object *array = get(o, "gids", json_type_array, r);
+    size_t n = array ? json_object_array_length(array) : 0;
+
+    if (n > SUBJECT_COPY_GROUPS_MAX)
+        *r = -EBADMSG;
+    if (*r < 0 || n == 0)
+        return;
+    s->gids = malloc(n * sizeof(*s->gids));
+    if (!s->gids) {
+        *r = -ENOMEM;
+        return;
+    }
+    for (; s->n_gids < n; s->n_gids++) {
+        struct json_object *value = json_object_array_get_idx(array, s->n_gids);
+        int64_t v = json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : -1;
+
+        if (v < 0 || v > UINT32_MAX)
+            *r = -EBADMSG;
+        s->gids[s->n_gids] = (gid_t) v;
+    }
+}
+
+/* A record of an older daemon has none: then all but the uid is not known. */
+static void get_subject(struct json_object *o, Claim *c, int *r) {
+    Subject *s = &c->subject;
+    struct json_object *value;
+
+    s->uid = c->uid;
+    s->pid = c->pid;
+    if (*r < 0 || !json_object_object_get_ex(o, "subject", NULL))
+        return;
+    o = get(o, "subject", json_type_object, r);
+    s->unit = get_optional_copy(o, "unit", r);
+    s->cgroup = get_optional_copy(o, "cgroup", r);
+    s->label = get_optional_copy(o, "label", r);
+    get_gids(o, s, r);
+    s->user_namespace = get_enum(o, "userNamespace", read_namespace_kind, r);
+    s->pid_namespace = get_enum(o, "pidNamespace", read_namespace_kind, r);
+    if (*r < 0 || !json_object_object_get_ex(o, "capabilities", NULL))
+        return;
+    value = get(o, "capabilities", json_type_int, r);
+    s->capabilities = value ? json_object_get_uint64(value) : 0;
+    s->capabilities_known = true;
+}
+
 static int read_claim(struct json_object *o, const char *boot_id, Claim *c) {
     const char *failure;
     int r = 0;
@@ -348,6 +423,7 @@ static int read_claim(struct json_object *o, const char *boot_id, Claim *c) {
     c->unit = get_copy(o, "unit", &r);
     c->reason = get_copy(o, "reason", &r);
     c->since_usec = (uint64_t) get_integer(o, "since", 0, INT64_MAX, &r);
+    get_subject(o, c, &r);
     get_plan(o, &c->plan, &r);
     failure = get_string(o, "failure", &r);
     if (r >= 0 && *failure)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 
 static const char *const namespace_kind_table[_NAMESPACE_KIND_MAX] = {
         [NAMESPACE_UNKNOWN] = "unknown",
@@ -20,6 +21,33 @@ void subject_done(Subject *s) {
     free(s->cgroup);
     free(s->label);
     *s = SUBJECT_NULL;
+}
+
+static int copy_groups(const Subject *s, Subject *ret) {
+    if (s->n_gids == 0 || s->n_gids > SUBJECT_COPY_GROUPS_MAX)
+        return 0;
+    ret->gids = malloc(s->n_gids * sizeof(*s->gids));
+    if (!ret->gids)
+        return -ENOMEM;
+    memcpy(ret->gids, s->gids, s->n_gids * sizeof(*s->gids));
+    ret->n_gids = s->n_gids;
+    return 0;
+}
+
+int subject_copy(const Subject *s, Subject *ret) {
+    _cleanup_(subject_done) Subject copy = SUBJECT_NULL;
+
+    copy.uid = s->uid;
+    copy.pid = s->pid;
+    copy.capabilities = s->capabilities;
+    copy.capabilities_known = s->capabilities_known;
+    copy.user_namespace = s->user_namespace;
+    copy.pid_namespace = s->pid_namespace;
+    if (copy_groups(s, &copy) < 0 || free_and_strdup(&copy.unit, s->unit) < 0 ||
+            free_and_strdup(&copy.cgroup, s->cgroup) < 0 || free_and_strdup(&copy.label, s->label) < 0)
+        return -ENOMEM;
+    *ret = TAKE_GENERIC(copy, SUBJECT_NULL);
+    return 0;
 }
 
 bool subject_in_group(const Subject *s, gid_t gid) {

@@ -78,6 +78,13 @@ const Subject *bus_reader(sd_bus *bus);
 
 /* Reads the options of a method: into request, or, when that is NULL, refuses every one. */
 int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal);
+/* The same for a method with options of its own. read_other is asked first, at the value: 1 when it has read
+ * it, 0 when it knows no such option, negative errno. */
+typedef int (*bus_read_option_t)(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal);
+int bus_read_options_with(
+        sd_bus_message *m, Request *request, bus_read_option_t read_other, void *userdata, Refusal *refusal);
+/* "as" into request. */
+int bus_read_devices(sd_bus_message *m, Request *request, Refusal *refusal);
 
 const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_PATH_MAX]);
 const char *bus_group_path(int id, char buf[static BUS_OBJECT_PATH_MAX]);
@@ -106,5 +113,6 @@ int bus_group_export(BusFace *b);
 int bus_claim_export(BusFace *b);
 extern const sd_bus_vtable bus_manager_vtable[], bus_device_vtable[], bus_group_vtable[], bus_claim_vtable[];
 
+int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal);
 /* For Manager.Release and Claim.Release. */
 int bus_call_run_release(BusCall *call, const Subject *subject, Refusal *refusal);

@@ -11,23 +11,11 @@
 #define SHOWN_ERRORS_MAX 8U
 
 static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
-    const char *spelling;
     int r;
 
-    r = sd_bus_message_enter_container(m, 'a', "s");
-    if (r < 0)
-        return r;
-    while ((r = sd_bus_message_read(m, "s", &spelling)) > 0) {
-        r = request_add_device(request, spelling, refusal);
-        if (r < 0)
-            return r;
-    }
-    if (r < 0)
-        return r;
-    r = sd_bus_message_exit_container(m);
-    if (r < 0)
-        return r;
-    r = bus_read_options(m, request, refusal);
+    r = bus_read_devices(m, request, refusal);
+    if (r >= 0)
+        r = bus_read_options(m, request, refusal);
     if (r < 0)
         return r;
     return request_validate(request, refusal);
@@ -171,6 +159,10 @@ static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
 
 static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return bus_call_begin(userdata, m, NULL, run_plan, error);
+}
+
+static int method_explain(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, NULL, bus_call_run_explain, error);
 }
 
 int bus_call_run_release(BusCall *call, const Subject *subject, Refusal *refusal) {
@@ -405,6 +397,8 @@ const sd_bus_vtable bus_manager_vtable[] = {
                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("as", devices, "a{sv}", options),
+                SD_BUS_RESULT("s", explanation), method_explain, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
                 method_release, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetDevice", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", device),

@@ -246,7 +246,8 @@ static int read_details(sd_bus_message *m, Refusal *refusal) {
     return sd_bus_message_skip(m, "v");
 }
 
-static int read_option(sd_bus_message *m, Request *request, Refusal *refusal) {
+static int read_option(
+        sd_bus_message *m, Request *request, bus_read_option_t read_other, void *userdata, Refusal *refusal) {
     const char *name, *type, *value;
     char number[24];
     int r;
@@ -256,6 +257,9 @@ static int read_option(sd_bus_message *m, Request *request, Refusal *refusal) {
         return r;
     if (bus_is_details_option(name))
         return read_details(m, refusal);
+    r = read_other ? read_other(m, name, userdata, refusal) : 0;
+    if (r != 0)
+        return r;
     if (!request) {
         _cleanup_free_ char *shown = sanitize(name, 64);
 
@@ -273,14 +277,15 @@ static int read_option(sd_bus_message *m, Request *request, Refusal *refusal) {
     return request_set_option(request, name, value, refusal);
 }
 
-int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal) {
+int bus_read_options_with(
+        sd_bus_message *m, Request *request, bus_read_option_t read_other, void *userdata, Refusal *refusal) {
     int r;
 
     r = sd_bus_message_enter_container(m, 'a', "{sv}");
     if (r < 0)
         return r;
     while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-        r = read_option(m, request, refusal);
+        r = read_option(m, request, read_other, userdata, refusal);
         if (r < 0)
             return r;
         r = sd_bus_message_exit_container(m);
@@ -290,6 +295,25 @@ int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal) {
     if (r < 0)
         return r;
     return sd_bus_message_exit_container(m);
+}
+
+int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal) {
+    return bus_read_options_with(m, request, NULL, NULL, refusal);
+}
+
+int bus_read_devices(sd_bus_message *m, Request *request, Refusal *refusal) {
+    const char *spelling;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "s");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(m, "s", &spelling)) > 0) {
+        r = request_add_device(request, spelling, refusal);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
 /* ---- Changes ---- */

@@ -60,6 +60,7 @@ Engine *engine_free(Engine *e) {
     while (e->jobs)
         (void) job_free(e->jobs);
     e->auth = auth_free(e->auth);
+    refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
     e->nodes = node_watch_free(e->nodes);
     e->workers = worker_pool_free(e->workers);
@@ -72,6 +73,7 @@ Engine *engine_free(Engine *e) {
 
 void engine_set_policy(Engine *e, const Policy *policy) {
     e->policy = policy;
+    e->policy_generation++;
 }
 
 void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata) {
@@ -156,6 +158,28 @@ static int read_facts(void *userdata, const Device *device, unsigned what, Devic
     return r;
 }
 
+static Device as_before_claim(const Device *d, const Plan *plan) {
+    Device before = *d;
+
+    for (size_t i = 0; plan && i < plan->n_members; i++)
+        if (device_name_compare(&plan->members[i].name, &d->name) == 0)
+            before.driver = plan->members[i].original_driver[0] ? plan->members[i].original_driver : NULL;
+    return before;
+}
+
+void engine_question_init(EngineQuestion *q, Engine *e, unsigned facts, const Subject *subject,
+        const Device *d, const Plan *plan) {
+    *q = ENGINE_QUESTION_NULL;
+    q->device = as_before_claim(d, plan);
+    q->question = (PolicyQuestion){.subject = subject, .device = &q->device, .now_usec = now_usec()};
+    if (facts != 0 && read_facts(NULL, d, facts, &q->facts) >= 0)
+        q->question.facts = &q->facts;
+}
+
+void engine_question_done(EngineQuestion *q) {
+    device_facts_done(&q->facts);
+}
+
 static int read_kernel_facts(void *userdata, KernelFacts *ret) {
     return sysfs_read_kernel_facts(ret);
 }
@@ -213,11 +237,17 @@ static int describe(Claim *c, const Request *request, const Subject *subject) {
     c->uid = subject->uid;
     c->pid = subject->pid;
     c->since_usec = now_usec();
-    if (make_id(c->id) < 0 || free_and_strdup(&c->command, subject->command) < 0 ||
+    if (make_id(c->id) < 0 || subject_copy(subject, &c->subject) < 0 ||
+            free_and_strdup(&c->command, subject->command) < 0 ||
             free_and_strdup(&c->unit, subject->unit) < 0 ||
             free_and_strdup(&c->reason, request->reason[0] ? request->reason : NULL) < 0)
         return refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory or of random numbers");
     return 0;
+}
+
+static void note_refusal(Engine *e, const Request *request, const Subject *subject, const Refusal *refusal) {
+    audit_refused(e->audit, subject, request, refusal);
+    refusal_memory_keep(&e->refusals, subject, request, refusal, now_usec(), e->policy_generation);
 }
 
 /* The first event of a new claim. */
@@ -232,7 +262,7 @@ static ClaimEvent decide(Job *j, const Request *request, const Subject *subject,
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r >= 0)
         return c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
-    audit_refused(j->engine->audit, subject, request, &c->refusal);
+    note_refusal(j->engine, request, subject, &c->refusal);
     return CLAIM_EVENT_DENIED;
 }
 
@@ -247,7 +277,7 @@ void engine_acquire(Engine *e, const Request *request, const Subject *subject, c
     if (!j) {
         if (r >= 0)
             (void) refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
-        audit_refused(e->audit, subject, request, &refusal);
+        note_refusal(e, request, subject, &refusal);
         done(userdata, NULL, &refusal);
         return;
     }

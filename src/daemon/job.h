@@ -12,6 +12,7 @@
 #include "daemon/lifeline.h"
 #include "daemon/node-watch.h"
 #include "daemon/noiommu.h"
+#include "daemon/refusal-memory.h"
 #include "daemon/store.h"
 #include "daemon/worker.h"
 
@@ -20,8 +21,10 @@ typedef struct JobQuestion JobQuestion;
 
 struct Engine {
     sd_event *event;
-    Inventory *inventory; /* borrowed */
-    const Policy *policy; /* borrowed; NULL: none valid */
+    Inventory *inventory;       /* borrowed */
+    const Policy *policy;       /* borrowed; NULL: none valid */
+    uint64_t policy_generation; /* counts the policies that were set */
+    RefusalMemory refusals;
     EngineConfig config;
     Store *store;
     WorkerPool *workers;
@@ -73,6 +76,23 @@ struct Job {
 
 /* After a claim's end: what the claims that are left do not need goes back to what it was. */
 void engine_settle(Engine *e);
+
+/* A question to a policy about a device as it is now, with the facts that the mask asks for. What had a host
+ * driver before a claim has it here: rules may speak of that. */
+typedef struct EngineQuestion {
+    PolicyQuestion question;
+    Device device;
+    DeviceFacts facts;
+} EngineQuestion;
+
+#define ENGINE_QUESTION_NULL                                                                                 \
+    (EngineQuestion) {                                                                                       \
+        .facts = {.numa_node = -1, .enable_count = -1 }                                                      \
+    }
+/* plan: of the claim that has the device, NULL: none has. Everything is borrowed. */
+void engine_question_init(EngineQuestion *q, Engine *e, unsigned facts, const Subject *subject,
+        const Device *d, const Plan *plan);
+void engine_question_done(EngineQuestion *q);
 
 Job *job_new(Engine *e);
 Job *job_free(Job *j);

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a refusal teaches, to whom, and what it leaves behind."""
 
+import json
 import os
+
+import dbus
 
 import harness
 from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, needs_root, wait
@@ -92,6 +95,160 @@ class DetailsTest(VfiodTestCase):
                                     '1', '06:00.0', '1', 'details', 'b', 'true', user=NOBODY))
         self.assertEqual(len(set(said)), 1, said)
         self.assertIn('no rule of the policy allows it', said[0][1])
+
+
+class ExplainTest(VfiodTestCase):
+    """Manager.Explain."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.file = self.set_policy([self.rule(name='bobs', user=4711), self.rule(name='mine', driver='e1000e')])
+        self.start()
+        self.c = self.client()
+
+    def rule(self, driver=None, **fields):
+        rule = super().rule(**fields)
+        if driver:
+            rule['what']['driver'] = driver
+        return rule
+
+    def explain(self, *devices, **options):
+        return json.loads(self.c.manager('Explain', 'asa{sv}', [d.name for d in devices], options))
+
+    def reload(self, *rules):
+        self.set_policy(list(rules))
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+
+    def explain_as(self, user, *arguments):
+        status, output = self.busctl('--json=short', 'call', 'org.vfiod1', '/org/vfiod1', 'org.vfiod1.Manager', 'Explain',
+                                     'asa{sv}', *arguments, user=user)
+        return status, json.loads(json.loads(output)['data'][0]) if status == 0 else output
+
+    def test_yes(self):
+        story = self.explain(self.nic)
+        self.assertEqual(story['effect'], 'allow')
+        self.assertIsNone(story['error'])
+        self.assertEqual(story['plan']['backend'], 'iommufd')
+        self.assertEqual(story['subject'], {'user': None, 'uid': os.getuid()})
+        device, = story['devices']
+        self.assertEqual((device['rule'], device['file'], device['change']), ('mine', self.file, None))
+        self.assertEqual([r['holds'] for r in device['considered']], [False, True])
+
+    def test_no_of_the_policy_and_of_acquire(self):
+        self.reload(self.rule(name='mine', driver='iavf'))
+        story = self.explain(self.nic)
+        self.assertEqual((story['effect'], story['error'], story['plan']), ('deny', 'AccessDenied', None))
+        self.assertIn('let what.driver (iavf) include e1000e', story['devices'][0]['change'])
+        self.assertIn(story['devices'][0]['change'], story['message'])
+        # The policy says yes and the host says no.
+        self.reload(self.rule(backend=['group']))
+        story = self.explain(self.nic, backend='iommufd')
+        self.assertEqual((story['effect'], story['error']), ('allow', 'BackendUnavailable'))
+
+    def test_claim(self):
+        """The device is on another driver meanwhile than the one that the rule speaks of."""
+        claim = self.c.acquire(self.nic)
+        story = self.explain(claim=claim.id)
+        self.assertEqual(story['effect'], 'allow')
+        self.assertEqual((story['claim']['id'], story['claim']['state']), (claim.id, 'held'))
+        self.assertIn('mine (', story['claim']['rule'])
+        self.reload(self.rule(name='other', user=4711))
+        story = self.explain(claim=claim.id)
+        self.assertEqual(story['effect'], 'deny')
+        self.assertIn('mine (', story['claim']['rule'])
+        claim.close()
+
+    def test_claim_after_a_restart(self):
+        self.reload({**self.rule(name='mine'), 'who': {'group': os.getgid()}})
+        claim = self.c.acquire(self.nic)
+        self.daemon.kill()
+        self.c.close()
+        self.start(keep_fds=True)
+        self.c = self.client()
+        story = self.explain(claim=claim.id)
+        self.assertEqual((story['effect'], story['devices'][0]['rule']), ('allow', 'mine'))
+        claim.close()
+
+    def test_last_refusal(self):
+        with self.refused('InvalidArgument', 'no refusal is remembered'):
+            self.explain(lastRefusal=True)
+        self.reload(self.rule(name='mine', driver='iavf'))
+        with self.refused('AccessDenied') as caught:
+            self.c.acquire(self.nic, reason='why not')
+        story = self.explain(lastRefusal=True)
+        self.assertEqual(story['refused']['error'], 'AccessDenied')
+        self.assertEqual(story['refused']['message'], caught.exception.get_dbus_message())
+        self.assertFalse(story['refused']['policyReloaded'])
+        self.assertEqual(story['effect'], 'deny')
+        # What was said then stays, what would be said now is next to it.
+        self.reload(self.rule())
+        story = self.explain(lastRefusal=True)
+        self.assertTrue(story['refused']['policyReloaded'])
+        self.assertEqual((story['effect'], story['error']), ('allow', None))
+        # The device is gone.
+        self.kernel.remove(self.nic)
+        story = self.explain(lastRefusal=True)
+        self.assertEqual((story['effect'], story['error'], story['devices']), ('deny', 'NoSuchDevice', []))
+
+    @needs_root
+    def test_about_others(self):
+        story = self.explain(self.nic, uid=dbus.UInt32(4711), user='bob')
+        self.assertEqual((story['effect'], story['devices'][0]['rule']), ('allow', 'bobs'))
+        self.assertEqual(story['subject'], {'user': 'bob', 'uid': 4711})
+        self.reload({**self.rule(), 'who': {'group': 4242, 'capability': 'CAP_SYS_RAWIO', 'label': 'x*',
+                                            'unit': 'a.service', 'cgroup': '/a*', 'namespace': 'host'}})
+        options = {'uid': dbus.UInt32(1), 'gids': dbus.Array([4242], 'u'), 'label': 'xyz', 'unit': 'a.service',
+                   'cgroup': '/a.slice/a.service', 'capabilities': ['CAP_SYS_RAWIO']}
+        self.assertEqual(self.explain(self.nic, **options)['effect'], 'allow')
+        for key in ('gids', 'label', 'cgroup', 'capabilities'):
+            self.assertEqual(self.explain(self.nic, **{k: v for k, v in options.items() if k != key})['effect'], 'deny')
+        self.assertEqual(self.explain(self.nic, **options, foreignNamespace=True)['effect'], 'deny')
+        with self.refused('InvalidArgument', 'uid'):
+            self.explain(self.nic, user='bob')
+
+    @needs_root
+    def test_others_about_themselves(self):
+        """A stranger hears of no rule, sees no claim of others, and describes nobody."""
+        self.reload(self.rule(name='bobs', user=4711), self.rule(name='mine'))
+        status, story = self.explain_as(NOBODY, '1', '06:00.0', '0')
+        self.assertEqual(status, 0, story)
+        self.assertEqual(story['subject']['uid'], NOBODY)
+        device, = story['devices']
+        self.assertEqual((device['rule'], device['considered'], device['hidden']), (None, [], 2))
+        for secret in ('mine', 'bobs', '4711', self.file, 'e1000e'):
+            self.assertNotIn(secret, json.dumps(story))
+        status, output = self.explain_as(NOBODY, '1', '06:00.0', '1', 'uid', 'u', '0')
+        self.assertIn('only root asks about others', output)
+        claim = self.c.acquire(self.nic)
+        status, output = self.explain_as(NOBODY, '0', '1', 'claim', 's', claim.id)
+        self.assertIn('is not yours', output)
+        # Another one's refusal is not his, and root finds both.
+        with self.refused('DeviceClaimed'):
+            self.c.acquire(self.nic)
+        status, output = self.explain_as(NOBODY, '0', '1', 'lastRefusal', 'b', 'true')
+        self.assertIn('no refusal is remembered', output)
+        self.busctl('call', 'org.vfiod1', '/org/vfiod1', 'org.vfiod1.Manager', 'Acquire', 'asa{sv}', '1', '06:00.0', '0',
+                    user=NOBODY)
+        status, story = self.explain_as(NOBODY, '0', '1', 'lastRefusal', 'b', 'true')
+        self.assertEqual(story['refused']['error'], 'AccessDenied')
+        self.assertEqual(self.explain(lastRefusal=True)['subject']['uid'], NOBODY)
+        self.assertEqual(self.explain(lastRefusal=True, uid=dbus.UInt32(0))['refused']['error'], 'DeviceClaimed')
+        claim.close()
+
+    def test_bad_questions(self):
+        for devices, options in (([], {}), ([self.nic.name], {'lastRefusal': True}),
+                                 ([self.nic.name], {'claim': 'x'}), ([], {'claim': 'x', 'lastRefusal': True}),
+                                 ([self.nic.name], {'uid': 'root'}), ([self.nic.name], {'gids': dbus.Array([], 's')}),
+                                 ([self.nic.name], {'capabilities': ['CAP_FLY']}), ([], {'lastRefusal': 'yes'})):
+            with self.refused('InvalidArgument'):
+                self.c.manager('Explain', 'asa{sv}', devices, options)
+        with self.refused('NoSuchClaim'):
+            self.explain(claim='x')
+        with self.refused('UnknownOption'):
+            self.explain(self.nic, colour='red')
+        with self.refused('NoSuchDevice'):
+            self.c.manager('Explain', 'asa{sv}', ['0000:99:00.0'], {})
 
 
 class FloodTest(VfiodTestCase):

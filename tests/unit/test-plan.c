@@ -653,6 +653,17 @@ static void make_claim(World *w, Claim *c) {
     c->pid = 4321;
     c->command = strdup("a \"quoted\" \xc3\xbc");
     c->since_usec = UINT64_C(1790000000000000);
+    c->subject.uid = 1000;
+    c->subject.pid = 4321;
+    c->subject.gids = malloc(2 * sizeof(gid_t));
+    assert_non_null(c->subject.gids);
+    c->subject.gids[0] = 1000;
+    c->subject.gids[1] = UINT32_MAX;
+    c->subject.n_gids = 2;
+    c->subject.cgroup = strdup("/user.slice");
+    c->subject.capabilities = UINT64_MAX;
+    c->subject.capabilities_known = true;
+    c->subject.user_namespace = NAMESPACE_OTHER;
 }
 
 static void test_record_round_trip(void **state) {
@@ -665,6 +676,12 @@ static void test_record_round_trip(void **state) {
     assert_int_equal(claim_from_record(text, strlen(text), "boot", &back), 0);
     assert_int_equal(back.plan.n_members, c.plan.n_members);
     assert_string_equal(back.plan.members[1].original_override, "mine");
+    assert_int_equal(back.subject.uid, 1000);
+    assert_int_equal(back.subject.gids[1], UINT32_MAX);
+    assert_string_equal(back.subject.cgroup, "/user.slice");
+    assert_null(back.subject.label);
+    assert_true(back.subject.capabilities_known);
+    assert_int_equal(back.subject.user_namespace, NAMESPACE_OTHER);
     again = claim_to_record(&back, "boot");
     assert_string_equal(text, again);
 
@@ -693,6 +710,12 @@ static void test_record_damage(void **state) {
             {"\"groups\":[", "\"groups\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,"},
             {"\"bind\":true", "\"bind\":1"},
             {"\"memlock\":0", "\"memlock\":-1"},
+            {"\"gids\":[", "\"gids\":[-1,"},
+            {"\"gids\":[", "\"gids\":[\"1\","},
+            {"\"gids\":", "\"gidz\":"},
+            {"\"userNamespace\":\"other\"", "\"userNamespace\":\"mine\""},
+            {"\"capabilities\":", "\"capabilities\":\"all\",\"x\":"},
+            {"\"cgroup\":", "\"cgroup\":7,\"x\":"},
             {"\"charges\":[", "\"charges\":[7,"},
             {"\"devices\":2", "\"devices\":0"},
             {"\"group\":2", "\"group\":-2"},

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The last refusal of each user, so that it can be explained afterwards. Remembering must cost little,
+ * because who is refused may ask again at once: what is kept is the question (who, what) and the answer; the
+ * explanation is made when somebody wants it. Bounded: so many users, the one that was refused longest ago
+ * goes first, and each entry is bounded by what a Subject copy and a Request can hold. */
+
+#include "core/error.h"
+#include "core/request.h"
+#include "core/subject.h"
+
+#define REFUSAL_MEMORY_USERS 64U
+
+typedef struct RefusalNote {
+    Subject subject; /* a copy, see subject_copy(); its uid is the key */
+    Request request;
+    VfiodError code;
+    char *message;              /* owned; what the client was told */
+    uint64_t when_usec;         /* CLOCK_REALTIME */
+    uint64_t policy_generation; /* of the policy that refused it */
+} RefusalNote;
+
+typedef struct RefusalMemory {
+    RefusalNote *notes[REFUSAL_MEMORY_USERS]; /* owned; the latest first */
+    size_t n_notes;
+} RefusalMemory;
+
+void refusal_memory_done(RefusalMemory *m);
+/* Out of memory the old note of this user, if any, stays. */
+void refusal_memory_keep(RefusalMemory *m, const Subject *subject, const Request *request,
+        const Refusal *refusal, uint64_t now_usec, uint64_t policy_generation);
+/* Borrowed, until the next refusal; NULL when there is none. */
+const RefusalNote *refusal_memory_find(const RefusalMemory *m, uid_t uid);
+/* The latest of all users. */
+const RefusalNote *refusal_memory_latest(const RefusalMemory *m);
