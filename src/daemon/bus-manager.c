@@ -34,6 +34,8 @@ static int append_result(sd_bus_message *reply, const Plan *plan) {
         return r;
     r = sd_bus_message_append(
             reply, "{sv}{sv}", "backend", "s", backend_to_string(plan->backend), "rule", "s", rule);
+    if (r >= 0 && plan->memlock > 0)
+        r = sd_bus_message_append(reply, "{sv}", "memlock", "t", plan->memlock);
     if (r < 0)
         return r;
     r = sd_bus_message_open_container(reply, 'e', "sv");

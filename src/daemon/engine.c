@@ -258,7 +258,7 @@ static ClaimEvent decide(Job *j, const Request *request, const Subject *subject,
     r = describe(c, request, subject);
     if (r >= 0)
         r = engine_plan(j->engine, request, subject, &c->plan, &c->refusal);
-    if (r >= 0 && c->plan.ask && job_prepare_question(j, request, subject, asker) < 0)
+    if (r >= 0 && c->plan.ask && job_prepare_question(j, request, asker) < 0)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r >= 0)
         return c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
@@ -283,6 +283,7 @@ void engine_acquire(Engine *e, const Request *request, const Subject *subject, c
     }
     j->done = done;
     j->userdata = userdata;
+    j->subject = subject;
     job_feed(j, decide(j, request, subject, asker));
 }
 

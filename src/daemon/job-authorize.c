@@ -12,8 +12,7 @@
 
 struct JobQuestion {
     Request request;
-    const Subject *subject; /* borrowed, like the caller: see engine_acquire() */
-    char *bus_name;         /* owned; NULL when the caller has none */
+    char *bus_name; /* owned; NULL when the caller has none */
     bool interactive;
     char *rule;         /* owned; what the person was told */
     AuthQuestion *auth; /* owned; NULL before it is asked and once it is answered */
@@ -29,12 +28,12 @@ JobQuestion *job_question_free(JobQuestion *q) {
     return NULL;
 }
 
-int job_prepare_question(Job *j, const Request *request, const Subject *subject, const Asker *asker) {
+int job_prepare_question(Job *j, const Request *request, const Asker *asker) {
     _cleanup_(job_question_freep) JobQuestion *q = malloc(sizeof(*q));
 
     if (!q)
         return -ENOMEM;
-    *q = (JobQuestion){.request = *request, .subject = subject, .interactive = asker->interactive};
+    *q = (JobQuestion){.request = *request, .interactive = asker->interactive};
     if (free_and_strdup(&q->rule, j->claim.plan.rule) < 0 ||
             free_and_strdup(&q->bus_name, asker->bus_name) < 0)
         return -ENOMEM;
@@ -46,7 +45,7 @@ static int plan_again(Job *j, const JobQuestion *q) {
     Plan *plan = &j->claim.plan;
     int r;
 
-    r = engine_plan(j->engine, &q->request, q->subject, plan, &j->claim.refusal);
+    r = engine_plan(j->engine, &q->request, j->subject, plan, &j->claim.refusal);
     if (r < 0 || !plan->ask || streq(plan->rule, q->rule))
         return r;
     return refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
@@ -54,7 +53,7 @@ static int plan_again(Job *j, const JobQuestion *q) {
 }
 
 static void deny(Job *j, const JobQuestion *q) {
-    audit_refused(j->engine->audit, q->subject, &q->request, &j->claim.refusal);
+    audit_refused(j->engine->audit, j->subject, &q->request, &j->claim.refusal);
 }
 
 static void on_answered(void *userdata, Refusal *refusal) {

@@ -8,8 +8,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/holders.h"
-#include "host/sysfs.h"
+#include "daemon/memlock.h"
 #include "daemon/vfio.h"
+#include "host/sysfs.h"
 
 #define RECHECK_FIRST_USEC (5 * UINT64_C(1000))
 #define RECHECK_LAST_USEC (1000 * UINT64_C(1000))
@@ -617,6 +618,26 @@ int job_adopt_lifeline(Job *j, int fd) {
     return 0;
 }
 
+/* Last of all: what is raised is not taken back. */
+static int raise_memlock(Job *j) {
+    const Plan *plan = &j->claim.plan;
+    int r;
+
+    if (plan->memlock == 0 || !j->done)
+        return 0;
+    r = memlock_raise(j->subject, plan->memlock);
+    if (r >= 0)
+        return 0;
+    r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
+            "cannot raise the caller's limit of locked memory: %s",
+            r == -ESRCH            ? "which process it is cannot be told"
+                    : r == -EACCES ? "it runs as another user as well"
+                    : r == -EPERM  ? "vfiod lacks CAP_SYS_RESOURCE"
+                                   : strerror(-r));
+    j->claim.refusal.remedy = strdup("Ask without it (--memlock), and set the limit in another way.");
+    return r;
+}
+
 /* The fds leave here. Should the record not get written, nobody gets anything: a claim without a record would
  * be forgotten at the next start, with the device in a stranger's hands. */
 static void run_reply(Job *j) {
@@ -625,9 +646,12 @@ static void run_reply(Job *j) {
     int r;
 
     r = name ? flush(j) : -ENOMEM;
-    if (r < 0) {
-        (void) refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &j->claim.plan.members[0].name,
+    if (r < 0)
+        r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &j->claim.plan.members[0].name,
                 "cannot record the claim: %s", strerror(-r));
+    else
+        r = raise_memlock(j);
+    if (r < 0) {
         close_fds(j);
         push(j, CLAIM_EVENT_RELEASE);
         return;

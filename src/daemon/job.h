@@ -53,6 +53,7 @@ struct Job {
 
     acquire_done_t done; /* NULL once the caller has its answer, or is gone */
     void *userdata;
+    const Subject *subject; /* borrowed, the caller's: there as long as done is */
 
     ClaimEvent events[JOB_EVENTS_MAX]; /* ring: effects feed events while one is being handled */
     unsigned first_event, n_events;
@@ -103,7 +104,7 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Job *, job_free);
 bool job_needs_noiommu(const Job *j);
 
 /* Before CLAIM_EVENT_ASK: what is needed to ask and to plan again. 0 or -ENOMEM. */
-int job_prepare_question(Job *j, const Request *request, const Subject *subject, const Asker *asker);
+int job_prepare_question(Job *j, const Request *request, const Asker *asker);
 JobQuestion *job_question_free(JobQuestion *q);
 DEFINE_TRIVIAL_CLEANUP_FUNC(JobQuestion *, job_question_free);
 /* Has a person asked, whose answer is an event. 0, or a negative errno with the claim's refusal filled. */

@@ -12,7 +12,7 @@
 #include "daemon/privileges.h"
 
 static const cap_value_t kept[] = {
-        CAP_SYS_RESOURCE, /* IOMMU_OPTION_RLIMIT_MODE */
+        CAP_SYS_RESOURCE, /* IOMMU_OPTION_RLIMIT_MODE; the limit of locked memory of who asks */
         /* Who asks, and who still has a device open: /proc/PID of other users, its fd and fdinfo. The end of
          * a claim depends on it: without, a device could be taken for closed that is not. */
         CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,

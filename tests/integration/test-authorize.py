@@ -1,17 +1,21 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Rules that say "ask": a person answers through polkit, and nothing but a clear yes is a yes."""
+"""The terms of rules: "ask", which a person answers through polkit, and nothing but a clear yes is a yes; limits; and
+locked memory."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import unittest
 
 import dbus
 import dbus.lowlevel
 
 import harness
-from harness import NAME, ROOT_PATH, SOURCE, Claim, Pending, VfiodTestCase, wait
+from harness import NAME, NOBODY, ROOT_PATH, SOURCE, Claim, Pending, VfiodTestCase, needs_root, wait
 from host import VFIO
 from mock_polkit import MockPolkit
 
@@ -261,6 +265,62 @@ class LimitTest(VfiodTestCase):
         with self.refused('ReasonRequired', '--reason'):
             self.c.acquire(self.one)
         self.c.acquire(self.one, reason='a test').close()
+
+
+class MemlockTest(VfiodTestCase):
+    """Which limit another process gets, so the client is one that is not this test itself."""
+
+    CLIENT = '''
+import json, os, resource, sys, dbus
+if sys.argv[2] != "-": resource.setrlimit(resource.RLIMIT_MEMLOCK, tuple(map(int, sys.argv[2].split(","))))
+bus = dbus.bus.BusConnection(os.environ["DBUS_SYSTEM_BUS_ADDRESS"])
+try:
+    _, result, fds = bus.call_blocking("org.vfiod1", "/org/vfiod1", "org.vfiod1.Manager", "Acquire", "asa{sv}",
+                                       (["0000:06:00.0"], {"memlock": dbus.UInt64(int(sys.argv[1]))}), 20)
+    outcome = int(result["memlock"])
+except dbus.DBusException as e:
+    outcome = str(e)
+print(json.dumps([outcome, resource.getrlimit(resource.RLIMIT_MEMLOCK)]))
+'''
+
+    BEFORE = '65536,1048576'
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.set_policy([{**self.rule(memlock='1G', limits={'pinned': '1G'}), 'who': {}}])
+        self.start()
+
+    def acquire(self, memlock, user=None):
+        process = self.tool(sys.executable, '-c', self.CLIENT, str(memlock), self.BEFORE, user=user)
+        output, _ = process.communicate(timeout=harness.CALL_TIMEOUT)
+        self.assertEqual(process.returncode, 0, output)
+        wait(lambda: self.records() == [], 'its claim ends')
+        return json.loads(output)
+
+    def test_the_soft_limit_up_to_the_hard_one(self):
+        self.assertEqual(self.acquire(1 << 19), [1 << 19, [1 << 19, 1 << 20]])
+
+    def test_it_is_never_lowered(self):
+        self.assertEqual(self.acquire(4096), [4096, [1 << 16, 1 << 20]])
+
+    def test_no_more_than_the_rule_says(self):
+        outcome, limits = self.acquire(1 << 31)
+        self.assertIn('raised to 1G at most', outcome)
+        self.assertEqual(limits, [1 << 16, 1 << 20])
+
+    def has_capability(self):
+        with open('/proc/self/status') as f:
+            return int(re.search(r'CapEff:\s*(\w+)', f.read()).group(1), 16) >> 24 & 1
+
+    @needs_root
+    def test_another_user(self):
+        outcome, limits = self.acquire(1 << 29, user=NOBODY)
+        if self.has_capability():
+            self.assertEqual((outcome, limits), (1 << 29, [1 << 29, 1 << 29]))
+        else:  # where these tests run the daemon may have less than its unit gives it: the claim must fail then
+            self.assertIn('CAP_SYS_RESOURCE', outcome)
+            self.assertEqual(limits, [1 << 16, 1 << 20])
 
 
 class ActionsTest(unittest.TestCase):
