@@ -100,9 +100,10 @@ hold_as() {
     hear_holder READY
 }
 
-# start_as: likewise, but waits for nothing.
+# start_as: likewise, but waits for nothing. What else vfioctl shall be told is in EXEC_OPTIONS.
+EXEC_OPTIONS=()
 start_as() {
-    local user=$1 options=()
+    local user=$1 options=("${EXEC_OPTIONS[@]}")
     shift
     while [ "$1" != -- ]; do
         options+=(--device "$1")
