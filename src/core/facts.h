@@ -38,6 +38,7 @@ DECLARE_STRING_TABLE(acs_path, AcsPath); /* "unknown", "complete", "incomplete",
 
 typedef struct AcsReport {
     AcsPath path;
+    bool has_blocker;   /* it is known which */
     DeviceName blocker; /* ACS_INCOMPLETE: the first, from the device upwards, that does not isolate; the
                          * device itself when its own functions are not kept apart */
 } AcsReport;

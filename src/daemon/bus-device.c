@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* org.vfiod1.Device. What the kernel announces comes from the inventory; what it never announces is read from
- * sysfs while the property is read. A fact that cannot be read has its unknown value: one sick device must
+ * the host while the property is read. A fact that cannot be read has its unknown value: one sick device must
  * not make GetManagedObjects fail for all. */
 
 #include <stdio.h>
 
 #include "daemon/bus-internal.h"
-#include "daemon/privileges.h"
-#include "host/sysfs.h"
 
 #define PREFIX BUS_FACE_PATH "/device"
 
 /* One fact; the caller is done with *ret. */
-static void read_fact(const Device *d, DeviceFactMask what, DeviceFacts *ret) {
+static void read_fact(sd_bus *bus, const Device *d, DeviceFactMask what, DeviceFacts *ret) {
+    const FactSource *source = &bus_face_current(bus)->context.host->facts;
+
     *ret = DEVICE_FACTS_NULL;
-    if (sysfs_read_facts(NULL, d, what, ret) >= 0)
+    if (source->read_facts(source->userdata, d, what, ret) >= 0)
         return;
     device_facts_done(ret);
     *ret = DEVICE_FACTS_NULL;
@@ -40,7 +40,7 @@ static int get_driver_override(sd_bus *bus, const char *path, const char *interf
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     _cleanup_(device_facts_done) DeviceFacts facts;
 
-    read_fact(userdata, DEVICE_FACT_DRIVER_OVERRIDE, &facts);
+    read_fact(bus, userdata, DEVICE_FACT_DRIVER_OVERRIDE, &facts);
     return bus_append_text(reply, facts.driver_override);
 }
 
@@ -78,7 +78,7 @@ static int get_numa_node(sd_bus *bus, const char *path, const char *interface, c
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     _cleanup_(device_facts_done) DeviceFacts facts;
 
-    read_fact(userdata, DEVICE_FACT_NUMA_NODE, &facts);
+    read_fact(bus, userdata, DEVICE_FACT_NUMA_NODE, &facts);
     return sd_bus_message_append(reply, "i", facts.numa_node);
 }
 
@@ -87,7 +87,7 @@ static int get_reset_methods(sd_bus *bus, const char *path, const char *interfac
     _cleanup_(device_facts_done) DeviceFacts facts;
     int r;
 
-    read_fact(userdata, DEVICE_FACT_RESET_METHODS, &facts);
+    read_fact(bus, userdata, DEVICE_FACT_RESET_METHODS, &facts);
     r = sd_bus_message_open_container(reply, 'a', "s");
     if (r < 0)
         return r;
@@ -104,19 +104,13 @@ static int get_reset_methods(sd_bus *bus, const char *path, const char *interfac
 static int get_acs_path(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     const Device *d = userdata;
+    const HostSource *source = bus_face_current(bus)->context.host;
     AcsReport report = {.path = ACS_UNKNOWN};
     char blocker[DEVICE_NAME_MAX] = "";
 
-    /* The kernel holds a read of config space back for as long as the device is being reset, and a client may
-     * reset its device as often as it likes: reading it then would let one client stop the service for all.
-     * Beyond the first 64 bytes it is shown to CAP_SYS_ADMIN only. */
-    if (!d->group || !d->group->claim) {
-        privileges_raise(CAP_SYS_ADMIN);
-        if (sysfs_read_acs(&d->name, &report) < 0)
-            report.path = ACS_UNKNOWN;
-        privileges_lower();
-    }
-    if (report.path == ACS_INCOMPLETE)
+    if (source->read_acs(source->facts.userdata, d, &report) < 0)
+        report = (AcsReport){.path = ACS_UNKNOWN};
+    if (report.has_blocker)
         device_name_format(&report.blocker, blocker);
     return sd_bus_message_append(reply, "(ss)", acs_path_to_string(report.path), blocker);
 }
@@ -125,7 +119,7 @@ static int get_removable(sd_bus *bus, const char *path, const char *interface, c
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     _cleanup_(device_facts_done) DeviceFacts facts;
 
-    read_fact(userdata, DEVICE_FACT_REMOVABLE, &facts);
+    read_fact(bus, userdata, DEVICE_FACT_REMOVABLE, &facts);
     return sd_bus_message_append(reply, "s", removable_to_string(facts.removable));
 }
 
@@ -133,7 +127,7 @@ static int get_host_critical(sd_bus *bus, const char *path, const char *interfac
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     _cleanup_(device_facts_done) DeviceFacts facts;
 
-    read_fact(userdata, DEVICE_FACT_HOST_CRITICAL, &facts);
+    read_fact(bus, userdata, DEVICE_FACT_HOST_CRITICAL, &facts);
     return bus_append_text(reply, facts.host_critical);
 }
 

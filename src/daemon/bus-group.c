@@ -7,7 +7,6 @@
 
 #include "base/str.h"
 #include "daemon/bus-internal.h"
-#include "host/sysfs.h"
 
 #define PREFIX BUS_FACE_PATH "/group"
 
@@ -53,9 +52,11 @@ static int get_claim(sd_bus *bus, const char *path, const char *interface, const
     return bus_append_claim_path(reply, g->claim);
 }
 
-static void read_facts(const Group *g, GroupFacts *ret) {
+static void read_facts(sd_bus *bus, const Group *g, GroupFacts *ret) {
+    const HostSource *source = bus_face_current(bus)->context.host;
+
     *ret = (GroupFacts){};
-    if (sysfs_read_group_facts(g->id, ret) < 0)
+    if (source->read_group(source->facts.userdata, g->id, ret) < 0)
         *ret = (GroupFacts){};
 }
 
@@ -63,7 +64,7 @@ static int get_type(sd_bus *bus, const char *path, const char *interface, const 
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     GroupFacts facts;
 
-    read_facts(userdata, &facts);
+    read_facts(bus, userdata, &facts);
     return bus_append_text(reply, facts.type[0] ? facts.type : "unknown");
 }
 
@@ -72,7 +73,7 @@ static int get_reserved_regions(sd_bus *bus, const char *path, const char *inter
     GroupFacts facts;
     int r;
 
-    read_facts(userdata, &facts);
+    read_facts(bus, userdata, &facts);
     r = sd_bus_message_open_container(reply, 'a', "(tts)");
     if (r < 0)
         return r;
@@ -101,7 +102,7 @@ static int get_vfio_node(sd_bus *bus, const char *path, const char *interface, c
     char node[32] = "";
     GroupFacts facts;
 
-    read_facts(g, &facts);
+    read_facts(bus, g, &facts);
     if (facts.node_present)
         snprintf(node, sizeof node, "/dev/vfio/%d", g->id);
     return sd_bus_message_append(reply, "s", node);

@@ -5,7 +5,6 @@
 #include "base/str.h"
 #include "core/record.h"
 #include "daemon/bus-internal.h"
-#include "host/sysfs.h"
 
 /* How much of the errors of a policy set goes into the one text that ReloadPolicy fails with. */
 #define SHOWN_ERRORS_MAX 8U
@@ -289,9 +288,10 @@ static int get_version(sd_bus *bus, const char *path, const char *interface, con
 /* A kernel that cannot be looked at offers nothing. */
 static int get_kernel(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const FactSource *source = &((const BusFace *) userdata)->context.host->facts;
     KernelFacts k = {};
 
-    if (sysfs_read_kernel_facts(&k) < 0)
+    if (source->read_kernel_facts(source->userdata, &k) < 0)
         k = (KernelFacts){};
     return sd_bus_message_append(reply, "a{sb}", 6, "iommu", k.iommu, "iommufd", k.iommufd, "deviceCdev",
             k.device_cdev, "container", k.container, "noiommuSupport", k.noiommu_support, "noiommuEnabled",

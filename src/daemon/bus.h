@@ -15,6 +15,7 @@
 
 #include "core/taint.h"
 #include "daemon/engine.h"
+#include "daemon/host-source.h"
 #include "host/policy-files.h"
 
 typedef struct BusFace BusFace;
@@ -25,6 +26,7 @@ typedef struct BusFace BusFace;
 typedef struct BusContext {
     sd_event *event;
     Inventory *inventory;
+    const HostSource *host;
     Engine *engine;
     const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
     int (*reload_policy)(void *userdata);

@@ -11,8 +11,6 @@
 #include "base/str.h"
 #include "daemon/holders.h"
 #include "daemon/job.h"
-#include "daemon/privileges.h"
-#include "host/sysfs.h"
 
 #define CLAIMS_PER_UID_DEFAULT 64U
 #define CLAIMS_DEFAULT 512U
@@ -36,10 +34,11 @@ int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config
     if (e->config.claims_max == 0)
         e->config.claims_max = CLAIMS_DEFAULT;
 
-    r = store_new(config->state_directory, &e->store);
+    r = config->simulated ? 0 : store_new(config->state_directory, &e->store);
     if (r < 0)
         return log_error_errno(r, "Cannot use the state directory %s", config->state_directory);
-    r = noiommu_switch_new(config->state_directory, &e->noiommu);
+    if (!config->simulated)
+        r = noiommu_switch_new(config->state_directory, &e->noiommu);
     if (r >= 0)
         r = worker_pool_new(event, &e->workers);
     if (r >= 0)
@@ -140,22 +139,11 @@ static int charge(Engine *e, const Subject *subject, Refusal *refusal) {
     return 0;
 }
 
-/* The kernel holds a read of config space back for as long as a device is being reset, and who has one may
- * reset it as often as he likes: what is claimed is not read then, and these facts of it are unknown. Beyond
- * the first 64 bytes it is shown to CAP_SYS_ADMIN only. */
 static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
-    const unsigned in_config_space = DEVICE_FACT_ACS | DEVICE_FACT_SERIAL;
-    int r;
+    const Engine *e = userdata;
+    const FactSource *source = &e->config.host->facts;
 
-    if (device->claim || (device->group && device->group->claim))
-        what &= ~in_config_space;
-    if (!(what & in_config_space))
-        return sysfs_read_facts(userdata, device, what, ret);
-
-    privileges_raise(CAP_SYS_ADMIN);
-    r = sysfs_read_facts(userdata, device, what, ret);
-    privileges_lower();
-    return r;
+    return source->read_facts(source->userdata, device, what, ret);
 }
 
 static Device as_before_claim(const Device *d, const Plan *plan) {
@@ -181,7 +169,10 @@ void engine_question_done(EngineQuestion *q) {
 }
 
 static int read_kernel_facts(void *userdata, KernelFacts *ret) {
-    return sysfs_read_kernel_facts(ret);
+    const Engine *e = userdata;
+    const FactSource *source = &e->config.host->facts;
+
+    return source->read_kernel_facts(source->userdata, ret);
 }
 
 static int read_weakness(void *userdata, char **ret) {
@@ -266,12 +257,30 @@ static ClaimEvent decide(Job *j, const Request *request, const Subject *subject,
     return CLAIM_EVENT_DENIED;
 }
 
+/* Whoever would be refused is refused as ever; whoever would not learns that there is nothing to be had. */
+static void refuse_simulated(
+        Engine *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    Plan plan;
+
+    if (engine_plan(e, request, subject, &plan, &refusal) >= 0)
+        (void) refuse(&refusal, VFIOD_ERROR_SIMULATION, &request->devices[0],
+                "%s, but this is a recorded host",
+                plan.ask ? "a person would be asked" : "it would be handed out");
+    audit_refused(e->audit, subject, request, &refusal);
+    done(userdata, NULL, &refusal);
+}
+
 void engine_acquire(Engine *e, const Request *request, const Subject *subject, const Asker *asker,
         acquire_done_t done, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     Job *j;
     int r;
 
+    if (e->config.simulated) {
+        refuse_simulated(e, request, subject, done, userdata);
+        return;
+    }
     r = charge(e, subject, &refusal);
     j = r < 0 ? NULL : job_new(e);
     if (!j) {

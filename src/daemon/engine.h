@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "core/claim.h"
+#include "daemon/host-source.h"
 
 typedef struct Engine Engine;
 
@@ -40,6 +41,9 @@ typedef struct EngineConfig {
     uint64_t worker_timeout_usec; /* per job; default 60 s */
     uint64_t ask_timeout_usec;    /* for a person to answer; default 120 s */
     unsigned claims_per_uid_max, claims_max;
+    const HostSource *host; /* borrowed; where the facts for plans come from */
+    bool simulated;         /* no device is there to be had: what would be allowed is refused; nothing is kept
+                             * on disk */
 } EngineConfig;
 
 int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config, Engine **ret);

@@ -10,6 +10,7 @@
  * Policy is replaced as a whole: a set with any error changes nothing but the list of errors that is shown.
  * Without any valid set the daemon runs and denies everything, so that people can see why. */
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -17,6 +18,7 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/bus.h"
 #include "daemon/engine.h"
@@ -33,7 +35,9 @@ struct Manager {
     ManagerConfig config;
     sd_event *event;
     sd_event_source *idle_timer;
-    Inventory *inventory;
+    HostSnapshot *snapshot; /* owned; of --simulate. Then there is no ledger and no hotplug */
+    HostSource host;
+    Inventory *inventory; /* owned, or the snapshot's */
     Engine *engine;
     Ledger *ledger;
     Hotplug *hotplug;
@@ -106,11 +110,17 @@ static void tell_status(const Manager *m, const char *prefix) {
 }
 
 static int load_policy(Manager *m) {
+    /* A recorded host has its own users. */
+    const PolicySource source = {
+            .directories = m->config.policy_directories,
+            .resolve = m->snapshot ? host_snapshot_resolve : NULL,
+            .resolve_userdata = m->snapshot,
+    };
     _cleanup_(policy_load_done) PolicyLoad load = {};
     PolicyLoad old;
     int r;
 
-    r = policy_files_load(m->config.policy_directories, &load);
+    r = policy_files_load_from(&source, &load);
     if (r < 0)
         return r;
     for (size_t i = 0; i < load.n_errors; i++)
@@ -155,7 +165,8 @@ static int reload_policy(void *userdata) {
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy, nothing was changed");
     log_info("The policy is read again: %s", policy_state(m));
-    ledger_look(m->ledger);
+    if (m->ledger)
+        ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
         log_warning(
                 "The policy now speaks of devices without an IOMMU, but vfiod was started without: they are "
@@ -217,6 +228,8 @@ static void on_taints_changed(void *userdata) {
 static const TaintList *read_taints(void *userdata) {
     Manager *m = userdata;
 
+    if (m->snapshot)
+        return host_snapshot_taints(m->snapshot);
     ledger_look(m->ledger);
     return ledger_taints(m->ledger);
 }
@@ -225,8 +238,9 @@ static int read_weakness(void *userdata, char **ret) {
     Manager *m = userdata;
     int r = 0;
 
-    ledger_look_now(m->ledger);
-    *ret = taint_list_describe_weakness(ledger_taints(m->ledger), &r);
+    if (m->ledger)
+        ledger_look_now(m->ledger);
+    *ret = taint_list_describe_weakness(read_taints(m), &r);
     return *ret ? 0 : r;
 }
 
@@ -281,14 +295,27 @@ static void on_bus_ready(void *userdata) {
 
 /* ---- Building ---- */
 
-static int build_engine(Manager *m) {
+static int create_engine(Manager *m) {
     const EngineConfig config = {
             .state_directory = m->config.state_directory,
             .worker_timeout_usec = m->config.worker_timeout_usec,
             .ask_timeout_usec = m->config.ask_timeout_usec,
             .claims_per_uid_max = CLAIMS_PER_UID_MAX,
             .claims_max = CLAIMS_MAX,
+            .host = &m->host,
+            .simulated = m->snapshot,
     };
+    int r;
+
+    r = engine_new(m->event, m->inventory, &config, &m->engine);
+    if (r < 0)
+        return log_error_errno(r, "Cannot start the engine");
+    engine_set_observer(m->engine, on_claim_changed, m);
+    engine_set_weakness(m->engine, read_weakness, m);
+    return 0;
+}
+
+static int build_engine(Manager *m) {
     int r;
 
     if (mkdir(m->config.state_directory, 0755) < 0 && errno != EEXIST)
@@ -296,14 +323,13 @@ static int build_engine(Manager *m) {
     r = ledger_new(m->event, m->config.state_directory, on_taints_changed, m, &m->ledger);
     if (r < 0)
         return log_error_errno(r, "Cannot open the ledger of taints");
+    m->host = host_source_of_machine();
     m->inventory = inventory_new();
     if (!m->inventory)
         return -ENOMEM;
-    r = engine_new(m->event, m->inventory, &config, &m->engine);
+    r = create_engine(m);
     if (r < 0)
-        return log_error_errno(r, "Cannot start the engine");
-    engine_set_observer(m->engine, on_claim_changed, m);
-    engine_set_weakness(m->engine, read_weakness, m);
+        return r;
     r = hotplug_new(m->event, m->inventory, on_device_changed, m, &m->hotplug);
     if (r < 0)
         return log_error_errno(r, "Cannot read the devices of this host");
@@ -320,10 +346,45 @@ static int build_engine(Manager *m) {
     return 0;
 }
 
+static int load_snapshot(Manager *m) {
+    _cleanup_free_ char *text = NULL, *problem = NULL;
+    size_t size;
+    int r;
+
+    r = read_file_at(AT_FDCWD, m->config.simulate, SNAPSHOT_SIZE_MAX, &text, &size);
+    if (r < 0)
+        return log_error_errno(r, "%s: cannot read the recorded host", m->config.simulate);
+    r = host_snapshot_parse(text, size, &m->snapshot, &problem);
+    if (r == -EBADMSG)
+        log_error("%s: not a recorded host: %s", m->config.simulate, problem);
+    else if (r < 0)
+        log_error_errno(r, "%s: cannot take the recorded host", m->config.simulate);
+    return r;
+}
+
+/* Nothing of this machine but its bus and the policy files: no udev, no sysfs, no nodes, no state on disk. */
+static int build_simulated_engine(Manager *m) {
+    int r;
+
+    r = load_snapshot(m);
+    if (r < 0)
+        return r;
+    m->host = host_source_of_snapshot(m->snapshot);
+    m->inventory = host_snapshot_inventory(m->snapshot);
+    r = create_engine(m);
+    if (r < 0)
+        return r;
+    m->raw_io = true; /* nothing is opened, so nobody is refused for lack of it */
+    engine_set_raw_io(m->engine, true);
+    r = load_policy(m);
+    return r < 0 ? log_error_errno(r, "Cannot read the policy") : 0;
+}
+
 static int build_bus(Manager *m) {
     const BusContext context = {
             .event = m->event,
             .inventory = m->inventory,
+            .host = &m->host,
             .engine = m->engine,
             .policy = &m->policy,
             .reload_policy = reload_policy,
@@ -366,7 +427,7 @@ int manager_new(const ManagerConfig *config, Manager **ret) {
     r = build_loop(m);
     if (r < 0)
         return log_error_errno(r, "Cannot set up the event loop");
-    r = build_engine(m);
+    r = config->simulate ? build_simulated_engine(m) : build_engine(m);
     if (r < 0)
         return r;
     r = build_bus(m);
@@ -385,7 +446,9 @@ Manager *manager_free(Manager *m) {
     m->hotplug = hotplug_free(m->hotplug);
     m->engine = engine_free(m->engine);
     m->ledger = ledger_free(m->ledger);
-    m->inventory = inventory_free(m->inventory);
+    if (!m->snapshot)
+        m->inventory = inventory_free(m->inventory);
+    m->snapshot = host_snapshot_free(m->snapshot);
     policy_load_done(&m->policy);
     sd_event_source_disable_unref(m->idle_timer);
     sd_event_unref(m->event);

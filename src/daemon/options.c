@@ -14,6 +14,7 @@ enum {
     ARG_BUS_INTROSPECT,
     ARG_POLICY_DIRECTORY,
     ARG_STATE_DIRECTORY,
+    ARG_SIMULATE,
     ARG_EXIT_IDLE,
     ARG_WORKER_TIMEOUT,
     ARG_ASK_TIMEOUT,
@@ -26,6 +27,7 @@ static const struct option long_options[] = {
         {"bus-introspect", required_argument, NULL, ARG_BUS_INTROSPECT},
         {"policy-directory", required_argument, NULL, ARG_POLICY_DIRECTORY},
         {"state-directory", required_argument, NULL, ARG_STATE_DIRECTORY},
+        {"simulate", required_argument, NULL, ARG_SIMULATE},
         {"exit-idle", required_argument, NULL, ARG_EXIT_IDLE},
         {"worker-timeout", required_argument, NULL, ARG_WORKER_TIMEOUT},
         {"ask-timeout", required_argument, NULL, ARG_ASK_TIMEOUT},
@@ -42,6 +44,8 @@ static int print_help(void) {
            "     --policy-directory=DIR   Read the policy from here instead of the default\n"
            "                              places; may be given several times, the first wins\n"
            "     --state-directory=DIR    Keep records of claims here (default /run/vfiod)\n"
+           "     --simulate=HOST.json     Run on a recorded host ('vfioctl snapshot'), without\n"
+           "                              touching this machine: nothing is handed out\n"
            "     --exit-idle=SECONDS      Exit after this long without claims and listeners\n"
            "                              (default 30; \"infinity\": never)\n"
            "     --worker-timeout=SECONDS Give up on a kernel that does not come back\n"
@@ -112,6 +116,9 @@ static int take_option(Options *o, int c, const char *value) {
         if (value[0] != '/')
             return complain("state-directory", value, "an absolute path is expected");
         o->manager.state_directory = value;
+        return 0;
+    case ARG_SIMULATE:
+        o->manager.simulate = value;
         return 0;
     case ARG_EXIT_IDLE:
         if (!streq(value, "infinity"))

@@ -307,6 +307,7 @@ static int read_isolation(const DeviceName *name, bool several_functions) {
 static void report_add(AcsReport *report, const DeviceName *name, int isolates) {
     if (isolates == 0) {
         report->path = ACS_INCOMPLETE;
+        report->has_blocker = true;
         report->blocker = *name;
     } else if (isolates < 0)
         report->path = ACS_UNKNOWN;
