@@ -110,12 +110,13 @@ static void show_considered(const Options *o, struct json_object *explanation) {
 
     for (size_t i = 0; considered && i < json_object_array_length(considered); i++) {
         struct json_object *rule = json_object_array_get_idx(considered, i);
-        bool holds = json_flag(rule, "holds");
+        bool decides = i + 1 == json_object_array_length(considered) && *json_text(explanation, "rule");
 
         if (style.colours)
-            fputs(colour_on(holds ? COLOUR_BOLD : COLOUR_GREY), stdout);
-        policy_print("  %s %s: %s (%s:%" PRIi64 ")", holds ? "match   " : "no match", json_text(rule, "rule"),
-                json_text(rule, "effect"), json_text(rule, "file"), json_number(rule, "line"));
+            fputs(colour_on(decides ? COLOUR_BOLD : COLOUR_GREY), stdout);
+        policy_print("  %s %s: %s (%s:%" PRIi64 ")", decides ? "decides " : "no match",
+                json_text(rule, "rule"), json_text(rule, "effect"), json_text(rule, "file"),
+                json_number(rule, "line"));
         if (style.colours)
             fputs(COLOUR_OFF, stdout);
         show_predicates(rule);

@@ -230,13 +230,15 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
     strbuf_add(b, "\n    },\n");
 }
 
-static void add_suggestion(Generator *g, const Device *d) {
+static void add_suggestion(Generator *g, const Device *d, const DeviceFacts *facts) {
+    bool no_reset = (facts->known & DEVICE_FACT_RESET_METHODS) && facts->reset_methods == 0;
     char name[DEVICE_NAME_MAX], tag[DEVICE_NAME_MAX];
 
     strbuf_addf(&g->rules,
             "    // { \"name\": \"use-%s\", \"effect\": \"allow\", \"who\": { \"user\": \"NAME\" },\n"
-            "    //   \"what\": { \"device\": \"%s\", \"id\": \"%04x:%04x\" } },\n",
-            format_short(d, tag), device_name_format_kernel(&d->name, name), d->vendor, d->device);
+            "    //   \"what\": { \"device\": \"%s\", \"id\": \"%04x:%04x\" }%s },\n",
+            format_short(d, tag), device_name_format_kernel(&d->name, name), d->vendor, d->device,
+            no_reset ? ", \"reset\": \"optional\"" : "");
 }
 
 /* --- devices --- */
@@ -269,7 +271,7 @@ static int add_device(Device *d, void *userdata) {
     if (held > 0)
         add_rule(g, d, &facts, &holder);
     else if (held == 0)
-        add_suggestion(g, d);
+        add_suggestion(g, d, &facts);
     return MIN(held, 0);
 }
 

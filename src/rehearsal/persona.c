@@ -106,19 +106,25 @@ static int set_groups(const Accounts *a, const RehearsalSubject *persona, Subjec
     return 0;
 }
 
+static int unknown_capability(const char *name, char **ret_problem) {
+    _cleanup_free_ char *prefixed = format_string("CAP_%s", name);
+    const char *meant;
+
+    if (!prefixed)
+        return -ENOMEM;
+    meant = capability_from_name(prefixed) >= 0 ? prefixed : nearest(name, capability_names());
+    return problem(ret_problem, -EINVAL, "there is no capability \"%s\"%s%s%s", name,
+            meant ? ", did you mean \"" : "", meant ?: "", meant ? "\"?" : "");
+}
+
 static int set_capabilities(const RehearsalSubject *persona, Subject *s, char **ret_problem) {
     s->capabilities_known = true;
     for (size_t i = 0; persona->capabilities && persona->capabilities[i]; i++) {
-        const char *name = persona->capabilities[i], *meant;
-        int c = capability_from_name(name);
+        int c = capability_from_name(persona->capabilities[i]);
 
-        if (c >= 0) {
-            s->capabilities |= UINT64_C(1) << c;
-            continue;
-        }
-        meant = nearest(name, capability_names());
-        return problem(ret_problem, -EINVAL, "there is no capability \"%s\"%s%s%s", name,
-                meant ? ", did you mean \"" : "", meant ?: "", meant ? "\"?" : "");
+        if (c < 0)
+            return unknown_capability(persona->capabilities[i], ret_problem);
+        s->capabilities |= UINT64_C(1) << c;
     }
     return 0;
 }

@@ -1,0 +1,559 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""vfioctl policy and vfioctl snapshot: over recorded hosts, and beside a daemon, which must say the same."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+import jsonschema
+from gi.repository import GLib
+
+import harness
+from harness import SOURCE, VfiodTestCase, preload_environment, wait
+
+HOST = SOURCE / 'tests/rehearsal/workshop-host.json'
+CASES = SOURCE / 'tests/rehearsal/workshop-cases.json'
+WORKSHOP = SOURCE / 'policy/examples/70-workshop.json'
+GPU, SWAPPED, UPLINK, SPARE = (f'pci:0000:{slot}' for slot in ('01:00.0', '02:00.0', '04:00.0', '08:00.0'))
+TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.S)
+
+
+def strip_comments(text):
+    """A comment is a space, unless it only looks like one in a string."""
+    return TOKEN.sub(lambda m: m[0] if m[0].startswith('"') else ' ', text)
+
+
+def rule(effect='allow', who=None, what=None, **keys):
+    return {'effect': effect, 'who': who or {}, 'what': what or {}, **{k.replace('_', '-'): v for k, v in keys.items()}}
+
+
+class FilesTest(unittest.TestCase):
+    """No daemon, no bus, no device of this host."""
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory(prefix='vfiod-test-rehearsal.')
+        self.addCleanup(temporary.cleanup)
+        self.directory = temporary.name
+
+    def vfioctl(self, *arguments, host=HOST, stdin=None):
+        """(exit status, standard output, standard error)"""
+        command = [os.environ['VFIOCTL'], *map(str, arguments)]
+        if host:
+            command += ['--host', str(host)]
+        environment = {**os.environ, 'LC_ALL': 'C.UTF-8', 'DBUS_SYSTEM_BUS_ADDRESS': 'unix:path=/nonexistent'}
+        environment.pop('LD_PRELOAD', None)
+        done = subprocess.run(command, input=stdin, stdin=None if stdin else subprocess.DEVNULL, env=environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def text(self, *arguments, status=0, **options):
+        found, out, err = self.vfioctl(*arguments, **options)
+        self.assertEqual((found, err), (status, ''), out)
+        return out
+
+    def json(self, *arguments, status=0, **options):
+        return json.loads(self.text(*arguments, '--json', status=status, **options))
+
+    def fails(self, status, *arguments, **options):
+        found, out, err = self.vfioctl(*arguments, **options)
+        self.assertEqual((found, out), (status, ''), err)
+        return err
+
+    def file(self, name, content):
+        path = os.path.join(self.directory, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f:
+            f.write(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def policy(self, *rules, name='policy.json', **keys):
+        return self.file(name, {'rules': list(rules), **keys})
+
+    def explain(self, *arguments, policy=WORKSHOP, **options):
+        return self.json('policy', 'explain', '--policy', policy, *arguments, **options)
+
+
+class CheckTest(FilesTest):
+    def test_clean(self):
+        self.assertEqual(self.text('policy', 'check', WORKSHOP), '1 file, 9 rules, no errors, 0 warnings\n')
+        self.assertEqual(self.json('policy', 'check', WORKSHOP), {'files': 1, 'rules': 9, 'errors': [], 'warnings': []})
+
+    def test_errors_have_places(self):
+        path = self.file('a.json', '{\n  "rules": [\n    {"efect": "allow", "who": {}, "what": {}}\n  ]\n}\n')
+        lines = self.text('policy', 'check', path, status=1).splitlines()
+        self.assertIn(f'{path}:3:6: error: unknown key "efect" in a rule, did you mean "effect"?', lines)
+        self.assertIn('nothing of this would be loaded', lines[-1])
+        found = self.json('policy', 'check', path, status=1)
+        self.assertEqual((found['errors'], found['rules']), (lines[:-1], 0))
+
+    def test_warnings_do_not_fail(self):
+        path = self.policy(rule('deny', name='all'), rule('deny', who={'user': 'alice'}, name='never'))
+        lines = self.text('policy', 'check', path).splitlines()
+        self.assertRegex(lines[0], r'policy.json:1:\d+: warning: .*"?all"?')
+        self.assertTrue(lines[-1].endswith('no errors, 1 warning'), lines)
+
+    def test_accounts_are_those_of_the_recorded_host(self):
+        path = self.policy(rule(who={'user': 'alise'}), rule(who={'group': 'artists'}))
+        found = self.json('policy', 'check', path, status=1)['errors']
+        self.assertEqual(len(found), 1)
+        self.assertIn('unknown user "alise"', found[0])
+
+    def test_directories_and_several_files(self):
+        self.policy(rule(name='b'), name='d/20-b.json')
+        self.policy(rule(name='a'), name='d/10-a.json')
+        self.file('d/README', 'not a policy')
+        first = self.policy(rule('deny', who={'user': 'bob'}, name='first'), name='99.json')
+        shown = self.json('policy', 'show', first, f'{self.directory}/d')
+        self.assertEqual([r['rule'] for r in shown['rules']], ['first', 'a', 'b'])
+
+    def test_trouble(self):
+        found = self.json('policy', 'check', f'{self.directory}/none.json', status=1)['errors']
+        self.assertIn('none.json: error: cannot open: No such file or directory', found[0])
+        self.assertIn('cannot read the recorded host', self.fails(2, 'policy', 'check', host='/nonexistent'))
+        broken = self.file('host.json', '{"version": 1, "devises": []}')
+        self.assertIn('devises', self.fails(2, 'policy', 'check', WORKSHOP, host=broken))
+        self.assertIn('unknown verb', self.fails(2, 'policy', 'chek', host=None))
+        self.assertIn("'check'", self.fails(2, 'policy', 'chek', host=None))
+        self.assertIn('No verb behind policy', self.fails(2, 'policy', host=None))
+
+    def test_hostile_text_cannot_reach_the_terminal(self):
+        path = self.policy(rule(who={'user': 'x\x1b[31m\n'}))
+        self.assertNotIn('\x1b', self.text('policy', 'check', path, status=1))
+
+
+class ShowTest(FilesTest):
+    def test_order_and_places(self):
+        shown = self.json('policy', 'show', WORKSHOP)
+        self.assertEqual([r['rule'] for r in shown['rules']][:3],
+                         ['workshop-uplink', 'workshop-not-from-inside', 'workshop-render'])
+        render = shown['rules'][2]
+        lines = WORKSHOP.read_text().splitlines()
+        self.assertEqual((render['file'], lines[render['line']].strip()), (str(WORKSHOP), '"name": "workshop-render",'))
+        self.assertEqual((render['who'], render['memlock'], render['limits']),
+                         ({'group': 'artists'}, '64G', {'claims-per-user': 1}))
+        self.assertEqual([t['tag'] for t in shown['tags']], ['render', 'capture', 'uplink'])
+        self.assertEqual(shown['host'], {'noiommu': 'off'})
+        text = self.text('policy', 'show', WORKSHOP)
+        self.assertRegex(text, r'workshop-render +allow +group artists +tag render +siblings park, memlock 64G')
+
+    def test_no_rules(self):
+        self.assertIn('everything is denied to everybody', self.text('policy', 'show', self.policy()))
+
+    def test_broken(self):
+        self.assertIn('nothing of it is loaded', self.fails(2, 'policy', 'show', self.policy(rule('alow'))))
+
+
+class ExplainTest(FilesTest):
+    def test_yes(self):
+        found = self.explain('--user', 'alice', '01:00.0')
+        self.assertEqual((found['effect'], found['error'], found['message']), ('allow', None, None))
+        self.assertEqual(found['subject'], {'user': 'alice', 'uid': 1000})
+        self.assertEqual(found['plan']['backend'], 'iommufd')
+        device, = found['devices']
+        self.assertEqual((device['device'], device['rule'], device['change']), (GPU, 'workshop-render', None))
+        self.assertEqual([(r['rule'], r['holds']) for r in device['considered']],
+                         [('workshop-uplink', False), ('workshop-not-from-inside', False), ('workshop-render', True)])
+
+    def test_no_tells_what_was_seen_and_what_to_change(self):
+        found = self.explain('--user', 'mallory', '01:00.0', '--unit', 'x.service', '--label', 'unconfined')
+        device, = found['devices']
+        self.assertEqual((found['effect'], found['error'], device['rule']), ('deny', 'AccessDenied', None))
+        self.assertEqual(len(device['considered']), 9)
+        group, = (p for r in device['considered'] if r['rule'] == 'workshop-render' for p in r['predicates']
+                  if p['key'] == 'who.group')
+        self.assertEqual((group['holds'], group['wanted']), ('no', 'artists'))
+        self.assertIn('1002', group['seen'])
+        self.assertTrue(device['change'])
+        text = self.text('policy', 'explain', '--policy', WORKSHOP, '--user', 'mallory', GPU)
+        self.assertIn('deny by the default', text)
+        self.assertRegex(text, r'no match workshop-render: allow \(\S+70-workshop.json:34\)\n +who.group: no; wanted artists')
+
+    def test_group_in_place_of_the_accounts(self):
+        self.assertEqual(self.explain('--user', 'mallory', '--group', 'artists', GPU)['effect'], 'allow')
+        self.assertEqual(self.explain('--user', 'mallory', '--group', '2000', '--group', '5', GPU)['effect'], 'allow')
+        self.assertEqual(self.explain('--user', 'alice', '--group', 'drivers', GPU)['effect'], 'deny')
+
+    def test_namespace_and_capability(self):
+        found = self.explain('--user', 'alice', '--namespace', 'other', GPU)
+        self.assertEqual(found['devices'][0]['rule'], 'workshop-not-from-inside')
+        measure = ['--user', '7777', '--group', '7777', '--unit', 'measure-1.service', '0a:00.0']
+        self.assertEqual(self.explain(*measure)['effect'], 'deny')
+        self.assertEqual(self.explain(*measure, '--capability', 'CAP_SYS_RAWIO')['effect'], 'ask')
+
+    def test_unit_of_a_cgroup(self):
+        found = self.explain('--user', 'root', '--cgroup', '/system.slice/crio.service/x', '06:00.0')
+        self.assertEqual(found['effect'], 'allow')
+        found = self.explain('--user', 'root', '--cgroup', '/user.slice/crio.service', '06:00.0')
+        self.assertEqual(found['effect'], 'deny')
+
+    def test_what_is_not_said_is_not_known(self):
+        policy = self.policy(rule('deny', who={'unit': 'a.service'}, name='not-a'), rule(name='all'))
+        self.assertEqual(self.explain('--user', 'alice', GPU, policy=policy)['devices'][0]['rule'], 'not-a')
+        found = self.explain('--user', 'alice', '--unit', 'b.service', GPU, policy=policy)
+        self.assertEqual(found['devices'][0]['rule'], 'all')
+
+    def test_request_as_a_whole(self):
+        policy = self.policy(rule())
+        self.assertEqual(self.explain('--user', 'alice', SPARE, policy=policy)['error'], 'ResetUnsupported')
+        self.assertEqual(self.explain('--user', 'alice', UPLINK, policy=policy)['error'], 'HostCritical')
+        found = self.explain('--user', 'alice', '01:00.0', policy=policy)
+        self.assertEqual((found['effect'], found['error']), ('allow', 'GroupNotViable'))
+        self.assertIn('snd_hda_intel', found['message'])
+        self.assertEqual(self.explain('--user', 'alice', '06:00.0', '--backend', 'noiommu', policy=policy)['effect'], 'allow')
+        self.assertEqual(self.explain('--user', 'bob', SPARE)['error'], 'ReasonRequired')
+        self.assertIsNone(self.explain('--user', 'bob', SPARE, '--reason', 'work')['error'])
+
+    def test_changed_card(self):
+        found = self.explain('--user', 'alice', SWAPPED)
+        self.assertEqual((found['effect'], found['error']), ('deny', 'DeviceChanged'))
+        self.assertIn('48-b0-2d-ff-ff-99-99-99', found['devices'][0]['change'])
+
+    def test_unknown_names(self):
+        explain = ['policy', 'explain', '--policy', WORKSHOP]
+        self.assertIn('no user "alcie", did you mean "alice"?', self.fails(2, *explain, '--user', 'alcie', GPU))
+        self.assertIn('did you mean "artists"?', self.fails(2, *explain, '--user', 'bob', '--group', 'artist', GPU))
+        self.assertIn('did you mean pci:0000:', self.fails(2, *explain, '--user', 'bob', '01:00.2'))
+        self.assertIn('not the name of a device', self.fails(2, *explain, '--user', 'bob', 'gpu'))
+        self.assertIn('CAP_SYS_RAWIO', self.fails(2, *explain, '--user', 'bob', '--capability', 'SYS_RAWIO', GPU))
+        self.assertIn('say --user', self.fails(2, *explain, GPU))
+        self.assertIn('host or other', self.fails(2, *explain, '--user', 'bob', '--namespace', 'x', GPU))
+        error = json.loads(self.fails(2, *explain, '--user', 'alcie', GPU, '--json'))
+        self.assertEqual(error['error'], 'RehearsalFailed')
+
+    def test_host_from_standard_input(self):
+        found = self.explain('--user', 'alice', GPU, host='-', stdin=HOST.read_bytes())
+        self.assertEqual(found['effect'], 'allow')
+
+
+class TestTest(FilesTest):
+    def run_cases(self, cases, policy=WORKSHOP, status=0, **keys):
+        path = self.file('cases.json', {'cases': cases, **keys})
+        return self.json('policy', 'test', '--policy', policy, path, status=status)['files'][0]
+
+    def one(self, expect, status=0, policy=WORKSHOP, **keys):
+        return self.run_cases([{'subject': {'user': 'alice'}, 'devices': GPU, 'expect': expect, **keys}], policy,
+                              status)['cases'][0]
+
+    def test_workshop(self):
+        self.assertEqual(self.text('policy', 'test', '--policy', WORKSHOP, CASES), '16 passed, 0 failed\n')
+        found = self.json('policy', 'test', '--policy', WORKSHOP, CASES)
+        self.assertEqual((found['passed'], found['failed'], len(found['files'][0]['cases'])), (16, 0, 16))
+
+    def test_every_case_fails_where_the_policy_says_the_opposite(self):
+        for effect, expected in (('deny', 'allow'), ('allow', 'deny')):
+            found = self.one(expected, status=1, policy=self.policy(rule(effect)))
+            self.assertFalse(found['passed'])
+            self.assertEqual((found['expected'], found['got']['effect']), ({'effect': expected}, effect))
+
+    def test_line_of_a_failure(self):
+        path = self.file('c.json', '{"cases": [\n\n  {"name": "x", "subject": {"user": "alice"}, "devices": "01:00.0",'
+                         ' "expect": "deny", "rule": null}\n]}')
+        lines = self.text('policy', 'test', '--policy', WORKSHOP, path, status=1).splitlines()
+        self.assertEqual(lines, [f'{path}:3: x: expected deny by the default, got allow by workshop-render '
+                                 f'({WORKSHOP}:34)', '0 passed, 1 failed'])
+
+    def test_rule(self):
+        self.assertTrue(self.one('allow', rule='workshop-render')['passed'])
+        found = self.one('allow', status=1, rule='workshop-rendr')
+        self.assertIn('no rule is called "workshop-rendr", did you mean "workshop-render"?', found['message'])
+        self.one('allow', status=1, rule=None)
+        self.one('allow', status=1, rule='workshop-spare')
+
+    def test_error_of_the_request(self):
+        self.one('allow', error=None)
+        self.one('allow', status=1, error='AccessDenied')
+        self.one('allow', error='GroupNotViable', policy=self.policy(rule()))
+        self.one('allow', status=1, error=None, policy=self.policy(rule()))
+
+    def test_what_cannot_be_decided_fails_alone(self):
+        found = self.run_cases([
+            {'subject': {'user': 'nobody-here'}, 'devices': GPU, 'expect': 'deny'},
+            {'subject': {'user': 'alice'}, 'devices': '77:00.0', 'expect': 'deny'},
+            {'subject': {'user': 'alice'}, 'devices': GPU, 'expect': 'allow'}], status=1)
+        self.assertEqual([c['passed'] for c in found['cases']], [False, False, True])
+        self.assertEqual([c['got'] for c in found['cases']][:2], [None, None])
+        self.assertIn('no user "nobody-here"', found['cases'][0]['message'])
+        self.assertIn('no device pci:0000:77:00.0', found['cases'][1]['message'])
+
+    def test_accounts_of_the_file(self):
+        """They count in the policy, too, so that a test runs where nobody of these exists."""
+        policy = self.policy(rule(who={'user': 'zoe'}, name='z'), rule(who={'group': 'crew'}, name='c'))
+        accounts = {'users': {'zoe': 4711}, 'groups': {'crew': 4712}}
+        cases = [{'subject': {'user': 'zoe'}, 'devices': GPU, 'expect': 'allow', 'rule': 'z'},
+                 {'subject': {'user': 4711}, 'devices': GPU, 'expect': 'allow', 'rule': 'z'},
+                 {'subject': {'user': 1, 'groups': 'crew'}, 'devices': GPU, 'expect': 'allow', 'rule': 'c'},
+                 {'subject': {'user': 1, 'groups': [1]}, 'devices': GPU, 'expect': 'deny', 'rule': None}]
+        self.assertEqual(self.run_cases(cases, policy, accounts=accounts)['passed'], 4)
+        found = self.run_cases(cases, policy, status=2)
+        self.assertEqual(found['cases'], [])
+        self.assertIn('unknown user "zoe"', found['errors'][0])
+
+    def test_an_unreadable_file_of_the_policy_is_not_left_out(self):
+        policy = self.policy(rule(), name='d/10.json')
+        os.symlink('/nonexistent', f'{self.directory}/d/20.json')
+        found = self.run_cases([{'subject': {'user': 1, 'groups': 1}, 'devices': GPU, 'expect': 'allow'}],
+                               os.path.dirname(policy), status=2, accounts={'users': {'zoe': 1}})
+        self.assertIn('20.json: error: cannot open', found['errors'][0])
+
+    def test_now(self):
+        policy = self.policy(rule(until='2026-06-01T00:00:00Z'))
+        self.one('allow', now='2026-05-31T23:59:59Z', policy=policy)
+        self.one('deny', now='2026-06-01T02:00:01+02:00', policy=policy)
+
+    def test_errors_in_the_file(self):
+        path = self.file('c.json', '{"cases": [{"subject": "x", "devices": [], "expct": "allow"}]}')
+        lines = self.text('policy', 'test', '--policy', WORKSHOP, path, status=2).splitlines()
+        self.assertEqual(lines[0], f'{path}:1:24: error: unknown subject "x"; "subjects" describes them, or an object '
+                         'in this place')
+        self.assertIn(f'{path}:1:12: error: a case needs the key "expect"', lines)
+        self.assertIn(f'{path}:1:44: error: unknown key "expct" in a case, did you mean "expect"?', lines)
+        self.assertTrue(lines[-1].startswith('0 passed, 0 failed; with errors'), lines)
+
+    def test_several_files(self):
+        bad = self.file('bad.json', {'cases': [{'subject': {'user': 'alice'}, 'devices': GPU, 'expect': 'deny'}]})
+        out = self.text('policy', 'test', '--policy', WORKSHOP, CASES, bad, status=1)
+        self.assertIn('16 passed, 1 failed\n', out)
+        self.assertIn('cannot read', self.fails(2, 'policy', 'test', '--policy', WORKSHOP, CASES, '/nonexistent'))
+
+
+def case(**keys):
+    return {'cases': [{'subject': {'user': 1}, 'devices': '06:0d.0', 'expect': 'deny', **keys}]}
+
+
+def subject(**keys):
+    return {'subjects': {'s': {'user': 1, **keys}}, 'cases': []}
+
+
+class SchemaTest(FilesTest):
+    """The installed schema of test files and our parser agree: exit status 2 is what the parser does not take."""
+
+    GOOD = [
+        {'cases': []}, {'$schema': 'x', 'description': 'd', 'cases': []}, case(), case(name='n', rule=None, error=None),
+        case(rule='r', error='AccessDenied'), case(devices=['06:0d.0', 'pci_0000_06_0e_0']), case(expect='ask'),
+        case(request={}), case(request={'backend': 'group', 'reason': 'r', 'memlock': '16G', 'untainted': True}),
+        case(request={'memlock': 4096}), case(now='2026-12-31T18:00:00Z'), subject(), subject(groups=1),
+        subject(groups=['a', 2]), subject(unit='u', cgroup='/c', label='l', namespace='other'),
+        subject(capabilities='CAP_SYS_RAWIO'), subject(capabilities=['CAP_CHOWN', 'CAP_SYS_RAWIO'], namespace='host'),
+        {'accounts': {}, 'cases': []}, {'accounts': {'users': {'a': 0}, 'groups': {'b': 4294967294}}, 'cases': []},
+    ]
+    BAD = [
+        {}, [], {'cases': {}}, {'cases': [1]}, {'cases': [], 'case': []}, {'cases': [{}]}, case(name=''), case(name='n' * 121),
+        case(name='\x1b'), case(rule=1), case(rule=''), case(error='Denied'), case(error=1), case(devices=[]),
+        case(devices=['06:0d.0', '06:0d.0']), case(devices='gpu'), case(devices=[f'06:{n:02x}.0' for n in range(15)]),
+        case(expect='no'), case(request=[]), case(request={'bakend': 'group'}), case(request={'backend': 'x'}),
+        case(request={'reason': 'r' * 256}), case(request={'memlock': -1}), case(request={'memlock': '1X'}),
+        case(request={'untainted': 'yes'}), case(now='2026-12-31'), case(now=5), case(subject={}), case(subject=1),
+        case(extra=1), subject(user=-1), subject(user=4294967295), subject(user=''), subject(groups=[]),
+        subject(groups=[1, 1]), subject(groups={}), subject(unit=''), subject(unit=1), subject(namespace='x'),
+        subject(capabilities='SYS_RAWIO'), subject(capabilities=[]), subject(pid=1), {'subjects': [], 'cases': []},
+        {'subjects': {'s': 1}, 'cases': []}, {'accounts': {'users': {'a': -1}}, 'cases': []},
+        {'accounts': {'users': {'a': 'x'}}, 'cases': []}, {'accounts': {'people': {}}, 'cases': []},
+    ]
+
+    def setUp(self):
+        super().setUp()
+        self.schema = json.loads((SOURCE / 'policy/vfiod-policy-test.schema.json').read_text())
+        jsonschema.Draft202012Validator.check_schema(self.schema)
+        self.validator = jsonschema.Draft202012Validator(self.schema)
+
+    def parser_takes(self, document):
+        status, out, err = self.vfioctl('policy', 'test', '--policy', WORKSHOP, self.file('t.json', document))
+        self.assertEqual(err, '')
+        self.assertIn(status, (0, 1, 2))
+        return status != 2, out
+
+    def test_agreement(self):
+        for expected, documents in ((True, self.GOOD), (False, self.BAD)):
+            for document in documents:
+                with self.subTest(document=document):
+                    self.assertEqual(self.validator.is_valid(document), expected)
+                    takes, out = self.parser_takes(document)
+                    self.assertEqual(takes, expected, out)
+
+    def test_what_is_written_elsewhere(self):
+        for text in (CASES.read_text(), *re.findall(r'```\n(\{.*?\n\})\n```', (SOURCE / 'man/vfiod-policy-test.5.scd').read_text(), re.S)):
+            document = json.loads(strip_comments(text))
+            self.validator.validate(document)
+            self.assertTrue(self.parser_takes(text)[0])
+
+    def test_words_are_those_of_the_parser(self):
+        errors = set(re.findall(r'^    X\(\w+, "(\w+)"', (SOURCE / 'src/core/error-table.h').read_text(), re.M))
+        self.assertEqual(set(self.schema['$defs']['case']['properties']['error']['enum']), errors | {None})
+        manual = (SOURCE / 'man/vfiod-policy-test.5.scd').read_text()
+        for keys in (self.schema, *(self.schema['$defs'][name] for name in ('case', 'subject', 'request'))):
+            for key in keys['properties']:
+                self.assertIn(f'*{key}*', manual)
+
+
+class DiffTest(FilesTest):
+    def diff(self, old, new, *arguments, status=1):
+        return self.json('policy', 'diff', self.policy(*old, name='old.json'), self.policy(*new, name='new.json'),
+                         *arguments, status=status)
+
+    def test_no_change(self):
+        out = self.text('policy', 'diff', WORKSHOP, WORKSHOP)
+        self.assertRegex(out, r'^0 of \d+ decisions change, for \d+ subjects\n$')
+
+    def test_only_what_changes(self):
+        old = [rule(who={'user': 'alice'}, what={'device': GPU}, name='a')]
+        new = [rule(who={'user': 'alice'}, what={'device': [GPU, SPARE]}, name='b')]
+        found = self.diff(old, new)
+        self.assertEqual([(c['subject'], c['device'], c['old']['effect'], c['new']['effect']) for c in found['changed']],
+                         [('alice', SPARE, 'deny', 'allow')])
+        self.assertEqual(found['changed'][0]['old']['rule'], None)
+        self.assertTrue(found['changed'][0]['new']['rule'].startswith('b ('))
+        self.assertEqual(found['decisions'], found['subjects'] * 15)
+        back = self.diff(new, old)
+        self.assertEqual([c['new']['effect'] for c in back['changed']], ['deny'])
+
+    def test_terms(self):
+        found = self.diff([rule(who={'user': 'alice'}, what={'device': SPARE})],
+                          [rule(who={'user': 'alice'}, what={'device': SPARE}, reset='optional', limits={'claims': 1})])
+        self.assertEqual(found['changed'][0]['terms'], ['reset: required -> optional', 'limits: none -> claims 1'])
+
+    def test_subjects_that_only_a_rule_knows(self):
+        found = self.diff([], [rule(who={'user': 0, 'unit': 'vm-*.service', 'slice': 'system.slice'}, what={'device': GPU}),
+                               rule(who={'group': 'drivers', 'namespace': 'other'}, what={'device': SPARE})])
+        self.assertEqual({(c['subject'], c['device']) for c in found['changed']},
+                         {('uid 0, unit vm-x.service', GPU), ('somebody else, group drivers, other namespace', SPARE)})
+
+    def test_strangers_and_accounts(self):
+        found = self.diff([], [rule(what={'device': GPU})])
+        self.assertEqual({c['subject'] for c in found['changed']}, {'somebody else', 'root', 'alice', 'bob', 'mallory'})
+
+    def test_subjects_of_tests(self):
+        old, new = [], [rule(who={'user': 'zoe', 'label': 'a?b'}, what={'device': GPU})]
+        tests = self.file('t.json', {'accounts': {'users': {'zoe': 99}}, 'cases': [],
+                                     'subjects': {'z': {'user': 'zoe', 'groups': 99, 'label': 'a:b'}}})
+        found = self.diff(old, new, '--test', tests)
+        self.assertEqual({c['subject'] for c in found['changed']}, {'zoe, group 99, label a:b', 'zoe, label axb'})
+
+    def test_trouble(self):
+        good, bad = self.policy(rule()), self.policy(rule('alow'), name='bad.json')
+        self.assertIn('bad.json:1:', self.fails(2, 'policy', 'diff', good, bad))
+        self.assertIn('bad.json:1:', self.fails(2, 'policy', 'diff', bad, good))
+        self.assertIn('Too few', self.fails(2, 'policy', 'diff', good))
+        self.assertIn('reads the host twice', self.fails(2, 'policy', 'diff', good, good, host='-'))
+
+    def test_table(self):
+        old, new = self.policy(name='o.json'), self.policy(rule('ask', who={'user': 'bob'}, what={'device': GPU}, name='x'))
+        out = self.text('policy', 'diff', old, new, status=1)
+        self.assertRegex(out, rf'{GPU} +bob +deny by the default +ask by x \(')
+        self.assertRegex(out, r'\n1 of \d+ decisions change')
+
+
+class GenerateTest(FilesTest):
+    def test_recorded_host(self):
+        text = self.text('policy', 'generate')
+        path = self.file('new.json', text)
+        self.assertEqual(self.text('policy', 'check', path), '1 file, 1 rule, no errors, 0 warnings\n')
+        self.assertIn('// Left out: the host needs it: /dev/nvme0n1p2 is mounted on /.', text)
+        self.assertIn('// 2 bridges are left out', text)
+        for name in ('0000:05:00.0', '0000:04:00.0'):
+            self.assertNotIn(f'"device": "{name}"', text)
+        self.assertEqual(self.json('policy', 'generate'), {'policy': text})
+
+    def test_offers_become_rules(self):
+        """Without the slashes in front of it, an offer is a rule that loads."""
+        text = self.text('policy', 'generate').replace('"NAME"', '"alice"')
+        text = re.sub(r'^    // (\{ "name"|  "what")', r'    \1', text, flags=re.M)
+        found = self.json('policy', 'check', self.file('new.json', text))
+        self.assertEqual((found['rules'], found['errors']), (12, []))
+
+    def test_hostile_names_stay_in_their_comments(self):
+        host = json.loads(HOST.read_text())
+        host['devices'][2]['hostCritical'] = 'x\n{ "rules": /* "'
+        host['devices'][3]['driver'] = 'a*/'
+        text = self.text('policy', 'generate', host=self.file('host.json', host))
+        self.assertEqual(self.json('policy', 'check', self.file('new.json', text))['rules'], 1)
+
+
+class BoundsTest(FilesTest):
+    def test_large_files(self):
+        path = self.file('t.json', '{"cases": [' + ' ' * (4 << 20) + ']}')
+        self.assertIn('cannot read', self.fails(2, 'policy', 'test', '--policy', WORKSHOP, path))
+        path = self.file('t.json', {'cases': [{'subject': {'user': 1}, 'devices': '01:00.0', 'expect': 'deny'}] * 16385})
+        self.assertIn('more than 16384 cases', self.text('policy', 'test', '--policy', WORKSHOP, path, status=2))
+
+    def test_host_without_end(self):
+        self.assertIn('/dev/zero: cannot read the recorded host: Argument list too long',
+                      self.fails(2, 'policy', 'check', WORKSHOP, host='/dev/zero'))
+
+
+class LiveTest(VfiodTestCase):
+    """This host, which is a pretended one, beside its daemon."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.gpu = self.host.add_device('0000:07:00.0', group=9, driver='nouveau', class_code=0x030000)
+        self.before = self.host.binding()
+
+    def vfioctl(self, *arguments, status=0):
+        environment = {**preload_environment(self.host), 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address, 'LC_ALL': 'C.UTF-8'}
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen([os.environ['VFIOCTL'], *arguments], env=environment, stdin=subprocess.DEVNULL,
+                                       stdout=out, stderr=err)
+            # The pretended kernel answers it from our main loop, which its end does not wake.
+            tick = GLib.timeout_add(50, lambda: True)
+            try:
+                wait(lambda: process.poll() is not None, f'{arguments} ends')
+            finally:
+                GLib.source_remove(tick)
+                process.kill()
+            out.seek(0)
+            err.seek(0)
+            self.assertEqual(process.returncode, status, err.read().decode())
+            return out.read().decode()
+
+    def file(self, name, content):
+        path = f'{self.directory}/{name}'
+        with open(path, 'w') as f:
+            f.write(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def test_rehearsal_and_daemon_say_the_same(self):
+        """... and the record of the host says it a third time."""
+        rules = [rule('deny', what={'class': 'display'}, name='no-gpu'), rule(who={'user': 0}, name='root-all')]
+        self.set_policy(rules)
+        policy = self.file('policy.json', {'rules': rules})
+        self.start()
+        recorded = self.file('host.json', self.vfioctl('snapshot'))
+        for device in (self.nic, self.gpu):
+            for host in ([], ['--host', recorded]):
+                found = json.loads(self.vfioctl('policy', 'explain', '--json', '--user', '0', '--policy', policy, *host,
+                                                device.name))
+                if device is self.nic:
+                    plan = json.loads(self.vfioctl('plan', '--json', device.name))
+                    self.assertEqual(found['error'], None)
+                    self.assertEqual(found['plan']['members'], plan['members'])
+                else:
+                    with self.refused('AccessDenied', 'no-gpu'):
+                        self.client().acquire(device)
+                    self.assertEqual((found['error'], found['devices'][0]['rule']), ('AccessDenied', 'no-gpu'))
+        self.assert_untouched(self.before)
+
+    def test_generate_keeps_what_is_held(self):
+        self.start()
+        claim = self.client().acquire(self.nic)
+        text = self.vfioctl('policy', 'generate')
+        found = json.loads(self.vfioctl('policy', 'show', '--json', self.file('new.json', text)))
+        kept, rest = found['rules']
+        self.assertEqual((kept['rule'], kept['who'], kept['what']),
+                         ('keep-0000-06-00.0', {'user': 'root'}, {'tag': '0000-06-00.0'}))
+        self.assertEqual(rest['effect'], 'deny')
+        self.assertIn('// User root holds it by a claim.', text)
+        del claim
+
+    def test_yourself(self):
+        policy = self.file('policy.json', {'rules': [rule(who={'user': os.getuid()}, name='me')]})
+        found = json.loads(self.vfioctl('policy', 'explain', '--json', '--policy', policy, self.nic.name))
+        self.assertEqual((found['subject']['uid'], found['devices'][0]['rule']), (os.getuid(), 'me'))
+
+
+if __name__ == '__main__':
+    harness.main()
