@@ -5,7 +5,10 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
 #include "client/policy-door.h"
+#include "client/show-explanation.h"
 
 /* --- yourself, as the daemon would find you out --- */
 
@@ -80,82 +83,53 @@ static int read_self(Self *s) {
     return read_groups(s);
 }
 
-/* --- what is shown --- */
-
-static struct json_object *member(struct json_object *o, const char *key) {
-    struct json_object *value = NULL;
-
-    (void) json_object_object_get_ex(o, key, &value);
-    return value;
-}
-
-/* A rule that does not match shows what kept it from that, one that does what it was about. */
-static void show_predicates(struct json_object *rule) {
-    struct json_object *predicates = json_list(rule, "predicates");
-    bool holds = json_flag(rule, "holds");
-
-    for (size_t i = 0; predicates && i < json_object_array_length(predicates); i++) {
-        struct json_object *p = json_object_array_get_idx(predicates, i);
-        const char *answer = json_text(p, "holds");
-
-        if (holds || !streq(answer, "yes"))
-            policy_print("          %s: %s; wanted %s, seen %s", json_text(p, "key"), answer,
-                    json_text(p, "wanted"), json_text(p, "seen"));
-    }
-}
-
-static void show_considered(const Options *o, struct json_object *explanation) {
-    struct json_object *considered = json_list(explanation, "considered");
-    TableStyle style = screen_style(o);
-
-    for (size_t i = 0; considered && i < json_object_array_length(considered); i++) {
-        struct json_object *rule = json_object_array_get_idx(considered, i);
-        bool decides = i + 1 == json_object_array_length(considered) && *json_text(explanation, "rule");
-
-        if (style.colours)
-            fputs(colour_on(decides ? COLOUR_BOLD : COLOUR_GREY), stdout);
-        policy_print("  %s %s: %s (%s:%" PRIi64 ")", decides ? "decides " : "no match",
-                json_text(rule, "rule"), json_text(rule, "effect"), json_text(rule, "file"),
-                json_number(rule, "line"));
-        if (style.colours)
-            fputs(COLOUR_OFF, stdout);
-        show_predicates(rule);
-    }
-    if (json_number(explanation, "leftOut") > 0)
-        printf("  … and %" PRIi64 " more rules that do not match\n", json_number(explanation, "leftOut"));
-    if (json_number(explanation, "hidden") > 0)
-        printf("  %" PRIi64 " rules are not for you to see\n", json_number(explanation, "hidden"));
-}
-
-static void show_explanation(const Options *o, struct json_object *explanation) {
-    _cleanup_free_ char *heading = format_string("%s: %s by %s%s%s", json_text(explanation, "device"),
-            json_text(explanation, "effect"), *json_text(explanation, "rule") ? "the rule " : "the default",
-            json_text(explanation, "rule"), *json_text(explanation, "rule") ? "" : ", since no rule matches");
-
-    show_heading(o, heading ? heading : "(out of memory)");
-    show_considered(o, explanation);
-    show_field(o, "Change", COLOUR_YELLOW, json_text(explanation, "change"));
-    puts("");
-}
-
-static int show_answer(const Options *o, struct json_object *result) {
-    struct json_object *devices = json_list(result, "devices"), *plan = member(result, "plan");
-    const char *name = json_text(result, "error"), *effect = json_text(result, "effect");
-
-    for (size_t i = 0; devices && i < json_object_array_length(devices); i++)
-        show_explanation(o, json_object_array_get_idx(devices, i));
-    if (*name) {
-        show_field(o, "Request", COLOUR_RED, name);
-        show_field(o, "Message", COLOUR_NONE, json_text(result, "message"));
-        return 0;
-    }
-    show_field(
-            o, "Request", COLOUR_GREEN, streq(effect, "ask") ? "granted when a person says yes" : "granted");
-    show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
-    return 0;
-}
-
 /* --- the verb --- */
+
+static int append_question(sd_bus_message *m, const Options *o) {
+    int r;
+
+    r = sd_bus_message_append(m, "as", 0);
+    if (r < 0)
+        return r;
+    if (o->claim)
+        return sd_bus_message_append(m, "a{sv}", 1, "claim", "s", o->claim);
+    return sd_bus_message_append(m, "a{sv}", 1, "lastRefusal", "b", 1);
+}
+
+static int call_explain(sd_bus *bus, const Options *o, sd_bus_message **ret, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_message_ sd_bus_message *m = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_call(
+            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "Explain");
+    if (r >= 0)
+        r = append_question(m, o);
+    if (r >= 0)
+        r = sd_bus_call(bus, m, 0, &bus_error, ret);
+    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
+}
+
+/* Of what the daemon decided only the daemon knows. */
+static int explain_past(const Options *o, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *result = NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    const char *text;
+    int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r >= 0)
+        r = call_explain(bus, o, &reply, error);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read_basic(reply, 's', &text);
+    if (r >= 0)
+        result = json_tokener_parse(text);
+    if (r < 0 || !json_object_is_type(result, json_type_object))
+        return error_text_errno(error, r < 0 ? r : -EBADMSG, "Cannot read vfiod's answer");
+    return policy_show(o, result, show_answer, error);
+}
 
 static const char *const *list_or_null(const OptionList *list) {
     return list->n > 0 ? list->items : NULL;
@@ -224,6 +198,12 @@ int verb_policy_explain(const Options *o, VfiodErrorText *error) {
             .foreign_namespace = o->foreign_namespace,
     };
 
+    if (o->claim || o->last_refusal) {
+        if (o->n_arguments > 0 || o->host || o->user || o->policies.n > 0 || (o->claim && o->last_refusal))
+            return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                    "--claim and --last-refusal stand alone: the daemon knows the rest.");
+        return explain_past(o, error);
+    }
     if (o->n_arguments == 0)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "Too few arguments: vfioctl policy explain [--user USER] DEVICE…");

@@ -23,7 +23,7 @@ _vfioctl() {
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --cgroup --label --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
-    with_argument+='|--cgroup|--label|--capability|--namespace|--test'
+    with_argument+='|--cgroup|--label|--capability|--namespace|--claim|--test'
     local request='--backend --reason --memlock --untainted'
     local global='--json --no-legend --color --help --version'
 
@@ -75,6 +75,10 @@ _vfioctl() {
         mapfile -t COMPREPLY < <(compgen -g -- "$cur")
         return 0
         ;;
+    --claim)
+        _vfioctl_offer "$(_vfioctl_claims)"
+        return 0
+        ;;
     --namespace)
         _vfioctl_offer 'host other'
         return 0
@@ -111,7 +115,7 @@ _vfioctl() {
         exec) _vfioctl_offer "$global --device $request --no-ask-password --" ;;
         release) _vfioctl_offer "$global --no-wait" ;;
         snapshot) _vfioctl_offer "$global --serials" ;;
-        'policy explain') _vfioctl_offer "$global --host --policy $subject $request" ;;
+        'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
         'policy test') _vfioctl_offer "$global --host --policy" ;;
         'policy diff') _vfioctl_offer "$global --host --test" ;;
         'policy check' | 'policy show' | 'policy generate') _vfioctl_offer "$global --host" ;;

@@ -45,6 +45,8 @@ typedef enum OptionFlag {
     OPTION_NAMESPACE = 1 << 21,
     OPTION_TEST = 1 << 24,
     OPTION_SERIALS = 1 << 25,
+    OPTION_CLAIM = 1 << 26,
+    OPTION_LAST_REFUSAL = 1 << 27,
 } OptionFlag;
 
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
@@ -79,6 +81,8 @@ static const struct option long_options[] = {
         {"capability", required_argument, NULL, OPTION_CAPABILITY},
         {"namespace", required_argument, NULL, OPTION_NAMESPACE},
         {"test", required_argument, NULL, OPTION_TEST},
+        {"claim", required_argument, NULL, OPTION_CLAIM},
+        {"last-refusal", no_argument, NULL, OPTION_LAST_REFUSAL},
         {"serials", no_argument, NULL, OPTION_SERIALS},
         {},
 };
@@ -113,8 +117,9 @@ static const Verb verbs[] = {
         {"policy show", "[FILE…]", "Show the rules in the order in which they are tried", OPTION_HOST, 0,
                 SIZE_MAX, false, verb_policy_show},
         {"policy explain", "[--user USER] DEVICE…", "Tell why the policy says what it says",
-                OPTION_HOST | OPTION_POLICY | OPTIONS_SUBJECT | OPTIONS_REQUEST, 0, SIZE_MAX, false,
-                verb_policy_explain},
+                OPTION_HOST | OPTION_POLICY | OPTIONS_SUBJECT | OPTIONS_REQUEST | OPTION_CLAIM |
+                        OPTION_LAST_REFUSAL,
+                0, SIZE_MAX, false, verb_policy_explain},
         {"policy test", "FILE…", "Run the cases of test files", OPTION_HOST | OPTION_POLICY, 1, SIZE_MAX,
                 false, verb_policy_test},
         {"policy diff", "OLD NEW", "Show which decisions change", OPTION_HOST | OPTION_TEST, 2, 2, false,
@@ -155,6 +160,8 @@ static void show_help(void) {
            "                           again\n"
            "      --unit=UNIT, --cgroup=PATH, --label=LABEL, --capability=CAP, --namespace=host|other\n"
            "                           explain: what else the rules may ask about him\n"
+           "      --claim=ID           explain: what the daemon allowed with this claim\n"
+           "      --last-refusal       explain: what the daemon refused last\n"
            "      --test=FILE          diff: subjects of this test file, too; may be given again\n"
            "      --serials            snapshot: with serial numbers\n"
            "  -h, --help               Show this help\n"
@@ -245,6 +252,8 @@ static int take_policy_option(Options *o, unsigned flag, const char *value, Vfio
             {OPTION_UNIT, .text = &o->unit},
             {OPTION_CGROUP, .text = &o->cgroup},
             {OPTION_LABEL, .text = &o->label},
+            {OPTION_CLAIM, .text = &o->claim},
+            {OPTION_LAST_REFUSAL, .yes = &o->last_refusal},
             {OPTION_POLICY, .list = &o->policies},
             {OPTION_GROUP, .list = &o->groups_of_user},
             {OPTION_CAPABILITY, .list = &o->capabilities},

@@ -31,9 +31,9 @@ typedef struct Options {
     const char *backend, *reason;
     uint64_t memlock;
     /* of the policy's verbs */
-    const char *host, *user, *unit, *cgroup, *label;
+    const char *host, *user, *unit, *cgroup, *label, *claim;
     OptionList policies, groups_of_user, capabilities, tests;
-    bool foreign_namespace, serials;
+    bool foreign_namespace, last_refusal, serials;
     char **arguments; /* what follows the verb and its options */
     size_t n_arguments;
 } Options;

@@ -549,6 +549,29 @@ class LiveTest(VfiodTestCase):
         self.assertIn('// User root holds it by a claim.', text)
         del claim
 
+    def test_claim_and_last_refusal(self):
+        """What only the daemon knows."""
+        rules = [rule('deny', what={'class': 'display'}, name='no-gpu'), rule(name='all')]
+        self.set_policy(rules)
+        self.start()
+        self.client().acquire(self.nic)
+        claim, = json.loads(self.vfioctl('status', '--json'))['claims']
+        found = json.loads(self.vfioctl('policy', 'explain', '--json', '--claim', claim['id']))
+        self.assertEqual((found['claim']['id'], found['devices'][0]['rule']), (claim['id'], 'all'))
+        text = self.vfioctl('policy', 'explain', '--claim', claim['id'])
+        self.assertIn(f'Claim: {claim["id"]}\n', text)
+        self.assertIn(f'{self.nic.name}: allow by the rule all\n', text)
+        with self.refused('AccessDenied'):
+            self.client().acquire(self.gpu)
+        self.set_policy(rules[1:])
+        self.vfioctl('policy', 'reload')
+        text = self.vfioctl('policy', 'explain', '--last-refusal')
+        self.assertIn('Error: AccessDenied\n', text)
+        self.assertIn('Since then: the policy was reloaded\n', text)
+        self.assertIn(f'{self.gpu.name}: allow by the rule all\n', text)
+        self.vfioctl('policy', 'explain', '--last-refusal', '--user', 'root', status=2)
+        self.vfioctl('policy', 'explain', '--claim', '0' * 16, status=16)
+
     def test_yourself(self):
         policy = self.file('policy.json', {'rules': [rule(who={'user': os.getuid()}, name='me')]})
         found = json.loads(self.vfioctl('policy', 'explain', '--json', '--policy', policy, self.nic.name))

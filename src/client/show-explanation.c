@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/show-explanation.h"
+
+#include <inttypes.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "client/policy-door.h"
+
+static struct json_object *member(struct json_object *o, const char *key) {
+    struct json_object *value = NULL;
+
+    (void) json_object_object_get_ex(o, key, &value);
+    return value;
+}
+
+/* A rule that does not match shows what kept it from that, one that does what it was about. */
+static void show_predicates(struct json_object *rule) {
+    struct json_object *predicates = json_list(rule, "predicates");
+    bool holds = json_flag(rule, "holds");
+
+    for (size_t i = 0; predicates && i < json_object_array_length(predicates); i++) {
+        struct json_object *p = json_object_array_get_idx(predicates, i);
+        const char *answer = json_text(p, "holds");
+
+        if (holds || !streq(answer, "yes"))
+            policy_print("          %s: %s; wanted %s, seen %s", json_text(p, "key"), answer,
+                    json_text(p, "wanted"), json_text(p, "seen"));
+    }
+}
+
+static void show_considered(const Options *o, struct json_object *explanation) {
+    struct json_object *considered = json_list(explanation, "considered");
+    TableStyle style = screen_style(o);
+
+    for (size_t i = 0; considered && i < json_object_array_length(considered); i++) {
+        struct json_object *rule = json_object_array_get_idx(considered, i);
+        bool decides = i + 1 == json_object_array_length(considered) && *json_text(explanation, "rule");
+
+        if (style.colours)
+            fputs(colour_on(decides ? COLOUR_BOLD : COLOUR_GREY), stdout);
+        policy_print("  %s %s: %s (%s:%" PRIi64 ")", decides ? "decides " : "no match",
+                json_text(rule, "rule"), json_text(rule, "effect"), json_text(rule, "file"),
+                json_number(rule, "line"));
+        if (style.colours)
+            fputs(COLOUR_OFF, stdout);
+        show_predicates(rule);
+    }
+    if (json_number(explanation, "leftOut") > 0)
+        printf("  … and %" PRIi64 " more rules that do not match\n", json_number(explanation, "leftOut"));
+    if (json_number(explanation, "hidden") > 0)
+        printf("  %" PRIi64 " rules are not for you to see\n", json_number(explanation, "hidden"));
+}
+
+static void show_explanation(const Options *o, struct json_object *explanation) {
+    _cleanup_free_ char *heading = format_string("%s: %s by %s%s%s", json_text(explanation, "device"),
+            json_text(explanation, "effect"), *json_text(explanation, "rule") ? "the rule " : "the default",
+            json_text(explanation, "rule"), *json_text(explanation, "rule") ? "" : ", since no rule matches");
+
+    show_heading(o, heading ? heading : "(out of memory)");
+    show_considered(o, explanation);
+    show_field(o, "Change", COLOUR_YELLOW, json_text(explanation, "change"));
+    puts("");
+}
+
+static void show_since(const Options *o, struct json_object *object) {
+    time_t t = (time_t) (json_number(object, "since") / 1000000);
+    char buf[64];
+    struct tm tm;
+
+    if (localtime_r(&t, &tm) && strftime(buf, sizeof(buf), "%F %T", &tm) > 0)
+        show_field(o, "Since", COLOUR_NONE, buf);
+}
+
+static void show_claim(const Options *o, struct json_object *claim) {
+    show_heading(o, "The claim as it was recorded");
+    show_field(o, "Claim", COLOUR_NONE, json_text(claim, "id"));
+    show_field(o, "State", COLOUR_NONE, json_text(claim, "state"));
+    show_since(o, claim);
+    show_field(o, "Allowed by", COLOUR_NONE, json_text(claim, "rule"));
+    puts("\nWhat the policy says of it now");
+}
+
+static void show_refused(const Options *o, struct json_object *refused) {
+    show_heading(o, "The refusal as it was told");
+    show_since(o, refused);
+    show_field(o, "Error", COLOUR_RED, json_text(refused, "error"));
+    show_field(o, "Message", COLOUR_NONE, json_text(refused, "message"));
+    if (json_flag(refused, "policyReloaded"))
+        show_field(o, "Since then", COLOUR_YELLOW, "the policy was reloaded");
+    puts("\nWhat the policy says now");
+}
+
+int show_answer(const Options *o, struct json_object *result) {
+    struct json_object *devices = json_list(result, "devices"), *plan = member(result, "plan");
+    struct json_object *claim = member(result, "claim"), *refused = member(result, "refused");
+    const char *name = json_text(result, "error"), *effect = json_text(result, "effect");
+
+    if (claim)
+        show_claim(o, claim);
+    if (refused)
+        show_refused(o, refused);
+    for (size_t i = 0; devices && i < json_object_array_length(devices); i++)
+        show_explanation(o, json_object_array_get_idx(devices, i));
+    if (*name) {
+        show_field(o, "Request", COLOUR_RED, name);
+        show_field(o, "Message", COLOUR_NONE, json_text(result, "message"));
+        return 0;
+    }
+    show_field(
+            o, "Request", COLOUR_GREEN, streq(effect, "ask") ? "granted when a person says yes" : "granted");
+    show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
+    return 0;
+}
