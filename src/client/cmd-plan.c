@@ -23,9 +23,11 @@ static const char *member_reset(struct json_object *member) {
 
 static void add_member(Table *t, struct json_object *member) {
     const char *reset = member_reset(member);
-    char group[24];
+    int64_t number = json_number(member, "group");
+    char group[24] = "";
 
-    snprintf(group, sizeof(group), "%" PRIi64, json_number(member, "group"));
+    if (number >= 0)
+        snprintf(group, sizeof(group), "%" PRIi64, number);
     table_add_row(t);
     table_set(t, 0, json_text(member, "name"), COLOUR_NONE);
     table_set(t, 1, group, COLOUR_NONE);
@@ -52,6 +54,10 @@ static int show_plan(const Options *o, struct json_object *plan) {
     puts("");
     show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
+    if (streq(json_text(plan, "backend"), "noiommu")) {
+        show_field(o, "No IOMMU", COLOUR_RED, "who has the device reads and writes all memory of this host");
+        show_field(o, "Accepted for", COLOUR_NONE, json_text(plan, "noiommuReason"));
+    }
     if (json_flag(plan, "ask"))
         show_field(o, "Asks", COLOUR_NONE, "a person must say yes first");
     if (groups && *groups)

@@ -157,6 +157,6 @@ typedef struct KernelFacts {
     bool container;   /* /dev/vfio/vfio */
     bool noiommu_support; /* the vfio module has the parameter */
     bool noiommu_enabled;
-    bool iommu;    /* any IOMMU group exists */
+    bool iommu;    /* any IOMMU group exists, those made up without an IOMMU aside */
     bool lockdown; /* the kernel is locked down against root, or it cannot be told */
 } KernelFacts;

@@ -7,9 +7,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "host/sysfs.h"
 
 #define PARAMETER "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
-#define LOCKDOWN "/sys/kernel/security/lockdown"
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define NOTE "noiommu-enabled"
 #define NOTE_SIZE_MAX 4096U
@@ -89,14 +89,6 @@ static int write_parameter(bool on) {
     return r < 0 ? r : (r == 1) == on ? 0 : -EIO;
 }
 
-/* "[none] integrity confidentiality"; the file is not there in a kernel without the lockdown module. */
-static bool kernel_is_locked_down(void) {
-    char text[64];
-    ssize_t n = read_attribute_at(AT_FDCWD, LOCKDOWN, text, sizeof(text));
-
-    return n < 0 ? n != -ENOENT : !strstr(text, "[none]");
-}
-
 static int refuse_disabled(Refusal *refusal, const DeviceName *name, const char *why, const char *remedy) {
     int r = refuse(refusal, VFIOD_ERROR_NOIOMMU_DISABLED, name, "%s", why);
 
@@ -105,27 +97,30 @@ static int refuse_disabled(Refusal *refusal, const DeviceName *name, const char 
     return r;
 }
 
-static int check(NoiommuMode mode, const DeviceName *name, Refusal *refusal) {
-    int on;
+static int check(NoiommuMode mode, const DeviceName *name, Refusal *refusal, bool *ret_on) {
+    KernelFacts kernel = {};
+    int r;
 
     if (mode == NOIOMMU_OFF)
         return refuse_disabled(
                 refusal, name, "devices without an IOMMU are not handed out on this host", NULL);
-    if (kernel_is_locked_down())
+    r = sysfs_read_kernel_facts(&kernel);
+    if (r < 0)
+        return refuse(
+                refusal, VFIOD_ERROR_INTERNAL, name, "cannot tell what the kernel offers: %s", strerror(-r));
+    if (kernel.lockdown)
         return refuse_disabled(refusal, name,
                 "the kernel is locked down, and a device without an IOMMU reaches all of its memory",
                 "Nothing but a boot without lockdown changes that.");
-    on = read_parameter();
-    if (on == -ENOENT)
+    if (!kernel.noiommu_support)
         return refuse_disabled(refusal, name,
                 "this kernel knows no devices without an IOMMU, or has not loaded vfio",
                 "It needs a kernel with CONFIG_VFIO_NOIOMMU, and 'modprobe vfio-pci' before vfiod starts.");
-    if (on < 0)
-        return refuse(refusal, VFIOD_ERROR_INTERNAL, name, "cannot read %s: %s", PARAMETER, strerror(-on));
-    if (on == 0 && mode == NOIOMMU_ON)
+    if (!kernel.noiommu_enabled && mode == NOIOMMU_ON)
         return refuse_disabled(refusal, name, "the kernel's enable_unsafe_noiommu_mode is off",
                 "The operator can turn it on (modprobe.d: options vfio enable_unsafe_noiommu_mode=1), or let "
                 "vfiod do it with \"noiommu\": \"managed\".");
+    *ret_on = kernel.noiommu_enabled;
     return 0;
 }
 
@@ -149,10 +144,11 @@ static int switch_on(NoiommuSwitch *s) {
 }
 
 int noiommu_switch_require(NoiommuSwitch *s, NoiommuMode mode, const DeviceName *name, Refusal *refusal) {
+    bool on = false;
     int r;
 
-    r = check(mode, name, refusal);
-    if (r < 0 || read_parameter() == 1)
+    r = check(mode, name, refusal, &on);
+    if (r < 0 || on)
         return r;
     r = switch_on(s);
     if (r < 0)

@@ -623,6 +623,20 @@ static bool directory_has_entries(const char *path) {
     return false;
 }
 
+/* Is there a group that an IOMMU has made? Mostly the first answers. */
+static bool has_real_group(void) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+    uint64_t group;
+
+    if (open_directory_at(AT_FDCWD, "/sys/kernel/iommu_groups", &d) < 0)
+        return false;
+    while ((e = readdir(d)))
+        if (parse_unsigned(e->d_name, 10, INT_MAX, &group) >= 0 && !group_is_noiommu((int) group))
+            return true;
+    return false;
+}
+
 /* Can a device that is bound to a vfio driver be opened through /dev/vfio/devices? CONFIG_VFIO_DEVICE_CDEV
  * decides, and neither /dev/iommu nor class vfio-dev says anything about it: with IOMMUFD alone both are
  * there and no node ever comes. The numbers of the nodes tell: the vfio module reserves a region of them
@@ -663,7 +677,7 @@ int sysfs_read_kernel_facts(KernelFacts *ret) {
     KernelFacts k = {
             .iommufd = is_character_device("/dev/iommu"),
             .container = is_character_device("/dev/vfio/vfio"),
-            .iommu = directory_has_entries("/sys/kernel/iommu_groups"),
+            .iommu = has_real_group(),
             .device_cdev = kernel_makes_cdevs(),
             .lockdown = kernel_is_locked_down(),
     };

@@ -494,6 +494,10 @@ static void test_kernel_facts(void **state) {
     testbed_remove("/dev/iommu");
     testbed_node("/dev/iommu", false, 10, 126);
     testbed_node("/dev/vfio/vfio", false, 10, 196);
+    testbed_mkdir("/sys/kernel/iommu_groups/1");
+    testbed_mkdir("/sys/class/vfio/noiommu-1");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_false(k.iommu); /* made up */
     testbed_mkdir("/sys/kernel/iommu_groups/0");
     testbed_put("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
     assert_int_equal(sysfs_read_kernel_facts(&k), 0);

@@ -164,6 +164,40 @@ static void test_json(void **state) {
     json_object_put(array);
 }
 
+static void test_json_and_back(void **state) {
+    static TaintList again;
+    struct json_object *array;
+    Taint *t;
+
+    taint_list_add_command_line(&list, "pcie_acs_override=downstream iommu=off");
+    assert_true(list.n > 0);
+    t = &list.entries[list.n++];
+    *t = (Taint){.kind = TAINT_NOIOMMU_CLAIM, .weakens = true, .since_usec = 17, .uid = 0};
+    snprintf(t->device, sizeof(t->device), "pci:0000:00:04.0");
+    snprintf(t->rule, sizeof(t->rule), "lab (/x.json:1)");
+    snprintf(t->reason, sizeof(t->reason), "a lab");
+    array = taint_list_to_json(&list);
+    assert_int_equal(taint_list_from_json(array, &again), 0);
+    assert_int_equal(again.n, list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        assert_string_equal(again.entries[i].what, list.entries[i].what);
+        assert_int_equal(again.entries[i].uid, list.entries[i].uid);
+    }
+    t = &again.entries[again.n - 1];
+    assert_true(t->kind == TAINT_NOIOMMU_CLAIM && t->weakens && t->since_usec == 17);
+    assert_string_equal(t->device, "pci:0000:00:04.0");
+    assert_string_equal(t->rule, "lab (/x.json:1)");
+    assert_string_equal(t->reason, "a lab");
+
+    /* One entry that is odd, and none is believed. */
+    json_object_object_add(
+            json_object_array_get_idx(array, again.n - 1), "kind", json_object_new_string("nothing"));
+    assert_int_equal(taint_list_from_json(array, &again), -EBADMSG);
+    assert_int_equal(again.n, 0);
+    json_object_put(array);
+    assert_int_equal(taint_list_from_json(NULL, &again), -EBADMSG);
+}
+
 static void test_kinds(void **state) {
     for (TaintKind k = 0; k < _TAINT_KIND_MAX; k++)
         assert_int_equal(taint_kind_from_string(taint_kind_to_string(k)), k);
@@ -180,6 +214,7 @@ int main(void) {
             TEST(test_kernel_bits),
             TEST(test_weakness),
             TEST(test_json),
+            TEST(test_json_and_back),
             TEST(test_kinds),
     };
 
