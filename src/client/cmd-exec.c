@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "client/ask.h"
 #include "client/bus-call.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
@@ -257,7 +258,7 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
     take_name_of(o->arguments[0]);
     request = options_request(o, o->devices, o->n_devices);
     request.backend = backend;
-    r = vfiod_acquire_request(&request, &claim, error);
+    r = ask_and_acquire(o, &request, &claim, error);
     if (r < 0)
         return r;
     r = expand_command(o, &devices, number_of, claim, &command, error);

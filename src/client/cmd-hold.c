@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "client/ask.h"
 #include "client/bus-call.h"
 #include "client/claim-watch.h"
 #include "client/libvfiod-internal.h"
@@ -144,7 +145,7 @@ int verb_hold(const Options *o, VfiodErrorText *error) {
     int r;
 
     request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
-    r = vfiod_acquire_request(&request, &claim, error);
+    r = ask_and_acquire(o, &request, &claim, error);
     if (r < 0)
         return r;
     r = block_signals(&signals);

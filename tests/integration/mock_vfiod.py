@@ -72,7 +72,7 @@ class OpenBus:
 <busconfig>
   <listen>{self.address}</listen>
   <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>
+    <allow user="*"/><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>
   </policy>
 </busconfig>''')
         ready, child = os.pipe()
@@ -108,6 +108,7 @@ class MockVfiod(dbus.service.FallbackObject):
                                                  'noiommuEnabled': False}})}
         self.refusals = {}   # method -> (error name, message)
         self.plan = '{}'
+        self.interactive = []  # of each Acquire: may a person be asked?
         self.holders = []    # while there are any, an ended claim drains
         self.claims = {}     # id -> MockClaim
         self.calls = []      # (method, arguments…)
@@ -263,8 +264,9 @@ class MockVfiod(dbus.service.FallbackObject):
             raise dbus.DBusException('Unknown object', name='org.freedesktop.DBus.Error.UnknownObject')
         return CONVERT[CONTRACT[interface][name]](self.objects[path][1][name])
 
-    @dbus.service.method(NAME + '.Manager', in_signature='asa{sv}', out_signature='oa{sv}a(sh)')
-    def Acquire(self, devices, options):
+    @dbus.service.method(NAME + '.Manager', in_signature='asa{sv}', out_signature='oa{sv}a(sh)', message_keyword='message')
+    def Acquire(self, devices, options, message):
+        self.interactive.append(bool(message.get_allow_interactive_authorization()))
         self._called('Acquire', [str(d) for d in devices], {str(k): str(v) for k, v in options.items()})
         return self._make_claim([str(d) for d in devices], options)
 

@@ -47,13 +47,14 @@ print(json.dumps(out))
 class Program:
     """A running vfioctl (or another program of ours); the main loop runs while we wait, so the mock answers."""
 
-    def __init__(self, test, command, stdout=None, **environment):
+    def __init__(self, test, command, stdout=None, terminal=None, user=None, **environment):
         self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         test.addCleanup(self.close)
         env = {k: v for k, v in os.environ.items() if k not in ('NO_COLOR', 'COLUMNS')}
         env.update({'DBUS_SYSTEM_BUS_ADDRESS': test.address, 'LC_ALL': 'C.UTF-8', 'TZ': 'UTC', **environment})
-        self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL,
-                                        stdout=self.out if stdout is None else stdout, stderr=self.err)
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL if terminal is None else terminal,
+                                        stdout=self.out if stdout is None else stdout,
+                                        stderr=self.err if terminal is None else terminal, user=user)
         self._pidfd = os.pidfd_open(self.process.pid)
         self._watch = GLib.io_add_watch(self._pidfd, GLib.PRIORITY_DEFAULT, GLib.IO_IN, lambda *_: False)
         # What it writes makes no event for us; what it says on the bus does, and a look each 50 ms costs nothing.
@@ -165,6 +166,43 @@ class ListTest(ClientTest):
             while chunk := os.read(ours, 65536):
                 said += chunk
         return said.decode().replace('\r\n', '\n')
+
+    def asking(self, *arguments, **environment):
+        """What a claim by a rule that asks says on the terminal, and how polkit's agent was called."""
+        self.mock.plan = '{"ask": true}'
+        agent = f'{self.directory}/pkttyagent'
+        with open(agent, 'w') as f:
+            f.write('#!/bin/sh\necho "$*" >"$0.called"\nexec 3>&-\nexec sleep 100\n')
+        os.chmod(agent, 0o755)
+        os.chmod(self.directory, 0o777)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(agent + '.called')
+        ours, theirs = pty.openpty()
+        try:
+            program = self.start('exec', '--device', EDU, *arguments, 'true', terminal=theirs,
+                                 PATH=f'{self.directory}:{os.environ["PATH"]}', **environment)
+            status = program.end()[0]
+            os.write(theirs, b'.')  # else a read of nothing would wait
+            said = os.read(ours, 65536).decode()
+            self.assertEqual(status, 0, said)
+        finally:
+            os.close(theirs)
+            os.close(ours)
+        try:
+            with open(agent + '.called') as f:
+                return said, f.read()
+        except FileNotFoundError:
+            return said, ''
+
+    def test_a_person_is_asked_on_the_terminal(self):
+        user = harness.NOBODY if os.getuid() == 0 else None
+        said, agent = self.asking(user=user)
+        self.assertIn('Waiting for somebody to allow it', said)
+        self.assertEqual(agent, '--notify-fd 3 --fallback\n')
+        self.assertEqual(self.asking('--no-ask-password', user=user), ('.', ''))
+        self.assertEqual(self.mock.interactive, [True, False])
+        if os.getuid() == 0:  # polkit asks nobody about root
+            self.assertEqual(self.asking()[1], '')
 
     def test_terminal(self):
         self.mock.add_device('pci:0000:00:02.0', 10, Driver='a-driver-with-quite-a-long-name')

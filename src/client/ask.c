@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/ask.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+#define AGENT "pkttyagent"
+#define AGENT_READY_MSEC 5000 /* it has to find polkit; then it closes the pipe */
+
+/* 0: the rule asks nobody, or the claim will be refused anyhow, which the claim itself tells better. */
+static bool will_ask(const VfiodRequest *request) {
+    _cleanup_json_ struct json_object *plan = NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    const char *text;
+
+    if (vfiod_open_bus(&bus, NULL) < 0 || vfiod_call_with_request(bus, "Plan", request, &reply, NULL) < 0)
+        return false;
+    if (sd_bus_message_read_basic(reply, 's', &text) < 0)
+        return false;
+    plan = json_tokener_parse(text);
+    return json_object_is_type(plan, json_type_object) && json_flag(plan, "ask");
+}
+
+/* In the child. --fallback: an agent of the desktop comes first. */
+static void run_agent(pid_t parent, int ready) {
+    char notify[16];
+
+    (void) prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent || dup2(ready, STDERR_FILENO + 1) < 0)
+        _exit(EXIT_FAILURE);
+    snprintf(notify, sizeof(notify), "%d", STDERR_FILENO + 1);
+    execlp(AGENT, AGENT, "--notify-fd", notify, "--fallback", NULL);
+    _exit(EXIT_FAILURE);
+}
+
+/* 0: there is none. The other end of the pipe is closed when it is ready, and when it is not to be had. */
+static pid_t start_agent(void) {
+    int ends[2];
+    struct pollfd p;
+    pid_t pid, parent = getpid();
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return 0;
+    pid = fork();
+    if (pid == 0)
+        run_agent(parent, ends[1]);
+    (void) safe_close(ends[1]);
+    p = (struct pollfd){.fd = ends[0], .events = POLLIN};
+    if (pid > 0)
+        (void) poll(&p, 1, AGENT_READY_MSEC);
+    (void) safe_close(ends[0]);
+    return MAX(pid, 0);
+}
+
+static void stop_agent(pid_t pid) {
+    if (pid == 0)
+        return;
+    (void) kill(pid, SIGTERM);
+    (void) kill(pid, SIGCONT);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+int ask_and_acquire(
+        const Options *o, const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *error) {
+    pid_t agent = 0;
+    int r;
+
+    if (o->ask && isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && will_ask(request)) {
+        fputs("vfioctl: Waiting for somebody to allow it (--no-ask-password: do not)…\n", stderr);
+        agent = geteuid() != 0 ? start_agent() : 0;
+    }
+    r = vfiod_acquire_request(request, ret_claim, error);
+    stop_agent(agent);
+    return r;
+}
