@@ -525,8 +525,9 @@ static unsigned make_number_of_rules(Random *r) {
     return chance(r, 3) ? 100 + below(r, 100) : 1 + below(r, chance(r, 50) ? 5 : 25);
 }
 
+static const char *const tag_names[N_TAGS_MAX] = {"gpu", "nic-1", "a.b", "lab_card"};
+
 static void make_files(Random *r, const Case *cases, Files *ret) {
-    static const char *const tag_names[N_TAGS_MAX] = {"gpu", "nic-1", "a.b", "lab_card"};
     unsigned n_rules = make_number_of_rules(r), number = 1;
     size_t n_tags = below(r, N_TAGS_MAX + 1);
 
@@ -559,6 +560,32 @@ static void make_files(Random *r, const Case *cases, Files *ret) {
         set(host, "noiommu", json_object_new_string(PICK(r, noiommu_modes)));
         set(ret->files[below(r, ret->n)], "host", host);
     }
+}
+
+/* What the manual page advises: behind the rule that cannot always tell, and in front of a wide one, a deny
+ * rule for the same devices. */
+static void make_guarded_file(Random *r, const Case *c, Files *ret) {
+    Json *file = ret->files[0] = json_object_new_object(), *rules = json_object_new_array();
+    Json *rule = make_rule(r, 1, tag_names, N_TAGS_MAX, c->fingerprint), *guard = json_object_new_object(),
+         *wide = json_object_new_object(), *tags = json_object_new_object();
+
+    ret->n = 1;
+    set(rule, "effect", json_object_new_string(chance(r, 50) ? "allow" : "ask"));
+    set(guard, "name", json_object_new_string("guard"));
+    set(guard, "effect", json_object_new_string("deny"));
+    set(guard, "who", json_object_new_object());
+    set(guard, "what", copy_of(rule, "what"));
+    set(wide, "name", json_object_new_string("wide"));
+    set(wide, "effect", json_object_new_string("allow"));
+    set(wide, "who", json_object_new_object());
+    set(wide, "what", json_object_new_object());
+    (void) json_object_array_add(rules, rule);
+    (void) json_object_array_add(rules, guard);
+    (void) json_object_array_add(rules, wide);
+    for (size_t i = 0; i < N_TAGS_MAX; i++)
+        set(tags, tag_names[i], make_tag(r));
+    set(file, "tags", tags);
+    set(file, "rules", rules);
 }
 
 static Policy *parse(Files *f) {
@@ -1277,19 +1304,19 @@ static void forget_removable(Case *c) {
     c->facts.removable = REMOVABLE_UNKNOWN;
 }
 
-static void check_forgotten(const Policy *policy, const Files *f, const Case *c, const char *what) {
+static void check_forgotten(
+        const Policy *policy, const Files *f, const Case *c, Effect before, const char *what) {
     Verdict v = evaluate(policy, c);
 
-    if (v.effect == EFFECT_DENY)
+    if (v.effect == EFFECT_DENY || v.effect == before)
         return;
     show_case(f, c);
-    fail_msg("denied before, %s by %s when the %s is not known", effect_to_string(v.effect),
-            rule_name(v.rule), what);
+    fail_msg("%s before, %s by %s when the %s is not known", effect_to_string(before),
+            effect_to_string(v.effect), rule_name(v.rule), what);
 }
 
-/* Not for what is denied because its tag CHANGED: when the facts that show it are not known, that rule only
- * does not match, as the manual page says, and another may. */
-static void check_forgetting(Random *r, const Policy *policy, const Files *f, const Case *c) {
+/* What is known less must not allow more: neither deny become ask or allow, nor ask become allow. */
+static void check_forgetting(Random *r, const Policy *policy, const Files *f, const Case *c, Effect before) {
     static const struct {
         const char *what;
         void (*forget)(Case *c);
@@ -1306,25 +1333,22 @@ static void check_forgetting(Random *r, const Policy *policy, const Files *f, co
             {"ACS path", forget_acs},
             {"removability", forget_removable},
     };
-    Verdict v = evaluate(policy, c);
     Case less, least;
 
-    if (v.effect != EFFECT_DENY || v.changed)
-        return;
     copy_case(c, &least);
     for (size_t i = 0; i < ELEMENTSOF(ways); i++) {
         copy_case(c, &less);
         ways[i].forget(&less);
-        check_forgotten(policy, f, &less, ways[i].what);
+        check_forgotten(policy, f, &less, before, ways[i].what);
         if (!chance(r, 50))
             continue;
         ways[i].forget(&least);
-        check_forgotten(policy, f, &least, "sum of several facts");
+        check_forgotten(policy, f, &least, before, "sum of several facts");
     }
     for (unsigned bit = 1; bit < DEVICE_FACT_ALL; bit <<= 1) {
         copy_case(c, &less);
         less.facts.known &= ~bit;
-        check_forgotten(policy, f, &less, "fact");
+        check_forgotten(policy, f, &less, before, "fact");
     }
 }
 
@@ -1369,9 +1393,15 @@ static void run_case(uint64_t seed, Seen *seen) {
     for (size_t i = 0; i < policy_n_rules(policy); i++)
         seen->in_shadow += is_in_shadow(&files, policy_rule(policy, i));
     for (size_t i = 0; i < N_QUESTIONS; i++) {
+        Verdict v;
+
         check_verdict(policy, &files, cases + i, seen);
         check_concerns(policy, &files, cases + i);
-        check_forgetting(&r, policy, &files, cases + i);
+        v = evaluate(policy, cases + i);
+        /* Not what is denied because its tag CHANGED: when the facts that show it are not known, that rule
+         * only does not match, as the manual page says, and another may. */
+        if (v.effect == EFFECT_DENY && !v.changed)
+            check_forgetting(&r, policy, &files, cases + i, EFFECT_DENY);
         check_shadow(policy, &files, cases + i);
         check_needed_facts(policy, &files, cases + i);
     }
@@ -1407,6 +1437,33 @@ static void test_against_reference(void **state) {
             seen.changed > N_CASES / 20 && seen.in_shadow > N_CASES / 10);
 }
 
+/* With the guard it holds for everything that is denied, and what is asked about is never allowed instead. */
+static void test_guarded(void **state) {
+    uint64_t seed = first_seed();
+    unsigned n_denied = 0, n_changed = 0, n_asked = 0;
+
+    print_message("# VFIOD_TEST_SEED=%" PRIu64 "\n", seed);
+    for (unsigned i = 0; i < N_CASES; i++) {
+        _cleanup_(policy_freep) Policy *policy = NULL;
+        _cleanup_(files_done) Files files = {};
+        Random r = {current_seed = seed + i};
+        Verdict v;
+        Case c;
+
+        make_case(&r, &c);
+        make_guarded_file(&r, &c, &files);
+        policy = parse(&files);
+        v = evaluate(policy, &c);
+        n_denied += v.effect == EFFECT_DENY;
+        n_changed += v.changed;
+        n_asked += v.effect == EFFECT_ASK;
+        if (v.effect != EFFECT_ALLOW)
+            check_forgetting(&r, policy, &files, &c, v.effect);
+    }
+    current_seed = 0;
+    assert_true(n_denied > N_CASES / 10 && n_changed > N_CASES / 100 && n_asked > N_CASES / 100);
+}
+
 static int show_seed(void **state) {
     if (current_seed != 0)
         print_error("VFIOD_TEST_SEED=%" PRIu64 " begins with this case\n", current_seed);
@@ -1416,6 +1473,7 @@ static int show_seed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test_teardown(test_against_reference, show_seed),
+            cmocka_unit_test_teardown(test_guarded, show_seed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
