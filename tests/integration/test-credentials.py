@@ -10,12 +10,15 @@ import unittest
 import harness
 from harness import NAME, ROOT_PATH, VfiodTestCase
 
-# A client that can be started anywhere: prints the error of an Acquire, or "granted".
+# A client that can be started anywhere: prints the error of an Acquire, or "granted". What is in argv[3] and argv[4] is
+# run before it connects, and before it asks.
 CLIENT = f'''
-import sys, dbus, dbus.bus
+import os, sys, dbus, dbus.bus
+exec(sys.argv[3])
+bus = dbus.bus.BusConnection(sys.argv[1])
+exec(sys.argv[4])
 try:
-    dbus.bus.BusConnection(sys.argv[1]).call_blocking(
-        "{NAME}", "{ROOT_PATH}", "{NAME}.Manager", "Acquire", "asa{{sv}}", ([sys.argv[2]], {{}}), 20)
+    bus.call_blocking("{NAME}", "{ROOT_PATH}", "{NAME}.Manager", "Acquire", "asa{{sv}}", ([sys.argv[2]], {{}}), 20)
     print("granted")
 except dbus.DBusException as e:
     print(e)
@@ -27,16 +30,21 @@ def may_unshare(*what):
             subprocess.run(['unshare', *what, 'true'], stderr=subprocess.DEVNULL).returncode == 0)
 
 
-class NamespaceTest(VfiodTestCase):
+class CredentialsTestCase(VfiodTestCase):
+    policy = []
+
     def setUp(self):
         super().setUp()
         self.nic = self.host.add_device('0000:06:00.0', group=8, driver='vfio-pci')
-        self.set_policy([])
+        self.set_policy(self.policy)
 
-    def ask(self, *unshare):
+    def ask(self, *wrapper, before='', between=''):
         self.start()
-        command = [*unshare, sys.executable, '-c', CLIENT, self.bus.address, self.nic.name]
+        command = [*wrapper, sys.executable, '-c', CLIENT, self.bus.address, self.nic.name, before, between]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
+
+
+class NamespaceTest(CredentialsTestCase):
 
     def test_the_host_is_not_mentioned(self):
         answer = self.ask()
@@ -56,6 +64,41 @@ class NamespaceTest(VfiodTestCase):
     @unittest.skipUnless(may_unshare('-Urpf'), 'no namespaces here')
     def test_both(self):
         self.assertIn('uid 0 in another user and pid namespace', self.ask('unshare', '-Urpf'))
+
+
+class NamespaceRuleTest(CredentialsTestCase):
+    policy = [{'name': 'here', 'effect': 'allow', 'who': {'namespace': 'host'}, 'what': {}}]
+
+    def test_the_host(self):
+        self.assertEqual(self.ask(), 'granted\n')
+
+    @unittest.skipUnless(may_unshare('-pf'), 'no pid namespaces here')
+    def test_another(self):
+        self.assertIn('uid 0 in another pid namespace', self.ask('unshare', '-pf'))
+
+
+@unittest.skipUnless(os.getuid() == 0, 'only root has capabilities')
+class CapabilityTest(CredentialsTestCase):
+    """The capability must be the process's own, and the host's."""
+    policy = [{'name': 'capable', 'effect': 'allow', 'who': {'capability': 'CAP_CHOWN'}, 'what': {}}]
+
+    def test_who_has_it(self):
+        self.assertEqual(self.ask(), 'granted\n')
+
+    def test_who_gave_it_up(self):
+        self.assertIn('AccessDenied', self.ask('setpriv', '--bounding-set=-chown', '--inh-caps=-chown'))
+
+    def test_another_user(self):
+        self.assertIn('AccessDenied', self.ask('setpriv', f'--reuid={harness.NOBODY}', '--clear-groups'))
+
+    @unittest.skipUnless(may_unshare('-Ur'), 'no user namespaces here')
+    def test_all_capabilities_of_another_namespace(self):
+        self.assertIn('AccessDenied', self.ask('unshare', '-Ur'))
+
+    def test_a_setuid_program_executed_after_connecting(self):
+        # What is left of the caller then is its real uid; who it was for the bus, it still is.
+        nobody = harness.NOBODY
+        self.assertIn('AccessDenied', self.ask(before=f'os.setresuid({nobody}, {nobody}, 0)', between='os.seteuid(0)'))
 
 
 if __name__ == '__main__':
