@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "core/policy-parse.h"
+#include "core/snapshot.h"
 
 /* Everybody exists and is somebody else: two names with one id would make rules cover each other. */
 static int resolve(_unused_ void *userdata, _unused_ bool is_group, const char *name, uint32_t *ret) {
@@ -130,6 +131,21 @@ static void test_manual(void **state) {
     assert_true(n >= 7 && n_rules >= 9);
 }
 
+/* The example of a recorded host is one. */
+static void test_manual_of_snapshots(void **state) {
+    _cleanup_free_ char *text = read_source(SOURCE_ROOT "/man/vfiod-snapshot.5.scd"), *problem = NULL;
+    _cleanup_(host_snapshot_freep) HostSnapshot *s = NULL;
+    char *block = strstr(text, "\n```\n"), *end;
+
+    assert_non_null(block);
+    block += strlen("\n```\n");
+    end = strstr(block, "\n```\n");
+    assert_non_null(end);
+    if (host_snapshot_parse(block, (size_t) (end - block), &s, &problem) < 0)
+        fail_msg("%s", problem);
+    assert_int_equal(inventory_n_devices(host_snapshot_inventory(s)), 1);
+}
+
 /* The parser itself lists the keys when one is unknown. */
 static void expect_keys_in_manual(const char *policy, const char *manual) {
     _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
@@ -178,6 +194,7 @@ int main(void) {
             cmocka_unit_test(test_each_example),
             cmocka_unit_test(test_manual),
             cmocka_unit_test(test_manual_names_all_keys),
+            cmocka_unit_test(test_manual_of_snapshots),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
