@@ -5,6 +5,8 @@
  * then under those that were chosen. */
 
 #define SHORT_POLICY 8U /* rules; looking at each is as fast */
+/* Features, for which memory is spent while a policy is loaded. The rules behind these are not counted. */
+#define COUNTED_MAX (512U * 1024)
 
 /* The most frequent masks would be better, but nobody writes more than a few. */
 static void note_id_mask(PolicyIndex *index, uint64_t mask) {
@@ -133,7 +135,7 @@ static bool index_build(PolicyIndex *index, const Rule *rules) {
         return false;
     for (uint32_t i = 0; i < index->n_rules; i++)
         note_masks_and_keys(index, rules + i);
-    for (uint32_t i = 0; i < index->n_rules; i++)
+    for (uint32_t i = 0; i < index->n_rules && every.n < COUNTED_MAX; i++)
         for (FeatureKind kind = 0; kind < _FEATURE_MAX; kind++)
             if (rule_features(index, rules + i, kind, &l) && !entry_list_add(&every, &l, i))
                 return false;
