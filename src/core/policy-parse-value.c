@@ -34,17 +34,21 @@ void parser_add_string(PolicyParser *p, StringList *list, const char *s) {
 
 /* --- what a rule wants, in the words of the file --- */
 
-static void describe_scalar(StrBuf *b, const JsonNode *value) {
-    _cleanup_free_ char *shown = NULL;
+static void describe_text(StrBuf *b, const char *s) {
+    _cleanup_free_ char *shown = sanitize(s, WANTED_MAX);
 
+    if (!shown)
+        b->error = -ENOMEM;
+    strbuf_add(b, shown ?: "");
+}
+
+static void describe_scalar(StrBuf *b, const JsonNode *value) {
     if (value->type == JSON_INTEGER)
         strbuf_addf(b, "%" PRIi64, value->integer);
     else if (value->type == JSON_BOOLEAN)
         strbuf_add(b, value->boolean ? "true" : "false");
-    else if (value->type == JSON_STRING) {
-        shown = sanitize(value->string, WANTED_MAX);
-        strbuf_add(b, shown ?: "…");
-    }
+    else if (value->type == JSON_STRING)
+        describe_text(b, value->string);
 }
 
 /* "alice, bob", "ID_BUS=usb, pci": people read it, nobody parses it. */
@@ -54,16 +58,16 @@ static void describe_value(StrBuf *b, const JsonNode *value) {
         return;
     }
     for (const JsonNode *e = value->children; e; e = e->next) {
-        _cleanup_free_ char *key = e->key ? sanitize(e->key, WANTED_MAX) : NULL;
-
         if (e != value->children)
             strbuf_add(b, ", ");
         if (b->length >= WANTED_MAX) {
             strbuf_add(b, "…");
             return;
         }
-        if (key)
-            strbuf_addf(b, "%s=", key);
+        if (e->key) {
+            describe_text(b, e->key);
+            strbuf_add(b, "=");
+        }
         describe_value(b, e);
     }
 }
@@ -73,6 +77,7 @@ void parser_note_predicate(PolicyParser *p, PredicateKind kind, const JsonNode *
     Rule *r = &p->rule;
     char *text;
 
+    r->predicates |= 1U << kind;
     strbuf_add(&b, "");
     describe_value(&b, value);
     if (!parser_grow(p, (void **) &r->wanted, r->n_wanted, sizeof(*r->wanted)))
@@ -83,7 +88,6 @@ void parser_note_predicate(PolicyParser *p, PredicateKind kind, const JsonNode *
         return;
     }
     r->wanted[r->n_wanted++] = (Wanted){.kind = kind, .text = text};
-    r->predicates |= 1U << kind;
 }
 
 void parser_note_predicates(PolicyParser *p, const char *prefix, const JsonNode *object) {

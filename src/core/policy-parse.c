@@ -94,8 +94,10 @@ int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_
     int r;
 
     shown = sanitize(file, SIZE_MAX);
-    if (!shown)
+    if (!shown) {
+        p->problems.out_of_memory = true;
         return -ENOMEM;
+    }
     p->problems.file = shown;
     p->rule_number = 0;
     r = json_document_parse(text, size, &document, &error);

@@ -89,6 +89,40 @@ static void test_glob(void **state) {
             fail_msg("%s against %s", cases[i].pattern, cases[i].text);
 }
 
+/* Tries every length for every star. Brackets are left to the table above. */
+static bool slow_match(const char *pattern, const char *s) {
+    if (*pattern == '*')
+        return slow_match(pattern + 1, s) || (*s && slow_match(pattern, s + 1));
+    if (*pattern == '\0' || *s == '\0')
+        return *pattern == *s;
+    return (*pattern == '?' || *pattern == *s) && slow_match(pattern + 1, s + 1);
+}
+
+/* Every pattern and every text of up to five letters out of few. */
+static void test_glob_against_slow(void **state) {
+    static const char letters[] = "ab*?";
+    unsigned n_matches = 0;
+
+    for (unsigned i = 0; i < 5 * 5 * 5 * 5 * 5; i++) {
+        char pattern[6] = {};
+
+        for (unsigned k = 0, rest = i; k < 5 && rest % 5 != 0; k++, rest /= 5)
+            pattern[k] = letters[rest % 5 - 1];
+        for (unsigned t = 0; t < 3 * 3 * 3 * 3 * 3; t++) {
+            char text[6] = {};
+            bool expected;
+
+            for (unsigned k = 0, rest = t; k < 5 && rest % 3 != 0; k++, rest /= 3)
+                text[k] = letters[rest % 3 - 1];
+            expected = slow_match(pattern, text);
+            if (glob_match(pattern, text) != expected)
+                fail_msg("\"%s\" %s \"%s\"", pattern, expected ? "matches" : "does not match", text);
+            n_matches += expected;
+        }
+    }
+    assert_true(n_matches > 10000);
+}
+
 static void test_sanitize(void **state) {
     static const struct {
         const char *in, *out;
@@ -244,6 +278,7 @@ int main(void) {
             cmocka_unit_test(test_parse_unsigned),
             cmocka_unit_test(test_sizes),
             cmocka_unit_test(test_glob),
+            cmocka_unit_test(test_glob_against_slow),
             cmocka_unit_test(test_sanitize),
             cmocka_unit_test(test_nearest),
             cmocka_unit_test(test_strbuf),

@@ -739,6 +739,38 @@ static void test_wanted(void **state) {
     assert_int_equal(rule_predicates(r + 1), 1U << PREDICATE_WHO_USER);
 }
 
+/* A key that the parser takes and no predicate asks for would be a rule that says less than it reads. */
+static void expect_predicates(const char *text, const char *prefix, size_t n_expected) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
+    _cleanup_free_ char *message = NULL;
+    char *rest, *key;
+    size_t n = 0;
+
+    add(p, "f", text);
+    message = strdup(policy_parser_error(p, 0));
+    assert_non_null(message);
+    rest = strstr(message, "known are ");
+    assert_non_null(rest);
+    for (rest += strlen("known are "); (key = strsep(&rest, ", ")); n += *key != '\0') {
+        _cleanup_free_ char *whole = NULL;
+        bool found = *key == '\0';
+
+        key[strcspn(key + (*key == '"'), "\"") + (*key == '"')] = '\0';
+        whole = format_string("%s.%s", prefix, key + (*key == '"'));
+        for (PredicateKind kind = 0; kind < _PREDICATE_MAX; kind++)
+            found |= startswith(predicate_key(kind), whole) != NULL;
+        if (!found)
+            fail_msg("no predicate asks for %s", whole);
+    }
+    assert_int_equal(n, n_expected);
+}
+
+static void test_every_key_is_a_predicate(void **state) {
+    expect_predicates(WHO("\"zzzzzzzzzz\":0"), "who", 8);
+    expect_predicates(WHAT("\"zzzzzzzzzz\":0"), "what", 10);
+    expect_predicates(WHAT("\"isolation\":{\"zzzzzzzzzz\":0}"), "what.isolation", 4);
+}
+
 /* The name under which claims are counted does not depend on where the rule stands in its file by lines. */
 static void test_rule_keys(void **state) {
     _cleanup_(policy_freep) Policy *policy =
@@ -830,6 +862,7 @@ int main(void) {
             cmocka_unit_test(test_host),
             cmocka_unit_test(test_whole_language),
             cmocka_unit_test(test_wanted),
+            cmocka_unit_test(test_every_key_is_a_predicate),
             cmocka_unit_test(test_rule_keys),
             cmocka_unit_test(test_list_or_value),
             cmocka_unit_test(test_lookups),
