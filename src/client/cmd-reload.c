@@ -5,6 +5,14 @@
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
 
+/* Not an error: the policy is in force, and these claims stay until somebody ends them. */
+static void warn_of_denied(struct json_object *manager) {
+    _cleanup_free_ char *claims = json_list_text(manager, "claimsDeniedByPolicy");
+
+    if (claims && *claims)
+        fprintf(stderr, "The policy would not allow these claims any more, they stay: %s\n", claims);
+}
+
 int verb_reload(const Options *o, VfiodErrorText *error) {
     _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
     _cleanup_object_ Object manager = OBJECT_NULL;
@@ -25,6 +33,7 @@ int verb_reload(const Options *o, VfiodErrorText *error) {
     if (!o->json) {
         rules = json_number(manager.properties, "policyRules");
         printf("Policy loaded, %" PRIi64 " rule%s\n", rules, rules == 1 ? "" : "s");
+        warn_of_denied(manager.properties);
         return 0;
     }
     r = show_json(stdout, manager.properties, /* pretty= */ true);

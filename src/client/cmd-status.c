@@ -171,9 +171,37 @@ static int status_objects(sd_bus *bus, const Options *o, VfiodErrorText *error) 
     return r < 0 ? error_text_errno(error, r, "Cannot show the status") : 0;
 }
 
+static void show_lines(const Options *o, Colour colour, struct json_object *list) {
+    for (size_t i = 0; list && i < json_object_array_length(list); i++)
+        show_field(o, "", colour, json_object_get_string(json_object_array_get_idx(list, i)));
+}
+
+static void show_denied(const Options *o, struct json_object *manager) {
+    _cleanup_free_ char *claims = json_list_text(manager, "claimsDeniedByPolicy"), *text = NULL;
+
+    if (claims && *claims)
+        text = format_string("The policy would not allow these claims any more, they stay: %s", claims);
+    show_field(o, "", COLOUR_YELLOW, text);
+}
+
+static void show_shadow(const Options *o, struct json_object *manager) {
+    const char *state = json_text(manager, "shadowState");
+    int64_t rules = json_number(manager, "shadowRules"), n = json_number(manager, "shadowDifferences");
+
+    if (streq(state, "loaded"))
+        show_fieldf(o, "Shadow", "loaded, %" PRIi64 " rule%s, %" PRIi64 " difference%s", rules,
+                rules == 1 ? "" : "s", n, n == 1 ? "" : "s");
+    else if (streq(state, "stale"))
+        show_fieldf(o, "Shadow",
+                "STALE: its files have errors, an older set is compared; %" PRIi64 " difference%s", n,
+                n == 1 ? "" : "s");
+    else if (streq(state, "broken"))
+        show_field(o, "Shadow", COLOUR_YELLOW, "BROKEN: its files have errors; nothing is compared");
+    show_lines(o, COLOUR_NONE, json_list(manager, "shadowErrors"));
+}
+
 static void show_policy(const Options *o, struct json_object *manager) {
     const char *state = json_text(manager, "policyState");
-    struct json_object *errors = json_list(manager, "policyErrors");
     int64_t rules = json_number(manager, "policyRules");
 
     if (streq(state, "loaded"))
@@ -183,8 +211,10 @@ static void show_policy(const Options *o, struct json_object *manager) {
                 "STALE: the policy files have errors; what was loaded before them is in force");
     else
         show_field(o, "Policy", COLOUR_RED, "BROKEN: the policy files have errors; every claim is denied");
-    for (size_t i = 0; errors && i < json_object_array_length(errors); i++)
-        show_field(o, "", COLOUR_NONE, json_object_get_string(json_object_array_get_idx(errors, i)));
+    show_lines(o, COLOUR_NONE, json_list(manager, "policyErrors"));
+    show_lines(o, COLOUR_YELLOW, json_list(manager, "policyWarnings"));
+    show_denied(o, manager);
+    show_shadow(o, manager);
 }
 
 static void show_noiommu(const Options *o, struct json_object *manager) {

@@ -19,6 +19,7 @@ struct Claim {
     char *unit;          /* owned */
     char *reason;        /* owned; what the client said it is for */
     Subject subject;     /* who asked, as policy saw him: what a later policy would say can be asked */
+    bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
     Refusal refusal;     /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID while all is well */
 };

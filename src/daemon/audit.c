@@ -19,7 +19,7 @@ struct Audit {
     sd_event *event;
     uint64_t window_usec;
     sd_event_source *window; /* armed while any line of the current window is counted */
-    RateLimit grants, refusals;
+    RateLimit grants, refusals, differences;
 };
 
 static void tell_suppressed(RateLimit *l, const char *what) {
@@ -42,6 +42,7 @@ static void tell_suppressed(RateLimit *l, const char *what) {
 static void end_window(Audit *a) {
     tell_suppressed(&a->grants, "grants and ends of claims");
     tell_suppressed(&a->refusals, "refusals");
+    tell_suppressed(&a->differences, "differences of the policy in shadow");
     a->window = sd_event_source_disable_unref(a->window);
 }
 
@@ -69,6 +70,7 @@ int audit_new(sd_event *event, uint64_t window_usec, Audit **ret) {
             .window_usec = window_usec,
             .grants = {.per_key = GRANTS_PER_USER, .in_all = GRANTS_MAX},
             .refusals = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
+            .differences = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
     };
     *ret = a;
     return 0;
@@ -156,6 +158,26 @@ void audit_ended(Audit *a, const Claim *c) {
         return;
     message = format_string("Claim %s of uid %u ended, its devices are back", c->id, (unsigned) c->uid);
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_ENDED, c, message ?: "Claim ended");
+}
+
+void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, const Verdict *real,
+        const Verdict *shadow) {
+    const char *rule = real->rule ? rule_origin(real->rule) : "no rule";
+    const char *shadow_rule = shadow->rule ? rule_origin(shadow->rule) : "no rule";
+    char name[DEVICE_NAME_MAX], uid[16], who[SUBJECT_DESCRIPTION_MAX];
+    _cleanup_free_ char *message = NULL;
+
+    if (!admit(a, &a->differences, subject->uid))
+        return;
+    device_name_format(device, name);
+    message = format_string("%s for %s: the policy says %s (%s), the one in shadow %s (%s)", name,
+            subject_describe(subject, who), effect_to_string(real->effect), rule,
+            effect_to_string(shadow->effect), shadow_rule);
+    (void) snprintf(uid, sizeof(uid), "%u", (unsigned) subject->uid);
+    log_record(LOG_NOTICE, VFIOD_MESSAGE_SHADOW_DIFFERS, message ?: "The policy in shadow differs",
+            "VFIOD_DEVICES", name, "VFIOD_UID", uid, "VFIOD_UNIT", subject->unit, "VFIOD_RULE", rule,
+            "VFIOD_SHADOW_RULE", shadow_rule, "VFIOD_EFFECT", effect_to_string(real->effect),
+            "VFIOD_SHADOW_EFFECT", effect_to_string(shadow->effect), NULL);
 }
 
 void audit_quarantined(Audit *a, const Claim *c) {

@@ -306,21 +306,75 @@ static int get_policy_state(sd_bus *bus, const char *path, const char *interface
     return sd_bus_message_append(reply, "s", !p->policy ? "broken" : p->n_errors > 0 ? "stale" : "loaded");
 }
 
-static int get_policy_errors(sd_bus *bus, const char *path, const char *interface, const char *property,
-        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-    const BusFace *b = userdata;
-    const PolicyLoad *p = b->context.policy;
+static int append_texts(sd_bus_message *reply, char *const *texts, size_t n) {
     int r;
 
     r = sd_bus_message_open_container(reply, 'a', "s");
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < p->n_errors; i++) {
-        r = bus_append_text(reply, p->errors[i]);
-        if (r < 0)
-            return r;
-    }
-    return sd_bus_message_close_container(reply);
+    for (size_t i = 0; i < n && r >= 0; i++)
+        r = bus_append_text(reply, texts[i]);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int get_policy_messages(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    const PolicyLoad *p = b->context.policy;
+
+    if (streq(property, "PolicyErrors"))
+        return append_texts(reply, p->errors, p->n_errors);
+    return append_texts(reply, p->warnings, p->n_warnings);
+}
+
+/* "none", or as PolicyState. */
+static int get_shadow_state(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    const PolicyLoad *p = b->context.shadow;
+    const char *state = "loaded";
+
+    if (p->n_errors > 0)
+        state = p->policy ? "stale" : "broken";
+    else if (!p->policy)
+        state = "none";
+    return sd_bus_message_append(reply, "s", state);
+}
+
+static int get_shadow_errors(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+
+    return append_texts(reply, b->context.shadow->errors, b->context.shadow->n_errors);
+}
+
+static int get_shadow_rules(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+
+    return sd_bus_message_append(reply, "u", (uint32_t) policy_n_rules(b->context.shadow->policy));
+}
+
+static int get_shadow_differences(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+
+    return sd_bus_message_append(reply, "t", engine_shadow_differences(b->context.engine));
+}
+
+static int append_denied_claim(const Claim *c, void *userdata) {
+    sd_bus_message *reply = userdata;
+
+    return c->denied && c->state <= CLAIM_HELD ? MIN(bus_append_claim_path(reply, c), 0) : 0;
+}
+
+static int get_claims_denied(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'a', "o");
+    if (r >= 0)
+        r = engine_foreach_claim(b->context.engine, append_denied_claim, reply);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 static int get_policy_rules(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -412,8 +466,15 @@ const sd_bus_vtable bus_manager_vtable[] = {
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Kernel", "a{sb}", get_kernel, 0, 0),
         SD_BUS_PROPERTY("PolicyState", "s", get_policy_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("PolicyErrors", "as", get_policy_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PolicyErrors", "as", get_policy_messages, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PolicyWarnings", "as", get_policy_messages, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("PolicyRules", "u", get_policy_rules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ClaimsDeniedByPolicy", "ao", get_claims_denied, 0,
+                SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("ShadowState", "s", get_shadow_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ShadowErrors", "as", get_shadow_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ShadowRules", "u", get_shadow_rules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ShadowDifferences", "t", get_shadow_differences, 0, 0),
         SD_BUS_PROPERTY("Noiommu", "s", get_noiommu, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Taints", "aa{sv}", get_taints, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("Devices", "u", get_count, 0, 0),

@@ -389,6 +389,9 @@ void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) 
 
     if (!b->announcer)
         return;
+    if (claim->denied)
+        (void) sd_bus_emit_properties_changed(
+                b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "ClaimsDeniedByPolicy", NULL);
     switch (change) {
     case CLAIM_ADDED:
         bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_ADDED, 0);
@@ -418,7 +421,8 @@ const Subject *bus_reader(sd_bus *bus) {
 void bus_face_policy_changed(BusFace *b) {
     if (b->bus)
         (void) sd_bus_emit_properties_changed(b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "PolicyState",
-                "PolicyErrors", "PolicyRules", "Noiommu", NULL);
+                "PolicyErrors", "PolicyWarnings", "PolicyRules", "ClaimsDeniedByPolicy", "ShadowState",
+                "ShadowErrors", "ShadowRules", "Noiommu", NULL);
 }
 
 void bus_face_taints_changed(BusFace *b) {

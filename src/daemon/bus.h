@@ -29,6 +29,7 @@ typedef struct BusContext {
     const HostSource *host;
     Engine *engine;
     const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
+    const PolicyLoad *shadow; /* likewise */
     int (*reload_policy)(void *userdata);
     const TaintList *(*read_taints)(void *userdata); /* as of now, within a second */
     const char *(*noiommu_state)(void *userdata);    /* "off", "on", "managed", "unavailable" */

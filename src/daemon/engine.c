@@ -71,8 +71,8 @@ Engine *engine_free(Engine *e) {
 }
 
 void engine_set_policy(Engine *e, const Policy *policy) {
+    e->policy_generation += policy != e->policy;
     e->policy = policy;
-    e->policy_generation++;
 }
 
 void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata) {
@@ -160,7 +160,7 @@ void engine_question_init(EngineQuestion *q, Engine *e, unsigned facts, const Su
     *q = ENGINE_QUESTION_NULL;
     q->device = as_before_claim(d, plan);
     q->question = (PolicyQuestion){.subject = subject, .device = &q->device, .now_usec = now_usec()};
-    if (facts != 0 && read_facts(NULL, d, facts, &q->facts) >= 0)
+    if (facts != 0 && read_facts(e, d, facts, &q->facts) >= 0)
         q->question.facts = &q->facts;
 }
 
@@ -249,6 +249,8 @@ static ClaimEvent decide(Job *j, const Request *request, const Subject *subject,
     r = describe(c, request, subject);
     if (r >= 0)
         r = engine_plan(j->engine, request, subject, &c->plan, &c->refusal);
+    if (j->engine->shadow)
+        engine_compare_shadow(j->engine, request, subject);
     if (r >= 0 && c->plan.ask && job_prepare_question(j, request, asker) < 0)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r >= 0)

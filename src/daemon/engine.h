@@ -52,6 +52,13 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Engine *, engine_free);
 
 /* Borrowed; NULL while no valid set is loaded: everything is refused with PolicyBroken. */
 void engine_set_policy(Engine *e, const Policy *policy);
+/* Marks the claims that the policy in force would not allow (Claim.denied), logs them, and returns how many
+ * they are. They are not touched. */
+unsigned engine_review_claims(Engine *e);
+/* A policy that is compared with every decision of Acquire and never decides; borrowed, NULL: none. */
+void engine_set_shadow(Engine *e, const Policy *shadow);
+/* Devices about which the two differed since the shadow was set. */
+uint64_t engine_shadow_differences(const Engine *e);
 void engine_set_observer(Engine *e, claim_changed_t changed, void *userdata);
 /* Asks hotplug to re-read a device after a worker changed it. */
 void engine_set_refresh(Engine *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata);

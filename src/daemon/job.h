@@ -21,8 +21,10 @@ typedef struct JobQuestion JobQuestion;
 
 struct Engine {
     sd_event *event;
-    Inventory *inventory;       /* borrowed */
-    const Policy *policy;       /* borrowed; NULL: none valid */
+    Inventory *inventory; /* borrowed */
+    const Policy *policy; /* borrowed; NULL: none valid */
+    const Policy *shadow; /* borrowed; NULL: none */
+    uint64_t shadow_differences;
     uint64_t policy_generation; /* counts the policies that were set */
     RefusalMemory refusals;
     EngineConfig config;
@@ -94,6 +96,9 @@ typedef struct EngineQuestion {
 void engine_question_init(EngineQuestion *q, Engine *e, unsigned facts, const Subject *subject,
         const Device *d, const Plan *plan);
 void engine_question_done(EngineQuestion *q);
+
+/* Counts and logs where the policy in shadow would decide otherwise. */
+void engine_compare_shadow(Engine *e, const Request *request, const Subject *subject);
 
 Job *job_new(Engine *e);
 Job *job_free(Job *j);

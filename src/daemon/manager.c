@@ -42,6 +42,7 @@ struct Manager {
     Ledger *ledger;
     Hotplug *hotplug;
     PolicyLoad policy; /* the set in force, and the errors of the last load */
+    PolicyLoad shadow; /* the same of the set that is tried out */
     BusFace *bus;
     bool raw_io; /* CAP_SYS_RAWIO was kept */
     bool stopping;
@@ -109,30 +110,63 @@ static void tell_status(const Manager *m, const char *prefix) {
             m->policy.policy ? policy_n_rules(m->policy.policy) : 0);
 }
 
-static int load_policy(Manager *m) {
-    /* A recorded host has its own users. */
+/* A recorded host has its own users. */
+static int read_policy(const Manager *m, const char *const *directories, PolicyLoad *ret) {
     const PolicySource source = {
-            .directories = m->config.policy_directories,
+            .directories = directories,
             .resolve = m->snapshot ? host_snapshot_resolve : NULL,
             .resolve_userdata = m->snapshot,
     };
-    _cleanup_(policy_load_done) PolicyLoad load = {};
-    PolicyLoad old;
+
+    return policy_files_load_from(&source, ret);
+}
+
+/* What is in *set goes to *ret_old, for as long as somebody borrows its policy. Of a set with errors only
+ * these are taken. */
+static void replace_policy(PolicyLoad *set, PolicyLoad *load, PolicyLoad *ret_old) {
+    if (!load->policy)
+        load->policy = TAKE_PTR(set->policy);
+    *ret_old = *set;
+    *set = TAKE_GENERIC(*load, (PolicyLoad){});
+}
+
+/* Whatever is wrong with it: it decides nothing, so it keeps nothing from being decided. */
+static void load_shadow(Manager *m) {
+    _cleanup_(policy_load_done) PolicyLoad load = {}, old = {};
     int r;
 
-    r = policy_files_load_from(&source, &load);
+    r = read_policy(m, m->config.shadow_directories, &load);
+    if (r < 0) {
+        log_warning_errno(r, "Cannot read the policy in shadow, it stays as it was");
+        return;
+    }
+    if (load.n_directories == 0 && load.n_errors == 0) {
+        engine_set_shadow(m->engine, NULL);
+        policy_load_done(&m->shadow);
+        return;
+    }
+    for (size_t i = 0; i < load.n_errors; i++)
+        log_warning("In shadow: %s", load.errors[i]);
+    replace_policy(&m->shadow, &load, &old);
+    engine_set_shadow(m->engine, m->shadow.policy);
+    log_info("A policy of %zu rule(s) is in shadow: it is compared, and decides nothing",
+            policy_n_rules(m->shadow.policy));
+}
+
+static int load_policy(Manager *m) {
+    _cleanup_(policy_load_done) PolicyLoad load = {}, old = {};
+    int r;
+
+    r = read_policy(m, m->config.policy_directories, &load);
     if (r < 0)
         return r;
     for (size_t i = 0; i < load.n_errors; i++)
         log_record(LOG_ERR, VFIOD_MESSAGE_POLICY_BROKEN, load.errors[i], NULL);
     for (size_t i = 0; i < load.n_warnings; i++)
         log_warning("%s", load.warnings[i]);
-    if (!load.policy)
-        load.policy = TAKE_PTR(m->policy.policy);
-    old = m->policy;
-    m->policy = TAKE_GENERIC(load, (PolicyLoad){});
+    replace_policy(&m->policy, &load, &old);
     engine_set_policy(m->engine, m->policy.policy);
-    policy_load_done(&old);
+    load_shadow(m);
     if (m->policy.n_errors > 0)
         log_error("The policy has errors: %s",
                 m->policy.policy ? "the set that was loaded before stays in force" : "everything is denied");
@@ -165,6 +199,7 @@ static int reload_policy(void *userdata) {
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy, nothing was changed");
     log_info("The policy is read again: %s", policy_state(m));
+    (void) engine_review_claims(m->engine);
     if (m->ledger)
         ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
@@ -343,6 +378,7 @@ static int build_engine(Manager *m) {
     r = engine_recover(m->engine);
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the daemon before");
+    (void) engine_review_claims(m->engine);
     return 0;
 }
 
@@ -387,6 +423,7 @@ static int build_bus(Manager *m) {
             .host = &m->host,
             .engine = m->engine,
             .policy = &m->policy,
+            .shadow = &m->shadow,
             .reload_policy = reload_policy,
             .read_taints = read_taints,
             .noiommu_state = noiommu_state,
@@ -450,6 +487,7 @@ Manager *manager_free(Manager *m) {
         m->inventory = inventory_free(m->inventory);
     m->snapshot = host_snapshot_free(m->snapshot);
     policy_load_done(&m->policy);
+    policy_load_done(&m->shadow);
     sd_event_source_disable_unref(m->idle_timer);
     sd_event_unref(m->event);
     free(m);

@@ -13,6 +13,7 @@ enum {
     ARG_VERSION = 256,
     ARG_BUS_INTROSPECT,
     ARG_POLICY_DIRECTORY,
+    ARG_SHADOW_DIRECTORY,
     ARG_STATE_DIRECTORY,
     ARG_SIMULATE,
     ARG_EXIT_IDLE,
@@ -26,6 +27,7 @@ static const struct option long_options[] = {
         {"version", no_argument, NULL, ARG_VERSION},
         {"bus-introspect", required_argument, NULL, ARG_BUS_INTROSPECT},
         {"policy-directory", required_argument, NULL, ARG_POLICY_DIRECTORY},
+        {"shadow-directory", required_argument, NULL, ARG_SHADOW_DIRECTORY},
         {"state-directory", required_argument, NULL, ARG_STATE_DIRECTORY},
         {"simulate", required_argument, NULL, ARG_SIMULATE},
         {"exit-idle", required_argument, NULL, ARG_EXIT_IDLE},
@@ -43,6 +45,7 @@ static int print_help(void) {
            "     --bus-introspect=PATH    Print the D-Bus interfaces of an object, without a bus\n"
            "     --policy-directory=DIR   Read the policy from here instead of the default\n"
            "                              places; may be given several times, the first wins\n"
+           "     --shadow-directory=DIR   Likewise the policy in shadow\n"
            "     --state-directory=DIR    Keep records of claims here (default /run/vfiod)\n"
            "     --simulate=HOST.json     Run on a recorded host ('vfioctl snapshot'), without\n"
            "                              touching this machine: nothing is handed out\n"
@@ -90,19 +93,30 @@ static int parse_level(const char *value) {
     return complain("log-level", value, "debug, info, notice, warning or err is expected");
 }
 
-static int add_policy_directory(Options *o, const char *directory) {
+static int add_directory(const char *option, const char *directory, const char ***list, size_t *n,
+        const char *const **ret_used) {
     const char **grown;
 
     if (directory[0] != '/')
-        return complain("policy-directory", directory, "an absolute path is expected");
-    grown = reallocarray(o->policy_directories, o->n_policy_directories + 2, sizeof *grown);
+        return complain(option, directory, "an absolute path is expected");
+    grown = reallocarray(*list, *n + 2, sizeof *grown);
     if (!grown)
         return -ENOMEM;
-    o->policy_directories = grown;
-    grown[o->n_policy_directories++] = directory;
-    grown[o->n_policy_directories] = NULL;
-    o->manager.policy_directories = grown;
+    *list = grown;
+    grown[(*n)++] = directory;
+    grown[*n] = NULL;
+    *ret_used = grown;
     return 0;
+}
+
+/* Who reads the policy from elsewhere does not mean the shadow of this host. */
+static int add_policy_directory(Options *o, const char *directory) {
+    static const char *const none[] = {NULL};
+
+    if (o->n_shadow_directories == 0)
+        o->manager.shadow_directories = none;
+    return add_directory("policy-directory", directory, &o->policy_directories, &o->n_policy_directories,
+            &o->manager.policy_directories);
 }
 
 static int take_option(Options *o, int c, const char *value) {
@@ -112,6 +126,9 @@ static int take_option(Options *o, int c, const char *value) {
         return 0;
     case ARG_POLICY_DIRECTORY:
         return add_policy_directory(o, value);
+    case ARG_SHADOW_DIRECTORY:
+        return add_directory("shadow-directory", value, &o->shadow_directories, &o->n_shadow_directories,
+                &o->manager.shadow_directories);
     case ARG_STATE_DIRECTORY:
         if (value[0] != '/')
             return complain("state-directory", value, "an absolute path is expected");
@@ -138,8 +155,10 @@ static int take_option(Options *o, int c, const char *value) {
 
 int options_parse(int argc, char **argv, Options *ret) {
     static const char *const policy_directories[] = {POLICY_DIRECTORIES, NULL};
+    static const char *const shadow_directories[] = {POLICY_SHADOW_DIRECTORIES, NULL};
     _cleanup_(options_done) Options o = {.manager = {
                                                  .policy_directories = policy_directories,
+                                                 .shadow_directories = shadow_directories,
                                                  .state_directory = "/run/vfiod",
                                                  .exit_idle_usec = 30ULL * 1000 * 1000,
                                                  .worker_timeout_usec = 60ULL * 1000 * 1000,
@@ -168,5 +187,6 @@ int options_parse(int argc, char **argv, Options *ret) {
 
 void options_done(Options *o) {
     free(o->policy_directories);
+    free(o->shadow_directories);
     *o = (Options){};
 }

@@ -6,10 +6,10 @@
 #include "daemon/manager.h"
 
 typedef struct Options {
-    ManagerConfig manager;  /* its lists and strings are borrowed from argv and from policy_directories */
+    ManagerConfig manager;  /* its lists and strings are borrowed from argv and from the lists below */
     const char *introspect; /* --bus-introspect=PATH, else NULL */
-    const char **policy_directories; /* owned; ends with NULL */
-    size_t n_policy_directories;
+    const char **policy_directories, **shadow_directories; /* owned; end with NULL */
+    size_t n_policy_directories, n_shadow_directories;
 } Options;
 
 void options_done(Options *o);

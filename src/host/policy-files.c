@@ -359,6 +359,8 @@ int policy_files_load_from(const PolicySource *source, PolicyLoad *ret) {
     if (r < 0)
         return r;
     load.n_files = l.n_read;
+    for (size_t i = 0; i < l.n_directories; i++)
+        load.n_directories += l.directories[i].fd >= 0;
     *ret = TAKE_GENERIC(load, (PolicyLoad){});
     return 0;
 }

@@ -9,6 +9,10 @@
 
 #define POLICY_DIRECTORIES "/etc/vfiod/policy.d", "/run/vfiod/policy.d", "/usr/lib/vfiod/policy.d"
 
+/* Tried out beside the policy, and never deciding. */
+#define POLICY_SHADOW_DIRECTORIES                                                                            \
+    "/etc/vfiod/policy-shadow.d", "/run/vfiod/policy-shadow.d", "/usr/lib/vfiod/policy-shadow.d"
+
 #define POLICY_FILES_MAX 1024U
 #define POLICY_BYTES_MAX (16U * 1024 * 1024) /* of all files together */
 
@@ -19,6 +23,7 @@ typedef struct PolicyLoad {
     char **warnings; /* owned; "FILE:LINE:COL: warning: …"; they keep nothing from loading */
     size_t n_warnings;
     size_t n_files;
+    size_t n_directories; /* that are there, whatever is in them */
 } PolicyLoad;
 
 /* What became of a file that was found. */

@@ -162,12 +162,15 @@ class ExplainTest(VfiodTestCase):
     def test_claim_after_a_restart(self):
         self.reload({**self.rule(name='mine'), 'who': {'group': os.getgid()}})
         claim = self.c.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
         self.daemon.kill()
         self.c.close()
         self.start(keep_fds=True)
+        self.manager.forget()
         self.c = self.client()
         story = self.explain(claim=claim.id)
         self.assertEqual((story['effect'], story['devices'][0]['rule']), ('allow', 'mine'))
+        self.assertEqual(story['claim']['state'], 'held')
         claim.close()
 
     def test_last_refusal(self):

@@ -4,6 +4,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import sys
 
@@ -157,6 +158,37 @@ class VfioctlTest(VfiodTestCase):
         self.set_policy([])
         self.assertEqual(self.vfioctl('reload'), (0, 'Policy loaded, 0 rules\n'))
         self.assertEqual(self.vfioctl('plan', self.nic.name)[0], 17)
+
+    def test_reload_names_claims_that_are_out_of_policy(self):
+        claim = self.c.acquire(self.nic)
+        self.set_policy([self.rule(effect='deny')])
+        status, output = self.vfioctl('reload')
+        self.assertEqual(status, 0, output)
+        self.assertIn(f'they stay: {claim.id}', output)
+        self.assertIn(f'they stay: {claim.id}', self.vfioctl('status')[1])
+        self.assertEqual(self.json('reload')['claimsDeniedByPolicy'], [claim.id])
+        claim.close()
+        self.wait_gone(claim)
+        self.assertNotIn('they stay', self.vfioctl('status')[1])
+
+    def test_status_shows_warnings_and_the_shadow(self):
+        os.mkdir(f'{self.directory}/shadow.d', 0o755)
+        shadow = pathlib.Path(self.directory) / 'shadow.d' / '50-try.json'
+        self.set_policy([self.rule(name='all'), self.rule(name='never-reached')])
+        self.daemon.stop()
+        shadow.write_text('{ "rules": [] }')
+        self.start(f'--shadow-directory={self.directory}/shadow.d')
+        self.c = self.client()
+        self.c.acquire(self.disk).close()
+        status, output = self.vfioctl('status')
+        self.assertEqual(status, 0)
+        self.assertIn('warning: this rule can never match', output)
+        self.assertIn('Shadow: loaded, 0 rules, 1 difference\n', output)
+        shadow.write_text('{ "rules": 7 }')
+        self.vfioctl('reload')
+        output = self.vfioctl('status')[1]
+        self.assertIn('Shadow: STALE', output)
+        self.assertIn('50-try.json:1:', output)
 
     def test_library(self):
         example = self.tool(os.environ['LIBVFIOD_EXAMPLE'], '06:00.0', '07:00.0')

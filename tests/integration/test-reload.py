@@ -1,0 +1,222 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A policy that changes while the daemon runs, and one that is only tried out."""
+
+import json
+import os
+import pathlib
+import signal
+
+import harness
+from harness import ROOT_PATH, VfiodTestCase, wait
+from host import VFIO
+
+
+class PolicyTestCase(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.shadow = f'{self.directory}/shadow.d'
+
+    def daemon_arguments(self):
+        return [*super().daemon_arguments(), f'--shadow-directory={self.shadow}']
+
+    def reload(self, *rules):
+        if rules:
+            self.set_policy(list(rules))
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+
+    def get(self, name):
+        return self.c.get(ROOT_PATH, 'Manager', name)
+
+    def log_lines(self, *words):
+        self.log.seek(0)
+        return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
+
+
+class ReviewTest(PolicyTestCase):
+    """Claims that the policy of now would not allow."""
+
+    def setUp(self):
+        super().setUp()
+        self.start()
+        self.c = self.client()
+
+    def denied(self):
+        return [str(path) for path in self.get('ClaimsDeniedByPolicy')]
+
+    def test_claims_are_kept_and_listed(self):
+        nic, disk = self.c.acquire(self.nic), self.c.acquire(self.disk)
+        self.assertEqual(self.denied(), [])
+        self.reload(self.rule(name='disks', device='07:00.0'))
+        self.assertEqual(self.denied(), [nic.path])
+        self.assertEqual((nic.state, disk.state), ('held', 'held'))
+        self.assertEqual(len(self.log_lines(f'Claim {nic.id}', 'stays', 'no rule')), 1)
+        self.reload(self.rule(name='never', effect='deny'))
+        self.assertEqual(sorted(self.denied()), sorted([nic.path, disk.path]))
+        self.assertEqual(len(self.log_lines(f'Claim {disk.id}', 'never (')), 1)
+        # It is about the policy of now.
+        self.reload(self.rule())
+        self.assertEqual(self.denied(), [])
+        nic.close()
+        disk.close()
+
+    def test_what_ends_is_not_listed(self):
+        nic = self.c.acquire(self.nic)
+        self.reload(self.rule(effect='deny'))
+        self.assertEqual(self.denied(), [nic.path])
+        seen = len(self.c.events)
+        nic.close()
+        self.wait_gone(nic)
+        self.assertEqual(self.denied(), [])
+        wait(lambda: any(e[:2] == ('PropertiesChanged', ROOT_PATH) for e in self.c.events[seen:]), 'it is announced')
+
+    def test_by_signal(self):
+        nic = self.c.acquire(self.nic)
+        self.set_policy([self.rule(effect='deny')])
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait(lambda: self.c.seen('PropertiesChanged', ROOT_PATH), 'the policy is announced')
+        self.assertEqual(self.denied(), [nic.path])
+        nic.close()
+
+    def test_set_with_errors_denies_nothing(self):
+        nic = self.c.acquire(self.nic)
+        self.set_policy([], text='{ "rules": [ 7 ] }')
+        with self.refused('PolicyBroken'):
+            self.reload()
+        self.assertEqual((self.denied(), self.get('PolicyState')), ([], 'stale'))
+        nic.close()
+
+    def test_backend_that_is_not_allowed_any_more(self):
+        disk = self.c.acquire(self.disk)
+        self.reload(self.rule(backend=['group']))
+        self.assertEqual(self.denied(), [disk.path])
+        disk.close()
+
+    def test_driver_before_the_claim(self):
+        """The rule speaks of the driver that the claim took the device from."""
+        rule = self.rule(name='by-driver')
+        rule['what']['driver'] = 'e1000e'
+        self.reload(rule)
+        nic = self.c.acquire(self.nic)
+        self.reload(rule, self.rule(name='another', device='99:00.0'))
+        self.assertEqual(self.denied(), [])
+        nic.close()
+
+    def test_after_a_restart(self):
+        """What the policy saw of the owner is on record: his groups are not asked for again."""
+        by_group = {**self.rule(name='by-group'), 'who': {'group': os.getgid()}}
+        self.reload(by_group)
+        nic, disk = self.c.acquire(self.nic), self.c.acquire(self.disk)
+        wait(lambda: len(self.manager.fds) == 2, 'the lifelines are with the service manager')
+        self.daemon.kill()
+        by_group['what'] = {'device': '06:00.0'}
+        self.set_policy([by_group])
+        self.c.close()
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.c = self.client()
+        self.assertEqual(self.denied(), [disk.path])
+        nic.close()
+        disk.close()
+
+    def test_warnings(self):
+        self.reload(self.rule(name='all', device='*'), self.rule(name='never', device='06:00.0'))
+        warning, = self.get('PolicyWarnings')
+        self.assertIn('never', warning)
+        self.assertEqual(self.get('PolicyState'), 'loaded')
+        self.assertTrue(self.log_lines(warning))
+        self.reload(self.rule())
+        self.assertEqual(self.get('PolicyWarnings'), [])
+
+
+class ShadowTest(PolicyTestCase):
+    """A policy that is compared and never decides."""
+
+    def set_shadow(self, rules, text=None):
+        os.makedirs(self.shadow, mode=0o755, exist_ok=True)
+        path = pathlib.Path(self.shadow) / '50-try.json'
+        path.write_text(json.dumps({'rules': rules}) if text is None else text)
+        path.chmod(0o644)
+
+    def begin(self):
+        self.start()
+        self.c = self.client()
+
+    def state(self):
+        return str(self.get('ShadowState')), int(self.get('ShadowRules')), int(self.get('ShadowDifferences'))
+
+    def test_none(self):
+        self.begin()
+        self.c.acquire(self.disk).close()
+        self.assertEqual(self.state(), ('none', 0, 0))
+
+    def test_differences(self):
+        self.set_policy([self.rule(name='disks', device='07:00.0')])
+        self.set_shadow([self.rule(name='nics', device='06:00.0')])
+        self.begin()
+        self.assertEqual(self.state(), ('loaded', 1, 0))
+        # Allowed by the one that decides; the shadow would have said no.
+        claim = self.c.acquire(self.disk)
+        with self.refused('AccessDenied'):
+            self.c.acquire(self.nic)
+        self.assertEqual(self.state(), ('loaded', 1, 2))
+        lines = self.log_lines('the one in shadow')
+        self.assertIn('the policy says allow (disks (', lines[0])
+        self.assertIn('the one in shadow deny (no rule)', lines[0])
+        self.assertIn('the policy says deny (no rule), the one in shadow allow (nics (', lines[1])
+        # A plan decides nothing.
+        with self.refused('AccessDenied'):
+            self.c.plan(self.nic)
+        self.assertEqual(self.state(), ('loaded', 1, 2))
+        claim.close()
+        # And where both agree there is nothing to say.
+        self.reload(self.rule(name='nics', device='06:00.0'))
+        self.c.acquire(self.nic).close()
+        self.assertEqual(self.state(), ('loaded', 1, 0))
+
+    def test_comes_and_goes(self):
+        self.begin()
+        self.set_shadow([self.rule(effect='deny')])
+        self.reload()
+        self.assertEqual(self.state(), ('loaded', 1, 0))
+        self.c.acquire(self.disk).close()
+        self.assertEqual(self.state(), ('loaded', 1, 1))
+        os.unlink(f'{self.shadow}/50-try.json')
+        os.rmdir(self.shadow)
+        self.reload()
+        self.assertEqual(self.state(), ('none', 0, 0))
+
+    def test_errors_do_not_hurt(self):
+        self.set_shadow([], text='{ "rules": [ { "efect": "allow" } ] }')
+        self.begin()
+        self.assertEqual(self.state(), ('broken', 0, 0))
+        self.assertEqual(self.get('PolicyState'), 'loaded')
+        self.assertIn('efect', self.get('ShadowErrors')[0])
+        claim = self.c.acquire(self.disk)
+        claim.close()
+        self.wait_gone(claim)
+        self.set_shadow([self.rule(effect='deny')])
+        self.reload()
+        self.set_shadow([], text='{')
+        self.reload()
+        self.assertEqual(self.state(), ('stale', 1, 0))
+        self.c.acquire(self.disk).close()
+        self.assertEqual(self.state(), ('stale', 1, 1))
+
+    def test_many_differences_are_counted_not_logged(self):
+        self.set_policy([self.rule(device='07:00.0')])
+        self.set_shadow([self.rule()])
+        self.begin()
+        for _ in range(50):
+            with self.refused('AccessDenied'):
+                self.c.acquire(self.nic)
+        self.assertEqual(self.state(), ('loaded', 1, 50))
+        self.assertEqual(len(self.log_lines('the one in shadow')), 5)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertEqual(len(self.log_lines('45 more differences of the policy in shadow of uid')), 1)
+
+
+if __name__ == '__main__':
+    harness.main()
