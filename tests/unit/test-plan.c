@@ -84,6 +84,7 @@ typedef struct World {
     const char *weakness; /* of the host */
     int weakness_error;
     RuleUsage usage;
+    const char *serial; /* of every card */
     Request request;
     Subject subject;
     long enable_count;
@@ -127,6 +128,10 @@ static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFact
         ret->host_critical = strdup("nvme0n1p1 is mounted on /srv");
     if (d->device == 0x10d3)
         (void) snprintf(ret->driver_override, sizeof(ret->driver_override), "mine");
+    if (w->serial && (what & DEVICE_FACT_SERIAL)) {
+        (void) snprintf(ret->serial, sizeof(ret->serial), "%s", w->serial);
+        ret->known |= DEVICE_FACT_SERIAL;
+    }
     ret->enable_count = w->enable_count;
     return 0;
 }
@@ -162,9 +167,11 @@ static int resolve(void *userdata, bool is_group, const char *name, uint32_t *re
     return -ENOENT;
 }
 
+static const char *tags = ""; /* of the policy under test: "\"tags\":{…}," */
+
 static Policy *compile(const char *rules) {
     _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
-    _cleanup_free_ char *text = format_string("{\"rules\":[%s]}", rules);
+    _cleanup_free_ char *text = format_string("{%s\"rules\":[%s]}", tags, rules);
     Policy *policy = NULL;
 
     assert_int_equal(policy_parser_add(p, "f", text, strlen(text)), 0);
@@ -458,6 +465,33 @@ static void test_reason_and_taint(void **state) {
     expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
     w->weakness_error = -EIO; /* cannot be told is not whole */
     expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "cannot be told");
+}
+
+/* Another card at a place that the operator knows is refused, and he is told what is different. */
+static void test_changed(void **state) {
+    static const char rule[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
+                               "\"what\":{\"tag\":\"card\"}}";
+    static const char stranger[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1001},"
+                                   "\"what\":{\"tag\":\"card\"}}";
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_free_ char *text = NULL;
+    World *w = *state;
+    Plan p;
+
+    tags = "\"tags\":{\"card\":{\"slot\":\"" NIC "\",\"id\":\"8086:10d3\","
+           "\"serial\":\"00-1b-21-ff-ff-a1-b2-c3\"}},";
+    w->serial = "00-1b-21-ff-ff-a1-b2-c3";
+    expect(w, rule, NIC, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
+    expect(w, stranger, NIC, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
+    w->serial = "00-1b-21-ff-ff-00-00-01";
+    assert_int_equal(plan(w, rule, NIC, _BACKEND_INVALID, &p, &refusal), VFIOD_ERROR_DEVICE_CHANGED);
+    text = refusal_format(&refusal);
+    if (!strstr(text, "00-1b-21-ff-ff-a1-b2-c3") || !strstr(text, "00-1b-21-ff-ff-00-00-01"))
+        fail_msg("%s", text);
+    expect(w, stranger, NIC, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
+    w->serial = NULL; /* unread is not another */
+    expect(w, rule, NIC, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
+    tags = "";
 }
 
 static void test_memlock(void **state) {
@@ -756,6 +790,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_exposed_siblings_are_reset, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_prepared_and_whole_groups, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_reason_and_taint, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_memlock, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_usage_of_claims, set_up, tear_down),
