@@ -117,8 +117,9 @@ void audit_granted(Audit *a, const Claim *c) {
     if (!admit(a, &a->grants, c->uid))
         return;
     devices = claim_devices(c);
-    message = format_string("Claim %s: uid %u got %s (%s) by rule %s", c->id, (unsigned) c->uid,
-            devices ?: "?", backend_to_string(c->plan.backend), c->plan.rule);
+    message = format_string("Claim %s: uid %u got %s (%s) by rule %s%s", c->id, (unsigned) c->uid,
+            devices ?: "?", backend_to_string(c->plan.backend), c->plan.rule,
+            c->plan.ask ? ", and somebody said yes through polkit" : "");
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_GRANTED, c, message ?: "Claim granted");
 }
 

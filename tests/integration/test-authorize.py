@@ -75,6 +75,7 @@ class AuthorizeTest(VfiodTestCase):
         question.answer(True)
         claim = self.result(pending)
         self.assertEqual((claim.state, self.nic.driver), ('held', VFIO))
+        self.assertIn(b'somebody said yes through polkit', os.pread(self.log.fileno(), 1 << 20, 0))
         claim.close()
         self.wait_gone(claim)
         self.assert_untouched(self.before)
