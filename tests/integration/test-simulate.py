@@ -90,6 +90,16 @@ class SimulateTest(SimulateTestCase):
         self.assertEqual(plan['backend'], 'iommufd')
         self.assertEqual(plan['members'][0]['targetDriver'], 'vfio-pci')
 
+    def test_explain(self):
+        self.set_policy([{'name': 'far', 'effect': 'allow', 'who': {'user': 'recorded'}, 'what': {'numa': 0}},
+                         self.rule('near', user='recorded')])
+        explained = json.loads(self.simulate().manager('Explain', 'asa{sv}', [NIC['name']], {}))
+        device = explained['devices'][0]
+        self.assertEqual((device['effect'], device['rule']), ('allow', 'near'))
+        far = device['considered'][0]
+        self.assertEqual([(p['key'], p['holds'], p['seen']) for p in far['predicates'] if p['holds'] != 'yes'],
+                         [('what.numa', 'no', '1')])
+
     def test_acquire(self):
         c = self.simulate()
         with self.refused('Simulation', NIC['name'], 'it would be handed out'):
