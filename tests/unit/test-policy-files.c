@@ -407,6 +407,27 @@ static void test_named(void **state) {
     assert_null(missing.policy);
 }
 
+/* They come with the set, and time is that of this host where nobody says another. */
+static void test_warnings(void **state) {
+    Tree *t = *state;
+    _cleanup_(policy_load_done) PolicyLoad now = {}, then = {};
+
+    put(t->etc, "a.json",
+            "{\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{},\n\"until\":\"2020-01-01T00:00:00Z\"}]"
+            "}");
+    assert_int_equal(policy_files_load(t->directories, &now), 0);
+    assert_non_null(now.policy);
+    assert_int_equal(now.n_errors, 0);
+    assert_int_equal(now.n_warnings, 1);
+    assert_non_null(strstr(now.warnings[0],
+            "/etc/a.json:2:9: warning: the time of this rule is over, it is as if it were not there"));
+    assert_int_equal(
+            policy_files_load_from(
+                    &(const PolicySource){.directories = t->directories, .now_usec = 1000000}, &then),
+            0);
+    assert_int_equal(then.n_warnings, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -431,6 +452,7 @@ int main(void) {
             TEST(test_names),
             TEST(test_fates),
             TEST(test_named),
+            TEST(test_warnings),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
