@@ -87,8 +87,14 @@ static int show_diff(const Options *o, struct json_object *result) {
     return 0;
 }
 
+/* "-": the policy that vfiod reads, which is in several places. */
+static const char *named(const char *argument) {
+    return streq(argument, "-") ? NULL : argument;
+}
+
 int verb_policy_diff(const Options *o, VfiodErrorText *error) {
-    const char *const before[] = {o->arguments[0], NULL}, *const after[] = {o->arguments[1], NULL};
+    const char *const before[] = {named(o->arguments[0]), NULL},
+                      *const after[] = {named(o->arguments[1]), NULL};
     _cleanup_rehearsal_ Rehearsal *old_rehearsal = NULL, *new_rehearsal = NULL;
     _cleanup_json_ struct json_object *result = NULL;
     char *problem = NULL;

@@ -20,20 +20,22 @@ static Colour effect_colour(const char *effect) {
     return streq(effect, "deny") ? COLOUR_RED : COLOUR_YELLOW;
 }
 
-/* 'alice', 'alice bob', '{"reason":"…"}': strings without their quotes. */
+/* Not as JSON has it, but as it is read: "alice bob", "claims 1 devices 4", "16". */
 static void add_value(StrBuf *b, struct json_object *value) {
-    if (!json_object_is_type(value, json_type_array)) {
-        strbuf_add(b,
-                json_object_is_type(value, json_type_string)
-                        ? json_object_get_string(value)
-                        : json_object_to_json_string_ext(value, JSON_C_TO_STRING_NOSLASHESCAPE));
-        return;
-    }
-    for (size_t i = 0; i < json_object_array_length(value); i++) {
-        if (i > 0)
-            strbuf_add(b, " ");
-        add_value(b, json_object_array_get_idx(value, i));
-    }
+    size_t n = 0;
+
+    if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, key, member) {
+            strbuf_addf(b, "%s%s ", n++ > 0 ? " " : "", key);
+            add_value(b, member);
+        }
+    } else if (json_object_is_type(value, json_type_array)) {
+        for (; n < json_object_array_length(value); n++) {
+            strbuf_add(b, n > 0 ? " " : "");
+            add_value(b, json_object_array_get_idx(value, n));
+        }
+    } else
+        strbuf_add(b, json_object_get_string(value) ? json_object_get_string(value) : "null");
 }
 
 /* "user alice, unit vm-*.service"; anybody: what an empty object is. Owned by the caller. */

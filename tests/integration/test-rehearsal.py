@@ -15,8 +15,8 @@ from gi.repository import GLib
 import harness
 from harness import SOURCE, VfiodTestCase, preload_environment, wait
 
-HOST = SOURCE / 'tests/rehearsal/workshop-host.json'
-CASES = SOURCE / 'tests/rehearsal/workshop-cases.json'
+HOST = SOURCE / 'tests/rehearsal/host.json'
+CASES = SOURCE / 'tests/rehearsal/cases.json'
 WORKSHOP = SOURCE / 'policy/examples/70-workshop.json'
 GPU, SWAPPED, UPLINK, SPARE = (f'pci:0000:{slot}' for slot in ('01:00.0', '02:00.0', '04:00.0', '08:00.0'))
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/', re.S)
@@ -138,7 +138,7 @@ class ShowTest(FilesTest):
         self.assertEqual([t['tag'] for t in shown['tags']], ['render', 'capture', 'uplink'])
         self.assertEqual(shown['host'], {'noiommu': 'off'})
         text = self.text('policy', 'show', WORKSHOP)
-        self.assertRegex(text, r'workshop-render +allow +group artists +tag render +siblings park, memlock 64G')
+        self.assertRegex(text, r'workshop-render +allow +group artists +tag render +siblings park, memlock 64G, limits claims-per-user 1')
 
     def test_no_rules(self):
         self.assertIn('everything is denied to everybody', self.text('policy', 'show', self.policy()))
@@ -438,6 +438,11 @@ class DiffTest(FilesTest):
         self.assertIn('bad.json:1:', self.fails(2, 'policy', 'diff', bad, good))
         self.assertIn('Too few', self.fails(2, 'policy', 'diff', good))
         self.assertIn('reads the host twice', self.fails(2, 'policy', 'diff', good, good, host='-'))
+
+    @unittest.skipIf(os.path.exists('/etc/vfiod/policy.d'), 'this machine has a policy')
+    def test_policy_in_force(self):
+        found = self.json('policy', 'diff', '-', self.policy(rule(who={'user': 'bob'}, what={'device': GPU})), status=1)
+        self.assertEqual([(c['subject'], c['old']['rule']) for c in found['changed']], [('bob', None)])
 
     def test_table(self):
         old, new = self.policy(name='o.json'), self.policy(rule('ask', who={'user': 'bob'}, what={'device': GPU}, name='x'))

@@ -16,7 +16,7 @@
 #include "rehearsal/decide.h"
 #include "rehearsal/persona.h"
 
-#define HOST SOURCE_ROOT "/tests/rehearsal/workshop-host.json"
+#define HOST SOURCE_ROOT "/tests/rehearsal/host.json"
 #define POLICY SOURCE_ROOT "/policy/examples/70-workshop.json"
 
 static void open_host(HostView *ret) {
