@@ -354,6 +354,9 @@ static int refuse_open(Job *j, int error, const DeviceName *name, const char *pa
     case -EPERM:
         return refuse(refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, name,
                 "the kernel says that its group is not viable (%s)", path);
+    case -EOPNOTSUPP:
+        return refuse(refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, name,
+                "this kernel's /dev/vfio/vfio is an iommufd, which does not keep a group to one owner");
     case -ENODEV:
     case -ENXIO:
         return refuse(refusal, VFIOD_ERROR_DEVICE_GONE, name, "it went while %s was opened", path);

@@ -182,8 +182,7 @@ static int settle_raw_io(Manager *m) {
     engine_set_raw_io(m->engine, m->raw_io);
     if (wanted && !m->raw_io)
         log_warning("The policy speaks of devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO (see "
-                    "vfiod(8)): "
-                    "they are refused");
+                    "vfiod(8)): they are refused");
     return wanted ? 0 : privileges_give_up(CAP_SYS_RAWIO);
 }
 
@@ -413,7 +412,10 @@ static int build_simulated_engine(Manager *m) {
     m->raw_io = true; /* nothing is opened, so nobody is refused for lack of it */
     engine_set_raw_io(m->engine, true);
     r = load_policy(m);
-    return r < 0 ? log_error_errno(r, "Cannot read the policy") : 0;
+    if (r < 0)
+        return log_error_errno(r, "Cannot read the policy");
+    r = privileges_give_up(CAP_SYS_RAWIO);
+    return r < 0 ? log_error_errno(r, "Cannot give CAP_SYS_RAWIO up") : 0;
 }
 
 static int build_bus(Manager *m) {

@@ -18,6 +18,7 @@ enum {
 
 enum {
     VFIOD_IOMMU_OPTION_OP_SET = 0,
+    VFIOD_IOMMU_OPTION_OP_GET = 1,
 };
 
 struct vfiod_iommu_option {

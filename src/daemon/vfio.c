@@ -78,8 +78,32 @@ int vfio_open_cdev(int index, dev_t rdev, int *ret_fd) {
     return 0;
 }
 
+/* Only an iommufd knows the question; a container has no driver yet, and refuses whatever it does not know.
+ */
+static bool is_iommufd(int fd) {
+    struct vfiod_iommu_option option = {
+            .size = sizeof(option),
+            .option_id = VFIOD_IOMMU_OPTION_RLIMIT_MODE,
+            .op = VFIOD_IOMMU_OPTION_OP_GET,
+    };
+
+    return ioctl(fd, VFIOD_IOMMU_OPTION, &option) == 0;
+}
+
+/* A kernel with CONFIG_IOMMUFD_VFIO_CONTAINER has an iommufd under this name. A device that was opened
+ * through it does not keep its group's file open: with that closed, another program gets the group and the
+ * device, while the first one still drives it. So there is no exclusive claim, and nothing tells its end. */
 int vfio_open_container(int *ret_fd) {
-    return open_node("/dev/vfio/vfio", ret_fd);
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = open_node("/dev/vfio/vfio", &fd);
+    if (r < 0)
+        return r;
+    if (is_iommufd(fd))
+        return -EOPNOTSUPP;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
 }
 
 int vfio_open_group(int group, int *ret_fd) {

@@ -17,7 +17,7 @@ int vfio_open_iommufd(int *ret_fd);
  * registration reference. -ENOENT: no node; -ESTALE: another device's. */
 int vfio_open_cdev(int index, dev_t rdev, int *ret_fd);
 
-/* /dev/vfio/vfio. Does not sleep. */
+/* /dev/vfio/vfio. Does not sleep. -EOPNOTSUPP: it is an iommufd, see there. */
 int vfio_open_container(int *ret_fd);
 
 /* /dev/vfio/<group>. MAY SLEEP for a minute (group_lock is held across resets): workers only. -EBUSY:

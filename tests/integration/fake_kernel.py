@@ -212,6 +212,7 @@ class FakeKernel:
         self.unexpected = []
         self._closed = False
         self.rlimit_modes = []
+        self.iommufd_container = False  # /dev/vfio/vfio is an iommufd
         self._address = os.path.join(root, 'kernel')
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._server.bind(self._address)
@@ -634,7 +635,8 @@ class FakeKernel:
         with self.changed:
             self.ioctls.append((path, request, argument, data))
             self.notify()
-            if path == '/dev/iommu' and request == IOMMU_OPTION:
+            compatible = self.iommufd_container and path == '/dev/vfio/vfio'
+            if (path == '/dev/iommu' or compatible) and request == IOMMU_OPTION:
                 _, option, operation, _, target, value = struct.unpack('=IIHHIQ', data)
                 if option != IOMMU_OPTION_RLIMIT_MODE or target != 0:
                     raise Refuse(errno.EOPNOTSUPP)

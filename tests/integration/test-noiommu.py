@@ -119,6 +119,52 @@ class ClaimTest(NoiommuTestCase):
         with self.refused('DeviceClaimed'):
             self.acquire(c)
 
+    def test_a_prepared_device(self):
+        """On its vfio driver already, by an administrator who has turned the switch on and off again."""
+        self.kernel.put(NOIOMMU_PARAMETER, 'Y\n')
+        self.host.change_driver(self.nic, 'vfio-pci')
+        self.kernel.put(NOIOMMU_PARAMETER, 'N\n')
+        before = self.host.binding()
+        self.start()
+        c = self.client()
+        self.assertFalse(dict(c.get(ROOT_PATH, 'Manager', 'Kernel'))['iommu'])
+        claim = self.acquire(c)
+        self.assertEqual((self.parameter(), self.nic.enable), ('Y', 1))
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(before)
+        self.assertEqual((self.parameter(), self.nic.resets), ('N', 1))
+
+    def test_a_prepared_device_that_is_in_use(self):
+        self.kernel.put(NOIOMMU_PARAMETER, 'Y\n')
+        self.host.change_driver(self.nic, 'vfio-pci')
+        fd = self.host.hold_node('/dev/vfio/noiommu-900')
+        self.start()
+        with self.refused('GroupInUse', 'noiommu-900'):
+            self.acquire(self.client())
+        os.close(fd)
+        self.acquire(self.client())
+
+    def test_pulled_out(self):
+        self.start()
+        c = self.client()
+        claim = self.acquire(c)
+        self.host.remove_device(self.nic)
+        wait(lambda: claim.state == 'draining', 'the claim ends')
+        claim.close()
+        self.wait_gone(claim)
+        wait(lambda: self.parameter() == 'N', 'it is off')
+
+    def test_a_kernel_that_does_not_come_back(self):
+        gate = self.kernel.hold('open', data='/dev/vfio/noiommu-900')
+        self.start('--worker-timeout=1')
+        c = self.client()
+        with self.refused('TimedOut'):
+            self.acquire(c)
+        # Quarantined, and the switch is off: what comes back late finds the door shut.
+        self.assertEqual((c.device(self.nic)['State'], self.parameter(), self.note()), ('quarantined', 'N', False))
+        gate.let_go()
+
     def test_a_failed_open_undoes_all(self):
         self.kernel.fail('ioctl', data=f'/dev/vfio/noiommu-900', error=errno.EPERM)
         self.start()
@@ -127,6 +173,22 @@ class ClaimTest(NoiommuTestCase):
             self.acquire(c)
         self.assert_untouched(self.before)
         self.assertEqual((self.parameter(), self.note()), ('N', False))
+
+    def test_a_container_that_is_none(self):
+        self.kernel.iommufd_container = True
+        grouped = self.host.add_device('0000:08:00.0', group=8, driver='vfio-pci')
+        self.set_policy([self.rule(device=grouped.address),
+                         self.rule(name='raw', device=self.nic.address,
+                                   noiommu={'reason': REASON, 'waive-cap-sys-rawio': True})],
+                        host={'noiommu': 'managed'})
+        before = self.host.binding()
+        self.start()
+        c = self.client()
+        with self.refused('BackendUnavailable', 'is an iommufd'):
+            self.acquire(c)
+        with self.refused('BackendUnavailable', 'is an iommufd'):
+            c.acquire(grouped, backend='group')
+        self.assert_untouched(before)
 
     def test_a_failed_bind_undoes_all(self):
         self.host.fail_binding(self.nic)
