@@ -13,6 +13,7 @@
 /* --- yourself, as the daemon would find you out --- */
 
 #define SELF_TEXT_MAX 4096U
+#define N_CAPABILITIES 64U
 #define SELF_GROUPS_MAX 65536 /* NGROUPS_MAX of the kernel */
 
 /* Texts that a RehearsalSubject points to. */
@@ -20,6 +21,8 @@ typedef struct Self {
     char user[24];
     char **groups; /* owned, ended by NULL */
     char cgroup[SELF_TEXT_MAX], label[SELF_TEXT_MAX];
+    char capability_numbers[N_CAPABILITIES][4];
+    const char *capabilities[N_CAPABILITIES + 1];
     bool foreign_namespace;
 } Self;
 
@@ -66,6 +69,27 @@ static void read_cgroup(Self *s) {
     }
 }
 
+/* "CapEff:\t000001ffffffffff" in /proc/self/status. */
+static void read_capabilities(Self *s) {
+    _cleanup_free_ char *text = NULL;
+    const char *line;
+    uint64_t mask = 0;
+    size_t n = 0;
+
+    if (read_file_at(AT_FDCWD, "/proc/self/status", SELF_TEXT_MAX, &text, NULL) < 0)
+        return;
+    line = strstr(text, "\nCapEff:\t");
+    if (line)
+        mask = strtoull(line + strlen("\nCapEff:\t"), NULL, 16);
+    for (unsigned i = 0; i < N_CAPABILITIES; i++) {
+        if ((mask & UINT64_C(1) << i) == 0)
+            continue;
+        snprintf(s->capability_numbers[n], sizeof(s->capability_numbers[n]), "%u", i);
+        s->capabilities[n] = s->capability_numbers[n];
+        n++;
+    }
+}
+
 /* The first namespaces of a kernel have fixed numbers (include/linux/proc_ns.h). */
 static bool is_namespace(const char *path, const char *expected) {
     char buf[64] = {};
@@ -76,6 +100,7 @@ static bool is_namespace(const char *path, const char *expected) {
 static int read_self(Self *s) {
     snprintf(s->user, sizeof(s->user), "%u", (unsigned) geteuid());
     read_cgroup(s);
+    read_capabilities(s);
     if (read_attribute_at(AT_FDCWD, "/proc/self/attr/current", s->label, sizeof(s->label)) < 0)
         s->label[0] = '\0';
     s->foreign_namespace = !is_namespace("/proc/self/ns/user", "user:[4026531837]") ||
@@ -181,7 +206,7 @@ static int explain_self(const Options *o, VfiodErrorText *error) {
             .label = o->label     ? o->label
                     : *self.label ? self.label
                                   : NULL,
-            .capabilities = list_or_null(&o->capabilities),
+            .capabilities = o->capabilities.n > 0 ? o->capabilities.items : self.capabilities,
             .foreign_namespace = o->foreign_namespace || self.foreign_namespace,
     };
     return explain(o, &subject, error);

@@ -117,13 +117,26 @@ static int unknown_capability(const char *name, char **ret_problem) {
             meant ? ", did you mean \"" : "", meant ?: "", meant ? "\"?" : "");
 }
 
+/* Also by its number: a kernel may know some that have no name here. */
+static int find_capability(const char *text, unsigned *ret, char **ret_problem) {
+    uint64_t number;
+    int c = capability_from_name(text);
+
+    if (c < 0 && parse_unsigned(text, 10, 63, &number) < 0)
+        return unknown_capability(text, ret_problem);
+    *ret = c >= 0 ? (unsigned) c : (unsigned) number;
+    return 0;
+}
+
 static int set_capabilities(const RehearsalSubject *persona, Subject *s, char **ret_problem) {
     s->capabilities_known = true;
     for (size_t i = 0; persona->capabilities && persona->capabilities[i]; i++) {
-        int c = capability_from_name(persona->capabilities[i]);
+        unsigned c = 0;
+        int r;
 
-        if (c < 0)
-            return unknown_capability(persona->capabilities[i], ret_problem);
+        r = find_capability(persona->capabilities[i], &c, ret_problem);
+        if (r < 0)
+            return r;
         s->capabilities |= UINT64_C(1) << c;
     }
     return 0;

@@ -38,7 +38,7 @@ typedef struct RehearsalSubject {
     const char *user;          /* name or number; required */
     const char *const *groups; /* instead of those that the accounts of the host say; NULL: those */
     const char *unit, *cgroup, *label;
-    const char *const *capabilities; /* "CAP_SYS_RAWIO"; NULL: none */
+    const char *const *capabilities; /* "CAP_SYS_RAWIO" or "17"; NULL: none */
     bool foreign_namespace;
 } RehearsalSubject;
 

@@ -13,7 +13,8 @@ import jsonschema
 from gi.repository import GLib
 
 import harness
-from harness import SOURCE, VfiodTestCase, preload_environment, wait
+from harness import SOURCE, VfiodTestCase, needs_root, preload_environment, wait
+from host import VFIO
 
 HOST = SOURCE / 'tests/rehearsal/host.json'
 CASES = SOURCE / 'tests/rehearsal/cases.json'
@@ -554,6 +555,19 @@ class LiveTest(VfiodTestCase):
         self.assertIn('// User root holds it by a claim.', text)
         del claim
 
+    @needs_root
+    def test_generate_keeps_who_owns_a_node(self):
+        """The way before vfiod: somebody gave the node to a user or to a group."""
+        users = {'0000:08:00.0': (4711, 0, 0o600), '0000:09:00.0': (0, 4712, 0o660), '0000:0a:00.0': (0, 4712, 0o640)}
+        for n, (name, (uid, gid, mode)) in enumerate(users.items()):
+            device = self.host.add_device(name, group=20 + n, driver=VFIO)
+            os.chown(self.host.root + self.host.cdev(device), uid, gid)
+            os.chmod(self.host.root + self.host.cdev(device), mode)
+        text = self.vfioctl('policy', 'generate')
+        found = json.loads(self.vfioctl('policy', 'show', '--json', self.file('new.json', text)))
+        self.assertEqual([(r['rule'], r['who']) for r in found['rules'][:-1]],
+                         [('keep-0000-08-00.0', {'user': 4711}), ('keep-0000-09-00.0', {'group': 4712})])
+
     def test_claim_and_last_refusal(self):
         """What only the daemon knows."""
         rules = [rule('deny', what={'class': 'display'}, name='no-gpu'), rule(name='all')]
@@ -581,6 +595,13 @@ class LiveTest(VfiodTestCase):
         policy = self.file('policy.json', {'rules': [rule(who={'user': os.getuid()}, name='me')]})
         found = json.loads(self.vfioctl('policy', 'explain', '--json', '--policy', policy, self.nic.name))
         self.assertEqual((found['subject']['uid'], found['devices'][0]['rule']), (os.getuid(), 'me'))
+        policy = self.file('policy.json', {'rules': [rule(who={'capability': 'CAP_SYS_RAWIO'})]})
+        found = json.loads(self.vfioctl('policy', 'explain', '--json', '--policy', policy, self.nic.name))
+        effective, = re.findall(r'^CapEff:\t(\w+)$', open('/proc/self/status').read(), re.M)
+        # In another user namespace than the host's a capability says nothing.
+        unknown = os.readlink('/proc/self/ns/user') != 'user:[4026531837]' or \
+            os.readlink('/proc/self/ns/pid') != 'pid:[4026531836]'
+        self.assertEqual(found['effect'], 'allow' if int(effective, 16) >> 17 & 1 and not unknown else 'deny')
 
 
 if __name__ == '__main__':
