@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 import unittest
 
+import jsonschema
+
 import harness
 from harness import SOURCE
 
@@ -52,6 +54,10 @@ class RehearsalTest(unittest.TestCase):
         n_cases = len(load(EXAMPLES / 'rehearsal/workshop-cases.json')['cases'])
         self.assertGreaterEqual(n_cases, 16)
         self.assertIn(f'{n_cases} passed, 0 failed', self.vfioctl(*words))
+
+    def test_editors_take_the_cases(self):
+        schema = json.loads((SOURCE / 'policy/vfiod-policy-test.schema.json').read_text())
+        jsonschema.Draft202012Validator(schema).validate(load(EXAMPLES / 'rehearsal/workshop-cases.json'))
 
     def test_the_host_has_the_accounts(self):
         self.vfioctl('policy', 'check', '--host', 'rehearsal/workshop-host.json', '70-workshop.json')
