@@ -75,6 +75,7 @@ static const char *const cgroup_globs[] = {
         "/system.slice/*", "*/vm-1.service", "/user.slice/*/*", "/", "*", "/machine?slice*"};
 static const char *const cgroups[] = {"/", "/system.slice/libvirtd.service", "/machine.slice/vm-1.service",
         "/user.slice/user-1000.slice/session-2.scope", "/machine.slice", "/kubepods/pod1"};
+static const char *const slices[] = {"machine.slice", "user-1000.slice", "system.slice", "user.slice"};
 static const char *const label_globs[] = {"*:svirt_t:*", "unconfined", "libvirt-*", "*"};
 static const char *const labels[] = {
         "system_u:system_r:svirt_t:s0", "unconfined", "libvirt-1234 (enforce)", ""};
@@ -153,8 +154,8 @@ typedef struct Case {
     Device device, sibling;
     Group group;
     DeviceFacts facts;
-    char *properties[3];
-    char property_texts[2][64];
+    char *properties[4];
+    char property_texts[3][64];
     bool has_facts;
     uint64_t now_usec;
     char fingerprint[17];
@@ -206,6 +207,14 @@ static void make_device(Random *r, Case *c) {
     (void) snprintf(c->fingerprint, sizeof(c->fingerprint), "%016" PRIx64, group_fingerprint(&c->group));
 }
 
+/* The first two of the vocabulary, the third, or one of many: no key twice for one device. */
+static void make_property_key(Random *r, size_t kind, char ret[static 16]) {
+    if (kind < 2)
+        (void) snprintf(ret, 16, "%s", property_keys[kind == 0 ? below(r, 2) : 2]);
+    else
+        (void) snprintf(ret, 16, "KEY%02u", below(r, 30));
+}
+
 /* What is not known still stands there, wrong or right: nobody may look at it. */
 static void make_facts(Random *r, Case *c) {
     DeviceFacts *f = &c->facts;
@@ -223,11 +232,11 @@ static void make_facts(Random *r, Case *c) {
     (void) snprintf(f->serial, sizeof(f->serial), "%s", chance(r, 20) ? "" : PICK(r, serials));
     f->properties = c->properties;
     for (size_t i = 0, n = 0; i < ELEMENTSOF(c->property_texts); i++) {
-        /* Different ones: the first of two, the last for sure. */
-        const char *key = i == 0 ? property_keys[below(r, 2)] : property_keys[2];
+        char key[16];
 
         if (chance(r, 30))
             continue;
+        make_property_key(r, i, key);
         (void) snprintf(
                 c->property_texts[i], sizeof(*c->property_texts), "%s=%s", key, PICK(r, property_values));
         c->properties[n++] = c->property_texts[i];
@@ -274,6 +283,45 @@ static void set(Json *object, const char *key, Json *value) {
     assert_int_equal(json_object_object_add(object, key, value), 0);
 }
 
+/* A glob that has much of the text, and mostly matches it. The tail of it stays as it is. */
+static Json *make_glob(Random *r, const char *text, size_t tail) {
+    char glob[256];
+    size_t n = 0, length = strlen(text);
+
+    for (size_t i = 0; i < length; i++) {
+        if (i + tail >= length || chance(r, 75))
+            glob[n++] = text[i];
+        else if (chance(r, 35))
+            glob[n++] = '?';
+        else if (chance(r, 60)) {
+            glob[n++] = '*';
+            i += below(r, (unsigned) (length - tail - i));
+        } else {
+            n += (size_t) snprintf(
+                    glob + n, 5, "[%s%c]", chance(r, 10) ? "!" : "", chance(r, 90) ? text[i] : 'x');
+        }
+    }
+    if (n == 0)
+        glob[n++] = '*';
+    return json_object_new_string_len(glob, (int) n);
+}
+
+static Json *globs_over(Random *r, const char *const *globs, size_t n, const char *text, size_t tail) {
+    Json *list;
+
+    if (chance(r, 50))
+        return some_of(r, globs, n, false);
+    if (chance(r, 70))
+        return make_glob(r, text, tail);
+    list = json_object_new_array();
+    (void) json_object_array_add(list, make_glob(r, text, tail));
+    /* None of these can be the same. */
+    (void) json_object_array_add(list, json_object_new_string("/x*.slice"));
+    return list;
+}
+
+#define GLOBS_OVER(r, globs, texts, tail) globs_over(r, globs, ELEMENTSOF(globs), PICK(r, texts), tail)
+
 /* Longer than any list that an evaluator would think of. */
 static Json *make_long_list(Random *r) {
     Json *list = json_object_new_array();
@@ -293,13 +341,13 @@ static Json *make_who(Random *r) {
     if (chance(r, 15))
         set(who, "group", some_of(r, groups, ELEMENTSOF(groups), true));
     if (chance(r, 8))
-        set(who, "unit", SOME_OF(r, unit_globs));
+        set(who, "unit", GLOBS_OVER(r, unit_globs, units, 0));
     if (chance(r, 8))
-        set(who, "slice", SOME_OF(r, slice_globs));
+        set(who, "slice", GLOBS_OVER(r, slice_globs, slices, strlen(".slice")));
     if (chance(r, 8))
-        set(who, "cgroup", SOME_OF(r, cgroup_globs));
+        set(who, "cgroup", GLOBS_OVER(r, cgroup_globs, cgroups, 0));
     if (chance(r, 8))
-        set(who, "label", SOME_OF(r, label_globs));
+        set(who, "label", GLOBS_OVER(r, label_globs, labels, 0));
     if (chance(r, 8))
         set(who, "capability", SOME_OF(r, capabilities));
     if (chance(r, 8))
@@ -321,9 +369,13 @@ static Json *make_isolation(Random *r) {
 static Json *make_property(Random *r) {
     Json *property = json_object_new_object();
 
-    set(property, PICK(r, property_keys), SOME_OF(r, property_globs));
-    if (chance(r, 20))
-        set(property, PICK(r, property_keys), SOME_OF(r, property_globs));
+    for (unsigned n = 1 + chance(r, 20); n > 0; n--) {
+        char key[16];
+
+        make_property_key(r, below(r, 3), key);
+        set(property, key,
+                globs_over(r, property_globs, ELEMENTSOF(property_globs), PICK(r, property_values), 0));
+    }
     return property;
 }
 
@@ -1267,7 +1319,8 @@ static void copy_case(const Case *from, Case *to) {
     to->group.members = from->group.members ? &to->device : NULL;
     to->facts.properties = to->properties;
     for (size_t i = 0; to->properties[i]; i++)
-        to->properties[i] = to->property_texts[from->properties[i] == from->property_texts[0] ? 0 : 1];
+        to->properties[i] = to->property_texts[(size_t) (from->properties[i] - *from->property_texts) /
+                sizeof(*from->property_texts)];
 }
 
 static void forget_uid(Case *c) {
