@@ -6,7 +6,6 @@ locked memory."""
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import unittest
@@ -327,7 +326,6 @@ print(json.dumps([outcome, resource.getrlimit(resource.RLIMIT_MEMLOCK)]))
 class ActionsTest(unittest.TestCase):
     path = SOURCE / 'policy' / 'org.vfiod1.policy'
 
-    @unittest.skipUnless(shutil.which('xmllint'), 'xmllint is not installed')
     def test_the_file_is_xml(self):
         subprocess.run(['xmllint', '--noout', '--nonet', self.path], check=True)
 
