@@ -236,7 +236,7 @@ static int describe(Claim *c, const Request *request, const Subject *subject) {
     return 0;
 }
 
-static void note_refusal(Engine *e, const Request *request, const Subject *subject, const Refusal *refusal) {
+void engine_note_refusal(Engine *e, const Request *request, const Subject *subject, const Refusal *refusal) {
     audit_refused(e->audit, subject, request, refusal);
     refusal_memory_keep(&e->refusals, subject, request, refusal, now_usec(), e->policy_generation);
 }
@@ -255,7 +255,7 @@ static ClaimEvent decide(Job *j, const Request *request, const Subject *subject,
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r >= 0)
         return c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
-    note_refusal(j->engine, request, subject, &c->refusal);
+    engine_note_refusal(j->engine, request, subject, &c->refusal);
     return CLAIM_EVENT_DENIED;
 }
 
@@ -288,7 +288,7 @@ void engine_acquire(Engine *e, const Request *request, const Subject *subject, c
     if (!j) {
         if (r >= 0)
             (void) refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
-        note_refusal(e, request, subject, &refusal);
+        engine_note_refusal(e, request, subject, &refusal);
         done(userdata, NULL, &refusal);
         return;
     }

@@ -53,7 +53,7 @@ static int plan_again(Job *j, const JobQuestion *q) {
 }
 
 static void deny(Job *j, const JobQuestion *q) {
-    audit_refused(j->engine->audit, j->subject, &q->request, &j->claim.refusal);
+    engine_note_refusal(j->engine, &q->request, j->subject, &j->claim.refusal);
 }
 
 static void on_answered(void *userdata, Refusal *refusal) {

@@ -99,6 +99,8 @@ void engine_question_done(EngineQuestion *q);
 
 /* Counts and logs where the policy in shadow would decide otherwise. */
 void engine_compare_shadow(Engine *e, const Request *request, const Subject *subject);
+/* For the journal, and for who asks why. */
+void engine_note_refusal(Engine *e, const Request *request, const Subject *subject, const Refusal *refusal);
 
 Job *job_new(Engine *e);
 Job *job_free(Job *j);

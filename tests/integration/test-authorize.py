@@ -90,6 +90,9 @@ class AuthorizeTest(VfiodTestCase):
             question.answer(**answer)
             with self.refused('NotAuthorized', word):
                 self.result(pending)
+            story = json.loads(self.c.manager('Explain', 'asa{sv}', [], {'lastRefusal': True}))
+            self.assertEqual(story['refused']['error'], 'NotAuthorized')
+            self.assertIn(word, story['refused']['message'])
         self.assert_nothing_left()
 
     def test_an_error_is_a_no(self):
