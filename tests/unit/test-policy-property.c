@@ -67,7 +67,7 @@ static const uid_t uids[] = {0, 1000, 1001, 1002};
 static const char *const groups[] = {"vm-users", "video", "0", "2001"};
 static const gid_t gids[] = {0, 44, 2000, 2001, 3000};
 static const char *const unit_globs[] = {
-        "vm-*.service", "vm-?.service", "libvirtd.service", "*", "*.scope", "[!v]*"};
+        "vm-*.service", "vm-?.service", "libvirtd.service", "*", "*.scope", "[!v]*", "*vice"};
 static const char *const units[] = {"vm-1.service", "vm-10.service", "libvirtd.service", "session-2.scope"};
 static const char *const slice_globs[] = {
         "machine.slice", "system*", "user-*.slice", "*", "[!m]*", "-.slice"};
@@ -76,7 +76,7 @@ static const char *const cgroup_globs[] = {
 static const char *const cgroups[] = {"/", "/system.slice/libvirtd.service", "/machine.slice/vm-1.service",
         "/user.slice/user-1000.slice/session-2.scope", "/machine.slice", "/kubepods/pod1"};
 static const char *const slices[] = {"machine.slice", "user-1000.slice", "system.slice", "user.slice"};
-static const char *const label_globs[] = {"*:svirt_t:*", "unconfined", "libvirt-*", "*"};
+static const char *const label_globs[] = {"*:svirt_t:*", "*t:s0", "unconfined", "libvirt-*", "*"};
 static const char *const labels[] = {
         "system_u:system_r:svirt_t:s0", "unconfined", "libvirt-1234 (enforce)", ""};
 static const char *const capabilities[] = {"CAP_SYS_RAWIO", "CAP_SYS_ADMIN", "CAP_CHOWN"};
@@ -369,7 +369,8 @@ static Json *make_isolation(Random *r) {
 static Json *make_property(Random *r) {
     Json *property = json_object_new_object();
 
-    for (unsigned n = 1 + chance(r, 20); n > 0; n--) {
+    /* Or more than an index of keys has room for. */
+    for (unsigned n = chance(r, 12) ? 120 : 1 + chance(r, 20); n > 0; n--) {
         char key[16];
 
         make_property_key(r, below(r, 3), key);
