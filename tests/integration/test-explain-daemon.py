@@ -8,7 +8,7 @@ import os
 import dbus
 
 import harness
-from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, needs_root, wait
+from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, device_path, needs_root, wait
 
 
 class DetailsTest(VfiodTestCase):
@@ -191,6 +191,8 @@ class ExplainTest(VfiodTestCase):
         self.assertEqual((story['effect'], story['error']), ('allow', None))
         # The device is gone.
         self.kernel.remove(self.nic)
+        path = device_path(self.nic.name)
+        wait(lambda: self.c.seen('InterfacesRemoved', path), 'vfiod has heard of it')
         story = self.explain(lastRefusal=True)
         self.assertEqual((story['effect'], story['error'], story['devices']), ('deny', 'NoSuchDevice', []))
 
