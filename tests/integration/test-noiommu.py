@@ -3,16 +3,13 @@
 """Devices without an IOMMU: who gets them, what he gets, what becomes of the kernel's switch, and what is written down.
 
 The daemon of these tests has no capability of its own that the pretended kernel would ask for: what the real one asks
-is shown in tests/vm/cases/no-iommu-*."""
+is shown in tests/vm/cases/noiommu."""
 
 import contextlib
 import errno
 import json
 import os
 import pathlib
-import signal
-
-import dbus
 
 import harness
 from fake_kernel import NOIOMMU_PARAMETER
@@ -166,7 +163,7 @@ class ClaimTest(NoiommuTestCase):
         gate.let_go()
 
     def test_a_failed_open_undoes_all(self):
-        self.kernel.fail('ioctl', data=f'/dev/vfio/noiommu-900', error=errno.EPERM)
+        self.kernel.fail('ioctl', data='/dev/vfio/noiommu-900', error=errno.EPERM)
         self.start()
         c = self.client()
         with self.refused('OpenFailed', 'CAP_SYS_RAWIO'):
