@@ -21,8 +21,9 @@
 typedef struct Holder {
     bool is_group;
     uint32_t id;
-    char *name;      /* owned, for a rule: a name, or NULL where it has none */
-    const char *how; /* "holds it by a claim" */
+    char *name;                /* owned, for a rule: a name, or NULL where it has none */
+    const char *how;           /* "holds it by a claim" */
+    struct json_object *claim; /* borrowed; NULL: none */
 } Holder;
 
 static void holder_done(Holder *h) {
@@ -65,9 +66,21 @@ static bool find_claimant(const Generator *g, const Device *d, Holder *ret) {
 
         if (!names_device(claim, name) || !json_object_object_get_ex(claim, "uid", &uid))
             continue;
-        *ret = (Holder){.id = (uint32_t) json_object_get_int64(uid), .how = "holds it by a claim"};
+        *ret = (Holder){
+                .id = (uint32_t) json_object_get_int64(uid), .how = "holds it by a claim", .claim = claim};
         return true;
     }
+    return false;
+}
+
+/* Is a sibling on the vfio driver only because of this claim? */
+static bool parks_sibling(const Device *d, const Holder *h) {
+    char name[DEVICE_NAME_MAX];
+
+    FOREACH_MEMBER(m, d->group)
+        if (h->claim && m->driver && m->vfio_index >= 0 && !device_is_bridge(m) &&
+                !names_device(h->claim, device_name_format(&m->name, name)))
+            return true;
     return false;
 }
 
@@ -227,6 +240,9 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
         strbuf_addf(b, "%" PRIu32, h->id);
     strbuf_addf(b, " },\n      \"what\": { \"tag\": \"%s\" }", tag);
     add_reset(b, "      ", facts);
+    if (parks_sibling(d, h))
+        strbuf_add(
+                b, ",\n      // A device of its group is parked for it now.\n      \"siblings\": \"park\"");
     strbuf_add(b, "\n    },\n");
 }
 
@@ -243,8 +259,22 @@ static void add_suggestion(Generator *g, const Device *d, const DeviceFacts *fac
 
 /* --- devices --- */
 
+/* 1 and *ret (owned by the caller) when nobody shall be offered it, 0, -ENOMEM. */
+static int why_left_out(const Device *d, const DeviceFacts *facts, char **ret) {
+    if (!(facts->known & DEVICE_FACT_HOST_CRITICAL))
+        *ret = strdup("Left out: it cannot be told whether the host needs it.");
+    else if (facts->host_critical)
+        *ret = format_string("Left out: the host needs it: %s.", facts->host_critical);
+    else if (!d->group)
+        *ret = strdup("Left out: nothing isolates the host from it, see \"noiommu\" in vfiod-policy(5).");
+    else
+        return 0;
+    return *ret ? 1 : -ENOMEM;
+}
+
 static int add_device(Device *d, void *userdata) {
     _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    _cleanup_free_ char *why = NULL;
     _cleanup_(holder_done) Holder holder = {};
     Generator *g = userdata;
     int r, held;
@@ -257,16 +287,11 @@ static int add_device(Device *d, void *userdata) {
     if (r == -ENOMEM)
         return r;
     describe_device(&g->rules, d, &facts);
-    if (r < 0 || !(facts.known & DEVICE_FACT_HOST_CRITICAL)) {
-        add_comment(&g->rules, "Left out: it cannot be told whether the host needs it.");
-        return 0;
-    }
-    if (facts.host_critical) {
-        _cleanup_free_ char *comment = format_string("Left out: the host needs it: %s.", facts.host_critical);
-
-        add_comment(&g->rules, comment ?: "Left out: the host needs it.");
-        return 0;
-    }
+    r = why_left_out(d, &facts, &why);
+    if (r > 0)
+        add_comment(&g->rules, why);
+    if (r != 0)
+        return MIN(r, 0);
     held = find_holder(g, d, &holder);
     if (held > 0)
         add_rule(g, d, &facts, &holder);

@@ -470,6 +470,14 @@ class GenerateTest(FilesTest):
         found = self.json('policy', 'check', self.file('new.json', text))
         self.assertEqual((found['rules'], found['errors']), (12, []))
 
+    def test_without_an_iommu(self):
+        host = json.loads(HOST.read_text())
+        group = host['devices'][8].pop('group')
+        host['groups'] = [g for g in host['groups'] if g['id'] != group]
+        text = self.text('policy', 'generate', host=self.file('host.json', host))
+        self.assertIn('behind no IOMMU\n    // Left out: nothing isolates the host from it', text)
+        self.assertNotIn('"0000:06:00.0"', text)
+
     def test_hostile_names_stay_in_their_comments(self):
         host = json.loads(HOST.read_text())
         host['devices'][2]['hostCritical'] = 'x\n{ "rules": /* "'
@@ -554,6 +562,15 @@ class LiveTest(VfiodTestCase):
         self.assertEqual(rest['effect'], 'deny')
         self.assertIn('// User root holds it by a claim.', text)
         del claim
+
+    def test_generate_knows_what_is_parked(self):
+        self.host.add_device('0000:06:00.1', group=8, driver='snd_hda_intel')
+        self.set_policy([rule(siblings='park')])
+        self.start()
+        self.client().acquire(self.nic)
+        shown = json.loads(self.vfioctl('policy', 'show', '--json', self.file('new.json', self.vfioctl('policy', 'generate'))))
+        self.assertEqual([(r['rule'], r.get('siblings')) for r in shown['rules']],
+                         [('keep-0000-06-00.0', 'park'), ('nothing-else', None)])
 
     @needs_root
     def test_generate_keeps_who_owns_a_node(self):
