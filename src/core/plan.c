@@ -61,8 +61,9 @@ static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const D
     v = policy_evaluate(p->context->policy, &question);
     if (v.effect == EFFECT_DENY) {
         r = deny_it(p, d, &v);
-        policy_explain_refusal(p->context->policy, &question,
-                subject_is_operator(p->subject) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT, p->refusal);
+        if (!p->context->brief)
+            policy_explain_refusal(p->context->policy, &question,
+                    subject_is_operator(p->subject) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT, p->refusal);
         return r;
     }
     *ret = v;

@@ -14,6 +14,10 @@
 
 #define CLAIMS_PER_UID_DEFAULT 64U
 #define CLAIMS_DEFAULT 512U
+/* In so much time; of calls that are not refused, too, which does not matter to them. */
+#define EXPLANATIONS_USEC UINT64_C(1000000)
+#define EXPLANATIONS_PER_USER 20U
+#define EXPLANATIONS_MAX 100U
 #define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
 #define ASK_TIMEOUT_DEFAULT_USEC (120 * UINT64_C(1000000))
 
@@ -25,6 +29,8 @@ int engine_new(sd_event *event, Inventory *inventory, const EngineConfig *config
     if (!e)
         return -ENOMEM;
     *e = (Engine){.event = sd_event_ref(event), .inventory = inventory, .config = *config};
+    e->explanations.per_key = EXPLANATIONS_PER_USER;
+    e->explanations.in_all = EXPLANATIONS_MAX;
     if (e->config.worker_timeout_usec == 0)
         e->config.worker_timeout_usec = WORKER_TIMEOUT_DEFAULT_USEC;
     if (e->config.ask_timeout_usec == 0)
@@ -204,7 +210,18 @@ static int check_raw_io(const Engine *e, const Plan *plan, Refusal *refusal) {
     return r;
 }
 
+/* Looking for the rule that came nearest costs as much as a hundred refusals: who asks again and again is
+ * told no, and not each time why. */
+static bool was_told_often(Engine *e, const Subject *subject, uint64_t now) {
+    if (now - e->explanations_since_usec > EXPLANATIONS_USEC) {
+        rate_limit_restart(&e->explanations);
+        e->explanations_since_usec = now;
+    }
+    return !rate_limit_admit(&e->explanations, subject->uid);
+}
+
 int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
+    const uint64_t now = now_usec();
     const PlanContext context = {
             .inventory = e->inventory,
             .policy = e->policy,
@@ -212,9 +229,10 @@ int engine_plan(Engine *e, const Request *request, const Subject *subject, Plan 
                     .read_kernel_facts = read_kernel_facts,
                     .read_weakness = read_weakness,
                     .userdata = e},
-            .now_usec = now_usec(),
+            .now_usec = now,
             .count_usage = count_usage,
             .usage_userdata = e,
+            .brief = was_told_often(e, subject, now),
     };
     int r;
 

@@ -5,6 +5,7 @@
  * state changes: it asks core/machine.h, sets the state, announces it, and runs the effects, each of which
  * ends in further events. Private to the engine. */
 
+#include "base/rate-limit.h"
 #include "core/claim.h"
 #include "daemon/audit.h"
 #include "daemon/auth.h"
@@ -27,6 +28,8 @@ struct Engine {
     uint64_t shadow_differences;
     uint64_t policy_generation; /* counts the policies that were set */
     RefusalMemory refusals;
+    RateLimit explanations; /* of refusals, by uid, in one second */
+    uint64_t explanations_since_usec;
     EngineConfig config;
     Store *store;
     WorkerPool *workers;
