@@ -170,8 +170,10 @@ static int add_costly(sd_bus *bus, Object *object, const char *property, VfiodEr
 }
 
 int call_add_costly(sd_bus *bus, Object *object, VfiodErrorText *error) {
-    /* Rule costs nothing, but the first answer of a connection never has it: see org.vfiod1(5). */
+    /* Rule and PolicyWarnings cost nothing, but the first answer of a connection never has them: see
+     * org.vfiod1(5). */
     static const char *const costly[_OBJECT_KIND_MAX][3] = {
+            [OBJECT_MANAGER] = {"PolicyWarnings"},
             [OBJECT_DEVICE] = {"AcsPath", "HostCritical"},
             [OBJECT_CLAIM] = {"Holders", "Rule"},
     };

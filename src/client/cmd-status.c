@@ -312,6 +312,8 @@ static int status_manager(sd_bus *bus, const Options *o, VfiodErrorText *error) 
     int r;
 
     r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
+    if (r >= 0)
+        r = call_add_costly(bus, &manager, error);
     if (r < 0)
         return r;
     r = call_get_objects(bus, &objects, error);

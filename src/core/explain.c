@@ -24,7 +24,7 @@
 /* A policy may have thousands of rules that concern everybody. What an explanation costs is paid by the
  * daemon, so a subject gets fewer of them. */
 #define SHOWN_TO_OPERATOR_MAX 4096U
-#define SHOWN_TO_SUBJECT_MAX 256U
+#define SHOWN_TO_SUBJECT_MAX 64U
 
 typedef struct Story {
     const Policy *policy;

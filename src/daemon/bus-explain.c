@@ -3,10 +3,15 @@
 /* Manager.Explain: of a request, of a claim, or of the last refusal. Everybody may ask about himself, as the
  * kernel and the bus know him; root may describe somebody else. */
 
+#include <time.h>
+
 #include "base/str.h"
 #include "core/capability.h"
 #include "daemon/bus-internal.h"
 #include "daemon/engine-explain.h"
+
+#define PRICE 10U
+#define CREDIT_USEC (PRICE * UINT64_C(100000))
 
 typedef struct Question {
     Request request;
@@ -14,6 +19,13 @@ typedef struct Question {
     bool about_other, last_refusal;
     const char *user, *claim; /* borrowed from the message; NULL: not given */
 } Question;
+
+static uint64_t now_usec(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
 
 static int read_string(sd_bus_message *m, const char **ret) {
     return sd_bus_message_read(m, "v", "s", ret);
@@ -207,6 +219,16 @@ static int check_about_other(const Question *q, const Subject *subject, Refusal 
     return 0;
 }
 
+/* The longer the policy, the longer an explanation takes, and everybody may ask for one. So all who are not
+ * root get a tenth of a second of the daemon's time at once, and a tenth in the long run. explain_paid_usec
+ * is when what was used up is paid for. */
+static int check_paid(const BusFace *b, const Subject *subject, uint64_t now, Refusal *refusal) {
+    if (subject_is_operator(subject) || b->explain_paid_usec <= now + CREDIT_USEC)
+        return 0;
+    return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+            "explaining takes long with this policy, and was done often just now");
+}
+
 static int answer_question(BusCall *call, const Question *q, const Subject *subject, Refusal *refusal) {
     Engine *e = call->face->context.engine;
     const ExplainQuery query = {
@@ -242,13 +264,18 @@ int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal
                     .user_namespace = NAMESPACE_HOST,
                     .pid_namespace = NAMESPACE_HOST},
     };
+    BusFace *b = call->face;
+    uint64_t begin = now_usec();
     int r;
 
-    r = read_question(call->message, &q, refusal);
+    r = check_paid(b, subject, begin, refusal);
+    if (r >= 0)
+        r = read_question(call->message, &q, refusal);
     if (r >= 0)
         r = check_about_other(&q, subject, refusal);
     if (r >= 0)
         r = answer_question(call, &q, subject, refusal);
     free(q.other.gids);
+    b->explain_paid_usec = MAX(b->explain_paid_usec, begin) + PRICE * (now_usec() - begin);
     return r;
 }

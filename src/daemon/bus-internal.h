@@ -53,6 +53,7 @@ struct BusFace {
     BusCall *calls;
     unsigned n_calls;
     uint64_t holders_paid_usec; /* CLOCK_MONOTONIC; see bus-claim.c */
+    uint64_t explain_paid_usec; /* likewise; see bus-explain.c */
     bool was_ready, stopping, stopped;
 };
 

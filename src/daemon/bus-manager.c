@@ -315,14 +315,21 @@ static int append_texts(sd_bus_message *reply, char *const *texts, size_t n) {
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int get_policy_messages(sd_bus *bus, const char *path, const char *interface, const char *property,
+static int get_policy_errors(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     const BusFace *b = userdata;
-    const PolicyLoad *p = b->context.policy;
 
-    if (streq(property, "PolicyErrors"))
-        return append_texts(reply, p->errors, p->n_errors);
-    return append_texts(reply, p->warnings, p->n_warnings);
+    return append_texts(reply, b->context.policy->errors, b->context.policy->n_errors);
+}
+
+/* They name rules: not for strangers, and not for signals, which all hear. */
+static int get_policy_warnings(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    const BusFace *b = userdata;
+    const Subject *reader = bus_reader(bus);
+    bool may_read = reader && subject_is_operator(reader);
+
+    return append_texts(reply, b->context.policy->warnings, may_read ? b->context.policy->n_warnings : 0);
 }
 
 /* "none", or as PolicyState. */
@@ -466,8 +473,9 @@ const sd_bus_vtable bus_manager_vtable[] = {
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Kernel", "a{sb}", get_kernel, 0, 0),
         SD_BUS_PROPERTY("PolicyState", "s", get_policy_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("PolicyErrors", "as", get_policy_messages, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("PolicyWarnings", "as", get_policy_messages, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("PolicyErrors", "as", get_policy_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "PolicyWarnings", "as", get_policy_warnings, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("PolicyRules", "u", get_policy_rules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ClaimsDeniedByPolicy", "ao", get_claims_denied, 0,
                 SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/engine-explain.h"
 
-#include <inttypes.h>
+#include <stdio.h>
 
 #include "base/str.h"
 #include "core/record.h"
@@ -186,6 +186,15 @@ static int add_refused(struct json_object *o, const RefusalNote *note, uint64_t 
             add(refused, "policyReloaded", json_object_new_boolean(reloaded)) < 0)
         return -ENOMEM;
     return add(o, "refused", TAKE_PTR(refused));
+}
+
+void engine_note_failure(Engine *e, const Claim *c) {
+    Request request = request_of(c);
+
+    request.backend = c->plan.backend;
+    (void) snprintf(request.reason, sizeof(request.reason), "%s", c->reason ?: "");
+    refusal_memory_keep(
+            &e->refusals, &c->subject, &request, &c->refusal, c->since_usec, e->policy_generation);
 }
 
 int engine_explain_last_refusal(

@@ -673,8 +673,10 @@ static void run_reply(Job *j) {
 static void run_refuse(Job *j) {
     if (j->granted || j->claim.refusal.code == _VFIOD_ERROR_INVALID)
         return;
-    if (j->attached)
+    if (j->attached) {
         audit_failed(j->engine->audit, &j->claim);
+        engine_note_failure(j->engine, &j->claim);
+    }
     answer(j, NULL, &j->claim.refusal);
 }
 

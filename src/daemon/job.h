@@ -100,6 +100,8 @@ void engine_question_init(EngineQuestion *q, Engine *e, unsigned facts, const Su
         const Device *d, const Plan *plan);
 void engine_question_done(EngineQuestion *q);
 
+/* Remembers that a claim that the policy allowed came to nothing, as it remembers refusals. */
+void engine_note_failure(Engine *e, const Claim *c);
 /* Counts and logs where the policy in shadow would decide otherwise. */
 void engine_compare_shadow(Engine *e, const Request *request, const Subject *subject);
 /* For the journal, and for who asks why. */

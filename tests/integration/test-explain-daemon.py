@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a refusal teaches, to whom, and what it leaves behind."""
 
+import errno
 import json
 import os
+import sys
 
 import dbus
 
@@ -159,6 +161,30 @@ class ExplainTest(VfiodTestCase):
         self.assertIn('mine (', story['claim']['rule'])
         claim.close()
 
+    def test_facts_are_read(self):
+        """Of predicates that need more than what the kernel announces."""
+        self.reload({'name': 'resettable', 'effect': 'allow', 'who': {'user': os.getuid()},
+                     'what': {'device': '06:00.0', 'isolation': {'reset': True, 'alone': True}, 'numa': 3}})
+        story = self.explain(self.nic)
+        self.assertEqual(story['effect'], 'deny')
+        seen = {p['key']: (p['holds'], p['seen']) for p in story['devices'][0]['considered'][0]['predicates']}
+        self.assertEqual(seen['what.isolation.alone'], ('yes', 'alone in group 8'))
+        self.assertEqual(seen['what.isolation.reset'][0], 'yes')
+        self.assertEqual(seen['what.numa'], ('no', 'none'))
+        self.reload({'name': 'resettable', 'effect': 'allow', 'who': {'user': os.getuid()},
+                     'what': {'device': '06:00.0', 'isolation': {'reset': True}}})
+        claim = self.c.acquire(self.nic)
+        self.assertEqual(self.explain(claim=claim.id)['effect'], 'allow')
+        claim.close()
+
+    def test_failure_is_remembered_like_a_refusal(self):
+        self.host.fail_binding(self.nic, errno.EBUSY)
+        with self.refused('BindFailed'):
+            self.c.acquire(self.nic)
+        story = self.explain(lastRefusal=True)
+        self.assertEqual(story['refused']['error'], 'BindFailed')
+        self.assertEqual(story['effect'], 'allow')
+
     def test_claim_after_a_restart(self):
         self.reload({**self.rule(name='mine'), 'who': {'group': os.getgid()}})
         claim = self.c.acquire(self.nic)
@@ -240,6 +266,25 @@ class ExplainTest(VfiodTestCase):
         self.assertEqual(self.explain(lastRefusal=True)['subject']['uid'], NOBODY)
         self.assertEqual(self.explain(lastRefusal=True, uid=dbus.UInt32(0))['refused']['error'], 'DeviceClaimed')
         claim.close()
+
+    @needs_root
+    def test_bounded_in_time(self):
+        """Everybody may ask, and nobody gets the whole daemon by asking."""
+        self.reload(*({'effect': 'allow', 'who': {}, 'what': {'id': f'1234:{n:04x}', 'driver': f'd{n}'}}
+                      for n in range(3000)))
+        script = ('import dbus, sys, time\n'
+                  'bus = dbus.bus.BusConnection(sys.argv[1])\n'
+                  'end = time.monotonic() + 15\n'
+                  'while time.monotonic() < end:\n'
+                  '    try:\n'
+                  '        bus.call_blocking("org.vfiod1", "/org/vfiod1", "org.vfiod1.Manager", "Explain", "asa{sv}",\n'
+                  '                          (["06:00.0"], {}), 20)\n'
+                  '    except dbus.DBusException as e:\n'
+                  '        print(e.get_dbus_name())\n'
+                  '        break\n')
+        process = self.tool(sys.executable, '-c', script, self.bus.address, user=NOBODY)
+        self.assertEqual(process.communicate(timeout=30)[0], 'org.vfiod1.Error.LimitExceeded\n')
+        self.assertEqual(self.explain(self.nic)['effect'], 'deny')  # root is not held back
 
     def test_bad_questions(self):
         for devices, options in (([], {}), ([self.nic.name], {'lastRefusal': True}),

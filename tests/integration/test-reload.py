@@ -6,9 +6,10 @@ import json
 import os
 import pathlib
 import signal
+import sys
 
 import harness
-from harness import ROOT_PATH, VfiodTestCase, wait
+from harness import NOBODY, ROOT_PATH, VfiodTestCase, needs_root, wait
 from host import VFIO
 
 
@@ -104,6 +105,23 @@ class ReviewTest(PolicyTestCase):
         self.assertEqual(self.denied(), [])
         nic.close()
 
+    def test_facts(self):
+        """A fact that is not read of a claimed device is no reason for an alarm."""
+        rule = self.rule(name='facts', device='06:00.0')
+        rule['what']['isolation'] = {'reset': True}
+        self.reload(rule)
+        nic = self.c.acquire(self.nic)
+        self.reload(rule, self.rule(name='another', device='99:00.0'))
+        self.assertEqual(self.denied(), [])
+        rule['what']['isolation'] = {'acs': True}
+        self.reload(rule)
+        self.assertEqual(self.denied(), [])
+        self.assertTrue(self.log_lines(nic.id, 'cannot be told'))
+        rule['what']['numa'] = 7
+        self.reload(rule)
+        self.assertEqual(self.denied(), [nic.path])
+        nic.close()
+
     def test_after_a_restart(self):
         """What the policy saw of the owner is on record: his groups are not asked for again."""
         by_group = {**self.rule(name='by-group'), 'who': {'group': os.getgid()}}
@@ -129,6 +147,18 @@ class ReviewTest(PolicyTestCase):
         self.assertTrue(self.log_lines(warning))
         self.reload(self.rule())
         self.assertEqual(self.get('PolicyWarnings'), [])
+
+    @needs_root
+    def test_warnings_are_not_for_strangers(self):
+        self.reload(self.rule(name='all', device='*'), self.rule(name='never', device='06:00.0'))
+        script = ('import dbus, sys\n'
+                  'bus = dbus.bus.BusConnection(sys.argv[1])\n'
+                  'for i in range(3):\n'
+                  '    print(len(bus.call_blocking("org.vfiod1", "/org/vfiod1", "org.freedesktop.DBus.Properties", "Get",\n'
+                  '                                "ss", ("org.vfiod1.Manager", "PolicyWarnings"), 20)))\n')
+        for user, expected in ((NOBODY, '0\n0\n0\n'), (None, '0\n1\n1\n')):
+            process = self.tool(sys.executable, '-c', script, self.bus.address, user=user)
+            self.assertEqual(process.communicate(timeout=30)[0], expected)
 
 
 class ShadowTest(PolicyTestCase):
@@ -175,6 +205,15 @@ class ShadowTest(PolicyTestCase):
         self.reload(self.rule(name='nics', device='06:00.0'))
         self.c.acquire(self.nic).close()
         self.assertEqual(self.state(), ('loaded', 1, 0))
+
+    def test_facts(self):
+        """Only the shadow asks for them."""
+        rule = self.rule(name='unresettable')
+        rule['what']['isolation'] = {'reset': False}
+        self.set_shadow([rule])
+        self.begin()
+        self.c.acquire(self.disk).close()
+        self.assertEqual(self.state(), ('loaded', 1, 1))
 
     def test_comes_and_goes(self):
         self.begin()
