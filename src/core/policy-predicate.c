@@ -70,10 +70,13 @@ static Holds unit_holds(const Rule *r, const Question *q) {
     return yes_or_no(q->subject->unit && any_glob_matches(&r->units, q->subject->unit));
 }
 
-/* "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". */
+/* "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". The system's own manager makes the slices
+ * down to the first unit in them. What is below that unit is whoever's it was given to: a user's manager, or a
+ * container, makes a "machine.slice" there as it likes, so that its name says nothing. */
 static Holds slice_holds(const Rule *r, const Question *q) {
     static const char suffix[] = ".slice";
     char name[256]; /* NAME_MAX of a directory and NUL */
+    Holds match = HOLDS_YES;
 
     if (!q->subject->cgroup)
         return HOLDS_UNKNOWN;
@@ -81,12 +84,14 @@ static Holds slice_holds(const Rule *r, const Question *q) {
         size_t n = strcspn(p, "/");
 
         if (n < sizeof(suffix) || n >= sizeof(name) ||
-                memcmp(p + n - strlen(suffix), suffix, strlen(suffix)) != 0)
+                memcmp(p + n - strlen(suffix), suffix, strlen(suffix)) != 0) {
+            match = HOLDS_UNKNOWN;
             continue;
+        }
         memcpy(name, p, n);
         name[n] = '\0';
         if (any_glob_matches(&r->slices, name))
-            return HOLDS_YES;
+            return match;
     }
     return HOLDS_NO;
 }

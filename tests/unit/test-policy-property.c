@@ -74,7 +74,8 @@ static const char *const slice_globs[] = {
 static const char *const cgroup_globs[] = {
         "/system.slice/*", "*/vm-1.service", "/user.slice/*/*", "/", "*", "/machine?slice*"};
 static const char *const cgroups[] = {"/", "/system.slice/libvirtd.service", "/machine.slice/vm-1.service",
-        "/user.slice/user-1000.slice/session-2.scope", "/machine.slice", "/kubepods/pod1"};
+        "/user.slice/user-1000.slice/session-2.scope", "/machine.slice", "/kubepods/pod1",
+        "/user.slice/user-1000.slice/user@1000.service/machine.slice/vm-1.service"};
 static const char *const slices[] = {"machine.slice", "user-1000.slice", "system.slice", "user.slice"};
 static const char *const label_globs[] = {"*:svirt_t:*", "*t:s0", "unconfined", "libvirt-*", "*"};
 static const char *const labels[] = {
@@ -729,16 +730,19 @@ static Answer one_unit(const Case *c, const char *text) {
     return yes_if(c->subject.unit && is_glob_match(text, c->subject.unit));
 }
 
+/* Below what is no slice, anybody may have made one. */
 static Answer one_slice(const Case *c, const char *text) {
     char path[256], *rest = path, *component;
-    Answer a = NO;
+    Answer a = NO, match = YES;
 
     if (!c->subject.cgroup)
         return UNKNOWN;
     (void) snprintf(path, sizeof(path), "%s", c->subject.cgroup);
     while ((component = strsep(&rest, "/")))
-        if (is_glob_match("*.slice", component))
-            a = any(a, yes_if(is_glob_match(text, component)));
+        if (!is_glob_match("*.slice", component))
+            match = component[0] ? UNKNOWN : match;
+        else if (is_glob_match(text, component))
+            a = any(a, match);
     return a;
 }
 

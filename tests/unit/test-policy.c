@@ -266,6 +266,11 @@ static void forget_cgroup(World *w) {
     w->subject.cgroup = NULL;
 }
 
+static void make_own_slice(World *w) {
+    w->subject.cgroup =
+            (char *) "/user.slice/user-1000.slice/user@1000.service/machine.slice/vm-1.service";
+}
+
 static void leave_unit(World *w) {
     w->subject.unit = NULL;
 }
@@ -387,6 +392,11 @@ static const struct {
         {"'slice':'*/user-1000.slice'", "", "", NULL, HOLDS_NO},
         {"'slice':'session-3.sco[p]*'", "", "", NULL, HOLDS_NO}, /* is no slice */
         {"'slice':'user.slice'", "", "", forget_cgroup, HOLDS_UNKNOWN},
+        /* What a user's own manager has made says nothing. */
+        {"'slice':'machine.slice'", "", "", make_own_slice, HOLDS_UNKNOWN},
+        {"'slice':'user-1000.slice'", "", "", make_own_slice, HOLDS_YES},
+        {"'slice':['machine.slice','user.slice']", "", "", make_own_slice, HOLDS_YES},
+        {"'slice':'system.slice'", "", "", make_own_slice, HOLDS_NO},
         {"'cgroup':'/user.slice/*'", "", "", NULL, HOLDS_YES},
         {"'cgroup':'*/session-3.scope'", "", "", NULL, HOLDS_YES},
         {"'cgroup':'/user.slice'", "", "", NULL, HOLDS_NO},
