@@ -70,9 +70,9 @@ static Holds unit_holds(const Rule *r, const Question *q) {
     return yes_or_no(q->subject->unit && any_glob_matches(&r->units, q->subject->unit));
 }
 
-/* "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". The system's own manager makes the slices
- * down to the first unit in them. What is below that unit is whoever's it was given to: a user's manager, or a
- * container, makes a "machine.slice" there as it likes, so that its name says nothing. */
+/* "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". The system's own manager makes the
+ * slices down to the first unit in them. What is below that unit is whoever's it was given to: a user's
+ * manager, or a container, makes a "machine.slice" there as it likes, so that its name says nothing. */
 static Holds slice_holds(const Rule *r, const Question *q) {
     static const char suffix[] = ".slice";
     char name[256]; /* NAME_MAX of a directory and NUL */

@@ -306,12 +306,27 @@ static int get_policy_state(sd_bus *bus, const char *path, const char *interface
     return sd_bus_message_append(reply, "s", !p->policy ? "broken" : p->n_errors > 0 ? "stale" : "loaded");
 }
 
-static int append_texts(sd_bus_message *reply, char *const *texts, size_t n) {
+static bool may_read_rules(sd_bus *bus) {
+    const Subject *reader = bus_reader(bus);
+
+    return reader && subject_is_operator(reader);
+}
+
+/* "FILE:LINE:COL: error: TEXT". TEXT quotes the operator's files, and so it is for root; others see that
+ * there is an error, and where. */
+static int append_errors(sd_bus *bus, sd_bus_message *reply, const PolicyLoad *p) {
+    static const char kind[] = ": error";
     int r;
 
     r = sd_bus_message_open_container(reply, 'a', "s");
-    for (size_t i = 0; i < n && r >= 0; i++)
-        r = bus_append_text(reply, texts[i]);
+    for (size_t i = 0; i < p->n_errors && r >= 0; i++) {
+        _cleanup_free_ char *text = strdup(p->errors[i]);
+        char *end = text && !may_read_rules(bus) ? strstr(text, kind) : NULL;
+
+        if (end)
+            end[strlen(kind)] = '\0';
+        r = text ? bus_append_text(reply, end || may_read_rules(bus) ? text : "error") : -ENOMEM;
+    }
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -319,17 +334,20 @@ static int get_policy_errors(sd_bus *bus, const char *path, const char *interfac
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     const BusFace *b = userdata;
 
-    return append_texts(reply, b->context.policy->errors, b->context.policy->n_errors);
+    return append_errors(bus, reply, b->context.policy);
 }
 
 /* They name rules: not for strangers, and not for signals, which all hear. */
 static int get_policy_warnings(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-    const BusFace *b = userdata;
-    const Subject *reader = bus_reader(bus);
-    bool may_read = reader && subject_is_operator(reader);
+    const PolicyLoad *p = ((const BusFace *) userdata)->context.policy;
+    size_t n = may_read_rules(bus) ? p->n_warnings : 0;
+    int r;
 
-    return append_texts(reply, b->context.policy->warnings, may_read ? b->context.policy->n_warnings : 0);
+    r = sd_bus_message_open_container(reply, 'a', "s");
+    for (size_t i = 0; i < n && r >= 0; i++)
+        r = bus_append_text(reply, p->warnings[i]);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 /* "none", or as PolicyState. */
@@ -350,7 +368,7 @@ static int get_shadow_errors(sd_bus *bus, const char *path, const char *interfac
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     const BusFace *b = userdata;
 
-    return append_texts(reply, b->context.shadow->errors, b->context.shadow->n_errors);
+    return append_errors(bus, reply, b->context.shadow);
 }
 
 static int get_shadow_rules(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -473,14 +491,16 @@ const sd_bus_vtable bus_manager_vtable[] = {
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Kernel", "a{sb}", get_kernel, 0, 0),
         SD_BUS_PROPERTY("PolicyState", "s", get_policy_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("PolicyErrors", "as", get_policy_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "PolicyErrors", "as", get_policy_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY(
                 "PolicyWarnings", "as", get_policy_warnings, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("PolicyRules", "u", get_policy_rules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ClaimsDeniedByPolicy", "ao", get_claims_denied, 0,
                 SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("ShadowState", "s", get_shadow_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("ShadowErrors", "as", get_shadow_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY(
+                "ShadowErrors", "as", get_shadow_errors, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("ShadowRules", "u", get_shadow_rules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ShadowDifferences", "t", get_shadow_differences, 0, 0),
         SD_BUS_PROPERTY("Noiommu", "s", get_noiommu, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -9,7 +9,7 @@ import signal
 import sys
 
 import harness
-from harness import NOBODY, ROOT_PATH, VfiodTestCase, needs_root, wait
+from harness import NAME, NOBODY, ROOT_PATH, VfiodTestCase, needs_root, wait
 from host import VFIO
 
 
@@ -159,6 +159,19 @@ class ReviewTest(PolicyTestCase):
         for user, expected in ((NOBODY, '0\n0\n0\n'), (None, '0\n1\n1\n')):
             process = self.tool(sys.executable, '-c', script, self.bus.address, user=user)
             self.assertEqual(process.communicate(timeout=30)[0], expected)
+
+    @needs_root
+    def test_errors_are_not_for_strangers(self):
+        """Where they are, and not what is written there; nor does the signal tell."""
+        path = self.set_policy([{**self.rule(name='of-bob'), 'who': {'user': 'secret-bob'}}])
+        with self.refused('PolicyBroken', 'secret-bob'):
+            self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertIn('secret-bob', self.get('PolicyErrors')[0])
+        said = self.busctl('get-property', NAME, ROOT_PATH, NAME + '.Manager', 'PolicyErrors', user=NOBODY)[1]
+        self.assertIn(path, said)
+        self.assertTrue(said.endswith(': error"\n'), said)
+        changed = [e[2] for e in self.c.events if e[0] == 'PropertiesChanged' and e[1] == ROOT_PATH]
+        self.assertNotIn('secret-bob', str(changed))
 
 
 class ShadowTest(PolicyTestCase):

@@ -267,8 +267,7 @@ static void forget_cgroup(World *w) {
 }
 
 static void make_own_slice(World *w) {
-    w->subject.cgroup =
-            (char *) "/user.slice/user-1000.slice/user@1000.service/machine.slice/vm-1.service";
+    w->subject.cgroup = (char *) "/user.slice/user-1000.slice/user@1000.service/machine.slice/vm-1.service";
 }
 
 static void leave_unit(World *w) {
