@@ -139,6 +139,22 @@ static void add_new_rule(StrBuf *b, const Story *s) {
             b, " }, \"what\": { \"device\": \"%s\" } }", device_name_format(&s->question.device->name, name));
 }
 
+/* No glob and no number takes in what is not there. */
+static bool is_absent(PredicateKind kind, const Question *q) {
+    switch (kind) {
+    case PREDICATE_WHO_UNIT:
+        return !q->subject->unit;
+    case PREDICATE_WHAT_DRIVER:
+        return !q->device->driver;
+    case PREDICATE_WHAT_GROUP:
+        return !q->device->group;
+    case PREDICATE_WHAT_NUMA:
+        return q->facts->numa_node < 0;
+    default:
+        return false;
+    }
+}
+
 /* "add "e1000e" to what.driver", as a step in a sentence. */
 static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind kind) {
     _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->user);
@@ -153,6 +169,10 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
         strbuf_addf(b, "take out %s, or find out why it is not known", key);
         return;
     }
+    if (is_absent(kind, &s->question) && kind != PREDICATE_WHO_UNIT) {
+        strbuf_addf(b, "take out %s (%s), since it has %s", key, rule_wanted(rule, kind), seen);
+        return;
+    }
     switch (kind) {
     case PREDICATE_WHO_USER:
         strbuf_add(b, "add ");
@@ -164,6 +184,10 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
                 rule_wanted(rule, kind));
         break;
     case PREDICATE_WHO_UNIT:
+        strbuf_addf(b, "run it in a unit that %s (%s) names", key, rule_wanted(rule, kind));
+        if (!is_absent(kind, &s->question))
+            strbuf_addf(b, ", or let that include %s", seen);
+        break;
     case PREDICATE_WHO_CGROUP:
     case PREDICATE_WHO_LABEL:
     case PREDICATE_WHO_NAMESPACE:
@@ -248,6 +272,11 @@ static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *
                 rule_origin(rule));
         add_unknown(b, s, rule);
         strbuf_add(b, ".");
+        return;
+    }
+    /* Both are in the one array of the policy. What stands in front of the no needs no change of it. */
+    if (near->rule && near->rule < rule) {
+        add_near(b, s, near);
         return;
     }
     strbuf_addf(b, "Rule %s denies it", rule_origin(rule));

@@ -287,7 +287,9 @@ static void refuse_simulated(
         (void) refuse(&refusal, VFIOD_ERROR_SIMULATION, &request->devices[0],
                 "%s, but this is a recorded host",
                 plan.ask ? "a person would be asked" : "it would be handed out");
-    audit_refused(e->audit, subject, request, &refusal);
+    if (e->shadow)
+        engine_compare_shadow(e, request, subject);
+    engine_note_refusal(e, request, subject, &refusal);
     done(userdata, NULL, &refusal);
 }
 

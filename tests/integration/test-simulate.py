@@ -128,6 +128,25 @@ class SimulateTest(SimulateTestCase):
         with self.refused('Simulation', 'a person would be asked'):
             c.acquire(NIC['name'])
 
+    def test_refusals_are_remembered(self):
+        c = self.simulate()
+        with self.refused('HostCritical'):
+            c.acquire(DISK['name'])
+        explained = json.loads(c.manager('Explain', 'asa{sv}', [], {'lastRefusal': True}))
+        self.assertEqual(explained['refused']['error'], 'HostCritical')
+        self.assertEqual(explained['devices'][0]['device'], DISK['name'])
+
+    def test_the_shadow_is_compared(self):
+        shadow = pathlib.Path(self.directory) / 'shadow.d'
+        shadow.mkdir(mode=0o755)
+        (shadow / '50-try.json').write_text(json.dumps({'rules': [self.rule(user='recorded', effect='deny')]}))
+        (shadow / '50-try.json').chmod(0o644)
+        self.start(f'--simulate={self.write(HOST)}', f'--shadow-directory={shadow}')
+        c = self.client()
+        with self.refused('Simulation'):
+            c.acquire(NIC['name'])
+        self.assertEqual(c.get(ROOT_PATH, 'Manager', 'ShadowDifferences'), 1)
+
     def test_accounts_are_the_recorded_ones(self):
         # There is a "root" on this host, but not on that one.
         self.set_policy([self.rule(user='root')])

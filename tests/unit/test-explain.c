@@ -247,6 +247,45 @@ static void test_denied_by_rule(void **state) {
     assert_says(text_of(alone, "change"), "Add a rule: ");
 }
 
+/* The rule that would have said yes stands in front of the one that said no: that one can stay as it is. */
+static void test_near_in_front_of_denial(void **state) {
+    _cleanup_json_ struct json_object *o =
+            explain(RULE("{ \"name\": \"g\", \"effect\": \"allow\", \"who\": { \"group\": \"vm\" }, " EDU
+                         ", { \"name\": \"d\", \"effect\": \"deny\", \"who\": {}, " EDU),
+                    1000, AUDIENCE_OPERATOR, "alice");
+
+    assert_json(o, "rule", "d");
+    assert_json(o, "change",
+            "In rule g (/p/50.json:1): add one of its groups (gid 100, 44) to who.group, or make it a "
+            "member "
+            "of vm.");
+}
+
+/* "include none" would be no help. */
+static void test_change_of_what_is_absent(void **state) {
+    static const char text[] = RULE(
+            "{ \"name\": \"u\", \"effect\": \"allow\", \"who\": { \"user\": \"alice\", \"unit\": \"vm-*\" }, "
+            "\"what\": { \"id\": \"1234:11e8\", \"driver\": \"iavf\" } }");
+    _cleanup_(policy_freep) Policy *policy = parse(text);
+    _cleanup_json_ struct json_object *absent = NULL, *other = NULL;
+    Subject s = subject(1000);
+    Device d = edu;
+    const PolicyQuestion question = {.subject = &s, .device = &d};
+
+    s.cgroup = (char *) "/user.slice";
+    d.driver = NULL;
+    absent = policy_explain(policy, &question, AUDIENCE_OPERATOR, "alice");
+    assert_json(absent, "change",
+            "In rule u (/p/50.json:1): run it in a unit that who.unit (vm-*) names; and take out what.driver "
+            "(iavf), since it has none.");
+    s.unit = (char *) "session-1.scope";
+    d.driver = (char *) "iavf";
+    other = policy_explain(policy, &question, AUDIENCE_OPERATOR, "alice");
+    assert_json(other, "change",
+            "In rule u (/p/50.json:1): run it in a unit that who.unit (vm-*) names, or let that include "
+            "session-1.scope.");
+}
+
 static void test_unknown(void **state) {
     _cleanup_(policy_freep) Policy *policy =
             parse(RULE("{ \"effect\": \"deny\", \"who\": { \"group\": \"vm\" }, \"what\": {} }, " ALICE EDU));
@@ -328,6 +367,8 @@ int main(void) {
             cmocka_unit_test(test_own_rule),
             cmocka_unit_test(test_nearest),
             cmocka_unit_test(test_denied_by_rule),
+            cmocka_unit_test(test_near_in_front_of_denial),
+            cmocka_unit_test(test_change_of_what_is_absent),
             cmocka_unit_test(test_unknown),
             cmocka_unit_test(test_no_policy),
             cmocka_unit_test(test_refusal),
