@@ -664,12 +664,16 @@ static bool kernel_makes_cdevs(void) {
 }
 
 /* "[none] integrity confidentiality": the word in brackets is in force. A kernel without lockdown has no such
- * file; one that does not show it may be locked down. */
+ * file; one that does not show it may be locked down. So may one whose securityfs is not mounted here: then
+ * the directory, which the kernel makes for it, is empty. */
 static bool kernel_is_locked_down(void) {
+    static const char directory[] = "/sys/kernel/security";
     char text[ATTRIBUTE_MAX];
     ssize_t n = read_attribute_at(AT_FDCWD, "/sys/kernel/security/lockdown", text, sizeof(text));
 
-    return n != -ENOENT && (n < 0 || !strstr(text, "[none]"));
+    if (n == -ENOENT)
+        return access(directory, F_OK) >= 0 ? !directory_has_entries(directory) : errno != ENOENT;
+    return n < 0 || !strstr(text, "[none]");
 }
 
 int sysfs_read_kernel_facts(KernelFacts *ret) {

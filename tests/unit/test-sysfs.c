@@ -534,7 +534,14 @@ static void test_lockdown(void **state) {
         assert_int_equal(sysfs_read_kernel_facts(&k), 0);
         assert_int_equal(k.lockdown, cases[i].locked);
     }
+    /* securityfs is not mounted; it is, and the kernel has no lockdown. */
     testbed_remove("/sys/kernel/security/lockdown");
+    testbed_mkdir("/sys/kernel/security");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_true(k.lockdown);
+    testbed_put("/sys/kernel/security/lsm", "capability\n");
+    assert_int_equal(sysfs_read_kernel_facts(&k), 0);
+    assert_false(k.lockdown);
     testbed_mkdir("/sys/kernel/security/lockdown"); /* unreadable */
     assert_int_equal(sysfs_read_kernel_facts(&k), 0);
     assert_true(k.lockdown);
