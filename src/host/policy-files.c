@@ -189,7 +189,9 @@ static int scan_directory(Loader *l, PolicyDirectory *directory) {
     int r;
 
     directory->fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory->fd < 0 && errno == ENOENT && !l->source->names)
+    /* A link that leads nowhere is there: what it leads to is not mounted, perhaps, and holds rules. */
+    if (directory->fd < 0 && errno == ENOENT && !l->source->names &&
+            fstatat(AT_FDCWD, directory->path, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
         return 0;
     if (directory->fd < 0 || fstat(directory->fd, &st) < 0)
         return add_error_errno(l->parser, directory->path, "cannot open the directory", -errno);

@@ -200,6 +200,17 @@ static void test_dangling_symlink(void **state) {
     expect_error(t, "/etc/50-a.json: error: cannot open: No such file or directory");
 }
 
+/* Whatever it leads to is not mounted, perhaps: its deny rules must not be missing unseen. */
+static void test_dangling_directory(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->lib, "50-a.json", "vendor");
+    assert_int_equal(rmdir(t->etc), 0);
+    expect_rules(t, 1, "vendor");
+    assert_int_equal(symlink("nowhere", t->etc), 0);
+    expect_error(t, "/etc: error: cannot open the directory: No such file or directory");
+}
+
 static void test_not_regular(void **state) {
     Tree *t = *state;
     _cleanup_free_ char *path = path_of(t->etc, "50-a.json");
@@ -440,6 +451,7 @@ int main(void) {
             TEST(test_empty_file),
             TEST(test_symlink),
             TEST(test_dangling_symlink),
+            TEST(test_dangling_directory),
             TEST(test_not_regular),
             TEST(test_writable_file),
             TEST(test_writable_directory),
