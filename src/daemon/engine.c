@@ -101,6 +101,8 @@ void engine_set_weakness(Engine *e, int (*read)(void *userdata, char **ret), voi
 }
 
 void engine_set_raw_io(Engine *e, bool permitted) {
+    if (e->raw_io && !permitted)
+        worker_pool_renew(e->workers);
     e->raw_io = permitted;
 }
 
@@ -203,8 +205,8 @@ static int check_raw_io(const Engine *e, const Plan *plan, Refusal *refusal) {
     if (plan->backend != BACKEND_NOIOMMU || e->raw_io)
         return 0;
     r = refuse(refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &plan->members[0].name,
-            "vfiod has no CAP_SYS_RAWIO, or gave it up because the policy was another one when it "
-            "started");
+            "vfiod has no CAP_SYS_RAWIO, or gave it up because the policy was another one "
+            "before");
     refusal->remedy = strdup("The operator must give it the capability, see vfiod(8), and then restart it "
                              "('systemctl restart vfiod'); claims stay.");
     return r;

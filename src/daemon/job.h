@@ -37,7 +37,7 @@ struct Engine {
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);
     void *weakness_userdata;
-    bool raw_io; /* CAP_SYS_RAWIO was kept at the start */
+    bool raw_io; /* CAP_SYS_RAWIO was kept */
     Audit *audit;
     Auth *auth;
     Job *jobs;

@@ -173,8 +173,9 @@ static int load_policy(Manager *m) {
     return 0;
 }
 
-/* CAP_SYS_RAWIO is kept only where the policy speaks of devices without an IOMMU when the daemon starts.
- * Later is too late: what was given up does not come back, and the next reload says so. */
+/* CAP_SYS_RAWIO is kept only while the policy speaks of devices without an IOMMU, from the start on. Later is
+ * too late: what was given up does not come back, and the next reload says so. Claims that are held need it
+ * no more. */
 static int settle_raw_io(Manager *m) {
     bool wanted = policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF;
 
@@ -184,6 +185,20 @@ static int settle_raw_io(Manager *m) {
         log_warning("The policy speaks of devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO (see "
                     "vfiod(8)): they are refused");
     return wanted ? 0 : privileges_give_up(CAP_SYS_RAWIO);
+}
+
+static void drop_raw_io(Manager *m) {
+    int r;
+
+    if (m->snapshot || !m->raw_io || policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF)
+        return;
+    r = privileges_give_up(CAP_SYS_RAWIO);
+    if (r < 0) {
+        log_error_errno(r, "Cannot give CAP_SYS_RAWIO up, which the policy needs no more");
+        return;
+    }
+    m->raw_io = false;
+    engine_set_raw_io(m->engine, false);
 }
 
 static bool noiommu_needs_restart(const Manager *m) {
@@ -198,13 +213,13 @@ static int reload_policy(void *userdata) {
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy, nothing was changed");
     log_info("The policy is read again: %s", policy_state(m));
+    drop_raw_io(m);
     (void) engine_review_claims(m->engine);
     if (m->ledger)
         ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
-        log_warning(
-                "The policy now speaks of devices without an IOMMU, but vfiod was started without: they are "
-                "refused until it is restarted");
+        log_warning("The policy now speaks of devices without an IOMMU, but vfiod has given CAP_SYS_RAWIO "
+                    "up or never had it: they are refused until it is restarted");
     bus_face_policy_changed(m->bus);
     return 0;
 }

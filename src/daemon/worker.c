@@ -150,6 +150,7 @@ struct Worker {
     sd_event_source *io, *exit, *deadline;
     WorkerTask *task; /* owned; NULL while idle or stuck */
     bool stuck;
+    bool outdated; /* gets no further task */
 };
 
 struct WorkerPool {
@@ -232,7 +233,7 @@ static void take_fds(Packet *p, WorkerResult *result, int fds[static PLAN_GROUPS
 
 static Worker *find_idle(WorkerPool *p, const Worker *except) {
     for (Worker *w = p->workers; w; w = w->next)
-        if (w != except && !w->task && !w->stuck && w->socket >= 0)
+        if (w != except && !w->task && !w->stuck && !w->outdated && w->socket >= 0)
             return w;
     return NULL;
 }
@@ -262,7 +263,7 @@ static int on_result(sd_event_source *s, int fd, uint32_t events, void *userdata
     finish_task(w, &result, fds);
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = safe_close(fds[i]);
-    if (!w->task && find_idle(w->pool, w))
+    if (!w->task && (w->outdated || find_idle(w->pool, w)))
         retire(w); /* one in reserve is enough */
     return 0;
 }
@@ -349,6 +350,14 @@ int worker_submit(WorkerPool *p, const WorkerJob *job, uint64_t timeout_usec, wo
 
 void worker_task_abandon(WorkerTask *t) {
     t->done = NULL;
+}
+
+void worker_pool_renew(WorkerPool *p) {
+    for (Worker *w = p->workers; w; w = w->next) {
+        w->outdated = true;
+        if (!w->task && w->socket >= 0)
+            retire(w);
+    }
 }
 
 unsigned worker_pool_n_stuck(const WorkerPool *p) {

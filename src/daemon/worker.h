@@ -56,6 +56,8 @@ int worker_submit(WorkerPool *p, const WorkerJob *job, uint64_t timeout_usec, wo
         void *userdata, WorkerTask **ret);
 /* done will not be called; the work itself cannot be stopped and goes on. */
 void worker_task_abandon(WorkerTask *t);
+/* The daemon has given something up: workers that still have it end when they have done what they do now. */
+void worker_pool_renew(WorkerPool *p);
 /* Workers whose deadline passed and that are still in the kernel. */
 unsigned worker_pool_n_stuck(const WorkerPool *p);
 

@@ -15,6 +15,7 @@ import harness
 from fake_kernel import NOIOMMU_PARAMETER
 from harness import ROOT_PATH, VfiodTestCase, wait
 
+CAP_SYS_RAWIO = 17
 REASON = 'DPDK on a machine that has no IOMMU'
 
 
@@ -255,6 +256,34 @@ class PermissionTest(NoiommuTestCase):
             self.acquire(c)
         with self.refused('NoiommuDisabled', 'CAP_SYS_RAWIO', 'restart'):
             c.plan(self.nic, backend='noiommu')
+        self.assert_untouched(self.before)
+
+    @harness.needs_root
+    def test_given_up_when_it_is_turned_off(self):
+        """The worker in reserve has the capability as well: it goes, too, and claims that are held stay."""
+        def may_raise(pid):
+            status = pathlib.Path(f'/proc/{pid}/status').read_text().split()
+            return int(status[status.index('CapPrm:') + 1], 16) >> CAP_SYS_RAWIO & 1
+
+        def workers():
+            return {int(pid) for pid in
+                    pathlib.Path(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children').read_text().split()}
+
+        self.start()
+        c = self.client()
+        claim = self.acquire(c)
+        old = workers()
+        self.assertEqual((may_raise(self.daemon.pid), len(old)), (1, 1))
+        self.allow('off')
+        c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertEqual((may_raise(self.daemon.pid), claim.state), (0, 'held'))
+        self.allow('managed')
+        c.manager('ReloadPolicy', 'a{sv}', {})
+        with self.refused('NoiommuDisabled', 'CAP_SYS_RAWIO', 'restart'):
+            self.acquire(c, self.other)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual((old & workers(), {may_raise(pid) for pid in workers()}), (set(), {0}))
         self.assert_untouched(self.before)
 
 
