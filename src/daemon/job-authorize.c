@@ -2,8 +2,8 @@
 
 /* A claim that waits for a person's yes. It holds nothing meanwhile: neither its devices nor its share of a
  * rule's limits, for the answer may take minutes, or never come. So after the yes everything is planned
- * again, as if it had been asked just now; and a yes to one rule is not one to another that took its place.
- */
+ * again, as if it had been asked just now; and a yes to one rule is not one to another that took its place,
+ * nor one to a card or to a backend one to another. */
 
 #include "base/log.h"
 #include "base/str.h"
@@ -14,8 +14,12 @@ struct JobQuestion {
     Request request;
     char *bus_name; /* owned; NULL when the caller has none */
     bool interactive;
-    char *rule;         /* owned; what the person was told */
-    AuthQuestion *auth; /* owned; NULL before it is asked and once it is answered */
+    char *rule; /* owned; what the person was told */
+    Backend backend;
+    struct {
+        uint16_t vendor, device;
+    } cards[REQUEST_DEVICES_MAX]; /* in the order of the request */
+    AuthQuestion *auth;           /* owned; NULL before it is asked and once it is answered */
 };
 
 JobQuestion *job_question_free(JobQuestion *q) {
@@ -33,11 +37,32 @@ int job_prepare_question(Job *j, const Request *request, const Asker *asker) {
 
     if (!q)
         return -ENOMEM;
-    *q = (JobQuestion){.request = *request, .interactive = asker->interactive};
+    *q = (JobQuestion){
+            .request = *request, .interactive = asker->interactive, .backend = j->claim.plan.backend};
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        q->cards[i].vendor = j->claim.plan.members[i].vendor;
+        q->cards[i].device = j->claim.plan.members[i].device;
+    }
     if (free_and_strdup(&q->rule, j->claim.plan.rule) < 0 ||
             free_and_strdup(&q->bus_name, asker->bus_name) < 0)
         return -ENOMEM;
     j->question = TAKE_PTR(q);
+    return 0;
+}
+
+/* The request is the same, so the devices are at the same places. */
+static int check_cards(const Plan *plan, const JobQuestion *q, Refusal *refusal) {
+    for (size_t i = 0; i < plan->n_claimed; i++) {
+        const PlanMember *m = &plan->members[i];
+
+        if (m->vendor != q->cards[i].vendor || m->device != q->cards[i].device)
+            return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &m->name,
+                    "another card took its place while somebody was asked");
+    }
+    if (plan->backend != q->backend)
+        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
+                "the backend was %s when somebody was asked, and would be %s now",
+                backend_to_string(q->backend), backend_to_string(plan->backend));
     return 0;
 }
 
@@ -46,8 +71,10 @@ static int plan_again(Job *j, const JobQuestion *q) {
     int r;
 
     r = engine_plan(j->engine, &q->request, j->subject, plan, &j->claim.refusal);
-    if (r < 0 || !plan->ask || streq(plan->rule, q->rule))
+    if (r < 0 || !plan->ask)
         return r;
+    if (streq(plan->rule, q->rule))
+        return check_cards(plan, q, &j->claim.refusal);
     return refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
             "the policy changed while somebody was asked, and another rule asks now");
 }

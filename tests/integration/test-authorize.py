@@ -14,7 +14,7 @@ import dbus
 import dbus.lowlevel
 
 import harness
-from harness import NAME, NOBODY, ROOT_PATH, SOURCE, Claim, Pending, VfiodTestCase, needs_root, wait
+from harness import NAME, NOBODY, ROOT_PATH, SOURCE, Claim, Pending, VfiodTestCase, device_path, needs_root, wait
 from host import VFIO
 from mock_polkit import MockPolkit
 
@@ -158,6 +158,18 @@ class AuthorizeTest(VfiodTestCase):
         with self.refused('AccessDenied', 'now-denied'):
             self.result(pending)
         self.assert_nothing_left()
+
+    def test_a_yes_to_one_card_is_none_to_another(self):
+        self.start()
+        pending, question = self.ask(self.nic)
+        self.host.remove_device(self.nic)
+        wait(lambda: device_path(self.nic.name) not in self.c.objects(), 'vfiod has heard of it')
+        nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e', vendor=0x10de, device=0x2684)
+        wait(lambda: device_path(nic.name) in self.c.objects(), 'vfiod has heard of the other')
+        question.answer(True)
+        with self.refused('NotAuthorized', 'another card', nic.name):
+            self.result(pending)
+        self.assertEqual((nic.driver, self.records()), ('e1000e', []))
 
     def test_a_yes_to_one_rule_is_none_to_another(self):
         self.start()
