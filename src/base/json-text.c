@@ -118,14 +118,22 @@ static const char *found(const Parser *p, char buf[static FOUND_MAX]) {
     return buf;
 }
 
+static bool at(const Parser *p, char c) {
+    return p->p < p->end && *p->p == c;
+}
+
 static int fail_expected(Parser *p, const char *expected) {
     char buf[FOUND_MAX];
 
-    return fail_here(p, "expected %s, found %s", expected, found(p, buf));
+    return fail_here(p, "expected %s, found %s%s", expected, found(p, buf),
+            at(p, '#') ? ": comments begin with //" : "");
 }
 
-static bool at(const Parser *p, char c) {
-    return p->p < p->end && *p->p == c;
+/* Behind a comma, with nothing after it: JavaScript takes it, JSON does not. */
+static int fail_last_comma(Parser *p, const char *expected) {
+    char buf[FOUND_MAX];
+
+    return fail_here(p, "expected %s, found %s: no ',' behind the last element", expected, found(p, buf));
 }
 
 static bool at_pair(const Parser *p, const char *pair) {
@@ -447,6 +455,8 @@ static int take_array(Parser *p, JsonNode *array) {
             return r;
         if (!array->children && take(p, ']'))
             return 0;
+        if (array->children && at(p, ']'))
+            return fail_last_comma(p, expected);
         r = take_value(p, expected, tail);
         if (r < 0)
             return r;
@@ -467,6 +477,8 @@ static int take_member(Parser *p, bool first, JsonNode **ret) {
     const char *key;
     int r;
 
+    if (!first && at(p, '}'))
+        return fail_last_comma(p, "a key in double quotes after ','");
     if (!at(p, '"'))
         return fail_expected(p, first ? "a key in double quotes or '}'" : "a key in double quotes after ','");
     r = take_string(p, &key);

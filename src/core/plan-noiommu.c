@@ -22,6 +22,13 @@
 static int check_permission(Planner *p, const Device *d) {
     int r;
 
+    /* Before the backends: no set of rules could agree on this one for all of them. */
+    if (p->request->n_devices > 1) {
+        r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
+                "a device without an IOMMU is never in a claim with others");
+        p->refusal->remedy = strdup("Make a claim for each.");
+        return r;
+    }
     if (!(p->backends & (1U << BACKEND_NOIOMMU)))
         return planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
@@ -29,12 +36,7 @@ static int check_permission(Planner *p, const Device *d) {
     if (policy_host_settings(p->context->policy).noiommu == NOIOMMU_OFF)
         return refuse(p->refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &d->name,
                 "a rule allows it without an IOMMU, but the host setting \"noiommu\" is off");
-    if (p->request->n_devices == 1)
-        return 0;
-    r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
-            "a device without an IOMMU is never in a claim with others");
-    p->refusal->remedy = strdup("Make a claim for each.");
-    return r;
+    return 0;
 }
 
 static int check_capability(Planner *p, const Device *d) {

@@ -189,6 +189,24 @@ static void make_shortcuts(PolicyParser *p) {
         rule_filter_init(p->filters + i, p->rules + i);
 }
 
+/* Half of what it takes: the rule is written, and every such claim is refused. */
+static void warn_of_noiommu_rules(PolicyParser *p) {
+    if (p->host.noiommu != NOIOMMU_OFF)
+        return;
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const Rule *rule = p->rules + i;
+
+        if (!rule->terms.noiommu_reason)
+            continue;
+        p->warnings.file = rule->file;
+        problems_report(&p->warnings, rule->line, rule->column,
+                "the \"noiommu\" of this rule allows nothing while \"host\" does not say \"noiommu\": \"on\" "
+                "or "
+                "\"managed\"");
+    }
+    p->warnings.file = NULL;
+}
+
 /* What can only be said when all files are there. */
 static void check_set(PolicyParser *p) {
     if (p->checked)
@@ -201,6 +219,7 @@ static void check_set(PolicyParser *p) {
     if (p->problems.out_of_memory)
         return;
     parser_warn_of_unused_tags(p);
+    warn_of_noiommu_rules(p);
     parser_warn_of_shadowed_rules(p);
 }
 

@@ -239,6 +239,29 @@ static void test_bounded(void **state) {
     assert_string_equal(policy_parser_warning(p, 64), "and 36 more warnings");
 }
 
+/* The rule and the host setting may be in different files. */
+static void test_noiommu_without_the_host_setting(void **state) {
+    static const char rule[] = "{\"rules\":[{\"effect\":\"deny\",\"who\":{\"user\":1},\"what\":{}},\n"
+                               "{\"effect\":\"allow\",\"who\":{},\"what\":{\"device\":\"06:0d.0\"},"
+                               "\"noiommu\":{\"reason\":\"x\"}}]}";
+    static const char *const host[] = {"{\"host\":{\"noiommu\":\"off\"}}", "{\"host\":{\"noiommu\":\"on\"}}",
+            "{\"host\":{\"noiommu\":\"managed\"}}"};
+
+    for (size_t i = 0; i < ELEMENTSOF(host); i++) {
+        _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+        _cleanup_(policy_freep) Policy *policy = NULL;
+
+        assert_non_null(p);
+        assert_int_equal(policy_parser_add(p, "f", rule, strlen(rule)), 0);
+        assert_int_equal(policy_parser_add(p, "h", host[i], strlen(host[i])), 0);
+        assert_int_equal(policy_parser_finish(p, &policy), 0);
+        assert_int_equal(policy_parser_n_warnings(p), i == 0);
+        if (i == 0)
+            assert_true(startswith(policy_parser_warning(p, 0),
+                    "f:2:1: warning: the \"noiommu\" of this rule allows nothing while"));
+    }
+}
+
 /* The clock is only known to some. */
 static void test_past(void **state) {
     static const char text[] = "{\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{},\n"
@@ -288,6 +311,7 @@ int main(void) {
             cmocka_unit_test(test_tags),
             cmocka_unit_test(test_long_policy),
             cmocka_unit_test(test_bounded),
+            cmocka_unit_test(test_noiommu_without_the_host_setting),
             cmocka_unit_test(test_past),
             cmocka_unit_test(test_many),
     };
