@@ -17,9 +17,12 @@ static int show_check(_unused_ const Options *o, struct json_object *result) {
     if (errors > 0)
         printf("%" PRIi64 " file%s, %zu error%s: nothing of this would be loaded\n", files, plural(files),
                 errors, plural((int64_t) errors));
-    else
+    else if (warnings > 0)
         printf("%" PRIi64 " file%s, %" PRIi64 " rule%s, no errors, %zu warning%s\n", files, plural(files),
                 rules, plural(rules), warnings, plural((int64_t) warnings));
+    else
+        printf("%" PRIi64 " file%s, %" PRIi64 " rule%s, no errors, no warnings%s\n", files, plural(files),
+                rules, plural(rules), rules == 0 ? ": everything is denied to everybody" : "");
     return 0;
 }
 

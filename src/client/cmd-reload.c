@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
 
+#include "base/str.h"
 #include "client/bus-call.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
+
+#define LINE_MAX_BYTES 4096U
+#define ERROR_NAME_POLICY_BROKEN "PolicyBroken"
 
 /* Not an error: the policy is in force, and these claims stay until somebody ends them. */
 static void warn_of_denied(struct json_object *manager) {
@@ -11,6 +15,41 @@ static void warn_of_denied(struct json_object *manager) {
 
     if (claims && *claims)
         fprintf(stderr, "The policy would not allow these claims any more, they stay: %s\n", claims);
+}
+
+static size_t print_lines(struct json_object *list, const char *prefix) {
+    size_t n = list ? json_object_array_length(list) : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_free_ char *line =
+                sanitize(json_object_get_string(json_object_array_get_idx(list, i)), LINE_MAX_BYTES);
+
+        fprintf(stderr, "%s%s\n", prefix, line ?: "(out of memory)");
+    }
+    return n;
+}
+
+/* One message holds only so many errors, and all in one line: the property has every one. */
+static int tell_errors(sd_bus *bus, VfiodErrorText *error) {
+    _cleanup_object_ Object manager = OBJECT_NULL;
+    VfiodErrorText ignored;
+    size_t n;
+
+    if (call_get_object(bus, VFIOD_OBJECT_PATH, &manager, &ignored) < 0)
+        return -error->error;
+    n = print_lines(json_list(manager.properties, "policyErrors"), "");
+    if (n == 0)
+        return -error->error;
+    return error_text_set(error, error->error, ERROR_NAME_POLICY_BROKEN,
+            "The policy has %zu error%s, nothing was changed. Mend the files and reload.", n,
+            n == 1 ? "" : "s");
+}
+
+/* The policy is in force; what is odd about it was also said by 'vfioctl policy check'. */
+static void warn(struct json_object *manager) {
+    (void) print_lines(json_list(manager, "policyWarnings"), "");
+    (void) print_lines(json_list(manager, "shadowErrors"), "In shadow: ");
+    warn_of_denied(manager);
 }
 
 int verb_reload(const Options *o, VfiodErrorText *error) {
@@ -25,15 +64,17 @@ int verb_reload(const Options *o, VfiodErrorText *error) {
         return r;
     r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "ReloadPolicy",
             &bus_error, NULL, "a{sv}", 0);
-    if (r < 0)
-        return error_text_from_bus(error, &bus_error, r);
+    if (r < 0) {
+        r = error_text_from_bus(error, &bus_error, r);
+        return !o->json && streq(error->name, ERROR_NAME_POLICY_BROKEN) ? tell_errors(bus, error) : r;
+    }
     r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
     if (r < 0)
         return r;
     if (!o->json) {
         rules = json_number(manager.properties, "policyRules");
         printf("Policy loaded, %" PRIi64 " rule%s\n", rules, rules == 1 ? "" : "s");
-        warn_of_denied(manager.properties);
+        warn(manager.properties);
         return 0;
     }
     r = show_json(stdout, manager.properties, /* pretty= */ true);

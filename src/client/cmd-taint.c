@@ -40,7 +40,11 @@ static int show_taints(const Options *o, struct json_object *taints) {
         return -ENOMEM;
     for (size_t i = 0; i < json_object_array_length(taints); i++)
         add_row(t, json_object_array_get_idx(taints, i));
-    return json_object_array_length(taints) > 0 ? show_table(t, o) : 0;
+    if (json_object_array_length(taints) == 0) {
+        puts("Nothing is known that weakens this host.");
+        return 0;
+    }
+    return show_table(t, o);
 }
 
 int verb_taint(const Options *o, VfiodErrorText *error) {

@@ -340,7 +340,7 @@ class TaintTest(ClientTest):
         self.mock.objects[ROOT_PATH][1]['Taints'] = [dict(t) for t in taints]
 
     def test_nothing_weakens(self):
-        self.assertEqual(self.succeeds('taint'), '')
+        self.assertEqual(self.succeeds('taint'), 'Nothing is known that weakens this host.\n')
         self.assertEqual(json.loads(self.succeeds('taint', '--json')), [])
         self.set(CLEAN_TAINT)
         self.assertRegex(self.succeeds('taint', '--no-legend'), r'^no +2023-11-14 22:13:20 UTC +kernel +TAINT_WARN')
@@ -699,6 +699,23 @@ class ReloadTest(ClientTest):
     def test_errors_are_lines(self):
         self.mock.refusals['ReloadPolicy'] = 'PolicyBroken', 'a.json:1:2: error: x\x1b\nb.json:3:4: error: y'
         self.assertEqual(self.fails(18, 'reload'), 'vfioctl: a.json:1:2: error: x\\x1b\nb.json:3:4: error: y\n')
+
+    def test_all_errors_are_told(self):
+        self.mock.refusals['ReloadPolicy'] = 'PolicyBroken', 'a.json:1:2: error: x; and 40 more'
+        self.mock.objects[ROOT_PATH][1]['PolicyErrors'] = [f'a.json:{i}:2: error: x\x1b' for i in range(41)]
+        err = self.fails(18, 'reload')
+        self.assertEqual(err.splitlines()[40], r'a.json:40:2: error: x\x1b')
+        self.assertEqual(err.splitlines()[41:], ['vfioctl: The policy has 41 errors, nothing was changed. '
+                                                 'Mend the files and reload.'])
+        status, _, err = self.vfioctl('reload', '--json')
+        self.assertEqual((status, json.loads(err)['message']), (18, 'a.json:1:2: error: x; and 40 more'))
+
+    def test_warnings_are_told(self):
+        self.mock.objects[ROOT_PATH][1].update(
+            PolicyWarnings=['a.json:1:2: warning: y'], ShadowErrors=['s.json:3:4: error: z'])
+        self.assertEqual(self.vfioctl('reload'),
+                         (0, 'Policy loaded, 3 rules\n',
+                          'a.json:1:2: warning: y\nIn shadow: s.json:3:4: error: z\n'))
 
 
 class UsageTest(ClientTest):
