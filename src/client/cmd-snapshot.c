@@ -7,7 +7,7 @@ int verb_snapshot(const Options *o, VfiodErrorText *error) {
     char *problem = NULL;
     int r;
 
-    r = rehearsal_snapshot(o->serials, &host, &problem);
+    r = rehearsal_snapshot(o->policies.n > 0 ? o->policies.items : NULL, o->serials, &host, &problem);
     if (r < 0)
         return policy_failed(r, problem, error);
     r = show_json(stdout, host, /* pretty= */ true);

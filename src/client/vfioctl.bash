@@ -114,7 +114,7 @@ _vfioctl() {
         hold) _vfioctl_offer "$global $request --no-ask-password" ;;
         exec) _vfioctl_offer "$global --device $request --no-ask-password --" ;;
         release) _vfioctl_offer "$global --no-wait" ;;
-        snapshot) _vfioctl_offer "$global --serials" ;;
+        snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
         'policy test') _vfioctl_offer "$global --host --policy" ;;
         'policy diff') _vfioctl_offer "$global --host --test" ;;

@@ -127,8 +127,8 @@ static const Verb verbs[] = {
         {"policy generate", "", "Write a policy to start from", OPTION_HOST, 0, 0, false,
                 verb_policy_generate},
         {"policy reload", "", "The same as reload", 0, 0, 0, false, verb_reload},
-        {"snapshot", "[--serials]", "Record the host, for --host", OPTION_SERIALS, 0, 0, false,
-                verb_snapshot},
+        {"snapshot", "[--serials]", "Record the host, for --host", OPTION_SERIALS | OPTION_POLICY, 0, 0,
+                false, verb_snapshot},
 };
 
 #define VERB_POLICY "policy" /* begins verbs of two words */
@@ -146,15 +146,16 @@ static void show_help(void) {
            "      --color=WHEN         auto, always or never\n"
            "  -g, --groups             list: the tree of groups\n"
            "  -d, --device=DEVICE      exec: claim this device; may be given again\n"
-           "  -b, --backend=BACKEND    exec, hold, plan: iommufd, group or noiommu\n"
-           "  -r, --reason=TEXT        exec, hold, plan: what it is for, for the audit record\n"
-           "      --memlock=SIZE       exec, hold, plan: raise the limit of locked memory\n"
-           "      --untainted          exec, hold, plan: only while nothing weakens the host\n"
+           "  -b, --backend=BACKEND    exec, hold, plan, explain: iommufd, group or noiommu\n"
+           "  -r, --reason=TEXT        exec, hold, plan, explain: what it is for, for the audit record\n"
+           "      --memlock=SIZE       exec, hold, plan, explain: raise the limit of locked memory\n"
+           "      --untainted          exec, hold, plan, explain: only while nothing weakens the host\n"
            "      --no-ask-password    exec, hold: ask nobody for a yes\n"
            "      --no-wait            release: do not wait until the claim is gone\n"
            "      --host=FILE          policy: a recorded host instead of this one; - for standard input\n"
-           "      --policy=FILE        explain, test: this policy instead of the one in force; may be given\n"
-           "                           again\n"
+           "      --policy=FILE        explain, test, snapshot: this policy instead of the one in force; "
+           "may\n"
+           "                           be given again\n"
            "      --user=USER          explain: who asks, by name or number; default: yourself\n"
            "      --group=GROUP        explain: in this group and not in those of his account; may be given\n"
            "                           again\n"

@@ -246,15 +246,24 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
     strbuf_add(b, "\n    },\n");
 }
 
+/* Who gets the device takes these from their drivers; without leave for it, nobody gets it. */
+static bool has_busy_sibling(const Device *d) {
+    FOREACH_MEMBER(m, d->group)
+        if (m != d && m->driver && m->vfio_index < 0 && !device_is_bridge(m))
+            return true;
+    return false;
+}
+
 static void add_suggestion(Generator *g, const Device *d, const DeviceFacts *facts) {
     bool no_reset = (facts->known & DEVICE_FACT_RESET_METHODS) && facts->reset_methods == 0;
     char name[DEVICE_NAME_MAX], tag[DEVICE_NAME_MAX];
 
     strbuf_addf(&g->rules,
             "    // { \"name\": \"use-%s\", \"effect\": \"allow\", \"who\": { \"user\": \"NAME\" },\n"
-            "    //   \"what\": { \"device\": \"%s\", \"id\": \"%04x:%04x\" }%s },\n",
+            "    //   \"what\": { \"device\": \"%s\", \"id\": \"%04x:%04x\" }%s%s },\n",
             format_short(d, tag), device_name_format_kernel(&d->name, name), d->vendor, d->device,
-            no_reset ? ", \"reset\": \"optional\"" : "");
+            no_reset ? ", \"reset\": \"optional\"" : "",
+            has_busy_sibling(d) ? ", \"siblings\": \"park\"" : "");
 }
 
 /* --- devices --- */
@@ -315,8 +324,10 @@ static char *put_together(Generator *g) {
                 "  // Cards at their places: another card in the slot is not the one that was meant.\n"
                 "  \"tags\": {\n%s\n  },\n",
                 g->tags.text ?: "");
-    strbuf_addf(&b, "  \"rules\": [\n    // %u bridge%s left out: nobody gets a bridge.\n", g->n_bridges,
-            g->n_bridges == 1 ? " is" : "s are");
+    strbuf_add(&b, "  \"rules\": [\n");
+    if (g->n_bridges > 0)
+        strbuf_addf(&b, "    // %u bridge%s left out: nobody gets a bridge.\n", g->n_bridges,
+                g->n_bridges == 1 ? " is" : "s are");
     strbuf_add(&b, g->rules.text ?: "");
     strbuf_add(&b,
             "\n    // As if it were not there: without a rule the answer is no.\n"

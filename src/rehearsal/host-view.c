@@ -150,11 +150,16 @@ int host_view_resolve(void *userdata, bool is_group, const char *name, uint32_t 
     return 0;
 }
 
-char *host_view_user_name(const HostView *v, uid_t uid) {
+int host_view_user_name(const HostView *v, uid_t uid, char **ret) {
     const struct passwd *user = v->snapshot ? NULL : getpwuid(uid);
     const char *name = v->snapshot ? host_snapshot_user_name(v->snapshot, uid) : user ? user->pw_name : NULL;
 
-    return name ? strdup(name) : format_string("uid %u", (unsigned) uid);
+    char *copy = name ? strdup(name) : NULL;
+
+    if (name && !copy)
+        return -ENOMEM;
+    *ret = copy;
+    return 0;
 }
 
 static int live_groups(const struct passwd *user, gid_t **ret, size_t *ret_n) {

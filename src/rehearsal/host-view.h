@@ -26,8 +26,8 @@ int host_view_get_inventory(HostView *v, Inventory **ret, char **ret_problem);
 
 /* resolve_name_t; userdata is the view. */
 int host_view_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret);
-/* Owned by the caller; "uid 1000" for one without a name. NULL on ENOMEM. */
-char *host_view_user_name(const HostView *v, uid_t uid);
+/* *ret: owned by the caller; NULL for one without a name. */
+int host_view_user_name(const HostView *v, uid_t uid, char **ret);
 /* The groups of an account, its own first. -ENOENT: the host has no such user. */
 int host_view_user_groups(const HostView *v, uid_t uid, gid_t **ret, size_t *ret_n);
 

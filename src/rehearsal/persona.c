@@ -57,8 +57,8 @@ static int unknown_account(const Accounts *a, bool is_group, const char *name, c
         return problem(
                 ret_problem, -ENOENT, "there is no %s \"%s\", did you mean \"%s\"?", what, name, meant);
     return problem(ret_problem, -ENOENT,
-            "there is no %s \"%s\" on the host; the number of one that it does not know is taken as well",
-            what, name);
+            "there is no %s \"%s\" %s; where the name is not known, a number will do", what, name,
+            a->host->snapshot ? "in the record of the host" : "on this host");
 }
 
 static int find_account(
@@ -202,11 +202,12 @@ int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona
     if (r < 0)
         return r;
     s.user_namespace = s.pid_namespace = persona->foreign_namespace ? NAMESPACE_OTHER : NAMESPACE_HOST;
-    name = parse_unsigned(persona->user, 10, ID_MAX, &(uint64_t){0}) < 0
-            ? strdup(persona->user)
-            : host_view_user_name(accounts->host, s.uid);
-    if (!name)
-        return -ENOMEM;
+    if (parse_unsigned(persona->user, 10, ID_MAX, &(uint64_t){0}) < 0)
+        r = free_and_strdup(&name, persona->user);
+    else
+        r = host_view_user_name(accounts->host, s.uid, &name);
+    if (r < 0)
+        return r;
     *ret_name = TAKE_PTR(name);
     *ret = TAKE_GENERIC(s, SUBJECT_NULL);
     return 0;

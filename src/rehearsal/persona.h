@@ -18,7 +18,7 @@ typedef struct Accounts {
 /* resolve_name_t; userdata is the Accounts. */
 int accounts_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret);
 
-/* ret_name (owned): how to call him, "alice". */
+/* ret_name (owned): how to call him, "alice"; NULL when only his number is known. */
 int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona, Subject *ret,
         char **ret_name, char **ret_problem);
 /* The same description, borrowed. */

@@ -66,5 +66,6 @@ int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, str
 /* A starting policy for this host: text with comments, owned. claims: an array of {"uid", "devices": [names]}
  * that the daemon told of, or NULL. */
 int rehearsal_generate(Rehearsal *r, struct json_object *claims, char **ret, char **ret_problem);
-/* Records the host. */
-int rehearsal_snapshot(bool with_serials, struct json_object **ret, char **ret_problem);
+/* Records the host. policy: whose users and groups are recorded, as in RehearsalConfig. */
+int rehearsal_snapshot(
+        const char *const *policy, bool with_serials, struct json_object **ret, char **ret_problem);

@@ -28,7 +28,7 @@ static void run_done(Run *run) {
 typedef struct Outcome {
     Effect effect;
     const Rule *rule;
-    bool granted;
+    const DeviceName *device; /* borrowed of the case: the first with that effect */
     VfiodError error;
 } Outcome;
 
@@ -52,8 +52,10 @@ static int decide_all(Run *run, const TestCase *c, const Subject *subject, Outco
         if (r < 0)
             return r;
         effect = effect_of_both(all.effect, decision.verdict.effect);
-        if (i == 0 || effect != all.effect)
+        if (i == 0 || effect != all.effect) {
             all.rule = decision.verdict.rule;
+            all.device = c->request.devices + i;
+        }
         all.effect = effect;
     }
     *ret = all;
@@ -106,6 +108,7 @@ static int describe_unknown_rule(const Policy *policy, const char *name, StrBuf 
 
 static char *describe_failure(const Run *run, const TestCase *c, const Outcome *got) {
     _cleanup_strbuf_ StrBuf b = {};
+    char name[DEVICE_NAME_MAX];
 
     strbuf_addf(&b, "expected %s", effect_to_string(c->expect));
     if (c->expects_rule)
@@ -114,8 +117,10 @@ static char *describe_failure(const Run *run, const TestCase *c, const Outcome *
     if (c->expects_error)
         strbuf_addf(
                 &b, " and %s%s", (int) c->error < 0 ? "no error" : "the error ", error_name(c->error) ?: "");
-    strbuf_addf(&b, ", got %s by %s", effect_to_string(got->effect),
-            got->rule ? rule_origin(got->rule) : "the default");
+    strbuf_addf(&b, ", got %s", effect_to_string(got->effect));
+    if (c->request.n_devices > 1)
+        strbuf_addf(&b, " for %s", device_name_format(got->device, name));
+    strbuf_addf(&b, " by %s", got->rule ? rule_origin(got->rule) : "the default");
     if (c->expects_error)
         strbuf_addf(&b, " and %s%s", (int) got->error < 0 ? "no error" : "the error ",
                 error_name(got->error) ?: "");

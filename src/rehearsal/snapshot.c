@@ -4,7 +4,7 @@
  * left out of the document, and is then as unknown to the policy as it was to whoever recorded it.
  *
  * Of the accounts only those are recorded that the policy of this host is about: the users and groups that it
- * names, and the members of these groups. */
+ * names, the members of these groups, and root. */
 
 #include "base/str.h"
 #include "host/sysfs.h"
@@ -157,14 +157,25 @@ static int record_member(void *userdata, bool is_group, const char *name, uint32
     return 0;
 }
 
-static int add_accounts(struct json_object *o, HostView *host) {
+static int record_root(AccountRecorder *recorder) {
+    uint32_t id;
+    int r;
+
+    r = record_name(recorder, /* is_group= */ false, "root", &id);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int add_accounts(
+        struct json_object *o, HostView *host, const char *const *policy, char **ret_problem) {
     static const char *const directories[] = {POLICY_DIRECTORIES, NULL};
     _cleanup_json_ struct json_object *accounts = json_object_new_object();
     _cleanup_(policy_load_done) PolicyLoad load = {};
     AccountRecorder recorder = {
             .host = host, .users = json_object_new_object(), .groups = json_object_new_object()};
-    const PolicySource source = {
-            .directories = directories, .resolve = record_name, .resolve_userdata = &recorder};
+    const PolicySource source = {.directories = directories,
+            .names = policy,
+            .resolve = record_name,
+            .resolve_userdata = &recorder};
     int r = accounts ? 0 : -ENOMEM;
 
     if (r >= 0)
@@ -175,15 +186,22 @@ static int add_accounts(struct json_object *o, HostView *host) {
         r = member_add(accounts, "groups", recorder.groups);
     else
         json_object_put(recorder.groups);
+    /* There is always somebody who may want to know what root is told. */
+    if (r >= 0)
+        r = record_root(&recorder);
     /* A policy with errors, or none that this user may read, is about whom it names all the same. */
     if (r >= 0)
         r = policy_files_load_from(&source, &load);
+    /* One that was asked for by name is another matter. */
+    if (r >= 0 && policy && load.n_errors > 0)
+        r = problem(ret_problem, -EINVAL, "its accounts cannot be recorded: %s", load.errors[0]);
     if (r >= 0)
         r = host_view_foreach_account(host, record_member, &recorder);
     return r < 0 ? r : member_add(o, "accounts", TAKE_PTR(accounts));
 }
 
-int rehearsal_snapshot(bool with_serials, struct json_object **ret, char **ret_problem) {
+int rehearsal_snapshot(
+        const char *const *policy, bool with_serials, struct json_object **ret, char **ret_problem) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     _cleanup_(host_view_done) HostView host = {};
     _cleanup_free_ char *why = NULL;
@@ -199,7 +217,7 @@ int rehearsal_snapshot(bool with_serials, struct json_object **ret, char **ret_p
     if (r >= 0)
         r = add_devices(o, &host, with_serials, &why);
     if (r >= 0)
-        r = add_accounts(o, &host);
+        r = add_accounts(o, &host, policy, &why);
     if (r < 0) {
         *ret_problem = why ? TAKE_PTR(why) : format_string("cannot read this host: %s", strerror(-r));
         return r;

@@ -80,7 +80,7 @@ class FilesTest(unittest.TestCase):
 
 class CheckTest(FilesTest):
     def test_clean(self):
-        self.assertEqual(self.text('policy', 'check', WORKSHOP), '1 file, 9 rules, no errors, 0 warnings\n')
+        self.assertEqual(self.text('policy', 'check', WORKSHOP), '1 file, 9 rules, no errors, no warnings\n')
         self.assertEqual(self.json('policy', 'check', WORKSHOP), {'files': 1, 'rules': 9, 'errors': [], 'warnings': []})
 
     def test_errors_have_places(self):
@@ -149,6 +149,12 @@ class ShowTest(FilesTest):
 
 
 class ExplainTest(FilesTest):
+    def test_somebody_without_an_account(self):
+        found = self.explain('--user', '4711', '--group', '4711', '06:00.0', policy=self.policy(rule(who={'user': 1})))
+        self.assertEqual(found['subject'], {'user': None, 'uid': 4711})
+        # What is proposed can be written as it stands.
+        self.assertIn('"who": { "user": 4711 }', found['devices'][0]['change'])
+
     def test_yes(self):
         found = self.explain('--user', 'alice', '01:00.0')
         self.assertEqual((found['effect'], found['error'], found['message']), ('allow', None, None))
@@ -279,6 +285,10 @@ class TestTest(FilesTest):
         self.assertEqual([c['got'] for c in found['cases']][:2], [None, None])
         self.assertIn('no user "nobody-here"', found['cases'][0]['message'])
         self.assertIn('no device pci:0000:77:00.0', found['cases'][1]['message'])
+
+    def test_of_several_devices_the_one_that_decided_is_named(self):
+        found = self.one('allow', status=1, devices=[GPU, '06:00.0'])
+        self.assertEqual(found['message'], 'expected allow, got deny for pci:0000:06:00.0 by the default')
 
     def test_accounts_of_the_file(self):
         """They count in the policy, too, so that a test runs where nobody of these exists."""
@@ -456,9 +466,11 @@ class GenerateTest(FilesTest):
     def test_recorded_host(self):
         text = self.text('policy', 'generate')
         path = self.file('new.json', text)
-        self.assertEqual(self.text('policy', 'check', path), '1 file, 1 rule, no errors, 0 warnings\n')
+        self.assertEqual(self.text('policy', 'check', path), '1 file, 1 rule, no errors, no warnings\n')
         self.assertIn('// Left out: the host needs it: /dev/nvme0n1p2 is mounted on /.', text)
         self.assertIn('// 2 bridges are left out', text)
+        # Its sound card is on a driver of the host: without leave to park it, nobody gets the card.
+        self.assertRegex(text, r'"device": "0000:01:00.0", "id": "10de:2230" }, "siblings": "park" }')
         for name in ('0000:05:00.0', '0000:04:00.0'):
             self.assertNotIn(f'"device": "{name}"', text)
         self.assertEqual(self.json('policy', 'generate'), {'policy': text})
@@ -537,6 +549,9 @@ class LiveTest(VfiodTestCase):
         policy = self.file('policy.json', {'rules': rules})
         self.start()
         recorded = self.file('host.json', self.vfioctl('snapshot'))
+        # Of no account but this one: there is no policy that names others.
+        with open(recorded) as f:
+            self.assertEqual({n: u['uid'] for n, u in json.load(f)['accounts']['users'].items()}, {'root': 0})
         for device in (self.nic, self.gpu):
             for host in ([], ['--host', recorded]):
                 found = json.loads(self.vfioctl('policy', 'explain', '--json', '--user', '0', '--policy', policy, *host,
@@ -550,6 +565,15 @@ class LiveTest(VfiodTestCase):
                         self.client().acquire(device)
                     self.assertEqual((found['error'], found['devices'][0]['rule']), ('AccessDenied', 'no-gpu'))
         self.assert_untouched(self.before)
+
+    def test_snapshot_of_the_accounts_of_another_policy(self):
+        """... so that it can be rehearsed on the record."""
+        policy = self.file('new.json', {'rules': [rule(who={'user': 'daemon', 'group': 'adm'})]})
+        recorded = self.file('host.json', self.vfioctl('snapshot', '--policy', policy))
+        self.vfioctl('policy', 'check', '--host', recorded, policy)
+        for who in ('daemon', 'root'):
+            self.vfioctl('policy', 'explain', '--host', recorded, '--policy', policy, '--user', who, self.nic.name)
+        self.vfioctl('snapshot', '--policy', f'{self.directory}/none.json', status=2)
 
     def test_generate_keeps_what_is_held(self):
         self.start()

@@ -18,7 +18,7 @@ static HostSnapshot *record(bool with_serials) {
     char *problem = NULL;
     const char *text;
 
-    if (rehearsal_snapshot(with_serials, &o, &problem) < 0)
+    if (rehearsal_snapshot(NULL, with_serials, &o, &problem) < 0)
         fail_msg("%s", problem);
     text = json_object_to_json_string(o);
     if (host_snapshot_parse(text, strlen(text), &s, &problem) < 0)
