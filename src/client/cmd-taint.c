@@ -56,15 +56,9 @@ int verb_taint(const Options *o, VfiodErrorText *error) {
     r = vfiod_open_bus(&bus, error);
     if (r < 0)
         return r;
-    /* Twice: who asks, and so whether rules may be told to him, is known to the daemon from the second call.
-     */
-    for (unsigned i = 0; i < 2; i++) {
-        object_done(&manager);
-        manager = OBJECT_NULL;
-        r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
-        if (r < 0)
-            return r;
-    }
+    r = call_get_manager(bus, &manager, error);
+    if (r < 0)
+        return r;
     taints = json_list(manager.properties, "taints");
     if (!taints)
         return error_text_errno(error, EOPNOTSUPP, "The daemon has no ledger of taints");

@@ -154,7 +154,9 @@ class VfioctlTest(VfiodTestCase):
         status, output = self.vfioctl('reload')
         self.assertEqual(status, 18, output)
         self.assertIn(path + ':1:', output)
-        self.assertIn('STALE', self.vfioctl('status')[1])
+        status = self.vfioctl('status')[1]
+        self.assertIn('STALE', status)
+        self.assertIn('unknown key "nam"', status)
         self.set_policy([])
         self.assertEqual(self.vfioctl('reload'), (0, 'Policy loaded, 0 rules\n'))
         self.assertEqual(self.vfioctl('plan', self.nic.name)[0], 17)
