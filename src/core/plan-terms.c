@@ -29,8 +29,9 @@ static void note_origin(Plan *plan, const Rule *rule) {
     (void) snprintf(plan->rule + n, sizeof(plan->rule) - n, "%s%s", n > 0 ? ", " : "", rule_origin(rule));
 }
 
-int terms_take(Planner *p, const Device *d, const Rule *rule) {
-    const RuleTerms *terms = rule_terms(rule);
+int terms_take(Planner *p, const Device *d, const Verdict *v) {
+    const Rule *rule = v->rule;
+    const RuleTerms *terms = v->terms;
     Plan *plan = p->plan;
     size_t i = 0;
 
@@ -47,7 +48,7 @@ int terms_take(Planner *p, const Device *d, const Rule *rule) {
     }
     plan->charges[i].devices++;
 
-    plan->ask |= rule_effect(rule) == EFFECT_ASK;
+    plan->ask |= v->effect == EFFECT_ASK;
     p->memlock_max = MIN(p->memlock_max, terms->memlock_max);
     if (terms->untainted)
         p->untainted = rule;

@@ -83,7 +83,7 @@ static int authorize(Planner *p) {
 
         r = judge(p, p->devices[i], deny, v);
         if (r >= 0)
-            r = terms_take(p, p->devices[i], v->rule);
+            r = terms_take(p, p->devices[i], v);
         if (r < 0)
             return r;
         p->backends &= v->terms->backends;
@@ -325,7 +325,7 @@ static int add_exposed(
     if (r >= 0 && !(v.terms->backends & (1U << BACKEND_GROUP)))
         r = refuse_exposed(p, d, v.rule);
     if (r >= 0)
-        r = terms_take(p, d, v.rule);
+        r = terms_take(p, d, &v);
     if (r >= 0)
         r = add_member(p, d, disposition, MIN(host_critical, v.terms->host_critical));
     return r < 0 ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], v.terms->reset);

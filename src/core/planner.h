@@ -32,7 +32,7 @@ int planner_name_rule(Planner *p, const Rule *rule, int r);
 int planner_name_rules(Planner *p, int r);
 
 /* The client gets at one more device because of this rule. */
-int terms_take(Planner *p, const Device *d, const Rule *rule);
+int terms_take(Planner *p, const Device *d, const Verdict *v);
 /* When everything else is decided: reason, taint, locked memory, limits. */
 int terms_check(Planner *p);
 

@@ -330,5 +330,7 @@ RuleHolds rule_holds(const Rule *rule, const Question *question) {
         return RULE_DECIDES;
     if (changed)
         return RULE_CHANGED;
-    return unknown ? RULE_PASSES_BY : RULE_DECIDES;
+    if (unknown)
+        return rule->effect == EFFECT_ASK ? RULE_MAY_ASK : RULE_PASSES_BY;
+    return RULE_DECIDES;
 }

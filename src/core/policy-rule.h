@@ -176,6 +176,7 @@ const char *rule_wanted(const Rule *rule, PredicateKind kind);
 /* What all predicates of a rule come to. */
 typedef enum RuleHolds {
     RULE_PASSES_BY, /* goes to the next rule */
+    RULE_MAY_ASK,   /* goes to the next rule, but who might have to be asked is not left out */
     RULE_DECIDES,
     RULE_CHANGED, /* denies, because of a tag */
 } RuleHolds;

@@ -8,8 +8,9 @@
  *
  * A predicate has more answers than yes and no, because a fact may be unknown (a uid that the bus could not
  * tell, a list of groups that could not be read). Unknown counts as what keeps the door shut: an allow rule
- * does not match, a deny rule does. It is decided in ONE place, rule_holds(), so that a predicate cannot get
- * it wrong. */
+ * does not match, a deny rule does. An ask rule stands between them: it does not match, but what a later rule
+ * would allow is asked about, so that knowing less never saves the question. It is decided in ONE place,
+ * rule_holds(), so that a predicate cannot get it wrong. */
 
 static const char *const effect_table[_EFFECT_MAX] = {
         [EFFECT_DENY] = "deny",
@@ -163,17 +164,18 @@ bool rule_concerns(const Rule *rule, const Subject *subject) {
     return true;
 }
 
-static Verdict verdict_of(const Rule *rule, RuleHolds holds) {
+static Verdict verdict_of(const Rule *rule, RuleHolds holds, bool may_ask) {
     if (holds == RULE_CHANGED)
         return (Verdict){.effect = EFFECT_DENY, .rule = rule, .changed = true};
     if (rule->effect == EFFECT_DENY)
         return (Verdict){.effect = EFFECT_DENY, .rule = rule};
-    return (Verdict){.effect = rule->effect, .rule = rule, .terms = &rule->terms};
+    return (Verdict){.effect = may_ask ? EFFECT_ASK : rule->effect, .rule = rule, .terms = &rule->terms};
 }
 
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
     Candidates candidates;
     QuestionFilter filter;
+    bool may_ask = false;
     Question q;
     uint32_t i;
 
@@ -189,8 +191,10 @@ Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
         if (!rule_filter_lets_through(policy->filters + i, &filter))
             continue;
         holds = rule_holds(rule, &q);
-        if (holds != RULE_PASSES_BY)
-            return verdict_of(rule, holds);
+        if (holds == RULE_MAY_ASK)
+            may_ask = true;
+        else if (holds != RULE_PASSES_BY)
+            return verdict_of(rule, holds, may_ask);
     }
     return (Verdict){.effect = EFFECT_DENY};
 }

@@ -121,8 +121,8 @@ typedef struct PolicyQuestion {
 } PolicyQuestion;
 
 typedef struct Verdict {
-    Effect effect;
-    const Rule *rule;       /* borrowed from the policy; NULL: no rule matched, the default denied */
+    Effect effect;    /* of the rule; ask, too, when it allows and an ask rule before it could not tell */
+    const Rule *rule; /* borrowed from the policy; NULL: no rule matched, the default denied */
     const RuleTerms *terms; /* of the rule; NULL for EFFECT_DENY */
     bool changed; /* the rule would have matched, but its tag knows another card at this place, or this
                    * card at another place: denied */

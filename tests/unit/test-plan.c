@@ -598,6 +598,16 @@ static void test_ask_and_host_critical(void **state) {
 
     assert_int_equal(plan(w, RULE(), NIC, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
     assert_false(p.ask);
+    assert_int_equal(
+            plan(w, "{\"effect\":\"ask\",\"who\":{},\"what\":{}}", NIC, _BACKEND_INVALID, &p, &refusal),
+            _VFIOD_ERROR_INVALID);
+    assert_true(p.ask);
+    /* Nobody knows whether he is in that unit, so the question is asked about the rule that allows. */
+    assert_int_equal(plan(w, "{\"effect\":\"ask\",\"who\":{\"unit\":\"a.service\"},\"what\":{}}," RULE(), NIC,
+                             _BACKEND_INVALID, &p, &refusal),
+            _VFIOD_ERROR_INVALID);
+    assert_true(p.ask);
+    assert_string_equal(p.charges[0].rule, "r");
 
     w->terms = &terms;
     terms.host_critical = HOST_CRITICAL_ALLOW;
