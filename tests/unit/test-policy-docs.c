@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* What the documentation tells operators to write must load: the installed examples, together, and every
- * policy in the manual page. And the manual page names every key that there is. */
+ * policy in the manual page and in the README. And the manual page names every key that there is. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -107,8 +107,8 @@ static void test_each_example(void **state) {
 }
 
 /* Literal blocks stand between lines of three backticks; those that begin with '{' are policies. */
-static void test_manual(void **state) {
-    _cleanup_free_ char *text = read_source(SOURCE_ROOT "/man/vfiod-policy.5.scd");
+static void expect_policies(const char *path, size_t min_policies, size_t min_rules) {
+    _cleanup_free_ char *text = read_source(path);
     char *rest = text, *block;
     size_t n = 0, n_rules = 0;
 
@@ -124,11 +124,16 @@ static void test_manual(void **state) {
         rest = end + strlen("\n```");
         if (block[0] != '{')
             continue;
-        add(p, "vfiod-policy(5)", block);
+        add(p, path, block);
         n_rules += finish(p);
         n++;
     }
-    assert_true(n >= 7 && n_rules >= 9);
+    assert_true(n >= min_policies && n_rules >= min_rules);
+}
+
+static void test_manual(void **state) {
+    expect_policies(SOURCE_ROOT "/man/vfiod-policy.5.scd", 7, 9);
+    expect_policies(SOURCE_ROOT "/README.md", 2, 5);
 }
 
 /* The example of a recorded host is one. */
