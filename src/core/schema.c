@@ -169,19 +169,32 @@ void schema_take_value(Problems *p, const Key *key, const JsonNode *value, void 
                 key->list ? ", or a list of these" : "", schema_describe_type(value->type));
 }
 
-static void report_unknown_key(
-        Problems *p, const JsonNode *member, const char *where, const Key *keys, size_t n_keys) {
-    _cleanup_free_ char *shown = problems_show(p, member->key);
-    const char *names[SCHEMA_KEYS_MAX + 1] = {}, *meant;
-    _cleanup_strbuf_ StrBuf known = {};
+static const Key *find_key(const Key *keys, size_t n_keys, const char *name) {
+    for (size_t i = 0; i < n_keys; i++)
+        if (streq(keys[i].name, name))
+            return keys + i;
+    return NULL;
+}
+
+/* NULL: none is near. */
+static const char *nearest_key(const char *name, const Key *keys, size_t n_keys) {
+    const char *names[SCHEMA_KEYS_MAX + 1] = {};
 
     assert(n_keys <= SCHEMA_KEYS_MAX);
 
-    for (size_t i = 0; i < n_keys; i++) {
+    for (size_t i = 0; i < n_keys; i++)
         names[i] = keys[i].name;
+    return nearest(name, names);
+}
+
+static void report_unknown_key(
+        Problems *p, const JsonNode *member, const char *where, const Key *keys, size_t n_keys) {
+    _cleanup_free_ char *shown = problems_show(p, member->key);
+    const char *meant = nearest_key(member->key, keys, n_keys);
+    _cleanup_strbuf_ StrBuf known = {};
+
+    for (size_t i = 0; i < n_keys; i++)
         strbuf_addf(&known, "%s\"%s\"", i == 0 ? "" : ", ", keys[i].name);
-    }
-    meant = nearest(member->key, names);
     if (meant)
         problems_report(p, member->key_line, member->key_column,
                 "unknown key \"%s\" in %s, did you mean \"%s\"?", shown, where, meant);
@@ -197,21 +210,27 @@ const JsonNode *schema_find_member(const JsonNode *object, const char *key) {
     return NULL;
 }
 
+/* One mistake, one error: who has written "efect" needs not be told that "effect" is missing. */
+static bool is_misspelt(const JsonNode *object, const char *name, const Key *keys, size_t n_keys) {
+    for (const JsonNode *m = object->children; m; m = m->next)
+        if (!find_key(keys, n_keys, m->key) && streq_ptr(nearest_key(m->key, keys, n_keys), name))
+            return true;
+    return false;
+}
+
 void schema_take_keys(Problems *p, const JsonNode *object, const char *where, const Key *keys, size_t n_keys,
         void *userdata) {
     for (const JsonNode *m = object->children; m; m = m->next) {
-        const Key *key = NULL;
+        const Key *key = find_key(keys, n_keys, m->key);
 
-        for (size_t i = 0; i < n_keys && !key; i++)
-            if (streq(keys[i].name, m->key))
-                key = keys + i;
         if (key)
             schema_take_value(p, key, m, userdata);
         else
             report_unknown_key(p, m, where, keys, n_keys);
     }
     for (size_t i = 0; i < n_keys; i++) {
-        if (keys[i].required && !schema_find_member(object, keys[i].name))
+        if (keys[i].required && !schema_find_member(object, keys[i].name) &&
+                !is_misspelt(object, keys[i].name, keys, n_keys))
             problems_report_value(p, object, "%s needs the key \"%s\"", where, keys[i].name);
     }
 }
