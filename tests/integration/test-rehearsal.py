@@ -320,7 +320,7 @@ class TestTest(FilesTest):
         lines = self.text('policy', 'test', '--policy', WORKSHOP, path, status=2).splitlines()
         self.assertEqual(lines[0], f'{path}:1:24: error: unknown subject "x"; "subjects" describes them, or an object '
                          'in this place')
-        self.assertIn(f'{path}:1:12: error: a case needs the key "expect"', lines)
+        self.assertNotIn('needs the key', ' '.join(lines))
         self.assertIn(f'{path}:1:44: error: unknown key "expct" in a case, did you mean "expect"?', lines)
         self.assertTrue(lines[-1].startswith('0 passed, 0 failed; with errors'), lines)
 
