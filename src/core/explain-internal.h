@@ -7,7 +7,9 @@
 #include "core/policy-rule.h"
 
 /* The fact that the predicate looked at: "uid 1001 (mallory)", "driver e1000e", "not known". Owned; NULL on
- * ENOMEM. user: as for policy_explain(). */
-char *explain_seen(const Rule *rule, PredicateKind kind, const Question *q, const char *user);
+ * ENOMEM. audience and user: as for policy_explain(). The kernel shows serial numbers to root alone, and so
+ * does this. */
+char *explain_seen(
+        const Rule *rule, PredicateKind kind, const Question *q, Audience audience, const char *user);
 /* "slot pci:0000:06:0d.0, id 1234:11e8, serial 00-1b-…" */
 void explain_add_entry(StrBuf *b, const TagEntry *e);

@@ -70,8 +70,19 @@ static void add_namespace(StrBuf *b, const Subject *s) {
         strbuf_add(b, not_known);
 }
 
-static void add_serial(StrBuf *b, const Question *q) {
-    if (is_known(q, DEVICE_FACT_SERIAL))
+/* Of a card that the tag speaks of, it is part of what the rule says. */
+static bool may_see_serial(const Rule *rule, const Question *q, Audience audience) {
+    Holds holds = rule_ask(rule, PREDICATE_WHAT_TAG, q);
+
+    return audience == AUDIENCE_OPERATOR || holds == HOLDS_YES || holds == HOLDS_CHANGED;
+}
+
+static void add_serial(StrBuf *b, const Rule *rule, const Question *q, Audience audience) {
+    if (!is_known(q, DEVICE_FACT_SERIAL))
+        return;
+    if (q->facts->serial[0] && !may_see_serial(rule, q, audience))
+        strbuf_add(b, ", a serial that root can see");
+    else
         strbuf_addf(b, ", %s%s", q->facts->serial[0] ? "serial " : "no serial", q->facts->serial);
 }
 
@@ -81,7 +92,7 @@ static void add_card(StrBuf *b, const Question *q) {
     strbuf_addf(b, "%04x:%04x:%04x:%04x", d->vendor, d->device, d->subsystem_vendor, d->subsystem_device);
 }
 
-static void add_tagged(StrBuf *b, const Question *q) {
+static void add_tagged(StrBuf *b, const Rule *rule, const Question *q, Audience audience) {
     char name[DEVICE_NAME_MAX];
 
     strbuf_addf(b, "slot %s", device_name_format(&q->device->name, name));
@@ -89,7 +100,7 @@ static void add_tagged(StrBuf *b, const Question *q) {
         strbuf_addf(b, ", path %s", q->facts->slot_path);
     strbuf_add(b, ", id ");
     add_card(b, q);
-    add_serial(b, q);
+    add_serial(b, rule, q, audience);
 }
 
 static void add_properties(StrBuf *b, const Rule *rule, const Question *q) {
@@ -197,10 +208,11 @@ static void add_fact_of_subject(
     }
 }
 
-static void add_fact_of_place(StrBuf *b, const Rule *rule, PredicateKind kind, const Question *q) {
+static void add_fact_of_place(
+        StrBuf *b, const Rule *rule, PredicateKind kind, const Question *q, Audience audience) {
     switch (kind) {
     case PREDICATE_WHAT_TAG:
-        add_tagged(b, q);
+        add_tagged(b, rule, q, audience);
         break;
     case PREDICATE_WHAT_PROPERTY:
         add_properties(b, rule, q);
@@ -226,7 +238,8 @@ static void add_fact_of_place(StrBuf *b, const Rule *rule, PredicateKind kind, c
     }
 }
 
-static void add_fact_of_device(StrBuf *b, const Rule *rule, PredicateKind kind, const Question *q) {
+static void add_fact_of_device(
+        StrBuf *b, const Rule *rule, PredicateKind kind, const Question *q, Audience audience) {
     const Device *d = q->device;
     char name[DEVICE_NAME_MAX];
 
@@ -253,17 +266,18 @@ static void add_fact_of_device(StrBuf *b, const Rule *rule, PredicateKind kind, 
             strbuf_add(b, "no IOMMU group");
         break;
     default:
-        add_fact_of_place(b, rule, kind, q);
+        add_fact_of_place(b, rule, kind, q, audience);
     }
 }
 
-char *explain_seen(const Rule *rule, PredicateKind kind, const Question *q, const char *user) {
+char *explain_seen(
+        const Rule *rule, PredicateKind kind, const Question *q, Audience audience, const char *user) {
     _cleanup_strbuf_ StrBuf b = {};
 
     if (PREDICATES_WHO & 1U << kind)
         add_fact_of_subject(&b, rule, kind, q, user);
     else
-        add_fact_of_device(&b, rule, kind, q);
+        add_fact_of_device(&b, rule, kind, q, audience);
     return strbuf_steal(&b);
 }
 

@@ -157,7 +157,7 @@ static bool is_absent(PredicateKind kind, const Question *q) {
 
 /* "add "e1000e" to what.driver", as a step in a sentence. */
 static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind kind) {
-    _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->user);
+    _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
     Holds holds = rule_ask(rule, kind, &s->question);
     const char *key = predicate_key(kind);
 
@@ -233,7 +233,7 @@ static const TagEntry *find_changed_entry(const Rule *rule, const Question *q, c
 }
 
 static void add_changed(StrBuf *b, const Story *s, const Rule *rule) {
-    _cleanup_free_ char *seen = explain_seen(rule, PREDICATE_WHAT_TAG, &s->question, s->user);
+    _cleanup_free_ char *seen = explain_seen(rule, PREDICATE_WHAT_TAG, &s->question, s->audience, s->user);
     const Tag *tag = NULL;
     const TagEntry *entry = find_changed_entry(rule, &s->question, &tag);
 
@@ -345,7 +345,7 @@ static void json_putp(struct json_object **o) {
 
 static struct json_object *predicate_to_json(const Story *s, const Rule *rule, PredicateKind kind) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
-    _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->user);
+    _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
 
     if (!o || !seen || add_string(o, "key", predicate_key(kind)) < 0 ||
             add_string(o, "holds", holds_to_string(rule_ask(rule, kind, &s->question))) < 0 ||
@@ -481,7 +481,7 @@ static void tell_place(Refusal *refusal, const Rule *rule) {
 
 static void tell_predicate(Refusal *refusal, const Story *s, const Rule *rule, PredicateKind kind) {
     free(refusal->seen);
-    refusal->seen = explain_seen(rule, kind, &s->question, s->user);
+    refusal->seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
     (void) free_and_strdup(&refusal->predicate, predicate_key(kind));
     (void) free_and_strdup(&refusal->wanted, rule_wanted(rule, kind));
 }

@@ -341,6 +341,30 @@ static void test_refusal_by_rule(void **state) {
     assert_null(refusal.nearest);
 }
 
+/* A rule about one card is no way to ask for the serial numbers of all: the kernel shows them to root alone.
+ */
+static void test_serials_are_for_root(void **state) {
+    static const char text[] = "{ \"tags\": { \"t\": { \"slot\": \"0000:3b:00.0\", \"id\": \"10de:2230\" } },"
+                               " \"rules\": [ { \"effect\": \"allow\", \"who\": { \"user\": \"alice\" },"
+                               " \"what\": { \"tag\": \"t\" } } ] }";
+    _cleanup_(policy_freep) Policy *policy = parse(text);
+    const Subject s = subject(1000);
+    const DeviceFacts facts = {
+            .known = DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL, .serial = "00-1b-21-ff-ff-a1-b2-c3"};
+    const PolicyQuestion question = {.subject = &s, .device = &edu, .facts = &facts};
+    _cleanup_json_ struct json_object *subjects = policy_explain(policy, &question, AUDIENCE_SUBJECT, NULL),
+                                      *roots = policy_explain(policy, &question, AUDIENCE_OPERATOR, NULL);
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+
+    assert_says(json_object_to_json_string(roots), "00-1b-21-ff-ff-a1-b2-c3");
+    assert_says(text_of(subjects, "considered.0.predicates.1.seen"), "a serial that root can see");
+    assert_silent(json_object_to_json_string(subjects), "00-1b");
+    (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, &edu.name, "no rule allows it");
+    policy_explain_refusal(policy, &question, AUDIENCE_SUBJECT, &refusal);
+    assert_silent(refusal.seen ?: "", "00-1b");
+    assert_silent(refusal.remedy ?: "", "00-1b");
+}
+
 /* However many rules concern somebody, he gets a bounded list that ends with the one that decided. */
 static void test_bounded(void **state) {
     _cleanup_strbuf_ StrBuf b = {};
@@ -373,6 +397,7 @@ int main(void) {
             cmocka_unit_test(test_no_policy),
             cmocka_unit_test(test_refusal),
             cmocka_unit_test(test_refusal_by_rule),
+            cmocka_unit_test(test_serials_are_for_root),
             cmocka_unit_test(test_bounded),
     };
 
