@@ -22,11 +22,14 @@ int planner_name_rules(Planner *p, int r) {
     return r;
 }
 
-/* "rule", "rule, other": the rules that allowed the devices. */
+/* "rule", "rule, other": the rules that allowed the devices. Where it is cut, no letter is. */
 static void note_origin(Plan *plan, const Rule *rule) {
     size_t n = strlen(plan->rule);
 
     (void) snprintf(plan->rule + n, sizeof(plan->rule) - n, "%s%s", n > 0 ? ", " : "", rule_origin(rule));
+    n = strlen(plan->rule);
+    for (unsigned i = 0; i < 3 && n + 1 + i == sizeof(plan->rule) && !utf8_is_valid(plan->rule); i++)
+        plan->rule[--n] = '\0';
 }
 
 int terms_take(Planner *p, const Device *d, const Verdict *v) {

@@ -152,6 +152,22 @@ class ResetTest(VfiodTestCase):
         self.assert_untouched(before)
 
 
+class NamesTest(VfiodTestCase):
+    def test_names_are_cut_between_letters(self):
+        """What a message cannot carry is no answer: with half a letter in it, nobody could plan or read the claim."""
+        nics = [self.host.add_device(f'0000:{i:02x}:00.0', group=i, driver=VFIO) for i in range(6, 18)]
+        self.start()
+        c = self.client()
+        for shift in ('', 'x'):
+            self.set_policy([self.rule(f'{shift}{"é" * 30}{i}', device=d.address) for i, d in enumerate(nics)])
+            c.manager('ReloadPolicy', 'a{sv}', {})
+            self.assertIn('é', c.plan(*nics)['rule'])
+            claim = c.acquire(*nics)
+            self.assertNotIn('\\x', claim.result['rule'])
+            claim.close()
+            self.wait_gone(claim)
+
+
 class MessageTest(VfiodTestCase):
     """What a client may send."""
 
