@@ -174,8 +174,9 @@ static void take_fingerprint(void *userdata, const JsonNode *value) {
     if (strlen(value->string) != 16 || parse_unsigned(value->string, 16, UINT64_MAX, &v) < 0) {
         shown = show(p, value->string);
         report_value(p, value,
-                "\"%s\" is not the fingerprint of a group, expected 16 hex digits; its number is none, it "
-                "changes from boot to boot",
+                "\"%s\" is not the fingerprint of a group, expected 16 hex digits as 'vfioctl status "
+                "group:N' "
+                "shows them; the number of a group changes from boot to boot",
                 shown);
         return;
     }

@@ -115,12 +115,6 @@ static void take_group(void *userdata, const JsonNode *value) {
         r->gids[r->n_gids++] = id;
 }
 
-static void take_unit(void *userdata, const JsonNode *value) {
-    PolicyParser *p = userdata;
-
-    (void) parser_take_glob(p, value, &p->rule.units);
-}
-
 /* Could something that ends in suffix match? What stands behind the last wildcard must agree with it. */
 static bool may_end_in(const char *glob, const char *suffix) {
     const char *tail = glob, *wildcard;
@@ -130,6 +124,29 @@ static bool may_end_in(const char *glob, const char *suffix) {
         tail = wildcard + 1;
     n = strlen(tail);
     return n < m ? streq(suffix + m - n, tail) : streq(tail + n - m, suffix);
+}
+
+/* Processes run in units of these kinds only. "crio" is what systemctl(1) takes, and not a name. */
+static bool may_be_unit(const char *glob) {
+    static const char *const suffixes[] = {".service", ".scope", ".socket", ".mount", ".swap"};
+
+    for (size_t i = 0; i < ELEMENTSOF(suffixes); i++)
+        if (may_end_in(glob, suffixes[i]))
+            return true;
+    return false;
+}
+
+static void take_unit(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    _cleanup_free_ char *shown = NULL;
+
+    if (!parser_take_glob(p, value, &p->rule.units) || may_be_unit(value->string))
+        return;
+    shown = show(p, value->string);
+    p->warnings.file = p->problems.file;
+    problems_report_value(&p->warnings, value,
+            "\"%s\" can never match, the names of units end in \".service\" or \".scope\"", shown);
+    p->warnings.file = NULL;
 }
 
 static void take_slice(void *userdata, const JsonNode *value) {

@@ -316,9 +316,8 @@ static const struct {
         {WHAT("\"bus\":\"pcie\""), {"f:2:7: error: unknown bus \"pcie\", did you mean \"pci\"?"}},
         {WHAT("\"bus\":[]"), {"f:2:7: error: \"bus\" is an empty list, which nothing can match"}},
         {WHAT("\"group\":\"7\""),
-                {"f:2:9: error: \"7\" is not the fingerprint of a group, expected 16 hex digits; its number "
-                 "is none, it "
-                 "changes from boot to boot"}},
+                {"f:2:9: error: \"7\" is not the fingerprint of a group, expected 16 hex digits as "
+                 "'vfioctl status group:N' shows them; the number of a group changes from boot to boot"}},
         {WHAT("\"group\":7"),
                 {"f:2:9: error: \"group\" must be the fingerprint of a group, 16 hex digits in a string, or "
                  "a list of "
