@@ -141,14 +141,6 @@ int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *
     return 0;
 }
 
-int call_get_manager(sd_bus *bus, Object *ret, VfiodErrorText *error) {
-    _cleanup_object_ Object first = OBJECT_NULL;
-    int r;
-
-    r = call_get_object(bus, VFIOD_OBJECT_PATH, &first, error);
-    return r < 0 ? r : call_get_object(bus, VFIOD_OBJECT_PATH, ret, error);
-}
-
 /* vfiod answered, but not with the value: not that the object or vfiod itself is gone. */
 static bool is_refusal_of_one_property(const sd_bus_error *bus_error) {
     const char *name = bus_error->name ?: "";

@@ -38,10 +38,6 @@ void objects_done(Objects *o);
 int call_get_objects(sd_bus *bus, Objects *ret, VfiodErrorText *error);
 /* One object by its path, with all properties but those that are costly to read. */
 int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *error);
-/* The manager, with all that the caller may know: the daemon learns at the first call of a connection who is
- * calling, so that what is not for everybody (texts of the policy, rules of taints) is in the second answer.
- */
-int call_get_manager(sd_bus *bus, Object *ret, VfiodErrorText *error);
 /* Adds those, a device's AcsPath and a claim's Holders: the daemon tells them only one by one. */
 int call_add_costly(sd_bus *bus, Object *object, VfiodErrorText *error);
 /* What a person means by a word: a claim's id, group:N, or a device in any spelling. */

@@ -311,7 +311,7 @@ static int status_manager(sd_bus *bus, const Options *o, VfiodErrorText *error) 
     _cleanup_free_ char *heading = NULL;
     int r;
 
-    r = call_get_manager(bus, &manager, error);
+    r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
     if (r >= 0)
         r = call_add_costly(bus, &manager, error);
     if (r < 0)

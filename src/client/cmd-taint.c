@@ -56,7 +56,7 @@ int verb_taint(const Options *o, VfiodErrorText *error) {
     r = vfiod_open_bus(&bus, error);
     if (r < 0)
         return r;
-    r = call_get_manager(bus, &manager, error);
+    r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
     if (r < 0)
         return r;
     taints = json_list(manager.properties, "taints");

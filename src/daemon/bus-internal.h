@@ -52,6 +52,8 @@ struct BusFace {
     uint64_t backoff_usec;
     BusCall *calls;
     unsigned n_calls;
+    char *reader_name; /* owned; who last read what is not for everybody, NULL: nobody; see bus_reader() */
+    Subject reader;
     uint64_t holders_paid_usec; /* CLOCK_MONOTONIC; see bus-claim.c */
     uint64_t explain_paid_usec; /* likewise; see bus-explain.c */
     bool was_ready, stopping, stopped;
@@ -72,9 +74,8 @@ bool bus_is_details_option(const char *name);
 /* The face, from inside a property getter or a method handler; found objects do not lead back to it. */
 BusFace *bus_face_current(sd_bus *bus);
 
-/* Who reads a property. Known from its second call on: the first one starts the question to the bus, whose
- * answer comes before anything that the reader can send after our reply. NULL: unknown, or everybody (a
- * signal). */
+/* Who reads a property; only the uid is sure to be known. NULL: unknown, or everybody (a signal). Valid until
+ * the getter returns. */
 const Subject *bus_reader(sd_bus *bus);
 
 /* Reads the options of a method: into request, or, when that is NULL, refuses every one. */

@@ -410,12 +410,38 @@ void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) 
         announce_claimed(b, claim->plan.groups[i], properties);
 }
 
-const Subject *bus_reader(sd_bus *bus) {
-    const BusFace *b = bus_face_current(bus);
-    sd_bus_message *m = sd_bus_get_current_message(bus);
-    const char *sender = m ? sd_bus_message_get_sender(m) : NULL;
+/* The one call that waits for an answer: a getter of sd-bus must answer at once, and nobody but the bus
+ * itself is asked, about a connection that stands in its tables. Unique names are not given twice, so what it
+ * said of the last one holds. */
+static const Subject *ask_for_reader(BusFace *b, const char *sender) {
+    _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+    Subject reader = SUBJECT_NULL;
 
-    return sender ? credentials_peek(b->credentials, sender) : NULL;
+    if (b->reader_name && streq(b->reader_name, sender))
+        return &b->reader;
+    if (sd_bus_get_name_creds(b->bus, sender, SD_BUS_CREDS_EUID, &creds) < 0 ||
+            sd_bus_creds_get_euid(creds, &reader.uid) < 0 || free_and_strdup(&b->reader_name, sender) < 0)
+        return NULL;
+    b->reader = reader;
+    return &b->reader;
+}
+
+/* A property goes into signals, too, while the message at hand is the call that changed it. */
+static bool is_read(sd_bus_message *m) {
+    return sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", NULL) > 0 ||
+            sd_bus_message_is_method_call(m, "org.freedesktop.DBus.ObjectManager", NULL) > 0;
+}
+
+const Subject *bus_reader(sd_bus *bus) {
+    BusFace *b = bus_face_current(bus);
+    sd_bus_message *m = sd_bus_get_current_message(bus);
+    const char *sender = m && is_read(m) ? sd_bus_message_get_sender(m) : NULL;
+    const Subject *known;
+
+    if (!sender)
+        return NULL;
+    known = credentials_peek(b->credentials, sender);
+    return known ?: ask_for_reader(b, sender);
 }
 
 void bus_face_policy_changed(BusFace *b) {
@@ -476,6 +502,7 @@ static void disconnect(BusFace *b) {
     b->announcer = bus_announcer_free(b->announcer);
     b->pacer = bus_pacer_free(b->pacer);
     b->credentials = credentials_free(b->credentials);
+    free(TAKE_PTR(b->reader_name)); /* another bus gives the same names to others */
     b->bus = sd_bus_close_unref(b->bus);
 }
 

@@ -156,7 +156,7 @@ class ReviewTest(PolicyTestCase):
                   'for i in range(3):\n'
                   '    print(len(bus.call_blocking("org.vfiod1", "/org/vfiod1", "org.freedesktop.DBus.Properties", "Get",\n'
                   '                                "ss", ("org.vfiod1.Manager", "PolicyWarnings"), 20)))\n')
-        for user, expected in ((NOBODY, '0\n0\n0\n'), (None, '0\n1\n1\n')):
+        for user, expected in ((NOBODY, '0\n0\n0\n'), (None, '1\n1\n1\n')):
             process = self.tool(sys.executable, '-c', script, self.bus.address, user=user)
             self.assertEqual(process.communicate(timeout=30)[0], expected)
 
@@ -170,6 +170,8 @@ class ReviewTest(PolicyTestCase):
         said = self.busctl('get-property', NAME, ROOT_PATH, NAME + '.Manager', 'PolicyErrors', user=NOBODY)[1]
         self.assertIn(path, said)
         self.assertTrue(said.endswith(': error"\n'), said)
+        said = self.busctl('get-property', NAME, ROOT_PATH, NAME + '.Manager', 'PolicyErrors')[1]
+        self.assertIn('secret-bob', said)
         changed = [e[2] for e in self.c.events if e[0] == 'PropertiesChanged' and e[1] == ROOT_PATH]
         self.assertNotIn('secret-bob', str(changed))
 
