@@ -368,8 +368,8 @@ static int check_arguments(const Verb *verb, const Options *o, VfiodErrorText *e
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "Too few arguments: vfioctl %s %s", verb->name,
                 verb->arguments);
     if (o->n_arguments > verb->max)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "Too many arguments: vfioctl %s %s",
-                verb->name, verb->arguments);
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "Too many arguments: vfioctl %s%s%s",
+                verb->name, *verb->arguments ? " " : "", verb->arguments);
     return 0;
 }
 

@@ -29,10 +29,17 @@ static int check_permission(Planner *p, const Device *d) {
         p->refusal->remedy = strdup("Make a claim for each.");
         return r;
     }
-    if (!(p->backends & (1U << BACKEND_NOIOMMU)))
-        return planner_name_rules(p,
+    if (!(p->backends & (1U << BACKEND_NOIOMMU))) {
+        r = planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
                         "the backend noiommu is not allowed by the rule"));
+        /* Where there is an IOMMU, another backend is the answer. */
+        if (!d->group)
+            p->refusal->remedy = strdup(
+                    "The operator allows it with \"noiommu\": {\"reason\": \"…\"} in a rule that names the "
+                    "device, see vfiod-policy(5).");
+        return r;
+    }
     if (policy_host_settings(p->context->policy).noiommu == NOIOMMU_OFF)
         return refuse(p->refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &d->name,
                 "a rule allows it without an IOMMU, but the host setting \"noiommu\" is off");

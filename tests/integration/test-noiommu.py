@@ -219,7 +219,7 @@ class PermissionTest(NoiommuTestCase):
     def test_a_rule_must_say_so(self):
         self.set_policy([self.rule(device=self.nic.address)], host={'noiommu': 'managed'})
         self.start()
-        with self.refused('BackendUnavailable', 'not allowed by the rule'):
+        with self.refused('BackendUnavailable', 'not allowed by the rule', '"noiommu": {"reason"'):
             self.acquire(self.client())
 
     def test_lockdown(self):
