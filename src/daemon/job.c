@@ -523,6 +523,17 @@ static void on_noiommu_opened(void *userdata, const WorkerResult *result, int *f
         job_feed(j, keep_noiommu(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
 }
 
+/* Before it is bound, and again before it is opened: the kernel looks at its switch both times, and meanwhile
+ * the operator may have changed his mind. */
+static int prepare_host(Job *j) {
+    const Plan *plan = &j->claim.plan;
+
+    if (plan->backend != BACKEND_NOIOMMU)
+        return 0;
+    return noiommu_switch_require(j->engine->noiommu, policy_host_settings(j->engine->policy).noiommu,
+            &plan->members[0].name, &j->claim.refusal);
+}
+
 /* Which number the kernel has made up for the device's group is known only now that it is bound. The record
  * takes it down: after a restart it leads to the node again. */
 static int start_noiommu_backend(Job *j) {
@@ -532,6 +543,9 @@ static int start_noiommu_backend(Job *j) {
     dev_t rdev = 0;
     int r;
 
+    r = prepare_host(j);
+    if (r < 0)
+        return r;
     r = sysfs_read_noiommu_node(&m->name, &m->group, &rdev);
     if (r < 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
@@ -570,16 +584,6 @@ static void run_open(Job *j) {
     }
     if (r < 0)
         push(j, CLAIM_EVENT_OPEN_FAILED);
-}
-
-/* Also for a device that needs no binding: the kernel looks at its switch again when a device is opened. */
-static int prepare_host(Job *j) {
-    const Plan *plan = &j->claim.plan;
-
-    if (plan->backend != BACKEND_NOIOMMU)
-        return 0;
-    return noiommu_switch_require(j->engine->noiommu, policy_host_settings(j->engine->policy).noiommu,
-            &plan->members[0].name, &j->claim.refusal);
 }
 
 static void run_bind(Job *j) {

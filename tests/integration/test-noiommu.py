@@ -287,6 +287,21 @@ class PermissionTest(NoiommuTestCase):
         self.assert_untouched(self.before)
 
 
+    def test_turned_off_before_it_is_opened(self):
+        gate = self.host.hold_binding(self.nic)
+        self.start()
+        c = self.client()
+        pending = c.acquire_later(self.nic, backend='noiommu')
+        wait(lambda: gate.entered, 'it is being bound')
+        self.allow('off')
+        self.client().manager('ReloadPolicy', 'a{sv}', {})
+        gate.let_go()
+        wait(lambda: pending.done, 'Acquire is answered')
+        self.assertEqual(pending.error.get_dbus_name(), harness.NAME + '.Error.NoiommuDisabled')
+        self.assert_untouched(self.before)
+        self.assertEqual((self.parameter(), self.note(), self.deeds(c)), ('N', False, []))
+
+
 class SwitchTest(NoiommuTestCase):
     def test_off_after_the_last(self):
         self.start()
