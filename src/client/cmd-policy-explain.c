@@ -156,6 +156,55 @@ static int explain_past(const Options *o, VfiodErrorText *error) {
     return policy_show(o, result, show_answer, error);
 }
 
+/* What of a subject can be told by an option. */
+static const struct {
+    const char *key, *option;
+} tellable[] = {
+        {"who.group", "--group"},
+        {"who.unit", "--unit"},
+        {"who.slice", "--cgroup"},
+        {"who.cgroup", "--cgroup"},
+        {"who.label", "--label"},
+};
+
+/* Mask over tellable[]: what this rule turns on. With a plain no in it, nothing does. */
+static unsigned find_untold(struct json_object *rule) {
+    struct json_object *predicates = json_list(rule, "predicates");
+    unsigned untold = 0;
+
+    for (size_t i = 0; predicates && i < json_object_array_length(predicates); i++) {
+        struct json_object *p = json_object_array_get_idx(predicates, i);
+
+        if (streq(json_text(p, "holds"), "no"))
+            return 0;
+        for (size_t k = 0; k < ELEMENTSOF(tellable); k++)
+            if (streq(json_text(p, "holds"), "unknown") && streq(json_text(p, "key"), tellable[k].key))
+                untold |= 1U << k;
+    }
+    return untold;
+}
+
+/* Who forgets an option sees a no that is none on the host. */
+static int show_rehearsed(const Options *o, struct json_object *result) {
+    struct json_object *devices = json_list(result, "devices");
+    _cleanup_strbuf_ StrBuf text = {};
+    unsigned untold = 0;
+
+    for (size_t i = 0; devices && i < json_object_array_length(devices); i++) {
+        struct json_object *rules = json_list(json_object_array_get_idx(devices, i), "considered");
+
+        for (size_t k = 0; rules && k < json_object_array_length(rules); k++)
+            untold |= find_untold(json_object_array_get_idx(rules, k));
+    }
+    for (size_t k = 0; k < ELEMENTSOF(tellable); k++)
+        if (untold & 1U << k)
+            strbuf_addf(&text, "%s%s (%s)", text.length > 0 ? ", " : "", tellable[k].key, tellable[k].option);
+    if (show_answer(o, result) < 0 || text.error < 0)
+        return -ENOMEM;
+    show_field(o, "Not told", COLOUR_YELLOW, text.text);
+    return 0;
+}
+
 static const char *const *list_or_null(const OptionList *list) {
     return list->n > 0 ? list->items : NULL;
 }
@@ -182,7 +231,7 @@ static int explain(const Options *o, const RehearsalSubject *subject, VfiodError
     if (r < 0)
         return r;
     r = rehearsal_explain(rehearsal, subject, &request, &result, &problem);
-    return r < 0 ? policy_failed(r, problem, error) : policy_show(o, result, show_answer, error);
+    return r < 0 ? policy_failed(r, problem, error) : policy_show(o, result, show_rehearsed, error);
 }
 
 static int explain_self(const Options *o, VfiodErrorText *error) {

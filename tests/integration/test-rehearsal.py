@@ -149,6 +149,15 @@ class ShowTest(FilesTest):
 
 
 class ExplainTest(FilesTest):
+    def test_what_was_not_told_is_named(self):
+        """Only where it decides: with a plain no beside it, it does not matter."""
+        policy = self.policy(rule(who={'unit': 'x.service', 'label': 'y'}, name='a'),
+                             rule(who={'slice': 'z.slice'}, what={'device': '77:00.0'}, name='b'))
+        explain = ['policy', 'explain', '--policy', policy, GPU, '--user', 'alice']
+        self.assertIn('Not told: who.unit (--unit), who.label (--label)\n', self.text(*explain))
+        self.assertIn('Not told: who.label (--label)\n', self.text(*explain, '--unit', 'x.service'))
+        self.assertNotIn('Not told', self.text(*explain, '--unit', 'v.service'))
+
     def test_somebody_without_an_account(self):
         found = self.explain('--user', '4711', '--group', '4711', '06:00.0', policy=self.policy(rule(who={'user': 1})))
         self.assertEqual(found['subject'], {'user': None, 'uid': 4711})
