@@ -14,6 +14,7 @@
 #include <json-c/json.h>
 #include <systemd/sd-bus.h>
 
+#include "base/json-build.h"
 #include "base/macro.h"
 
 typedef enum ObjectKind {
@@ -32,11 +33,6 @@ ObjectKind object_kind_from_interface(const char *interface);
 /* What an object path stands for. ret_name: "pci:0000:06:0d.0", "8", the claim's id, "" for the manager;
  * owned by the caller. _OBJECT_KIND_INVALID when it is none of ours, -ENOMEM. */
 int object_path_parse(const char *path, ObjectKind *ret_kind, char **ret_name);
-
-static inline void json_object_putp(struct json_object **o) {
-    json_object_put(*o);
-}
-#define _cleanup_json_ _cleanup_(json_object_putp)
 
 /* All read from the message's current place and return 0 or a negative errno; results are owned by the
  * caller. One complete value; property is its D-Bus name or NULL. *ret is NULL for JSON's null. */

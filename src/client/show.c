@@ -153,15 +153,6 @@ char *json_list_text(struct json_object *o, const char *key) {
     return strbuf_steal(&b);
 }
 
-int json_add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_object_add(o, key, value) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
 Colour state_colour(const char *state) {
     if (streq(state, "quarantined"))
         return COLOUR_RED;

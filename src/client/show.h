@@ -6,6 +6,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 
+#include "base/json-build.h"
 #include "client/table.h"
 #include "client/vfioctl.h"
 
@@ -31,8 +32,6 @@ bool json_flag(struct json_object *o, const char *key);
 struct json_object *json_list(struct json_object *o, const char *key);
 /* Elements as text with blanks between; owned by the caller, NULL on ENOMEM. */
 char *json_list_text(struct json_object *o, const char *key);
-/* Adds a member; takes value. 0 or -ENOMEM. */
-int json_add(struct json_object *o, const char *key, struct json_object *value);
 
 /* "alice (1000)", and a CLOCK_REALTIME of microseconds as local time; owned by the caller, NULL on ENOMEM. */
 char *show_owner(int64_t uid);

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "base/str.h"
+#include "base/json-build.h"
 #include "core/explain-internal.h"
 
 /* More changes than these to one rule are a new rule. */
@@ -310,46 +311,13 @@ static char *describe_change(const Story *s, const Near *near) {
 
 /* ---- JSON ---- */
 
-/* json-c's add functions take the value over only when they succeed; these always do. */
-static int add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_object_add_ex(
-                o, key, value, JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_KEY_IS_CONSTANT) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static int add_string(struct json_object *o, const char *key, const char *text) {
-    if (text)
-        return add(o, key, json_object_new_string(text));
-    return json_object_object_add(o, key, NULL) < 0 ? -ENOMEM : 0;
-}
-
-static int append(struct json_object *array, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_array_add(array, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static void json_putp(struct json_object **o) {
-    json_object_put(*o);
-}
-#define _cleanup_json_ _cleanup_(json_putp)
-
 static struct json_object *predicate_to_json(const Story *s, const Rule *rule, PredicateKind kind) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
 
-    if (!o || !seen || add_string(o, "key", predicate_key(kind)) < 0 ||
-            add_string(o, "holds", holds_to_string(rule_ask(rule, kind, &s->question))) < 0 ||
-            add_string(o, "wanted", rule_wanted(rule, kind)) < 0 || add_string(o, "seen", seen) < 0)
+    if (!o || !seen || json_add_string(o, "key", predicate_key(kind)) < 0 ||
+            json_add_string(o, "holds", holds_to_string(rule_ask(rule, kind, &s->question))) < 0 ||
+            json_add_string(o, "wanted", rule_wanted(rule, kind)) < 0 || json_add_string(o, "seen", seen) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -360,7 +328,7 @@ static struct json_object *predicates_to_json(const Story *s, const Rule *rule) 
     if (!array)
         return NULL;
     for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1)
-        if (append(array, predicate_to_json(s, rule, (PredicateKind) __builtin_ctz(rest))) < 0)
+        if (json_append(array, predicate_to_json(s, rule, (PredicateKind) __builtin_ctz(rest))) < 0)
             return NULL;
     return TAKE_PTR(array);
 }
@@ -369,11 +337,12 @@ static struct json_object *rule_to_json(const Story *s, const Rule *rule) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     bool holds = rule_holds(rule, &s->question) == RULE_DECIDES;
 
-    if (!o || add_string(o, "rule", rule_name(rule)) < 0 || add_string(o, "file", rule_file(rule)) < 0 ||
-            add(o, "line", json_object_new_int64(rule_line(rule))) < 0 ||
-            add_string(o, "effect", effect_to_string(rule_effect(rule))) < 0 ||
-            add(o, "holds", json_object_new_boolean(holds)) < 0 ||
-            add(o, "predicates", predicates_to_json(s, rule)) < 0)
+    if (!o || json_add_string(o, "rule", rule_name(rule)) < 0 ||
+            json_add_string(o, "file", rule_file(rule)) < 0 ||
+            json_add(o, "line", json_object_new_int64(rule_line(rule))) < 0 ||
+            json_add_string(o, "effect", effect_to_string(rule_effect(rule))) < 0 ||
+            json_add(o, "holds", json_object_new_boolean(holds)) < 0 ||
+            json_add(o, "predicates", predicates_to_json(s, rule)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -394,7 +363,7 @@ static struct json_object *considered_to_json(const Story *s, int64_t *ret_left_
             ;
         else if (!decides && json_object_array_length(array) >= max)
             left_out++;
-        else if (append(array, rule_to_json(s, rule)) < 0)
+        else if (json_append(array, rule_to_json(s, rule)) < 0)
             return NULL;
         if (decides)
             break;
@@ -416,10 +385,10 @@ static int add_change(struct json_object *o, const Story *s) {
     Near near;
 
     if (s->verdict.effect != EFFECT_DENY)
-        return add_string(o, "change", NULL);
+        return json_add_string(o, "change", NULL);
     near = find_near(s, SIZE_MAX);
     change = describe_change(s, &near);
-    return change ? add_string(o, "change", change) : -ENOMEM;
+    return change ? json_add_string(o, "change", change) : -ENOMEM;
 }
 
 static int add_decision(struct json_object *o, const Story *s) {
@@ -427,15 +396,15 @@ static int add_decision(struct json_object *o, const Story *s) {
     char name[DEVICE_NAME_MAX];
     int r;
 
-    r = add_string(o, "device", device_name_format(&s->question.device->name, name));
+    r = json_add_string(o, "device", device_name_format(&s->question.device->name, name));
     if (r >= 0)
-        r = add_string(o, "effect", effect_to_string(s->verdict.effect));
+        r = json_add_string(o, "effect", effect_to_string(s->verdict.effect));
     if (r >= 0)
-        r = add_string(o, "rule", rule ? rule_name(rule) : NULL);
+        r = json_add_string(o, "rule", rule ? rule_name(rule) : NULL);
     if (r >= 0)
-        r = add_string(o, "file", rule ? rule_file(rule) : NULL);
+        r = json_add_string(o, "file", rule ? rule_file(rule) : NULL);
     if (r >= 0)
-        r = add(o, "line", json_object_new_int64(rule ? rule_line(rule) : 0));
+        r = json_add(o, "line", json_object_new_int64(rule ? rule_line(rule) : 0));
     return r;
 }
 
@@ -450,8 +419,9 @@ struct json_object *policy_explain(
     if (!o || add_decision(o, &s) < 0)
         return NULL;
     considered = considered_to_json(&s, &left_out);
-    if (add(o, "considered", considered) < 0 || add(o, "leftOut", json_object_new_int64(left_out)) < 0 ||
-            add(o, "hidden", json_object_new_int64(count_hidden(&s))) < 0 || add_change(o, &s) < 0)
+    if (json_add(o, "considered", considered) < 0 ||
+            json_add(o, "leftOut", json_object_new_int64(left_out)) < 0 ||
+            json_add(o, "hidden", json_object_new_int64(count_hidden(&s))) < 0 || add_change(o, &s) < 0)
         return NULL;
     return TAKE_PTR(o);
 }

@@ -3,62 +3,38 @@
 
 #include <stdio.h>
 
+#include "base/json-build.h"
 #include "base/str.h"
 
 /* json-c's add functions take the value over only when they succeed; this one always does. Keys are literals
  * and new, which saves a copy and a search each: a record is written in every Acquire. */
-static int add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_object_add_ex(
-                o, key, value, JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_KEY_IS_CONSTANT) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static int append(struct json_object *array, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_array_add(array, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static void json_putp(struct json_object **o) {
-    json_object_put(*o);
-}
-#define _cleanup_json_ _cleanup_(json_putp)
-
 static int add_reset_methods(struct json_object *o, unsigned mask) {
     _cleanup_json_ struct json_object *array = json_object_new_array();
     int r = array ? 0 : -ENOMEM;
 
     for (ResetMethod m = 0; r >= 0 && m < _RESET_METHOD_MAX; m++)
         if (mask & (1U << m))
-            r = append(array, json_object_new_string(reset_method_to_string(m)));
-    return r < 0 ? r : add(o, "resetMethods", TAKE_PTR(array));
+            r = json_append(array, json_object_new_string(reset_method_to_string(m)));
+    return r < 0 ? r : json_add_literal(o, "resetMethods", TAKE_PTR(array));
 }
 
 static struct json_object *member_to_json(const PlanMember *m) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     char name[DEVICE_NAME_MAX];
 
-    if (!o || add(o, "name", json_object_new_string(device_name_format(&m->name, name))) < 0 ||
-            add(o, "group", json_object_new_int(m->group)) < 0 ||
-            add(o, "disposition", json_object_new_string(disposition_to_string(m->disposition))) < 0 ||
-            add(o, "vendor", json_object_new_int(m->vendor)) < 0 ||
-            add(o, "product", json_object_new_int(m->device)) < 0 ||
-            add(o, "bind", json_object_new_boolean(m->bind)) < 0 ||
-            add(o, "targetDriver", json_object_new_string(m->target_driver)) < 0 ||
-            add(o, "originalDriver", json_object_new_string(m->original_driver)) < 0 ||
-            add(o, "originalOverride", json_object_new_string(m->original_override)) < 0 ||
-            add(o, "reset", json_object_new_boolean(m->reset)) < 0 ||
+    if (!o || json_add_literal(o, "name", json_object_new_string(device_name_format(&m->name, name))) < 0 ||
+            json_add_literal(o, "group", json_object_new_int(m->group)) < 0 ||
+            json_add_literal(
+                    o, "disposition", json_object_new_string(disposition_to_string(m->disposition))) < 0 ||
+            json_add_literal(o, "vendor", json_object_new_int(m->vendor)) < 0 ||
+            json_add_literal(o, "product", json_object_new_int(m->device)) < 0 ||
+            json_add_literal(o, "bind", json_object_new_boolean(m->bind)) < 0 ||
+            json_add_literal(o, "targetDriver", json_object_new_string(m->target_driver)) < 0 ||
+            json_add_literal(o, "originalDriver", json_object_new_string(m->original_driver)) < 0 ||
+            json_add_literal(o, "originalOverride", json_object_new_string(m->original_override)) < 0 ||
+            json_add_literal(o, "reset", json_object_new_boolean(m->reset)) < 0 ||
             add_reset_methods(o, m->reset_methods) < 0 ||
-            add(o, "enableBaseline", json_object_new_int64(m->enable_baseline)) < 0)
+            json_add_literal(o, "enableBaseline", json_object_new_int64(m->enable_baseline)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -66,8 +42,8 @@ static struct json_object *member_to_json(const PlanMember *m) {
 static struct json_object *charge_to_json(const PlanCharge *c) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
-    if (!o || add(o, "rule", json_object_new_string(c->rule)) < 0 ||
-            add(o, "devices", json_object_new_int((int32_t) c->devices)) < 0)
+    if (!o || json_add_literal(o, "rule", json_object_new_string(c->rule)) < 0 ||
+            json_add_literal(o, "devices", json_object_new_int((int32_t) c->devices)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -78,19 +54,19 @@ static int add_terms(struct json_object *o, const Plan *p) {
     int r = charges ? 0 : -ENOMEM;
 
     for (size_t i = 0; r >= 0 && i < p->n_charges; i++)
-        r = append(charges, charge_to_json(&p->charges[i]));
+        r = json_append(charges, charge_to_json(&p->charges[i]));
     if (r >= 0)
-        r = add(o, "rule", json_object_new_string(p->rule));
+        r = json_add_literal(o, "rule", json_object_new_string(p->rule));
     if (r >= 0)
-        r = add(o, "ask", json_object_new_boolean(p->ask));
+        r = json_add_literal(o, "ask", json_object_new_boolean(p->ask));
     if (r >= 0)
-        r = add(o, "resetDemand", json_object_new_string(reset_demand_to_string(p->reset)));
+        r = json_add_literal(o, "resetDemand", json_object_new_string(reset_demand_to_string(p->reset)));
     if (r >= 0)
-        r = add(o, "memlock", json_object_new_int64((int64_t) p->memlock));
+        r = json_add_literal(o, "memlock", json_object_new_int64((int64_t) p->memlock));
     if (r >= 0)
-        r = add(o, "noiommuReason", json_object_new_string(p->noiommu_reason));
+        r = json_add_literal(o, "noiommuReason", json_object_new_string(p->noiommu_reason));
     if (r >= 0)
-        r = add(o, "charges", TAKE_PTR(charges));
+        r = json_add_literal(o, "charges", TAKE_PTR(charges));
     return r;
 }
 
@@ -99,17 +75,17 @@ static int add_plan(struct json_object *o, const Plan *p) {
     int r = groups && members ? 0 : -ENOMEM;
 
     for (size_t i = 0; r >= 0 && i < p->n_groups; i++)
-        r = append(groups, json_object_new_int(p->groups[i]));
+        r = json_append(groups, json_object_new_int(p->groups[i]));
     for (size_t i = 0; r >= 0 && i < p->n_members; i++)
-        r = append(members, member_to_json(&p->members[i]));
+        r = json_append(members, member_to_json(&p->members[i]));
     if (r >= 0)
-        r = add(o, "backend", json_object_new_string(backend_to_string(p->backend)));
+        r = json_add_literal(o, "backend", json_object_new_string(backend_to_string(p->backend)));
     if (r >= 0)
         r = add_terms(o, p);
     if (r >= 0)
-        r = add(o, "groups", TAKE_PTR(groups));
+        r = json_add_literal(o, "groups", TAKE_PTR(groups));
     if (r >= 0)
-        r = add(o, "members", TAKE_PTR(members));
+        r = json_add_literal(o, "members", TAKE_PTR(members));
     return r;
 }
 
@@ -130,15 +106,16 @@ struct json_object *claim_to_json(const Claim *c) {
         if (!failure)
             return NULL;
     }
-    if (!o || add(o, "id", json_object_new_string(c->id)) < 0 ||
-            add(o, "state", json_object_new_string(claim_state_to_string(c->state))) < 0 ||
-            add(o, "uid", json_object_new_int64(c->uid)) < 0 ||
-            add(o, "pid", json_object_new_int64(c->pid)) < 0 ||
-            add(o, "command", json_object_new_string(c->command ?: "")) < 0 ||
-            add(o, "unit", json_object_new_string(c->unit ?: "")) < 0 ||
-            add(o, "reason", json_object_new_string(c->reason ?: "")) < 0 ||
-            add(o, "since", json_object_new_int64((int64_t) c->since_usec)) < 0 ||
-            add(o, "failure", json_object_new_string(failure ?: "")) < 0 || add_plan(o, &c->plan) < 0)
+    if (!o || json_add_literal(o, "id", json_object_new_string(c->id)) < 0 ||
+            json_add_literal(o, "state", json_object_new_string(claim_state_to_string(c->state))) < 0 ||
+            json_add_literal(o, "uid", json_object_new_int64(c->uid)) < 0 ||
+            json_add_literal(o, "pid", json_object_new_int64(c->pid)) < 0 ||
+            json_add_literal(o, "command", json_object_new_string(c->command ?: "")) < 0 ||
+            json_add_literal(o, "unit", json_object_new_string(c->unit ?: "")) < 0 ||
+            json_add_literal(o, "reason", json_object_new_string(c->reason ?: "")) < 0 ||
+            json_add_literal(o, "since", json_object_new_int64((int64_t) c->since_usec)) < 0 ||
+            json_add_literal(o, "failure", json_object_new_string(failure ?: "")) < 0 ||
+            add_plan(o, &c->plan) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -152,16 +129,17 @@ static struct json_object *subject_to_json(const Subject *s) {
     int r = o && gids ? 0 : -ENOMEM;
 
     for (size_t i = 0; r >= 0 && i < s->n_gids; i++)
-        r = append(gids, json_object_new_int64(s->gids[i]));
+        r = json_append(gids, json_object_new_int64(s->gids[i]));
     for (size_t i = 0; r >= 0 && i < ELEMENTSOF(texts); i++)
         if (texts[i].value)
-            r = add(o, texts[i].key, json_object_new_string(texts[i].value));
+            r = json_add_literal(o, texts[i].key, json_object_new_string(texts[i].value));
     if (r >= 0 && s->capabilities_known)
-        r = add(o, "capabilities", json_object_new_uint64(s->capabilities));
-    if (r < 0 || add(o, "gids", TAKE_PTR(gids)) < 0 ||
-            add(o, "userNamespace", json_object_new_string(namespace_kind_to_string(s->user_namespace))) <
-                    0 ||
-            add(o, "pidNamespace", json_object_new_string(namespace_kind_to_string(s->pid_namespace))) < 0)
+        r = json_add_literal(o, "capabilities", json_object_new_uint64(s->capabilities));
+    if (r < 0 || json_add_literal(o, "gids", TAKE_PTR(gids)) < 0 ||
+            json_add_literal(o, "userNamespace",
+                    json_object_new_string(namespace_kind_to_string(s->user_namespace))) < 0 ||
+            json_add_literal(o, "pidNamespace",
+                    json_object_new_string(namespace_kind_to_string(s->pid_namespace))) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -170,9 +148,9 @@ char *claim_to_record(const Claim *c, const char *boot_id) {
     _cleanup_json_ struct json_object *o = claim_to_json(c);
     const char *text;
 
-    if (!o || add(o, "version", json_object_new_int(RECORD_VERSION)) < 0 ||
-            add(o, "subject", subject_to_json(&c->subject)) < 0 ||
-            add(o, "bootId", json_object_new_string(boot_id)) < 0)
+    if (!o || json_add_literal(o, "version", json_object_new_int(RECORD_VERSION)) < 0 ||
+            json_add_literal(o, "subject", subject_to_json(&c->subject)) < 0 ||
+            json_add_literal(o, "bootId", json_object_new_string(boot_id)) < 0)
         return NULL;
     text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
     return text ? strdup(text) : NULL;

@@ -8,38 +8,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static void json_putp(struct json_object **o) {
-    json_object_put(*o);
-}
-#define _cleanup_json_ _cleanup_(json_putp)
-
-/* json-c's functions take the value over only when they succeed; these always do. */
-static int add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_object_add(o, key, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static int append(struct json_object *array, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_array_add(array, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static int add_text(struct json_object *o, const char *key, const char *text) {
-    return add(o, key, json_object_new_string(text));
-}
+#include "base/json-build.h"
 
 static int add_number(struct json_object *o, const char *key, int64_t number) {
-    return add(o, key, json_object_new_int64(number));
+    return json_add(o, key, json_object_new_int64(number));
 }
 
 static int add_reset_methods(struct json_object *o, unsigned mask) {
@@ -48,8 +20,8 @@ static int add_reset_methods(struct json_object *o, unsigned mask) {
 
     for (ResetMethod m = 0; r >= 0 && m < _RESET_METHOD_MAX; m++)
         if (mask & (1U << m))
-            r = append(array, json_object_new_string(reset_method_to_string(m)));
-    return r < 0 ? r : add(o, "resetMethods", TAKE_PTR(array));
+            r = json_append(array, json_object_new_string(reset_method_to_string(m)));
+    return r < 0 ? r : json_add(o, "resetMethods", TAKE_PTR(array));
 }
 
 /* Would the value tell this machine from all others? */
@@ -77,9 +49,9 @@ static int add_properties(struct json_object *o, char **properties, bool with_se
         if (!value || (size_t) (value - *p) >= sizeof(key))
             continue;
         (void) snprintf(key, sizeof(key), "%.*s", (int) (value - *p), *p);
-        r = add_text(object, key, with_serials || !is_private(*p) ? value + 1 : "hidden");
+        r = json_add_string(object, key, with_serials || !is_private(*p) ? value + 1 : "hidden");
     }
-    return r < 0 ? r : add(o, "properties", TAKE_PTR(object));
+    return r < 0 ? r : json_add(o, "properties", TAKE_PTR(object));
 }
 
 static int add_facts(struct json_object *o, const DeviceFacts *f, bool with_serials) {
@@ -90,24 +62,24 @@ static int add_facts(struct json_object *o, const DeviceFacts *f, bool with_seri
     if (r >= 0 && f->known & DEVICE_FACT_NUMA_NODE)
         r = add_number(o, "numaNode", f->numa_node);
     if (r >= 0 && f->known & DEVICE_FACT_DRIVER_OVERRIDE)
-        r = add_text(o, "driverOverride", f->driver_override);
+        r = json_add_string(o, "driverOverride", f->driver_override);
     if (r >= 0 && f->known & DEVICE_FACT_REMOVABLE && f->removable != REMOVABLE_UNKNOWN)
-        r = add_text(o, "removable", removable_to_string(f->removable));
+        r = json_add_string(o, "removable", removable_to_string(f->removable));
     /* The reason tells of mount points and addresses. */
     if (r >= 0 && f->known & DEVICE_FACT_HOST_CRITICAL)
-        r = add_text(o, "hostCritical",
+        r = json_add_string(o, "hostCritical",
                 !f->host_critical      ? ""
                         : with_serials ? f->host_critical
                                        : "the host uses it");
     if (r >= 0 && f->known & DEVICE_FACT_ENABLE_COUNT && f->enable_count >= 0)
         r = add_number(o, "enable", f->enable_count);
     if (r >= 0 && f->known & DEVICE_FACT_ACS && f->acs != ACS_UNKNOWN)
-        r = add_text(o, "acsPath", acs_path_to_string(f->acs));
+        r = json_add_string(o, "acsPath", acs_path_to_string(f->acs));
     if (r >= 0 && f->known & DEVICE_FACT_SLOT_PATH)
-        r = add_text(o, "slotPath", f->slot_path);
+        r = json_add_string(o, "slotPath", f->slot_path);
     /* That it has none is no secret. */
     if (r >= 0 && f->known & DEVICE_FACT_SERIAL && (with_serials || !f->serial[0]))
-        r = add_text(o, "serial", f->serial);
+        r = json_add_string(o, "serial", f->serial);
     if (r >= 0 && f->known & DEVICE_FACT_PROPERTIES)
         r = add_properties(o, f->properties, with_serials);
     return r;
@@ -123,7 +95,7 @@ static int add_node(struct json_object *o, const Device *d) {
     if (r < 0 || d->vfio_rdev == 0)
         return r;
     (void) snprintf(node, sizeof(node), SNAPSHOT_NODE_FORMAT, d->vfio_index);
-    return add_text(o, "vfioNode", node);
+    return json_add_string(o, "vfioNode", node);
 }
 
 struct json_object *host_snapshot_device_to_json(
@@ -131,12 +103,12 @@ struct json_object *host_snapshot_device_to_json(
     _cleanup_json_ struct json_object *o = json_object_new_object();
     char name[DEVICE_NAME_MAX];
 
-    if (!o || add_text(o, "name", device_name_format(&d->name, name)) < 0 ||
+    if (!o || json_add_string(o, "name", device_name_format(&d->name, name)) < 0 ||
             add_number(o, "vendor", d->vendor) < 0 || add_number(o, "product", d->device) < 0 ||
             add_number(o, "subsystemVendor", d->subsystem_vendor) < 0 ||
             add_number(o, "subsystemProduct", d->subsystem_device) < 0 ||
             add_number(o, "class", d->class_code) < 0 || add_number(o, "revision", d->revision) < 0 ||
-            add_text(o, "driver", d->driver ?: "") < 0 ||
+            json_add_string(o, "driver", d->driver ?: "") < 0 ||
             (d->group && add_number(o, "group", d->group->id) < 0) || add_node(o, d) < 0 ||
             add_facts(o, facts, with_serials) < 0)
         return NULL;
@@ -150,8 +122,8 @@ static struct json_object *region_to_json(const ReservedRegion *region) {
     /* As text: a JSON number is not good for 64 bits. */
     (void) snprintf(start, sizeof(start), "0x%" PRIx64, region->start);
     (void) snprintf(end, sizeof(end), "0x%" PRIx64, region->end);
-    if (!o || add_text(o, "start", start) < 0 || add_text(o, "end", end) < 0 ||
-            add_text(o, "type", region->type) < 0)
+    if (!o || json_add_string(o, "start", start) < 0 || json_add_string(o, "end", end) < 0 ||
+            json_add_string(o, "type", region->type) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -162,13 +134,13 @@ struct json_object *host_snapshot_group_to_json(const Group *g, const GroupFacts
 
     if (facts->node_present)
         (void) snprintf(node, sizeof(node), "/dev/vfio/%d", g->id);
-    if (!o || !regions || add_number(o, "id", g->id) < 0 || add_text(o, "type", facts->type) < 0 ||
-            add_text(o, "vfioNode", node) < 0)
+    if (!o || !regions || add_number(o, "id", g->id) < 0 || json_add_string(o, "type", facts->type) < 0 ||
+            json_add_string(o, "vfioNode", node) < 0)
         return NULL;
     for (size_t i = 0; i < facts->n_regions; i++)
-        if (append(regions, region_to_json(&facts->regions[i])) < 0)
+        if (json_append(regions, region_to_json(&facts->regions[i])) < 0)
             return NULL;
-    if (add(o, "reservedRegions", TAKE_PTR(regions)) < 0)
+    if (json_add(o, "reservedRegions", TAKE_PTR(regions)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -176,13 +148,13 @@ struct json_object *host_snapshot_group_to_json(const Group *g, const GroupFacts
 struct json_object *host_snapshot_kernel_to_json(const KernelFacts *k) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
-    if (!o || add(o, "iommufd", json_object_new_boolean(k->iommufd)) < 0 ||
-            add(o, "deviceCdev", json_object_new_boolean(k->device_cdev)) < 0 ||
-            add(o, "container", json_object_new_boolean(k->container)) < 0 ||
-            add(o, "noiommuSupport", json_object_new_boolean(k->noiommu_support)) < 0 ||
-            add(o, "noiommuEnabled", json_object_new_boolean(k->noiommu_enabled)) < 0 ||
-            add(o, "iommu", json_object_new_boolean(k->iommu)) < 0 ||
-            add(o, "lockdown", json_object_new_boolean(k->lockdown)) < 0)
+    if (!o || json_add(o, "iommufd", json_object_new_boolean(k->iommufd)) < 0 ||
+            json_add(o, "deviceCdev", json_object_new_boolean(k->device_cdev)) < 0 ||
+            json_add(o, "container", json_object_new_boolean(k->container)) < 0 ||
+            json_add(o, "noiommuSupport", json_object_new_boolean(k->noiommu_support)) < 0 ||
+            json_add(o, "noiommuEnabled", json_object_new_boolean(k->noiommu_enabled)) < 0 ||
+            json_add(o, "iommu", json_object_new_boolean(k->iommu)) < 0 ||
+            json_add(o, "lockdown", json_object_new_boolean(k->lockdown)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }

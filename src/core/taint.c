@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "base/json-build.h"
 #include "core/taint.h"
 
 static const char *const taint_kind_table[_TAINT_KIND_MAX] = {
@@ -261,45 +262,19 @@ char *taint_list_describe_weakness(const TaintList *l, int *ret_error) {
     return text;
 }
 
-static void json_putp(struct json_object **o) {
-    json_object_put(*o);
-}
-#define _cleanup_json_ _cleanup_(json_putp)
-
-/* json-c's functions take the value over only when they succeed; these always do. */
-static int add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_object_add(o, key, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static int append(struct json_object *array, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_array_add(array, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
 static struct json_object *taint_to_json(const Taint *t) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
-    if (!o || add(o, "kind", json_object_new_string(taint_kind_to_string(t->kind))) < 0 ||
-            add(o, "weakens", json_object_new_boolean(t->weakens)) < 0 ||
-            add(o, "what", json_object_new_string(t->what)) < 0 ||
-            add(o, "since", json_object_new_int64((int64_t) t->since_usec)) < 0 ||
-            add(o, "device", json_object_new_string(t->device)) < 0 ||
-            add(o, "rule", json_object_new_string(t->rule)) < 0 ||
-            add(o, "reason", json_object_new_string(t->reason)) < 0)
+    if (!o || json_add(o, "kind", json_object_new_string(taint_kind_to_string(t->kind))) < 0 ||
+            json_add(o, "weakens", json_object_new_boolean(t->weakens)) < 0 ||
+            json_add(o, "what", json_object_new_string(t->what)) < 0 ||
+            json_add(o, "since", json_object_new_int64((int64_t) t->since_usec)) < 0 ||
+            json_add(o, "device", json_object_new_string(t->device)) < 0 ||
+            json_add(o, "rule", json_object_new_string(t->rule)) < 0 ||
+            json_add(o, "reason", json_object_new_string(t->reason)) < 0)
         return NULL;
     /* absent when it is not known */
-    if (t->uid != (uid_t) -1 && add(o, "uid", json_object_new_int64(t->uid)) < 0)
+    if (t->uid != (uid_t) -1 && json_add(o, "uid", json_object_new_int64(t->uid)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
@@ -310,13 +285,13 @@ struct json_object *taint_list_to_json(const TaintList *l) {
     if (!array)
         return NULL;
     for (size_t i = 0; i < l->n; i++)
-        if (append(array, taint_to_json(&l->entries[i])) < 0)
+        if (json_append(array, taint_to_json(&l->entries[i])) < 0)
             return NULL;
     if (l->more > 0) {
         Taint rest = {.kind = TAINT_KERNEL, .weakens = true, .uid = (uid_t) -1};
 
         (void) snprintf(rest.what, sizeof(rest.what), "%zu more", l->more);
-        if (append(array, taint_to_json(&rest)) < 0)
+        if (json_append(array, taint_to_json(&rest)) < 0)
             return NULL;
     }
     return TAKE_PTR(array);

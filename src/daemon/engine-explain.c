@@ -3,30 +3,10 @@
 
 #include <stdio.h>
 
+#include "base/json-build.h"
 #include "base/str.h"
 #include "core/record.h"
 #include "daemon/job.h"
-
-static int add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_object_add(o, key, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
-static int add_string(struct json_object *o, const char *key, const char *text) {
-    if (text)
-        return add(o, key, json_object_new_string(text));
-    return json_object_object_add(o, key, NULL) < 0 ? -ENOMEM : 0;
-}
-
-static void json_putp(struct json_object **o) {
-    json_object_put(*o);
-}
-#define _cleanup_json_ _cleanup_(json_putp)
 
 static Audience audience_of(const Subject *asker) {
     return subject_is_operator(asker) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT;
@@ -72,18 +52,18 @@ static int add_devices(Engine *e, const ExplainQuery *query, const Plan *plan, s
             return -ENOMEM;
         }
     }
-    if (add_string(o, "effect", effect_to_string(effect)) < 0)
+    if (json_add_string(o, "effect", effect_to_string(effect)) < 0)
         return -ENOMEM;
-    return add(o, "devices", TAKE_PTR(array));
+    return json_add(o, "devices", TAKE_PTR(array));
 }
 
 static int add_subject(struct json_object *o, const ExplainQuery *query) {
     _cleanup_json_ struct json_object *subject = json_object_new_object();
 
-    if (!subject || add_string(subject, "user", query->user) < 0 ||
-            add(subject, "uid", json_object_new_int64(query->subject->uid)) < 0)
+    if (!subject || json_add_string(subject, "user", query->user) < 0 ||
+            json_add(subject, "uid", json_object_new_int64(query->subject->uid)) < 0)
         return -ENOMEM;
-    return add(o, "subject", TAKE_PTR(subject));
+    return json_add(o, "subject", TAKE_PTR(subject));
 }
 
 /* ---- the request as a whole ---- */
@@ -96,15 +76,15 @@ static int add_answer(Engine *e, const ExplainQuery *query, struct json_object *
     if (!plan)
         return -ENOMEM;
     if (engine_plan(e, query->request, query->subject, plan, &refusal) >= 0) {
-        if (add_string(o, "error", NULL) < 0 || add_string(o, "message", NULL) < 0)
+        if (json_add_string(o, "error", NULL) < 0 || json_add_string(o, "message", NULL) < 0)
             return -ENOMEM;
-        return add(o, "plan", plan_to_json(plan));
+        return json_add(o, "plan", plan_to_json(plan));
     }
     message = (int) refusal.code >= 0 ? refusal_format(&refusal) : NULL;
-    if (!message || add_string(o, "error", error_info(refusal.code)->name) < 0 ||
-            add_string(o, "message", message) < 0)
+    if (!message || json_add_string(o, "error", error_info(refusal.code)->name) < 0 ||
+            json_add_string(o, "message", message) < 0)
         return -ENOMEM;
-    return add_string(o, "plan", NULL);
+    return json_add_string(o, "plan", NULL);
 }
 
 static int explain(Engine *e, const ExplainQuery *query, struct json_object **ret) {
@@ -132,12 +112,12 @@ int engine_explain(Engine *e, const ExplainQuery *query, struct json_object **re
 static int add_claim(struct json_object *o, const Claim *c) {
     _cleanup_json_ struct json_object *claim = json_object_new_object();
 
-    if (!claim || add_string(claim, "id", c->id) < 0 ||
-            add_string(claim, "state", claim_state_to_string(c->state)) < 0 ||
-            add(claim, "since", json_object_new_int64((int64_t) c->since_usec)) < 0 ||
-            add_string(claim, "rule", c->plan.rule) < 0)
+    if (!claim || json_add_string(claim, "id", c->id) < 0 ||
+            json_add_string(claim, "state", claim_state_to_string(c->state)) < 0 ||
+            json_add(claim, "since", json_object_new_int64((int64_t) c->since_usec)) < 0 ||
+            json_add_string(claim, "rule", c->plan.rule) < 0)
         return -ENOMEM;
-    return add(o, "claim", TAKE_PTR(claim));
+    return json_add(o, "claim", TAKE_PTR(claim));
 }
 
 static Request request_of(const Claim *c) {
@@ -167,8 +147,8 @@ int engine_explain_claim(
     query.request = &request;
     query.subject = &c->subject;
     if (!o || add_devices(e, &query, &c->plan, o) < 0 || add_subject(o, &query) < 0 ||
-            add_string(o, "error", NULL) < 0 || add_string(o, "message", NULL) < 0 ||
-            add_string(o, "plan", NULL) < 0 || add_claim(o, c) < 0)
+            json_add_string(o, "error", NULL) < 0 || json_add_string(o, "message", NULL) < 0 ||
+            json_add_string(o, "plan", NULL) < 0 || add_claim(o, c) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(o);
     return 0;
@@ -180,12 +160,12 @@ static int add_refused(struct json_object *o, const RefusalNote *note, uint64_t 
     _cleanup_json_ struct json_object *refused = json_object_new_object();
     bool reloaded = note->policy_generation != policy_generation;
 
-    if (!refused || add(refused, "since", json_object_new_int64((int64_t) note->when_usec)) < 0 ||
-            add_string(refused, "error", error_info(note->code)->name) < 0 ||
-            add_string(refused, "message", note->message) < 0 ||
-            add(refused, "policyReloaded", json_object_new_boolean(reloaded)) < 0)
+    if (!refused || json_add(refused, "since", json_object_new_int64((int64_t) note->when_usec)) < 0 ||
+            json_add_string(refused, "error", error_info(note->code)->name) < 0 ||
+            json_add_string(refused, "message", note->message) < 0 ||
+            json_add(refused, "policyReloaded", json_object_new_boolean(reloaded)) < 0)
         return -ENOMEM;
-    return add(o, "refused", TAKE_PTR(refused));
+    return json_add(o, "refused", TAKE_PTR(refused));
 }
 
 void engine_note_failure(Engine *e, const Claim *c) {

@@ -110,7 +110,7 @@ static struct json_object *compare_terms(const RuleTerms *old, const RuleTerms *
         if (streq(before.texts[i], after.texts[i]))
             continue;
         snprintf(text, sizeof(text), "%s: %s -> %s", term_names[i], before.texts[i], after.texts[i]);
-        if (list_append(list, json_object_new_string(text)) < 0)
+        if (json_append(list, json_object_new_string(text)) < 0)
             return NULL;
     }
     return TAKE_PTR(list);
@@ -121,10 +121,10 @@ static struct json_object *compare_terms(const RuleTerms *old, const RuleTerms *
 static int add_verdict(struct json_object *o, const char *key, const Verdict *v) {
     _cleanup_json_ struct json_object *verdict = json_object_new_object();
 
-    if (!verdict || member_add_string(verdict, "effect", effect_to_string(v->effect)) < 0 ||
-            member_add_string(verdict, "rule", v->rule ? rule_origin(v->rule) : NULL) < 0)
+    if (!verdict || json_add_string(verdict, "effect", effect_to_string(v->effect)) < 0 ||
+            json_add_string(verdict, "rule", v->rule ? rule_origin(v->rule) : NULL) < 0)
         return -ENOMEM;
-    return member_add(o, key, TAKE_PTR(verdict));
+    return json_add(o, key, TAKE_PTR(verdict));
 }
 
 static int compare(Diff *d, const Device *device, const DeviceFacts *facts, const CastMember *who) {
@@ -141,12 +141,12 @@ static int compare(Diff *d, const Device *device, const DeviceFacts *facts, cons
     if (before.effect == after.effect && json_object_array_length(terms) == 0)
         return 0;
     o = json_object_new_object();
-    if (!o || member_add_string(o, "subject", who->name) < 0 ||
-            member_add_string(o, "device", device_name_format(&device->name, name)) < 0 ||
+    if (!o || json_add_string(o, "subject", who->name) < 0 ||
+            json_add_string(o, "device", device_name_format(&device->name, name)) < 0 ||
             add_verdict(o, "old", &before) < 0 || add_verdict(o, "new", &after) < 0 ||
-            member_add(o, "terms", TAKE_PTR(terms)) < 0)
+            json_add(o, "terms", TAKE_PTR(terms)) < 0)
         return -ENOMEM;
-    return list_append(d->changed, TAKE_PTR(o));
+    return json_append(d->changed, TAKE_PTR(o));
 }
 
 /* Facts are read once for a device, whoever asks for it. */
@@ -224,7 +224,7 @@ int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, str
 
     *ret_problem = NULL;
     diff.changed = json_object_new_array();
-    if (!o || member_add(o, "changed", diff.changed) < 0)
+    if (!o || json_add(o, "changed", diff.changed) < 0)
         return -ENOMEM;
     r = test_files_merge(tests, &file, ret_problem);
     if (r >= 0)
@@ -240,9 +240,9 @@ int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, str
     r = run(&diff, ret_problem);
     if (r < 0)
         return r;
-    if (member_add(o, "decisions", json_object_new_uint64(diff.n_decisions)) < 0 ||
-            member_add(o, "subjects", json_object_new_uint64(cast.n)) < 0 ||
-            member_add(o, "subjectsLeftOut", json_object_new_uint64(cast.n_left_out)) < 0)
+    if (json_add(o, "decisions", json_object_new_uint64(diff.n_decisions)) < 0 ||
+            json_add(o, "subjects", json_object_new_uint64(cast.n)) < 0 ||
+            json_add(o, "subjectsLeftOut", json_object_new_uint64(cast.n_left_out)) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(o);
     return 0;

@@ -48,7 +48,7 @@ static int explain_device(HostView *host, const Policy *policy, const Subject *s
     if (r < 0)
         return r;
     *effect = effect_of_both(*effect, decision.verdict.effect);
-    return list_append(list, policy_explain(policy, &decision.question, AUDIENCE_OPERATOR, user));
+    return json_append(list, policy_explain(policy, &decision.question, AUDIENCE_OPERATOR, user));
 }
 
 static int add_answer(struct json_object *o, const Answer *answer) {
@@ -56,14 +56,14 @@ static int add_answer(struct json_object *o, const Answer *answer) {
     int r;
 
     if (answer->granted) {
-        r = member_add_string(o, "error", NULL);
+        r = json_add_string(o, "error", NULL);
         if (r >= 0)
-            r = member_add_string(o, "message", NULL);
-        return r < 0 ? r : member_add(o, "plan", plan_to_json(&answer->plan));
+            r = json_add_string(o, "message", NULL);
+        return r < 0 ? r : json_add(o, "plan", plan_to_json(&answer->plan));
     }
     message = refusal_format(&answer->refusal);
-    if (!message || member_add_string(o, "error", error_info(answer->refusal.code)->name) < 0 ||
-            member_add_string(o, "message", message) < 0 || member_add_string(o, "plan", NULL) < 0)
+    if (!message || json_add_string(o, "error", error_info(answer->refusal.code)->name) < 0 ||
+            json_add_string(o, "message", message) < 0 || json_add_string(o, "plan", NULL) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -71,10 +71,10 @@ static int add_answer(struct json_object *o, const Answer *answer) {
 static int add_subject(struct json_object *o, const Subject *s, const char *name) {
     _cleanup_json_ struct json_object *subject = json_object_new_object();
 
-    if (!subject || member_add_string(subject, "user", name) < 0 ||
-            member_add(subject, "uid", json_object_new_int64(s->uid)) < 0)
+    if (!subject || json_add_string(subject, "user", name) < 0 ||
+            json_add(subject, "uid", json_object_new_int64(s->uid)) < 0)
         return -ENOMEM;
-    return member_add(o, "subject", TAKE_PTR(subject));
+    return json_add(o, "subject", TAKE_PTR(subject));
 }
 
 int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const RehearsalRequest *from,
@@ -104,8 +104,8 @@ int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const Rehea
         k = decide_request(&r->host, policy, &subject, &request, 0, &answer, ret_problem);
     if (k < 0)
         return k;
-    if (member_add_string(o, "effect", effect_to_string(effect)) < 0 || add_subject(o, &subject, user) < 0 ||
-            add_answer(o, answer) < 0 || member_add(o, "devices", TAKE_PTR(devices)) < 0)
+    if (json_add_string(o, "effect", effect_to_string(effect)) < 0 || add_subject(o, &subject, user) < 0 ||
+            add_answer(o, answer) < 0 || json_add(o, "devices", TAKE_PTR(devices)) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(o);
     return 0;

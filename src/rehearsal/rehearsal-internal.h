@@ -3,6 +3,7 @@
 
 /* What the files behind rehearsal.h share. */
 
+#include "base/json-build.h"
 #include "host/policy-files.h"
 #include "rehearsal/decide.h"
 #include "rehearsal/persona.h"
@@ -34,13 +35,3 @@ int test_files_merge(const char *const *paths, TestFile *ret, char **ret_problem
 
 /* The policy, for who wants to ask it: fails when it has errors. Borrowed. */
 int rehearsal_get_policy(Rehearsal *r, const Policy **ret, char **ret_problem);
-
-static inline void json_putp(struct json_object **o) {
-    json_object_put(*o);
-}
-#define _cleanup_json_ _cleanup_(json_putp)
-/* Adds a member; value (NULL: out of memory) is taken over in any case. 0 or -ENOMEM. */
-int member_add(struct json_object *o, const char *key, struct json_object *value);
-/* A string, or null for NULL. 0 or -ENOMEM. */
-int member_add_string(struct json_object *o, const char *key, const char *value);
-int list_append(struct json_object *list, struct json_object *value);

@@ -7,30 +7,6 @@
 
 static const char *const directories[] = {POLICY_DIRECTORIES, NULL};
 
-int member_add(struct json_object *o, const char *key, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_object_add(o, key, value) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
-int member_add_string(struct json_object *o, const char *key, const char *value) {
-    if (value)
-        return member_add(o, key, json_object_new_string(value));
-    return json_object_object_add(o, key, NULL) < 0 ? -ENOMEM : 0;
-}
-
-int list_append(struct json_object *list, struct json_object *value) {
-    if (!value)
-        return -ENOMEM;
-    if (json_object_array_add(list, value) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
 Rehearsal *rehearsal_free(Rehearsal *r) {
     if (!r)
         return NULL;
@@ -136,9 +112,9 @@ static int add_texts(struct json_object *o, const char *key, char *const *texts,
     if (!list)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        if (list_append(list, json_object_new_string(texts[i])) < 0)
+        if (json_append(list, json_object_new_string(texts[i])) < 0)
             return -ENOMEM;
-    return member_add(o, key, TAKE_PTR(list));
+    return json_add(o, key, TAKE_PTR(list));
 }
 
 int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem) {
@@ -146,8 +122,8 @@ int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem) 
     const PolicyLoad *l = &r->load;
 
     *ret_problem = NULL;
-    if (!o || member_add(o, "files", json_object_new_uint64(l->n_files)) < 0 ||
-            member_add(o, "rules", json_object_new_uint64(policy_n_rules(l->policy))) < 0 ||
+    if (!o || json_add(o, "files", json_object_new_uint64(l->n_files)) < 0 ||
+            json_add(o, "rules", json_object_new_uint64(policy_n_rules(l->policy))) < 0 ||
             add_texts(o, "errors", l->errors, l->n_errors) < 0 ||
             add_texts(o, "warnings", l->warnings, l->n_warnings) < 0)
         return -ENOMEM;

@@ -138,13 +138,13 @@ static bool is_expected(const TestCase *c, const Outcome *got) {
 static int add_expected(struct json_object *o, const TestCase *c) {
     _cleanup_json_ struct json_object *expected = json_object_new_object();
 
-    if (!expected || member_add_string(expected, "effect", effect_to_string(c->expect)) < 0)
+    if (!expected || json_add_string(expected, "effect", effect_to_string(c->expect)) < 0)
         return -ENOMEM;
-    if (c->expects_rule && member_add_string(expected, "rule", c->rule) < 0)
+    if (c->expects_rule && json_add_string(expected, "rule", c->rule) < 0)
         return -ENOMEM;
-    if (c->expects_error && member_add_string(expected, "error", error_name(c->error)) < 0)
+    if (c->expects_error && json_add_string(expected, "error", error_name(c->error)) < 0)
         return -ENOMEM;
-    return member_add(o, "expected", TAKE_PTR(expected));
+    return json_add(o, "expected", TAKE_PTR(expected));
 }
 
 /* got: NULL when it could not be decided. */
@@ -152,26 +152,26 @@ static int add_got(struct json_object *o, const TestCase *c, const Outcome *got)
     _cleanup_json_ struct json_object *object = got ? json_object_new_object() : NULL;
 
     if (!got)
-        return member_add_string(o, "got", NULL);
-    if (!object || member_add_string(object, "effect", effect_to_string(got->effect)) < 0 ||
-            member_add_string(object, "rule", got->rule ? rule_name(got->rule) : NULL) < 0)
+        return json_add_string(o, "got", NULL);
+    if (!object || json_add_string(object, "effect", effect_to_string(got->effect)) < 0 ||
+            json_add_string(object, "rule", got->rule ? rule_name(got->rule) : NULL) < 0)
         return -ENOMEM;
-    if (c->expects_error && member_add_string(object, "error", error_name(got->error)) < 0)
+    if (c->expects_error && json_add_string(object, "error", error_name(got->error)) < 0)
         return -ENOMEM;
-    return member_add(o, "got", TAKE_PTR(object));
+    return json_add(o, "got", TAKE_PTR(object));
 }
 
 static int add_result(Run *run, const TestCase *c, const Outcome *got, bool passed, const char *message) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
-    if (!o || member_add_string(o, "name", c->name) < 0 ||
-            member_add(o, "line", json_object_new_int64(c->line)) < 0 ||
-            member_add(o, "passed", json_object_new_boolean(passed)) < 0 || add_expected(o, c) < 0 ||
+    if (!o || json_add_string(o, "name", c->name) < 0 ||
+            json_add(o, "line", json_object_new_int64(c->line)) < 0 ||
+            json_add(o, "passed", json_object_new_boolean(passed)) < 0 || add_expected(o, c) < 0 ||
             add_got(o, c, got) < 0 ||
-            member_add_string(o, "rule", got && got->rule ? rule_origin(got->rule) : NULL) < 0 ||
-            member_add_string(o, "message", message) < 0)
+            json_add_string(o, "rule", got && got->rule ? rule_origin(got->rule) : NULL) < 0 ||
+            json_add_string(o, "message", message) < 0)
         return -ENOMEM;
-    return list_append(run->cases, TAKE_PTR(o));
+    return json_append(run->cases, TAKE_PTR(o));
 }
 
 static int run_case(Run *run, const TestCase *c) {
@@ -200,7 +200,7 @@ static int load_policy(Run *run, const Rehearsal *r, struct json_object *errors)
     k = rehearsal_load_policy(r, accounts_resolve, &run->accounts, &run->load);
     run->policy = run->load.policy;
     for (size_t i = 0; k >= 0 && i < run->load.n_errors; i++)
-        k = list_append(errors, json_object_new_string(run->load.errors[i]));
+        k = json_append(errors, json_object_new_string(run->load.errors[i]));
     return k;
 }
 
@@ -217,7 +217,7 @@ int test_file_load(const char *path, TestFile *ret, struct json_object *errors, 
     if (r != -EBADMSG)
         return r;
     for (size_t i = 0; i < problems_count(&problems); i++)
-        if (list_append(errors, json_object_new_string(problems_get(&problems, i))) < 0)
+        if (json_append(errors, json_object_new_string(problems_get(&problems, i))) < 0)
             return -ENOMEM;
     return 0;
 }
@@ -286,10 +286,10 @@ int rehearsal_test(Rehearsal *r, const char *path, struct json_object **ret, cha
         k = run_case(&run, run.file.cases + i);
     if (k < 0)
         return k;
-    if (member_add(o, "passed", json_object_new_uint64(run.n_passed)) < 0 ||
-            member_add(o, "failed", json_object_new_uint64(run.n_failed)) < 0 ||
-            member_add(o, "errors", TAKE_PTR(errors)) < 0 ||
-            member_add(o, "cases", TAKE_GENERIC(run.cases, NULL)) < 0)
+    if (json_add(o, "passed", json_object_new_uint64(run.n_passed)) < 0 ||
+            json_add(o, "failed", json_object_new_uint64(run.n_failed)) < 0 ||
+            json_add(o, "errors", TAKE_PTR(errors)) < 0 ||
+            json_add(o, "cases", TAKE_GENERIC(run.cases, NULL)) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(o);
     return 0;

@@ -63,11 +63,11 @@ typedef struct Shown {
 static int show_tag(Shown *s, const PolicyText *t, const JsonNode *node) {
     _cleanup_json_ struct json_object *tag = json_object_new_object();
 
-    if (!tag || member_add_string(tag, "tag", node->key) < 0 || member_add_string(tag, "file", t->path) < 0 ||
-            member_add(tag, "line", json_object_new_int64(node->key_line)) < 0 ||
-            member_add(tag, "devices", json_of_node(node)) < 0)
+    if (!tag || json_add_string(tag, "tag", node->key) < 0 || json_add_string(tag, "file", t->path) < 0 ||
+            json_add(tag, "line", json_object_new_int64(node->key_line)) < 0 ||
+            json_add(tag, "devices", json_of_node(node)) < 0)
         return -ENOMEM;
-    return list_append(s->tags, TAKE_PTR(tag));
+    return json_append(s->tags, TAKE_PTR(tag));
 }
 
 static int show_rule(Shown *s, const JsonNode *node) {
@@ -77,14 +77,14 @@ static int show_rule(Shown *s, const JsonNode *node) {
     if (s->n_rules >= policy_n_rules(s->policy))
         return -EBADMSG;
     rule = policy_rule(s->policy, s->n_rules++);
-    if (!o || member_add_string(o, "rule", rule_name(rule)) < 0 ||
-            member_add_string(o, "file", rule_file(rule)) < 0 ||
-            member_add(o, "line", json_object_new_int64(rule_line(rule))) < 0)
+    if (!o || json_add_string(o, "rule", rule_name(rule)) < 0 ||
+            json_add_string(o, "file", rule_file(rule)) < 0 ||
+            json_add(o, "line", json_object_new_int64(rule_line(rule))) < 0)
         return -ENOMEM;
     for (const JsonNode *key = node->children; key; key = key->next)
         if (!streq(key->key, "name") && add_child(o, key) < 0)
             return -ENOMEM;
-    return list_append(s->rules, TAKE_PTR(o));
+    return json_append(s->rules, TAKE_PTR(o));
 }
 
 static int show_text(Shown *s, const PolicyText *t) {
@@ -111,25 +111,25 @@ static int show_text(Shown *s, const PolicyText *t) {
 static int add_file(struct json_object *files, const PolicyText *t) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
-    if (!o || member_add_string(o, "file", t->path) < 0 ||
-            member_add_string(o, "state", policy_file_fate_to_string(t->fate)) < 0 ||
-            member_add_string(o, "hiddenBy", t->hidden_by) < 0)
+    if (!o || json_add_string(o, "file", t->path) < 0 ||
+            json_add_string(o, "state", policy_file_fate_to_string(t->fate)) < 0 ||
+            json_add_string(o, "hiddenBy", t->hidden_by) < 0)
         return -ENOMEM;
-    return list_append(files, TAKE_PTR(o));
+    return json_append(files, TAKE_PTR(o));
 }
 
 static int add_host(struct json_object *o, const Policy *policy) {
     _cleanup_json_ struct json_object *host = json_object_new_object();
     HostSettings settings = policy_host_settings(policy);
 
-    if (!host || member_add_string(host, "noiommu", noiommu_mode_to_string(settings.noiommu)) < 0)
+    if (!host || json_add_string(host, "noiommu", noiommu_mode_to_string(settings.noiommu)) < 0)
         return -ENOMEM;
-    return member_add(o, "host", TAKE_PTR(host));
+    return json_add(o, "host", TAKE_PTR(host));
 }
 
 static int add_list(struct json_object *o, const char *key, struct json_object **ret) {
     *ret = json_object_new_array();
-    return member_add(o, key, *ret);
+    return json_add(o, key, *ret);
 }
 
 int rehearsal_show(Rehearsal *r, struct json_object **ret, char **ret_problem) {

@@ -39,7 +39,7 @@ static int add_device(Device *d, void *userdata) {
         return 0;
     if (r < 0)
         return r;
-    return list_append(recorder->devices, host_snapshot_device_to_json(d, &facts, recorder->with_serials));
+    return json_append(recorder->devices, host_snapshot_device_to_json(d, &facts, recorder->with_serials));
 }
 
 static int add_group(Group *g, void *userdata) {
@@ -50,7 +50,7 @@ static int add_group(Group *g, void *userdata) {
     r = sysfs_read_group_facts(g->id, &facts);
     if (r == -ENODEV)
         return 0;
-    return r < 0 ? r : list_append(recorder->groups, host_snapshot_group_to_json(g, &facts));
+    return r < 0 ? r : json_append(recorder->groups, host_snapshot_group_to_json(g, &facts));
 }
 
 static int add_devices(struct json_object *o, HostView *host, bool with_serials, char **ret_problem) {
@@ -67,9 +67,9 @@ static int add_devices(struct json_object *o, HostView *host, bool with_serials,
     if (r >= 0)
         r = inventory_foreach_group(inventory, add_group, &recorder);
     if (r >= 0)
-        r = member_add(o, "devices", TAKE_PTR(devices));
+        r = json_add(o, "devices", TAKE_PTR(devices));
     if (r >= 0)
-        r = member_add(o, "groups", TAKE_PTR(groups));
+        r = json_add(o, "groups", TAKE_PTR(groups));
     return r;
 }
 
@@ -82,11 +82,11 @@ static int add_kernel(struct json_object *o) {
         return -ENOMEM;
     r = sysfs_read_kernel_facts(&kernel);
     if (r >= 0)
-        r = member_add(o, "kernel", host_snapshot_kernel_to_json(&kernel));
+        r = json_add(o, "kernel", host_snapshot_kernel_to_json(&kernel));
     if (r < 0)
         return r;
     taint_reader_read(taints);
-    return member_add(o, "taints", taint_list_to_json(taints));
+    return json_add(o, "taints", taint_list_to_json(taints));
 }
 
 /* ---- Accounts ---- */
@@ -110,12 +110,12 @@ static int add_user(AccountRecorder *recorder, const char *name, uid_t uid) {
     if (r == -ENOMEM)
         return r;
     for (size_t i = 0; i < n; i++)
-        if (list_append(list, json_object_new_int64(gids[i])) < 0)
+        if (json_append(list, json_object_new_int64(gids[i])) < 0)
             return -ENOMEM;
-    r = member_add(user, "uid", json_object_new_int64(uid));
+    r = json_add(user, "uid", json_object_new_int64(uid));
     if (r >= 0)
-        r = member_add(user, "groups", TAKE_PTR(list));
-    return r < 0 ? r : member_add(recorder->users, name, TAKE_PTR(user));
+        r = json_add(user, "groups", TAKE_PTR(list));
+    return r < 0 ? r : json_add(recorder->users, name, TAKE_PTR(user));
 }
 
 /* The parser asks for every name that the policy has. */
@@ -130,7 +130,7 @@ static int record_name(void *userdata, bool is_group, const char *name, uint32_t
         return add_user(recorder, name, *ret);
     if (json_object_object_get_ex(recorder->groups, name, NULL))
         return 0;
-    return member_add(recorder->groups, name, json_object_new_int64(*ret));
+    return json_add(recorder->groups, name, json_object_new_int64(*ret));
 }
 
 static bool is_recorded_group(const AccountRecorder *recorder, gid_t gid) {
@@ -179,11 +179,11 @@ static int add_accounts(
     int r = accounts ? 0 : -ENOMEM;
 
     if (r >= 0)
-        r = member_add(accounts, "users", recorder.users);
+        r = json_add(accounts, "users", recorder.users);
     else
         json_object_put(recorder.users);
     if (r >= 0)
-        r = member_add(accounts, "groups", recorder.groups);
+        r = json_add(accounts, "groups", recorder.groups);
     else
         json_object_put(recorder.groups);
     /* There is always somebody who may want to know what root is told. */
@@ -197,7 +197,7 @@ static int add_accounts(
         r = problem(ret_problem, -EINVAL, "its accounts cannot be recorded: %s", load.errors[0]);
     if (r >= 0)
         r = host_view_foreach_account(host, record_member, &recorder);
-    return r < 0 ? r : member_add(o, "accounts", TAKE_PTR(accounts));
+    return r < 0 ? r : json_add(o, "accounts", TAKE_PTR(accounts));
 }
 
 int rehearsal_snapshot(
@@ -209,9 +209,9 @@ int rehearsal_snapshot(
 
     r = o ? host_view_open(NULL, &host, &why) : -ENOMEM;
     if (r >= 0)
-        r = member_add(o, "version", json_object_new_int(SNAPSHOT_VERSION));
+        r = json_add(o, "version", json_object_new_int(SNAPSHOT_VERSION));
     if (r >= 0)
-        r = member_add_string(o, "vfiod", VFIOD_VERSION);
+        r = json_add_string(o, "vfiod", VFIOD_VERSION);
     if (r >= 0)
         r = add_kernel(o);
     if (r >= 0)

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/json-build.h"
+
+#include <errno.h>
+
+static int add(struct json_object *o, const char *key, struct json_object *value, unsigned options) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_object_add_ex(o, key, value, options) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
+int json_add(struct json_object *o, const char *key, struct json_object *value) {
+    return add(o, key, value, /* options= */ 0);
+}
+
+int json_add_literal(struct json_object *o, const char *key, struct json_object *value) {
+    return add(o, key, value, JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_KEY_IS_CONSTANT);
+}
+
+int json_add_string(struct json_object *o, const char *key, const char *text) {
+    if (text)
+        return json_add(o, key, json_object_new_string(text));
+    return json_object_object_add(o, key, NULL) < 0 ? -ENOMEM : 0;
+}
+
+int json_append(struct json_object *array, struct json_object *value) {
+    if (!value)
+        return -ENOMEM;
+    if (json_object_array_add(array, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
