@@ -43,7 +43,7 @@ static void show_failures(struct json_object *file) {
 
 static int show_tests(const Options *o, struct json_object *result) {
     struct json_object *files = json_list(result, "files");
-    int64_t failed = json_number(result, "failed");
+    int64_t passed = json_number(result, "passed"), failed = json_number(result, "failed");
     TableStyle style = screen_style(o);
     bool errors = false;
 
@@ -55,9 +55,11 @@ static int show_tests(const Options *o, struct json_object *result) {
         show_failures(file);
     }
     printf("%s%" PRIi64 " passed, %" PRIi64 " failed%s%s\n",
-            style.colours ? colour_on(errors || failed > 0 ? COLOUR_RED : COLOUR_GREEN) : "",
-            json_number(result, "passed"), failed,
-            errors ? "; with errors in policy or test file nothing of a file is run" : "",
+            style.colours ? colour_on(errors || failed > 0 || passed == 0 ? COLOUR_RED : COLOUR_GREEN) : "",
+            passed, failed,
+            errors                         ? "; with errors in policy or test file nothing of a file is run"
+                    : passed + failed == 0 ? "; there was no case"
+                                           : "",
             style.colours ? COLOUR_OFF : "");
     return 0;
 }
@@ -82,5 +84,6 @@ int verb_policy_test(const Options *o, VfiodErrorText *error) {
     r = policy_show(o, result, show_tests, error);
     if (r < 0)
         return r;
-    return sum.errors > 0 ? 2 : sum.failed > 0 ? 1 : 0;
+    /* A file that lost its cases has not passed. */
+    return sum.errors > 0 ? 2 : sum.failed > 0 || sum.passed == 0 ? 1 : 0;
 }

@@ -324,6 +324,11 @@ class TestTest(FilesTest):
         self.one('allow', now='2026-05-31T23:59:59Z', policy=policy)
         self.one('deny', now='2026-06-01T02:00:01+02:00', policy=policy)
 
+    def test_no_case_is_no_pass(self):
+        path = self.file('c.json', '{"cases": []}')
+        self.assertEqual(self.text('policy', 'test', '--policy', WORKSHOP, path, status=1),
+                         '0 passed, 0 failed; there was no case\n')
+
     def test_errors_in_the_file(self):
         path = self.file('c.json', '{"cases": [{"subject": "x", "devices": [], "expct": "allow"}]}')
         lines = self.text('policy', 'test', '--policy', WORKSHOP, path, status=2).splitlines()
