@@ -165,6 +165,23 @@ static int add_name(Loader *l, const PolicyDirectory *directory, const char *nam
     return 0;
 }
 
+/* The name of a file goes into messages, and D-Bus takes nothing but UTF-8: a rule of such a file could never
+ * be told of. 1 when the name is fine, 0 when the error was added. */
+static int check_name(Loader *l, const PolicyDirectory *directory, const char *name) {
+    _cleanup_free_ char *sane = sanitize(name, 4 * NAME_MAX), *path = NULL;
+    int r;
+
+    if (!sane)
+        return -ENOMEM;
+    if (streq(sane, name))
+        return 1;
+    path = format_string("%s/%s", directory->path, sane);
+    if (!path)
+        return -ENOMEM;
+    r = policy_parser_add_error(l->parser, path, "the name of the file must be printable UTF-8");
+    return MIN(r, 0);
+}
+
 /* Takes the names of one directory, but those that an earlier one has. */
 static int take_names(Loader *l, const PolicyDirectory *directory, DIR *dir) {
     struct dirent *entry;
@@ -175,7 +192,9 @@ static int take_names(Loader *l, const PolicyDirectory *directory, DIR *dir) {
             continue;
         if (l->n_files >= POLICY_FILES_MAX)
             return policy_parser_add_error(l->parser, directory->path, "too many policy files");
-        r = add_name(l, directory, entry->d_name);
+        r = check_name(l, directory, entry->d_name);
+        if (r > 0)
+            r = add_name(l, directory, entry->d_name);
         if (r < 0)
             return r;
     }

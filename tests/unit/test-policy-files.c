@@ -226,6 +226,13 @@ static void test_not_regular(void **state) {
     expect_error(t, "/etc/50-a.json: error: not a regular file");
 }
 
+static void test_unprintable_name(void **state) {
+    Tree *t = *state;
+
+    put_rule(t->etc, "50-\xff.json", "r");
+    expect_error(t, "/etc/50-\\xff.json: error: the name of the file must be printable UTF-8");
+}
+
 static void test_writable_file(void **state) {
     static const mode_t modes[] = {0664, 0646, 0622, 0777};
     Tree *t = *state;
@@ -453,6 +460,7 @@ int main(void) {
             TEST(test_dangling_symlink),
             TEST(test_dangling_directory),
             TEST(test_not_regular),
+            TEST(test_unprintable_name),
             TEST(test_writable_file),
             TEST(test_writable_directory),
             TEST(test_not_a_directory),
