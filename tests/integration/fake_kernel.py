@@ -578,6 +578,8 @@ class FakeKernel:
                 raise Refuse(errno.EINVAL)
             device.resets += 1
             self.notify()
+        elif device is None and path.startswith('/sys/devices/'):
+            raise Refuse(errno.ENODEV)  # unplugged while the attribute was open, and another is plugged in there now
         else:
             self.unexpected.append((path, text))
             raise Refuse(errno.EACCES)

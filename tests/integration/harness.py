@@ -268,9 +268,18 @@ class Daemon:
         return self.process.returncode
 
     def kill(self):
-        """As a crash would."""
+        """As a crash would. A busy bus may hear of it late, and the next daemon must not find the name taken."""
+        connection = dbus.bus.BusConnection(self._test.bus.address)
+
+        def owner():
+            with contextlib.suppress(dbus.DBusException):
+                return connection.get_name_owner(NAME)
+
+        before = owner()
         self.process.kill()
         self.process.wait(10)
+        wait(lambda: before is None or owner() != before, 'the bus takes its name back')
+        connection.close()
         self._done()
 
     def stop(self):

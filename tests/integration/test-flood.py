@@ -76,14 +76,15 @@ class FloodTest(harness.VfiodTestCase):
 
     @needs_root
     def test_answered_when_the_daemon_stops(self):
-        """More answers wait than one tick sends: none is lost."""
+        """More answers wait than one tick sends: none is lost. For calls that reach the bus later it answers itself."""
         client = self.client()
         calls = [client.acquire_later('pci:0000:0f:00.0') for _ in range(WINDOW)]
         wait(lambda: any(call.done for call in calls), 'the first is answered')
         self.daemon.process.terminate()
         wait(lambda: all(call.done for call in calls), 'all are answered')
         names = {call.error.get_dbus_name() for call in calls}
-        self.assertLessEqual(names, {harness.ERROR + name for name in ('NoSuchDevice', 'LimitExceeded', 'ShuttingDown')})
+        self.assertLessEqual(names, {harness.ERROR + name for name in ('NoSuchDevice', 'LimitExceeded', 'ShuttingDown')}
+                             | {'org.freedesktop.DBus.Error.ServiceUnknown'})
 
     def test_answered_in_the_middle_of_a_claim(self):
         """Its worker hangs in the kernel; the caller is told nevertheless."""

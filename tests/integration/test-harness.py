@@ -180,6 +180,7 @@ def masks():
     return [struct.unpack_from('=iI', data, i)[1] for i in range(0, len(data), 16)]
 print('ready', flush=True)
 print(masks()[0], flush=True)
+input()
 try:
     os.open('/dev/vfio/8', os.O_RDWR)
 except OSError:
@@ -189,6 +190,7 @@ print(masks(), flush=True)''')
         self.assertEqual(program.line(), 'ready')
         fd = self.host.hold_node('/dev/vfio/8')
         self.assertEqual(program.line(), '32')
+        program.say()  # the event comes before the node is held
         self.assertEqual(program.line(), 'busy')
         os.close(fd)
         program.say()
