@@ -2,8 +2,8 @@
 #pragma once
 
 /* Parsers of the kernel's tables in /proc that tell what the host uses (mounts, swap, routes), and who a
- * process is. Pure; the text is read by host/host-critical.c and daemon/credentials.c. Paths and names in it
- * are chosen by whoever mounts or names an interface. */
+ * process is. Pure; the text is read by host/host-critical.c and daemon/bus/credentials.c. Paths and names in
+ * it are chosen by whoever mounts or names an interface. */
 
 #include <limits.h>
 

@@ -9,7 +9,7 @@
  * (host/sysfs.h), because a cached copy would only be wrong later. That also keeps a device small: a host
  * with 16384 functions must fit in a few megabytes.
  *
- * Pure: no syscalls; host/sysfs.c and daemon/hotplug.c fill it. */
+ * Pure: no syscalls; host/sysfs.c and daemon/kernel/hotplug.c fill it. */
 
 #include <sys/types.h>
 

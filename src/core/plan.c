@@ -5,7 +5,7 @@
 
 #include "base/str.h"
 #include "core/claim.h"
-#include "core/explain.h"
+#include "policy/explain.h"
 #include "core/planner.h"
 
 static const char *const disposition_table[_DISPOSITION_MAX] = {

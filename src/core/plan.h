@@ -8,7 +8,7 @@
  * Pure: looks only at what the PlanContext hands in. */
 
 #include "core/facts.h"
-#include "core/policy.h"
+#include "policy/policy.h"
 
 typedef enum Disposition {
     DISPOSITION_CLAIM,       /* handed to the client */

@@ -3,11 +3,11 @@
 /* vfiod: the one owner of this host's VFIO privilege. A worker process is the same program: see worker.h. */
 
 #include "base/log.h"
-#include "daemon/bus.h"
+#include "daemon/bus/bus.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
 #include "daemon/privileges.h"
-#include "daemon/worker.h"
+#include "daemon/kernel/worker.h"
 
 static int run_worker(void) {
     if (privileges_drop_in_worker() < 0)

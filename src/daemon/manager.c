@@ -20,10 +20,10 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "daemon/bus.h"
-#include "daemon/engine.h"
-#include "daemon/hotplug.h"
-#include "daemon/ledger.h"
+#include "daemon/bus/bus.h"
+#include "daemon/broker/broker.h"
+#include "daemon/kernel/hotplug.h"
+#include "daemon/broker/ledger.h"
 #include "daemon/manager.h"
 #include "daemon/privileges.h"
 #include "host/policy-files.h"
@@ -38,7 +38,7 @@ struct Manager {
     HostSnapshot *snapshot; /* owned; of --simulate. Then there is no ledger and no hotplug */
     HostSource host;
     Inventory *inventory; /* owned, or the snapshot's */
-    Engine *engine;
+    Broker *broker;
     Ledger *ledger;
     Hotplug *hotplug;
     PolicyLoad policy; /* the set in force, and the errors of the last load */
@@ -68,7 +68,7 @@ static void on_bus_stopped(void *userdata) {
 }
 
 static bool is_idle(const Manager *m) {
-    return engine_n_claims(m->engine) == 0 && bus_face_n_listeners(m->bus) == 0;
+    return broker_n_claims(m->broker) == 0 && bus_face_n_listeners(m->bus) == 0;
 }
 
 static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -141,14 +141,14 @@ static void load_shadow(Manager *m) {
         return;
     }
     if (load.n_directories == 0 && load.n_errors == 0) {
-        engine_set_shadow(m->engine, NULL);
+        broker_set_shadow(m->broker, NULL);
         policy_load_done(&m->shadow);
         return;
     }
     for (size_t i = 0; i < load.n_errors; i++)
         log_warning("In shadow: %s", load.errors[i]);
     replace_policy(&m->shadow, &load, &old);
-    engine_set_shadow(m->engine, m->shadow.policy);
+    broker_set_shadow(m->broker, m->shadow.policy);
     log_info("A policy of %zu rule(s) is in shadow: it is compared, and decides nothing",
             policy_n_rules(m->shadow.policy));
 }
@@ -165,7 +165,7 @@ static int load_policy(Manager *m) {
     for (size_t i = 0; i < load.n_warnings; i++)
         log_warning("%s", load.warnings[i]);
     replace_policy(&m->policy, &load, &old);
-    engine_set_policy(m->engine, m->policy.policy);
+    broker_set_policy(m->broker, m->policy.policy);
     load_shadow(m);
     if (m->policy.n_errors > 0)
         log_error("The policy has errors: %s",
@@ -180,7 +180,7 @@ static int settle_raw_io(Manager *m) {
     bool wanted = policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF;
 
     m->raw_io = wanted && privileges_have(CAP_SYS_RAWIO);
-    engine_set_raw_io(m->engine, m->raw_io);
+    broker_set_raw_io(m->broker, m->raw_io);
     if (wanted && !m->raw_io)
         log_warning("The policy speaks of devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO (see "
                     "vfiod(8)): they are refused");
@@ -198,7 +198,7 @@ static void drop_raw_io(Manager *m) {
         return;
     }
     m->raw_io = false;
-    engine_set_raw_io(m->engine, false);
+    broker_set_raw_io(m->broker, false);
 }
 
 static bool noiommu_needs_restart(const Manager *m) {
@@ -214,7 +214,7 @@ static int reload_policy(void *userdata) {
         return log_error_errno(r, "Cannot read the policy, nothing was changed");
     log_info("The policy is read again: %s", policy_state(m));
     drop_raw_io(m);
-    (void) engine_review_claims(m->engine);
+    (void) broker_review_claims(m->broker);
     if (m->ledger)
         ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
@@ -303,13 +303,13 @@ static const char *noiommu_state(void *userdata) {
 static void on_device_changed(void *userdata, Device *device, int changes, int old_group) {
     Manager *m = userdata;
 
-    /* The announcement is only noted here, and made after the engine has done what it does. */
+    /* The announcement is only noted here, and made after the broker has done what it does. */
     if (m->bus)
         bus_face_device_changed(m->bus, device, changes, old_group);
     if (changes & DEVICE_REMOVED)
-        engine_device_removed(m->engine, device);
+        broker_device_removed(m->broker, device);
     else
-        engine_device_changed(m->engine, device, changes);
+        broker_device_changed(m->broker, device, changes);
     ledger_look_soon(m->ledger);
 }
 
@@ -345,7 +345,7 @@ static void on_bus_ready(void *userdata) {
 /* ---- Building ---- */
 
 static int create_engine(Manager *m) {
-    const EngineConfig config = {
+    const BrokerConfig config = {
             .state_directory = m->config.state_directory,
             .worker_timeout_usec = m->config.worker_timeout_usec,
             .ask_timeout_usec = m->config.ask_timeout_usec,
@@ -356,11 +356,11 @@ static int create_engine(Manager *m) {
     };
     int r;
 
-    r = engine_new(m->event, m->inventory, &config, &m->engine);
+    r = broker_new(m->event, m->inventory, &config, &m->broker);
     if (r < 0)
-        return log_error_errno(r, "Cannot start the engine");
-    engine_set_observer(m->engine, on_claim_changed, m);
-    engine_set_weakness(m->engine, read_weakness, m);
+        return log_error_errno(r, "Cannot start the broker");
+    broker_set_observer(m->broker, on_claim_changed, m);
+    broker_set_weakness(m->broker, read_weakness, m);
     return 0;
 }
 
@@ -382,17 +382,17 @@ static int build_engine(Manager *m) {
     r = hotplug_new(m->event, m->inventory, on_device_changed, m, &m->hotplug);
     if (r < 0)
         return log_error_errno(r, "Cannot read the devices of this host");
-    engine_set_refresh(m->engine, refresh_device, m);
+    broker_set_refresh(m->broker, refresh_device, m);
     r = load_policy(m);
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy");
     r = settle_raw_io(m);
     if (r < 0)
         return log_error_errno(r, "Cannot give CAP_SYS_RAWIO up");
-    r = engine_recover(m->engine);
+    r = broker_recover(m->broker);
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the daemon before");
-    (void) engine_review_claims(m->engine);
+    (void) broker_review_claims(m->broker);
     return 0;
 }
 
@@ -425,7 +425,7 @@ static int build_simulated_engine(Manager *m) {
     if (r < 0)
         return r;
     m->raw_io = true; /* nothing is opened, so nobody is refused for lack of it */
-    engine_set_raw_io(m->engine, true);
+    broker_set_raw_io(m->broker, true);
     r = load_policy(m);
     if (r < 0)
         return log_error_errno(r, "Cannot read the policy");
@@ -438,7 +438,7 @@ static int build_bus(Manager *m) {
             .event = m->event,
             .inventory = m->inventory,
             .host = &m->host,
-            .engine = m->engine,
+            .broker = m->broker,
             .policy = &m->policy,
             .shadow = &m->shadow,
             .reload_policy = reload_policy,
@@ -495,10 +495,10 @@ Manager *manager_free(Manager *m) {
     if (!m)
         return NULL;
     m->bus = bus_face_free(m->bus);
-    if (m->engine)
-        engine_set_observer(m->engine, NULL, NULL);
+    if (m->broker)
+        broker_set_observer(m->broker, NULL, NULL);
     m->hotplug = hotplug_free(m->hotplug);
-    m->engine = engine_free(m->engine);
+    m->broker = broker_free(m->broker);
     m->ledger = ledger_free(m->ledger);
     if (!m->snapshot)
         m->inventory = inventory_free(m->inventory);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The composition root: builds inventory, engine, hotplug and faces, owns the event loop, and carries what
+/* The composition root: builds inventory, broker, hotplug and faces, owns the event loop, and carries what
  * one of them says to the others. Decides nothing about claims. Here are the things that concern the process:
  * signals, policy reload, what systemd is told, and when to stop. */
 

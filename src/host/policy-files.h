@@ -5,7 +5,7 @@
  * name in an earlier directory hides the same name in a later one, /dev/null masks it; all are applied in the
  * order of their names. A file that others than root may write is an error, as an unreadable one is. */
 
-#include "core/policy-parse.h"
+#include "policy/parse.h"
 
 #define POLICY_DIRECTORIES "/etc/vfiod/policy.d", "/run/vfiod/policy.d", "/usr/lib/vfiod/policy.d"
 

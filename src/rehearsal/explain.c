@@ -4,7 +4,7 @@
  * whole on this host, whose other reasons (a sibling in use, no reset) come after the policy's. */
 
 #include "base/str.h"
-#include "core/explain.h"
+#include "policy/explain.h"
 #include "core/record.h"
 #include "rehearsal/rehearsal-internal.h"
 

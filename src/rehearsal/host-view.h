@@ -8,7 +8,7 @@
  * Functions that take ret_problem return 0, or a negative errno with one sentence in *ret_problem (NULL:
  * out of memory). */
 
-#include "core/policy-parse.h"
+#include "policy/parse.h"
 #include "core/snapshot.h"
 
 typedef struct HostView {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* From what a person says of somebody to the Subject that the evaluator takes: what daemon/credentials.c
+/* From what a person says of somebody to the Subject that the evaluator takes: what daemon/bus/credentials.c
  * would have found out of him. */
 
 #include "core/subject.h"

@@ -49,7 +49,7 @@ typedef struct RehearsalRequest {
 } RehearsalRequest;
 
 /* {"effect", "subject": {"user", "uid"}, "error": null or the name of the refusal that Acquire would give,
- * "message", "devices": [explanations as core/explain.h has them], "plan": … or null} */
+ * "message", "devices": [explanations as policy/explain.h has them], "plan": … or null} */
 int rehearsal_explain(Rehearsal *r, const RehearsalSubject *subject, const RehearsalRequest *request,
         struct json_object **ret, char **ret_problem);
 /* Runs the cases of a test file, see vfiod-policy-test(5). {"passed", "failed", "errors": of the file or of

@@ -4,7 +4,7 @@
 /* Text of a test file, see vfiod-policy-test(5) -> its cases. As strict as the policy's own parser, and for
  * the same reason: a case with a misspelt key would pass for ever. Pure. */
 
-#include "core/policy.h"
+#include "policy/policy.h"
 #include "core/request.h"
 #include "core/schema.h"
 

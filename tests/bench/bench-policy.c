@@ -19,7 +19,7 @@
 
 #include "base/json-text.h"
 #include "base/str.h"
-#include "core/policy-parse.h"
+#include "policy/parse.h"
 
 #define N_RULES 1000U
 #define N_RULES_LOADED 10000U

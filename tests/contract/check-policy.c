@@ -9,7 +9,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "core/policy-parse.h"
+#include "policy/parse.h"
 
 /* Everybody with a name exists but "nobody-here". */
 static int resolve(_unused_ void *userdata, _unused_ bool is_group, const char *name, uint32_t *ret) {

@@ -49,7 +49,7 @@ class CatalogTest(unittest.TestCase):
         self.assertEqual(explained, ids)
 
     def test_fields_exist(self):
-        code = read('src/daemon/audit.c') + read('src/daemon/ledger.c')
+        code = read('src/daemon/broker/audit.c') + read('src/daemon/broker/ledger.c')
         logged = set(re.findall(r'"(VFIOD_[A-Z_]+)"', code))
         shown = set(re.findall(r'@(\w+)@', read('units/vfiod.catalog')))
         self.assertGreater(len(shown), 0)

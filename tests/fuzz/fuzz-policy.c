@@ -2,8 +2,8 @@
 #include "fuzz.h"
 
 #include "base/str.h"
-#include "core/explain.h"
-#include "core/policy-parse.h"
+#include "policy/explain.h"
+#include "policy/parse.h"
 
 /* The input is the text of a policy file; a NUL in front of more text begins another file. What loads is
  * asked about a few subjects and devices. */

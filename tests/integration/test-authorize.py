@@ -345,7 +345,7 @@ class ActionsTest(unittest.TestCase):
         subprocess.run(['xmllint', '--noout', '--nonet', self.path], check=True)
 
     def test_it_has_every_action_that_is_asked_for(self):
-        code = set(re.findall(r'#define AUTH_ACTION_\w+ "([\w.]+)"', (SOURCE / 'src/daemon/auth.h').read_text()))
+        code = set(re.findall(r'#define AUTH_ACTION_\w+ "([\w.]+)"', (SOURCE / 'src/daemon/broker/polkit.h').read_text()))
         self.assertEqual(set(re.findall(r'<action id="([\w.]+)">', self.path.read_text())), code)
 
 

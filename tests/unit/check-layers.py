@@ -12,35 +12,40 @@ from pathlib import Path
 
 # ---- the rule ----
 
-# A file of this layer may include headers of these.
-LAYERS = {
+# A file of this room may include headers of these.
+PURE = {"base", "policy", "core"}
+READS = PURE | {"host"}
+BROKER = READS | {"daemon", "daemon/kernel", "daemon/broker"}
+ROOMS = {
     "base": {"base"},
-    "core": {"base", "core"},
-    "host": {"base", "core", "host"},
-    "daemon": {"base", "core", "host", "daemon"},
-    "rehearsal": {"base", "core", "host", "rehearsal"},
+    "policy": PURE,
+    "core": PURE,
+    "host": READS,
+    "daemon/kernel": READS | {"daemon", "daemon/kernel"},
+    "daemon/broker": BROKER,
+    "daemon/bus": BROKER | {"daemon/bus"},
+    "daemon": BROKER | {"daemon/bus"},
+    "rehearsal": READS | {"rehearsal"},
     "client": {"base", "client"},
 }
 
 # The client talks through the contracts alone: the one table of errors, and the door of the rehearsal.
 CONTRACTS = {"client": {"core/error-table.h", "rehearsal/rehearsal.h"}}
 
-# core is pure: no system calls, no clock, no log. (base/fd.h is not named: a value that owns an fd must close it.)
-IMPURE = {
-    "core": {
-        "base/log.h", "fcntl.h", "unistd.h", "time.h", "dirent.h", "poll.h", "syslog.h", "libudev.h",
-        "sys/ioctl.h", "sys/socket.h", "sys/stat.h", "sys/time.h", "sys/wait.h", "sys/mman.h", "sys/inotify.h",
-    },
+# These rooms are pure: no system calls, no clock, no log. (base/fd.h is not named: a value that owns an fd must close it.)
+IMPURE_HEADERS = {
+    "base/log.h", "fcntl.h", "unistd.h", "time.h", "dirent.h", "poll.h", "syslog.h", "libudev.h",
+    "sys/ioctl.h", "sys/socket.h", "sys/stat.h", "sys/time.h", "sys/wait.h", "sys/mman.h", "sys/inotify.h",
 }
-IMPURE_PREFIXES = {"core": ("systemd/", "linux/")}
+IMPURE = {"core": IMPURE_HEADERS, "policy": IMPURE_HEADERS}
+IMPURE_PREFIXES = {"core": ("systemd/", "linux/"), "policy": ("systemd/", "linux/")}
 
-# Adapters do not know each other; these modules of the daemon put them together.
-SEE_SEVERAL = ("main", "options", "manager", "engine", "job", "bus")
+# Of src/daemon itself, what the rooms below it may use: the way to raise a privilege around one call.
+DAEMON_FOR_ROOMS = {"daemon/privileges.h"}
 
-# For every adapter: definitions of the kernel's, and the way to raise a privilege around one call.
-SHARED = {"uapi", "privileges"}
-
-# An adapter that is built on another, which knows nothing of it.
+# Adapters do not know each other. What is in these rooms is one, unless BUILT_ON names what it is built on.
+ADAPTER_ROOMS = ("daemon/kernel", "host")
+SHARED = {"uapi"}  # definitions of the kernel's
 BUILT_ON = {
     "sysfs": {"host-critical", "udev-properties"},
     "worker": {"driver", "vfio"},  # the program that a worker process runs
@@ -51,47 +56,66 @@ BUILT_ON = {
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
-def modules(path):
-    """bus-claim.c belongs to the module bus-claim and to the family bus."""
-    return {path.stem, path.stem.split("-")[0]}
-
-
 def breach(path, quote, header):
     """Why path (relative to src/) may not include header, or None."""
-    layer = path.parts[0]
-    if header in IMPURE.get(layer, ()) or header.startswith(IMPURE_PREFIXES.get(layer, ("//",))):
-        return f"{layer} is pure"
+    room = str(path.parent)
+    if header in IMPURE.get(room, ()) or header.startswith(IMPURE_PREFIXES.get(room, ("//",))):
+        return f"{room} is pure"
     if quote == "<":
         return None
     target = Path(header)
-    if len(target.parts) != 2 or target.parts[0] not in LAYERS:
+    if str(target.parent) not in ROOMS:
         return "include by path from src/"
-    if header in CONTRACTS.get(layer, ()):
+    if header in CONTRACTS.get(room, ()):
         return None
-    if target.parts[0] not in LAYERS[layer]:
-        return f"{layer} may include only {', '.join(sorted(LAYERS[layer]))}"
-    if layer in ("daemon", "host") and target.parts[0] == layer and not modules(path) & set(SEE_SEVERAL):
+    if str(target.parent) not in ROOMS[room]:
+        return f"{room} may include only {', '.join(sorted(ROOMS[room]))}"
+    if str(target.parent) == "daemon" and room != "daemon" and header not in DAEMON_FOR_ROOMS:
+        return "a room does not know who puts it together"
+    if room in ADAPTER_ROOMS and str(target.parent) == room:
         if target.stem not in {path.stem} | SHARED | BUILT_ON.get(path.stem, set()):
             return "adapters do not include each other"
     return None
 
 
+def circles(graph):
+    """Headers that include each other in a circle, each circle once."""
+    found, done = [], set()
+
+    def walk(node, trail):
+        if node in trail:
+            found.append(" -> ".join(trail[trail.index(node):] + [node]))
+            return
+        if node in done:
+            return
+        for target in sorted(graph.get(node, ())):
+            walk(target, trail + [node])
+        done.add(node)
+
+    for node in sorted(graph):
+        walk(node, [])
+    return found
+
+
 def check(src):
     found = []
     count = 0
+    graph = {}
     for path in sorted(src.glob("**/*.[ch]")):
         relative = path.relative_to(src)
-        if relative.parts[0] not in LAYERS or len(relative.parts) != 2:
-            found.append(f"src/{relative}: not in one of the layers {', '.join(LAYERS)}")
+        if str(relative.parent) not in ROOMS:
+            found.append(f"src/{relative}: not in one of the rooms {', '.join(ROOMS)}")
             continue
         for number, line in enumerate(path.read_text().splitlines(), 1):
             match = INCLUDE.match(line)
             if match:
                 count += 1
+                if relative.suffix == ".h" and match[1] == '"':
+                    graph.setdefault(str(relative), set()).add(match[2])
                 reason = breach(relative, *match.groups())
                 if reason:
                     found.append(f"src/{relative}:{number}: {match[2]}: {reason}")
-    return count, found
+    return count, found + [f"src/{circle}: a circle" for circle in circles(graph)]
 
 
 def self_test():
@@ -101,35 +125,44 @@ def self_test():
         "core/a.c": '"base/log.h"',
         "core/b.c": "<unistd.h>",
         "core/c.c": "<systemd/sd-bus.h>",
-        "core/d.c": '"daemon/engine.h"',
+        "core/d.c": '"daemon/broker/broker.h"',
         "core/e.c": '"claim.h"',
-        "daemon/store.c": '"daemon/hotplug.h"',
-        "host/a.c": '"daemon/store.h"',
-        "host/b.c": '"host/sysfs.h"',
+        "policy/a.c": "<time.h>",
+        "policy/b.c": '"host/sysfs.h"',
+        "daemon/kernel/vfio.c": '"daemon/kernel/hotplug.h"',
+        "daemon/kernel/worker.c": '"daemon/broker/store.h"',
+        "daemon/broker/store.c": '"daemon/bus/bus.h"',
+        "daemon/broker/a.c": '"daemon/manager.h"',
         "daemon/d.c": '"rehearsal/rehearsal.h"',
+        "host/a.c": '"daemon/broker/store.h"',
+        "host/b.c": '"host/sysfs.h"',
         "client/d.c": '"host/sysfs.h"',
         "client/a.c": '"core/claim.h"',
-        "client/b.c": '"daemon/engine.h"',
+        "client/b.c": '"daemon/broker/broker.h"',
         "other/a.c": "<stdio.h>",
+        "base/x.h": '"base/y.h"',
     }
     good = {
         "base/b.c": '"base/fd.h"',
+        "base/y.h": '"base/x.h"',
         "core/f.c": '"base/str.h"',
-        "daemon/hotplug.c": '"host/sysfs.h"',
+        "core/g.c": '"policy/policy.h"',
+        "policy/c.c": '"core/facts.h"',
+        "daemon/kernel/hotplug.c": '"host/sysfs.h"',
+        "daemon/kernel/memlock.c": '"daemon/privileges.h"',
         "rehearsal/a.c": '"host/sysfs.h"',
         "client/e.c": '"rehearsal/rehearsal.h"',
-        "daemon/vfio.c": '"daemon/uapi.h"',
-        "daemon/bus-claim.c": '"daemon/engine.h"',
-        "daemon/engine.c": '"daemon/store.h"',
+        "daemon/bus/bus-claim.c": '"daemon/broker/broker.h"',
+        "daemon/broker/broker.c": '"daemon/broker/store.h"',
         "client/c.c": '"core/error-table.h"',
     }
     with tempfile.TemporaryDirectory() as directory:
         for name, header in {**bad, **good}.items():
             path = Path(directory, name)
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"#include {header}\n")
         _, found = check(Path(directory))
-        names = {line.split(":")[0].removeprefix("src/") for line in found}
+        names = {re.split(r"[: ]", line)[0].removeprefix("src/") for line in found}
         return names ^ set(bad)
 
 
@@ -140,7 +173,7 @@ def main():
     count, found = check(Path(sys.argv[1]))
     if count == 0:
         sys.exit(f"no includes found below {sys.argv[1]}")
-    print("\n".join(found) if found else f"{count} includes obey the layer rule")
+    print("\n".join(found) if found else f"{count} includes obey the rule of the rooms")
     sys.exit(1 if found else 0)
 
 

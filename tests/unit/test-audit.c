@@ -13,7 +13,7 @@
 #include "base/fd.h"
 #include "base/rate-limit.h"
 #include "base/str.h"
-#include "daemon/audit.h"
+#include "daemon/broker/audit.h"
 
 #define WINDOW_USEC UINT64_C(20000)
 

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "core/device-pattern.h"
+#include "policy/device-pattern.h"
 
 static bool matches(const char *pattern, const char *name) {
     char kernel_name[DEVICE_NAME_MAX], problem[160] = "";

@@ -6,8 +6,8 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "core/explain.h"
-#include "core/policy-parse.h"
+#include "policy/explain.h"
+#include "policy/parse.h"
 
 static int resolve(_unused_ void *userdata, bool is_group, const char *name, uint32_t *ret) {
     if (!is_group && streq(name, "alice"))

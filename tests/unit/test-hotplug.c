@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "daemon/hotplug.h"
+#include "daemon/kernel/hotplug.h"
 #include "testbed.h"
 
 #define NIC "8086:10d3:020000"

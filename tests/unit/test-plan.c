@@ -8,8 +8,8 @@
 
 #include "base/str.h"
 #include "core/claim.h"
-#include "core/policy-parse.h"
-#include "core/policy-rule.h" /* to write terms by hand */
+#include "policy/parse.h"
+#include "policy/rule.h" /* to write terms by hand */
 #include "core/record.h"
 
 /* A small host, as the VM's: an edu device alone (no reset), an edu and a NIC behind one PCI bridge, a NIC

@@ -13,7 +13,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "core/policy-parse.h"
+#include "policy/parse.h"
 #include "core/snapshot.h"
 
 /* Everybody exists and is somebody else: two names with one id would make rules cover each other. */

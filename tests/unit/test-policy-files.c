@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "base/json-text.h"
 #include "base/str.h"
-#include "core/policy-rule.h"
+#include "policy/rule.h"
 #include "host/policy-files.h"
 
 /* Three directories under a temporary one; `missing` is never made. */

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "core/policy-parse.h"
+#include "policy/parse.h"
 
 /* Decisions of long policies are compared with those of a slow evaluator in test-policy-property.c. Here: is
  * a rule found that covers another, far away in a long policy? */

@@ -8,8 +8,8 @@
 
 #include "base/json-text.h"
 #include "base/str.h"
-#include "core/policy-parse.h"
-#include "core/policy-rule.h"
+#include "policy/parse.h"
+#include "policy/rule.h"
 
 static unsigned n_lookups;
 

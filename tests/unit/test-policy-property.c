@@ -27,8 +27,8 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "core/explain.h"
-#include "core/policy-parse.h"
+#include "policy/explain.h"
+#include "policy/parse.h"
 
 #define N_CASES 4000U
 #define N_QUESTIONS 8U /* of one policy */

@@ -6,8 +6,8 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "core/policy-parse.h"
-#include "core/policy-rule.h"
+#include "policy/parse.h"
+#include "policy/rule.h"
 
 #define SLOT "'slot':'06:0d.0'"
 #define PATH "'path':'0000:00:1c.0/00.0'"

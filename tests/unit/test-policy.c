@@ -9,8 +9,8 @@
 #include "base/str.h"
 #include "core/capability.h"
 #include "core/pci-class.h"
-#include "core/policy-parse.h"
-#include "core/policy-rule.h"
+#include "policy/parse.h"
+#include "policy/rule.h"
 
 static int resolve(
         _unused_ void *userdata, _unused_ bool is_group, _unused_ const char *name, _unused_ uint32_t *ret) {

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "core/policy-parse.h"
+#include "policy/parse.h"
 #include "core/record.h"
 #include "core/snapshot.h"
 

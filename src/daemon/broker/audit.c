@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/audit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/rate-limit.h"
+#include "base/str.h"
+
+/* Grants have an account of their own: who was refused often enough shall not get a device unseen. */
+#define GRANTS_PER_USER 20U
+#define GRANTS_MAX 600U
+#define REFUSALS_PER_USER 5U
+#define REFUSALS_MAX 60U
+#define USERS_TOLD_MAX 8U /* by name at the end of a window; the others are told together */
+
+struct Audit {
+    sd_event *event;
+    uint64_t window_usec;
+    sd_event_source *window; /* armed while any line of the current window is counted */
+    RateLimit grants, refusals, differences;
+};
+
+static void tell_suppressed(RateLimit *l, const char *what) {
+    RateLimitEntry *worst;
+    unsigned users;
+    uint64_t rest;
+
+    for (unsigned i = 0; i < USERS_TOLD_MAX && (worst = rate_limit_worst(l)); i++) {
+        log_notice("%" PRIu64 " more %s of uid %" PRIu32 " in the last minute were not logged",
+                worst->suppressed, what, worst->key);
+        worst->suppressed = 0;
+    }
+    rest = rate_limit_rest(l, &users);
+    if (rest > 0)
+        log_notice("%" PRIu64 " more %s of %u or more other users in the last minute were not logged", rest,
+                what, users);
+    rate_limit_restart(l);
+}
+
+static void end_window(Audit *a) {
+    tell_suppressed(&a->grants, "grants and ends of claims");
+    tell_suppressed(&a->refusals, "refusals");
+    tell_suppressed(&a->differences, "differences of the policy in shadow");
+    a->window = sd_event_source_disable_unref(a->window);
+}
+
+static int on_window_over(sd_event_source *s, uint64_t usec, void *userdata) {
+    end_window(userdata);
+    return 0;
+}
+
+Audit *audit_free(Audit *a) {
+    if (!a)
+        return NULL;
+    end_window(a);
+    sd_event_unref(a->event);
+    free(a);
+    return NULL;
+}
+
+int audit_new(sd_event *event, uint64_t window_usec, Audit **ret) {
+    Audit *a = malloc(sizeof(*a));
+
+    if (!a)
+        return -ENOMEM;
+    *a = (Audit){
+            .event = sd_event_ref(event),
+            .window_usec = window_usec,
+            .grants = {.per_key = GRANTS_PER_USER, .in_all = GRANTS_MAX},
+            .refusals = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
+            .differences = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
+    };
+    *ret = a;
+    return 0;
+}
+
+/* May one more line about this user be written now? Without a window that ends, nothing would be written ever
+ * again, or too much. */
+static bool admit(Audit *a, RateLimit *l, uid_t uid) {
+    if (!a->window &&
+            sd_event_add_time_relative(
+                    a->event, &a->window, CLOCK_MONOTONIC, a->window_usec, 0, on_window_over, a) < 0)
+        return false;
+    return rate_limit_admit(l, uid);
+}
+
+static char *join_devices(const DeviceName *names, size_t n, size_t stride) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < n; i++)
+        strbuf_addf(&b, "%s%s", i > 0 ? " " : "",
+                device_name_format((const DeviceName *) ((const char *) names + i * stride), name));
+    return strbuf_steal(&b);
+}
+
+static char *claim_devices(const Claim *c) {
+    return join_devices(&c->plan.members[0].name, c->plan.n_claimed, sizeof(c->plan.members[0]));
+}
+
+static void record_claim(int level, const char *message_id, const Claim *c, const char *message) {
+    _cleanup_free_ char *devices = claim_devices(c);
+    char uid[16], pid[16];
+
+    (void) snprintf(uid, sizeof(uid), "%u", (unsigned) c->uid);
+    (void) snprintf(pid, sizeof(pid), "%d", (int) c->pid);
+    log_record(level, message_id, message, "VFIOD_CLAIM", c->id, "VFIOD_DEVICES", devices, "VFIOD_UID", uid,
+            "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_COMMAND", c->command, "VFIOD_BACKEND",
+            backend_to_string(c->plan.backend), "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
+}
+
+void audit_granted(Audit *a, const Claim *c) {
+    _cleanup_free_ char *devices = NULL, *message = NULL;
+
+    if (!admit(a, &a->grants, c->uid))
+        return;
+    devices = claim_devices(c);
+    message = format_string("Claim %s: uid %u got %s (%s) by rule %s%s", c->id, (unsigned) c->uid,
+            devices ?: "?", backend_to_string(c->plan.backend), c->plan.rule,
+            c->plan.ask ? ", and somebody said yes through polkit" : "");
+    record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_GRANTED, c, message ?: "Claim granted");
+}
+
+void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal) {
+    _cleanup_free_ char *devices = NULL, *text = NULL, *message = NULL;
+    char uid[16], pid[16], who[SUBJECT_DESCRIPTION_MAX];
+
+    if (!admit(a, &a->refusals, subject->uid))
+        return;
+    devices = join_devices(request->devices, request->n_devices, sizeof(request->devices[0]));
+    text = refusal_format(refusal);
+    message = format_string("Refused %s (%s): %s", subject_describe(subject, who),
+            error_info(refusal->code)->name, text ?: "");
+    (void) snprintf(uid, sizeof(uid), "%u", (unsigned) subject->uid);
+    (void) snprintf(pid, sizeof(pid), "%d", (int) subject->pid);
+    log_record(LOG_NOTICE, VFIOD_MESSAGE_CLAIM_REFUSED, message ?: "Refused", "VFIOD_ERROR",
+            error_info(refusal->code)->name, "VFIOD_DEVICES", devices, "VFIOD_UID", uid, "VFIOD_PID", pid,
+            "VFIOD_UNIT", subject->unit, "VFIOD_COMMAND", subject->command, "VFIOD_RULE", refusal->rule,
+            "VFIOD_REASON", request->reason, NULL);
+}
+
+void audit_failed(Audit *a, const Claim *c) {
+    _cleanup_free_ char *text = NULL, *message = NULL;
+
+    if (!admit(a, &a->refusals, c->uid))
+        return;
+    text = refusal_format(&c->refusal);
+    message = format_string("Claim %s of uid %u failed (%s): %s", c->id, (unsigned) c->uid,
+            error_info(c->refusal.code)->name, text ?: "");
+    record_claim(LOG_WARNING, VFIOD_MESSAGE_CLAIM_REFUSED, c, message ?: "Claim failed");
+}
+
+void audit_ended(Audit *a, const Claim *c) {
+    _cleanup_free_ char *message = NULL;
+
+    if (!admit(a, &a->grants, c->uid))
+        return;
+    message = format_string("Claim %s of uid %u ended, its devices are back", c->id, (unsigned) c->uid);
+    record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_ENDED, c, message ?: "Claim ended");
+}
+
+void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, const Verdict *real,
+        const Verdict *shadow) {
+    const char *rule = real->rule ? rule_origin(real->rule) : "no rule";
+    const char *shadow_rule = shadow->rule ? rule_origin(shadow->rule) : "no rule";
+    char name[DEVICE_NAME_MAX], uid[16], who[SUBJECT_DESCRIPTION_MAX];
+    _cleanup_free_ char *message = NULL;
+
+    if (!admit(a, &a->differences, subject->uid))
+        return;
+    device_name_format(device, name);
+    message = format_string("%s for %s: the policy says %s (%s), the one in shadow %s (%s)", name,
+            subject_describe(subject, who), effect_to_string(real->effect), rule,
+            effect_to_string(shadow->effect), shadow_rule);
+    (void) snprintf(uid, sizeof(uid), "%u", (unsigned) subject->uid);
+    log_record(LOG_NOTICE, VFIOD_MESSAGE_SHADOW_DIFFERS, message ?: "The policy in shadow differs",
+            "VFIOD_DEVICES", name, "VFIOD_UID", uid, "VFIOD_UNIT", subject->unit, "VFIOD_RULE", rule,
+            "VFIOD_SHADOW_RULE", shadow_rule, "VFIOD_EFFECT", effect_to_string(real->effect),
+            "VFIOD_SHADOW_EFFECT", effect_to_string(shadow->effect), NULL);
+}
+
+void audit_quarantined(Audit *a, const Claim *c) {
+    _cleanup_free_ char *text = refusal_format(&c->refusal), *message = NULL;
+
+    message = format_string(
+            "Claim %s of uid %u: its devices are in quarantine: %s", c->id, (unsigned) c->uid, text ?: "?");
+    record_claim(LOG_ERR,
+            c->refusal.code == VFIOD_ERROR_TIMED_OUT ? VFIOD_MESSAGE_WORKER_STUCK : VFIOD_MESSAGE_QUARANTINED,
+            c, message ?: "Quarantined");
+}

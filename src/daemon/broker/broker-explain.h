@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Why the broker says what it says: what `vfioctl policy explain` shows of a running daemon. Always asked of
+ * the policy and the host as they are now; what was recorded at the time of a claim or of a refusal stands
+ * next to it.
+ *
+ *   {
+ *     "effect": "deny",             // of the policy, the strictest of all devices
+ *     "subject": { "user": null, "uid": 1000 },
+ *     "error": "AccessDenied",      // that Acquire would give as a whole; null: it would not refuse
+ *     "message": "…",               // with it, or null
+ *     "plan": null,                 // what Acquire would do, where it would not refuse
+ *     "devices": [ … ],             // as policy/explain.h has them
+ *     "claim": { "id", "state", "since", "rule" },              // of a claim: the rule that was recorded
+ *     "refused": { "since", "error", "message", "policyReloaded" } // of a refusal: what was said then
+ *   }
+ *
+ * Of a claim "error", "message" and "plan" are null: that its devices are claimed is no news. */
+
+#include <json-c/json.h>
+
+#include "policy/explain.h"
+#include "daemon/broker/broker.h"
+
+typedef struct ExplainQuery {
+    const Subject *subject;
+    const Request *request;
+    Audience audience;
+    const char *user; /* how to call the subject; NULL: by its uid */
+} ExplainQuery;
+
+/* Each: 0, or a negative errno with the refusal filled (or not: it is system trouble then). */
+int broker_explain(Broker *e, const ExplainQuery *query, struct json_object **ret, Refusal *refusal);
+/* For the owner of the claim and for root. */
+int broker_explain_claim(
+        Broker *e, const char *id, const Subject *asker, struct json_object **ret, Refusal *refusal);
+/* The last refusal of the asker; for root that of uid, or, when that is (uid_t) -1, the latest of all. */
+int broker_explain_last_refusal(
+        Broker *e, uid_t uid, const Subject *asker, struct json_object **ret, Refusal *refusal);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What another policy would have said: that of now of the claims that are older, and that in shadow of every
+ * decision. Neither changes anything: a device cannot be taken from who has it open, and a shadow never
+ * decides. The operator is told. */
+
+#include "base/log.h"
+#include "base/str.h"
+#include "policy/review.h"
+#include "daemon/broker/claim-run.h"
+
+/* ---- older claims ---- */
+
+/* What ends already need not be ended. */
+static bool is_reviewed(const ClaimRun *j) {
+    return j->announced && j->claim.state <= CLAIM_HELD;
+}
+
+static Review review_terms(const Broker *e, const Plan *plan, const Rule *rule) {
+    if (!(rule_terms(rule)->backends & 1U << plan->backend))
+        return REVIEW_DENIES;
+    if (plan->backend == BACKEND_NOIOMMU && policy_host_settings(e->policy).noiommu == NOIOMMU_OFF)
+        return REVIEW_DENIES;
+    return REVIEW_ALLOWS;
+}
+
+static Review review_device(Broker *e, const Claim *c, const DeviceName *name, const Rule **ret_rule) {
+    _cleanup_(broker_question_done) BrokerQuestion q = BROKER_QUESTION_NULL;
+    const Device *d = inventory_find_device(e->inventory, name);
+    Review review;
+
+    if (!d)
+        return REVIEW_CANNOT_TELL;
+    broker_question_init(&q, e, policy_needed_facts(e->policy), &c->subject, d, &c->plan);
+    review = policy_review(e->policy, &q.question, ret_rule);
+    return review == REVIEW_ALLOWS ? review_terms(e, &c->plan, *ret_rule) : review;
+}
+
+static void review_claim(Broker *e, Claim *c) {
+    c->denied = false;
+    for (size_t i = 0; i < c->plan.n_claimed && !c->denied; i++) {
+        const DeviceName *device = &c->plan.members[i].name;
+        char name[DEVICE_NAME_MAX];
+        const Rule *rule = NULL;
+        Review review = review_device(e, c, device, &rule);
+
+        if (review == REVIEW_ALLOWS)
+            continue;
+        device_name_format(device, name);
+        if (review == REVIEW_CANNOT_TELL)
+            log_info("Claim %s of uid %u: whether the policy would still allow %s cannot be told", c->id,
+                    (unsigned) c->uid, name);
+        else
+            log_warning("Claim %s of uid %u stays, but the policy would not allow %s any more (%s)", c->id,
+                    (unsigned) c->uid, name, rule ? rule_origin(rule) : "no rule");
+        c->denied = review == REVIEW_DENIES;
+    }
+}
+
+unsigned broker_review_claims(Broker *e) {
+    unsigned n = 0;
+
+    for (ClaimRun *j = e->jobs; j; j = j->next) {
+        if (!is_reviewed(j))
+            continue;
+        review_claim(e, &j->claim);
+        n += j->claim.denied;
+    }
+    return n;
+}
+
+/* ---- the shadow ---- */
+
+void broker_set_shadow(Broker *e, const Policy *shadow) {
+    e->shadow = shadow;
+    e->shadow_differences = 0;
+}
+
+uint64_t broker_shadow_differences(const Broker *e) {
+    return e->shadow_differences;
+}
+
+static void compare_device(Broker *e, const Subject *subject, const Device *d) {
+    _cleanup_(broker_question_done) BrokerQuestion q = BROKER_QUESTION_NULL;
+    Verdict real, shadow;
+
+    broker_question_init(
+            &q, e, policy_needed_facts(e->policy) | policy_needed_facts(e->shadow), subject, d, NULL);
+    real = policy_evaluate(e->policy, &q.question);
+    shadow = policy_evaluate(e->shadow, &q.question);
+    if (real.effect == shadow.effect)
+        return;
+    e->shadow_differences++;
+    audit_shadow(e->audit, subject, &d->name, &real, &shadow);
+}
+
+void broker_compare_shadow(Broker *e, const Request *request, const Subject *subject) {
+    for (size_t i = 0; i < request->n_devices; i++) {
+        const Device *d = inventory_find_device(e->inventory, &request->devices[i]);
+
+        if (d)
+            compare_device(e, subject, d);
+    }
+}

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/broker.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/kernel/holders.h"
+#include "daemon/broker/claim-run.h"
+
+#define CLAIMS_PER_UID_DEFAULT 64U
+#define CLAIMS_DEFAULT 512U
+/* In so much time; of calls that are not refused, too, which does not matter to them. */
+#define EXPLANATIONS_USEC UINT64_C(1000000)
+#define EXPLANATIONS_PER_USER 20U
+#define EXPLANATIONS_MAX 100U
+#define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
+#define ASK_TIMEOUT_DEFAULT_USEC (120 * UINT64_C(1000000))
+
+int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config, Broker **ret) {
+    _cleanup_(broker_freep) Broker *e = NULL;
+    int r;
+
+    e = malloc(sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    *e = (Broker){.event = sd_event_ref(event), .inventory = inventory, .config = *config};
+    e->explanations.per_key = EXPLANATIONS_PER_USER;
+    e->explanations.in_all = EXPLANATIONS_MAX;
+    if (e->config.worker_timeout_usec == 0)
+        e->config.worker_timeout_usec = WORKER_TIMEOUT_DEFAULT_USEC;
+    if (e->config.ask_timeout_usec == 0)
+        e->config.ask_timeout_usec = ASK_TIMEOUT_DEFAULT_USEC;
+    if (e->config.claims_per_uid_max == 0)
+        e->config.claims_per_uid_max = CLAIMS_PER_UID_DEFAULT;
+    if (e->config.claims_max == 0)
+        e->config.claims_max = CLAIMS_DEFAULT;
+
+    r = config->simulated ? 0 : store_new(config->state_directory, &e->store);
+    if (r < 0)
+        return log_error_errno(r, "Cannot use the state directory %s", config->state_directory);
+    if (!config->simulated)
+        r = noiommu_switch_new(config->state_directory, &e->noiommu);
+    if (r >= 0)
+        r = worker_pool_new(event, &e->workers);
+    if (r >= 0)
+        r = node_watch_new(event, &e->nodes);
+    if (r >= 0)
+        r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
+    if (r >= 0)
+        r = auth_new(e->config.ask_timeout_usec, &e->auth);
+    if (r < 0)
+        return log_error_errno(r, "Cannot set the broker up");
+    *ret = TAKE_PTR(e);
+    return 0;
+}
+
+Broker *broker_free(Broker *e) {
+    if (!e)
+        return NULL;
+    while (e->jobs)
+        (void) claim_run_free(e->jobs);
+    e->auth = auth_free(e->auth);
+    refusal_memory_done(&e->refusals);
+    e->audit = audit_free(e->audit);
+    e->nodes = node_watch_free(e->nodes);
+    e->workers = worker_pool_free(e->workers);
+    e->noiommu = noiommu_switch_free(e->noiommu);
+    e->store = store_free(e->store);
+    sd_event_unref(e->event);
+    free(e);
+    return NULL;
+}
+
+void broker_set_policy(Broker *e, const Policy *policy) {
+    e->policy_generation += policy != e->policy;
+    e->policy = policy;
+}
+
+void broker_set_observer(Broker *e, claim_changed_t changed, void *userdata) {
+    e->changed = changed;
+    e->changed_userdata = userdata;
+}
+
+void broker_set_refresh(Broker *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata) {
+    e->refresh = refresh;
+    e->refresh_userdata = userdata;
+}
+
+void broker_set_bus(Broker *e, sd_bus *bus) {
+    auth_set_bus(e->auth, bus);
+}
+
+void broker_set_weakness(Broker *e, int (*read)(void *userdata, char **ret), void *userdata) {
+    e->read_weakness = read;
+    e->weakness_userdata = userdata;
+}
+
+void broker_set_raw_io(Broker *e, bool permitted) {
+    if (e->raw_io && !permitted)
+        worker_pool_renew(e->workers);
+    e->raw_io = permitted;
+}
+
+void broker_settle(Broker *e) {
+    for (const ClaimRun *j = e->jobs; j; j = j->next)
+        if (claim_run_needs_noiommu(j))
+            return;
+    noiommu_switch_release(e->noiommu);
+}
+
+/* ---- the door ---- */
+
+static int make_id(char id[static CLAIM_ID_MAX]) {
+    uint64_t random;
+
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t) sizeof(random))
+        return -EIO;
+    (void) snprintf(id, CLAIM_ID_MAX, "%016llx", (unsigned long long) random);
+    return 0;
+}
+
+static uint64_t now_usec(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
+ * keep is counted. */
+static int charge(Broker *e, const Subject *subject, Refusal *refusal) {
+    unsigned n = 0;
+
+    for (const ClaimRun *j = e->jobs; j; j = j->next)
+        n += j->claim.uid == subject->uid;
+    if (n >= e->config.claims_per_uid_max)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "uid %u has %u claims, the most it may have",
+                (unsigned) subject->uid, n);
+    if (e->n_jobs >= e->config.claims_max)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "there are %u claims, the most this host may have", e->n_jobs);
+    return 0;
+}
+
+static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
+    const Broker *e = userdata;
+    const FactSource *source = &e->config.host->facts;
+
+    return source->read_facts(source->userdata, device, what, ret);
+}
+
+static Device as_before_claim(const Device *d, const Plan *plan) {
+    Device before = *d;
+
+    for (size_t i = 0; plan && i < plan->n_members; i++)
+        if (device_name_compare(&plan->members[i].name, &d->name) == 0)
+            before.driver = plan->members[i].original_driver[0] ? plan->members[i].original_driver : NULL;
+    return before;
+}
+
+void broker_question_init(BrokerQuestion *q, Broker *e, unsigned facts, const Subject *subject,
+        const Device *d, const Plan *plan) {
+    *q = BROKER_QUESTION_NULL;
+    q->device = as_before_claim(d, plan);
+    q->question = (PolicyQuestion){.subject = subject, .device = &q->device, .now_usec = now_usec()};
+    if (facts != 0 && read_facts(e, d, facts, &q->facts) >= 0)
+        q->question.facts = &q->facts;
+}
+
+void broker_question_done(BrokerQuestion *q) {
+    device_facts_done(&q->facts);
+}
+
+static int read_kernel_facts(void *userdata, KernelFacts *ret) {
+    const Broker *e = userdata;
+    const FactSource *source = &e->config.host->facts;
+
+    return source->read_kernel_facts(source->userdata, ret);
+}
+
+static int read_weakness(void *userdata, char **ret) {
+    const Broker *e = userdata;
+
+    return e->read_weakness ? e->read_weakness(e->weakness_userdata, ret) : -EOPNOTSUPP;
+}
+
+static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
+    const Broker *e = userdata;
+
+    *ret = (RuleUsage){};
+    for (const ClaimRun *j = e->jobs; j; j = j->next)
+        if (j->attached)
+            rule_usage_add(ret, &j->claim.plan, j->claim.uid, rule_key, uid);
+}
+
+/* What neither policy nor kernel know: whether this process can do it. */
+static int check_raw_io(const Broker *e, const Plan *plan, Refusal *refusal) {
+    int r;
+
+    if (plan->backend != BACKEND_NOIOMMU || e->raw_io)
+        return 0;
+    r = refuse(refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &plan->members[0].name,
+            "vfiod has no CAP_SYS_RAWIO, or gave it up because the policy was another one "
+            "before");
+    refusal->remedy = strdup("The operator must give it the capability, see vfiod(8), and then restart it "
+                             "('systemctl restart vfiod'); claims stay.");
+    return r;
+}
+
+/* Looking for the rule that came nearest costs as much as a hundred refusals: who asks again and again is
+ * told no, and not each time why. */
+static bool was_told_often(Broker *e, const Subject *subject, uint64_t now) {
+    if (now - e->explanations_since_usec > EXPLANATIONS_USEC) {
+        rate_limit_restart(&e->explanations);
+        e->explanations_since_usec = now;
+    }
+    return !rate_limit_admit(&e->explanations, subject->uid);
+}
+
+int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
+    const uint64_t now = now_usec();
+    const PlanContext context = {
+            .inventory = e->inventory,
+            .policy = e->policy,
+            .facts = {.read_facts = read_facts,
+                    .read_kernel_facts = read_kernel_facts,
+                    .read_weakness = read_weakness,
+                    .userdata = e},
+            .now_usec = now,
+            .count_usage = count_usage,
+            .usage_userdata = e,
+            .brief = was_told_often(e, subject, now),
+    };
+    int r;
+
+    r = request_validate(request, refusal);
+    if (r >= 0)
+        r = plan_build(&context, request, subject, ret, refusal);
+    return r < 0 ? r : check_raw_io(e, ret, refusal);
+}
+
+static int describe(Claim *c, const Request *request, const Subject *subject) {
+    c->uid = subject->uid;
+    c->pid = subject->pid;
+    c->since_usec = now_usec();
+    if (make_id(c->id) < 0 || subject_copy(subject, &c->subject) < 0 ||
+            free_and_strdup(&c->command, subject->command) < 0 ||
+            free_and_strdup(&c->unit, subject->unit) < 0 ||
+            free_and_strdup(&c->reason, request->reason[0] ? request->reason : NULL) < 0)
+        return refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory or of random numbers");
+    return 0;
+}
+
+void broker_note_refusal(Broker *e, const Request *request, const Subject *subject, const Refusal *refusal) {
+    audit_refused(e->audit, subject, request, refusal);
+    refusal_memory_keep(&e->refusals, subject, request, refusal, now_usec(), e->policy_generation);
+}
+
+/* The first event of a new claim. */
+static ClaimEvent decide(ClaimRun *j, const Request *request, const Subject *subject, const Asker *asker) {
+    Claim *c = &j->claim;
+    int r;
+
+    r = describe(c, request, subject);
+    if (r >= 0)
+        r = broker_plan(j->broker, request, subject, &c->plan, &c->refusal);
+    if (j->broker->shadow)
+        broker_compare_shadow(j->broker, request, subject);
+    if (r >= 0 && c->plan.ask && claim_run_prepare_question(j, request, asker) < 0)
+        r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (r >= 0)
+        return c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
+    broker_note_refusal(j->broker, request, subject, &c->refusal);
+    return CLAIM_EVENT_DENIED;
+}
+
+/* Whoever would be refused is refused as ever; whoever would not learns that there is nothing to be had. */
+static void refuse_simulated(
+        Broker *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    Plan plan;
+
+    if (broker_plan(e, request, subject, &plan, &refusal) >= 0)
+        (void) refuse(&refusal, VFIOD_ERROR_SIMULATION, &request->devices[0],
+                "%s, but this is a recorded host",
+                plan.ask ? "a person would be asked" : "it would be handed out");
+    if (e->shadow)
+        broker_compare_shadow(e, request, subject);
+    broker_note_refusal(e, request, subject, &refusal);
+    done(userdata, NULL, &refusal);
+}
+
+void broker_acquire(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
+        acquire_done_t done, void *userdata) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    ClaimRun *j;
+    int r;
+
+    if (e->config.simulated) {
+        refuse_simulated(e, request, subject, done, userdata);
+        return;
+    }
+    r = charge(e, subject, &refusal);
+    j = r < 0 ? NULL : claim_run_new(e);
+    if (!j) {
+        if (r >= 0)
+            (void) refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+        broker_note_refusal(e, request, subject, &refusal);
+        done(userdata, NULL, &refusal);
+        return;
+    }
+    j->done = done;
+    j->userdata = userdata;
+    j->subject = subject;
+    claim_run_feed(j, decide(j, request, subject, asker));
+}
+
+void broker_forget_caller(Broker *e, void *userdata) {
+    for (ClaimRun *j = e->jobs; j; j = j->next)
+        if (j->done && j->userdata == userdata) {
+            j->done = NULL;
+            claim_run_feed(j, CLAIM_EVENT_RELEASE);
+            return;
+        }
+}
+
+static ClaimRun *find_job(Broker *e, const char *id) {
+    for (ClaimRun *j = e->jobs; j; j = j->next)
+        if (streq(j->claim.id, id))
+            return j;
+    return NULL;
+}
+
+int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *refusal) {
+    ClaimRun *j = find_job(e, id);
+
+    /* A stranger learns no more than that it is not his. */
+    if (!j || (j->claim.state == CLAIM_REQUESTED)) {
+        _cleanup_free_ char *shown = sanitize(id, CLAIM_ID_MAX);
+
+        return refuse(
+                refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that id");
+    }
+    if (!subject_is_operator(subject) && subject->uid != j->claim.uid)
+        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", j->claim.id);
+    if (j->claim.state != CLAIM_QUARANTINED) {
+        if (j->claim.state == CLAIM_AUTHORIZING)
+            (void) refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
+                    "the claim was released while somebody was asked");
+        claim_run_feed(j, CLAIM_EVENT_RELEASE);
+        return 0;
+    }
+    if (!subject_is_operator(subject))
+        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL,
+                "claim %s is in quarantine: only the operator lifts that", j->claim.id);
+    refusal_done(&j->claim.refusal);
+    claim_run_feed(j, CLAIM_EVENT_FORGET);
+    return 0;
+}
+
+/* ---- looking ---- */
+
+const Claim *broker_find_claim(Broker *e, const char *id) {
+    ClaimRun *j = find_job(e, id);
+
+    return j && j->announced ? &j->claim : NULL;
+}
+
+int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata) {
+    for (ClaimRun *j = e->jobs; j; j = j->next) {
+        int r = j->announced ? visit(&j->claim, userdata) : 0;
+
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+unsigned broker_n_claims(const Broker *e) {
+    return e->n_jobs;
+}
+
+/* ---- the world moves ---- */
+
+static ClaimRun *claim_run_of(const Device *d) {
+    return d->claim ? container_of(d->claim, ClaimRun, claim) : NULL;
+}
+
+/* A quarantine ends when everything that was in it has been pulled out. */
+static bool others_remain(const ClaimRun *j, const Device *gone) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const DeviceName *name = &j->claim.plan.members[i].name;
+
+        if (device_name_compare(name, &gone->name) != 0 && inventory_find_device(j->broker->inventory, name))
+            return true;
+    }
+    return false;
+}
+
+static void feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
+    if (j->claim.state == CLAIM_HELD)
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name, "%s", why);
+    claim_run_feed(j, CLAIM_EVENT_DEVICE_GONE);
+}
+
+void broker_device_removed(Broker *e, Device *device) {
+    ClaimRun *j = claim_run_of(device);
+
+    if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
+        return;
+    feed_gone(j, &device->name, "it was unplugged while it was held");
+}
+
+static ClaimRun *find_job_naming(Broker *e, const DeviceName *name) {
+    for (ClaimRun *j = e->jobs; j; j = j->next)
+        for (size_t i = 0; j->attached && i < j->claim.plan.n_members; i++)
+            if (device_name_compare(&j->claim.plan.members[i].name, name) == 0)
+                return j;
+    return NULL;
+}
+
+void broker_device_changed(Broker *e, Device *device, int changes) {
+    ClaimRun *j;
+
+    /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */
+    if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED)) {
+        j = find_job_naming(e, &device->name);
+        if (j)
+            claim_run_attach(j);
+    }
+    /* Somebody takes the driver away under a held device: the node goes first, and nothing else announces it.
+     */
+    j = claim_run_of(device);
+    if (j && j->claim.state == CLAIM_HELD && device->vfio_index < 0 && (changes & DEVICE_NODE_CHANGED))
+        feed_gone(j, &device->name, "it left its vfio driver while it was held");
+}
+
+/* ---- recovery ---- */
+
+typedef struct Recovery {
+    Broker *broker;
+    char **names; /* of the fds that systemd kept for us, from SD_LISTEN_FDS_START on */
+    int n_fds;
+} Recovery;
+
+/* The lifeline of claim id among the kept fds, which is taken out; -EBADF when there is none. */
+static int take_lifeline(Recovery *recovery, const char *id) {
+    for (int i = 0; i < recovery->n_fds; i++) {
+        const char *rest = recovery->names[i] ? startswith(recovery->names[i], "claim-") : NULL;
+
+        if (rest && streq(rest, id)) {
+            free(recovery->names[i]);
+            recovery->names[i] = NULL;
+            return SD_LISTEN_FDS_START + i;
+        }
+    }
+    return -EBADF;
+}
+
+static void drop_lifeline(const char *id) {
+    _cleanup_free_ char *name = format_string("claim-%s", id);
+
+    if (name)
+        lifeline_unstore_name(name);
+}
+
+static bool plan_moves(const Plan *p, const DeviceName *name) {
+    for (size_t i = 0; i < p->n_members; i++) {
+        const PlanMember *m = &p->members[i];
+
+        if ((m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK) &&
+                device_name_compare(&m->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One of two claims over the same device would take it from under the other when it ends. */
+static const ClaimRun *find_rival(const Broker *e, const Plan *plan) {
+    for (const ClaimRun *j = e->jobs; j; j = j->next)
+        for (size_t i = 0; i < j->claim.plan.n_members; i++)
+            if (plan_moves(&j->claim.plan, &j->claim.plan.members[i].name) &&
+                    plan_moves(plan, &j->claim.plan.members[i].name))
+                return j;
+    return NULL;
+}
+
+/* No event tells what happened while nobody listened. j may be gone afterwards. */
+static void catch_up(ClaimRun *j) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+        const Device *d = inventory_find_device(j->broker->inventory, &m->name);
+
+        if (d && d->vendor == m->vendor && d->device == m->device && d->driver &&
+                streq(d->driver, m->target_driver))
+            continue;
+        feed_gone(j, &m->name, "it was unplugged or left its vfio driver while it was held");
+        return;
+    }
+}
+
+static int recover_claim(void *userdata, Claim *c) {
+    Recovery *recovery = userdata;
+    const ClaimRun *rival = find_rival(recovery->broker, &c->plan);
+    ClaimEvent event = CLAIM_EVENT_RECOVERED_ENDED;
+    ClaimState recorded = c->state;
+    _cleanup_close_ int fd = -EBADF;
+    ClaimRun *j;
+
+    if (rival) {
+        log_error(
+                "Claim %s is recorded over a device of claim %s: it is not taken up", c->id, rival->claim.id);
+        claim_done(c);
+        return -EEXIST;
+    }
+    j = claim_run_new(recovery->broker);
+    if (!j) {
+        claim_done(c);
+        log_error("Out of memory: claim record left for the next start");
+        return 0;
+    }
+    fd = take_lifeline(recovery, c->id);
+    j->claim = *c;
+    j->claim.state = CLAIM_REQUESTED;
+    j->granted = j->stored = j->touched = true;
+    claim_run_attach(j);
+    claim_run_watch_recovered(j);
+    if (recorded == CLAIM_QUARANTINED)
+        event = CLAIM_EVENT_RECOVERED_QUARANTINED;
+    else if (recorded == CLAIM_HELD && fd >= 0 && claim_run_adopt_lifeline(j, fd) >= 0) {
+        (void) TAKE_FD(fd);
+        event = CLAIM_EVENT_RECOVERED_HELD;
+    } else if (fd >= 0)
+        drop_lifeline(c->id);
+    log_info("Claim %s of uid %u found from before, %s", j->claim.id, (unsigned) j->claim.uid,
+            event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "not held any more");
+    claim_run_feed(j, event);
+    if (event == CLAIM_EVENT_RECOVERED_HELD)
+        catch_up(j);
+    return 0;
+}
+
+/* What systemd kept for a claim that has no record is of no use to anybody. */
+static void drop_rest(Recovery *recovery) {
+    for (int i = 0; i < recovery->n_fds; i++) {
+        if (!recovery->names[i] || !startswith(recovery->names[i], "claim-"))
+            continue;
+        lifeline_unstore_name(recovery->names[i]);
+        (void) safe_close(SD_LISTEN_FDS_START + i);
+    }
+}
+
+int broker_recover(Broker *e) {
+    Recovery recovery = {.broker = e};
+    int r;
+
+    recovery.n_fds = sd_listen_fds_with_names(/* unset_environment= */ 1, &recovery.names);
+    if (recovery.n_fds < 0)
+        return log_error_errno(recovery.n_fds, "Cannot take the fds that systemd kept");
+    r = store_load(e->store, recover_claim, &recovery);
+    drop_rest(&recovery);
+    for (int i = 0; i < recovery.n_fds; i++)
+        free(recovery.names[i]);
+    free(recovery.names);
+    broker_settle(e);
+    return r < 0 ? log_error_errno(r, "Cannot read the claim records") : 0;
+}

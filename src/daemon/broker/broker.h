@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The one door. Both front ends hand in a Request and a Subject; the broker plans, decides, and drives every
+ * claim through core/machine.h by feeding it events and running its effects. Only this file and the manager
+ * see more than one adapter. */
+
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "core/claim.h"
+#include "daemon/broker/host-source.h"
+
+typedef struct Broker Broker;
+
+typedef struct GrantedFd {
+    char name[48]; /* "iommufd", "device:pci:0000:06:0d.0", "group:8", "container", "lifeline" */
+    int fd;        /* borrowed: the broker closes it when the callback returns; dup what you keep */
+} GrantedFd;
+
+typedef struct Grant {
+    const Claim *claim;
+    const GrantedFd *fds;
+    size_t n_fds;
+} Grant;
+
+/* Exactly one of grant and refusal is set. A front end that cannot deliver the grant just returns: nobody
+ * then has the other end of the lifeline, and the claim ends by itself. */
+typedef void (*acquire_done_t)(void *userdata, const Grant *grant, const Refusal *refusal);
+
+/* Objects changed; the front ends announce it. Called from the one place that sets states. */
+typedef enum ClaimChange {
+    CLAIM_ADDED,
+    CLAIM_CHANGED,
+    CLAIM_REMOVED, /* still readable during the call */
+} ClaimChange;
+typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);
+
+typedef struct BrokerConfig {
+    const char *state_directory;  /* "/run/vfiod": claims/ below it */
+    uint64_t worker_timeout_usec; /* per step of a claim; default 60 s */
+    uint64_t ask_timeout_usec;    /* for a person to answer; default 120 s */
+    unsigned claims_per_uid_max, claims_max;
+    const HostSource *host; /* borrowed; where the facts for plans come from */
+    bool simulated;         /* no device is there to be had: what would be allowed is refused; nothing is kept
+                             * on disk */
+} BrokerConfig;
+
+int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config, Broker **ret);
+Broker *broker_free(Broker *e); /* held claims stay as they are: records and fd store outlive the process */
+DEFINE_TRIVIAL_CLEANUP_FUNC(Broker *, broker_free);
+
+/* Borrowed; NULL while no valid set is loaded: everything is refused with PolicyBroken. */
+void broker_set_policy(Broker *e, const Policy *policy);
+/* Marks the claims that the policy in force would not allow (Claim.denied), logs them, and returns how many
+ * they are. They are not touched. */
+unsigned broker_review_claims(Broker *e);
+/* A policy that is compared with every decision of Acquire and never decides; borrowed, NULL: none. */
+void broker_set_shadow(Broker *e, const Policy *shadow);
+/* Devices about which the two differed since the shadow was set. */
+uint64_t broker_shadow_differences(const Broker *e);
+void broker_set_observer(Broker *e, claim_changed_t changed, void *userdata);
+/* Asks hotplug to re-read a device after a worker changed it. */
+void broker_set_refresh(Broker *e, int (*refresh)(void *userdata, const DeviceName *name), void *userdata);
+
+/* Whether the process kept what it takes to open a device without an IOMMU; it did not, until told. */
+void broker_set_raw_io(Broker *e, bool permitted);
+
+/* Asked when a rule or a request demands a host that nothing weakens: *ret is owned by the broker, and NULL
+ * when nothing does. Without a reader every such demand is refused. */
+void broker_set_weakness(Broker *e, int (*read)(void *userdata, char **ret), void *userdata);
+
+/* Rebuilds claims from records and from the fds that systemd kept. Call once, before serving. */
+int broker_recover(Broker *e);
+
+/* The connection on which polkit can be asked, borrowed; NULL while there is none: then "ask" means no. */
+void broker_set_bus(Broker *e, sd_bus *bus);
+
+/* Who polkit is to be asked about, where a rule says "ask". */
+typedef struct Asker {
+    const char *bus_name; /* unique name on the bus; NULL: it cannot be asked */
+    bool interactive;     /* the caller wants to wait for a person */
+} Asker;
+
+/* done is called exactly once, possibly before this returns. subject must stay until then, or until
+ * broker_forget_caller(). */
+void broker_acquire(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
+        acquire_done_t done, void *userdata);
+/* The caller of a pending acquire is gone or no longer interested: done will not be called any more. */
+void broker_forget_caller(Broker *e, void *userdata);
+/* What would happen. 0, or negative errno with the refusal that acquire would give. */
+int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal);
+/* Ends a claim: its owner or an operator. Does not wait for the devices to be closed: watch its state. */
+int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *refusal);
+
+const Claim *broker_find_claim(Broker *e, const char *id);
+int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);
+unsigned broker_n_claims(const Broker *e);
+
+/* From hotplug, BEFORE the device leaves the inventory. */
+void broker_device_removed(Broker *e, Device *device);
+/* A driver or node changed under a device: engine checks whether that concerns a claim. */
+void broker_device_changed(Broker *e, Device *device, int changes);

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/ledger.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "host/taint-reader.h"
+
+#define FILE_NAME "taints.json"
+#define FILE_SIZE_MAX (1024U * 1024)
+#define DEEDS_MAX (TAINTS_MAX - 64U) /* so that findings always have room */
+#define LOOK_INTERVAL_USEC (1000 * UINT64_C(1000))
+/* Who is allowed a device without an IOMMU can let the kernel's switch go on and off as often as he likes. */
+#define LINES_PER_MINUTE 20U
+#define MINUTE_USEC (60 * UINT64_C(1000000))
+
+struct Ledger {
+    sd_event *event;
+    sd_event_source *look;
+    ledger_changed_t changed;
+    void *userdata;
+    int directory;
+    char boot_id[40];
+    uint64_t looked_usec, minute_usec; /* CLOCK_MONOTONIC */
+    unsigned lines;                    /* of this minute */
+    TaintList list;
+    TaintList found; /* room for the next look */
+};
+
+static uint64_t now_usec(clockid_t clock) {
+    struct timespec ts;
+
+    (void) clock_gettime(clock, &ts);
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* ---- the file ---- */
+
+static void save(Ledger *l) {
+    struct json_object *o = json_object_new_object(), *taints = taint_list_to_json(&l->list);
+    const char *text = NULL;
+    int r = -ENOMEM;
+
+    if (o && taints && json_object_object_add(o, "bootId", json_object_new_string(l->boot_id)) == 0 &&
+            json_object_object_add(o, "taints", json_object_get(taints)) == 0)
+        text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+    if (text)
+        r = write_file_atomic_at(l->directory, FILE_NAME, text, strlen(text), 0600);
+    json_object_put(taints);
+    json_object_put(o);
+    if (r < 0)
+        log_warning_errno(r,
+                "Cannot write %s: a restart of vfiod would forget since when the host is tainted", FILE_NAME);
+}
+
+static int parse(Ledger *l, const char *text, size_t size) {
+    struct json_tokener *tokener = json_tokener_new();
+    struct json_object *o, *boot_id, *taints;
+    int r = -EBADMSG;
+
+    if (!tokener)
+        return -ENOMEM;
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    o = json_tokener_parse_ex(tokener, text, (int) size);
+    json_tokener_free(tokener);
+    if (json_object_is_type(o, json_type_object) && json_object_object_get_ex(o, "bootId", &boot_id) &&
+            json_object_is_type(boot_id, json_type_string) && json_object_object_get_ex(o, "taints", &taints))
+        r = !streq(json_object_get_string(boot_id), l->boot_id) ? -ESTALE
+                                                                : taint_list_from_json(taints, &l->list);
+    json_object_put(o);
+    return r;
+}
+
+/* Of an earlier boot: nothing of it holds any more. Damaged: it may hide a deed, so an operator is told. */
+static void load(Ledger *l) {
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0;
+    int r;
+
+    r = read_file_at(l->directory, FILE_NAME, FILE_SIZE_MAX, &text, &size);
+    if (r >= 0)
+        r = parse(l, text, size);
+    if (r >= 0 || r == -ENOENT || r == -ESTALE)
+        return;
+    log_error_errno(r, "The ledger of taints is damaged and begins anew, look at %s.bad", FILE_NAME);
+    (void) renameat(l->directory, FILE_NAME, l->directory, FILE_NAME ".bad");
+}
+
+/* ---- new entries ---- */
+
+static bool admit_line(Ledger *l) {
+    uint64_t now = now_usec(CLOCK_MONOTONIC);
+
+    if (now - l->minute_usec > MINUTE_USEC) {
+        if (l->lines > LINES_PER_MINUTE)
+            log_notice(
+                    "%u more changes of what weakens this host were not logged", l->lines - LINES_PER_MINUTE);
+        l->minute_usec = now;
+        l->lines = 0;
+    }
+    return l->lines++ < LINES_PER_MINUTE;
+}
+
+static void record_new(Ledger *l, const Taint *t) {
+    _cleanup_free_ char *message = NULL;
+    char uid[16];
+
+    if (!admit_line(l))
+        return;
+    (void) snprintf(uid, sizeof(uid), "%u", (unsigned) t->uid);
+    if (t->kind == TAINT_NOIOMMU_CLAIM)
+        message = format_string("The host is tainted: uid %s gets %s without an IOMMU by rule %s (%s)", uid,
+                t->device, t->rule, t->reason);
+    else
+        message = format_string("The host is tainted (%s): %s%s", taint_kind_to_string(t->kind), t->what,
+                t->weakens ? ", which weakens the isolation of devices" : "");
+    log_record(t->weakens ? LOG_WARNING : LOG_INFO, VFIOD_MESSAGE_TAINTED, message ?: "The host is tainted",
+            "VFIOD_TAINT", taint_kind_to_string(t->kind), "VFIOD_TAINT_WHAT", t->what, "VFIOD_TAINT_WEAKENS",
+            t->weakens ? "yes" : "no", "VFIOD_UID", t->uid == (uid_t) -1 ? NULL : uid, "VFIOD_DEVICES",
+            t->device[0] ? t->device : NULL, "VFIOD_RULE", t->rule[0] ? t->rule : NULL, "VFIOD_REASON",
+            t->reason[0] ? t->reason : NULL, NULL);
+}
+
+static bool is_same(const Taint *a, const Taint *b) {
+    return a->kind == b->kind && streq(a->what, b->what) && a->uid == b->uid && streq(a->device, b->device) &&
+            streq(a->rule, b->rule);
+}
+
+static const Taint *find(const TaintList *l, const Taint *t) {
+    for (size_t i = 0; i < l->n; i++)
+        if (is_same(&l->entries[i], t))
+            return &l->entries[i];
+    return NULL;
+}
+
+static void append(TaintList *l, const Taint *t) {
+    if (l->n < TAINTS_MAX)
+        l->entries[l->n++] = *t;
+    else
+        l->more++;
+}
+
+static void announce(Ledger *l) {
+    save(l);
+    if (l->changed)
+        l->changed(l->userdata);
+}
+
+/* ---- looking ---- */
+
+static void drop(Ledger *l, size_t i) {
+    const Taint *t = &l->list.entries[i];
+
+    if (admit_line(l))
+        log_info("No longer so (%s): %s", taint_kind_to_string(t->kind), t->what);
+    memmove(&l->list.entries[i], &l->list.entries[i + 1], (l->list.n - i - 1) * sizeof(*t));
+    l->list.n--;
+}
+
+/* Deeds cannot be looked for, and are never dropped. */
+static bool drop_gone(Ledger *l) {
+    bool any = false;
+
+    for (size_t i = l->list.n; i-- > 0;)
+        if (l->list.entries[i].kind != TAINT_NOIOMMU_CLAIM && !find(&l->found, &l->list.entries[i])) {
+            drop(l, i);
+            any = true;
+        }
+    return any;
+}
+
+static bool add_found(Ledger *l) {
+    bool any = false;
+
+    for (size_t i = 0; i < l->found.n; i++) {
+        Taint *t = &l->found.entries[i];
+
+        if (find(&l->list, t))
+            continue;
+        if (t->since_usec == 0)
+            t->since_usec = now_usec(CLOCK_REALTIME);
+        append(&l->list, t);
+        record_new(l, t);
+        any = true;
+    }
+    return any;
+}
+
+void ledger_look_now(Ledger *l) {
+    bool any;
+
+    l->looked_usec = now_usec(CLOCK_MONOTONIC);
+    l->found.n = l->found.more = 0;
+    taint_reader_read(&l->found);
+    any = drop_gone(l);
+    any |= add_found(l);
+    if (any)
+        announce(l);
+}
+
+void ledger_look(Ledger *l) {
+    if (now_usec(CLOCK_MONOTONIC) - l->looked_usec >= LOOK_INTERVAL_USEC)
+        ledger_look_now(l);
+}
+
+static int on_look(sd_event_source *s, uint64_t usec, void *userdata) {
+    Ledger *l = userdata;
+
+    l->look = sd_event_source_disable_unref(l->look);
+    ledger_look(l);
+    return 0;
+}
+
+void ledger_look_soon(Ledger *l) {
+    if (l->look)
+        return;
+    /* A little later than the interval, so that it is not within it. */
+    (void) sd_event_add_time_relative(
+            l->event, &l->look, CLOCK_MONOTONIC, LOOK_INTERVAL_USEC + 10000, 0, on_look, l);
+}
+
+static size_t n_deeds(const Ledger *l) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->list.n; i++)
+        n += l->list.entries[i].kind == TAINT_NOIOMMU_CLAIM;
+    return n;
+}
+
+void ledger_note_claim(Ledger *l, const Claim *c) {
+    Taint t = {
+            .kind = TAINT_NOIOMMU_CLAIM,
+            .weakens = true,
+            .what = "device without an IOMMU",
+            .since_usec = c->since_usec,
+            .uid = c->uid,
+    };
+
+    (void) device_name_format(&c->plan.members[0].name, t.device);
+    (void) snprintf(t.rule, sizeof(t.rule), "%s", c->plan.rule);
+    (void) snprintf(t.reason, sizeof(t.reason), "%s", c->plan.noiommu_reason);
+    if (find(&l->list, &t))
+        return;
+    if (n_deeds(l) < DEEDS_MAX)
+        append(&l->list, &t);
+    else
+        l->list.more++;
+    record_new(l, &t);
+    announce(l);
+}
+
+const TaintList *ledger_taints(const Ledger *l) {
+    return &l->list;
+}
+
+/* ---- life ---- */
+
+int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t changed, void *userdata,
+        Ledger **ret) {
+    _cleanup_(ledger_freep) Ledger *l = calloc(1, sizeof(*l));
+    ssize_t n;
+
+    if (!l)
+        return -ENOMEM;
+    l->event = sd_event_ref(event);
+    l->changed = changed;
+    l->userdata = userdata;
+    l->directory = open(state_directory, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
+    if (l->directory < 0)
+        return -errno;
+    n = read_attribute_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", l->boot_id, sizeof(l->boot_id));
+    if (n < 0)
+        return (int) n;
+    load(l);
+    ledger_look_now(l);
+    *ret = TAKE_PTR(l);
+    return 0;
+}
+
+Ledger *ledger_free(Ledger *l) {
+    if (!l)
+        return NULL;
+    sd_event_source_disable_unref(l->look);
+    sd_event_unref(l->event);
+    (void) safe_close(l->directory);
+    free(l);
+    return NULL;
+}

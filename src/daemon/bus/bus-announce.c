@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Each entry remembers one thing about the past (did listeners know the object when the entry was made?) and
+ * the rest is looked up when the entry is told: does the object exist now? From the two follows what to say.
+ * An object that went and came back under the same name is told as both, for it is another one.
+ *
+ * Telling reads properties from sysfs, so a burst (a rescan of thousands of devices) is told in batches, with
+ * the loop free in between. */
+
+#include <search.h>
+
+#include "base/log.h"
+#include "daemon/bus/bus-internal.h"
+
+#define DELAY_USEC (10 * 1000ULL)
+#define BATCH 128U
+
+typedef enum Kind {
+    KIND_DEVICE,
+    KIND_GROUP,
+    KIND_CLAIM,
+} Kind;
+
+typedef struct Key {
+    Kind kind;
+    DeviceName device;
+    int group;
+    char claim[CLAIM_ID_MAX];
+} Key;
+
+typedef struct Entry Entry;
+struct Entry {
+    Key key; /* first: the tree compares it */
+    bool was_known, went;
+    unsigned properties;
+    Entry *next; /* announcer.first … last, in order of arrival */
+};
+
+struct BusAnnouncer {
+    sd_bus *bus; /* owned reference */
+    sd_event_source *timer;
+    Inventory *inventory; /* borrowed, as the broker is */
+    Broker *broker;
+    void *tree; /* tsearch(3) of Entry by key: finds the entry of an object */
+    Entry *first, *last;
+};
+
+static const char *const interfaces[] = {
+        [KIND_DEVICE] = BUS_DEVICE_INTERFACE,
+        [KIND_GROUP] = BUS_GROUP_INTERFACE,
+        [KIND_CLAIM] = BUS_CLAIM_INTERFACE,
+};
+
+static const char *const property_names[] = {
+        "Driver", "Group", "VfioNode", "State", "Claim", "Devices", "Fingerprint", "Viable", "Failure"};
+
+static int compare_keys(const void *pa, const void *pb) {
+    const Key *a = pa, *b = pb;
+
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    switch (a->kind) {
+    case KIND_DEVICE:
+        return device_name_compare(&a->device, &b->device);
+    case KIND_GROUP:
+        return a->group < b->group ? -1 : a->group > b->group;
+    case KIND_CLAIM:
+    default:
+        return strcmp(a->claim, b->claim);
+    }
+}
+
+static bool object_exists(BusAnnouncer *a, const Key *key) {
+    switch (key->kind) {
+    case KIND_DEVICE:
+        return inventory_find_device(a->inventory, &key->device);
+    case KIND_GROUP:
+        return inventory_find_group(a->inventory, key->group);
+    case KIND_CLAIM:
+    default:
+        return broker_find_claim(a->broker, key->claim);
+    }
+}
+
+static const char *object_path(const Key *key, char buf[static BUS_OBJECT_PATH_MAX]) {
+    switch (key->kind) {
+    case KIND_DEVICE:
+        return bus_device_path(&key->device, buf);
+    case KIND_GROUP:
+        return bus_group_path(key->group, buf);
+    case KIND_CLAIM:
+    default:
+        return bus_claim_path(key->claim, buf);
+    }
+}
+
+static int emit_changed(BusAnnouncer *a, const char *path, const Entry *e) {
+    const char *names[ELEMENTSOF(property_names) + 1] = {};
+    size_t n = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(property_names); i++)
+        if (e->properties & (1U << i))
+            names[n++] = property_names[i];
+    if (n == 0)
+        return 0;
+    return sd_bus_emit_properties_changed_strv(a->bus, path, interfaces[e->key.kind], (char **) names);
+}
+
+/* The standard interfaces are listed with every object by GetManagedObjects and by
+ * sd_bus_emit_object_added(), so they must go with it too: a client counts an object as gone when its last
+ * interface is. */
+static int emit_removed(BusAnnouncer *a, const char *path, const Entry *e) {
+    return sd_bus_emit_interfaces_removed(a->bus, path, "org.freedesktop.DBus.Peer",
+            "org.freedesktop.DBus.Introspectable", "org.freedesktop.DBus.Properties", interfaces[e->key.kind],
+            NULL);
+}
+
+static void tell(BusAnnouncer *a, const Entry *e) {
+    char path[BUS_OBJECT_PATH_MAX];
+    bool exists = object_exists(a, &e->key);
+    int r = 0;
+
+    object_path(&e->key, path);
+    if (e->was_known && (e->went || !exists))
+        r = emit_removed(a, path, e);
+    if (r >= 0 && exists && (!e->was_known || e->went))
+        r = sd_bus_emit_object_added(a->bus, path);
+    else if (r >= 0 && exists)
+        r = emit_changed(a, path, e);
+    if (r < 0)
+        log_debug("Cannot announce %s: %s", path, strerror(-r));
+}
+
+static int arm(BusAnnouncer *a, uint64_t delay_usec) {
+    int r;
+
+    r = sd_event_source_set_time_relative(a->timer, delay_usec);
+    if (r < 0)
+        return r;
+    return sd_event_source_set_enabled(a->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+    BusAnnouncer *a = userdata;
+
+    for (unsigned i = 0; i < BATCH && a->first; i++) {
+        Entry *e = a->first;
+
+        a->first = e->next;
+        if (!a->first)
+            a->last = NULL;
+        tdelete(e, &a->tree, compare_keys);
+        tell(a, e);
+        free(e);
+    }
+    if (!a->first)
+        return 0;
+    return arm(a, 0);
+}
+
+/* Finds or makes the entry of an object. */
+static Entry *entry_of(BusAnnouncer *a, const Key *key, BusObjectChange change) {
+    Entry *e, **found;
+
+    found = tfind(key, &a->tree, compare_keys);
+    if (found)
+        return *found;
+    e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    e->key = *key;
+    e->was_known = change != BUS_OBJECT_ADDED;
+    if (!tsearch(e, &a->tree, compare_keys)) {
+        free(e);
+        return NULL;
+    }
+    if (a->last)
+        a->last->next = e;
+    else {
+        a->first = e;
+        (void) arm(a, DELAY_USEC);
+    }
+    a->last = e;
+    return e;
+}
+
+static void announce(BusAnnouncer *a, const Key *key, BusObjectChange change, unsigned properties) {
+    Entry *e = entry_of(a, key, change);
+
+    if (!e) {
+        log_debug("Out of memory: an announcement is lost");
+        return;
+    }
+    e->properties |= properties;
+    if (change == BUS_OBJECT_REMOVED)
+        e->went = true;
+}
+
+void bus_announce_device(
+        BusAnnouncer *a, const DeviceName *name, BusObjectChange change, unsigned properties) {
+    announce(a, &(Key){.kind = KIND_DEVICE, .device = *name}, change, properties);
+}
+
+void bus_announce_group(BusAnnouncer *a, int id, BusObjectChange change, unsigned properties) {
+    announce(a, &(Key){.kind = KIND_GROUP, .group = id}, change, properties);
+}
+
+void bus_announce_claim(BusAnnouncer *a, const char *id, BusObjectChange change, unsigned properties) {
+    Key key = {.kind = KIND_CLAIM};
+
+    memcpy(key.claim, id, strnlen(id, sizeof key.claim - 1));
+    announce(a, &key, change, properties);
+}
+
+int bus_announcer_new(
+        sd_bus *bus, sd_event *event, Inventory *inventory, Broker *broker, BusAnnouncer **ret) {
+    _cleanup_(bus_announcer_freep) BusAnnouncer *a = calloc(1, sizeof *a);
+    int r;
+
+    if (!a)
+        return -ENOMEM;
+    r = sd_event_add_time_relative(event, &a->timer, CLOCK_MONOTONIC, DELAY_USEC, 1000, on_timer, a);
+    if (r < 0)
+        return r;
+    r = sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
+    if (r < 0)
+        return r;
+    a->bus = sd_bus_ref(bus);
+    a->inventory = inventory;
+    a->broker = broker;
+    *ret = TAKE_PTR(a);
+    return 0;
+}
+
+BusAnnouncer *bus_announcer_free(BusAnnouncer *a) {
+    if (!a)
+        return NULL;
+    while (a->first) {
+        Entry *e = a->first;
+
+        a->first = e->next;
+        tdelete(e, &a->tree, compare_keys);
+        free(e);
+    }
+    sd_event_source_disable_unref(a->timer);
+    sd_bus_unref(a->bus);
+    free(a);
+    return NULL;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A Refusal becomes an error of D-Bus: a name, a sentence, and for who asks for it (option "details") a
+ * second argument with the parts of the sentence.
+ *
+ * It has to be asked for, because not every client expects more than the sentence: GDBus shows an error with
+ * two arguments as "Error return with body of type (sa{sv})", and the sentence is lost. What the parts say
+ * was decided where the refusal was made, for the ears of this caller. */
+
+#include "base/str.h"
+#include "daemon/bus/bus-internal.h"
+
+#define OPTIONS_SIGNATURE "a{sv}"
+#define DETAIL_MAX 2048U
+
+int bus_error_from_refusal(sd_bus_error *error, int r, const Refusal *refusal) {
+    _cleanup_free_ char *text = NULL, *name = NULL;
+    VfiodError code = VFIOD_ERROR_INTERNAL;
+
+    if (refusal && (int) refusal->code >= 0) {
+        code = refusal->code;
+        text = refusal_format(refusal);
+    } else
+        text = format_string("%s. %s", strerror(r < 0 ? -r : EIO), error_info(code)->remedy);
+    name = format_string(VFIOD_ERROR_PREFIX "%s", error_info(code)->name);
+    if (!name)
+        return -ENOMEM;
+    return sd_bus_error_set(error, name, text ?: error_info(code)->remedy);
+}
+
+bool bus_is_details_option(const char *name) {
+    return streq(name, "details");
+}
+
+static int read_option(sd_bus_message *m, bool *details) {
+    const char *name, *type;
+    int r, value;
+
+    r = sd_bus_message_read(m, "s", &name);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r < 0)
+        return r;
+    if (!bus_is_details_option(name) || !streq(type, "b"))
+        return sd_bus_message_skip(m, "v");
+    r = sd_bus_message_read(m, "v", "b", &value);
+    if (r >= 0)
+        *details = value != 0;
+    return r;
+}
+
+/* The call may have been read to any point, or not at all: a request whose first argument is wrong is refused
+ * before its options were looked at. */
+static bool wants_details(sd_bus_message *call) {
+    const char *signature = sd_bus_message_get_signature(call, /* complete= */ true);
+    size_t n = signature ? strlen(signature) : 0, rest = strlen(OPTIONS_SIGNATURE);
+    char before[16];
+    bool details = false;
+
+    if (n < rest || n - rest >= sizeof(before) || !streq(signature + n - rest, OPTIONS_SIGNATURE))
+        return false;
+    memcpy(before, signature, n - rest);
+    before[n - rest] = '\0';
+    if (sd_bus_message_rewind(call, /* complete= */ true) < 0 ||
+            (before[0] && sd_bus_message_skip(call, before) < 0) ||
+            sd_bus_message_enter_container(call, 'a', "{sv}") < 0)
+        return false;
+    while (sd_bus_message_enter_container(call, 'e', "sv") > 0)
+        if (read_option(call, &details) < 0 || sd_bus_message_exit_container(call) < 0)
+            return false;
+    return details;
+}
+
+static int append_detail(sd_bus_message *m, const char *key, const char *text) {
+    _cleanup_free_ char *clean = text ? sanitize(text, DETAIL_MAX) : NULL;
+
+    if (!text || !text[0])
+        return 0;
+    return clean ? sd_bus_message_append(m, "{sv}", key, "s", clean) : -ENOMEM;
+}
+
+static int append_details(sd_bus_message *m, const Refusal *refusal) {
+    const struct {
+        const char *key, *text;
+    } details[] = {
+            {"device", refusal->device},
+            {"reason", refusal->reason},
+            {"rule", refusal->rule},
+            {"file", refusal->file},
+            {"nearest", refusal->nearest},
+            {"predicate", refusal->predicate},
+            {"wanted", refusal->wanted},
+            {"seen", refusal->seen},
+            {"remedy", refusal->remedy ?: error_info(refusal->code)->remedy},
+    };
+    int r;
+
+    r = sd_bus_message_open_container(m, 'a', "{sv}");
+    for (size_t i = 0; i < ELEMENTSOF(details) && r >= 0; i++)
+        r = append_detail(m, details[i].key, details[i].text);
+    if (r >= 0 && refusal->line > 0)
+        r = sd_bus_message_append(m, "{sv}", "line", "u", (uint32_t) refusal->line);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int bus_error_reply(sd_bus_message *call, int r, const Refusal *refusal, sd_bus_message **ret) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+    (void) bus_error_from_refusal(&error, r, refusal);
+    r = sd_bus_message_new_method_error(call, &reply, &error);
+    if (r >= 0 && refusal && (int) refusal->code >= 0 && wants_details(call))
+        r = append_details(reply, refusal);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(reply);
+    return 0;
+}

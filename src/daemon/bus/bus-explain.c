@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Manager.Explain: of a request, of a claim, or of the last refusal. Everybody may ask about himself, as the
+ * kernel and the bus know him; root may describe somebody else. */
+
+#include <time.h>
+
+#include "base/str.h"
+#include "core/capability.h"
+#include "daemon/bus/bus-internal.h"
+#include "daemon/broker/broker-explain.h"
+
+#define PRICE 10U
+#define CREDIT_USEC (PRICE * UINT64_C(100000))
+
+typedef struct Question {
+    Request request;
+    Subject other; /* whom root describes; only gids is owned, the rest is borrowed from the message */
+    bool about_other, last_refusal;
+    const char *user, *claim; /* borrowed from the message; NULL: not given */
+} Question;
+
+static uint64_t now_usec(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+static int read_string(sd_bus_message *m, const char **ret) {
+    return sd_bus_message_read(m, "v", "s", ret);
+}
+
+static int read_bool(sd_bus_message *m, bool *ret) {
+    int value, r;
+
+    r = sd_bus_message_read(m, "v", "b", &value);
+    if (r >= 0)
+        *ret = value != 0;
+    return r;
+}
+
+static int read_gids(sd_bus_message *m, Subject *s, Refusal *refusal) {
+    const uint32_t *gids;
+    size_t size;
+    int r;
+
+    if (s->gids)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"gids\" is given twice");
+    r = sd_bus_message_enter_container(m, 'v', "au");
+    if (r >= 0)
+        r = sd_bus_message_read_array(m, 'u', (const void **) &gids, &size);
+    if (r < 0)
+        return r;
+    if (size / sizeof(*gids) > SUBJECT_COPY_GROUPS_MAX)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "there are more than %u gids",
+                SUBJECT_COPY_GROUPS_MAX);
+    if (size > 0) {
+        s->gids = malloc(size);
+        if (!s->gids)
+            return -ENOMEM;
+        memcpy(s->gids, gids, size);
+        s->n_gids = size / sizeof(*gids);
+    }
+    return sd_bus_message_exit_container(m);
+}
+
+static int read_capabilities(sd_bus_message *m, Subject *s, Refusal *refusal) {
+    const char *name;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'v', "as");
+    if (r >= 0)
+        r = sd_bus_message_enter_container(m, 'a', "s");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(m, "s", &name)) > 0) {
+        int capability = capability_from_name(name);
+        _cleanup_free_ char *shown = capability < 0 ? sanitize(name, 64) : NULL;
+
+        if (capability < 0)
+            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "there is no capability \"%s\"",
+                    shown ?: "");
+        s->capabilities |= UINT64_C(1) << capability;
+    }
+    if (r >= 0)
+        r = sd_bus_message_exit_container(m);
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_uid(sd_bus_message *m, Subject *s) {
+    return sd_bus_message_read(m, "v", "u", &s->uid);
+}
+
+/* The pointers of a Subject are not const, because it owns them; this one does not. */
+static int read_text(sd_bus_message *m, char **ret) {
+    const char *text;
+    int r;
+
+    r = read_string(m, &text);
+    if (r >= 0)
+        *ret = (char *) text;
+    return r;
+}
+
+static int read_namespace(sd_bus_message *m, Subject *s) {
+    bool foreign = false;
+    int r;
+
+    r = read_bool(m, &foreign);
+    if (foreign)
+        s->user_namespace = s->pid_namespace = NAMESPACE_OTHER;
+    return r;
+}
+
+typedef enum Option {
+    OPTION_CLAIM,
+    OPTION_LAST_REFUSAL,
+    OPTION_UID, /* from here on: about another */
+    OPTION_USER,
+    OPTION_GIDS,
+    OPTION_UNIT,
+    OPTION_CGROUP,
+    OPTION_LABEL,
+    OPTION_CAPABILITIES,
+    OPTION_FOREIGN_NAMESPACE,
+    _OPTION_MAX,
+} Option;
+
+static const struct {
+    const char *name, *type;
+} option_table[_OPTION_MAX] = {
+        [OPTION_CLAIM] = {"claim", "s"},
+        [OPTION_LAST_REFUSAL] = {"lastRefusal", "b"},
+        [OPTION_UID] = {"uid", "u"},
+        [OPTION_USER] = {"user", "s"},
+        [OPTION_GIDS] = {"gids", "au"},
+        [OPTION_UNIT] = {"unit", "s"},
+        [OPTION_CGROUP] = {"cgroup", "s"},
+        [OPTION_LABEL] = {"label", "s"},
+        [OPTION_CAPABILITIES] = {"capabilities", "as"},
+        [OPTION_FOREIGN_NAMESPACE] = {"foreignNamespace", "b"},
+};
+
+static int read_own_option(sd_bus_message *m, Option option, Question *q, Refusal *refusal) {
+    if (option >= OPTION_UID)
+        q->about_other = true;
+    switch (option) {
+    case OPTION_CLAIM:
+        return read_string(m, &q->claim);
+    case OPTION_LAST_REFUSAL:
+        return read_bool(m, &q->last_refusal);
+    case OPTION_UID:
+        return read_uid(m, &q->other);
+    case OPTION_USER:
+        return read_string(m, &q->user);
+    case OPTION_GIDS:
+        return read_gids(m, &q->other, refusal);
+    case OPTION_UNIT:
+        return read_text(m, &q->other.unit);
+    case OPTION_CGROUP:
+        return read_text(m, &q->other.cgroup);
+    case OPTION_LABEL:
+        return read_text(m, &q->other.label);
+    case OPTION_CAPABILITIES:
+        return read_capabilities(m, &q->other, refusal);
+    default:
+        return read_namespace(m, &q->other);
+    }
+}
+
+/* For bus_read_options_with(): 1 when the option is one of ours. */
+static int read_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    const char *type;
+    int r;
+
+    for (Option i = 0; i < _OPTION_MAX; i++) {
+        if (!streq(option_table[i].name, name))
+            continue;
+        r = sd_bus_message_peek_type(m, NULL, &type);
+        if (r < 0)
+            return r;
+        if (!streq(type, option_table[i].type))
+            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                    "the option \"%s\" must have the type %s", name, option_table[i].type);
+        r = read_own_option(m, i, userdata, refusal);
+        return r < 0 ? r : 1;
+    }
+    return 0;
+}
+
+static int read_question(sd_bus_message *m, Question *q, Refusal *refusal) {
+    int r;
+
+    r = bus_read_devices(m, &q->request, refusal);
+    if (r >= 0)
+        r = bus_read_options_with(m, &q->request, read_option, q, refusal);
+    if (r < 0)
+        return r;
+    if ((q->request.n_devices > 0) + (q->claim != NULL) + q->last_refusal != 1)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "one thing is explained at a time: devices, a claim, or the last refusal");
+    return 0;
+}
+
+static int check_about_other(const Question *q, const Subject *subject, Refusal *refusal) {
+    int r;
+
+    if (!q->about_other)
+        return 0;
+    if (!subject_is_operator(subject)) {
+        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root asks about others than himself");
+        refusal->remedy = strdup("Ask as root, or without options that describe somebody.");
+        return r;
+    }
+    if (q->other.uid == (uid_t) -1)
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "who describes somebody must give his \"uid\"");
+    return 0;
+}
+
+/* The longer the policy, the longer an explanation takes, and everybody may ask for one. So all who are not
+ * root get a tenth of a second of the daemon's time at once, and a tenth in the long run. explain_paid_usec
+ * is when what was used up is paid for. */
+static int check_paid(const BusFace *b, const Subject *subject, uint64_t now, Refusal *refusal) {
+    if (subject_is_operator(subject) || b->explain_paid_usec <= now + CREDIT_USEC)
+        return 0;
+    return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+            "explaining takes long with this policy, and was done often just now");
+}
+
+static int answer_question(BusCall *call, const Question *q, const Subject *subject, Refusal *refusal) {
+    Broker *e = call->face->context.broker;
+    const ExplainQuery query = {
+            .subject = q->about_other ? &q->other : subject,
+            .request = &q->request,
+            .audience = subject_is_operator(subject) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT,
+            .user = q->user,
+    };
+    struct json_object *o = NULL;
+    const char *text;
+    int r;
+
+    if (q->claim)
+        r = broker_explain_claim(e, q->claim, subject, &o, refusal);
+    else if (q->last_refusal)
+        r = broker_explain_last_refusal(e, q->other.uid, subject, &o, refusal);
+    else
+        r = broker_explain(e, &query, &o, refusal);
+    if (r < 0)
+        return r;
+    text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    r = text ? sd_bus_reply_method_return(call->message, "s", text) : -ENOMEM;
+    json_object_put(o);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Question q = {
+            .request = REQUEST_NULL,
+            .other = {.uid = (uid_t) -1,
+                    .pidfd = -EBADF,
+                    .capabilities_known = true,
+                    .user_namespace = NAMESPACE_HOST,
+                    .pid_namespace = NAMESPACE_HOST},
+    };
+    BusFace *b = call->face;
+    uint64_t begin = now_usec();
+    int r;
+
+    r = check_paid(b, subject, begin, refusal);
+    if (r >= 0)
+        r = read_question(call->message, &q, refusal);
+    if (r >= 0)
+        r = check_about_other(&q, subject, refusal);
+    if (r >= 0)
+        r = answer_question(call, &q, subject, refusal);
+    free(q.other.gids);
+    b->explain_paid_usec = MAX(b->explain_paid_usec, begin) + PRICE * (now_usec() - begin);
+    return r;
+}

@@ -1,0 +1,819 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Connection, name, door, and the fan-out of changes. The objects are in bus-manager.c, bus-device.c,
+ * bus-group.c and bus-claim.c, the queue of announcements in bus-announce.c.
+ *
+ * One door: whatever acts goes through bus_call_begin(): who asks is found out first (at once, for a caller
+ * that is known), then the arguments are read, then the broker is asked. The message stays referenced until
+ * the answer is there. Every exit sends exactly one answer or, when the caller is gone, none. */
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/bus/bus-internal.h"
+
+#define BACKOFF_MIN_USEC (100 * 1000ULL)
+#define BACKOFF_MAX_USEC (5 * 1000 * 1000ULL)
+
+/* The answer of the bus to RequestName; the specification's numbers. */
+#define NAME_IS_OURS 1U
+#define NAME_WAS_OURS 4U
+
+/* ---- Names of objects ---- */
+
+const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_PATH_MAX]) {
+    char text[DEVICE_NAME_MAX];
+    char *out = stpcpy(buf, BUS_FACE_PATH "/device/");
+
+    /* What sd_bus_path_encode(3) does, without its allocation; the first character is always a letter. */
+    for (const char *p = device_name_format(name, text); *p; p++)
+        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z'))
+            *out++ = *p;
+        else
+            out += sprintf(out, "_%02x", (unsigned char) *p);
+    *out = '\0';
+    return buf;
+}
+
+const char *bus_group_path(int id, char buf[static BUS_OBJECT_PATH_MAX]) {
+    snprintf(buf, BUS_OBJECT_PATH_MAX, BUS_FACE_PATH "/group/%d", id);
+    return buf;
+}
+
+const char *bus_claim_path(const char *id, char buf[static BUS_OBJECT_PATH_MAX]) {
+    snprintf(buf, BUS_OBJECT_PATH_MAX, BUS_FACE_PATH "/claim/%s", id);
+    return buf;
+}
+
+int bus_paths_add(BusPaths *p, const char *path) {
+    if (p->n + 1 >= p->allocated) {
+        size_t allocated = p->allocated ? p->allocated * 2 : 16;
+        char **list = reallocarray(p->list, allocated, sizeof *list);
+
+        if (!list)
+            return -ENOMEM;
+        p->list = list;
+        p->allocated = allocated;
+    }
+    p->list[p->n] = strdup(path);
+    if (!p->list[p->n])
+        return -ENOMEM;
+    p->list[++p->n] = NULL;
+    return 0;
+}
+
+void bus_paths_done(BusPaths *p) {
+    for (size_t i = 0; p->list && i < p->n; i++)
+        free(p->list[i]);
+    free(p->list);
+    *p = (BusPaths){};
+}
+
+/* ---- What several objects show ---- */
+
+const char *bus_state_of(const Claim *claim, bool quarantined) {
+    if (quarantined)
+        return "quarantined";
+    if (!claim)
+        return "free";
+    return claim->state == CLAIM_HELD ? "claimed" : claim_state_to_string(claim->state);
+}
+
+/* A group has one owner, so a device that was not asked for is taken with its group all the same. */
+const Claim *bus_claim_of_device(const Device *d) {
+    if (d->claim)
+        return d->claim;
+    return d->group ? d->group->claim : NULL;
+}
+
+int bus_append_claim_path(sd_bus_message *reply, const Claim *claim) {
+    char path[BUS_OBJECT_PATH_MAX];
+
+    return sd_bus_message_append(reply, "o", claim ? bus_claim_path(claim->id, path) : "/");
+}
+
+int bus_append_text(sd_bus_message *reply, const char *text) {
+    _cleanup_free_ char *sane = NULL;
+
+    if (!text)
+        return sd_bus_message_append(reply, "s", "");
+    sane = sanitize(text, 1024);
+    if (!sane)
+        return -ENOMEM;
+    return sd_bus_message_append(reply, "s", sane);
+}
+
+BusFace *bus_face_current(sd_bus *bus) {
+    return sd_bus_slot_get_userdata(sd_bus_get_current_slot(bus));
+}
+
+/* ---- The door ---- */
+
+BusCall *bus_call_free(BusCall *call) {
+    if (!call)
+        return NULL;
+    if (call->with_engine)
+        broker_forget_caller(call->face->context.broker, call);
+    if (call->subject)
+        credentials_put(call->face->credentials, call->subject);
+    if (call->previous)
+        call->previous->next = call->next;
+    else
+        call->face->calls = call->next;
+    if (call->next)
+        call->next->previous = call->previous;
+    call->face->n_calls--;
+    sd_bus_message_unref(call->message);
+    free(call);
+    return NULL;
+}
+
+void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
+
+    if (sd_bus_message_get_expect_reply(call->message) == 0)
+        return;
+    r = bus_error_reply(call->message, r, refusal, &answer);
+    if (r >= 0)
+        r = bus_pacer_send(call->face->pacer, answer);
+    if (r < 0)
+        log_debug("Cannot send a refusal: %s", strerror(-r));
+}
+
+static void on_subject(void *userdata, const Subject *subject, const Refusal *why_not) {
+    Refusal refusal = REFUSAL_NULL;
+    BusCall *call = userdata;
+    int r;
+
+    if (!subject) {
+        bus_call_refuse(call, -EACCES, why_not);
+        bus_call_free(call);
+        return;
+    }
+    call->subject = subject;
+    r = call->run(call, subject, &refusal);
+    if (r == BUS_CALL_PENDING)
+        return;
+    if (r < 0)
+        bus_call_refuse(call, r, &refusal);
+    refusal_done(&refusal);
+    bus_call_free(call);
+}
+
+int bus_call_begin(
+        BusFace *b, sd_bus_message *m, const char *claim, bus_call_run_t run, sd_bus_error *error) {
+    Refusal refusal = REFUSAL_NULL;
+    BusCall *call;
+    int r;
+
+    if (b->n_calls >= BUS_CALLS_MAX) {
+        r = refuse(&refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many calls are under way");
+        r = bus_error_from_refusal(error, r, &refusal);
+        refusal_done(&refusal);
+        return r;
+    }
+    call = calloc(1, sizeof *call);
+    if (!call)
+        return -ENOMEM;
+    call->face = b;
+    call->message = sd_bus_message_ref(m);
+    call->run = run;
+    if (claim)
+        memcpy(call->claim, claim, strnlen(claim, sizeof call->claim - 1));
+    call->next = b->calls;
+    if (b->calls)
+        b->calls->previous = call;
+    b->calls = call;
+    b->n_calls++;
+
+    r = credentials_get(b->credentials, m, on_subject, call);
+    if (r < 0) {
+        bus_call_free(call);
+        return bus_error_from_refusal(error, r, NULL);
+    }
+    return 1; /* answered, or will be; call may be freed by now */
+}
+
+/* Options that have a type on the bus; all others are strings. Request takes each in the form of a string. */
+static const char *option_type(const char *name) {
+    return streq(name, "memlock") ? "t" : streq(name, "untainted") ? "b" : "s";
+}
+
+/* An option of another type: is at least its name known? */
+static int refuse_option_type(Request *request, const char *name, Refusal *refusal) {
+    const char *type = option_type(name);
+    Request scratch = *request;
+    int r;
+
+    r = request_set_option(&scratch, name, "", refusal);
+    if (r < 0 && refusal->code == VFIOD_ERROR_UNKNOWN_OPTION)
+        return r;
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must be %s", name,
+            streq(type, "t")           ? "a number (t)"
+                    : streq(type, "b") ? "a boolean"
+                                       : "a string");
+}
+
+static int read_value(sd_bus_message *m, const char *type, char number[static 24], const char **ret) {
+    uint64_t u;
+    int r, b;
+
+    if (streq(type, "s"))
+        return sd_bus_message_read(m, "v", "s", ret);
+    r = streq(type, "t") ? sd_bus_message_read(m, "v", "t", &u) : sd_bus_message_read(m, "v", "b", &b);
+    if (r < 0)
+        return r;
+    if (streq(type, "t"))
+        (void) snprintf(number, 24, "%llu", (unsigned long long) u);
+    *ret = streq(type, "t") ? number : b ? "yes" : "no";
+    return 0;
+}
+
+/* Of every method; bus-error.c reads it again when there is an error. */
+static int read_details(sd_bus_message *m, Refusal *refusal) {
+    const char *type;
+    int r;
+
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r < 0)
+        return r;
+    if (!streq(type, "b"))
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"details\" must be a boolean");
+    return sd_bus_message_skip(m, "v");
+}
+
+static int read_option(
+        sd_bus_message *m, Request *request, bus_read_option_t read_other, void *userdata, Refusal *refusal) {
+    const char *name, *type, *value;
+    char number[24];
+    int r;
+
+    r = sd_bus_message_read(m, "s", &name);
+    if (r < 0)
+        return r;
+    if (bus_is_details_option(name))
+        return read_details(m, refusal);
+    r = read_other ? read_other(m, name, userdata, refusal) : 0;
+    if (r != 0)
+        return r;
+    if (!request) {
+        _cleanup_free_ char *shown = sanitize(name, 64);
+
+        return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
+                "there is no option \"%s\", this method knows none", shown ?: "");
+    }
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r < 0)
+        return r;
+    if (!streq(type, option_type(name)))
+        return refuse_option_type(request, name, refusal);
+    r = read_value(m, type, number, &value);
+    if (r < 0)
+        return r;
+    return request_set_option(request, name, value, refusal);
+}
+
+int bus_read_options_with(
+        sd_bus_message *m, Request *request, bus_read_option_t read_other, void *userdata, Refusal *refusal) {
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "{sv}");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+        r = read_option(m, request, read_other, userdata, refusal);
+        if (r < 0)
+            return r;
+        r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    if (r < 0)
+        return r;
+    return sd_bus_message_exit_container(m);
+}
+
+int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal) {
+    return bus_read_options_with(m, request, NULL, NULL, refusal);
+}
+
+int bus_read_devices(sd_bus_message *m, Request *request, Refusal *refusal) {
+    const char *spelling;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "s");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(m, "s", &spelling)) > 0) {
+        r = request_add_device(request, spelling, refusal);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* ---- Changes ---- */
+
+static void announce_members_changed(BusFace *b, int group) {
+    bus_announce_group(b->announcer, group, BUS_OBJECT_CHANGED,
+            BUS_PROPERTY_DEVICES | BUS_PROPERTY_FINGERPRINT | BUS_PROPERTY_VIABLE | BUS_PROPERTY_STATE);
+}
+
+static void announce_device_gone(BusFace *b, const Device *d, int changes, int old_group) {
+    bus_announce_device(b->announcer, &d->name, BUS_OBJECT_REMOVED, 0);
+    if (changes & GROUP_REMOVED)
+        bus_announce_group(b->announcer, old_group, BUS_OBJECT_REMOVED, 0);
+    else if (d->group)
+        announce_members_changed(b, d->group->id);
+}
+
+/* The device is in a group where it was not before; the group may be new, too. */
+static void announce_group_joined(BusFace *b, const Device *d, int changes) {
+    if (!d->group)
+        return;
+    if (changes & GROUP_ADDED)
+        bus_announce_group(b->announcer, d->group->id, BUS_OBJECT_ADDED, 0);
+    else
+        announce_members_changed(b, d->group->id);
+}
+
+void bus_face_device_changed(BusFace *b, const Device *d, int changes, int old_group) {
+    unsigned properties = 0;
+
+    if (!b->announcer)
+        return;
+    if (changes & DEVICE_REMOVED) {
+        announce_device_gone(b, d, changes, old_group);
+        return;
+    }
+    if (changes & DEVICE_ADDED) {
+        announce_group_joined(b, d, changes);
+        bus_announce_device(b->announcer, &d->name, BUS_OBJECT_ADDED, 0);
+        return;
+    }
+    if (changes & DEVICE_GROUP_CHANGED) {
+        announce_group_joined(b, d, changes);
+        properties |= BUS_PROPERTY_GROUP;
+        if (changes & GROUP_REMOVED)
+            bus_announce_group(b->announcer, old_group, BUS_OBJECT_REMOVED, 0);
+        else if (old_group >= 0)
+            announce_members_changed(b, old_group);
+    }
+    if (changes & DEVICE_DRIVER_CHANGED)
+        properties |= BUS_PROPERTY_DRIVER;
+    if (changes & DEVICE_NODE_CHANGED)
+        properties |= BUS_PROPERTY_VFIO_NODE;
+    if (properties != 0)
+        bus_announce_device(b->announcer, &d->name, BUS_OBJECT_CHANGED, properties);
+    if (d->group && changes & (DEVICE_DRIVER_CHANGED | DEVICE_NODE_CHANGED))
+        bus_announce_group(b->announcer, d->group->id, BUS_OBJECT_CHANGED, BUS_PROPERTY_VIABLE);
+}
+
+/* A claim takes whole groups, so all their members change with it. */
+static void announce_claimed(BusFace *b, int group, unsigned properties) {
+    const Group *g = inventory_find_group(b->context.inventory, group);
+
+    if (!g)
+        return;
+    bus_announce_group(b->announcer, group, BUS_OBJECT_CHANGED, properties);
+    FOREACH_MEMBER(d, g)
+        bus_announce_device(b->announcer, &d->name, BUS_OBJECT_CHANGED, properties);
+}
+
+void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) {
+    unsigned properties = BUS_PROPERTY_STATE;
+
+    if (!b->announcer)
+        return;
+    if (claim->denied)
+        (void) sd_bus_emit_properties_changed(
+                b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "ClaimsDeniedByPolicy", NULL);
+    switch (change) {
+    case CLAIM_ADDED:
+        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_ADDED, 0);
+        properties |= BUS_PROPERTY_CLAIM;
+        break;
+    case CLAIM_CHANGED:
+        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_CHANGED,
+                BUS_PROPERTY_STATE | ((int) claim->refusal.code >= 0 ? BUS_PROPERTY_FAILURE : 0));
+        break;
+    case CLAIM_REMOVED:
+        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_REMOVED, 0);
+        properties |= BUS_PROPERTY_CLAIM;
+        break;
+    }
+    for (size_t i = 0; i < claim->plan.n_groups; i++)
+        announce_claimed(b, claim->plan.groups[i], properties);
+}
+
+/* The one call that waits for an answer: a getter of sd-bus must answer at once, and nobody but the bus
+ * itself is asked, about a connection that stands in its tables. Unique names are not given twice, so what it
+ * said of the last one holds. */
+static const Subject *ask_for_reader(BusFace *b, const char *sender) {
+    _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+    Subject reader = SUBJECT_NULL;
+
+    if (b->reader_name && streq(b->reader_name, sender))
+        return &b->reader;
+    if (sd_bus_get_name_creds(b->bus, sender, SD_BUS_CREDS_EUID, &creds) < 0 ||
+            sd_bus_creds_get_euid(creds, &reader.uid) < 0 || free_and_strdup(&b->reader_name, sender) < 0)
+        return NULL;
+    b->reader = reader;
+    return &b->reader;
+}
+
+/* A property goes into signals, too, while the message at hand is the call that changed it. */
+static bool is_read(sd_bus_message *m) {
+    return sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", NULL) > 0 ||
+            sd_bus_message_is_method_call(m, "org.freedesktop.DBus.ObjectManager", NULL) > 0;
+}
+
+const Subject *bus_reader(sd_bus *bus) {
+    BusFace *b = bus_face_current(bus);
+    sd_bus_message *m = sd_bus_get_current_message(bus);
+    const char *sender = m && is_read(m) ? sd_bus_message_get_sender(m) : NULL;
+    const Subject *known;
+
+    if (!sender)
+        return NULL;
+    known = credentials_peek(b->credentials, sender);
+    return known ?: ask_for_reader(b, sender);
+}
+
+void bus_face_policy_changed(BusFace *b) {
+    if (b->bus)
+        (void) sd_bus_emit_properties_changed(b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "PolicyState",
+                "PolicyErrors", "PolicyWarnings", "PolicyRules", "ClaimsDeniedByPolicy", "ShadowState",
+                "ShadowErrors", "ShadowRules", "Noiommu", NULL);
+}
+
+void bus_face_taints_changed(BusFace *b) {
+    if (b->bus)
+        (void) sd_bus_emit_properties_changed(b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "Taints", NULL);
+}
+
+unsigned bus_face_n_listeners(const BusFace *b) {
+    return b->credentials ? credentials_n_connections(b->credentials) : 0;
+}
+
+/* ---- The connection ---- */
+
+static void say_ready(BusFace *b) {
+    if (b->was_ready)
+        return;
+    b->was_ready = true;
+    if (b->context.ready)
+        b->context.ready(b->context.userdata);
+}
+
+/* Nobody is left without an answer, neither those whose call is under way nor those whose refusal waits. It
+ * must happen while the loop still runs: sd-bus closes its connection when the loop ends. */
+static void answer_all(BusFace *b) {
+    while (b->calls) {
+        Refusal refusal = REFUSAL_NULL;
+
+        bus_call_refuse(b->calls, refuse(&refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod stops"), &refusal);
+        refusal_done(&refusal);
+        bus_call_free(b->calls);
+    }
+    if (b->pacer)
+        bus_pacer_flush(b->pacer);
+    if (b->bus)
+        (void) sd_bus_flush(b->bus);
+}
+
+static void say_stopped(BusFace *b) {
+    if (b->stopped)
+        return;
+    b->stopped = true;
+    answer_all(b);
+    if (b->context.stopped)
+        b->context.stopped(b->context.userdata);
+}
+
+static void disconnect(BusFace *b) {
+    while (b->calls)
+        bus_call_free(b->calls);
+    broker_set_bus(b->context.broker, NULL);
+    b->announcer = bus_announcer_free(b->announcer);
+    b->pacer = bus_pacer_free(b->pacer);
+    b->credentials = credentials_free(b->credentials);
+    free(TAKE_PTR(b->reader_name)); /* another bus gives the same names to others */
+    b->bus = sd_bus_close_unref(b->bus);
+}
+
+static void try_to_connect(BusFace *b);
+
+static int on_reconnect(sd_event_source *source, uint64_t usec, void *userdata) {
+    try_to_connect(userdata);
+    return 0;
+}
+
+static void connect_later(BusFace *b) {
+    int r;
+
+    if (b->stopping)
+        return;
+    b->reconnect = sd_event_source_disable_unref(b->reconnect);
+    r = sd_event_add_time_relative(
+            b->context.event, &b->reconnect, CLOCK_MONOTONIC, b->backoff_usec, 0, on_reconnect, b);
+    b->backoff_usec = MIN(b->backoff_usec * 2, BACKOFF_MAX_USEC);
+    if (r < 0) {
+        log_error_errno(r, "Cannot set a timer to connect to the bus");
+        sd_event_exit(b->context.event, EXIT_FAILURE);
+    }
+}
+
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    BusFace *b = userdata;
+
+    if (b->stopping)
+        log_debug("The bus is gone");
+    else
+        log_warning("Lost the connection to the bus, trying to get it back; claims are kept");
+    disconnect(b);
+    connect_later(b);
+    say_ready(b);
+    if (b->stopping)
+        say_stopped(b);
+    else if (b->context.idle)
+        b->context.idle(b->context.userdata);
+    return 1;
+}
+
+static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    BusFace *b = userdata;
+    uint32_t answer = 0;
+
+    if (sd_bus_message_is_method_error(m, NULL)) {
+        const sd_bus_error *e = sd_bus_message_get_error(m);
+
+        if (sd_bus_is_open(b->bus) <= 0)
+            return 1; /* on_disconnected() follows */
+        if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY)) {
+            log_warning("The bus does not answer, connecting again");
+            disconnect(b);
+            connect_later(b);
+            return 1;
+        }
+        log_error("The bus does not let us be " BUS_FACE_NAME ": %s", e->message);
+        return sd_event_exit(b->context.event, EXIT_FAILURE);
+    }
+    if (sd_bus_message_read(m, "u", &answer) < 0 || (answer != NAME_IS_OURS && answer != NAME_WAS_OURS)) {
+        log_error("Another process is " BUS_FACE_NAME " on the bus, giving up");
+        return sd_event_exit(b->context.event, EXIT_FAILURE);
+    }
+    if (b->was_ready)
+        log_info("Connected to the bus again");
+    b->backoff_usec = BACKOFF_MIN_USEC;
+    say_ready(b);
+    return 1;
+}
+
+/* Whoever reads or asks anything here listens; the daemon does not go away under it. A ping is no sign of
+ * interest.
+ *
+ * A path that is longer than any of ours is answered here: sd-bus looks every beginning of it up, so that
+ * 64 KB of "/a/a/a" would cost half a second, and a row of them would keep everybody else waiting. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    BusFace *b = userdata;
+    const char *path = sd_bus_message_get_path(m);
+
+    if (!sd_bus_message_is_method_call(m, NULL, NULL))
+        return 0;
+    if (path && strnlen(path, BUS_OBJECT_PATH_MAX) == BUS_OBJECT_PATH_MAX)
+        return sd_bus_error_set(
+                error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no object with such a long name");
+    if (!sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
+        credentials_notice(b->credentials, m);
+    return 0;
+}
+
+static void on_last_listener_gone(void *userdata) {
+    BusFace *b = userdata;
+
+    if (b->context.idle)
+        b->context.idle(b->context.userdata);
+}
+
+static void on_caller_vanished(void *userdata, const Subject *subject) {
+    BusFace *b = userdata;
+
+    for (BusCall *call = b->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->subject == subject)
+            bus_call_free(call);
+    }
+}
+
+static int export_objects(BusFace *b) {
+    int r;
+
+    r = sd_bus_add_object_manager(b->bus, NULL, BUS_FACE_PATH);
+    if (r < 0)
+        return r;
+    r = bus_manager_export(b);
+    if (r < 0)
+        return r;
+    r = bus_device_export(b);
+    if (r < 0)
+        return r;
+    r = bus_group_export(b);
+    if (r < 0)
+        return r;
+    return bus_claim_export(b);
+}
+
+static int connect_to_bus(BusFace *b) {
+    int r;
+
+    r = sd_bus_open_system_with_description(&b->bus, "vfiod");
+    if (r < 0)
+        return r;
+    r = sd_bus_set_exit_on_disconnect(b->bus, false);
+    if (r < 0)
+        return r;
+    r = credentials_new(b->bus, &b->credentials);
+    if (r < 0)
+        return r;
+    credentials_set_idle_callback(b->credentials, on_last_listener_gone, b);
+    credentials_set_vanished_callback(b->credentials, on_caller_vanished, b);
+    r = bus_announcer_new(b->bus, b->context.event, b->context.inventory, b->context.broker, &b->announcer);
+    if (r < 0)
+        return r;
+    r = bus_pacer_new(b->context.event, &b->pacer);
+    if (r < 0)
+        return r;
+    r = export_objects(b);
+    if (r < 0)
+        return r;
+    r = sd_bus_add_filter(b->bus, NULL, on_message, b);
+    if (r < 0)
+        return r;
+    r = sd_bus_match_signal_async(b->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+            "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, b);
+    if (r < 0)
+        return r;
+    r = sd_bus_request_name_async(b->bus, NULL, BUS_FACE_NAME, 0, on_name, b);
+    if (r < 0)
+        return r;
+    broker_set_bus(b->context.broker, b->bus);
+    return sd_bus_attach_event(b->bus, b->context.event, SD_EVENT_PRIORITY_NORMAL);
+}
+
+static void try_to_connect(BusFace *b) {
+    int r;
+
+    r = connect_to_bus(b);
+    if (r >= 0)
+        return;
+    disconnect(b);
+    if (b->was_ready)
+        log_debug("Still no bus: %s", strerror(-r));
+    else
+        log_warning_errno(r, "Cannot connect to the bus, trying again");
+    connect_later(b);
+    say_ready(b);
+}
+
+static int on_name_released(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    say_stopped(userdata);
+    return 1;
+}
+
+void bus_face_stop(BusFace *b) {
+    if (b->stopping)
+        return;
+    b->stopping = true;
+    b->reconnect = sd_event_source_disable_unref(b->reconnect);
+    if (!b->bus || sd_bus_release_name_async(b->bus, NULL, BUS_FACE_NAME, on_name_released, b) < 0)
+        say_stopped(b);
+}
+
+int bus_face_new(const BusContext *context, BusFace **ret) {
+    BusFace *b = calloc(1, sizeof *b);
+
+    if (!b)
+        return -ENOMEM;
+    b->context = *context;
+    b->backoff_usec = BACKOFF_MIN_USEC;
+    try_to_connect(b);
+    *ret = b;
+    return 0;
+}
+
+BusFace *bus_face_free(BusFace *b) {
+    if (!b)
+        return NULL;
+    answer_all(b);
+    b->context.idle = NULL;
+    disconnect(b);
+    sd_event_source_disable_unref(b->reconnect);
+    free(b);
+    return NULL;
+}
+
+/* ---- Introspection without a bus ---- */
+
+/* Two ends of a socket pair in one loop: one exports the vtables, the other asks. The text is thus what a
+ * client on the bus gets, made by the same code. Getters are never called, so there need be no object. */
+
+static int on_introspected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    sd_event *event = sd_bus_get_event(sd_bus_message_get_bus(m));
+    const char *xml;
+
+    if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "s", &xml) < 0)
+        return sd_event_exit(event, -EIO);
+    if (fputs(xml, stdout) < 0 || fflush(stdout) != 0)
+        return sd_event_exit(event, -EIO);
+    return sd_event_exit(event, 0);
+}
+
+static int export_kind(sd_bus *bus, const char *path) {
+    static const struct {
+        const char *prefix, *interface;
+        const sd_bus_vtable *vtable;
+    } kinds[] = {
+            {BUS_FACE_PATH "/device", BUS_DEVICE_INTERFACE, bus_device_vtable},
+            {BUS_FACE_PATH "/group", BUS_GROUP_INTERFACE, bus_group_vtable},
+            {BUS_FACE_PATH "/claim", BUS_CLAIM_INTERFACE, bus_claim_vtable},
+    };
+    int r;
+
+    for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
+        const char *rest = startswith(path, kinds[i].prefix);
+
+        if (rest && (*rest == '\0' || *rest == '/'))
+            return sd_bus_add_object_vtable(bus, NULL, path, kinds[i].interface, kinds[i].vtable, NULL);
+    }
+    if (!streq(path, BUS_FACE_PATH))
+        return -ENOENT;
+    r = sd_bus_add_object_manager(bus, NULL, path);
+    if (r < 0)
+        return r;
+    return sd_bus_add_object_vtable(bus, NULL, path, BUS_MANAGER_INTERFACE, bus_manager_vtable, NULL);
+}
+
+/* Takes the fd. */
+static int start_peer(sd_bus *bus, int *fd, bool server, sd_event *event) {
+    sd_id128_t id;
+    int r;
+
+    r = sd_bus_set_fd(bus, *fd, *fd);
+    if (r < 0)
+        return r;
+    TAKE_FD(*fd);
+    if (server) {
+        r = sd_id128_randomize(&id);
+        if (r < 0)
+            return r;
+        r = sd_bus_set_server(bus, true, id);
+        if (r < 0)
+            return r;
+    }
+    r = sd_bus_start(bus);
+    if (r < 0)
+        return r;
+    return sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
+}
+
+int bus_face_introspect(const char *path) {
+    _cleanup_(sd_bus_close_unrefp) sd_bus *server = NULL, *client = NULL;
+    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+    _cleanup_close_ int server_fd = -EBADF, client_fd = -EBADF;
+    int pair[2], r;
+
+    if (!sd_bus_object_path_is_valid(path))
+        return -EINVAL;
+    r = sd_event_new(&event);
+    if (r < 0)
+        return r;
+    r = sd_bus_new(&server);
+    if (r < 0)
+        return r;
+    r = sd_bus_new(&client);
+    if (r < 0)
+        return r;
+    r = export_kind(server, path);
+    if (r < 0)
+        return r;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return -errno;
+    server_fd = pair[0];
+    client_fd = pair[1];
+    r = start_peer(server, &server_fd, true, event);
+    if (r < 0)
+        return r;
+    r = start_peer(client, &client_fd, false, event);
+    if (r < 0)
+        return r;
+    r = sd_bus_call_method_async(client, NULL, NULL, path, "org.freedesktop.DBus.Introspectable",
+            "Introspect", on_introspected, NULL, NULL);
+    if (r < 0)
+        return r;
+    return sd_event_loop(event);
+}

@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who is behind a bus connection.
+ *
+ * The bus daemon captured uid, groups, pid and label from the kernel when the client connected, so one
+ * question per connection is enough: org.freedesktop.DBus.GetConnectionCredentials, sent asynchronously.
+ * sd_bus_query_sender_creds() would ask several questions, one after the other, and block the loop meanwhile.
+ *
+ * A pid is only a number, and may be another process's by now: it is pinned by a pidfd (the bus's own, where
+ * the bus is new enough), everything is read from /proc after that, and the process must still be there at
+ * the end and run under the uid that the bus saw. If not, nothing is known about the process; uid and groups
+ * still hold.
+ *
+ * Capabilities are those of the process when it was first seen, and only in the host's user namespace. A
+ * program that has them from its file has them here, too; one that has them from being setuid has not,
+ * because anybody may ask first and execute such a program then.
+ *
+ * The order that keeps requests fast and loses no death: ask for credentials; answer the requests that wait;
+ * only then have the bus watch the name (NameOwnerChanged), and when the watch stands ask once whether the
+ * name is still there. A name that died before the first question makes that question fail; one that died
+ * before the watch stood makes the last one say so; one that dies later is told by the signal. */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <systemd/sd-login.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "core/host-tables.h"
+#include "daemon/bus/credentials.h"
+#include "daemon/privileges.h"
+
+#define N_BUCKETS 256U
+#define GROUPS_MAX 65536U
+
+#define BUS_NAME "org.freedesktop.DBus"
+#define BUS_PATH "/org/freedesktop/DBus"
+
+typedef struct Connection Connection;
+typedef struct Waiter Waiter;
+
+struct Waiter {
+    sd_bus_message *message; /* owned reference */
+    credentials_ready_t ready;
+    void *userdata;
+    Waiter *next; /* connection.waiters, in order of arrival */
+};
+
+struct Connection {
+    Credentials *owner; /* NULL once it is no longer in the table */
+    char *name;         /* ":1.42" */
+    bool known;         /* the bus has answered, subject is complete */
+    Subject subject;
+    Waiter *waiters;
+    unsigned n_calls;          /* waiters, and subjects that are out */
+    sd_bus_slot *lookup;       /* GetConnectionCredentials under way */
+    sd_bus_slot *watch;        /* NameOwnerChanged of this name */
+    sd_bus_slot *last_check;   /* NameHasOwner under way */
+    Connection *bucket_next;   /* credentials.buckets */
+    Connection *newer, *older; /* credentials.newest … oldest, by last use */
+};
+
+struct Credentials {
+    sd_bus *bus; /* owned reference */
+    Connection *buckets[N_BUCKETS];
+    Connection *newest, *oldest;
+    unsigned n_connections;
+    void (*idle)(void *userdata);
+    void *idle_userdata;
+    void (*vanished)(void *userdata, const Subject *subject);
+    void *vanished_userdata;
+};
+
+static Waiter *waiter_free(Waiter *w) {
+    if (!w)
+        return NULL;
+    sd_bus_message_unref(w->message);
+    free(w);
+    return NULL;
+}
+
+static Connection *connection_free(Connection *k) {
+    if (!k)
+        return NULL;
+    assert(!k->owner);
+    while (k->waiters) {
+        Waiter *w = k->waiters;
+
+        k->waiters = w->next;
+        waiter_free(w);
+    }
+    sd_bus_slot_unref(k->lookup);
+    sd_bus_slot_unref(k->watch);
+    sd_bus_slot_unref(k->last_check);
+    subject_done(&k->subject);
+    free(k->name);
+    free(k);
+    return NULL;
+}
+
+static Connection **bucket_of(const Credentials *c, const char *name) {
+    uint32_t hash = 2166136261U; /* FNV-1a; the names are the bus's own, not the client's choice */
+
+    for (const char *p = name; *p; p++)
+        hash = (hash ^ (uint8_t) *p) * 16777619U;
+    return (Connection **) &c->buckets[hash % N_BUCKETS];
+}
+
+static Connection *find_connection(const Credentials *c, const char *name) {
+    for (Connection *k = *bucket_of(c, name); k; k = k->bucket_next)
+        if (streq(k->name, name))
+            return k;
+    return NULL;
+}
+
+static void unlink_by_use(Credentials *c, Connection *k) {
+    if (k->newer)
+        k->newer->older = k->older;
+    else
+        c->newest = k->older;
+    if (k->older)
+        k->older->newer = k->newer;
+    else
+        c->oldest = k->newer;
+    k->newer = k->older = NULL;
+}
+
+static void link_newest(Credentials *c, Connection *k) {
+    k->older = c->newest;
+    if (c->newest)
+        c->newest->newer = k;
+    else
+        c->oldest = k;
+    c->newest = k;
+}
+
+static void mark_used(Credentials *c, Connection *k) {
+    if (c->newest == k)
+        return;
+    unlink_by_use(c, k);
+    link_newest(c, k);
+}
+
+/* Takes a connection out of the table. Its memory goes with the last call that still uses it. */
+static void forget_connection(Connection *k) {
+    Credentials *c = k->owner;
+    Connection **p = bucket_of(c, k->name);
+
+    while (*p != k)
+        p = &(*p)->bucket_next;
+    *p = k->bucket_next;
+    unlink_by_use(c, k);
+    c->n_connections--;
+    k->owner = NULL;
+    k->watch = sd_bus_slot_unref(k->watch);
+    k->last_check = sd_bus_slot_unref(k->last_check);
+    if (k->n_calls == 0)
+        connection_free(k);
+    if (c->n_connections == 0 && c->idle)
+        c->idle(c->idle_userdata);
+}
+
+static void connection_vanished(Connection *k) {
+    Credentials *c = k->owner;
+
+    k->n_calls++; /* the callback may put the last subject back */
+    if (k->n_calls > 1 && c->vanished)
+        c->vanished(c->vanished_userdata, &k->subject);
+    k->n_calls--;
+    forget_connection(k);
+}
+
+/* Room for one more connection of uid ((uid_t) -1: of anybody): the one that was quiet for longest and has
+ * nothing under way goes. False when all are busy. */
+static bool make_room(Credentials *c, uid_t uid, const Connection *spare) {
+    for (Connection *k = c->oldest; k; k = k->newer)
+        if (k != spare && k->known && k->n_calls == 0 && (uid == (uid_t) -1 || k->subject.uid == uid)) {
+            forget_connection(k);
+            return true;
+        }
+    return false;
+}
+
+static unsigned count_connections_of(const Credentials *c, uid_t uid) {
+    unsigned n = 0;
+
+    for (const Connection *k = c->oldest; k; k = k->newer)
+        n += k->known && k->subject.uid == uid;
+    return n;
+}
+
+/* ---- What the kernel says about the process ---- */
+
+/* Is the namespace that is open at dir the same as ours? */
+static NamespaceKind compare_namespace(int dir, const char *name) {
+    char own[32];
+    struct stat ours, theirs;
+
+    snprintf(own, sizeof own, "/proc/self/ns/%s", name);
+    if (stat(own, &ours) < 0 || fstatat(dir, own + strlen("/proc/self/"), &theirs, 0) < 0)
+        return NAMESPACE_UNKNOWN;
+    return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino ? NAMESPACE_HOST : NAMESPACE_OTHER;
+}
+
+/* Does the kernel ask us for our capabilities where devices are concerned? Not in a container: nobody there
+ * has one that counts. The number of the first user namespace is fixed (include/linux/proc_ns.h,
+ * PROC_USER_INIT_INO). */
+static bool in_initial_user_namespace(void) {
+    struct stat st;
+
+    return stat("/proc/self/ns/user", &st) == 0 && st.st_ino == 0xEFFFFFFDU;
+}
+
+/* The namespaces are looked at after the status was read: a process may leave the host's user namespace, and
+ * has every capability in its new one, but it cannot come back. */
+static void read_capabilities(Subject *s, int dir, const char *status) {
+    s->capabilities_known = status_effective_capabilities(status, s->uid, &s->capabilities) >= 0 &&
+            in_initial_user_namespace();
+    s->user_namespace = compare_namespace(dir, "user");
+    s->pid_namespace = compare_namespace(dir, "pid");
+}
+
+static void forget_process(Subject *s) {
+    s->pidfd = safe_close(s->pidfd);
+    s->pid = 0;
+    s->capabilities = 0;
+    s->capabilities_known = false;
+    s->user_namespace = s->pid_namespace = NAMESPACE_UNKNOWN;
+}
+
+static void read_process(Subject *s) {
+    _cleanup_free_ char *status = NULL, *unit = NULL, *cgroup = NULL, *command = NULL;
+    _cleanup_close_ int dir = -EBADF;
+    char path[32], comm[64];
+
+    if (s->pidfd < 0)
+        s->pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
+    if (s->pidfd < 0)
+        goto unknown;
+
+    snprintf(path, sizeof path, "/proc/%d", (int) s->pid);
+    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || read_file_at(dir, "status", 65536, &status, NULL) < 0 || !status_has_uid(status, s->uid))
+        goto unknown;
+    read_capabilities(s, dir, status);
+    if (read_attribute_at(dir, "comm", comm, sizeof comm) >= 0)
+        command = strdup(comm);
+    if (sd_pid_get_unit(s->pid, &unit) < 0)
+        unit = NULL;
+    if (sd_pid_get_cgroup(s->pid, &cgroup) < 0)
+        cgroup = NULL;
+
+    /* Still the same process? Any answer but "no such process" means that it was there all the time. */
+    if (syscall(SYS_pidfd_send_signal, s->pidfd, 0, NULL, 0) < 0 && errno == ESRCH)
+        goto unknown;
+    s->command = TAKE_PTR(command);
+    s->unit = TAKE_PTR(unit);
+    s->cgroup = TAKE_PTR(cgroup);
+    return;
+
+unknown:
+    forget_process(s);
+}
+
+/* ---- What the bus says ---- */
+
+static int parse_groups(sd_bus_message *m, Subject *s) {
+    const void *data;
+    size_t size;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'v', "au");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read_array(m, 'u', &data, &size);
+    if (r < 0)
+        return r;
+    if (size / sizeof(uint32_t) > GROUPS_MAX)
+        return -E2BIG;
+    free(s->gids);
+    s->n_gids = 0;
+    s->gids = calloc(size / sizeof(uint32_t) + 1, sizeof *s->gids);
+    if (!s->gids)
+        return -ENOMEM;
+    for (size_t i = 0; i < size / sizeof(uint32_t); i++)
+        s->gids[s->n_gids++] = ((const uint32_t *) data)[i];
+    return sd_bus_message_exit_container(m);
+}
+
+static int parse_label(sd_bus_message *m, Subject *s) {
+    const void *data;
+    size_t size;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'v', "ay");
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read_array(m, 'y', &data, &size);
+    if (r < 0)
+        return r;
+    free(s->label);
+    s->label = strndup(data ? data : "", size); /* the bus sends it with a NUL at the end */
+    if (!s->label)
+        return -ENOMEM;
+    return sd_bus_message_exit_container(m);
+}
+
+static int parse_process_fd(sd_bus_message *m, Subject *s) {
+    int fd, r;
+
+    r = sd_bus_message_read(m, "v", "h", &fd);
+    if (r < 0)
+        return r;
+    safe_close(s->pidfd);
+    s->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return s->pidfd < 0 ? -errno : 0;
+}
+
+static int parse_field(sd_bus_message *m, const char *key, Subject *s) {
+    uint32_t number;
+    int r;
+
+    if (streq(key, "UnixUserID")) {
+        r = sd_bus_message_read(m, "v", "u", &number);
+        if (r >= 0)
+            s->uid = number;
+    } else if (streq(key, "ProcessID")) {
+        r = sd_bus_message_read(m, "v", "u", &number);
+        if (r >= 0)
+            s->pid = number <= INT32_MAX ? (pid_t) number : 0;
+    } else if (streq(key, "UnixGroupIDs"))
+        r = parse_groups(m, s);
+    else if (streq(key, "LinuxSecurityLabel"))
+        r = parse_label(m, s);
+    else if (streq(key, "ProcessFD"))
+        r = parse_process_fd(m, s);
+    else
+        r = sd_bus_message_skip(m, "v");
+    return r;
+}
+
+/* Groups that the bus does not tell stay empty: reading them from the user database or /proc instead would be
+ * an answer about another moment. */
+static int parse_credentials(sd_bus_message *m, Subject *s) {
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "{sv}");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+        const char *key;
+
+        r = sd_bus_message_read(m, "s", &key);
+        if (r < 0)
+            return r;
+        r = parse_field(m, key, s);
+        if (r < 0)
+            return r;
+        r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    if (r < 0)
+        return r;
+    if (s->uid == (uid_t) -1)
+        return -ENODATA;
+    if (s->pid > 0) {
+        /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
+        privileges_raise(CAP_SYS_PTRACE);
+        read_process(s);
+        privileges_lower();
+    } else
+        s->pidfd = safe_close(s->pidfd);
+    return 0;
+}
+
+/* ---- Watching a name ---- */
+
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    Connection *k = userdata;
+    const char *name, *old_owner, *new_owner;
+
+    if (sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0)
+        return 0;
+    if (streq(name, k->name) && !*new_owner)
+        connection_vanished(k);
+    return 0;
+}
+
+static int on_last_check(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    Connection *k = userdata;
+    int alive = 0;
+
+    k->last_check = sd_bus_slot_unref(k->last_check);
+    if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "b", &alive) < 0 || !alive)
+        connection_vanished(k);
+    return 1;
+}
+
+static int on_watch_installed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    Connection *k = userdata;
+
+    /* No watch (the bus bounds them): then it is not remembered, the next call asks again. */
+    if (sd_bus_message_is_method_error(m, NULL) ||
+            sd_bus_call_method_async(k->owner->bus, &k->last_check, BUS_NAME, BUS_PATH, BUS_NAME,
+                    "NameHasOwner", on_last_check, k, "s", k->name) < 0)
+        forget_connection(k);
+    return 1;
+}
+
+static void watch_connection(Connection *k) {
+    char match[256];
+
+    snprintf(match, sizeof match,
+            "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_NAME "',"
+            "member='NameOwnerChanged',arg0='%s'",
+            k->name);
+    if (sd_bus_add_match_async(k->owner->bus, &k->watch, match, on_owner_changed, on_watch_installed, k) < 0)
+        forget_connection(k);
+}
+
+/* ---- Requests ---- */
+
+static void answer_waiters(Connection *k, const Refusal *refusal) {
+    while (k->waiters) {
+        Waiter *w = k->waiters;
+
+        k->waiters = w->next;
+        if (refusal)
+            k->n_calls--;
+        w->ready(w->userdata, refusal ? NULL : &k->subject, refusal);
+        waiter_free(w);
+    }
+}
+
+static int judge_reply(Connection *k, sd_bus_message *reply, Refusal *refusal) {
+    Credentials *c = k->owner;
+
+    if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(reply, &k->subject) < 0)
+        return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "the bus does not tell who is asking");
+    if (count_connections_of(c, k->subject.uid) >= CONNECTIONS_PER_UID_MAX &&
+            !make_room(c, k->subject.uid, k))
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "user %u already has %u busy connections",
+                (unsigned) k->subject.uid, CONNECTIONS_PER_UID_MAX);
+    k->known = true;
+    return 0;
+}
+
+static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+    Refusal refusal = REFUSAL_NULL;
+    Connection *k = userdata;
+    bool refused;
+
+    k->lookup = sd_bus_slot_unref(k->lookup);
+    refused = judge_reply(k, reply, &refusal) < 0;
+    k->n_calls++; /* stays while waiters are answered */
+    answer_waiters(k, refused ? &refusal : NULL);
+    refusal_done(&refusal);
+    k->n_calls--;
+
+    if (!k->owner) { /* forgotten by what a waiter did */
+        if (k->n_calls == 0)
+            connection_free(k);
+    } else if (refused)
+        forget_connection(k);
+    else
+        watch_connection(k);
+    return 1;
+}
+
+/* 0; -EBUSY with *ret untouched when there is no room. */
+static int add_connection(Credentials *c, const char *name, Connection **ret) {
+    Connection *k, **bucket;
+    int r;
+
+    if (c->n_connections >= CONNECTIONS_MAX && !make_room(c, (uid_t) -1, NULL))
+        return -EBUSY;
+    k = calloc(1, sizeof *k);
+    if (!k)
+        return -ENOMEM;
+    k->subject = SUBJECT_NULL;
+    k->name = strdup(name);
+    if (!k->name) {
+        connection_free(k);
+        return -ENOMEM;
+    }
+    r = sd_bus_call_method_async(c->bus, &k->lookup, BUS_NAME, BUS_PATH, BUS_NAME, "GetConnectionCredentials",
+            on_credentials, k, "s", name);
+    if (r < 0) {
+        connection_free(k);
+        return r;
+    }
+    k->owner = c;
+    bucket = bucket_of(c, name);
+    k->bucket_next = *bucket;
+    *bucket = k;
+    link_newest(c, k);
+    c->n_connections++;
+    *ret = k;
+    return 0;
+}
+
+static int add_waiter(Connection *k, sd_bus_message *message, credentials_ready_t ready, void *userdata) {
+    Waiter *w = calloc(1, sizeof *w), **tail = &k->waiters;
+
+    if (!w)
+        return -ENOMEM;
+    w->message = sd_bus_message_ref(message);
+    w->ready = ready;
+    w->userdata = userdata;
+    while (*tail)
+        tail = &(*tail)->next;
+    *tail = w;
+    k->n_calls++;
+    return 0;
+}
+
+static void refuse_limit(credentials_ready_t ready, void *userdata, const char *what) {
+    Refusal refusal = REFUSAL_NULL;
+
+    (void) refuse(&refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "%s", what);
+    ready(userdata, NULL, &refusal);
+    refusal_done(&refusal);
+}
+
+int credentials_get(Credentials *c, sd_bus_message *message, credentials_ready_t ready, void *userdata) {
+    const char *sender = sd_bus_message_get_sender(message);
+    Connection *k;
+    int r;
+
+    if (!sender)
+        return -ENODATA;
+    k = find_connection(c, sender);
+    if (!k) {
+        r = add_connection(c, sender, &k);
+        if (r == -EBUSY) {
+            refuse_limit(ready, userdata, "too many connections are busy");
+            return 0;
+        }
+        if (r < 0)
+            return r;
+    }
+    if (k->n_calls >= CONNECTION_CALLS_MAX) {
+        refuse_limit(ready, userdata, "too many calls of this connection are under way");
+        return 0;
+    }
+    mark_used(c, k);
+    if (!k->known)
+        return add_waiter(k, message, ready, userdata);
+    k->n_calls++;
+    ready(userdata, &k->subject, NULL);
+    return 0;
+}
+
+void credentials_put(Credentials *c, const Subject *subject) {
+    Connection *k = container_of(subject, Connection, subject);
+
+    assert(k->n_calls > 0);
+    if (--k->n_calls == 0 && !k->owner)
+        connection_free(k);
+}
+
+void credentials_notice(Credentials *c, sd_bus_message *message) {
+    const char *sender = sd_bus_message_get_sender(message);
+    Connection *k;
+
+    if (!sender)
+        return;
+    k = find_connection(c, sender);
+    if (k)
+        mark_used(c, k);
+    else
+        (void) add_connection(c, sender, &k);
+}
+
+const Subject *credentials_peek(const Credentials *c, const char *sender) {
+    const Connection *k = find_connection(c, sender);
+
+    return k && k->known ? &k->subject : NULL;
+}
+
+unsigned credentials_n_connections(const Credentials *c) {
+    return c->n_connections;
+}
+
+void credentials_set_idle_callback(Credentials *c, void (*idle)(void *userdata), void *userdata) {
+    c->idle = idle;
+    c->idle_userdata = userdata;
+}
+
+void credentials_set_vanished_callback(
+        Credentials *c, void (*vanished)(void *userdata, const Subject *subject), void *userdata) {
+    c->vanished = vanished;
+    c->vanished_userdata = userdata;
+}
+
+int credentials_new(sd_bus *bus, Credentials **ret) {
+    Credentials *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return -ENOMEM;
+    c->bus = sd_bus_ref(bus);
+    *ret = c;
+    return 0;
+}
+
+Credentials *credentials_free(Credentials *c) {
+    if (!c)
+        return NULL;
+    c->idle = NULL;
+    while (c->oldest) {
+        Connection *k = c->oldest;
+
+        while (k->waiters) {
+            Waiter *w = k->waiters;
+
+            k->waiters = w->next;
+            k->n_calls--;
+            waiter_free(w);
+        }
+        assert(k->n_calls == 0);
+        forget_connection(k);
+    }
+    sd_bus_unref(c->bus);
+    free(c);
+    return NULL;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* prlimit(2) takes a number, and there is no form of it for a pidfd. But a number is not given to another
+ * process before the old one is reaped, and the pidfd tells that: when the process is still alive after the
+ * call, the number meant it all the time. When it is not, a stranger may have got a higher limit; so the
+ * process is looked at before as well, which leaves the time between two system calls for it to die, to be
+ * reaped, and for its number to come round. A stranger of another user than the one who asked is caught by
+ * the look at the user ids in that same time. */
+
+#include "daemon/kernel/memlock.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "daemon/privileges.h"
+
+#define TRIES_MAX 3U
+
+static int check_alive(const Subject *s) {
+    struct pollfd p = {.fd = s->pidfd, .events = POLLIN};
+    int r;
+
+    if (s->pid <= 0 || s->pidfd < 0)
+        return -ESRCH;
+    r = poll(&p, 1, 0);
+    if (r < 0)
+        return -errno;
+    return r == 0 ? 0 : -ESRCH;
+}
+
+/* Real, effective, saved: a limit is not raised for a program that runs for somebody else as well. */
+static int check_user(const Subject *s) {
+    _cleanup_free_ char *status = NULL;
+    unsigned real, effective, saved;
+    const char *line;
+    char path[40];
+    int r;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int) s->pid);
+    privileges_raise(CAP_SYS_PTRACE);
+    r = read_file_at(AT_FDCWD, path, 65536, &status, NULL);
+    privileges_lower();
+    if (r < 0)
+        return r == -ENOENT ? -ESRCH : r;
+    /* The name of the program, which comes first, has its newlines escaped by the kernel. */
+    line = strstr(status, "\nUid:\t");
+    if (!line || sscanf(line, "\nUid:\t%u\t%u\t%u", &real, &effective, &saved) != 3)
+        return -EBADMSG;
+    return real == s->uid && effective == s->uid && saved == s->uid ? 0 : -EACCES;
+}
+
+static int set_limit(pid_t pid, const struct rlimit *wanted, struct rlimit *ret_old) {
+    int r;
+
+    privileges_raise(CAP_SYS_RESOURCE);
+    r = prlimit(pid, RLIMIT_MEMLOCK, wanted, ret_old) < 0 ? -errno : 0;
+    privileges_lower();
+    return r;
+}
+
+static bool is_enough(const struct rlimit *limit, const struct rlimit *wanted) {
+    return limit->rlim_cur >= wanted->rlim_cur && limit->rlim_max >= wanted->rlim_max;
+}
+
+static struct rlimit at_least(const struct rlimit *limit, const struct rlimit *other) {
+    return (struct rlimit){.rlim_cur = MAX(limit->rlim_cur, other->rlim_cur),
+            .rlim_max = MAX(limit->rlim_max, other->rlim_max)};
+}
+
+int memlock_raise(const Subject *subject, uint64_t bytes) {
+    struct rlimit wanted = {.rlim_cur = bytes, .rlim_max = bytes}, old;
+    int r;
+
+    r = check_alive(subject);
+    if (r >= 0)
+        r = check_user(subject);
+    if (r >= 0)
+        r = set_limit(subject->pid, NULL, &old);
+    if (r < 0)
+        return r;
+    if (is_enough(&old, &wanted))
+        return check_alive(subject);
+    /* The process may raise it by itself in this moment: then what it set must not be lost. */
+    for (unsigned i = 0; i < TRIES_MAX; i++) {
+        wanted = at_least(&wanted, &old);
+        r = check_alive(subject);
+        if (r >= 0)
+            r = set_limit(subject->pid, &wanted, &old);
+        if (r < 0)
+            return r;
+        if (is_enough(&wanted, &old))
+            return check_alive(subject);
+    }
+    return -EAGAIN;
+}

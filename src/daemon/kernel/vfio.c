@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/kernel/vfio.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "daemon/privileges.h"
+#include "daemon/kernel/uapi.h"
+
+const char *vfio_cdev_path(int index, char buf[static VFIO_NODE_MAX]) {
+    (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/devices/vfio%d", index);
+    return buf;
+}
+
+const char *vfio_group_path(int group, char buf[static VFIO_NODE_MAX]) {
+    (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/%d", group);
+    return buf;
+}
+
+const char *vfio_noiommu_path(int group, char buf[static VFIO_NODE_MAX]) {
+    (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/noiommu-%d", group);
+    return buf;
+}
+
+static int open_node(const char *path, int *ret_fd) {
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+
+    if (fd < 0)
+        return -errno;
+    *ret_fd = fd;
+    return 0;
+}
+
+int vfio_open_iommufd(int *ret_fd) {
+    struct vfiod_iommu_option option = {
+            .size = sizeof(option),
+            .option_id = VFIOD_IOMMU_OPTION_RLIMIT_MODE,
+            .op = VFIOD_IOMMU_OPTION_OP_SET,
+            .val64 = 1,
+    };
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = open_node("/dev/iommu", &fd);
+    if (r < 0)
+        return r;
+    privileges_raise(CAP_SYS_RESOURCE);
+    r = ioctl(fd, VFIOD_IOMMU_OPTION, &option) < 0 ? -errno : 0;
+    privileges_lower();
+    if (r < 0)
+        return r;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* Indices and minors are recycled: the number in the name proves nothing. */
+static int check_node(int fd, dev_t rdev) {
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISCHR(st.st_mode) && st.st_rdev == rdev ? 0 : -ESTALE;
+}
+
+int vfio_open_cdev(int index, dev_t rdev, int *ret_fd) {
+    char path[VFIO_NODE_MAX];
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = open_node(vfio_cdev_path(index, path), &fd);
+    if (r >= 0)
+        r = check_node(fd, rdev);
+    if (r < 0)
+        return r;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* Only an iommufd knows the question; a container has no driver yet, and refuses whatever it does not know.
+ */
+static bool is_iommufd(int fd) {
+    struct vfiod_iommu_option option = {
+            .size = sizeof(option),
+            .option_id = VFIOD_IOMMU_OPTION_RLIMIT_MODE,
+            .op = VFIOD_IOMMU_OPTION_OP_GET,
+    };
+
+    return ioctl(fd, VFIOD_IOMMU_OPTION, &option) == 0;
+}
+
+/* A kernel with CONFIG_IOMMUFD_VFIO_CONTAINER has an iommufd under this name. A device that was opened
+ * through it does not keep its group's file open: with that closed, another program gets the group and the
+ * device, while the first one still drives it. So there is no exclusive claim, and nothing tells its end. */
+int vfio_open_container(int *ret_fd) {
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = open_node("/dev/vfio/vfio", &fd);
+    if (r < 0)
+        return r;
+    if (is_iommufd(fd))
+        return -EOPNOTSUPP;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int vfio_open_group(int group, int *ret_fd) {
+    struct vfio_group_status status = {.argsz = sizeof(status)};
+    char path[VFIO_NODE_MAX];
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = open_node(vfio_group_path(group, path), &fd);
+    if (r < 0)
+        return r;
+    if (ioctl(fd, VFIO_GROUP_GET_STATUS, &status) < 0)
+        return -errno;
+    if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
+        return -EPERM;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* From a group without an IOMMU to its device. The container does nothing here but carry the mode. */
+static int get_noiommu_device(int group, int container, const DeviceName *name) {
+    char kernel_name[DEVICE_NAME_MAX];
+    int fd;
+
+    if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0 ||
+            ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU) < 0)
+        return -errno;
+    fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, device_name_format_kernel(name, kernel_name));
+    return fd < 0 ? -errno : fd;
+}
+
+/* Group and container are closed here, and the device goes on working: each open device holds a reference to
+ * its group's file in the kernel, and the group one to its container (vfio_group_use_container). So nothing
+ * has to stay open in the worker or the daemon; the group is busy, and its node not closed, until the last
+ * copy of the device's file goes. Nor may anything leave: who had the group's file could ask it for the
+ * device again, and who had the container for other groups.
+ *
+ * The kernel looks for CAP_SYS_RAWIO in the open, in both ioctls, and in the first GET_DEVICE_FD, and never
+ * again: whoever has the device's file drives the device. */
+int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd) {
+    _cleanup_close_ int group_fd = -EBADF, container = -EBADF, fd = -EBADF;
+    char path[VFIO_NODE_MAX];
+    int r;
+
+    r = vfio_open_container(&container);
+    if (r < 0)
+        return r;
+    privileges_raise(CAP_SYS_RAWIO);
+    r = open_node(vfio_noiommu_path(group, path), &group_fd);
+    if (r >= 0)
+        r = check_node(group_fd, rdev);
+    if (r >= 0)
+        r = fd = get_noiommu_device(group_fd, container, name);
+    privileges_lower();
+    if (r < 0)
+        return r;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}

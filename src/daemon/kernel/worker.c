@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/kernel/worker.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <limits.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "daemon/kernel/vfio.h"
+
+#define WORKER_FD 3
+
+/* ---- the worker's side ---- */
+
+static void run_items(const WorkerJob *job, WorkerResult *result) {
+    static int (*const functions[])(const DriverItem *, DriverStep *) = {
+            [WORKER_BIND] = driver_bind,
+            [WORKER_RESTORE] = driver_restore,
+            [WORKER_RESET] = driver_reset,
+    };
+
+    for (uint32_t i = 0; i < job->n_items; i++) {
+        uint32_t index = job->operation == WORKER_RESTORE ? job->n_items - 1 - i : i;
+        DriverStep step = DRIVER_STEP_IDENTIFY;
+        int r = functions[job->operation](&job->items[index], &step);
+
+        if (r >= 0 || result->error < 0)
+            continue;
+        *result = (WorkerResult){.error = r, .index = index, .step = step};
+        if (job->operation == WORKER_BIND)
+            return;
+    }
+}
+
+static void run_open_groups(const WorkerJob *job, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    for (uint32_t i = 0; i < job->n_groups; i++) {
+        int r = vfio_open_group(job->groups[i], &fds[i]);
+
+        if (r < 0) {
+            *result = (WorkerResult){.error = r, .index = i, .step = DRIVER_STEP_OPEN};
+            return;
+        }
+    }
+    result->n_fds = job->n_groups;
+}
+
+static void run_open_noiommu(const WorkerJob *job, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    int r = vfio_open_noiommu(job->groups[0], (dev_t) job->group_rdev, &job->items[0].name, &fds[0]);
+
+    if (r < 0)
+        *result = (WorkerResult){.error = r, .step = DRIVER_STEP_OPEN};
+    else
+        result->n_fds = 1;
+}
+
+/* A datagram with up to PLAN_GROUPS_MAX fds behind it. */
+typedef struct Packet {
+    struct msghdr header;
+    struct iovec data;
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int) * PLAN_GROUPS_MAX)];
+    } control;
+} Packet;
+
+static void packet_init(Packet *p, void *data, size_t size) {
+    *p = (Packet){.data = {.iov_base = data, .iov_len = size}};
+    p->header = (struct msghdr){.msg_iov = &p->data, .msg_iovlen = 1};
+}
+
+static int send_result(const WorkerResult *result, const int *fds) {
+    WorkerResult copy = *result;
+    Packet p;
+
+    packet_init(&p, &copy, sizeof(copy));
+    if (result->n_fds > 0) {
+        struct cmsghdr *c;
+
+        p.header.msg_control = p.control.bytes;
+        p.header.msg_controllen = CMSG_SPACE(sizeof(int) * result->n_fds);
+        c = CMSG_FIRSTHDR(&p.header);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int) * result->n_fds);
+        memcpy(CMSG_DATA(c), fds, sizeof(int) * result->n_fds);
+    }
+    return sendmsg(WORKER_FD, &p.header, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int serve_one(void) {
+    static WorkerJob job; /* too large for comfort on the stack; a worker has one at a time */
+    int fds[PLAN_GROUPS_MAX], r;
+    WorkerResult result = {};
+    ssize_t n;
+
+    n = recv(WORKER_FD, &job, sizeof(job), 0);
+    if (n <= 0)
+        return n < 0 ? -errno : -EPIPE;
+    /* The daemon is the only writer, so a bad size or count is our own mistake. */
+    assert((size_t) n == sizeof(job) && job.operation < _WORKER_OPERATION_MAX);
+    assert(job.n_items <= PLAN_MEMBERS_MAX && job.n_groups <= PLAN_GROUPS_MAX);
+
+    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
+        fds[i] = -EBADF;
+    if (job.operation == WORKER_OPEN_GROUPS)
+        run_open_groups(&job, &result, fds);
+    else if (job.operation == WORKER_OPEN_NOIOMMU)
+        run_open_noiommu(&job, &result, fds);
+    else
+        run_items(&job, &result);
+    r = send_result(&result, fds);
+    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
+        fds[i] = safe_close(fds[i]);
+    return r;
+}
+
+int worker_main(void) {
+    sigset_t none;
+
+    (void) sigemptyset(&none);
+    (void) sigprocmask(SIG_SETMASK, &none, NULL);
+    /* The daemon's terminal sends Ctrl-C to its whole process group; half a bind plan is worse than a late
+     * exit. */
+    (void) signal(SIGINT, SIG_IGN);
+    (void) prctl(PR_SET_NAME, "vfiod-worker");
+    while (serve_one() >= 0)
+        ;
+    return EXIT_SUCCESS;
+}
+
+/* ---- the daemon's side ---- */
+
+typedef struct Worker Worker;
+
+struct WorkerTask {
+    worker_done_t done; /* NULL once abandoned */
+    void *userdata;
+};
+
+struct Worker {
+    WorkerPool *pool;
+    Worker *next; /* pool.workers */
+    int pidfd, socket;
+    sd_event_source *io, *exit, *deadline;
+    WorkerTask *task; /* owned; NULL while idle or stuck */
+    bool stuck;
+    bool outdated; /* gets no further task */
+};
+
+struct WorkerPool {
+    sd_event *event;
+    Worker *workers;
+};
+
+static Worker *worker_free(Worker *w) {
+    if (!w)
+        return NULL;
+    for (Worker **i = &w->pool->workers; *i; i = &(*i)->next)
+        if (*i == w) {
+            *i = w->next;
+            break;
+        }
+    sd_event_source_disable_unref(w->io);
+    sd_event_source_disable_unref(w->exit);
+    sd_event_source_disable_unref(w->deadline);
+    (void) safe_close(w->socket);
+    (void) safe_close(w->pidfd);
+    free(w->task);
+    free(w);
+    return NULL;
+}
+DEFINE_TRIVIAL_CLEANUP_FUNC(Worker *, worker_free);
+
+static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
+    _cleanup_free_ WorkerTask *task = TAKE_PTR(w->task);
+
+    w->deadline = sd_event_source_disable_unref(w->deadline);
+    if (task && task->done)
+        task->done(task->userdata, result, fds);
+}
+
+/* The worker is of no more use: kill it, and keep only the wait for its end. */
+static void retire(Worker *w) {
+    (void) pidfd_send_signal(w->pidfd, SIGKILL, NULL, 0);
+    w->io = sd_event_source_disable_unref(w->io);
+    w->socket = safe_close(w->socket);
+}
+
+static void fail_task(Worker *w, int error) {
+    int fds[PLAN_GROUPS_MAX] = {};
+
+    finish_task(w, &(WorkerResult){.error = error, .step = DRIVER_STEP_IDENTIFY}, fds);
+}
+
+static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
+    Worker *w = userdata;
+
+    w->stuck = true;
+    retire(w);
+    fail_task(w, -ETIMEDOUT);
+    return 0;
+}
+
+static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *userdata) {
+    Worker *w = userdata;
+    siginfo_t info;
+
+    (void) waitid(P_PIDFD, (id_t) w->pidfd, &info, WEXITED | WNOHANG);
+    if (w->task)
+        fail_task(w, -ECONNRESET);
+    (void) worker_free(w);
+    return 0;
+}
+
+/* Takes the fds of a received packet; more or fewer than announced is treated as none. */
+static void take_fds(Packet *p, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    size_t n = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&p->header); c; c = CMSG_NXTHDR(&p->header, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            n = MIN((c->cmsg_len - CMSG_LEN(0)) / sizeof(int), (size_t) PLAN_GROUPS_MAX);
+            memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+        }
+    if (n != result->n_fds)
+        *result = (WorkerResult){.error = -EBADMSG, .step = DRIVER_STEP_OPEN};
+}
+
+static Worker *find_idle(WorkerPool *p, const Worker *except) {
+    for (Worker *w = p->workers; w; w = w->next)
+        if (w != except && !w->task && !w->stuck && !w->outdated && w->socket >= 0)
+            return w;
+    return NULL;
+}
+
+static int on_result(sd_event_source *s, int fd, uint32_t events, void *userdata) {
+    Worker *w = userdata;
+    WorkerResult result = {};
+    int fds[PLAN_GROUPS_MAX];
+    ssize_t n;
+    Packet p;
+
+    packet_init(&p, &result, sizeof(result));
+    p.header.msg_control = p.control.bytes;
+    p.header.msg_controllen = sizeof(p.control.bytes);
+    n = recvmsg(w->socket, &p.header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (n != (ssize_t) sizeof(result)) {
+        /* It died, or is about to; on_exit_worker tells the caller. */
+        w->io = sd_event_source_disable_unref(w->io);
+        w->socket = safe_close(w->socket);
+        return 0;
+    }
+    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
+        fds[i] = -EBADF;
+    take_fds(&p, &result, fds);
+    finish_task(w, &result, fds);
+    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
+        fds[i] = safe_close(fds[i]);
+    if (!w->task && (w->outdated || find_idle(w->pool, w)))
+        retire(w); /* one in reserve is enough */
+    return 0;
+}
+
+/* In the child: nothing but the standard streams and the job socket, then this program anew. */
+static void exec_worker(int socket, pid_t parent) {
+    (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* The daemon may have died before the line above. */
+    if (getppid() != parent)
+        _exit(EXIT_FAILURE);
+    if (socket == WORKER_FD) {
+        if (fcntl(WORKER_FD, F_SETFD, 0) < 0)
+            _exit(EXIT_FAILURE);
+    } else if (dup2(socket, WORKER_FD) < 0)
+        _exit(EXIT_FAILURE);
+    if (close_range(WORKER_FD + 1, UINT_MAX, 0) < 0)
+        _exit(EXIT_FAILURE);
+    (void) unsetenv("NOTIFY_SOCKET");
+    (void) execl("/proc/self/exe", "vfiod", "--worker", NULL);
+    _exit(EXIT_FAILURE);
+}
+
+static int spawn(WorkerPool *pool, Worker **ret) {
+    _cleanup_(worker_freep) Worker *w = NULL;
+    int pair[2], r;
+    pid_t parent = getpid(), pid;
+
+    w = malloc(sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    *w = (Worker){.pool = pool, .pidfd = -EBADF, .socket = -EBADF};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    pid = fork();
+    if (pid == 0)
+        exec_worker(pair[1], parent);
+    r = pid < 0 ? -errno : 0;
+    (void) close(pair[1]);
+    w->socket = pair[0];
+    if (r < 0)
+        return r;
+    w->pidfd = pidfd_open(pid, 0);
+    if (w->pidfd < 0)
+        return -errno; /* the closed socket ends the child */
+
+    r = sd_event_add_io(pool->event, &w->io, w->socket, EPOLLIN, on_result, w);
+    if (r >= 0)
+        r = sd_event_add_io(pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w);
+    if (r < 0)
+        return r;
+    w->next = pool->workers;
+    pool->workers = w;
+    *ret = TAKE_PTR(w);
+    return 0;
+}
+
+int worker_submit(WorkerPool *p, const WorkerJob *job, uint64_t timeout_usec, worker_done_t done,
+        void *userdata, WorkerTask **ret) {
+    _cleanup_free_ WorkerTask *task = NULL;
+    Worker *w = find_idle(p, NULL);
+    int r;
+
+    if (!w) {
+        r = spawn(p, &w);
+        if (r < 0)
+            return r;
+    }
+    task = malloc(sizeof(*task));
+    if (!task)
+        return -ENOMEM;
+    *task = (WorkerTask){.done = done, .userdata = userdata};
+    r = sd_event_add_time_relative(p->event, &w->deadline, CLOCK_MONOTONIC, timeout_usec, 0, on_deadline, w);
+    if (r < 0)
+        return r;
+    if (send(w->socket, job, sizeof(*job), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        r = -errno;
+        w->deadline = sd_event_source_disable_unref(w->deadline);
+        retire(w);
+        return r;
+    }
+    *ret = w->task = TAKE_PTR(task);
+    return 0;
+}
+
+void worker_task_abandon(WorkerTask *t) {
+    t->done = NULL;
+}
+
+void worker_pool_renew(WorkerPool *p) {
+    for (Worker *w = p->workers; w; w = w->next) {
+        w->outdated = true;
+        if (!w->task && w->socket >= 0)
+            retire(w);
+    }
+}
+
+unsigned worker_pool_n_stuck(const WorkerPool *p) {
+    unsigned n = 0;
+
+    for (const Worker *w = p->workers; w; w = w->next)
+        n += w->stuck;
+    return n;
+}
+
+int worker_pool_new(sd_event *event, WorkerPool **ret) {
+    WorkerPool *p = malloc(sizeof(*p));
+
+    if (!p)
+        return -ENOMEM;
+    *p = (WorkerPool){.event = sd_event_ref(event)};
+    *ret = p;
+    return 0;
+}
+
+WorkerPool *worker_pool_free(WorkerPool *p) {
+    if (!p)
+        return NULL;
+    while (p->workers) {
+        retire(p->workers);
+        (void) worker_free(p->workers);
+    }
+    sd_event_unref(p->event);
+    free(p);
+    return NULL;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Work that may sleep in the kernel runs in worker processes.
+ *
+ * Bind, unbind, reset and the open of a group can take a minute or never return, in a state that no signal
+ * ends. A thread in that state would keep the daemon's files alive after its death: the bus name, the
+ * lifelines, everything. So a worker is this program executed anew (`vfiod --worker`), with nothing open but
+ * one socket: fixed-size jobs in, results (and fds) out. One idle worker is kept ready; busy ones are as many
+ * as claims have jobs. When a job's deadline passes, its caller is told -ETIMEDOUT, the worker is killed and
+ * forgotten, and whatever it still comes back with is reaped. */
+
+#include <systemd/sd-event.h>
+
+#include "core/plan.h"
+#include "daemon/kernel/driver.h"
+
+typedef enum WorkerOperation {
+    WORKER_BIND,         /* driver_bind() in order; stops at the first failure */
+    WORKER_RESTORE,      /* driver_restore() in reverse order; goes on after a failure, reports the first */
+    WORKER_RESET,        /* driver_reset() in order; goes on after a failure, reports the first */
+    WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
+    WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the one item, in the one group */
+    _WORKER_OPERATION_MAX,
+} WorkerOperation;
+
+typedef struct WorkerJob {
+    WorkerOperation operation;
+    uint32_t n_items, n_groups;
+    int32_t groups[PLAN_GROUPS_MAX];
+    uint64_t group_rdev; /* of the node of the first; WORKER_OPEN_NOIOMMU */
+    DriverItem items[PLAN_MEMBERS_MAX];
+} WorkerJob;
+
+typedef struct WorkerResult {
+    int32_t error;  /* 0 or negative errno; -ETIMEDOUT: the deadline passed; -ECONNRESET: the worker died */
+    uint32_t index; /* of the item or group that failed */
+    DriverStep step;
+    uint32_t n_fds;
+} WorkerResult;
+
+/* fds are borrowed: dup or take them before returning; what is left open in the array is closed afterwards,
+ * so set what you take to -EBADF. */
+typedef void (*worker_done_t)(void *userdata, const WorkerResult *result, int *fds);
+
+typedef struct WorkerPool WorkerPool;
+typedef struct WorkerTask WorkerTask;
+
+int worker_pool_new(sd_event *event, WorkerPool **ret);
+WorkerPool *worker_pool_free(WorkerPool *p); /* kills what still runs; callbacks are not called */
+DEFINE_TRIVIAL_CLEANUP_FUNC(WorkerPool *, worker_pool_free);
+
+/* Runs job. done is called once, from the event loop, never before this returns. 0 or negative errno. ret is
+ * borrowed, valid until done is called. */
+int worker_submit(WorkerPool *p, const WorkerJob *job, uint64_t timeout_usec, worker_done_t done,
+        void *userdata, WorkerTask **ret);
+/* done will not be called; the work itself cannot be stopped and goes on. */
+void worker_task_abandon(WorkerTask *t);
+/* The daemon has given something up: workers that still have it end when they have done what they do now. */
+void worker_pool_renew(WorkerPool *p);
+/* Workers whose deadline passed and that are still in the kernel. */
+unsigned worker_pool_n_stuck(const WorkerPool *p);
+
+/* The program of a worker: serves jobs on fd 3 until it is closed. Returns an exit status. */
+int worker_main(void);

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Rules that can never match, because an earlier one decides about everything that they match. It is a
+ * warning, so it must never be wrong: it is given only where each predicate of the earlier rule follows from
+ * the same predicate of the later one, and many a rule that is dead for deeper reasons goes unnoticed.
+ *
+ * What is not known makes it subtle. A later `allow` matches only when all of it is known to hold; then an
+ * earlier rule that asks for less holds as well. A later `deny` matches also what is not known, and an
+ * earlier `allow` does not: such a deny rule is not quite dead, and the warning says so. A tag has a third
+ * answer, which denies, so a rule with a tag is dead only behind a deny rule or one with the same tags. */
+
+#include "policy/filter.h"
+#include "policy/index.h"
+#include "policy/parser.h"
+
+/* --- does everything that holds for the later list hold for the earlier? --- */
+
+static bool numbers_cover(const uint32_t *a, size_t n_a, const uint32_t *b, size_t n_b) {
+    size_t i = 0;
+
+    /* Both are sorted. */
+    for (size_t k = 0; k < n_b; k++) {
+        while (i < n_a && a[i] < b[k])
+            i++;
+        if (i == n_a || a[i] != b[k])
+            return false;
+    }
+    return true;
+}
+
+static bool has_wildcard(const char *glob) {
+    return strpbrk(glob, "*?[") != NULL;
+}
+
+/* "abc*" covers "abcd*": one star at the end is all that is understood of globs against globs. */
+static bool glob_covers(const char *a, const char *b) {
+    size_t n = strcspn(a, "*?[");
+
+    if (streq(a, b))
+        return true;
+    if (!has_wildcard(b))
+        return glob_match(a, b);
+    return streq(a + n, "*") && strncmp(a, b, n) == 0 && strcspn(b, "*?[") >= n;
+}
+
+static bool globs_cover(const StringList *a, const StringList *b) {
+    for (size_t k = 0; k < b->n; k++) {
+        bool covered = false;
+
+        for (size_t i = 0; i < a->n && !covered; i++)
+            covered = glob_covers(a->items[i], b->items[k]);
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+static bool strings_cover(const StringList *a, const StringList *b) {
+    for (size_t k = 0; k < b->n; k++) {
+        bool covered = false;
+
+        for (size_t i = 0; i < a->n && !covered; i++)
+            covered = streq(a->items[i], b->items[k]);
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+static bool device_covers(const DevicePattern *a, const DevicePattern *b) {
+    char name[DEVICE_NAME_MAX];
+
+    if (b->exact)
+        return device_pattern_match(a, &b->name, device_name_format_kernel(&b->name, name));
+    if (a->exact || ((int) a->bus >= 0 && a->bus != b->bus))
+        return false;
+    return glob_covers(a->glob, b->glob);
+}
+
+static bool devices_cover(const Rule *a, const Rule *b) {
+    for (size_t k = 0; k < b->n_devices; k++) {
+        bool covered = false;
+
+        for (size_t i = 0; i < a->n_devices && !covered; i++)
+            covered = device_covers(a->devices + i, b->devices + k);
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+static bool bits_cover(uint64_t value, uint64_t mask, uint64_t other_value, uint64_t other_mask) {
+    return (mask & (~other_mask | (value ^ other_value))) == 0;
+}
+
+static bool ids_cover(const Rule *a, const Rule *b) {
+    for (size_t k = 0; k < b->n_ids; k++) {
+        bool covered = false;
+
+        for (size_t i = 0; i < a->n_ids && !covered; i++)
+            covered = bits_cover(a->ids[i].value, a->ids[i].mask, b->ids[k].value, b->ids[k].mask);
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+static bool classes_cover(const Rule *a, const Rule *b) {
+    for (size_t k = 0; k < b->n_classes; k++) {
+        bool covered = false;
+
+        for (size_t i = 0; i < a->n_classes && !covered; i++)
+            covered = bits_cover(
+                    a->classes[i].value, a->classes[i].mask, b->classes[k].value, b->classes[k].mask);
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+static bool fingerprints_cover(const Rule *a, const Rule *b) {
+    for (size_t k = 0; k < b->n_groups; k++) {
+        bool covered = false;
+
+        for (size_t i = 0; i < a->n_groups && !covered; i++)
+            covered = a->groups[i] == b->groups[k];
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+static bool tags_cover(const Rule *a, const Rule *b) {
+    for (size_t k = 0; k < b->n_tags; k++) {
+        bool covered = false;
+
+        for (size_t i = 0; i < a->n_tags && !covered; i++)
+            covered = a->tags[i].tag == b->tags[k].tag;
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+/* Each property that the earlier rule asks for is asked for by the later one, and more narrowly. */
+static bool properties_cover(const Rule *a, const Rule *b) {
+    for (size_t i = 0; i < a->n_properties; i++) {
+        bool covered = false;
+
+        for (size_t k = 0; k < b->n_properties && !covered; k++)
+            covered = streq(a->properties[i].key, b->properties[k].key) &&
+                    globs_cover(&a->properties[i].globs, &b->properties[k].globs);
+        if (!covered)
+            return false;
+    }
+    return true;
+}
+
+/* Both rules ask for this. */
+static bool predicate_covers(PredicateKind kind, const Rule *a, const Rule *b) {
+    switch (kind) {
+    case PREDICATE_WHO_USER:
+        return numbers_cover(a->uids, a->n_uids, b->uids, b->n_uids);
+    case PREDICATE_WHO_GROUP:
+        return numbers_cover(a->gids, a->n_gids, b->gids, b->n_gids);
+    case PREDICATE_WHO_UNIT:
+        return globs_cover(&a->units, &b->units);
+    case PREDICATE_WHO_SLICE:
+        return globs_cover(&a->slices, &b->slices);
+    case PREDICATE_WHO_CGROUP:
+        return globs_cover(&a->cgroups, &b->cgroups);
+    case PREDICATE_WHO_LABEL:
+        return globs_cover(&a->labels, &b->labels);
+    case PREDICATE_WHO_CAPABILITY:
+        return (b->capabilities & ~a->capabilities) == 0;
+    case PREDICATE_WHO_NAMESPACE:
+        return (b->namespaces & ~a->namespaces) == 0;
+    case PREDICATE_WHAT_DEVICE:
+        return devices_cover(a, b);
+    case PREDICATE_WHAT_ID:
+        return ids_cover(a, b);
+    case PREDICATE_WHAT_CLASS:
+        return classes_cover(a, b);
+    case PREDICATE_WHAT_DRIVER:
+        return strings_cover(&a->drivers, &b->drivers);
+    case PREDICATE_WHAT_BUS:
+        return (b->buses & ~a->buses) == 0;
+    case PREDICATE_WHAT_GROUP:
+        return fingerprints_cover(a, b);
+    case PREDICATE_WHAT_TAG:
+        return tags_cover(a, b);
+    case PREDICATE_WHAT_PROPERTY:
+        return properties_cover(a, b);
+    case PREDICATE_WHAT_NUMA:
+        return numbers_cover(a->numa_nodes, a->n_numa_nodes, b->numa_nodes, b->n_numa_nodes);
+    case PREDICATE_WHAT_ALONE:
+        return a->alone == b->alone;
+    case PREDICATE_WHAT_ACS:
+        return a->acs == b->acs;
+    case PREDICATE_WHAT_RESET:
+        return a->reset == b->reset;
+    case PREDICATE_WHAT_REMOVABLE:
+        return a->removable == b->removable;
+    case PREDICATE_UNTIL:
+        return a->until_usec >= b->until_usec;
+    default:
+        return false;
+    }
+}
+
+static bool asks(const Rule *r, PredicateKind kind) {
+    return r->predicates & 1U << kind;
+}
+
+/* See above: what the tags of b could still say. */
+static bool covers_changed(const Rule *a, const Rule *b) {
+    if (!asks(b, PREDICATE_WHAT_TAG) || b->effect == EFFECT_DENY || a->effect == EFFECT_DENY)
+        return true;
+    return asks(a, PREDICATE_WHAT_TAG) && tags_cover(a, b) && tags_cover(b, a);
+}
+
+static bool rule_covers(const Rule *a, const Rule *b) {
+    if ((a->predicates & ~b->predicates) != 0 || !covers_changed(a, b))
+        return false;
+    for (uint32_t rest = a->predicates; rest != 0; rest &= rest - 1)
+        if (!predicate_covers((PredicateKind) __builtin_ctz(rest), a, b))
+            return false;
+    return true;
+}
+
+static void warn(PolicyParser *p, const Rule *by, const Rule *rule) {
+    _cleanup_free_ char *name = problems_show(&p->warnings, by->name);
+
+    p->warnings.file = rule->file;
+    if (rule->effect == EFFECT_DENY && by->effect != EFFECT_DENY)
+        problems_report(&p->warnings, rule->line, rule->column,
+                "this rule denies only where something is not known, for the rest \"%s\" at %s:%u decides "
+                "before "
+                "it",
+                name, by->file, by->line);
+    else
+        problems_report(&p->warnings, rule->line, rule->column,
+                "this rule can never match, \"%s\" at %s:%u decides before it about all that it speaks of",
+                name, by->file, by->line);
+    p->warnings.file = NULL;
+}
+
+/* Rules that nothing tells apart but what the index does not know must be compared each with each. A policy
+ * of thousands of these is not worth the time. */
+#define COMPARISONS_MAX (4U * 1024 * 1024)
+
+/* The first that covers the rule. */
+static const Rule *find_covering(const PolicyParser *p, uint32_t rule, unsigned *n_comparisons) {
+    Candidates candidates;
+    uint32_t i;
+
+    candidates_init_covering(&candidates, p->index, p->rules + rule);
+    while (candidates_next(&candidates, &i) && i < rule && *n_comparisons < COMPARISONS_MAX) {
+        if (!rule_filter_may_cover(p->filters + i, p->filters + rule))
+            continue;
+        (*n_comparisons)++;
+        if (rule_covers(p->rules + i, p->rules + rule))
+            return p->rules + i;
+    }
+    return NULL;
+}
+
+static void warn_of_too_many(PolicyParser *p, const Rule *rule) {
+    p->warnings.file = rule->file;
+    problems_report(&p->warnings, rule->line, rule->column,
+            "from here on nobody has looked for rules that can never match, there are too many");
+    p->warnings.file = NULL;
+}
+
+void parser_warn_of_shadowed_rules(PolicyParser *p) {
+    unsigned n_comparisons = 0;
+
+    for (uint32_t i = 0; i < p->n_rules; i++) {
+        const Rule *by = find_covering(p, i, &n_comparisons);
+
+        if (by)
+            warn(p, by, p->rules + i);
+        if (n_comparisons == COMPARISONS_MAX) {
+            warn_of_too_many(p, p->rules + i);
+            return;
+        }
+    }
+}

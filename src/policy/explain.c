@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The story of a verdict. Each rule is asked again, predicate by predicate, with the functions that decided.
+ *
+ * Two things are kept apart: what happened, and who may hear it. A rule that does not concern the subject is
+ * counted and nothing else, in the list, in the deciding rule and in the change that is proposed; when such a
+ * rule decided, its subject hears what a stranger hears, that no rule allows it. The number of hidden rules
+ * is over the whole policy, so that it does not tell which of them decided.
+ *
+ * The change: of the rules that could say yes, the one with the fewest predicates in the way is the nearest.
+ * It is only proposed when a small step leads there; else a rule of one's own is the smaller change. */
+
+#include <inttypes.h>
+
+#include "base/str.h"
+#include "base/json-build.h"
+#include "policy/explain-internal.h"
+
+/* More changes than these to one rule are a new rule. */
+#define NEAR_MAX 2U
+
+/* A refusal is made as often as a client asks for one: it does not look through thousands of rules. */
+#define NEAR_RULES_MAX 1024U
+
+/* A policy may have thousands of rules that concern everybody. What an explanation costs is paid by the
+ * daemon, so a subject gets fewer of them. */
+#define SHOWN_TO_OPERATOR_MAX 4096U
+#define SHOWN_TO_SUBJECT_MAX 64U
+
+typedef struct Story {
+    const Policy *policy;
+    const char *user;
+    Audience audience;
+    Question question;
+    Verdict verdict;
+} Story;
+
+/* The rule that would say yes if only these predicates held. */
+typedef struct Near {
+    const Rule *rule; /* NULL: none is near */
+    uint32_t failing;
+    unsigned n_failing;
+} Near;
+
+static void story_init(
+        Story *s, const Policy *policy, const PolicyQuestion *question, Audience audience, const char *user) {
+    *s = (Story){
+            .policy = policy,
+            .user = user,
+            .audience = audience,
+            .verdict = policy_evaluate(policy, question),
+    };
+    question_init(&s->question, question, UINT32_MAX);
+}
+
+static bool may_see(const Story *s, const Rule *rule) {
+    return s->audience == AUDIENCE_OPERATOR || rule_concerns(rule, s->question.subject);
+}
+
+/* The rule that decided, as far as the audience may know it. */
+static const Rule *deciding_rule(const Story *s) {
+    return s->verdict.rule && may_see(s, s->verdict.rule) ? s->verdict.rule : NULL;
+}
+
+/* ---- the nearest rule ---- */
+
+static unsigned count_bits(uint32_t mask) {
+    return (unsigned) __builtin_popcount(mask);
+}
+
+/* The predicates that keep the rule from deciding; gives up behind max, which keeps this as cheap as the
+ * decision itself. */
+static uint32_t find_failing(const Rule *rule, const Question *q, unsigned max) {
+    uint32_t failing = 0;
+
+    for (uint32_t rest = rule_predicates(rule); rest != 0 && count_bits(failing) <= max; rest &= rest - 1) {
+        PredicateKind kind = (PredicateKind) __builtin_ctz(rest);
+
+        if (rule_ask(rule, kind, q) != HOLDS_YES)
+            failing |= 1U << kind;
+    }
+    return failing;
+}
+
+/* Something that the rule asks for must hold: otherwise it has nothing to do with the question. */
+static bool has_common_ground(const Rule *rule, uint32_t failing) {
+    return (rule->predicates & ~failing & ~(1U << PREDICATE_UNTIL)) != 0;
+}
+
+static Near find_near(const Story *s, size_t max_rules) {
+    Near best = {.n_failing = NEAR_MAX + 1};
+
+    for (size_t i = 0; i < MIN(policy_n_rules(s->policy), max_rules); i++) {
+        const Rule *rule = policy_rule(s->policy, i);
+        uint32_t failing;
+
+        if (rule->effect == EFFECT_DENY)
+            continue;
+        failing = find_failing(rule, &s->question, best.n_failing - 1);
+        if (count_bits(failing) >= best.n_failing || !has_common_ground(rule, failing) || !may_see(s, rule))
+            continue;
+        best = (Near){.rule = rule, .failing = failing, .n_failing = count_bits(failing)};
+        if (best.n_failing == 0)
+            break;
+    }
+    return best;
+}
+
+/* ---- the change ---- */
+
+static void add_json_string(StrBuf *b, const char *text) {
+    struct json_object *o = json_object_new_string(text);
+
+    if (o)
+        strbuf_add(b, json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
+    else
+        b->error = -ENOMEM;
+    json_object_put(o);
+}
+
+/* How the policy would call the subject: its name, or its number. */
+static void add_who(StrBuf *b, const Story *s) {
+    if (s->user)
+        add_json_string(b, s->user);
+    else
+        strbuf_addf(b, "%" PRIu32, (uint32_t) s->question.subject->uid);
+}
+
+static void add_new_rule(StrBuf *b, const Story *s) {
+    char name[DEVICE_NAME_MAX];
+
+    if (s->question.subject->uid == (uid_t) -1) {
+        strbuf_add(b, "Nothing allows it to somebody whose uid is not known.");
+        return;
+    }
+    strbuf_add(b, s->audience == AUDIENCE_OPERATOR ? "Add a rule: " : "Ask the operator for a rule: ");
+    strbuf_add(b, "{ \"effect\": \"allow\", \"who\": { \"user\": ");
+    add_who(b, s);
+    strbuf_addf(
+            b, " }, \"what\": { \"device\": \"%s\" } }", device_name_format(&s->question.device->name, name));
+}
+
+/* No glob and no number takes in what is not there. */
+static bool is_absent(PredicateKind kind, const Question *q) {
+    switch (kind) {
+    case PREDICATE_WHO_UNIT:
+        return !q->subject->unit;
+    case PREDICATE_WHAT_DRIVER:
+        return !q->device->driver;
+    case PREDICATE_WHAT_GROUP:
+        return !q->device->group;
+    case PREDICATE_WHAT_NUMA:
+        return q->facts->numa_node < 0;
+    default:
+        return false;
+    }
+}
+
+/* "add "e1000e" to what.driver", as a step in a sentence. */
+static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind kind) {
+    _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
+    Holds holds = rule_ask(rule, kind, &s->question);
+    const char *key = predicate_key(kind);
+
+    if (!seen) {
+        b->error = -ENOMEM;
+        return;
+    }
+    if (holds == HOLDS_UNKNOWN) {
+        strbuf_addf(b, "take out %s, or find out why it is not known", key);
+        return;
+    }
+    if (is_absent(kind, &s->question) && kind != PREDICATE_WHO_UNIT) {
+        strbuf_addf(b, "take out %s (%s), since it has %s", key, rule_wanted(rule, kind), seen);
+        return;
+    }
+    switch (kind) {
+    case PREDICATE_WHO_USER:
+        strbuf_add(b, "add ");
+        add_who(b, s);
+        strbuf_add(b, " to who.user");
+        break;
+    case PREDICATE_WHO_GROUP:
+        strbuf_addf(b, "add one of its groups (%s) to who.group, or make it a member of %s", seen,
+                rule_wanted(rule, kind));
+        break;
+    case PREDICATE_WHO_UNIT:
+        strbuf_addf(b, "run it in a unit that %s (%s) names", key, rule_wanted(rule, kind));
+        if (!is_absent(kind, &s->question))
+            strbuf_addf(b, ", or let that include %s", seen);
+        break;
+    case PREDICATE_WHO_CGROUP:
+    case PREDICATE_WHO_LABEL:
+    case PREDICATE_WHO_NAMESPACE:
+    case PREDICATE_WHAT_DEVICE:
+    case PREDICATE_WHAT_ID:
+    case PREDICATE_WHAT_CLASS:
+    case PREDICATE_WHAT_DRIVER:
+    case PREDICATE_WHAT_GROUP:
+    case PREDICATE_WHAT_NUMA:
+        strbuf_addf(b, "let %s (%s) include %s", key, rule_wanted(rule, kind), seen);
+        break;
+    case PREDICATE_UNTIL:
+        strbuf_addf(b, "move \"until\" (%s) behind %s", rule_wanted(rule, kind), seen);
+        break;
+    default:
+        strbuf_addf(b, "change %s: it wants %s and sees %s", key, rule_wanted(rule, kind), seen);
+    }
+}
+
+static void add_near(StrBuf *b, const Story *s, const Near *near) {
+    const char *separator = "";
+
+    strbuf_addf(b, "In rule %s: ", rule_origin(near->rule));
+    for (uint32_t rest = near->failing; rest != 0; rest &= rest - 1) {
+        strbuf_add(b, separator);
+        add_step(b, s, near->rule, (PredicateKind) __builtin_ctz(rest));
+        separator = "; and ";
+    }
+    strbuf_add(b, ".");
+}
+
+/* What the tag knows about this place or card: NULL when it is another predicate that has changed. */
+static const TagEntry *find_changed_entry(const Rule *rule, const Question *q, const Tag **ret_tag) {
+    for (size_t i = 0; i < rule->n_tags; i++) {
+        const TagEntry *entry = tag_changed_entry(rule->tags[i].tag, q);
+
+        if (entry) {
+            *ret_tag = rule->tags[i].tag;
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static void add_changed(StrBuf *b, const Story *s, const Rule *rule) {
+    _cleanup_free_ char *seen = explain_seen(rule, PREDICATE_WHAT_TAG, &s->question, s->audience, s->user);
+    const Tag *tag = NULL;
+    const TagEntry *entry = find_changed_entry(rule, &s->question, &tag);
+
+    if (!entry || !seen) {
+        b->error = seen ? b->error : -ENOMEM;
+        return;
+    }
+    strbuf_addf(b, "Tag %s (%s:%u) knows ", tag->name, tag->file, tag->line);
+    explain_add_entry(b, entry);
+    strbuf_addf(b,
+            "; what is there is %s. Look at the card: put the one back that belongs there, or write the tag "
+            "anew.",
+            seen);
+}
+
+/* Which facts that are not known count against the subject. */
+static void add_unknown(StrBuf *b, const Story *s, const Rule *rule) {
+    const char *separator = " (what is not known counts as if it held: ";
+    bool any = false;
+
+    for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1) {
+        PredicateKind kind = (PredicateKind) __builtin_ctz(rest);
+
+        if (rule_ask(rule, kind, &s->question) != HOLDS_UNKNOWN)
+            continue;
+        strbuf_addf(b, "%s%s", separator, predicate_key(kind));
+        separator = ", ";
+        any = true;
+    }
+    strbuf_add(b, any ? ")" : "");
+}
+
+static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *near) {
+    if (near->rule && near->n_failing == 0) {
+        strbuf_addf(b, "Rule %s would allow it: move that in front of rule %s", rule_origin(near->rule),
+                rule_origin(rule));
+        add_unknown(b, s, rule);
+        strbuf_add(b, ".");
+        return;
+    }
+    /* Both are in the one array of the policy. What stands in front of the no needs no change of it. */
+    if (near->rule && near->rule < rule) {
+        add_near(b, s, near);
+        return;
+    }
+    strbuf_addf(b, "Rule %s denies it", rule_origin(rule));
+    add_unknown(b, s, rule);
+    strbuf_add(b, ": narrow it, and have a rule that allows it. ");
+    if (near->rule)
+        add_near(b, s, near);
+    else
+        add_new_rule(b, s);
+}
+
+/* Owned; NULL on ENOMEM. Only for a no. */
+static char *describe_change(const Story *s, const Near *near) {
+    const Rule *rule = deciding_rule(s);
+    _cleanup_strbuf_ StrBuf b = {};
+
+    if (s->audience == AUDIENCE_SUBJECT && (rule || (near->rule && near->n_failing > 0)))
+        strbuf_add(&b, "The operator can change that. ");
+    if (!s->policy)
+        strbuf_add(&b, "No valid policy is loaded: mend its files and reload.");
+    else if (rule && s->verdict.changed)
+        add_changed(&b, s, rule);
+    else if (rule)
+        add_denied(&b, s, rule, near);
+    else if (near->rule && near->n_failing > 0)
+        add_near(&b, s, near);
+    else /* One without an obstacle stands behind a rule that the audience may not see. */
+        add_new_rule(&b, s);
+    return strbuf_steal(&b);
+}
+
+/* ---- JSON ---- */
+
+static struct json_object *predicate_to_json(const Story *s, const Rule *rule, PredicateKind kind) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
+
+    if (!o || !seen || json_add_string(o, "key", predicate_key(kind)) < 0 ||
+            json_add_string(o, "holds", holds_to_string(rule_ask(rule, kind, &s->question))) < 0 ||
+            json_add_string(o, "wanted", rule_wanted(rule, kind)) < 0 || json_add_string(o, "seen", seen) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+static struct json_object *predicates_to_json(const Story *s, const Rule *rule) {
+    _cleanup_json_ struct json_object *array = json_object_new_array();
+
+    if (!array)
+        return NULL;
+    for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1)
+        if (json_append(array, predicate_to_json(s, rule, (PredicateKind) __builtin_ctz(rest))) < 0)
+            return NULL;
+    return TAKE_PTR(array);
+}
+
+static struct json_object *rule_to_json(const Story *s, const Rule *rule) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    bool holds = rule_holds(rule, &s->question) == RULE_DECIDES;
+
+    if (!o || json_add_string(o, "rule", rule_name(rule)) < 0 ||
+            json_add_string(o, "file", rule_file(rule)) < 0 ||
+            json_add(o, "line", json_object_new_int64(rule_line(rule))) < 0 ||
+            json_add_string(o, "effect", effect_to_string(rule_effect(rule))) < 0 ||
+            json_add(o, "holds", json_object_new_boolean(holds)) < 0 ||
+            json_add(o, "predicates", predicates_to_json(s, rule)) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+/* The rules up to the one that decided. That one is always among those that are shown. */
+static struct json_object *considered_to_json(const Story *s, int64_t *ret_left_out) {
+    size_t max = s->audience == AUDIENCE_OPERATOR ? SHOWN_TO_OPERATOR_MAX : SHOWN_TO_SUBJECT_MAX;
+    _cleanup_json_ struct json_object *array = json_object_new_array();
+    int64_t left_out = 0;
+
+    if (!array)
+        return NULL;
+    for (size_t i = 0; i < policy_n_rules(s->policy); i++) {
+        const Rule *rule = policy_rule(s->policy, i);
+        bool decides = rule == s->verdict.rule;
+
+        if (!may_see(s, rule))
+            ;
+        else if (!decides && json_object_array_length(array) >= max)
+            left_out++;
+        else if (json_append(array, rule_to_json(s, rule)) < 0)
+            return NULL;
+        if (decides)
+            break;
+    }
+    *ret_left_out = left_out;
+    return TAKE_PTR(array);
+}
+
+static int64_t count_hidden(const Story *s) {
+    int64_t n = 0;
+
+    for (size_t i = 0; i < policy_n_rules(s->policy); i++)
+        n += !may_see(s, policy_rule(s->policy, i));
+    return n;
+}
+
+static int add_change(struct json_object *o, const Story *s) {
+    _cleanup_free_ char *change = NULL;
+    Near near;
+
+    if (s->verdict.effect != EFFECT_DENY)
+        return json_add_string(o, "change", NULL);
+    near = find_near(s, SIZE_MAX);
+    change = describe_change(s, &near);
+    return change ? json_add_string(o, "change", change) : -ENOMEM;
+}
+
+static int add_decision(struct json_object *o, const Story *s) {
+    const Rule *rule = deciding_rule(s);
+    char name[DEVICE_NAME_MAX];
+    int r;
+
+    r = json_add_string(o, "device", device_name_format(&s->question.device->name, name));
+    if (r >= 0)
+        r = json_add_string(o, "effect", effect_to_string(s->verdict.effect));
+    if (r >= 0)
+        r = json_add_string(o, "rule", rule ? rule_name(rule) : NULL);
+    if (r >= 0)
+        r = json_add_string(o, "file", rule ? rule_file(rule) : NULL);
+    if (r >= 0)
+        r = json_add(o, "line", json_object_new_int64(rule ? rule_line(rule) : 0));
+    return r;
+}
+
+struct json_object *policy_explain(
+        const Policy *policy, const PolicyQuestion *question, Audience audience, const char *user) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    struct json_object *considered;
+    int64_t left_out = 0;
+    Story s;
+
+    story_init(&s, policy, question, audience, user);
+    if (!o || add_decision(o, &s) < 0)
+        return NULL;
+    considered = considered_to_json(&s, &left_out);
+    if (json_add(o, "considered", considered) < 0 ||
+            json_add(o, "leftOut", json_object_new_int64(left_out)) < 0 ||
+            json_add(o, "hidden", json_object_new_int64(count_hidden(&s))) < 0 || add_change(o, &s) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+/* ---- refusals ---- */
+
+/* The caller is told what a stranger is told. Whoever made the refusal should not have named the rule; here
+ * it is made sure. */
+static void hide_rule(Refusal *refusal, const Story *s) {
+    char who[SUBJECT_DESCRIPTION_MAX];
+
+    if (!refusal->rule && refusal->code == VFIOD_ERROR_ACCESS_DENIED)
+        return;
+    free(refusal->rule);
+    free(refusal->reason);
+    refusal->rule = NULL;
+    refusal->reason = format_string(
+            "no rule of the policy allows it to %s", subject_describe(s->question.subject, who));
+    refusal->code = VFIOD_ERROR_ACCESS_DENIED;
+}
+
+static void tell_place(Refusal *refusal, const Rule *rule) {
+    (void) free_and_strdup(&refusal->rule, rule_origin(rule));
+    (void) free_and_strdup(&refusal->file, rule_file(rule));
+    refusal->line = rule_line(rule);
+}
+
+static void tell_predicate(Refusal *refusal, const Story *s, const Rule *rule, PredicateKind kind) {
+    free(refusal->seen);
+    refusal->seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
+    (void) free_and_strdup(&refusal->predicate, predicate_key(kind));
+    (void) free_and_strdup(&refusal->wanted, rule_wanted(rule, kind));
+}
+
+void policy_explain_refusal(
+        const Policy *policy, const PolicyQuestion *question, Audience audience, Refusal *refusal) {
+    const Rule *rule;
+    bool is_near;
+    Near near;
+    Story s;
+
+    story_init(&s, policy, question, audience, /* user= */ NULL);
+    if (!policy || s.verdict.effect != EFFECT_DENY)
+        return;
+    rule = deciding_rule(&s);
+    near = find_near(&s, NEAR_RULES_MAX);
+    is_near = !rule && near.rule && near.n_failing > 0;
+    if (rule)
+        tell_place(refusal, rule);
+    else if (s.verdict.rule)
+        hide_rule(refusal, &s);
+    if (rule && s.verdict.changed)
+        tell_predicate(refusal, &s, rule, PREDICATE_WHAT_TAG);
+    if (is_near) {
+        (void) free_and_strdup(&refusal->nearest, rule_origin(near.rule));
+        tell_predicate(refusal, &s, near.rule, (PredicateKind) __builtin_ctz(near.failing));
+    }
+    /* To a subject that no rule concerns, the table's sentence says it better. */
+    if (rule || is_near || audience == AUDIENCE_OPERATOR) {
+        free(refusal->remedy);
+        refusal->remedy = describe_change(&s, &near);
+    }
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "policy/filter.h"
+
+/* What some values have in common: start with common_none(), then add each. */
+typedef struct Common {
+    uint64_t value, mask;
+    bool any;
+} Common;
+
+static void common_add(Common *c, uint64_t value, uint64_t mask) {
+    if (!c->any)
+        *c = (Common){.value = value, .mask = mask, .any = true};
+    c->mask &= mask & ~(c->value ^ value);
+    c->value &= c->mask;
+}
+
+static uint64_t pack_name(const DeviceName *name) {
+    return (uint64_t) name->domain << 16 | (uint64_t) name->pci_bus << 8 | (uint64_t) (name->slot << 3) |
+            name->function;
+}
+
+/* The hex number in front of the separator, and behind it. NULL when the text ends first. */
+static const char *take_field(const char *s, const char *end, char separator, uint64_t *ret) {
+    char digits[9] = {};
+    const char *stop = memchr(s, separator, (size_t) (end - s));
+
+    if (!stop || (size_t) (stop - s) >= sizeof(digits))
+        return NULL;
+    memcpy(digits, s, (size_t) (stop - s));
+    return parse_unsigned(digits, 16, UINT32_MAX, ret) < 0 ? NULL : stop + 1;
+}
+
+/* The fields of the address that stand whole in front of the first wildcard: "0000:06:*" says domain and
+ * bus. */
+static void add_glob(Common *c, const char *glob) {
+    const char *end = glob + strcspn(glob, "*?["), *s;
+    uint64_t v, value = 0, mask = 0;
+
+    s = take_field(glob, end, ':', &v);
+    if (s) {
+        value |= v << 16;
+        mask |= (uint64_t) UINT32_MAX << 16;
+        s = take_field(s, end, ':', &v);
+    }
+    if (s && v <= UINT8_MAX) {
+        value |= v << 8;
+        mask |= UINT64_C(0xff) << 8;
+        s = take_field(s, end, '.', &v);
+        if (s && v <= 0x1f) {
+            value |= v << 3;
+            mask |= UINT64_C(0x1f) << 3;
+        }
+    }
+    common_add(c, value, mask);
+}
+
+static void add_gid(uint64_t *gids, uint64_t *again, uint32_t gid) {
+    *gids |= UINT64_C(1) << (gid & 63);
+    /* Fibonacci hashing: neighbours go far apart. */
+    *again |= UINT64_C(1) << (gid * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+void rule_filter_init(RuleFilter *f, const Rule *r) {
+    Common ids = {}, devices = {}, classes = {};
+
+    for (size_t i = 0; i < r->n_ids; i++)
+        common_add(&ids, r->ids[i].value, r->ids[i].mask);
+    for (size_t i = 0; i < r->n_classes; i++)
+        common_add(&classes, r->classes[i].value, r->classes[i].mask);
+    for (size_t i = 0; i < r->n_devices; i++) {
+        if (r->devices[i].exact)
+            common_add(&devices, pack_name(&r->devices[i].name), UINT64_MAX);
+        else
+            add_glob(&devices, r->devices[i].glob);
+    }
+    *f = (RuleFilter){
+            .id = ids.value,
+            .id_mask = ids.mask,
+            .device = devices.value,
+            .device_mask = devices.mask,
+            .gids = r->n_gids > 0 ? 0 : UINT64_MAX,
+            .gids_again = r->n_gids > 0 ? 0 : UINT64_MAX,
+            .uid_min = r->n_uids > 0 ? r->uids[0] : 0,
+            .uid_max = r->n_uids > 0 ? r->uids[r->n_uids - 1] : UINT32_MAX,
+            .class = (uint32_t) classes.value,
+            .class_mask = (uint32_t) classes.mask,
+    };
+    for (size_t i = 0; i < r->n_gids; i++)
+        add_gid(&f->gids, &f->gids_again, r->gids[i]);
+}
+
+void question_filter_init(QuestionFilter *f, const Question *q) {
+    const Subject *s = q->subject;
+    bool known = s->uid != (uid_t) -1;
+
+    *f = (QuestionFilter){
+            .id = q->id,
+            .device = pack_name(&q->device->name),
+            /* An empty list is one that could not be read. */
+            .gids = s->n_gids > 0 ? 0 : UINT64_MAX,
+            .gids_again = s->n_gids > 0 ? 0 : UINT64_MAX,
+            .uid_low = known ? s->uid : 0,
+            .uid_high = known ? s->uid : UINT32_MAX,
+            .class = q->device->class_code,
+    };
+    for (size_t i = 0; i < s->n_gids; i++)
+        add_gid(&f->gids, &f->gids_again, s->gids[i]);
+}

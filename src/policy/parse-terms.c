@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The keys of a rule that say what it allows and what it demands in return. */
+
+#include "policy/parser.h"
+
+#define LIMIT_MAX ((1U << 31) - 1)
+#define NOIOMMU_REASON_MAX 200U
+
+const char *const rule_terms_keys[] = {"backend", "grant", "reset", "siblings", "host-critical", "memlock",
+        "untainted", "reason", "limits", "noiommu", NULL};
+
+void take_backend(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *const words[] = {backend_to_string(BACKEND_IOMMUFD), backend_to_string(BACKEND_GROUP), NULL};
+    int i;
+
+    if (streq(value->string, backend_to_string(BACKEND_NOIOMMU))) {
+        report_value(p, value,
+                "\"noiommu\" is no backend to choose, it needs a key of its own: \"noiommu\": {\"reason\": "
+                "\"…\"}");
+        return;
+    }
+    i = parser_take_word(p, value, "backend", words);
+    if (i >= 0)
+        p->rule.terms.backends |= 1U << i;
+}
+
+void take_grant(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *const words[] = {grant_kind_to_string(GRANT_FD), NULL};
+    int i = parser_take_word(p, value, "grant", words);
+
+    if (i >= 0)
+        p->rule.terms.grants |= 1U << i;
+}
+
+void take_reset(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *const words[] = {
+            reset_demand_to_string(RESET_REQUIRED), reset_demand_to_string(RESET_OPTIONAL), NULL};
+    int i = parser_take_word(p, value, "value of \"reset\":", words);
+
+    if (i >= 0)
+        p->rule.terms.reset = (ResetDemand) i;
+}
+
+void take_siblings(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *const words[] = {
+            sibling_demand_to_string(SIBLINGS_REFUSE), sibling_demand_to_string(SIBLINGS_PARK), NULL};
+    int i = parser_take_word(p, value, "value of \"siblings\":", words);
+
+    if (i >= 0)
+        p->rule.terms.siblings = (SiblingDemand) i;
+}
+
+void take_host_critical(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *const words[] = {host_critical_demand_to_string(HOST_CRITICAL_REFUSE),
+            host_critical_demand_to_string(HOST_CRITICAL_ALLOW), NULL};
+    int i = parser_take_word(p, value, "value of \"host-critical\":", words);
+
+    if (i >= 0)
+        p->rule.terms.host_critical = (HostCriticalDemand) i;
+}
+
+void take_memlock(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    (void) parser_take_size(p, value, &p->rule.terms.memlock_max);
+}
+
+void take_untainted(void *userdata, const JsonNode *value) {
+    ((PolicyParser *) userdata)->rule.terms.untainted = value->boolean;
+}
+
+void take_reason(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *const words[] = {"optional", "required", NULL};
+    int i = parser_take_word(p, value, "value of \"reason\":", words);
+
+    if (i >= 0)
+        p->rule.terms.reason_required = i == 1;
+}
+
+/* --- limits --- */
+
+static void take_limit_of_claims(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    (void) parser_take_number(p, value, 1, LIMIT_MAX, &p->rule.terms.limits.claims);
+}
+
+static void take_limit_of_devices(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    (void) parser_take_number(p, value, 1, LIMIT_MAX, &p->rule.terms.limits.devices);
+}
+
+static void take_limit_of_claims_per_user(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    (void) parser_take_number(p, value, 1, LIMIT_MAX, &p->rule.terms.limits.claims_per_user);
+}
+
+static void take_limit_of_devices_per_user(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    (void) parser_take_number(p, value, 1, LIMIT_MAX, &p->rule.terms.limits.devices_per_user);
+}
+
+static void take_limit_of_pinned(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    (void) parser_take_size(p, value, &p->rule.terms.limits.pinned);
+}
+
+static const Key limits_keys[] = {
+        {.name = "claims",
+                .types = TYPE(INTEGER),
+                .expected = "a number of claims",
+                .take = take_limit_of_claims},
+        {.name = "devices",
+                .types = TYPE(INTEGER),
+                .expected = "a number of devices",
+                .take = take_limit_of_devices},
+        {.name = "claims-per-user",
+                .types = TYPE(INTEGER),
+                .expected = "a number of claims",
+                .take = take_limit_of_claims_per_user},
+        {.name = "devices-per-user",
+                .types = TYPE(INTEGER),
+                .expected = "a number of devices",
+                .take = take_limit_of_devices_per_user},
+        {.name = "pinned",
+                .types = TYPE(INTEGER) | TYPE(STRING),
+                .expected = "a number of bytes or a size like \"16G\"",
+                .take = take_limit_of_pinned},
+};
+
+void take_limits(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    if (parser_check_not_empty(p, value))
+        schema_take_keys(&p->problems, value, "\"limits\"", limits_keys, ELEMENTSOF(limits_keys), p);
+}
+
+/* --- without an IOMMU --- */
+
+static void take_noiommu_reason(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    _cleanup_free_ char *sane = sanitize(value->string, NOIOMMU_REASON_MAX);
+
+    if (!sane || free_and_strdup(&p->rule.terms.noiommu_reason, value->string) < 0) {
+        p->problems.out_of_memory = true;
+        return;
+    }
+    /* What was cut or escaped is not the same any more. */
+    if (value->string[0] == '\0' || !streq(sane, value->string))
+        report_value(p, value, "the reason must have 1 to %u bytes, all printable", NOIOMMU_REASON_MAX);
+}
+
+static void take_waiver(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    p->rule.terms.waive_sys_rawio = value->boolean;
+    if (!value->boolean)
+        report_value(
+                p, value, "\"waive-cap-sys-rawio\" can only be true; leave it out to demand the capability");
+}
+
+static const Key noiommu_keys[] = {
+        {.name = "reason",
+                .types = TYPE(STRING),
+                .expected = "a string: why this device may be used without an IOMMU",
+                .required = true,
+                .take = take_noiommu_reason},
+        {.name = "waive-cap-sys-rawio", .types = TYPE(BOOLEAN), .expected = "true", .take = take_waiver},
+};
+
+void take_noiommu(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    schema_take_keys(&p->problems, value, "\"noiommu\"", noiommu_keys, ELEMENTSOF(noiommu_keys), p);
+}

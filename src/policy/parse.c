@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "policy/parse.h"
+
+#include <stdalign.h>
+
+#include "policy/filter.h"
+#include "policy/index.h"
+#include "policy/parser.h"
+
+/* The file, and the set of all files. What is the same for all keys is in schema.c.
+ *
+ * Nothing stops at an error but a file that is not JSON: an operator wants all of them at once. They are
+ * collected, and a set with one of them is never finished. */
+
+static_assert(POLICY_ERRORS_MAX == PROBLEMS_MAX, "what policy-parse.h promises");
+
+/* --- the file --- */
+
+static void take_rules(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    for (const JsonNode *e = value->children; e; e = e->next) {
+        if (p->n_rules >= POLICY_RULES_MAX) {
+            report_value(p, e, "the policy has more than %u rules", POLICY_RULES_MAX);
+            return;
+        }
+        take_rule(p, e);
+    }
+}
+
+/* What is said about the host as a whole is said once: whose word counts must not depend on the names of
+ * files. */
+static void take_host_noiommu(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *const words[] = {noiommu_mode_to_string(NOIOMMU_OFF), noiommu_mode_to_string(NOIOMMU_ON),
+            noiommu_mode_to_string(NOIOMMU_MANAGED), NULL};
+    int i = parser_take_word(p, value, "value of \"noiommu\":", words);
+
+    if (p->noiommu_place) {
+        report_key(p, value, "\"noiommu\" of \"host\" is set already, at %s", p->noiommu_place);
+        return;
+    }
+    p->noiommu_place = format_string("%s:%u:%u", p->problems.file, value->key_line, value->key_column);
+    if (!p->noiommu_place)
+        p->problems.out_of_memory = true;
+    if (i >= 0)
+        p->host.noiommu = (NoiommuMode) i;
+}
+
+static const Key host_keys[] = {
+        {.name = "noiommu",
+                .types = TYPE(STRING),
+                .expected = "\"off\", \"on\" or \"managed\"",
+                .take = take_host_noiommu},
+};
+
+static void take_host(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    schema_take_keys(&p->problems, value, "\"host\"", host_keys, ELEMENTSOF(host_keys), p);
+}
+
+static const Key file_keys[] = {
+        /* for editors, and for people */
+        {.name = "$schema", .types = TYPE(STRING), .expected = "a string"},
+        {.name = "description", .types = TYPE(STRING), .expected = "a string"},
+        {.name = "host",
+                .types = TYPE(OBJECT),
+                .expected = "an object like {\"noiommu\": \"off\"}",
+                .take = take_host},
+        {.name = "tags", .types = TYPE(OBJECT), .expected = "an object of tags", .take = take_tags},
+        {.name = "rules", .types = TYPE(ARRAY), .expected = "an array of rules", .take = take_rules},
+};
+
+static void take_file(PolicyParser *p, const JsonNode *root) {
+    if (root->type != JSON_OBJECT) {
+        report_value(p, root, "a policy file must be an object, found %s", schema_describe_type(root->type));
+        return;
+    }
+    schema_take_keys(&p->problems, root, "a policy file", file_keys, ELEMENTSOF(file_keys), p);
+    if (!schema_find_member(root, "host") && !schema_find_member(root, "tags") &&
+            !schema_find_member(root, "rules"))
+        report_value(p, root, "a policy file needs one of the keys \"host\", \"tags\", \"rules\"");
+}
+
+void policy_parser_set_now(PolicyParser *p, uint64_t now_usec) {
+    p->now_usec = now_usec;
+}
+
+int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_t size) {
+    _cleanup_(json_document_freep) JsonDocument *document = NULL;
+    _cleanup_free_ char *shown = NULL;
+    JsonError error;
+    int r;
+
+    shown = sanitize(file, SIZE_MAX);
+    if (!shown) {
+        p->problems.out_of_memory = true;
+        return -ENOMEM;
+    }
+    p->problems.file = shown;
+    p->rule_number = 0;
+    r = json_document_parse(text, size, &document, &error);
+    if (r == -EBADMSG)
+        problems_report(&p->problems, error.line, error.column, "%s", error.message);
+    else if (r < 0)
+        p->problems.out_of_memory = true;
+    else
+        take_file(p, json_document_root(document));
+    p->problems.file = NULL;
+    return p->problems.out_of_memory ? -ENOMEM : 0;
+}
+
+int policy_parser_add_error(PolicyParser *p, const char *file, const char *message) {
+    _cleanup_free_ char *shown = sanitize(file, SIZE_MAX), *text = sanitize(message, SIZE_MAX);
+
+    problems_add(&p->problems, shown && text ? format_string("%s: error: %s", shown, text) : NULL);
+    return p->problems.out_of_memory ? -ENOMEM : 0;
+}
+
+size_t policy_parser_n_errors(const PolicyParser *p) {
+    return problems_count(&p->problems);
+}
+
+const char *policy_parser_error(const PolicyParser *p, size_t i) {
+    return problems_get(&p->problems, i);
+}
+
+size_t policy_parser_n_warnings(const PolicyParser *p) {
+    return problems_count(&p->warnings);
+}
+
+const char *policy_parser_warning(const PolicyParser *p, size_t i) {
+    return problems_get(&p->warnings, i);
+}
+
+PolicyParser *policy_parser_new(resolve_name_t resolve, void *userdata) {
+    PolicyParser *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    p->resolve = resolve;
+    p->userdata = userdata;
+    p->warnings.kind = "warning";
+    return p;
+}
+
+PolicyParser *policy_parser_free(PolicyParser *p) {
+    if (!p)
+        return NULL;
+    problems_done(&p->problems);
+    problems_done(&p->warnings);
+    for (size_t i = 0; i < p->n_rules; i++)
+        rule_done(p->rules + i);
+    free(p->rules);
+    free(p->filters);
+    (void) policy_index_free(p->index);
+    free(p->noiommu_place);
+    parser_forget_names(p);
+    parser_forget_accounts(p);
+    parser_forget_tags(p);
+    free(p);
+    return NULL;
+}
+
+/* Which facts the predicates of all rules need. */
+static unsigned needed_facts(const Policy *policy) {
+    unsigned facts = 0;
+
+    for (uint32_t rest = policy->predicates; rest != 0; rest &= rest - 1)
+        facts |= predicate_facts((PredicateKind) __builtin_ctz(rest));
+    for (size_t i = 0; i < policy->n_tags; i++)
+        for (size_t k = 0; policy->tags[i]->used && k < policy->tags[i]->n_entries; k++) {
+            facts |= policy->tags[i]->entries[k].path ? DEVICE_FACT_SLOT_PATH : 0;
+            facts |= policy->tags[i]->entries[k].serial ? DEVICE_FACT_SERIAL : 0;
+        }
+    return facts;
+}
+
+/* What makes a long policy fast. */
+static void make_shortcuts(PolicyParser *p) {
+    p->filters = aligned_alloc(alignof(RuleFilter), MAX(p->n_rules, (size_t) 1) * sizeof(RuleFilter));
+    p->index = policy_index_new(p->rules, p->n_rules);
+    if (!p->filters || !p->index) {
+        p->problems.out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < p->n_rules; i++)
+        rule_filter_init(p->filters + i, p->rules + i);
+}
+
+/* Half of what it takes: the rule is written, and every such claim is refused. */
+static void warn_of_noiommu_rules(PolicyParser *p) {
+    if (p->host.noiommu != NOIOMMU_OFF)
+        return;
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const Rule *rule = p->rules + i;
+
+        if (!rule->terms.noiommu_reason)
+            continue;
+        p->warnings.file = rule->file;
+        problems_report(&p->warnings, rule->line, rule->column,
+                "the \"noiommu\" of this rule allows nothing while \"host\" does not say \"noiommu\": \"on\" "
+                "or "
+                "\"managed\"");
+    }
+    p->warnings.file = NULL;
+}
+
+/* What can only be said when all files are there. */
+static void check_set(PolicyParser *p) {
+    if (p->checked)
+        return;
+    p->checked = true;
+    parser_resolve_tags(p);
+    if (p->problems.n > 0 || p->problems.out_of_memory)
+        return;
+    make_shortcuts(p);
+    if (p->problems.out_of_memory)
+        return;
+    parser_warn_of_unused_tags(p);
+    warn_of_noiommu_rules(p);
+    parser_warn_of_shadowed_rules(p);
+}
+
+int policy_parser_finish(PolicyParser *p, Policy **ret) {
+    Policy *policy;
+
+    check_set(p);
+    if (p->problems.out_of_memory || p->warnings.out_of_memory)
+        return -ENOMEM;
+    if (p->problems.n > 0)
+        return -EINVAL;
+    policy = calloc(1, sizeof(*policy));
+    if (!policy)
+        return -ENOMEM;
+    policy->host = p->host;
+    policy->rules = TAKE_PTR(p->rules);
+    policy->filters = TAKE_PTR(p->filters);
+    policy->index = TAKE_PTR(p->index);
+    policy->n_rules = TAKE_GENERIC(p->n_rules, 0);
+    policy->tags = TAKE_PTR(p->tags);
+    policy->n_tags = TAKE_GENERIC(p->n_tags, 0);
+    for (size_t i = 0; i < policy->n_rules; i++)
+        policy->predicates |= policy->rules[i].predicates;
+    policy->needed_facts = needed_facts(policy);
+    *ret = policy;
+    return 0;
+}

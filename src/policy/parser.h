@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Inside of the policy parser, between the files policy-parse*.c, each of which knows the keys of one kind of
+ * object: the file and the set (policy-parse.c), a rule, its "who", its "what", what it allows
+ * (policy-parse-terms.c), tags. Nobody else includes this. */
+
+#include "policy/parse.h"
+#include "policy/rule.h"
+#include "core/schema.h"
+
+struct PolicyParser {
+    resolve_name_t resolve;
+    void *userdata;
+    uint64_t now_usec; /* 0: not known */
+    Rule *rules;       /* owned */
+    size_t n_rules;
+    /* of the rules, once the set is checked */
+    struct RuleFilter *filters; /* owned */
+    struct PolicyIndex *index;  /* owned */
+    void *names;                /* tree of RuleName */
+    void *resolved;             /* tree of Resolved */
+    void *tag_tree;             /* tree of Tag, borrowed from tags */
+    Tag **tags;                 /* owned, in the order of the files */
+    size_t n_tags;
+    HostSettings host;
+    char *noiommu_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
+    Problems problems, warnings;
+    bool checked; /* also what several files say together */
+
+    /* of the file that is being parsed */
+    unsigned rule_number;
+
+    /* what the functions of the keys fill */
+    Rule rule;
+    Tag *tag;
+    TagEntry entry;
+    PropertyPattern property;
+};
+
+#define report_value(p, value, ...) problems_report_value(&(p)->problems, value, __VA_ARGS__)
+#define report_key(p, member, ...)                                                                           \
+    problems_report(&(p)->problems, (member)->key_line, (member)->key_column, __VA_ARGS__)
+#define show(p, s) problems_show(&(p)->problems, s)
+
+/* --- policy-parse-value.c: what several of them need --- */
+
+/* Room for one element more behind n; lists double. */
+bool parser_grow(PolicyParser *p, void **list, size_t n, size_t size);
+void parser_add_string(PolicyParser *p, StringList *list, const char *s);
+/* The rule asks for this predicate, and value is what it wants. */
+void parser_note_predicate(PolicyParser *p, PredicateKind kind, const JsonNode *value);
+/* The same for every member of object that is one: "who" and "user" make "who.user". */
+void parser_note_predicates(PolicyParser *p, const char *prefix, const JsonNode *object);
+/* The others return false, or a negative number, when they have reported what is wrong with the value. */
+bool parser_check_not_empty(PolicyParser *p, const JsonNode *object);
+bool parser_take_glob(PolicyParser *p, const JsonNode *value, StringList *list);
+/* A number of bytes, or one like "16G". */
+bool parser_take_size(PolicyParser *p, const JsonNode *value, uint64_t *ret);
+bool parser_take_number(PolicyParser *p, const JsonNode *value, uint64_t min, uint64_t max, uint64_t *ret);
+/* The index of value in words, which end with NULL. what: "value of \"reset\":". */
+int parser_take_word(PolicyParser *p, const JsonNode *value, const char *what, const char *const *words);
+
+/* --- the functions of keys, for the tables of others --- */
+
+void take_rule(PolicyParser *p, const JsonNode *value);
+void take_who(void *userdata, const JsonNode *value);
+void take_what(void *userdata, const JsonNode *value);
+void take_tags(void *userdata, const JsonNode *value);
+/* The id of a card: "1234:11e8", or with the subsystem's pair; "*" stands for any part. */
+bool parse_id(const char *s, IdPattern *ret);
+
+/* policy-parse-terms.c; rule_terms_keys are the names of their keys, ended by NULL. */
+extern const char *const rule_terms_keys[];
+void take_backend(void *userdata, const JsonNode *value);
+void take_grant(void *userdata, const JsonNode *value);
+void take_reset(void *userdata, const JsonNode *value);
+void take_siblings(void *userdata, const JsonNode *value);
+void take_host_critical(void *userdata, const JsonNode *value);
+void take_memlock(void *userdata, const JsonNode *value);
+void take_untainted(void *userdata, const JsonNode *value);
+void take_reason(void *userdata, const JsonNode *value);
+void take_limits(void *userdata, const JsonNode *value);
+void take_noiommu(void *userdata, const JsonNode *value);
+
+/* --- the set as a whole --- */
+
+/* Gives every mention of a tag its tag; those that nobody defines are errors. */
+void parser_resolve_tags(PolicyParser *p);
+void parser_warn_of_unused_tags(PolicyParser *p);
+/* Of rules that can never match, because an earlier one covers them. */
+void parser_warn_of_shadowed_rules(PolicyParser *p);
+void parser_forget_names(PolicyParser *p);
+void parser_forget_accounts(PolicyParser *p);
+void parser_forget_tags(PolicyParser *p);

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The predicates: each compares one thing that a rule asks for with one fact. None of them decides what a
+ * missing fact means; they only say that it is missing. */
+
+#include "policy/rule.h"
+
+static const char *const holds_table[_HOLDS_MAX] = {
+        [HOLDS_NO] = "no",
+        [HOLDS_YES] = "yes",
+        [HOLDS_UNKNOWN] = "unknown",
+        [HOLDS_CHANGED] = "changed",
+};
+DEFINE_STRING_TABLE(holds, Holds);
+
+static Holds yes_or_no(bool yes) {
+    return yes ? HOLDS_YES : HOLDS_NO;
+}
+
+static bool is_known(const Question *q, unsigned fact) {
+    return q->facts && (q->facts->known & fact) != 0;
+}
+
+static bool any_glob_matches(const StringList *globs, const char *s) {
+    for (size_t i = 0; i < globs->n; i++)
+        if (glob_match(globs->items[i], s))
+            return true;
+    return false;
+}
+
+static bool sorted_contains(const uint32_t *list, size_t n, uint32_t v) {
+    size_t low = 0, high = n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (list[middle] == v)
+            return true;
+        if (list[middle] < v)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+/* --- who --- */
+
+static Holds user_holds(const Rule *r, const Question *q) {
+    /* Also where the rule speaks of anybody: who is not known at all is nobody. */
+    if (q->subject->uid == (uid_t) -1)
+        return HOLDS_UNKNOWN;
+    return yes_or_no(r->n_uids == 0 || sorted_contains(r->uids, r->n_uids, q->subject->uid));
+}
+
+static Holds group_holds(const Rule *r, const Question *q) {
+    /* Every process has a primary group: an empty list is one that could not be read. */
+    if (q->subject->n_gids == 0)
+        return HOLDS_UNKNOWN;
+    for (size_t i = 0; i < q->subject->n_gids; i++)
+        if (sorted_contains(r->gids, r->n_gids, q->subject->gids[i]))
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
+static Holds unit_holds(const Rule *r, const Question *q) {
+    /* The unit is read out of the cgroup: without that, "no unit" says nothing. */
+    if (!q->subject->cgroup)
+        return HOLDS_UNKNOWN;
+    return yes_or_no(q->subject->unit && any_glob_matches(&r->units, q->subject->unit));
+}
+
+/* "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". The system's own manager makes the
+ * slices down to the first unit in them. What is below that unit is whoever's it was given to: a user's
+ * manager, or a container, makes a "machine.slice" there as it likes, so that its name says nothing. */
+static Holds slice_holds(const Rule *r, const Question *q) {
+    static const char suffix[] = ".slice";
+    char name[256]; /* NAME_MAX of a directory and NUL */
+    Holds match = HOLDS_YES;
+
+    if (!q->subject->cgroup)
+        return HOLDS_UNKNOWN;
+    for (const char *p = q->subject->cgroup; *(p += strspn(p, "/")); p += strcspn(p, "/")) {
+        size_t n = strcspn(p, "/");
+
+        if (n < sizeof(suffix) || n >= sizeof(name) ||
+                memcmp(p + n - strlen(suffix), suffix, strlen(suffix)) != 0) {
+            match = HOLDS_UNKNOWN;
+            continue;
+        }
+        memcpy(name, p, n);
+        name[n] = '\0';
+        if (any_glob_matches(&r->slices, name))
+            return match;
+    }
+    return HOLDS_NO;
+}
+
+static Holds cgroup_holds(const Rule *r, const Question *q) {
+    if (!q->subject->cgroup)
+        return HOLDS_UNKNOWN;
+    return yes_or_no(any_glob_matches(&r->cgroups, q->subject->cgroup));
+}
+
+static Holds label_holds(const Rule *r, const Question *q) {
+    if (!q->subject->label)
+        return HOLDS_UNKNOWN;
+    return yes_or_no(any_glob_matches(&r->labels, q->subject->label));
+}
+
+static Holds capability_holds(const Rule *r, const Question *q) {
+    Holds best = HOLDS_NO;
+
+    for (unsigned i = 0; i < 64; i++) {
+        int has;
+
+        if ((r->capabilities >> i & 1) == 0)
+            continue;
+        has = subject_has_capability(q->subject, i);
+        if (has > 0)
+            return HOLDS_YES;
+        if (has < 0)
+            best = HOLDS_UNKNOWN;
+    }
+    return best;
+}
+
+static Holds namespace_holds(const Rule *r, const Question *q) {
+    const NamespaceKind user = q->subject->user_namespace, pid = q->subject->pid_namespace;
+
+    if (user == NAMESPACE_OTHER || pid == NAMESPACE_OTHER)
+        return yes_or_no(r->namespaces & 1U << NAMESPACE_OTHER);
+    if (user == NAMESPACE_HOST && pid == NAMESPACE_HOST)
+        return yes_or_no(r->namespaces & 1U << NAMESPACE_HOST);
+    return HOLDS_UNKNOWN;
+}
+
+/* --- what --- */
+
+static Holds device_holds(const Rule *r, const Question *q) {
+    for (size_t i = 0; i < r->n_devices; i++)
+        if (device_pattern_match(r->devices + i, &q->device->name, q->kernel_name))
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
+static Holds id_holds(const Rule *r, const Question *q) {
+    for (size_t i = 0; i < r->n_ids; i++)
+        if ((q->id & r->ids[i].mask) == r->ids[i].value)
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
+static Holds class_holds(const Rule *r, const Question *q) {
+    for (size_t i = 0; i < r->n_classes; i++)
+        if ((q->device->class_code & r->classes[i].mask) == r->classes[i].value)
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
+static Holds driver_holds(const Rule *r, const Question *q) {
+    for (size_t i = 0; i < r->drivers.n; i++)
+        if (q->device->driver && streq(r->drivers.items[i], q->device->driver))
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
+static Holds bus_holds(const Rule *r, const Question *q) {
+    return yes_or_no(r->buses & 1U << q->device->name.bus);
+}
+
+static Holds fingerprint_holds(const Rule *r, const Question *q) {
+    for (size_t i = 0; q->device->group && i < r->n_groups; i++)
+        if (r->groups[i] == q->group)
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
+/* "KEY=VALUE" -> VALUE, NULL when the device has no such property. */
+static const char *find_property(char *const *properties, const char *key) {
+    for (; properties && *properties; properties++) {
+        const char *rest = startswith(*properties, key);
+
+        if (rest && *rest == '=')
+            return rest + 1;
+    }
+    return NULL;
+}
+
+static Holds property_holds(const Rule *r, const Question *q) {
+    if (!is_known(q, DEVICE_FACT_PROPERTIES))
+        return HOLDS_UNKNOWN;
+    for (size_t i = 0; i < r->n_properties; i++) {
+        const char *value = find_property(q->facts->properties, r->properties[i].key);
+
+        if (!value || !any_glob_matches(&r->properties[i].globs, value))
+            return HOLDS_NO;
+    }
+    return HOLDS_YES;
+}
+
+static Holds numa_holds(const Rule *r, const Question *q) {
+    if (!is_known(q, DEVICE_FACT_NUMA_NODE))
+        return HOLDS_UNKNOWN;
+    for (size_t i = 0; i < r->n_numa_nodes; i++)
+        if (q->facts->numa_node >= 0 && r->numa_nodes[i] == (uint32_t) q->facts->numa_node)
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
+static Holds alone_holds(const Rule *r, const Question *q) {
+    if (!q->device->group)
+        return HOLDS_UNKNOWN;
+    return yes_or_no((q->device->group->n_members == 1) == r->alone);
+}
+
+static Holds acs_holds(const Rule *r, const Question *q) {
+    bool whole;
+
+    if (!is_known(q, DEVICE_FACT_ACS) || q->facts->acs == ACS_UNKNOWN)
+        return HOLDS_UNKNOWN;
+    whole = q->facts->acs == ACS_COMPLETE || q->facts->acs == ACS_NOT_NEEDED;
+    return yes_or_no(whole == r->acs);
+}
+
+static Holds reset_holds(const Rule *r, const Question *q) {
+    if (!is_known(q, DEVICE_FACT_RESET_METHODS))
+        return HOLDS_UNKNOWN;
+    return yes_or_no((q->facts->reset_methods != 0) == r->reset);
+}
+
+static Holds removable_holds(const Rule *r, const Question *q) {
+    if (!is_known(q, DEVICE_FACT_REMOVABLE) || q->facts->removable == REMOVABLE_UNKNOWN)
+        return HOLDS_UNKNOWN;
+    return yes_or_no((q->facts->removable == REMOVABLE_REMOVABLE) == r->removable);
+}
+
+static Holds until_holds(const Rule *r, const Question *q) {
+    if (q->now_usec == 0)
+        return HOLDS_UNKNOWN;
+    return yes_or_no(q->now_usec < r->until_usec);
+}
+
+static const Predicate predicate_table[_PREDICATE_MAX] = {
+        [PREDICATE_WHO_USER] = {"who.user", user_holds, 0},
+        [PREDICATE_WHO_GROUP] = {"who.group", group_holds, 0},
+        [PREDICATE_WHO_UNIT] = {"who.unit", unit_holds, 0},
+        [PREDICATE_WHO_SLICE] = {"who.slice", slice_holds, 0},
+        [PREDICATE_WHO_CGROUP] = {"who.cgroup", cgroup_holds, 0},
+        [PREDICATE_WHO_LABEL] = {"who.label", label_holds, 0},
+        [PREDICATE_WHO_CAPABILITY] = {"who.capability", capability_holds, 0},
+        [PREDICATE_WHO_NAMESPACE] = {"who.namespace", namespace_holds, 0},
+        [PREDICATE_WHAT_DEVICE] = {"what.device", device_holds, 0},
+        [PREDICATE_WHAT_ID] = {"what.id", id_holds, 0},
+        [PREDICATE_WHAT_CLASS] = {"what.class", class_holds, 0},
+        [PREDICATE_WHAT_DRIVER] = {"what.driver", driver_holds, 0},
+        [PREDICATE_WHAT_BUS] = {"what.bus", bus_holds, 0},
+        [PREDICATE_WHAT_GROUP] = {"what.group", fingerprint_holds, 0},
+        [PREDICATE_WHAT_TAG] = {"what.tag", tags_hold, 0},
+        [PREDICATE_WHAT_PROPERTY] = {"what.property", property_holds, DEVICE_FACT_PROPERTIES},
+        [PREDICATE_WHAT_NUMA] = {"what.numa", numa_holds, DEVICE_FACT_NUMA_NODE},
+        [PREDICATE_WHAT_ALONE] = {"what.isolation.alone", alone_holds, 0},
+        [PREDICATE_WHAT_ACS] = {"what.isolation.acs", acs_holds, DEVICE_FACT_ACS},
+        [PREDICATE_WHAT_RESET] = {"what.isolation.reset", reset_holds, DEVICE_FACT_RESET_METHODS},
+        [PREDICATE_WHAT_REMOVABLE] = {"what.isolation.removable", removable_holds, DEVICE_FACT_REMOVABLE},
+        [PREDICATE_UNTIL] = {"until", until_holds, 0},
+};
+
+const char *predicate_key(PredicateKind kind) {
+    return predicate_table[kind].key;
+}
+
+unsigned predicate_facts(PredicateKind kind) {
+    return predicate_table[kind].facts;
+}
+
+Holds rule_ask(const Rule *rule, PredicateKind kind, const Question *question) {
+    return predicate_table[kind].evaluate(rule, question);
+}
+
+uint32_t rule_predicates(const Rule *rule) {
+    return rule->predicates | 1U << PREDICATE_WHO_USER;
+}
+
+const char *rule_wanted(const Rule *rule, PredicateKind kind) {
+    for (size_t i = 0; i < rule->n_wanted; i++)
+        if (rule->wanted[i].kind == kind)
+            return rule->wanted[i].text;
+    return "anybody";
+}
+
+void question_init(Question *q, const PolicyQuestion *question, uint32_t predicates) {
+    const Device *device = question->device;
+
+    *q = (Question){
+            .subject = question->subject,
+            .device = device,
+            .facts = question->facts,
+            .now_usec = question->now_usec,
+    };
+    if (!device)
+        return;
+    q->id = (uint64_t) device->vendor << 48 | (uint64_t) device->device << 32 |
+            (uint64_t) device->subsystem_vendor << 16 | device->subsystem_device;
+    if (predicates & 1U << PREDICATE_WHAT_DEVICE)
+        (void) device_name_format_kernel(&device->name, q->kernel_name);
+    if (predicates & 1U << PREDICATE_WHAT_GROUP && device->group)
+        q->group = group_fingerprint(device->group);
+}
+
+/* A no of any predicate outweighs all that is not known of the others, so all of them are asked. */
+RuleHolds rule_holds(const Rule *rule, const Question *question) {
+    bool unknown = false, changed = false;
+
+    for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1) {
+        switch (rule_ask(rule, (PredicateKind) __builtin_ctz(rest), question)) {
+        case HOLDS_YES:
+            break;
+        case HOLDS_UNKNOWN:
+            unknown = true;
+            break;
+        case HOLDS_CHANGED:
+            changed = true;
+            break;
+        default:
+            return RULE_PASSES_BY;
+        }
+    }
+    if (rule->effect == EFFECT_DENY)
+        return RULE_DECIDES;
+    if (changed)
+        return RULE_CHANGED;
+    if (unknown)
+        return rule->effect == EFFECT_ASK ? RULE_MAY_ASK : RULE_PASSES_BY;
+    return RULE_DECIDES;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A tag names a device by two things at once: the place where it is plugged in, and the card that is there.
+ * One alone is not enough. A place alone lets a stranger's card in; a card alone follows the card into a slot
+ * that the operator never meant, maybe one whose neighbours the host needs.
+ *
+ * So a device is the tagged one only when both agree. When one agrees and the other does not, something was
+ * changed in the machine, and that is told as such instead of a mere "no". A card is only recognised
+ * elsewhere by its serial number: its ids are those of every card of its kind. */
+
+#include "policy/rule.h"
+
+void tag_entry_done(TagEntry *e) {
+    free(e->path);
+    free(e->serial);
+    *e = (TagEntry){};
+}
+
+Tag *tag_free(Tag *tag) {
+    if (!tag)
+        return NULL;
+    for (size_t i = 0; i < tag->n_entries; i++)
+        tag_entry_done(tag->entries + i);
+    free(tag->entries);
+    free(tag->file);
+    free(tag->name);
+    free(tag);
+    return NULL;
+}
+
+static bool is_known(const Question *q, unsigned fact) {
+    return q->facts && (q->facts->known & fact) != 0;
+}
+
+/* Every part that the entry names must hold: a no of one outweighs what is not known of the other. */
+static Holds both(Holds a, Holds b) {
+    if (a == HOLDS_NO || b == HOLDS_NO)
+        return HOLDS_NO;
+    return a == HOLDS_YES ? b : a;
+}
+
+static Holds place_holds(const TagEntry *e, const Question *q) {
+    Holds slot = HOLDS_YES, path = HOLDS_YES;
+
+    if (e->has_slot && device_name_compare(&e->slot, &q->device->name) != 0)
+        slot = HOLDS_NO;
+    if (e->path && slot == HOLDS_YES) {
+        if (!is_known(q, DEVICE_FACT_SLOT_PATH))
+            path = HOLDS_UNKNOWN;
+        else
+            path = streq(e->path, q->facts->slot_path) ? HOLDS_YES : HOLDS_NO;
+    }
+    return both(slot, path);
+}
+
+static Holds card_holds(const TagEntry *e, const Question *q) {
+    if ((q->id & e->id.mask) != e->id.value)
+        return HOLDS_NO;
+    if (!e->serial)
+        return HOLDS_YES;
+    if (!is_known(q, DEVICE_FACT_SERIAL))
+        return HOLDS_UNKNOWN;
+    return streq(e->serial, q->facts->serial) ? HOLDS_YES : HOLDS_NO;
+}
+
+static Holds entry_holds(const TagEntry *e, const Question *q) {
+    Holds place = place_holds(e, q), card;
+
+    /* Elsewhere, and nothing by which it could be known again. */
+    if (place == HOLDS_NO && !e->serial)
+        return HOLDS_NO;
+    card = card_holds(e, q);
+    if (place == HOLDS_NO && card == HOLDS_NO)
+        return HOLDS_NO;
+    if (place == HOLDS_UNKNOWN || card == HOLDS_UNKNOWN)
+        return HOLDS_UNKNOWN;
+    return place == card ? HOLDS_YES : HOLDS_CHANGED;
+}
+
+Holds tags_hold(const Rule *rule, const Question *q) {
+    Holds best = HOLDS_NO;
+
+    for (size_t i = 0; i < rule->n_tags; i++) {
+        const Tag *tag = rule->tags[i].tag;
+
+        for (size_t k = 0; k < tag->n_entries; k++) {
+            Holds h = entry_holds(tag->entries + k, q);
+
+            if (h == HOLDS_YES)
+                return h;
+            if (h == HOLDS_CHANGED || (h == HOLDS_UNKNOWN && best == HOLDS_NO))
+                best = h;
+        }
+    }
+    return best;
+}
+
+const TagEntry *tag_changed_entry(const Tag *tag, const Question *q) {
+    for (size_t i = 0; i < tag->n_entries; i++)
+        if (entry_holds(tag->entries + i, q) == HOLDS_CHANGED)
+            return tag->entries + i;
+    return NULL;
+}
