@@ -1,0 +1,122 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Does tests/vm/run tell a slow guest from a dead one? A busy host must not look like a fault of vfiod.
+
+test-vm-runner.py RUN
+"""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import sys
+import tempfile
+import types
+import unittest
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+
+def load(path):
+    loader = importlib.machinery.SourceFileLoader("vm_run", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("vm_run", loader))
+    loader.exec_module(module)
+    return module
+
+
+class Boot(unittest.TestCase):
+    """A guest on a host whose clock and processor this test turns."""
+
+    def setUp(self):
+        self.now = self.used = 0.0
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.console = Path(directory.name, "console")
+        self.console.write_text("")
+        self.progress = vm.BootProgress(self.console, lambda: self.used, lambda: self.now)
+
+    def wait(self, seconds, share, lines=False):
+        """Seconds in which QEMU gets that share of a processor."""
+        for _ in range(int(seconds)):
+            self.now += 1
+            self.used += share
+            if lines:
+                with self.console.open("a") as console:
+                    console.write("a line\n")
+            self.progress.check()
+
+    def test_a_slow_boot_may_take_an_hour(self):
+        self.wait(3600, 0.05, lines=True)
+
+    def test_a_busy_host_is_no_stall(self):
+        self.wait(vm.STALLED_IDLE * 3, 0.1)
+
+    def test_a_guest_that_waits_is_stalled(self):
+        with self.assertRaisesRegex(vm.Died, "did nothing"):
+            self.wait(vm.STALLED_IDLE + 5, 0.001)
+
+    def test_a_guest_in_a_circle_is_stalled(self):
+        with self.assertRaisesRegex(vm.Died, "processor time"):
+            self.wait(vm.STALLED_CPU + 5, 1.5)
+
+    def test_a_line_begins_the_wait_anew(self):
+        self.wait(vm.STALLED_IDLE - 1, 0.001)
+        self.wait(1, 0, lines=True)
+        self.wait(vm.STALLED_IDLE - 1, 0.001)
+
+
+class PretendedGuest:
+    """Each boot takes the next of `boots`: a reason not to come up, or None."""
+
+    boots = []
+
+    def __init__(self, *_):
+        self.failure = self.boots.pop(0)
+
+    def wait_for_boot(self):
+        if self.failure:
+            raise vm.Died(self.failure)
+        return {"uptime": 1, "kernel": "6", "systemd": "252", "state": "running"}
+
+    def run(self, case, story):
+        return {"status": 0, "seconds": 1.0}
+
+    def interrupt(self):
+        pass
+
+    def close(self):
+        pass
+
+    def console_tail(self):
+        return "the last line"
+
+
+class Restart(unittest.TestCase):
+    def run_cases(self, *boots):
+        """(passed, failed, stderr)"""
+        PretendedGuest.boots = list(boots)
+        options = types.SimpleNamespace(kernel="full", machine="iommu", bus="daemon", story=False)
+        case = types.SimpleNamespace(name="smoke", timeout=60, why_not=lambda _: None)
+        report = vm.Report(options)
+        said = io.StringIO()
+        with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()), \
+                contextlib.redirect_stderr(said):
+            vm.CACHE, vm.Guest = Path(directory), PretendedGuest
+            Path(directory, "qemu.log").write_text("")
+            vm.run_cases([case], report, options, lambda _: [], None)
+        return report.passed, report.failed, said.getvalue()
+
+    def test_a_guest_that_does_not_come_up_is_started_once_more(self):
+        passed, failed, said = self.run_cases("it hangs", None)
+        self.assertEqual((passed, failed), (1, 0))
+        self.assertIn("once more", said)
+        self.assertIn("the last line", said)
+
+    def test_a_guest_that_never_comes_up_is_a_failure(self):
+        self.assertEqual(self.run_cases("it hangs", "it hangs")[:2], (0, 1))
+
+
+if __name__ == "__main__":
+    vm = load(sys.argv.pop(1))
+    unittest.main(verbosity=2)
