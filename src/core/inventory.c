@@ -199,6 +199,7 @@ static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Devi
             .driver = driver,
             .vfio_index = snapshot->vfio_index,
             .vfio_rdev = snapshot->vfio_rdev,
+            .since_seqnum = snapshot->seqnum,
     };
     if (!tsearch(d, &inventory->devices, compare_devices)) {
         group_drop_if_empty(inventory, g);
@@ -267,6 +268,7 @@ static int device_refresh(
     if (d->vfio_index != snapshot->vfio_index || d->vfio_rdev != snapshot->vfio_rdev) {
         d->vfio_index = snapshot->vfio_index;
         d->vfio_rdev = snapshot->vfio_rdev;
+        d->since_seqnum = snapshot->seqnum;
         changes |= DEVICE_NODE_CHANGED;
     }
 

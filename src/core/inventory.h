@@ -30,6 +30,7 @@ typedef struct DeviceSnapshot {
     char driver[64]; /* "" when unbound */
     int vfio_index;  /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
     dev_t vfio_rdev; /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
+    uint64_t seqnum; /* of the last uevent before this look; 0 unknown */
 } DeviceSnapshot;
 
 struct Device {
@@ -40,10 +41,12 @@ struct Device {
     const char *driver; /* interned in the inventory, NULL when unbound */
     int vfio_index;
     dev_t vfio_rdev;
-    Group *group;     /* inventory.groups, or NULL */
-    Device *next;     /* group.members, sorted by name */
-    Claim *claim;     /* borrowed: set and cleared by the engine */
-    bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
+    uint64_t since_seqnum; /* the removals that uevents up to this one announced are not of this device and
+                            * its node, but of what was there before; 0 unknown */
+    Group *group;          /* inventory.groups, or NULL */
+    Device *next;          /* group.members, sorted by name */
+    Claim *claim;          /* borrowed: set and cleared by the engine */
+    bool quarantined;      /* a claim left it in a state that nobody may use; see claim record */
 };
 
 struct Group {

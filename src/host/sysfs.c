@@ -140,9 +140,20 @@ static int read_vfio(int at, int *ret_index, dev_t *ret_rdev) {
     return -errno;
 }
 
-static int read_snapshot(int at, const DeviceName *name, DeviceSnapshot *ret) {
+uint64_t sysfs_read_uevent_seqnum(void) {
+    char text[ATTRIBUTE_MAX];
+    uint64_t v;
+
+    if (read_attribute_at(AT_FDCWD, "/sys/kernel/uevent_seqnum", text, sizeof(text)) < 0 ||
+            parse_unsigned(text, 10, UINT64_MAX, &v) < 0)
+        return 0;
+    return v;
+}
+
+static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, DeviceSnapshot *ret) {
     DeviceSnapshot s = {
             .name = *name,
+            .seqnum = seqnum,
             .vendor = (uint16_t) read_id(at, "vendor", UINT16_MAX),
             .device = (uint16_t) read_id(at, "device", UINT16_MAX),
             .subsystem_vendor = (uint16_t) read_id(at, "subsystem_vendor", UINT16_MAX),
@@ -168,12 +179,13 @@ static int read_snapshot(int at, const DeviceName *name, DeviceSnapshot *ret) {
 }
 
 int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret) {
+    const uint64_t seqnum = sysfs_read_uevent_seqnum(); /* before the look */
     _cleanup_close_ int fd = -EBADF;
 
     fd = open_device(name);
     if (fd < 0)
         return fd;
-    return read_snapshot(fd, name, ret);
+    return read_snapshot(fd, name, seqnum, ret);
 }
 
 bool sysfs_has_device(const DeviceName *name) {
@@ -183,6 +195,7 @@ bool sysfs_has_device(const DeviceName *name) {
 }
 
 int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata) {
+    const uint64_t seqnum = sysfs_read_uevent_seqnum();
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
     int r;
@@ -201,7 +214,7 @@ int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), 
         if (device_name_parse_pci_address(e->d_name, &name) < 0)
             continue;
         fd = openat(dirfd(d), e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        r = fd < 0 ? gone_error(errno) : read_snapshot(fd, &name, &snapshot);
+        r = fd < 0 ? gone_error(errno) : read_snapshot(fd, &name, seqnum, &snapshot);
         if (r == -ENODEV)
             continue;
         if (r >= 0)
@@ -544,7 +557,8 @@ long sysfs_read_enable_count(const DeviceName *name) {
  * device's and have the right number all the same. But an open file keeps its device registered, and with it
  * the number and the group: who looks once more after the open, and finds the number where it should be, has
  * opened what was meant. */
-int sysfs_check_device(const Device *d) {
+int sysfs_check_device(Device *d) {
+    const uint64_t seqnum = sysfs_read_uevent_seqnum();
     _cleanup_close_ int fd = -EBADF;
     char path[48];
 
@@ -554,10 +568,13 @@ int sysfs_check_device(const Device *d) {
     if (read_id(fd, "vendor", UINT16_MAX) != d->vendor || read_id(fd, "device", UINT16_MAX) != d->device ||
             read_real_group(fd, d->vfio_index) != (d->group ? d->group->id : -1))
         return -ESTALE;
-    if (d->vfio_index < 0)
-        return 0;
-    snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
-    return read_device_number(fd, path) == d->vfio_rdev ? 0 : -ESTALE;
+    if (d->vfio_index >= 0) {
+        snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
+        if (read_device_number(fd, path) != d->vfio_rdev)
+            return -ESTALE;
+    }
+    d->since_seqnum = seqnum;
+    return 0;
 }
 
 int sysfs_read_noiommu_node(const DeviceName *name, int *ret_group, dev_t *ret_rdev) {

@@ -13,6 +13,9 @@
 int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret);
 /* Is there such a device? Without reading anything of it. */
 bool sysfs_has_device(const DeviceName *name);
+/* The number of the last uevent that the kernel has announced; 0 when it cannot be read. What a uevent with a
+ * number up to this one tells of had happened before the call. */
+uint64_t sysfs_read_uevent_seqnum(void);
 /* Walks /sys/bus/pci/devices and hands every device to the inventory. 0 or negative errno; a device that
  * vanishes meanwhile is left out. */
 int sysfs_scan(Inventory *inventory);
@@ -31,8 +34,9 @@ int sysfs_read_kernel_facts(KernelFacts *ret);
 /* The `enable` count alone: 0 means closed. -1 when unreadable. */
 long sysfs_read_enable_count(const DeviceName *name);
 /* Is the device at this place still the one that the inventory knows, in the same group, with the same VFIO
- * node? To be asked AFTER its node was opened, see there. 0; -ESTALE when not; -ENODEV; negative errno. */
-int sysfs_check_device(const Device *d);
+ * node? To be asked AFTER its node was opened, see there. 0, and removals that were announced before are not
+ * of this device (Device.since_seqnum); -ESTALE when not; -ENODEV; negative errno. */
+int sysfs_check_device(Device *d);
 /* Of a device that is bound to its vfio driver without an IOMMU: the made-up group, and the number of its
  * node, /dev/vfio/noiommu-<group>. -ENOENT: it has none, or a real group. */
 int sysfs_read_noiommu_node(const DeviceName *name, int *ret_group, dev_t *ret_rdev);

@@ -5,7 +5,7 @@
 import signal
 
 import harness
-from harness import ROOT_PATH, VfiodTestCase, wait
+from harness import ROOT_PATH, VfiodTestCase, device_path, wait
 from host import VFIO
 
 
@@ -53,6 +53,30 @@ class IdleTest(VfiodTestCase):
 
 class Alone(VfiodTestCase):
     """A host of its own, with nobody on its bus; used by the test above."""
+
+
+class LateEventTest(VfiodTestCase):
+    """udev is busy, and its events about the claim before come when the next one is held."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+
+    def test_a_late_event_does_not_end_a_newer_claim(self):
+        self.start()
+        c = self.client()
+        first = c.acquire(self.nic)
+        with self.kernel.uevents.held_back():
+            first.close()
+            self.wait_gone(first)
+            second = c.acquire(self.nic)
+            other = self.host.add_device('0000:07:00.0', group=9)  # its event comes last
+        self.assertIn(('remove', 'vfio-dev', self.nic.path[len('/sys'):] + '/vfio-dev/vfio0'),
+                      self.kernel.uevents.sent)
+        wait(lambda: c.seen('InterfacesAdded', device_path(other.name)), 'the last event has arrived')
+        self.assertEqual(second.state, 'held')
+        second.close()
+        self.wait_gone(second)
 
 
 class EndTest(VfiodTestCase):

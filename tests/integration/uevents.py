@@ -7,6 +7,7 @@ monitor's socket filter looks at, then NAME=VALUE strings. It is written here, n
 reasons: the process of the test needs no preload, and a "remove" can be sent when the device is gone already.
 """
 
+import contextlib
 import glob
 import itertools
 import os
@@ -57,9 +58,24 @@ class UeventSender:
         self._root = root
         self._number = itertools.count(1)
         self._queue = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._held = None
         self.sent = []  # (action, subsystem, devpath), in order
         self._thread = threading.Thread(target=self._deliver, daemon=True)
         self._thread.start()
+
+    @contextlib.contextmanager
+    def held_back(self):
+        """udev is busy: what the kernel announces in this block arrives only at its end."""
+        with self._lock:
+            self._held = []
+        try:
+            yield
+        finally:
+            with self._lock:
+                for message in self._held:
+                    self._queue.put(message)
+                self._held = None
 
     def close(self):
         self._queue.put(None)
@@ -79,6 +95,22 @@ class UeventSender:
 
     def send(self, action, devpath, subsystem, **properties):
         """devpath is without /sys, as the kernel writes it."""
-        self.sent.append((action, subsystem, devpath))
-        self._queue.put(encode({'ACTION': action, 'DEVPATH': devpath, 'SUBSYSTEM': subsystem, **properties,
-                                'SEQNUM': next(self._number)}))
+        with self._lock:
+            number = next(self._number)
+            self._write_number(number)
+            self.sent.append((action, subsystem, devpath))
+            message = encode({'ACTION': action, 'DEVPATH': devpath, 'SUBSYSTEM': subsystem, **properties,
+                              'SEQNUM': number})
+            if self._held is None:
+                self._queue.put(message)
+            else:
+                self._held.append(message)
+
+    def _write_number(self, number):
+        path = os.path.join(self._root, 'sys/kernel/uevent_seqnum')
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o444)
+        try:
+            os.pwrite(fd, f'{number}\n'.encode(), 0)  # never shorter than the one before
+        finally:
+            os.close(fd)

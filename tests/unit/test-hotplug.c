@@ -12,6 +12,7 @@
 
 #include "base/str.h"
 #include "daemon/kernel/hotplug.h"
+#include "host/sysfs.h"
 #include "testbed.h"
 
 #define NIC "8086:10d3:020000"
@@ -144,6 +145,45 @@ static void test_replaced(void **state) {
     assert_heard(f, "0000:06:00.0: removed group-removed was 7\n0000:06:00.0: added group-added\n");
 }
 
+/* A removal that was announced before the device was found is another's: udev is late. */
+static void test_late_removals(void **state) {
+    DeviceName name = {.pci_bus = 6};
+    Fixture *f = *state;
+    Device *d;
+
+    testbed_put("/sys/kernel/uevent_seqnum", "4000000000\n");
+    testbed_link(DEVICE "/driver", "../../../../bus/pci/drivers/vfio-pci");
+    testbed_put(DEVICE "/vfio-dev/vfio0/dev", "511:0\n");
+    testbed_uevent("bind", DEVICE, "pci");
+    assert_heard(f, "0000:06:00.0: driver node\n");
+    testbed_uevent("remove", DEVICE "/vfio-dev/vfio0", "vfio-dev");
+    testbed_uevent("remove", DEVICE, "pci");
+    assert_heard(f, "");
+
+    /* It does say where to look. */
+    testbed_remove(DEVICE "/vfio-dev");
+    testbed_uevent("remove", DEVICE "/vfio-dev/vfio0", "vfio-dev");
+    assert_heard(f, "0000:06:00.0: node\n");
+
+    /* Found before the removal: it may be another one by now, and must be forgotten. */
+    testbed_put("/sys/kernel/uevent_seqnum", "1\n");
+    testbed_put(DEVICE "/vfio-dev/vfio0/dev", "511:0\n");
+    testbed_uevent("bind", DEVICE, "pci");
+    assert_heard(f, "0000:06:00.0: node\n");
+    testbed_uevent("remove", DEVICE "/vfio-dev/vfio0", "vfio-dev");
+    assert_heard(f, "0000:06:00.0: node\n");
+    testbed_uevent("add", DEVICE "/vfio-dev/vfio0", "vfio-dev");
+    assert_heard(f, "0000:06:00.0: node\n");
+
+    /* Who has opened it and looked again knows it from then on. */
+    d = inventory_find_device(f->inventory, &name);
+    testbed_put("/sys/kernel/uevent_seqnum", "4000000000\n");
+    assert_int_equal(sysfs_check_device(d), 0);
+    testbed_uevent("remove", DEVICE "/vfio-dev/vfio0", "vfio-dev");
+    testbed_uevent("remove", DEVICE, "pci");
+    assert_heard(f, "");
+}
+
 static void test_group_changes(void **state) {
     Fixture *f = *state;
 
@@ -238,6 +278,7 @@ int main(void) {
             TEST(test_first_scan_is_silent),
             TEST(test_life_of_a_device),
             TEST(test_replaced),
+            TEST(test_late_removals),
             TEST(test_group_changes),
             TEST(test_irrelevant_events),
             TEST(test_refresh),

@@ -422,7 +422,7 @@ static int check_groups(ClaimRun *j) {
 
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
-        const Device *d = find_planned(j, m);
+        Device *d = find_planned(j, m);
         int r = d && d->group && d->group->id == m->group ? sysfs_check_device(d) : -ENODEV;
 
         if (r < 0)
@@ -499,7 +499,7 @@ static int refuse_open_noiommu(ClaimRun *j, int error) {
 static int keep_noiommu(ClaimRun *j, const WorkerResult *result, int *fds) {
     const PlanMember *m = &j->claim.plan.members[0];
     char name[DEVICE_NAME_MAX];
-    const Device *d;
+    Device *d;
     int r;
 
     if (result->error < 0)

@@ -2,9 +2,11 @@
 
 /* Order and loss, the two troubles of uevents, are answered in the same way: an event only says where to
  * look, and what is there now is read. Two changes in quick succession may then be reported as one, which is
- * right; an event that comes late finds nothing new. Only the removal of a PCI device is believed: when the
- * address is taken again already, what is there is another device, and a claim on the first must hear of its
- * end.
+ * right; an event that comes late finds nothing new. Only a removal is believed: when the address, or the
+ * number of the VFIO node, is taken again already, what is there is another device, and a claim on the first
+ * must hear of its end. But udev may be slow, and what is there may have been found, and claimed, after that
+ * removal. So every look notes the number of the last uevent before it, and a removal with that number or a
+ * lower one only says where to look, like any other event.
  *
  * udev's events, not the kernel's: when they arrive the rules have run and the nodes have their owners.
  *
@@ -176,11 +178,19 @@ static int removed_vfio_index(struct udev_device *device, const char *subsystem,
     return digits && parse_unsigned(digits, 10, INT32_MAX, &index) >= 0 ? (int) index : -1;
 }
 
+/* Was the removal announced before the device that we know was found there? Then it was another's. An event
+ * without a number, or a look without one, leaves the removal to be believed. */
+static bool is_old_news(Hotplug *h, const DeviceName *name, unsigned long long seqnum) {
+    const Device *d = inventory_find_device(h->inventory, name);
+
+    return d && seqnum > 0 && seqnum <= d->since_seqnum;
+}
+
 static void handle_event(Hotplug *h, struct udev_device *device) {
     const char *subsystem = udev_device_get_subsystem(device), *action = udev_device_get_action(device),
                *path = udev_device_get_syspath(device);
+    int gone_index = -1, r;
     DeviceName name;
-    int r;
 
     if (!subsystem || !action || !path)
         return;
@@ -191,9 +201,12 @@ static void handle_event(Hotplug *h, struct udev_device *device) {
     if (device_name_parse_syspath(path, &name) < 0) /* of a device on another bus */
         return;
 
-    if (streq(subsystem, "pci") && streq(action, "remove"))
-        forget(h, &name);
-    r = refresh(h, &name, removed_vfio_index(device, subsystem, action));
+    if (!is_old_news(h, &name, udev_device_get_seqnum(device))) {
+        gone_index = removed_vfio_index(device, subsystem, action);
+        if (streq(subsystem, "pci") && streq(action, "remove"))
+            forget(h, &name);
+    }
+    r = refresh(h, &name, gone_index);
     if (r < 0 && r != -ENODEV) {
         log_warning_errno(r, "Cannot read a device that has changed, reading all again");
         schedule_rescan(h, RESCAN_DELAY_USEC);

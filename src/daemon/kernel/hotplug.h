@@ -3,8 +3,9 @@
 
 /* Keeps the inventory as fresh as the last uevent: a libudev monitor on subsystems pci (which tells of bind
  * and unbind, too), vfio-dev and iommu. An event only says WHERE to look: the device is read again from
- * sysfs, so that lost, late and forged fields do no harm. After an overrun of the socket everything is
- * scanned again. */
+ * sysfs, so that lost, late and forged fields do no harm. A removal is believed unless it was announced
+ * before the device was found that is there now. After an overrun of the socket everything is scanned again.
+ */
 
 #include <systemd/sd-event.h>
 
