@@ -8,6 +8,7 @@
  * Pure: looks only at what the PlanContext hands in. */
 
 #include "core/facts.h"
+#include "core/progress.h"
 #include "policy/policy.h"
 
 typedef enum Disposition {
@@ -34,9 +35,11 @@ typedef struct PlanMember {
     char original_override[64]; /* "" when unset */
     uint16_t vendor, device;    /* re-checked before every write */
     unsigned reset_methods;
-    long enable_baseline; /* `enable` while nobody has it open: a former driver may have leaked a count */
-    bool reset;           /* reset before anybody else sees it; false when it has no method and the rule
-                           * accepts that */
+    long enable_baseline;    /* `enable` while nobody has it open: a former driver may have leaked a count */
+    bool reset;              /* reset before anybody else sees it; false when it has no method and the rule
+                              * accepts that */
+    MemberProgress progress; /* changed by the claim as it goes */
+    MemberFailure failure;   /* why it is MEMBER_BAD */
 } PlanMember;
 
 /* What a claim counts for against the limits of one rule. The key is cut where it is longer: two rules that

@@ -60,7 +60,7 @@ static void review_claim(Broker *e, Claim *c) {
 unsigned broker_review_claims(Broker *e) {
     unsigned n = 0;
 
-    for (ClaimRun *j = e->jobs; j; j = j->next) {
+    for (ClaimRun *j = e->claims; j; j = j->next) {
         if (!is_reviewed(j))
             continue;
         review_claim(e, &j->claim);

@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/kernel/holders.h"
+#include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
+#include "daemon/broker/tether.h"
 
 #define CLAIMS_PER_UID_DEFAULT 64U
 #define CLAIMS_DEFAULT 512U
@@ -62,8 +64,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
 Broker *broker_free(Broker *e) {
     if (!e)
         return NULL;
-    while (e->jobs)
-        (void) claim_run_free(e->jobs);
+    while (e->claims)
+        (void) claim_run_free(e->claims);
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
@@ -107,7 +109,7 @@ void broker_set_raw_io(Broker *e, bool permitted) {
 }
 
 void broker_settle(Broker *e) {
-    for (const ClaimRun *j = e->jobs; j; j = j->next)
+    for (const ClaimRun *j = e->claims; j; j = j->next)
         if (claim_run_needs_noiommu(j))
             return;
     noiommu_switch_release(e->noiommu);
@@ -129,22 +131,6 @@ static uint64_t now_usec(void) {
 
     (void) clock_gettime(CLOCK_REALTIME, &ts);
     return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
-/* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
- * keep is counted. */
-static int charge(Broker *e, const Subject *subject, Refusal *refusal) {
-    unsigned n = 0;
-
-    for (const ClaimRun *j = e->jobs; j; j = j->next)
-        n += j->claim.uid == subject->uid;
-    if (n >= e->config.claims_per_uid_max)
-        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "uid %u has %u claims, the most it may have",
-                (unsigned) subject->uid, n);
-    if (e->n_jobs >= e->config.claims_max)
-        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "there are %u claims, the most this host may have", e->n_jobs);
-    return 0;
 }
 
 static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
@@ -190,12 +176,7 @@ static int read_weakness(void *userdata, char **ret) {
 }
 
 static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
-    const Broker *e = userdata;
-
-    *ret = (RuleUsage){};
-    for (const ClaimRun *j = e->jobs; j; j = j->next)
-        if (j->attached)
-            rule_usage_add(ret, &j->claim.plan, j->claim.uid, rule_key, uid);
+    claims_count_usage(userdata, rule_key, uid, ret);
 }
 
 /* What neither policy nor kernel know: whether this process can do it. */
@@ -305,7 +286,7 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
         refuse_simulated(e, request, subject, done, userdata);
         return;
     }
-    r = charge(e, subject, &refusal);
+    r = claims_charge(e, subject, &refusal);
     j = r < 0 ? NULL : claim_run_new(e);
     if (!j) {
         if (r >= 0)
@@ -321,7 +302,7 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
 }
 
 void broker_forget_caller(Broker *e, void *userdata) {
-    for (ClaimRun *j = e->jobs; j; j = j->next)
+    for (ClaimRun *j = e->claims; j; j = j->next)
         if (j->done && j->userdata == userdata) {
             j->done = NULL;
             claim_run_feed(j, CLAIM_EVENT_RELEASE);
@@ -329,15 +310,8 @@ void broker_forget_caller(Broker *e, void *userdata) {
         }
 }
 
-static ClaimRun *find_job(Broker *e, const char *id) {
-    for (ClaimRun *j = e->jobs; j; j = j->next)
-        if (streq(j->claim.id, id))
-            return j;
-    return NULL;
-}
-
 int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *refusal) {
-    ClaimRun *j = find_job(e, id);
+    ClaimRun *j = claims_find(e, id);
 
     /* A stranger learns no more than that it is not his. */
     if (!j || (j->claim.state == CLAIM_REQUESTED)) {
@@ -366,13 +340,13 @@ int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *r
 /* ---- looking ---- */
 
 const Claim *broker_find_claim(Broker *e, const char *id) {
-    ClaimRun *j = find_job(e, id);
+    ClaimRun *j = claims_find(e, id);
 
     return j && j->announced ? &j->claim : NULL;
 }
 
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata) {
-    for (ClaimRun *j = e->jobs; j; j = j->next) {
+    for (ClaimRun *j = e->claims; j; j = j->next) {
         int r = j->announced ? visit(&j->claim, userdata) : 0;
 
         if (r != 0)
@@ -382,7 +356,7 @@ int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata)
 }
 
 unsigned broker_n_claims(const Broker *e) {
-    return e->n_jobs;
+    return e->n_claims;
 }
 
 /* ---- the world moves ---- */
@@ -416,20 +390,12 @@ void broker_device_removed(Broker *e, Device *device) {
     feed_gone(j, &device->name, "it was unplugged while it was held");
 }
 
-static ClaimRun *find_job_naming(Broker *e, const DeviceName *name) {
-    for (ClaimRun *j = e->jobs; j; j = j->next)
-        for (size_t i = 0; j->attached && i < j->claim.plan.n_members; i++)
-            if (device_name_compare(&j->claim.plan.members[i].name, name) == 0)
-                return j;
-    return NULL;
-}
-
 void broker_device_changed(Broker *e, Device *device, int changes) {
     ClaimRun *j;
 
     /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */
     if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED)) {
-        j = find_job_naming(e, &device->name);
+        j = claims_find_naming(e, &device->name);
         if (j)
             claim_run_attach(j);
     }
@@ -469,27 +435,6 @@ static void drop_lifeline(const char *id) {
         lifeline_unstore_name(name);
 }
 
-static bool plan_moves(const Plan *p, const DeviceName *name) {
-    for (size_t i = 0; i < p->n_members; i++) {
-        const PlanMember *m = &p->members[i];
-
-        if ((m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK) &&
-                device_name_compare(&m->name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* One of two claims over the same device would take it from under the other when it ends. */
-static const ClaimRun *find_rival(const Broker *e, const Plan *plan) {
-    for (const ClaimRun *j = e->jobs; j; j = j->next)
-        for (size_t i = 0; i < j->claim.plan.n_members; i++)
-            if (plan_moves(&j->claim.plan, &j->claim.plan.members[i].name) &&
-                    plan_moves(plan, &j->claim.plan.members[i].name))
-                return j;
-    return NULL;
-}
-
 /* No event tells what happened while nobody listened. j may be gone afterwards. */
 static void catch_up(ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
@@ -506,7 +451,7 @@ static void catch_up(ClaimRun *j) {
 
 static int recover_claim(void *userdata, Claim *c) {
     Recovery *recovery = userdata;
-    const ClaimRun *rival = find_rival(recovery->broker, &c->plan);
+    const ClaimRun *rival = claims_find_rival(recovery->broker, &c->plan);
     ClaimEvent event = CLAIM_EVENT_RECOVERED_ENDED;
     ClaimState recorded = c->state;
     _cleanup_close_ int fd = -EBADF;
@@ -529,10 +474,10 @@ static int recover_claim(void *userdata, Claim *c) {
     j->claim.state = CLAIM_REQUESTED;
     j->granted = j->stored = j->touched = true;
     claim_run_attach(j);
-    claim_run_watch_recovered(j);
+    backend_watch_recovered(j);
     if (recorded == CLAIM_QUARANTINED)
         event = CLAIM_EVENT_RECOVERED_QUARANTINED;
-    else if (recorded == CLAIM_HELD && fd >= 0 && claim_run_adopt_lifeline(j, fd) >= 0) {
+    else if (recorded == CLAIM_HELD && fd >= 0 && claim_run_tether(j)->adopt(j, fd) >= 0) {
         (void) TAKE_FD(fd);
         event = CLAIM_EVENT_RECOVERED_HELD;
     } else if (fd >= 0)

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/broker/tether-lifeline.h"
+/* The lifeline of a claim: a pipe whose writing end goes to the client with the fds. When its last copy
+ * closes, in whatever process, the kernel tells us by a hang-up: no pid, no bus name, no namespace matters.
+ * Nothing is ever read from it. The reading end is also given to systemd's fd store, named after the claim,
+ * so that it outlives this process; systemd drops it by itself when it hangs up. Without systemd, and when it
+ * fails, nothing happens: the claim then does not survive this process, and recovery treats it as ended. */
+
+#include "daemon/broker/tether.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,6 +14,8 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "daemon/broker/claim-run.h"
+#include "daemon/broker/grant.h"
 
 #define LIFELINE_NAME_MAX 32U
 #define STORE_DELAY_USEC (10 * UINT64_C(1000))
@@ -15,9 +23,8 @@
 struct Lifeline {
     int fd;
     sd_event_source *source;
-    lifeline_closed_t closed;
-    void *userdata;
-    char name[LIFELINE_NAME_MAX]; /* in the fd store; "" when it is not to be there */
+    ClaimRun *claim;
+    char name[LIFELINE_NAME_MAX]; /* in the fd store */
     bool stored;
     sd_event_source *store_timer; /* armed while it is to be stored */
 };
@@ -31,7 +38,7 @@ static void store_now(Lifeline *l) {
     l->stored = true;
 }
 
-Lifeline *lifeline_free(Lifeline *l) {
+static Lifeline *lifeline_free(Lifeline *l) {
     if (!l)
         return NULL;
     if (l->store_timer)
@@ -41,25 +48,28 @@ Lifeline *lifeline_free(Lifeline *l) {
     free(l);
     return NULL;
 }
+DEFINE_TRIVIAL_CLEANUP_FUNC(Lifeline *, lifeline_free);
 
 static int on_hang_up(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     Lifeline *l = userdata;
 
     (void) sd_event_source_set_enabled(s, SD_EVENT_OFF);
-    l->closed(l->userdata);
+    claim_run_feed(l->claim, CLAIM_EVENT_RELEASE);
     return 0;
 }
 
-int lifeline_new_from_fd(sd_event *event, int fd, lifeline_closed_t closed, void *userdata, Lifeline **ret) {
+/* Takes the reading end over on success. */
+static int lifeline_new(ClaimRun *j, int fd) {
     _cleanup_(lifeline_freep) Lifeline *l = NULL;
     int r;
 
     l = malloc(sizeof(*l));
     if (!l)
         return -ENOMEM;
-    *l = (Lifeline){.fd = -EBADF, .closed = closed, .userdata = userdata};
+    *l = (Lifeline){.fd = -EBADF, .claim = j};
+    (void) snprintf(l->name, sizeof(l->name), "claim-%s", j->claim.id);
     /* No events asked for: EPOLLHUP comes always, and what a client writes into the pipe must not wake us. */
-    r = sd_event_add_io(event, &l->source, fd, 0, on_hang_up, l);
+    r = sd_event_add_io(j->broker->event, &l->source, fd, 0, on_hang_up, l);
     if (r < 0)
         return r;
     /* Before any request: who gives up a device and asks for it again at once shall find it free. */
@@ -67,23 +77,25 @@ int lifeline_new_from_fd(sd_event *event, int fd, lifeline_closed_t closed, void
     if (r < 0)
         return r;
     l->fd = fd;
-    *ret = TAKE_PTR(l);
+    j->lifeline = TAKE_PTR(l);
     return 0;
 }
 
-int lifeline_new(sd_event *event, lifeline_closed_t closed, void *userdata, Lifeline **ret, int *ret_fd) {
+static int tie_lifeline(ClaimRun *j) {
+    _cleanup_close_ int ours = -EBADF, theirs = -EBADF;
     int ends[2], r;
 
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
-        return -errno;
-    r = lifeline_new_from_fd(event, ends[0], closed, userdata, ret);
-    if (r < 0) {
-        (void) close(ends[0]);
-        (void) close(ends[1]);
-        return r;
+    r = pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
+    if (r >= 0) {
+        ours = ends[0];
+        theirs = ends[1];
+        r = lifeline_new(j, ours);
     }
-    *ret_fd = ends[1];
-    return 0;
+    if (r < 0)
+        return refuse(
+                &j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot make a lifeline: %s", strerror(-r));
+    (void) TAKE_FD(ours);
+    return grant_add(j, &theirs, "lifeline");
 }
 
 static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -91,23 +103,23 @@ static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-void lifeline_store(Lifeline *l, const char *name) {
-    (void) snprintf(l->name, sizeof(l->name), "%s", name);
-    if (sd_event_add_time_relative(sd_event_source_get_event(l->source), &l->store_timer, CLOCK_MONOTONIC,
-                STORE_DELAY_USEC, 0, on_store_timer, l) < 0)
+/* A few milliseconds from now, or when it is freed before: a claim that is over by then costs systemd
+ * nothing. */
+static void keep_lifeline(ClaimRun *j) {
+    Lifeline *l = j->lifeline;
+
+    if (sd_event_add_time_relative(j->broker->event, &l->store_timer, CLOCK_MONOTONIC, STORE_DELAY_USEC, 0,
+                on_store_timer, l) < 0)
         store_now(l);
 }
 
-void lifeline_set_stored(Lifeline *l, const char *name) {
-    (void) snprintf(l->name, sizeof(l->name), "%s", name);
-    l->stored = true;
-}
+static int adopt_lifeline(ClaimRun *j, int fd) {
+    int r = lifeline_new(j, fd);
 
-void lifeline_unstore(Lifeline *l) {
-    l->store_timer = sd_event_source_disable_unref(l->store_timer);
-    if (l->stored)
-        lifeline_unstore_name(l->name);
-    l->stored = false;
+    if (r < 0)
+        return r;
+    j->lifeline->stored = true;
+    return 0;
 }
 
 void lifeline_unstore_name(const char *name) {
@@ -115,4 +127,31 @@ void lifeline_unstore_name(const char *name) {
 
     if (state)
         (void) sd_notify(/* unset_environment= */ 0, state);
+}
+
+static void forget_lifeline(ClaimRun *j) {
+    Lifeline *l = j->lifeline;
+
+    if (!l)
+        return;
+    l->store_timer = sd_event_source_disable_unref(l->store_timer);
+    if (l->stored)
+        lifeline_unstore_name(l->name);
+    l->stored = false;
+}
+
+static void free_lifeline(ClaimRun *j) {
+    j->lifeline = lifeline_free(j->lifeline);
+}
+
+const TetherType tether_lifeline = {
+        .tie = tie_lifeline,
+        .keep = keep_lifeline,
+        .adopt = adopt_lifeline,
+        .forget = forget_lifeline,
+        .free = free_lifeline,
+};
+
+const TetherType *claim_run_tether(const ClaimRun *j) {
+    return &tether_lifeline;
 }

@@ -18,40 +18,41 @@
 
 /* ---- the worker's side ---- */
 
-static void run_items(const WorkerJob *job, WorkerResult *result) {
+static void run_items(const WorkerOrder *order, WorkerResult *result) {
     static int (*const functions[])(const DriverItem *, DriverStep *) = {
             [WORKER_BIND] = driver_bind,
             [WORKER_RESTORE] = driver_restore,
             [WORKER_RESET] = driver_reset,
     };
 
-    for (uint32_t i = 0; i < job->n_items; i++) {
-        uint32_t index = job->operation == WORKER_RESTORE ? job->n_items - 1 - i : i;
+    for (uint32_t i = 0; i < order->n_items; i++) {
+        uint32_t index = order->operation == WORKER_RESTORE ? order->n_items - 1 - i : i;
         DriverStep step = DRIVER_STEP_IDENTIFY;
-        int r = functions[job->operation](&job->items[index], &step);
+        int r = functions[order->operation](&order->items[index], &step);
 
         if (r >= 0 || result->error < 0)
             continue;
         *result = (WorkerResult){.error = r, .index = index, .step = step};
-        if (job->operation == WORKER_BIND)
+        if (order->operation == WORKER_BIND)
             return;
     }
 }
 
-static void run_open_groups(const WorkerJob *job, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
-    for (uint32_t i = 0; i < job->n_groups; i++) {
-        int r = vfio_open_group(job->groups[i], &fds[i]);
+static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    for (uint32_t i = 0; i < order->n_groups; i++) {
+        int r = vfio_open_group(order->groups[i], &fds[i]);
 
         if (r < 0) {
             *result = (WorkerResult){.error = r, .index = i, .step = DRIVER_STEP_OPEN};
             return;
         }
     }
-    result->n_fds = job->n_groups;
+    result->n_fds = order->n_groups;
 }
 
-static void run_open_noiommu(const WorkerJob *job, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
-    int r = vfio_open_noiommu(job->groups[0], (dev_t) job->group_rdev, &job->items[0].name, &fds[0]);
+static void run_open_noiommu(
+        const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    int r = vfio_open_noiommu(order->groups[0], (dev_t) order->group_rdev, &order->items[0].name, &fds[0]);
 
     if (r < 0)
         *result = (WorkerResult){.error = r, .step = DRIVER_STEP_OPEN};
@@ -94,26 +95,26 @@ static int send_result(const WorkerResult *result, const int *fds) {
 }
 
 static int serve_one(void) {
-    static WorkerJob job; /* too large for comfort on the stack; a worker has one at a time */
+    static WorkerOrder order; /* too large for comfort on the stack; a worker has one at a time */
     int fds[PLAN_GROUPS_MAX], r;
     WorkerResult result = {};
     ssize_t n;
 
-    n = recv(WORKER_FD, &job, sizeof(job), 0);
+    n = recv(WORKER_FD, &order, sizeof(order), 0);
     if (n <= 0)
         return n < 0 ? -errno : -EPIPE;
     /* The daemon is the only writer, so a bad size or count is our own mistake. */
-    assert((size_t) n == sizeof(job) && job.operation < _WORKER_OPERATION_MAX);
-    assert(job.n_items <= PLAN_MEMBERS_MAX && job.n_groups <= PLAN_GROUPS_MAX);
+    assert((size_t) n == sizeof(order) && order.operation < _WORKER_OPERATION_MAX);
+    assert(order.n_items <= PLAN_MEMBERS_MAX && order.n_groups <= PLAN_GROUPS_MAX);
 
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = -EBADF;
-    if (job.operation == WORKER_OPEN_GROUPS)
-        run_open_groups(&job, &result, fds);
-    else if (job.operation == WORKER_OPEN_NOIOMMU)
-        run_open_noiommu(&job, &result, fds);
+    if (order.operation == WORKER_OPEN_GROUPS)
+        run_open_groups(&order, &result, fds);
+    else if (order.operation == WORKER_OPEN_NOIOMMU)
+        run_open_noiommu(&order, &result, fds);
     else
-        run_items(&job, &result);
+        run_items(&order, &result);
     r = send_result(&result, fds);
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = safe_close(fds[i]);
@@ -268,7 +269,7 @@ static int on_result(sd_event_source *s, int fd, uint32_t events, void *userdata
     return 0;
 }
 
-/* In the child: nothing but the standard streams and the job socket, then this program anew. */
+/* In the child: nothing but the standard streams and the order socket, then this program anew. */
 static void exec_worker(int socket, pid_t parent) {
     (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The daemon may have died before the line above. */
@@ -320,7 +321,7 @@ static int spawn(WorkerPool *pool, Worker **ret) {
     return 0;
 }
 
-int worker_submit(WorkerPool *p, const WorkerJob *job, uint64_t timeout_usec, worker_done_t done,
+int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, worker_done_t done,
         void *userdata, WorkerTask **ret) {
     _cleanup_free_ WorkerTask *task = NULL;
     Worker *w = find_idle(p, NULL);
@@ -338,7 +339,7 @@ int worker_submit(WorkerPool *p, const WorkerJob *job, uint64_t timeout_usec, wo
     r = sd_event_add_time_relative(p->event, &w->deadline, CLOCK_MONOTONIC, timeout_usec, 0, on_deadline, w);
     if (r < 0)
         return r;
-    if (send(w->socket, job, sizeof(*job), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+    if (send(w->socket, order, sizeof(*order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         r = -errno;
         w->deadline = sd_event_source_disable_unref(w->deadline);
         retire(w);

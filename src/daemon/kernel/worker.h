@@ -6,9 +6,9 @@
  * Bind, unbind, reset and the open of a group can take a minute or never return, in a state that no signal
  * ends. A thread in that state would keep the daemon's files alive after its death: the bus name, the
  * lifelines, everything. So a worker is this program executed anew (`vfiod --worker`), with nothing open but
- * one socket: fixed-size jobs in, results (and fds) out. One idle worker is kept ready; busy ones are as many
- * as claims have jobs. When a job's deadline passes, its caller is told -ETIMEDOUT, the worker is killed and
- * forgotten, and whatever it still comes back with is reaped. */
+ * one socket: fixed-size orders in, results (and fds) out. One idle worker is kept ready; busy ones are as
+ * many as claims need. When an order's deadline passes, its caller is told -ETIMEDOUT, the worker is killed
+ * and forgotten, and whatever it still comes back with is reaped. */
 
 #include <systemd/sd-event.h>
 
@@ -24,13 +24,13 @@ typedef enum WorkerOperation {
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
-typedef struct WorkerJob {
+typedef struct WorkerOrder {
     WorkerOperation operation;
     uint32_t n_items, n_groups;
     int32_t groups[PLAN_GROUPS_MAX];
     uint64_t group_rdev; /* of the node of the first; WORKER_OPEN_NOIOMMU */
     DriverItem items[PLAN_MEMBERS_MAX];
-} WorkerJob;
+} WorkerOrder;
 
 typedef struct WorkerResult {
     int32_t error;  /* 0 or negative errno; -ETIMEDOUT: the deadline passed; -ECONNRESET: the worker died */
@@ -50,9 +50,9 @@ int worker_pool_new(sd_event *event, WorkerPool **ret);
 WorkerPool *worker_pool_free(WorkerPool *p); /* kills what still runs; callbacks are not called */
 DEFINE_TRIVIAL_CLEANUP_FUNC(WorkerPool *, worker_pool_free);
 
-/* Runs job. done is called once, from the event loop, never before this returns. 0 or negative errno. ret is
- * borrowed, valid until done is called. */
-int worker_submit(WorkerPool *p, const WorkerJob *job, uint64_t timeout_usec, worker_done_t done,
+/* Runs order. done is called once, from the event loop, never before this returns. 0 or negative errno. ret
+ * is borrowed, valid until done is called. */
+int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, worker_done_t done,
         void *userdata, WorkerTask **ret);
 /* done will not be called; the work itself cannot be stopped and goes on. */
 void worker_task_abandon(WorkerTask *t);
@@ -61,5 +61,5 @@ void worker_pool_renew(WorkerPool *p);
 /* Workers whose deadline passed and that are still in the kernel. */
 unsigned worker_pool_n_stuck(const WorkerPool *p);
 
-/* The program of a worker: serves jobs on fd 3 until it is closed. Returns an exit status. */
+/* The program of a worker: serves orders on fd 3 until it is closed. Returns an exit status. */
 int worker_main(void);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/progress.h"
+
+static const char *const member_progress_table[_MEMBER_PROGRESS_MAX] = {
+        [MEMBER_NOT_BEGUN] = "not-begun",
+        [MEMBER_OVERRIDE] = "override",
+        [MEMBER_UNBOUND] = "unbound",
+        [MEMBER_BOUND] = "bound",
+        [MEMBER_RESET] = "reset",
+        [MEMBER_RESTORED] = "restored",
+        [MEMBER_BAD] = "bad",
+};
+DEFINE_STRING_TABLE(member_progress, MemberProgress);
+
+static const char *const member_failure_table[_MEMBER_FAILURE_MAX] = {
+        [MEMBER_FAILURE_NONE] = "none",
+        [MEMBER_FAILURE_TIMED_OUT] = "timed-out",
+        [MEMBER_FAILURE_RESET] = "reset-failed",
+        [MEMBER_FAILURE_NO_ANSWER] = "no-answer",
+        [MEMBER_FAILURE_RESTORE] = "restore-failed",
+        [MEMBER_FAILURE_WORKER] = "no-worker",
+        [MEMBER_FAILURE_RECORD] = "record-rejected",
+};
+DEFINE_STRING_TABLE(member_failure, MemberFailure);

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/backend.h"
+
+#include "base/fd.h"
+#include "daemon/broker/claim-run.h"
+#include "daemon/broker/claim-work.h"
+#include "daemon/broker/drain.h"
+#include "daemon/broker/grant.h"
+#include "daemon/broker/tether.h"
+#include "host/sysfs.h"
+
+/* The number of a group is given out anew, too, and while a worker opened it the device may have gone. */
+static int check_groups(ClaimRun *j) {
+    char path[VFIO_NODE_MAX];
+
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+        Device *d = claim_run_find_device(j, m);
+        int r = d && d->group && d->group->id == m->group ? sysfs_check_device(d) : -ENODEV;
+
+        if (r < 0)
+            return backend_refuse_open(j, r, &m->name, vfio_group_path(m->group, path));
+    }
+    return 0;
+}
+
+static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
+    Plan *plan = &j->claim.plan;
+    _cleanup_close_ int container = -EBADF;
+    char path[VFIO_NODE_MAX];
+    int r;
+
+    if (result->error < 0)
+        return backend_refuse_open(j, result->error, &plan->members[0].name,
+                vfio_group_path(plan->groups[MIN(result->index, plan->n_groups - 1)], path));
+    r = check_groups(j);
+    if (r < 0)
+        return r;
+    r = vfio_open_container(&container);
+    if (r < 0)
+        return backend_refuse_open(j, r, &plan->members[0].name, "/dev/vfio/vfio");
+    r = grant_add(j, &container, "container");
+    for (size_t i = 0; r >= 0 && i < plan->n_groups; i++) {
+        drain_settle(j, i);
+        r = grant_add(j, &fds[i], "group:%d", plan->groups[i]);
+    }
+    return r < 0 ? r : claim_run_tether(j)->tie(j);
+}
+
+static void on_groups_opened(void *userdata, const WorkerResult *result, int *fds) {
+    ClaimRun *j = userdata;
+    bool fine = claim_work_finish(j, result, WORKER_OPEN_GROUPS);
+
+    if (!fine && result->error == -ETIMEDOUT)
+        claim_run_feed(j, CLAIM_EVENT_WORKER_STUCK);
+    else
+        claim_run_feed(j, keep_groups(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+}
+
+static int open_groups(ClaimRun *j) {
+    const Plan *plan = &j->claim.plan;
+    static WorkerOrder order;
+    char path[VFIO_NODE_MAX];
+    int r = 0;
+
+    order = (WorkerOrder){.operation = WORKER_OPEN_GROUPS, .n_groups = (uint32_t) plan->n_groups};
+    for (size_t i = 0; i < plan->n_groups; i++) {
+        order.groups[i] = plan->groups[i];
+        r = drain_watch(j, vfio_group_path(plan->groups[i], path), /* uncertain= */ false);
+        if (r < 0)
+            return backend_refuse_open(j, r, &plan->members[0].name, path);
+    }
+    return backend_submit(j, &order, on_groups_opened);
+}
+
+static int find_group_node(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]) {
+    if (index >= j->claim.plan.n_groups)
+        return -ERANGE;
+    (void) vfio_group_path(j->claim.plan.groups[index], path);
+    return 0;
+}
+
+const BackendType backend_group = {
+        .open = open_groups,
+        .find_node = find_group_node,
+};

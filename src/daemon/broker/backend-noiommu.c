@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/backend.h"
+
+#include "base/fd.h"
+#include "daemon/broker/claim-run.h"
+#include "daemon/broker/claim-work.h"
+#include "daemon/broker/drain.h"
+#include "daemon/broker/grant.h"
+#include "daemon/broker/tether.h"
+#include "host/sysfs.h"
+
+static int refuse_open_noiommu(ClaimRun *j, int error) {
+    const PlanMember *m = &j->claim.plan.members[0];
+    char path[VFIO_NODE_MAX];
+
+    if (error == -EPERM)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_OPEN_FAILED, &m->name,
+                "cannot open it without an IOMMU: vfiod itself lacks CAP_SYS_RAWIO");
+    return backend_refuse_open(j, error, &m->name, vfio_noiommu_path(m->group, path));
+}
+
+static int keep_noiommu(ClaimRun *j, const WorkerResult *result, int *fds) {
+    const PlanMember *m = &j->claim.plan.members[0];
+    char name[DEVICE_NAME_MAX];
+    Device *d;
+    int r;
+
+    if (result->error < 0)
+        return refuse_open_noiommu(j, result->error);
+    d = claim_run_find_device(j, m);
+    r = d ? sysfs_check_device(d) : -ENODEV;
+    if (r < 0)
+        return refuse_open_noiommu(j, r);
+    drain_settle(j, 0);
+    r = grant_add(j, &fds[0], "device:%s", device_name_format(&m->name, name));
+    return r < 0 ? r : claim_run_tether(j)->tie(j);
+}
+
+static void on_noiommu_opened(void *userdata, const WorkerResult *result, int *fds) {
+    ClaimRun *j = userdata;
+    bool fine = claim_work_finish(j, result, WORKER_OPEN_NOIOMMU);
+
+    if (!fine && result->error == -ETIMEDOUT)
+        claim_run_feed(j, CLAIM_EVENT_WORKER_STUCK);
+    else
+        claim_run_feed(j, keep_noiommu(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+}
+
+/* Before it is bound, and again before it is opened: the kernel looks at its switch both times, and meanwhile
+ * the operator may have changed his mind. */
+static int prepare_noiommu(ClaimRun *j) {
+    const Plan *plan = &j->claim.plan;
+
+    return noiommu_switch_require(j->broker->noiommu, policy_host_settings(j->broker->policy).noiommu,
+            &plan->members[0].name, &j->claim.refusal);
+}
+
+/* Which number the kernel has made up for the device's group is known only now that it is bound. The record
+ * takes it down: after a restart it leads to the node again. */
+static int open_noiommu(ClaimRun *j) {
+    PlanMember *m = &j->claim.plan.members[0];
+    char path[VFIO_NODE_MAX];
+    static WorkerOrder order;
+    dev_t rdev = 0;
+    int r;
+
+    r = prepare_noiommu(j);
+    if (r < 0)
+        return r;
+    r = sysfs_read_noiommu_node(&m->name, &m->group, &rdev);
+    if (r < 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
+                "the kernel made no /dev/vfio/noiommu- node for it: %s", strerror(-r));
+    j->dirty = true;
+    if (m->bind)
+        m->enable_baseline = MAX(sysfs_read_enable_count(&m->name), 0L);
+    r = drain_watch(j, vfio_noiommu_path(m->group, path), /* uncertain= */ false);
+    if (r < 0)
+        return refuse_open_noiommu(j, r);
+    order = (WorkerOrder){
+            .operation = WORKER_OPEN_NOIOMMU, .n_items = 1, .n_groups = 1, .group_rdev = (uint64_t) rdev};
+    order.groups[0] = m->group;
+    claim_work_fill_item(&order.items[0], m);
+    return backend_submit(j, &order, on_noiommu_opened);
+}
+
+static int find_noiommu_node(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]) {
+    if (index > 0)
+        return -ERANGE;
+    if (j->claim.plan.members[0].group < 0)
+        return -ENOENT;
+    (void) vfio_noiommu_path(j->claim.plan.members[0].group, path);
+    return 0;
+}
+
+const BackendType backend_noiommu = {
+        .prepare = prepare_noiommu,
+        .open = open_noiommu,
+        .find_node = find_noiommu_node,
+};

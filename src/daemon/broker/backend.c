@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/backend.h"
+
+#include "daemon/broker/claim-run.h"
+#include "daemon/broker/claim-work.h"
+#include "daemon/broker/drain.h"
+
+static const BackendType *const types[_BACKEND_MAX] = {
+        [BACKEND_IOMMUFD] = &backend_iommufd,
+        [BACKEND_GROUP] = &backend_group,
+        [BACKEND_NOIOMMU] = &backend_noiommu,
+};
+
+static const BackendType *type_of(const ClaimRun *j) {
+    return types[j->claim.plan.backend];
+}
+
+int backend_prepare(ClaimRun *j) {
+    return type_of(j)->prepare ? type_of(j)->prepare(j) : 0;
+}
+
+int backend_open(ClaimRun *j) {
+    return type_of(j)->open(j);
+}
+
+void backend_watch_recovered(ClaimRun *j) {
+    char path[VFIO_NODE_MAX];
+    int r = 0;
+
+    for (size_t i = 0; r != -ERANGE; i++) {
+        r = type_of(j)->find_node(j, i, path);
+        if (r >= 0)
+            drain_watch_recovered(j, path);
+    }
+}
+
+int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path) {
+    Refusal *refusal = &j->claim.refusal;
+
+    switch (error) {
+    case -ENOENT:
+        return refuse(refusal, VFIOD_ERROR_NODE_MISSING, name, "the kernel announces %s, but it is not there",
+                path);
+    case -ESTALE:
+        return refuse(refusal, VFIOD_ERROR_NODE_MISSING, name, "%s is the node of another device", path);
+    case -EBUSY:
+        return refuse(refusal, VFIOD_ERROR_GROUP_IN_USE, name,
+                "a program that did not come through vfiod has %s open", path);
+    case -EPERM:
+        return refuse(refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, name,
+                "the kernel says that its group is not viable (%s)", path);
+    case -EOPNOTSUPP:
+        return refuse(refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, name,
+                "this kernel's /dev/vfio/vfio is an iommufd, which does not keep a group to one owner");
+    case -ENODEV:
+    case -ENXIO:
+        return refuse(refusal, VFIOD_ERROR_DEVICE_GONE, name, "it went while %s was opened", path);
+    default:
+        return refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name, "cannot open %s: %s", path, strerror(-error));
+    }
+}
+
+int backend_submit(ClaimRun *j, WorkerOrder *order, worker_done_t done) {
+    int r;
+
+    r = claim_run_flush(j);
+    if (r >= 0)
+        r = claim_work_submit(j, order, done);
+    if (r < 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &j->claim.plan.members[0].name,
+                "cannot start a worker: %s", strerror(-r));
+    return 0;
+}

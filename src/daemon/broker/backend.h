@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* How the kernel lets devices be opened. Each kind is a row of one table, by the plan's Backend. */
+
+#include "daemon/broker/claims.h"
+#include "daemon/kernel/vfio.h"
+
+typedef struct BackendType {
+    /* Before devices are bound, and again before they are opened: the host may have moved meanwhile. NULL:
+     * nothing to see to. 0, or a negative errno with the claim's refusal filled. */
+    int (*prepare)(ClaimRun *j);
+    /* Opens what the client gets and adds it to the grant. 1; 0: a worker does it, whose end feeds
+     * CLAIM_EVENT_OPENED, OPEN_FAILED or WORKER_STUCK; or a negative errno with the claim's refusal filled.
+     */
+    int (*open)(ClaimRun *j);
+    /* The nodes through which the devices can be open: 0; -ENOENT: there is none for this index by now;
+     * -ERANGE: no more. */
+    int (*find_node)(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]);
+} BackendType;
+
+extern const BackendType backend_iommufd, backend_group, backend_noiommu;
+
+int backend_prepare(ClaimRun *j);
+int backend_open(ClaimRun *j);
+/* For recovery: watches the nodes again, without knowing what happened to them meanwhile. */
+void backend_watch_recovered(ClaimRun *j);
+
+/* For the rows: a node could not be opened. */
+int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path);
+/* For the rows: prepare() fails, or the record cannot be written, or no worker can be had. */
+int backend_submit(ClaimRun *j, WorkerOrder *order, worker_done_t done);

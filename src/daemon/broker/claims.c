@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/claims.h"
+
+#include "base/str.h"
+#include "daemon/broker/claim-run.h"
+#include "daemon/broker/drain.h"
+#include "daemon/broker/grant.h"
+#include "daemon/broker/tether.h"
+
+ClaimRun *claim_run_new(Broker *e) {
+    ClaimRun *j = calloc(1, sizeof(*j));
+
+    if (!j)
+        return NULL;
+    j->claim = CLAIM_NULL;
+    j->broker = e;
+    j->next = e->claims;
+    e->claims = j;
+    e->n_claims++;
+    return j;
+}
+
+/* An entry is changed only when it is free or ours: a refused request has a plan too, over devices of others.
+ */
+static void point_to(ClaimRun *j, Claim *claim) {
+    Inventory *inventory = j->broker->inventory;
+    const Plan *plan = &j->claim.plan;
+
+    for (size_t i = 0; i < plan->n_members; i++) {
+        const PlanMember *m = &plan->members[i];
+        Device *d = inventory_find_device(inventory, &m->name);
+
+        if (!d || (m->disposition != DISPOSITION_CLAIM && m->disposition != DISPOSITION_PARK))
+            continue;
+        if (d->claim && d->claim != &j->claim)
+            continue;
+        d->claim = claim;
+        d->quarantined = claim && claim->state == CLAIM_QUARANTINED;
+    }
+    for (size_t i = 0; i < plan->n_groups; i++) {
+        Group *g = inventory_find_group(inventory, plan->groups[i]);
+
+        if (g && (!g->claim || g->claim == &j->claim))
+            g->claim = claim;
+    }
+}
+
+static void detach(ClaimRun *j) {
+    if (j->attached)
+        point_to(j, NULL);
+    j->attached = false;
+}
+
+ClaimRun *claim_run_free(ClaimRun *j) {
+    if (!j)
+        return NULL;
+    for (ClaimRun **i = &j->broker->claims; *i; i = &(*i)->next)
+        if (*i == j) {
+            *i = j->next;
+            j->broker->n_claims--;
+            break;
+        }
+    detach(j);
+    if (j->task)
+        worker_task_abandon(j->task);
+    j->question = claim_question_free(j->question);
+    drain_unwatch(j);
+    claim_run_grant(j)->drop(j);
+    claim_run_tether(j)->free(j);
+    claim_done(&j->claim);
+    free(j);
+    return NULL;
+}
+
+void claim_run_attach(ClaimRun *j) {
+    j->attached = true;
+    point_to(j, &j->claim);
+}
+
+/* Policy has judged the device of the plan: another one that sits at its place by now is not meant. */
+Device *claim_run_find_device(const ClaimRun *j, const PlanMember *m) {
+    Device *d = inventory_find_device(j->broker->inventory, &m->name);
+
+    return d && d->vendor == m->vendor && d->device == m->device ? d : NULL;
+}
+
+ClaimRun *claims_find(Broker *e, const char *id) {
+    for (ClaimRun *j = e->claims; j; j = j->next)
+        if (streq(j->claim.id, id))
+            return j;
+    return NULL;
+}
+
+ClaimRun *claims_find_naming(Broker *e, const DeviceName *name) {
+    for (ClaimRun *j = e->claims; j; j = j->next)
+        for (size_t i = 0; j->attached && i < j->claim.plan.n_members; i++)
+            if (device_name_compare(&j->claim.plan.members[i].name, name) == 0)
+                return j;
+    return NULL;
+}
+
+static bool plan_moves(const Plan *p, const DeviceName *name) {
+    for (size_t i = 0; i < p->n_members; i++) {
+        const PlanMember *m = &p->members[i];
+
+        if ((m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK) &&
+                device_name_compare(&m->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan) {
+    for (const ClaimRun *j = e->claims; j; j = j->next)
+        for (size_t i = 0; i < j->claim.plan.n_members; i++)
+            if (plan_moves(&j->claim.plan, &j->claim.plan.members[i].name) &&
+                    plan_moves(plan, &j->claim.plan.members[i].name))
+                return j;
+    return NULL;
+}
+
+/* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
+ * keep is counted. */
+int claims_charge(const Broker *e, const Subject *subject, Refusal *refusal) {
+    unsigned n = 0;
+
+    for (const ClaimRun *j = e->claims; j; j = j->next)
+        n += j->claim.uid == subject->uid;
+    if (n >= e->config.claims_per_uid_max)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "uid %u has %u claims, the most it may have",
+                (unsigned) subject->uid, n);
+    if (e->n_claims >= e->config.claims_max)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "there are %u claims, the most this host may have", e->n_claims);
+    return 0;
+}
+
+void claims_count_usage(const Broker *e, const char *rule_key, uid_t uid, RuleUsage *ret) {
+    *ret = (RuleUsage){};
+    for (const ClaimRun *j = e->claims; j; j = j->next)
+        if (j->attached)
+            rule_usage_add(ret, &j->claim.plan, j->claim.uid, rule_key, uid);
+}

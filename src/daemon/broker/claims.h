@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The claims that there are: their list, whose they are, which devices they have, and what they count for
+ * against limits. A claim's state is changed by claim-run.c alone. Private to the broker. */
+
+#include "core/claim.h"
+#include "daemon/broker/broker-internal.h"
+
+typedef struct ClaimQuestion ClaimQuestion;
+typedef struct Lifeline Lifeline;
+
+#define CLAIM_RUN_EVENTS_MAX 16U
+#define CLAIM_RUN_FDS_MAX 16U /* what one bus message carries */
+
+struct ClaimRun {
+    Claim claim; /* first: a Claim * of the broker is a ClaimRun * */
+    Broker *broker;
+    ClaimRun *next; /* broker.claims */
+
+    acquire_done_t done; /* NULL once the caller has its answer, or is gone */
+    void *userdata;
+    const Subject *subject; /* borrowed, the caller's: there as long as done is */
+
+    ClaimEvent events[CLAIM_RUN_EVENTS_MAX]; /* ring: effects feed events while one is being handled */
+    unsigned first_event, n_events;
+    unsigned deferred; /* mask of 1 << ClaimEvent */
+    bool feeding, attached, announced, granted;
+    bool blind;   /* a node could not be watched: no event will tell that it is closed */
+    bool touched; /* a worker was sent to its devices: there may be something to put back */
+    bool save_failed;
+    bool dirty, stored; /* the record: must be written; is on disk */
+
+    ClaimQuestion *question; /* owned; while a person is asked */
+    WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
+    Lifeline *lifeline;
+    NodeEntry *nodes[REQUEST_DEVICES_MAX];
+    size_t n_nodes;
+    GrantedFd fds[CLAIM_RUN_FDS_MAX]; /* owned, between OPENING and the reply */
+    size_t n_fds;
+    sd_event_source *recheck;
+    uint64_t recheck_usec;
+};
+
+ClaimRun *claim_run_new(Broker *e);
+ClaimRun *claim_run_free(ClaimRun *j);
+DEFINE_TRIVIAL_CLEANUP_FUNC(ClaimRun *, claim_run_free);
+
+/* Makes the inventory's devices and groups point to this claim; again after entries may have been replaced.
+ */
+void claim_run_attach(ClaimRun *j);
+/* The device of the plan as it is now; NULL when it is gone or another one sits at its place. */
+Device *claim_run_find_device(const ClaimRun *j, const PlanMember *m);
+
+ClaimRun *claims_find(Broker *e, const char *id);
+/* The claim whose plan has the device among its members, whatever the inventory says. */
+ClaimRun *claims_find_naming(Broker *e, const DeviceName *name);
+/* One of two claims over the same device would take it from under the other when it ends. */
+const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan);
+
+/* May this caller have one more claim? 0, or -E... with *refusal filled. */
+int claims_charge(const Broker *e, const Subject *subject, Refusal *refusal);
+/* What the claims count for against the limits of a rule. */
+void claims_count_usage(const Broker *e, const char *rule_key, uid_t uid, RuleUsage *ret);

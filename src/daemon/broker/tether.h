@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What a claim's life hangs on: when it goes, the claim ends (CLAIM_EVENT_RELEASE is fed). Each kind is a
+ * TetherType; a claim has one. */
+
+#include "daemon/broker/claims.h"
+
+typedef struct TetherType {
+    /* Before the grant is given; what the client is to hold joins the grant. 0, or a negative errno with the
+     * claim's refusal filled. */
+    int (*tie)(ClaimRun *j);
+    /* The client has it: it shall outlive this process. */
+    void (*keep)(ClaimRun *j);
+    /* For recovery: from the fd that an earlier process kept; takes it over on success. */
+    int (*adopt)(ClaimRun *j, int fd);
+    /* The claim is over: nobody need keep it (any more). */
+    void (*forget)(ClaimRun *j);
+    void (*free)(ClaimRun *j);
+} TetherType;
+
+extern const TetherType tether_lifeline;
+
+/* The kind of this claim. */
+const TetherType *claim_run_tether(const ClaimRun *j);
+
+/* In systemd's fd store: what belongs to no claim. */
+void lifeline_unstore_name(const char *name);
