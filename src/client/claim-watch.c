@@ -47,11 +47,16 @@ int claim_watch_look(ClaimWatch *w) {
     return w->changed(w->userdata, &claim);
 }
 
-/* Also when the name changes hands: claims outlive the daemon, and our look starts it again. */
+/* Also when the name changes hands: claims outlive the daemon, and our look starts it again. The bus compares
+ * the sender of a broadcast with our matches. Nobody compares that of a signal that was sent to us alone, and
+ * neither the bus nor the daemon sends us one that matters here. */
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *bus_error) {
     ClaimWatch *w = userdata;
-    int r = claim_watch_look(w);
+    int r;
 
+    if (sd_bus_message_get_destination(m))
+        return 0;
+    r = claim_watch_look(w);
     if (r < 0)
         sd_event_exit(w->event, r);
     return 0;
@@ -60,6 +65,8 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *bus_error)
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *bus_error) {
     ClaimWatch *w = userdata;
 
+    if (!streq_ptr(sd_bus_message_get_sender(m), "org.freedesktop.DBus.Local"))
+        return 0;
     sd_event_exit(w->event,
             error_text_set(w->error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
                     "%s: the connection to the bus broke.", w->id));

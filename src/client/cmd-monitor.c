@@ -213,6 +213,9 @@ static int on_owner_changed(sd_bus_message *message, void *userdata, sd_bus_erro
     Monitor *m = userdata;
     int r;
 
+    /* sd-bus lets through what others send to us alone, whatever sender the match asks for. */
+    if (!streq_ptr(sd_bus_message_get_sender(message), "org.freedesktop.DBus"))
+        return 0;
     r = sd_bus_message_read(message, "sss", &name, &old_owner, &new_owner);
     if (r < 0 || streq_ptr(m->owner, *new_owner ? new_owner : NULL))
         return 0;

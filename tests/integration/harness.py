@@ -25,6 +25,7 @@ import unittest
 
 import dbus
 import dbus.bus
+import dbus.lowlevel
 import dbus.mainloop.glib
 from gi.repository import GLib
 
@@ -88,7 +89,8 @@ def count_refusals(lines):
 class PrivateBus:
     """A dbus-daemon with the rules of a system bus and ours (dbus/org.vfiod1.conf)."""
 
-    def __init__(self, directory, log):
+    def __init__(self, directory, log, more=''):
+        """more: policies that come last."""
         self._log = log
         self.address = f'unix:path={directory}/bus'
         self._socket = f'{directory}/bus'
@@ -124,6 +126,7 @@ class PrivateBus:
   {own}
   <policy user="{os.getuid()}"><allow own="org.freedesktop.PolicyKit1"/></policy>
   <include>{shipped}</include>
+  {more}
 </busconfig>''')
         self._process = None
         self.start()
@@ -406,9 +409,18 @@ class Client:
     def release(self, claim):
         self.manager('Release', 'sa{sv}', claim.id, {})
 
+    def forge(self, destination, path, interface, member, *arguments):
+        """Sends a signal that is somebody else's to one connection, and waits until the bus has seen it."""
+        signal = dbus.lowlevel.SignalMessage(path, interface, member)
+        signal.set_destination(destination)
+        signal.append(*arguments)
+        self.connection.send_message(signal)
+        self.connection.get_name_owner('org.freedesktop.DBus')
+
 
 class VfiodTestCase(unittest.TestCase):
     host_options = {}
+    bus_policy = ''  # XML that is appended to the configuration of the bus
 
     def run(self, result=None):
         before = len(result.failures) + len(result.errors)
@@ -440,7 +452,7 @@ class VfiodTestCase(unittest.TestCase):
         self.addCleanup(self.host.close)
         self.kernel = self.host.kernel
         self.kernel.on_change = GLib.MainContext.default().wakeup
-        self.bus = PrivateBus(self.directory, self.log)
+        self.bus = PrivateBus(self.directory, self.log, self.bus_policy)
         self.addCleanup(self._stop_bus)
         self.manager = ServiceManager(self.directory)
         self.addCleanup(self.manager.close)

@@ -226,6 +226,44 @@ except dbus.DBusException as e:
 '''
 
 
+BUS = ('/org/freedesktop/DBus', 'org.freedesktop.DBus')
+
+
+class ForgedSignalTest(VfiodTestCase):
+    """Anybody may send a signal that looks like the bus's own. Here the bus delivers it."""
+    bus_policy = '<policy context="mandatory"><allow send_type="signal"/></policy>'
+
+    def test_the_death_of_a_caller(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.start()
+        gate = self.host.hold_binding(nic)
+        caller, other = self.client(), self.client()
+        answer = caller.acquire_later(nic)
+        wait(lambda: gate.entered, 'the device is being bound')
+        name = caller.connection.get_unique_name()
+        other.forge(harness.NAME, *BUS, 'NameOwnerChanged', name, name, '')
+        other.get(harness.ROOT_PATH, 'Manager', 'Claims')  # when it answers, it has seen the signal
+        gate.let_go()
+        wait(lambda: answer.done, 'there is an answer')
+        self.assertIsNone(answer.error)
+        answer.value[0].close()
+        self.wait_gone(answer.value[0])
+
+
+class BusPolicyTest(VfiodTestCase):
+    def test_nobody_sends_signals_to_the_daemon(self):
+        daemon, other = self.client(), self.client()
+        daemon.connection.request_name(harness.NAME)
+        seen = []
+        daemon.connection.add_message_filter(lambda _, m: seen.append(m.get_member()))
+        for destination in (harness.NAME, daemon.connection.get_unique_name()):
+            other.forge(destination, *BUS, 'NameOwnerChanged', 'a', 'b', 'c')
+        call = harness.dbus.lowlevel.MethodCallMessage(harness.NAME, '/', 'a.b', 'Call')
+        other.connection.send_message(call)
+        wait(lambda: 'Call' in seen, 'the call arrives')
+        self.assertNotIn('NameOwnerChanged', seen)
+
+
 class HoldersTest(VfiodTestCase):
     def test_who_makes_it_slow_is_stopped(self):
         nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)

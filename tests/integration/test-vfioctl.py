@@ -24,7 +24,7 @@ from gi.repository import GLib
 
 import harness
 from harness import PROPERTIES, ROOT_PATH, SOURCE, device_path, wait
-from mock_vfiod import CONTRACT, MockVfiod, OpenBus, group_path
+from mock_vfiod import CONTRACT, NAME, MockVfiod, OpenBus, group_path
 
 NIC, EDU, PORT = 'pci:0000:00:04.0', 'pci:0000:06:0d.0', 'pci:0000:00:1c.0'
 CLEAN_TAINT = {'kind': 'kernel', 'weakens': False, 'what': 'TAINT_WARN', 'since': dbus.UInt64(1700000000000000)}
@@ -120,6 +120,24 @@ class ClientTest(unittest.TestCase):
         status, out, err = self.vfioctl(*arguments, **environment)
         self.assertEqual((status, out), (expected, ''), err)
         return err
+
+    def forge(self, program, path, interface, member, *arguments):
+        """The program gets this signal from a stranger, and has seen it when this returns."""
+        stranger = dbus.bus.BusConnection(self.address)
+        self.addCleanup(stranger.close)
+        answers = []
+        for name in stranger.list_names():
+            if stranger.call_blocking('org.freedesktop.DBus', '/', 'org.freedesktop.DBus', 'GetConnectionUnixProcessID',
+                                      's', (name,)) != program.process.pid:
+                continue
+            message = dbus.lowlevel.SignalMessage(path, interface, member)
+            message.append(*arguments)
+            message.set_destination(name)
+            stranger.send_message(message)
+            stranger.call_async(name, '/', 'org.freedesktop.DBus.Peer', 'Ping', '', (), lambda: answers.append(1),
+                                answers.append)
+        wait(lambda: answers, 'the signal is seen')
+        self.assertEqual(answers, [1])
 
     def make_claim(self, *devices):
         """A claim of another process: its lifeline is held here."""
@@ -526,6 +544,21 @@ class HoldTest(ClientTest):
         self.assertEqual(status, 1)
         self.assertEqual(json.loads(err)['message'], f'{shown["claim"]}: the claim was ended from outside (draining).')
 
+    def test_strangers_cannot_make_it_ask_again(self):
+        program, shown = self.hold(EDU)
+        claim = self.mock.claims[shown['claim']]
+
+        def looks():
+            return self.mock.calls.count(('GetAll', claim.path))
+        wait(lambda: looks() == 1, 'it has looked')
+        self.forge(program, claim.path, PROPERTIES, 'PropertiesChanged', 'org.vfiod1.Claim',
+                   dbus.Dictionary({}, signature='sv'), dbus.Array(['State'], signature='s'))
+        self.forge(program, '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'NameOwnerChanged', NAME,
+                   self.mock.link.get_unique_name(), '')
+        self.mock.set(claim.path, State='draining')
+        self.assertEqual(program.end()[0], 1)
+        self.assertEqual(looks(), 2)
+
     def test_outlives_the_bus(self):
         program, _ = self.hold(EDU)
         self.mock.link.close()
@@ -669,15 +702,10 @@ class MonitorTest(ClientTest):
 
     def test_strangers_are_not_heard(self):
         program = self.monitor()
-        stranger = dbus.bus.BusConnection(self.address)
-        self.addCleanup(stranger.close)
-        for name in stranger.list_names():
-            message = dbus.lowlevel.SignalMessage(ROOT_PATH, PROPERTIES, 'PropertiesChanged')
-            message.append('org.vfiod1.Manager', dbus.Dictionary({'PolicyState': 'broken'}, signature='sv'),
-                           dbus.Array([], signature='s'), signature='sa{sv}as')
-            message.set_destination(name)
-            stranger.send_message(message)
-        stranger.list_names()  # the bus has taken them all
+        self.forge(program, ROOT_PATH, PROPERTIES, 'PropertiesChanged', 'org.vfiod1.Manager',
+                   dbus.Dictionary({'PolicyState': 'broken'}, signature='sv'), dbus.Array([], signature='s'))
+        self.forge(program, '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'NameOwnerChanged', NAME,
+                   self.mock.link.get_unique_name(), '')
         self.mock.set(ROOT_PATH, PolicyState='stale')
         self.assertEqual(self.wait_lines(program, 2)[1]['properties'], {'policyState': 'stale'})
 

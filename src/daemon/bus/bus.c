@@ -531,6 +531,8 @@ static void connect_later(BusFace *b) {
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
 
+    if (!streq_ptr(sd_bus_message_get_sender(m), "org.freedesktop.DBus.Local"))
+        return 0;
     if (b->stopping)
         log_debug("The bus is gone");
     else

@@ -381,10 +381,14 @@ static int parse_credentials(sd_bus_message *m, Subject *s) {
 
 /* ---- Watching a name ---- */
 
+/* sd-bus does not compare the sender of a match with the sender of a signal that was sent to us alone, so
+ * anybody could report the death of somebody else. */
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     Connection *k = userdata;
     const char *name, *old_owner, *new_owner;
 
+    if (!streq_ptr(sd_bus_message_get_sender(m), BUS_NAME))
+        return 0;
     if (sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0)
         return 0;
     if (streq(name, k->name) && !*new_owner)
