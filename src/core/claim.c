@@ -2,6 +2,7 @@
 #include "core/claim.h"
 
 void claim_done(Claim *c) {
+    plan_done(&c->plan);
     free(c->command);
     free(c->unit);
     free(c->reason);

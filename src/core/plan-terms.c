@@ -44,9 +44,12 @@ int terms_take(Planner *p, const Device *d, const Verdict *v) {
         return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
                 "the devices are allowed by more than %u rules", PLAN_RULES_MAX);
     if (i == plan->n_charges) {
-        plan->n_charges++;
+        PlanCharge *c = plan_add_charge(plan);
+
+        if (!c)
+            return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "out of memory");
         p->rules[i] = rule;
-        (void) snprintf(plan->charges[i].rule, sizeof(plan->charges[i].rule), "%s", rule_key(rule));
+        (void) snprintf(c->rule, sizeof(c->rule), "%s", rule_key(rule));
         note_origin(plan, rule);
     }
     plan->charges[i].devices++;

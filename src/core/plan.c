@@ -16,6 +16,41 @@ static const char *const disposition_table[_DISPOSITION_MAX] = {
 };
 DEFINE_STRING_TABLE(disposition, Disposition);
 
+void plan_done(Plan *p) {
+    free(p->members);
+    free(p->charges);
+    *p = PLAN_NULL;
+}
+
+/* Room for one more of n: room is doubled whenever n is a power of two. The new one is zeroed. */
+static bool make_room(void **array, size_t n, size_t size) {
+    void *grown;
+
+    if ((n & (n - 1)) != 0)
+        return true;
+    grown = reallocarray(*array, MAX(2 * n, (size_t) 1), size);
+    if (!grown)
+        return false;
+    *array = grown;
+    return true;
+}
+
+PlanMember *plan_add_member(Plan *p) {
+    if (p->n_members >= PLAN_MEMBERS_MAX ||
+            !make_room((void **) &p->members, p->n_members, sizeof(*p->members)))
+        return NULL;
+    p->members[p->n_members] = (PlanMember){};
+    return &p->members[p->n_members++];
+}
+
+PlanCharge *plan_add_charge(Plan *p) {
+    if (p->n_charges >= PLAN_RULES_MAX ||
+            !make_room((void **) &p->charges, p->n_charges, sizeof(*p->charges)))
+        return NULL;
+    p->charges[p->n_charges] = (PlanCharge){};
+    return &p->charges[p->n_charges++];
+}
+
 static int look_up(Planner *p) {
     for (size_t i = 0; i < p->request->n_devices; i++) {
         p->devices[i] = inventory_find_device(p->context->inventory, &p->request->devices[i]);
@@ -228,7 +263,9 @@ static int add_member(
     if (r < 0)
         return r;
 
-    m = &plan->members[plan->n_members++];
+    m = plan_add_member(plan);
+    if (!m)
+        return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "out of memory");
     *m = (PlanMember){
             .name = d->name,
             .group = d->group ? d->group->id : -1,
@@ -418,18 +455,18 @@ static int choose_backend(Planner *p) {
 
 int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal) {
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
     Planner p = {
             .context = context,
             .request = request,
             .subject = subject,
-            .plan = ret,
+            .plan = &plan,
             .refusal = refusal,
             .backends = UINT32_MAX,
             .memlock_max = UINT64_MAX,
     };
     int r;
 
-    *ret = (Plan){.backend = _BACKEND_INVALID};
     r = look_up(&p);
     if (r >= 0)
         r = authorize(&p);
@@ -444,7 +481,12 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
         r = add_claimed(&p);
     if (r >= 0)
         r = add_siblings(&p);
-    return r < 0 ? r : terms_check(&p);
+    if (r >= 0)
+        r = terms_check(&p);
+    if (r < 0)
+        return r;
+    *ret = TAKE_GENERIC(plan, PLAN_NULL);
+    return 0;
 }
 
 bool plan_needs_bind(const Plan *p) {

@@ -51,20 +51,31 @@ typedef struct PlanCharge {
     unsigned devices;        /* that the client can open because of this rule */
 } PlanCharge;
 
+/* As large as what is in it: mostly one member and one rule. */
 typedef struct Plan {
-    PlanMember members[PLAN_MEMBERS_MAX]; /* claimed devices first, in the order of the request */
+    PlanMember *members; /* owned; claimed devices first, in the order of the request */
     size_t n_members, n_claimed;
     int groups[PLAN_GROUPS_MAX]; /* without doubles; none for BACKEND_NOIOMMU */
     size_t n_groups;
     Backend backend;
     ResetDemand reset;
-    bool ask;         /* a rule wants a person to say yes first */
-    uint64_t memlock; /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
-    char rule[512];   /* origin of the rules that allowed it */
-    PlanCharge charges[PLAN_RULES_MAX]; /* one for each rule */
+    bool ask;            /* a rule wants a person to say yes first */
+    uint64_t memlock;    /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
+    char rule[512];      /* origin of the rules that allowed it */
+    PlanCharge *charges; /* owned; one for each rule */
     size_t n_charges;
     char noiommu_reason[256]; /* of the rule; "" for every other backend */
 } Plan;
+
+#define PLAN_NULL                                                                                            \
+    (Plan) {                                                                                                 \
+        .backend = _BACKEND_INVALID                                                                          \
+    }
+void plan_done(Plan *p);
+/* Adds one that is empty; pointers to the others become invalid. NULL: out of memory, or there are
+ * PLAN_MEMBERS_MAX or PLAN_RULES_MAX already. */
+PlanMember *plan_add_member(Plan *p);
+PlanCharge *plan_add_charge(Plan *p);
 
 /* The reader of unannounced facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was
  * DEVICE_FACTS_NULL. 0 or negative errno. */
@@ -109,7 +120,7 @@ typedef struct PlanContext {
  * answer is no (unknown device, denied, claimed, not viable, host-critical, backend, reset, what the rules
  * demand, their limits). The order of checks is chosen so that a stranger learns nothing beyond the policy's
  * no: existence, then policy, then the rest. A plan with .ask must be built anew after the person's yes: the
- * world may have moved. */
+ * world may have moved. *ret is to be given to plan_done(); without a plan it is left alone. */
 int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal);
 

@@ -285,8 +285,12 @@ static void get_terms(struct json_object *o, Plan *p, int *r) {
     }
     for (size_t i = 0; i < json_object_array_length(charges); i++) {
         struct json_object *value = json_object_array_get_idx(charges, i);
-        PlanCharge *c = &p->charges[p->n_charges++];
+        PlanCharge *c = plan_add_charge(p);
 
+        if (!c) {
+            *r = -ENOMEM;
+            return;
+        }
         if (!json_object_is_type(value, json_type_object)) {
             *r = -EBADMSG;
             return;
@@ -315,8 +319,12 @@ static void get_plan(struct json_object *o, Plan *p, int *r) {
         p->groups[p->n_groups++] = json_object_get_int(value);
     }
     for (size_t i = 0; *r >= 0 && i < json_object_array_length(members); i++) {
-        PlanMember *m = &p->members[p->n_members++];
+        PlanMember *m = plan_add_member(p);
 
+        if (!m) {
+            *r = -ENOMEM;
+            return;
+        }
         get_member(json_object_array_get_idx(members, i), m, r);
         if (m->group < 0 && p->backend != BACKEND_NOIOMMU)
             *r = -EBADMSG;

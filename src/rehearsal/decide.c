@@ -47,6 +47,7 @@ Effect effect_of_both(Effect a, Effect b) {
 Answer *answer_free(Answer *a) {
     if (!a)
         return NULL;
+    plan_done(&a->plan);
     refusal_done(&a->refusal);
     free(a);
     return NULL;
@@ -64,6 +65,7 @@ int decide_request(HostView *host, const Policy *policy, const Subject *subject,
 
     if (!a)
         return -ENOMEM;
+    a->plan = PLAN_NULL;
     a->refusal = REFUSAL_NULL;
     r = host_view_get_inventory(host, &context.inventory, ret_problem);
     if (r < 0)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -208,6 +209,7 @@ static VfiodError plan(
         policy->rules[0].terms.noiommu_reason = reason;
         policy->host = w->host;
     }
+    plan_done(ret); /* of the plan before */
     request.backend = backend;
     for (char *rest = copy, *s; (s = strsep(&rest, " "));)
         assert_int_equal(request_add_device(&request, s, refusal), 0);
@@ -219,7 +221,7 @@ static VfiodError plan(
 static void expect(World *w, const char *rules, const char *devices, Backend backend, VfiodError code,
         const char *says) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
     VfiodError got = plan(w, rules, devices, backend, &p, &refusal);
 
     if (got != code || (says && (!refusal.reason || !strstr(refusal.reason, says))))
@@ -323,7 +325,7 @@ static void test_backends(void **state) {
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
         _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
         VfiodError code;
-        Plan p;
+        _cleanup_(plan_done) Plan p = PLAN_NULL;
 
         kernel = (KernelFacts){
                 .iommufd = cases[i].iommufd, .device_cdev = cases[i].cdev, .container = cases[i].container};
@@ -340,7 +342,7 @@ static void test_backends(void **state) {
 static void test_plan_of_a_shared_group(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     World *w = *state;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     assert_int_equal(
             plan(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, _BACKEND_INVALID, &p, &refusal),
@@ -370,7 +372,7 @@ static void test_group_backend_exposes_siblings(void **state) {
                                  "{\"name\":\"no-nic\",\"effect\":\"deny\",\"who\":{},\"what\":{}}";
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     World *w = *state;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     expect(w, only_edu, EDU_SHARED, BACKEND_GROUP, VFIOD_ERROR_ACCESS_DENIED, "no rule allows that");
     assert_int_equal(plan(w, denied, EDU_SHARED, BACKEND_GROUP, &p, &refusal), VFIOD_ERROR_ACCESS_DENIED);
@@ -389,7 +391,7 @@ static void test_exposed_siblings_are_reset(void **state) {
     World *w = *state;
     int old_group;
     Device *d;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     assert_int_equal(plan(w, strict, EDU_SHARED, BACKEND_GROUP, &p, &refusal), _VFIOD_ERROR_INVALID);
     assert_int_equal(p.members[2].disposition, DISPOSITION_PARK);
@@ -424,7 +426,7 @@ static void test_exposed_siblings_are_reset(void **state) {
 static void test_plan_of_prepared_and_whole_groups(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     World *w = *state;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     assert_int_equal(plan(w, RULE(OPTIONAL), EDU_SHARED " " NIC_SHARED, _BACKEND_INVALID, &p, &refusal),
             _VFIOD_ERROR_INVALID);
@@ -476,7 +478,7 @@ static void test_changed(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_free_ char *text = NULL;
     World *w = *state;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     tags = "\"tags\":{\"card\":{\"slot\":\"" NIC "\",\"id\":\"8086:10d3\","
            "\"serial\":\"00-1b-21-ff-ff-a1-b2-c3\"}},";
@@ -498,7 +500,7 @@ static void test_memlock(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     RuleTerms terms = TERMS;
     World *w = *state;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     w->terms = &terms;
     w->request.memlock = UINT64_C(2) << 30;
@@ -562,7 +564,7 @@ static void test_usage_of_claims(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     RuleUsage usage = {};
     World *w = *state;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     assert_int_equal(
             plan(w, RULE(OPTIONAL), EDU " " NIC, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
@@ -594,7 +596,7 @@ static void test_ask_and_host_critical(void **state) {
     World *w = *state;
     int old_group;
     Device *d;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     assert_int_equal(plan(w, RULE(), NIC, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
     assert_false(p.ask);
@@ -634,7 +636,7 @@ static void test_noiommu(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     RuleTerms terms = TERMS;
     World *w = *state;
-    Plan p;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     w->terms = &terms;
     expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "allowed by the rule");
@@ -708,6 +710,24 @@ static void make_claim(World *w, Claim *c) {
     c->subject.capabilities = UINT64_MAX;
     c->subject.capabilities_known = true;
     c->subject.user_namespace = NAMESPACE_OTHER;
+}
+
+/* What is kept for each claim; the common one has one device and one rule. */
+static void test_size_of_a_claim(void **state) {
+    _cleanup_(claim_done) Claim c = CLAIM_NULL;
+
+    assert_non_null(plan_add_member(&c.plan));
+    assert_non_null(plan_add_charge(&c.plan));
+    assert_true(sizeof(c) + malloc_usable_size(c.plan.members) + malloc_usable_size(c.plan.charges) <= 4096);
+    while (c.plan.n_members < PLAN_MEMBERS_MAX) {
+        PlanMember *m = plan_add_member(&c.plan);
+
+        assert_non_null(m);
+        m->group = (int) c.plan.n_members;
+    }
+    assert_null(plan_add_member(&c.plan));
+    for (size_t i = 1; i < PLAN_MEMBERS_MAX; i++)
+        assert_int_equal(c.plan.members[i].group, i + 1);
 }
 
 static void test_record_round_trip(void **state) {
@@ -806,6 +826,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_usage_of_claims, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_ask_and_host_critical, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_noiommu, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_size_of_a_claim, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
     };

@@ -297,8 +297,8 @@ static char *judge(
     Request request = REQUEST_NULL;
     Subject subject = SUBJECT_NULL;
     struct json_object *json;
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
     char *text;
-    Plan plan;
 
     subject.uid = 1000;
     request.untainted = untainted;

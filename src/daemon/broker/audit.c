@@ -97,7 +97,9 @@ static char *join_devices(const DeviceName *names, size_t n, size_t stride) {
 }
 
 static char *claim_devices(const Claim *c) {
-    return join_devices(&c->plan.members[0].name, c->plan.n_claimed, sizeof(c->plan.members[0]));
+    const PlanMember *members = c->plan.members;
+
+    return join_devices(members ? &members->name : NULL, c->plan.n_claimed, sizeof(*members));
 }
 
 static void record_claim(int level, const char *message_id, const Claim *c, const char *message) {

@@ -67,10 +67,11 @@ static int check_cards(const Plan *plan, const ClaimQuestion *q, Refusal *refusa
 }
 
 static int plan_again(ClaimRun *j, const ClaimQuestion *q) {
-    Plan *plan = &j->claim.plan;
+    _cleanup_(plan_done) Plan before = TAKE_GENERIC(j->claim.plan, PLAN_NULL);
+    const Plan *plan = &j->claim.plan;
     int r;
 
-    r = broker_plan(j->broker, &q->request, j->subject, plan, &j->claim.refusal);
+    r = broker_plan(j->broker, &q->request, j->subject, &j->claim.plan, &j->claim.refusal);
     if (r < 0 || !plan->ask)
         return r;
     if (streq(plan->rule, q->rule))

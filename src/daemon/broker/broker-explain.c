@@ -70,15 +70,13 @@ static int add_subject(struct json_object *o, const ExplainQuery *query) {
 
 static int add_answer(Broker *e, const ExplainQuery *query, struct json_object *o) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
-    _cleanup_free_ Plan *plan = calloc(1, sizeof(*plan));
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
     _cleanup_free_ char *message = NULL;
 
-    if (!plan)
-        return -ENOMEM;
-    if (broker_plan(e, query->request, query->subject, plan, &refusal) >= 0) {
+    if (broker_plan(e, query->request, query->subject, &plan, &refusal) >= 0) {
         if (json_add_string(o, "error", NULL) < 0 || json_add_string(o, "message", NULL) < 0)
             return -ENOMEM;
-        return json_add(o, "plan", plan_to_json(plan));
+        return json_add(o, "plan", plan_to_json(&plan));
     }
     message = (int) refusal.code >= 0 ? refusal_format(&refusal) : NULL;
     if (!message || json_add_string(o, "error", error_info(refusal.code)->name) < 0 ||

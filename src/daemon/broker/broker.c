@@ -217,12 +217,18 @@ int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan 
             .usage_userdata = e,
             .brief = was_told_often(e, subject, now),
     };
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
     int r;
 
     r = request_validate(request, refusal);
     if (r >= 0)
-        r = plan_build(&context, request, subject, ret, refusal);
-    return r < 0 ? r : check_raw_io(e, ret, refusal);
+        r = plan_build(&context, request, subject, &plan, refusal);
+    if (r >= 0)
+        r = check_raw_io(e, &plan, refusal);
+    if (r < 0)
+        return r;
+    *ret = TAKE_GENERIC(plan, PLAN_NULL);
+    return 0;
 }
 
 static int describe(Claim *c, const Request *request, const Subject *subject) {
@@ -264,7 +270,7 @@ static ClaimEvent decide(ClaimRun *j, const Request *request, const Subject *sub
 static void refuse_simulated(
         Broker *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
-    Plan plan;
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
 
     if (broker_plan(e, request, subject, &plan, &refusal) >= 0)
         (void) refuse(&refusal, VFIOD_ERROR_SIMULATION, &request->devices[0],

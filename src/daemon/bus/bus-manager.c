@@ -138,9 +138,9 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
 /* ---- The other verbs ---- */
 
 static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
     Request request = REQUEST_NULL;
     struct json_object *json;
-    Plan plan;
     int r;
 
     r = read_request(call->message, &request, refusal);
