@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The least that an Acquire can cost on this bus: a service that opens the same nodes and a pipe and answers
- * in the same shape, and does nothing else. No plan, no policy, no record, no watch. What lies between this
- * and the floor is the price of carrying fds over the bus; what lies above this is vfiod's own. */
+/* The least that an Acquire can cost on this bus: a service that opens nodes of the same kind and a pipe and
+ * answers in the same shape, and does nothing else. No plan, no policy, no record, no watch. What lies above
+ * this is vfiod's own. It runs beside vfiod, so that both are measured in turns, and opens the node of
+ * another device: a node that the daemon watches would wake it.
+ *
+ * bare-server NAME NODE: the name on the bus, and the device's node. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,9 +20,11 @@ static void closep(int *fd) {
         (void) close(*fd);
 }
 
+static const char *bus_name, *device_node;
+
 static int on_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     _cleanup_(closep) int iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-    _cleanup_(closep) int device = open("/dev/vfio/devices/vfio0", O_RDWR | O_CLOEXEC);
+    _cleanup_(closep) int device = open(device_node, O_RDWR | O_CLOEXEC);
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     int lifeline[2], r;
 
@@ -61,7 +66,7 @@ static int run(void) {
     if (r >= 0)
         r = sd_bus_add_object_vtable(bus, NULL, "/org/vfiod1", "org.vfiod1.Manager", vtable, NULL);
     if (r >= 0)
-        r = sd_bus_request_name(bus, "org.vfiod1", 0);
+        r = sd_bus_request_name(bus, bus_name, 0);
     if (r >= 0)
         r = sd_bus_attach_event(bus, event, 0);
     if (r < 0)
@@ -70,9 +75,16 @@ static int run(void) {
     return sd_event_loop(event);
 }
 
-int main(void) {
-    int r = run();
+int main(int argc, char **argv) {
+    int r;
 
+    if (argc != 3) {
+        (void) fprintf(stderr, "usage: %s NAME NODE\n", argv[0]);
+        return 2;
+    }
+    bus_name = argv[1];
+    device_node = argv[2];
+    r = run();
     (void) fprintf(stderr, "bare-server: %s\n", strerror(-r));
     return EXIT_FAILURE;
 }

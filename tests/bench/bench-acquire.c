@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How long a client waits for its fds: Acquire of one device over D-Bus, and closing all that came with it,
- * against the floor of what must happen anyway: one round trip to the daemon over the same bus (Peer.Ping)
- * and opening and closing the same nodes.
+/* How long a client waits for its fds: Acquire of one device over D-Bus, and closing all that came with it.
  *
- * Floor and samples are taken in turns, so that a busy machine disturbs both. Before each there is an untimed
- * ping (the same warm caches for both), and before that the daemon is left alone until the last claim has
- * gone: otherwise the work of releasing would be charged to the floor and the ratio would flatter. One sample
- * is exempt on purpose: "again" follows at once after everything was closed, and tells whether the device can
- * be had again immediately. An answer DeviceClaimed is counted there, waited out, and the wait is part of the
- * sample.
+ * The measure is `bare`: a service of the same shape on the same bus that opens such nodes, makes a pipe and
+ * answers. The floor is what no service can do without: a round trip to the daemon (Peer.Ping), and opening
+ * and closing the nodes. Both use the node of another device, because one that the daemon watches wakes it.
  *
- * "first" is the first call of a connection; connecting and Hello are not timed, neither for it nor for its
- * floor.
+ * All are taken in turns, so that a busy machine disturbs them alike. Before each there is an untimed ping to
+ * the same service (the same warm caches for all), and before that the daemon is left alone until the last
+ * claim has gone: otherwise the work of releasing would be charged to somebody else. One sample is exempt on
+ * purpose: "again" follows at once after everything was closed, and shows whether the device can be had again
+ * immediately. An answer DeviceClaimed is counted there, waited out, and the wait is part of the sample.
  *
- * Prints lines `NAME VALUE FLOOR`: microseconds (but for counts), FLOOR - where there is none. */
+ * "first" is the first call of a connection; connecting and Hello are not timed.
+ *
+ * Prints lines `NAME VALUE MEASURE`: microseconds (but for counts), MEASURE - where there is none. */
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -26,6 +26,7 @@
 #include "base/macro.h"
 
 #define BUS_NAME "org.vfiod1"
+#define BARE_NAME "org.vfiod1.Bare"
 #define MANAGER_PATH "/org/vfiod1"
 #define MANAGER "org.vfiod1.Manager"
 #define DEVICE_CLAIMED "org.vfiod1.Error.DeviceClaimed"
@@ -39,7 +40,9 @@ typedef struct Bench {
     const char *nodes[NODES_MAX];
     size_t n_nodes;
     size_t n_samples;
-    size_t busy; /* answers DeviceClaimed */
+    size_t busy;     /* answers DeviceClaimed */
+    bool known_only; /* without first calls */
+    uint32_t others; /* claims that somebody else holds all the time */
 } Bench;
 
 typedef struct Series {
@@ -95,9 +98,9 @@ static int connect_bus(sd_bus **ret) {
     return 0;
 }
 
-static int ping(sd_bus *bus) {
+static int ping(sd_bus *bus, const char *service) {
     int r = sd_bus_call_method(
-            bus, BUS_NAME, MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping", NULL, NULL, NULL);
+            bus, service, MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping", NULL, NULL, NULL);
 
     return r < 0 ? fail(r, "Ping") : 0;
 }
@@ -117,7 +120,7 @@ static int touch_nodes(const Bench *b) {
 
 static int measure_floor(const Bench *b, sd_bus *bus, Series *series) {
     double begin = now_usec();
-    int r = ping(bus);
+    int r = ping(bus, BUS_NAME);
 
     if (r >= 0)
         r = touch_nodes(b);
@@ -151,13 +154,13 @@ static int check_reply(sd_bus_message *reply) {
 
 /* 1 and the time, 0 when the device is still claimed, negative errno. Dropping the reply closes all its fds.
  */
-static int acquire(const Bench *b, sd_bus *bus) {
+static int acquire(const Bench *b, sd_bus *bus, const char *service) {
     _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     int r;
 
     r = sd_bus_call_method(
-            bus, BUS_NAME, MANAGER_PATH, MANAGER, "Acquire", &error, &reply, "asa{sv}", 1, b->device, 0);
+            bus, service, MANAGER_PATH, MANAGER, "Acquire", &error, &reply, "asa{sv}", 1, b->device, 0);
     if (r < 0 && sd_bus_error_has_name(&error, DEVICE_CLAIMED))
         return 0;
     if (r < 0) {
@@ -168,9 +171,9 @@ static int acquire(const Bench *b, sd_bus *bus) {
     return r < 0 ? r : 1;
 }
 
-/* Waits until the daemon has no claim left. Asking is the only way: claims that come and go quickly are not
- * announced. */
-static int settle(sd_bus *bus) {
+/* Waits until the daemon has no claim of ours left. Asking is the only way: claims that come and go quickly
+ * are not announced. */
+static int settle(const Bench *b, sd_bus *bus) {
     double begin = now_usec();
     uint32_t claims;
     int r;
@@ -181,7 +184,7 @@ static int settle(sd_bus *bus) {
             return fail(r, "Claims");
         if (now_usec() - begin > SETTLE_USEC)
             return fail(-ETIMEDOUT, "the last claim does not go");
-    } while (claims > 0);
+    } while (claims > b->others);
     return 0;
 }
 
@@ -189,17 +192,27 @@ static int measure_acquire(Bench *b, sd_bus *bus, Series *series) {
     double begin = now_usec();
     int r;
 
-    r = acquire(b, bus);
+    r = acquire(b, bus, BUS_NAME);
     if (r == 0) {
         b->busy++;
-        r = settle(bus);
+        r = settle(b, bus);
         if (r >= 0)
-            r = acquire(b, bus);
+            r = acquire(b, bus, BUS_NAME);
         if (r == 0)
             r = fail(-EBUSY, "Acquire after the last claim has gone");
     }
     if (r < 0)
         return r;
+    series->values[series->n++] = now_usec() - begin;
+    return 0;
+}
+
+static int measure_bare(const Bench *b, sd_bus *bus, Series *series) {
+    double begin = now_usec();
+    int r = acquire(b, bus, BARE_NAME);
+
+    if (r <= 0)
+        return r < 0 ? r : fail(-EPROTO, "the bare service refuses");
     series->values[series->n++] = now_usec() - begin;
     return 0;
 }
@@ -212,76 +225,113 @@ static void print(const char *name, unsigned percent, Series *values, Series *fl
         (void) printf("-\n");
 }
 
-static int quiet(sd_bus *bus) {
-    int r = settle(bus);
+/* Nothing is left to do for the daemon, and the service that is next has just been called. */
+static int quiet(const Bench *b, sd_bus *bus, const char *service) {
+    int r = settle(b, bus);
 
-    return r < 0 ? r : ping(bus);
+    return r < 0 ? r : ping(bus, service);
 }
 
-/* A client that has called before: floor, Acquire, and one more at once. */
-static int bench_known(Bench *b, sd_bus *bus) {
-    _cleanup_series_ Series floor = {}, first = {}, again = {}, release = {};
-    int r;
+typedef struct Round {
+    Series floor, bare, acquire, bare_again, again, release;
+} Round;
 
-    if (series_init(&floor, b->n_samples) < 0 || series_init(&first, b->n_samples) < 0 ||
-            series_init(&again, b->n_samples) < 0 || series_init(&release, b->n_samples) < 0)
+static void round_done(Round *r) {
+    series_done(&r->floor);
+    series_done(&r->bare);
+    series_done(&r->acquire);
+    series_done(&r->bare_again);
+    series_done(&r->again);
+    series_done(&r->release);
+}
+
+static int round_init(Round *r, size_t n) {
+    if (series_init(&r->floor, n) < 0 || series_init(&r->bare, n) < 0 || series_init(&r->acquire, n) < 0 ||
+            series_init(&r->bare_again, n) < 0 || series_init(&r->again, n) < 0 ||
+            series_init(&r->release, n) < 0)
         return fail(-ENOMEM, "samples");
-    r = acquire(b, bus);
-    for (size_t i = 0; r >= 0 && i < b->n_samples; i++) {
-        double closed;
-
-        r = quiet(bus);
-        if (r >= 0)
-            r = measure_floor(b, bus, &floor);
-        if (r >= 0)
-            r = quiet(bus);
-        if (r >= 0)
-            r = measure_acquire(b, bus, &first);
-        if (r >= 0)
-            r = measure_acquire(b, bus, &again);
-        closed = now_usec();
-        if (r >= 0)
-            r = settle(bus);
-        if (r >= 0)
-            release.values[release.n++] = now_usec() - closed;
-    }
-    if (r < 0)
-        return r;
-    print("acquire", 50, &first, &floor);
-    print("acquire", 99, &first, &floor);
-    print("again", 50, &again, &floor);
-    print("again", 99, &again, &floor);
-    (void) printf("busy %zu -\n", b->busy);
-    print("release", 50, &release, NULL);
     return 0;
 }
 
-/* The first call of a connection, against the first ping of another. */
+static int take_bare(Bench *b, sd_bus *bus, Round *round) {
+    int r = quiet(b, bus, BARE_NAME);
+
+    if (r >= 0)
+        r = measure_bare(b, bus, &round->bare);
+    return r < 0 ? r : measure_bare(b, bus, &round->bare_again);
+}
+
+static int take_acquire(Bench *b, sd_bus *bus, Round *round) {
+    double closed;
+    int r = quiet(b, bus, BUS_NAME);
+
+    if (r >= 0)
+        r = measure_acquire(b, bus, &round->acquire);
+    if (r >= 0)
+        r = measure_acquire(b, bus, &round->again);
+    closed = now_usec();
+    if (r >= 0)
+        r = settle(b, bus);
+    if (r >= 0)
+        round->release.values[round->release.n++] = now_usec() - closed;
+    return r;
+}
+
+/* A client that has called before: floor, bare and one more at once, Acquire and one more at once. */
+static int bench_known(Bench *b, sd_bus *bus) {
+    _cleanup_(round_done) Round round = {};
+    int r = round_init(&round, b->n_samples);
+
+    if (r >= 0)
+        r = acquire(b, bus, BUS_NAME);
+    for (size_t i = 0; r >= 0 && i < b->n_samples; i++) {
+        r = quiet(b, bus, BUS_NAME);
+        if (r >= 0)
+            r = measure_floor(b, bus, &round.floor);
+        if (r >= 0)
+            r = take_bare(b, bus, &round);
+        if (r >= 0)
+            r = take_acquire(b, bus, &round);
+    }
+    if (r < 0)
+        return r;
+    print("acquire", 50, &round.acquire, &round.bare);
+    print("acquire", 99, &round.acquire, &round.bare);
+    print("again", 50, &round.again, &round.bare_again);
+    print("again", 99, &round.again, &round.bare_again);
+    print("acquire-floor", 50, &round.acquire, &round.floor);
+    print("bare-floor", 50, &round.bare, &round.floor);
+    (void) printf("busy %zu -\n", b->busy);
+    print("release", 50, &round.release, NULL);
+    return 0;
+}
+
+/* The first call of a connection, to vfiod and to the bare service. */
 static int bench_first(Bench *b, sd_bus *control) {
-    _cleanup_series_ Series floor = {}, values = {};
+    _cleanup_series_ Series bare = {}, values = {};
     int r = 0;
 
-    if (series_init(&floor, b->n_samples) < 0 || series_init(&values, b->n_samples) < 0)
+    if (series_init(&bare, b->n_samples) < 0 || series_init(&values, b->n_samples) < 0)
         return fail(-ENOMEM, "samples");
     for (size_t i = 0; r >= 0 && i < b->n_samples; i++) {
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *pinger = NULL, *caller = NULL;
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *other = NULL, *caller = NULL;
 
-        r = connect_bus(&pinger);
+        r = connect_bus(&other);
         if (r >= 0)
-            r = quiet(control);
+            r = quiet(b, control, BARE_NAME);
         if (r >= 0)
-            r = measure_floor(b, pinger, &floor);
+            r = measure_bare(b, other, &bare);
         if (r >= 0)
             r = connect_bus(&caller);
         if (r >= 0)
-            r = quiet(control);
+            r = quiet(b, control, BUS_NAME);
         if (r >= 0)
             r = measure_acquire(b, caller, &values);
     }
     if (r < 0)
         return r;
-    print("first", 50, &values, &floor);
-    print("first", 99, &values, &floor);
+    print("first", 50, &values, &bare);
+    print("first", 99, &values, &bare);
     return 0;
 }
 
@@ -290,6 +340,8 @@ static int parse_arguments(Bench *b, int argc, char **argv) {
             {"device", required_argument, NULL, 'd'},
             {"node", required_argument, NULL, 'n'},
             {"samples", required_argument, NULL, 's'},
+            {"others", required_argument, NULL, 'o'},
+            {"known", no_argument, NULL, 'k'},
             {},
     };
     int c;
@@ -301,6 +353,10 @@ static int parse_arguments(Bench *b, int argc, char **argv) {
             b->nodes[b->n_nodes++] = optarg;
         else if (c == 's')
             b->n_samples = strtoul(optarg, NULL, 10);
+        else if (c == 'o')
+            b->others = (uint32_t) strtoul(optarg, NULL, 10);
+        else if (c == 'k')
+            b->known_only = true;
         else
             return -EINVAL;
     if (optind != argc || !b->device || b->n_nodes == 0 || b->n_samples == 0 || b->n_samples > SAMPLES_MAX)
@@ -314,13 +370,14 @@ int main(int argc, char **argv) {
     int r;
 
     if (parse_arguments(&b, argc, argv) < 0) {
-        (void) fprintf(stderr, "usage: %s --device NAME --node PATH... [--samples N]\n", argv[0]);
+        (void) fprintf(stderr,
+                "usage: %s --device NAME --node PATH... [--samples N] [--others N] [--known]\n", argv[0]);
         return 2;
     }
     r = connect_bus(&bus);
     if (r >= 0)
         r = bench_known(&b, bus);
-    if (r >= 0)
+    if (r >= 0 && !b.known_only)
         r = bench_first(&b, bus);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -3,16 +3,19 @@
 """tools/bench [--quick] [NAME...]: what vfiod costs, against floors measured in the same run.
 
   acquire   Acquire of a device that is on its vfio driver and alone in its group, and closing all that came, over a
-            private dbus-daemon; microseconds, median and 99th percentile. Floor: one org.freedesktop.DBus.Peer.Ping
-            to the daemon over the same bus plus open and close of the same nodes (/dev/iommu and the device's), taken
-            in turns.
-              acquire    by a client that has called before; goal 1.5 x the floor
+            private dbus-daemon; microseconds, median and 99th percentile. The measure (floor=) is `bare`: a service of
+            the same shape that opens such nodes, makes a pipe and answers, taken in turns with it.
+              acquire    by a client that has called before; goal 1.2 x bare
               again      likewise, at once after everything of the last claim was closed; `busy` counts how often the
                          daemon was not through with that (DeviceClaimed; waiting is then part of the sample)
-              first      the first call of a connection, without connecting; goal 2.5 x
+              first      the first call of a connection, without connecting; goal 2.2 x bare's first call
               release    from closing until the daemon has no claim left
-              bare       what a service needs that opens the nodes and answers in the same shape, and does nothing else:
-                         the least that the bus allows
+              acquire-floor, bare-floor  both against the old floor: one Peer.Ping to the daemon plus open and close of
+                         such nodes
+              syscalls   system calls of the daemon between receiving Acquire and sending the answer (strace); goal 20
+  growth    Acquire (p50, as multiple of bare) with 512 claims held, 4,096 groups and 10,000 rules, against the same with
+            one claim, 64 groups and one rule; goal 1.1 x. `claim-memory` is what each of 511 claims adds to the daemon's
+            resident set; goal 8 KiB.
   startup   From exec to READY=1 with 64, 512 and 4096 groups of 4 devices; milliseconds, median. Floor: a program that
             enumerates with libudev and reads the same properties of each device through it; goal 1.3 x. `startup-scan`
             is the same against enumeration alone. `memory` is the daemon's peak resident set then; goal 12 MiB with
@@ -51,6 +54,7 @@ import json
 import math
 import os
 import pathlib
+import resource
 import shutil
 import socket
 import statistics
@@ -116,6 +120,13 @@ def mount_over(source, target):
 
 def unmount(target):
     ctypes.CDLL(None).umount2(os.fsencode(target), MNT_DETACH)
+
+
+BARE_NAME = "org.vfiod1.Bare"
+BARE_POLICY = f"""<policy context="default">
+  <allow own="{BARE_NAME}"/>
+  <allow send_destination="{BARE_NAME}"/>
+</policy>"""
 
 
 class Program:
@@ -210,7 +221,7 @@ class Host:
         for name in ("/run", "/sys", "/dev"):
             mount_over(self.directory + name, name)
             self.mounted.append(name)
-        self.bus = harness.PrivateBus(self.directory, self.log)
+        self.bus = harness.PrivateBus(self.directory, self.log, BARE_POLICY)
         self.environment = dict(os.environ, DBUS_SYSTEM_BUS_ADDRESS=self.bus.address, SYSTEMD_DEVICE_VERIFY_SYSFS="0")
 
     def enumerate(self, *arguments):
@@ -252,37 +263,137 @@ def pretended_host(build, groups, functions=4):
 
 # ---- acquire ----
 
-ACQUIRE_GOALS = {"acquire-p50": 1.5, "again-p50": 1.5, "first-p50": 2.5, "busy": 0}
+ACQUIRE_GOALS = {"acquire-p50": 1.2, "again-p50": 1.2, "first-p50": 2.2, "busy": 0}
 
 
-def run_client(host, service):
-    """What bench-acquire measures: name -> (value, floor)."""
+@contextlib.contextmanager
+def bare_service(host):
+    """The least that can answer, on the last device that is on its vfio driver."""
+    node = f"/dev/vfio/devices/vfio{host.tree.vfio_indices[-1]}"
+    program = Program(host.directory, [host.build / "tests/bench/bare-server", BARE_NAME, node], host.environment)
+    try:
+        yield node
+    finally:
+        program.kill()
+
+
+def run_client(host, service, node, *options):
+    """What bench-acquire measures: name -> (value, measure)."""
     client = subprocess.run([host.build / "tests/bench/bench-acquire", "--device", host.tree.devices[0], "--node",
-                             "/dev/iommu", "--node", "/dev/vfio/devices/vfio0", "--samples",
-                             str(Amount.samples)], env=host.environment,
-                            stdout=subprocess.PIPE, text=True)
+                             "/dev/iommu", "--node", node, "--samples", str(Amount.samples), *options],
+                            env=host.environment, stdout=subprocess.PIPE, text=True)
     if client.returncode != 0:
         raise Trouble(f"bench-acquire failed; the service said:\n{service.text()}")
     figures = (line.split() for line in client.stdout.splitlines())
     return {name: (float(value), None if floor == "-" else float(floor)) for name, value, floor in figures}
 
 
+def write_rules(host, rules):
+    pathlib.Path(f"{host.directory}/policy.d/50-bench.json").write_text(json.dumps({"rules": rules}))
+
+
+ALLOW_ROOT = {"effect": "allow", "who": {"user": 0}, "what": {"device": "*"}, "reset": "optional"}
+
+
+def count_syscalls(lines):
+    """Of a strace: the calls between each reception of an Acquire and the answer with its fds; median."""
+    counts, count = [], None
+    for line in lines:
+        if "recvmsg(" in line and "Acquire" in line:
+            count = 0
+        elif count is not None and "sendmsg(" in line and "SCM_RIGHTS" in line and "FDSTORE" not in line:
+            counts.append(count)
+            count = None
+        elif count is not None:
+            count += 1
+    if not counts:
+        raise Trouble("the trace shows no Acquire that was answered")
+    return statistics.median(counts)
+
+
+def measure_syscalls(host, daemon):
+    trace = f"{host.directory}/strace"
+    strace = subprocess.Popen(["strace", "-qq", "-s", "4096", "-o", trace, "-p", str(daemon.process.pid)],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    client = harness.Client(host.bus.address)
+    try:
+        # The first call of a connection asks more. What was called before strace was there is not seen.
+        harness.wait(lambda: trace_has_begun(client, trace), "strace sees the daemon")
+        for _ in range(10):
+            client.acquire(f"pci:{host.tree.devices[0]}").close()
+            harness.wait(lambda: int(client.get(harness.ROOT_PATH, "Manager", "Claims")) == 0, "the claim goes")
+    finally:
+        client.close()
+        strace.terminate()
+        strace.wait(30)
+    with open(trace, encoding="utf-8", errors="replace") as lines:
+        return count_syscalls(lines)
+
+
+def trace_has_begun(client, trace):
+    client.get(harness.ROOT_PATH, "Manager", "Claims")
+    return os.path.exists(trace) and os.path.getsize(trace) > 0
+
+
 def bench_acquire(build):
     with pretended_host(build, groups=4, functions=1) as host:
         host.tree.forget_reset(host.tree.devices[0])
-        pathlib.Path(f"{host.directory}/policy.d/50-bench.json").write_text(
-            '{"rules": [{"effect": "allow", "who": {"user": 0}, "what": {"device": "*"}, "reset": "optional"}]}\n')
-        bare = Program(host.directory, [build / "tests/bench/bare-server"], host.environment)
-        least = run_client(host, bare)
-        bare.kill()
+        write_rules(host, [ALLOW_ROOT])
         daemon = host.start_daemon()
-        figures = run_client(host, daemon)
+        with bare_service(host) as node:
+            figures = run_client(host, daemon, node)
+        syscalls = measure_syscalls(host, daemon)
         daemon.close()
-    for name in ("acquire-p50", "first-p50"):
-        value, floor = least[name]
-        report(f"bare-{name}", value, "us", floor)
     for name, (value, floor) in figures.items():
         report(name, value, "times" if name == "busy" else "us", floor, ACQUIRE_GOALS.get(name))
+    report("syscalls", syscalls, "calls", goal=20)
+
+
+# ---- how costs grow ----
+
+
+WARM = 8
+
+
+def hold_claims(client, devices):
+    return [client.acquire(f"pci:{device}") for device in devices]
+
+
+def multiple_of_bare(build, groups, rules, claims):
+    """(p50 of Acquire, p50 of bare, KiB that one held claim costs)"""
+    with pretended_host(build, groups, functions=1) as host:
+        bound = host.tree.bound
+        for device in bound[:max(claims, WARM) + 1]:
+            host.tree.forget_reset(device)
+        write_rules(host, rules + [ALLOW_ROOT])
+        daemon = host.start_daemon()
+        client = harness.Client(host.bus.address)
+        warm = hold_claims(client, bound[1:WARM + 1])  # what is needed once is not a claim's
+        for claim in warm:
+            claim.close()
+        harness.wait(lambda: int(client.get(harness.ROOT_PATH, "Manager", "Claims")) == 0, "the claims go")
+        before = daemon.resident_kib()
+        held = hold_claims(client, bound[1:claims + 1])
+        memory = (daemon.resident_kib() - before) / len(held) if held else 0
+        with bare_service(host) as node:
+            figures = run_client(host, daemon, node, "--others", str(len(held)), "--known")
+        client.close()
+        for claim in held:
+            claim.close()
+        daemon.close()
+    return (*figures["acquire-p50"], memory)
+
+
+def bench_growth(build):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    groups, rules, claims = (64, 100, 8) if Amount.is_quick else (4096, 10000, 511)
+    others = [{"effect": "allow", "who": {"unit": f"vm-{number}*.service"},
+               "what": {"device": f"0000:{number % 256:02x}:*"}} for number in range(rules - 1)]
+    value, bare, _ = multiple_of_bare(build, 64, [], 0)
+    small = value / bare
+    value, bare, memory = multiple_of_bare(build, groups, others, claims)
+    report("growth-acquire-p50", value / bare, "bare", small, 1.1)
+    report("claim-memory", memory, "KiB", goal=8)
 
 
 # ---- startup and uevents, over big trees ----
@@ -426,7 +537,7 @@ def bench_policy(build):
     report("policy-worst", worst, "us", goal=100)
 
 
-BENCHES = {"acquire": bench_acquire, "startup": bench_startup, "uevent": bench_uevent, "flood": bench_flood,
+BENCHES = {"acquire": bench_acquire, "growth": bench_growth, "startup": bench_startup, "uevent": bench_uevent, "flood": bench_flood,
            "policy": bench_policy}
 
 

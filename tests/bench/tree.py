@@ -41,6 +41,7 @@ class Tree:
         self.groups = groups
         self.functions = functions
         self.devices = []
+        self.bound, self.vfio_indices = [], []  # devices that are on their vfio driver, and their nodes
         self.masters = {}
         for directory in ("bus/pci/devices", "bus/pci/drivers", "class/vfio-dev", "kernel/iommu_groups", "dev/char",
                           "devices/pci0000:00", "module", "dev/block"):
@@ -103,6 +104,8 @@ class Tree:
             file.write(f"MODALIAS={COMMON['modalias']}")
 
     def vfio(self, name, index):
+        self.bound.append(name)
+        self.vfio_indices.append(index)
         directory = f"{self.sys}/devices/pci0000:00/{name}/vfio-dev/vfio{index}"
         os.makedirs(directory)
         self.attribute(f"{directory}/dev", f"{NODE[0]}:{NODE[1]}\n")
