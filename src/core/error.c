@@ -59,7 +59,7 @@ int refuse(Refusal *r, VfiodError code, const DeviceName *device, const char *fo
 
 char *refusal_format(const Refusal *r) {
     _cleanup_strbuf_ StrBuf b = {};
-    const ErrorInfo *info = error_info(r->code);
+    const ErrorInfo *info = error_info(r->code) ?: error_info(VFIOD_ERROR_INTERNAL);
     const char *reason = r->reason ?: info->name;
     size_t n = strlen(reason);
 
@@ -70,6 +70,7 @@ char *refusal_format(const Refusal *r) {
         strbuf_addf(&b, " [rule %s]", r->rule);
     if (r->rule || n == 0 || !strchr(".!?", reason[n - 1]))
         strbuf_add(&b, ".");
-    strbuf_addf(&b, " %s", r->remedy ?: info->remedy);
+    if (!r->remedy || r->remedy[0])
+        strbuf_addf(&b, " %s", r->remedy ?: info->remedy);
     return strbuf_steal(&b);
 }

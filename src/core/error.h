@@ -40,7 +40,7 @@ typedef struct Refusal {
     char *nearest;                   /* owned; origin of the rule that predicate is of, where none decided */
     char *predicate, *wanted, *seen; /* owned; what did not hold in the rule that came nearest, as far as the
                                       * caller may know it: "what.driver", "iavf", "e1000e"; NULL */
-    char *remedy;                    /* owned; NULL: the table's sentence */
+    char *remedy;                    /* owned; NULL: the table's sentence; "": the reason has it already */
 } Refusal;
 
 #define REFUSAL_NULL                                                                                         \

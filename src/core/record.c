@@ -135,8 +135,6 @@ static struct json_object *subject_to_json(const Subject *s) {
             r = json_add_literal(o, texts[i].key, json_object_new_string(texts[i].value));
     if (r >= 0 && s->capabilities_known)
         r = json_add_literal(o, "capabilities", json_object_new_uint64(s->capabilities));
-    if (r >= 0 && s->capabilities_known && s->capabilities_unsure != 0)
-        r = json_add_literal(o, "capabilitiesUnsure", json_object_new_uint64(s->capabilities_unsure));
     if (r < 0 || json_add_literal(o, "gids", TAKE_PTR(gids)) < 0 ||
             json_add_literal(o, "userNamespace",
                     json_object_new_string(namespace_kind_to_string(s->user_namespace))) < 0 ||
@@ -369,18 +367,11 @@ static void get_gids(struct json_object *o, Subject *s, int *r) {
     }
 }
 
-static uint64_t get_capabilities(struct json_object *o, const char *key, int *r) {
-    struct json_object *value;
-
-    if (*r < 0 || !json_object_object_get_ex(o, key, NULL))
-        return 0;
-    value = get(o, key, json_type_int, r);
-    return value ? json_object_get_uint64(value) : 0;
-}
-
 /* A record of an older daemon has none: then all but the uid is not known. */
 static void get_subject(struct json_object *o, Claim *c, int *r) {
     Subject *s = &c->subject;
+    struct json_object *value;
+
     s->uid = c->uid;
     s->pid = c->pid;
     if (*r < 0 || !json_object_object_get_ex(o, "subject", NULL))
@@ -392,9 +383,52 @@ static void get_subject(struct json_object *o, Claim *c, int *r) {
     get_gids(o, s, r);
     s->user_namespace = get_enum(o, "userNamespace", read_namespace_kind, r);
     s->pid_namespace = get_enum(o, "pidNamespace", read_namespace_kind, r);
-    s->capabilities = get_capabilities(o, "capabilities", r);
-    s->capabilities_unsure = get_capabilities(o, "capabilitiesUnsure", r);
-    s->capabilities_known = json_object_object_get_ex(o, "capabilities", NULL);
+    if (*r < 0 || !json_object_object_get_ex(o, "capabilities", NULL))
+        return;
+    value = get(o, "capabilities", json_type_int, r);
+    s->capabilities = value ? json_object_get_uint64(value) : 0;
+    s->capabilities_known = true;
+}
+
+/* What later becomes part of a path below /sys/bus. */
+static bool is_driver_name(const char *s) {
+    return *s && !strchr(s, '/') && !streq(s, ".") && !streq(s, "..");
+}
+
+static int check_member(const Plan *p, size_t index) {
+    const PlanMember *m = &p->members[index];
+
+    if (m->disposition == DISPOSITION_REFUSE)
+        return -EBADMSG;
+    if (m->target_driver[0] ? !is_driver_name(m->target_driver) : m->bind)
+        return -EBADMSG;
+    if (m->original_driver[0] && !is_driver_name(m->original_driver))
+        return -EBADMSG;
+    for (size_t i = 0; i < index; i++)
+        if (device_name_compare(&p->members[i].name, &m->name) == 0)
+            return -EBADMSG;
+    return 0;
+}
+
+static int check_plan(const Plan *p) {
+    int r = 0;
+
+    if (p->backend == BACKEND_NOIOMMU ? p->n_groups > 0 || p->n_claimed > 1 : p->n_groups == 0)
+        return -EBADMSG;
+    for (size_t i = 0; r >= 0 && i < p->n_members; i++)
+        r = check_member(p, i);
+    return r;
+}
+
+/* Every field that is used later: in paths, in loops with a bound, or as text on the bus. */
+static int check_claim(const Claim *c) {
+    const char *const texts[] = {c->command, c->unit, c->reason, c->subject.unit, c->subject.cgroup,
+            c->subject.label, c->plan.rule, c->plan.noiommu_reason};
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+        if (texts[i] && !utf8_is_valid(texts[i]))
+            return -EBADMSG;
+    return check_plan(&c->plan);
 }
 
 static int read_claim(struct json_object *o, const char *boot_id, Claim *c) {
@@ -419,9 +453,15 @@ static int read_claim(struct json_object *o, const char *boot_id, Claim *c) {
     get_subject(o, c, &r);
     get_plan(o, &c->plan, &r);
     failure = get_string(o, "failure", &r);
-    if (r >= 0 && *failure)
-        (void) refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "%s", failure);
-    return r;
+    if (r >= 0 && !utf8_is_valid(failure))
+        r = -EBADMSG;
+    /* A quarantine always has a reason: it is logged, and shown to everybody who asks for the device. */
+    if (r >= 0 && (*failure || c->state == CLAIM_QUARANTINED)) {
+        (void) refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "%s",
+                *failure ? failure : "its record gives no reason");
+        c->refusal.remedy = strdup(*failure ? "" : error_info(VFIOD_ERROR_DEVICE_QUARANTINED)->remedy);
+    }
+    return r < 0 ? r : check_claim(c);
 }
 
 int claim_from_record(const char *text, size_t size, const char *boot_id, Claim *ret) {

@@ -2,8 +2,6 @@
 #include "daemon/broker/broker.h"
 
 #include <stdio.h>
-#include <sys/random.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 
 #include "base/fd.h"
@@ -42,7 +40,7 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (e->config.claims_max == 0)
         e->config.claims_max = CLAIMS_DEFAULT;
 
-    r = config->simulated ? 0 : store_new(config->state_directory, &e->store);
+    r = config->simulated ? 0 : store_new(event, config->state_directory, &e->store);
     if (r < 0)
         return log_error_errno(r, "Cannot use the state directory %s", config->state_directory);
     if (!config->simulated)
@@ -117,16 +115,7 @@ void broker_settle(Broker *e) {
 
 /* ---- the door ---- */
 
-static int make_id(char id[static CLAIM_ID_MAX]) {
-    uint64_t random;
-
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t) sizeof(random))
-        return -EIO;
-    (void) snprintf(id, CLAIM_ID_MAX, "%016llx", (unsigned long long) random);
-    return 0;
-}
-
-static uint64_t now_usec(void) {
+uint64_t broker_now_usec(void) {
     struct timespec ts;
 
     (void) clock_gettime(CLOCK_REALTIME, &ts);
@@ -153,7 +142,7 @@ void broker_question_init(BrokerQuestion *q, Broker *e, unsigned facts, const Su
         const Device *d, const Plan *plan) {
     *q = BROKER_QUESTION_NULL;
     q->device = as_before_claim(d, plan);
-    q->question = (PolicyQuestion){.subject = subject, .device = &q->device, .now_usec = now_usec()};
+    q->question = (PolicyQuestion){.subject = subject, .device = &q->device, .now_usec = broker_now_usec()};
     if (facts != 0 && read_facts(e, d, facts, &q->facts) >= 0)
         q->question.facts = &q->facts;
 }
@@ -204,7 +193,7 @@ static bool was_told_often(Broker *e, const Subject *subject, uint64_t now) {
 }
 
 int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
-    const uint64_t now = now_usec();
+    const uint64_t now = broker_now_usec();
     const PlanContext context = {
             .inventory = e->inventory,
             .policy = e->policy,
@@ -234,8 +223,8 @@ int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan 
 static int describe(Claim *c, const Request *request, const Subject *subject) {
     c->uid = subject->uid;
     c->pid = subject->pid;
-    c->since_usec = now_usec();
-    if (make_id(c->id) < 0 || subject_copy(subject, &c->subject) < 0 ||
+    c->since_usec = broker_now_usec();
+    if (claims_make_id(c->id) < 0 || subject_copy(subject, &c->subject) < 0 ||
             free_and_strdup(&c->command, subject->command) < 0 ||
             free_and_strdup(&c->unit, subject->unit) < 0 ||
             free_and_strdup(&c->reason, request->reason[0] ? request->reason : NULL) < 0)
@@ -245,7 +234,7 @@ static int describe(Claim *c, const Request *request, const Subject *subject) {
 
 void broker_note_refusal(Broker *e, const Request *request, const Subject *subject, const Refusal *refusal) {
     audit_refused(e->audit, subject, request, refusal);
-    refusal_memory_keep(&e->refusals, subject, request, refusal, now_usec(), e->policy_generation);
+    refusal_memory_keep(&e->refusals, subject, request, refusal, broker_now_usec(), e->policy_generation);
 }
 
 /* The first event of a new claim. */
@@ -382,7 +371,7 @@ static bool others_remain(const ClaimRun *j, const Device *gone) {
     return false;
 }
 
-static void feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
+void broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
     if (j->claim.state == CLAIM_HELD)
         (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name, "%s", why);
     claim_run_feed(j, CLAIM_EVENT_DEVICE_GONE);
@@ -393,7 +382,7 @@ void broker_device_removed(Broker *e, Device *device) {
 
     if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
         return;
-    feed_gone(j, &device->name, "it was unplugged while it was held");
+    broker_feed_gone(j, &device->name, "it was unplugged while it was held");
 }
 
 void broker_device_changed(Broker *e, Device *device, int changes) {
@@ -409,115 +398,5 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
      */
     j = claim_run_of(device);
     if (j && j->claim.state == CLAIM_HELD && device->vfio_index < 0 && (changes & DEVICE_NODE_CHANGED))
-        feed_gone(j, &device->name, "it left its vfio driver while it was held");
-}
-
-/* ---- recovery ---- */
-
-typedef struct Recovery {
-    Broker *broker;
-    char **names; /* of the fds that systemd kept for us, from SD_LISTEN_FDS_START on */
-    int n_fds;
-} Recovery;
-
-/* The lifeline of claim id among the kept fds, which is taken out; -EBADF when there is none. */
-static int take_lifeline(Recovery *recovery, const char *id) {
-    for (int i = 0; i < recovery->n_fds; i++) {
-        const char *rest = recovery->names[i] ? startswith(recovery->names[i], "claim-") : NULL;
-
-        if (rest && streq(rest, id)) {
-            free(recovery->names[i]);
-            recovery->names[i] = NULL;
-            return SD_LISTEN_FDS_START + i;
-        }
-    }
-    return -EBADF;
-}
-
-static void drop_lifeline(const char *id) {
-    _cleanup_free_ char *name = format_string("claim-%s", id);
-
-    if (name)
-        lifeline_unstore_name(name);
-}
-
-/* No event tells what happened while nobody listened. j may be gone afterwards. */
-static void catch_up(ClaimRun *j) {
-    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
-        const PlanMember *m = &j->claim.plan.members[i];
-        const Device *d = inventory_find_device(j->broker->inventory, &m->name);
-
-        if (d && d->vendor == m->vendor && d->device == m->device && d->driver &&
-                streq(d->driver, m->target_driver))
-            continue;
-        feed_gone(j, &m->name, "it was unplugged or left its vfio driver while it was held");
-        return;
-    }
-}
-
-static int recover_claim(void *userdata, Claim *c) {
-    Recovery *recovery = userdata;
-    const ClaimRun *rival = claims_find_rival(recovery->broker, &c->plan);
-    ClaimEvent event = CLAIM_EVENT_RECOVERED_ENDED;
-    ClaimState recorded = c->state;
-    _cleanup_close_ int fd = -EBADF;
-    ClaimRun *j;
-
-    if (rival) {
-        log_error(
-                "Claim %s is recorded over a device of claim %s: it is not taken up", c->id, rival->claim.id);
-        claim_done(c);
-        return -EEXIST;
-    }
-    j = claim_run_new(recovery->broker);
-    if (!j) {
-        claim_done(c);
-        log_error("Out of memory: claim record left for the next start");
-        return 0;
-    }
-    fd = take_lifeline(recovery, c->id);
-    j->claim = *c;
-    j->claim.state = CLAIM_REQUESTED;
-    j->granted = j->stored = j->touched = true;
-    claim_run_attach(j);
-    backend_watch_recovered(j);
-    if (recorded == CLAIM_QUARANTINED)
-        event = CLAIM_EVENT_RECOVERED_QUARANTINED;
-    else if (recorded == CLAIM_HELD && fd >= 0 && claim_run_tether(j)->adopt(j, fd) >= 0) {
-        (void) TAKE_FD(fd);
-        event = CLAIM_EVENT_RECOVERED_HELD;
-    } else if (fd >= 0)
-        drop_lifeline(c->id);
-    log_info("Claim %s of uid %u found from before, %s", j->claim.id, (unsigned) j->claim.uid,
-            event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "not held any more");
-    claim_run_feed(j, event);
-    if (event == CLAIM_EVENT_RECOVERED_HELD)
-        catch_up(j);
-    return 0;
-}
-
-/* What systemd kept for a claim that has no record is of no use to anybody. */
-static void drop_rest(Recovery *recovery) {
-    for (int i = 0; i < recovery->n_fds; i++) {
-        if (!recovery->names[i] || !startswith(recovery->names[i], "claim-"))
-            continue;
-        lifeline_unstore_name(recovery->names[i]);
-        (void) safe_close(SD_LISTEN_FDS_START + i);
-    }
-}
-
-int broker_recover(Broker *e) {
-    Recovery recovery = {.broker = e};
-    int r;
-
-    recovery.n_fds = sd_listen_fds_with_names(/* unset_environment= */ 1, &recovery.names);
-    if (recovery.n_fds < 0)
-        return log_error_errno(recovery.n_fds, "Cannot take the fds that systemd kept");
-    r = store_load(e->store, recover_claim, &recovery);
-    drop_rest(&recovery);
-    for (int i = 0; i < recovery.n_fds; i++)
-        free(recovery.names[i]);
-    free(recovery.names);
-    broker_settle(e);
-    return r < 0 ? log_error_errno(r, "Cannot read the claim records") : 0;
+        broker_feed_gone(j, &device->name, "it left its vfio driver while it was held");
 }

@@ -1,11 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/claims.h"
 
+#include <stdio.h>
+#include <sys/random.h>
+
 #include "base/str.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
+
+int claims_make_id(char id[static CLAIM_ID_MAX]) {
+    uint64_t random;
+
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t) sizeof(random))
+        return -EIO;
+    (void) snprintf(id, CLAIM_ID_MAX, "%016llx", (unsigned long long) random);
+    return 0;
+}
 
 ClaimRun *claim_run_new(Broker *e) {
     ClaimRun *j = calloc(1, sizeof(*j));

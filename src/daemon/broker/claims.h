@@ -42,6 +42,9 @@ struct ClaimRun {
     uint64_t recheck_usec;
 };
 
+/* Random, so that an id says nothing about others. 0 or -EIO. */
+int claims_make_id(char id[static CLAIM_ID_MAX]);
+
 ClaimRun *claim_run_new(Broker *e);
 ClaimRun *claim_run_free(ClaimRun *j);
 DEFINE_TRIVIAL_CLEANUP_FUNC(ClaimRun *, claim_run_free);

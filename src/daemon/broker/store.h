@@ -5,19 +5,42 @@
  * replaced atomically, removed last. /run forgets them at a reboot, and the boot id inside says so for any
  * other directory. */
 
+#include <systemd/sd-event.h>
+
 #include "core/record.h"
+#include "core/salvage.h"
 
 typedef struct Store Store;
 
-/* Makes STATE_DIRECTORY/claims when missing, mode 0700. */
-int store_new(const char *state_directory, Store **ret);
+/* Makes STATE_DIRECTORY/claims when missing, mode 0700. event: for trying again to remove a record; NULL in
+ * tests that need no such thing. */
+int store_new(sd_event *event, const char *state_directory, Store **ret);
 Store *store_free(Store *s);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Store *, store_free);
 
 int store_save(Store *s, const Claim *c);
+/* A record that cannot be removed is tried again from time to time. Should that not help, the next start
+ * finds a record that another claim contradicts, see StoredClaim.claim.since_usec. */
 void store_remove(Store *s, const char *id);
 
-/* Calls found for every valid record; *c is given to the callback, which takes it (or calls claim_done). When
- * it returns a negative errno the record is one that cannot be: it is treated like a damaged one. Damaged and
- * outdated files are moved to ID.json.bad or removed, with a log line, and never stop the others. */
-int store_load(Store *s, int (*found)(void *userdata, Claim *c), void *userdata);
+/* One record of an earlier daemon. */
+typedef struct StoredClaim {
+    char id[CLAIM_ID_MAX]; /* under which it is kept */
+    bool damaged;
+    Claim claim;         /* not of a damaged one */
+    SalvagedNames names; /* of a damaged one */
+} StoredClaim;
+
+typedef struct StoredClaims {
+    StoredClaim *entries; /* owned */
+    size_t n, allocated;
+} StoredClaims;
+
+void stored_claims_done(StoredClaims *claims);
+
+/* Reads all records and changes none but those of an earlier boot, of which nothing is left: they are
+ * removed. A damaged one does not stop the others. Negative errno when a record could not be read for want of
+ * memory or the like: then nothing is known of its claim, and the daemon must not serve. */
+int store_load(Store *s, StoredClaims *ret);
+/* Keeps a copy of a record for the operator, as ID.json.bad: the record itself is about to be replaced. */
+void store_keep_copy(Store *s, const char *id);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/salvage.h"
+
+#include <stdio.h>
+
+#include "base/json-text.h"
+#include "core/record.h"
+
+void salvaged_names_done(SalvagedNames *names) {
+    free(names->names);
+    *names = (SalvagedNames){};
+}
+
+static int compare(const void *a, const void *b) {
+    return device_name_compare(a, b);
+}
+
+/* The longest name at the beginning of the bytes. */
+static bool parse_at(const char *text, size_t size, DeviceName *ret) {
+    char buf[DEVICE_NAME_MAX];
+    size_t n;
+
+    for (n = MIN(size, sizeof(buf) - 1); n > 0; n--) {
+        (void) snprintf(buf, sizeof(buf), "%.*s", (int) n, text);
+        if (strlen(buf) == n && device_name_parse(buf, ret) >= 0)
+            return true;
+    }
+    return false;
+}
+
+/* How every name in a record begins. */
+static bool is_prefix(const char *text, size_t size) {
+    for (Bus bus = 0; bus < _BUS_MAX; bus++) {
+        const char *prefix = bus_to_string(bus);
+        size_t n = strlen(prefix);
+
+        if (size > n && memcmp(text, prefix, n) == 0 && text[n] == ':')
+            return true;
+    }
+    return false;
+}
+
+static int add(SalvagedNames *found, size_t *allocated, const DeviceName *name) {
+    if (found->n == *allocated) {
+        size_t n = MAX(*allocated * 2, (size_t) 8);
+        DeviceName *names = reallocarray(found->names, n, sizeof(*names));
+
+        if (!names)
+            return -ENOMEM;
+        found->names = names;
+        *allocated = n;
+    }
+    found->names[found->n++] = *name;
+    return 0;
+}
+
+static void sort_and_unite(SalvagedNames *found) {
+    size_t n = 0;
+
+    if (found->n == 0)
+        return;
+    qsort(found->names, found->n, sizeof(*found->names), compare);
+    for (size_t i = 0; i < found->n; i++)
+        if (n == 0 || device_name_compare(&found->names[n - 1], &found->names[i]) != 0)
+            found->names[n++] = found->names[i];
+    found->n = n;
+}
+
+static const JsonNode *find_member(const JsonNode *object, const char *key) {
+    for (const JsonNode *m = object->type == JSON_OBJECT ? object->children : NULL; m; m = m->next)
+        if (streq(m->key, key))
+            return m;
+    return NULL;
+}
+
+static bool lists_members(const JsonNode *root) {
+    const JsonNode *members = find_member(root, "members");
+
+    if (!members || members->type != JSON_ARRAY || !members->children)
+        return false;
+    for (const JsonNode *m = members->children; m; m = m->next) {
+        const JsonNode *name = find_member(m, "name");
+        DeviceName ignored;
+
+        if (!name || name->type != JSON_STRING || device_name_parse(name->string, &ignored) < 0)
+            return false;
+    }
+    return true;
+}
+
+static int is_complete(const char *text, size_t size, bool *ret) {
+    static const JsonBounds bounds = {.size = RECORD_SIZE_MAX, .nodes = RECORD_SIZE_MAX};
+    _cleanup_(json_document_freep) JsonDocument *document = NULL;
+    JsonError error;
+    int r;
+
+    r = json_document_parse_bounded(text, size, &bounds, &document, &error);
+    if (r == -ENOMEM)
+        return r;
+    *ret = r >= 0 && lists_members(json_document_root(document));
+    return 0;
+}
+
+int salvage_names(const char *text, size_t size, SalvagedNames *ret) {
+    _cleanup_(salvaged_names_done) SalvagedNames found = {};
+    size_t allocated = 0;
+    DeviceName name;
+    int r;
+
+    for (size_t i = 0; i < size; i++) {
+        if (!is_prefix(text + i, size - i) || !parse_at(text + i, size - i, &name))
+            continue;
+        r = add(&found, &allocated, &name);
+        if (r < 0)
+            return r;
+    }
+    r = is_complete(text, size, &found.complete);
+    if (r < 0)
+        return r;
+    sort_and_unite(&found);
+    *ret = TAKE_GENERIC(found, (SalvagedNames){});
+    return 0;
+}

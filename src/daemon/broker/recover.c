@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The start after a crash, an update or a stop: claims are rebuilt from their records and from the lifelines
+ * that systemd kept.
+ *
+ * Everything is read before anything is taken up, so that trouble with reading (memory, files, the disk) ends
+ * the start without a change: systemd starts the daemon again and still keeps the lifelines. Of two records
+ * over one device the one whose client still has its lifeline is right, and otherwise the newer one.
+ *
+ * A record that is damaged, or of another version, is that of a claim whose devices may be open in some
+ * program. What it names goes into quarantine. Where it may have named more than can be read, so does every
+ * device on a vfio driver that no claim accounts for; the same when a client holds a lifeline that has no
+ * record. */
+
+#include <poll.h>
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/broker/backend.h"
+#include "daemon/broker/claim-run.h"
+#include "daemon/broker/tether.h"
+
+typedef struct Candidate {
+    StoredClaim *stored;
+    int lifeline; /* owned; -EBADF: none was kept */
+    ClaimRun *run;
+} Candidate;
+
+typedef struct Recovery {
+    Broker *broker;
+    char **names; /* of the fds that systemd kept for us, from SD_LISTEN_FDS_START on */
+    int n_fds;
+    StoredClaims stored;
+    Candidate *candidates; /* owned; the valid ones come first, the most credible first of all */
+    bool incomplete;       /* some devices of a claim may not be known */
+} Recovery;
+
+/* ---- Lifelines ---- */
+
+/* The lifeline of claim id among the kept fds, which is taken out; -EBADF when there is none. */
+static int take_lifeline(Recovery *recovery, const char *id) {
+    for (int i = 0; i < recovery->n_fds; i++) {
+        const char *rest = recovery->names[i] ? startswith(recovery->names[i], "claim-") : NULL;
+
+        if (rest && streq(rest, id)) {
+            free(recovery->names[i]);
+            recovery->names[i] = NULL;
+            return SD_LISTEN_FDS_START + i;
+        }
+    }
+    return -EBADF;
+}
+
+static void drop_lifeline(const char *id) {
+    _cleanup_free_ char *name = format_string("claim-%s", id);
+
+    if (name)
+        lifeline_unstore_name(name);
+}
+
+static bool hung_up(int fd) {
+    struct pollfd p = {.fd = fd};
+
+    return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR | POLLNVAL);
+}
+
+/* What systemd kept for a claim that has no record. */
+static void drop_rest(Recovery *recovery) {
+    for (int i = 0; i < recovery->n_fds; i++) {
+        const char *name = recovery->names[i];
+
+        if (!name || !startswith(name, "claim-"))
+            continue;
+        if (!hung_up(SD_LISTEN_FDS_START + i)) {
+            log_error("A program holds the lifeline %s, and there is no record of that claim", name);
+            recovery->incomplete = true;
+        }
+        lifeline_unstore_name(name);
+        (void) safe_close(SD_LISTEN_FDS_START + i);
+    }
+}
+
+/* ---- Records that contradict each other ---- */
+
+static bool is_alive(const Candidate *c) {
+    return c->stored->claim.state == CLAIM_HELD && c->lifeline >= 0;
+}
+
+static int compare_candidates(const void *a, const void *b) {
+    const Candidate *x = a, *y = b;
+    uint64_t since_x = x->stored->claim.since_usec, since_y = y->stored->claim.since_usec;
+
+    if (x->stored->damaged != y->stored->damaged)
+        return x->stored->damaged ? 1 : -1;
+    if (is_alive(x) != is_alive(y))
+        return is_alive(x) ? -1 : 1;
+    return (since_x < since_y) - (since_x > since_y);
+}
+
+static bool moves(const PlanMember *m) {
+    return m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK;
+}
+
+/* ---- Quarantine of what is not known ---- */
+
+static bool is_accounted_for(const Device *d) {
+    return d->claim || (d->group && d->group->claim);
+}
+
+/* Puts devices into quarantine, as many as fit into one claim at a time. */
+typedef struct Quarantine {
+    Broker *broker;
+    const char *reason;
+    char id[CLAIM_ID_MAX]; /* of the next claim; "": any */
+    ClaimRun *run;         /* being filled */
+    int error;
+} Quarantine;
+
+static void quarantine_finish(Quarantine *q) {
+    ClaimRun *j = TAKE_PTR(q->run);
+    Claim *c;
+
+    if (!j)
+        return;
+    c = &j->claim;
+    (void) refuse(&c->refusal, VFIOD_ERROR_DEVICE_QUARANTINED,
+            c->plan.n_members == 1 ? &c->plan.members[0].name : NULL, "%s", q->reason);
+    c->refusal.remedy = format_string(
+            "The operator must make sure that no program uses the devices, and then lift the quarantine "
+            "('vfioctl release %s').",
+            c->id);
+    claim_run_attach(j);
+    j->granted = j->dirty = true;
+    claim_run_feed(j, CLAIM_EVENT_RECOVERED_QUARANTINED);
+    if (j->save_failed)
+        q->error = -EIO;
+}
+
+static int quarantine_begin(Quarantine *q) {
+    ClaimRun *j = claim_run_new(q->broker);
+    int r = 0;
+
+    if (!j)
+        return -ENOMEM;
+    if (q->id[0])
+        (void) snprintf(j->claim.id, sizeof(j->claim.id), "%s", q->id);
+    else
+        r = claims_make_id(j->claim.id);
+    if (r < 0) {
+        (void) claim_run_free(j);
+        return r;
+    }
+    q->id[0] = '\0';
+    j->claim.uid = 0; /* root looks after it: whose it was may not be known */
+    j->claim.subject.uid = 0;
+    j->claim.since_usec = broker_now_usec();
+    j->claim.plan.backend = BACKEND_NOIOMMU;
+    q->run = j;
+    return 0;
+}
+
+static void quarantine_add_group(Plan *plan, const Group *g) {
+    plan->backend = BACKEND_IOMMUFD;
+    for (size_t i = 0; i < plan->n_groups; i++)
+        if (plan->groups[i] == g->id)
+            return;
+    plan->groups[plan->n_groups++] = g->id;
+}
+
+/* Nothing is known that could be put back, so lifting the quarantine does not touch the device. */
+static int quarantine_add(Quarantine *q, const Device *d) {
+    PlanMember *m;
+    Plan *plan;
+    int r;
+
+    if (q->run && (q->run->claim.plan.n_members == REQUEST_DEVICES_MAX || !d->group))
+        quarantine_finish(q);
+    if (!q->run) {
+        r = quarantine_begin(q);
+        if (r < 0)
+            return r;
+    }
+    plan = &q->run->claim.plan;
+    m = plan_add_member(plan);
+    if (!m)
+        return -ENOMEM;
+    *m = (PlanMember){
+            .name = d->name,
+            .group = d->group ? d->group->id : -1,
+            .disposition = DISPOSITION_CLAIM,
+            .vendor = d->vendor,
+            .device = d->device,
+            .progress = MEMBER_BAD,
+            .failure = MEMBER_FAILURE_RECORD,
+    };
+    plan->n_claimed = plan->n_members;
+    if (d->group)
+        quarantine_add_group(plan, d->group);
+    else
+        quarantine_finish(q);
+    return 0;
+}
+
+static int quarantine_named(Quarantine *q, const DeviceName *name) {
+    const Device *d = inventory_find_device(q->broker->inventory, name);
+
+    return d && !device_is_bridge(d) && !is_accounted_for(d) ? quarantine_add(q, d) : 0;
+}
+
+static int add_unaccounted(Device *d, void *userdata) {
+    if (!d->driver || d->vfio_index < 0 || device_is_bridge(d) || is_accounted_for(d))
+        return 0;
+    return quarantine_add(userdata, d);
+}
+
+/* ---- Taking up ---- */
+
+static int give_up(Recovery *recovery, Candidate *c, const char *reason, const SalvagedNames *names) {
+    Quarantine q = {.broker = recovery->broker, .reason = reason};
+    char id[CLAIM_ID_MAX];
+    int r = 0;
+
+    memcpy(id, c->stored->id, sizeof(id));
+    memcpy(q.id, id, sizeof(id));
+    store_keep_copy(recovery->broker->store, id);
+    for (size_t i = 0; r >= 0 && i < names->n; i++)
+        r = quarantine_named(&q, &names->names[i]);
+    quarantine_finish(&q);
+    if (r >= 0)
+        r = q.error;
+    if (r < 0)
+        return log_error_errno(r, "Cannot quarantine the devices of claim %s", id);
+    if (q.id[0]) /* nothing was left to keep from anybody */
+        store_remove(recovery->broker->store, id);
+    if (c->lifeline >= 0)
+        drop_lifeline(id);
+    return 0;
+}
+
+static int give_up_damaged(Recovery *recovery, Candidate *c) {
+    log_error("The record of claim %s is damaged: its devices go into quarantine, see %s.json.bad",
+            c->stored->id, c->stored->id);
+    recovery->incomplete = recovery->incomplete || !c->stored->names.complete;
+    return give_up(recovery, c, "the record of the claim that had it is damaged, so it may be in use",
+            &c->stored->names);
+}
+
+/* Its devices that the better claim does not have are not accounted for by anybody. */
+static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winner) {
+    const Plan *plan = &c->stored->claim.plan;
+    DeviceName members[PLAN_MEMBERS_MAX]; /* as many as a record has at most */
+    SalvagedNames names = {.names = members};
+
+    log_error("Claim %s is recorded over a device of claim %s: it is not taken up", c->stored->id,
+            winner->claim.id);
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (moves(&plan->members[i]))
+            members[names.n++] = plan->members[i].name;
+    return give_up(recovery, c, "its claim was recorded over a device of another claim, so it may be in use",
+            &names);
+}
+
+/* All claims are there before the first of them goes on: none may end unseen by its rival. */
+static int take_up(Recovery *recovery, Candidate *c) {
+    c->run = claim_run_new(recovery->broker);
+    if (!c->run)
+        return -ENOMEM;
+    c->run->claim = TAKE_GENERIC(c->stored->claim, CLAIM_NULL);
+    c->run->granted = c->run->stored = c->run->touched = true;
+    claim_run_attach(c->run);
+    return 0;
+}
+
+static int take_up_or_not(Recovery *recovery, Candidate *c) {
+    const ClaimRun *rival = claims_find_rival(recovery->broker, &c->stored->claim.plan);
+
+    return rival ? give_up_rival(recovery, c, rival) : take_up(recovery, c);
+}
+
+/* No event tells what happened while nobody listened. j may be gone afterwards. */
+static void catch_up(ClaimRun *j) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+        const Device *d = inventory_find_device(j->broker->inventory, &m->name);
+
+        if (d && d->vendor == m->vendor && d->device == m->device && d->driver &&
+                streq(d->driver, m->target_driver))
+            continue;
+        broker_feed_gone(j, &m->name, "it was unplugged or left its vfio driver while it was held");
+        return;
+    }
+}
+
+static int go_on(Candidate *c) {
+    ClaimRun *j = c->run;
+    ClaimState recorded = j->claim.state;
+    ClaimEvent event =
+            recorded == CLAIM_QUARANTINED ? CLAIM_EVENT_RECOVERED_QUARANTINED : CLAIM_EVENT_RECOVERED_ENDED;
+    int r;
+
+    j->claim.state = CLAIM_REQUESTED;
+    backend_watch_recovered(j);
+    if (recorded == CLAIM_HELD && c->lifeline >= 0) {
+        r = claim_run_tether(j)->adopt(j, c->lifeline);
+        if (r < 0)
+            return log_error_errno(r, "Cannot watch the lifeline of claim %s", j->claim.id);
+        (void) TAKE_FD(c->lifeline);
+        event = CLAIM_EVENT_RECOVERED_HELD;
+    } else if (c->lifeline >= 0)
+        drop_lifeline(j->claim.id);
+    log_info("Claim %s of uid %u found from before, %s", j->claim.id, (unsigned) j->claim.uid,
+            event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "not held any more");
+    claim_run_feed(j, event);
+    if (event == CLAIM_EVENT_RECOVERED_HELD)
+        catch_up(j);
+    return 0;
+}
+
+static int quarantine_unaccounted(Recovery *recovery) {
+    Quarantine q = {.broker = recovery->broker,
+            .reason = "it is on a vfio driver, and a record that may have named it is damaged or missing, so "
+                      "it may be in use"};
+    int r;
+
+    if (!recovery->incomplete)
+        return 0;
+    r = inventory_foreach_device(recovery->broker->inventory, add_unaccounted, &q);
+    quarantine_finish(&q);
+    return r < 0 ? r : q.error;
+}
+
+static int recover(Recovery *recovery) {
+    size_t n;
+    int r;
+
+    r = store_load(recovery->broker->store, &recovery->stored);
+    if (r < 0)
+        return r;
+    n = recovery->stored.n;
+    recovery->candidates = calloc(n + 1, sizeof(*recovery->candidates));
+    if (!recovery->candidates)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        StoredClaim *stored = &recovery->stored.entries[i];
+
+        recovery->candidates[i] = (Candidate){stored, take_lifeline(recovery, stored->id)};
+    }
+    qsort(recovery->candidates, n, sizeof(*recovery->candidates), compare_candidates);
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        Candidate *c = &recovery->candidates[i];
+
+        r = c->stored->damaged ? give_up_damaged(recovery, c) : take_up_or_not(recovery, c);
+    }
+    if (r >= 0)
+        drop_rest(recovery);
+    if (r >= 0)
+        r = quarantine_unaccounted(recovery);
+    for (size_t i = 0; r >= 0 && i < n; i++)
+        if (recovery->candidates[i].run)
+            r = go_on(&recovery->candidates[i]);
+    for (size_t i = 0; i < n; i++)
+        (void) safe_close(recovery->candidates[i].lifeline);
+    return r;
+}
+
+int broker_recover(Broker *e) {
+    Recovery recovery = {.broker = e};
+    int r;
+
+    recovery.n_fds = sd_listen_fds_with_names(/* unset_environment= */ 1, &recovery.names);
+    if (recovery.n_fds < 0)
+        return log_error_errno(recovery.n_fds, "Cannot take the fds that systemd kept");
+    r = recover(&recovery);
+    stored_claims_done(&recovery.stored);
+    free(recovery.candidates);
+    for (int i = 0; i < recovery.n_fds; i++)
+        free(recovery.names[i]);
+    free(recovery.names);
+    if (r < 0)
+        return log_error_errno(r, "Cannot read the claim records");
+    broker_settle(e);
+    return 0;
+}

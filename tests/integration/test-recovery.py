@@ -1,0 +1,323 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The start over what an earlier daemon left: records, lifelines, and damage to them. A device that may be in use is
+never handed out, whatever its record looks like."""
+
+import json
+import os
+import pathlib
+import socket
+
+import harness
+from harness import ROOT_PATH, VfiodTestCase, wait
+from host import VFIO
+
+RECORDED = pathlib.Path(__file__).parent / 'records' / '0.1.0.json'
+
+
+class RecoveryTestCase(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.card = self.host.add_device('0000:08:00.0', group=10, driver=VFIO)
+        self.before = self.host.binding()
+
+    def path(self, name):
+        return pathlib.Path(f'{self.directory}/state/claims/{name}')
+
+    def hold_and_kill(self, *devices):
+        self.start()
+        self.c = self.client()
+        claims = [self.c.acquire(d) for d in devices]
+        wait(lambda: len(self.manager.fds) == len(devices), 'the lifelines are with the service manager')
+        self.daemon.kill()
+        return claims
+
+    def restart(self):
+        self.start(keep_fds=True)
+        self.manager.forget()
+
+    def state(self, device):
+        return str(self.c.device(device)['State'])
+
+    def assert_quarantined(self, *devices):
+        for d in devices:
+            self.assertEqual(self.state(d), 'quarantined', d)
+            with self.refused('DeviceQuarantined', d.name):
+                self.c.acquire(d)
+
+    def quarantines(self):
+        """id -> Failure"""
+        return {path.rsplit('/', 1)[1]: str(interfaces['org.vfiod1.Claim']['Failure'])
+                for path, interfaces in self.c.objects().items()
+                if str(interfaces.get('org.vfiod1.Claim', {}).get('State')) == 'quarantined'}
+
+    def lift_all(self):
+        for claim_id in self.quarantines():
+            self.c.manager('Release', 'sa{sv}', claim_id, {})
+        wait(lambda: not [r for r in self.records() if not r.endswith('.bad')], 'no record is left')
+
+    def log_text(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors='replace')
+
+
+class DamageTest(RecoveryTestCase):
+    """Each way to spoil a record of a held claim: the device is kept from everybody until root says otherwise."""
+
+    def spoil(self, change):
+        claim, = self.hold_and_kill(self.nic)
+        path = self.path(claim.id + '.json')
+        path.write_bytes(change(path.read_bytes()))
+        self.restart()
+        return claim
+
+    def change(self, **members):
+        return lambda text: json.dumps({**json.loads(text), **members}).encode()
+
+    def assert_kept(self, claim, others_free):
+        self.assert_quarantined(self.nic)
+        quarantines = self.quarantines()
+        self.assertIn('damaged', quarantines[claim.id])
+        self.assertIn(f'vfioctl release {claim.id}', quarantines[claim.id])
+        self.assertTrue(self.path(claim.id + '.json.bad').exists())
+        self.assertIn(claim.id, self.log_text())
+        self.assertEqual(self.state(self.disk), 'free' if others_free else 'quarantined')
+        # It stays so over one more start, although the daemon itself wrote the record.
+        self.assertEqual(self.daemon.stop(), 0)
+        self.restart()
+        self.assertEqual(self.quarantines(), quarantines)
+        claim.close()
+        self.assert_quarantined(self.nic)
+        if os.getuid() == 0:
+            self.lift_all()
+            self.assertEqual((self.state(self.nic), self.state(self.disk)), ('free', 'free'))
+            self.c.acquire(self.nic).close()
+
+    def test_another_version(self):
+        self.assert_kept(self.spoil(self.change(version=3)), others_free=True)
+
+    def test_a_field_of_another_type(self):
+        self.assert_kept(self.spoil(self.change(uid='root')), others_free=True)
+
+    def test_a_driver_that_is_a_path(self):
+        def change(text):
+            record = json.loads(text)
+            record['members'][0]['originalDriver'] = '../../evil'
+            return json.dumps(record).encode()
+        self.assert_kept(self.spoil(change), others_free=True)
+
+    def test_cut_short(self):
+        # What the rest named is not known: nor is who has the devices that are on a vfio driver.
+        self.assert_kept(self.spoil(lambda text: text[:-20]), others_free=False)
+
+    def test_empty(self):
+        self.assert_kept_unnamed(self.spoil(lambda text: b''))
+
+    def test_a_name_that_cannot_be_read(self):
+        self.assert_kept_unnamed(self.spoil(lambda text: text.replace(b'pci:0000:06', b'pci:0000:X6')))
+
+    def test_larger_than_any_record(self):
+        self.assert_kept_unnamed(self.spoil(lambda text: text + b' ' * 300_000))
+
+    def assert_kept_unnamed(self, claim):
+        self.assert_quarantined(self.nic, self.disk, self.card)
+        claim.close()
+
+    def test_another_name(self):
+        claim, = self.hold_and_kill(self.nic)
+        os.rename(self.path(claim.id + '.json'), self.path('0' * 16 + '.json'))
+        self.restart()
+        self.assert_quarantined(self.nic)
+        claim.close()
+
+    def test_a_quarantine_without_a_reason(self):
+        claim = self.spoil(self.change(state='quarantined', failure=''))
+        self.assert_quarantined(self.nic)
+        self.assertIn('no reason', self.quarantines()[claim.id])
+        claim.close()
+
+    def test_the_healthy_ones_stay(self):
+        first, second = self.hold_and_kill(self.nic, self.disk)
+        self.path(first.id + '.json').write_text('{')
+        self.restart()
+        self.assertEqual(second.state, 'held')
+        self.assert_quarantined(self.nic, self.card)
+        first.close()
+        second.close()
+        self.wait_gone(second)
+        self.assertEqual(self.state(self.disk), 'free')
+
+    def test_a_record_that_is_missing(self):
+        claim, = self.hold_and_kill(self.nic)
+        self.path(claim.id + '.json').unlink()
+        self.restart()
+        self.assert_quarantined(self.nic, self.disk)
+        claim.close()
+
+    def test_a_lifeline_without_record_whose_program_is_gone(self):
+        claim, = self.hold_and_kill(self.disk)
+        self.path(claim.id + '.json').unlink()
+        claim.close()
+        self.restart()
+        self.assertEqual(self.state(self.disk), 'free')
+
+
+class TroubleTest(RecoveryTestCase):
+    def test_no_regular_file(self):
+        claim, = self.hold_and_kill(self.nic)
+        path = self.path(claim.id + '.json')
+        path.unlink()
+        os.mkfifo(path)
+        self.restart()
+        self.assert_quarantined(self.nic, self.disk)
+        claim.close()
+
+    def test_a_record_that_cannot_be_read_now(self):
+        # Nothing is known of the claim then: the daemon does not serve, and loses nothing by it.
+        claim, = self.hold_and_kill(self.nic)
+        path = self.path(claim.id + '.json')
+        text = path.read_text()
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(path))  # open() says ENXIO
+        self.assertEqual(harness.Daemon(self, keep_fds=True).wait_exit(), 1)
+        self.assertEqual(self.records(), [claim.id + '.json'])
+        self.assertEqual([m for m in self.manager.messages if 'FDSTOREREMOVE' in m], [])
+        path.unlink()
+        path.write_text(text)
+        self.restart()
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_a_record_that_cannot_be_removed_at_once(self):
+        self.start()
+        self.c = self.client()
+        claim = self.c.acquire(self.disk)
+        path = self.path(claim.id + '.json')
+        text = path.read_text()
+        path.unlink()
+        path.mkdir()
+        claim.close()
+        wait(lambda: claim.state == 'gone', 'it ends')
+        path.rmdir()
+        path.write_text(text)
+        self.wait_gone(claim)
+
+
+class RivalTest(RecoveryTestCase):
+    def test_the_one_with_a_lifeline(self):
+        claim, = self.hold_and_kill(self.nic)
+        record = json.loads(self.path(claim.id + '.json').read_text())
+        # In the order of names it comes first, and it says that it is newer.
+        rival = '0' * 16
+        self.path(rival + '.json').write_text(
+            json.dumps({**record, 'id': rival, 'state': 'draining', 'since': record['since'] + 1}))
+        self.restart()
+        self.assertEqual(self.records(), [rival + '.json.bad', claim.id + '.json'])
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_the_newer_one(self):
+        claim, = self.hold_and_kill(self.nic)
+        record = json.loads(self.path(claim.id + '.json').read_text())
+        older, newer = 'f' * 16, '0' * 16
+        self.path(claim.id + '.json').unlink()
+        for name, since in ((older, 1), (newer, 2)):
+            self.path(name + '.json').write_text(
+                json.dumps({**record, 'id': name, 'since': record['since'] + since}))
+        claim.close()
+        self.manager.forget()
+        self.start()
+        wait(lambda: self.records() == [older + '.json.bad'], 'the newer one ends')
+        wait(lambda: self.host.binding() == self.before, 'the device is back')
+
+    def test_what_only_the_loser_has(self):
+        claim, = self.hold_and_kill(self.nic)
+        record = json.loads(self.path(claim.id + '.json').read_text())
+        rival = 'f' * 16
+        second = {**record['members'][0], 'name': self.disk.name, 'group': 9, 'bind': False}
+        self.path(rival + '.json').write_text(
+            json.dumps({**record, 'id': rival, 'groups': [8, 9], 'members': [record['members'][0], second]}))
+        self.restart()
+        self.assertEqual(claim.state, 'held')
+        self.assert_quarantined(self.disk)
+        self.assertEqual(self.state(self.card), 'free')
+        claim.close()
+
+    def test_copies_under_other_names(self):
+        claim, = self.hold_and_kill(self.nic)
+        text = self.path(claim.id + '.json').read_text()
+        copies = [claim.id + suffix for suffix in ('x.json', '.json.json', '.json.orig', '-copy.json')]
+        for name in copies:
+            self.path(name).write_text(text)
+        self.path(claim.id + '.json').unlink()
+        claim.close()
+        self.manager.forget()
+        self.start()
+        self.assertEqual(self.c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
+        self.assertEqual(self.records(), sorted(copies))
+
+
+class RecordedTest(VfiodTestCase):
+    """Records of version 0.1.0, one for each backend and state, over the host as it was then."""
+
+    host_options = {'noiommu': True}
+
+    def setUp(self):
+        super().setUp()
+        self.recorded = json.loads(RECORDED.read_text())
+        boot_id = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+        self.devices = {}
+        for d in self.recorded['devices']:
+            device = self.host.add_device(
+                d['address'], group=d['group'], driver=d['driver'], host_driver=d['hostDriver'], reset=d['reset'],
+                override=d['override'], device=d['device'])
+            self.devices[d['address']] = device
+        self.lifelines, self.ids, self.members = {}, {}, {}
+        for name, claim in self.recorded['claims'].items():
+            text = claim['record'].replace('@BOOT_ID@', boot_id)
+            pathlib.Path(f'{self.directory}/state/claims/{claim["file"]}').write_text(text)
+            record = json.loads(text)
+            self.ids[name] = record['id']
+            self.members[name] = [self.devices[m['name'][4:]] for m in record['members']]
+            if claim['lifeline']:
+                reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+                self.manager.fds[claim['lifeline']] = [reading]
+                self.lifelines[name] = writing
+        self.set_policy([self.rule(noiommu={'reason': 'tests', 'waive-cap-sys-rawio': True})],
+                        host={'noiommu': 'on'})
+
+    def test_no_claim_is_lost(self):
+        self.start(keep_fds=True)
+        self.manager.forget()
+        c = self.client()
+
+        def state(name):
+            return str(c.properties(f'{ROOT_PATH}/claim/{self.ids[name]}', 'Claim')['State'])
+
+        self.assertEqual(sorted(self.lifelines), ['held', 'noiommu', 'noreset', 'override', 'parks', 'ready', 'two'])
+        for name in self.lifelines:
+            self.assertEqual(state(name), 'held', name)
+        self.assertEqual(state('quarantined'), 'quarantined')
+        self.assertEqual(c.properties(f'{ROOT_PATH}/claim/{self.ids["held"]}', 'Claim')['Reason'],
+                         'a reason with "quotes", a / and umlauts äöü')
+        for name in self.lifelines:
+            os.close(self.lifelines[name])
+        # All of them end, and each device gets what it had before its claim.
+        wait(lambda: self.records() == [self.ids['quarantined'] + '.json'], 'all others end')
+        for name, claim in self.recorded['claims'].items():
+            if name == 'quarantined':
+                continue
+            for member in json.loads(claim['record'])['members']:
+                device = self.devices[member['name'][4:]]
+                self.assertEqual(device.driver or '', member['originalDriver'], (name, device))
+                self.assertEqual(device.override or '', member['originalOverride'], (name, device))
+
+
+if __name__ == '__main__':
+    harness.main()
