@@ -297,6 +297,10 @@ int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, V
 
     if (!claim)
         return error_text_errno(ret_error, ENOMEM, "Cannot claim");
+    /* A later version gives them a meaning, which this one would not honour. */
+    for (size_t i = 0; i < ELEMENTSOF(request->reserved); i++)
+        if (request->reserved[i])
+            return error_text_errno(ret_error, EINVAL, "Cannot claim: a reserved member is not zero");
     for (size_t i = 0; i < request->n_devices; i++) {
         r = append_string(&claim->spellings, &claim->n_spellings, request->devices[i]);
         if (r < 0)

@@ -68,7 +68,7 @@ typedef struct VfiodRequest {
     int interactive;  /* not 0: where the rule wants a person to say yes, ask one through polkit, and wait two
                        * minutes longer for that; else such a claim is refused unless polkit says yes by itself
                        */
-    void *reserved[4];
+    void *reserved[4]; /* must be NULL */
 } VfiodRequest;
 int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 

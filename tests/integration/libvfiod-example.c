@@ -50,6 +50,14 @@ static void print_claim(const VfiodClaim *claim, const char *spelling) {
                     : "false");
 }
 
+static int takes_reserved_members(const char *const *devices) {
+    VfiodRequest request = {.devices = devices, .n_devices = 1, .reserved = {[3] = &request}};
+    VfiodErrorText error;
+    VfiodClaim *claim;
+
+    return vfiod_acquire_request(&request, &claim, &error) != -EINVAL;
+}
+
 int main(int argc, char **argv) {
     VfiodErrorText error;
     VfiodClaim *claim;
@@ -57,6 +65,8 @@ int main(int argc, char **argv) {
 
     if (argc != 3)
         return 2;
+    if (takes_reserved_members((const char *const *) argv + 1))
+        return 3;
     if (vfiod_acquire((const char *const *) argv + 1, 2, NULL, "an example", &claim, &error) < 0)
         return print_failure(&error);
     print_claim(claim, argv[1]);

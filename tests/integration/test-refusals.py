@@ -146,6 +146,13 @@ class StateOfTheWorldTest(VfiodTestCase):
                 self.c.acquire(self.nic, backend='iommufd')
         self.assert_untouched(self.before)
 
+    def test_node_that_our_unit_may_not_open(self):
+        self.kernel.fail('open', data=self.host.cdev(self.nic), error=errno.EPERM, times=1)
+        self.begin()
+        with self.refused('OpenFailed', self.nic.name, 'DeviceAllow=', 'systemctl restart vfiod'):
+            self.c.acquire(self.nic, backend='iommufd')
+        self.assert_untouched(self.before)
+
     def test_iommufd_whose_option_is_refused(self):
         self.kernel.fail('ioctl', data='/dev/iommu', error=errno.EPERM)
         self.begin()

@@ -38,7 +38,7 @@ static int open_iommufd(ClaimRun *j) {
     _cleanup_close_ int fd = -EBADF;
     int r;
 
-    r = vfio_open_iommufd(&fd);
+    r = spare_take_iommufd(j->broker->spare, &fd);
     if (r < 0)
         return refuse(&j->claim.refusal,
                 r == -ENOENT || r == -ENODEV ? VFIOD_ERROR_BACKEND_UNAVAILABLE : VFIOD_ERROR_OPEN_FAILED,

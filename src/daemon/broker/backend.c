@@ -34,6 +34,19 @@ void backend_watch_recovered(ClaimRun *j) {
     }
 }
 
+/* systemd looks the device numbers of VFIO up when it starts the unit; they are new when the module was
+ * loaded again. */
+static int refuse_not_permitted(Refusal *refusal, const DeviceName *name, const char *path) {
+    int r = refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name,
+            "the device policy of vfiod's own unit (DeviceAllow=) does not let it open %s; the vfio module "
+            "was "
+            "probably loaded after vfiod was started",
+            path);
+
+    refusal->remedy = strdup("Restart vfiod ('systemctl restart vfiod'); claims stay.");
+    return r;
+}
+
 int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path) {
     Refusal *refusal = &j->claim.refusal;
 
@@ -49,6 +62,8 @@ int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const ch
     case -EPERM:
         return refuse(refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, name,
                 "the kernel says that its group is not viable (%s)", path);
+    case -EACCES:
+        return refuse_not_permitted(refusal, name, path);
     case -EOPNOTSUPP:
         return refuse(refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, name,
                 "this kernel's /dev/vfio/vfio is an iommufd, which does not keep a group to one owner");

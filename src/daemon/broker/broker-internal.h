@@ -8,6 +8,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/refusal-memory.h"
+#include "daemon/broker/spare.h"
 #include "daemon/broker/store.h"
 #include "daemon/kernel/node-watch.h"
 #include "daemon/kernel/noiommu.h"
@@ -29,6 +30,7 @@ struct Broker {
     Store *store;
     WorkerPool *workers;
     NodeWatch *nodes;
+    Spare *spare;
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);
     void *weakness_userdata;

@@ -50,6 +50,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
+        r = spare_new(event, &e->spare);
+    if (r >= 0)
         r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
     if (r >= 0)
         r = auth_new(e->config.ask_timeout_usec, &e->auth);
@@ -67,6 +69,7 @@ Broker *broker_free(Broker *e) {
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
+    e->spare = spare_free(e->spare);
     e->nodes = node_watch_free(e->nodes);
     e->workers = worker_pool_free(e->workers);
     e->noiommu = noiommu_switch_free(e->noiommu);

@@ -37,6 +37,7 @@ static void give_fds(ClaimRun *j) {
     j->granted = j->done != NULL;
     claim_run_answer(j, &grant, NULL);
     drop_fds(j);
+    spare_prepare(j->broker->spare, j->claim.plan.backend == BACKEND_IOMMUFD);
 }
 
 const GrantType grant_fd = {

@@ -7,10 +7,8 @@
 
 #include "daemon/broker/tether.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
@@ -83,14 +81,11 @@ static int lifeline_new(ClaimRun *j, int fd) {
 
 static int tie_lifeline(ClaimRun *j) {
     _cleanup_close_ int ours = -EBADF, theirs = -EBADF;
-    int ends[2], r;
+    int r;
 
-    r = pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno : 0;
-    if (r >= 0) {
-        ours = ends[0];
-        theirs = ends[1];
+    r = spare_take_pipe(j->broker->spare, &ours, &theirs);
+    if (r >= 0)
         r = lifeline_new(j, ours);
-    }
     if (r < 0)
         return refuse(
                 &j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot make a lifeline: %s", strerror(-r));

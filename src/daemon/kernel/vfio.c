@@ -24,11 +24,12 @@ const char *vfio_noiommu_path(int group, char buf[static VFIO_NODE_MAX]) {
     return buf;
 }
 
+/* -EACCES: the device policy of our unit keeps it from us, which the kernel reports as EPERM. */
 static int open_node(const char *path, int *ret_fd) {
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
 
     if (fd < 0)
-        return -errno;
+        return errno == EPERM ? -EACCES : -errno;
     *ret_fd = fd;
     return 0;
 }
