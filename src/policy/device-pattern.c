@@ -13,9 +13,14 @@
  * accepting state is in the set that remains. */
 
 enum {
-    /* 0..8: so many digits of the domain were seen; then one state behind each character. */
-    STATE_DOMAIN_MIN = 4,
-    STATE_DOMAIN_MAX = 8,
+    /* After so many digits of the domain. The kernel prints it with %04x: a fifth digit never follows a 0. */
+    STATE_START,
+    STATE_ZERO_FIRST = 1, /* up to 4 digits, the first of them 0 */
+    STATE_ZERO_LAST = 4,
+    STATE_OTHER_FIRST,                          /* up to 8 digits */
+    STATE_OTHER_ENOUGH = STATE_OTHER_FIRST + 3, /* 4 of these */
+    STATE_OTHER_LAST = STATE_OTHER_FIRST + 7,
+    /* Then one state after each character. */
     STATE_BUS,
     STATE_BUS_DIGIT,
     STATE_BUS_END,
@@ -29,17 +34,26 @@ enum {
 
 static const char alphabet[] = "0123456789abcdef:.";
 
+static char ascii_lower(char c) {
+    return (char) (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
 static bool is_lower_hex(char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
 }
 
-/* The state behind c, -1 when no PCI address goes on like this. */
+static int step_domain(int state, char c) {
+    if (state == STATE_START)
+        return !is_lower_hex(c) ? -1 : c == '0' ? STATE_ZERO_FIRST : STATE_OTHER_FIRST;
+    if (c == ':')
+        return state == STATE_ZERO_LAST || state >= STATE_OTHER_ENOUGH ? STATE_BUS : -1;
+    return is_lower_hex(c) && state != STATE_ZERO_LAST && state != STATE_OTHER_LAST ? state + 1 : -1;
+}
+
+/* The state after c, -1 when no PCI address goes on like this. */
 static int step(int state, char c) {
-    if (state <= STATE_DOMAIN_MAX) {
-        if (c == ':' && state >= STATE_DOMAIN_MIN)
-            return STATE_BUS;
-        return is_lower_hex(c) && state < STATE_DOMAIN_MAX ? state + 1 : -1;
-    }
+    if (state <= STATE_OTHER_LAST)
+        return step_domain(state, c);
     switch (state) {
     case STATE_BUS:
     case STATE_BUS_DIGIT:
@@ -58,7 +72,7 @@ static int step(int state, char c) {
     }
 }
 
-/* The states behind one element of a glob ("[0-3]", "?", "a"); glob_match() itself says what it matches. */
+/* The states after one element of a glob ("[0-3]", "?", "a"); glob_match() itself says what it matches. */
 static unsigned step_element(unsigned states, const char *element) {
     unsigned behind = 0;
 
@@ -131,28 +145,122 @@ static bool is_glob(const char *s) {
     return strpbrk(s, "*?[") != NULL;
 }
 
-static int check_glob(const char *glob, char *problem, size_t problem_size) {
-    char with_domain[DEVICE_PATTERN_MAX + 6];
+/* --- what was meant --- */
 
-    if (has_open_bracket(glob)) {
-        (void) snprintf(problem, problem_size, "has a '[' without ']'");
-        return -EINVAL;
+#define N_FIELDS 4U /* domain, bus, slot, function */
+
+typedef struct Fields {
+    const char *text[N_FIELDS]; /* of the glob, without what separates them */
+    size_t length[N_FIELDS];
+    size_t n;
+} Fields;
+
+/* Length of the field at glob: up to a character that people write between two fields. */
+static size_t field_length(const char *glob) {
+    const char *p = glob;
+
+    while (*p && !strchr(":._", *p))
+        p += MAX(element_length(p), (size_t) 1);
+    return (size_t) (p - glob);
+}
+
+/* False when these are not the fields of an address. */
+static bool split_fields(const char *glob, Fields *ret) {
+    *ret = (Fields){};
+    for (;;) {
+        size_t n = field_length(glob);
+
+        if (n == 0 || ret->n == N_FIELDS)
+            return false;
+        ret->text[ret->n] = glob;
+        ret->length[ret->n++] = n;
+        if (glob[n] == '\0')
+            return true;
+        glob += n + 1;
     }
-    if (can_match(glob))
-        return 0;
-    (void) snprintf(with_domain, sizeof(with_domain), "0000:%s", glob);
-    if (strlen(with_domain) <= DEVICE_PATTERN_MAX && can_match(with_domain))
-        (void) snprintf(problem, problem_size,
-                "can never match a name like 0000:06:0d.0, did you mean \"%s\"?", with_domain);
+}
+
+/* A field at its place in the address, with as many leading zeros as the kernel writes. */
+static void add_field(StrBuf *b, const Fields *fields, size_t i, size_t place) {
+    static const size_t widths[N_FIELDS] = {4, 2, 2, 1};
+    const char *text = fields->text[i], *end = text + fields->length[i];
+    size_t n = 0, stars = 0;
+
+    for (const char *p = text; p < end; p += element_length(p)) {
+        stars += *p == '*';
+        n += *p != '*';
+    }
+    for (; n > widths[place] && *text == '0'; n--)
+        text++;
+    for (; stars == 0 && n < widths[place]; n++)
+        strbuf_add(b, "0");
+    strbuf_addf(b, "%.*s", (int) (end - text), text);
+}
+
+/* The glob with its first field at this place of the address. Owned; NULL when that can never match. */
+static char *respell_at(const Fields *fields, size_t place) {
+    static const char *const before[N_FIELDS] = {"", "0000:", "*:", "*."};
+    _cleanup_strbuf_ StrBuf b = {};
+    _cleanup_free_ char *text = NULL;
+    char glob[DEVICE_PATTERN_MAX + 1] = {};
+
+    strbuf_add(&b, before[place]);
+    for (size_t i = 0; i < fields->n; i++) {
+        if (i > 0)
+            strbuf_add(&b, place + i == N_FIELDS - 1 ? "." : ":");
+        add_field(&b, fields, i, place + i);
+    }
+    text = strbuf_steal(&b);
+    if (!text || strlen(text) > DEVICE_PATTERN_MAX)
+        return NULL;
+    for (size_t i = 0; text[i]; i++)
+        glob[i] = ascii_lower(text[i]);
+    return can_match(glob) ? TAKE_PTR(text) : NULL;
+}
+
+/* What the glob was probably meant to be: leading zeros as in nvidia-smi ("00000000:3B:00.*") or none, no
+ * domain, other separators ("pci_0000_06_*"). In the case in which it was written. NULL: nothing is near. */
+static char *respell(const char *glob) {
+    static const char *const prefixes[] = {"pci:", "pci_", "PCI:", "PCI_"};
+    char *text = NULL;
+    size_t first;
+    Fields fields;
+
+    for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
+        if (startswith(glob, prefixes[i])) {
+            glob += strlen(prefixes[i]);
+            break;
+        }
+    if (!split_fields(glob, &fields))
+        return NULL;
+    /* "0000:06:*" has a domain, "06:*" has none. */
+    first = fields.n == N_FIELDS || fields.length[0] > 2 ? 0 : 1;
+    for (size_t place = first; !text && place + fields.n <= N_FIELDS; place++)
+        text = respell_at(&fields, place);
+    return text;
+}
+
+/* problem, and what the text was probably meant to be. */
+static int reject(const char *text, const char *problem, char *ret, size_t size) {
+    char whole[DEVICE_PATTERN_MAX + sizeof(".*")];
+    _cleanup_free_ char *meant = respell(text), *shown = NULL;
+
+    if (!meant && !strpbrk(text, ".*?[")) {
+        /* All functions of a slot: "01:00" of QEMU and Proxmox. */
+        (void) snprintf(whole, sizeof(whole), "%s.*", text);
+        meant = respell(whole);
+    }
+    shown = meant ? sanitize(meant, DEVICE_PATTERN_MAX) : NULL;
+    if (shown)
+        (void) snprintf(ret, size, "%s, did you mean \"%s\"?", problem, shown);
     else
-        (void) snprintf(problem, problem_size, "can never match a name like 0000:06:0d.0");
+        (void) snprintf(ret, size, "%s", problem);
     return -EINVAL;
 }
 
 int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, size_t problem_size) {
     DevicePattern p = {};
     const char *rest;
-    int r;
 
     if (strlen(text) > DEVICE_PATTERN_MAX) {
         (void) snprintf(problem, problem_size, "is longer than %u bytes", DEVICE_PATTERN_MAX);
@@ -160,11 +268,10 @@ int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, si
     }
     if (!is_glob(text)) {
         p.exact = true;
-        if (device_name_parse(text, &p.name) < 0) {
-            (void) snprintf(problem, problem_size,
-                    "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names");
-            return -EINVAL;
-        }
+        if (device_name_parse(text, &p.name) < 0)
+            return reject(text,
+                    "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names", problem,
+                    problem_size);
         *ret = p;
         return 0;
     }
@@ -172,10 +279,13 @@ int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, si
     p.bus = rest ? BUS_PCI : _BUS_INVALID;
     rest = rest ?: text;
     for (size_t i = 0; rest[i]; i++)
-        p.glob[i] = (char) (rest[i] >= 'A' && rest[i] <= 'Z' ? rest[i] - 'A' + 'a' : rest[i]);
-    r = check_glob(p.glob, problem, problem_size);
-    if (r < 0)
-        return r;
+        p.glob[i] = ascii_lower(rest[i]);
+    if (has_open_bracket(p.glob)) {
+        (void) snprintf(problem, problem_size, "has a '[' without ']'");
+        return -EINVAL;
+    }
+    if (!can_match(p.glob))
+        return reject(text, "can never match a name like 0000:06:0d.0", problem, problem_size);
     *ret = p;
     return 0;
 }

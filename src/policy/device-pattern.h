@@ -8,6 +8,7 @@
 #include "core/device-name.h"
 
 #define DEVICE_PATTERN_MAX 63U
+#define DEVICE_PATTERN_PROBLEM_MAX 256U
 
 typedef struct DevicePattern {
     bool exact;

@@ -144,6 +144,8 @@ bool parser_take_glob(PolicyParser *p, const JsonNode *value, StringList *list) 
         report_value(p, value, "\"%s\" has a '[' without ']'", shown);
         return false;
     }
+    if (!parser_check_foreign_glob(p, value))
+        return false;
     parser_add_string(p, list, value->string);
     return true;
 }

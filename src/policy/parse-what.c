@@ -15,7 +15,7 @@ static void take_device(void *userdata, const JsonNode *value) {
     Rule *r = &p->rule;
     _cleanup_free_ char *shown = NULL;
     DevicePattern pattern;
-    char problem[160];
+    char problem[DEVICE_PATTERN_PROBLEM_MAX];
 
     if (device_pattern_parse(value->string, &pattern, problem, sizeof(problem)) < 0) {
         shown = show(p, value->string);
@@ -68,6 +68,51 @@ bool parse_id(const char *s, IdPattern *ret) {
     return true;
 }
 
+static bool is_id(const char *s) {
+    IdPattern id;
+
+    return parse_id(s, &id);
+}
+
+static bool is_class(const char *s) {
+    size_t n = strlen(s);
+    uint64_t v;
+
+    return (n == 2 || n == 4 || n == 6) && parse_unsigned(s, 16, 0xffffff, &v) >= 0;
+}
+
+/* Appends s without the "0x" in front of numbers. */
+static void add_plain_hex(StrBuf *b, const char *s) {
+    for (; *s; s++) {
+        if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X'))
+            s++;
+        else
+            strbuf_addf(b, "%c", *s);
+    }
+}
+
+/* "0x10de:0x1c03", "10de", "0x03", "03*", as other programs have it. False when it is none of these. */
+static bool report_hexadecimal(
+        PolicyParser *p, const JsonNode *value, const char *what, bool (*is_right)(const char *s)) {
+    _cleanup_free_ char *shown = show(p, value->string), *plain = NULL, *meant = NULL;
+    _cleanup_strbuf_ StrBuf b = {};
+    size_t n;
+
+    strbuf_add(&b, "");
+    add_plain_hex(&b, value->string);
+    plain = strbuf_steal(&b);
+    if (!plain)
+        return false;
+    n = strlen(plain);
+    if (!is_right(plain) && n > 0 && plain[n - 1] == '*')
+        plain[n - 1] = '\0';
+    meant = is_right(plain) ? strdup(plain) : format_string("%s:*", plain);
+    if (!meant || !is_right(meant))
+        return false;
+    report_value(p, value, "\"%s\" is not %s, did you mean \"%s\"?", shown, what, meant);
+    return true;
+}
+
 static void take_id(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     Rule *r = &p->rule;
@@ -76,6 +121,8 @@ static void take_id(void *userdata, const JsonNode *value) {
 
     if (!parse_id(value->string, &id)) {
         shown = show(p, value->string);
+        if (report_hexadecimal(p, value, "an id", is_id))
+            return;
         report_value(p, value,
                 "\"%s\" is not an id, expected VENDOR:DEVICE or VENDOR:DEVICE:VENDOR:DEVICE of the "
                 "subsystem, each four hex digits or *, like \"1234:11e8\"",
@@ -115,11 +162,13 @@ static void take_class(void *userdata, const JsonNode *value) {
 
     if (take_class_name(p, value->string))
         return;
-    if ((n == 2 || n == 4 || n == 6) && parse_unsigned(value->string, 16, 0xffffff, &v) >= 0) {
+    if (is_class(value->string) && parse_unsigned(value->string, 16, 0xffffff, &v) >= 0) {
         shift = (unsigned) (24 - 4 * n);
         add_class(p, (uint32_t) v << shift, (0xffffffU << shift) & 0xffffff);
         return;
     }
+    if (report_hexadecimal(p, value, "a class", is_class))
+        return;
     shown = show(p, value->string);
     meant = nearest(value->string, pci_class_names());
     if (meant)
@@ -148,11 +197,14 @@ static void take_driver(void *userdata, const JsonNode *value) {
     Rule *r = &p->rule;
     _cleanup_free_ char *shown = NULL;
 
+    if (!parser_refuse_glob(p, value, "the name of a driver", "list the drivers"))
+        return;
     if (!is_driver_name(value->string)) {
         shown = show(p, value->string);
         report_value(p, value, "\"%s\" is not the name of a driver, like \"e1000e\"", shown);
         return;
     }
+    parser_check_driver(p, value);
     parser_add_string(p, &r->drivers, value->string);
 }
 
@@ -214,7 +266,7 @@ static bool is_property_key(const char *s) {
     if (n == 0 || n > PROPERTY_KEY_MAX)
         return false;
     for (; *s; s++)
-        if (*s <= ' ' || *s >= 0x7f || *s == '=')
+        if (*s <= ' ' || *s >= 0x7f || strchr("=*?[", *s))
             return false;
     return true;
 }
@@ -222,7 +274,8 @@ static bool is_property_key(const char *s) {
 static void take_property_glob(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
 
-    (void) parser_take_glob(p, value, &p->property.globs);
+    if (parser_take_glob(p, value, &p->property.globs))
+        parser_check_property(p, p->property.key, value);
 }
 
 static void take_one_property(PolicyParser *p, const JsonNode *member) {
@@ -235,13 +288,18 @@ static void take_one_property(PolicyParser *p, const JsonNode *member) {
 
     if (!is_property_key(member->key)) {
         report_key(p, member,
-                "the name of a property must have 1 to %u bytes, all printable, none of them \"=\"",
+                "the name of a property must have 1 to %u bytes, all printable, none of them \"=\", \"*\", "
+                "\"?\" or "
+                "\"[\"",
                 PROPERTY_KEY_MAX);
         return;
     }
+    parser_check_property_key(p, member);
     p->property = (PropertyPattern){.key = strdup(member->key)};
-    if (!p->property.key)
+    if (!p->property.key) {
         p->problems.out_of_memory = true;
+        return;
+    }
     schema_take_value(&p->problems, &key, member, p);
     if (parser_grow(p, (void **) &r->properties, r->n_properties, sizeof(*r->properties)))
         r->properties[r->n_properties++] = TAKE_GENERIC(p->property, (PropertyPattern){});

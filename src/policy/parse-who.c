@@ -67,6 +67,22 @@ static int take_account_number(PolicyParser *p, bool is_group, const JsonNode *v
     return 0;
 }
 
+/* "alice*" is nobody's name, and "%wheel" is how sudo calls a group. */
+static bool check_account_name(PolicyParser *p, bool is_group, const JsonNode *value) {
+    _cleanup_free_ char *shown = NULL;
+
+    if (!parser_refuse_glob(p, value, is_group ? "the name of a group" : "the name of a user",
+                is_group ? "list the groups, or leave \"group\" out"
+                         : "list the users, or leave \"user\" out"))
+        return false;
+    if (value->string[0] == '\0' || !strchr("%@+", value->string[0]))
+        return true;
+    shown = show(p, value->string + 1);
+    report_value(p, value, "\"%c%s\" is not the name of a %s, did you mean \"group\": \"%s\"?",
+            value->string[0], shown, is_group ? "group" : "user", shown);
+    return false;
+}
+
 static int take_account(PolicyParser *p, bool is_group, const JsonNode *value, uint32_t *ret) {
     const char *kind = is_group ? "group" : "user";
     _cleanup_free_ char *shown = NULL;
@@ -75,6 +91,8 @@ static int take_account(PolicyParser *p, bool is_group, const JsonNode *value, u
 
     if (value->type == JSON_INTEGER)
         return take_account_number(p, is_group, value, value->integer >= 0, (uint64_t) value->integer, ret);
+    if (!check_account_name(p, is_group, value))
+        return -EINVAL;
     r = parse_unsigned(value->string, 10, ID_MAX, &number);
     if (r != -EINVAL)
         return take_account_number(p, is_group, value, r >= 0, number, ret);
@@ -115,58 +133,25 @@ static void take_group(void *userdata, const JsonNode *value) {
         r->gids[r->n_gids++] = id;
 }
 
-/* Could something that ends in suffix match? What stands behind the last wildcard must agree with it. */
-static bool may_end_in(const char *glob, const char *suffix) {
-    const char *tail = glob, *wildcard;
-    size_t n, m = strlen(suffix);
-
-    while ((wildcard = strpbrk(tail, "*?]")))
-        tail = wildcard + 1;
-    n = strlen(tail);
-    return n < m ? streq(suffix + m - n, tail) : streq(tail + n - m, suffix);
-}
-
-/* Processes run in units of these kinds only. "crio" is what systemctl(1) takes, and not a name. */
-static bool may_be_unit(const char *glob) {
-    static const char *const suffixes[] = {".service", ".scope", ".socket", ".mount", ".swap"};
-
-    for (size_t i = 0; i < ELEMENTSOF(suffixes); i++)
-        if (may_end_in(glob, suffixes[i]))
-            return true;
-    return false;
-}
-
 static void take_unit(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    _cleanup_free_ char *shown = NULL;
 
-    if (!parser_take_glob(p, value, &p->rule.units) || may_be_unit(value->string))
-        return;
-    shown = show(p, value->string);
-    p->warnings.file = p->problems.file;
-    problems_report_value(&p->warnings, value,
-            "\"%s\" can never match, the names of units end in \".service\" or \".scope\"", shown);
-    p->warnings.file = NULL;
+    if (parser_take_glob(p, value, &p->rule.units))
+        parser_check_unit(p, value);
 }
 
 static void take_slice(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    _cleanup_free_ char *shown = NULL;
 
-    if (!parser_take_glob(p, value, &p->rule.slices) || may_end_in(value->string, ".slice"))
-        return;
-    shown = show(p, value->string);
-    report_value(p, value, "\"%s\" can never match, the names of slices end in \".slice\"", shown);
+    if (parser_take_glob(p, value, &p->rule.slices))
+        parser_check_slice(p, value);
 }
 
 static void take_cgroup(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    _cleanup_free_ char *shown = NULL;
 
-    if (!parser_take_glob(p, value, &p->rule.cgroups) || strchr("/*?[", value->string[0]))
-        return;
-    shown = show(p, value->string);
-    report_value(p, value, "\"%s\" can never match, the path of a cgroup begins with \"/\"", shown);
+    if (parser_take_glob(p, value, &p->rule.cgroups))
+        parser_check_cgroup(p, value);
 }
 
 static void take_label(void *userdata, const JsonNode *value) {

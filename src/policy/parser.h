@@ -61,6 +61,20 @@ bool parser_take_number(PolicyParser *p, const JsonNode *value, uint64_t min, ui
 /* The index of value in words, which end with NULL. what: "value of \"reset\":". */
 int parser_take_word(PolicyParser *p, const JsonNode *value, const char *what, const char *const *words);
 
+/* --- parse-spelling.c: patterns that can never match --- */
+
+/* False when the value has wildcards, of which its key knows nothing. what: "the name of a user"; advice:
+ * what to write instead. */
+bool parser_refuse_glob(PolicyParser *p, const JsonNode *value, const char *what, const char *advice);
+/* False when it is a glob of another program. */
+bool parser_check_foreign_glob(PolicyParser *p, const JsonNode *value);
+void parser_check_unit(PolicyParser *p, const JsonNode *value);
+void parser_check_slice(PolicyParser *p, const JsonNode *value);
+void parser_check_cgroup(PolicyParser *p, const JsonNode *value);
+void parser_check_driver(PolicyParser *p, const JsonNode *value);
+void parser_check_property_key(PolicyParser *p, const JsonNode *member);
+void parser_check_property(PolicyParser *p, const char *key, const JsonNode *value);
+
 /* --- the functions of keys, for the tables of others --- */
 
 void take_rule(PolicyParser *p, const JsonNode *value);

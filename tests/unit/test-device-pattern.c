@@ -10,7 +10,7 @@
 #include "policy/device-pattern.h"
 
 static bool matches(const char *pattern, const char *name) {
-    char kernel_name[DEVICE_NAME_MAX], problem[160] = "";
+    char kernel_name[DEVICE_NAME_MAX], problem[DEVICE_PATTERN_PROBLEM_MAX] = "";
     DevicePattern p;
     DeviceName n;
 
@@ -50,6 +50,7 @@ static void test_match(void **state) {
             {"0000:06:0d.[!0]", "06:0d.1", true},
             {"0000:0A:*", "0a:00.0", true},
             {"0000:[A-F]?:*", "af:00.0", true},
+            {"?????:01:00.0", "10000:01:00.0", true},
             {"*06*", "06:0d.0", true},
             {"*06*", "0006:01:00.0", true},
     };
@@ -64,18 +65,39 @@ static void test_refused(void **state) {
         const char *pattern, *problem;
     } cases[] = {
             {"", "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names"},
-            {"06:0d", "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names"},
+            {"06:0d",
+                    "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names, did you "
+                    "mean \"0000:06:0d.*\"?"},
+            {"6:d.0",
+                    "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names, did you "
+                    "mean \"0000:06:0d.0\"?"},
             {"06:20.0", "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names"},
             {"06:*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:*\"?"},
             {"pci:06:0d.?", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:0d.?\"?"},
-            {"06:0D.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:0d.*\"?"},
-            {"pci_0000_06_*", "can never match a name like 0000:06:0d.0"},
+            {"06:0D.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:0D.*\"?"},
+            {"pci_0000_06_*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:*\"?"},
+            {"PCI:0000:06:*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:*\"?"},
+            /* the domain of nvidia-smi; the kernel writes no zero in front of four digits */
+            {"00000000:3B:00.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:3B:00.*\"?"},
+            {"pci:00000000:3b:*", "can never match a name like 0000:06:0d.0, did you mean \"0000:3b:*\"?"},
+            {"0000000?:3b:00.0", "can never match a name like 0000:06:0d.0, did you mean \"000?:3b:00.0\"?"},
+            {"00001:*", "can never match a name like 0000:06:0d.0, did you mean \"0001:*\"?"},
+            {"0001000[01]:*", "can never match a name like 0000:06:0d.0, did you mean \"1000[01]:*\"?"},
+            /* zeros that are left out */
+            {"1:00.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
+            {"01:0.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
+            {"0:1:0.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
+            {"*:3b:0.0", "can never match a name like 0000:06:0d.0, did you mean \"*:3b:00.0\"?"},
+            /* other separators */
+            {"0000:01:00:*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
+            {"0000.01.00.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
+            {"0000:06:0d.00*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:0d.0*\"?"},
             {"usb:*", "can never match a name like 0000:06:0d.0"},
             {"0000:06:0d.[89]", "can never match a name like 0000:06:0d.0"},
             {"0000:06:[2-9]?.*", "can never match a name like 0000:06:0d.0"},
             {"0000:06:0g.*", "can never match a name like 0000:06:0d.0"},
-            {"000000000:*", "can never match a name like 0000:06:0d.0"},
-            {"0000:06:0d.0?", "can never match a name like 0000:06:0d.0"},
+            {"000000000:*", "can never match a name like 0000:06:0d.0, did you mean \"0000:*\"?"},
+            {"0000:06:0d.0?", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:0d.?\"?"},
             {" *", "can never match a name like 0000:06:0d.0"},
             {"0000:06:0d.[0", "has a '[' without ']'"},
             {"0000:06:0d.[!]", "has a '[' without ']'"},
@@ -84,7 +106,7 @@ static void test_refused(void **state) {
     };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-        char problem[160] = "";
+        char problem[DEVICE_PATTERN_PROBLEM_MAX] = "";
         DevicePattern p;
 
         assert_int_equal(device_pattern_parse(cases[i].pattern, &p, problem, sizeof(problem)), -EINVAL);
@@ -140,7 +162,7 @@ static void test_can_match(void **state) {
     print_message("# seed 0x%" PRIx64 "\n", seed);
     for (unsigned i = 0; i < 20000; i++) {
         static const char letters[] = "0019af:..**??[]-!";
-        char glob[80] = {}, kernel_name[DEVICE_NAME_MAX], problem[160];
+        char glob[80] = {}, kernel_name[DEVICE_NAME_MAX], problem[DEVICE_PATTERN_PROBLEM_MAX];
         DeviceName name = random_name(&seed);
         DevicePattern p;
 

@@ -194,12 +194,17 @@ static const struct {
         {WHAT("\"device\":\"06:*\""),
                 {"f:2:10: error: \"06:*\" can never match a name like 0000:06:0d.0, did you mean "
                  "\"0000:06:*\"?"}},
+        {WHAT("\"device\":\"00000000:3B:00.*\""),
+                {"f:2:10: error: \"00000000:3B:00.*\" can never match a name like 0000:06:0d.0, did you mean "
+                 "\"0000:3B:00.*\"?"}},
         {WHAT("\"device\":[\"0000:06:0d.0\",\n\"eth0\"]"),
                 {"f:3:1: error: \"eth0\" is neither the name of a device, like pci:0000:06:0d.0, nor a glob "
                  "over "
                  "names"}},
-        {WHAT("\"id\":\"1234\""),
-                {"f:2:6: error: \"1234\" is not an id, expected VENDOR:DEVICE or VENDOR:DEVICE:VENDOR:DEVICE "
+        {WHAT("\"id\":\"1234\""), {"f:2:6: error: \"1234\" is not an id, did you mean \"1234:*\"?"}},
+        {WHAT("\"id\":\"12345\""),
+                {"f:2:6: error: \"12345\" is not an id, expected VENDOR:DEVICE or "
+                 "VENDOR:DEVICE:VENDOR:DEVICE "
                  "of "
                  "the subsystem, each four hex digits or *, like \"1234:11e8\""}},
         {WHAT("\"id\":4660"),
@@ -209,10 +214,21 @@ static const struct {
                 {"f:2:9: error: \"020\" is not a class, expected 2, 4 or 6 hex digits like \"0200\", or a "
                  "name "
                  "like \"ethernet\""}},
-        {WHAT("\"class\":\"0x02\""),
-                {"f:2:9: error: \"0x02\" is not a class, expected 2, 4 or 6 hex digits like \"0200\", or a "
-                 "name "
-                 "like \"ethernet\""}},
+        {WHAT("\"class\":\"0x02\""), {"f:2:9: error: \"0x02\" is not a class, did you mean \"02\"?"}},
+        {WHAT("\"class\":\"03*\""), {"f:2:9: error: \"03*\" is not a class, did you mean \"03\"?"}},
+        {WHAT("\"id\":\"0x10de:0x1C03\""),
+                {"f:2:6: error: \"0x10de:0x1C03\" is not an id, did you mean \"10de:1C03\"?"}},
+        {WHAT("\"driver\":\"nvidia*\""),
+                {"f:2:10: error: \"nvidia*\" looks like a glob, but the name of a driver is compared as it "
+                 "is "
+                 "written: list the drivers"}},
+        {WHAT("\"property\":{\"ID_*\":\"x\"}"),
+                {"f:2:13: error: the name of a property must have 1 to 255 bytes, all printable, none of "
+                 "them "
+                 "\"=\", \"*\", \"?\" or \"[\""}},
+        {WHAT("\"property\":{\"PCI_ID\":\"10de:*\"}"),
+                {"f:2:22: error: \"10de:*\" can never match: the kernel writes this property in upper case, "
+                 "did you mean \"10DE:*\"?"}},
         {WHAT("\"class\":\"\""),
                 {"f:2:9: error: \"\" is not a class, expected 2, 4 or 6 hex digits like \"0200\", or a name "
                  "like \"ethernet\""}},
@@ -295,12 +311,66 @@ static const struct {
         {WHO("\"unit\":7"),
                 {"f:2:8: error: \"unit\" must be a glob over names of units, or a list of these, found an "
                  "integer"}},
+        {WHO("\"unit\":\"crio\""),
+                {"f:2:8: error: \"crio\" can never match: the names of units end in \".service\" or "
+                 "\".scope\", did you mean \"crio.service\"?"}},
+        {WHO("\"unit\":\"backup-*.timer\""),
+                {"f:2:8: error: \"backup-*.timer\" can never match: the names of units end in \".service\" "
+                 "or \".scope\", did you mean \"backup-*.service\"?"}},
+        {WHO("\"unit\":\"vm-*.slice\""),
+                {"f:2:8: error: \"vm-*.slice\" can never match: this is the name of a slice, use the key "
+                 "\"slice\""}},
+        {WHO("\"unit\":\"/system.slice/crio.service\""),
+                {"f:2:8: error: \"/system.slice/crio.service\" can never match: the name of a unit has no "
+                 "\"/\"; paths are for \"cgroup\""}},
+        {WHO("\"unit\":\"{a,b}.service\""),
+                {"f:2:8: error: \"{a,b}.service\": a glob has no alternatives in braces, write a list of "
+                 "globs"}},
+        {WHO("\"unit\":\"vm-[[:digit:]].service\""),
+                {"f:2:8: error: \"vm-[[:digit:]].service\": a glob has no classes of characters like "
+                 "[:digit:], write a range like [0-9]"}},
+        {WHO("\"unit\":\"^vm-.*$\""),
+                {"f:2:8: error: \"^vm-.*$\": this is a glob and not a regular expression: \"*\" stands for "
+                 "any text and \".\" for itself"}},
+        {WHO("\"unit\":\"a (b).service\""),
+                {"f:2:8: error: \"a (b).service\" can never match: names of units consist of letters, digits "
+                 "and \":\", \"-\", \"_\", \".\", \"\\\", \"@\""}},
         {WHO("\"slice\":\"user-1000\""),
-                {"f:2:9: error: \"user-1000\" can never match, the names of slices end in \".slice\""}},
+                {"f:2:9: error: \"user-1000\" can never match: the names of slices end in \".slice\", did "
+                 "you mean \"user-1000.slice\"?"}},
         {WHO("\"slice\":\"*.scope\""),
-                {"f:2:9: error: \"*.scope\" can never match, the names of slices end in \".slice\""}},
+                {"f:2:9: error: \"*.scope\" can never match: the names of slices end in \".slice\""}},
+        {WHO("\"slice\":\"user.slice/user-1000.slice\""),
+                {"f:2:9: error: \"user.slice/user-1000.slice\" can never match: a slice is named without the "
+                 "slices that it is in, did you mean \"user-1000.slice\"?"}},
+        {WHO("\"slice\":\"-.slice\""),
+                {"f:2:9: error: \"-.slice\" can never match: everything is in the root slice and no path "
+                 "names it; leave \"slice\" out"}},
+        {WHO("\"slice\":\"a--b.slice\""),
+                {"f:2:9: error: \"a--b.slice\" can never match: each \"-\" in the name of a slice stands "
+                 "between two slices"}},
         {WHO("\"cgroup\":\"user.slice\""),
-                {"f:2:10: error: \"user.slice\" can never match, the path of a cgroup begins with \"/\""}},
+                {"f:2:10: error: \"user.slice\" can never match: the path of a cgroup begins with \"/\", did "
+                 "you mean \"/user.slice\"?"}},
+        {WHO("\"cgroup\":\"0::/user.slice\""),
+                {"f:2:10: error: \"0::/user.slice\" can never match: the path of a cgroup begins with \"/\", "
+                 "did you mean \"/user.slice\"?"}},
+        {WHO("\"cgroup\":\"/sys/fs/cgroup/user.slice\""),
+                {"f:2:10: error: \"/sys/fs/cgroup/user.slice\" can never match: the path of a cgroup begins "
+                 "below /sys/fs/cgroup, did you mean \"/user.slice\"?"}},
+        {WHO("\"cgroup\":\"/user.slice/\""),
+                {"f:2:10: error: \"/user.slice/\" can never match: the path of a cgroup does not end with "
+                 "\"/\", did you mean \"/user.slice\"?"}},
+        {WHO("\"user\":\"ali*\""),
+                {"f:2:8: error: \"ali*\" looks like a glob, but the name of a user is compared as it is "
+                 "written: list the users, or leave \"user\" out"}},
+        {WHO("\"group\":\"*\""),
+                {"f:2:9: error: \"*\" looks like a glob, but the name of a group is compared as it is "
+                 "written: list the groups, or leave \"group\" out"}},
+        {WHO("\"user\":\"%edu\""),
+                {"f:2:8: error: \"%edu\" is not the name of a user, did you mean \"group\": \"edu\"?"}},
+        {WHO("\"group\":\"@edu\""),
+                {"f:2:9: error: \"@edu\" is not the name of a group, did you mean \"group\": \"edu\"?"}},
         {WHO("\"label\":true"),
                 {"f:2:9: error: \"label\" must be a glob over security labels, or a list of these, found a "
                  "boolean"}},
@@ -326,10 +396,10 @@ static const struct {
         {WHAT("\"property\":{}"), {"f:2:12: error: \"property\" is empty, so it says nothing"}},
         {WHAT("\"property\":{\"\":\"x\"}"),
                 {"f:2:13: error: the name of a property must have 1 to 255 bytes, all printable, none of "
-                 "them \"=\""}},
+                 "them \"=\", \"*\", \"?\" or \"[\""}},
         {WHAT("\"property\":{\"A=B\":\"x\"}"),
                 {"f:2:13: error: the name of a property must have 1 to 255 bytes, all printable, none of "
-                 "them \"=\""}},
+                 "them \"=\", \"*\", \"?\" or \"[\""}},
         {WHAT("\"property\":{\"A\":7,\"B\":[\"x\",\"x\"],\"C\":[]}"),
                 {"f:2:17: error: \"A\" must be a glob over its values, or a list of these, found an integer",
                         "f:2:28: error: this is in the list twice, first at 2:24",

@@ -380,7 +380,7 @@ static const struct {
         {"'group':44", "", "", forget_groups, HOLDS_UNKNOWN},
         {"'group':45", "", "", forget_groups, HOLDS_UNKNOWN},
         {"'unit':'session-*.scope'", "", "", NULL, HOLDS_YES},
-        {"'unit':['x','session-3.scope']", "", "", NULL, HOLDS_YES},
+        {"'unit':['x.service','session-3.scope']", "", "", NULL, HOLDS_YES},
         {"'unit':'session-?'", "", "", NULL, HOLDS_NO},
         {"'unit':'*'", "", "", leave_unit, HOLDS_NO},
         {"'unit':'*'", "", "", forget_cgroup, HOLDS_UNKNOWN},
@@ -388,7 +388,7 @@ static const struct {
         {"'slice':'user.slice'", "", "", NULL, HOLDS_YES},
         {"'slice':'user-[0-9]*.slice'", "", "", NULL, HOLDS_YES},
         {"'slice':'user-1001.slice'", "", "", NULL, HOLDS_NO},
-        {"'slice':'*/user-1000.slice'", "", "", NULL, HOLDS_NO},
+        {"'slice':'user-1000.slice?*.slice'", "", "", NULL, HOLDS_NO},
         {"'slice':'session-3.sco[p]*'", "", "", NULL, HOLDS_NO}, /* is no slice */
         {"'slice':'user.slice'", "", "", forget_cgroup, HOLDS_UNKNOWN},
         /* What a user's own manager has made says nothing. */
@@ -483,7 +483,7 @@ static char *write_world_rule(size_t i, const char *effect, bool long_policy, co
     for (unsigned k = 0; long_policy && k < 20; k++)
         strbuf_addf(&b,
                 ",{'name':'other "
-                "%u','effect':'allow','who':{'user':%u,'group':1,'unit':'other-%u','label':'l'},"
+                "%u','effect':'allow','who':{'user':%u,'group':1,'unit':'other-%u.service','label':'l'},"
                 "'what':{'driver':'other-%u','property':{'P':'%u'},'numa':%u}}",
                 k, k + 1, k, k, k, k + 10);
     strbuf_add(&b, "]}");
