@@ -69,18 +69,24 @@ static void read_cgroup(Self *s) {
     }
 }
 
-/* "CapEff:\t000001ffffffffff" in /proc/self/status. */
+/* "CapEff:\t000001ffffffffff" in /proc/self/status; 0 when there is no such line. */
+static uint64_t find_mask(const char *text, const char *key) {
+    const char *line = strstr(text, key);
+
+    return line ? strtoull(line + strlen(key), NULL, 16) : 0;
+}
+
+/* As the daemon does: only root's and ambient ones count. */
 static void read_capabilities(Self *s) {
     _cleanup_free_ char *text = NULL;
-    const char *line;
-    uint64_t mask = 0;
+    uint64_t mask;
     size_t n = 0;
 
     if (read_file_at(AT_FDCWD, "/proc/self/status", SELF_TEXT_MAX, &text, NULL) < 0)
         return;
-    line = strstr(text, "\nCapEff:\t");
-    if (line)
-        mask = strtoull(line + strlen("\nCapEff:\t"), NULL, 16);
+    mask = find_mask(text, "\nCapEff:\t");
+    if (geteuid() != 0)
+        mask &= find_mask(text, "\nCapAmb:\t");
     for (unsigned i = 0; i < N_CAPABILITIES; i++) {
         if ((mask & UINT64_C(1) << i) == 0)
             continue;

@@ -216,19 +216,26 @@ bool status_has_uid(const char *text, uid_t uid) {
     return take_status_uids(text, &uids) && (uids.real == uid || uids.effective == uid);
 }
 
-int status_effective_capabilities(const char *text, uid_t uid, uint64_t *ret) {
-    const char *line = strstr(text, "\nCapEff:\t");
+static int take_mask(const char *text, const char *key, uint64_t *ret) {
+    const char *line = strstr(text, key);
     char digits[17], end[2];
+
+    if (!line || sscanf(line + strlen(key), "%16[0-9a-f]%1[\n]", digits, end) != 2)
+        return -EBADMSG;
+    return parse_unsigned(digits, 16, UINT64_MAX, ret) < 0 ? -EBADMSG : 0;
+}
+
+int status_capabilities(const char *text, uid_t uid, uint64_t *ret_sure, uint64_t *ret_unsure) {
+    uint64_t effective, ambient;
     StatusUids uids;
-    uint64_t v;
 
     if (!take_status_uids(text, &uids))
         return -EBADMSG;
     if (uids.real != uid || uids.effective != uid || uids.saved != uid || uids.file_system != uid)
         return -EPERM;
-    if (!line || sscanf(line, "\nCapEff:\t%16[0-9a-f]%1[\n]", digits, end) != 2 ||
-            parse_unsigned(digits, 16, UINT64_MAX, &v) < 0)
+    if (take_mask(text, "\nCapEff:\t", &effective) < 0 || take_mask(text, "\nCapAmb:\t", &ambient) < 0)
         return -EBADMSG;
-    *ret = v;
+    *ret_sure = uid == 0 ? effective : effective & ambient;
+    *ret_unsure = effective & ~*ret_sure;
     return 0;
 }

@@ -39,6 +39,7 @@ int parse_device_number(const char *s, unsigned *ret_major, unsigned *ret_minor)
 /* /proc/PID/status: does the process run under this uid, really or effectively? */
 bool status_has_uid(const char *text, uid_t uid);
 /* The effective capabilities of a process that runs under this uid in every respect: -EPERM when any of its
- * four uids is another, as it is in a setuid program. Who asks and then executes one must not be taken for
- * it. 0; -EBADMSG. */
-int status_effective_capabilities(const char *text, uid_t uid, uint64_t *ret);
+ * four uids is another, as it is in a setuid program. A process that asks and then executes a program with
+ * capabilities of its own must not be taken for it: the kernel clears the ambient set in such an execve(), so
+ * a capability is surely the caller's when it is ambient, or when the uid is 0. 0; -EBADMSG. */
+int status_capabilities(const char *text, uid_t uid, uint64_t *ret_sure, uint64_t *ret_unsure);

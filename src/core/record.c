@@ -135,6 +135,8 @@ static struct json_object *subject_to_json(const Subject *s) {
             r = json_add_literal(o, texts[i].key, json_object_new_string(texts[i].value));
     if (r >= 0 && s->capabilities_known)
         r = json_add_literal(o, "capabilities", json_object_new_uint64(s->capabilities));
+    if (r >= 0 && s->capabilities_known && s->capabilities_unsure != 0)
+        r = json_add_literal(o, "capabilitiesUnsure", json_object_new_uint64(s->capabilities_unsure));
     if (r < 0 || json_add_literal(o, "gids", TAKE_PTR(gids)) < 0 ||
             json_add_literal(o, "userNamespace",
                     json_object_new_string(namespace_kind_to_string(s->user_namespace))) < 0 ||
@@ -367,11 +369,18 @@ static void get_gids(struct json_object *o, Subject *s, int *r) {
     }
 }
 
+static uint64_t get_capabilities(struct json_object *o, const char *key, int *r) {
+    struct json_object *value;
+
+    if (*r < 0 || !json_object_object_get_ex(o, key, NULL))
+        return 0;
+    value = get(o, key, json_type_int, r);
+    return value ? json_object_get_uint64(value) : 0;
+}
+
 /* A record of an older daemon has none: then all but the uid is not known. */
 static void get_subject(struct json_object *o, Claim *c, int *r) {
     Subject *s = &c->subject;
-    struct json_object *value;
-
     s->uid = c->uid;
     s->pid = c->pid;
     if (*r < 0 || !json_object_object_get_ex(o, "subject", NULL))
@@ -383,11 +392,9 @@ static void get_subject(struct json_object *o, Claim *c, int *r) {
     get_gids(o, s, r);
     s->user_namespace = get_enum(o, "userNamespace", read_namespace_kind, r);
     s->pid_namespace = get_enum(o, "pidNamespace", read_namespace_kind, r);
-    if (*r < 0 || !json_object_object_get_ex(o, "capabilities", NULL))
-        return;
-    value = get(o, "capabilities", json_type_int, r);
-    s->capabilities = value ? json_object_get_uint64(value) : 0;
-    s->capabilities_known = true;
+    s->capabilities = get_capabilities(o, "capabilities", r);
+    s->capabilities_unsure = get_capabilities(o, "capabilitiesUnsure", r);
+    s->capabilities_known = json_object_object_get_ex(o, "capabilities", NULL);
 }
 
 /* What later becomes part of a path below /sys/bus. */

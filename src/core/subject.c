@@ -40,6 +40,7 @@ int subject_copy(const Subject *s, Subject *ret) {
     copy.uid = s->uid;
     copy.pid = s->pid;
     copy.capabilities = s->capabilities;
+    copy.capabilities_unsure = s->capabilities_unsure;
     copy.capabilities_known = s->capabilities_known;
     copy.user_namespace = s->user_namespace;
     copy.pid_namespace = s->pid_namespace;
@@ -61,6 +62,8 @@ int subject_has_capability(const Subject *s, unsigned capability) {
     if (s->user_namespace == NAMESPACE_OTHER)
         return 0;
     if (!s->capabilities_known || s->user_namespace != NAMESPACE_HOST || capability >= 64)
+        return -ENODATA;
+    if (s->capabilities_unsure >> capability & 1)
         return -ENODATA;
     return (s->capabilities >> capability & 1) != 0;
 }

@@ -30,6 +30,8 @@ typedef struct Subject {
     char *cgroup;          /* owned; NULL: unknown */
     char *label;           /* owned; LSM label, NULL: none or unknown */
     uint64_t capabilities; /* effective, 1 << CAP_…; in its own user namespace */
+    /* Effective, but perhaps only lent by a program that the process has executed: unknown. */
+    uint64_t capabilities_unsure;
     bool capabilities_known;
     NamespaceKind user_namespace, pid_namespace;
 } Subject;

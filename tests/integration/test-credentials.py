@@ -3,6 +3,8 @@
 """Who asks: a client in another namespace is recognised, and told so."""
 
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import unittest
@@ -38,9 +40,9 @@ class CredentialsTestCase(VfiodTestCase):
         self.nic = self.host.add_device('0000:06:00.0', group=8, driver='vfio-pci')
         self.set_policy(self.policy)
 
-    def ask(self, *wrapper, before='', between=''):
+    def ask(self, *wrapper, before='', between='', program=sys.executable):
         self.start()
-        command = [*wrapper, sys.executable, '-c', CLIENT, self.bus.address, self.nic.name, before, between]
+        command = [*wrapper, program, '-c', CLIENT, self.bus.address, self.nic.name, before, between]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True).stdout
 
 
@@ -94,6 +96,21 @@ class CapabilityTest(CredentialsTestCase):
     @unittest.skipUnless(may_unshare('-Ur'), 'no user namespaces here')
     def test_all_capabilities_of_another_namespace(self):
         self.assertIn('AccessDenied', self.ask('unshare', '-Ur'))
+
+    def test_a_service_of_another_user_that_has_it(self):
+        self.assertEqual(self.ask('setpriv', f'--reuid={harness.NOBODY}', '--clear-groups', '--inh-caps=+chown',
+                                  '--ambient-caps=+chown'), 'granted\n')
+
+    def test_a_program_that_lends_it(self):
+        # Anybody may execute it and leave the connection to a child: it says nothing about the caller.
+        program = f'{self.directory}/python'
+        shutil.copy(os.path.realpath(sys.executable), program)
+        version_2_effective, chown = 0x02000001, 1 << 0
+        try:
+            os.setxattr(program, 'security.capability', struct.pack('<IIIII', version_2_effective, chown, 0, 0, 0))
+        except OSError as e:
+            self.skipTest(f'no capabilities of files here: {e}')
+        self.assertIn('AccessDenied', self.ask('setpriv', f'--reuid={harness.NOBODY}', '--clear-groups', program=program))
 
     def test_a_setuid_program_executed_after_connecting(self):
         # What is left of the caller then is its real uid; who it was for the bus, it still is.

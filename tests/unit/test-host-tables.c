@@ -150,13 +150,16 @@ static void test_device_numbers(void **state) {
         assert_int_equal(parse_device_number(bad[i], &major, &minor), -EINVAL);
 }
 
-#define STATUS(uids, capabilities)                                                                           \
+#define STATUS_OF(uids, effective, ambient)                                                                  \
     "Name:\tqemu\\nUid:\t0\t0\t0\t0\nUmask:\t0022\nUid:\t" uids                                              \
     "\nGid:\t5\t5\t5\t5\nCapInh:\t0000000000000000\n"                                                        \
-    "CapEff:\t" capabilities "\nCapBnd:\t000001ffffffffff\n"
+    "CapEff:\t" effective "\nCapBnd:\t000001ffffffffff\nCapAmb:\t" ambient "\n"
+#define STATUS(uids, capabilities) STATUS_OF(uids, capabilities, capabilities)
 
 static void test_status(void **state) {
     static const char rawio[] = STATUS("1000\t1000\t1000\t1000", "0000000000020000");
+    static const char file[] = STATUS_OF("1000\t1000\t1000\t1000", "0000000000020001", "0000000000000003");
+    static const char root[] = STATUS_OF("0\t0\t0\t0", "0000000000020000", "0000000000000000");
     static const char *const other_uids[] = {
             STATUS("0\t1000\t1000\t1000", "0000000000020000"),
             STATUS("1000\t0\t1000\t1000", "0000000000020000"),
@@ -165,23 +168,33 @@ static void test_status(void **state) {
     };
     static const char *const broken[] = {"", "Uid:\t1000\t1000\t1000\t1000\n", "\nUid:\t1000\n",
             "\nUid:\t1000\t1000\t1000\t1000\n", STATUS("1000\t1000\t1000\t1000", "xyz"),
-            STATUS("1000\t1000\t1000\t1000", ""), STATUS("1000\t1000\t1000\t1000", "00000000000200000")};
-    uint64_t capabilities = 1;
+            STATUS("1000\t1000\t1000\t1000", ""), STATUS("1000\t1000\t1000\t1000", "00000000000200000"),
+            STATUS_OF("1000\t1000\t1000\t1000", "0000000000020000", "")};
+    uint64_t capabilities = 1, unsure = 1;
 
     assert_true(status_has_uid(rawio, 1000));
     assert_false(status_has_uid(rawio, 0));
-    assert_int_equal(status_effective_capabilities(rawio, 1000, &capabilities), 0);
+    assert_int_equal(status_capabilities(rawio, 1000, &capabilities, &unsure), 0);
     assert_int_equal(capabilities, 1 << 17);
-    assert_int_equal(status_effective_capabilities(rawio, 0, &capabilities), -EPERM);
+    assert_int_equal(unsure, 0);
+    assert_int_equal(status_capabilities(rawio, 0, &capabilities, &unsure), -EPERM);
 
     /* a setuid program, in any of its stages */
     for (size_t i = 0; i < ELEMENTSOF(other_uids); i++)
-        assert_int_equal(status_effective_capabilities(other_uids[i], 1000, &capabilities), -EPERM);
+        assert_int_equal(status_capabilities(other_uids[i], 1000, &capabilities, &unsure), -EPERM);
     assert_true(status_has_uid(other_uids[0], 1000) && status_has_uid(other_uids[1], 1000));
 
     for (size_t i = 0; i < ELEMENTSOF(broken); i++)
-        assert_int_equal(status_effective_capabilities(broken[i], 1000, &capabilities), -EBADMSG);
+        assert_int_equal(status_capabilities(broken[i], 1000, &capabilities, &unsure), -EBADMSG);
     assert_int_equal(capabilities, 1 << 17);
+
+    /* a program whose file has capabilities; root needs no ambient ones */
+    assert_int_equal(status_capabilities(file, 1000, &capabilities, &unsure), 0);
+    assert_int_equal(capabilities, 1);
+    assert_int_equal(unsure, 1 << 17);
+    assert_int_equal(status_capabilities(root, 0, &capabilities, &unsure), 0);
+    assert_int_equal(capabilities, 1 << 17);
+    assert_int_equal(unsure, 0);
 }
 
 int main(void) {

@@ -707,7 +707,8 @@ static void make_claim(World *w, Claim *c) {
     c->subject.gids[1] = UINT32_MAX;
     c->subject.n_gids = 2;
     c->subject.cgroup = strdup("/user.slice");
-    c->subject.capabilities = UINT64_MAX;
+    c->subject.capabilities = UINT64_MAX - 1;
+    c->subject.capabilities_unsure = 1;
     c->subject.capabilities_known = true;
     c->subject.user_namespace = NAMESPACE_OTHER;
 }
@@ -745,6 +746,8 @@ static void test_record_round_trip(void **state) {
     assert_string_equal(back.subject.cgroup, "/user.slice");
     assert_null(back.subject.label);
     assert_true(back.subject.capabilities_known);
+    assert_true(back.subject.capabilities == UINT64_MAX - 1);
+    assert_int_equal(back.subject.capabilities_unsure, 1);
     assert_int_equal(back.subject.user_namespace, NAMESPACE_OTHER);
     again = claim_to_record(&back, "boot");
     assert_string_equal(text, again);

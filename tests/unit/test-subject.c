@@ -22,6 +22,9 @@ static void test_capability(void **state) {
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO), 1);
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO + 1), 0);
     assert_int_equal(subject_has_capability(&s, 64), -ENODATA);
+    s.capabilities_unsure = 1 << (CAP_SYS_RAWIO + 1);
+    assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO), 1);
+    assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO + 1), -ENODATA);
     s.pid_namespace = NAMESPACE_OTHER; /* says nothing about capabilities */
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO), 1);
 

@@ -11,9 +11,9 @@
  * the end and run under the uid that the bus saw. If not, nothing is known about the process; uid and groups
  * still hold.
  *
- * Capabilities are those of the process when it was first seen, and only in the host's user namespace. A
- * program that has them from its file has them here, too; one that has them from being setuid has not,
- * because anybody may ask first and execute such a program then.
+ * Capabilities are those of the process when it was first seen, and only in the host's user namespace. Only
+ * root's and ambient ones count: anybody may connect, leave the socket to a child, and execute a program that
+ * is setuid or has capabilities from its file.
  *
  * The order that keeps requests fast and loses no death: ask for credentials; answer the requests that wait;
  * only then have the bus watch the name (NameOwnerChanged), and when the watch stands ask once whether the
@@ -219,7 +219,8 @@ static bool in_initial_user_namespace(void) {
 /* The namespaces are looked at after the status was read: a process may leave the host's user namespace, and
  * has every capability in its new one, but it cannot come back. */
 static void read_capabilities(Subject *s, int dir, const char *status) {
-    s->capabilities_known = status_effective_capabilities(status, s->uid, &s->capabilities) >= 0 &&
+    s->capabilities_known =
+            status_capabilities(status, s->uid, &s->capabilities, &s->capabilities_unsure) >= 0 &&
             in_initial_user_namespace();
     s->user_namespace = compare_namespace(dir, "user");
     s->pid_namespace = compare_namespace(dir, "pid");
@@ -228,7 +229,7 @@ static void read_capabilities(Subject *s, int dir, const char *status) {
 static void forget_process(Subject *s) {
     s->pidfd = safe_close(s->pidfd);
     s->pid = 0;
-    s->capabilities = 0;
+    s->capabilities = s->capabilities_unsure = 0;
     s->capabilities_known = false;
     s->user_namespace = s->pid_namespace = NAMESPACE_UNKNOWN;
 }
