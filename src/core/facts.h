@@ -94,7 +94,13 @@ typedef enum DeviceFactMask {
     DEVICE_FACT_SLOT_PATH = 1 << 7,
     DEVICE_FACT_SERIAL = 1 << 8,
     DEVICE_FACT_PROPERTIES = 1 << 9,
-    DEVICE_FACT_ALL = (1 << 10) - 1,
+    DEVICE_FACT_DESCENDANTS = 1 << 10,
+    DEVICE_FACT_ALL = (1 << 11) - 1,
+    /* For plans alone, and never among those that are known. */
+    DEVICE_FACT_DIRECT_REGION = 1 << 11,
+    DEVICE_FACT_EXCLUSIVE_USE = 1 << 12, /* completes host_critical: opens every disk of the device with
+                                          * O_EXCL. That may sleep, and for its moment nobody else can mount
+                                          * the disk: never for somebody whom no rule allows the device */
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
@@ -112,6 +118,10 @@ typedef struct DeviceFacts {
     Removable removable;
     char *host_critical; /* owned; why the host needs this device ("/dev/nvme0n1p1 is mounted on /"), or NULL
                           */
+    char *descendants;   /* owned; what would go away with its driver and is no device of the inventory ("the
+                          * mediated device UUID"), or NULL */
+    bool direct_region;  /* its group has a reserved region of the type direct: firmware goes on using memory
+                          * through it, and the kernel gives it to nobody */
     long enable_count;   /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
 
     /* For policy, which must tell "no" from "cannot be told": a mask of DeviceFactMask of what could be read.

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Three of libc's red-black trees (tsearch(3)): devices by name, groups by number, driver names by text.
+/* libc's red-black trees (tsearch(3)): devices by name, groups by number, driver names by text, children by
+ * the name of their parent.
  * Every operation is logarithmic, so the cost of one uevent does not grow with the host, and walking a tree
- * gives the order that people want to see. A device costs its struct and one tree node, about 130 bytes; the
+ * gives the order that people want to see. A device costs its struct and one tree node, about 150 bytes; the
  * text that repeats thousands of times, the driver's name, is kept once and counted.
  *
  * All memory that a change needs is taken before the first link is touched: a failed update has changed
@@ -17,10 +18,18 @@ typedef struct DriverName {
     char name[];
 } DriverName;
 
+/* The children of one parent. It is found by the parent's name, since the kernel shows devices in any order
+ * and a child may come first. Few devices have a parent, so most cost no more than a pointer. */
+struct Family {
+    DeviceName parent;
+    Device *children; /* by next_child, sorted by name */
+};
+
 struct Inventory {
-    void *devices; /* tree of Device */
-    void *groups;  /* tree of Group */
-    void *drivers; /* tree of DriverName */
+    void *devices;  /* tree of Device */
+    void *groups;   /* tree of Group */
+    void *drivers;  /* tree of DriverName */
+    void *families; /* tree of Family */
     unsigned n_devices;
     unsigned n_groups;
 };
@@ -28,6 +37,7 @@ struct Inventory {
 /* tsearch hands the key and the elements to the same comparison; a key is therefore a Device, a Group or a
  * DriverName of which only the compared part exists. */
 static_assert(offsetof(struct Device, name) == 0, "a DeviceName must do as the key of a Device");
+static_assert(offsetof(struct Family, parent) == 0, "a DeviceName must do as the key of a Family");
 static_assert(offsetof(struct Group, id) == 0, "an int must do as the key of a Group");
 
 static int compare_devices(const void *a, const void *b) {
@@ -55,6 +65,7 @@ Inventory *inventory_free(Inventory *inventory) {
     tdestroy(inventory->devices, free);
     tdestroy(inventory->groups, free);
     tdestroy(inventory->drivers, free);
+    tdestroy(inventory->families, free);
     free(inventory);
     return NULL;
 }
@@ -171,10 +182,73 @@ static Group *group_unlink(Device *d) {
     return g;
 }
 
+static Family *find_family(Inventory *inventory, const DeviceName *parent) {
+    Family **found = tfind(parent, &inventory->families, compare_devices);
+
+    return found ? *found : NULL;
+}
+
+static int family_take(Inventory *inventory, const DeviceSnapshot *snapshot, Family **ret) {
+    Family *f = NULL;
+
+    if (snapshot->has_parent) {
+        f = find_family(inventory, &snapshot->parent);
+        if (!f) {
+            f = calloc(1, sizeof(Family));
+            if (!f)
+                return -ENOMEM;
+            f->parent = snapshot->parent;
+            if (!tsearch(f, &inventory->families, compare_devices)) {
+                free(f);
+                return -ENOMEM;
+            }
+        }
+    }
+    *ret = f;
+    return 0;
+}
+
+static void family_drop_if_empty(Inventory *inventory, Family *f) {
+    if (!f || f->children)
+        return;
+
+    tdelete(f, &inventory->families, compare_devices);
+    free(f);
+}
+
+static void family_link(Family *f, Device *d) {
+    Device **p;
+
+    assert(!d->family && !d->next_child);
+    if (!f)
+        return;
+
+    for (p = &f->children; *p && device_name_compare(&(*p)->name, &d->name) < 0; p = &(*p)->next_child)
+        ;
+    d->next_child = *p;
+    *p = d;
+    d->family = f;
+}
+
+static void family_unlink(Inventory *inventory, Device *d) {
+    Family *f = TAKE_PTR(d->family);
+    Device **p;
+
+    if (!f)
+        return;
+
+    for (p = &f->children; *p != d; p = &(*p)->next_child)
+        assert(*p);
+    *p = d->next_child;
+    d->next_child = NULL;
+    family_drop_if_empty(inventory, f);
+}
+
 static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Device **ret) {
     _cleanup_free_ Device *d = NULL;
     const char *driver;
-    Group *g;
+    Family *f = NULL;
+    Group *g = NULL;
     int r;
 
     d = malloc(sizeof(Device));
@@ -184,7 +258,9 @@ static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Devi
     r = driver_take(inventory, snapshot->driver, &driver);
     if (r < 0)
         return r;
-    r = group_take(inventory, snapshot->group, &g);
+    r = family_take(inventory, snapshot, &f);
+    if (r >= 0)
+        r = group_take(inventory, snapshot->group, &g);
     if (r < 0)
         goto fail;
 
@@ -208,11 +284,13 @@ static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Devi
     }
     inventory->n_devices++;
     group_link(g, d);
+    family_link(f, d);
 
     *ret = TAKE_PTR(d);
     return DEVICE_ADDED | ((*ret)->group && (*ret)->group->n_members == 1 ? GROUP_ADDED : 0);
 
 fail:
+    family_drop_if_empty(inventory, f);
     driver_drop(inventory, driver);
     return r;
 }
@@ -245,6 +323,7 @@ static int device_refresh(
         Inventory *inventory, Device *d, const DeviceSnapshot *snapshot, int *ret_old_group) {
     const char *driver, *old_driver;
     int changes = 0, r;
+    Family *f = NULL;
     Group *g;
 
     if (!device_is_same_hardware(d, snapshot))
@@ -253,8 +332,11 @@ static int device_refresh(
     r = driver_take(inventory, snapshot->driver, &driver);
     if (r < 0)
         return r;
-    r = group_take(inventory, snapshot->group, &g);
+    r = family_take(inventory, snapshot, &f);
+    if (r >= 0)
+        r = group_take(inventory, snapshot->group, &g);
     if (r < 0) {
+        family_drop_if_empty(inventory, f);
         driver_drop(inventory, driver);
         return r;
     }
@@ -272,6 +354,10 @@ static int device_refresh(
         changes |= DEVICE_NODE_CHANGED;
     }
 
+    if (d->family != f) { /* the kernel links a virtual function to its parent after it announced it */
+        family_unlink(inventory, d);
+        family_link(f, d);
+    }
     if (d->group != g)
         changes |= device_move(inventory, d, g, ret_old_group);
     return changes;
@@ -305,6 +391,7 @@ int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_
     tdelete(d, &inventory->devices, compare_devices);
     inventory->n_devices--;
     driver_drop(inventory, d->driver);
+    family_unlink(inventory, d);
 
     g = group_unlink(d);
     old_id = g ? g->id : -1;
@@ -326,6 +413,39 @@ Group *inventory_find_group(Inventory *inventory, int id) {
     Group **found = tfind(&id, &inventory->groups, compare_groups);
 
     return found ? *found : NULL;
+}
+
+const DeviceName *device_parent_name(const Device *d) {
+    return d->family ? &d->family->parent : NULL;
+}
+
+Device *inventory_find_parent(Inventory *inventory, const Device *d) {
+    return d->family ? inventory_find_device(inventory, &d->family->parent) : NULL;
+}
+
+/* A virtual function has none of its own, and domains nest no deeper than one: the bound is for nonsense. */
+#define GENERATIONS_MAX 4U
+
+static int foreach_child(Inventory *inventory, const Device *d, unsigned generation,
+        int (*visit)(Device *d, void *userdata), void *userdata) {
+    const Family *f = find_family(inventory, &d->name);
+    int r = 0;
+
+    for (Device *child = f ? f->children : NULL; child && r == 0; child = child->next_child) {
+        r = visit(child, userdata);
+        if (r == 0 && generation < GENERATIONS_MAX)
+            r = foreach_child(inventory, child, generation + 1, visit, userdata);
+    }
+    return r;
+}
+
+int inventory_foreach_descendant(
+        Inventory *inventory, const Device *d, int (*visit)(Device *d, void *userdata), void *userdata) {
+    return foreach_child(inventory, d, 1, visit, userdata);
+}
+
+bool device_is_virtual_function(const Device *d) {
+    return d->family && d->family->parent.domain == d->name.domain;
 }
 
 unsigned inventory_n_devices(const Inventory *inventory) {
@@ -440,7 +560,8 @@ typedef struct Check {
     Inventory *inventory;
     const Device *last_device;
     const Group *last_group;
-    unsigned n_devices, n_groups, n_in_groups, n_members, n_with_driver, n_driver_users;
+    unsigned n_devices, n_groups, n_in_groups, n_members, n_with_driver, n_driver_users, n_with_parent,
+            n_children;
 } Check;
 
 /* A failed check is our own mistake and must be fatal also where assert() is compiled out. */
@@ -460,6 +581,7 @@ static int check_device(Device *d, void *userdata) {
     c->n_devices++;
     c->n_in_groups += !!d->group;
     c->n_with_driver += !!d->driver;
+    c->n_with_parent += !!d->family;
     return 0;
 }
 
@@ -494,12 +616,28 @@ static void check_driver(const void *node, VISIT when, void *closure) {
     c->n_driver_users += d->n_users;
 }
 
+static void check_family(const void *node, VISIT when, void *closure) {
+    const Family *f = *(Family *const *) node;
+    Check *c = closure;
+
+    if (when != postorder && when != leaf)
+        return;
+    check(f->children);
+    for (Device *d = f->children; d; d = d->next_child) {
+        check(d->family == f && inventory_find_device(c->inventory, &d->name) == d);
+        check(!d->next_child || device_name_compare(&d->name, &d->next_child->name) < 0);
+        c->n_children++;
+    }
+}
+
 void inventory_check(Inventory *inventory) {
     Check c = {.inventory = inventory};
 
     (void) inventory_foreach_device(inventory, check_device, &c);
     (void) inventory_foreach_group(inventory, check_group, &c);
     twalk_r(inventory->drivers, check_driver, &c);
+    twalk_r(inventory->families, check_family, &c);
+    check(c.n_with_parent == c.n_children);
     check(c.n_devices == inventory->n_devices);
     check(c.n_groups == inventory->n_groups);
     check(c.n_in_groups == c.n_members);

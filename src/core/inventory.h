@@ -18,6 +18,7 @@
 typedef struct Device Device;
 typedef struct Group Group;
 typedef struct Claim Claim;
+typedef struct Family Family;
 typedef struct Inventory Inventory;
 
 /* The announced facts of one device; a plain value that an adapter fills and hands in. */
@@ -31,6 +32,9 @@ typedef struct DeviceSnapshot {
     int vfio_index;  /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
     dev_t vfio_rdev; /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
     uint64_t seqnum; /* of the last uevent before this look; 0 unknown */
+    bool has_parent;
+    DeviceName parent; /* whose driver made it: the physical function of a virtual one; of a device in a PCI
+                        * domain of its own, the controller of that domain (VMD) */
 } DeviceSnapshot;
 
 struct Device {
@@ -45,8 +49,10 @@ struct Device {
                             * its node, but of what was there before; 0 unknown */
     Group *group;          /* inventory.groups, or NULL */
     Device *next;          /* group.members, sorted by name */
-    Claim *claim;          /* borrowed: set and cleared by the engine */
-    bool quarantined;      /* a claim left it in a state that nobody may use; see claim record */
+    Family *family;        /* inventory.families: of its parent, or NULL */
+    Device *next_child;
+    Claim *claim;     /* borrowed: set and cleared by the engine */
+    bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
 };
 
 struct Group {
@@ -87,6 +93,15 @@ bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s);
 
 Device *inventory_find_device(Inventory *inventory, const DeviceName *name);
 Group *inventory_find_group(Inventory *inventory, int id);
+/* The device whose driver made this one; NULL when there is none or it is not (yet) known. */
+Device *inventory_find_parent(Inventory *inventory, const Device *d);
+const DeviceName *device_parent_name(const Device *d);
+/* Visits the devices that disappear with the driver of d: its children, and theirs. A child that came before
+ * its parent counts as well. A non-zero return stops and is handed back. */
+int inventory_foreach_descendant(
+        Inventory *inventory, const Device *d, int (*visit)(Device *d, void *userdata), void *userdata);
+/* Is its parent its physical function? */
+bool device_is_virtual_function(const Device *d);
 unsigned inventory_n_devices(const Inventory *inventory);
 unsigned inventory_n_groups(const Inventory *inventory);
 

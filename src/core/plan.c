@@ -155,7 +155,7 @@ static int check_claimable(Planner *p, const Device *d) {
         return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
                 "an earlier claim could not put it right, so nobody gets it");
     if (!holder)
-        return 0;
+        return family_check_parent(p, d);
     if (!d->group)
         return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
                 holder->id, (unsigned) holder->uid, claim_state_to_string(holder->state));
@@ -211,7 +211,7 @@ static unsigned needed_facts(
         return (on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0) | (exposed ? DEVICE_FACT_RESET_METHODS : 0);
     if (on_vfio_driver(d))
         return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
-    return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE |
+    return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
             (host_critical == HOST_CRITICAL_REFUSE ? DEVICE_FACT_HOST_CRITICAL : 0);
 }
 
@@ -238,6 +238,8 @@ static int read_member_facts(Planner *p, const Device *d, unsigned what, DeviceF
     if (r < 0)
         return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
                 "cannot read its state: %s", strerror(-r));
+    if (ret->descendants)
+        return family_refuse(p, d, ret->descendants);
     if (ret->host_critical) {
         _cleanup_free_ char *why = sanitize(ret->host_critical, 200);
 
@@ -259,7 +261,9 @@ static int add_member(
     if (plan->n_members >= PLAN_MEMBERS_MAX)
         return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
                 "the groups have more than %u members together", PLAN_MEMBERS_MAX);
-    r = read_member_facts(p, d, needed_facts(d, disposition, exposed, host_critical), &facts);
+    r = touched || exposed ? family_check_descendants(p, d) : 0;
+    if (r >= 0)
+        r = read_member_facts(p, d, needed_facts(d, disposition, exposed, host_critical), &facts);
     if (r < 0)
         return r;
 

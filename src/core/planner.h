@@ -3,7 +3,7 @@
 
 /* What the parts of the planner share, and nobody else sees: plan.c walks devices, groups and siblings,
  * plan-terms.c keeps the terms of the rules that allow them, plan-noiommu.c decides about a device that is
- * behind no IOMMU. */
+ * behind no IOMMU, plan-family.c about parents and what goes away with them. */
 
 #include "core/plan.h"
 
@@ -35,6 +35,12 @@ int planner_name_rules(Planner *p, int r);
 int terms_take(Planner *p, const Device *d, const Verdict *v);
 /* When everything else is decided: reason, taint, locked memory, limits. */
 int terms_check(Planner *p);
+
+/* Is the device free as far as its descendants are concerned, and its parent? No rule waives this. */
+int family_check_descendants(Planner *p, const Device *d);
+int family_check_parent(Planner *p, const Device *d);
+/* Refuses it for these descendants, which are in no inventory. */
+int family_refuse(Planner *p, const Device *d, const char *descendants);
 
 /* Instead of choosing a backend, when the request asks for this one. */
 int noiommu_decide(Planner *p);

@@ -266,6 +266,15 @@ static int take_name(Reader *r, const JsonNode *value, void *target) {
     return 0;
 }
 
+static int take_parent(Reader *r, const JsonNode *value, void *target) {
+    RecordedDevice *d = target;
+
+    if (device_name_parse(value->string, &d->snapshot.parent) < 0)
+        return fail(r, value, "not the name of a device: write it like pci:0000:06:0d.0");
+    d->snapshot.has_parent = true;
+    return 0;
+}
+
 static int take_removable(Reader *r, const JsonNode *value, void *target) {
     RecordedDevice *d = target;
     Removable removable = removable_from_string(value->string);
@@ -293,6 +302,12 @@ static int take_host_critical(Reader *r, const JsonNode *value, void *target) {
     if (!value->string[0])
         return 0;
     return free_and_strdup(&d->facts.host_critical, value->string);
+}
+
+static int take_descendants(Reader *r, const JsonNode *value, void *target) {
+    RecordedDevice *d = target;
+
+    return value->string[0] ? free_and_strdup(&d->facts.descendants, value->string) : 0;
 }
 
 static int take_reset_methods(Reader *r, const JsonNode *list, void *target) {
@@ -364,6 +379,7 @@ static const Field device_fields[] = {
         NUMBER("class", RecordedDevice, snapshot.class_code, 0, 0xffffff, .required = true),
         NUMBER("revision", RecordedDevice, snapshot.revision, 0, UINT8_MAX),
         NUMBER("group", RecordedDevice, snapshot.group, 0, INT_MAX),
+        CALL("parent", JSON_STRING, take_parent),
         TEXT("driver", RecordedDevice, snapshot.driver),
         NUMBER("vfioIndex", RecordedDevice, snapshot.vfio_index, 0, INT_MAX),
         TEXT("vfioNode", RecordedDevice, node),
@@ -372,6 +388,7 @@ static const Field device_fields[] = {
         TEXT("driverOverride", RecordedDevice, facts.driver_override, .fact = DEVICE_FACT_DRIVER_OVERRIDE),
         CALL("removable", JSON_STRING, take_removable, .fact = DEVICE_FACT_REMOVABLE),
         CALL("hostCritical", JSON_STRING, take_host_critical, .fact = DEVICE_FACT_HOST_CRITICAL),
+        CALL("descendants", JSON_STRING, take_descendants, .fact = DEVICE_FACT_DESCENDANTS),
         NUMBER("enable", RecordedDevice, facts.enable_count, 0, INT_MAX, .fact = DEVICE_FACT_ENABLE_COUNT),
         CALL("acsPath", JSON_STRING, take_acs_path, .fact = DEVICE_FACT_ACS),
         TEXT("slotPath", RecordedDevice, facts.slot_path, .fact = DEVICE_FACT_SLOT_PATH),
@@ -808,9 +825,12 @@ static int read_facts(void *userdata, const Device *device, unsigned what, Devic
     f = *recorded;
     f.known &= what;
     f.host_critical = NULL;
+    f.descendants = NULL;
     f.properties = NULL;
     if (what & DEVICE_FACT_HOST_CRITICAL)
         r = copy_host_critical(recorded, &f.host_critical);
+    if (r >= 0 && f.known & DEVICE_FACT_DESCENDANTS)
+        r = free_and_strdup(&f.descendants, recorded->descendants);
     if (r >= 0 && f.known & DEVICE_FACT_PROPERTIES)
         r = copy_properties(recorded->properties, &f.properties);
     if (r < 0)

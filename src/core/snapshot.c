@@ -71,6 +71,11 @@ static int add_facts(struct json_object *o, const DeviceFacts *f, bool with_seri
                 !f->host_critical      ? ""
                         : with_serials ? f->host_critical
                                        : "the host uses it");
+    if (r >= 0 && f->known & DEVICE_FACT_DESCENDANTS)
+        r = json_add_string(o, "descendants",
+                !f->descendants        ? ""
+                        : with_serials ? f->descendants
+                                       : "something depends on its driver");
     if (r >= 0 && f->known & DEVICE_FACT_ENABLE_COUNT && f->enable_count >= 0)
         r = add_number(o, "enable", f->enable_count);
     if (r >= 0 && f->known & DEVICE_FACT_ACS && f->acs != ACS_UNKNOWN)
@@ -98,6 +103,13 @@ static int add_node(struct json_object *o, const Device *d) {
     return json_add_string(o, "vfioNode", node);
 }
 
+static int add_parent(struct json_object *o, const Device *d) {
+    const DeviceName *parent = device_parent_name(d);
+    char name[DEVICE_NAME_MAX];
+
+    return parent ? json_add_string(o, "parent", device_name_format(parent, name)) : 0;
+}
+
 struct json_object *host_snapshot_device_to_json(
         const Device *d, const DeviceFacts *facts, bool with_serials) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
@@ -110,7 +122,7 @@ struct json_object *host_snapshot_device_to_json(
             add_number(o, "class", d->class_code) < 0 || add_number(o, "revision", d->revision) < 0 ||
             json_add_string(o, "driver", d->driver ?: "") < 0 ||
             (d->group && add_number(o, "group", d->group->id) < 0) || add_node(o, d) < 0 ||
-            add_facts(o, facts, with_serials) < 0)
+            add_parent(o, d) < 0 || add_facts(o, facts, with_serials) < 0)
         return NULL;
     return TAKE_PTR(o);
 }

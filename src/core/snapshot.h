@@ -14,6 +14,7 @@
  *       "name": "pci:0000:06:0d.0", "vendor": 32902, "product": 4307, "subsystemVendor": 6900,
  *       "subsystemProduct": 4352, "class": 131072, "revision": 16, "driver": "e1000e",
  *       "group": 7,                          // absent: it has none
+ *       "parent": "pci:0000:06:00.0",        // its physical function, or the controller of its domain
  *       "vfioIndex": 0, "vfioNode": "/dev/vfio/devices/vfio0",  // absent: not registered; no node
  *       // facts; what could not be read is absent
  *       "numaNode": 0, "resetMethods": ["flr"], "driverOverride": "", "removable": "fixed",

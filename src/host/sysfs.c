@@ -150,6 +150,39 @@ uint64_t sysfs_read_uevent_seqnum(void) {
     return v;
 }
 
+/* The device above a PCI domain is in the path of everything in that domain: …/0000:00:0e.0/pci10000:e0/
+ * 10000:e0:06.0/10000:e1:00.0. Other devices above it are bridges, which nobody gets. */
+static bool find_domain_owner(int at, const DeviceName *name, DeviceName *ret) {
+    char path[PATH_MAX], link[32], *rest = NULL;
+    bool found = false;
+    ssize_t n;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", at);
+    n = readlink(link, path, sizeof(path) - 1);
+    if (n < 0)
+        return false;
+    path[n] = '\0';
+    for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest)) {
+        DeviceName above;
+
+        if (device_name_parse_pci_address(word, &above) < 0 || above.domain == name->domain)
+            continue;
+        *ret = above;
+        found = true;
+    }
+    return found;
+}
+
+/* Whose driver made this device, and takes it away again? */
+static void read_parent(int at, DeviceSnapshot *s) {
+    char text[DEVICE_NAME_MAX];
+
+    if (read_link_basename_at(at, "physfn", text, sizeof(text)) >= 0)
+        s->has_parent = device_name_parse_pci_address(text, &s->parent) >= 0;
+    else if (s->name.domain != 0)
+        s->has_parent = find_domain_owner(at, &s->name, &s->parent);
+}
+
 static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, DeviceSnapshot *ret) {
     DeviceSnapshot s = {
             .name = *name,
@@ -168,6 +201,7 @@ static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, Device
     if (r < 0)
         return r == -ENXIO ? -ENODEV : r;
     s.group = read_real_group(at, s.vfio_index);
+    read_parent(at, &s);
 
     /* An opened directory outlives its device, and then everything in it is missing: that is no fact.
      * `vendor` is there as long as the device is. */

@@ -105,15 +105,15 @@ class Host:
     def add_device(self, address, group=None, driver=None, host_driver=None, reset='flr bus', vendor=0x8086,
                    device=0x10D3, subsystem_vendor=0x8086, subsystem_device=0xA01F, class_code=0x020000, revision=0,
                    parent=None, numa_node=-1, removable=None, acs=None, port_type=ENDPOINT, config_size=4096,
-                   override=None):
+                   override=None, path=None, physfn=None):
         """driver: bound to it now. host_driver: the one that would take it (default: driver, unless that is a
-        vfio driver)."""
+        vfio driver). physfn: it is a virtual function of that device."""
         k = self.kernel
         bridge = class_code >> 8 == 0x0604
         if group is not None and not k.exists(f'/sys/kernel/iommu_groups/{group}'):
             self.add_group(group)
         domain = address.rsplit(':', 2)[0]
-        path = (parent.path if parent else f'/sys/devices/pci{domain}:00') + '/' + address
+        path = path or (parent.path if parent else f'/sys/devices/pci{domain}:00') + '/' + address
         d = Device(address, path, group)
         d.is_bridge, d.reset_methods = bridge, reset
         d.host_driver = host_driver or (driver if driver not in fake_kernel.VFIO_DRIVERS else None)
@@ -139,6 +139,10 @@ class Host:
             if group is not None:
                 k.link(path + '/iommu_group', f'/sys/kernel/iommu_groups/{group}')
                 k.link(f'/sys/kernel/iommu_groups/{group}/devices/{address}', path)
+            if physfn:
+                number = sum(name.startswith('virtfn') for name in os.listdir(k.root + physfn.path))
+                k.link(path + '/physfn', physfn.path)
+                k.link(f'{physfn.path}/virtfn{number}', path)
             k.devices[address] = d
             k.link(f'/sys/bus/pci/devices/{address}', path)
             k.announce('add', d)

@@ -72,6 +72,65 @@ static void test_add_and_remove(void **state) {
     assert_int_equal(inventory_n_groups(inventory), 0);
 }
 
+static int write_name(Device *d, void *userdata) {
+    char name[DEVICE_NAME_MAX], *text = userdata;
+
+    strcat(strcat(text, " "), device_name_format_kernel(&d->name, name));
+    return 0;
+}
+
+static void assert_descendants(Inventory *inventory, Device *d, const char *expected) {
+    char text[256] = "";
+
+    assert_int_equal(inventory_foreach_descendant(inventory, d, write_name, text), 0);
+    assert_string_equal(text, expected);
+}
+
+static void set_parent(DeviceSnapshot *s, const char *name) {
+    s->has_parent = name;
+    if (name)
+        assert_int_equal(device_name_parse(name, &s->parent), 0);
+}
+
+/* Children may come before their parent, be linked to it later, and outlive it. */
+static void test_descendants(void **state) {
+    _cleanup_(inventory_freep) Inventory *inventory = inventory_new();
+    DeviceSnapshot vmd = snapshot("0000:00:0e.0", 1, "vmd"), pf = snapshot("10000:e1:00.0", 2, "ice"),
+                   vf0 = snapshot("10000:e1:01.0", 3, "iavf"), vf1 = snapshot("10000:e1:01.1", 4, "iavf");
+    Device *d, *child;
+
+    set_parent(&pf, "0000:00:0e.0");
+    set_parent(&vf0, "10000:e1:00.0");
+    update(inventory, &vf1, NULL, NULL);
+    update(inventory, &vf0, &child, NULL);
+    assert_null(inventory_find_parent(inventory, child));
+    update(inventory, &pf, &d, NULL);
+    assert_descendants(inventory, d, " 10000:e1:01.0");
+    assert_ptr_equal(inventory_find_parent(inventory, child), d);
+    assert_true(device_is_virtual_function(child));
+    assert_false(device_is_virtual_function(d));
+    set_parent(&vf1, "10000:e1:00.0");
+    update(inventory, &vf1, NULL, NULL);
+    assert_descendants(inventory, d, " 10000:e1:01.0 10000:e1:01.1");
+
+    update(inventory, &vmd, &d, NULL);
+    assert_descendants(inventory, d, " 10000:e1:00.0 10000:e1:01.0 10000:e1:01.1");
+    drop(inventory, "10000:e1:00.0", NULL);
+    assert_descendants(inventory, d, "");
+    assert_null(inventory_find_parent(inventory, child));
+    update(inventory, &pf, NULL, NULL);
+    assert_descendants(inventory, d, " 10000:e1:00.0 10000:e1:01.0 10000:e1:01.1");
+    set_parent(&vf0, NULL);
+    update(inventory, &vf0, NULL, NULL);
+    drop(inventory, "10000:e1:01.1", NULL);
+    assert_descendants(inventory, d, " 10000:e1:00.0");
+
+    /* nonsense that the kernel never says ends, too */
+    set_parent(&vmd, "0000:00:0e.0");
+    update(inventory, &vmd, &d, NULL);
+    (void) inventory_foreach_descendant(inventory, d, write_name, (char[256]){});
+}
+
 static void test_changes(void **state) {
     _cleanup_(inventory_freep) Inventory *inventory = inventory_new();
     DeviceSnapshot s = snapshot("0000:01:00.0", 7, "nvme"), other = snapshot("0000:02:00.0", 8, "nvme");
@@ -258,6 +317,7 @@ static void test_random_events(void **state) {
 int main(void) {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_add_and_remove),
+            cmocka_unit_test(test_descendants),
             cmocka_unit_test(test_changes),
             cmocka_unit_test(test_other_hardware),
             cmocka_unit_test(test_walks_are_in_order_and_stop),

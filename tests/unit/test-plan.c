@@ -89,6 +89,7 @@ typedef struct World {
     Request request;
     Subject subject;
     long enable_count;
+    const char *descendants; /* of every device */
     int read_error;
     unsigned asked; /* masks of all reads together */
 } World;
@@ -134,6 +135,8 @@ static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFact
         ret->known |= DEVICE_FACT_SERIAL;
     }
     ret->enable_count = w->enable_count;
+    if (w->descendants && what & DEVICE_FACT_DESCENDANTS)
+        ret->descendants = strdup(w->descendants);
     return 0;
 }
 
@@ -301,6 +304,85 @@ static void test_claimed(void **state) {
     g->claim = NULL;
     g->members->next->quarantined = true; /* the NIC beside it */
     expect(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_DEVICE_QUARANTINED, NULL);
+}
+
+static Device *make_child(World *w, const char *name, const char *parent, int group, const char *driver) {
+    DeviceSnapshot s = {
+            .vendor = 0x8086, .device = 0x10d3, .class_code = 0x020000, .group = group, .vfio_index = -1};
+    Device *d;
+
+    assert_int_equal(device_name_parse(name, &s.name), 0);
+    assert_int_equal(device_name_parse(parent, &s.parent), 0);
+    s.has_parent = true;
+    (void) snprintf(s.driver, sizeof(s.driver), "%s", driver);
+    if (streq(driver, "vfio-pci"))
+        s.vfio_index = 7;
+    assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
+    return d;
+}
+
+#define ANYTHING RULE(",\"siblings\":\"park\",\"reset\":\"optional\",\"host-critical\":\"allow\"")
+
+/* Virtual functions go away with their physical function's driver, whatever that is, and no rule waives it.
+ */
+static void test_virtual_functions(void **state) {
+    World *w = *state;
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+    Device *vf;
+
+    vf = make_child(w, "0000:05:01.0", PREPARED, 20, "");
+    expect(w, ANYTHING, PREPARED, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "pci:0000:05:01.0");
+    vf->group->claim = &other;
+    expect(w, ANYTHING, PREPARED, _BACKEND_INVALID, VFIOD_ERROR_DEVICE_CLAIMED,
+            "claim 0123456789abcdef of uid 7 holds pci:0000:05:01.0");
+    expect(w, "", PREPARED, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
+
+    /* nor is a sibling parked that has some */
+    make_child(w, "0000:03:01.1", NIC_SHARED, 21, "iavf");
+    expect(w, ANYTHING, EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "pci:0000:03:01.1");
+}
+
+/* What an NVMe controller behind VMD is used for is a matter of host-critical; that somebody has it is not.
+ */
+static void test_devices_of_a_domain(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    World *w = *state;
+    Device *nvme;
+
+    nvme = make_child(w, "10000:e1:00.0", NIC, 20, "nvme");
+    assert_int_equal(plan(w, ANYTHING, NIC, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    nvme->quarantined = true;
+    expect(w, ANYTHING, NIC, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "pci:10000:e1:00.0");
+    nvme->quarantined = false;
+    make_child(w, "10000:e1:00.1", NIC, 21, "vfio-pci");
+    expect(w, ANYTHING, NIC, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "pci:10000:e1:00.1");
+}
+
+/* Descendants that are no PCI devices. */
+static void test_other_descendants(void **state) {
+    World *w = *state;
+
+    w->descendants = "the mediated device 1234";
+    expect(w, ANYTHING, NIC, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "the mediated device 1234");
+    assert_true(w->asked & DEVICE_FACT_DESCENDANTS);
+}
+
+/* The end of the parent's claim resets it, and its virtual functions with it. */
+static void test_claimed_parent(void **state) {
+    PlanMember member = {.group = 5, .disposition = DISPOSITION_CLAIM};
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+    World *w = *state;
+    Device *pf;
+
+    make_child(w, "0000:05:01.0", PREPARED, 20, "vfio-pci");
+    pf = inventory_find_group(w->inventory, 5)->members;
+    member.name = pf->name;
+    other.plan.members = &member;
+    other.plan.n_members = 1;
+    pf->group->claim = &other;
+    expect(w, ANYTHING, "0000:05:01.0", _BACKEND_INVALID, VFIOD_ERROR_DEVICE_CLAIMED,
+            "claim 0123456789abcdef of uid 7 holds its parent pci:0000:05:00.0");
 }
 
 static void test_backends(void **state) {
@@ -817,6 +899,10 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_bridge_on_a_host_driver, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_in_use, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_claimed, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_virtual_functions, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_devices_of_a_domain, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_other_descendants, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_claimed_parent, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),

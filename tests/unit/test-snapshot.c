@@ -84,8 +84,11 @@ static const Fixture fixtures[] = {
                  .device = 0x10d3,
                  .class_code = 0x020000,
                  .group = -1,
-                 .vfio_index = -1},
-                {KNOWN_ALL, .numa_node = -1, .reset_methods = 1 << RESET_METHOD_FLR}},
+                 .vfio_index = -1,
+                 .has_parent = true,
+                 .parent = {.pci_bus = 6}},
+                {KNOWN_ALL, .descendants = (char *) "the mediated device 1", .numa_node = -1,
+                        .reset_methods = 1 << RESET_METHOD_FLR}},
         {{.name = {.pci_bus = 8},
                  .vendor = 0x8086,
                  .device = 0x10d3,
@@ -124,6 +127,7 @@ static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFact
     *ret = *f;
     ret->known &= what;
     ret->host_critical = NULL;
+    ret->descendants = what & DEVICE_FACT_DESCENDANTS && f->descendants ? strdup(f->descendants) : NULL;
     ret->properties = NULL;
     if (what & DEVICE_FACT_HOST_CRITICAL && !(f->known & DEVICE_FACT_HOST_CRITICAL))
         ret->host_critical = strdup("it cannot be told whether the host uses it: Permission denied");
@@ -235,6 +239,10 @@ static void test_facts_come_back(void **state) {
         assert_string_equal(f.driver_override, facts->driver_override);
         assert_string_equal(f.slot_path, facts->slot_path);
         assert_string_equal(f.serial, facts->serial);
+        assert_string_equal(f.descendants ?: "", facts->descendants ?: "");
+        assert_true(!device_parent_name(d) == !was->has_parent);
+        if (was->has_parent)
+            assert_int_equal(device_name_compare(device_parent_name(d), &was->parent), 0);
     }
 }
 

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A device can be the parent of others that exist only as long as its driver does: virtual functions, the
+ * devices of a PCI domain behind it. Unbinding or resetting the parent takes them away from whoever has them,
+ * and the kernel does not protect users of VFIO from that. So a parent is not free while a descendant is held
+ * or in use, and a descendant is not free while its parent is held. */
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "core/claim.h"
+#include "core/planner.h"
+
+#define NAMED_MAX 4U /* descendants that a refusal names */
+
+static const Claim *holder_of(const Device *d) {
+    return d->claim ?: d->group ? d->group->claim : NULL;
+}
+
+/* A virtual function always counts: somebody made it on purpose, and nothing would bring it back. The devices
+ * of a domain are always there. Of those the host uses, host_critical tells. */
+static bool is_in_use(const Device *d) {
+    return device_is_virtual_function(d) || holder_of(d) || d->quarantined ||
+            (d->driver && d->vfio_index >= 0);
+}
+
+typedef struct Descendants {
+    const Device *claimed; /* the first that is */
+    unsigned n;
+    StrBuf names;
+} Descendants;
+
+static int note_descendant(Device *d, void *userdata) {
+    Descendants *found = userdata;
+    char name[DEVICE_NAME_MAX];
+
+    if (!is_in_use(d))
+        return 0;
+    if (!found->claimed && holder_of(d))
+        found->claimed = d;
+    if (found->n++ < NAMED_MAX)
+        strbuf_addf(&found->names, "%s%s", found->n > 1 ? ", " : "", device_name_format(&d->name, name));
+    return 0;
+}
+
+static int refuse_claimed(Planner *p, const Device *d, const Device *descendant) {
+    const Claim *holder = holder_of(descendant);
+    char name[DEVICE_NAME_MAX];
+
+    return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+            "claim %s of uid %u holds %s, which would go away with its driver (%s)", holder->id,
+            (unsigned) holder->uid, device_name_format(&descendant->name, name),
+            claim_state_to_string(holder->state));
+}
+
+int family_refuse(Planner *p, const Device *d, const char *descendants) {
+    _cleanup_free_ char *names = sanitize(descendants, 200);
+    int r;
+
+    r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
+            "these exist and would go away with its driver: %s", names ?: "?");
+    p->refusal->remedy = strdup("Claim one of them instead, or remove them first (virtual functions: write 0 "
+                                "to sriov_numvfs).");
+    return r;
+}
+
+int family_check_descendants(Planner *p, const Device *d) {
+    Descendants found = {};
+    int r = 0;
+
+    (void) inventory_foreach_descendant(p->context->inventory, d, note_descendant, &found);
+    if (found.n > NAMED_MAX)
+        strbuf_addf(&found.names, " and %u more", found.n - NAMED_MAX);
+    if (found.claimed)
+        r = refuse_claimed(p, d, found.claimed);
+    else if (found.n > 0)
+        r = family_refuse(p, d, found.names.text ?: "?");
+    strbuf_done(&found.names);
+    return r;
+}
+
+/* Does its claim unbind or reset the device, when it ends at the latest? */
+static bool is_moved(const Device *d, const Claim *holder) {
+    for (size_t i = 0; i < holder->plan.n_members; i++) {
+        const PlanMember *m = &holder->plan.members[i];
+
+        if (device_name_compare(&m->name, &d->name) == 0)
+            return m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK || m->reset;
+    }
+    return false;
+}
+
+int family_check_parent(Planner *p, const Device *d) {
+    const Device *parent = inventory_find_parent(p->context->inventory, d);
+    const Claim *holder = parent ? holder_of(parent) : NULL;
+    char name[DEVICE_NAME_MAX];
+
+    if (!holder || !is_moved(parent, holder))
+        return 0;
+    return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+            "claim %s of uid %u holds its parent %s (%s)", holder->id, (unsigned) holder->uid,
+            device_name_format(&parent->name, name), claim_state_to_string(holder->state));
+}
