@@ -62,26 +62,27 @@ static int check_capability(Planner *p, const Device *d) {
 }
 
 static int check_kernel(Planner *p, const Device *d) {
-    const FactSource *facts = &p->context->facts;
-    KernelFacts kernel = {};
-    int r = facts->read_kernel_facts ? facts->read_kernel_facts(facts->userdata, &kernel) : -EOPNOTSUPP;
+    const KernelFacts *kernel;
+    int r = survey_get_kernel(p->context->survey, &kernel);
 
+    if (r == -EAGAIN)
+        return r;
     if (r < 0)
         return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "cannot tell what the kernel offers: %s",
                 strerror(-r));
-    if (kernel.lockdown) {
+    if (kernel->lockdown) {
         r = refuse(p->refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &d->name,
                 "the kernel is locked down, and without an IOMMU the device could write anywhere in it");
         p->refusal->remedy = strdup("Lockdown ends only with a boot without it; turn an IOMMU on instead.");
         return r;
     }
-    if (!kernel.noiommu_support) {
+    if (!kernel->noiommu_support) {
         r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
                 "the kernel has no mode without IOMMU, or the module vfio is not loaded");
         p->refusal->remedy = strdup("It is built with CONFIG_VFIO_NOIOMMU; 'modprobe vfio' loads it.");
         return r;
     }
-    if (kernel.noiommu_enabled || policy_host_settings(p->context->policy).noiommu == NOIOMMU_MANAGED)
+    if (kernel->noiommu_enabled || policy_host_settings(p->context->policy).noiommu == NOIOMMU_MANAGED)
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &d->name,
             "the kernel's parameter vfio.enable_unsafe_noiommu_mode is off, and vfiod does not manage it");

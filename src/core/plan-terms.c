@@ -73,9 +73,8 @@ static int check_reason(Planner *p) {
 
 /* Who cannot tell whether the host is whole must not say that it is. */
 static int check_taint(Planner *p) {
-    const FactSource *facts = &p->context->facts;
-    _cleanup_free_ char *weakness = NULL;
-    int r = -EOPNOTSUPP;
+    const char *weakness;
+    int r;
 
     if (!p->untainted && !p->request->untainted)
         return 0;
@@ -83,10 +82,9 @@ static int check_taint(Planner *p) {
         r = refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
                 "the host must be untainted, and a device without an IOMMU weakens it by itself");
     else {
-        if (facts->read_weakness)
-            r = facts->read_weakness(facts->userdata, &weakness);
-        if (r >= 0 && !weakness)
-            return 0;
+        r = survey_get_weakness(p->context->survey, &weakness);
+        if (r == -EAGAIN || (r >= 0 && !weakness))
+            return r;
         r = r < 0 ? refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
                             "the host must be untainted, and that cannot be told: %s", strerror(-r))
                   : refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,

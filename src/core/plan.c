@@ -84,15 +84,18 @@ static int deny(Planner *p, const Device *d, const Verdict *v) {
  * then. */
 static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const Device *d, const Verdict *v),
         Verdict *ret) {
-    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
-    const FactSource *source = &p->context->facts;
     unsigned needed = policy_needed_facts(p->context->policy);
     PolicyQuestion question = {.subject = p->subject, .device = d, .now_usec = p->context->now_usec};
     Verdict v;
     int r;
 
-    if (needed != 0 && source->read_facts && source->read_facts(source->userdata, d, needed, &facts) >= 0)
-        question.facts = &facts;
+    if (needed != 0) {
+        r = survey_get(p->context->survey, &d->name, needed, &question.facts);
+        if (r == -EAGAIN)
+            return r;
+        if (r == -ENOMEM)
+            return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "out of memory");
+    }
     v = policy_evaluate(p->context->policy, &question);
     if (v.effect == EFFECT_DENY) {
         r = deny_it(p, d, &v);
@@ -108,10 +111,15 @@ static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const D
 /* The claim gets what all rules of its devices agree on: the backends that each allows, and a reset if any
  * wants one. */
 static int authorize(Planner *p) {
+    unsigned needed = policy_needed_facts(p->context->policy);
     if (!p->context->policy)
         return refuse(p->refusal, VFIOD_ERROR_POLICY_BROKEN, NULL,
                 "no valid policy is loaded, so everything is denied");
     p->plan->reset = RESET_OPTIONAL;
+    /* Of all devices at once: each look may take its time. */
+    for (size_t i = 0; needed != 0 && i < p->request->n_devices; i++)
+        if (survey_want(p->context->survey, &p->devices[i]->name, needed) < 0)
+            return refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     for (size_t i = 0; i < p->request->n_devices; i++) {
         Verdict *v = &p->verdicts[i];
         int r;
@@ -228,43 +236,51 @@ static int check_unused(Planner *p, const Device *d, long enable_count) {
             "a program that did not come through vfiod has IOMMU group %d open", d->group->id);
 }
 
-static int read_member_facts(Planner *p, const Device *d, unsigned what, DeviceFacts *ret) {
-    const FactSource *source = &p->context->facts;
+/* 1; 0: they are not there yet; or refused. */
+static int get_member_facts(Planner *p, const Device *d, unsigned what, const DeviceFacts **ret) {
+    static const DeviceFacts none;
+    const DeviceFacts *facts = &none;
     int r;
 
-    if (what == 0)
+    r = what == 0 ? 0 : survey_get(p->context->survey, &d->name, what, &facts);
+    if (r == -EAGAIN) {
+        p->again = true;
         return 0;
-    r = source->read_facts ? source->read_facts(source->userdata, d, what, ret) : -EOPNOTSUPP;
+    }
     if (r < 0)
         return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
                 "cannot read its state: %s", strerror(-r));
-    if (ret->descendants)
-        return family_refuse(p, d, ret->descendants);
-    if (ret->host_critical) {
-        _cleanup_free_ char *why = sanitize(ret->host_critical, 200);
+    if ((what & DEVICE_FACT_DESCENDANTS) && facts->descendants)
+        return family_refuse(p, d, facts->descendants);
+    if ((what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical) {
+        _cleanup_free_ char *why = sanitize(facts->host_critical, 200);
 
         return refuse(
                 p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
     }
-    return 0;
+    *ret = facts;
+    return 1;
 }
 
 static int add_member(
         Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical) {
-    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
     bool exposed = is_exposed(p, d, disposition);
     Plan *plan = p->plan;
+    const DeviceFacts *facts = NULL;
     PlanMember *m;
+    unsigned what;
     int r;
 
     if (plan->n_members >= PLAN_MEMBERS_MAX)
         return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
                 "the groups have more than %u members together", PLAN_MEMBERS_MAX);
     r = touched || exposed ? family_check_descendants(p, d) : 0;
-    if (r >= 0)
-        r = read_member_facts(p, d, needed_facts(d, disposition, exposed, host_critical), &facts);
     if (r < 0)
+        return r;
+    what = needed_facts(d, disposition, exposed, host_critical);
+    r = get_member_facts(p, d, what, &facts);
+    if (r <= 0)
         return r;
 
     m = plan_add_member(plan);
@@ -277,15 +293,16 @@ static int add_member(
             .vendor = d->vendor,
             .device = d->device,
             .bind = touched && !on_vfio_driver(d),
-            .reset_methods = facts.reset_methods,
-            .reset = (disposition == DISPOSITION_CLAIM || exposed) && facts.reset_methods != 0,
+            .reset_methods = what & DEVICE_FACT_RESET_METHODS ? facts->reset_methods : 0,
     };
     (void) snprintf(m->original_driver, sizeof(m->original_driver), "%s", d->driver ?: "");
-    (void) snprintf(m->original_override, sizeof(m->original_override), "%s", facts.driver_override);
+    m->reset = (disposition == DISPOSITION_CLAIM || exposed) && m->reset_methods != 0;
+    if (what & DEVICE_FACT_DRIVER_OVERRIDE)
+        (void) snprintf(m->original_override, sizeof(m->original_override), "%s", facts->driver_override);
     if (touched || exposed)
         (void) snprintf(
                 m->target_driver, sizeof(m->target_driver), "%s", m->bind ? VFIO_PCI_DRIVER : d->driver);
-    return m->bind ? 0 : check_unused(p, d, facts.enable_count);
+    return m->bind ? 0 : check_unused(p, d, facts->enable_count);
 }
 
 static int check_reset(Planner *p, const PlanMember *m, ResetDemand demand) {
@@ -304,7 +321,7 @@ static int add_claimed(Planner *p) {
         int r;
 
         r = add_member(p, d, DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical);
-        if (r >= 0)
+        if (r >= 0 && !p->again)
             r = check_reset(p, &plan->members[plan->n_members - 1], plan->reset);
         if (r < 0)
             return r;
@@ -369,7 +386,7 @@ static int add_exposed(
         r = terms_take(p, d, &v);
     if (r >= 0)
         r = add_member(p, d, disposition, MIN(host_critical, v.terms->host_critical));
-    return r < 0 ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], v.terms->reset);
+    return r < 0 || p->again ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], v.terms->reset);
 }
 
 static int add_siblings(Planner *p) {
@@ -424,23 +441,24 @@ static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend
 /* The explicit rule: the backend that was asked for and no other; else the first that rule and kernel both
  * offer, iommufd before group. The reply names it, and it never changes later. */
 static int choose_backend(Planner *p) {
-    const FactSource *facts = &p->context->facts;
     Backend wanted = p->request->backend;
-    KernelFacts kernel = {};
+    const KernelFacts *kernel;
     int r;
 
     if (wanted != BACKEND_GROUP && (p->backends & (1U << BACKEND_IOMMUFD)) && nodes_are_there(p)) {
         p->plan->backend = BACKEND_IOMMUFD;
         return 0;
     }
-    r = facts->read_kernel_facts ? facts->read_kernel_facts(facts->userdata, &kernel) : -EOPNOTSUPP;
+    r = survey_get_kernel(p->context->survey, &kernel);
+    if (r == -EAGAIN)
+        return r;
     if (r < 0)
         return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &p->devices[0]->name,
                 "cannot tell what the kernel offers: %s", strerror(-r));
     for (Backend b = 0; b < _BACKEND_MAX; b++) {
         if (wanted != _BACKEND_INVALID && wanted != b)
             continue;
-        if ((p->backends & (1U << b)) && backend_offered(p, &kernel, b)) {
+        if ((p->backends & (1U << b)) && backend_offered(p, kernel, b)) {
             p->plan->backend = b;
             return 0;
         }
@@ -487,10 +505,43 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
         r = add_siblings(&p);
     if (r >= 0)
         r = terms_check(&p);
+    if (p.again || r == -EAGAIN) {
+        refusal_done(refusal); /* of something that was not reached with all facts */
+        return -EAGAIN;
+    }
     if (r < 0)
         return r;
     *ret = TAKE_GENERIC(plan, PLAN_NULL);
     return 0;
+}
+
+int plan_need(const PlanContext *context, const Request *request) {
+    unsigned policy = context->policy ? policy_needed_facts(context->policy) : 0;
+
+    for (size_t i = 0; i < request->n_devices; i++) {
+        const Device *d = inventory_find_device(context->inventory, &request->devices[i]);
+        unsigned what = policy;
+
+        if (!d)
+            continue;
+        if (on_vfio_driver(d))
+            what |= needed_facts(d, DISPOSITION_CLAIM, /* exposed= */ false, HOST_CRITICAL_REFUSE);
+        if (what != 0 && survey_want(context->survey, &d->name, what) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int plan_build_from(const PlanContext *context, const FactSource *source, const Request *request,
+        const Subject *subject, Plan *ret, Refusal *refusal) {
+    int r;
+
+    for (;;) {
+        r = plan_build(context, request, subject, ret, refusal);
+        if (r != -EAGAIN)
+            return r;
+        survey_take(context->survey, source, context->inventory, 0);
+    }
 }
 
 bool plan_needs_bind(const Plan *p) {

@@ -5,9 +5,9 @@
  * becomes of every sibling, which driver, and why not. The same plan answers `vfioctl plan` and drives a
  * claim; each step has its reverse, so undoing is running the list backwards.
  *
- * Pure: looks only at what the PlanContext hands in. */
+ * Pure: looks only at what the PlanContext hands in, and asks for more facts by their names. */
 
-#include "core/facts.h"
+#include "core/survey.h"
 #include "core/progress.h"
 #include "policy/policy.h"
 
@@ -77,25 +77,6 @@ void plan_done(Plan *p);
 PlanMember *plan_add_member(Plan *p);
 PlanCharge *plan_add_charge(Plan *p);
 
-/* The reader of unannounced facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was
- * DEVICE_FACTS_NULL. 0 or negative errno. */
-typedef int (*read_facts_t)(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
-
-/* Likewise what the kernel offers; asked only when no device has shown it already. */
-typedef int (*read_kernel_facts_t)(void *userdata, KernelFacts *ret);
-
-/* Likewise what weakens the isolation of this host (taint_list_describe_weakness()): *ret is owned by the
- * caller, NULL when nothing does. Asked only where the host must be untainted. */
-typedef int (*read_weakness_t)(void *userdata, char **ret);
-
-/* Where a plan takes its facts from. A reader that is NULL is one that fails. */
-typedef struct FactSource {
-    read_facts_t read_facts;
-    read_kernel_facts_t read_kernel_facts;
-    read_weakness_t read_weakness;
-    void *userdata; /* of all of them */
-} FactSource;
-
 /* What the claims that there are already count for against the limits of one rule. */
 typedef struct RuleUsage {
     uint64_t claims, devices, claims_of_user, devices_of_user;
@@ -108,8 +89,8 @@ void rule_usage_add(RuleUsage *usage, const Plan *p, uid_t owner, const char *ru
 /* What a request is judged against. */
 typedef struct PlanContext {
     Inventory *inventory;
-    const Policy *policy; /* NULL: none is valid, everything is denied */
-    FactSource facts;
+    const Policy *policy;      /* NULL: none is valid, everything is denied */
+    Survey *survey;            /* what is known; what is wanted besides is written into it */
     uint64_t now_usec;         /* CLOCK_REALTIME; 0: not known */
     count_usage_t count_usage; /* NULL: nothing is claimed */
     void *usage_userdata;
@@ -120,9 +101,20 @@ typedef struct PlanContext {
  * answer is no (unknown device, denied, claimed, not viable, host-critical, backend, reset, what the rules
  * demand, their limits). The order of checks is chosen so that a stranger learns nothing beyond the policy's
  * no: existence, then policy, then the rest. A plan with .ask must be built anew after the person's yes: the
- * world may have moved. *ret is to be given to plan_done(); without a plan it is left alone. */
+ * world may have moved. *ret is to be given to plan_done(); without a plan it is left alone.
+ *
+ * -EAGAIN, and no refusal: facts are wanted that the survey does not have yet. To be called again, with the
+ * same survey, when somebody has looked for them. */
 int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal);
+
+/* Writes down what a plan of this request will want, as far as that can be foreseen: a plan is then made
+ * once, and not once more for each fact. Nothing of it may sleep but what the policy asks about. 0 or
+ * -ENOMEM. */
+int plan_need(const PlanContext *context, const Request *request);
+/* The same where facts can be had at once: takes what is wanted from source, until there is an answer. */
+int plan_build_from(const PlanContext *context, const FactSource *source, const Request *request,
+        const Subject *subject, Plan *ret, Refusal *refusal);
 
 bool plan_needs_bind(const Plan *p);
 bool plan_needs_reset(const Plan *p);

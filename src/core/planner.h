@@ -14,6 +14,7 @@ typedef struct Planner {
     const Subject *subject;
     Plan *plan;
     Refusal *refusal;
+    bool again; /* a fact is wanted that nobody has looked for: nothing that follows from it counts */
     Device *devices[REQUEST_DEVICES_MAX];
     Verdict verdicts[REQUEST_DEVICES_MAX];
     SiblingDemand siblings[PLAN_GROUPS_MAX];           /* by index of plan.groups */

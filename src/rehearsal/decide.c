@@ -56,9 +56,10 @@ Answer *answer_free(Answer *a) {
 int decide_request(HostView *host, const Policy *policy, const Subject *subject, const Request *request,
         uint64_t now_usec, Answer **ret, char **ret_problem) {
     _cleanup_(answer_freep) Answer *a = calloc(1, sizeof(*a));
+    _cleanup_(survey_done) Survey survey = {};
     PlanContext context = {
             .policy = policy,
-            .facts = host->facts,
+            .survey = &survey,
             .now_usec = now_usec > 0 ? now_usec : time_now(),
     };
     int r;
@@ -70,7 +71,7 @@ int decide_request(HostView *host, const Policy *policy, const Subject *subject,
     r = host_view_get_inventory(host, &context.inventory, ret_problem);
     if (r < 0)
         return r;
-    r = plan_build(&context, request, subject, &a->plan, &a->refusal);
+    r = plan_build_from(&context, &host->facts, request, subject, &a->plan, &a->refusal);
     if (r == -ENOMEM)
         return r;
     a->granted = r >= 0;

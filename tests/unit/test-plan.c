@@ -196,10 +196,12 @@ static VfiodError plan(
     _cleanup_(policy_freep) Policy *policy = rules ? compile(rules) : NULL;
     _cleanup_free_ char *copy = strdup(devices);
     Request request = w->request;
+    const FactSource source = {read_facts, read_kernel_facts, read_weakness, .userdata = w};
+    _cleanup_(survey_done) Survey survey = {};
     PlanContext context = {
             .inventory = w->inventory,
             .policy = policy,
-            .facts = {read_facts, read_kernel_facts, read_weakness, .userdata = w},
+            .survey = &survey,
             .count_usage = w->terms ? count_usage : NULL,
             .usage_userdata = w,
     };
@@ -216,7 +218,7 @@ static VfiodError plan(
     request.backend = backend;
     for (char *rest = copy, *s; (s = strsep(&rest, " "));)
         assert_int_equal(request_add_device(&request, s, refusal), 0);
-    r = plan_build(&context, &request, &w->subject, ret, refusal);
+    r = plan_build_from(&context, &source, &request, &w->subject, ret, refusal);
     assert_int_equal(r < 0, refusal->code != _VFIOD_ERROR_INVALID);
     return refusal->code;
 }
@@ -520,6 +522,63 @@ static void test_plan_of_prepared_and_whole_groups(void **state) {
     assert_false(plan_needs_bind(&p));
     assert_true(plan_needs_reset(&p));
     assert_int_equal(w->asked, DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT);
+}
+
+/* The planner reads nothing: it says what it wants, and is asked again. */
+static void test_plan_waits_for_facts(void **state) {
+    _cleanup_(policy_freep) Policy *policy =
+            compile("{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{\"numa\":1}}");
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(survey_done) Survey survey = {};
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    DeviceFacts facts = DEVICE_FACTS_NULL;
+    World *w = *state;
+    const PlanContext context = {.inventory = w->inventory, .policy = policy, .survey = &survey};
+
+    assert_int_equal(request_add_device(&w->request, NIC, &refusal), 0);
+    assert_int_equal(plan_build(&context, &w->request, &w->subject, &p, &refusal), -EAGAIN);
+    assert_int_equal(refusal.code, _VFIOD_ERROR_INVALID);
+    assert_true(survey_is_open(&survey));
+    assert_int_equal(survey.n_devices, 1);
+    assert_int_equal(survey.devices[0].wanted, DEVICE_FACT_NUMA_NODE);
+
+    facts.numa_node = 1;
+    facts.known = DEVICE_FACT_NUMA_NODE;
+    survey_put(&survey.devices[0], DEVICE_FACT_NUMA_NODE, &facts, 0);
+    assert_int_equal(plan_build(&context, &w->request, &w->subject, &p, &refusal), -EAGAIN);
+    assert_true(survey.kernel_wanted);
+    survey.kernel = kernel;
+    survey.kernel_taken = true;
+    assert_int_equal(plan_build(&context, &w->request, &w->subject, &p, &refusal), -EAGAIN);
+    assert_int_equal(survey.devices[0].wanted & ~survey.devices[0].taken,
+            DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_HOST_CRITICAL |
+                    DEVICE_FACT_DESCENDANTS);
+
+    /* Trouble of the system is no fact about the device. */
+    survey_put(&survey.devices[0], DEVICE_FACT_HOST_CRITICAL, &facts, -EMFILE);
+    facts.reset_methods = 1U << RESET_METHOD_FLR;
+    survey_put(&survey.devices[0],
+            DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS, &facts, 0);
+    assert_false(survey_is_open(&survey));
+    assert_true(plan_build(&context, &w->request, &w->subject, &p, &refusal) < 0);
+    assert_int_equal(refusal.code, VFIOD_ERROR_INTERNAL);
+    assert_non_null(strstr(refusal.reason, strerror(EMFILE)));
+}
+
+/* A prepared device is planned in one go. */
+static void test_need_is_foreseen(void **state) {
+    _cleanup_(policy_freep) Policy *policy = compile(RULE());
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    World *w = *state;
+    const FactSource source = {read_facts, read_kernel_facts, read_weakness, .userdata = w};
+    _cleanup_(survey_done) Survey survey = {};
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    const PlanContext context = {.inventory = w->inventory, .policy = policy, .survey = &survey};
+
+    assert_int_equal(request_add_device(&w->request, PREPARED, &refusal), 0);
+    assert_int_equal(plan_need(&context, &w->request), 0);
+    survey_take(&survey, &source, w->inventory, SURVEY_FACTS_SLEEPING);
+    assert_int_equal(plan_build(&context, &w->request, &w->subject, &p, &refusal), 0);
 }
 
 #define TERMS                                                                                                \
@@ -908,6 +967,8 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_exposed_siblings_are_reset, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_prepared_and_whole_groups, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_plan_waits_for_facts, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_need_is_foreseen, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_reason_and_taint, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_memlock, set_up, tear_down),

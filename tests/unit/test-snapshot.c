@@ -300,7 +300,8 @@ static Policy *parse_policy(const char *rules) {
 /* The plan, or the refusal, as text. */
 static char *judge(
         Inventory *i, const FactSource *source, const Policy *policy, const char *device, bool untainted) {
-    const PlanContext context = {.inventory = i, .policy = policy, .facts = *source};
+    _cleanup_(survey_done) Survey survey = {};
+    const PlanContext context = {.inventory = i, .policy = policy, .survey = &survey};
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     Request request = REQUEST_NULL;
     Subject subject = SUBJECT_NULL;
@@ -311,7 +312,7 @@ static char *judge(
     subject.uid = 1000;
     request.untainted = untainted;
     assert_int_equal(request_add_device(&request, device, &refusal), 0);
-    if (plan_build(&context, &request, &subject, &plan, &refusal) < 0)
+    if (plan_build_from(&context, source, &request, &subject, &plan, &refusal) < 0)
         return strdup(error_info(refusal.code)->name);
     json = plan_to_json(&plan);
     text = strdup(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN));

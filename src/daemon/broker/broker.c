@@ -196,14 +196,16 @@ static bool was_told_often(Broker *e, const Subject *subject, uint64_t now) {
 }
 
 int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
+    const FactSource source = {.read_facts = read_facts,
+            .read_kernel_facts = read_kernel_facts,
+            .read_weakness = read_weakness,
+            .userdata = e};
+    _cleanup_(survey_done) Survey survey = {};
     const uint64_t now = broker_now_usec();
     const PlanContext context = {
             .inventory = e->inventory,
             .policy = e->policy,
-            .facts = {.read_facts = read_facts,
-                    .read_kernel_facts = read_kernel_facts,
-                    .read_weakness = read_weakness,
-                    .userdata = e},
+            .survey = &survey,
             .now_usec = now,
             .count_usage = count_usage,
             .usage_userdata = e,
@@ -213,8 +215,12 @@ int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan 
     int r;
 
     r = request_validate(request, refusal);
+    if (r >= 0 && !context.brief && plan_need(&context, request) < 0)
+        r = refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r >= 0)
-        r = plan_build(&context, request, subject, &plan, refusal);
+        survey_take(&survey, &source, e->inventory, 0);
+    if (r >= 0)
+        r = plan_build_from(&context, &source, request, subject, &plan, refusal);
     if (r >= 0)
         r = check_raw_io(e, &plan, refusal);
     if (r < 0)

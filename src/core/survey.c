@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/survey.h"
+
+void survey_done(Survey *s) {
+    for (size_t i = 0; i < s->n_devices; i++)
+        device_facts_done(&s->devices[i].facts);
+    free(s->devices);
+    free(s->weakness);
+    *s = (Survey){};
+}
+
+static SurveyDevice *find(Survey *s, const DeviceName *name) {
+    for (size_t i = 0; i < s->n_devices; i++)
+        if (device_name_compare(&s->devices[i].name, name) == 0)
+            return &s->devices[i];
+    return NULL;
+}
+
+static SurveyDevice *add(Survey *s, const DeviceName *name) {
+    SurveyDevice *grown = reallocarray(s->devices, s->n_devices + 1, sizeof(*s->devices));
+
+    if (!grown)
+        return NULL;
+    s->devices = grown;
+    s->devices[s->n_devices] = (SurveyDevice){.name = *name, .facts = DEVICE_FACTS_NULL};
+    return &s->devices[s->n_devices++];
+}
+
+int survey_want(Survey *s, const DeviceName *name, unsigned what) {
+    SurveyDevice *d = find(s, name) ?: add(s, name);
+
+    if (!d)
+        return -ENOMEM;
+    d->wanted |= what;
+    return 0;
+}
+
+int survey_get(Survey *s, const DeviceName *name, unsigned what, const DeviceFacts **ret) {
+    const SurveyDevice *d = find(s, name);
+    int r;
+
+    if (!d || (what & ~d->taken)) {
+        r = survey_want(s, name, what);
+        return r < 0 ? r : -EAGAIN;
+    }
+    if (what & d->failed)
+        return d->error;
+    *ret = &d->facts;
+    return 0;
+}
+
+int survey_get_kernel(Survey *s, const KernelFacts **ret) {
+    s->kernel_wanted = true;
+    if (!s->kernel_taken)
+        return -EAGAIN;
+    if (s->kernel_error < 0)
+        return s->kernel_error;
+    *ret = &s->kernel;
+    return 0;
+}
+
+int survey_get_weakness(Survey *s, const char **ret) {
+    s->weakness_wanted = true;
+    if (!s->weakness_taken)
+        return -EAGAIN;
+    if (s->weakness_error < 0)
+        return s->weakness_error;
+    *ret = s->weakness;
+    return 0;
+}
+
+bool survey_is_open(const Survey *s) {
+    if ((s->kernel_wanted && !s->kernel_taken) || (s->weakness_wanted && !s->weakness_taken))
+        return true;
+    for (size_t i = 0; i < s->n_devices; i++)
+        if (s->devices[i].wanted & ~s->devices[i].taken)
+            return true;
+    return false;
+}
+
+/* One field for each bit of the mask; facts that were not looked for are left as they are. */
+static void merge(DeviceFacts *to, unsigned what, DeviceFacts *from) {
+    if (what & DEVICE_FACT_RESET_METHODS)
+        to->reset_methods = from->reset_methods;
+    if (what & DEVICE_FACT_NUMA_NODE)
+        to->numa_node = from->numa_node;
+    if (what & DEVICE_FACT_DRIVER_OVERRIDE)
+        memcpy(to->driver_override, from->driver_override, sizeof(to->driver_override));
+    if (what & DEVICE_FACT_REMOVABLE)
+        to->removable = from->removable;
+    if ((what & (DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE)) && !to->host_critical)
+        to->host_critical = TAKE_PTR(from->host_critical);
+    if (what & DEVICE_FACT_DESCENDANTS)
+        to->descendants = TAKE_PTR(from->descendants);
+    if (what & DEVICE_FACT_DIRECT_REGION)
+        to->direct_region = from->direct_region;
+    if (what & DEVICE_FACT_ENABLE_COUNT)
+        to->enable_count = from->enable_count;
+    if (what & DEVICE_FACT_ACS)
+        to->acs = from->acs;
+    if (what & DEVICE_FACT_SLOT_PATH)
+        memcpy(to->slot_path, from->slot_path, sizeof(to->slot_path));
+    if (what & DEVICE_FACT_SERIAL)
+        memcpy(to->serial, from->serial, sizeof(to->serial));
+    if (what & DEVICE_FACT_PROPERTIES)
+        to->properties = TAKE_PTR(from->properties);
+    to->known |= from->known & what;
+}
+
+void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error) {
+    what &= ~d->taken;
+    if (error < 0) {
+        d->failed |= what;
+        d->error = error == -EAGAIN ? -EIO : error; /* that means "look" to everybody here */
+    } else
+        merge(&d->facts, what, facts);
+    d->taken |= what;
+    device_facts_done(facts);
+}
+
+static void take_device(SurveyDevice *d, const FactSource *source, Inventory *inventory, unsigned later) {
+    const Device *device = inventory_find_device(inventory, &d->name);
+    unsigned what = d->wanted & ~d->taken & ~later;
+    DeviceFacts facts = DEVICE_FACTS_NULL;
+    int r;
+
+    if (what == 0)
+        return;
+    if (!device)
+        r = -ENODEV;
+    else
+        r = source->read_facts ? source->read_facts(source->userdata, device, what, &facts) : -EOPNOTSUPP;
+    survey_put(d, what, &facts, r);
+}
+
+void survey_take(Survey *s, const FactSource *source, Inventory *inventory, unsigned later) {
+    for (size_t i = 0; i < s->n_devices; i++)
+        take_device(&s->devices[i], source, inventory, later);
+    if (s->kernel_wanted && !s->kernel_taken) {
+        s->kernel_error = source->read_kernel_facts ? source->read_kernel_facts(source->userdata, &s->kernel)
+                                                    : -EOPNOTSUPP;
+        s->kernel_taken = true;
+    }
+    if (s->weakness_wanted && !s->weakness_taken) {
+        s->weakness_error =
+                source->read_weakness ? source->read_weakness(source->userdata, &s->weakness) : -EOPNOTSUPP;
+        s->weakness_taken = true;
+    }
+}

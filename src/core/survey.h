@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What is known of the host at one moment, collected before anything is decided on it. The planner reads
+ * nothing itself: it looks into the survey, and a fact that nobody has looked for yet is written down as
+ * wanted, and the plan is tried again when it is there. So a decision never waits for the kernel in its
+ * middle, each fact is read once, and the same survey answers the policy, its shadow and the planner.
+ *
+ * Pure: the values, and what is wanted. A FactSource reads them. */
+
+#include "core/facts.h"
+#include "core/inventory.h"
+
+/* These may sleep: the kernel holds config space back while the device, or a port above it, is being reset,
+ * and wakes it from D3cold; and what the host uses is asked of file systems and disks. */
+#define SURVEY_FACTS_SLEEPING                                                                                \
+    (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL | DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE)
+
+typedef struct SurveyDevice {
+    DeviceName name;
+    unsigned wanted; /* masks of DeviceFactMask */
+    unsigned taken;  /* somebody has looked, whether or not it could be told */
+    unsigned failed; /* of these: the look failed, with .error */
+    int error;
+    DeviceFacts facts;
+} SurveyDevice;
+
+typedef struct Survey {
+    SurveyDevice *devices; /* owned */
+    size_t n_devices;
+    bool kernel_wanted, kernel_taken, weakness_wanted, weakness_taken;
+    int kernel_error, weakness_error;
+    KernelFacts kernel;
+    char *weakness; /* owned */
+} Survey;
+
+void survey_done(Survey *s);
+
+/* The facts of one device. *ret is borrowed until the survey is changed, and left alone on failure. 0;
+ * -EAGAIN: they are wanted now; -ENOMEM; a negative errno with which the look failed. */
+int survey_get(Survey *s, const DeviceName *name, unsigned what, const DeviceFacts **ret);
+int survey_get_kernel(Survey *s, const KernelFacts **ret);
+/* What weakens the isolation of this host; *ret is NULL when nothing does. */
+int survey_get_weakness(Survey *s, const char **ret);
+/* Writes down what will be wanted. 0 or -ENOMEM. */
+int survey_want(Survey *s, const DeviceName *name, unsigned what);
+/* Is anything wanted that nobody has looked for? */
+bool survey_is_open(const Survey *s);
+
+/* Puts in what a look for what has found; facts is taken over. error: the look failed. */
+void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error);
+
+/* A reader of facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was
+ * DEVICE_FACTS_NULL. 0 or negative errno. */
+typedef int (*read_facts_t)(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
+/* Likewise what the kernel offers. */
+typedef int (*read_kernel_facts_t)(void *userdata, KernelFacts *ret);
+/* Likewise what weakens the isolation of this host (taint_list_describe_weakness()): *ret is owned by the
+ * caller, NULL when nothing does. */
+typedef int (*read_weakness_t)(void *userdata, char **ret);
+
+/* A reader that is NULL is one that fails. */
+typedef struct FactSource {
+    read_facts_t read_facts;
+    read_kernel_facts_t read_kernel_facts;
+    read_weakness_t read_weakness;
+    void *userdata; /* of all of them */
+} FactSource;
+
+/* Has the source look for everything that is wanted, except for the facts in later. */
+void survey_take(Survey *s, const FactSource *source, Inventory *inventory, unsigned later);
