@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/cgroup.h"
 #include "policy/feature.h"
 
 /* Looking up: every feature of the question has a list of rules. Where a fact is not known, its features are
@@ -101,18 +102,14 @@ static bool device_is_known(const PolicyIndex *index, const Question *q) {
     return !uses(index, FEATURE_PROPERTY) || (known & DEVICE_FACT_PROPERTIES) != 0;
 }
 
-/* Of every component, whether it is a slice or not. */
 static void add_candidates_of_slices(Candidates *c, const PolicyIndex *index, const char *cgroup) {
-    char name[256]; /* NAME_MAX of a directory and NUL */
+    char name[UNIT_NAME_SIZE];
 
     for (const char *p = cgroup; *(p += strspn(p, "/")); p += strcspn(p, "/")) {
         size_t n = strcspn(p, "/");
 
-        if (n >= sizeof(name))
-            continue;
-        memcpy(name, p, n);
-        name[n] = '\0';
-        add_candidates_of_text(c, index, FEATURE_SLICE, 0, name);
+        if (cgroup_is_slice(p, n, name))
+            add_candidates_of_text(c, index, FEATURE_SLICE, 0, name);
     }
 }
 

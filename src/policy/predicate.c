@@ -3,6 +3,7 @@
 /* The predicates: each compares one thing that a rule asks for with one fact. None of them decides what a
  * missing fact means; they only say that it is missing. */
 
+#include "core/cgroup.h"
 #include "policy/rule.h"
 
 static const char *const holds_table[_HOLDS_MAX] = {
@@ -74,8 +75,7 @@ static Holds unit_holds(const Rule *r, const Question *q) {
  * slices down to the first unit in them. What is below that unit is whoever's it was given to: a user's
  * manager, or a container, makes a "machine.slice" there as it likes, so that its name says nothing. */
 static Holds slice_holds(const Rule *r, const Question *q) {
-    static const char suffix[] = ".slice";
-    char name[256]; /* NAME_MAX of a directory and NUL */
+    char name[UNIT_NAME_SIZE];
     Holds match = HOLDS_YES;
 
     if (!q->subject->cgroup)
@@ -83,14 +83,9 @@ static Holds slice_holds(const Rule *r, const Question *q) {
     for (const char *p = q->subject->cgroup; *(p += strspn(p, "/")); p += strcspn(p, "/")) {
         size_t n = strcspn(p, "/");
 
-        if (n < sizeof(suffix) || n >= sizeof(name) ||
-                memcmp(p + n - strlen(suffix), suffix, strlen(suffix)) != 0) {
+        if (!cgroup_is_slice(p, n, name))
             match = HOLDS_UNKNOWN;
-            continue;
-        }
-        memcpy(name, p, n);
-        name[n] = '\0';
-        if (any_glob_matches(&r->slices, name))
+        else if (any_glob_matches(&r->slices, name))
             return match;
     }
     return HOLDS_NO;

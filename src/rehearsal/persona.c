@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "core/capability.h"
+#include "core/cgroup.h"
 
 #define ID_MAX (UINT32_MAX - 1)
 
@@ -142,40 +143,17 @@ static int set_capabilities(const RehearsalSubject *persona, Subject *s, char **
     return 0;
 }
 
-static bool is_unit(const char *name, size_t n) {
-    static const char *const suffixes[] = {".service", ".scope", ".socket", ".mount", ".swap"};
-
-    for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
-        size_t k = strlen(suffixes[i]);
-
-        if (n > k && memcmp(name + n - k, suffixes[i], k) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* As systemd does: the first component of the path that is a unit and not a slice. */
-static int unit_of_cgroup(const char *cgroup, char **ret) {
-    for (const char *s = cgroup; *s;) {
-        size_t n = strcspn(s, "/");
-
-        if (is_unit(s, n)) {
-            *ret = strndup(s, n);
-            return *ret ? 0 : -ENOMEM;
-        }
-        s += n;
-        s += strspn(s, "/");
-    }
-    return 0;
-}
-
 /* A unit has a cgroup, and one that is told alone is taken to be where systemd puts services. */
 static int set_unit(const RehearsalSubject *persona, Subject *s) {
+    char unit[UNIT_NAME_SIZE];
+
     if (persona->cgroup) {
         s->cgroup = strdup(persona->cgroup);
-        if (!s->cgroup || free_and_strdup(&s->unit, persona->unit) < 0)
+        if (!s->cgroup)
             return -ENOMEM;
-        return persona->unit ? 0 : unit_of_cgroup(persona->cgroup, &s->unit);
+        if (persona->unit)
+            return free_and_strdup(&s->unit, persona->unit);
+        return cgroup_find_unit(persona->cgroup, "", unit) < 0 ? 0 : free_and_strdup(&s->unit, unit);
     }
     if (!persona->unit)
         return 0;

@@ -3,6 +3,7 @@
 """Who asks: a client in another namespace is recognised, and told so."""
 
 import os
+import pathlib
 import shutil
 import struct
 import subprocess
@@ -116,6 +117,43 @@ class CapabilityTest(CredentialsTestCase):
         # What is left of the caller then is its real uid; who it was for the bus, it still is.
         nobody = harness.NOBODY
         self.assertIn('AccessDenied', self.ask(before=f'os.setresuid({nobody}, {nobody}, 0)', between='os.seteuid(0)'))
+
+
+def find_hierarchy(name):
+    """Where control groups of the hierarchy that systemd manages, or of its older one, can be made; or None."""
+    top = pathlib.Path('/sys/fs/cgroup')
+    found = {'unified': top / 'unified' if (top / 'unified').exists() else top, 'systemd': top / 'systemd'}[name]
+    return found if os.getuid() == 0 and os.access(found / 'cgroup.procs', os.W_OK) else None
+
+
+class CgroupTest(CredentialsTestCase):
+    policy = [{'name': 'vm', 'effect': 'allow', 'who': {'unit': 'vfiod-test.service'}, 'what': {}}]
+
+    def ask_from(self, hierarchy, *names):
+        """As a process in these groups, each below the one before."""
+        os.makedirs(f'{self.host.root}/sys/fs', exist_ok=True)
+        os.symlink('/sys/fs/cgroup', f'{self.host.root}/sys/fs/cgroup')
+        path = hierarchy
+        for name in names:
+            path /= name
+            path.mkdir()
+            self.addCleanup(path.rmdir)
+        return self.ask(before=f'open({str(path / "cgroup.procs")!r}, "w").write("0")')
+
+    @unittest.skipUnless(find_hierarchy('unified'), 'no control groups here')
+    def test_a_unit(self):
+        self.assertEqual(self.ask_from(find_hierarchy('unified'), 'vfiod-test.service', 'payload'), 'granted\n')
+
+    @unittest.skipUnless(find_hierarchy('unified'), 'no control groups here')
+    def test_below_what_systemd_has_not_made(self):
+        answer = self.ask_from(find_hierarchy('unified'), 'vfiod-test-container', 'vfiod-test.service')
+        self.assertIn('AccessDenied', answer)
+
+    @unittest.skipUnless(find_hierarchy('systemd') and find_hierarchy('unified'), 'only one hierarchy here')
+    def test_a_name_that_looks_like_another_line(self):
+        # A carriage return is no end of a line; the line of the older hierarchy comes first.
+        answer = self.ask_from(find_hierarchy('systemd'), 'u\r0::', 'vfiod-test.service')
+        self.assertIn('AccessDenied', answer)
 
 
 if __name__ == '__main__':

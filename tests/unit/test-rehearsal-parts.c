@@ -117,6 +117,12 @@ static void test_unit_and_cgroup(_unused_ void **state) {
             "alice", "b.scope", "/a.slice/b.scope/c.service");
     expect_subject(&(const RehearsalSubject){.user = "alice", .cgroup = "/a.slice/.service/lxc"}, "alice",
             NULL, "/a.slice/.service/lxc");
+    /* a container that another manager has made: what is below is not systemd's */
+    expect_subject(
+            &(const RehearsalSubject){.user = "alice", .cgroup = "/docker/0123/system.slice/a.service"},
+            "alice", NULL, "/docker/0123/system.slice/a.service");
+    expect_subject(&(const RehearsalSubject){.user = "alice", .cgroup = "/lxc.payload.gpu1/init.scope"},
+            "alice", NULL, "/lxc.payload.gpu1/init.scope");
 }
 
 static void test_groups(_unused_ void **state) {

@@ -21,22 +21,24 @@
  * before the watch stood makes the last one say so; one that dies later is told by the signal. */
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <systemd/sd-login.h>
-
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/cgroup.h"
 #include "core/host-tables.h"
 #include "daemon/bus/credentials.h"
 #include "daemon/privileges.h"
 
 #define N_BUCKETS 256U
 #define GROUPS_MAX 65536U
+#define PROC_TEXT_MAX 65536U /* of a file in /proc/PID */
 
 #define BUS_NAME "org.freedesktop.DBus"
 #define BUS_PATH "/org/freedesktop/DBus"
@@ -70,6 +72,8 @@ struct Credentials {
     Connection *buckets[N_BUCKETS];
     Connection *newest, *oldest;
     unsigned n_connections;
+    bool cgroup_unified;
+    char *cgroup_root; /* owned; NULL: not read yet */
     void (*idle)(void *userdata);
     void *idle_userdata;
     void (*vanished)(void *userdata, const Subject *subject);
@@ -234,7 +238,69 @@ static void forget_process(Subject *s) {
     s->user_namespace = s->pid_namespace = NAMESPACE_UNKNOWN;
 }
 
-static void read_process(Subject *s) {
+/* Which of its hierarchies of control groups does systemd manage? As its own library looks. */
+static int systemd_is_unified(bool *ret) {
+    static const char *const paths[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"};
+    struct statfs fs;
+
+    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+        if (statfs(paths[i], &fs) < 0) {
+            if (i == 1 && errno == ENOENT)
+                continue;
+            return -errno;
+        }
+        *ret = fs.f_type == CGROUP2_SUPER_MAGIC;
+        if (*ret || fs.f_type == CGROUP_SUPER_MAGIC)
+            return 0;
+    }
+    return -ENODATA;
+}
+
+/* Does not change while the host runs. */
+static int read_cgroup_layout(Credentials *c) {
+    _cleanup_free_ char *text = NULL;
+    int r;
+
+    if (c->cgroup_root)
+        return 0;
+    r = systemd_is_unified(&c->cgroup_unified);
+    if (r < 0)
+        return r;
+    r = read_file_at(AT_FDCWD, "/proc/1/cgroup", PROC_TEXT_MAX, &text, NULL);
+    if (r < 0)
+        return r;
+    r = cgroup_of_process(text, c->cgroup_unified, &c->cgroup_root);
+    if (r < 0)
+        return r;
+    cgroup_cut_to_root(c->cgroup_root);
+    return 0;
+}
+
+static int read_cgroup(Credentials *c, int dir, char **ret_cgroup, char **ret_unit) {
+    _cleanup_free_ char *text = NULL, *cgroup = NULL, *unit = NULL;
+    char name[UNIT_NAME_SIZE];
+    int r;
+
+    r = read_cgroup_layout(c);
+    if (r < 0)
+        return r;
+    r = read_file_at(dir, "cgroup", PROC_TEXT_MAX, &text, NULL);
+    if (r < 0)
+        return r;
+    r = cgroup_of_process(text, c->cgroup_unified, &cgroup);
+    if (r < 0)
+        return r;
+    if (cgroup_find_unit(cgroup, c->cgroup_root, name) >= 0) {
+        unit = strdup(name);
+        if (!unit)
+            return -ENOMEM;
+    }
+    *ret_cgroup = TAKE_PTR(cgroup);
+    *ret_unit = TAKE_PTR(unit);
+    return 0;
+}
+
+static void read_process(Credentials *c, Subject *s) {
     _cleanup_free_ char *status = NULL, *unit = NULL, *cgroup = NULL, *command = NULL;
     _cleanup_close_ int dir = -EBADF;
     char path[32], comm[64];
@@ -246,15 +312,13 @@ static void read_process(Subject *s) {
 
     snprintf(path, sizeof path, "/proc/%d", (int) s->pid);
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0 || read_file_at(dir, "status", 65536, &status, NULL) < 0 || !status_has_uid(status, s->uid))
+    if (dir < 0 || read_file_at(dir, "status", PROC_TEXT_MAX, &status, NULL) < 0 ||
+            !status_has_uid(status, s->uid))
         goto unknown;
     read_capabilities(s, dir, status);
     if (read_attribute_at(dir, "comm", comm, sizeof comm) >= 0)
         command = strdup(comm);
-    if (sd_pid_get_unit(s->pid, &unit) < 0)
-        unit = NULL;
-    if (sd_pid_get_cgroup(s->pid, &cgroup) < 0)
-        cgroup = NULL;
+    (void) read_cgroup(c, dir, &cgroup, &unit); /* unknown */
 
     /* Still the same process? Any answer but "no such process" means that it was there all the time. */
     if (syscall(SYS_pidfd_send_signal, s->pidfd, 0, NULL, 0) < 0 && errno == ESRCH)
@@ -347,7 +411,7 @@ static int parse_field(sd_bus_message *m, const char *key, Subject *s) {
 
 /* Groups that the bus does not tell stay empty: reading them from the user database or /proc instead would be
  * an answer about another moment. */
-static int parse_credentials(sd_bus_message *m, Subject *s) {
+static int parse_credentials(Credentials *c, sd_bus_message *m, Subject *s) {
     int r;
 
     r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -373,7 +437,7 @@ static int parse_credentials(sd_bus_message *m, Subject *s) {
     if (s->pid > 0) {
         /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
         privileges_raise(CAP_SYS_PTRACE);
-        read_process(s);
+        read_process(c, s);
         privileges_lower();
     } else
         s->pidfd = safe_close(s->pidfd);
@@ -446,7 +510,7 @@ static void answer_waiters(Connection *k, const Refusal *refusal) {
 static int judge_reply(Connection *k, sd_bus_message *reply, Refusal *refusal) {
     Credentials *c = k->owner;
 
-    if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(reply, &k->subject) < 0)
+    if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(c, reply, &k->subject) < 0)
         return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "the bus does not tell who is asking");
     if (count_connections_of(c, k->subject.uid) >= CONNECTIONS_PER_UID_MAX &&
             !make_room(c, k->subject.uid, k))
@@ -632,6 +696,7 @@ Credentials *credentials_free(Credentials *c) {
         forget_connection(k);
     }
     sd_bus_unref(c->bus);
+    free(c->cgroup_root);
     free(c);
     return NULL;
 }
