@@ -59,9 +59,11 @@ ssize_t read_attribute_at(int dirfd, const char *name, char *buf, size_t size) {
     fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return -errno;
-    n = read_full(fd, buf, size);
+    do
+        n = read(fd, buf, size);
+    while (n < 0 && errno == EINTR);
     if (n < 0)
-        return n;
+        return -errno;
     if ((size_t) n == size)
         return -E2BIG;
     while (n > 0 && buf[n - 1] == '\n')

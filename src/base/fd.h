@@ -28,8 +28,8 @@ static inline void closedirp(DIR **d) {
 int open_directory_at(int at, const char *name, DIR **ret);
 
 /* Reads a sysfs-like attribute relative to dirfd (or AT_FDCWD) into buf, always NUL-terminated, trailing
- * newlines cut. Returns the length, -E2BIG when it does not fit, -EBADMSG for an embedded NUL, or a negative
- * errno from open/read. */
+ * newlines cut. One read: the kernel gives an attribute whole. Returns the length, -E2BIG when it does not
+ * fit, -EBADMSG for an embedded NUL, or a negative errno from open/read. */
 ssize_t read_attribute_at(int dirfd, const char *name, char *buf, size_t size);
 
 /* Writes value in ONE write(2) (sysfs stores act per write). Returns 0 or the negative errno of open or

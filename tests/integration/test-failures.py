@@ -508,7 +508,8 @@ class CrashTest(VfiodTestCase):
         c = self.client()
         claim = c.acquire(self.nic)
         claim.close()
-        wait(lambda: self.host.binding() == self.before, 'it ends')
+        self.wait_gone(claim)
+        self.assertEqual(self.host.binding(), self.before)
         # Which devices they named cannot be told, so one that is on a vfio driver may be in use.
         with self.refused('DeviceQuarantined', self.disk.name):
             c.acquire(self.disk)

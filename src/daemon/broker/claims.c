@@ -11,11 +11,15 @@
 #include "daemon/broker/tether.h"
 
 int claims_make_id(char id[static CLAIM_ID_MAX]) {
-    uint64_t random;
+    static uint64_t numbers[32]; /* fetched together: a system call less in almost every Acquire */
+    static size_t n_left;
 
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t) sizeof(random))
-        return -EIO;
-    (void) snprintf(id, CLAIM_ID_MAX, "%016llx", (unsigned long long) random);
+    if (n_left == 0) {
+        if (getrandom(numbers, sizeof(numbers), 0) != (ssize_t) sizeof(numbers))
+            return -EIO;
+        n_left = ELEMENTSOF(numbers);
+    }
+    (void) snprintf(id, CLAIM_ID_MAX, "%016llx", (unsigned long long) numbers[--n_left]);
     return 0;
 }
 
