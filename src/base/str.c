@@ -52,6 +52,19 @@ void strbuf_addf(StrBuf *b, const char *format, ...) {
     va_end(again);
 }
 
+void strbuf_add_number(StrBuf *b, int64_t number) {
+    char digits[24];
+    uint64_t rest = number < 0 ? -(uint64_t) number : (uint64_t) number;
+    size_t i = sizeof(digits);
+
+    do
+        digits[--i] = (char) ('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (number < 0)
+        digits[--i] = '-';
+    strbuf_add_bytes(b, digits + i, sizeof(digits) - i);
+}
+
 char *strbuf_steal(StrBuf *b) {
     char *text;
 
@@ -127,6 +140,46 @@ bool utf8_is_valid(const char *s) {
         s += n;
     }
     return true;
+}
+
+/* How many bytes of s stand for themselves in a JSON string. */
+static size_t count_plain(const char *s) {
+    const char *start = s;
+
+    while ((unsigned char) *s >= 0x20 && *s != '"' && *s != '\\') {
+        size_t n = utf8_sequence(s);
+
+        if (n == 0)
+            break;
+        s += n;
+    }
+    return (size_t) (s - start);
+}
+
+static void add_escaped(StrBuf *b, char c) {
+    static const char shorts[] = "\b\f\n\r\t\"\\", letters[] = "bfnrt\"\\";
+    const char *found = strchr(shorts, c);
+
+    if (found)
+        strbuf_addf(b, "\\%c", letters[found - shorts]);
+    else if ((unsigned char) c < 0x20)
+        strbuf_addf(b, "\\u%04x", (unsigned char) c);
+    else
+        strbuf_add(b, "\xef\xbf\xbd");
+}
+
+void strbuf_add_json(StrBuf *b, const char *s) {
+    strbuf_add(b, "\"");
+    for (;;) {
+        size_t n = count_plain(s);
+
+        strbuf_add_bytes(b, s, n);
+        s += n;
+        if (!*s)
+            break;
+        add_escaped(b, *s++);
+    }
+    strbuf_add(b, "\"");
 }
 
 /* What prints as nothing and changes how the rest is read: C1 controls, marks that turn the direction of

@@ -17,6 +17,10 @@ typedef struct StrBuf {
 
 void strbuf_add(StrBuf *b, const char *s);
 void strbuf_addf(StrBuf *b, const char *format, ...) _printf_(2, 3);
+void strbuf_add_number(StrBuf *b, int64_t number);
+/* s as a JSON string, with its quotes. Bytes that are not UTF-8 become U+FFFD each: a document is always one.
+ */
+void strbuf_add_json(StrBuf *b, const char *s);
 /* Returns the text (never NULL on success) to the caller and empties b; NULL on an earlier -ENOMEM. */
 char *strbuf_steal(StrBuf *b);
 void strbuf_done(StrBuf *b);

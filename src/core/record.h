@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Claim <-> JSON document, the form that is kept in /run/vfiod/claims/ID.json, and the one JSON shape of a
- * claim and a plan that `--json` and Plan() show as well. Field names are those of the D-Bus properties with
- * a small first letter. Reading is strict: a record is written by vfiod alone, so anything odd in it is
- * damage. */
+/* Claim <-> JSON document, the form that is kept in /run/vfiod/claims, and the one JSON shape of a plan that
+ * `--json` and Plan() show as well. Field names are those of the D-Bus properties with a small first letter,
+ * and one table serves both directions. Reading is strict: a record is written by vfiod alone, so anything
+ * odd in it is damage. */
 
 #include <json-c/json.h>
 
@@ -13,10 +13,12 @@
 #define RECORD_VERSION 2
 #define RECORD_SIZE_MAX (256U * 1024)
 
-struct json_object *plan_to_json(const Plan *p); /* owned by the caller; NULL on ENOMEM */
-struct json_object *claim_to_json(const Claim *c);
+char *plan_to_text(const Plan *p);                          /* owned by the caller; NULL on ENOMEM */
+struct json_object *plan_to_json(const Plan *p);            /* likewise */
 char *claim_to_record(const Claim *c, const char *boot_id); /* text of the file; owned; NULL on ENOMEM */
 
-/* 0; -EBADMSG when it is not a record of this version or any field is wrong; -ESTALE when boot_id is another
- * (after a reboot nothing is bound any more); -ENOMEM. *ret is initialised by success only. */
-int claim_from_record(const char *text, size_t size, const char *boot_id, Claim *ret);
+/* 0; -EBADMSG when it is not a record of this version or any field is wrong, with *ret_problem (owned: one
+ * sentence with the path of the member; may be NULL); -ESTALE when boot_id is another (after a reboot nothing
+ * is bound any more); -ENOMEM. *ret is initialised by success only. ret_problem: NULL when nobody wants to
+ * know. */
+int claim_from_record(const char *text, size_t size, const char *boot_id, Claim *ret, char **ret_problem);

@@ -71,13 +71,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     _cleanup_(claim_done) Claim c = CLAIM_NULL, again = CLAIM_NULL;
     _cleanup_free_ char *text = NULL;
 
-    if (claim_from_record((const char *) data, size, "boot", &c) < 0) {
+    if (claim_from_record((const char *) data, size, "boot", &c, NULL) < 0) {
         salvage(data, size, NULL);
         return 0;
     }
     use_claim(&c);
     text = claim_to_record(&c, "boot");
-    EXPECT(text && claim_from_record(text, strlen(text), "boot", &again) >= 0);
+    EXPECT(text && claim_from_record(text, strlen(text), "boot", &again, NULL) >= 0);
     EXPECT(again.plan.n_members == c.plan.n_members);
     salvage((const uint8_t *) text, strlen(text), &c);
     return 0;

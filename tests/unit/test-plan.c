@@ -879,7 +879,7 @@ static void test_record_round_trip(void **state) {
     make_claim(*state, &c);
     text = claim_to_record(&c, "boot");
     assert_non_null(text);
-    assert_int_equal(claim_from_record(text, strlen(text), "boot", &back), 0);
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
     assert_int_equal(back.plan.n_members, c.plan.n_members);
     assert_string_equal(back.plan.members[1].original_override, "mine");
     assert_int_equal(back.subject.uid, 1000);
@@ -894,7 +894,7 @@ static void test_record_round_trip(void **state) {
     assert_string_equal(text, again);
 
     claim_done(&back);
-    assert_int_equal(claim_from_record(text, strlen(text), "other boot", &back), -ESTALE);
+    assert_int_equal(claim_from_record(text, strlen(text), "other boot", &back, NULL), -ESTALE);
 }
 
 /* A record cut anywhere, or with any one value of a wrong kind, is refused whole. */
@@ -938,7 +938,7 @@ static void test_record_damage(void **state) {
     make_claim(*state, &c);
     text = claim_to_record(&c, "boot");
     for (size_t n = 0; n < strlen(text); n++)
-        assert_int_equal(claim_from_record(text, n, "boot", &back), -EBADMSG);
+        assert_int_equal(claim_from_record(text, n, "boot", &back, NULL), -EBADMSG);
     for (size_t i = 0; i < ELEMENTSOF(edits); i++) {
         const char *at = strstr(text, edits[i].from);
         _cleanup_free_ char *bad = NULL;
@@ -946,7 +946,7 @@ static void test_record_damage(void **state) {
         if (!at)
             fail_msg("%s is not in %s", edits[i].from, text);
         bad = format_string("%.*s%s%s", (int) (at - text), text, edits[i].to, at + strlen(edits[i].from));
-        if (claim_from_record(bad, strlen(bad), "boot", &back) != -EBADMSG)
+        if (claim_from_record(bad, strlen(bad), "boot", &back, NULL) != -EBADMSG)
             fail_msg("%s was taken", edits[i].to);
     }
 }

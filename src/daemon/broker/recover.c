@@ -241,8 +241,8 @@ static int give_up(Recovery *recovery, Candidate *c, const char *reason, const S
 }
 
 static int give_up_damaged(Recovery *recovery, Candidate *c) {
-    log_error("The record of claim %s is damaged: its devices go into quarantine, see %s.json.bad",
-            c->stored->id, c->stored->id);
+    log_error("The record of claim %s is damaged: its devices go into quarantine, see %s.json.bad (%s)",
+            c->stored->id, c->stored->id, c->stored->problem ?: "no file of a record");
     recovery->incomplete = recovery->incomplete || !c->stored->names.complete;
     return give_up(recovery, c, "the record of the claim that had it is damaged, so it may be in use",
             &c->stored->names);

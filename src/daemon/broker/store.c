@@ -143,6 +143,7 @@ void stored_claims_done(StoredClaims *claims) {
     for (size_t i = 0; i < claims->n; i++) {
         claim_done(&claims->entries[i].claim);
         salvaged_names_done(&claims->entries[i].names);
+        free(claims->entries[i].problem);
     }
     free(claims->entries);
     *claims = (StoredClaims){};
@@ -172,9 +173,11 @@ static int read_record(Store *s, const char *name, StoredClaim *entry, char **re
 
     r = read_file_at(s->directory, name, RECORD_SIZE_MAX, ret_text, ret_size);
     if (r >= 0)
-        r = claim_from_record(*ret_text, *ret_size, s->boot_id, &entry->claim);
-    /* A copy under another name is not that claim. */
-    return r >= 0 && !streq(entry->claim.id, entry->id) ? -EBADMSG : r;
+        r = claim_from_record(*ret_text, *ret_size, s->boot_id, &entry->claim, &entry->problem);
+    if (r < 0 || streq(entry->claim.id, entry->id))
+        return r;
+    entry->problem = strdup("it is that of another claim");
+    return -EBADMSG;
 }
 
 static int load_one(Store *s, const char *name, StoredClaims *claims) {

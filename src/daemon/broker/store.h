@@ -29,6 +29,7 @@ typedef struct StoredClaim {
     bool damaged;
     Claim claim;         /* not of a damaged one */
     SalvagedNames names; /* of a damaged one */
+    char *problem;       /* owned; what is wrong with it; NULL when that could not be found out */
 } StoredClaim;
 
 typedef struct StoredClaims {

@@ -140,7 +140,7 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
 static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     Request request = REQUEST_NULL;
-    struct json_object *json;
+    _cleanup_free_ char *text = NULL;
     int r;
 
     r = read_request(call->message, &request, refusal);
@@ -149,12 +149,10 @@ static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     r = broker_plan(call->face->context.broker, &request, subject, &plan, refusal);
     if (r < 0)
         return r;
-    json = plan_to_json(&plan);
-    if (!json)
+    text = plan_to_text(&plan);
+    if (!text)
         return -ENOMEM;
-    r = sd_bus_reply_method_return(
-            call->message, "s", json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN));
-    json_object_put(json);
+    r = sd_bus_reply_method_return(call->message, "s", text);
     return r < 0 ? r : BUS_CALL_ANSWERED;
 }
 

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* JSON documents by table: a Field says what a member is called, of which type it is and where it lives in a
+ * C struct, and the same table reads it and writes it. Reading is strict about types, ranges and lengths, and
+ * a problem is one sentence with the path of the member and its line. Writing goes straight into a text,
+ * without a tree in between.
+ *
+ * A field that may be absent keeps the value that the target had before: the reader begins with defaults. */
+
+#include "base/json-text.h"
+#include "base/str.h"
+
+typedef struct FieldTable FieldTable;
+
+typedef struct FieldReader {
+    void *userdata;   /* of the functions of custom fields */
+    const char *name; /* what the whole is called in problems: "the snapshot" */
+    char path[256];   /* "devices[3].driver" */
+    char *problem;    /* owned by the caller after a failure with -EBADMSG */
+} FieldReader;
+
+/* Sets the problem, which begins with the path of value. -EBADMSG or -ENOMEM. */
+int fields_fail(FieldReader *r, const JsonNode *value, const char *format, ...) _printf_(3, 4);
+
+typedef enum FieldKind {
+    FIELD_IGNORED, /* may be there, and says nothing */
+    FIELD_BOOLEAN,
+    FIELD_NUMBER, /* an integer of size bytes, from min to max */
+    FIELD_TEXT,   /* char[size] */
+    FIELD_STRING, /* char *, owned; NULL for "" */
+    FIELD_WORD,   /* an int, one of words */
+    FIELD_WORDS,  /* an array of words; bits of an unsigned */
+    FIELD_OBJECT, /* a struct inside, by table */
+    FIELD_ARRAY,  /* of structs (table) or of what element says */
+    FIELD_CUSTOM, /* read and write do it; the value is of this type */
+} FieldKind;
+
+/* The string table of an enum. */
+typedef struct FieldWords {
+    const char *(*to_string)(int value);
+    int (*from_string)(const char *word); /* negative: unknown */
+    int max;                              /* of the values */
+    int unknown;                          /* taken for a word that is unknown; -1: that is a problem */
+    const char *what;                     /* "a state of a claim" */
+} FieldWords;
+
+typedef enum FieldFlags {
+    FIELD_REQUIRED = 1 << 0,
+    FIELD_OMIT =
+            1 << 1, /* not written: NULL, 0, false, the first word; a number out of its range; no elements */
+    FIELD_ALLOCATED = 1 << 2, /* an array behind an owned pointer; without it, one inside the struct */
+    FIELD_IF_KNOWN =
+            1 << 3, /* reading it sets the bool at `known`, and it is written only when that is set */
+} FieldFlags;
+
+typedef struct Field {
+    const char *name;
+    FieldKind kind;
+    unsigned flags;
+    size_t offset, size; /* of the member; of an element of an array */
+    int64_t min, max;    /* of a number; of the elements of an array */
+    const FieldWords *words;
+    const FieldTable *table;
+    const struct Field *element; /* of an array of plain values */
+    size_t count;                /* offset of the size_t with the number of elements */
+    size_t known;                /* offset of a bool */
+    JsonType type;               /* of a custom field */
+    int (*read)(FieldReader *r, const JsonNode *value, void *place);
+    void (*write)(StrBuf *b, const void *place);
+    unsigned fact; /* a bit of the table's mask: set by reading it, and only written when set */
+} Field;
+
+struct FieldTable {
+    const Field *fields;
+    size_t n;
+    bool open;    /* members that are not in it are ignored, which is for what newer programs add */
+    size_t facts; /* offset of the mask, when a field has a fact */
+    /* What single fields cannot know; NULL: nothing. */
+    int (*check)(FieldReader *r, const JsonNode *object, void *target);
+};
+
+/* 0; -EBADMSG with r->problem set; -ENOMEM. What was read so far is in the target in any case. */
+int fields_read(FieldReader *r, const JsonNode *object, const FieldTable *table, void *target);
+/* Appends the object. Failures stick in b. */
+void fields_write(StrBuf *b, const FieldTable *table, const void *target);
+/* Likewise the members alone, for an object that is put together of several structs: they begin with a comma
+ * unless b ends with '{'. */
+void fields_write_members(StrBuf *b, const FieldTable *table, const void *target);
+
+/* A table of an array of fields. */
+#define FIELD_TABLE(array, ...)                                                                              \
+    { .fields = (array), .n = ELEMENTSOF(array), __VA_ARGS__ }
+
+/* Rows. t: the struct, m: its member. */
+#define FIELD_(key, kind_, t, m, ...)                                                                        \
+    { .name = key, .kind = kind_, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m), __VA_ARGS__ }
+#define FIELD_BOOLEAN(key, t, m, ...) FIELD_(key, FIELD_BOOLEAN, t, m, __VA_ARGS__)
+#define FIELD_NUMBER(key, t, m, low, high, ...)                                                              \
+    FIELD_(key, FIELD_NUMBER, t, m, .min = low, .max = high, __VA_ARGS__)
+#define FIELD_TEXT(key, t, m, ...) FIELD_(key, FIELD_TEXT, t, m, __VA_ARGS__)
+#define FIELD_STRING(key, t, m, ...) FIELD_(key, FIELD_STRING, t, m, __VA_ARGS__)
+#define FIELD_WORD(key, t, m, w, ...) FIELD_(key, FIELD_WORD, t, m, .words = w, __VA_ARGS__)
+#define FIELD_WORDS(key, t, m, w, ...) FIELD_(key, FIELD_WORDS, t, m, .words = w, __VA_ARGS__)
+#define FIELD_OBJECT(key, t, m, o, ...) FIELD_(key, FIELD_OBJECT, t, m, .table = o, __VA_ARGS__)
+#define FIELD_CUSTOM(key, t, m, json, reader, writer, ...)                                                   \
+    FIELD_(key, FIELD_CUSTOM, t, m, .type = json, .read = reader, .write = writer, __VA_ARGS__)
+/* n: the member with their number. */
+#define FIELD_OBJECTS(key, t, m, n, o, low, high, ...)                                                       \
+    {                                                                                                        \
+        .name = key, .kind = FIELD_ARRAY, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m[0]),      \
+        .count = offsetof(t, n), .table = o, .min = low, .max = high, __VA_ARGS__                            \
+    }
+#define FIELD_VALUES(key, t, m, n, e, low, high, ...)                                                        \
+    {                                                                                                        \
+        .name = key, .kind = FIELD_ARRAY, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m[0]),      \
+        .count = offsetof(t, n), .element = e, .min = low, .max = high, __VA_ARGS__                          \
+    }
+/* The words of DEFINE_STRING_TABLE(table, …), as NAME_words. */
+#define DEFINE_FIELD_WORDS(table, max_, what_, ...)                                                          \
+    static const char *table##_word(int value) {                                                             \
+        return table##_to_string((__typeof__(table##_from_string(""))) value);                               \
+    }                                                                                                        \
+    static int table##_of_word(const char *word) {                                                           \
+        return (int) table##_from_string(word);                                                              \
+    }                                                                                                        \
+    static const FieldWords table##_words = {.to_string = table##_word,                                      \
+            .from_string = table##_of_word,                                                                  \
+            .max = max_,                                                                                     \
+            .what = what_,                                                                                   \
+            .unknown = -1,                                                                                   \
+            __VA_ARGS__}
