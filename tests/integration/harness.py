@@ -151,6 +151,15 @@ class PrivateBus:
             self._process.wait(10)
             self._process = None
 
+    @contextlib.contextmanager
+    def stopped(self):
+        """It hears of nothing meanwhile."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
 
 class DirectoryWatch:
     """Wakes the main loop when something in a directory changes."""
@@ -416,6 +425,11 @@ class Client:
 
     def release(self, claim):
         self.manager('Release', 'sa{sv}', claim.id, {})
+
+    def queued_owners(self):
+        """Who has the name of the daemon, or will have it, as unique names."""
+        return self.connection.call_blocking('org.freedesktop.DBus', '/', 'org.freedesktop.DBus', 'ListQueuedOwners',
+                                             's', (NAME,), CALL_TIMEOUT)
 
     def forge(self, destination, path, interface, member, *arguments):
         """Sends a signal that is somebody else's to one connection, and waits until the bus has seen it."""

@@ -250,6 +250,18 @@ class ForgedSignalTest(VfiodTestCase):
         self.wait_gone(answer.value[0])
 
 
+    def test_the_gift_of_the_name(self):
+        before, other = self.client(), self.client()
+        before.connection.request_name(harness.NAME)
+        self.daemon = harness.Daemon(self)
+        daemon = wait(lambda: other.queued_owners()[1:], 'it waits')[0]
+        other.forge(daemon, *BUS, 'NameAcquired', harness.NAME)
+        other.connection.call_blocking(daemon, '/', 'org.freedesktop.DBus.Peer', 'Ping', '', ())
+        self.assertNotIn('1', [m.get('READY') for m in self.manager.messages])
+        before.close()
+        self.daemon.wait_ready()
+
+
 class BusPolicyTest(VfiodTestCase):
     def test_nobody_sends_signals_to_the_daemon(self):
         daemon, other = self.client(), self.client()

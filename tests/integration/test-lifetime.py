@@ -108,6 +108,27 @@ class EndTest(VfiodTestCase):
         self.assertNotEqual(second.wait_exit(), 0)
         self.assertEqual(self.client().device(self.nic)['State'], 'free')
 
+    def test_it_waits_until_the_one_before_is_gone(self):
+        before, c = self.client(), self.client()
+        before.connection.request_name(harness.NAME)
+        self.daemon = harness.Daemon(self)
+        wait(lambda: len(c.queued_owners()) == 2, 'it waits')
+        before.close()
+        self.daemon.wait_ready()
+        self.assertEqual(c.device(self.nic)['State'], 'free')
+
+    def test_it_follows_one_that_was_killed(self):
+        for _ in range(3):
+            before = self.start()
+            with self.bus.stopped():
+                before.process.kill()
+                before.process.wait(10)
+                before.stop()
+                self.daemon = harness.Daemon(self)
+            self.daemon.wait_ready()
+            self.assertEqual(self.client().device(self.nic)['State'], 'free')
+            self.daemon.stop()
+
 
 class ManyTimesTest(VfiodTestCase):
     def test_two_hundred_claims_leave_nothing(self):

@@ -49,6 +49,7 @@ struct BusFace {
     BusAnnouncer *announcer;  /* owned; lives and dies with the connection */
     BusPacer *pacer;          /* owned; lives and dies with the connection */
     sd_event_source *reconnect;
+    sd_event_source *name_deadline; /* while another process has the name */
     uint64_t backoff_usec;
     BusCall *calls;
     unsigned n_calls;

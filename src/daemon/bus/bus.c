@@ -20,7 +20,11 @@
 
 /* The answer of the bus to RequestName; the specification's numbers. */
 #define NAME_IS_OURS 1U
+#define NAME_WILL_BE_OURS 2U /* when the others in the queue before us have gone */
 #define NAME_WAS_OURS 4U
+
+/* A busy bus hears late that the daemon before us has died. */
+#define NAME_WAIT_USEC (10 * 1000 * 1000ULL)
 
 /* ---- Names of objects ---- */
 
@@ -502,6 +506,7 @@ static void disconnect(BusFace *b) {
     b->announcer = bus_announcer_free(b->announcer);
     b->pacer = bus_pacer_free(b->pacer);
     b->credentials = credentials_free(b->credentials);
+    b->name_deadline = sd_event_source_disable_unref(b->name_deadline);
     free(TAKE_PTR(b->reader_name)); /* another bus gives the same names to others */
     b->bus = sd_bus_close_unref(b->bus);
 }
@@ -547,9 +552,42 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
     return 1;
 }
 
+static void take_name(BusFace *b) {
+    b->name_deadline = sd_event_source_disable_unref(b->name_deadline);
+    if (b->was_ready)
+        log_info("Connected to the bus again");
+    b->backoff_usec = BACKOFF_MIN_USEC;
+    say_ready(b);
+}
+
+/* Anybody can send us such a signal; see credentials.c. */
+static bool gives_name(sd_bus_message *m) {
+    const char *name;
+
+    return sd_bus_message_is_signal(m, "org.freedesktop.DBus", "NameAcquired") > 0 &&
+            streq_ptr(sd_bus_message_get_sender(m), "org.freedesktop.DBus") &&
+            sd_bus_message_read(m, "s", &name) >= 0 && streq(name, BUS_FACE_NAME);
+}
+
+static int on_name_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+    BusFace *b = userdata;
+
+    log_error("Another process is " BUS_FACE_NAME " on the bus, giving up");
+    return sd_event_exit(b->context.event, EXIT_FAILURE);
+}
+
+/* on_message() hears when the name is ours. A match would miss a signal that comes before the bus has
+ * answered the match. */
+static int wait_for_name(BusFace *b) {
+    log_notice("Another process is " BUS_FACE_NAME " on the bus, waiting for it to go");
+    return sd_event_add_time_relative(
+            b->context.event, &b->name_deadline, CLOCK_MONOTONIC, NAME_WAIT_USEC, 0, on_name_deadline, b);
+}
+
 static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
     uint32_t answer = 0;
+    int r;
 
     if (sd_bus_message_is_method_error(m, NULL)) {
         const sd_bus_error *e = sd_bus_message_get_error(m);
@@ -565,15 +603,17 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         log_error("The bus does not let us be " BUS_FACE_NAME ": %s", e->message);
         return sd_event_exit(b->context.event, EXIT_FAILURE);
     }
-    if (sd_bus_message_read(m, "u", &answer) < 0 || (answer != NAME_IS_OURS && answer != NAME_WAS_OURS)) {
-        log_error("Another process is " BUS_FACE_NAME " on the bus, giving up");
-        return sd_event_exit(b->context.event, EXIT_FAILURE);
-    }
-    if (b->was_ready)
-        log_info("Connected to the bus again");
-    b->backoff_usec = BACKOFF_MIN_USEC;
-    say_ready(b);
-    return 1;
+    r = sd_bus_message_read(m, "u", &answer);
+    if (r >= 0 && answer == NAME_WILL_BE_OURS)
+        r = wait_for_name(b);
+    else if (r >= 0 && (answer == NAME_IS_OURS || answer == NAME_WAS_OURS))
+        take_name(b);
+    else if (r >= 0)
+        r = -EBADMSG;
+    if (r >= 0)
+        return 1;
+    log_error_errno(r, "Cannot become " BUS_FACE_NAME " on the bus");
+    return sd_event_exit(b->context.event, EXIT_FAILURE);
 }
 
 /* Whoever reads or asks anything here listens; the daemon does not go away under it. A ping is no sign of
@@ -585,6 +625,8 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
     const char *path = sd_bus_message_get_path(m);
 
+    if (b->name_deadline && gives_name(m))
+        take_name(b);
     if (!sd_bus_message_is_method_call(m, NULL, NULL))
         return 0;
     if (path && strnlen(path, BUS_OBJECT_PATH_MAX) == BUS_OBJECT_PATH_MAX)
@@ -660,7 +702,7 @@ static int connect_to_bus(BusFace *b) {
             "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, b);
     if (r < 0)
         return r;
-    r = sd_bus_request_name_async(b->bus, NULL, BUS_FACE_NAME, 0, on_name, b);
+    r = sd_bus_request_name_async(b->bus, NULL, BUS_FACE_NAME, SD_BUS_NAME_QUEUE, on_name, b);
     if (r < 0)
         return r;
     broker_set_bus(b->context.broker, b->bus);
@@ -692,6 +734,7 @@ void bus_face_stop(BusFace *b) {
         return;
     b->stopping = true;
     b->reconnect = sd_event_source_disable_unref(b->reconnect);
+    b->name_deadline = sd_event_source_disable_unref(b->name_deadline);
     if (!b->bus || sd_bus_release_name_async(b->bus, NULL, BUS_FACE_NAME, on_name_released, b) < 0)
         say_stopped(b);
 }
