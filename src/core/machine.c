@@ -59,10 +59,12 @@ typedef struct Cell {
 #define DEFER CLAIM_EFFECT_DEFER
 #define AUTHORIZE CLAIM_EFFECT_AUTHORIZE
 
-/* Whatever is not listed is impossible. Three things to know when reading it:
+/* Whatever is not listed is impossible. Four things to know when reading it:
  * - A refused caller gets its answer only when everything is back (REFUSE with RESTORED), so that "nothing
  * was changed" is true when it is read. REFUSE does nothing when nobody waits.
  * - While a worker is in the kernel nothing can be undone: RELEASE and DEVICE_GONE wait for its result.
+ * - One bad device does not keep the others: they are reset and restored, and RESTORE_FAILED says that some
+ * are left that are not.
  * - A recovered claim that had ended, or whose client never got its fds, goes through DRAINING like any
  * other: a crash has no way back of its own. */
 static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
@@ -115,7 +117,7 @@ static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
                 [CLAIM_RESETTING] =
                         {
                                 [CLAIM_EVENT_RESET_DONE] = GO(RESTORING, SAVE | RESTORE),
-                                [CLAIM_EVENT_RESET_FAILED] = GO(QUARANTINED, SAVE),
+                                [CLAIM_EVENT_RESET_FAILED] = GO(RESTORING, SAVE | RESTORE),
                                 [CLAIM_EVENT_RELEASE] = GO(RESETTING, 0),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(RESETTING, 0),
                                 [CLAIM_EVENT_WORKER_STUCK] = GO(QUARANTINED, SAVE),

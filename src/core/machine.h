@@ -40,10 +40,10 @@ typedef enum ClaimEvent {
     CLAIM_EVENT_DEVICE_GONE, /* unplugged */
     CLAIM_EVENT_CLOSED,      /* nobody has any of its devices open any more */
     CLAIM_EVENT_RESET_DONE,
-    CLAIM_EVENT_RESET_FAILED,
+    CLAIM_EVENT_RESET_FAILED, /* of some of its devices, which are bad now */
     CLAIM_EVENT_RESTORED,
-    CLAIM_EVENT_RESTORE_FAILED,
-    CLAIM_EVENT_WORKER_STUCK,    /* a deadline passed: a kernel write does not come back */
+    CLAIM_EVENT_RESTORE_FAILED,  /* some of its devices are bad, now or since the reset */
+    CLAIM_EVENT_WORKER_STUCK,    /* an open does not come back, and all of its devices are bad */
     CLAIM_EVENT_RECOVERED_HELD,  /* at start: record and lifeline found */
     CLAIM_EVENT_RECOVERED_ENDED, /* at start: record found, no lifeline: the client is gone or never got fds
                                   */

@@ -557,3 +557,44 @@ bool plan_needs_reset(const Plan *p) {
             return true;
     return false;
 }
+
+bool plan_member_is_moved(const PlanMember *m) {
+    return m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK;
+}
+
+bool plan_has_bad(const Plan *p) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].progress == MEMBER_BAD)
+            return true;
+    return false;
+}
+
+static bool group_has_member(const Plan *p, int group) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].group == group)
+            return true;
+    return false;
+}
+
+/* What was parked comes behind what was claimed, so the order stays the one that everything relies on. */
+void plan_keep_bad(Plan *p) {
+    size_t n = 0;
+
+    p->n_claimed = 0;
+    for (size_t i = 0; i < p->n_members; i++) {
+        if (p->members[i].progress != MEMBER_BAD)
+            continue;
+        p->members[n] = p->members[i];
+        if (n < REQUEST_DEVICES_MAX) {
+            p->members[n].disposition = DISPOSITION_CLAIM;
+            p->n_claimed++;
+        }
+        n++;
+    }
+    p->n_members = n;
+    n = 0;
+    for (size_t i = 0; i < p->n_groups; i++)
+        if (group_has_member(p, p->groups[i]))
+            p->groups[n++] = p->groups[i];
+    p->n_groups = n;
+}

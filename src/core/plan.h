@@ -116,5 +116,10 @@ int plan_need(const PlanContext *context, const Request *request);
 int plan_build_from(const PlanContext *context, const FactSource *source, const Request *request,
         const Subject *subject, Plan *ret, Refusal *refusal);
 
+/* Is it bound to the vfio driver for the claim, handed out or parked? */
+bool plan_member_is_moved(const PlanMember *m);
+bool plan_has_bad(const Plan *p);
+/* Leaves only the members that are MEMBER_BAD, which are then what is claimed, and their groups. */
+void plan_keep_bad(Plan *p);
 bool plan_needs_bind(const Plan *p);
 bool plan_needs_reset(const Plan *p);

@@ -7,6 +7,7 @@ static const char *const member_progress_table[_MEMBER_PROGRESS_MAX] = {
         [MEMBER_UNBOUND] = "unbound",
         [MEMBER_BOUND] = "bound",
         [MEMBER_RESET] = "reset",
+        [MEMBER_RESTORING] = "restoring",
         [MEMBER_RESTORED] = "restored",
         [MEMBER_BAD] = "bad",
 };

@@ -12,6 +12,7 @@ typedef enum MemberProgress {
     MEMBER_UNBOUND,   /* its original driver was taken away */
     MEMBER_BOUND,     /* the target driver was asked to take it */
     MEMBER_RESET,     /* reset after its use: done */
+    MEMBER_RESTORING, /* its driver_override names its original driver, which is asked to take it back */
     MEMBER_RESTORED,  /* everything is back: done */
     MEMBER_BAD,       /* it could not be put right; PlanMember.failure says why */
     _MEMBER_PROGRESS_MAX,

@@ -48,18 +48,12 @@ static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
 }
 
 static void on_groups_opened(void *userdata, const WorkerResult *result, int *fds) {
-    ClaimRun *j = userdata;
-    bool fine = claim_work_finish(j, result, WORKER_OPEN_GROUPS);
-
-    if (!fine && result->error == -ETIMEDOUT)
-        claim_run_feed(j, CLAIM_EVENT_WORKER_STUCK);
-    else
-        claim_run_feed(j, keep_groups(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+    backend_finish(userdata, result, fds, keep_groups);
 }
 
 static int open_groups(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
-    static WorkerOrder order;
+    WorkerOrder order;
     char path[VFIO_NODE_MAX];
     int r = 0;
 

@@ -7,7 +7,7 @@
 #include "daemon/broker/tether.h"
 #include "host/sysfs.h"
 
-static int open_cdev(ClaimRun *j, PlanMember *m) {
+static int open_cdev(ClaimRun *j, const PlanMember *m) {
     Device *d = claim_run_find_device(j, m);
     char path[VFIO_NODE_MAX], name[DEVICE_NAME_MAX];
     _cleanup_close_ int fd = -EBADF;
@@ -28,13 +28,11 @@ static int open_cdev(ClaimRun *j, PlanMember *m) {
     if (r < 0)
         return backend_refuse_open(j, r, &m->name, path);
     drain_settle(j, j->n_nodes - 1);
-    if (m->bind)
-        m->enable_baseline = MAX(sysfs_read_enable_count(&m->name), 0L);
     return grant_add(j, &fd, "device:%s", device_name_format(&m->name, name));
 }
 
 static int open_iommufd(ClaimRun *j) {
-    Plan *plan = &j->claim.plan;
+    const Plan *plan = &j->claim.plan;
     _cleanup_close_ int fd = -EBADF;
     int r;
 

@@ -37,13 +37,7 @@ static int keep_noiommu(ClaimRun *j, const WorkerResult *result, int *fds) {
 }
 
 static void on_noiommu_opened(void *userdata, const WorkerResult *result, int *fds) {
-    ClaimRun *j = userdata;
-    bool fine = claim_work_finish(j, result, WORKER_OPEN_NOIOMMU);
-
-    if (!fine && result->error == -ETIMEDOUT)
-        claim_run_feed(j, CLAIM_EVENT_WORKER_STUCK);
-    else
-        claim_run_feed(j, keep_noiommu(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+    backend_finish(userdata, result, fds, keep_noiommu);
 }
 
 /* Before it is bound, and again before it is opened: the kernel looks at its switch both times, and meanwhile
@@ -60,7 +54,7 @@ static int prepare_noiommu(ClaimRun *j) {
 static int open_noiommu(ClaimRun *j) {
     PlanMember *m = &j->claim.plan.members[0];
     char path[VFIO_NODE_MAX];
-    static WorkerOrder order;
+    WorkerOrder order;
     dev_t rdev = 0;
     int r;
 
@@ -72,15 +66,12 @@ static int open_noiommu(ClaimRun *j) {
         return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
                 "the kernel made no /dev/vfio/noiommu- node for it: %s", strerror(-r));
     j->dirty = true;
-    if (m->bind)
-        m->enable_baseline = MAX(sysfs_read_enable_count(&m->name), 0L);
     r = drain_watch(j, vfio_noiommu_path(m->group, path), /* uncertain= */ false);
     if (r < 0)
         return refuse_open_noiommu(j, r);
-    order = (WorkerOrder){
-            .operation = WORKER_OPEN_NOIOMMU, .n_items = 1, .n_groups = 1, .group_rdev = (uint64_t) rdev};
+    order = (WorkerOrder){.operation = WORKER_OPEN_NOIOMMU, .n_groups = 1, .group_rdev = (uint64_t) rdev};
     order.groups[0] = m->group;
-    claim_work_fill_item(&order.items[0], m);
+    claim_work_fill_item(&order.item, m);
     return backend_submit(j, &order, on_noiommu_opened);
 }
 

@@ -4,6 +4,7 @@
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
+#include "host/sysfs.h"
 
 static const BackendType *const types[_BACKEND_MAX] = {
         [BACKEND_IOMMUFD] = &backend_iommufd,
@@ -19,7 +20,19 @@ int backend_prepare(ClaimRun *j) {
     return type_of(j)->prepare ? type_of(j)->prepare(j) : 0;
 }
 
+/* What a former driver has leaked is known only now that it is gone, and what a client will add not after
+ * this. */
+static void note_enable_baseline(ClaimRun *j) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        PlanMember *m = &j->claim.plan.members[i];
+
+        if (m->bind)
+            m->enable_baseline = MAX(sysfs_read_enable_count(&m->name), 0L);
+    }
+}
+
 int backend_open(ClaimRun *j) {
+    note_enable_baseline(j);
     return type_of(j)->open(j);
 }
 
@@ -75,14 +88,22 @@ int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const ch
     }
 }
 
-int backend_submit(ClaimRun *j, WorkerOrder *order, worker_done_t done) {
+int backend_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done) {
     int r;
 
     r = claim_run_flush(j);
     if (r >= 0)
-        r = claim_work_submit(j, order, done);
+        r = claim_work_submit(j, order, done, NULL);
     if (r < 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &j->claim.plan.members[0].name,
                 "cannot start a worker: %s", strerror(-r));
     return 0;
+}
+
+void backend_finish(ClaimRun *j, const WorkerResult *result, int *fds,
+        int (*keep)(ClaimRun *j, const WorkerResult *result, int *fds)) {
+    if (result->error == -ETIMEDOUT)
+        claim_work_stuck(j);
+    else
+        claim_run_feed(j, keep(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
 }

@@ -28,5 +28,8 @@ void backend_watch_recovered(ClaimRun *j);
 
 /* For the rows: a node could not be opened. */
 int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path);
-/* For the rows: prepare() fails, or the record cannot be written, or no worker can be had. */
-int backend_submit(ClaimRun *j, WorkerOrder *order, worker_done_t done);
+/* For the rows, when a worker opens: 0, or a negative errno with the claim's refusal filled; the callback of
+ * the order calls backend_finish(), whose keep() takes the fds or refuses. */
+int backend_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done);
+void backend_finish(ClaimRun *j, const WorkerResult *result, int *fds,
+        int (*keep)(ClaimRun *j, const WorkerResult *result, int *fds));

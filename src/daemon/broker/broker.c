@@ -371,12 +371,20 @@ static ClaimRun *claim_run_of(const Device *d) {
 
 /* A quarantine ends when everything that was in it has been pulled out. */
 static bool others_remain(const ClaimRun *j, const Device *gone) {
-    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
-        const DeviceName *name = &j->claim.plan.members[i].name;
+    for (size_t i = 0; i < j->claim.plan.n_members; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
 
-        if (device_name_compare(name, &gone->name) != 0 && inventory_find_device(j->broker->inventory, name))
+        if (plan_member_is_moved(m) && device_name_compare(&m->name, &gone->name) != 0 &&
+                inventory_find_device(j->broker->inventory, &m->name))
             return true;
     }
+    return false;
+}
+
+static bool is_claimed(const ClaimRun *j, const DeviceName *name) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
+        if (device_name_compare(&j->claim.plan.members[i].name, name) == 0)
+            return true;
     return false;
 }
 
@@ -390,6 +398,9 @@ void broker_device_removed(Broker *e, Device *device) {
     ClaimRun *j = claim_run_of(device);
 
     if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
+        return;
+    /* A parked sibling is in nobody's hands, and the claim goes on without it. */
+    if (j->claim.state != CLAIM_QUARANTINED && !is_claimed(j, &device->name))
         return;
     broker_feed_gone(j, &device->name, "it was unplugged while it was held");
 }
@@ -406,6 +417,7 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
     /* Somebody takes the driver away under a held device: the node goes first, and nothing else announces it.
      */
     j = claim_run_of(device);
-    if (j && j->claim.state == CLAIM_HELD && device->vfio_index < 0 && (changes & DEVICE_NODE_CHANGED))
+    if (j && j->claim.state == CLAIM_HELD && is_claimed(j, &device->name) && device->vfio_index < 0 &&
+            (changes & DEVICE_NODE_CHANGED))
         broker_feed_gone(j, &device->name, "it left its vfio driver while it was held");
 }

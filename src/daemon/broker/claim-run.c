@@ -116,15 +116,26 @@ static void run_forget(ClaimRun *j) {
 
 /* ---- the only place where states change ---- */
 
+/* What is healthy is free again; whoever shows the claim hears of its state first, while the claim still has
+ * it. A quarantine of an older record names no device as bad: all are. */
+static void release_healthy(ClaimRun *j) {
+    announce(j, CLAIM_CHANGED);
+    if (plan_has_bad(&j->claim.plan))
+        claim_run_keep_bad(j);
+}
+
 static void set_state(ClaimRun *j, ClaimState state) {
     if (j->claim.state == state)
         return;
+    assert(state != CLAIM_GONE || !plan_has_bad(&j->claim.plan));
     j->claim.state = state;
     /* Before anybody hears of it: then everything is back. */
     if (state == CLAIM_GONE || state == CLAIM_QUARANTINED)
         broker_settle(j->broker);
     if (state == CLAIM_GONE)
         return;
+    if (state == CLAIM_QUARANTINED && j->announced)
+        release_healthy(j);
     if (state != CLAIM_AUTHORIZING) /* it has no right to its devices yet */
         claim_run_attach(j);
     if (state == CLAIM_QUARANTINED)
@@ -175,6 +186,8 @@ static void step(ClaimRun *j, ClaimEvent event) {
         return;
     }
     deferred = t.next != j->claim.state ? j->deferred : 0;
+    if (j->claim.state == CLAIM_QUARANTINED && t.next == CLAIM_RESTORING)
+        claim_work_lift(j);
     set_state(j, t.next);
     run_effects(j, t.effects);
     if (deferred == 0)

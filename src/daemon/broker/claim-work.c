@@ -8,63 +8,100 @@
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
 
+/* A minute in all: trouble of the host, no processes or no memory, passes; a device in quarantine stays. */
+#define RETRY_FIRST_USEC (10 * UINT64_C(1000))
+#define RETRY_LAST_USEC (5 * UINT64_C(1000000))
+#define ATTEMPTS_MAX 20U
+
+/* ---- orders ---- */
+
 void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
-    *item = (DriverItem){.name = m->name, .vendor = m->vendor, .device = m->device};
+    *item = (DriverItem){.name = m->name, .vendor = m->vendor, .device = m->device, .progress = m->progress};
     (void) snprintf(item->target_driver, sizeof(item->target_driver), "%s", m->target_driver);
     (void) snprintf(item->original_driver, sizeof(item->original_driver), "%s", m->original_driver);
     (void) snprintf(item->original_override, sizeof(item->original_override), "%s", m->original_override);
 }
 
-static bool member_is_in(const PlanMember *m, WorkerOperation operation) {
-    return operation == WORKER_RESET ? m->reset : m->bind;
+int claim_work_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done, worker_step_t step) {
+    return worker_submit(j->broker->workers, order, j->broker->config.worker_timeout_usec,
+            &(WorkerCaller){.done = done, .step = step, .userdata = j, .task = &j->task});
 }
 
-/* The index-th member that operation works on. */
-static const PlanMember *item_member(const ClaimRun *j, WorkerOperation operation, uint32_t index) {
-    const Plan *plan = &j->claim.plan;
-
-    for (size_t i = 0; i < plan->n_members; i++)
-        if (member_is_in(&plan->members[i], operation) && index-- == 0)
-            return &plan->members[i];
-    return &plan->members[0];
-}
-
-static const DeviceName *item_name(const ClaimRun *j, WorkerOperation operation, uint32_t index) {
-    return &item_member(j, operation, index)->name;
-}
-
-static bool opens(WorkerOperation operation) {
-    return operation == WORKER_OPEN_GROUPS || operation == WORKER_OPEN_NOIOMMU;
-}
-
-bool claim_work_finish(ClaimRun *j, const WorkerResult *result, WorkerOperation operation) {
-    const Plan *plan = &j->claim.plan;
-
-    j->task = NULL;
-    if (!opens(operation) && j->broker->refresh)
-        for (size_t i = 0; i < plan->n_members; i++)
-            if (member_is_in(&plan->members[i], operation))
-                (void) j->broker->refresh(j->broker->refresh_userdata, &plan->members[i].name);
-    /* The refresh may have replaced the inventory's entries. */
-    claim_run_attach(j);
-    if (result->error != -ETIMEDOUT)
-        return result->error >= 0;
-    /* A worker that does not come back cannot say at which of its devices it is. */
-    (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT,
-            plan->n_claimed == 1 ? &plan->members[0].name : NULL,
-            "the kernel did not come back within %u s (%s)",
+static void refuse_late(ClaimRun *j, const DeviceName *name, const char *step) {
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT, name,
+            "the kernel did not come back within %u s (%s%s%s)",
             (unsigned) (j->broker->config.worker_timeout_usec / 1000000),
-            claim_state_to_string(j->claim.state));
-    return false;
+            claim_state_to_string(j->claim.state), step ? ": " : "", step ?: "");
 }
+
+/* ---- the members ---- */
+
+/* From the back to the front when it is undone. */
+static PlanMember *current(ClaimRun *j) {
+    const ClaimWork *w = &j->work;
+    Plan *plan = &j->claim.plan;
+
+    return &plan->members[w->operation == WORKER_RESTORE ? plan->n_members - 1 - w->index : w->index];
+}
+
+static bool is_begun(const PlanMember *m) {
+    return m->progress != MEMBER_NOT_BEGUN && m->progress != MEMBER_RESTORED && m->progress != MEMBER_BAD;
+}
+
+static bool is_due(const PlanMember *m, WorkerOperation operation) {
+    switch (operation) {
+    case WORKER_BIND:
+        return m->bind;
+    case WORKER_RESET:
+        return m->reset && m->progress != MEMBER_BAD && (!m->bind || is_begun(m));
+    default:
+        return m->bind && is_begun(m);
+    }
+}
+
+static void set_progress(ClaimRun *j, PlanMember *m, MemberProgress progress) {
+    j->dirty |= m->progress != progress;
+    m->progress = progress;
+}
+
+static void set_bad(ClaimRun *j, PlanMember *m, MemberFailure failure) {
+    set_progress(j, m, MEMBER_BAD);
+    m->failure = failure;
+}
+
+void claim_work_stuck(ClaimRun *j) {
+    Plan *plan = &j->claim.plan;
+
+    refuse_late(j, plan->n_claimed == 1 ? &plan->members[0].name : NULL, NULL);
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (plan_member_is_moved(&plan->members[i]))
+            set_bad(j, &plan->members[i], MEMBER_FAILURE_TIMED_OUT);
+    claim_run_feed(j, CLAIM_EVENT_WORKER_STUCK);
+}
+
+void claim_work_lift(ClaimRun *j) {
+    Plan *plan = &j->claim.plan;
+
+    for (size_t i = 0; i < plan->n_members; i++) {
+        PlanMember *m = &plan->members[i];
+
+        if (m->progress == MEMBER_BAD)
+            set_progress(j, m, m->bind ? MEMBER_RESTORING : MEMBER_RESTORED);
+        m->failure = MEMBER_FAILURE_NONE;
+    }
+}
+
+/* ---- what went wrong ---- */
 
 /* The first reason stays: what went wrong while undoing decides only when nothing else did. But it must be
  * told then, too: the remedy of the first may say that everything was put back. */
 static void note_failure(
         ClaimRun *j, VfiodError code, const DeviceName *name, const WorkerResult *result, const char *what) {
+    char text[DEVICE_NAME_MAX];
+
     if (j->claim.refusal.code != _VFIOD_ERROR_INVALID) {
-        log_warning("Claim %s: %s (%s): %s", j->claim.id, what, driver_step_to_string(result->step),
-                strerror(-result->error));
+        log_warning("Claim %s: %s: %s (%s): %s", j->claim.id, device_name_format(name, text), what,
+                driver_step_to_string(result->step), strerror(-result->error));
         free(j->claim.refusal.remedy);
         j->claim.refusal.remedy =
                 format_string("Then %s (%s: %s), so it is in quarantine until root releases it.", what,
@@ -75,120 +112,188 @@ static void note_failure(
             strerror(-result->error));
 }
 
-static void note_bind_failure(ClaimRun *j, const WorkerResult *result) {
-    const PlanMember *m = item_member(j, WORKER_BIND, result->index);
+static void note_bind_failure(ClaimRun *j, const PlanMember *m, const WorkerResult *result) {
     _cleanup_free_ char *what = NULL;
     bool missing = result->step == DRIVER_STEP_BIND && result->error == -ENOENT;
 
-    what = format_string("it could not be moved to the driver %s%s", m->target_driver,
-            missing ? ", which is not loaded" : "");
+    if (result->error == -ESTALE)
+        what = strdup("it is not the device, or not on the driver, that the claim was planned for");
+    else
+        what = format_string("it could not be moved to the driver %s%s", m->target_driver,
+                missing ? ", which is not loaded" : "");
     note_failure(j, result->error == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_BIND_FAILED, &m->name,
             result, what ?: "it could not be moved to its vfio driver");
 }
 
-static void on_bound(void *userdata, const WorkerResult *result, int *fds) {
-    ClaimRun *j = userdata;
-    bool fine = claim_work_finish(j, result, WORKER_BIND);
+static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
+    bool reset = j->work.operation == WORKER_RESET;
 
-    if (!fine && result->error != -ETIMEDOUT)
-        note_bind_failure(j, result);
-    claim_run_feed(j,
-            fine                                  ? CLAIM_EVENT_BOUND
-                    : result->error == -ETIMEDOUT ? CLAIM_EVENT_WORKER_STUCK
-                                                  : CLAIM_EVENT_BIND_FAILED);
+    if (result->error == -ETIMEDOUT) {
+        if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
+            refuse_late(j, &m->name, driver_step_to_string(result->step));
+        set_bad(j, m, MEMBER_FAILURE_TIMED_OUT);
+        return;
+    }
+    if (j->work.operation == WORKER_BIND) {
+        note_bind_failure(j, m, result);
+        return;
+    }
+    note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name, result,
+            reset ? "it could not be reset after its owner" : "its original driver could not be put back");
+    set_bad(j, m,
+            !reset                                       ? MEMBER_FAILURE_RESTORE
+                    : result->step == DRIVER_STEP_VERIFY ? MEMBER_FAILURE_NO_ANSWER
+                                                         : MEMBER_FAILURE_RESET);
 }
 
-static void on_reset(void *userdata, const WorkerResult *result, int *fds) {
-    ClaimRun *j = userdata;
-    bool fine = claim_work_finish(j, result, WORKER_RESET);
+/* ---- one after the other ---- */
 
-    if (!fine && result->error != -ETIMEDOUT)
-        note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, item_name(j, WORKER_RESET, result->index), result,
-                "it could not be reset after its owner");
-    claim_run_feed(j,
-            fine                                  ? CLAIM_EVENT_RESET_DONE
-                    : result->error == -ETIMEDOUT ? CLAIM_EVENT_WORKER_STUCK
-                                                  : CLAIM_EVENT_RESET_FAILED);
+static void go_on(ClaimRun *j);
+
+static void end(ClaimRun *j) {
+    bool bad = plan_has_bad(&j->claim.plan);
+
+    switch (j->work.operation) {
+    case WORKER_BIND:
+        claim_run_feed(j, CLAIM_EVENT_BOUND);
+        return;
+    case WORKER_RESET:
+        claim_run_feed(j, bad ? CLAIM_EVENT_RESET_FAILED : CLAIM_EVENT_RESET_DONE);
+        return;
+    default:
+        claim_run_feed(j, bad ? CLAIM_EVENT_RESTORE_FAILED : CLAIM_EVENT_RESTORED);
+    }
 }
 
-static void on_restored(void *userdata, const WorkerResult *result, int *fds) {
-    ClaimRun *j = userdata;
-    bool fine = claim_work_finish(j, result, WORKER_RESTORE);
-
-    if (!fine && result->error != -ETIMEDOUT)
-        note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, item_name(j, WORKER_RESTORE, result->index), result,
-                "its original driver could not be put back");
-    claim_run_feed(j,
-            fine                                  ? CLAIM_EVENT_RESTORED
-                    : result->error == -ETIMEDOUT ? CLAIM_EVENT_WORKER_STUCK
-                                                  : CLAIM_EVENT_RESTORE_FAILED);
+static void next_member(ClaimRun *j) {
+    j->work.index++;
+    j->work.attempts = 0;
+    go_on(j);
 }
 
-int claim_work_submit(ClaimRun *j, WorkerOrder *order, worker_done_t done) {
-    return worker_submit(j->broker->workers, order, j->broker->config.worker_timeout_usec, done, j, &j->task);
+static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
+    go_on(userdata);
+    return 0;
+}
+
+/* Would another attempt do no harm? What is undone may be undone twice; what is begun only when it was not.
+ */
+static bool may_retry(const ClaimRun *j) {
+    return j->work.attempts < ATTEMPTS_MAX && (j->work.operation != WORKER_BIND || !j->work.begun);
+}
+
+static int retry_later(ClaimRun *j) {
+    const uint64_t usec = MIN(RETRY_FIRST_USEC << MIN(j->work.attempts, 10U), RETRY_LAST_USEC);
+
+    if (!may_retry(j))
+        return -ETIME;
+    j->work.attempts++;
+    j->work.retry = sd_event_source_disable_unref(j->work.retry);
+    return sd_event_add_time_relative(
+            j->broker->event, &j->work.retry, CLOCK_MONOTONIC, usec, 0, on_retry, j);
+}
+
+static void on_step(void *userdata, const WorkerResult *result) {
+    ClaimRun *j = userdata;
+
+    j->work.begun = true;
+    set_progress(j, current(j), result->progress);
+    (void) claim_run_flush(j); /* when it cannot be written, the older record leads to the same */
+}
+
+static void on_member_done(void *userdata, const WorkerResult *result, int *fds) {
+    ClaimRun *j = userdata;
+    PlanMember *m = current(j);
+    const DeviceName name = m->name;
+
+    /* Who did not come back has said how far he was. */
+    if (result->error != -ETIMEDOUT && result->error != -ECONNRESET)
+        set_progress(j, m, result->progress);
+    else if (!j->work.begun && j->work.operation == WORKER_BIND)
+        set_progress(j, m, MEMBER_NOT_BEGUN);
+    if (result->error == -ECONNRESET && retry_later(j) >= 0)
+        return;
+    if (j->broker->refresh)
+        (void) j->broker->refresh(j->broker->refresh_userdata, &name);
+    claim_run_attach(j); /* the refresh may have replaced the inventory's entries */
+    if (result->error < 0)
+        note_member_failure(j, m, result);
+    if (result->error < 0 && j->work.operation == WORKER_BIND)
+        claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
+    else
+        next_member(j);
 }
 
 /* Intent must be on disk before a device is touched. Undoing does not wait for that: the older record is
  * there and leads to the same, and a full disk must not keep devices from their owners. */
-static int record_before(ClaimRun *j, WorkerOperation operation) {
+static int record_before(ClaimRun *j) {
     int r = claim_run_flush(j);
 
-    if (r >= 0 || operation == WORKER_BIND)
+    if (r >= 0 || j->work.operation == WORKER_BIND)
         return r;
     log_warning_errno(r, "Claim %s: cannot write its record, going on with an older one", j->claim.id);
     return 0;
 }
 
-static bool has_work(const ClaimRun *j, WorkerOperation operation) {
-    const Plan *plan = &j->claim.plan;
-
-    if (operation == WORKER_RESTORE && !j->touched)
-        return false;
-    for (size_t i = 0; i < plan->n_members; i++)
-        if (member_is_in(&plan->members[i], operation))
-            return true;
-    return false;
-}
-
-/* Runs operation for the members that it concerns; when there are none, or nothing was ever done to them that
- * it would undo, done_event follows at once. */
-static void run_worker(ClaimRun *j, WorkerOperation operation, worker_done_t done, ClaimEvent done_event,
-        ClaimEvent failed_event) {
-    static WorkerOrder order; /* large, and the loop has one thread */
-    const Plan *plan = &j->claim.plan;
+static int send_worker(ClaimRun *j, PlanMember *m) {
+    WorkerOrder order = {.operation = j->work.operation};
     int r;
 
-    if (!has_work(j, operation)) {
-        claim_run_push(j, done_event);
-        return;
-    }
-    order = (WorkerOrder){.operation = operation};
-    for (size_t i = 0; i < plan->n_members; i++)
-        if (member_is_in(&plan->members[i], operation))
-            claim_work_fill_item(&order.items[order.n_items++], &plan->members[i]);
-    r = record_before(j, operation);
+    claim_work_fill_item(&order.item, m);
+    j->work.begun = false;
+    /* From here on it may have been begun, should we die. */
+    if (j->work.operation == WORKER_BIND)
+        set_progress(j, m, MEMBER_OVERRIDE);
+    r = record_before(j);
     if (r >= 0)
-        r = claim_work_submit(j, &order, done);
-    if (r >= 0) {
-        j->touched = true;
+        r = claim_work_submit(j, &order, on_member_done, on_step);
+    if (r < 0 && j->work.operation == WORKER_BIND)
+        set_progress(j, m, MEMBER_NOT_BEGUN);
+    return r;
+}
+
+static void go_on(ClaimRun *j) {
+    PlanMember *m;
+    int r;
+
+    while (j->work.index < j->claim.plan.n_members && !is_due(current(j), j->work.operation))
+        j->work.index++;
+    if (j->work.index == j->claim.plan.n_members) {
+        end(j);
         return;
     }
-    (void) refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
-            "cannot record the claim or start a worker: %s", strerror(-r));
-    claim_run_push(j, failed_event);
+    m = current(j);
+    r = send_worker(j, m);
+    if (r >= 0 || (j->work.operation != WORKER_BIND && retry_later(j) >= 0))
+        return;
+    if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &m->name,
+                "cannot record the claim or start a worker: %s", strerror(-r));
+    if (j->work.operation == WORKER_BIND) {
+        claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
+        return;
+    }
+    set_bad(j, m, MEMBER_FAILURE_WORKER);
+    next_member(j);
+}
+
+static void start(ClaimRun *j, WorkerOperation operation) {
+    sd_event_source_disable_unref(j->work.retry);
+    j->work = (ClaimWork){.operation = operation};
+    go_on(j);
 }
 
 void claim_work_bind(ClaimRun *j) {
     if (backend_prepare(j) < 0)
-        claim_run_push(j, CLAIM_EVENT_BIND_FAILED);
+        claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
     else
-        run_worker(j, WORKER_BIND, on_bound, CLAIM_EVENT_BOUND, CLAIM_EVENT_BIND_FAILED);
+        start(j, WORKER_BIND);
 }
 
 void claim_work_reset(ClaimRun *j) {
-    run_worker(j, WORKER_RESET, on_reset, CLAIM_EVENT_RESET_DONE, CLAIM_EVENT_RESET_FAILED);
+    start(j, WORKER_RESET);
 }
 
 void claim_work_restore(ClaimRun *j) {
-    run_worker(j, WORKER_RESTORE, on_restored, CLAIM_EVENT_RESTORED, CLAIM_EVENT_RESTORE_FAILED);
+    start(j, WORKER_RESTORE);
 }

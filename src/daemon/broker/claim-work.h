@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What workers do for a claim: bind its devices, reset them, restore them. Each ends in an event. */
+/* What workers do for a claim: bind its devices, reset them, restore them, one after the other. How far each
+ * is stands in its progress, in the claim and in its record, before anything is done to it; so whatever
+ * fails, and whenever this process dies, what was begun is undone and nothing else.
+ *
+ * A device that cannot be put right is MEMBER_BAD with its reason, and the others go on. */
 
 #include "daemon/broker/claims.h"
 
-/* Feed CLAIM_EVENT_BOUND or BIND_FAILED, RESET_DONE or RESET_FAILED, RESTORED or RESTORE_FAILED, or
- * WORKER_STUCK; at once when there is nothing to do. */
+/* Feed CLAIM_EVENT_BOUND or BIND_FAILED, RESET_DONE or RESET_FAILED, RESTORED or RESTORE_FAILED; at once when
+ * there is nothing to do. FAILED after a reset or a restore means that a member is MEMBER_BAD. */
 void claim_work_bind(ClaimRun *j);
 void claim_work_reset(ClaimRun *j);
 void claim_work_restore(ClaimRun *j);
 
+/* An open did not come back: nobody knows of which device, so all are MEMBER_BAD. Feeds
+ * CLAIM_EVENT_WORKER_STUCK. */
+void claim_work_stuck(ClaimRun *j);
+/* An operator lifts the quarantine, or the devices were pulled out: what is bad is restored as far as it can
+ * be. */
+void claim_work_lift(ClaimRun *j);
+
 /* For the backends, whose opens may sleep. */
 void claim_work_fill_item(DriverItem *item, const PlanMember *m);
-int claim_work_submit(ClaimRun *j, WorkerOrder *order, worker_done_t done);
-/* The first thing that the callback of an order calls. Did it succeed? A deadline that passed is refused
- * here.
- */
-bool claim_work_finish(ClaimRun *j, const WorkerResult *result, WorkerOperation operation);
+int claim_work_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done, worker_step_t step);

@@ -46,7 +46,7 @@ static void point_to(ClaimRun *j, Claim *claim) {
         const PlanMember *m = &plan->members[i];
         Device *d = inventory_find_device(inventory, &m->name);
 
-        if (!d || (m->disposition != DISPOSITION_CLAIM && m->disposition != DISPOSITION_PARK))
+        if (!d || !plan_member_is_moved(m))
             continue;
         if (d->claim && d->claim != &j->claim)
             continue;
@@ -59,6 +59,12 @@ static void point_to(ClaimRun *j, Claim *claim) {
         if (g && (!g->claim || g->claim == &j->claim))
             g->claim = claim;
     }
+}
+
+void claim_run_keep_bad(ClaimRun *j) {
+    point_to(j, NULL);
+    plan_keep_bad(&j->claim.plan);
+    j->dirty = true;
 }
 
 static void detach(ClaimRun *j) {
@@ -79,6 +85,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     detach(j);
     if (j->task)
         worker_task_abandon(j->task);
+    sd_event_source_disable_unref(j->work.retry);
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
     claim_run_grant(j)->drop(j);
@@ -117,10 +124,7 @@ ClaimRun *claims_find_naming(Broker *e, const DeviceName *name) {
 
 static bool plan_moves(const Plan *p, const DeviceName *name) {
     for (size_t i = 0; i < p->n_members; i++) {
-        const PlanMember *m = &p->members[i];
-
-        if ((m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK) &&
-                device_name_compare(&m->name, name) == 0)
+        if (plan_member_is_moved(&p->members[i]) && device_name_compare(&p->members[i].name, name) == 0)
             return true;
     }
     return false;

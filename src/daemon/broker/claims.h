@@ -13,6 +13,15 @@ typedef struct Lifeline Lifeline;
 #define CLAIM_RUN_EVENTS_MAX 16U
 #define CLAIM_RUN_FDS_MAX 16U /* what one bus message carries */
 
+/* Workers go through the members one by one. */
+typedef struct ClaimWork {
+    WorkerOperation operation;
+    size_t index;      /* how many members are done */
+    unsigned attempts; /* for the one that comes now */
+    bool begun;        /* a worker has reported a step of it in this attempt */
+    sd_event_source *retry;
+} ClaimWork;
+
 struct ClaimRun {
     Claim claim; /* first: a Claim * of the broker is a ClaimRun * */
     Broker *broker;
@@ -26,13 +35,13 @@ struct ClaimRun {
     unsigned first_event, n_events;
     unsigned deferred; /* mask of 1 << ClaimEvent */
     bool feeding, attached, announced, granted;
-    bool blind;   /* a node could not be watched: no event will tell that it is closed */
-    bool touched; /* a worker was sent to its devices: there may be something to put back */
+    bool blind; /* a node could not be watched: no event will tell that it is closed */
     bool save_failed;
     bool dirty, stored; /* the record: must be written; is on disk */
 
     ClaimQuestion *question; /* owned; while a person is asked */
     WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
+    ClaimWork work;
     Lifeline *lifeline;
     NodeEntry *nodes[REQUEST_DEVICES_MAX];
     size_t n_nodes;
@@ -52,6 +61,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(ClaimRun *, claim_run_free);
 /* Makes the inventory's devices and groups point to this claim; again after entries may have been replaced.
  */
 void claim_run_attach(ClaimRun *j);
+/* For a quarantine: lets go of every device that is not bad. */
+void claim_run_keep_bad(ClaimRun *j);
 /* The device of the plan as it is now; NULL when it is gone or another one sits at its place. */
 Device *claim_run_find_device(const ClaimRun *j, const PlanMember *m);
 

@@ -100,10 +100,6 @@ static int compare_candidates(const void *a, const void *b) {
     return (since_x < since_y) - (since_x > since_y);
 }
 
-static bool moves(const PlanMember *m) {
-    return m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK;
-}
-
 /* ---- Quarantine of what is not known ---- */
 
 static bool is_accounted_for(const Device *d) {
@@ -257,10 +253,17 @@ static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winne
     log_error("Claim %s is recorded over a device of claim %s: it is not taken up", c->stored->id,
             winner->claim.id);
     for (size_t i = 0; i < plan->n_members; i++)
-        if (moves(&plan->members[i]))
+        if (plan_member_is_moved(&plan->members[i]))
             members[names.n++] = plan->members[i].name;
     return give_up(recovery, c, "its claim was recorded over a device of another claim, so it may be in use",
             &names);
+}
+
+/* A worker that had begun with a device may have got further than was written down. */
+static void expect_more(Plan *p) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].progress == MEMBER_OVERRIDE || p->members[i].progress == MEMBER_UNBOUND)
+            p->members[i].progress = MEMBER_BOUND;
 }
 
 /* All claims are there before the first of them goes on: none may end unseen by its rival. */
@@ -269,7 +272,8 @@ static int take_up(Recovery *recovery, Candidate *c) {
     if (!c->run)
         return -ENOMEM;
     c->run->claim = TAKE_GENERIC(c->stored->claim, CLAIM_NULL);
-    c->run->granted = c->run->stored = c->run->touched = true;
+    c->run->granted = c->run->stored = true;
+    expect_more(&c->run->claim.plan);
     claim_run_attach(c->run);
     return 0;
 }

@@ -74,22 +74,34 @@ static int read_driver(int dir, char *buf, size_t size) {
     return n < 0 ? (int) n : 0;
 }
 
-/* "" clears it. A write of no bytes never reaches the kernel's store function, hence the newline; read back,
- * unset is
- * "(null)". */
+/* Before the kernel is asked to change something. */
+static void begin(DriverTrace *t, DriverStep step, MemberProgress progress) {
+    t->step = step;
+    t->progress = progress;
+    t->note(t);
+}
+
+/* "" when it is not set, which the kernel shows as "(null)". */
+static int read_override(int dir, char *buf, size_t size) {
+    ssize_t n = read_attribute_at(dir, "driver_override", buf, size);
+
+    if (n < 0)
+        return (int) n;
+    if (streq(buf, "(null)"))
+        buf[0] = '\0';
+    return 0;
+}
+
+/* "" clears it. A write of no bytes never reaches the kernel's store function, hence the newline. */
 static int set_override(int dir, const char *driver) {
-    char now[80];
-    ssize_t n;
+    char now[4096];
     int r;
 
     r = write_attribute_at(dir, "driver_override", *driver ? driver : "\n");
+    if (r >= 0)
+        r = read_override(dir, now, sizeof(now));
     if (r < 0)
         return r;
-    n = read_attribute_at(dir, "driver_override", now, sizeof(now));
-    if (n < 0)
-        return (int) n;
-    if (streq(now, "(null)"))
-        now[0] = '\0';
     return streq(now, driver) ? 0 : -EIO;
 }
 
@@ -102,18 +114,20 @@ static int unbind(int dir, const DeviceName *name) {
     return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
+/* A driver's name becomes part of a path. */
+static bool driver_name_is_safe(const char *s) {
+    return *s && !strchr(s, '/') && !streq(s, ".") && !streq(s, "..");
+}
+
 /* Through the driver's own `bind`, which returns what probe() said; drivers_probe says success even when
  * nothing was bound. */
 static int bind(const DeviceName *name, const char *driver) {
     char kernel_name[DEVICE_NAME_MAX], path[128];
 
+    if (!driver_name_is_safe(driver))
+        return -EINVAL;
     (void) snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/bind", driver);
     return write_attribute_at(AT_FDCWD, path, device_name_format_kernel(name, kernel_name));
-}
-
-/* A driver's name becomes part of a path. */
-static bool driver_name_is_safe(const char *s) {
-    return *s && !strchr(s, '/') && !streq(s, ".") && !streq(s, "..");
 }
 
 static int verify_driver(int dir, const char *driver) {
@@ -126,52 +140,37 @@ static int verify_driver(int dir, const char *driver) {
     return streq(now, driver) ? 0 : -EIO;
 }
 
-/* Brings the device from `now` to driver ("" for none); override is already set. */
-static int switch_driver(
-        int dir, const DriverItem *item, const char *now, const char *driver, DriverStep *step) {
-    int r;
-
-    if (streq(now, driver))
-        return 0;
-    if (*now) {
-        *step = DRIVER_STEP_UNBIND;
-        r = unbind(dir, &item->name);
-        if (r < 0)
-            return r;
-    }
-    if (*driver) {
-        *step = DRIVER_STEP_BIND;
-        if (!driver_name_is_safe(driver))
-            return -EINVAL;
-        r = bind(&item->name, driver);
-        if (r < 0)
-            return r;
-    }
-    *step = DRIVER_STEP_VERIFY;
-    return verify_driver(dir, driver);
-}
-
-int driver_bind(const DriverItem *item, DriverStep *ret_step) {
+int driver_bind(const DriverItem *item, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
     char now[64];
     int r;
 
-    *ret_step = DRIVER_STEP_IDENTIFY;
+    t->step = DRIVER_STEP_IDENTIFY;
     r = open_device(item, &dir);
     if (r >= 0)
         r = read_driver(dir, now, sizeof(now));
     if (r < 0)
         return r;
-    /* The plan was made for this driver; when another one is bound by now, it has to be planned again. */
     if (!streq(now, item->original_driver))
         return -ESTALE;
 
     /* The override first: between unbind and bind no other driver may take the device. */
-    *ret_step = DRIVER_STEP_OVERRIDE;
+    begin(t, DRIVER_STEP_OVERRIDE, MEMBER_OVERRIDE);
     r = set_override(dir, item->target_driver);
+    if (r < 0 || streq(now, item->target_driver))
+        return r;
+    if (*now) {
+        begin(t, DRIVER_STEP_UNBIND, MEMBER_UNBOUND);
+        r = unbind(dir, &item->name);
+        if (r < 0)
+            return r;
+    }
+    begin(t, DRIVER_STEP_BIND, MEMBER_BOUND);
+    r = bind(&item->name, item->target_driver);
     if (r < 0)
         return r;
-    return switch_driver(dir, item, now, item->target_driver, ret_step);
+    t->step = DRIVER_STEP_VERIFY;
+    return verify_driver(dir, item->target_driver);
 }
 
 /* Was it unplugged while we worked on it? What a write failed with then says nothing about the device: its
@@ -186,79 +185,85 @@ static bool is_gone(const DriverItem *item, int error, DriverStep step) {
     return r == -ENODEV || r == -ESTALE;
 }
 
-static int restore(int dir, const DriverItem *item, DriverStep *ret_step) {
-    char now[64];
+/* Is what it is bound to now our doing, or the lack of it? The target driver may have taken it before it was
+ * asked to, by our override; but not from the original driver, which must have been taken away first. */
+static bool driver_is_ours(const DriverItem *item, const char *now) {
+    if (*now && !streq(now, item->target_driver))
+        return false;
+    return item->progress > MEMBER_OVERRIDE || !*item->original_driver;
+}
+
+static bool override_is_ours(const DriverItem *item, const char *override) {
+    return streq(override, item->target_driver) ||
+            (item->progress == MEMBER_RESTORING && streq(override, item->original_driver));
+}
+
+/* Under an override that names it, so that no other driver grabs the device first, and no former override
+ * forbids it: a driver keeps a device whose override was set to another one later. */
+static int give_back(int dir, const DriverItem *item, const char *now, DriverTrace *t) {
     int r;
 
-    r = read_driver(dir, now, sizeof(now));
-    if (r < 0)
-        return r;
-
-    /* Somebody gave it another driver on purpose: only the override is ours to take back. */
-    if (*now && !streq(now, item->target_driver) && !streq(now, item->original_driver)) {
-        *ret_step = DRIVER_STEP_OVERRIDE;
-        return set_override(dir, item->original_override);
-    }
-
-    /* Unbind under our override, so that nothing else grabs it; then the original override, then the driver.
-     */
-    if (*now && !streq(now, item->original_driver)) {
-        *ret_step = DRIVER_STEP_UNBIND;
+    if (*now) {
+        begin(t, DRIVER_STEP_UNBIND, item->progress);
         r = unbind(dir, &item->name);
         if (r < 0)
             return r;
-        now[0] = '\0';
     }
-    *ret_step = DRIVER_STEP_OVERRIDE;
-    r = set_override(dir, item->original_override);
-    if (r < 0)
-        return r;
-    r = switch_driver(dir, item, now, item->original_driver, ret_step);
-    if (r < 0)
-        return r;
-    /* Also when there was no driver to bind: the unbind may have done nothing. */
-    *ret_step = DRIVER_STEP_VERIFY;
+    if (*item->original_driver) {
+        begin(t, DRIVER_STEP_OVERRIDE, MEMBER_RESTORING);
+        r = set_override(dir, item->original_driver);
+        if (r < 0)
+            return r;
+        begin(t, DRIVER_STEP_BIND, MEMBER_RESTORING);
+        r = bind(&item->name, item->original_driver);
+        if (r < 0)
+            return r;
+    }
+    /* Also when there is no driver to bind: the unbind may have done nothing. */
+    t->step = DRIVER_STEP_VERIFY;
     return verify_driver(dir, item->original_driver);
 }
 
-int driver_restore(const DriverItem *item, DriverStep *ret_step) {
+static int restore(int dir, const DriverItem *item, DriverTrace *t) {
+    char now[64], override[4096];
+    const char *last;
+    int r;
+
+    r = read_driver(dir, now, sizeof(now));
+    if (r >= 0)
+        r = read_override(dir, override, sizeof(override));
+    if (r < 0)
+        return r;
+    last = override_is_ours(item, override) ? item->original_override : override;
+    if (!streq(now, item->original_driver) && driver_is_ours(item, now)) {
+        r = give_back(dir, item, now, t);
+        if (r < 0)
+            return r;
+    } else if (streq(last, override))
+        return 0;
+    begin(t, DRIVER_STEP_OVERRIDE, t->progress);
+    return set_override(dir, last);
+}
+
+int driver_restore(const DriverItem *item, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
     int r;
 
-    *ret_step = DRIVER_STEP_IDENTIFY;
+    t->step = DRIVER_STEP_IDENTIFY;
     r = open_device(item, &dir);
-    if (r == -ENODEV || r == -ESTALE)
-        return 0; /* unplugged: what sits there now was never ours */
     if (r >= 0)
-        r = restore(dir, item, ret_step);
-    return r < 0 && is_gone(item, r, *ret_step) ? 0 : r;
+        r = restore(dir, item, t);
+    /* Unplugged: what sits there now was never ours. */
+    if (r < 0 && !is_gone(item, r, t->step))
+        return r;
+    t->progress = MEMBER_RESTORED;
+    return 0;
 }
 
-int driver_reset(const DriverItem *item, DriverStep *ret_step) {
-    _cleanup_close_ int dir = -EBADF;
+static int check_answer(int dir) {
     uint8_t vendor[2] = {0xff, 0xff};
-    char now[64];
-    int r, fd;
+    int fd;
 
-    *ret_step = DRIVER_STEP_IDENTIFY;
-    r = open_device(item, &dir);
-    if (r == -ENODEV || r == -ESTALE)
-        return 0;
-    if (r >= 0)
-        r = read_driver(dir, now, sizeof(now));
-    if (r < 0)
-        return r;
-    /* A claim that never got as far as binding: resetting under a host driver would break the host. */
-    if (!streq(now, item->target_driver))
-        return 0;
-
-    *ret_step = DRIVER_STEP_RESET;
-    r = write_attribute_at(dir, "reset", "1");
-    if (r < 0)
-        return is_gone(item, r, *ret_step) ? 0 : r;
-
-    /* A function that did not come back reads all ones. */
-    *ret_step = DRIVER_STEP_VERIFY;
     fd = openat(dir, "config", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -266,4 +271,33 @@ int driver_reset(const DriverItem *item, DriverStep *ret_step) {
         vendor[0] = vendor[1] = 0xff;
     (void) safe_close(fd);
     return vendor[0] == 0xff && vendor[1] == 0xff ? -EIO : 0;
+}
+
+int driver_reset(const DriverItem *item, DriverTrace *t) {
+    _cleanup_close_ int dir = -EBADF;
+    char now[64];
+    int r;
+
+    t->step = DRIVER_STEP_IDENTIFY;
+    r = open_device(item, &dir);
+    if (r == -ENODEV || r == -ESTALE)
+        return 0;
+    if (r >= 0)
+        r = read_driver(dir, now, sizeof(now));
+    if (r < 0)
+        return r;
+    /* Resetting under a host driver would break the host. */
+    if (!streq(now, item->target_driver))
+        return 0;
+
+    begin(t, DRIVER_STEP_RESET, item->progress);
+    r = write_attribute_at(dir, "reset", "1");
+    if (r < 0)
+        return is_gone(item, r, t->step) ? 0 : r;
+    /* A function that did not come back reads all ones. */
+    t->step = DRIVER_STEP_VERIFY;
+    r = check_answer(dir);
+    if (r >= 0)
+        t->progress = MEMBER_RESET;
+    return r;
 }

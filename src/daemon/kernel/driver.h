@@ -9,6 +9,7 @@
  * meant, and writes relative to it: an address may have been taken over by another device meanwhile. */
 
 #include "core/device-name.h"
+#include "core/progress.h"
 
 /* What to do with one device; fixed size, so that it can travel to a worker as it is. Strings come from sysfs
  * via the plan or from a record: hostile. */
@@ -18,7 +19,10 @@ typedef struct DriverItem {
     char target_driver[64];
     char original_driver[64];
     char original_override[64];
+    MemberProgress progress; /* what may have been done to it before */
 } DriverItem;
+
+typedef struct DriverTrace DriverTrace;
 
 /* Where a function failed, for the message. */
 typedef enum DriverStep {
@@ -34,11 +38,22 @@ typedef enum DriverStep {
 } DriverStep;
 DECLARE_STRING_TABLE(driver_step, DriverStep);
 
-/* Moves the device to target_driver. 0; a negative errno with *ret_step set; nothing is undone here. */
-int driver_bind(const DriverItem *item, DriverStep *ret_step);
-/* Brings the device back to original_driver and original_override, from whatever state an interrupted
- * driver_bind left it in; may be called again. 0 also when the device is gone. */
-int driver_restore(const DriverItem *item, DriverStep *ret_step);
+/* What is being done to an item. note() is called before every write that changes something, so whoever it
+ * tells never knows of less than was done. */
+struct DriverTrace {
+    DriverStep step;
+    MemberProgress progress;
+    void (*note)(const DriverTrace *t);
+};
+
+/* Moves the device to target_driver. 0; or a negative errno with the step where it failed in *t; nothing is
+ * undone here. -ESTALE before anything was touched: it is not what was planned for any more, another device
+ * or on another driver. */
+int driver_bind(const DriverItem *item, DriverTrace *t);
+/* Takes back what item.progress says may have been done, and that alone: what somebody else has made of the
+ * device meanwhile, its driver or its driver_override, stays. May be called again. 0 also when the device is
+ * gone. */
+int driver_restore(const DriverItem *item, DriverTrace *t);
 /* Resets the device through sysfs when it is on its target driver (never under another driver), and checks
  * that it answers afterwards. 0 also when it is gone or elsewhere; -EIO when it does not answer. */
-int driver_reset(const DriverItem *item, DriverStep *ret_step);
+int driver_reset(const DriverItem *item, DriverTrace *t);

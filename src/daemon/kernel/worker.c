@@ -18,48 +18,6 @@
 
 /* ---- the worker's side ---- */
 
-static void run_items(const WorkerOrder *order, WorkerResult *result) {
-    static int (*const functions[])(const DriverItem *, DriverStep *) = {
-            [WORKER_BIND] = driver_bind,
-            [WORKER_RESTORE] = driver_restore,
-            [WORKER_RESET] = driver_reset,
-    };
-
-    for (uint32_t i = 0; i < order->n_items; i++) {
-        uint32_t index = order->operation == WORKER_RESTORE ? order->n_items - 1 - i : i;
-        DriverStep step = DRIVER_STEP_IDENTIFY;
-        int r = functions[order->operation](&order->items[index], &step);
-
-        if (r >= 0 || result->error < 0)
-            continue;
-        *result = (WorkerResult){.error = r, .index = index, .step = step};
-        if (order->operation == WORKER_BIND)
-            return;
-    }
-}
-
-static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
-    for (uint32_t i = 0; i < order->n_groups; i++) {
-        int r = vfio_open_group(order->groups[i], &fds[i]);
-
-        if (r < 0) {
-            *result = (WorkerResult){.error = r, .index = i, .step = DRIVER_STEP_OPEN};
-            return;
-        }
-    }
-    result->n_fds = order->n_groups;
-}
-
-static void run_open_noiommu(
-        const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
-    int r = vfio_open_noiommu(order->groups[0], (dev_t) order->group_rdev, &order->items[0].name, &fds[0]);
-
-    if (r < 0)
-        *result = (WorkerResult){.error = r, .step = DRIVER_STEP_OPEN};
-    else
-        result->n_fds = 1;
-}
-
 /* A datagram with up to PLAN_GROUPS_MAX fds behind it. */
 typedef struct Packet {
     struct msghdr header;
@@ -94,10 +52,47 @@ static int send_result(const WorkerResult *result, const int *fds) {
     return sendmsg(WORKER_FD, &p.header, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+static void note_step(const DriverTrace *trace) {
+    const WorkerResult result = {.step = trace->step, .progress = trace->progress};
+
+    (void) send_result(&result, NULL);
+}
+
+static void run_item(const WorkerOrder *order, WorkerResult *result) {
+    static int (*const functions[])(const DriverItem *, DriverTrace *) = {
+            [WORKER_BIND] = driver_bind,
+            [WORKER_RESTORE] = driver_restore,
+            [WORKER_RESET] = driver_reset,
+    };
+    DriverTrace trace = {.progress = order->item.progress, .note = note_step};
+
+    result->error = functions[order->operation](&order->item, &trace);
+    result->step = trace.step;
+    result->progress = trace.progress;
+}
+
+static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    result->step = DRIVER_STEP_OPEN;
+    for (uint32_t i = 0; i < order->n_groups && result->error >= 0; i++) {
+        result->index = i;
+        (void) send_result(&(WorkerResult){.index = i, .step = DRIVER_STEP_OPEN}, NULL);
+        result->error = vfio_open_group(order->groups[i], &fds[i]);
+    }
+    result->n_fds = result->error < 0 ? 0 : order->n_groups;
+}
+
+static void run_open_noiommu(
+        const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    result->step = DRIVER_STEP_OPEN;
+    result->error =
+            vfio_open_noiommu(order->groups[0], (dev_t) order->group_rdev, &order->item.name, &fds[0]);
+    result->n_fds = result->error < 0 ? 0 : 1;
+}
+
 static int serve_one(void) {
-    static WorkerOrder order; /* too large for comfort on the stack; a worker has one at a time */
     int fds[PLAN_GROUPS_MAX], r;
-    WorkerResult result = {};
+    WorkerResult result = {.done = true};
+    WorkerOrder order;
     ssize_t n;
 
     n = recv(WORKER_FD, &order, sizeof(order), 0);
@@ -105,7 +100,7 @@ static int serve_one(void) {
         return n < 0 ? -errno : -EPIPE;
     /* The daemon is the only writer, so a bad size or count is our own mistake. */
     assert((size_t) n == sizeof(order) && order.operation < _WORKER_OPERATION_MAX);
-    assert(order.n_items <= PLAN_MEMBERS_MAX && order.n_groups <= PLAN_GROUPS_MAX);
+    assert(order.n_groups <= PLAN_GROUPS_MAX);
 
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = -EBADF;
@@ -114,7 +109,7 @@ static int serve_one(void) {
     else if (order.operation == WORKER_OPEN_NOIOMMU)
         run_open_noiommu(&order, &result, fds);
     else
-        run_items(&order, &result);
+        run_item(&order, &result);
     r = send_result(&result, fds);
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = safe_close(fds[i]);
@@ -140,8 +135,7 @@ int worker_main(void) {
 typedef struct Worker Worker;
 
 struct WorkerTask {
-    worker_done_t done; /* NULL once abandoned */
-    void *userdata;
+    WorkerCaller caller; /* nothing in it once it is abandoned */
 };
 
 struct Worker {
@@ -149,6 +143,7 @@ struct Worker {
     Worker *next; /* pool.workers */
     int pidfd, socket;
     sd_event_source *io, *exit, *deadline;
+    uint64_t timeout_usec;
     WorkerTask *task; /* owned; NULL while idle or stuck */
     bool stuck;
     bool outdated; /* gets no further task */
@@ -182,8 +177,10 @@ static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
     _cleanup_free_ WorkerTask *task = TAKE_PTR(w->task);
 
     w->deadline = sd_event_source_disable_unref(w->deadline);
-    if (task && task->done)
-        task->done(task->userdata, result, fds);
+    if (!task || !task->caller.done)
+        return;
+    *task->caller.task = NULL;
+    task->caller.done(task->caller.userdata, result, fds);
 }
 
 /* The worker is of no more use: kill it, and keep only the wait for its end. */
@@ -196,27 +193,7 @@ static void retire(Worker *w) {
 static void fail_task(Worker *w, int error) {
     int fds[PLAN_GROUPS_MAX] = {};
 
-    finish_task(w, &(WorkerResult){.error = error, .step = DRIVER_STEP_IDENTIFY}, fds);
-}
-
-static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
-    Worker *w = userdata;
-
-    w->stuck = true;
-    retire(w);
-    fail_task(w, -ETIMEDOUT);
-    return 0;
-}
-
-static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *userdata) {
-    Worker *w = userdata;
-    siginfo_t info;
-
-    (void) waitid(P_PIDFD, (id_t) w->pidfd, &info, WEXITED | WNOHANG);
-    if (w->task)
-        fail_task(w, -ECONNRESET);
-    (void) worker_free(w);
-    return 0;
+    finish_task(w, &(WorkerResult){.done = true, .error = error}, fds);
 }
 
 /* Takes the fds of a received packet; more or fewer than announced is treated as none. */
@@ -239,24 +216,35 @@ static Worker *find_idle(WorkerPool *p, const Worker *except) {
     return NULL;
 }
 
-static int on_result(sd_event_source *s, int fd, uint32_t events, void *userdata) {
-    Worker *w = userdata;
+static void take_step(Worker *w, const WorkerResult *result) {
+    const WorkerCaller *caller = w->task ? &w->task->caller : NULL;
+
+    if (w->deadline)
+        (void) sd_event_source_set_time_relative(w->deadline, w->timeout_usec);
+    if (caller && caller->step)
+        caller->step(caller->userdata, result);
+}
+
+/* Takes one message. 1; 0: there is none; or a negative errno: the worker died, or is about to. */
+static int receive(Worker *w) {
     WorkerResult result = {};
     int fds[PLAN_GROUPS_MAX];
     ssize_t n;
     Packet p;
 
+    if (w->socket < 0)
+        return -EPIPE;
     packet_init(&p, &result, sizeof(result));
     p.header.msg_control = p.control.bytes;
     p.header.msg_controllen = sizeof(p.control.bytes);
     n = recvmsg(w->socket, &p.header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n != (ssize_t) sizeof(result)) {
-        /* It died, or is about to; on_exit_worker tells the caller. */
-        w->io = sd_event_source_disable_unref(w->io);
-        w->socket = safe_close(w->socket);
-        return 0;
+    if (n != (ssize_t) sizeof(result))
+        return -EPIPE;
+    if (!result.done) {
+        take_step(w, &result);
+        return 1;
     }
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = -EBADF;
@@ -264,8 +252,49 @@ static int on_result(sd_event_source *s, int fd, uint32_t events, void *userdata
     finish_task(w, &result, fds);
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = safe_close(fds[i]);
-    if (!w->task && (w->outdated || find_idle(w->pool, w)))
+    return 1;
+}
+
+static int on_readable(sd_event_source *s, int fd, uint32_t events, void *userdata) {
+    Worker *w = userdata;
+    int r;
+
+    r = receive(w);
+    if (r < 0) {
+        w->io = sd_event_source_disable_unref(w->io);
+        w->socket = safe_close(w->socket); /* on_exit_worker tells the caller */
+    } else if (!w->task && (w->outdated || find_idle(w->pool, w)))
         retire(w); /* one in reserve is enough */
+    return 0;
+}
+
+/* Is the answer there already, and only we were late? */
+static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
+    Worker *w = userdata;
+    bool heard = false;
+
+    while (w->deadline == s && receive(w) > 0)
+        heard = true;
+    if (w->deadline != s)
+        return 0;
+    if (heard) /* and the time is set anew */
+        return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+    w->stuck = true;
+    retire(w);
+    fail_task(w, -ETIMEDOUT);
+    return 0;
+}
+
+static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *userdata) {
+    Worker *w = userdata;
+    siginfo_t info;
+
+    (void) waitid(P_PIDFD, (id_t) w->pidfd, &info, WEXITED | WNOHANG);
+    while (w->task && receive(w) > 0)
+        ;
+    if (w->task)
+        fail_task(w, -ECONNRESET);
+    (void) worker_free(w);
     return 0;
 }
 
@@ -310,7 +339,7 @@ static int spawn(WorkerPool *pool, Worker **ret) {
     if (w->pidfd < 0)
         return -errno; /* the closed socket ends the child */
 
-    r = sd_event_add_io(pool->event, &w->io, w->socket, EPOLLIN, on_result, w);
+    r = sd_event_add_io(pool->event, &w->io, w->socket, EPOLLIN, on_readable, w);
     if (r >= 0)
         r = sd_event_add_io(pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w);
     if (r < 0)
@@ -321,36 +350,61 @@ static int spawn(WorkerPool *pool, Worker **ret) {
     return 0;
 }
 
-int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, worker_done_t done,
-        void *userdata, WorkerTask **ret) {
-    _cleanup_free_ WorkerTask *task = NULL;
-    Worker *w = find_idle(p, NULL);
+static int send_order(Worker *w, const WorkerOrder *order, uint64_t timeout_usec) {
     int r;
 
-    if (!w) {
-        r = spawn(p, &w);
-        if (r < 0)
-            return r;
-    }
-    task = malloc(sizeof(*task));
-    if (!task)
-        return -ENOMEM;
-    *task = (WorkerTask){.done = done, .userdata = userdata};
-    r = sd_event_add_time_relative(p->event, &w->deadline, CLOCK_MONOTONIC, timeout_usec, 0, on_deadline, w);
+    r = sd_event_add_time_relative(
+            w->pool->event, &w->deadline, CLOCK_MONOTONIC, timeout_usec, 0, on_deadline, w);
     if (r < 0)
         return r;
-    if (send(w->socket, order, sizeof(*order), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        r = -errno;
-        w->deadline = sd_event_source_disable_unref(w->deadline);
-        retire(w);
-        return r;
+    if (send(w->socket, order, sizeof(*order), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+        return 0;
+    r = -errno;
+    w->deadline = sd_event_source_disable_unref(w->deadline);
+    retire(w);
+    return r;
+}
+
+/* One that was idle may have been killed since, and we have not heard of it yet. */
+static int find_worker(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, Worker **ret) {
+    Worker *w;
+    int r;
+
+    while ((w = find_idle(p, NULL))) {
+        r = send_order(w, order, timeout_usec);
+        if (r >= 0)
+            *ret = w;
+        if (r != -EPIPE && r != -ECONNRESET)
+            return r;
     }
-    *ret = w->task = TAKE_PTR(task);
+    r = spawn(p, &w);
+    if (r >= 0)
+        r = send_order(w, order, timeout_usec);
+    if (r >= 0)
+        *ret = w;
+    return r;
+}
+
+int worker_submit(
+        WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, const WorkerCaller *caller) {
+    _cleanup_free_ WorkerTask *task = malloc(sizeof(*task));
+    Worker *w = NULL;
+    int r;
+
+    if (!task)
+        return -ENOMEM;
+    *task = (WorkerTask){.caller = *caller};
+    r = find_worker(p, order, timeout_usec, &w);
+    if (r < 0)
+        return r;
+    w->timeout_usec = timeout_usec;
+    *caller->task = w->task = TAKE_PTR(task);
     return 0;
 }
 
 void worker_task_abandon(WorkerTask *t) {
-    t->done = NULL;
+    *t->caller.task = NULL;
+    t->caller = (WorkerCaller){};
 }
 
 void worker_pool_renew(WorkerPool *p) {

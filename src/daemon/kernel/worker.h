@@ -16,44 +16,55 @@
 #include "daemon/kernel/driver.h"
 
 typedef enum WorkerOperation {
-    WORKER_BIND,         /* driver_bind() in order; stops at the first failure */
-    WORKER_RESTORE,      /* driver_restore() in reverse order; goes on after a failure, reports the first */
-    WORKER_RESET,        /* driver_reset() in order; goes on after a failure, reports the first */
+    WORKER_BIND,         /* driver_bind() */
+    WORKER_RESTORE,      /* driver_restore() */
+    WORKER_RESET,        /* driver_reset() */
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
-    WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the one item, in the one group */
+    WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
 typedef struct WorkerOrder {
     WorkerOperation operation;
-    uint32_t n_items, n_groups;
+    uint32_t n_groups;
     int32_t groups[PLAN_GROUPS_MAX];
     uint64_t group_rdev; /* of the node of the first; WORKER_OPEN_NOIOMMU */
-    DriverItem items[PLAN_MEMBERS_MAX];
+    DriverItem item;
 } WorkerOrder;
 
+/* A worker reports every step before it takes it, and the end of the order. */
 typedef struct WorkerResult {
-    int32_t error;  /* 0 or negative errno; -ETIMEDOUT: the deadline passed; -ECONNRESET: the worker died */
-    uint32_t index; /* of the item or group that failed */
-    DriverStep step;
+    bool done;       /* the last one of this order */
+    int32_t error;   /* 0 or negative errno; -ETIMEDOUT: the deadline passed; -ECONNRESET: the worker died */
+    uint32_t index;  /* of the group */
+    DriverStep step; /* the one that failed, or that comes now */
+    MemberProgress progress; /* of the item */
     uint32_t n_fds;
 } WorkerResult;
 
 /* fds are borrowed: dup or take them before returning; what is left open in the array is closed afterwards,
  * so set what you take to -EBADF. */
 typedef void (*worker_done_t)(void *userdata, const WorkerResult *result, int *fds);
+/* A step comes next. */
+typedef void (*worker_step_t)(void *userdata, const WorkerResult *result);
 
 typedef struct WorkerPool WorkerPool;
 typedef struct WorkerTask WorkerTask;
+
+/* Whose order it is. */
+typedef struct WorkerCaller {
+    worker_done_t done; /* called once, from the event loop, never before worker_submit() returns */
+    worker_step_t step; /* NULL: it does not matter */
+    void *userdata;
+    WorkerTask **task; /* set until done is called */
+} WorkerCaller;
 
 int worker_pool_new(sd_event *event, WorkerPool **ret);
 WorkerPool *worker_pool_free(WorkerPool *p); /* kills what still runs; callbacks are not called */
 DEFINE_TRIVIAL_CLEANUP_FUNC(WorkerPool *, worker_pool_free);
 
-/* Runs order. done is called once, from the event loop, never before this returns. 0 or negative errno. ret
- * is borrowed, valid until done is called. */
-int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, worker_done_t done,
-        void *userdata, WorkerTask **ret);
+/* Runs order. The deadline is one for each step. 0 or negative errno. */
+int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, const WorkerCaller *caller);
 /* done will not be called; the work itself cannot be stopped and goes on. */
 void worker_task_abandon(WorkerTask *t);
 /* The daemon has given something up: workers that still have it end when they have done what they do now. */

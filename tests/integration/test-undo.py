@@ -1,0 +1,365 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is undone, and by how many attempts: only what was begun, device by device, and one bad device keeps no other."""
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import time
+
+import harness
+from harness import VfiodTestCase, device_path, wait
+from host import VFIO
+
+
+class UndoTestCase(VfiodTestCase):
+    def silence_udev(self):
+        """From here on nobody tells the daemon what happens."""
+        self.kernel.uevents.send = lambda *arguments, **properties: None
+
+    def bind_elsewhere(self, device, driver=VFIO, override=VFIO):
+        """What driverctl or libvirt do."""
+        with device.lock:
+            self.kernel.unbind(device)
+            self.kernel._write_driver_override(device, override)
+            self.kernel.probe(device, driver)
+
+    def set_override(self, device, override):
+        self.kernel._write_driver_override(device, override)
+
+    def record(self):
+        with open(f'{self.directory}/state/claims/{self.records()[0]}') as f:
+            return json.load(f)
+
+    def progress(self):
+        return [m['progress'] for m in self.record()['members']]
+
+    def workers(self):
+        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
+            return [int(pid) for pid in f.read().split()]
+
+    @contextlib.contextmanager
+    def stopped_daemon(self):
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.daemon.pid, signal.SIGCONT)
+
+    def kill_workers(self):
+        for pid in self.workers():
+            fd = os.pidfd_open(pid)
+            os.kill(pid, signal.SIGKILL)
+            select.select([fd], [], [], harness.WAIT_TIMEOUT)
+            os.close(fd)
+
+
+class OthersTest(UndoTestCase):
+    """What others have done to a device stays."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+
+    def test_a_bind_that_never_began(self):
+        self.start()
+        c = self.client()
+        self.silence_udev()
+        self.bind_elsewhere(self.nic)
+        before = self.host.binding()
+        self.kernel.writes.clear()
+        with self.refused('BindFailed', self.nic.name):
+            c.acquire(self.nic)
+        self.assertEqual(self.kernel.writes, [])
+        self.assert_untouched(before)
+        self.assertEqual(c.device(self.nic)['State'], 'free')
+
+    def test_the_second_bind_never_began(self):
+        other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        self.start()
+        c = self.client()
+        self.silence_udev()
+        self.bind_elsewhere(other)
+        before = self.host.binding()
+        with self.refused('BindFailed', other.name):
+            c.acquire(self.nic, other)
+        self.assert_untouched(before)
+        self.assertFalse([w for w in self.kernel.writes if other.address in w[0] or other.address in w[1]])
+
+    def test_killed_before_the_second_bind_began(self):
+        other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        before = self.host.binding()
+        self.start()
+        gates = self.host.hold_binding(self.nic)
+        answer = self.client().acquire_later(self.nic, other)
+        wait(lambda: gates.entered, 'the first bind is under way')
+        wait(lambda: self.progress() == ['bound', 'not-begun'], 'the step is on record')
+        self.daemon.kill()
+        wait(lambda: answer.done, 'the caller hears of it')
+        gates.let_go()
+        wait(lambda: self.nic.driver == VFIO, 'the kernel has bound it')
+        self.bind_elsewhere(other)
+        self.start()
+        wait(lambda: self.host.binding()[self.nic.address] == before[self.nic.address], 'the first is back')
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(self.host.binding()[other.address], (VFIO, VFIO + '\n'))
+        self.assertEqual(other.resets, 0)
+
+    def test_an_override_that_an_admin_set_meanwhile(self):
+        self.start()
+        claim = self.client().acquire(self.nic)
+        self.set_override(self.nic, 'pci-stub')
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.host.binding()[self.nic.address], ('e1000e', 'pci-stub\n'))
+
+    def test_an_override_that_forbids_the_driver_that_was_there(self):
+        nics = [self.host.add_device(f'0000:4{n}:00.0', group=60 + n, driver='i40e', override=override)
+                for n, override in enumerate((VFIO, 'none', 'i40e', None))]
+        before = self.host.binding()
+        self.start()
+        c = self.client()
+        for nic in nics:
+            claim = c.acquire(nic)
+            self.assertEqual(nic.driver, VFIO)
+            claim.close()
+            self.wait_gone(claim)
+        self.assert_untouched(before)
+
+    def test_a_parked_sibling_is_pulled_out(self):
+        sibling = self.host.add_device('0000:06:00.1', group=8, driver='e1000e')
+        self.set_policy([self.rule(siblings='park')])
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        self.assertEqual(sibling.driver, VFIO)
+        self.host.remove_device(sibling).join(harness.WAIT_TIMEOUT)
+        wait(lambda: c.seen('InterfacesRemoved', device_path(sibling.name)), 'the sibling goes')
+        self.assertEqual(claim.state, 'held')
+        self.assertEqual(claim.properties()['Failure'], '')
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.nic.driver, 'e1000e')
+
+    def test_a_former_driver_leaks_a_count(self):
+        for backend in ('iommufd', 'group'):
+            self.kernel.before('bind', lambda: self.kernel.set_enable(self.nic, 1), self.nic.address)
+            self.kernel.before('unbind', lambda: self.kernel.set_enable(self.nic, 0), self.nic.address, driver=VFIO)
+            if not self.daemon:
+                self.start()
+            claim = self.client().acquire(self.nic, backend=backend)
+            claim.close()
+            self.wait_gone(claim)
+
+
+class ProgressTest(UndoTestCase):
+    def test_each_step_is_on_record_before_it_is_taken(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.start()
+        gates = [self.kernel.hold('driver_override', nic.address), self.kernel.hold('unbind', nic.address),
+                 self.kernel.hold('bind', nic.address)]
+        answer = self.client().acquire_later(nic)
+        for gate, progress in zip(gates, ('override', 'unbound', 'bound')):
+            wait(lambda: gate.entered, f'the step {progress}')
+            wait(lambda: self.progress() == [progress], f'{progress} is on record')
+            gate.let_go()
+        wait(lambda: answer.done, 'it is held')
+        claim = answer.value[0]
+        gates = [self.kernel.hold('reset', nic.address), self.kernel.hold('unbind', nic.address),
+                 self.kernel.hold('bind', nic.address)]
+        claim.close()
+        for gate, progress in zip(gates, ('bound', 'reset', 'restoring')):
+            wait(lambda: gate.entered, f'the step after {progress}')
+            wait(lambda: self.progress() == [progress], f'{progress} is on record')
+            gate.let_go()
+        self.wait_gone(claim)
+
+
+class BadMemberTest(UndoTestCase):
+    """One device of three cannot be put right."""
+
+    def setUp(self):
+        super().setUp()
+        self.devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver='e1000e') for n in (6, 7, 8)]
+        self.before = self.host.binding()
+        self.bad = self.devices[1]
+        self.good = [self.devices[0], self.devices[2]]
+        self.start('--worker-timeout=1')
+        self.c = self.client()
+
+    def assert_only_the_bad_one_is_kept(self, claim, failure):
+        for device in self.good:
+            wait(lambda: self.c.device(device)['State'] == 'free', 'a healthy one is free')
+            self.assertEqual(self.host.binding()[device.address], self.before[device.address])
+        self.assertEqual(self.c.device(self.bad)['State'], 'quarantined')
+        self.assertEqual([str(p) for p in claim.properties()['Devices']], [device_path(self.bad.name)])
+        self.assertIn(self.bad.name, claim.properties()['Failure'])
+        wait(lambda: self.progress() == ['bad'], 'it is on record')
+        self.assertEqual(self.record()['members'][0]['failure'], failure)
+        with self.refused('DeviceQuarantined', self.bad.name):
+            self.c.acquire(self.bad)
+        second = self.c.acquire(*self.good)
+        second.close()
+        self.wait_gone(second)
+
+    def lift(self, claim):
+        self.kernel.heal()
+        self.c.release(claim)
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_a_reset_that_fails(self):
+        claim = self.c.acquire(*self.devices)
+        self.kernel.fail('reset', self.bad.address, errno.ENOTTY)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        for device in self.good:
+            wait(lambda: self.c.seen('PropertiesChanged', device_path(device.name), State='free'), 'it is announced')
+        self.assert_only_the_bad_one_is_kept(claim, 'reset-failed')
+        self.assertEqual([d.resets for d in self.good], [2, 2])
+        self.daemon.stop()
+        self.start()
+        self.assert_only_the_bad_one_is_kept(claim, 'reset-failed')
+        self.lift(claim)
+
+    def test_a_device_that_does_not_answer(self):
+        claim = self.c.acquire(*self.devices)
+        self.kernel.put(self.bad.path + '/config', b'\xff' * 4096)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assert_only_the_bad_one_is_kept(claim, 'no-answer')
+        self.lift(claim)
+
+    def test_a_driver_that_does_not_take_it_back(self):
+        claim = self.c.acquire(*self.devices)
+        self.host.fail_binding(self.bad, errno.EIO, driver='e1000e')
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assert_only_the_bad_one_is_kept(claim, 'restore-failed')
+        self.lift(claim)
+
+    def test_a_reset_that_hangs(self):
+        claim = self.c.acquire(*self.devices)
+        gate = self.kernel.hold('reset', self.bad.address)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assert_only_the_bad_one_is_kept(claim, 'timed-out')
+        gate.let_go()
+        wait(lambda: self.bad.resets == 1, 'the kernel did come back')
+        self.lift(claim)
+
+    def test_a_bind_that_hangs(self):
+        gates = self.host.hold_binding(self.bad)
+        with self.refused('TimedOut', self.bad.name, 'bind'):
+            self.c.acquire(*self.devices)
+        wait(lambda: len(self.records()) == 1, 'there is a record')
+        claims = [o for o in self.c.objects() if '/claim/' in o]
+        claim = harness.Claim(self.c, claims[0], {}, [])
+        self.assert_only_the_bad_one_is_kept(claim, 'timed-out')
+        gates.let_go()
+        wait(lambda: self.bad.driver == VFIO, 'the kernel did come back')
+        self.lift(claim)
+
+    def test_a_parked_sibling(self):
+        sibling = self.host.add_device('0000:06:00.1', group=6, driver='e1000e')
+        self.set_policy([self.rule(siblings='park')])
+        self.assertEqual(self.daemon.stop(), 0)
+        self.start()
+        before = self.host.binding()
+        claim = self.c.acquire(self.devices[0])
+        self.host.fail_binding(sibling, errno.EIO, driver='e1000e')
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assertEqual([str(p) for p in claim.properties()['Devices']], [device_path(sibling.name)])
+        self.assertEqual(self.c.device(sibling)['State'], 'quarantined')
+        self.assertEqual(self.host.binding()[self.devices[0].address], before[self.devices[0].address])
+        self.daemon.stop()
+        self.start()
+        self.assertEqual(claim.state, 'quarantined')
+        self.kernel.heal()
+        self.c.release(claim)
+        self.wait_gone(claim)
+        self.assert_untouched(before)
+
+
+class WorkerTest(UndoTestCase):
+    """Trouble with processes is no trouble with a device."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.before = self.host.binding()
+
+    def test_an_idle_worker_is_killed(self):
+        self.start()
+        claim = self.client().acquire(self.nic)
+        with self.stopped_daemon():  # it does not hear of it
+            self.kill_workers()
+            claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_a_worker_is_killed_while_it_resets_and_while_it_restores(self):
+        self.start()
+        claim = self.client().acquire(self.nic)
+        for attribute in ('reset', 'unbind'):
+            gate = self.kernel.hold(attribute, self.nic.address)
+            claim.close()
+            wait(lambda: gate.entered, f'{attribute} is under way')
+            self.kill_workers()
+            gate.let_go(errno.EIO, effect=False)
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_no_worker_can_be_had_for_a_while(self):
+        self.start()
+        claim = self.client().acquire(self.nic)
+        limits = resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
+        with self.stopped_daemon():
+            self.kill_workers()
+            resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        claim.close()
+        wait(lambda: claim.state == 'resetting', 'it is to be reset')
+        resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, limits)
+        self.wait_gone(claim)
+        self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+
+class DeadlineTest(UndoTestCase):
+    """Only the time itself can make these happen, so they wait for it."""
+
+    TIMEOUT = 3
+
+    def test_a_deadline_for_each_device(self):
+        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver=VFIO) for n in (6, 7, 8)]
+        self.start(f'--worker-timeout={self.TIMEOUT}')
+        claim = self.client().acquire(*devices)
+        gates = [self.kernel.hold('reset', device.address) for device in devices]
+        claim.close()
+        for gate in gates:
+            wait(lambda: gate.entered, 'a slow reset')
+            time.sleep(self.TIMEOUT / 2)
+            gate.let_go()
+        self.wait_gone(claim)
+
+    def test_an_answer_that_was_there_in_time(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start('--worker-timeout=1')
+        claim = self.client().acquire(nic)
+        gate = self.kernel.hold('reset', nic.address)
+        claim.close()
+        wait(lambda: gate.entered, 'the reset is under way')
+        with self.stopped_daemon():
+            gate.let_go()
+            wait(lambda: nic.resets == 1, 'the reset is done')
+            time.sleep(1.5)
+        self.wait_gone(claim)
+
+
+if __name__ == '__main__':
+    harness.main()
