@@ -31,7 +31,8 @@
             "Unbind the siblings, claim them too, or let the rule park them (\"siblings\": \"park\").")      \
     X(NO_IOMMU_GROUP, "NoIommuGroup", ENXIO, 24,                                                             \
             "Turn the IOMMU on in firmware and on the kernel command line (intel_iommu=on).")                \
-    X(HOST_CRITICAL, "HostCritical", EBUSY, 25, "Unmount it, take the address away, or choose another.")     \
+    X(HOST_CRITICAL, "HostCritical", EBUSY, 25,                                                              \
+            "End that use first (unmount it, remove the address, stop the program), or choose another.")     \
     X(BACKEND_UNAVAILABLE, "BackendUnavailable", EOPNOTSUPP, 26,                                             \
             "Ask for another backend; 'vfioctl status' shows what the kernel offers.")                       \
     X(NODE_MISSING, "NodeMissing", ENXIO, 27,                                                                \

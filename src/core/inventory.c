@@ -275,6 +275,7 @@ static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Devi
             .driver = driver,
             .vfio_index = snapshot->vfio_index,
             .vfio_rdev = snapshot->vfio_rdev,
+            .direct_region = snapshot->direct_region,
             .since_seqnum = snapshot->seqnum,
     };
     if (!tsearch(d, &inventory->devices, compare_devices)) {
@@ -341,6 +342,7 @@ static int device_refresh(
         return r;
     }
 
+    d->direct_region = snapshot->direct_region;
     old_driver = d->driver;
     d->driver = driver;
     if (old_driver != driver) /* one copy of each: the pointers tell */

@@ -27,11 +27,12 @@ typedef struct DeviceSnapshot {
     uint16_t vendor, device, subsystem_vendor, subsystem_device;
     uint32_t class_code; /* 24 bits: base class, subclass, programming interface */
     uint8_t revision;
-    int group;       /* IOMMU group number, -1 when the device has none */
-    char driver[64]; /* "" when unbound */
-    int vfio_index;  /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
-    dev_t vfio_rdev; /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
-    uint64_t seqnum; /* of the last uevent before this look; 0 unknown */
+    int group;          /* IOMMU group number, -1 when the device has none */
+    char driver[64];    /* "" when unbound */
+    int vfio_index;     /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
+    dev_t vfio_rdev;    /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
+    uint64_t seqnum;    /* of the last uevent before this look; 0 unknown */
+    bool direct_region; /* looked for only on a VFIO driver; see DeviceFacts */
     bool has_parent;
     DeviceName parent; /* whose driver made it: the physical function of a virtual one; of a device in a PCI
                         * domain of its own, the controller of that domain (VMD) */
@@ -51,7 +52,8 @@ struct Device {
     Device *next;          /* group.members, sorted by name */
     Family *family;        /* inventory.families: of its parent, or NULL */
     Device *next_child;
-    Claim *claim;     /* borrowed: set and cleared by the engine */
+    Claim *claim; /* borrowed: set and cleared by the engine */
+    bool direct_region;
     bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
 };
 

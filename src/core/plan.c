@@ -220,7 +220,9 @@ static unsigned needed_facts(
     if (on_vfio_driver(d))
         return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
     return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
-            (host_critical == HOST_CRITICAL_REFUSE ? DEVICE_FACT_HOST_CRITICAL : 0);
+            DEVICE_FACT_DIRECT_REGION |
+            (host_critical == HOST_CRITICAL_REFUSE ? DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE
+                                                   : 0);
 }
 
 /* A device on its vfio driver that somebody has enabled is open in a program that did not come through us.
@@ -234,6 +236,19 @@ static int check_unused(Planner *p, const Device *d, long enable_count) {
                 "a program that did not come through vfiod has it open");
     return refuse(p->refusal, VFIOD_ERROR_GROUP_IN_USE, &d->name,
             "a program that did not come through vfiod has IOMMU group %d open", d->group->id);
+}
+
+/* The kernel attaches such a device to nobody's address space, and says so only at the client's attach
+ * (EINVAL, EPERM). */
+static int refuse_direct_region(Planner *p, const Device *d) {
+    int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
+            "firmware keeps using memory through it (reserved region of type \"direct\"), and the kernel "
+            "hands "
+            "no such device out");
+
+    p->refusal->remedy = strdup("Look for a firmware setting that ends this (RMRR, shared memory, USB legacy "
+                                "support), or use another device.");
+    return r;
 }
 
 /* 1; 0: they are not there yet; or refused. */
@@ -250,6 +265,8 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
     if (r < 0)
         return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
                 "cannot read its state: %s", strerror(-r));
+    if ((what & DEVICE_FACT_DIRECT_REGION) && facts->direct_region)
+        return refuse_direct_region(p, d);
     if ((what & DEVICE_FACT_DESCENDANTS) && facts->descendants)
         return family_refuse(p, d, facts->descendants);
     if ((what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical) {
@@ -276,6 +293,8 @@ static int add_member(
         return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
                 "the groups have more than %u members together", PLAN_MEMBERS_MAX);
     r = touched || exposed ? family_check_descendants(p, d) : 0;
+    if (r >= 0 && touched && d->direct_region)
+        r = refuse_direct_region(p, d);
     if (r < 0)
         return r;
     what = needed_facts(d, disposition, exposed, host_critical);

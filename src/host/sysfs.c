@@ -150,6 +150,24 @@ uint64_t sysfs_read_uevent_seqnum(void) {
     return v;
 }
 
+/* Is there memory that firmware goes on using through a device of this group? 1, 0, negative errno. Regions
+ * belong to the hardware: while a device is in its group they do not change. */
+static int has_direct_region(int at) {
+    ReservedRegion regions[RESERVED_REGIONS_MAX];
+    char text[64 * 1024];
+    ssize_t size;
+    size_t n;
+
+    size = read_attribute_at(at, "iommu_group/reserved_regions", text, sizeof(text));
+    if (size < 0) /* no group, or a kernel that does not show them */
+        return size == -ENOENT ? 0 : (int) size;
+    n = reserved_regions_parse(text, regions);
+    for (size_t i = 0; i < n; i++)
+        if (streq(regions[i].type, "direct"))
+            return 1;
+    return 0;
+}
+
 /* The device above a PCI domain is in the path of everything in that domain: …/0000:00:0e.0/pci10000:e0/
  * 10000:e0:06.0/10000:e1:00.0. Other devices above it are bridges, which nobody gets. */
 static bool find_domain_owner(int at, const DeviceName *name, DeviceName *ret) {
@@ -202,6 +220,7 @@ static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, Device
         return r == -ENXIO ? -ENODEV : r;
     s.group = read_real_group(at, s.vfio_index);
     read_parent(at, &s);
+    s.direct_region = s.vfio_index >= 0 && s.group >= 0 && has_direct_region(at) != 0;
 
     /* An opened directory outlives its device, and then everything in it is missing: that is no fact.
      * `vendor` is there as long as the device is. */
@@ -483,8 +502,8 @@ static int read_reset_methods(int at, const DeviceName *name, DeviceFacts *f) {
     ssize_t n;
 
     n = read_attribute_at(at, "reset_method", text, sizeof(text));
-    if (n == -ENOENT)
-        text[0] = '\0';
+    if (n == -ENOENT) /* before 5.15 a kernel that knows a method does not name it */
+        snprintf(text, sizeof(text), "%s", faccessat(at, "reset", F_OK, 0) == 0 ? "unknown" : "");
     else if (n < 0)
         return (int) n;
     methods = reset_methods_parse(text);
@@ -503,6 +522,36 @@ static int read_host_critical(int at, const DeviceName *name, DeviceFacts *f) {
     /* Cannot be told: the host may need it. */
     f->host_critical = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
     return f->host_critical ? 0 : -ENOMEM;
+}
+
+/* Unlike the rest, this cannot be waived: in doubt there are some. */
+static int read_descendants(int at, const DeviceName *name, DeviceFacts *f) {
+    int r;
+
+    r = host_critical_find_descendants(name, &f->descendants);
+    if (r >= 0)
+        return 1;
+    f->descendants = format_string("it cannot be told what: %s", strerror(-r));
+    return f->descendants ? 0 : -ENOMEM;
+}
+
+static int read_exclusive_use(int at, const DeviceName *name, DeviceFacts *f) {
+    int r;
+
+    if (f->host_critical)
+        return 0;
+    r = host_critical_check_exclusive(name, &f->host_critical);
+    if (r >= 0)
+        return 0;
+    f->host_critical = format_string("it cannot be told whether a disk of it is in use: %s", strerror(-r));
+    return f->host_critical ? 0 : -ENOMEM;
+}
+
+static int read_direct_region(int at, const DeviceName *name, DeviceFacts *f) {
+    int r = has_direct_region(at);
+
+    f->direct_region = r > 0;
+    return MIN(r, 0);
 }
 
 static int read_acs(int at, const DeviceName *name, DeviceFacts *f) {
@@ -550,6 +599,9 @@ static const struct {
         {DEVICE_FACT_SLOT_PATH, read_slot_path},
         {DEVICE_FACT_SERIAL, read_serial},
         {DEVICE_FACT_PROPERTIES, read_properties},
+        {DEVICE_FACT_DESCENDANTS, read_descendants},
+        {DEVICE_FACT_DIRECT_REGION, read_direct_region},
+        {DEVICE_FACT_EXCLUSIVE_USE, read_exclusive_use},
 };
 
 int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {

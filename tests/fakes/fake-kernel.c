@@ -460,11 +460,18 @@ static bool node_number(const char *path, mode_t mode, unsigned *ret_major, unsi
     return raw_readlink(link, text, sizeof(text)) > 0 && sscanf(text, "%u:%u", ret_major, ret_minor) == 2;
 }
 
+/* umockdev's convention: the sticky bit makes a disk of it. */
+static mode_t node_mode(mode_t mode) {
+    mode_t type = mode & S_ISVTX ? S_IFBLK : S_IFCHR;
+
+    return type | (mode & ~(mode_t) (S_IFMT | S_ISVTX));
+}
+
 static int adjust_stat(int r, const char *path, struct stat *st) {
     unsigned major_number, minor_number;
 
     if (r == 0 && node_number(path, st->st_mode, &major_number, &minor_number)) {
-        st->st_mode = S_IFCHR | (st->st_mode & ~(mode_t) S_IFMT);
+        st->st_mode = node_mode(st->st_mode);
         st->st_rdev = makedev(major_number, minor_number);
         st->st_size = 0;
     }
@@ -521,7 +528,7 @@ int statx(int dirfd, const char *restrict path, int flags, unsigned mask, struct
 
     if (r == 0 &&
             node_number(stat_target(dirfd, path, resolved), st->stx_mode, &major_number, &minor_number)) {
-        st->stx_mode = (uint16_t) (S_IFCHR | (st->stx_mode & ~S_IFMT));
+        st->stx_mode = (uint16_t) node_mode(st->stx_mode);
         st->stx_rdev_major = major_number;
         st->stx_rdev_minor = minor_number;
         st->stx_size = 0;

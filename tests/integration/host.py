@@ -175,6 +175,50 @@ class Host:
         except fake_kernel.Refuse:
             pass  # the test is over
 
+    # --- disks and interfaces -------------------------------------------------------------------------------------
+
+    def _add_class_link(self, path, subsystem):
+        self.kernel.link(path + '/subsystem', f'/sys/class/{subsystem}')
+        self.kernel.link(f'/sys/class/{subsystem}/{os.path.basename(path)}', path)
+
+    def add_disk(self, path, number, partition=False, holders=()):
+        """A disk or partition with its node; path is that in /sys. Returns path."""
+        k, name = self.kernel, os.path.basename(path)
+        major, minor = number.split(':')
+        k.put(path + '/dev', number + '\n')
+        k.put(path + '/uevent', f'MAJOR={major}\nMINOR={minor}\nDEVNAME={name}\n'
+              f'DEVTYPE={"partition" if partition else "disk"}\n')
+        if partition:
+            k.put(path + '/partition', '1\n')
+        os.makedirs(f'{k.root}{path}/holders', exist_ok=True)
+        for holder in holders:
+            k.link(f'{path}/holders/{os.path.basename(holder)}', holder)
+        self._add_class_link(path, 'block')
+        k.link(f'/sys/dev/block/{number}', path)
+        k.nodes.add('/dev/' + name, int(major), int(minor), 0o1660)
+        return path
+
+    def add_virtual_disk(self, name, number, **more):
+        return self.add_disk(f'/sys/devices/virtual/block/{name}', number, **more)
+
+    def set_mounts(self, *lines):
+        self.kernel.put('/proc/self/mountinfo', '22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw\n'
+                        + ''.join(line + '\n' for line in lines))
+
+    def add_interface(self, path, uppers=()):
+        self.kernel.put(path + '/ifindex', '7\n')
+        self._add_class_link(path, 'net')
+        for upper in uppers:
+            self.kernel.link(f'{path}/upper_{os.path.basename(upper)}', upper)
+        return path
+
+    def add_virtual_interface(self, name, **more):
+        return self.add_interface(f'/sys/devices/virtual/net/{name}', **more)
+
+    def set_default_route(self, interface):
+        self.kernel.put('/proc/net/route', 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\t'
+                        f'Window\tIRTT\n{interface}\t00000000\t0102A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n')
+
     # --- other programs -------------------------------------------------------------------------------------------
 
     def hold_node(self, path):

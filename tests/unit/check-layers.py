@@ -47,6 +47,10 @@ DAEMON_FOR_ROOMS = {"daemon/privileges.h"}
 ADAPTER_ROOMS = ("daemon/kernel", "host")
 SHARED = {"uapi"}  # definitions of the kernel's
 BUILT_ON = {
+    "host-critical": {"use"},
+    "use-disk": {"use"},
+    "use-display": {"use"},
+    "use-interface": {"use"},
     "sysfs": {"host-critical", "udev-properties"},
     "worker": {"driver", "vfio"},  # the program that a worker process runs
 }

@@ -167,7 +167,17 @@ static void test_zfs(void **state) {
     testbed_put(PARTITION "/uevent", "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=ext4\n");
     assert_verdict(NULL);
     testbed_put(PARTITION "/uevent", "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\n");
-    assert_verdict("nvme0n1p1 is a member of a zfs pool");
+    assert_verdict(NULL); /* the label is no use: it may be a guest's pool */
+    testbed_put("/proc/spl/kstat/zfs/arcstats", "");
+    assert_verdict(NULL);
+    testbed_put("/proc/spl/kstat/zfs/tank/state", "ONLINE\n");
+    assert_verdict("nvme0n1p1 is a member of the zfs pool (unknown)"); /* it may be this one */
+    testbed_put(PARTITION "/uevent",
+            "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\nID_FS_LABEL=guest\n");
+    assert_verdict(NULL);
+    testbed_put(PARTITION "/uevent",
+            "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\nID_FS_LABEL=tank\n");
+    assert_verdict("nvme0n1p1 is a member of the zfs pool tank");
 }
 
 static void test_holders(void **state) {
@@ -220,7 +230,7 @@ static void test_virtual_functions(void **state) {
     testbed_link(DEVICE "/virtfn0", "../0000:06:10.0");
     testbed_link("/sys/devices/pci0000:00/0000:06:10.0/physfn", "../0000:06:00.0");
     add_disk("/sys/devices/pci0000:00/0000:06:10.0/block/vdb", "253:1\n", false);
-    assert_verdict("it has virtual functions, which would go with its driver (sriov_numvfs is not 0)");
+    assert_verdict("others depend on its driver: its virtual functions (sriov_numvfs is not 0)");
     testbed_put("/proc/self/mountinfo", "23 22 253:1 / /srv rw - ext4 /dev/vdb rw\n");
     assert_verdict("vdb is mounted on /srv");
 }
@@ -280,7 +290,7 @@ static void test_upper_interfaces(void **state) {
     testbed_link(DEVICE "/net/eth77/upper_bond7", "../../../../virtual/net/bond7");
     testbed_link("/sys/devices/virtual/net/bond7/upper_br7", "../br7");
     testbed_link("/sys/devices/virtual/net/bond7/lower_eth77", "../../../pci0000:00/0000:06:00.0/net/eth77");
-    assert_verdict(NULL);
+    assert_verdict("bond7 is held by br7, and lies on eth77"); /* no address, but guests may be behind it */
     testbed_put("/proc/net/route", "br7\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
     assert_verdict("br7 is the way of a default route, and lies on bond7, and lies on eth77");
 }
@@ -330,6 +340,181 @@ static void test_boot_display(void **state) {
     assert_verdict(NULL);
 }
 
+/* Users that leave nothing at the disk itself. */
+static void test_users_by_name(void **state) {
+    static const struct {
+        const char *path, *text, *reason;
+    } cases[] = {
+            {"/sys/class/block/loop3/loop/backing_file", "/dev/nvme0n1p1\n", "nvme0n1p1 backs a loop device"},
+            {"/sys/class/block/zram0/backing_dev", "/dev/nvme0n1p1\n", "nvme0n1p1 is used by zram"},
+            {"/sys/kernel/config/target/core/iblock_0/d/udev_path", "/dev/nvme0n1\n",
+                    "nvme0n1 is exported by LIO"},
+            {"/sys/kernel/config/target/core/fileio_0/d/info",
+                    "Status: ACTIVATED\n   TCM FILEIO ID: 0        File: /dev/nvme0n1p1  Size: 1\n",
+                    "nvme0n1p1 is exported by LIO"},
+            {"/sys/kernel/config/nvmet/subsystems/nqn.x/namespaces/1/device_path", "/dev/nvme0n1\n",
+                    "nvme0n1 is exported by nvmet"},
+            {"/sys/kernel/config/nvmet/subsystems/nqn.x/passthru/device_path", "/dev/nvme0\n",
+                    "nvme0 is exported by nvmet"},
+            {"/sys/kernel/config/usb_gadget/g/functions/mass_storage.0/lun.0/file", "/dev/nvme0n1p1\n",
+                    "nvme0n1p1 is exported over USB"},
+            {"/sys/kernel/scst_tgt/devices/d/filename", "/dev/nvme0n1\n[key]\n",
+                    "nvme0n1 is exported by SCST"},
+    };
+
+    add_nvme();
+    testbed_put("/sys/class/block/loop2/loop/backing_file", "/dev/nvme0n1p2\n");
+    testbed_put("/sys/class/block/zram1/backing_dev", "none\n");
+    assert_verdict(NULL);
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        testbed_put(cases[i].path, cases[i].text);
+        assert_verdict(cases[i].reason);
+        testbed_remove(cases[i].path);
+        assert_verdict(NULL);
+    }
+    testbed_link("/sys/fs/bcachefs/1-2/dev-0/block", "../../../../block/nvme0n1p1");
+    assert_verdict("nvme0n1p1 belongs to a bcachefs");
+    testbed_remove("/sys/fs/bcachefs/1-2/dev-0/block");
+    testbed_link("/sys/devices/virtual/rnbd-server/ctl/devices/x/block_dev", "../../../block/nvme0n1");
+    assert_verdict("nvme0n1 is exported by RNBD");
+    testbed_remove("/sys/devices/virtual/rnbd-server");
+    testbed_mkdir(PARTITION "/bcache");
+    assert_verdict("nvme0n1p1 belongs to bcache");
+}
+
+static void assert_exclusive(int expected) {
+    const DeviceName name = {.pci_bus = 6};
+    _cleanup_free_ char *reason = NULL;
+
+    assert_int_equal(host_critical_check_exclusive(&name, &reason), expected);
+}
+
+/* That the kernel answers EBUSY is seen in the integration tests. */
+static void test_exclusive_open(void **state) {
+    assert_exclusive(0);
+    add_nvme();
+    testbed_remove("/dev/nvme0n1p1");
+    assert_exclusive(-ENOENT); /* it cannot be told */
+}
+
+static void set_subsystem(const char *path, const char *class) {
+    char link[512], target[128];
+
+    snprintf(link, sizeof(link), "%s/subsystem", path);
+    snprintf(target, sizeof(target), "../../class/%s", class);
+    testbed_link(link, target);
+}
+
+static void test_descendants(void **state) {
+    static const struct {
+        const char *path, *subsystem, *what;
+    } cases[] = {
+            {DEVICE "/00000000-0000-0000-0000-000000000101", "mdev",
+                    "the mediated device 00000000-0000-0000-0000-000000000101"},
+            {DEVICE "/vdpa0", "vdpa", "the vDPA device vdpa0"},
+            {DEVICE "/mlx5_core.sf.4/vdpa1", "vdpa", "the vDPA device vdpa1"},
+    };
+    const DeviceName name = {.pci_bus = 6};
+
+    testbed_put(DEVICE "/mdev_supported_types/nvidia-47/available_instances", "1\n");
+    testbed_mkdir(DEVICE "/mlx5_core.eth.0");
+    set_subsystem(DEVICE "/mlx5_core.eth.0", "auxiliary");
+    add_nvme();
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *found = NULL, *reason = NULL;
+
+        assert_int_equal(host_critical_find_descendants(&name, &found), 0);
+        testbed_mkdir(cases[i].path);
+        set_subsystem(cases[i].path, cases[i].subsystem);
+        assert_int_equal(host_critical_find_descendants(&name, &found), 1);
+        assert_string_equal(found, cases[i].what);
+        assert_int_equal(host_critical_check(&name, &reason), 1);
+        assert_non_null(strstr(reason, cases[i].what));
+        testbed_remove(cases[i].path);
+    }
+    testbed_put(DEVICE "/mlx5_core.sf.4/sfnum", "88\n");
+    set_subsystem(DEVICE "/mlx5_core.sf.4", "auxiliary");
+    assert_verdict("others depend on its driver: the subfunction mlx5_core.sf.4");
+}
+
+/* An interface in another network namespace cannot be seen; the directory that it is in can. */
+static void test_other_network_namespace(void **state) {
+    testbed_mkdir(DEVICE "/net");
+    assert_verdict("its interface is in another network namespace");
+    add_interface(DEVICE "/net/eth77");
+    assert_verdict(NULL);
+}
+
+static void test_master(void **state) {
+    add_interface(DEVICE "/net/eth77");
+    testbed_link(DEVICE "/net/eth77/master", "../../../../virtual/net/ovs-system");
+    assert_verdict("eth77 is held by ovs-system");
+}
+
+static void test_boot_display_without_vga(void **state) {
+    testbed_put(DEVICE "/drm/card1/boot_display", "0\n");
+    set_subsystem(DEVICE "/drm/card1", "drm");
+    assert_verdict(NULL);
+    testbed_put(DEVICE "/drm/card1/boot_display", "1\n");
+    assert_verdict("card1 drives the boot display");
+    testbed_remove(DEVICE "/drm/card1/boot_display");
+    testbed_put(DEVICE "/boot_display", "1\n");
+    assert_verdict("it is the boot display, driven by nvme");
+}
+
+static void test_internal_panel(void **state) {
+#define PANEL DEVICE "/drm/card1/card1-eDP-1"
+    set_subsystem(DEVICE "/drm/card1", "drm");
+    testbed_put(PANEL "/status", "connected\n");
+    testbed_put(PANEL "/enabled", "disabled\n");
+    set_subsystem(PANEL, "drm");
+    assert_verdict(NULL);
+    testbed_put(PANEL "/enabled", "enabled\n");
+    assert_verdict("card1-eDP-1 is an internal panel that is lit");
+}
+
+static void test_framebuffers(void **state) {
+    testbed_mkdir(DEVICE "/graphics/fb0");
+    set_subsystem(DEVICE "/graphics/fb0", "graphics");
+    testbed_put("/sys/class/vtconsole/vtcon0/name", "(S) dummy device\n");
+    testbed_put("/sys/class/vtconsole/vtcon0/bind", "1\n");
+    testbed_put("/sys/class/vtconsole/vtcon1/name", "(M) frame buffer device\n");
+    testbed_put("/sys/class/vtconsole/vtcon1/bind", "0\n");
+    assert_verdict(NULL);
+    testbed_put("/sys/class/vtconsole/vtcon1/bind", "1\n");
+    assert_verdict("the console is on its framebuffer fb0");
+
+    /* of the firmware: below its display on newer kernels, of the platform on older ones */
+    testbed_remove(DEVICE "/graphics");
+    testbed_remove(DEVICE "/driver");
+    testbed_mkdir(DEVICE "/simple-framebuffer.0");
+    set_subsystem(DEVICE "/simple-framebuffer.0", "platform");
+    assert_verdict(NULL);
+    testbed_mkdir(DEVICE "/simple-framebuffer.0/driver");
+    assert_verdict("the kernel draws on its framebuffer simple-framebuffer.0");
+    testbed_remove(DEVICE "/simple-framebuffer.0");
+    testbed_put(DEVICE "/boot_vga", "1\n");
+    assert_verdict(NULL);
+    testbed_mkdir("/sys/devices/platform/efi-framebuffer.0/driver");
+    assert_verdict("it is the boot display, and the kernel draws on its efi-framebuffer");
+}
+
+static void test_small_users(void **state) {
+    testbed_put(DEVICE "/tty/ttyS4/console", "N\n");
+    set_subsystem(DEVICE "/tty/ttyS4", "tty");
+    assert_verdict(NULL);
+    testbed_put(DEVICE "/tty/ttyS4/console", "Y\n");
+    assert_verdict("ttyS4 is a console of the kernel");
+    testbed_remove(DEVICE "/tty");
+    testbed_put(DEVICE "/watchdog/watchdog0/state", "active\n");
+    set_subsystem(DEVICE "/watchdog/watchdog0", "watchdog");
+    assert_verdict("watchdog0 is a watchdog that runs");
+    testbed_remove(DEVICE "/watchdog");
+    testbed_put(DEVICE "/dma/dma0chan0/in_use", "1\n");
+    set_subsystem(DEVICE "/dma/dma0chan0", "dma");
+    assert_verdict("the kernel uses its DMA channel dma0chan0");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, testbed_teardown)
 
 int main(void) {
@@ -349,6 +534,15 @@ int main(void) {
             TEST(test_upper_interfaces),
             TEST(test_addresses),
             TEST(test_boot_display),
+            TEST(test_users_by_name),
+            TEST(test_exclusive_open),
+            TEST(test_descendants),
+            TEST(test_other_network_namespace),
+            TEST(test_master),
+            TEST(test_boot_display_without_vga),
+            TEST(test_internal_panel),
+            TEST(test_framebuffers),
+            TEST(test_small_users),
     };
 
     if (!testbed_works()) {

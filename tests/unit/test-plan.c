@@ -90,6 +90,7 @@ typedef struct World {
     Subject subject;
     long enable_count;
     const char *descendants; /* of every device */
+    bool direct_region;      /* likewise */
     int read_error;
     unsigned asked; /* masks of all reads together */
 } World;
@@ -135,6 +136,7 @@ static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFact
         ret->known |= DEVICE_FACT_SERIAL;
     }
     ret->enable_count = w->enable_count;
+    ret->direct_region = w->direct_region;
     if (w->descendants && what & DEVICE_FACT_DESCENDANTS)
         ret->descendants = strdup(w->descendants);
     return 0;
@@ -370,6 +372,20 @@ static void test_other_descendants(void **state) {
     assert_true(w->asked & DEVICE_FACT_DESCENDANTS);
 }
 
+/* The kernel would refuse it only after its driver was taken away. */
+static void test_direct_region(void **state) {
+    DeviceSnapshot prepared = host[5];
+    World *w = *state;
+
+    w->direct_region = true;
+    expect(w, ANYTHING, NIC, _BACKEND_INVALID, VFIOD_ERROR_BACKEND_UNAVAILABLE, "direct");
+    w->direct_region = false;
+    prepared.direct_region = true;
+    assert_true(inventory_update(w->inventory, &prepared, NULL, NULL) >= 0);
+    expect(w, ANYTHING, PREPARED, _BACKEND_INVALID, VFIOD_ERROR_BACKEND_UNAVAILABLE, "direct");
+    expect(w, ANYTHING, PREPARED, BACKEND_GROUP, VFIOD_ERROR_BACKEND_UNAVAILABLE, "direct");
+}
+
 /* The end of the parent's claim resets it, and its virtual functions with it. */
 static void test_claimed_parent(void **state) {
     PlanMember member = {.group = 5, .disposition = DISPOSITION_CLAIM};
@@ -552,13 +568,15 @@ static void test_plan_waits_for_facts(void **state) {
     assert_int_equal(plan_build(&context, &w->request, &w->subject, &p, &refusal), -EAGAIN);
     assert_int_equal(survey.devices[0].wanted & ~survey.devices[0].taken,
             DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_HOST_CRITICAL |
-                    DEVICE_FACT_DESCENDANTS);
+                    DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS | DEVICE_FACT_DIRECT_REGION);
 
     /* Trouble of the system is no fact about the device. */
-    survey_put(&survey.devices[0], DEVICE_FACT_HOST_CRITICAL, &facts, -EMFILE);
+    survey_put(&survey.devices[0], DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE, &facts, -EMFILE);
     facts.reset_methods = 1U << RESET_METHOD_FLR;
     survey_put(&survey.devices[0],
-            DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS, &facts, 0);
+            DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
+                    DEVICE_FACT_DIRECT_REGION,
+            &facts, 0);
     assert_false(survey_is_open(&survey));
     assert_true(plan_build(&context, &w->request, &w->subject, &p, &refusal) < 0);
     assert_int_equal(refusal.code, VFIOD_ERROR_INTERNAL);
@@ -962,6 +980,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_devices_of_a_domain, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_other_descendants, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_claimed_parent, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_direct_region, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),

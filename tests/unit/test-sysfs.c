@@ -347,7 +347,7 @@ static void test_known_facts(void **state) {
     assert_int_equal(f.known,
             DEVICE_FACT_RESET_METHODS | DEVICE_FACT_NUMA_NODE | DEVICE_FACT_DRIVER_OVERRIDE |
                     DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_ENABLE_COUNT | DEVICE_FACT_ACS |
-                    DEVICE_FACT_SLOT_PATH);
+                    DEVICE_FACT_SLOT_PATH | DEVICE_FACT_DESCENDANTS);
     assert_int_equal(f.acs, ACS_NOT_NEEDED);
     assert_string_equal(f.slot_path, "0000:06:0d.0");
     assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_NUMA_NODE).known, DEVICE_FACT_NUMA_NODE);

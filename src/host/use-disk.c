@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who uses a disk? What the kernel's tables and sysfs show by name comes first, because it makes the better
+ * reason. Most users also claim the disk, and opening it exclusively then fails (use_check_exclusive). These
+ * do not, so they are found by name alone: loop devices, nvmet, LIO's fileio, SCST, RNBD, USB gadgets.
+ *
+ * Not seen: a program that has the disk open without O_EXCL, such as a virtual machine with a raw disk. */
+
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <libudev.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "core/host-tables.h"
+#include "host/use.h"
+
+typedef struct Disk {
+    const char *name; /* of the directory: "nvme0n1p1" */
+    unsigned major, minor;
+    bool is_controller; /* not a disk: the character device of an NVMe controller */
+} Disk;
+
+static bool path_is_disk(const char *path, const Disk *disk) {
+    struct stat st;
+
+    return startswith(path, "/dev/") && stat(path, &st) == 0 && S_ISBLK(st.st_mode) &&
+            major(st.st_rdev) == disk->major && minor(st.st_rdev) == disk->minor;
+}
+
+/* A file system over several disks may name them all, with colons between (bcachefs). */
+static bool source_is_disk(const char *source, const Disk *disk) {
+    char path[PATH_MAX];
+
+    if (path_is_disk(source, disk))
+        return true;
+    for (const char *p = source; *p; p += strspn(p, ":")) {
+        size_t n = strcspn(p, ":");
+
+        snprintf(path, sizeof(path), "%.*s", (int) n, p);
+        if (path_is_disk(path, disk))
+            return true;
+        p += n;
+    }
+    return false;
+}
+
+static int check_mounts(UseSearch *s, const Disk *disk) {
+    const char *cursor;
+    MountEntry m;
+    int r;
+
+    r = use_read_table("/proc/self/mountinfo", &s->mounts);
+    if (r < 0)
+        return r;
+    if (!*s->mounts) /* everybody has a root */
+        return -ENODATA;
+
+    cursor = s->mounts;
+    while ((r = mountinfo_next(&cursor, &m)) > 0)
+        if ((m.major == disk->major && m.minor == disk->minor) ||
+                (m.major == 0 && source_is_disk(m.source, disk)))
+            return use_found(s, "%s is mounted on %s", disk->name, m.target);
+    return r;
+}
+
+static int check_swaps(UseSearch *s, const Disk *disk) {
+    char path[PATH_MAX];
+    const char *cursor;
+    int r;
+
+    r = use_read_table("/proc/swaps", &s->swaps);
+    if (r < 0)
+        return r;
+
+    cursor = s->swaps;
+    while ((r = swaps_next(&cursor, path)) > 0)
+        if (path_is_disk(path, disk))
+            return use_found(s, "%s is used for swap", disk->name);
+    return r;
+}
+
+/* These show each of their disks by name as long as it is mounted in any mount namespace: of a container, or
+ * of the host itself where our own has lost it (ProtectHome=yes unmounts /home for us). */
+static int check_file_systems(UseSearch *s, const Disk *disk) {
+    static const char *const names[] = {"ext4", "xfs", "f2fs", "erofs", "nilfs2"};
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        char path[128];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "/sys/fs/%s/%.64s", names[i], disk->name);
+        if (lstat(path, &st) == 0)
+            return use_found(s, "%s is mounted (%s)", disk->name, names[i]);
+    }
+    return 0;
+}
+
+static int check_btrfs(UseSearch *s, const Disk *disk) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+    int r;
+
+    r = open_directory_at(AT_FDCWD, "/sys/fs/btrfs", &d);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+
+    while ((r = use_next_entry(d, &e)) > 0) {
+        char path[sizeof(e->d_name) + 80];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "%s/devices/%.64s", e->d_name, disk->name);
+        if (fstatat(dirfd(d), path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            return use_found(s, "%s belongs to a mounted btrfs", disk->name);
+    }
+    return r;
+}
+
+/* A pool that is imported has a directory of its own in /proc. One that cannot be named is any. */
+static int zfs_pool_is_imported(const char *label) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+    int r;
+
+    r = open_directory_at(AT_FDCWD, "/proc/spl/kstat/zfs", &d);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    while ((r = use_next_entry(d, &e)) > 0)
+        if (e->d_type != DT_REG && (!label || streq(e->d_name, label)))
+            return 1;
+    return r;
+}
+
+/* What the disk holds is udev's knowledge. The label alone is no use: the pool may be that of a guest. */
+static int check_zfs(UseSearch *s, const Disk *disk) {
+    _cleanup_free_ char *pool = NULL;
+    struct udev_device *device;
+    const char *type, *label;
+    bool is_member;
+    int r;
+
+    if (!s->udev)
+        s->udev = udev_new();
+    if (!s->udev)
+        return -ENOMEM;
+
+    device = udev_device_new_from_devnum(s->udev, 'b', makedev(disk->major, disk->minor));
+    if (!device) /* udev does not know it */
+        return 0;
+    type = udev_device_get_property_value(device, "ID_FS_TYPE");
+    label = udev_device_get_property_value(device, "ID_FS_LABEL");
+    is_member = type && streq(type, "zfs_member");
+    r = is_member ? free_and_strdup(&pool, label) : 0;
+    udev_device_unref(device);
+    if (!is_member || r < 0)
+        return r;
+
+    r = zfs_pool_is_imported(pool);
+    return r > 0 ? use_found(s, "%s is a member of the zfs pool %s", disk->name, pool ?: "(unknown)") : r;
+}
+
+/* Something is stacked upon the disk. That is a find; if that something is in use itself, its own reason says
+ * more. */
+static int check_holders(UseSearch *s, int fd, const Disk *disk) {
+    _cleanup_closedir_ DIR *d = NULL;
+    _cleanup_close_ int holder = -EBADF;
+    struct dirent *e;
+    int r;
+
+    r = open_directory_at(fd, "holders", &d);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+
+    r = use_next_entry(d, &e);
+    if (r <= 0)
+        return r;
+
+    holder = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (holder >= 0 && use_check_disk(s, holder, e->d_name) > 0)
+        return use_found_above(s, disk->name);
+    return use_found(s, "%s is held by %s", disk->name, e->d_name);
+}
+
+static int check_partitions(UseSearch *s, int fd) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+    int r;
+
+    r = open_directory_at(fd, ".", &d);
+    if (r < 0)
+        return r;
+
+    while ((r = use_next_entry(d, &e)) > 0) {
+        _cleanup_close_ int child = -EBADF;
+
+        if (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN)
+            continue;
+        child = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (child < 0 || faccessat(child, "partition", F_OK, 0) < 0)
+            continue;
+        r = use_check_disk(s, child, e->d_name);
+        if (r != 0)
+            return r;
+    }
+    return r;
+}
+
+/* ---- users that leave no link at the disk ---- */
+
+static const struct {
+    const char *directory, *pattern, *what;
+} users[] = {
+        {"/sys/class/block", "loop*/loop/backing_file", "backs a loop device"},
+        {"/sys/class/block", "zram*/backing_dev", "is used by zram"},
+        {"/sys/kernel/config/target", "core/*/*/udev_path", "is exported by LIO"},
+        {"/sys/kernel/config/target", "core/*/*/info", "is exported by LIO"},
+        {"/sys/kernel/config/nvmet", "subsystems/*/namespaces/*/device_path", "is exported by nvmet"},
+        {"/sys/kernel/config/nvmet", "subsystems/*/passthru/device_path", "is exported by nvmet"},
+        {"/sys/kernel/config/usb_gadget", "*/functions/mass_storage.*/lun.*/file", "is exported over USB"},
+        {"/sys/kernel/scst_tgt", "devices/*/filename", "is exported by SCST"},
+        {"/sys/devices/virtual/rnbd-server/ctl", "devices/*/block_dev", "is exported by RNBD"},
+        {"/sys/fs/bcachefs", "*/dev-*/block", "belongs to a bcachefs"},
+};
+
+/* A link to the disk, or a text with its path somewhere in it. */
+static int mentions(int at, const char *name, const Disk *disk) {
+    char text[4096], *rest = text;
+    ssize_t n;
+
+    if (read_link_basename_at(at, name, text, sizeof(text)) > 0)
+        return streq(text, disk->name);
+    n = read_attribute_at(at, name, text, sizeof(text));
+    if (n < 0) /* configfs and loop devices answer so while nothing is set */
+        return n == -ENOENT || n == -ENODEV || n == -ENXIO || n == -EINVAL ? 0 : (int) n;
+    for (char *word; (word = strsep(&rest, " \t\n"));)
+        if (disk->is_controller ? startswith(word, "/dev/") && streq(word + strlen("/dev/"), disk->name)
+                                : path_is_disk(word, disk))
+            return 1;
+    return 0;
+}
+
+/* Tries every file that the pattern fits; each of its components is matched by itself. */
+static int match_users(UseSearch *s, int at, const char *pattern, const Disk *disk) {
+    _cleanup_closedir_ DIR *d = NULL;
+    const char *slash = strchr(pattern, '/');
+    char component[32];
+    struct dirent *e;
+    int r;
+
+    if (!slash)
+        return mentions(at, pattern, disk);
+    if (++s->n_directories > USE_DIRECTORIES_MAX)
+        return -E2BIG;
+    snprintf(component, sizeof(component), "%.*s", (int) (slash - pattern), pattern);
+    r = open_directory_at(at, ".", &d);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    while ((r = use_next_entry(d, &e)) > 0) {
+        _cleanup_close_ int fd = -EBADF;
+
+        if (fnmatch(component, e->d_name, 0) != 0)
+            continue;
+        fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+            continue;
+        r = fd < 0 ? -errno : match_users(s, fd, slash + 1, disk);
+        if (r != 0)
+            return r;
+    }
+    return r;
+}
+
+static int check_users(UseSearch *s, const Disk *disk) {
+    for (size_t i = 0; i < ELEMENTSOF(users); i++) {
+        _cleanup_close_ int fd = openat(AT_FDCWD, users[i].directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int r;
+
+        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+            continue;
+        r = fd < 0 ? -errno : match_users(s, fd, users[i].pattern, disk);
+        if (r != 0)
+            return r < 0 ? r : use_found(s, "%s %s", disk->name, users[i].what);
+    }
+    return 0;
+}
+
+/* nvmet can export a controller as a whole. */
+int use_check_nvme(UseSearch *s, int fd, const char *name) {
+    const Disk controller = {.name = name, .is_controller = true};
+
+    return s->wanted & USE_BY_HOST ? check_users(s, &controller) : 0;
+}
+
+/* A disk that is registered with bcache and lies below no bcache device yet. */
+static int check_bcache(UseSearch *s, int fd, const Disk *disk) {
+    return faccessat(fd, "bcache", F_OK, 0) == 0 ? use_found(s, "%s belongs to bcache", disk->name) : 0;
+}
+
+/* The kernel lets nobody open a disk exclusively that somebody has claimed, nor one of which a partition is,
+ * nor a partition of one that is. An open for reading wakes nobody who watches the node. */
+static int check_exclusive(UseSearch *s, const Disk *disk) {
+    char path[sizeof("/dev/") + 256];
+    _cleanup_close_ int fd = -EBADF;
+    struct stat st;
+
+    snprintf(path, sizeof(path), "/dev/%s", disk->name);
+    for (char *p = path; (p = strchr(p, '!'));) /* as in "cciss!c0d0" */
+        *p = '/';
+    fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+    if (fd < 0 && errno == EBUSY)
+        return use_found(s, "%s is in use: it cannot be opened exclusively", disk->name);
+    if (fd < 0) /* no medium; gone */
+        return errno == ENOMEDIUM || errno == ENXIO || errno == ENODEV ? 0 : -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISBLK(st.st_mode) && st.st_rdev == makedev(disk->major, disk->minor) ? 0 : -ESTALE;
+}
+
+static int check_disk_itself(UseSearch *s, int fd, const Disk *disk) {
+    int r = 0;
+
+    if (s->wanted & USE_EXCLUSIVE) {
+        r = check_partitions(s, fd);
+        return r == 0 ? check_exclusive(s, disk) : r;
+    }
+    if (!(s->wanted & USE_BY_HOST))
+        return 0;
+    r = check_mounts(s, disk);
+    if (r == 0)
+        r = check_swaps(s, disk);
+    if (r == 0)
+        r = check_file_systems(s, disk);
+    if (r == 0)
+        r = check_btrfs(s, disk);
+    if (r == 0)
+        r = check_zfs(s, disk);
+    if (r == 0)
+        r = check_bcache(s, fd, disk);
+    if (r == 0)
+        r = check_holders(s, fd, disk);
+    if (r == 0)
+        r = check_users(s, disk);
+    if (r == 0)
+        r = check_partitions(s, fd);
+    return r;
+}
+
+/* With native multipath the directory below the controller is a hidden path without a number; the disk that
+ * is mounted is a virtual one elsewhere. Other paths may keep it alive, but that is not for us to bet on. */
+static int check_nvme_head(UseSearch *s, const char *name) {
+    char head[64], path[sizeof("/sys/class/block/") + sizeof(head)];
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = nvme_path_to_head(name, head, sizeof(head));
+    if (r < 0)
+        return -ENXIO; /* a disk without a number that is no such path: unheard of */
+    snprintf(path, sizeof(path), "/sys/class/block/%s", head);
+    fd = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    return use_check_disk(s, fd, head);
+}
+
+int use_check_disk(UseSearch *s, int fd, const char *name) {
+    Disk disk = {.name = name};
+    char text[64];
+    ssize_t n;
+    int r;
+
+    if (s->depth >= USE_DEPTH_MAX || ++s->n_directories > USE_DIRECTORIES_MAX)
+        return -E2BIG;
+
+    n = read_attribute_at(fd, "dev", text, sizeof(text));
+    if (n < 0 && n != -ENOENT)
+        return (int) n;
+    if (n >= 0 && parse_device_number(text, &disk.major, &disk.minor) < 0)
+        return -EBADMSG;
+
+    s->depth++;
+    r = n < 0 ? check_nvme_head(s, name) : check_disk_itself(s, fd, &disk);
+    s->depth--;
+    return r;
+}
