@@ -128,6 +128,8 @@ typedef struct DeviceFacts {
      */
     unsigned known;
     AcsPath acs;
+    bool has_acs_blocker; /* as in AcsReport */
+    DeviceName acs_blocker;
     char slot_path[SLOT_PATH_MAX]; /* where it is plugged in, whatever numbers the buses have: the kernel's
                                     * way to name a path (kernel-parameters, pci=), "0000:00:1c.0/00.0" */
     char serial[PCI_SERIAL_MAX]; /* Device Serial Number as lspci writes it, "00-1b-21-ff-ff-a1-b2-c3"; "": it

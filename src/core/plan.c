@@ -262,6 +262,9 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
         p->again = true;
         return 0;
     }
+    if (r == -ETIMEDOUT)
+        return refuse(p->refusal, VFIOD_ERROR_TIMED_OUT, &d->name,
+                "the kernel did not answer in time when it was asked whether the host uses the device");
     if (r < 0)
         return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
                 "cannot read its state: %s", strerror(-r));

@@ -96,8 +96,11 @@ static void merge(DeviceFacts *to, unsigned what, DeviceFacts *from) {
         to->direct_region = from->direct_region;
     if (what & DEVICE_FACT_ENABLE_COUNT)
         to->enable_count = from->enable_count;
-    if (what & DEVICE_FACT_ACS)
+    if (what & DEVICE_FACT_ACS) {
         to->acs = from->acs;
+        to->has_acs_blocker = from->has_acs_blocker;
+        to->acs_blocker = from->acs_blocker;
+    }
     if (what & DEVICE_FACT_SLOT_PATH)
         memcpy(to->slot_path, from->slot_path, sizeof(to->slot_path));
     if (what & DEVICE_FACT_SERIAL)
@@ -118,12 +121,57 @@ void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error) {
     device_facts_done(facts);
 }
 
+static void forget(DeviceFacts *f, unsigned what) {
+    DeviceFacts none = DEVICE_FACTS_NULL, dropped = DEVICE_FACTS_NULL;
+
+    if (what & DEVICE_FACT_PROPERTIES)
+        dropped.properties = TAKE_PTR(f->properties);
+    if (what & DEVICE_FACT_DESCENDANTS)
+        dropped.descendants = TAKE_PTR(f->descendants);
+    if (what & (DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE))
+        dropped.host_critical = TAKE_PTR(f->host_critical);
+    device_facts_done(&dropped);
+    merge(f, what, &none);
+    f->known &= ~what;
+}
+
+static bool is_same_device(SurveyDevice *d, Inventory *inventory) {
+    const Device *device = inventory_find_device(inventory, &d->name);
+
+    return device && device->vendor == d->vendor && device->device == d->device &&
+            device->since_seqnum == d->since_seqnum;
+}
+
+void survey_age(Survey *s, Inventory *inventory) {
+    for (size_t i = 0; i < s->n_devices; i++) {
+        SurveyDevice *d = &s->devices[i];
+        unsigned keep = is_same_device(d, inventory) ? SURVEY_FACTS_SLEEPING : 0;
+
+        forget(&d->facts, ~keep);
+        d->taken &= keep;
+        d->failed &= keep;
+    }
+    s->kernel_taken = s->weakness_taken = false;
+    free(s->weakness);
+    s->weakness = NULL;
+}
+
+static void note_identity(SurveyDevice *d, const Device *device) {
+    if (d->taken != 0)
+        return;
+    d->vendor = device->vendor;
+    d->device = device->device;
+    d->since_seqnum = device->since_seqnum;
+}
+
 static void take_device(SurveyDevice *d, const FactSource *source, Inventory *inventory, unsigned later) {
     const Device *device = inventory_find_device(inventory, &d->name);
     unsigned what = d->wanted & ~d->taken & ~later;
     DeviceFacts facts = DEVICE_FACTS_NULL;
     int r;
 
+    if (device)
+        note_identity(d, device);
     if (what == 0)
         return;
     if (!device)

@@ -23,6 +23,8 @@ typedef struct SurveyDevice {
     unsigned failed; /* of these: the look failed, with .error */
     int error;
     DeviceFacts facts;
+    uint16_t vendor, device; /* of the device that was looked at, and since when it is there */
+    uint64_t since_seqnum;
 } SurveyDevice;
 
 typedef struct Survey {
@@ -49,6 +51,10 @@ bool survey_is_open(const Survey *s);
 
 /* Puts in what a look for what has found; facts is taken over. error: the look failed. */
 void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error);
+
+/* Some time has passed, while facts that may sleep were waited for: all others are looked for anew. All of a
+ * device are when it is another one by now. */
+void survey_age(Survey *s, Inventory *inventory);
 
 /* A reader of facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was
  * DEVICE_FACTS_NULL. 0 or negative errno. */

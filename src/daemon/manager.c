@@ -68,7 +68,7 @@ static void on_bus_stopped(void *userdata) {
 }
 
 static bool is_idle(const Manager *m) {
-    return broker_n_claims(m->broker) == 0 && bus_face_n_listeners(m->bus) == 0;
+    return broker_is_idle(m->broker) && bus_face_n_listeners(m->bus) == 0;
 }
 
 static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata) {

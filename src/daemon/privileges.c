@@ -22,7 +22,7 @@ static const cap_value_t kept[] = {
 
 static bool is_kept(cap_value_t capability, bool worker) {
     if (worker)
-        return capability == CAP_SYS_RAWIO;
+        return capability == CAP_SYS_RAWIO || capability == CAP_SYS_ADMIN;
     for (size_t i = 0; i < ELEMENTSOF(kept); i++)
         if (kept[i] == capability)
             return true;

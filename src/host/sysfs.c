@@ -560,6 +560,8 @@ static int read_acs(int at, const DeviceName *name, DeviceFacts *f) {
     if (sysfs_read_acs(name, &report) < 0)
         return 0;
     f->acs = report.path;
+    f->has_acs_blocker = report.has_blocker;
+    f->acs_blocker = report.blocker;
     return report.path != ACS_UNKNOWN;
 }
 

@@ -8,46 +8,40 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/polkit.h"
-#include "daemon/broker/claim-run.h"
-
-struct ClaimQuestion {
-    Request request;
-    char *bus_name; /* owned; NULL when the caller has none */
-    bool interactive;
-    char *rule; /* owned; what the person was told */
-    Backend backend;
-    struct {
-        uint16_t vendor, device;
-    } cards[REQUEST_DEVICES_MAX]; /* in the order of the request */
-    AuthQuestion *auth;           /* owned; NULL before it is asked and once it is answered */
-};
+#include "daemon/broker/claim-question.h"
 
 ClaimQuestion *claim_question_free(ClaimQuestion *q) {
     if (!q)
         return NULL;
     (void) auth_question_free(q->auth);
+    broker_inquiry_done(&q->inquiry);
     free(q->rule);
     free(q->bus_name);
     free(q);
     return NULL;
 }
 
-int claim_run_prepare_question(ClaimRun *j, const Request *request, const Asker *asker) {
+ClaimQuestion *claim_question_new(
+        const Request *request, const Asker *asker, void (*ready)(void *userdata), void *userdata) {
     _cleanup_(claim_question_freep) ClaimQuestion *q = malloc(sizeof(*q));
 
     if (!q)
-        return -ENOMEM;
-    *q = (ClaimQuestion){
-            .request = *request, .interactive = asker->interactive, .backend = j->claim.plan.backend};
-    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
-        q->cards[i].vendor = j->claim.plan.members[i].vendor;
-        q->cards[i].device = j->claim.plan.members[i].device;
+        return NULL;
+    *q = (ClaimQuestion){.request = *request,
+            .interactive = asker->interactive,
+            .inquiry = {.ready = ready, .userdata = userdata}};
+    if (free_and_strdup(&q->bus_name, asker->bus_name) < 0)
+        return NULL;
+    return TAKE_PTR(q);
+}
+
+int claim_question_prepare(ClaimQuestion *q, const Plan *plan) {
+    q->backend = plan->backend;
+    for (size_t i = 0; i < plan->n_claimed; i++) {
+        q->cards[i].vendor = plan->members[i].vendor;
+        q->cards[i].device = plan->members[i].device;
     }
-    if (free_and_strdup(&q->rule, j->claim.plan.rule) < 0 ||
-            free_and_strdup(&q->bus_name, asker->bus_name) < 0)
-        return -ENOMEM;
-    j->question = TAKE_PTR(q);
-    return 0;
+    return free_and_strdup(&q->rule, plan->rule);
 }
 
 /* The request is the same, so the devices are at the same places. */
@@ -66,37 +60,56 @@ static int check_cards(const Plan *plan, const ClaimQuestion *q, Refusal *refusa
     return 0;
 }
 
-static int plan_again(ClaimRun *j, const ClaimQuestion *q) {
-    _cleanup_(plan_done) Plan before = TAKE_GENERIC(j->claim.plan, PLAN_NULL);
-    const Plan *plan = &j->claim.plan;
+static int plan_again(ClaimRun *j, ClaimQuestion *q) {
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
     int r;
 
-    r = broker_plan(j->broker, &q->request, j->subject, &j->claim.plan, &j->claim.refusal);
-    if (r < 0 || !plan->ask)
+    r = broker_plan(j->broker, &q->inquiry, &q->request, j->subject, &plan, &j->claim.refusal);
+    if (r < 0)
         return r;
-    if (streq(plan->rule, q->rule))
-        return check_cards(plan, q, &j->claim.refusal);
-    return refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
-            "the policy changed while somebody was asked, and another rule asks now");
+    if (plan.ask && !streq(plan.rule, q->rule))
+        return refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
+                "the policy changed while somebody was asked, and another rule asks now");
+    r = plan.ask ? check_cards(&plan, q, &j->claim.refusal) : 0;
+    if (r < 0)
+        return r;
+    plan_done(&j->claim.plan);
+    j->claim.plan = TAKE_GENERIC(plan, PLAN_NULL);
+    return 0;
 }
 
 static void deny(ClaimRun *j, const ClaimQuestion *q) {
     broker_note_refusal(j->broker, &q->request, j->subject, &j->claim.refusal);
 }
 
+static void finish(ClaimRun *j, int r) {
+    if (r < 0)
+        deny(j, j->question);
+    j->question = claim_question_free(j->question);
+    claim_run_feed(j, r < 0 ? CLAIM_EVENT_DENIED : CLAIM_EVENT_ALLOWED);
+}
+
+static void decide_again(void *userdata) {
+    ClaimRun *j = userdata;
+    int r = plan_again(j, j->question);
+
+    if (r != -EAGAIN)
+        finish(j, r);
+}
+
 static void on_answered(void *userdata, Refusal *refusal) {
     ClaimRun *j = userdata;
-    _cleanup_(claim_question_freep) ClaimQuestion *q = TAKE_PTR(j->question);
-    int r = -EACCES;
+    ClaimQuestion *q = j->question;
 
     q->auth = NULL;
-    if (refusal)
+    if (refusal) {
         j->claim.refusal = TAKE_GENERIC(*refusal, REFUSAL_NULL);
-    else
-        r = plan_again(j, q);
-    if (r < 0)
-        deny(j, q);
-    claim_run_feed(j, r < 0 ? CLAIM_EVENT_DENIED : CLAIM_EVENT_ALLOWED);
+        finish(j, -EACCES);
+        return;
+    }
+    broker_inquiry_done(&q->inquiry);
+    q->inquiry = (BrokerInquiry){.ready = decide_again, .userdata = j};
+    decide_again(j);
 }
 
 static char *describe_devices(const Plan *p) {

@@ -14,12 +14,16 @@ static Audience audience_of(const Subject *asker) {
 
 /* ---- the policy, device by device ---- */
 
+static unsigned policy_facts(const Broker *e) {
+    return e->policy ? policy_needed_facts(e->policy) : 0;
+}
+
 /* plan: of the claim that has the device, or NULL. */
 static Effect explain_device(Broker *e, const ExplainQuery *query, const Device *d, const Plan *plan,
         struct json_object **ret_story) {
-    _cleanup_(broker_question_done) BrokerQuestion q = BROKER_QUESTION_NULL;
+    BrokerQuestion q;
 
-    broker_question_init(&q, e, policy_needed_facts(e->policy), query->subject, d, plan);
+    broker_question_init(&q, &query->inquiry->survey, policy_facts(e), query->subject, d, plan);
     *ret_story = policy_explain(e->policy, &q.question, query->audience, query->user);
     return policy_evaluate(e->policy, &q.question).effect;
 }
@@ -68,18 +72,17 @@ static int add_subject(struct json_object *o, const ExplainQuery *query) {
 
 /* ---- the request as a whole ---- */
 
-static int add_answer(Broker *e, const ExplainQuery *query, struct json_object *o) {
-    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
-    _cleanup_(plan_done) Plan plan = PLAN_NULL;
+/* plan: NULL when it is refused. */
+static int add_answer(struct json_object *o, const Plan *plan, const Refusal *refusal) {
     _cleanup_free_ char *message = NULL;
 
-    if (broker_plan(e, query->request, query->subject, &plan, &refusal) >= 0) {
+    if (plan) {
         if (json_add_string(o, "error", NULL) < 0 || json_add_string(o, "message", NULL) < 0)
             return -ENOMEM;
-        return json_add(o, "plan", plan_to_json(&plan));
+        return json_add(o, "plan", plan_to_json(plan));
     }
-    message = (int) refusal.code >= 0 ? refusal_format(&refusal) : NULL;
-    if (!message || json_add_string(o, "error", error_info(refusal.code)->name) < 0 ||
+    message = (int) refusal->code >= 0 ? refusal_format(refusal) : NULL;
+    if (!message || json_add_string(o, "error", error_info(refusal->code)->name) < 0 ||
             json_add_string(o, "message", message) < 0)
         return -ENOMEM;
     return json_add_string(o, "plan", NULL);
@@ -87,9 +90,18 @@ static int add_answer(Broker *e, const ExplainQuery *query, struct json_object *
 
 static int explain(Broker *e, const ExplainQuery *query, struct json_object **ret) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    int r;
 
+    r = broker_inquire_for_policy(e, query->inquiry, policy_facts(e), query->request);
+    if (r < 0)
+        return r;
+    r = broker_plan(e, query->inquiry, query->request, query->subject, &plan, &refusal);
+    if (r == -EAGAIN)
+        return r;
     if (!o || add_devices(e, query, /* plan= */ NULL, o) < 0 || add_subject(o, query) < 0 ||
-            add_answer(e, query, o) < 0)
+            add_answer(o, r < 0 ? NULL : &plan, &refusal) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(o);
     return 0;
@@ -126,12 +138,13 @@ static Request request_of(const Claim *c) {
     return request;
 }
 
-int broker_explain_claim(
-        Broker *e, const char *id, const Subject *asker, struct json_object **ret, Refusal *refusal) {
+int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *id, const Subject *asker,
+        struct json_object **ret, Refusal *refusal) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     const Claim *c = broker_find_claim(e, id);
-    ExplainQuery query = {.audience = audience_of(asker)};
+    ExplainQuery query = {.audience = audience_of(asker), .inquiry = inquiry};
     Request request;
+    int r;
 
     if (!c) {
         _cleanup_free_ char *shown = sanitize(id, CLAIM_ID_MAX);
@@ -144,6 +157,9 @@ int broker_explain_claim(
     request = request_of(c);
     query.request = &request;
     query.subject = &c->subject;
+    r = broker_inquire_for_policy(e, inquiry, policy_facts(e), &request);
+    if (r < 0)
+        return r;
     if (!o || add_devices(e, &query, &c->plan, o) < 0 || add_subject(o, &query) < 0 ||
             json_add_string(o, "error", NULL) < 0 || json_add_string(o, "message", NULL) < 0 ||
             json_add_string(o, "plan", NULL) < 0 || add_claim(o, c) < 0)
@@ -175,10 +191,10 @@ void broker_note_failure(Broker *e, const Claim *c) {
             &e->refusals, &c->subject, &request, &c->refusal, c->since_usec, e->policy_generation);
 }
 
-int broker_explain_last_refusal(
-        Broker *e, uid_t uid, const Subject *asker, struct json_object **ret, Refusal *refusal) {
+int broker_explain_last_refusal(Broker *e, BrokerInquiry *inquiry, uid_t uid, const Subject *asker,
+        struct json_object **ret, Refusal *refusal) {
     _cleanup_json_ struct json_object *o = NULL;
-    ExplainQuery query = {.audience = audience_of(asker)};
+    ExplainQuery query = {.audience = audience_of(asker), .inquiry = inquiry};
     const RefusalNote *note;
     int r;
 

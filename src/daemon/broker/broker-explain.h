@@ -27,14 +27,16 @@ typedef struct ExplainQuery {
     const Subject *subject;
     const Request *request;
     Audience audience;
+    BrokerInquiry *inquiry;
     const char *user; /* how to call the subject; NULL: by its uid */
 } ExplainQuery;
 
-/* Each: 0, or a negative errno with the refusal filled (or not: it is system trouble then). */
+/* Each: 0; -EAGAIN as whatever takes an inquiry; or a negative errno with the refusal filled (or not: it is
+ * system trouble then). */
 int broker_explain(Broker *e, const ExplainQuery *query, struct json_object **ret, Refusal *refusal);
 /* For the owner of the claim and for root. */
-int broker_explain_claim(
-        Broker *e, const char *id, const Subject *asker, struct json_object **ret, Refusal *refusal);
+int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *id, const Subject *asker,
+        struct json_object **ret, Refusal *refusal);
 /* The last refusal of the asker; for root that of uid, or, when that is (uid_t) -1, the latest of all. */
-int broker_explain_last_refusal(
-        Broker *e, uid_t uid, const Subject *asker, struct json_object **ret, Refusal *refusal);
+int broker_explain_last_refusal(Broker *e, BrokerInquiry *inquiry, uid_t uid, const Subject *asker,
+        struct json_object **ret, Refusal *refusal);

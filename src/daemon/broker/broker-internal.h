@@ -29,6 +29,7 @@ struct Broker {
     BrokerConfig config;
     Store *store;
     WorkerPool *workers;
+    Surveyor *surveyor;
     NodeWatch *nodes;
     Spare *spare;
     NoiommuSwitch *noiommu;
@@ -51,26 +52,30 @@ void broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why);
 /* After a claim's end: what the claims that are left do not need goes back to what it was. */
 void broker_settle(Broker *e);
 
-/* A question to a policy about a device as it is now, with the facts that the mask asks for. What had a host
- * driver before a claim has it here: rules may speak of that. */
+/* A question to a policy about a device as it is now, with the facts of the mask as far as the survey has
+ * them. What had a host driver before a claim has it here: rules may mention that. */
 typedef struct BrokerQuestion {
     PolicyQuestion question;
     Device device;
-    DeviceFacts facts;
 } BrokerQuestion;
 
-#define BROKER_QUESTION_NULL                                                                                 \
-    (BrokerQuestion) {                                                                                       \
-        .facts = {.numa_node = -1, .enable_count = -1 }                                                      \
-    }
-/* plan: of the claim that has the device, NULL: none has. Everything is borrowed. */
-void broker_question_init(BrokerQuestion *q, Broker *e, unsigned facts, const Subject *subject,
+/* plan: of the claim that has the device, NULL: none has. Everything is borrowed, and the survey must not
+ * change. */
+void broker_question_init(BrokerQuestion *q, Survey *survey, unsigned facts, const Subject *subject,
         const Device *d, const Plan *plan);
-void broker_question_done(BrokerQuestion *q);
+
+/* Has everything looked for that the inquiry wants. 0, -EAGAIN, -ENOMEM. */
+int broker_inquire(Broker *e, BrokerInquiry *q);
+/* The facts that a policy asks about, of all devices of a request that are there. Likewise. */
+int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const Request *request);
+/* For somebody who cannot wait: what may sleep is unknown. */
+void broker_take_now(Broker *e, Survey *survey);
 
 /* Remembers that a claim that the policy allowed came to nothing, as it remembers refusals. */
 void broker_note_failure(Broker *e, const Claim *c);
-/* Counts and logs where the policy in shadow would decide otherwise. */
-void broker_compare_shadow(Broker *e, const Request *request, const Subject *subject);
+/* Counts and logs where the policy in shadow would decide otherwise; with the facts of that survey, for which
+ * broker_shadow_facts() were wanted of every device. */
+void broker_compare_shadow(Broker *e, Survey *survey, const Request *request, const Subject *subject);
+unsigned broker_shadow_facts(const Broker *e);
 /* For the journal, and for who asks why. */
 void broker_note_refusal(Broker *e, const Request *request, const Subject *subject, const Refusal *refusal);

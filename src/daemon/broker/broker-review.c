@@ -25,13 +25,16 @@ static Review review_terms(const Broker *e, const Plan *plan, const Rule *rule) 
 }
 
 static Review review_device(Broker *e, const Claim *c, const DeviceName *name, const Rule **ret_rule) {
-    _cleanup_(broker_question_done) BrokerQuestion q = BROKER_QUESTION_NULL;
     const Device *d = inventory_find_device(e->inventory, name);
+    unsigned facts = policy_needed_facts(e->policy);
+    _cleanup_(survey_done) Survey survey = {};
+    BrokerQuestion q;
     Review review;
 
-    if (!d)
+    if (!d || survey_want(&survey, name, facts) < 0)
         return REVIEW_CANNOT_TELL;
-    broker_question_init(&q, e, policy_needed_facts(e->policy), &c->subject, d, &c->plan);
+    broker_take_now(e, &survey);
+    broker_question_init(&q, &survey, facts, &c->subject, d, &c->plan);
     review = policy_review(e->policy, &q.question, ret_rule);
     return review == REVIEW_ALLOWS ? review_terms(e, &c->plan, *ret_rule) : review;
 }
@@ -80,12 +83,15 @@ uint64_t broker_shadow_differences(const Broker *e) {
     return e->shadow_differences;
 }
 
-static void compare_device(Broker *e, const Subject *subject, const Device *d) {
-    _cleanup_(broker_question_done) BrokerQuestion q = BROKER_QUESTION_NULL;
-    Verdict real, shadow;
+unsigned broker_shadow_facts(const Broker *e) {
+    return e->shadow && e->policy ? policy_needed_facts(e->policy) | policy_needed_facts(e->shadow) : 0;
+}
 
-    broker_question_init(
-            &q, e, policy_needed_facts(e->policy) | policy_needed_facts(e->shadow), subject, d, NULL);
+static void compare_device(Broker *e, Survey *survey, const Subject *subject, const Device *d) {
+    Verdict real, shadow;
+    BrokerQuestion q;
+
+    broker_question_init(&q, survey, broker_shadow_facts(e), subject, d, NULL);
     real = policy_evaluate(e->policy, &q.question);
     shadow = policy_evaluate(e->shadow, &q.question);
     if (real.effect == shadow.effect)
@@ -94,11 +100,13 @@ static void compare_device(Broker *e, const Subject *subject, const Device *d) {
     audit_shadow(e->audit, subject, &d->name, &real, &shadow);
 }
 
-void broker_compare_shadow(Broker *e, const Request *request, const Subject *subject) {
+void broker_compare_shadow(Broker *e, Survey *survey, const Request *request, const Subject *subject) {
+    if (!e->shadow)
+        return;
     for (size_t i = 0; i < request->n_devices; i++) {
         const Device *d = inventory_find_device(e->inventory, &request->devices[i]);
 
         if (d)
-            compare_device(e, subject, d);
+            compare_device(e, survey, subject, d);
     }
 }

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/broker/backend.h"
-#include "daemon/broker/claim-run.h"
+#include "daemon/broker/claim-question.h"
 #include "daemon/broker/tether.h"
 
 #define CLAIMS_PER_UID_DEFAULT 64U
@@ -48,6 +48,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = worker_pool_new(event, &e->workers);
     if (r >= 0)
+        r = surveyor_new(event, inventory, e->workers, e->config.worker_timeout_usec, &e->surveyor);
+    if (r >= 0)
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
         r = spare_new(event, &e->spare);
@@ -71,6 +73,7 @@ Broker *broker_free(Broker *e) {
     e->audit = audit_free(e->audit);
     e->spare = spare_free(e->spare);
     e->nodes = node_watch_free(e->nodes);
+    e->surveyor = surveyor_free(e->surveyor);
     e->workers = worker_pool_free(e->workers);
     e->noiommu = noiommu_switch_free(e->noiommu);
     e->store = store_free(e->store);
@@ -125,13 +128,6 @@ uint64_t broker_now_usec(void) {
     return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
-static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
-    const Broker *e = userdata;
-    const FactSource *source = &e->config.host->facts;
-
-    return source->read_facts(source->userdata, device, what, ret);
-}
-
 static Device as_before_claim(const Device *d, const Plan *plan) {
     Device before = *d;
 
@@ -141,17 +137,21 @@ static Device as_before_claim(const Device *d, const Plan *plan) {
     return before;
 }
 
-void broker_question_init(BrokerQuestion *q, Broker *e, unsigned facts, const Subject *subject,
+void broker_question_init(BrokerQuestion *q, Survey *survey, unsigned facts, const Subject *subject,
         const Device *d, const Plan *plan) {
-    *q = BROKER_QUESTION_NULL;
-    q->device = as_before_claim(d, plan);
+    *q = (BrokerQuestion){.device = as_before_claim(d, plan)};
     q->question = (PolicyQuestion){.subject = subject, .device = &q->device, .now_usec = broker_now_usec()};
-    if (facts != 0 && read_facts(e, d, facts, &q->facts) >= 0)
-        q->question.facts = &q->facts;
+    if (facts != 0)
+        (void) survey_get(survey, &d->name, facts, &q->question.facts);
 }
 
-void broker_question_done(BrokerQuestion *q) {
-    device_facts_done(&q->facts);
+/* ---- facts ---- */
+
+static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
+    const Broker *e = userdata;
+    const FactSource *source = &e->config.host->facts;
+
+    return source->read_facts(source->userdata, device, what, ret);
 }
 
 static int read_kernel_facts(void *userdata, KernelFacts *ret) {
@@ -165,6 +165,47 @@ static int read_weakness(void *userdata, char **ret) {
     const Broker *e = userdata;
 
     return e->read_weakness ? e->read_weakness(e->weakness_userdata, ret) : -EOPNOTSUPP;
+}
+
+static FactSource source_of(Broker *e) {
+    return (FactSource){.read_facts = read_facts,
+            .read_kernel_facts = read_kernel_facts,
+            .read_weakness = read_weakness,
+            .userdata = e};
+}
+
+void broker_inquiry_done(BrokerInquiry *q) {
+    q->task = survey_task_free(q->task);
+    survey_done(&q->survey);
+}
+
+int broker_inquire(Broker *e, BrokerInquiry *q) {
+    const FactSource source = source_of(e);
+
+    q->task = survey_task_free(q->task);
+    return surveyor_take(
+            e->surveyor, &q->survey, &source, e->config.host->sleeps, q->ready, q->userdata, &q->task);
+}
+
+void broker_take_now(Broker *e, Survey *survey) {
+    const FactSource source = source_of(e);
+
+    surveyor_take_now(e->surveyor, survey, &source, e->config.host->sleeps);
+}
+
+int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned what) {
+    int r = survey_want(&q->survey, name, what);
+
+    return r < 0 ? r : broker_inquire(e, q);
+}
+
+int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const Request *request) {
+    int r = 0;
+
+    for (size_t i = 0; facts != 0 && r >= 0 && i < request->n_devices; i++)
+        if (inventory_find_device(e->inventory, &request->devices[i]))
+            r = survey_want(&q->survey, &request->devices[i], facts);
+    return r < 0 ? r : broker_inquire(e, q);
 }
 
 static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
@@ -195,32 +236,51 @@ static bool was_told_often(Broker *e, const Subject *subject, uint64_t now) {
     return !rate_limit_admit(&e->explanations, subject->uid);
 }
 
-int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal) {
-    const FactSource source = {.read_facts = read_facts,
-            .read_kernel_facts = read_kernel_facts,
-            .read_weakness = read_weakness,
-            .userdata = e};
-    _cleanup_(survey_done) Survey survey = {};
-    const uint64_t now = broker_now_usec();
+/* Once for each question, however often it has to be taken up again. */
+static bool begin_inquiry(Broker *e, BrokerInquiry *q, const Subject *subject) {
+    if (q->begun)
+        return false;
+    q->begun = true;
+    q->brief = was_told_often(e, subject, broker_now_usec());
+    return true;
+}
+
+static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
+        Refusal *refusal) {
+    bool first = begin_inquiry(e, q, subject);
     const PlanContext context = {
             .inventory = e->inventory,
             .policy = e->policy,
-            .survey = &survey,
-            .now_usec = now,
+            .survey = &q->survey,
+            .now_usec = broker_now_usec(),
             .count_usage = count_usage,
             .usage_userdata = e,
-            .brief = was_told_often(e, subject, now),
+            .brief = q->brief,
     };
+    int r = first && !q->brief ? plan_need(&context, request) : 0;
+
+    for (;;) {
+        if (r >= 0)
+            r = broker_inquire(e, q);
+        if (r == -ENOMEM)
+            return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+        if (r < 0)
+            return r;
+        r = plan_build(&context, request, subject, ret, refusal);
+        if (r != -EAGAIN)
+            return r;
+        r = 0;
+    }
+}
+
+int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
+        Refusal *refusal) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     int r;
 
     r = request_validate(request, refusal);
-    if (r >= 0 && !context.brief && plan_need(&context, request) < 0)
-        r = refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r >= 0)
-        survey_take(&survey, &source, e->inventory, 0);
-    if (r >= 0)
-        r = plan_build_from(&context, &source, request, subject, &plan, refusal);
+        r = try_plan(e, q, request, subject, &plan, refusal);
     if (r >= 0)
         r = check_raw_io(e, &plan, refusal);
     if (r < 0)
@@ -246,36 +306,53 @@ void broker_note_refusal(Broker *e, const Request *request, const Subject *subje
     refusal_memory_keep(&e->refusals, subject, request, refusal, broker_now_usec(), e->policy_generation);
 }
 
-/* The first event of a new claim. */
-static ClaimEvent decide(ClaimRun *j, const Request *request, const Subject *subject, const Asker *asker) {
+/* Facts may have to be waited for: the claim stays as it is then, holds nothing, and is shown to nobody. */
+static void decide(ClaimRun *j) {
+    ClaimQuestion *q = j->question;
+    Broker *e = j->broker;
     Claim *c = &j->claim;
+    ClaimEvent event = CLAIM_EVENT_DENIED;
     int r;
 
-    r = describe(c, request, subject);
+    r = broker_inquire_for_policy(e, &q->inquiry, broker_shadow_facts(e), &q->request);
     if (r >= 0)
-        r = broker_plan(j->broker, request, subject, &c->plan, &c->refusal);
-    if (j->broker->shadow)
-        broker_compare_shadow(j->broker, request, subject);
-    if (r >= 0 && c->plan.ask && claim_run_prepare_question(j, request, asker) < 0)
+        r = broker_plan(e, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
+    else if (r != -EAGAIN)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
-    if (r >= 0)
-        return c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
-    broker_note_refusal(j->broker, request, subject, &c->refusal);
-    return CLAIM_EVENT_DENIED;
+    if (r == -EAGAIN)
+        return;
+    broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
+    if (r >= 0 && c->plan.ask && claim_question_prepare(q, &c->plan) < 0)
+        r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (r < 0)
+        broker_note_refusal(e, &q->request, j->subject, &c->refusal);
+    else
+        event = c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
+    if (event != CLAIM_EVENT_ASK)
+        j->question = claim_question_free(q);
+    claim_run_feed(j, event);
+}
+
+static void on_facts(void *userdata) {
+    decide(userdata);
 }
 
 /* Whoever would be refused is refused as ever; whoever would not learns that there is nothing to be had. */
 static void refuse_simulated(
         Broker *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(broker_inquiry_done) BrokerInquiry q = {}; /* a recorded host keeps nobody waiting */
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    int r;
 
-    if (broker_plan(e, request, subject, &plan, &refusal) >= 0)
+    r = broker_inquire_for_policy(e, &q, broker_shadow_facts(e), request);
+    if (r >= 0)
+        r = broker_plan(e, &q, request, subject, &plan, &refusal);
+    if (r >= 0)
         (void) refuse(&refusal, VFIOD_ERROR_SIMULATION, &request->devices[0],
                 "%s, but this is a recorded host",
                 plan.ask ? "a person would be asked" : "it would be handed out");
-    if (e->shadow)
-        broker_compare_shadow(e, request, subject);
+    broker_compare_shadow(e, &q.survey, request, subject);
     broker_note_refusal(e, request, subject, &refusal);
     done(userdata, NULL, &refusal);
 }
@@ -292,17 +369,25 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
     }
     r = claims_charge(e, subject, &refusal);
     j = r < 0 ? NULL : claim_run_new(e);
-    if (!j) {
+    if (j)
+        j->question = claim_question_new(request, asker, on_facts, j);
+    if (!j || !j->question) {
         if (r >= 0)
             (void) refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
         broker_note_refusal(e, request, subject, &refusal);
+        (void) claim_run_free(j);
         done(userdata, NULL, &refusal);
         return;
     }
     j->done = done;
     j->userdata = userdata;
     j->subject = subject;
-    claim_run_feed(j, decide(j, request, subject, asker));
+    if (describe(&j->claim, request, subject) >= 0) {
+        decide(j);
+        return;
+    }
+    broker_note_refusal(e, request, subject, &j->claim.refusal);
+    claim_run_feed(j, CLAIM_EVENT_DENIED);
 }
 
 void broker_forget_caller(Broker *e, void *userdata) {
@@ -360,7 +445,15 @@ int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata)
 }
 
 unsigned broker_n_claims(const Broker *e) {
-    return e->n_claims;
+    unsigned n = 0;
+
+    for (const ClaimRun *j = e->claims; j; j = j->next)
+        n += j->announced;
+    return n;
+}
+
+bool broker_is_idle(const Broker *e) {
+    return !e->claims;
 }
 
 /* ---- the world moves ---- */

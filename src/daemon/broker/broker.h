@@ -10,6 +10,7 @@
 
 #include "core/claim.h"
 #include "daemon/broker/host-source.h"
+#include "daemon/broker/surveyor.h"
 
 typedef struct Broker Broker;
 
@@ -88,14 +89,33 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
         acquire_done_t done, void *userdata);
 /* The caller of a pending acquire is gone or no longer interested: done will not be called any more. */
 void broker_forget_caller(Broker *e, void *userdata);
-/* What would happen. 0, or negative errno with the refusal that acquire would give. */
-int broker_plan(Broker *e, const Request *request, const Subject *subject, Plan *ret, Refusal *refusal);
+/* The facts for one answer, while they are collected: some may sleep in the kernel, and are waited for. The
+ * owner fills in ready, and gives the rest zeroed. Whatever takes an inquiry may return -EAGAIN, without a
+ * refusal: then ready is called, once and later, and it is to be called again with the same question. */
+typedef struct BrokerInquiry {
+    void (*ready)(void *userdata);
+    void *userdata;
+    Survey survey;
+    SurveyTask *task; /* owned */
+    bool begun, brief;
+} BrokerInquiry;
+/* ready will not be called any more. */
+void broker_inquiry_done(BrokerInquiry *q);
+
+/* What would happen. 0, or negative errno with the refusal that acquire would give, or -EAGAIN. */
+int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
+        Refusal *refusal);
+/* Looks for facts of one device, which are in q->survey then. 0, -EAGAIN, -ENOMEM. */
+int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned what);
 /* Ends a claim: its owner or an operator. Does not wait for the devices to be closed: watch its state. */
 int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *refusal);
 
 const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);
+/* Of those that can be seen: one that is not decided yet is not there. */
 unsigned broker_n_claims(const Broker *e);
+/* Nothing is claimed, and nobody waits for a claim. */
+bool broker_is_idle(const Broker *e);
 
 /* From hotplug, BEFORE the device leaves the inventory. */
 void broker_device_removed(Broker *e, Device *device);

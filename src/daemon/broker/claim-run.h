@@ -21,8 +21,6 @@ void claim_run_answer(ClaimRun *j, const Grant *grant, const Refusal *refusal);
  * nobody has its device, and nobody gets it. */
 bool claim_run_needs_noiommu(const ClaimRun *j);
 
-/* Before CLAIM_EVENT_ASK: what is needed to ask and to plan again. 0 or -ENOMEM. */
-int claim_run_prepare_question(ClaimRun *j, const Request *request, const Asker *asker);
 ClaimQuestion *claim_question_free(ClaimQuestion *q);
 DEFINE_TRIVIAL_CLEANUP_FUNC(ClaimQuestion *, claim_question_free);
 /* Has a person asked, whose answer is an event. 0, or a negative errno with the claim's refusal filled. */

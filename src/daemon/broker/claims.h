@@ -39,7 +39,7 @@ struct ClaimRun {
     bool save_failed;
     bool dirty, stored; /* the record: must be written; is on disk */
 
-    ClaimQuestion *question; /* owned; while a person is asked */
+    ClaimQuestion *question; /* owned; until it is decided */
     WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
     ClaimWork work;
     Lifeline *lifeline;

@@ -54,6 +54,7 @@ HostSource host_source_of_machine(void) {
             .facts = {.read_facts = read_facts, .read_kernel_facts = read_kernel_facts},
             .read_acs = read_acs,
             .read_group = read_group,
+            .sleeps = true,
     };
 }
 

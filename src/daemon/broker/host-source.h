@@ -11,7 +11,8 @@ typedef struct HostSource {
     FactSource facts; /* without read_weakness: that is the ledger's, or the snapshot's */
     int (*read_acs)(void *userdata, const Device *device, AcsReport *ret);
     int (*read_group)(void *userdata, int group, GroupFacts *ret);
-} HostSource; /* userdata of all is that of the facts */
+    bool sleeps; /* reading some facts may: SURVEY_FACTS_SLEEPING. They are for a Surveyor's workers */
+} HostSource;    /* userdata of all is that of the facts */
 
 /* Raises the capabilities that reading takes around each read. */
 HostSource host_source_of_machine(void);

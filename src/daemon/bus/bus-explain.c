@@ -234,6 +234,7 @@ static int answer_question(BusCall *call, const Question *q, const Subject *subj
     const ExplainQuery query = {
             .subject = q->about_other ? &q->other : subject,
             .request = &q->request,
+            .inquiry = &call->inquiry,
             .audience = subject_is_operator(subject) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT,
             .user = q->user,
     };
@@ -242,9 +243,9 @@ static int answer_question(BusCall *call, const Question *q, const Subject *subj
     int r;
 
     if (q->claim)
-        r = broker_explain_claim(e, q->claim, subject, &o, refusal);
+        r = broker_explain_claim(e, &call->inquiry, q->claim, subject, &o, refusal);
     else if (q->last_refusal)
-        r = broker_explain_last_refusal(e, q->other.uid, subject, &o, refusal);
+        r = broker_explain_last_refusal(e, &call->inquiry, q->other.uid, subject, &o, refusal);
     else
         r = broker_explain(e, &query, &o, refusal);
     if (r < 0)

@@ -27,7 +27,8 @@
 typedef struct BusCall BusCall;
 
 /* Runs a method on behalf of subject. BUS_CALL_ANSWERED: the reply was sent. BUS_CALL_PENDING: the broker has
- * the call, which may even be freed by now. Negative errno: refused, *refusal says why when it is set. */
+ * the call, which may even be freed by now. -EAGAIN: likewise, see BrokerInquiry. Another negative errno:
+ * refused, *refusal says why when it is set. */
 typedef int (*bus_call_run_t)(BusCall *call, const Subject *subject, Refusal *refusal);
 #define BUS_CALL_ANSWERED 0
 #define BUS_CALL_PENDING 1
@@ -39,6 +40,7 @@ struct BusCall {
     char claim[CLAIM_ID_MAX]; /* the object on which the method was called, "" for the manager */
     const Subject *subject;   /* borrowed from credentials, put back with the call; NULL before it is known */
     bool with_engine;         /* the broker will call back */
+    BrokerInquiry inquiry;    /* facts that the answer takes; run is called again when they are there */
     BusCall *previous, *next; /* face.calls */
 };
 

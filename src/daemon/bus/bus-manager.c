@@ -146,7 +146,7 @@ static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     r = read_request(call->message, &request, refusal);
     if (r < 0)
         return r;
-    r = broker_plan(call->face->context.broker, &request, subject, &plan, refusal);
+    r = broker_plan(call->face->context.broker, &call->inquiry, &request, subject, &plan, refusal);
     if (r < 0)
         return r;
     text = plan_to_text(&plan);

@@ -121,6 +121,7 @@ BusCall *bus_call_free(BusCall *call) {
         return NULL;
     if (call->with_engine)
         broker_forget_caller(call->face->context.broker, call);
+    broker_inquiry_done(&call->inquiry);
     if (call->subject)
         credentials_put(call->face->credentials, call->subject);
     if (call->previous)
@@ -147,10 +148,29 @@ void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
         log_debug("Cannot send a refusal: %s", strerror(-r));
 }
 
-static void on_subject(void *userdata, const Subject *subject, const Refusal *why_not) {
+static void run_call(BusCall *call) {
     Refusal refusal = REFUSAL_NULL;
-    BusCall *call = userdata;
     int r;
+
+    r = call->run(call, call->subject, &refusal);
+    if (r == BUS_CALL_PENDING || (r == -EAGAIN && call->inquiry.task))
+        return;
+    if (r < 0)
+        bus_call_refuse(call, r, &refusal);
+    refusal_done(&refusal);
+    bus_call_free(call);
+}
+
+/* From the beginning: what was read of the message is read again. */
+static void on_facts(void *userdata) {
+    BusCall *call = userdata;
+
+    (void) sd_bus_message_rewind(call->message, /* complete= */ true);
+    run_call(call);
+}
+
+static void on_subject(void *userdata, const Subject *subject, const Refusal *why_not) {
+    BusCall *call = userdata;
 
     if (!subject) {
         bus_call_refuse(call, -EACCES, why_not);
@@ -158,13 +178,7 @@ static void on_subject(void *userdata, const Subject *subject, const Refusal *wh
         return;
     }
     call->subject = subject;
-    r = call->run(call, subject, &refusal);
-    if (r == BUS_CALL_PENDING)
-        return;
-    if (r < 0)
-        bus_call_refuse(call, r, &refusal);
-    refusal_done(&refusal);
-    bus_call_free(call);
+    run_call(call);
 }
 
 int bus_call_begin(
@@ -185,6 +199,7 @@ int bus_call_begin(
     call->face = b;
     call->message = sd_bus_message_ref(m);
     call->run = run;
+    call->inquiry = (BrokerInquiry){.ready = on_facts, .userdata = call};
     if (claim)
         memcpy(call->claim, claim, strnlen(claim, sizeof call->claim - 1));
     call->next = b->calls;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <limits.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -13,10 +14,49 @@
 
 #include "base/fd.h"
 #include "daemon/kernel/vfio.h"
+#include "daemon/privileges.h"
+#include "host/sysfs.h"
 
 #define WORKER_FD 3
 
 /* ---- the worker's side ---- */
+
+/* Config space beyond 64 bytes is for CAP_SYS_ADMIN only, and nothing else is. */
+static int read_facts(const Device *device, unsigned what, DeviceFacts *ret) {
+    unsigned config = what & (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL);
+    DeviceFacts rest = DEVICE_FACTS_NULL;
+    int r = 0;
+
+    *ret = DEVICE_FACTS_NULL;
+    if (config != 0) {
+        privileges_raise(CAP_SYS_ADMIN);
+        r = sysfs_read_facts(NULL, device, config, ret);
+        privileges_lower();
+    }
+    if (r < 0 || what == config)
+        return r;
+    r = sysfs_read_facts(NULL, device, what & ~config, &rest);
+    ret->known |= rest.known;
+    ret->host_critical = TAKE_PTR(rest.host_critical);
+    device_facts_done(&rest);
+    return r;
+}
+
+static void run_survey(const WorkerOrder *order, WorkerResult *result) {
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    const Device device = {.name = order->item.name, .vfio_index = -1};
+
+    result->error = read_facts(&device, order->facts & SURVEY_FACTS_SLEEPING, &facts);
+    result->facts = (WorkerFacts){
+            .known = facts.known,
+            .acs = facts.acs,
+            .has_acs_blocker = facts.has_acs_blocker,
+            .acs_blocker = facts.acs_blocker,
+            .is_critical = facts.host_critical != NULL,
+    };
+    memcpy(result->facts.serial, facts.serial, sizeof(facts.serial));
+    (void) snprintf(result->facts.host_critical, WORKER_TEXT_MAX, "%s", facts.host_critical ?: "");
+}
 
 /* A datagram with up to PLAN_GROUPS_MAX fds behind it. */
 typedef struct Packet {
@@ -108,6 +148,8 @@ static int serve_one(void) {
         run_open_groups(&order, &result, fds);
     else if (order.operation == WORKER_OPEN_NOIOMMU)
         run_open_noiommu(&order, &result, fds);
+    else if (order.operation == WORKER_SURVEY)
+        run_survey(&order, &result);
     else
         run_item(&order, &result);
     r = send_result(&result, fds);

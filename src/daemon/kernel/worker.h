@@ -21,6 +21,7 @@ typedef enum WorkerOperation {
     WORKER_RESET,        /* driver_reset() */
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group */
+    WORKER_SURVEY,       /* reads facts of the item */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
@@ -29,8 +30,21 @@ typedef struct WorkerOrder {
     uint32_t n_groups;
     int32_t groups[PLAN_GROUPS_MAX];
     uint64_t group_rdev; /* of the node of the first; WORKER_OPEN_NOIOMMU */
+    uint32_t facts;      /* mask of DeviceFactMask; WORKER_SURVEY */
     DriverItem item;
 } WorkerOrder;
+
+#define WORKER_TEXT_MAX 256U
+
+/* What WORKER_SURVEY has found, of SURVEY_FACTS_SLEEPING. */
+typedef struct WorkerFacts {
+    uint32_t known;
+    AcsPath acs;
+    bool has_acs_blocker, is_critical;
+    DeviceName acs_blocker;
+    char serial[PCI_SERIAL_MAX];
+    char host_critical[WORKER_TEXT_MAX];
+} WorkerFacts;
 
 /* A worker reports every step before it takes it, and the end of the order. */
 typedef struct WorkerResult {
@@ -40,6 +54,7 @@ typedef struct WorkerResult {
     DriverStep step; /* the one that failed, or that comes now */
     MemberProgress progress; /* of the item */
     uint32_t n_fds;
+    WorkerFacts facts;
 } WorkerResult;
 
 /* fds are borrowed: dup or take them before returning; what is left open in the array is closed afterwards,

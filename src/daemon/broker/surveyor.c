@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/surveyor.h"
+
+#define LOOKS_MAX 16U /* workers at a time */
+#define LOOK_TIMEOUT_USEC (10 * UINT64_C(1000000))
+#define SILENT_MAX 64U /* devices that did not answer; of more the oldest is forgotten */
+#define SILENCE_USEC (60 * UINT64_C(1000000))
+
+struct SurveyTask {
+    Surveyor *surveyor; /* NULL: ready was called */
+    SurveyTask *next;   /* surveyor.tasks, in the order in which they came */
+    Survey *survey;     /* borrowed */
+    void (*ready)(void *userdata);
+    void *userdata;
+};
+
+/* A worker that looks at one device. */
+typedef struct Look {
+    Surveyor *surveyor;
+    struct Look *next; /* surveyor.looks */
+    DeviceName name;
+    unsigned what;
+    WorkerTask *task; /* borrowed */
+} Look;
+
+struct Surveyor {
+    sd_event *event;
+    Inventory *inventory; /* borrowed */
+    WorkerPool *workers;  /* borrowed */
+    uint64_t timeout_usec;
+    SurveyTask *tasks;
+    Look *looks;
+    unsigned n_looks;
+    struct {
+        DeviceName name;
+        uint64_t until_usec;
+    } silent[SILENT_MAX];
+    unsigned n_silent;
+};
+
+/* ---- what needs no worker ---- */
+
+/* The kernel holds a read of config space back for as long as a device is being reset, and who has one may
+ * reset it as often as they like: what is claimed is not read then, and what stands there is unknown. */
+static bool may_be_in_reset(const Device *d) {
+    return d->claim || (d->group && d->group->claim);
+}
+
+static uint64_t now_usec(const Surveyor *s) {
+    uint64_t now = 0;
+
+    (void) sd_event_now(s->event, CLOCK_MONOTONIC, &now);
+    return now;
+}
+
+static bool is_silent(const Surveyor *s, const DeviceName *name) {
+    for (unsigned i = 0; i < s->n_silent; i++)
+        if (device_name_compare(&s->silent[i].name, name) == 0)
+            return now_usec(s) < s->silent[i].until_usec;
+    return false;
+}
+
+static void note_silent(Surveyor *s, const DeviceName *name) {
+    unsigned i = 0;
+
+    while (i < s->n_silent && device_name_compare(&s->silent[i].name, name) != 0)
+        i++;
+    if (i == SILENT_MAX)
+        i = 0;
+    s->n_silent = MAX(s->n_silent, i + 1);
+    s->silent[i].name = *name;
+    s->silent[i].until_usec = now_usec(s) + SILENCE_USEC;
+}
+
+/* What is in config space may be unknown; whether the host uses it must be known before anybody gets it. */
+static void put_unknown(SurveyDevice *d, unsigned what, int error) {
+    const unsigned strict = DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE;
+    DeviceFacts none = DEVICE_FACTS_NULL;
+
+    survey_put(d, what & ~strict, &none, 0);
+    survey_put(d, what & strict, &none, error);
+}
+
+static unsigned open_facts(const SurveyDevice *d) {
+    return d->wanted & ~d->taken;
+}
+
+static void put_what_is_clear(Surveyor *s, SurveyDevice *d) {
+    const Device *device = inventory_find_device(s->inventory, &d->name);
+    unsigned config = open_facts(d) & (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL);
+    DeviceFacts none = DEVICE_FACTS_NULL;
+
+    if (!device)
+        survey_put(d, open_facts(d), &none, -ENODEV);
+    else if (config != 0 && may_be_in_reset(device))
+        put_unknown(d, config, 0);
+    if (open_facts(d) != 0 && is_silent(s, &d->name))
+        put_unknown(d, open_facts(d), -ETIMEDOUT);
+}
+
+/* ---- workers ---- */
+
+static Look *find_look(const Surveyor *s, const DeviceName *name) {
+    for (Look *l = s->looks; l; l = l->next)
+        if (device_name_compare(&l->name, name) == 0)
+            return l;
+    return NULL;
+}
+
+static Look *look_free(Look *l) {
+    for (Look **i = &l->surveyor->looks; *i; i = &(*i)->next)
+        if (*i == l) {
+            *i = l->next;
+            l->surveyor->n_looks--;
+            break;
+        }
+    if (l->task)
+        worker_task_abandon(l->task);
+    free(l);
+    return NULL;
+}
+
+static int copy_result(const WorkerFacts *from, DeviceFacts *to) {
+    *to = DEVICE_FACTS_NULL;
+    to->known = from->known;
+    to->acs = from->acs;
+    to->has_acs_blocker = from->has_acs_blocker;
+    to->acs_blocker = from->acs_blocker;
+    memcpy(to->serial, from->serial, sizeof(to->serial));
+    if (!from->is_critical)
+        return 0;
+    to->host_critical = strdup(from->host_critical);
+    return to->host_critical ? 0 : -ENOMEM;
+}
+
+static void deliver(SurveyDevice *d, unsigned what, const WorkerResult *result) {
+    DeviceFacts facts = DEVICE_FACTS_NULL;
+    int r = result->error;
+
+    what &= open_facts(d);
+    if (what == 0)
+        return;
+    if (r == -ETIMEDOUT) {
+        put_unknown(d, what, r);
+        return;
+    }
+    if (r >= 0)
+        r = copy_result(&result->facts, &facts);
+    survey_put(d, what, &facts, r);
+}
+
+static void pump(Surveyor *s);
+
+static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
+    Look *l = userdata;
+    Surveyor *s = l->surveyor;
+
+    l->task = NULL;
+    if (result->error == -ETIMEDOUT)
+        note_silent(s, &l->name);
+    for (SurveyTask *t = s->tasks; t; t = t->next)
+        for (size_t i = 0; i < t->survey->n_devices; i++)
+            if (device_name_compare(&t->survey->devices[i].name, &l->name) == 0)
+                deliver(&t->survey->devices[i], l->what, result);
+    (void) look_free(l);
+    pump(s);
+}
+
+static int start_look(Surveyor *s, const DeviceName *name, unsigned what) {
+    WorkerOrder order = {.operation = WORKER_SURVEY, .facts = what};
+    Look *l = malloc(sizeof(*l));
+    int r;
+
+    if (!l)
+        return -ENOMEM;
+    *l = (Look){.surveyor = s, .name = *name, .what = what};
+    order.item.name = *name;
+    r = worker_submit(s->workers, &order, s->timeout_usec,
+            &(WorkerCaller){.done = on_looked, .userdata = l, .task = &l->task});
+    if (r < 0) {
+        free(l);
+        return r;
+    }
+    l->next = s->looks;
+    s->looks = l;
+    s->n_looks++;
+    return 0;
+}
+
+static void start_device(Surveyor *s, SurveyDevice *d) {
+    DeviceFacts none = DEVICE_FACTS_NULL;
+    int r;
+
+    put_what_is_clear(s, d);
+    if (open_facts(d) == 0 || s->n_looks >= LOOKS_MAX || find_look(s, &d->name))
+        return;
+    r = start_look(s, &d->name, open_facts(d));
+    if (r < 0)
+        survey_put(d, open_facts(d), &none, r);
+}
+
+/* Starts what can be started, and calls who has everything; a callback may do anything. */
+static void pump(Surveyor *s) {
+    SurveyTask **i = &s->tasks;
+
+    for (SurveyTask *t = s->tasks; t; t = t->next)
+        for (size_t k = 0; k < t->survey->n_devices; k++)
+            start_device(s, &t->survey->devices[k]);
+    while (*i) {
+        SurveyTask *t = *i;
+
+        if (survey_is_open(t->survey)) {
+            i = &t->next;
+            continue;
+        }
+        *i = t->next;
+        t->surveyor = NULL;
+        survey_age(t->survey, s->inventory);
+        t->ready(t->userdata);
+        i = &s->tasks;
+    }
+}
+
+/* ---- whoever wants facts ---- */
+
+SurveyTask *survey_task_free(SurveyTask *t) {
+    if (!t)
+        return NULL;
+    for (SurveyTask **i = t->surveyor ? &t->surveyor->tasks : NULL; i && *i; i = &(*i)->next)
+        if (*i == t) {
+            *i = t->next;
+            break;
+        }
+    free(t);
+    return NULL;
+}
+
+static void take_at_once(Surveyor *s, Survey *survey, const FactSource *source, bool sleeps) {
+    survey_take(survey, source, s->inventory, sleeps ? SURVEY_FACTS_SLEEPING : 0);
+    for (size_t i = 0; i < survey->n_devices; i++)
+        if (open_facts(&survey->devices[i]) != 0)
+            put_what_is_clear(s, &survey->devices[i]);
+}
+
+int surveyor_take(Surveyor *s, Survey *survey, const FactSource *source, bool sleeps,
+        void (*ready)(void *userdata), void *userdata, SurveyTask **ret) {
+    SurveyTask *t, **i = &s->tasks;
+
+    take_at_once(s, survey, source, sleeps);
+    if (!survey_is_open(survey))
+        return 0;
+    for (size_t k = 0; k < survey->n_devices; k++)
+        start_device(s, &survey->devices[k]);
+    if (!survey_is_open(survey))
+        return 0;
+    t = malloc(sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    *t = (SurveyTask){.surveyor = s, .survey = survey, .ready = ready, .userdata = userdata};
+    while (*i)
+        i = &(*i)->next;
+    *ret = *i = t;
+    return -EAGAIN;
+}
+
+void surveyor_take_now(Surveyor *s, Survey *survey, const FactSource *source, bool sleeps) {
+    take_at_once(s, survey, source, sleeps);
+    for (size_t i = 0; i < survey->n_devices; i++)
+        if (open_facts(&survey->devices[i]) != 0)
+            put_unknown(&survey->devices[i], open_facts(&survey->devices[i]), -ETIMEDOUT);
+}
+
+int surveyor_new(
+        sd_event *event, Inventory *inventory, WorkerPool *workers, uint64_t timeout_usec, Surveyor **ret) {
+    Surveyor *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return -ENOMEM;
+    s->event = sd_event_ref(event);
+    s->inventory = inventory;
+    s->workers = workers;
+    s->timeout_usec = MIN(timeout_usec, LOOK_TIMEOUT_USEC);
+    *ret = s;
+    return 0;
+}
+
+Surveyor *surveyor_free(Surveyor *s) {
+    if (!s)
+        return NULL;
+    for (SurveyTask *t = s->tasks; t; t = t->next)
+        t->surveyor = NULL;
+    while (s->looks)
+        (void) look_free(s->looks);
+    sd_event_unref(s->event);
+    free(s);
+    return NULL;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Has the facts of a survey looked for. What sysfs answers at once is read at once. What may sleep in the
+ * kernel comes from worker processes, and whoever needs it waits for that, and nobody else does.
+ *
+ * A device is looked at by one worker at a time, and whoever asks about it meanwhile gets the same answer. A
+ * device that did not answer in time is not looked at again for a while: its facts are unknown. So a stranger
+ * who asks about a device that hangs costs one worker, however often they ask. */
+
+#include <systemd/sd-event.h>
+
+#include "daemon/broker/host-source.h"
+#include "daemon/kernel/worker.h"
+
+typedef struct Surveyor Surveyor;
+typedef struct SurveyTask SurveyTask;
+
+int surveyor_new(
+        sd_event *event, Inventory *inventory, WorkerPool *workers, uint64_t timeout_usec, Surveyor **ret);
+Surveyor *surveyor_free(Surveyor *s); /* callbacks are not called */
+DEFINE_TRIVIAL_CLEANUP_FUNC(Surveyor *, surveyor_free);
+
+/* Looks for all that is wanted; sleeps: source may, and workers are asked in its place. 0: it is all there.
+ * -EAGAIN: ready will be called, once and later, and the survey must stay until then; *ret is owned by the
+ * caller. -ENOMEM. */
+int surveyor_take(Surveyor *s, Survey *survey, const FactSource *source, bool sleeps,
+        void (*ready)(void *userdata), void *userdata, SurveyTask **ret);
+/* Likewise, for somebody who cannot wait: what may sleep is unknown. */
+void surveyor_take_now(Surveyor *s, Survey *survey, const FactSource *source, bool sleeps);
+/* To be called also after ready was; before that, ready will not be called any more. */
+SurveyTask *survey_task_free(SurveyTask *t);

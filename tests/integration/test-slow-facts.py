@@ -1,0 +1,169 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Facts whose look sleeps in the kernel: whoever needs them waits, and everybody else is served."""
+
+import contextlib
+import json
+import os
+
+import dbus
+
+import harness
+from harness import ERROR, NAME, ROOT_PATH, Pending, VfiodTestCase, wait
+from host import ACS_ISOLATES, ROOT_PORT, VFIO
+
+
+class HeldConfig:
+    """Whoever opens the config space of a device sleeps, until let_go()."""
+
+    def __init__(self, host, device):
+        self.path = f'{host.root}{device.path}/config'
+        self.fifo = self.path + '.held'
+        os.rename(self.path, self.path + '.kept')
+        os.mkfifo(self.path)
+        self._writer = None
+
+    def let_go(self):
+        """Who sleeps cannot read it; who comes later can."""
+        os.rename(self.path, self.fifo)
+        os.rename(self.path + '.kept', self.path)
+        self._writer = os.open(self.fifo, os.O_RDWR | os.O_NONBLOCK)
+
+    def close(self):
+        if self._writer is not None:
+            os.close(self._writer)
+
+
+class SlowTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.port = self.host.add_device('0000:00:1c.0', group=1, driver='pcieport', class_code=0x060400,
+                                         port_type=ROOT_PORT, acs=ACS_ISOLATES)
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO, parent=self.port)
+        self.other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        isolated = {**self.rule('isolated', device='pci:0000:06:00.0')}
+        isolated['what']['isolation'] = {'acs': True}
+        self.set_policy([isolated, self.rule('other', device='pci:0000:07:00.0')])
+        self._held = None
+        self.addCleanup(self.let_go)
+
+    def hold(self, device):
+        self._held = HeldConfig(self.host, device)
+        self.addCleanup(self._held.close)
+
+    def let_go(self):
+        if self._held:
+            self._held.let_go()
+        self._held = None
+
+    def later(self, client, method, signature, *arguments):
+        pending = Pending()
+        client.connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', method, signature, arguments,
+                                     lambda *r: pending.reply(*r), pending.fail, harness.CALL_TIMEOUT)
+        return pending
+
+    def assert_others_are_served(self, client):
+        client.call(ROOT_PATH, 'org.freedesktop.DBus.Peer', 'Ping', '')
+        claim = client.acquire(self.other)
+        claim.close()
+        self.wait_gone(claim)
+
+    def assert_answered(self, pending):
+        """Whoever could not read it does not know whether the device is isolated."""
+        wait(lambda: pending.done, 'the answer')
+        if pending.error:
+            self.assertEqual(pending.error.get_dbus_name(), ERROR + 'AccessDenied')
+        return pending.value
+
+    def assert_claim_answered(self, pending):
+        for claim in self.assert_answered(pending) or ():
+            claim.close()
+            self.wait_gone(claim)
+
+    def test_known_when_it_answers(self):
+        self.start()
+        self.client().acquire(self.nic).close()
+
+    def test_a_claim_waits_alone(self):
+        self.start()
+        c, d = self.client(), self.client()
+        self.hold(self.port)
+        pending = c.acquire_later(self.nic)
+        self.assert_others_are_served(d)
+        self.assertFalse(pending.done)
+        self.assertEqual(d.get(ROOT_PATH, 'Manager', 'Claims'), 0)
+        self.let_go()
+        self.assert_claim_answered(pending)
+        c.acquire(self.nic).close()
+
+    def test_questions_wait_alone(self):
+        self.start()
+        c, d = self.client(), self.client()
+        self.hold(self.port)
+        plan = self.later(c, 'Plan', 'asa{sv}', [self.nic.name], {})
+        explain = self.later(c, 'Explain', 'asa{sv}', [self.nic.name], {})
+        self.assert_others_are_served(d)
+        self.assertFalse(plan.done or explain.done)
+        self.let_go()
+        self.assert_answered(plan)
+        wait(lambda: explain.done, 'the explanation')
+        self.assertIn(json.loads(explain.value[0])['effect'], ('deny', 'allow'))
+
+    def test_many_questions_cost_one_worker(self):
+        self.start()
+        c = self.client()
+        self.hold(self.port)
+        pending = [self.later(c, 'Plan', 'asa{sv}', [self.nic.name], {}) for _ in range(20)]
+        self.assert_others_are_served(c)
+        self.assertLessEqual(len(self.workers()), 3)
+        self.let_go()
+        for p in pending:
+            self.assert_answered(p)
+
+    def workers(self):
+        result = []
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(f'/proc/{self.daemon.process.pid}/task'):
+                with open(f'/proc/{self.daemon.process.pid}/task/{name}/children') as file:
+                    result += file.read().split()
+        return result
+
+    def test_the_caller_goes_meanwhile(self):
+        self.start()
+        c, d = self.client(), self.client()
+        self.hold(self.port)
+        c.acquire_later(self.nic)
+        self.later(c, 'Plan', 'asa{sv}', [self.nic.name], {})
+        c.close()
+        self.assert_others_are_served(d)
+        self.let_go()
+        self.assert_claim_answered(d.acquire_later(self.nic))
+        d.acquire(self.nic).close()
+
+    def test_no_answer_in_time_is_unknown(self):
+        self.start('--worker-timeout=1')
+        c = self.client()
+        self.hold(self.port)
+        with self.assertRaises(dbus.DBusException) as raised:
+            c.plan(self.nic)
+        self.assertEqual(raised.exception.get_dbus_name(), ERROR + 'AccessDenied')
+        # It is not asked again at once.
+        self.assertEqual(len(self.workers()), 1)
+        with self.assertRaises(dbus.DBusException):
+            c.plan(self.nic)
+        self.assertLessEqual(len(self.workers()), 1)
+
+    def test_the_device_goes_meanwhile(self):
+        self.start()
+        c, d = self.client(), self.client()
+        self.hold(self.port)
+        pending = c.acquire_later(self.nic)
+        self.host.remove_device(self.nic).join()
+        wait(lambda: d.seen('InterfacesRemoved', harness.device_path(self.nic.name)), 'it is gone')
+        self.let_go()
+        wait(lambda: pending.done, 'the answer')
+        self.assertEqual(pending.error.get_dbus_name(), ERROR + 'NoSuchDevice')
+
+
+if __name__ == '__main__':
+    harness.main()
