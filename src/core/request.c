@@ -42,8 +42,6 @@ static int set_backend(Request *r, const char *value, Refusal *refusal) {
     Backend backend = backend_from_string(value);
     _cleanup_free_ char *shown = NULL;
 
-    if ((int) r->backend >= 0)
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"backend\" is given twice");
     if ((int) backend < 0) {
         shown = sanitize(value, SHOWN_MAX);
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
@@ -58,8 +56,6 @@ static int set_backend(Request *r, const char *value, Refusal *refusal) {
 static int set_reason(Request *r, const char *value, Refusal *refusal) {
     _cleanup_free_ char *sane = NULL;
 
-    if (r->reason[0] != '\0')
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"reason\" is given twice");
     /* Each byte becomes one or more, so what is longer before is longer afterwards too. */
     sane = sanitize(value, REQUEST_REASON_MAX);
     if (!sane)
@@ -76,8 +72,6 @@ static int set_memlock(Request *r, const char *value, Refusal *refusal) {
     _cleanup_free_ char *shown = NULL;
     uint64_t size;
 
-    if (r->memlock != 0)
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"memlock\" is given twice");
     if (parse_size(value, &size) < 0 || size == 0 || size > REQUEST_MEMLOCK_MAX) {
         shown = sanitize(value, SHOWN_MAX);
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
@@ -91,7 +85,7 @@ static int set_untainted(Request *r, const char *value, Refusal *refusal) {
     _cleanup_free_ char *shown = NULL;
 
     if (streq(value, "yes") || streq(value, "no")) {
-        r->untainted |= streq(value, "yes");
+        r->untainted = streq(value, "yes");
         return 0;
     }
     shown = sanitize(value, SHOWN_MAX);
@@ -126,9 +120,15 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
 }
 
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal) {
-    for (size_t i = 0; i < ELEMENTSOF(options); i++)
-        if (streq(options[i].name, name))
-            return options[i].set(r, value, refusal);
+    for (size_t i = 0; i < ELEMENTSOF(options); i++) {
+        if (!streq(options[i].name, name))
+            continue;
+        if (r->options_given & 1U << i)
+            return refuse(
+                    refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" is given twice", name);
+        r->options_given |= 1U << i;
+        return options[i].set(r, value, refusal);
+    }
     return refuse_unknown_option(name, refusal);
 }
 

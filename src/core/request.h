@@ -28,7 +28,8 @@ typedef struct Request {
     Backend backend;
     uint64_t memlock; /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
                          alone */
-    bool untainted;   /* refuse unless the host's isolation is whole */
+    unsigned options_given;          /* a bit for each that was set; private */
+    bool untainted;                  /* refuse unless the host's isolation is whole */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
 } Request;
 

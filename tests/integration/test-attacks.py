@@ -5,8 +5,11 @@ does not end, a daemon that serves nobody else."""
 
 import json
 import os
+import pathlib
+import struct
 
 import harness
+import rawbus
 from harness import VfiodTestCase, wait
 from host import VFIO
 
@@ -199,6 +202,57 @@ class MessageTest(VfiodTestCase):
         del m
         claim.close()
         self.wait_gone(claim)
+
+    def cpu(self):
+        """Seconds that the daemon has worked."""
+        fields = pathlib.Path(f'/proc/{self.daemon.pid}/stat').read_text().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def test_large_messages_keep_nobody_waiting(self):
+        """As much as one message holds: read up to the first that is wrong, no matter what comes after it."""
+        many, size = 900000, 24 << 20
+
+        def request(fill, devices=(self.nic.name,)):
+            return rawbus.Body().array(4, lambda b: [b.s(d) for d in devices]).array(8, fill)
+
+        def same(name, value):
+            return lambda b: b.repeat(many, 8, lambda e: e.s(name).g('b').u(value))
+
+        def different(b):
+            for i in range(many):
+                b.pad(8).extend(struct.pack('<I8sxBcxI', 8, f'{i:08}'.encode(), 1, b'b', 0))
+
+        def strings(text):
+            return lambda b: b.repeat(size // (4 + 4 * len(text) // 4 + 4), 4, lambda e: e.s(text))
+
+        def lists(signature, fill):
+            return lambda b: b.pad(8).s('capabilities').g(signature).array(4, fill)
+
+        refused = {
+            'an option': ('Plan', 'asa{sv}', request(same('untainted', 0))),
+            'details': ('Plan', 'asa{sv}', request(same('details', 1))),
+            'details of a reload': ('ReloadPolicy', 'a{sv}', rawbus.Body().array(8, same('details', 0))),
+            'options that nobody knows': ('Plan', 'asa{sv}', request(different)),
+            'devices': ('Plan', 'asa{sv}', rawbus.Body().array(4, strings('abc')).array(8, lambda b: None)),
+            'strings in an option': ('Plan', 'asa{sv}', request(lists('as', strings('abc')))),
+            'numbers in an option': ('Plan', 'asa{sv}', request(lists('ai', lambda b: b.extend(bytes(size))))),
+            'capabilities': ('Explain', 'asa{sv}', request(lists('as', strings('CAP_SYS_ADMIN')))),
+        }
+
+        def ask(*arguments):
+            """(the answer, seconds of the daemon's time)"""
+            c, before = rawbus.RawClient(self.bus.address), self.cpu()
+            try:
+                return c.ask(harness.NAME, harness.ROOT_PATH, f'{harness.NAME}.Manager', *arguments), self.cpu() - before
+            finally:
+                c.close()
+
+        _, floor = ask('GetDevice', 's', rawbus.Body().s('x' * size))  # to receive as much, and to look at each byte
+        for what, arguments in refused.items():
+            with self.subTest(what):
+                answer, seconds = ask(*arguments)
+                self.assertIn(b'org.vfiod1.Error.', answer)
+                self.assertLessEqual(seconds, floor + 0.02)
 
 
 HOLDERS_READER = '''

@@ -12,6 +12,7 @@
 
 #define OPTIONS_SIGNATURE "a{sv}"
 #define DETAIL_MAX 2048U
+#define SKIPPED_STRINGS_MAX 1024U
 
 int bus_error_from_refusal(sd_bus_error *error, int r, const Refusal *refusal) {
     _cleanup_free_ char *text = NULL, *name = NULL;
@@ -32,7 +33,41 @@ bool bus_is_details_option(const char *name) {
     return streq(name, "details");
 }
 
-static int read_option(sd_bus_message *m, bool *details) {
+/* Only what options have, and not much of it: sd-bus looks at every element that it skips. */
+static int skip_strings(sd_bus_message *m) {
+    const char *s;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "s");
+    for (unsigned n = 0; r >= 0 && n <= SKIPPED_STRINGS_MAX; n++) {
+        r = sd_bus_message_read_basic(m, 's', &s);
+        if (r == 0)
+            return sd_bus_message_exit_container(m);
+    }
+    return r < 0 ? r : -E2BIG;
+}
+
+static int skip_numbers(sd_bus_message *m) {
+    const void *numbers;
+    size_t size;
+
+    return sd_bus_message_read_array(m, 'u', &numbers, &size);
+}
+
+static int skip_value(sd_bus_message *m, const char *type) {
+    bool strings = streq(type, "as");
+    int r;
+
+    if (!strings && !streq(type, "au"))
+        return strlen(type) == 1 && strchr("ybnqiuxtdsogh", *type) ? sd_bus_message_skip(m, "v") : -EINVAL;
+    r = sd_bus_message_enter_container(m, 'v', type);
+    if (r >= 0)
+        r = strings ? skip_strings(m) : skip_numbers(m);
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* 1 when this is "details" and true. */
+static int read_option(sd_bus_message *m) {
     const char *name, *type;
     int r, value;
 
@@ -43,11 +78,16 @@ static int read_option(sd_bus_message *m, bool *details) {
     if (r < 0)
         return r;
     if (!bus_is_details_option(name) || !streq(type, "b"))
-        return sd_bus_message_skip(m, "v");
+        return skip_value(m, type);
     r = sd_bus_message_read(m, "v", "b", &value);
-    if (r >= 0)
-        *details = value != 0;
-    return r;
+    return r < 0 ? r : value != 0;
+}
+
+/* All of our methods have one or no argument before the options. */
+static int skip_argument(sd_bus_message *m, const char *type) {
+    if (streq(type, "as"))
+        return skip_strings(m);
+    return strlen(type) <= 1 ? sd_bus_message_skip(m, type) : -EINVAL;
 }
 
 /* The call may have been read to any point, or not at all: a request whose first argument is wrong is refused
@@ -56,20 +96,24 @@ static bool wants_details(sd_bus_message *call) {
     const char *signature = sd_bus_message_get_signature(call, /* complete= */ true);
     size_t n = signature ? strlen(signature) : 0, rest = strlen(OPTIONS_SIGNATURE);
     char before[16];
-    bool details = false;
 
     if (n < rest || n - rest >= sizeof(before) || !streq(signature + n - rest, OPTIONS_SIGNATURE))
         return false;
     memcpy(before, signature, n - rest);
     before[n - rest] = '\0';
     if (sd_bus_message_rewind(call, /* complete= */ true) < 0 ||
-            (before[0] && sd_bus_message_skip(call, before) < 0) ||
+            (before[0] && skip_argument(call, before) < 0) ||
             sd_bus_message_enter_container(call, 'a', "{sv}") < 0)
         return false;
-    while (sd_bus_message_enter_container(call, 'e', "sv") > 0)
-        if (read_option(call, &details) < 0 || sd_bus_message_exit_container(call) < 0)
+    for (unsigned i = 0; i < BUS_OPTIONS_MAX && sd_bus_message_enter_container(call, 'e', "sv") > 0; i++) {
+        int r = read_option(call);
+
+        if (r != 0)
+            return r > 0;
+        if (sd_bus_message_exit_container(call) < 0)
             return false;
-    return details;
+    }
+    return false;
 }
 
 static int append_detail(sd_bus_message *m, const char *key, const char *text) {

@@ -81,6 +81,9 @@ static int read_capabilities(sd_bus_message *m, Subject *s, Refusal *refusal) {
         if (capability < 0)
             return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "there is no capability \"%s\"",
                     shown ?: "");
+        if (s->capabilities >> capability & 1)
+            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the capability \"%s\" is given twice",
+                    name);
         s->capabilities |= UINT64_C(1) << capability;
     }
     if (r >= 0)

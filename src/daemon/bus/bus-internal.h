@@ -81,6 +81,9 @@ BusFace *bus_face_current(sd_bus *bus);
  * the getter returns. */
 const Subject *bus_reader(sd_bus *bus);
 
+/* In one message. More than any method has. */
+#define BUS_OPTIONS_MAX 32U
+
 /* Reads the options of a method: into request, or, when that is NULL, refuses every one. */
 int bus_read_options(sd_bus_message *m, Request *request, Refusal *refusal);
 /* The same for a method with options of its own. read_other is asked first, at the value: 1 when it has read

@@ -251,6 +251,27 @@ static int read_value(sd_bus_message *m, const char *type, char number[static 24
     return 0;
 }
 
+/* What a client repeats costs it little and us much: a message can carry a million options. */
+typedef struct GivenOptions {
+    const char *names[BUS_OPTIONS_MAX]; /* borrowed from the message */
+    size_t n;
+} GivenOptions;
+
+static int note_option(GivenOptions *given, const char *name, Refusal *refusal) {
+    for (size_t i = 0; i < given->n; i++)
+        if (streq(given->names[i], name)) {
+            _cleanup_free_ char *shown = sanitize(name, 64);
+
+            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" is given twice",
+                    shown ?: "");
+        }
+    if (given->n == ELEMENTSOF(given->names))
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "there are more than %u options",
+                BUS_OPTIONS_MAX);
+    given->names[given->n++] = name;
+    return 0;
+}
+
 /* Of every method; bus-error.c reads it again when there is an error. */
 static int read_details(sd_bus_message *m, Refusal *refusal) {
     const char *type;
@@ -265,13 +286,15 @@ static int read_details(sd_bus_message *m, Refusal *refusal) {
     return sd_bus_message_skip(m, "v");
 }
 
-static int read_option(
-        sd_bus_message *m, Request *request, bus_read_option_t read_other, void *userdata, Refusal *refusal) {
+static int read_option(sd_bus_message *m, GivenOptions *given, Request *request, bus_read_option_t read_other,
+        void *userdata, Refusal *refusal) {
     const char *name, *type, *value;
     char number[24];
     int r;
 
     r = sd_bus_message_read(m, "s", &name);
+    if (r >= 0)
+        r = note_option(given, name, refusal);
     if (r < 0)
         return r;
     if (bus_is_details_option(name))
@@ -298,13 +321,14 @@ static int read_option(
 
 int bus_read_options_with(
         sd_bus_message *m, Request *request, bus_read_option_t read_other, void *userdata, Refusal *refusal) {
+    GivenOptions given = {};
     int r;
 
     r = sd_bus_message_enter_container(m, 'a', "{sv}");
     if (r < 0)
         return r;
     while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-        r = read_option(m, request, read_other, userdata, refusal);
+        r = read_option(m, &given, request, read_other, userdata, refusal);
         if (r < 0)
             return r;
         r = sd_bus_message_exit_container(m);
