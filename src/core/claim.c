@@ -10,3 +10,7 @@ void claim_done(Claim *c) {
     refusal_done(&c->refusal);
     *c = CLAIM_NULL;
 }
+
+bool claim_id_is_valid(const char *id) {
+    return strlen(id) == CLAIM_ID_MAX - 1 && strspn(id, "0123456789abcdef") == CLAIM_ID_MAX - 1;
+}

@@ -32,3 +32,4 @@ struct Claim {
     }
 
 void claim_done(Claim *c);
+bool claim_id_is_valid(const char *id);

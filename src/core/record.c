@@ -166,7 +166,7 @@ static const FieldTable subject_table = FIELD_TABLE(subject_fields, .open = true
 static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
     Claim *c = target;
 
-    if (strlen(c->id) != CLAIM_ID_MAX - 1 || strspn(c->id, "0123456789abcdef") != CLAIM_ID_MAX - 1)
+    if (!claim_id_is_valid(c->id))
         return fields_fail(r, object, "not the id of a claim");
     c->subject.uid = c->uid;
     c->subject.pid = c->pid;

@@ -101,6 +101,27 @@ static int is_complete(const char *text, size_t size, bool *ret) {
     return 0;
 }
 
+/* The first "id": "0123456789abcdef". */
+static void find_id(const char *text, size_t size, char id[static CLAIM_ID_MAX]) {
+    static const char key[] = "\"id\":";
+    const size_t n = sizeof(key) - 1;
+
+    for (size_t i = 0; i + n < size; i++) {
+        size_t at = i + n;
+
+        if (memcmp(text + i, key, n) != 0)
+            continue;
+        while (at < size && text[at] == ' ')
+            at++;
+        if (size - at <= CLAIM_ID_MAX || text[at] != '"' || text[at + CLAIM_ID_MAX] != '"')
+            continue;
+        (void) snprintf(id, CLAIM_ID_MAX, "%.*s", CLAIM_ID_MAX - 1, text + at + 1);
+        if (claim_id_is_valid(id))
+            return;
+    }
+    id[0] = '\0';
+}
+
 int salvage_names(const char *text, size_t size, SalvagedNames *ret) {
     _cleanup_(salvaged_names_done) SalvagedNames found = {};
     size_t allocated = 0;
@@ -118,6 +139,7 @@ int salvage_names(const char *text, size_t size, SalvagedNames *ret) {
     if (r < 0)
         return r;
     sort_and_unite(&found);
+    find_id(text, size, found.id);
     *ret = TAKE_GENERIC(found, (SalvagedNames){});
     return 0;
 }

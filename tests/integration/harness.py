@@ -16,6 +16,7 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,8 @@ ERROR = 'org.vfiod1.Error.'
 PROPERTIES = 'org.freedesktop.DBus.Properties'
 OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager'
 NOBODY = 65534
-IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x80, 0x100, 0x200
+IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x80, 0x100, 0x200
+SLOT_SIZE, SLOT_HALF = 8192, struct.Struct('=8sQQQ')  # src/daemon/broker/slot.h
 
 CALL_TIMEOUT = 20  # seconds; for a call that must come back
 WAIT_TIMEOUT = 20  # for an event that must happen
@@ -84,6 +86,25 @@ def count_refusals(lines):
     """Of how many refusals do these lines of the log tell? Only some have a line of their own."""
     counts = (re.search(r'(\d+) more refusals of', line) for line in lines)
     return sum('Refused uid ' in line for line in lines) + sum(int(count[1]) for count in counts if count)
+
+
+def checksum(data):
+    """FNV-1a, 64 bits."""
+    h = 0xcbf29ce484222325
+    for byte in data:
+        h = (h ^ byte) * 0x100000001b3 & 0xffffffffffffffff
+    return h
+
+
+def newest_half(slot):
+    """The record in a slot; b'' when there is none, or it is being written."""
+    best = (0, b'')
+    for half in (slot[:SLOT_SIZE // 2], slot[SLOT_SIZE // 2:]):
+        magic, generation, length, expected = SLOT_HALF.unpack_from(half)
+        text = half[SLOT_HALF.size:SLOT_HALF.size + length]
+        if magic == b'vfiodrec' and checksum(half[8:24] + text) == expected:
+            best = max(best, (generation, text))
+    return best[1]
 
 
 class PrivateBus:
@@ -167,7 +188,7 @@ class DirectoryWatch:
     def __init__(self, path):
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        if libc.inotify_add_watch(self._fd, path.encode(), IN_MOVED_TO | IN_CREATE | IN_DELETE) < 0:
+        if libc.inotify_add_watch(self._fd, path.encode(), IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE) < 0:
             raise OSError(ctypes.get_errno(), path)
         self._watch = GLib.io_add_watch(self._fd, GLib.PRIORITY_DEFAULT, GLib.IO_IN, self._on_event)
 
@@ -542,8 +563,24 @@ class VfiodTestCase(unittest.TestCase):
         return process.returncode, output
 
     def records(self):
+        """The records of claims as names of files, those in slots as well."""
         names = os.listdir(f'{self.directory}/state/claims')
-        return sorted(name for name in names if not name.startswith('.#'))  # which is being written
+        names = [name for name in names if not name.startswith('.#') and name != 'slots']  # which is being written
+        return sorted({*names, *(json.loads(text)['id'] + '.json' for text in self.slots())})
+
+    def slots(self):
+        """The records in slots, as bytes."""
+        try:
+            data = pathlib.Path(f'{self.directory}/state/claims/slots').read_bytes()
+        except FileNotFoundError:
+            return []
+        return [text for text in (newest_half(data[i:i + SLOT_SIZE]) for i in range(0, len(data), SLOT_SIZE)) if text]
+
+    def unpack_slots(self):
+        """Makes each record a file of its own, which a test can look at and change. Not while the daemon runs."""
+        for text in self.slots():
+            pathlib.Path(f'{self.directory}/state/claims/{json.loads(text)["id"]}.json').write_bytes(text)
+        pathlib.Path(f'{self.directory}/state/claims/slots').unlink(missing_ok=True)
 
     # --- assertions -----------------------------------------------------------------------------------------------
 

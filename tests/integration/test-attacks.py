@@ -106,6 +106,7 @@ class RecordTest(VfiodTestCase):
 
     def test_two_records_over_one_device(self):
         self.daemon.kill()
+        self.unpack_slots()
         with open(self.directory_of_records + self.claim.id + '.json') as f:
             record = json.load(f)
         rival = 'f' * 16

@@ -26,12 +26,14 @@ class RecoveryTestCase(VfiodTestCase):
     def path(self, name):
         return pathlib.Path(f'{self.directory}/state/claims/{name}')
 
-    def hold_and_kill(self, *devices):
+    def hold_and_kill(self, *devices, unpack=True):
         self.start()
         self.c = self.client()
         claims = [self.c.acquire(d) for d in devices]
         wait(lambda: len(self.manager.fds) == len(devices), 'the lifelines are with the service manager')
         self.daemon.kill()
+        if unpack:
+            self.unpack_slots()
         return claims
 
     def restart(self):
@@ -193,9 +195,8 @@ class TroubleTest(RecoveryTestCase):
         self.wait_gone(claim)
 
     def test_a_record_that_cannot_be_removed_at_once(self):
-        self.start()
-        self.c = self.client()
-        claim = self.c.acquire(self.disk)
+        claim, = self.hold_and_kill(self.disk)
+        self.restart()
         path = self.path(claim.id + '.json')
         text = path.read_text()
         path.unlink()
@@ -205,6 +206,69 @@ class TroubleTest(RecoveryTestCase):
         path.rmdir()
         path.write_text(text)
         self.wait_gone(claim)
+
+
+class SlotTest(RecoveryTestCase):
+    def edit(self, change):
+        path = self.path('slots')
+        path.write_bytes(change(path.read_bytes()))
+
+    def test_held_over_a_restart(self):
+        claims = self.hold_and_kill(self.nic, self.disk, unpack=False)
+        self.assertEqual(os.listdir(self.path('')), ['slots'])
+        self.restart()
+        self.assertEqual([c.state for c in claims], ['held', 'held'])
+        for claim in claims:
+            claim.close()
+            self.wait_gone(claim)
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_a_write_that_was_cut_short(self):
+        # The record before that one counts: what the new one was to describe had not been done.
+        claim, = self.hold_and_kill(self.nic, unpack=False)
+
+        def change(data):
+            halves = [data[:4096], data[4096:8192]]
+            older = min(halves, key=lambda half: int.from_bytes(half[8:16], 'little'))
+            return b''.join(h if h == older else h[:100] + bytes(3996) for h in halves) + data[8192:]
+        self.edit(change)
+        self.restart()
+        self.assertEqual(self.records(), [claim.id + '.json'])
+        with self.refused('DeviceClaimed', self.nic.name):
+            self.c.acquire(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_both_halves_are_damaged(self):
+        claim, = self.hold_and_kill(self.nic, unpack=False)
+        self.edit(lambda data: data[:90] + b'!' + data[91:4096 + 90] + b'!' + data[4096 + 91:])
+        self.restart()
+        self.assert_quarantined(self.nic, self.disk)
+        self.assertIn('damaged', self.quarantines()[claim.id])
+        self.assertTrue(self.path(claim.id + '.json.bad').exists())
+        self.assertEqual(self.daemon.stop(), 0)
+        self.restart()
+        self.assert_quarantined(self.nic, self.disk)
+        claim.close()
+        if os.getuid() == 0:
+            self.lift_all()
+            self.c.acquire(self.nic).close()
+
+    def test_another_version(self):
+        claim, = self.hold_and_kill(self.nic, unpack=False)
+
+        def change(data):
+            text = json.dumps({**json.loads(self.slots()[0]), 'version': 3}).encode()
+            head = (9).to_bytes(8, 'little') + len(text).to_bytes(8, 'little')
+            half = b'vfiodrec' + head + harness.checksum(head + text).to_bytes(8, 'little') + text
+            return half.ljust(8192, b'\0')
+        self.edit(change)
+        self.restart()
+        self.assert_quarantined(self.nic)
+        self.assertIn('damaged', self.quarantines()[claim.id])
+        self.assertEqual(self.state(self.disk), 'free')
+        claim.close()
 
 
 class RivalTest(RecoveryTestCase):

@@ -216,12 +216,12 @@ static int add_unaccounted(Device *d, void *userdata) {
 
 static int give_up(Recovery *recovery, Candidate *c, const char *reason, const SalvagedNames *names) {
     Quarantine q = {.broker = recovery->broker, .reason = reason};
-    char id[CLAIM_ID_MAX];
+    const char *id = c->stored->id;
     int r = 0;
 
-    memcpy(id, c->stored->id, sizeof(id));
-    memcpy(q.id, id, sizeof(id));
-    store_keep_copy(recovery->broker->store, id);
+    /* Of a damaged record the id may be that of another claim. */
+    if (!claims_find(recovery->broker, id))
+        memcpy(q.id, id, sizeof(q.id));
     for (size_t i = 0; r >= 0 && i < names->n; i++)
         r = quarantine_named(&q, &names->names[i]);
     quarantine_finish(&q);
@@ -231,14 +231,18 @@ static int give_up(Recovery *recovery, Candidate *c, const char *reason, const S
         return log_error_errno(r, "Cannot quarantine the devices of claim %s", id);
     if (q.id[0]) /* nothing was left to keep from anybody */
         store_remove(recovery->broker->store, id);
+    store_drop(recovery->broker->store, c->stored);
     if (c->lifeline >= 0)
         drop_lifeline(id);
     return 0;
 }
 
 static int give_up_damaged(Recovery *recovery, Candidate *c) {
-    log_error("The record of claim %s is damaged: its devices go into quarantine, see %s.json.bad (%s)",
-            c->stored->id, c->stored->id, c->stored->problem ?: "no file of a record");
+    _cleanup_free_ char *copy = store_keep_copy(recovery->broker->store, c->stored);
+
+    log_error("The record of claim %s is damaged, its devices go into quarantine: %s (%s)",
+            c->stored->id[0] ? c->stored->id : "of unknown id", c->stored->problem ?: "no file of a record",
+            copy ?: "lost");
     recovery->incomplete = recovery->incomplete || !c->stored->names.complete;
     return give_up(recovery, c, "the record of the claim that had it is damaged, so it may be in use",
             &c->stored->names);
@@ -250,6 +254,7 @@ static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winne
     DeviceName members[PLAN_MEMBERS_MAX]; /* as many as a record has at most */
     SalvagedNames names = {.names = members};
 
+    free(store_keep_copy(recovery->broker->store, c->stored));
     log_error("Claim %s is recorded over a device of claim %s: it is not taken up", c->stored->id,
             winner->claim.id);
     for (size_t i = 0; i < plan->n_members; i++)

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Claim records, one file each: STATE_DIRECTORY/claims/ID.json. Written before the act that it describes,
- * replaced atomically, removed last. /run forgets them at a reboot, and the boot id inside says so for any
- * other directory. */
+/* Claim records in STATE_DIRECTORY/claims, written before the act that they describe and removed last. /run
+ * forgets them at a reboot, and the boot id inside says so for any other directory.
+ *
+ * A record is in a slot of one file that stays open, so that writing it is one call: no file is created, none
+ * is renamed. A slot has two halves, which are written in turn, each with a generation, its length and a
+ * checksum: when a write is cut short, the half before it is still there. Room for both is taken when a slot
+ * is new, so a disk that fills up later keeps no claim from being recorded. A record that is too long for a
+ * slot, or was written by an earlier version, is a file of its own, ID.json, which is replaced by rename. */
 
 #include <systemd/sd-event.h>
 
@@ -25,7 +30,8 @@ void store_remove(Store *s, const char *id);
 
 /* One record of an earlier daemon. */
 typedef struct StoredClaim {
-    char id[CLAIM_ID_MAX]; /* under which it is kept */
+    char id[CLAIM_ID_MAX]; /* under which it is kept; "": of a damaged one that cannot be told */
+    ssize_t slot;          /* -1: a file of its own */
     bool damaged;
     Claim claim;         /* not of a damaged one */
     SalvagedNames names; /* of a damaged one */
@@ -43,5 +49,8 @@ void stored_claims_done(StoredClaims *claims);
  * removed. A damaged one does not stop the others. Negative errno when a record could not be read for want of
  * memory or the like: then nothing is known of its claim, and the daemon must not serve. */
 int store_load(Store *s, StoredClaims *ret);
-/* Keeps a copy of a record for the operator, as ID.json.bad: the record itself is about to be replaced. */
-void store_keep_copy(Store *s, const char *id);
+/* Keeps what is left of a damaged record for the operator, in a file of the name that is returned (owned;
+ * NULL: it could not be kept). */
+char *store_keep_copy(Store *s, const StoredClaim *c);
+/* Of a damaged record in a slot: its devices are accounted for by other records. */
+void store_drop(Store *s, const StoredClaim *c);

@@ -150,6 +150,9 @@ property() { busctl --json=short get-property org.vfiod1 "$1" "org.vfiod1.$2" "$
 state_in_vfiod() { property "$(object_of "$1")" Device State | jq -r .; }
 claim_ids() { vfioctl status --json | jq -r '.claims[].id'; }
 
+# The claims that have a record; each is in a slot, or a file of its own. What a slot had before is not left in it.
+records() { grep -ahoE '"id":"[0-9a-f]{16}"' /run/vfiod/claims/* 2>/dev/null | sort -u | cut -d '"' -f 4; }
+
 # until_event WHAT COMMAND…: until COMMAND succeeds. It is tried anew after each change that vfiod announces, so it must
 # be about something that is announced.
 until_event() {
