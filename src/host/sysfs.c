@@ -45,14 +45,24 @@ static int open_device(const DeviceName *name) {
     return fd < 0 ? gone_error(errno) : fd;
 }
 
-/* "0x8086" -> number; 0 when it is not there or not a number. */
-static uint32_t read_id(int at, const char *name, uint32_t max) {
+/* Says nothing of the device: we have no memory or no file descriptor to look with. */
+static bool is_own_trouble(ssize_t r) {
+    return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+/* "0x8086" -> number; 0 when it is not there or not a number, or when *trouble is set to our own. */
+static uint32_t read_id(int at, const char *name, uint32_t max, int *trouble) {
     char text[ATTRIBUTE_MAX];
     const char *digits;
     uint64_t v;
+    ssize_t n;
 
-    if (read_attribute_at(at, name, text, sizeof(text)) < 0)
+    n = read_attribute_at(at, name, text, sizeof(text));
+    if (n < 0) {
+        if (is_own_trouble(n))
+            *trouble = (int) n;
         return 0;
+    }
     digits = startswith(text, "0x");
     if (!digits || parse_unsigned(digits, 16, max, &v) < 0)
         return 0;
@@ -98,12 +108,16 @@ static int read_real_group(int at, int vfio_index) {
     return group >= 0 && vfio_index >= 0 && group_is_noiommu(group) ? -1 : group;
 }
 
-static dev_t read_device_number(int at, const char *name) {
-    char text[ATTRIBUTE_MAX];
+/* 0 as with read_id(). */
+static dev_t read_device_number(int at, const char *name, int *trouble) {
     unsigned major_number, minor_number;
+    char text[ATTRIBUTE_MAX];
+    ssize_t n;
 
-    if (read_attribute_at(at, name, text, sizeof(text)) < 0 ||
-            parse_device_number(text, &major_number, &minor_number) < 0)
+    n = read_attribute_at(at, name, text, sizeof(text));
+    if (is_own_trouble(n))
+        *trouble = (int) n;
+    if (n < 0 || parse_device_number(text, &major_number, &minor_number) < 0)
         return 0;
     return makedev(major_number, minor_number);
 }
@@ -134,8 +148,8 @@ static int read_vfio(int at, int *ret_index, dev_t *ret_rdev) {
             continue;
         snprintf(path, sizeof(path), "vfio%d/dev", (int) v);
         *ret_index = (int) v;
-        *ret_rdev = read_device_number(dirfd(d), path);
-        return 0;
+        *ret_rdev = read_device_number(dirfd(d), path, &r);
+        return r;
     }
     return -errno;
 }
@@ -202,25 +216,30 @@ static void read_parent(int at, DeviceSnapshot *s) {
 }
 
 static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, DeviceSnapshot *ret) {
+    int r = 0;
     DeviceSnapshot s = {
             .name = *name,
             .seqnum = seqnum,
-            .vendor = (uint16_t) read_id(at, "vendor", UINT16_MAX),
-            .device = (uint16_t) read_id(at, "device", UINT16_MAX),
-            .subsystem_vendor = (uint16_t) read_id(at, "subsystem_vendor", UINT16_MAX),
-            .subsystem_device = (uint16_t) read_id(at, "subsystem_device", UINT16_MAX),
-            .class_code = read_id(at, "class", 0xffffff),
-            .revision = (uint8_t) read_id(at, "revision", UINT8_MAX),
+            .vendor = (uint16_t) read_id(at, "vendor", UINT16_MAX, &r),
+            .device = (uint16_t) read_id(at, "device", UINT16_MAX, &r),
+            .subsystem_vendor = (uint16_t) read_id(at, "subsystem_vendor", UINT16_MAX, &r),
+            .subsystem_device = (uint16_t) read_id(at, "subsystem_device", UINT16_MAX, &r),
+            .class_code = read_id(at, "class", 0xffffff, &r),
+            .revision = (uint8_t) read_id(at, "revision", UINT8_MAX, &r),
     };
-    int r;
 
+    if (r < 0)
+        return r;
     read_driver(at, s.driver, sizeof(s.driver));
     r = read_vfio(at, &s.vfio_index, &s.vfio_rdev);
     if (r < 0)
         return r == -ENXIO ? -ENODEV : r;
     s.group = read_real_group(at, s.vfio_index);
     read_parent(at, &s);
-    s.direct_region = s.vfio_index >= 0 && s.group >= 0 && has_direct_region(at) != 0;
+    r = s.vfio_index >= 0 && s.group >= 0 ? has_direct_region(at) : 0;
+    if (is_own_trouble(r))
+        return r;
+    s.direct_region = r != 0;
 
     /* An opened directory outlives its device, and then everything in it is missing: that is no fact.
      * `vendor` is there as long as the device is. */
@@ -477,13 +496,16 @@ static int read_driver_override(int at, const DeviceName *name, DeviceFacts *f) 
     return 1;
 }
 
-/* Is another function on the same bus, that is, in the same directory? In doubt there is. */
-static bool shares_bus(int at, const DeviceName *name) {
+/* Is another function on the same bus, that is, in the same directory? In doubt there is. Negative errno: our
+ * own trouble. */
+static int shares_bus(int at, const DeviceName *name) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
+    int r;
 
-    if (open_directory_at(at, "..", &d) < 0)
-        return true;
+    r = open_directory_at(at, "..", &d);
+    if (r < 0)
+        return is_own_trouble(r) ? r : true;
     while ((errno = 0, e = readdir(d))) {
         DeviceName other;
 
@@ -507,8 +529,14 @@ static int read_reset_methods(int at, const DeviceName *name, DeviceFacts *f) {
     else if (n < 0)
         return (int) n;
     methods = reset_methods_parse(text);
-    if (methods == 1U << RESET_METHOD_BUS && shares_bus(at, name))
-        methods = 0;
+    if (methods == 1U << RESET_METHOD_BUS) {
+        int r = shares_bus(at, name);
+
+        if (r < 0)
+            return r;
+        if (r > 0)
+            methods = 0;
+    }
     f->reset_methods = methods;
     return 1;
 }
@@ -517,8 +545,8 @@ static int read_host_critical(int at, const DeviceName *name, DeviceFacts *f) {
     int r;
 
     r = host_critical_check(name, &f->host_critical);
-    if (r >= 0)
-        return 1;
+    if (r >= 0 || is_own_trouble(r))
+        return r < 0 ? r : 1;
     /* Cannot be told: the host may need it. */
     f->host_critical = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
     return f->host_critical ? 0 : -ENOMEM;
@@ -529,8 +557,8 @@ static int read_descendants(int at, const DeviceName *name, DeviceFacts *f) {
     int r;
 
     r = host_critical_find_descendants(name, &f->descendants);
-    if (r >= 0)
-        return 1;
+    if (r >= 0 || is_own_trouble(r))
+        return r < 0 ? r : 1;
     f->descendants = format_string("it cannot be told what: %s", strerror(-r));
     return f->descendants ? 0 : -ENOMEM;
 }
@@ -541,8 +569,8 @@ static int read_exclusive_use(int at, const DeviceName *name, DeviceFacts *f) {
     if (f->host_critical)
         return 0;
     r = host_critical_check_exclusive(name, &f->host_critical);
-    if (r >= 0)
-        return 0;
+    if (r >= 0 || is_own_trouble(r))
+        return MIN(r, 0);
     f->host_critical = format_string("it cannot be told whether a disk of it is in use: %s", strerror(-r));
     return f->host_critical ? 0 : -ENOMEM;
 }
@@ -648,18 +676,20 @@ long sysfs_read_enable_count(const DeviceName *name) {
 int sysfs_check_device(Device *d) {
     const uint64_t seqnum = sysfs_read_uevent_seqnum();
     _cleanup_close_ int fd = -EBADF;
+    int trouble = 0;
     char path[48];
 
     fd = open_device(&d->name);
     if (fd < 0)
         return fd;
-    if (read_id(fd, "vendor", UINT16_MAX) != d->vendor || read_id(fd, "device", UINT16_MAX) != d->device ||
+    if (read_id(fd, "vendor", UINT16_MAX, &trouble) != d->vendor ||
+            read_id(fd, "device", UINT16_MAX, &trouble) != d->device ||
             read_real_group(fd, d->vfio_index) != (d->group ? d->group->id : -1))
-        return -ESTALE;
+        return trouble < 0 ? trouble : -ESTALE;
     if (d->vfio_index >= 0) {
         snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
-        if (read_device_number(fd, path) != d->vfio_rdev)
-            return -ESTALE;
+        if (read_device_number(fd, path, &trouble) != d->vfio_rdev)
+            return trouble < 0 ? trouble : -ESTALE;
     }
     d->since_seqnum = seqnum;
     return 0;
@@ -668,8 +698,8 @@ int sysfs_check_device(Device *d) {
 int sysfs_read_noiommu_node(const DeviceName *name, int *ret_group, dev_t *ret_rdev) {
     _cleanup_close_ int fd = -EBADF;
     char path[64];
+    int group, trouble = 0;
     dev_t rdev;
-    int group;
 
     fd = open_device(name);
     if (fd < 0)
@@ -678,9 +708,9 @@ int sysfs_read_noiommu_node(const DeviceName *name, int *ret_group, dev_t *ret_r
     if (group < 0)
         return -ENOENT;
     snprintf(path, sizeof(path), "/sys/class/vfio/noiommu-%d/dev", group);
-    rdev = read_device_number(AT_FDCWD, path);
+    rdev = read_device_number(AT_FDCWD, path, &trouble);
     if (rdev == 0)
-        return -ENOENT;
+        return trouble < 0 ? trouble : -ENOENT;
     *ret_group = group;
     *ret_rdev = rdev;
     return 0;
@@ -782,8 +812,15 @@ static bool kernel_is_locked_down(void) {
 }
 
 int sysfs_read_kernel_facts(KernelFacts *ret) {
+    /* Each look below takes one descriptor: without any, everything would seem to be missing. */
+    _cleanup_close_ int spare = openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     char parameter[ATTRIBUTE_MAX];
-    KernelFacts k = {
+    KernelFacts k;
+
+    if (spare < 0)
+        return -errno;
+    spare = safe_close(spare);
+    k = (KernelFacts){
             .iommufd = is_character_device("/dev/iommu"),
             .container = is_character_device("/dev/vfio/vfio"),
             .iommu = has_real_group(),

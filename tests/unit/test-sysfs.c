@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <libudev.h>
@@ -219,6 +221,52 @@ static void test_facts(void **state) {
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_NUMA_NODE, &f), 0);
     assert_int_equal(sysfs_read_facts(NULL, &gone, DEVICE_FACT_ALL, &f), -ENODEV);
     assert_int_equal(sysfs_read_enable_count(&gone.name), -1);
+}
+
+/* Too few descriptors are our trouble, and no fact about a device. */
+static void test_no_descriptors(void **state) {
+    const DeviceName name = {.pci_bus = 6};
+    struct rlimit limit, low;
+    KernelFacts kernel;
+    int first_free;
+
+    testbed_add_pci("0000:06:00.0", "8086:10d3:020000", 7, "vfio-pci");
+    testbed_put("/sys/devices/pci0000:00/0000:06:00.0/vfio-dev/vfio3/dev", "511:3\n");
+    testbed_put("/sys/devices/pci0000:00/0000:06:00.0/reset_method", "bus\n");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    first_free = dup(STDOUT_FILENO);
+    assert_true(first_free >= 0);
+    (void) close(first_free);
+
+    for (unsigned n = 0; n < 16; n++) {
+        Device d = {.name = name,
+                .vendor = 0x8086,
+                .device = 0x10d3,
+                .vfio_index = 3,
+                .vfio_rdev = makedev(511, 3)};
+        _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
+        DeviceSnapshot s = {};
+        Group g = {.id = 7};
+        int looked, checked, read, asked;
+
+        d.group = &g;
+        low = (struct rlimit){.rlim_cur = (rlim_t) first_free + n, .rlim_max = limit.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+        looked = sysfs_read_device(&name, &s);
+        checked = sysfs_check_device(&d);
+        read = sysfs_read_facts(NULL, &d,
+                DEVICE_FACT_RESET_METHODS | DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_DESCENDANTS, &f);
+        asked = sysfs_read_kernel_facts(&kernel);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+
+        assert_true(looked == -EMFILE || (looked == 0 && s.vendor == 0x8086 && s.vfio_rdev == d.vfio_rdev));
+        assert_true(checked == -EMFILE || checked == 0);
+        assert_true(
+                read == -EMFILE || (read == 0 && f.reset_methods != 0 && !f.host_critical && !f.descendants));
+        assert_int_equal(asked, n == 0 ? -EMFILE : 0);
+        assert_true(n > 0 || (looked == -EMFILE && checked == -EMFILE && read == -EMFILE));
+        assert_true(n < 15 || (looked == 0 && checked == 0 && read == 0));
+    }
 }
 
 /* Config space of a function with a PCI Express capability of that type, and ACS with all or no controls. */
@@ -569,6 +617,7 @@ int main(void) {
             TEST(test_group_facts),
             TEST(test_kernel_facts),
             TEST(test_lockdown),
+            TEST(test_no_descriptors),
     };
 
     if (!testbed_works()) {
