@@ -99,7 +99,7 @@ static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const D
     v = policy_evaluate(p->context->policy, &question);
     if (v.effect == EFFECT_DENY) {
         r = deny_it(p, d, &v);
-        if (!p->context->brief)
+        if (r < 0 && !p->context->brief)
             policy_explain_refusal(p->context->policy, &question,
                     subject_is_operator(p->subject) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT, p->refusal);
         return r;
@@ -411,6 +411,29 @@ static int add_exposed(
     return r < 0 || p->again ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], v.terms->reset);
 }
 
+/* The rule of the claimed device speaks for a sibling that is parked, unless a deny rule singles that out:
+ * then the sibling must not leave its driver for this subject either. */
+static int deny_parked(Planner *p, const Device *d, const Verdict *v) {
+    bool told = v->rule && (rule_concerns(v->rule, p->subject) || subject_is_operator(p->subject));
+    char who[SUBJECT_DESCRIPTION_MAX];
+    int r;
+
+    if (!v->rule || !rule_names_devices(v->rule))
+        return 0;
+    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
+            "this sibling would have to leave its driver for the claim, and %s %s",
+            told ? "a rule denies it to" : "the policy protects it from", subject_describe(p->subject, who));
+    return told ? planner_name_rule(p, v->rule, r) : r;
+}
+
+static int add_parked(Planner *p, const Device *d, HostCriticalDemand host_critical) {
+    Verdict v;
+    int r;
+
+    r = judge(p, d, deny_parked, &v);
+    return r < 0 ? r : add_member(p, d, DISPOSITION_PARK, host_critical);
+}
+
 static int add_siblings(Planner *p) {
     for (size_t i = 0; i < p->plan->n_groups; i++) {
         const Group *g = inventory_find_group(p->context->inventory, p->plan->groups[i]);
@@ -429,8 +452,12 @@ static int add_siblings(Planner *p) {
                     if (p->devices[k]->group == g)
                         return refuse_group(p, g, p->devices[k]);
             }
-            r = is_exposed(p, d, disposition) ? add_exposed(p, d, disposition, p->host_critical[i])
-                                              : add_member(p, d, disposition, p->host_critical[i]);
+            if (is_exposed(p, d, disposition))
+                r = add_exposed(p, d, disposition, p->host_critical[i]);
+            else if (disposition == DISPOSITION_PARK)
+                r = add_parked(p, d, p->host_critical[i]);
+            else
+                r = add_member(p, d, disposition, p->host_critical[i]);
             if (r < 0)
                 return r;
         }

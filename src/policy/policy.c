@@ -146,6 +146,10 @@ const RuleTerms *rule_terms(const Rule *rule) {
     return &rule->terms;
 }
 
+bool rule_names_devices(const Rule *rule) {
+    return rule->predicates & ~(PREDICATES_WHO | 1U << PREDICATE_UNTIL);
+}
+
 const char *rule_name(const Rule *rule) {
     return rule->name;
 }

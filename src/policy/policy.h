@@ -128,9 +128,10 @@ typedef struct Verdict {
                    * card at another place: denied */
 } Verdict;
 
-/* May the subject use this device? policy may be NULL (nothing valid loaded): denied. Siblings that would be
- * parked are not asked about here: the rule that allows the claimed device speaks for them. */
+/* May the subject use this device? policy may be NULL (nothing valid loaded): denied. */
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question);
+/* Does the rule say anything about devices, so that it singles some out? */
+bool rule_names_devices(const Rule *rule);
 /* Do all WHO predicates of the rule hold for this subject? Such a subject may be told of the rule. */
 bool rule_concerns(const Rule *rule, const Subject *subject);
 

@@ -64,6 +64,7 @@ class AuthorizeTest(VfiodTestCase):
         self.assertEqual(question.subject, ('system-bus-name', {'name': self.c.connection.get_unique_name()}))
         self.assertEqual((question.action, question.interactive), ('org.vfiod1.acquire', True))
         self.assertEqual((question.details['devices'], question.details['reason']), (self.nic.name, 'ticket 7'))
+        self.assertEqual(question.details['parked'], 'no other device')
         self.assertIn('asks', question.details['rule'])
         claim, = [p['org.vfiod1.Claim'] for path, p in self.c.objects().items() if '/claim/' in path]
         self.assertEqual(claim['State'], 'authorizing')
@@ -78,6 +79,20 @@ class AuthorizeTest(VfiodTestCase):
         claim.close()
         self.wait_gone(claim)
         self.assert_untouched(self.before)
+
+    def test_what_is_parked(self):
+        """The person hears which siblings lose their drivers, and a yes is for these alone."""
+        self.set_policy([self.rule('asks', effect='ask', device=self.nic.address, siblings='park')])
+        disk = self.host.add_device('0000:06:00.5', group=8, driver='nvme')
+        self.start()
+        pending, question = self.ask(self.nic)
+        self.assertIn(f'{disk.name} (nvme)', question.details['parked'])
+        self.host.add_device('0000:06:00.6', group=8, driver='ahci')
+        wait(lambda: self.c.seen('InterfacesAdded', harness.device_path('pci:0000:06:00.6')), 'the other sibling')
+        question.answer(True)
+        with self.refused('NotAuthorized', 'pci:0000:06:00.6 (ahci)'):
+            self.result(pending)
+        self.assertEqual(disk.driver, 'nvme')
 
     def test_no(self):
         self.start()

@@ -452,6 +452,27 @@ class SiblingsTest(VfiodTestCase):
         self.assertEqual(self.kernel.writes, [])
         self.assert_untouched(self.before)
 
+    def test_a_deny_rule_keeps_a_sibling_from_being_parked(self):
+        nic = self.host.add_device('0000:0a:00.0', group=12, driver=VFIO)
+        disk = self.host.add_device('0000:0a:00.1', group=12, driver='nvme', class_code=0x010802)
+        never = {'name': 'never-storage', 'effect': 'deny', 'who': {}, 'what': {'class': 'storage'}}
+        rest = {'name': 'rest', 'effect': 'deny', 'who': {}, 'what': {}}
+        self.set_policy([never, self.rule(siblings='park'), rest])
+        self.start()
+        c = self.client()
+        for verb in (c.plan, c.acquire):
+            with self.refused('AccessDenied', disk.name, 'never-storage'):
+                verb(nic)
+        self.assertEqual(disk.driver, 'nvme')
+        # A rule that names no device is the default in other words.
+        self.set_policy([self.rule(device=nic.address, siblings='park'), rest])
+        c.manager('ReloadPolicy', 'a{sv}', {})
+        claim = c.acquire(nic)
+        self.assertEqual(disk.driver, VFIO)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(disk.driver, 'nvme')
+
     def test_parked_and_put_back(self):
         self.set_policy([self.rule(siblings='park')])
         self.start()

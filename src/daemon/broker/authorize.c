@@ -16,9 +16,23 @@ ClaimQuestion *claim_question_free(ClaimQuestion *q) {
     (void) auth_question_free(q->auth);
     broker_inquiry_done(&q->inquiry);
     free(q->rule);
+    free(q->parked);
     free(q->bus_name);
     free(q);
     return NULL;
+}
+
+/* The siblings that lose their drivers for the time of the claim. */
+static char *describe_parked(const Plan *p) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char name[DEVICE_NAME_MAX];
+
+    strbuf_add(&b, "");
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].disposition == DISPOSITION_PARK)
+            strbuf_addf(&b, "%s%s (%s)", b.length > 0 ? ", " : "",
+                    device_name_format(&p->members[i].name, name), p->members[i].original_driver);
+    return strbuf_steal(&b);
 }
 
 ClaimQuestion *claim_question_new(
@@ -41,7 +55,21 @@ int claim_question_prepare(ClaimQuestion *q, const Plan *plan) {
         q->cards[i].vendor = plan->members[i].vendor;
         q->cards[i].device = plan->members[i].device;
     }
-    return free_and_strdup(&q->rule, plan->rule);
+    free(q->parked);
+    q->parked = describe_parked(plan);
+    return q->parked ? free_and_strdup(&q->rule, plan->rule) : -ENOMEM;
+}
+
+static int check_parked(const Plan *plan, const ClaimQuestion *q, Refusal *refusal) {
+    _cleanup_free_ char *parked = describe_parked(plan);
+
+    if (!parked)
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (streq(parked, q->parked))
+        return 0;
+    return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
+            "other siblings would be parked now than the person was asked about: %s",
+            parked[0] ? parked : "none");
 }
 
 /* The request is the same, so the devices are at the same places. */
@@ -57,7 +85,7 @@ static int check_cards(const Plan *plan, const ClaimQuestion *q, Refusal *refusa
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
                 "the backend was %s when somebody was asked, and would be %s now",
                 backend_to_string(q->backend), backend_to_string(plan->backend));
-    return 0;
+    return check_parked(plan, q, refusal);
 }
 
 static int plan_again(ClaimRun *j, ClaimQuestion *q) {
@@ -130,6 +158,7 @@ int claim_run_ask(ClaimRun *j) {
             .uid = j->claim.uid,
             .interactive = q->interactive,
             .devices = devices,
+            .parked = q->parked[0] ? q->parked : "no other device",
             .rule = rule,
             .reason = q->request.reason,
     };

@@ -12,7 +12,7 @@ struct ClaimQuestion {
     bool interactive;
     BrokerInquiry inquiry;
     /* From here on: what the person was told. */
-    char *rule; /* owned */
+    char *rule, *parked; /* owned */
     Backend backend;
     struct {
         uint16_t vendor, device;
