@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* vfiod: the one owner of this host's VFIO privilege. A worker process is the same program: see worker.h. */
+/* vfiod: the one owner of this host's VFIO privilege. Its worker processes are the same program: see worker.h
+ * and account-lookup.h. */
 
 #include "base/log.h"
+#include "daemon/account-lookup.h"
 #include "daemon/bus/bus.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
@@ -13,6 +15,12 @@ static int run_worker(void) {
     if (privileges_drop_in_worker() < 0)
         return EXIT_FAILURE;
     return worker_main();
+}
+
+static int run_lookup(void) {
+    if (privileges_drop_all() < 0)
+        return EXIT_FAILURE;
+    return account_lookup_main();
 }
 
 static int run_daemon(const ManagerConfig *config) {
@@ -34,6 +42,8 @@ int main(int argc, char **argv) {
 
     if (argc == 2 && streq(argv[1], "--worker"))
         return run_worker();
+    if (argc == 2 && streq(argv[1], "--look-up"))
+        return run_lookup();
 
     r = options_parse(argc, argv, &options);
     if (r <= 0)

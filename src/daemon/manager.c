@@ -25,8 +25,8 @@
 #include "daemon/kernel/hotplug.h"
 #include "daemon/broker/ledger.h"
 #include "daemon/manager.h"
+#include "daemon/policy-loader.h"
 #include "daemon/privileges.h"
-#include "host/policy-files.h"
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
@@ -41,8 +41,10 @@ struct Manager {
     Broker *broker;
     Ledger *ledger;
     Hotplug *hotplug;
-    PolicyLoad policy; /* the set in force, and the errors of the last load */
-    PolicyLoad shadow; /* the same of the set that is tried out */
+    PolicyLoader *loader;
+    const PolicyLoad *policy; /* the loader's: the set in force, and the errors of the last load */
+    const PolicyLoad *shadow; /* the same of the set that is tried out */
+    bool reloading;           /* systemd was told so */
     BusFace *bus;
     bool raw_io; /* CAP_SYS_RAWIO was kept */
     bool stopping;
@@ -102,82 +104,19 @@ static void on_bus_idle(void *userdata) {
 /* ---- Policy ---- */
 
 static const char *policy_state(const Manager *m) {
-    return !m->policy.policy ? "broken" : m->policy.n_errors > 0 ? "stale" : "loaded";
+    return !m->policy->policy ? "broken" : m->policy->n_errors > 0 ? "stale" : "loaded";
 }
 
 static void tell_status(const Manager *m, const char *prefix) {
     (void) sd_notifyf(false, "%sSTATUS=Serving; policy %s, %zu rule(s)", prefix, policy_state(m),
-            m->policy.policy ? policy_n_rules(m->policy.policy) : 0);
-}
-
-/* A recorded host has its own users. */
-static int read_policy(const Manager *m, const char *const *directories, PolicyLoad *ret) {
-    const PolicySource source = {
-            .directories = directories,
-            .resolve = m->snapshot ? host_snapshot_resolve : NULL,
-            .resolve_userdata = m->snapshot,
-    };
-
-    return policy_files_load_from(&source, ret);
-}
-
-/* What is in *set goes to *ret_old, for as long as somebody borrows its policy. Of a set with errors only
- * these are taken. */
-static void replace_policy(PolicyLoad *set, PolicyLoad *load, PolicyLoad *ret_old) {
-    if (!load->policy)
-        load->policy = TAKE_PTR(set->policy);
-    *ret_old = *set;
-    *set = TAKE_GENERIC(*load, (PolicyLoad){});
-}
-
-/* Whatever is wrong with it: it decides nothing, so it keeps nothing from being decided. */
-static void load_shadow(Manager *m) {
-    _cleanup_(policy_load_done) PolicyLoad load = {}, old = {};
-    int r;
-
-    r = read_policy(m, m->config.shadow_directories, &load);
-    if (r < 0) {
-        log_warning_errno(r, "Cannot read the policy in shadow, it stays as it was");
-        return;
-    }
-    if (load.n_directories == 0 && load.n_errors == 0) {
-        broker_set_shadow(m->broker, NULL);
-        policy_load_done(&m->shadow);
-        return;
-    }
-    for (size_t i = 0; i < load.n_errors; i++)
-        log_warning("In shadow: %s", load.errors[i]);
-    replace_policy(&m->shadow, &load, &old);
-    broker_set_shadow(m->broker, m->shadow.policy);
-    log_info("A policy of %zu rule(s) is in shadow: it is compared, and decides nothing",
-            policy_n_rules(m->shadow.policy));
-}
-
-static int load_policy(Manager *m) {
-    _cleanup_(policy_load_done) PolicyLoad load = {}, old = {};
-    int r;
-
-    r = read_policy(m, m->config.policy_directories, &load);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < load.n_errors; i++)
-        log_record(LOG_ERR, VFIOD_MESSAGE_POLICY_BROKEN, load.errors[i], NULL);
-    for (size_t i = 0; i < load.n_warnings; i++)
-        log_warning("%s", load.warnings[i]);
-    replace_policy(&m->policy, &load, &old);
-    broker_set_policy(m->broker, m->policy.policy);
-    load_shadow(m);
-    if (m->policy.n_errors > 0)
-        log_error("The policy has errors: %s",
-                m->policy.policy ? "the set that was loaded before stays in force" : "everything is denied");
-    return 0;
+            m->policy->policy ? policy_n_rules(m->policy->policy) : 0);
 }
 
 /* CAP_SYS_RAWIO is kept only while the policy speaks of devices without an IOMMU, from the start on. Later is
  * too late: what was given up does not come back, and the next reload says so. Claims that are held need it
  * no more. */
 static int settle_raw_io(Manager *m) {
-    bool wanted = policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF;
+    bool wanted = policy_host_settings(m->policy->policy).noiommu != NOIOMMU_OFF;
 
     m->raw_io = wanted && privileges_have(CAP_SYS_RAWIO);
     broker_set_raw_io(m->broker, m->raw_io);
@@ -190,7 +129,7 @@ static int settle_raw_io(Manager *m) {
 static void drop_raw_io(Manager *m) {
     int r;
 
-    if (m->snapshot || !m->raw_io || policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF)
+    if (m->snapshot || !m->raw_io || policy_host_settings(m->policy->policy).noiommu != NOIOMMU_OFF)
         return;
     r = privileges_give_up(CAP_SYS_RAWIO);
     if (r < 0) {
@@ -202,25 +141,70 @@ static void drop_raw_io(Manager *m) {
 }
 
 static bool noiommu_needs_restart(const Manager *m) {
-    return !m->raw_io && policy_host_settings(m->policy.policy).noiommu != NOIOMMU_OFF;
+    return !m->raw_io && policy_host_settings(m->policy->policy).noiommu != NOIOMMU_OFF;
 }
 
-static int reload_policy(void *userdata) {
-    Manager *m = userdata;
-    int r;
-
-    r = load_policy(m);
-    if (r < 0)
-        return log_error_errno(r, "Cannot read the policy, nothing was changed");
-    log_info("The policy is read again: %s", policy_state(m));
+/* What the sets of before decided is looked at again. */
+static void settle_policy(Manager *m) {
     drop_raw_io(m);
     (void) broker_review_claims(m->broker);
     if (m->ledger)
         ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
-        log_warning("The policy now speaks of devices without an IOMMU, but vfiod has given CAP_SYS_RAWIO "
-                    "up or never had it: they are refused until it is restarted");
-    bus_face_policy_changed(m->bus);
+        log_warning("The policy now mentions devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO: they "
+                    "are refused until it is restarted");
+}
+
+static void on_policy_loaded(void *userdata, int r, bool resolved) {
+    Manager *m = userdata;
+
+    if (r < 0)
+        log_error_errno(r, "Cannot read the policy, nothing was changed");
+    if (!m->broker)
+        return; /* it gets the policy when it is there */
+    broker_set_policy(m->broker, m->policy->policy);
+    broker_set_shadow(m->broker, m->shadow->policy);
+    if (r >= 0 && m->bus) {
+        log_info("Policy %s: %s, %zu rules", resolved ? "accounts looked up again" : "reloaded",
+                policy_state(m), policy_n_rules(m->policy->policy));
+        settle_policy(m);
+        bus_face_policy_changed(m->bus);
+    }
+    if (m->bus && !resolved)
+        bus_face_policy_loaded(m->bus, r);
+    if (m->reloading)
+        tell_status(m, "READY=1\n");
+    m->reloading = false;
+}
+
+static void reload_policy(void *userdata) {
+    policy_loader_load(((Manager *) userdata)->loader);
+}
+
+/* Nobody is served before the accounts of the policy are looked up, or have had their time. */
+static int load_first_policy(Manager *m) {
+    const PolicyLoaderConfig config = {
+            .directories = m->config.policy_directories,
+            .shadow_directories = m->config.shadow_directories,
+            /* A recorded host has its own accounts. */
+            .resolve = m->snapshot ? host_snapshot_resolve : NULL,
+            .resolve_userdata = m->snapshot,
+    };
+    int r;
+
+    r = policy_loader_new(m->event, &config, on_policy_loaded, m, &m->loader);
+    if (r < 0)
+        return log_error_errno(r, "Cannot read the policy");
+    m->policy = policy_loader_policy(m->loader);
+    m->shadow = policy_loader_shadow(m->loader);
+    policy_loader_load(m->loader);
+    while (policy_loader_is_busy(m->loader)) {
+        r = sd_event_run(m->event, UINT64_MAX);
+        if (r >= 0 && sd_event_get_state(m->event) == SD_EVENT_FINISHED)
+            r = -ECANCELED;
+        if (r < 0)
+            return log_error_errno(r, "Cannot wait for the accounts of the policy");
+    }
     return 0;
 }
 
@@ -238,8 +222,8 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
     clock_gettime(CLOCK_MONOTONIC, &now);
     (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
             (unsigned long long) now.tv_sec * 1000000ULL + (unsigned long long) now.tv_nsec / 1000);
-    (void) reload_policy(m);
-    tell_status(m, "READY=1\n");
+    m->reloading = true;
+    reload_policy(m);
     return 0;
 }
 
@@ -297,7 +281,7 @@ static const char *noiommu_state(void *userdata) {
     const Manager *m = userdata;
 
     return noiommu_needs_restart(m) ? "unavailable"
-                                    : noiommu_mode_to_string(policy_host_settings(m->policy.policy).noiommu);
+                                    : noiommu_mode_to_string(policy_host_settings(m->policy->policy).noiommu);
 }
 
 static void on_device_changed(void *userdata, Device *device, int changes, int old_group) {
@@ -361,6 +345,8 @@ static int create_engine(Manager *m) {
         return log_error_errno(r, "Cannot start the broker");
     broker_set_observer(m->broker, on_claim_changed, m);
     broker_set_weakness(m->broker, read_weakness, m);
+    broker_set_policy(m->broker, m->policy->policy);
+    broker_set_shadow(m->broker, m->shadow->policy);
     return 0;
 }
 
@@ -369,6 +355,9 @@ static int build_engine(Manager *m) {
 
     if (mkdir(m->config.state_directory, 0755) < 0 && errno != EEXIST)
         return log_error_errno(-errno, "Cannot make %s", m->config.state_directory);
+    r = load_first_policy(m);
+    if (r < 0)
+        return r;
     r = ledger_new(m->event, m->config.state_directory, on_taints_changed, m, &m->ledger);
     if (r < 0)
         return log_error_errno(r, "Cannot open the ledger of taints");
@@ -383,9 +372,6 @@ static int build_engine(Manager *m) {
     if (r < 0)
         return log_error_errno(r, "Cannot read the devices of this host");
     broker_set_refresh(m->broker, refresh_device, m);
-    r = load_policy(m);
-    if (r < 0)
-        return log_error_errno(r, "Cannot read the policy");
     r = settle_raw_io(m);
     if (r < 0)
         return log_error_errno(r, "Cannot give CAP_SYS_RAWIO up");
@@ -419,6 +405,9 @@ static int build_simulated_engine(Manager *m) {
     r = load_snapshot(m);
     if (r < 0)
         return r;
+    r = load_first_policy(m);
+    if (r < 0)
+        return r;
     m->host = host_source_of_snapshot(m->snapshot);
     m->inventory = host_snapshot_inventory(m->snapshot);
     r = create_engine(m);
@@ -426,9 +415,6 @@ static int build_simulated_engine(Manager *m) {
         return r;
     m->raw_io = true; /* nothing is opened, so nobody is refused for lack of it */
     broker_set_raw_io(m->broker, true);
-    r = load_policy(m);
-    if (r < 0)
-        return log_error_errno(r, "Cannot read the policy");
     r = privileges_give_up(CAP_SYS_RAWIO);
     return r < 0 ? log_error_errno(r, "Cannot give CAP_SYS_RAWIO up") : 0;
 }
@@ -439,8 +425,8 @@ static int build_bus(Manager *m) {
             .inventory = m->inventory,
             .host = &m->host,
             .broker = m->broker,
-            .policy = &m->policy,
-            .shadow = &m->shadow,
+            .policy = m->policy,
+            .shadow = m->shadow,
             .reload_policy = reload_policy,
             .read_taints = read_taints,
             .noiommu_state = noiommu_state,
@@ -503,8 +489,7 @@ Manager *manager_free(Manager *m) {
     if (!m->snapshot)
         m->inventory = inventory_free(m->inventory);
     m->snapshot = host_snapshot_free(m->snapshot);
-    policy_load_done(&m->policy);
-    policy_load_done(&m->shadow);
+    m->loader = policy_loader_free(m->loader);
     sd_event_source_disable_unref(m->idle_timer);
     sd_event_unref(m->event);
     free(m);

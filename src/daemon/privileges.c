@@ -85,6 +85,18 @@ int privileges_drop_in_worker(void) {
     return drop(/* worker= */ true);
 }
 
+int privileges_drop_all(void) {
+    cap_t none = cap_init();
+    int r = 0;
+
+    if (!none)
+        return -ENOMEM;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || cap_set_proc(none) < 0)
+        r = -errno;
+    cap_free(none);
+    return r;
+}
+
 /* What the process has while nothing is raised. Read once: nobody else changes it, and reading it anew would
  * cost two system calls in every Acquire. */
 static cap_t resting;

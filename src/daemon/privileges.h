@@ -24,6 +24,8 @@ int privileges_give_up(cap_value_t capability);
 /* privileges_drop() for worker processes, which only write to root's own files: nothing is kept but
  * CAP_SYS_RAWIO, where the daemon still has it. */
 int privileges_drop_in_worker(void);
+/* For a process that needs none. */
+int privileges_drop_all(void);
 
 /* None of the kept capabilities is in force: privileges_raise(CAP_…) around the one call that needs them,
  * privileges_lower() after it. Without the capability nothing happens, and the call is refused by the kernel.

@@ -21,8 +21,8 @@
  * A symbolic link is followed, and what is opened is looked at (owner, mode) through its descriptor, so that
  * nobody can change it between the look and the read.
  *
- * User and group names are resolved here, once, while loading. That may ask a server on the network and wait
- * for it; evaluation never does. */
+ * User and group names are looked up once, after the files are read. That may ask a server on the network and
+ * wait for it; evaluation never does. */
 
 static const char *const policy_file_fate_table[_POLICY_FILE_FATE_MAX] = {
         [POLICY_FILE_READ] = "read",
@@ -41,7 +41,7 @@ typedef struct PolicyFile {
     const PolicyDirectory *directory;
 } PolicyFile;
 
-typedef struct Loader {
+typedef struct PolicyLoading {
     const PolicySource *source;
     PolicyParser *parser;
     PolicyDirectory *directories;
@@ -101,7 +101,7 @@ static int look_up(bool is_group, const char *name, char *buffer, size_t size, u
     return 0;
 }
 
-static int resolve_name(_unused_ void *userdata, bool is_group, const char *name, uint32_t *ret) {
+int policy_resolve_account(_unused_ void *userdata, bool is_group, const char *name, uint32_t *ret) {
     for (size_t size = ACCOUNT_BUFFER_MIN; size <= ACCOUNT_BUFFER_MAX; size *= 2) {
         _cleanup_free_ char *buffer = malloc(size);
         int r;
@@ -336,7 +336,7 @@ static int loader_init(Loader *l, const PolicySource *source) {
         n++;
     l->directories = calloc(MAX(n, (size_t) 1), sizeof(*l->directories));
     l->files = calloc(POLICY_FILES_MAX, sizeof(*l->files));
-    l->parser = policy_parser_new(source->resolve ?: resolve_name, source->resolve_userdata);
+    l->parser = policy_parser_new(source->resolve ?: policy_resolve_account, source->resolve_userdata);
     if (!l->directories || !l->files || !l->parser)
         return -ENOMEM;
     policy_parser_set_now(l->parser, source->now_usec ?: read_clock());
@@ -358,32 +358,59 @@ static int take_messages(const PolicyParser *p, size_t n, const char *(*get)(con
     return 0;
 }
 
-int policy_files_load_from(const PolicySource *source, PolicyLoad *ret) {
-    _cleanup_(policy_load_done) PolicyLoad load = {};
-    _cleanup_(loader_done) Loader l = {};
+PolicyLoading *policy_loading_free(PolicyLoading *l) {
+    if (l)
+        loader_done(l);
+    free(l);
+    return NULL;
+}
+
+int policy_files_begin(const PolicySource *source, PolicyLoading **ret) {
+    _cleanup_(policy_loading_freep) PolicyLoading *l = calloc(1, sizeof(*l));
     int r;
 
-    r = loader_init(&l, source);
+    if (!l)
+        return -ENOMEM;
+    r = loader_init(l, source);
+    if (r >= 0)
+        r = source->names ? load_names(l) : load_directories(l);
     if (r < 0)
         return r;
-    r = source->names ? load_names(&l) : load_directories(&l);
-    if (r < 0)
-        return r;
-    r = policy_parser_finish(l.parser, &load.policy);
+    *ret = TAKE_PTR(l);
+    return 0;
+}
+
+int policy_loading_foreach_account(const PolicyLoading *l, visit_account_name_t visit, void *userdata) {
+    return policy_parser_foreach_account(l->parser, visit, userdata);
+}
+
+int policy_files_finish(PolicyLoading *l, PolicyLoad *ret) {
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    int r;
+
+    r = policy_parser_finish(l->parser, &load.policy);
     if (r < 0 && r != -EINVAL)
         return r;
     r = take_messages(
-            l.parser, policy_parser_n_errors(l.parser), policy_parser_error, &load.errors, &load.n_errors);
+            l->parser, policy_parser_n_errors(l->parser), policy_parser_error, &load.errors, &load.n_errors);
     if (r >= 0)
-        r = take_messages(l.parser, policy_parser_n_warnings(l.parser), policy_parser_warning, &load.warnings,
-                &load.n_warnings);
+        r = take_messages(l->parser, policy_parser_n_warnings(l->parser), policy_parser_warning,
+                &load.warnings, &load.n_warnings);
     if (r < 0)
         return r;
-    load.n_files = l.n_read;
-    for (size_t i = 0; i < l.n_directories; i++)
-        load.n_directories += l.directories[i].fd >= 0;
+    load.n_files = l->n_read;
+    for (size_t i = 0; i < l->n_directories; i++)
+        load.n_directories += l->directories[i].fd >= 0;
     *ret = TAKE_GENERIC(load, (PolicyLoad){});
     return 0;
+}
+
+int policy_files_load_from(const PolicySource *source, PolicyLoad *ret) {
+    _cleanup_(policy_loading_freep) PolicyLoading *l = NULL;
+    int r;
+
+    r = policy_files_begin(source, &l);
+    return r < 0 ? r : policy_files_finish(l, ret);
 }
 
 int policy_files_load(const char *const *directories, PolicyLoad *ret) {

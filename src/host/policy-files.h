@@ -57,6 +57,20 @@ typedef struct PolicySource {
     void *visit_userdata;
 } PolicySource;
 
+/* A policy whose files are read, and whose accounts are still to be looked up: that may ask a server on the
+ * network and hang, so the daemon does it elsewhere meanwhile. */
+typedef struct PolicyLoading PolicyLoading;
+PolicyLoading *policy_loading_free(PolicyLoading *l);
+DEFINE_TRIVIAL_CLEANUP_FUNC(PolicyLoading *, policy_loading_free);
+/* source is borrowed until the load is finished or freed. 0 or -ENOMEM. */
+int policy_files_begin(const PolicySource *source, PolicyLoading **ret);
+int policy_loading_foreach_account(const PolicyLoading *l, visit_account_name_t visit, void *userdata);
+/* Asks source->resolve for these accounts. Once. */
+int policy_files_finish(PolicyLoading *l, PolicyLoad *ret);
+
+/* Asks the name service of this host, and waits for it. As resolve_name_t; userdata is not looked at. */
+int policy_resolve_account(void *userdata, bool is_group, const char *name, uint32_t *ret);
+
 void policy_load_done(PolicyLoad *l);
 /* directories: a NULL-terminated list in order of precedence. 0 (look at policy and errors) or -ENOMEM. */
 int policy_files_load(const char *const *directories, PolicyLoad *ret);

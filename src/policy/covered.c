@@ -10,7 +10,6 @@
  * answer, which denies, so a rule with a tag is dead only behind a deny rule or one with the same tags. */
 
 #include "policy/filter.h"
-#include "policy/index.h"
 #include "policy/parser.h"
 
 /* --- does everything that holds for the later list hold for the earlier? --- */
@@ -160,9 +159,9 @@ static bool properties_cover(const Rule *a, const Rule *b) {
 static bool predicate_covers(PredicateKind kind, const Rule *a, const Rule *b) {
     switch (kind) {
     case PREDICATE_WHO_USER:
-        return numbers_cover(a->uids, a->n_uids, b->uids, b->n_uids);
+        return !rule_names_unknown(b, false) && numbers_cover(a->uids, a->n_uids, b->uids, b->n_uids);
     case PREDICATE_WHO_GROUP:
-        return numbers_cover(a->gids, a->n_gids, b->gids, b->n_gids);
+        return !rule_names_unknown(b, true) && numbers_cover(a->gids, a->n_gids, b->gids, b->n_gids);
     case PREDICATE_WHO_UNIT:
         return globs_cover(&a->units, &b->units);
     case PREDICATE_WHO_SLICE:
@@ -234,55 +233,57 @@ static void warn(PolicyParser *p, const Rule *by, const Rule *rule) {
     p->warnings.file = rule->file;
     if (rule->effect == EFFECT_DENY && by->effect != EFFECT_DENY)
         problems_report(&p->warnings, rule->line, rule->column,
-                "this rule denies only where something is not known, for the rest \"%s\" at %s:%u decides "
-                "before "
-                "it",
-                name, by->file, by->line);
+                "this rule denies only where a fact is unknown: \"%s\" (%s:%u) already covers the rest", name,
+                by->file, by->line);
     else
         problems_report(&p->warnings, rule->line, rule->column,
-                "this rule can never match, \"%s\" at %s:%u decides before it about all that it speaks of",
-                name, by->file, by->line);
+                "this rule can never match: \"%s\" (%s:%u) already covers everything it matches", name,
+                by->file, by->line);
     p->warnings.file = NULL;
 }
 
-/* Rules that nothing tells apart but what the index does not know must be compared each with each. A policy
- * of thousands of these is not worth the time. */
+/* Rules that their filters do not tell apart must be compared each with each. A policy of thousands of these
+ * is not worth the time. */
 #define COMPARISONS_MAX (4U * 1024 * 1024)
 
-/* The first that covers the rule. */
-static const Rule *find_covering(const PolicyParser *p, uint32_t rule, unsigned *n_comparisons) {
-    Candidates candidates;
-    uint32_t i;
+/* So many are looked at in one walk over the rules before them, which are in no cache otherwise. */
+#define BLOCK 64U
 
-    candidates_init_covering(&candidates, p->index, p->rules + rule);
-    while (candidates_next(&candidates, &i) && i < rule && *n_comparisons < COMPARISONS_MAX) {
-        if (!rule_filter_may_cover(p->filters + i, p->filters + rule))
-            continue;
-        (*n_comparisons)++;
-        if (rule_covers(p->rules + i, p->rules + rule))
-            return p->rules + i;
-    }
-    return NULL;
+/* Of n rules from first on, the first rule that covers each. */
+static void find_covering(const PolicyParser *p, size_t first, size_t n, const Rule *ret[static BLOCK],
+        unsigned *n_comparisons) {
+    for (size_t i = 0; i + 1 < first + n; i++)
+        for (size_t k = i < first ? 0 : i + 1 - first; k < n; k++) {
+            if (ret[k] || !rule_filter_may_cover(p->filters + i, p->filters + first + k))
+                continue;
+            if (++*n_comparisons >= COMPARISONS_MAX)
+                return;
+            if (rule_covers(p->rules + i, p->rules + first + k))
+                ret[k] = p->rules + i;
+        }
 }
 
 static void warn_of_too_many(PolicyParser *p, const Rule *rule) {
     p->warnings.file = rule->file;
     problems_report(&p->warnings, rule->line, rule->column,
-            "from here on nobody has looked for rules that can never match, there are too many");
+            "rules that can never match were not looked for from here on: there are too many rules");
     p->warnings.file = NULL;
 }
 
-void parser_warn_of_shadowed_rules(PolicyParser *p) {
+void parser_warn_of_covered_rules(PolicyParser *p) {
     unsigned n_comparisons = 0;
 
-    for (uint32_t i = 0; i < p->n_rules; i++) {
-        const Rule *by = find_covering(p, i, &n_comparisons);
+    for (size_t first = 0; first < p->n_rules; first += BLOCK) {
+        const Rule *by[BLOCK] = {};
+        size_t n = MIN(p->n_rules - first, (size_t) BLOCK);
 
-        if (by)
-            warn(p, by, p->rules + i);
-        if (n_comparisons == COMPARISONS_MAX) {
-            warn_of_too_many(p, p->rules + i);
+        find_covering(p, first, n, by, &n_comparisons);
+        if (n_comparisons >= COMPARISONS_MAX) {
+            warn_of_too_many(p, p->rules + first);
             return;
         }
+        for (size_t k = 0; k < n; k++)
+            if (by[k])
+                warn(p, by[k], p->rules + first + k);
     }
 }

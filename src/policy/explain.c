@@ -176,6 +176,12 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
     }
     switch (kind) {
     case PREDICATE_WHO_USER:
+        if (s->user && rule_names_unknown_user(rule, s->user)) {
+            strbuf_add(b, "reload the policy: ");
+            add_who(b, s);
+            strbuf_add(b, " in who.user was unknown when it was last looked up");
+            break;
+        }
         strbuf_add(b, "add ");
         add_who(b, s);
         strbuf_add(b, " to who.user");

@@ -54,14 +54,30 @@ static void add_glob(Common *c, const char *glob) {
     common_add(c, value, mask);
 }
 
-static void add_gid(uint64_t *gids, uint64_t *again, uint32_t gid) {
-    *gids |= UINT64_C(1) << (gid & 63);
-    /* Fibonacci hashing: neighbours go far apart. */
-    *again |= UINT64_C(1) << (gid * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+/* Fibonacci hashing: neighbours go far apart. */
+static uint64_t bit_of(uint64_t v) {
+    return UINT64_C(1) << (v * UINT64_C(0x9e3779b97f4a7c15) >> 58);
+}
+
+/* Of a key of n bytes: properties differ in their lengths, and then at their ends. */
+static uint64_t bit_of_key(const char *key, size_t n) {
+    uint64_t end = 0;
+
+    memcpy(&end, key + n - MIN(n, sizeof(end)), MIN(n, sizeof(end)));
+    return bit_of(end + n);
+}
+
+static uint64_t bits_of_properties(char *const *properties) {
+    uint64_t bits = 0;
+
+    for (; properties && *properties; properties++)
+        bits |= bit_of_key(*properties, strcspn(*properties, "="));
+    return bits;
 }
 
 void rule_filter_init(RuleFilter *f, const Rule *r) {
     Common ids = {}, devices = {}, classes = {};
+    bool all_users, all_groups;
 
     for (size_t i = 0; i < r->n_ids; i++)
         common_add(&ids, r->ids[i].value, r->ids[i].mask);
@@ -73,23 +89,26 @@ void rule_filter_init(RuleFilter *f, const Rule *r) {
         else
             add_glob(&devices, r->devices[i].glob);
     }
+    all_users = r->n_uids == 0 || rule_names_unknown(r, /* is_group= */ false);
+    all_groups = r->n_gids == 0 || rule_names_unknown(r, /* is_group= */ true);
     *f = (RuleFilter){
             .id = ids.value,
             .id_mask = ids.mask,
             .device = devices.value,
             .device_mask = devices.mask,
-            .gids = r->n_gids > 0 ? 0 : UINT64_MAX,
-            .gids_again = r->n_gids > 0 ? 0 : UINT64_MAX,
-            .uid_min = r->n_uids > 0 ? r->uids[0] : 0,
-            .uid_max = r->n_uids > 0 ? r->uids[r->n_uids - 1] : UINT32_MAX,
+            .gids = all_groups ? UINT64_MAX : 0,
+            .uid_min = all_users ? 0 : r->uids[0],
+            .uid_max = all_users ? UINT32_MAX : r->uids[r->n_uids - 1],
             .class = (uint32_t) classes.value,
             .class_mask = (uint32_t) classes.mask,
     };
     for (size_t i = 0; i < r->n_gids; i++)
-        add_gid(&f->gids, &f->gids_again, r->gids[i]);
+        f->gids |= bit_of(r->gids[i]);
+    for (size_t i = 0; i < r->n_properties; i++)
+        f->properties |= bit_of_key(r->properties[i].key, strlen(r->properties[i].key));
 }
 
-void question_filter_init(QuestionFilter *f, const Question *q) {
+void question_filter_init(QuestionFilter *f, const Question *q, uint32_t predicates) {
     const Subject *s = q->subject;
     bool known = s->uid != (uid_t) -1;
 
@@ -98,11 +117,14 @@ void question_filter_init(QuestionFilter *f, const Question *q) {
             .device = pack_name(&q->device->name),
             /* An empty list is one that could not be read. */
             .gids = s->n_gids > 0 ? 0 : UINT64_MAX,
-            .gids_again = s->n_gids > 0 ? 0 : UINT64_MAX,
+            .properties = UINT64_MAX,
             .uid_low = known ? s->uid : 0,
             .uid_high = known ? s->uid : UINT32_MAX,
             .class = q->device->class_code,
     };
     for (size_t i = 0; i < s->n_gids; i++)
-        add_gid(&f->gids, &f->gids_again, s->gids[i]);
+        f->gids |= bit_of(s->gids[i]);
+    if (predicates & 1U << PREDICATE_WHAT_PROPERTY && q->facts &&
+            (q->facts->known & DEVICE_FACT_PROPERTIES) != 0)
+        f->properties = bits_of_properties(q->facts->properties);
 }

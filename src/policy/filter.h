@@ -12,26 +12,28 @@
 typedef struct RuleFilter {
     uint64_t id, id_mask;         /* the bits that all its ids have in common */
     uint64_t device, device_mask; /* the same of its addresses */
-    uint64_t gids, gids_again;    /* each gid is one bit here and one bit there */
+    uint64_t gids;                /* each gid is a bit */
+    uint64_t properties;          /* the key of each is a bit */
     uint32_t uid_min, uid_max;
     uint32_t class, class_mask;
 } __attribute__((aligned(64))) RuleFilter;
 
 /* The same of a question. */
 typedef struct QuestionFilter {
-    uint64_t id, device, gids, gids_again;
+    uint64_t id, device, gids, properties;
     uint32_t uid_low, uid_high, class;
 } QuestionFilter;
 
 void rule_filter_init(RuleFilter *f, const Rule *rule);
-void question_filter_init(QuestionFilter *f, const Question *question);
+/* predicates: as for question_init(). */
+void question_filter_init(QuestionFilter *f, const Question *question, uint32_t predicates);
 
 static inline bool rule_filter_lets_through(const RuleFilter *r, const QuestionFilter *q) {
     const uint64_t differs = ((q->id & r->id_mask) ^ r->id) | ((q->device & r->device_mask) ^ r->device) |
             ((q->class & r->class_mask) ^ r->class);
 
     return differs == 0 && q->uid_low <= r->uid_max && q->uid_high >= r->uid_min &&
-            (q->gids & r->gids) != 0 && (q->gids_again & r->gids_again) != 0;
+            (q->gids & r->gids) != 0 && (r->properties & ~q->properties) == 0;
 }
 
 /* False when the first surely does not cover the second, so that comparing them is in vain. */
@@ -39,7 +41,7 @@ static inline bool rule_filter_may_cover(const RuleFilter *a, const RuleFilter *
     const uint64_t differs = (a->id_mask & (~b->id_mask | (a->id ^ b->id))) |
             (a->device_mask & (~b->device_mask | (a->device ^ b->device))) |
             (a->class_mask & (~b->class_mask | (a->class ^ b->class))) | (b->gids & ~a->gids) |
-            (b->gids_again & ~a->gids_again);
+            (a->properties & ~b->properties);
 
     return differs == 0 && a->uid_min <= b->uid_min && a->uid_max >= b->uid_max;
 }

@@ -190,7 +190,7 @@ static void finish_terms(PolicyParser *p, const JsonNode *value) {
     check_noiommu_rule(p, value);
 }
 
-static int compare_ids(const void *a, const void *b) {
+static int compare_numbers(const void *a, const void *b) {
     uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
 
     return x < y ? -1 : x > y;
@@ -203,12 +203,8 @@ static void finish_rule(PolicyParser *p, const JsonNode *value) {
         check_deny_rule(p, value);
     else
         finish_terms(p, value);
-    if (r->n_uids > 0)
-        qsort(r->uids, r->n_uids, sizeof(*r->uids), compare_ids);
-    if (r->n_gids > 0)
-        qsort(r->gids, r->n_gids, sizeof(*r->gids), compare_ids);
     if (r->n_numa_nodes > 0)
-        qsort(r->numa_nodes, r->n_numa_nodes, sizeof(*r->numa_nodes), compare_ids);
+        qsort(r->numa_nodes, r->n_numa_nodes, sizeof(*r->numa_nodes), compare_numbers);
     r->line = value->line;
     r->column = value->column;
     r->file = strdup(p->problems.file);

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The keys of "who". Names of accounts are looked up here, once: an evaluator that asks a server on the
- * network is no evaluator. */
+/* The keys of "who". Names of accounts are looked up once, when the set is complete: an evaluator that asks a
+ * server on the network is no evaluator. */
 
 #include <search.h>
 
 #include "core/capability.h"
 #include "policy/parser.h"
 
+#define ACCOUNT_NAME_MAX 256U
+
 /* Looking a name up may ask a server on the network, and policies name the same few people again. */
 typedef struct Resolved {
     bool is_group;
     char *name; /* owned */
+    bool done;
     int result;
     uint32_t id;
 } Resolved;
@@ -31,40 +34,102 @@ static void resolved_free(void *p) {
     free(r);
 }
 
-static int resolve_name(PolicyParser *p, bool is_group, const char *name, uint32_t *ret) {
-    Resolved *fresh, **found;
+static void note_account(PolicyParser *p, bool is_group, const char *name) {
+    Resolved *fresh = calloc(1, sizeof(*fresh)), **found = NULL;
 
-    fresh = calloc(1, sizeof(*fresh));
-    if (!fresh)
-        return -ENOMEM;
-    fresh->is_group = is_group;
-    fresh->name = strdup(name);
-    found = fresh->name ? tsearch(fresh, &p->resolved, compare_resolved) : NULL;
-    if (!found) {
-        resolved_free(fresh);
-        return -ENOMEM;
+    if (fresh) {
+        fresh->is_group = is_group;
+        fresh->name = strdup(name);
+        found = fresh->name && parser_grow(p, (void **) &p->accounts, p->n_accounts, sizeof(*p->accounts))
+                ? tsearch(fresh, &p->resolved, compare_resolved)
+                : NULL;
     }
-    if (*found == fresh)
-        fresh->result = p->resolve(p->userdata, is_group, name, &fresh->id);
-    else
+    if (found && *found == fresh) {
+        p->accounts[p->n_accounts++] = fresh;
+        return;
+    }
+    if (!found)
+        p->problems.out_of_memory = true;
+    if (fresh)
         resolved_free(fresh);
-    *ret = (*found)->id;
-    return (*found)->result;
 }
 
-/* The highest id is -1, which the kernel reads as "unchanged". */
-#define ID_MAX (UINT32_MAX - 1)
-#define ACCOUNT_NAME_MAX 256U
+int policy_parser_foreach_account(const PolicyParser *p, visit_account_name_t visit, void *userdata) {
+    int r = 0;
 
-static int take_account_number(PolicyParser *p, bool is_group, const JsonNode *value, bool in_range,
-        uint64_t number, uint32_t *ret) {
-    if (!in_range || number > ID_MAX) {
-        report_value(
-                p, value, "a %s must be a number from 0 to %u", is_group ? "gid" : "uid", (unsigned) ID_MAX);
-        return -ERANGE;
+    for (size_t i = 0; i < p->n_accounts && r >= 0; i++)
+        r = visit(userdata, p->accounts[i]->is_group, p->accounts[i]->name);
+    return r;
+}
+
+/* Asks the port once for each name. */
+static int resolve_once(void *userdata, bool is_group, const char *name, uint32_t *ret) {
+    PolicyParser *p = userdata;
+    Resolved **found = tfind(
+            &(const Resolved){.is_group = is_group, .name = (char *) name}, &p->resolved, compare_resolved);
+    Resolved *r = *found;
+
+    if (!r->done)
+        r->result = p->resolve(p->userdata, is_group, name, &r->id);
+    r->done = true;
+    *ret = r->id;
+    return r->result;
+}
+
+/* What an unknown name does to the rule. */
+static const char *effect_of_unknown(const Rule *rule) {
+    return rule->effect == EFFECT_DENY ? "until it is known, this rule denies everybody"
+                                       : "it matches nobody until it is known";
+}
+
+static void warn_of_account(PolicyParser *p, const Rule *rule, const AccountUse *use, int r, uint32_t id) {
+    const char *kind = use->is_group ? "group" : "user";
+    _cleanup_free_ char *shown = problems_show(&p->warnings, use->name);
+
+    if (r == -ENOENT)
+        problems_report(&p->warnings, use->line, use->column, "unknown %s \"%s\": %s", kind, shown,
+                effect_of_unknown(rule));
+    else if (r < 0)
+        problems_report(&p->warnings, use->line, use->column, "cannot look up the %s \"%s\": %s; %s", kind,
+                shown, strerrordesc_np(-r) ?: "error", effect_of_unknown(rule));
+    else
+        problems_report(&p->warnings, use->line, use->column,
+                "\"%s\" is taken for the name of the %s with %s %u; write a %s without quotes", shown, kind,
+                use->is_group ? "gid" : "uid", (unsigned) id, use->is_group ? "gid" : "uid");
+}
+
+static void resolve_account(PolicyParser *p, Rule *rule, AccountUse *use) {
+    uint64_t number = 0;
+    uint32_t id = 0;
+    bool digits;
+    int r;
+
+    r = account_resolve(use, resolve_once, p, &id);
+    p->problems.file = p->warnings.file = rule->file;
+    digits = parse_unsigned(use->name, 10, UINT32_MAX, &number) != -EINVAL;
+    if (r == -ENOMEM || (r >= 0 && rule_set_account(rule, use, id) < 0))
+        p->problems.out_of_memory = true;
+    else if (r == -ERANGE && digits)
+        problems_report(&p->problems, use->line, use->column, "a %s must be a number from 0 to %u",
+                use->is_group ? "gid" : "uid", (unsigned) ACCOUNT_ID_MAX);
+    else if (r < 0 || (digits && number != id))
+        warn_of_account(p, rule, use, r, id);
+    p->problems.file = p->warnings.file = NULL;
+}
+
+void parser_resolve_accounts(PolicyParser *p) {
+    uint32_t id;
+
+    /* Also those of rules with errors: a snapshot records whom a policy names. */
+    for (size_t i = 0; i < p->n_accounts; i++)
+        (void) resolve_once(p, p->accounts[i]->is_group, p->accounts[i]->name, &id);
+    for (size_t i = 0; i < p->n_rules; i++) {
+        Rule *rule = p->rules + i;
+
+        for (size_t k = 0; k < rule->n_accounts; k++)
+            resolve_account(p, rule, rule->accounts + k);
+        rule_sort_accounts(rule);
     }
-    *ret = (uint32_t) number;
-    return 0;
 }
 
 /* "alice*" is nobody's name, and "%wheel" is how sudo calls a group. */
@@ -83,54 +148,50 @@ static bool check_account_name(PolicyParser *p, bool is_group, const JsonNode *v
     return false;
 }
 
-static int take_account(PolicyParser *p, bool is_group, const JsonNode *value, uint32_t *ret) {
-    const char *kind = is_group ? "group" : "user";
-    _cleanup_free_ char *shown = NULL;
-    uint64_t number = 0;
-    int r;
+static void take_account_number(PolicyParser *p, bool is_group, const JsonNode *value) {
+    Rule *r = &p->rule;
+    uint32_t **list = is_group ? &r->gids : &r->uids;
+    size_t *n = is_group ? &r->n_gids : &r->n_uids;
 
-    if (value->type == JSON_INTEGER)
-        return take_account_number(p, is_group, value, value->integer >= 0, (uint64_t) value->integer, ret);
-    if (!check_account_name(p, is_group, value))
-        return -EINVAL;
-    r = parse_unsigned(value->string, 10, ID_MAX, &number);
-    if (r != -EINVAL)
-        return take_account_number(p, is_group, value, r >= 0, number, ret);
+    if (value->integer < 0 || value->integer > ACCOUNT_ID_MAX)
+        report_value(p, value, "a %s must be a number from 0 to %u", is_group ? "gid" : "uid",
+                (unsigned) ACCOUNT_ID_MAX);
+    else if (parser_grow(p, (void **) list, *n, sizeof(**list)))
+        (*list)[(*n)++] = (uint32_t) value->integer;
+}
 
-    r = strlen(value->string) > ACCOUNT_NAME_MAX ? -ENOENT : resolve_name(p, is_group, value->string, ret);
-    if (r >= 0)
-        return 0;
-    if (r == -ENOMEM) {
-        p->problems.out_of_memory = true;
-        return r;
+static void take_account(PolicyParser *p, bool is_group, const JsonNode *value) {
+    Rule *r = &p->rule;
+    _cleanup_free_ char *name = NULL;
+    size_t n;
+
+    if (value->type == JSON_INTEGER) {
+        take_account_number(p, is_group, value);
+        return;
     }
-    shown = show(p, value->string);
-    if (r == -ENOENT)
-        report_value(p, value, "unknown %s \"%s\"", kind, shown);
-    else
-        report_value(
-                p, value, "cannot look up the %s \"%s\": %s", kind, shown, strerrordesc_np(-r) ?: "error");
-    return r;
+    n = strlen(value->string);
+    if (n == 0 || n > ACCOUNT_NAME_MAX) {
+        report_value(p, value, "the name of a %s must have 1 to %u bytes", is_group ? "group" : "user",
+                ACCOUNT_NAME_MAX);
+        return;
+    }
+    if (!check_account_name(p, is_group, value))
+        return;
+    note_account(p, is_group, value->string);
+    name = strdup(value->string);
+    if (!name)
+        p->problems.out_of_memory = true;
+    else if (parser_grow(p, (void **) &r->accounts, r->n_accounts, sizeof(*r->accounts)))
+        r->accounts[r->n_accounts++] = (AccountUse){
+                .name = TAKE_PTR(name), .is_group = is_group, .line = value->line, .column = value->column};
 }
 
 static void take_user(void *userdata, const JsonNode *value) {
-    PolicyParser *p = userdata;
-    Rule *r = &p->rule;
-    uint32_t id;
-
-    if (take_account(p, false, value, &id) >= 0 &&
-            parser_grow(p, (void **) &r->uids, r->n_uids, sizeof(*r->uids)))
-        r->uids[r->n_uids++] = id;
+    take_account(userdata, false, value);
 }
 
 static void take_group(void *userdata, const JsonNode *value) {
-    PolicyParser *p = userdata;
-    Rule *r = &p->rule;
-    uint32_t id;
-
-    if (take_account(p, true, value, &id) >= 0 &&
-            parser_grow(p, (void **) &r->gids, r->n_gids, sizeof(*r->gids)))
-        r->gids[r->n_gids++] = id;
+    take_account(userdata, true, value);
 }
 
 static void take_unit(void *userdata, const JsonNode *value) {
@@ -240,4 +301,5 @@ void take_who(void *userdata, const JsonNode *value) {
 
 void parser_forget_accounts(PolicyParser *p) {
     tdestroy(p->resolved, resolved_free);
+    free(p->accounts);
 }

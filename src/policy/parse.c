@@ -4,7 +4,6 @@
 #include <stdalign.h>
 
 #include "policy/filter.h"
-#include "policy/index.h"
 #include "policy/parser.h"
 
 /* The file, and the set of all files. What is the same for all keys is in schema.c.
@@ -154,7 +153,6 @@ PolicyParser *policy_parser_free(PolicyParser *p) {
         rule_done(p->rules + i);
     free(p->rules);
     free(p->filters);
-    (void) policy_index_free(p->index);
     free(p->noiommu_place);
     parser_forget_names(p);
     parser_forget_accounts(p);
@@ -178,10 +176,9 @@ static unsigned needed_facts(const Policy *policy) {
 }
 
 /* What makes a long policy fast. */
-static void make_shortcuts(PolicyParser *p) {
+static void make_filters(PolicyParser *p) {
     p->filters = aligned_alloc(alignof(RuleFilter), MAX(p->n_rules, (size_t) 1) * sizeof(RuleFilter));
-    p->index = policy_index_new(p->rules, p->n_rules);
-    if (!p->filters || !p->index) {
+    if (!p->filters) {
         p->problems.out_of_memory = true;
         return;
     }
@@ -213,14 +210,15 @@ static void check_set(PolicyParser *p) {
         return;
     p->checked = true;
     parser_resolve_tags(p);
+    parser_resolve_accounts(p);
     if (p->problems.n > 0 || p->problems.out_of_memory)
         return;
-    make_shortcuts(p);
+    make_filters(p);
     if (p->problems.out_of_memory)
         return;
     parser_warn_of_unused_tags(p);
     warn_of_noiommu_rules(p);
-    parser_warn_of_shadowed_rules(p);
+    parser_warn_of_covered_rules(p);
 }
 
 int policy_parser_finish(PolicyParser *p, Policy **ret) {
@@ -237,7 +235,6 @@ int policy_parser_finish(PolicyParser *p, Policy **ret) {
     policy->host = p->host;
     policy->rules = TAKE_PTR(p->rules);
     policy->filters = TAKE_PTR(p->filters);
-    policy->index = TAKE_PTR(p->index);
     policy->n_rules = TAKE_GENERIC(p->n_rules, 0);
     policy->tags = TAKE_PTR(p->tags);
     policy->n_tags = TAKE_GENERIC(p->n_tags, 0);

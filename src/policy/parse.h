@@ -19,8 +19,9 @@
  *
  * All predicates of a rule must hold; of a list, one element. "who" and "what" are required, so that nobody
  * allows everything to everybody by leaving a line out. Unknown keys, wrong types, duplicate keys and names
- * that do not exist are errors with file:line:column, what was expected, and the nearest known key. A set
- * with any error is not loaded. User and group names are resolved through a port, so this stays pure. */
+ * of tags that do not exist are errors with file:line:column, what was expected, and the nearest known key. A
+ * set with any error is not loaded. User and group names are resolved through a port, so this stays pure; one
+ * that is unknown is a warning. */
 
 #include "policy/policy.h"
 
@@ -30,9 +31,7 @@
 
 typedef struct PolicyParser PolicyParser;
 
-/* Resolves a user (is_group false) or group name to an id. 0, -ENOENT, or another negative errno. */
-typedef int (*resolve_name_t)(void *userdata, bool is_group, const char *name, uint32_t *ret);
-
+/* resolve is asked in policy_parser_finish() and never before. */
 PolicyParser *policy_parser_new(resolve_name_t resolve, void *userdata);
 PolicyParser *policy_parser_free(PolicyParser *p);
 DEFINE_TRIVIAL_CLEANUP_FUNC(PolicyParser *, policy_parser_free);
@@ -47,12 +46,16 @@ int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_
  * not load either. */
 int policy_parser_add_error(PolicyParser *p, const char *file, const char *message);
 
+/* The accounts that the files name so far, each once: what resolve will be asked for. */
+int policy_parser_foreach_account(const PolicyParser *p, visit_account_name_t visit, void *userdata);
+
 /* "FILE:LINE:COL: error: …", in order, at most 64 and then a count. Borrowed. */
 size_t policy_parser_n_errors(const PolicyParser *p);
 const char *policy_parser_error(const PolicyParser *p, size_t i);
 
 /* What is allowed but hardly meant, once the set is finished: a rule that can never match, or whose
- * time is over, a tag that no rule uses. "FILE:LINE:COL: warning: …", bounded like the errors. Borrowed. */
+ * time is over, an unknown account, a tag that no rule uses. "FILE:LINE:COL: warning: …", bounded like the
+ * errors. Borrowed. */
 size_t policy_parser_n_warnings(const PolicyParser *p);
 const char *policy_parser_warning(const PolicyParser *p, size_t i);
 

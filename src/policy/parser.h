@@ -17,11 +17,12 @@ struct PolicyParser {
     size_t n_rules;
     /* of the rules, once the set is checked */
     struct RuleFilter *filters; /* owned */
-    struct PolicyIndex *index;  /* owned */
     void *names;                /* tree of RuleName */
     void *resolved;             /* tree of Resolved */
-    void *tag_tree;             /* tree of Tag, borrowed from tags */
-    Tag **tags;                 /* owned, in the order of the files */
+    struct Resolved **accounts; /* owned, borrowed from the tree, in the order of the files */
+    size_t n_accounts;
+    void *tag_tree; /* tree of Tag, borrowed from tags */
+    Tag **tags;     /* owned, in the order of the files */
     size_t n_tags;
     HostSettings host;
     char *noiommu_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
@@ -101,9 +102,11 @@ void take_noiommu(void *userdata, const JsonNode *value);
 
 /* Gives every mention of a tag its tag; those that nobody defines are errors. */
 void parser_resolve_tags(PolicyParser *p);
+/* Gives the rules the ids of the accounts that they name; warns of those that are unknown. */
+void parser_resolve_accounts(PolicyParser *p);
 void parser_warn_of_unused_tags(PolicyParser *p);
 /* Of rules that can never match, because an earlier one covers them. */
-void parser_warn_of_shadowed_rules(PolicyParser *p);
+void parser_warn_of_covered_rules(PolicyParser *p);
 void parser_forget_names(PolicyParser *p);
 void parser_forget_accounts(PolicyParser *p);
 void parser_forget_tags(PolicyParser *p);

@@ -2,7 +2,6 @@
 #include "policy/policy.h"
 
 #include "policy/filter.h"
-#include "policy/index.h"
 
 /* The evaluator. It allocates nothing, and its work is bounded by the size of the policy.
  *
@@ -66,6 +65,8 @@ static void rule_done_lists(Rule *r) {
         free(r->wanted[i].text);
     for (size_t i = 0; i < r->n_tags; i++)
         free(r->tags[i].name);
+    for (size_t i = 0; i < r->n_accounts; i++)
+        free(r->accounts[i].name);
     for (size_t i = 0; i < r->n_properties; i++)
         property_pattern_done(r->properties + i);
     string_list_done(&r->units);
@@ -81,6 +82,7 @@ static void rule_done_lists(Rule *r) {
     free(r->classes);
     free(r->ids);
     free(r->devices);
+    free(r->accounts);
     free(r->gids);
     free(r->uids);
 }
@@ -102,7 +104,6 @@ Policy *policy_free(Policy *p) {
         rule_done(p->rules + i);
     free(p->rules);
     free(p->filters);
-    (void) policy_index_free(p->index);
     for (size_t i = 0; i < p->n_tags; i++)
         (void) tag_free(p->tags[i]);
     free(p->tags);
@@ -177,18 +178,17 @@ static Verdict verdict_of(const Rule *rule, RuleHolds holds, bool may_ask) {
 }
 
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
-    Candidates candidates;
     QuestionFilter filter;
     bool may_ask = false;
+    PropertyMemo memo = {};
     Question q;
-    uint32_t i;
 
     if (!policy)
         return (Verdict){.effect = EFFECT_DENY};
     question_init(&q, question, policy->predicates);
-    question_filter_init(&filter, &q);
-    candidates_init(&candidates, policy->index, &q);
-    while (candidates_next(&candidates, &i)) {
+    q.memo = &memo;
+    question_filter_init(&filter, &q, policy->predicates);
+    for (size_t i = 0; i < policy->n_rules; i++) {
         const Rule *rule = policy->rules + i;
         RuleHolds holds;
 

@@ -3,10 +3,10 @@
 
 /* The operator's policy: ordered rules, the first that matches decides, and when none does the answer is no.
  *
- * Parsed text (policy-parse.h) becomes compiled, immutable Rules; policy_evaluate() is pure: everything it
- * may look at is in its arguments, and the verdict names the rule, its file and line, so that every refusal
- * can be explained. Predicates fail closed: an unknown fact never makes an `allow` match, and never keeps a
- * `deny` from matching.
+ * Parsed text (policy-parse.h) becomes compiled Rules, immutable but for names that were unknown;
+ * policy_evaluate() is pure: everything it may look at is in its arguments, and the verdict names the rule,
+ * its file and line, so that every refusal can be explained. Predicates fail closed: an unknown fact never
+ * makes an `allow` match, and never keeps a `deny` from matching.
  *
  * HACKING.md tells how to add a predicate. */
 
@@ -112,6 +112,15 @@ const Rule *policy_rule(const Policy *p, size_t i); /* in the order in which the
 HostSettings policy_host_settings(const Policy *p);
 /* Which facts the rules ask about, a mask of DeviceFactMask: what the caller should read before it asks. */
 unsigned policy_needed_facts(const Policy *p);
+
+/* Resolves a user (is_group false) or group name to an id. 0, -ENOENT, or another negative errno. */
+typedef int (*resolve_name_t)(void *userdata, bool is_group, const char *name, uint32_t *ret);
+/* Looks up again the accounts that are unknown so far, in place: the one thing about a policy that changes.
+ * How many are known now, or -ENOMEM. */
+int policy_resolve_again(Policy *policy, resolve_name_t resolve, void *userdata);
+/* Every mention of an unknown account. A negative errno of visit ends it. */
+typedef int (*visit_account_name_t)(void *userdata, bool is_group, const char *name);
+int policy_foreach_unknown_account(const Policy *policy, visit_account_name_t visit, void *userdata);
 
 typedef struct PolicyQuestion {
     const Subject *subject;

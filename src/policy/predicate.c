@@ -47,11 +47,20 @@ static bool sorted_contains(const uint32_t *list, size_t n, uint32_t v) {
 
 /* --- who --- */
 
+/* Of a caller that is none of the known ones. An unknown name in a deny rule may be the caller's; in an allow
+ * or ask rule it matches nobody, or one deleted account would have everybody asked. */
+static Holds may_be_unknown(const Rule *r, bool is_group) {
+    return r->effect == EFFECT_DENY && rule_names_unknown(r, is_group) ? HOLDS_UNKNOWN : HOLDS_NO;
+}
+
 static Holds user_holds(const Rule *r, const Question *q) {
     /* Also where the rule speaks of anybody: who is not known at all is nobody. */
     if (q->subject->uid == (uid_t) -1)
         return HOLDS_UNKNOWN;
-    return yes_or_no(r->n_uids == 0 || sorted_contains(r->uids, r->n_uids, q->subject->uid));
+    if ((r->predicates & 1U << PREDICATE_WHO_USER) == 0 ||
+            sorted_contains(r->uids, r->n_uids, q->subject->uid))
+        return HOLDS_YES;
+    return may_be_unknown(r, /* is_group= */ false);
 }
 
 static Holds group_holds(const Rule *r, const Question *q) {
@@ -61,7 +70,7 @@ static Holds group_holds(const Rule *r, const Question *q) {
     for (size_t i = 0; i < q->subject->n_gids; i++)
         if (sorted_contains(r->gids, r->n_gids, q->subject->gids[i]))
             return HOLDS_YES;
-    return HOLDS_NO;
+    return may_be_unknown(r, /* is_group= */ true);
 }
 
 static Holds unit_holds(const Rule *r, const Question *q) {
@@ -182,11 +191,19 @@ static const char *find_property(char *const *properties, const char *key) {
     return NULL;
 }
 
+static const char *recall_property(const Question *q, const char *key) {
+    if (!q->memo)
+        return find_property(q->facts->properties, key);
+    if (!streq_ptr(q->memo->key, key))
+        *q->memo = (PropertyMemo){.key = key, .value = find_property(q->facts->properties, key)};
+    return q->memo->value;
+}
+
 static Holds property_holds(const Rule *r, const Question *q) {
     if (!is_known(q, DEVICE_FACT_PROPERTIES))
         return HOLDS_UNKNOWN;
     for (size_t i = 0; i < r->n_properties; i++) {
-        const char *value = find_property(q->facts->properties, r->properties[i].key);
+        const char *value = recall_property(q, r->properties[i].key);
 
         if (!value || !any_glob_matches(&r->properties[i].globs, value))
             return HOLDS_NO;

@@ -95,6 +95,17 @@ typedef struct TagUse {
     unsigned line, column;
 } TagUse;
 
+/* An account that a rule names. */
+typedef struct AccountUse {
+    char *name; /* owned */
+    bool is_group;
+    bool known; /* its id is in the list of the rule */
+    unsigned line, column;
+} AccountUse;
+
+/* The highest id is -1, which the kernel reads as "unchanged". */
+#define ACCOUNT_ID_MAX (UINT32_MAX - 1)
+
 /* What a predicate wants, in the words of the file. */
 typedef struct Wanted {
     PredicateKind kind;
@@ -118,6 +129,8 @@ struct Rule {
     /* who */
     uint32_t *uids, *gids; /* owned, sorted */
     size_t n_uids, n_gids;
+    AccountUse *accounts; /* owned; that are named, not numbered */
+    size_t n_accounts;
     StringList units, slices, cgroups, labels; /* globs */
     uint64_t capabilities;                     /* mask of 1 << CAP_…: one of these */
     unsigned namespaces;                       /* mask of 1 << NamespaceKind: one of these */
@@ -143,6 +156,17 @@ void property_pattern_done(PropertyPattern *p);
 void tag_entry_done(TagEntry *e);
 void rule_done(Rule *r);
 
+/* --- account.c --- */
+
+/* The id of the account: a name wins, and digits that are nobody's name are the id. 0, -ENOENT, -ERANGE
+ * (digits that are no id), or what resolve returned. */
+int account_resolve(const AccountUse *use, resolve_name_t resolve, void *userdata, uint32_t *ret);
+/* Puts the id of one of its accounts into the rule, unsorted. -ENOMEM. */
+int rule_set_account(Rule *rule, AccountUse *use, uint32_t id);
+void rule_sort_accounts(Rule *rule);
+bool rule_names_unknown(const Rule *rule, bool is_group);
+bool rule_names_unknown_user(const Rule *rule, const char *name);
+
 /* What is asked, with the forms that every rule needs made once. */
 typedef struct Question {
     const Subject *subject;
@@ -152,7 +176,13 @@ typedef struct Question {
     uint64_t id;              /* as in IdPattern */
     uint64_t group;           /* fingerprint; 0 unless a rule asks for it, or without a group */
     char kernel_name[DEVICE_NAME_MAX];
+    struct PropertyMemo *memo; /* NULL: none */
 } Question;
+
+/* The property that was found last: the rules of a policy ask for the same few. */
+typedef struct PropertyMemo {
+    const char *key, *value;
+} PropertyMemo;
 
 /* predicates: mask of those that will be asked, policy->predicates. */
 void question_init(Question *q, const PolicyQuestion *question, uint32_t predicates);
@@ -185,7 +215,6 @@ RuleHolds rule_holds(const Rule *rule, const Question *question);
 struct Policy {
     Rule *rules;                /* owned, in the order in which they are tried */
     struct RuleFilter *filters; /* owned; of each of these */
-    struct PolicyIndex *index;  /* owned; over these */
     size_t n_rules;
     Tag **tags; /* owned */
     size_t n_tags;

@@ -65,20 +65,20 @@ static int unknown_account(const Accounts *a, bool is_group, const char *name, c
 static int find_account(
         const Accounts *a, bool is_group, const char *text, uint32_t *ret, char **ret_problem) {
     uint64_t number;
-    int r;
+    int r, k;
 
-    r = parse_unsigned(text, 10, ID_MAX, &number);
-    if (r == -ERANGE)
+    /* As the policy takes it: a name wins over the number that it looks like. */
+    r = accounts_resolve((void *) a, is_group, text, ret);
+    if (r != -ENOENT)
+        return r < 0 ? problem(ret_problem, r, "cannot look up %s: %s", text, strerror(-r)) : 0;
+    k = parse_unsigned(text, 10, ID_MAX, &number);
+    if (k == -ERANGE)
         return problem(ret_problem, -EINVAL, "%s is not a %s: it must be at most %u", text,
                 is_group ? "gid" : "uid", (unsigned) ID_MAX);
-    if (r >= 0) {
-        *ret = (uint32_t) number;
-        return 0;
-    }
-    r = accounts_resolve((void *) a, is_group, text, ret);
-    if (r == -ENOENT)
+    if (k < 0)
         return unknown_account(a, is_group, text, ret_problem);
-    return r < 0 ? problem(ret_problem, r, "cannot look up %s: %s", text, strerror(-r)) : 0;
+    *ret = (uint32_t) number;
+    return 0;
 }
 
 static int set_groups(const Accounts *a, const RehearsalSubject *persona, Subject *s, char **ret_problem) {

@@ -13,7 +13,7 @@
 
 /* Everybody with a name exists but "nobody-here". */
 static int resolve(_unused_ void *userdata, _unused_ bool is_group, const char *name, uint32_t *ret) {
-    if (*name == '\0' || streq(name, "nobody-here"))
+    if (strspn(name, "0123456789") == strlen(name) || streq(name, "nobody-here"))
         return -ENOENT;
     *ret = 1000;
     for (; *name; name++)

@@ -36,6 +36,106 @@ class PolicyTestCase(VfiodTestCase):
         return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
 
 
+class AccountsTest(PolicyTestCase):
+    """Names of users come from a directory that may be late, lose people, or hang."""
+
+    def setUp(self):
+        super().setUp()
+        self.accounts = pathlib.Path(self.directory) / 'passwd'
+        self.know()
+        os.environ['VFIOD_TEST_ACCOUNTS'] = str(self.accounts)
+        self.addCleanup(os.environ.pop, 'VFIOD_TEST_ACCOUNTS')
+
+    def know(self, **users):
+        new = self.accounts.with_name('passwd.new')
+        new.write_text(''.join(f'{name}:x:{uid}:{uid}::/:/bin/false\n' for name, uid in users.items()))
+        new.rename(self.accounts)
+
+    def hang(self):
+        fifo = self.accounts.with_name('passwd.fifo')
+        if not fifo.exists():
+            os.mkfifo(fifo)
+        fifo.rename(self.accounts)
+
+    def unhang(self):
+        """Whoever waits for a writer gets an empty directory."""
+        fifo = self.accounts.with_name('passwd.fifo')
+        self.accounts.rename(fifo)
+        self.know(**self.people)
+        fd = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        self.addCleanup(os.close, fd)
+        os.write(fd, ''.join(f'{n}:x:{u}:{u}::/:/bin/false\n' for n, u in self.people.items()).encode())
+
+    def test_an_unknown_name_denies_nobody_else(self):
+        self.set_policy([self.rule(name='absent', user='ada.ldap', device='07:00.0'), self.rule(name='me')])
+        self.start()
+        self.c = self.client()
+        self.assertEqual(self.get('PolicyState'), 'loaded')
+        self.assertEqual(self.get('PolicyErrors'), [])
+        self.assertIn('unknown user "ada.ldap"', self.get('PolicyWarnings')[0])
+        self.c.acquire(self.nic).close()
+
+    def test_an_unknown_name_in_a_deny_rule_denies(self):
+        self.set_policy([self.rule(name='not-ada', effect='deny', user='ada.ldap', device='07:00.0'), self.rule()])
+        self.start()
+        self.c = self.client()
+        with self.refused('AccessDenied'):
+            self.c.acquire(self.disk)
+        self.c.acquire(self.nic).close()
+        self.know(**{'ada.ldap': 70001})
+        wait(lambda: self.log_lines('are known now'), 'it is looked up again')
+        self.c.acquire(self.disk).close()
+
+    def test_a_late_directory(self):
+        self.set_policy([self.rule(user='me.ldap')])
+        self.start()
+        self.c = self.client()
+        with self.refused('AccessDenied'):
+            self.c.acquire(self.nic)
+        seen = len(self.c.events)
+        self.know(**{'me.ldap': os.getuid()})
+        wait(lambda: any(e[:2] == ('PropertiesChanged', ROOT_PATH) for e in self.c.events[seen:]), 'it is announced')
+        self.c.acquire(self.nic).close()
+
+    def test_reload_looks_again(self):
+        self.set_policy([self.rule(user='me.ldap')])
+        self.start()
+        self.c = self.client()
+        self.know(**{'me.ldap': os.getuid()})
+        self.reload()
+        self.assertEqual(self.get('PolicyWarnings'), [])
+        self.c.acquire(self.nic).close()
+
+    def test_a_directory_that_hangs_stops_nobody(self):
+        self.start()
+        self.c = self.client()
+        self.people = {'me.ldap': os.getuid()}
+        self.hang()
+        self.set_policy([self.rule(name='mine', user='me.ldap')])
+        answers = []
+        self.c.connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', 'ReloadPolicy', 'a{sv}', ({},),
+                                     lambda: answers.append(None), answers.append, harness.CALL_TIMEOUT)
+        # Somebody else is served, by the policy of before.
+        claim = self.client().acquire(self.nic)
+        self.assertEqual(claim.result['rule'].split()[0], 'test')
+        claim.close()
+        self.assertEqual(answers, [])
+        self.unhang()
+        wait(lambda: answers, 'the reload is answered')
+        self.assertEqual(answers, [None])
+        claim = self.c.acquire(self.disk)
+        self.assertEqual(claim.result['rule'].split()[0], 'mine')
+        claim.close()
+
+    def test_a_name_of_digits(self):
+        self.know(**{'20231234': os.getuid()})
+        self.set_policy([self.rule(user='20231234')])
+        self.start()
+        self.c = self.client()
+        self.assertIn('is taken for the name of the user with uid', self.get('PolicyWarnings')[0])
+        self.c.acquire(self.nic).close()
+
+
 class ReviewTest(PolicyTestCase):
     """Claims that the policy of now would not allow."""
 
@@ -163,7 +263,7 @@ class ReviewTest(PolicyTestCase):
     @needs_root
     def test_errors_are_not_for_strangers(self):
         """Where they are, and not what is written there; nor does the signal tell."""
-        path = self.set_policy([{**self.rule(name='of-bob'), 'who': {'user': 'secret-bob'}}])
+        path = self.set_policy([{**self.rule(name='of-bob'), 'who': {'user': 'secret-bob*'}}])
         with self.refused('PolicyBroken', 'secret-bob'):
             self.c.manager('ReloadPolicy', 'a{sv}', {})
         self.assertIn('secret-bob', self.get('PolicyErrors')[0])

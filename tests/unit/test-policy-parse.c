@@ -22,13 +22,14 @@ static int resolve(void *userdata, bool is_group, const char *name, uint32_t *re
             {false, "root", 0},
             {false, "alice", 1000},
             {false, "bob", 1001},
+            {false, "20231234", 50123},
             {true, "alice", 2000},
             {true, "edu", 2001},
     };
 
     assert_ptr_equal(userdata, &n_lookups);
     n_lookups++;
-    if (streq(name, "ldap"))
+    if (streq(name, "ldap") || streq(name, "777"))
         return -EIO;
     for (size_t i = 0; i < ELEMENTSOF(accounts); i++) {
         if (accounts[i].is_group != is_group || !streq(accounts[i].name, name))
@@ -162,11 +163,8 @@ static const struct {
         {ALLOW(",\"siblings\":\"prak\""),
                 {"f:2:13: error: unknown value of \"siblings\": \"prak\", did you mean \"park\"?"}},
         /* who */
-        {WHO("\"user\":\"mallory\""), {"f:2:8: error: unknown user \"mallory\""}},
-        {WHO("\"user\":\"edu\",\"group\":\"bob\""),
-                {"f:2:8: error: unknown user \"edu\"", "f:2:22: error: unknown group \"bob\""}},
-        {WHO("\"user\":\"\""), {"f:2:8: error: unknown user \"\""}},
-        {WHO("\"user\":\"ldap\""), {"f:2:8: error: cannot look up the user \"ldap\": Input/output error"}},
+        {WHO("\"user\":\"\""), {"f:2:8: error: the name of a user must have 1 to 256 bytes"}},
+        {WHO("\"group\":\"\""), {"f:2:9: error: the name of a group must have 1 to 256 bytes"}},
         {WHO("\"user\":-1"), {"f:2:8: error: a uid must be a number from 0 to 4294967294"}},
         {WHO("\"user\":4294967295"), {"f:2:8: error: a uid must be a number from 0 to 4294967294"}},
         {WHO("\"user\":\"4294967295\""), {"f:2:8: error: a uid must be a number from 0 to 4294967294"}},
@@ -868,12 +866,120 @@ static void test_lookups(void **state) {
     n_lookups = 0;
     add(p, "a", WHO("\"user\":[\"alice\",\"bob\"],\"group\":\"alice\""));
     add(p, "b", WHO("\"user\":[\"bob\",\"1000\",1001],\"group\":[\"alice\",\"edu\"]"));
-    assert_int_equal(n_lookups, 4);
+    /* Nobody is asked while files are read. */
+    assert_int_equal(n_lookups, 0);
     assert_int_equal(policy_parser_finish(p, &policy), 0);
+    assert_int_equal(n_lookups, 5);
+    assert_int_equal(policy_parser_n_warnings(p), 0);
     assert_int_equal(policy->rules[0].uids[0], 1000);
     assert_int_equal(policy->rules[0].gids[0], 2000);
     assert_int_equal(policy->rules[1].gids[0], 2000);
     assert_int_equal(policy->rules[1].gids[1], 2001);
+}
+
+static void expect_warnings(const char *text, const char *const *warnings, size_t n) {
+    _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
+    _cleanup_(policy_freep) Policy *policy = NULL;
+
+    add(p, "f", text);
+    assert_int_equal(policy_parser_finish(p, &policy), 0);
+    if (policy_parser_n_warnings(p) != n)
+        fail_msg("%zu: %s", policy_parser_n_warnings(p), policy_parser_warning(p, 0));
+    for (size_t i = 0; i < n; i++)
+        assert_string_equal(policy_parser_warning(p, i), warnings[i]);
+}
+
+/* One account that is gone does not take the policy away. */
+static void test_unknown_accounts(void **state) {
+    expect_warnings(WHO("\"user\":[\"edu\",\"alice\"],\"group\":\"bob\""),
+            (const char *const[]){"f:2:9: warning: unknown user \"edu\": it matches nobody until it is known",
+                    "f:2:32: warning: unknown group \"bob\": it matches nobody until it is known"},
+            2);
+    expect_warnings(WHO("\"user\":\"ldap\""),
+            (const char *const[]){"f:2:8: warning: cannot look up the user \"ldap\": Input/output error; it "
+                                  "matches nobody until it is known"},
+            1);
+    expect_warnings("{\"rules\":[{\"effect\":\"deny\",\"what\":{},\"who\":{\n\"user\":\"edu\"}}]}",
+            (const char *const[]){
+                    "f:2:8: warning: unknown user \"edu\": until it is known, this rule denies everybody"},
+            1);
+}
+
+/* A name wins over the number that it looks like, and somebody is told. */
+static void test_names_of_digits(void **state) {
+    _cleanup_(policy_freep) Policy *policy = parse(WHO("\"user\":[\"20231234\",\"1000\",20231234]"));
+
+    assert_int_equal(policy->rules[0].n_uids, 3);
+    assert_int_equal(policy->rules[0].uids[0], 1000);
+    assert_int_equal(policy->rules[0].uids[1], 50123);
+    assert_int_equal(policy->rules[0].uids[2], 20231234);
+    expect_warnings(WHO("\"user\":\"20231234\""),
+            (const char *const[]){"f:2:8: warning: \"20231234\" is taken for the name of the user with uid "
+                                  "50123; write a uid without quotes"},
+            1);
+    /* A directory that is down does not make a number of it. */
+    expect_warnings(WHO("\"group\":\"777\""),
+            (const char *const[]){"f:2:9: warning: cannot look up the group \"777\": Input/output error; it "
+                                  "matches nobody until it is known"},
+            1);
+}
+
+static bool directory_is_up;
+
+static int resolve_late(_unused_ void *userdata, _unused_ bool is_group, const char *name, uint32_t *ret) {
+    if (!directory_is_up)
+        return -ECONNREFUSED;
+    *ret = streq(name, "ada") ? 70001 : 70002;
+    return streq(name, "gone") ? -ENOENT : 0;
+}
+
+static Effect decide(const Policy *policy, uint32_t uid) {
+    gid_t gid = 5;
+    const Subject subject = {.uid = uid, .gids = &gid, .n_gids = 1};
+    const Device device = {.vfio_index = -1};
+
+    return policy_evaluate(policy, &(const PolicyQuestion){.subject = &subject, .device = &device}).effect;
+}
+
+static int count(void *userdata, _unused_ bool is_group, _unused_ const char *name) {
+    (*(unsigned *) userdata)++;
+    return 0;
+}
+
+static unsigned count_unknown(const Policy *policy) {
+    unsigned n = 0;
+
+    assert_int_equal(policy_foreach_unknown_account(policy, count, &n), 0);
+    return n;
+}
+
+static void test_late_directory(void **state) {
+    static const char *const effects[] = {"allow", "ask", "deny"};
+
+    for (size_t i = 0; i < ELEMENTSOF(effects); i++) {
+        _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve_late, NULL);
+        _cleanup_(policy_freep) Policy *policy = NULL;
+        _cleanup_free_ char *text = format_string(
+                "{\"rules\":[{\"effect\":\"%s\",\"who\":{\"user\":[\"ada\",\"gone\",7]},\"what\":{}},"
+                "{\"effect\":\"allow\",\"who\":{},\"what\":{}}]}",
+                effects[i]);
+        Effect of_rule = effect_from_string(effects[i]);
+
+        directory_is_up = false;
+        add(p, "f", text);
+        assert_int_equal(policy_parser_finish(p, &policy), 0);
+        assert_int_equal(count_unknown(policy), 2);
+        assert_int_equal(decide(policy, 7), of_rule);
+        /* Of a deny rule anybody may be meant, of the others nobody. */
+        assert_int_equal(decide(policy, 70001), of_rule == EFFECT_DENY ? EFFECT_DENY : EFFECT_ALLOW);
+        assert_int_equal(policy_resolve_again(policy, resolve_late, NULL), 0);
+        directory_is_up = true;
+        assert_int_equal(policy_resolve_again(policy, resolve_late, NULL), 1);
+        assert_int_equal(count_unknown(policy), 1);
+        assert_int_equal(decide(policy, 70001), of_rule);
+        assert_int_equal(decide(policy, 7), of_rule);
+        assert_int_equal(decide(policy, 8), of_rule == EFFECT_DENY ? EFFECT_DENY : EFFECT_ALLOW);
+    }
 }
 
 static char *many_rules(unsigned n) {
@@ -933,6 +1039,9 @@ int main(void) {
             cmocka_unit_test(test_rule_keys),
             cmocka_unit_test(test_list_or_value),
             cmocka_unit_test(test_lookups),
+            cmocka_unit_test(test_unknown_accounts),
+            cmocka_unit_test(test_names_of_digits),
+            cmocka_unit_test(test_late_directory),
             cmocka_unit_test(test_many_rules),
             cmocka_unit_test(test_too_many_rules),
     };

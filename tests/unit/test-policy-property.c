@@ -62,9 +62,9 @@ static bool chance(Random *r, unsigned percent) {
 
 /* --- the vocabulary: what policies ask for and what questions have --- */
 
-static const char *const users[] = {"alice", "bob", "0", "1001", "1000"};
+static const char *const users[] = {"alice", "bob", "ghost", "0", "1001", "1000"};
 static const uid_t uids[] = {0, 1000, 1001, 1002};
-static const char *const groups[] = {"vm-users", "video", "0", "2001"};
+static const char *const groups[] = {"vm-users", "video", "ghosts", "0", "2001"};
 static const gid_t gids[] = {0, 44, 2000, 2001, 3000};
 static const char *const unit_globs[] = {
         "vm-*.service", "vm-?.service", "libvirtd.service", "*", "*.scope", "[!v]*", "*vice"};
@@ -709,15 +709,22 @@ static uint32_t account_number(bool is_group, const char *text) {
     return (uint32_t) strtoul(text, NULL, 10);
 }
 
+/* Of the rule that is looked at: whoever has a name that nobody knows. */
+static Answer ghost;
+
 static Answer one_user(const Case *c, const char *text) {
     if (c->subject.uid == (uid_t) -1)
         return UNKNOWN;
+    if (streq(text, "ghost"))
+        return ghost;
     return yes_if(account_number(false, text) == c->subject.uid);
 }
 
 static Answer one_group(const Case *c, const char *text) {
     if (c->subject.n_gids == 0)
         return UNKNOWN;
+    if (streq(text, "ghosts"))
+        return ghost;
     for (size_t i = 0; i < c->subject.n_gids; i++)
         if (c->subject.gids[i] == account_number(true, text))
             return YES;
@@ -1026,8 +1033,10 @@ typedef struct Expected {
 
 static bool rule_decides(const Case *c, const Files *f, Json *rule, Expected *ret) {
     const char *effect = member(rule, "effect");
-    Answer a = who_holds(c, f, rule);
+    Answer a;
 
+    ghost = streq(effect, "deny") ? UNKNOWN : NO;
+    a = who_holds(c, f, rule);
     a = all(a, section_holds(c, f, "what", json_object_object_get(rule, "what")));
     a = all(a, time_holds(c, rule));
     ret->may_ask |= a == UNKNOWN && streq(effect, "ask");
@@ -1206,6 +1215,7 @@ static Answer predicate_holds(const Case *c, const Files *f, Json *rule, const c
     char path[64], *rest = path, *section = NULL, *key;
     Json *value = rule;
 
+    ghost = streq(member(rule, "effect"), "deny") ? UNKNOWN : NO;
     if (streq(predicate, "until"))
         return time_holds(c, rule);
     /* Also where the rule speaks of anybody. */

@@ -41,6 +41,7 @@ struct BusCall {
     const Subject *subject;   /* borrowed from credentials, put back with the call; NULL before it is known */
     bool with_engine;         /* the broker will call back */
     BrokerInquiry inquiry;    /* facts that the answer takes; run is called again when they are there */
+    bool waits_for_policy;    /* bus_face_policy_loaded() answers it */
     BusCall *previous, *next; /* face.calls */
 };
 

@@ -212,13 +212,31 @@ static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *ref
         refusal->remedy = strdup("Ask as root: no rule can allow it.");
         return r;
     }
-    r = context->reload_policy(context->userdata);
+    call->waits_for_policy = true;
+    context->reload_policy(context->userdata);
+    return BUS_CALL_PENDING;
+}
+
+static void answer_reload(BusCall *call, int r) {
+    const PolicyLoad *policy = call->face->context.policy;
+    Refusal refusal = REFUSAL_NULL;
+
+    if (r >= 0 && policy->n_errors > 0)
+        r = refuse_broken_policy(policy, &refusal);
+    if (r >= 0)
+        r = sd_bus_reply_method_return(call->message, NULL);
     if (r < 0)
-        return r;
-    if (context->policy->n_errors > 0)
-        return refuse_broken_policy(context->policy, refusal);
-    r = sd_bus_reply_method_return(call->message, NULL);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
+        bus_call_refuse(call, r, &refusal);
+    refusal_done(&refusal);
+    bus_call_free(call);
+}
+
+void bus_face_policy_loaded(BusFace *b, int r) {
+    for (BusCall *call = b->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->waits_for_policy)
+            answer_reload(call, r);
+    }
 }
 
 static int method_reload_policy(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -30,7 +30,7 @@ typedef struct BusContext {
     Broker *broker;
     const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
     const PolicyLoad *shadow; /* likewise */
-    int (*reload_policy)(void *userdata);
+    void (*reload_policy)(void *userdata);           /* bus_face_policy_loaded() follows */
     const TaintList *(*read_taints)(void *userdata); /* as of now, within a second */
     const char *(*noiommu_state)(void *userdata);    /* "off", "on", "managed", "unavailable" */
     void (*ready)(void *userdata);                   /* once: the name is ours, or there is no bus just now */
@@ -50,6 +50,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(BusFace *, bus_face_free);
 void bus_face_device_changed(BusFace *b, const Device *device, int changes, int old_group);
 void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change);
 void bus_face_policy_changed(BusFace *b);
+/* Answers everybody who has asked for a reload. r: negative errno when nothing could be read. */
+void bus_face_policy_loaded(BusFace *b, int r);
 void bus_face_taints_changed(BusFace *b);
 /* Live connections that have called us: listeners. */
 unsigned bus_face_n_listeners(const BusFace *b);
