@@ -134,6 +134,13 @@ class ResetTest(VfiodTestCase):
         claim.close()
         self.assert_quarantined(claim)
 
+    def test_a_virtual_function_has_no_ids_in_its_config_space(self):
+        claim = self.c.acquire(self.nic)
+        self.kernel.put(self.nic.path + '/config', b'\xff' * 4 + b'\x06\x04\x10\x00' + bytes(4088))
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.c.device(self.nic)['State'], 'free')
+
     def test_a_reset_that_hangs(self):
         gate = self.kernel.hold('reset', self.nic.address)
         claim = self.c.acquire(self.nic)
