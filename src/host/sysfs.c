@@ -493,7 +493,8 @@ static int read_driver_override(int at, const DeviceName *name, DeviceFacts *f) 
         return n == -ENOENT ? -ENODEV : (int) n; /* every device on the bus has one while it is there */
     if (streq(f->driver_override, "(null)"))
         f->driver_override[0] = '\0';
-    return 1;
+    /* Root may write any bytes. They could be put back, but not be written into a record or a snapshot. */
+    return utf8_is_valid(f->driver_override) ? 1 : -EBADMSG;
 }
 
 /* Is another function on the same bus, that is, in the same directory? In doubt there is. Negative errno: our

@@ -218,6 +218,8 @@ static void test_facts(void **state) {
     put(path, "driver_override",
             "a-name-that-is-longer-than-any-driver-has-and-must-never-be-cut-in-the-middle\n");
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_DRIVER_OVERRIDE, &f), -E2BIG);
+    put(path, "driver_override", "vfio\xffpci\n");
+    assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_DRIVER_OVERRIDE, &f), -EBADMSG);
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_NUMA_NODE, &f), 0);
     assert_int_equal(sysfs_read_facts(NULL, &gone, DEVICE_FACT_ALL, &f), -ENODEV);
     assert_int_equal(sysfs_read_enable_count(&gone.name), -1);
