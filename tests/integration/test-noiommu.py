@@ -10,6 +10,8 @@ import errno
 import json
 import os
 import pathlib
+import select
+import signal
 
 import harness
 from fake_kernel import NOIOMMU_PARAMETER
@@ -85,6 +87,46 @@ class ClaimTest(NoiommuTestCase):
         claim.close('lifeline')
         wait(lambda: claim.state == 'draining', 'the claim drains')
         self.assertEqual((self.parameter(), self.nic.driver, self.nic.resets), ('Y', 'vfio-pci', 0))
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def workers_with_the_node(self):
+        found = []
+        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
+            workers = f.read().split()
+        for pid in workers:
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                for fd in os.listdir(f'/proc/{pid}/fd'):
+                    if '/dev/vfio/noiommu-' in os.readlink(f'/proc/{pid}/fd/{fd}'):
+                        found.append(pid)
+        return found
+
+    def test_the_last_close_is_in_a_worker(self):
+        # It may reset the device, which can sleep: neither in the daemon nor in the bus, should the client die before
+        # it takes the reply.
+        self.start()
+        claim = self.acquire(self.client())
+        wait(lambda: self.n_group_files() == 0, 'the daemon closes what it has handed out')
+        self.assertEqual(len(self.workers_with_the_node()), 1)
+        claim.close(f'device:{self.nic.name}')
+        self.assertEqual(len(self.workers_with_the_node()), 1)
+        self.assertEqual((claim.state, self.nic.resets), ('held', 0))
+        claim.close('lifeline')
+        self.wait_gone(claim)
+        self.assertEqual(self.workers_with_the_node(), [])
+        self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    def test_the_worker_with_the_copy_is_killed(self):
+        self.start()
+        claim = self.acquire(self.client())
+        pid = int(self.workers_with_the_node()[0])
+        fd = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        select.select([fd], [], [], harness.WAIT_TIMEOUT)
+        os.close(fd)
+        self.assertEqual(claim.state, 'held')
         claim.close()
         self.wait_gone(claim)
         self.assert_untouched(self.before)

@@ -128,6 +128,8 @@ static void set_state(ClaimRun *j, ClaimState state) {
     if (j->claim.state == state)
         return;
     assert(state != CLAIM_GONE || !plan_has_bad(&j->claim.plan));
+    if (j->claim.state == CLAIM_HELD)
+        claim_run_drop_keeper(j);
     j->claim.state = state;
     /* Before anybody hears of it: then everything is back. */
     if (state == CLAIM_GONE || state == CLAIM_QUARANTINED)
@@ -165,6 +167,7 @@ static void run_effects(ClaimRun *j, unsigned effects) {
     }
     if (effects & CLAIM_EFFECT_RESTORE) {
         claim_run_grant(j)->drop(j);
+        claim_run_drop_keeper(j);
         drain_unwatch(j);
         claim_work_restore(j);
     }

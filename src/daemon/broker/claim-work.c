@@ -24,7 +24,11 @@ void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
 
 int claim_work_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done, worker_step_t step) {
     return worker_submit(j->broker->workers, order, j->broker->config.worker_timeout_usec,
-            &(WorkerCaller){.done = done, .step = step, .userdata = j, .task = &j->task});
+            &(WorkerCaller){.done = done,
+                    .step = step,
+                    .userdata = j,
+                    .task = &j->task,
+                    .keeper = order->operation == WORKER_OPEN_NOIOMMU ? &j->keeper : NULL});
 }
 
 static void refuse_late(ClaimRun *j, const DeviceName *name, const char *step) {

@@ -61,6 +61,11 @@ static void point_to(ClaimRun *j, Claim *claim) {
     }
 }
 
+void claim_run_drop_keeper(ClaimRun *j) {
+    if (j->keeper)
+        worker_task_drop(j->keeper);
+}
+
 void claim_run_keep_bad(ClaimRun *j) {
     point_to(j, NULL);
     plan_keep_bad(&j->claim.plan);
@@ -89,6 +94,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
     claim_run_grant(j)->drop(j);
+    claim_run_drop_keeper(j);
     claim_run_tether(j)->free(j);
     claim_done(&j->claim);
     free(j);

@@ -41,6 +41,7 @@ struct ClaimRun {
 
     ClaimQuestion *question; /* owned; until it is decided */
     WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
+    WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
     ClaimWork work;
     Lifeline *lifeline;
     NodeEntry *nodes[REQUEST_DEVICES_MAX];
@@ -61,6 +62,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(ClaimRun *, claim_run_free);
 /* Makes the inventory's devices and groups point to this claim; again after entries may have been replaced.
  */
 void claim_run_attach(ClaimRun *j);
+/* The worker that opened the device need not keep its copy any longer. */
+void claim_run_drop_keeper(ClaimRun *j);
 /* For a quarantine: lets go of every device that is not bad. */
 void claim_run_keep_bad(ClaimRun *j);
 /* The device of the plan as it is now; NULL when it is gone or another one sits at its place. */

@@ -154,10 +154,13 @@ int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd
         return r;
     privileges_raise(CAP_SYS_RAWIO);
     r = open_node(vfio_noiommu_path(group, path), &group_fd);
+    privileges_lower();
     if (r >= 0)
         r = check_node(group_fd, rdev);
-    if (r >= 0)
-        r = fd = get_noiommu_device(group_fd, container, name);
+    if (r < 0)
+        return r;
+    privileges_raise(CAP_SYS_RAWIO);
+    r = fd = get_noiommu_device(group_fd, container, name);
     privileges_lower();
     if (r < 0)
         return r;

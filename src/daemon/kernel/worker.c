@@ -153,6 +153,9 @@ static int serve_one(void) {
     else
         run_item(&order, &result);
     r = send_result(&result, fds);
+    /* Its copy is kept until this process ends. */
+    if (order.operation == WORKER_OPEN_NOIOMMU)
+        return r;
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = safe_close(fds[i]);
     return r;
@@ -177,6 +180,7 @@ int worker_main(void) {
 typedef struct Worker Worker;
 
 struct WorkerTask {
+    Worker *worker;
     WorkerCaller caller; /* nothing in it once it is abandoned */
 };
 
@@ -186,7 +190,7 @@ struct Worker {
     int pidfd, socket;
     sd_event_source *io, *exit, *deadline;
     uint64_t timeout_usec;
-    WorkerTask *task; /* owned; NULL while idle or stuck */
+    WorkerTask *task; /* owned; NULL while idle or stuck; stays while the worker keeps a copy for it */
     bool stuck;
     bool outdated; /* gets no further task */
 };
@@ -217,12 +221,17 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Worker *, worker_free);
 
 static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
     _cleanup_free_ WorkerTask *task = TAKE_PTR(w->task);
+    const WorkerCaller caller = task ? task->caller : (WorkerCaller){};
 
     w->deadline = sd_event_source_disable_unref(w->deadline);
-    if (!task || !task->caller.done)
-        return;
-    *task->caller.task = NULL;
-    task->caller.done(task->caller.userdata, result, fds);
+    if (caller.task)
+        *caller.task = NULL;
+    if (caller.keeper && result->error >= 0) {
+        *caller.keeper = w->task = TAKE_PTR(task);
+        w->task->caller = (WorkerCaller){.task = caller.keeper};
+    }
+    if (caller.done)
+        caller.done(caller.userdata, result, fds);
 }
 
 /* The worker is of no more use: kill it, and keep only the wait for its end. */
@@ -440,6 +449,7 @@ int worker_submit(
     if (r < 0)
         return r;
     w->timeout_usec = timeout_usec;
+    task->worker = w;
     *caller->task = w->task = TAKE_PTR(task);
     return 0;
 }
@@ -447,6 +457,11 @@ int worker_submit(
 void worker_task_abandon(WorkerTask *t) {
     *t->caller.task = NULL;
     t->caller = (WorkerCaller){};
+}
+
+void worker_task_drop(WorkerTask *t) {
+    worker_task_abandon(t);
+    retire(t->worker);
 }
 
 void worker_pool_renew(WorkerPool *p) {

@@ -20,7 +20,7 @@ typedef enum WorkerOperation {
     WORKER_RESTORE,      /* driver_restore() */
     WORKER_RESET,        /* driver_reset() */
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
-    WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group */
+    WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
     WORKER_SURVEY,       /* reads facts of the item */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
@@ -72,6 +72,8 @@ typedef struct WorkerCaller {
     worker_step_t step; /* NULL: it does not matter */
     void *userdata;
     WorkerTask **task; /* set until done is called */
+    /* For WORKER_OPEN_NOIOMMU: set when it succeeds, as long as the worker has its copy. */
+    WorkerTask **keeper;
 } WorkerCaller;
 
 int worker_pool_new(sd_event *event, WorkerPool **ret);
@@ -82,6 +84,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(WorkerPool *, worker_pool_free);
 int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, const WorkerCaller *caller);
 /* done will not be called; the work itself cannot be stopped and goes on. */
 void worker_task_abandon(WorkerTask *t);
+/* The worker gives its copy up: it ends, and whatever the kernel does at a last close it does there. */
+void worker_task_drop(WorkerTask *t);
 /* The daemon has given something up: workers that still have it end when they have done what they do now. */
 void worker_pool_renew(WorkerPool *p);
 /* Workers whose deadline passed and that are still in the kernel. */
