@@ -34,6 +34,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -638,6 +639,39 @@ int ioctl(int fd, unsigned long request, ...) {
     if ((request & 0xffffffffUL) == VFIO_GROUP_GET_DEVICE_FD_REQUEST)
         return fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return (int) result;
+}
+
+/* The ledger of descriptors: what is closed was open, and of the nodes of VFIO nothing is left when the
+ * daemon ends by itself. A number that is closed twice may be somebody else's file by then. */
+static void report(const char *what, int fd) {
+    char line[128];
+    int n = snprintf(line, sizeof(line), "fd-ledger: %s: %d\n", what, fd);
+
+    syscall(SYS_write, STDERR_FILENO, line, (size_t) n);
+}
+
+int close(int fd) {
+    int r = NEXT(close)(fd);
+
+    if (r < 0 && fd >= 0 && errno == EBADF) {
+        report("closed twice", fd);
+        errno = EBADF;
+    }
+    return r;
+}
+
+/* A worker may keep one: that is how it closes it last. */
+__attribute__((destructor)) static void check_ledger(void) {
+    char buf[PATH_MAX], name[16] = "";
+    const char *path;
+
+    if (prctl(PR_GET_NAME, name) == 0 && strcmp(name, "vfiod-worker") == 0)
+        return;
+    for (int fd = 0; root() && fd < 1024; fd++) {
+        path = path_of_fd(fd, buf);
+        if (path && is_vfio_path(path))
+            report("left open", fd);
+    }
 }
 
 /* Of libudev: there is no database, the properties of a device are in its uevent file, and udev has always

@@ -514,7 +514,7 @@ class VfiodTestCase(unittest.TestCase):
         status = self.daemon.stop() if self.daemon else 0
         self.log.seek(0)
         log = self.log.read().decode(errors='replace')
-        for bad in ('Assertion', 'AddressSanitizer', 'LeakSanitizer', 'runtime error', 'umockdev'):
+        for bad in ('Assertion', 'AddressSanitizer', 'LeakSanitizer', 'runtime error', 'umockdev', 'fd-ledger'):
             self.assertNotIn(bad, log)
         self.assertEqual(status, 0, 'exit status of the daemon')
         self.assertEqual(self.kernel.unexpected, [], 'writes that no kernel would take')

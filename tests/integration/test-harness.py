@@ -52,6 +52,16 @@ class HarnessTest(unittest.TestCase):
                              env=harness.preload_environment(self.host), stdout=subprocess.PIPE, timeout=20)
         return json.loads(out.stdout)
 
+    def test_the_ledger_of_descriptors(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        for code, line in ((f'fd = os.open("{self.host.cdev(nic)}", os.O_RDWR)', 'left open'),
+                           (f'fd = os.open("{self.host.cdev(nic)}", os.O_RDWR); os.close(fd)', ''),
+                           ('a = os.dup(0); os.close(a); libc.close(a)', 'closed twice')):
+            run = subprocess.run([sys.executable, '-c', 'import os, ctypes; libc = ctypes.CDLL(None)\n' + code], text=True,
+                                 env=harness.preload_environment(self.host), stderr=subprocess.PIPE, timeout=20)
+            self.assertIn(line, run.stderr)
+            self.assertEqual('fd-ledger' in run.stderr, bool(line), run.stderr)
+
     def write(self, path, text):
         return self.run_code(f'''
 fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC)

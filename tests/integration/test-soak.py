@@ -6,12 +6,14 @@ the end, when the clients have closed what they had and an operator has lifted t
 The seed is in the test's name; more of them: VFIOD_SOAK_SEEDS=100-120 test-soak.py
 """
 
+import collections
 import contextlib
 import errno
 import os
 import random
 
 import dbus
+from gi.repository import GLib
 
 import harness
 from harness import VfiodTestCase, wait
@@ -176,6 +178,51 @@ def add_seeds():
 
 
 add_seeds()
+
+class DescriptorsTest(VfiodTestCase):
+    def test_nothing_is_left_of_two_hundred_claims(self):
+        ready = self.host.add_device('0000:06:00.0', group=6, driver=VFIO)
+        nic = self.host.add_device('0000:07:00.0', group=7, driver='e1000e')
+        denied = self.host.add_device('0000:08:00.0', group=8, driver=VFIO)
+        broken = self.host.add_device('0000:09:00.0', group=9, driver='e1000e')
+        self.set_policy([self.rule(device=[d.address for d in (ready, nic, broken)])])
+        self.host.fail_binding(broken)
+        before = self.host.binding()
+        self.start()
+        c = self.client()
+        flat = None
+        for i in range(200):
+            backend = ('iommufd', 'group')[i % 2]
+            kind = i % 5
+            if kind < 2:
+                claim = c.acquire(nic if kind == 1 and i < 100 else ready, backend=backend)
+                claim.close()
+                self.wait_gone(claim)
+            elif kind == 2:
+                with self.refused('AccessDenied'):
+                    c.acquire(denied, backend=backend)
+            elif kind == 3:
+                with self.refused('BindFailed'):
+                    c.acquire(broken, ready, backend=backend)
+            else:
+                self.kernel.fail('open', None, errno.EIO, times=1,
+                                 data=self.host.cdev(ready) if backend == 'iommufd' else '/dev/vfio/6')
+                with self.refused('OpenFailed'):
+                    c.acquire(ready, backend=backend)
+            if i == 19:  # what is made once is there
+                flat = self.files()
+        # An iommufd is kept ready for a second.
+        wait(lambda: GLib.timeout_add(50, lambda: False) and self.files() <= flat, 'nothing is left')
+        self.assertEqual(self.host.binding(), before)
+
+    def files(self):
+        """How many of each kind."""
+        found = collections.Counter()
+        for fd in self.daemon.fds():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found[os.readlink(f'/proc/{self.daemon.pid}/fd/{fd}').split(':')[0]] += 1
+        return found
+
 
 if __name__ == '__main__':
     harness.main()
