@@ -32,8 +32,7 @@ class UndoTestCase(VfiodTestCase):
         self.kernel._write_driver_override(device, override)
 
     def record(self):
-        with open(f'{self.directory}/state/claims/{self.records()[0]}') as f:
-            return json.load(f)
+        return json.loads(self.slots()[0])
 
     def progress(self):
         return [m['progress'] for m in self.record()['members']]
@@ -254,7 +253,7 @@ class BadMemberTest(UndoTestCase):
 
     def test_a_bind_that_hangs(self):
         gates = self.host.hold_binding(self.bad)
-        with self.refused('TimedOut', self.bad.name, 'bind'):
+        with self.refused('TimedOut', self.bad.name, ': bind'):
             self.c.acquire(*self.devices)
         wait(lambda: len(self.records()) == 1, 'there is a record')
         claims = [o for o in self.c.objects() if '/claim/' in o]

@@ -134,7 +134,7 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
 
     if (result->error == -ETIMEDOUT) {
         if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
-            refuse_late(j, &m->name, driver_step_to_string(result->step));
+            refuse_late(j, &m->name, driver_step_to_string(j->work.step));
         set_bad(j, m, MEMBER_FAILURE_TIMED_OUT);
         return;
     }
@@ -201,6 +201,7 @@ static void on_step(void *userdata, const WorkerResult *result) {
     ClaimRun *j = userdata;
 
     j->work.begun = true;
+    j->work.step = result->step;
     set_progress(j, current(j), result->progress);
     (void) claim_run_flush(j); /* when it cannot be written, the older record leads to the same */
 }
@@ -245,6 +246,7 @@ static int send_worker(ClaimRun *j, PlanMember *m) {
 
     claim_work_fill_item(&order.item, m);
     j->work.begun = false;
+    j->work.step = DRIVER_STEP_IDENTIFY;
     /* From here on it may have been begun, should we die. */
     if (j->work.operation == WORKER_BIND)
         set_progress(j, m, MEMBER_OVERRIDE);

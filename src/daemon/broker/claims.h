@@ -19,6 +19,7 @@ typedef struct ClaimWork {
     size_t index;      /* how many members are done */
     unsigned attempts; /* for the one that comes now */
     bool begun;        /* a worker has reported a step of it in this attempt */
+    DriverStep step;   /* the last that it reported */
     sd_event_source *retry;
 } ClaimWork;
 
