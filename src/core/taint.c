@@ -23,6 +23,7 @@ static const char *const taint_kind_table[_TAINT_KIND_MAX] = {
         [TAINT_UNSAFE_INTERRUPTS] = "unsafe-interrupts",
         [TAINT_COMMAND_LINE] = "command-line",
         [TAINT_KERNEL] = "kernel",
+        [TAINT_OPEN_NODE] = "open-node",
 };
 DEFINE_STRING_TABLE(taint_kind, TaintKind);
 

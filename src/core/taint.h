@@ -15,11 +15,12 @@ typedef enum TaintKind {
     TAINT_UNSAFE_INTERRUPTS, /* allow_unsafe_interrupts of vfio_iommu_type1 or iommufd */
     TAINT_COMMAND_LINE,      /* pcie_acs_override=, pci=… that weakens isolation, iommu=off and the like */
     TAINT_KERNEL,            /* a bit of /proc/sys/kernel/tainted */
+    TAINT_OPEN_NODE,         /* a VFIO node that others than root may open, past every policy */
     _TAINT_KIND_MAX,
     _TAINT_KIND_INVALID = -EINVAL,
 } TaintKind;
 DECLARE_STRING_TABLE(taint_kind, TaintKind);
-/* "noiommu-claim", "noiommu-enabled", "unsafe-interrupts", "command-line", "kernel" */
+/* "noiommu-claim", "noiommu-enabled", "unsafe-interrupts", "command-line", "kernel", "open-node" */
 
 typedef struct Taint {
     TaintKind kind;

@@ -3,6 +3,9 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
@@ -53,9 +56,48 @@ static void read_kernel(TaintList *l) {
         (void) taint_list_add(l, TAINT_KERNEL, true, "/proc/sys/kernel/tainted (unreadable)");
 }
 
+/* A rule of udev gives all nodes the same owner and mode, so that it shows in the first ones. */
+#define NODES_MAX 1024U
+
+/* Without the root user and, in tests, ours. With an access control list the bits of the group are its mask.
+ */
+static bool others_may_open(const char *path, const struct stat *st) {
+    if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_mode & 0600)
+        return true;
+    if (st->st_mode & 006)
+        return true;
+    return st->st_mode & 060 && (st->st_gid != 0 || lgetxattr(path, "system.posix_acl_access", NULL, 0) >= 0);
+}
+
+static void add_node(TaintList *l, const char *directory, const char *name) {
+    char path[320], what[128];
+    struct stat st;
+
+    (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
+    if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode) || !others_may_open(path, &st))
+        return;
+    (void) snprintf(what, sizeof(what), "%s/*: mode %04o, owner %u, group %u", directory,
+            (unsigned) st.st_mode & 07777, (unsigned) st.st_uid, (unsigned) st.st_gid);
+    (void) taint_list_add(l, TAINT_OPEN_NODE, true, what);
+}
+
+/* /dev/vfio/vfio is not among them: everybody may open it, and it gives no device. Nor is /dev/iommu. */
+static void read_nodes(TaintList *l, const char *directory) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *e;
+
+    if (open_directory_at(AT_FDCWD, directory, &d) < 0) /* no VFIO here */
+        return;
+    for (unsigned n = 0; n < NODES_MAX && (e = readdir(d)); n++)
+        if (e->d_name[0] != '.' && !streq(e->d_name, "vfio"))
+            add_node(l, directory, e->d_name);
+}
+
 void taint_reader_read(TaintList *l) {
     for (size_t i = 0; i < ELEMENTSOF(parameters); i++)
         read_parameter(l, i);
     read_command_line(l);
     read_kernel(l);
+    read_nodes(l, "/dev/vfio");
+    read_nodes(l, "/dev/vfio/devices");
 }

@@ -16,6 +16,7 @@ import signal
 import harness
 from fake_kernel import NOIOMMU_PARAMETER
 from harness import ROOT_PATH, VfiodTestCase, wait
+from host import VFIO
 
 CAP_SYS_RAWIO = 17
 REASON = 'DPDK on a machine that has no IOMMU'
@@ -450,6 +451,19 @@ class LedgerTest(NoiommuTestCase):
         self.start()
         self.taints(c)
         self.assertEqual(self.deeds(c), [deed])
+
+    def test_nodes_that_others_may_open(self):
+        """Devices that are bound later have nodes of their own; the rule of udev is the same for all."""
+        self.start()
+        c = self.client()
+        self.assertEqual(self.taints(c), [])
+        nic = self.host.add_device('0000:0b:00.0', group=13, driver=VFIO)
+        os.chmod(self.host.root + '/dev/vfio/13', 0o666)
+        self.kernel.announce('change', nic)
+        wait(lambda: self.taints(c), 'the taint')
+        taint, = self.taints(c)
+        self.assertEqual((taint['kind'], taint['weakens']), ('open-node', True))
+        self.assertIn('/dev/vfio/*: mode 0666', taint['what'])
 
     def test_what_is_found(self):
         self.kernel.put('/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts', 'Y\n')

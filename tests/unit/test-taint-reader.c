@@ -3,6 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -64,6 +67,63 @@ static void test_unreadable(void **state) {
     assert_true(has(TAINT_UNSAFE_INTERRUPTS, "iommufd.allow_unsafe_interrupts (unreadable)", true));
 }
 
+static void set_mode(const char *node, mode_t mode) {
+    char real[4096];
+
+    snprintf(real, sizeof(real), "%s%s", getenv("UMOCKDEV_DIR"), node);
+    assert_int_equal(chmod(real, mode), 0);
+}
+
+/* Who may open a node needs no policy. */
+static void test_open_nodes(void **state) {
+    testbed_put("/proc/cmdline", "root=/dev/sda1\n");
+    testbed_put("/proc/sys/kernel/tainted", "0\n");
+    testbed_node("/dev/vfio/vfio", false, 10, 196);
+    testbed_node("/dev/vfio/8", false, 241, 8);
+    testbed_node("/dev/vfio/noiommu-9", false, 241, 9);
+    testbed_node("/dev/vfio/devices/vfio0", false, 242, 0);
+    set_mode("/dev/vfio/vfio", 0666);
+    look();
+    assert_int_equal(list.n, 0);
+    set_mode("/dev/vfio/8", 0606);
+    set_mode("/dev/vfio/noiommu-9", 0606);
+    set_mode("/dev/vfio/devices/vfio0", 0604);
+    look();
+    assert_int_equal(list.n, 2); /* one for each kind of node */
+    for (size_t i = 0; i < list.n; i++) {
+        assert_int_equal(list.entries[i].kind, TAINT_OPEN_NODE);
+        assert_true(list.entries[i].weakens);
+        assert_non_null(strstr(list.entries[i].what, i == 0 ? "/dev/vfio/*: mode 0606" : "mode 0604"));
+    }
+    set_mode("/dev/vfio/devices/vfio0", 0600);
+    set_mode("/dev/vfio/8", 0600);
+    set_mode("/dev/vfio/noiommu-9", 0600);
+    look();
+    assert_int_equal(list.n, 0);
+}
+
+/* The common rule of udev. */
+static void test_node_of_a_group(void **state) {
+    char real[4096];
+
+    if (geteuid() != 0)
+        skip();
+    testbed_put("/proc/cmdline", "root=/dev/sda1\n");
+    testbed_put("/proc/sys/kernel/tainted", "0\n");
+    testbed_node("/dev/vfio/8", false, 241, 8);
+    snprintf(real, sizeof(real), "%s/dev/vfio/8", getenv("UMOCKDEV_DIR"));
+    set_mode("/dev/vfio/8", 0660);
+    look();
+    assert_int_equal(list.n, 0);
+    assert_int_equal(chown(real, 0, 107), 0);
+    look();
+    assert_true(has(TAINT_OPEN_NODE, "/dev/vfio/*: mode 0660, owner 0, group 107", true));
+    set_mode("/dev/vfio/8", 0600);
+    assert_int_equal(chown(real, 64055, 0), 0);
+    look();
+    assert_true(has(TAINT_OPEN_NODE, "/dev/vfio/*: mode 0600, owner 64055, group 0", true));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, testbed_setup, testbed_teardown)
 
 int main(void) {
@@ -71,6 +131,8 @@ int main(void) {
             TEST(test_clean_host),
             TEST(test_findings),
             TEST(test_unreadable),
+            TEST(test_open_nodes),
+            TEST(test_node_of_a_group),
     };
 
     if (!testbed_works()) {
