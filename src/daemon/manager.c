@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/broker/audit.h"
 #include "daemon/bus/bus.h"
 #include "daemon/broker/broker.h"
 #include "daemon/kernel/hotplug.h"
@@ -177,7 +178,8 @@ static void on_policy_loaded(void *userdata, int r, bool resolved) {
     m->reloading = false;
 }
 
-static void reload_policy(void *userdata) {
+static void reload_policy(void *userdata, const Subject *by) {
+    audit_reload(by);
     policy_loader_load(((Manager *) userdata)->loader);
 }
 
@@ -216,14 +218,17 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 }
 
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+    Subject by = SUBJECT_NULL;
     Manager *m = userdata;
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
             (unsigned long long) now.tv_sec * 1000000ULL + (unsigned long long) now.tv_nsec / 1000);
+    by.uid = si->ssi_uid;
+    by.pid = (pid_t) si->ssi_pid;
     m->reloading = true;
-    reload_policy(m);
+    reload_policy(m, &by);
     return 0;
 }
 

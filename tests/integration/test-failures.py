@@ -8,7 +8,7 @@ import signal
 import threading
 
 import harness
-from harness import ROOT_PATH, VfiodTestCase, device_path, wait
+from harness import ROOT_PATH, VfiodTestCase, device_path, needs_root, wait
 from host import VFIO
 
 
@@ -157,6 +157,18 @@ class ResetTest(VfiodTestCase):
         self.assertEqual(self.daemon.stop(), 0)
         self.start()
         self.assert_quarantined(claim)
+
+    @needs_root
+    def test_the_journal_names_who_lifts_a_quarantine(self):
+        self.kernel.fail('reset', self.nic.address, errno.ENOTTY)
+        claim = self.c.acquire(self.nic)
+        claim.close()
+        self.assert_quarantined(claim)
+        self.c.release(claim)
+        self.wait_gone(claim)
+        log = os.pread(self.log.fileno(), 65536, 0).decode()
+        self.assertIn(f'uid 0 lifted the quarantine of claim {claim.id} of uid 0: {self.nic.name}', log)
+        self.assertRegex(log, f'VFIOD_ACTION=lift-quarantine VFIOD_UID=0 VFIOD_PID={os.getpid()} .*VFIOD_CLAIM={claim.id}')
 
 
 class StuckTest(VfiodTestCase):

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import harness
@@ -134,6 +135,42 @@ class AccountsTest(PolicyTestCase):
         self.c = self.client()
         self.assertIn('is taken for the name of the user with uid', self.get('PolicyWarnings')[0])
         self.c.acquire(self.nic).close()
+
+
+HOLD = f'''
+import sys, dbus.bus
+bus = dbus.bus.BusConnection(sys.argv[1])
+claim, _, fds = bus.call_blocking("{NAME}", "{ROOT_PATH}", "{NAME}.Manager", "Acquire", "asa{{sv}}", ([sys.argv[2]], {{}}))
+print(claim.rsplit("/", 1)[1], flush=True)
+sys.stdin.read()
+'''
+
+
+class OperatorTest(PolicyTestCase):
+    @needs_root
+    def test_the_journal_names_who_reloads(self):
+        self.start()
+        self.c = self.client()
+        self.reload(self.rule())
+        self.assertEqual(len(self.log_lines('uid 0 reloads the policy', 'VFIOD_ACTION=reload VFIOD_UID=0 '
+                                            f'VFIOD_PID={os.getpid()} ', 'VFIOD_COMMAND=python3')), 1)
+        os.kill(self.daemon.pid, signal.SIGHUP)
+        wait(lambda: len(self.log_lines('uid 0 reloads the policy', f'VFIOD_PID={os.getpid()}')) == 2,
+             'the signal is noted')
+
+    @needs_root
+    def test_the_journal_names_who_ends_a_claim_of_another(self):
+        self.set_policy([self.rule(user=NOBODY)])
+        self.start()
+        self.c = self.client()
+        hold = self.tool(sys.executable, '-c', HOLD, self.bus.address, self.nic.name, user=NOBODY,
+                         stdin=subprocess.PIPE)
+        self.addCleanup(hold.stdin.close)
+        claim = hold.stdout.readline().strip()
+        self.c.manager('Release', 'sa{sv}', claim, {})
+        self.assertEqual(len(self.log_lines(f'uid 0 released claim {claim} of uid {NOBODY}: {self.nic.name}',
+                                            f'VFIOD_ACTION=release VFIOD_UID=0 VFIOD_PID={os.getpid()} ',
+                                            f'VFIOD_CLAIM_UID={NOBODY}')), 1)
 
 
 class ReviewTest(PolicyTestCase):

@@ -132,6 +132,104 @@ static void test_flood(void **state) {
     assert_int_equal(count(last, "1 more refusals of uid 1000"), 1);
 }
 
+static void grant_device(Audit *a, uid_t uid, unsigned device, const char *rule) {
+    PlanMember member = {};
+    Claim c = CLAIM_NULL;
+    char name[32];
+
+    snprintf(name, sizeof(name), "pci:0000:%02x:00.0", device);
+    assert_int_equal(device_name_parse(name, &member.name), 0);
+    c.uid = uid;
+    c.plan.members = &member;
+    c.plan.n_members = c.plan.n_claimed = 1;
+    strcpy(c.plan.rule, rule);
+    audit_granted(a, &c);
+}
+
+static void churn(void) {
+    _cleanup_(audit_freep) Audit *a = NULL;
+    sd_event *event = NULL;
+
+    assert_int_equal(sd_event_new(&event), 0);
+    assert_int_equal(audit_new(event, WINDOW_USEC, &a), 0);
+    for (unsigned i = 0; i < 100; i++)
+        grant_device(a, 1000, 1, "one");
+    for (unsigned i = 0; i < 2; i++) {
+        grant_device(a, 1000, 2, "one");
+        grant_device(a, 1000, 1, "two");
+        grant_device(a, 1001, 1, "one");
+    }
+    for (unsigned device = 3; device < 200; device++)
+        grant_device(a, 1000, device, "one");
+    dprintf(STDERR_FILENO, "|");
+    assert_true(sd_event_run(event, UINT64_MAX) > 0); /* the window ends */
+    dprintf(STDERR_FILENO, "|");
+    for (unsigned i = 0; i < 30; i++)
+        grant_device(a, 1000, 2, "one");
+    a = audit_free(a);
+    sd_event_unref(event);
+}
+
+/* A grant that has no line yet gets one, however many lines the user has had. */
+static void test_churn_hides_nothing(void **state) {
+    _cleanup_free_ char *text = log_of(churn);
+    char *told = strchr(text, '|'), *last;
+
+    assert_non_null(told);
+    *told++ = '\0';
+    last = strchr(told, '|');
+    assert_non_null(last);
+    *last++ = '\0';
+    assert_int_equal(count(text, "uid 1000 got pci:0000:01:00.0 (iommufd) by rule one"), 21);
+    assert_int_equal(count(text, "uid 1000 got pci:0000:02:00.0 (iommufd) by rule one"), 1);
+    assert_int_equal(count(text, "uid 1000 got pci:0000:01:00.0 (iommufd) by rule two"), 1);
+    assert_int_equal(count(text, "uid 1001 got pci:0000:01:00.0 (iommufd) by rule one"), 2);
+    for (unsigned device = 3; device < 200; device++) {
+        char line[64];
+
+        snprintf(line, sizeof(line), "uid 1000 got pci:0000:%02x:00.0 ", device);
+        assert_int_equal(count(text, line), 1);
+    }
+    assert_int_equal(count(told, "81 more grants and ends of claims of uid 1000"), 1);
+    assert_int_equal(count(last, "uid 1000 got pci:0000:02:00.0"), 21);
+}
+
+static void operate(void) {
+    PlanMember member = {};
+    Subject root = SUBJECT_NULL, owner = SUBJECT_NULL;
+    Claim c = CLAIM_NULL;
+
+    assert_int_equal(device_name_parse("pci:0000:06:00.0", &member.name), 0);
+    c.plan.members = &member;
+    c.plan.n_members = c.plan.n_claimed = 1;
+    strcpy(c.id, "0123456789abcdef");
+    c.uid = 1000;
+    c.state = CLAIM_HELD;
+    root.uid = 0;
+    root.pid = 77;
+    root.command = (char *) "vfioctl";
+    owner.uid = 1000;
+    audit_released(&c, &owner); /* no line */
+    audit_released(&c, &root);
+    c.state = CLAIM_QUARANTINED;
+    audit_released(&c, &root);
+    audit_reload(&root);
+}
+
+static void test_operator(void **state) {
+    _cleanup_free_ char *text = log_of(operate);
+
+    assert_int_equal(count(text, "\n"), 3);
+    assert_int_equal(count(text, "uid 0 released claim 0123456789abcdef of uid 1000: pci:0000:06:00.0 "), 1);
+    assert_int_equal(count(text, "uid 0 lifted the quarantine of claim 0123456789abcdef"), 1);
+    assert_int_equal(count(text, "uid 0 reloads the policy"), 1);
+    assert_int_equal(count(text, "VFIOD_UID=0 VFIOD_PID=77 VFIOD_COMMAND=vfioctl"), 3);
+    assert_int_equal(count(text, "VFIOD_CLAIM_UID=1000"), 2);
+    assert_int_equal(count(text, "VFIOD_ACTION=release "), 1);
+    assert_int_equal(count(text, "VFIOD_ACTION=lift-quarantine "), 1);
+    assert_int_equal(count(text, "VFIOD_ACTION=reload "), 1);
+}
+
 static void flood_of_users(void) {
     _cleanup_(audit_freep) Audit *a = NULL;
     sd_event *event = NULL;
@@ -158,6 +256,8 @@ int main(void) {
             cmocka_unit_test(test_rate_limit_is_bounded),
             cmocka_unit_test(test_flood),
             cmocka_unit_test(test_flood_of_users),
+            cmocka_unit_test(test_churn_hides_nothing),
+            cmocka_unit_test(test_operator),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,16 @@
 #define REFUSALS_MAX 60U
 #define USERS_TOLD_MAX 8U /* by name at the end of a window; the others are told together */
 
+/* Hashes of what has a line of its own in this window: "this user got this device by this rule". Grows with
+ * the grants that are news; a table with open addressing, 0 is free. */
+typedef struct Named {
+    uint64_t *slots; /* owned */
+    size_t n, size;  /* size: a power of two, or 0 */
+} Named;
+
 struct Audit {
     sd_event *event;
+    Named named;
     uint64_t window_usec;
     sd_event_source *window; /* armed while any line of the current window is counted */
     RateLimit grants, refusals, differences;
@@ -39,7 +47,57 @@ static void tell_suppressed(RateLimit *l, const char *what) {
     rate_limit_restart(l);
 }
 
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ ((const uint8_t *) data)[i]) * UINT64_C(1099511628211); /* FNV-1a */
+    return hash;
+}
+
+static uint64_t *named_slot(const Named *s, uint64_t key) {
+    size_t i = key & (s->size - 1);
+
+    while (s->slots[i] != 0 && s->slots[i] != key)
+        i = (i + 1) & (s->size - 1);
+    return &s->slots[i];
+}
+
+static int named_grow(Named *s) {
+    Named larger = {.n = s->n, .size = MAX(s->size * 2, (size_t) 64)};
+
+    if (s->n * 2 < s->size)
+        return 0;
+    larger.slots = calloc(larger.size, sizeof(*larger.slots));
+    if (!larger.slots)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->size; i++)
+        if (s->slots[i] != 0)
+            *named_slot(&larger, s->slots[i]) = s->slots[i];
+    free(s->slots);
+    *s = larger;
+    return 0;
+}
+
+static void named_done(Named *s) {
+    free(s->slots);
+    *s = (Named){};
+}
+
+/* Is it news? Without memory everything is. */
+static bool named_add(Named *s, uint64_t key) {
+    uint64_t *slot;
+
+    if (named_grow(s) < 0)
+        return true;
+    slot = named_slot(s, key);
+    if (*slot == key)
+        return false;
+    *slot = key;
+    s->n++;
+    return true;
+}
+
 static void end_window(Audit *a) {
+    named_done(&a->named);
     tell_suppressed(&a->grants, "grants and ends of claims");
     tell_suppressed(&a->refusals, "refusals");
     tell_suppressed(&a->differences, "differences of the policy in shadow");
@@ -78,12 +136,35 @@ int audit_new(sd_event *event, uint64_t window_usec, Audit **ret) {
 
 /* May one more line about this user be written now? Without a window that ends, nothing would be written ever
  * again, or too much. */
-static bool admit(Audit *a, RateLimit *l, uid_t uid) {
-    if (!a->window &&
+static bool open_window(Audit *a) {
+    return a->window ||
             sd_event_add_time_relative(
-                    a->event, &a->window, CLOCK_MONOTONIC, a->window_usec, 0, on_window_over, a) < 0)
-        return false;
-    return rate_limit_admit(l, uid);
+                    a->event, &a->window, CLOCK_MONOTONIC, a->window_usec, 0, on_window_over, a) >= 0;
+}
+
+static bool admit(Audit *a, RateLimit *l, uid_t uid) {
+    return open_window(a) && rate_limit_admit(l, uid);
+}
+
+/* Only repetitions are limited: nobody gets a device unseen by taking and giving back another one until the
+ * lines of this minute are used up. */
+static bool admit_grant(Audit *a, const Claim *c) {
+    bool news = false;
+
+    if (!open_window(a))
+        return true;
+    for (size_t i = 0; i < c->plan.n_claimed; i++) {
+        char device[DEVICE_NAME_MAX];
+        uint64_t key = UINT64_C(14695981039346656037);
+
+        key = hash_bytes(key, &c->uid, sizeof(c->uid));
+        device_name_format(&c->plan.members[i].name, device);
+        key = hash_bytes(key, device, strlen(device) + 1);
+        key = hash_bytes(key, c->plan.rule, strlen(c->plan.rule));
+        if (named_add(&a->named, key ?: 1))
+            news = true;
+    }
+    return news || rate_limit_admit(&a->grants, c->uid);
 }
 
 static char *join_devices(const DeviceName *names, size_t n, size_t stride) {
@@ -116,7 +197,7 @@ static void record_claim(int level, const char *message_id, const Claim *c, cons
 void audit_granted(Audit *a, const Claim *c) {
     _cleanup_free_ char *devices = NULL, *message = NULL;
 
-    if (!admit(a, &a->grants, c->uid))
+    if (!admit_grant(a, c))
         return;
     devices = claim_devices(c);
     message = format_string("Claim %s: uid %u got %s (%s) by rule %s%s", c->id, (unsigned) c->uid,
@@ -181,6 +262,39 @@ void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, co
             "VFIOD_DEVICES", name, "VFIOD_UID", uid, "VFIOD_UNIT", subject->unit, "VFIOD_RULE", rule,
             "VFIOD_SHADOW_RULE", shadow_rule, "VFIOD_EFFECT", effect_to_string(real->effect),
             "VFIOD_SHADOW_EFFECT", effect_to_string(shadow->effect), NULL);
+}
+
+static void record_operator(const Subject *by, const char *action, const Claim *c, const char *message) {
+    _cleanup_free_ char *devices = c ? claim_devices(c) : NULL;
+    char uid[16], pid[16], owner[16] = "";
+
+    (void) snprintf(uid, sizeof(uid), "%u", (unsigned) by->uid);
+    (void) snprintf(pid, sizeof(pid), "%d", (int) by->pid);
+    if (c)
+        (void) snprintf(owner, sizeof(owner), "%u", (unsigned) c->uid);
+    log_record(LOG_NOTICE, VFIOD_MESSAGE_OPERATOR, message, "VFIOD_ACTION", action, "VFIOD_UID", uid,
+            "VFIOD_PID", pid, "VFIOD_UNIT", by->unit, "VFIOD_COMMAND", by->command, "VFIOD_CLAIM",
+            c ? c->id : NULL, "VFIOD_DEVICES", devices, "VFIOD_CLAIM_UID", c ? owner : NULL, NULL);
+}
+
+void audit_released(const Claim *c, const Subject *by) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+    bool quarantined = c->state == CLAIM_QUARANTINED;
+    char who[SUBJECT_DESCRIPTION_MAX];
+
+    if (!quarantined && by->uid == c->uid)
+        return;
+    message = format_string("%s %s claim %s of uid %u: %s", subject_describe(by, who),
+            quarantined ? "lifted the quarantine of" : "released", c->id, (unsigned) c->uid, devices ?: "?");
+    record_operator(by, quarantined ? "lift-quarantine" : "release", c, message ?: "Claim released");
+}
+
+void audit_reload(const Subject *by) {
+    _cleanup_free_ char *message = NULL;
+    char who[SUBJECT_DESCRIPTION_MAX];
+
+    message = format_string("%s reloads the policy", subject_describe(by, who));
+    record_operator(by, "reload", NULL, message ?: "The policy is reloaded");
 }
 
 void audit_quarantined(Audit *a, const Claim *c) {

@@ -4,7 +4,7 @@
 /* The journal's record of who got what and who did not. A client must not be able to flood the log by asking:
  * per user a burst is written out, and of all users together a larger one; the rest of the minute is only
  * counted, and the count is written when the minute is over or the daemon ends. Grants and refusals are
- * counted apart. */
+ * counted apart, and a grant that is news in this minute is always written. */
 
 #include <systemd/sd-event.h>
 
@@ -30,3 +30,6 @@ void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, co
         const Verdict *shadow);
 /* Not limited: each needs a person. */
 void audit_quarantined(Audit *a, const Claim *c);
+/* Before it happens. Silent when users give back what is theirs. */
+void audit_released(const Claim *c, const Subject *by);
+void audit_reload(const Subject *by);

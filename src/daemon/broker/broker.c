@@ -411,6 +411,8 @@ int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *r
     }
     if (!subject_is_operator(subject) && subject->uid != j->claim.uid)
         return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", j->claim.id);
+    if (j->claim.state != CLAIM_QUARANTINED || subject_is_operator(subject))
+        audit_released(&j->claim, subject);
     if (j->claim.state != CLAIM_QUARANTINED) {
         if (j->claim.state == CLAIM_AUTHORIZING)
             (void) refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,

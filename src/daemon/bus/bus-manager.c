@@ -213,7 +213,7 @@ static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *ref
         return r;
     }
     call->waits_for_policy = true;
-    context->reload_policy(context->userdata);
+    context->reload_policy(context->userdata, subject);
     return BUS_CALL_PENDING;
 }
 

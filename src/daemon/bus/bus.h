@@ -30,7 +30,8 @@ typedef struct BusContext {
     Broker *broker;
     const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
     const PolicyLoad *shadow; /* likewise */
-    void (*reload_policy)(void *userdata);           /* bus_face_policy_loaded() follows */
+    /* bus_face_policy_loaded() follows */
+    void (*reload_policy)(void *userdata, const Subject *by);
     const TaintList *(*read_taints)(void *userdata); /* as of now, within a second */
     const char *(*noiommu_state)(void *userdata);    /* "off", "on", "managed", "unavailable" */
     void (*ready)(void *userdata);                   /* once: the name is ours, or there is no bus just now */
