@@ -146,11 +146,14 @@ static int exceed(Planner *p, const Rule *rule, const Meter *m) {
 }
 
 static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charge) {
-    const RuleLimits *limits = &rule_terms(rule)->limits;
+    const RuleLimits *limits = &rule_terms(rule)->limits, none = RULE_LIMITS_NONE;
+    uint64_t memlock = p->plan->memlock;
     RuleUsage usage = {};
 
+    if (memcmp(limits, &none, sizeof(none)) == 0)
+        return 0;
     if (p->context->count_usage)
-        p->context->count_usage(p->context->usage_userdata, charge->rule, p->subject->uid, &usage);
+        p->context->count_usage(p->context->usage_userdata, charge->rule, p->subject, &usage);
 
     const Meter meters[] = {
             {"claims", limits->claims, usage.claims, 1},
@@ -158,7 +161,8 @@ static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charg
             {"claims-per-user", limits->claims_per_user, usage.claims_of_user, 1, .of_user = true},
             {"devices-per-user", limits->devices_per_user, usage.devices_of_user, charge->devices,
                     .of_user = true},
-            {"pinned", limits->pinned, usage.pinned, p->plan->memlock, .bytes = true},
+            {"pinned", limits->pinned, usage.pinned,
+                    memlock > usage.pinned_spare ? memlock - usage.pinned_spare : 0, .bytes = true},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(meters); i++) {
@@ -181,25 +185,4 @@ int terms_check(Planner *p) {
     for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
         r = check_limits_of(p, p->rules[i], &p->plan->charges[i]);
     return r;
-}
-
-/* Sums that do not fit anywhere stay at the end of the scale, where every limit refuses. */
-static void add_bounded(uint64_t *sum, uint64_t v) {
-    *sum = v > UINT64_MAX - *sum ? UINT64_MAX : *sum + v;
-}
-
-void rule_usage_add(RuleUsage *usage, const Plan *p, uid_t owner, const char *rule_key, uid_t uid) {
-    for (size_t i = 0; i < p->n_charges; i++) {
-        const PlanCharge *c = &p->charges[i];
-
-        if (strncmp(c->rule, rule_key, sizeof(c->rule) - 1) != 0)
-            continue;
-        add_bounded(&usage->claims, 1);
-        add_bounded(&usage->devices, c->devices);
-        add_bounded(&usage->pinned, p->memlock);
-        if (owner != uid)
-            continue;
-        add_bounded(&usage->claims_of_user, 1);
-        add_bounded(&usage->devices_of_user, c->devices);
-    }
 }

@@ -80,11 +80,10 @@ PlanCharge *plan_add_charge(Plan *p);
 /* What the claims that there are already count for against the limits of one rule. */
 typedef struct RuleUsage {
     uint64_t claims, devices, claims_of_user, devices_of_user;
-    uint64_t pinned; /* bytes of memlock */
+    uint64_t pinned;       /* bytes of memlock */
+    uint64_t pinned_spare; /* of these: what the process was allowed to lock for claims that have ended */
 } RuleUsage;
-typedef void (*count_usage_t)(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret);
-/* Adds what one claim of owner counts for, as seen by uid. */
-void rule_usage_add(RuleUsage *usage, const Plan *p, uid_t owner, const char *rule_key, uid_t uid);
+typedef void (*count_usage_t)(void *userdata, const char *rule_key, const Subject *subject, RuleUsage *ret);
 
 /* What a request is judged against. */
 typedef struct PlanContext {

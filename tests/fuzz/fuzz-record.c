@@ -15,9 +15,8 @@ static bool is_path_component(const char *s) {
     return !strchr(s, '/') && !streq(s, ".") && !streq(s, "..");
 }
 
-static void use_plan(const Plan *p, uid_t owner) {
+static void use_plan(const Plan *p) {
     _cleanup_json_ struct json_object *o = plan_to_json(p);
-    RuleUsage usage = {};
 
     EXPECT(o);
     EXPECT(p->n_claimed > 0 && p->n_claimed <= REQUEST_DEVICES_MAX && p->n_claimed <= p->n_members);
@@ -30,8 +29,6 @@ static void use_plan(const Plan *p, uid_t owner) {
         EXPECT(!m->bind || m->target_driver[0]);
         EXPECT(m->group >= 0 || p->backend == BACKEND_NOIOMMU);
     }
-    for (size_t i = 0; i < p->n_charges; i++)
-        rule_usage_add(&usage, p, owner, p->charges[i].rule, owner);
 }
 
 static void use_claim(const Claim *c) {
@@ -47,7 +44,7 @@ static void use_claim(const Claim *c) {
     t = machine_step(CLAIM_REQUESTED,
             c->state == CLAIM_QUARANTINED ? CLAIM_EVENT_RECOVERED_QUARANTINED : CLAIM_EVENT_RECOVERED_ENDED);
     EXPECT(!(t.effects & CLAIM_EFFECT_IMPOSSIBLE));
-    use_plan(&c->plan, c->uid);
+    use_plan(&c->plan);
 }
 
 static void salvage(const uint8_t *data, size_t size, const Claim *c) {

@@ -353,6 +353,68 @@ print(json.dumps([outcome, resource.getrlimit(resource.RLIMIT_MEMLOCK)]))
             self.assertEqual(limits, [1 << 16, 1 << 20])
 
 
+class PinnedTest(VfiodTestCase):
+    """A limit that was raised counts for as long as a process has it."""
+
+    CLIENT = '''
+import json, os, resource, sys, dbus
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 1 << 20))
+bus = dbus.bus.BusConnection(os.environ["DBUS_SYSTEM_BUS_ADDRESS"])
+held = []
+for line in sys.stdin:
+    device, memlock = line.split()
+    outcome = "ok"
+    if device == "release":
+        while held:
+            os.close(held.pop())
+    else:
+        options = {"memlock": dbus.UInt64(int(memlock))} if memlock != "0" else {}
+        try:
+            held += [fd.take() for _, fd in bus.call_blocking("org.vfiod1", "/org/vfiod1", "org.vfiod1.Manager",
+                                                               "Acquire", "asa{sv}", ([device], options), 20)[2]]
+        except dbus.DBusException as e:
+            outcome = e.get_dbus_name()
+    print(json.dumps([outcome, resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]]), flush=True)
+'''
+
+    def setUp(self):
+        super().setUp()
+        self.one = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.two = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.set_policy([self.rule(memlock='512K', limits={'pinned': '512K'})])
+        self.start()
+
+    def program(self):
+        return self.tool(sys.executable, '-c', self.CLIENT, stdin=subprocess.PIPE)
+
+    def ask(self, process, device, memlock=0):
+        process.stdin.write(f'{getattr(device, "address", device)} {memlock}\n')
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    def end(self, process):
+        process.stdin.close()
+        process.wait()
+
+    def test_it_counts_until_the_process_ends(self):
+        p, q = self.program(), self.program()
+        self.assertEqual(self.ask(p, self.one, 1 << 19), ['ok', 1 << 19])
+        self.ask(p, 'release')
+        wait(lambda: self.records() == [], 'its claim ends')
+        self.assertEqual(self.ask(p, self.one), ['ok', 1 << 19])
+        self.assertEqual(self.ask(q, self.two, 1 << 19), ['org.vfiod1.Error.LimitExceeded', 1 << 16])
+        self.end(p)
+        wait(lambda: self.records() == [], 'its claim ends')
+        self.assertEqual(self.ask(q, self.two, 1 << 19), ['ok', 1 << 19])
+        self.end(q)
+
+    def test_claims_of_a_process_add_up(self):
+        p = self.program()
+        self.assertEqual(self.ask(p, self.one, 1 << 18), ['ok', 1 << 18])
+        self.assertEqual(self.ask(p, self.two, 1 << 18), ['ok', 1 << 19])
+        self.end(p)
+
+
 class ActionsTest(unittest.TestCase):
     path = SOURCE / 'policy' / 'org.vfiod1.policy'
 

@@ -111,11 +111,11 @@ static int read_weakness(void *userdata, char **ret) {
     return 0;
 }
 
-static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
+static void count_usage(void *userdata, const char *rule_key, const Subject *subject, RuleUsage *ret) {
     const World *w = userdata;
 
     assert_true(streq(rule_key, "r") || streq(rule_key, "other"));
-    assert_int_equal(uid, 1000);
+    assert_int_equal(subject->uid, 1000);
     *ret = w->usage;
 }
 
@@ -695,6 +695,7 @@ static void test_limits(void **state) {
             {{.pinned = 3 << 20}, {.pinned = 2 << 20}, NULL},
             {{.pinned = 3 << 20}, {.pinned = 3 << 20},
                     "\"pinned\" is 3M: 3M in use, and this would be 1M more"},
+            {{.pinned = 3 << 20}, {.pinned = 3 << 20, .pinned_spare = 1 << 20}, NULL},
             {{.pinned = LIMIT_NONE - 1}, {.pinned = UINT64_MAX}, "\"pinned\""},
     };
     RuleTerms terms = TERMS;
@@ -719,26 +720,15 @@ static void test_limits(void **state) {
     }
 }
 
-static void test_usage_of_claims(void **state) {
+static void test_charges(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
-    RuleUsage usage = {};
     World *w = *state;
     _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     assert_int_equal(
             plan(w, RULE(OPTIONAL), EDU " " NIC, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
-    p.memlock = 4096;
-    rule_usage_add(&usage, &p, 1000, "r", 1000);
-    rule_usage_add(&usage, &p, 1001, "r", 1000);
-    rule_usage_add(&usage, &p, 1000, "other", 1000);
-    assert_int_equal(usage.claims, 2);
-    assert_int_equal(usage.claims_of_user, 1);
-    assert_int_equal(usage.devices, 4);
-    assert_int_equal(usage.devices_of_user, 2);
-    assert_int_equal(usage.pinned, 8192);
-    p.memlock = UINT64_MAX;
-    rule_usage_add(&usage, &p, 1000, "r", 1000);
-    assert_true(usage.pinned == UINT64_MAX);
+    assert_int_equal(p.n_charges, 1);
+    assert_int_equal(p.charges[0].devices, 2);
 
     /* What a sibling's rule lets the client open counts as well. */
     assert_int_equal(
@@ -992,7 +982,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_memlock, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
-            cmocka_unit_test_setup_teardown(test_usage_of_claims, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_charges, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_ask_and_host_critical, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_noiommu, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_size_of_a_claim, set_up, tear_down),

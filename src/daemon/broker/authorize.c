@@ -111,6 +111,8 @@ static void deny(ClaimRun *j, const ClaimQuestion *q) {
 }
 
 static void finish(ClaimRun *j, int r) {
+    if (r >= 0)
+        r = claim_run_charge(j);
     if (r < 0)
         deny(j, j->question);
     j->question = claim_question_free(j->question);

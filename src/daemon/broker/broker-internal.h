@@ -10,6 +10,7 @@
 #include "daemon/broker/refusal-memory.h"
 #include "daemon/broker/spare.h"
 #include "daemon/broker/store.h"
+#include "daemon/broker/usage.h"
 #include "daemon/kernel/node-watch.h"
 #include "daemon/kernel/noiommu.h"
 #include "daemon/kernel/worker.h"
@@ -31,6 +32,7 @@ struct Broker {
     WorkerPool *workers;
     Surveyor *surveyor;
     NodeWatch *nodes;
+    Usage *usage;
     Spare *spare;
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);

@@ -52,6 +52,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
+        r = usage_new(event, &e->usage);
+    if (r >= 0)
         r = spare_new(event, &e->spare);
     if (r >= 0)
         r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
@@ -73,6 +75,7 @@ Broker *broker_free(Broker *e) {
     e->audit = audit_free(e->audit);
     e->spare = spare_free(e->spare);
     e->nodes = node_watch_free(e->nodes);
+    e->usage = usage_free(e->usage);
     e->surveyor = surveyor_free(e->surveyor);
     e->workers = worker_pool_free(e->workers);
     e->noiommu = noiommu_switch_free(e->noiommu);
@@ -208,8 +211,10 @@ int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const
     return r < 0 ? r : broker_inquire(e, q);
 }
 
-static void count_usage(void *userdata, const char *rule_key, uid_t uid, RuleUsage *ret) {
-    claims_count_usage(userdata, rule_key, uid, ret);
+static void count_usage(void *userdata, const char *rule_key, const Subject *subject, RuleUsage *ret) {
+    const Broker *e = userdata;
+
+    usage_count(e->usage, rule_key, subject, ret);
 }
 
 /* What neither policy nor kernel know: whether this process can do it. */
@@ -324,6 +329,8 @@ static void decide(ClaimRun *j) {
     broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
     if (r >= 0 && c->plan.ask && claim_question_prepare(q, &c->plan) < 0)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (r >= 0 && !c->plan.ask)
+        r = claim_run_charge(j);
     if (r < 0)
         broker_note_refusal(e, &q->request, j->subject, &c->refusal);
     else

@@ -49,16 +49,18 @@ static void run_open(ClaimRun *j) {
         claim_run_push(j, r < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
 }
 
-/* Last of all: what is raised is not taken back. */
+/* Last of all: what is raised is not taken back, and counts until the process ends. */
 static int raise_memlock(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     int r;
 
     if (plan->memlock == 0 || !j->done)
         return 0;
-    r = memlock_raise(j->subject, plan->memlock);
-    if (r >= 0)
+    r = memlock_raise(j->subject, usage_memlock(j->charge));
+    if (r >= 0) {
+        usage_set_raised(j->charge);
         return 0;
+    }
     r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
             "cannot raise the caller's limit of locked memory: %s",
             r == -ESRCH            ? "which process it is cannot be told"

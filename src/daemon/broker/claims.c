@@ -88,6 +88,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
             break;
         }
     detach(j);
+    j->charge = usage_discharge(j->charge);
     if (j->task)
         worker_task_abandon(j->task);
     sd_event_source_disable_unref(j->work.retry);
@@ -161,9 +162,8 @@ int claims_charge(const Broker *e, const Subject *subject, Refusal *refusal) {
     return 0;
 }
 
-void claims_count_usage(const Broker *e, const char *rule_key, uid_t uid, RuleUsage *ret) {
-    *ret = (RuleUsage){};
-    for (const ClaimRun *j = e->claims; j; j = j->next)
-        if (j->attached)
-            rule_usage_add(ret, &j->claim.plan, j->claim.uid, rule_key, uid);
+int claim_run_charge(ClaimRun *j) {
+    if (usage_charge(j->broker->usage, &j->claim.plan, j->claim.uid, j->subject, &j->charge) >= 0)
+        return 0;
+    return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
 }

@@ -40,6 +40,7 @@ struct ClaimRun {
     bool save_failed;
     bool dirty, stored; /* the record: must be written; is on disk */
 
+    UsageCharge *charge;     /* owned; NULL before it is allowed */
     ClaimQuestion *question; /* owned; until it is decided */
     WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
     WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
@@ -78,5 +79,5 @@ const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan);
 
 /* May this caller have one more claim? 0, or -E... with *refusal filled. */
 int claims_charge(const Broker *e, const Subject *subject, Refusal *refusal);
-/* What the claims count for against the limits of a rule. */
-void claims_count_usage(const Broker *e, const char *rule_key, uid_t uid, RuleUsage *ret);
+/* Counts the claim against the limits of its rules, until it is freed. 0, or refused. */
+int claim_run_charge(ClaimRun *j);

@@ -280,7 +280,8 @@ static int take_up(Recovery *recovery, Candidate *c) {
     c->run->granted = c->run->stored = true;
     expect_more(&c->run->claim.plan);
     claim_run_attach(c->run);
-    return 0;
+    return usage_charge(
+            recovery->broker->usage, &c->run->claim.plan, c->run->claim.uid, NULL, &c->run->charge);
 }
 
 static int take_up_or_not(Recovery *recovery, Candidate *c) {

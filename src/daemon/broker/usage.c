@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/usage.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <search.h>
+#include <sys/epoll.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#define ALL_USERS ((uid_t) -1)
+
+/* What claims by one rule count for: those of one user, or of all. */
+typedef struct Counter {
+    char rule[RULE_KEY_MAX];
+    uid_t uid;
+    unsigned n_users; /* that point to it */
+    uint64_t claims, devices, pinned;
+} Counter;
+
+/* What one process was allowed to lock by one rule. */
+typedef struct Pin {
+    Usage *usage;
+    struct Pin *next; /* usage.pins */
+    Counter *all;     /* of the rule */
+    pid_t pid;
+    int pidfd; /* owned; -EBADF: which process it is, is not known, or it has ended */
+    sd_event_source *exit;
+    uint64_t now;  /* for claims that there are */
+    uint64_t most; /* that the limit was raised to for this rule; counted */
+} Pin;
+
+typedef struct RuleCharge {
+    Counter *all, *user;
+    unsigned devices;
+    Pin *pin; /* NULL: none is locked */
+    uint64_t most_before;
+} RuleCharge;
+
+struct UsageCharge {
+    Usage *usage;
+    UsageCharge *next; /* usage.locking; where memlock is not 0 */
+    uint64_t memlock;
+    bool raised;
+    size_t n_rules;
+    RuleCharge rules[];
+};
+
+struct Usage {
+    sd_event *event;
+    void *counters; /* tree of Counter */
+    Pin *pins;
+    UsageCharge *locking;
+};
+
+/* More than any machine has; so many may be added that no sum overflows. */
+#define MEMLOCK_MAX (UINT64_C(1) << 50)
+
+/* ---- counters ---- */
+
+static int compare_counters(const void *a, const void *b) {
+    const Counter *x = a, *y = b;
+
+    if (x->uid != y->uid)
+        return x->uid < y->uid ? -1 : 1;
+    return strcmp(x->rule, y->rule);
+}
+
+static Counter *find_counter(const Usage *u, const char *rule, uid_t uid) {
+    Counter key = {.uid = uid}, **found;
+
+    strncpy(key.rule, rule, sizeof(key.rule) - 1); /* cut as in a PlanCharge */
+    found = tfind(&key, &u->counters, compare_counters);
+    return found ? *found : NULL;
+}
+
+static Counter *counter_ref(Usage *u, const char *rule, uid_t uid) {
+    Counter *c = find_counter(u, rule, uid);
+
+    if (!c) {
+        c = calloc(1, sizeof(*c));
+        if (!c)
+            return NULL;
+        c->uid = uid;
+        strncpy(c->rule, rule, sizeof(c->rule) - 1);
+        if (!tsearch(c, &u->counters, compare_counters)) {
+            free(c);
+            return NULL;
+        }
+    }
+    c->n_users++;
+    return c;
+}
+
+static void counter_unref(Usage *u, Counter *c) {
+    if (!c || --c->n_users > 0)
+        return;
+    (void) tdelete(c, &u->counters, compare_counters);
+    free(c);
+}
+
+/* ---- locked memory ---- */
+
+static bool has_ended(int pidfd) {
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+    return pidfd < 0 || poll(&p, 1, 0) != 0;
+}
+
+/* A number is given to another process only after the old one has ended. */
+static Pin *find_pin(const Usage *u, const Counter *all, const Subject *process) {
+    if (!process || process->pid <= 0)
+        return NULL;
+    for (Pin *p = u->pins; p; p = p->next)
+        if (p->all == all && p->pid == process->pid && !has_ended(p->pidfd))
+            return p;
+    return NULL;
+}
+
+static void set_most(Pin *p, uint64_t most) {
+    p->all->pinned += most - p->most;
+    p->most = most;
+}
+
+static Pin *pin_free(Pin *p) {
+    if (!p)
+        return NULL;
+    for (Pin **i = &p->usage->pins; *i; i = &(*i)->next)
+        if (*i == p) {
+            *i = p->next;
+            break;
+        }
+    set_most(p, 0);
+    counter_unref(p->usage, p->all);
+    sd_event_source_disable_unref(p->exit);
+    (void) safe_close(p->pidfd);
+    free(p);
+    return NULL;
+}
+DEFINE_TRIVIAL_CLEANUP_FUNC(Pin *, pin_free);
+
+/* Somebody else may still have the devices of its claims; only these count on. */
+static int on_exit_process(sd_event_source *s, int fd, uint32_t events, void *userdata) {
+    Pin *p = userdata;
+
+    p->exit = sd_event_source_disable_unref(p->exit);
+    p->pidfd = safe_close(p->pidfd);
+    set_most(p, p->now);
+    if (p->now == 0)
+        (void) pin_free(p);
+    return 0;
+}
+
+static int pin_new(Usage *u, Counter *all, const Subject *process, Pin **ret) {
+    _cleanup_(pin_freep) Pin *p = calloc(1, sizeof(*p));
+    int r = 0;
+
+    if (!p)
+        return -ENOMEM;
+    *p = (Pin){.usage = u, .all = all, .pidfd = -EBADF};
+    all->n_users++;
+    if (process && process->pidfd >= 0) {
+        p->pid = process->pid;
+        p->pidfd = fcntl(process->pidfd, F_DUPFD_CLOEXEC, 3);
+        r = p->pidfd < 0 ? -errno
+                         : sd_event_add_io(u->event, &p->exit, p->pidfd, EPOLLIN, on_exit_process, p);
+    }
+    if (r < 0)
+        return r;
+    p->next = u->pins;
+    *ret = u->pins = p;
+    TAKE_PTR(p);
+    return 0;
+}
+
+static int charge_memory(Usage *u, RuleCharge *c, const Subject *process, uint64_t bytes) {
+    Pin *p = find_pin(u, c->all, process);
+    int r;
+
+    if (!p) {
+        r = pin_new(u, c->all, process, &p);
+        if (r < 0)
+            return r;
+    }
+    c->pin = p;
+    c->most_before = p->most;
+    p->now += bytes;
+    set_most(p, MAX(p->most, p->now));
+    return 0;
+}
+
+static void discharge_memory(RuleCharge *c, uint64_t bytes, bool raised) {
+    Pin *p = TAKE_PTR(c->pin);
+
+    if (!p)
+        return;
+    p->now -= bytes;
+    if (p->pidfd < 0)
+        set_most(p, p->now);
+    else if (!raised)
+        set_most(p, MAX(p->now, c->most_before));
+    if (p->most == 0)
+        (void) pin_free(p);
+}
+
+/* ---- claims ---- */
+
+UsageCharge *usage_discharge(UsageCharge *c) {
+    if (!c)
+        return NULL;
+    for (size_t i = 0; i < c->n_rules; i++) {
+        RuleCharge *r = &c->rules[i];
+
+        discharge_memory(r, c->memlock, c->raised);
+        if (r->all && r->user) {
+            r->all->claims--;
+            r->user->claims--;
+            r->all->devices -= r->devices;
+            r->user->devices -= r->devices;
+        }
+        counter_unref(c->usage, r->all);
+        counter_unref(c->usage, r->user);
+    }
+    for (UsageCharge **i = &c->usage->locking; *i; i = &(*i)->next)
+        if (*i == c) {
+            *i = c->next;
+            break;
+        }
+    free(c);
+    return NULL;
+}
+DEFINE_TRIVIAL_CLEANUP_FUNC(UsageCharge *, usage_discharge);
+
+static int charge_rule(Usage *u, RuleCharge *c, const PlanCharge *charge, uid_t uid, const Subject *process,
+        uint64_t memlock) {
+    c->all = counter_ref(u, charge->rule, ALL_USERS);
+    c->user = counter_ref(u, charge->rule, uid);
+    if (!c->all || !c->user)
+        return -ENOMEM;
+    c->devices = charge->devices;
+    c->all->claims++;
+    c->user->claims++;
+    c->all->devices += c->devices;
+    c->user->devices += c->devices;
+    return memlock > 0 ? charge_memory(u, c, process, memlock) : 0;
+}
+
+int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, UsageCharge **ret) {
+    _cleanup_(usage_dischargep) UsageCharge *c =
+            calloc(1, sizeof(*c) + plan->n_charges * sizeof(c->rules[0]));
+
+    if (!c)
+        return -ENOMEM;
+    c->usage = u;
+    c->memlock = MIN(plan->memlock, MEMLOCK_MAX);
+    for (; c->n_rules < plan->n_charges;) {
+        size_t i = c->n_rules++;
+        int r = charge_rule(u, &c->rules[i], &plan->charges[i], uid, process, c->memlock);
+
+        if (r < 0)
+            return r;
+    }
+    if (c->memlock > 0) {
+        c->next = u->locking;
+        u->locking = c;
+    }
+    *ret = TAKE_PTR(c);
+    return 0;
+}
+
+static const Pin *pin_of(const UsageCharge *c) {
+    return c->n_rules > 0 ? c->rules[0].pin : NULL;
+}
+
+uint64_t usage_memlock(const UsageCharge *c) {
+    const Pin *mine = pin_of(c);
+    uint64_t sum = 0;
+
+    if (!mine || mine->pid <= 0)
+        return c->memlock;
+    for (const UsageCharge *i = c->usage->locking; i; i = i->next)
+        if (pin_of(i)->pid == mine->pid && pin_of(i)->pidfd >= 0)
+            sum += i->memlock;
+    return sum;
+}
+
+void usage_set_raised(UsageCharge *c) {
+    c->raised = true;
+}
+
+void usage_count(const Usage *u, const char *rule_key, const Subject *subject, RuleUsage *ret) {
+    const Counter *all = find_counter(u, rule_key, ALL_USERS);
+    const Counter *user = find_counter(u, rule_key, subject->uid);
+    const Pin *pin;
+
+    *ret = (RuleUsage){};
+    if (!all)
+        return;
+    ret->claims = all->claims;
+    ret->devices = all->devices;
+    ret->pinned = all->pinned;
+    pin = find_pin(u, all, subject);
+    ret->pinned_spare = pin ? pin->most - pin->now : 0;
+    if (!user)
+        return;
+    ret->claims_of_user = user->claims;
+    ret->devices_of_user = user->devices;
+}
+
+int usage_new(sd_event *event, Usage **ret) {
+    Usage *u = calloc(1, sizeof(*u));
+
+    if (!u)
+        return -ENOMEM;
+    u->event = sd_event_ref(event);
+    *ret = u;
+    return 0;
+}
+
+Usage *usage_free(Usage *u) {
+    if (!u)
+        return NULL;
+    while (u->pins)
+        (void) pin_free(u->pins);
+    assert(!u->counters);
+    sd_event_unref(u->event);
+    free(u);
+    return NULL;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/broker/usage.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+typedef struct World {
+    sd_event *event;
+    Usage *usage;
+} World;
+
+static int set_up(void **state) {
+    World *w = calloc(1, sizeof(*w));
+
+    assert_true(sd_event_new(&w->event) >= 0);
+    assert_int_equal(usage_new(w->event, &w->usage), 0);
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    World *w = *state;
+
+    usage_free(w->usage);
+    sd_event_unref(w->event);
+    free(w);
+    return 0;
+}
+
+static UsageCharge *charge(World *w, const char *rule, uid_t uid, const Subject *process, uint64_t memlock) {
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    UsageCharge *c = NULL;
+    PlanCharge *by;
+
+    by = plan_add_charge(&plan);
+    (void) snprintf(by->rule, sizeof(by->rule), "%s", rule);
+    by->devices = 2;
+    plan.memlock = memlock;
+    assert_int_equal(usage_charge(w->usage, &plan, uid, process, &c), 0);
+    return c;
+}
+
+/* A process that sleeps until it is killed. */
+static Subject start_process(void) {
+    Subject s = SUBJECT_NULL;
+
+    s.uid = 1000;
+    s.pid = fork();
+    if (s.pid == 0) {
+        for (;;)
+            pause();
+    }
+    s.pidfd = pidfd_open(s.pid, 0);
+    assert_true(s.pidfd >= 0);
+    return s;
+}
+
+static void end_process(World *w, Subject *s) {
+    assert_int_equal(kill(s->pid, SIGKILL), 0);
+    assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
+    while (sd_event_run(w->event, 0) > 0)
+        ;
+    subject_done(s);
+}
+
+static RuleUsage count(World *w, const char *rule, const Subject *s) {
+    RuleUsage u;
+
+    usage_count(w->usage, rule, s, &u);
+    return u;
+}
+
+static void test_claims_are_counted(void **state) {
+    Subject s = SUBJECT_NULL;
+    World *w = *state;
+    UsageCharge *a = charge(w, "r", 1000, NULL, 0), *b = charge(w, "r", 1001, NULL, 0),
+                *c = charge(w, "other", 1000, NULL, 0);
+
+    s.uid = 1000;
+    assert_int_equal(count(w, "r", &s).claims, 2);
+    assert_int_equal(count(w, "r", &s).claims_of_user, 1);
+    assert_int_equal(count(w, "r", &s).devices, 4);
+    assert_int_equal(count(w, "r", &s).devices_of_user, 2);
+    assert_int_equal(count(w, "nobody's", &s).claims, 0);
+    usage_discharge(a);
+    assert_int_equal(count(w, "r", &s).claims, 1);
+    assert_int_equal(count(w, "r", &s).claims_of_user, 0);
+    usage_discharge(b);
+    assert_int_equal(count(w, "r", &s).claims, 0);
+    usage_discharge(c);
+}
+
+static void test_locked_memory_counts_until_the_process_ends(void **state) {
+    World *w = *state;
+    Subject p = start_process(), other = start_process();
+    UsageCharge *a = charge(w, "r", 1000, &p, 4 * MIB), *b;
+
+    usage_set_raised(a);
+    assert_int_equal(count(w, "r", &other).pinned, 4 * MIB);
+    usage_discharge(a);
+    assert_int_equal(count(w, "r", &other).claims, 0);
+    assert_int_equal(count(w, "r", &other).pinned, 4 * MIB);
+    assert_int_equal(count(w, "r", &other).pinned_spare, 0);
+    assert_int_equal(count(w, "r", &p).pinned_spare, 4 * MIB);
+
+    /* Its next claim shares it, as far as it goes. */
+    b = charge(w, "r", 1000, &p, 6 * MIB);
+    assert_int_equal(count(w, "r", &other).pinned, 6 * MIB);
+    assert_int_equal(count(w, "r", &p).pinned_spare, 0);
+    usage_set_raised(b);
+    end_process(w, &p);
+    /* Somebody has its device yet. */
+    assert_int_equal(count(w, "r", &other).pinned, 6 * MIB);
+    usage_discharge(b);
+    assert_int_equal(count(w, "r", &other).pinned, 0);
+    end_process(w, &other);
+}
+
+static void test_claims_at_a_time_add_up(void **state) {
+    World *w = *state;
+    Subject p = start_process();
+    UsageCharge *a = charge(w, "r", 1000, &p, 4 * MIB), *b = charge(w, "other", 1000, &p, 2 * MIB);
+
+    assert_int_equal(usage_memlock(a), 6 * MIB);
+    assert_int_equal(usage_memlock(b), 6 * MIB);
+    usage_discharge(b);
+    assert_int_equal(usage_memlock(a), 4 * MIB);
+    usage_discharge(a);
+    end_process(w, &p);
+}
+
+static void test_what_was_not_raised_counts_no_longer(void **state) {
+    World *w = *state;
+    Subject p = start_process();
+
+    usage_discharge(charge(w, "r", 1000, &p, 4 * MIB));
+    assert_int_equal(count(w, "r", &p).pinned, 0);
+    end_process(w, &p);
+    /* Recovered: which process it was is not known. */
+    usage_discharge(charge(w, "r", 1000, NULL, UINT64_MAX));
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {
+            TEST(test_claims_are_counted),
+            TEST(test_locked_memory_counts_until_the_process_ends),
+            TEST(test_claims_at_a_time_add_up),
+            TEST(test_what_was_not_raised_counts_no_longer),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
