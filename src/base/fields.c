@@ -21,7 +21,7 @@ int fields_fail(FieldReader *r, const JsonNode *value, const char *format, ...) 
 }
 
 /* Goes down into a member or element; the old length of the path is what brings it back. */
-static size_t enter_member(FieldReader *r, const char *key) {
+size_t fields_enter_member(FieldReader *r, const char *key) {
     size_t n = strlen(r->path);
     char *printable = sanitize(key, 40);
 
@@ -30,14 +30,14 @@ static size_t enter_member(FieldReader *r, const char *key) {
     return n;
 }
 
-static size_t enter_element(FieldReader *r, size_t index) {
+size_t fields_enter_element(FieldReader *r, size_t index) {
     size_t n = strlen(r->path);
 
     (void) snprintf(r->path + n, sizeof(r->path) - n, "[%zu]", index);
     return n;
 }
 
-static int expect_type(FieldReader *r, const JsonNode *value, JsonType type) {
+int fields_expect(FieldReader *r, const JsonNode *value, JsonType type) {
     if (value->type == type)
         return 0;
     return fields_fail(
@@ -81,7 +81,7 @@ static int find_word(FieldReader *r, const JsonNode *value, const FieldWords *wo
 
     if (v >= 0)
         return v;
-    return words->unknown >= 0 ? words->unknown : fields_fail(r, value, "not %s", words->what);
+    return words->unknown > 0 ? words->unknown : fields_fail(r, value, "not %s", words->what);
 }
 
 static int read_word(FieldReader *r, const JsonNode *value, const Field *f, void *place) {
@@ -98,21 +98,19 @@ static int read_words(FieldReader *r, const JsonNode *list, const Field *f, void
     size_t index = 0;
 
     for (const JsonNode *n = list->children; n; n = n->next) {
-        size_t depth = enter_element(r, index++);
-        int v = expect_type(r, n, JSON_STRING);
+        size_t depth = fields_enter_element(r, index++);
+        int v = fields_expect(r, n, JSON_STRING);
 
         if (v >= 0)
             v = find_word(r, n, f->words);
         if (v < 0)
             return v;
         mask |= 1U << v;
-        r->path[depth] = '\0';
+        fields_leave(r, depth);
     }
     *(unsigned *) place = mask;
     return 0;
 }
-
-static int read_field(FieldReader *r, const JsonNode *value, const Field *f, void *place);
 
 /* Room for a power of two, as lists that grow by doubling have it. */
 static int allocate(const Field *f, size_t n, void *place) {
@@ -148,13 +146,13 @@ static int read_array(FieldReader *r, const JsonNode *list, const Field *f, void
         elements = *(void **) place;
     }
     for (const JsonNode *c = list->children; c; c = c->next) {
-        size_t depth = enter_element(r, *count);
+        size_t depth = fields_enter_element(r, *count);
         void *element = elements + f->size * (*count)++;
 
-        e = f->table ? fields_read(r, c, f->table, element) : read_field(r, c, f->element, element);
+        e = f->table ? fields_read(r, c, f->table, element) : fields_read_value(r, c, f->element, element);
         if (e < 0)
             return e;
-        r->path[depth] = '\0';
+        fields_leave(r, depth);
     }
     return 0;
 }
@@ -171,12 +169,13 @@ static JsonType type_of(const Field *f) {
             [FIELD_ARRAY] = JSON_ARRAY,
     };
 
-    return f->kind == FIELD_CUSTOM ? f->type : types[f->kind];
+    return f->kind == FIELD_CUSTOM || f->kind == FIELD_IGNORED ? f->type : types[f->kind];
 }
 
 /* place is that of the value itself. */
-static int read_field(FieldReader *r, const JsonNode *value, const Field *f, void *place) {
-    int e = f->kind == FIELD_IGNORED ? 0 : expect_type(r, value, type_of(f));
+int fields_read_value(FieldReader *r, const JsonNode *value, const Field *f, void *place) {
+    bool any = f->kind == FIELD_IGNORED && f->type == JSON_NULL;
+    int e = any ? 0 : fields_expect(r, value, type_of(f));
 
     if (e < 0)
         return e;
@@ -229,11 +228,11 @@ static int read_member(FieldReader *r, const JsonNode *m, const FieldTable *t, c
     f = &t->fields[i];
     seen[i] = true;
     if (f->kind == FIELD_ARRAY) {
-        e = expect_type(r, m, JSON_ARRAY);
+        e = fields_expect(r, m, JSON_ARRAY);
         if (e >= 0)
             e = read_array(r, m, f, target + f->offset, (size_t *) (void *) (target + f->count));
     } else
-        e = read_field(r, m, f, target + f->offset);
+        e = fields_read_value(r, m, f, target + f->offset);
     if (e >= 0 && f->flags & FIELD_IF_KNOWN)
         *(bool *) (target + f->known) = true;
     if (e >= 0 && f->fact)
@@ -246,13 +245,13 @@ int fields_read(FieldReader *r, const JsonNode *object, const FieldTable *t, voi
     int e;
 
     assert(t->n <= FIELDS_MAX);
-    e = expect_type(r, object, JSON_OBJECT);
+    e = fields_expect(r, object, JSON_OBJECT);
     for (const JsonNode *m = object->children; e >= 0 && m; m = m->next) {
-        size_t depth = enter_member(r, m->key);
+        size_t depth = fields_enter_member(r, m->key);
 
         e = read_member(r, m, t, target, seen);
         if (e >= 0)
-            r->path[depth] = '\0';
+            fields_leave(r, depth);
     }
     for (size_t i = 0; e >= 0 && i < t->n; i++)
         if (t->fields[i].flags & FIELD_REQUIRED && !seen[i])

@@ -23,8 +23,17 @@ typedef struct FieldReader {
 /* Sets the problem, which begins with the path of value. -EBADMSG or -ENOMEM. */
 int fields_fail(FieldReader *r, const JsonNode *value, const char *format, ...) _printf_(3, 4);
 
+/* For custom fields, which go down into members and elements by themselves: what they return brings the path
+ * back by fields_leave(). */
+size_t fields_enter_member(FieldReader *r, const char *key);
+size_t fields_enter_element(FieldReader *r, size_t index);
+static inline void fields_leave(FieldReader *r, size_t depth) {
+    r->path[depth] = '\0';
+}
+int fields_expect(FieldReader *r, const JsonNode *value, JsonType type);
+
 typedef enum FieldKind {
-    FIELD_IGNORED, /* may be there, and says nothing */
+    FIELD_IGNORED, /* may be there, of this type (JSON_NULL: any), and says nothing */
     FIELD_BOOLEAN,
     FIELD_NUMBER, /* an integer of size bytes, from min to max */
     FIELD_TEXT,   /* char[size] */
@@ -41,7 +50,7 @@ typedef struct FieldWords {
     const char *(*to_string)(int value);
     int (*from_string)(const char *word); /* negative: unknown */
     int max;                              /* of the values */
-    int unknown;                          /* taken for a word that is unknown; -1: that is a problem */
+    int unknown;                          /* taken for a word that is unknown; 0: that is a problem */
     const char *what;                     /* "a state of a claim" */
 } FieldWords;
 
@@ -65,7 +74,7 @@ typedef struct Field {
     const struct Field *element; /* of an array of plain values */
     size_t count;                /* offset of the size_t with the number of elements */
     size_t known;                /* offset of a bool */
-    JsonType type;               /* of a custom field */
+    JsonType type;               /* of a custom or ignored field */
     int (*read)(FieldReader *r, const JsonNode *value, void *place);
     void (*write)(StrBuf *b, const void *place);
     unsigned fact; /* a bit of the table's mask: set by reading it, and only written when set */
@@ -82,6 +91,8 @@ struct FieldTable {
 
 /* 0; -EBADMSG with r->problem set; -ENOMEM. What was read so far is in the target in any case. */
 int fields_read(FieldReader *r, const JsonNode *object, const FieldTable *table, void *target);
+/* One value, which is no member of a struct. */
+int fields_read_value(FieldReader *r, const JsonNode *value, const Field *field, void *place);
 /* Appends the object. Failures stick in b. */
 void fields_write(StrBuf *b, const FieldTable *table, const void *target);
 /* Likewise the members alone, for an object that is put together of several structs: they begin with a comma
@@ -128,5 +139,5 @@ void fields_write_members(StrBuf *b, const FieldTable *table, const void *target
             .from_string = table##_of_word,                                                                  \
             .max = max_,                                                                                     \
             .what = what_,                                                                                   \
-            .unknown = -1,                                                                                   \
+                                                                                                             \
             __VA_ARGS__}

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-#include "base/fields.h"
 #include "base/str.h"
+#include "core/document.h"
 
 /* The tables are open: a member that this version does not know is from a newer one, which would have changed
  * the version of the record if it mattered. What is in a table is checked as far as anything later relies on
@@ -20,17 +20,6 @@ DEFINE_FIELD_WORDS(reset_demand, _RESET_DEMAND_MAX, "a demand for resets");
 DEFINE_FIELD_WORDS(reset_method, _RESET_METHOD_MAX, "a reset method");
 
 /* ---- Members ---- */
-
-static int read_name(FieldReader *r, const JsonNode *value, void *place) {
-    return device_name_parse(value->string, place) < 0 ? fields_fail(r, value, "not the name of a device")
-                                                       : 0;
-}
-
-static void write_name(StrBuf *b, const void *place) {
-    char name[DEVICE_NAME_MAX];
-
-    strbuf_add_json(b, device_name_format(place, name));
-}
 
 static bool is_driver_name(const char *s) {
     return !strchr(s, '/') && !streq(s, ".") && !streq(s, "..");
@@ -59,7 +48,8 @@ static int check_member(FieldReader *r, const JsonNode *object, void *target) {
 }
 
 static const Field member_fields[] = {
-        FIELD_CUSTOM("name", PlanMember, name, JSON_STRING, read_name, write_name, .flags = FIELD_REQUIRED),
+        FIELD_CUSTOM("name", PlanMember, name, JSON_STRING, document_read_name, document_write_name,
+                .flags = FIELD_REQUIRED),
         FIELD_NUMBER("group", PlanMember, group, -1, INT32_MAX, .flags = FIELD_REQUIRED),
         FIELD_WORD("disposition", PlanMember, disposition, &disposition_words, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("vendor", PlanMember, vendor, 0, UINT16_MAX, .flags = FIELD_REQUIRED),

@@ -1,27 +1,103 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The writing half: what was read of a host, as a document. Facts that are not known are left out, so that a
- * reader can tell them from facts that say "none". */
+/* The tables: which members the objects of a snapshot have, of which type and range, and where they live.
+ * What is not in a table is an error: a snapshot is also written by people, for tests, and a misspelled fact
+ * that is silently unknown would test something else. Facts that are not known are left out, so that a reader
+ * can tell them from facts that say "none". */
 
-#include "core/snapshot.h"
+#include "core/snapshot-internal.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 
-#include "base/json-build.h"
+/* ---- Devices ---- */
 
-static int add_number(struct json_object *o, const char *key, int64_t number) {
-    return json_add(o, key, json_object_new_int64(number));
+static int read_removable(FieldReader *r, const JsonNode *value, void *place) {
+    Removable removable = removable_from_string(value->string);
+
+    if (removable < 0 || removable == REMOVABLE_UNKNOWN)
+        return fields_fail(
+                r, value, "expected \"fixed\" or \"removable\"; leave it out when it is not known");
+    *(Removable *) place = removable;
+    return 0;
 }
 
-static int add_reset_methods(struct json_object *o, unsigned mask) {
-    _cleanup_json_ struct json_object *array = json_object_new_array();
-    int r = array ? 0 : -ENOMEM;
+static void write_removable(StrBuf *b, const void *place) {
+    strbuf_add_json(b, removable_to_string(*(const Removable *) place));
+}
 
-    for (ResetMethod m = 0; r >= 0 && m < _RESET_METHOD_MAX; m++)
-        if (mask & (1U << m))
-            r = json_append(array, json_object_new_string(reset_method_to_string(m)));
-    return r < 0 ? r : json_add(o, "resetMethods", TAKE_PTR(array));
+static int read_acs_path(FieldReader *r, const JsonNode *value, void *place) {
+    AcsPath acs = acs_path_from_string(value->string);
+
+    if (acs < 0 || acs == ACS_UNKNOWN)
+        return fields_fail(r, value,
+                "expected \"complete\", \"incomplete\" or \"not-needed\"; leave it out when it is not known");
+    *(AcsPath *) place = acs;
+    return 0;
+}
+
+static void write_acs_path(StrBuf *b, const void *place) {
+    strbuf_add_json(b, acs_path_to_string(*(const AcsPath *) place));
+}
+
+/* "00-1b-21-ff-ff-a1-b2-c3", or "" for none. */
+static int read_serial(FieldReader *r, const JsonNode *value, void *place) {
+    const char *s = value->string;
+
+    for (size_t i = 0; s[i]; i++)
+        if (i >= PCI_SERIAL_MAX - 1 || (i % 3 == 2 ? s[i] != '-' : !strchr("0123456789abcdef", s[i])))
+            return fields_fail(r, value, "not a serial number as lspci writes it");
+    if (s[0] && strlen(s) != PCI_SERIAL_MAX - 1)
+        return fields_fail(r, value, "not a serial number as lspci writes it");
+    strcpy(place, s);
+    return 0;
+}
+
+static void write_serial(StrBuf *b, const void *place) {
+    strbuf_add_json(b, place);
+}
+
+static size_t count_children(const JsonNode *n) {
+    size_t count = 0;
+
+    for (const JsonNode *c = n->children; c; c = c->next)
+        count++;
+    return count;
+}
+
+static int read_property(FieldReader *r, const JsonNode *m, char **ret, size_t *size) {
+    int e = fields_expect(r, m, JSON_STRING);
+
+    if (e < 0)
+        return e;
+    if (!m->key[0] || strchr(m->key, '='))
+        return fields_fail(r, m, "not the name of a property");
+    *size += strlen(m->key) + strlen(m->string) + 1;
+    if (*size > PROPERTIES_SIZE_MAX)
+        return fields_fail(r, m, "the properties have more than %u bytes together", PROPERTIES_SIZE_MAX);
+    *ret = format_string("%s=%s", m->key, m->string);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int read_properties(FieldReader *r, const JsonNode *object, void *place) {
+    size_t n = count_children(object), size = 0, i = 0;
+    char **properties;
+
+    if (n > PROPERTIES_MAX)
+        return fields_fail(r, object, "%zu are more than the %u that are taken", n, PROPERTIES_MAX);
+    properties = *(char ***) place = calloc(n + 1, sizeof(char *));
+    if (!properties)
+        return -ENOMEM;
+    for (const JsonNode *m = object->children; m; m = m->next) {
+        size_t depth = fields_enter_member(r, m->key);
+        int e = read_property(r, m, &properties[i++], &size);
+
+        if (e < 0)
+            return e;
+        fields_leave(r, depth);
+    }
+    return 0;
 }
 
 /* Would the value tell this machine from all others? */
@@ -38,135 +114,206 @@ static bool is_private(const char *property) {
     return false;
 }
 
-static int add_properties(struct json_object *o, char **properties, bool with_serials) {
-    _cleanup_json_ struct json_object *object = json_object_new_object();
-    int r = object ? 0 : -ENOMEM;
+static void write_properties(StrBuf *b, const void *place) {
+    const RecordedDevice *d =
+            (const RecordedDevice *) ((const char *) place - offsetof(RecordedDevice, facts.properties));
+    const char *separator = "";
 
-    for (char **p = properties; r >= 0 && p && *p; p++) {
+    strbuf_add(b, "{");
+    for (char **p = d->facts.properties; p && *p; p++) {
         const char *value = strchr(*p, '=');
         char key[256];
 
         if (!value || (size_t) (value - *p) >= sizeof(key))
             continue;
         (void) snprintf(key, sizeof(key), "%.*s", (int) (value - *p), *p);
-        r = json_add_string(object, key, with_serials || !is_private(*p) ? value + 1 : "hidden");
+        strbuf_add(b, separator);
+        strbuf_add_json(b, key);
+        strbuf_add(b, ":");
+        strbuf_add_json(b, d->with_serials || !is_private(*p) ? value + 1 : "hidden");
+        separator = ",";
     }
-    return r < 0 ? r : json_add(o, "properties", TAKE_PTR(object));
+    strbuf_add(b, "}");
 }
 
-static int add_facts(struct json_object *o, const DeviceFacts *f, bool with_serials) {
-    int r = 0;
+/* The node's number is not recorded; all that matters is that there is one. */
+static int check_device(FieldReader *r, const JsonNode *object, void *target) {
+    RecordedDevice *d = target;
+    char expected[64];
 
-    if (f->known & DEVICE_FACT_RESET_METHODS)
-        r = add_reset_methods(o, f->reset_methods);
-    if (r >= 0 && f->known & DEVICE_FACT_NUMA_NODE)
-        r = add_number(o, "numaNode", f->numa_node);
-    if (r >= 0 && f->known & DEVICE_FACT_DRIVER_OVERRIDE)
-        r = json_add_string(o, "driverOverride", f->driver_override);
-    if (r >= 0 && f->known & DEVICE_FACT_REMOVABLE && f->removable != REMOVABLE_UNKNOWN)
-        r = json_add_string(o, "removable", removable_to_string(f->removable));
-    /* The reason tells of mount points and addresses. */
-    if (r >= 0 && f->known & DEVICE_FACT_HOST_CRITICAL)
-        r = json_add_string(o, "hostCritical",
-                !f->host_critical      ? ""
-                        : with_serials ? f->host_critical
-                                       : "the host uses it");
-    if (r >= 0 && f->known & DEVICE_FACT_DESCENDANTS)
-        r = json_add_string(o, "descendants",
-                !f->descendants        ? ""
-                        : with_serials ? f->descendants
-                                       : "something depends on its driver");
-    if (r >= 0 && f->known & DEVICE_FACT_ENABLE_COUNT && f->enable_count >= 0)
-        r = add_number(o, "enable", f->enable_count);
-    if (r >= 0 && f->known & DEVICE_FACT_ACS && f->acs != ACS_UNKNOWN)
-        r = json_add_string(o, "acsPath", acs_path_to_string(f->acs));
-    if (r >= 0 && f->known & DEVICE_FACT_SLOT_PATH)
-        r = json_add_string(o, "slotPath", f->slot_path);
-    /* That it has none is no secret. */
-    if (r >= 0 && f->known & DEVICE_FACT_SERIAL && (with_serials || !f->serial[0]))
-        r = json_add_string(o, "serial", f->serial);
-    if (r >= 0 && f->known & DEVICE_FACT_PROPERTIES)
-        r = add_properties(o, f->properties, with_serials);
-    return r;
-}
-
-static int add_node(struct json_object *o, const Device *d) {
-    char node[48];
-    int r;
-
-    if (d->vfio_index < 0)
+    if (!d->node[0])
         return 0;
-    r = add_number(o, "vfioIndex", d->vfio_index);
-    if (r < 0 || d->vfio_rdev == 0)
-        return r;
-    (void) snprintf(node, sizeof(node), SNAPSHOT_NODE_FORMAT, d->vfio_index);
-    return json_add_string(o, "vfioNode", node);
+    (void) snprintf(expected, sizeof(expected), SNAPSHOT_NODE_FORMAT, d->snapshot.vfio_index);
+    if (d->snapshot.vfio_index < 0 || !streq(d->node, expected))
+        return fields_fail(r, object, "\"vfioNode\" does not belong to its \"vfioIndex\"");
+    d->snapshot.vfio_rdev = (dev_t) d->snapshot.vfio_index + 1;
+    return 0;
 }
 
-static int add_parent(struct json_object *o, const Device *d) {
-    const DeviceName *parent = device_parent_name(d);
-    char name[DEVICE_NAME_MAX];
+DEFINE_FIELD_WORDS(reset_method, _RESET_METHOD_MAX, "a reset method", .unknown = RESET_METHOD_UNKNOWN);
 
-    return parent ? json_add_string(o, "parent", device_name_format(parent, name)) : 0;
+static const Field device_fields[] = {
+        FIELD_CUSTOM("name", RecordedDevice, snapshot.name, JSON_STRING, document_read_name,
+                document_write_name, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("vendor", RecordedDevice, snapshot.vendor, 0, UINT16_MAX, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("product", RecordedDevice, snapshot.device, 0, UINT16_MAX, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("subsystemVendor", RecordedDevice, snapshot.subsystem_vendor, 0, UINT16_MAX),
+        FIELD_NUMBER("subsystemProduct", RecordedDevice, snapshot.subsystem_device, 0, UINT16_MAX),
+        FIELD_NUMBER("class", RecordedDevice, snapshot.class_code, 0, 0xffffff, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("revision", RecordedDevice, snapshot.revision, 0, UINT8_MAX),
+        FIELD_TEXT("driver", RecordedDevice, snapshot.driver),
+        FIELD_NUMBER("group", RecordedDevice, snapshot.group, 0, INT_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("vfioIndex", RecordedDevice, snapshot.vfio_index, 0, INT_MAX, .flags = FIELD_OMIT),
+        FIELD_TEXT("vfioNode", RecordedDevice, node, .flags = FIELD_OMIT),
+        FIELD_CUSTOM("parent", RecordedDevice, snapshot.parent, JSON_STRING, document_read_name,
+                document_write_name, .flags = FIELD_IF_KNOWN,
+                .known = offsetof(RecordedDevice, snapshot.has_parent)),
+        /* facts */
+        FIELD_WORDS("resetMethods", RecordedDevice, facts.reset_methods, &reset_method_words,
+                .fact = DEVICE_FACT_RESET_METHODS),
+        FIELD_NUMBER("numaNode", RecordedDevice, facts.numa_node, -1, INT_MAX, .fact = DEVICE_FACT_NUMA_NODE),
+        FIELD_TEXT(
+                "driverOverride", RecordedDevice, facts.driver_override, .fact = DEVICE_FACT_DRIVER_OVERRIDE),
+        FIELD_CUSTOM("removable", RecordedDevice, facts.removable, JSON_STRING, read_removable,
+                write_removable, .fact = DEVICE_FACT_REMOVABLE),
+        FIELD_STRING("hostCritical", RecordedDevice, facts.host_critical, .fact = DEVICE_FACT_HOST_CRITICAL),
+        FIELD_STRING("descendants", RecordedDevice, facts.descendants, .fact = DEVICE_FACT_DESCENDANTS),
+        FIELD_NUMBER(
+                "enable", RecordedDevice, facts.enable_count, 0, INT_MAX, .fact = DEVICE_FACT_ENABLE_COUNT),
+        FIELD_CUSTOM("acsPath", RecordedDevice, facts.acs, JSON_STRING, read_acs_path, write_acs_path,
+                .fact = DEVICE_FACT_ACS),
+        FIELD_TEXT("slotPath", RecordedDevice, facts.slot_path, .fact = DEVICE_FACT_SLOT_PATH),
+        FIELD_CUSTOM("serial", RecordedDevice, facts.serial, JSON_STRING, read_serial, write_serial,
+                .fact = DEVICE_FACT_SERIAL),
+        FIELD_CUSTOM("properties", RecordedDevice, facts.properties, JSON_OBJECT, read_properties,
+                write_properties, .fact = DEVICE_FACT_PROPERTIES),
+};
+const FieldTable host_snapshot_device_table =
+        FIELD_TABLE(device_fields, .facts = offsetof(RecordedDevice, facts.known), .check = check_device);
+
+/* ---- Groups ---- */
+
+/* As text: a JSON number is not good for 64 bits. */
+static int read_address(FieldReader *r, const JsonNode *value, void *place) {
+    const char *digits = startswith(value->string, "0x");
+
+    if (!digits || parse_unsigned(digits, 16, UINT64_MAX, place) < 0)
+        return fields_fail(r, value, "expected an address like \"0xfee00000\"");
+    return 0;
+}
+
+static void write_address(StrBuf *b, const void *place) {
+    strbuf_addf(b, "\"0x%" PRIx64 "\"", *(const uint64_t *) place);
+}
+
+static const Field region_fields[] = {
+        FIELD_CUSTOM("start", ReservedRegion, start, JSON_STRING, read_address, write_address,
+                .flags = FIELD_REQUIRED),
+        FIELD_CUSTOM("end", ReservedRegion, end, JSON_STRING, read_address, write_address,
+                .flags = FIELD_REQUIRED),
+        FIELD_TEXT("type", ReservedRegion, type, .flags = FIELD_REQUIRED),
+};
+static const FieldTable region_table = FIELD_TABLE(region_fields);
+
+static int read_group_node(FieldReader *r, const JsonNode *value, void *place) {
+    *(bool *) place = value->string[0];
+    return 0;
+}
+
+static void write_group_node(StrBuf *b, const void *place) {
+    const RecordedGroup *g =
+            (const RecordedGroup *) ((const char *) place - offsetof(RecordedGroup, facts.node_present));
+
+    if (g->facts.node_present)
+        strbuf_addf(b, "\"/dev/vfio/%d\"", g->id);
+    else
+        strbuf_add(b, "\"\"");
+}
+
+static const Field group_fields[] = {
+        FIELD_NUMBER("id", RecordedGroup, id, 0, INT_MAX, .flags = FIELD_REQUIRED),
+        FIELD_TEXT("type", RecordedGroup, facts.type),
+        FIELD_CUSTOM("vfioNode", RecordedGroup, facts.node_present, JSON_STRING, read_group_node,
+                write_group_node),
+        FIELD_OBJECTS("reservedRegions", RecordedGroup, facts.regions, facts.n_regions, &region_table, 0,
+                RESERVED_REGIONS_MAX),
+};
+const FieldTable host_snapshot_group_table = FIELD_TABLE(group_fields);
+
+/* ---- The kernel ---- */
+
+static const Field kernel_fields[] = {
+        FIELD_BOOLEAN("iommufd", KernelFacts, iommufd),
+        FIELD_BOOLEAN("deviceCdev", KernelFacts, device_cdev),
+        FIELD_BOOLEAN("container", KernelFacts, container),
+        FIELD_BOOLEAN("noiommuSupport", KernelFacts, noiommu_support),
+        FIELD_BOOLEAN("noiommuEnabled", KernelFacts, noiommu_enabled),
+        FIELD_BOOLEAN("iommu", KernelFacts, iommu),
+        FIELD_BOOLEAN("lockdown", KernelFacts, lockdown),
+};
+const FieldTable host_snapshot_kernel_table = FIELD_TABLE(kernel_fields);
+
+/* ---- Writing ---- */
+
+static struct json_object *to_json(const FieldTable *table, const void *target) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    fields_write(&b, table, target);
+    return b.error < 0 ? NULL : json_tokener_parse(b.text);
+}
+
+/* Facts that were asked for, and do not say anything. */
+static unsigned count_as_unknown(const DeviceFacts *f, bool with_serials) {
+    return (f->removable == REMOVABLE_UNKNOWN ? DEVICE_FACT_REMOVABLE : 0) |
+            (f->enable_count < 0 ? DEVICE_FACT_ENABLE_COUNT : 0) |
+            (f->acs == ACS_UNKNOWN ? DEVICE_FACT_ACS : 0) |
+            /* That it has none is no secret. */
+            (!with_serials && f->serial[0] ? DEVICE_FACT_SERIAL : 0);
+}
+
+static void take_device(RecordedDevice *r, const Device *d) {
+    const DeviceName *parent = device_parent_name(d);
+
+    r->snapshot = (DeviceSnapshot){
+            .name = d->name,
+            .vendor = d->vendor,
+            .device = d->device,
+            .subsystem_vendor = d->subsystem_vendor,
+            .subsystem_device = d->subsystem_device,
+            .class_code = d->class_code,
+            .revision = d->revision,
+            .group = d->group ? d->group->id : -1,
+            .vfio_index = d->vfio_index,
+            .has_parent = parent,
+    };
+    if (parent)
+        r->snapshot.parent = *parent;
+    (void) snprintf(r->snapshot.driver, sizeof(r->snapshot.driver), "%s", d->driver ?: "");
+    if (d->vfio_index >= 0 && d->vfio_rdev != 0)
+        (void) snprintf(r->node, sizeof(r->node), SNAPSHOT_NODE_FORMAT, d->vfio_index);
 }
 
 struct json_object *host_snapshot_device_to_json(
         const Device *d, const DeviceFacts *facts, bool with_serials) {
-    _cleanup_json_ struct json_object *o = json_object_new_object();
-    char name[DEVICE_NAME_MAX];
+    static char critical[] = "the host uses it", depends[] = "something depends on its driver";
+    RecordedDevice r = {.facts = *facts, .with_serials = with_serials};
 
-    if (!o || json_add_string(o, "name", device_name_format(&d->name, name)) < 0 ||
-            add_number(o, "vendor", d->vendor) < 0 || add_number(o, "product", d->device) < 0 ||
-            add_number(o, "subsystemVendor", d->subsystem_vendor) < 0 ||
-            add_number(o, "subsystemProduct", d->subsystem_device) < 0 ||
-            add_number(o, "class", d->class_code) < 0 || add_number(o, "revision", d->revision) < 0 ||
-            json_add_string(o, "driver", d->driver ?: "") < 0 ||
-            (d->group && add_number(o, "group", d->group->id) < 0) || add_node(o, d) < 0 ||
-            add_parent(o, d) < 0 || add_facts(o, facts, with_serials) < 0)
-        return NULL;
-    return TAKE_PTR(o);
-}
-
-static struct json_object *region_to_json(const ReservedRegion *region) {
-    _cleanup_json_ struct json_object *o = json_object_new_object();
-    char start[24], end[24];
-
-    /* As text: a JSON number is not good for 64 bits. */
-    (void) snprintf(start, sizeof(start), "0x%" PRIx64, region->start);
-    (void) snprintf(end, sizeof(end), "0x%" PRIx64, region->end);
-    if (!o || json_add_string(o, "start", start) < 0 || json_add_string(o, "end", end) < 0 ||
-            json_add_string(o, "type", region->type) < 0)
-        return NULL;
-    return TAKE_PTR(o);
+    take_device(&r, d);
+    r.facts.known &= ~count_as_unknown(facts, with_serials);
+    /* The reasons tell of mount points, addresses and the like. */
+    if (!with_serials && r.facts.host_critical)
+        r.facts.host_critical = critical;
+    if (!with_serials && r.facts.descendants)
+        r.facts.descendants = depends;
+    return to_json(&host_snapshot_device_table, &r);
 }
 
 struct json_object *host_snapshot_group_to_json(const Group *g, const GroupFacts *facts) {
-    _cleanup_json_ struct json_object *o = json_object_new_object(), *regions = json_object_new_array();
-    char node[32] = "";
+    const RecordedGroup r = {.id = g->id, .facts = *facts};
 
-    if (facts->node_present)
-        (void) snprintf(node, sizeof(node), "/dev/vfio/%d", g->id);
-    if (!o || !regions || add_number(o, "id", g->id) < 0 || json_add_string(o, "type", facts->type) < 0 ||
-            json_add_string(o, "vfioNode", node) < 0)
-        return NULL;
-    for (size_t i = 0; i < facts->n_regions; i++)
-        if (json_append(regions, region_to_json(&facts->regions[i])) < 0)
-            return NULL;
-    if (json_add(o, "reservedRegions", TAKE_PTR(regions)) < 0)
-        return NULL;
-    return TAKE_PTR(o);
+    return to_json(&host_snapshot_group_table, &r);
 }
 
 struct json_object *host_snapshot_kernel_to_json(const KernelFacts *k) {
-    _cleanup_json_ struct json_object *o = json_object_new_object();
-
-    if (!o || json_add(o, "iommufd", json_object_new_boolean(k->iommufd)) < 0 ||
-            json_add(o, "deviceCdev", json_object_new_boolean(k->device_cdev)) < 0 ||
-            json_add(o, "container", json_object_new_boolean(k->container)) < 0 ||
-            json_add(o, "noiommuSupport", json_object_new_boolean(k->noiommu_support)) < 0 ||
-            json_add(o, "noiommuEnabled", json_object_new_boolean(k->noiommu_enabled)) < 0 ||
-            json_add(o, "iommu", json_object_new_boolean(k->iommu)) < 0 ||
-            json_add(o, "lockdown", json_object_new_boolean(k->lockdown)) < 0)
-        return NULL;
-    return TAKE_PTR(o);
+    return to_json(&host_snapshot_kernel_table, k);
 }

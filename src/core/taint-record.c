@@ -1,93 +1,80 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The way back from taint_list_to_json(), for the ledger's file. It lies in a directory of root's, but bytes
- * from a file are bytes: whatever is odd makes the whole list bad, and no entry is believed in part. */
+/* The list of taints as a document: in the ledger's file, in snapshots, and for people. Bytes from a file are
+ * bytes, whoever wrote it: whatever is odd makes the whole list bad, and no entry is believed in part. */
 
+#include <json-c/json.h>
 #include <stdio.h>
 
-#include "base/str.h"
 #include "core/taint.h"
 
-/* "" for a key that is not there. */
-static int get_text(struct json_object *o, const char *key, char *buf, size_t size) {
-    struct json_object *value;
-    const char *s;
+DEFINE_FIELD_WORDS(taint_kind, _TAINT_KIND_MAX, "a kind of taint");
 
-    buf[0] = '\0';
-    if (!json_object_object_get_ex(o, key, &value) || !value)
-        return 0;
-    if (!json_object_is_type(value, json_type_string))
-        return -EBADMSG;
-    s = json_object_get_string(value);
-    if (strlen(s) != (size_t) json_object_get_string_len(value) || strlen(s) >= size || !utf8_is_valid(s))
-        return -EBADMSG;
-    (void) snprintf(buf, size, "%s", s);
-    return 0;
-}
+static const Field taint_fields[] = {
+        FIELD_WORD("kind", Taint, kind, &taint_kind_words, .flags = FIELD_REQUIRED),
+        FIELD_BOOLEAN("weakens", Taint, weakens, .flags = FIELD_REQUIRED),
+        FIELD_TEXT("what", Taint, what, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("since", Taint, since_usec, 0, INT64_MAX),
+        FIELD_TEXT("device", Taint, device),
+        FIELD_TEXT("rule", Taint, rule),
+        FIELD_TEXT("reason", Taint, reason),
+        FIELD_NUMBER("uid", Taint, uid, 0, UINT32_MAX - 1, .flags = FIELD_OMIT),
+};
+static const FieldTable taint_table = FIELD_TABLE(taint_fields);
 
-static int get_integer(struct json_object *o, const char *key, int64_t missing, int64_t max, int64_t *ret) {
-    struct json_object *value;
-
-    *ret = missing;
-    if (!json_object_object_get_ex(o, key, &value) || !value)
-        return 0;
-    if (!json_object_is_type(value, json_type_int))
-        return -EBADMSG;
-    *ret = json_object_get_int64(value);
-    return *ret < missing || *ret > max ? -EBADMSG : 0;
-}
-
-static int get_taint(struct json_object *o, Taint *t) {
-    struct json_object *weakens;
-    int64_t since, uid;
-    char kind[32];
-    int r;
-
-    *t = (Taint){};
-    if (!json_object_is_type(o, json_type_object) || !json_object_object_get_ex(o, "weakens", &weakens) ||
-            !json_object_is_type(weakens, json_type_boolean))
-        return -EBADMSG;
-    t->weakens = json_object_get_boolean(weakens);
-    r = get_text(o, "kind", kind, sizeof(kind));
-    if (r >= 0)
-        r = get_text(o, "what", t->what, sizeof(t->what));
-    if (r >= 0)
-        r = get_text(o, "device", t->device, sizeof(t->device));
-    if (r >= 0)
-        r = get_text(o, "rule", t->rule, sizeof(t->rule));
-    if (r >= 0)
-        r = get_text(o, "reason", t->reason, sizeof(t->reason));
-    if (r >= 0)
-        r = get_integer(o, "since", 0, INT64_MAX, &since);
-    if (r >= 0)
-        r = get_integer(o, "uid", -1, UINT32_MAX - 1, &uid);
-    if (r < 0)
-        return r;
-    t->kind = taint_kind_from_string(kind);
-    t->since_usec = (uint64_t) since;
-    t->uid = (uid_t) uid;
-    return (int) t->kind < 0 ? -EBADMSG : 0;
-}
-
-int taint_list_from_json(struct json_object *o, TaintList *ret) {
-    size_t n;
-
-    if (!json_object_is_type(o, json_type_array))
-        return -EBADMSG;
-    n = json_object_array_length(o);
-    if (n > TAINTS_MAX + 1)
-        return -EBADMSG;
-    /* The last of a list that is too long stands for those that did not fit. */
-    ret->more = n > TAINTS_MAX;
-    n -= ret->more;
-    for (size_t i = 0; i < n; i++) {
-        int r = get_taint(json_object_array_get_idx(o, i), &ret->entries[i]);
-
-        if (r < 0) {
-            ret->n = ret->more = 0;
-            return r;
-        }
+void taint_list_write(StrBuf *b, const TaintList *l) {
+    strbuf_add(b, "[");
+    for (size_t i = 0; i < l->n; i++) {
+        if (i > 0)
+            strbuf_add(b, ",");
+        fields_write(b, &taint_table, &l->entries[i]);
     }
-    ret->n = n;
+    if (l->more > 0) {
+        Taint rest = {.kind = TAINT_KERNEL, .weakens = true, .uid = (uid_t) -1};
+
+        (void) snprintf(rest.what, sizeof(rest.what), "%zu more", l->more);
+        if (l->n > 0)
+            strbuf_add(b, ",");
+        fields_write(b, &taint_table, &rest);
+    }
+    strbuf_add(b, "]");
+}
+
+struct json_object *taint_list_to_json(const TaintList *l) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    taint_list_write(&b, l);
+    return b.error < 0 ? NULL : json_tokener_parse(b.text);
+}
+
+/* The last of a list that is too long stands for those that did not fit. */
+static int read_taint(FieldReader *r, const JsonNode *value, TaintList *l) {
+    Taint t = {.uid = (uid_t) -1};
+    int e = fields_read(r, value, &taint_table, &t);
+
+    if (e < 0)
+        return e;
+    if (l->n < TAINTS_MAX)
+        l->entries[l->n++] = t;
+    else
+        l->more++;
     return 0;
+}
+
+int taint_list_read(FieldReader *r, const JsonNode *list, TaintList *ret) {
+    size_t index = 0;
+    int e;
+
+    ret->n = ret->more = 0;
+    e = fields_expect(r, list, JSON_ARRAY);
+    for (const JsonNode *n = list->children; e >= 0 && n; n = n->next) {
+        size_t depth = fields_enter_element(r, index++);
+
+        e = read_taint(r, n, ret);
+        if (e >= 0)
+            fields_leave(r, depth);
+    }
+    if (e < 0)
+        ret->n = ret->more = 0;
+    return e;
 }

@@ -14,7 +14,6 @@
 #include <stdio.h>
 
 #include "base/str.h"
-#include "base/json-build.h"
 #include "core/taint.h"
 
 static const char *const taint_kind_table[_TAINT_KIND_MAX] = {
@@ -261,39 +260,4 @@ char *taint_list_describe_weakness(const TaintList *l, int *ret_error) {
     if (!text)
         *ret_error = -ENOMEM;
     return text;
-}
-
-static struct json_object *taint_to_json(const Taint *t) {
-    _cleanup_json_ struct json_object *o = json_object_new_object();
-
-    if (!o || json_add(o, "kind", json_object_new_string(taint_kind_to_string(t->kind))) < 0 ||
-            json_add(o, "weakens", json_object_new_boolean(t->weakens)) < 0 ||
-            json_add(o, "what", json_object_new_string(t->what)) < 0 ||
-            json_add(o, "since", json_object_new_int64((int64_t) t->since_usec)) < 0 ||
-            json_add(o, "device", json_object_new_string(t->device)) < 0 ||
-            json_add(o, "rule", json_object_new_string(t->rule)) < 0 ||
-            json_add(o, "reason", json_object_new_string(t->reason)) < 0)
-        return NULL;
-    /* absent when it is not known */
-    if (t->uid != (uid_t) -1 && json_add(o, "uid", json_object_new_int64(t->uid)) < 0)
-        return NULL;
-    return TAKE_PTR(o);
-}
-
-struct json_object *taint_list_to_json(const TaintList *l) {
-    _cleanup_json_ struct json_object *array = json_object_new_array();
-
-    if (!array)
-        return NULL;
-    for (size_t i = 0; i < l->n; i++)
-        if (json_append(array, taint_to_json(&l->entries[i])) < 0)
-            return NULL;
-    if (l->more > 0) {
-        Taint rest = {.kind = TAINT_KERNEL, .weakens = true, .uid = (uid_t) -1};
-
-        (void) snprintf(rest.what, sizeof(rest.what), "%zu more", l->more);
-        if (json_append(array, taint_to_json(&rest)) < 0)
-            return NULL;
-    }
-    return TAKE_PTR(array);
 }

@@ -7,6 +7,7 @@
 
 #include <json-c/json.h>
 
+#include "base/fields.h"
 #include "core/device-name.h"
 
 typedef enum TaintKind {
@@ -52,8 +53,9 @@ void taint_list_add_kernel(TaintList *l, uint64_t tainted);
 /* "A, B": all entries that weaken isolation, for a refusal; NULL when there are none. Owned. *ret_error: 0 or
  * -ENOMEM. */
 char *taint_list_describe_weakness(const TaintList *l, int *ret_error);
-/* An array of objects with the fields of a Taint, "uid" only where it is known, and an entry for those that
- * did not fit. NULL on ENOMEM. */
-struct json_object *taint_list_to_json(const TaintList *l);
-/* 0; -EBADMSG when it is not such a list, or one of more than TAINTS_MAX entries: *ret is empty then. */
-int taint_list_from_json(struct json_object *o, TaintList *ret);
+/* The list as an array of objects with the fields of a Taint, "uid" only where it is known, and an entry for
+ * those that did not fit. */
+void taint_list_write(StrBuf *b, const TaintList *l);
+struct json_object *taint_list_to_json(const TaintList *l); /* NULL on ENOMEM */
+/* The way back, of an array. 0; -EBADMSG with r->problem set; -ENOMEM. *ret is empty then. */
+int taint_list_read(FieldReader *r, const JsonNode *list, TaintList *ret);

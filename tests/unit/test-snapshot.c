@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <json-c/json.h>
 
 #include "base/str.h"
 #include "policy/parse.h"
@@ -205,6 +206,27 @@ static HostSnapshot *record_and_parse(void) {
 }
 
 /* ---- Round trips ---- */
+
+/* Other versions read what this one writes, and the other way round. */
+static void test_written_as_ever(void **state) {
+    struct json_object *expected = json_object_from_file(SOURCE_ROOT "/tests/unit/data/snapshot.json"),
+                       *whole, *devices;
+    struct json_object *o = record(), *without_serials = json_object_new_array();
+
+    assert_true(json_object_object_get_ex(expected, "with-serials", &whole));
+    if (!json_object_equal(o, whole))
+        fail_msg("%s", json_object_to_json_string(o));
+    assert_true(json_object_object_get_ex(expected, "devices-without-serials", &devices));
+    for (size_t i = 0; i < ELEMENTSOF(fixtures); i++)
+        json_object_array_add(without_serials,
+                host_snapshot_device_to_json(inventory_find_device(inventory, &fixtures[i].device.name),
+                        &fixtures[i].facts, false));
+    if (!json_object_equal(without_serials, devices))
+        fail_msg("%s", json_object_to_json_string(without_serials));
+    json_object_put(expected);
+    json_object_put(o);
+    json_object_put(without_serials);
+}
 
 static void test_facts_come_back(void **state) {
     _cleanup_(host_snapshot_freep) HostSnapshot *s = record_and_parse();
@@ -517,6 +539,7 @@ static void test_bounds(void **state) {
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
+            TEST(test_written_as_ever),
             TEST(test_facts_come_back),
             TEST(test_the_rest_comes_back),
             TEST(test_verdicts_are_the_same),

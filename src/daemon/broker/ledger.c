@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/fields.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "host/taint-reader.h"
@@ -41,53 +42,77 @@ static uint64_t now_usec(clockid_t clock) {
 
 /* ---- the file ---- */
 
-static void save(Ledger *l) {
-    struct json_object *o = json_object_new_object(), *taints = taint_list_to_json(&l->list);
-    const char *text = NULL;
-    int r = -ENOMEM;
+typedef struct LedgerFile {
+    char boot_id[40];
+    TaintList *taints; /* borrowed */
+} LedgerFile;
 
-    if (o && taints && json_object_object_add(o, "bootId", json_object_new_string(l->boot_id)) == 0 &&
-            json_object_object_add(o, "taints", json_object_get(taints)) == 0)
-        text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
-    if (text)
-        r = write_file_atomic_at(l->directory, FILE_NAME, text, strlen(text), 0600);
-    json_object_put(taints);
-    json_object_put(o);
+/* One entry more than there can be stands for those that did not fit; we write no other. */
+static int read_taints(FieldReader *r, const JsonNode *value, void *place) {
+    TaintList *list = *(TaintList **) place;
+    int e = taint_list_read(r, value, list);
+
+    return e >= 0 && list->more > 1 ? fields_fail(r, value, "more than %u entries", TAINTS_MAX + 1) : e;
+}
+
+static void write_taints(StrBuf *b, const void *place) {
+    taint_list_write(b, *(TaintList *const *) place);
+}
+
+static const Field file_fields[] = {
+        FIELD_TEXT("bootId", LedgerFile, boot_id, .flags = FIELD_REQUIRED),
+        FIELD_CUSTOM(
+                "taints", LedgerFile, taints, JSON_ARRAY, read_taints, write_taints, .flags = FIELD_REQUIRED),
+};
+static const FieldTable file_table = FIELD_TABLE(file_fields, .open = true);
+
+static void save(Ledger *l) {
+    _cleanup_strbuf_ StrBuf b = {};
+    LedgerFile file = {.taints = &l->list};
+    int r;
+
+    (void) snprintf(file.boot_id, sizeof(file.boot_id), "%s", l->boot_id);
+    fields_write(&b, &file_table, &file);
+    r = b.error < 0 ? b.error : write_file_atomic_at(l->directory, FILE_NAME, b.text, b.length, 0600);
     if (r < 0)
         log_warning_errno(r,
                 "Cannot write %s: a restart of vfiod would forget since when the host is tainted", FILE_NAME);
 }
 
-static int parse(Ledger *l, const char *text, size_t size) {
-    struct json_tokener *tokener = json_tokener_new();
-    struct json_object *o, *boot_id, *taints;
-    int r = -EBADMSG;
+static int parse(Ledger *l, const char *text, size_t size, char **ret_problem) {
+    _cleanup_(json_document_freep) JsonDocument *document = NULL;
+    FieldReader reader = {.name = "the ledger"};
+    LedgerFile file = {.taints = &l->list};
+    JsonError error;
+    int r;
 
-    if (!tokener)
-        return -ENOMEM;
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-    o = json_tokener_parse_ex(tokener, text, (int) size);
-    json_tokener_free(tokener);
-    if (json_object_is_type(o, json_type_object) && json_object_object_get_ex(o, "bootId", &boot_id) &&
-            json_object_is_type(boot_id, json_type_string) && json_object_object_get_ex(o, "taints", &taints))
-        r = !streq(json_object_get_string(boot_id), l->boot_id) ? -ESTALE
-                                                                : taint_list_from_json(taints, &l->list);
-    json_object_put(o);
+    r = json_document_parse(text, size, &document, &error);
+    if (r == -EBADMSG)
+        *ret_problem = format_string("line %u, column %u: %s", error.line, error.column, error.message);
+    if (r < 0)
+        return r;
+    r = fields_read(&reader, json_document_root(document), &file_table, &file);
+    *ret_problem = reader.problem;
+    if (r >= 0 && !streq(file.boot_id, l->boot_id))
+        r = -ESTALE;
+    if (r < 0)
+        l->list.n = l->list.more = 0;
     return r;
 }
 
 /* Of an earlier boot: nothing of it holds any more. Damaged: it may hide a deed, so an operator is told. */
 static void load(Ledger *l) {
-    _cleanup_free_ char *text = NULL;
+    _cleanup_free_ char *text = NULL, *problem = NULL;
     size_t size = 0;
     int r;
 
     r = read_file_at(l->directory, FILE_NAME, FILE_SIZE_MAX, &text, &size);
     if (r >= 0)
-        r = parse(l, text, size);
+        r = parse(l, text, size, &problem);
     if (r >= 0 || r == -ENOENT || r == -ESTALE)
         return;
-    log_error_errno(r, "The ledger of taints is damaged and begins anew, look at %s.bad", FILE_NAME);
+    log_error_errno(r, "The ledger of taints is damaged and begins anew, look at %s.bad (%s)", FILE_NAME,
+            problem ?: "it cannot be read");
     (void) renameat(l->directory, FILE_NAME, l->directory, FILE_NAME ".bad");
 }
 

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/document.h"
+
+#include "core/device-name.h"
+
+int document_read_name(FieldReader *r, const JsonNode *value, void *place) {
+    if (device_name_parse(value->string, place) < 0)
+        return fields_fail(r, value, "not the name of a device: write it like pci:0000:06:0d.0");
+    return 0;
+}
+
+void document_write_name(StrBuf *b, const void *place) {
+    char name[DEVICE_NAME_MAX];
+
+    strbuf_add_json(b, device_name_format(place, name));
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What several documents have in common: fields of types of core. */
+
+#include "base/fields.h"
+
+/* Of FIELD_CUSTOM: a DeviceName, as text. */
+int document_read_name(FieldReader *r, const JsonNode *value, void *place);
+void document_write_name(StrBuf *b, const void *place);

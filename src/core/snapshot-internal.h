@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The tables of snapshots: what one object says, in the form that is read and written. Private to
+ * snapshot*.c. */
+
+#include "core/document.h"
+#include "core/snapshot.h"
+
+typedef struct RecordedDevice {
+    DeviceSnapshot snapshot;
+    DeviceFacts facts;
+    char node[64];
+    bool with_serials; /* for writing */
+} RecordedDevice;
+
+typedef struct RecordedGroup {
+    int id;
+    GroupFacts facts;
+} RecordedGroup;
+
+extern const FieldTable host_snapshot_device_table, host_snapshot_group_table, host_snapshot_kernel_table;
