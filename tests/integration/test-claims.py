@@ -31,7 +31,7 @@ class IommufdTest(VfiodTestCase):
         self.assertEqual(list(claim.result['devices']), ['pci:0000:06:00.0'])
         self.assertEqual(self.nic.driver, VFIO)
         self.assertEqual(self.host.attribute(self.nic, 'driver_override'), 'vfio-pci\n')
-        self.assertEqual(self.kernel.rlimit_modes, [1])
+        self.assertIn(self.kernel.rlimit_modes, ([1], [1, 1]))  # a second one may be ready for the next claim
         self.assertEqual(os.readlink(f'/proc/self/fd/{claim.fds["device:pci:0000:06:00.0"]}'),
                          self.host.root + self.host.cdev(self.nic))
 
@@ -158,7 +158,7 @@ class IommufdTest(VfiodTestCase):
         claim = self.c.acquire(self.disk, self.nic)
         self.assertEqual(set(claim.fds), {'iommufd', 'device:pci:0000:06:00.0', 'device:pci:0000:07:00.0', 'lifeline'})
         self.assertEqual(list(claim.result['devices']), ['pci:0000:07:00.0', 'pci:0000:06:00.0'])
-        self.assertEqual(self.kernel.rlimit_modes, [1])
+        self.assertIn(self.kernel.rlimit_modes, ([1], [1, 1]))  # a second one may be ready for the next claim
         with self.refused('DeviceClaimed', self.nic.name):
             self.c.acquire(self.nic)
         claim.close()
