@@ -34,3 +34,27 @@ int json_append(struct json_object *array, struct json_object *value) {
     json_object_put(value);
     return -ENOMEM;
 }
+
+/* Does every bracket that is opened get closed, at the very end? */
+static bool is_whole(const char *text) {
+    bool in_string = false;
+    unsigned depth = 0;
+
+    for (const char *p = text; *p; p++) {
+        if (in_string && *p == '\\' && p[1])
+            p++;
+        else if (*p == '"')
+            in_string = !in_string;
+        else if (!in_string && (*p == '{' || *p == '['))
+            depth++;
+        else if (!in_string && (*p == '}' || *p == ']') && (depth == 0 || --depth == 0))
+            return p[1] == '\0';
+    }
+    return false;
+}
+
+const char *json_print(struct json_object *o, int flags) {
+    const char *text = json_object_to_json_string_ext(o, flags);
+
+    return text && is_whole(text) ? text : NULL;
+}

@@ -20,3 +20,6 @@ int json_add_literal(struct json_object *o, const char *key, struct json_object 
 /* A string, or null for NULL. */
 int json_add_string(struct json_object *o, const char *key, const char *text);
 int json_append(struct json_object *array, struct json_object *value);
+/* The text of o, which owns it; NULL on ENOMEM. json-c leaves out what it has no memory for and says nothing.
+ */
+const char *json_print(struct json_object *o, int flags);

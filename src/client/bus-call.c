@@ -117,9 +117,17 @@ static int object_error(const Object *object, const sd_bus_error *bus_error, int
     return error_text_from_bus(error, bus_error, r);
 }
 
+static int get_properties(sd_bus *bus, const Object *o, struct json_object **ret, sd_bus_error *bus_error) {
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    int r;
+
+    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, o->path, "org.freedesktop.DBus.Properties", "GetAll",
+            bus_error, &reply, "s", object_kind_interface(o->kind));
+    return r < 0 ? r : json_from_properties(reply, ret);
+}
+
 int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *error) {
     _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    _cleanup_message_ sd_bus_message *reply = NULL;
     _cleanup_object_ Object object = OBJECT_NULL;
     int r;
 
@@ -129,15 +137,35 @@ int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *
     object.path = strdup(path);
     if (!object.path)
         return error_text_errno(error, ENOMEM, "Cannot call vfiod");
-    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, path, "org.freedesktop.DBus.Properties", "GetAll", &bus_error,
-            &reply, "s", object_kind_interface(object.kind));
-    if (r < 0)
+    r = get_properties(bus, &object, &object.properties, &bus_error);
+    if (r < 0 && sd_bus_error_is_set(&bus_error))
         return object_error(&object, &bus_error, r, error);
-    r = json_from_properties(reply, &object.properties);
     if (r < 0)
         return error_text_errno(error, r, "Cannot read vfiod's answer");
     *ret = object;
     object = OBJECT_NULL;
+    return 0;
+}
+
+int call_complete_objects(sd_bus *bus, Objects *objects, ObjectKind kind, VfiodErrorText *error) {
+    const char *key = kind == OBJECT_GROUP ? "type" : "numaNode";
+    int r;
+
+    for (size_t i = 0; i < objects->n_items; i++) {
+        _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+        _cleanup_json_ struct json_object *properties = NULL;
+        Object *o = objects->items + i;
+
+        if (o->kind != kind || json_object_object_get_ex(o->properties, key, NULL))
+            continue; /* an older daemon lists everything */
+        r = get_properties(bus, o, &properties, &bus_error);
+        if (r < 0 && bus_error_is_unknown_object(&bus_error))
+            continue; /* it has just gone */
+        if (r < 0)
+            return error_text_from_bus(error, &bus_error, r);
+        json_object_put(o->properties);
+        o->properties = TAKE_PTR(properties);
+    }
     return 0;
 }
 

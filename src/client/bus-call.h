@@ -34,8 +34,10 @@ void objects_done(Objects *o);
 #define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
 #define _cleanup_bus_error_ _cleanup_(sd_bus_error_free)
 
-/* Everything that the daemon shows. */
+/* All objects, with the properties whose changes the daemon announces. */
 int call_get_objects(sd_bus *bus, Objects *ret, VfiodErrorText *error);
+/* Adds the others to the objects of this kind: those that the daemon looks up for each reader. */
+int call_complete_objects(sd_bus *bus, Objects *objects, ObjectKind kind, VfiodErrorText *error);
 /* One object by its path, with all properties but those that are costly to read. */
 int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *error);
 /* Adds those, a device's AcsPath and a claim's Holders: the daemon tells them only one by one. */

@@ -150,6 +150,7 @@ static int list_json(const Objects *objects, ObjectKind kind) {
 }
 
 int verb_list(const Options *o, VfiodErrorText *error) {
+    ObjectKind kind = o->groups ? OBJECT_GROUP : OBJECT_DEVICE;
     _cleanup_objects_ Objects objects = {};
     _cleanup_bus_ sd_bus *bus = NULL;
     int r;
@@ -158,10 +159,12 @@ int verb_list(const Options *o, VfiodErrorText *error) {
     if (r < 0)
         return r;
     r = call_get_objects(bus, &objects, error);
+    if (r >= 0 && (o->json || o->groups))
+        r = call_complete_objects(bus, &objects, kind, error);
     if (r < 0)
         return r;
     if (o->json)
-        r = list_json(&objects, o->groups ? OBJECT_GROUP : OBJECT_DEVICE);
+        r = list_json(&objects, kind);
     else
         r = o->groups ? list_groups(&objects, o) : list_devices(&objects, o);
     return r < 0 ? error_text_errno(error, r, "Cannot show the list") : 0;

@@ -492,6 +492,52 @@ int inventory_foreach_group(Inventory *inventory, int (*visit)(Group *g, void *u
     return w.result;
 }
 
+/* tfind(3) compares its way down to where the key would be, which is just before the next one: the last
+ * element on that way that is greater than the key. */
+typedef struct NextDevice {
+    const DeviceName *after; /* NULL: everything is greater */
+    Device *next;
+} NextDevice;
+
+typedef struct NextGroup {
+    int after;
+    Group *next;
+} NextGroup;
+
+static int pass_device(const void *key, const void *element) {
+    NextDevice *n = (NextDevice *) key;
+    Device *d = (Device *) element;
+
+    if (n->after && device_name_compare(n->after, &d->name) >= 0)
+        return 1;
+    n->next = d;
+    return -1;
+}
+
+static int pass_group(const void *key, const void *element) {
+    NextGroup *n = (NextGroup *) key;
+    Group *g = (Group *) element;
+
+    if (g->id <= n->after)
+        return 1;
+    n->next = g;
+    return -1;
+}
+
+Device *inventory_next_device(Inventory *inventory, const DeviceName *after) {
+    NextDevice n = {.after = after};
+
+    (void) tfind(&n, &inventory->devices, pass_device);
+    return n.next;
+}
+
+Group *inventory_next_group(Inventory *inventory, int after) {
+    NextGroup n = {.after = after};
+
+    (void) tfind(&n, &inventory->groups, pass_group);
+    return n.next;
+}
+
 /* FNV-1a, byte by byte from the low end, so that the value is the same on every machine. */
 static uint64_t hash_add(uint64_t hash, uint64_t value, unsigned n_bytes) {
     for (unsigned i = 0; i < n_bytes; i++) {

@@ -111,6 +111,10 @@ unsigned inventory_n_groups(const Inventory *inventory);
  * handed back. */
 int inventory_foreach_device(Inventory *inventory, int (*visit)(Device *d, void *userdata), void *userdata);
 int inventory_foreach_group(Inventory *inventory, int (*visit)(Group *g, void *userdata), void *userdata);
+/* The first one behind this name or id, whether that one is (still) there or not; NULL and -1: the very
+ * first. For walks with pauses, between which the inventory may change. */
+Device *inventory_next_device(Inventory *inventory, const DeviceName *after);
+Group *inventory_next_group(Inventory *inventory, int after);
 #define FOREACH_MEMBER(d, g) for (Device *d = (g)->members; d; d = d->next)
 
 /* 64 bits over members' names and ids in order: two groups with the same fingerprint have the same hardware

@@ -39,6 +39,8 @@ struct Manager {
     HostSnapshot *snapshot; /* owned; of --simulate. Then there is no ledger and no hotplug */
     HostSource host;
     Inventory *inventory; /* owned, or the snapshot's */
+    Budget *budget;
+    Door *door;
     Broker *broker;
     Ledger *ledger;
     Hotplug *hotplug;
@@ -338,8 +340,7 @@ static int create_engine(Manager *m) {
             .state_directory = m->config.state_directory,
             .worker_timeout_usec = m->config.worker_timeout_usec,
             .ask_timeout_usec = m->config.ask_timeout_usec,
-            .claims_per_uid_max = CLAIMS_PER_UID_MAX,
-            .claims_max = CLAIMS_MAX,
+            .budget = m->budget,
             .host = &m->host,
             .simulated = m->snapshot,
     };
@@ -427,14 +428,17 @@ static int build_simulated_engine(Manager *m) {
 static int build_bus(Manager *m) {
     const BusContext context = {
             .event = m->event,
-            .inventory = m->inventory,
-            .host = &m->host,
-            .broker = m->broker,
-            .policy = m->policy,
-            .shadow = m->shadow,
+            .host = {.inventory = m->inventory,
+                    .source = &m->host,
+                    .broker = m->broker,
+                    .budget = m->budget,
+                    .policy = m->policy,
+                    .shadow = m->shadow,
+                    .read_taints = read_taints,
+                    .noiommu_state = noiommu_state,
+                    .userdata = m},
+            .door = m->door,
             .reload_policy = reload_policy,
-            .read_taints = read_taints,
-            .noiommu_state = noiommu_state,
             .ready = on_bus_ready,
             .idle = on_bus_idle,
             .stopped = on_bus_stopped,
@@ -445,9 +449,16 @@ static int build_bus(Manager *m) {
 }
 
 static int build_loop(Manager *m) {
+    const BudgetLimits limits = {.claims_per_user = CLAIMS_PER_UID_MAX, .claims = CLAIMS_MAX};
     int r;
 
     r = sd_event_new(&m->event);
+    if (r < 0)
+        return r;
+    m->budget = budget_new(&limits);
+    if (!m->budget)
+        return -ENOMEM;
+    r = door_new(m->event, m->budget, &m->door);
     if (r < 0)
         return r;
     r = watch_signals(m);
@@ -490,6 +501,8 @@ Manager *manager_free(Manager *m) {
         broker_set_observer(m->broker, NULL, NULL);
     m->hotplug = hotplug_free(m->hotplug);
     m->broker = broker_free(m->broker);
+    m->door = door_free(m->door);
+    m->budget = budget_free(m->budget);
     m->ledger = ledger_free(m->ledger);
     if (!m->snapshot)
         m->inventory = inventory_free(m->inventory);

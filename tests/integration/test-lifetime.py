@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon over time: when it ends by itself, and that it keeps nothing."""
 
+import os
 import signal
 
 import harness
-from harness import ROOT_PATH, VfiodTestCase, device_path, wait
+from harness import ROOT_PATH, VfiodTestCase, device_path, needs_root, wait
 from host import VFIO
 
 
@@ -153,16 +154,28 @@ class ManyTimesTest(VfiodTestCase):
         self.assertEqual(nic.resets, 203)
         self.assertEqual(c.properties(ROOT_PATH, 'Manager')['Claims'], 0)
 
+    @needs_root
     def test_claims_of_one_user_are_limited(self):
-        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver=VFIO) for n in range(65)]
+        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver=VFIO) for n in range(67)]
+        self.set_policy([{'name': 'all', 'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional'}])
         self.start()
-        c = self.client()
+        os.seteuid(harness.NOBODY)
+        try:
+            c = self.client()
+        finally:
+            os.seteuid(0)
         claims = [c.acquire(d) for d in devices[:64]]
         with self.refused('LimitExceeded', '64'):
             c.acquire(devices[64])
         claims[0].close()
         self.wait_gone(claims[0])
         claims[0] = c.acquire(devices[64])
+        for claim in claims:
+            claim.close()
+        wait(lambda: self.records() == [], 'all end')
+        # root hands devices to everybody: it is bounded by the host's maximum alone
+        root = self.client()
+        claims = [root.acquire(d) for d in devices]
         for claim in claims:
             claim.close()
         wait(lambda: self.records() == [], 'all end')

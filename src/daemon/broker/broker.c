@@ -12,8 +12,6 @@
 #include "daemon/broker/claim-question.h"
 #include "daemon/broker/tether.h"
 
-#define CLAIMS_PER_UID_DEFAULT 64U
-#define CLAIMS_DEFAULT 512U
 /* In so much time; of calls that are not refused, too, which does not matter to them. */
 #define EXPLANATIONS_USEC UINT64_C(1000000)
 #define EXPLANATIONS_PER_USER 20U
@@ -35,10 +33,6 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
         e->config.worker_timeout_usec = WORKER_TIMEOUT_DEFAULT_USEC;
     if (e->config.ask_timeout_usec == 0)
         e->config.ask_timeout_usec = ASK_TIMEOUT_DEFAULT_USEC;
-    if (e->config.claims_per_uid_max == 0)
-        e->config.claims_per_uid_max = CLAIMS_PER_UID_DEFAULT;
-    if (e->config.claims_max == 0)
-        e->config.claims_max = CLAIMS_DEFAULT;
 
     r = config->simulated ? 0 : store_new(event, config->state_directory, &e->store);
     if (r < 0)
@@ -311,6 +305,19 @@ void broker_note_refusal(Broker *e, const Request *request, const Subject *subje
     refusal_memory_keep(&e->refusals, subject, request, refusal, broker_now_usec(), e->policy_generation);
 }
 
+/* What takes a device from its driver is paced. */
+static int charge_rebinding(Broker *e, const Plan *plan, const Subject *subject, Refusal *refusal) {
+    int r = 0;
+
+    for (size_t i = 0; i < plan->n_members && r >= 0; i++) {
+        const PlanMember *m = &plan->members[i];
+
+        if (m->bind)
+            r = budget_rebind(e->config.budget, subject->uid, &m->name, budget_now(), refusal);
+    }
+    return r;
+}
+
 /* Facts may have to be waited for: the claim stays as it is then, holds nothing, and is shown to nobody. */
 static void decide(ClaimRun *j) {
     ClaimQuestion *q = j->question;
@@ -326,6 +333,8 @@ static void decide(ClaimRun *j) {
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r == -EAGAIN)
         return;
+    if (r >= 0)
+        r = charge_rebinding(e, &c->plan, j->subject, &c->refusal);
     broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
     if (r >= 0 && c->plan.ask && claim_question_prepare(q, &c->plan) < 0)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
@@ -374,18 +383,19 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
         refuse_simulated(e, request, subject, done, userdata);
         return;
     }
-    r = claims_charge(e, subject, &refusal);
-    j = r < 0 ? NULL : claim_run_new(e);
+    j = claim_run_new(e);
     if (j)
         j->question = claim_question_new(request, asker, on_facts, j);
-    if (!j || !j->question) {
-        if (r >= 0)
-            (void) refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    r = j && j->question ? budget_begin_claim(e->config.budget, subject->uid, &refusal)
+                         : refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (r < 0) {
         broker_note_refusal(e, request, subject, &refusal);
-        (void) claim_run_free(j);
         done(userdata, NULL, &refusal);
+        (void) claim_run_free(j);
         return;
     }
+    j->charged = true;
+    j->claim.uid = subject->uid;
     j->done = done;
     j->userdata = userdata;
     j->subject = subject;

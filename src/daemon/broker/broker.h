@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The one door. Both front ends hand in a Request and a Subject; the broker plans, decides, and drives every
+/* Behind the door. The faces hand in a Request and a Subject; the broker plans, decides, and drives every
  * claim through core/machine.h by feeding it events and running its effects. Only this file and the manager
  * see more than one adapter. */
 
@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "core/claim.h"
+#include "daemon/broker/budget.h"
 #include "daemon/broker/host-source.h"
 #include "daemon/broker/surveyor.h"
 
@@ -41,10 +42,10 @@ typedef struct BrokerConfig {
     const char *state_directory;  /* "/run/vfiod": claims/ below it */
     uint64_t worker_timeout_usec; /* per step of a claim; default 60 s */
     uint64_t ask_timeout_usec;    /* for a person to answer; default 120 s */
-    unsigned claims_per_uid_max, claims_max;
-    const HostSource *host; /* borrowed; where the facts for plans come from */
-    bool simulated;         /* no device is there to be had: what would be allowed is refused; nothing is kept
-                             * on disk */
+    Budget *budget;               /* borrowed; to which claims are charged */
+    const HostSource *host;       /* borrowed; where the facts for plans come from */
+    bool simulated; /* no device is there to be had: what would be allowed is refused; nothing is kept
+                     * on disk */
 } BrokerConfig;
 
 int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config, Broker **ret);

@@ -97,12 +97,17 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     claim_run_grant(j)->drop(j);
     claim_run_drop_keeper(j);
     claim_run_tether(j)->free(j);
+    if (j->charged)
+        budget_end_claim(j->broker->config.budget, j->claim.uid);
     claim_done(&j->claim);
     free(j);
     return NULL;
 }
 
 void claim_run_attach(ClaimRun *j) {
+    if (!j->charged) /* it was found at the start */
+        budget_adopt_claim(j->broker->config.budget, j->claim.uid);
+    j->charged = true;
     j->attached = true;
     point_to(j, &j->claim);
 }
@@ -144,22 +149,6 @@ const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan) {
                     plan_moves(plan, &j->claim.plan.members[i].name))
                 return j;
     return NULL;
-}
-
-/* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
- * keep is counted. */
-int claims_charge(const Broker *e, const Subject *subject, Refusal *refusal) {
-    unsigned n = 0;
-
-    for (const ClaimRun *j = e->claims; j; j = j->next)
-        n += j->claim.uid == subject->uid;
-    if (n >= e->config.claims_per_uid_max)
-        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "uid %u has %u claims, the most it may have",
-                (unsigned) subject->uid, n);
-    if (e->n_claims >= e->config.claims_max)
-        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "there are %u claims, the most this host may have", e->n_claims);
-    return 0;
 }
 
 int claim_run_charge(ClaimRun *j) {

@@ -35,6 +35,7 @@ struct ClaimRun {
     ClaimEvent events[CLAIM_RUN_EVENTS_MAX]; /* ring: effects feed events while one is being handled */
     unsigned first_event, n_events;
     unsigned deferred; /* mask of 1 << ClaimEvent */
+    bool charged;      /* to the budget of its uid */
     bool feeding, attached, announced, granted;
     bool blind; /* a node could not be watched: no event will tell that it is closed */
     bool save_failed;
@@ -77,7 +78,5 @@ ClaimRun *claims_find_naming(Broker *e, const DeviceName *name);
 /* One of two claims over the same device would take it from under the other when it ends. */
 const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan);
 
-/* May this caller have one more claim? 0, or -E... with *refusal filled. */
-int claims_charge(const Broker *e, const Subject *subject, Refusal *refusal);
 /* Counts the claim against the limits of its rules, until it is freed. 0, or refused. */
 int claim_run_charge(ClaimRun *j);

@@ -4,8 +4,8 @@
  * the rest is looked up when the entry is told: does the object exist now? From the two follows what to say.
  * An object that went and came back under the same name is told as both, for it is another one.
  *
- * Telling reads properties from sysfs, so a burst (a rescan of thousands of devices) is told in batches, with
- * the loop free in between. */
+ * A burst (a rescan of thousands of devices) is told in batches, with the loop free in between. While a list
+ * of all objects is put together nothing is told: it would be older or newer than what is in the list. */
 
 #include <search.h>
 
@@ -15,14 +15,8 @@
 #define DELAY_USEC (10 * 1000ULL)
 #define BATCH 128U
 
-typedef enum Kind {
-    KIND_DEVICE,
-    KIND_GROUP,
-    KIND_CLAIM,
-} Kind;
-
 typedef struct Key {
-    Kind kind;
+    ViewKind kind;
     DeviceName device;
     int group;
     char claim[CLAIM_ID_MAX];
@@ -37,18 +31,11 @@ struct Entry {
 };
 
 struct BusAnnouncer {
-    sd_bus *bus; /* owned reference */
+    BusFace *face; /* borrowed */
+    sd_bus *bus;   /* owned reference */
     sd_event_source *timer;
-    Inventory *inventory; /* borrowed, as the broker is */
-    Broker *broker;
     void *tree; /* tsearch(3) of Entry by key: finds the entry of an object */
     Entry *first, *last;
-};
-
-static const char *const interfaces[] = {
-        [KIND_DEVICE] = BUS_DEVICE_INTERFACE,
-        [KIND_GROUP] = BUS_GROUP_INTERFACE,
-        [KIND_CLAIM] = BUS_CLAIM_INTERFACE,
 };
 
 static const char *const property_names[] = {
@@ -60,38 +47,45 @@ static int compare_keys(const void *pa, const void *pb) {
     if (a->kind != b->kind)
         return a->kind < b->kind ? -1 : 1;
     switch (a->kind) {
-    case KIND_DEVICE:
+    case VIEW_DEVICE:
         return device_name_compare(&a->device, &b->device);
-    case KIND_GROUP:
+    case VIEW_GROUP:
         return a->group < b->group ? -1 : a->group > b->group;
-    case KIND_CLAIM:
+    case VIEW_CLAIM:
     default:
         return strcmp(a->claim, b->claim);
     }
 }
 
-static bool object_exists(BusAnnouncer *a, const Key *key) {
+/* The object as it is now, if it exists. */
+static bool find_object(BusAnnouncer *a, const Key *key, BusObject *ret) {
+    const ViewHost *host = &a->face->context.host;
+
+    ret->kind = key->kind;
     switch (key->kind) {
-    case KIND_DEVICE:
-        return inventory_find_device(a->inventory, &key->device);
-    case KIND_GROUP:
-        return inventory_find_group(a->inventory, key->group);
-    case KIND_CLAIM:
+    case VIEW_DEVICE:
+        ret->thing = inventory_find_device(host->inventory, &key->device);
+        break;
+    case VIEW_GROUP:
+        ret->thing = inventory_find_group(host->inventory, key->group);
+        break;
+    case VIEW_CLAIM:
     default:
-        return broker_find_claim(a->broker, key->claim);
+        ret->thing = broker_find_claim(host->broker, key->claim);
+        break;
     }
+    return ret->thing;
 }
 
 static const char *object_path(const Key *key, char buf[static BUS_OBJECT_PATH_MAX]) {
-    switch (key->kind) {
-    case KIND_DEVICE:
-        return bus_device_path(&key->device, buf);
-    case KIND_GROUP:
-        return bus_group_path(key->group, buf);
-    case KIND_CLAIM:
-    default:
-        return bus_claim_path(key->claim, buf);
-    }
+    const ViewReference reference = {
+            .kind = key->kind,
+            .device = &key->device,
+            .group = key->group,
+            .claim = key->claim,
+    };
+
+    return bus_object_path(&reference, buf);
 }
 
 static int emit_changed(BusAnnouncer *a, const char *path, const Entry *e) {
@@ -103,28 +97,36 @@ static int emit_changed(BusAnnouncer *a, const char *path, const Entry *e) {
             names[n++] = property_names[i];
     if (n == 0)
         return 0;
-    return sd_bus_emit_properties_changed_strv(a->bus, path, interfaces[e->key.kind], (char **) names);
+    return sd_bus_emit_properties_changed_strv(
+            a->bus, path, bus_kind_interface(e->key.kind), (char **) names);
 }
 
-/* The standard interfaces are listed with every object by GetManagedObjects and by
- * sd_bus_emit_object_added(), so they must go with it too: a client counts an object as gone when its last
- * interface is. */
-static int emit_removed(BusAnnouncer *a, const char *path, const Entry *e) {
-    return sd_bus_emit_interfaces_removed(a->bus, path, "org.freedesktop.DBus.Peer",
-            "org.freedesktop.DBus.Introspectable", "org.freedesktop.DBus.Properties", interfaces[e->key.kind],
-            NULL);
+/* As GetManagedObjects has it: without what is never announced, and without the interfaces that every object
+ * has. */
+static int emit_added(BusAnnouncer *a, const char *path, const BusObject *object) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    int r;
+
+    r = sd_bus_message_new_signal(
+            a->bus, &m, BUS_FACE_PATH, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded");
+    if (r >= 0)
+        r = sd_bus_message_append_basic(m, 'o', path);
+    if (r >= 0)
+        r = bus_append_interfaces(a->face, m, object, /* reader= */ NULL);
+    return r < 0 ? r : sd_bus_message_send(m);
 }
 
 static void tell(BusAnnouncer *a, const Entry *e) {
     char path[BUS_OBJECT_PATH_MAX];
-    bool exists = object_exists(a, &e->key);
+    BusObject object;
+    bool exists = find_object(a, &e->key, &object);
     int r = 0;
 
     object_path(&e->key, path);
     if (e->was_known && (e->went || !exists))
-        r = emit_removed(a, path, e);
+        r = sd_bus_emit_interfaces_removed(a->bus, path, bus_kind_interface(e->key.kind), NULL);
     if (r >= 0 && exists && (!e->was_known || e->went))
-        r = sd_bus_emit_object_added(a->bus, path);
+        r = emit_added(a, path, &object);
     else if (r >= 0 && exists)
         r = emit_changed(a, path, e);
     if (r < 0)
@@ -143,6 +145,8 @@ static int arm(BusAnnouncer *a, uint64_t delay_usec) {
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     BusAnnouncer *a = userdata;
 
+    if (door_is_answering(a->face->context.door))
+        return 0;
     for (unsigned i = 0; i < BATCH && a->first; i++) {
         Entry *e = a->first;
 
@@ -198,36 +202,40 @@ static void announce(BusAnnouncer *a, const Key *key, BusObjectChange change, un
 
 void bus_announce_device(
         BusAnnouncer *a, const DeviceName *name, BusObjectChange change, unsigned properties) {
-    announce(a, &(Key){.kind = KIND_DEVICE, .device = *name}, change, properties);
+    announce(a, &(Key){.kind = VIEW_DEVICE, .device = *name}, change, properties);
 }
 
 void bus_announce_group(BusAnnouncer *a, int id, BusObjectChange change, unsigned properties) {
-    announce(a, &(Key){.kind = KIND_GROUP, .group = id}, change, properties);
+    announce(a, &(Key){.kind = VIEW_GROUP, .group = id}, change, properties);
 }
 
 void bus_announce_claim(BusAnnouncer *a, const char *id, BusObjectChange change, unsigned properties) {
-    Key key = {.kind = KIND_CLAIM};
+    Key key = {.kind = VIEW_CLAIM};
 
     memcpy(key.claim, id, strnlen(id, sizeof key.claim - 1));
     announce(a, &key, change, properties);
 }
 
-int bus_announcer_new(
-        sd_bus *bus, sd_event *event, Inventory *inventory, Broker *broker, BusAnnouncer **ret) {
+void bus_announcer_go_on(BusAnnouncer *a) {
+    if (a->first)
+        (void) arm(a, 0);
+}
+
+int bus_announcer_new(BusFace *face, BusAnnouncer **ret) {
     _cleanup_(bus_announcer_freep) BusAnnouncer *a = calloc(1, sizeof *a);
     int r;
 
     if (!a)
         return -ENOMEM;
-    r = sd_event_add_time_relative(event, &a->timer, CLOCK_MONOTONIC, DELAY_USEC, 1000, on_timer, a);
+    r = sd_event_add_time_relative(
+            face->context.event, &a->timer, CLOCK_MONOTONIC, DELAY_USEC, 1000, on_timer, a);
     if (r < 0)
         return r;
     r = sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
     if (r < 0)
         return r;
-    a->bus = sd_bus_ref(bus);
-    a->inventory = inventory;
-    a->broker = broker;
+    a->face = face;
+    a->bus = sd_bus_ref(face->bus);
     *ret = TAKE_PTR(a);
     return 0;
 }

@@ -6,10 +6,7 @@
  * object that came and went is not told at all. The queue holds each object once, so it is as long as the
  * inventory at most. */
 
-#include <systemd/sd-bus.h>
-
-#include "core/inventory.h"
-#include "daemon/broker/broker.h"
+#include "daemon/bus/bus.h"
 
 typedef struct BusAnnouncer BusAnnouncer;
 
@@ -26,10 +23,14 @@ typedef enum BusProperty {
     BUS_PROPERTY_FAILURE = 1 << 8,
 } BusProperty;
 
-int bus_announcer_new(sd_bus *bus, sd_event *event, Inventory *inventory, Broker *broker, BusAnnouncer **ret);
+/* Announces what changes in the objects of a face that has a connection. */
+int bus_announcer_new(BusFace *face, BusAnnouncer **ret);
 /* What is still queued is dropped. */
 BusAnnouncer *bus_announcer_free(BusAnnouncer *a);
 DEFINE_TRIVIAL_CLEANUP_FUNC(BusAnnouncer *, bus_announcer_free);
+
+/* No long answer is being made any more: what had to wait for it is told. */
+void bus_announcer_go_on(BusAnnouncer *a);
 
 typedef enum BusObjectChange {
     BUS_OBJECT_ADDED,

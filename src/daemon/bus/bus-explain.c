@@ -3,15 +3,11 @@
 /* Manager.Explain: of a request, of a claim, or of the last refusal. Everybody may ask about himself, as the
  * kernel and the bus know him; root may describe somebody else. */
 
-#include <time.h>
-
+#include "base/json-build.h"
 #include "base/str.h"
 #include "core/capability.h"
 #include "daemon/bus/bus-internal.h"
 #include "daemon/broker/broker-explain.h"
-
-#define PRICE 10U
-#define CREDIT_USEC (PRICE * UINT64_C(100000))
 
 typedef struct Question {
     Request request;
@@ -19,13 +15,6 @@ typedef struct Question {
     bool about_other, last_refusal;
     const char *user, *claim; /* borrowed from the message; NULL: not given */
 } Question;
-
-static uint64_t now_usec(void) {
-    struct timespec ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
 
 static int read_string(sd_bus_message *m, const char **ret) {
     return sd_bus_message_read(m, "v", "s", ret);
@@ -222,18 +211,17 @@ static int check_about_other(const Question *q, const Subject *subject, Refusal 
     return 0;
 }
 
-/* The longer the policy, the longer an explanation takes, and everybody may ask for one. So all who are not
- * root get a tenth of a second of the daemon's time at once, and a tenth in the long run. explain_paid_usec
- * is when what was used up is paid for. */
-static int check_paid(const BusFace *b, const Subject *subject, uint64_t now, Refusal *refusal) {
-    if (subject_is_operator(subject) || b->explain_paid_usec <= now + CREDIT_USEC)
+/* The longer the policy, the longer an explanation takes, and everybody may ask for one. */
+static int check_paid(const BudgetAccount *account, uint64_t now_usec, Refusal *refusal) {
+    if (account_is_operator(account) || budget_has_credit(account, PURSE_EXPLAIN, now_usec))
         return 0;
     return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "explaining takes long with this policy, and was done often just now");
+            "explaining takes long with this policy, and uid %u asked for it often just now",
+            (unsigned) account->uid);
 }
 
 static int answer_question(BusCall *call, const Question *q, const Subject *subject, Refusal *refusal) {
-    Broker *e = call->face->context.broker;
+    Broker *e = call->face->context.host.broker;
     const ExplainQuery query = {
             .subject = q->about_other ? &q->other : subject,
             .request = &q->request,
@@ -253,7 +241,7 @@ static int answer_question(BusCall *call, const Question *q, const Subject *subj
         r = broker_explain(e, &query, &o, refusal);
     if (r < 0)
         return r;
-    text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    text = json_print(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
     r = text ? sd_bus_reply_method_return(call->message, "s", text) : -ENOMEM;
     json_object_put(o);
     return r < 0 ? r : BUS_CALL_ANSWERED;
@@ -268,11 +256,11 @@ int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal
                     .user_namespace = NAMESPACE_HOST,
                     .pid_namespace = NAMESPACE_HOST},
     };
-    BusFace *b = call->face;
-    uint64_t begin = now_usec();
+    BudgetAccount *account = call->task.account;
+    uint64_t begin = budget_now();
     int r;
 
-    r = check_paid(b, subject, begin, refusal);
+    r = check_paid(account, begin, refusal);
     if (r >= 0)
         r = read_question(call->message, &q, refusal);
     if (r >= 0)
@@ -280,6 +268,6 @@ int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal
     if (r >= 0)
         r = answer_question(call, &q, subject, refusal);
     free(q.other.gids);
-    b->explain_paid_usec = MAX(b->explain_paid_usec, begin) + PRICE * (now_usec() - begin);
+    budget_spend(account, PURSE_EXPLAIN, begin, budget_now() - begin);
     return r;
 }

@@ -7,6 +7,7 @@
 #include <systemd/sd-bus.h>
 
 #include "core/facts.h"
+#include "daemon/broker/door.h"
 #include "daemon/bus/bus-announce.h"
 #include "daemon/bus/bus-pacer.h"
 #include "daemon/bus/bus.h"
@@ -20,20 +21,21 @@
 /* The longest is a device with eight digits of domain, four of whose characters are escaped to three each. */
 #define BUS_OBJECT_PATH_MAX 96
 
-/* Calls that wait for credentials or for the broker, of all connections together; credentials.h bounds those
- * of one. Each keeps its message. */
-#define BUS_CALLS_MAX 512U
-
 typedef struct BusCall BusCall;
+typedef struct BusReading BusReading; /* how far the answer to a read is, see bus-read.c */
 
 /* Runs a method on behalf of subject. BUS_CALL_ANSWERED: the reply was sent. BUS_CALL_PENDING: the broker has
- * the call, which may even be freed by now. -EAGAIN: likewise, see BrokerInquiry. Another negative errno:
+ * the call, which may even be freed by now. -EAGAIN: likewise, see BrokerInquiry. BUS_CALL_MORE and
+ * BUS_CALL_WAIT: to be run again, at the next slice or when the bus can take more. Another negative errno:
  * refused, *refusal says why when it is set. */
 typedef int (*bus_call_run_t)(BusCall *call, const Subject *subject, Refusal *refusal);
 #define BUS_CALL_ANSWERED 0
 #define BUS_CALL_PENDING 1
+#define BUS_CALL_MORE 2
+#define BUS_CALL_WAIT 3
 
 struct BusCall {
+    DoorTask task;
     BusFace *face;           /* borrowed */
     sd_bus_message *message; /* owned reference */
     bus_call_run_t run;
@@ -42,6 +44,7 @@ struct BusCall {
     bool with_engine;         /* the broker will call back */
     BrokerInquiry inquiry;    /* facts that the answer takes; run is called again when they are there */
     bool waits_for_policy;    /* bus_face_policy_loaded() answers it */
+    BusReading *reading;      /* owned */
     BusCall *previous, *next; /* face.calls */
 };
 
@@ -55,16 +58,16 @@ struct BusFace {
     sd_event_source *name_deadline; /* while another process has the name */
     uint64_t backoff_usec;
     BusCall *calls;
-    unsigned n_calls;
-    char *reader_name; /* owned; who last read what is not for everybody, NULL: nobody; see bus_reader() */
-    Subject reader;
-    uint64_t holders_paid_usec; /* CLOCK_MONOTONIC; see bus-claim.c */
-    uint64_t explain_paid_usec; /* likewise; see bus-explain.c */
+    char *introspection[_VIEW_KIND_MAX]; /* owned; see bus-read.c */
     bool was_ready, stopping, stopped;
 };
 
-/* The door. Call from a method handler and return what it returns. claim: see BusCall, or NULL. */
-int bus_call_begin(BusFace *b, sd_bus_message *m, const char *claim, bus_call_run_t run, sd_bus_error *error);
+/* Through the door: call from a method handler or the filter, and return what it returns. claim: see BusCall,
+ * or NULL. */
+int bus_call_begin(BusFace *b, sd_bus_message *m, DoorKind kind, const char *claim, bus_call_run_t run,
+        sd_bus_error *error);
+/* The same for a call whose answer is all that it is for: without an answer nothing is done. */
+int bus_call_ask(BusFace *b, sd_bus_message *m, DoorKind kind, bus_call_run_t run, sd_bus_error *error);
 void bus_call_refuse(BusCall *call, int r, const Refusal *refusal);
 BusCall *bus_call_free(BusCall *call);
 /* Fills error from a refusal (or, when it is empty, from the errno r) for handlers that answer at once.
@@ -75,12 +78,8 @@ int bus_error_reply(sd_bus_message *call, int r, const Refusal *refusal, sd_bus_
 /* "details", the one option that every method takes. */
 bool bus_is_details_option(const char *name);
 
-/* The face, from inside a property getter or a method handler; found objects do not lead back to it. */
+/* The face, from inside a method handler; found objects do not lead back to it. */
 BusFace *bus_face_current(sd_bus *bus);
-
-/* Who reads a property; only the uid is sure to be known. NULL: unknown, or everybody (a signal). Valid until
- * the getter returns. */
-const Subject *bus_reader(sd_bus *bus);
 
 /* In one message. More than any method has. */
 #define BUS_OPTIONS_MAX 32U
@@ -99,28 +98,41 @@ const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_P
 const char *bus_group_path(int id, char buf[static BUS_OBJECT_PATH_MAX]);
 const char *bus_claim_path(const char *id, char buf[static BUS_OBJECT_PATH_MAX]);
 
-/* What a node enumerator answers: a list that ends with NULL, or NULL while it is empty. */
-typedef struct BusPaths {
-    char **list;
-    size_t n, allocated;
-} BusPaths;
+/* "/" when it refers to nothing. */
+const char *bus_object_path(const ViewReference *reference, char buf[static BUS_OBJECT_PATH_MAX]);
+/* What kind of object can have this path; there need be none. *ret_name: what is behind the prefix of the
+ * kind, NULL: nothing. Invalid: none of ours. */
+ViewKind bus_path_kind(const char *path, const char **ret_name);
+const char *bus_kind_interface(ViewKind kind);
+ViewKind bus_kind_from_interface(const char *interface);
+const char *bus_kind_prefix(ViewKind kind);
+const sd_bus_vtable *bus_kind_vtable(ViewKind kind);
 
-int bus_paths_add(BusPaths *p, const char *path);
-void bus_paths_done(BusPaths *p);
+typedef struct BusObject {
+    ViewKind kind;
+    const void *thing; /* of the inventory or the broker, or the face itself; only valid at once */
+} BusObject;
 
-/* The name of what claims this (NULL: nobody) and its path, for devices and groups alike. */
-const char *bus_state_of(const Claim *claim, bool quarantined);
-int bus_append_claim_path(sd_bus_message *reply, const Claim *claim);
-const Claim *bus_claim_of_device(const Device *d);
+bool bus_find_object(BusFace *b, const char *path, BusObject *ret);
+/* A variant with the value; {sv} with the name, too; all interfaces with the properties that are announced.
+ */
+int bus_append_value(BusFace *b, sd_bus_message *m, const BusObject *object, const ViewField *field,
+        const Subject *reader, Refusal *refusal);
+int bus_append_property(BusFace *b, sd_bus_message *m, const BusObject *object, const ViewField *field,
+        const Subject *reader, Refusal *refusal);
+int bus_append_interfaces(BusFace *b, sd_bus_message *m, const BusObject *object, const Subject *reader);
 /* A string that may hold hostile bytes; NULL is "". */
 int bus_append_text(sd_bus_message *reply, const char *text);
 
-/* One for each kind of object: adds vtable and enumerator. */
-int bus_manager_export(BusFace *b);
-int bus_device_export(BusFace *b);
-int bus_group_export(BusFace *b);
-int bus_claim_export(BusFace *b);
-extern const sd_bus_vtable bus_manager_vtable[], bus_device_vtable[], bus_group_vtable[], bus_claim_vtable[];
+int bus_objects_export(BusFace *b);
+extern const sd_bus_vtable bus_manager_methods[], bus_claim_methods[];
+
+/* Takes a call that reads out of the hands of sd-bus. 0: it is none. */
+int bus_read_begin(BusFace *b, sd_bus_message *m, sd_bus_error *error);
+BusReading *bus_reading_free(BusReading *reading);
+/* The introspection XML of one interface set, as bus_face_introspect() has it. *ret is owned by the caller.
+ */
+int bus_introspect(const char *path, char **ret);
 
 int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal);
 /* For Manager.Release and Claim.Release. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Connection, name, door, and the fan-out of changes. The objects are in bus-manager.c, bus-device.c,
- * bus-group.c and bus-claim.c, the queue of announcements in bus-announce.c.
+/* Connection, name, door, and the fan-out of changes. Methods are in bus-manager.c and bus-claim.c,
+ * objects and their properties in bus-object.c, reading in bus-read.c, the queue of announcements in
+ * bus-announce.c.
  *
  * One door: whatever acts goes through bus_call_begin(): who asks is found out first (at once, for a caller
  * that is known), then the arguments are read, then the broker is asked. The message stays referenced until
@@ -26,101 +27,14 @@
 /* A busy bus hears late that the daemon before us has died. */
 #define NAME_WAIT_USEC (10 * 1000 * 1000ULL)
 
-/* ---- Names of objects ---- */
-
-const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_PATH_MAX]) {
-    char text[DEVICE_NAME_MAX];
-    char *out = stpcpy(buf, BUS_FACE_PATH "/device/");
-
-    /* What sd_bus_path_encode(3) does, without its allocation; the first character is always a letter. */
-    for (const char *p = device_name_format(name, text); *p; p++)
-        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z'))
-            *out++ = *p;
-        else
-            out += sprintf(out, "_%02x", (unsigned char) *p);
-    *out = '\0';
-    return buf;
-}
-
-const char *bus_group_path(int id, char buf[static BUS_OBJECT_PATH_MAX]) {
-    snprintf(buf, BUS_OBJECT_PATH_MAX, BUS_FACE_PATH "/group/%d", id);
-    return buf;
-}
-
-const char *bus_claim_path(const char *id, char buf[static BUS_OBJECT_PATH_MAX]) {
-    snprintf(buf, BUS_OBJECT_PATH_MAX, BUS_FACE_PATH "/claim/%s", id);
-    return buf;
-}
-
-int bus_paths_add(BusPaths *p, const char *path) {
-    if (p->n + 1 >= p->allocated) {
-        size_t allocated = p->allocated ? p->allocated * 2 : 16;
-        char **list = reallocarray(p->list, allocated, sizeof *list);
-
-        if (!list)
-            return -ENOMEM;
-        p->list = list;
-        p->allocated = allocated;
-    }
-    p->list[p->n] = strdup(path);
-    if (!p->list[p->n])
-        return -ENOMEM;
-    p->list[++p->n] = NULL;
-    return 0;
-}
-
-void bus_paths_done(BusPaths *p) {
-    for (size_t i = 0; p->list && i < p->n; i++)
-        free(p->list[i]);
-    free(p->list);
-    *p = (BusPaths){};
-}
-
-/* ---- What several objects show ---- */
-
-const char *bus_state_of(const Claim *claim, bool quarantined) {
-    if (quarantined)
-        return "quarantined";
-    if (!claim)
-        return "free";
-    return claim->state == CLAIM_HELD ? "claimed" : claim_state_to_string(claim->state);
-}
-
-/* A group has one owner, so a device that was not asked for is taken with its group all the same. */
-const Claim *bus_claim_of_device(const Device *d) {
-    if (d->claim)
-        return d->claim;
-    return d->group ? d->group->claim : NULL;
-}
-
-int bus_append_claim_path(sd_bus_message *reply, const Claim *claim) {
-    char path[BUS_OBJECT_PATH_MAX];
-
-    return sd_bus_message_append(reply, "o", claim ? bus_claim_path(claim->id, path) : "/");
-}
-
-int bus_append_text(sd_bus_message *reply, const char *text) {
-    _cleanup_free_ char *sane = NULL;
-
-    if (!text)
-        return sd_bus_message_append(reply, "s", "");
-    sane = sanitize(text, 1024);
-    if (!sane)
-        return -ENOMEM;
-    return sd_bus_message_append(reply, "s", sane);
-}
-
-BusFace *bus_face_current(sd_bus *bus) {
-    return sd_bus_slot_get_userdata(sd_bus_get_current_slot(bus));
-}
-
 /* ---- The door ---- */
 
 BusCall *bus_call_free(BusCall *call) {
     if (!call)
         return NULL;
     if (call->with_engine)
-        broker_forget_caller(call->face->context.broker, call);
+        broker_forget_caller(call->face->context.host.broker, call);
+    door_leave(call->face->context.door, &call->task);
     broker_inquiry_done(&call->inquiry);
     if (call->subject)
         credentials_put(call->face->credentials, call->subject);
@@ -130,7 +44,7 @@ BusCall *bus_call_free(BusCall *call) {
         call->face->calls = call->next;
     if (call->next)
         call->next->previous = call->previous;
-    call->face->n_calls--;
+    bus_reading_free(call->reading);
     sd_bus_message_unref(call->message);
     free(call);
     return NULL;
@@ -148,17 +62,22 @@ void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
         log_debug("Cannot send a refusal: %s", strerror(-r));
 }
 
-static void run_call(BusCall *call) {
+/* The call may be gone afterwards. */
+static DoorStep run_call(DoorTask *task) {
+    BusCall *call = container_of(task, BusCall, task);
     Refusal refusal = REFUSAL_NULL;
     int r;
 
     r = call->run(call, call->subject, &refusal);
     if (r == BUS_CALL_PENDING || (r == -EAGAIN && call->inquiry.task))
-        return;
+        return DOOR_DONE;
+    if (r == BUS_CALL_MORE || r == BUS_CALL_WAIT)
+        return r == BUS_CALL_MORE ? DOOR_MORE : DOOR_WAIT;
     if (r < 0)
         bus_call_refuse(call, r, &refusal);
     refusal_done(&refusal);
     bus_call_free(call);
+    return DOOR_DONE;
 }
 
 /* From the beginning: what was read of the message is read again. */
@@ -166,11 +85,13 @@ static void on_facts(void *userdata) {
     BusCall *call = userdata;
 
     (void) sd_bus_message_rewind(call->message, /* complete= */ true);
-    run_call(call);
+    door_resume(call->face->context.door, &call->task);
 }
 
 static void on_subject(void *userdata, const Subject *subject, const Refusal *why_not) {
+    Refusal refusal = REFUSAL_NULL;
     BusCall *call = userdata;
+    int r;
 
     if (!subject) {
         bus_call_refuse(call, -EACCES, why_not);
@@ -178,24 +99,22 @@ static void on_subject(void *userdata, const Subject *subject, const Refusal *wh
         return;
     }
     call->subject = subject;
-    run_call(call);
+    r = door_enter(call->face->context.door, &call->task, subject, &refusal);
+    if (r < 0) {
+        bus_call_refuse(call, r, &refusal);
+        bus_call_free(call);
+    }
+    refusal_done(&refusal);
 }
 
-int bus_call_begin(
-        BusFace *b, sd_bus_message *m, const char *claim, bus_call_run_t run, sd_bus_error *error) {
-    Refusal refusal = REFUSAL_NULL;
-    BusCall *call;
+int bus_call_begin(BusFace *b, sd_bus_message *m, DoorKind kind, const char *claim, bus_call_run_t run,
+        sd_bus_error *error) {
+    BusCall *call = calloc(1, sizeof *call);
     int r;
 
-    if (b->n_calls >= BUS_CALLS_MAX) {
-        r = refuse(&refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many calls are under way");
-        r = bus_error_from_refusal(error, r, &refusal);
-        refusal_done(&refusal);
-        return r;
-    }
-    call = calloc(1, sizeof *call);
     if (!call)
         return -ENOMEM;
+    call->task = (DoorTask){.kind = kind, .step = run_call};
     call->face = b;
     call->message = sd_bus_message_ref(m);
     call->run = run;
@@ -206,7 +125,6 @@ int bus_call_begin(
     if (b->calls)
         b->calls->previous = call;
     b->calls = call;
-    b->n_calls++;
 
     r = credentials_get(b->credentials, m, on_subject, call);
     if (r < 0) {
@@ -214,6 +132,12 @@ int bus_call_begin(
         return bus_error_from_refusal(error, r, NULL);
     }
     return 1; /* answered, or will be; call may be freed by now */
+}
+
+int bus_call_ask(BusFace *b, sd_bus_message *m, DoorKind kind, bus_call_run_t run, sd_bus_error *error) {
+    if (sd_bus_message_get_expect_reply(m) == 0)
+        return 1;
+    return bus_call_begin(b, m, kind, NULL, run, error);
 }
 
 /* Options that have a type on the bus; all others are strings. Request takes each in the form of a string. */
@@ -418,7 +342,7 @@ void bus_face_device_changed(BusFace *b, const Device *d, int changes, int old_g
 
 /* A claim takes whole groups, so all their members change with it. */
 static void announce_claimed(BusFace *b, int group, unsigned properties) {
-    const Group *g = inventory_find_group(b->context.inventory, group);
+    const Group *g = inventory_find_group(b->context.host.inventory, group);
 
     if (!g)
         return;
@@ -451,40 +375,6 @@ void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) 
     }
     for (size_t i = 0; i < claim->plan.n_groups; i++)
         announce_claimed(b, claim->plan.groups[i], properties);
-}
-
-/* The one call that waits for an answer: a getter of sd-bus must answer at once, and nobody but the bus
- * itself is asked, about a connection that stands in its tables. Unique names are not given twice, so what it
- * said of the last one holds. */
-static const Subject *ask_for_reader(BusFace *b, const char *sender) {
-    _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
-    Subject reader = SUBJECT_NULL;
-
-    if (b->reader_name && streq(b->reader_name, sender))
-        return &b->reader;
-    if (sd_bus_get_name_creds(b->bus, sender, SD_BUS_CREDS_EUID, &creds) < 0 ||
-            sd_bus_creds_get_euid(creds, &reader.uid) < 0 || free_and_strdup(&b->reader_name, sender) < 0)
-        return NULL;
-    b->reader = reader;
-    return &b->reader;
-}
-
-/* A property goes into signals, too, while the message at hand is the call that changed it. */
-static bool is_read(sd_bus_message *m) {
-    return sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", NULL) > 0 ||
-            sd_bus_message_is_method_call(m, "org.freedesktop.DBus.ObjectManager", NULL) > 0;
-}
-
-const Subject *bus_reader(sd_bus *bus) {
-    BusFace *b = bus_face_current(bus);
-    sd_bus_message *m = sd_bus_get_current_message(bus);
-    const char *sender = m && is_read(m) ? sd_bus_message_get_sender(m) : NULL;
-    const Subject *known;
-
-    if (!sender)
-        return NULL;
-    known = credentials_peek(b->credentials, sender);
-    return known ?: ask_for_reader(b, sender);
 }
 
 void bus_face_policy_changed(BusFace *b) {
@@ -541,12 +431,11 @@ static void say_stopped(BusFace *b) {
 static void disconnect(BusFace *b) {
     while (b->calls)
         bus_call_free(b->calls);
-    broker_set_bus(b->context.broker, NULL);
+    broker_set_bus(b->context.host.broker, NULL);
     b->announcer = bus_announcer_free(b->announcer);
     b->pacer = bus_pacer_free(b->pacer);
     b->credentials = credentials_free(b->credentials);
     b->name_deadline = sd_event_source_disable_unref(b->name_deadline);
-    free(TAKE_PTR(b->reader_name)); /* another bus gives the same names to others */
     b->bus = sd_bus_close_unref(b->bus);
 }
 
@@ -671,9 +560,19 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     if (path && strnlen(path, BUS_OBJECT_PATH_MAX) == BUS_OBJECT_PATH_MAX)
         return sd_bus_error_set(
                 error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no object with such a long name");
-    if (!sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
-        credentials_notice(b->credentials, m);
-    return 0;
+    door_be_fair(b->context.door);
+    if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
+        return 0;
+    credentials_notice(b->credentials, m);
+    return path ? bus_read_begin(b, m, error) : 0;
+}
+
+/* What changed while a long answer was made is announced behind it. */
+static void on_answered(void *userdata) {
+    BusFace *b = userdata;
+
+    if (b->announcer)
+        bus_announcer_go_on(b->announcer);
 }
 
 static void on_last_listener_gone(void *userdata) {
@@ -693,24 +592,6 @@ static void on_caller_vanished(void *userdata, const Subject *subject) {
     }
 }
 
-static int export_objects(BusFace *b) {
-    int r;
-
-    r = sd_bus_add_object_manager(b->bus, NULL, BUS_FACE_PATH);
-    if (r < 0)
-        return r;
-    r = bus_manager_export(b);
-    if (r < 0)
-        return r;
-    r = bus_device_export(b);
-    if (r < 0)
-        return r;
-    r = bus_group_export(b);
-    if (r < 0)
-        return r;
-    return bus_claim_export(b);
-}
-
 static int connect_to_bus(BusFace *b) {
     int r;
 
@@ -725,13 +606,13 @@ static int connect_to_bus(BusFace *b) {
         return r;
     credentials_set_idle_callback(b->credentials, on_last_listener_gone, b);
     credentials_set_vanished_callback(b->credentials, on_caller_vanished, b);
-    r = bus_announcer_new(b->bus, b->context.event, b->context.inventory, b->context.broker, &b->announcer);
+    r = bus_announcer_new(b, &b->announcer);
     if (r < 0)
         return r;
     r = bus_pacer_new(b->context.event, &b->pacer);
     if (r < 0)
         return r;
-    r = export_objects(b);
+    r = bus_objects_export(b);
     if (r < 0)
         return r;
     r = sd_bus_add_filter(b->bus, NULL, on_message, b);
@@ -744,7 +625,7 @@ static int connect_to_bus(BusFace *b) {
     r = sd_bus_request_name_async(b->bus, NULL, BUS_FACE_NAME, SD_BUS_NAME_QUEUE, on_name, b);
     if (r < 0)
         return r;
-    broker_set_bus(b->context.broker, b->bus);
+    broker_set_bus(b->context.host.broker, b->bus);
     return sd_bus_attach_event(b->bus, b->context.event, SD_EVENT_PRIORITY_NORMAL);
 }
 
@@ -785,6 +666,7 @@ int bus_face_new(const BusContext *context, BusFace **ret) {
         return -ENOMEM;
     b->context = *context;
     b->backoff_usec = BACKOFF_MIN_USEC;
+    door_set_answered(context->door, on_answered, b);
     try_to_connect(b);
     *ret = b;
     return 0;
@@ -797,6 +679,9 @@ BusFace *bus_face_free(BusFace *b) {
     b->context.idle = NULL;
     disconnect(b);
     sd_event_source_disable_unref(b->reconnect);
+    door_set_answered(b->context.door, NULL, NULL);
+    for (ViewKind k = 0; k < _VIEW_KIND_MAX; k++)
+        free(b->introspection[k]);
     free(b);
     return NULL;
 }
@@ -808,38 +693,27 @@ BusFace *bus_face_free(BusFace *b) {
 
 static int on_introspected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     sd_event *event = sd_bus_get_event(sd_bus_message_get_bus(m));
+    char **ret = userdata;
     const char *xml;
 
     if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "s", &xml) < 0)
         return sd_event_exit(event, -EIO);
-    if (fputs(xml, stdout) < 0 || fflush(stdout) != 0)
-        return sd_event_exit(event, -EIO);
-    return sd_event_exit(event, 0);
+    *ret = strdup(xml);
+    return sd_event_exit(event, *ret ? 0 : -ENOMEM);
 }
 
 static int export_kind(sd_bus *bus, const char *path) {
-    static const struct {
-        const char *prefix, *interface;
-        const sd_bus_vtable *vtable;
-    } kinds[] = {
-            {BUS_FACE_PATH "/device", BUS_DEVICE_INTERFACE, bus_device_vtable},
-            {BUS_FACE_PATH "/group", BUS_GROUP_INTERFACE, bus_group_vtable},
-            {BUS_FACE_PATH "/claim", BUS_CLAIM_INTERFACE, bus_claim_vtable},
-    };
-    int r;
+    const char *name;
+    ViewKind kind = bus_path_kind(path, &name);
+    int r = 0;
 
-    for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
-        const char *rest = startswith(path, kinds[i].prefix);
-
-        if (rest && (*rest == '\0' || *rest == '/'))
-            return sd_bus_add_object_vtable(bus, NULL, path, kinds[i].interface, kinds[i].vtable, NULL);
-    }
-    if (!streq(path, BUS_FACE_PATH))
+    if (kind < 0)
         return -ENOENT;
-    r = sd_bus_add_object_manager(bus, NULL, path);
+    if (kind == VIEW_MANAGER)
+        r = sd_bus_add_object_manager(bus, NULL, path);
     if (r < 0)
         return r;
-    return sd_bus_add_object_vtable(bus, NULL, path, BUS_MANAGER_INTERFACE, bus_manager_vtable, NULL);
+    return sd_bus_add_object_vtable(bus, NULL, path, bus_kind_interface(kind), bus_kind_vtable(kind), NULL);
 }
 
 /* Takes the fd. */
@@ -865,10 +739,11 @@ static int start_peer(sd_bus *bus, int *fd, bool server, sd_event *event) {
     return sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
 }
 
-int bus_face_introspect(const char *path) {
+int bus_introspect(const char *path, char **ret) {
     _cleanup_(sd_bus_close_unrefp) sd_bus *server = NULL, *client = NULL;
     _cleanup_(sd_event_unrefp) sd_event *event = NULL;
     _cleanup_close_ int server_fd = -EBADF, client_fd = -EBADF;
+    _cleanup_free_ char *xml = NULL;
     int pair[2], r;
 
     if (!sd_bus_object_path_is_valid(path))
@@ -896,8 +771,22 @@ int bus_face_introspect(const char *path) {
     if (r < 0)
         return r;
     r = sd_bus_call_method_async(client, NULL, NULL, path, "org.freedesktop.DBus.Introspectable",
-            "Introspect", on_introspected, NULL, NULL);
+            "Introspect", on_introspected, &xml, NULL);
     if (r < 0)
         return r;
-    return sd_event_loop(event);
+    r = sd_event_loop(event);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(xml);
+    return 0;
+}
+
+int bus_face_introspect(const char *path) {
+    _cleanup_free_ char *xml = NULL;
+    int r;
+
+    r = bus_introspect(path, &xml);
+    if (r < 0)
+        return r;
+    return fputs(xml, stdout) < 0 || fflush(stdout) != 0 ? -EIO : 0;
 }

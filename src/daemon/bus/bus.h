@@ -2,10 +2,10 @@
 #pragma once
 
 /* The D-Bus face, org.vfiod1. Translates: bytes to Request, Grant and Refusal to replies, changes to signals.
- * It holds no rule and no state but the queue of announcements. dbus/org.vfiod1.xml is the contract; the
- * vtables in bus-*.c are compared with it by tests/contract against the running daemon.
+ * It holds no rule, no secret, no budget, and no state but the queue of announcements. dbus/org.vfiod1.xml is
+ * the contract; the vtables in bus-*.c are compared with it by tests/contract against the running daemon.
  *
- * Objects are served by fallback vtables and enumerators: 16384 devices cost no memory here. Announcements
+ * Objects are found when they are asked for: 16384 devices cost no memory here. Announcements
  * are coalesced for a few milliseconds: an object that came and went meanwhile is not announced at all.
  *
  * When the bus goes away the face reconnects, with backoff, while claims live on: their lifelines do not
@@ -13,10 +13,8 @@
 
 #include <systemd/sd-event.h>
 
-#include "core/taint.h"
-#include "daemon/broker/broker.h"
-#include "daemon/broker/host-source.h"
-#include "host/policy-files.h"
+#include "daemon/broker/door.h"
+#include "daemon/broker/views.h"
 
 typedef struct BusFace BusFace;
 
@@ -25,18 +23,13 @@ typedef struct BusFace BusFace;
 
 typedef struct BusContext {
     sd_event *event;
-    Inventory *inventory;
-    const HostSource *host;
-    Broker *broker;
-    const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
-    const PolicyLoad *shadow; /* likewise */
+    ViewHost host; /* what is shown */
+    Door *door;    /* through which everything goes */
     /* bus_face_policy_loaded() follows */
     void (*reload_policy)(void *userdata, const Subject *by);
-    const TaintList *(*read_taints)(void *userdata); /* as of now, within a second */
-    const char *(*noiommu_state)(void *userdata);    /* "off", "on", "managed", "unavailable" */
-    void (*ready)(void *userdata);                   /* once: the name is ours, or there is no bus just now */
-    void (*idle)(void *userdata);                    /* the last listener left */
-    void (*stopped)(void *userdata);                 /* bus_face_stop() is complete */
+    void (*ready)(void *userdata);   /* once: the name is ours, or there is no bus just now */
+    void (*idle)(void *userdata);    /* the last listener left */
+    void (*stopped)(void *userdata); /* bus_face_stop() is complete */
     void *userdata;
 } BusContext;
 

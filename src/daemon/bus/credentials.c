@@ -71,7 +71,7 @@ struct Credentials {
     sd_bus *bus; /* owned reference */
     Connection *buckets[N_BUCKETS];
     Connection *newest, *oldest;
-    unsigned n_connections;
+    unsigned n_connections, n_waiting;
     bool cgroup_unified;
     char *cgroup_root; /* owned; NULL: not read yet */
     void (*idle)(void *userdata);
@@ -160,6 +160,8 @@ static void forget_connection(Connection *k) {
     *p = k->bucket_next;
     unlink_by_use(c, k);
     c->n_connections--;
+    for (const Waiter *w = k->waiters; w; w = w->next)
+        c->n_waiting--;
     k->owner = NULL;
     k->watch = sd_bus_slot_unref(k->watch);
     k->last_check = sd_bus_slot_unref(k->last_check);
@@ -500,6 +502,8 @@ static void answer_waiters(Connection *k, const Refusal *refusal) {
         Waiter *w = k->waiters;
 
         k->waiters = w->next;
+        if (k->owner)
+            k->owner->n_waiting--;
         if (refusal)
             k->n_calls--;
         w->ready(w->userdata, refusal ? NULL : &k->subject, refusal);
@@ -586,6 +590,7 @@ static int add_waiter(Connection *k, sd_bus_message *message, credentials_ready_
         tail = &(*tail)->next;
     *tail = w;
     k->n_calls++;
+    k->owner->n_waiting++;
     return 0;
 }
 
@@ -595,6 +600,13 @@ static void refuse_limit(credentials_ready_t ready, void *userdata, const char *
     (void) refuse(&refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "%s", what);
     ready(userdata, NULL, &refusal);
     refusal_done(&refusal);
+}
+
+/* May one more call of this connection wait until its sender is known? Each connection may have a fraction of
+ * the room that is left, so that many of them do not take all of it from a new one. */
+static bool has_room(const Credentials *c, const Connection *k) {
+    return k->n_calls <
+            MIN(CONNECTION_CALLS_MAX, (WAITING_CALLS_MAX - MIN(c->n_waiting, WAITING_CALLS_MAX)) / 8);
 }
 
 int credentials_get(Credentials *c, sd_bus_message *message, credentials_ready_t ready, void *userdata) {
@@ -614,11 +626,11 @@ int credentials_get(Credentials *c, sd_bus_message *message, credentials_ready_t
         if (r < 0)
             return r;
     }
-    if (k->n_calls >= CONNECTION_CALLS_MAX) {
-        refuse_limit(ready, userdata, "too many calls of this connection are under way");
+    mark_used(c, k);
+    if (!k->known && !has_room(c, k)) {
+        refuse_limit(ready, userdata, "too many calls wait until it is known who makes them");
         return 0;
     }
-    mark_used(c, k);
     if (!k->known)
         return add_waiter(k, message, ready, userdata);
     k->n_calls++;
@@ -690,6 +702,7 @@ Credentials *credentials_free(Credentials *c) {
 
             k->waiters = w->next;
             k->n_calls--;
+            c->n_waiting--;
             waiter_free(w);
         }
         assert(k->n_calls == 0);

@@ -4,7 +4,7 @@
 /* Subjects of bus connections, captured once per connection and kept while it lives. One asynchronous
  * GetConnectionCredentials call on the first request of a connection; later ones are answered from memory,
  * which is what makes a second Acquire fast. A connection that was seen and still lives counts as a listener:
- * the daemon does not exit on idle under it. Bounded per uid, in total, and in requests per connection. */
+ * the daemon does not exit on idle under it. Bounded per uid, in total, and in requests that wait. */
 
 #include <systemd/sd-bus.h>
 
@@ -17,7 +17,10 @@ typedef struct Credentials Credentials;
  */
 #define CONNECTIONS_MAX 384U
 #define CONNECTIONS_PER_UID_MAX 64U
-#define CONNECTION_CALLS_MAX 32U
+/* Calls that wait until it is known who makes them: of one connection, as many as dbus-daemon lets it have
+ * under way; and of all. Those of known users are the budget's concern. */
+#define CONNECTION_CALLS_MAX 128U
+#define WAITING_CALLS_MAX 4096U
 
 /* subject is borrowed and stays as it is until credentials_put(); NULL with refusal filled when the
  * connection is unknown or one of the bounds is reached. */

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/budget.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define SECOND UINT64_C(1000000)
+
+/* Everybody who can connect can have an account, so there is an end to them. One that owes nothing and is not
+ * in use goes when another one needs its place. */
+#define ACCOUNTS_MAX 1024U
+/* Pairs of user and device that are remembered; the one that was quiet for longest goes first. */
+#define REBINDS_MAX 256U
+/* Of one device by one user: so many at once, and one in so much time in the long run. */
+#define REBINDS_AT_ONCE 20U
+#define REBIND_USEC (3 * SECOND)
+
+/* root pays less: who runs containers and virtual machines for everybody asks more often. */
+static const struct {
+    unsigned price, price_of_operator;
+    uint64_t credit_usec;
+} purses[_PURSE_MAX] = {
+        [PURSE_LOOP] = {4, 2, SECOND / 5},
+        [PURSE_ANSWERS] = {1, 1, 2 * SECOND}, /* see budget_spend_bytes() */
+        [PURSE_EXPLAIN] = {10, 0, SECOND},
+        [PURSE_HOLDERS] = {5, 0, 5 * SECOND},
+};
+
+/* The bus copies long answers, too, and everybody waits for it meanwhile: 2 MB in a second, and 16 MB for
+ * root. */
+#define BYTES_PER_USEC 2U
+#define BYTES_PER_USEC_OF_OPERATOR 16U
+
+typedef struct Rebind {
+    uid_t uid;
+    DeviceName device;
+    uint64_t paid_usec;
+} Rebind;
+
+struct Budget {
+    BudgetLimits limits;
+    BudgetAccount *accounts; /* owned */
+    unsigned n_accounts, n_calls, n_claims;
+    Rebind rebinds[REBINDS_MAX];
+    size_t n_rebinds;
+};
+
+uint64_t budget_now(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t) ts.tv_sec * SECOND + (uint64_t) ts.tv_nsec / 1000;
+}
+
+Budget *budget_new(const BudgetLimits *limits) {
+    Budget *b = calloc(1, sizeof(*b));
+
+    if (b)
+        b->limits = *limits;
+    return b;
+}
+
+Budget *budget_free(Budget *b) {
+    if (!b)
+        return NULL;
+    while (b->accounts) {
+        BudgetAccount *a = b->accounts;
+
+        b->accounts = a->next;
+        free(a);
+    }
+    free(b);
+    return NULL;
+}
+
+bool account_is_operator(const BudgetAccount *a) {
+    return a->uid == 0;
+}
+
+static bool is_settled(const BudgetAccount *a, uint64_t now_usec) {
+    for (Purse p = 0; p < _PURSE_MAX; p++)
+        if (a->paid_usec[p] > now_usec)
+            return false;
+    return a->n_users == 0 && a->n_calls == 0 && a->n_claims == 0;
+}
+
+static void drop_settled(Budget *b) {
+    uint64_t now_usec = budget_now();
+
+    for (BudgetAccount **i = &b->accounts; *i;) {
+        BudgetAccount *a = *i;
+
+        if (!is_settled(a, now_usec)) {
+            i = &a->next;
+            continue;
+        }
+        *i = a->next;
+        b->n_accounts--;
+        free(a);
+    }
+}
+
+static void put_first(Budget *b, BudgetAccount *a) {
+    a->next = b->accounts;
+    b->accounts = a;
+}
+
+BudgetAccount *budget_account(Budget *b, uid_t uid) {
+    BudgetAccount *a;
+
+    for (BudgetAccount **i = &b->accounts; *i; i = &(*i)->next) {
+        a = *i;
+        if (a->uid != uid)
+            continue;
+        *i = a->next;
+        put_first(b, a);
+        return a;
+    }
+    if (b->n_accounts >= ACCOUNTS_MAX)
+        drop_settled(b);
+    a = b->n_accounts < ACCOUNTS_MAX ? calloc(1, sizeof(*a)) : NULL;
+    if (!a)
+        return NULL;
+    a->uid = uid;
+    put_first(b, a);
+    b->n_accounts++;
+    return a;
+}
+
+/* ---- Calls ---- */
+
+int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
+    if (!account_is_operator(a) && a->n_calls >= BUDGET_CALLS_PER_USER)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "uid %u has %u calls under way, the most that one user may have", (unsigned) a->uid,
+                a->n_calls);
+    /* One call is always possible: many users together do not keep another one out. */
+    if (!account_is_operator(a) && a->n_calls > 0 && b->n_calls >= BUDGET_CALLS_MAX)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "%u calls of all users are under way, and uid %u already has %u of them", b->n_calls,
+                (unsigned) a->uid, a->n_calls);
+    a->n_calls++;
+    b->n_calls += !account_is_operator(a);
+    return 0;
+}
+
+void budget_end_call(Budget *b, BudgetAccount *a) {
+    assert(a->n_calls > 0);
+    a->n_calls--;
+    b->n_calls -= !account_is_operator(a);
+}
+
+/* ---- Purses ---- */
+
+uint64_t budget_credit_at(const BudgetAccount *a, Purse purse) {
+    uint64_t credit_usec = purses[purse].credit_usec;
+
+    return a->paid_usec[purse] > credit_usec ? a->paid_usec[purse] - credit_usec : 0;
+}
+
+bool budget_has_credit(const BudgetAccount *a, Purse purse, uint64_t now_usec) {
+    return budget_credit_at(a, purse) <= now_usec;
+}
+
+void budget_spend(BudgetAccount *a, Purse purse, uint64_t now_usec, uint64_t used_usec) {
+    unsigned price = account_is_operator(a) ? purses[purse].price_of_operator : purses[purse].price;
+
+    a->paid_usec[purse] = MAX(a->paid_usec[purse], now_usec) + price * used_usec;
+}
+
+void budget_spend_bytes(BudgetAccount *a, uint64_t now_usec, uint64_t bytes) {
+    budget_spend(a, PURSE_ANSWERS, now_usec,
+            bytes / (account_is_operator(a) ? BYTES_PER_USEC_OF_OPERATOR : BYTES_PER_USEC));
+}
+
+/* ---- Claims ---- */
+
+/* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
+ * keep is counted. */
+int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
+    BudgetAccount *a = budget_account(b, uid);
+
+    if (!a)
+        return refuse(
+                refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have claims or calls under way");
+    if (!account_is_operator(a) && a->n_claims >= b->limits.claims_per_user)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "uid %u has %u claims, the most it may have",
+                (unsigned) uid, a->n_claims);
+    if (b->n_claims >= b->limits.claims)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "there are %u claims, the most this host may have", b->n_claims);
+    a->n_claims++;
+    b->n_claims++;
+    return 0;
+}
+
+void budget_adopt_claim(Budget *b, uid_t uid) {
+    BudgetAccount *a = budget_account(b, uid);
+
+    if (!a)
+        return;
+    a->n_claims++;
+    b->n_claims++;
+}
+
+void budget_end_claim(Budget *b, uid_t uid) {
+    BudgetAccount *a = budget_account(b, uid);
+
+    if (!a || a->n_claims == 0)
+        return;
+    a->n_claims--;
+    b->n_claims--;
+}
+
+/* ---- Rebinding ---- */
+
+static Rebind *find_rebind(Budget *b, uid_t uid, const DeviceName *device) {
+    Rebind *oldest = b->rebinds;
+
+    for (size_t i = 0; i < b->n_rebinds; i++) {
+        Rebind *r = &b->rebinds[i];
+
+        if (r->uid == uid && device_name_compare(&r->device, device) == 0)
+            return r;
+        if (r->paid_usec < oldest->paid_usec)
+            oldest = r;
+    }
+    if (b->n_rebinds < REBINDS_MAX)
+        oldest = &b->rebinds[b->n_rebinds++];
+    *oldest = (Rebind){.uid = uid, .device = *device};
+    return oldest;
+}
+
+int budget_rebind(Budget *b, uid_t uid, const DeviceName *device, uint64_t now_usec, Refusal *refusal) {
+    Rebind *rebind;
+    int r;
+
+    if (uid == 0)
+        return 0;
+    rebind = find_rebind(b, uid, device);
+    if (rebind->paid_usec > now_usec + (REBINDS_AT_ONCE - 1) * REBIND_USEC) {
+        r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, device,
+                "uid %u made it change its driver more than %u times in the last minute", (unsigned) uid,
+                REBINDS_AT_ONCE);
+        refusal->remedy =
+                strdup("Wait a few seconds. Keep a claim for as long as you need the device, instead of "
+                       "claiming it again for each use.");
+        return r;
+    }
+    rebind->paid_usec = MAX(rebind->paid_usec, now_usec) + REBIND_USEC;
+    return 0;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What each user has taken of the daemon, and how much of it they may take. This is the only place that
+ * counts: calls under way, time of the event loop, bytes of answers, expensive questions, claims. A user is a
+ * uid, however many connections and faces it comes through.
+ *
+ * A purse is for what flows. Each use of it costs its duration times the price of the purse, and is paid off
+ * by the passing of time alone. So the price says which share of the daemon's time a user may take in the
+ * long run, and the credit how much of it at once. */
+
+#include "core/error.h"
+#include "core/subject.h"
+
+typedef struct Budget Budget;
+
+typedef enum Purse {
+    PURSE_LOOP,    /* time of the event loop, whatever for */
+    PURSE_ANSWERS, /* bytes of long answers, see budget_spend_bytes() */
+    PURSE_EXPLAIN, /* explanations: the longer the policy, the longer they take */
+    PURSE_HOLDERS, /* walks over all files that all processes have open */
+    _PURSE_MAX,
+} Purse;
+
+typedef struct BudgetAccount {
+    uid_t uid; /* (uid_t) -1: all who are not known, together */
+    unsigned n_calls, n_claims;
+    uint64_t paid_usec[_PURSE_MAX]; /* CLOCK_MONOTONIC: when everything that was taken is paid for */
+    unsigned n_users;               /* who keep a pointer to this account beyond the current event */
+    struct BudgetAccount *next;     /* budget.accounts, the last used first */
+} BudgetAccount;
+
+/* Calls of one user under way at a time, and of all of them together but root's. */
+#define BUDGET_CALLS_PER_USER 256U
+#define BUDGET_CALLS_MAX 2048U
+
+typedef struct BudgetLimits {
+    unsigned claims_per_user, claims; /* root is bounded by the latter alone */
+} BudgetLimits;
+
+Budget *budget_new(const BudgetLimits *limits);
+Budget *budget_free(Budget *b);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Budget *, budget_free);
+
+/* CLOCK_MONOTONIC in microseconds. */
+uint64_t budget_now(void);
+
+/* Valid until the current event is over, and as long as n_users is not zero. NULL: out of memory, or there
+ * are too many users. */
+BudgetAccount *budget_account(Budget *b, uid_t uid);
+bool account_is_operator(const BudgetAccount *a);
+
+/* A call begins. 0, or refused. */
+int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal);
+void budget_end_call(Budget *b, BudgetAccount *a);
+
+bool budget_has_credit(const BudgetAccount *a, Purse purse, uint64_t now_usec);
+/* When there is credit again; now or earlier: at once. */
+uint64_t budget_credit_at(const BudgetAccount *a, Purse purse);
+void budget_spend(BudgetAccount *a, Purse purse, uint64_t now_usec, uint64_t used_usec);
+void budget_spend_bytes(BudgetAccount *a, uint64_t now_usec, uint64_t bytes);
+
+/* A claim begins, or would. 0, or refused. */
+int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal);
+/* One that was found at the start: it is there, whatever the limits are. */
+void budget_adopt_claim(Budget *b, uid_t uid);
+void budget_end_claim(Budget *b, uid_t uid);
+
+/* Taking this device (a hash over its name) from its driver, and giving it back afterwards, is work for the
+ * host that others notice. 0, or refused: a user other than root did that with this device too often just
+ * now. */
+int budget_rebind(Budget *b, uid_t uid, const DeviceName *device, uint64_t now_usec, Refusal *refusal);

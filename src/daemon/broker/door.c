@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/door.h"
+
+#include <stdlib.h>
+
+/* Others wait for a slice at most, whoever made the daemon work on something long. */
+#define SLICE_USEC 200U
+/* In a turn of the queues this many tasks begin, and between two turns this much time passes where somebody
+ * is held back: 15,000 answers in a second, more than anybody needs, and a third of what dbus-daemon carries.
+ */
+#define TASKS_PER_TURN 6U
+#define TURN_USEC 400U
+/* Who has no more calls under way than this does not fill anybody's queue, and is not held back. */
+#define CALLS_IN_A_ROW 8U
+/* A loop that is never idle serves the queues this often nevertheless. */
+#define FAIRNESS_USEC 5000U
+
+typedef struct Queue {
+    DoorTask *first, *last;
+} Queue;
+
+typedef struct Guest Guest;
+/* A user with tasks in a queue. */
+struct Guest {
+    BudgetAccount *account; /* counted in its n_users */
+    Queue queues[_DOOR_KIND_MAX];
+    Guest *next; /* door.guests */
+};
+
+struct Door {
+    Budget *budget; /* borrowed */
+    sd_event_source *turn;
+    Guest *guests;
+    /* Of root, and of all others: the long answer that is being made. */
+    DoorTask *answering[2];
+    uint64_t slice_end_usec, last_turn_usec;
+    uint64_t due_usec; /* of the next turn, UINT64_MAX: none is due */
+    void (*answered)(void *userdata);
+    void *answered_userdata;
+};
+
+static int on_turn(sd_event_source *source, uint64_t usec, void *userdata);
+
+int door_new(sd_event *event, Budget *budget, Door **ret) {
+    _cleanup_(door_freep) Door *d = calloc(1, sizeof(*d));
+    int r;
+
+    if (!d)
+        return -ENOMEM;
+    d->budget = budget;
+    d->due_usec = UINT64_MAX;
+    r = sd_event_add_time_relative(event, &d->turn, CLOCK_MONOTONIC, 0, 1, on_turn, d);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(d->turn, SD_EVENT_OFF);
+    if (r >= 0) /* after everything that somebody waits for */
+        r = sd_event_source_set_priority(d->turn, SD_EVENT_PRIORITY_IDLE);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(d);
+    return 0;
+}
+
+static void drop_guest(Door *d, Guest *g) {
+    Guest **i = &d->guests;
+
+    while (*i != g)
+        i = &(*i)->next;
+    *i = g->next;
+    g->account->n_users--;
+    free(g);
+}
+
+Door *door_free(Door *d) {
+    if (!d)
+        return NULL;
+    assert(!d->guests);
+    sd_event_source_disable_unref(d->turn);
+    free(d);
+    return NULL;
+}
+
+/* ---- Queues ---- */
+
+static Guest *find_guest(Door *d, const BudgetAccount *a) {
+    for (Guest *g = d->guests; g; g = g->next)
+        if (g->account == a)
+            return g;
+    return NULL;
+}
+
+static Guest *get_guest(Door *d, BudgetAccount *a) {
+    Guest *g = find_guest(d, a);
+
+    if (g)
+        return g;
+    g = calloc(1, sizeof(*g));
+    if (!g)
+        return NULL;
+    g->account = a;
+    a->n_users++;
+    g->next = d->guests;
+    d->guests = g;
+    return g;
+}
+
+static int enqueue(Door *d, DoorTask *t) {
+    Guest *g = get_guest(d, t->account);
+    Queue *q;
+
+    if (!g)
+        return -ENOMEM;
+    q = &g->queues[t->kind];
+    t->previous = q->last;
+    t->next = NULL;
+    *(q->last ? &q->last->next : &q->first) = t;
+    q->last = t;
+    t->queued = true;
+    return 0;
+}
+
+/* The guest may be gone afterwards. */
+static void dequeue(Door *d, DoorTask *t) {
+    Guest *g = find_guest(d, t->account);
+    Queue *q = &g->queues[t->kind];
+
+    *(t->previous ? &t->previous->next : &q->first) = t->next;
+    *(t->next ? &t->next->previous : &q->last) = t->previous;
+    t->previous = t->next = NULL;
+    t->queued = false;
+    if (!g->queues[DOOR_SHORT].first && !g->queues[DOOR_LONG].first)
+        drop_guest(d, g);
+}
+
+static DoorTask **answering_of(Door *d, const BudgetAccount *a) {
+    return &d->answering[!account_is_operator(a)];
+}
+
+static void end_answer(Door *d, const DoorTask *t) {
+    DoorTask **answering = answering_of(d, t->account);
+
+    if (*answering != t)
+        return;
+    *answering = NULL;
+    if (!door_is_answering(d) && d->answered)
+        d->answered(d->answered_userdata);
+}
+
+/* ---- Turns ---- */
+
+static bool is_behind(const BudgetAccount *a, uint64_t now_usec) {
+    return !budget_has_credit(a, PURSE_LOOP, now_usec);
+}
+
+static bool is_held_back(const BudgetAccount *a, uint64_t now_usec) {
+    return a->n_calls > CALLS_IN_A_ROW && is_behind(a, now_usec);
+}
+
+/* The next task of this user, NULL: none may run now. *ret_when: when to look again. */
+static DoorTask *choose_task(Door *d, Guest *g, uint64_t now_usec, uint64_t *ret_when) {
+    DoorTask *t = g->queues[DOOR_LONG].first;
+    DoorTask *answering = *answering_of(d, g->account);
+    uint64_t credit_usec = budget_credit_at(g->account, PURSE_ANSWERS);
+
+    if (g->queues[DOOR_SHORT].first)
+        return g->queues[DOOR_SHORT].first;
+    if (t->begun || (!answering && credit_usec <= now_usec))
+        return t;
+    *ret_when = MIN(*ret_when, answering ? now_usec + TURN_USEC : credit_usec);
+    return NULL;
+}
+
+/* Of all users the one who has taken least. */
+static DoorTask *choose(Door *d, uint64_t now_usec, uint64_t *ret_when) {
+    DoorTask *best = NULL;
+
+    for (Guest *g = d->guests; g; g = g->next) {
+        DoorTask *t = choose_task(d, g, now_usec, ret_when);
+
+        if (t && (!best || t->account->paid_usec[PURSE_LOOP] < best->account->paid_usec[PURSE_LOOP]))
+            best = t;
+    }
+    return best;
+}
+
+/* The task may be gone afterwards. */
+static DoorStep run(Door *d, DoorTask *t, uint64_t now_usec) {
+    BudgetAccount *a = t->account;
+    DoorStep step;
+
+    d->slice_end_usec = now_usec + SLICE_USEC;
+    a->n_users++;
+    step = t->step(t);
+    a->n_users--;
+    budget_spend(a, PURSE_LOOP, now_usec, budget_now() - now_usec);
+    return step;
+}
+
+static DoorStep run_queued(Door *d, DoorTask *t, uint64_t now_usec) {
+    DoorStep step;
+
+    if (t->kind == DOOR_LONG) { /* stays in its queue until it is ready and leaves */
+        *answering_of(d, t->account) = t;
+        t->begun = true;
+        return run(d, t, now_usec);
+    }
+    dequeue(d, t);
+    step = run(d, t, now_usec);
+    if (step != DOOR_DONE && enqueue(d, t) < 0)
+        return step; /* out of memory: it gets no further, and leaves with its caller */
+    return step;
+}
+
+/* No later than that. */
+static void arm(Door *d, uint64_t when_usec) {
+    if (when_usec >= d->due_usec)
+        return;
+    d->due_usec = when_usec;
+    if (sd_event_source_set_time(d->turn, when_usec) < 0 ||
+            sd_event_source_set_enabled(d->turn, SD_EVENT_ONESHOT) < 0)
+        sd_event_exit(sd_event_source_get_event(d->turn), -ENOMEM);
+}
+
+static void serve(Door *d) {
+    uint64_t now_usec = budget_now(), end_usec = now_usec + SLICE_USEC, when_usec = UINT64_MAX;
+    bool wait = false;
+    DoorTask *t;
+
+    for (unsigned n = 0; n < TASKS_PER_TURN && now_usec < end_usec; n++) {
+        t = choose(d, now_usec, &when_usec);
+        if (!t)
+            break;
+        wait = run_queued(d, t, now_usec) == DOOR_WAIT;
+        if (wait)
+            break;
+        now_usec = budget_now();
+    }
+    d->last_turn_usec = now_usec;
+    when_usec = d->due_usec = UINT64_MAX;
+    t = choose(d, now_usec, &when_usec);
+    if (t)
+        when_usec = wait || is_held_back(t->account, now_usec) ? now_usec + TURN_USEC : 0;
+    if (when_usec != UINT64_MAX)
+        arm(d, when_usec);
+}
+
+static int on_turn(sd_event_source *source, uint64_t usec, void *userdata) {
+    serve(userdata);
+    return 0;
+}
+
+void door_be_fair(Door *d) {
+    if (d->guests && budget_now() > d->last_turn_usec + FAIRNESS_USEC)
+        serve(d);
+}
+
+/* ---- In and out ---- */
+
+static bool is_served_at_once(Door *d, const DoorTask *t, uint64_t now_usec) {
+    const Guest *g = find_guest(d, t->account);
+
+    return t->kind == DOOR_SHORT && !is_behind(t->account, now_usec) && !(g && g->queues[DOOR_SHORT].first);
+}
+
+/* 0 or -ENOMEM. */
+static int wait_for_turn(Door *d, DoorTask *t, uint64_t now_usec) {
+    bool first = !d->guests;
+    int r;
+
+    r = enqueue(d, t);
+    if (r < 0)
+        return r;
+    if (first)
+        d->last_turn_usec = now_usec;
+    arm(d, is_held_back(t->account, now_usec) ? d->last_turn_usec + TURN_USEC : 0);
+    return 0;
+}
+
+/* The task may be gone afterwards. 0 or -ENOMEM. */
+static int take_up(Door *d, DoorTask *t) {
+    uint64_t now_usec = budget_now();
+
+    if (is_served_at_once(d, t, now_usec) && run(d, t, now_usec) == DOOR_DONE)
+        return 0;
+    return wait_for_turn(d, t, now_usec);
+}
+
+int door_enter(Door *d, DoorTask *t, const Subject *subject, Refusal *refusal) {
+    BudgetAccount *a = budget_account(d->budget, subject->uid);
+    int r;
+
+    if (!a)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have calls under way");
+    r = budget_begin_call(d->budget, a, refusal);
+    if (r < 0)
+        return r;
+    t->account = a;
+    r = take_up(d, t);
+    if (r < 0)
+        door_leave(d, t);
+    return r;
+}
+
+void door_resume(Door *d, DoorTask *t) {
+    (void) take_up(d, t); /* out of memory: it gets no further, and leaves with its caller */
+}
+
+void door_leave(Door *d, DoorTask *t) {
+    if (!t->account)
+        return;
+    end_answer(d, t);
+    if (t->queued)
+        dequeue(d, t);
+    budget_end_call(d->budget, t->account);
+    t->account = NULL;
+}
+
+bool door_is_over(const Door *d) {
+    return budget_now() >= d->slice_end_usec;
+}
+
+void door_charge_answer(Door *d, const DoorTask *t, uint64_t bytes) {
+    budget_spend_bytes(t->account, budget_now(), bytes);
+}
+
+bool door_is_answering(const Door *d) {
+    return d->answering[0] || d->answering[1];
+}
+
+void door_set_answered(Door *d, void (*answered)(void *userdata), void *userdata) {
+    d->answered = answered;
+    d->answered_userdata = userdata;
+}

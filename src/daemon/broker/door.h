@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The one entry for every question, whatever it asks and through whichever face it comes. It knows who asks,
+ * charges what answering takes to that user's account, and decides when it is answered.
+ *
+ * A user within the budget is answered at once. Who asks more than that waits in a queue of their own, which
+ * is served when nothing else is to be done, in slices, the user with the smallest debt first: nobody stands
+ * behind somebody else's flood. A user who has many calls under way is moreover answered at a bounded rate.
+ * The bus lets a client have only so many calls under way, so who is answered later asks less; otherwise
+ * these calls would fill the queues of the bus, where nobody is fair. Only where the queue ends is a call
+ * refused. root waits like everybody and is never refused.
+ *
+ * Long answers (lists of everything) are made one at a time, and so many bytes in a second. */
+
+#include <systemd/sd-event.h>
+
+#include "daemon/broker/budget.h"
+
+typedef struct Door Door;
+typedef struct DoorTask DoorTask;
+
+typedef enum DoorKind {
+    DOOR_SHORT,
+    DOOR_LONG, /* an answer of unbounded length, made in slices */
+    _DOOR_KIND_MAX,
+} DoorKind;
+
+/* DOOR_DONE: not to be called again; the task may be gone. DOOR_MORE: there is more to do. DOOR_WAIT:
+ * likewise, but later, for the face cannot take more now. */
+typedef enum DoorStep {
+    DOOR_DONE,
+    DOOR_MORE,
+    DOOR_WAIT,
+} DoorStep;
+
+/* A face has this in its own object for a call. */
+struct DoorTask {
+    DoorKind kind;
+    DoorStep (*step)(DoorTask *t);
+    /* The door's. */
+    BudgetAccount *account;
+    bool queued, begun;
+    DoorTask *previous, *next;
+};
+
+int door_new(sd_event *event, Budget *budget, Door **ret);
+/* Every task must have left. */
+Door *door_free(Door *d);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Door *, door_free);
+
+/* Takes the task up: its step is called, possibly before this returns. 0, or refused: it will not be. */
+int door_enter(Door *d, DoorTask *t, const Subject *subject, Refusal *refusal);
+/* What a task whose step is done was waiting for elsewhere is there: its step is called again, as when it
+ * entered. */
+void door_resume(Door *d, DoorTask *t);
+/* The task is over, or nobody waits for its answer any more. Once for each that was taken up; a task that has
+ * not entered may leave, too. */
+void door_leave(Door *d, DoorTask *t);
+
+/* Is the time of this slice over? For steps that can stop in the middle. */
+bool door_is_over(const Door *d);
+/* Charges a long answer that is ready. */
+void door_charge_answer(Door *d, const DoorTask *t, uint64_t bytes);
+/* Is a long answer being made? Then what changes should be announced after it. */
+bool door_is_answering(const Door *d);
+/* Called when the last one is ready. */
+void door_set_answered(Door *d, void (*answered)(void *userdata), void *userdata);
+
+/* To be called when a message has come in: serves the queues in spite of everything once in a while, so that
+ * a flood does not keep the loop from ever being idle. */
+void door_be_fair(Door *d);

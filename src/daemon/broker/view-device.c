@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What devices and their groups show. */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemon/broker/views.h"
+
+/* One fact; the caller is done with *ret. */
+static void read_fact(const ViewQuery *q, DeviceFactMask what, DeviceFacts *ret) {
+    const FactSource *source = &q->host->source->facts;
+
+    *ret = DEVICE_FACTS_NULL;
+    if (source->read_facts(source->userdata, q->thing, what, ret) >= 0)
+        return;
+    device_facts_done(ret);
+    *ret = DEVICE_FACTS_NULL;
+}
+
+static int put_name(const ViewQuery *q, const ViewSink *out) {
+    const Device *d = q->thing;
+    char name[DEVICE_NAME_MAX];
+
+    return view_text(out, device_name_format(&d->name, name));
+}
+
+static int put_vendor(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'q', ((const Device *) q->thing)->vendor);
+}
+
+static int put_product(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'q', ((const Device *) q->thing)->device);
+}
+
+static int put_subsystem_vendor(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'q', ((const Device *) q->thing)->subsystem_vendor);
+}
+
+static int put_subsystem_product(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'q', ((const Device *) q->thing)->subsystem_device);
+}
+
+static int put_class(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'u', ((const Device *) q->thing)->class_code);
+}
+
+static int put_revision(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'y', ((const Device *) q->thing)->revision);
+}
+
+static int put_driver(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, ((const Device *) q->thing)->driver);
+}
+
+static int put_driver_override(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+
+    read_fact(q, DEVICE_FACT_DRIVER_OVERRIDE, &facts);
+    return view_text(out, facts.driver_override);
+}
+
+static int put_group(const ViewQuery *q, const ViewSink *out) {
+    const Device *d = q->thing;
+
+    return view_refer_group(out, d->group ? d->group->id : -1);
+}
+
+static int put_device_node(const ViewQuery *q, const ViewSink *out) {
+    const Device *d = q->thing;
+    char node[64] = "";
+
+    if (d->vfio_index >= 0 && d->vfio_rdev != 0)
+        (void) snprintf(node, sizeof(node), "/dev/vfio/devices/vfio%d", d->vfio_index);
+    return view_text(out, node);
+}
+
+/* A group has one owner, so a device that was not asked for is taken with its group all the same. */
+static const Claim *claim_of_device(const Device *d) {
+    if (d->claim)
+        return d->claim;
+    return d->group ? d->group->claim : NULL;
+}
+
+static int put_device_state(const ViewQuery *q, const ViewSink *out) {
+    const Device *d = q->thing;
+
+    return view_text(out, view_state_of(claim_of_device(d), d->quarantined));
+}
+
+static int put_device_claim(const ViewQuery *q, const ViewSink *out) {
+    const Claim *c = claim_of_device(q->thing);
+
+    return view_refer_claim(out, c ? c->id : NULL);
+}
+
+static int put_numa_node(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+
+    read_fact(q, DEVICE_FACT_NUMA_NODE, &facts);
+    return view_number(out, 'i', (uint64_t) (int64_t) facts.numa_node);
+}
+
+static int put_reset_methods(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+    int r;
+
+    read_fact(q, DEVICE_FACT_RESET_METHODS, &facts);
+    r = view_open(out, 'a', "s");
+    for (int i = 0; i < _RESET_METHOD_MAX && r >= 0; i++)
+        if (facts.reset_methods & (1U << i))
+            r = view_text(out, reset_method_to_string((ResetMethod) i));
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_acs_path(const ViewQuery *q, const ViewSink *out) {
+    const HostSource *source = q->host->source;
+    AcsReport report = {.path = ACS_UNKNOWN};
+    char blocker[DEVICE_NAME_MAX] = "";
+    int r;
+
+    if (source->read_acs(source->facts.userdata, q->thing, &report) < 0)
+        report = (AcsReport){.path = ACS_UNKNOWN};
+    if (report.has_blocker)
+        (void) device_name_format(&report.blocker, blocker);
+    r = view_open(out, 'r', "ss");
+    if (r >= 0)
+        r = view_text(out, acs_path_to_string(report.path));
+    if (r >= 0)
+        r = view_text(out, blocker);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_removable(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+
+    read_fact(q, DEVICE_FACT_REMOVABLE, &facts);
+    return view_text(out, removable_to_string(facts.removable));
+}
+
+static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+
+    read_fact(q, DEVICE_FACT_HOST_CRITICAL, &facts);
+    return view_text(out, facts.host_critical);
+}
+
+const ViewField view_device_fields[] = {
+        {"Name", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_name},
+        {"Vendor", "q", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_vendor},
+        {"Product", "q", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_product},
+        {"SubsystemVendor", "q", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_subsystem_vendor},
+        {"SubsystemProduct", "q", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_subsystem_product},
+        {"Class", "u", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_class},
+        {"Revision", "y", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_revision},
+        {"Driver", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_driver},
+        {"DriverOverride", "s", VIEW_SILENT, VIEW_FOR_ALL, put_driver_override},
+        {"Group", "o", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_group},
+        {"VfioNode", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_node},
+        {"State", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_state},
+        {"Claim", "o", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_claim},
+        {"NumaNode", "i", VIEW_SILENT, VIEW_FOR_ALL, put_numa_node},
+        {"ResetMethods", "as", VIEW_SILENT, VIEW_FOR_ALL, put_reset_methods},
+        {"AcsPath", "(ss)", VIEW_COSTLY, VIEW_FOR_ALL, put_acs_path},
+        {"Removable", "s", VIEW_SILENT, VIEW_FOR_ALL, put_removable},
+        {"HostCritical", "s", VIEW_COSTLY, VIEW_FOR_ALL, put_host_critical},
+        {},
+};
+
+/* ---- Groups ---- */
+
+static int put_id(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'u', (uint32_t) ((const Group *) q->thing)->id);
+}
+
+static int put_members(const ViewQuery *q, const ViewSink *out) {
+    const Group *g = q->thing;
+    int r;
+
+    r = view_open(out, 'a', "o");
+    FOREACH_MEMBER(d, g) {
+        if (r < 0)
+            return r;
+        r = view_refer_device(out, &d->name);
+    }
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_fingerprint(const ViewQuery *q, const ViewSink *out) {
+    char text[17];
+
+    (void) snprintf(text, sizeof(text), "%016" PRIx64, group_fingerprint(q->thing));
+    return view_text(out, text);
+}
+
+static int put_group_state(const ViewQuery *q, const ViewSink *out) {
+    const Group *g = q->thing;
+    bool quarantined = false;
+
+    FOREACH_MEMBER(d, g)
+        quarantined = quarantined || d->quarantined;
+    return view_text(out, view_state_of(g->claim, quarantined));
+}
+
+static int put_group_claim(const ViewQuery *q, const ViewSink *out) {
+    const Group *g = q->thing;
+
+    return view_refer_claim(out, g->claim ? g->claim->id : NULL);
+}
+
+static void read_group(const ViewQuery *q, GroupFacts *ret) {
+    const HostSource *source = q->host->source;
+
+    *ret = (GroupFacts){};
+    if (source->read_group(source->facts.userdata, ((const Group *) q->thing)->id, ret) < 0)
+        *ret = (GroupFacts){};
+}
+
+static int put_type(const ViewQuery *q, const ViewSink *out) {
+    GroupFacts facts;
+
+    read_group(q, &facts);
+    return view_text(out, facts.type[0] ? facts.type : "unknown");
+}
+
+static int put_region(const ViewSink *out, const ReservedRegion *region) {
+    int r;
+
+    r = view_open(out, 'r', "tts");
+    if (r >= 0)
+        r = view_number(out, 't', region->start);
+    if (r >= 0)
+        r = view_number(out, 't', region->end);
+    if (r >= 0)
+        r = view_text(out, region->type);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_reserved_regions(const ViewQuery *q, const ViewSink *out) {
+    GroupFacts facts;
+    int r;
+
+    read_group(q, &facts);
+    r = view_open(out, 'a', "(tts)");
+    for (size_t i = 0; i < facts.n_regions && r >= 0; i++)
+        r = put_region(out, &facts.regions[i]);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_group_node(const ViewQuery *q, const ViewSink *out) {
+    char node[32] = "";
+    GroupFacts facts;
+
+    read_group(q, &facts);
+    if (facts.node_present)
+        (void) snprintf(node, sizeof(node), "/dev/vfio/%d", ((const Group *) q->thing)->id);
+    return view_text(out, node);
+}
+
+static int put_viable(const ViewQuery *q, const ViewSink *out) {
+    const Group *g = q->thing;
+    bool viable = true;
+
+    FOREACH_MEMBER(d, g)
+        viable = viable && device_leaves_group_viable(d);
+    return view_number(out, 'b', viable);
+}
+
+const ViewField view_group_fields[] = {
+        {"Id", "u", VIEW_CONSTANT, VIEW_FOR_ALL, put_id},
+        {"Devices", "ao", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_members},
+        {"Fingerprint", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_fingerprint},
+        {"State", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_group_state},
+        {"Claim", "o", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_group_claim},
+        {"Type", "s", VIEW_SILENT, VIEW_FOR_ALL, put_type},
+        {"ReservedRegions", "a(tts)", VIEW_SILENT, VIEW_FOR_ALL, put_reserved_regions},
+        {"VfioNode", "s", VIEW_SILENT, VIEW_FOR_ALL, put_group_node},
+        {"Viable", "b", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_viable},
+        {},
+};

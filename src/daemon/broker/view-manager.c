@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What concerns the whole host. */
+
+#include "base/str.h"
+#include "daemon/broker/views.h"
+
+static uid_t owner_of_claim(const void *thing) {
+    return ((const Claim *) thing)->uid;
+}
+
+const ViewTable view_tables[_VIEW_KIND_MAX] = {
+        [VIEW_MANAGER] = {VIEW_MANAGER, view_manager_fields, NULL},
+        [VIEW_DEVICE] = {VIEW_DEVICE, view_device_fields, NULL},
+        [VIEW_GROUP] = {VIEW_GROUP, view_group_fields, NULL},
+        [VIEW_CLAIM] = {VIEW_CLAIM, view_claim_fields, owner_of_claim},
+};
+
+const char *view_state_of(const Claim *claim, bool quarantined) {
+    if (quarantined)
+        return "quarantined";
+    if (!claim)
+        return "free";
+    return claim->state == CLAIM_HELD ? "claimed" : claim_state_to_string(claim->state);
+}
+
+static int put_version(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, VFIOD_VERSION);
+}
+
+/* A kernel that cannot be looked at offers nothing. */
+static int put_kernel(const ViewQuery *q, const ViewSink *out) {
+    const FactSource *source = &q->host->source->facts;
+    KernelFacts k = {};
+    int r;
+
+    if (source->read_kernel_facts(source->userdata, &k) < 0)
+        k = (KernelFacts){};
+    const struct {
+        const char *name;
+        bool value;
+    } facts[] = {
+            {"iommu", k.iommu},
+            {"iommufd", k.iommufd},
+            {"deviceCdev", k.device_cdev},
+            {"container", k.container},
+            {"noiommuSupport", k.noiommu_support},
+            {"noiommuEnabled", k.noiommu_enabled},
+    };
+
+    r = view_open(out, 'a', "{sb}");
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(facts); i++) {
+        r = view_open(out, 'e', "sb");
+        if (r >= 0)
+            r = view_text(out, facts[i].name);
+        if (r >= 0)
+            r = view_number(out, 'b', facts[i].value);
+        if (r >= 0)
+            r = view_close(out);
+    }
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_policy_state(const ViewQuery *q, const ViewSink *out) {
+    const PolicyLoad *p = q->host->policy;
+
+    return view_text(out, !p->policy ? "broken" : p->n_errors > 0 ? "stale" : "loaded");
+}
+
+/* "FILE:LINE:COL: error: TEXT". TEXT quotes the operator's files, and so it is for root; others see that
+ * there is an error, and where. */
+static int put_error(const ViewQuery *q, const ViewSink *out, const char *error) {
+    static const char kind[] = ": error";
+    _cleanup_free_ char *text = NULL;
+    const char *end;
+
+    if (view_reader_is_operator(q))
+        return view_text(out, error);
+    end = strstr(error, kind);
+    text = end ? strndup(error, (size_t) (end - error) + strlen(kind)) : strdup("error");
+    return text ? view_text(out, text) : -ENOMEM;
+}
+
+static int put_errors(const ViewQuery *q, const ViewSink *out, const PolicyLoad *p) {
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = 0; i < p->n_errors && r >= 0; i++)
+        r = put_error(q, out, p->errors[i]);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_policy_errors(const ViewQuery *q, const ViewSink *out) {
+    return put_errors(q, out, q->host->policy);
+}
+
+static int put_policy_warnings(const ViewQuery *q, const ViewSink *out) {
+    const PolicyLoad *p = q->host->policy;
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = 0; i < p->n_warnings && r >= 0; i++)
+        r = view_text(out, p->warnings[i]);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_policy_rules(const ViewQuery *q, const ViewSink *out) {
+    const Policy *p = q->host->policy->policy;
+
+    return view_number(out, 'u', p ? policy_n_rules(p) : 0);
+}
+
+static int put_denied_claim(const Claim *c, void *userdata) {
+    return c->denied && c->state <= CLAIM_HELD ? view_refer_claim(userdata, c->id) : 0;
+}
+
+static int put_claims_denied(const ViewQuery *q, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'a', "o");
+    if (r >= 0)
+        r = broker_foreach_claim(q->host->broker, put_denied_claim, (void *) out);
+    return r < 0 ? r : view_close(out);
+}
+
+/* "none", or as PolicyState. */
+static int put_shadow_state(const ViewQuery *q, const ViewSink *out) {
+    const PolicyLoad *p = q->host->shadow;
+    const char *state = "loaded";
+
+    if (p->n_errors > 0)
+        state = p->policy ? "stale" : "broken";
+    else if (!p->policy)
+        state = "none";
+    return view_text(out, state);
+}
+
+static int put_shadow_errors(const ViewQuery *q, const ViewSink *out) {
+    return put_errors(q, out, q->host->shadow);
+}
+
+static int put_shadow_rules(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'u', policy_n_rules(q->host->shadow->policy));
+}
+
+static int put_shadow_differences(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 't', broker_shadow_differences(q->host->broker));
+}
+
+static int put_noiommu(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, q->host->noiommu_state(q->host->userdata));
+}
+
+static int put_known(const ViewSink *out, const char *key, const char *text) {
+    return text[0] ? view_text_entry(out, key, text) : 0;
+}
+
+/* What the operator's policy says is for the user whom it concerns and for root, as with claims. */
+static int put_taint(const ViewQuery *q, const ViewSink *out, const Taint *t) {
+    bool all = view_reader_is(q, t->uid);
+    int r;
+
+    r = view_open(out, 'a', "{sv}");
+    if (r >= 0)
+        r = view_text_entry(out, "kind", taint_kind_to_string(t->kind));
+    if (r >= 0)
+        r = view_number_entry(out, "weakens", 'b', t->weakens);
+    if (r >= 0)
+        r = view_number_entry(out, "since", 't', t->since_usec);
+    if (r >= 0)
+        r = put_known(out, "what", t->what);
+    if (r >= 0 && t->uid != (uid_t) -1)
+        r = view_number_entry(out, "uid", 'u', t->uid);
+    if (r >= 0)
+        r = put_known(out, "device", t->device);
+    if (r >= 0 && all)
+        r = put_known(out, "rule", t->rule);
+    if (r >= 0 && all)
+        r = put_known(out, "reason", t->reason);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_taints(const ViewQuery *q, const ViewSink *out) {
+    const TaintList *taints = q->host->read_taints(q->host->userdata);
+    int r;
+
+    r = view_open(out, 'a', "a{sv}");
+    for (size_t i = 0; r >= 0 && i < taints->n; i++)
+        r = put_taint(q, out, &taints->entries[i]);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_devices(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'u', inventory_n_devices(q->host->inventory));
+}
+
+static int put_groups(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'u', inventory_n_groups(q->host->inventory));
+}
+
+static int put_claims(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'u', broker_n_claims(q->host->broker));
+}
+
+const ViewField view_manager_fields[] = {
+        {"Version", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_version},
+        {"Kernel", "a{sb}", VIEW_SILENT, VIEW_FOR_ALL, put_kernel},
+        {"PolicyState", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_policy_state},
+        {"PolicyErrors", "as", VIEW_INVALIDATED, VIEW_FOR_ALL, put_policy_errors},
+        {"PolicyWarnings", "as", VIEW_INVALIDATED, VIEW_FOR_OPERATOR, put_policy_warnings},
+        {"PolicyRules", "u", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_policy_rules},
+        {"ClaimsDeniedByPolicy", "ao", VIEW_INVALIDATED, VIEW_FOR_ALL, put_claims_denied},
+        {"ShadowState", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_shadow_state},
+        {"ShadowErrors", "as", VIEW_INVALIDATED, VIEW_FOR_ALL, put_shadow_errors},
+        {"ShadowRules", "u", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_shadow_rules},
+        {"ShadowDifferences", "t", VIEW_SILENT, VIEW_FOR_ALL, put_shadow_differences},
+        {"Noiommu", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_noiommu},
+        {"Taints", "aa{sv}", VIEW_INVALIDATED, VIEW_FOR_ALL, put_taints},
+        {"Devices", "u", VIEW_SILENT, VIEW_FOR_ALL, put_devices},
+        {"Groups", "u", VIEW_SILENT, VIEW_FOR_ALL, put_groups},
+        {"Claims", "u", VIEW_SILENT, VIEW_FOR_ALL, put_claims},
+        {},
+};

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The tables of what the daemon shows, see core/view.h. What the kernel announces comes from the inventory;
+ * what it never announces is read from the host while the field is read. A fact that cannot be read has its
+ * unknown value: one sick device must not spoil a list of all. */
+
+#include "core/taint.h"
+#include "core/view.h"
+#include "daemon/broker/broker.h"
+#include "daemon/broker/budget.h"
+#include "daemon/broker/host-source.h"
+#include "host/policy-files.h"
+
+struct ViewHost {
+    Inventory *inventory;
+    const HostSource *source;
+    Broker *broker;
+    Budget *budget;
+    const PolicyLoad *policy; /* what is in force, and errors of the last load; replaced in place by reload */
+    const PolicyLoad *shadow; /* likewise */
+    const TaintList *(*read_taints)(void *userdata); /* as of now, within a second */
+    const char *(*noiommu_state)(void *userdata);    /* "off", "on", "managed", "unavailable" */
+    void *userdata;
+};
+
+/* The thing of each: nothing (NULL), a Device, a Group, a Claim. */
+extern const ViewTable view_tables[_VIEW_KIND_MAX];
+extern const ViewField view_manager_fields[], view_device_fields[], view_group_fields[], view_claim_fields[];
+
+/* "free", "claimed", "quarantined", or what the claim is at; for devices and groups alike. */
+const char *view_state_of(const Claim *claim, bool quarantined);

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Reading: properties, the list of all objects, introspection. sd-bus could answer all of that by itself, at
+ * once and in one go, whoever asks and however long it takes; so these calls are taken out before sd-bus sees
+ * them, and go through the door like all others.
+ *
+ * GetManagedObjects is put together in slices, with the loop free in between. What changes meanwhile is
+ * announced after the answer, so that answer and signals together are right. It leaves out what is not
+ * announced either: such a value would be old at once, costs a look at the host for each object, and Get and
+ * GetAll have it. */
+
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/bus/bus-internal.h"
+
+#define PROPERTIES "org.freedesktop.DBus.Properties"
+#define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
+#define INTROSPECTABLE "org.freedesktop.DBus.Introspectable"
+
+/* What an object, or its name in a list, takes in an answer; about. */
+#define OBJECT_BYTES 512U
+#define NODE_BYTES 48U
+/* The bus takes our messages more slowly than we make them: what is long waits for that, not to take more
+ * memory. */
+#define MESSAGES_WAITING_MAX 16U
+
+struct BusReading {
+    sd_bus_message *reply;  /* owned; under construction */
+    const ViewField *field; /* GetAll: the next one */
+    ViewKind kind;          /* a list: the kind at hand, and the last one of it that was written */
+    bool any;
+    DeviceName device;
+    int group;
+    char (*claims)[CLAIM_ID_MAX]; /* owned; their names when the list came to claims */
+    size_t n_claims, n_claims_written;
+    StrBuf text; /* introspection */
+    uint64_t bytes;
+};
+
+BusReading *bus_reading_free(BusReading *reading) {
+    if (!reading)
+        return NULL;
+    sd_bus_message_unref(reading->reply);
+    strbuf_done(&reading->text);
+    free(reading->claims);
+    free(reading);
+    return NULL;
+}
+
+static BusReading *get_reading(BusCall *call) {
+    if (!call->reading)
+        call->reading = calloc(1, sizeof(*call->reading));
+    return call->reading;
+}
+
+static int fail(BusCall *call, const char *name, const char *text) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
+    const sd_bus_error error = SD_BUS_ERROR_MAKE_CONST(name, text);
+    int r;
+
+    r = sd_bus_message_new_method_error(call->message, &answer, &error);
+    if (r >= 0)
+        r = bus_pacer_send(call->face->pacer, answer);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+static int fail_unknown_object(BusCall *call) {
+    return fail(call, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no such object.");
+}
+
+/* A value that cannot be had. Programs know such errors by the name that sd-bus gives them. */
+static int fail_value(BusCall *call, int r, const Refusal *refusal) {
+    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+    if (refusal && (int) refusal->code >= 0)
+        return r;
+    (void) sd_bus_error_set_errno(&error, r);
+    return fail(call, error.name, error.message);
+}
+
+static int send_reply(BusCall *call, sd_bus_message *reply) {
+    int r;
+
+    r = sd_bus_message_send(reply);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+/* ---- One property ---- */
+
+static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    const char *interface, *property;
+    const ViewField *field = NULL;
+    BusObject object;
+    int r;
+
+    r = sd_bus_message_read(call->message, "ss", &interface, &property);
+    if (r < 0)
+        return r;
+    if (!bus_find_object(call->face, sd_bus_message_get_path(call->message), &object))
+        return fail_unknown_object(call);
+    if (streq(interface, bus_kind_interface(object.kind)))
+        field = view_find_field(&view_tables[object.kind], property);
+    if (!field)
+        return fail(call, SD_BUS_ERROR_UNKNOWN_PROPERTY, "Unknown property or interface.");
+    r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r < 0)
+        return r;
+    r = bus_append_value(call->face, reply, &object, field, subject, refusal);
+    return r < 0 ? fail_value(call, r, refusal) : send_reply(call, reply);
+}
+
+/* ---- All properties of an object ---- */
+
+/* Interfaces that have no properties, and that every object has. */
+static bool is_standard_interface(const char *interface) {
+    return streq(interface, PROPERTIES) || streq(interface, INTROSPECTABLE) ||
+            streq(interface, OBJECT_MANAGER) || streq(interface, "org.freedesktop.DBus.Peer");
+}
+
+static int begin_get_all(BusCall *call, BusReading *reading, const BusObject *object) {
+    const char *interface;
+    int r;
+
+    r = sd_bus_message_read(call->message, "s", &interface);
+    if (r < 0)
+        return r;
+    if (is_standard_interface(interface)) {
+        r = sd_bus_reply_method_return(call->message, "a{sv}", 0);
+        return r < 0 ? r : BUS_CALL_ANSWERED;
+    }
+    if (*interface && !streq(interface, bus_kind_interface(object->kind)))
+        return fail(call, SD_BUS_ERROR_UNKNOWN_INTERFACE, "Unknown interface.");
+    r = sd_bus_message_new_method_return(call->message, &reading->reply);
+    if (r >= 0)
+        r = sd_bus_message_open_container(reading->reply, 'a', "{sv}");
+    reading->field = view_tables[object->kind].fields;
+    return r < 0 ? r : BUS_CALL_MORE;
+}
+
+static int run_get_all(BusCall *call, const Subject *subject, Refusal *refusal) {
+    BusReading *reading = get_reading(call);
+    BusObject object;
+    int r;
+
+    if (!reading)
+        return -ENOMEM;
+    if (!bus_find_object(call->face, sd_bus_message_get_path(call->message), &object))
+        return fail_unknown_object(call);
+    r = reading->reply ? BUS_CALL_MORE : begin_get_all(call, reading, &object);
+    if (r != BUS_CALL_MORE)
+        return r;
+    for (; reading->field->name; reading->field++) {
+        if (door_is_over(call->face->context.door))
+            return BUS_CALL_MORE;
+        if (reading->field->change == VIEW_COSTLY)
+            continue;
+        r = bus_append_property(call->face, reading->reply, &object, reading->field, subject, refusal);
+        if (r < 0)
+            return fail_value(call, r, refusal);
+    }
+    r = sd_bus_message_close_container(reading->reply);
+    return r < 0 ? r : send_reply(call, reading->reply);
+}
+
+/* ---- Lists ---- */
+
+static int note_claim(const Claim *c, void *userdata) {
+    BusReading *reading = userdata;
+
+    memcpy(reading->claims[reading->n_claims++], c->id, sizeof(c->id));
+    return 0;
+}
+
+static int note_claims(BusFace *b, BusReading *reading) {
+    Broker *broker = b->context.host.broker;
+
+    reading->claims = calloc(broker_n_claims(broker) + 1, sizeof(*reading->claims));
+    return reading->claims ? broker_foreach_claim(broker, note_claim, reading) : -ENOMEM;
+}
+
+/* The next object of the kind at hand. 1; 0: that was the last; -ENOMEM. */
+static int next_object(BusFace *b, BusReading *reading, BusObject *ret, ViewReference *ret_reference) {
+    Inventory *inventory = b->context.host.inventory;
+    const Device *d;
+    const Group *g;
+    const Claim *c = NULL;
+
+    *ret_reference = (ViewReference){.kind = reading->kind};
+    if (reading->kind == VIEW_DEVICE) {
+        d = inventory_next_device(inventory, reading->any ? &reading->device : NULL);
+        if (!d)
+            return 0;
+        reading->device = d->name;
+        ret_reference->device = &d->name;
+        *ret = (BusObject){VIEW_DEVICE, d};
+    } else if (reading->kind == VIEW_GROUP) {
+        g = inventory_next_group(inventory, reading->any ? reading->group : -1);
+        if (!g)
+            return 0;
+        ret_reference->group = reading->group = g->id;
+        *ret = (BusObject){VIEW_GROUP, g};
+    } else {
+        if (!reading->claims && note_claims(b, reading) < 0)
+            return -ENOMEM;
+        while (!c && reading->n_claims_written < reading->n_claims)
+            c = broker_find_claim(b->context.host.broker, reading->claims[reading->n_claims_written++]);
+        if (!c)
+            return 0;
+        ret_reference->claim = c->id;
+        *ret = (BusObject){VIEW_CLAIM, c};
+    }
+    reading->any = true;
+    return 1;
+}
+
+static bool must_wait(BusFace *b) {
+    uint64_t n = 0;
+
+    return sd_bus_get_n_queued_write(b->bus, &n) >= 0 && n > MESSAGES_WAITING_MAX;
+}
+
+/* ---- All objects ---- */
+
+static int begin_objects(BusCall *call, BusReading *reading) {
+    int r;
+
+    r = sd_bus_message_new_method_return(call->message, &reading->reply);
+    if (r < 0)
+        return r;
+    reading->kind = VIEW_DEVICE;
+    return sd_bus_message_open_container(reading->reply, 'a', "{oa{sa{sv}}}");
+}
+
+static int append_object(BusCall *call, const BusObject *object, const ViewReference *reference) {
+    sd_bus_message *reply = call->reading->reply;
+    char path[BUS_OBJECT_PATH_MAX];
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'e', "oa{sa{sv}}");
+    if (r >= 0)
+        r = sd_bus_message_append_basic(reply, 'o', bus_object_path(reference, path));
+    if (r >= 0)
+        r = bus_append_interfaces(call->face, reply, object, call->subject);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) {
+    BusReading *reading = get_reading(call);
+    BusFace *b = call->face;
+    ViewReference reference;
+    BusObject object;
+    int r = 0;
+
+    if (!reading)
+        return -ENOMEM;
+    if (must_wait(b))
+        return BUS_CALL_WAIT;
+    if (!reading->reply)
+        r = begin_objects(call, reading);
+    while (r >= 0 && reading->kind < _VIEW_KIND_MAX) {
+        if (door_is_over(b->context.door))
+            return BUS_CALL_MORE;
+        r = next_object(b, reading, &object, &reference);
+        if (r == 0) {
+            reading->kind++;
+            reading->any = false;
+        } else if (r > 0) {
+            r = append_object(call, &object, &reference);
+            reading->bytes += OBJECT_BYTES;
+        }
+    }
+    if (r >= 0)
+        r = sd_bus_message_close_container(reading->reply);
+    if (r < 0)
+        return r;
+    door_charge_answer(b->context.door, &call->task, reading->bytes);
+    return send_reply(call, reading->reply);
+}
+
+/* ---- Introspection ---- */
+
+/* The text for one of a kind is always the same, and sd-bus writes it. */
+static const char *text_of_kind(BusFace *b, ViewKind kind) {
+    char path[BUS_OBJECT_PATH_MAX];
+
+    if (b->introspection[kind])
+        return b->introspection[kind];
+    (void) snprintf(path, sizeof(path), "%s%s", bus_kind_prefix(kind), kind == VIEW_MANAGER ? "" : "/0");
+    return bus_introspect(path, &b->introspection[kind]) < 0 ? NULL : b->introspection[kind];
+}
+
+static void add_node(StrBuf *text, const char *name) {
+    strbuf_addf(text, " <node name=\"%s\"/>\n", name);
+}
+
+static int reply_text(BusCall *call, StrBuf *text) {
+    int r;
+
+    strbuf_addf(text, "</node>\n");
+    if (text->error != 0)
+        return text->error;
+    r = sd_bus_reply_method_return(call->message, "s", text->text);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+/* The manager, with what is below it. */
+static int introspect_manager(BusCall *call) {
+    _cleanup_strbuf_ StrBuf text = {};
+    const char *manager = text_of_kind(call->face, VIEW_MANAGER);
+    const char *end = manager ? strstr(manager, "</node>") : NULL;
+
+    if (!end)
+        return -ENOMEM;
+    strbuf_addf(&text, "%.*s", (int) (end - manager), manager);
+    add_node(&text, "claim");
+    add_node(&text, "device");
+    add_node(&text, "group");
+    return reply_text(call, &text);
+}
+
+static int introspect_object(BusCall *call) {
+    const char *text;
+    BusObject object;
+    int r;
+
+    if (!bus_find_object(call->face, sd_bus_message_get_path(call->message), &object))
+        return fail_unknown_object(call);
+    text = text_of_kind(call->face, object.kind);
+    if (!text)
+        return -ENOMEM;
+    r = sd_bus_reply_method_return(call->message, "s", text);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+static int run_introspect(BusCall *call, const Subject *subject, Refusal *refusal) {
+    return streq(sd_bus_message_get_path(call->message), BUS_FACE_PATH) ? introspect_manager(call)
+                                                                        : introspect_object(call);
+}
+
+/* What is above all objects of a kind has the interfaces that every object has, and no own. */
+static int begin_nodes(BusCall *call, BusReading *reading, ViewKind kind) {
+    const char *object = text_of_kind(call->face, kind);
+    const char *end = object ? strstr(object, " <interface name=\"" BUS_FACE_NAME ".") : NULL;
+
+    if (!end)
+        return -ENOMEM;
+    strbuf_addf(&reading->text, "%.*s", (int) (end - object), object);
+    reading->kind = kind;
+    return reading->text.error;
+}
+
+static int run_nodes(BusCall *call, const Subject *subject, Refusal *refusal) {
+    BusReading *reading = get_reading(call);
+    BusFace *b = call->face;
+    char path[BUS_OBJECT_PATH_MAX];
+    ViewReference reference;
+    BusObject object;
+    const char *name;
+    ViewKind kind = bus_path_kind(sd_bus_message_get_path(call->message), &name);
+    int r = 0;
+
+    if (!reading)
+        return -ENOMEM;
+    if (must_wait(b))
+        return BUS_CALL_WAIT;
+    if (!reading->text.text)
+        r = begin_nodes(call, reading, kind);
+    if (r < 0)
+        return r;
+    while ((r = next_object(b, reading, &object, &reference)) > 0) {
+        add_node(&reading->text,
+                bus_object_path(&reference, path) + strlen(bus_kind_prefix(kind)) + strlen("/"));
+        reading->bytes += NODE_BYTES;
+        if (door_is_over(b->context.door))
+            return BUS_CALL_MORE;
+    }
+    if (r < 0)
+        return r;
+    door_charge_answer(b->context.door, &call->task, reading->bytes);
+    return reply_text(call, &reading->text);
+}
+
+/* ---- Which call is which ---- */
+
+typedef struct Read {
+    const char *interface, *member, *signature;
+    bus_call_run_t run;
+    DoorKind kind;
+} Read;
+
+static const Read reads[] = {
+        {PROPERTIES, "Get", "ss", run_get, DOOR_SHORT},
+        {PROPERTIES, "GetAll", "s", run_get_all, DOOR_SHORT},
+        {OBJECT_MANAGER, "GetManagedObjects", "", run_objects, DOOR_LONG},
+        {INTROSPECTABLE, "Introspect", "", run_introspect, DOOR_SHORT},
+};
+static const Read read_nodes = {.run = run_nodes, .kind = DOOR_LONG};
+
+static const Read *find_read(sd_bus_message *m) {
+    const char *name, *path = sd_bus_message_get_path(m);
+    ViewKind kind = bus_path_kind(path, &name);
+    const Read *read = NULL;
+
+    for (size_t i = 0; i < ELEMENTSOF(reads) && !read; i++)
+        if (sd_bus_message_is_method_call(m, reads[i].interface, reads[i].member) > 0)
+            read = &reads[i];
+    if (!read || kind < 0 || !sd_bus_message_has_signature(m, read->signature))
+        return NULL;
+    if (kind == VIEW_MANAGER)
+        return read;
+    if (read->run == run_objects)
+        return NULL;
+    if (name)
+        return read;
+    return read->run == run_introspect ? &read_nodes : NULL;
+}
+
+int bus_read_begin(BusFace *b, sd_bus_message *m, sd_bus_error *error) {
+    const Read *read = find_read(m);
+
+    return read ? bus_call_ask(b, m, read->kind, read->run, error) : 0;
+}
