@@ -6,6 +6,7 @@
  * it, a mapping that the daemon made by mistake would be charged to nobody. */
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -139,6 +140,8 @@ void privileges_raise_list(const cap_value_t *capabilities, int n) {
 void privileges_lower(void) {
     int saved_errno = errno;
 
-    (void) cap_set_proc(resting_set());
+    /* Without the resting set nothing was raised. With more than it, nothing may go on. */
+    if (resting && cap_set_proc(resting) < 0)
+        abort();
     errno = saved_errno;
 }

@@ -28,8 +28,8 @@ int privileges_drop_in_worker(void);
 int privileges_drop_all(void);
 
 /* None of the kept capabilities is in force: privileges_raise(CAP_…) around the one call that needs them,
- * privileges_lower() after it. Without the capability nothing happens, and the call is refused by the kernel.
- * errno is preserved. */
+ * privileges_lower() after it, which ends the process when that fails. Without the capability nothing
+ * happens, and the call is refused by the kernel. errno is preserved. */
 #define privileges_raise(...)                                                                                \
     privileges_raise_list(                                                                                   \
             (const cap_value_t[]){__VA_ARGS__}, (int) ELEMENTSOF(((const cap_value_t[]){__VA_ARGS__})))

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import unittest
+from xml.etree import ElementTree
 
 import dbus
 import dbus.lowlevel
@@ -57,6 +58,18 @@ class AuthorizeTest(VfiodTestCase):
         wait(lambda: not any('/claim/' in path for path in self.c.objects()), 'the claim goes')
         self.assert_untouched(self.before)
 
+    def test_the_action_as_shipped(self):
+        """Each claim is a question of its own, and the text has nothing that polkit is not told."""
+        self.start()
+        pending, question = self.ask(self.nic)
+        question.answer(False)
+        wait(lambda: pending.done, 'it is refused')
+        action = ElementTree.parse(SOURCE / 'policy' / 'org.vfiod1.policy').find('action')
+        self.assertEqual({d.text for d in action.find('defaults')}, {'auth_admin'})
+        named = re.findall(r'\$\((\w+)\)', action.find('message').text)
+        self.assertEqual(sorted(named), ['caller', 'devices', 'parked', 'reason'])
+        self.assertLessEqual(set(named), set(question.details))
+
     def test_yes(self):
         self.start()
         self.assertTrue(self.c.plan(self.nic)['ask'])
@@ -66,6 +79,7 @@ class AuthorizeTest(VfiodTestCase):
         self.assertEqual((question.details['devices'], question.details['reason']), (self.nic.name, 'ticket 7'))
         self.assertEqual(question.details['parked'], 'no other device')
         self.assertIn('asks', question.details['rule'])
+        self.assertIn(f'uid {os.getuid()} (python3, process {os.getpid()}', question.details['caller'])
         claim, = [p['org.vfiod1.Claim'] for path, p in self.c.objects().items() if '/claim/' in path]
         self.assertEqual(claim['State'], 'authorizing')
         self.assertEqual(self.c.device(self.nic)['State'], 'free')  # nothing is held back for who only asks

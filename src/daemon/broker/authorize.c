@@ -151,14 +151,28 @@ static char *describe_devices(const Plan *p) {
     return strbuf_steal(&b);
 }
 
+/* "uid 1000 (vfioctl, process 4242, session-3.scope)" */
+static char *describe_caller(const ClaimRun *j) {
+    _cleanup_free_ char *command = sanitize(j->claim.command ?: "?", 64);
+    const char *unit = j->subject->unit;
+    char who[SUBJECT_DESCRIPTION_MAX];
+
+    if (!command)
+        return NULL;
+    return format_string("%s (%s, process %d%s%s)", subject_describe(j->subject, who), command,
+            (int) j->claim.pid, unit ? ", " : "", unit ?: "");
+}
+
 int claim_run_ask(ClaimRun *j) {
     ClaimQuestion *q = j->question;
-    _cleanup_free_ char *devices = describe_devices(&j->claim.plan), *rule = sanitize(q->rule, 512);
+    _cleanup_free_ char *devices = describe_devices(&j->claim.plan), *rule = sanitize(q->rule, 512),
+                        *caller = describe_caller(j);
     const AuthAbout about = {
             .action = AUTH_ACTION_ACQUIRE,
             .bus_name = q->bus_name,
             .uid = j->claim.uid,
             .interactive = q->interactive,
+            .caller = caller,
             .devices = devices,
             .parked = q->parked[0] ? q->parked : "no other device",
             .rule = rule,
@@ -166,7 +180,7 @@ int claim_run_ask(ClaimRun *j) {
     };
     int r;
 
-    if (!devices || !rule)
+    if (!devices || !rule || !caller)
         r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     else
         r = auth_ask(j->broker->auth, &about, on_answered, j, &q->auth, &j->claim.refusal);

@@ -192,8 +192,9 @@ static int append_question(sd_bus_message *m, const AuthAbout *about, const char
             m, "(sa{sv})s", "system-bus-name", 1, "name", "s", about->bus_name, about->action);
     if (r < 0)
         return r;
-    return sd_bus_message_append(m, "a{ss}us", 4, "devices", about->devices, "parked", about->parked, "rule",
-            about->rule, "reason", about->reason, about->interactive ? POLKIT_ALLOW_USER_INTERACTION : 0, id);
+    return sd_bus_message_append(m, "a{ss}us", 5, "caller", about->caller, "devices", about->devices,
+            "parked", about->parked, "rule", about->rule, "reason", about->reason,
+            about->interactive ? POLKIT_ALLOW_USER_INTERACTION : 0, id);
 }
 
 static int send_question(AuthQuestion *q, const AuthAbout *about) {

@@ -26,7 +26,7 @@ typedef struct AuthAbout {
     const char *bus_name; /* who asks: a unique name, which the bus never gives to another connection */
     uid_t uid;            /* whose questions are counted */
     bool interactive;     /* else polkit answers by itself, and no person is bothered */
-    const char *devices, *parked, *rule, *reason; /* what the person is told */
+    const char *caller, *devices, *parked, *rule, *reason; /* what the person is told */
 } AuthAbout;
 
 /* refusal NULL: yes; else its contents may be taken. The question is freed by then. */
