@@ -38,6 +38,12 @@ static void show_failures(struct json_object *file) {
         if (!json_flag(c, "passed"))
             policy_print("%s:%" PRIi64 ": %s: %s", json_text(file, "file"), json_number(c, "line"),
                     json_text(c, "name"), json_text(c, "message"));
+        /* Whoever expects the error has thought of it. */
+        else if (*json_text(c, "refused") && !*json_text(json_member(c, "expected"), "error"))
+            policy_print("%s:%" PRIi64
+                         ": %s: note: the policy allows it, but the request would be refused: %s",
+                    json_text(file, "file"), json_number(c, "line"), json_text(c, "name"),
+                    json_text(c, "refused"));
     }
 }
 

@@ -7,13 +7,6 @@
 #include "base/str.h"
 #include "client/policy-door.h"
 
-static struct json_object *member(struct json_object *o, const char *key) {
-    struct json_object *value = NULL;
-
-    (void) json_object_object_get_ex(o, key, &value);
-    return value;
-}
-
 /* A rule that does not match shows what kept it from that, one that does what it was about. */
 static void show_predicates(struct json_object *rule) {
     struct json_object *predicates = json_list(rule, "predicates");
@@ -24,7 +17,7 @@ static void show_predicates(struct json_object *rule) {
         const char *answer = json_text(p, "holds");
 
         if (holds || !streq(answer, "yes"))
-            policy_print("          %s: %s; wanted %s, seen %s", json_text(p, "key"), answer,
+            policy_print("          %s: %s; requires %s, found %s", json_text(p, "key"), answer,
                     json_text(p, "wanted"), json_text(p, "seen"));
     }
 }
@@ -49,13 +42,23 @@ static void show_considered(const Options *o, struct json_object *explanation) {
     if (json_number(explanation, "leftOut") > 0)
         printf("  … and %" PRIi64 " more rules that do not match\n", json_number(explanation, "leftOut"));
     if (json_number(explanation, "hidden") > 0)
-        printf("  %" PRIi64 " rules are not for you to see\n", json_number(explanation, "hidden"));
+        printf("  %" PRIi64 " rules are not shown to you\n", json_number(explanation, "hidden"));
 }
 
-static void show_explanation(const Options *o, struct json_object *explanation) {
-    _cleanup_free_ char *heading = format_string("%s: %s by %s%s%s", json_text(explanation, "device"),
-            json_text(explanation, "effect"), *json_text(explanation, "rule") ? "the rule " : "the default",
-            json_text(explanation, "rule"), *json_text(explanation, "rule") ? "" : ", since no rule matches");
+/* error: of the request as a whole. What the policy allows and the planner refuses is not called allowed. */
+static char *describe_decision(struct json_object *explanation, const char *error) {
+    const char *device = json_text(explanation, "device"), *effect = json_text(explanation, "effect");
+    const char *rule = json_text(explanation, "rule");
+
+    if (!*rule)
+        return format_string("%s: denied: no rule matches", device);
+    if (!streq(effect, "deny") && *error)
+        return format_string("%s: refused (%s), although rule %s would %s it", device, error, rule, effect);
+    return format_string("%s: %s by rule %s", device, effect, rule);
+}
+
+static void show_explanation(const Options *o, struct json_object *explanation, const char *error) {
+    _cleanup_free_ char *heading = describe_decision(explanation, error);
 
     show_heading(o, heading ? heading : "(out of memory)");
     show_considered(o, explanation);
@@ -78,22 +81,22 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "State", COLOUR_NONE, json_text(claim, "state"));
     show_since(o, claim);
     show_field(o, "Allowed by", COLOUR_NONE, json_text(claim, "rule"));
-    puts("\nWhat the policy says of it now");
+    puts("\nWhat the policy decides now");
 }
 
 static void show_refused(const Options *o, struct json_object *refused) {
-    show_heading(o, "The refusal as it was told");
+    show_heading(o, "The refusal as it was reported");
     show_since(o, refused);
     show_field(o, "Error", COLOUR_RED, json_text(refused, "error"));
     show_field(o, "Message", COLOUR_NONE, json_text(refused, "message"));
     if (json_flag(refused, "policyReloaded"))
         show_field(o, "Since then", COLOUR_YELLOW, "the policy was reloaded");
-    puts("\nWhat the policy says now");
+    puts("\nWhat the policy decides now");
 }
 
 int show_answer(const Options *o, struct json_object *result) {
-    struct json_object *devices = json_list(result, "devices"), *plan = member(result, "plan");
-    struct json_object *claim = member(result, "claim"), *refused = member(result, "refused");
+    struct json_object *devices = json_list(result, "devices"), *plan = json_member(result, "plan");
+    struct json_object *claim = json_member(result, "claim"), *refused = json_member(result, "refused");
     const char *name = json_text(result, "error"), *effect = json_text(result, "effect");
 
     if (claim)
@@ -101,14 +104,13 @@ int show_answer(const Options *o, struct json_object *result) {
     if (refused)
         show_refused(o, refused);
     for (size_t i = 0; devices && i < json_object_array_length(devices); i++)
-        show_explanation(o, json_object_array_get_idx(devices, i));
+        show_explanation(o, json_object_array_get_idx(devices, i), name);
     if (*name) {
         show_field(o, "Request", COLOUR_RED, name);
         show_field(o, "Message", COLOUR_NONE, json_text(result, "message"));
         return 0;
     }
-    show_field(
-            o, "Request", COLOUR_GREEN, streq(effect, "ask") ? "granted when a person says yes" : "granted");
+    show_field(o, "Request", COLOUR_GREEN, streq(effect, "ask") ? "granted after authentication" : "granted");
     show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
     return 0;
 }

@@ -133,6 +133,13 @@ bool json_flag(struct json_object *o, const char *key) {
             json_object_get_boolean(v);
 }
 
+struct json_object *json_member(struct json_object *o, const char *key) {
+    struct json_object *value = NULL;
+
+    (void) json_object_object_get_ex(o, key, &value);
+    return value;
+}
+
 struct json_object *json_list(struct json_object *o, const char *key) {
     struct json_object *v;
 

@@ -30,6 +30,8 @@ const char *json_text(struct json_object *o, const char *key);
 int64_t json_number(struct json_object *o, const char *key);
 bool json_flag(struct json_object *o, const char *key);
 struct json_object *json_list(struct json_object *o, const char *key);
+/* Borrowed; NULL when it is not there. */
+struct json_object *json_member(struct json_object *o, const char *key);
 /* Elements as text with blanks between; owned by the caller, NULL on ENOMEM. */
 char *json_list_text(struct json_object *o, const char *key);
 

@@ -251,6 +251,21 @@ static int refuse_direct_region(Planner *p, const Device *d) {
     return r;
 }
 
+/* A sibling is told as one: the caller has not asked for it. */
+static int refuse_host_critical(Planner *p, const Device *d, const char *use) {
+    _cleanup_free_ char *why = sanitize(use, 200);
+    int r;
+
+    if (is_requested(p, d) || !d->group)
+        r = refuse(
+                p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
+    else
+        r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
+                "the host itself needs this sibling in IOMMU group %d: %s", d->group->id, why ?: "?");
+    p->refusal->remedy = strdup(remedy_of_use(use));
+    return r;
+}
+
 /* 1; 0: they are not there yet; or refused. */
 static int get_member_facts(Planner *p, const Device *d, unsigned what, const DeviceFacts **ret) {
     static const DeviceFacts none;
@@ -272,14 +287,18 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
         return refuse_direct_region(p, d);
     if ((what & DEVICE_FACT_DESCENDANTS) && facts->descendants)
         return family_refuse(p, d, facts->descendants);
-    if ((what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical) {
-        _cleanup_free_ char *why = sanitize(facts->host_critical, 200);
-
-        return refuse(
-                p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
-    }
+    if ((what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical)
+        return refuse_host_critical(p, d, facts->host_critical);
     *ret = facts;
     return 1;
+}
+
+static int refuse_large_group(Planner *p, const Device *d) {
+    int r = refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
+            "the IOMMU groups of the claim have more than %u devices", PLAN_MEMBERS_MAX);
+
+    p->refusal->remedy = strdup("No claim takes so many: choose a device of a smaller IOMMU group.");
+    return r;
 }
 
 static int add_member(
@@ -293,8 +312,7 @@ static int add_member(
     int r;
 
     if (plan->n_members >= PLAN_MEMBERS_MAX)
-        return refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
-                "the groups have more than %u members together", PLAN_MEMBERS_MAX);
+        return refuse_large_group(p, d);
     r = touched || exposed ? family_check_descendants(p, d) : 0;
     if (r >= 0 && touched && d->direct_region)
         r = refuse_direct_region(p, d);
@@ -367,16 +385,24 @@ static Disposition sibling_disposition(const Device *d, SiblingDemand demand) {
 static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
     _cleanup_strbuf_ StrBuf b = {};
     char name[DEVICE_NAME_MAX];
-    bool first = true;
+    bool first = true, has_bridge = false;
+    int r;
 
     FOREACH_MEMBER(d, g)
         if (!is_requested(p, d) && sibling_disposition(d, SIBLINGS_REFUSE) == DISPOSITION_REFUSE) {
+            has_bridge |= device_is_bridge(d);
             strbuf_addf(
                     &b, "%s%s (driver %s)", first ? "" : ", ", device_name_format(&d->name, name), d->driver);
             first = false;
         }
-    return refuse(p->refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, &claimed->name,
+    r = refuse(p->refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, &claimed->name,
             "it shares IOMMU group %d with devices that the host uses: %s", g->id, b.text ?: "?");
+    /* Nobody can claim a bridge, and no rule parks it. */
+    if (has_bridge)
+        p->refusal->remedy =
+                strdup("A bridge cannot be claimed or parked: unbind its driver, or choose a device of "
+                       "another IOMMU group.");
+    return r;
 }
 
 static int refuse_exposed(Planner *p, const Device *d, const Rule *rule) {
@@ -434,7 +460,26 @@ static int add_parked(Planner *p, const Device *d, HostCriticalDemand host_criti
     return r < 0 ? r : add_member(p, d, DISPOSITION_PARK, host_critical);
 }
 
+/* Nothing is done with a port of the kernel's own driver, or of none: it is listed where there is room. */
+static bool is_idle_port(const Device *d) {
+    return device_is_bridge(d) && device_leaves_group_viable(d);
+}
+
+static size_t count_room_for_ports(const Planner *p) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->plan->n_groups; i++) {
+        const Group *g = inventory_find_group(p->context->inventory, p->plan->groups[i]);
+
+        FOREACH_MEMBER(d, g)
+            n += !is_idle_port(d);
+    }
+    return PLAN_MEMBERS_MAX - MIN(n, (size_t) PLAN_MEMBERS_MAX);
+}
+
 static int add_siblings(Planner *p) {
+    size_t room = count_room_for_ports(p);
+
     for (size_t i = 0; i < p->plan->n_groups; i++) {
         const Group *g = inventory_find_group(p->context->inventory, p->plan->groups[i]);
 
@@ -442,8 +487,9 @@ static int add_siblings(Planner *p) {
             Disposition disposition = sibling_disposition(d, p->siblings[i]);
             int r;
 
-            if (is_requested(p, d))
+            if (is_requested(p, d) || (is_idle_port(d) && room == 0))
                 continue;
+            room -= is_idle_port(d);
             if (d->quarantined)
                 return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
                         "an earlier claim could not put this sibling right");

@@ -43,5 +43,8 @@ int family_check_parent(Planner *p, const Device *d);
 /* Refuses it for these descendants, which are in no inventory. */
 int family_refuse(Planner *p, const Device *d, const char *descendants);
 
+/* A sentence: what to do about a use of the host, as DEVICE_FACT_HOST_CRITICAL describes it. */
+const char *remedy_of_use(const char *use);
+
 /* Instead of choosing a backend, when the request asks for this one. */
 int noiommu_decide(Planner *p);

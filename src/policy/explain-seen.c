@@ -11,7 +11,7 @@
 #define SHOWN_MAX 256U
 #define GROUPS_SHOWN_MAX 16U
 
-static const char not_known[] = "not known";
+static const char not_known[] = "unknown";
 
 static bool is_known(const Question *q, unsigned fact) {
     return q->facts && (q->facts->known & fact) != 0;
@@ -144,6 +144,14 @@ static void add_alone(StrBuf *b, const Device *d) {
         strbuf_addf(b, "group %d has %u members", d->group->id, d->group->n_members);
 }
 
+static void add_acs(StrBuf *b, const Question *q) {
+    char name[DEVICE_NAME_MAX];
+
+    strbuf_add(b, is_known(q, DEVICE_FACT_ACS) ? acs_path_to_string(q->facts->acs) : not_known);
+    if (is_known(q, DEVICE_FACT_ACS) && q->facts->has_acs_blocker)
+        strbuf_addf(b, " (blocked at %s)", device_name_format_kernel(&q->facts->acs_blocker, name));
+}
+
 static void add_resets(StrBuf *b, const Question *q) {
     unsigned mask = is_known(q, DEVICE_FACT_RESET_METHODS) ? q->facts->reset_methods : 0;
 
@@ -224,7 +232,7 @@ static void add_fact_of_place(
         add_alone(b, q->device);
         break;
     case PREDICATE_WHAT_ACS:
-        strbuf_add(b, is_known(q, DEVICE_FACT_ACS) ? acs_path_to_string(q->facts->acs) : not_known);
+        add_acs(b, q);
         break;
     case PREDICATE_WHAT_RESET:
         add_resets(b, q);

@@ -130,7 +130,7 @@ static void add_new_rule(StrBuf *b, const Story *s) {
     char name[DEVICE_NAME_MAX];
 
     if (s->question.subject->uid == (uid_t) -1) {
-        strbuf_add(b, "Nothing allows it to somebody whose uid is not known.");
+        strbuf_add(b, "No rule allows it to a caller whose uid is unknown.");
         return;
     }
     strbuf_add(b, s->audience == AUDIENCE_OPERATOR ? "Add a rule: " : "Ask the operator for a rule: ");
@@ -156,45 +156,51 @@ static bool is_absent(PredicateKind kind, const Question *q) {
     }
 }
 
-/* "add "e1000e" to what.driver", as a step in a sentence. */
+/* What keeps the rule from matching: "what.driver requires iavf, found e1000e". */
+static void add_obstacle(StrBuf *b, const Story *s, const Rule *rule, PredicateKind kind) {
+    _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
+    const char *key = predicate_key(kind), *wanted = rule_wanted(rule, kind);
+
+    if (!seen) {
+        b->error = -ENOMEM;
+        return;
+    }
+    if (rule_ask(rule, kind, &s->question) == HOLDS_UNKNOWN)
+        strbuf_addf(b, "%s requires %s, and the fact is unknown", key, wanted);
+    else if (kind == PREDICATE_WHAT_ACS && rule->acs)
+        strbuf_addf(b, "it needs complete ACS isolation; this device has %s isolation", seen);
+    else if (kind == PREDICATE_WHAT_RESET && rule->reset)
+        strbuf_add(b, "it needs a device with a reset method; this device has none");
+    else if (kind == PREDICATE_WHAT_ALONE && rule->alone)
+        strbuf_addf(b, "it needs a device that is alone in its IOMMU group; %s", seen);
+    else if (kind == PREDICATE_UNTIL)
+        strbuf_addf(b, "it expired at %s", wanted);
+    else
+        strbuf_addf(b, "%s requires %s, found %s", key, wanted, seen);
+}
+
+/* The change of the rule that would let it match, as a step in a sentence. Nothing for what is a property of
+ * the machine: to ask for less isolation is no advice. */
 static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind kind) {
     _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
-    Holds holds = rule_ask(rule, kind, &s->question);
     const char *key = predicate_key(kind);
 
     if (!seen) {
         b->error = -ENOMEM;
         return;
     }
-    if (holds == HOLDS_UNKNOWN) {
-        strbuf_addf(b, "take out %s, or find out why it is not known", key);
+    if (rule_ask(rule, kind, &s->question) == HOLDS_UNKNOWN || is_absent(kind, &s->question))
         return;
-    }
-    if (is_absent(kind, &s->question) && kind != PREDICATE_WHO_UNIT) {
-        strbuf_addf(b, "take out %s (%s), since it has %s", key, rule_wanted(rule, kind), seen);
-        return;
-    }
     switch (kind) {
     case PREDICATE_WHO_USER:
-        if (s->user && rule_names_unknown_user(rule, s->user)) {
-            strbuf_add(b, "reload the policy: ");
-            add_who(b, s);
-            strbuf_add(b, " in who.user was unknown when it was last looked up");
-            break;
-        }
         strbuf_add(b, "add ");
         add_who(b, s);
         strbuf_add(b, " to who.user");
         break;
     case PREDICATE_WHO_GROUP:
-        strbuf_addf(b, "add one of its groups (%s) to who.group, or make it a member of %s", seen,
-                rule_wanted(rule, kind));
+        strbuf_addf(b, "make the user a member of a group in who.group (%s)", rule_wanted(rule, kind));
         break;
     case PREDICATE_WHO_UNIT:
-        strbuf_addf(b, "run it in a unit that %s (%s) names", key, rule_wanted(rule, kind));
-        if (!is_absent(kind, &s->question))
-            strbuf_addf(b, ", or let that include %s", seen);
-        break;
     case PREDICATE_WHO_CGROUP:
     case PREDICATE_WHO_LABEL:
     case PREDICATE_WHO_NAMESPACE:
@@ -204,26 +210,56 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
     case PREDICATE_WHAT_DRIVER:
     case PREDICATE_WHAT_GROUP:
     case PREDICATE_WHAT_NUMA:
-        strbuf_addf(b, "let %s (%s) include %s", key, rule_wanted(rule, kind), seen);
+        strbuf_addf(b, "add %s to %s", seen, key);
         break;
     case PREDICATE_UNTIL:
-        strbuf_addf(b, "move \"until\" (%s) behind %s", rule_wanted(rule, kind), seen);
+        strbuf_add(b, "set a later \"until\"");
         break;
     default:
-        strbuf_addf(b, "change %s: it wants %s and sees %s", key, rule_wanted(rule, kind), seen);
+        break;
     }
+}
+
+/* Advice that is incomplete is none: without a step for each obstacle there is no sentence. */
+static void add_steps(StrBuf *b, const Story *s, const Near *near) {
+    _cleanup_strbuf_ StrBuf steps = {};
+
+    for (uint32_t rest = near->failing; rest != 0; rest &= rest - 1) {
+        _cleanup_strbuf_ StrBuf step = {};
+
+        add_step(&step, s, near->rule, (PredicateKind) __builtin_ctz(rest));
+        b->error = step.error ?: b->error;
+        if (step.length == 0)
+            return;
+        strbuf_addf(&steps, "%s%s", steps.length > 0 ? ", and " : "", step.text);
+    }
+    b->error = steps.error ?: b->error;
+    strbuf_addf(b, " To loosen the policy, %s.", steps.text ?: "");
+}
+
+/* The name is there already, and vfiod does not know whose it is. */
+static bool is_named_but_unknown(const Story *s, const Near *near) {
+    return near->failing & 1U << PREDICATE_WHO_USER && s->user &&
+            rule_names_unknown_user(near->rule, s->user);
 }
 
 static void add_near(StrBuf *b, const Story *s, const Near *near) {
     const char *separator = "";
 
-    strbuf_addf(b, "In rule %s: ", rule_origin(near->rule));
+    strbuf_addf(b, "Rule %s does not match: ", rule_origin(near->rule));
     for (uint32_t rest = near->failing; rest != 0; rest &= rest - 1) {
         strbuf_add(b, separator);
-        add_step(b, s, near->rule, (PredicateKind) __builtin_ctz(rest));
-        separator = "; and ";
+        add_obstacle(b, s, near->rule, (PredicateKind) __builtin_ctz(rest));
+        separator = "; ";
     }
     strbuf_add(b, ".");
+    if (!is_named_but_unknown(s, near)) {
+        add_steps(b, s, near);
+        return;
+    }
+    strbuf_add(b, " ");
+    add_who(b, s);
+    strbuf_add(b, " in who.user was unknown when it was last looked up: reload the policy.");
 }
 
 /* What the tag knows about this place or card: NULL when it is another predicate that has changed. */
@@ -248,17 +284,14 @@ static void add_changed(StrBuf *b, const Story *s, const Rule *rule) {
         b->error = seen ? b->error : -ENOMEM;
         return;
     }
-    strbuf_addf(b, "Tag %s (%s:%u) knows ", tag->name, tag->file, tag->line);
+    strbuf_addf(b, "Tag %s (%s:%u) describes ", tag->name, tag->file, tag->line);
     explain_add_entry(b, entry);
-    strbuf_addf(b,
-            "; what is there is %s. Look at the card: put the one back that belongs there, or write the tag "
-            "anew.",
-            seen);
+    strbuf_addf(b, "; found %s. Check the card: put the right one back, or update the tag.", seen);
 }
 
 /* Which facts that are not known count against the subject. */
 static void add_unknown(StrBuf *b, const Story *s, const Rule *rule) {
-    const char *separator = " (what is not known counts as if it held: ";
+    const char *separator = " (unknown facts count against the caller: ";
     bool any = false;
 
     for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1) {
@@ -275,20 +308,21 @@ static void add_unknown(StrBuf *b, const Story *s, const Rule *rule) {
 
 static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *near) {
     if (near->rule && near->n_failing == 0) {
-        strbuf_addf(b, "Rule %s would allow it: move that in front of rule %s", rule_origin(near->rule),
+        strbuf_addf(b, "Rule %s would allow it, but rule %s denies it first", rule_origin(near->rule),
                 rule_origin(rule));
         add_unknown(b, s, rule);
-        strbuf_add(b, ".");
+        strbuf_addf(b, ". To loosen the policy, put rule %s before rule %s.", rule_name(near->rule),
+                rule_name(rule));
         return;
     }
-    /* Both are in the one array of the policy. What stands in front of the no needs no change of it. */
+    /* Both are in the one array of the policy. What stands before the denial needs no change of it. */
     if (near->rule && near->rule < rule) {
         add_near(b, s, near);
         return;
     }
     strbuf_addf(b, "Rule %s denies it", rule_origin(rule));
     add_unknown(b, s, rule);
-    strbuf_add(b, ": narrow it, and have a rule that allows it. ");
+    strbuf_add(b, ". To loosen the policy, narrow that rule, and let another rule allow it. ");
     if (near->rule)
         add_near(b, s, near);
     else
@@ -301,9 +335,9 @@ static char *describe_change(const Story *s, const Near *near) {
     _cleanup_strbuf_ StrBuf b = {};
 
     if (s->audience == AUDIENCE_SUBJECT && (rule || (near->rule && near->n_failing > 0)))
-        strbuf_add(&b, "The operator can change that. ");
+        strbuf_add(&b, "Only the operator can change that. ");
     if (!s->policy)
-        strbuf_add(&b, "No valid policy is loaded: mend its files and reload.");
+        strbuf_add(&b, "No valid policy is loaded: fix its files and reload.");
     else if (rule && s->verdict.changed)
         add_changed(&b, s, rule);
     else if (rule)

@@ -30,6 +30,7 @@ typedef struct Outcome {
     const Rule *rule;
     const DeviceName *device; /* borrowed of the case: the first with that effect */
     VfiodError error;
+    char *refusal; /* owned; why Acquire would still refuse what the policy allows, NULL: it would not */
 } Outcome;
 
 static const char *error_name(VfiodError e) {
@@ -73,14 +74,19 @@ static int get_outcome(Run *run, const TestCase *c, Outcome *ret, char **ret_pro
     r = persona_to_subject(&run->accounts, &persona, &subject, &user, ret_problem);
     if (r >= 0)
         r = decide_all(run, c, &subject, &outcome, ret_problem);
-    if (r >= 0 && c->expects_error) {
+    if (r >= 0 && (c->expects_error || outcome.effect != EFFECT_DENY))
         r = decide_request(
                 run->accounts.host, run->policy, &subject, &c->request, c->now_usec, &answer, ret_problem);
-        if (r >= 0 && !answer->granted)
-            outcome.error = answer->refusal.code;
+    if (r < 0)
+        return r;
+    if (answer && !answer->granted) {
+        outcome.error = answer->refusal.code;
+        if (outcome.effect != EFFECT_DENY)
+            outcome.refusal = refusal_format(&answer->refusal);
+        if (outcome.effect != EFFECT_DENY && !outcome.refusal)
+            return -ENOMEM;
     }
-    if (r >= 0)
-        *ret = outcome;
+    *ret = outcome;
     return r;
 }
 
@@ -169,7 +175,8 @@ static int add_result(Run *run, const TestCase *c, const Outcome *got, bool pass
             json_add(o, "passed", json_object_new_boolean(passed)) < 0 || add_expected(o, c) < 0 ||
             add_got(o, c, got) < 0 ||
             json_add_string(o, "rule", got && got->rule ? rule_origin(got->rule) : NULL) < 0 ||
-            json_add_string(o, "message", message) < 0)
+            json_add_string(o, "message", message) < 0 ||
+            json_add_string(o, "refused", got ? got->refusal : NULL) < 0)
         return -ENOMEM;
     return json_append(run->cases, TAKE_PTR(o));
 }
@@ -177,7 +184,7 @@ static int add_result(Run *run, const TestCase *c, const Outcome *got, bool pass
 static int run_case(Run *run, const TestCase *c) {
     _cleanup_free_ char *message = NULL;
     bool passed = false;
-    Outcome got;
+    Outcome got = {};
     int r;
 
     r = get_outcome(run, c, &got, &message);
@@ -185,11 +192,11 @@ static int run_case(Run *run, const TestCase *c) {
         passed = is_expected(c, &got);
     if (r >= 0 && !passed)
         message = describe_failure(run, c, &got);
-    if (!passed && !message)
-        return -ENOMEM;
     run->n_passed += passed;
     run->n_failed += !passed;
-    return add_result(run, c, r >= 0 ? &got : NULL, passed, message);
+    r = !passed && !message ? -ENOMEM : add_result(run, c, r >= 0 ? &got : NULL, passed, message);
+    free(got.refusal);
+    return r;
 }
 
 /* Names that the file's "accounts" give mean the same in the policy: with them it is read again. errors: of

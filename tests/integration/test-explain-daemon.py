@@ -39,13 +39,13 @@ class DetailsTest(VfiodTestCase):
     def test_nearest_rule(self):
         sentence, details = self.details(self.nic)
         self.assertIn('no rule of the policy allows it', sentence)
-        self.assertIn(f'In rule mine ({self.file}:', sentence)
+        self.assertIn(f'Rule mine ({self.file}:', sentence)
         self.assertEqual(details['device'], self.nic.name)
         self.assertTrue(details['nearest'].startswith('mine ('))
         self.assertEqual(details['predicate'], 'what.driver')
         self.assertEqual(details['wanted'], 'iavf')
         self.assertEqual(details['seen'], 'e1000e')
-        self.assertIn('let what.driver (iavf) include e1000e', details['remedy'])
+        self.assertIn('what.driver requires iavf, found e1000e', details['remedy'])
         self.assertNotIn('rule', details)
 
     def test_rule_that_denies(self):
@@ -141,7 +141,7 @@ class ExplainTest(VfiodTestCase):
         self.reload(self.rule(name='mine', driver='iavf'))
         story = self.explain(self.nic)
         self.assertEqual((story['effect'], story['error'], story['plan']), ('deny', 'AccessDenied', None))
-        self.assertIn('let what.driver (iavf) include e1000e', story['devices'][0]['change'])
+        self.assertIn('what.driver requires iavf, found e1000e', story['devices'][0]['change'])
         self.assertIn(story['devices'][0]['change'], story['message'])
         # The policy says yes and the host says no.
         self.reload(self.rule(backend=['group']))

@@ -186,8 +186,8 @@ class ExplainTest(FilesTest):
         self.assertIn('1002', group['seen'])
         self.assertTrue(device['change'])
         text = self.text('policy', 'explain', '--policy', WORKSHOP, '--user', 'mallory', GPU)
-        self.assertIn('deny by the default', text)
-        self.assertRegex(text, r'no match workshop-render: allow \(\S+70-workshop.json:34\)\n +who.group: no; wanted artists')
+        self.assertIn('denied: no rule matches', text)
+        self.assertRegex(text, r'no match workshop-render: allow \(\S+70-workshop.json:34\)\n +who.group: no; requires artists')
 
     def test_group_in_place_of_the_accounts(self):
         self.assertEqual(self.explain('--user', 'mallory', '--group', 'artists', GPU)['effect'], 'allow')
@@ -285,6 +285,19 @@ class TestTest(FilesTest):
         self.one('allow', status=1, error='AccessDenied')
         self.one('allow', error='GroupNotViable', policy=self.policy(rule()))
         self.one('allow', status=1, error=None, policy=self.policy(rule()))
+
+    def test_what_the_policy_allows_and_the_planner_refuses(self):
+        """Such a case passes, since the policy is what is tested, and not without a word."""
+        policy = self.policy(rule(name='all'))
+        found = self.one('allow', policy=policy)
+        self.assertIn('shares IOMMU group', found['refused'])
+        self.assertIsNone(self.one('deny', policy=self.policy(rule('deny')))['refused'])
+        cases = self.file('c.json', {'cases': [{'subject': {'user': 'alice'}, 'devices': GPU, 'expect': 'allow'}]})
+        lines = self.text('policy', 'test', '--policy', policy, cases).splitlines()
+        self.assertIn('note: the policy allows it, but the request would be refused: ', lines[0])
+        self.assertEqual(lines[1], '1 passed, 0 failed')
+        said = self.text('policy', 'explain', '--policy', policy, '--user', 'alice', GPU)
+        self.assertIn(f'{GPU}: refused (GroupNotViable), although rule all would allow it', said)
 
     def test_what_cannot_be_decided_fails_alone(self):
         found = self.run_cases([
@@ -647,7 +660,7 @@ class LiveTest(VfiodTestCase):
         self.assertEqual((found['claim']['id'], found['devices'][0]['rule']), (claim['id'], 'all'))
         text = self.vfioctl('policy', 'explain', '--claim', claim['id'])
         self.assertIn(f'Claim: {claim["id"]}\n', text)
-        self.assertIn(f'{self.nic.name}: allow by the rule all\n', text)
+        self.assertIn(f'{self.nic.name}: allow by rule all\n', text)
         with self.refused('AccessDenied'):
             self.client().acquire(self.gpu)
         self.set_policy(rules[1:])
@@ -655,7 +668,7 @@ class LiveTest(VfiodTestCase):
         text = self.vfioctl('policy', 'explain', '--last-refusal')
         self.assertIn('Error: AccessDenied\n', text)
         self.assertIn('Since then: the policy was reloaded\n', text)
-        self.assertIn(f'{self.gpu.name}: allow by the rule all\n', text)
+        self.assertIn(f'{self.gpu.name}: allow by rule all\n', text)
         self.vfioctl('policy', 'explain', '--last-refusal', '--user', 'root', status=2)
         self.vfioctl('policy', 'explain', '--claim', '0' * 16, status=16)
 

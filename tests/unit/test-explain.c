@@ -150,7 +150,10 @@ static void test_stranger(void **state) {
             "\"what\": { \"device\": \"pci:0000:06:0d.0\" } }");
 
     assert_json(operator, "hidden", "0");
-    assert_json(operator, "change", "In rule a (/p/50.json:1): add \"carol\" to who.user.");
+    assert_json(operator, "change",
+            "Rule a (/p/50.json:1) does not match: who.user requires alice, found uid 1002 (carol). To "
+            "loosen "
+            "the policy, add \"carol\" to who.user.");
 }
 
 /* Whatever the rule, who it does not concern never hears of it. */
@@ -208,8 +211,8 @@ static void test_own_rule(void **state) {
     assert_json(o, "considered.0.predicates.2.holds", "no");
     assert_json(o, "considered.0.predicates.2.seen", "edu\\x1b[31m");
     assert_json(o, "change",
-            "The operator can change that. In rule a (/p/50.json:1): let what.driver (iavf) include "
-            "edu\\x1b[31m.");
+            "Only the operator can change that. Rule a (/p/50.json:1) does not match: what.driver requires "
+            "iavf, found edu\\x1b[31m. To loosen the policy, add edu\\x1b[31m to what.driver.");
 }
 
 /* The fewest steps win, and a rule that has nothing in common with the question is no help. */
@@ -222,7 +225,7 @@ static void test_nearest(void **state) {
     _cleanup_json_ struct json_object *far =
             explain(RULE(ALICE "\"what\": { \"id\": \"ffff:*\" } }"), 1002, AUDIENCE_OPERATOR, "carol");
 
-    assert_says(text_of(near, "change"), "In rule b (/p/50.json:1)");
+    assert_says(text_of(near, "change"), "Rule b (/p/50.json:1) does not match: ");
     assert_json(far, "change",
             "Add a rule: { \"effect\": \"allow\", \"who\": { \"user\": \"carol\" }, \"what\": { \"device\": "
             "\"pci:0000:06:0d.0\" } }");
@@ -237,13 +240,14 @@ static void test_denied_by_rule(void **state) {
     shadowed = explain(text, 1000, AUDIENCE_SUBJECT, NULL);
     assert_json(shadowed, "rule", "d");
     assert_json(shadowed, "change",
-            "The operator can change that. Rule a (/p/50.json:1) would allow it: move that in front of rule "
-            "d (/p/50.json:1).");
+            "Only the operator can change that. Rule a (/p/50.json:1) would allow it, but rule d "
+            "(/p/50.json:1) denies it first. To loosen the policy, put rule a before rule d.");
     free(TAKE_PTR(text));
 
     assert_true(asprintf(&text, "{ \"rules\": [ %s ] }", deny) > 0);
     alone = explain(text, 1000, AUDIENCE_OPERATOR, NULL);
-    assert_says(text_of(alone, "change"), "Rule d (/p/50.json:1) denies it: narrow it");
+    assert_says(text_of(alone, "change"),
+            "Rule d (/p/50.json:1) denies it. To loosen the policy, narrow that rule");
     assert_says(text_of(alone, "change"), "Add a rule: ");
 }
 
@@ -256,9 +260,8 @@ static void test_near_in_front_of_denial(void **state) {
 
     assert_json(o, "rule", "d");
     assert_json(o, "change",
-            "In rule g (/p/50.json:1): add one of its groups (gid 100, 44) to who.group, or make it a "
-            "member "
-            "of vm.");
+            "Rule g (/p/50.json:1) does not match: who.group requires vm, found gid 100, 44. To loosen the "
+            "policy, make the user a member of a group in who.group (vm).");
 }
 
 /* "include none" would be no help. */
@@ -276,14 +279,15 @@ static void test_change_of_what_is_absent(void **state) {
     d.driver = NULL;
     absent = policy_explain(policy, &question, AUDIENCE_OPERATOR, "alice");
     assert_json(absent, "change",
-            "In rule u (/p/50.json:1): run it in a unit that who.unit (vm-*) names; and take out what.driver "
-            "(iavf), since it has none.");
+            "Rule u (/p/50.json:1) does not match: who.unit requires vm-*, found no unit; what.driver "
+            "requires "
+            "iavf, found none.");
     s.unit = (char *) "session-1.scope";
     d.driver = (char *) "iavf";
     other = policy_explain(policy, &question, AUDIENCE_OPERATOR, "alice");
     assert_json(other, "change",
-            "In rule u (/p/50.json:1): run it in a unit that who.unit (vm-*) names, or let that include "
-            "session-1.scope.");
+            "Rule u (/p/50.json:1) does not match: who.unit requires vm-*, found session-1.scope. To loosen "
+            "the policy, add session-1.scope to who.unit.");
 }
 
 static void test_unknown(void **state) {
@@ -296,8 +300,8 @@ static void test_unknown(void **state) {
     s.n_gids = 0;
     o = policy_explain(policy, &question, AUDIENCE_OPERATOR, NULL);
     assert_json(o, "considered.0.predicates.1.holds", "unknown");
-    assert_json(o, "considered.0.predicates.1.seen", "not known");
-    assert_says(text_of(o, "change"), "what is not known counts as if it held: who.group");
+    assert_json(o, "considered.0.predicates.1.seen", "unknown");
+    assert_says(text_of(o, "change"), "unknown facts count against the caller: who.group");
 }
 
 static void test_no_policy(void **state) {
@@ -323,7 +327,7 @@ static void test_refusal(void **state) {
     assert_string_equal(refusal.predicate, "what.driver");
     assert_string_equal(refusal.wanted, "iavf");
     assert_string_equal(refusal.seen, "edu\\x1b[31m");
-    assert_says(refusal.remedy, "In rule a (/p/50.json:1)");
+    assert_says(refusal.remedy, "Rule a (/p/50.json:1) does not match: what.driver requires iavf");
 }
 
 static void test_refusal_by_rule(void **state) {

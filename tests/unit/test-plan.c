@@ -11,6 +11,7 @@
 #include "core/claim.h"
 #include "policy/parse.h"
 #include "policy/rule.h" /* to write terms by hand */
+#include "core/planner.h"
 #include "core/record.h"
 
 /* A small host, as the VM's: an edu device alone (no reset), an edu and a NIC behind one PCI bridge, a NIC
@@ -461,6 +462,84 @@ static void test_plan_of_a_shared_group(void **state) {
     assert_true(plan_needs_bind(&p));
     assert_false(plan_needs_reset(&p));
     assert_non_null(strstr(p.rule, "r (f:1)"));
+}
+
+static void add_devices(World *w, const DeviceSnapshot *like, uint8_t bus, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
+        DeviceSnapshot s = *like;
+        int old_group;
+        Device *d;
+
+        s.name = (DeviceName){.pci_bus = (uint8_t) (bus + i / 32), .slot = i % 32};
+        assert_true(inventory_update(w->inventory, &s, &d, &old_group) >= 0);
+    }
+}
+
+/* A switch without ACS puts all of its ports into one group, and nothing is done with them. */
+static void test_idle_ports_are_not_counted(void **state) {
+    static const DeviceSnapshot port = {
+            .class_code = 0x060400, .group = 4, .driver = "pcieport", .vfio_index = -1};
+    DeviceSnapshot nic = host[4];
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    World *w = *state;
+
+    /* Before and after the device and its siblings in the order of names. */
+    add_devices(w, &port, 0x01, 32);
+    add_devices(w, &port, 0x80, 48);
+    add_devices(w, &nic, 0x40, 20);
+    assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
+            _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.n_members, PLAN_MEMBERS_MAX);
+    add_devices(w, &nic, 0x50, 50);
+    assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
+            VFIOD_ERROR_TOO_MANY_DEVICES);
+    assert_string_equal(refusal.remedy, "No claim takes so many: choose a device of a smaller IOMMU group.");
+}
+
+/* It follows from the cause, and not from the name of the error. */
+static void test_remedies(void **state) {
+    static const DeviceSnapshot bridge = {
+            .class_code = 0x060400, .group = 4, .driver = "shpchp", .vfio_index = -1};
+    DeviceSnapshot disk = host[6];
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    World *w = *state;
+    int old_group;
+    Device *d;
+
+    assert_int_equal(plan(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, &p, &refusal),
+            VFIOD_ERROR_GROUP_NOT_VIABLE);
+    assert_null(refusal.remedy);
+    disk.group = 4;
+    assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
+    assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
+            VFIOD_ERROR_HOST_CRITICAL);
+    assert_string_equal(refusal.reason,
+            "the host itself needs this sibling in IOMMU group 4: nvme0n1p1 is mounted on /srv");
+    assert_string_equal(refusal.remedy, "Unmount it first, or choose another device.");
+    add_devices(w, &bridge, 0x01, 1);
+    assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
+            VFIOD_ERROR_GROUP_NOT_VIABLE);
+    assert_non_null(strstr(refusal.remedy, "A bridge cannot be claimed or parked"));
+}
+
+static void test_remedies_of_uses(void **state) {
+    static const struct {
+        const char *use, *remedy;
+    } cases[] = {
+            {"eth0 has the address 10.0.0.1", "Remove the address first"},
+            {"it is the boot display, driven by efifb", "shows its console there"},
+            {"eDP-1 is an internal panel that is lit", "shows its console there"},
+            {"sda is held by dm-0", "Stop what holds it first"},
+            {"sda is a member of the zfs pool tank", "zpool export"},
+            {"watchdog0 is a watchdog that runs", "Stop the watchdog"},
+            {"its interface is in another network namespace", "namespace that uses it"},
+            {"something new", "Stop what uses it first"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+        assert_non_null(strstr(remedy_of_use(cases[i].use), cases[i].remedy));
 }
 
 /* A group's file opens every member on a vfio driver: a parked sibling is not handed to nobody then. */
@@ -973,6 +1052,9 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_direct_region, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_idle_ports_are_not_counted, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_remedies, set_up, tear_down),
+            cmocka_unit_test(test_remedies_of_uses),
             cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_exposed_siblings_are_reset, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_prepared_and_whole_groups, set_up, tear_down),

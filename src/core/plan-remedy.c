@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What to do about a use of the host, which follows from the use: a boot display is not unmounted. The words
+ * are those of src/host/use*.c and host-critical.c. */
+
+#include "core/planner.h"
+
+const char *remedy_of_use(const char *use) {
+    static const struct {
+        const char *phrase, *remedy;
+    } remedies[] = {
+            {"mounted", "Unmount it first, or choose another device."},
+            {"for swap", "Turn the swap off first (swapoff), or choose another device."},
+            {"zfs pool", "Export the pool first (zpool export), or choose another device."},
+            {"has the address", "Remove the address first, or choose another device."},
+            {"default route", "Remove the route first, or choose another device."},
+            {"is held by",
+                    "Stop what holds it first (LVM, RAID, encryption, a bridge or bond), or choose another "
+                    "device."},
+            {"bcache", "Stop the cache first, or choose another device."},
+            {"XDP program", "Detach the program first, or choose another device."},
+            {"another network namespace",
+                    "Stop the container or namespace that uses it, or choose another device."},
+            {"boot display",
+                    "The host shows its console there: choose another device, or make another display the "
+                    "primary one in the firmware."},
+            {"internal panel", "The host shows its console there: choose another device."},
+            {"framebuffer", "The host shows its console there: choose another device."},
+            {"console",
+                    "Move the console elsewhere (console= on the kernel command line), or choose another "
+                    "device."},
+            {"watchdog", "Stop the watchdog first, or choose another device."},
+            {"DMA channel", "Unload the driver that uses the channel, or choose another device."},
+            {"cannot be told",
+                    "It counts as used until that can be read: the journal of vfiod.service says why."},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(remedies); i++)
+        if (strstr(use, remedies[i].phrase))
+            return remedies[i].remedy;
+    return "Stop what uses it first, or choose another device.";
+}
