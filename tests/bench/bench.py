@@ -114,7 +114,7 @@ NETLINK_KOBJECT_UEVENT, UEVENT_GROUP_UDEV = 15, 2
 
 def mount_over(source, target):
     # On a real host this would take the /dev of every program away.
-    if os.readlink("/proc/self/ns/mnt") == os.readlink("/proc/1/ns/mnt"):
+    if os.environ.get("VFIOD_BENCH_OUTSIDE") in (None, os.readlink("/proc/self/ns/mnt")):
         raise Trouble("the pretended host needs a mount namespace of its own: use tools/bench")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND, None) != 0:
