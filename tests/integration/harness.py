@@ -39,7 +39,7 @@ PROPERTIES = 'org.freedesktop.DBus.Properties'
 OBJECT_MANAGER = 'org.freedesktop.DBus.ObjectManager'
 NOBODY = 65534
 IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x80, 0x100, 0x200
-SLOT_SIZE, SLOT_HALF = 8192, struct.Struct('=8sQQQ')  # src/daemon/broker/slot.h
+SLOT_SIZE, SLOT_HALF = 8192, struct.Struct('=8sQQQ')  # src/core/slot.h
 
 CALL_TIMEOUT = 20  # seconds; for a call that must come back
 WAIT_TIMEOUT = 20  # for an event that must happen

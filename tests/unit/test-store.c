@@ -14,13 +14,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "daemon/broker/slot.h"
+#include "core/slot.h"
 #include "daemon/broker/store.h"
 
 #define TEXT_1 "{\"name\":\"pci:0000:06:00.0\",\"n\":1}"
@@ -264,6 +265,39 @@ static void test_a_file_that_was_removed(void **state) {
     assert_int_equal(save(f->store, 2, "first"), -ENOENT);
 }
 
+/* A disk on which nothing can be written, by a limit on the sizes of files. */
+static void set_writable(bool writable) {
+    const struct rlimit limit = {writable ? RLIM_INFINITY : 0, RLIM_INFINITY};
+
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_a_removal_that_fails(void **state) {
+    _cleanup_(stored_claims_done) StoredClaims claims = {};
+    Fixture *f = *state;
+    sd_event *event;
+
+    assert_int_equal(sd_event_new(&event), 0);
+    store_free(f->store);
+    assert_int_equal(store_new(event, f->directory, &f->store), 0);
+    assert_int_equal(save(f->store, 1, "first"), 0);
+    assert_int_equal(save(f->store, 2, "first"), 0);
+    set_writable(false);
+    store_remove(f->store, "0000000000000001");
+    assert_int_equal(save(f->store, 2, "second"), -EFBIG);
+    set_writable(true);
+    /* Its slot is not given to others meanwhile. */
+    assert_int_equal(save(f->store, 3, "first"), 0);
+    assert_int_equal(size_of(f, "slots"), 3 * SLOT_SIZE);
+    assert_int_equal(sd_event_run(event, 10 * 1000 * 1000), 1);
+    restart(f, &claims);
+    assert_int_equal(claims.n, 2);
+    assert_null(find(&claims, 1));
+    assert_reason(&claims, 2, "first");
+    sd_event_unref(event);
+}
+
 /* In a child, which has mounts of its own. Its exit status: 77 when it may not have them. */
 static int fill_the_disk(const char *directory) {
     _cleanup_(stored_claims_done) StoredClaims claims = {};
@@ -373,6 +407,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_too_long_for_a_slot, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_damaged_slot, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_file_that_was_removed, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_a_removal_that_fails, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_full_disk, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_killed_at_any_moment, set_up, tear_down),
     };

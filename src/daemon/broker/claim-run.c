@@ -107,9 +107,10 @@ static void run_refuse(ClaimRun *j) {
 
 static void run_forget(ClaimRun *j) {
     j->dirty = false;
+    /* In this order: a lifeline that has no record looks like a record that was lost. */
+    claim_run_tether(j)->forget(j);
     if (j->stored)
         store_remove(j->broker->store, j->claim.id);
-    claim_run_tether(j)->forget(j);
     if (j->granted)
         audit_ended(j->broker->audit, &j->claim);
     if (j->announced)

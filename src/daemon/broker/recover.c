@@ -207,7 +207,10 @@ static int quarantine_named(Quarantine *q, const DeviceName *name) {
 }
 
 static int add_unaccounted(Device *d, void *userdata) {
-    if (!d->driver || d->vfio_index < 0 || device_is_bridge(d) || is_accounted_for(d))
+    /* Not every kernel announces that a device is registered with VFIO. */
+    bool on_vfio = d->driver && (d->vfio_index >= 0 || strstr(d->driver, "vfio"));
+
+    if (!on_vfio || device_is_bridge(d) || is_accounted_for(d))
         return 0;
     return quarantine_add(userdata, d);
 }

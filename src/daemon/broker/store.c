@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "daemon/broker/slot.h"
+#include "core/slot.h"
 
 #define RETRY_USEC (1 * UINT64_C(1000000))
 #define SLOTS_NAME "slots"

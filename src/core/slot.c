@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/broker/slot.h"
+#include "core/slot.h"
 
 static const char magic[8] = "vfiodrec";
 
