@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/document.h"
 
+#include "core/device-spelling.h"
+
 #include "core/device-name.h"
+
+static int fail_name(FieldReader *r, const JsonNode *value) {
+    _cleanup_free_ char *meant = device_spelling_explain(value->string, /* in_pattern= */ false);
+
+    return fields_fail(r, value, "not the name of a device%s: write it like pci:0000:06:0d.0", meant ?: "");
+}
 
 int document_read_name(FieldReader *r, const JsonNode *value, void *place) {
     if (device_name_parse(value->string, place) < 0)
-        return fields_fail(r, value, "not the name of a device: write it like pci:0000:06:0d.0");
+        return fail_name(r, value);
     return 0;
 }
 

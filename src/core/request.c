@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/request.h"
+#include "core/device-spelling.h"
 
 #include <stdio.h>
 
@@ -26,9 +27,11 @@ int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
                 "the request names more than %u devices, the most that one message can carry",
                 REQUEST_DEVICES_MAX);
     if (device_name_parse(spelling, &name) < 0) {
+        _cleanup_free_ char *meant = device_spelling_explain(spelling, /* in_pattern= */ false);
+
         shown = sanitize(spelling, SHOWN_MAX);
-        return refuse(
-                refusal, VFIOD_ERROR_INVALID_NAME, NULL, "\"%s\" is not the name of a device", shown ?: "");
+        return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL, "\"%s\" is not the name of a device%s",
+                shown ?: "", meant ?: "");
     }
     for (size_t i = 0; i < r->n_devices; i++)
         if (device_name_compare(&r->devices[i], &name) == 0)

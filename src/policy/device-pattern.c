@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/device-spelling.h"
 
 /* A glob that can never match is refused when it is loaded, because the mistake is silent otherwise and in a
  * `deny` rule it lets through what it was written to stop: `06:*` looks right, but names begin with a domain.
@@ -242,14 +243,15 @@ static char *respell(const char *glob) {
 
 /* problem, and what the text was probably meant to be. */
 static int reject(const char *text, const char *problem, char *ret, size_t size) {
-    char whole[DEVICE_PATTERN_MAX + sizeof(".*")];
-    _cleanup_free_ char *meant = respell(text), *shown = NULL;
+    _cleanup_free_ char *explained =
+            is_glob(text) ? NULL : device_spelling_explain(text, /* in_pattern= */ true);
+    _cleanup_free_ char *meant = NULL, *shown = NULL;
 
-    if (!meant && !strpbrk(text, ".*?[")) {
-        /* All functions of a slot: "01:00" of QEMU and Proxmox. */
-        (void) snprintf(whole, sizeof(whole), "%s.*", text);
-        meant = respell(whole);
+    if (explained && explained[0]) {
+        (void) snprintf(ret, size, "%s%s", problem, explained);
+        return -EINVAL;
     }
+    meant = respell(text);
     shown = meant ? sanitize(meant, DEVICE_PATTERN_MAX) : NULL;
     if (shown)
         (void) snprintf(ret, size, "%s, did you mean \"%s\"?", problem, shown);

@@ -4,6 +4,7 @@
 
 #include <search.h>
 
+#include "core/device-spelling.h"
 #include "policy/parser.h"
 
 #define TAG_NAME_MAX 64U
@@ -11,14 +12,15 @@
 
 static void take_slot(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    _cleanup_free_ char *shown = NULL;
+    _cleanup_free_ char *shown = NULL, *meant = NULL;
 
     if (device_name_parse(value->string, &p->entry.slot) >= 0) {
         p->entry.has_slot = true;
         return;
     }
     shown = show(p, value->string);
-    report_value(p, value, "\"%s\" is not the name of a device, like pci:0000:06:0d.0", shown);
+    meant = device_spelling_explain(value->string, /* in_pattern= */ false);
+    report_value(p, value, "\"%s\" is not the name of a device, like pci:0000:06:0d.0%s", shown, meant ?: "");
 }
 
 /* Each step below the first is a slot and a function: "1c.0". */

@@ -6,6 +6,7 @@
 
 #include "fuzz.h"
 
+#include "core/device-spelling.h"
 #include "core/facts.h"
 #include "core/host-tables.h"
 
@@ -27,6 +28,8 @@ static void fuzz_names(const char *text) {
 
     if (device_name_parse(text, &name) >= 0)
         check_name(&name);
+    free(device_spelling_explain(text, false));
+    free(device_spelling_explain(text, true));
     if (device_name_parse_syspath(text, &name) >= 0)
         check_name(&name);
     if (device_name_parse_pci_address(text, &name) >= 0) {

@@ -34,7 +34,8 @@ static void test_add_bad_device(void **state) {
             {"", "\"\" is not the name of a device"},
             {"pci:", "\"pci:\" is not the name of a device"},
             {"06:0d.8", "\"06:0d.8\" is not the name of a device"},
-            {"0000:06:0d.0 ", "\"0000:06:0d.0 \" is not the name of a device"},
+            {"0000:06:0d.0 ",
+                    "\"0000:06:0d.0 \" is not the name of a device, did you mean \"pci:0000:06:0d.0\"?"},
             {"a\x1b[2J\xff", "\"a\\x1b[2J\\xff\" is not the name of a device"},
             {"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
                     "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\" is not the name "
