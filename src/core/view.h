@@ -11,6 +11,7 @@
 #include "core/device-name.h"
 #include "core/error.h"
 #include "core/subject.h"
+#include "core/survey.h"
 
 typedef enum ViewKind {
     VIEW_MANAGER,
@@ -62,6 +63,7 @@ typedef struct ViewQuery {
     const ViewHost *host;
     const void *thing;
     const Subject *reader; /* NULL: not known, or everybody, as in a signal */
+    Survey *survey;        /* has the facts of the field; NULL: it has none */
     Refusal *refusal;      /* may be NULL */
 } ViewQuery;
 
@@ -73,6 +75,9 @@ typedef struct ViewField {
     /* Writes exactly one value of the type. 0; or a negative errno, with the refusal filled where it is one.
      */
     int (*put)(const ViewQuery *q, const ViewSink *out);
+    /* Of a device: a mask of DeviceFactMask that may sleep in the kernel. Whoever reads the field has them
+     * looked for first, see core/survey.h. */
+    unsigned facts;
 } ViewField;
 
 typedef struct ViewTable {

@@ -109,6 +109,21 @@ class SlowTest(VfiodTestCase):
         wait(lambda: explain.done, 'the explanation')
         self.assertIn(json.loads(explain.value[0])['effect'], ('deny', 'allow'))
 
+    def test_a_reader_of_a_property_waits_alone(self):
+        self.start()
+        self.hold(self.port)
+        reader, c = self.client(), self.client()
+        path = harness.device_path(self.nic.name)
+        pending = Pending()
+        reader.connection.call_async(NAME, path, harness.PROPERTIES, 'Get', 'ss', (NAME + '.Device', 'AcsPath'),
+                                     pending.reply, pending.fail, harness.CALL_TIMEOUT)
+        self.assert_others_are_served(c)
+        self.assertFalse(pending.done)
+        self.let_go()
+        wait(lambda: pending.done, 'the answer')
+        self.assertIsNone(pending.error)
+        self.assertEqual(str(c.get(path, 'Device', 'AcsPath')[0]), 'complete')
+
     def test_many_questions_cost_one_worker(self):
         self.start()
         c = self.client()

@@ -28,19 +28,6 @@ static int read_facts(void *userdata, const Device *device, unsigned what, Devic
     return r;
 }
 
-static int read_acs(void *userdata, const Device *device, AcsReport *ret) {
-    int r;
-
-    if (may_be_in_reset(device)) {
-        *ret = (AcsReport){.path = ACS_UNKNOWN};
-        return 0;
-    }
-    privileges_raise(CAP_SYS_ADMIN);
-    r = sysfs_read_acs(&device->name, ret);
-    privileges_lower();
-    return r;
-}
-
 static int read_kernel_facts(void *userdata, KernelFacts *ret) {
     return sysfs_read_kernel_facts(ret);
 }
@@ -52,25 +39,12 @@ static int read_group(void *userdata, int group, GroupFacts *ret) {
 HostSource host_source_of_machine(void) {
     return (HostSource){
             .facts = {.read_facts = read_facts, .read_kernel_facts = read_kernel_facts},
-            .read_acs = read_acs,
             .read_group = read_group,
             .sleeps = true,
     };
 }
 
 /* ---- A recorded host ---- */
-
-static int read_recorded_acs(void *userdata, const Device *device, AcsReport *ret) {
-    FactSource source = host_snapshot_facts(userdata);
-    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
-    int r;
-
-    r = source.read_facts(source.userdata, device, DEVICE_FACT_ACS, &facts);
-    if (r < 0)
-        return r;
-    *ret = (AcsReport){.path = facts.known & DEVICE_FACT_ACS ? facts.acs : ACS_UNKNOWN};
-    return 0;
-}
 
 static int read_recorded_group(void *userdata, int group, GroupFacts *ret) {
     const GroupFacts *facts = host_snapshot_group_facts(userdata, group);
@@ -84,7 +58,6 @@ static int read_recorded_group(void *userdata, int group, GroupFacts *ret) {
 HostSource host_source_of_snapshot(HostSnapshot *snapshot) {
     return (HostSource){
             .facts = host_snapshot_facts(snapshot),
-            .read_acs = read_recorded_acs,
             .read_group = read_recorded_group,
     };
 }

@@ -9,7 +9,6 @@
 
 typedef struct HostSource {
     FactSource facts; /* without read_weakness: that is the ledger's, or the snapshot's */
-    int (*read_acs)(void *userdata, const Device *device, AcsReport *ret);
     int (*read_group)(void *userdata, int group, GroupFacts *ret);
     bool sleeps; /* reading some facts may: SURVEY_FACTS_SLEEPING. They are for a Surveyor's workers */
 } HostSource;    /* userdata of all is that of the facts */

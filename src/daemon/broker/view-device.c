@@ -113,19 +113,26 @@ static int put_reset_methods(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
+/* A fact that was looked for; unknown when the look failed. */
+static const DeviceFacts *surveyed(const ViewQuery *q, DeviceFactMask what) {
+    static const DeviceFacts unknown = {.numa_node = -1, .enable_count = -1};
+    const DeviceFacts *facts = &unknown;
+
+    if (q->survey)
+        (void) survey_get(q->survey, &((const Device *) q->thing)->name, what, &facts);
+    return facts;
+}
+
 static int put_acs_path(const ViewQuery *q, const ViewSink *out) {
-    const HostSource *source = q->host->source;
-    AcsReport report = {.path = ACS_UNKNOWN};
+    const DeviceFacts *facts = surveyed(q, DEVICE_FACT_ACS);
     char blocker[DEVICE_NAME_MAX] = "";
     int r;
 
-    if (source->read_acs(source->facts.userdata, q->thing, &report) < 0)
-        report = (AcsReport){.path = ACS_UNKNOWN};
-    if (report.has_blocker)
-        (void) device_name_format(&report.blocker, blocker);
+    if (facts->has_acs_blocker)
+        (void) device_name_format(&facts->acs_blocker, blocker);
     r = view_open(out, 'r', "ss");
     if (r >= 0)
-        r = view_text(out, acs_path_to_string(report.path));
+        r = view_text(out, acs_path_to_string(facts->acs));
     if (r >= 0)
         r = view_text(out, blocker);
     return r < 0 ? r : view_close(out);
@@ -139,10 +146,7 @@ static int put_removable(const ViewQuery *q, const ViewSink *out) {
 }
 
 static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
-    _cleanup_(device_facts_done) DeviceFacts facts;
-
-    read_fact(q, DEVICE_FACT_HOST_CRITICAL, &facts);
-    return view_text(out, facts.host_critical);
+    return view_text(out, surveyed(q, DEVICE_FACT_HOST_CRITICAL)->host_critical);
 }
 
 const ViewField view_device_fields[] = {
@@ -161,9 +165,9 @@ const ViewField view_device_fields[] = {
         {"Claim", "o", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_claim},
         {"NumaNode", "i", VIEW_SILENT, VIEW_FOR_ALL, put_numa_node},
         {"ResetMethods", "as", VIEW_SILENT, VIEW_FOR_ALL, put_reset_methods},
-        {"AcsPath", "(ss)", VIEW_COSTLY, VIEW_FOR_ALL, put_acs_path},
+        {"AcsPath", "(ss)", VIEW_COSTLY, VIEW_FOR_ALL, put_acs_path, DEVICE_FACT_ACS},
         {"Removable", "s", VIEW_SILENT, VIEW_FOR_ALL, put_removable},
-        {"HostCritical", "s", VIEW_COSTLY, VIEW_FOR_ALL, put_host_critical},
+        {"HostCritical", "s", VIEW_COSTLY, VIEW_FOR_ALL, put_host_critical, DEVICE_FACT_HOST_CRITICAL},
         {},
 };
 

@@ -117,7 +117,7 @@ bool bus_find_object(BusFace *b, const char *path, BusObject *ret);
 /* A variant with the value; {sv} with the name, too; all interfaces with the properties that are announced.
  */
 int bus_append_value(BusFace *b, sd_bus_message *m, const BusObject *object, const ViewField *field,
-        const Subject *reader, Refusal *refusal);
+        const Subject *reader, Survey *survey, Refusal *refusal);
 int bus_append_property(BusFace *b, sd_bus_message *m, const BusObject *object, const ViewField *field,
         const Subject *reader, Refusal *refusal);
 int bus_append_interfaces(BusFace *b, sd_bus_message *m, const BusObject *object, const Subject *reader);

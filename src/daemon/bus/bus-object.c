@@ -203,12 +203,13 @@ static ViewSink message_sink(sd_bus_message *m) {
 }
 
 static int put_field(BusFace *b, sd_bus_message *m, const BusObject *object, const ViewField *field,
-        const Subject *reader, Refusal *refusal) {
+        const Subject *reader, Survey *survey, Refusal *refusal) {
     const ViewSink sink = message_sink(m);
     const ViewQuery query = {
             .host = &b->context.host,
             .thing = object->thing,
             .reader = reader,
+            .survey = survey,
             .refusal = refusal,
     };
 
@@ -216,12 +217,12 @@ static int put_field(BusFace *b, sd_bus_message *m, const BusObject *object, con
 }
 
 int bus_append_value(BusFace *b, sd_bus_message *m, const BusObject *object, const ViewField *field,
-        const Subject *reader, Refusal *refusal) {
+        const Subject *reader, Survey *survey, Refusal *refusal) {
     int r;
 
     r = sd_bus_message_open_container(m, 'v', field->type);
     if (r >= 0)
-        r = put_field(b, m, object, field, reader, refusal);
+        r = put_field(b, m, object, field, reader, survey, refusal);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -233,7 +234,7 @@ int bus_append_property(BusFace *b, sd_bus_message *m, const BusObject *object, 
     if (r >= 0)
         r = sd_bus_message_append_basic(m, 's', field->name);
     if (r >= 0)
-        r = bus_append_value(b, m, object, field, reader, refusal);
+        r = bus_append_value(b, m, object, field, reader, /* survey= */ NULL, refusal);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -271,7 +272,7 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
     const BusObject object = {.kind = bus_kind_from_interface(interface), .thing = userdata};
     const ViewField *field = view_find_field(&view_tables[object.kind], property);
 
-    return put_field(bus_face_current(bus), reply, &object, field, /* reader= */ NULL, NULL);
+    return put_field(bus_face_current(bus), reply, &object, field, /* reader= */ NULL, NULL, NULL);
 }
 
 static uint64_t property_flags(ViewChange change) {

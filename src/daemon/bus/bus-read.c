@@ -87,6 +87,14 @@ static int send_reply(BusCall *call, sd_bus_message *reply) {
 
 /* ---- One property ---- */
 
+/* -EAGAIN: the call is run again when they are there. */
+static int look_for_facts(BusCall *call, const BusObject *object, const ViewField *field) {
+    if (field->facts == 0)
+        return 0;
+    return broker_look_at(call->face->context.host.broker, &call->inquiry,
+            &((const Device *) object->thing)->name, field->facts);
+}
+
 static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     const char *interface, *property;
@@ -103,10 +111,13 @@ static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
         field = view_find_field(&view_tables[object.kind], property);
     if (!field)
         return fail(call, SD_BUS_ERROR_UNKNOWN_PROPERTY, "Unknown property or interface.");
+    r = look_for_facts(call, &object, field);
+    if (r < 0)
+        return r;
     r = sd_bus_message_new_method_return(call->message, &reply);
     if (r < 0)
         return r;
-    r = bus_append_value(call->face, reply, &object, field, subject, refusal);
+    r = bus_append_value(call->face, reply, &object, field, subject, &call->inquiry.survey, refusal);
     return r < 0 ? fail_value(call, r, refusal) : send_reply(call, reply);
 }
 
