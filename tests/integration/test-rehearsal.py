@@ -291,7 +291,7 @@ class TestTest(FilesTest):
         policy = self.policy(rule(name='all'))
         found = self.one('allow', policy=policy)
         self.assertIn('shares IOMMU group', found['refused'])
-        self.assertIsNone(self.one('deny', policy=self.policy(rule('deny')))['refused'])
+        self.assertIsNone(self.one('deny', policy=self.policy(rule('deny'), name='deny.json'))['refused'])
         cases = self.file('c.json', {'cases': [{'subject': {'user': 'alice'}, 'devices': GPU, 'expect': 'allow'}]})
         lines = self.text('policy', 'test', '--policy', policy, cases).splitlines()
         self.assertIn('note: the policy allows it, but the request would be refused: ', lines[0])
