@@ -38,12 +38,6 @@ int decide_device(HostView *host, const Policy *policy, const Subject *subject, 
     return 0;
 }
 
-Effect effect_of_both(Effect a, Effect b) {
-    if (a == EFFECT_DENY || b == EFFECT_DENY)
-        return EFFECT_DENY;
-    return a == EFFECT_ASK || b == EFFECT_ASK ? EFFECT_ASK : EFFECT_ALLOW;
-}
-
 Answer *answer_free(Answer *a) {
     if (!a)
         return NULL;

@@ -3,7 +3,7 @@
 
 /* Puts a question to the policy, and a request to the planner, as the daemon would, on the host of a view. */
 
-#include "core/plan.h"
+#include "core/explanation.h"
 #include "rehearsal/host-view.h"
 
 /* What the policy says of one device, with the facts that its rules ask about. */
@@ -20,8 +20,6 @@ typedef struct Decision {
 void decision_done(Decision *d);
 int decide_device(HostView *host, const Policy *policy, const Subject *subject, const Device *device,
         uint64_t now_usec, Decision *ret);
-/* Of a request with several devices: deny wins over ask, and ask over allow. */
-Effect effect_of_both(Effect a, Effect b);
 
 /* What Acquire would say of the whole request. */
 typedef struct Answer {

@@ -4,8 +4,7 @@
  * whole on this host, whose other reasons (a sibling in use, no reset) come after the policy's. */
 
 #include "base/str.h"
-#include "policy/explain.h"
-#include "core/record.h"
+#include "core/explanation.h"
 #include "rehearsal/rehearsal-internal.h"
 
 static int fail_with(char **ret_problem, Refusal *refusal) {
@@ -36,77 +35,44 @@ static int make_request(const RehearsalRequest *from, Request *ret, char **ret_p
     return r < 0 ? fail_with(ret_problem, &refusal) : 0;
 }
 
-static int explain_device(HostView *host, const Policy *policy, const Subject *subject, const char *user,
-        const DeviceName *name, struct json_object *list, Effect *effect, char **ret_problem) {
+static int explain_device(
+        HostView *host, Explanation *explanation, const DeviceName *name, char **ret_problem) {
     _cleanup_(decision_done) Decision decision = DECISION_NULL;
     Device *device;
     int r;
 
     r = find_device(host, name, &device, ret_problem);
     if (r >= 0)
-        r = decide_device(host, policy, subject, device, 0, &decision);
-    if (r < 0)
-        return r;
-    *effect = effect_of_both(*effect, decision.verdict.effect);
-    return json_append(list, policy_explain(policy, &decision.question, AUDIENCE_OPERATOR, user));
-}
-
-static int add_answer(struct json_object *o, const Answer *answer) {
-    _cleanup_free_ char *message = NULL;
-    int r;
-
-    if (answer->granted) {
-        r = json_add_string(o, "error", NULL);
-        if (r >= 0)
-            r = json_add_string(o, "message", NULL);
-        return r < 0 ? r : json_add(o, "plan", plan_to_json(&answer->plan));
-    }
-    message = refusal_format(&answer->refusal);
-    if (!message || json_add_string(o, "error", error_info(answer->refusal.code)->name) < 0 ||
-            json_add_string(o, "message", message) < 0 || json_add_string(o, "plan", NULL) < 0)
-        return -ENOMEM;
-    return 0;
-}
-
-static int add_subject(struct json_object *o, const Subject *s, const char *name) {
-    _cleanup_json_ struct json_object *subject = json_object_new_object();
-
-    if (!subject || json_add_string(subject, "user", name) < 0 ||
-            json_add(subject, "uid", json_object_new_int64(s->uid)) < 0)
-        return -ENOMEM;
-    return json_add(o, "subject", TAKE_PTR(subject));
+        r = decide_device(host, explanation->policy, explanation->subject, device, 0, &decision);
+    return r < 0 ? r : explanation_add_device(explanation, &decision.question);
 }
 
 int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const RehearsalRequest *from,
         struct json_object **ret, char **ret_problem) {
-    _cleanup_json_ struct json_object *o = json_object_new_object(), *devices = json_object_new_array();
-    _cleanup_(answer_freep) Answer *answer = NULL;
     _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
+    _cleanup_(answer_freep) Answer *answer = NULL;
     const Accounts accounts = {.host = &r->host};
     _cleanup_free_ char *user = NULL;
-    Effect effect = EFFECT_ALLOW;
-    const Policy *policy;
+    _cleanup_(explanation_done) Explanation explanation = {
+            .audience = AUDIENCE_OPERATOR, .subject = &subject, .effect = EFFECT_DENY};
     Request request;
     int k;
 
     *ret_problem = NULL;
-    if (!o || !devices)
-        return -ENOMEM;
-    k = rehearsal_get_policy(r, &policy, ret_problem);
+    k = rehearsal_get_policy(r, &explanation.policy, ret_problem);
     if (k >= 0)
         k = persona_to_subject(&accounts, persona, &subject, &user, ret_problem);
+    explanation.user = user;
     if (k >= 0)
         k = make_request(from, &request, ret_problem);
     for (size_t i = 0; k >= 0 && i < request.n_devices; i++)
-        k = explain_device(
-                &r->host, policy, &subject, user, request.devices + i, devices, &effect, ret_problem);
+        k = explain_device(&r->host, &explanation, request.devices + i, ret_problem);
     if (k >= 0)
-        k = decide_request(&r->host, policy, &subject, &request, 0, &answer, ret_problem);
+        k = decide_request(&r->host, explanation.policy, &subject, &request, 0, &answer, ret_problem);
     if (k < 0)
         return k;
-    if (json_add_string(o, "effect", effect_to_string(effect)) < 0 || add_subject(o, &subject, user) < 0 ||
-            add_answer(o, answer) < 0 || json_add(o, "devices", TAKE_PTR(devices)) < 0)
-        return -ENOMEM;
-    *ret = TAKE_PTR(o);
-    return 0;
+    explanation.plan = answer->granted ? &answer->plan : NULL;
+    explanation.refusal = answer->granted ? NULL : &answer->refusal;
+    *ret = explanation_to_json(&explanation);
+    return *ret ? 0 : -ENOMEM;
 }

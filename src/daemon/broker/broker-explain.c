@@ -3,95 +3,55 @@
 
 #include <stdio.h>
 
-#include "base/json-build.h"
 #include "base/str.h"
-#include "core/record.h"
+#include "core/explanation.h"
 #include "daemon/broker/claim-run.h"
 
 static Audience audience_of(const Subject *asker) {
     return subject_is_operator(asker) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT;
 }
 
-/* ---- the policy, device by device ---- */
-
 static unsigned policy_facts(const Broker *e) {
     return e->policy ? policy_needed_facts(e->policy) : 0;
 }
 
-/* plan: of the claim that has the device, or NULL. */
-static Effect explain_device(Broker *e, const ExplainQuery *query, const Device *d, const Plan *plan,
-        struct json_object **ret_story) {
-    BrokerQuestion q;
-
-    broker_question_init(&q, &query->inquiry->survey, policy_facts(e), query->subject, d, plan);
-    *ret_story = policy_explain(e->policy, &q.question, query->audience, query->user);
-    return policy_evaluate(e->policy, &q.question).effect;
+static Explanation explanation_of(const Broker *e, const ExplainQuery *query) {
+    return (Explanation){
+            .policy = e->policy,
+            .audience = query->audience,
+            .subject = query->subject,
+            .user = query->user,
+            .effect = EFFECT_DENY,
+    };
 }
 
-/* The strictest of what several devices get. */
-static Effect stricter(Effect a, Effect b) {
-    if (a == EFFECT_DENY || b == EFFECT_DENY)
-        return EFFECT_DENY;
-    return a == EFFECT_ASK || b == EFFECT_ASK ? EFFECT_ASK : EFFECT_ALLOW;
-}
+/* plan: of the claim that has the devices, or NULL. Devices that are gone are left out: the refusal of the
+ * whole names them. */
+static int add_devices(Broker *e, const ExplainQuery *query, const Plan *plan, Explanation *ret) {
+    bool gone = false;
+    int r = 0;
 
-/* Devices that are gone are left out: the refusal of the whole names them. */
-static int add_devices(Broker *e, const ExplainQuery *query, const Plan *plan, struct json_object *o) {
-    _cleanup_json_ struct json_object *array = json_object_new_array();
-    Effect effect = query->request->n_devices > 0 ? EFFECT_ALLOW : EFFECT_DENY;
-
-    if (!array)
-        return -ENOMEM;
-    for (size_t i = 0; i < query->request->n_devices; i++) {
+    for (size_t i = 0; i < query->request->n_devices && r >= 0; i++) {
         const Device *d = inventory_find_device(e->inventory, &query->request->devices[i]);
-        struct json_object *story = NULL;
+        BrokerQuestion q;
 
-        if (!d) {
-            effect = EFFECT_DENY;
+        gone = gone || !d;
+        if (!d)
             continue;
-        }
-        effect = stricter(effect, explain_device(e, query, d, plan, &story));
-        if (!story || json_object_array_add(array, story) < 0) {
-            json_object_put(story);
-            return -ENOMEM;
-        }
+        broker_question_init(&q, &query->inquiry->survey, policy_facts(e), query->subject, d, plan);
+        r = explanation_add_device(ret, &q.question);
     }
-    if (json_add_string(o, "effect", effect_to_string(effect)) < 0)
-        return -ENOMEM;
-    return json_add(o, "devices", TAKE_PTR(array));
+    if (gone)
+        ret->effect = EFFECT_DENY;
+    return r;
 }
 
-static int add_subject(struct json_object *o, const ExplainQuery *query) {
-    _cleanup_json_ struct json_object *subject = json_object_new_object();
-
-    if (!subject || json_add_string(subject, "user", query->user) < 0 ||
-            json_add(subject, "uid", json_object_new_int64(query->subject->uid)) < 0)
-        return -ENOMEM;
-    return json_add(o, "subject", TAKE_PTR(subject));
-}
-
-/* ---- the request as a whole ---- */
-
-/* plan: NULL when it is refused. */
-static int add_answer(struct json_object *o, const Plan *plan, const Refusal *refusal) {
-    _cleanup_free_ char *message = NULL;
-
-    if (plan) {
-        if (json_add_string(o, "error", NULL) < 0 || json_add_string(o, "message", NULL) < 0)
-            return -ENOMEM;
-        return json_add(o, "plan", plan_to_json(plan));
-    }
-    message = (int) refusal->code >= 0 ? refusal_format(refusal) : NULL;
-    if (!message || json_add_string(o, "error", error_info(refusal->code)->name) < 0 ||
-            json_add_string(o, "message", message) < 0)
-        return -ENOMEM;
-    return json_add_string(o, "plan", NULL);
-}
-
-static int explain(Broker *e, const ExplainQuery *query, struct json_object **ret) {
-    _cleanup_json_ struct json_object *o = json_object_new_object();
+/* past: a refusal of before that is explained, or NULL. */
+static int explain(Broker *e, const ExplainQuery *query, const PastRefusal *past, struct json_object **ret) {
+    _cleanup_(explanation_done) Explanation explanation = explanation_of(e, query);
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    struct json_object *o;
     int r;
 
     r = broker_inquire_for_policy(e, query->inquiry, policy_facts(e), query->request);
@@ -100,10 +60,16 @@ static int explain(Broker *e, const ExplainQuery *query, struct json_object **re
     r = broker_plan(e, query->inquiry, query->request, query->subject, &plan, &refusal);
     if (r == -EAGAIN)
         return r;
-    if (!o || add_devices(e, query, /* plan= */ NULL, o) < 0 || add_subject(o, query) < 0 ||
-            add_answer(o, r < 0 ? NULL : &plan, &refusal) < 0)
+    if (r < 0 && (int) refusal.code < 0)
         return -ENOMEM;
-    *ret = TAKE_PTR(o);
+    explanation.plan = r < 0 ? NULL : &plan;
+    explanation.refusal = r < 0 ? &refusal : NULL;
+    explanation.refused = past;
+    r = add_devices(e, query, /* plan= */ NULL, &explanation);
+    o = r < 0 ? NULL : explanation_to_json(&explanation);
+    if (!o)
+        return -ENOMEM;
+    *ret = o;
     return 0;
 }
 
@@ -114,21 +80,10 @@ int broker_explain(Broker *e, const ExplainQuery *query, struct json_object **re
         if (!inventory_find_device(e->inventory, &query->request->devices[i]))
             r = refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &query->request->devices[i],
                     "there is no such device on this host");
-    return r < 0 ? r : explain(e, query, ret);
+    return r < 0 ? r : explain(e, query, NULL, ret);
 }
 
 /* ---- a claim ---- */
-
-static int add_claim(struct json_object *o, const Claim *c) {
-    _cleanup_json_ struct json_object *claim = json_object_new_object();
-
-    if (!claim || json_add_string(claim, "id", c->id) < 0 ||
-            json_add_string(claim, "state", claim_state_to_string(c->state)) < 0 ||
-            json_add(claim, "since", json_object_new_int64((int64_t) c->since_usec)) < 0 ||
-            json_add_string(claim, "rule", c->plan.rule) < 0)
-        return -ENOMEM;
-    return json_add(o, "claim", TAKE_PTR(claim));
-}
 
 static Request request_of(const Claim *c) {
     Request request = REQUEST_NULL;
@@ -140,7 +95,7 @@ static Request request_of(const Claim *c) {
 
 int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *id, const Subject *asker,
         struct json_object **ret, Refusal *refusal) {
-    _cleanup_json_ struct json_object *o = json_object_new_object();
+    _cleanup_(explanation_done) Explanation explanation = {};
     const Claim *c = broker_find_claim(e, id);
     ExplainQuery query = {.audience = audience_of(asker), .inquiry = inquiry};
     Request request;
@@ -160,27 +115,15 @@ int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *id, cons
     r = broker_inquire_for_policy(e, inquiry, policy_facts(e), &request);
     if (r < 0)
         return r;
-    if (!o || add_devices(e, &query, &c->plan, o) < 0 || add_subject(o, &query) < 0 ||
-            json_add_string(o, "error", NULL) < 0 || json_add_string(o, "message", NULL) < 0 ||
-            json_add_string(o, "plan", NULL) < 0 || add_claim(o, c) < 0)
+    explanation = explanation_of(e, &query);
+    explanation.claim = c;
+    if (add_devices(e, &query, &c->plan, &explanation) < 0)
         return -ENOMEM;
-    *ret = TAKE_PTR(o);
-    return 0;
+    *ret = explanation_to_json(&explanation);
+    return *ret ? 0 : -ENOMEM;
 }
 
 /* ---- a refusal ---- */
-
-static int add_refused(struct json_object *o, const RefusalNote *note, uint64_t policy_generation) {
-    _cleanup_json_ struct json_object *refused = json_object_new_object();
-    bool reloaded = note->policy_generation != policy_generation;
-
-    if (!refused || json_add(refused, "since", json_object_new_int64((int64_t) note->when_usec)) < 0 ||
-            json_add_string(refused, "error", error_info(note->code)->name) < 0 ||
-            json_add_string(refused, "message", note->message) < 0 ||
-            json_add(refused, "policyReloaded", json_object_new_boolean(reloaded)) < 0)
-        return -ENOMEM;
-    return json_add(o, "refused", TAKE_PTR(refused));
-}
 
 void broker_note_failure(Broker *e, const Claim *c) {
     Request request = request_of(c);
@@ -193,9 +136,9 @@ void broker_note_failure(Broker *e, const Claim *c) {
 
 int broker_explain_last_refusal(Broker *e, BrokerInquiry *inquiry, uid_t uid, const Subject *asker,
         struct json_object **ret, Refusal *refusal) {
-    _cleanup_json_ struct json_object *o = NULL;
     ExplainQuery query = {.audience = audience_of(asker), .inquiry = inquiry};
     const RefusalNote *note;
+    PastRefusal past;
     int r;
 
     if (!subject_is_operator(asker))
@@ -209,11 +152,11 @@ int broker_explain_last_refusal(Broker *e, BrokerInquiry *inquiry, uid_t uid, co
     }
     query.subject = &note->subject;
     query.request = &note->request;
-    r = explain(e, &query, &o);
-    if (r >= 0)
-        r = add_refused(o, note, e->policy_generation);
-    if (r < 0)
-        return r;
-    *ret = TAKE_PTR(o);
-    return 0;
+    past = (PastRefusal){
+            .code = note->code,
+            .message = note->message,
+            .when_usec = note->when_usec,
+            .policy_reloaded = note->policy_generation != e->policy_generation,
+    };
+    return explain(e, &query, &past, ret);
 }

@@ -3,20 +3,7 @@
 
 /* Why the broker says what it says: what `vfioctl policy explain` shows of a running daemon. Always asked of
  * the policy and the host as they are now; what was recorded at the time of a claim or of a refusal stands
- * next to it.
- *
- *   {
- *     "effect": "deny",             // of the policy, the strictest of all devices
- *     "subject": { "user": null, "uid": 1000 },
- *     "error": "AccessDenied",      // that Acquire would give as a whole; null: it would not refuse
- *     "message": "…",               // with it, or null
- *     "plan": null,                 // what Acquire would do, where it would not refuse
- *     "devices": [ … ],             // as policy/explain.h has them
- *     "claim": { "id", "state", "since", "rule" },              // of a claim: the rule that was recorded
- *     "refused": { "since", "error", "message", "policyReloaded" } // of a refusal: what was said then
- *   }
- *
- * Of a claim "error", "message" and "plan" are null: that its devices are claimed is no news. */
+ * next to it. The shape is that of core/explanation.h. */
 
 #include <json-c/json.h>
 

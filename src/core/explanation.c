@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/explanation.h"
+
+#include "base/json-build.h"
+#include "core/record.h"
+
+void explanation_done(Explanation *e) {
+    json_object_put(e->devices);
+    e->devices = NULL;
+}
+
+Effect effect_of_both(Effect a, Effect b) {
+    if (a == EFFECT_DENY || b == EFFECT_DENY)
+        return EFFECT_DENY;
+    return a == EFFECT_ASK || b == EFFECT_ASK ? EFFECT_ASK : EFFECT_ALLOW;
+}
+
+int explanation_add_device(Explanation *e, const PolicyQuestion *question) {
+    Effect effect = policy_evaluate(e->policy, question).effect;
+
+    if (!e->devices) {
+        e->devices = json_object_new_array();
+        e->effect = EFFECT_ALLOW;
+    }
+    e->effect = effect_of_both(e->effect, effect);
+    return e->devices ? json_append(e->devices, policy_explain(e->policy, question, e->audience, e->user))
+                      : -ENOMEM;
+}
+
+static struct json_object *subject_to_json(const Explanation *e) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+
+    if (!o || json_add_string(o, "user", e->user) < 0 ||
+            json_add(o, "uid", json_object_new_int64(e->subject->uid)) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+static int add_answer(struct json_object *o, const Explanation *e) {
+    _cleanup_free_ char *message = e->refusal ? refusal_format(e->refusal) : NULL;
+
+    if ((e->refusal && !message) ||
+            json_add_string(o, "error", e->refusal ? error_info(e->refusal->code)->name : NULL) < 0 ||
+            json_add_string(o, "message", message) < 0)
+        return -ENOMEM;
+    return e->plan ? json_add(o, "plan", plan_to_json(e->plan)) : json_add_string(o, "plan", NULL);
+}
+
+static struct json_object *claim_to_json(const Claim *c) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+
+    if (!o || json_add_string(o, "id", c->id) < 0 ||
+            json_add_string(o, "state", claim_state_to_string(c->state)) < 0 ||
+            json_add(o, "since", json_object_new_int64((int64_t) c->since_usec)) < 0 ||
+            json_add_string(o, "rule", c->plan.rule) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+static struct json_object *refused_to_json(const PastRefusal *p) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+
+    if (!o || json_add(o, "since", json_object_new_int64((int64_t) p->when_usec)) < 0 ||
+            json_add_string(o, "error", error_info(p->code)->name) < 0 ||
+            json_add_string(o, "message", p->message) < 0 ||
+            json_add(o, "policyReloaded", json_object_new_boolean(p->policy_reloaded)) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+struct json_object *explanation_to_json(Explanation *e) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+
+    /* Devices that are gone are left out, and nobody gets them. */
+    if (!e->devices)
+        e->devices = json_object_new_array();
+    if (!o || !e->devices || json_add_string(o, "effect", effect_to_string(e->effect)) < 0 ||
+            json_add(o, "devices", TAKE_PTR(e->devices)) < 0 ||
+            json_add(o, "subject", subject_to_json(e)) < 0 || add_answer(o, e) < 0)
+        return NULL;
+    if ((e->claim && json_add(o, "claim", claim_to_json(e->claim)) < 0) ||
+            (e->refused && json_add(o, "refused", refused_to_json(e->refused)) < 0))
+        return NULL;
+    return TAKE_PTR(o);
+}
