@@ -239,3 +239,34 @@ int status_capabilities(const char *text, uid_t uid, uint64_t *ret_sure, uint64_
     *ret_unsure = effective & ~*ret_sure;
     return 0;
 }
+
+int stat_start_ticks(const char *text, uint64_t *ret) {
+    const char *p = strrchr(text, ')'); /* the name before it may have any characters */
+    unsigned long long ticks;
+
+    /* The third field is behind it, this is the 22nd. */
+    for (unsigned field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    if (!p || sscanf(p, " %llu ", &ticks) != 1)
+        return -EBADMSG;
+    *ret = ticks;
+    return 0;
+}
+
+char *status_command(const char *text) {
+    const char *name = startswith(text, "Name:\t");
+    size_t n = name ? strcspn(name, "\n") : 0;
+    char *command = name ? malloc(n + 1) : NULL, *out = command;
+
+    /* The kernel writes a newline as "\\n" and a backslash twice. */
+    for (size_t i = 0; command && i < n; i++) {
+        bool escaped = name[i] == '\\' && i + 1 < n;
+
+        if (escaped)
+            i++;
+        *out++ = escaped && name[i] == 'n' ? '\n' : name[i];
+    }
+    if (out)
+        *out = '\0';
+    return command;
+}

@@ -36,6 +36,11 @@ int nvme_path_to_head(const char *name, char *ret, size_t size);
 /* "259:3". 0 or -EINVAL. */
 int parse_device_number(const char *s, unsigned *ret_major, unsigned *ret_minor);
 
+/* /proc/PID/stat: when the process started, in ticks (_SC_CLK_TCK) since the boot. 0 or -EBADMSG. */
+int stat_start_ticks(const char *text, uint64_t *ret);
+
+/* /proc/PID/status: the name of the process, hostile text. NULL when there is none, or on ENOMEM. */
+char *status_command(const char *text);
 /* /proc/PID/status: does the process run under this uid, really or effectively? */
 bool status_has_uid(const char *text, uid_t uid);
 /* The effective capabilities of a process that runs under this uid in every respect: -EPERM when any of its

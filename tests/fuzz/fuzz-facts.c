@@ -61,6 +61,7 @@ static void fuzz_tables(const char *text) {
     unsigned n_lines = 1, major_number, minor_number;
     static MountEntry mount;
     uint64_t unsure, capabilities;
+    char *command;
     char path[PATH_MAX];
     const char *cursor;
     int r;
@@ -87,6 +88,12 @@ static void fuzz_tables(const char *text) {
     EXPECT(r == 0 || r == -EPERM || r == -EBADMSG);
     if (r == 0)
         EXPECT(status_has_uid(text, 1000) && (capabilities & unsure) == 0);
+
+    command = status_command(text);
+    EXPECT(!command || strlen(command) < strlen(text));
+    free(command);
+    r = stat_start_ticks(text, &capabilities);
+    EXPECT(r == 0 || r == -EBADMSG);
 
     if (nvme_path_to_head(text, path, sizeof(path)) >= 0)
         EXPECT(strlen(path) < strlen(text) && startswith(path, "nvme"));

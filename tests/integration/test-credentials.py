@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 import unittest
 
 import harness
@@ -117,6 +118,74 @@ class CapabilityTest(CredentialsTestCase):
         # What is left of the caller then is its real uid; who it was for the bus, it still is.
         nobody = harness.NOBODY
         self.assertIn('AccessDenied', self.ask(before=f'os.setresuid({nobody}, {nobody}, 0)', between='os.seteuid(0)'))
+
+
+LAST_PID = pathlib.Path('/proc/sys/kernel/ns_last_pid')
+
+# The process that connects ends, and a child asks with its connection as soon as it hears of that.
+HEIR = f'''
+import os, sys, dbus.bus, dbus.lowlevel
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+import rawbus
+client = rawbus.RawClient(sys.argv[1])
+print(os.getpid(), flush=True)
+if os.fork() == 0:
+    sys.stdin.readline()
+    body = rawbus.Body().array(4, lambda b: b.s(sys.argv[2])).array(8, lambda b: None)
+    print(client.ask("{NAME}", "{ROOT_PATH}", "{NAME}.Manager", "Plan", "asa{{sv}}", body), flush=True)
+os._exit(0)
+'''
+
+
+@unittest.skipUnless(os.getuid() == 0 and LAST_PID.exists(), 'pids cannot be chosen here')
+class PidTest(CredentialsTestCase):
+    policy = [{'name': 'here', 'effect': 'allow', 'who': {'namespace': 'host'}, 'what': {}}]
+
+    def take_pid(self, pid):
+        """Starts a program with this pid, in a later tick of the kernel's clock."""
+        end = time.monotonic() + 2 / os.sysconf('SC_CLK_TCK')
+        while time.monotonic() < end:
+            pass
+        for _ in range(200):  # others start programs, too
+            LAST_PID.write_text(str(pid - 1))
+            process = subprocess.Popen(['sleep', '60'])
+            if process.pid == pid:
+                self.addCleanup(process.wait)
+                self.addCleanup(process.kill)
+                return
+            process.kill()
+            process.wait()
+        self.skipTest('others are faster')
+
+    def heir(self):
+        process = self.tool(sys.executable, '-c', HEIR, self.bus.address, self.nic.name, stdin=subprocess.PIPE)
+        self.addCleanup(process.stdin.close)
+        pid = int(process.stdout.readline())
+        process.wait(20)
+        return process, pid
+
+    def answer(self, process):
+        process.stdin.write('\n')
+        process.stdin.flush()
+        return process.stdout.readline()
+
+    def test_a_process_that_has_ended(self):
+        self.start()
+        process, _ = self.heir()
+        self.assertIn('AccessDenied', self.answer(process))
+
+    def test_another_process_has_its_pid(self):
+        self.start()
+        process, pid = self.heir()
+        self.client().plan(self.nic)  # a client that came later, and is known before the pid is used again
+        self.take_pid(pid)
+        self.assertIn('AccessDenied', self.answer(process))
+
+    def test_another_process_has_the_pid_of_a_client_from_before_the_daemon(self):
+        process, pid = self.heir()
+        self.start()
+        self.take_pid(pid)
+        self.assertIn('AccessDenied', self.answer(process))
 
 
 def find_hierarchy(name):

@@ -197,6 +197,41 @@ static void test_status(void **state) {
     assert_int_equal(unsure, 0);
 }
 
+static void test_start_ticks(void **state) {
+    static const char rest[] = " S 1 2 3 4 -1 6 7 8 9 10 11 12 13 14 15 16 17 0 4711 23 24\n";
+    static const char *const broken[] = {"", ")", "1 (a) S 1 2",
+            "1 (a S 1 2 3 4 -1 6 7 8 9 10 11 12 13 14 15 16 17 0 4711 23\n",
+            "1 (a) S 1 2 3 4 -1 6 7 8 9 10 11 12 13 14 15 16 17 0 x 23\n"};
+    static const char *const names[] = {
+            "sh", "a b", "x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 1 (", ")"};
+    uint64_t ticks = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        char text[256];
+
+        snprintf(text, sizeof(text), "77 (%s)%s", names[i], rest);
+        assert_int_equal(stat_start_ticks(text, &ticks), 0);
+        assert_int_equal(ticks, 4711);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(broken); i++)
+        assert_int_equal(stat_start_ticks(broken[i], &ticks), -EBADMSG);
+}
+
+static void test_status_command(void **state) {
+    static const struct {
+        const char *text, *command;
+    } table[] = {{"Name:\tqemu\nUmask:\t0022\n", "qemu"}, {"Name:\ta b\n", "a b"}, {"Name:\t\nX", ""},
+            {"Name:\ta\\nb\\\\n\n", "a\nb\\n"}, {"Name:\tx\\", "x\\"}, {"Umask:\nName:\tx\n", NULL},
+            {"", NULL}};
+
+    for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+        char *command = status_command(table[i].text);
+
+        assert_true(streq_ptr(command, table[i].command));
+        free(command);
+    }
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_mounts),
@@ -207,6 +242,8 @@ int main(void) {
             cmocka_unit_test(test_nvme_paths),
             cmocka_unit_test(test_device_numbers),
             cmocka_unit_test(test_status),
+            cmocka_unit_test(test_start_ticks),
+            cmocka_unit_test(test_status_command),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -531,6 +531,7 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         log_error("The bus does not let us be " BUS_FACE_NAME ": %s", e->message);
         return sd_event_exit(b->context.event, EXIT_FAILURE);
     }
+    credentials_note_connected(b->credentials);
     r = sd_bus_message_read(m, "u", &answer);
     if (r >= 0 && answer == NAME_WILL_BE_OURS)
         r = wait_for_name(b);

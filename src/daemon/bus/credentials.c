@@ -6,14 +6,8 @@
  * question per connection is enough: org.freedesktop.DBus.GetConnectionCredentials, sent asynchronously.
  * sd_bus_query_sender_creds() would ask several questions, one after the other, and block the loop meanwhile.
  *
- * A pid is only a number, and may be another process's by now: it is pinned by a pidfd (the bus's own, where
- * the bus is new enough), everything is read from /proc after that, and the process must still be there at
- * the end and run under the uid that the bus saw. If not, nothing is known about the process; uid and groups
- * still hold.
- *
- * Capabilities are those of the process when it was first seen, and only in the host's user namespace. Only
- * root's and ambient ones count: anybody may connect, leave the socket to a child, and execute a program that
- * is setuid or has capabilities from its file.
+ * What is read about the process itself is in caller-process.c. When it cannot be told that the process is
+ * still the one that connected, nothing is known about it; uid and groups still hold.
  *
  * The order that keeps requests fast and loses no death: ask for credentials; answer the requests that wait;
  * only then have the bus watch the name (NameOwnerChanged), and when the watch stands ask once whether the
@@ -21,24 +15,16 @@
  * before the watch stood makes the last one say so; one that dies later is told by the signal. */
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "core/cgroup.h"
-#include "core/host-tables.h"
+#include "daemon/bus/caller-process.h"
 #include "daemon/bus/credentials.h"
-#include "daemon/privileges.h"
 
 #define N_BUCKETS 256U
 #define GROUPS_MAX 65536U
-#define PROC_TEXT_MAX 65536U /* of a file in /proc/PID */
 
 #define BUS_NAME "org.freedesktop.DBus"
 #define BUS_PATH "/org/freedesktop/DBus"
@@ -57,6 +43,7 @@ struct Connection {
     Credentials *owner; /* NULL once it is no longer in the table */
     char *name;         /* ":1.42" */
     bool known;         /* the bus has answered, subject is complete */
+    uint64_t seen_usec; /* CLOCK_BOOTTIME: it was connected by then */
     Subject subject;
     Waiter *waiters;
     unsigned n_calls;          /* waiters, and subjects that are out */
@@ -72,8 +59,8 @@ struct Credentials {
     Connection *buckets[N_BUCKETS];
     Connection *newest, *oldest;
     unsigned n_connections, n_waiting;
-    bool cgroup_unified;
-    char *cgroup_root; /* owned; NULL: not read yet */
+    ProcessReader processes;
+    uint64_t own_seen_usec; /* like Connection.seen_usec, of ourselves */
     void (*idle)(void *userdata);
     void *idle_userdata;
     void (*vanished)(void *userdata, const Subject *subject);
@@ -200,140 +187,6 @@ static unsigned count_connections_of(const Credentials *c, uid_t uid) {
     return n;
 }
 
-/* ---- What the kernel says about the process ---- */
-
-/* Is the namespace that is open at dir the same as ours? */
-static NamespaceKind compare_namespace(int dir, const char *name) {
-    char own[32];
-    struct stat ours, theirs;
-
-    snprintf(own, sizeof own, "/proc/self/ns/%s", name);
-    if (stat(own, &ours) < 0 || fstatat(dir, own + strlen("/proc/self/"), &theirs, 0) < 0)
-        return NAMESPACE_UNKNOWN;
-    return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino ? NAMESPACE_HOST : NAMESPACE_OTHER;
-}
-
-/* Does the kernel ask us for our capabilities where devices are concerned? Not in a container: nobody there
- * has one that counts. The number of the first user namespace is fixed (include/linux/proc_ns.h,
- * PROC_USER_INIT_INO). */
-static bool in_initial_user_namespace(void) {
-    struct stat st;
-
-    return stat("/proc/self/ns/user", &st) == 0 && st.st_ino == 0xEFFFFFFDU;
-}
-
-/* The namespaces are looked at after the status was read: a process may leave the host's user namespace, and
- * has every capability in its new one, but it cannot come back. */
-static void read_capabilities(Subject *s, int dir, const char *status) {
-    s->capabilities_known =
-            status_capabilities(status, s->uid, &s->capabilities, &s->capabilities_unsure) >= 0 &&
-            in_initial_user_namespace();
-    s->user_namespace = compare_namespace(dir, "user");
-    s->pid_namespace = compare_namespace(dir, "pid");
-}
-
-static void forget_process(Subject *s) {
-    s->pidfd = safe_close(s->pidfd);
-    s->pid = 0;
-    s->capabilities = s->capabilities_unsure = 0;
-    s->capabilities_known = false;
-    s->user_namespace = s->pid_namespace = NAMESPACE_UNKNOWN;
-}
-
-/* Which of its hierarchies of control groups does systemd manage? As its own library looks. */
-static int systemd_is_unified(bool *ret) {
-    static const char *const paths[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"};
-    struct statfs fs;
-
-    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
-        if (statfs(paths[i], &fs) < 0) {
-            if (i == 1 && errno == ENOENT)
-                continue;
-            return -errno;
-        }
-        *ret = fs.f_type == CGROUP2_SUPER_MAGIC;
-        if (*ret || fs.f_type == CGROUP_SUPER_MAGIC)
-            return 0;
-    }
-    return -ENODATA;
-}
-
-/* Does not change while the host runs. */
-static int read_cgroup_layout(Credentials *c) {
-    _cleanup_free_ char *text = NULL;
-    int r;
-
-    if (c->cgroup_root)
-        return 0;
-    r = systemd_is_unified(&c->cgroup_unified);
-    if (r < 0)
-        return r;
-    r = read_file_at(AT_FDCWD, "/proc/1/cgroup", PROC_TEXT_MAX, &text, NULL);
-    if (r < 0)
-        return r;
-    r = cgroup_of_process(text, c->cgroup_unified, &c->cgroup_root);
-    if (r < 0)
-        return r;
-    cgroup_cut_to_root(c->cgroup_root);
-    return 0;
-}
-
-static int read_cgroup(Credentials *c, int dir, char **ret_cgroup, char **ret_unit) {
-    _cleanup_free_ char *text = NULL, *cgroup = NULL, *unit = NULL;
-    char name[UNIT_NAME_SIZE];
-    int r;
-
-    r = read_cgroup_layout(c);
-    if (r < 0)
-        return r;
-    r = read_file_at(dir, "cgroup", PROC_TEXT_MAX, &text, NULL);
-    if (r < 0)
-        return r;
-    r = cgroup_of_process(text, c->cgroup_unified, &cgroup);
-    if (r < 0)
-        return r;
-    if (cgroup_find_unit(cgroup, c->cgroup_root, name) >= 0) {
-        unit = strdup(name);
-        if (!unit)
-            return -ENOMEM;
-    }
-    *ret_cgroup = TAKE_PTR(cgroup);
-    *ret_unit = TAKE_PTR(unit);
-    return 0;
-}
-
-static void read_process(Credentials *c, Subject *s) {
-    _cleanup_free_ char *status = NULL, *unit = NULL, *cgroup = NULL, *command = NULL;
-    _cleanup_close_ int dir = -EBADF;
-    char path[32], comm[64];
-
-    if (s->pidfd < 0)
-        s->pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
-    if (s->pidfd < 0)
-        goto unknown;
-
-    snprintf(path, sizeof path, "/proc/%d", (int) s->pid);
-    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0 || read_file_at(dir, "status", PROC_TEXT_MAX, &status, NULL) < 0 ||
-            !status_has_uid(status, s->uid))
-        goto unknown;
-    read_capabilities(s, dir, status);
-    if (read_attribute_at(dir, "comm", comm, sizeof comm) >= 0)
-        command = strdup(comm);
-    (void) read_cgroup(c, dir, &cgroup, &unit); /* unknown */
-
-    /* Still the same process? Any answer but "no such process" means that it was there all the time. */
-    if (syscall(SYS_pidfd_send_signal, s->pidfd, 0, NULL, 0) < 0 && errno == ESRCH)
-        goto unknown;
-    s->command = TAKE_PTR(command);
-    s->unit = TAKE_PTR(unit);
-    s->cgroup = TAKE_PTR(cgroup);
-    return;
-
-unknown:
-    forget_process(s);
-}
-
 /* ---- What the bus says ---- */
 
 static int parse_groups(sd_bus_message *m, Subject *s) {
@@ -411,9 +264,40 @@ static int parse_field(sd_bus_message *m, const char *key, Subject *s) {
     return r;
 }
 
+static uint64_t now_usec(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+}
+
+/* ":1.42". The bus numbers connections as they come. */
+static bool was_before(const char *name, const char *other) {
+    unsigned long long number, other_number;
+    unsigned epoch, other_epoch;
+
+    return sscanf(name, ":%u.%llu", &epoch, &number) == 2 &&
+            sscanf(other, ":%u.%llu", &other_epoch, &other_number) == 2 &&
+            (epoch != other_epoch ? epoch < other_epoch : number < other_number);
+}
+
+/* By when was k connected, as far as we can tell? Before any connection that has come later was seen. */
+static uint64_t latest_connect(const Credentials *c, const Connection *k) {
+    uint64_t latest = k->seen_usec;
+    const char *own = NULL;
+
+    if (c->own_seen_usec > 0 && sd_bus_get_unique_name(c->bus, &own) >= 0 && was_before(k->name, own))
+        latest = MIN(latest, c->own_seen_usec);
+    for (const Connection *other = c->oldest; other; other = other->newer)
+        if (other->seen_usec < latest && was_before(k->name, other->name))
+            latest = other->seen_usec;
+    return latest;
+}
+
 /* Groups that the bus does not tell stay empty: reading them from the user database or /proc instead would be
  * an answer about another moment. */
-static int parse_credentials(Credentials *c, sd_bus_message *m, Subject *s) {
+static int parse_credentials(Credentials *c, sd_bus_message *m, Connection *k) {
+    Subject *s = &k->subject;
     int r;
 
     r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -436,12 +320,9 @@ static int parse_credentials(Credentials *c, sd_bus_message *m, Subject *s) {
         return r;
     if (s->uid == (uid_t) -1)
         return -ENODATA;
-    if (s->pid > 0) {
-        /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
-        privileges_raise(CAP_SYS_PTRACE);
-        read_process(c, s);
-        privileges_lower();
-    } else
+    if (s->pid > 0)
+        process_reader_read(&c->processes, s, latest_connect(c, k));
+    else
         s->pidfd = safe_close(s->pidfd);
     return 0;
 }
@@ -514,7 +395,7 @@ static void answer_waiters(Connection *k, const Refusal *refusal) {
 static int judge_reply(Connection *k, sd_bus_message *reply, Refusal *refusal) {
     Credentials *c = k->owner;
 
-    if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(c, reply, &k->subject) < 0)
+    if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(c, reply, k) < 0)
         return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "the bus does not tell who is asking");
     if (count_connections_of(c, k->subject.uid) >= CONNECTIONS_PER_UID_MAX &&
             !make_room(c, k->subject.uid, k))
@@ -569,6 +450,7 @@ static int add_connection(Credentials *c, const char *name, Connection **ret) {
         return r;
     }
     k->owner = c;
+    k->seen_usec = now_usec();
     bucket = bucket_of(c, name);
     k->bucket_next = *bucket;
     *bucket = k;
@@ -680,6 +562,11 @@ void credentials_set_vanished_callback(
     c->vanished_userdata = userdata;
 }
 
+void credentials_note_connected(Credentials *c) {
+    if (c->own_seen_usec == 0)
+        c->own_seen_usec = now_usec();
+}
+
 int credentials_new(sd_bus *bus, Credentials **ret) {
     Credentials *c = calloc(1, sizeof *c);
 
@@ -709,7 +596,7 @@ Credentials *credentials_free(Credentials *c) {
         forget_connection(k);
     }
     sd_bus_unref(c->bus);
-    free(c->cgroup_root);
+    process_reader_done(&c->processes);
     free(c);
     return NULL;
 }

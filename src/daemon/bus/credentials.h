@@ -31,6 +31,9 @@ int credentials_new(sd_bus *bus, Credentials **ret);
 Credentials *credentials_free(Credentials *c);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Credentials *, credentials_free);
 
+/* The bus has answered us: whoever connected before us had done so by now. */
+void credentials_note_connected(Credentials *c);
+
 /* Calls ready, at once when the connection is known, else when the bus has answered. message is referenced
  * until then. 0 or negative errno (ready was not and will not be called). */
 int credentials_get(Credentials *c, sd_bus_message *message, credentials_ready_t ready, void *userdata);

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A pid is only a number, and may be another process's by now. It is pinned by a pidfd, everything is read
+ * from /proc after that, and the process must still be there at the end and run under the uid that the bus
+ * saw. A bus that is new enough has taken the pidfd itself when the client connected. Otherwise the number
+ * may have been given to another process before we pinned it: such a process has started later than the
+ * client connected.
+ *
+ * Capabilities are those of the process when it was first seen, and only in the host's user namespace. Only
+ * root's and ambient ones count: anybody may connect, leave the socket to a child, and execute a program that
+ * is setuid or has capabilities from its file. */
+
+#include "daemon/bus/caller-process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "core/cgroup.h"
+#include "core/host-tables.h"
+#include "daemon/privileges.h"
+
+#define TEXT_MAX 65536U
+
+/* Files of /proc/PID: everything that needs a privilege, at one moment. */
+typedef struct ProcessFiles {
+    char status[TEXT_MAX];
+    int cgroup, stat;                          /* owned */
+    struct stat user_namespace, pid_namespace; /* st_ino 0: unknown */
+} ProcessFiles;
+
+void process_reader_done(ProcessReader *r) {
+    free(r->cgroup_root);
+    *r = (ProcessReader){};
+}
+
+/* The kernel makes these texts whole in one read, if there is room. */
+static int read_once(int fd, char buf[static TEXT_MAX]) {
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, TEXT_MAX);
+
+    if (n < 0)
+        return fd < 0 ? -EBADF : -errno;
+    if ((size_t) n == TEXT_MAX)
+        return -E2BIG;
+    buf[n] = '\0';
+    return 0;
+}
+
+static void process_files_done(ProcessFiles *f) {
+    f->cgroup = safe_close(f->cgroup);
+    f->stat = safe_close(f->stat);
+}
+
+static void stat_namespace(int dir, const char *name, struct stat *ret) {
+    if (fstatat(dir, name, ret, 0) < 0)
+        ret->st_ino = 0;
+}
+
+/* The namespaces are looked at after the status was read: a process may leave the host's user namespace, and
+ * has every capability in its new one, but it cannot come back. */
+static int open_process(pid_t pid, bool with_stat, ProcessFiles *f) {
+    _cleanup_close_ int dir = -EBADF, status = -EBADF;
+    char path[32];
+    int r;
+
+    snprintf(path, sizeof(path), "/proc/%d", (int) pid);
+    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -errno;
+    status = openat(dir, "status", O_RDONLY | O_CLOEXEC);
+    r = read_once(status, f->status);
+    if (r < 0)
+        return r;
+    f->cgroup = openat(dir, "cgroup", O_RDONLY | O_CLOEXEC);
+    f->stat = with_stat ? openat(dir, "stat", O_RDONLY | O_CLOEXEC) : -EBADF;
+    stat_namespace(dir, "ns/user", &f->user_namespace);
+    stat_namespace(dir, "ns/pid", &f->pid_namespace);
+    return 0;
+}
+
+/* ---- Namespaces and capabilities ---- */
+
+static void read_own_namespaces(ProcessReader *r) {
+    if (r->user_namespace.st_ino == 0)
+        stat_namespace(AT_FDCWD, "/proc/self/ns/user", &r->user_namespace);
+    if (r->pid_namespace.st_ino == 0)
+        stat_namespace(AT_FDCWD, "/proc/self/ns/pid", &r->pid_namespace);
+}
+
+static NamespaceKind compare_namespace(const struct stat *ours, const struct stat *theirs) {
+    if (ours->st_ino == 0 || theirs->st_ino == 0)
+        return NAMESPACE_UNKNOWN;
+    return ours->st_dev == theirs->st_dev && ours->st_ino == theirs->st_ino ? NAMESPACE_HOST
+                                                                            : NAMESPACE_OTHER;
+}
+
+/* Does the kernel ask us for our capabilities where devices are concerned? Not in a container: nobody there
+ * has one that counts. The number of the first user namespace is fixed (include/linux/proc_ns.h,
+ * PROC_USER_INIT_INO). */
+static bool in_initial_user_namespace(const ProcessReader *r) {
+    return r->user_namespace.st_ino == 0xEFFFFFFDU;
+}
+
+static void take_capabilities(ProcessReader *r, const ProcessFiles *f, Subject *s) {
+    read_own_namespaces(r);
+    s->capabilities_known =
+            status_capabilities(f->status, s->uid, &s->capabilities, &s->capabilities_unsure) >= 0 &&
+            in_initial_user_namespace(r);
+    s->user_namespace = compare_namespace(&r->user_namespace, &f->user_namespace);
+    s->pid_namespace = compare_namespace(&r->pid_namespace, &f->pid_namespace);
+}
+
+/* ---- Control group ---- */
+
+/* Which of its hierarchies of control groups does systemd manage? As its own library looks. */
+static int systemd_is_unified(bool *ret) {
+    static const char *const paths[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"};
+    struct statfs fs;
+
+    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+        if (statfs(paths[i], &fs) < 0) {
+            if (i == 1 && errno == ENOENT)
+                continue;
+            return -errno;
+        }
+        *ret = fs.f_type == CGROUP2_SUPER_MAGIC;
+        if (*ret || fs.f_type == CGROUP_SUPER_MAGIC)
+            return 0;
+    }
+    return -ENODATA;
+}
+
+static int read_cgroup_layout(ProcessReader *r) {
+    char text[TEXT_MAX];
+    int fd, k;
+
+    if (r->cgroup_root)
+        return 0;
+    k = systemd_is_unified(&r->cgroup_unified);
+    if (k < 0)
+        return k;
+    privileges_raise(CAP_SYS_PTRACE);
+    fd = open("/proc/1/cgroup", O_RDONLY | O_CLOEXEC);
+    privileges_lower();
+    k = read_once(fd, text);
+    (void) safe_close(fd);
+    if (k >= 0)
+        k = cgroup_of_process(text, r->cgroup_unified, &r->cgroup_root);
+    if (k < 0)
+        return k;
+    cgroup_cut_to_root(r->cgroup_root);
+    return 0;
+}
+
+static int take_cgroup(ProcessReader *r, const ProcessFiles *f, Subject *s) {
+    _cleanup_free_ char *cgroup = NULL, *unit = NULL;
+    char name[UNIT_NAME_SIZE], text[TEXT_MAX];
+    int k;
+
+    k = read_cgroup_layout(r);
+    if (k >= 0)
+        k = read_once(f->cgroup, text);
+    if (k >= 0)
+        k = cgroup_of_process(text, r->cgroup_unified, &cgroup);
+    if (k < 0)
+        return k;
+    if (cgroup_find_unit(cgroup, r->cgroup_root, name) >= 0) {
+        unit = strdup(name);
+        if (!unit)
+            return -ENOMEM;
+    }
+    s->cgroup = TAKE_PTR(cgroup);
+    s->unit = TAKE_PTR(unit);
+    return 0;
+}
+
+/* ---- The same process? ---- */
+
+static bool started_before(const ProcessFiles *f, uint64_t latest_usec) {
+    char text[TEXT_MAX];
+    uint64_t ticks;
+    long per_second = sysconf(_SC_CLK_TCK);
+
+    return per_second > 0 && read_once(f->stat, text) >= 0 && stat_start_ticks(text, &ticks) >= 0 &&
+            ticks <= latest_usec / (1000000 / (uint64_t) per_second);
+}
+
+/* Any answer but "no such process" means that it was there all the time. */
+static bool is_alive(int pidfd) {
+    return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) >= 0 || errno != ESRCH;
+}
+
+static void forget_process(Subject *s) {
+    s->pidfd = safe_close(s->pidfd);
+    s->pid = 0;
+    free(TAKE_PTR(s->unit));
+    free(TAKE_PTR(s->cgroup));
+    free(TAKE_PTR(s->command));
+    s->capabilities = s->capabilities_unsure = 0;
+    s->capabilities_known = false;
+    s->user_namespace = s->pid_namespace = NAMESPACE_UNKNOWN;
+}
+
+static int take_process(ProcessReader *r, Subject *s, uint64_t latest_start_usec) {
+    _cleanup_(process_files_done) ProcessFiles f;
+    bool pinned_by_bus = s->pidfd >= 0;
+    int k;
+
+    f.cgroup = f.stat = -EBADF;
+    if (!pinned_by_bus)
+        s->pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
+    if (s->pidfd < 0)
+        return -errno;
+    /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
+    privileges_raise(CAP_SYS_PTRACE);
+    k = open_process(s->pid, !pinned_by_bus, &f);
+    privileges_lower();
+    if (k < 0)
+        return k;
+    if (!status_has_uid(f.status, s->uid) || (!pinned_by_bus && !started_before(&f, latest_start_usec)))
+        return -ESRCH;
+    take_capabilities(r, &f, s);
+    (void) take_cgroup(r, &f, s); /* unknown */
+    s->command = status_command(f.status);
+    return is_alive(s->pidfd) ? 0 : -ESRCH;
+}
+
+void process_reader_read(ProcessReader *r, Subject *s, uint64_t latest_start_usec) {
+    if (take_process(r, s, latest_start_usec) < 0)
+        forget_process(s);
+}

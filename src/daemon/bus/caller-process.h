@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the kernel says about the process behind a connection, as far as policy and journal look at it. */
+
+#include <sys/stat.h>
+
+#include "core/subject.h"
+
+/* What does not change while the daemon runs; read when it is needed first. */
+typedef struct ProcessReader {
+    struct stat user_namespace, pid_namespace; /* our own; st_ino 0: not read yet */
+    bool cgroup_unified;
+    char *cgroup_root; /* owned; NULL: not read yet */
+} ProcessReader;
+
+void process_reader_done(ProcessReader *r);
+
+/* Fills in what is about the process s->pid, which the bus has seen under s->uid. Where s has no pidfd (the
+ * bus gave only the number), the process must have started before latest_start_usec (CLOCK_BOOTTIME): the bus
+ * had seen its pid by then. Without certainty that this is the process, nothing about it is known, nor the
+ * pid. */
+void process_reader_read(ProcessReader *r, Subject *s, uint64_t latest_start_usec);
