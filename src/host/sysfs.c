@@ -661,12 +661,17 @@ int sysfs_read_facts(void *userdata, const Device *device, unsigned what, Device
 
 long sysfs_read_enable_count(const DeviceName *name) {
     _cleanup_close_ int fd = -EBADF;
-    long v;
+    char text[ATTRIBUTE_MAX];
+    uint64_t v;
+    ssize_t n;
 
     fd = open_device(name);
-    if (fd < 0 || read_number(fd, "enable", &v) < 0 || v < 0)
-        return -1;
-    return v;
+    if (fd < 0)
+        return fd;
+    n = read_attribute_at(fd, "enable", text, sizeof(text));
+    if (n < 0)
+        return gone_error((int) -n);
+    return parse_unsigned(text, 10, INT_MAX, &v) < 0 ? -EBADMSG : (long) v;
 }
 
 /* The inventory is as old as the last uevent, and udev may be slow. Names and numbers of nodes are given out

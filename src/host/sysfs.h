@@ -31,7 +31,7 @@ int sysfs_read_facts(void *userdata, const Device *device, unsigned what, Device
 int sysfs_read_acs(const DeviceName *name, AcsReport *ret);
 int sysfs_read_group_facts(int group, GroupFacts *ret);
 int sysfs_read_kernel_facts(KernelFacts *ret);
-/* The `enable` count alone: 0 means closed. -1 when unreadable. */
+/* The `enable` count alone: 0 means closed. -ENODEV: the device is gone; another negative errno: unknown. */
 long sysfs_read_enable_count(const DeviceName *name);
 /* Is the device at this place still the one that the inventory knows, in the same group, with the same VFIO
  * node? To be asked AFTER its node was opened, see there. 0, and removals that were announced before are not

@@ -214,7 +214,7 @@ static void test_facts(void **state) {
     assert_string_equal(f.driver_override, "");
 
     put(path, "enable", "many\n");
-    assert_int_equal(sysfs_read_enable_count(&d.name), -1);
+    assert_int_equal(sysfs_read_enable_count(&d.name), -EBADMSG);
     put(path, "driver_override",
             "a-name-that-is-longer-than-any-driver-has-and-must-never-be-cut-in-the-middle\n");
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_DRIVER_OVERRIDE, &f), -E2BIG);
@@ -222,7 +222,7 @@ static void test_facts(void **state) {
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_DRIVER_OVERRIDE, &f), -EBADMSG);
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_NUMA_NODE, &f), 0);
     assert_int_equal(sysfs_read_facts(NULL, &gone, DEVICE_FACT_ALL, &f), -ENODEV);
-    assert_int_equal(sysfs_read_enable_count(&gone.name), -1);
+    assert_int_equal(sysfs_read_enable_count(&gone.name), -ENODEV);
 }
 
 /* Too few descriptors are our trouble, and no fact about a device. */

@@ -64,13 +64,15 @@ static bool still_enabled(const ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
         const Device *d = inventory_find_device(j->broker->inventory, &m->name);
+        long count;
 
         /* A host driver has enabled it: a claim that was recovered before its device was moved, or an admin.
          */
         if (!d || (d->driver && d->vfio_index < 0))
             continue;
-        if (sysfs_read_enable_count(&m->name) > m->enable_baseline)
-            return true;
+        count = sysfs_read_enable_count(&m->name);
+        if (count > m->enable_baseline || (count < 0 && count != -ENODEV))
+            return true; /* an unknown count is no proof of a close */
     }
     return false;
 }
