@@ -65,6 +65,7 @@ typedef struct ViewQuery {
     const Subject *reader; /* NULL: not known, or everybody, as in a signal */
     Survey *survey;        /* has the facts of the field; NULL: it has none */
     Refusal *refusal;      /* may be NULL */
+    const void *found;     /* for a field that needs a search first: what was found */
 } ViewQuery;
 
 typedef struct ViewField {

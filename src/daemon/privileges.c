@@ -13,17 +13,16 @@
 #include "daemon/privileges.h"
 
 static const cap_value_t kept[] = {
-        CAP_SYS_RESOURCE, /* IOMMU_OPTION_RLIMIT_MODE; the limit of locked memory of who asks */
-        /* Who asks, and who still has a device open: /proc/PID of other users, its fd and fdinfo. The end of
-         * a claim depends on it: without, a device could be taken for closed that is not. */
-        CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
-        CAP_SYS_ADMIN, /* config space beyond 64 bytes: the ACS capabilities on the way to a device */
+        CAP_SYS_RESOURCE,    /* IOMMU_OPTION_RLIMIT_MODE; the limit of locked memory of who asks */
+        CAP_SYS_PTRACE,      /* who asks: /proc/PID of other users */
+        CAP_DAC_READ_SEARCH, /* for workers alone, with the one above: who has a device open */
+        CAP_SYS_ADMIN,       /* config space beyond 64 bytes: the ACS capabilities on the way to a device */
         CAP_SYS_RAWIO, /* devices without an IOMMU; given up at the start where they are not handed out */
 };
 
 static bool is_kept(cap_value_t capability, bool worker) {
-    if (worker)
-        return capability == CAP_SYS_RAWIO || capability == CAP_SYS_ADMIN;
+    if (worker && capability == CAP_SYS_RESOURCE)
+        return false;
     for (size_t i = 0; i < ELEMENTSOF(kept); i++)
         if (kept[i] == capability)
             return true;

@@ -210,7 +210,8 @@ class ServiceManager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         self.messages = []
-        self.fds = {}  # name -> [fd, …]
+        self.fds = {}  # name of a claim -> [fd, …]
+        self.others = {}  # what belongs to no claim, likewise
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -224,20 +225,35 @@ class ServiceManager:
 
     def _take(self, fields, fds):
         name = fields.get('FDNAME', 'stored')
+        store = self.fds if name.startswith('claim-') else self.others
         if fields.get('FDSTOREREMOVE') == '1':
-            for fd in self.fds.pop(name, []):
+            for fd in store.pop(name, []):
                 os.close(fd)
         if fields.get('FDSTORE') == '1':
-            self.fds.setdefault(name, []).extend(fds)
+            store.setdefault(name, []).extend(fds)
         else:
             for fd in fds:
                 os.close(fd)
         self.messages.append(fields)
 
-    def forget(self):
-        while self.fds:
-            for fd in self.fds.popitem()[1]:
+    @staticmethod
+    def _close_all(store):
+        while store:
+            for fd in store.popitem()[1]:
                 os.close(fd)
+
+    def forget(self):
+        self._close_all(self.fds)
+
+    def lose_others(self):
+        self._close_all(self.others)
+
+    def hear_all(self):
+        """Waits until everything that was sent to it before is heard."""
+        before = len(self.messages)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+            s.sendto(b'HEARD=1', self.path)
+        wait(lambda: any('HEARD' in m for m in self.messages[before:]), 'the service manager reads on')
 
     def close(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
@@ -245,6 +261,7 @@ class ServiceManager:
         self._thread.join()
         self._socket.close()
         self.forget()
+        self.lose_others()
 
 
 class Daemon:
@@ -259,7 +276,7 @@ class Daemon:
         environment.pop('LISTEN_FDS', None)
         names, passed = [], []
         if keep_fds:
-            for name, fds in manager.fds.items():
+            for name, fds in [*manager.fds.items(), *manager.others.items()]:
                 names += [name] * len(fds)
                 passed += fds
         command = [os.environ['VFIOD_TEST_DAEMON'], *test.daemon_arguments(), *arguments]

@@ -2,10 +2,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The end of a claim: nobody else gets a device, and nothing is done to it, while a file of it is open somewhere."""
 
+import contextlib
 import os
+import select
+import signal
+import socket
+
+from gi.repository import GLib
 
 import harness
-from harness import VfiodTestCase
+from harness import VfiodTestCase, wait
 from host import VFIO
 
 
@@ -47,6 +53,291 @@ class EnableTest(VfiodTestCase):
         self.kernel.set_enable(self.nic, 0)
         self.wait_gone(claim)
         self.assert_untouched(before)
+
+
+def workers_of(daemon):
+    with open(f'/proc/{daemon.pid}/task/{daemon.pid}/children') as f:
+        return [int(pid) for pid in f.read().split()]
+
+
+def wait_end(test, pid):
+    pidfd = os.pidfd_open(pid)
+    test.addCleanup(os.close, pidfd)
+    GLib.io_add_watch(pidfd, GLib.PRIORITY_DEFAULT, GLib.IO_IN, lambda *_: False)
+    wait(lambda: select.select([pidfd], [], [], 0)[0], f'process {pid} ends')
+
+
+class Hidden:
+    """A file that is in no process: it is on its way through a socket."""
+
+    def __init__(self, claim, name):
+        self._ends = socket.socketpair()
+        socket.send_fds(self._ends[0], [b'x'], [claim.fds[name]])
+        claim.close(name)
+
+    def close(self):
+        for end in self._ends:
+            end.close()
+
+
+class HiddenTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.other = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.before = self.host.binding()
+
+    def start_and_hide(self, *arguments, backend='iommufd'):
+        self.set_policy([self.rule(backend=backend)])
+        self.start(*arguments)
+        self.c = self.client()
+        self.claim = self.c.acquire(self.nic)
+        hidden = Hidden(self.claim, 'group:8' if backend == 'group' else 'device:' + self.nic.name)
+        self.addCleanup(hidden.close)
+        return hidden
+
+    def restart(self, *arguments):
+        self.daemon.kill()
+        self.manager.hear_all()
+        self.start(*arguments, keep_fds=True)
+
+    def was_asked(self):
+        return any(path.endswith('/unbind') for path, _ in self.kernel.writes)
+
+    def assert_draining(self):
+        """Whatever the daemon does at once when a claim ends, it has done for a claim that ended later."""
+        barrier = self.c.acquire(self.other)
+        barrier.close()
+        self.wait_gone(barrier)
+        self.assertEqual((self.claim.state, self.nic.resets), ('draining', 0))
+        with self.refused('DeviceClaimed', self.nic.name):
+            self.c.acquire(self.nic)
+
+    def assert_ends(self):
+        self.wait_gone(self.claim)
+        self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    def test_after_a_restart(self):
+        hidden = self.start_and_hide()
+        self.restart()
+        self.assertEqual(self.claim.state, 'held')
+        self.claim.close()
+        self.assert_draining()
+        self.assertFalse(self.was_asked())  # its close will be seen
+        hidden.close()
+        self.assert_ends()
+
+    def test_closed_before_a_restart(self):
+        hidden = self.start_and_hide()
+        hidden.close()
+        self.c.device(self.nic)  # it has seen that
+        self.restart()
+        self.claim.close()
+        self.assert_ends()
+        self.assertFalse(self.was_asked())
+
+    def test_closed_during_a_restart(self):
+        hidden = self.start_and_hide()
+        self.daemon.kill()
+        self.manager.hear_all()
+        hidden.close()
+        self.claim.close()
+        self.start(keep_fds=True)
+        self.assert_ends()
+        self.assertFalse(self.was_asked())
+
+    def test_stopped_and_started(self):
+        hidden = self.start_and_hide()
+        self.daemon.stop()
+        self.manager.hear_all()
+        self.start(keep_fds=True)
+        self.claim.close()
+        self.assert_draining()
+        self.assertFalse(self.was_asked())
+        hidden.close()
+        self.assert_ends()
+
+    def test_after_a_restart_without_the_watch(self):
+        # As after an update from a daemon that did not keep it: then only the kernel knows.
+        hidden = self.start_and_hide()
+        self.manager.hear_all()
+        self.manager.lose_others()
+        self.restart()
+        self.claim.close()
+        wait(self.was_asked, 'the kernel is asked')
+        self.assert_draining()
+        hidden.close()
+        self.assert_ends()
+
+    def test_the_kernel_does_not_answer_for_long(self):
+        hidden = self.start_and_hide()
+        self.manager.hear_all()
+        self.manager.lose_others()
+        self.restart('--worker-timeout=1')
+        self.claim.close()
+        wait(self.was_asked, 'the kernel is asked')
+        self.assertTrue(workers := workers_of(self.daemon))
+        for pid in workers:
+            wait_end(self, pid)
+        self.assert_draining()
+        hidden.close()
+        self.assert_ends()
+
+    def test_killed_while_the_kernel_is_asked(self):
+        hidden = self.start_and_hide()
+        self.manager.hear_all()
+        self.manager.lose_others()
+        self.restart()
+        self.claim.close()
+        wait(self.was_asked, 'the kernel is asked')
+        self.restart()
+        self.assert_draining()
+        hidden.close()
+        self.assert_ends()
+
+    def test_while_another_program_opens_the_node(self):
+        hidden = self.start_and_hide()
+        os.close(self.host.hold_node(self.host.cdev(self.nic)))
+        self.claim.close()
+        wait(self.was_asked, 'the kernel is asked')
+        self.assert_draining()
+        hidden.close()
+        self.assert_ends()
+
+    def test_another_program_before_a_restart(self):
+        hidden = self.start_and_hide()
+        os.close(self.host.hold_node(self.host.cdev(self.nic)))
+        self.c.device(self.nic)  # it has seen that
+        self.restart()
+        self.claim.close()
+        wait(self.was_asked, 'the kernel is asked')
+        self.assert_draining()
+        hidden.close()
+        self.assert_ends()
+
+    def test_who_is_seen_is_not_asked_for_the_device(self):
+        hidden = self.start_and_hide()
+        stranger = self.host.hold_node(self.host.cdev(self.nic))
+        self.claim.close()
+        hidden.close()
+        self.assert_draining()
+        self.assertFalse(self.was_asked())
+        os.close(stranger)
+        self.assert_ends()
+
+    def test_a_group_after_a_restart_without_the_watch(self):
+        hidden = self.start_and_hide(backend='group')
+        self.manager.hear_all()
+        self.manager.lose_others()
+        self.restart()
+        self.claim.close()
+        self.assert_draining()
+        hidden.close()
+        self.assert_ends()
+        self.assertFalse(self.was_asked())
+
+    def test_a_driver_that_does_not_take_it_back(self):
+        hidden = self.start_and_hide()
+        os.close(self.host.hold_node(self.host.cdev(self.nic)))
+        self.host.fail_binding(self.nic)
+        hidden.close()
+        self.claim.close()
+        wait(lambda: self.claim.state == 'quarantined', 'it is quarantined')
+        self.assertIn('vfio-pci', self.claim.properties()['Failure'])
+        self.kernel.heal()
+        self.host.change_driver(self.nic, VFIO)
+        self.c.release(self.claim)
+        self.wait_gone(self.claim)
+
+
+class LifelineTest(VfiodTestCase):
+    def test_killed_right_after_the_answer(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        for _ in range(5):
+            self.start()
+            claim = self.client().acquire(nic)
+            self.daemon.kill()
+            self.manager.hear_all()
+            self.start(keep_fds=True)
+            self.assertEqual(claim.state, 'held')
+            claim.close()
+            self.wait_gone(claim)
+            self.daemon.stop()
+
+
+class WalkTest(VfiodTestCase):
+    """It takes long to look at all open files of all processes."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        other = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.start()
+        self.c = self.client()
+        first = self.c.acquire(other)
+        first.close()
+        self.wait_gone(first)  # one idle worker is there from now on
+        self.claim = self.c.acquire(self.nic)
+        self.worker, = workers_of(self.daemon)
+        os.kill(self.worker, signal.SIGSTOP)
+        self.addCleanup(self.let_go)
+
+    def let_go(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.worker, signal.SIGCONT)
+
+    def ask(self):
+        pending = harness.Pending()
+        self.c.connection.call_async(harness.NAME, self.claim.path, harness.PROPERTIES, 'Get', 'ss',
+                                     ('org.vfiod1.Claim', 'Holders'), pending.reply, pending.fail,
+                                     harness.CALL_TIMEOUT)
+        for _ in range(3):
+            self.c.device(self.nic)  # by then the worker has its order
+        pending.wait = lambda: wait(lambda: pending.done, 'it is told')
+        return pending
+
+    def test_everybody_else_is_served_meanwhile(self):
+        answers = [self.ask() for _ in range(3)]
+        self.assertEqual(self.c.device(self.nic)['State'], 'claimed')
+        while GLib.MainContext.default().iteration(False):
+            pass
+        self.assertEqual([a.done for a in answers], [False] * 3)
+        self.let_go()
+        for answer in answers:
+            answer.wait()
+            self.assertEqual([int(pid) for pid, _ in answer.value[0]], [os.getpid()])
+        self.claim.close()
+        self.wait_gone(self.claim)
+
+    def test_a_caller_that_does_not_wait(self):
+        self.ask()
+        self.c.close()
+        c = self.client()
+        self.assertEqual(c.device(self.nic)['State'], 'claimed')
+        self.let_go()
+        self.assertEqual(len(c.get(self.claim.path, 'Claim', 'Holders')), 1)
+        self.claim.close()
+        self.claim.client = c
+        self.wait_gone(self.claim)
+
+    def test_a_claim_that_ends_meanwhile(self):
+        answer = self.ask()
+        self.claim.close()
+        self.wait_gone(self.claim)
+        self.let_go()
+        answer.wait()
+        self.assertEqual(answer.error.get_dbus_name(), 'org.freedesktop.DBus.Error.UnknownObject')
+
+    def test_a_walk_that_fails(self):
+        os.close(self.host.hold_node(self.host.cdev(self.nic)))
+        self.c.device(self.nic)
+        answer = self.ask()
+        os.kill(self.worker, signal.SIGKILL)
+        answer.wait()
+        self.assertEqual(answer.error.get_dbus_name(), harness.ERROR + 'Internal')
+        self.claim.close()  # the kernel is asked
+        self.wait_gone(self.claim)
 
 
 if __name__ == '__main__':

@@ -318,14 +318,17 @@ class WorkerTest(UndoTestCase):
         self.start()
         claim = self.client().acquire(self.nic)
         limits = resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
-        with self.stopped_daemon():
-            self.kill_workers()
+
+        def kill_and_limit():
             resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+            self.kill_workers()
+        # Not before the claim is reset: without descriptors nobody knows whether the device is closed.
+        killed = self.kernel.before('reset', kill_and_limit, self.nic.address)
         claim.close()
-        wait(lambda: claim.state == 'resetting', 'it is to be reset')
+        wait(lambda: killed.hits and claim.state == 'resetting', 'it is to be reset')
         resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, limits)
         self.wait_gone(claim)
-        self.assertEqual(self.nic.resets, 1)
+        self.assertEqual(self.nic.resets, 2)  # by the worker that was killed, too
         self.assert_untouched(self.before)
 
 

@@ -60,7 +60,7 @@ static int open_groups(ClaimRun *j) {
     order = (WorkerOrder){.operation = WORKER_OPEN_GROUPS, .n_groups = (uint32_t) plan->n_groups};
     for (size_t i = 0; i < plan->n_groups; i++) {
         order.groups[i] = plan->groups[i];
-        r = drain_watch(j, vfio_group_path(plan->groups[i], path), /* uncertain= */ false);
+        r = drain_watch(j, vfio_group_path(plan->groups[i], path));
         if (r < 0)
             return backend_refuse_open(j, r, &plan->members[0].name, path);
     }
@@ -74,7 +74,20 @@ static int find_group_node(const ClaimRun *j, size_t index, char path[static VFI
     return 0;
 }
 
+/* A client may have opened devices through the group's file. Each keeps that file open. */
+static int ask_groups_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
+    const Plan *plan = &j->claim.plan;
+
+    if (index > 0)
+        return -ERANGE;
+    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS, .n_groups = (uint32_t) plan->n_groups};
+    for (size_t i = 0; i < plan->n_groups; i++)
+        order->groups[i] = plan->groups[i];
+    return 0;
+}
+
 const BackendType backend_group = {
         .open = open_groups,
         .find_node = find_group_node,
+        .ask_closed = ask_groups_closed,
 };

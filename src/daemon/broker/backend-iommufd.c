@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/backend.h"
 
+#include <stdio.h>
+
 #include "base/fd.h"
+#include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
@@ -20,7 +23,7 @@ static int open_cdev(ClaimRun *j, const PlanMember *m) {
         return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
                 "this kernel makes no /dev/vfio/devices node for it");
     (void) vfio_cdev_path(d->vfio_index, path);
-    r = drain_watch(j, path, /* uncertain= */ false);
+    r = drain_watch(j, path);
     if (r >= 0)
         r = vfio_open_cdev(d->vfio_index, d->vfio_rdev, &fd);
     if (r >= 0)
@@ -50,18 +53,58 @@ static int open_iommufd(ClaimRun *j) {
 }
 
 static int find_iommufd_node(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]) {
+    const PlanMember *m;
     const Device *d;
 
     if (index >= j->claim.plan.n_claimed)
         return -ERANGE;
-    d = inventory_find_device(j->broker->inventory, &j->claim.plan.members[index].name);
-    if (!d || d->vfio_index < 0)
-        return -ENOENT;
+    m = &j->claim.plan.members[index];
+    d = claim_run_find_device(j, m);
+    if (!d || (d->driver && !streq(d->driver, m->target_driver)))
+        return -ENOENT; /* its vfio driver has let it go, which it does after the last close */
+    if (d->vfio_index < 0)
+        return -EAGAIN;
     (void) vfio_cdev_path(d->vfio_index, path);
+    return 0;
+}
+
+/* A device that was on its vfio driver before is taken from it now, so it must be put back like any other. */
+static int prepare_recycling(PlanMember *m, const Device *d) {
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+    int r;
+
+    if (m->bind || !d)
+        return 0;
+    r = sysfs_read_facts(NULL, d, DEVICE_FACT_DRIVER_OVERRIDE, &facts);
+    if (r < 0)
+        return r == -ENODEV ? 0 : r;
+    (void) snprintf(m->original_override, sizeof(m->original_override), "%s", facts.driver_override);
+    m->bind = true;
+    m->progress = MEMBER_BOUND;
+    return 0;
+}
+
+/* A file that is not bound to an iommufd is counted nowhere but in the driver, which waits for it when it has
+ * to let the device go. */
+static int ask_device_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
+    PlanMember *m;
+    int r;
+
+    if (index >= j->claim.plan.n_claimed)
+        return -ERANGE;
+    m = &j->claim.plan.members[index];
+    r = prepare_recycling(m, claim_run_find_device(j, m));
+    if (r < 0)
+        return r;
+    j->dirty = true;
+    *order = (WorkerOrder){.operation = WORKER_RECYCLE};
+    claim_work_fill_item(&order->item, m);
     return 0;
 }
 
 const BackendType backend_iommufd = {
         .open = open_iommufd,
         .find_node = find_iommufd_node,
+        .ask_closed = ask_device_closed,
+        .asking_disturbs = true,
 };

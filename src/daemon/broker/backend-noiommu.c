@@ -66,7 +66,7 @@ static int open_noiommu(ClaimRun *j) {
         return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
                 "the kernel made no /dev/vfio/noiommu- node for it: %s", strerror(-r));
     j->dirty = true;
-    r = drain_watch(j, vfio_noiommu_path(m->group, path), /* uncertain= */ false);
+    r = drain_watch(j, vfio_noiommu_path(m->group, path));
     if (r < 0)
         return refuse_open_noiommu(j, r);
     order = (WorkerOrder){.operation = WORKER_OPEN_NOIOMMU, .n_groups = 1, .group_rdev = (uint64_t) rdev};

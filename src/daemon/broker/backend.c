@@ -12,12 +12,12 @@ static const BackendType *const types[_BACKEND_MAX] = {
         [BACKEND_NOIOMMU] = &backend_noiommu,
 };
 
-static const BackendType *type_of(const ClaimRun *j) {
+const BackendType *backend_type(const ClaimRun *j) {
     return types[j->claim.plan.backend];
 }
 
 int backend_prepare(ClaimRun *j) {
-    return type_of(j)->prepare ? type_of(j)->prepare(j) : 0;
+    return backend_type(j)->prepare ? backend_type(j)->prepare(j) : 0;
 }
 
 /* What a former driver has leaked is known only now that it is gone, and what a client will add not after
@@ -33,7 +33,7 @@ static void note_enable_baseline(ClaimRun *j) {
 
 int backend_open(ClaimRun *j) {
     note_enable_baseline(j);
-    return type_of(j)->open(j);
+    return backend_type(j)->open(j);
 }
 
 void backend_watch_recovered(ClaimRun *j) {
@@ -41,9 +41,11 @@ void backend_watch_recovered(ClaimRun *j) {
     int r = 0;
 
     for (size_t i = 0; r != -ERANGE; i++) {
-        r = type_of(j)->find_node(j, i, path);
+        r = backend_type(j)->find_node(j, i, path);
         if (r >= 0)
             drain_watch_recovered(j, path);
+        else if (r == -EAGAIN)
+            j->doubt = true;
     }
 }
 

@@ -14,16 +14,23 @@ typedef struct BackendType {
      * CLAIM_EVENT_OPENED, OPEN_FAILED or WORKER_STUCK; or a negative errno with the claim's refusal filled.
      */
     int (*open)(ClaimRun *j);
-    /* The nodes through which the devices can be open: 0; -ENOENT: there is none for this index by now;
-     * -ERANGE: no more. */
+    /* The nodes through which the devices can be open: 0; -ENOENT: there is none for this index by now, and
+     * so nobody has it open; -EAGAIN: the kernel is about to end it, or has; -ERANGE: no more. */
     int (*find_node)(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]);
+    /* What a worker does to find out whether the devices are closed, where no event tells: 0; -ERANGE: no
+     * more of that; or another negative errno. NULL: `enable` tells, which counts every file that is handed
+     * out. */
+    int (*ask_closed)(ClaimRun *j, size_t index, WorkerOrder *order);
+    /* Whoever has a device open is asked by the kernel to give it up then, so look for them first. */
+    bool asking_disturbs;
 } BackendType;
 
 extern const BackendType backend_iommufd, backend_group, backend_noiommu;
 
 int backend_prepare(ClaimRun *j);
 int backend_open(ClaimRun *j);
-/* For recovery: watches the nodes again, without knowing what happened to them meanwhile. */
+const BackendType *backend_type(const ClaimRun *j);
+/* For recovery: watches the nodes again that were handed out. */
 void backend_watch_recovered(ClaimRun *j);
 
 /* For the rows: a node could not be opened. */

@@ -6,6 +6,7 @@
 #include "base/rate-limit.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/holder-search.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/refusal-memory.h"
 #include "daemon/broker/spare.h"
@@ -33,6 +34,7 @@ struct Broker {
     Surveyor *surveyor;
     NodeWatch *nodes;
     Usage *usage;
+    HolderSearch *holders;
     Spare *spare;
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);

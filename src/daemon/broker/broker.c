@@ -48,6 +48,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = usage_new(event, &e->usage);
     if (r >= 0)
+        r = holder_search_new(event, e->workers, &e->holders);
+    if (r >= 0)
         r = spare_new(event, &e->spare);
     if (r >= 0)
         r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
@@ -62,6 +64,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
 Broker *broker_free(Broker *e) {
     if (!e)
         return NULL;
+    if (e->nodes)
+        node_watch_leave(e->nodes);
     while (e->claims)
         (void) claim_run_free(e->claims);
     e->auth = auth_free(e->auth);
@@ -71,6 +75,7 @@ Broker *broker_free(Broker *e) {
     e->nodes = node_watch_free(e->nodes);
     e->usage = usage_free(e->usage);
     e->surveyor = surveyor_free(e->surveyor);
+    e->holders = holder_search_free(e->holders);
     e->workers = worker_pool_free(e->workers);
     e->noiommu = noiommu_switch_free(e->noiommu);
     e->store = store_free(e->store);
@@ -107,6 +112,10 @@ void broker_set_raw_io(Broker *e, bool permitted) {
     if (e->raw_io && !permitted)
         worker_pool_renew(e->workers);
     e->raw_io = permitted;
+}
+
+HolderSearch *broker_holders(Broker *e) {
+    return e->holders;
 }
 
 void broker_settle(Broker *e) {

@@ -10,6 +10,7 @@
 
 #include "core/claim.h"
 #include "daemon/broker/budget.h"
+#include "daemon/broker/holder-search.h"
 #include "daemon/broker/host-source.h"
 #include "daemon/broker/surveyor.h"
 
@@ -117,6 +118,8 @@ int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata)
 unsigned broker_n_claims(const Broker *e);
 /* Nothing is claimed, and nobody waits for a claim. */
 bool broker_is_idle(const Broker *e);
+/* To ask who has the devices of claims open. */
+HolderSearch *broker_holders(Broker *e);
 
 /* From hotplug, BEFORE the device leaves the inventory. */
 void broker_device_removed(Broker *e, Device *device);

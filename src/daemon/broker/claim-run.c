@@ -87,10 +87,11 @@ static void run_reply(ClaimRun *j) {
         claim_run_push(j, CLAIM_EVENT_RELEASE);
         return;
     }
+    if (j->done)
+        claim_run_tether(j)->keep(j);
     claim_run_grant(j)->give(j);
     if (!j->granted)
         return;
-    claim_run_tether(j)->keep(j);
     audit_granted(j->broker->audit, &j->claim);
 }
 

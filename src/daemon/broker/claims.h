@@ -6,6 +6,7 @@
 
 #include "core/claim.h"
 #include "daemon/broker/broker-internal.h"
+#include "daemon/broker/holder-search.h"
 
 typedef struct ClaimQuestion ClaimQuestion;
 typedef struct Lifeline Lifeline;
@@ -37,7 +38,12 @@ struct ClaimRun {
     unsigned deferred; /* mask of 1 << ClaimEvent */
     bool charged;      /* to the budget of its uid */
     bool feeding, attached, announced, granted;
-    bool blind; /* a node could not be watched: no event will tell that it is closed */
+    bool doubt;     /* no event tells when its devices are closed */
+    bool resumed;   /* its files were handed out by an earlier process */
+    bool overdue;   /* the close of those is taking long: it may have been missed */
+    bool searched;  /* no process was found that has them open */
+    bool recycling; /* a device may have been taken from its vfio driver, and not given back */
+    bool stuck;     /* the worker that does that did not come back */
     bool save_failed;
     bool dirty, stored; /* the record: must be written; is on disk */
 
@@ -47,12 +53,14 @@ struct ClaimRun {
     WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
     ClaimWork work;
     Lifeline *lifeline;
+    HolderQuery *query; /* while it is asked who has its devices open */
     NodeEntry *nodes[REQUEST_DEVICES_MAX];
     size_t n_nodes;
     GrantedFd fds[CLAIM_RUN_FDS_MAX]; /* owned, between OPENING and the reply */
     size_t n_fds;
     sd_event_source *recheck;
     uint64_t recheck_usec;
+    size_t n_asked; /* how much of the kernel was asked about it */
 };
 
 /* Random, so that an id says nothing about others. 0 or -EIO. */

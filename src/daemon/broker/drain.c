@@ -2,26 +2,35 @@
 #include "daemon/broker/drain.h"
 
 #include "base/log.h"
+#include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
-#include "daemon/kernel/holders.h"
+#include "daemon/broker/claim-work.h"
 #include "host/sysfs.h"
 
-#define RECHECK_FIRST_USEC (5 * UINT64_C(1000))
-#define RECHECK_LAST_USEC (1000 * UINT64_C(1000))
+#define LOOK_FIRST_USEC (5 * UINT64_C(1000))
+#define LOOK_LAST_USEC (1000 * UINT64_C(1000))    /* for what costs one read */
+#define SEARCH_LAST_USEC (10 * UINT64_C(1000000)) /* for what costs a worker */
+#define OVERDUE_USEC (30 * UINT64_C(1000000))
 
-static void on_node_changed(void *userdata) {
-    ClaimRun *j = userdata;
-
-    /* Before that, a holder of the claim may open and close as it likes. */
+static void look(ClaimRun *j) {
     if (j->claim.state == CLAIM_DRAINING && drain_is_closed(j))
         claim_run_feed(j, CLAIM_EVENT_CLOSED);
 }
 
-int drain_watch(ClaimRun *j, const char *path, bool uncertain) {
+/* While the claim is held, its owner may open and close as it likes. */
+static void on_node_changed(void *userdata) {
+    ClaimRun *j = userdata;
+
+    for (size_t i = 0; j->claim.state == CLAIM_HELD && i < j->n_nodes; i++)
+        node_entry_remember(j->nodes[i]);
+    look(j);
+}
+
+int drain_watch(ClaimRun *j, const char *path) {
     int r;
 
     assert(j->n_nodes < ELEMENTSOF(j->nodes));
-    r = node_watch_add(j->broker->nodes, path, uncertain, on_node_changed, j, &j->nodes[j->n_nodes]);
+    r = node_watch_add(j->broker->nodes, path, on_node_changed, j, &j->nodes[j->n_nodes]);
     if (r >= 0)
         j->n_nodes++;
     return r;
@@ -31,35 +40,71 @@ void drain_settle(ClaimRun *j, size_t index) {
     node_watch_settle(j->broker->nodes, j->nodes[index]);
 }
 
+void drain_watch_recovered(ClaimRun *j, const char *path) {
+    int r;
+
+    assert(j->n_nodes < ELEMENTSOF(j->nodes));
+    r = node_watch_resume(j->broker->nodes, path, on_node_changed, j, &j->nodes[j->n_nodes]);
+    if (r >= 0)
+        j->n_nodes++;
+    else
+        j->doubt = true;
+}
+
 void drain_unwatch(ClaimRun *j) {
     for (size_t i = 0; i < j->n_nodes; i++)
         j->nodes[i] = node_entry_free(j->nodes[i]);
     j->n_nodes = 0;
     j->recheck = sd_event_source_disable_unref(j->recheck);
+    j->query = holder_query_cancel(j->query);
+}
+
+/* ---- Looking again ---- */
+
+static NodeState nodes_state(const ClaimRun *j) {
+    NodeState state = j->doubt ? NODE_DOUBT : NODE_CLOSED;
+
+    for (size_t i = 0; i < j->n_nodes; i++) {
+        NodeState s = node_entry_state(j->nodes[i]);
+
+        if (s == NODE_OPEN)
+            return NODE_OPEN;
+        if (s == NODE_DOUBT)
+            state = NODE_DOUBT;
+    }
+    return state;
 }
 
 static int on_recheck(sd_event_source *s, uint64_t usec, void *userdata) {
-    on_node_changed(userdata);
+    ClaimRun *j = userdata;
+
+    j->overdue = j->overdue || nodes_state(j) == NODE_OPEN;
+    look(j);
     return 0;
 }
 
-/* After the last close the kernel resets the device in the closer's context and announces nothing when it is
- * done: `enable` falls to its baseline then, and has to be looked at. */
-static void recheck_later(ClaimRun *j) {
+static void look_at(ClaimRun *j, uint64_t usec) {
     int r;
 
-    j->recheck_usec = MIN(MAX(j->recheck_usec * 2, RECHECK_FIRST_USEC), RECHECK_LAST_USEC);
     if (j->recheck) {
-        r = sd_event_source_set_time_relative(j->recheck, j->recheck_usec);
+        r = sd_event_source_set_time_relative(j->recheck, usec);
         if (r >= 0)
             r = sd_event_source_set_enabled(j->recheck, SD_EVENT_ONESHOT);
     } else
         r = sd_event_add_time_relative(
-                j->broker->event, &j->recheck, CLOCK_MONOTONIC, j->recheck_usec, 0, on_recheck, j);
+                j->broker->event, &j->recheck, CLOCK_MONOTONIC, usec, 0, on_recheck, j);
     if (r < 0)
         log_warning_errno(r, "Claim %s: cannot watch the end of its devices' close", j->claim.id);
 }
 
+/* Less and less often. */
+static void look_again(ClaimRun *j, uint64_t last_usec) {
+    j->recheck_usec = MIN(MAX(j->recheck_usec * 2, LOOK_FIRST_USEC), last_usec);
+    look_at(j, j->recheck_usec);
+}
+
+/* After the last close the kernel resets the device in the closer's context and announces nothing when it is
+ * done: `enable` falls to its baseline then, and has to be looked at. */
 static bool still_enabled(const ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
@@ -77,37 +122,130 @@ static bool still_enabled(const ClaimRun *j) {
     return false;
 }
 
-bool drain_is_closed(ClaimRun *j) {
-    bool uncertain = j->blind;
-    Holder holder;
-    ssize_t found;
+/* ---- Asking ---- */
 
-    for (size_t i = 0; i < j->n_nodes; i++) {
-        NodeState s = node_entry_state(j->nodes[i]);
-
-        if (s == NODE_OPEN)
-            return false; /* its IN_CLOSE will come */
-        uncertain |= s == NODE_UNCERTAIN;
-    }
-    if (still_enabled(j)) {
-        recheck_later(j);
-        return false;
-    }
-    if (!uncertain)
-        return true;
-    /* Somebody else opened the node too: /proc knows whether a file is left. Unreadable counts as yes, for
-     * now. */
-    found = holders_find(&j->claim, &holder, 1);
-    if (found < 0 || (found > 0 && j->blind))
-        recheck_later(j);
-    return found == 0;
+static void refresh(ClaimRun *j) {
+    for (size_t i = 0; j->broker->refresh && i < j->claim.plan.n_claimed; i++)
+        (void) j->broker->refresh(j->broker->refresh_userdata, &j->claim.plan.members[i].name);
+    /* The refresh may have replaced the inventory's entries. */
+    claim_run_attach(j);
 }
 
-/* No node: then nobody has it open who could not be seen otherwise. Any other failure leaves us without
- * events. */
-void drain_watch_recovered(ClaimRun *j, const char *path) {
-    int r = drain_watch(j, path, /* uncertain= */ true);
+static void ask_next(ClaimRun *j);
 
-    if (r < 0 && r != -ENOENT)
-        j->blind = true;
+/* Not answered; the device may be open. */
+static void on_no_answer(ClaimRun *j, const WorkerResult *result) {
+    j->stuck = result->error == -ETIMEDOUT;
+    if (!j->stuck && result->error != -EBUSY)
+        log_warning_errno(result->error, "Claim %s: cannot find out whether its devices are closed (%s)",
+                j->claim.id, driver_step_to_string(result->step));
+    look_again(j, SEARCH_LAST_USEC);
+}
+
+/* Its driver has let it go, and did not take it back: closed, but no use to anybody. */
+static bool is_lost(const ClaimRun *j, const WorkerResult *result) {
+    return j->recycling && result->step == DRIVER_STEP_VERIFY && result->error != -ETIMEDOUT &&
+            result->error != -ECONNRESET;
+}
+
+static void note_lost(ClaimRun *j, const WorkerResult *result) {
+    PlanMember *m = &j->claim.plan.members[j->n_asked];
+
+    m->progress = MEMBER_BAD;
+    m->failure = MEMBER_FAILURE_RESTORE;
+    j->dirty = true;
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name,
+            "its driver %s did not take it back after the claim: %s", m->target_driver,
+            strerror(-result->error));
+}
+
+static void on_asked(void *userdata, const WorkerResult *result, int *fds) {
+    ClaimRun *j = userdata;
+
+    if (j->recycling)
+        refresh(j);
+    if (result->error < 0 && !is_lost(j, result)) {
+        on_no_answer(j, result);
+        return;
+    }
+    if (result->error < 0)
+        note_lost(j, result);
+    j->n_asked++;
+    ask_next(j);
+}
+
+static void ask_next(ClaimRun *j) {
+    WorkerOrder order;
+    int r;
+
+    r = backend_type(j)->ask_closed(j, j->n_asked, &order);
+    if (r == -ERANGE) {
+        j->recycling = false;
+        claim_run_feed(j, CLAIM_EVENT_CLOSED);
+        return;
+    }
+    if (r >= 0)
+        r = claim_run_flush(j);
+    if (r >= 0)
+        r = claim_work_submit(j, &order, on_asked, NULL);
+    if (r >= 0) {
+        j->recycling = j->recycling || order.operation == WORKER_RECYCLE;
+        return;
+    }
+    log_warning_errno(r, "Claim %s: cannot ask whether its devices are closed", j->claim.id);
+    look_again(j, SEARCH_LAST_USEC);
+}
+
+static void ask_kernel(ClaimRun *j) {
+    j->searched = j->stuck = false;
+    j->n_asked = 0;
+    ask_next(j);
+}
+
+static void on_found(void *userdata, const HolderAnswer *answer) {
+    ClaimRun *j = userdata;
+
+    j->query = NULL;
+    for (size_t i = 0; i < answer->n; i++)
+        if (holder_entry_is_of(&answer->entries[i], &j->claim)) {
+            look_again(j, SEARCH_LAST_USEC);
+            return;
+        }
+    /* Nobody, or unknown: the kernel knows. */
+    j->searched = true;
+    look(j);
+}
+
+static void ask(ClaimRun *j) {
+    if (!backend_type(j)->asking_disturbs || j->searched || j->recycling)
+        ask_kernel(j);
+    else if (holder_search_ask(j->broker->holders, on_found, j, &j->query) < 0)
+        look_again(j, SEARCH_LAST_USEC);
+}
+
+bool drain_is_closed(ClaimRun *j) {
+    NodeState state = nodes_state(j);
+
+    if (j->task || j->query)
+        return false; /* the answer is on its way */
+    if (state == NODE_OPEN && !j->overdue) {
+        if (j->resumed)
+            look_at(j, OVERDUE_USEC);
+        return false; /* its close will be seen */
+    }
+    if (still_enabled(j)) {
+        look_again(j, LOOK_LAST_USEC);
+        return false;
+    }
+    if (state == NODE_CLOSED && !j->recycling)
+        return true;
+    if (!backend_type(j)->ask_closed)
+        return true;
+    /* A worker is still in the kernel, which has the device taken from its driver. The node is gone then, and
+     * when the last file is closed, so are the watch on it and the worker. */
+    if (j->stuck && state != NODE_CLOSED && worker_pool_n_stuck(j->broker->workers) > 0)
+        look_again(j, SEARCH_LAST_USEC);
+    else
+        ask(j);
+    return false;
 }

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Is it closed? A claim that has ended waits until nobody has its devices open any more: node-watch.h counts
- * opens and closes of the nodes, `enable` confirms, and /proc decides when in doubt. CLAIM_EVENT_CLOSED is
- * fed then. */
+/* Is it closed? A claim that has ended waits until nobody has its devices open any more, and
+ * CLAIM_EVENT_CLOSED is fed then. What cannot be seen is not closed:
+ *
+ * - inotify reports the close of the file that was handed out (node-watch.h), and `enable` confirms it.
+ * - Where somebody else opened the node too, or events were missed, the kernel is asked by a worker: it lets
+ * only one have a group open, and a vfio driver lets its device go only after the last close. The second
+ * would take the device from whoever has it, so it is asked only when no process is found that does
+ * (holder-search.h). */
 
 #include "daemon/broker/claims.h"
 
-/* From before the node is opened. uncertain: opens may have been missed. 0 or negative errno. */
-int drain_watch(ClaimRun *j, const char *path, bool uncertain);
+/* From before the node is opened. 0 or negative errno. */
+int drain_watch(ClaimRun *j, const char *path);
 /* Right after our own open of the node that was watched as the index-th. */
 void drain_settle(ClaimRun *j, size_t index);
-/* For recovery: the node may have been opened and closed while nobody watched. */
+/* For recovery: an earlier process has handed the node out. */
 void drain_watch_recovered(ClaimRun *j, const char *path);
 void drain_unwatch(ClaimRun *j);
 /* When not, whatever may change the answer leads to another look. */

@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
+#include "daemon/broker/fd-store.h"
 #include "daemon/broker/tether.h"
 
 typedef struct Candidate {
@@ -40,25 +41,45 @@ typedef struct Recovery {
 
 /* ---- Lifelines ---- */
 
-/* The lifeline of claim id among the kept fds, which is taken out; -EBADF when there is none. */
-static int take_lifeline(Recovery *recovery, const char *id) {
-    for (int i = 0; i < recovery->n_fds; i++) {
-        const char *rest = recovery->names[i] ? startswith(recovery->names[i], "claim-") : NULL;
-
-        if (rest && streq(rest, id)) {
+/* The fd of that name among the kept ones, which is taken out; -EBADF when there is none. */
+static int take_fd(Recovery *recovery, const char *name) {
+    for (int i = 0; i < recovery->n_fds; i++)
+        if (recovery->names[i] && streq(recovery->names[i], name)) {
             free(recovery->names[i]);
             recovery->names[i] = NULL;
             return SD_LISTEN_FDS_START + i;
         }
-    }
     return -EBADF;
+}
+
+/* Without it, what happened to the nodes meanwhile is not known. */
+static void keep_watching(Recovery *recovery) {
+    NodeWatch *nodes = recovery->broker->nodes;
+    _cleanup_close_ int fd = take_fd(recovery, NODE_WATCH_STORE_NAME);
+    int r = fd < 0 ? -ENOENT : node_watch_keep(nodes, fd);
+
+    if (r >= 0) {
+        (void) TAKE_FD(fd);
+        return;
+    }
+    if (fd >= 0)
+        log_warning_errno(r, "Cannot go on with the watch over device nodes that systemd kept");
+    (void) node_watch_keep(nodes, -EBADF);
+}
+
+/* The lifeline of claim id among the kept fds, which is taken out; -EBADF when there is none. */
+static int take_lifeline(Recovery *recovery, const char *id) {
+    char name[sizeof("claim-") + CLAIM_ID_MAX];
+
+    (void) snprintf(name, sizeof(name), "claim-%s", id);
+    return take_fd(recovery, name);
 }
 
 static void drop_lifeline(const char *id) {
     _cleanup_free_ char *name = format_string("claim-%s", id);
 
     if (name)
-        lifeline_unstore_name(name);
+        fd_store_remove(name);
 }
 
 static bool hung_up(int fd) {
@@ -78,7 +99,7 @@ static void drop_rest(Recovery *recovery) {
             log_error("A program holds the lifeline %s, and there is no record of that claim", name);
             recovery->incomplete = true;
         }
-        lifeline_unstore_name(name);
+        fd_store_remove(name);
         (void) safe_close(SD_LISTEN_FDS_START + i);
     }
 }
@@ -315,7 +336,11 @@ static int go_on(Candidate *c) {
     int r;
 
     j->claim.state = CLAIM_REQUESTED;
-    backend_watch_recovered(j);
+    /* In every other state the client did not get its files yet, or had closed them. */
+    if (recorded == CLAIM_HELD || recorded == CLAIM_DRAINING) {
+        j->resumed = true;
+        backend_watch_recovered(j);
+    }
     if (recorded == CLAIM_HELD && c->lifeline >= 0) {
         r = claim_run_tether(j)->adopt(j, c->lifeline);
         if (r < 0)
@@ -386,7 +411,9 @@ int broker_recover(Broker *e) {
     recovery.n_fds = sd_listen_fds_with_names(/* unset_environment= */ 1, &recovery.names);
     if (recovery.n_fds < 0)
         return log_error_errno(recovery.n_fds, "Cannot take the fds that systemd kept");
+    keep_watching(&recovery);
     r = recover(&recovery);
+    node_watch_forget_rest(e->nodes);
     stored_claims_done(&recovery.stored);
     free(recovery.candidates);
     for (int i = 0; i < recovery.n_fds; i++)

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The lifeline of a claim: a pipe whose writing end goes to the client with the fds. When its last copy
  * closes, in whatever process, the kernel tells us by a hang-up: no pid, no bus name, no namespace matters.
- * Nothing is ever read from it. The reading end is also given to systemd's fd store, named after the claim,
- * so that it outlives this process; systemd drops it by itself when it hangs up. Without systemd, and when it
- * fails, nothing happens: the claim then does not survive this process, and recovery treats it as ended. */
+ * Nothing is ever read from it. The reading end is given to systemd's fd store before the client gets the
+ * other, named after the claim, so that it outlives this process; systemd drops it by itself when it hangs
+ * up. Without systemd, and when it fails, nothing happens: the claim then does not survive this process, and
+ * recovery treats it as ended. */
 
 #include "daemon/broker/tether.h"
 
 #include <stdio.h>
-#include <systemd/sd-daemon.h>
 
 #include "base/fd.h"
-#include "base/str.h"
+#include "base/log.h"
 #include "daemon/broker/claim-run.h"
+#include "daemon/broker/fd-store.h"
 #include "daemon/broker/grant.h"
 
 #define LIFELINE_NAME_MAX 32U
-#define STORE_DELAY_USEC (10 * UINT64_C(1000))
+#define STORE_RETRY_USEC (10 * UINT64_C(1000))
 
 struct Lifeline {
     int fd;
@@ -24,23 +25,30 @@ struct Lifeline {
     ClaimRun *claim;
     char name[LIFELINE_NAME_MAX]; /* in the fd store */
     bool stored;
-    sd_event_source *store_timer; /* armed while it is to be stored */
+    sd_event_source *store_timer; /* armed while systemd is too busy to take it */
 };
 
-static void store_now(Lifeline *l) {
-    _cleanup_free_ char *state = format_string("FDSTORE=1\nFDNAME=%s", l->name);
+static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata);
 
+static void store(Lifeline *l) {
     l->store_timer = sd_event_source_disable_unref(l->store_timer);
-    if (state)
-        (void) sd_pid_notify_with_fds(0, /* unset_environment= */ 0, state, &l->fd, 1);
     l->stored = true;
+    if (fd_store_add(l->name, l->fd) >= 0)
+        return;
+    if (sd_event_add_time_relative(l->claim->broker->event, &l->store_timer, CLOCK_MONOTONIC,
+                STORE_RETRY_USEC, 0, on_store_timer, l) < 0)
+        log_warning("Claim %s: systemd does not keep its lifeline", l->claim->claim.id);
+}
+
+static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+    store(userdata);
+    return 0;
 }
 
 static Lifeline *lifeline_free(Lifeline *l) {
     if (!l)
         return NULL;
-    if (l->store_timer)
-        store_now(l);
+    l->store_timer = sd_event_source_disable_unref(l->store_timer);
     sd_event_source_disable_unref(l->source);
     (void) safe_close(l->fd);
     free(l);
@@ -93,19 +101,8 @@ static int tie_lifeline(ClaimRun *j) {
     return grant_add(j, &theirs, "lifeline");
 }
 
-static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata) {
-    store_now(userdata);
-    return 0;
-}
-
-/* A few milliseconds from now, or when it is freed before: a claim that is over by then costs systemd
- * nothing. */
 static void keep_lifeline(ClaimRun *j) {
-    Lifeline *l = j->lifeline;
-
-    if (sd_event_add_time_relative(j->broker->event, &l->store_timer, CLOCK_MONOTONIC, STORE_DELAY_USEC, 0,
-                on_store_timer, l) < 0)
-        store_now(l);
+    store(j->lifeline);
 }
 
 static int adopt_lifeline(ClaimRun *j, int fd) {
@@ -117,13 +114,6 @@ static int adopt_lifeline(ClaimRun *j, int fd) {
     return 0;
 }
 
-void lifeline_unstore_name(const char *name) {
-    _cleanup_free_ char *state = format_string("FDSTOREREMOVE=1\nFDNAME=%s", name);
-
-    if (state)
-        (void) sd_notify(/* unset_environment= */ 0, state);
-}
-
 static void forget_lifeline(ClaimRun *j) {
     Lifeline *l = j->lifeline;
 
@@ -131,7 +121,7 @@ static void forget_lifeline(ClaimRun *j) {
         return;
     l->store_timer = sd_event_source_disable_unref(l->store_timer);
     if (l->stored)
-        lifeline_unstore_name(l->name);
+        fd_store_remove(l->name);
     l->stored = false;
 }
 

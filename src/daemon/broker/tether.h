@@ -10,7 +10,7 @@ typedef struct TetherType {
     /* Before the grant is given; what the client is to hold joins the grant. 0, or a negative errno with the
      * claim's refusal filled. */
     int (*tie)(ClaimRun *j);
-    /* The client has it: it shall outlive this process. */
+    /* The client is about to get it: it shall outlive this process. */
     void (*keep)(ClaimRun *j);
     /* For recovery: from the fd that an earlier process kept; takes it over on success. */
     int (*adopt)(ClaimRun *j, int fd);
@@ -23,6 +23,3 @@ extern const TetherType tether_lifeline;
 
 /* The kind of this claim. */
 const TetherType *claim_run_tether(const ClaimRun *j);
-
-/* In systemd's fd store: what belongs to no claim. */
-void lifeline_unstore_name(const char *name);

@@ -5,7 +5,6 @@
 
 #include "base/str.h"
 #include "daemon/broker/views.h"
-#include "daemon/kernel/holders.h"
 
 #define HOLDERS_MAX 64U
 
@@ -81,23 +80,26 @@ static int put_failure(const ViewQuery *q, const ViewSink *out) {
 
 /* Everybody may ask, and everybody can make the answer as expensive as they like: it is a walk over all files
  * that all processes have open. */
-static ssize_t find_holders(const ViewQuery *q, Holder holders[static HOLDERS_MAX]) {
-    BudgetAccount *account = budget_account(q->host->budget, q->reader ? q->reader->uid : (uid_t) -1);
-    uint64_t begin = budget_now();
-    ssize_t n;
+int view_check_holders(const ViewHost *host, const Subject *reader, Refusal *refusal) {
+    BudgetAccount *account = budget_account(host->budget, reader->uid);
 
     if (!account)
         return -ENOMEM;
-    if (!view_reader_is_operator(q) && !budget_has_credit(account, PURSE_HOLDERS, begin))
-        return refuse(q->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "looking for holders takes long on this host, and uid %u did it often just now",
-                (unsigned) account->uid);
-    n = holders_find(q->thing, holders, HOLDERS_MAX);
-    budget_spend(account, PURSE_HOLDERS, begin, budget_now() - begin);
-    return n;
+    if (subject_is_operator(reader) || budget_has_credit(account, PURSE_HOLDERS, budget_now()))
+        return 0;
+    return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+            "looking for holders takes long on this host, and uid %u did it often just now",
+            (unsigned) account->uid);
 }
 
-static int put_holder(const ViewSink *out, const Holder *holder) {
+void view_charge_holders(const ViewHost *host, const Subject *reader, const HolderAnswer *answer) {
+    BudgetAccount *account = budget_account(host->budget, reader->uid);
+
+    if (account)
+        budget_spend(account, PURSE_HOLDERS, budget_now(), answer->cost_usec);
+}
+
+static int put_holder(const ViewSink *out, const HolderEntry *holder) {
     int r;
 
     r = view_open(out, 'r', "us");
@@ -108,17 +110,33 @@ static int put_holder(const ViewSink *out, const Holder *holder) {
     return r < 0 ? r : view_close(out);
 }
 
+/* Each process once; its files stand together. */
 static int put_holders(const ViewQuery *q, const ViewSink *out) {
-    Holder holders[HOLDERS_MAX];
-    ssize_t n = find_holders(q, holders);
+    const HolderAnswer *answer = q->found;
+    int32_t last = 0;
+    size_t n = 0;
     int r;
 
-    if (n < 0)
-        return (int) n; /* not known is not nobody */
+    if (!answer)
+        return -EOPNOTSUPP;
+    if (answer->error < 0) /* unknown is not nobody */
+        return refuse(q->refusal, VFIOD_ERROR_INTERNAL, NULL,
+                "cannot find out which processes have devices open: %s", strerror(-answer->error));
     r = view_open(out, 'a', "(us)");
-    for (ssize_t i = 0; i < n && r >= 0; i++)
-        r = put_holder(out, &holders[i]);
+    for (size_t i = 0; i < answer->n && n < HOLDERS_MAX && r >= 0; i++) {
+        const HolderEntry *e = &answer->entries[i];
+
+        if (e->pid == last || !holder_entry_is_of(e, q->thing))
+            continue;
+        last = e->pid;
+        n++;
+        r = put_holder(out, e);
+    }
     return r < 0 ? r : view_close(out);
+}
+
+bool view_needs_holders(const ViewField *field) {
+    return field->put == put_holders;
 }
 
 const ViewField view_claim_fields[] = {

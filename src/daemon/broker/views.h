@@ -28,5 +28,12 @@ struct ViewHost {
 extern const ViewTable view_tables[_VIEW_KIND_MAX];
 extern const ViewField view_manager_fields[], view_device_fields[], view_group_fields[], view_claim_fields[];
 
+/* Its value takes a search (holder-search.h) that the face makes first, with the budget of the reader; its
+ * answer is what the query has found. */
+bool view_needs_holders(const ViewField *field);
+/* 0; refused: the reader has had that done too often just now. */
+int view_check_holders(const ViewHost *host, const Subject *reader, Refusal *refusal);
+void view_charge_holders(const ViewHost *host, const Subject *reader, const HolderAnswer *answer);
+
 /* "free", "claimed", "quarantined", or what the claim is at; for devices and groups alike. */
 const char *view_state_of(const Claim *claim, bool quarantined);

@@ -45,7 +45,9 @@ struct BusCall {
     BrokerInquiry inquiry;    /* facts that the answer takes; run is called again when they are there */
     bool waits_for_policy;    /* bus_face_policy_loaded() answers it */
     BusReading *reading;      /* owned */
-    BusCall *previous, *next; /* face.calls */
+    HolderQuery *holders;     /* while the holders of devices are searched */
+    const HolderAnswer *found; /* borrowed, while that is answered */
+    BusCall *previous, *next;  /* face.calls */
 };
 
 struct BusFace {
@@ -110,7 +112,8 @@ const sd_bus_vtable *bus_kind_vtable(ViewKind kind);
 
 typedef struct BusObject {
     ViewKind kind;
-    const void *thing; /* of the inventory or the broker, or the face itself; only valid at once */
+    const void *thing;         /* of the inventory or the broker, or the face itself; only valid at once */
+    const HolderAnswer *found; /* for a field that needs it, see view_needs_holders() */
 } BusObject;
 
 bool bus_find_object(BusFace *b, const char *path, BusObject *ret);

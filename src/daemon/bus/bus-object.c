@@ -211,6 +211,7 @@ static int put_field(BusFace *b, sd_bus_message *m, const BusObject *object, con
             .reader = reader,
             .survey = survey,
             .refusal = refusal,
+            .found = object->found,
     };
 
     return view_put(&view_tables[object->kind], field, &query, &sink);

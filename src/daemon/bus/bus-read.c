@@ -95,6 +95,35 @@ static int look_for_facts(BusCall *call, const BusObject *object, const ViewFiel
             &((const Device *) object->thing)->name, field->facts);
 }
 
+static int run_get(BusCall *call, const Subject *subject, Refusal *refusal);
+
+/* From the beginning: the claim may be gone by now. */
+static void on_holders(void *userdata, const HolderAnswer *answer) {
+    BusCall *call = userdata;
+    Refusal refusal = REFUSAL_NULL;
+    int r;
+
+    call->holders = NULL;
+    call->found = answer;
+    view_charge_holders(&call->face->context.host, call->subject, answer);
+    (void) sd_bus_message_rewind(call->message, /* complete= */ true);
+    r = run_get(call, call->subject, &refusal);
+    if (r < 0)
+        bus_call_refuse(call, r, &refusal);
+    refusal_done(&refusal);
+    bus_call_free(call);
+}
+
+static int search_holders(BusCall *call, const Subject *subject, Refusal *refusal) {
+    const ViewHost *host = &call->face->context.host;
+    int r;
+
+    r = view_check_holders(host, subject, refusal);
+    if (r >= 0)
+        r = holder_search_ask(broker_holders(host->broker), on_holders, call, &call->holders);
+    return r < 0 ? r : BUS_CALL_PENDING;
+}
+
 static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     const char *interface, *property;
@@ -114,6 +143,9 @@ static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
     r = look_for_facts(call, &object, field);
     if (r < 0)
         return r;
+    if (view_needs_holders(field) && !call->found)
+        return search_holders(call, subject, refusal);
+    object.found = call->found;
     r = sd_bus_message_new_method_return(call->message, &reply);
     if (r < 0)
         return r;

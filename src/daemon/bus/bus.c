@@ -36,6 +36,7 @@ BusCall *bus_call_free(BusCall *call) {
         broker_forget_caller(call->face->context.host.broker, call);
     door_leave(call->face->context.door, &call->task);
     broker_inquiry_done(&call->inquiry);
+    call->holders = holder_query_cancel(call->holders);
     if (call->subject)
         credentials_put(call->face->credentials, call->subject);
     if (call->previous)

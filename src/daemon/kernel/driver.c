@@ -260,6 +260,52 @@ int driver_restore(const DriverItem *item, DriverTrace *t) {
     return 0;
 }
 
+/* An unbind that somebody else began has taken the driver's link away already, and holds the device's lock
+ * until the last file is closed: the bind waits for that lock, so when it has bound the device, that has
+ * ended. */
+static int rebind(int dir, const DriverItem *item, const char *now, DriverTrace *t) {
+    int r;
+
+    begin(t, DRIVER_STEP_UNBIND, item->progress);
+    if (*now) {
+        r = unbind(dir, &item->name);
+        if (r < 0)
+            return r;
+        begin(t, DRIVER_STEP_VERIFY, item->progress);
+    }
+    r = bind(&item->name, item->target_driver);
+    if (r < 0)
+        return r;
+    t->step = DRIVER_STEP_VERIFY;
+    return verify_driver(dir, item->target_driver);
+}
+
+/* What made the driver take the device once (new_id) may be gone by now: hence the override. */
+static int recycle(int dir, const DriverItem *item, DriverTrace *t) {
+    char now[64];
+    int r;
+
+    r = read_driver(dir, now, sizeof(now));
+    if (r < 0)
+        return r;
+    if (*now && !streq(now, item->target_driver))
+        return 0;
+    begin(t, DRIVER_STEP_OVERRIDE, item->progress);
+    r = set_override(dir, item->target_driver);
+    return r < 0 ? r : rebind(dir, item, now, t);
+}
+
+int driver_recycle(const DriverItem *item, DriverTrace *t) {
+    _cleanup_close_ int dir = -EBADF;
+    int r;
+
+    t->step = DRIVER_STEP_IDENTIFY;
+    r = open_device(item, &dir);
+    if (r >= 0)
+        r = recycle(dir, item, t);
+    return r < 0 && is_gone(item, r, t->step) ? 0 : r;
+}
+
 /* A function that did not come back reads all ones. That the first four bytes do says nothing: a virtual
  * function has no ids of its own (SR-IOV specification, 3.4.1.1); command and class of every function are
  * real. */

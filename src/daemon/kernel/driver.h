@@ -54,6 +54,11 @@ int driver_bind(const DriverItem *item, DriverTrace *t);
  * device meanwhile, its driver or its driver_override, stays. May be called again. 0 also when the device is
  * gone. */
 int driver_restore(const DriverItem *item, DriverTrace *t);
+/* Takes the device from target_driver and gives it back, under an override that names it: the kernel ends the
+ * unbind when the last file of the device is closed, in whatever process or socket that is. So 0 means that
+ * nobody has it open, also when it is gone or on another driver; and a failure at DRIVER_STEP_VERIFY, that
+ * nobody has, but its driver did not take it back. Sleeps for as long as somebody has it open. */
+int driver_recycle(const DriverItem *item, DriverTrace *t);
 /* Resets the device through sysfs when it is on its target driver (never under another driver), and checks
  * that it answers afterwards. 0 also when it is gone or elsewhere; -EIO when it does not answer. */
 int driver_reset(const DriverItem *item, DriverTrace *t);

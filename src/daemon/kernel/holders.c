@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,31 +12,32 @@
 #include "base/str.h"
 #include "daemon/privileges.h"
 
-static bool claims_device(const Claim *c, const char *kernel_name) {
-    char name[DEVICE_NAME_MAX];
+/* ---- the worker's side ---- */
 
-    for (size_t i = 0; i < c->plan.n_claimed; i++)
-        if (streq(device_name_format_kernel(&c->plan.members[i].name, name), kernel_name))
-            return true;
-    return false;
+typedef struct Walk {
+    HolderEntry *entries;
+    size_t n;
+} Walk;
+
+static void walk_done(Walk *w) {
+    free(w->entries);
 }
 
-static bool claims_group(const Claim *c, const char *number) {
-    uint64_t v;
-
-    if (parse_unsigned(number, 10, INT32_MAX, &v) < 0)
-        return false;
-    for (size_t i = 0; i < c->plan.n_groups; i++)
-        if (c->plan.groups[i] == (int) v)
-            return true;
-    return false;
+/* A process may hold thousands of copies of one file. What was noted of it is at the end. */
+static int walk_note(Walk *w, const HolderEntry *e) {
+    for (size_t i = w->n; i > 0 && w->entries[i - 1].pid == e->pid; i--)
+        if (w->entries[i - 1].group == e->group && streq(w->entries[i - 1].device, e->device))
+            return 0;
+    if (w->n == HOLDER_ENTRIES_MAX)
+        return -E2BIG;
+    w->entries[w->n++] = *e;
+    return 0;
 }
 
 /* Every VFIO device file, from a group or a cdev, names its device in fdinfo. */
-static bool fdinfo_names_device(int process, const char *fd_name, const Claim *c) {
+static bool read_fdinfo(int process, const char *fd_name, HolderEntry *e) {
     _cleanup_free_ char *text = NULL, *path = format_string("fdinfo/%s", fd_name);
     const char *line, *end, *slash;
-    char name[DEVICE_NAME_MAX];
 
     if (!path || read_file_at(process, path, 8192, &text, NULL) < 0)
         return false;
@@ -44,13 +46,13 @@ static bool fdinfo_names_device(int process, const char *fd_name, const Claim *c
         return false;
     end = strchrnul(line, '\n');
     slash = memrchr(line, '/', (size_t) (end - line));
-    if (!slash || (size_t) (end - slash - 1) >= sizeof(name))
+    if (!slash || (size_t) (end - slash - 1) >= sizeof(e->device))
         return false;
-    (void) snprintf(name, sizeof(name), "%.*s", (int) (end - slash - 1), slash + 1);
-    return claims_device(c, name);
+    (void) snprintf(e->device, sizeof(e->device), "%.*s", (int) (end - slash - 1), slash + 1);
+    return true;
 }
 
-/* What is behind /dev/vfio/ in the target of a link in /proc/PID/fd. Files are opened in the daemon's own
+/* What follows /dev/vfio/ in the target of a link in /proc/PID/fd. Files are opened in the daemon's own
  * mount namespace, and when a daemon is gone so is its /dev: the path of a file from before a restart begins
  * at the root of devtmpfs. */
 static const char *vfio_node(const char *target) {
@@ -73,75 +75,123 @@ static bool is_group_file(int directory, const char *fd_name, const char *group)
     return S_ISCHR(st.stx_mode) && streq(number, expected);
 }
 
-static bool file_is_held(
-        int process, int directory, const char *fd_name, const char *target, const Claim *c) {
+/* Fills in what the file is; false when it is none of VFIO's. */
+static bool read_file_entry(
+        int process, int directory, const char *fd_name, const char *target, HolderEntry *e) {
     const char *rest = vfio_node(target);
+    uint64_t group;
 
-    if (rest && claims_group(c, rest))
+    e->group = -1;
+    e->device[0] = '\0';
+    if (rest && parse_unsigned(rest, 10, INT32_MAX, &group) >= 0) {
+        e->group = (int32_t) group;
         return is_group_file(directory, fd_name, rest);
+    }
     if (streq(target, "anon_inode:[vfio-device]") || (rest && startswith(rest, "devices/")))
-        return fdinfo_names_device(process, fd_name, c);
+        return read_fdinfo(process, fd_name, e);
     return false;
 }
 
-/* files_left: how many files may still be looked at. */
-static bool process_holds(int process, const Claim *c, unsigned *files_left) {
+static int walk_process(Walk *w, int process, HolderEntry *e) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *entry;
+    int r = 0;
 
     if (open_directory_at(process, "fd", &d) < 0)
-        return false;
-    while (*files_left > 0 && (entry = readdir(d))) {
+        return 0; /* it has ended */
+    if (read_attribute_at(process, "comm", e->command, sizeof(e->command)) < 0)
+        e->command[0] = '\0';
+    while (r >= 0 && (entry = readdir(d))) {
         char target[64];
         ssize_t n = readlinkat(dirfd(d), entry->d_name, target, sizeof(target) - 1);
 
-        (*files_left)--;
         /* What does not fit is no name of ours. */
         if (n <= 0 || n == (ssize_t) sizeof(target) - 1)
             continue;
         target[n] = '\0';
-        if (file_is_held(process, dirfd(d), entry->d_name, target, c))
-            return true;
+        if (read_file_entry(process, dirfd(d), entry->d_name, target, e))
+            r = walk_note(w, e);
     }
-    return false;
+    return r;
 }
 
-static ssize_t find(const Claim *c, Holder *holders, size_t max) {
+/* The daemon itself, which opens files for its clients, is left out. */
+static int walk_all(Walk *w) {
     _cleanup_closedir_ DIR *proc = opendir("/proc");
-    unsigned files_left = HOLDERS_FILES_MAX;
     struct dirent *entry;
-    size_t n = 0;
+    int r = 0;
 
     if (!proc)
         return -errno;
-    while (n < max && (entry = readdir(proc))) {
+    while (r >= 0 && (entry = readdir(proc))) {
         _cleanup_close_ int process = -EBADF;
-        Holder *h = &holders[n];
+        HolderEntry e = {};
         uint64_t pid;
 
-        if (parse_unsigned(entry->d_name, 10, INT32_MAX, &pid) < 0 || (pid_t) pid == getpid())
+        if (parse_unsigned(entry->d_name, 10, INT32_MAX, &pid) < 0 || (pid_t) pid == getpid() ||
+                (pid_t) pid == getppid())
             continue;
         process = openat(dirfd(proc), entry->d_name, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
         if (process < 0)
             continue;
-        if (!process_holds(process, c, &files_left)) {
-            if (files_left == 0)
-                return -E2BIG;
-            continue;
-        }
-        h->pid = (pid_t) pid;
-        if (read_attribute_at(process, "comm", h->command, sizeof(h->command)) < 0)
-            h->command[0] = '\0';
-        n++;
+        e.pid = (int32_t) pid;
+        r = walk_process(w, process, &e);
     }
-    return (ssize_t) n;
+    return r;
 }
 
-ssize_t holders_find(const Claim *c, Holder *holders, size_t max) {
-    ssize_t n;
+int holders_walk(int *ret_fd) {
+    _cleanup_(walk_done) Walk w = {.entries = calloc(HOLDER_ENTRIES_MAX, sizeof(HolderEntry))};
+    _cleanup_close_ int fd = -EBADF;
+    size_t size;
+    int r;
 
+    if (!w.entries)
+        return -ENOMEM;
     privileges_raise(CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH);
-    n = find(c, holders, max);
+    r = walk_all(&w);
     privileges_lower();
-    return n;
+    if (r < 0)
+        return r;
+    fd = memfd_create("holders", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    size = w.n * sizeof(HolderEntry);
+    if (write(fd, w.entries, size) != (ssize_t) size)
+        return -EIO;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* ---- the daemon's side ---- */
+
+int holders_read(int fd, HolderEntry **ret, size_t *ret_n) {
+    _cleanup_free_ HolderEntry *entries = NULL;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_size < 0 || st.st_size % (off_t) sizeof(HolderEntry) != 0 ||
+            (size_t) st.st_size > HOLDER_ENTRIES_MAX * sizeof(HolderEntry))
+        return -EBADMSG;
+    entries = malloc(MAX((size_t) st.st_size, (size_t) 1));
+    if (!entries)
+        return -ENOMEM;
+    if (pread(fd, entries, (size_t) st.st_size, 0) != (ssize_t) st.st_size)
+        return -EIO;
+    *ret_n = (size_t) st.st_size / sizeof(HolderEntry);
+    *ret = TAKE_PTR(entries);
+    return 0;
+}
+
+bool holder_entry_is_of(const HolderEntry *e, const Claim *c) {
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; e->group >= 0 && i < c->plan.n_groups; i++)
+        if (c->plan.groups[i] == e->group)
+            return true;
+    for (size_t i = 0; e->group < 0 && i < c->plan.n_claimed; i++)
+        if (streq(device_name_format_kernel(&c->plan.members[i].name, name), e->device))
+            return true;
+    return false;
 }

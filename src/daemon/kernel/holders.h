@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Who has the devices of a claim open: every process whose file table holds a VFIO file of them, whoever gave
- * it. Found in /proc/PID/fd and fdinfo, so it costs a walk over all processes: for people who ask, and for
- * the rare moment when counting opens and closes is not enough. Files that are in flight in a socket are not
- * seen. */
+/* Which processes have VFIO files open: every process whose file table holds one, whoever gave it. Found in
+ * /proc/PID/fd and fdinfo by a walk over all processes, which takes as long as anybody likes to make it: only
+ * workers walk.
+ *
+ * A file that no table holds is not found: one in flight in a socket, a mapping, a table of a single thread
+ * (unshare(CLONE_FILES)). Whoever is found holds the device; that nobody is found proves nothing. */
 
 #include "core/claim.h"
 
-typedef struct Holder {
-    pid_t pid;
-    char command[20]; /* /proc/PID/comm: hostile text */
-} Holder;
+/* One file of a process, without doubles. Fixed size: it travels from a worker as it is. */
+typedef struct HolderEntry {
+    int32_t pid;
+    int32_t group;                /* of a group's file; -1: of a device */
+    char device[DEVICE_NAME_MAX]; /* the kernel's name of the device; "" of a group's file */
+    char command[20];             /* /proc/PID/comm: hostile text */
+} HolderEntry;
 
-/* A few seconds at most: a few users who open what they may could otherwise keep the daemon looking until its
- * watchdog ends it. */
-#define HOLDERS_FILES_MAX (1024U * 1024)
+#define HOLDER_ENTRIES_MAX 4096U
 
-/* Fills at most max holders, without doubles, this process left out. Returns the number; -E2BIG when more
- * files are open on this host than are looked at; negative errno when /proc cannot be read at all. */
-ssize_t holders_find(const Claim *c, Holder *holders, size_t max);
+/* Walks, in a worker. *ret_fd is an unnamed file with the entries, owned by the caller. 0; -E2BIG when there
+ * are more than the maximum; or a negative errno. */
+int holders_walk(int *ret_fd);
+
+/* Reads the file of a walk. *ret is owned by the caller. 0 or negative errno. */
+int holders_read(int fd, HolderEntry **ret, size_t *ret_n);
+
+/* Is this file one through which a device of the claim is open? */
+bool holder_entry_is_of(const HolderEntry *e, const Claim *c);

@@ -1,28 +1,50 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/kernel/node-watch.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
+
+#define DOUBT_MASK ((uint32_t) (IN_CLOSE_WRITE | IN_DELETE_SELF))
+#define CLOSED_MASK ((uint32_t) (IN_OPEN | IN_DELETE_SELF))
+#define OPEN_MASK (DOUBT_MASK | CLOSED_MASK)
+
+/* A line of a watch in fdinfo has about 150 bytes. */
+#define FDINFO_MAX (1024U * 1024)
 
 struct NodeEntry {
     NodeWatch *watch;
     NodeEntry *next; /* watch.entries */
     int wd;          /* -1: the inode is gone */
-    int open_files;
-    bool ours_seen, uncertain, gone;
+    char path[48];
+    bool ours_seen, open, doubt, gone;
+    bool remembered; /* the mask tells that it is closed */
+    bool touched;    /* an event came, and changed() is to be called */
     node_changed_t changed;
     void *userdata;
 };
 
+typedef struct KeptWatch {
+    int wd;
+    uint32_t mask;
+} KeptWatch;
+
 struct NodeWatch {
+    sd_event *event;
     int fd;
     sd_event_source *source;
     NodeEntry *entries;
     NodeEntry *cursor; /* the next one to look at while events are handed out; entries may go meanwhile */
+    KeptWatch *kept;   /* what an earlier process has watched */
+    size_t n_kept;
+    bool leaving;
 };
 
 NodeEntry *node_entry_free(NodeEntry *e) {
@@ -35,10 +57,14 @@ NodeEntry *node_entry_free(NodeEntry *e) {
         }
     if (e->watch->cursor == e)
         e->watch->cursor = e->next;
-    if (e->wd >= 0)
+    if (e->wd >= 0 && !e->watch->leaving)
         (void) inotify_rm_watch(e->watch->fd, e->wd);
     free(e);
     return NULL;
+}
+
+void node_watch_leave(NodeWatch *w) {
+    w->leaving = true;
 }
 
 NodeWatch *node_watch_free(NodeWatch *w) {
@@ -47,24 +73,49 @@ NodeWatch *node_watch_free(NodeWatch *w) {
     assert(!w->entries);
     sd_event_source_disable_unref(w->source);
     (void) safe_close(w->fd);
+    free(w->kept);
+    sd_event_unref(w->event);
     free(w);
     return NULL;
 }
 
+static void set_mask(NodeEntry *e, uint32_t mask) {
+    int wd = e->wd < 0 ? -1 : inotify_add_watch(e->watch->fd, e->path, mask);
+
+    if (wd >= 0 && wd != e->wd) /* the path has a new inode already */
+        (void) inotify_rm_watch(e->watch->fd, wd);
+}
+
+/* Whoever opens the node again and again does not wake us any more. */
+static void begin_doubt(NodeEntry *e) {
+    if (!e->doubt)
+        set_mask(e, DOUBT_MASK);
+    e->doubt = true;
+}
+
+void node_entry_remember(NodeEntry *e) {
+    if (e->remembered || node_entry_state(e) != NODE_CLOSED)
+        return;
+    set_mask(e, CLOSED_MASK);
+    e->remembered = true;
+}
+
 static void apply(NodeEntry *e, uint32_t mask) {
+    e->touched = true;
     if (mask & IN_OPEN) {
         if (e->ours_seen)
-            e->uncertain = true;
-        e->ours_seen = true;
-        e->open_files++;
+            begin_doubt(e);
+        e->ours_seen = e->open = true;
     }
-    if (mask & (IN_CLOSE_WRITE | IN_CLOSE_NOWRITE))
-        e->open_files--;
+    if (mask & IN_CLOSE_WRITE)
+        e->open = false;
     if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)) {
         /* The inode lives as long as an open file does: it is closed everywhere. */
         e->gone = true;
         e->wd = -1;
     }
+    if (mask & IN_Q_OVERFLOW)
+        begin_doubt(e);
 }
 
 /* Reads what is there and notes it; changed() is called by the caller, when no reading is under way. */
@@ -83,12 +134,9 @@ static int read_events(NodeWatch *w) {
 
         memcpy(&event, p, sizeof(event));
         p += sizeof(event) + event.len;
-        for (NodeEntry *e = w->entries; e; e = e->next) {
-            if (event.mask & IN_Q_OVERFLOW)
-                e->uncertain = true;
-            else if (e->wd == event.wd)
+        for (NodeEntry *e = w->entries; e; e = e->next)
+            if (event.mask & IN_Q_OVERFLOW || e->wd == event.wd)
                 apply(e, event.mask);
-        }
     }
     return n > 0;
 }
@@ -104,70 +152,204 @@ static int on_events(sd_event_source *s, int fd, uint32_t events, void *userdata
         NodeEntry *e = w->cursor;
 
         w->cursor = e->next;
+        if (!TAKE_GENERIC(e->touched, false))
+            continue;
         if (node_entry_state(e) != NODE_OPEN)
             e->changed(e->userdata);
     }
     return 0;
 }
 
-int node_watch_new(sd_event *event, NodeWatch **ret) {
-    _cleanup_(node_watch_freep) NodeWatch *w = NULL;
+/* Takes fd over on success. */
+static int listen_to(NodeWatch *w, int fd) {
+    sd_event_source *source;
     int r;
 
-    w = malloc(sizeof(*w));
-    if (!w)
-        return -ENOMEM;
-    *w = (NodeWatch){.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK)};
-    if (w->fd < 0)
-        return -errno;
-    r = sd_event_add_io(event, &w->source, w->fd, EPOLLIN, on_events, w);
+    r = sd_event_add_io(w->event, &source, fd, EPOLLIN, on_events, w);
     if (r < 0)
         return r;
     /* With the lifelines, before any request. */
-    r = sd_event_source_set_priority(w->source, SD_EVENT_PRIORITY_IMPORTANT);
+    r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
+    if (r < 0) {
+        sd_event_source_disable_unref(source);
+        return r;
+    }
+    sd_event_source_disable_unref(w->source);
+    (void) safe_close(w->fd);
+    w->source = source;
+    w->fd = fd;
+    return 0;
+}
+
+int node_watch_new(sd_event *event, NodeWatch **ret) {
+    _cleanup_(node_watch_freep) NodeWatch *w = NULL;
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    w = malloc(sizeof(*w));
+    if (!w)
+        return -ENOMEM;
+    *w = (NodeWatch){.event = sd_event_ref(event), .fd = -EBADF};
+    r = listen_to(w, fd);
     if (r < 0)
         return r;
+    (void) TAKE_FD(fd);
     *ret = TAKE_PTR(w);
     return 0;
 }
 
-int node_watch_add(NodeWatch *w, const char *path, bool uncertain, node_changed_t changed, void *userdata,
+/* ---- Over a restart ---- */
+
+static int add_kept(NodeWatch *w, const KeptWatch *k) {
+    KeptWatch *more = reallocarray(w->kept, w->n_kept + 1, sizeof(*more));
+
+    if (!more)
+        return -ENOMEM;
+    w->kept = more;
+    w->kept[w->n_kept++] = *k;
+    return 0;
+}
+
+/* A line of each watch: "inotify wd:1 ino:1b sdev:5 mask:238 ignored_mask:0 fhandle-…", all in hex. */
+static int read_kept(NodeWatch *w, int fd) {
+    _cleanup_free_ char *text = NULL;
+    char path[48];
+    int r;
+
+    (void) snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+    r = read_file_at(AT_FDCWD, path, FDINFO_MAX, &text, NULL);
+    for (const char *line = text; r >= 0 && line; line = strchr(line, '\n')) {
+        unsigned wd, mask;
+
+        line += *line == '\n';
+        if (sscanf(line, "inotify wd:%x ino:%*x sdev:%*x mask:%x", &wd, &mask) == 2)
+            r = add_kept(w, &(KeptWatch){.wd = (int) wd, .mask = mask});
+    }
+    return r;
+}
+
+static bool is_inotify(int fd) {
+    char path[48], target[64];
+    ssize_t n;
+
+    (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlink(path, target, sizeof(target) - 1);
+    if (n < 0)
+        return false;
+    target[n] = '\0';
+    return streq(target, "anon_inode:inotify") || streq(target, "anon_inode:[inotify]");
+}
+
+static int go_on_with(NodeWatch *w, int fd) {
+    int r;
+
+    if (!is_inotify(fd))
+        return -EBADMSG;
+    r = read_kept(w, fd);
+    if (r >= 0)
+        r = listen_to(w, fd);
+    if (r < 0)
+        w->n_kept = 0;
+    return r;
+}
+
+int node_watch_keep(NodeWatch *w, int fd) {
+    int r;
+
+    assert(!w->entries);
+    if (fd >= 0)
+        return go_on_with(w, fd);
+    (void) sd_notify(/* unset_environment= */ 0, "FDSTOREREMOVE=1\nFDNAME=" NODE_WATCH_STORE_NAME);
+    r = sd_pid_notify_with_fds(
+            0, /* unset_environment= */ 0, "FDSTORE=1\nFDNAME=" NODE_WATCH_STORE_NAME, &w->fd, 1);
+    return r < 0 ? r : 0;
+}
+
+static bool has_entry(const NodeWatch *w, int wd) {
+    for (const NodeEntry *e = w->entries; e; e = e->next)
+        if (e->wd == wd)
+            return true;
+    return false;
+}
+
+void node_watch_forget_rest(NodeWatch *w) {
+    for (size_t i = 0; i < w->n_kept; i++)
+        if (!has_entry(w, w->kept[i].wd))
+            (void) inotify_rm_watch(w->fd, w->kept[i].wd);
+    w->n_kept = 0;
+}
+
+/* ---- Entries ---- */
+
+static int add(NodeWatch *w, const char *path, uint32_t mask, node_changed_t changed, void *userdata,
         NodeEntry **ret) {
     NodeEntry *e;
-    int wd;
 
-    wd = inotify_add_watch(w->fd, path, IN_OPEN | IN_CLOSE_WRITE | IN_CLOSE_NOWRITE | IN_DELETE_SELF);
-    if (wd < 0)
-        return -errno;
     e = malloc(sizeof(*e));
-    if (!e) {
-        (void) inotify_rm_watch(w->fd, wd);
+    if (!e)
         return -ENOMEM;
+    *e = (NodeEntry){.watch = w, .changed = changed, .userdata = userdata};
+    assert(strlen(path) < sizeof(e->path));
+    strcpy(e->path, path);
+    e->wd = inotify_add_watch(w->fd, path, mask);
+    if (e->wd < 0) {
+        int r = -errno;
+
+        free(e);
+        return r;
     }
-    *e = (NodeEntry){
-            .watch = w,
-            .next = w->entries,
-            .wd = wd,
-            .uncertain = uncertain,
-            .changed = changed,
-            .userdata = userdata,
-    };
+    e->next = w->entries;
     w->entries = e;
     *ret = e;
     return 0;
 }
 
+int node_watch_add(NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret) {
+    return add(w, path, OPEN_MASK, changed, userdata, ret);
+}
+
+static const KeptWatch *find_kept(const NodeWatch *w, int wd) {
+    for (size_t i = 0; i < w->n_kept; i++)
+        if (w->kept[i].wd == wd)
+            return &w->kept[i];
+    return NULL;
+}
+
+int node_watch_resume(
+        NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret) {
+    const KeptWatch *k;
+    NodeEntry *e;
+    int r;
+
+    /* Leaves the mask of a watch that is there as it is. */
+    r = add(w, path, IN_DELETE_SELF | IN_MASK_ADD, changed, userdata, &e);
+    if (r < 0)
+        return r;
+    k = find_kept(w, e->wd);
+    e->ours_seen = true;
+    e->open = !k || k->mask & IN_CLOSE_WRITE;
+    e->remembered = !e->open;
+    if (!k || !(k->mask & IN_OPEN))
+        begin_doubt(e);
+    *ret = e;
+    return 0;
+}
+
+/* A close that was seen while our file is open was somebody else's, who had the node open before. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e) {
     (void) read_events(w);
-    e->ours_seen = true;
-    if (e->open_files <= 0)
-        e->open_files = 1;
+    if (e->ours_seen && !e->open)
+        begin_doubt(e);
+    e->ours_seen = e->open = true;
 }
 
 NodeState node_entry_state(const NodeEntry *e) {
     if (e->gone)
         return NODE_CLOSED;
-    if (e->uncertain)
-        return NODE_UNCERTAIN;
-    return e->open_files > 0 ? NODE_OPEN : NODE_CLOSED;
+    if (e->doubt)
+        return NODE_DOUBT;
+    return e->open ? NODE_OPEN : NODE_CLOSED;
 }

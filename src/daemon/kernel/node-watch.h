@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Tells when a device node is closed for good.
+/* Tells when the file that was handed out of a device node is closed.
  *
- * inotify reports IN_CLOSE on the node when the last reference of an open file goes, in whatever process
- * (kernel-facts.md section 1). Opens and closes are counted: our own open comes first and is read at once
- * (node_watch_settle), so that later ones are somebody else's. inotify merges equal events that follow each
- * other, so as soon as a stranger was seen the count proves nothing any more and the entry says so: /proc
- * must be asked then.
+ * inotify reports IN_CLOSE_WRITE on the node when the last reference to an open file goes, in whatever
+ * process or socket that is (kernel-facts.md section 1). Our own open comes first and is read at once
+ * (node_watch_settle), so a later open is somebody else's. inotify merges equal events that follow each
+ * other, so nothing can be counted once there are two files: the node is in doubt then, until its inode goes,
+ * and the kernel must be asked otherwise. Only root can open a node for writing, but kernels before 6.10
+ * report when anybody opens or closes one with O_PATH; those closes are IN_CLOSE_NOWRITE, which is not looked
+ * at.
+ *
+ * The inotify fd goes to systemd's fd store, with all its watches: what happens while no daemon runs is read
+ * by the next one. What the earlier one has read is told by the masks: a file that was closed has a watch
+ * that does not report closes, and a node in doubt one that does not report opens.
  *
  * No event tells the end of the reset that the kernel runs after the last close: the caller confirms with
  * `enable`. */
@@ -19,24 +25,38 @@
 typedef struct NodeWatch NodeWatch;
 typedef struct NodeEntry NodeEntry;
 
+#define NODE_WATCH_STORE_NAME "node-watch"
+
 /* Something happened to the node; look at its state. */
 typedef void (*node_changed_t)(void *userdata);
 
 typedef enum NodeState {
-    NODE_OPEN,      /* at least one open file is left */
-    NODE_CLOSED,    /* all are closed, or the node and its last open file are gone */
-    NODE_UNCERTAIN, /* more opens than ours were seen, or events were lost: ask /proc */
+    NODE_OPEN,   /* our file is open */
+    NODE_CLOSED, /* it is closed, or the node and its last open file are gone */
+    NODE_DOUBT,  /* another file was opened, or events were lost */
 } NodeState;
 
 int node_watch_new(sd_event *event, NodeWatch **ret);
 NodeWatch *node_watch_free(NodeWatch *w);
+/* The process ends: entries that are freed from now on stay watched for the next one. */
+void node_watch_leave(NodeWatch *w);
 DEFINE_TRIVIAL_CLEANUP_FUNC(NodeWatch *, node_watch_free);
 
-/* Starts before the node is opened. uncertain: opens may have been missed already (recovery). -ENOENT: no
- * such node. */
-int node_watch_add(NodeWatch *w, const char *path, bool uncertain, node_changed_t changed, void *userdata,
-        NodeEntry **ret);
+/* Before anything is watched: goes on with the fd that an earlier process left with systemd (takes it over on
+ * success), or, with -EBADF, leaves its own there. 0 or negative errno. */
+int node_watch_keep(NodeWatch *w, int fd);
+/* After the last node_watch_resume(): nobody waits for what else the earlier process has watched. */
+void node_watch_forget_rest(NodeWatch *w);
+
+/* Starts before the node is opened. -ENOENT: no such node. */
+int node_watch_add(NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret);
+/* Goes on with what an earlier process handed out; in doubt where it is not known to have been watched all
+ * the time. */
+int node_watch_resume(
+        NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret);
 NodeEntry *node_entry_free(NodeEntry *e);
 /* Right after our own open: takes note of its event, so that the next open is known to be another's. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e);
+/* Nobody waits for the close yet, but it is to be known after a restart, too. */
+void node_entry_remember(NodeEntry *e);
 NodeState node_entry_state(const NodeEntry *e);

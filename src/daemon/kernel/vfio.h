@@ -25,6 +25,11 @@ int vfio_open_container(int *ret_fd);
  * driver). */
 int vfio_open_group(int group, int *ret_fd);
 
+/* Does anybody have /dev/vfio/<group> open, or a cdev of the group bound? Opens it for a moment, and MAY
+ * SLEEP as long: workers only. 0: nobody, or the group is gone, and with it what could be reached through an
+ * open file of it; -EBUSY: somebody; another negative errno: unknown. */
+int vfio_probe_group(int group);
+
 /* The device name, which is behind no IOMMU, through /dev/vfio/noiommu-<group>, checked to be the node with
  * rdev. MAY SLEEP as long as a reset takes: workers only, and only with CAP_SYS_RAWIO, which the kernel wants
  * at every step. What comes back is the device's file alone; see there why nothing else need stay open.

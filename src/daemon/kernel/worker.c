@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "daemon/kernel/holders.h"
 #include "daemon/kernel/vfio.h"
 #include "daemon/privileges.h"
 #include "host/sysfs.h"
@@ -103,6 +104,7 @@ static void run_item(const WorkerOrder *order, WorkerResult *result) {
             [WORKER_BIND] = driver_bind,
             [WORKER_RESTORE] = driver_restore,
             [WORKER_RESET] = driver_reset,
+            [WORKER_RECYCLE] = driver_recycle,
     };
     DriverTrace trace = {.progress = order->item.progress, .note = note_step};
 
@@ -129,6 +131,20 @@ static void run_open_noiommu(
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
+static void run_probe_groups(const WorkerOrder *order, WorkerResult *result) {
+    result->step = DRIVER_STEP_OPEN;
+    for (uint32_t i = 0; i < order->n_groups && result->error >= 0; i++) {
+        result->index = i;
+        (void) send_result(&(WorkerResult){.index = i, .step = DRIVER_STEP_OPEN}, NULL);
+        result->error = vfio_probe_group(order->groups[i]);
+    }
+}
+
+static void run_find_holders(WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    result->error = holders_walk(&fds[0]);
+    result->n_fds = result->error < 0 ? 0 : 1;
+}
+
 static int serve_one(void) {
     int fds[PLAN_GROUPS_MAX], r;
     WorkerResult result = {.done = true};
@@ -150,6 +166,10 @@ static int serve_one(void) {
         run_open_noiommu(&order, &result, fds);
     else if (order.operation == WORKER_SURVEY)
         run_survey(&order, &result);
+    else if (order.operation == WORKER_PROBE_GROUPS)
+        run_probe_groups(&order, &result);
+    else if (order.operation == WORKER_FIND_HOLDERS)
+        run_find_holders(&result, fds);
     else
         run_item(&order, &result);
     r = send_result(&result, fds);

@@ -22,6 +22,9 @@ typedef enum WorkerOperation {
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
     WORKER_SURVEY,       /* reads facts of the item */
+    WORKER_RECYCLE,      /* driver_recycle() */
+    WORKER_PROBE_GROUPS, /* vfio_probe_group() for each group; stops at the first failure */
+    WORKER_FIND_HOLDERS, /* holders_walk(); its file is the one fd */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 

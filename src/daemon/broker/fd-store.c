@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/fd-store.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/macro.h"
+
+static int notify_socket = -EBADF;
+
+/* -EAFNOSUPPORT: not a Unix socket, for sd_notify() to deal with. */
+static int notify_address(struct sockaddr_un *address, socklen_t *ret_size) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t n = path ? strlen(path) : 0;
+
+    if (n == 0)
+        return -ENOENT;
+    if ((path[0] != '/' && path[0] != '@') || n >= sizeof(address->sun_path))
+        return -EAFNOSUPPORT;
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(address->sun_path, path, n);
+    if (path[0] == '@')
+        address->sun_path[0] = '\0';
+    *ret_size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n + (path[0] == '/'));
+    return 0;
+}
+
+static int send_now(const char *text, int fd) {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {};
+    struct iovec data = {.iov_base = (char *) text, .iov_len = strlen(text)};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    struct sockaddr_un address;
+    int r;
+
+    r = notify_address(&address, &message.msg_namelen);
+    if (r < 0)
+        return r;
+    message.msg_name = &address;
+    if (fd >= 0) {
+        control.header = (struct cmsghdr){
+                .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control);
+    }
+    if (notify_socket < 0)
+        notify_socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (notify_socket < 0)
+        return -errno;
+    return sendmsg(notify_socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+int fd_store_add(const char *name, int fd) {
+    char text[96];
+    int r;
+
+    (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
+    r = send_now(text, fd);
+    if (r == -EAGAIN || r == -ENOBUFS)
+        return -EAGAIN;
+    if (r == -EAFNOSUPPORT)
+        (void) sd_pid_notify_with_fds(0, /* unset_environment= */ 0, text, &fd, 1);
+    return 0;
+}
+
+/* Once it is over, systemd has time. */
+void fd_store_remove(const char *name) {
+    char text[96];
+
+    (void) snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    if (send_now(text, -EBADF) < 0)
+        (void) sd_notify(/* unset_environment= */ 0, text);
+}
