@@ -12,11 +12,13 @@
 
 #include "daemon/privileges.h"
 
+/* A worker gets no more than the process has that executes it, so what workers alone raise is kept here, too.
+ */
 static const cap_value_t kept[] = {
         CAP_SYS_RESOURCE,    /* IOMMU_OPTION_RLIMIT_MODE; the limit of locked memory of who asks */
         CAP_SYS_PTRACE,      /* who asks: /proc/PID of other users */
         CAP_DAC_READ_SEARCH, /* for workers alone, with the one above: who has a device open */
-        CAP_SYS_ADMIN,       /* config space beyond 64 bytes: the ACS capabilities on the way to a device */
+        CAP_SYS_ADMIN,       /* for workers alone: ACS capabilities and serial numbers in config space */
         CAP_SYS_RAWIO, /* devices without an IOMMU; given up at the start where they are not handed out */
 };
 

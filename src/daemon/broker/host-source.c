@@ -1,31 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/host-source.h"
 
-#include "daemon/privileges.h"
+#include "core/survey.h"
 #include "host/sysfs.h"
 
 /* ---- This machine ---- */
 
-/* The kernel holds a read of config space back for as long as a device is being reset, and who has one may
- * reset it as often as he likes: what is claimed is not read then, and what stands there is unknown. */
-static bool may_be_in_reset(const Device *d) {
-    return d->claim || (d->group && d->group->claim);
-}
-
-/* Config space beyond the first 64 bytes is shown to CAP_SYS_ADMIN only. */
+/* Nothing that may sleep or needs a privilege: a Surveyor's workers read config space. */
 static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
-    const unsigned in_config_space = DEVICE_FACT_ACS | DEVICE_FACT_SERIAL;
-    int r;
-
-    if (may_be_in_reset(device))
-        what &= ~in_config_space;
-    if (!(what & in_config_space))
-        return sysfs_read_facts(NULL, device, what, ret);
-
-    privileges_raise(CAP_SYS_ADMIN);
-    r = sysfs_read_facts(NULL, device, what, ret);
-    privileges_lower();
-    return r;
+    assert((what & SURVEY_FACTS_SLEEPING) == 0);
+    return sysfs_read_facts(NULL, device, what, ret);
 }
 
 static int read_kernel_facts(void *userdata, KernelFacts *ret) {

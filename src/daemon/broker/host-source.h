@@ -13,7 +13,6 @@ typedef struct HostSource {
     bool sleeps; /* reading some facts may: SURVEY_FACTS_SLEEPING. They are for a Surveyor's workers */
 } HostSource;    /* userdata of all is that of the facts */
 
-/* Raises the capabilities that reading takes around each read. */
 HostSource host_source_of_machine(void);
 /* The snapshot stays the caller's. */
 HostSource host_source_of_snapshot(HostSnapshot *snapshot);
