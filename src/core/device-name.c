@@ -1,126 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-
-/* The parser is a cursor that either takes exactly what it wants or fails; nothing is copied and nothing is
- * skipped, so there is no spelling that is "nearly" understood. A name that is wrong by one digit is another
- * device, and that device may be somebody's disk. */
-
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "core/device-name.h"
 
-static const char *const bus_table[_BUS_MAX] = {
-        [BUS_PCI] = "pci",
-};
-DEFINE_STRING_TABLE(bus, Bus);
+#include <stdio.h>
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -EINVAL;
-}
-
-/* Takes as many hex digits as there are, and fails when that is less than min or more than max. */
-static bool take_hex(const char **p, unsigned min, unsigned max, uint32_t *ret) {
-    const char *s = *p;
-    uint32_t v = 0;
-    unsigned n = 0;
-
-    for (int d; (d = hex_digit(*s)) >= 0; s++) {
-        if (++n > max)
-            return false;
-        v = v << 4 | (uint32_t) d;
-    }
-    if (n < min)
-        return false;
-
-    *p = s;
-    *ret = v;
-    return true;
-}
-
-static bool take_char(const char **p, char c) {
-    if (**p != c)
-        return false;
-    (*p)++;
-    return true;
-}
-
-/* [DOMAIN sep] BUS sep SLOT dot FUNCTION, up to end. */
-static int parse_pci(
-        const char *s, const char *end, char separator, char dot, bool need_domain, DeviceName *ret) {
-    uint32_t domain = 0, bus, slot, function;
-    const char *p = s, *q = s;
-
-    /* A domain has four digits at least, a bus has two: the first separator tells them apart. */
-    if (take_hex(&q, 4, 8, &domain) && take_char(&q, separator))
-        p = q;
-    else if (need_domain)
-        return -EINVAL;
-    else
-        domain = 0;
-
-    if (!take_hex(&p, 2, 2, &bus) || !take_char(&p, separator) || !take_hex(&p, 2, 2, &slot) ||
-            !take_char(&p, dot) || !take_hex(&p, 1, 1, &function) || p != end)
-        return -EINVAL;
-    if (slot > 0x1f || function > 7)
-        return -EINVAL;
-
-    *ret = (DeviceName){
-            .bus = BUS_PCI,
-            .domain = domain,
-            .pci_bus = (uint8_t) bus,
-            .slot = (uint8_t) slot,
-            .function = (uint8_t) function,
-    };
-    return 0;
-}
-
-/* The last component of a path below /sys; the slash that a shell's completion leaves at the end is fine. */
-static int parse_sysfs_path(const char *path, DeviceName *ret) {
-    const char *end = path + strlen(path), *start;
-
-    while (end > path && end[-1] == '/')
-        end--;
-    for (start = end; start > path && start[-1] != '/'; start--)
-        ;
-    return parse_pci(start, end, ':', '.', /* need_domain= */ true, ret);
-}
+#include "core/device-kind.h"
 
 int device_name_parse(const char *s, DeviceName *ret) {
-    const char *rest;
+    const char *rest = s;
+    DeviceKind kind = device_kind_of(s, &rest);
+    const DeviceKindInfo *info;
 
-    if (startswith(s, "/sys/"))
-        return parse_sysfs_path(s, ret);
-
-    rest = startswith(s, "pci_");
-    if (rest)
-        return parse_pci(rest, rest + strlen(rest), '_', '_', /* need_domain= */ true, ret);
-
-    rest = startswith(s, "pci:");
-    if (rest)
-        s = rest;
-    return parse_pci(s, s + strlen(s), ':', '.', /* need_domain= */ false, ret);
+    if ((int) kind < 0) /* PCI addresses do without */
+        return device_kind_info(DEVICE_KIND_PCI)->parse(s, ret);
+    info = device_kind_info(kind);
+    if (!info->parse)
+        return -EOPNOTSUPP;
+    /* Paths and the spelling of libvirt name the kind themselves. */
+    if (startswith(rest, "/") || strchr(rest, '_'))
+        return -EINVAL;
+    return info->parse(rest, ret);
 }
 
 int device_name_parse_pci_address(const char *s, DeviceName *ret) {
-    char kernel[DEVICE_NAME_MAX];
-    DeviceName name;
-    int r;
-
-    r = parse_pci(s, s + strlen(s), ':', '.', /* need_domain= */ true, &name);
-    if (r < 0)
-        return r;
-    /* The kernel has one spelling (%04x:%02x:%02x.%d); what does not print back the same is not from it. */
-    if (!streq(device_name_format_kernel(&name, kernel), s))
-        return -EINVAL;
-
-    *ret = name;
-    return 0;
+    return device_kind_info(DEVICE_KIND_PCI)->parse_kernel(s, ret);
 }
 
 int device_name_parse_syspath(const char *path, DeviceName *ret) {
@@ -141,26 +43,27 @@ int device_name_parse_syspath(const char *path, DeviceName *ret) {
     return r;
 }
 
-const char *device_name_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {
-    snprintf(buf, DEVICE_NAME_MAX, "pci:%04" PRIx32 ":%02x:%02x.%x", name->domain, name->pci_bus,
-            name->slot & 0x1fU, name->function & 7U);
+const char *device_name_format_kernel(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {
+    device_kind_info(name->kind)->format(name, buf);
     return buf;
 }
 
-const char *device_name_format_kernel(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {
-    snprintf(buf, DEVICE_NAME_MAX, "%04" PRIx32 ":%02x:%02x.%x", name->domain, name->pci_bus,
-            name->slot & 0x1fU, name->function & 7U);
+const char *device_name_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {
+    char kernel[DEVICE_NAME_MAX];
+
+    snprintf(buf, DEVICE_NAME_MAX, "%s:%s", device_kind_info(name->kind)->name,
+            device_name_format_kernel(name, kernel));
     return buf;
 }
 
 int device_name_compare(const DeviceName *a, const DeviceName *b) {
-    if (a->bus != b->bus)
-        return a->bus < b->bus ? -1 : 1;
-    if (a->domain != b->domain)
-        return a->domain < b->domain ? -1 : 1;
-    if (a->pci_bus != b->pci_bus)
-        return a->pci_bus < b->pci_bus ? -1 : 1;
-    if (a->slot != b->slot)
-        return a->slot < b->slot ? -1 : 1;
-    return (int) a->function - (int) b->function;
+    DeviceKey x, y;
+
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    x = device_kind_info(a->kind)->key(a);
+    y = device_kind_info(b->kind)->key(b);
+    if (x.high != y.high)
+        return x.high < y.high ? -1 : 1;
+    return x.low < y.low ? -1 : x.low > y.low;
 }

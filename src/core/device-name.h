@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Names of devices: BUS:NAME, `pci:0000:06:0d.0`. A small value type, compared and sorted without strings.
+/* Names of devices: KIND:NAME, `pci:0000:06:0d.0`. A small value type, compared and sorted without strings.
  *
  * People write the same PCI address in many ways; all of these parse to the same value: `pci:0000:06:0d.0`,
  * `0000:06:0d.0`, `06:0d.0` (domain 0), `pci:06:0d.0`, upper-case digits, libvirt's `pci_0000_06_0d_0`,
@@ -10,15 +10,18 @@
 
 #include "base/macro.h"
 
-typedef enum Bus {
-    BUS_PCI,
-    _BUS_MAX,
-    _BUS_INVALID = -EINVAL,
-} Bus;
-DECLARE_STRING_TABLE(bus, Bus); /* "pci" */
+typedef enum DeviceKind {
+    DEVICE_KIND_PCI,
+    DEVICE_KIND_MDEV,
+    DEVICE_KIND_PLATFORM,
+    DEVICE_KIND_VDPA,
+    _DEVICE_KIND_MAX,
+    _DEVICE_KIND_INVALID = -EINVAL,
+} DeviceKind;
+DECLARE_STRING_TABLE(device_kind, DeviceKind); /* "pci", "mdev", "platform", "vdpa"; see device-kind.h */
 
 typedef struct DeviceName {
-    Bus bus;
+    DeviceKind kind;
     uint32_t domain;
     uint8_t pci_bus;
     uint8_t slot;     /* 0..31 */
@@ -27,7 +30,8 @@ typedef struct DeviceName {
 
 #define DEVICE_NAME_MAX 24 /* "pci:" + 8 digits of domain + ":06:0d.0" + NUL, rounded up */
 
-/* Parses any accepted spelling. 0, or -EINVAL; *ret is untouched on failure. Never reads past the NUL. */
+/* Parses any accepted spelling. 0; -EOPNOTSUPP: a device of a kind that this version does not know yet;
+ * -EINVAL. *ret is untouched on failure. Never reads past the NUL. */
 int device_name_parse(const char *s, DeviceName *ret);
 /* Parses only the kernel's own spelling of a PCI address, "0000:06:0d.0". */
 int device_name_parse_pci_address(const char *s, DeviceName *ret);

@@ -13,6 +13,8 @@
 
 #include "core/inventory.h"
 
+#include "core/device-kind.h"
+
 typedef struct DriverName {
     unsigned n_users;
     char name[];
@@ -551,7 +553,7 @@ uint64_t group_fingerprint(const Group *g) {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
     FOREACH_MEMBER(d, g) {
-        hash = hash_add(hash, (uint64_t) d->name.bus, 1);
+        hash = hash_add(hash, (uint64_t) d->name.kind, 1);
         hash = hash_add(hash, d->name.domain, 4);
         hash = hash_add(hash, d->name.pci_bus, 1);
         hash = hash_add(hash, (uint64_t) (d->name.slot << 3 | d->name.function), 1);
@@ -568,6 +570,8 @@ uint64_t group_fingerprint(const Group *g) {
 bool device_is_bridge(const Device *d) {
     /* PCI-to-PCI, CardBus and semi-transparent bridges. Host and ISA bridges (0x0600, 0x0601) are called
      * bridges too but are ordinary functions to VFIO, with drivers that block a group. */
+    if (!device_kind_info(d->name.kind)->has_ids)
+        return false;
     switch (d->class_code >> 8) {
     case 0x0604:
     case 0x0607:
@@ -579,26 +583,11 @@ bool device_is_bridge(const Device *d) {
 }
 
 bool device_leaves_group_viable(const Device *d) {
-    /* Those with driver_managed_dma in the kernel. uio_pci_generic, pci-pf-stub and xen-pciback look harmless
-     * and are not: the kernel counts them as users of the group. The list serves kernels without vfio-dev/;
-     * on newer ones the index speaks for every vfio driver, also for those that are not here. */
-    static const char *const drivers[] = {
-            "pcieport",
-            "pci-stub",
-            "vfio-pci",
-            "mlx5_vfio_pci",
-            "virtio_vfio_pci",
-            "pds_vfio_pci",
-            "hisi_acc_vfio_pci",
-            "nvgrace_gpu_vfio_pci",
-            "qat_vfio_pci",
-            "ism_vfio_pci",
-            "xe-vfio-pci",
-    };
+    const char *const *drivers = device_kind_info(d->name.kind)->unharmful;
 
     if (!d->driver || d->vfio_index >= 0)
         return true;
-    for (size_t i = 0; i < ELEMENTSOF(drivers); i++)
+    for (size_t i = 0; drivers && drivers[i]; i++)
         if (streq(d->driver, drivers[i]))
             return true;
     return false;

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "core/claim.h"
+#include "core/device-kind.h"
 #include "policy/explain.h"
 #include "core/planner.h"
 
@@ -340,8 +341,8 @@ static int add_member(
     if (what & DEVICE_FACT_DRIVER_OVERRIDE)
         (void) snprintf(m->original_override, sizeof(m->original_override), "%s", facts->driver_override);
     if (touched || exposed)
-        (void) snprintf(
-                m->target_driver, sizeof(m->target_driver), "%s", m->bind ? VFIO_PCI_DRIVER : d->driver);
+        (void) snprintf(m->target_driver, sizeof(m->target_driver), "%s",
+                m->bind ? device_kind_info(d->name.kind)->driver : d->driver);
     return m->bind ? 0 : check_unused(p, d, facts->enable_count);
 }
 

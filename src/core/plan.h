@@ -21,7 +21,6 @@ typedef enum Disposition {
 } Disposition;
 DECLARE_STRING_TABLE(disposition, Disposition); /* "claim", "park", "none-needed", "refuse" */
 
-#define VFIO_PCI_DRIVER "vfio-pci"
 #define PLAN_MEMBERS_MAX 64U
 #define PLAN_GROUPS_MAX REQUEST_DEVICES_MAX
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/request.h"
+#include "core/device-kind.h"
 #include "core/device-spelling.h"
 
 #include <stdio.h>
@@ -18,15 +19,31 @@ static const char *const backend_table[_BACKEND_MAX] = {
 };
 DEFINE_STRING_TABLE(backend, Backend);
 
+static int refuse_kind(const char *spelling, Refusal *refusal) {
+    _cleanup_free_ char *shown = sanitize(spelling, SHOWN_MAX);
+    const char *rest;
+    int r;
+
+    r = refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, NULL,
+            "\"%s\" is a device of the kind %s, which this version does not support yet", shown ?: "",
+            device_kind_to_string(device_kind_of(spelling, &rest)));
+    refusal->remedy = strdup("Claim a PCI device; 'vfioctl list' shows them.");
+    return r;
+}
+
 int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
     _cleanup_free_ char *shown = NULL;
     DeviceName name;
+    int error;
 
     if (r->n_devices >= REQUEST_DEVICES_MAX)
         return refuse(refusal, VFIOD_ERROR_TOO_MANY_DEVICES, NULL,
                 "the request names more than %u devices, the most that one message can carry",
                 REQUEST_DEVICES_MAX);
-    if (device_name_parse(spelling, &name) < 0) {
+    error = device_name_parse(spelling, &name);
+    if (error == -EOPNOTSUPP)
+        return refuse_kind(spelling, refusal);
+    if (error < 0) {
         _cleanup_free_ char *meant = device_spelling_explain(spelling, /* in_pattern= */ false);
 
         shown = sanitize(spelling, SHOWN_MAX);

@@ -30,8 +30,8 @@ static bool parse_at(const char *text, size_t size, DeviceName *ret) {
 
 /* How every name in a record begins. */
 static bool is_prefix(const char *text, size_t size) {
-    for (Bus bus = 0; bus < _BUS_MAX; bus++) {
-        const char *prefix = bus_to_string(bus);
+    for (DeviceKind kind = 0; kind < _DEVICE_KIND_MAX; kind++) {
+        const char *prefix = device_kind_to_string(kind);
         size_t n = strlen(prefix);
 
         if (size > n && memcmp(text, prefix, n) == 0 && text[n] == ':')

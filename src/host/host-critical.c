@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "host/use.h"
 
 static void search_done(UseSearch *s) {
@@ -192,12 +193,13 @@ static int check_virtual_functions(UseSearch *s, int fd) {
 }
 
 static int search(const DeviceName *name, unsigned wanted, char **ret_reason) {
-    char path[sizeof("/sys/bus/pci/devices/") + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
+    char path[96], kernel[DEVICE_NAME_MAX];
     _cleanup_(search_done) UseSearch s = {.wanted = wanted};
     _cleanup_close_ int fd = -EBADF;
     int r;
 
-    snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", device_name_format_kernel(name, kernel));
+    snprintf(path, sizeof(path), "%s/devices/%s", device_kind_info(name->kind)->directory,
+            device_name_format_kernel(name, kernel));
     fd = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? -ENODEV : -errno;

@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "core/host-tables.h"
 #include "host/host-critical.h"
 #include "host/sysfs.h"
@@ -36,11 +37,20 @@ static int gone_error(int error) {
     return error == ENOENT || error == ENXIO ? -ENODEV : -error;
 }
 
+#define DEVICE_PATH_MAX 96U
+
+static void device_path(const DeviceName *name, char buf[static DEVICE_PATH_MAX]) {
+    char kernel[DEVICE_NAME_MAX];
+
+    snprintf(buf, DEVICE_PATH_MAX, "%s/devices/%s", device_kind_info(name->kind)->directory,
+            device_name_format_kernel(name, kernel));
+}
+
 static int open_device(const DeviceName *name) {
-    char path[sizeof(PCI_DEVICES) + 1 + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
+    char path[DEVICE_PATH_MAX];
     int fd;
 
-    snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
+    device_path(name, path);
     fd = openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? gone_error(errno) : fd;
 }
@@ -209,7 +219,7 @@ static bool find_domain_owner(int at, const DeviceName *name, DeviceName *ret) {
 static void read_parent(int at, DeviceSnapshot *s) {
     char text[DEVICE_NAME_MAX];
 
-    if (read_link_basename_at(at, "physfn", text, sizeof(text)) >= 0)
+    if (read_link_basename_at(at, device_kind_info(s->name.kind)->parent_link, text, sizeof(text)) >= 0)
         s->has_parent = device_name_parse_pci_address(text, &s->parent) >= 0;
     else if (s->name.domain != 0)
         s->has_parent = find_domain_owner(at, &s->name, &s->parent);
@@ -266,14 +276,16 @@ bool sysfs_has_device(const DeviceName *name) {
     return fd != -ENODEV; /* in doubt it is there: its removal comes with an event */
 }
 
-int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata) {
-    const uint64_t seqnum = sysfs_read_uevent_seqnum();
+static int foreach_of_kind(const DeviceKindInfo *kind, uint64_t seqnum,
+        int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata) {
     _cleanup_closedir_ DIR *d = NULL;
+    char path[DEVICE_PATH_MAX];
     struct dirent *e;
     int r;
 
-    r = open_directory_at(AT_FDCWD, PCI_DEVICES, &d);
-    if (r == -ENOENT) /* a kernel or a machine without PCI */
+    snprintf(path, sizeof(path), "%s/devices", kind->directory);
+    r = open_directory_at(AT_FDCWD, path, &d);
+    if (r == -ENOENT) /* a kernel or a machine without this bus */
         return 0;
     if (r < 0)
         return r;
@@ -283,7 +295,7 @@ int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), 
         DeviceSnapshot snapshot;
         DeviceName name;
 
-        if (device_name_parse_pci_address(e->d_name, &name) < 0)
+        if (kind->parse_kernel(e->d_name, &name) < 0)
             continue;
         fd = openat(dirfd(d), e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
         r = fd < 0 ? gone_error(errno) : read_snapshot(fd, &name, seqnum, &snapshot);
@@ -295,6 +307,16 @@ int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), 
             return r;
     }
     return -errno;
+}
+
+int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata) {
+    const uint64_t seqnum = sysfs_read_uevent_seqnum();
+    int r = 0;
+
+    for (DeviceKind k = 0; r == 0 && k < _DEVICE_KIND_MAX; k++)
+        if (device_kind_info(k)->parse_kernel)
+            r = foreach_of_kind(device_kind_info(k), seqnum, visit, userdata);
+    return r;
 }
 
 static int add_to_inventory(const DeviceSnapshot *snapshot, void *userdata) {
@@ -411,11 +433,11 @@ static size_t split_ports(char *path, DeviceName ports[static PORTS_MAX]) {
 
 /* Every function from the root bus down to the device itself. Their number, or a negative errno. */
 static int read_ports(const DeviceName *name, DeviceName ports[static PORTS_MAX]) {
-    char path[sizeof(PCI_DEVICES) + 1 + DEVICE_NAME_MAX], kernel[DEVICE_NAME_MAX];
+    char path[DEVICE_PATH_MAX];
     _cleanup_free_ char *real = NULL;
     size_t n;
 
-    snprintf(path, sizeof(path), "%s/%s", PCI_DEVICES, device_name_format_kernel(name, kernel));
+    device_path(name, path);
     real = realpath(path, NULL);
     if (!real)
         return gone_error(errno);

@@ -71,7 +71,7 @@ static bool device_covers(const DevicePattern *a, const DevicePattern *b) {
 
     if (b->exact)
         return device_pattern_match(a, &b->name, device_name_format_kernel(&b->name, name));
-    if (a->exact || ((int) a->bus >= 0 && a->bus != b->bus))
+    if (a->exact || ((int) a->kind >= 0 && a->kind != b->kind))
         return false;
     return glob_covers(a->glob, b->glob);
 }

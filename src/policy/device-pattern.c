@@ -278,7 +278,7 @@ int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, si
         return 0;
     }
     rest = startswith(text, "pci:");
-    p.bus = rest ? BUS_PCI : _BUS_INVALID;
+    p.kind = rest ? DEVICE_KIND_PCI : _DEVICE_KIND_INVALID;
     rest = rest ?: text;
     for (size_t i = 0; rest[i]; i++)
         p.glob[i] = ascii_lower(rest[i]);
@@ -295,7 +295,7 @@ int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, si
 bool device_pattern_match(const DevicePattern *pattern, const DeviceName *name, const char *kernel_name) {
     if (pattern->exact)
         return device_name_compare(&pattern->name, name) == 0;
-    if ((int) pattern->bus >= 0 && pattern->bus != name->bus)
+    if ((int) pattern->kind >= 0 && pattern->kind != name->kind)
         return false;
     return glob_match(pattern->glob, kernel_name);
 }

@@ -15,7 +15,7 @@ typedef struct DevicePattern {
     union {
         DeviceName name; /* exact */
         struct {
-            Bus bus;                           /* _BUS_INVALID: any */
+            DeviceKind kind;                   /* _DEVICE_KIND_INVALID: any */
             char glob[DEVICE_PATTERN_MAX + 1]; /* lower case, over the name behind the bus */
         };
     };

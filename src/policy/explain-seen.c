@@ -265,7 +265,7 @@ static void add_fact_of_device(
         add_text(b, d->driver, "none");
         break;
     case PREDICATE_WHAT_BUS:
-        strbuf_add(b, bus_to_string(d->name.bus));
+        strbuf_add(b, device_kind_to_string(d->name.kind));
         break;
     case PREDICATE_WHAT_GROUP:
         if (d->group)

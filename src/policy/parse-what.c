@@ -210,7 +210,7 @@ static void take_driver(void *userdata, const JsonNode *value) {
 
 static void take_bus(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    const char *const words[] = {bus_to_string(BUS_PCI), NULL};
+    const char *const words[] = {device_kind_to_string(DEVICE_KIND_PCI), NULL};
     int i = parser_take_word(p, value, "bus", words);
 
     if (i >= 0)

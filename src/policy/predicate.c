@@ -3,6 +3,7 @@
 /* The predicates: each compares one thing that a rule asks for with one fact. None of them decides what a
  * missing fact means; they only say that it is missing. */
 
+#include "core/device-kind.h"
 #include "core/cgroup.h"
 #include "policy/rule.h"
 
@@ -148,7 +149,14 @@ static Holds device_holds(const Rule *r, const Question *q) {
     return HOLDS_NO;
 }
 
+/* Facts that the kind of the device does not have are unknown. */
+static bool has_ids(const Question *q) {
+    return device_kind_info(q->device->name.kind)->has_ids;
+}
+
 static Holds id_holds(const Rule *r, const Question *q) {
+    if (!has_ids(q))
+        return HOLDS_UNKNOWN;
     for (size_t i = 0; i < r->n_ids; i++)
         if ((q->id & r->ids[i].mask) == r->ids[i].value)
             return HOLDS_YES;
@@ -156,6 +164,8 @@ static Holds id_holds(const Rule *r, const Question *q) {
 }
 
 static Holds class_holds(const Rule *r, const Question *q) {
+    if (!has_ids(q))
+        return HOLDS_UNKNOWN;
     for (size_t i = 0; i < r->n_classes; i++)
         if ((q->device->class_code & r->classes[i].mask) == r->classes[i].value)
             return HOLDS_YES;
@@ -170,7 +180,7 @@ static Holds driver_holds(const Rule *r, const Question *q) {
 }
 
 static Holds bus_holds(const Rule *r, const Question *q) {
-    return yes_or_no(r->buses & 1U << q->device->name.bus);
+    return yes_or_no(r->buses & 1U << q->device->name.kind);
 }
 
 static Holds fingerprint_holds(const Rule *r, const Question *q) {

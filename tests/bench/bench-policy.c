@@ -213,7 +213,7 @@ static void set_question(void) {
     subject.capabilities_known = true;
     subject.user_namespace = subject.pid_namespace = NAMESPACE_HOST;
     device = (Device){
-            .name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 0x0d},
+            .name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 0x0d},
             .vendor = 0x1234,
             .device = 0x11e8,
             .subsystem_vendor = 0x1af4,

@@ -15,7 +15,7 @@ static void check_name(const DeviceName *name) {
     char buf[DEVICE_NAME_MAX];
     DeviceName back;
 
-    EXPECT(name->bus == BUS_PCI && name->slot < 32 && name->function < 8);
+    EXPECT(name->kind == DEVICE_KIND_PCI && name->slot < 32 && name->function < 8);
     EXPECT(device_name_parse(device_name_format(name, buf), &back) == 0);
     EXPECT(device_name_compare(name, &back) == 0);
     EXPECT(device_name_parse_pci_address(device_name_format_kernel(name, buf), &back) == 0);

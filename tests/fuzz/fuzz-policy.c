@@ -128,12 +128,12 @@ static void ask(const Policy *policy) {
                     .device = 0x11e8,
                     .class_code = 0x00ff00,
                     .group = &group,
-                    .name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 0x0d}},
+                    .name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 0x0d}},
             {.vendor = 0x8086,
                     .device = 0x10d3,
                     .class_code = 0x020000,
                     .driver = "e1000e",
-                    .name = {.bus = BUS_PCI, .domain = 0x10000, .pci_bus = 1}},
+                    .name = {.kind = DEVICE_KIND_PCI, .domain = 0x10000, .pci_bus = 1}},
     };
 
     group.members = devices;

@@ -40,6 +40,12 @@ class BadRequestTest(VfiodTestCase):
             with self.refused('InvalidName'):
                 self.c.manager('GetDevice', 's', name)
 
+    def test_kinds_to_come(self):
+        name = 'mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
+        for verb in (self.c.acquire, self.c.plan, lambda n: self.c.manager('GetDevice', 's', n)):
+            with self.refused('NoSuchDevice', name, 'kind mdev'):
+                verb(name)
+
     def test_a_good_and_a_bad_device(self):
         with self.refused('NoSuchDevice', '0000:99:00.0'):
             self.c.acquire(self.nic, '0000:99:00.0')

@@ -259,7 +259,7 @@ static void test_error_table(void **state) {
 static void test_refusal(void **state) {
     _cleanup_(refusal_done) Refusal r = REFUSAL_NULL;
     _cleanup_free_ char *text = NULL, *with_rule = NULL;
-    DeviceName name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 13};
+    DeviceName name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 13};
 
     assert_int_equal(refuse(&r, VFIOD_ERROR_DEVICE_GONE, &name, "unplugged while %s", "binding"), -ENODEV);
     text = refusal_format(&r);

@@ -120,7 +120,7 @@ static void test_round_trip(void **state) {
         for (unsigned bus = 0; bus < 256; bus += 51)
             for (unsigned devfn = 0; devfn < 256; devfn++) {
                 DeviceName name = {
-                        .bus = BUS_PCI,
+                        .kind = DEVICE_KIND_PCI,
                         .domain = domains[i],
                         .pci_bus = (uint8_t) bus,
                         .slot = (uint8_t) (devfn >> 3),

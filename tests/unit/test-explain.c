@@ -86,7 +86,7 @@ static Subject subject(uid_t uid) {
 }
 
 static const Device edu = {
-        .name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 0x0d},
+        .name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 0x0d},
         .vendor = 0x1234,
         .device = 0x11e8,
         .subsystem_vendor = 0x1af4,

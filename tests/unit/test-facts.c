@@ -252,7 +252,7 @@ static void test_tables(void **state) {
     TEST_TABLE(reset_method, _RESET_METHOD_MAX);
     TEST_TABLE(acs_path, _ACS_PATH_MAX);
     TEST_TABLE(removable, _REMOVABLE_MAX);
-    TEST_TABLE(bus, _BUS_MAX);
+    TEST_TABLE(device_kind, _DEVICE_KIND_MAX);
 }
 
 static void test_serial(void **state) {

@@ -458,7 +458,7 @@ static void test_plan_of_a_shared_group(void **state) {
     assert_false(p.members[1].bind);
     assert_int_equal(p.members[2].disposition, DISPOSITION_PARK);
     assert_string_equal(p.members[2].original_driver, "e1000");
-    assert_string_equal(p.members[2].target_driver, VFIO_PCI_DRIVER);
+    assert_string_equal(p.members[2].target_driver, "vfio-pci");
     assert_true(plan_needs_bind(&p));
     assert_false(plan_needs_reset(&p));
     assert_non_null(strstr(p.rule, "r (f:1)"));

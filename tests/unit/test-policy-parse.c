@@ -759,7 +759,7 @@ static void test_whole_language(void **state) {
     assert_int_equal(r->n_classes, 3);
     assert_true(r->classes[0].value == 0x030200 && r->classes[0].mask == 0xffff00);
     assert_true(r->classes[1].value == 0x040100 && r->classes[2].value == 0x040300);
-    assert_int_equal(r->buses, 1U << BUS_PCI);
+    assert_int_equal(r->buses, 1U << DEVICE_KIND_PCI);
     assert_int_equal(r->n_groups, 1);
     assert_true(r->groups[0] == UINT64_C(0x0123456789abcdef));
     assert_int_equal(r->n_properties, 2);

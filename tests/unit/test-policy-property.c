@@ -85,10 +85,10 @@ static const unsigned capability_numbers[] = {17, 21, 0};
 static const char *const namespaces[] = {"host", "other"};
 
 static const DeviceName names[] = {
-        {.bus = BUS_PCI, .pci_bus = 0x06, .slot = 0x0d},
-        {.bus = BUS_PCI, .pci_bus = 0x06, .slot = 0x0d, .function = 1},
-        {.bus = BUS_PCI, .pci_bus = 0x3b, .slot = 0x1f, .function = 7},
-        {.bus = BUS_PCI, .domain = 0x10000, .pci_bus = 0x06},
+        {.kind = DEVICE_KIND_PCI, .pci_bus = 0x06, .slot = 0x0d},
+        {.kind = DEVICE_KIND_PCI, .pci_bus = 0x06, .slot = 0x0d, .function = 1},
+        {.kind = DEVICE_KIND_PCI, .pci_bus = 0x3b, .slot = 0x1f, .function = 7},
+        {.kind = DEVICE_KIND_PCI, .domain = 0x10000, .pci_bus = 0x06},
 };
 static const char *const exact_names[] = {"06:0d.0", "pci:0000:06:0d.1", "pci_0000_3b_1f_7",
         "00010000:06:00.0", "0000:3B:1F.7", "pci:0000:06:0D.0"};
@@ -200,7 +200,8 @@ static void make_device(Random *r, Case *c) {
     };
     if (chance(r, 15))
         return;
-    c->sibling = (Device){.name = {.bus = BUS_PCI, .domain = 0x10000, .pci_bus = 0xff}, .vfio_index = -1};
+    c->sibling =
+            (Device){.name = {.kind = DEVICE_KIND_PCI, .domain = 0x10000, .pci_bus = 0xff}, .vfio_index = -1};
     c->group = (Group){.id = 1, .members = &c->device, .n_members = 1 + chance(r, 40)};
     c->device.group = c->sibling.group = &c->group;
     if (c->group.n_members == 2)
@@ -846,7 +847,7 @@ static Answer one_driver(const Case *c, const char *text) {
 }
 
 static Answer one_bus(const Case *c, const char *text) {
-    return yes_if(c->device.name.bus == BUS_PCI && streq(text, "pci"));
+    return yes_if(c->device.name.kind == DEVICE_KIND_PCI && streq(text, "pci"));
 }
 
 static Answer one_fingerprint(const Case *c, const char *text) {

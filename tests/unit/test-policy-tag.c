@@ -46,7 +46,7 @@ typedef struct World {
 
 static Verdict evaluate(const Policy *policy, const World *w) {
     const Device device = {
-            .name = {.bus = BUS_PCI, .pci_bus = w->other_slot ? 8 : 6, .slot = 0x0d},
+            .name = {.kind = DEVICE_KIND_PCI, .pci_bus = w->other_slot ? 8 : 6, .slot = 0x0d},
             .vendor = 0x1234,
             .device = w->other_card ? 0x11e9 : 0x11e8,
             .vfio_index = -1,
@@ -138,9 +138,11 @@ static void test_all(void **state) {
 static void test_changed_entry(void **state) {
     _cleanup_(policy_freep) Policy *policy =
             parse("allow", "'t':[{" ELSEWHERE "," ID "},{" SLOT ",'id':'8086:10d3'}]", "'t'");
-    const Device device = {
-            .name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 0x0d}, .vendor = 0x1234, .device = 0x11e8};
-    const Device other = {.name = {.bus = BUS_PCI, .pci_bus = 9}, .vendor = 0x1234, .device = 0x11e8};
+    const Device device = {.name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 0x0d},
+            .vendor = 0x1234,
+            .device = 0x11e8};
+    const Device other = {
+            .name = {.kind = DEVICE_KIND_PCI, .pci_bus = 9}, .vendor = 0x1234, .device = 0x11e8};
     const TagEntry *entry;
     Subject subject = SUBJECT_NULL;
     Question q;

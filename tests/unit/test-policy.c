@@ -48,7 +48,7 @@ static Subject alice(void) {
 
 static Device edu(void) {
     return (Device){
-            .name = {.bus = BUS_PCI, .pci_bus = 6, .slot = 0x0d},
+            .name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 0x0d},
             .vendor = 0x1234,
             .device = 0x11e8,
             .subsystem_vendor = 0x1af4,

@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 
 static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
         [DRIVER_STEP_IDENTIFY] = "identify",
@@ -47,8 +48,8 @@ static int open_device(const DriverItem *item, int *ret_dir) {
     uint16_t vendor, device;
     int r;
 
-    (void) snprintf(
-            path, sizeof(path), "/sys/bus/pci/devices/%s", device_name_format_kernel(&item->name, name));
+    (void) snprintf(path, sizeof(path), "%s/devices/%s", device_kind_info(item->name.kind)->directory,
+            device_name_format_kernel(&item->name, name));
     dir = open(path, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
     if (dir < 0)
         return errno == ENOENT ? -ENODEV : -errno;
@@ -126,7 +127,8 @@ static int bind(const DeviceName *name, const char *driver) {
 
     if (!driver_name_is_safe(driver))
         return -EINVAL;
-    (void) snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/bind", driver);
+    (void) snprintf(
+            path, sizeof(path), "%s/drivers/%s/bind", device_kind_info(name->kind)->directory, driver);
     return write_attribute_at(AT_FDCWD, path, device_name_format_kernel(name, kernel_name));
 }
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/device-kind.h"
+
+static const char *const pci_identity[] = {
+        "vendor", "device", "subsystem_vendor", "subsystem_device", "class", "revision", NULL};
+
+/* Those with driver_managed_dma in the kernel. uio_pci_generic, pci-pf-stub and xen-pciback look harmless and
+ * are not: the kernel counts them as users of the group. The list serves kernels without vfio-dev/; on newer
+ * ones the index speaks for every vfio driver, also for those that are not here. */
+static const char *const pci_unharmful[] = {
+        "pcieport",
+        "pci-stub",
+        "vfio-pci",
+        "mlx5_vfio_pci",
+        "virtio_vfio_pci",
+        "pds_vfio_pci",
+        "hisi_acc_vfio_pci",
+        "nvgrace_gpu_vfio_pci",
+        "qat_vfio_pci",
+        "ism_vfio_pci",
+        "xe-vfio-pci",
+        NULL,
+};
+
+static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
+        [DEVICE_KIND_PCI] =
+                {
+                        .name = "pci",
+                        .parse = device_kind_pci_parse,
+                        .parse_kernel = device_kind_pci_parse_kernel,
+                        .format = device_kind_pci_format,
+                        .key = device_kind_pci_key,
+                        .directory = "/sys/bus/pci",
+                        .identity = pci_identity,
+                        .has_ids = true,
+                        .parent_link = "physfn",
+                        .driver = "vfio-pci",
+                        .unharmful = pci_unharmful,
+                        .nodes = "vfio-dev",
+                        .reset = "reset",
+                },
+        [DEVICE_KIND_MDEV] =
+                {
+                        .name = "mdev",
+                        .directory = "/sys/bus/mdev",
+                        .nodes = "vfio-dev",
+                        .create = "mdev_supported_types/%s/create",
+                        .destroy = "remove",
+                },
+        [DEVICE_KIND_PLATFORM] =
+                {
+                        .name = "platform",
+                        .directory = "/sys/bus/platform",
+                        .driver = "vfio-platform",
+                        .nodes = "vfio-dev",
+                },
+        [DEVICE_KIND_VDPA] =
+                {
+                        .name = "vdpa",
+                        .directory = "/sys/bus/vdpa",
+                        .driver = "vhost_vdpa",
+                },
+};
+
+const DeviceKindInfo *device_kind_info(DeviceKind kind) {
+    assert(kind >= 0 && kind < _DEVICE_KIND_MAX);
+    return &kinds[kind];
+}
+
+const char *device_kind_to_string(DeviceKind kind) {
+    return kind >= 0 && kind < _DEVICE_KIND_MAX ? kinds[kind].name : NULL;
+}
+
+DeviceKind device_kind_from_string(const char *s) {
+    for (DeviceKind k = 0; s && k < _DEVICE_KIND_MAX; k++)
+        if (streq(kinds[k].name, s))
+            return k;
+    return _DEVICE_KIND_INVALID;
+}
+
+DeviceKind device_kind_of(const char *text, const char **ret_rest) {
+    for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
+        const char *rest = startswith(text, kinds[k].name);
+
+        if (rest && *rest == ':') {
+            *ret_rest = rest + 1;
+            return k;
+        }
+    }
+    return _DEVICE_KIND_INVALID;
+}

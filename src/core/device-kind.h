@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Kinds of devices: one row each, with all that differs between them and that is more than a step of a plan.
+ * Whoever needs a path, an attribute or a driver asks the row, so that another kind is a row here, a file in
+ * host/ that reads its devices, and nothing in the planner. Only PCI is filled in; the others have a name, so
+ * that asking for one is refused as what it is. */
+
+#include "core/device-name.h"
+
+/* Orders the names of one kind: what the kernel calls the device, packed. */
+typedef struct DeviceKey {
+    uint64_t high, low;
+} DeviceKey;
+
+typedef struct DeviceKindInfo {
+    const char *name; /* in front of the colon */
+    /* Any spelling that people use, without the kind in front; the kernel's own; writing that; its key. NULL:
+     * this version does not know devices of this kind. */
+    int (*parse)(const char *s, DeviceName *ret);
+    int (*parse_kernel)(const char *s, DeviceName *ret);
+    void (*format)(const DeviceName *name, char buf[static DEVICE_NAME_MAX]);
+    DeviceKey (*key)(const DeviceName *name);
+
+    const char *directory;       /* of its bus in sysfs, with devices/ and drivers/ */
+    const char *const *identity; /* attributes that tell one device from another at the same place */
+    bool has_ids;                /* vendor, device and class are such: what policy's id and class look at */
+    const char *parent_link; /* to the device whose driver made it; NULL: its parent is the directory above */
+    const char *driver;      /* that it is moved to for a claim; NULL: it is handed out as it was made */
+    const char *const *unharmful; /* drivers that leave DMA alone: with one, it does not block its group */
+    const char *nodes;            /* directory in the device's that names its VFIO node */
+    const char *reset;            /* attribute; NULL: it has no reset of its own */
+    const char *create, *destroy; /* attributes of the parent and of the device; NULL: nobody makes them */
+} DeviceKindInfo;
+
+const DeviceKindInfo *device_kind_info(DeviceKind kind);
+/* The kind that text has in front, "mdev:…" -> DEVICE_KIND_MDEV; _DEVICE_KIND_INVALID when it has none that
+ * is known. *ret_rest: what follows the colon. */
+DeviceKind device_kind_of(const char *text, const char **ret_rest);
+
+/* device-kind-pci.c */
+int device_kind_pci_parse(const char *s, DeviceName *ret);
+int device_kind_pci_parse_kernel(const char *s, DeviceName *ret);
+void device_kind_pci_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]);
+DeviceKey device_kind_pci_key(const DeviceName *name);

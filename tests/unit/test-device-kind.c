@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "core/device-kind.h"
+#include "core/request.h"
+
+/* A row is either filled in or only named; the planner never meets the second. */
+static void test_rows(void **state) {
+    for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
+        const DeviceKindInfo *info = device_kind_info(k);
+
+        assert_int_equal(device_kind_from_string(info->name), k);
+        assert_non_null(info->directory);
+        assert_true(!info->parse == !info->parse_kernel && !info->parse == !info->format &&
+                !info->parse == !info->key);
+        assert_true(!info->parse || (info->identity && info->identity[0] && info->parent_link));
+    }
+    assert_non_null(device_kind_info(DEVICE_KIND_PCI)->parse);
+}
+
+static void test_kind_in_front(void **state) {
+    const char *rest = NULL;
+
+    assert_int_equal(device_kind_of("pci:0000:06:0d.0", &rest), DEVICE_KIND_PCI);
+    assert_string_equal(rest, "0000:06:0d.0");
+    assert_int_equal(device_kind_of("vdpa:vdpa0", &rest), DEVICE_KIND_VDPA);
+    assert_string_equal(rest, "vdpa0");
+    assert_int_equal(device_kind_of("usb:1-1", &rest), _DEVICE_KIND_INVALID);
+    assert_int_equal(device_kind_of("pci", &rest), _DEVICE_KIND_INVALID);
+    assert_int_equal(device_kind_of("", &rest), _DEVICE_KIND_INVALID);
+}
+
+/* Known by name, and refused as what they are. */
+static void test_kinds_to_come(void **state) {
+    static const char *const names[] = {"mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "vdpa:vdpa0",
+            "platform:fff51000.ethernet", "mdev:", "mdev:\x1b[2J"};
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+        Request r = REQUEST_NULL;
+        DeviceName name;
+
+        assert_int_equal(device_name_parse(names[i], &name), -EOPNOTSUPP);
+        assert_true(request_add_device(&r, names[i], &refusal) < 0);
+        assert_int_equal(refusal.code, VFIOD_ERROR_NO_SUCH_DEVICE);
+        assert_non_null(strstr(refusal.reason, "does not support yet"));
+        assert_null(strchr(refusal.reason, '\x1b'));
+        assert_int_equal(r.n_devices, 0);
+    }
+}
+
+int main(void) {
+    static const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_rows),
+            cmocka_unit_test(test_kind_in_front),
+            cmocka_unit_test(test_kinds_to_come),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
