@@ -149,6 +149,19 @@ static int refuse_without_iommu(Planner *p, const Device *d) {
     return r;
 }
 
+/* d is in quarantine. The one who asks learns which kind of trouble it is; the claim has the details. */
+static int refuse_quarantined(Planner *p, const Device *d) {
+    const Plan *plan = d->claim ? &d->claim->plan : NULL;
+
+    for (size_t i = 0; plan && i < plan->n_members; i++)
+        if (device_name_compare(&plan->members[i].name, &d->name) == 0 &&
+                plan->members[i].failure == MEMBER_FAILURE_RECORD)
+            return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
+                    "it may be in use: the record of a claim is damaged or missing");
+    return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
+            "an earlier claim could not put it right, so nobody gets it");
+}
+
 static int check_claimable(Planner *p, const Device *d) {
     const Claim *holder = d->claim ?: d->group ? d->group->claim : NULL;
 
@@ -161,8 +174,7 @@ static int check_claimable(Planner *p, const Device *d) {
     if (!d->group && p->request->backend != BACKEND_NOIOMMU)
         return refuse_without_iommu(p, d);
     if (d->quarantined)
-        return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
-                "an earlier claim could not put it right, so nobody gets it");
+        return refuse_quarantined(p, d);
     if (!holder)
         return family_check_parent(p, d);
     if (!d->group)
@@ -492,8 +504,7 @@ static int add_siblings(Planner *p) {
                 continue;
             room -= is_idle_port(d);
             if (d->quarantined)
-                return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
-                        "an earlier claim could not put this sibling right");
+                return refuse_quarantined(p, d);
             if (disposition == DISPOSITION_REFUSE) {
                 for (size_t k = 0; k < p->request->n_devices; k++)
                     if (p->devices[k]->group == g)

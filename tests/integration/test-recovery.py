@@ -43,10 +43,10 @@ class RecoveryTestCase(VfiodTestCase):
     def state(self, device):
         return str(self.c.device(device)['State'])
 
-    def assert_quarantined(self, *devices):
+    def assert_quarantined(self, *devices, word='record'):
         for d in devices:
             self.assertEqual(self.state(d), 'quarantined', d)
-            with self.refused('DeviceQuarantined', d.name):
+            with self.refused('DeviceQuarantined', d.name, word):
                 self.c.acquire(d)
 
     def quarantines(self):
@@ -136,7 +136,7 @@ class DamageTest(RecoveryTestCase):
 
     def test_a_quarantine_without_a_reason(self):
         claim = self.spoil(self.change(state='quarantined', failure=''))
-        self.assert_quarantined(self.nic)
+        self.assert_quarantined(self.nic, word='earlier claim')
         self.assertIn('no reason', self.quarantines()[claim.id])
         claim.close()
 
@@ -353,8 +353,9 @@ class RecordedTest(VfiodTestCase):
                 reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
                 self.manager.fds[claim['lifeline']] = [reading]
                 self.lifelines[name] = writing
-        self.set_policy([self.rule(noiommu={'reason': 'tests', 'waive-cap-sys-rawio': True})],
-                        host={'noiommu': 'on'})
+        bare = [d['address'] for d in self.recorded['devices'] if d['noiommu']]
+        self.set_policy([self.rule('noiommu', device=bare, noiommu={'reason': 'tests', 'waive-cap-sys-rawio': True}),
+                         self.rule()], host={'noiommu': 'on'})
 
     def test_no_claim_is_lost(self):
         self.start(keep_fds=True)
