@@ -480,13 +480,22 @@ static int adjust_stat(int r, const char *path, struct stat *st) {
     return r;
 }
 
-/* Whom a stat call with a directory is about: the directory itself when the path is empty. */
+/* Whom a stat call with a directory is about: the directory itself when the path is empty, and the file when
+ * it is a descriptor in /proc. */
 static const char *stat_target(int dirfd, const char *path, char buf[static PATH_MAX]) {
+    char link[PATH_MAX];
+    const char *name;
+    int pid, fd, end = 0;
+
     if (!root())
         return NULL;
     if (!path || path[0] == 0)
         return path_of_fd(dirfd, buf);
-    return resolve(dirfd, path, buf);
+    name = resolve(dirfd, path, buf);
+    if (!name || sscanf(name, "/proc/%d/fd/%d%n", &pid, &fd, &end) != 2 || name[end] != 0)
+        return name;
+    snprintf(link, sizeof(link), "%s", name);
+    return raw_readlink(link, buf, PATH_MAX) > 0 ? inside(buf) : NULL;
 }
 
 /* struct stat and struct stat64 are one on the 64-bit machines that VFIO runs on. */

@@ -119,6 +119,34 @@ class StateOfTheWorldTest(VfiodTestCase):
         claim.close()
         self.wait_gone(claim)
 
+    def test_group_that_another_program_holds_without_a_device(self):
+        # Nothing but an open of the group shows it, and the client's bind to the iommufd would fail.
+        self.begin()
+        for _ in range(2):  # the second time the daemon knows the group
+            fd = self.host.hold_node('/dev/vfio/8')
+            with self.refused('GroupInUse', self.nic.name, '/dev/vfio/8', str(os.getpid())):
+                self.c.acquire(self.nic, backend='iommufd')
+            self.assert_untouched(self.before)
+            os.close(fd)
+            claim = self.c.acquire(self.nic, backend='iommufd')
+            claim.close()
+            self.wait_gone(claim)
+
+    def test_a_group_that_nobody_opened_since_is_not_tried_again(self):
+        self.begin()
+        opens = []
+        self.kernel.before('open', lambda: opens.append(1), data='/dev/vfio/8', times=-1)
+        for _ in range(3):
+            claim = self.c.acquire(self.nic, backend='iommufd')
+            claim.close()
+            self.wait_gone(claim)
+        self.assertEqual(len(opens), 1)
+        os.close(self.host.hold_node('/dev/vfio/8'))
+        claim = self.c.acquire(self.nic, backend='iommufd')
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(len(opens), 2)
+
     def test_cdev_that_another_program_uses(self):
         fd = self.host.hold_node(self.host.cdev(self.nic))
         self.kernel.set_enable(self.nic, 1)

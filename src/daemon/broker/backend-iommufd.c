@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/fd.h"
+#include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
@@ -34,7 +35,7 @@ static int open_cdev(ClaimRun *j, const PlanMember *m) {
     return grant_add(j, &fd, "device:%s", device_name_format(&m->name, name));
 }
 
-static int open_iommufd(ClaimRun *j) {
+static int open_all(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     _cleanup_close_ int fd = -EBADF;
     int r;
@@ -50,6 +51,49 @@ static int open_iommufd(ClaimRun *j) {
     if (r >= 0)
         r = claim_run_tether(j)->tie(j);
     return r < 0 ? r : 1;
+}
+
+/* -EBUSY, -ETIMEDOUT and whatever else keeps us from knowing: refused before the client binds in vain. */
+static void on_probed(void *userdata, const WorkerResult *result, int *fds) {
+    ClaimRun *j = userdata;
+    const Plan *plan = &j->claim.plan;
+    char path[VFIO_NODE_MAX];
+
+    for (size_t i = 0; i < plan->n_groups; i++)
+        group_watch_end_probe(j->broker->groups, plan->groups[i], result->error >= 0);
+    if (result->error >= 0) {
+        claim_run_feed(j, open_all(j) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+        return;
+    }
+    (void) vfio_group_path(plan->groups[MIN(result->index, plan->n_groups - 1)], path);
+    if (result->error == -EBUSY) {
+        backend_refuse_busy(j, path);
+        return;
+    }
+    (void) backend_refuse_open(j, result->error, &plan->members[0].name, path);
+    claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
+}
+
+/* A program that has the file of a group open keeps the client from binding its device, and nothing else
+ * shows that. */
+static int open_iommufd(ClaimRun *j) {
+    WorkerOrder order = {.operation = WORKER_PROBE_GROUPS};
+    const Plan *plan = &j->claim.plan;
+    GroupWatch *groups = j->broker->groups;
+    char path[VFIO_NODE_MAX];
+    int r;
+
+    for (size_t i = 0; i < plan->n_groups; i++)
+        if (!group_watch_is_clear(groups, plan->groups[i], vfio_group_path(plan->groups[i], path)))
+            order.groups[order.n_groups++] = plan->groups[i];
+    if (order.n_groups == 0)
+        return open_all(j);
+    for (uint32_t i = 0; i < order.n_groups; i++)
+        group_watch_begin_probe(groups, order.groups[i]);
+    r = backend_submit(j, &order, on_probed);
+    for (uint32_t i = 0; r < 0 && i < order.n_groups; i++)
+        group_watch_end_probe(groups, order.groups[i], /* clear= */ false);
+    return r;
 }
 
 static int find_iommufd_node(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]) {

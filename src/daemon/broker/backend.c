@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/backend.h"
 
+#include "base/str.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
@@ -90,6 +91,34 @@ int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const ch
     }
 }
 
+static const HolderEntry *find_holder(const ClaimRun *j, const HolderAnswer *answer) {
+    for (size_t i = 0; i < answer->n; i++)
+        if (holder_entry_is_of(&answer->entries[i], &j->claim))
+            return &answer->entries[i];
+    return NULL;
+}
+
+static void on_holders_found(void *userdata, const HolderAnswer *answer) {
+    ClaimRun *j = userdata;
+    const HolderEntry *e = answer->error >= 0 ? find_holder(j, answer) : NULL;
+    _cleanup_free_ char *command = e ? sanitize(e->command, sizeof(e->command)) : NULL;
+    char path[VFIO_NODE_MAX];
+
+    j->query = NULL;
+    if (e) {
+        free(j->claim.refusal.reason);
+        j->claim.refusal.reason = format_string("process %d (%s) has %s open, and did not get it from vfiod",
+                (int) e->pid, command ?: "?", e->group >= 0 ? vfio_group_path(e->group, path) : e->device);
+    }
+    claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
+}
+
+void backend_refuse_busy(ClaimRun *j, const char *path) {
+    (void) backend_refuse_open(j, -EBUSY, &j->claim.plan.members[0].name, path);
+    if (holder_search_ask(j->broker->holders, on_holders_found, j, &j->query) < 0)
+        claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
+}
+
 int backend_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done) {
     int r;
 
@@ -104,8 +133,13 @@ int backend_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done) {
 
 void backend_finish(ClaimRun *j, const WorkerResult *result, int *fds,
         int (*keep)(ClaimRun *j, const WorkerResult *result, int *fds)) {
+    char path[VFIO_NODE_MAX];
+
     if (result->error == -ETIMEDOUT)
         claim_work_stuck(j);
+    else if (result->error == -EBUSY && j->claim.plan.n_groups > 0)
+        backend_refuse_busy(j,
+                vfio_group_path(j->claim.plan.groups[MIN(result->index, j->claim.plan.n_groups - 1)], path));
     else
         claim_run_feed(j, keep(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
 }

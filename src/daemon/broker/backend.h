@@ -35,6 +35,10 @@ void backend_watch_recovered(ClaimRun *j);
 
 /* For the rows: a node could not be opened. */
 int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path);
+/* For the rows: a program that did not come through vfiod has a group open. Finds out which, and feeds
+ * CLAIM_EVENT_OPEN_FAILED. */
+void backend_refuse_busy(ClaimRun *j, const char *path);
+
 /* For the rows, when a worker opens: 0, or a negative errno with the claim's refusal filled; the callback of
  * the order calls backend_finish(), whose keep() takes the fds or refuses. */
 int backend_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done);

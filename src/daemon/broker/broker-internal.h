@@ -12,6 +12,7 @@
 #include "daemon/broker/spare.h"
 #include "daemon/broker/store.h"
 #include "daemon/broker/usage.h"
+#include "daemon/kernel/group-watch.h"
 #include "daemon/kernel/node-watch.h"
 #include "daemon/kernel/noiommu.h"
 #include "daemon/kernel/worker.h"
@@ -34,6 +35,7 @@ struct Broker {
     Surveyor *surveyor;
     NodeWatch *nodes;
     Usage *usage;
+    GroupWatch *groups;
     HolderSearch *holders;
     Spare *spare;
     NoiommuSwitch *noiommu;

@@ -48,6 +48,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = usage_new(event, &e->usage);
     if (r >= 0)
+        r = group_watch_new(event, &e->groups);
+    if (r >= 0)
         r = holder_search_new(event, e->workers, &e->holders);
     if (r >= 0)
         r = spare_new(event, &e->spare);
@@ -72,6 +74,7 @@ Broker *broker_free(Broker *e) {
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
     e->spare = spare_free(e->spare);
+    e->groups = group_watch_free(e->groups);
     e->nodes = node_watch_free(e->nodes);
     e->usage = usage_free(e->usage);
     e->surveyor = surveyor_free(e->surveyor);

@@ -103,13 +103,14 @@ static void note_failure(
         ClaimRun *j, VfiodError code, const DeviceName *name, const WorkerResult *result, const char *what) {
     char text[DEVICE_NAME_MAX];
 
+    device_name_format(name, text);
     if (j->claim.refusal.code != _VFIOD_ERROR_INVALID) {
-        log_warning("Claim %s: %s: %s (%s): %s", j->claim.id, device_name_format(name, text), what,
-                driver_step_to_string(result->step), strerror(-result->error));
+        log_warning("Claim %s: %s: %s (%s): %s", j->claim.id, text, what, driver_step_to_string(result->step),
+                strerror(-result->error));
         free(j->claim.refusal.remedy);
         j->claim.refusal.remedy =
-                format_string("Then %s (%s: %s), so it is in quarantine until root releases it.", what,
-                        driver_step_to_string(result->step), strerror(-result->error));
+                format_string("Then %s: %s (%s: %s), so it is in quarantine until root releases it.", text,
+                        what, driver_step_to_string(result->step), strerror(-result->error));
         return;
     }
     (void) refuse(&j->claim.refusal, code, name, "%s (%s: %s)", what, driver_step_to_string(result->step),

@@ -115,7 +115,19 @@ static int walk_process(Walk *w, int process, HolderEntry *e) {
     return r;
 }
 
-/* The daemon itself, which opens files for its clients, is left out. */
+/* Another worker: a child of the daemon that was executed by it. */
+static bool is_worker(int process) {
+    char text[512];
+    const char *end;
+    long parent;
+
+    if (read_attribute_at(process, "stat", text, sizeof(text)) < 0)
+        return false;
+    end = strrchr(text, ')'); /* the command may have more of them */
+    return end && sscanf(end, ") %*c %ld", &parent) == 1 && (pid_t) parent == getppid();
+}
+
+/* The daemon and its workers, which open files for its clients, are left out. */
 static int walk_all(Walk *w) {
     _cleanup_closedir_ DIR *proc = opendir("/proc");
     struct dirent *entry;
@@ -133,6 +145,8 @@ static int walk_all(Walk *w) {
             continue;
         process = openat(dirfd(proc), entry->d_name, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
         if (process < 0)
+            continue;
+        if (is_worker(process))
             continue;
         e.pid = (int32_t) pid;
         r = walk_process(w, process, &e);
