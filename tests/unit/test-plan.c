@@ -1038,6 +1038,35 @@ static void test_record_damage(void **state) {
     }
 }
 
+/* A quarantine keeps the devices that are bad, parked ones too, and their groups. */
+static void test_keep_bad(void **state) {
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    const Disposition dispositions[] = {
+            DISPOSITION_CLAIM, DISPOSITION_CLAIM, DISPOSITION_PARK, DISPOSITION_NONE_NEEDED};
+
+    for (size_t i = 0; i < ELEMENTSOF(dispositions); i++) {
+        PlanMember *m = plan_add_member(&p);
+
+        assert_non_null(m);
+        *m = (PlanMember){.group = (int) i / 2, .disposition = dispositions[i], .vendor = (uint16_t) i};
+        assert_int_equal(plan_member_is_moved(m), i < 3);
+    }
+    p.n_claimed = 2;
+    p.groups[0] = 0;
+    p.groups[1] = 1;
+    p.n_groups = 2;
+    assert_false(plan_has_bad(&p));
+    p.members[2].progress = MEMBER_BAD;
+    assert_true(plan_has_bad(&p));
+    plan_keep_bad(&p);
+    assert_int_equal(p.n_members, 1);
+    assert_int_equal(p.n_claimed, 1);
+    assert_int_equal(p.members[0].vendor, 2);
+    assert_int_equal(p.members[0].disposition, DISPOSITION_CLAIM);
+    assert_int_equal(p.n_groups, 1);
+    assert_int_equal(p.groups[0], 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
@@ -1070,6 +1099,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_size_of_a_claim, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
+            cmocka_unit_test(test_keep_bad),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
