@@ -108,6 +108,26 @@ class OthersTest(UndoTestCase):
         self.assertEqual(self.host.binding()[other.address], (VFIO, VFIO + '\n'))
         self.assertEqual(other.resets, 0)
 
+    def test_killed_while_it_restores_before_that_is_on_record(self):
+        before = self.host.binding()
+        self.start()
+        claim = self.client().acquire(self.nic)
+        away = self.kernel.hold('unbind', self.nic.address)
+        back = self.kernel.hold('bind', self.nic.address, driver='e1000e')
+        claim.close()
+        wait(lambda: away.entered, 'it is taken from its vfio driver')
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        away.let_go()
+        wait(lambda: back.entered, 'it goes back to its own')
+        self.kill_workers()
+        self.daemon.kill()
+        back.let_go()
+        wait(lambda: self.nic.driver == 'e1000e', 'the kernel has bound it')
+        self.assertEqual(self.host.binding()[self.nic.address], ('e1000e', 'e1000e\n'))
+        self.start()
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assert_untouched(before)
+
     def test_an_override_that_an_admin_set_meanwhile(self):
         self.start()
         claim = self.client().acquire(self.nic)

@@ -289,10 +289,14 @@ static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winne
 }
 
 /* A worker that had begun with a device may have got further than was written down. */
-static void expect_more(Plan *p) {
-    for (size_t i = 0; i < p->n_members; i++)
-        if (p->members[i].progress == MEMBER_OVERRIDE || p->members[i].progress == MEMBER_UNBOUND)
-            p->members[i].progress = MEMBER_BOUND;
+static void expect_more(Plan *p, ClaimState recorded) {
+    for (size_t i = 0; i < p->n_members; i++) {
+        MemberProgress *progress = &p->members[i].progress;
+
+        if (*progress == MEMBER_NOT_BEGUN || *progress >= MEMBER_RESTORING)
+            continue;
+        *progress = recorded == CLAIM_RESTORING ? MEMBER_RESTORING : MAX(*progress, MEMBER_BOUND);
+    }
 }
 
 /* All claims are there before the first of them goes on: none may end unseen by its rival. */
@@ -302,7 +306,7 @@ static int take_up(Recovery *recovery, Candidate *c) {
         return -ENOMEM;
     c->run->claim = TAKE_GENERIC(c->stored->claim, CLAIM_NULL);
     c->run->granted = c->run->stored = true;
-    expect_more(&c->run->claim.plan);
+    expect_more(&c->run->claim.plan, c->run->claim.state);
     claim_run_attach(c->run);
     return usage_charge(
             recovery->broker->usage, &c->run->claim.plan, c->run->claim.uid, NULL, &c->run->charge);

@@ -349,6 +349,6 @@ int driver_reset(const DriverItem *item, DriverTrace *t) {
     t->step = DRIVER_STEP_VERIFY;
     r = check_answer(dir);
     if (r >= 0)
-        t->progress = MEMBER_RESET;
+        t->progress = MAX(item->progress, MEMBER_RESET); /* a restore may have begun before a restart */
     return r;
 }
