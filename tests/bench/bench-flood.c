@@ -7,14 +7,17 @@
  * an Acquire takes; before the flood it has done the same ALONE times alone. Which call the child makes is a
  * matter of
  * --call: "acquire" and "plan" of a device that no rule gives to nobody, "release" of a claim that does not
- * exist, "reload" of the policy, or "ping", which costs the bus as much and vfiod nearly nothing: what that
- * does to the other client is the bus's own doing.
+ * exist, "reload" of the policy, "explain", all "objects", all "properties" of a device, "host-critical", or
+ * "ping", which costs the bus as much and vfiod nearly nothing: what that does to the other client is the
+ * bus's own doing. With --seconds the child ends then, whatever is not answered yet. With --measure ping its
+ * parent pings instead.
  *
  * Prints lines `NAME VALUE FLOOR`: microseconds (calls per second for "rate", calls for "answers-…"), FLOOR -
  * where there is none. Every call must be answered. */
 
 #include <getopt.h>
 #include <grp.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
@@ -27,16 +30,19 @@
 #define BUS_NAME "org.vfiod1"
 #define MANAGER_PATH "/org/vfiod1"
 #define MANAGER "org.vfiod1.Manager"
+#define DEVICE "org.vfiod1.Device"
+#define PROPERTIES "org.freedesktop.DBus.Properties"
 
 #define NOBODY 65534
 #define SAMPLES_MAX 100000U
 #define PAUSE_USEC 1000U
 #define SETTLE_USEC 5000000U
 #define ANSWERS_MAX 16U
+#define WAIT_USEC 100000U
 
 typedef struct Bench {
-    const char *call, *device, *forbidden;
-    uint64_t count, window, alone;
+    const char *call, *device, *forbidden, *measure;
+    uint64_t count, window, alone, seconds;
 } Bench;
 
 typedef struct Answer {
@@ -47,6 +53,7 @@ typedef struct Answer {
 typedef struct Flood {
     const Bench *bench;
     sd_bus *bus;
+    char *path; /* owned; of the device that is asked about */
     uint64_t sent, answered;
     Answer answers[ANSWERS_MAX];
 } Flood;
@@ -113,14 +120,27 @@ static int send_one(Flood *f) {
     if (streq(b->call, "reload"))
         return sd_bus_call_method_async(
                 f->bus, NULL, BUS_NAME, MANAGER_PATH, MANAGER, "ReloadPolicy", on_answer, f, "a{sv}", 0);
+    if (streq(b->call, "explain"))
+        return sd_bus_call_method_async(f->bus, NULL, BUS_NAME, MANAGER_PATH, MANAGER, "Explain", on_answer,
+                f, "asa{sv}", 1, b->forbidden, 0);
+    if (streq(b->call, "objects"))
+        return sd_bus_call_method_async(f->bus, NULL, BUS_NAME, MANAGER_PATH,
+                "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", on_answer, f, NULL);
+    if (streq(b->call, "properties"))
+        return sd_bus_call_method_async(
+                f->bus, NULL, BUS_NAME, f->path, PROPERTIES, "GetAll", on_answer, f, "s", DEVICE);
+    if (streq(b->call, "host-critical"))
+        return sd_bus_call_method_async(f->bus, NULL, BUS_NAME, f->path, PROPERTIES, "Get", on_answer, f,
+                "ss", DEVICE, "HostCritical");
     return sd_bus_call_method_async(
             f->bus, NULL, BUS_NAME, MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping", on_answer, f, NULL);
 }
 
 static int pour(Flood *f) {
+    double end = f->bench->seconds > 0 ? now_usec() + (double) f->bench->seconds * 1e6 : HUGE_VAL;
     int r;
 
-    while (f->answered < f->bench->count) {
+    while (f->answered < f->bench->count && now_usec() < end) {
         while (f->sent < f->bench->count && f->sent - f->answered < f->bench->window) {
             r = send_one(f);
             if (r < 0)
@@ -129,11 +149,26 @@ static int pour(Flood *f) {
         }
         r = sd_bus_process(f->bus, NULL);
         if (r == 0)
-            r = sd_bus_wait(f->bus, UINT64_MAX);
+            r = sd_bus_wait(f->bus, f->bench->seconds > 0 ? WAIT_USEC : UINT64_MAX);
         if (r < 0)
             return fail(r, "the bus");
     }
     return 0;
+}
+
+static int find_path(Flood *f) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    const char *path;
+    int r;
+
+    r = sd_bus_call_method(
+            f->bus, BUS_NAME, MANAGER_PATH, MANAGER, "GetDevice", NULL, &reply, "s", f->bench->forbidden);
+    if (r >= 0)
+        r = sd_bus_message_read(reply, "o", &path);
+    if (r < 0)
+        return fail(r, "GetDevice");
+    f->path = strdup(path);
+    return f->path ? 0 : -ENOMEM;
 }
 
 static int flood(const Bench *b) {
@@ -144,16 +179,19 @@ static int flood(const Bench *b) {
     if (setgroups(0, NULL) < 0 || setgid(NOBODY) < 0 || setuid(NOBODY) < 0)
         return fail(-errno, "cannot become nobody");
     r = connect_bus(&f.bus);
+    if (r >= 0)
+        r = find_path(&f);
     if (r < 0)
         return r;
     begin = now_usec();
     r = pour(&f);
     if (r < 0)
         return r;
-    (void) printf("rate %.0f -\n", (double) b->count / (now_usec() - begin) * 1e6);
+    (void) printf("rate %.0f -\n", (double) f.answered / (now_usec() - begin) * 1e6);
     for (size_t i = 0; i < ANSWERS_MAX && f.answers[i].n > 0; i++)
         (void) printf("answers-%s %llu -\n", f.answers[i].name, (unsigned long long) f.answers[i].n);
-    (void) sd_bus_flush_close_unref(f.bus);
+    free(f.path);
+    (void) sd_bus_close_unref(f.bus);
     return 0;
 }
 
@@ -196,6 +234,24 @@ static int claim(const Bench *b, sd_bus *bus, Series *series) {
     return 0;
 }
 
+static int ping(const Bench *b, sd_bus *bus, Series *series) {
+    double begin = now_usec();
+    int r;
+
+    r = sd_bus_call_method(
+            bus, BUS_NAME, MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping", NULL, NULL, NULL);
+    if (r < 0)
+        return fail(r, "Ping");
+    if (series->n < SAMPLES_MAX)
+        series->values[series->n++] = now_usec() - begin;
+    (void) usleep(PAUSE_USEC);
+    return 0;
+}
+
+static int measure(const Bench *b, sd_bus *bus, Series *series) {
+    return streq(b->measure, "ping") ? ping(b, bus, series) : claim(b, bus, series);
+}
+
 static int compare(const void *a, const void *b) {
     double x = *(const double *) a, y = *(const double *) b;
 
@@ -213,7 +269,7 @@ static int watch_child(const Bench *b, sd_bus *bus, pid_t child, Series *series)
     pid_t ended;
 
     while (r >= 0 && (ended = waitpid(child, &status, WNOHANG)) == 0)
-        r = claim(b, bus, series);
+        r = measure(b, bus, series);
     if (r < 0)
         return r;
     if (ended < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
@@ -229,7 +285,7 @@ static int bench(const Bench *b) {
 
     r = connect_bus(&bus);
     while (r >= 0 && alone.n < b->alone)
-        r = claim(b, bus, &alone);
+        r = measure(b, bus, &alone);
     if (r < 0)
         return r;
     child = fork();
@@ -245,8 +301,8 @@ static int bench(const Bench *b) {
         return r;
     (void) printf("samples %zu -\n", during.n);
     for (unsigned percent = 50; percent <= 99; percent += 49)
-        (void) printf(
-                "claim-p%u %.1f %.1f\n", percent, percentile(&during, percent), percentile(&alone, percent));
+        (void) printf("%s-p%u %.1f %.1f\n", b->measure, percent, percentile(&during, percent),
+                percentile(&alone, percent));
     return 0;
 }
 
@@ -257,6 +313,8 @@ static int parse_arguments(Bench *b, int argc, char **argv) {
             {"count", required_argument, NULL, 'n'},
             {"device", required_argument, NULL, 'd'},
             {"forbidden", required_argument, NULL, 'f'},
+            {"measure", required_argument, NULL, 'm'},
+            {"seconds", required_argument, NULL, 's'},
             {"window", required_argument, NULL, 'w'},
             {},
     };
@@ -269,6 +327,10 @@ static int parse_arguments(Bench *b, int argc, char **argv) {
             ;
         else if (c == 'a' && parse_unsigned(optarg, 10, SAMPLES_MAX, &b->alone) >= 0)
             ;
+        else if (c == 's' && parse_unsigned(optarg, 10, 3600, &b->seconds) >= 0)
+            ;
+        else if (c == 'm')
+            b->measure = optarg;
         else if (c == 'd')
             b->device = optarg;
         else if (c == 'f')
@@ -283,12 +345,12 @@ static int parse_arguments(Bench *b, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    Bench b = {.call = "acquire", .count = 1000000, .window = 100, .alone = 300};
+    Bench b = {.call = "acquire", .measure = "claim", .count = 1000000, .window = 100, .alone = 300};
 
     if (parse_arguments(&b, argc, argv) < 0) {
         (void) fprintf(stderr,
-                "usage: %s --device NAME --forbidden NAME [--call CALL] [--count N] [--window N] [--alone "
-                "N]\n",
+                "usage: %s --device NAME --forbidden NAME [--call CALL] [--measure claim|ping] [--count N] "
+                "[--seconds N] [--window N] [--alone N]\n",
                 argv[0]);
         return 2;
     }

@@ -29,6 +29,14 @@
               claim       what the million does to it; goal 2 x
               growth      memory of the daemon after it, against that before; goal 64 KiB
               log         lines that it left, for a minute; goal 10. What they tell must add up
+  crowd     With 2,000 devices, a stranger who calls as fast as the bus takes it, 100 calls under way: all objects, all
+            properties of a device, HostCritical, Plan, Explain; and a user who is allowed a device and acquires it. The
+            99th percentile of another client's Acquire and Ping meanwhile, floor: without the flood; goal 3 x. `bus`: the
+            same while somebody floods with pings, which is the bus's own doing.
+  objects   GetManagedObjects with 4,096 groups of 4 devices. `wait`: the longest Ping of another client meanwhile;
+            floor: the same with a service that puts an answer of this length together and does nothing else, for
+            nothing overtakes it on the bus; goal 1.5 x. `memory`: the daemon's peak
+            resident set, goal 16 MiB.
   policy    One decision, of policies whose rules all ask about the same thing, and of a mix; microseconds, median. Floor:
             a policy of one such rule, which matches; for the mix, one that asks about all of it.
               last, none  1,000 rules of which the last matches, or none; goal 20 x
@@ -515,6 +523,78 @@ def bench_flood(build):
         report("flood-log", len(lines) / minutes, "lines/minute", goal=10)
 
 
+# ---- a crowd ----
+
+CROWD_CALLS = ("ping", "objects", "properties", "host-critical", "plan", "explain", "acquire")
+
+
+def crowd_figures(host, call, measure, seconds):
+    run = subprocess.run([host.build / "tests/bench/bench-flood", "--device", host.tree.devices[0], "--forbidden",
+                          host.tree.devices[2], "--call", call, "--measure", measure, "--seconds", str(seconds), "--alone",
+                          str(200 * seconds), "--window", str(FLOOD_WINDOW)],
+                         env=host.environment, stdout=subprocess.PIPE, text=True)
+    if run.returncode != 0:
+        raise Trouble(f"bench-flood failed with {call}")
+    figures = (line.split() for line in run.stdout.splitlines())
+    return {name: (float(value), None if floor == "-" else float(floor)) for name, value, floor in figures}
+
+
+def bench_crowd(build):
+    seconds = 1 if Amount.is_quick else 6
+    with pretended_host(build, groups=2000, functions=1) as host:
+        for device in (host.tree.devices[0], host.tree.devices[2]):
+            host.tree.forget_reset(device)
+        pathlib.Path(f"{host.directory}/policy.d/50-bench.json").write_text(
+            '{"rules": [{"effect": "allow", "who": {"user": [0, %d]}, "what": {"device": "*"}, "reset": "optional"}]}\n'
+            % harness.NOBODY)
+        daemon = host.start_daemon()
+        for call in CROWD_CALLS:
+            name = "bus" if call == "ping" else call
+            for measure in ("claim", "ping"):
+                figures = crowd_figures(host, call, measure, seconds)
+                for percent in ("p50", "p99"):
+                    goal = 3 if percent == "p99" and call != "ping" else None
+                    report(f"crowd-{name}-{measure}-{percent}", *figures[f"{measure}-{percent}"][:1], "us",
+                           figures[f"{measure}-{percent}"][1], goal)
+            report(f"crowd-{name}-rate", figures["rate"][0], "per-second")
+        daemon.close()
+
+
+# ---- all objects ----
+
+
+LIST_PROPERTIES = 16384 * 11 + 4096 * 6  # what the list has
+
+
+def longest_ping(host, client, name, *call):
+    """The longest round trip to a service in milliseconds while somebody makes this call to it."""
+    caller = subprocess.Popen(["busctl", f"--address={host.bus.address}", "--quiet", "call", name, harness.ROOT_PATH, *call])
+    longest = 0
+    while caller.poll() is None:
+        begin = time.monotonic()
+        client.connection.call_blocking(name, "/", "org.freedesktop.DBus.Peer", "Ping", "", ())
+        longest = max(longest, time.monotonic() - begin)
+    if caller.returncode != 0:
+        raise Trouble(f"busctl cannot call {call[1]}")
+    return longest * 1000
+
+
+def bench_objects(build):
+    with pretended_host(build, groups=4096) as host:
+        daemon = host.start_daemon()
+        bare = Program(host.directory, [build / "tests/bench/bare-server", BARE_NAME, "/dev/null"], host.environment)
+        client = harness.Client(host.bus.address)
+        waits, floors = [], []
+        for _ in range(1 if Amount.is_quick else 7):
+            waits.append(longest_ping(host, client, harness.NAME, harness.OBJECT_MANAGER, "GetManagedObjects"))
+            floors.append(longest_ping(host, client, BARE_NAME, "org.vfiod1.Manager", "LongAnswer", "u", str(LIST_PROPERTIES)))
+        report("objects-wait", statistics.median(waits), "ms", statistics.median(floors), goal=1.5)
+        report("objects-memory", daemon.peak_mib(), "MiB", goal=16)
+        client.close()
+        bare.kill()
+        daemon.close()
+
+
 # ---- policy ----
 
 
@@ -540,8 +620,8 @@ def bench_policy(build):
     report("policy-worst", worst, "us", goal=100)
 
 
-BENCHES = {"acquire": bench_acquire, "growth": bench_growth, "startup": bench_startup, "uevent": bench_uevent, "flood": bench_flood,
-           "policy": bench_policy}
+BENCHES = {"acquire": bench_acquire, "growth": bench_growth, "startup": bench_startup, "uevent": bench_uevent,
+           "flood": bench_flood, "crowd": bench_crowd, "objects": bench_objects, "policy": bench_policy}
 
 
 def main():

@@ -362,7 +362,12 @@ static void decide(ClaimRun *j) {
 }
 
 static void on_facts(void *userdata) {
-    decide(userdata);
+    ClaimRun *j = userdata;
+    BudgetAccount *account = budget_account(j->broker->config.budget, j->claim.uid);
+
+    if (account)
+        budget_spend_look(account, budget_now());
+    decide(j);
 }
 
 /* Whoever would be refused is refused as ever; whoever would not learns that there is nothing to be had. */

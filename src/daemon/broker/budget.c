@@ -31,6 +31,10 @@ static const struct {
 #define BYTES_PER_USEC 2U
 #define BYTES_PER_USEC_OF_OPERATOR 16U
 
+/* What a look in a worker takes of the processor, about. How long it took in all says nothing: a device may
+ * hang. */
+#define LOOK_USEC 1000U
+
 typedef struct Rebind {
     uid_t uid;
     DeviceName device;
@@ -166,6 +170,10 @@ void budget_spend(BudgetAccount *a, Purse purse, uint64_t now_usec, uint64_t use
     unsigned price = account_is_operator(a) ? purses[purse].price_of_operator : purses[purse].price;
 
     a->paid_usec[purse] = MAX(a->paid_usec[purse], now_usec) + price * used_usec;
+}
+
+void budget_spend_look(BudgetAccount *a, uint64_t now_usec) {
+    budget_spend(a, PURSE_LOOP, now_usec, LOOK_USEC);
 }
 
 void budget_spend_bytes(BudgetAccount *a, uint64_t now_usec, uint64_t bytes) {

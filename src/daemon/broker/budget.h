@@ -58,6 +58,8 @@ bool budget_has_credit(const BudgetAccount *a, Purse purse, uint64_t now_usec);
 /* When there is credit again; now or earlier: at once. */
 uint64_t budget_credit_at(const BudgetAccount *a, Purse purse);
 void budget_spend(BudgetAccount *a, Purse purse, uint64_t now_usec, uint64_t used_usec);
+/* Workers have looked for facts on behalf of this user. */
+void budget_spend_look(BudgetAccount *a, uint64_t now_usec);
 void budget_spend_bytes(BudgetAccount *a, uint64_t now_usec, uint64_t bytes);
 
 /* A claim begins, or would. 0, or refused. */

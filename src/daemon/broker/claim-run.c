@@ -217,12 +217,9 @@ bool claim_run_needs_noiommu(const ClaimRun *j) {
     }
 }
 
-void claim_run_feed(ClaimRun *j, ClaimEvent event) {
+static void handle_events(ClaimRun *j) {
     int r;
 
-    claim_run_push(j, event);
-    if (j->feeding)
-        return;
     j->feeding = true;
     while (j->n_events > 0 && j->claim.state != CLAIM_GONE) {
         ClaimEvent next = j->events[j->first_event];
@@ -241,4 +238,22 @@ void claim_run_feed(ClaimRun *j, ClaimEvent event) {
         log_error_errno(
                 r, "Claim %s: cannot write its record; a restart now would take an older one", j->claim.id);
     j->save_failed = r < 0; /* said once: an owner may call Release as often as he likes */
+}
+
+/* What a claim takes later on (its devices come, go, and are put back) is charged to its user like the call
+ * itself: otherwise claiming and closing in a loop would be cheap. */
+void claim_run_feed(ClaimRun *j, ClaimEvent event) {
+    BudgetAccount *account = budget_account(j->broker->config.budget, j->claim.uid);
+    uint64_t begin_usec = budget_now();
+
+    claim_run_push(j, event);
+    if (j->feeding)
+        return;
+    if (account)
+        account->n_users++;
+    handle_events(j);
+    if (!account)
+        return;
+    account->n_users--;
+    budget_spend(account, PURSE_LOOP, begin_usec, budget_now() - begin_usec);
 }
