@@ -3,6 +3,7 @@
 """The daemon over time: when it ends by itself, and that it keeps nothing."""
 
 import os
+import pathlib
 import signal
 
 import harness
@@ -105,9 +106,18 @@ class EndTest(VfiodTestCase):
 
     def test_a_second_daemon_does_not_get_the_name(self):
         self.start()
+        c = self.client()
+        claim, before = c.acquire(self.nic), {}
+        for path in pathlib.Path(self.directory, 'state').rglob('*'):
+            before[path] = path.is_file() and path.read_bytes()
         second = harness.Daemon(self)
         self.assertNotEqual(second.wait_exit(), 0)
-        self.assertEqual(self.client().device(self.nic)['State'], 'free')
+        self.assertIn(b'another vfiod', os.pread(self.log.fileno(), 1 << 16, 0).lower())
+        # It has not taken the claims up.
+        self.assertEqual({p: p.is_file() and p.read_bytes() for p in before}, before)
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
 
     def test_it_waits_until_the_one_before_is_gone(self):
         before, c = self.client(), self.client()

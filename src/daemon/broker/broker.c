@@ -35,8 +35,12 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
         e->config.ask_timeout_usec = ASK_TIMEOUT_DEFAULT_USEC;
 
     r = config->simulated ? 0 : store_new(event, config->state_directory, &e->store);
+    if (r == -EBUSY)
+        log_error("Another vfiod is running: it has locked the state directory %s", config->state_directory);
+    else if (r < 0)
+        log_error_errno(r, "Cannot use the state directory %s", config->state_directory);
     if (r < 0)
-        return log_error_errno(r, "Cannot use the state directory %s", config->state_directory);
+        return r;
     if (!config->simulated)
         r = noiommu_switch_new(config->state_directory, &e->noiommu);
     if (r >= 0)

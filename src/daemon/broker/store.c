@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +80,10 @@ int store_new(sd_event *event, const char *state_directory, Store **ret) {
     s->directory = openat(parent, "claims", O_DIRECTORY | O_CLOEXEC | O_RDONLY | O_NOFOLLOW);
     if (s->directory < 0)
         return -errno;
+    /* Two daemons would take up the same claims. The kernel drops the lock with the process; workers do not
+     * have the file. */
+    if (flock(s->directory, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? -EBUSY : -errno;
     n = read_attribute_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", s->boot_id, sizeof(s->boot_id));
     if (n < 0)
         return (int) n;
