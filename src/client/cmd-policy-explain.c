@@ -267,6 +267,34 @@ static int explain_self(const Options *o, VfiodErrorText *error) {
     return explain(o, &subject, error);
 }
 
+/* Where systemd puts it: "a-b.slice" is /a.slice/a-b.slice. Owned; NULL on ENOMEM. */
+static char *cgroup_of_slice(const char *slice, const char *unit) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    for (const char *p = strchr(slice, '-'); p; p = strchr(p + 1, '-'))
+        strbuf_addf(&b, "/%.*s.slice", (int) (p - slice), slice);
+    strbuf_addf(&b, "/%s%s%s", slice, unit ? "/" : "", unit ?: "");
+    return strbuf_steal(&b);
+}
+
+static int explain_in_slice(const Options *o, VfiodErrorText *error) {
+    _cleanup_free_ char *cgroup = NULL;
+    Options with = *o;
+    size_t n = strlen(o->slice);
+
+    if (o->cgroup)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--slice and --cgroup: give one of them.");
+    if (n <= strlen(".slice") || !streq(o->slice + n - strlen(".slice"), ".slice"))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--slice=%s: the name of a slice ends in \".slice\".", o->slice);
+    cgroup = cgroup_of_slice(o->slice, o->unit);
+    if (!cgroup)
+        return error_text_errno(error, -ENOMEM, "Cannot explain");
+    with.slice = NULL;
+    with.cgroup = cgroup;
+    return verb_policy_explain(&with, error);
+}
+
 int verb_policy_explain(const Options *o, VfiodErrorText *error) {
     const RehearsalSubject subject = {
             .user = o->user,
@@ -287,5 +315,7 @@ int verb_policy_explain(const Options *o, VfiodErrorText *error) {
     if (o->n_arguments == 0)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "Too few arguments: vfioctl policy explain [--user USER] DEVICE…");
+    if (o->slice)
+        return explain_in_slice(o, error);
     return o->user ? explain(o, &subject, error) : explain_self(o, error);
 }

@@ -10,7 +10,7 @@
 /* A rule that does not match shows what kept it from that, one that does what it was about. */
 static void show_predicates(struct json_object *rule) {
     struct json_object *predicates = json_list(rule, "predicates");
-    bool holds = json_flag(rule, "holds");
+    bool holds = json_flag(rule, "matches") || json_flag(rule, "holds"); /* of an older daemon */
 
     for (size_t i = 0; predicates && i < json_object_array_length(predicates); i++) {
         struct json_object *p = json_object_array_get_idx(predicates, i);

@@ -21,9 +21,9 @@ _vfioctl() {
     local cur prev words cword verb='' i
     local verbs='list status plan exec hold release monitor taint reload policy snapshot'
     local policy_verbs='check show explain test diff generate reload'
-    local subject='--user --group --unit --cgroup --label --capability --namespace'
+    local subject='--user --group --unit --slice --cgroup --label --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
-    with_argument+='|--cgroup|--label|--capability|--namespace|--claim|--test'
+    with_argument+='|--slice|--cgroup|--label|--capability|--namespace|--claim|--test'
     local request='--backend --reason --memlock --untainted'
     local global='--json --no-legend --color --help --version'
 
@@ -83,7 +83,7 @@ _vfioctl() {
         _vfioctl_offer 'host other'
         return 0
         ;;
-    -r | --reason | --unit | --cgroup | --label | --capability)
+    -r | --reason | --unit | --slice | --cgroup | --label | --capability)
         return 0
         ;;
     esac

@@ -43,6 +43,7 @@ typedef enum OptionFlag {
     OPTION_LABEL = 1 << 19,
     OPTION_CAPABILITY = 1 << 20,
     OPTION_NAMESPACE = 1 << 21,
+    OPTION_SLICE = 1 << 22,
     OPTION_TEST = 1 << 24,
     OPTION_SERIALS = 1 << 25,
     OPTION_CLAIM = 1 << 26,
@@ -54,7 +55,7 @@ typedef enum OptionFlag {
 #define OPTIONS_CLAIM (OPTIONS_REQUEST | OPTION_NO_ASK)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_CAPABILITY |           \
-            OPTION_NAMESPACE)
+            OPTION_NAMESPACE | OPTION_SLICE)
 
 /* val is the flag: short options are mapped to it. */
 static const struct option long_options[] = {
@@ -76,6 +77,7 @@ static const struct option long_options[] = {
         {"user", required_argument, NULL, OPTION_USER},
         {"group", required_argument, NULL, OPTION_GROUP},
         {"unit", required_argument, NULL, OPTION_UNIT},
+        {"slice", required_argument, NULL, OPTION_SLICE},
         {"cgroup", required_argument, NULL, OPTION_CGROUP},
         {"label", required_argument, NULL, OPTION_LABEL},
         {"capability", required_argument, NULL, OPTION_CAPABILITY},
@@ -159,8 +161,9 @@ static void show_help(void) {
            "      --user=USER          explain: who asks, by name or number; default: yourself\n"
            "      --group=GROUP        explain: in this group and not in those of his account; may be given\n"
            "                           again\n"
-           "      --unit=UNIT, --cgroup=PATH, --label=LABEL, --capability=CAP, --namespace=host|other\n"
-           "                           explain: what else the rules may ask about him\n"
+           "      --unit=UNIT, --slice=SLICE, --cgroup=PATH, --label=LABEL, --capability=CAP,\n"
+           "      --namespace=host|other\n"
+           "                           explain: what else the rules may require of the caller\n"
            "      --claim=ID           explain: what the daemon allowed with this claim\n"
            "      --last-refusal       explain: what the daemon refused last\n"
            "      --test=FILE          diff: subjects of this test file, too; may be given again\n"
@@ -251,6 +254,7 @@ static int take_policy_option(Options *o, unsigned flag, const char *value, Vfio
             {OPTION_HOST, .text = &o->host},
             {OPTION_USER, .text = &o->user},
             {OPTION_UNIT, .text = &o->unit},
+            {OPTION_SLICE, .text = &o->slice},
             {OPTION_CGROUP, .text = &o->cgroup},
             {OPTION_LABEL, .text = &o->label},
             {OPTION_CLAIM, .text = &o->claim},

@@ -31,7 +31,7 @@ typedef struct Options {
     const char *backend, *reason;
     uint64_t memlock;
     /* of the policy's verbs */
-    const char *host, *user, *unit, *cgroup, *label, *claim;
+    const char *host, *user, *unit, *slice, *cgroup, *label, *claim;
     OptionList policies, groups_of_user, capabilities, tests;
     bool foreign_namespace, last_refusal, serials;
     char **arguments; /* what follows the verb and its options */

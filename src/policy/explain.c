@@ -381,6 +381,9 @@ static struct json_object *rule_to_json(const Story *s, const Rule *rule) {
             json_add_string(o, "file", rule_file(rule)) < 0 ||
             json_add(o, "line", json_object_new_int64(rule_line(rule))) < 0 ||
             json_add_string(o, "effect", effect_to_string(rule_effect(rule))) < 0 ||
+            json_add_string(o, "origin", rule_origin(rule)) < 0 ||
+            json_add(o, "matches", json_object_new_boolean(holds)) < 0 ||
+            /* an older name of it; that of a predicate is a word */
             json_add(o, "holds", json_object_new_boolean(holds)) < 0 ||
             json_add(o, "predicates", predicates_to_json(s, rule)) < 0)
         return NULL;
@@ -445,6 +448,8 @@ static int add_decision(struct json_object *o, const Story *s) {
         r = json_add_string(o, "file", rule ? rule_file(rule) : NULL);
     if (r >= 0)
         r = json_add(o, "line", json_object_new_int64(rule ? rule_line(rule) : 0));
+    if (r >= 0)
+        r = json_add_string(o, "origin", rule ? rule_origin(rule) : NULL);
     return r;
 }
 

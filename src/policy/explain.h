@@ -25,8 +25,10 @@ typedef enum Audience {
  *     "effect": "deny",            // of the verdict: "allow", "deny", "ask"
  *     "rule": "alice-edu",         // that decided; null: none matched, the default denied
  *     "file": "/etc/…", "line": 7, // of that rule; null, 0
+ *     "origin": "alice-edu (/etc/…:7)", // both; null
  *     "considered": [              // in the order in which they were tried, up to the one that decided
- *       { "rule": "…", "file": "…", "line": 3, "effect": "allow", "holds": false,
+ *       { "rule": "…", "file": "…", "line": 3, "effect": "allow", "origin": "…",
+ *         "matches": false,        // and "holds", its older name
  *         "predicates": [ { "key": "who.user", "holds": "no",  // "yes", "no", "unknown", "changed"
  *                           "wanted": "alice", "seen": "uid 1001 (mallory)" } ] } ],
  *     "leftOut": 0,                // considered, but not listed because there were too many

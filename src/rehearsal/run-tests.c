@@ -175,6 +175,7 @@ static int add_result(Run *run, const TestCase *c, const Outcome *got, bool pass
             json_add(o, "passed", json_object_new_boolean(passed)) < 0 || add_expected(o, c) < 0 ||
             add_got(o, c, got) < 0 ||
             json_add_string(o, "rule", got && got->rule ? rule_origin(got->rule) : NULL) < 0 ||
+            json_add_string(o, "origin", got && got->rule ? rule_origin(got->rule) : NULL) < 0 ||
             json_add_string(o, "message", message) < 0 ||
             json_add_string(o, "refused", got ? got->refusal : NULL) < 0)
         return -ENOMEM;

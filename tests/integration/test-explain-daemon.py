@@ -235,6 +235,10 @@ class ExplainTest(VfiodTestCase):
         for key in ('gids', 'label', 'cgroup', 'capabilities'):
             self.assertEqual(self.explain(self.nic, **{k: v for k, v in options.items() if k != key})['effect'], 'deny')
         self.assertEqual(self.explain(self.nic, **options, foreignNamespace=True)['effect'], 'deny')
+        self.assertEqual(self.explain(self.nic, **options, namespace='other')['effect'], 'deny')
+        self.assertEqual(self.explain(self.nic, **options, namespace='host')['effect'], 'allow')
+        with self.refused('InvalidArgument', 'namespace'):
+            self.explain(self.nic, **options, namespace='mine')
         with self.refused('InvalidArgument', 'uid'):
             self.explain(self.nic, user='bob')
 

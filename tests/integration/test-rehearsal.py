@@ -280,6 +280,19 @@ class TestTest(FilesTest):
         self.one('allow', status=1, rule=None)
         self.one('allow', status=1, rule='workshop-spare')
 
+    def test_slice(self):
+        policy = self.policy(rule(who={'slice': 'user-1000.slice', 'user': 0}, name='all'))
+        for arguments, effect in ((['--slice', 'user-1000.slice'], 'allow'), (['--slice', 'machine.slice'], 'deny'),
+                                  (['--slice', 'user-1000-x.slice', '--unit', 'a.service'], 'allow'), ([], 'deny')):
+            found = self.explain('--user', '0', *arguments, GPU, policy=policy)
+            self.assertEqual(found['devices'][0]['effect'], effect, arguments)
+            considered = found['devices'][0]['considered'][0]
+            self.assertEqual(considered['matches'], effect == 'allow')
+            self.assertEqual(considered['holds'], considered['matches'])
+            self.assertTrue(considered['origin'].startswith('all ('))
+        self.fails(2, 'policy', 'explain', '--user', '0', '--policy', policy, '--slice', 'x', GPU)
+        self.fails(2, 'policy', 'explain', '--user', '0', '--policy', policy, '--slice', 'x.slice', '--cgroup', '/', GPU)
+
     def test_error_of_the_request(self):
         self.one('allow', error=None)
         self.one('allow', status=1, error='AccessDenied')

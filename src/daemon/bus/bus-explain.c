@@ -95,7 +95,22 @@ static int read_text(sd_bus_message *m, char **ret) {
     return r;
 }
 
-static int read_namespace(sd_bus_message *m, Subject *s) {
+/* In the words of the policy. */
+static int read_namespace_word(sd_bus_message *m, Subject *s, Refusal *refusal) {
+    const char *word;
+    int r;
+
+    r = read_string(m, &word);
+    if (r < 0)
+        return r;
+    if (!streq(word, "host") && !streq(word, "other"))
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the option \"namespace\" must be \"host\" or \"other\"");
+    s->user_namespace = s->pid_namespace = streq(word, "host") ? NAMESPACE_HOST : NAMESPACE_OTHER;
+    return r;
+}
+
+static int read_foreign_namespace(sd_bus_message *m, Subject *s) {
     bool foreign = false;
     int r;
 
@@ -115,7 +130,8 @@ typedef enum Option {
     OPTION_CGROUP,
     OPTION_LABEL,
     OPTION_CAPABILITIES,
-    OPTION_FOREIGN_NAMESPACE,
+    OPTION_NAMESPACE,
+    OPTION_FOREIGN_NAMESPACE, /* the same, of older programs */
     _OPTION_MAX,
 } Option;
 
@@ -131,6 +147,7 @@ static const struct {
         [OPTION_CGROUP] = {"cgroup", "s"},
         [OPTION_LABEL] = {"label", "s"},
         [OPTION_CAPABILITIES] = {"capabilities", "as"},
+        [OPTION_NAMESPACE] = {"namespace", "s"},
         [OPTION_FOREIGN_NAMESPACE] = {"foreignNamespace", "b"},
 };
 
@@ -156,8 +173,10 @@ static int read_own_option(sd_bus_message *m, Option option, Question *q, Refusa
         return read_text(m, &q->other.label);
     case OPTION_CAPABILITIES:
         return read_capabilities(m, &q->other, refusal);
+    case OPTION_NAMESPACE:
+        return read_namespace_word(m, &q->other, refusal);
     default:
-        return read_namespace(m, &q->other);
+        return read_foreign_namespace(m, &q->other);
     }
 }
 
