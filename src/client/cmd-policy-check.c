@@ -15,7 +15,7 @@ static int show_check(_unused_ const Options *o, struct json_object *result) {
     policy_print_lines(result, "errors");
     policy_print_lines(result, "warnings");
     if (errors > 0)
-        printf("%" PRIi64 " file%s, %zu error%s: nothing of this would be loaded\n", files, plural(files),
+        printf("%" PRIi64 " file%s, %zu error%s: none of this would be loaded\n", files, plural(files),
                 errors, plural((int64_t) errors));
     else if (warnings > 0)
         printf("%" PRIi64 " file%s, %" PRIi64 " rule%s, no errors, %zu warning%s\n", files, plural(files),

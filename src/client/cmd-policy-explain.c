@@ -207,7 +207,7 @@ static int show_rehearsed(const Options *o, struct json_object *result) {
             strbuf_addf(&text, "%s%s (%s)", text.length > 0 ? ", " : "", tellable[k].key, tellable[k].option);
     if (show_answer(o, result) < 0 || text.error < 0)
         return -ENOMEM;
-    show_field(o, "Not told", COLOUR_YELLOW, text.text);
+    show_field(o, "Unknown", COLOUR_YELLOW, text.text);
     return 0;
 }
 
@@ -247,7 +247,7 @@ static int explain_self(const Options *o, VfiodErrorText *error) {
 
     if (o->host)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                "--host: nobody knows who you are on that host; say --user.");
+                "--host: your account on that host is unknown; give --user.");
     r = read_self(&self);
     if (r < 0)
         return error_text_errno(error, r, "Cannot find out who you are");

@@ -63,7 +63,7 @@ static int show_tests(const Options *o, struct json_object *result) {
     printf("%s%" PRIi64 " passed, %" PRIi64 " failed%s%s\n",
             style.colours ? colour_on(errors || failed > 0 || passed == 0 ? COLOUR_RED : COLOUR_GREEN) : "",
             passed, failed,
-            errors                         ? "; with errors in policy or test file nothing of a file is run"
+            errors                         ? "; a file is not run while it or the policy has errors"
                     : passed + failed == 0 ? "; there was no case"
                                            : "",
             style.colours ? COLOUR_OFF : "");

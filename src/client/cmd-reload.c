@@ -41,7 +41,7 @@ static int tell_errors(sd_bus *bus, VfiodErrorText *error) {
     if (n == 0)
         return -error->error;
     return error_text_set(error, error->error, ERROR_NAME_POLICY_BROKEN,
-            "The policy has %zu error%s, nothing was changed. Mend the files and reload.", n,
+            "The policy has %zu error%s, nothing was changed. Fix the files and reload.", n,
             n == 1 ? "" : "s");
 }
 

@@ -11,7 +11,7 @@ int policy_failed(int r, char *problem, VfiodErrorText *error) {
     _cleanup_free_ char *text = problem;
 
     if (!text)
-        return error_text_errno(error, r, "Cannot rehearse the policy");
+        return error_text_errno(error, r, "Cannot evaluate the policy");
     return error_text_set(error, -r, ERROR_NAME_REHEARSAL, "%s", text);
 }
 

@@ -135,7 +135,7 @@ static void check_repeated(Problems *p, const JsonNode *list) {
     qsort(elements, n, sizeof(*elements), compare_elements);
     for (size_t i = 1; i < n; i++)
         if (same_element(elements[i - 1], elements[i]))
-            problems_report_value(p, elements[i], "this is in the list twice, first at %u:%u",
+            problems_report_value(p, elements[i], "repeated in the list, first at %u:%u",
                     elements[i - 1]->line, elements[i - 1]->column);
 }
 
@@ -146,7 +146,7 @@ static void take_one(const Key *key, const JsonNode *value, void *userdata) {
 
 static void take_list(Problems *p, const Key *key, const JsonNode *list, void *userdata) {
     if (!list->children) {
-        problems_report_value(p, list, "\"%s\" is an empty list, which nothing can match", key->name);
+        problems_report_value(p, list, "\"%s\" is an empty list, which matches nothing", key->name);
         return;
     }
     check_repeated(p, list);
@@ -199,8 +199,8 @@ static void report_unknown_key(
         problems_report(p, member->key_line, member->key_column,
                 "unknown key \"%s\" in %s, did you mean \"%s\"?", shown, where, meant);
     else
-        problems_report(p, member->key_line, member->key_column, "unknown key \"%s\" in %s, known are %s",
-                shown, where, known.text ?: "");
+        problems_report(p, member->key_line, member->key_column,
+                "unknown key \"%s\" in %s, known are %s", shown, where, known.text ?: "");
 }
 
 const JsonNode *schema_find_member(const JsonNode *object, const char *key) {
@@ -231,6 +231,6 @@ void schema_take_keys(Problems *p, const JsonNode *object, const char *where, co
     for (size_t i = 0; i < n_keys; i++) {
         if (keys[i].required && !schema_find_member(object, keys[i].name) &&
                 !is_misspelt(object, keys[i].name, keys, n_keys))
-            problems_report_value(p, object, "%s needs the key \"%s\"", where, keys[i].name);
+            problems_report_value(p, object, "%s requires the key \"%s\"", where, keys[i].name);
     }
 }

@@ -216,7 +216,7 @@ static int scan_directory(Loader *l, PolicyDirectory *directory) {
         return add_error_errno(l->parser, directory->path, "cannot open the directory", -errno);
     if (!is_trusted(l, &st))
         return policy_parser_add_error(
-                l->parser, directory->path, "the directory must belong to root, and only root may write it");
+                l->parser, directory->path, "the directory must belong to root and be writable only by root");
     fd = fcntl(directory->fd, F_DUPFD_CLOEXEC, 3);
     dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
@@ -262,7 +262,7 @@ static int load_path(Loader *l, int dirfd, const char *name, const char *path) {
         return add_error_errno(l->parser, path, "cannot open", -errno);
     if (!is_trusted(l, &st))
         return policy_parser_add_error(
-                l->parser, path, "the file must belong to root, and only root may write it");
+                l->parser, path, "the file must belong to root and be writable only by root");
     return parse_file(l, path, fd);
 }
 

@@ -39,7 +39,7 @@ static void check_name_is_new(PolicyParser *p, const JsonNode *value) {
     if (found && *found == fresh)
         return;
     if (found)
-        report_value(p, value, "a rule \"%s\" exists already, at %s", value->string, (*found)->place);
+        report_value(p, value, "rule \"%s\" already exists at %s", value->string, (*found)->place);
     else
         p->problems.out_of_memory = true;
     rule_name_free(fresh);
@@ -78,8 +78,7 @@ static void warn_of_past(PolicyParser *p, const JsonNode *value) {
     if (p->now_usec == 0 || p->now_usec < p->rule.until_usec)
         return;
     p->warnings.file = p->problems.file;
-    problems_report_value(
-            &p->warnings, value, "the time of this rule is over, it is as if it were not there");
+    problems_report_value(&p->warnings, value, "this rule has expired and has no effect");
     p->warnings.file = NULL;
 }
 
@@ -93,8 +92,8 @@ static void take_until(void *userdata, const JsonNode *value) {
         return;
     }
     shown = show(p, value->string);
-    report_value(p, value,
-            "\"%s\" is not a point in time, expected one with a zone, like \"2026-12-31T18:00:00Z\"", shown);
+    report_value(
+            p, value, "\"%s\" is not a time, expected one with a zone, like \"2026-12-31T18:00:00Z\"", shown);
 }
 
 static const Key rule_keys[] = {
@@ -160,7 +159,8 @@ static void check_deny_rule(PolicyParser *p, const JsonNode *rule) {
     for (const JsonNode *m = rule->children; m; m = m->next)
         for (size_t i = 0; rule_terms_keys[i]; i++)
             if (streq(rule_terms_keys[i], m->key))
-                report_key(p, m, "\"%s\" says what a rule allows, it has no meaning in a deny rule", m->key);
+                report_key(p, m, "\"%s\" describes what a rule allows; it has no meaning in a deny rule",
+                        m->key);
 }
 
 /* Nothing stands between such a device and the memory of the host, so nobody allows it to more devices than

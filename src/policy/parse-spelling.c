@@ -266,6 +266,6 @@ void parser_check_property_key(PolicyParser *p, const JsonNode *member) {
         return;
     p->warnings.file = p->problems.file;
     problems_report(&p->warnings, member->key_line, member->key_column,
-            "hardly any property is called \"%s\", did you mean \"%s\"?", shown, meant);
+            "\"%s\" is an unusual name of a property, did you mean \"%s\"?", shown, meant);
     p->warnings.file = NULL;
 }

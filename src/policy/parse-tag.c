@@ -61,8 +61,7 @@ static void take_path(void *userdata, const JsonNode *value) {
     }
     shown = show(p, value->string);
     report_value(p, value,
-            "\"%s\" is not a path of the kernel's, expected one like \"0000:00:1c.0/00.0\", in lower case",
-            shown);
+            "\"%s\" is not a device path, expected one like \"0000:00:1c.0/00.0\", in lower case", shown);
 }
 
 static void take_tag_id(void *userdata, const JsonNode *value) {
@@ -127,7 +126,7 @@ static void take_entry(void *userdata, const JsonNode *value) {
     p->entry = (TagEntry){};
     schema_take_keys(&p->problems, value, "a tag", entry_keys, ELEMENTSOF(entry_keys), p);
     if (!schema_find_member(value, "slot") && !schema_find_member(value, "path"))
-        report_value(p, value, "a tag needs \"slot\" or \"path\": where the card is plugged in");
+        report_value(p, value, "a tag requires \"slot\" or \"path\": where the card is plugged in");
     if (parser_grow(p, (void **) &tag->entries, tag->n_entries, sizeof(*tag->entries)))
         tag->entries[tag->n_entries++] = TAKE_GENERIC(p->entry, (TagEntry){});
     else
@@ -156,7 +155,7 @@ static void add_tag(PolicyParser *p, const JsonNode *member) {
     else if (*found == p->tag)
         p->tags[p->n_tags++] = TAKE_PTR(p->tag);
     else
-        report_key(p, member, "a tag \"%s\" exists already, at %s:%u:%u", p->tag->name, (*found)->file,
+        report_key(p, member, "tag \"%s\" already exists at %s:%u:%u", p->tag->name, (*found)->file,
                 (*found)->line, (*found)->column);
 }
 
@@ -247,7 +246,8 @@ void parser_warn_of_unused_tags(PolicyParser *p) {
         if (tag->used)
             continue;
         p->warnings.file = tag->file;
-        problems_report(&p->warnings, tag->line, tag->column, "no rule uses the tag \"%s\"", tag->name);
+        problems_report(
+                &p->warnings, tag->line, tag->column, "tag \"%s\" is not used by any rule", tag->name);
     }
     p->warnings.file = NULL;
 }

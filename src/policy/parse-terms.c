@@ -167,7 +167,7 @@ static void take_waiver(void *userdata, const JsonNode *value) {
     p->rule.terms.waive_sys_rawio = value->boolean;
     if (!value->boolean)
         report_value(
-                p, value, "\"waive-cap-sys-rawio\" can only be true; leave it out to demand the capability");
+                p, value, "\"waive-cap-sys-rawio\" can only be true; leave it out to require the capability");
 }
 
 static const Key noiommu_keys[] = {

@@ -105,7 +105,7 @@ void parser_note_predicates(PolicyParser *p, const char *prefix, const JsonNode 
 bool parser_check_not_empty(PolicyParser *p, const JsonNode *object) {
     if (object->children)
         return true;
-    report_value(p, object, "\"%s\" is empty, so it says nothing", object->key);
+    report_value(p, object, "\"%s\" is empty and has no effect", object->key);
     return false;
 }
 
@@ -165,7 +165,7 @@ bool parser_take_size(PolicyParser *p, const JsonNode *value, uint64_t *ret) {
         return true;
     shown = show(p, value->string);
     report_value(p, value,
-            "\"%s\" is not a size, expected a number and at most one of K, M, G, T behind it, like \"16G\"",
+            "\"%s\" is not a size, expected a number and an optional suffix K, M, G or T, like \"16G\"",
             shown);
     return false;
 }

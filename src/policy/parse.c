@@ -36,7 +36,7 @@ static void take_host_noiommu(void *userdata, const JsonNode *value) {
     int i = parser_take_word(p, value, "value of \"noiommu\":", words);
 
     if (p->noiommu_place) {
-        report_key(p, value, "\"noiommu\" of \"host\" is set already, at %s", p->noiommu_place);
+        report_key(p, value, "\"noiommu\" of \"host\" is already set at %s", p->noiommu_place);
         return;
     }
     p->noiommu_place = format_string("%s:%u:%u", p->problems.file, value->key_line, value->key_column);
@@ -79,7 +79,7 @@ static void take_file(PolicyParser *p, const JsonNode *root) {
     schema_take_keys(&p->problems, root, "a policy file", file_keys, ELEMENTSOF(file_keys), p);
     if (!schema_find_member(root, "host") && !schema_find_member(root, "tags") &&
             !schema_find_member(root, "rules"))
-        report_value(p, root, "a policy file needs one of the keys \"host\", \"tags\", \"rules\"");
+        report_value(p, root, "a policy file requires one of the keys \"host\", \"tags\", \"rules\"");
 }
 
 void policy_parser_set_now(PolicyParser *p, uint64_t now_usec) {
@@ -197,8 +197,7 @@ static void warn_of_noiommu_rules(PolicyParser *p) {
             continue;
         p->warnings.file = rule->file;
         problems_report(&p->warnings, rule->line, rule->column,
-                "the \"noiommu\" of this rule allows nothing while \"host\" does not say \"noiommu\": \"on\" "
-                "or "
+                "\"noiommu\" has no effect: the setting \"noiommu\" of \"host\" must be \"on\" or "
                 "\"managed\"");
     }
     p->warnings.file = NULL;

@@ -271,7 +271,7 @@ static void add_suggestion(Generator *g, const Device *d, const DeviceFacts *fac
 /* 1 and *ret (owned by the caller) when nobody shall be offered it, 0, -ENOMEM. */
 static int why_left_out(const Device *d, const DeviceFacts *facts, char **ret) {
     if (!(facts->known & DEVICE_FACT_HOST_CRITICAL))
-        *ret = strdup("Left out: it cannot be told whether the host needs it.");
+        *ret = strdup("Left out: it is unknown whether the host needs it.");
     else if (facts->host_critical)
         *ret = format_string("Left out: the host needs it: %s.", facts->host_critical);
     else if (!d->group)

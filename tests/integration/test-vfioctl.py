@@ -734,7 +734,7 @@ class ReloadTest(ClientTest):
         err = self.fails(18, 'reload')
         self.assertEqual(err.splitlines()[40], r'a.json:40:2: error: x\x1b')
         self.assertEqual(err.splitlines()[41:], ['vfioctl: The policy has 41 errors, nothing was changed. '
-                                                 'Mend the files and reload.'])
+                                                 'Fix the files and reload.'])
         status, _, err = self.vfioctl('reload', '--json')
         self.assertEqual((status, json.loads(err)['message']), (18, 'a.json:1:2: error: x; and 40 more'))
 

@@ -189,7 +189,7 @@ static void test_symlink(void **state) {
     link_to("../elsewhere", t->etc, "50-a.json");
     expect_rules(t, 1, "linked");
     change_mode(t->root, "elsewhere", 0666);
-    expect_error(t, "/etc/50-a.json: error: the file must belong to root, and only root may write it");
+    expect_error(t, "/etc/50-a.json: error: the file must belong to root and be writable only by root");
 }
 
 static void test_dangling_symlink(void **state) {
@@ -240,7 +240,7 @@ static void test_writable_file(void **state) {
     for (size_t i = 0; i < ELEMENTSOF(modes); i++) {
         put_rule(t->etc, "50-a.json", "a");
         change_mode(t->etc, "50-a.json", modes[i]);
-        expect_error(t, "/etc/50-a.json: error: the file must belong to root, and only root may write it");
+        expect_error(t, "/etc/50-a.json: error: the file must belong to root and be writable only by root");
     }
 }
 
@@ -249,7 +249,7 @@ static void test_writable_directory(void **state) {
 
     put_rule(t->etc, "50-a.json", "a");
     assert_int_equal(chmod(t->etc, 0775), 0);
-    expect_error(t, "/etc: error: the directory must belong to root, and only root may write it");
+    expect_error(t, "/etc: error: the directory must belong to root and be writable only by root");
     assert_int_equal(chmod(t->etc, 0700), 0);
     expect_rules(t, 1, "a");
 }
@@ -270,10 +270,10 @@ static void test_owner_or_access(void **state) {
     put_rule(t->etc, "50-a.json", "a");
     if (geteuid() == 0) {
         assert_int_equal(chown(path, 12345, (gid_t) -1), 0);
-        expect_error(t, "/etc/50-a.json: error: the file must belong to root, and only root may write it");
+        expect_error(t, "/etc/50-a.json: error: the file must belong to root and be writable only by root");
         assert_int_equal(unlink(path), 0);
         assert_int_equal(chown(t->run, 12345, (gid_t) -1), 0);
-        expect_error(t, "/run: error: the directory must belong to root, and only root may write it");
+        expect_error(t, "/run: error: the directory must belong to root and be writable only by root");
     } else {
         assert_int_equal(chmod(path, 0), 0);
         expect_error(t, "/etc/50-a.json: error: cannot open: Permission denied");
@@ -297,10 +297,10 @@ static void test_errors_of_several_files(void **state) {
     assert_int_equal(load.n_files, 4);
     assert_int_equal(load.n_errors, 6);
     assert_non_null(strstr(load.errors[0], "/run/20-bad.json:2:9: error: \"name\" must be a string"));
-    assert_non_null(strstr(load.errors[3], "/run/20-bad.json:2:1: error: a rule needs the key \"what\""));
+    assert_non_null(strstr(load.errors[3], "/run/20-bad.json:2:1: error: a rule requires the key \"what\""));
     assert_non_null(strstr(load.errors[4], "/etc/30-bad.json:1:2: error: expected a key"));
     assert_non_null(
-            strstr(load.errors[5], "/lib/40-again.json:1:19: error: a rule \"good\" exists already, at "));
+            strstr(load.errors[5], "/lib/40-again.json:1:19: error: rule \"good\" already exists at "));
     assert_non_null(strstr(load.errors[5], "/etc/10-good.json:1:19"));
 }
 
@@ -442,8 +442,8 @@ static void test_warnings(void **state) {
     assert_non_null(now.policy);
     assert_int_equal(now.n_errors, 0);
     assert_int_equal(now.n_warnings, 1);
-    assert_non_null(strstr(now.warnings[0],
-            "/etc/a.json:2:9: warning: the time of this rule is over, it is as if it were not there"));
+    assert_non_null(
+            strstr(now.warnings[0], "/etc/a.json:2:9: warning: this rule has expired and has no effect"));
     assert_int_equal(
             policy_files_load_from(
                     &(const PolicySource){.directories = t->directories, .now_usec = 1000000}, &then),

@@ -90,7 +90,7 @@ static void expect_errors(PolicyParser *p, const char *text, const char *const *
 #define IDENT "\"id\":\"1234:11e8\""
 #define SLOTTED "\"slot\":\"06:0d.0\","
 #define DENIES(line, key)                                                                                    \
-    "f:" line ":1: error: \"" key "\" says what a rule allows, it has no meaning in a deny rule"
+    "f:" line ":1: error: \"" key "\" describes what a rule allows; it has no meaning in a deny rule"
 
 static const struct {
     const char *text;
@@ -99,12 +99,13 @@ static const struct {
         /* the file */
         {"{", {"f:1:2: error: expected a key in double quotes or '}', found the end of the file"}},
         {"[]", {"f:1:1: error: a policy file must be an object, found an array"}},
-        {"{}", {"f:1:1: error: a policy file needs one of the keys \"host\", \"tags\", \"rules\""}},
+        {"{}", {"f:1:1: error: a policy file requires one of the keys \"host\", \"tags\", \"rules\""}},
         {"{\"rules\":{}}", {"f:1:10: error: \"rules\" must be an array of rules, found an object"}},
         {"{\"rules\":null}", {"f:1:10: error: \"rules\" must be an array of rules, found null"}},
         {"{\"rule\":[]}",
                 {"f:1:2: error: unknown key \"rule\" in a policy file, did you mean \"rules\"?",
-                        "f:1:1: error: a policy file needs one of the keys \"host\", \"tags\", \"rules\""}},
+                        "f:1:1: error: a policy file requires one of the keys \"host\", \"tags\", "
+                        "\"rules\""}},
         {"{\"rules\":[],\"rules\":[]}", {"f:1:13: error: duplicate key \"rules\", first at 1:2"}},
         {"{\"rules\":[],\"description\":1}",
                 {"f:1:27: error: \"description\" must be a string, found an integer"}},
@@ -117,9 +118,9 @@ static const struct {
                         "integer"}},
         /* the rule */
         {"{\"rules\":[\n {}]}",
-                {"f:2:2: error: a rule needs the key \"effect\"",
-                        "f:2:2: error: a rule needs the key \"who\"",
-                        "f:2:2: error: a rule needs the key \"what\""}},
+                {"f:2:2: error: a rule requires the key \"effect\"",
+                        "f:2:2: error: a rule requires the key \"who\"",
+                        "f:2:2: error: a rule requires the key \"what\""}},
         {"{\"rules\":[{\"efect\":\"allow\",\"who\":{},\"what\":{}}]}",
                 {"f:1:12: error: unknown key \"efect\" in a rule, did you mean \"effect\"?"}},
         {ALLOW(",\"x\\u001b[2J\":1"),
@@ -139,8 +140,8 @@ static const struct {
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found an array"}},
         {"{\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{},\n\"reset\":\"optional\",\n\"backend\":"
          "\"group\"}]}",
-                {"f:2:1: error: \"reset\" says what a rule allows, it has no meaning in a deny rule",
-                        "f:3:1: error: \"backend\" says what a rule allows, it has no meaning in a deny "
+                {"f:2:1: error: \"reset\" describes what a rule allows; it has no meaning in a deny rule",
+                        "f:3:1: error: \"backend\" describes what a rule allows; it has no meaning in a deny "
                         "rule"}},
         {ALLOW(",\"name\":\"\""),
                 {"f:2:9: error: the name of a rule must have 1 to 64 bytes, all printable"}},
@@ -151,9 +152,8 @@ static const struct {
         {ALLOW(",\"name\":7"), {"f:2:9: error: \"name\" must be a string, found an integer"}},
         {ALLOW(",\"backend\":\"iomufd\""),
                 {"f:2:12: error: unknown backend \"iomufd\", did you mean \"iommufd\"?"}},
-        {ALLOW(",\"backend\":[]"), {"f:2:12: error: \"backend\" is an empty list, which nothing can match"}},
-        {ALLOW(",\"backend\":[\"group\",\"group\"]"),
-                {"f:2:21: error: this is in the list twice, first at 2:13"}},
+        {ALLOW(",\"backend\":[]"), {"f:2:12: error: \"backend\" is an empty list, which matches nothing"}},
+        {ALLOW(",\"backend\":[\"group\",\"group\"]"), {"f:2:21: error: repeated in the list, first at 2:13"}},
         {ALLOW(",\"backend\":{}"),
                 {"f:2:12: error: \"backend\" must be \"iommufd\" or \"group\", or a list of these, found an "
                  "object"}},
@@ -177,14 +177,15 @@ static const struct {
                  "is not a 64-bit integer"}},
         {WHO("\"user\":null"),
                 {"f:2:8: error: \"user\" must be a user name or a uid, or a list of these, found null"}},
-        {WHO("\"user\":[]"), {"f:2:8: error: \"user\" is an empty list, which nothing can match"}},
+        {WHO("\"user\":[]"), {"f:2:8: error: \"user\" is an empty list, which matches nothing"}},
         {WHO("\"user\":[\"alice\",[\"bob\"],7,7,\"alice\"]"),
-                {"f:2:27: error: this is in the list twice, first at 2:25",
-                        "f:2:29: error: this is in the list twice, first at 2:9",
+                {"f:2:27: error: repeated in the list, first at 2:25",
+                        "f:2:29: error: repeated in the list, first at 2:9",
                         "f:2:17: error: an element of \"user\" must be a user name or a uid, found an "
                         "array"}},
         {WHO("\"uid\":1000"),
-                {"f:2:1: error: unknown key \"uid\" in \"who\", known are \"user\", \"group\", \"unit\", "
+                {"f:2:1: error: unknown key \"uid\" in \"who\", known are \"user\", \"group\", "
+                 "\"unit\", "
                  "\"slice\", \"cgroup\", \"label\", \"capability\", \"namespace\""}},
         {WHO("\"users\":\"alice\""),
                 {"f:2:1: error: unknown key \"users\" in \"who\", did you mean \"user\"?"}},
@@ -241,7 +242,8 @@ static const struct {
         {WHAT("\"driver\":\"caf\xc3\xa9\""),
                 {"f:2:10: error: \"caf\xc3\xa9\" is not the name of a driver, like \"e1000e\""}},
         {WHAT("\"vendor\":\"1234\""),
-                {"f:2:1: error: unknown key \"vendor\" in \"what\", known are \"device\", \"id\", \"class\", "
+                {"f:2:1: error: unknown key \"vendor\" in \"what\", known are \"device\", \"id\", "
+                 "\"class\", "
                  "\"driver\", \"bus\", \"group\", \"tag\", \"property\", \"numa\", \"isolation\""}},
         /* the host */
         {"{\"host\":{}}", {NULL}},
@@ -266,29 +268,29 @@ static const struct {
                 {"f:2:1: error: the name of a tag must have 1 to 64 of the characters a-z, 0-9, \".\", "
                  "\"_\", \"-\""}},
         {TAG(""),
-                {"f:2:5: error: a tag needs the key \"id\"",
-                        "f:2:5: error: a tag needs \"slot\" or \"path\": where the card is plugged in"}},
-        {TAG("\"slot\":\"06:0d.0\""), {"f:2:5: error: a tag needs the key \"id\""}},
+                {"f:2:5: error: a tag requires the key \"id\"",
+                        "f:2:5: error: a tag requires \"slot\" or \"path\": where the card is plugged in"}},
+        {TAG("\"slot\":\"06:0d.0\""), {"f:2:5: error: a tag requires the key \"id\""}},
         {TAG("\"id\":\"1234:11e8\",\"serial\":\"00-1b-21-ff-ff-a1-b2-c3\""),
-                {"f:2:5: error: a tag needs \"slot\" or \"path\": where the card is plugged in"}},
+                {"f:2:5: error: a tag requires \"slot\" or \"path\": where the card is plugged in"}},
         {"{\"tags\":{\n\"t\":7}}",
                 {"f:2:5: error: \"a tag\" must be an object like {\"slot\": \"06:0d.0\", \"id\": "
                  "\"1234:11e8\"}, or a "
                  "list of these, found an integer"}},
-        {"{\"tags\":{\n\"t\":[]}}", {"f:2:5: error: \"a tag\" is an empty list, which nothing can match"}},
+        {"{\"tags\":{\n\"t\":[]}}", {"f:2:5: error: \"a tag\" is an empty list, which matches nothing"}},
         {TAG(IDENT ",\"slot\":\"0000:06:*\""),
                 {"f:2:30: error: \"0000:06:*\" is not the name of a device, like pci:0000:06:0d.0"}},
         {TAG(IDENT ",\"path\":\"00:1c.0/00.0\""),
-                {"f:2:30: error: \"00:1c.0/00.0\" is not a path of the kernel's, expected one like "
+                {"f:2:30: error: \"00:1c.0/00.0\" is not a device path, expected one like "
                  "\"0000:00:1c.0/00.0\", in lower case"}},
         {TAG(IDENT ",\"path\":\"0000:00:1C.0\""),
-                {"f:2:30: error: \"0000:00:1C.0\" is not a path of the kernel's, expected one like "
+                {"f:2:30: error: \"0000:00:1C.0\" is not a device path, expected one like "
                  "\"0000:00:1c.0/00.0\", in lower case"}},
         {TAG(IDENT ",\"path\":\"0000:00:1c.0/\""),
-                {"f:2:30: error: \"0000:00:1c.0/\" is not a path of the kernel's, expected one like "
+                {"f:2:30: error: \"0000:00:1c.0/\" is not a device path, expected one like "
                  "\"0000:00:1c.0/00.0\", in lower case"}},
         {TAG(IDENT ",\"path\":\"0000:00:1c.0/20.0\""),
-                {"f:2:30: error: \"0000:00:1c.0/20.0\" is not a path of the kernel's, expected one like "
+                {"f:2:30: error: \"0000:00:1c.0/20.0\" is not a device path, expected one like "
                  "\"0000:00:1c.0/00.0\", in lower case"}},
         {TAG("\"slot\":\"06:0d.0\",\"id\":\"1234:*\""),
                 {"f:2:28: error: \"1234:*\" is not the id of a card, expected VENDOR:DEVICE or "
@@ -382,7 +384,7 @@ static const struct {
         {WHAT("\"class\":\"ehternet\""),
                 {"f:2:9: error: \"ehternet\" is not a class, did you mean \"ethernet\"?"}},
         {WHAT("\"bus\":\"pcie\""), {"f:2:7: error: unknown bus \"pcie\", did you mean \"pci\"?"}},
-        {WHAT("\"bus\":[]"), {"f:2:7: error: \"bus\" is an empty list, which nothing can match"}},
+        {WHAT("\"bus\":[]"), {"f:2:7: error: \"bus\" is an empty list, which matches nothing"}},
         {WHAT("\"group\":\"7\""),
                 {"f:2:9: error: \"7\" is not the fingerprint of a group, expected 16 hex digits as "
                  "'vfioctl status group:N' shows them; the number of a group changes from boot to boot"}},
@@ -391,7 +393,7 @@ static const struct {
                  "a list of "
                  "these, found an integer"}},
         {WHAT("\"tag\":\"nic\""), {"f:2:7: error: unknown tag \"nic\", no file defines it"}},
-        {WHAT("\"property\":{}"), {"f:2:12: error: \"property\" is empty, so it says nothing"}},
+        {WHAT("\"property\":{}"), {"f:2:12: error: \"property\" is empty and has no effect"}},
         {WHAT("\"property\":{\"\":\"x\"}"),
                 {"f:2:13: error: the name of a property must have 1 to 255 bytes, all printable, none of "
                  "them \"=\", \"*\", \"?\" or \"[\""}},
@@ -400,18 +402,18 @@ static const struct {
                  "them \"=\", \"*\", \"?\" or \"[\""}},
         {WHAT("\"property\":{\"A\":7,\"B\":[\"x\",\"x\"],\"C\":[]}"),
                 {"f:2:17: error: \"A\" must be a glob over its values, or a list of these, found an integer",
-                        "f:2:28: error: this is in the list twice, first at 2:24",
-                        "f:2:37: error: \"C\" is an empty list, which nothing can match"}},
+                        "f:2:28: error: repeated in the list, first at 2:24",
+                        "f:2:37: error: \"C\" is an empty list, which matches nothing"}},
         {WHAT("\"numa\":-1"), {"f:2:8: error: this must be a number from 0 to 65535"}},
         {WHAT("\"numa\":[0,65536]"), {"f:2:11: error: this must be a number from 0 to 65535"}},
-        {WHAT("\"isolation\":{}"), {"f:2:13: error: \"isolation\" is empty, so it says nothing"}},
+        {WHAT("\"isolation\":{}"), {"f:2:13: error: \"isolation\" is empty and has no effect"}},
         {WHAT("\"isolation\":{\"acs\":\"yes\"}"),
                 {"f:2:20: error: \"acs\" must be true or false, found a string"}},
         {WHAT("\"isolation\":{\"alnoe\":true}"),
                 {"f:2:14: error: unknown key \"alnoe\" in \"isolation\", did you mean \"alone\"?"}},
         /* what it allows */
         {ALLOW(",\"until\":\"2026-12-31\""),
-                {"f:2:10: error: \"2026-12-31\" is not a point in time, expected one with a zone, like "
+                {"f:2:10: error: \"2026-12-31\" is not a time, expected one with a zone, like "
                  "\"2026-12-31T18:00:00Z\""}},
         {ALLOW(",\"until\":7"),
                 {"f:2:10: error: \"until\" must be a point in time like \"2026-12-31T18:00:00Z\", found an "
@@ -425,13 +427,12 @@ static const struct {
                 {"f:2:18: error: unknown value of \"host-critical\": \"alow\", did you mean \"allow\"?"}},
         {ALLOW(",\"memlock\":-1"), {"f:2:12: error: a number of bytes cannot be less than 0"}},
         {ALLOW(",\"memlock\":\"16GB\""),
-                {"f:2:12: error: \"16GB\" is not a size, expected a number and at most one of K, M, G, T "
-                 "behind it, like "
+                {"f:2:12: error: \"16GB\" is not a size, expected a number and an optional suffix K, M, G or "
+                 "T, like "
                  "\"16G\""}},
         {ALLOW(",\"memlock\":\"9999999999999999T\""),
-                {"f:2:12: error: \"9999999999999999T\" is not a size, expected a number and at most one of "
-                 "K, M, G, T "
-                 "behind it, like \"16G\""}},
+                {"f:2:12: error: \"9999999999999999T\" is not a size, expected a number and an optional "
+                 "suffix K, M, G or T, like \"16G\""}},
         {ALLOW(",\"memlock\":1.5"),
                 {"f:2:12: error: \"memlock\" must be a number of bytes or a size like \"16G\", found a "
                  "number that is "
@@ -440,7 +441,7 @@ static const struct {
                 {"f:2:14: error: \"untainted\" must be true or false, found a string"}},
         {ALLOW(",\"reason\":\"require\""),
                 {"f:2:11: error: unknown value of \"reason\": \"require\", did you mean \"required\"?"}},
-        {ALLOW(",\"limits\":{}"), {"f:2:11: error: \"limits\" is empty, so it says nothing"}},
+        {ALLOW(",\"limits\":{}"), {"f:2:11: error: \"limits\" is empty and has no effect"}},
         {ALLOW(",\"limits\":{\"claims\":0,\"devices\":2147483648,\"claims-per-user\":\"1\",\"device-per-"
                "user\":1}"),
                 {"f:2:21: error: this must be a number from 1 to 2147483647",
@@ -449,18 +450,18 @@ static const struct {
                         "f:2:66: error: unknown key \"device-per-user\" in \"limits\", did you mean "
                         "\"devices-per-user\"?"}},
         {ALLOW(",\"limits\":{\"pinned\":\"much\"}"),
-                {"f:2:21: error: \"much\" is not a size, expected a number and at most one of K, M, G, T "
-                 "behind it, like "
+                {"f:2:21: error: \"much\" is not a size, expected a number and an optional suffix K, M, G or "
+                 "T, like "
                  "\"16G\""}},
         {ALLOW(",\"noiommu\":{}"),
-                {"f:2:12: error: \"noiommu\" needs the key \"reason\"",
+                {"f:2:12: error: \"noiommu\" requires the key \"reason\"",
                         "f:2:2: error: a rule with \"noiommu\" must name its devices: \"device\" without any "
                         "glob, or "
                         "\"tag\""}},
         {NAMED(",\"noiommu\":{\"reason\":\"\"}"),
                 {"f:2:22: error: the reason must have 1 to 200 bytes, all printable"}},
         {NAMED(",\"noiommu\":{\"reason\":\"x\",\"waive-cap-sys-rawio\":false}"),
-                {"f:2:48: error: \"waive-cap-sys-rawio\" can only be true; leave it out to demand the "
+                {"f:2:48: error: \"waive-cap-sys-rawio\" can only be true; leave it out to require the "
                  "capability"}},
         {NAMED(",\"noiommu\":true"),
                 {"f:2:12: error: \"noiommu\" must be an object with a \"reason\", found a boolean"}},
@@ -513,7 +514,7 @@ static void test_several_files(void **state) {
             "/etc/vfiod/policy.d/60-broken.json:2:1: error: expected a value after ':', found the end of the "
             "file",
             "/etc/vfiod/policy.d/70-\\x1b.json: error: cannot open: Permission denied",
-            "80.json:1:1: error: a policy file needs one of the keys \"host\", \"tags\", \"rules\"",
+            "80.json:1:1: error: a policy file requires one of the keys \"host\", \"tags\", \"rules\"",
             NULL,
     };
     _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
@@ -538,8 +539,8 @@ static void test_several_files(void **state) {
 
 static void test_duplicate_names(void **state) {
     static const char *const errors[] = {
-            "b.json:2:9: error: a rule \"edu\" exists already, at a.json:2:9",
-            "b.json:3:9: error: a rule \"edu\" exists already, at a.json:2:9",
+            "b.json:2:9: error: rule \"edu\" already exists at a.json:2:9",
+            "b.json:3:9: error: rule \"edu\" already exists at a.json:2:9",
             NULL,
     };
     _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
@@ -700,8 +701,8 @@ static void test_tags(void **state) {
 /* A rule may stand before its tag, and in another file. */
 static void test_cross_file_errors(void **state) {
     static const char *const errors[] = {
-            "b:2:1: error: a tag \"nic\" exists already, at a:3:1",
-            "b:3:10: error: \"noiommu\" of \"host\" is set already, at a:4:10",
+            "b:2:1: error: tag \"nic\" already exists at a:3:1",
+            "b:3:10: error: \"noiommu\" of \"host\" is already set at a:4:10",
             "a:1:62: error: unknown tag \"nick\", did you mean \"nic\"?",
             "a:1:69: error: unknown tag \"x\\x1b\", no file defines it",
             NULL,

@@ -77,7 +77,7 @@ static void test_file(_unused_ void **state) {
 static void test_file_errors(_unused_ void **state) {
     expect_error("", "t.json:1:1: error: expected a value, found the end of the file");
     expect_error("[]", "t.json:1:1: error: a test file must be an object, found an array");
-    expect_error("{}", "t.json:1:1: error: a test file needs the key \"cases\"");
+    expect_error("{}", "t.json:1:1: error: a test file requires the key \"cases\"");
     expect_error("{\"cases\":[7]}", "t.json:1:11: error: a case must be an object, found an integer");
     expect_error("{\"cases\":[],\"subjects\":{\"a\":{\"user\":\"x\",\"namespace\":\"hots\"}}}",
             "t.json:1:53: error: unknown namespace \"hots\", did you mean \"host\"?");
