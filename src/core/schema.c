@@ -199,8 +199,8 @@ static void report_unknown_key(
         problems_report(p, member->key_line, member->key_column,
                 "unknown key \"%s\" in %s, did you mean \"%s\"?", shown, where, meant);
     else
-        problems_report(p, member->key_line, member->key_column,
-                "unknown key \"%s\" in %s, known are %s", shown, where, known.text ?: "");
+        problems_report(p, member->key_line, member->key_column, "unknown key \"%s\" in %s, known are %s",
+                shown, where, known.text ?: "");
 }
 
 const JsonNode *schema_find_member(const JsonNode *object, const char *key) {
