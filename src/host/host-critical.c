@@ -65,6 +65,25 @@ static int check_dma_channel(UseSearch *s, int fd, const char *name) {
             : 0;
 }
 
+/* Disks that are reached by NVMe over Fibre Channel hang below no adapter in sysfs. */
+static int ends_at_port(int at, const char *name, const void *port) {
+    char text[512];
+
+    return read_attribute_at(at, name, text, sizeof(text)) >= 0 && strstr(text, "host_traddr=") &&
+            strstr(strstr(text, "host_traddr="), port);
+}
+
+static int check_fc_host(UseSearch *s, int fd, const char *name) {
+    char number[64], port[80];
+    int r;
+
+    if (!(s->wanted & USE_BY_HOST) || read_attribute_at(fd, "port_name", number, sizeof(number)) < 0)
+        return 0;
+    (void) snprintf(port, sizeof(port), "pn-%s", number);
+    r = use_match(s, "/sys/class/nvme", "*/address", ends_at_port, port);
+    return r > 0 ? use_found(s, "NVMe over Fibre Channel goes over %s", name) : r;
+}
+
 /* Since 6.9 the firmware's framebuffer is a child of the display that it is on. */
 static int check_platform(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_BY_HOST && strstr(name, "-framebuffer") && faccessat(fd, "driver", F_OK, 0) == 0
@@ -107,6 +126,7 @@ static const struct {
         {"tty", check_tty},
         {"watchdog", check_watchdog},
         {"dma", check_dma_channel},
+        {"fc_host", check_fc_host},
         {"mdev", check_mdev},
         {"vdpa", check_vdpa},
         {"auxiliary", check_auxiliary},

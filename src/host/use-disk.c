@@ -7,7 +7,6 @@
  * Not seen: a program that has the disk open without O_EXCL, such as a virtual machine with a raw disk. */
 
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <libudev.h>
 #include <limits.h>
 #include <stdio.h>
@@ -232,7 +231,8 @@ static const struct {
 };
 
 /* A link to the disk, or a text with its path somewhere in it. */
-static int mentions(int at, const char *name, const Disk *disk) {
+static int mentions(int at, const char *name, const void *arg) {
+    const Disk *disk = arg;
     char text[4096], *rest = text;
     ssize_t n;
 
@@ -248,45 +248,10 @@ static int mentions(int at, const char *name, const Disk *disk) {
     return 0;
 }
 
-/* Tries every file that the pattern fits; each of its components is matched by itself. */
-static int match_users(UseSearch *s, int at, const char *pattern, const Disk *disk) {
-    _cleanup_closedir_ DIR *d = NULL;
-    const char *slash = strchr(pattern, '/');
-    char component[32];
-    struct dirent *e;
-    int r;
-
-    if (!slash)
-        return mentions(at, pattern, disk);
-    if (++s->n_directories > USE_DIRECTORIES_MAX)
-        return -E2BIG;
-    snprintf(component, sizeof(component), "%.*s", (int) (slash - pattern), pattern);
-    r = open_directory_at(at, ".", &d);
-    if (r < 0)
-        return r == -ENOENT ? 0 : r;
-    while ((r = use_next_entry(d, &e)) > 0) {
-        _cleanup_close_ int fd = -EBADF;
-
-        if (fnmatch(component, e->d_name, 0) != 0)
-            continue;
-        fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-            continue;
-        r = fd < 0 ? -errno : match_users(s, fd, slash + 1, disk);
-        if (r != 0)
-            return r;
-    }
-    return r;
-}
-
 static int check_users(UseSearch *s, const Disk *disk) {
     for (size_t i = 0; i < ELEMENTSOF(users); i++) {
-        _cleanup_close_ int fd = openat(AT_FDCWD, users[i].directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        int r;
+        int r = use_match(s, users[i].directory, users[i].pattern, mentions, disk);
 
-        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
-            continue;
-        r = fd < 0 ? -errno : match_users(s, fd, users[i].pattern, disk);
         if (r != 0)
             return r < 0 ? r : use_found(s, "%s %s", disk->name, users[i].what);
     }

@@ -15,6 +15,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -194,6 +195,21 @@ static int check_links(UseSearch *s, const char *name) {
     return 0;
 }
 
+/* ---- storage that goes over an interface by name, with or without an address of it ---- */
+
+static int check_storage(UseSearch *s, const char *name) {
+    char word[80];
+    int r;
+
+    r = use_find_word(s, "/sys/class/iscsi_host", "*/netdev", name);
+    if (r > 0)
+        return use_found(s, "iSCSI goes over %s", name);
+    (void) snprintf(word, sizeof(word), "host_iface=%.64s", name);
+    if (r == 0)
+        r = use_find_word(s, "/sys/class/nvme", "*/address", word);
+    return r > 0 ? use_found(s, "NVMe over TCP goes over %s", name) : r;
+}
+
 /* ---- one interface ---- */
 
 /* What the upper interface is used for says more than that there is one. */
@@ -248,6 +264,8 @@ int use_check_interface(UseSearch *s, int fd, const char *name) {
         r = check_uppers(s, fd, name);
     if (r == 0)
         r = check_links(s, name);
+    if (r == 0)
+        r = check_storage(s, name);
     s->depth--;
     return r;
 }

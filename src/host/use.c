@@ -2,6 +2,7 @@
 #include "host/use.h"
 
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -60,4 +61,60 @@ int use_read_table(const char *path, char **table) {
         return r;
     *table = strdup("");
     return *table ? 0 : -ENOMEM;
+}
+
+static int match_below(UseSearch *s, int at, const char *pattern,
+        int (*matches)(int at, const char *name, const void *arg), const void *arg) {
+    _cleanup_closedir_ DIR *d = NULL;
+    const char *slash = strchr(pattern, '/');
+    char component[32];
+    struct dirent *e;
+    int r;
+
+    if (!slash)
+        return matches(at, pattern, arg);
+    if (++s->n_directories > USE_DIRECTORIES_MAX)
+        return -E2BIG;
+    (void) snprintf(component, sizeof(component), "%.*s", (int) (slash - pattern), pattern);
+    r = open_directory_at(at, ".", &d);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    while ((r = use_next_entry(d, &e)) > 0) {
+        _cleanup_close_ int fd = -EBADF;
+
+        if (fnmatch(component, e->d_name, 0) != 0)
+            continue;
+        fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+            continue;
+        r = fd < 0 ? -errno : match_below(s, fd, slash + 1, matches, arg);
+        if (r != 0)
+            return r;
+    }
+    return r;
+}
+
+int use_match(UseSearch *s, const char *directory, const char *pattern,
+        int (*matches)(int at, const char *name, const void *arg), const void *arg) {
+    _cleanup_close_ int fd = openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+    return match_below(s, fd, pattern, matches, arg);
+}
+
+static int has_word(int at, const char *name, const void *arg) {
+    char text[1024], *rest = text;
+    ssize_t n = read_attribute_at(at, name, text, sizeof(text));
+
+    if (n < 0)
+        return n == -ENOENT || n == -ENODEV || n == -ENXIO || n == -EINVAL ? 0 : (int) n;
+    for (char *word; (word = strsep(&rest, " ,\t\n"));)
+        if (streq(word, arg))
+            return 1;
+    return 0;
+}
+
+int use_find_word(UseSearch *s, const char *directory, const char *pattern, const char *word) {
+    return use_match(s, directory, pattern, has_word, word);
 }

@@ -42,6 +42,13 @@ int use_next_entry(DIR *d, struct dirent **ret);
 /* A table in /proc that is missing is empty, unless our /proc shows processes alone. */
 int use_read_table(const char *path, char **table);
 
+/* Tries every file below the directory that the pattern fits; each of its components is matched by itself.
+ * The first answer that is not 0, which no file and no directory is. */
+int use_match(UseSearch *s, const char *directory, const char *pattern,
+        int (*matches)(int at, const char *name, const void *arg), const void *arg);
+/* Likewise: is this one of the words of such a file, which blanks or commas divide? */
+int use_find_word(UseSearch *s, const char *directory, const char *pattern, const char *word);
+
 /* fd is the directory in sysfs of the device, disk, interface, … */
 int use_check_disk(UseSearch *s, int fd, const char *name);
 int use_check_nvme(UseSearch *s, int fd, const char *name);

@@ -499,6 +499,27 @@ static void test_framebuffers(void **state) {
     assert_verdict("it is the boot display, and the kernel draws on its efi-framebuffer");
 }
 
+/* Storage that goes over the device, and hangs elsewhere in sysfs. */
+static void test_storage_over_fabrics(void **state) {
+    add_interface(DEVICE "/net/eth77");
+    testbed_put(DEVICE "/host3/fc_host/host3/port_name", "0x21000024ff7f0001\n");
+    set_subsystem(DEVICE "/host3/fc_host/host3", "fc_host");
+    testbed_put("/sys/class/nvme/nvme0/address", "0000:01:00.0\n");
+    testbed_put("/sys/class/nvme/nvme1/address", "traddr=10.0.0.2,trsvcid=4420,host_iface=eth7\n");
+    testbed_put("/sys/class/nvme/nvme2/address",
+            "traddr=nn-0x1:pn-0x21000024ff7f0001,host_traddr=nn-0x2:pn-0x21000024ff7f0002\n");
+    assert_verdict(NULL);
+    testbed_put("/sys/class/nvme/nvme1/address", "traddr=10.0.0.2,trsvcid=4420,host_iface=eth77\n");
+    assert_verdict("NVMe over TCP goes over eth77");
+    testbed_remove("/sys/class/nvme/nvme1");
+    testbed_put("/sys/class/iscsi_host/host9/netdev", "eth77\n");
+    assert_verdict("iSCSI goes over eth77");
+    testbed_remove("/sys/class/iscsi_host");
+    testbed_put("/sys/class/nvme/nvme2/address",
+            "traddr=nn-0x1:pn-0x2,host_traddr=nn-0x2:pn-0x21000024ff7f0001\n");
+    assert_verdict("NVMe over Fibre Channel goes over host3");
+}
+
 static void test_small_users(void **state) {
     testbed_put(DEVICE "/tty/ttyS4/console", "N\n");
     set_subsystem(DEVICE "/tty/ttyS4", "tty");
@@ -543,6 +564,7 @@ int main(void) {
             TEST(test_internal_panel),
             TEST(test_framebuffers),
             TEST(test_small_users),
+            TEST(test_storage_over_fabrics),
     };
 
     if (!testbed_works()) {
