@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* vfiod: the one owner of this host's VFIO privilege. Its worker processes are the same program: see worker.h
- * and account-lookup.h. */
+/* vfiod: the one owner of this host's VFIO privilege. Its other processes are the same program: see worker.h,
+ * spawner.h and account-lookup.h. */
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "daemon/account-lookup.h"
 #include "daemon/bus/bus.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
 #include "daemon/privileges.h"
+#include "daemon/kernel/spawner.h"
 #include "daemon/kernel/worker.h"
 
 static int run_worker(void) {
@@ -17,16 +19,26 @@ static int run_worker(void) {
     return worker_main();
 }
 
+static int run_spawner(void) {
+    if (privileges_drop_in_spawner() < 0)
+        return EXIT_FAILURE;
+    return spawner_main();
+}
+
 static int run_lookup(void) {
     if (privileges_drop_all() < 0)
         return EXIT_FAILURE;
     return account_lookup_main();
 }
 
-static int run_daemon(const ManagerConfig *config) {
+static int run_daemon(ManagerConfig *config) {
+    _cleanup_close_ int spawner = spawner_start();
     _cleanup_(manager_freep) Manager *m = NULL;
     int r;
 
+    if (spawner < 0)
+        return log_error_errno(spawner, "Cannot start another process");
+    config->spawner = spawner;
     r = privileges_drop();
     if (r < 0)
         return log_error_errno(r, "Cannot drop privileges");
@@ -42,6 +54,8 @@ int main(int argc, char **argv) {
 
     if (argc == 2 && streq(argv[1], "--worker"))
         return run_worker();
+    if (argc == 2 && streq(argv[1], "--spawner"))
+        return run_spawner();
     if (argc == 2 && streq(argv[1], "--look-up"))
         return run_lookup();
 

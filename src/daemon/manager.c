@@ -339,6 +339,7 @@ static int create_engine(Manager *m) {
     const BrokerConfig config = {
             .state_directory = m->config.state_directory,
             .worker_timeout_usec = m->config.worker_timeout_usec,
+            .spawner = m->config.spawner,
             .ask_timeout_usec = m->config.ask_timeout_usec,
             .budget = m->budget,
             .host = &m->host,

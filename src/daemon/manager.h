@@ -18,6 +18,7 @@ typedef struct ManagerConfig {
     const char *simulate;    /* file of a recorded host to run on instead of this one, NULL */
     uint64_t exit_idle_usec; /* without claims and listeners; EXIT_IDLE_NEVER */
     uint64_t worker_timeout_usec, ask_timeout_usec;
+    int spawner; /* borrowed, see spawner.h; -EBADF: none */
 } ManagerConfig;
 
 int manager_new(const ManagerConfig *config, Manager **ret);

@@ -12,29 +12,39 @@
 
 #include "daemon/privileges.h"
 
-/* A worker gets no more than the process has that executes it, so what workers alone raise is kept here, too.
- */
-static const cap_value_t kept[] = {
-        CAP_SYS_RESOURCE,    /* IOMMU_OPTION_RLIMIT_MODE; the limit of locked memory of who asks */
-        CAP_SYS_PTRACE,      /* who asks: /proc/PID of other users */
-        CAP_DAC_READ_SEARCH, /* for workers alone, with the one above: who has a device open */
-        CAP_SYS_ADMIN,       /* for workers alone: ACS capabilities and serial numbers in config space */
-        CAP_SYS_RAWIO, /* devices without an IOMMU; given up at the start where they are not handed out */
+typedef enum Role {
+    ROLE_DAEMON = 1 << 0,
+    ROLE_WORKER = 1 << 1, /* has no more than the daemon, or the spawner, that started it */
+    ROLE_SPAWNER = 1 << 2,
+} Role;
+
+static const struct {
+    cap_value_t capability;
+    unsigned roles;
+} kept[] = {
+        /* IOMMU_OPTION_RLIMIT_MODE; the limit of locked memory of who asks */
+        {CAP_SYS_RESOURCE, ROLE_DAEMON},
+        /* who asks: /proc/PID of other users */
+        {CAP_SYS_PTRACE, ROLE_DAEMON | ROLE_WORKER},
+        /* for workers alone, with the one above: who has a device open */
+        {CAP_DAC_READ_SEARCH, ROLE_DAEMON | ROLE_WORKER},
+        /* config space beyond 64 bytes: serial numbers, and the ACS capabilities on the way to a device */
+        {CAP_SYS_ADMIN, ROLE_SPAWNER | ROLE_WORKER},
+        /* devices without an IOMMU; given up at the start where they are not handed out */
+        {CAP_SYS_RAWIO, ROLE_DAEMON | ROLE_WORKER},
 };
 
-static bool is_kept(cap_value_t capability, bool worker) {
-    if (worker && capability == CAP_SYS_RESOURCE)
-        return false;
+static bool is_kept(cap_value_t capability, Role role) {
     for (size_t i = 0; i < ELEMENTSOF(kept); i++)
-        if (kept[i] == capability)
-            return true;
+        if (kept[i].capability == capability)
+            return kept[i].roles & role;
     return false;
 }
 
 /* Needs CAP_SETPCAP; without it the bounding set stays as it is, and the other sets are what counts. */
-static int drop_bounding_set(bool worker) {
+static int drop_bounding_set(Role role) {
     for (cap_value_t c = 0; cap_get_bound(c) >= 0; c++) {
-        if (is_kept(c, worker) || cap_get_bound(c) == 0)
+        if (is_kept(c, role) || cap_get_bound(c) == 0)
             continue;
         if (cap_drop_bound(c) < 0)
             return errno == EPERM ? 0 : -errno;
@@ -43,27 +53,27 @@ static int drop_bounding_set(bool worker) {
 }
 
 /* Kept, but not in force: each is raised around the one call that needs it. */
-static int add_kept(cap_t had, cap_t wanted, bool worker) {
+static int add_kept(cap_t had, cap_t wanted, Role role) {
     for (size_t i = 0; i < ELEMENTSOF(kept); i++) {
         cap_flag_value_t permitted;
 
-        if (!is_kept(kept[i], worker))
+        if (!(kept[i].roles & role))
             continue;
-        if (cap_get_flag(had, kept[i], CAP_PERMITTED, &permitted) < 0)
+        if (cap_get_flag(had, kept[i].capability, CAP_PERMITTED, &permitted) < 0)
             return -errno;
-        if (permitted == CAP_SET && cap_set_flag(wanted, CAP_PERMITTED, 1, &kept[i], CAP_SET) < 0)
+        if (permitted == CAP_SET && cap_set_flag(wanted, CAP_PERMITTED, 1, &kept[i].capability, CAP_SET) < 0)
             return -errno;
     }
     return 0;
 }
 
-static int drop(bool worker) {
+static int drop(Role role) {
     cap_t had = NULL, wanted = NULL;
     int r;
 
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
-    r = drop_bounding_set(worker);
+    r = drop_bounding_set(role);
     if (r < 0)
         return r;
     had = cap_get_proc();
@@ -71,7 +81,7 @@ static int drop(bool worker) {
     if (!had || !wanted)
         r = -ENOMEM;
     if (r >= 0)
-        r = add_kept(had, wanted, worker);
+        r = add_kept(had, wanted, role);
     if (r >= 0 && cap_set_proc(wanted) < 0)
         r = -errno;
     cap_free(had);
@@ -80,11 +90,15 @@ static int drop(bool worker) {
 }
 
 int privileges_drop(void) {
-    return drop(/* worker= */ false);
+    return drop(ROLE_DAEMON);
 }
 
 int privileges_drop_in_worker(void) {
-    return drop(/* worker= */ true);
+    return drop(ROLE_WORKER);
+}
+
+int privileges_drop_in_spawner(void) {
+    return drop(ROLE_SPAWNER);
 }
 
 int privileges_drop_all(void) {

@@ -236,7 +236,7 @@ class StuckTest(VfiodTestCase):
         answer = c.acquire_later(self.nic)
         wait(lambda: gates.entered, 'the bind is under way')
         with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
-            for pid in f.read().split():
+            for pid in f.read().split():  # the spawner as well
                 os.kill(int(pid), signal.SIGKILL)
         # Nobody knows what the kernel makes of the write, but the device is put back by another worker. That waits for
         # the kernel, as the lock of the device makes it.

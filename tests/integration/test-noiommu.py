@@ -309,8 +309,9 @@ class PermissionTest(NoiommuTestCase):
             return int(status[status.index('CapPrm:') + 1], 16) >> CAP_SYS_RAWIO & 1
 
         def workers():
-            return {int(pid) for pid in
-                    pathlib.Path(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children').read_text().split()}
+            children = pathlib.Path(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children').read_text().split()
+            return {int(pid) for pid in children
+                    if '--worker' in pathlib.Path(f'/proc/{pid}/cmdline').read_text().split('\0')}
 
         self.start()
         c = self.client()

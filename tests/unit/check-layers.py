@@ -52,7 +52,7 @@ BUILT_ON = {
     "use-display": {"use"},
     "use-interface": {"use"},
     "sysfs": {"host-critical", "udev-properties"},
-    "worker": {"driver", "holders", "vfio"},  # the program that a worker process runs
+    "worker": {"driver", "holders", "spawner", "vfio"},  # the program that a worker process runs, and what starts it
 }
 
 # ---- the check ----

@@ -32,6 +32,7 @@ struct Broker {
     BrokerConfig config;
     Store *store;
     WorkerPool *workers;
+    WorkerPool *lookers; /* may read config space, and do nothing but look */
     Surveyor *surveyor;
     NodeWatch *nodes;
     Usage *usage;

@@ -44,9 +44,11 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (!config->simulated)
         r = noiommu_switch_new(config->state_directory, &e->noiommu);
     if (r >= 0)
-        r = worker_pool_new(event, &e->workers);
+        r = worker_pool_new(event, -EBADF, &e->workers);
     if (r >= 0)
-        r = surveyor_new(event, inventory, e->workers, e->config.worker_timeout_usec, &e->surveyor);
+        r = worker_pool_new(event, config->spawner, &e->lookers);
+    if (r >= 0)
+        r = surveyor_new(event, inventory, e->lookers, e->config.worker_timeout_usec, &e->surveyor);
     if (r >= 0)
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
@@ -83,6 +85,7 @@ Broker *broker_free(Broker *e) {
     e->usage = usage_free(e->usage);
     e->surveyor = surveyor_free(e->surveyor);
     e->holders = holder_search_free(e->holders);
+    e->lookers = worker_pool_free(e->lookers);
     e->workers = worker_pool_free(e->workers);
     e->noiommu = noiommu_switch_free(e->noiommu);
     e->store = store_free(e->store);

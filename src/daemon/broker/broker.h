@@ -44,6 +44,7 @@ typedef struct BrokerConfig {
     uint64_t worker_timeout_usec; /* per step of a claim; default 60 s */
     uint64_t ask_timeout_usec;    /* for a person to answer; default 120 s */
     Budget *budget;               /* borrowed; to which claims are charged */
+    int spawner;                  /* borrowed, see spawner.h; -EBADF: none */
     const HostSource *host;       /* borrowed; where the facts for plans come from */
     bool simulated; /* no device is there to be had: what would be allowed is refused; nothing is kept
                      * on disk */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/str.h"
 #include "daemon/broker/views.h"
 
 /* One fact; the caller is done with *ret. */
@@ -146,7 +147,17 @@ static int put_removable(const ViewQuery *q, const ViewSink *out) {
 }
 
 static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
-    return view_text(out, surveyed(q, DEVICE_FACT_HOST_CRITICAL)->host_critical);
+    const Device *d = q->thing;
+    const DeviceFacts *facts = NULL;
+    _cleanup_free_ char *unknown = NULL;
+    int r;
+
+    r = q->survey ? survey_get(q->survey, &d->name, DEVICE_FACT_HOST_CRITICAL, &facts) : -ENODATA;
+    if (r >= 0)
+        return view_text(out, facts->host_critical);
+    /* Not "", which says that the host does not use it. */
+    unknown = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
+    return unknown ? view_text(out, unknown) : -ENOMEM;
 }
 
 const ViewField view_device_fields[] = {

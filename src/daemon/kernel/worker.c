@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "daemon/kernel/holders.h"
+#include "daemon/kernel/spawner.h"
 #include "daemon/kernel/vfio.h"
 #include "daemon/privileges.h"
 #include "host/sysfs.h"
@@ -217,6 +219,7 @@ struct Worker {
 
 struct WorkerPool {
     sd_event *event;
+    int spawner; /* borrowed; -EBADF: we start them */
     Worker *workers;
 };
 
@@ -296,6 +299,20 @@ static void take_step(Worker *w, const WorkerResult *result) {
         caller->step(caller->userdata, result);
 }
 
+static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *userdata);
+
+/* The first message from a worker that the spawner has started. */
+static int take_pidfd(Worker *w, Packet *p) {
+    WorkerResult announced = {.n_fds = 1};
+    int fds[PLAN_GROUPS_MAX];
+
+    take_fds(p, &announced, fds);
+    if (announced.error < 0)
+        return -EPIPE;
+    w->pidfd = fds[0];
+    return sd_event_add_io(w->pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w) < 0 ? -EPIPE : 1;
+}
+
 /* Takes one message. 1; 0: there is none; or a negative errno: the worker died, or is about to. */
 static int receive(Worker *w) {
     WorkerResult result = {};
@@ -311,6 +328,8 @@ static int receive(Worker *w) {
     n = recvmsg(w->socket, &p.header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
+    if (n == 1 && w->pidfd < 0)
+        return take_pidfd(w, &p);
     if (n != (ssize_t) sizeof(result))
         return -EPIPE;
     if (!result.done) {
@@ -326,12 +345,21 @@ static int receive(Worker *w) {
     return 1;
 }
 
+/* It was never started, as far as we know. */
+static void give_up(Worker *w) {
+    if (w->task)
+        fail_task(w, -ECONNRESET);
+    (void) worker_free(w);
+}
+
 static int on_readable(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     Worker *w = userdata;
     int r;
 
     r = receive(w);
-    if (r < 0) {
+    if (r < 0 && w->pidfd < 0)
+        give_up(w);
+    else if (r < 0) {
         w->io = sd_event_source_disable_unref(w->io);
         w->socket = safe_close(w->socket); /* on_exit_worker tells the caller */
     } else if (!w->task && (w->outdated || find_idle(w->pool, w)))
@@ -350,6 +378,10 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
     if (heard) /* and the time is set anew */
         return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+    if (w->pidfd < 0) {
+        give_up(w);
+        return 0;
+    }
     w->stuck = true;
     retire(w);
     fail_task(w, -ETIMEDOUT);
@@ -369,28 +401,34 @@ static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *use
     return 0;
 }
 
-/* In the child: nothing but the standard streams and the order socket, then this program anew. */
-static void exec_worker(int socket, pid_t parent) {
-    (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* The daemon may have died before the line above. */
-    if (getppid() != parent)
-        _exit(EXIT_FAILURE);
-    if (socket == WORKER_FD) {
-        if (fcntl(WORKER_FD, F_SETFD, 0) < 0)
-            _exit(EXIT_FAILURE);
-    } else if (dup2(socket, WORKER_FD) < 0)
-        _exit(EXIT_FAILURE);
-    if (close_range(WORKER_FD + 1, UINT_MAX, 0) < 0)
-        _exit(EXIT_FAILURE);
-    (void) unsetenv("NOTIFY_SOCKET");
-    (void) execl("/proc/self/exe", "vfiod", "--worker", NULL);
-    _exit(EXIT_FAILURE);
+static int watch_exit(Worker *w) {
+    return sd_event_add_io(w->pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w);
+}
+
+/* *ret_pidfd is left alone where the spawner sends it. Without a spawner the worker has fewer privileges. */
+static int start(WorkerPool *pool, int socket, int *ret_pidfd) {
+    pid_t parent = getpid(), pid;
+    int fd;
+
+    if (pool->spawner >= 0) {
+        if (spawner_request(pool->spawner, socket) >= 0)
+            return 0;
+        log_warning("The spawner of workers has died: config space cannot be read until vfiod is restarted");
+        pool->spawner = -EBADF;
+    }
+    pid = fork();
+    if (pid == 0)
+        spawner_execute("--worker", socket, parent);
+    fd = pid < 0 ? -1 : pidfd_open(pid, 0);
+    if (fd < 0)
+        return -errno;
+    *ret_pidfd = fd;
+    return 0;
 }
 
 static int spawn(WorkerPool *pool, Worker **ret) {
     _cleanup_(worker_freep) Worker *w = NULL;
     int pair[2], r;
-    pid_t parent = getpid(), pid;
 
     w = malloc(sizeof(*w));
     if (!w)
@@ -398,21 +436,13 @@ static int spawn(WorkerPool *pool, Worker **ret) {
     *w = (Worker){.pool = pool, .pidfd = -EBADF, .socket = -EBADF};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
-    pid = fork();
-    if (pid == 0)
-        exec_worker(pair[1], parent);
-    r = pid < 0 ? -errno : 0;
+    r = start(pool, pair[1], &w->pidfd);
     (void) close(pair[1]);
     w->socket = pair[0];
-    if (r < 0)
-        return r;
-    w->pidfd = pidfd_open(pid, 0);
-    if (w->pidfd < 0)
-        return -errno; /* the closed socket ends the child */
-
-    r = sd_event_add_io(pool->event, &w->io, w->socket, EPOLLIN, on_readable, w);
     if (r >= 0)
-        r = sd_event_add_io(pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w);
+        r = sd_event_add_io(pool->event, &w->io, w->socket, EPOLLIN, on_readable, w);
+    if (r >= 0 && w->pidfd >= 0)
+        r = watch_exit(w); /* the closed socket ends the child */
     if (r < 0)
         return r;
     w->next = pool->workers;
@@ -432,7 +462,10 @@ static int send_order(Worker *w, const WorkerOrder *order, uint64_t timeout_usec
         return 0;
     r = -errno;
     w->deadline = sd_event_source_disable_unref(w->deadline);
-    retire(w);
+    if (w->pidfd < 0)
+        (void) worker_free(w);
+    else
+        retire(w);
     return r;
 }
 
@@ -500,12 +533,12 @@ unsigned worker_pool_n_stuck(const WorkerPool *p) {
     return n;
 }
 
-int worker_pool_new(sd_event *event, WorkerPool **ret) {
+int worker_pool_new(sd_event *event, int spawner, WorkerPool **ret) {
     WorkerPool *p = malloc(sizeof(*p));
 
     if (!p)
         return -ENOMEM;
-    *p = (WorkerPool){.event = sd_event_ref(event)};
+    *p = (WorkerPool){.event = sd_event_ref(event), .spawner = spawner};
     *ret = p;
     return 0;
 }

@@ -79,7 +79,8 @@ typedef struct WorkerCaller {
     WorkerTask **keeper;
 } WorkerCaller;
 
-int worker_pool_new(sd_event *event, WorkerPool **ret);
+/* spawner: borrowed, see spawner.h; -EBADF: workers need no more privileges than we have. */
+int worker_pool_new(sd_event *event, int spawner, WorkerPool **ret);
 WorkerPool *worker_pool_free(WorkerPool *p); /* kills what still runs; callbacks are not called */
 DEFINE_TRIVIAL_CLEANUP_FUNC(WorkerPool *, worker_pool_free);
 
