@@ -166,6 +166,34 @@ class DamageTest(RecoveryTestCase):
         self.assertEqual(self.state(self.disk), 'free')
 
 
+class KilledTest(VfiodTestCase):
+    """Killed while it hands out devices: what has reached a client is never free, and nobody else suffers."""
+
+    def test_whatever_it_was_doing(self):
+        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver=VFIO if n % 2 else 'e1000e')
+                   for n in range(1, 7)]
+        before = self.host.binding()
+        for n in range(1, len(devices) + 1):
+            self.start()
+            c = self.client()
+            answers = {d: c.acquire_later(d) for d in devices}
+            wait(lambda: sum(a.done for a in answers.values()) >= n, f'{n} are answered')
+            self.daemon.kill()
+            wait(lambda: all(a.done for a in answers.values()), 'the others hear that it is gone')
+            claims = {d: a.value[0] for d, a in answers.items() if a.value}
+            self.start(keep_fds=True)
+            self.manager.forget()
+            for d in claims:
+                self.assertNotIn(c.device(d)['State'], ('free', 'quarantined'))
+            self.assertEqual([i for i in c.objects().values()
+                              if i.get('org.vfiod1.Claim', {}).get('State') == 'quarantined'], [])
+            for claim in claims.values():
+                claim.close()
+            wait(lambda: self.records() == [], 'all claims end')
+            wait(lambda: self.host.binding() == before, 'all devices are back')
+            self.assertEqual(self.daemon.stop(), 0)
+
+
 class TroubleTest(RecoveryTestCase):
     def test_no_regular_file(self):
         claim, = self.hold_and_kill(self.nic)
@@ -285,6 +313,20 @@ class RivalTest(RecoveryTestCase):
         claim.close()
         self.wait_gone(claim)
         self.assertEqual(self.host.binding(), self.before)
+
+    def test_a_lifeline_whose_program_is_gone_does_not_count(self):
+        claim, = self.hold_and_kill(self.nic)
+        record = json.loads(self.path(claim.id + '.json').read_text())
+        leftover = 'f' * 16
+        self.path(leftover + '.json').write_text(json.dumps({**record, 'id': leftover, 'since': record['since'] + 1}))
+        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.close(writing)
+        self.manager.fds['claim-' + leftover] = [reading]
+        self.restart()
+        self.assertEqual(self.records(), sorted([leftover + '.json.bad', claim.id + '.json']))
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
 
     def test_the_newer_one(self):
         claim, = self.hold_and_kill(self.nic)

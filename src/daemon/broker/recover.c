@@ -107,7 +107,7 @@ static void drop_rest(Recovery *recovery) {
 /* ---- Records that contradict each other ---- */
 
 static bool is_alive(const Candidate *c) {
-    return c->stored->claim.state == CLAIM_HELD && c->lifeline >= 0;
+    return c->stored->claim.state == CLAIM_HELD && c->lifeline >= 0 && !hung_up(c->lifeline);
 }
 
 static int compare_candidates(const void *a, const void *b) {

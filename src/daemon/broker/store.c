@@ -125,7 +125,8 @@ static int write_slot(Store *s, const Slot *slot, unsigned half, const char *dat
 static int open_slots(Store *s) {
     if (s->fd >= 0)
         return 0;
-    s->fd = openat(s->directory, SLOTS_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* One that is there already is opened by store_load(), which knows what is in it. */
+    s->fd = openat(s->directory, SLOTS_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     return s->fd < 0 ? -errno : 0;
 }
 
