@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import random
 import select
 import signal
 import socket
@@ -264,6 +265,79 @@ class LifelineTest(VfiodTestCase):
             claim.close()
             self.wait_gone(claim)
             self.daemon.stop()
+
+
+class ManyRestartsTest(VfiodTestCase):
+    """Killed and started again and again, with many claims that are held, given up, and hidden."""
+
+    ROUNDS = 20
+
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(7)
+        n = 200 if os.getuid() == 0 else 60
+        self.devices = [self.host.add_device(f'0000:{i // 32 + 1:02x}:{i % 32:02x}.0', group=i + 1, driver=VFIO)
+                        for i in range(n)]
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+        self.held, self.hidden, self.ended = {}, {}, []
+        for device in self.devices:
+            self.held[device] = self.c.acquire(device)
+
+    def some(self, devices, n):
+        return self.random.sample(list(devices), min(n, len(devices)))
+
+    def give_up_some(self):
+        for device in self.some(self.held, 6):
+            claim = self.held.pop(device)
+            if self.random.random() < 0.5:
+                self.hidden[device] = (claim, Hidden(claim, 'device:' + device.name), device.resets)
+            else:
+                self.ended.append(claim)
+            claim.close()
+
+    def find_some(self):
+        for device in self.some(self.hidden, 2):
+            claim, hidden, resets = self.hidden.pop(device)
+            self.assertEqual(device.resets, resets)
+            hidden.close()
+            self.ended.append(claim)
+
+    def check(self):
+        for claim in self.held.values():
+            self.assertEqual(claim.state, 'held')
+        for device, (claim, _, resets) in self.hidden.items():
+            self.assertIn(claim.state, ('held', 'draining'))
+            self.assertEqual(device.resets, resets)
+        while self.ended:
+            self.wait_gone(self.ended.pop())
+
+    def acquire_some(self):
+        free = [d for d in self.devices if d not in self.held and d not in self.hidden]
+        for device in self.some(free, 4):
+            self.held[device] = self.c.acquire(device)
+
+    def test_nothing_is_stranded_and_nothing_taken(self):
+        for _ in range(self.ROUNDS):
+            self.give_up_some()
+            self.find_some()
+            self.daemon.kill()
+            self.manager.hear_all()
+            self.give_up_some()
+            self.find_some()
+            self.start(keep_fds=True)
+            self.check()
+            self.acquire_some()
+        for claim, hidden, _ in self.hidden.values():
+            hidden.close()
+            self.ended.append(claim)
+        for claim in self.held.values():
+            claim.close()
+            self.ended.append(claim)
+        self.held, self.hidden = {}, {}
+        self.check()
+        self.assert_untouched(self.before)
 
 
 class WalkTest(VfiodTestCase):

@@ -166,8 +166,8 @@ static void run_effects(ClaimRun *j, unsigned effects) {
     if ((effects & CLAIM_EFFECT_WATCH_CLOSE) && drain_is_closed(j))
         claim_run_push(j, CLAIM_EVENT_CLOSED);
     if (effects & CLAIM_EFFECT_RESET) {
-        drain_unwatch(j);
         claim_work_reset(j);
+        drain_unwatch(j); /* not before the record says that it is closed */
     }
     if (effects & CLAIM_EFFECT_RESTORE) {
         claim_run_grant(j)->drop(j);

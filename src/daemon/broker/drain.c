@@ -10,7 +10,7 @@
 #define LOOK_FIRST_USEC (5 * UINT64_C(1000))
 #define LOOK_LAST_USEC (1000 * UINT64_C(1000))    /* for what costs one read */
 #define SEARCH_LAST_USEC (10 * UINT64_C(1000000)) /* for what costs a worker */
-#define OVERDUE_USEC (30 * UINT64_C(1000000))
+#define OVERDUE_USEC (5 * UINT64_C(1000000))
 
 static void look(ClaimRun *j) {
     if (j->claim.state == CLAIM_DRAINING && drain_is_closed(j))
@@ -19,11 +19,7 @@ static void look(ClaimRun *j) {
 
 /* While the claim is held, its owner may open and close as it likes. */
 static void on_node_changed(void *userdata) {
-    ClaimRun *j = userdata;
-
-    for (size_t i = 0; j->claim.state == CLAIM_HELD && i < j->n_nodes; i++)
-        node_entry_remember(j->nodes[i]);
-    look(j);
+    look(userdata);
 }
 
 int drain_watch(ClaimRun *j, const char *path) {

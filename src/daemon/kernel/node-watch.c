@@ -25,8 +25,7 @@ struct NodeEntry {
     int wd;          /* -1: the inode is gone */
     char path[48];
     bool ours_seen, open, doubt, gone;
-    bool remembered; /* the mask tells that it is closed */
-    bool touched;    /* an event came, and changed() is to be called */
+    bool touched; /* an event came, and changed() is to be called */
     node_changed_t changed;
     void *userdata;
 };
@@ -39,11 +38,13 @@ typedef struct KeptWatch {
 struct NodeWatch {
     sd_event *event;
     int fd;
-    sd_event_source *source;
+    sd_event_source *source, *rest; /* rest: armed when a settle has read what concerns others */
     NodeEntry *entries;
     NodeEntry *cursor; /* the next one to look at while events are handed out; entries may go meanwhile */
     KeptWatch *kept;   /* what an earlier process has watched */
     size_t n_kept;
+    NodeEntry *settling; /* reads on behalf of this one */
+    bool untold;         /* another was touched */
     bool leaving;
 };
 
@@ -72,6 +73,7 @@ NodeWatch *node_watch_free(NodeWatch *w) {
         return NULL;
     assert(!w->entries);
     sd_event_source_disable_unref(w->source);
+    sd_event_source_disable_unref(w->rest);
     (void) safe_close(w->fd);
     free(w->kept);
     sd_event_unref(w->event);
@@ -93,22 +95,20 @@ static void begin_doubt(NodeEntry *e) {
     e->doubt = true;
 }
 
-void node_entry_remember(NodeEntry *e) {
-    if (e->remembered || node_entry_state(e) != NODE_CLOSED)
-        return;
-    set_mask(e, CLOSED_MASK);
-    e->remembered = true;
-}
-
 static void apply(NodeEntry *e, uint32_t mask) {
     e->touched = true;
+    e->watch->untold = e->watch->untold || e != e->watch->settling;
     if (mask & IN_OPEN) {
         if (e->ours_seen)
             begin_doubt(e);
         e->ours_seen = e->open = true;
     }
-    if (mask & IN_CLOSE_WRITE)
+    if (mask & IN_CLOSE_WRITE) {
+        /* At once: the event is read, and nobody else will be told. */
+        if (e->open && !e->doubt)
+            set_mask(e, CLOSED_MASK);
         e->open = false;
+    }
     if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)) {
         /* The inode lives as long as an open file does: it is closed everywhere. */
         e->gone = true;
@@ -141,13 +141,8 @@ static int read_events(NodeWatch *w) {
     return n > 0;
 }
 
-static int on_events(sd_event_source *s, int fd, uint32_t events, void *userdata) {
-    NodeWatch *w = userdata;
-    int r;
-
-    r = read_events(w);
-    if (r < 0)
-        return r;
+static void tell(NodeWatch *w) {
+    w->untold = false;
     for (w->cursor = w->entries; w->cursor;) {
         NodeEntry *e = w->cursor;
 
@@ -157,6 +152,21 @@ static int on_events(sd_event_source *s, int fd, uint32_t events, void *userdata
         if (node_entry_state(e) != NODE_OPEN)
             e->changed(e->userdata);
     }
+}
+
+static int on_events(sd_event_source *s, int fd, uint32_t events, void *userdata) {
+    NodeWatch *w = userdata;
+    int r;
+
+    r = read_events(w);
+    if (r < 0)
+        return r;
+    tell(w);
+    return 0;
+}
+
+static int on_rest(sd_event_source *s, void *userdata) {
+    tell(userdata);
     return 0;
 }
 
@@ -193,7 +203,13 @@ int node_watch_new(sd_event *event, NodeWatch **ret) {
     if (!w)
         return -ENOMEM;
     *w = (NodeWatch){.event = sd_event_ref(event), .fd = -EBADF};
-    r = listen_to(w, fd);
+    r = sd_event_add_defer(event, &w->rest, on_rest, w);
+    if (r >= 0)
+        r = sd_event_source_set_priority(w->rest, SD_EVENT_PRIORITY_IMPORTANT);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(w->rest, SD_EVENT_OFF);
+    if (r >= 0)
+        r = listen_to(w, fd);
     if (r < 0)
         return r;
     (void) TAKE_FD(fd);
@@ -331,7 +347,6 @@ int node_watch_resume(
     k = find_kept(w, e->wd);
     e->ours_seen = true;
     e->open = !k || k->mask & IN_CLOSE_WRITE;
-    e->remembered = !e->open;
     if (!k || !(k->mask & IN_OPEN))
         begin_doubt(e);
     *ret = e;
@@ -340,10 +355,14 @@ int node_watch_resume(
 
 /* A close that was seen while our file is open was somebody else's, who had the node open before. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e) {
+    w->settling = e;
     (void) read_events(w);
     if (e->ours_seen && !e->open)
         begin_doubt(e);
     e->ours_seen = e->open = true;
+    w->settling = NULL;
+    if (w->untold)
+        (void) sd_event_source_set_enabled(w->rest, SD_EVENT_ONESHOT);
 }
 
 NodeState node_entry_state(const NodeEntry *e) {

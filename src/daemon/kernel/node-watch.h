@@ -57,6 +57,4 @@ int node_watch_resume(
 NodeEntry *node_entry_free(NodeEntry *e);
 /* Right after our own open: takes note of its event, so that the next open is known to be another's. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e);
-/* Nobody waits for the close yet, but it is to be known after a restart, too. */
-void node_entry_remember(NodeEntry *e);
 NodeState node_entry_state(const NodeEntry *e);
