@@ -215,6 +215,7 @@ struct Worker {
     WorkerTask *task; /* owned; NULL while idle or stuck; stays while the worker keeps a copy for it */
     bool stuck;
     bool outdated; /* gets no further task */
+    bool keeps;    /* a copy of what it opens, until it ends */
 };
 
 struct WorkerPool {
@@ -242,6 +243,13 @@ static Worker *worker_free(Worker *w) {
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(Worker *, worker_free);
 
+/* The worker is of no more use: kill it, and keep only the wait for its end. */
+static void retire(Worker *w) {
+    (void) pidfd_send_signal(w->pidfd, SIGKILL, NULL, 0);
+    w->io = sd_event_source_disable_unref(w->io);
+    w->socket = safe_close(w->socket);
+}
+
 static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
     _cleanup_free_ WorkerTask *task = TAKE_PTR(w->task);
     const WorkerCaller caller = task ? task->caller : (WorkerCaller){};
@@ -252,16 +260,10 @@ static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
     if (caller.keeper && result->error >= 0) {
         *caller.keeper = w->task = TAKE_PTR(task);
         w->task->caller = (WorkerCaller){.task = caller.keeper};
-    }
+    } else if (w->keeps && result->error >= 0)
+        retire(w); /* for nobody */
     if (caller.done)
         caller.done(caller.userdata, result, fds);
-}
-
-/* The worker is of no more use: kill it, and keep only the wait for its end. */
-static void retire(Worker *w) {
-    (void) pidfd_send_signal(w->pidfd, SIGKILL, NULL, 0);
-    w->io = sd_event_source_disable_unref(w->io);
-    w->socket = safe_close(w->socket);
 }
 
 static void fail_task(Worker *w, int error) {
@@ -502,6 +504,7 @@ int worker_submit(
     if (r < 0)
         return r;
     w->timeout_usec = timeout_usec;
+    w->keeps = order->operation == WORKER_OPEN_NOIOMMU;
     task->worker = w;
     *caller->task = w->task = TAKE_PTR(task);
     return 0;
