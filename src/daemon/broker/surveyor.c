@@ -74,7 +74,7 @@ static void note_silent(Surveyor *s, const DeviceName *name) {
 
 /* What is in config space may be unknown; whether the host uses it must be known before anybody gets it. */
 static void put_unknown(SurveyDevice *d, unsigned what, int error) {
-    const unsigned strict = DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE;
+    const unsigned strict = DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS;
     DeviceFacts none = DEVICE_FACTS_NULL;
 
     survey_put(d, what & ~strict, &none, 0);
@@ -127,10 +127,11 @@ static int copy_result(const WorkerFacts *from, DeviceFacts *to) {
     to->has_acs_blocker = from->has_acs_blocker;
     to->acs_blocker = from->acs_blocker;
     memcpy(to->serial, from->serial, sizeof(to->serial));
-    if (!from->is_critical)
-        return 0;
-    to->host_critical = strdup(from->host_critical);
-    return to->host_critical ? 0 : -ENOMEM;
+    if (from->is_critical && !(to->host_critical = strdup(from->host_critical)))
+        return -ENOMEM;
+    if (from->has_descendants && !(to->descendants = strdup(from->descendants)))
+        return -ENOMEM;
+    return 0;
 }
 
 static void deliver(SurveyDevice *d, unsigned what, const WorkerResult *result) {

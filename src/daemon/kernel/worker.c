@@ -41,6 +41,7 @@ static int read_facts(const Device *device, unsigned what, DeviceFacts *ret) {
     r = sysfs_read_facts(NULL, device, what & ~config, &rest);
     ret->known |= rest.known;
     ret->host_critical = TAKE_PTR(rest.host_critical);
+    ret->descendants = TAKE_PTR(rest.descendants);
     device_facts_done(&rest);
     return r;
 }
@@ -56,9 +57,11 @@ static void run_survey(const WorkerOrder *order, WorkerResult *result) {
             .has_acs_blocker = facts.has_acs_blocker,
             .acs_blocker = facts.acs_blocker,
             .is_critical = facts.host_critical != NULL,
+            .has_descendants = facts.descendants != NULL,
     };
     memcpy(result->facts.serial, facts.serial, sizeof(facts.serial));
     (void) snprintf(result->facts.host_critical, WORKER_TEXT_MAX, "%s", facts.host_critical ?: "");
+    (void) snprintf(result->facts.descendants, WORKER_TEXT_MAX, "%s", facts.descendants ?: "");
 }
 
 /* A datagram with up to PLAN_GROUPS_MAX fds behind it. */

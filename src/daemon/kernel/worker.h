@@ -43,10 +43,10 @@ typedef struct WorkerOrder {
 typedef struct WorkerFacts {
     uint32_t known;
     AcsPath acs;
-    bool has_acs_blocker, is_critical;
+    bool has_acs_blocker, is_critical, has_descendants;
     DeviceName acs_blocker;
     char serial[PCI_SERIAL_MAX];
-    char host_critical[WORKER_TEXT_MAX];
+    char host_critical[WORKER_TEXT_MAX], descendants[WORKER_TEXT_MAX];
 } WorkerFacts;
 
 /* A worker reports every step before it takes it, and the end of the order. */
