@@ -180,12 +180,13 @@ static Verdict verdict_of(const Rule *rule, RuleHolds holds, bool may_ask) {
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
     QuestionFilter filter;
     bool may_ask = false;
-    PropertyMemo memo = {};
+    QuestionMemo memo;
     Question q;
 
     if (!policy)
         return (Verdict){.effect = EFFECT_DENY};
     question_init(&q, question, policy->predicates);
+    question_memo_init(&memo);
     q.memo = &memo;
     question_filter_init(&filter, &q, policy->predicates);
     for (size_t i = 0; i < policy->n_rules; i++) {

@@ -84,21 +84,35 @@ static Holds unit_holds(const Rule *r, const Question *q) {
 /* "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". The system's own manager makes the
  * slices down to the first unit in them. What is below that unit is whoever's it was given to: a user's
  * manager, or a container, makes a "machine.slice" there as it likes, so that its name says nothing. */
+static void read_slices(const char *cgroup, QuestionMemo *m) {
+    bool below_unit = false;
+
+    m->slices_read = true;
+    m->n_slices = 0;
+    m->more_slices = false;
+    for (const char *p = cgroup; *(p += strspn(p, "/")); p += strcspn(p, "/")) {
+        if (m->n_slices == SLICES_MAX) {
+            m->more_slices = true;
+            return;
+        }
+        if (cgroup_is_slice(p, strcspn(p, "/"), m->slices[m->n_slices].name))
+            m->slices[m->n_slices++].below_unit = below_unit;
+        else
+            below_unit = true;
+    }
+}
+
 static Holds slice_holds(const Rule *r, const Question *q) {
-    char name[UNIT_NAME_SIZE];
-    Holds match = HOLDS_YES;
+    QuestionMemo own, *m = q->memo ?: &own;
 
     if (!q->subject->cgroup)
         return HOLDS_UNKNOWN;
-    for (const char *p = q->subject->cgroup; *(p += strspn(p, "/")); p += strcspn(p, "/")) {
-        size_t n = strcspn(p, "/");
-
-        if (!cgroup_is_slice(p, n, name))
-            match = HOLDS_UNKNOWN;
-        else if (any_glob_matches(&r->slices, name))
-            return match;
-    }
-    return HOLDS_NO;
+    if (!q->memo || !m->slices_read)
+        read_slices(q->subject->cgroup, m);
+    for (size_t i = 0; i < m->n_slices; i++)
+        if (any_glob_matches(&r->slices, m->slices[i].name))
+            return m->slices[i].below_unit ? HOLDS_UNKNOWN : HOLDS_YES;
+    return m->more_slices ? HOLDS_UNKNOWN : HOLDS_NO;
 }
 
 static Holds cgroup_holds(const Rule *r, const Question *q) {
@@ -204,8 +218,10 @@ static const char *find_property(char *const *properties, const char *key) {
 static const char *recall_property(const Question *q, const char *key) {
     if (!q->memo)
         return find_property(q->facts->properties, key);
-    if (!streq_ptr(q->memo->key, key))
-        *q->memo = (PropertyMemo){.key = key, .value = find_property(q->facts->properties, key)};
+    if (!streq_ptr(q->memo->key, key)) {
+        q->memo->key = key;
+        q->memo->value = find_property(q->facts->properties, key);
+    }
     return q->memo->value;
 }
 

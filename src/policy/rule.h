@@ -7,6 +7,7 @@
  * An empty list means that the rule does not ask for that fact. */
 
 #include "base/str.h"
+#include "core/cgroup.h"
 #include "policy/device-pattern.h"
 #include "policy/policy.h"
 
@@ -176,13 +177,28 @@ typedef struct Question {
     uint64_t id;              /* as in IdPattern */
     uint64_t group;           /* fingerprint; 0 unless a rule asks for it, or without a group */
     char kernel_name[DEVICE_NAME_MAX];
-    struct PropertyMemo *memo; /* NULL: none */
+    struct QuestionMemo *memo; /* NULL: none */
 } Question;
 
-/* The property that was found last: the rules of a policy ask for the same few. */
-typedef struct PropertyMemo {
-    const char *key, *value;
-} PropertyMemo;
+#define SLICES_MAX 16U /* that are looked at; of those below nothing is known */
+
+/* What many rules of a policy look for in the same question. */
+typedef struct QuestionMemo {
+    const char *key, *value; /* of the property that was found last */
+    bool slices_read;
+    size_t n_slices;
+    bool more_slices;
+    struct {
+        char name[UNIT_NAME_SIZE];
+        bool below_unit;
+    } slices[SLICES_MAX]; /* of the subject, from the top down */
+} QuestionMemo;
+
+/* Large, and not filled until somebody asks. */
+static inline void question_memo_init(QuestionMemo *m) {
+    m->key = NULL;
+    m->slices_read = false;
+}
 
 /* predicates: mask of those that will be asked, policy->predicates. */
 void question_init(Question *q, const PolicyQuestion *question, uint32_t predicates);
