@@ -13,7 +13,7 @@
 #include "base/macro.h"
 
 typedef enum ClaimState {
-    CLAIM_REQUESTED,
+    CLAIM_REQUESTED,   /* facts are collected for the plan; holds nothing, and is shown to nobody */
     CLAIM_AUTHORIZING, /* waits for an answer of a person (polkit) */
     CLAIM_BINDING,     /* a worker moves devices to the vfio driver */
     CLAIM_OPENING,     /* nodes are being opened */
