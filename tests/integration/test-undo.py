@@ -71,7 +71,7 @@ class OthersTest(UndoTestCase):
         self.bind_elsewhere(self.nic)
         before = self.host.binding()
         self.kernel.writes.clear()
-        with self.refused('BindFailed', self.nic.name):
+        with self.refused('BindFailed', self.nic.name, 'Try again'):
             c.acquire(self.nic)
         self.assertEqual(self.kernel.writes, [])
         self.assert_untouched(before)

@@ -121,11 +121,15 @@ static void note_bind_failure(ClaimRun *j, const PlanMember *m, const WorkerResu
     _cleanup_free_ char *what = NULL;
     bool missing = result->step == DRIVER_STEP_BIND && result->error == -ENOENT;
 
-    if (result->error == -ESTALE)
-        what = strdup("it is not the device, or not on the driver, that the claim was planned for");
-    else
-        what = format_string("it could not be moved to the driver %s%s", m->target_driver,
-                missing ? ", which is not loaded" : "");
+    if (result->error == -ESTALE && j->claim.refusal.code == _VFIOD_ERROR_INVALID) {
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_BIND_FAILED, &m->name,
+                "since the claim was planned another program has changed its driver, or another device took "
+                "its place");
+        j->claim.refusal.remedy = strdup("It was left as it is. Try again: the claim is planned anew.");
+        return;
+    }
+    what = format_string("it could not be moved to the driver %s%s", m->target_driver,
+            missing ? ", which is not loaded" : "");
     note_failure(j, result->error == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_BIND_FAILED, &m->name,
             result, what ?: "it could not be moved to its vfio driver");
 }
