@@ -47,8 +47,8 @@ int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
         _cleanup_free_ char *meant = device_spelling_explain(spelling, /* in_pattern= */ false);
 
         shown = sanitize(spelling, SHOWN_MAX);
-        return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL, "\"%s\" is not the name of a device%s",
-                shown ?: "", meant ?: "");
+        return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL,
+                "\"%s\" is not the name of a device, like pci:0000:06:0d.0%s", shown ?: "", meant ?: "");
     }
     for (size_t i = 0; i < r->n_devices; i++)
         if (device_name_compare(&r->devices[i], &name) == 0)

@@ -82,7 +82,8 @@ static void test_file_errors(_unused_ void **state) {
     expect_error("{\"cases\":[],\"subjects\":{\"a\":{\"user\":\"x\",\"namespace\":\"hots\"}}}",
             "t.json:1:53: error: unknown namespace \"hots\", did you mean \"host\"?");
     expect_error("{\"cases\":[{\"subject\":{\"user\":1},\"devices\":\"6:0\",\"expect\":\"deny\"}]}",
-            "t.json:1:43: error: \"6:0\" is not the name of a device, did you mean \"pci:0000:06:00.0\", or "
+            "t.json:1:43: error: \"6:0\" is not the name of a device, like pci:0000:06:0d.0, did you mean "
+            "\"pci:0000:06:00.0\", or "
             "all "
             "functions of that card, one by one?");
     expect_error("{\"cases\":[{\"subject\":{\"user\":1},\"devices\":\"06:0d.0\",\"expect\":\"deny\","

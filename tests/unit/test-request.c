@@ -31,16 +31,16 @@ static void test_add_bad_device(void **state) {
     static const struct {
         const char *spelling, *reason;
     } bad[] = {
-            {"", "\"\" is not the name of a device"},
-            {"pci:", "\"pci:\" is not the name of a device"},
-            {"06:0d.8", "\"06:0d.8\" is not the name of a device"},
+            {"", "\"\" is not the name of a device, like pci:0000:06:0d.0"},
+            {"pci:", "\"pci:\" is not the name of a device, like pci:0000:06:0d.0"},
+            {"06:0d.8", "\"06:0d.8\" is not the name of a device, like pci:0000:06:0d.0"},
             {"0000:06:0d.0 ",
-                    "\"0000:06:0d.0 \" is not the name of a device, did you mean \"pci:0000:06:0d.0\"?"},
-            {"a\x1b[2J\xff", "\"a\\x1b[2J\\xff\" is not the name of a device"},
+                    "\"0000:06:0d.0 \" is not the name of a device, like pci:0000:06:0d.0, did you mean "
+                    "\"pci:0000:06:0d.0\"?"},
+            {"a\x1b[2J\xff", "\"a\\x1b[2J\\xff\" is not the name of a device, like pci:0000:06:0d.0"},
             {"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
                     "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…\" is not the name "
-                    "of a "
-                    "device"},
+                    "of a device, like pci:0000:06:0d.0"},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
