@@ -3,6 +3,8 @@
 /* vfiod: the one owner of this host's VFIO privilege. Its other processes are the same program: see worker.h,
  * spawner.h and account-lookup.h. */
 
+#include <malloc.h>
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/account-lookup.h"
@@ -12,6 +14,8 @@
 #include "daemon/privileges.h"
 #include "daemon/kernel/spawner.h"
 #include "daemon/kernel/worker.h"
+
+#define LONG_BLOCK (128 * 1024)
 
 static int run_worker(void) {
     if (privileges_drop_in_worker() < 0)
@@ -36,6 +40,10 @@ static int run_daemon(ManagerConfig *config) {
     _cleanup_(manager_freep) Manager *m = NULL;
     int r;
 
+    /* What is as long as a message can be comes from the kernel and goes back to it. Left to itself,
+     * malloc(3) raises this limit with the first of them that is freed, and keeps the memory of the next
+     * ones. */
+    (void) mallopt(M_MMAP_THRESHOLD, LONG_BLOCK);
     if (spawner < 0)
         return log_error_errno(spawner, "Cannot start another process");
     config->spawner = spawner;

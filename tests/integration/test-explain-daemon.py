@@ -289,6 +289,8 @@ class ExplainTest(VfiodTestCase):
         process = self.tool(sys.executable, '-c', script, self.bus.address, user=NOBODY)
         self.assertEqual(process.communicate(timeout=30)[0], 'org.vfiod1.Error.LimitExceeded\n')
         self.assertEqual(self.explain(self.nic)['effect'], 'deny')  # root is not held back
+        other = self.tool(sys.executable, '-c', script.replace('+ 15', '+ 0.01'), self.bus.address, user='daemon')
+        self.assertEqual(other.communicate(timeout=30)[0], '')  # nor is another user, who asks once
 
     def test_bad_questions(self):
         for devices, options in (([], {}), ([self.nic.name], {'lastRefusal': True}),
