@@ -86,7 +86,10 @@ static int deny(Planner *p, const Device *d, const Verdict *v) {
 static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const Device *d, const Verdict *v),
         Verdict *ret) {
     unsigned needed = policy_needed_facts(p->context->policy);
-    PolicyQuestion question = {.subject = p->subject, .device = d, .now_usec = p->context->now_usec};
+    PolicyQuestion question = {.subject = p->subject,
+            .device = d,
+            .now_usec = p->context->now_usec,
+            .excerpt = p->context->excerpt};
     Verdict v;
     int r;
 

@@ -87,10 +87,11 @@ typedef void (*count_usage_t)(void *userdata, const char *rule_key, const Subjec
 /* What a request is judged against. */
 typedef struct PlanContext {
     Inventory *inventory;
-    const Policy *policy;      /* NULL: none is valid, everything is denied */
-    Survey *survey;            /* what is known; what is wanted besides is written into it */
-    uint64_t now_usec;         /* CLOCK_REALTIME; 0: not known */
-    count_usage_t count_usage; /* NULL: nothing is claimed */
+    const Policy *policy;         /* NULL: none is valid, everything is denied */
+    const PolicyExcerpt *excerpt; /* of the subject; NULL: every rule is asked */
+    Survey *survey;               /* what is known; what is wanted besides is written into it */
+    uint64_t now_usec;            /* CLOCK_REALTIME; 0: not known */
+    count_usage_t count_usage;    /* NULL: nothing is claimed */
     void *usage_userdata;
     bool brief; /* a no of the policy is not explained: the caller was told often enough */
 } PlanContext;

@@ -20,8 +20,9 @@ typedef enum NamespaceKind {
 DECLARE_STRING_TABLE(namespace_kind, NamespaceKind); /* "unknown", "host", "other" */
 
 typedef struct Subject {
-    uid_t uid;   /* (uid_t) -1: unknown; matches nothing that allows */
-    gid_t *gids; /* owned; primary group first */
+    uint64_t serial; /* of this capture: what has the same is the same in all that follows; 0: has none */
+    uid_t uid;       /* (uid_t) -1: unknown; matches nothing that allows */
+    gid_t *gids;     /* owned; primary group first */
     size_t n_gids;
     pid_t pid;             /* 0: unknown. For display only: pids are recycled */
     int pidfd;             /* owned, -EBADF when the bus could not give one */

@@ -96,5 +96,6 @@ int policy_resolve_again(Policy *policy, resolve_name_t resolve, void *userdata)
         rule_sort_accounts(rule);
         rule_filter_init(policy->filters + i, rule);
     }
+    policy->version += n > 0;
     return n;
 }

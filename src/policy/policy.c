@@ -178,6 +178,7 @@ static Verdict verdict_of(const Rule *rule, RuleHolds holds, bool may_ask) {
 }
 
 Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
+    const PolicyExcerpt *excerpt = question->excerpt;
     QuestionFilter filter;
     bool may_ask = false;
     QuestionMemo memo;
@@ -189,7 +190,8 @@ Verdict policy_evaluate(const Policy *policy, const PolicyQuestion *question) {
     question_memo_init(&memo);
     q.memo = &memo;
     question_filter_init(&filter, &q, policy->predicates);
-    for (size_t i = 0; i < policy->n_rules; i++) {
+    for (size_t k = 0; k < (excerpt ? excerpt->n : policy->n_rules); k++) {
+        size_t i = excerpt ? excerpt->rules[k] : k;
         const Rule *rule = policy->rules + i;
         RuleHolds holds;
 

@@ -122,11 +122,25 @@ int policy_resolve_again(Policy *policy, resolve_name_t resolve, void *userdata)
 typedef int (*visit_account_name_t)(void *userdata, bool is_group, const char *name);
 int policy_foreach_unknown_account(const Policy *policy, visit_account_name_t visit, void *userdata);
 
+/* The rules of a policy that can concern a subject, in order. Whoever keeps it asks for it anew when
+ * policy_version() is another. */
+typedef struct PolicyExcerpt {
+    uint32_t *rules; /* owned; indices */
+    size_t n;
+} PolicyExcerpt;
+
+/* 0 or -ENOMEM. */
+int policy_excerpt(const Policy *policy, const Subject *subject, PolicyExcerpt *ret);
+void policy_excerpt_done(PolicyExcerpt *a);
+/* Another one after policy_resolve_again() has found an account. */
+uint64_t policy_version(const Policy *policy);
+
 typedef struct PolicyQuestion {
     const Subject *subject;
     const Device *device;
-    const DeviceFacts *facts; /* facts->known tells which could be read; NULL: none */
-    uint64_t now_usec;        /* CLOCK_REALTIME, for "until"; 0: not known */
+    const DeviceFacts *facts;     /* facts->known tells which could be read; NULL: none */
+    uint64_t now_usec;            /* CLOCK_REALTIME, for "until"; 0: not known */
+    const PolicyExcerpt *excerpt; /* of the subject; NULL: every rule is asked */
 } PolicyQuestion;
 
 typedef struct Verdict {

@@ -237,6 +237,7 @@ struct Policy {
     uint32_t predicates; /* of all rules together */
     HostSettings host;
     unsigned needed_facts;
+    uint64_t version; /* counts what policy_resolve_again() has changed */
 };
 
 Tag *tag_free(Tag *tag);

@@ -1132,10 +1132,22 @@ static PolicyQuestion question_of(const Case *c) {
     };
 }
 
+/* With and without the list of the rules that can concern the caller: that must not make a difference. */
 static Verdict evaluate(const Policy *policy, const Case *c) {
-    const PolicyQuestion question = question_of(c);
+    PolicyQuestion question = question_of(c);
+    PolicyExcerpt excerpt;
+    Verdict v, again;
 
-    return policy_evaluate(policy, &question);
+    v = policy_evaluate(policy, &question);
+    assert_int_equal(policy_excerpt(policy, question.subject, &excerpt), 0);
+    question.excerpt = &excerpt;
+    again = policy_evaluate(policy, &question);
+    policy_excerpt_done(&excerpt);
+    assert_int_equal(again.effect, v.effect);
+    assert_ptr_equal(again.rule, v.rule);
+    assert_ptr_equal(again.terms, v.terms);
+    assert_int_equal(again.changed, v.changed);
+    return v;
 }
 
 static void show_case(const Files *f, const Case *c) {

@@ -4,6 +4,7 @@
 /* What the parts of the broker share: the broker itself, and questions to a policy. Private to the broker. */
 
 #include "base/rate-limit.h"
+#include "daemon/broker/excerpts.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
 #include "daemon/broker/holder-search.h"
@@ -26,6 +27,7 @@ struct Broker {
     const Policy *shadow; /* borrowed; NULL: none */
     uint64_t shadow_differences;
     uint64_t policy_generation; /* counts the policies that were set */
+    Excerpts excerpts;          /* of policy */
     RefusalMemory refusals;
     RateLimit explanations; /* of refusals, by uid, in one second */
     uint64_t explanations_since_usec;

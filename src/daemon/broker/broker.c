@@ -83,6 +83,7 @@ Broker *broker_free(Broker *e) {
     e->groups = group_watch_free(e->groups);
     e->nodes = node_watch_free(e->nodes);
     e->usage = usage_free(e->usage);
+    excerpts_done(&e->excerpts);
     e->surveyor = surveyor_free(e->surveyor);
     e->holders = holder_search_free(e->holders);
     e->lookers = worker_pool_free(e->lookers);
@@ -269,6 +270,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
     const PlanContext context = {
             .inventory = e->inventory,
             .policy = e->policy,
+            .excerpt = excerpts_get(&e->excerpts, e->policy, e->policy_generation, subject),
             .survey = &q->survey,
             .now_usec = broker_now_usec(),
             .count_usage = count_usage,

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which rules of a long policy can ever concern a caller. A caller does not change, and most rules of a long
+ * policy are about others: who asks again and again need not be compared with all of them each time. */
+
+#include "policy/rule.h"
+
+/* False only when its "who" surely does not hold: then the rule passes by, whatever the device. */
+static bool may_concern(const Rule *rule, const Question *q) {
+    for (uint32_t rest = rule_predicates(rule) & PREDICATES_WHO; rest != 0; rest &= rest - 1)
+        if (rule_ask(rule, (PredicateKind) __builtin_ctz(rest), q) == HOLDS_NO)
+            return false;
+    return true;
+}
+
+int policy_excerpt(const Policy *policy, const Subject *subject, PolicyExcerpt *ret) {
+    PolicyExcerpt a = {};
+    Question q;
+
+    a.rules = malloc((policy->n_rules ?: 1) * sizeof(*a.rules));
+    if (!a.rules)
+        return -ENOMEM;
+    question_init(&q, &(const PolicyQuestion){.subject = subject}, policy->predicates);
+    for (size_t i = 0; i < policy->n_rules; i++)
+        if (may_concern(policy->rules + i, &q))
+            a.rules[a.n++] = (uint32_t) i;
+    *ret = a;
+    return 0;
+}
+
+void policy_excerpt_done(PolicyExcerpt *a) {
+    free(a->rules);
+    *a = (PolicyExcerpt){};
+}
+
+uint64_t policy_version(const Policy *policy) {
+    return policy->version;
+}
