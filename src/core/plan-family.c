@@ -57,6 +57,16 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     _cleanup_free_ char *names = sanitize(descendants, 200);
     int r;
 
+    /* Who has asked for one of them does not hear that again. */
+    if (!planner_is_requested(p, d) && d->group) {
+        r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
+                "this sibling in IOMMU group %d would have to leave its driver, and these exist and would go "
+                "away "
+                "with it: %s",
+                d->group->id, names ?: "?");
+        p->refusal->remedy = strdup("Choose a device of another IOMMU group.");
+        return r;
+    }
     r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
             "these exist and would go away with its driver: %s", names ?: "?");
     p->refusal->remedy = strdup("Claim one of them instead, or remove them first (virtual functions: write 0 "

@@ -146,9 +146,9 @@ static int refuse_without_iommu(Planner *p, const Device *d) {
 
     p->refusal->remedy = format_string("%s %s", error_info(VFIOD_ERROR_NO_IOMMU_GROUP)->remedy,
             p->backends & (1U << BACKEND_NOIOMMU)
-                    ? "Or ask for the backend noiommu by name, which isolates the host from nothing."
-                    : "Where there is none, a rule can allow it by name, see \"noiommu\" in "
-                      "vfiod-policy(5).");
+                    ? "Or request the backend noiommu by name, which isolates the host from nothing."
+                    : "To loosen the policy where there is none, a rule can allow it without isolation, see "
+                      "\"noiommu\" in vfiod-policy(5).");
     return r;
 }
 
@@ -207,7 +207,7 @@ static void add_group(Planner *p, int id, const RuleTerms *terms) {
         p->host_critical[i] = HOST_CRITICAL_REFUSE;
 }
 
-static bool is_requested(const Planner *p, const Device *d) {
+bool planner_is_requested(const Planner *p, const Device *d) {
     for (size_t i = 0; i < p->request->n_devices; i++)
         if (p->devices[i] == d)
             return true;
@@ -272,7 +272,7 @@ static int refuse_host_critical(Planner *p, const Device *d, const char *use) {
     _cleanup_free_ char *why = sanitize(use, 200);
     int r;
 
-    if (is_requested(p, d) || !d->group)
+    if (planner_is_requested(p, d) || !d->group)
         r = refuse(
                 p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
     else
@@ -405,7 +405,7 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
     int r;
 
     FOREACH_MEMBER(d, g)
-        if (!is_requested(p, d) && sibling_disposition(d, SIBLINGS_REFUSE) == DISPOSITION_REFUSE) {
+        if (!planner_is_requested(p, d) && sibling_disposition(d, SIBLINGS_REFUSE) == DISPOSITION_REFUSE) {
             has_bridge |= device_is_bridge(d);
             strbuf_addf(
                     &b, "%s%s (driver %s)", first ? "" : ", ", device_name_format(&d->name, name), d->driver);
@@ -503,7 +503,7 @@ static int add_siblings(Planner *p) {
             Disposition disposition = sibling_disposition(d, p->siblings[i]);
             int r;
 
-            if (is_requested(p, d) || (is_idle_port(d) && room == 0))
+            if (planner_is_requested(p, d) || (is_idle_port(d) && room == 0))
                 continue;
             room -= is_idle_port(d);
             if (d->quarantined)

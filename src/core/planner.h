@@ -37,6 +37,9 @@ int terms_take(Planner *p, const Device *d, const Verdict *v);
 /* When everything else is decided: reason, taint, locked memory, limits. */
 int terms_check(Planner *p);
 
+/* Is it a device of the request, and not only a sibling? */
+bool planner_is_requested(const Planner *p, const Device *d);
+
 /* Is the device free as far as its descendants are concerned, and its parent? No rule waives this. */
 int family_check_descendants(Planner *p, const Device *d);
 int family_check_parent(Planner *p, const Device *d);

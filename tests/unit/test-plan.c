@@ -497,6 +497,30 @@ static void test_idle_ports_are_not_counted(void **state) {
     assert_string_equal(refusal.remedy, "No claim takes so many: choose a device of a smaller IOMMU group.");
 }
 
+/* The claimed virtual function and its physical function in one group. */
+static void test_descendants_of_a_sibling(void **state) {
+    DeviceSnapshot nic = host[4];
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    World *w = *state;
+
+    add_devices(w, &nic, 0x40, 1);
+    w->descendants = "its virtual functions";
+    assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
+            VFIOD_ERROR_HOST_CRITICAL);
+    assert_non_null(strstr(refusal.remedy, "Claim one of them instead"));
+    {
+        const Request request = {.devices = {{.pci_bus = 4}}, .n_devices = 1};
+        Planner planner = {.request = &request, .refusal = &refusal};
+        const DeviceName sibling = {.pci_bus = 0x40};
+        Device *d = inventory_find_device(w->inventory, &sibling);
+
+        assert_int_equal(family_refuse(&planner, d, "0000:04:00.1"), -EBUSY);
+    }
+    assert_non_null(strstr(refusal.reason, "this sibling in IOMMU group 4"));
+    assert_string_equal(refusal.remedy, "Choose a device of another IOMMU group.");
+}
+
 /* It follows from the cause, and not from the name of the error. */
 static void test_remedies(void **state) {
     static const DeviceSnapshot bridge = {
@@ -1083,6 +1107,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_idle_ports_are_not_counted, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_remedies, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_descendants_of_a_sibling, set_up, tear_down),
             cmocka_unit_test(test_remedies_of_uses),
             cmocka_unit_test_setup_teardown(test_group_backend_exposes_siblings, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_exposed_siblings_are_reset, set_up, tear_down),
