@@ -58,7 +58,13 @@ class EnableTest(VfiodTestCase):
 
 def workers_of(daemon):
     with open(f'/proc/{daemon.pid}/task/{daemon.pid}/children') as f:
-        return [int(pid) for pid in f.read().split()]
+        pids = [int(pid) for pid in f.read().split()]
+    result = []
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f'/proc/{pid}/comm') as f:
+            if f.read() == 'vfiod-worker\n':
+                result.append(pid)
+    return result
 
 
 def wait_end(test, pid):
