@@ -185,7 +185,8 @@ static void reload_policy(void *userdata, const Subject *by) {
     policy_loader_load(((Manager *) userdata)->loader);
 }
 
-/* Nobody is served before the accounts of the policy are looked up, or have had their time. */
+/* Nobody is served before the accounts of the policy are looked up, or have had their time. -ECANCELED: the
+ * daemon was told to stop meanwhile. */
 static int load_first_policy(Manager *m) {
     const PolicyLoaderConfig config = {
             .directories = m->config.policy_directories,
@@ -202,14 +203,12 @@ static int load_first_policy(Manager *m) {
     m->policy = policy_loader_policy(m->loader);
     m->shadow = policy_loader_shadow(m->loader);
     policy_loader_load(m->loader);
-    while (policy_loader_is_busy(m->loader)) {
+    while (policy_loader_is_busy(m->loader) && !m->stopping) {
         r = sd_event_run(m->event, UINT64_MAX);
-        if (r >= 0 && sd_event_get_state(m->event) == SD_EVENT_FINISHED)
-            r = -ECANCELED;
         if (r < 0)
             return log_error_errno(r, "Cannot wait for the accounts of the policy");
     }
-    return 0;
+    return m->stopping ? -ECANCELED : 0;
 }
 
 /* ---- Signals ---- */
@@ -485,9 +484,9 @@ int manager_new(const ManagerConfig *config, Manager **ret) {
     if (r < 0)
         return log_error_errno(r, "Cannot set up the event loop");
     r = config->simulate ? build_simulated_engine(m) : build_engine(m);
-    if (r < 0)
+    if (r < 0 && !m->stopping)
         return r;
-    r = build_bus(m);
+    r = m->stopping ? 0 : build_bus(m);
     if (r < 0)
         return log_error_errno(r, "Cannot set up the D-Bus face");
     *ret = TAKE_PTR(m);

@@ -138,8 +138,10 @@ static bool is_vfio_path(const char *path) {
 }
 
 /* Where a path of the daemon really is: nodes of VFIO always in the testbed, other nodes only when they are
- * there, the rest is umockdev's business. */
+ * there, the rest is umockdev's business. Instead of /etc itself VFIOD_TEST_ETC is watched. */
 static const char *redirect(const char *path, char buf[static PATH_MAX]) {
+    if (path && strcmp(path, "/etc") == 0)
+        return getenv("VFIOD_TEST_ETC") ?: path;
     if (!path || !root() || !is_below(path, "/dev"))
         return path;
     if ((size_t) snprintf(buf, PATH_MAX, "%s%s", root(), path) >= PATH_MAX)
@@ -302,7 +304,7 @@ static int open_ours(int dirfd, const char *path, int flags, bool *ret_done) {
         *ret_done = fd >= 0;
         return fd;
     }
-    if (!is_below(name, "/dev"))
+    if (!is_below(name, "/dev") && strcmp(name, "/etc") != 0)
         return -1;
 
     where = redirect(name, real);

@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import harness
 from harness import NAME, NOBODY, ROOT_PATH, VfiodTestCase, needs_root, wait
@@ -127,6 +128,43 @@ class AccountsTest(PolicyTestCase):
         claim = self.c.acquire(self.disk)
         self.assertEqual(claim.result['rule'].split()[0], 'mine')
         claim.close()
+
+    def test_a_stop_while_the_first_look_up_hangs(self):
+        self.hang()
+        self.set_policy([self.rule(user='me.ldap')])
+        self.daemon = harness.Daemon(self)
+        directory = os.open(self.accounts, os.O_WRONLY)  # comes back when somebody has it open for reading
+        self.addCleanup(os.close, directory)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertEqual(self.log_lines('Cannot'), [])
+
+    def test_a_change_of_the_local_accounts_is_noticed(self):
+        etc = pathlib.Path(self.directory) / 'etc'
+        etc.mkdir()
+        os.environ['VFIOD_TEST_ETC'] = str(etc)
+        self.addCleanup(os.environ.pop, 'VFIOD_TEST_ETC')
+        self.set_policy([self.rule(user='me.ldap')])
+        self.start()
+        self.c = self.client()
+
+        def change(name):
+            (etc / f'{name}.new').write_text('')
+            (etc / f'{name}.new').rename(etc / name)
+
+        def is_noticed(name):
+            """Before the timer, which fires two seconds after a reload? A busy machine may be too slow to tell."""
+            self.know()
+            start = time.monotonic()
+            self.reload()
+            known = len(self.log_lines('are known now'))
+            self.know(**{'me.ldap': os.getuid()})
+            change(name)
+            wait(lambda: len(self.log_lines('are known now')) > known, 'it is looked up again')
+            return time.monotonic() < start + 2
+
+        for name in ('passwd', 'group', 'nsswitch.conf'):
+            self.assertTrue(any(is_noticed(name) for _ in range(5)), name)
+        self.c.acquire(self.nic).close()
 
     def test_a_name_of_digits(self):
         self.know(**{'20231234': os.getuid()})
