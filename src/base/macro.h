@@ -21,10 +21,18 @@
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *) ((char *) (ptr) -offsetof(type, member)))
 
-#ifndef MIN
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#endif
+/* Each argument is evaluated once. <sys/param.h> has others, which evaluate them twice. */
+#undef MIN
+#undef MAX
+#define MIN(a, b) PICK_(a, <, b, __COUNTER__)
+#define MAX(a, b) PICK_(a, >, b, __COUNTER__)
+#define PICK_(a, operator, b, unique) PICK__(a, operator, b, unique)
+#define PICK__(a, operator, b, unique)                                                                       \
+    ({                                                                                                       \
+        const __auto_type a_##unique = (a);                                                                  \
+        const __auto_type b_##unique = (b);                                                                  \
+        a_##unique operator b_##unique ? a_##unique : b_##unique;                                            \
+    })
 
 /* Hand ownership over: yields the value and leaves the variable empty, so its cleanup does nothing. */
 #define TAKE_GENERIC(var, empty)                                                                             \

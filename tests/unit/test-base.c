@@ -273,8 +273,18 @@ static void test_refusal(void **state) {
     assert_string_equal(with_rule, "no [rule r (f:1)]. Ask.");
 }
 
+static void test_least_and_most(void **state) {
+    unsigned n = 0;
+
+    assert_int_equal(MIN(n++, 10), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(MAX(MIN(n++, 10), n++), 2);
+    assert_int_equal(n, 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_least_and_most),
             cmocka_unit_test(test_parse_unsigned),
             cmocka_unit_test(test_sizes),
             cmocka_unit_test(test_glob),
