@@ -317,6 +317,43 @@ class ForgedSignalTest(VfiodTestCase):
         self.daemon.wait_ready()
 
 
+@harness.needs_root
+class UnreadAnswersTest(VfiodTestCase):
+    """The bus keeps what a client does not read, and when that is too much, reads nothing more from who sent it."""
+    bus_policy = '<limit name="max_incoming_bytes">100000</limit>'
+
+    def is_answered(self, client):
+        try:
+            client.call(harness.ROOT_PATH, 'org.freedesktop.DBus.Peer', 'Ping', '', timeout=2)
+        except harness.dbus.DBusException:
+            return False
+        return True
+
+    def test_others_are_answered_again(self):
+        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+        c = self.client()
+        claim = c.acquire(nic)
+        owners = []
+        c.connection.watch_name_owner(harness.NAME, owners.append)
+        wait(lambda: owners, 'the bus says who has the name')
+        os.seteuid(harness.NOBODY)
+        try:
+            stranger = rawbus.RawClient(self.bus.address)
+        finally:
+            os.seteuid(0)
+        self.addCleanup(stranger.close)
+        stranger.send_unread(120, harness.NAME, harness.ROOT_PATH, 'org.freedesktop.DBus.Introspectable', 'Introspect')
+        while self.is_answered(c):
+            pass
+        self.is_answered(c)  # it looks when somebody asks; from here on nobody does
+        wait(lambda: owners[-1] not in ('', owners[0]), 'it has another connection', 30)
+        self.assertTrue(self.is_answered(c))
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
+
+
 class BusPolicyTest(VfiodTestCase):
     def test_nobody_sends_signals_to_the_daemon(self):
         daemon, other = self.client(), self.client()

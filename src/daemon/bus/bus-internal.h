@@ -58,6 +58,8 @@ struct BusFace {
     BusPacer *pacer;          /* owned; lives and dies with the connection */
     sd_event_source *reconnect;
     sd_event_source *name_deadline; /* while another process has the name */
+    sd_bus_slot *probe;             /* a question to a bus that may be deaf */
+    uint64_t probed_usec;           /* when that was last looked at */
     uint64_t backoff_usec;
     BusCall *calls;
     char *introspection[_VIEW_KIND_MAX]; /* owned; see bus-read.c */

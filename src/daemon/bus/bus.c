@@ -8,7 +8,9 @@
  * that is known), then the arguments are read, then the broker is asked. The message stays referenced until
  * the answer is there. Every exit sends exactly one answer or, when the caller is gone, none. */
 
+#include <linux/sockios.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
@@ -26,6 +28,10 @@
 
 /* A busy bus hears late that the daemon before us has died. */
 #define NAME_WAIT_USEC (10 * 1000 * 1000ULL)
+
+/* A bus that does not read what we send for so long does not read it at all; and how often to look. */
+#define DEAF_USEC (5 * 1000 * 1000ULL)
+#define PROBE_USEC (1 * 1000 * 1000ULL)
 
 /* ---- The door ---- */
 
@@ -437,6 +443,7 @@ static void disconnect(BusFace *b) {
     b->pacer = bus_pacer_free(b->pacer);
     b->credentials = credentials_free(b->credentials);
     b->name_deadline = sd_event_source_disable_unref(b->name_deadline);
+    b->probe = sd_bus_slot_unref(b->probe);
     b->bus = sd_bus_close_unref(b->bus);
 }
 
@@ -505,10 +512,20 @@ static int on_name_deadline(sd_event_source *source, uint64_t usec, void *userda
     return sd_event_exit(b->context.event, EXIT_FAILURE);
 }
 
+/* A bus that reads nothing from a connection sees only when it writes that there is nobody any more. */
+static void wake_the_other(BusFace *b) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+    if (sd_bus_message_new_method_call(
+                b->bus, &m, BUS_FACE_NAME, BUS_FACE_PATH, "org.freedesktop.DBus.Peer", "Ping") >= 0)
+        (void) sd_bus_send(b->bus, m, NULL);
+}
+
 /* on_message() hears when the name is ours. A match would miss a signal that comes before the bus has
  * answered the match. */
 static int wait_for_name(BusFace *b) {
     log_notice("Another process is " BUS_FACE_NAME " on the bus, waiting for it to go");
+    wake_the_other(b);
     return sd_event_add_time_relative(
             b->context.event, &b->name_deadline, CLOCK_MONOTONIC, NAME_WAIT_USEC, 0, on_name_deadline, b);
 }
@@ -546,6 +563,46 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return sd_event_exit(b->context.event, EXIT_FAILURE);
 }
 
+/* ---- A bus that is deaf ---- */
+
+/* dbus-daemon keeps what a client does not fetch, bounds how much it keeps of each sender, and then reads
+ * nothing more from that sender: anybody who asks and asks, and never reads an answer, could have us answer
+ * nobody else. What it keeps counts for the connection, and a new one begins at nothing. */
+static int on_probed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    BusFace *b = userdata;
+
+    b->probe = sd_bus_slot_unref(b->probe);
+    if (!sd_bus_message_is_method_error(m, SD_BUS_ERROR_NO_REPLY) || sd_bus_is_open(b->bus) <= 0)
+        return 1;
+    log_warning("The bus takes no more messages, as when a client does not read its answers; connecting "
+                "again, claims are kept");
+    disconnect(b);
+    connect_later(b);
+    return 1;
+}
+
+/* Is there anything that the bus has not read yet? */
+static bool is_behind(sd_bus *bus) {
+    int fd = sd_bus_get_fd(bus), n = 0;
+
+    return fd >= 0 && ioctl(fd, SIOCOUTQ, &n) >= 0 && n > 0;
+}
+
+/* The bus answers this when it has read everything before it. */
+static void probe(BusFace *b) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    uint64_t now_usec = 0;
+
+    (void) sd_event_now(b->context.event, CLOCK_MONOTONIC, &now_usec);
+    if (b->probe || b->stopping || now_usec < b->probed_usec + PROBE_USEC)
+        return;
+    b->probed_usec = now_usec;
+    if (is_behind(b->bus) &&
+            sd_bus_message_new_method_call(b->bus, &m, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                    "org.freedesktop.DBus", "GetId") >= 0)
+        (void) sd_bus_call_async(b->bus, &b->probe, m, on_probed, b, DEAF_USEC);
+}
+
 /* Whoever reads or asks anything here listens; the daemon does not go away under it. A ping is no sign of
  * interest.
  *
@@ -557,6 +614,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
     if (b->name_deadline && gives_name(m))
         take_name(b);
+    probe(b);
     if (!sd_bus_message_is_method_call(m, NULL, NULL))
         return 0;
     if (path && strnlen(path, BUS_OBJECT_PATH_MAX) == BUS_OBJECT_PATH_MAX)
