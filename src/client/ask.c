@@ -78,7 +78,7 @@ int ask_and_acquire(
     int r;
 
     if (o->ask && isatty(STDIN_FILENO) && isatty(STDERR_FILENO) && will_ask(request)) {
-        fputs("vfioctl: Waiting for somebody to allow it (--no-ask-password: do not)…\n", stderr);
+        fputs("vfioctl: Waiting for authentication (--no-ask-password: do not wait)…\n", stderr);
         agent = geteuid() != 0 ? start_agent() : 0;
     }
     r = vfiod_acquire_request(request, ret_claim, error);

@@ -59,7 +59,7 @@ static int find_devices(const Options *o, DeviceList *ret, VfiodErrorText *error
         if (r < 0)
             return r;
         if (device.kind != OBJECT_DEVICE)
-            return error_text_set(error, EINVAL, "InvalidName", "%s: that is no device.", o->devices[i]);
+            return error_text_set(error, EINVAL, "InvalidName", "%s: not a device.", o->devices[i]);
         ret->items[ret->n_items++] = (TemplateDevice){
                 .name = TAKE_PTR(device.name),
                 .spelling = o->devices[i],
@@ -136,10 +136,11 @@ static int choose_backend(const Options *o, const Wishes *wishes, const char **r
 
     if ((wishes->iommufd || wishes->device) && wishes->group)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                "{iommufd} and {device} belong to one backend, {container} and {group} to the other.");
+                "{iommufd} and {device} require the backend iommufd, {container} and {group} the backend "
+                "group.");
     if (wanted && o->backend && !streq(wanted, o->backend))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                "The command's templates need --backend=%s, not --backend=%s.", wanted, o->backend);
+                "The command's templates require --backend=%s, not --backend=%s.", wanted, o->backend);
     *ret = o->backend ? o->backend : wanted;
     return 0;
 }
@@ -243,7 +244,7 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
     int r;
 
     if (o->n_devices == 0)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec needs --device.");
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec requires --device.");
     if (has_templates(o)) {
         r = find_devices(o, &devices, error);
         if (r < 0)

@@ -31,7 +31,7 @@ static int on_changed(void *userdata, const Object *claim) {
     if (streq(state, "held") || streq(state, "opening"))
         return 0;
     return error_text_set(hold->error, ECANCELED, ERROR_NAME_FAILED,
-            "%s: the claim was ended from outside (%s)%s%s", vfiod_claim_id(hold->claim), state,
+            "%s: the claim was released, or its device is gone (%s)%s%s", vfiod_claim_id(hold->claim), state,
             *failure ? ": " : ".", failure);
 }
 

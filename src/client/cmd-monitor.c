@@ -48,14 +48,9 @@ static int print_text(const char *event, ObjectKind kind, const char *name, stru
             [OBJECT_CLAIM] = {"state", "devices", "backend", "uid", "command"},
     };
     _cleanup_free_ char *safe = sanitize(name, 256);
-    uint64_t now = now_usec();
-    time_t seconds = (time_t) (now / 1000000);
-    char text[32] = "";
-    struct tm tm;
+    _cleanup_free_ char *when = show_time((int64_t) now_usec());
 
-    if (localtime_r(&seconds, &tm))
-        strftime(text, sizeof(text), "%H:%M:%S", &tm);
-    printf("%s %s", text, event);
+    printf("%s %s", when ? when : "-", event);
     if (kind >= 0)
         printf(" %s", object_kind_to_string(kind));
     if (safe && *safe)

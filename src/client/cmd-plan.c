@@ -55,13 +55,14 @@ static int show_plan(const Options *o, struct json_object *plan) {
     show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
     if (streq(json_text(plan, "backend"), "noiommu")) {
-        show_field(o, "No IOMMU", COLOUR_RED, "who has the device reads and writes all memory of this host");
+        show_field(o, "No IOMMU", COLOUR_RED,
+                "whoever has the device can read and write all memory of this host");
         show_field(o, "Accepted for", COLOUR_NONE, json_text(plan, "noiommuReason"));
     }
     if (json_flag(plan, "ask"))
-        show_field(o, "Asks", COLOUR_NONE, "a person must say yes first");
+        show_field(o, "Asks", COLOUR_NONE, "requires authentication");
     if (groups && *groups)
-        show_fieldf(o, "Groups", "%s (nobody else gets any device of them meanwhile)", groups);
+        show_fieldf(o, "Groups", "%s (locked for everyone else during the claim)", groups);
     return 0;
 }
 

@@ -102,7 +102,7 @@ static int find_claim(sd_bus *bus, const char *word, char **ret, VfiodErrorText 
         return r;
     id = json_text(object.properties, object.kind == OBJECT_CLAIM ? "id" : "claim");
     if (!*id)
-        return error_text_set(error, ENOENT, "NoSuchClaim", "%s: it is not claimed.", word);
+        return error_text_set(error, ENOENT, "NoSuchClaim", "%s: the device is not claimed.", word);
     r = free_and_strdup(ret, id);
     return r < 0 ? error_text_errno(error, r, "Cannot release") : 0;
 }

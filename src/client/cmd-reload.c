@@ -14,7 +14,7 @@ static void warn_of_denied(struct json_object *manager) {
     _cleanup_free_ char *claims = json_list_text(manager, "claimsDeniedByPolicy");
 
     if (claims && *claims)
-        fprintf(stderr, "The policy would not allow these claims any more, they stay: %s\n", claims);
+        fprintf(stderr, "The policy no longer allows these claims, which are kept: %s\n", claims);
 }
 
 static size_t print_lines(struct json_object *list, const char *prefix) {
@@ -41,8 +41,7 @@ static int tell_errors(sd_bus *bus, VfiodErrorText *error) {
     if (n == 0)
         return -error->error;
     return error_text_set(error, error->error, ERROR_NAME_POLICY_BROKEN,
-            "The policy has %zu error%s, nothing was changed. Fix the files and reload.", n,
-            n == 1 ? "" : "s");
+            "The policy has %zu error%s and was not loaded. Fix the files and reload.", n, n == 1 ? "" : "s");
 }
 
 /* The policy is in force; what is odd about it was also said by 'vfioctl policy check'. */
@@ -73,7 +72,7 @@ int verb_reload(const Options *o, VfiodErrorText *error) {
         return r;
     if (!o->json) {
         rules = json_number(manager.properties, "policyRules");
-        printf("Policy loaded, %" PRIi64 " rule%s\n", rules, rules == 1 ? "" : "s");
+        printf("Policy reloaded: %" PRIi64 " rule%s\n", rules, rules == 1 ? "" : "s");
         warn(manager.properties);
         return 0;
     }

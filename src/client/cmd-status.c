@@ -16,7 +16,7 @@ static void show_holders(const Options *o, struct json_object *claim) {
     struct json_object *holders = json_list(claim, "holders");
 
     if (!holders)
-        show_field(o, "Open in", COLOUR_NONE, "not known");
+        show_field(o, "Open in", COLOUR_NONE, "unknown");
     for (size_t i = 0; holders && i < json_object_array_length(holders); i++) {
         struct json_object *holder = json_object_array_get_idx(holders, i);
 
@@ -38,7 +38,7 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_list(o, claim, "Groups", "groups");
     show_field(o, "Backend", COLOUR_NONE, json_text(claim, "backend"));
     show_field(o, "Owner", COLOUR_NONE, owner);
-    show_fieldf(o, "Asked by", "%" PRIi64 " %s", json_number(claim, "pid"), json_text(claim, "command"));
+    show_fieldf(o, "Caller", "%" PRIi64 " %s", json_number(claim, "pid"), json_text(claim, "command"));
     show_field(o, "Unit", COLOUR_NONE, json_text(claim, "unit"));
     show_field(o, "Rule", COLOUR_NONE, json_text(claim, "rule"));
     show_field(o, "Reason", COLOUR_NONE, json_text(claim, "reason"));
@@ -55,7 +55,7 @@ static void show_group(const Options *o, struct json_object *group) {
     show_heading(o, heading ? heading : "group");
     show_field(o, "State", state_colour(state), state);
     show_field(o, "Viable", viable ? COLOUR_NONE : COLOUR_YELLOW,
-            viable ? "yes" : "no, a member is on a host driver");
+            viable ? "yes" : "no, a member is bound to a host driver");
     show_list(o, group, "Members", "devices");
     show_field(o, "Type", COLOUR_NONE, json_text(group, "type"));
     show_field(o, "Fingerprint", COLOUR_NONE, json_text(group, "fingerprint"));
@@ -104,7 +104,7 @@ static void show_device(const Options *o, struct json_object *device) {
     show_field(o, "Removable", COLOUR_NONE, json_text(device, "removable"));
     if (json_number(device, "numaNode") >= 0)
         show_fieldf(o, "NUMA node", "%" PRIi64, json_number(device, "numaNode"));
-    show_field(o, "Host needs it", COLOUR_YELLOW, json_text(device, "hostCritical"));
+    show_field(o, "Host uses it", COLOUR_YELLOW, json_text(device, "hostCritical"));
 }
 
 /* A device with its group and its claim: what one would ask next. */
@@ -124,7 +124,7 @@ static int show_device_and_kin(sd_bus *bus, const Object *device, const Options 
     if (group.kind >= 0)
         show_group(o, group.properties);
     else
-        show_field(o, "Group", COLOUR_YELLOW, "none: the device is behind no IOMMU");
+        show_field(o, "Group", COLOUR_YELLOW, "none: the device has no IOMMU");
     if (claim.kind >= 0)
         show_claim(o, claim.properties);
     return 0;
@@ -180,7 +180,7 @@ static void show_denied(const Options *o, struct json_object *manager) {
     _cleanup_free_ char *claims = json_list_text(manager, "claimsDeniedByPolicy"), *text = NULL;
 
     if (claims && *claims)
-        text = format_string("The policy would not allow these claims any more, they stay: %s", claims);
+        text = format_string("The policy no longer allows these claims, which are kept: %s", claims);
     show_field(o, "", COLOUR_YELLOW, text);
 }
 
@@ -193,10 +193,10 @@ static void show_shadow(const Options *o, struct json_object *manager) {
                 rules == 1 ? "" : "s", n, n == 1 ? "" : "s");
     else if (streq(state, "stale"))
         show_fieldf(o, "Shadow",
-                "STALE: its files have errors, an older set is compared; %" PRIi64 " difference%s", n,
-                n == 1 ? "" : "s");
+                "STALE: its files have errors, the set loaded before is compared; %" PRIi64 " difference%s",
+                n, n == 1 ? "" : "s");
     else if (streq(state, "broken"))
-        show_field(o, "Shadow", COLOUR_YELLOW, "BROKEN: its files have errors; nothing is compared");
+        show_field(o, "Shadow", COLOUR_YELLOW, "BROKEN: its files have errors, nothing is compared");
     show_lines(o, COLOUR_NONE, json_list(manager, "shadowErrors"));
 }
 
@@ -208,9 +208,9 @@ static void show_policy(const Options *o, struct json_object *manager) {
         show_fieldf(o, "Policy", "loaded, %" PRIi64 " rule%s", rules, rules == 1 ? "" : "s");
     else if (streq(state, "stale"))
         show_field(o, "Policy", COLOUR_RED,
-                "STALE: the policy files have errors; what was loaded before them is in force");
+                "STALE: the policy files have errors, the set loaded before is in force");
     else
-        show_field(o, "Policy", COLOUR_RED, "BROKEN: the policy files have errors; every claim is denied");
+        show_field(o, "Policy", COLOUR_RED, "BROKEN: the policy files have errors, every request is denied");
     show_lines(o, COLOUR_NONE, json_list(manager, "policyErrors"));
     show_lines(o, COLOUR_YELLOW, json_list(manager, "policyWarnings"));
     show_denied(o, manager);
@@ -223,8 +223,7 @@ static void show_noiommu(const Options *o, struct json_object *manager) {
     if (streq(state, "unavailable"))
         show_field(o, "No IOMMU", COLOUR_RED,
                 "UNAVAILABLE: the policy allows devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO; "
-                "see "
-                "vfiod(8), and restart it");
+                "see vfiod(8) and restart vfiod");
     else if (*state && !streq(state, "off"))
         show_field(o, "No IOMMU", COLOUR_YELLOW, state);
 }
@@ -256,7 +255,7 @@ static void show_kernel(const Options *o, struct json_object *manager) {
     }
     show_field(o, "Kernel", COLOUR_NONE, facts.text);
     if (!json_flag(kernel, "iommu"))
-        show_field(o, "", COLOUR_RED, "There is no IOMMU group: no device can be handed out safely.");
+        show_field(o, "", COLOUR_RED, "There are no IOMMU groups: no device is isolated from the host.");
 }
 
 static int show_claims(const Options *o, const Objects *objects) {
@@ -325,6 +324,8 @@ static int status_manager(sd_bus *bus, const Options *o, VfiodErrorText *error) 
     }
     heading = format_string("vfiod %s", json_text(manager.properties, "version"));
     show_heading(o, heading ? heading : "vfiod");
+    if (json_flag(manager.properties, "simulated"))
+        show_field(o, "Host", COLOUR_YELLOW, "SIMULATED from a record: no device is handed out");
     show_policy(o, manager.properties);
     show_kernel(o, manager.properties);
     show_noiommu(o, manager.properties);

@@ -41,7 +41,7 @@ static int show_taints(const Options *o, struct json_object *taints) {
     for (size_t i = 0; i < json_object_array_length(taints); i++)
         add_row(t, json_object_array_get_idx(taints, i));
     if (json_object_array_length(taints) == 0) {
-        puts("Nothing is known that weakens this host.");
+        puts("The host is untainted.");
         return 0;
     }
     return show_table(t, o);
@@ -61,7 +61,7 @@ int verb_taint(const Options *o, VfiodErrorText *error) {
         return r;
     taints = json_list(manager.properties, "taints");
     if (!taints)
-        return error_text_errno(error, EOPNOTSUPP, "The daemon has no ledger of taints");
+        return error_text_errno(error, EOPNOTSUPP, "This version of vfiod has no ledger of taints");
     r = o->json ? show_json(stdout, taints, /* pretty= */ true) : show_taints(o, taints);
     if (r < 0)
         return error_text_errno(error, r, "Cannot show the taints");

@@ -136,8 +136,11 @@ int error_text_from_bus(VfiodErrorText *e, const sd_bus_error *bus_error, int r)
 
     if (error <= 0)
         error = EIO;
-    if (!sd_bus_error_is_set(bus_error) && errno_means_unreachable(error))
-        return error_text_set(e, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to the bus broke: %s",
+    /* sd-bus has a name of its own for each errno of the connection, as when the bus closes it at once
+     * because the user has no account. */
+    if ((!sd_bus_error_is_set(bus_error) || startswith(bus_error->name, "System.Error.")) &&
+            errno_means_unreachable(error))
+        return error_text_set(e, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The bus closed the connection: %s",
                 strerrordesc_np(error));
     if (!sd_bus_error_is_set(bus_error))
         return error_text_set(e, error, ERROR_NAME_FAILED, "The call failed: %s", strerrordesc_np(error));

@@ -2,7 +2,6 @@
 #include "client/show-explanation.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 #include "base/str.h"
 #include "client/policy-door.h"
@@ -67,12 +66,9 @@ static void show_explanation(const Options *o, struct json_object *explanation, 
 }
 
 static void show_since(const Options *o, struct json_object *object) {
-    time_t t = (time_t) (json_number(object, "since") / 1000000);
-    char buf[64];
-    struct tm tm;
+    _cleanup_free_ char *since = show_time(json_number(object, "since"));
 
-    if (localtime_r(&t, &tm) && strftime(buf, sizeof(buf), "%F %T", &tm) > 0)
-        show_field(o, "Since", COLOUR_NONE, buf);
+    show_field(o, "Since", COLOUR_NONE, since);
 }
 
 static void show_claim(const Options *o, struct json_object *claim) {

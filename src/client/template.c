@@ -63,18 +63,18 @@ static int resolve(
         device = find_device(which, devices, n_devices);
         if (device)
             return hand_over(format_string("device:%s", device->name), ret);
-        return problem(ret_problem, format_string("{%s}: no such device among those of --device.", text));
+        return problem(ret_problem, format_string("{%s}: no --device names such a device.", text));
     }
     which = startswith(text, "group:");
     if (which || streq(text, "group")) {
         device = which ? find_group(which, devices, n_devices) : NULL;
         if (device)
             return hand_over(format_string("group:%" PRIi64, device->group), ret);
-        return problem(ret_problem, format_string("{%s}: no device of --device is in such a group.", text));
+        return problem(ret_problem, format_string("{%s}: no device of --device is in that group.", text));
     }
     return problem(ret_problem,
             format_string(
-                    "{%s}: unknown template; there are {iommufd}, {container}, {device}, {device:WHICH}, "
+                    "{%s}: unknown template, expected {iommufd}, {container}, {device}, {device:WHICH}, "
                     "{group} and {group:N}. Write {{ for a brace.",
                     text));
 }
@@ -96,8 +96,7 @@ static int expand_one(const char **p, const TemplateDevice *devices, size_t n_de
         return r;
     r = number(userdata, fd_name);
     if (r == -ENOENT)
-        return problem(
-                ret_problem, format_string("{%s}: the claim came without a file descriptor for it.", text));
+        return problem(ret_problem, format_string("{%s}: the claim has no such file descriptor.", text));
     if (r < 0)
         return r;
     strbuf_addf(out, "%i", r);

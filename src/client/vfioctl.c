@@ -99,11 +99,14 @@ typedef struct Verb {
     int (*run)(const Options *o, VfiodErrorText *error);
 } Verb;
 
+static int verb_help(const Options *o, VfiodErrorText *error);
+
 static const Verb verbs[] = {
         {"list", "[--groups]", "Show devices, or the tree of IOMMU groups", OPTION_GROUPS, 0, 0, false,
                 verb_list},
-        {"status", "[DEVICE|CLAIM|group:N…]", "Show the daemon, or all about devices, claims and groups", 0,
-                0, SIZE_MAX, false, verb_status},
+        {"status", "[DEVICE|CLAIM|group:N…]",
+                "Show the daemon, or everything about devices, claims and groups", 0, 0, SIZE_MAX, false,
+                verb_status},
         {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_REQUEST, 1,
                 SIZE_MAX, false, verb_plan},
         {"exec", "--device DEVICE… [--] COMMAND…", "Claim devices and run a command that gets their fds",
@@ -111,14 +114,14 @@ static const Verb verbs[] = {
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back", OPTION_NO_WAIT,
                 1, SIZE_MAX, false, verb_release},
-        {"monitor", "", "Follow what changes", 0, 0, 0, false, verb_monitor},
+        {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
         {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
-        {"reload", "", "Let the daemon read its policy files again", 0, 0, 0, false, verb_reload},
-        {"policy check", "[FILE…]", "Look for errors in policy files", OPTION_HOST, 0, SIZE_MAX, false,
+        {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
+        {"policy check", "[FILE…]", "Check policy files for errors", OPTION_HOST, 0, SIZE_MAX, false,
                 verb_policy_check},
         {"policy show", "[FILE…]", "Show the rules in the order in which they are tried", OPTION_HOST, 0,
                 SIZE_MAX, false, verb_policy_show},
-        {"policy explain", "[--user USER] DEVICE…", "Tell why the policy says what it says",
+        {"policy explain", "[--user USER] DEVICE…", "Explain what the policy decides, and why",
                 OPTION_HOST | OPTION_POLICY | OPTIONS_SUBJECT | OPTIONS_REQUEST | OPTION_CLAIM |
                         OPTION_LAST_REFUSAL,
                 0, SIZE_MAX, false, verb_policy_explain},
@@ -131,46 +134,83 @@ static const Verb verbs[] = {
         {"policy reload", "", "The same as reload", 0, 0, 0, false, verb_reload},
         {"snapshot", "[--serials]", "Record the host, for --host", OPTION_SERIALS | OPTION_POLICY, 0, 0,
                 false, verb_snapshot},
+        {"help", "[VERB]", "Show this help, or that of a verb", 0, 0, 2, false, verb_help},
 };
 
 #define VERB_POLICY "policy" /* begins verbs of two words */
 
-static void show_help(void) {
-    printf("vfioctl [OPTION…] VERB [ARGUMENT…]\n\n"
-           "Looks at VFIO devices and claims them from vfiod.\n\n"
-           "Verbs:\n");
-    for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-        printf("  %s%s%s\n        %s\n", verbs[i].name, *verbs[i].arguments ? " " : "", verbs[i].arguments,
-                verbs[i].summary);
-    printf("\nOptions:\n"
-           "      --json               Print JSON, for scripts; errors too\n"
-           "      --no-legend          Print no headings\n"
-           "      --color=WHEN         auto, always or never\n"
-           "  -g, --groups             list: the tree of groups\n"
-           "  -d, --device=DEVICE      exec: claim this device; may be given again\n"
-           "  -b, --backend=BACKEND    exec, hold, plan, explain: iommufd, group or noiommu\n"
-           "  -r, --reason=TEXT        exec, hold, plan, explain: what it is for, for the audit record\n"
-           "      --memlock=SIZE       exec, hold, plan, explain: raise the limit of locked memory\n"
-           "      --untainted          exec, hold, plan, explain: only while nothing weakens the host\n"
-           "      --no-ask-password    exec, hold: ask nobody for a yes\n"
-           "      --no-wait            release: do not wait until the claim is gone\n"
-           "      --host=FILE          policy: a recorded host instead of this one; - for standard input\n"
-           "      --policy=FILE        explain, test, snapshot: this policy instead of the one in force; "
-           "may\n"
-           "                           be given again\n"
-           "      --user=USER          explain: who asks, by name or number; default: yourself\n"
-           "      --group=GROUP        explain: in this group and not in those of his account; may be given\n"
-           "                           again\n"
-           "      --unit=UNIT, --slice=SLICE, --cgroup=PATH, --label=LABEL, --capability=CAP,\n"
-           "      --namespace=host|other\n"
-           "                           explain: what else the rules may require of the caller\n"
-           "      --claim=ID           explain: what the daemon allowed with this claim\n"
-           "      --last-refusal       explain: what the daemon refused last\n"
-           "      --test=FILE          diff: subjects of this test file, too; may be given again\n"
-           "      --serials            snapshot: with serial numbers\n"
-           "  -h, --help               Show this help\n"
-           "      --version            Show the version\n\n"
-           "See vfioctl(1).\n");
+/* verbs: those that take the option, where not all do. */
+static const struct {
+    unsigned options;
+    const char *option, *verbs, *summary;
+} option_help[] = {
+        {OPTION_JSON, "      --json", NULL, "Print JSON, for scripts; errors too"},
+        {OPTION_NO_LEGEND, "      --no-legend", NULL, "Print no headings"},
+        {OPTION_COLOUR, "      --color=WHEN", NULL, "auto, always or never"},
+        {OPTION_GROUPS, "  -g, --groups", "list", "the tree of groups"},
+        {OPTION_DEVICE, "  -d, --device=DEVICE", "exec", "claim this device; may be given again"},
+        {OPTION_BACKEND, "  -b, --backend=BACKEND", "exec, hold, plan, explain", "iommufd, group or noiommu"},
+        {OPTION_REASON, "  -r, --reason=TEXT", "exec, hold, plan, explain",
+                "the reason, for the audit record"},
+        {OPTION_MEMLOCK, "      --memlock=SIZE", "exec, hold, plan, explain",
+                "raise the locked-memory limit"},
+        {OPTION_UNTAINTED, "      --untainted", "exec, hold, plan, explain", "require an untainted host"},
+        {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
+        {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
+        {OPTION_HOST, "      --host=FILE", "policy",
+                "use this recorded host instead of this machine; - for standard input"},
+        {OPTION_POLICY, "      --policy=FILE", "explain, test, snapshot",
+                "use this policy instead of the one in force; may be given again"},
+        {OPTION_USER, "      --user=USER", "explain", "the caller, by name or number; default: yourself"},
+        {OPTION_GROUP, "      --group=GROUP", "explain",
+                "the caller's group, instead of those of the account; may be given again"},
+        {OPTION_UNIT, "      --unit=UNIT", "explain", "the caller's unit"},
+        {OPTION_SLICE, "      --slice=SLICE", "explain", "the caller's slice"},
+        {OPTION_CGROUP, "      --cgroup=PATH", "explain", "the caller's control group"},
+        {OPTION_LABEL, "      --label=LABEL", "explain", "the caller's security label"},
+        {OPTION_CAPABILITY, "      --capability=CAP", "explain",
+                "a capability of the caller; may be given again"},
+        {OPTION_NAMESPACE, "      --namespace=host|other", "explain", "the caller's namespaces"},
+        {OPTION_CLAIM, "      --claim=ID", "explain", "why the daemon allowed this claim"},
+        {OPTION_LAST_REFUSAL, "      --last-refusal", "explain", "why the daemon refused the last request"},
+        {OPTION_TEST, "      --test=FILE", "diff",
+                "also compare for the subjects of this test file; may be given again"},
+        {OPTION_SERIALS, "      --serials", "snapshot", "record serial numbers"},
+        {OPTION_HELP, "  -h, --help", NULL, "Show this help, or that of the verb"},
+        {OPTION_VERSION, "      --version", NULL, "Show the version"},
+};
+
+#define HELP_INDENT 27
+
+static void show_option_help(unsigned options, bool with_verbs) {
+    printf("\nOptions:\n");
+    for (size_t i = 0; i < ELEMENTSOF(option_help); i++) {
+        const char *of = with_verbs ? option_help[i].verbs : NULL;
+
+        if (option_help[i].options & options)
+            printf("%-*s%s%s%s\n", HELP_INDENT, option_help[i].option, of ? of : "", of ? ": " : "",
+                    option_help[i].summary);
+    }
+}
+
+static void show_verb_line(const Verb *verb) {
+    printf("  %s%s%s\n        %s\n", verb->name, *verb->arguments ? " " : "", verb->arguments, verb->summary);
+}
+
+/* Of the verb, or of all of them. */
+static void show_help(const Verb *verb) {
+    if (verb) {
+        printf("vfioctl %s [OPTION…] %s\n\n%s.\n", verb->name, verb->arguments, verb->summary);
+        show_option_help(OPTIONS_GLOBAL | verb->options, false);
+    } else {
+        printf("vfioctl [OPTION…] VERB [ARGUMENT…]\n\n"
+               "Shows VFIO devices and claims them from vfiod.\n\n"
+               "Verbs:\n");
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+            show_verb_line(verbs + i);
+        show_option_help(~0U, true);
+    }
+    printf("\nSee vfioctl(1).\n");
 }
 
 /* group: the first word of a verb of two, or NULL. */
@@ -205,6 +245,29 @@ static int unknown_verb(const char *group, const char *name, VfiodErrorText *err
             near ? "'?" : ".");
 }
 
+static int verb_help(const Options *o, VfiodErrorText *error) {
+    const char *first = o->n_arguments > 0 ? o->arguments[0] : NULL;
+    const char *second = o->n_arguments > 1 ? o->arguments[1] : NULL;
+    const Verb *verb = NULL;
+
+    if (second && !streq(first, VERB_POLICY))
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "%s: expected one verb. See vfioctl --help.", second);
+    if (first && !second && streq(first, VERB_POLICY)) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+            if (startswith(verbs[i].name, VERB_POLICY " "))
+                show_verb_line(verbs + i);
+        return 0;
+    }
+    if (first) {
+        verb = second ? find_verb(first, second) : find_verb(NULL, first);
+        if (!verb)
+            return second ? unknown_verb(first, second, error) : unknown_verb(NULL, first, error);
+    }
+    show_help(verb);
+    return 0;
+}
+
 static unsigned flag_of_short(int c) {
     switch (c) {
     case 'h':
@@ -234,7 +297,7 @@ static const char *option_name(unsigned flag) {
 static int take_namespace(Options *o, const char *value, VfiodErrorText *error) {
     if (!streq(value, "host") && !streq(value, "other"))
         return error_text_set(
-                error, EINVAL, ERROR_NAME_USAGE, "--namespace=%s: it takes host or other.", value);
+                error, EINVAL, ERROR_NAME_USAGE, "--namespace=%s: expected host or other.", value);
     o->foreign_namespace = streq(value, "other");
     return 0;
 }
@@ -295,7 +358,7 @@ static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorT
         o->colour = colour_mode_from_string(value);
         if (o->colour < 0)
             return error_text_set(
-                    error, EINVAL, ERROR_NAME_USAGE, "--color=%s: it takes auto, always or never.", value);
+                    error, EINVAL, ERROR_NAME_USAGE, "--color=%s: expected auto, always or never.", value);
         return 0;
     case OPTION_DEVICE:
         o->devices[o->n_devices++] = value;
@@ -309,7 +372,7 @@ static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorT
     case OPTION_MEMLOCK:
         if (parse_size(value, &o->memlock) < 0 || o->memlock == 0)
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                    "--memlock=%s: it takes bytes, or a size such as 16G.", value);
+                    "--memlock=%s: expected bytes, or a size such as 16G.", value);
         return 0;
     case OPTION_UNTAINTED:
         o->untainted = true;
@@ -328,10 +391,14 @@ static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorT
     }
 }
 
-/* Parses options from argv[1] on, up to the first argument (stop) or all of them. Returns the index of the
- * first argument, or a negative errno. *ret_done: --help or --version was served. */
-static int parse_options(int argc, char **argv, bool stop, unsigned allowed, Options *o, bool *ret_done,
-        VfiodErrorText *error) {
+/* Parses options from argv[1] on, up to the first argument or, where the verb takes no command, all of them.
+ * Before the verb is known (NULL), only the global ones. Returns the index of the first argument, or a
+ * negative errno. *ret_done: --help or --version was served. */
+static int parse_options(
+        int argc, char **argv, const Verb *verb, Options *o, bool *ret_done, VfiodErrorText *error) {
+    unsigned allowed = OPTIONS_GLOBAL | (verb ? verb->options : 0);
+    bool stop = !verb || verb->takes_command;
+
     opterr = 0;
     optind = 0;
     for (;;) {
@@ -341,8 +408,8 @@ static int parse_options(int argc, char **argv, bool stop, unsigned allowed, Opt
         if (c < 0)
             return optind;
         if (c == ':')
-            return error_text_set(
-                    error, EINVAL, ERROR_NAME_USAGE, "%s: the option needs an argument.", argv[optind - 1]);
+            return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s: the option requires an argument.",
+                    argv[optind - 1]);
         if (c == '?' && optopt > 0 && optopt < 128 && strchr(SHORT_OPTIONS, optopt) == NULL)
             return error_text_set(
                     error, EINVAL, ERROR_NAME_USAGE, "-%c: unknown option. See vfioctl --help.", optopt);
@@ -352,10 +419,10 @@ static int parse_options(int argc, char **argv, bool stop, unsigned allowed, Opt
                     argv[optind - 1]);
         if ((flag & allowed) == 0)
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                    "--%s: the option does not belong here. See vfioctl --help.", option_name(flag));
+                    "--%s: this verb does not take the option. See vfioctl --help.", option_name(flag));
         if (flag == OPTION_HELP || flag == OPTION_VERSION) {
             if (flag == OPTION_HELP)
-                show_help();
+                show_help(verb);
             else
                 puts("vfioctl " VFIOD_VERSION);
             *ret_done = true;
@@ -383,24 +450,24 @@ static int run(int argc, char **argv, Options *o, VfiodErrorText *error) {
     bool done = false;
     int first, r;
 
-    first = parse_options(argc, argv, /* stop= */ true, OPTIONS_GLOBAL, o, &done, error);
+    first = parse_options(argc, argv, NULL, o, &done, error);
     if (first >= 0 && first < argc && !done && streq(argv[first], VERB_POLICY)) {
         group = argv[first];
         argc -= first;
         argv += first;
-        first = parse_options(argc, argv, /* stop= */ true, OPTIONS_GLOBAL, o, &done, error);
+        first = parse_options(argc, argv, NULL, o, &done, error);
     }
     if (first < 0 || done)
         return MIN(first, 0);
     if (first == argc)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "No verb%s%s. See vfioctl --help.",
-                group ? " behind " : "", group ? group : "");
+                group ? " after " : "", group ? group : "");
     verb = find_verb(group, argv[first]);
     if (!verb)
         return unknown_verb(group, argv[first], error);
     argc -= first;
     argv += first;
-    first = parse_options(argc, argv, verb->takes_command, OPTIONS_GLOBAL | verb->options, o, &done, error);
+    first = parse_options(argc, argv, verb, o, &done, error);
     if (first < 0 || done)
         return MIN(first, 0);
     o->arguments = argv + first;

@@ -12,10 +12,10 @@
 
 #define VFIOD_ERROR_TABLE(X)                                                                                 \
     X(INVALID_NAME, "InvalidName", EINVAL, 10,                                                               \
-            "Write it like pci:0000:06:0d.0; 'vfioctl list' shows the devices.")                             \
-    X(INVALID_ARGUMENT, "InvalidArgument", EINVAL, 11, "See org.vfiod1(5) for what the call takes.")         \
+            "Write it like pci:0000:06:0d.0. 'vfioctl list' shows the devices.")                             \
+    X(INVALID_ARGUMENT, "InvalidArgument", EINVAL, 11, "See org.vfiod1(5) for the arguments of the call.")   \
     X(UNKNOWN_OPTION, "UnknownOption", EINVAL, 12, "See org.vfiod1(5) for the options of this version.")     \
-    X(TOO_MANY_DEVICES, "TooManyDevices", E2BIG, 13, "Make several claims.")                                 \
+    X(TOO_MANY_DEVICES, "TooManyDevices", E2BIG, 13, "Make several smaller claims.")                         \
     X(NO_SUCH_DEVICE, "NoSuchDevice", ENODEV, 14, "'vfioctl list' shows the devices of this host.")          \
     X(NO_SUCH_GROUP, "NoSuchGroup", ENOENT, 15, "'vfioctl list --groups' shows the groups of this host.")    \
     X(NO_SUCH_CLAIM, "NoSuchClaim", ENOENT, 16, "'vfioctl status' shows the claims.")                        \
@@ -26,40 +26,45 @@
             "The operator must fix the policy files ('vfioctl status' lists the errors) and reload.")        \
     X(NOT_OWNER, "NotOwner", EPERM, 19, "Only the owner of a claim and root may do this.")                   \
     X(DEVICE_CLAIMED, "DeviceClaimed", EBUSY, 20,                                                            \
-            "Wait for the claim to end, or ask its owner; 'vfioctl status' shows who holds what.")           \
+            "Wait for the claim to end, or ask its owner. 'vfioctl status' shows the claims and their "      \
+            "owners.")                                                                                       \
     X(DEVICE_QUARANTINED, "DeviceQuarantined", EBUSY, 21,                                                    \
-            "The operator must look at it: 'vfioctl status DEVICE' shows why, 'vfioctl release' lifts it.")  \
+            "The operator must look at it: 'vfioctl status DEVICE' shows the reason, 'vfioctl release "      \
+            "DEVICE' lifts the quarantine.")                                                                 \
     X(GROUP_IN_USE, "GroupInUse", EBUSY, 22, "Stop the program that opened it without vfiod.")               \
     X(GROUP_NOT_VIABLE, "GroupNotViable", EBUSY, 23,                                                         \
             "Unbind these devices, or request them together with it. To loosen the policy, its rule can "    \
             "let vfiod move them to the vfio driver (\"siblings\": \"park\").")                              \
     X(NO_IOMMU_GROUP, "NoIommuGroup", ENXIO, 24,                                                             \
-            "The machine has no IOMMU for it, or it is off. On x86, turn it on in the firmware (VT-d, "      \
-            "AMD-Vi) and, on Intel, boot with intel_iommu=on.")                                              \
-    X(HOST_CRITICAL, "HostCritical", EBUSY, 25, "Stop what uses it first, or choose another device.")        \
+            "The machine has no IOMMU for the device, or it is turned off. On x86, turn it on in the "       \
+            "firmware (VT-d, AMD-Vi) and, on Intel, boot with intel_iommu=on.")                              \
+    X(HOST_CRITICAL, "HostCritical", EBUSY, 25, "Stop that use first, or choose another device.")            \
     X(BACKEND_UNAVAILABLE, "BackendUnavailable", EOPNOTSUPP, 26,                                             \
-            "Request another backend; 'vfioctl status' shows what the kernel offers.")                       \
+            "Request another backend. 'vfioctl status' shows what the kernel supports.")                     \
     X(NODE_MISSING, "NodeMissing", ENXIO, 27,                                                                \
-            "Look at /dev/vfio: the kernel announced a node that is not there or is not this device's.")     \
+            "Compare /dev/vfio with 'vfioctl status DEVICE'. udev may still be creating the node: try "      \
+            "again.")                                                                                        \
     X(RESET_UNSUPPORTED, "ResetUnsupported", EOPNOTSUPP, 28,                                                 \
             "Choose a device with a reset method. To loosen the policy, its rule can accept that the next "  \
             "owner gets the device without a reset (\"reset\": \"optional\").")                              \
-    X(BIND_FAILED, "BindFailed", EIO, 29, "The kernel log has details; everything was restored.")            \
-    X(OPEN_FAILED, "OpenFailed", EIO, 30, "The kernel log has details; everything was restored.")            \
-    X(DEVICE_GONE, "DeviceGone", ENODEV, 31, "It was unplugged, or somebody unbound it.")                    \
+    X(BIND_FAILED, "BindFailed", EIO, 29, "See the kernel log (journalctl -k). Everything was restored.")    \
+    X(OPEN_FAILED, "OpenFailed", EIO, 30, "See the kernel log (journalctl -k). Everything was restored.")    \
+    X(DEVICE_GONE, "DeviceGone", ENODEV, 31,                                                                 \
+            "It was unplugged or unbound. 'vfioctl list' shows the devices that exist now.")                 \
     X(TIMED_OUT, "TimedOut", ETIMEDOUT, 32,                                                                  \
-            "The kernel does not return from a write; 'vfioctl status' shows the device.")                   \
+            "The kernel does not return from a write. See the kernel log (journalctl -k) and 'vfioctl "      \
+            "status DEVICE'.")                                                                               \
     X(LIMIT_EXCEEDED, "LimitExceeded", EDQUOT, 33, "Release claims, or wait for calls to finish.")           \
     X(SHUTTING_DOWN, "ShuttingDown", ESHUTDOWN, 34, "Call again: the daemon restarts.")                      \
-    X(INTERNAL, "Internal", EIO, 35, "The journal of vfiod.service has details.")                            \
+    X(INTERNAL, "Internal", EIO, 35, "See the journal of vfiod.service.")                                    \
     X(DEVICE_CHANGED, "DeviceChanged", EPERM, 36,                                                            \
             "The operator must check the card, and then update the tag or put the right card back.")         \
     X(NOT_AUTHORIZED, "NotAuthorized", EACCES, 37,                                                           \
-            "An authorized person must agree: request it again where polkit can ask, or ask the operator.")  \
+            "Request it again where polkit can ask an authorized person, or contact the operator.")          \
     X(REASON_REQUIRED, "ReasonRequired", EINVAL, 38, "State what the device is for (--reason).")             \
     X(HOST_TAINTED, "HostTainted", EPERM, 39,                                                                \
             "'vfioctl taint' shows what weakens the host, and since when.")                                  \
     X(NOIOMMU_DISABLED, "NoiommuDisabled", EOPNOTSUPP, 40,                                                   \
             "Only the operator can change that, with \"host\": {\"noiommu\": …}, see vfiod-policy(5).")      \
-    X(CAPABILITY_REQUIRED, "CapabilityRequired", EPERM, 41, "Run it with the capability.")                   \
-    X(SIMULATION, "Simulation", EROFS, 42, "Ask the daemon of a real host.")
+    X(CAPABILITY_REQUIRED, "CapabilityRequired", EPERM, 41, "Run the program with that capability.")         \
+    X(SIMULATION, "Simulation", EROFS, 42, "Send the request to the daemon of a real host.")

@@ -25,19 +25,19 @@ static int check_permission(Planner *p, const Device *d) {
     /* Before the backends: no set of rules could agree on this one for all of them. */
     if (p->request->n_devices > 1) {
         r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
-                "a device without an IOMMU is never in a claim with others");
-        p->refusal->remedy = strdup("Make a claim for each.");
+                "a device without an IOMMU must be claimed alone");
+        p->refusal->remedy = strdup("Make one claim for each device.");
         return r;
     }
     if (!(p->backends & (1U << BACKEND_NOIOMMU))) {
         r = planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
-                        "the backend noiommu is not allowed by the rule"));
+                        "the rule does not allow the backend noiommu"));
         /* Where there is an IOMMU, another backend is the answer. */
         if (!d->group)
-            p->refusal->remedy = strdup(
-                    "The operator allows it with \"noiommu\": {\"reason\": \"…\"} in a rule that names the "
-                    "device, see vfiod-policy(5).");
+            p->refusal->remedy = strdup("The operator can allow it, without any isolation, with \"noiommu\": "
+                                        "{\"reason\": \"…\"} in a rule that names the "
+                                        "device, see vfiod-policy(5).");
         return r;
     }
     if (policy_host_settings(p->context->policy).noiommu == NOIOMMU_OFF)
@@ -56,9 +56,10 @@ static int check_capability(Planner *p, const Device *d) {
         return 0;
     return planner_name_rules(p,
             refuse(p->refusal, VFIOD_ERROR_CAPABILITY_REQUIRED, &d->name,
-                    has == 0 ? "without an IOMMU it needs CAP_SYS_RAWIO in the host's user namespace"
-                             : "without an IOMMU it needs CAP_SYS_RAWIO, and whether the caller has it "
-                               "cannot be told"));
+                    has == 0 ? "a device without an IOMMU requires a caller with CAP_SYS_RAWIO in the host's "
+                               "user namespace"
+                             : "a device without an IOMMU requires a caller with CAP_SYS_RAWIO, and the "
+                               "caller's capabilities are unknown"));
 }
 
 static int check_kernel(Planner *p, const Device *d) {
@@ -68,26 +69,27 @@ static int check_kernel(Planner *p, const Device *d) {
     if (r == -EAGAIN)
         return r;
     if (r < 0)
-        return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "cannot tell what the kernel offers: %s",
-                strerror(-r));
+        return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name,
+                "cannot find out what the kernel supports: %s", strerror(-r));
     if (kernel->lockdown) {
         r = refuse(p->refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &d->name,
-                "the kernel is locked down, and without an IOMMU the device could write anywhere in it");
-        p->refusal->remedy = strdup("Lockdown ends only with a boot without it; turn an IOMMU on instead.");
+                "the kernel is locked down, and a device without an IOMMU can write to all of its memory");
+        p->refusal->remedy = strdup("Turn an IOMMU on: lockdown ends only with another boot.");
         return r;
     }
     if (!kernel->noiommu_support) {
         r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
-                "the kernel has no mode without IOMMU, or the module vfio is not loaded");
-        p->refusal->remedy = strdup("It is built with CONFIG_VFIO_NOIOMMU; 'modprobe vfio' loads it.");
+                "the kernel does not support devices without an IOMMU, or the module vfio is not loaded");
+        p->refusal->remedy =
+                strdup("Load the module ('modprobe vfio'). The kernel must have CONFIG_VFIO_NOIOMMU.");
         return r;
     }
     if (kernel->noiommu_enabled || policy_host_settings(p->context->policy).noiommu == NOIOMMU_MANAGED)
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &d->name,
             "the kernel's parameter vfio.enable_unsafe_noiommu_mode is off, and vfiod does not manage it");
-    p->refusal->remedy =
-            strdup("The operator sets it, or has vfiod do so with \"host\": {\"noiommu\": \"managed\"}.");
+    p->refusal->remedy = strdup(
+            "The operator must turn it on, or let vfiod do so with \"host\": {\"noiommu\": \"managed\"}.");
     return r;
 }
 
@@ -98,9 +100,9 @@ int noiommu_decide(Planner *p) {
     r = check_permission(p, d);
     if (r >= 0 && d->group) {
         r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
-                "the backend noiommu is for devices behind no IOMMU, and it is in IOMMU group %d",
+                "the backend noiommu is for devices without an IOMMU; this one is in IOMMU group %d",
                 d->group->id);
-        p->refusal->remedy = strdup("Ask without a backend.");
+        p->refusal->remedy = strdup("Request it without a backend.");
     }
     if (r >= 0)
         r = check_capability(p, d);

@@ -31,12 +31,12 @@ const char *remedy_of_use(const char *use) {
                     "device."},
             {"watchdog", "Stop the watchdog first, or choose another device."},
             {"DMA channel", "Unload the driver that uses the channel, or choose another device."},
-            {"cannot be told",
-                    "It counts as used until that can be read: the journal of vfiod.service says why."},
+            {"is unknown",
+                    "Unknown counts as in use. The journal of vfiod.service shows why it cannot be read."},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(remedies); i++)
         if (strstr(use, remedies[i].phrase))
             return remedies[i].remedy;
-    return "Stop what uses it first, or choose another device.";
+    return "Stop that use first, or choose another device.";
 }

@@ -68,7 +68,7 @@ static int check_reason(Planner *p) {
         return 0;
     return planner_name_rule(p, p->reason_required,
             refuse(p->refusal, VFIOD_ERROR_REASON_REQUIRED, &p->devices[0]->name,
-                    "the rule wants to hear what it is for"));
+                    "the rule requires a reason"));
 }
 
 /* Who cannot tell whether the host is whole must not say that it is. */
@@ -80,15 +80,15 @@ static int check_taint(Planner *p) {
         return 0;
     if (p->plan->backend == BACKEND_NOIOMMU)
         r = refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
-                "the host must be untainted, and a device without an IOMMU weakens it by itself");
+                "the host must be untainted, and a device without an IOMMU itself taints it");
     else {
         r = survey_get_weakness(p->context->survey, &weakness);
         if (r == -EAGAIN || (r >= 0 && !weakness))
             return r;
         r = r < 0 ? refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
-                            "the host must be untainted, and that cannot be told: %s", strerror(-r))
+                            "the host must be untainted, and its taints are unknown: %s", strerror(-r))
                   : refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
-                            "the host must be untainted, and this weakens it: %s", weakness);
+                            "the host must be untainted, but it is tainted by %s", weakness);
     }
     return p->untainted ? planner_name_rule(p, p->untainted, r) : r;
 }
@@ -104,14 +104,15 @@ static int check_memlock(Planner *p) {
     (void) format_size(p->memlock_max, allowed);
     if (p->memlock_max == 0) {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
-                "no limit of locked memory is raised for it, and the request wants %s", wanted);
+                "the rule does not let vfiod raise the locked-memory limit; %s was requested", wanted);
         p->refusal->remedy = format_string(
-                "Ask without it, or have the operator write \"memlock\": \"%s\" into the rule.", wanted);
+                "Request it without --memlock, or ask the operator to add \"memlock\": \"%s\" to the rule.",
+                wanted);
     } else {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
-                "the limit of locked memory is raised to %s at most, and the request wants %s", allowed,
+                "the rule lets vfiod raise the locked-memory limit to %s at most; %s was requested", allowed,
                 wanted);
-        p->refusal->remedy = format_string("Ask for %s or less.", allowed);
+        p->refusal->remedy = format_string("Request %s or less.", allowed);
     }
     return planner_name_rules(p, r);
 }
@@ -139,9 +140,9 @@ static int exceed(Planner *p, const Rule *rule, const Meter *m) {
     if (m->of_user)
         (void) snprintf(uid, sizeof(uid), " by uid %u", (unsigned) p->subject->uid);
     r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
-            "the rule's limit \"%s\" is %s: %s in use%s, and this would be %s more", m->name, limit, used,
+            "the rule's limit \"%s\" is %s: %s in use%s, and the request needs %s more", m->name, limit, used,
             uid, wanted);
-    p->refusal->remedy = strdup("Release claims, ask for less, or wait for others to end.");
+    p->refusal->remedy = strdup("Release claims, request less, or wait until other claims end.");
     return planner_name_rule(p, rule, r);
 }
 

@@ -72,7 +72,7 @@ static int deny(Planner *p, const Device *d, const Verdict *v) {
 
     if (v->changed && told)
         r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CHANGED, &d->name,
-                "a tag of the policy knows another card at this place, or this card at another");
+                "its tag in the policy expects another card in this place, or this card in another place");
     else if (told)
         r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name, "the policy denies it to %s", who);
     else
@@ -142,11 +142,11 @@ static int authorize(Planner *p) {
 
 /* The remedy is another one where a rule has the door open already. */
 static int refuse_without_iommu(Planner *p, const Device *d) {
-    int r = refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it is behind no IOMMU");
+    int r = refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it has no IOMMU");
 
     p->refusal->remedy = format_string("%s %s", error_info(VFIOD_ERROR_NO_IOMMU_GROUP)->remedy,
             p->backends & (1U << BACKEND_NOIOMMU)
-                    ? "Or request the backend noiommu by name, which isolates the host from nothing."
+                    ? "To use it without any isolation, request the backend noiommu by name."
                     : "To loosen the policy where there is none, a rule can allow it without isolation, see "
                       "\"noiommu\" in vfiod-policy(5).");
     return r;
@@ -160,18 +160,19 @@ static int refuse_quarantined(Planner *p, const Device *d) {
         if (device_name_compare(&plan->members[i].name, &d->name) == 0 &&
                 plan->members[i].failure == MEMBER_FAILURE_RECORD)
             return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
-                    "it may be in use: the record of a claim is damaged or missing");
+                    "it is quarantined and may be in use: the record of a claim is damaged or missing");
     return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
-            "an earlier claim could not put it right, so nobody gets it");
+            "it is quarantined: it could not be restored after an earlier claim");
 }
 
 static int check_claimable(Planner *p, const Device *d) {
     const Claim *holder = d->claim ?: d->group ? d->group->claim : NULL;
 
     if (device_is_bridge(d)) {
-        int r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name, "a bridge is never handed out");
+        int r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
+                "it is a bridge, and bridges cannot be claimed");
 
-        p->refusal->remedy = strdup("Claim the devices behind it.");
+        p->refusal->remedy = strdup("Claim the devices below it instead.");
         return r;
     }
     if (!d->group && p->request->backend != BACKEND_NOIOMMU)
@@ -249,21 +250,20 @@ static int check_unused(Planner *p, const Device *d, long enable_count) {
         return 0;
     if (!d->group)
         return refuse(p->refusal, VFIOD_ERROR_GROUP_IN_USE, &d->name,
-                "a program that did not come through vfiod has it open");
+                "a program has it open that did not get it from vfiod");
     return refuse(p->refusal, VFIOD_ERROR_GROUP_IN_USE, &d->name,
-            "a program that did not come through vfiod has IOMMU group %d open", d->group->id);
+            "a program has IOMMU group %d open that did not get it from vfiod", d->group->id);
 }
 
 /* The kernel attaches such a device to nobody's address space, and says so only at the client's attach
  * (EINVAL, EPERM). */
 static int refuse_direct_region(Planner *p, const Device *d) {
     int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
-            "firmware keeps using memory through it (reserved region of type \"direct\"), and the kernel "
-            "hands "
-            "no such device out");
+            "the firmware still uses memory through it (reserved region of type \"direct\"), and the kernel "
+            "does not allow such a device in a program");
 
-    p->refusal->remedy = strdup("Look for a firmware setting that ends this (RMRR, shared memory, USB legacy "
-                                "support), or use another device.");
+    p->refusal->remedy = strdup("Turn that use off in the firmware (RMRR, shared memory, USB legacy "
+                                "support), or choose another device.");
     return r;
 }
 
@@ -273,11 +273,10 @@ static int refuse_host_critical(Planner *p, const Device *d, const char *use) {
     int r;
 
     if (planner_is_requested(p, d) || !d->group)
-        r = refuse(
-                p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host itself needs it: %s", why ?: "?");
+        r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name, "the host uses it: %s", why ?: "?");
     else
         r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
-                "the host itself needs this sibling in IOMMU group %d: %s", d->group->id, why ?: "?");
+                "the host uses this sibling in IOMMU group %d: %s", d->group->id, why ?: "?");
     p->refusal->remedy = strdup(remedy_of_use(use));
     return r;
 }
@@ -295,7 +294,7 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
     }
     if (r == -ETIMEDOUT)
         return refuse(p->refusal, VFIOD_ERROR_TIMED_OUT, &d->name,
-                "the kernel did not answer in time when it was asked whether the host uses the device");
+                "whether the host uses it is unknown: the kernel did not answer in time");
     if (r < 0)
         return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
                 "cannot read its state: %s", strerror(-r));
@@ -313,7 +312,7 @@ static int refuse_large_group(Planner *p, const Device *d) {
     int r = refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &d->name,
             "the IOMMU groups of the claim have more than %u devices", PLAN_MEMBERS_MAX);
 
-    p->refusal->remedy = strdup("No claim takes so many: choose a device of a smaller IOMMU group.");
+    p->refusal->remedy = strdup("Choose a device of a smaller IOMMU group.");
     return r;
 }
 
@@ -366,7 +365,7 @@ static int check_reset(Planner *p, const PlanMember *m, ResetDemand demand) {
         return 0;
     return planner_name_rules(p,
             refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
-                    "the rule demands a reset between owners and the device knows none"));
+                    "the rule requires a reset between owners, and the device has no reset method"));
 }
 
 static int add_claimed(Planner *p) {
@@ -427,7 +426,7 @@ static int refuse_exposed(Planner *p, const Device *d, const Rule *rule) {
     int r;
 
     r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
-            "with the group backend %s could open this sibling too, and %s; the iommufd backend does not "
+            "with the group backend %s could also open this sibling, and %s; the iommufd backend does not "
             "expose it",
             subject_describe(p->subject, who),
             told ? "the policy does not allow that" : "no rule allows that");
@@ -463,7 +462,7 @@ static int deny_parked(Planner *p, const Device *d, const Verdict *v) {
     if (!v->rule || !rule_names_devices(v->rule))
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
-            "this sibling would have to leave its driver for the claim, and %s %s",
+            "this sibling would be unbound from its driver for the claim, and %s %s",
             told ? "a rule denies it to" : "the policy protects it from", subject_describe(p->subject, who));
     return told ? planner_name_rule(p, v->rule, r) : r;
 }
@@ -564,7 +563,7 @@ static int choose_backend(Planner *p) {
         return r;
     if (r < 0)
         return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &p->devices[0]->name,
-                "cannot tell what the kernel offers: %s", strerror(-r));
+                "cannot find out what the kernel supports: %s", strerror(-r));
     for (Backend b = 0; b < _BACKEND_MAX; b++) {
         if (wanted != _BACKEND_INVALID && wanted != b)
             continue;
@@ -576,13 +575,13 @@ static int choose_backend(Planner *p) {
     if (wanted == _BACKEND_INVALID)
         return planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
-                        "no backend is both allowed by the rule and offered by the kernel"));
+                        "the rule allows no backend that the kernel supports for this device"));
     if (p->backends & (1U << wanted))
         return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
-                "the backend %s is not offered by this kernel for it", backend_to_string(wanted));
+                "the kernel does not support the backend %s for this device", backend_to_string(wanted));
     return planner_name_rules(p,
             refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
-                    "the backend %s is not allowed by the rule", backend_to_string(wanted)));
+                    "the rule does not allow the backend %s", backend_to_string(wanted)));
 }
 
 int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,

@@ -38,8 +38,7 @@ int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
 
     if (r->n_devices >= REQUEST_DEVICES_MAX)
         return refuse(refusal, VFIOD_ERROR_TOO_MANY_DEVICES, NULL,
-                "the request names more than %u devices, the most that one message can carry",
-                REQUEST_DEVICES_MAX);
+                "the request names more than %u devices, the maximum for one claim", REQUEST_DEVICES_MAX);
     error = device_name_parse(spelling, &name);
     if (error == -EOPNOTSUPP)
         return refuse_kind(spelling, refusal);

@@ -351,7 +351,7 @@ static int copy_properties(char **properties, char ***ret) {
 static int copy_host_critical(const DeviceFacts *facts, char **ret) {
     if (facts->known & DEVICE_FACT_HOST_CRITICAL)
         return free_and_strdup(ret, facts->host_critical);
-    return free_and_strdup(ret, "it cannot be told whether the host uses it: that is not recorded");
+    return free_and_strdup(ret, "whether the host uses it is unknown: that is not recorded");
 }
 
 /* As the reader of a real host: what is not recorded could not be read. */

@@ -180,7 +180,7 @@ void taint_list_add_command_line(TaintList *l, const char *text) {
     char *cursor = copy, *name, *value;
 
     if (!copy) { /* what it says is not known */
-        (void) taint_list_add(l, TAINT_COMMAND_LINE, true, "not enough memory to look at the command line");
+        (void) taint_list_add(l, TAINT_COMMAND_LINE, true, "out of memory while reading the command line");
         return;
     }
     while ((name = next_argument(&cursor, &value))) {

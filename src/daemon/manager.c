@@ -80,7 +80,7 @@ static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata)
     Manager *m = userdata;
 
     if (is_idle(m)) {
-        log_debug("Nothing to do, exiting");
+        log_debug("No claims and no clients, exiting");
         stop(m);
     }
     return 0;
@@ -124,8 +124,8 @@ static int settle_raw_io(Manager *m) {
     m->raw_io = wanted && privileges_have(CAP_SYS_RAWIO);
     broker_set_raw_io(m->broker, m->raw_io);
     if (wanted && !m->raw_io)
-        log_warning("The policy speaks of devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO (see "
-                    "vfiod(8)): they are refused");
+        log_warning("The policy mentions devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO (see "
+                    "vfiod(8)): requests for them are refused");
     return wanted ? 0 : privileges_give_up(CAP_SYS_RAWIO);
 }
 
@@ -136,7 +136,7 @@ static void drop_raw_io(Manager *m) {
         return;
     r = privileges_give_up(CAP_SYS_RAWIO);
     if (r < 0) {
-        log_error_errno(r, "Cannot give CAP_SYS_RAWIO up, which the policy needs no more");
+        log_error_errno(r, "Cannot give up CAP_SYS_RAWIO, which the policy no longer requires");
         return;
     }
     m->raw_io = false;
@@ -154,8 +154,8 @@ static void settle_policy(Manager *m) {
     if (m->ledger)
         ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
-        log_warning("The policy now mentions devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO: they "
-                    "are refused until it is restarted");
+        log_warning("The policy now mentions devices without an IOMMU, but vfiod has no CAP_SYS_RAWIO: "
+                    "requests for them are refused until vfiod is restarted");
 }
 
 static void on_policy_loaded(void *userdata, int r, bool resolved) {
@@ -436,6 +436,7 @@ static int build_bus(Manager *m) {
                     .shadow = m->shadow,
                     .read_taints = read_taints,
                     .noiommu_state = noiommu_state,
+                    .simulated = m->snapshot,
                     .userdata = m},
             .door = m->door,
             .reload_policy = reload_policy,

@@ -71,7 +71,7 @@ static void on_looked_up_again(void *userdata) {
     schedule_retry(l, 2 * l->retry_usec);
     if (n <= 0 && k <= 0)
         return;
-    log_info("%d mention(s) of accounts in the policy are known now", MAX(n, 0) + MAX(k, 0));
+    log_info("%d account name(s) in the policy now resolve", MAX(n, 0) + MAX(k, 0));
     l->loaded(l->userdata, 0, /* resolved= */ true);
 }
 
@@ -129,7 +129,7 @@ static void report_shadow(const PolicyLoad *load, const PolicyLoad *before) {
     for (size_t i = 0; i < load->n_errors; i++)
         log_warning("Shadow policy: %s", load->errors[i]);
     if (load->policy || before->policy)
-        log_info("A shadow policy of %zu rule(s) is compared with the policy; it decides nothing",
+        log_info("Shadow policy loaded: %zu rule(s). It decides nothing; differences are logged",
                 policy_n_rules(load->policy ?: before->policy));
 }
 

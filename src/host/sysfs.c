@@ -571,7 +571,7 @@ static int read_host_critical(int at, const DeviceName *name, DeviceFacts *f) {
     if (r >= 0 || is_own_trouble(r))
         return r < 0 ? r : 1;
     /* Cannot be told: the host may need it. */
-    f->host_critical = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
+    f->host_critical = format_string("whether the host uses it is unknown: %s", strerror(-r));
     return f->host_critical ? 0 : -ENOMEM;
 }
 
@@ -582,7 +582,7 @@ static int read_descendants(int at, const DeviceName *name, DeviceFacts *f) {
     r = host_critical_find_descendants(name, &f->descendants);
     if (r >= 0 || is_own_trouble(r))
         return r < 0 ? r : 1;
-    f->descendants = format_string("it cannot be told what: %s", strerror(-r));
+    f->descendants = format_string("which ones is unknown: %s", strerror(-r));
     return f->descendants ? 0 : -ENOMEM;
 }
 
@@ -594,7 +594,7 @@ static int read_exclusive_use(int at, const DeviceName *name, DeviceFacts *f) {
     r = host_critical_check_exclusive(name, &f->host_critical);
     if (r >= 0 || is_own_trouble(r))
         return MIN(r, 0);
-    f->host_critical = format_string("it cannot be told whether a disk of it is in use: %s", strerror(-r));
+    f->host_critical = format_string("whether a disk of it is in use is unknown: %s", strerror(-r));
     return f->host_critical ? 0 : -ENOMEM;
 }
 

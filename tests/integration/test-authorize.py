@@ -89,7 +89,7 @@ class AuthorizeTest(VfiodTestCase):
         question.answer(True)
         claim = self.result(pending)
         self.assertEqual((claim.state, self.nic.driver), ('held', VFIO))
-        self.assertIn(b'somebody said yes through polkit', os.pread(self.log.fileno(), 1 << 20, 0))
+        self.assertIn(b'authenticated through polkit', os.pread(self.log.fileno(), 1 << 20, 0))
         claim.close()
         self.wait_gone(claim)
         self.assert_untouched(self.before)
@@ -111,8 +111,8 @@ class AuthorizeTest(VfiodTestCase):
     def test_no(self):
         self.start()
         for interactive, answer, word in (
-                (True, {'yes': False}, 'polkit says no'),
-                (True, {'yes': False, 'challenge': True, 'polkit.dismissed': 'true'}, 'did not want to answer'),
+                (True, {'yes': False}, 'polkit denied it'),
+                (True, {'yes': False, 'challenge': True, 'polkit.dismissed': 'true'}, 'the authentication was dismissed'),
                 (False, {'yes': False, 'challenge': True}, '--no-ask-password')):
             pending, question = self.ask(self.nic, interactive=interactive)
             self.assertEqual(question.interactive, interactive)
@@ -137,7 +137,7 @@ class AuthorizeTest(VfiodTestCase):
         self.start()
         pending, question = self.ask(self.nic)
         self.assertIsNone(question)
-        with self.refused('NotAuthorized', 'no polkit'):
+        with self.refused('NotAuthorized', 'polkit is not available'):
             self.result(pending)
         self.assert_nothing_left()
 
@@ -350,7 +350,7 @@ print(json.dumps([outcome, resource.getrlimit(resource.RLIMIT_MEMLOCK)]))
 
     def test_no_more_than_the_rule_says(self):
         outcome, limits = self.acquire(1 << 31)
-        self.assertIn('raised to 1G at most', outcome)
+        self.assertIn('raise the locked-memory limit to 1G at most', outcome)
         self.assertEqual(limits, [1 << 16, 1 << 20])
 
     def has_capability(self):

@@ -300,7 +300,7 @@ class UsersTest(VfiodTestCase):
         status, output = self.busctl('call', 'org.vfiod1', ROOT_PATH, 'org.vfiod1.Manager', 'ReloadPolicy', 'a{sv}',
                                      '0', user=NOBODY)
         self.assertNotEqual(status, 0)
-        self.assertIn('only root reloads the policy. Ask as root: no rule can allow it.', output)
+        self.assertIn('only root can reload the policy. Do it as root. No rule can allow it.', output)
 
 
 class BackendTest(VfiodTestCase):

@@ -200,7 +200,7 @@ class ExplainTest(VfiodTestCase):
         claim.close()
 
     def test_last_refusal(self):
-        with self.refused('InvalidArgument', 'no refusal is remembered'):
+        with self.refused('InvalidArgument', 'vfiod remembers no refusal'):
             self.explain(lastRefusal=True)
         self.reload(self.rule(name='mine', driver='iavf'))
         with self.refused('AccessDenied') as caught:
@@ -254,7 +254,7 @@ class ExplainTest(VfiodTestCase):
         for secret in ('mine', 'bobs', '4711', self.file, 'e1000e'):
             self.assertNotIn(secret, json.dumps(story))
         status, output = self.explain_as(NOBODY, '1', '06:00.0', '1', 'uid', 'u', '0')
-        self.assertIn('only root asks about others', output)
+        self.assertIn('only root can ask about another user', output)
         claim = self.c.acquire(self.nic)
         status, output = self.explain_as(NOBODY, '0', '1', 'claim', 's', claim.id)
         self.assertIn('is not yours', output)
@@ -262,7 +262,7 @@ class ExplainTest(VfiodTestCase):
         with self.refused('DeviceClaimed'):
             self.c.acquire(self.nic)
         status, output = self.explain_as(NOBODY, '0', '1', 'lastRefusal', 'b', 'true')
-        self.assertIn('no refusal is remembered', output)
+        self.assertIn('vfiod remembers no refusal', output)
         self.busctl('call', 'org.vfiod1', '/org/vfiod1', 'org.vfiod1.Manager', 'Acquire', 'asa{sv}', '1', '06:00.0', '0',
                     user=NOBODY)
         status, story = self.explain_as(NOBODY, '0', '1', 'lastRefusal', 'b', 'true')

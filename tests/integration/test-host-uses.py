@@ -145,7 +145,7 @@ class DisksTest(UsesTestCase):
     def test_disk_that_cannot_be_asked(self):
         self.kernel.fail('open', None, errno.EPERM, data='/dev/nvme1n1')
         self.begin()
-        self.assert_refused(self.controller, 'cannot be told')
+        self.assert_refused(self.controller, 'is unknown')
 
     def test_strangers_claim_no_disk(self):
         """To open a disk exclusively keeps others from mounting it: not for who may not have it."""

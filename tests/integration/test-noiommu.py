@@ -142,7 +142,7 @@ class ClaimTest(NoiommuTestCase):
 
     def test_never_together(self):
         self.start()
-        with self.refused('InvalidArgument', 'never in a claim with others'):
+        with self.refused('InvalidArgument', 'must be claimed alone'):
             self.client().acquire(self.nic, self.other, backend='noiommu')
         self.assert_untouched(self.before)
 
@@ -262,7 +262,7 @@ class PermissionTest(NoiommuTestCase):
     def test_a_rule_must_say_so(self):
         self.set_policy([self.rule(device=self.nic.address)], host={'noiommu': 'managed'})
         self.start()
-        with self.refused('BackendUnavailable', 'not allowed by the rule', '"noiommu": {"reason"'):
+        with self.refused('BackendUnavailable', 'the rule does not allow the backend noiommu', '"noiommu": {"reason"'):
             self.acquire(self.client())
 
     def test_lockdown(self):

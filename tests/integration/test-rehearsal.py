@@ -120,7 +120,7 @@ class CheckTest(FilesTest):
         self.assertIn('devises', self.fails(2, 'policy', 'check', WORKSHOP, host=broken))
         self.assertIn('unknown verb', self.fails(2, 'policy', 'chek', host=None))
         self.assertIn("'check'", self.fails(2, 'policy', 'chek', host=None))
-        self.assertIn('No verb behind policy', self.fails(2, 'policy', host=None))
+        self.assertIn('No verb after policy', self.fails(2, 'policy', host=None))
 
     def test_hostile_text_cannot_reach_the_terminal(self):
         path = self.policy(rule(who={'user': 'x\x1b[31m\n'}))

@@ -85,7 +85,7 @@ class AccountsTest(PolicyTestCase):
             self.c.acquire(self.disk)
         self.c.acquire(self.nic).close()
         self.know(**{'ada.ldap': 70001})
-        wait(lambda: self.log_lines('are known now'), 'it is looked up again')
+        wait(lambda: self.log_lines('now resolve'), 'it is looked up again')
         self.c.acquire(self.disk).close()
 
     def test_a_late_directory(self):
@@ -228,7 +228,7 @@ class ReviewTest(PolicyTestCase):
         self.reload(self.rule(name='disks', device='07:00.0'))
         self.assertEqual(self.denied(), [nic.path])
         self.assertEqual((nic.state, disk.state), ('held', 'held'))
-        self.assertEqual(len(self.log_lines(f'Claim {nic.id}', 'stays', 'no rule')), 1)
+        self.assertEqual(len(self.log_lines(f'Claim {nic.id}', 'is kept', 'no rule')), 1)
         self.reload(self.rule(name='never', effect='deny'))
         self.assertEqual(sorted(self.denied()), sorted([nic.path, disk.path]))
         self.assertEqual(len(self.log_lines(f'Claim {disk.id}', 'never (')), 1)
@@ -291,7 +291,7 @@ class ReviewTest(PolicyTestCase):
         rule['what']['isolation'] = {'acs': True}
         self.reload(rule)
         self.assertEqual(self.denied(), [])
-        self.assertTrue(self.log_lines(nic.id, 'cannot be told'))
+        self.assertTrue(self.log_lines(nic.id, 'is unknown'))
         rule['what']['numa'] = 7
         self.reload(rule)
         self.assertEqual(self.denied(), [nic.path])
@@ -382,10 +382,10 @@ class ShadowTest(PolicyTestCase):
         with self.refused('AccessDenied'):
             self.c.acquire(self.nic)
         self.assertEqual(self.state(), ('loaded', 1, 2))
-        lines = self.log_lines('the one in shadow')
-        self.assertIn('the policy says allow (disks (', lines[0])
-        self.assertIn('the one in shadow deny (no rule)', lines[0])
-        self.assertIn('the policy says deny (no rule), the one in shadow allow (nics (', lines[1])
+        lines = self.log_lines('the shadow policy')
+        self.assertIn('the policy decides allow (disks (', lines[0])
+        self.assertIn('the shadow policy deny (no rule)', lines[0])
+        self.assertIn('the policy decides deny (no rule), the shadow policy allow (nics (', lines[1])
         # A plan decides nothing.
         with self.refused('AccessDenied'):
             self.c.plan(self.nic)
@@ -442,9 +442,9 @@ class ShadowTest(PolicyTestCase):
             with self.refused('AccessDenied'):
                 self.c.acquire(self.nic)
         self.assertEqual(self.state(), ('loaded', 1, 50))
-        self.assertEqual(len(self.log_lines('the one in shadow')), 5)
+        self.assertEqual(len(self.log_lines('the shadow policy')), 5)
         self.assertEqual(self.daemon.stop(), 0)
-        self.assertEqual(len(self.log_lines('45 more differences of the policy in shadow of uid')), 1)
+        self.assertEqual(len(self.log_lines('45 more differences of the shadow policy of uid')), 1)
 
 
 if __name__ == '__main__':

@@ -84,6 +84,7 @@ class SimulateTest(SimulateTestCase):
         m = c.properties(ROOT_PATH, 'Manager')
         self.assertTrue(m['Kernel']['iommufd'] and not m['Kernel']['container'])
         self.assertEqual([str(t['what']) for t in m['Taints']], ['pcie_acs_override=downstream'])
+        self.assertTrue(m['Simulated'])
 
     def test_plan(self):
         plan = self.simulate().plan(NIC['name'])
@@ -102,7 +103,7 @@ class SimulateTest(SimulateTestCase):
 
     def test_acquire(self):
         c = self.simulate()
-        with self.refused('Simulation', NIC['name'], 'it would be handed out'):
+        with self.refused('Simulation', NIC['name'], 'the request would be granted'):
             c.acquire(NIC['name'])
         # Who would be refused is refused as ever.
         with self.refused('HostCritical', 'mounted on /srv'):
@@ -125,7 +126,7 @@ class SimulateTest(SimulateTestCase):
             c.acquire(NIC['name'])
         self.set_policy([self.rule(user='recorded', effect='ask')])
         c.manager('ReloadPolicy', 'a{sv}', {})
-        with self.refused('Simulation', 'a person would be asked'):
+        with self.refused('Simulation', 'authentication would be required'):
             c.acquire(NIC['name'])
 
     def test_refusals_are_remembered(self):
@@ -162,11 +163,11 @@ class SimulateTest(SimulateTestCase):
         c = self.simulate(host)
         self.assertEqual(tuple(c.get(device_path(NIC['name']), 'Device', 'AcsPath')), ('unknown', ''))
         self.assertFalse(any(c.get(ROOT_PATH, 'Manager', 'Kernel').values()))
-        with self.refused('Internal', 'cannot tell what the kernel offers'):
+        with self.refused('Internal', 'cannot find out what the kernel supports'):
             c.acquire(NIC['name'])
         host['kernel'] = HOST['kernel']
         self.daemon.stop()
-        with self.refused('HostCritical', 'it cannot be told'):
+        with self.refused('HostCritical', 'is unknown'):
             self.simulate(host).acquire(NIC['name'])
 
     def test_no_device_at_all(self):

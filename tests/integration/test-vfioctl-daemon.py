@@ -158,7 +158,7 @@ class VfioctlTest(VfiodTestCase):
         self.assertIn('STALE', status)
         self.assertIn('unknown key "nam"', status)
         self.set_policy([])
-        self.assertEqual(self.vfioctl('reload'), (0, 'Policy loaded, 0 rules\n'))
+        self.assertEqual(self.vfioctl('reload'), (0, 'Policy reloaded: 0 rules\n'))
         self.assertEqual(self.vfioctl('plan', self.nic.name)[0], 17)
 
     def test_reload_names_claims_that_are_out_of_policy(self):
@@ -166,12 +166,12 @@ class VfioctlTest(VfiodTestCase):
         self.set_policy([self.rule(effect='deny')])
         status, output = self.vfioctl('reload')
         self.assertEqual(status, 0, output)
-        self.assertIn(f'they stay: {claim.id}', output)
-        self.assertIn(f'they stay: {claim.id}', self.vfioctl('status')[1])
+        self.assertIn(f'which are kept: {claim.id}', output)
+        self.assertIn(f'which are kept: {claim.id}', self.vfioctl('status')[1])
         self.assertEqual(self.json('reload')['claimsDeniedByPolicy'], [claim.id])
         claim.close()
         self.wait_gone(claim)
-        self.assertNotIn('they stay', self.vfioctl('status')[1])
+        self.assertNotIn('which are kept', self.vfioctl('status')[1])
 
     def test_status_shows_warnings_and_the_shadow(self):
         os.mkdir(f'{self.directory}/shadow.d', 0o755)

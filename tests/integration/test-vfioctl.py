@@ -10,11 +10,13 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import unittest
 
 import dbus
@@ -215,7 +217,7 @@ class ListTest(ClientTest):
     def test_a_person_is_asked_on_the_terminal(self):
         user = harness.NOBODY if os.getuid() == 0 else None
         said, agent = self.asking(user=user)
-        self.assertIn('Waiting for somebody to allow it', said)
+        self.assertIn('Waiting for authentication', said)
         self.assertEqual(agent, '--notify-fd 3 --fallback\n')
         self.assertEqual(self.asking('--no-ask-password', user=user), ('.', ''))
         self.assertEqual(self.mock.interactive, [True, False])
@@ -358,7 +360,7 @@ class TaintTest(ClientTest):
         self.mock.objects[ROOT_PATH][1]['Taints'] = [dict(t) for t in taints]
 
     def test_nothing_weakens(self):
-        self.assertEqual(self.succeeds('taint'), 'Nothing is known that weakens this host.\n')
+        self.assertEqual(self.succeeds('taint'), 'The host is untainted.\n')
         self.assertEqual(json.loads(self.succeeds('taint', '--json')), [])
         self.set(CLEAN_TAINT)
         self.assertRegex(self.succeeds('taint', '--no-legend'), r'^no +2023-11-14 22:13:20 UTC +kernel +TAINT_WARN')
@@ -542,7 +544,7 @@ class HoldTest(ClientTest):
         self.mock.end_claim(self.mock.claims[shown['claim']])
         status, _, err = program.end()
         self.assertEqual(status, 1)
-        self.assertEqual(json.loads(err)['message'], f'{shown["claim"]}: the claim was ended from outside (draining).')
+        self.assertEqual(json.loads(err)['message'], f'{shown["claim"]}: the claim was released, or its device is gone (draining).')
 
     def test_strangers_cannot_make_it_ask_again(self):
         program, shown = self.hold(EDU)
@@ -635,7 +637,7 @@ class ReleaseTest(ClientTest):
 
     def test_refusals(self):
         claim = self.make_claim(EDU)
-        self.assertEqual(self.fails(16, 'release', NIC), f'vfioctl: {NIC}: it is not claimed.\n')
+        self.assertEqual(self.fails(16, 'release', NIC), f'vfioctl: {NIC}: the device is not claimed.\n')
         self.fails(16, 'release', '0123456789abcdef')
         self.fails(16, 'release', '--no-wait', '0123456789abcdef')
         self.mock.refusals['Release'] = 'NotOwner', f'{claim.id}: It is somebody else\'s.'
@@ -684,7 +686,7 @@ class MonitorTest(ClientTest):
         self.mock.add_device('pci:0000:00:05.0', 10, announce=True, Driver='x\x1by')
         self.mock.set(ROOT_PATH, PolicyState='stale')
         self.wait_text(program, 'changed manager policyState=stale\n')
-        self.assertRegex(program.text(), r'(?m)^\d\d:\d\d:\d\d added device pci:0000:00:05.0 driver=x\\x1by group=10 '
+        self.assertRegex(program.text(), r'(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+ added device pci:0000:00:05.0 driver=x\\x1by group=10 '
                                          r'state=free$')
 
     def wait_text(self, program, text):
@@ -720,7 +722,7 @@ class MonitorTest(ClientTest):
 
 class ReloadTest(ClientTest):
     def test_reload(self):
-        self.assertEqual(self.succeeds('reload'), 'Policy loaded, 3 rules\n')
+        self.assertEqual(self.succeeds('reload'), 'Policy reloaded: 3 rules\n')
         self.assertEqual(self.json('reload')['policyRules'], 3)
         self.assertIn(('ReloadPolicy',), self.mock.calls)
 
@@ -733,7 +735,7 @@ class ReloadTest(ClientTest):
         self.mock.objects[ROOT_PATH][1]['PolicyErrors'] = [f'a.json:{i}:2: error: x\x1b' for i in range(41)]
         err = self.fails(18, 'reload')
         self.assertEqual(err.splitlines()[40], r'a.json:40:2: error: x\x1b')
-        self.assertEqual(err.splitlines()[41:], ['vfioctl: The policy has 41 errors, nothing was changed. '
+        self.assertEqual(err.splitlines()[41:], ['vfioctl: The policy has 41 errors and was not loaded. '
                                                  'Fix the files and reload.'])
         status, _, err = self.vfioctl('reload', '--json')
         self.assertEqual((status, json.loads(err)['message']), (18, 'a.json:1:2: error: x; and 40 more'))
@@ -742,7 +744,7 @@ class ReloadTest(ClientTest):
         self.mock.objects[ROOT_PATH][1].update(
             PolicyWarnings=['a.json:1:2: warning: y'], ShadowErrors=['s.json:3:4: error: z'])
         self.assertEqual(self.vfioctl('reload'),
-                         (0, 'Policy loaded, 3 rules\n',
+                         (0, 'Policy reloaded: 3 rules\n',
                           'a.json:1:2: warning: y\nIn shadow: s.json:3:4: error: z\n'))
 
 
@@ -764,7 +766,27 @@ class UsageTest(ClientTest):
         text = self.succeeds('--help')
         for verb in ('list', 'status', 'plan', 'exec', 'hold', 'release', 'monitor', 'reload'):
             self.assertRegex(text, rf'\n  {verb}[ \n]')
-        self.assertEqual(self.succeeds('plan', '-h'), text)
+        plan = self.succeeds('plan', '-h')
+        self.assertTrue(plan.startswith('vfioctl plan [OPTION…] DEVICE…\n'), plan)
+        self.assertIn('--memlock=SIZE', plan)
+        self.assertNotIn('--no-wait', plan)
+        self.assertEqual(self.succeeds('help'), text)
+        self.assertEqual(self.succeeds('help', 'plan'), plan)
+        self.assertEqual(self.succeeds('help', 'policy', 'check'), self.succeeds('policy', 'check', '--help'))
+        self.assertIn('  policy explain ', self.succeeds('help', 'policy'))
+        self.assertIn("did you mean 'list'?", self.fails(2, 'help', 'lsit'))
+        self.assertIn('plan: expected one verb', self.fails(2, 'help', 'list', 'plan'))
+
+    def test_bus_that_closes_the_connection(self):
+        # dbus-daemon does so with a user who has no account.
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, 'bus')
+            with socket.socket(socket.AF_UNIX) as bus:
+                bus.bind(path)
+                bus.listen()
+                threading.Thread(target=lambda: bus.accept()[0].close(), daemon=True).start()
+                err = self.fails(3, '--json', 'list', DBUS_SYSTEM_BUS_ADDRESS=f'unix:path={path}')
+                self.assertEqual(json.loads(err)['error'], 'Unreachable')
 
     def test_no_bus(self):
         for verb in (['list'], ['status'], ['plan', EDU], ['exec', '-d', EDU, 'true'], ['hold', EDU],

@@ -263,8 +263,9 @@ static void test_refusal(void **state) {
 
     assert_int_equal(refuse(&r, VFIOD_ERROR_DEVICE_GONE, &name, "unplugged while %s", "binding"), -ENODEV);
     text = refusal_format(&r);
-    assert_string_equal(
-            text, "pci:0000:06:0d.0: unplugged while binding. It was unplugged, or somebody unbound it.");
+    assert_string_equal(text,
+            "pci:0000:06:0d.0: unplugged while binding. It was unplugged or unbound. 'vfioctl list' shows "
+            "the devices that exist now.");
 
     assert_int_equal(refuse(&r, VFIOD_ERROR_ACCESS_DENIED, NULL, "no"), -EACCES);
     r.rule = strdup("r (f:1)");

@@ -77,7 +77,7 @@ static void test_problems(void **state) {
     static const char *const strange[] = {"{device:3}", "{device:}", "{device:-1}",
             "{device:00}x{device:99999999999}", "{device:pci:0000:06:0d.1}", "{device:0d.0}"};
     for (size_t i = 0; i < ELEMENTSOF(strange); i++)
-        refused(strange[i], devices, ELEMENTSOF(devices), "no such device");
+        refused(strange[i], devices, ELEMENTSOF(devices), "no --device names such a device");
     static const char *const groups[] = {"{group:9}", "{group:}", "{group:-1}", "{group:8x}"};
     for (size_t i = 0; i < ELEMENTSOF(groups); i++)
         refused(groups[i], devices, ELEMENTSOF(devices), "group");
@@ -85,14 +85,14 @@ static void test_problems(void **state) {
     refused("{iommufd", devices, 1, "without");
     refused("{{{", devices, 1, "without");
     /* There is such a group, but its fd is not in the claim. */
-    refused("{group:12}", devices, ELEMENTSOF(devices), "without a file descriptor");
+    refused("{group:12}", devices, ELEMENTSOF(devices), "the claim has no such file descriptor");
 }
 
 static void test_no_devices(void **state) {
-    refused("{device}", NULL, 0, "no such device");
-    refused("{device:0}", NULL, 0, "no such device");
-    refused("{group}", NULL, 0, "no device");
-    refused("{group}", devices + 2, 1, "no device");
+    refused("{device}", NULL, 0, "no --device names such a device");
+    refused("{device:0}", NULL, 0, "no --device names such a device");
+    refused("{group}", NULL, 0, "no device of --device is in that group");
+    refused("{group}", devices + 2, 1, "no device of --device is in that group");
 }
 
 int main(void) {

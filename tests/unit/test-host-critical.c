@@ -88,7 +88,7 @@ static void assert_error(int error) {
     /* and whoever asks for facts hears that the host may need it */
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_HOST_CRITICAL, &f), 0);
     assert_non_null(f.host_critical);
-    assert_non_null(strstr(f.host_critical, "cannot be told"));
+    assert_non_null(strstr(f.host_critical, "is unknown"));
 }
 
 #define NVME DEVICE "/nvme/nvme0/nvme0n1"

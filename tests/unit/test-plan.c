@@ -250,7 +250,7 @@ static void test_refusals(void **state) {
             "pci:0000:03:01.0 (driver e1000)");
     expect(w, RULE(OPTIONAL), DISK, any, VFIOD_ERROR_HOST_CRITICAL, "mounted on /srv");
     expect(w, RULE(",\"backend\":\"group\""), NIC, BACKEND_IOMMUFD, VFIOD_ERROR_BACKEND_UNAVAILABLE,
-            "allowed by the rule");
+            "the rule does not allow");
 
     /* One no makes the whole request a no, whatever the others say. */
     expect(w, RULE(OPTIONAL), EDU " " NO_IOMMU, any, VFIOD_ERROR_NO_IOMMU_GROUP, NULL);
@@ -494,7 +494,7 @@ static void test_idle_ports_are_not_counted(void **state) {
     add_devices(w, &nic, 0x50, 50);
     assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
             VFIOD_ERROR_TOO_MANY_DEVICES);
-    assert_string_equal(refusal.remedy, "No claim takes so many: choose a device of a smaller IOMMU group.");
+    assert_string_equal(refusal.remedy, "Choose a device of a smaller IOMMU group.");
 }
 
 /* The claimed virtual function and its physical function in one group. */
@@ -539,8 +539,8 @@ static void test_remedies(void **state) {
     assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
     assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
             VFIOD_ERROR_HOST_CRITICAL);
-    assert_string_equal(refusal.reason,
-            "the host itself needs this sibling in IOMMU group 4: nvme0n1p1 is mounted on /srv");
+    assert_string_equal(
+            refusal.reason, "the host uses this sibling in IOMMU group 4: nvme0n1p1 is mounted on /srv");
     assert_string_equal(refusal.remedy, "Unmount it first, or choose another device.");
     add_devices(w, &bridge, 0x01, 1);
     assert_int_equal(plan(w, RULE(",\"siblings\":\"park\""), NIC, _BACKEND_INVALID, &p, &refusal),
@@ -559,7 +559,7 @@ static void test_remedies_of_uses(void **state) {
             {"sda is a member of the zfs pool tank", "zpool export"},
             {"watchdog0 is a watchdog that runs", "Stop the watchdog"},
             {"its interface is in another network namespace", "namespace that uses it"},
-            {"something new", "Stop what uses it first"},
+            {"something new", "Stop that use first"},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++)
@@ -620,7 +620,7 @@ static void test_exposed_siblings_are_reset(void **state) {
     edu_shared.vfio_index = 3;
     (void) snprintf(edu_shared.driver, sizeof(edu_shared.driver), "vfio-pci");
     assert_true(inventory_update(w->inventory, &edu_shared, &d, &old_group) >= 0);
-    expect(w, RULE(), NIC, BACKEND_GROUP, VFIOD_ERROR_RESET_UNSUPPORTED, "knows none");
+    expect(w, RULE(), NIC, BACKEND_GROUP, VFIOD_ERROR_RESET_UNSUPPORTED, "has no reset method");
     expect(w, RULE(), NIC, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID, NULL);
 }
 
@@ -728,7 +728,7 @@ static void test_reason_and_taint(void **state) {
     w->weakness = NULL;
     expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
     w->weakness_error = -EIO; /* cannot be told is not whole */
-    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "cannot be told");
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "its taints are unknown");
 }
 
 /* Another card at a place that the operator knows is refused, and he is told what is different. */
@@ -766,7 +766,7 @@ static void test_memlock(void **state) {
 
     w->terms = &terms;
     w->request.memlock = UINT64_C(2) << 30;
-    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED, "wants 2G");
+    expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED, "; 2G was requested");
     terms.memlock_max = UINT64_C(1) << 30;
     expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED, "to 1G at most");
     terms.memlock_max = UINT64_C(2) << 30;
@@ -777,7 +777,8 @@ static void test_memlock(void **state) {
     expect(w,
             "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"}}," RULE(
                     ",\"reset\":\"optional\""),
-            EDU " " NIC, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED, "no limit of locked memory");
+            EDU " " NIC, _BACKEND_INVALID, VFIOD_ERROR_LIMIT_EXCEEDED,
+            "does not let vfiod raise the locked-memory limit");
 }
 
 static void test_limits(void **state) {
@@ -789,7 +790,7 @@ static void test_limits(void **state) {
             {{.claims = 2}, {.claims = 1}, NULL},
             {{.claims = 2}, {.claims = 2}, "\"claims\" is 2: 2 in use, and"},
             {{.devices = 3}, {.devices = 1}, NULL},
-            {{.devices = 3}, {.devices = 2}, "\"devices\" is 3: 2 in use, and this would be 2 more"},
+            {{.devices = 3}, {.devices = 2}, "\"devices\" is 3: 2 in use, and the request needs 2 more"},
             {{.devices = 1}, {}, "\"devices\" is 1: 0 in use"},
             {{.claims_per_user = 1}, {.claims = 7}, NULL},
             {{.claims_per_user = 1}, {.claims_of_user = 1}, "\"claims-per-user\" is 1: 1 in use by uid 1000"},
@@ -797,7 +798,7 @@ static void test_limits(void **state) {
             {{.devices_per_user = 2}, {.devices_of_user = 1}, "\"devices-per-user\" is 2"},
             {{.pinned = 3 << 20}, {.pinned = 2 << 20}, NULL},
             {{.pinned = 3 << 20}, {.pinned = 3 << 20},
-                    "\"pinned\" is 3M: 3M in use, and this would be 1M more"},
+                    "\"pinned\" is 3M: 3M in use, and the request needs 1M more"},
             {{.pinned = 3 << 20}, {.pinned = 3 << 20, .pinned_spare = 1 << 20}, NULL},
             {{.pinned = LIMIT_NONE - 1}, {.pinned = UINT64_MAX}, "\"pinned\""},
     };
@@ -891,12 +892,12 @@ static void test_noiommu(void **state) {
     _cleanup_(plan_done) Plan p = PLAN_NULL;
 
     w->terms = &terms;
-    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "allowed by the rule");
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "the rule does not allow");
     terms.backends |= 1U << BACKEND_NOIOMMU;
     terms.noiommu_reason = (char *) "no IOMMU in this machine";
     expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_NOIOMMU_DISABLED, "host setting");
     w->host.noiommu = NOIOMMU_ON;
-    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_CAPABILITY_REQUIRED, "cannot be told");
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_CAPABILITY_REQUIRED, "capabilities are unknown");
     w->subject.capabilities_known = true;
     w->subject.capabilities = UINT64_MAX;
     w->subject.user_namespace = NAMESPACE_OTHER;
@@ -922,9 +923,10 @@ static void test_noiommu(void **state) {
     assert_non_null(strstr(refusal.remedy, "noiommu"));
     refusal_done(&refusal);
     expect(w, RULE(), NIC, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "IOMMU group 4");
-    expect(w, RULE(), NO_IOMMU " " NIC, BACKEND_NOIOMMU, VFIOD_ERROR_INVALID_ARGUMENT, "never in a claim");
+    expect(w, RULE(), NO_IOMMU " " NIC, BACKEND_NOIOMMU, VFIOD_ERROR_INVALID_ARGUMENT,
+            "must be claimed alone");
     w->request.untainted = true;
-    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_HOST_TAINTED, "by itself");
+    expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_HOST_TAINTED, "itself taints it");
     w->request.untainted = false;
 
     w->subject.capabilities = 0;

@@ -76,7 +76,7 @@ static void test_too_many_devices(void **state) {
     }
     /* The bound comes first: nothing about the fifteenth is looked at. */
     expect_refusal(&refusal, request_add_device(&r, "06:00.0", &refusal), VFIOD_ERROR_TOO_MANY_DEVICES,
-            "the request names more than 14 devices, the most that one message can carry");
+            "the request names more than 14 devices, the maximum for one claim");
     assert_int_equal(r.n_devices, REQUEST_DEVICES_MAX);
 }
 

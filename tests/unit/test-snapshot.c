@@ -131,7 +131,7 @@ static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFact
     ret->descendants = what & DEVICE_FACT_DESCENDANTS && f->descendants ? strdup(f->descendants) : NULL;
     ret->properties = NULL;
     if (what & DEVICE_FACT_HOST_CRITICAL && !(f->known & DEVICE_FACT_HOST_CRITICAL))
-        ret->host_critical = strdup("it cannot be told whether the host uses it: Permission denied");
+        ret->host_critical = strdup("whether the host uses it is unknown: Permission denied");
     else if (what & DEVICE_FACT_HOST_CRITICAL && f->host_critical)
         ret->host_critical = strdup(f->host_critical);
     if (ret->known & DEVICE_FACT_PROPERTIES && f->properties) {

@@ -100,7 +100,7 @@ static void end_window(Audit *a) {
     named_done(&a->named);
     tell_suppressed(&a->grants, "grants and ends of claims");
     tell_suppressed(&a->refusals, "refusals");
-    tell_suppressed(&a->differences, "differences of the policy in shadow");
+    tell_suppressed(&a->differences, "differences of the shadow policy");
     a->window = sd_event_source_disable_unref(a->window);
 }
 
@@ -202,7 +202,7 @@ void audit_granted(Audit *a, const Claim *c) {
     devices = claim_devices(c);
     message = format_string("Claim %s: uid %u got %s (%s) by rule %s%s", c->id, (unsigned) c->uid,
             devices ?: "?", backend_to_string(c->plan.backend), c->plan.rule,
-            c->plan.ask ? ", and somebody said yes through polkit" : "");
+            c->plan.ask ? ", authenticated through polkit" : "");
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_GRANTED, c, message ?: "Claim granted");
 }
 
@@ -240,7 +240,7 @@ void audit_ended(Audit *a, const Claim *c) {
 
     if (!admit(a, &a->grants, c->uid))
         return;
-    message = format_string("Claim %s of uid %u ended, its devices are back", c->id, (unsigned) c->uid);
+    message = format_string("Claim %s of uid %u ended, its devices are restored", c->id, (unsigned) c->uid);
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_ENDED, c, message ?: "Claim ended");
 }
 
@@ -254,11 +254,11 @@ void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, co
     if (!admit(a, &a->differences, subject->uid))
         return;
     device_name_format(device, name);
-    message = format_string("%s for %s: the policy says %s (%s), the one in shadow %s (%s)", name,
+    message = format_string("%s for %s: the policy decides %s (%s), the shadow policy %s (%s)", name,
             subject_describe(subject, who), effect_to_string(real->effect), rule,
             effect_to_string(shadow->effect), shadow_rule);
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) subject->uid);
-    log_record(LOG_NOTICE, VFIOD_MESSAGE_SHADOW_DIFFERS, message ?: "The policy in shadow differs",
+    log_record(LOG_NOTICE, VFIOD_MESSAGE_SHADOW_DIFFERS, message ?: "The shadow policy differs",
             "VFIOD_DEVICES", name, "VFIOD_UID", uid, "VFIOD_UNIT", subject->unit, "VFIOD_RULE", rule,
             "VFIOD_SHADOW_RULE", shadow_rule, "VFIOD_EFFECT", effect_to_string(real->effect),
             "VFIOD_SHADOW_EFFECT", effect_to_string(shadow->effect), NULL);

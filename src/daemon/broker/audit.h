@@ -25,7 +25,7 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
 /* It was allowed, but could not be made: bind, open or record failed. */
 void audit_failed(Audit *a, const Claim *c);
 void audit_ended(Audit *a, const Claim *c);
-/* The policy in shadow would have decided otherwise. */
+/* The shadow policy would have decided otherwise. */
 void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, const Verdict *real,
         const Verdict *shadow);
 /* Not limited: each needs a person. */

@@ -68,7 +68,7 @@ static int check_parked(const Plan *plan, const ClaimQuestion *q, Refusal *refus
     if (streq(parked, q->parked))
         return 0;
     return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
-            "other siblings would be parked now than the person was asked about: %s",
+            "other siblings would now be parked than those named in the authentication: %s",
             parked[0] ? parked : "none");
 }
 
@@ -79,12 +79,12 @@ static int check_cards(const Plan *plan, const ClaimQuestion *q, Refusal *refusa
 
         if (m->vendor != q->cards[i].vendor || m->device != q->cards[i].device)
             return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &m->name,
-                    "another card took its place while somebody was asked");
+                    "another card took its place while polkit was asking");
     }
     if (plan->backend != q->backend)
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
-                "the backend was %s when somebody was asked, and would be %s now",
-                backend_to_string(q->backend), backend_to_string(plan->backend));
+                "the backend was %s when polkit asked, and would now be %s", backend_to_string(q->backend),
+                backend_to_string(plan->backend));
     return check_parked(plan, q, refusal);
 }
 
@@ -97,7 +97,7 @@ static int plan_again(ClaimRun *j, ClaimQuestion *q) {
         return r;
     if (plan.ask && !streq(plan.rule, q->rule))
         return refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
-                "the policy changed while somebody was asked, and another rule asks now");
+                "the policy was reloaded while polkit was asking, and another rule decides now");
     r = plan.ask ? check_cards(&plan, q, &j->claim.refusal) : 0;
     if (r < 0)
         return r;

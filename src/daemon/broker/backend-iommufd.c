@@ -19,10 +19,10 @@ static int open_cdev(ClaimRun *j, const PlanMember *m) {
 
     if (!d || d->vfio_index < 0)
         return refuse(
-                &j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &m->name, "it left its vfio driver meanwhile");
+                &j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &m->name, "it was unbound from its vfio driver");
     if (d->vfio_rdev == 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
-                "this kernel makes no /dev/vfio/devices node for it");
+                "the kernel provides no /dev/vfio/devices node for it");
     (void) vfio_cdev_path(d->vfio_index, path);
     r = drain_watch(j, path);
     if (r >= 0)

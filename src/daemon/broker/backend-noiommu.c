@@ -64,7 +64,7 @@ static int open_noiommu(ClaimRun *j) {
     r = sysfs_read_noiommu_node(&m->name, &m->group, &rdev);
     if (r < 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
-                "the kernel made no /dev/vfio/noiommu- node for it: %s", strerror(-r));
+                "the kernel provides no /dev/vfio/noiommu- node for it: %s", strerror(-r));
     j->dirty = true;
     r = drain_watch(j, vfio_noiommu_path(m->group, path));
     if (r < 0)

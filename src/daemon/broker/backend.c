@@ -54,12 +54,11 @@ void backend_watch_recovered(ClaimRun *j) {
  * loaded again. */
 static int refuse_not_permitted(Refusal *refusal, const DeviceName *name, const char *path) {
     int r = refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name,
-            "the device policy of vfiod's own unit (DeviceAllow=) does not let it open %s; the vfio module "
-            "was "
-            "probably loaded after vfiod was started",
+            "the device policy of vfiod's own unit (DeviceAllow=) does not let it open %s: the vfio module "
+            "was probably loaded after vfiod was started",
             path);
 
-    refusal->remedy = strdup("Restart vfiod ('systemctl restart vfiod'); claims stay.");
+    refusal->remedy = strdup("Restart vfiod ('systemctl restart vfiod'). Claims are kept.");
     return r;
 }
 
@@ -68,24 +67,24 @@ int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const ch
 
     switch (error) {
     case -ENOENT:
-        return refuse(refusal, VFIOD_ERROR_NODE_MISSING, name, "the kernel announces %s, but it is not there",
-                path);
+        return refuse(refusal, VFIOD_ERROR_NODE_MISSING, name,
+                "the kernel announced %s, but it does not exist", path);
     case -ESTALE:
         return refuse(refusal, VFIOD_ERROR_NODE_MISSING, name, "%s is the node of another device", path);
     case -EBUSY:
         return refuse(refusal, VFIOD_ERROR_GROUP_IN_USE, name,
-                "a program that did not come through vfiod has %s open", path);
+                "a program has %s open that did not get it from vfiod", path);
     case -EPERM:
         return refuse(refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, name,
-                "the kernel says that its group is not viable (%s)", path);
+                "the kernel reports that its group is not viable (%s)", path);
     case -EACCES:
         return refuse_not_permitted(refusal, name, path);
     case -EOPNOTSUPP:
         return refuse(refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, name,
-                "this kernel's /dev/vfio/vfio is an iommufd, which does not keep a group to one owner");
+                "this kernel's /dev/vfio/vfio is an iommufd, which does not limit a group to one owner");
     case -ENODEV:
     case -ENXIO:
-        return refuse(refusal, VFIOD_ERROR_DEVICE_GONE, name, "it went while %s was opened", path);
+        return refuse(refusal, VFIOD_ERROR_DEVICE_GONE, name, "it disappeared while %s was opened", path);
     default:
         return refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name, "cannot open %s: %s", path, strerror(-error));
     }

@@ -146,8 +146,9 @@ int broker_explain_last_refusal(Broker *e, BrokerInquiry *inquiry, uid_t uid, co
     note = uid == (uid_t) -1 ? refusal_memory_latest(&e->refusals) : refusal_memory_find(&e->refusals, uid);
     if (!note) {
         r = refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "no refusal is remembered: since vfiod was started none happened, or others came after it");
-        refusal->remedy = strdup("The journal of vfiod.service has older ones.");
+                "vfiod remembers no refusal: none has happened since it started, or later ones have replaced "
+                "it");
+        refusal->remedy = strdup("The journal of vfiod.service has all refusals.");
         return r;
     }
     query.subject = &note->subject;

@@ -51,10 +51,10 @@ static void review_claim(Broker *e, Claim *c) {
             continue;
         device_name_format(device, name);
         if (review == REVIEW_CANNOT_TELL)
-            log_info("Claim %s of uid %u: whether the policy would still allow %s cannot be told", c->id,
+            log_info("Claim %s of uid %u: whether the policy would still allow %s is unknown", c->id,
                     (unsigned) c->uid, name);
         else
-            log_warning("Claim %s of uid %u stays, but the policy would not allow %s any more (%s)", c->id,
+            log_warning("Claim %s of uid %u is kept, although the policy no longer allows %s (%s)", c->id,
                     (unsigned) c->uid, name, rule ? rule_origin(rule) : "no rule");
         c->denied = review == REVIEW_DENIES;
     }

@@ -238,10 +238,9 @@ static int check_raw_io(const Broker *e, const Plan *plan, Refusal *refusal) {
     if (plan->backend != BACKEND_NOIOMMU || e->raw_io)
         return 0;
     r = refuse(refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &plan->members[0].name,
-            "vfiod has no CAP_SYS_RAWIO, or gave it up because the policy was another one "
-            "before");
+            "vfiod has no CAP_SYS_RAWIO, or gave it up under an earlier policy");
     refusal->remedy = strdup("The operator must give it the capability, see vfiod(8), and then restart it "
-                             "('systemctl restart vfiod'); claims stay.");
+                             "('systemctl restart vfiod'). Claims are kept.");
     return r;
 }
 
@@ -393,7 +392,7 @@ static void refuse_simulated(
     if (r >= 0)
         (void) refuse(&refusal, VFIOD_ERROR_SIMULATION, &request->devices[0],
                 "%s, but this is a recorded host",
-                plan.ask ? "a person would be asked" : "it would be handed out");
+                plan.ask ? "authentication would be required" : "the request would be granted");
     broker_compare_shadow(e, &q.survey, request, subject);
     broker_note_refusal(e, request, subject, &refusal);
     done(userdata, NULL, &refusal);
@@ -459,13 +458,13 @@ int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *r
     if (j->claim.state != CLAIM_QUARANTINED) {
         if (j->claim.state == CLAIM_AUTHORIZING)
             (void) refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
-                    "the claim was released while somebody was asked");
+                    "the claim was released while polkit was asking");
         claim_run_feed(j, CLAIM_EVENT_RELEASE);
         return 0;
     }
     if (!subject_is_operator(subject))
         return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL,
-                "claim %s is in quarantine: only the operator lifts that", j->claim.id);
+                "claim %s is quarantined: only root can lift the quarantine", j->claim.id);
     refusal_done(&j->claim.refusal);
     claim_run_feed(j, CLAIM_EVENT_FORGET);
     return 0;

@@ -136,13 +136,13 @@ BudgetAccount *budget_account(Budget *b, uid_t uid) {
 int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
     if (!account_is_operator(a) && a->n_calls >= BUDGET_CALLS_PER_USER)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "uid %u has %u calls under way, the most that one user may have", (unsigned) a->uid,
+                "uid %u already has %u calls in progress, the maximum for one user", (unsigned) a->uid,
                 a->n_calls);
     /* One call is always possible: many users together do not keep another one out. */
     if (!account_is_operator(a) && a->n_calls > 0 && b->n_calls >= BUDGET_CALLS_MAX)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "%u calls of all users are under way, and uid %u already has %u of them", b->n_calls,
-                (unsigned) a->uid, a->n_calls);
+                "%u calls are in progress, and uid %u already has %u of them", b->n_calls, (unsigned) a->uid,
+                a->n_calls);
     a->n_calls++;
     b->n_calls += !account_is_operator(a);
     return 0;
@@ -190,13 +190,13 @@ int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
 
     if (!a)
         return refuse(
-                refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have claims or calls under way");
+                refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have claims or calls in progress");
     if (!account_is_operator(a) && a->n_claims >= b->limits.claims_per_user)
-        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "uid %u has %u claims, the most it may have",
-                (unsigned) uid, a->n_claims);
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "uid %u already has %u claims, the maximum for one user", (unsigned) uid, a->n_claims);
     if (b->n_claims >= b->limits.claims)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "there are %u claims, the most this host may have", b->n_claims);
+                "there are already %u claims, the maximum for this host", b->n_claims);
     a->n_claims++;
     b->n_claims++;
     return 0;
@@ -248,7 +248,7 @@ int budget_rebind(Budget *b, uid_t uid, const DeviceName *device, uint64_t now_u
     rebind = find_rebind(b, uid, device);
     if (rebind->paid_usec > now_usec + (REBINDS_AT_ONCE - 1) * REBIND_USEC) {
         r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, device,
-                "uid %u made it change its driver more than %u times in the last minute", (unsigned) uid,
+                "uid %u caused more than %u driver changes of it in the last minute", (unsigned) uid,
                 REBINDS_AT_ONCE);
         refusal->remedy =
                 strdup("Wait a few seconds. Keep a claim for as long as you need the device, instead of "

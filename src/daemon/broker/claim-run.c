@@ -62,12 +62,13 @@ static int raise_memlock(ClaimRun *j) {
         return 0;
     }
     r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
-            "cannot raise the caller's limit of locked memory: %s",
-            r == -ESRCH            ? "which process it is cannot be told"
-                    : r == -EACCES ? "it runs as another user as well"
+            "cannot raise the caller's locked-memory limit: %s",
+            r == -ESRCH            ? "the caller's process is unknown"
+                    : r == -EACCES ? "the process also runs as another user"
                     : r == -EPERM  ? "vfiod lacks CAP_SYS_RESOURCE"
                                    : strerror(-r));
-    j->claim.refusal.remedy = strdup("Ask without it (--memlock), and set the limit in another way.");
+    j->claim.refusal.remedy = strdup(
+            "Request it without --memlock, and set the limit in another way (LimitMEMLOCK=, ulimit -l).");
     return r;
 }
 

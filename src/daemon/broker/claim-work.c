@@ -33,7 +33,7 @@ int claim_work_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done,
 
 static void refuse_late(ClaimRun *j, const DeviceName *name, const char *step) {
     (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT, name,
-            "the kernel did not come back within %u s (%s%s%s)",
+            "the kernel did not answer within %u s (%s%s%s)",
             (unsigned) (j->broker->config.worker_timeout_usec / 1000000),
             claim_state_to_string(j->claim.state), step ? ": " : "", step ?: "");
 }
@@ -109,7 +109,7 @@ static void note_failure(
                 strerror(-result->error));
         free(j->claim.refusal.remedy);
         j->claim.refusal.remedy =
-                format_string("Then %s: %s (%s: %s), so it is in quarantine until root releases it.", text,
+                format_string("Then %s: %s (%s: %s), so it is quarantined until root releases it.", text,
                         what, driver_step_to_string(result->step), strerror(-result->error));
         return;
     }
@@ -123,9 +123,9 @@ static void note_bind_failure(ClaimRun *j, const PlanMember *m, const WorkerResu
 
     if (result->error == -ESTALE && j->claim.refusal.code == _VFIOD_ERROR_INVALID) {
         (void) refuse(&j->claim.refusal, VFIOD_ERROR_BIND_FAILED, &m->name,
-                "since the claim was planned another program has changed its driver, or another device took "
+                "another program changed its driver after the request was planned, or another device took "
                 "its place");
-        j->claim.refusal.remedy = strdup("It was left as it is. Try again: the claim is planned anew.");
+        j->claim.refusal.remedy = strdup("The device was left as it is. Try again.");
         return;
     }
     what = format_string("it could not be moved to the driver %s%s", m->target_driver,
@@ -148,7 +148,7 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
         return;
     }
     note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name, result,
-            reset ? "it could not be reset after its owner" : "its original driver could not be put back");
+            reset ? "it could not be reset after the claim" : "its original driver could not be restored");
     set_bad(j, m,
             !reset                                       ? MEMBER_FAILURE_RESTORE
                     : result->step == DRIVER_STEP_VERIFY ? MEMBER_FAILURE_NO_ANSWER

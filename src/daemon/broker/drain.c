@@ -90,7 +90,7 @@ static void look_at(ClaimRun *j, uint64_t usec) {
         r = sd_event_add_time_relative(
                 j->broker->event, &j->recheck, CLOCK_MONOTONIC, usec, 0, on_recheck, j);
     if (r < 0)
-        log_warning_errno(r, "Claim %s: cannot watch the end of its devices' close", j->claim.id);
+        log_warning_errno(r, "Claim %s: cannot watch for the end of its devices' close", j->claim.id);
 }
 
 /* Less and less often. */
@@ -188,7 +188,7 @@ static void ask_next(ClaimRun *j) {
         j->recycling = j->recycling || order.operation == WORKER_RECYCLE;
         return;
     }
-    log_warning_errno(r, "Claim %s: cannot ask whether its devices are closed", j->claim.id);
+    log_warning_errno(r, "Claim %s: cannot check whether its devices are closed", j->claim.id);
     look_again(j, SEARCH_LAST_USEC);
 }
 

@@ -76,7 +76,8 @@ static void save(Ledger *l) {
     r = b.error < 0 ? b.error : write_file_atomic_at(l->directory, FILE_NAME, b.text, b.length, 0600);
     if (r < 0)
         log_warning_errno(r,
-                "Cannot write %s: a restart of vfiod would forget since when the host is tainted", FILE_NAME);
+                "Cannot write %s: after a restart vfiod will not know since when the host is tainted",
+                FILE_NAME);
 }
 
 static int parse(Ledger *l, const char *text, size_t size, char **ret_problem) {
@@ -111,7 +112,7 @@ static void load(Ledger *l) {
         r = parse(l, text, size, &problem);
     if (r >= 0 || r == -ENOENT || r == -ESTALE)
         return;
-    log_error_errno(r, "The ledger of taints is damaged and begins anew, look at %s.bad (%s)", FILE_NAME,
+    log_error_errno(r, "The ledger of taints is damaged and was started again, see %s.bad (%s)", FILE_NAME,
             problem ?: "it cannot be read");
     (void) renameat(l->directory, FILE_NAME, l->directory, FILE_NAME ".bad");
 }
@@ -123,8 +124,7 @@ static bool admit_line(Ledger *l) {
 
     if (now - l->minute_usec > MINUTE_USEC) {
         if (l->lines > LINES_PER_MINUTE)
-            log_notice(
-                    "%u more changes of what weakens this host were not logged", l->lines - LINES_PER_MINUTE);
+            log_notice("%u more changes of the host's taints were not logged", l->lines - LINES_PER_MINUTE);
         l->minute_usec = now;
         l->lines = 0;
     }
@@ -182,7 +182,7 @@ static void drop(Ledger *l, size_t i) {
     const Taint *t = &l->list.entries[i];
 
     if (admit_line(l))
-        log_info("No longer so (%s): %s", taint_kind_to_string(t->kind), t->what);
+        log_info("Taint has ended (%s): %s", taint_kind_to_string(t->kind), t->what);
     memmove(&l->list.entries[i], &l->list.entries[i + 1], (l->list.n - i - 1) * sizeof(*t));
     l->list.n--;
 }

@@ -104,7 +104,7 @@ void auth_set_bus(Auth *a, sd_bus *bus) {
         _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
 
         (void) refuse(&refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
-                "the connection to the bus was lost while polkit was asked");
+                "the connection to the bus was lost while polkit was asking");
         finish(a->questions, &refusal);
     }
 }
@@ -122,14 +122,15 @@ static int refuse_failure(AuthQuestion *q, const sd_bus_error *e, Refusal *refus
 
     if (says_no_polkit(e))
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
-                "a person must say yes, and there is no polkit on this host that could ask one");
+                "the rule requires authentication, and polkit is not available on this host");
     if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) || sd_bus_error_has_name(e, SD_BUS_ERROR_TIMEOUT)) {
         cancel(q);
-        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "nobody said yes within %llu s",
+        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "nobody authenticated within %llu s",
                 (unsigned long long) (q->auth->timeout_usec / 1000000));
     }
     why = sanitize(e->message ?: e->name ?: "", 200);
-    return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "polkit could not ask: %s", why ?: "?");
+    return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "polkit could not ask for authentication: %s",
+            why ?: "?");
 }
 
 /* Only "polkit.dismissed" matters to us: the person closed the window. */
@@ -159,16 +160,16 @@ static int read_answer(AuthQuestion *q, sd_bus_message *m, Refusal *refusal) {
     if (r >= 0)
         r = read_dismissed(m, &dismissed);
     if (r < 0)
-        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "polkit's answer makes no sense");
+        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "polkit's answer cannot be parsed");
     if (authorized)
         return 0;
     if (dismissed)
-        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "who was asked did not want to answer");
+        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "the authentication was dismissed");
     if (!challenge || q->interactive)
-        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "polkit says no");
+        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "polkit denied it");
     r = refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
-            "a person must say yes, and the call does not want one to be asked");
-    refusal->remedy = strdup("Ask again and allow that (vfioctl without --no-ask-password).");
+            "the rule requires authentication, and the request does not allow polkit to ask for it");
+    refusal->remedy = strdup("Request it again and allow that (vfioctl without --no-ask-password).");
     return r;
 }
 
@@ -219,8 +220,8 @@ static int check_room(const Auth *a, uid_t uid, Refusal *refusal) {
         n += q->uid == uid;
     if (n < AUTH_QUESTIONS_PER_UID_MAX && a->n_questions < AUTH_QUESTIONS_MAX)
         return 0;
-    r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "%u requests of uid %u wait for a person's answer",
-            n, (unsigned) uid);
+    r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+            "%u requests of uid %u are already waiting for authentication", n, (unsigned) uid);
     refusal->remedy = strdup("Wait until they are answered.");
     return r;
 }
@@ -232,7 +233,7 @@ int auth_ask(Auth *a, const AuthAbout *about, auth_done_t done, void *userdata, 
 
     if (!a->bus || !about->bus_name)
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
-                "a person must say yes, and polkit cannot be asked about this caller");
+                "the rule requires authentication, and the caller's process is unknown");
     r = check_room(a, about->uid, refusal);
     if (r < 0)
         return r;
@@ -256,7 +257,7 @@ int auth_ask(Auth *a, const AuthAbout *about, auth_done_t done, void *userdata, 
     r = send_question(q, about);
     if (r < 0) {
         (void) auth_question_free(q);
-        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "cannot ask polkit: %s", strerror(-r));
+        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "cannot call polkit: %s", strerror(-r));
     }
     *ret = q;
     return 0;

@@ -63,7 +63,7 @@ static void keep_watching(Recovery *recovery) {
         return;
     }
     if (fd >= 0)
-        log_warning_errno(r, "Cannot go on with the watch over device nodes that systemd kept");
+        log_warning_errno(r, "Cannot continue the watch over device nodes that systemd keeps");
     (void) node_watch_keep(nodes, -EBADF);
 }
 
@@ -96,7 +96,7 @@ static void drop_rest(Recovery *recovery) {
         if (!name || !startswith(name, "claim-"))
             continue;
         if (!hung_up(SD_LISTEN_FDS_START + i)) {
-            log_error("A program holds the lifeline %s, and there is no record of that claim", name);
+            log_error("A program holds the lifeline %s, but that claim has no record", name);
             recovery->incomplete = true;
         }
         fd_store_remove(name);
@@ -264,7 +264,7 @@ static int give_up(Recovery *recovery, Candidate *c, const char *reason, const S
 static int give_up_damaged(Recovery *recovery, Candidate *c) {
     _cleanup_free_ char *copy = store_keep_copy(recovery->broker->store, c->stored);
 
-    log_error("The record of claim %s is damaged, its devices go into quarantine: %s (%s)",
+    log_error("The record of claim %s is damaged, its devices are quarantined: %s (%s)",
             c->stored->id[0] ? c->stored->id : "of unknown id", c->stored->problem ?: "no file of a record",
             copy ?: "lost");
     recovery->incomplete = recovery->incomplete || !c->stored->names.complete;
@@ -279,13 +279,13 @@ static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winne
     SalvagedNames names = {.names = members};
 
     free(store_keep_copy(recovery->broker->store, c->stored));
-    log_error("Claim %s is recorded over a device of claim %s: it is not taken up", c->stored->id,
+    log_error("Claim %s names a device that claim %s also names: it is not restored", c->stored->id,
             winner->claim.id);
     for (size_t i = 0; i < plan->n_members; i++)
         if (plan_member_is_moved(&plan->members[i]))
             members[names.n++] = plan->members[i].name;
-    return give_up(recovery, c, "its claim was recorded over a device of another claim, so it may be in use",
-            &names);
+    return give_up(
+            recovery, c, "its claim also names a device of another claim, so it may be in use", &names);
 }
 
 /* A worker that had begun with a device may have got further than was written down. */
@@ -353,8 +353,8 @@ static int go_on(Candidate *c) {
         event = CLAIM_EVENT_RECOVERED_HELD;
     } else if (c->lifeline >= 0)
         drop_lifeline(j->claim.id);
-    log_info("Claim %s of uid %u found from before, %s", j->claim.id, (unsigned) j->claim.uid,
-            event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "not held any more");
+    log_info("Claim %s of uid %u found after the restart, %s", j->claim.id, (unsigned) j->claim.uid,
+            event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "no longer held");
     claim_run_feed(j, event);
     if (event == CLAIM_EVENT_RECOVERED_HELD)
         catch_up(j);
@@ -414,7 +414,7 @@ int broker_recover(Broker *e) {
 
     recovery.n_fds = sd_listen_fds_with_names(/* unset_environment= */ 1, &recovery.names);
     if (recovery.n_fds < 0)
-        return log_error_errno(recovery.n_fds, "Cannot take the fds that systemd kept");
+        return log_error_errno(recovery.n_fds, "Cannot take back the fds that systemd keeps");
     keep_watching(&recovery);
     r = recover(&recovery);
     node_watch_forget_rest(e->nodes);

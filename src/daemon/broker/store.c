@@ -353,7 +353,7 @@ static int parse_record(Store *s, const char *text, size_t size, StoredClaim *en
     if (r < 0 || !entry->id[0] || streq(entry->claim.id, entry->id))
         return r;
     claim_done(&entry->claim);
-    entry->problem = strdup("it is that of another claim");
+    entry->problem = strdup("it is the record of another claim");
     return -EBADMSG;
 }
 
@@ -362,7 +362,7 @@ static int judge(StoredClaim *entry, int r, const char *text, size_t size) {
     if (r >= 0)
         return 0;
     if (r == -ESTALE || r == -ENOENT) {
-        log_info("A claim record is of an earlier boot: nothing of it is left, removing it");
+        log_info("Removing a claim record of an earlier boot");
         return 1;
     }
     if (!is_damage(r))

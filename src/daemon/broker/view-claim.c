@@ -88,8 +88,7 @@ int view_check_holders(const ViewHost *host, const Subject *reader, Refusal *ref
     if (subject_is_operator(reader) || budget_has_credit(account, PURSE_HOLDERS, budget_now()))
         return 0;
     return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "looking for holders takes long on this host, and uid %u did it often just now",
-            (unsigned) account->uid);
+            "uid %u has searched for holders too often just now", (unsigned) account->uid);
 }
 
 void view_charge_holders(const ViewHost *host, const Subject *reader, const HolderAnswer *answer) {
@@ -121,7 +120,7 @@ static int put_holders(const ViewQuery *q, const ViewSink *out) {
         return -EOPNOTSUPP;
     if (answer->error < 0) /* unknown is not nobody */
         return refuse(q->refusal, VFIOD_ERROR_INTERNAL, NULL,
-                "cannot find out which processes have devices open: %s", strerror(-answer->error));
+                "cannot find the processes that have its devices open: %s", strerror(-answer->error));
     r = view_open(out, 'a', "(us)");
     for (size_t i = 0; i < answer->n && n < HOLDERS_MAX && r >= 0; i++) {
         const HolderEntry *e = &answer->entries[i];

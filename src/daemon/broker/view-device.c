@@ -156,7 +156,7 @@ static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
     if (r >= 0)
         return view_text(out, facts->host_critical);
     /* Not "", which says that the host does not use it. */
-    unknown = format_string("it cannot be told whether the host uses it: %s", strerror(-r));
+    unknown = format_string("whether the host uses it is unknown: %s", strerror(-r));
     return unknown ? view_text(out, unknown) : -ENOMEM;
 }
 

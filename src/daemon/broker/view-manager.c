@@ -28,6 +28,10 @@ static int put_version(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, VFIOD_VERSION);
 }
 
+static int put_simulated(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'b', q->host->simulated);
+}
+
 /* A kernel that cannot be looked at offers nothing. */
 static int put_kernel(const ViewQuery *q, const ViewSink *out) {
     const FactSource *source = &q->host->source->facts;
@@ -204,6 +208,7 @@ static int put_claims(const ViewQuery *q, const ViewSink *out) {
 
 const ViewField view_manager_fields[] = {
         {"Version", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_version},
+        {"Simulated", "b", VIEW_CONSTANT, VIEW_FOR_ALL, put_simulated},
         {"Kernel", "a{sb}", VIEW_SILENT, VIEW_FOR_ALL, put_kernel},
         {"PolicyState", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_policy_state},
         {"PolicyErrors", "as", VIEW_INVALIDATED, VIEW_FOR_ALL, put_policy_errors},

@@ -21,6 +21,7 @@ struct ViewHost {
     const PolicyLoad *shadow; /* likewise */
     const TaintList *(*read_taints)(void *userdata); /* as of now, within a second */
     const char *(*noiommu_state)(void *userdata);    /* "off", "on", "managed", "unavailable" */
+    bool simulated;                                  /* a recorded host */
     void *userdata;
 };
 

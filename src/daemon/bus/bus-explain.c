@@ -210,7 +210,7 @@ static int read_question(sd_bus_message *m, Question *q, Refusal *refusal) {
         return r;
     if ((q->request.n_devices > 0) + (q->claim != NULL) + q->last_refusal != 1)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "one thing is explained at a time: devices, a claim, or the last refusal");
+                "only one of these can be explained at a time: devices, a claim, the last refusal");
     return 0;
 }
 
@@ -220,13 +220,13 @@ static int check_about_other(const Question *q, const Subject *subject, Refusal 
     if (!q->about_other)
         return 0;
     if (!subject_is_operator(subject)) {
-        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root asks about others than himself");
-        refusal->remedy = strdup("Ask as root, or without options that describe somebody.");
+        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root can ask about another user");
+        refusal->remedy = strdup("Do it as root, or leave out the options that describe a caller.");
         return r;
     }
     if (q->other.uid == (uid_t) -1)
-        return refuse(
-                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "who describes somebody must give his \"uid\"");
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the options describe a caller without a \"uid\"");
     return 0;
 }
 
@@ -235,8 +235,7 @@ static int check_paid(const BudgetAccount *account, uint64_t now_usec, Refusal *
     if (account_is_operator(account) || budget_has_credit(account, PURSE_EXPLAIN, now_usec))
         return 0;
     return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "explaining takes long with this policy, and uid %u asked for it often just now",
-            (unsigned) account->uid);
+            "uid %u has asked for too many explanations just now", (unsigned) account->uid);
 }
 
 static int answer_question(BusCall *call, const Question *q, const Subject *subject, Refusal *refusal) {

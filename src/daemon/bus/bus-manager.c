@@ -122,7 +122,7 @@ static int run_acquire(BusCall *call, const Subject *subject, Refusal *refusal) 
     int r;
 
     if (call->face->stopping)
-        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is about to stop");
+        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
     r = read_request(call->message, &request, refusal);
     if (r < 0)
         return r;
@@ -208,8 +208,8 @@ static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *ref
     if (r < 0)
         return r;
     if (!subject_is_operator(subject)) {
-        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root reloads the policy");
-        refusal->remedy = strdup("Ask as root: no rule can allow it.");
+        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root can reload the policy");
+        refusal->remedy = strdup("Do it as root. No rule can allow it.");
         return r;
     }
     call->waits_for_policy = true;

@@ -416,7 +416,8 @@ static void answer_all(BusFace *b) {
     while (b->calls) {
         Refusal refusal = REFUSAL_NULL;
 
-        bus_call_refuse(b->calls, refuse(&refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod stops"), &refusal);
+        bus_call_refuse(
+                b->calls, refuse(&refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping"), &refusal);
         refusal_done(&refusal);
         bus_call_free(b->calls);
     }
@@ -477,7 +478,7 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
     if (b->stopping)
         log_debug("The bus is gone");
     else
-        log_warning("Lost the connection to the bus, trying to get it back; claims are kept");
+        log_warning("Lost the connection to the bus, connecting again. Claims are kept");
     disconnect(b);
     connect_later(b);
     say_ready(b);
@@ -508,7 +509,7 @@ static bool gives_name(sd_bus_message *m) {
 static int on_name_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
     BusFace *b = userdata;
 
-    log_error("Another process is " BUS_FACE_NAME " on the bus, giving up");
+    log_error("Another process owns " BUS_FACE_NAME " on the bus, giving up");
     return sd_event_exit(b->context.event, EXIT_FAILURE);
 }
 
@@ -524,7 +525,7 @@ static void wake_the_other(BusFace *b) {
 /* on_message() hears when the name is ours. A match would miss a signal that comes before the bus has
  * answered the match. */
 static int wait_for_name(BusFace *b) {
-    log_notice("Another process is " BUS_FACE_NAME " on the bus, waiting for it to go");
+    log_notice("Another process owns " BUS_FACE_NAME " on the bus, waiting for it to end");
     wake_the_other(b);
     return sd_event_add_time_relative(
             b->context.event, &b->name_deadline, CLOCK_MONOTONIC, NAME_WAIT_USEC, 0, on_name_deadline, b);
@@ -546,7 +547,7 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
             connect_later(b);
             return 1;
         }
-        log_error("The bus does not let us be " BUS_FACE_NAME ": %s", e->message);
+        log_error("The bus does not let vfiod own " BUS_FACE_NAME ": %s", e->message);
         return sd_event_exit(b->context.event, EXIT_FAILURE);
     }
     credentials_note_connected(b->credentials);

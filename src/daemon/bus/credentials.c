@@ -396,7 +396,7 @@ static int judge_reply(Connection *k, sd_bus_message *reply, Refusal *refusal) {
     Credentials *c = k->owner;
 
     if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(c, reply, k) < 0)
-        return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "the bus does not tell who is asking");
+        return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "the bus does not identify the caller");
     if (count_connections_of(c, k->subject.uid) >= CONNECTIONS_PER_UID_MAX &&
             !make_room(c, k->subject.uid, k))
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "user %u already has %u busy connections",
@@ -512,7 +512,7 @@ int credentials_get(Credentials *c, sd_bus_message *message, credentials_ready_t
     }
     mark_used(c, k);
     if (!k->known && !has_room(c, k)) {
-        refuse_limit(ready, userdata, "too many calls wait until it is known who makes them");
+        refuse_limit(ready, userdata, "too many calls wait until their callers are identified");
         return 0;
     }
     if (!k->known)

@@ -229,7 +229,7 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *use
         if (errno == EAGAIN || errno == 0)
             break;
         if (errno == ENOBUFS) {
-            log_notice("Events about devices were lost, reading all devices again");
+            log_notice("Device events were lost, reading all devices again");
             schedule_rescan(h, 0);
         }
         /* Anything else is one message that does not parse, from whoever may send there: the next one. */

@@ -103,21 +103,22 @@ static int check(NoiommuMode mode, const DeviceName *name, Refusal *refusal, boo
 
     if (mode == NOIOMMU_OFF)
         return refuse_disabled(
-                refusal, name, "devices without an IOMMU are not handed out on this host", NULL);
+                refusal, name, "the host setting \"noiommu\" does not allow devices without an IOMMU", NULL);
     r = sysfs_read_kernel_facts(&kernel);
     if (r < 0)
-        return refuse(
-                refusal, VFIOD_ERROR_INTERNAL, name, "cannot tell what the kernel offers: %s", strerror(-r));
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, name, "cannot find out what the kernel supports: %s",
+                strerror(-r));
     if (kernel.lockdown)
         return refuse_disabled(refusal, name,
-                "the kernel is locked down, and a device without an IOMMU reaches all of its memory",
-                "Nothing but a boot without lockdown changes that.");
+                "the kernel is locked down, and a device without an IOMMU can write to all of its memory",
+                "Turn an IOMMU on: lockdown ends only with another boot.");
     if (!kernel.noiommu_support)
         return refuse_disabled(refusal, name,
-                "this kernel knows no devices without an IOMMU, or has not loaded vfio",
-                "It needs a kernel with CONFIG_VFIO_NOIOMMU, and 'modprobe vfio-pci' before vfiod starts.");
+                "the kernel does not support devices without an IOMMU, or the module vfio is not loaded",
+                "Load the module ('modprobe vfio-pci') and restart vfiod. The kernel must have "
+                "CONFIG_VFIO_NOIOMMU.");
     if (!kernel.noiommu_enabled && mode == NOIOMMU_ON)
-        return refuse_disabled(refusal, name, "the kernel's enable_unsafe_noiommu_mode is off",
+        return refuse_disabled(refusal, name, "the kernel's parameter vfio.enable_unsafe_noiommu_mode is off",
                 "The operator can turn it on (modprobe.d: options vfio enable_unsafe_noiommu_mode=1), or let "
                 "vfiod do it with \"noiommu\": \"managed\".");
     *ret_on = kernel.noiommu_enabled;
@@ -167,8 +168,8 @@ void noiommu_switch_release(NoiommuSwitch *s) {
         r = write_parameter(false);
     if (r < 0 && r != -ENOENT) {
         log_error_errno(r,
-                "Cannot turn vfio.enable_unsafe_noiommu_mode off again; the next end of a claim, or "
-                "start, tries it anew");
+                "Cannot turn vfio.enable_unsafe_noiommu_mode off again. vfiod tries again when the next "
+                "claim ends, or when it starts");
         return;
     }
     s->ours = false;
