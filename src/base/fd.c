@@ -50,17 +50,12 @@ static ssize_t read_full(int fd, char *buf, size_t size) {
     return (ssize_t) n;
 }
 
-ssize_t read_attribute_at(int dirfd, const char *name, char *buf, size_t size) {
-    _cleanup_close_ int fd = -EBADF;
+ssize_t read_attribute(int fd, char *buf, size_t size) {
     ssize_t n;
 
     assert(size > 0);
-
-    fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return -errno;
     do
-        n = read(fd, buf, size);
+        n = pread(fd, buf, size, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
@@ -72,6 +67,12 @@ ssize_t read_attribute_at(int dirfd, const char *name, char *buf, size_t size) {
     if (strlen(buf) != (size_t) n)
         return -EBADMSG;
     return n;
+}
+
+ssize_t read_attribute_at(int dirfd, const char *name, char *buf, size_t size) {
+    _cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    return fd < 0 ? -errno : read_attribute(fd, buf, size);
 }
 
 int write_attribute_at(int dirfd, const char *name, const char *value) {

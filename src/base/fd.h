@@ -31,6 +31,8 @@ int open_directory_at(int at, const char *name, DIR **ret);
  * newlines cut. One read: the kernel gives an attribute whole. Returns the length, -E2BIG when it does not
  * fit, -EBADMSG for an embedded NUL, or a negative errno from open/read. */
 ssize_t read_attribute_at(int dirfd, const char *name, char *buf, size_t size);
+/* The same of an open file, from its beginning: as often as one likes. */
+ssize_t read_attribute(int fd, char *buf, size_t size);
 
 /* Writes value in ONE write(2) (sysfs stores act per write). Returns 0 or the negative errno of open or
  * write; a short write is -EIO. May sleep as long as the kernel likes: callers in the main loop must not

@@ -23,6 +23,7 @@
 #include "core/device-kind.h"
 #include "core/host-tables.h"
 #include "host/host-critical.h"
+#include "host/kept-files.h"
 #include "host/sysfs.h"
 #include "host/udev-properties.h"
 
@@ -119,17 +120,29 @@ static int read_real_group(int at, int vfio_index) {
 }
 
 /* 0 as with read_id(). */
-static dev_t read_device_number(int at, const char *name, int *trouble) {
+static dev_t read_number_file(int fd, int *trouble) {
     unsigned major_number, minor_number;
     char text[ATTRIBUTE_MAX];
     ssize_t n;
 
-    n = read_attribute_at(at, name, text, sizeof(text));
+    n = fd >= 0 ? read_attribute(fd, text, sizeof(text)) : fd;
     if (is_own_trouble(n))
         *trouble = (int) n;
     if (n < 0 || parse_device_number(text, &major_number, &minor_number) < 0)
         return 0;
     return makedev(major_number, minor_number);
+}
+
+static int open_number_file(int at, const char *name) {
+    int fd = openat(at, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static dev_t read_device_number(int at, const char *name, int *trouble) {
+    _cleanup_close_ int fd = open_number_file(at, name);
+
+    return read_number_file(fd, trouble);
 }
 
 /* vfio-dev/vfioN is there as long as the device is registered with VFIO, whatever its driver is called. It
@@ -657,10 +670,55 @@ static const struct {
         {DEVICE_FACT_EXCLUSIVE_USE, read_exclusive_use},
 };
 
+/* ---- Facts that every claim needs, from kept files ---- */
+
+#define KEPT_FACTS ((unsigned) (DEVICE_FACT_ENABLE_COUNT | DEVICE_FACT_RESET_METHODS))
+
+static int read_kept_enable_count(KeptFiles *k, long *ret) {
+    char text[ATTRIBUTE_MAX];
+    uint64_t v;
+
+    if (k->enable < 0 || kept_files_read(k->enable, text, sizeof(text)) < 0 ||
+            parse_unsigned(text, 10, INT_MAX, &v) < 0)
+        return -ENODATA;
+    *ret = (long) v;
+    return 0;
+}
+
+/* -ENODATA as well when there is more to be looked at, see read_reset_methods(). */
+static int read_kept_reset_methods(KeptFiles *k, unsigned *ret) {
+    char text[ATTRIBUTE_MAX];
+    unsigned methods;
+
+    if (k->reset_method >= 0 && kept_files_read(k->reset_method, text, sizeof(text)) < 0)
+        return -ENODATA;
+    methods = reset_methods_parse(k->reset_method >= 0 ? text : k->reset_methods);
+    if (methods == 1U << RESET_METHOD_BUS)
+        return -ENODATA;
+    *ret = methods;
+    return 0;
+}
+
+/* Methods after the count: that it can be read says that the device is the one whose methods are known. */
+static int read_kept_facts(KeptFiles *k, DeviceFacts *ret) {
+    DeviceFacts f = DEVICE_FACTS_NULL;
+
+    if (read_kept_enable_count(k, &f.enable_count) < 0 || read_kept_reset_methods(k, &f.reset_methods) < 0)
+        return -ENODATA;
+    f.known = KEPT_FACTS;
+    *ret = f;
+    return 0;
+}
+
 int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
     _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
+    KeptFiles *kept = what == KEPT_FACTS ? kept_files_find(&device->name) : NULL;
     _cleanup_close_ int fd = -EBADF;
 
+    if (kept && read_kept_facts(kept, ret) >= 0)
+        return 0;
+    if (kept)
+        kept_files_forget(kept);
     fd = open_device(&device->name);
     if (fd < 0)
         return fd;
@@ -676,6 +734,8 @@ int sysfs_read_facts(void *userdata, const Device *device, unsigned what, Device
         if (r > 0)
             f.known |= fact_readers[i].fact;
     }
+    if (kept) /* for the next time */
+        (void) kept_files_open(kept_files_find(&device->name), fd);
 
     *ret = TAKE_GENERIC(f, DEVICE_FACTS_NULL);
     return 0;
@@ -686,7 +746,10 @@ long sysfs_read_enable_count(const DeviceName *name) {
     char text[ATTRIBUTE_MAX];
     uint64_t v;
     ssize_t n;
+    long count;
 
+    if (read_kept_enable_count(kept_files_find(name), &count) >= 0)
+        return count;
     fd = open_device(name);
     if (fd < 0)
         return fd;
@@ -701,9 +764,9 @@ long sysfs_read_enable_count(const DeviceName *name) {
  * device's and have the right number all the same. But an open file keeps its device registered, and with it
  * the number and the group: who looks once more after the open, and finds the number where it should be, has
  * opened what was meant. */
-int sysfs_check_device(Device *d) {
+static int check_device(Device *d, KeptFiles *kept) {
     const uint64_t seqnum = sysfs_read_uevent_seqnum();
-    _cleanup_close_ int fd = -EBADF;
+    _cleanup_close_ int fd = -EBADF, number = -EBADF;
     int trouble = 0;
     char path[48];
 
@@ -716,10 +779,23 @@ int sysfs_check_device(Device *d) {
         return trouble < 0 ? trouble : -ESTALE;
     if (d->vfio_index >= 0) {
         snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
-        if (read_device_number(fd, path, &trouble) != d->vfio_rdev)
+        number = open_number_file(fd, path);
+        if (read_number_file(number, &trouble) != d->vfio_rdev)
             return trouble < 0 ? trouble : -ESTALE;
     }
     d->since_seqnum = seqnum;
+    if (number >= 0)
+        kept_files_note_number(kept, TAKE_FD(number), d, seqnum);
+    return 0;
+}
+
+/* Removals that were announced before it was checked for the first time are not of it: it is there still. */
+int sysfs_check_device(Device *d) {
+    KeptFiles *kept = kept_files_find(&d->name);
+
+    if (!kept_files_confirm(kept, d))
+        return check_device(d, kept);
+    d->since_seqnum = MAX(d->since_seqnum, kept->checked.seqnum);
     return 0;
 }
 

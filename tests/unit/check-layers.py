@@ -51,7 +51,7 @@ BUILT_ON = {
     "use-disk": {"use"},
     "use-display": {"use"},
     "use-interface": {"use"},
-    "sysfs": {"host-critical", "udev-properties"},
+    "sysfs": {"host-critical", "kept-files", "udev-properties"},
     "worker": {"driver", "holders", "spawner", "vfio"},  # the program that a worker process runs, and what starts it
 }
 

@@ -12,7 +12,7 @@
 struct Spare {
     int iommufd, pipe[2]; /* owned, -EBADF: none */
     bool wants_iommufd;
-    sd_event_source *idle, *expiry;
+    sd_event_source *next, *expiry;
 };
 
 static void drop(Spare *s) {
@@ -25,7 +25,7 @@ Spare *spare_free(Spare *s) {
     if (!s)
         return NULL;
     drop(s);
-    sd_event_source_disable_unref(s->idle);
+    sd_event_source_disable_unref(s->next);
     sd_event_source_disable_unref(s->expiry);
     free(s);
     return NULL;
@@ -42,7 +42,7 @@ static int make_pipe(int *ret_read, int *ret_write) {
 }
 
 /* What fails here fails again when a claim needs it, and is reported then. */
-static int on_idle(sd_event_source *source, void *userdata) {
+static int on_next(sd_event_source *source, void *userdata) {
     Spare *s = userdata;
 
     if (s->wants_iommufd && s->iommufd < 0)
@@ -66,11 +66,9 @@ int spare_new(sd_event *event, Spare **ret) {
     if (!s)
         return -ENOMEM;
     *s = (Spare){.iommufd = -EBADF, .pipe = {-EBADF, -EBADF}};
-    r = sd_event_add_defer(event, &s->idle, on_idle, s);
+    r = sd_event_add_defer(event, &s->next, on_next, s);
     if (r >= 0)
-        r = sd_event_source_set_enabled(s->idle, SD_EVENT_OFF);
-    if (r >= 0)
-        r = sd_event_source_set_priority(s->idle, SD_EVENT_PRIORITY_IDLE);
+        r = sd_event_source_set_enabled(s->next, SD_EVENT_OFF);
     if (r >= 0)
         r = sd_event_add_time_relative(event, &s->expiry, CLOCK_MONOTONIC, KEEP_USEC, 0, on_expiry, s);
     if (r >= 0)
@@ -98,5 +96,5 @@ int spare_take_pipe(Spare *s, int *ret_read, int *ret_write) {
 
 void spare_prepare(Spare *s, bool iommufd) {
     s->wants_iommufd = iommufd;
-    (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
+    (void) sd_event_source_set_enabled(s->next, SD_EVENT_ONESHOT);
 }

@@ -21,5 +21,6 @@ int spare_take_iommufd(Spare *s, int *ret_fd);
 /* A pipe, O_CLOEXEC and O_NONBLOCK: the reading and the writing end, both owned. 0 or a negative errno. */
 int spare_take_pipe(Spare *s, int *ret_read, int *ret_write);
 
-/* Makes new ones when the loop has nothing else to do. iommufd: the last claim needed one. */
+/* Makes new ones in the next turn of the loop: the client works on its answer meanwhile, and whoever asks
+ * again and again does not find none. iommufd: the last claim needed one. */
 void spare_prepare(Spare *s, bool iommufd);
