@@ -178,6 +178,18 @@ class SlowTest(VfiodTestCase):
         c.acquire(self.other).close()
         c.acquire(self.nic).close()  # here config space shows everything to everybody
 
+    def test_a_spawner_that_dies_over_a_question(self):
+        self.start()
+        c = self.client()
+        spawner = int(*self.processes('--spawner'))
+        os.kill(spawner, signal.SIGSTOP)
+        answers = [self.later(c, 'Plan', 'asa{sv}', [device.name], {}) for device in (self.other, self.nic)]
+        c.manager('GetGroup', 'u', self.nic.group)  # comes later: the spawner has been asked by now
+        os.kill(spawner, signal.SIGKILL)
+        for answer in answers:
+            self.assert_answered(answer)
+        c.acquire(self.nic).close()
+
     @harness.needs_root
     def test_who_has_which_capability(self):
         self.start()

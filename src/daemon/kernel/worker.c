@@ -246,11 +246,17 @@ static Worker *worker_free(Worker *w) {
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(Worker *, worker_free);
 
+/* Before its task is given back: whoever hears of that may submit the next one at once, and must not get this
+ * worker. */
+static void hang_up(Worker *w) {
+    w->io = sd_event_source_disable_unref(w->io);
+    w->socket = safe_close(w->socket);
+}
+
 /* The worker is of no more use: kill it, and keep only the wait for its end. */
 static void retire(Worker *w) {
     (void) pidfd_send_signal(w->pidfd, SIGKILL, NULL, 0);
-    w->io = sd_event_source_disable_unref(w->io);
-    w->socket = safe_close(w->socket);
+    hang_up(w);
 }
 
 static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
@@ -350,8 +356,9 @@ static int receive(Worker *w) {
     return 1;
 }
 
-/* It was never started, as far as we know. */
+/* It has ended, or was never started. */
 static void give_up(Worker *w) {
+    hang_up(w);
     if (w->task)
         fail_task(w, -ECONNRESET);
     (void) worker_free(w);
@@ -364,10 +371,9 @@ static int on_readable(sd_event_source *s, int fd, uint32_t events, void *userda
     r = receive(w);
     if (r < 0 && w->pidfd < 0)
         give_up(w);
-    else if (r < 0) {
-        w->io = sd_event_source_disable_unref(w->io);
-        w->socket = safe_close(w->socket); /* on_exit_worker tells the caller */
-    } else if (!w->task && (w->outdated || find_idle(w->pool, w)))
+    else if (r < 0)
+        hang_up(w); /* on_exit_worker tells the caller */
+    else if (!w->task && (w->outdated || find_idle(w->pool, w)))
         retire(w); /* one in reserve is enough */
     return 0;
 }
@@ -400,9 +406,7 @@ static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *use
     (void) waitid(P_PIDFD, (id_t) w->pidfd, &info, WEXITED | WNOHANG);
     while (w->task && receive(w) > 0)
         ;
-    if (w->task)
-        fail_task(w, -ECONNRESET);
-    (void) worker_free(w);
+    give_up(w);
     return 0;
 }
 
