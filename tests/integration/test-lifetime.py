@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon over time: when it ends by itself, and that it keeps nothing."""
 
+import fcntl
 import os
 import pathlib
 import signal
+
+from gi.repository import GLib
 
 import harness
 from harness import ROOT_PATH, VfiodTestCase, device_path, needs_root, wait
@@ -118,6 +121,22 @@ class EndTest(VfiodTestCase):
         self.assertEqual(claim.state, 'held')
         claim.close()
         self.wait_gone(claim)
+
+    def test_a_worker_may_end_a_moment_after_its_daemon(self):
+        """One that was just being started has the lock, too."""
+        state = f'{self.directory}/state/claims'
+        worker = os.open(state, os.O_RDONLY)
+        fcntl.flock(worker, fcntl.LOCK_EX)
+        self.daemon = harness.Daemon(self)
+
+        def end():
+            if state not in self.daemon.files():
+                return True
+            os.close(worker)
+            return False
+
+        GLib.timeout_add(5, end)
+        self.daemon.wait_ready()
 
     def test_it_waits_until_the_one_before_is_gone(self):
         before, c = self.client(), self.client()

@@ -15,6 +15,8 @@
 
 #define RETRY_USEC (1 * UINT64_C(1000000))
 #define SLOTS_NAME "slots"
+#define LOCK_WAIT_USEC (1 * UINT64_C(1000000))
+#define LOCK_LOOK_USEC (10 * UINT64_C(1000))
 
 typedef struct Slot {
     char id[CLAIM_ID_MAX]; /* of the claim that has it; "" */
@@ -61,10 +63,25 @@ Store *store_free(Store *s) {
     return NULL;
 }
 
+/* Two daemons would take up the same claims. The kernel drops the lock with the last process that has the
+ * file: with the daemon, or a moment later with a worker that the daemon was just starting when it was
+ * killed. */
+static int lock(int directory) {
+    for (uint64_t usec = 0; flock(directory, LOCK_EX | LOCK_NB) < 0; usec += LOCK_LOOK_USEC) {
+        if (errno != EWOULDBLOCK)
+            return -errno;
+        if (usec >= LOCK_WAIT_USEC)
+            return -EBUSY;
+        (void) usleep(LOCK_LOOK_USEC);
+    }
+    return 0;
+}
+
 int store_new(sd_event *event, const char *state_directory, Store **ret) {
     _cleanup_(store_freep) Store *s = NULL;
     _cleanup_close_ int parent = -EBADF;
     ssize_t n;
+    int r;
 
     s = malloc(sizeof(*s));
     if (!s)
@@ -80,10 +97,9 @@ int store_new(sd_event *event, const char *state_directory, Store **ret) {
     s->directory = openat(parent, "claims", O_DIRECTORY | O_CLOEXEC | O_RDONLY | O_NOFOLLOW);
     if (s->directory < 0)
         return -errno;
-    /* Two daemons would take up the same claims. The kernel drops the lock with the process; workers do not
-     * have the file. */
-    if (flock(s->directory, LOCK_EX | LOCK_NB) < 0)
-        return errno == EWOULDBLOCK ? -EBUSY : -errno;
+    r = lock(s->directory);
+    if (r < 0)
+        return r;
     n = read_attribute_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", s->boot_id, sizeof(s->boot_id));
     if (n < 0)
         return (int) n;
