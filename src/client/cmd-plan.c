@@ -3,7 +3,7 @@
 
 #include "client/bus-call.h"
 #include "client/libvfiod-internal.h"
-#include "client/show.h"
+#include "client/show-explanation.h"
 
 static const char *member_action(struct json_object *member) {
     const char *disposition = json_text(member, "disposition");
@@ -66,6 +66,36 @@ static int show_plan(const Options *o, struct json_object *plan) {
     return 0;
 }
 
+static int show_all_obstacles(const Options *o, struct json_object *explanation) {
+    struct json_object *obstacles = json_list(explanation, "obstacles");
+    _cleanup_json_ struct json_object *shown = NULL;
+
+    if (!obstacles || json_object_array_length(obstacles) == 0)
+        return 0;
+    if (!o->json) {
+        show_obstacles(o, obstacles);
+        return 0;
+    }
+    shown = json_object_new_object();
+    if (!shown || json_add(shown, "obstacles", json_object_get(obstacles)) < 0)
+        return -ENOMEM;
+    return show_json(stdout, shown, /* pretty= */ true);
+}
+
+/* An error has one reason, an explanation has all. Best effort: the error is shown in any case. */
+static void explain_refusal(const Options *o, sd_bus *bus, const VfiodRequest *request) {
+    _cleanup_json_ struct json_object *explanation = NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    const char *text;
+
+    if (vfiod_call_with_request(bus, "Explain", request, &reply, NULL) < 0 ||
+            sd_bus_message_read_basic(reply, 's', &text) < 0)
+        return;
+    explanation = json_tokener_parse(text);
+    if (json_object_is_type(explanation, json_type_object))
+        (void) show_all_obstacles(o, explanation);
+}
+
 int verb_plan(const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *plan = NULL;
     _cleanup_message_ sd_bus_message *reply = NULL;
@@ -79,8 +109,10 @@ int verb_plan(const Options *o, VfiodErrorText *error) {
         return r;
     request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
     r = vfiod_call_with_request(bus, "Plan", &request, &reply, error);
-    if (r < 0)
+    if (r < 0) {
+        explain_refusal(o, bus, &request);
         return r;
+    }
     r = sd_bus_message_read_basic(reply, 's', &text);
     if (r >= 0)
         plan = json_tokener_parse(text);

@@ -90,6 +90,17 @@ static void show_refused(const Options *o, struct json_object *refused) {
     puts("\nWhat the policy decides now");
 }
 
+void show_obstacles(const Options *o, struct json_object *obstacles) {
+    if (!obstacles || json_object_array_length(obstacles) < 2)
+        return;
+    show_heading(o, "Everything that stands in the way");
+    for (size_t i = 0; i < json_object_array_length(obstacles); i++) {
+        struct json_object *obstacle = json_object_array_get_idx(obstacles, i);
+
+        policy_print("  %zu. %s: %s", i + 1, json_text(obstacle, "error"), json_text(obstacle, "message"));
+    }
+}
+
 int show_answer(const Options *o, struct json_object *result) {
     struct json_object *devices = json_list(result, "devices"), *plan = json_member(result, "plan");
     struct json_object *claim = json_member(result, "claim"), *refused = json_member(result, "refused");
@@ -104,6 +115,7 @@ int show_answer(const Options *o, struct json_object *result) {
     if (*name) {
         show_field(o, "Request", COLOUR_RED, name);
         show_field(o, "Message", COLOUR_NONE, json_text(result, "message"));
+        show_obstacles(o, json_list(result, "obstacles"));
         return 0;
     }
     show_field(o, "Request", COLOUR_GREEN, streq(effect, "ask") ? "granted after authentication" : "granted");

@@ -6,4 +6,6 @@
 
 #include "client/show.h"
 
+/* The list "obstacles" of an explanation; nothing where there are fewer than two, since the error says it. */
+void show_obstacles(const Options *o, struct json_object *obstacles);
 int show_answer(const Options *o, struct json_object *result);

@@ -14,6 +14,16 @@ static const ErrorInfo error_table[] = {
 #undef X
 };
 
+static const char *const blocker_kind_table[_BLOCKER_KIND_MAX] = {
+        [BLOCKER_CLAIM] = "claim",
+        [BLOCKER_DEVICE] = "device",
+        [BLOCKER_PROCESS] = "process",
+        [BLOCKER_RULE] = "rule",
+};
+DEFINE_STRING_TABLE(blocker_kind, BlockerKind);
+
+#define BLOCKER_TEXT_MAX 512U
+
 const ErrorInfo *error_info(VfiodError e) {
     if ((int) e < 0 || e >= _VFIOD_ERROR_MAX)
         return NULL;
@@ -38,6 +48,14 @@ void refusal_done(Refusal *r) {
     free(r->wanted);
     free(r->seen);
     free(r->remedy);
+    for (size_t i = 0; i < r->n_blockers; i++) {
+        free(r->blockers[i].name);
+        free(r->blockers[i].why);
+    }
+    free(r->blockers);
+    for (size_t i = 0; i < r->n_obstacles; i++)
+        refusal_done(&r->obstacles[i]);
+    free(r->obstacles);
     *r = REFUSAL_NULL;
 }
 
@@ -55,6 +73,58 @@ int refuse(Refusal *r, VfiodError code, const DeviceName *device, const char *fo
         r->reason = NULL;
     va_end(ap);
     return -error_info(code)->error;
+}
+
+void refusal_add_blocker(Refusal *r, BlockerKind kind, const char *name, const char *format, ...) {
+    _cleanup_free_ char *text = NULL;
+    Blocker b = {.kind = kind}, *grown;
+    va_list ap;
+    int n;
+
+    if (r->n_blockers >= BLOCKERS_MAX)
+        return;
+    va_start(ap, format);
+    n = vasprintf(&text, format, ap);
+    va_end(ap);
+    if (n < 0) {
+        text = NULL;
+        return;
+    }
+    grown = reallocarray(r->blockers, r->n_blockers + 1, sizeof(*r->blockers));
+    if (!grown)
+        return;
+    r->blockers = grown;
+    b.name = sanitize(name, BLOCKER_TEXT_MAX);
+    b.why = sanitize(text, BLOCKER_TEXT_MAX);
+    if (b.name && b.why) {
+        r->blockers[r->n_blockers++] = b;
+        return;
+    }
+    free(b.name);
+    free(b.why);
+}
+
+void refusal_add_device(Refusal *r, const DeviceName *device, const char *why) {
+    char name[DEVICE_NAME_MAX];
+
+    refusal_add_blocker(r, BLOCKER_DEVICE, device_name_format(device, name), "%s", why);
+}
+
+bool refusal_is_same(const Refusal *a, const Refusal *b) {
+    return a->code == b->code && streq(a->device, b->device) && streq(a->reason ?: "", b->reason ?: "");
+}
+
+bool refusal_add_obstacle(Refusal *r, Refusal *from) {
+    Refusal *grown;
+
+    if (r->n_obstacles >= OBSTACLES_MAX)
+        return false;
+    grown = reallocarray(r->obstacles, r->n_obstacles + 1, sizeof(*r->obstacles));
+    if (!grown)
+        return false;
+    r->obstacles = grown;
+    r->obstacles[r->n_obstacles++] = TAKE_GENERIC(*from, REFUSAL_NULL);
+    return true;
 }
 
 char *refusal_format(const Refusal *r) {

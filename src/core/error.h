@@ -29,8 +29,29 @@ typedef struct ErrorInfo {
 const ErrorInfo *error_info(VfiodError e);        /* never NULL for a valid code */
 VfiodError error_from_bus_name(const char *name); /* _VFIOD_ERROR_INVALID when not ours */
 
+/* What stands in the way, for programs: the same that the sentence of the refusal has. */
+typedef enum BlockerKind {
+    BLOCKER_CLAIM,   /* .name: its id */
+    BLOCKER_DEVICE,  /* the device's name */
+    BLOCKER_PROCESS, /* its pid */
+    BLOCKER_RULE,    /* the rule's origin */
+    _BLOCKER_KIND_MAX,
+    _BLOCKER_KIND_INVALID = -EINVAL,
+} BlockerKind;
+DECLARE_STRING_TABLE(blocker_kind, BlockerKind); /* "claim", "device", "process", "rule" */
+
+typedef struct Blocker {
+    BlockerKind kind;
+    char *name; /* owned */
+    char *why;  /* owned; a few words, sanitized */
+} Blocker;
+
+#define BLOCKERS_MAX 16U
+#define OBSTACLES_MAX 32U
+
 /* One refusal: what, where, why, what to do. Filled by whoever decided, shown by the front ends. */
-typedef struct Refusal {
+typedef struct Refusal Refusal;
+struct Refusal {
     VfiodError code;
     char device[DEVICE_NAME_MAX]; /* "" when it is not about one device */
     char *reason; /* owned; one sentence without the device's name in front, hostile parts sanitized */
@@ -41,7 +62,11 @@ typedef struct Refusal {
     char *predicate, *wanted, *seen; /* owned; what did not hold in the rule that came nearest, as far as the
                                       * caller may know it: "what.driver", "iavf", "e1000e"; NULL */
     char *remedy;                    /* owned; NULL: the table's sentence; "": the reason has it already */
-} Refusal;
+    Blocker *blockers;               /* owned; BLOCKERS_MAX at most, the rest is left out */
+    size_t n_blockers;
+    Refusal *obstacles; /* owned; what would refuse it besides, where all of that was asked for */
+    size_t n_obstacles; /* OBSTACLES_MAX at most */
+};
 
 #define REFUSAL_NULL                                                                                         \
     (Refusal) {                                                                                              \
@@ -52,6 +77,14 @@ void refusal_done(Refusal *r);
 /* Fills *r (which must be empty) and returns -error_info(code)->error, so that `return refuse(…)` is the
  * idiom. device may be NULL. An allocation failure leaves reason NULL: still a refusal. */
 int refuse(Refusal *r, VfiodError code, const DeviceName *device, const char *format, ...) _printf_(4, 5);
+/* Out of memory, and beyond the maximum, it is left out: the sentence has it. */
+void refusal_add_blocker(Refusal *r, BlockerKind kind, const char *name, const char *format, ...)
+        _printf_(4, 5);
+void refusal_add_device(Refusal *r, const DeviceName *device, const char *why);
+/* Do they say the same of the same device? */
+bool refusal_is_same(const Refusal *a, const Refusal *b);
+/* Moves from, which is empty then, to the obstacles of r. false: there is no room for it, it is as it was. */
+bool refusal_add_obstacle(Refusal *r, Refusal *from);
 /* "pci:0000:06:0d.0: reason (rule …). remedy": the text that a person sees. Owned by the caller; NULL on
  * ENOMEM. */
 char *refusal_format(const Refusal *r);

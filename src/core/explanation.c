@@ -36,12 +36,51 @@ static struct json_object *subject_to_json(const Explanation *e) {
     return TAKE_PTR(o);
 }
 
+static struct json_object *blockers_to_json(const Refusal *r) {
+    _cleanup_json_ struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; list && i < r->n_blockers; i++) {
+        const Blocker *b = r->blockers + i;
+        struct json_object *o = json_object_new_object();
+
+        if (json_append(list, o) < 0 || json_add_string(o, "kind", blocker_kind_to_string(b->kind)) < 0 ||
+                json_add_string(o, "name", b->name) < 0 || json_add_string(o, "why", b->why) < 0)
+            return NULL;
+    }
+    return TAKE_PTR(list);
+}
+
+static struct json_object *obstacle_to_json(const Refusal *r) {
+    _cleanup_json_ struct json_object *o = json_object_new_object();
+    _cleanup_free_ char *message = refusal_format(r);
+
+    if (!o || !message || json_add_string(o, "error", error_info(r->code)->name) < 0 ||
+            json_add_string(o, "device", r->device[0] ? r->device : NULL) < 0 ||
+            json_add_string(o, "message", message) < 0 || json_add_string(o, "rule", r->rule) < 0 ||
+            json_add(o, "blockers", blockers_to_json(r)) < 0)
+        return NULL;
+    return TAKE_PTR(o);
+}
+
+/* The refusal itself is the first of them. */
+static struct json_object *obstacles_to_json(const Refusal *r) {
+    _cleanup_json_ struct json_object *list = json_object_new_array();
+
+    if (!list || (r && json_append(list, obstacle_to_json(r)) < 0))
+        return NULL;
+    for (size_t i = 0; r && i < r->n_obstacles; i++)
+        if (json_append(list, obstacle_to_json(&r->obstacles[i])) < 0)
+            return NULL;
+    return TAKE_PTR(list);
+}
+
 static int add_answer(struct json_object *o, const Explanation *e) {
     _cleanup_free_ char *message = e->refusal ? refusal_format(e->refusal) : NULL;
 
     if ((e->refusal && !message) ||
             json_add_string(o, "error", e->refusal ? error_info(e->refusal->code)->name : NULL) < 0 ||
-            json_add_string(o, "message", message) < 0)
+            json_add_string(o, "message", message) < 0 ||
+            json_add(o, "obstacles", obstacles_to_json(e->refusal)) < 0)
         return -ENOMEM;
     return e->plan ? json_add(o, "plan", plan_to_json(e->plan)) : json_add_string(o, "plan", NULL);
 }

@@ -9,6 +9,8 @@
  *     "subject": { "user": null, "uid": 1000 },
  *     "error": "AccessDenied",      // that Acquire would give as a whole; null: it would not refuse
  *     "message": "…",               // with it, or null
+ *     "obstacles": [                // the error, and what else stands in the way: all that there is
+ *       { "error", "device", "message", "rule", "blockers": [ { "kind", "name", "why" } ] } ],
  *     "plan": null,                 // what Acquire would do, where it would not refuse
  *     "devices": [ … ],             // as policy/explain.h has them
  *     "claim": { "id", "state", "since", "rule" },              // of a claim: the rule that was recorded

@@ -26,6 +26,7 @@ static bool is_in_use(const Device *d) {
 
 typedef struct Descendants {
     const Device *claimed; /* the first that is */
+    const Device *first[BLOCKERS_MAX];
     unsigned n;
     StrBuf names;
 } Descendants;
@@ -38,6 +39,8 @@ static int note_descendant(Device *d, void *userdata) {
         return 0;
     if (!found->claimed && holder_of(d))
         found->claimed = d;
+    if (found->n < ELEMENTSOF(found->first))
+        found->first[found->n] = d;
     if (found->n++ < NAMED_MAX)
         strbuf_addf(&found->names, "%s%s", found->n > 1 ? ", " : "", device_name_format(&d->name, name));
     return 0;
@@ -47,10 +50,15 @@ static int refuse_claimed(Planner *p, const Device *d, const Device *descendant)
     const Claim *holder = holder_of(descendant);
     char name[DEVICE_NAME_MAX];
 
-    return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+    int r;
+
+    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
             "claim %s of uid %u holds %s, which would go away with its driver (%s)", holder->id,
             (unsigned) holder->uid, device_name_format(&descendant->name, name),
             claim_state_to_string(holder->state));
+    planner_add_claim(p, holder);
+    refusal_add_device(p->refusal, &descendant->name, "claimed, and would go away with the driver");
+    return r;
 }
 
 int family_refuse(Planner *p, const Device *d, const char *descendants) {
@@ -85,6 +93,8 @@ int family_check_descendants(Planner *p, const Device *d) {
         r = refuse_claimed(p, d, found.claimed);
     else if (found.n > 0)
         r = family_refuse(p, d, found.names.text ?: "?");
+    for (size_t i = 0; r < 0 && !found.claimed && i < MIN(found.n, (unsigned) ELEMENTSOF(found.first)); i++)
+        refusal_add_device(p->refusal, &found.first[i]->name, "would go away with the driver");
     strbuf_done(&found.names);
     return r;
 }
@@ -104,10 +114,14 @@ int family_check_parent(Planner *p, const Device *d) {
     const Device *parent = inventory_find_parent(p->context->inventory, d);
     const Claim *holder = parent ? holder_of(parent) : NULL;
     char name[DEVICE_NAME_MAX];
+    int r;
 
     if (!holder || !is_moved(parent, holder))
         return 0;
-    return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
             "claim %s of uid %u holds its parent %s (%s)", holder->id, (unsigned) holder->uid,
             device_name_format(&parent->name, name), claim_state_to_string(holder->state));
+    planner_add_claim(p, holder);
+    refusal_add_device(p->refusal, &parent->name, "the parent, claimed");
+    return r;
 }

@@ -94,7 +94,7 @@ static int check_kernel(Planner *p, const Device *d) {
 }
 
 int noiommu_decide(Planner *p) {
-    const Device *d = p->devices[0];
+    const Device *d = p->first;
     int r;
 
     r = check_permission(p, d);
@@ -105,7 +105,7 @@ int noiommu_decide(Planner *p) {
         p->refusal->remedy = strdup("Request it without a backend.");
     }
     if (r >= 0)
-        r = check_capability(p, d);
+        r = planner_put_aside(p, check_capability(p, d));
     if (r >= 0)
         r = check_kernel(p, d);
     if (r < 0)

@@ -8,17 +8,30 @@
 #include "base/str.h"
 #include "core/planner.h"
 
+void planner_add_claim(Planner *p, const Claim *c) {
+    refusal_add_blocker(p->refusal, BLOCKER_CLAIM, c->id, "uid %u, %s", (unsigned) c->uid,
+            claim_state_to_string(c->state));
+}
+
+static void add_rule(Refusal *refusal, const Rule *rule) {
+    refusal_add_blocker(refusal, BLOCKER_RULE, rule_origin(rule), "%s",
+            rule_effect(rule) == EFFECT_DENY ? "denies it" : "its terms are not met");
+}
+
 int planner_name_rule(Planner *p, const Rule *rule, int r) {
     free(p->refusal->rule);
     p->refusal->rule = strdup(rule_origin(rule));
     (void) free_and_strdup(&p->refusal->file, rule_file(rule));
     p->refusal->line = rule_line(rule);
+    add_rule(p->refusal, rule);
     return r;
 }
 
 int planner_name_rules(Planner *p, int r) {
     free(p->refusal->rule);
     p->refusal->rule = strdup(p->plan->rule);
+    for (size_t i = 0; i < p->plan->n_charges; i++)
+        add_rule(p->refusal, p->rules[i]);
     return r;
 }
 
@@ -67,8 +80,7 @@ static int check_reason(Planner *p) {
     if (!p->reason_required || p->request->reason[0])
         return 0;
     return planner_name_rule(p, p->reason_required,
-            refuse(p->refusal, VFIOD_ERROR_REASON_REQUIRED, &p->devices[0]->name,
-                    "the rule requires a reason"));
+            refuse(p->refusal, VFIOD_ERROR_REASON_REQUIRED, &p->first->name, "the rule requires a reason"));
 }
 
 /* Who cannot tell whether the host is whole must not say that it is. */
@@ -79,15 +91,15 @@ static int check_taint(Planner *p) {
     if (!p->untainted && !p->request->untainted)
         return 0;
     if (p->plan->backend == BACKEND_NOIOMMU)
-        r = refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
+        r = refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->first->name,
                 "the host must be untainted, and a device without an IOMMU itself taints it");
     else {
         r = survey_get_weakness(p->context->survey, &weakness);
         if (r == -EAGAIN || (r >= 0 && !weakness))
             return r;
-        r = r < 0 ? refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
+        r = r < 0 ? refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->first->name,
                             "the host must be untainted, and its taints are unknown: %s", strerror(-r))
-                  : refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->devices[0]->name,
+                  : refuse(p->refusal, VFIOD_ERROR_HOST_TAINTED, &p->first->name,
                             "the host must be untainted, but it is tainted by %s", weakness);
     }
     return p->untainted ? planner_name_rule(p, p->untainted, r) : r;
@@ -103,13 +115,13 @@ static int check_memlock(Planner *p) {
     (void) format_size(p->request->memlock, wanted);
     (void) format_size(p->memlock_max, allowed);
     if (p->memlock_max == 0) {
-        r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
+        r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
                 "the rule does not let vfiod raise the locked-memory limit; %s was requested", wanted);
         p->refusal->remedy = format_string(
                 "Request it without --memlock, or ask the operator to add \"memlock\": \"%s\" to the rule.",
                 wanted);
     } else {
-        r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
+        r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
                 "the rule lets vfiod raise the locked-memory limit to %s at most; %s was requested", allowed,
                 wanted);
         p->refusal->remedy = format_string("Request %s or less.", allowed);
@@ -139,7 +151,7 @@ static int exceed(Planner *p, const Rule *rule, const Meter *m) {
     }
     if (m->of_user)
         (void) snprintf(uid, sizeof(uid), " by uid %u", (unsigned) p->subject->uid);
-    r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->devices[0]->name,
+    r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
             "the rule's limit \"%s\" is %s: %s in use%s, and the request needs %s more", m->name, limit, used,
             uid, wanted);
     p->refusal->remedy = strdup("Release claims, request less, or wait until other claims end.");
@@ -178,12 +190,12 @@ static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charg
 int terms_check(Planner *p) {
     int r;
 
-    r = check_reason(p);
+    r = planner_put_aside(p, check_reason(p));
     if (r >= 0)
-        r = check_taint(p);
+        r = planner_put_aside(p, check_taint(p));
     if (r >= 0)
-        r = check_memlock(p);
+        r = planner_put_aside(p, check_memlock(p));
     for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
-        r = check_limits_of(p, p->rules[i], &p->plan->charges[i]);
+        r = planner_put_aside(p, check_limits_of(p, p->rules[i], &p->plan->charges[i]));
     return r;
 }

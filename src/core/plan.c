@@ -52,12 +52,38 @@ PlanCharge *plan_add_charge(Plan *p) {
     return &p->charges[p->n_charges++];
 }
 
+static bool is_known(const Planner *p, const Refusal *refusal) {
+    for (size_t i = 0; i < p->found.n_obstacles; i++)
+        if (refusal_is_same(&p->found.obstacles[i], refusal))
+            return true;
+    return refusal_is_same(&p->found, refusal);
+}
+
+int planner_put_aside(Planner *p, int r) {
+    if (r >= 0 || r == -EAGAIN || !p->context->all_obstacles)
+        return r;
+    if ((int) p->found.code < 0)
+        p->found = TAKE_GENERIC(*p->refusal, REFUSAL_NULL);
+    else if (is_known(p, p->refusal))
+        refusal_done(p->refusal);
+    else if (!refusal_add_obstacle(&p->found, p->refusal))
+        return r;
+    return 0;
+}
+
 static int look_up(Planner *p) {
     for (size_t i = 0; i < p->request->n_devices; i++) {
+        int r;
+
         p->devices[i] = inventory_find_device(p->context->inventory, &p->request->devices[i]);
-        if (!p->devices[i])
-            return refuse(p->refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &p->request->devices[i],
-                    "there is no such device on this host");
+        p->settled[i] = !p->devices[i];
+        if (p->devices[i])
+            continue;
+        r = planner_put_aside(p,
+                refuse(p->refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &p->request->devices[i],
+                        "there is no such device on this host"));
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -122,17 +148,24 @@ static int authorize(Planner *p) {
     p->plan->reset = RESET_OPTIONAL;
     /* Of all devices at once: each look may take its time. */
     for (size_t i = 0; needed != 0 && i < p->request->n_devices; i++)
-        if (survey_want(p->context->survey, &p->devices[i]->name, needed) < 0)
+        if (p->devices[i] && survey_want(p->context->survey, &p->devices[i]->name, needed) < 0)
             return refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     for (size_t i = 0; i < p->request->n_devices; i++) {
         Verdict *v = &p->verdicts[i];
         int r;
 
+        if (p->settled[i])
+            continue;
         r = judge(p, p->devices[i], deny, v);
         if (r >= 0)
             r = terms_take(p, p->devices[i], v);
+        p->settled[i] = r < 0;
+        r = planner_put_aside(p, r);
         if (r < 0)
             return r;
+        if (p->settled[i])
+            continue;
+        p->first = p->first ?: p->devices[i];
         p->backends &= v->terms->backends;
         if (v->terms->reset == RESET_REQUIRED)
             p->plan->reset = RESET_REQUIRED;
@@ -154,15 +187,34 @@ static int refuse_without_iommu(Planner *p, const Device *d) {
 
 /* d is in quarantine. The one who asks learns which kind of trouble it is; the claim has the details. */
 static int refuse_quarantined(Planner *p, const Device *d) {
+    const char *why = "it is quarantined: it could not be restored after an earlier claim";
     const Plan *plan = d->claim ? &d->claim->plan : NULL;
+    int r;
 
     for (size_t i = 0; plan && i < plan->n_members; i++)
         if (device_name_compare(&plan->members[i].name, &d->name) == 0 &&
                 plan->members[i].failure == MEMBER_FAILURE_RECORD)
-            return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
-                    "it is quarantined and may be in use: the record of a claim is damaged or missing");
-    return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name,
-            "it is quarantined: it could not be restored after an earlier claim");
+            why = "it is quarantined and may be in use: the record of a claim is damaged or missing";
+    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name, "%s", why);
+    refusal_add_device(p->refusal, &d->name, "quarantined");
+    if (d->claim)
+        planner_add_claim(p, d->claim);
+    return r;
+}
+
+static int refuse_claimed(Planner *p, const Device *d, const Claim *holder) {
+    const char *state = claim_state_to_string(holder->state);
+    int r;
+
+    if (!d->group)
+        r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
+                holder->id, (unsigned) holder->uid, state);
+    else
+        r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+                "claim %s of uid %u holds IOMMU group %d (%s)", holder->id, (unsigned) holder->uid,
+                d->group->id, state);
+    planner_add_claim(p, holder);
+    return r;
 }
 
 static int check_claimable(Planner *p, const Device *d) {
@@ -179,14 +231,7 @@ static int check_claimable(Planner *p, const Device *d) {
         return refuse_without_iommu(p, d);
     if (d->quarantined)
         return refuse_quarantined(p, d);
-    if (!holder)
-        return family_check_parent(p, d);
-    if (!d->group)
-        return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
-                holder->id, (unsigned) holder->uid, claim_state_to_string(holder->state));
-    return refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-            "claim %s of uid %u holds IOMMU group %d (%s)", holder->id, (unsigned) holder->uid, d->group->id,
-            claim_state_to_string(holder->state));
+    return holder ? refuse_claimed(p, d, holder) : family_check_parent(p, d);
 }
 
 /* Siblings get the strictest of what the rules of the group's claimed devices say. */
@@ -277,6 +322,7 @@ static int refuse_host_critical(Planner *p, const Device *d, const char *use) {
     else
         r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
                 "the host uses this sibling in IOMMU group %d: %s", d->group->id, why ?: "?");
+    refusal_add_device(p->refusal, &d->name, use);
     p->refusal->remedy = strdup(remedy_of_use(use));
     return r;
 }
@@ -298,14 +344,21 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
     if (r < 0)
         return refuse(p->refusal, r == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_INTERNAL, &d->name,
                 "cannot read its state: %s", strerror(-r));
-    if ((what & DEVICE_FACT_DIRECT_REGION) && facts->direct_region)
-        return refuse_direct_region(p, d);
-    if ((what & DEVICE_FACT_DESCENDANTS) && facts->descendants)
-        return family_refuse(p, d, facts->descendants);
-    if ((what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical)
-        return refuse_host_critical(p, d, facts->host_critical);
     *ret = facts;
     return 1;
+}
+
+/* What keeps the device from being moved, whatever the rule says of its group. */
+static int check_movable(Planner *p, const Device *d, unsigned what, const DeviceFacts *facts) {
+    int r = 0;
+
+    if ((what & DEVICE_FACT_DIRECT_REGION) && facts->direct_region)
+        r = planner_put_aside(p, refuse_direct_region(p, d));
+    if (r >= 0 && (what & DEVICE_FACT_DESCENDANTS) && facts->descendants)
+        r = planner_put_aside(p, family_refuse(p, d, facts->descendants));
+    if (r >= 0 && (what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical)
+        r = planner_put_aside(p, refuse_host_critical(p, d, facts->host_critical));
+    return r;
 }
 
 static int refuse_large_group(Planner *p, const Device *d) {
@@ -316,6 +369,7 @@ static int refuse_large_group(Planner *p, const Device *d) {
     return r;
 }
 
+/* 1: it was added. 0: its facts are not there yet, or it was refused and that was put aside. */
 static int add_member(
         Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical) {
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
@@ -328,14 +382,17 @@ static int add_member(
 
     if (plan->n_members >= PLAN_MEMBERS_MAX)
         return refuse_large_group(p, d);
-    r = touched || exposed ? family_check_descendants(p, d) : 0;
+    r = touched || exposed ? planner_put_aside(p, family_check_descendants(p, d)) : 0;
     if (r >= 0 && touched && d->direct_region)
-        r = refuse_direct_region(p, d);
+        r = planner_put_aside(p, refuse_direct_region(p, d));
     if (r < 0)
         return r;
     what = needed_facts(d, disposition, exposed, host_critical);
     r = get_member_facts(p, d, what, &facts);
     if (r <= 0)
+        return planner_put_aside(p, r);
+    r = check_movable(p, d, what, facts);
+    if (r < 0)
         return r;
 
     m = plan_add_member(plan);
@@ -357,27 +414,32 @@ static int add_member(
     if (touched || exposed)
         (void) snprintf(m->target_driver, sizeof(m->target_driver), "%s",
                 m->bind ? device_kind_info(d->name.kind)->driver : d->driver);
-    return m->bind ? 0 : check_unused(p, d, facts->enable_count);
+    r = m->bind ? 0 : planner_put_aside(p, check_unused(p, d, facts->enable_count));
+    return r < 0 ? r : 1;
 }
 
-static int check_reset(Planner *p, const PlanMember *m, ResetDemand demand) {
+static int check_reset(Planner *p, ResetDemand demand) {
+    const PlanMember *m = &p->plan->members[p->plan->n_members - 1];
+
     if (demand == RESET_OPTIONAL || m->reset_methods != 0)
         return 0;
-    return planner_name_rules(p,
-            refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
-                    "the rule requires a reset between owners, and the device has no reset method"));
+    return planner_put_aside(p,
+            planner_name_rules(p,
+                    refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
+                            "the rule requires a reset between owners, and the device has no reset method")));
 }
 
 static int add_claimed(Planner *p) {
     Plan *plan = p->plan;
 
     for (size_t i = 0; i < p->request->n_devices; i++) {
-        const Device *d = p->devices[i];
         int r;
 
-        r = add_member(p, d, DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical);
-        if (r >= 0 && !p->again)
-            r = check_reset(p, &plan->members[plan->n_members - 1], plan->reset);
+        if (p->settled[i])
+            continue;
+        r = add_member(p, p->devices[i], DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical);
+        if (r > 0)
+            r = check_reset(p, plan->reset);
         if (r < 0)
             return r;
     }
@@ -412,6 +474,10 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
         }
     r = refuse(p->refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, &claimed->name,
             "it shares IOMMU group %d with devices that the host uses: %s", g->id, b.text ?: "?");
+    FOREACH_MEMBER(d, g)
+        if (!planner_is_requested(p, d) && sibling_disposition(d, SIBLINGS_REFUSE) == DISPOSITION_REFUSE)
+            refusal_add_blocker(
+                    p->refusal, BLOCKER_DEVICE, device_name_format(&d->name, name), "driver %s", d->driver);
     /* Nobody can claim a bridge, and no rule parks it. */
     if (has_bridge)
         p->refusal->remedy =
@@ -449,7 +515,7 @@ static int add_exposed(
         r = terms_take(p, d, &v);
     if (r >= 0)
         r = add_member(p, d, disposition, MIN(host_critical, v.terms->host_critical));
-    return r < 0 || p->again ? r : check_reset(p, &p->plan->members[p->plan->n_members - 1], v.terms->reset);
+    return r > 0 ? check_reset(p, v.terms->reset) : r;
 }
 
 /* The rule of the claimed device speaks for a sibling that is parked, unless a deny rule singles that out:
@@ -492,6 +558,40 @@ static size_t count_room_for_ports(const Planner *p) {
     return PLAN_MEMBERS_MAX - MIN(n, (size_t) PLAN_MEMBERS_MAX);
 }
 
+/* Whoever asks for all obstacles hears of this sibling, too, what would be in the way of moving it. */
+static int refuse_sibling(Planner *p, const Group *g, const Device *d, HostCriticalDemand host_critical) {
+    const DeviceFacts *facts;
+    size_t i = 0;
+    unsigned what;
+    int r;
+
+    while (p->settled[i] || p->devices[i]->group != g)
+        i++;
+    r = planner_put_aside(p, refuse_group(p, g, p->devices[i]));
+    if (r < 0 || device_is_bridge(d))
+        return r;
+    what = needed_facts(d, DISPOSITION_PARK, /* exposed= */ false, host_critical);
+    r = planner_put_aside(p, family_check_descendants(p, d));
+    if (r >= 0)
+        r = get_member_facts(p, d, what, &facts);
+    return r > 0 ? check_movable(p, d, what, facts) : planner_put_aside(p, r);
+}
+
+static int add_sibling(Planner *p, size_t group, const Group *g, const Device *d) {
+    Disposition disposition = sibling_disposition(d, p->siblings[group]);
+    HostCriticalDemand host_critical = p->host_critical[group];
+
+    if (d->quarantined)
+        return refuse_quarantined(p, d);
+    if (disposition == DISPOSITION_REFUSE)
+        return refuse_sibling(p, g, d, host_critical);
+    if (is_exposed(p, d, disposition))
+        return add_exposed(p, d, disposition, host_critical);
+    if (disposition == DISPOSITION_PARK)
+        return add_parked(p, d, host_critical);
+    return add_member(p, d, disposition, host_critical);
+}
+
 static int add_siblings(Planner *p) {
     size_t room = count_room_for_ports(p);
 
@@ -499,26 +599,14 @@ static int add_siblings(Planner *p) {
         const Group *g = inventory_find_group(p->context->inventory, p->plan->groups[i]);
 
         FOREACH_MEMBER(d, g) {
-            Disposition disposition = sibling_disposition(d, p->siblings[i]);
+            bool full = p->plan->n_members >= PLAN_MEMBERS_MAX;
             int r;
 
             if (planner_is_requested(p, d) || (is_idle_port(d) && room == 0))
                 continue;
             room -= is_idle_port(d);
-            if (d->quarantined)
-                return refuse_quarantined(p, d);
-            if (disposition == DISPOSITION_REFUSE) {
-                for (size_t k = 0; k < p->request->n_devices; k++)
-                    if (p->devices[k]->group == g)
-                        return refuse_group(p, g, p->devices[k]);
-            }
-            if (is_exposed(p, d, disposition))
-                r = add_exposed(p, d, disposition, p->host_critical[i]);
-            else if (disposition == DISPOSITION_PARK)
-                r = add_parked(p, d, p->host_critical[i]);
-            else
-                r = add_member(p, d, disposition, p->host_critical[i]);
-            if (r < 0)
+            r = planner_put_aside(p, add_sibling(p, i, g, d));
+            if (r < 0 || full)
                 return r;
         }
     }
@@ -529,7 +617,7 @@ static int add_siblings(Planner *p) {
  */
 static bool nodes_are_there(const Planner *p) {
     for (size_t i = 0; i < p->request->n_devices; i++)
-        if (!on_vfio_driver(p->devices[i]) || p->devices[i]->vfio_rdev == 0)
+        if (!p->settled[i] && (!on_vfio_driver(p->devices[i]) || p->devices[i]->vfio_rdev == 0))
             return false;
     return true;
 }
@@ -542,7 +630,8 @@ static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend
     if (b != BACKEND_IOMMUFD || !kernel->iommufd)
         return false;
     for (size_t i = 0; i < p->request->n_devices; i++)
-        if (on_vfio_driver(p->devices[i]) ? p->devices[i]->vfio_rdev == 0 : !kernel->device_cdev)
+        if (!p->settled[i] &&
+                (on_vfio_driver(p->devices[i]) ? p->devices[i]->vfio_rdev == 0 : !kernel->device_cdev))
             return false;
     return true;
 }
@@ -562,7 +651,7 @@ static int choose_backend(Planner *p) {
     if (r == -EAGAIN)
         return r;
     if (r < 0)
-        return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &p->devices[0]->name,
+        return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &p->first->name,
                 "cannot find out what the kernel supports: %s", strerror(-r));
     for (Backend b = 0; b < _BACKEND_MAX; b++) {
         if (wanted != _BACKEND_INVALID && wanted != b)
@@ -574,14 +663,54 @@ static int choose_backend(Planner *p) {
     }
     if (wanted == _BACKEND_INVALID)
         return planner_name_rules(p,
-                refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
+                refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
                         "the rule allows no backend that the kernel supports for this device"));
     if (p->backends & (1U << wanted))
-        return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
+        return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
                 "the kernel does not support the backend %s for this device", backend_to_string(wanted));
     return planner_name_rules(p,
-            refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->devices[0]->name,
+            refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
                     "the rule does not allow the backend %s", backend_to_string(wanted)));
+}
+
+static bool is_settled(const Planner *p) {
+    for (size_t i = 0; i < p->request->n_devices; i++)
+        if (!p->settled[i])
+            return false;
+    return true;
+}
+
+static int choose_devices(Planner *p) {
+    for (size_t i = 0; i < p->request->n_devices; i++) {
+        int r;
+
+        if (p->settled[i])
+            continue;
+        r = check_claimable(p, p->devices[i]);
+        p->settled[i] = r < 0;
+        r = planner_put_aside(p, r);
+        if (r < 0)
+            return r;
+        if (!p->settled[i] && p->devices[i]->group)
+            add_group(p, p->devices[i]->group->id, p->verdicts[i].terms);
+    }
+    return 0;
+}
+
+/* What the policy allows: can it be had? */
+static int go_through(Planner *p) {
+    int r;
+
+    r = choose_devices(p);
+    if (r >= 0 && !is_settled(p)) {
+        r = p->request->backend == BACKEND_NOIOMMU ? noiommu_decide(p) : choose_backend(p);
+        r = planner_put_aside(p, r);
+        if (r >= 0)
+            r = add_claimed(p);
+        if (r >= 0)
+            r = add_siblings(p);
+    }
+    return r < 0 ? r : terms_check(p);
 }
 
 int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,
@@ -593,6 +722,7 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
             .subject = subject,
             .plan = &plan,
             .refusal = refusal,
+            .found = REFUSAL_NULL,
             .backends = UINT32_MAX,
             .memlock_max = UINT64_MAX,
     };
@@ -601,22 +731,18 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
     r = look_up(&p);
     if (r >= 0)
         r = authorize(&p);
-    for (size_t i = 0; r >= 0 && i < request->n_devices; i++) {
-        r = check_claimable(&p, p.devices[i]);
-        if (r >= 0 && p.devices[i]->group)
-            add_group(&p, p.devices[i]->group->id, p.verdicts[i].terms);
-    }
-    if (r >= 0)
-        r = request->backend == BACKEND_NOIOMMU ? noiommu_decide(&p) : choose_backend(&p);
-    if (r >= 0)
-        r = add_claimed(&p);
-    if (r >= 0)
-        r = add_siblings(&p);
-    if (r >= 0)
-        r = terms_check(&p);
+    if (r >= 0 && p.first)
+        r = go_through(&p);
+    r = planner_put_aside(&p, r);
     if (p.again || r == -EAGAIN) {
+        refusal_done(&p.found);
         refusal_done(refusal); /* of something that was not reached with all facts */
         return -EAGAIN;
+    }
+    if ((int) p.found.code >= 0) {
+        refusal_done(refusal); /* one too many */
+        *refusal = p.found;
+        return -error_info(refusal->code)->error;
     }
     if (r < 0)
         return r;

@@ -93,7 +93,8 @@ typedef struct PlanContext {
     uint64_t now_usec;            /* CLOCK_REALTIME; 0: not known */
     count_usage_t count_usage;    /* NULL: nothing is claimed */
     void *usage_userdata;
-    bool brief; /* a no of the policy is not explained: the caller was told often enough */
+    bool all_obstacles; /* a refusal names, in .obstacles, what else would refuse the request */
+    bool brief;         /* a no of the policy is not explained: the caller was told often enough */
 } PlanContext;
 
 /* Builds the plan for request on behalf of subject. 0; or a negative errno with *refusal filled when the

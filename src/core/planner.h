@@ -5,6 +5,7 @@
  * plan-terms.c keeps the terms of the rules that allow them, plan-noiommu.c decides about a device that is
  * behind no IOMMU, plan-family.c about parents and what goes away with them. */
 
+#include "core/claim.h"
 #include "core/plan.h"
 
 /* plan_build() fills it from its arguments; every refusal goes into .refusal. */
@@ -14,10 +15,13 @@ typedef struct Planner {
     const Subject *subject;
     Plan *plan;
     Refusal *refusal;
-    bool again; /* a fact is wanted that nobody has looked for: nothing that follows from it counts */
+    Refusal found; /* with all_obstacles: the first that was put aside, and the others in .obstacles */
+    bool again;    /* a fact is wanted that nobody has looked for: nothing that follows from it counts */
     Device *devices[REQUEST_DEVICES_MAX];
     Verdict verdicts[REQUEST_DEVICES_MAX];
-    SiblingDemand siblings[PLAN_GROUPS_MAX];           /* by index of plan.groups */
+    bool settled[REQUEST_DEVICES_MAX];       /* refused already: what follows from that is not looked at */
+    const Device *first;                     /* of those that the policy allows */
+    SiblingDemand siblings[PLAN_GROUPS_MAX]; /* by index of plan.groups */
     HostCriticalDemand host_critical[PLAN_GROUPS_MAX]; /* likewise, for the siblings */
 
     /* What all rules of the claim agree on. */
@@ -26,6 +30,13 @@ typedef struct Planner {
     uint64_t memlock_max;
     const Rule *untainted, *reason_required; /* one that demands it, or NULL */
 } Planner;
+
+/* Of a check that the others do not depend on: where all obstacles are wanted, its refusal is put aside, and
+ * it is 0. */
+int planner_put_aside(Planner *p, int r);
+
+/* Adds the claim to the blockers of the refusal that was just made. */
+void planner_add_claim(Planner *p, const Claim *c);
 
 /* Puts a rule's name into the refusal that was just made; for what rules demand, not for their no. */
 int planner_name_rule(Planner *p, const Rule *rule, int r);

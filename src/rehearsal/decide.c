@@ -55,6 +55,7 @@ int decide_request(HostView *host, const Policy *policy, const Subject *subject,
             .policy = policy,
             .survey = &survey,
             .now_usec = now_usec > 0 ? now_usec : time_now(),
+            .all_obstacles = true,
     };
     int r;
 

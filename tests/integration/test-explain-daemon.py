@@ -13,7 +13,17 @@ import harness
 from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, device_path, needs_root, wait
 
 
-class DetailsTest(VfiodTestCase):
+class ErrorTestCase(VfiodTestCase):
+    def error_of(self, method, signature, *arguments):
+        """All arguments of the error that a call gives; a blocking call of python3-dbus tells the first only."""
+        pending = Pending()
+        self.client().connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', method, signature, arguments,
+                                            pending.reply, pending.fail, 20)
+        wait(lambda: pending.done, f'{method} answers')
+        return pending.error.args
+
+
+class DetailsTest(ErrorTestCase):
     """The parts of a refusal, for who asks for them and may know them."""
 
     def setUp(self):
@@ -22,14 +32,6 @@ class DetailsTest(VfiodTestCase):
         self.file = self.set_policy([{'name': 'mine', 'effect': 'allow', 'who': {'user': os.getuid()},
                                       'what': {'device': '06:00.0', 'driver': 'iavf'}}])
         self.start()
-
-    def error_of(self, method, signature, *arguments):
-        """All arguments of the error that a call gives; a blocking call of python3-dbus tells the first only."""
-        pending = Pending()
-        self.client().connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', method, signature, arguments,
-                                            pending.reply, pending.fail, 20)
-        wait(lambda: pending.done, f'{method} answers')
-        return pending.error.args
 
     def details(self, *devices, **options):
         names = [getattr(d, 'name', d) for d in devices]
@@ -97,6 +99,53 @@ class DetailsTest(VfiodTestCase):
                                     '1', '06:00.0', '1', 'details', 'b', 'true', user=NOBODY))
         self.assertEqual(len(set(said)), 1, said)
         self.assertIn('no rule of the policy allows it', said[0][1])
+
+
+class ObstaclesTest(ErrorTestCase):
+    """Whoever asks what stands in the way of a claim hears all of it at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.gpu = self.host.add_device('0000:01:00.0', group=1, driver='nouveau', class_code=0x030000, reset='')
+        self.audio = self.host.add_device('0000:01:00.1', group=1, driver='snd_hda_intel', class_code=0x040300)
+        self.set_policy([self.rule(reason='required')])
+        self.start()
+
+    ALL = ['ResetUnsupported', 'GroupNotViable', 'ReasonRequired', 'LimitExceeded']
+
+    def test_plan(self):
+        options = {'details': True, 'memlock': dbus.UInt64(4096)}
+        _, details = self.error_of('Plan', 'asa{sv}', [self.gpu.name], options)
+        self.assertEqual([details['error']] + [o['error'] for o in details['obstacles']], self.ALL)
+        self.assertEqual([dict(b) for b in details['obstacles'][0]['blockers']],
+                         [{'kind': 'device', 'name': self.audio.name, 'why': 'driver snd_hda_intel'}])
+        self.assertIn(self.audio.name, details['obstacles'][0]['reason'])
+        # A claim is refused for the first, and nothing else is looked for.
+        _, details = self.error_of('Acquire', 'asa{sv}', [self.gpu.name], options)
+        self.assertEqual(details['error'], self.ALL[0])
+        self.assertNotIn('obstacles', details)
+
+    def test_explain(self):
+        found = json.loads(self.client().manager('Explain', 'asa{sv}', [self.gpu.name],
+                                                 {'memlock': dbus.UInt64(4096)}))
+        self.assertEqual([o['error'] for o in found['obstacles']], self.ALL)
+        self.assertEqual((found['error'], found['message']),
+                         (self.ALL[0], found['obstacles'][0]['message']))
+
+    @needs_root
+    def test_stranger(self):
+        for command in ('Plan', 'Acquire'):
+            status, output = self.busctl('--json=short', 'call', 'org.vfiod1', '/org/vfiod1', 'org.vfiod1.Manager',
+                                         command, 'asa{sv}', '1', '01:00.0', '1', 'details', 'b', 'true', user=NOBODY)
+            self.assertNotEqual(status, 0)
+            self.assertIn('no rule of the policy allows it', output)
+            self.assertNotIn(self.audio.name, output)
+        status, output = self.busctl('--json=short', 'call', 'org.vfiod1', '/org/vfiod1', 'org.vfiod1.Manager',
+                                     'Explain', 'asa{sv}', '1', '01:00.0', '0', user=NOBODY)
+        self.assertEqual(status, 0, output)
+        self.assertNotIn(self.audio.name, output)
+        found = json.loads(json.loads(output)['data'][0])
+        self.assertEqual([o['error'] for o in found['obstacles']], ['AccessDenied'])
 
 
 class ExplainTest(VfiodTestCase):

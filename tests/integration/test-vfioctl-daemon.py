@@ -148,6 +148,22 @@ class VfioctlTest(VfiodTestCase):
         hold.terminate()
         self.wait_no_claims()
 
+    def test_plan_shows_everything_in_the_way(self):
+        names = ['ResetUnsupported', 'GroupNotViable', 'LimitExceeded']
+        gpu = self.host.add_device('0000:01:00.0', group=1, driver='nouveau', class_code=0x030000, reset='')
+        audio = self.host.add_device('0000:01:00.1', group=1, driver='snd_hda_intel', class_code=0x040300)
+        wait(lambda: len(self.json('list')) == 4, 'the devices are known')
+        status, output = self.vfioctl('plan', '--memlock=4K', gpu.name)
+        self.assertEqual(status, 28, output)
+        for number, name in enumerate(names, 1):
+            self.assertIn(f'  {number}. {name}: {gpu.name}: ', output)
+        status, output = self.vfioctl('--json', 'plan', '--memlock=4K', gpu.name)
+        obstacles, _ = json.JSONDecoder().raw_decode(output[output.index('{\n'):])
+        self.assertEqual([o['error'] for o in obstacles['obstacles']], names)
+        self.assertEqual(obstacles['obstacles'][1]['blockers'],
+                         [{'kind': 'device', 'name': audio.name, 'why': 'driver snd_hda_intel'}])
+        self.assertNotIn('stands in the way', self.vfioctl('plan', '--memlock=4K', self.disk.name)[1])
+
     @needs_root  # who alone reloads
     def test_reload(self):
         path = self.set_policy([], text='{ "rules": [ { "nam": 1 } ] }')

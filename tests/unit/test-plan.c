@@ -94,6 +94,7 @@ typedef struct World {
     bool direct_region;      /* likewise */
     int read_error;
     unsigned asked; /* masks of all reads together */
+    bool all_obstacles;
 } World;
 
 static KernelFacts kernel; /* of the world under test */
@@ -207,6 +208,7 @@ static VfiodError plan(
             .survey = &survey,
             .count_usage = w->terms ? count_usage : NULL,
             .usage_userdata = w,
+            .all_obstacles = w->all_obstacles,
     };
     int r;
 
@@ -686,6 +688,93 @@ static void test_plan_waits_for_facts(void **state) {
     assert_non_null(strstr(refusal.reason, strerror(EMFILE)));
 }
 
+/* The codes of the refusal and of its obstacles, in their order. */
+static void expect_all(World *w, const char *rules, const char *devices, const char *codes) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    _cleanup_strbuf_ StrBuf b = {};
+
+    w->all_obstacles = true;
+    (void) plan(w, rules, devices, _BACKEND_INVALID, &p, &refusal);
+    if ((int) refusal.code >= 0)
+        strbuf_add(&b, error_info(refusal.code)->name);
+    for (size_t i = 0; i < refusal.n_obstacles; i++)
+        strbuf_addf(&b, " %s", error_info(refusal.obstacles[i].code)->name);
+    assert_string_equal(b.text ?: "", codes);
+    w->all_obstacles = false;
+    if ((int) refusal.code >= 0)
+        expect(w, rules, devices, _BACKEND_INVALID, refusal.code, refusal.reason);
+}
+
+/* Whoever asks what is in the way hears all of it, and the first is what a claim would be refused for. */
+static void test_all_obstacles(void **state) {
+    World *w = *state;
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+    DeviceSnapshot disk = host[6];
+    int old_group;
+    Device *d;
+
+    expect_all(w, RULE(OPTIONAL), EDU, "");
+    w->request.memlock = 4096;
+    expect_all(w, RULE(",\"reason\":\"required\""), EDU_SHARED,
+            "ResetUnsupported GroupNotViable ReasonRequired LimitExceeded");
+    w->request.memlock = 0;
+    /* A sibling that stands in the way cannot be moved either. */
+    disk.group = 2;
+    assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
+    expect_all(w, RULE(OPTIONAL), EDU_SHARED, "GroupNotViable HostCritical");
+    w->descendants = "a mediated device";
+    expect_all(w, RULE(), DISK " " EDU,
+            "HostCritical HostCritical HostCritical ResetUnsupported GroupNotViable HostCritical");
+    w->descendants = NULL;
+    /* What is claimed is not looked at any further; the rule's terms are. */
+    inventory_find_group(w->inventory, 2)->claim = &other;
+    expect_all(w, RULE(",\"reason\":\"required\""), EDU_SHARED " " EDU,
+            "DeviceClaimed ResetUnsupported ReasonRequired");
+    expect_all(w, RULE(), EDU_SHARED, "DeviceClaimed");
+    expect_all(w, RULE(), EDU_SHARED " " NO_IOMMU " 0000:00:1f.0", "NoSuchDevice DeviceClaimed NoIommuGroup");
+}
+
+/* Of what the policy denies, the caller hears nothing but that. */
+static void test_obstacles_of_a_stranger(void **state) {
+    World *w = *state;
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+
+    inventory_find_group(w->inventory, 2)->claim = &other;
+    w->enable_count = 1;
+    expect_all(w, "", EDU_SHARED " " PREPARED, "AccessDenied AccessDenied");
+    expect_all(w, NULL, EDU_SHARED " " PREPARED, "PolicyBroken");
+    expect_all(w,
+            "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":\"" EDU "\"}}",
+            EDU_SHARED " " PREPARED " " EDU, "AccessDenied AccessDenied ResetUnsupported");
+}
+
+static void expect_blockers(World *w, const char *rules, const char *devices, const char *blockers) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    _cleanup_strbuf_ StrBuf b = {};
+
+    (void) plan(w, rules, devices, _BACKEND_INVALID, &p, &refusal);
+    for (size_t i = 0; i < refusal.n_blockers; i++)
+        strbuf_addf(&b, "%s%s %s: %s", i > 0 ? "; " : "", blocker_kind_to_string(refusal.blockers[i].kind),
+                refusal.blockers[i].name, refusal.blockers[i].why);
+    assert_string_equal(b.text ?: "", blockers);
+}
+
+static void test_blockers(void **state) {
+    World *w = *state;
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+
+    expect_blockers(w, "", EDU, "");
+    expect_blockers(w, RULE(OPTIONAL), EDU_SHARED, "device pci:" NIC_SHARED ": driver e1000");
+    expect_blockers(w, RULE(), DISK, "device pci:" DISK ": nvme0n1p1 is mounted on /srv");
+    expect_blockers(w, RULE(), EDU, "rule r (f:1): its terms are not met");
+    expect_blockers(w, "{\"name\":\"no\",\"effect\":\"deny\",\"who\":{\"user\":1000},\"what\":{}}", EDU,
+            "rule no (f:1): denies it");
+    inventory_find_group(w->inventory, 2)->claim = &other;
+    expect_blockers(w, RULE(), EDU_SHARED, "claim 0123456789abcdef: uid 7, held");
+}
+
 /* A prepared device is planned in one go. */
 static void test_need_is_foreseen(void **state) {
     _cleanup_(policy_freep) Policy *policy = compile(RULE());
@@ -1123,6 +1212,9 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_charges, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_ask_and_host_critical, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_noiommu, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_all_obstacles, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_obstacles_of_a_stranger, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_blockers, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_size_of_a_claim, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),

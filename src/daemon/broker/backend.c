@@ -101,13 +101,15 @@ static void on_holders_found(void *userdata, const HolderAnswer *answer) {
     ClaimRun *j = userdata;
     const HolderEntry *e = answer->error >= 0 ? find_holder(j, answer) : NULL;
     _cleanup_free_ char *command = e ? sanitize(e->command, sizeof(e->command)) : NULL;
-    char path[VFIO_NODE_MAX];
+    char path[VFIO_NODE_MAX], pid[16];
 
     j->query = NULL;
     if (e) {
         free(j->claim.refusal.reason);
         j->claim.refusal.reason = format_string("process %d (%s) has %s open, and did not get it from vfiod",
                 (int) e->pid, command ?: "?", e->group >= 0 ? vfio_group_path(e->group, path) : e->device);
+        (void) snprintf(pid, sizeof(pid), "%d", (int) e->pid);
+        refusal_add_blocker(&j->claim.refusal, BLOCKER_PROCESS, pid, "%s", e->command);
     }
     claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
 }

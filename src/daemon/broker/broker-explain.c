@@ -57,6 +57,7 @@ static int explain(Broker *e, const ExplainQuery *query, const PastRefusal *past
     r = broker_inquire_for_policy(e, query->inquiry, policy_facts(e), query->request);
     if (r < 0)
         return r;
+    query->inquiry->all_obstacles = true;
     r = broker_plan(e, query->inquiry, query->request, query->subject, &plan, &refusal);
     if (r == -EAGAIN)
         return r;

@@ -274,6 +274,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .now_usec = broker_now_usec(),
             .count_usage = count_usage,
             .usage_userdata = e,
+            .all_obstacles = q->all_obstacles,
             .brief = q->brief,
     };
     int r = first && !q->brief ? plan_need(&context, request) : 0;

@@ -99,7 +99,8 @@ typedef struct BrokerInquiry {
     void (*ready)(void *userdata);
     void *userdata;
     Survey survey;
-    SurveyTask *task; /* owned */
+    SurveyTask *task;   /* owned */
+    bool all_obstacles; /* the caller wants them, see PlanContext */
     bool begun, brief;
 } BrokerInquiry;
 /* ready will not be called any more. */

@@ -124,10 +124,60 @@ static int append_detail(sd_bus_message *m, const char *key, const char *text) {
     return clean ? sd_bus_message_append(m, "{sv}", key, "s", clean) : -ENOMEM;
 }
 
+static int append_details(sd_bus_message *m, const Refusal *refusal);
+
+/* {key: a list of dictionaries} */
+static int open_list(sd_bus_message *m, const char *key) {
+    int r;
+
+    r = sd_bus_message_open_container(m, 'e', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append_basic(m, 's', key);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "aa{sv}");
+    return r < 0 ? r : sd_bus_message_open_container(m, 'a', "a{sv}");
+}
+
+static int close_list(sd_bus_message *m) {
+    int r = 0;
+
+    for (unsigned i = 0; i < 3 && r >= 0; i++)
+        r = sd_bus_message_close_container(m);
+    return r;
+}
+
+static int append_blockers(sd_bus_message *m, const Refusal *refusal) {
+    int r;
+
+    if (refusal->n_blockers == 0)
+        return 0;
+    r = open_list(m, "blockers");
+    for (size_t i = 0; i < refusal->n_blockers && r >= 0; i++) {
+        const Blocker *b = refusal->blockers + i;
+
+        r = sd_bus_message_append(m, "a{sv}", 3, "kind", "s", blocker_kind_to_string(b->kind), "name", "s",
+                b->name, "why", "s", b->why);
+    }
+    return r < 0 ? r : close_list(m);
+}
+
+static int append_obstacles(sd_bus_message *m, const Refusal *refusal) {
+    int r;
+
+    if (refusal->n_obstacles == 0)
+        return 0;
+    r = open_list(m, "obstacles");
+    for (size_t i = 0; i < refusal->n_obstacles && r >= 0; i++)
+        r = append_details(m, &refusal->obstacles[i]);
+    return r < 0 ? r : close_list(m);
+}
+
+/* An obstacle also has the name of its error, which the refusal has as the name of the D-Bus error. */
 static int append_details(sd_bus_message *m, const Refusal *refusal) {
     const struct {
         const char *key, *text;
     } details[] = {
+            {"error", error_info(refusal->code)->name},
             {"device", refusal->device},
             {"reason", refusal->reason},
             {"rule", refusal->rule},
@@ -145,6 +195,10 @@ static int append_details(sd_bus_message *m, const Refusal *refusal) {
         r = append_detail(m, details[i].key, details[i].text);
     if (r >= 0 && refusal->line > 0)
         r = sd_bus_message_append(m, "{sv}", "line", "u", (uint32_t) refusal->line);
+    if (r >= 0)
+        r = append_blockers(m, refusal);
+    if (r >= 0)
+        r = append_obstacles(m, refusal);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 

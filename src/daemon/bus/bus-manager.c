@@ -146,6 +146,7 @@ static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     r = read_request(call->message, &request, refusal);
     if (r < 0)
         return r;
+    call->inquiry.all_obstacles = true;
     r = broker_plan(call->face->context.host.broker, &call->inquiry, &request, subject, &plan, refusal);
     if (r < 0)
         return r;
