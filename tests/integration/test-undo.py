@@ -128,6 +128,25 @@ class OthersTest(UndoTestCase):
         wait(lambda: self.records() == [], 'the record goes')
         self.assert_untouched(before)
 
+    def test_a_bind_of_before_ends_while_it_is_restored(self):
+        """The worker of a killed daemon is still in the kernel, and its bind comes first."""
+        before = self.host.binding()
+        self.start()
+        gates = self.host.hold_binding(self.nic)
+        answer = self.client().acquire_later(self.nic)
+        wait(lambda: gates.entered, 'the bind is under way')
+        wait(lambda: self.progress() == ['bound'], 'the step is on record')
+        self.daemon.kill()
+        wait(lambda: answer.done, 'the caller hears of it')
+        gates.let_go(effect=False)
+        late = self.kernel.before('bind', lambda: self.kernel.probe(self.nic, VFIO), self.nic.address,
+                                  driver='e1000e')
+        self.start()
+        wait(lambda: late.hits, 'the late bind came first')
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assert_untouched(before)
+        self.assertEqual(self.client().device(self.nic)['State'], 'free')
+
     def test_an_override_that_an_admin_set_meanwhile(self):
         self.start()
         claim = self.client().acquire(self.nic)

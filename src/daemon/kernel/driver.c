@@ -9,6 +9,8 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 
+#define LATE_BINDS_MAX 3U
+
 static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
         [DRIVER_STEP_IDENTIFY] = "identify",
         [DRIVER_STEP_OVERRIDE] = "set driver_override",
@@ -247,14 +249,26 @@ static int restore(int dir, const DriverItem *item, DriverTrace *t) {
     return set_override(dir, last);
 }
 
+/* A worker that was killed, with its daemon, leaves its bind in the kernel. That has the device's lock: ours
+ * waits for it, and finds the device taken. */
+static bool met_late_bind(int dir, const DriverItem *item, int error, DriverStep step) {
+    return error == -EBUSY && step == DRIVER_STEP_BIND && verify_driver(dir, item->target_driver) >= 0;
+}
+
 int driver_restore(const DriverItem *item, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
+    DriverItem again = *item;
+    unsigned left = LATE_BINDS_MAX;
     int r;
 
     t->step = DRIVER_STEP_IDENTIFY;
     r = open_device(item, &dir);
     if (r >= 0)
         r = restore(dir, item, t);
+    while (r < 0 && left-- > 0 && met_late_bind(dir, item, r, t->step)) {
+        again.progress = t->progress;
+        r = restore(dir, &again, t);
+    }
     /* Unplugged: what sits there now was never ours. */
     if (r < 0 && !is_gone(item, r, t->step))
         return r;
