@@ -13,27 +13,37 @@ uint64_t time_now(void) {
     return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
-void decision_done(Decision *d) {
-    device_facts_done(&d->facts);
+int look_at_device(HostView *host, Inventory *inventory, Survey *survey, const DeviceName *name,
+        unsigned what, const DeviceFacts **ret) {
+    int r;
+
+    *ret = NULL;
+    if (what == 0)
+        return 0;
+    r = survey_get(survey, name, what, ret);
+    if (r == -EAGAIN) {
+        survey_take(survey, &host->facts, inventory, 0);
+        r = survey_get(survey, name, what, ret);
+    }
+    return r == -ENOMEM ? r : 0;
 }
 
-int decide_device(HostView *host, const Policy *policy, const Subject *subject, const Device *device,
-        uint64_t now_usec, Decision *ret) {
-    unsigned needed = policy_needed_facts(policy);
-    int r = 0;
+int decide_device(HostView *host, Survey *survey, const Policy *policy, const Subject *subject,
+        const Device *device, uint64_t now_usec, Decision *ret, char **ret_problem) {
+    Inventory *inventory;
+    int r;
 
-    *ret = DECISION_NULL;
-    if (needed != 0)
-        r = host->facts.read_facts(host->facts.userdata, device, needed, &ret->facts);
-    if (r == -ENOMEM)
-        return r;
-    /* What cannot be read is unknown, and that is an answer for the rules. */
-    ret->question = (PolicyQuestion){
-            .subject = subject,
-            .device = device,
-            .facts = needed != 0 && r >= 0 ? &ret->facts : NULL,
-            .now_usec = now_usec > 0 ? now_usec : time_now(),
+    *ret = (Decision){
+            .question = {.subject = subject,
+                    .device = device,
+                    .now_usec = now_usec > 0 ? now_usec : time_now()},
     };
+    r = host_view_get_inventory(host, &inventory, ret_problem);
+    if (r >= 0) /* what cannot be read is unknown, and that is an answer for the rules */
+        r = look_at_device(
+                host, inventory, survey, &device->name, policy_needed_facts(policy), &ret->question.facts);
+    if (r < 0)
+        return r;
     ret->verdict = policy_evaluate(policy, &ret->question);
     return 0;
 }
@@ -47,13 +57,12 @@ Answer *answer_free(Answer *a) {
     return NULL;
 }
 
-int decide_request(HostView *host, const Policy *policy, const Subject *subject, const Request *request,
-        uint64_t now_usec, Answer **ret, char **ret_problem) {
+int decide_request(HostView *host, Survey *survey, const Policy *policy, const Subject *subject,
+        const Request *request, uint64_t now_usec, Answer **ret, char **ret_problem) {
     _cleanup_(answer_freep) Answer *a = calloc(1, sizeof(*a));
-    _cleanup_(survey_done) Survey survey = {};
     PlanContext context = {
             .policy = policy,
-            .survey = &survey,
+            .survey = survey,
             .now_usec = now_usec > 0 ? now_usec : time_now(),
             .all_obstacles = true,
     };

@@ -6,20 +6,19 @@
 #include "core/explanation.h"
 #include "rehearsal/host-view.h"
 
-/* What the policy says of one device, with the facts that its rules ask about. */
+/* What the policy says of one device. The question has the facts that its rules ask about; they are in the
+ * survey, and only there until that changes. */
 typedef struct Decision {
     Verdict verdict;
-    DeviceFacts facts;
-    PolicyQuestion question; /* points to facts: do not copy a decision */
+    PolicyQuestion question;
 } Decision;
 
-#define DECISION_NULL                                                                                        \
-    (Decision) {                                                                                             \
-        .facts = DEVICE_FACTS_NULL                                                                           \
-    }
-void decision_done(Decision *d);
-int decide_device(HostView *host, const Policy *policy, const Subject *subject, const Device *device,
-        uint64_t now_usec, Decision *ret);
+/* Has the survey look for facts of a device. *ret: NULL when they cannot be told. 0 or -ENOMEM. */
+int look_at_device(HostView *host, Inventory *inventory, Survey *survey, const DeviceName *name,
+        unsigned what, const DeviceFacts **ret);
+/* survey: of this request, so that policy and planner decide on the same facts; likewise below. */
+int decide_device(HostView *host, Survey *survey, const Policy *policy, const Subject *subject,
+        const Device *device, uint64_t now_usec, Decision *ret, char **ret_problem);
 
 /* What Acquire would say of the whole request. */
 typedef struct Answer {
@@ -30,8 +29,8 @@ typedef struct Answer {
 
 Answer *answer_free(Answer *a);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Answer *, answer_free);
-int decide_request(HostView *host, const Policy *policy, const Subject *subject, const Request *request,
-        uint64_t now_usec, Answer **ret, char **ret_problem);
+int decide_request(HostView *host, Survey *survey, const Policy *policy, const Subject *subject,
+        const Request *request, uint64_t now_usec, Answer **ret, char **ret_problem);
 
 uint64_t time_now(void);
 

@@ -9,12 +9,14 @@
 
 #include "base/str.h"
 #include "rehearsal/cast.h"
+#include "rehearsal/decide.h"
 #include "rehearsal/rehearsal-internal.h"
 
 #define DECISIONS_MAX (4U * 1024 * 1024)
 
 typedef struct Diff {
     HostView *host;
+    Inventory *inventory;
     const Policy *old_policy, *new_policy;
     const Cast *cast;
     uint64_t now_usec;
@@ -152,16 +154,16 @@ static int compare(Diff *d, const Device *device, const DeviceFacts *facts, cons
 /* Facts are read once for a device, whoever asks for it. */
 static int compare_device(Device *device, void *userdata) {
     Diff *d = userdata;
-    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
     unsigned needed = policy_needed_facts(d->old_policy) | policy_needed_facts(d->new_policy);
-    int r = 0;
+    _cleanup_(survey_done) Survey survey = {};
+    const DeviceFacts *facts;
+    int r;
 
-    if (needed != 0)
-        r = d->host->facts.read_facts(d->host->facts.userdata, device, needed, &facts);
-    if (r == -ENOMEM)
+    r = look_at_device(d->host, d->inventory, &survey, &device->name, needed, &facts);
+    if (r < 0)
         return r;
     for (size_t i = 0; i < d->cast->n; i++) {
-        int k = compare(d, device, needed != 0 && r >= 0 ? &facts : NULL, d->cast->members + i);
+        int k = compare(d, device, facts, d->cast->members + i);
 
         if (k < 0)
             return k;
@@ -200,16 +202,15 @@ static int load(Rehearsal *r, Accounts *accounts, PolicyLoad *ret, char **ret_pr
 }
 
 static int run(Diff *d, char **ret_problem) {
-    Inventory *inventory;
     int r;
 
-    r = host_view_get_inventory(d->host, &inventory, ret_problem);
+    r = host_view_get_inventory(d->host, &d->inventory, ret_problem);
     if (r < 0)
         return r;
-    if ((uint64_t) inventory_n_devices(inventory) * d->cast->n > DECISIONS_MAX)
+    if ((uint64_t) inventory_n_devices(d->inventory) * d->cast->n > DECISIONS_MAX)
         return problem(ret_problem, -E2BIG, "%u devices and %zu subjects are too many to compare",
-                inventory_n_devices(inventory), d->cast->n);
-    return inventory_foreach_device(inventory, compare_device, d);
+                inventory_n_devices(d->inventory), d->cast->n);
+    return inventory_foreach_device(d->inventory, compare_device, d);
 }
 
 int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, struct json_object **ret,

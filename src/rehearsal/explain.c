@@ -35,15 +35,16 @@ static int make_request(const RehearsalRequest *from, Request *ret, char **ret_p
     return r < 0 ? fail_with(ret_problem, &refusal) : 0;
 }
 
-static int explain_device(
-        HostView *host, Explanation *explanation, const DeviceName *name, char **ret_problem) {
-    _cleanup_(decision_done) Decision decision = DECISION_NULL;
+static int explain_device(HostView *host, Survey *survey, Explanation *explanation, const DeviceName *name,
+        char **ret_problem) {
+    Decision decision;
     Device *device;
     int r;
 
     r = find_device(host, name, &device, ret_problem);
     if (r >= 0)
-        r = decide_device(host, explanation->policy, explanation->subject, device, 0, &decision);
+        r = decide_device(
+                host, survey, explanation->policy, explanation->subject, device, 0, &decision, ret_problem);
     return r < 0 ? r : explanation_add_device(explanation, &decision.question);
 }
 
@@ -51,6 +52,7 @@ int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const Rehea
         struct json_object **ret, char **ret_problem) {
     _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
     _cleanup_(answer_freep) Answer *answer = NULL;
+    _cleanup_(survey_done) Survey survey = {};
     const Accounts accounts = {.host = &r->host};
     _cleanup_free_ char *user = NULL;
     _cleanup_(explanation_done) Explanation explanation = {
@@ -66,9 +68,10 @@ int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const Rehea
     if (k >= 0)
         k = make_request(from, &request, ret_problem);
     for (size_t i = 0; k >= 0 && i < request.n_devices; i++)
-        k = explain_device(&r->host, &explanation, request.devices + i, ret_problem);
+        k = explain_device(&r->host, &survey, &explanation, request.devices + i, ret_problem);
     if (k >= 0)
-        k = decide_request(&r->host, explanation.policy, &subject, &request, 0, &answer, ret_problem);
+        k = decide_request(
+                &r->host, &survey, explanation.policy, &subject, &request, 0, &answer, ret_problem);
     if (k < 0)
         return k;
     explanation.plan = answer->granted ? &answer->plan : NULL;

@@ -38,18 +38,20 @@ static const char *error_name(VfiodError e) {
 }
 
 /* The rule is that of the first device whose effect is that of the request. */
-static int decide_all(Run *run, const TestCase *c, const Subject *subject, Outcome *ret, char **ret_problem) {
+static int decide_all(Run *run, Survey *survey, const TestCase *c, const Subject *subject, Outcome *ret,
+        char **ret_problem) {
     Outcome all = {.effect = EFFECT_ALLOW, .error = _VFIOD_ERROR_INVALID};
 
     for (size_t i = 0; i < c->request.n_devices; i++) {
-        _cleanup_(decision_done) Decision decision = DECISION_NULL;
+        Decision decision;
         Effect effect;
         Device *device;
         int r;
 
         r = find_device(run->accounts.host, c->request.devices + i, &device, ret_problem);
         if (r >= 0)
-            r = decide_device(run->accounts.host, run->policy, subject, device, c->now_usec, &decision);
+            r = decide_device(run->accounts.host, survey, run->policy, subject, device, c->now_usec,
+                    &decision, ret_problem);
         if (r < 0)
             return r;
         effect = effect_of_both(all.effect, decision.verdict.effect);
@@ -66,6 +68,7 @@ static int decide_all(Run *run, const TestCase *c, const Subject *subject, Outco
 static int get_outcome(Run *run, const TestCase *c, Outcome *ret, char **ret_problem) {
     _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
     _cleanup_(answer_freep) Answer *answer = NULL;
+    _cleanup_(survey_done) Survey survey = {};
     RehearsalSubject persona = persona_of_test(run->file.subjects + c->subject);
     _cleanup_free_ char *user = NULL;
     Outcome outcome;
@@ -73,10 +76,10 @@ static int get_outcome(Run *run, const TestCase *c, Outcome *ret, char **ret_pro
 
     r = persona_to_subject(&run->accounts, &persona, &subject, &user, ret_problem);
     if (r >= 0)
-        r = decide_all(run, c, &subject, &outcome, ret_problem);
+        r = decide_all(run, &survey, c, &subject, &outcome, ret_problem);
     if (r >= 0 && (c->expects_error || outcome.effect != EFFECT_DENY))
-        r = decide_request(
-                run->accounts.host, run->policy, &subject, &c->request, c->now_usec, &answer, ret_problem);
+        r = decide_request(run->accounts.host, &survey, run->policy, &subject, &c->request, c->now_usec,
+                &answer, ret_problem);
     if (r < 0)
         return r;
     if (answer && !answer->granted) {
