@@ -11,7 +11,7 @@ _vfioctl_claims() {
     vfioctl status --json 2>/dev/null | sed -n 's/^ *"id": *"\([0-9a-f]*\)",\{0,1\}$/\1/p'
 }
 
-# Names have colons, at which bash parts words: put them together, and give back what stands behind the last.
+# bash splits words at colons, which names have: complete the joined word, and return the part after the last colon.
 _vfioctl_offer() {
     mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
     declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
@@ -19,7 +19,7 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release monitor taint reload policy snapshot'
+    local verbs='list status plan exec hold release monitor taint reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
@@ -88,7 +88,7 @@ _vfioctl() {
         ;;
     esac
 
-    # What follows the command of exec is the command's own.
+    # The arguments of exec's command belong to that command.
     if [[ $verb == exec ]]; then
         for ((i = i + 1; i < cword; i++)); do
             case ${words[i]} in
@@ -126,7 +126,8 @@ _vfioctl() {
 
     case $verb in
     '') _vfioctl_offer "$verbs" ;;
-    policy) _vfioctl_offer "$policy_verbs" ;;
+    policy | help\ policy) _vfioctl_offer "$policy_verbs" ;;
+    help) _vfioctl_offer "$verbs" ;;
     'policy check' | 'policy show' | 'policy test' | 'policy diff')
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
