@@ -108,8 +108,13 @@ int free_and_strdup(char **p, const char *s) {
     return 0;
 }
 
-/* Length of the valid UTF-8 sequence at s (1..4), 0 when there is none. RFC 3629: no overlong forms, no
- * surrogates, nothing above U+10FFFF. The NUL that ends s stops every look ahead. */
+/* Code points that are no characters and never will be. RFC 3629 allows them, sd-bus sends none. */
+static bool is_noncharacter(uint32_t c) {
+    return (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
+}
+
+/* Length of the valid UTF-8 sequence at s (1..4), 0 when there is none: no overlong forms, no surrogates, no
+ * noncharacters, nothing above U+10FFFF. The NUL that ends s stops every look ahead. */
 static size_t utf8_sequence(const char *s) {
     const unsigned char *u = (const unsigned char *) s;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -126,7 +131,7 @@ static size_t utf8_sequence(const char *s) {
             return 0;
         c = c << 6 | (u[i] & 0x3f);
     }
-    if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+    if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || is_noncharacter(c))
         return 0;
     return n;
 }

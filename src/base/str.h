@@ -37,7 +37,7 @@ int free_and_strdup(char **p, const char *s);
  * terminal or a message. NULL on ENOMEM. */
 char *sanitize(const char *s, size_t max);
 
-/* True when s is valid UTF-8 (no surrogates, no overlong forms); D-Bus strings must be. */
+/* True when s is valid UTF-8 (no surrogates, noncharacters, overlong forms); D-Bus strings must be. */
 bool utf8_is_valid(const char *s);
 
 /* Digits only, no sign, no space, no leading junk; base 10 or 16 (no 0x). -EINVAL when not a number,

@@ -171,6 +171,24 @@ class NamesTest(VfiodTestCase):
             claim.close()
             self.wait_gone(claim)
 
+    def test_a_name_that_cannot_be_sent_keeps_no_list_back(self):
+        """Anybody names his program as he likes; dbus-daemon carries every code point, sd-bus does not."""
+        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+        other = self.client()
+        task = pathlib.Path('/proc/self/comm')
+        before = task.read_bytes()
+        self.addCleanup(task.write_bytes, before)
+        for name in (b'\xff', b'\x1b[2J', b'a\nb', b'\xef\xbf\xbe', b'\xef\xb7\x90', b'\xf4\x8f\xbf\xbf'):
+            with self.subTest(name=name):
+                task.write_bytes(name)
+                claim = self.client().acquire(nic)
+                shown = ''.join(f'\\x{c:02x}' if c < 32 or c > 126 else chr(c) for c in name)
+                self.assertEqual(other.objects()[claim.path][f'{harness.NAME}.Claim']['Command'], shown)
+                wait(lambda: any(e[0] == 'InterfacesAdded' and claim.path in e for e in other.events), 'it is announced')
+                claim.close()
+                self.wait_gone(claim)
+
 
 class MessageTest(VfiodTestCase):
     """What a client may send."""

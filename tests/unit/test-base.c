@@ -152,6 +152,14 @@ static void test_sanitize(void **state) {
     }
     assert_false(utf8_is_valid("\xf4\x90\x80\x80"));
     assert_false(utf8_is_valid("\xe0\x80\x80"));
+    for (const char *const *s = (const char *const[]){"\xef\xbf\xbe", "\xef\xbf\xbf", "\xef\xb7\x90",
+                 "\xef\xb7\xaf", "\xf4\x8f\xbf\xbf", NULL};
+            *s; s++)
+        assert_false(utf8_is_valid(*s)); /* noncharacters */
+    for (const char *const *s = (const char *const[]){"\xef\xbf\xbd", "\xef\xb7\x8f", "\xef\xb7\xb0",
+                 "\xf4\x8f\xbf\xbd", NULL};
+            *s; s++)
+        assert_true(utf8_is_valid(*s));
 }
 
 static void test_nearest(void **state) {
