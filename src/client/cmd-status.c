@@ -96,6 +96,7 @@ static void show_device(const Options *o, struct json_object *device) {
             (uint64_t) json_number(device, "subsystemVendor"),
             (uint64_t) json_number(device, "subsystemProduct"));
     show_field(o, "State", state_colour(state), state);
+    show_field(o, "Quarantine", COLOUR_RED, json_text(device, "quarantineCause"));
     show_field(o, "Driver", COLOUR_NONE, *driver ? driver : "none");
     show_field(o, "Override", COLOUR_NONE, json_text(device, "driverOverride"));
     show_field(o, "Node", COLOUR_NONE, json_text(device, "vfioNode"));

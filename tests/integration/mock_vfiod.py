@@ -147,7 +147,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Name': name, 'Vendor': 0x8086, 'Product': 0x10d3, 'SubsystemVendor': 0x8086, 'SubsystemProduct': 0xa01f,
             'Class': 0x020000, 'Revision': 1, 'Driver': 'e1000e', 'DriverOverride': '', 'VfioNode': '',
             'Group': group_path(group) if group is not None else '/', 'State': 'free', 'Claim': '/', 'NumaNode': -1,
-            'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
+            'QuarantineCause': '', 'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
             **properties})
 
     def add_group(self, number, *devices, **properties):

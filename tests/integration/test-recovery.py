@@ -138,6 +138,7 @@ class DamageTest(RecoveryTestCase):
         claim = self.spoil(self.change(state='quarantined', failure=''))
         self.assert_quarantined(self.nic, word='earlier claim')
         self.assertIn('no reason', self.quarantines()[claim.id])
+        self.assertEqual(self.c.device(self.nic)['QuarantineCause'], 'unknown')
         claim.close()
 
     def test_the_healthy_ones_stay(self):

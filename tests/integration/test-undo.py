@@ -231,11 +231,18 @@ class BadMemberTestCase(UndoTestCase):
         self.start(*self.arguments)
         self.c = self.client()
 
+    def announced_causes(self):
+        return [str(properties['QuarantineCause']) for member, path, properties, *_ in self.c.events
+                if member == 'PropertiesChanged' and path == device_path(self.bad.name)
+                and 'QuarantineCause' in properties]
+
     def assert_only_the_bad_one_is_kept(self, claim, failure):
         for device in self.good:
             wait(lambda: self.c.device(device)['State'] == 'free', 'a healthy one is free')
             self.assertEqual(self.host.binding()[device.address], self.before[device.address])
+            self.assertEqual(self.c.device(device)['QuarantineCause'], '')
         self.assertEqual(self.c.device(self.bad)['State'], 'quarantined')
+        self.assertEqual(self.c.device(self.bad)['QuarantineCause'], failure)
         self.assertEqual([str(p) for p in claim.properties()['Devices']], [device_path(self.bad.name)])
         self.assertIn(self.bad.name, claim.properties()['Failure'])
         wait(lambda: self.progress() == ['bad'], 'it is on record')
@@ -250,6 +257,7 @@ class BadMemberTestCase(UndoTestCase):
         self.kernel.heal()
         self.c.release(claim)
         self.wait_gone(claim)
+        wait(lambda: self.announced_causes()[-1:] in ([], ['']), 'the end of the quarantine is announced')
         self.assert_untouched(self.before)
 
 
@@ -261,6 +269,7 @@ class BadMemberTest(BadMemberTestCase):
         wait(lambda: claim.state == 'quarantined', 'it is quarantined')
         for device in self.good:
             wait(lambda: self.c.seen('PropertiesChanged', device_path(device.name), State='free'), 'it is announced')
+        wait(lambda: self.announced_causes()[-1:] == ['reset-failed'], 'so is the cause')
         self.assert_only_the_bad_one_is_kept(claim, 'reset-failed')
         self.assertEqual([d.resets for d in self.good], [2, 2])
         self.daemon.stop()

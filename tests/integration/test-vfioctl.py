@@ -326,7 +326,10 @@ class StatusTest(ClientTest):
             self.assertIn(text, out)
         self.assertNotIn('claim ', out)
         self.assertIn('Viable: no', self.succeeds('status', 'group:10'))
-        self.mock.set(device_path(EDU), HostCritical='/dev/sda1 is mounted on /')
+        self.assertNotIn('Quarantine', out)
+        self.mock.set(device_path(EDU), HostCritical='/dev/sda1 is mounted on /', QuarantineCause='no-answer')
+        self.assertIn('Quarantine: no-answer', self.succeeds('status', EDU))
+        self.assertEqual(json.loads(self.succeeds('status', '--json', EDU))[0]['quarantineCause'], 'no-answer')
         self.assertIn('/dev/sda1 is mounted on /', self.succeeds('status', EDU))
 
     def test_claim_and_holders(self):

@@ -89,6 +89,25 @@ static int put_device_state(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, view_state_of(claim_of_device(d), d->quarantined));
 }
 
+/* Why nobody gets it: the code of its claim's record. */
+static const char *quarantine_cause(const Device *d) {
+    const Claim *c = d->claim;
+
+    if (!d->quarantined)
+        return NULL;
+    for (size_t i = 0; c && i < c->plan.n_members; i++) {
+        const PlanMember *m = &c->plan.members[i];
+
+        if (m->failure != MEMBER_FAILURE_NONE && device_name_compare(&m->name, &d->name) == 0)
+            return member_failure_to_string(m->failure);
+    }
+    return "unknown";
+}
+
+static int put_quarantine_cause(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, quarantine_cause(q->thing));
+}
+
 static int put_device_claim(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = claim_of_device(q->thing);
 
@@ -174,6 +193,7 @@ const ViewField view_device_fields[] = {
         {"VfioNode", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_node},
         {"State", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_state},
         {"Claim", "o", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_claim},
+        {"QuarantineCause", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_quarantine_cause},
         {"NumaNode", "i", VIEW_SILENT, VIEW_FOR_ALL, put_numa_node},
         {"ResetMethods", "as", VIEW_SILENT, VIEW_FOR_ALL, put_reset_methods},
         {"AcsPath", "(ss)", VIEW_COSTLY, VIEW_FOR_ALL, put_acs_path, DEVICE_FACT_ACS},

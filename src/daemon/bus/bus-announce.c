@@ -38,8 +38,8 @@ struct BusAnnouncer {
     Entry *first, *last;
 };
 
-static const char *const property_names[] = {
-        "Driver", "Group", "VfioNode", "State", "Claim", "Devices", "Fingerprint", "Viable", "Failure"};
+static const char *const property_names[] = {"Driver", "Group", "VfioNode", "State", "Claim", "Devices",
+        "Fingerprint", "Viable", "Failure", "QuarantineCause"};
 
 static int compare_keys(const void *pa, const void *pb) {
     const Key *a = pa, *b = pb;

@@ -21,6 +21,7 @@ typedef enum BusProperty {
     BUS_PROPERTY_FINGERPRINT = 1 << 6,
     BUS_PROPERTY_VIABLE = 1 << 7,
     BUS_PROPERTY_FAILURE = 1 << 8,
+    BUS_PROPERTY_QUARANTINE_CAUSE = 1 << 9,
 } BusProperty;
 
 /* Announces what changes in the objects of a face that has a connection. */

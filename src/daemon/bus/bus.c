@@ -355,7 +355,8 @@ static void announce_claimed(BusFace *b, int group, unsigned properties) {
         return;
     bus_announce_group(b->announcer, group, BUS_OBJECT_CHANGED, properties);
     FOREACH_MEMBER(d, g)
-        bus_announce_device(b->announcer, &d->name, BUS_OBJECT_CHANGED, properties);
+        bus_announce_device(
+                b->announcer, &d->name, BUS_OBJECT_CHANGED, properties | BUS_PROPERTY_QUARANTINE_CAUSE);
 }
 
 void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) {
