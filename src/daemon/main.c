@@ -36,7 +36,7 @@ static int run_lookup(void) {
 }
 
 static int run_daemon(ManagerConfig *config) {
-    _cleanup_close_ int spawner = spawner_start();
+    _cleanup_close_ int spawner_process = -EBADF, spawner = spawner_start(&spawner_process);
     _cleanup_(manager_freep) Manager *m = NULL;
     int r;
 
@@ -47,6 +47,7 @@ static int run_daemon(ManagerConfig *config) {
     if (spawner < 0)
         return log_error_errno(spawner, "Cannot start another process");
     config->spawner = spawner;
+    config->spawner_process = spawner_process;
     r = privileges_drop();
     if (r < 0)
         return log_error_errno(r, "Cannot drop privileges");

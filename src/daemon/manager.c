@@ -12,7 +12,10 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
 #include <time.h>
 
 #include <systemd/sd-daemon.h>
@@ -28,6 +31,11 @@
 #include "daemon/manager.h"
 #include "daemon/policy-loader.h"
 #include "daemon/privileges.h"
+
+/* After the death of the spawner: seldom enough for systemd (StartLimitBurst= in StartLimitIntervalSec=),
+ * even if every spawner dies at once. */
+#define RESTART_USEC (10 * UINT64_C(1000000))
+#define RESTART_RETRY_USEC UINT64_C(1000000)
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
@@ -50,6 +58,8 @@ struct Manager {
     bool reloading;           /* systemd was told so */
     BusFace *bus;
     bool raw_io; /* CAP_SYS_RAWIO was kept */
+    sd_event_source *spawner_exit, *restart_timer;
+    int exit_status;
     bool stopping;
 };
 
@@ -63,13 +73,13 @@ static void stop(Manager *m) {
     if (m->bus)
         bus_face_stop(m->bus);
     else
-        (void) sd_event_exit(m->event, EXIT_SUCCESS);
+        (void) sd_event_exit(m->event, m->exit_status);
 }
 
 static void on_bus_stopped(void *userdata) {
     Manager *m = userdata;
 
-    (void) sd_event_exit(m->event, EXIT_SUCCESS);
+    (void) sd_event_exit(m->event, m->exit_status);
 }
 
 static bool is_idle(const Manager *m) {
@@ -102,6 +112,51 @@ static void start_idle_timer(Manager *m) {
 
 static void on_bus_idle(void *userdata) {
     start_idle_timer(userdata);
+}
+
+/* ---- The spawner ---- */
+
+/* Nobody who waits for a claim loses it by the restart. */
+static int on_restart_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+    Manager *m = userdata;
+    int r;
+
+    if (m->bus && broker_is_at_rest(m->broker)) {
+        log_notice("Restarting for a new spawner");
+        m->exit_status = EX_TEMPFAIL;
+        stop(m);
+        return 0;
+    }
+    (void) sd_notify(false, "STATUS=The spawner has died; restarting after the claims under way");
+    r = sd_event_source_set_time_relative(source, RESTART_RETRY_USEC);
+    return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Only another daemon has the privilege that a new spawner needs. Claims survive a restart, where somebody
+ * keeps our files and starts us again. */
+static int on_spawner_exit(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+    Manager *m = userdata;
+    siginfo_t info;
+
+    (void) waitid(P_PIDFD, (id_t) fd, &info, WEXITED | WNOHANG);
+    m->spawner_exit = sd_event_source_disable_unref(m->spawner_exit);
+    if (!getenv("NOTIFY_SOCKET")) {
+        log_error("The spawner (vfiod --spawner) has died: the isolation and the serial numbers of devices "
+                  "are unknown until vfiod is restarted");
+        return 0;
+    }
+    log_error("The spawner (vfiod --spawner) has died: the isolation and the serial numbers of devices are "
+              "unknown until vfiod has restarted, which it does soon");
+    (void) sd_notify(false, "STATUS=The spawner has died; restarting soon");
+    return sd_event_add_time_relative(
+            m->event, &m->restart_timer, CLOCK_MONOTONIC, RESTART_USEC, 0, on_restart_timer, m);
+}
+
+static int watch_spawner(Manager *m) {
+    if (m->config.spawner_process < 0)
+        return 0;
+    return sd_event_add_io(
+            m->event, &m->spawner_exit, m->config.spawner_process, EPOLLIN, on_spawner_exit, m);
 }
 
 /* ---- Policy ---- */
@@ -465,6 +520,9 @@ static int build_loop(Manager *m) {
     r = watch_signals(m);
     if (r < 0)
         return r;
+    r = watch_spawner(m);
+    if (r < 0)
+        return r;
     r = sd_event_set_watchdog(m->event, true);
     if (r < 0)
         return r;
@@ -510,6 +568,8 @@ Manager *manager_free(Manager *m) {
     m->snapshot = host_snapshot_free(m->snapshot);
     m->loader = policy_loader_free(m->loader);
     sd_event_source_disable_unref(m->idle_timer);
+    sd_event_source_disable_unref(m->spawner_exit);
+    sd_event_source_disable_unref(m->restart_timer);
     sd_event_unref(m->event);
     free(m);
     return NULL;

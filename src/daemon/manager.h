@@ -18,12 +18,13 @@ typedef struct ManagerConfig {
     const char *simulate;    /* file of a recorded host to run on instead of this one, NULL */
     uint64_t exit_idle_usec; /* without claims and listeners; EXIT_IDLE_NEVER */
     uint64_t worker_timeout_usec, ask_timeout_usec;
-    int spawner; /* borrowed, see spawner.h; -EBADF: none */
+    int spawner, spawner_process; /* borrowed, see spawner.h; -EBADF: none */
 } ManagerConfig;
 
 int manager_new(const ManagerConfig *config, Manager **ret);
 Manager *manager_free(Manager *m);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Manager *, manager_free);
 
-/* Serves until a signal, idleness or a failure ends it. An exit status (0 or positive), or negative errno. */
+/* Serves until a signal, idleness or a failure ends it. An exit status, or negative errno. The status is 0, or
+ * EX_TEMPFAIL: the service manager is to start another. */
 int manager_run(Manager *m);

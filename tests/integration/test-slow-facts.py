@@ -190,6 +190,31 @@ class SlowTest(VfiodTestCase):
             self.assert_answered(answer)
         c.acquire(self.nic).close()
 
+    def is_told(self, words):
+        return any(words in m.get('STATUS', '') for m in self.manager.messages)
+
+    def test_a_spawner_that_dies_is_replaced(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        gates = self.host.hold_binding(self.other)
+        answer = c.acquire_later(self.other)
+        wait(lambda: gates.entered, 'the bind is under way')
+        old, = self.processes('--spawner')
+        os.kill(int(old), signal.SIGKILL)
+        wait(lambda: self.is_told('The spawner has died'), 'it is told')
+        self.assertFalse(os.path.exists(f'/proc/{old}'))
+        wait(lambda: self.is_told('after the claims under way'), 'nobody loses a claim')
+        gates.let_go()
+        wait(lambda: answer.done, 'the caller gets an answer')
+        self.assertIsNone(answer.error)
+        self.assertEqual(self.daemon.wait_exit(), 75)
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.assertEqual(claim.state, 'held')
+        new, = self.processes('--spawner')
+        self.assertNotEqual(new, old)
+
     @harness.needs_root
     def test_who_has_which_capability(self):
         self.start()

@@ -501,6 +501,13 @@ bool broker_is_idle(const Broker *e) {
     return !e->claims;
 }
 
+bool broker_is_at_rest(const Broker *e) {
+    for (const ClaimRun *j = e->claims; j; j = j->next)
+        if (j->done || j->task)
+            return false;
+    return true;
+}
+
 /* ---- the world moves ---- */
 
 static ClaimRun *claim_run_of(const Device *d) {

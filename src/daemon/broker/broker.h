@@ -120,6 +120,8 @@ int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata)
 unsigned broker_n_claims(const Broker *e);
 /* Nothing is claimed, and nobody waits for a claim. */
 bool broker_is_idle(const Broker *e);
+/* Nobody waits for a claim, and no worker is at work for one. */
+bool broker_is_at_rest(const Broker *e);
 /* To ask who has the devices of claims open. */
 HolderSearch *broker_holders(Broker *e);
 

@@ -68,7 +68,7 @@ void spawner_execute(const char *option, int socket, pid_t parent) {
     _exit(EXIT_FAILURE);
 }
 
-int spawner_start(void) {
+int spawner_start(int *ret_process) {
     pid_t parent = getpid(), pid;
     int pair[2], r;
 
@@ -77,11 +77,12 @@ int spawner_start(void) {
     pid = fork();
     if (pid == 0)
         spawner_execute("--spawner", pair[1], parent);
-    r = pid < 0 ? -errno : 0;
+    *ret_process = pid < 0 ? -1 : pidfd_open(pid, 0);
+    r = *ret_process < 0 ? -errno : pair[0];
     (void) close(pair[1]);
     if (r < 0)
-        (void) close(pair[0]);
-    return r < 0 ? r : pair[0];
+        (void) close(pair[0]); /* which ends a child */
+    return r;
 }
 
 /* ---- the spawner's side ---- */

@@ -8,8 +8,9 @@
 
 #include <sys/types.h>
 
-/* To be called before privileges are dropped. The daemon's end of the socket, or a negative errno. */
-int spawner_start(void);
+/* To be called before privileges are dropped: a spawner that has died cannot be replaced afterwards. The
+ * daemon's end of the socket, or a negative errno. *ret_process is a pidfd, for who reaps it. */
+int spawner_start(int *ret_process);
 /* Has a worker started that serves orders on socket. Its pidfd arrives as the first message on the other end:
  * one byte, and the fd. Never sleeps. 0 or negative errno. */
 int spawner_request(int spawner, int socket);

@@ -422,8 +422,7 @@ static int start(WorkerPool *pool, int socket, int *ret_pidfd) {
     if (pool->spawner >= 0) {
         if (spawner_request(pool->spawner, socket) >= 0)
             return 0;
-        log_warning("The spawner of workers has died: config space cannot be read until vfiod is restarted");
-        pool->spawner = -EBADF;
+        pool->spawner = -EBADF; /* it has died */
     }
     pid = fork();
     if (pid == 0)
