@@ -25,6 +25,6 @@ int manager_new(const ManagerConfig *config, Manager **ret);
 Manager *manager_free(Manager *m);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Manager *, manager_free);
 
-/* Serves until a signal, idleness or a failure ends it. An exit status, or negative errno. The status is 0, or
- * EX_TEMPFAIL: the service manager is to start another. */
+/* Serves until a signal, idleness or a failure ends it. An exit status, or negative errno. The status is 0,
+ * or EX_TEMPFAIL: the service manager is to start another. */
 int manager_run(Manager *m);

@@ -152,6 +152,12 @@ class SlowTest(VfiodTestCase):
                     result.append(parent)
         return result
 
+    def spawner(self):
+        """The daemon may be ready before its child has become another program."""
+        while not (found := self.processes('--spawner')):
+            os.sched_yield()
+        return int(found[0])
+
     def workers(self):
         return self.processes('--worker')
 
@@ -173,15 +179,15 @@ class SlowTest(VfiodTestCase):
     def test_a_spawner_that_dies_is_no_loss(self):
         self.start()
         c = self.client()
-        spawner, = self.processes('--spawner')
-        os.kill(int(spawner), signal.SIGKILL)
+        spawner = self.spawner()
+        os.kill(spawner, signal.SIGKILL)
         c.acquire(self.other).close()
         c.acquire(self.nic).close()  # here config space shows everything to everybody
 
     def test_a_spawner_that_dies_over_a_question(self):
         self.start()
         c = self.client()
-        spawner = int(*self.processes('--spawner'))
+        spawner = self.spawner()
         os.kill(spawner, signal.SIGSTOP)
         answers = [self.later(c, 'Plan', 'asa{sv}', [device.name], {}) for device in (self.other, self.nic)]
         c.manager('GetGroup', 'u', self.nic.group)  # comes later: the spawner has been asked by now
@@ -200,8 +206,8 @@ class SlowTest(VfiodTestCase):
         gates = self.host.hold_binding(self.other)
         answer = c.acquire_later(self.other)
         wait(lambda: gates.entered, 'the bind is under way')
-        old, = self.processes('--spawner')
-        os.kill(int(old), signal.SIGKILL)
+        old = self.spawner()
+        os.kill(old, signal.SIGKILL)
         wait(lambda: self.is_told('The spawner has died'), 'it is told')
         self.assertFalse(os.path.exists(f'/proc/{old}'))
         wait(lambda: self.is_told('after the claims under way'), 'nobody loses a claim')
@@ -212,14 +218,13 @@ class SlowTest(VfiodTestCase):
         self.start(keep_fds=True)
         self.manager.forget()
         self.assertEqual(claim.state, 'held')
-        new, = self.processes('--spawner')
-        self.assertNotEqual(new, old)
+        self.assertNotEqual(self.spawner(), old)
 
     @harness.needs_root
     def test_who_has_which_capability(self):
         self.start()
         self.client().acquire(self.nic).close()
-        spawner, = self.processes('--spawner')
+        spawner = self.spawner()
 
         def has_admin(pid):
             with open(f'/proc/{pid}/status') as file:
