@@ -78,6 +78,24 @@ DeviceKind device_kind_from_string(const char *s) {
     return _DEVICE_KIND_INVALID;
 }
 
+/* FNV-1a. */
+static uint64_t add_bytes(uint64_t hash, const void *bytes, size_t size) {
+    const uint8_t *p = bytes;
+
+    hash ^= UINT64_C(14695981039346656037); /* so that a hash begins with 0 */
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ p[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+uint64_t device_identity_add(uint64_t hash, const char *attribute, uint64_t value) {
+    return add_bytes(add_bytes(hash, attribute, strlen(attribute) + 1), &value, sizeof(value));
+}
+
+uint64_t device_identity_end(uint64_t hash) {
+    return (hash ^ hash >> 53) & DEVICE_IDENTITY_MAX ?: 1;
+}
+
 DeviceKind device_kind_of(const char *text, const char **ret_rest) {
     for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
         const char *rest = startswith(text, kinds[k].name);

@@ -38,6 +38,12 @@ const DeviceKindInfo *device_kind_info(DeviceKind kind);
  * is known. *ret_rest: what follows the colon. */
 DeviceKind device_kind_of(const char *text, const char **ret_rest);
 
+/* What tells one device from another at the same place: a hash over the identity attributes of its kind.
+ * Begin with 0, add each attribute in their order, and end; never 0, and exact in any reader of JSON. */
+#define DEVICE_IDENTITY_MAX ((INT64_C(1) << 53) - 1)
+uint64_t device_identity_add(uint64_t hash, const char *attribute, uint64_t value);
+uint64_t device_identity_end(uint64_t hash);
+
 /* device-kind-pci.c */
 int device_kind_pci_parse(const char *s, DeviceName *ret);
 int device_kind_pci_parse_kernel(const char *s, DeviceName *ret);

@@ -582,6 +582,34 @@ bool device_is_bridge(const Device *d) {
     }
 }
 
+static uint64_t identity_attribute(const Device *d, const char *attribute) {
+    const struct {
+        const char *attribute;
+        uint64_t value;
+    } values[] = {
+            {"vendor", d->vendor},
+            {"device", d->device},
+            {"subsystem_vendor", d->subsystem_vendor},
+            {"subsystem_device", d->subsystem_device},
+            {"class", d->class_code},
+            {"revision", d->revision},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(values); i++)
+        if (streq(values[i].attribute, attribute))
+            return values[i].value;
+    return 0;
+}
+
+uint64_t device_identity(const Device *d) {
+    const char *const *attributes = device_kind_info(d->name.kind)->identity;
+    uint64_t hash = 0;
+
+    for (size_t i = 0; attributes && attributes[i]; i++)
+        hash = device_identity_add(hash, attributes[i], identity_attribute(d, attributes[i]));
+    return device_identity_end(hash);
+}
+
 bool device_leaves_group_viable(const Device *d) {
     const char *const *drivers = device_kind_info(d->name.kind)->unharmful;
 

@@ -127,6 +127,9 @@ bool device_is_bridge(const Device *d);
 /* True for the drivers that leave DMA ownership to user space (kernel: driver_managed_dma): any vfio
  * driver, pci-stub, pcieport, or none. registered with VFIO counts as vfio whatever the name is. */
 bool device_leaves_group_viable(const Device *d);
+/* What a look at its identity attributes gives while it is the same device, see core/device-kind.h; never 0.
+ */
+uint64_t device_identity(const Device *d);
 
 /* Aborts when links and counts disagree; for tests and debug builds. */
 void inventory_check(Inventory *inventory);

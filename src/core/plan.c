@@ -404,6 +404,7 @@ static int add_member(
             .disposition = disposition,
             .vendor = d->vendor,
             .device = d->device,
+            .identity = device_identity(d),
             .bind = touched && !on_vfio_driver(d),
             .reset_methods = what & DEVICE_FACT_RESET_METHODS ? facts->reset_methods : 0,
     };
@@ -795,6 +796,12 @@ bool plan_needs_reset(const Plan *p) {
 
 bool plan_member_is_moved(const PlanMember *m) {
     return m->disposition == DISPOSITION_CLAIM || m->disposition == DISPOSITION_PARK;
+}
+
+bool plan_member_is(const PlanMember *m, const Device *d) {
+    if (m->identity == 0)
+        return m->vendor == d->vendor && m->device == d->device;
+    return m->identity == device_identity(d);
 }
 
 bool plan_has_bad(const Plan *p) {

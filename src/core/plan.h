@@ -32,7 +32,8 @@ typedef struct PlanMember {
     char target_driver[64];     /* the vfio driver it shall have; "" where nobody gets at it */
     char original_driver[64];   /* "" when unbound */
     char original_override[64]; /* "" when unset */
-    uint16_t vendor, device;    /* re-checked before every write */
+    uint16_t vendor, device;    /* all that older records have of its identity */
+    uint64_t identity;          /* re-checked before every write; 0: not known */
     unsigned reset_methods;
     long enable_baseline;    /* `enable` while nobody has it open: a former driver may have leaked a count */
     bool reset;              /* reset before anybody else sees it; false when it has no method and the rule
@@ -118,6 +119,8 @@ int plan_build_from(const PlanContext *context, const FactSource *source, const 
 
 /* Is it bound to the vfio driver for the claim, handed out or parked? */
 bool plan_member_is_moved(const PlanMember *m);
+/* Is this the device that was planned for? */
+bool plan_member_is(const PlanMember *m, const Device *d);
 bool plan_has_bad(const Plan *p);
 /* Leaves only the members that are MEMBER_BAD, which are then what is claimed, and their groups. */
 void plan_keep_bad(Plan *p);

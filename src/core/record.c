@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "core/document.h"
 
 /* The tables are open: a member that this version does not know is from a newer one, which would have changed
@@ -54,6 +55,7 @@ static const Field member_fields[] = {
         FIELD_WORD("disposition", PlanMember, disposition, &disposition_words, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("vendor", PlanMember, vendor, 0, UINT16_MAX, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("product", PlanMember, device, 0, UINT16_MAX, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("identity", PlanMember, identity, 1, DEVICE_IDENTITY_MAX, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("bind", PlanMember, bind, .flags = FIELD_REQUIRED),
         FIELD_TEXT("targetDriver", PlanMember, target_driver, .flags = FIELD_REQUIRED),
         FIELD_TEXT("originalDriver", PlanMember, original_driver, .flags = FIELD_REQUIRED),

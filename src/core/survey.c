@@ -138,8 +138,7 @@ static void forget(DeviceFacts *f, unsigned what) {
 static bool is_same_device(SurveyDevice *d, Inventory *inventory) {
     const Device *device = inventory_find_device(inventory, &d->name);
 
-    return device && device->vendor == d->vendor && device->device == d->device &&
-            device->since_seqnum == d->since_seqnum;
+    return device && device_identity(device) == d->identity && device->since_seqnum == d->since_seqnum;
 }
 
 void survey_age(Survey *s, Inventory *inventory) {
@@ -159,8 +158,7 @@ void survey_age(Survey *s, Inventory *inventory) {
 static void note_identity(SurveyDevice *d, const Device *device) {
     if (d->taken != 0)
         return;
-    d->vendor = device->vendor;
-    d->device = device->device;
+    d->identity = device_identity(device);
     d->since_seqnum = device->since_seqnum;
 }
 

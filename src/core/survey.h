@@ -25,7 +25,7 @@ typedef struct SurveyDevice {
     unsigned failed; /* of these: the look failed, with .error */
     int error;
     DeviceFacts facts;
-    uint16_t vendor, device; /* of the device that was looked at, and since when it is there */
+    uint64_t identity; /* of the device that was looked at, and since when it is there */
     uint64_t since_seqnum;
 } SurveyDevice;
 

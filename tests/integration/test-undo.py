@@ -77,6 +77,19 @@ class OthersTest(UndoTestCase):
         self.assert_untouched(before)
         self.assertEqual(c.device(self.nic)['State'], 'free')
 
+    def test_another_card_of_the_same_model(self):
+        """Same vendor and device: the rest of its identity tells it apart."""
+        self.start()
+        c = self.client()
+        self.silence_udev()
+        self.kernel.put(self.nic.path + '/subsystem_device', '0xa020\n', 0o444)
+        before = self.host.binding()
+        self.kernel.writes.clear()
+        with self.refused('BindFailed', self.nic.name, 'Try again'):
+            c.acquire(self.nic)
+        self.assertEqual(self.kernel.writes, [])
+        self.assert_untouched(before)
+
     def test_the_second_bind_never_began(self):
         other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
         self.start()

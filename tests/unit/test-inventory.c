@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "core/device-kind.h"
 #include "core/inventory.h"
 
 static DeviceSnapshot snapshot(const char *name, int group, const char *driver) {
@@ -256,6 +257,33 @@ static void test_fingerprint(void **state) {
     assert_true(fingerprint != group_fingerprint(inventory_find_group(two, 12)));
 }
 
+static void test_identity(void **state) {
+    const Device card = {.vendor = 0x8086,
+            .device = 0x10d3,
+            .subsystem_vendor = 0x8086,
+            .subsystem_device = 0xa01f,
+            .class_code = 0x020000,
+            .revision = 1};
+    Device others[] = {card, card, card, card, card, card, card};
+    const uint64_t identity = device_identity(&card);
+
+    others[0].vendor++;
+    others[1].device++;
+    others[2].subsystem_vendor++;
+    others[3].subsystem_device++;
+    others[4].class_code++;
+    others[5].revision++;
+    others[6].vendor = card.device; /* the same numbers in another order */
+    others[6].device = card.vendor;
+    assert_in_range(identity, 1, DEVICE_IDENTITY_MAX);
+    for (size_t i = 0; i < ELEMENTSOF(others); i++)
+        assert_int_not_equal(device_identity(&others[i]), identity);
+    others[0] = card;
+    others[0].vfio_index = 7; /* where it is and what has it is not what it is */
+    others[0].driver = "vfio-pci";
+    assert_int_equal(device_identity(&others[0]), identity);
+}
+
 static void test_bridges_and_viability(void **state) {
     static const struct {
         uint32_t class_code;
@@ -322,6 +350,7 @@ int main(void) {
             cmocka_unit_test(test_other_hardware),
             cmocka_unit_test(test_walks_are_in_order_and_stop),
             cmocka_unit_test(test_fingerprint),
+            cmocka_unit_test(test_identity),
             cmocka_unit_test(test_bridges_and_viability),
             cmocka_unit_test(test_random_events),
     };

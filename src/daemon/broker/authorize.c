@@ -52,8 +52,7 @@ ClaimQuestion *claim_question_new(
 int claim_question_prepare(ClaimQuestion *q, const Plan *plan) {
     q->backend = plan->backend;
     for (size_t i = 0; i < plan->n_claimed; i++) {
-        q->cards[i].vendor = plan->members[i].vendor;
-        q->cards[i].device = plan->members[i].device;
+        q->cards[i] = plan->members[i].identity;
     }
     free(q->parked);
     q->parked = describe_parked(plan);
@@ -77,7 +76,7 @@ static int check_cards(const Plan *plan, const ClaimQuestion *q, Refusal *refusa
     for (size_t i = 0; i < plan->n_claimed; i++) {
         const PlanMember *m = &plan->members[i];
 
-        if (m->vendor != q->cards[i].vendor || m->device != q->cards[i].device)
+        if (m->identity != q->cards[i])
             return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &m->name,
                     "another card took its place while polkit was asking");
     }

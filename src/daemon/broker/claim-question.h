@@ -14,10 +14,8 @@ struct ClaimQuestion {
     /* From here on: what the person was told. */
     char *rule, *parked; /* owned */
     Backend backend;
-    struct {
-        uint16_t vendor, device;
-    } cards[REQUEST_DEVICES_MAX]; /* in the order of the request */
-    AuthQuestion *auth;           /* owned; NULL before it is asked and once it is answered */
+    uint64_t cards[REQUEST_DEVICES_MAX]; /* their identities, in the order of the request */
+    AuthQuestion *auth;                  /* owned; NULL before it is asked and once it is answered */
 };
 
 /* NULL: out of memory. ready: when facts that were waited for are there. */

@@ -16,7 +16,11 @@
 /* ---- orders ---- */
 
 void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
-    *item = (DriverItem){.name = m->name, .vendor = m->vendor, .device = m->device, .progress = m->progress};
+    *item = (DriverItem){.name = m->name,
+            .vendor = m->vendor,
+            .device = m->device,
+            .identity = m->identity,
+            .progress = m->progress};
     (void) snprintf(item->target_driver, sizeof(item->target_driver), "%s", m->target_driver);
     (void) snprintf(item->original_driver, sizeof(item->original_driver), "%s", m->original_driver);
     (void) snprintf(item->original_override, sizeof(item->original_override), "%s", m->original_override);

@@ -116,7 +116,7 @@ void claim_run_attach(ClaimRun *j) {
 Device *claim_run_find_device(const ClaimRun *j, const PlanMember *m) {
     Device *d = inventory_find_device(j->broker->inventory, &m->name);
 
-    return d && d->vendor == m->vendor && d->device == m->device ? d : NULL;
+    return d && plan_member_is(m, d) ? d : NULL;
 }
 
 ClaimRun *claims_find(Broker *e, const char *id) {

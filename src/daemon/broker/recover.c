@@ -210,6 +210,7 @@ static int quarantine_add(Quarantine *q, const Device *d) {
             .disposition = DISPOSITION_CLAIM,
             .vendor = d->vendor,
             .device = d->device,
+            .identity = device_identity(d),
             .progress = MEMBER_BAD,
             .failure = MEMBER_FAILURE_RECORD,
     };
@@ -324,8 +325,7 @@ static void catch_up(ClaimRun *j) {
         const PlanMember *m = &j->claim.plan.members[i];
         const Device *d = inventory_find_device(j->broker->inventory, &m->name);
 
-        if (d && d->vendor == m->vendor && d->device == m->device && d->driver &&
-                streq(d->driver, m->target_driver))
+        if (d && plan_member_is(m, d) && d->driver && streq(d->driver, m->target_driver))
             continue;
         broker_feed_gone(j, &m->name, "it was unplugged or left its vfio driver while it was held");
         return;

@@ -22,12 +22,10 @@ static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
 };
 DEFINE_STRING_TABLE(driver_step, DriverStep);
 
-static int read_id(int dir, const char *attribute, uint16_t *ret) {
+static int read_id(int dir, const char *attribute, uint64_t max, uint64_t *ret) {
     const char *digits;
     char text[16];
-    uint64_t v;
     ssize_t n;
-    int r;
 
     n = read_attribute_at(dir, attribute, text, sizeof(text));
     if (n < 0)
@@ -35,11 +33,38 @@ static int read_id(int dir, const char *attribute, uint16_t *ret) {
     digits = startswith(text, "0x");
     if (!digits)
         return -EBADMSG;
-    r = parse_unsigned(digits, 16, UINT16_MAX, &v);
+    return parse_unsigned(digits, 16, max, ret);
+}
+
+/* An attribute that is not there counts as 0, as it does in the inventory. */
+static int read_identity(int dir, const DeviceKindInfo *kind, uint64_t *ret) {
+    uint64_t hash = 0;
+
+    for (const char *const *attribute = kind->identity; attribute && *attribute; attribute++) {
+        uint64_t v = 0;
+        int r = read_id(dir, *attribute, UINT32_MAX, &v);
+
+        if (r < 0 && r != -ENOENT)
+            return r;
+        hash = device_identity_add(hash, *attribute, v);
+    }
+    *ret = device_identity_end(hash);
+    return 0;
+}
+
+/* 0, -ESTALE, or what the look failed with. */
+static int check_identity(int dir, const DriverItem *item) {
+    uint64_t vendor, device, identity = 0;
+    int r;
+
+    r = read_id(dir, "vendor", UINT16_MAX, &vendor);
+    if (r >= 0)
+        r = read_id(dir, "device", UINT16_MAX, &device);
+    if (r >= 0 && item->identity != 0)
+        r = read_identity(dir, device_kind_info(item->name.kind), &identity);
     if (r < 0)
         return r;
-    *ret = (uint16_t) v;
-    return 0;
+    return vendor == item->vendor && device == item->device && identity == item->identity ? 0 : -ESTALE;
 }
 
 /* Opens the device's directory and checks that the device in it is the one that was planned for. -ENODEV:
@@ -47,7 +72,6 @@ static int read_id(int dir, const char *attribute, uint16_t *ret) {
 static int open_device(const DriverItem *item, int *ret_dir) {
     char path[64], name[DEVICE_NAME_MAX];
     _cleanup_close_ int dir = -EBADF;
-    uint16_t vendor, device;
     int r;
 
     (void) snprintf(path, sizeof(path), "%s/devices/%s", device_kind_info(item->name.kind)->directory,
@@ -55,13 +79,9 @@ static int open_device(const DriverItem *item, int *ret_dir) {
     dir = open(path, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
     if (dir < 0)
         return errno == ENOENT ? -ENODEV : -errno;
-    r = read_id(dir, "vendor", &vendor);
-    if (r >= 0)
-        r = read_id(dir, "device", &device);
+    r = check_identity(dir, item);
     if (r < 0)
         return r == -ENOENT ? -ENODEV : r;
-    if (vendor != item->vendor || device != item->device)
-        return -ESTALE;
     *ret_dir = TAKE_FD(dir);
     return 0;
 }
