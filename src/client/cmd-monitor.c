@@ -43,6 +43,7 @@ static void print_properties(struct json_object *properties, const char *const *
 
 static int print_text(const char *event, ObjectKind kind, const char *name, struct json_object *properties) {
     static const char *const announced[_OBJECT_KIND_MAX][6] = {
+            [OBJECT_MANAGER] = {"version", "policyState", "devices", "claims"},
             [OBJECT_DEVICE] = {"driver", "group", "state"},
             [OBJECT_GROUP] = {"devices", "state"},
             [OBJECT_CLAIM] = {"state", "devices", "backend", "uid", "command"},
@@ -56,7 +57,7 @@ static int print_text(const char *event, ObjectKind kind, const char *name, stru
     if (safe && *safe)
         printf(" %s", safe);
     if (properties)
-        print_properties(properties, streq(event, "added") ? announced[kind] : NULL);
+        print_properties(properties, streq(event, "changed") ? NULL : announced[kind]);
     puts("");
     return fflush(stdout) == 0 ? 0 : -errno;
 }

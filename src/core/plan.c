@@ -637,6 +637,34 @@ static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend
     return true;
 }
 
+/* The remedy names a backend that would do. */
+static int refuse_backend(Planner *p, const KernelFacts *kernel) {
+    Backend wanted = p->request->backend, other = _BACKEND_INVALID;
+    int r;
+
+    if (wanted == _BACKEND_INVALID)
+        r = planner_name_rules(p,
+                refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
+                        "the rule allows no backend that the kernel supports for this device"));
+    else if (p->backends & (1U << wanted))
+        r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
+                "the kernel does not support the backend %s for this device", backend_to_string(wanted));
+    else
+        r = planner_name_rules(p,
+                refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
+                        "the rule does not allow the backend %s", backend_to_string(wanted)));
+    for (Backend b = BACKEND_IOMMUFD; b <= BACKEND_GROUP && other < 0; b++)
+        if ((p->backends & (1U << b)) && backend_offered(p, kernel, b))
+            other = b;
+    free(p->refusal->remedy);
+    p->refusal->remedy = other == _BACKEND_INVALID
+            ? strdup("Ask the operator to allow a backend that the kernel supports. 'vfioctl status' shows "
+                     "what it supports.")
+            : format_string("Request the backend %s, which the rule allows and the kernel supports.",
+                      backend_to_string(other));
+    return r;
+}
+
 /* The explicit rule: the backend that was asked for and no other; else the first that rule and kernel both
  * offer, iommufd before group. The reply names it, and it never changes later. */
 static int choose_backend(Planner *p) {
@@ -662,16 +690,7 @@ static int choose_backend(Planner *p) {
             return 0;
         }
     }
-    if (wanted == _BACKEND_INVALID)
-        return planner_name_rules(p,
-                refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
-                        "the rule allows no backend that the kernel supports for this device"));
-    if (p->backends & (1U << wanted))
-        return refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
-                "the kernel does not support the backend %s for this device", backend_to_string(wanted));
-    return planner_name_rules(p,
-            refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
-                    "the rule does not allow the backend %s", backend_to_string(wanted)));
+    return refuse_backend(p, kernel);
 }
 
 static bool is_settled(const Planner *p) {

@@ -223,8 +223,11 @@ static void on_policy_loaded(void *userdata, int r, bool resolved) {
     broker_set_policy(m->broker, m->policy->policy);
     broker_set_shadow(m->broker, m->shadow->policy);
     if (r >= 0 && m->bus) {
-        log_info("Policy %s: %s, %zu rules", resolved ? "accounts looked up again" : "reloaded",
-                policy_state(m), policy_n_rules(m->policy->policy));
+        log_info("%s: %zu rules in force",
+                resolved                           ? "Accounts of the policy looked up again"
+                        : m->policy->n_errors == 0 ? "Policy reloaded"
+                                                   : "Policy not reloaded, because it has errors",
+                policy_n_rules(m->policy->policy));
         settle_policy(m);
         bus_face_policy_changed(m->bus);
     }

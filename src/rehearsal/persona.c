@@ -58,7 +58,7 @@ static int unknown_account(const Accounts *a, bool is_group, const char *name, c
         return problem(
                 ret_problem, -ENOENT, "there is no %s \"%s\", did you mean \"%s\"?", what, name, meant);
     return problem(ret_problem, -ENOENT,
-            "there is no %s \"%s\" %s; where the name is not known, a number will do", what, name,
+            "there is no %s \"%s\" %s; use a number if the account does not exist here", what, name,
             a->host->snapshot ? "in the record of the host" : "on this host");
 }
 

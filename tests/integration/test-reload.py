@@ -156,10 +156,10 @@ class AccountsTest(PolicyTestCase):
             self.know()
             start = time.monotonic()
             self.reload()
-            known = len(self.log_lines('are known now'))
+            known = len(self.log_lines('now resolve'))
             self.know(**{'me.ldap': os.getuid()})
             change(name)
-            wait(lambda: len(self.log_lines('are known now')) > known, 'it is looked up again')
+            wait(lambda: len(self.log_lines('now resolve')) > known, 'it is looked up again')
             return time.monotonic() < start + 2
 
         for name in ('passwd', 'group', 'nsswitch.conf'):

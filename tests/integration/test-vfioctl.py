@@ -685,7 +685,7 @@ class MonitorTest(ClientTest):
 
     def test_text(self):
         program = self.start('monitor')
-        self.wait_text(program, 'connected')
+        self.wait_text(program, ' connected manager version=9.8.7 policyState=loaded devices=0 claims=0\n')
         self.mock.add_device('pci:0000:00:05.0', 10, announce=True, Driver='x\x1by')
         self.mock.set(ROOT_PATH, PolicyState='stale')
         self.wait_text(program, 'changed manager policyState=stale\n')

@@ -433,9 +433,11 @@ static void test_backends(void **state) {
         kernel = (KernelFacts){
                 .iommufd = cases[i].iommufd, .device_cdev = cases[i].cdev, .container = cases[i].container};
         code = plan(w, cases[i].rule, cases[i].device, cases[i].wanted, &p, &refusal);
-        if (cases[i].chosen < 0)
+        if (cases[i].chosen < 0) {
             assert_int_equal(code, VFIOD_ERROR_BACKEND_UNAVAILABLE);
-        else {
+            assert_non_null(strstr(refusal.remedy,
+                    cases[i].wanted < 0 ? "Ask the operator" : "Request the backend group, which the rule"));
+        } else {
             assert_int_equal(code, _VFIOD_ERROR_INVALID);
             assert_int_equal(p.backend, cases[i].chosen);
         }
