@@ -31,6 +31,7 @@ const char *remedy_of_use(const char *use) {
                     "device."},
             {"watchdog", "Stop the watchdog first, or choose another device."},
             {"DMA channel", "Unload the driver that uses the channel, or choose another device."},
+            {"(DeviceAllow=)", "Restart vfiod ('systemctl restart vfiod'). Claims are kept."},
             {"is unknown",
                     "Unknown counts as in use. The journal of vfiod.service shows why it cannot be read."},
     };

@@ -283,6 +283,12 @@ static int check_exclusive(UseSearch *s, const Disk *disk) {
     fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
     if (fd < 0 && errno == EBUSY)
         return use_found(s, "%s is in use: it cannot be opened exclusively", disk->name);
+    if (fd < 0 && errno == EPERM) /* systemd looks the numbers of drivers up when it starts the unit */
+        return use_found(s,
+                "whether %s is in use is unknown: the device policy of vfiod's own unit (DeviceAllow=) does "
+                "not "
+                "let it open %s; the driver of the disk was probably loaded after vfiod was started",
+                disk->name, path);
     if (fd < 0) /* no medium; gone */
         return errno == ENOMEDIUM || errno == ENXIO || errno == ENODEV ? 0 : -errno;
     if (fstat(fd, &st) < 0)

@@ -143,9 +143,14 @@ class DisksTest(UsesTestCase):
         self.assert_granted(self.controller)
 
     def test_disk_that_cannot_be_asked(self):
+        self.kernel.fail('open', None, errno.EIO, data='/dev/nvme1n1')
+        self.begin()
+        self.assert_refused(self.controller, 'is unknown', 'Input/output error')
+
+    def test_disk_whose_driver_was_loaded_after_the_unit_was_started(self):
         self.kernel.fail('open', None, errno.EPERM, data='/dev/nvme1n1')
         self.begin()
-        self.assert_refused(self.controller, 'is unknown')
+        self.assert_refused(self.controller, 'is unknown', 'DeviceAllow=', '/dev/nvme1n1', 'systemctl restart vfiod')
 
     def test_strangers_claim_no_disk(self):
         """To open a disk exclusively keeps others from mounting it: not for who may not have it."""
