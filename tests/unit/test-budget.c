@@ -128,6 +128,16 @@ static void test_many_users(void **state) {
     assert_int_equal(budget_account(b, 8)->n_claims, 1);
 }
 
+static void test_root_among_many_users(void **state) {
+    _cleanup_(budget_freep) Budget *b = budget();
+    uid_t uid = 1000;
+
+    for (BudgetAccount *a; (a = budget_account(b, uid)); uid++)
+        assert_int_equal(budget_begin_call(b, a, NULL), 0);
+    assert_null(budget_account(b, uid));
+    assert_non_null(budget_account(b, 0));
+}
+
 static void test_rebinding(void **state) {
     _cleanup_(budget_freep) Budget *b = budget();
     Refusal refusal = REFUSAL_NULL;
@@ -278,6 +288,7 @@ int main(void) {
             cmocka_unit_test(test_purses_are_of_one_user),
             cmocka_unit_test(test_long_answers_of_root),
             cmocka_unit_test(test_many_users),
+            cmocka_unit_test(test_root_among_many_users),
             cmocka_unit_test(test_rebinding),
             cmocka_unit_test(test_served_at_once),
             cmocka_unit_test(test_debtors_come_last),

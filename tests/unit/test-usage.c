@@ -139,6 +139,22 @@ static void test_claims_at_a_time_add_up(void **state) {
     end_process(w, &p);
 }
 
+/* As in a record that somebody has edited. */
+static void test_memory_by_no_rule(void **state) {
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    World *w = *state;
+    Subject p = start_process();
+    UsageCharge *none = NULL, *c;
+
+    plan.memlock = MIB;
+    assert_int_equal(usage_charge(w->usage, &plan, 1000, NULL, &none), 0);
+    c = charge(w, "r", 1000, &p, 4 * MIB);
+    assert_int_equal(usage_memlock(c), 4 * MIB);
+    usage_discharge(c);
+    usage_discharge(none);
+    end_process(w, &p);
+}
+
 static void test_what_was_not_raised_counts_no_longer(void **state) {
     World *w = *state;
     Subject p = start_process();
@@ -157,6 +173,7 @@ int main(void) {
             TEST(test_claims_are_counted),
             TEST(test_locked_memory_counts_until_the_process_ends),
             TEST(test_claims_at_a_time_add_up),
+            TEST(test_memory_by_no_rule),
             TEST(test_what_was_not_raised_counts_no_longer),
     };
 

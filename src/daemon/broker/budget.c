@@ -7,7 +7,7 @@
 #define SECOND UINT64_C(1000000)
 
 /* Everybody who can connect can have an account, so there is an end to them. One that owes nothing and is not
- * in use goes when another one needs its place. */
+ * in use goes when another one needs its place. There is always one for root. */
 #define ACCOUNTS_MAX 1024U
 /* Pairs of user and device that are remembered; the one that was quiet for longest goes first. */
 #define REBINDS_MAX 256U
@@ -122,7 +122,7 @@ BudgetAccount *budget_account(Budget *b, uid_t uid) {
     }
     if (b->n_accounts >= ACCOUNTS_MAX)
         drop_settled(b);
-    a = b->n_accounts < ACCOUNTS_MAX ? calloc(1, sizeof(*a)) : NULL;
+    a = b->n_accounts < ACCOUNTS_MAX || uid == 0 ? calloc(1, sizeof(*a)) : NULL;
     if (!a)
         return NULL;
     a->uid = uid;

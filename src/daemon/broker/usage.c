@@ -253,7 +253,8 @@ int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, 
     if (!c)
         return -ENOMEM;
     c->usage = u;
-    c->memlock = MIN(plan->memlock, MEMLOCK_MAX);
+    /* A record may name memory and no rule. */
+    c->memlock = plan->n_charges > 0 ? MIN(plan->memlock, MEMLOCK_MAX) : 0;
     for (; c->n_rules < plan->n_charges;) {
         size_t i = c->n_rules++;
         int r = charge_rule(u, &c->rules[i], &plan->charges[i], uid, process, c->memlock);
