@@ -11,6 +11,7 @@ import dbus
 
 import harness
 from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, device_path, needs_root, wait
+from host import VFIO
 
 
 class ErrorTestCase(VfiodTestCase):
@@ -146,6 +147,28 @@ class ObstaclesTest(ErrorTestCase):
         self.assertNotIn(self.audio.name, output)
         found = json.loads(json.loads(output)['data'][0])
         self.assertEqual([o['error'] for o in found['obstacles']], ['AccessDenied'])
+
+
+class BlockersTest(ErrorTestCase):
+    """A refusal names what blocks it as data."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+
+    def blockers(self):
+        _, details = self.error_of('Acquire', 'asa{sv}', [self.nic.name], {'details': True})
+        return [(str(b['kind']), str(b['name'])) for b in details['blockers']]
+
+    def test_a_claim(self):
+        claim = self.client().acquire(self.nic)
+        self.assertEqual(self.blockers(), [('claim', claim.id)])
+
+    def test_a_process(self):
+        fd = self.host.hold_node('/dev/vfio/8')
+        self.assertEqual(self.blockers(), [('process', str(os.getpid()))])
+        os.close(fd)
 
 
 class ExplainTest(VfiodTestCase):

@@ -231,6 +231,54 @@ static void test_effects(_unused_ void **state) {
     assert_int_equal(effect_of_both(EFFECT_DENY, EFFECT_ALLOW), EFFECT_DENY);
 }
 
+static unsigned n_reads;
+
+static int count_reads(void *userdata, const Device *d, unsigned what, DeviceFacts *ret) {
+    const FactSource *source = userdata;
+
+    n_reads += (what & DEVICE_FACT_NUMA_NODE) != 0;
+    return source->read_facts(source->userdata, d, what, ret);
+}
+
+/* Policy and planner decide on the same facts, and nobody looks twice. */
+static void test_facts_are_read_once(_unused_ void **state) {
+    static const char text[] = "{\"rules\":[{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},"
+                               "\"what\":{\"device\":\"0a:00.0\",\"numa\":0}}]}";
+    _cleanup_(policy_parser_freep) PolicyParser *parser = NULL;
+    _cleanup_(policy_freep) Policy *policy = NULL;
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(host_view_done) HostView host = {};
+    _cleanup_(answer_freep) Answer *answer = NULL;
+    _cleanup_(survey_done) Survey survey = {};
+    _cleanup_free_ char *problem = NULL;
+    Request request = REQUEST_NULL;
+    Subject subject = SUBJECT_NULL;
+    FactSource source;
+    Decision decision;
+    Device *device;
+
+    open_host(&host);
+    parser = policy_parser_new(host_view_resolve, &host);
+    assert_int_equal(policy_parser_add(parser, "f", text, strlen(text)), 0);
+    if (policy_parser_n_errors(parser) > 0)
+        fail_msg("%s", policy_parser_error(parser, 0));
+    assert_int_equal(policy_parser_finish(parser, &policy), 0);
+    subject.uid = 1000;
+    source = host.facts;
+    host.facts.read_facts = count_reads;
+    host.facts.userdata = &source;
+    host.facts.read_kernel_facts = NULL;
+    assert_int_equal(request_add_device(&request, "0a:00.0", &refusal), 0);
+    assert_int_equal(find_device(&host, &request.devices[0], &device, &problem), 0);
+    n_reads = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(decide_device(&host, &survey, policy, &subject, device, 0, &decision, &problem), 0);
+        assert_int_equal(decision.verdict.effect, EFFECT_ALLOW);
+    }
+    assert_int_equal(decide_request(&host, &survey, policy, &subject, &request, 0, &answer, &problem), 0);
+    assert_int_equal(n_reads, 1);
+}
+
 static void test_find_device(_unused_ void **state) {
     _cleanup_(host_view_done) HostView host = {};
     _cleanup_free_ char *problem = NULL;
@@ -257,6 +305,7 @@ int main(void) {
             cmocka_unit_test(test_cast_fits_every_rule),
             cmocka_unit_test(test_cast_is_bounded),
             cmocka_unit_test(test_effects),
+            cmocka_unit_test(test_facts_are_read_once),
             cmocka_unit_test(test_find_device),
     };
 
