@@ -129,11 +129,11 @@ static int fail_expected(Parser *p, const char *expected) {
             at(p, '#') ? ": comments begin with //" : "");
 }
 
-/* Behind a comma, with nothing after it: JavaScript takes it, JSON does not. */
+/* After a comma, with nothing behind it: JavaScript allows that, JSON does not. */
 static int fail_last_comma(Parser *p, const char *expected) {
     char buf[FOUND_MAX];
 
-    return fail_here(p, "expected %s, found %s: no ',' behind the last element", expected, found(p, buf));
+    return fail_here(p, "expected %s, found %s: trailing comma", expected, found(p, buf));
 }
 
 static bool at_pair(const Parser *p, const char *pair) {

@@ -32,7 +32,7 @@ static char *describe(const RehearsalSubject *p) {
     _cleanup_strbuf_ StrBuf b = {};
 
     if (streq(p->user, STRANGER))
-        strbuf_add(&b, "somebody else");
+        strbuf_add(&b, "another user");
     else
         strbuf_addf(&b, "%s%s", parse_unsigned(p->user, 10, UINT32_MAX, &(uint64_t){0}) < 0 ? "" : "uid ",
                 p->user);

@@ -160,7 +160,7 @@ static void describe_siblings(StrBuf *b, const Device *d) {
     unsigned n = 0;
 
     if (!d->group) {
-        strbuf_add(b, ", behind no IOMMU");
+        strbuf_add(b, ", without an IOMMU");
         return;
     }
     strbuf_addf(b, ", IOMMU group %d", d->group->id);
@@ -185,7 +185,7 @@ static void describe_device(StrBuf *b, const Device *d, const DeviceFacts *facts
         strbuf_add(&line, "no driver");
     describe_siblings(&line, d);
     if (facts->known & DEVICE_FACT_RESET_METHODS && facts->reset_methods == 0)
-        strbuf_add(&line, ", knows no reset");
+        strbuf_add(&line, ", has no reset method");
     strbuf_add(b, "\n");
     add_comment(b, line.text ?: "?");
 }
@@ -219,7 +219,9 @@ static void add_tag(Generator *g, const Device *d, const DeviceFacts *facts) {
 
 static void add_reset(StrBuf *b, const char *indent, const DeviceFacts *facts) {
     if (facts->known & DEVICE_FACT_RESET_METHODS && facts->reset_methods == 0)
-        strbuf_addf(b, ",\n%s// Its next owner finds it as the last one left it.\n%s\"reset\": \"optional\"",
+        strbuf_addf(b,
+                ",\n%s// Without a reset: the next owner gets the device as the last one left "
+                "it.\n%s\"reset\": \"optional\"",
                 indent, indent);
 }
 
@@ -271,9 +273,9 @@ static void add_suggestion(Generator *g, const Device *d, const DeviceFacts *fac
 /* 1 and *ret (owned by the caller) when nobody shall be offered it, 0, -ENOMEM. */
 static int why_left_out(const Device *d, const DeviceFacts *facts, char **ret) {
     if (!(facts->known & DEVICE_FACT_HOST_CRITICAL))
-        *ret = strdup("Left out: it is unknown whether the host needs it.");
+        *ret = strdup("Left out: it is unknown whether the host uses it.");
     else if (facts->host_critical)
-        *ret = format_string("Left out: the host needs it: %s.", facts->host_critical);
+        *ret = format_string("Left out: the host uses it: %s.", facts->host_critical);
     else if (!d->group)
         *ret = strdup("Left out: nothing isolates the host from it, see \"noiommu\" in vfiod-policy(5).");
     else
@@ -313,24 +315,24 @@ static char *put_together(Generator *g) {
     _cleanup_strbuf_ StrBuf b = {};
 
     strbuf_add(&b,
-            "// A policy to start from, made by looking at the host as it is now. Read it, change it, try it "
-            "out\n"
-            "// with 'vfioctl policy check' and 'vfioctl policy explain', and put it into "
+            "// A policy to start from, generated from the current state of the host. Read it, change it, "
+            "try it\n"
+            "// with 'vfioctl policy check' and 'vfioctl policy explain', and copy it to "
             "/etc/vfiod/policy.d.\n"
-            "// What is a comment below is only offered: who shall have these devices is for you to say.\n"
+            "// The comments below are only suggestions: decide who may have these devices.\n"
             "{\n  \"description\": \"made by vfioctl policy generate\",\n");
     if (g->n_tags > 0)
         strbuf_addf(&b,
-                "  // Cards at their places: another card in the slot is not the one that was meant.\n"
+                "  // Cards in their places: another card in the slot does not match.\n"
                 "  \"tags\": {\n%s\n  },\n",
                 g->tags.text ?: "");
     strbuf_add(&b, "  \"rules\": [\n");
     if (g->n_bridges > 0)
-        strbuf_addf(&b, "    // %u bridge%s left out: nobody gets a bridge.\n", g->n_bridges,
+        strbuf_addf(&b, "    // %u bridge%s left out: bridges cannot be claimed.\n", g->n_bridges,
                 g->n_bridges == 1 ? " is" : "s are");
     strbuf_add(&b, g->rules.text ?: "");
     strbuf_add(&b,
-            "\n    // As if it were not there: without a rule the answer is no.\n"
+            "\n    // The default: without a rule, every request is denied.\n"
             "    { \"name\": \"nothing-else\", \"effect\": \"deny\", \"who\": {}, \"what\": {} }\n"
             "  ]\n}\n");
     if (g->tags.error < 0 || g->rules.error < 0)

@@ -483,11 +483,11 @@ class DiffTest(FilesTest):
         found = self.diff([], [rule(who={'user': 0, 'unit': 'vm-*.service', 'slice': 'system.slice'}, what={'device': GPU}),
                                rule(who={'group': 'drivers', 'namespace': 'other'}, what={'device': SPARE})])
         self.assertEqual({(c['subject'], c['device']) for c in found['changed']},
-                         {('uid 0, unit vm-x.service', GPU), ('somebody else, group drivers, other namespace', SPARE)})
+                         {('uid 0, unit vm-x.service', GPU), ('another user, group drivers, other namespace', SPARE)})
 
     def test_strangers_and_accounts(self):
         found = self.diff([], [rule(what={'device': GPU})])
-        self.assertEqual({c['subject'] for c in found['changed']}, {'somebody else', 'root', 'alice', 'bob', 'mallory'})
+        self.assertEqual({c['subject'] for c in found['changed']}, {'another user', 'root', 'alice', 'bob', 'mallory'})
 
     def test_subjects_of_tests(self):
         old, new = [], [rule(who={'user': 'zoe', 'label': 'a?b'}, what={'device': GPU})]
@@ -520,7 +520,7 @@ class GenerateTest(FilesTest):
         text = self.text('policy', 'generate')
         path = self.file('new.json', text)
         self.assertEqual(self.text('policy', 'check', path), '1 file, 1 rule, no errors, no warnings\n')
-        self.assertIn('// Left out: the host needs it: /dev/nvme0n1p2 is mounted on /.', text)
+        self.assertIn('// Left out: the host uses it: /dev/nvme0n1p2 is mounted on /.', text)
         self.assertIn('// 2 bridges are left out', text)
         # Its sound card is on a driver of the host: without leave to park it, nobody gets the card.
         self.assertRegex(text, r'"device": "0000:01:00.0", "id": "10de:2230" }, "siblings": "park" }')
@@ -540,7 +540,7 @@ class GenerateTest(FilesTest):
         group = host['devices'][8].pop('group')
         host['groups'] = [g for g in host['groups'] if g['id'] != group]
         text = self.text('policy', 'generate', host=self.file('host.json', host))
-        self.assertIn('behind no IOMMU\n    // Left out: nothing isolates the host from it', text)
+        self.assertIn('without an IOMMU\n    // Left out: nothing isolates the host from it', text)
         self.assertNotIn('"0000:06:00.0"', text)
 
     def test_hostile_names_stay_in_their_comments(self):

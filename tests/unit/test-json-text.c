@@ -80,7 +80,7 @@ static const struct {
         {.text = "[1,]",
                 .line = 1,
                 .column = 4,
-                .message = "expected a value after ',', found ']': no ',' behind the last element"},
+                .message = "expected a value after ',', found ']': trailing comma"},
         {.text = "# a policy\n{}",
                 .line = 1,
                 .column = 1,
@@ -117,8 +117,7 @@ static const struct {
         {.text = "{\"a\": 1,}",
                 .line = 1,
                 .column = 9,
-                .message = "expected a key in double quotes after ',', found '}': no ',' behind the last "
-                           "element"},
+                .message = "expected a key in double quotes after ',', found '}': trailing comma"},
         {.text = "{\"a\":1,\n \"b\":2,\n \"a\":3}",
                 .line = 3,
                 .column = 2,
