@@ -20,7 +20,8 @@
 typedef struct Self {
     char user[24];
     char **groups; /* owned, ended by NULL */
-    char cgroup[SELF_TEXT_MAX], label[SELF_TEXT_MAX];
+    char *cgroup;  /* owned; NULL: unknown */
+    char label[SELF_TEXT_MAX];
     char capability_numbers[N_CAPABILITIES][4];
     const char *capabilities[N_CAPABILITIES + 1];
     bool foreign_namespace;
@@ -30,6 +31,7 @@ static void self_done(Self *s) {
     for (size_t i = 0; s->groups && s->groups[i]; i++)
         free(s->groups[i]);
     free(s->groups);
+    free(s->cgroup);
 }
 
 static int read_groups(Self *s) {
@@ -52,21 +54,6 @@ static int read_groups(Self *s) {
             return -ENOMEM;
     }
     return 0;
-}
-
-/* "0::/user.slice/…": of the unified hierarchy. */
-static void read_cgroup(Self *s) {
-    _cleanup_free_ char *text = NULL;
-    char *line, *next = NULL;
-
-    if (read_file_at(AT_FDCWD, "/proc/self/cgroup", SELF_TEXT_MAX, &text, NULL) < 0)
-        return;
-    for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next)) {
-        const char *path = startswith(line, "0::");
-
-        if (path)
-            (void) snprintf(s->cgroup, sizeof(s->cgroup), "%s", path);
-    }
 }
 
 /* "CapEff:\t000001ffffffffff" in /proc/self/status; 0 when there is no such line. */
@@ -105,7 +92,7 @@ static bool is_namespace(const char *path, const char *expected) {
 
 static int read_self(Self *s) {
     snprintf(s->user, sizeof(s->user), "%u", (unsigned) geteuid());
-    read_cgroup(s);
+    (void) rehearsal_own_cgroup(&s->cgroup);
     read_capabilities(s);
     if (read_attribute_at(AT_FDCWD, "/proc/self/attr/current", s->label, sizeof(s->label)) < 0)
         s->label[0] = '\0';
@@ -255,9 +242,7 @@ static int explain_self(const Options *o, VfiodErrorText *error) {
             .user = self.user,
             .groups = o->groups_of_user.n > 0 ? o->groups_of_user.items : (const char *const *) self.groups,
             .unit = o->unit,
-            .cgroup = o->cgroup                ? o->cgroup
-                    : o->unit || !*self.cgroup ? NULL
-                                               : self.cgroup,
+            .cgroup = o->cgroup || o->unit ? o->cgroup : self.cgroup,
             .label = o->label     ? o->label
                     : *self.label ? self.label
                                   : NULL,

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "rehearsal/persona.h"
 
+#include <fcntl.h>
+
+#include "base/fd.h"
 #include "base/str.h"
 #include "core/capability.h"
 #include "core/cgroup.h"
+#include "host/cgroup-layout.h"
+#include "rehearsal/rehearsal.h"
 
 #define ID_MAX (UINT32_MAX - 1)
+#define CGROUP_FILE_MAX ((size_t) 64 * 1024)
 
 int accounts_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret) {
     const Accounts *a = userdata;
@@ -201,4 +207,15 @@ RehearsalSubject persona_of_test(const TestSubject *s) {
             .capabilities = (const char *const *) s->capabilities,
             .foreign_namespace = s->foreign_namespace,
     };
+}
+
+int rehearsal_own_cgroup(char **ret) {
+    _cleanup_free_ char *text = NULL;
+    bool unified;
+    int r;
+
+    r = cgroup_layout_is_unified(&unified);
+    if (r >= 0)
+        r = read_file_at(AT_FDCWD, "/proc/self/cgroup", CGROUP_FILE_MAX, &text, NULL);
+    return r < 0 ? r : cgroup_of_process(text, unified, ret);
 }

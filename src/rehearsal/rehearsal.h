@@ -42,6 +42,9 @@ typedef struct RehearsalSubject {
     bool foreign_namespace;
 } RehearsalSubject;
 
+/* The control group of this process, as the daemon would find it. 0, or negative errno: it is unknown. */
+int rehearsal_own_cgroup(char **ret);
+
 typedef struct RehearsalRequest {
     const char *const *devices;             /* any spelling; ended by NULL */
     const char *backend, *reason, *memlock; /* NULL: not given */

@@ -17,6 +17,7 @@ import harness
 from harness import SOURCE, VfiodTestCase, needs_root, preload_environment, wait
 from host import VFIO
 
+OLD_HIERARCHY = '/sys/fs/cgroup/systemd'
 HOST = SOURCE / 'tests/rehearsal/host.json'
 CASES = SOURCE / 'tests/rehearsal/cases.json'
 WORKSHOP = SOURCE / 'policy/examples/70-workshop.json'
@@ -572,11 +573,15 @@ class LiveTest(VfiodTestCase):
         self.gpu = self.host.add_device('0000:07:00.0', group=9, driver='nouveau', class_code=0x030000)
         self.before = self.host.binding()
 
-    def vfioctl(self, *arguments, status=0):
+    def vfioctl(self, *arguments, status=0, cgroup=None):
+        def enter():
+            with open(f'{cgroup}/cgroup.procs', 'w') as file:
+                file.write('0')
+
         environment = {**preload_environment(self.host), 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address, 'LC_ALL': 'C.UTF-8'}
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen([os.environ['VFIOCTL'], *arguments], env=environment, stdin=subprocess.DEVNULL,
-                                       stdout=out, stderr=err)
+                                       stdout=out, stderr=err, preexec_fn=enter if cgroup else None)
             # The pretended kernel answers it from our main loop, which its end does not wake.
             tick = GLib.timeout_add(50, lambda: True)
             try:
@@ -684,6 +689,17 @@ class LiveTest(VfiodTestCase):
         self.assertIn(f'{self.gpu.name}: allow by rule all\n', text)
         self.vfioctl('policy', 'explain', '--last-refusal', '--user', 'root', status=2)
         self.vfioctl('policy', 'explain', '--claim', '0' * 16, status=16)
+
+    @unittest.skipUnless(os.getuid() == 0 and os.access(OLD_HIERARCHY, os.W_OK), 'no control groups here')
+    def test_your_unit_where_systemd_manages_the_older_hierarchy(self):
+        os.makedirs(f'{self.host.root}/sys/fs/cgroup')
+        os.symlink(OLD_HIERARCHY, f'{self.host.root}/sys/fs/cgroup/systemd')
+        group = f'{OLD_HIERARCHY}/vfiod-rehearsal.service'
+        os.mkdir(group)
+        self.addCleanup(os.rmdir, group)
+        policy = self.file('policy.json', {'rules': [rule(who={'unit': 'vfiod-rehearsal.service'})]})
+        found = json.loads(self.vfioctl('policy', 'explain', '--json', '--policy', policy, self.nic.name, cgroup=group))
+        self.assertEqual(found['effect'], 'allow')
 
     def test_yourself(self):
         policy = self.file('policy.json', {'rules': [rule(who={'user': os.getuid()}, name='me')]})

@@ -14,11 +14,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,6 +24,7 @@
 #include "core/cgroup.h"
 #include "core/host-tables.h"
 #include "daemon/privileges.h"
+#include "host/cgroup-layout.h"
 
 #define TEXT_MAX 65536U
 
@@ -119,31 +118,13 @@ static void take_capabilities(ProcessReader *r, const ProcessFiles *f, Subject *
 
 /* ---- Control group ---- */
 
-/* Which of its hierarchies of control groups does systemd manage? As its own library looks. */
-static int systemd_is_unified(bool *ret) {
-    static const char *const paths[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"};
-    struct statfs fs;
-
-    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
-        if (statfs(paths[i], &fs) < 0) {
-            if (i == 1 && errno == ENOENT)
-                continue;
-            return -errno;
-        }
-        *ret = fs.f_type == CGROUP2_SUPER_MAGIC;
-        if (*ret || fs.f_type == CGROUP_SUPER_MAGIC)
-            return 0;
-    }
-    return -ENODATA;
-}
-
 static int read_cgroup_layout(ProcessReader *r) {
     char text[TEXT_MAX];
     int fd, k;
 
     if (r->cgroup_root)
         return 0;
-    k = systemd_is_unified(&r->cgroup_unified);
+    k = cgroup_layout_is_unified(&r->cgroup_unified);
     if (k < 0)
         return k;
     privileges_raise(CAP_SYS_PTRACE);
