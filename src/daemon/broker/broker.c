@@ -130,6 +130,8 @@ HolderSearch *broker_holders(Broker *e) {
 }
 
 void broker_settle(Broker *e) {
+    if (!noiommu_switch_is_ours(e->noiommu))
+        return;
     for (const ClaimRun *j = e->claims; j; j = j->next)
         if (claim_run_needs_noiommu(j))
             return;

@@ -19,13 +19,16 @@
 /* A line of a watch in fdinfo has about 150 bytes. */
 #define FDINFO_MAX (1024U * 1024)
 
+#define N_LISTS 256U
+
 struct NodeEntry {
     NodeWatch *watch;
-    NodeEntry *next; /* watch.entries */
-    int wd;          /* -1: the inode is gone */
+    NodeEntry **place, *next; /* the list in watch.entries that it is in */
+    int wd;                   /* -1: the inode is gone */
     char path[48];
     bool ours_seen, open, doubt, gone;
-    bool touched; /* an event came, and changed() is to be called */
+    bool touched; /* an event came, and changed() is to be called: in watch.touched */
+    NodeEntry *next_touched;
     node_changed_t changed;
     void *userdata;
 };
@@ -39,25 +42,39 @@ struct NodeWatch {
     sd_event *event;
     int fd;
     sd_event_source *source, *rest; /* rest: armed when a settle has read what concerns others */
-    NodeEntry *entries;
-    NodeEntry *cursor; /* the next one to look at while events are handed out; entries may go meanwhile */
-    KeptWatch *kept;   /* what an earlier process has watched */
+    NodeEntry *entries[N_LISTS];    /* by the number of the watch */
+    NodeEntry *touched;             /* entries may go while it is emptied */
+    KeptWatch *kept;                /* what an earlier process has watched */
     size_t n_kept;
     NodeEntry *settling; /* reads on behalf of this one */
     bool untold;         /* another was touched */
     bool leaving;
 };
 
+static NodeEntry **list_of(NodeWatch *w, int wd) {
+    return &w->entries[(unsigned) wd % N_LISTS];
+}
+
+static bool is_empty(const NodeWatch *w) {
+    for (size_t i = 0; i < N_LISTS; i++)
+        if (w->entries[i])
+            return false;
+    return true;
+}
+
 NodeEntry *node_entry_free(NodeEntry *e) {
     if (!e)
         return NULL;
-    for (NodeEntry **i = &e->watch->entries; *i; i = &(*i)->next)
+    for (NodeEntry **i = e->place; *i; i = &(*i)->next)
         if (*i == e) {
             *i = e->next;
             break;
         }
-    if (e->watch->cursor == e)
-        e->watch->cursor = e->next;
+    for (NodeEntry **i = &e->watch->touched; e->touched; i = &(*i)->next_touched)
+        if (*i == e) {
+            *i = e->next_touched;
+            break;
+        }
     if (e->wd >= 0 && !e->watch->leaving)
         (void) inotify_rm_watch(e->watch->fd, e->wd);
     free(e);
@@ -71,7 +88,7 @@ void node_watch_leave(NodeWatch *w) {
 NodeWatch *node_watch_free(NodeWatch *w) {
     if (!w)
         return NULL;
-    assert(!w->entries);
+    assert(is_empty(w));
     sd_event_source_disable_unref(w->source);
     sd_event_source_disable_unref(w->rest);
     (void) safe_close(w->fd);
@@ -96,6 +113,10 @@ static void begin_doubt(NodeEntry *e) {
 }
 
 static void apply(NodeEntry *e, uint32_t mask) {
+    if (!e->touched) {
+        e->next_touched = e->watch->touched;
+        e->watch->touched = e;
+    }
     e->touched = true;
     e->watch->untold = e->watch->untold || e != e->watch->settling;
     if (mask & IN_OPEN) {
@@ -118,6 +139,19 @@ static void apply(NodeEntry *e, uint32_t mask) {
         begin_doubt(e);
 }
 
+static void apply_to_all(NodeWatch *w, uint32_t mask) {
+    for (size_t i = 0; i < N_LISTS; i++)
+        for (NodeEntry *e = w->entries[i]; e; e = e->next)
+            apply(e, mask);
+}
+
+/* Two claims may watch one node, while the first is not over yet. */
+static void apply_to_watch(NodeWatch *w, int wd, uint32_t mask) {
+    for (NodeEntry *e = *list_of(w, wd); e; e = e->next)
+        if (e->wd == wd)
+            apply(e, mask);
+}
+
 /* Reads what is there and notes it; changed() is called by the caller, when no reading is under way. */
 static int read_events(NodeWatch *w) {
     union {
@@ -134,21 +168,21 @@ static int read_events(NodeWatch *w) {
 
         memcpy(&event, p, sizeof(event));
         p += sizeof(event) + event.len;
-        for (NodeEntry *e = w->entries; e; e = e->next)
-            if (event.mask & IN_Q_OVERFLOW || e->wd == event.wd)
-                apply(e, event.mask);
+        if (event.mask & IN_Q_OVERFLOW)
+            apply_to_all(w, event.mask);
+        else
+            apply_to_watch(w, event.wd, event.mask);
     }
     return n > 0;
 }
 
 static void tell(NodeWatch *w) {
-    w->untold = false;
-    for (w->cursor = w->entries; w->cursor;) {
-        NodeEntry *e = w->cursor;
+    NodeEntry *e;
 
-        w->cursor = e->next;
-        if (!TAKE_GENERIC(e->touched, false))
-            continue;
+    w->untold = false;
+    while ((e = w->touched)) {
+        w->touched = e->next_touched;
+        e->touched = false;
         if (node_entry_state(e) != NODE_OPEN)
             e->changed(e->userdata);
     }
@@ -275,7 +309,7 @@ static int go_on_with(NodeWatch *w, int fd) {
 int node_watch_keep(NodeWatch *w, int fd) {
     int r;
 
-    assert(!w->entries);
+    assert(is_empty(w));
     if (fd >= 0)
         return go_on_with(w, fd);
     (void) sd_notify(/* unset_environment= */ 0, "FDSTOREREMOVE=1\nFDNAME=" NODE_WATCH_STORE_NAME);
@@ -284,8 +318,8 @@ int node_watch_keep(NodeWatch *w, int fd) {
     return r < 0 ? r : 0;
 }
 
-static bool has_entry(const NodeWatch *w, int wd) {
-    for (const NodeEntry *e = w->entries; e; e = e->next)
+static bool has_entry(NodeWatch *w, int wd) {
+    for (const NodeEntry *e = *list_of(w, wd); e; e = e->next)
         if (e->wd == wd)
             return true;
     return false;
@@ -317,8 +351,9 @@ static int add(NodeWatch *w, const char *path, uint32_t mask, node_changed_t cha
         free(e);
         return r;
     }
-    e->next = w->entries;
-    w->entries = e;
+    e->place = list_of(w, e->wd);
+    e->next = *e->place;
+    *e->place = e;
     *ret = e;
     return 0;
 }
