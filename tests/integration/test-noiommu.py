@@ -62,6 +62,14 @@ class ClaimTest(NoiommuTestCase):
                 n += 'noiommu' in os.readlink(f'/proc/{self.daemon.pid}/fd/{fd}')
         return n
 
+    def test_everybody_hears_of_it(self):
+        self.start()
+        c, path = self.client(), harness.device_path(self.nic.name)
+        claim = self.acquire(c)
+        wait(lambda: c.seen('PropertiesChanged', path, State='claimed', Claim=claim.path), 'it is announced')
+        claim.close()
+        wait(lambda: c.seen('PropertiesChanged', path, State='free', Claim='/'), 'its end is announced')
+
     def test_the_whole_life(self):
         self.start()
         c = self.client()

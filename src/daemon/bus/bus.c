@@ -347,6 +347,11 @@ void bus_face_device_changed(BusFace *b, const Device *d, int changes, int old_g
         bus_announce_group(b->announcer, d->group->id, BUS_OBJECT_CHANGED, BUS_PROPERTY_VIABLE);
 }
 
+static void announce_claimed_device(BusFace *b, const Device *d, unsigned properties) {
+    bus_announce_device(
+            b->announcer, &d->name, BUS_OBJECT_CHANGED, properties | BUS_PROPERTY_QUARANTINE_CAUSE);
+}
+
 /* A claim takes whole groups, so all their members change with it. */
 static void announce_claimed(BusFace *b, int group, unsigned properties) {
     const Group *g = inventory_find_group(b->context.host.inventory, group);
@@ -355,8 +360,17 @@ static void announce_claimed(BusFace *b, int group, unsigned properties) {
         return;
     bus_announce_group(b->announcer, group, BUS_OBJECT_CHANGED, properties);
     FOREACH_MEMBER(d, g)
-        bus_announce_device(
-                b->announcer, &d->name, BUS_OBJECT_CHANGED, properties | BUS_PROPERTY_QUARANTINE_CAUSE);
+        announce_claimed_device(b, d, properties);
+}
+
+/* Devices without an IOMMU are in no group. */
+static void announce_without_group(BusFace *b, const Plan *plan, unsigned properties) {
+    for (size_t i = 0; plan->n_groups == 0 && i < plan->n_members; i++) {
+        const Device *d = inventory_find_device(b->context.host.inventory, &plan->members[i].name);
+
+        if (d)
+            announce_claimed_device(b, d, properties);
+    }
 }
 
 void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) {
@@ -383,6 +397,7 @@ void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) 
     }
     for (size_t i = 0; i < claim->plan.n_groups; i++)
         announce_claimed(b, claim->plan.groups[i], properties);
+    announce_without_group(b, &claim->plan, properties);
 }
 
 void bus_face_policy_changed(BusFace *b) {
