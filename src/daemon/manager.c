@@ -127,7 +127,7 @@ static int on_restart_timer(sd_event_source *source, uint64_t usec, void *userda
         stop(m);
         return 0;
     }
-    (void) sd_notify(false, "STATUS=The spawner has died; restarting after the claims under way");
+    (void) sd_notify(false, "STATUS=The spawner has died; restarting after the claims in progress");
     r = sd_event_source_set_time_relative(source, RESTART_RETRY_USEC);
     return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }

@@ -769,6 +769,7 @@ class UsageTest(ClientTest):
         text = self.succeeds('--help')
         for verb in ('list', 'status', 'plan', 'exec', 'hold', 'release', 'monitor', 'reload'):
             self.assertRegex(text, rf'\n  {verb}[ \n]')
+        self.assertEqual([line for line in text.splitlines() if len(line) > 80], [])
         plan = self.succeeds('plan', '-h')
         self.assertTrue(plan.startswith('vfioctl plan [OPTION…] DEVICE…\n'), plan)
         self.assertIn('--memlock=SIZE', plan)
