@@ -210,7 +210,7 @@ class SlowTest(VfiodTestCase):
         os.kill(old, signal.SIGKILL)
         wait(lambda: self.is_told('The spawner has died'), 'it is told')
         self.assertFalse(os.path.exists(f'/proc/{old}'))
-        wait(lambda: self.is_told('after the claims under way'), 'nobody loses a claim')
+        wait(lambda: self.is_told('after the claims in progress'), 'nobody loses a claim')
         gates.let_go()
         wait(lambda: answer.done, 'the caller gets an answer')
         self.assertIsNone(answer.error)
