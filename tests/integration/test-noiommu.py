@@ -66,7 +66,8 @@ class ClaimTest(NoiommuTestCase):
         self.start()
         c, path = self.client(), harness.device_path(self.nic.name)
         claim = self.acquire(c)
-        wait(lambda: c.seen('PropertiesChanged', path, State='claimed', Claim=claim.path), 'it is announced')
+        wait(lambda: c.seen('PropertiesChanged', path, Claim=claim.path), 'the claim is announced')
+        wait(lambda: c.seen('PropertiesChanged', path, State='claimed'), 'its state is announced')
         claim.close()
         wait(lambda: c.seen('PropertiesChanged', path, State='free', Claim='/'), 'its end is announced')
 
