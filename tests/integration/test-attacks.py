@@ -271,7 +271,8 @@ class MessageTest(VfiodTestCase):
             with self.subTest(what):
                 answer, seconds = ask(*arguments)
                 self.assertIn(b'org.vfiod1.Error.', answer)
-                self.assertLessEqual(seconds, floor + 0.02)
+                # More than the floor's own noise, which a sanitizer makes large; such a message once took 0.1 s and more.
+                self.assertLessEqual(seconds, 1.25 * floor + 0.03)
 
 
 HOLDERS_READER = '''

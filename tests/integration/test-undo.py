@@ -17,8 +17,10 @@ from host import VFIO
 
 
 class UndoTestCase(VfiodTestCase):
-    def silence_udev(self):
-        """From here on nobody tells the daemon what happens."""
+    def silence_udev(self, client):
+        """From here on nobody tells the daemon what happens. It has heard of all that was before, and looked."""
+        last = self.host.add_device('0000:70:00.0', group=70)
+        wait(lambda: client.seen('InterfacesAdded', harness.device_path(last.name)), 'it has heard of the last')
         self.kernel.uevents.send = lambda *arguments, **properties: None
 
     def bind_elsewhere(self, device, driver=VFIO, override=VFIO):
@@ -67,7 +69,7 @@ class OthersTest(UndoTestCase):
     def test_a_bind_that_never_began(self):
         self.start()
         c = self.client()
-        self.silence_udev()
+        self.silence_udev(c)
         self.bind_elsewhere(self.nic)
         before = self.host.binding()
         self.kernel.writes.clear()
@@ -81,7 +83,7 @@ class OthersTest(UndoTestCase):
         """Same vendor and device: the rest of its identity tells it apart."""
         self.start()
         c = self.client()
-        self.silence_udev()
+        self.silence_udev(c)
         self.kernel.put(self.nic.path + '/subsystem_device', '0xa020\n', 0o444)
         before = self.host.binding()
         self.kernel.writes.clear()
@@ -94,7 +96,7 @@ class OthersTest(UndoTestCase):
         other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
         self.start()
         c = self.client()
-        self.silence_udev()
+        self.silence_udev(c)
         self.bind_elsewhere(other)
         before = self.host.binding()
         with self.refused('BindFailed', other.name):
