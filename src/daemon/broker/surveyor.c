@@ -3,6 +3,7 @@
 
 #define LOOKS_MAX 16U /* workers at a time */
 #define LOOK_TIMEOUT_USEC (10 * UINT64_C(1000000))
+#define RETRIES_MAX 3U /* of a look whose worker died */
 #define SILENT_MAX 64U /* devices that did not answer; of more the oldest is forgotten */
 #define SILENCE_USEC (60 * UINT64_C(1000000))
 
@@ -20,6 +21,7 @@ typedef struct Look {
     struct Look *next; /* surveyor.looks */
     DeviceName name;
     unsigned what;
+    unsigned n_retries;
     WorkerTask *task; /* borrowed */
 } Look;
 
@@ -152,11 +154,20 @@ static void deliver(SurveyDevice *d, unsigned what, const WorkerResult *result) 
 
 static void pump(Surveyor *s);
 
+static int submit(Look *l);
+
+/* A worker that dies says nothing about the device; neither does a spawner that died over the order. */
+static bool look_again(Look *l, const WorkerResult *result) {
+    return result->error == -ECONNRESET && l->n_retries++ < RETRIES_MAX && submit(l) >= 0;
+}
+
 static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
     Look *l = userdata;
     Surveyor *s = l->surveyor;
 
     l->task = NULL;
+    if (look_again(l, result))
+        return;
     if (result->error == -ETIMEDOUT)
         note_silent(s, &l->name);
     for (SurveyTask *t = s->tasks; t; t = t->next)
@@ -167,17 +178,22 @@ static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
     pump(s);
 }
 
+static int submit(Look *l) {
+    WorkerOrder order = {.operation = WORKER_SURVEY, .facts = l->what};
+
+    order.item.name = l->name;
+    return worker_submit(l->surveyor->workers, &order, l->surveyor->timeout_usec,
+            &(WorkerCaller){.done = on_looked, .userdata = l, .task = &l->task});
+}
+
 static int start_look(Surveyor *s, const DeviceName *name, unsigned what) {
-    WorkerOrder order = {.operation = WORKER_SURVEY, .facts = what};
     Look *l = malloc(sizeof(*l));
     int r;
 
     if (!l)
         return -ENOMEM;
     *l = (Look){.surveyor = s, .name = *name, .what = what};
-    order.item.name = *name;
-    r = worker_submit(s->workers, &order, s->timeout_usec,
-            &(WorkerCaller){.done = on_looked, .userdata = l, .task = &l->task});
+    r = submit(l);
     if (r < 0) {
         free(l);
         return r;
