@@ -263,6 +263,7 @@ class SlowTest(VfiodTestCase):
         c, d = self.client(), self.client()
         self.hold(self.port)
         pending = c.acquire_later(self.nic)
+        self.assert_others_are_served(d)  # by workers that were asked later: the first one sleeps by now
         self.host.remove_device(self.nic).join()
         wait(lambda: d.seen('InterfacesRemoved', harness.device_path(self.nic.name)), 'it is gone')
         self.let_go()
