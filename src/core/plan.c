@@ -185,7 +185,7 @@ static int refuse_without_iommu(Planner *p, const Device *d) {
     return r;
 }
 
-/* d is in quarantine. The one who asks learns which kind of trouble it is; the claim has the details. */
+/* d is in quarantine. The caller learns which kind of trouble it is; the claim has the details. */
 static int refuse_quarantined(Planner *p, const Device *d) {
     const char *why = "it is quarantined: it could not be restored after an earlier claim";
     const Plan *plan = d->claim ? &d->claim->plan : NULL;

@@ -59,7 +59,7 @@ typedef struct Plan {
     size_t n_groups;
     Backend backend;
     ResetDemand reset;
-    bool ask;            /* a rule wants a person to say yes first */
+    bool ask;            /* a rule requires that a person allows it first */
     uint64_t memlock;    /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
     char rule[512];      /* origin of the rules that allowed it */
     PlanCharge *charges; /* owned; one for each rule */

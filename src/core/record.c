@@ -213,7 +213,7 @@ char *claim_to_record(const Claim *c, const char *boot_id) {
     return strbuf_steal(&b);
 }
 
-/* A quarantine always has a reason: it is logged, and shown to everybody who asks for the device. */
+/* A quarantine always has a reason: it is logged, and shown to every caller that requests the device. */
 static void take_failure(Claim *c, const char *failure) {
     if (!failure && c->state != CLAIM_QUARANTINED)
         return;

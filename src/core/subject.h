@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Who asks. Captured ONCE per connection from the kernel and the bus (daemon/bus/credentials.c), never from
+/* The caller. Captured ONCE per connection from the kernel and the bus (daemon/bus/credentials.c), never from
  * what the client says, and immutable afterwards. Policy looks only at this. */
 
 #include <sys/types.h>

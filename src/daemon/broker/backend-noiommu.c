@@ -41,7 +41,7 @@ static void on_noiommu_opened(void *userdata, const WorkerResult *result, int *f
 }
 
 /* Before it is bound, and again before it is opened: the kernel looks at its switch both times, and meanwhile
- * the operator may have changed his mind. */
+ * the operator may have decided otherwise. */
 static int prepare_noiommu(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
 
