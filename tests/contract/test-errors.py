@@ -40,6 +40,11 @@ class ErrorTableTest(unittest.TestCase):
         listed = re.findall(r'^\*' + re.escape(ERROR) + r'(\w+)\*\n\t(\S.*)$', read('man/org.vfiod1.5.scd'), re.M)
         self.assertEqual([name for name, _ in listed], [name for _, name, _, _ in self.rows])
 
+    def test_the_varlink_interface_declares_them_in_order(self):
+        declared = re.findall(r'^error (\w+) \((.*?)\)$', read('varlink/org.vfiod.Broker.varlink'), re.M | re.S)
+        self.assertEqual([name for name, _ in declared], [name for _, name, _, _ in self.rows])
+        self.assertEqual(len({' '.join(fields.split()) for _, fields in declared}), 1, 'all have the same parameters')
+
 
 class CatalogTest(unittest.TestCase):
     def test_every_message_id_is_explained(self):
