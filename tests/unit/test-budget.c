@@ -138,6 +138,75 @@ static void test_root_among_many_users(void **state) {
     assert_non_null(budget_account(b, 0));
 }
 
+#define MB (UINT64_C(1) << 20)
+
+static void test_unread_of_a_user(void **state) {
+    _cleanup_(budget_freep) Budget *b = budget();
+    BudgetAccount *user = budget_account(b, 1000), *other = budget_account(b, 1001);
+    BudgetReader readers[2] = {}, late = {};
+
+    for (unsigned i = 0; i < 2; i++)
+        budget_attach_reader(b, &readers[i], user);
+    budget_charge_bytes(b, &readers[0], 7 * MB);
+    assert_false(budget_is_full(b, user));
+    assert_true(budget_is_nearly_full(b, user));
+    budget_charge_bytes(b, &readers[1], MB);
+    assert_true(budget_is_full(b, user));
+    assert_false(budget_is_nearly_full(b, other));
+    budget_note_unread(b, &readers[0], 9 * MB); /* never more than was sent */
+    assert_int_equal(user->unread, 8 * MB);
+    budget_note_unread(b, &readers[0], MB);
+    assert_false(budget_is_nearly_full(b, user));
+    budget_charge_bytes(b, &late, MB); /* before it is known whose it is */
+    budget_attach_reader(b, &late, user);
+    assert_int_equal(user->unread, 3 * MB);
+    budget_note_unread(b, &late, 0);
+    budget_reader_done(b, &late);
+    assert_int_equal(user->unread, 2 * MB);
+}
+
+/* What a face forgets without knowing whether it was read is not forgiven. */
+static void test_unread_without_a_reader(void **state) {
+    _cleanup_(budget_freep) Budget *b = budget();
+    BudgetAccount *user = budget_account(b, 1000);
+
+    for (unsigned i = 0; i < 100; i++) {
+        BudgetReader reader = {};
+
+        budget_attach_reader(b, &reader, user);
+        budget_charge_bytes(b, &reader, MB / 10);
+        budget_reader_done(b, &reader);
+    }
+    assert_int_equal(user->n_users, 0);
+    assert_true(budget_is_full(b, user));
+    budget_note_orphans(b, user, MB);
+    assert_int_equal(user->unread, MB);
+    assert_false(budget_is_full(b, user));
+}
+
+/* Many users together: whoever reads goes on, and root is apart. */
+static void test_unread_of_many_users(void **state) {
+    _cleanup_(budget_freep) Budget *b = budget();
+    BudgetReader full[4] = {}, other = {}, root = {};
+
+    for (unsigned i = 0; i < 4; i++) {
+        budget_attach_reader(b, &full[i], budget_account(b, 1000 + i));
+        budget_charge_bytes(b, &full[i], 7 * MB);
+    }
+    budget_attach_reader(b, &other, budget_account(b, 2000));
+    budget_attach_reader(b, &root, budget_account(b, 0));
+    budget_charge_bytes(b, &other, 1000);
+    budget_charge_bytes(b, &root, 15 * MB);
+    assert_true(budget_is_full(b, full[0].account));
+    assert_false(budget_is_full(b, other.account));
+    assert_false(budget_is_full(b, root.account));
+    budget_charge_bytes(b, &other, MB);
+    assert_true(budget_is_full(b, other.account));
+    budget_note_unread(b, &full[3], 0);
+    assert_false(budget_is_full(b, other.account));
+    assert_false(budget_is_full(b, full[0].account));
+}
+
 static void test_rebinding(void **state) {
     _cleanup_(budget_freep) Budget *b = budget();
     Refusal refusal = REFUSAL_NULL;
@@ -278,6 +347,41 @@ static void test_leaving_early(void **state) {
     close_house(&h);
 }
 
+typedef struct Slow {
+    House house;
+    BudgetReader reader;
+    unsigned n_asked;
+} Slow;
+
+/* Only the second time something was read. */
+static void on_full(void *userdata, uid_t uid) {
+    Slow *s = userdata;
+
+    assert_int_equal(uid, 1000);
+    assert_int_equal(n_order, 1);
+    if (++s->n_asked == 2)
+        door_note_unread(s->house.door, &s->reader, 0);
+}
+
+/* Nobody else waits meanwhile. */
+static void test_full_users_wait_until_they_read(void **state) {
+    Visit full = {.name = 'a', .steps = 1}, other = {.name = 'x', .steps = 1};
+    Slow s = {};
+
+    open_house(&s.house);
+    door_set_full(s.house.door, on_full, &s);
+    door_charge_bytes(s.house.door, &s.reader, 1000, 4 * MB);
+    door_charge_fds(s.house.door, &s.reader, 8);
+    enter(&s.house, &full, 1000);
+    enter(&s.house, &other, 1001);
+    assert_string_equal(order, "x");
+    serve_until(&s.house, 2);
+    assert_string_equal(order, "xa");
+    assert_int_equal(s.n_asked, 2);
+    door_reader_done(s.house.door, &s.reader);
+    close_house(&s.house);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_claims_of_a_user),
@@ -289,11 +393,15 @@ int main(void) {
             cmocka_unit_test(test_long_answers_of_root),
             cmocka_unit_test(test_many_users),
             cmocka_unit_test(test_root_among_many_users),
+            cmocka_unit_test(test_unread_of_a_user),
+            cmocka_unit_test(test_unread_without_a_reader),
+            cmocka_unit_test(test_unread_of_many_users),
             cmocka_unit_test(test_rebinding),
             cmocka_unit_test(test_served_at_once),
             cmocka_unit_test(test_debtors_come_last),
             cmocka_unit_test(test_long_answers_one_at_a_time),
             cmocka_unit_test(test_leaving_early),
+            cmocka_unit_test(test_full_users_wait_until_they_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,6 +31,14 @@ static const struct {
 #define BYTES_PER_USEC 2U
 #define BYTES_PER_USEC_OF_OPERATOR 16U
 
+/* Unread bytes: of root, of another user, and of all others together. dbus-daemon holds 127 MB of one sender
+ * before it reads nothing more from it, and an answer may be 9 MB long. When all others together are full,
+ * the last number keeps a user going who has read almost everything. */
+#define UNREAD_OF_OPERATOR_MAX (UINT64_C(16) << 20)
+#define UNREAD_PER_USER_MAX (UINT64_C(8) << 20)
+#define UNREAD_MAX (UINT64_C(24) << 20)
+#define UNREAD_ALWAYS (UINT64_C(64) << 10)
+
 /* What a look in a worker takes of the processor, about. How long it took in all says nothing: a device may
  * hang. */
 #define LOOK_USEC 1000U
@@ -45,6 +53,7 @@ struct Budget {
     BudgetLimits limits;
     BudgetAccount *accounts; /* owned */
     unsigned n_accounts, n_calls, n_claims;
+    uint64_t unread; /* of all but root */
     Rebind rebinds[REBINDS_MAX];
     size_t n_rebinds;
 };
@@ -85,7 +94,7 @@ static bool is_settled(const BudgetAccount *a, uint64_t now_usec) {
     for (Purse p = 0; p < _PURSE_MAX; p++)
         if (a->paid_usec[p] > now_usec)
             return false;
-    return a->n_users == 0 && a->n_calls == 0 && a->n_claims == 0;
+    return a->n_users == 0 && a->n_calls == 0 && a->n_claims == 0 && a->unread == 0;
 }
 
 static void drop_settled(Budget *b) {
@@ -179,6 +188,70 @@ void budget_spend_look(BudgetAccount *a, uint64_t now_usec) {
 void budget_spend_bytes(BudgetAccount *a, uint64_t now_usec, uint64_t bytes) {
     budget_spend(a, PURSE_ANSWERS, now_usec,
             bytes / (account_is_operator(a) ? BYTES_PER_USEC_OF_OPERATOR : BYTES_PER_USEC));
+}
+
+/* ---- Unread answers ---- */
+
+static void add_unread(Budget *b, BudgetAccount *a, uint64_t bytes) {
+    a->unread += bytes;
+    if (!account_is_operator(a))
+        b->unread += bytes;
+}
+
+static void subtract_unread(Budget *b, BudgetAccount *a, uint64_t bytes) {
+    assert(a->unread >= bytes);
+    a->unread -= bytes;
+    if (!account_is_operator(a))
+        b->unread -= bytes;
+}
+
+void budget_attach_reader(Budget *b, BudgetReader *reader, BudgetAccount *a) {
+    assert(!reader->account);
+    reader->account = a;
+    a->n_users++;
+    add_unread(b, a, reader->unread);
+}
+
+void budget_charge_bytes(Budget *b, BudgetReader *reader, uint64_t bytes) {
+    reader->unread += bytes;
+    if (reader->account)
+        add_unread(b, reader->account, bytes);
+}
+
+void budget_note_unread(Budget *b, BudgetReader *reader, uint64_t unread) {
+    if (unread >= reader->unread)
+        return;
+    if (reader->account)
+        subtract_unread(b, reader->account, reader->unread - unread);
+    reader->unread = unread;
+}
+
+void budget_reader_done(Budget *b, BudgetReader *reader) {
+    if (reader->account) {
+        reader->account->orphans += reader->unread;
+        reader->account->n_users--;
+    }
+    *reader = (BudgetReader){};
+}
+
+void budget_note_orphans(Budget *b, BudgetAccount *a, uint64_t unread) {
+    if (unread >= a->orphans)
+        return;
+    subtract_unread(b, a, a->orphans - unread);
+    a->orphans = unread;
+}
+
+static uint64_t unread_max(const BudgetAccount *a) {
+    return account_is_operator(a) ? UNREAD_OF_OPERATOR_MAX : UNREAD_PER_USER_MAX;
+}
+
+bool budget_is_full(const Budget *b, const BudgetAccount *a) {
+    return a->unread >= unread_max(a) ||
+            (!account_is_operator(a) && b->unread >= UNREAD_MAX && a->unread > UNREAD_ALWAYS);
+}
+
+bool budget_is_nearly_full(const Budget *b, const BudgetAccount *a) {
+    return a->unread >= unread_max(a) / 4 * 3 || budget_is_full(b, a);
 }
 
 /* ---- Claims ---- */

@@ -5,6 +5,10 @@
  * counts: calls under way, time of the event loop, bytes of answers, expensive questions, claims. A user is a
  * uid, however many connections and faces it comes through.
  *
+ * Answers that nobody reads do not go away with time: they fill the queues of the bus or of a socket. So what
+ * was sent to each connection is counted until the face knows that it was read (BudgetReader). A user with
+ * too much of it is full, and gets no further answer until then.
+ *
  * A purse is for what flows. Each use of it costs its duration times the price of the purse, and is paid off
  * by the passing of time alone. So the price says which share of the daemon's time a user may take in the
  * long run, and the credit how much of it at once. */
@@ -16,7 +20,7 @@ typedef struct Budget Budget;
 
 typedef enum Purse {
     PURSE_LOOP,    /* time of the event loop, whatever for */
-    PURSE_ANSWERS, /* bytes of long answers, see budget_spend_bytes() */
+    PURSE_ANSWERS, /* bytes of answers, see budget_spend_bytes(); long ones wait for credit */
     PURSE_EXPLAIN, /* explanations: the longer the policy, the longer they take */
     PURSE_HOLDERS, /* walks over all files that all processes have open */
     _PURSE_MAX,
@@ -26,9 +30,17 @@ typedef struct BudgetAccount {
     uid_t uid; /* (uid_t) -1: all who are not known, together */
     unsigned n_calls, n_claims;
     uint64_t paid_usec[_PURSE_MAX]; /* CLOCK_MONOTONIC: when everything that was taken is paid for */
+    uint64_t unread, orphans;       /* bytes of answers; orphans is the part of it that has no reader */
     unsigned n_users;               /* who keep a pointer to this account beyond the current event */
     struct BudgetAccount *next;     /* budget.accounts, the last used first */
 } BudgetAccount;
+
+/* One connection or peer, for as long as a face knows it: what was sent to it and may be unread. A face has
+ * this in its own object, {} in the beginning. */
+typedef struct BudgetReader {
+    BudgetAccount *account; /* counted in its n_users; NULL: it is not known yet whose it is */
+    uint64_t unread;
+} BudgetReader;
 
 /* Calls of one user under way at a time, and of all of them together but root's. */
 #define BUDGET_CALLS_PER_USER 256U
@@ -61,6 +73,21 @@ void budget_spend(BudgetAccount *a, Purse purse, uint64_t now_usec, uint64_t use
 /* Workers have looked for facts on behalf of this user. */
 void budget_spend_look(BudgetAccount *a, uint64_t now_usec);
 void budget_spend_bytes(BudgetAccount *a, uint64_t now_usec, uint64_t bytes);
+
+/* From now on reader is charged to a. Once for each reader. */
+void budget_attach_reader(Budget *b, BudgetReader *reader, BudgetAccount *a);
+/* So many bytes were sent to it. */
+void budget_charge_bytes(Budget *b, BudgetReader *reader, uint64_t bytes);
+/* At most so many of them are unread. */
+void budget_note_unread(Budget *b, BudgetReader *reader, uint64_t unread);
+/* The face does not look after it any more; what is unread stays charged until budget_note_orphans(). A
+ * connection that is gone has nothing unread: note that before. */
+void budget_reader_done(Budget *b, BudgetReader *reader);
+void budget_note_orphans(Budget *b, BudgetAccount *a, uint64_t unread);
+/* Too much is unread: no further answer now. */
+bool budget_is_full(const Budget *b, const BudgetAccount *a);
+/* Enough is unread that a face should find out what was read, before the user is full. */
+bool budget_is_nearly_full(const Budget *b, const BudgetAccount *a);
 
 /* A claim begins, or would. 0, or refused. */
 int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal);

@@ -13,6 +13,10 @@
 #define REST_FACTOR 3U
 /* Who has no more calls under way than this does not fill anybody's queue, and is not held back. */
 #define CALLS_IN_A_ROW 8U
+/* So often it is found out whether a user who is full has read something. */
+#define UNREAD_USEC (100 * 1000U)
+/* What an unread fd counts for: with all users full, 48 of the 64 that the bus holds of one sender. */
+#define FD_BYTES (UINT64_C(512) << 10)
 /* A loop that is never idle serves the queues this often nevertheless. */
 #define FAIRNESS_USEC 5000U
 
@@ -25,7 +29,8 @@ typedef struct Guest Guest;
 struct Guest {
     BudgetAccount *account; /* counted in its n_users */
     Queue queues[_DOOR_KIND_MAX];
-    Guest *next; /* door.guests */
+    uint64_t full_usec; /* when the face was last told that this user is full */
+    Guest *next;        /* door.guests */
 };
 
 struct Door {
@@ -38,6 +43,8 @@ struct Door {
     uint64_t due_usec; /* of the next turn, UINT64_MAX: none is due */
     void (*answered)(void *userdata);
     void *answered_userdata;
+    void (*full)(void *userdata, uid_t uid);
+    void *full_userdata;
 };
 
 static int on_turn(sd_event_source *source, uint64_t usec, void *userdata);
@@ -162,6 +169,10 @@ static DoorTask *choose_task(Door *d, Guest *g, uint64_t now_usec, uint64_t *ret
     DoorTask *answering = *answering_of(d, g->account);
     uint64_t credit_usec = budget_credit_at(g->account, PURSE_ANSWERS);
 
+    if (budget_is_full(d->budget, g->account)) { /* an answer that has been begun goes on */
+        *ret_when = MIN(*ret_when, g->full_usec + UNREAD_USEC);
+        return t && t->begun ? t : NULL;
+    }
     if (g->queues[DOOR_SHORT].first)
         return g->queues[DOOR_SHORT].first;
     if (t->begun || (!answering && credit_usec <= now_usec))
@@ -221,6 +232,17 @@ static void arm(Door *d, uint64_t when_usec) {
         sd_event_exit(sd_event_source_get_event(d->turn), -ENOMEM);
 }
 
+/* The face finds out what those who are full have read; what it calls may change no queue. */
+static void look_at_full(Door *d, uint64_t now_usec) {
+    for (Guest *g = d->guests; g; g = g->next) {
+        if (!budget_is_full(d->budget, g->account) || now_usec < g->full_usec + UNREAD_USEC)
+            continue;
+        g->full_usec = now_usec;
+        if (d->full)
+            d->full(d->full_userdata, g->account->uid);
+    }
+}
+
 static void serve(Door *d) {
     uint64_t begin_usec = budget_now(), now_usec = begin_usec, end_usec = begin_usec + SLICE_USEC;
     uint64_t when_usec = UINT64_MAX, rest_usec;
@@ -228,6 +250,7 @@ static void serve(Door *d) {
     bool wait = false;
     DoorTask *t;
 
+    look_at_full(d, now_usec);
     while (!wait && now_usec < end_usec && n_held_back < HELD_BACK_PER_TURN) {
         t = choose(d, now_usec, &when_usec);
         if (!t)
@@ -261,7 +284,8 @@ void door_be_fair(Door *d) {
 static bool is_served_at_once(Door *d, const DoorTask *t, uint64_t now_usec) {
     const Guest *g = find_guest(d, t->account);
 
-    return t->kind == DOOR_SHORT && !is_behind(t->account, now_usec) && !(g && g->queues[DOOR_SHORT].first);
+    return t->kind == DOOR_SHORT && !is_behind(t->account, now_usec) &&
+            !budget_is_full(d->budget, t->account) && !(g && g->queues[DOOR_SHORT].first);
 }
 
 /* 0 or -ENOMEM. */
@@ -324,6 +348,58 @@ bool door_is_over(const Door *d) {
 
 void door_charge_answer(Door *d, const DoorTask *t, uint64_t bytes) {
     budget_spend_bytes(t->account, budget_now(), bytes);
+}
+
+/* ---- Answers that may be unread ---- */
+
+void door_charge_bytes(Door *d, BudgetReader *reader, uid_t uid, uint64_t bytes) {
+    BudgetAccount *a = reader->account || uid == (uid_t) -1 ? NULL : budget_account(d->budget, uid);
+
+    if (a)
+        budget_attach_reader(d->budget, reader, a);
+    budget_charge_bytes(d->budget, reader, bytes);
+    if (reader->account)
+        budget_spend_bytes(reader->account, budget_now(), bytes);
+}
+
+void door_charge_fds(Door *d, BudgetReader *reader, size_t n) {
+    budget_charge_bytes(d->budget, reader, n * FD_BYTES);
+}
+
+/* Somebody may be served who was full. */
+static void go_on(Door *d) {
+    if (d->guests)
+        arm(d, 0);
+}
+
+void door_note_unread(Door *d, BudgetReader *reader, uint64_t unread) {
+    budget_note_unread(d->budget, reader, unread);
+    go_on(d);
+}
+
+void door_note_orphans(Door *d, uid_t uid, uint64_t unread) {
+    BudgetAccount *a = budget_account(d->budget, uid);
+
+    if (a)
+        budget_note_orphans(d->budget, a, unread);
+    go_on(d);
+}
+
+void door_reader_done(Door *d, BudgetReader *reader) {
+    budget_reader_done(d->budget, reader);
+}
+
+bool door_is_full(const Door *d, const BudgetReader *reader) {
+    return reader->account && budget_is_full(d->budget, reader->account);
+}
+
+bool door_is_nearly_full(const Door *d, const BudgetReader *reader) {
+    return reader->account && budget_is_nearly_full(d->budget, reader->account);
+}
+
+void door_set_full(Door *d, void (*full)(void *userdata, uid_t uid), void *userdata) {
+    d->full = full;
+    d->full_userdata = userdata;
 }
 
 bool door_is_answering(const Door *d) {

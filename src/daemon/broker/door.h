@@ -11,7 +11,10 @@
  * these calls would fill the queues of the bus, where nobody is fair. Only where the queue ends is a call
  * refused. root waits like everybody and is never refused.
  *
- * Long answers (lists of everything) are made one at a time, and so many bytes in a second. */
+ * Long answers (lists of everything) are made one at a time, and so many bytes in a second.
+ *
+ * Every answer is charged with its bytes to the connection that it is sent to, until the face knows that they
+ * were read. A user who is full waits (see budget.h): who never reads an answer costs only themselves. */
 
 #include <systemd/sd-event.h>
 
@@ -62,6 +65,27 @@ void door_leave(Door *d, DoorTask *t);
 bool door_is_over(const Door *d);
 /* Charges a long answer that is ready. */
 void door_charge_answer(Door *d, const DoorTask *t, uint64_t bytes);
+
+/* ---- Answers that may be unread ---- */
+
+/* So many bytes are sent to a connection of uid; a short answer may be charged by what such answers take.
+ * Also before uid is known ((uid_t) -1). */
+void door_charge_bytes(Door *d, BudgetReader *reader, uid_t uid, uint64_t bytes);
+/* With so many file descriptors in it: the bus holds 64 that are unread. */
+void door_charge_fds(Door *d, BudgetReader *reader, size_t n);
+/* At most so many bytes of all that was sent to it are unread; 0 when the connection is gone. */
+void door_note_unread(Door *d, BudgetReader *reader, uint64_t unread);
+/* The same for what was sent to connections of uid that the face does not look after any more. */
+void door_note_orphans(Door *d, uid_t uid, uint64_t unread);
+/* The face looks after this connection no more. */
+void door_reader_done(Door *d, BudgetReader *reader);
+/* What a user who is full asks is not even refused: nobody would read that. */
+bool door_is_full(const Door *d, const BudgetReader *reader);
+/* Is it time to find out what this user has read? */
+bool door_is_nearly_full(const Door *d, const BudgetReader *reader);
+/* Called while tasks of a user wait because the user is full. For a face that has to ask what was read. */
+void door_set_full(Door *d, void (*full)(void *userdata, uid_t uid), void *userdata);
+
 /* Is a long answer being made? Then what changes should be announced after it. */
 bool door_is_answering(const Door *d);
 /* Called when the last one is ready. */
