@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The caller. Captured ONCE per connection from the kernel and the bus (daemon/bus/credentials.c), never from
- * what the client says, and immutable afterwards. Policy looks only at this. */
+/* The caller. Captured ONCE per connection from the kernel and the bus (daemon/bus/credentials.c,
+ * daemon/kernel/socket-peer.c), never from what the client says, and immutable afterwards. Policy looks only
+ * at this. */
 
 #include <sys/types.h>
 

@@ -51,6 +51,7 @@ BUILT_ON = {
     "use-disk": {"use"},
     "use-display": {"use"},
     "use-interface": {"use"},
+    "socket-peer": {"caller-process"},
     "sysfs": {"host-critical", "kept-files", "udev-properties"},
     "worker": {"driver", "holders", "spawner", "vfio"},  # the program that a worker process runs, and what starts it
 }

@@ -20,8 +20,8 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "daemon/bus/caller-process.h"
 #include "daemon/bus/credentials.h"
+#include "daemon/kernel/caller-process.h"
 
 #define N_BUCKETS 256U
 #define GROUPS_MAX 65536U
@@ -429,7 +429,6 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
 
 /* 0; -EBUSY with *ret untouched when there is no room. */
 static int add_connection(Credentials *c, const char *name, Connection **ret) {
-    static uint64_t n_captures; /* not of one bus: the next one gives the same names to others */
     Connection *k, **bucket;
     int r;
 
@@ -439,7 +438,7 @@ static int add_connection(Credentials *c, const char *name, Connection **ret) {
     if (!k)
         return -ENOMEM;
     k->subject = SUBJECT_NULL;
-    k->subject.serial = ++n_captures;
+    k->subject.serial = process_reader_next_serial();
     k->name = strdup(name);
     if (!k->name) {
         connection_free(k);

@@ -16,8 +16,10 @@ typedef struct ProcessReader {
 
 void process_reader_done(ProcessReader *r);
 
-/* Fills in what is about the process s->pid, which the bus has seen under s->uid. Where s has no pidfd (the
- * bus gave only the number), the process must have started before latest_start_usec (CLOCK_BOOTTIME): the bus
- * had seen its pid by then. Without certainty that this is the process, nothing about it is known, nor the
- * pid. */
+/* Fills in what is about the process s->pid, which has connected under s->uid. Where s has no pidfd (only the
+ * number is known), the process must have started before latest_start_usec (CLOCK_BOOTTIME): it had connected
+ * by then. Without certainty that this is the process, nothing about it is known, nor the pid. */
 void process_reader_read(ProcessReader *r, Subject *s, uint64_t latest_start_usec);
+
+/* For Subject.serial of a new capture: no other one of this daemon has it. */
+uint64_t process_reader_next_serial(void);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A pid is only a number, and may be another process's by now. It is pinned by a pidfd, everything is read
- * from /proc after that, and the process must still be there at the end and run under the uid that the bus
- * saw. A bus that is new enough has taken the pidfd itself when the client connected. Otherwise the number
- * may have been given to another process before we pinned it: such a process has started later than the
- * client connected.
+ * from /proc after that, and the process must still be there at the end and run under the uid that it
+ * connected with. A bus or a kernel that is new enough has the pidfd from the moment of connecting. Otherwise
+ * the number may have been given to another process before we pinned it: such a process has started later
+ * than the client connected.
  *
  * Capabilities are those of the process when it was first seen, and only in the host's user namespace. Only
  * root's and ambient ones count: anybody may connect, leave the socket to a child, and execute a program that
  * is setuid or has capabilities from its file. */
 
-#include "daemon/bus/caller-process.h"
+#include "daemon/kernel/caller-process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -191,21 +191,21 @@ static void forget_process(Subject *s) {
 
 static int take_process(ProcessReader *r, Subject *s, uint64_t latest_start_usec) {
     _cleanup_(process_files_done) ProcessFiles f;
-    bool pinned_by_bus = s->pidfd >= 0;
+    bool pinned = s->pidfd >= 0;
     int k;
 
     f.cgroup = f.stat = -EBADF;
-    if (!pinned_by_bus)
+    if (!pinned)
         s->pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
     if (s->pidfd < 0)
         return -errno;
     /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
     privileges_raise(CAP_SYS_PTRACE);
-    k = open_process(s->pid, !pinned_by_bus, &f);
+    k = open_process(s->pid, !pinned, &f);
     privileges_lower();
     if (k < 0)
         return k;
-    if (!status_has_uid(f.status, s->uid) || (!pinned_by_bus && !started_before(&f, latest_start_usec)))
+    if (!status_has_uid(f.status, s->uid) || (!pinned && !started_before(&f, latest_start_usec)))
         return -ESRCH;
     take_capabilities(r, &f, s);
     (void) take_cgroup(r, &f, s); /* unknown */
@@ -216,4 +216,10 @@ static int take_process(ProcessReader *r, Subject *s, uint64_t latest_start_usec
 void process_reader_read(ProcessReader *r, Subject *s, uint64_t latest_start_usec) {
     if (take_process(r, s, latest_start_usec) < 0)
         forget_process(s);
+}
+
+uint64_t process_reader_next_serial(void) {
+    static uint64_t n_captures; /* of all faces */
+
+    return ++n_captures;
 }

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The process that has connected to a local socket, as the kernel recorded it at that moment. Whoever uses
+ * the connection later, acts for it. */
+
+#include "core/subject.h"
+#include "daemon/kernel/caller-process.h"
+
+/* Of an accepted connection. What is not known for certain is unknown in *ret. Nothing in here sleeps. 0 or
+ * negative errno; *ret is untouched on failure. */
+int peer_subject_from_socket(ProcessReader *reader, int fd, Subject *ret);
