@@ -20,16 +20,8 @@
 /* 0: the rule asks nobody, or the claim will be refused anyhow, which the claim itself tells better. */
 static bool will_ask(const VfiodRequest *request) {
     _cleanup_json_ struct json_object *plan = NULL;
-    _cleanup_message_ sd_bus_message *reply = NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
-    const char *text;
 
-    if (vfiod_open_bus(&bus, NULL) < 0 || vfiod_call_with_request(bus, "Plan", request, &reply, NULL) < 0)
-        return false;
-    if (sd_bus_message_read_basic(reply, 's', &text) < 0)
-        return false;
-    plan = json_tokener_parse(text);
-    return json_object_is_type(plan, json_type_object) && json_flag(plan, "ask");
+    return call_plan(request, &plan, NULL) >= 0 && json_flag(plan, "ask");
 }
 
 /* In the child. --fallback: an agent of the desktop comes first. */

@@ -4,7 +4,8 @@
  * their numbers where its arguments had templates. vfioctl itself is gone then: COMMAND is the claim's owner
  * in every way, and the lifeline, left open across exec, ends with it.
  *
- * Everything about the command line is checked before anything is claimed. */
+ * Everything about the command line is checked before anything is claimed: the command itself, what it can
+ * take, and its templates. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,23 +16,29 @@
 #include "base/str.h"
 #include "client/ask.h"
 #include "client/bus-call.h"
+#include "client/command.h"
+#include "client/handover.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
-#include "client/template.h"
 
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
 
-#define FIRST_FD 3
+typedef struct Exec {
+    const Options *o;
+    char *program; /* owned; its path */
+    VmmAbilities abilities;
+    TemplateDevice *devices; /* owned, names too */
+    size_t n_devices;
+    char **arguments; /* owned; with templates, and those that a virtual machine monitor needs */
+    VfiodRequest request;
+} Exec;
 
-typedef struct DeviceList {
-    TemplateDevice *items; /* owned, names too */
-    size_t n_items;
-} DeviceList;
-
-static void device_list_done(DeviceList *l) {
-    for (size_t i = 0; i < l->n_items; i++)
-        free((char *) l->items[i].name);
-    free(l->items);
+static void exec_done(Exec *e) {
+    for (size_t i = 0; i < e->n_devices; i++)
+        free((char *) e->devices[i].name);
+    free(e->devices);
+    free_arguments(&e->arguments);
+    free(e->program);
 }
 
 static bool has_templates(const Options *o) {
@@ -41,12 +48,13 @@ static bool has_templates(const Options *o) {
     return false;
 }
 
-static int find_devices(const Options *o, DeviceList *ret, VfiodErrorText *error) {
+static int find_devices(Exec *e, VfiodErrorText *error) {
+    const Options *o = e->o;
     _cleanup_bus_ sd_bus *bus = NULL;
     int r;
 
-    ret->items = calloc(o->n_devices, sizeof(TemplateDevice));
-    if (!ret->items)
+    e->devices = calloc(o->n_devices, sizeof(TemplateDevice));
+    if (!e->devices)
         return error_text_errno(error, ENOMEM, "Cannot claim");
     r = vfiod_open_bus(&bus, error);
     if (r < 0)
@@ -60,7 +68,7 @@ static int find_devices(const Options *o, DeviceList *ret, VfiodErrorText *error
             return r;
         if (device.kind != OBJECT_DEVICE)
             return error_text_set(error, EINVAL, "InvalidName", "%s: not a device.", o->devices[i]);
-        ret->items[ret->n_items++] = (TemplateDevice){
+        e->devices[e->n_devices++] = (TemplateDevice){
                 .name = TAKE_PTR(device.name),
                 .spelling = o->devices[i],
                 .group = json_object_object_get_ex(device.properties, "group", &group) && group
@@ -70,6 +78,8 @@ static int find_devices(const Options *o, DeviceList *ret, VfiodErrorText *error
     }
     return 0;
 }
+
+/* ---- templates ---- */
 
 /* What the templates ask for, noted instead of expanded. */
 typedef struct Wishes {
@@ -88,33 +98,25 @@ static int note_wish(void *userdata, const char *fd_name) {
     return 0;
 }
 
-/* The number that a file descriptor of the claim will have in COMMAND. */
 static int number_of(void *userdata, const char *fd_name) {
-    const VfiodClaim *claim = userdata;
-    const char *name;
-
-    for (size_t i = 0; vfiod_claim_nth_fd(claim, i, &name) >= 0; i++)
-        if (streq(name, fd_name))
-            return FIRST_FD + (int) i;
-    return -ENOENT;
+    return handover_number(userdata, fd_name);
 }
 
-static void free_command(char ***command) {
-    for (char **p = *command; p && *p; p++)
-        free(*p);
-    free(*command);
-}
+static int expand_command(
+        const Exec *e, template_number_t number, void *userdata, char ***ret, VfiodErrorText *error) {
+    size_t n = 0;
 
-static int expand_command(const Options *o, const DeviceList *devices, template_number_t number,
-        void *userdata, char ***ret, VfiodErrorText *error) {
-    _cleanup_(free_command) char **command = calloc(o->n_arguments + 1, sizeof(char *));
+    while (e->arguments[n])
+        n++;
+
+    _cleanup_(free_arguments) char **command = calloc(n + 1, sizeof(char *));
 
     if (!command)
         return error_text_errno(error, ENOMEM, "Cannot run the command");
-    for (size_t i = 0; i < o->n_arguments; i++) {
+    for (size_t i = 0; i < n; i++) {
         _cleanup_free_ char *problem = NULL;
         int r = template_expand(
-                o->arguments[i], devices->items, devices->n_items, number, userdata, command + i, &problem);
+                e->arguments[i], e->devices, e->n_devices, number, userdata, command + i, &problem);
 
         if (r == -EINVAL)
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s", problem);
@@ -128,8 +130,9 @@ static int expand_command(const Options *o, const DeviceList *devices, template_
 /* Templates say which backend the command line is made for. Asking for just that one makes the claim fail
  * with a reason where it would otherwise succeed and be of no use. {device} is in noiommu too, which must be
  * asked for by name. */
-static int choose_backend(const Options *o, const Wishes *wishes, const char **ret, VfiodErrorText *error) {
-    bool noiommu = o->backend && streq(o->backend, "noiommu");
+static int choose_backend(
+        const Wishes *wishes, const char *backend, const char **ret, VfiodErrorText *error) {
+    bool noiommu = backend && streq(backend, "noiommu");
     const char *wanted = wishes->iommufd || (wishes->device && !noiommu) ? "iommufd"
             : wishes->group                                              ? "group"
                                                                          : NULL;
@@ -138,92 +141,228 @@ static int choose_backend(const Options *o, const Wishes *wishes, const char **r
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "{iommufd} and {device} require the backend iommufd, {container} and {group} the backend "
                 "group.");
-    if (wanted && o->backend && !streq(wanted, o->backend))
+    if (wanted && backend && !streq(wanted, backend))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                "The command's templates require --backend=%s, not --backend=%s.", wanted, o->backend);
-    *ret = o->backend ? o->backend : wanted;
+                "The command's templates require --backend=%s, not --backend=%s.", wanted, backend);
+    *ret = backend ? backend : wanted;
     return 0;
 }
 
-static size_t count_fds(const VfiodClaim *claim) {
-    size_t n = 0;
+static int check_templates(Exec *e, VfiodErrorText *error) {
+    _cleanup_(free_arguments) char **checked = NULL;
+    Wishes wishes = {};
+    int r;
 
-    while (vfiod_claim_nth_fd(claim, n, NULL) >= 0)
-        n++;
-    return n;
+    r = expand_command(e, note_wish, &wishes, &checked, error);
+    return r < 0 ? r : choose_backend(&wishes, e->request.backend, &e->request.backend, error);
 }
+
+/* ---- virtual machine monitors ---- */
+
+/* In this order: a claim of iommufd isolates better, and its fds need no node that the user may open. */
+static const char *const vmm_backends[] = {"iommufd", "group"};
+
+/* With which backend, and so by which grant, the program can have the devices. Asks for a plan only where
+ * both would do: which of them rule and kernel allow, the planner knows. */
+static int choose_for_vmm(Exec *e, VfiodErrorText *error) {
+    const char *asked = e->o->backend;
+    int r = 0;
+
+    for (size_t i = 0; !asked && i < ELEMENTSOF(vmm_backends); i++) {
+        VfiodErrorText ignored;
+        VfiodRequest request = e->request;
+
+        request.backend = vmm_backends[i];
+        if (vmm_grant(e->o->vmm, &e->abilities, request.backend, &request.grant, &ignored) < 0)
+            continue;
+        if (e->o->grant)
+            request.grant = e->o->grant;
+        r = call_plan(&request, NULL, error);
+        if (r >= 0)
+            asked = request.backend;
+        else if (!streq(error->name, "BackendUnavailable") && !streq(error->name, "AccessDenied"))
+            return r;
+    }
+    if (!asked && r < 0)
+        return r;
+    e->request.backend = asked ?: vmm_backends[0];
+    r = vmm_grant(e->o->vmm, &e->abilities, e->request.backend, &e->request.grant, error);
+    if (r < 0)
+        return r;
+    if (e->o->grant)
+        e->request.grant = e->o->grant;
+    free_arguments(&e->arguments);
+    return vmm_add_arguments(e->o->vmm, streq(e->request.grant, "fd"), e->o->arguments, e->devices,
+            e->n_devices, &e->arguments, error);
+}
+
+static int copy_arguments(Exec *e, VfiodErrorText *error) {
+    e->arguments = calloc(e->o->n_arguments + 1, sizeof(char *));
+    if (!e->arguments)
+        return error_text_errno(error, ENOMEM, "Cannot run the command");
+    for (size_t i = 0; i < e->o->n_arguments; i++) {
+        e->arguments[i] = strdup(e->o->arguments[i]);
+        if (!e->arguments[i])
+            return error_text_errno(error, ENOMEM, "Cannot run the command");
+    }
+    return 0;
+}
+
+static int prepare(Exec *e, VfiodErrorText *error) {
+    const Options *o = e->o;
+    int r;
+
+    r = command_find(o->arguments[0], &e->program, error);
+    if (r >= 0 && o->vmm != VMM_NONE)
+        r = vmm_probe(o->vmm, e->program, &e->abilities, error);
+    if (r >= 0 && (o->vmm != VMM_NONE || o->print || has_templates(o)))
+        r = find_devices(e, error);
+    if (r < 0)
+        return r;
+    e->request = options_request(o, o->devices, o->n_devices);
+    r = o->vmm != VMM_NONE ? choose_for_vmm(e, error) : copy_arguments(e, error);
+    return r < 0 ? r : check_templates(e, error);
+}
+
+/* ---- showing it ---- */
+
+/* As a shell reads it. */
+static void add_quoted(StrBuf *b, const char *word) {
+    if (*word &&
+            word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-")] ==
+                    '\0') {
+        strbuf_add(b, word);
+        return;
+    }
+    strbuf_add(b, "'");
+    for (const char *p = word; *p; p++)
+        if (*p == '\'')
+            strbuf_add(b, "'\\''");
+        else
+            strbuf_addf(b, "%c", *p);
+    strbuf_add(b, "'");
+}
+
+static int print_text(char *const *environment, char *const *command) {
+    _cleanup_strbuf_ StrBuf b = {};
+    _cleanup_free_ char *text = NULL;
+
+    for (char *const *p = environment; *p; p++)
+        strbuf_addf(&b, "%s\n", *p);
+    for (char *const *p = command; *p; p++) {
+        strbuf_add(&b, p == command ? "" : " ");
+        add_quoted(&b, *p);
+    }
+    text = strbuf_steal(&b);
+    if (!text)
+        return -ENOMEM;
+    return puts(text) < 0 ? -errno : 0;
+}
+
+static int add_list(struct json_object *o, const char *key, char *const *list) {
+    struct json_object *array = json_object_new_array();
+    int r;
+
+    r = json_add(o, key, array);
+    for (char *const *p = list; r >= 0 && *p; p++)
+        r = json_append(array, json_object_new_string(*p));
+    return r;
+}
+
+static int print_json(char *const *environment, char *const *command) {
+    _cleanup_json_ struct json_object *o = json_object_new_object(), *variables = json_object_new_object();
+    int r = o && variables ? add_list(o, "command", command) : -ENOMEM;
+
+    for (char *const *p = environment; r >= 0 && *p; p++) {
+        _cleanup_free_ char *name = strndup(*p, strcspn(*p, "="));
+
+        r = name ? json_add(variables, name, json_object_new_string(strchr(*p, '=') + 1)) : -ENOMEM;
+    }
+    if (r >= 0)
+        r = json_add(o, "environment", TAKE_PTR(variables));
+    return r < 0 ? r : show_json(stdout, o, /* pretty= */ true);
+}
+
+/* Without the claim there is neither its id nor the number of the process. */
+static int print_command(const Exec *e, VfiodErrorText *error) {
+    _cleanup_(free_arguments) char **environment = NULL, **command = NULL;
+    _cleanup_json_ struct json_object *plan = NULL;
+    _cleanup_handover_ Handover handover = {};
+    int r;
+
+    r = call_plan(&e->request, &plan, error);
+    if (r < 0)
+        return r;
+    r = handover_from_plan(plan, e->request.grant, e->devices, e->n_devices, &handover);
+    if (r >= 0)
+        r = handover_environment(&handover, 0, &environment);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot show the command");
+    r = expand_command(e, number_of, &handover, &command, error);
+    if (r < 0)
+        return r;
+    r = e->o->json ? print_json(environment, command) : print_text(environment, command);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the command") : 0;
+}
+
+/* ---- running it ---- */
 
 /* Two passes: a target number may be what another one has now. The copies wait above all targets; they and
  * what is left of the originals close on exec. */
-static int place_fds(const VfiodClaim *claim) {
-    size_t n = count_fds(claim);
+static int place_fds(const VfiodClaim *claim, size_t n) {
     _cleanup_free_ int *copies = calloc(n, sizeof(int));
 
     if (!copies)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        copies[i] = fcntl(vfiod_claim_nth_fd(claim, i, NULL), F_DUPFD_CLOEXEC, FIRST_FD + (int) n);
+        copies[i] = fcntl(vfiod_claim_nth_fd(claim, i, NULL), F_DUPFD_CLOEXEC, HANDOVER_FIRST_FD + (int) n);
         if (copies[i] < 0)
             return -errno;
     }
     for (size_t i = 0; i < n; i++)
-        if (dup2(copies[i], FIRST_FD + (int) i) < 0)
+        if (dup2(copies[i], HANDOVER_FIRST_FD + (int) i) < 0)
             return -errno;
     return 0;
 }
 
-/* sd_listen_fds_with_names(3) separates names by ':', so none may be in one. */
-static char *fd_names(const VfiodClaim *claim) {
-    _cleanup_strbuf_ StrBuf b = {};
-    const char *name;
+static int set_environment(const Handover *handover) {
+    _cleanup_(free_arguments) char **environment = NULL;
+    int r;
 
-    for (size_t i = 0; vfiod_claim_nth_fd(claim, i, &name) >= 0; i++) {
-        strbuf_add(&b, i > 0 ? ":" : "");
-        for (const char *p = name; *p; p++)
-            strbuf_addf(&b, "%c", *p == ':' ? '_' : *p);
-    }
-    return strbuf_steal(&b);
-}
-
-static char *device_names(const VfiodClaim *claim) {
-    _cleanup_strbuf_ StrBuf b = {};
-    const char *name;
-
-    for (size_t i = 0; (name = vfiod_claim_device(claim, i)); i++)
-        strbuf_addf(&b, "%s%s", i > 0 ? "," : "", name);
-    return strbuf_steal(&b);
-}
-
-static int set_environment(const VfiodClaim *claim) {
-    _cleanup_free_ char *names = fd_names(claim), *devices = device_names(claim), *pid = NULL, *n_fds = NULL;
-
-    pid = format_string("%i", getpid());
-    n_fds = format_string("%zu", count_fds(claim));
-    if (!names || !devices || !pid || !n_fds)
-        return -ENOMEM;
+    r = handover_environment(handover, getpid(), &environment);
+    if (r < 0)
+        return r;
     /* Newer systemd adds a second identity of the receiver, which would be another's. */
     unsetenv("LISTEN_PIDFDID");
-    if (setenv("LISTEN_PID", pid, 1) < 0 || setenv("LISTEN_FDS", n_fds, 1) < 0 ||
-            setenv("LISTEN_FDNAMES", names, 1) < 0 || setenv("VFIOD_CLAIM", vfiod_claim_id(claim), 1) < 0 ||
-            setenv("VFIOD_BACKEND", vfiod_claim_backend(claim), 1) < 0 ||
-            setenv("VFIOD_DEVICES", devices, 1) < 0)
-        return -errno;
+    for (char **p = environment; *p; p++) {
+        char *value = strchr(*p, '=');
+
+        *value = '\0';
+        if (setenv(*p, value + 1, 1) < 0)
+            return -errno;
+    }
     return 0;
 }
 
 /* Returns only when the command cannot be run; the claim then ends with this process. */
-static int become_command(const VfiodClaim *claim, char **command, VfiodErrorText *error) {
+static int become_command(const Exec *e, const VfiodClaim *claim, VfiodErrorText *error) {
+    _cleanup_(free_arguments) char **command = NULL;
+    _cleanup_handover_ Handover handover = {};
     int r;
 
-    r = set_environment(claim);
-    if (r >= 0)
-        r = place_fds(claim);
+    r = handover_from_claim(claim, &handover);
     if (r < 0)
         return error_text_errno(error, r, "Cannot run the command");
-    execvp(command[0], command);
-    r = -errno;
-    return error_text_set(error, -r, r == -ENOENT ? ERROR_NAME_NOT_FOUND : ERROR_NAME_NOT_EXECUTABLE,
-            "%s: cannot run the command: %s", command[0], strerrordesc_np(-r));
+    r = expand_command(e, number_of, &handover, &command, error);
+    if (r < 0)
+        return r;
+    r = set_environment(&handover);
+    if (r >= 0)
+        r = place_fds(claim, handover.n_fds);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot run the command");
+    execvp(e->program, command);
+    return command_error(command[0], errno, error);
 }
 
 /* The daemon notes the name of who asks, and a list full of "vfioctl" would tell nobody anything. It is for
@@ -236,34 +375,17 @@ static void take_name_of(const char *command) {
 
 int verb_exec(const Options *o, VfiodErrorText *error) {
     _cleanup_(vfiod_claim_freep) VfiodClaim *claim = NULL;
-    _cleanup_(device_list_done) DeviceList devices = {};
-    _cleanup_(free_command) char **checked = NULL, **command = NULL;
-    const char *backend = NULL;
-    VfiodRequest request;
-    Wishes wishes = {};
+    _cleanup_(exec_done) Exec e = {.o = o};
     int r;
 
     if (o->n_devices == 0)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec requires --device.");
-    if (has_templates(o)) {
-        r = find_devices(o, &devices, error);
-        if (r < 0)
-            return r;
-    }
-    r = expand_command(o, &devices, note_wish, &wishes, &checked, error);
+    r = prepare(&e, error);
     if (r < 0)
         return r;
-    r = choose_backend(o, &wishes, &backend, error);
-    if (r < 0)
-        return r;
+    if (o->print)
+        return print_command(&e, error);
     take_name_of(o->arguments[0]);
-    request = options_request(o, o->devices, o->n_devices);
-    request.backend = backend;
-    r = ask_and_acquire(o, &request, &claim, error);
-    if (r < 0)
-        return r;
-    r = expand_command(o, &devices, number_of, claim, &command, error);
-    if (r < 0)
-        return r;
-    return become_command(claim, command, error);
+    r = ask_and_acquire(o, &e.request, &claim, error);
+    return r < 0 ? r : become_command(&e, claim, error);
 }

@@ -77,6 +77,12 @@ static int append_options(sd_bus_message *m, const VfiodRequest *request) {
     r = append_option(m, "backend", request->backend);
     if (r >= 0)
         r = append_option(m, "reason", request->reason);
+    if (r >= 0)
+        r = append_option(m, "grant", request->grant);
+    if (r >= 0)
+        r = append_option(m, "tether", request->tether);
+    if (r >= 0)
+        r = append_option(m, "cookie", request->cookie);
     if (r >= 0 && request->memlock > 0)
         r = sd_bus_message_append(m, "{sv}", "memlock", "t", request->memlock);
     if (r >= 0 && request->untainted)
@@ -111,9 +117,12 @@ static int check_request(const VfiodRequest *request, VfiodErrorText *ret_error)
         if (!utf8_is_valid(request->devices[i]))
             return error_text_set(
                     ret_error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", request->devices[i]);
-    if ((request->backend && !utf8_is_valid(request->backend)) ||
-            (request->reason && !utf8_is_valid(request->reason)))
-        return error_text_set(ret_error, EINVAL, "InvalidArgument", "Backend or reason is not UTF-8.");
+    const char *const texts[] = {
+            request->backend, request->reason, request->grant, request->tether, request->cookie};
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+        if (texts[i] && !utf8_is_valid(texts[i]))
+            return error_text_set(ret_error, EINVAL, "InvalidArgument", "An option is not UTF-8.");
     return 0;
 }
 

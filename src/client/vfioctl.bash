@@ -23,8 +23,9 @@ _vfioctl() {
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
-    with_argument+='|--slice|--cgroup|--label|--capability|--namespace|--claim|--test'
+    with_argument+='|--slice|--cgroup|--label|--capability|--namespace|--claim|--test|--grant|--tether|--cookie'
     local request='--backend --reason --memlock --untainted'
+    local giving="$request --grant --tether --cookie"
     local global='--json --no-legend --color --help --version'
 
     COMPREPLY=()
@@ -58,6 +59,14 @@ _vfioctl() {
         _vfioctl_offer 'iommufd group noiommu'
         return 0
         ;;
+    --grant)
+        _vfioctl_offer 'fd node none'
+        return 0
+        ;;
+    --tether)
+        _vfioctl_offer 'lifeline process connection unit explicit'
+        return 0
+        ;;
     --memlock)
         _vfioctl_offer '1G 4G 16G 64G'
         return 0
@@ -83,7 +92,7 @@ _vfioctl() {
         _vfioctl_offer 'host other'
         return 0
         ;;
-    -r | --reason | --unit | --slice | --cgroup | --label | --capability)
+    -r | --reason | --cookie | --unit | --slice | --cgroup | --label | --capability)
         return 0
         ;;
     esac
@@ -92,7 +101,7 @@ _vfioctl() {
     if [[ $verb == exec ]]; then
         for ((i = i + 1; i < cword; i++)); do
             case ${words[i]} in
-            -d | --device | -b | --backend | -r | --reason | --memlock | --color) ((i++)) ;;
+            -d | --device | -b | --backend | -r | --reason | --memlock | --color | --grant | --tether | --cookie) ((i++)) ;;
             --)
                 ((i++))
                 _command_offset "$i"
@@ -110,9 +119,9 @@ _vfioctl() {
     if [[ $cur == -* ]]; then
         case $verb in
         list) _vfioctl_offer "$global --groups" ;;
-        plan) _vfioctl_offer "$global $request" ;;
-        hold) _vfioctl_offer "$global $request --no-ask-password" ;;
-        exec) _vfioctl_offer "$global --device $request --no-ask-password --" ;;
+        plan) _vfioctl_offer "$global $giving" ;;
+        hold) _vfioctl_offer "$global $giving --no-ask-password" ;;
+        exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --print --no-ask-password --" ;;
         release) _vfioctl_offer "$global --no-wait" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;

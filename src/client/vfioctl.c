@@ -48,44 +48,62 @@ typedef enum OptionFlag {
     OPTION_SERIALS = 1 << 25,
     OPTION_CLAIM = 1 << 26,
     OPTION_LAST_REFUSAL = 1 << 27,
+    OPTION_GRANT = 1 << 28,
+    OPTION_TETHER = 1 << 29,
+    OPTION_COOKIE = 1 << 30,
+    OPTION_QEMU = UINT64_C(1) << 31,
+    OPTION_CLOUD_HYPERVISOR = UINT64_C(1) << 32,
+    OPTION_PRINT = UINT64_C(1) << 33,
 } OptionFlag;
+
+/* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
+ */
+#define OPTION_NUMBER(flag) (256 + __builtin_ctzll(flag))
+#define OPTION_OF_NUMBER(number) (UINT64_C(1) << ((number) -256))
 
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
 #define OPTIONS_REQUEST (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED)
-#define OPTIONS_CLAIM (OPTIONS_REQUEST | OPTION_NO_ASK)
+#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_GRANT | OPTION_TETHER | OPTION_COOKIE)
+#define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_CAPABILITY |           \
             OPTION_NAMESPACE | OPTION_SLICE)
 
-/* val is the flag: short options are mapped to it. */
+/* Short options are mapped to the same flags. */
 static const struct option long_options[] = {
-        {"help", no_argument, NULL, OPTION_HELP},
-        {"version", no_argument, NULL, OPTION_VERSION},
-        {"json", no_argument, NULL, OPTION_JSON},
-        {"no-legend", no_argument, NULL, OPTION_NO_LEGEND},
-        {"color", required_argument, NULL, OPTION_COLOUR},
-        {"device", required_argument, NULL, OPTION_DEVICE},
-        {"backend", required_argument, NULL, OPTION_BACKEND},
-        {"reason", required_argument, NULL, OPTION_REASON},
-        {"groups", no_argument, NULL, OPTION_GROUPS},
-        {"no-wait", no_argument, NULL, OPTION_NO_WAIT},
-        {"memlock", required_argument, NULL, OPTION_MEMLOCK},
-        {"untainted", no_argument, NULL, OPTION_UNTAINTED},
-        {"no-ask-password", no_argument, NULL, OPTION_NO_ASK},
-        {"host", required_argument, NULL, OPTION_HOST},
-        {"policy", required_argument, NULL, OPTION_POLICY},
-        {"user", required_argument, NULL, OPTION_USER},
-        {"group", required_argument, NULL, OPTION_GROUP},
-        {"unit", required_argument, NULL, OPTION_UNIT},
-        {"slice", required_argument, NULL, OPTION_SLICE},
-        {"cgroup", required_argument, NULL, OPTION_CGROUP},
-        {"label", required_argument, NULL, OPTION_LABEL},
-        {"capability", required_argument, NULL, OPTION_CAPABILITY},
-        {"namespace", required_argument, NULL, OPTION_NAMESPACE},
-        {"test", required_argument, NULL, OPTION_TEST},
-        {"claim", required_argument, NULL, OPTION_CLAIM},
-        {"last-refusal", no_argument, NULL, OPTION_LAST_REFUSAL},
-        {"serials", no_argument, NULL, OPTION_SERIALS},
+        {"help", no_argument, NULL, OPTION_NUMBER(OPTION_HELP)},
+        {"version", no_argument, NULL, OPTION_NUMBER(OPTION_VERSION)},
+        {"json", no_argument, NULL, OPTION_NUMBER(OPTION_JSON)},
+        {"no-legend", no_argument, NULL, OPTION_NUMBER(OPTION_NO_LEGEND)},
+        {"color", required_argument, NULL, OPTION_NUMBER(OPTION_COLOUR)},
+        {"device", required_argument, NULL, OPTION_NUMBER(OPTION_DEVICE)},
+        {"backend", required_argument, NULL, OPTION_NUMBER(OPTION_BACKEND)},
+        {"reason", required_argument, NULL, OPTION_NUMBER(OPTION_REASON)},
+        {"groups", no_argument, NULL, OPTION_NUMBER(OPTION_GROUPS)},
+        {"no-wait", no_argument, NULL, OPTION_NUMBER(OPTION_NO_WAIT)},
+        {"memlock", required_argument, NULL, OPTION_NUMBER(OPTION_MEMLOCK)},
+        {"untainted", no_argument, NULL, OPTION_NUMBER(OPTION_UNTAINTED)},
+        {"no-ask-password", no_argument, NULL, OPTION_NUMBER(OPTION_NO_ASK)},
+        {"host", required_argument, NULL, OPTION_NUMBER(OPTION_HOST)},
+        {"policy", required_argument, NULL, OPTION_NUMBER(OPTION_POLICY)},
+        {"user", required_argument, NULL, OPTION_NUMBER(OPTION_USER)},
+        {"group", required_argument, NULL, OPTION_NUMBER(OPTION_GROUP)},
+        {"unit", required_argument, NULL, OPTION_NUMBER(OPTION_UNIT)},
+        {"slice", required_argument, NULL, OPTION_NUMBER(OPTION_SLICE)},
+        {"cgroup", required_argument, NULL, OPTION_NUMBER(OPTION_CGROUP)},
+        {"label", required_argument, NULL, OPTION_NUMBER(OPTION_LABEL)},
+        {"capability", required_argument, NULL, OPTION_NUMBER(OPTION_CAPABILITY)},
+        {"namespace", required_argument, NULL, OPTION_NUMBER(OPTION_NAMESPACE)},
+        {"test", required_argument, NULL, OPTION_NUMBER(OPTION_TEST)},
+        {"claim", required_argument, NULL, OPTION_NUMBER(OPTION_CLAIM)},
+        {"last-refusal", no_argument, NULL, OPTION_NUMBER(OPTION_LAST_REFUSAL)},
+        {"serials", no_argument, NULL, OPTION_NUMBER(OPTION_SERIALS)},
+        {"grant", required_argument, NULL, OPTION_NUMBER(OPTION_GRANT)},
+        {"tether", required_argument, NULL, OPTION_NUMBER(OPTION_TETHER)},
+        {"cookie", required_argument, NULL, OPTION_NUMBER(OPTION_COOKIE)},
+        {"qemu", no_argument, NULL, OPTION_NUMBER(OPTION_QEMU)},
+        {"cloud-hypervisor", no_argument, NULL, OPTION_NUMBER(OPTION_CLOUD_HYPERVISOR)},
+        {"print", no_argument, NULL, OPTION_NUMBER(OPTION_PRINT)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -93,7 +111,7 @@ static const struct option long_options[] = {
 
 typedef struct Verb {
     const char *name, *arguments, *summary;
-    unsigned options;   /* mask of OptionFlag, beside the global ones */
+    uint64_t options;   /* mask of OptionFlag, beside the global ones */
     size_t min, max;    /* number of arguments */
     bool takes_command; /* options end with the first argument */
     int (*run)(const Options *o, VfiodErrorText *error);
@@ -107,10 +125,11 @@ static const Verb verbs[] = {
         {"status", "[DEVICE|CLAIM|group:N…]",
                 "Show the daemon, or everything about devices, claims and groups", 0, 0, SIZE_MAX, false,
                 verb_status},
-        {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_REQUEST, 1,
+        {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_GIVING, 1,
                 SIZE_MAX, false, verb_plan},
         {"exec", "--device DEVICE… [--] COMMAND…", "Claim devices and run a command that gets their fds",
-                OPTIONS_CLAIM | OPTION_DEVICE, 1, SIZE_MAX, true, verb_exec},
+                OPTIONS_CLAIM | OPTION_DEVICE | OPTION_QEMU | OPTION_CLOUD_HYPERVISOR | OPTION_PRINT, 1,
+                SIZE_MAX, true, verb_exec},
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back", OPTION_NO_WAIT,
                 1, SIZE_MAX, false, verb_release},
@@ -141,7 +160,7 @@ static const Verb verbs[] = {
 
 /* verbs: those that take the option, where not all do. */
 static const struct {
-    unsigned options;
+    uint64_t options;
     const char *option, *verbs, *summary;
 } option_help[] = {
         {OPTION_JSON, "      --json", NULL, "Print JSON, for scripts; errors too"},
@@ -153,6 +172,12 @@ static const struct {
         {OPTION_REASON, "  -r, --reason=TEXT", "exec, hold, plan, explain", "why, for the audit record"},
         {OPTION_MEMLOCK, "      --memlock=SIZE", "exec, hold, plan, explain", "raise RLIMIT_MEMLOCK"},
         {OPTION_UNTAINTED, "      --untainted", "exec, hold, plan, explain", "require an untainted host"},
+        {OPTION_GRANT, "      --grant=HOW", "exec, hold, plan", "fd, node or none"},
+        {OPTION_TETHER, "      --tether=WHAT", "exec, hold, plan", "what the claim hangs on"},
+        {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
+        {OPTION_QEMU, "      --qemu", "exec", "add QEMU's arguments for the devices"},
+        {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
+        {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy", "use this recorded host; - for standard input"},
@@ -175,7 +200,7 @@ static const struct {
 
 #define HELP_INDENT 27
 
-static void show_option_help(unsigned options, bool with_verbs) {
+static void show_option_help(uint64_t options, bool with_verbs) {
     printf("\nOptions:\n");
     for (size_t i = 0; i < ELEMENTSOF(option_help); i++) {
         const char *of = with_verbs ? option_help[i].verbs : NULL;
@@ -201,7 +226,7 @@ static void show_help(const Verb *verb) {
                "Verbs:\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
             show_verb_line(verbs + i);
-        show_option_help(~0U, true);
+        show_option_help(UINT64_MAX, true);
     }
     printf("\nSee vfioctl(1).\n");
 }
@@ -261,7 +286,7 @@ static int verb_help(const Options *o, VfiodErrorText *error) {
     return 0;
 }
 
-static unsigned flag_of_short(int c) {
+static uint64_t flag_of(int c) {
     switch (c) {
     case 'h':
         return OPTION_HELP;
@@ -274,15 +299,15 @@ static unsigned flag_of_short(int c) {
     case 'g':
         return OPTION_GROUPS;
     default:
-        return (unsigned) c;
+        return OPTION_OF_NUMBER(c);
     }
 }
 
 /* By its long name: argv[optind - 1] may be the option's argument. */
-static const char *option_name(unsigned flag) {
+static const char *option_name(uint64_t flag) {
     const struct option *option = long_options;
 
-    while (option->name && option->val != (int) flag)
+    while (option->name && option->val != OPTION_NUMBER(flag))
         option++;
     return option->name ? option->name : "?";
 }
@@ -300,9 +325,9 @@ static void append(OptionList *list, const char *value) {
 }
 
 /* Of the policy's verbs. */
-static int take_policy_option(Options *o, unsigned flag, const char *value, VfiodErrorText *error) {
+static int take_policy_option(Options *o, uint64_t flag, const char *value, VfiodErrorText *error) {
     const struct {
-        unsigned flag;
+        uint64_t flag;
         const char **text; /* either */
         OptionList *list;  /* or */
         bool *yes;
@@ -339,7 +364,15 @@ static int take_policy_option(Options *o, unsigned flag, const char *value, Vfio
     return -EINVAL;
 }
 
-static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorText *error) {
+static int take_vmm(Options *o, Vmm vmm, VfiodErrorText *error) {
+    if (o->vmm != VMM_NONE && o->vmm != vmm)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--qemu and --cloud-hypervisor exclude each other.");
+    o->vmm = vmm;
+    return 0;
+}
+
+static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorText *error) {
     switch (flag) {
     case OPTION_JSON:
         o->json = true;
@@ -373,6 +406,22 @@ static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorT
     case OPTION_NO_ASK:
         o->ask = false;
         return 0;
+    case OPTION_GRANT:
+        o->grant = value;
+        return 0;
+    case OPTION_TETHER:
+        o->tether = value;
+        return 0;
+    case OPTION_COOKIE:
+        o->cookie = value;
+        return 0;
+    case OPTION_QEMU:
+        return take_vmm(o, VMM_QEMU, error);
+    case OPTION_CLOUD_HYPERVISOR:
+        return take_vmm(o, VMM_CLOUD_HYPERVISOR, error);
+    case OPTION_PRINT:
+        o->print = true;
+        return 0;
     case OPTION_GROUPS:
         o->groups = true;
         return 0;
@@ -389,14 +438,14 @@ static int take_option(Options *o, unsigned flag, const char *value, VfiodErrorT
  * negative errno. *ret_done: --help or --version was served. */
 static int parse_options(
         int argc, char **argv, const Verb *verb, Options *o, bool *ret_done, VfiodErrorText *error) {
-    unsigned allowed = OPTIONS_GLOBAL | (verb ? verb->options : 0);
+    uint64_t allowed = OPTIONS_GLOBAL | (verb ? verb->options : 0);
     bool stop = !verb || verb->takes_command;
 
     opterr = 0;
     optind = 0;
     for (;;) {
         int r, c = getopt_long(argc, argv, stop ? "+:" SHORT_OPTIONS : ":" SHORT_OPTIONS, long_options, NULL);
-        unsigned flag = flag_of_short(c);
+        uint64_t flag;
 
         if (c < 0)
             return optind;
@@ -410,6 +459,7 @@ static int parse_options(
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                     "%s: unknown option, or one that takes no argument. See vfioctl --help.",
                     argv[optind - 1]);
+        flag = flag_of(c);
         if ((flag & allowed) == 0)
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                     "--%s: this verb does not take the option. See vfioctl --help.", option_name(flag));

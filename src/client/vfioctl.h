@@ -6,6 +6,7 @@
  * main() prints errors. */
 
 #include "client/error-text.h"
+#include "client/vmm.h"
 
 typedef enum ColourMode {
     COLOUR_MODE_AUTO,
@@ -28,7 +29,10 @@ typedef struct Options {
     ColourMode colour;
     const char **devices; /* --device, in order; the array is owned */
     size_t n_devices;
-    const char *backend, *reason;
+    const char *backend, *reason, *grant, *tether, *cookie;
+    /* of exec */
+    Vmm vmm;
+    bool print;
     uint64_t memlock;
     /* of the policy's verbs */
     const char *host, *user, *unit, *slice, *cgroup, *label, *claim;

@@ -68,7 +68,10 @@ typedef struct VfiodRequest {
     int interactive;  /* not 0: where the rule wants a person to say yes, ask one through polkit, and wait two
                        * minutes longer for that; else such a claim is refused unless polkit says yes by itself
                        */
-    void *reserved[4]; /* must be NULL */
+    const char *grant;  /* "fd" (NULL: the same), "node" or "none", see libvfiod(3) */
+    const char *tether; /* "lifeline" (NULL: the same), "process", "connection", "unit" or "explicit" */
+    const char *cookie; /* names the claim for this user: 1 to 64 of A-Z a-z 0-9 . _ : -; NULL: no name */
+    void *reserved[1];  /* must be NULL */
 } VfiodRequest;
 int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 

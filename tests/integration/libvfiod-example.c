@@ -51,7 +51,7 @@ static void print_claim(const VfiodClaim *claim, const char *spelling) {
 }
 
 static int takes_reserved_members(const char *const *devices) {
-    VfiodRequest request = {.devices = devices, .n_devices = 1, .reserved = {[3] = &request}};
+    VfiodRequest request = {.devices = devices, .n_devices = 1, .reserved = {[0] = &request}};
     VfiodErrorText error;
     VfiodClaim *claim;
 

@@ -108,6 +108,7 @@ class MockVfiod(dbus.service.FallbackObject):
                                                  'noiommuEnabled': False}})}
         self.refusals = {}   # method -> (error name, message)
         self.plan = '{}'
+        self.planner = lambda options: True  # or the name of the error with which it refuses
         self.interactive = []  # of each Acquire: may a person be asked?
         self.holders = []    # while there are any, an ended claim drains
         self.claims = {}     # id -> MockClaim
@@ -273,6 +274,9 @@ class MockVfiod(dbus.service.FallbackObject):
     @dbus.service.method(NAME + '.Manager', in_signature='asa{sv}', out_signature='s')
     def Plan(self, devices, options):
         self._called('Plan', [str(d) for d in devices], {str(k): str(v) for k, v in options.items()})
+        answer = self.planner(options)
+        if answer is not True:
+            raise dbus.DBusException('no.', name=ERROR + answer)
         return self.plan
 
     @dbus.service.method(NAME + '.Manager', in_signature='sa{sv}', out_signature='')

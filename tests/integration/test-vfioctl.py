@@ -488,12 +488,98 @@ class ExecTest(ClientTest):
         self.assertEqual(self.run_python('import os, signal; os.kill(os.getpid(), signal.SIGTERM)')[0],
                          -signal.SIGTERM)
 
+    def program(self, name, text='#!/bin/sh\n', mode=0o755, directory='bin'):
+        """Writes a program into a directory below the test's own; gives back its path."""
+        os.makedirs(f'{self.directory}/{directory}', exist_ok=True)
+        path = f'{self.directory}/{directory}/{name}'
+        with open(path, 'w') as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
     def test_command_that_cannot_run(self):
         self.fails(127, 'exec', '-d', EDU, '--', 'no-such-command-anywhere')
         self.fails(126, 'exec', '-d', EDU, '--', '/etc/passwd')
+        self.fails(126, 'exec', '-d', EDU, '--', '/etc')
+        self.fails(127, 'exec', '-d', EDU, '--', '')
+        self.fails(127, 'exec', '-d', EDU, '--', '/etc/passwd/x')
+        self.fails(127, 'exec', '-d', EDU, '--', self.program('orphan', '#!/no/such/interpreter -x\n'))
+        self.fails(126, 'exec', '-d', EDU, '--', self.program('orphan', '#! /etc/passwd\n'))
         self.assertEqual(json.loads(self.fails(127, '--json', 'exec', '-d', EDU, 'no-such-command-anywhere'))['error'],
                          'CommandNotFound')
-        self.wait_released()
+        self.assertEqual(self.acquired(), [])
+
+    def test_command_is_searched_as_execvp_does(self):
+        self.program('same', 'echo one', mode=0o644, directory='first')
+        self.fails(126, 'exec', '-d', EDU, 'same', PATH=f'/no/such:/etc/passwd:{self.directory}/first')
+        self.assertEqual(self.acquired(), [])
+        path = f'/no/such:{self.directory}/first:{self.directory}/second:/bin:/usr/bin'
+        self.program('same', 'echo two $0', directory='second')  # without "#!": for the shell
+        self.assertEqual(self.succeeds('exec', '-d', EDU, 'same', PATH=path), f'two {self.directory}/second/same\n')
+        self.assertEqual(self.succeeds('exec', '-d', EDU, 'sh', '-c', 'echo $0', PATH=path), 'sh\n')
+
+    def qemu(self, version):
+        return self.program(f'qemu-{version}', f'#!/bin/sh\nif [ "$*" = --version ]; then echo "QEMU emulator version '
+                            f'{version}"; else echo "$*"; fi\n')
+
+    def planned(self):
+        return [c[2] for c in self.mock.calls if c[0] == 'Plan']
+
+    def test_qemu(self):
+        out = self.succeeds('exec', '-d', EDU, '-d', NIC, '--qemu', '--', self.qemu('9.2.0'), '-m', '64M')
+        self.assertEqual(out, '-m 64M -object iommufd,id=vfiod,fd=3 -device vfio-pci,id=pci-0000-06-0d.0,iommufd=vfiod,fd=4 '
+                         '-device vfio-pci,id=pci-0000-00-04.0,iommufd=vfiod,fd=5\n')
+        self.assertEqual(self.acquired()[-1][2], {'backend': 'iommufd', 'grant': 'fd'})
+
+    def test_qemu_with_groups(self):
+        out = self.succeeds('exec', '-d', EDU, '--qemu', '-b', 'group', self.qemu('9.2.0'))
+        self.assertEqual(out, '-device vfio-pci,id=pci-0000-06-0d.0,host=0000:06:0d.0\n')
+        self.assertEqual(self.acquired()[-1][2], {'backend': 'group', 'grant': 'node'})
+        # One that is too old for iommufd, and a kernel without it.
+        self.succeeds('exec', '-d', EDU, '--qemu', self.qemu('8.2.1'))
+        self.assertEqual(self.acquired()[-1][2], {'backend': 'group', 'grant': 'node'})
+        self.assertEqual(self.planned()[-1], {'backend': 'group', 'grant': 'node'})
+        self.mock.planner = lambda options: options['backend'] == 'group' or 'BackendUnavailable'
+        self.succeeds('exec', '-d', EDU, '--qemu', self.qemu('9.2.0'))
+        self.assertEqual(self.acquired()[-1][2], {'backend': 'group', 'grant': 'node'})
+
+    def test_qemu_that_cannot_have_it(self):
+        n = len(self.acquired())
+        self.assertIn('QEMU 8.2', self.fails(26, 'exec', '-d', EDU, '--qemu', '-b', 'iommufd', self.qemu('8.2.1')))
+        self.fails(26, 'exec', '-d', EDU, '--qemu', '-b', 'noiommu', self.qemu('9.2.0'))
+        self.assertIn('not QEMU', self.fails(2, 'exec', '-d', EDU, '--qemu', 'echo'))
+        self.fails(127, 'exec', '-d', EDU, '--qemu', 'no-such-command-anywhere')
+        self.fails(2, 'exec', '-d', EDU, '--qemu', '--cloud-hypervisor', self.qemu('9.2.0'))
+        self.mock.planner = lambda options: 'HostCritical' if options['backend'] == 'iommufd' else 'AccessDenied'
+        self.fails(25, 'exec', '-d', EDU, '--qemu', self.qemu('9.2.0'))
+        self.assertEqual(len(self.acquired()), n)
+
+    def test_cloud_hypervisor(self):
+        text = '#!/bin/sh\nif [ "$*" = --help ]; then echo "--platform iommufd=on|off,%s"; else echo "$*"; fi\n'
+        program = self.program('ch', text % 'iommufd_fd=<fd>')
+        self.assertEqual(self.succeeds('exec', '-d', EDU, '--cloud-hypervisor', program, '--platform', 'serial_number=7'),
+                         '--platform serial_number=7,iommufd=on,iommufd_fd=3 --device id=pci-0000-06-0d.0,fd=4\n')
+        self.assertIn('iommufd_fd', self.fails(26, 'exec', '-d', EDU, '--cloud-hypervisor', self.program('ch', text % '')))
+        self.assertIn('iommufd only', self.fails(26, 'exec', '-d', EDU, '--cloud-hypervisor', '-b', 'group', program))
+
+    def test_print(self):
+        self.mock.plan = '{"backend": "iommufd", "groups": [8]}'
+        self.assertEqual(
+            self.succeeds('exec', '-d', EDU, '--print', 'echo', 'fd={device}', "it's", ''),
+            f'LISTEN_FDS=3\nLISTEN_FDNAMES=iommufd:device_pci_0000_06_0d.0:lifeline\nVFIOD_BACKEND=iommufd\n'
+            f"VFIOD_DEVICES={EDU}\necho fd=4 'it'\\''s' ''\n")
+        shown = json.loads(self.succeeds('--json', 'exec', '-d', EDU, '--print', '--qemu', self.qemu('9.0.0')))
+        self.assertEqual(shown['command'][1:], ['-object', 'iommufd,id=vfiod,fd=3', '-device',
+                                                'vfio-pci,id=pci-0000-06-0d.0,iommufd=vfiod,fd=4'])
+        self.assertEqual(shown['environment']['LISTEN_FDS'], '3')
+        self.fails(127, 'exec', '-d', EDU, '--print', 'no-such-command-anywhere')
+        self.mock.refusals['Plan'] = 'AccessDenied', f'{EDU}: No rule allows it.'
+        self.fails(17, 'exec', '-d', EDU, '--print', 'true')
+        self.assertEqual(self.acquired(), [])
+
+    def test_options_of_a_claim(self):
+        self.succeeds('exec', '-d', EDU, '--grant', 'node', '--tether=process', '--cookie', 'a-b', 'true')
+        self.assertEqual(self.acquired()[-1][2], {'grant': 'node', 'tether': 'process', 'cookie': 'a-b'})
 
     def test_options_of_the_command_are_its_own(self):
         self.assertEqual(self.succeeds('exec', '-d', EDU, 'echo', '--json', '-d', 'x'), '--json -d x\n')

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/command.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#define DEFAULT_PATH "/bin:/usr/bin" /* as execvp(3) of glibc has it */
+#define SHEBANG_MAX 256U             /* what the kernel reads */
+
+static int check_file(const char *path) {
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EACCES;
+    return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+/* A script whose interpreter is missing fails in execve(2) with ENOENT, as if it were missing itself. A file
+ * that cannot be read is no script to us: the kernel needs no right to read it. */
+static int check_interpreter(const char *path) {
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    char line[SHEBANG_MAX], *interpreter;
+    ssize_t n = fd < 0 ? 0 : read(fd, line, sizeof(line) - 1);
+
+    if (n < 2 || line[0] != '#' || line[1] != '!')
+        return 0;
+    line[n] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    interpreter = line + 2 + strspn(line + 2, " \t");
+    interpreter[strcspn(interpreter, " \t")] = '\0';
+    return *interpreter ? check_file(interpreter) : 0;
+}
+
+static int check_program(const char *path) {
+    int r = check_file(path);
+
+    return r < 0 ? r : check_interpreter(path);
+}
+
+int command_error(const char *name, int errnum, VfiodErrorText *error) {
+    errnum = errnum < 0 ? -errnum : errnum;
+    return error_text_set(error, errnum, errnum == ENOENT ? ERROR_NAME_NOT_FOUND : ERROR_NAME_NOT_EXECUTABLE,
+            "%s: cannot run the command: %s", name, strerrordesc_np(errnum));
+}
+
+static bool is_missing(int r) {
+    return r == -ENOENT || r == -ENOTDIR;
+}
+
+/* In one directory of the path, which is the current one when it is empty. */
+static int try_directory(const char *directory, size_t n, const char *name, char **ret) {
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    path = n > 0 ? format_string("%.*s/%s", (int) n, directory, name) : format_string("./%s", name);
+    if (!path)
+        return -ENOMEM;
+    r = check_program(path);
+    if (r >= 0)
+        *ret = TAKE_PTR(path);
+    return r;
+}
+
+/* Goes on behind a file that may not be executed, and reports that only when there is no other. */
+static int search_path(const char *name, char **ret) {
+    const char *path = getenv("PATH") ?: DEFAULT_PATH;
+    int first_error = -ENOENT;
+
+    for (;;) {
+        size_t n = strcspn(path, ":");
+        int r = try_directory(path, n, name, ret);
+
+        if (r >= 0 || r == -ENOMEM)
+            return r;
+        if (!is_missing(r))
+            first_error = r;
+        if (path[n] == '\0')
+            return first_error;
+        path += n + 1;
+    }
+}
+
+int command_find(const char *name, char **ret, VfiodErrorText *error) {
+    int r;
+
+    if (strchr(name, '/')) {
+        r = check_program(name);
+        if (r >= 0)
+            r = free_and_strdup(ret, name);
+    } else
+        r = *name ? search_path(name, ret) : -ENOENT;
+    if (is_missing(r))
+        r = -ENOENT;
+    return r < 0 ? command_error(name, r, error) : 0;
+}

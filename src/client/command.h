@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The program that `vfioctl exec` will run, found before anything is claimed: a claim takes devices from
+ * their drivers, and a typing error is no reason for that. */
+
+#include "client/error-text.h"
+
+/* The path that execvp(3) would execute for name: it contains a '/'. Looks at the interpreter of a script
+ * too. -ENOENT ("CommandNotFound") or -EACCES ("NotExecutable"), as env(1) distinguishes them, with *error
+ * filled. */
+int command_find(const char *name, char **ret, VfiodErrorText *error);
+/* The error of a command that cannot be run; returns -errnum. */
+int command_error(const char *name, int errnum, VfiodErrorText *error);

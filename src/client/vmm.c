@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* QEMU takes an iommufd and a device by file descriptor since 9.0 (docs/devel/vfio-iommufd.rst there). It
+ * takes no group: with the group backend it opens /dev/vfio/N itself, so the claim must make that node
+ * usable.
+ *
+ * cloud-hypervisor has no released version number to go by: its help names the parameter "iommufd_fd" of
+ * --platform when it is built with it. It requires iommufd=on beside it. --platform may be given once, so
+ * ours is added to the user's own. */
+
+#include "client/vmm.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#define QEMU_TAKES_FDS 9U
+#define IOMMUFD_ID "vfiod"
+#define OUTPUT_MAX (256U * 1024)
+#define PROBE_MSEC 10000
+
+void free_arguments(char ***arguments) {
+    for (char **p = *arguments; p && *p; p++)
+        free(*p);
+    free(*arguments);
+    *arguments = NULL;
+}
+
+/* ---- what it can do ---- */
+
+static int parse_qemu(const char *text, VmmAbilities *ret) {
+    const char *version = strstr(text, "QEMU"), *number;
+    unsigned major, minor;
+
+    number = version ? strstr(version, " version ") : NULL;
+    if (!number || sscanf(number, " version %3u.%3u", &major, &minor) != 2)
+        return -EBADMSG;
+    *ret = (VmmAbilities){.takes_fds = major >= QEMU_TAKES_FDS, .opens_groups = true};
+    snprintf(ret->name, sizeof(ret->name), "QEMU %u.%u", major, minor);
+    return 0;
+}
+
+static int parse_cloud_hypervisor(const char *text, VmmAbilities *ret) {
+    if (!strstr(text, "--platform"))
+        return -EBADMSG;
+    *ret = (VmmAbilities){.name = "this cloud-hypervisor", .takes_fds = strstr(text, "iommufd_fd=") != NULL};
+    return 0;
+}
+
+int vmm_parse_abilities(Vmm vmm, const char *text, VmmAbilities *ret) {
+    return vmm == VMM_QEMU ? parse_qemu(text, ret) : parse_cloud_hypervisor(text, ret);
+}
+
+static int64_t now_msec(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Until it closes its output, says too much, or takes too long. */
+static int read_output(int fd, char **ret) {
+    _cleanup_free_ char *text = malloc(OUTPUT_MAX);
+    int64_t end = now_msec() + PROBE_MSEC;
+    size_t n = 0;
+
+    if (!text)
+        return -ENOMEM;
+    while (n < OUTPUT_MAX - 1) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int r = poll(&p, 1, (int) MAX(end - now_msec(), INT64_C(0)));
+        ssize_t k;
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            return r < 0 ? -errno : -ETIMEDOUT;
+        k = read(fd, text + n, OUTPUT_MAX - 1 - n);
+        if (k < 0)
+            return -errno;
+        if (k == 0)
+            break;
+        n += (size_t) k;
+    }
+    text[n] = '\0';
+    *ret = TAKE_PTR(text);
+    return 0;
+}
+
+static void run_probe(const char *program, const char *option, int output) {
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+            dup2(null, STDERR_FILENO) < 0)
+        _exit(EXIT_FAILURE);
+    execlp(program, program, option, NULL);
+    _exit(EXIT_FAILURE);
+}
+
+static int ask_program(const char *program, const char *option, char **ret) {
+    int ends[2], r;
+    pid_t pid;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    pid = fork();
+    if (pid == 0)
+        run_probe(program, option, ends[1]);
+    r = pid < 0 ? -errno : 0;
+    (void) safe_close(ends[1]);
+    if (r >= 0)
+        r = read_output(ends[0], ret);
+    (void) safe_close(ends[0]);
+    if (pid > 0) {
+        (void) kill(pid, SIGKILL); /* it has said everything, or too much */
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    return r;
+}
+
+int vmm_probe(Vmm vmm, const char *program, VmmAbilities *ret, VfiodErrorText *error) {
+    const char *option = vmm == VMM_QEMU ? "--version" : "--help";
+    _cleanup_free_ char *text = NULL;
+    int r;
+
+    r = ask_program(program, option, &text);
+    if (r < 0)
+        return error_text_set(error, -r, ERROR_NAME_FAILED, "%s %s: cannot read what it prints: %s", program,
+                option, strerrordesc_np(-r));
+    r = vmm_parse_abilities(vmm, text, ret);
+    if (r < 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "%s: not %s, by what it prints for %s. Without --%s, templates such as {device} work with "
+                "every program.",
+                program, vmm == VMM_QEMU ? "QEMU" : "cloud-hypervisor", option,
+                vmm == VMM_QEMU ? "qemu" : "cloud-hypervisor");
+    return 0;
+}
+
+int vmm_grant(Vmm vmm, const VmmAbilities *abilities, const char *backend, const char **ret,
+        VfiodErrorText *error) {
+    if (streq(backend, "iommufd") && abilities->takes_fds)
+        *ret = "fd";
+    else if (streq(backend, "group") && abilities->opens_groups)
+        *ret = "node";
+    else if (streq(backend, "noiommu"))
+        return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
+                "A virtual machine cannot use a device without an IOMMU (backend noiommu).");
+    else if (vmm == VMM_QEMU)
+        return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
+                "%s takes no file descriptors of iommufd: QEMU does since 9.0. Use that, or --backend=group, "
+                "which "
+                "requires a rule that grants nodes (\"grant\": [\"node\"]).",
+                abilities->name);
+    else if (streq(backend, "iommufd"))
+        return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
+                "%s takes no file descriptors: its help does not mention iommufd_fd. Use a newer version.",
+                abilities->name);
+    else
+        return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
+                "cloud-hypervisor takes file descriptors of iommufd only, and the backend is %s. 'vfioctl "
+                "status' "
+                "shows what the kernel supports.",
+                backend);
+    return 0;
+}
+
+/* ---- its arguments ---- */
+
+char *vmm_device_id(const char *device) {
+    char *id = strdup(device);
+
+    for (char *p = id; p && *p; p++)
+        if (*p == ':')
+            *p = '-';
+    return id;
+}
+
+const char *vmm_pci_address(const char *device) {
+    return startswith(device, "pci:");
+}
+
+typedef struct Arguments {
+    char **items; /* owned; ended by NULL */
+    size_t n;
+    bool failed;
+} Arguments;
+
+static void add(Arguments *a, char *text) {
+    char **bigger = text ? reallocarray(a->items, a->n + 2, sizeof(char *)) : NULL;
+
+    if (!bigger) {
+        free(text);
+        a->failed = true;
+        return;
+    }
+    a->items = bigger;
+    a->items[a->n++] = text;
+    a->items[a->n] = NULL;
+}
+
+static void add_qemu(Arguments *a, bool fds, const TemplateDevice *devices, size_t n_devices) {
+    if (fds) {
+        add(a, strdup("-object"));
+        add(a, strdup("iommufd,id=" IOMMUFD_ID ",fd={iommufd}"));
+    }
+    for (size_t i = 0; i < n_devices; i++) {
+        _cleanup_free_ char *id = vmm_device_id(devices[i].name);
+
+        if (!id)
+            a->failed = true;
+        add(a, strdup("-device"));
+        add(a,
+                fds ? format_string("vfio-pci,id=%s,iommufd=" IOMMUFD_ID ",fd={device:%zu}", id, i)
+                    : format_string("vfio-pci,id=%s,host=%s", id, vmm_pci_address(devices[i].name)));
+    }
+}
+
+#define CLOUD_HYPERVISOR_PLATFORM "iommufd=on,iommufd_fd={iommufd}"
+
+/* The user's --platform, with ours behind it. Where: its index, of the word that has the value. */
+static bool find_platform(const Arguments *a, size_t *ret, const char **ret_value) {
+    for (size_t i = 1; i < a->n; i++) {
+        const char *value = startswith(a->items[i], "--platform=");
+
+        if (value || (streq(a->items[i], "--platform") && i + 1 < a->n)) {
+            *ret = value ? i : i + 1;
+            *ret_value = value ?: a->items[i + 1];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_platform(Arguments *a) {
+    const char *value;
+    char *joined;
+    size_t i;
+
+    if (!find_platform(a, &i, &value)) {
+        add(a, strdup("--platform"));
+        add(a, strdup(CLOUD_HYPERVISOR_PLATFORM));
+        return;
+    }
+    joined = strstr(value, "iommufd=on") ? format_string("%s,iommufd_fd={iommufd}", a->items[i])
+                                         : format_string("%s," CLOUD_HYPERVISOR_PLATFORM, a->items[i]);
+    if (!joined) {
+        a->failed = true;
+        return;
+    }
+    free(a->items[i]);
+    a->items[i] = joined;
+}
+
+static void add_cloud_hypervisor(Arguments *a, const TemplateDevice *devices, size_t n_devices) {
+    add_platform(a);
+    add(a, strdup("--device"));
+    for (size_t i = 0; i < n_devices; i++) {
+        _cleanup_free_ char *id = vmm_device_id(devices[i].name);
+
+        if (!id)
+            a->failed = true;
+        add(a, format_string("id=%s,fd={device:%zu}", id, i));
+    }
+}
+
+int vmm_add_arguments(Vmm vmm, bool fds, char *const *arguments, const TemplateDevice *devices,
+        size_t n_devices, char ***ret, VfiodErrorText *error) {
+    Arguments a = {};
+
+    for (size_t i = 0; i < n_devices; i++)
+        if (!vmm_pci_address(devices[i].name))
+            return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                    "%s: arguments are known for PCI devices only. Write them with templates such as "
+                    "{device}.",
+                    devices[i].name);
+    for (char *const *p = arguments; *p; p++)
+        add(&a, strdup(*p));
+    if (vmm == VMM_QEMU)
+        add_qemu(&a, fds, devices, n_devices);
+    else
+        add_cloud_hypervisor(&a, devices, n_devices);
+    if (a.failed) {
+        free_arguments(&a.items);
+        return error_text_errno(error, ENOMEM, "Cannot run the command");
+    }
+    *ret = a.items;
+    return 0;
+}
