@@ -37,6 +37,9 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_list(o, claim, "Devices", "devices");
     show_list(o, claim, "Groups", "groups");
     show_field(o, "Backend", COLOUR_NONE, json_text(claim, "backend"));
+    show_field(o, "Grant", COLOUR_NONE, json_text(claim, "grant"));
+    show_field(o, "Tether", COLOUR_NONE, json_text(claim, "tether"));
+    show_field(o, "Cookie", COLOUR_NONE, json_text(claim, "cookie"));
     show_field(o, "Owner", COLOUR_NONE, owner);
     show_fieldf(o, "Caller", "%" PRIi64 " %s", json_number(claim, "pid"), json_text(claim, "command"));
     show_field(o, "Unit", COLOUR_NONE, json_text(claim, "unit"));

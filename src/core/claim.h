@@ -13,11 +13,12 @@ struct Claim {
     char id[CLAIM_ID_MAX];
     ClaimState state;
     Plan plan;
-    uid_t uid;           /* owner */
-    pid_t pid;           /* of the requester, for display */
-    char *command;       /* owned; hostile text */
-    char *unit;          /* owned */
-    char *reason;        /* owned; what the client said it is for */
+    uid_t uid;                       /* owner */
+    pid_t pid;                       /* of the requester, for display */
+    char *command;                   /* owned; hostile text */
+    char *unit;                      /* owned */
+    char cookie[REQUEST_COOKIE_MAX]; /* chosen by its owner, to find it again; "": none */
+    char *reason;                    /* owned; what the client said it is for */
     Subject subject;     /* who asked, as policy saw him: what a later policy would say can be asked */
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
@@ -26,7 +27,8 @@ struct Claim {
 
 #define CLAIM_NULL                                                                                           \
     (Claim) {                                                                                                \
-        .uid = (uid_t) -1, .subject = {.uid = (uid_t) -1, .pidfd = -EBADF}, .refusal = {                     \
+        .plan.tethers = TETHERS_DEFAULT, .uid = (uid_t) -1, .subject = {.uid = (uid_t) -1, .pidfd = -EBADF}, \
+        .refusal = {                                                                                         \
             .code = _VFIOD_ERROR_INVALID                                                                     \
         }                                                                                                    \
     }

@@ -69,6 +69,7 @@ int terms_take(Planner *p, const Device *d, const Verdict *v) {
 
     plan->ask |= v->effect == EFFECT_ASK;
     p->memlock_max = MIN(p->memlock_max, terms->memlock_max);
+    p->tethers &= terms->tethers;
     if (terms->untainted)
         p->untainted = rule;
     if (terms->reason_required)
@@ -126,6 +127,29 @@ static int check_memlock(Planner *p) {
                 wanted);
         p->refusal->remedy = format_string("Request %s or less.", allowed);
     }
+    return planner_name_rules(p, r);
+}
+
+static int check_tether(Planner *p) {
+    TetherKind wanted = p->request->tether;
+    int r;
+
+    p->plan->grant = p->request->grant;
+    p->plan->tether = wanted;
+    p->plan->tethers = p->tethers;
+    if (wanted == TETHER_EXPLICIT && !subject_is_operator(p->subject)) {
+        r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
+                "only root may have a claim with the tether explicit");
+        p->refusal->remedy = strdup("Request another tether. No rule can allow this one.");
+        return r;
+    }
+    if (p->tethers & 1U << wanted)
+        return 0;
+    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
+            "the rule does not allow the tether %s", tether_kind_to_string(wanted));
+    p->refusal->remedy = format_string("Request another tether. To loosen the policy, the operator can add "
+                                       "\"%s\" to \"tether\" of the rule.",
+            tether_kind_to_string(wanted));
     return planner_name_rules(p, r);
 }
 
@@ -195,6 +219,8 @@ int terms_check(Planner *p) {
         r = planner_put_aside(p, check_taint(p));
     if (r >= 0)
         r = planner_put_aside(p, check_memlock(p));
+    if (r >= 0)
+        r = planner_put_aside(p, check_tether(p));
     for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
         r = planner_put_aside(p, check_limits_of(p, p->rules[i], &p->plan->charges[i]));
     return r;

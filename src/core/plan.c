@@ -744,6 +744,7 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
             .refusal = refusal,
             .found = REFUSAL_NULL,
             .backends = UINT32_MAX,
+            .tethers = UINT32_MAX,
             .memlock_max = UINT64_MAX,
     };
     int r;

@@ -58,6 +58,9 @@ typedef struct Plan {
     int groups[PLAN_GROUPS_MAX]; /* without doubles; none for BACKEND_NOIOMMU */
     size_t n_groups;
     Backend backend;
+    GrantKind grant;
+    TetherKind tether;
+    unsigned tethers; /* mask of 1 << TetherKind: what the rules allow, for moving it later */
     ResetDemand reset;
     bool ask;            /* a rule requires that a person allows it first */
     uint64_t memlock;    /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
@@ -69,7 +72,7 @@ typedef struct Plan {
 
 #define PLAN_NULL                                                                                            \
     (Plan) {                                                                                                 \
-        .backend = _BACKEND_INVALID                                                                          \
+        .backend = _BACKEND_INVALID, .tethers = TETHERS_DEFAULT                                              \
     }
 void plan_done(Plan *p);
 /* Adds one that is empty; pointers to the others become invalid. NULL: out of memory, or there are

@@ -27,6 +27,7 @@ typedef struct Planner {
     /* What all rules of the claim agree on. */
     const Rule *rules[PLAN_RULES_MAX]; /* by index of plan.charges */
     unsigned backends;
+    unsigned tethers;
     uint64_t memlock_max;
     const Rule *untainted, *reason_required; /* one that demands it, or NULL */
 } Planner;

@@ -14,11 +14,13 @@
 DEFINE_FIELD_WORDS(backend, _BACKEND_MAX, "a backend");
 DEFINE_FIELD_WORDS(claim_state, _CLAIM_STATE_MAX, "the state of a claim");
 DEFINE_FIELD_WORDS(disposition, _DISPOSITION_MAX, "a disposition");
+DEFINE_FIELD_WORDS(grant_kind, _GRANT_KIND_MAX, "a grant");
 DEFINE_FIELD_WORDS(member_failure, _MEMBER_FAILURE_MAX, "a reason for a quarantine");
 DEFINE_FIELD_WORDS(member_progress, _MEMBER_PROGRESS_MAX, "the progress of a member");
 DEFINE_FIELD_WORDS(namespace_kind, _NAMESPACE_KIND_MAX, "a kind of namespace");
 DEFINE_FIELD_WORDS(reset_demand, _RESET_DEMAND_MAX, "a demand for resets");
 DEFINE_FIELD_WORDS(reset_method, _RESET_METHOD_MAX, "a reset method");
+DEFINE_FIELD_WORDS(tether_kind, _TETHER_KIND_MAX, "a tether");
 
 /* ---- Members ---- */
 
@@ -106,6 +108,10 @@ static int check_plan(FieldReader *r, const JsonNode *object, void *target) {
 
 static const Field plan_fields[] = {
         FIELD_WORD("backend", Plan, backend, &backend_words, .flags = FIELD_REQUIRED),
+        /* older records have none of these three */
+        FIELD_WORD("grant", Plan, grant, &grant_kind_words),
+        FIELD_WORD("tether", Plan, tether, &tether_kind_words),
+        FIELD_WORDS("tethers", Plan, tethers, &tether_kind_words),
         FIELD_TEXT("rule", Plan, rule, .flags = FIELD_REQUIRED),
         FIELD_BOOLEAN("ask", Plan, ask, .flags = FIELD_REQUIRED),
         FIELD_WORD("resetDemand", Plan, reset, &reset_demand_words, .flags = FIELD_REQUIRED),
@@ -160,6 +166,8 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
 
     if (!claim_id_is_valid(c->id))
         return fields_fail(r, object, "not the id of a claim");
+    if (c->cookie[0] && !cookie_is_valid(c->cookie))
+        return fields_fail(r, object, "not a cookie");
     c->subject.uid = c->uid;
     c->subject.pid = c->pid;
     return 0;
@@ -173,6 +181,7 @@ static const Field claim_fields[] = {
         FIELD_STRING("command", Claim, command, .flags = FIELD_REQUIRED),
         FIELD_STRING("unit", Claim, unit, .flags = FIELD_REQUIRED),
         FIELD_STRING("reason", Claim, reason, .flags = FIELD_REQUIRED),
+        FIELD_TEXT("cookie", Claim, cookie, .flags = FIELD_OMIT),
         FIELD_NUMBER("since", Claim, since_usec, 0, INT64_MAX, .flags = FIELD_REQUIRED),
         /* a record of an older daemon has none: then all but the uid is unknown */
         FIELD_OBJECT("subject", Claim, subject, &subject_table),

@@ -11,6 +11,7 @@
  * first, and cut: a client must not be able to fill a terminal or a log with its own bytes. */
 
 #define SHOWN_MAX 64U
+#define COOKIE_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
 
 static const char *const backend_table[_BACKEND_MAX] = {
         [BACKEND_IOMMUFD] = "iommufd",
@@ -18,6 +19,20 @@ static const char *const backend_table[_BACKEND_MAX] = {
         [BACKEND_NOIOMMU] = "noiommu",
 };
 DEFINE_STRING_TABLE(backend, Backend);
+
+static const char *const grant_kind_table[_GRANT_KIND_MAX] = {
+        [GRANT_FD] = "fd",
+};
+DEFINE_STRING_TABLE(grant_kind, GrantKind);
+
+static const char *const tether_kind_table[_TETHER_KIND_MAX] = {
+        [TETHER_LIFELINE] = "lifeline",
+        [TETHER_PROCESS] = "process",
+        [TETHER_CONNECTION] = "connection",
+        [TETHER_UNIT] = "unit",
+        [TETHER_EXPLICIT] = "explicit",
+};
+DEFINE_STRING_TABLE(tether_kind, TetherKind);
 
 static int refuse_kind(const char *spelling, Refusal *refusal) {
     _cleanup_free_ char *shown = sanitize(spelling, SHOWN_MAX);
@@ -70,6 +85,54 @@ static int set_backend(Request *r, const char *value, Refusal *refusal) {
     return 0;
 }
 
+static int set_grant(Request *r, const char *value, Refusal *refusal) {
+    GrantKind grant = grant_kind_from_string(value);
+    _cleanup_free_ char *shown = NULL;
+
+    if ((int) grant < 0) {
+        shown = sanitize(value, SHOWN_MAX);
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "\"%s\" is not a grant, expected \"fd\"",
+                shown ?: "");
+    }
+    r->grant = grant;
+    return 0;
+}
+
+static int set_tether(Request *r, const char *value, Refusal *refusal) {
+    TetherKind tether = tether_kind_from_string(value);
+    _cleanup_free_ char *shown = NULL;
+
+    if ((int) tether < 0) {
+        shown = sanitize(value, SHOWN_MAX);
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "\"%s\" is not a tether, expected \"lifeline\", \"process\", \"connection\", \"unit\" or "
+                "\"explicit\"",
+                shown ?: "");
+    }
+    r->tether = tether;
+    return 0;
+}
+
+bool cookie_is_valid(const char *cookie) {
+    size_t n = strlen(cookie);
+
+    return n > 0 && n < REQUEST_COOKIE_MAX && n == strspn(cookie, COOKIE_CHARACTERS);
+}
+
+static int set_cookie(Request *r, const char *value, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+
+    if (!cookie_is_valid(value)) {
+        shown = sanitize(value, SHOWN_MAX);
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "\"%s\" is not a cookie, expected 1 to %u characters of A-Z, a-z, 0-9, \".\", \"_\", \":\" "
+                "and \"-\"",
+                shown ?: "", REQUEST_COOKIE_MAX - 1);
+    }
+    strcpy(r->cookie, value);
+    return 0;
+}
+
 /* A reason that does not fit is refused, not cut: the audit record shall hold what the client said, or there
  * shall be no claim. */
 static int set_reason(Request *r, const char *value, Refusal *refusal) {
@@ -117,6 +180,9 @@ static const struct {
     int (*set)(Request *r, const char *value, Refusal *refusal);
 } options[] = {
         {"backend", set_backend},
+        {"grant", set_grant},
+        {"tether", set_tether},
+        {"cookie", set_cookie},
         {"reason", set_reason},
         {"memlock", set_memlock},
         {"untainted", set_untainted},
@@ -134,7 +200,8 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
                 "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
-            "there is no option \"%s\", known are \"backend\", \"reason\", \"memlock\" and \"untainted\"",
+            "there is no option \"%s\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
+            "\"reason\", \"memlock\" and \"untainted\"",
             shown ?: "");
 }
 
@@ -154,5 +221,8 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
 int request_validate(const Request *r, Refusal *refusal) {
     if (r->n_devices == 0)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the request names no device");
+    if (r->pidfd >= 0 && r->tether != TETHER_PROCESS)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the option \"pidfd\" is only for the tether \"process\"");
     return 0;
 }

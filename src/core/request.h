@@ -17,33 +17,63 @@ typedef enum Backend {
 } Backend;
 DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu" */
 
+/* How a claim reaches the client. */
+typedef enum GrantKind {
+    GRANT_FD,
+    _GRANT_KIND_MAX,
+    _GRANT_KIND_INVALID = -EINVAL,
+} GrantKind;
+DECLARE_STRING_TABLE(grant_kind, GrantKind); /* "fd" */
+
+/* What a claim's life hangs on: when that ends, the claim ends. */
+typedef enum TetherKind {
+    TETHER_LIFELINE,   /* the last copy of a file that the client gets with the others */
+    TETHER_PROCESS,    /* a process: the caller's, or another one of the same user */
+    TETHER_CONNECTION, /* the connection through which the caller asks */
+    TETHER_UNIT,       /* the caller's control group: the last process in it */
+    TETHER_EXPLICIT,   /* nothing: it ends by Release alone. For the operator */
+    _TETHER_KIND_MAX,
+    _TETHER_KIND_INVALID = -EINVAL,
+} TetherKind;
+DECLARE_STRING_TABLE(tether_kind, TetherKind); /* "lifeline", "process", "connection", "unit", "explicit" */
+#define TETHERS_DEFAULT                                                                                      \
+    ((1U << TETHER_EXPLICIT) - 1) /* mask of 1 << TetherKind: of a rule without "tether" */
+
 /* A bus message carries at most 16 fds: the iommufd (or container), the lifeline, and one per device. */
 #define REQUEST_DEVICES_MAX 14U
 #define REQUEST_REASON_MAX 256U
+#define REQUEST_COOKIE_MAX 65U /* with the NUL */
 #define REQUEST_MEMLOCK_MAX ((uint64_t) INT64_MAX)
 
 typedef struct Request {
     DeviceName devices[REQUEST_DEVICES_MAX];
     size_t n_devices;
     Backend backend;
+    GrantKind grant;
+    TetherKind tether;
+    int pidfd;        /* borrowed; of the process that the claim shall hang on; -EBADF: of the caller */
     uint64_t memlock; /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
                          alone */
     unsigned options_given;          /* a bit for each that was set; private */
     bool untainted;                  /* refuse unless the host's isolation is whole */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
+    char cookie[REQUEST_COOKIE_MAX]; /* by which the client finds its claim again; "": none */
 } Request;
 
 #define REQUEST_NULL                                                                                         \
     (Request) {                                                                                              \
-        .backend = _BACKEND_INVALID                                                                          \
+        .backend = _BACKEND_INVALID, .pidfd = -EBADF                                                         \
     }
+
+/* 1 to 64 characters of [A-Za-z0-9._:-]: it goes into journals, tables and command lines as it is. */
+bool cookie_is_valid(const char *cookie);
 
 /* Adds one device by any spelling. 0, or a refusal: InvalidName, TooManyDevices, InvalidArgument for a
  * device that is named twice. */
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
-/* Takes one option by name with a string value ("backend", "reason"; "memlock", a size such as "16G", and
- * "untainted", "yes" or "no", which front ends with types hand over in that form). 0, or a refusal:
- * UnknownOption (with the nearest known one), InvalidArgument. */
+/* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason"; "memlock",
+ * a size such as "16G", and "untainted", "yes" or "no", which front ends with types hand over in that form).
+ * 0, or a refusal: UnknownOption (with the nearest known one), InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
-/* Last check: at least one device. */
+/* Last check: at least one device, and a pidfd only where the claim hangs on a process. */
 int request_validate(const Request *r, Refusal *refusal);

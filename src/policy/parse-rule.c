@@ -123,6 +123,11 @@ static const Key rule_keys[] = {
                 .list = true,
                 .take = take_backend},
         {.name = "grant", .types = TYPE(STRING), .expected = "\"fd\"", .list = true, .take = take_grant},
+        {.name = "tether",
+                .types = TYPE(STRING),
+                .expected = "\"lifeline\", \"process\", \"connection\", \"unit\" or \"explicit\"",
+                .list = true,
+                .take = take_tether},
         {.name = "reset",
                 .types = TYPE(STRING),
                 .expected = "\"required\" or \"optional\"",
@@ -184,6 +189,8 @@ static void finish_terms(PolicyParser *p, const JsonNode *value) {
         t->backends = 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP;
     if (t->grants == 0)
         t->grants = 1U << GRANT_FD;
+    if (t->tethers == 0)
+        t->tethers = TETHERS_DEFAULT;
     if (!schema_find_member(value, "noiommu"))
         return;
     t->backends |= 1U << BACKEND_NOIOMMU;

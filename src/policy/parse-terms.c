@@ -7,8 +7,8 @@
 #define LIMIT_MAX ((1U << 31) - 1)
 #define NOIOMMU_REASON_MAX 200U
 
-const char *const rule_terms_keys[] = {"backend", "grant", "reset", "siblings", "host-critical", "memlock",
-        "untainted", "reason", "limits", "noiommu", NULL};
+const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
+        "memlock", "untainted", "reason", "limits", "noiommu", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -33,6 +33,18 @@ void take_grant(void *userdata, const JsonNode *value) {
 
     if (i >= 0)
         p->rule.terms.grants |= 1U << i;
+}
+
+void take_tether(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    const char *words[_TETHER_KIND_MAX + 1] = {};
+    int i;
+
+    for (TetherKind t = 0; t < _TETHER_KIND_MAX; t++)
+        words[t] = tether_kind_to_string(t);
+    i = parser_take_word(p, value, "tether", words);
+    if (i >= 0)
+        p->rule.terms.tethers |= 1U << i;
 }
 
 void take_reset(void *userdata, const JsonNode *value) {

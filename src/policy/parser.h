@@ -89,6 +89,7 @@ bool parse_id(const char *s, IdPattern *ret);
 extern const char *const rule_terms_keys[];
 void take_backend(void *userdata, const JsonNode *value);
 void take_grant(void *userdata, const JsonNode *value);
+void take_tether(void *userdata, const JsonNode *value);
 void take_reset(void *userdata, const JsonNode *value);
 void take_siblings(void *userdata, const JsonNode *value);
 void take_host_critical(void *userdata, const JsonNode *value);

@@ -36,11 +36,6 @@ static const char *const host_critical_demand_table[_HOST_CRITICAL_DEMAND_MAX] =
 };
 DEFINE_STRING_TABLE(host_critical_demand, HostCriticalDemand);
 
-static const char *const grant_kind_table[_GRANT_KIND_MAX] = {
-        [GRANT_FD] = "fd",
-};
-DEFINE_STRING_TABLE(grant_kind, GrantKind);
-
 static const char *const noiommu_mode_table[_NOIOMMU_MODE_MAX] = {
         [NOIOMMU_OFF] = "off",
         [NOIOMMU_ON] = "on",

@@ -48,14 +48,6 @@ typedef enum HostCriticalDemand {
 } HostCriticalDemand;
 DECLARE_STRING_TABLE(host_critical_demand, HostCriticalDemand); /* "refuse", "allow" */
 
-/* How a claim reaches the client. */
-typedef enum GrantKind {
-    GRANT_FD,
-    _GRANT_KIND_MAX,
-    _GRANT_KIND_INVALID = -EINVAL,
-} GrantKind;
-DECLARE_STRING_TABLE(grant_kind, GrantKind); /* "fd" */
-
 /* What the host as a whole permits, whatever the rules say. */
 typedef enum NoiommuMode {
     NOIOMMU_OFF,     /* default */
@@ -88,6 +80,7 @@ typedef struct RuleLimits {
 typedef struct RuleTerms {
     unsigned backends; /* mask of 1 << Backend; BACKEND_NOIOMMU only with noiommu_reason */
     unsigned grants;   /* mask of 1 << GrantKind */
+    unsigned tethers;  /* mask of 1 << TetherKind; TETHER_EXPLICIT is for the operator alone, even so */
     ResetDemand reset;
     SiblingDemand siblings;
     HostCriticalDemand host_critical;

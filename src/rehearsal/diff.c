@@ -28,6 +28,7 @@ typedef struct Diff {
 
 enum {
     TERM_BACKEND,
+    TERM_TETHER,
     TERM_RESET,
     TERM_SIBLINGS,
     TERM_HOST_CRITICAL,
@@ -40,6 +41,7 @@ enum {
 };
 static const char *const term_names[N_TERMS] = {
         [TERM_BACKEND] = "backend",
+        [TERM_TETHER] = "tether",
         [TERM_RESET] = "reset",
         [TERM_SIBLINGS] = "siblings",
         [TERM_HOST_CRITICAL] = "host-critical",
@@ -61,6 +63,15 @@ static void describe_backends(char *buf, size_t size, unsigned backends) {
     for (Backend b = 0; b < _BACKEND_MAX; b++)
         if (backends & 1U << b && n < size)
             n += (size_t) snprintf(buf + n, size - n, "%s%s", n > 0 ? " " : "", backend_to_string(b));
+}
+
+static void describe_tethers(char *buf, size_t size, unsigned tethers) {
+    size_t n = 0;
+
+    buf[0] = '\0';
+    for (TetherKind t = 0; t < _TETHER_KIND_MAX; t++)
+        if (tethers & 1U << t && n < size)
+            n += (size_t) snprintf(buf + n, size - n, "%s%s", n > 0 ? " " : "", tether_kind_to_string(t));
 }
 
 static void describe_limits(char *buf, size_t size, const RuleLimits *l) {
@@ -87,6 +98,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     const size_t size = sizeof(ret->texts[0]);
 
     describe_backends(ret->texts[TERM_BACKEND], size, t->backends);
+    describe_tethers(ret->texts[TERM_TETHER], size, t->tethers);
     snprintf(ret->texts[TERM_RESET], size, "%s", reset_demand_to_string(t->reset));
     snprintf(ret->texts[TERM_SIBLINGS], size, "%s", sibling_demand_to_string(t->siblings));
     snprintf(ret->texts[TERM_HOST_CRITICAL], size, "%s", host_critical_demand_to_string(t->host_critical));

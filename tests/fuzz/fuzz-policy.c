@@ -22,6 +22,7 @@ static int resolve(_unused_ void *userdata, bool is_group, const char *name, uin
 static void expect_terms(const RuleTerms *t) {
     EXPECT(t->backends != 0 && t->backends < 1U << _BACKEND_MAX);
     EXPECT(t->grants != 0 && t->grants < 1U << _GRANT_KIND_MAX);
+    EXPECT(t->tethers != 0 && t->tethers < 1U << _TETHER_KIND_MAX);
     EXPECT(((t->backends & 1U << BACKEND_NOIOMMU) != 0) == (t->noiommu_reason != NULL));
     EXPECT(!t->waive_sys_rawio || t->noiommu_reason);
     EXPECT(!t->noiommu_reason || (t->noiommu_reason[0] && is_printable(t->noiommu_reason)));

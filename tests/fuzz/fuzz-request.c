@@ -34,6 +34,8 @@ static void take_line(Request *request, char *line) {
     /* a refusal leaves no trace */
     EXPECT(before.n_devices == request->n_devices && before.backend == request->backend);
     EXPECT(streq(before.reason, request->reason));
+    EXPECT(before.grant == request->grant && before.tether == request->tether);
+    EXPECT(streq(before.cookie, request->cookie));
     EXPECT(before.memlock == request->memlock && before.untainted == request->untainted);
 }
 
@@ -52,6 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     EXPECT(request.n_devices <= REQUEST_DEVICES_MAX);
     EXPECT(request.backend == _BACKEND_INVALID || backend_to_string(request.backend));
+    EXPECT(grant_kind_to_string(request.grant) && tether_kind_to_string(request.tether));
+    EXPECT(!request.cookie[0] || cookie_is_valid(request.cookie));
     EXPECT(request.memlock <= REQUEST_MEMLOCK_MAX);
     EXPECT(memchr(request.reason, 0, sizeof(request.reason)));
     EXPECT(is_printable(request.reason) && utf8_is_valid(request.reason));

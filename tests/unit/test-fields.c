@@ -234,6 +234,13 @@ static void test_old_records(void **state) {
             json_object_object_del(json_object_array_get_idx(members, k), "progress");
         assert_true(json_object_object_get_ex(now, "subject", &subject));
         json_object_object_del(subject, "capabilitiesUnsure");
+        assert_int_equal(c.plan.grant, GRANT_FD);
+        assert_int_equal(c.plan.tether, TETHER_LIFELINE);
+        assert_int_equal(c.plan.tethers, TETHERS_DEFAULT);
+        assert_string_equal(c.cookie, "");
+        json_object_object_del(now, "grant");
+        json_object_object_del(now, "tether");
+        json_object_object_del(now, "tethers");
         if (!json_object_equal(old, now))
             fail_msg("%s became %s", old_records[i], text);
         json_object_put(old);

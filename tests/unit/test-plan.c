@@ -796,7 +796,7 @@ static void test_need_is_foreseen(void **state) {
 #define TERMS                                                                                                \
     (RuleTerms) {                                                                                            \
         .backends = 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP, .grants = 1U << GRANT_FD,                   \
-        .reset = RESET_OPTIONAL, .limits = RULE_LIMITS_NONE                                                  \
+        .tethers = TETHERS_DEFAULT, .reset = RESET_OPTIONAL, .limits = RULE_LIMITS_NONE                      \
     }
 
 static void test_reason_and_taint(void **state) {
@@ -820,6 +820,48 @@ static void test_reason_and_taint(void **state) {
     expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
     w->weakness_error = -EIO; /* cannot be told is not whole */
     expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "its taints are unknown");
+}
+
+static void plan_tether(World *w, TetherKind wanted, VfiodError code, const char *text, unsigned tethers) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    static const char rule[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{}}";
+    _cleanup_free_ char *message = NULL;
+
+    w->request.tether = wanted;
+    assert_int_equal(plan(w, rule, EDU, _BACKEND_INVALID, &p, &refusal), code);
+    if ((int) code < 0) {
+        assert_int_equal(p.tether, wanted);
+        assert_int_equal(p.tethers, tethers);
+        return;
+    }
+    message = refusal_format(&refusal);
+    if (!strstr(message, text))
+        fail_msg("%s", message);
+}
+
+static void test_tethers(void **state) {
+    RuleTerms terms = TERMS;
+    World *w = *state;
+
+    w->terms = &terms;
+    for (TetherKind t = 0; t < TETHER_EXPLICIT; t++)
+        plan_tether(w, t, _VFIOD_ERROR_INVALID, NULL, TETHERS_DEFAULT);
+    terms.tethers = 1U << TETHER_UNIT | 1U << TETHER_EXPLICIT;
+    plan_tether(w, TETHER_UNIT, _VFIOD_ERROR_INVALID, NULL, terms.tethers);
+    plan_tether(w, TETHER_PROCESS, VFIOD_ERROR_ACCESS_DENIED,
+            "the rule does not allow the tether process [rule r (f:1)]. Request another tether. To "
+            "loosen "
+            "the policy, the operator can add \"process\" to \"tether\" of the rule.",
+            0);
+    /* Whatever the rule says. */
+    plan_tether(w, TETHER_EXPLICIT, VFIOD_ERROR_ACCESS_DENIED,
+            "only root may have a claim with the tether explicit. Request another tether. No rule can allow",
+            0);
+    w->subject.uid = 0;
+    plan_tether(w, TETHER_EXPLICIT, _VFIOD_ERROR_INVALID, NULL, terms.tethers);
+    terms.tethers = TETHERS_DEFAULT;
+    plan_tether(w, TETHER_EXPLICIT, VFIOD_ERROR_ACCESS_DENIED, "the operator can add \"explicit\"", 0);
 }
 
 /* Another card at a place that the operator knows is refused, and he is told what is different. */
@@ -1208,6 +1250,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_plan_waits_for_facts, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_need_is_foreseen, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_reason_and_taint, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_tethers, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_memlock, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),

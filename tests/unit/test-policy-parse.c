@@ -126,7 +126,8 @@ static const struct {
         {ALLOW(",\"x\\u001b[2J\":1"),
                 {"f:2:2: error: unknown key \"x\\x1b[2J\" in a rule, known are \"name\", \"effect\", "
                  "\"who\", "
-                 "\"what\", \"until\", \"backend\", \"grant\", \"reset\", \"siblings\", \"host-critical\", "
+                 "\"what\", \"until\", \"backend\", \"grant\", \"tether\", \"reset\", \"siblings\", "
+                 "\"host-critical\", "
                  "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
@@ -152,6 +153,12 @@ static const struct {
         {ALLOW(",\"name\":7"), {"f:2:9: error: \"name\" must be a string, found an integer"}},
         {ALLOW(",\"backend\":\"iomufd\""),
                 {"f:2:12: error: unknown backend \"iomufd\", did you mean \"iommufd\"?"}},
+        {ALLOW(",\"tether\":\"lifline\""),
+                {"f:2:11: error: unknown tether \"lifline\", did you mean \"lifeline\"?"}},
+        {ALLOW(",\"tether\":[]"), {"f:2:11: error: \"tether\" is an empty list, which matches nothing"}},
+        {ALLOW(",\"tether\":[\"unit\",1]"),
+                {"f:2:19: error: an element of \"tether\" must be \"lifeline\", \"process\", \"connection\", "
+                 "\"unit\" or \"explicit\", found an integer"}},
         {ALLOW(",\"backend\":[]"), {"f:2:12: error: \"backend\" is an empty list, which matches nothing"}},
         {ALLOW(",\"backend\":[\"group\",\"group\"]"), {"f:2:21: error: repeated in the list, first at 2:13"}},
         {ALLOW(",\"backend\":{}"),
@@ -657,6 +664,7 @@ static void test_defaults(void **state) {
     assert_int_equal(policy->rules->terms.siblings, SIBLINGS_REFUSE);
     assert_string_equal(policy->rules->origin, "rule 1 (f:1)");
     assert_int_equal(policy->rules->terms.grants, 1U << GRANT_FD);
+    assert_int_equal(policy->rules->terms.tethers, TETHERS_DEFAULT);
     assert_int_equal(policy->rules->terms.host_critical, HOST_CRITICAL_REFUSE);
     assert_false(policy->rules->terms.untainted || policy->rules->terms.reason_required ||
             policy->rules->terms.waive_sys_rawio);

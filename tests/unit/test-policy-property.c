@@ -437,6 +437,7 @@ static bool names_devices(const Json *rule) {
 
 static void make_terms(Random *r, Json *rule) {
     static const char *const backends[] = {"iommufd", "group"};
+    static const char *const tethers[] = {"lifeline", "process", "connection", "unit", "explicit"};
     static const char *const resets[] = {"required", "optional"};
     static const char *const demands[] = {"refuse", "park"};
     static const char *const critical[] = {"refuse", "allow"};
@@ -447,6 +448,8 @@ static void make_terms(Random *r, Json *rule) {
         set(rule, "backend", SOME_OF(r, backends));
     if (chance(r, 10))
         set(rule, "grant", json_object_new_string("fd"));
+    if (chance(r, 30))
+        set(rule, "tether", SOME_OF(r, tethers));
     if (chance(r, 20))
         set(rule, "reset", json_object_new_string(PICK(r, resets)));
     if (chance(r, 20))
@@ -1096,8 +1099,9 @@ static void check_limits(const Json *limits, const RuleLimits *l) {
 
 static void check_terms(const Json *rule, const RuleTerms *t) {
     const Json *noiommu = json_object_object_get(rule, "noiommu");
-    const char *backend = member(rule, "backend");
-    unsigned backends = 0;
+    static const char *const tether_words[] = {"lifeline", "process", "connection", "unit", "explicit"};
+    const char *backend = member(rule, "backend"), *tether = member(rule, "tether");
+    unsigned backends = 0, tethers = 0;
 
     if (!backend || strstr(backend, "iommufd"))
         backends |= 1U << BACKEND_IOMMUFD;
@@ -1105,6 +1109,10 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
         backends |= 1U << BACKEND_GROUP;
     if (noiommu)
         backends |= 1U << BACKEND_NOIOMMU;
+    for (TetherKind k = 0; k < _TETHER_KIND_MAX; k++)
+        if (tether ? strstr(tether, tether_words[k]) != NULL : k != TETHER_EXPLICIT)
+            tethers |= 1U << k;
+    assert_int_equal(t->tethers, tethers);
     assert_int_equal(t->backends, backends);
     assert_int_equal(t->grants, 1U << GRANT_FD);
     assert_int_equal(t->reset == RESET_OPTIONAL, is_word(rule, "reset", "optional"));

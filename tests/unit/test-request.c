@@ -192,11 +192,23 @@ static void test_bad_options(void **state) {
             {"raeson", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"raeson\", did you mean \"reason\"?"},
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
-                    "there is no option \"\", known are \"backend\", \"reason\", \"memlock\" and "
-                    "\"untainted\""},
+                    "there is no option \"\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
+                    "\"reason\", \"memlock\" and \"untainted\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
-                    "there is no option \"noiommu\\x07\", known are \"backend\", \"reason\", \"memlock\" and "
-                    "\"untainted\""},
+                    "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
+                    "\"cookie\", \"reason\", \"memlock\" and \"untainted\""},
+            {"grant", "fds", VFIOD_ERROR_INVALID_ARGUMENT, "\"fds\" is not a grant, expected \"fd\""},
+            {"tether", "life\x1bline", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"life\\x1bline\" is not a tether, expected \"lifeline\", \"process\", \"connection\", "
+                    "\"unit\" or \"explicit\""},
+            {"cookie", "", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"\" is not a cookie, expected 1 to 64 characters of A-Z, a-z, 0-9, \".\", \"_\", \":\" "
+                    "and "
+                    "\"-\""},
+            {"cookie", "a b\n", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"a b\\x0a\" is not a cookie, expected 1 to 64 characters of A-Z, a-z, 0-9, \".\", "
+                    "\"_\", "
+                    "\":\" and \"-\""},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
@@ -207,7 +219,59 @@ static void test_bad_options(void **state) {
                 bad[i].reason);
         assert_int_equal(r.backend, _BACKEND_INVALID);
         assert_string_equal(r.reason, "");
+        assert_string_equal(r.cookie, "");
+        assert_int_equal(r.grant, GRANT_FD);
+        assert_int_equal(r.tether, TETHER_LIFELINE);
     }
+}
+
+static void test_tether(void **state) {
+    Refusal refusal = REFUSAL_NULL;
+
+    assert_int_equal(TETHERS_DEFAULT,
+            1U << TETHER_LIFELINE | 1U << TETHER_PROCESS | 1U << TETHER_CONNECTION | 1U << TETHER_UNIT);
+    for (TetherKind t = 0; t < _TETHER_KIND_MAX; t++) {
+        Request r = REQUEST_NULL;
+
+        assert_int_equal(r.tether, TETHER_LIFELINE);
+        assert_int_equal(request_set_option(&r, "tether", tether_kind_to_string(t), &refusal), 0);
+        assert_int_equal(r.tether, t);
+        expect_refusal(&refusal, request_set_option(&r, "tether", "unit", &refusal),
+                VFIOD_ERROR_INVALID_ARGUMENT, "the option \"tether\" is given twice");
+        assert_int_equal(r.tether, t);
+        assert_int_equal(request_add_device(&r, "06:0d.0", &refusal), 0);
+        assert_int_equal(request_validate(&r, &refusal), 0);
+        r.pidfd = 7;
+        if (t == TETHER_PROCESS)
+            assert_int_equal(request_validate(&r, &refusal), 0);
+        else
+            expect_refusal(&refusal, request_validate(&r, &refusal), VFIOD_ERROR_INVALID_ARGUMENT,
+                    "the option \"pidfd\" is only for the tether \"process\"");
+    }
+}
+
+static void test_cookie(void **state) {
+    char cookie[REQUEST_COOKIE_MAX + 1];
+    Request r = REQUEST_NULL;
+    Refusal refusal = REFUSAL_NULL;
+
+    assert_int_equal(request_set_option(&r, "cookie", "aZ09._:-", &refusal), 0);
+    assert_string_equal(r.cookie, "aZ09._:-");
+    for (unsigned c = 1; c < 256; c++) {
+        bool good = strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-", (int) c);
+
+        (void) snprintf(cookie, sizeof(cookie), "a%cb", (int) c);
+        assert_int_equal(cookie_is_valid(cookie), good);
+    }
+    memset(cookie, 'c', sizeof(cookie));
+    cookie[REQUEST_COOKIE_MAX] = '\0';
+    assert_false(cookie_is_valid(cookie)); /* 65 */
+    cookie[REQUEST_COOKIE_MAX - 1] = '\0';
+    assert_true(cookie_is_valid(cookie));
+    r = REQUEST_NULL;
+    assert_int_equal(request_set_option(&r, "cookie", cookie, &refusal), 0);
+    assert_string_equal(r.cookie, cookie);
+    assert_int_equal(request_set_option(&r, "grant", "fd", &refusal), 0);
 }
 
 static void test_validate(void **state) {
@@ -231,6 +295,8 @@ int main(void) {
             cmocka_unit_test(test_reason_is_bounded),
             cmocka_unit_test(test_memlock_and_untainted),
             cmocka_unit_test(test_bad_options),
+            cmocka_unit_test(test_tether),
+            cmocka_unit_test(test_cookie),
             cmocka_unit_test(test_validate),
     };
 

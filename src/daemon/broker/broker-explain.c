@@ -94,22 +94,19 @@ static Request request_of(const Claim *c) {
     return request;
 }
 
-int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *id, const Subject *asker,
+int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *name, const Subject *asker,
         struct json_object **ret, Refusal *refusal) {
     _cleanup_(explanation_done) Explanation explanation = {};
-    const Claim *c = broker_find_claim(e, id);
+    const Claim *c;
     ExplainQuery query = {.audience = audience_of(asker), .inquiry = inquiry};
     Request request;
+    ClaimRun *j;
     int r;
 
-    if (!c) {
-        _cleanup_free_ char *shown = sanitize(id, CLAIM_ID_MAX);
-
-        return refuse(
-                refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that id");
-    }
-    if (!subject_is_operator(asker) && asker->uid != c->uid)
-        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", c->id);
+    r = broker_find_own(e, name, asker, &j, refusal);
+    if (r < 0)
+        return r;
+    c = &j->claim;
     request = request_of(c);
     query.request = &request;
     query.subject = &c->subject;

@@ -22,7 +22,7 @@ typedef struct ExplainQuery {
  * system trouble then). */
 int broker_explain(Broker *e, const ExplainQuery *query, struct json_object **ret, Refusal *refusal);
 /* For the owner of the claim and for root. */
-int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *id, const Subject *asker,
+int broker_explain_claim(Broker *e, BrokerInquiry *inquiry, const char *name, const Subject *asker,
         struct json_object **ret, Refusal *refusal);
 /* The last refusal of the asker; for root that of uid, or, when that is (uid_t) -1, the latest of all. */
 int broker_explain_last_refusal(Broker *e, BrokerInquiry *inquiry, uid_t uid, const Subject *asker,

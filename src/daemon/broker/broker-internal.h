@@ -55,6 +55,9 @@ struct Broker {
     void *refresh_userdata;
 };
 
+/* The claim, as the subject names it, if it is theirs or they are the operator. 0, or refused: NoSuchClaim,
+ * NotOwner. */
+int broker_find_own(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal);
 uint64_t broker_now_usec(void); /* CLOCK_REALTIME */
 /* A device that a claim holds went away. j may be gone afterwards. */
 void broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why);

@@ -16,6 +16,7 @@
 #define EXPLANATIONS_USEC UINT64_C(1000000)
 #define EXPLANATIONS_PER_USER 20U
 #define EXPLANATIONS_MAX 100U
+#define CLAIM_NAME_SHOWN_MAX 80U /* an id, or a cookie */
 #define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
 #define ASK_TIMEOUT_DEFAULT_USEC (120 * UINT64_C(1000000))
 
@@ -233,6 +234,13 @@ static void count_usage(void *userdata, const char *rule_key, const Subject *sub
     usage_count(e->usage, rule_key, subject, ret);
 }
 
+static int check_tether(const Plan *plan, Refusal *refusal) {
+    if (plan->tether == TETHER_LIFELINE)
+        return 0;
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+            "this version does not support the tether %s yet", tether_kind_to_string(plan->tether));
+}
+
 /* What neither policy nor kernel know: whether this process can do it. */
 static int check_raw_io(const Broker *e, const Plan *plan, Refusal *refusal) {
     int r;
@@ -295,7 +303,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
     }
 }
 
-int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
+static int make_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     int r;
@@ -305,16 +313,38 @@ int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subje
         r = try_plan(e, q, request, subject, &plan, refusal);
     if (r >= 0)
         r = check_raw_io(e, &plan, refusal);
+    if (r >= 0)
+        r = check_tether(&plan, refusal);
     if (r < 0)
         return r;
     *ret = TAKE_GENERIC(plan, PLAN_NULL);
     return 0;
 }
 
+static int check_cookie(Broker *e, const Request *request, const Subject *subject, Refusal *refusal) {
+    const ClaimRun *j = claims_find_cookie(e, subject->uid, request->cookie);
+    int r;
+
+    if (!j)
+        return 0;
+    r = refuse(refusal, VFIOD_ERROR_COOKIE_IN_USE, NULL, "your claim %s has the cookie %s", j->claim.id,
+            request->cookie);
+    refusal_add_blocker(refusal, BLOCKER_CLAIM, j->claim.id, "%s", claim_state_to_string(j->claim.state));
+    return r;
+}
+
+int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
+        Refusal *refusal) {
+    int r = check_cookie(e, request, subject, refusal);
+
+    return r < 0 ? r : make_plan(e, q, request, subject, ret, refusal);
+}
+
 static int describe(Claim *c, const Request *request, const Subject *subject) {
     c->uid = subject->uid;
     c->pid = subject->pid;
     c->since_usec = broker_now_usec();
+    strcpy(c->cookie, request->cookie);
     if (claims_make_id(c->id) < 0 || subject_copy(subject, &c->subject) < 0 ||
             free_and_strdup(&c->command, subject->command) < 0 ||
             free_and_strdup(&c->unit, subject->unit) < 0 ||
@@ -351,7 +381,7 @@ static void decide(ClaimRun *j) {
 
     r = broker_inquire_for_policy(e, &q->inquiry, broker_shadow_facts(e), &q->request);
     if (r >= 0)
-        r = broker_plan(e, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
+        r = make_plan(e, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
     else if (r != -EAGAIN)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r == -EAGAIN)
@@ -414,8 +444,10 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
     j = claim_run_new(e);
     if (j)
         j->question = claim_question_new(request, asker, on_facts, j);
-    r = j && j->question ? budget_begin_claim(e->config.budget, subject->uid, &refusal)
+    r = j && j->question ? check_cookie(e, request, subject, &refusal)
                          : refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (r >= 0)
+        r = budget_begin_claim(e->config.budget, subject->uid, &refusal);
     if (r < 0) {
         broker_note_refusal(e, request, subject, &refusal);
         done(userdata, NULL, &refusal);
@@ -444,18 +476,29 @@ void broker_forget_caller(Broker *e, void *userdata) {
         }
 }
 
-int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *refusal) {
-    ClaimRun *j = claims_find(e, id);
+/* A stranger learns no more than that it is not theirs. */
+int broker_find_own(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal) {
+    ClaimRun *j = claims_find_named(e, name, subject);
 
-    /* A stranger learns no more than that it is not his. */
-    if (!j || (j->claim.state == CLAIM_REQUESTED)) {
-        _cleanup_free_ char *shown = sanitize(id, CLAIM_ID_MAX);
+    if (!j || j->claim.state == CLAIM_REQUESTED) {
+        _cleanup_free_ char *shown = sanitize(name, CLAIM_NAME_SHOWN_MAX);
 
         return refuse(
-                refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that id");
+                refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
     }
     if (!subject_is_operator(subject) && subject->uid != j->claim.uid)
         return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", j->claim.id);
+    *ret = j;
+    return 0;
+}
+
+int broker_release(Broker *e, const char *name, const Subject *subject, Refusal *refusal) {
+    ClaimRun *j;
+    int r;
+
+    r = broker_find_own(e, name, subject, &j, refusal);
+    if (r < 0)
+        return r;
     if (j->claim.state != CLAIM_QUARANTINED || subject_is_operator(subject))
         audit_released(&j->claim, subject);
     if (j->claim.state != CLAIM_QUARANTINED) {

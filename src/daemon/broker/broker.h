@@ -111,8 +111,11 @@ int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subje
         Refusal *refusal);
 /* Looks for facts of one device, which are in q->survey then. 0, -EAGAIN, -ENOMEM. */
 int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned what);
+/* Everywhere below, name is the id of a claim, or "cookie:COOKIE" for the live claim of the subject's user
+ * that has this cookie. */
+
 /* Ends a claim: its owner or an operator. Does not wait for the devices to be closed: watch its state. */
-int broker_release(Broker *e, const char *id, const Subject *subject, Refusal *refusal);
+int broker_release(Broker *e, const char *name, const Subject *subject, Refusal *refusal);
 
 const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);

@@ -126,6 +126,19 @@ ClaimRun *claims_find(Broker *e, const char *id) {
     return NULL;
 }
 
+ClaimRun *claims_find_cookie(Broker *e, uid_t uid, const char *cookie) {
+    for (ClaimRun *j = e->claims; j && *cookie; j = j->next)
+        if (j->claim.uid == uid && j->claim.state != CLAIM_QUARANTINED && streq(j->claim.cookie, cookie))
+            return j;
+    return NULL;
+}
+
+ClaimRun *claims_find_named(Broker *e, const char *name, const Subject *subject) {
+    const char *cookie = startswith(name, "cookie:");
+
+    return cookie ? claims_find_cookie(e, subject->uid, cookie) : claims_find(e, name);
+}
+
 ClaimRun *claims_find_naming(Broker *e, const DeviceName *name) {
     for (ClaimRun *j = e->claims; j; j = j->next)
         for (size_t i = 0; j->attached && i < j->claim.plan.n_members; i++)

@@ -81,6 +81,11 @@ void claim_run_keep_bad(ClaimRun *j);
 Device *claim_run_find_device(const ClaimRun *j, const PlanMember *m);
 
 ClaimRun *claims_find(Broker *e, const char *id);
+/* The claim of this user with this cookie. One in quarantine has lost it: only the operator can end that, and
+ * the name shall be free. */
+ClaimRun *claims_find_cookie(Broker *e, uid_t uid, const char *cookie);
+/* As callers name it: by its id, or as "cookie:COOKIE", which is always their own. */
+ClaimRun *claims_find_named(Broker *e, const char *name, const Subject *subject);
 /* The claim whose plan has the device among its members, whatever the inventory says. */
 ClaimRun *claims_find_naming(Broker *e, const DeviceName *name);
 /* One of two claims over the same device would take it from under the other when it ends. */

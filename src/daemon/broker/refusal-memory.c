@@ -37,6 +37,7 @@ static RefusalNote *note_new(const Subject *subject, const Request *request, con
         return NULL;
     note->subject = SUBJECT_NULL;
     note->request = *request;
+    note->request.pidfd = -EBADF; /* the message's */
     note->code = refusal->code;
     note->message = sanitize(text, MESSAGE_MAX);
     if (!note->message || subject_copy(subject, &note->subject) < 0)

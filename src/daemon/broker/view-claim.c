@@ -40,6 +40,18 @@ static int put_backend(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, backend_to_string(((const Claim *) q->thing)->plan.backend));
 }
 
+static int put_grant(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, grant_kind_to_string(((const Claim *) q->thing)->plan.grant));
+}
+
+static int put_tether(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, tether_kind_to_string(((const Claim *) q->thing)->plan.tether));
+}
+
+static int put_cookie(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, ((const Claim *) q->thing)->cookie);
+}
+
 static int put_uid(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 'u', ((const Claim *) q->thing)->uid);
 }
@@ -144,6 +156,9 @@ const ViewField view_claim_fields[] = {
         {"Devices", "ao", VIEW_CONSTANT, VIEW_FOR_ALL, put_devices},
         {"Groups", "ao", VIEW_CONSTANT, VIEW_FOR_ALL, put_groups},
         {"Backend", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_backend},
+        {"Grant", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_grant},
+        {"Tether", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_tether},
+        {"Cookie", "s", VIEW_CONSTANT, VIEW_FOR_OWNER, put_cookie},
         {"Uid", "u", VIEW_CONSTANT, VIEW_FOR_ALL, put_uid},
         {"Pid", "u", VIEW_CONSTANT, VIEW_FOR_ALL, put_pid},
         {"Command", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_command},

@@ -31,8 +31,9 @@ static int append_result(sd_bus_message *reply, const Plan *plan) {
     r = sd_bus_message_open_container(reply, 'a', "{sv}");
     if (r < 0)
         return r;
-    r = sd_bus_message_append(
-            reply, "{sv}{sv}", "backend", "s", backend_to_string(plan->backend), "rule", "s", rule);
+    r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}", "backend", "s", backend_to_string(plan->backend),
+            "rule", "s", rule, "grant", "s", grant_kind_to_string(plan->grant), "tether", "s",
+            tether_kind_to_string(plan->tether));
     if (r >= 0 && plan->memlock > 0)
         r = sd_bus_message_append(reply, "{sv}", "memlock", "t", plan->memlock);
     if (r < 0)
