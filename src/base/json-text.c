@@ -214,6 +214,8 @@ static int skip_space(Parser *p) {
     while (r >= 0 && p->p < p->end) {
         if (*p->p == ' ' || *p->p == '\t' || *p->p == '\r' || *p->p == '\n')
             advance(p);
+        else if (p->bounds->plain)
+            break;
         else if (at_pair(p, "//"))
             r = take_line_comment(p);
         else if (at_pair(p, "/*"))

@@ -54,6 +54,7 @@ int json_document_parse(const char *text, size_t size, JsonDocument **ret, JsonE
 /* The same with other bounds, for documents that a program has written. */
 typedef struct JsonBounds {
     size_t size, nodes;
+    bool plain; /* no comments */
 } JsonBounds;
 int json_document_parse_bounded(
         const char *text, size_t size, const JsonBounds *bounds, JsonDocument **ret, JsonError *error);

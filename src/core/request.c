@@ -176,17 +176,24 @@ static int set_untainted(Request *r, const char *value, Refusal *refusal) {
 }
 
 static const struct {
-    const char *name;
+    const char *name, *type;
     int (*set)(Request *r, const char *value, Refusal *refusal);
 } options[] = {
-        {"backend", set_backend},
-        {"grant", set_grant},
-        {"tether", set_tether},
-        {"cookie", set_cookie},
-        {"reason", set_reason},
-        {"memlock", set_memlock},
-        {"untainted", set_untainted},
+        {"backend", "s", set_backend},
+        {"grant", "s", set_grant},
+        {"tether", "s", set_tether},
+        {"cookie", "s", set_cookie},
+        {"reason", "s", set_reason},
+        {"memlock", "t", set_memlock},
+        {"untainted", "b", set_untainted},
 };
+
+const char *request_option_type(const char *name) {
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        if (streq(options[i].name, name))
+            return options[i].type;
+    return NULL;
+}
 
 static int refuse_unknown_option(const char *name, Refusal *refusal) {
     const char *known[ELEMENTSOF(options) + 1] = {};

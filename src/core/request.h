@@ -75,5 +75,8 @@ int request_add_device(Request *r, const char *spelling, Refusal *refusal);
  * a size such as "16G", and "untainted", "yes" or "no", which front ends with types hand over in that form).
  * 0, or a refusal: UnknownOption (with the nearest known one), InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
+/* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
+ * there is none. */
+const char *request_option_type(const char *name);
 /* Last check: at least one device, and a pidfd only where the claim hangs on a process. */
 int request_validate(const Request *r, Refusal *refusal);

@@ -442,6 +442,22 @@ static void test_prefixes(void **state) {
     json_document_free(parse(text));
 }
 
+/* What a program sends is JSON and nothing else. */
+static void test_plain(void **state) {
+    static const JsonBounds bounds = {.size = 100, .nodes = 100, .plain = true};
+    static const char *const texts[] = {"//x\n{}", "{/*x*/}", "{} //x", "[1,/**/2]"};
+    _cleanup_(json_document_freep) JsonDocument *plain = NULL;
+    JsonError e;
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+        JsonDocument *d = NULL;
+
+        assert_int_equal(json_document_parse_bounded(texts[i], strlen(texts[i]), &bounds, &d, &e), -EBADMSG);
+        assert_null(d);
+    }
+    assert_int_equal(json_document_parse_bounded(" {\"//\": \"/*\"} ", 14, &bounds, &plain, &e), 0);
+}
+
 static void test_types(void **state) {
     for (JsonType t = 0; t < _JSON_TYPE_MAX; t++)
         assert_int_equal(json_type_from_string(json_type_to_string(t)), t);
@@ -459,6 +475,7 @@ int main(void) {
             cmocka_unit_test(test_number_of_values),
             cmocka_unit_test(test_many_keys),
             cmocka_unit_test(test_prefixes),
+            cmocka_unit_test(test_plain),
             cmocka_unit_test(test_types),
     };
 

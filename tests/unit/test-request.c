@@ -274,6 +274,13 @@ static void test_cookie(void **state) {
     assert_int_equal(request_set_option(&r, "grant", "fd", &refusal), 0);
 }
 
+static void test_option_types(void **state) {
+    assert_string_equal(request_option_type("backend"), "s");
+    assert_string_equal(request_option_type("memlock"), "t");
+    assert_string_equal(request_option_type("untainted"), "b");
+    assert_null(request_option_type("bakend"));
+}
+
 static void test_validate(void **state) {
     Request r = REQUEST_NULL;
     Refusal refusal = REFUSAL_NULL;
@@ -297,6 +304,7 @@ int main(void) {
             cmocka_unit_test(test_bad_options),
             cmocka_unit_test(test_tether),
             cmocka_unit_test(test_cookie),
+            cmocka_unit_test(test_option_types),
             cmocka_unit_test(test_validate),
     };
 

@@ -147,9 +147,9 @@ int bus_call_ask(BusFace *b, sd_bus_message *m, DoorKind kind, bus_call_run_t ru
     return bus_call_begin(b, m, kind, NULL, run, error);
 }
 
-/* Options that have a type on the bus; all others are strings. Request takes each in the form of a string. */
+/* Request takes each in the form of a string, and knows which there are. */
 static const char *option_type(const char *name) {
-    return streq(name, "memlock") ? "t" : streq(name, "untainted") ? "b" : "s";
+    return request_option_type(name) ?: "s";
 }
 
 /* An option of another type: is at least its name known? */
