@@ -35,6 +35,10 @@ void strbuf_add(StrBuf *b, const char *s) {
     strbuf_add_bytes(b, s, strlen(s));
 }
 
+void strbuf_add_byte(StrBuf *b, char c) {
+    strbuf_add_bytes(b, &c, 1);
+}
+
 void strbuf_addf(StrBuf *b, const char *format, ...) {
     va_list ap, again;
     int n;

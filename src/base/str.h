@@ -16,6 +16,8 @@ typedef struct StrBuf {
 } StrBuf;
 
 void strbuf_add(StrBuf *b, const char *s);
+/* Any byte: for a protocol whose texts end with one. */
+void strbuf_add_byte(StrBuf *b, char c);
 void strbuf_addf(StrBuf *b, const char *format, ...) _printf_(2, 3);
 void strbuf_add_number(StrBuf *b, int64_t number);
 /* s as a JSON string, with its quotes. Bytes that are not UTF-8 become U+FFFD each: a document is always one.

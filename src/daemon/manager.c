@@ -31,6 +31,7 @@
 #include "daemon/manager.h"
 #include "daemon/policy-loader.h"
 #include "daemon/privileges.h"
+#include "daemon/varlink/varlink.h"
 
 /* After the death of the spawner: seldom enough for systemd (StartLimitBurst= in StartLimitIntervalSec=),
  * even if every spawner dies at once. */
@@ -39,6 +40,11 @@
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
+
+/* The sockets that systemd listens on for us have these names (FileDescriptorName=). */
+#define SOCKET_NAME "varlink"
+#define SOCKET_NAME_SCOPE "varlink-scope-" /* before the name of the scope */
+#define SOCKET_NAME_READ_ONLY "varlink-read-only"
 
 struct Manager {
     ManagerConfig config;
@@ -57,6 +63,9 @@ struct Manager {
     const PolicyLoad *shadow; /* the same of the set that is tried out */
     bool reloading;           /* systemd was told so */
     BusFace *bus;
+    VarlinkFace *varlink;
+    char **sockets; /* owned; names of the fds that systemd passed, from SD_LISTEN_FDS_START on */
+    int n_sockets;
     bool raw_io; /* CAP_SYS_RAWIO was kept */
     sd_event_source *spawner_exit, *restart_timer;
     int exit_status;
@@ -70,6 +79,8 @@ static void stop(Manager *m) {
         return;
     m->stopping = true;
     (void) sd_notify(false, "STOPPING=1\nSTATUS=Giving the name back");
+    if (m->varlink)
+        varlink_face_stop(m->varlink);
     if (m->bus)
         bus_face_stop(m->bus);
     else
@@ -83,7 +94,8 @@ static void on_bus_stopped(void *userdata) {
 }
 
 static bool is_idle(const Manager *m) {
-    return broker_is_idle(m->broker) && bus_face_n_listeners(m->bus) == 0;
+    return broker_is_idle(m->broker) && bus_face_n_listeners(m->bus) == 0 &&
+            varlink_face_n_peers(m->varlink) == 0;
 }
 
 static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -110,7 +122,7 @@ static void start_idle_timer(Manager *m) {
         log_warning_errno(r, "Cannot set the idle timer, staying");
 }
 
-static void on_bus_idle(void *userdata) {
+static void on_face_idle(void *userdata) {
     start_idle_timer(userdata);
 }
 
@@ -233,6 +245,8 @@ static void on_policy_loaded(void *userdata, int r, bool resolved) {
     }
     if (m->bus && !resolved)
         bus_face_policy_loaded(m->bus, r);
+    if (m->varlink && !resolved)
+        varlink_face_policy_loaded(m->varlink, r);
     if (m->reloading)
         tell_status(m, "READY=1\n");
     m->reloading = false;
@@ -483,28 +497,61 @@ static int build_simulated_engine(Manager *m) {
     return r < 0 ? log_error_errno(r, "Cannot give CAP_SYS_RAWIO up") : 0;
 }
 
+static ViewHost view_host(Manager *m) {
+    return (ViewHost){
+            .inventory = m->inventory,
+            .source = &m->host,
+            .broker = m->broker,
+            .budget = m->budget,
+            .policy = m->policy,
+            .shadow = m->shadow,
+            .read_taints = read_taints,
+            .noiommu_state = noiommu_state,
+            .simulated = m->snapshot,
+            .userdata = m,
+    };
+}
+
 static int build_bus(Manager *m) {
     const BusContext context = {
             .event = m->event,
-            .host = {.inventory = m->inventory,
-                    .source = &m->host,
-                    .broker = m->broker,
-                    .budget = m->budget,
-                    .policy = m->policy,
-                    .shadow = m->shadow,
-                    .read_taints = read_taints,
-                    .noiommu_state = noiommu_state,
-                    .simulated = m->snapshot,
-                    .userdata = m},
+            .host = view_host(m),
             .door = m->door,
             .reload_policy = reload_policy,
             .ready = on_bus_ready,
-            .idle = on_bus_idle,
+            .idle = on_face_idle,
             .stopped = on_bus_stopped,
             .userdata = m,
     };
 
     return bus_face_new(&context, &m->bus);
+}
+
+static int listen_on(Manager *m, int fd, const char *name) {
+    const char *scope = startswith(name, SOCKET_NAME_SCOPE);
+    bool read_only = streq(name, SOCKET_NAME_READ_ONLY);
+
+    if (!scope && !read_only && !streq(name, SOCKET_NAME))
+        return 0;
+    return varlink_face_listen(m->varlink, fd, scope, read_only);
+}
+
+/* systemd listens for us, also while the daemon does not run. */
+static int build_varlink(Manager *m) {
+    const VarlinkContext context = {
+            .event = m->event,
+            .host = view_host(m),
+            .door = m->door,
+            .reload_policy = reload_policy,
+            .idle = on_face_idle,
+            .userdata = m,
+    };
+    int r;
+
+    r = varlink_face_new(&context, &m->varlink);
+    for (int i = 0; r >= 0 && i < m->n_sockets; i++)
+        r = listen_on(m, SD_LISTEN_FDS_START + i, m->sockets[i]);
+    return r;
 }
 
 static int build_loop(Manager *m) {
@@ -545,9 +592,15 @@ int manager_new(const ManagerConfig *config, Manager **ret) {
     r = build_loop(m);
     if (r < 0)
         return log_error_errno(r, "Cannot set up the event loop");
+    m->n_sockets = sd_listen_fds_with_names(/* unset_environment= */ 0, &m->sockets);
+    if (m->n_sockets < 0)
+        return log_error_errno(m->n_sockets, "Cannot take the sockets that systemd passes");
     r = config->simulate ? build_simulated_engine(m) : build_engine(m);
     if (r < 0 && !m->stopping)
         return r;
+    r = m->stopping ? 0 : build_varlink(m);
+    if (r < 0)
+        return log_error_errno(r, "Cannot set up the Varlink face");
     r = m->stopping ? 0 : build_bus(m);
     if (r < 0)
         return log_error_errno(r, "Cannot set up the D-Bus face");
@@ -558,6 +611,7 @@ int manager_new(const ManagerConfig *config, Manager **ret) {
 Manager *manager_free(Manager *m) {
     if (!m)
         return NULL;
+    m->varlink = varlink_face_free(m->varlink);
     m->bus = bus_face_free(m->bus);
     if (m->broker)
         broker_set_observer(m->broker, NULL, NULL);
@@ -574,6 +628,9 @@ Manager *manager_free(Manager *m) {
     sd_event_source_disable_unref(m->spawner_exit);
     sd_event_source_disable_unref(m->restart_timer);
     sd_event_unref(m->event);
+    for (int i = 0; i < m->n_sockets; i++)
+        free(m->sockets[i]);
+    free(m->sockets);
     free(m);
     return NULL;
 }

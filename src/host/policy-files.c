@@ -14,6 +14,9 @@
 #include "base/json-text.h"
 #include "base/str.h"
 
+/* How much of the errors of a set goes into one text. */
+#define SHOWN_ERRORS_MAX 8U
+
 /* Where in doubt the load fails, and the caller keeps the old set or denies everything: a file that is left
  * out may have held the `deny` rule that matters. For the same reason an empty file does not mask here, as it
  * does elsewhere: it is what a full disk leaves behind. Only /dev/null masks.
@@ -415,4 +418,17 @@ int policy_files_load_from(const PolicySource *source, PolicyLoad *ret) {
 
 int policy_files_load(const char *const *directories, PolicyLoad *ret) {
     return policy_files_load_from(&(const PolicySource){.directories = directories}, ret);
+}
+
+int policy_load_refuse(const PolicyLoad *policy, Refusal *refusal) {
+    _cleanup_strbuf_ StrBuf text = {};
+    _cleanup_free_ char *sane = NULL;
+
+    strbuf_addf(&text, "the policy has errors, nothing was changed: ");
+    for (size_t i = 0; i < MIN(policy->n_errors, SHOWN_ERRORS_MAX); i++)
+        strbuf_addf(&text, "%s%s", i > 0 ? "; " : "", policy->errors[i]);
+    if (policy->n_errors > SHOWN_ERRORS_MAX)
+        strbuf_addf(&text, "; and %zu more", policy->n_errors - SHOWN_ERRORS_MAX);
+    sane = text.error == 0 ? sanitize(text.text, 4096) : NULL;
+    return refuse(refusal, VFIOD_ERROR_POLICY_BROKEN, NULL, "%s", sane ?: "the policy has errors");
 }

@@ -76,3 +76,5 @@ void policy_load_done(PolicyLoad *l);
 int policy_files_load(const char *const *directories, PolicyLoad *ret);
 /* The same from anywhere, in an order and with accounts that the caller says. */
 int policy_files_load_from(const PolicySource *source, PolicyLoad *ret);
+/* What whoever asked for a load is told that found errors: PolicyBroken, with the first of them. */
+int policy_load_refuse(const PolicyLoad *l, Refusal *refusal);

@@ -274,7 +274,7 @@ class Daemon:
         environment = preload_environment(test.host)
         environment.update({'DBUS_SYSTEM_BUS_ADDRESS': test.bus.address, 'NOTIFY_SOCKET': manager.path})
         environment.pop('LISTEN_FDS', None)
-        names, passed = [], []
+        names, passed = list(test.listeners), [s.fileno() for s in test.listeners.values()]
         if keep_fds:
             for name, fds in [*manager.fds.items(), *manager.others.items()]:
                 names += [name] * len(fds)
@@ -480,6 +480,7 @@ class Client:
 
 class VfiodTestCase(unittest.TestCase):
     host_options = {}
+    sockets = ()  # names of the Varlink sockets on which systemd would listen for the daemon
     bus_policy = ''  # XML that is appended to the configuration of the bus
 
     def run(self, result=None):
@@ -516,10 +517,22 @@ class VfiodTestCase(unittest.TestCase):
         self.addCleanup(self._stop_bus)
         self.manager = ServiceManager(self.directory)
         self.addCleanup(self.manager.close)
+        self.listeners = {name: self._listen(name) for name in self.sockets}
         self.daemon = None
         self._clients = []
         self.addCleanup(self._check_after)
         self.set_policy([self.rule()])
+
+    def _listen(self, name):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(listener.close)
+        listener.bind(self.socket_path(name))
+        os.chmod(self.socket_path(name), 0o666)
+        listener.listen(4096)
+        return listener
+
+    def socket_path(self, name='varlink'):
+        return f'{self.directory}/{name}'
 
     def _stop_bus(self):
         for client in self._clients:

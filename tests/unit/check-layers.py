@@ -24,7 +24,8 @@ ROOMS = {
     "daemon/kernel": READS | {"daemon", "daemon/kernel"},
     "daemon/broker": BROKER,
     "daemon/bus": BROKER | {"daemon/bus"},
-    "daemon": BROKER | {"daemon/bus"},
+    "daemon/varlink": BROKER | {"daemon/varlink"},
+    "daemon": BROKER | {"daemon/bus", "daemon/varlink"},
     "rehearsal": READS | {"rehearsal"},
     "client": {"base", "client"},
 }

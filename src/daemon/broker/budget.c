@@ -52,7 +52,7 @@ typedef struct Rebind {
 struct Budget {
     BudgetLimits limits;
     BudgetAccount *accounts; /* owned */
-    unsigned n_accounts, n_calls, n_claims;
+    unsigned n_accounts, n_calls, n_claims, n_peers;
     uint64_t unread; /* of all but root */
     Rebind rebinds[REBINDS_MAX];
     size_t n_rebinds;
@@ -161,6 +161,32 @@ void budget_end_call(Budget *b, BudgetAccount *a) {
     assert(a->n_calls > 0);
     a->n_calls--;
     b->n_calls -= !account_is_operator(a);
+}
+
+/* ---- Peers ---- */
+
+/* As with calls, one is always possible. */
+int budget_begin_peer(Budget *b, uid_t uid, BudgetAccount **ret) {
+    BudgetAccount *a = budget_account(b, uid);
+
+    if (!a)
+        return -ENOMEM;
+    if (!account_is_operator(a) && a->n_peers >= BUDGET_PEERS_PER_USER)
+        return -EDQUOT;
+    if (a->n_peers > 0 && b->n_peers >= BUDGET_PEERS_MAX)
+        return -EDQUOT;
+    a->n_peers++;
+    a->n_users++;
+    b->n_peers++;
+    *ret = a;
+    return 0;
+}
+
+void budget_end_peer(Budget *b, BudgetAccount *a) {
+    assert(a->n_peers > 0);
+    a->n_peers--;
+    a->n_users--;
+    b->n_peers--;
 }
 
 /* ---- Purses ---- */

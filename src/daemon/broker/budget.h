@@ -28,7 +28,7 @@ typedef enum Purse {
 
 typedef struct BudgetAccount {
     uid_t uid; /* (uid_t) -1: all who are not known, together */
-    unsigned n_calls, n_claims;
+    unsigned n_calls, n_claims, n_peers;
     uint64_t paid_usec[_PURSE_MAX]; /* CLOCK_MONOTONIC: when everything that was taken is paid for */
     uint64_t unread, orphans;       /* bytes of answers; orphans is the part of it that has no reader */
     unsigned n_users;               /* who keep a pointer to this account beyond the current event */
@@ -45,6 +45,10 @@ typedef struct BudgetReader {
 /* Calls of one user under way at a time, and of all of them together but root's. */
 #define BUDGET_CALLS_PER_USER 256U
 #define BUDGET_CALLS_MAX 2048U
+
+/* Connections to our own sockets, likewise. */
+#define BUDGET_PEERS_PER_USER 128U
+#define BUDGET_PEERS_MAX 4096U
 
 typedef struct BudgetLimits {
     unsigned claims_per_user, claims; /* root is bounded by the latter alone */
@@ -65,6 +69,10 @@ bool account_is_operator(const BudgetAccount *a);
 /* A call begins. 0, or refused. */
 int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal);
 void budget_end_call(Budget *b, BudgetAccount *a);
+
+/* Somebody has connected. 0 with the account, which stays until the end of it; -EDQUOT; -ENOMEM. */
+int budget_begin_peer(Budget *b, uid_t uid, BudgetAccount **ret);
+void budget_end_peer(Budget *b, BudgetAccount *a);
 
 bool budget_has_credit(const BudgetAccount *a, Purse purse, uint64_t now_usec);
 /* When there is credit again; now or earlier: at once. */

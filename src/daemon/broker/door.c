@@ -327,9 +327,20 @@ int door_enter(Door *d, DoorTask *t, const Subject *subject, Refusal *refusal) {
     return r;
 }
 
+void door_continue(Door *d, DoorTask *t) {
+    (void) take_up(d, t); /* out of memory: it gets no further, and leaves with its caller */
+}
+
 void door_resume(Door *d, DoorTask *t) {
     budget_spend_look(t->account, budget_now());
-    (void) take_up(d, t); /* out of memory: it gets no further, and leaves with its caller */
+    door_continue(d, t);
+}
+
+void door_pause(Door *d, DoorTask *t) {
+    end_answer(d, t);
+    if (t->queued)
+        dequeue(d, t);
+    t->begun = false;
 }
 
 void door_leave(Door *d, DoorTask *t) {

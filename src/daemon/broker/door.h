@@ -57,6 +57,10 @@ int door_enter(Door *d, DoorTask *t, const Subject *subject, Refusal *refusal);
 /* What a task whose step is done was waiting for elsewhere is there: its step is called again, as when it
  * entered. */
 void door_resume(Door *d, DoorTask *t);
+/* A task that is in its step waits for something of the face: others go on meanwhile. */
+void door_pause(Door *d, DoorTask *t);
+/* That is there: as door_resume(), but nobody has looked for anything. */
+void door_continue(Door *d, DoorTask *t);
 /* The task is over, or nobody waits for its answer any more. Once for each that was taken up; a task that has
  * not entered may leave, too. */
 void door_leave(Door *d, DoorTask *t);

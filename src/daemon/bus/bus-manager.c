@@ -6,9 +6,6 @@
 #include "core/record.h"
 #include "daemon/bus/bus-internal.h"
 
-/* How much of the errors of a policy set goes into the one text that ReloadPolicy fails with. */
-#define SHOWN_ERRORS_MAX 8U
-
 static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
     int r;
 
@@ -189,19 +186,6 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
     return bus_call_begin(userdata, m, DOOR_SHORT, NULL, bus_call_run_release, error);
 }
 
-static int refuse_broken_policy(const PolicyLoad *policy, Refusal *refusal) {
-    _cleanup_strbuf_ StrBuf text = {};
-    _cleanup_free_ char *sane = NULL;
-
-    strbuf_addf(&text, "the policy has errors, nothing was changed: ");
-    for (size_t i = 0; i < MIN(policy->n_errors, SHOWN_ERRORS_MAX); i++)
-        strbuf_addf(&text, "%s%s", i > 0 ? "; " : "", policy->errors[i]);
-    if (policy->n_errors > SHOWN_ERRORS_MAX)
-        strbuf_addf(&text, "; and %zu more", policy->n_errors - SHOWN_ERRORS_MAX);
-    sane = text.error == 0 ? sanitize(text.text, 4096) : NULL;
-    return refuse(refusal, VFIOD_ERROR_POLICY_BROKEN, NULL, "%s", sane ?: "the policy has errors");
-}
-
 static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *refusal) {
     const BusContext *context = &call->face->context;
     int r;
@@ -224,7 +208,7 @@ static void answer_reload(BusCall *call, int r) {
     Refusal refusal = REFUSAL_NULL;
 
     if (r >= 0 && policy->n_errors > 0)
-        r = refuse_broken_policy(policy, &refusal);
+        r = policy_load_refuse(policy, &refusal);
     if (r >= 0)
         r = sd_bus_reply_method_return(call->message, NULL);
     if (r < 0)

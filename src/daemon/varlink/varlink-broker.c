@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The methods of org.vfiod.Broker that act or decide. A method reads its parameters, whose types are checked
+ * by then, asks the broker and replies; it decides nothing. */
+
+#include <stdio.h>
+
+#include "core/record.h"
+#include "daemon/varlink/varlink-internal.h"
+
+static Broker *broker_of(const VarlinkCall *call) {
+    return call->peer->face->context.host.broker;
+}
+
+/* ---- Requests ---- */
+
+static int read_devices(const VarlinkCall *call, Request *request, Refusal *refusal) {
+    const JsonNode *devices = varlink_call_parameter(call, "devices");
+
+    for (const JsonNode *n = devices ? devices->children : NULL; n; n = n->next) {
+        int r = request_add_device(request, n->string, refusal);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int set_option(Request *request, const JsonNode *value, Refusal *refusal) {
+    char number[24];
+
+    if (value->type == JSON_STRING)
+        return request_set_option(request, value->key, value->string, refusal);
+    if (value->type == JSON_BOOLEAN)
+        return request_set_option(request, value->key, value->boolean ? "yes" : "no", refusal);
+    (void) snprintf(number, sizeof(number), "%lld", (long long) value->integer);
+    return request_set_option(request, value->key, number, refusal);
+}
+
+int varlink_read_request(const VarlinkCall *call, Request *request, Refusal *refusal) {
+    const JsonNode *parameters = call->message.parameters;
+    int r;
+
+    r = read_devices(call, request, refusal);
+    for (const JsonNode *n = parameters ? parameters->children : NULL; n && r >= 0; n = n->next)
+        if (n->type != JSON_NULL && request_option_type(n->key))
+            r = set_option(request, n, refusal);
+    return r;
+}
+
+static int read_valid_request(const VarlinkCall *call, Request *request, Refusal *refusal) {
+    int r;
+
+    r = varlink_read_request(call, request, refusal);
+    return r < 0 ? r : request_validate(request, refusal);
+}
+
+/* ---- Acquire ---- */
+
+static void write_plan(JsonWriter *w, const Plan *plan) {
+    _cleanup_free_ char *rule = sanitize(plan->rule, sizeof(plan->rule));
+    char name[DEVICE_NAME_MAX];
+
+    json_write_key(w, "backend");
+    json_write_text(w, backend_to_string(plan->backend));
+    json_write_key(w, "grant");
+    json_write_text(w, grant_kind_to_string(plan->grant));
+    json_write_key(w, "tether");
+    json_write_text(w, tether_kind_to_string(plan->tether));
+    json_write_key(w, "rule");
+    json_write_text(w, rule ?: "");
+    json_write_open(w, "devices", '[');
+    for (size_t i = 0; i < plan->n_claimed; i++)
+        json_write_text(w, device_name_format(&plan->members[i].name, name));
+    json_write_close(w, ']');
+    if (plan->memlock > 0) {
+        json_write_key(w, "memlock");
+        json_write_unsigned(w, plan->memlock);
+    }
+}
+
+static void write_fds(JsonWriter *w, const Grant *grant, int *ret_fds) {
+    json_write_open(w, "fds", '[');
+    for (size_t i = 0; i < grant->n_fds; i++) {
+        json_write_open(w, NULL, '{');
+        json_write_key(w, "name");
+        json_write_text(w, grant->fds[i].name);
+        json_write_key(w, "fileDescriptorIndex");
+        json_write_number(w, (int64_t) i);
+        json_write_close(w, '}');
+        ret_fds[i] = grant->fds[i].fd;
+    }
+    json_write_close(w, ']');
+}
+
+/* Sending is the last line. If it fails nobody has the fds, the lifeline among them, and the claim ends. */
+static int send_grant(VarlinkCall *call, const Grant *grant) {
+    int fds[REQUEST_DEVICES_MAX + 2];
+    JsonWriter w;
+
+    assert(grant->n_fds <= ELEMENTSOF(fds));
+    varlink_reply_begin(&w);
+    json_write_key(&w, "claim");
+    json_write_text(&w, grant->claim->id);
+    write_plan(&w, &grant->claim->plan);
+    write_fds(&w, grant, fds);
+    return varlink_reply_send(call, &w, fds, grant->n_fds);
+}
+
+static void on_acquired(void *userdata, const Grant *grant, const Refusal *refusal) {
+    VarlinkCall *call = userdata;
+    int r;
+
+    call->with_broker = false; /* it has called back */
+    r = grant ? send_grant(call, grant) : -EIO;
+    if (r < 0)
+        varlink_call_refuse(call, r, refusal);
+    varlink_call_done(call);
+}
+
+static int run_acquire(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    const JsonNode *interactive = varlink_call_parameter(call, "allowInteractiveAuthentication");
+    const Asker asker = {.interactive = interactive && interactive->boolean};
+    Request request = REQUEST_NULL;
+    int r;
+
+    if (call->peer->face->stopping)
+        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
+    r = read_valid_request(call, &request, refusal);
+    if (r < 0)
+        return r;
+    call->with_broker = true;
+    broker_acquire(broker_of(call), &request, subject, &asker, on_acquired, call);
+    return VARLINK_PENDING;
+}
+
+/* ---- The other verbs ---- */
+
+static int run_release(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    int r;
+
+    r = broker_release(broker_of(call), varlink_call_text(call, "claim"), subject, refusal);
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
+static int reply_json(VarlinkCall *call, const char *key, const char *json) {
+    JsonWriter w;
+
+    varlink_reply_begin(&w);
+    json_write_key(&w, key);
+    json_write_raw(&w, json);
+    return varlink_reply_send(call, &w, NULL, 0);
+}
+
+static int run_plan(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    _cleanup_free_ char *text = NULL;
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = read_valid_request(call, &request, refusal);
+    if (r < 0)
+        return r;
+    call->inquiry.all_obstacles = true;
+    r = broker_plan(broker_of(call), &call->inquiry, &request, subject, &plan, refusal);
+    if (r < 0)
+        return r;
+    text = plan_to_text(&plan);
+    return text ? reply_json(call, "plan", text) : -ENOMEM;
+}
+
+static const VarlinkParameter acquire_parameters[] = {
+        {"devices", "as", true},
+        {"allowInteractiveAuthentication", "b"},
+        {},
+};
+
+const VarlinkMethod varlink_broker_methods[] = {
+        {"Acquire", run_acquire, VARLINK_ACTS | VARLINK_REQUEST, acquire_parameters},
+        {"Release", run_release, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){{"claim", "s", true}, {}}},
+        {"Plan", run_plan, VARLINK_REQUEST, (const VarlinkParameter[]){{"devices", "as", true}, {}}},
+        {},
+};

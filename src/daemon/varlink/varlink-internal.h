@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of the Varlink face share, and nobody else sees. */
+
+#include "base/json-write.h"
+#include "base/varlink-frame.h"
+#include "daemon/kernel/caller-process.h"
+#include "daemon/varlink/varlink-message.h"
+#include "daemon/varlink/varlink.h"
+
+/* Of a client: the longest request has 14 names of devices and a reason. */
+#define VARLINK_MESSAGE_MAX ((size_t) 64 * 1024)
+
+#define VARLINK_SERVICE "org.varlink.service"
+
+typedef struct VarlinkPeer VarlinkPeer;
+typedef struct VarlinkCall VarlinkCall;
+typedef struct VarlinkListener VarlinkListener;
+
+/* Runs a method on behalf of subject. VARLINK_ANSWERED: the reply was sent. VARLINK_PENDING: the broker has
+ * the call, which may even be freed by now. -EAGAIN: likewise, see BrokerInquiry. VARLINK_MORE: to be run
+ * again, at the next slice. VARLINK_FULL: to be run again when the peer has read what was written. Another
+ * negative errno: refused, *refusal says why when it is set. */
+typedef int (*varlink_run_t)(VarlinkCall *call, const Subject *subject, Refusal *refusal);
+#define VARLINK_ANSWERED 0
+#define VARLINK_PENDING 1
+#define VARLINK_MORE 2
+#define VARLINK_FULL 3
+
+typedef enum VarlinkMethodFlags {
+    VARLINK_ACTS = 1 << 0,       /* changes something: not for sockets that are for questions only */
+    VARLINK_EFFECT = 1 << 1,     /* is of use without a reply */
+    VARLINK_REQUEST = 1 << 2,    /* has the options of a request, too */
+    VARLINK_LONG = 1 << 3,       /* an answer of unbounded length */
+    VARLINK_NEEDS_MORE = 1 << 4, /* and only in parts */
+} VarlinkMethodFlags;
+
+typedef struct VarlinkMethod {
+    const char *name;
+    varlink_run_t run;
+    unsigned flags;
+    const VarlinkParameter *parameters; /* ends with one without name */
+} VarlinkMethod;
+
+typedef struct VarlinkInterface {
+    const char *name, *description;
+    const VarlinkMethod *methods; /* ends with one without name */
+} VarlinkInterface;
+
+/* In the order of their names. */
+extern const VarlinkInterface varlink_interfaces[];
+extern const VarlinkMethod varlink_broker_methods[], varlink_service_methods[], varlink_systemd_methods[];
+extern const char varlink_broker_description[];
+
+struct VarlinkCall {
+    DoorTask task;
+    VarlinkPeer *peer;
+    VarlinkMessage message;
+    const VarlinkMethod *method;
+    bool with_broker;          /* the broker will call back */
+    bool waits_for_policy;     /* varlink_face_policy_loaded() answers it */
+    bool parked;               /* until the peer has read */
+    BrokerInquiry inquiry;     /* facts that the answer takes; run is called again when they are there */
+    HolderQuery *holders;      /* while the holders of devices are searched */
+    const HolderAnswer *found; /* borrowed, while that is answered */
+    void *state;               /* of a long answer; owned */
+    void (*free_state)(void *state);
+};
+
+struct VarlinkListener {
+    VarlinkFace *face;
+    sd_event_source *source;
+    char *scope; /* owned; NULL: none */
+    bool read_only;
+    unsigned n_users; /* its peers, and the face */
+    VarlinkListener *next;
+};
+
+struct VarlinkPeer {
+    VarlinkFace *face;
+    VarlinkListener *listener; /* counted in its n_users */
+    int fd;                    /* owned */
+    sd_event_source *io;
+    uint32_t events;        /* that io waits for */
+    BudgetAccount *account; /* counted in its n_users */
+    Subject *subject;       /* owned; NULL: has not called yet */
+    VarlinkFrame input;
+    StrBuf output; /* what the socket has not taken yet, from written on */
+    size_t written;
+    int *output_fds; /* owned, with what they stand for; they go with its first byte */
+    size_t n_output_fds;
+    VarlinkCall *call;            /* owned; under way */
+    uint64_t deadline_usec;       /* CLOCK_MONOTONIC; 0: none */
+    bool handling, listed;        /* it is its turn; or will be */
+    bool eof, broken;             /* it sends no more; it is to be closed */
+    VarlinkPeer *previous, *next; /* face.peers */
+    VarlinkPeer *next_ready;      /* face.ready */
+};
+
+struct VarlinkFace {
+    VarlinkContext context;
+    ProcessReader processes;
+    VarlinkListener *listeners;
+    VarlinkPeer *peers;
+    unsigned n_peers;
+    VarlinkPeer *ready, **last_ready; /* whose turn it is next */
+    sd_event_source *turn, *deadline, *accept_again;
+    bool stopping;
+};
+
+/* ---- Peers ---- */
+
+/* Takes the fd on success. */
+int varlink_peer_new(VarlinkListener *listener, int fd);
+VarlinkPeer *varlink_peer_free(VarlinkPeer *p);
+/* Its turn, once and later: something has happened outside of it. */
+void varlink_peer_wake(VarlinkPeer *p);
+/* What it can do now; may free it. */
+void varlink_peer_go_on(VarlinkPeer *p);
+/* Writes text, which is emptied, with these fds (copied if they cannot go at once). 0, or a negative errno
+ * when nothing was written. */
+int varlink_peer_write(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fds);
+static inline bool varlink_peer_is_behind(const VarlinkPeer *p) {
+    return p->output.length > 0;
+}
+void varlink_face_arm_deadline(VarlinkFace *v, uint64_t when_usec);
+VarlinkListener *varlink_listener_unref(VarlinkListener *l);
+
+/* ---- Calls ---- */
+
+/* A message of the peer. 0, or a negative errno: the connection is to be closed. */
+int varlink_call_begin(VarlinkPeer *p, const char *text, size_t size);
+VarlinkCall *varlink_call_free(VarlinkCall *call);
+/* The peer has read what was written. */
+void varlink_call_go_on(VarlinkCall *call);
+const JsonNode *varlink_call_parameter(const VarlinkCall *call, const char *name);
+const char *varlink_call_text(const VarlinkCall *call, const char *name);
+
+/* A reply: begun, filled with members, sent. Sending is the last line of a method. 0 or negative errno; the
+ * writer is empty afterwards. */
+void varlink_reply_begin(JsonWriter *w);
+int varlink_reply_send(VarlinkCall *call, JsonWriter *w, const int *fds, size_t n_fds);
+int varlink_reply_empty(VarlinkCall *call);
+/* An error with one parameter, or none (NULL). */
+int varlink_reply_error(VarlinkCall *call, const char *error, const char *parameter, const char *value);
+void varlink_call_refuse(VarlinkCall *call, int r, const Refusal *refusal);
+/* The call is over. */
+void varlink_call_done(VarlinkCall *call);
+
+/* The devices and options of a request. 0, or refused. */
+int varlink_read_request(const VarlinkCall *call, Request *request, Refusal *refusal);

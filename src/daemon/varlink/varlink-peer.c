@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One connection: what it sends and reads, and when that has taken too long. A peer is freed only in its own
+ * turn; whoever finds it broken elsewhere says so and wakes it. */
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/varlink/varlink-internal.h"
+
+/* A message that was begun must be whole after this time, however its bytes trickle in. */
+#define MESSAGE_USEC (10 * UINT64_C(1000000))
+/* Somebody who waits for an answer reads it. Each time that some of it was read they have as long again. */
+#define READ_USEC (30 * UINT64_C(1000000))
+#define FDS_MAX 16U
+
+/* ---- Output ---- */
+
+static void drop_output_fds(VarlinkPeer *p) {
+    for (size_t i = 0; i < p->n_output_fds; i++)
+        (void) safe_close(p->output_fds[i]);
+    free(TAKE_PTR(p->output_fds));
+    p->n_output_fds = 0;
+}
+
+static void drop_output(VarlinkPeer *p) {
+    drop_output_fds(p);
+    strbuf_done(&p->output);
+    p->written = 0;
+}
+
+/* How many bytes, or negative errno. fds go with the first of them. */
+static ssize_t send_some(int fd, const char *data, size_t size, const int *fds, size_t n_fds) {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+    } control;
+    struct iovec vector = {.iov_base = (char *) data, .iov_len = size};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    ssize_t n;
+
+    assert(n_fds <= FDS_MAX);
+    if (n_fds > 0) {
+        message.msg_control = &control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
+        control.header = (struct cmsghdr){
+                .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int) * n_fds)};
+        memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * n_fds);
+    }
+    n = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return n < 0 ? -errno : n;
+}
+
+static int keep_fds(VarlinkPeer *p, const int *fds, size_t n_fds) {
+    p->output_fds = malloc(n_fds * sizeof(*fds));
+    if (!p->output_fds)
+        return -ENOMEM;
+    for (; p->n_output_fds < n_fds; p->n_output_fds++) {
+        int fd = fcntl(fds[p->n_output_fds], F_DUPFD_CLOEXEC, 3);
+
+        if (fd < 0)
+            return -errno;
+        p->output_fds[p->n_output_fds] = fd;
+    }
+    return 0;
+}
+
+int varlink_peer_write(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fds) {
+    ssize_t n;
+    int r = 0;
+
+    assert(!varlink_peer_is_behind(p));
+    if (p->broken)
+        return -EPIPE;
+    n = send_some(p->fd, text->text, text->length, fds, n_fds);
+    if (n < 0 && n != -EAGAIN)
+        return (int) n;
+    if ((size_t) n == text->length)
+        return 0;
+    if (n < 0 && n_fds > 0)
+        r = keep_fds(p, fds, n_fds);
+    if (r < 0) {
+        drop_output_fds(p);
+        return r;
+    }
+    p->output = TAKE_GENERIC(*text, (StrBuf){});
+    p->written = n > 0 ? (size_t) n : 0;
+    return 0;
+}
+
+static void flush(VarlinkPeer *p) {
+    ssize_t n;
+
+    if (p->broken || !varlink_peer_is_behind(p))
+        return;
+    n = send_some(p->fd, p->output.text + p->written, p->output.length - p->written, p->output_fds,
+            p->n_output_fds);
+    if (n == -EAGAIN)
+        return;
+    if (n < 0) {
+        p->broken = true;
+        return;
+    }
+    drop_output_fds(p);
+    p->deadline_usec = 0;
+    p->written += (size_t) n;
+    if (p->written == p->output.length)
+        drop_output(p);
+}
+
+/* ---- Input ---- */
+
+/* Fds are not received: no method takes any, and to close a stranger's file may take as long as the stranger
+ * likes. */
+static void receive(VarlinkPeer *p) {
+    size_t size;
+    ssize_t n;
+    char *room;
+    int r;
+
+    if (varlink_frame_peek(&p->input, &size))
+        return;
+    r = varlink_frame_reserve(&p->input, &room, &size);
+    if (r < 0) {
+        p->broken = true;
+        return;
+    }
+    n = recv(p->fd, room, size, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        if (varlink_frame_is_empty(&p->input))
+            varlink_frame_done(&p->input);
+        return;
+    }
+    if (n <= 0) {
+        p->eof = n == 0;
+        p->broken = n < 0;
+        return;
+    }
+    (void) varlink_frame_add(&p->input, (size_t) n, NULL, 0);
+}
+
+/* One message at most: then it is the turn of others. */
+static void take_message(VarlinkPeer *p) {
+    const char *text;
+    size_t size;
+    int r;
+
+    if (p->broken || p->call || varlink_peer_is_behind(p))
+        return;
+    text = varlink_frame_peek(&p->input, &size);
+    if (!text)
+        return;
+    p->deadline_usec = 0;
+    r = varlink_call_begin(p, text, size);
+    varlink_frame_drop(&p->input);
+    if (r >= 0)
+        return;
+    log_debug("Closing a connection of uid %u: %s", (unsigned) p->account->uid,
+            r == -EBADMSG ? "it sent what is no call" : strerror(-r));
+    p->broken = true;
+}
+
+/* ---- Its turn ---- */
+
+static void set_deadline(VarlinkPeer *p, uint64_t now_usec, uint64_t delay_usec) {
+    if (p->deadline_usec != 0)
+        return;
+    p->deadline_usec = now_usec + delay_usec;
+    varlink_face_arm_deadline(p->face, p->deadline_usec);
+}
+
+static void wait_for_events(VarlinkPeer *p, uint32_t events) {
+    if (p->events == events)
+        return;
+    if (sd_event_source_set_io_events(p->io, events) < 0)
+        p->broken = true;
+    p->events = events;
+}
+
+static bool is_over(VarlinkPeer *p) {
+    size_t size;
+
+    return p->broken ||
+            (p->eof && !p->call && !varlink_peer_is_behind(p) && !varlink_frame_peek(&p->input, &size));
+}
+
+static void settle(VarlinkPeer *p) {
+    size_t size;
+
+    if (varlink_peer_is_behind(p)) {
+        set_deadline(p, budget_now(), READ_USEC);
+        wait_for_events(p, EPOLLOUT);
+    } else if (p->call)
+        wait_for_events(p, 0);
+    else if (varlink_frame_peek(&p->input, &size))
+        varlink_peer_wake(p);
+    else {
+        if (!varlink_frame_is_empty(&p->input))
+            set_deadline(p, budget_now(), MESSAGE_USEC);
+        wait_for_events(p, EPOLLIN);
+    }
+}
+
+void varlink_peer_go_on(VarlinkPeer *p) {
+    p->handling = true;
+    flush(p);
+    if (p->call && !p->broken && !varlink_peer_is_behind(p))
+        varlink_call_go_on(p->call);
+    take_message(p);
+    p->handling = false;
+    if (!is_over(p))
+        settle(p);
+    if (is_over(p))
+        varlink_peer_free(p);
+}
+
+/* What hung up reads no answer. What it sent before is still read: it may want none. */
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+    VarlinkPeer *p = userdata;
+
+    door_be_fair(p->face->context.door);
+    if (events & EPOLLIN)
+        receive(p);
+    else if (events & (EPOLLHUP | EPOLLERR))
+        p->broken = true;
+    varlink_peer_go_on(p);
+    return 0;
+}
+
+void varlink_peer_wake(VarlinkPeer *p) {
+    VarlinkFace *v = p->face;
+
+    if (p->handling || p->listed)
+        return;
+    p->listed = true;
+    p->next_ready = NULL;
+    *v->last_ready = p;
+    v->last_ready = &p->next_ready;
+    if (sd_event_source_set_enabled(v->turn, SD_EVENT_ONESHOT) < 0)
+        (void) sd_event_exit(v->context.event, -ENOMEM);
+}
+
+/* ---- Beginning and end ---- */
+
+static void leave_ready(VarlinkPeer *p) {
+    VarlinkPeer **i = &p->face->ready;
+
+    if (!p->listed)
+        return;
+    while (*i != p)
+        i = &(*i)->next_ready;
+    *i = p->next_ready;
+    if (!*i)
+        p->face->last_ready = i;
+}
+
+VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
+    VarlinkFace *v = p->face;
+
+    varlink_call_free(p->call);
+    leave_ready(p);
+    *(p->previous ? &p->previous->next : &v->peers) = p->next;
+    if (p->next)
+        p->next->previous = p->previous;
+    sd_event_source_disable_unref(p->io);
+    (void) safe_close(p->fd);
+    varlink_frame_done(&p->input);
+    drop_output(p);
+    if (p->subject)
+        subject_done(p->subject);
+    free(p->subject);
+    budget_end_peer(v->context.host.budget, p->account);
+    varlink_listener_unref(p->listener);
+    free(p);
+    if (--v->n_peers == 0 && v->context.idle)
+        v->context.idle(v->context.userdata);
+    return NULL;
+}
+
+int varlink_peer_new(VarlinkListener *listener, int fd) {
+    VarlinkFace *v = listener->face;
+    struct ucred credentials;
+    socklen_t size = sizeof(credentials);
+    VarlinkPeer *p;
+    int r;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+        return -errno;
+    p = calloc(1, sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    r = sd_event_add_io(v->context.event, &p->io, fd, EPOLLIN, on_io, p);
+    if (r >= 0)
+        r = budget_begin_peer(v->context.host.budget, credentials.uid, &p->account);
+    if (r < 0) {
+        sd_event_source_disable_unref(p->io);
+        free(p);
+        return r;
+    }
+    p->events = EPOLLIN;
+    p->face = v;
+    p->fd = fd;
+    p->input.limit = VARLINK_MESSAGE_MAX;
+    p->listener = listener;
+    listener->n_users++;
+    p->next = v->peers;
+    if (p->next)
+        p->next->previous = p;
+    v->peers = p;
+    v->n_peers++;
+    return 0;
+}

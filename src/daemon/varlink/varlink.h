@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The Varlink face, org.vfiod.Broker. Translates as the D-Bus face does: messages to Request, Grant and
+ * Refusal to replies, changes to replies of Monitor. It holds no rule, no secret and no budget.
+ * varlink/org.vfiod.Broker.varlink is the contract, and is served as it is. The protocol is that of UAPI.20
+ * (Varlink 0.1).
+ *
+ * A connection is a peer. It has one call under way at a time; what it sends meanwhile stays in the socket.
+ * An answer is written at once, and what the socket does not take is kept until the peer reads on. So a slow,
+ * silent or hostile peer costs one message, one answer and some time, and then its connection. An idle peer
+ * has no buffers. */
+
+#include <systemd/sd-event.h>
+
+#include "daemon/broker/door.h"
+#include "daemon/broker/views.h"
+
+typedef struct VarlinkFace VarlinkFace;
+
+#define VARLINK_INTERFACE "org.vfiod.Broker"
+
+typedef struct VarlinkContext {
+    sd_event *event;
+    ViewHost host; /* what is shown */
+    Door *door;    /* through which everything goes */
+    /* varlink_face_policy_loaded() follows */
+    void (*reload_policy)(void *userdata, const Subject *by);
+    void (*idle)(void *userdata); /* the last peer left */
+    void *userdata;
+} VarlinkContext;
+
+int varlink_face_new(const VarlinkContext *context, VarlinkFace **ret);
+/* Callers that still wait are told that the daemon stops. */
+VarlinkFace *varlink_face_free(VarlinkFace *v);
+DEFINE_TRIVIAL_CLEANUP_FUNC(VarlinkFace *, varlink_face_free);
+
+/* A listening socket, which is taken over on success. scope: see who.scope in the policy, NULL: none.
+ * read_only: only questions are answered. */
+int varlink_face_listen(VarlinkFace *v, int fd, const char *scope, bool read_only);
+
+/* Answers everybody who has asked for a reload. r: negative errno when nothing could be read. */
+void varlink_face_policy_loaded(VarlinkFace *v, int r);
+/* Connections: listeners. */
+unsigned varlink_face_n_peers(const VarlinkFace *v);
+/* From now on Acquire is refused, and nobody can connect: the service manager keeps the socket and starts the
+ * next daemon. */
+void varlink_face_stop(VarlinkFace *v);

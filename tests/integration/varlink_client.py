@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A Varlink client that can also send what no library would send. Blocking, with a time-out."""
+
+import array
+import json
+import os
+import socket
+
+from harness import CALL_TIMEOUT
+
+INTERFACE = 'org.vfiod.Broker'
+SERVICE = 'org.varlink.service'
+
+
+class VarlinkError(Exception):
+    def __init__(self, reply):
+        super().__init__(json.dumps(reply))
+        self.name, self.parameters = reply['error'], reply.get('parameters') or {}
+
+
+class Closed(Exception):
+    """The other side has hung up."""
+
+
+class Peer:
+    def __init__(self, path, buffer=None):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        if buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.settimeout(CALL_TIMEOUT)
+        self.socket.connect(path)
+        self.data = b''
+        self.fds = []  # of the first message in data
+
+    def close(self):
+        for fd in self.fds:
+            os.close(fd)
+        self.fds = []
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # --- bytes ----------------------------------------------------------------------------------------------------
+
+    def send_raw(self, data, fds=()):
+        if fds:
+            self.socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))])
+        else:
+            self.socket.sendall(data)
+
+    def _receive(self, size):
+        fds = array.array('i')
+        data, ancillary, flags, _ = self.socket.recvmsg(size, socket.CMSG_LEN(253 * fds.itemsize),
+                                                        socket.MSG_CMSG_CLOEXEC)
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(content[:len(content) - len(content) % fds.itemsize])
+        if fds and self.data:
+            raise AssertionError('fds in the middle of a message')
+        if not data:
+            raise Closed
+        self.data += data
+        self.fds += fds
+
+    def receive(self, size=65536):
+        """The next message and its fds."""
+        while b'\0' not in self.data:
+            try:
+                self._receive(size)
+            except (ConnectionResetError, BrokenPipeError):
+                raise Closed from None
+        text, self.data = self.data.split(b'\0', 1)
+        fds, self.fds = self.fds, []
+        return json.loads(text), fds
+
+    def is_closed(self):
+        """Waits until the other side says something or hangs up."""
+        try:
+            reply, fds = self.receive()
+        except Closed:
+            return True
+        for fd in fds:
+            os.close(fd)
+        raise AssertionError(f'it said {reply}')
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def send(self, method, parameters=None, **flags):
+        message = {'method': method if '.' in method else f'{INTERFACE}.{method}', **flags}
+        if parameters is not None:
+            message['parameters'] = parameters
+        self.send_raw(json.dumps(message).encode() + b'\0')
+
+    def reply(self):
+        """The parameters of the next reply, and its fds by name."""
+        message, fds = self.receive()
+        if 'error' in message:
+            assert not fds and set(message) <= {'error', 'parameters'}, message
+            raise VarlinkError(message)
+        assert set(message) <= {'parameters', 'continues'}, message
+        parameters = message.get('parameters', {})
+        named = {fd['name']: fds[fd['fileDescriptorIndex']] for fd in parameters.get('fds', [])}
+        assert len(named) == len(fds)
+        self.continues = message.get('continues', False)
+        return parameters, named
+
+    def call(self, method, parameters=None, **flags):
+        self.send(method, parameters, **flags)
+        parameters, fds = self.reply()
+        assert not fds
+        return parameters
+
+    def acquire(self, *devices, **options):
+        """(the reply, fds by name, which are the caller's)"""
+        self.send('Acquire', {'devices': [getattr(d, 'name', d) for d in devices], **options})
+        return self.reply()
+
+    def stream(self, method, parameters=None):
+        """All replies of a call with "more"."""
+        self.send(method, parameters, more=True)
+        while True:
+            parameters, fds = self.reply()
+            assert not fds
+            yield parameters
+            if not self.continues:
+                return
