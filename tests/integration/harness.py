@@ -143,6 +143,7 @@ class PrivateBus:
   </policy>
   <policy user="root">
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Monitoring"/>
+    <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Debug.Stats"/>
   </policy>
   {own}
   <policy user="{os.getuid()}"><allow own="org.freedesktop.PolicyKit1"/></policy>

@@ -64,10 +64,11 @@ class RawClient:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(60)
         self._socket.connect(address.split('path=')[1])
-        self._socket.sendall(b'\0AUTH EXTERNAL ' + str(os.geteuid()).encode().hex().encode() + b'\r\nBEGIN\r\n')
-        line = b''
-        while not line.endswith(b'\r\n'):
-            line += self._socket.recv(1)
+        self._socket.sendall(b'\0AUTH EXTERNAL ' + str(os.geteuid()).encode().hex().encode() +
+                             b'\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n')
+        lines = b''
+        while lines.count(b'\r\n') < 2:
+            lines += self._socket.recv(1)
         self._serial = 0
         self.ask('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'Hello')
 
@@ -100,6 +101,11 @@ class RawClient:
         for _ in range(n):
             self._serial += 1
             self._socket.sendall(call(self._serial, *call_arguments))
+
+    def receive_answers(self, n):
+        """Reads until n answers have come."""
+        while n > 0:
+            n -= self._message()[0] in (METHOD_RETURN, ERROR)
 
     def close(self):
         self._socket.close()

@@ -373,6 +373,63 @@ class UnreadAnswersTest(VfiodTestCase):
         self.wait_gone(claim)
 
 
+@harness.needs_root
+class FullQueueTest(VfiodTestCase):
+    """Before the bus has too much of us, who reads nothing gets no more answers."""
+    bus_policy = f'<limit name="max_incoming_bytes">{32 << 20}</limit>'
+    READ = (harness.ROOT_PATH, 'org.freedesktop.DBus.Introspectable', 'Introspect')
+    AT_ONCE = 100
+    N_DEVICES = 30
+
+    def setUp(self):
+        super().setUp()
+        self.nics = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver=VFIO) for n in range(self.N_DEVICES)]
+        self.set_policy([self.rule('all', user=harness.NOBODY, reset='optional')])
+        self.start()
+        self.mine = self.client()
+        os.seteuid(harness.NOBODY)
+        try:
+            self.stranger = rawbus.RawClient(self.bus.address)
+        finally:
+            os.seteuid(0)
+        self.addCleanup(self.stranger.close)
+
+    def unread_bytes(self):
+        """Of all that the daemon has sent."""
+        bus = self.mine.connection.get_object('org.freedesktop.DBus', '/org/freedesktop/DBus', introspect=False)
+        owner = self.mine.connection.get_name_owner(harness.NAME)
+        return int(bus.GetConnectionStats(owner, dbus_interface='org.freedesktop.DBus.Debug.Stats')['IncomingBytes'])
+
+    def assert_answered(self):
+        self.mine.call(harness.ROOT_PATH, 'org.freedesktop.DBus.Properties', 'Get', 'ss', f'{harness.NAME}.Manager',
+                       'Version', timeout=4)
+
+    def attack(self, count, *call):
+        for _ in range(count // self.AT_ONCE):
+            self.stranger.send_unread(self.AT_ONCE, harness.NAME, *call)
+            self.assert_answered()
+        self.assertLess(self.unread_bytes(), 12 << 20)
+
+    def test_answers(self):
+        self.attack(8000, *self.READ)
+        self.assertGreater(self.unread_bytes(), 4 << 20)
+        self.stranger.receive_answers(8000)  # from the bus, or from us now that there is room
+        self.attack(8000, *self.READ)
+
+    def test_errors_of_the_bus_library(self):
+        self.attack(30000, harness.ROOT_PATH, 'i.' + 'x' * 250, 'z' * 250)
+
+    def test_descriptors(self):
+        """The bus holds 64 of them for a sender."""
+        self.stranger.send_unread(60, harness.NAME, *self.READ)  # so much is in the socket
+        for nic in self.nics:
+            body = rawbus.Body().array(4, lambda a: a.s(nic.name)).array(8, lambda a: None)
+            self.stranger.send_unread(1, harness.NAME, harness.ROOT_PATH, f'{harness.NAME}.Manager', 'Acquire',
+                                      'asa{sv}', bytes(body))
+            self.assert_answered()
+        self.stranger.receive_answers(60 + self.N_DEVICES)
+
+
 class BusPolicyTest(VfiodTestCase):
     def test_nobody_sends_signals_to_the_daemon(self):
         daemon, other = self.client(), self.client()

@@ -15,8 +15,6 @@
 #define CALLS_IN_A_ROW 8U
 /* So often it is found out whether a user who is full has read something. */
 #define UNREAD_USEC (100 * 1000U)
-/* What an unread fd counts for: with all users full, 48 of the 64 that the bus holds of one sender. */
-#define FD_BYTES (UINT64_C(512) << 10)
 /* A loop that is never idle serves the queues this often nevertheless. */
 #define FAIRNESS_USEC 5000U
 
@@ -357,10 +355,6 @@ bool door_is_over(const Door *d) {
     return budget_now() >= d->slice_end_usec;
 }
 
-void door_charge_answer(Door *d, const DoorTask *t, uint64_t bytes) {
-    budget_spend_bytes(t->account, budget_now(), bytes);
-}
-
 /* ---- Answers that may be unread ---- */
 
 void door_charge_bytes(Door *d, BudgetReader *reader, uid_t uid, uint64_t bytes) {
@@ -374,7 +368,7 @@ void door_charge_bytes(Door *d, BudgetReader *reader, uid_t uid, uint64_t bytes)
 }
 
 void door_charge_fds(Door *d, BudgetReader *reader, size_t n) {
-    budget_charge_bytes(d->budget, reader, n * FD_BYTES);
+    budget_charge_bytes(d->budget, reader, n * DOOR_FD_BYTES);
 }
 
 /* Somebody may be served who was full. */

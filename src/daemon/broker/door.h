@@ -67,15 +67,14 @@ void door_leave(Door *d, DoorTask *t);
 
 /* Is the time of this slice over? For steps that can stop in the middle. */
 bool door_is_over(const Door *d);
-/* Charges a long answer that is ready. */
-void door_charge_answer(Door *d, const DoorTask *t, uint64_t bytes);
-
 /* ---- Answers that may be unread ---- */
 
 /* So many bytes are sent to a connection of uid; a short answer may be charged by what such answers take.
  * Also before uid is known ((uid_t) -1). */
 void door_charge_bytes(Door *d, BudgetReader *reader, uid_t uid, uint64_t bytes);
-/* With so many file descriptors in it: the bus holds 64 that are unread. */
+/* The same for file descriptors. One counts for so many bytes: with all users full, there are 48 of the 64
+ * that the bus holds of one sender. */
+#define DOOR_FD_BYTES (UINT64_C(512) << 10)
 void door_charge_fds(Door *d, BudgetReader *reader, size_t n);
 /* At most so many bytes of all that was sent to it are unread; 0 when the connection is gone. */
 void door_note_unread(Door *d, BudgetReader *reader, uint64_t unread);

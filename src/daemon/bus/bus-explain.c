@@ -260,9 +260,9 @@ static int answer_question(BusCall *call, const Question *q, const Subject *subj
     if (r < 0)
         return r;
     text = json_print(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-    r = text ? sd_bus_reply_method_return(call->message, "s", text) : -ENOMEM;
+    r = text ? bus_call_reply(call, 's', text) : -ENOMEM;
     json_object_put(o);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
+    return r;
 }
 
 int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal) {

@@ -63,6 +63,10 @@ struct BusFace {
     uint64_t backoff_usec;
     BusCall *calls;
     char *introspection[_VIEW_KIND_MAX]; /* owned; see bus-read.c */
+    uint64_t written;                    /* bytes of all values that were ever appended to a message */
+    uint64_t asked_usec; /* when the bus was last asked what a user who is nearly full has read */
+    unsigned n_pings;    /* of connections of which nothing is known, in the second since pings_usec */
+    uint64_t pings_usec;
     bool was_ready, stopping, stopped;
 };
 
@@ -72,6 +76,14 @@ int bus_call_begin(BusFace *b, sd_bus_message *m, DoorKind kind, const char *cla
         sd_bus_error *error);
 /* The same for a call whose answer is all that it is for: without an answer nothing is done. */
 int bus_call_ask(BusFace *b, sd_bus_message *m, DoorKind kind, bus_call_run_t run, sd_bus_error *error);
+/* Charges an answer of so many bytes beyond what every message has, and sends it. BUS_CALL_ANSWERED or
+ * negative errno. */
+int bus_call_send(BusCall *call, sd_bus_message *reply, uint64_t bytes);
+/* The answer is one text of this type ('s', 'o'), or nothing (NULL). */
+int bus_call_reply(BusCall *call, char type, const char *text);
+void bus_call_charge_fds(BusCall *call, size_t n);
+/* Charges and sends an error, which may wait a little. */
+int bus_call_send_error(BusCall *call, sd_bus_message *error, uint64_t bytes);
 void bus_call_refuse(BusCall *call, int r, const Refusal *refusal);
 BusCall *bus_call_free(BusCall *call);
 /* Fills error from a refusal (or, when it is empty, from the errno r) for handlers that answer at once.
@@ -130,6 +142,8 @@ int bus_append_interfaces(BusFace *b, sd_bus_message *m, const BusObject *object
 int bus_append_text(sd_bus_message *reply, const char *text);
 
 int bus_objects_export(BusFace *b);
+/* Does this call one of our methods, the way it has to be called? */
+bool bus_is_method(sd_bus_message *m);
 extern const sd_bus_vtable bus_manager_methods[], bus_claim_methods[];
 
 /* Takes a call that reads out of the hands of sd-bus. 0: it is none. */

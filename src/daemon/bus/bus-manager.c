@@ -6,6 +6,9 @@
 #include "core/record.h"
 #include "daemon/bus/bus-internal.h"
 
+/* What a name takes in a message; about. */
+#define GRANTED_FD_BYTES 32U
+
 static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
     int r;
 
@@ -77,12 +80,12 @@ static int append_fds(sd_bus_message *reply, const GrantedFd *fds, size_t n_fds)
 }
 
 /* Sending is the last line. If it fails nobody has the fds, the lifeline among them, and the claim ends. */
-static int send_grant(sd_bus_message *call, const Grant *grant) {
+static int send_grant(BusCall *call, const Grant *grant) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     char path[BUS_OBJECT_PATH_MAX];
     int r;
 
-    r = sd_bus_message_new_method_return(call, &reply);
+    r = sd_bus_message_new_method_return(call->message, &reply);
     if (r < 0)
         return r;
     r = sd_bus_message_append(reply, "o", bus_claim_path(grant->claim->id, path));
@@ -94,7 +97,8 @@ static int send_grant(sd_bus_message *call, const Grant *grant) {
     r = append_fds(reply, grant->fds, grant->n_fds);
     if (r < 0)
         return r;
-    return sd_bus_message_send(reply);
+    bus_call_charge_fds(call, grant->n_fds);
+    return bus_call_send(call, reply, grant->n_fds * GRANTED_FD_BYTES);
 }
 
 static void on_acquired(void *userdata, const Grant *grant, const Refusal *refusal) {
@@ -103,7 +107,7 @@ static void on_acquired(void *userdata, const Grant *grant, const Refusal *refus
 
     call->with_engine = false; /* it has called back */
     if (grant) {
-        r = send_grant(call->message, grant);
+        r = send_grant(call, grant);
         if (r < 0)
             bus_call_refuse(call, r, NULL);
     } else
@@ -151,8 +155,7 @@ static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     text = plan_to_text(&plan);
     if (!text)
         return -ENOMEM;
-    r = sd_bus_reply_method_return(call->message, "s", text);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
+    return bus_call_reply(call, 's', text);
 }
 
 static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -178,8 +181,7 @@ int bus_call_run_release(BusCall *call, const Subject *subject, Refusal *refusal
     r = broker_release(call->face->context.host.broker, id, subject, refusal);
     if (r < 0)
         return r;
-    r = sd_bus_reply_method_return(call->message, NULL);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
+    return bus_call_reply(call, 0, NULL);
 }
 
 static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -210,7 +212,7 @@ static void answer_reload(BusCall *call, int r) {
     if (r >= 0 && policy->n_errors > 0)
         r = policy_load_refuse(policy, &refusal);
     if (r >= 0)
-        r = sd_bus_reply_method_return(call->message, NULL);
+        r = bus_call_reply(call, 0, NULL);
     if (r < 0)
         bus_call_refuse(call, r, &refusal);
     refusal_done(&refusal);
@@ -231,13 +233,6 @@ static int method_reload_policy(sd_bus_message *m, void *userdata, sd_bus_error 
 
 /* ---- Looking objects up ---- */
 
-static int reply_path(BusCall *call, const char *path) {
-    int r;
-
-    r = sd_bus_reply_method_return(call->message, "o", path);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
-}
-
 static int run_get_device(BusCall *call, const Subject *subject, Refusal *refusal) {
     Request request = REQUEST_NULL;
     char path[BUS_OBJECT_PATH_MAX];
@@ -251,7 +246,7 @@ static int run_get_device(BusCall *call, const Subject *subject, Refusal *refusa
         return r;
     if (!inventory_find_device(call->face->context.host.inventory, &request.devices[0]))
         return refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &request.devices[0], "there is no such device");
-    return reply_path(call, bus_device_path(&request.devices[0], path));
+    return bus_call_reply(call, 'o', bus_device_path(&request.devices[0], path));
 }
 
 static int method_get_device(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -268,7 +263,7 @@ static int run_get_group(BusCall *call, const Subject *subject, Refusal *refusal
         return r;
     if (id > INT32_MAX || !inventory_find_group(call->face->context.host.inventory, (int) id))
         return refuse(refusal, VFIOD_ERROR_NO_SUCH_GROUP, NULL, "there is no IOMMU group %u", id);
-    return reply_path(call, bus_group_path((int) id, path));
+    return bus_call_reply(call, 'o', bus_group_path((int) id, path));
 }
 
 static int method_get_group(sd_bus_message *m, void *userdata, sd_bus_error *error) {

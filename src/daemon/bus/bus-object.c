@@ -140,11 +140,21 @@ int bus_append_text(sd_bus_message *reply, const char *text) {
     return sd_bus_message_append(reply, "s", sane);
 }
 
+/* A message, and what is written to it. */
+typedef struct Sink {
+    sd_bus_message *message;
+    uint64_t *written;
+} Sink;
+
 static int sink_text(void *to, const char *text) {
-    return bus_append_text(to, text);
+    const Sink *sink = to;
+
+    *sink->written += sizeof(uint64_t) + (text ? strlen(text) : 0);
+    return bus_append_text(sink->message, text);
 }
 
 static int sink_number(void *to, char type, uint64_t value) {
+    const Sink *sink = to;
     union {
         uint8_t y;
         int b;
@@ -174,37 +184,44 @@ static int sink_number(void *to, char type, uint64_t value) {
         v.t = value;
         break;
     }
-    return sd_bus_message_append_basic(to, type, &v);
+    *sink->written += sizeof(uint64_t);
+    return sd_bus_message_append_basic(sink->message, type, &v);
 }
 
 static int sink_refer(void *to, const ViewReference *reference) {
+    const Sink *sink = to;
     char path[BUS_OBJECT_PATH_MAX];
 
-    return sd_bus_message_append_basic(to, 'o', bus_object_path(reference, path));
+    *sink->written += sizeof(path);
+    return sd_bus_message_append_basic(sink->message, 'o', bus_object_path(reference, path));
 }
 
 static int sink_open(void *to, char container, const char *contents) {
-    return sd_bus_message_open_container(to, container, contents);
+    const Sink *sink = to;
+
+    *sink->written += sizeof(uint64_t);
+    return sd_bus_message_open_container(sink->message, container, contents);
 }
 
 static int sink_close(void *to) {
-    return sd_bus_message_close_container(to);
+    return sd_bus_message_close_container(((const Sink *) to)->message);
 }
 
-static ViewSink message_sink(sd_bus_message *m) {
+static ViewSink message_sink(Sink *sink) {
     return (ViewSink){
             .text = sink_text,
             .number = sink_number,
             .refer = sink_refer,
             .open = sink_open,
             .close = sink_close,
-            .to = m,
+            .to = sink,
     };
 }
 
 static int put_field(BusFace *b, sd_bus_message *m, const BusObject *object, const ViewField *field,
         const Subject *reader, Survey *survey, Refusal *refusal) {
-    const ViewSink sink = message_sink(m);
+    Sink to = {.message = m, .written = &b->written};
+    const ViewSink sink = message_sink(&to);
     const ViewQuery query = {
             .host = &b->context.host,
             .thing = object->thing,
@@ -231,6 +248,7 @@ int bus_append_property(BusFace *b, sd_bus_message *m, const BusObject *object, 
         const Subject *reader, Refusal *refusal) {
     int r;
 
+    b->written += 2 * sizeof(uint64_t) + strlen(field->name);
     r = sd_bus_message_open_container(m, 'e', "sv");
     if (r >= 0)
         r = sd_bus_message_append_basic(m, 's', field->name);
@@ -309,6 +327,18 @@ const sd_bus_vtable *bus_kind_vtable(ViewKind kind) {
     }
     v[n] = (sd_bus_vtable) SD_BUS_VTABLE_END;
     return v;
+}
+
+bool bus_is_method(sd_bus_message *m) {
+    const char *name;
+    ViewKind kind = bus_path_kind(sd_bus_message_get_path(m), &name);
+
+    if (kind < 0)
+        return false;
+    for (const sd_bus_vtable *v = kinds[kind].methods; v && v->x.method.handler; v++)
+        if (sd_bus_message_is_method_call(m, kinds[kind].interface, v->x.method.member) > 0)
+            return sd_bus_message_has_signature(m, v->x.method.signature) > 0;
+    return false;
 }
 
 static int find_object(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found,

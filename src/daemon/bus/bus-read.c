@@ -17,9 +17,8 @@
 #define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
 #define INTROSPECTABLE "org.freedesktop.DBus.Introspectable"
 
-/* What an object, or its name in a list, takes in an answer; about. */
-#define OBJECT_BYTES 512U
-#define NODE_BYTES 48U
+/* What path and interfaces of an object take in a list; about. */
+#define OBJECT_BYTES 128U
 /* The bus takes our messages more slowly than we make them: what is long waits for that, not to take more
  * memory. */
 #define MESSAGES_WAITING_MAX 16U
@@ -60,8 +59,8 @@ static int fail(BusCall *call, const char *name, const char *text) {
 
     r = sd_bus_message_new_method_error(call->message, &answer, &error);
     if (r >= 0)
-        r = bus_pacer_send(call->face->pacer, answer);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
+        r = bus_call_send_error(call, answer, strlen(text));
+    return r;
 }
 
 static int fail_unknown_object(BusCall *call) {
@@ -76,13 +75,6 @@ static int fail_value(BusCall *call, int r, const Refusal *refusal) {
         return r;
     (void) sd_bus_error_set_errno(&error, r);
     return fail(call, error.name, error.message);
-}
-
-static int send_reply(BusCall *call, sd_bus_message *reply) {
-    int r;
-
-    r = sd_bus_message_send(reply);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
 }
 
 /* ---- One property ---- */
@@ -129,6 +121,7 @@ static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
     const char *interface, *property;
     const ViewField *field = NULL;
     BusObject object;
+    uint64_t before;
     int r;
 
     r = sd_bus_message_read(call->message, "ss", &interface, &property);
@@ -149,8 +142,11 @@ static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
     r = sd_bus_message_new_method_return(call->message, &reply);
     if (r < 0)
         return r;
+    before = call->face->written;
     r = bus_append_value(call->face, reply, &object, field, subject, &call->inquiry.survey, refusal);
-    return r < 0 ? fail_value(call, r, refusal) : send_reply(call, reply);
+    if (r < 0)
+        return fail_value(call, r, refusal);
+    return bus_call_send(call, reply, call->face->written - before);
 }
 
 /* ---- All properties of an object ---- */
@@ -161,6 +157,8 @@ static bool is_standard_interface(const char *interface) {
             streq(interface, OBJECT_MANAGER) || streq(interface, "org.freedesktop.DBus.Peer");
 }
 
+static const ViewField no_field = {};
+
 static int begin_get_all(BusCall *call, BusReading *reading, const BusObject *object) {
     const char *interface;
     int r;
@@ -168,22 +166,20 @@ static int begin_get_all(BusCall *call, BusReading *reading, const BusObject *ob
     r = sd_bus_message_read(call->message, "s", &interface);
     if (r < 0)
         return r;
-    if (is_standard_interface(interface)) {
-        r = sd_bus_reply_method_return(call->message, "a{sv}", 0);
-        return r < 0 ? r : BUS_CALL_ANSWERED;
-    }
-    if (*interface && !streq(interface, bus_kind_interface(object->kind)))
+    if (*interface && !is_standard_interface(interface) &&
+            !streq(interface, bus_kind_interface(object->kind)))
         return fail(call, SD_BUS_ERROR_UNKNOWN_INTERFACE, "Unknown interface.");
     r = sd_bus_message_new_method_return(call->message, &reading->reply);
     if (r >= 0)
         r = sd_bus_message_open_container(reading->reply, 'a', "{sv}");
-    reading->field = view_tables[object->kind].fields;
+    reading->field = is_standard_interface(interface) ? &no_field : view_tables[object->kind].fields;
     return r < 0 ? r : BUS_CALL_MORE;
 }
 
 static int run_get_all(BusCall *call, const Subject *subject, Refusal *refusal) {
     BusReading *reading = get_reading(call);
     BusObject object;
+    uint64_t before;
     int r;
 
     if (!reading)
@@ -198,12 +194,14 @@ static int run_get_all(BusCall *call, const Subject *subject, Refusal *refusal) 
             return BUS_CALL_MORE;
         if (reading->field->change == VIEW_COSTLY)
             continue;
+        before = call->face->written;
         r = bus_append_property(call->face, reading->reply, &object, reading->field, subject, refusal);
         if (r < 0)
             return fail_value(call, r, refusal);
+        reading->bytes += call->face->written - before;
     }
     r = sd_bus_message_close_container(reading->reply);
-    return r < 0 ? r : send_reply(call, reading->reply);
+    return r < 0 ? r : bus_call_send(call, reading->reply, reading->bytes);
 }
 
 /* ---- Lists ---- */
@@ -293,6 +291,7 @@ static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) 
     BusFace *b = call->face;
     ViewReference reference;
     BusObject object;
+    uint64_t before;
     int r = 0;
 
     if (!reading)
@@ -309,16 +308,14 @@ static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) 
             reading->kind++;
             reading->any = false;
         } else if (r > 0) {
+            before = b->written;
             r = append_object(call, &object, &reference);
-            reading->bytes += OBJECT_BYTES;
+            reading->bytes += OBJECT_BYTES + b->written - before;
         }
     }
     if (r >= 0)
         r = sd_bus_message_close_container(reading->reply);
-    if (r < 0)
-        return r;
-    door_charge_answer(b->context.door, &call->task, reading->bytes);
-    return send_reply(call, reading->reply);
+    return r < 0 ? r : bus_call_send(call, reading->reply, reading->bytes);
 }
 
 /* ---- Introspection ---- */
@@ -338,13 +335,8 @@ static void add_node(StrBuf *text, const char *name) {
 }
 
 static int reply_text(BusCall *call, StrBuf *text) {
-    int r;
-
     strbuf_addf(text, "</node>\n");
-    if (text->error != 0)
-        return text->error;
-    r = sd_bus_reply_method_return(call->message, "s", text->text);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
+    return text->error != 0 ? text->error : bus_call_reply(call, 's', text->text);
 }
 
 /* The manager, with what is below it. */
@@ -365,15 +357,11 @@ static int introspect_manager(BusCall *call) {
 static int introspect_object(BusCall *call) {
     const char *text;
     BusObject object;
-    int r;
 
     if (!bus_find_object(call->face, sd_bus_message_get_path(call->message), &object))
         return fail_unknown_object(call);
     text = text_of_kind(call->face, object.kind);
-    if (!text)
-        return -ENOMEM;
-    r = sd_bus_reply_method_return(call->message, "s", text);
-    return r < 0 ? r : BUS_CALL_ANSWERED;
+    return text ? bus_call_reply(call, 's', text) : -ENOMEM;
 }
 
 static int run_introspect(BusCall *call, const Subject *subject, Refusal *refusal) {
@@ -414,14 +402,10 @@ static int run_nodes(BusCall *call, const Subject *subject, Refusal *refusal) {
     while ((r = next_object(b, reading, &object, &reference)) > 0) {
         add_node(&reading->text,
                 bus_object_path(&reference, path) + strlen(bus_kind_prefix(kind)) + strlen("/"));
-        reading->bytes += NODE_BYTES;
         if (door_is_over(b->context.door))
             return BUS_CALL_MORE;
     }
-    if (r < 0)
-        return r;
-    door_charge_answer(b->context.door, &call->task, reading->bytes);
-    return reply_text(call, &reading->text);
+    return r < 0 ? r : reply_text(call, &reading->text);
 }
 
 /* ---- Which call is which ---- */

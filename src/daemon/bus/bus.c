@@ -33,6 +33,104 @@
 #define DEAF_USEC (5 * 1000 * 1000ULL)
 #define PROBE_USEC (1 * 1000 * 1000ULL)
 
+/* What every answer takes, header and all; about. */
+#define ANSWER_BYTES 256U
+/* Of users who are nearly full: so often the bus is asked what they have read. The door asks for who is full.
+ */
+#define ASK_USEC (10 * 1000U)
+/* A ping is no sign of interest, but so many of them in so much time are charged to somebody, too. */
+#define PINGS_MAX 100U
+#define PINGS_USEC (1000 * 1000U)
+/* An error of sd-bus repeats the names that the caller has made up. */
+#define ECHO_BYTES 512U
+/* What an obstacle takes in the details of a refusal, at most; about. */
+#define OBSTACLE_BYTES 1024U
+
+/* ---- Answers ---- */
+
+static BusUnread *unread_of(BusFace *b, sd_bus_message *call, uid_t *ret_uid) {
+    return b->credentials ? credentials_unread(b->credentials, sd_bus_message_get_sender(call), ret_uid)
+                          : NULL;
+}
+
+static void charge(BusFace *b, sd_bus_message *call, uint64_t bytes) {
+    BusUnread *u;
+    uid_t uid;
+
+    if (sd_bus_message_get_expect_reply(call) == 0)
+        return;
+    u = unread_of(b, call, &uid);
+    if (!u)
+        return;
+    door_charge_bytes(b->context.door, &u->reader, uid, ANSWER_BYTES + bytes);
+    if (door_is_nearly_full(b->context.door, &u->reader) && budget_now() >= b->asked_usec + ASK_USEC) {
+        b->asked_usec = budget_now();
+        credentials_ask_unread(b->credentials, uid);
+    }
+}
+
+void bus_call_charge_fds(BusCall *call, size_t n) {
+    uid_t uid;
+    BusUnread *u = unread_of(call->face, call->message, &uid);
+
+    if (u)
+        door_charge_fds(call->face->context.door, &u->reader, n);
+}
+
+int bus_call_send(BusCall *call, sd_bus_message *reply, uint64_t bytes) {
+    int r;
+
+    charge(call->face, call->message, bytes);
+    r = sd_bus_message_send(reply);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+int bus_call_reply(BusCall *call, char type, const char *text) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r >= 0 && type)
+        r = sd_bus_message_append_basic(reply, type, text);
+    return r < 0 ? r : bus_call_send(call, reply, text ? strlen(text) : 0);
+}
+
+int bus_call_send_error(BusCall *call, sd_bus_message *error, uint64_t bytes) {
+    int r;
+
+    charge(call->face, call->message, bytes);
+    r = bus_pacer_send(call->face->pacer, error);
+    return r < 0 ? r : BUS_CALL_ANSWERED;
+}
+
+/* What sd-bus answers by itself, at once. Is the caller full, then it does not: what has a task waits. */
+static bool is_answered_at_once(BusFace *b, sd_bus_message *m, uint64_t bytes) {
+    uid_t uid;
+    BusUnread *u = unread_of(b, m, &uid);
+
+    if (u && door_is_full(b->context.door, &u->reader) && u->reader.unread > 0)
+        return false;
+    charge(b, m, bytes);
+    return true;
+}
+
+static bool is_ping_answered(BusFace *b, sd_bus_message *m) {
+    if (budget_now() >= b->pings_usec + PINGS_USEC) {
+        b->pings_usec = budget_now();
+        b->n_pings = 0;
+    }
+    if (++b->n_pings > PINGS_MAX)
+        credentials_notice(b->credentials, m);
+    return is_answered_at_once(b, m, 0);
+}
+
+static void on_full(void *userdata, uid_t uid) {
+    BusFace *b = userdata;
+
+    if (b->credentials)
+        credentials_ask_unread(b->credentials, uid);
+}
+
 /* ---- The door ---- */
 
 BusCall *bus_call_free(BusCall *call) {
@@ -57,6 +155,12 @@ BusCall *bus_call_free(BusCall *call) {
     return NULL;
 }
 
+/* The sentence, and again in its parts. */
+static uint64_t bytes_of_refusal(sd_bus_message *answer, const Refusal *refusal) {
+    return 2 * strlen(sd_bus_message_get_error(answer)->message) +
+            (refusal ? OBSTACLE_BYTES * refusal->n_obstacles : 0);
+}
+
 void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
 
@@ -64,7 +168,7 @@ void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
         return;
     r = bus_error_reply(call->message, r, refusal, &answer);
     if (r >= 0)
-        r = bus_pacer_send(call->face->pacer, answer);
+        r = bus_call_send_error(call, answer, bytes_of_refusal(answer, refusal));
     if (r < 0)
         log_debug("Cannot send a refusal: %s", strerror(-r));
 }
@@ -95,6 +199,13 @@ static void on_facts(void *userdata) {
     door_resume(call->face->context.door, &call->task);
 }
 
+static bool is_full(BusCall *call) {
+    uid_t uid;
+    BusUnread *u = unread_of(call->face, call->message, &uid);
+
+    return u && door_is_full(call->face->context.door, &u->reader);
+}
+
 static void on_subject(void *userdata, const Subject *subject, const Refusal *why_not) {
     Refusal refusal = REFUSAL_NULL;
     BusCall *call = userdata;
@@ -108,7 +219,8 @@ static void on_subject(void *userdata, const Subject *subject, const Refusal *wh
     call->subject = subject;
     r = door_enter(call->face->context.door, &call->task, subject, &refusal);
     if (r < 0) {
-        bus_call_refuse(call, r, &refusal);
+        if (!is_full(call)) /* who reads nothing is not even refused */
+            bus_call_refuse(call, r, &refusal);
         bus_call_free(call);
     }
     refusal_done(&refusal);
@@ -644,6 +756,7 @@ static void probe(BusFace *b) {
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
     const char *path = sd_bus_message_get_path(m);
+    int r;
 
     if (b->name_deadline && gives_name(m))
         take_name(b);
@@ -651,13 +764,15 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     if (!sd_bus_message_is_method_call(m, NULL, NULL))
         return 0;
     if (path && strnlen(path, BUS_OBJECT_PATH_MAX) == BUS_OBJECT_PATH_MAX)
-        return sd_bus_error_set(
-                error, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no object with such a long name");
+        return is_answered_at_once(b, m, 0) ? sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_OBJECT,
+                                                      "There is no object with such a long name")
+                                            : 1;
     door_be_fair(b->context.door);
     if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Peer", NULL))
-        return 0;
+        return !is_ping_answered(b, m);
     credentials_notice(b->credentials, m);
-    return path ? bus_read_begin(b, m, error) : 0;
+    r = path ? bus_read_begin(b, m, error) : 0;
+    return r == 0 && !bus_is_method(m) ? !is_answered_at_once(b, m, ECHO_BYTES) : r;
 }
 
 /* What changed while a long answer was made is announced behind it. */
@@ -694,7 +809,7 @@ static int connect_to_bus(BusFace *b) {
     r = sd_bus_set_exit_on_disconnect(b->bus, false);
     if (r < 0)
         return r;
-    r = credentials_new(b->bus, &b->credentials);
+    r = credentials_new(b->bus, b->context.door, &b->credentials);
     if (r < 0)
         return r;
     credentials_set_idle_callback(b->credentials, on_last_listener_gone, b);
@@ -760,6 +875,7 @@ int bus_face_new(const BusContext *context, BusFace **ret) {
     b->context = *context;
     b->backoff_usec = BACKOFF_MIN_USEC;
     door_set_answered(context->door, on_answered, b);
+    door_set_full(context->door, on_full, b);
     try_to_connect(b);
     *ret = b;
     return 0;
@@ -773,6 +889,7 @@ BusFace *bus_face_free(BusFace *b) {
     disconnect(b);
     sd_event_source_disable_unref(b->reconnect);
     door_set_answered(b->context.door, NULL, NULL);
+    door_set_full(b->context.door, NULL, NULL);
     for (ViewKind k = 0; k < _VIEW_KIND_MAX; k++)
         free(b->introspection[k]);
     free(b);

@@ -45,6 +45,7 @@ struct Connection {
     bool known;         /* the bus has answered, subject is complete */
     uint64_t seen_usec; /* CLOCK_BOOTTIME: it was connected by then */
     Subject subject;
+    BusUnread unread;
     Waiter *waiters;
     unsigned n_calls;          /* waiters, and subjects that are out */
     sd_bus_slot *lookup;       /* GetConnectionCredentials under way */
@@ -56,6 +57,8 @@ struct Connection {
 
 struct Credentials {
     sd_bus *bus; /* owned reference */
+    Door *door;  /* borrowed */
+    BusOrphans orphans;
     Connection *buckets[N_BUCKETS];
     Connection *newest, *oldest;
     unsigned n_connections, n_waiting;
@@ -150,6 +153,7 @@ static void forget_connection(Connection *k) {
     for (const Waiter *w = k->waiters; w; w = w->next)
         c->n_waiting--;
     k->owner = NULL;
+    bus_unread_done(&k->unread, /* gone= */ false);
     k->watch = sd_bus_slot_unref(k->watch);
     k->last_check = sd_bus_slot_unref(k->last_check);
     if (k->n_calls == 0)
@@ -165,6 +169,7 @@ static void connection_vanished(Connection *k) {
     if (k->n_calls > 1 && c->vanished)
         c->vanished(c->vanished_userdata, &k->subject);
     k->n_calls--;
+    bus_unread_done(&k->unread, /* gone= */ true);
     forget_connection(k);
 }
 
@@ -439,6 +444,7 @@ static int add_connection(Credentials *c, const char *name, Connection **ret) {
         return -ENOMEM;
     k->subject = SUBJECT_NULL;
     k->subject.serial = process_reader_next_serial();
+    k->unread.door = c->door;
     k->name = strdup(name);
     if (!k->name) {
         connection_free(k);
@@ -548,6 +554,29 @@ const Subject *credentials_peek(const Credentials *c, const char *sender) {
     return k && k->known ? &k->subject : NULL;
 }
 
+BusUnread *credentials_unread(Credentials *c, const char *sender, uid_t *ret_uid) {
+    Connection *k = sender ? find_connection(c, sender) : NULL;
+
+    if (!k)
+        return NULL;
+    *ret_uid = k->known ? k->subject.uid : (uid_t) -1;
+    return &k->unread;
+}
+
+void credentials_ask_unread(Credentials *c, uid_t uid) {
+    uint64_t orphans = 0;
+
+    for (Connection *k = c->oldest; k; k = k->newer) {
+        if (!k->known || k->subject.uid != uid)
+            continue;
+        bus_unread_ask(&k->unread, c->bus, k->name);
+        if (k->unread.reader.account)
+            orphans = k->unread.reader.account->orphans;
+    }
+    if (orphans > 0)
+        bus_orphans_ask(&c->orphans, c->bus, uid);
+}
+
 unsigned credentials_n_connections(const Credentials *c) {
     return c->n_connections;
 }
@@ -568,12 +597,13 @@ void credentials_note_connected(Credentials *c) {
         c->own_seen_usec = now_usec();
 }
 
-int credentials_new(sd_bus *bus, Credentials **ret) {
+int credentials_new(sd_bus *bus, Door *door, Credentials **ret) {
     Credentials *c = calloc(1, sizeof *c);
 
     if (!c)
         return -ENOMEM;
     c->bus = sd_bus_ref(bus);
+    c->door = c->orphans.door = door;
     *ret = c;
     return 0;
 }
@@ -594,8 +624,10 @@ Credentials *credentials_free(Credentials *c) {
             waiter_free(w);
         }
         assert(k->n_calls == 0);
+        bus_unread_done(&k->unread, /* gone= */ true); /* with the queues of this bus */
         forget_connection(k);
     }
+    sd_bus_slot_unref(c->orphans.question);
     sd_bus_unref(c->bus);
     process_reader_done(&c->processes);
     free(c);

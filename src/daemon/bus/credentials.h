@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/subject.h"
+#include "daemon/bus/bus-unread.h"
 
 typedef struct Credentials Credentials;
 
@@ -26,7 +27,7 @@ typedef struct Credentials Credentials;
  * connection is unknown or one of the bounds is reached. */
 typedef void (*credentials_ready_t)(void *userdata, const Subject *subject, const Refusal *refusal);
 
-int credentials_new(sd_bus *bus, Credentials **ret);
+int credentials_new(sd_bus *bus, Door *door, Credentials **ret);
 /* Every subject must have been put back. Requests that still wait are dropped: ready will not be called. */
 Credentials *credentials_free(Credentials *c);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Credentials *, credentials_free);
@@ -44,6 +45,12 @@ void credentials_put(Credentials *c, const Subject *subject);
 void credentials_notice(Credentials *c, sd_bus_message *message);
 /* What is known now about a sender, without asking; NULL when nothing is. */
 const Subject *credentials_peek(const Credentials *c, const char *sender);
+
+/* What the sender has not read; NULL when nothing is known about it. *ret_uid: (uid_t) -1 when that is not
+ * known yet. */
+BusUnread *credentials_unread(Credentials *c, const char *sender, uid_t *ret_uid);
+/* Asks the bus what the connections of a user have read. */
+void credentials_ask_unread(Credentials *c, uid_t uid);
 
 unsigned credentials_n_connections(const Credentials *c);
 /* Called when the number of connections falls to 0. */
