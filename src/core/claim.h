@@ -7,10 +7,9 @@
 #include "core/machine.h"
 #include "core/plan.h"
 
-#define CLAIM_ID_MAX 17 /* 16 hex digits + NUL; random, so that an id says nothing about others */
-
 struct Claim {
     char id[CLAIM_ID_MAX];
+    char of[CLAIM_ID_MAX]; /* the claim that its devices are to join, or have left; "": it stands alone */
     ClaimState state;
     Plan plan;
     uid_t uid;                       /* owner */

@@ -68,4 +68,5 @@
             "Only the operator can change that, with \"host\": {\"noiommu\": …}, see vfiod-policy(5).")      \
     X(CAPABILITY_REQUIRED, "CapabilityRequired", EPERM, 41, "Run the program with that capability.")         \
     X(SIMULATION, "Simulation", EROFS, 42, "Send the request to the daemon of a real host.")                 \
-    X(COOKIE_IN_USE, "CookieInUse", EEXIST, 43, "Use that claim, release it, or choose another cookie.")
+    X(COOKIE_IN_USE, "CookieInUse", EEXIST, 43, "Use that claim, release it, or choose another cookie.")     \
+    X(CLAIM_BUSY, "ClaimBusy", EBUSY, 45, "Try again when that is done.")

@@ -23,6 +23,7 @@ static const char *const claim_event_table[_CLAIM_EVENT_MAX] = {
         [CLAIM_EVENT_BIND_FAILED] = "bind-failed",
         [CLAIM_EVENT_OPENED] = "opened",
         [CLAIM_EVENT_OPEN_FAILED] = "open-failed",
+        [CLAIM_EVENT_JOINED] = "joined",
         [CLAIM_EVENT_RELEASE] = "release",
         [CLAIM_EVENT_DEVICE_GONE] = "device-gone",
         [CLAIM_EVENT_CLOSED] = "closed",
@@ -105,6 +106,7 @@ static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
                         },
                 [CLAIM_HELD] =
                         {
+                                [CLAIM_EVENT_JOINED] = GO(GONE, FORGET),
                                 [CLAIM_EVENT_RELEASE] = GO(DRAINING, SAVE | WATCH_CLOSE),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(DRAINING, SAVE | WATCH_CLOSE),
                         },

@@ -36,6 +36,7 @@ typedef enum ClaimEvent {
     CLAIM_EVENT_BIND_FAILED,
     CLAIM_EVENT_OPENED, /* all fds are there */
     CLAIM_EVENT_OPEN_FAILED,
+    CLAIM_EVENT_JOINED,      /* its devices are another claim's now */
     CLAIM_EVENT_RELEASE,     /* the owner or an operator ends it, or its lifeline closed */
     CLAIM_EVENT_DEVICE_GONE, /* unplugged */
     CLAIM_EVENT_CLOSED,      /* nobody has any of its devices open any more */

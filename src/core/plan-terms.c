@@ -35,17 +35,7 @@ int planner_name_rules(Planner *p, int r) {
     return r;
 }
 
-/* "rule", "rule, other": the rules that allowed the devices. Where it is cut, no letter is. */
-static void note_origin(Plan *plan, const Rule *rule) {
-    size_t n = strlen(plan->rule);
-
-    (void) snprintf(plan->rule + n, sizeof(plan->rule) - n, "%s%s", n > 0 ? ", " : "", rule_origin(rule));
-    n = strlen(plan->rule);
-    for (unsigned i = 0; i < 3 && n + 1 + i == sizeof(plan->rule) && !utf8_is_valid(plan->rule); i++)
-        plan->rule[--n] = '\0';
-}
-
-int terms_take(Planner *p, const Device *d, const Verdict *v) {
+int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_charge) {
     const Rule *rule = v->rule;
     const RuleTerms *terms = v->terms;
     Plan *plan = p->plan;
@@ -63,9 +53,10 @@ int terms_take(Planner *p, const Device *d, const Verdict *v) {
             return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "out of memory");
         p->rules[i] = rule;
         (void) snprintf(c->rule, sizeof(c->rule), "%s", rule_key(rule));
-        note_origin(plan, rule);
+        plan_add_origin(plan, rule_origin(rule));
     }
     plan->charges[i].devices++;
+    *ret_charge = (unsigned) i + 1;
 
     plan->ask |= v->effect == EFFECT_ASK;
     p->memlock_max = MIN(p->memlock_max, terms->memlock_max);
@@ -108,12 +99,15 @@ static int check_taint(Planner *p) {
 
 static int check_memlock(Planner *p) {
     char wanted[FORMAT_SIZE_MAX], allowed[FORMAT_SIZE_MAX];
+    uint64_t memlock = p->request->memlock;
     int r;
 
-    p->plan->memlock = p->request->memlock;
-    if (p->request->memlock <= p->memlock_max)
+    p->plan->memlock = memlock;
+    if (memlock > 0 && p->context->claim)
+        memlock = MIN(memlock + p->context->claim->plan.memlock, REQUEST_MEMLOCK_MAX);
+    if (memlock <= p->memlock_max)
         return 0;
-    (void) format_size(p->request->memlock, wanted);
+    (void) format_size(memlock, wanted);
     (void) format_size(p->memlock_max, allowed);
     if (p->memlock_max == 0) {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
@@ -182,9 +176,18 @@ static int exceed(Planner *p, const Rule *rule, const Meter *m) {
     return planner_name_rule(p, rule, r);
 }
 
+static bool counts_already(const Planner *p, const PlanCharge *charge) {
+    const Claim *c = p->context->claim;
+
+    for (size_t i = 0; c && i < c->plan.n_charges; i++)
+        if (streq(c->plan.charges[i].rule, charge->rule))
+            return true;
+    return false;
+}
+
 static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charge) {
     const RuleLimits *limits = &rule_terms(rule)->limits, none = RULE_LIMITS_NONE;
-    uint64_t memlock = p->plan->memlock;
+    uint64_t memlock = p->plan->memlock, claims = !counts_already(p, charge);
     RuleUsage usage = {};
 
     if (memcmp(limits, &none, sizeof(none)) == 0)
@@ -193,9 +196,9 @@ static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charg
         p->context->count_usage(p->context->usage_userdata, charge->rule, p->subject, &usage);
 
     const Meter meters[] = {
-            {"claims", limits->claims, usage.claims, 1},
+            {"claims", limits->claims, usage.claims, claims},
             {"devices", limits->devices, usage.devices, charge->devices},
-            {"claims-per-user", limits->claims_per_user, usage.claims_of_user, 1, .of_user = true},
+            {"claims-per-user", limits->claims_per_user, usage.claims_of_user, claims, .of_user = true},
             {"devices-per-user", limits->devices_per_user, usage.devices_of_user, charge->devices,
                     .of_user = true},
             {"pinned", limits->pinned, usage.pinned,
@@ -211,6 +214,20 @@ static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charg
     return 0;
 }
 
+/* What is too much for one claim is refused before anything is done. */
+static int check_join(Planner *p) {
+    _cleanup_(plan_done) Plan joined = PLAN_NULL;
+    int r;
+
+    if (!p->context->claim || plan_join(&p->context->claim->plan, p->plan, &joined) >= 0)
+        return 0;
+    r = refuse(p->refusal, VFIOD_ERROR_TOO_MANY_DEVICES, &p->first->name,
+            "claim %s would have more than %u devices, %u devices of their IOMMU groups, or %u rules",
+            p->context->claim->id, REQUEST_DEVICES_MAX, PLAN_MEMBERS_MAX, PLAN_RULES_MAX);
+    p->refusal->remedy = strdup("Make another claim for them.");
+    return r;
+}
+
 int terms_check(Planner *p) {
     int r;
 
@@ -223,5 +240,5 @@ int terms_check(Planner *p) {
         r = planner_put_aside(p, check_tether(p));
     for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
         r = planner_put_aside(p, check_limits_of(p, p->rules[i], &p->plan->charges[i]));
-    return r;
+    return r < 0 ? r : planner_put_aside(p, check_join(p));
 }

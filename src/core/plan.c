@@ -52,6 +52,16 @@ PlanCharge *plan_add_charge(Plan *p) {
     return &p->charges[p->n_charges++];
 }
 
+/* "rule", "rule, other": the rules that allowed the devices. Where it is cut, no letter is. */
+void plan_add_origin(Plan *p, const char *origin) {
+    size_t n = strlen(p->rule);
+
+    (void) snprintf(p->rule + n, sizeof(p->rule) - n, "%s%s", n > 0 ? ", " : "", origin);
+    n = strlen(p->rule);
+    for (unsigned i = 0; i < 3 && n + 1 + i == sizeof(p->rule) && !utf8_is_valid(p->rule); i++)
+        p->rule[--n] = '\0';
+}
+
 static bool is_known(const Planner *p, const Refusal *refusal) {
     for (size_t i = 0; i < p->found.n_obstacles; i++)
         if (refusal_is_same(&p->found.obstacles[i], refusal))
@@ -158,7 +168,7 @@ static int authorize(Planner *p) {
             continue;
         r = judge(p, p->devices[i], deny, v);
         if (r >= 0)
-            r = terms_take(p, p->devices[i], v);
+            r = terms_take(p, p->devices[i], v, &p->charges[i]);
         p->settled[i] = r < 0;
         r = planner_put_aside(p, r);
         if (r < 0)
@@ -217,8 +227,22 @@ static int refuse_claimed(Planner *p, const Device *d, const Claim *holder) {
     return r;
 }
 
+static int refuse_member(Planner *p, const PlanMember *m) {
+    const Claim *c = p->context->claim;
+    int r;
+
+    if (!m->leaving)
+        return refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &m->name, "claim %s already has it", c->id);
+    r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &m->name,
+            "it was given back, and waits until claim %s gives back the rest of IOMMU group %d", c->id,
+            m->group);
+    p->refusal->remedy = strdup("Give back the other devices of the group, and then add them together.");
+    return r;
+}
+
 static int check_claimable(Planner *p, const Device *d) {
-    const Claim *holder = d->claim ?: d->group ? d->group->claim : NULL;
+    const Claim *own = p->context->claim, *holder = d->claim ?: d->group ? d->group->claim : NULL;
+    const PlanMember *m = own ? plan_find_member(&own->plan, &d->name) : NULL;
 
     if (device_is_bridge(d)) {
         int r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
@@ -231,7 +255,9 @@ static int check_claimable(Planner *p, const Device *d) {
         return refuse_without_iommu(p, d);
     if (d->quarantined)
         return refuse_quarantined(p, d);
-    return holder ? refuse_claimed(p, d, holder) : family_check_parent(p, d);
+    if (m && m->disposition == DISPOSITION_CLAIM)
+        return refuse_member(p, m);
+    return holder && holder != own ? refuse_claimed(p, d, holder) : family_check_parent(p, d);
 }
 
 /* Siblings get the strictest of what the rules of the group's claimed devices say. */
@@ -258,6 +284,11 @@ bool planner_is_requested(const Planner *p, const Device *d) {
         if (p->devices[i] == d)
             return true;
     return false;
+}
+
+/* A group that the claim has already: its siblings have been seen to. */
+static bool is_own_group(const Planner *p, const Group *g) {
+    return p->context->claim && plan_has_group(&p->context->claim->plan, g->id);
 }
 
 static bool on_vfio_driver(const Device *d) {
@@ -292,6 +323,9 @@ static unsigned needed_facts(
  * as used. */
 static int check_unused(Planner *p, const Device *d, long enable_count) {
     if (!on_vfio_driver(d) || enable_count == 0)
+        return 0;
+    /* Its file gave the client this one, too. */
+    if (p->plan->backend == BACKEND_GROUP && d->group && is_own_group(p, d->group))
         return 0;
     if (!d->group)
         return refuse(p->refusal, VFIOD_ERROR_GROUP_IN_USE, &d->name,
@@ -370,8 +404,8 @@ static int refuse_large_group(Planner *p, const Device *d) {
 }
 
 /* 1: it was added. 0: its facts are not there yet, or it was refused and that was put aside. */
-static int add_member(
-        Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical) {
+static int add_member(Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical,
+        unsigned charge) {
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
     bool exposed = is_exposed(p, d, disposition);
     Plan *plan = p->plan;
@@ -407,6 +441,7 @@ static int add_member(
             .identity = device_identity(d),
             .bind = touched && !on_vfio_driver(d),
             .reset_methods = what & DEVICE_FACT_RESET_METHODS ? facts->reset_methods : 0,
+            .charge = charge,
     };
     (void) snprintf(m->original_driver, sizeof(m->original_driver), "%s", d->driver ?: "");
     m->reset = (disposition == DISPOSITION_CLAIM || exposed) && m->reset_methods != 0;
@@ -438,7 +473,8 @@ static int add_claimed(Planner *p) {
 
         if (p->settled[i])
             continue;
-        r = add_member(p, p->devices[i], DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical);
+        r = add_member(
+                p, p->devices[i], DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical, p->charges[i]);
         if (r > 0)
             r = check_reset(p, plan->reset);
         if (r < 0)
@@ -506,6 +542,7 @@ static int deny_exposed(Planner *p, const Device *d, const Verdict *v) {
 
 static int add_exposed(
         Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical) {
+    unsigned charge = 0;
     Verdict v;
     int r;
 
@@ -513,9 +550,9 @@ static int add_exposed(
     if (r >= 0 && !(v.terms->backends & (1U << BACKEND_GROUP)))
         r = refuse_exposed(p, d, v.rule);
     if (r >= 0)
-        r = terms_take(p, d, &v);
+        r = terms_take(p, d, &v, &charge);
     if (r >= 0)
-        r = add_member(p, d, disposition, MIN(host_critical, v.terms->host_critical));
+        r = add_member(p, d, disposition, MIN(host_critical, v.terms->host_critical), charge);
     return r > 0 ? check_reset(p, v.terms->reset) : r;
 }
 
@@ -539,7 +576,7 @@ static int add_parked(Planner *p, const Device *d, HostCriticalDemand host_criti
     int r;
 
     r = judge(p, d, deny_parked, &v);
-    return r < 0 ? r : add_member(p, d, DISPOSITION_PARK, host_critical);
+    return r < 0 ? r : add_member(p, d, DISPOSITION_PARK, host_critical, 0);
 }
 
 /* Nothing is done with a port of the kernel's own driver, or of none: it is listed where there is room. */
@@ -590,7 +627,7 @@ static int add_sibling(Planner *p, size_t group, const Group *g, const Device *d
         return add_exposed(p, d, disposition, host_critical);
     if (disposition == DISPOSITION_PARK)
         return add_parked(p, d, host_critical);
-    return add_member(p, d, disposition, host_critical);
+    return add_member(p, d, disposition, host_critical, 0);
 }
 
 static int add_siblings(Planner *p) {
@@ -711,7 +748,7 @@ static int choose_devices(Planner *p) {
         r = planner_put_aside(p, r);
         if (r < 0)
             return r;
-        if (!p->settled[i] && p->devices[i]->group)
+        if (!p->settled[i] && p->devices[i]->group && !is_own_group(p, p->devices[i]->group))
             add_group(p, p->devices[i]->group->id, p->verdicts[i].terms);
     }
     return 0;

@@ -40,6 +40,9 @@ typedef struct PlanMember {
                               * accepts that */
     MemberProgress progress; /* changed by the claim as it goes */
     MemberFailure failure;   /* why it is MEMBER_BAD */
+    bool leaving;    /* given back by the client; it goes when the claim gives up the rest of its group */
+    unsigned charge; /* 1 + the index in plan.charges of the rule that it counts against; 0: unknown, or none
+                      */
 } PlanMember;
 
 /* What a claim counts for against the limits of one rule. The key is cut where it is longer: two rules that
@@ -79,6 +82,8 @@ void plan_done(Plan *p);
  * PLAN_MEMBERS_MAX or PLAN_RULES_MAX already. */
 PlanMember *plan_add_member(Plan *p);
 PlanCharge *plan_add_charge(Plan *p);
+/* To plan.rule. */
+void plan_add_origin(Plan *p, const char *origin);
 
 /* What the claims that there are already count for against the limits of one rule. */
 typedef struct RuleUsage {
@@ -97,6 +102,7 @@ typedef struct PlanContext {
     uint64_t now_usec;            /* CLOCK_REALTIME; 0: not known */
     count_usage_t count_usage;    /* NULL: nothing is claimed */
     void *usage_userdata;
+    const Claim *claim; /* that the devices are to join: its groups stand in nobody's way; NULL: none */
     bool all_obstacles; /* a refusal names, in .obstacles, what else would refuse the request */
     bool brief;         /* a no of the policy is not explained: the caller was told often enough */
 } PlanContext;
@@ -124,8 +130,20 @@ int plan_build_from(const PlanContext *context, const FactSource *source, const 
 bool plan_member_is_moved(const PlanMember *m);
 /* Is this the device that was planned for? */
 bool plan_member_is(const PlanMember *m, const Device *d);
+const PlanMember *plan_find_member(const Plan *p, const DeviceName *name);
+bool plan_has_group(const Plan *p, int group);
 bool plan_has_bad(const Plan *p);
 /* Leaves only the members that are MEMBER_BAD, which are then what is claimed, and their groups. */
 void plan_keep_bad(Plan *p);
+
+/* b, whose backend is the same, joins a. 0; -E2BIG: together they are more than a claim can have, or there is
+ * no memory. */
+int plan_join(const Plan *a, const Plan *b, Plan *ret);
+/* The named devices leave. *ret_gone has the groups of which the claim keeps no device, and is empty when
+ * there are none: then those devices are only marked as leaving. 0 or -ENOMEM. */
+int plan_part(const Plan *p, const DeviceName *names, size_t n, Plan *ret_kept, Plan *ret_gone);
+/* Takes out of p what the other plan moves. */
+void plan_leave_to(Plan *p, const Plan *other);
+
 bool plan_needs_bind(const Plan *p);
 bool plan_needs_reset(const Plan *p);

@@ -19,6 +19,7 @@ typedef struct Planner {
     bool again;    /* a fact is wanted that nobody has looked for: nothing that follows from it counts */
     Device *devices[REQUEST_DEVICES_MAX];
     Verdict verdicts[REQUEST_DEVICES_MAX];
+    unsigned charges[REQUEST_DEVICES_MAX];   /* see PlanMember.charge */
     bool settled[REQUEST_DEVICES_MAX];       /* refused already: what follows from that is not looked at */
     const Device *first;                     /* of those that the policy allows */
     SiblingDemand siblings[PLAN_GROUPS_MAX]; /* by index of plan.groups */
@@ -44,8 +45,8 @@ int planner_name_rule(Planner *p, const Rule *rule, int r);
 /* Likewise all rules of the claim. */
 int planner_name_rules(Planner *p, int r);
 
-/* The client gets at one more device because of this rule. */
-int terms_take(Planner *p, const Device *d, const Verdict *v);
+/* The client gets at one more device because of this rule. *ret_charge: see PlanMember.charge. */
+int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_charge);
 /* When everything else is decided: reason, taint, locked memory, limits. */
 int terms_check(Planner *p);
 

@@ -67,6 +67,8 @@ static const Field member_fields[] = {
         FIELD_NUMBER("enableBaseline", PlanMember, enable_baseline, 0, INT32_MAX, .flags = FIELD_REQUIRED),
         FIELD_WORD("progress", PlanMember, progress, &member_progress_words),
         FIELD_WORD("failure", PlanMember, failure, &member_failure_words, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("leaving", PlanMember, leaving, .flags = FIELD_OMIT),
+        FIELD_NUMBER("charge", PlanMember, charge, 1, PLAN_RULES_MAX, .flags = FIELD_OMIT),
 };
 static const FieldTable member_table = FIELD_TABLE(member_fields, .open = true, .check = check_member);
 
@@ -94,7 +96,7 @@ static int count_claimed(FieldReader *r, const JsonNode *object, Plan *p) {
 static int check_plan(FieldReader *r, const JsonNode *object, void *target) {
     Plan *p = target;
 
-    if (p->backend == BACKEND_NOIOMMU ? p->n_groups > 0 : p->n_groups == 0)
+    if (p->backend == BACKEND_NOIOMMU && p->n_groups > 0)
         return fields_fail(r, object, "%zu groups do not fit its backend", p->n_groups);
     for (size_t i = 0; i < p->n_members; i++) {
         if (p->members[i].group < 0 && p->backend != BACKEND_NOIOMMU)
@@ -164,7 +166,7 @@ static const FieldTable subject_table = FIELD_TABLE(subject_fields, .open = true
 static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
     Claim *c = target;
 
-    if (!claim_id_is_valid(c->id))
+    if (!claim_id_is_valid(c->id) || (c->of[0] && !claim_id_is_valid(c->of)))
         return fields_fail(r, object, "not the id of a claim");
     if (c->cookie[0] && !cookie_is_valid(c->cookie))
         return fields_fail(r, object, "not a cookie");
@@ -175,6 +177,7 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
 
 static const Field claim_fields[] = {
         FIELD_TEXT("id", Claim, id, .flags = FIELD_REQUIRED),
+        FIELD_TEXT("of", Claim, of, .flags = FIELD_OMIT),
         FIELD_WORD("state", Claim, state, &claim_state_words, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("uid", Claim, uid, 0, UINT32_MAX - 1, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("pid", Claim, pid, 0, INT32_MAX, .flags = FIELD_REQUIRED),
@@ -241,6 +244,9 @@ static int read_record(FieldReader *r, const JsonNode *root, const char *boot_id
         e = fields_read(r, root, &claim_table, c);
     if (e >= 0)
         e = fields_read(r, root, &plan_table, &c->plan);
+    /* What is to join a claim may be of a group that the claim has already. */
+    if (e >= 0 && c->plan.n_groups == 0 && c->plan.backend != BACKEND_NOIOMMU && !c->of[0])
+        e = fields_fail(r, root, "0 groups do not fit its backend");
     if (e >= 0)
         take_failure(c, frame.failure);
     free(frame.failure);

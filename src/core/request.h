@@ -43,6 +43,7 @@ DECLARE_STRING_TABLE(tether_kind, TetherKind); /* "lifeline", "process", "connec
 #define REQUEST_DEVICES_MAX 14U
 #define REQUEST_REASON_MAX 256U
 #define REQUEST_COOKIE_MAX 65U /* with the NUL */
+#define CLAIM_ID_MAX 17        /* 16 hex digits + NUL; random, so that an id says nothing about others */
 #define REQUEST_MEMLOCK_MAX ((uint64_t) INT64_MAX)
 
 typedef struct Request {
@@ -58,6 +59,7 @@ typedef struct Request {
     bool untainted;                  /* refuse unless the host's isolation is whole */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
     char cookie[REQUEST_COOKIE_MAX]; /* by which the client finds its claim again; "": none */
+    char claim[CLAIM_ID_MAX];        /* the claim that the devices shall join; "": one of their own */
 } Request;
 
 #define REQUEST_NULL                                                                                         \

@@ -458,6 +458,24 @@ class Client:
                                    lambda *r: pending.reply(Claim(self, *r)), pending.fail, CALL_TIMEOUT)
         return pending
 
+    def add(self, claim, *devices, **options):
+        """The result; the files join those of the claim."""
+        names = [getattr(d, 'name', d) for d in devices]
+        result, fds = self.manager('AddDevices', 'sasa{sv}', getattr(claim, 'id', claim), names, options)
+        claim.fds.update({str(name): fd.take() for name, fd in fds})
+        return {str(k): v for k, v in result.items()}
+
+    def add_later(self, claim, *devices, **options):
+        names = [getattr(d, 'name', d) for d in devices]
+        pending = Pending()
+        self.connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', 'AddDevices', 'sasa{sv}',
+                                   (claim.id, names, options), pending.reply, pending.fail, CALL_TIMEOUT)
+        return pending
+
+    def release_devices(self, claim, *devices):
+        names = [getattr(d, 'name', d) for d in devices]
+        self.manager('ReleaseDevices', 'sasa{sv}', getattr(claim, 'id', claim), names, {})
+
     def plan(self, *devices, **options):
         names = [getattr(d, 'name', d) for d in devices]
         return json.loads(self.manager('Plan', 'asa{sv}', names, options))

@@ -83,13 +83,22 @@ static void test_busy_states_wait_for_their_worker(void **state) {
     assert_true(machine_step(CLAIM_OPENING, CLAIM_EVENT_RELEASE).effects & CLAIM_EFFECT_DEFER);
 }
 
-/* Marks what can be reached from s when the transitions into `without` are taken out. */
+/* Only what is held joins another claim, which then has everything that it had: nothing is done to it. */
+static void test_joining_leaves_the_devices_alone(void **state) {
+    for (ClaimState s = 0; s < _CLAIM_STATE_MAX; s++)
+        assert_int_equal(possible(s, CLAIM_EVENT_JOINED), s == CLAIM_HELD);
+    assert_int_equal(machine_step(CLAIM_HELD, CLAIM_EVENT_JOINED).next, CLAIM_GONE);
+    assert_int_equal(machine_step(CLAIM_HELD, CLAIM_EVENT_JOINED).effects, CLAIM_EFFECT_FORGET);
+}
+
+/* Marks what can be reached from s when the transitions into `without` are taken out. Joining another claim
+ * is no end: its devices go the way of that claim. */
 static void reach(ClaimState s, unsigned without, bool seen[static _CLAIM_STATE_MAX]) {
     if (seen[s])
         return;
     seen[s] = true;
     for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)
-        if (possible(s, e) && !(without & (1U << machine_step(s, e).next)))
+        if (e != CLAIM_EVENT_JOINED && possible(s, e) && !(without & (1U << machine_step(s, e).next)))
             reach(machine_step(s, e).next, without, seen);
 }
 
@@ -126,6 +135,7 @@ int main(void) {
             cmocka_unit_test(test_written_down_before_acting),
             cmocka_unit_test(test_busy_states_wait_for_their_worker),
             cmocka_unit_test(test_every_claim_ends),
+            cmocka_unit_test(test_joining_leaves_the_devices_alone),
             cmocka_unit_test(test_no_way_around_the_reset),
     };
 

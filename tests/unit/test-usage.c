@@ -46,7 +46,7 @@ static UsageCharge *charge(World *w, const char *rule, uid_t uid, const Subject 
     (void) snprintf(by->rule, sizeof(by->rule), "%s", rule);
     by->devices = 2;
     plan.memlock = memlock;
-    assert_int_equal(usage_charge(w->usage, &plan, uid, process, &c), 0);
+    assert_int_equal(usage_charge(w->usage, &plan, uid, process, NULL, &c), 0);
     return c;
 }
 
@@ -147,7 +147,7 @@ static void test_memory_by_no_rule(void **state) {
     UsageCharge *none = NULL, *c;
 
     plan.memlock = MIB;
-    assert_int_equal(usage_charge(w->usage, &plan, 1000, NULL, &none), 0);
+    assert_int_equal(usage_charge(w->usage, &plan, 1000, NULL, NULL, &none), 0);
     c = charge(w, "r", 1000, &p, 4 * MIB);
     assert_int_equal(usage_memlock(c), 4 * MIB);
     usage_discharge(c);

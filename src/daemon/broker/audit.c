@@ -183,14 +183,19 @@ static char *claim_devices(const Claim *c) {
     return join_devices(members ? &members->name : NULL, c->plan.n_claimed, sizeof(*members));
 }
 
+/* Of devices on their way into a claim, or out of it: that claim. */
+static const char *shown_id(const Claim *c) {
+    return c->of[0] ? c->of : c->id;
+}
+
 static void record_claim(int level, const char *message_id, const Claim *c, const char *message) {
     _cleanup_free_ char *devices = claim_devices(c);
     char uid[16], pid[16];
 
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) c->uid);
     (void) snprintf(pid, sizeof(pid), "%d", (int) c->pid);
-    log_record(level, message_id, message, "VFIOD_CLAIM", c->id, "VFIOD_DEVICES", devices, "VFIOD_UID", uid,
-            "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_COMMAND", c->command, "VFIOD_BACKEND",
+    log_record(level, message_id, message, "VFIOD_CLAIM", shown_id(c), "VFIOD_DEVICES", devices, "VFIOD_UID",
+            uid, "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_COMMAND", c->command, "VFIOD_BACKEND",
             backend_to_string(c->plan.backend), "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
 }
 
@@ -200,7 +205,7 @@ void audit_granted(Audit *a, const Claim *c) {
     if (!admit_grant(a, c))
         return;
     devices = claim_devices(c);
-    message = format_string("Claim %s: uid %u got %s (%s) by rule %s%s", c->id, (unsigned) c->uid,
+    message = format_string("Claim %s: uid %u got %s (%s) by rule %s%s", shown_id(c), (unsigned) c->uid,
             devices ?: "?", backend_to_string(c->plan.backend), c->plan.rule,
             c->plan.ask ? ", authenticated through polkit" : "");
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_GRANTED, c, message ?: "Claim granted");
@@ -240,7 +245,12 @@ void audit_ended(Audit *a, const Claim *c) {
 
     if (!admit(a, &a->grants, c->uid))
         return;
-    message = format_string("Claim %s of uid %u ended, its devices are restored", c->id, (unsigned) c->uid);
+    if (c->of[0])
+        message = format_string(
+                "Claim %s of uid %u gave devices back, they are restored", c->of, (unsigned) c->uid);
+    else
+        message =
+                format_string("Claim %s of uid %u ended, its devices are restored", c->id, (unsigned) c->uid);
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_ENDED, c, message ?: "Claim ended");
 }
 

@@ -36,10 +36,11 @@ static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
     r = check_groups(j);
     if (r < 0)
         return r;
-    r = vfio_open_container(&container);
+    r = j->claim.of[0] ? 0 : vfio_open_container(&container);
     if (r < 0)
         return backend_refuse_open(j, r, &plan->members[0].name, "/dev/vfio/vfio");
-    r = grant_add(j, &container, "container");
+    if (container >= 0) /* the client has one already when the devices are to join its claim */
+        r = grant_add(j, &container, "container");
     for (size_t i = 0; r >= 0 && i < plan->n_groups; i++) {
         drain_settle(j, i);
         r = grant_add(j, &fds[i], "group:%d", plan->groups[i]);
@@ -57,6 +58,8 @@ static int open_groups(ClaimRun *j) {
     char path[VFIO_NODE_MAX];
     int r = 0;
 
+    if (plan->n_groups == 0) /* the client has the files of all of them */
+        return check_groups(j) < 0 ? -ENODEV : 1;
     order = (WorkerOrder){.operation = WORKER_OPEN_GROUPS, .n_groups = (uint32_t) plan->n_groups};
     for (size_t i = 0; i < plan->n_groups; i++) {
         order.groups[i] = plan->groups[i];

@@ -40,12 +40,13 @@ static int open_all(ClaimRun *j) {
     _cleanup_close_ int fd = -EBADF;
     int r;
 
-    r = spare_take_iommufd(j->broker->spare, &fd);
+    r = j->claim.of[0] ? 0 : spare_take_iommufd(j->broker->spare, &fd);
     if (r < 0)
         return refuse(&j->claim.refusal,
                 r == -ENOENT || r == -ENODEV ? VFIOD_ERROR_BACKEND_UNAVAILABLE : VFIOD_ERROR_OPEN_FAILED,
                 &plan->members[0].name, "cannot open /dev/iommu: %s", strerror(-r));
-    r = grant_add(j, &fd, "iommufd");
+    if (fd >= 0) /* the client has one already when the devices are to join its claim */
+        r = grant_add(j, &fd, "iommufd");
     for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
         r = open_cdev(j, &plan->members[i]);
     if (r >= 0)

@@ -83,6 +83,10 @@ int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const
 /* For somebody who cannot wait: what may sleep is unknown. */
 void broker_take_now(Broker *e, Survey *survey);
 
+/* broker_acquire() and broker_add_devices(), when nothing is in the way of asking. */
+void broker_begin(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
+        acquire_done_t done, void *userdata);
+
 /* Remembers that a claim that the policy allowed came to nothing, as it remembers refusals. */
 void broker_note_failure(Broker *e, const Claim *c);
 /* Counts and logs where the policy in shadow would decide otherwise; with the facts of that survey, for which

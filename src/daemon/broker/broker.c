@@ -273,8 +273,18 @@ static bool begin_inquiry(Broker *e, BrokerInquiry *q, const Subject *subject) {
     return true;
 }
 
-static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
-        Refusal *refusal) {
+/* The claim that the devices shall join is looked up each time: it may have ended meanwhile. */
+static int find_whole(Broker *e, const Request *request, const Claim **ret, Refusal *refusal) {
+    ClaimRun *j = request->claim[0] ? claims_find(e, request->claim) : NULL;
+
+    if (request->claim[0] && (!j || j->claim.state != CLAIM_HELD))
+        return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "claim %s has ended", request->claim);
+    *ret = j ? &j->claim : NULL;
+    return 0;
+}
+
+static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject,
+        const Claim *whole, Plan *ret, Refusal *refusal) {
     bool first = begin_inquiry(e, q, subject);
     const PlanContext context = {
             .inventory = e->inventory,
@@ -284,6 +294,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .now_usec = broker_now_usec(),
             .count_usage = count_usage,
             .usage_userdata = e,
+            .claim = whole,
             .all_obstacles = q->all_obstacles,
             .brief = q->brief,
     };
@@ -306,11 +317,14 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
 static int make_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    const Claim *whole = NULL;
     int r;
 
     r = request_validate(request, refusal);
     if (r >= 0)
-        r = try_plan(e, q, request, subject, &plan, refusal);
+        r = find_whole(e, request, &whole, refusal);
+    if (r >= 0)
+        r = try_plan(e, q, request, subject, whole, &plan, refusal);
     if (r >= 0)
         r = check_raw_io(e, &plan, refusal);
     if (r >= 0)
@@ -345,6 +359,7 @@ static int describe(Claim *c, const Request *request, const Subject *subject) {
     c->pid = subject->pid;
     c->since_usec = broker_now_usec();
     strcpy(c->cookie, request->cookie);
+    memcpy(c->of, request->claim, sizeof(c->of));
     if (claims_make_id(c->id) < 0 || subject_copy(subject, &c->subject) < 0 ||
             free_and_strdup(&c->command, subject->command) < 0 ||
             free_and_strdup(&c->unit, subject->unit) < 0 ||
@@ -428,19 +443,15 @@ static void refuse_simulated(
                 plan.ask ? "authentication would be required" : "the request would be granted");
     broker_compare_shadow(e, &q.survey, request, subject);
     broker_note_refusal(e, request, subject, &refusal);
-    done(userdata, NULL, &refusal);
+    (void) done(userdata, NULL, &refusal);
 }
 
-void broker_acquire(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
+void broker_begin(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
         acquire_done_t done, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     ClaimRun *j;
     int r;
 
-    if (e->config.simulated) {
-        refuse_simulated(e, request, subject, done, userdata);
-        return;
-    }
     j = claim_run_new(e);
     if (j)
         j->question = claim_question_new(request, asker, on_facts, j);
@@ -450,7 +461,7 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
         r = budget_begin_claim(e->config.budget, subject->uid, &refusal);
     if (r < 0) {
         broker_note_refusal(e, request, subject, &refusal);
-        done(userdata, NULL, &refusal);
+        (void) done(userdata, NULL, &refusal);
         (void) claim_run_free(j);
         return;
     }
@@ -465,6 +476,14 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
     }
     broker_note_refusal(e, request, subject, &j->claim.refusal);
     claim_run_feed(j, CLAIM_EVENT_DENIED);
+}
+
+void broker_acquire(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
+        acquire_done_t done, void *userdata) {
+    if (e->config.simulated)
+        refuse_simulated(e, request, subject, done, userdata);
+    else
+        broker_begin(e, request, subject, asker, done, userdata);
 }
 
 void broker_forget_caller(Broker *e, void *userdata) {

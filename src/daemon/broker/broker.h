@@ -23,19 +23,21 @@ typedef struct GrantedFd {
 
 typedef struct Grant {
     const Claim *claim;
+    const Plan *plan; /* of what was asked for now: of devices that have joined the claim, theirs alone */
     const GrantedFd *fds;
     size_t n_fds;
 } Grant;
 
-/* Exactly one of grant and refusal is set. A front end that cannot deliver the grant just returns: nobody
- * then has the other end of the lifeline, and the claim ends by itself. */
-typedef void (*acquire_done_t)(void *userdata, const Grant *grant, const Refusal *refusal);
+/* Exactly one of grant and refusal is set. 0; negative: a grant could not be delivered, and what it is for is
+ * undone. */
+typedef int (*acquire_done_t)(void *userdata, const Grant *grant, const Refusal *refusal);
 
 /* Objects changed; the front ends announce it. Called from the one place that sets states. */
 typedef enum ClaimChange {
     CLAIM_ADDED,
     CLAIM_CHANGED,
-    CLAIM_REMOVED, /* still readable during the call */
+    CLAIM_RESHAPED, /* it has other devices */
+    CLAIM_REMOVED,  /* still readable during the call */
 } ClaimChange;
 typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);
 
@@ -90,6 +92,10 @@ typedef struct Asker {
  * broker_forget_caller(). */
 void broker_acquire(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
         acquire_done_t done, void *userdata);
+/* Likewise adds devices to a claim that the subject's user holds, by the claim's backend. The grant has the
+ * files of the new devices alone. request->claim is filled in. */
+void broker_add_devices(Broker *e, const char *name, Request *request, const Subject *subject,
+        const Asker *asker, acquire_done_t done, void *userdata);
 /* The caller of a pending acquire is gone or no longer interested: done will not be called any more. */
 void broker_forget_caller(Broker *e, void *userdata);
 /* The facts for one answer, while they are collected: some may sleep in the kernel, and are waited for. The
@@ -116,6 +122,10 @@ int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned
 
 /* Ends a claim: its owner or an operator. Does not wait for the devices to be closed: watch its state. */
 int broker_release(Broker *e, const char *name, const Subject *subject, Refusal *refusal);
+/* The same for some of its devices. They are a claim of their own from then on. Those of a group of which the
+ * claim keeps another device are marked, and go with that. */
+int broker_release_devices(
+        Broker *e, const char *name, const Request *request, const Subject *subject, Refusal *refusal);
 
 const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);

@@ -4,13 +4,14 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/claim-part.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
 #include "daemon/kernel/memlock.h"
 
-static void announce(ClaimRun *j, ClaimChange change) {
+void claim_run_announce(ClaimRun *j, ClaimChange change) {
     if (j->broker->changed)
         j->broker->changed(j->broker->changed_userdata, &j->claim, change);
 }
@@ -35,11 +36,10 @@ int claim_run_flush(ClaimRun *j) {
     return 0;
 }
 
-void claim_run_answer(ClaimRun *j, const Grant *grant, const Refusal *refusal) {
+bool claim_run_answer(ClaimRun *j, const Grant *grant, const Refusal *refusal) {
     acquire_done_t done = TAKE_PTR(j->done);
 
-    if (done)
-        done(j->userdata, grant, refusal);
+    return done && done(j->userdata, grant, refusal) >= 0;
 }
 
 static void run_open(ClaimRun *j) {
@@ -83,6 +83,8 @@ static void run_reply(ClaimRun *j) {
                 "cannot record the claim: %s", strerror(-r));
     else
         r = raise_memlock(j);
+    if (r >= 0 && claim_is_part(j))
+        r = claim_part_join(j);
     if (r < 0) {
         claim_run_grant(j)->drop(j);
         claim_run_push(j, CLAIM_EVENT_RELEASE);
@@ -91,9 +93,14 @@ static void run_reply(ClaimRun *j) {
     if (j->done)
         claim_run_tether(j)->keep(j);
     claim_run_grant(j)->give(j);
-    if (!j->granted)
+    if (j->granted)
+        audit_granted(j->broker->audit, &j->claim);
+    if (!claim_is_part(j))
         return;
-    audit_granted(j->broker->audit, &j->claim);
+    if (!j->granted)
+        claim_part_return(j);
+    j->granted = false; /* it does not end: the claim that it has joined does */
+    claim_run_push(j, CLAIM_EVENT_JOINED);
 }
 
 /* Also the end of every claim that was given: nobody waits then, and there is nothing to refuse. */
@@ -116,7 +123,7 @@ static void run_forget(ClaimRun *j) {
     if (j->granted)
         audit_ended(j->broker->audit, &j->claim);
     if (j->announced)
-        announce(j, CLAIM_REMOVED);
+        claim_run_announce(j, CLAIM_REMOVED);
 }
 
 /* ---- the only place where states change ---- */
@@ -124,7 +131,7 @@ static void run_forget(ClaimRun *j) {
 /* What is healthy is free again; whoever shows the claim hears of its state first, while the claim still has
  * it. A quarantine of an older record names no device as bad: all are. */
 static void release_healthy(ClaimRun *j) {
-    announce(j, CLAIM_CHANGED);
+    claim_run_announce(j, CLAIM_CHANGED);
     if (plan_has_bad(&j->claim.plan))
         claim_run_keep_bad(j);
 }
@@ -147,7 +154,7 @@ static void set_state(ClaimRun *j, ClaimState state) {
         claim_run_attach(j);
     if (state == CLAIM_QUARANTINED)
         audit_quarantined(j->broker->audit, &j->claim);
-    announce(j, j->announced ? CLAIM_CHANGED : CLAIM_ADDED);
+    claim_run_announce(j, j->announced ? CLAIM_CHANGED : CLAIM_ADDED);
     j->announced = true;
 }
 
@@ -180,7 +187,15 @@ static void run_effects(ClaimRun *j, unsigned effects) {
         run_forget(j);
 }
 
-static void step(ClaimRun *j, ClaimEvent event) {
+/* The claim that its devices are to join may be over by now. */
+static ClaimEvent check_opened(ClaimRun *j, ClaimEvent event) {
+    if (event != CLAIM_EVENT_OPENED || !claim_is_part(j) || claim_part_find_whole(j, &j->claim.refusal))
+        return event;
+    return CLAIM_EVENT_OPEN_FAILED;
+}
+
+static void step(ClaimRun *j, ClaimEvent fed) {
+    ClaimEvent event = check_opened(j, fed);
     Transition t = machine_step(j->claim.state, event);
     unsigned deferred;
 

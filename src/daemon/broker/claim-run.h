@@ -14,8 +14,9 @@ void claim_run_feed(ClaimRun *j, ClaimEvent event);
 void claim_run_push(ClaimRun *j, ClaimEvent event);
 /* Writes the record if it is not written yet. 0 or negative errno. */
 int claim_run_flush(ClaimRun *j);
-/* Whoever waits for the claim gets its answer; nothing when nobody does. */
-void claim_run_answer(ClaimRun *j, const Grant *grant, const Refusal *refusal);
+void claim_run_announce(ClaimRun *j, ClaimChange change);
+/* Whoever waits for the claim gets its answer. False: nobody does, or it could not be delivered. */
+bool claim_run_answer(ClaimRun *j, const Grant *grant, const Refusal *refusal);
 
 /* Does this claim need the kernel to let devices be opened without an IOMMU? One in quarantine does not:
  * nobody has its device, and nobody gets it. */

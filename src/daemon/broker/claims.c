@@ -72,7 +72,7 @@ void claim_run_keep_bad(ClaimRun *j) {
     j->dirty = true;
 }
 
-static void detach(ClaimRun *j) {
+void claim_run_detach(ClaimRun *j) {
     if (j->attached)
         point_to(j, NULL);
     j->attached = false;
@@ -87,7 +87,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
             j->broker->n_claims--;
             break;
         }
-    detach(j);
+    claim_run_detach(j);
     j->charge = usage_discharge(j->charge);
     if (j->task)
         worker_task_abandon(j->task);
@@ -165,7 +165,10 @@ const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan) {
 }
 
 int claim_run_charge(ClaimRun *j) {
-    if (usage_charge(j->broker->usage, &j->claim.plan, j->claim.uid, j->subject, &j->charge) >= 0)
+    const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : NULL;
+
+    if (usage_charge(j->broker->usage, &j->claim.plan, j->claim.uid, j->subject, whole ? whole->charge : NULL,
+                &j->charge) >= 0)
         return 0;
     return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
 }

@@ -73,6 +73,8 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(ClaimRun *, claim_run_free);
 /* Makes the inventory's devices and groups point to this claim; again after entries may have been replaced.
  */
 void claim_run_attach(ClaimRun *j);
+/* Nothing of the inventory points to it any more. */
+void claim_run_detach(ClaimRun *j);
 /* The worker that opened the device need not keep its copy any longer. */
 void claim_run_drop_keeper(ClaimRun *j);
 /* For a quarantine: lets go of every device that is not bad. */

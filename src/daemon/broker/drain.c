@@ -2,6 +2,7 @@
 #include "daemon/broker/drain.h"
 
 #include "base/log.h"
+#include "base/str.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
@@ -53,6 +54,45 @@ void drain_unwatch(ClaimRun *j) {
     j->n_nodes = 0;
     j->recheck = sd_event_source_disable_unref(j->recheck);
     j->query = holder_query_cancel(j->query);
+}
+
+static bool has_node(const ClaimRun *j, const char *node, bool *ret_missing) {
+    char path[VFIO_NODE_MAX];
+    int r = 0;
+
+    for (size_t i = 0; r != -ERANGE; i++) {
+        r = backend_type(j)->find_node(j, i, path);
+        if (r >= 0 && streq(path, node))
+            return true;
+        if (r < 0 && r != -ERANGE && ret_missing)
+            *ret_missing = true;
+    }
+    return false;
+}
+
+/* A device that is gone has no node any more by which it could be found. */
+static bool is_node_of(const char *node, const ClaimRun *from, const ClaimRun *to) {
+    bool missing = false;
+
+    return has_node(to, node, &missing) || (missing && !has_node(from, node, NULL));
+}
+
+void drain_give(ClaimRun *from, ClaimRun *to) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < from->n_nodes; i++) {
+        NodeEntry *e = from->nodes[i];
+
+        if (to->n_nodes == ELEMENTSOF(to->nodes) || !is_node_of(node_entry_path(e), from, to)) {
+            from->nodes[n++] = e;
+            continue;
+        }
+        node_entry_give(e, to);
+        to->nodes[to->n_nodes++] = e;
+    }
+    from->n_nodes = n;
+    to->doubt = to->doubt || from->doubt;
+    to->resumed = to->resumed || from->resumed;
 }
 
 /* ---- Looking again ---- */

@@ -19,5 +19,7 @@ void drain_settle(ClaimRun *j, size_t index);
 /* For recovery: an earlier process has handed the node out. */
 void drain_watch_recovered(ClaimRun *j, const char *path);
 void drain_unwatch(ClaimRun *j);
+/* The devices of to have been, or were till now, those of from: their nodes go with them. */
+void drain_give(ClaimRun *from, ClaimRun *to);
 /* When not, whatever may change the answer leads to another look. */
 bool drain_is_closed(ClaimRun *j);

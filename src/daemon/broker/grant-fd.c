@@ -32,10 +32,10 @@ static void drop_fds(ClaimRun *j) {
 
 /* When nobody waits any more, dropping them closes the lifeline, and the claim ends by itself. */
 static void give_fds(ClaimRun *j) {
-    const Grant grant = {.claim = &j->claim, .fds = j->fds, .n_fds = j->n_fds};
+    const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : j;
+    const Grant grant = {.claim = &whole->claim, .plan = &j->claim.plan, .fds = j->fds, .n_fds = j->n_fds};
 
-    j->granted = j->done != NULL;
-    claim_run_answer(j, &grant, NULL);
+    j->granted = claim_run_answer(j, &grant, NULL);
     drop_fds(j);
     spare_prepare(j->broker->spare, j->claim.plan.backend == BACKEND_IOMMUFD);
 }

@@ -116,6 +116,9 @@ static int compare_candidates(const void *a, const void *b) {
 
     if (x->stored->damaged != y->stored->damaged)
         return x->stored->damaged ? 1 : -1;
+    /* What a claim has is not its part's. */
+    if (!x->stored->claim.of[0] != !y->stored->claim.of[0])
+        return x->stored->claim.of[0] ? 1 : -1;
     if (is_alive(x) != is_alive(y))
         return is_alive(x) ? -1 : 1;
     return (since_x < since_y) - (since_x > since_y);
@@ -310,12 +313,26 @@ static int take_up(Recovery *recovery, Candidate *c) {
     expect_more(&c->run->claim.plan, c->run->claim.state);
     claim_run_attach(c->run);
     return usage_charge(
-            recovery->broker->usage, &c->run->claim.plan, c->run->claim.uid, NULL, &c->run->charge);
+            recovery->broker->usage, &c->run->claim.plan, c->run->claim.uid, NULL, NULL, &c->run->charge);
+}
+
+/* Devices that had joined the claim when the last daemon died, or had not left it yet: the rest is undone. */
+static void leave_to_whole(Recovery *recovery, StoredClaim *stored) {
+    const ClaimRun *whole = stored->claim.of[0] ? claims_find(recovery->broker, stored->claim.of) : NULL;
+
+    if (whole)
+        plan_leave_to(&stored->claim.plan, &whole->claim.plan);
 }
 
 static int take_up_or_not(Recovery *recovery, Candidate *c) {
-    const ClaimRun *rival = claims_find_rival(recovery->broker, &c->stored->claim.plan);
+    const ClaimRun *rival;
 
+    leave_to_whole(recovery, c->stored);
+    if (c->stored->claim.plan.n_claimed == 0) {
+        store_remove(recovery->broker->store, c->stored->id);
+        return 0;
+    }
+    rival = claims_find_rival(recovery->broker, &c->stored->claim.plan);
     return rival ? give_up_rival(recovery, c, rival) : take_up(recovery, c);
 }
 

@@ -138,5 +138,5 @@ const TetherType tether_lifeline = {
 };
 
 const TetherType *claim_run_tether(const ClaimRun *j) {
-    return &tether_lifeline;
+    return j->claim.of[0] ? &tether_none : &tether_lifeline;
 }

@@ -20,6 +20,7 @@ typedef struct TetherType {
 } TetherType;
 
 extern const TetherType tether_lifeline;
+extern const TetherType tether_none; /* of devices that are to join a claim, or have left it */
 
 /* The kind of this claim. */
 const TetherType *claim_run_tether(const ClaimRun *j);

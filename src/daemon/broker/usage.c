@@ -33,7 +33,7 @@ typedef struct Pin {
 
 typedef struct RuleCharge {
     Counter *all, *user;
-    unsigned devices;
+    unsigned claims, devices;
     Pin *pin; /* NULL: none is locked */
     uint64_t most_before;
 } RuleCharge;
@@ -41,6 +41,7 @@ typedef struct RuleCharge {
 struct UsageCharge {
     Usage *usage;
     UsageCharge *next; /* usage.locking; where memlock is not 0 */
+    UsageCharge *more; /* owned; what has joined it */
     uint64_t memlock;
     bool raised;
     size_t n_rules;
@@ -206,19 +207,25 @@ static void discharge_memory(RuleCharge *c, uint64_t bytes, bool raised) {
 
 /* ---- claims ---- */
 
+static void set_counts(RuleCharge *r, unsigned claims, unsigned devices) {
+    r->all->claims = r->all->claims - r->claims + claims;
+    r->user->claims = r->user->claims - r->claims + claims;
+    r->all->devices = r->all->devices - r->devices + devices;
+    r->user->devices = r->user->devices - r->devices + devices;
+    r->claims = claims;
+    r->devices = devices;
+}
+
 UsageCharge *usage_discharge(UsageCharge *c) {
     if (!c)
         return NULL;
+    c->more = usage_discharge(c->more);
     for (size_t i = 0; i < c->n_rules; i++) {
         RuleCharge *r = &c->rules[i];
 
         discharge_memory(r, c->memlock, c->raised);
-        if (r->all && r->user) {
-            r->all->claims--;
-            r->user->claims--;
-            r->all->devices -= r->devices;
-            r->user->devices -= r->devices;
-        }
+        if (r->all && r->user)
+            set_counts(r, 0, 0);
         counter_unref(c->usage, r->all);
         counter_unref(c->usage, r->user);
     }
@@ -232,21 +239,26 @@ UsageCharge *usage_discharge(UsageCharge *c) {
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(UsageCharge *, usage_discharge);
 
+static bool counts_rule(const UsageCharge *c, const char *rule) {
+    for (; c; c = c->more)
+        for (size_t i = 0; i < c->n_rules; i++)
+            if (c->rules[i].claims > 0 && streq(c->rules[i].all->rule, rule))
+                return true;
+    return false;
+}
+
 static int charge_rule(Usage *u, RuleCharge *c, const PlanCharge *charge, uid_t uid, const Subject *process,
-        uint64_t memlock) {
+        uint64_t memlock, bool again) {
     c->all = counter_ref(u, charge->rule, ALL_USERS);
     c->user = counter_ref(u, charge->rule, uid);
     if (!c->all || !c->user)
         return -ENOMEM;
-    c->devices = charge->devices;
-    c->all->claims++;
-    c->user->claims++;
-    c->all->devices += c->devices;
-    c->user->devices += c->devices;
+    set_counts(c, !again, charge->devices);
     return memlock > 0 ? charge_memory(u, c, process, memlock) : 0;
 }
 
-int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, UsageCharge **ret) {
+int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, const UsageCharge *of,
+        UsageCharge **ret) {
     _cleanup_(usage_dischargep) UsageCharge *c =
             calloc(1, sizeof(*c) + plan->n_charges * sizeof(c->rules[0]));
 
@@ -257,7 +269,8 @@ int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, 
     c->memlock = plan->n_charges > 0 ? MIN(plan->memlock, MEMLOCK_MAX) : 0;
     for (; c->n_rules < plan->n_charges;) {
         size_t i = c->n_rules++;
-        int r = charge_rule(u, &c->rules[i], &plan->charges[i], uid, process, c->memlock);
+        int r = charge_rule(u, &c->rules[i], &plan->charges[i], uid, process, c->memlock,
+                counts_rule(of, plan->charges[i].rule));
 
         if (r < 0)
             return r;
@@ -268,6 +281,52 @@ int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, 
     }
     *ret = TAKE_PTR(c);
     return 0;
+}
+
+static unsigned devices_of(const Plan *plan, const char *rule) {
+    for (size_t i = 0; i < plan->n_charges; i++)
+        if (streq(plan->charges[i].rule, rule))
+            return plan->charges[i].devices;
+    return 0;
+}
+
+/* A rule counts where it comes first. */
+static bool count_anew(UsageCharge *head, UsageCharge *c, const Plan *plan) {
+    bool needed = c == head || c->memlock > 0;
+
+    for (size_t i = 0; i < c->n_rules; i++)
+        set_counts(&c->rules[i], 0, 0);
+    for (size_t i = 0; i < c->n_rules; i++) {
+        const char *rule = c->rules[i].all->rule;
+        unsigned n = devices_of(plan, rule);
+
+        for (const UsageCharge *before = head; before != c; before = before->more)
+            for (size_t k = 0; k < before->n_rules; k++)
+                if (streq(before->rules[k].all->rule, rule))
+                    n = 0;
+        set_counts(&c->rules[i], n > 0, n);
+        needed = needed || n > 0;
+    }
+    return needed;
+}
+
+void usage_change(UsageCharge *c, UsageCharge *joined, const Plan *plan) {
+    UsageCharge **last = &c;
+
+    while (*last)
+        last = &(*last)->more;
+    *last = joined;
+    for (UsageCharge **i = &c; *i;) {
+        UsageCharge *next = (*i)->more;
+
+        if (count_anew(c, *i, plan)) {
+            i = &(*i)->more;
+            continue;
+        }
+        (*i)->more = NULL;
+        (void) usage_discharge(*i);
+        *i = next;
+    }
 }
 
 static const Pin *pin_of(const UsageCharge *c) {

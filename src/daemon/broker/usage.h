@@ -19,8 +19,12 @@ int usage_new(sd_event *event, Usage **ret);
 Usage *usage_free(Usage *u); /* every charge must be gone */
 DEFINE_TRIVIAL_CLEANUP_FUNC(Usage *, usage_free);
 
-/* Counts a claim with this plan. process: the one whose limit will be raised, NULL: not known any more. */
-int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, UsageCharge **ret);
+/* Counts a claim with this plan. process: the one whose limit will be raised, NULL: not known any more. of:
+ * the claim that it will join, which is counted already; NULL: none. */
+int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, const UsageCharge *of,
+        UsageCharge **ret);
+/* The other has joined c (taken over; may be NULL), or c has lost devices: counts what its plan has now. */
+void usage_change(UsageCharge *c, UsageCharge *joined, const Plan *plan);
 UsageCharge *usage_discharge(UsageCharge *c);
 /* What the limit of locked memory of the process must be, for all its claims together. */
 uint64_t usage_memlock(const UsageCharge *c);

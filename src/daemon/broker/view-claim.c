@@ -22,7 +22,8 @@ static int put_devices(const ViewQuery *q, const ViewSink *out) {
 
     r = view_open(out, 'a', "o");
     for (size_t i = 0; i < c->plan.n_claimed && r >= 0; i++)
-        r = view_refer_device(out, &c->plan.members[i].name);
+        if (!c->plan.members[i].leaving)
+            r = view_refer_device(out, &c->plan.members[i].name);
     return r < 0 ? r : view_close(out);
 }
 
@@ -153,8 +154,8 @@ bool view_needs_holders(const ViewField *field) {
 const ViewField view_claim_fields[] = {
         {"Id", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_id},
         {"State", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_state},
-        {"Devices", "ao", VIEW_CONSTANT, VIEW_FOR_ALL, put_devices},
-        {"Groups", "ao", VIEW_CONSTANT, VIEW_FOR_ALL, put_groups},
+        {"Devices", "ao", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_devices},
+        {"Groups", "ao", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_groups},
         {"Backend", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_backend},
         {"Grant", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_grant},
         {"Tether", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_tether},
@@ -163,7 +164,7 @@ const ViewField view_claim_fields[] = {
         {"Pid", "u", VIEW_CONSTANT, VIEW_FOR_ALL, put_pid},
         {"Command", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_command},
         {"Unit", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_unit},
-        {"Rule", "s", VIEW_CONSTANT, VIEW_FOR_OWNER, put_rule},
+        {"Rule", "s", VIEW_INVALIDATED, VIEW_FOR_OWNER, put_rule},
         {"Reason", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_reason},
         {"Since", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_since},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},

@@ -22,6 +22,8 @@ typedef enum BusProperty {
     BUS_PROPERTY_VIABLE = 1 << 7,
     BUS_PROPERTY_FAILURE = 1 << 8,
     BUS_PROPERTY_QUARANTINE_CAUSE = 1 << 9,
+    BUS_PROPERTY_GROUPS = 1 << 10,
+    BUS_PROPERTY_RULE = 1 << 11,
 } BusProperty;
 
 /* Announces what changes in the objects of a face that has a connection. */

@@ -79,19 +79,18 @@ static int append_fds(sd_bus_message *reply, const GrantedFd *fds, size_t n_fds)
     return sd_bus_message_close_container(reply);
 }
 
-/* Sending is the last line. If it fails nobody has the fds, the lifeline among them, and the claim ends. */
-static int send_grant(BusCall *call, const Grant *grant) {
+/* Sending is the last line. If it fails nobody has the fds. */
+static int send_grant(BusCall *call, const Grant *grant, bool joins) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     char path[BUS_OBJECT_PATH_MAX];
     int r;
 
     r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r >= 0 && !joins)
+        r = sd_bus_message_append(reply, "o", bus_claim_path(grant->claim->id, path));
     if (r < 0)
         return r;
-    r = sd_bus_message_append(reply, "o", bus_claim_path(grant->claim->id, path));
-    if (r < 0)
-        return r;
-    r = append_result(reply, &grant->claim->plan);
+    r = append_result(reply, grant->plan);
     if (r < 0)
         return r;
     r = append_fds(reply, grant->fds, grant->n_fds);
@@ -101,30 +100,42 @@ static int send_grant(BusCall *call, const Grant *grant) {
     return bus_call_send(call, reply, grant->n_fds * GRANTED_FD_BYTES);
 }
 
-static void on_acquired(void *userdata, const Grant *grant, const Refusal *refusal) {
-    BusCall *call = userdata;
-    int r;
+static int finish(BusCall *call, const Grant *grant, const Refusal *refusal, bool joins) {
+    int r = grant ? send_grant(call, grant, joins) : -EIO;
 
     call->with_engine = false; /* it has called back */
-    if (grant) {
-        r = send_grant(call, grant);
-        if (r < 0)
-            bus_call_refuse(call, r, NULL);
-    } else
-        bus_call_refuse(call, -EIO, refusal);
+    if (r < 0)
+        bus_call_refuse(call, r, refusal);
     bus_call_free(call);
+    return r;
+}
+
+static int on_acquired(void *userdata, const Grant *grant, const Refusal *refusal) {
+    return finish(userdata, grant, refusal, /* joins= */ false);
+}
+
+static int on_added(void *userdata, const Grant *grant, const Refusal *refusal) {
+    return finish(userdata, grant, refusal, /* joins= */ true);
+}
+
+static Asker asker_of(sd_bus_message *m) {
+    return (Asker){
+            .bus_name = sd_bus_message_get_sender(m),
+            .interactive = sd_bus_message_get_allow_interactive_authorization(m) > 0,
+    };
+}
+
+static int refuse_stopping(Refusal *refusal) {
+    return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
 }
 
 static int run_acquire(BusCall *call, const Subject *subject, Refusal *refusal) {
-    const Asker asker = {
-            .bus_name = sd_bus_message_get_sender(call->message),
-            .interactive = sd_bus_message_get_allow_interactive_authorization(call->message) > 0,
-    };
+    const Asker asker = asker_of(call->message);
     Request request = REQUEST_NULL;
     int r;
 
     if (call->face->stopping)
-        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
+        return refuse_stopping(refusal);
     r = read_request(call->message, &request, refusal);
     if (r < 0)
         return r;
@@ -135,6 +146,51 @@ static int run_acquire(BusCall *call, const Subject *subject, Refusal *refusal) 
 
 static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return bus_call_ask(userdata, m, DOOR_SHORT, run_acquire, error);
+}
+
+/* ---- AddDevices, ReleaseDevices ---- */
+
+static int run_add_devices(BusCall *call, const Subject *subject, Refusal *refusal) {
+    const Asker asker = asker_of(call->message);
+    Request request = REQUEST_NULL;
+    const char *claim;
+    int r;
+
+    if (call->face->stopping)
+        return refuse_stopping(refusal);
+    r = sd_bus_message_read(call->message, "s", &claim);
+    if (r >= 0)
+        r = read_request(call->message, &request, refusal);
+    if (r < 0)
+        return r;
+    call->with_engine = true;
+    broker_add_devices(call->face->context.host.broker, claim, &request, subject, &asker, on_added, call);
+    return BUS_CALL_PENDING;
+}
+
+static int method_add_devices(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_ask(userdata, m, DOOR_SHORT, run_add_devices, error);
+}
+
+static int run_release_devices(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    const char *claim;
+    int r;
+
+    r = sd_bus_message_read(call->message, "s", &claim);
+    if (r >= 0)
+        r = bus_read_devices(call->message, &request, refusal);
+    if (r >= 0)
+        r = bus_read_options(call->message, NULL, refusal);
+    if (r >= 0)
+        r = broker_release_devices(call->face->context.host.broker, claim, &request, subject, refusal);
+    if (r < 0)
+        return r;
+    return bus_call_reply(call, 0, NULL);
+}
+
+static int method_release_devices(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_release_devices, error);
 }
 
 /* ---- The other verbs ---- */
@@ -274,6 +330,10 @@ const sd_bus_vtable bus_manager_methods[] = {
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_RESULT("o", claim, "a{sv}", result, "a(sh)", fds), method_acquire,
                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("AddDevices", SD_BUS_ARGS("s", claim, "as", devices, "a{sv}", options),
+                SD_BUS_RESULT("a{sv}", result, "a(sh)", fds), method_add_devices, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ReleaseDevices", SD_BUS_ARGS("s", claim, "as", devices, "a{sv}", options),
+                SD_BUS_NO_RESULT, method_release_devices, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("as", devices, "a{sv}", options),

@@ -518,6 +518,11 @@ void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) 
         bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_CHANGED,
                 BUS_PROPERTY_STATE | ((int) claim->refusal.code >= 0 ? BUS_PROPERTY_FAILURE : 0));
         break;
+    case CLAIM_RESHAPED:
+        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_CHANGED,
+                BUS_PROPERTY_DEVICES | BUS_PROPERTY_GROUPS | BUS_PROPERTY_RULE);
+        properties |= BUS_PROPERTY_CLAIM;
+        break;
     case CLAIM_REMOVED:
         bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_REMOVED, 0);
         properties |= BUS_PROPERTY_CLAIM;

@@ -407,3 +407,11 @@ NodeState node_entry_state(const NodeEntry *e) {
         return NODE_DOUBT;
     return e->open ? NODE_OPEN : NODE_CLOSED;
 }
+
+const char *node_entry_path(const NodeEntry *e) {
+    return e->path;
+}
+
+void node_entry_give(NodeEntry *e, void *userdata) {
+    e->userdata = userdata;
+}

@@ -58,3 +58,6 @@ NodeEntry *node_entry_free(NodeEntry *e);
 /* Right after our own open: takes note of its event, so that the next open is known to be another's. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e);
 NodeState node_entry_state(const NodeEntry *e);
+const char *node_entry_path(const NodeEntry *e);
+/* Somebody else looks at it from now on. */
+void node_entry_give(NodeEntry *e, void *userdata);

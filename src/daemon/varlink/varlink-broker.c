@@ -102,12 +102,12 @@ static int send_grant(VarlinkCall *call, const Grant *grant) {
     varlink_reply_begin(&w);
     json_write_key(&w, "claim");
     json_write_text(&w, grant->claim->id);
-    write_plan(&w, &grant->claim->plan);
+    write_plan(&w, grant->plan);
     write_fds(&w, grant, fds);
     return varlink_reply_send(call, &w, fds, grant->n_fds);
 }
 
-static void on_acquired(void *userdata, const Grant *grant, const Refusal *refusal) {
+static int on_acquired(void *userdata, const Grant *grant, const Refusal *refusal) {
     VarlinkCall *call = userdata;
     int r;
 
@@ -116,6 +116,7 @@ static void on_acquired(void *userdata, const Grant *grant, const Refusal *refus
     if (r < 0)
         varlink_call_refuse(call, r, refusal);
     varlink_call_done(call);
+    return r;
 }
 
 static int run_acquire(VarlinkCall *call, const Subject *subject, Refusal *refusal) {

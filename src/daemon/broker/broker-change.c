@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The verbs that give a held claim more devices, or take some of them back. Only one at a time changes a
+ * claim: what it has is clear to whoever calls next. */
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "daemon/broker/claim-part.h"
+
+/* Is there a claim to change? */
+static int find_held(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal) {
+    ClaimRun *j;
+    int r;
+
+    r = broker_find_own(e, name, subject, &j, refusal);
+    if (r < 0)
+        return r;
+    if (j->claim.state < CLAIM_HELD || claim_is_growing(j))
+        return refuse(refusal, VFIOD_ERROR_CLAIM_BUSY, NULL, "devices are just being added to claim %s",
+                j->claim.id);
+    if (j->claim.state != CLAIM_HELD)
+        return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "claim %s has ended (%s)", j->claim.id,
+                claim_state_to_string(j->claim.state));
+    *ret = j;
+    return 0;
+}
+
+/* ---- Adding ---- */
+
+static int refuse_option(const Claim *c, const char *option, const char *value, Refusal *refusal) {
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+            "the option \"%s\" of claim %s is \"%s\", and does not change", option, c->id, value);
+}
+
+/* What was decided for the claim holds for everything that joins it. */
+static int take_terms(const Claim *c, Request *request, const Subject *subject, Refusal *refusal) {
+    if (subject->uid != c->uid) /* not even for root: the files would be in other hands than the claim */
+        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "only uid %u can add devices to claim %s",
+                (unsigned) c->uid, c->id);
+    if (c->plan.backend == BACKEND_NOIOMMU)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "claim %s has a device without an IOMMU, which must be claimed alone", c->id);
+    if (request->backend != _BACKEND_INVALID && request->backend != c->plan.backend)
+        return refuse_option(c, "backend", backend_to_string(c->plan.backend), refusal);
+    if (request->grant != REQUEST_NULL.grant && request->grant != c->plan.grant)
+        return refuse_option(c, "grant", grant_kind_to_string(c->plan.grant), refusal);
+    if (request->tether != REQUEST_NULL.tether && request->tether != c->plan.tether)
+        return refuse_option(c, "tether", tether_kind_to_string(c->plan.tether), refusal);
+    if (request->cookie[0])
+        return refuse_option(c, "cookie", c->cookie, refusal);
+    request->backend = c->plan.backend;
+    request->grant = c->plan.grant;
+    request->tether = c->plan.tether;
+    memcpy(request->claim, c->id, sizeof(request->claim));
+    if (!request->reason[0])
+        (void) snprintf(request->reason, sizeof(request->reason), "%s", c->reason ?: "");
+    return 0;
+}
+
+void broker_add_devices(Broker *e, const char *name, Request *request, const Subject *subject,
+        const Asker *asker, acquire_done_t done, void *userdata) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    ClaimRun *j;
+    int r;
+
+    r = find_held(e, name, subject, &j, &refusal);
+    if (r >= 0)
+        r = take_terms(&j->claim, request, subject, &refusal);
+    if (r >= 0) {
+        broker_begin(e, request, subject, asker, done, userdata);
+        return;
+    }
+    broker_note_refusal(e, request, subject, &refusal);
+    (void) done(userdata, NULL, &refusal);
+}
+
+/* ---- Giving back ---- */
+
+static int check_members(const Claim *c, const Request *request, Refusal *refusal) {
+    for (size_t i = 0; i < request->n_devices; i++) {
+        const PlanMember *m = plan_find_member(&c->plan, &request->devices[i]);
+
+        if (!m || m->disposition != DISPOSITION_CLAIM || m->leaving)
+            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, &request->devices[i],
+                    "claim %s does not have it", c->id);
+    }
+    return 0;
+}
+
+static size_t count_held(const Plan *plan) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < plan->n_claimed; i++)
+        n += !plan->members[i].leaving;
+    return n;
+}
+
+int broker_release_devices(
+        Broker *e, const char *name, const Request *request, const Subject *subject, Refusal *refusal) {
+    ClaimRun *j, *part;
+    int r;
+
+    r = request_validate(request, refusal);
+    if (r >= 0)
+        r = find_held(e, name, subject, &j, refusal);
+    if (r >= 0)
+        r = check_members(&j->claim, request, refusal);
+    if (r < 0)
+        return r;
+    if (request->n_devices == count_held(&j->claim.plan))
+        return broker_release(e, j->claim.id, subject, refusal);
+    r = claim_part_leave(j, request->devices, request->n_devices, &part);
+    if (r < 0)
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, &request->devices[0], "cannot record the claim: %s",
+                strerror(-r));
+    if (!part)
+        return 0;
+    if (subject_is_operator(subject))
+        audit_released(&part->claim, subject);
+    claim_run_feed(part, CLAIM_EVENT_RELEASE);
+    return 0;
+}

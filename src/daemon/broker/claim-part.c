@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/claim-part.h"
+
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/broker/drain.h"
+
+bool claim_is_part(const ClaimRun *j) {
+    return j->claim.of[0];
+}
+
+static bool is_joining(const ClaimRun *j) {
+    return claim_is_part(j) && (j->done || j->claim.state < CLAIM_HELD);
+}
+
+bool claim_is_growing(const ClaimRun *j) {
+    for (const ClaimRun *i = j->broker->claims; i; i = i->next)
+        if (is_joining(i) && streq(i->claim.of, j->claim.id))
+            return true;
+    return false;
+}
+
+ClaimRun *claim_part_find_whole(const ClaimRun *part, Refusal *refusal) {
+    ClaimRun *j = claims_find(part->broker, part->claim.of);
+
+    if (j && j->claim.state == CLAIM_HELD)
+        return j;
+    (void) refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "claim %s ended before the devices could join it",
+            part->claim.of);
+    return NULL;
+}
+
+/* The record says so first. On failure everything is as before. */
+static int change_plan(ClaimRun *j, Plan *plan) {
+    Plan before = TAKE_GENERIC(j->claim.plan, PLAN_NULL);
+    int r;
+
+    j->claim.plan = TAKE_GENERIC(*plan, PLAN_NULL);
+    j->dirty = true;
+    r = claim_run_flush(j);
+    if (r < 0) {
+        *plan = TAKE_GENERIC(j->claim.plan, PLAN_NULL);
+        j->claim.plan = TAKE_GENERIC(before, PLAN_NULL);
+    }
+    plan_done(&before);
+    return r;
+}
+
+/* ---- Joining ---- */
+
+int claim_part_join(ClaimRun *part) {
+    const DeviceName *name = &part->claim.plan.members[0].name;
+    _cleanup_(plan_done) Plan joined = PLAN_NULL;
+    ClaimRun *j;
+    int r;
+
+    /* The caller is gone, or a device is: there is an event that says so. */
+    if (!part->done || part->n_events > 0 || part->deferred != 0)
+        return refuse(&part->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name,
+                "it was unplugged before it could join claim %s", part->claim.of);
+    j = claim_part_find_whole(part, &part->claim.refusal);
+    if (!j)
+        return -ENOENT;
+    r = plan_join(&j->claim.plan, &part->claim.plan, &joined);
+    if (r >= 0)
+        r = change_plan(j, &joined);
+    if (r < 0)
+        return refuse(&part->claim.refusal, VFIOD_ERROR_INTERNAL, name, "cannot record the claim: %s",
+                strerror(-r));
+    claim_run_detach(part);
+    claim_run_attach(j);
+    drain_give(part, j);
+    usage_change(j->charge, TAKE_PTR(part->charge), &j->claim.plan);
+    claim_run_announce(j, CLAIM_RESHAPED);
+    return 0;
+}
+
+void claim_part_return(ClaimRun *part) {
+    ClaimRun *j = claims_find(part->broker, part->claim.of), *leaving;
+    const Plan *plan = &part->claim.plan;
+    DeviceName names[REQUEST_DEVICES_MAX];
+
+    for (size_t i = 0; i < plan->n_claimed; i++)
+        names[i] = plan->members[i].name;
+    if (!j || claim_part_leave(j, names, plan->n_claimed, &leaving) < 0)
+        log_warning("Claim %s: devices stay with it that nobody got", part->claim.of);
+    else if (leaving)
+        claim_run_feed(leaving, CLAIM_EVENT_RELEASE);
+}
+
+/* ---- Leaving ---- */
+
+static int describe(Claim *c, const Claim *whole) {
+    int r;
+
+    memcpy(c->of, whole->id, sizeof(c->of));
+    c->uid = whole->uid;
+    c->pid = whole->pid;
+    c->since_usec = whole->since_usec;
+    c->state = CLAIM_HELD;
+    r = claims_make_id(c->id);
+    if (r >= 0)
+        r = subject_copy(&whole->subject, &c->subject);
+    if (r >= 0)
+        r = free_and_strdup(&c->command, whole->command);
+    if (r >= 0)
+        r = free_and_strdup(&c->unit, whole->unit);
+    return r < 0 ? r : free_and_strdup(&c->reason, whole->reason);
+}
+
+/* Of devices that are held and leave. Nothing but its record is there afterwards. */
+static int part_new(ClaimRun *j, Plan *plan, ClaimRun **ret) {
+    _cleanup_(claim_run_freep) ClaimRun *part = claim_run_new(j->broker);
+    int r;
+
+    if (!part)
+        return -ENOMEM;
+    r = describe(&part->claim, &j->claim);
+    if (r < 0)
+        return r;
+    part->claim.plan = TAKE_GENERIC(*plan, PLAN_NULL);
+    part->granted = part->dirty = true;
+    r = usage_charge(j->broker->usage, &part->claim.plan, part->claim.uid, NULL, NULL, &part->charge);
+    if (r >= 0)
+        r = claim_run_flush(part);
+    if (r < 0)
+        return r;
+    *ret = TAKE_PTR(part);
+    return 0;
+}
+
+static int divide(ClaimRun *j, Plan *kept, Plan *gone, ClaimRun **ret) {
+    _cleanup_(claim_run_freep) ClaimRun *part = NULL;
+    int r;
+
+    r = part_new(j, gone, &part);
+    if (r < 0)
+        return r;
+    claim_run_detach(j); /* by its old plan */
+    r = change_plan(j, kept);
+    claim_run_attach(j);
+    if (r < 0) {
+        store_remove(j->broker->store, part->claim.id);
+        return r;
+    }
+    claim_run_attach(part);
+    drain_give(j, part);
+    usage_change(j->charge, NULL, &j->claim.plan);
+    *ret = TAKE_PTR(part);
+    return 0;
+}
+
+int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **ret) {
+    _cleanup_(plan_done) Plan kept = PLAN_NULL, gone = PLAN_NULL;
+    ClaimRun *part = NULL;
+    int r;
+
+    r = plan_part(&j->claim.plan, names, n, &kept, &gone);
+    if (r < 0)
+        return r;
+    assert(kept.n_claimed > 0);
+    r = gone.n_members > 0 ? divide(j, &kept, &gone, &part) : change_plan(j, &kept);
+    if (r < 0)
+        return r;
+    claim_run_announce(j, CLAIM_RESHAPED);
+    *ret = part;
+    return 0;
+}
