@@ -248,6 +248,7 @@ static int explain_self(const Options *o, VfiodErrorText *error) {
                                   : NULL,
             .capabilities = o->capabilities.n > 0 ? o->capabilities.items : self.capabilities,
             .foreign_namespace = o->foreign_namespace || self.foreign_namespace,
+            .scope = o->scope,
     };
     return explain(o, &subject, error);
 }
@@ -289,6 +290,7 @@ int verb_policy_explain(const Options *o, VfiodErrorText *error) {
             .label = o->label,
             .capabilities = list_or_null(&o->capabilities),
             .foreign_namespace = o->foreign_namespace,
+            .scope = o->scope,
     };
 
     if (o->claim || o->last_refusal) {

@@ -21,9 +21,9 @@ _vfioctl() {
     local cur prev words cword verb='' i
     local verbs='list status plan exec hold release monitor taint reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
-    local subject='--user --group --unit --slice --cgroup --label --capability --namespace'
+    local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
-    with_argument+='|--slice|--cgroup|--label|--capability|--namespace|--claim|--test|--grant|--tether|--cookie'
+    with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie'
     local request='--backend --reason --memlock --untainted'
     local giving="$request --grant --tether --cookie"
     local global='--json --no-legend --color --help --version'
@@ -92,7 +92,7 @@ _vfioctl() {
         _vfioctl_offer 'host other'
         return 0
         ;;
-    -r | --reason | --cookie | --unit | --slice | --cgroup | --label | --capability)
+    -r | --reason | --cookie | --unit | --slice | --cgroup | --label | --scope | --capability)
         return 0
         ;;
     esac

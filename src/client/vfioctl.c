@@ -44,6 +44,7 @@ typedef enum OptionFlag {
     OPTION_CAPABILITY = 1 << 20,
     OPTION_NAMESPACE = 1 << 21,
     OPTION_SLICE = 1 << 22,
+    OPTION_SCOPE = 1 << 23,
     OPTION_TEST = 1 << 24,
     OPTION_SERIALS = 1 << 25,
     OPTION_CLAIM = 1 << 26,
@@ -66,8 +67,8 @@ typedef enum OptionFlag {
 #define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_GRANT | OPTION_TETHER | OPTION_COOKIE)
 #define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK)
 #define OPTIONS_SUBJECT                                                                                      \
-    (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_CAPABILITY |           \
-            OPTION_NAMESPACE | OPTION_SLICE)
+    (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
+            OPTION_CAPABILITY | OPTION_NAMESPACE | OPTION_SLICE)
 
 /* Short options are mapped to the same flags. */
 static const struct option long_options[] = {
@@ -92,6 +93,7 @@ static const struct option long_options[] = {
         {"slice", required_argument, NULL, OPTION_NUMBER(OPTION_SLICE)},
         {"cgroup", required_argument, NULL, OPTION_NUMBER(OPTION_CGROUP)},
         {"label", required_argument, NULL, OPTION_NUMBER(OPTION_LABEL)},
+        {"scope", required_argument, NULL, OPTION_NUMBER(OPTION_SCOPE)},
         {"capability", required_argument, NULL, OPTION_NUMBER(OPTION_CAPABILITY)},
         {"namespace", required_argument, NULL, OPTION_NUMBER(OPTION_NAMESPACE)},
         {"test", required_argument, NULL, OPTION_NUMBER(OPTION_TEST)},
@@ -188,6 +190,7 @@ static const struct {
         {OPTION_SLICE, "      --slice=SLICE", "explain", "the caller's slice"},
         {OPTION_CGROUP, "      --cgroup=PATH", "explain", "the caller's control group"},
         {OPTION_LABEL, "      --label=LABEL", "explain", "the caller's security label"},
+        {OPTION_SCOPE, "      --scope=NAME", "explain", "the scope of the socket that the caller uses"},
         {OPTION_CAPABILITY, "      --capability=CAP", "explain", "a capability of the caller; repeatable"},
         {OPTION_NAMESPACE, "      --namespace=WHICH", "explain", "the caller's namespaces: host or other"},
         {OPTION_CLAIM, "      --claim=ID", "explain", "why the daemon allowed this claim"},
@@ -338,6 +341,7 @@ static int take_policy_option(Options *o, uint64_t flag, const char *value, Vfio
             {OPTION_SLICE, .text = &o->slice},
             {OPTION_CGROUP, .text = &o->cgroup},
             {OPTION_LABEL, .text = &o->label},
+            {OPTION_SCOPE, .text = &o->scope},
             {OPTION_CLAIM, .text = &o->claim},
             {OPTION_LAST_REFUSAL, .yes = &o->last_refusal},
             {OPTION_POLICY, .list = &o->policies},

@@ -35,7 +35,7 @@ typedef struct Options {
     bool print;
     uint64_t memlock;
     /* of the policy's verbs */
-    const char *host, *user, *unit, *slice, *cgroup, *label, *claim;
+    const char *host, *user, *unit, *slice, *cgroup, *label, *scope, *claim;
     OptionList policies, groups_of_user, capabilities, tests;
     bool foreign_namespace, last_refusal, serials;
     char **arguments; /* what follows the verb and its options */

@@ -31,7 +31,8 @@ static struct json_object *subject_to_json(const Explanation *e) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
     if (!o || json_add_string(o, "user", e->user) < 0 ||
-            json_add(o, "uid", json_object_new_int64(e->subject->uid)) < 0)
+            json_add(o, "uid", json_object_new_int64(e->subject->uid)) < 0 ||
+            (e->subject->scope && json_add_string(o, "scope", e->subject->scope) < 0))
         return NULL;
     return TAKE_PTR(o);
 }

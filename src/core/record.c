@@ -149,6 +149,7 @@ static const Field subject_fields[] = {
         FIELD_STRING("unit", Subject, unit, .flags = FIELD_OMIT),
         FIELD_STRING("cgroup", Subject, cgroup, .flags = FIELD_OMIT),
         FIELD_STRING("label", Subject, label, .flags = FIELD_OMIT),
+        FIELD_STRING("scope", Subject, scope, .flags = FIELD_OMIT),
         /* 64 bits: the highest would be the sign */
         FIELD_NUMBER("capabilities", Subject, capabilities, INT64_MIN, INT64_MAX, .flags = FIELD_IF_KNOWN,
                 .known = offsetof(Subject, capabilities_known)),

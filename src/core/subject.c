@@ -20,7 +20,15 @@ void subject_done(Subject *s) {
     free(s->unit);
     free(s->cgroup);
     free(s->label);
+    free(s->scope);
     *s = SUBJECT_NULL;
+}
+
+bool scope_name_is_valid(const char *name) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t n = strlen(name);
+
+    return n > 0 && n <= SCOPE_NAME_MAX && strspn(name, allowed) == n && *name != '.' && *name != '-';
 }
 
 static int copy_groups(const Subject *s, Subject *ret) {
@@ -45,7 +53,8 @@ int subject_copy(const Subject *s, Subject *ret) {
     copy.user_namespace = s->user_namespace;
     copy.pid_namespace = s->pid_namespace;
     if (copy_groups(s, &copy) < 0 || free_and_strdup(&copy.unit, s->unit) < 0 ||
-            free_and_strdup(&copy.cgroup, s->cgroup) < 0 || free_and_strdup(&copy.label, s->label) < 0)
+            free_and_strdup(&copy.cgroup, s->cgroup) < 0 || free_and_strdup(&copy.label, s->label) < 0 ||
+            free_and_strdup(&copy.scope, s->scope) < 0)
         return -ENOMEM;
     *ret = TAKE_GENERIC(copy, SUBJECT_NULL);
     return 0;
@@ -73,14 +82,16 @@ bool subject_is_operator(const Subject *s) {
 }
 
 const char *subject_describe(const Subject *s, char buf[static SUBJECT_DESCRIPTION_MAX]) {
+    const char *through = s->scope ? " through the scope " : "", *scope = s->scope ?: "";
     const char *where = s->user_namespace == NAMESPACE_OTHER
             ? (s->pid_namespace == NAMESPACE_OTHER ? " in another user and pid namespace"
                                                    : " in another user namespace")
             : (s->pid_namespace == NAMESPACE_OTHER ? " in another pid namespace" : "");
 
     if (s->uid == (uid_t) -1)
-        (void) snprintf(buf, SUBJECT_DESCRIPTION_MAX, "an unknown user%s", where);
+        (void) snprintf(buf, SUBJECT_DESCRIPTION_MAX, "an unknown user%s%s%s", where, through, scope);
     else
-        (void) snprintf(buf, SUBJECT_DESCRIPTION_MAX, "uid %u%s", (unsigned) s->uid, where);
+        (void) snprintf(
+                buf, SUBJECT_DESCRIPTION_MAX, "uid %u%s%s%s", (unsigned) s->uid, where, through, scope);
     return buf;
 }

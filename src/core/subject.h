@@ -36,6 +36,10 @@ typedef struct Subject {
     uint64_t capabilities_unsure;
     bool capabilities_known;
     NamespaceKind user_namespace, pid_namespace;
+    /* owned; of the socket that it came through, NULL: none. Known of everybody: it is what the daemon itself
+     * has opened.
+     */
+    char *scope;
 } Subject;
 
 #define SUBJECT_NULL                                                                                         \
@@ -44,6 +48,9 @@ typedef struct Subject {
     }
 
 void subject_done(Subject *s);
+/* Names of scopes are part of the names of sockets: 1 to 64 of [A-Za-z0-9._-], the first no dot or dash. */
+#define SCOPE_NAME_MAX 64U
+bool scope_name_is_valid(const char *name);
 /* What policy looks at, for keeping: without pidfd and command. More groups than this are not kept, and count
  * as not known then. 0 or -ENOMEM; *dst is untouched on failure. */
 #define SUBJECT_COPY_GROUPS_MAX 4096U
@@ -55,6 +62,7 @@ int subject_has_capability(const Subject *s, unsigned capability);
 /* root, the operator: may see and end every claim */
 bool subject_is_operator(const Subject *s);
 
-#define SUBJECT_DESCRIPTION_MAX 64U
-/* "uid 1000", "uid 1000 in another user namespace": how errors and the journal call it. Returns buf. */
+#define SUBJECT_DESCRIPTION_MAX 160U
+/* "uid 1000", "uid 1000 in another user namespace", "uid 1000 through the scope ci": how errors and the
+ * journal call it. Returns buf. */
 const char *subject_describe(const Subject *s, char buf[static SUBJECT_DESCRIPTION_MAX]);

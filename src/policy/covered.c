@@ -174,6 +174,8 @@ static bool predicate_covers(PredicateKind kind, const Rule *a, const Rule *b) {
         return (b->capabilities & ~a->capabilities) == 0;
     case PREDICATE_WHO_NAMESPACE:
         return (b->namespaces & ~a->namespaces) == 0;
+    case PREDICATE_WHO_SCOPE:
+        return strings_cover(&a->scopes, &b->scopes);
     case PREDICATE_WHAT_DEVICE:
         return devices_cover(a, b);
     case PREDICATE_WHAT_ID:
@@ -218,8 +220,15 @@ static bool covers_changed(const Rule *a, const Rule *b) {
     return asks(a, PREDICATE_WHAT_TAG) && tags_cover(a, b) && tags_cover(b, a);
 }
 
-static bool rule_covers(const Rule *a, const Rule *b) {
-    if ((a->predicates & ~b->predicates) != 0 || !covers_changed(a, b))
+/* An allow or ask rule without scopes is about callers without one. A deny rule behind it still stops the
+ * others, if any rule lets them in. */
+static bool covers_scopes(const PolicyParser *p, const Rule *a, const Rule *b) {
+    return !p->has_scopes || a->scopes.n > 0 || a->effect == EFFECT_DENY ||
+            (b->scopes.n == 0 && b->effect != EFFECT_DENY);
+}
+
+static bool rule_covers(const PolicyParser *p, const Rule *a, const Rule *b) {
+    if ((a->predicates & ~b->predicates) != 0 || !covers_changed(a, b) || !covers_scopes(p, a, b))
         return false;
     for (uint32_t rest = a->predicates; rest != 0; rest &= rest - 1)
         if (!predicate_covers((PredicateKind) __builtin_ctz(rest), a, b))
@@ -258,7 +267,7 @@ static void find_covering(const PolicyParser *p, size_t first, size_t n, const R
                 continue;
             if (++*n_comparisons >= COMPARISONS_MAX)
                 return;
-            if (rule_covers(p->rules + i, p->rules + first + k))
+            if (rule_covers(p, p->rules + i, p->rules + first + k))
                 ret[k] = p->rules + i;
         }
 }

@@ -6,12 +6,12 @@
 
 /* An allow rule that cannot tell who the caller is passes by, unless its tag expects another card. */
 static bool needs_to_know(const Rule *rule) {
-    return rule->effect == EFFECT_ALLOW && !(rule_predicates(rule) & 1U << PREDICATE_WHAT_TAG);
+    return rule->effect == EFFECT_ALLOW && !(rule->predicates & 1U << PREDICATE_WHAT_TAG);
 }
 
 /* False only when the rule surely passes by, whatever the device. */
 static bool may_concern(const Rule *rule, const Question *q) {
-    for (uint32_t rest = rule_predicates(rule) & PREDICATES_WHO; rest != 0; rest &= rest - 1) {
+    for (uint32_t rest = rule_predicates(rule, q) & PREDICATES_WHO; rest != 0; rest &= rest - 1) {
         Holds holds = rule_ask(rule, (PredicateKind) __builtin_ctz(rest), q);
 
         if (holds == HOLDS_NO || (holds == HOLDS_UNKNOWN && needs_to_know(rule)))

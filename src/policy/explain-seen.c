@@ -211,6 +211,9 @@ static void add_fact_of_subject(
     case PREDICATE_WHO_CAPABILITY:
         add_capabilities(b, rule, q);
         break;
+    case PREDICATE_WHO_SCOPE:
+        add_text(b, s->scope, "no scope");
+        break;
     default:
         add_namespace(b, s);
     }

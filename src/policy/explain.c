@@ -73,7 +73,8 @@ static unsigned count_bits(uint32_t mask) {
 static uint32_t find_failing(const Rule *rule, const Question *q, unsigned max) {
     uint32_t failing = 0;
 
-    for (uint32_t rest = rule_predicates(rule); rest != 0 && count_bits(failing) <= max; rest &= rest - 1) {
+    for (uint32_t rest = rule_predicates(rule, q); rest != 0 && count_bits(failing) <= max;
+            rest &= rest - 1) {
         PredicateKind kind = (PredicateKind) __builtin_ctz(rest);
 
         if (rule_ask(rule, kind, q) != HOLDS_YES)
@@ -136,13 +137,18 @@ static void add_new_rule(StrBuf *b, const Story *s) {
     strbuf_add(b, s->audience == AUDIENCE_OPERATOR ? "Add a rule: " : "Ask the operator for a rule: ");
     strbuf_add(b, "{ \"effect\": \"allow\", \"who\": { \"user\": ");
     add_who(b, s);
+    if (s->question.subject->scope)
+        strbuf_addf(b, ", \"scope\": \"%s\"", s->question.subject->scope);
     strbuf_addf(
             b, " }, \"what\": { \"device\": \"%s\" } }", device_name_format(&s->question.device->name, name));
 }
 
 /* No glob and no number takes in what is not there. */
-static bool is_absent(PredicateKind kind, const Question *q) {
+static bool is_absent(const Rule *rule, PredicateKind kind, const Question *q) {
     switch (kind) {
+    case PREDICATE_WHO_SCOPE:
+        /* Nor is a rule for everybody made one for a scope. */
+        return !q->subject->scope || rule->scopes.n == 0;
     case PREDICATE_WHO_UNIT:
         return !q->subject->unit;
     case PREDICATE_WHAT_DRIVER:
@@ -189,7 +195,7 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
         b->error = -ENOMEM;
         return;
     }
-    if (rule_ask(rule, kind, &s->question) == HOLDS_UNKNOWN || is_absent(kind, &s->question))
+    if (rule_ask(rule, kind, &s->question) == HOLDS_UNKNOWN || is_absent(rule, kind, &s->question))
         return;
     switch (kind) {
     case PREDICATE_WHO_USER:
@@ -204,6 +210,7 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
     case PREDICATE_WHO_CGROUP:
     case PREDICATE_WHO_LABEL:
     case PREDICATE_WHO_NAMESPACE:
+    case PREDICATE_WHO_SCOPE:
     case PREDICATE_WHAT_DEVICE:
     case PREDICATE_WHAT_ID:
     case PREDICATE_WHAT_CLASS:
@@ -294,7 +301,7 @@ static void add_unknown(StrBuf *b, const Story *s, const Rule *rule) {
     const char *separator = " (unknown facts count against the caller: ";
     bool any = false;
 
-    for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1) {
+    for (uint32_t rest = rule_predicates(rule, &s->question); rest != 0; rest &= rest - 1) {
         PredicateKind kind = (PredicateKind) __builtin_ctz(rest);
 
         if (rule_ask(rule, kind, &s->question) != HOLDS_UNKNOWN)
@@ -367,7 +374,7 @@ static struct json_object *predicates_to_json(const Story *s, const Rule *rule) 
 
     if (!array)
         return NULL;
-    for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1)
+    for (uint32_t rest = rule_predicates(rule, &s->question); rest != 0; rest &= rest - 1)
         if (json_append(array, predicate_to_json(s, rule, (PredicateKind) __builtin_ctz(rest))) < 0)
             return NULL;
     return TAKE_PTR(array);

@@ -249,6 +249,25 @@ static void take_namespace(void *userdata, const JsonNode *value) {
         p->rule.namespaces |= 1U << (i + NAMESPACE_HOST);
 }
 
+static void take_scope(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    _cleanup_free_ char *shown = NULL;
+
+    if (!parser_refuse_glob(p, value, "the name of a scope", "list the scopes"))
+        return;
+    if (scope_name_is_valid(value->string)) {
+        p->has_scopes = true;
+        parser_add_string(p, &p->rule.scopes, value->string);
+        return;
+    }
+    shown = show(p, value->string);
+    report_value(p, value,
+            "\"%s\" is not the name of a scope: 1 to %u letters, digits, '.', '_' and '-', not beginning "
+            "with '.' or "
+            "'-'",
+            shown, SCOPE_NAME_MAX);
+}
+
 static const Key who_keys[] = {
         {.name = "user",
                 .types = TYPE(STRING) | TYPE(INTEGER),
@@ -290,6 +309,11 @@ static const Key who_keys[] = {
                 .expected = "\"host\" or \"other\"",
                 .list = true,
                 .take = take_namespace},
+        {.name = "scope",
+                .types = TYPE(STRING),
+                .expected = "the name of a scope",
+                .list = true,
+                .take = take_scope},
 };
 
 void take_who(void *userdata, const JsonNode *value) {

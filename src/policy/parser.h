@@ -24,6 +24,7 @@ struct PolicyParser {
     void *tag_tree; /* tree of Tag, borrowed from tags */
     Tag **tags;     /* owned, in the order of the files */
     size_t n_tags;
+    bool has_scopes; /* a rule names one */
     HostSettings host;
     char *noiommu_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
     Problems problems, warnings;

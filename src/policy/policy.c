@@ -68,6 +68,7 @@ static void rule_done_lists(Rule *r) {
     string_list_done(&r->slices);
     string_list_done(&r->cgroups);
     string_list_done(&r->labels);
+    string_list_done(&r->scopes);
     string_list_done(&r->drivers);
     free(r->wanted);
     free(r->tags);
@@ -158,7 +159,7 @@ bool rule_concerns(const Rule *rule, const Subject *subject) {
     Question q;
 
     question_init(&q, &(const PolicyQuestion){.subject = subject}, PREDICATES_WHO);
-    for (uint32_t rest = rule_predicates(rule) & PREDICATES_WHO; rest != 0; rest &= rest - 1)
+    for (uint32_t rest = rule_predicates(rule, &q) & PREDICATES_WHO; rest != 0; rest &= rest - 1)
         if (rule_ask(rule, (PredicateKind) __builtin_ctz(rest), &q) != HOLDS_YES)
             return false;
     return true;

@@ -154,6 +154,19 @@ static Holds namespace_holds(const Rule *r, const Question *q) {
     return HOLDS_UNKNOWN;
 }
 
+/* A scope narrows what its callers get: an allow or ask rule lets them in only by name. A deny rule that
+ * names none is about everybody. */
+static Holds scope_holds(const Rule *r, const Question *q) {
+    const char *scope = q->subject->scope;
+
+    if (r->scopes.n == 0)
+        return yes_or_no(!scope || r->effect == EFFECT_DENY);
+    for (size_t i = 0; scope && i < r->scopes.n; i++)
+        if (streq(r->scopes.items[i], scope))
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
 /* --- what --- */
 
 static Holds device_holds(const Rule *r, const Question *q) {
@@ -288,6 +301,7 @@ static const Predicate predicate_table[_PREDICATE_MAX] = {
         [PREDICATE_WHO_LABEL] = {"who.label", label_holds, 0},
         [PREDICATE_WHO_CAPABILITY] = {"who.capability", capability_holds, 0},
         [PREDICATE_WHO_NAMESPACE] = {"who.namespace", namespace_holds, 0},
+        [PREDICATE_WHO_SCOPE] = {"who.scope", scope_holds, 0},
         [PREDICATE_WHAT_DEVICE] = {"what.device", device_holds, 0},
         [PREDICATE_WHAT_ID] = {"what.id", id_holds, 0},
         [PREDICATE_WHAT_CLASS] = {"what.class", class_holds, 0},
@@ -316,15 +330,16 @@ Holds rule_ask(const Rule *rule, PredicateKind kind, const Question *question) {
     return predicate_table[kind].evaluate(rule, question);
 }
 
-uint32_t rule_predicates(const Rule *rule) {
-    return rule->predicates | 1U << PREDICATE_WHO_USER;
+uint32_t rule_predicates(const Rule *rule, const Question *question) {
+    return rule->predicates | 1U << PREDICATE_WHO_USER |
+            (question->subject->scope ? 1U << PREDICATE_WHO_SCOPE : 0);
 }
 
 const char *rule_wanted(const Rule *rule, PredicateKind kind) {
     for (size_t i = 0; i < rule->n_wanted; i++)
         if (rule->wanted[i].kind == kind)
             return rule->wanted[i].text;
-    return "anybody";
+    return kind == PREDICATE_WHO_SCOPE && rule->effect != EFFECT_DENY ? "no scope" : "anybody";
 }
 
 void question_init(Question *q, const PolicyQuestion *question, uint32_t predicates) {
@@ -350,7 +365,7 @@ void question_init(Question *q, const PolicyQuestion *question, uint32_t predica
 RuleHolds rule_holds(const Rule *rule, const Question *question) {
     bool unknown = false, changed = false;
 
-    for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1) {
+    for (uint32_t rest = rule_predicates(rule, question); rest != 0; rest &= rest - 1) {
         switch (rule_ask(rule, (PredicateKind) __builtin_ctz(rest), question)) {
         case HOLDS_YES:
             break;

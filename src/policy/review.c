@@ -7,7 +7,7 @@
 static Holds all_hold(const Rule *rule, const Question *q) {
     Holds all = HOLDS_YES;
 
-    for (uint32_t rest = rule_predicates(rule); rest != 0; rest &= rest - 1) {
+    for (uint32_t rest = rule_predicates(rule, q); rest != 0; rest &= rest - 1) {
         Holds h = rule_ask(rule, (PredicateKind) __builtin_ctz(rest), q);
 
         if (h == HOLDS_NO)

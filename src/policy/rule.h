@@ -32,6 +32,7 @@ typedef enum PredicateKind {
     PREDICATE_WHO_LABEL,
     PREDICATE_WHO_CAPABILITY,
     PREDICATE_WHO_NAMESPACE,
+    PREDICATE_WHO_SCOPE,
     PREDICATE_WHAT_DEVICE,
     PREDICATE_WHAT_ID,
     PREDICATE_WHAT_CLASS,
@@ -133,6 +134,7 @@ struct Rule {
     AccountUse *accounts; /* owned; that are named, not numbered */
     size_t n_accounts;
     StringList units, slices, cgroups, labels; /* globs */
+    StringList scopes;                         /* names */
     uint64_t capabilities;                     /* mask of 1 << CAP_…: one of these */
     unsigned namespaces;                       /* mask of 1 << NamespaceKind: one of these */
 
@@ -209,14 +211,15 @@ typedef struct Predicate {
     unsigned facts; /* mask of DeviceFactMask that it needs; that of a tag depends on its entries */
 } Predicate;
 
-/* How the rule's predicate stands. PREDICATE_WHO_USER may be asked of every rule, the others of those that
- * ask for them (rule->predicates). */
+/* How the rule's predicate stands. PREDICATE_WHO_USER and PREDICATE_WHO_SCOPE may be asked of every rule, the
+ * others of those that ask for them (rule->predicates). */
 Holds rule_ask(const Rule *rule, PredicateKind kind, const Question *question);
 const char *predicate_key(PredicateKind kind);
 unsigned predicate_facts(PredicateKind kind);
-/* Those that make up the rule: what it asks for, and always the user. */
-uint32_t rule_predicates(const Rule *rule);
-/* In the words of the file: "alice, bob". What the rule does not ask for: "anybody". */
+/* Those that make up the rule for this question: what it asks for, always the user, and of a caller with a
+ * scope the scope. */
+uint32_t rule_predicates(const Rule *rule, const Question *question);
+/* In the words of the file: "alice, bob". What the rule does not ask for: "anybody", "no scope". */
 const char *rule_wanted(const Rule *rule, PredicateKind kind);
 
 /* What all predicates of a rule come to. */

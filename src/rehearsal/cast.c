@@ -48,6 +48,8 @@ static char *describe(const RehearsalSubject *p) {
         strbuf_addf(&b, ", %s", p->capabilities[i]);
     if (p->foreign_namespace)
         strbuf_add(&b, ", other namespace");
+    if (p->scope)
+        strbuf_addf(&b, ", scope %s", p->scope);
     return strbuf_steal(&b);
 }
 
@@ -149,6 +151,7 @@ typedef struct Sample {
     char *unit, *slice, *cgroup, *label; /* owned */
     const char *capabilities[2];
     bool foreign_namespace;
+    const char *scope;
 } Sample;
 
 static void sample_done(Sample *s) {
@@ -160,6 +163,7 @@ static void sample_done(Sample *s) {
 
 static int sample_who(const JsonNode *who, Sample *ret) {
     const JsonNode *capability = first_of(who, "capability"), *namespace = first_of(who, "namespace");
+    const JsonNode *scope = first_of(who, "scope");
 
     ret->unit = sample_of(first_of(who, "unit"));
     ret->slice = sample_of(first_of(who, "slice"));
@@ -173,6 +177,7 @@ static int sample_who(const JsonNode *who, Sample *ret) {
     if (capability && capability->type == JSON_STRING)
         ret->capabilities[0] = capability->string;
     ret->foreign_namespace = namespace && namespace->type == JSON_STRING && streq(namespace->string, "other");
+    ret->scope = scope && scope->type == JSON_STRING ? scope->string : NULL;
     return 0;
 }
 
@@ -189,6 +194,7 @@ static int add_pair(Cast *c, const Accounts *accounts, const JsonNode *user, con
             .label = sample->label ?: SESSION_LABEL,
             .capabilities = sample->capabilities,
             .foreign_namespace = sample->foreign_namespace,
+            .scope = sample->scope,
     };
 
     if (!user_text || (group && !group_text))

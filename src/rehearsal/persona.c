@@ -135,6 +135,12 @@ static int find_capability(const char *text, unsigned *ret, char **ret_problem) 
     return 0;
 }
 
+static int set_scope(const RehearsalSubject *persona, Subject *s, char **ret_problem) {
+    if (persona->scope && !scope_name_is_valid(persona->scope))
+        return problem(ret_problem, -EINVAL, "\"%s\" is not the name of a scope", persona->scope);
+    return free_and_strdup(&s->scope, persona->scope);
+}
+
 static int set_capabilities(const RehearsalSubject *persona, Subject *s, char **ret_problem) {
     s->capabilities_known = true;
     for (size_t i = 0; persona->capabilities && persona->capabilities[i]; i++) {
@@ -182,6 +188,8 @@ int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona
     if (r >= 0)
         r = set_unit(persona, &s);
     if (r >= 0)
+        r = set_scope(persona, &s, ret_problem);
+    if (r >= 0)
         r = free_and_strdup(&s.label, persona->label);
     if (r < 0)
         return r;
@@ -206,6 +214,7 @@ RehearsalSubject persona_of_test(const TestSubject *s) {
             .label = s->label,
             .capabilities = (const char *const *) s->capabilities,
             .foreign_namespace = s->foreign_namespace,
+            .scope = s->scope,
     };
 }
 

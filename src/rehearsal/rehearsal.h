@@ -40,6 +40,7 @@ typedef struct RehearsalSubject {
     const char *unit, *cgroup, *label;
     const char *const *capabilities; /* "CAP_SYS_RAWIO" or "17"; NULL: none */
     bool foreign_namespace;
+    const char *scope; /* NULL: none */
 } RehearsalSubject;
 
 /* The control group of this process, as the daemon would find it. 0, or negative errno: it is unknown. */

@@ -33,6 +33,7 @@ static void subject_free_members(TestSubject *s) {
     free(s->unit);
     free(s->cgroup);
     free(s->label);
+    free(s->scope);
     strings_free(s->capabilities, s->n_capabilities);
     *s = (TestSubject){};
 }
@@ -222,6 +223,15 @@ static void take_namespace(void *userdata, const JsonNode *value) {
         problems_report_unknown_word(p->problems, value, "namespace", words);
 }
 
+static void take_scope(void *userdata, const JsonNode *value) {
+    Parser *p = userdata;
+
+    if (scope_name_is_valid(value->string))
+        set_text(p, &p->subject.scope, value);
+    else
+        problems_report_value(p->problems, value, "this is not the name of a scope");
+}
+
 static const Key subject_keys[] = {
         {.name = "user",
                 .types = TYPE(STRING) | TYPE(INTEGER),
@@ -245,6 +255,7 @@ static const Key subject_keys[] = {
                 .types = TYPE(STRING),
                 .expected = "\"host\" or \"other\"",
                 .take = take_namespace},
+        {.name = "scope", .types = TYPE(STRING), .expected = "the name of a scope", .take = take_scope},
 };
 
 /* Appends the subject that value describes. name: NULL for one that stands in a case. */

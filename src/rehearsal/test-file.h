@@ -22,7 +22,7 @@ typedef struct TestSubject {
     char *user; /* name or number */
     char **groups;
     size_t n_groups;
-    char *unit, *cgroup, *label;
+    char *unit, *cgroup, *label, *scope;
     char **capabilities;
     size_t n_capabilities;
     bool foreign_namespace;

@@ -122,7 +122,7 @@ static const DeviceFacts facts_of_devices[] = {
 
 static void ask(const Policy *policy) {
     gid_t gids[] = {1000, 2000};
-    Subject subjects[] = {SUBJECT_NULL, SUBJECT_NULL, SUBJECT_NULL};
+    Subject subjects[] = {SUBJECT_NULL, SUBJECT_NULL, SUBJECT_NULL, SUBJECT_NULL};
     Group group = {.id = 3, .n_members = 1};
     Device devices[] = {
             {.vendor = 0x1234,
@@ -154,6 +154,8 @@ static void ask(const Policy *policy) {
     subjects[2].pid_namespace = NAMESPACE_OTHER;
     subjects[2].capabilities = UINT64_MAX;
     subjects[2].capabilities_known = true;
+    subjects[3] = subjects[1];
+    subjects[3].scope = (char[]){"ci"};
     for (size_t i = 0; i < ELEMENTSOF(subjects); i++)
         for (size_t k = 0; k < ELEMENTSOF(devices); k++) {
             const PolicyQuestion q = {

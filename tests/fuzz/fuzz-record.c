@@ -33,7 +33,7 @@ static void use_plan(const Plan *p) {
 
 static void use_claim(const Claim *c) {
     const char *const texts[] = {c->command, c->unit, c->reason, c->subject.unit, c->subject.cgroup,
-            c->subject.label, c->plan.rule, c->plan.noiommu_reason};
+            c->subject.label, c->subject.scope, c->plan.rule, c->plan.noiommu_reason};
     _cleanup_free_ char *failure = refusal_format(&c->refusal);
     Transition t;
 

@@ -311,6 +311,12 @@ class ExplainTest(VfiodTestCase):
         self.assertEqual(self.explain(self.nic, **options, namespace='host')['effect'], 'allow')
         with self.refused('InvalidArgument', 'namespace'):
             self.explain(self.nic, **options, namespace='mine')
+        self.assertEqual(self.explain(self.nic, **options, scope='ci')['effect'], 'deny')
+        with self.refused('InvalidArgument', 'scope'):
+            self.explain(self.nic, **options, scope='../ci')
+        self.reload({**self.rule(), 'who': {'scope': ['lab', 'ci']}})
+        self.assertEqual(self.explain(self.nic, **options, scope='ci')['effect'], 'allow')
+        self.assertEqual(self.explain(self.nic, **options)['effect'], 'deny')
         with self.refused('InvalidArgument', 'uid'):
             self.explain(self.nic, user='bob')
 

@@ -202,6 +202,17 @@ class ExplainTest(FilesTest):
         self.assertEqual(self.explain(*measure)['effect'], 'deny')
         self.assertEqual(self.explain(*measure, '--capability', 'CAP_SYS_RAWIO')['effect'], 'ask')
 
+    def test_scope(self):
+        policy = self.policy(rule(who={'scope': 'ci'}, name='ci'), rule(name='all'))
+        deciding = lambda *arguments: self.explain('--user', 'alice', *arguments, GPU, policy=policy)['devices'][0]['rule']
+        self.assertEqual([deciding(), deciding('--scope', 'ci'), deciding('--scope', 'lab')], ['all', 'ci', None])
+        found = self.explain('--user', 'alice', '--scope', 'lab', GPU, policy=self.policy(rule(name='all')))
+        self.assertIn('"scope": "lab"', found['devices'][0]['change'])
+        predicate = {'key': 'who.scope', 'holds': 'no', 'wanted': 'no scope', 'seen': 'lab'}
+        self.assertIn(predicate, found['devices'][0]['considered'][0]['predicates'])
+        self.assertIn('not the name of a scope', self.fails(2, 'policy', 'explain', '--policy', policy, '--user', 'alice',
+                                                            '--scope', '../x', GPU))
+
     def test_unit_of_a_cgroup(self):
         found = self.explain('--user', 'root', '--cgroup', '/system.slice/crio.service/x', '06:00.0')
         self.assertEqual(found['effect'], 'allow')
@@ -401,7 +412,7 @@ class SchemaTest(FilesTest):
         case(rule='r', error='AccessDenied'), case(devices=['06:0d.0', 'pci_0000_06_0e_0']), case(expect='ask'),
         case(request={}), case(request={'backend': 'group', 'reason': 'r', 'memlock': '16G', 'untainted': True}),
         case(request={'memlock': 4096}), case(now='2026-12-31T18:00:00Z'), subject(), subject(groups=1),
-        subject(groups=['a', 2]), subject(unit='u', cgroup='/c', label='l', namespace='other'),
+        subject(groups=['a', 2]), subject(unit='u', cgroup='/c', label='l', namespace='other'), subject(scope='ci'),
         subject(capabilities='CAP_SYS_RAWIO'), subject(capabilities=['CAP_CHOWN', 'CAP_SYS_RAWIO'], namespace='host'),
         {'accounts': {}, 'cases': []}, {'accounts': {'users': {'a': 0}, 'groups': {'b': 4294967294}}, 'cases': []},
     ]
@@ -413,7 +424,7 @@ class SchemaTest(FilesTest):
         case(request={'reason': 'r' * 256}), case(request={'memlock': -1}), case(request={'memlock': '1X'}),
         case(request={'untainted': 'yes'}), case(now='2026-12-31'), case(now=5), case(subject={}), case(subject=1),
         case(extra=1), subject(user=-1), subject(user=4294967295), subject(user=''), subject(groups=[]),
-        subject(groups=[1, 1]), subject(groups={}), subject(unit=''), subject(unit=1), subject(namespace='x'),
+        subject(groups=[1, 1]), subject(groups={}), subject(unit=''), subject(unit=1), subject(namespace='x'), subject(scope='-'), subject(scope=['ci']),
         subject(capabilities='SYS_RAWIO'), subject(capabilities=[]), subject(pid=1), {'subjects': [], 'cases': []},
         {'subjects': {'s': 1}, 'cases': []}, {'accounts': {'users': {'a': -1}}, 'cases': []},
         {'accounts': {'users': {'a': 'x'}}, 'cases': []}, {'accounts': {'people': {}}, 'cases': []},
@@ -482,9 +493,11 @@ class DiffTest(FilesTest):
 
     def test_subjects_that_only_a_rule_knows(self):
         found = self.diff([], [rule(who={'user': 0, 'unit': 'vm-*.service', 'slice': 'system.slice'}, what={'device': GPU}),
-                               rule(who={'group': 'drivers', 'namespace': 'other'}, what={'device': SPARE})])
+                               rule(who={'group': 'drivers', 'namespace': 'other'}, what={'device': SPARE}),
+                               rule(who={'scope': ['ci', 'lab']}, what={'device': SPARE})])
         self.assertEqual({(c['subject'], c['device']) for c in found['changed']},
-                         {('uid 0, unit vm-x.service', GPU), ('another user, group drivers, other namespace', SPARE)})
+                         {('uid 0, unit vm-x.service', GPU), ('another user, group drivers, other namespace', SPARE),
+                          ('another user, scope ci', SPARE)})
 
     def test_strangers_and_accounts(self):
         found = self.diff([], [rule(what={'device': GPU})])

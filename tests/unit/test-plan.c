@@ -1094,6 +1094,7 @@ static void make_claim(World *w, Claim *c) {
     c->subject.gids[1] = UINT32_MAX;
     c->subject.n_gids = 2;
     c->subject.cgroup = strdup("/user.slice");
+    c->subject.scope = strdup("ci");
     c->subject.capabilities = UINT64_MAX - 1;
     c->subject.capabilities_unsure = 1;
     c->subject.capabilities_known = true;
@@ -1132,6 +1133,7 @@ static void test_record_round_trip(void **state) {
     assert_int_equal(back.subject.gids[1], UINT32_MAX);
     assert_string_equal(back.subject.cgroup, "/user.slice");
     assert_null(back.subject.label);
+    assert_string_equal(back.subject.scope, "ci");
     assert_true(back.subject.capabilities_known);
     assert_true(back.subject.capabilities == UINT64_MAX - 1);
     assert_int_equal(back.subject.capabilities_unsure, 1);

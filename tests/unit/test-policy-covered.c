@@ -100,6 +100,9 @@ static const struct {
         {"'capability':'CAP_BPF'", "", "'capability':['CAP_KILL','CAP_BPF']", "", false},
         {"'namespace':['host','other']", "", "'namespace':'host'", "", true},
         {"'namespace':'host'", "", "'namespace':'other'", "", false},
+        {"'scope':['ci','lab']", "", "'scope':'lab'", "", true},
+        {"'scope':'ci'", "", "'scope':['ci','lab']", "", false},
+        {"'scope':'ci'", "", "'user':1", "", false},
         {"", "'device':'0000:06:*'", "", "'device':'06:0d.0'", true},
         {"", "'device':'0000:06:*'", "", "'device':['06:0d.0','06:0e.0']", true},
         {"", "'device':'0000:06:*'", "", "'device':['06:0d.0','07:0e.0']", false},
@@ -185,6 +188,22 @@ static void test_effects(void **state) {
     expect(RULE("deny", "", ""), RULE("deny", "'user':1", ""), DEAD);
     expect(RULE("allow", "", ""), RULE("deny", "'user':1", ""), NEARLY);
     expect(RULE("ask", "", ""), RULE("deny", "'user':1", ""), NEARLY);
+}
+
+/* Allow and ask rules without scopes are not about callers that have one. */
+static void test_scopes(void **state) {
+    static const char open[] = "'effect':'allow','who':{},'what':{}},"
+                               "{'name':'scoped','effect':'allow','who':{'scope':'ci','user':2},'what':{}";
+
+    expect(RULE("allow", "", ""), RULE("allow", "'scope':'ci'", ""), SEEN);
+    expect(RULE("ask", "", ""), RULE("allow", "'scope':'ci'", ""), SEEN);
+    expect(RULE("allow", "", ""), RULE("deny", "'scope':'ci'", ""), SEEN);
+    expect(RULE("deny", "", ""), RULE("allow", "'scope':'ci'", ""), DEAD);
+    expect(RULE("deny", "", ""), RULE("deny", "'scope':'ci'", ""), DEAD);
+    expect(RULE("allow", "'scope':'ci'", ""), RULE("deny", "'scope':'ci'", ""), NEARLY);
+    /* Without the second rule, all that this one stops would be denied anyway. */
+    expect(open, RULE("deny", "'user':1", ""), SEEN);
+    expect(open, RULE("allow", "'user':1", ""), DEAD);
 }
 
 /* A tag that has changed denies: it must not be said that the rule does nothing. */
@@ -357,6 +376,7 @@ int main(void) {
             cmocka_unit_test(test_lists),
             cmocka_unit_test(test_until),
             cmocka_unit_test(test_effects),
+            cmocka_unit_test(test_scopes),
             cmocka_unit_test(test_tags),
             cmocka_unit_test(test_long_policy),
             cmocka_unit_test(test_bounded),

@@ -193,7 +193,18 @@ static const struct {
         {WHO("\"uid\":1000"),
                 {"f:2:1: error: unknown key \"uid\" in \"who\", known are \"user\", \"group\", "
                  "\"unit\", "
-                 "\"slice\", \"cgroup\", \"label\", \"capability\", \"namespace\""}},
+                 "\"slice\", \"cgroup\", \"label\", \"capability\", \"namespace\", \"scope\""}},
+        {WHO("\"scope\":\"ci*\""),
+                {"f:2:9: error: \"ci*\" looks like a glob, but the name of a scope is compared as it is "
+                 "written: list "
+                 "the scopes"}},
+        {WHO("\"scope\":[\"ci\",\"../x\"]"),
+                {"f:2:15: error: \"../x\" is not the name of a scope: 1 to 64 letters, digits, '.', '_' and "
+                 "'-', not "
+                 "beginning with '.' or '-'"}},
+        {WHO("\"scope\":7"),
+                {"f:2:9: error: \"scope\" must be the name of a scope, or a list of these, found an "
+                 "integer"}},
         {WHO("\"users\":\"alice\""),
                 {"f:2:1: error: unknown key \"users\" in \"who\", did you mean \"user\"?"}},
         /* what */
@@ -800,17 +811,22 @@ static void test_wanted(void **state) {
                   "true}}},\n"
                   "{\"effect\":\"allow\",\"who\":{},\"what\":{}}]}");
     const Rule *r = policy->rules;
+    Subject subject = SUBJECT_NULL;
+    const Question q = {.subject = &subject};
 
     assert_string_equal(rule_wanted(r, PREDICATE_WHO_USER), "alice, 7");
     assert_string_equal(rule_wanted(r, PREDICATE_WHO_GROUP), "edu");
     assert_string_equal(rule_wanted(r, PREDICATE_WHAT_PROPERTY), "A=b, c*, D=\xc3\xa9");
     assert_string_equal(rule_wanted(r, PREDICATE_WHAT_ALONE), "true");
     assert_string_equal(rule_wanted(r, PREDICATE_UNTIL), "2026-12-31T18:00:00Z");
-    assert_int_equal(rule_predicates(r),
+    assert_int_equal(rule_predicates(r, &q),
             1U << PREDICATE_WHO_USER | 1U << PREDICATE_WHO_GROUP | 1U << PREDICATE_WHAT_PROPERTY |
                     1U << PREDICATE_WHAT_ALONE | 1U << PREDICATE_UNTIL);
     assert_string_equal(rule_wanted(r + 1, PREDICATE_WHO_USER), "anybody");
-    assert_int_equal(rule_predicates(r + 1), 1U << PREDICATE_WHO_USER);
+    assert_int_equal(rule_predicates(r + 1, &q), 1U << PREDICATE_WHO_USER);
+    assert_string_equal(rule_wanted(r + 1, PREDICATE_WHO_SCOPE), "no scope");
+    subject.scope = (char[]){"ci"};
+    assert_int_equal(rule_predicates(r + 1, &q), 1U << PREDICATE_WHO_USER | 1U << PREDICATE_WHO_SCOPE);
 }
 
 /* A key that the parser takes and no predicate asks for would be a rule that says less than it reads. */
@@ -840,7 +856,7 @@ static void expect_predicates(const char *text, const char *prefix, size_t n_exp
 }
 
 static void test_every_key_is_a_predicate(void **state) {
-    expect_predicates(WHO("\"zzzzzzzzzz\":0"), "who", 8);
+    expect_predicates(WHO("\"zzzzzzzzzz\":0"), "who", 9);
     expect_predicates(WHAT("\"zzzzzzzzzz\":0"), "what", 10);
     expect_predicates(WHAT("\"isolation\":{\"zzzzzzzzzz\":0}"), "what.isolation", 4);
 }

@@ -83,6 +83,7 @@ static const char *const labels[] = {
 static const char *const capabilities[] = {"CAP_SYS_RAWIO", "CAP_SYS_ADMIN", "CAP_CHOWN"};
 static const unsigned capability_numbers[] = {17, 21, 0};
 static const char *const namespaces[] = {"host", "other"};
+static const char *const scopes[] = {"ci", "pod-1", "lab_2"};
 
 static const DeviceName names[] = {
         {.kind = DEVICE_KIND_PCI, .pci_bus = 0x06, .slot = 0x0d},
@@ -183,6 +184,8 @@ static void make_subject(Random *r, Case *c) {
         s->capabilities |= (uint64_t) chance(r, 50) << capability_numbers[i];
     s->user_namespace = chance(r, 60) ? NAMESPACE_HOST : (NamespaceKind) below(r, _NAMESPACE_KIND_MAX);
     s->pid_namespace = chance(r, 60) ? NAMESPACE_HOST : (NamespaceKind) below(r, _NAMESPACE_KIND_MAX);
+    if (chance(r, 20))
+        s->scope = (char *) PICK(r, scopes);
 }
 
 static void make_device(Random *r, Case *c) {
@@ -354,6 +357,8 @@ static Json *make_who(Random *r) {
         set(who, "capability", SOME_OF(r, capabilities));
     if (chance(r, 8))
         set(who, "namespace", SOME_OF(r, namespaces));
+    if (chance(r, 12))
+        set(who, "scope", SOME_OF(r, scopes));
     return who;
 }
 
@@ -788,6 +793,16 @@ static Answer one_namespace(const Case *c, const char *text) {
     return UNKNOWN;
 }
 
+static Answer one_scope(const Case *c, const char *text) {
+    return yes_if(c->subject.scope && streq(c->subject.scope, text));
+}
+
+/* Of a rule that names no scope. */
+static Answer no_scope_holds(const Case *c, const Json *rule) {
+    return yes_if(!c->subject.scope ||
+            streq(json_object_get_string(json_object_object_get(rule, "effect")), "deny"));
+}
+
 /* The kernel's name, in lower case. */
 static void canonical_name(const char *text, char buf[static 64]) {
     unsigned domain = 0, bus = 0, slot = 0, function = 0;
@@ -960,6 +975,7 @@ static const struct {
         {"who", "label", one_label},
         {"who", "capability", one_capability},
         {"who", "namespace", one_namespace},
+        {"who", "scope", one_scope},
         {"what", "device", one_device},
         {"what", "id", one_id},
         {"what", "class", one_class},
@@ -1022,8 +1038,11 @@ static Answer time_holds(const Case *c, const Json *rule) {
 }
 
 static Answer who_holds(const Case *c, const Files *f, const Json *rule) {
-    Answer a = section_holds(c, f, "who", json_object_object_get(rule, "who"));
+    Json *who = json_object_object_get(rule, "who");
+    Answer a = section_holds(c, f, "who", who);
 
+    if (!json_object_object_get(who, "scope"))
+        a = all(a, no_scope_holds(c, rule));
     return c->subject.uid == (uid_t) -1 ? all(a, UNKNOWN) : a;
 }
 
@@ -1167,8 +1186,9 @@ static void show_case(const Files *f, const Case *c) {
     print_error("uid %d gids", (int) s->uid);
     for (size_t i = 0; i < s->n_gids; i++)
         print_error(" %u", (unsigned) s->gids[i]);
-    print_error(" unit %s cgroup %s label %s capabilities %" PRIx64 "%s namespaces %d %d now %" PRIu64 "\n",
-            s->unit ?: "-", s->cgroup ?: "-", s->label ?: "-", s->capabilities,
+    print_error(" unit %s cgroup %s label %s scope %s capabilities %" PRIx64
+                "%s namespaces %d %d now %" PRIu64 "\n",
+            s->unit ?: "-", s->cgroup ?: "-", s->label ?: "-", s->scope ?: "-", s->capabilities,
             s->capabilities_known ? "" : "?", (int) s->user_namespace, (int) s->pid_namespace, c->now_usec);
     name_of_device(c, name);
     print_error("%s %04x:%04x:%04x:%04x class %06x driver %s group of %u %s\n", name, c->device.vendor,
@@ -1251,6 +1271,8 @@ static Answer predicate_holds(const Case *c, const Files *f, Json *rule, const c
     }
     if (!value && streq(predicate, "who.user"))
         return YES;
+    if (!value && streq(predicate, "who.scope"))
+        return no_scope_holds(c, rule);
     assert_non_null(value);
     return key_holds(c, f, section, key, value);
 }

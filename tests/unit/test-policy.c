@@ -294,6 +294,10 @@ static void enter_container(World *w) {
     w->subject.user_namespace = NAMESPACE_OTHER;
 }
 
+static void come_through_scope(World *w) {
+    w->subject.scope = (char *) "ci";
+}
+
 static void enter_sandbox(World *w) {
     w->subject.pid_namespace = NAMESPACE_OTHER;
     w->subject.user_namespace = NAMESPACE_UNKNOWN;
@@ -419,6 +423,11 @@ static const struct {
         {"'namespace':'other'", "", "", forget_pid_namespace, HOLDS_UNKNOWN},
         {"'namespace':['host','other']", "", "", forget_pid_namespace, HOLDS_UNKNOWN},
         {"'namespace':['host','other']", "", "", NULL, HOLDS_YES},
+        {"'scope':'ci'", "", "", NULL, HOLDS_NO},
+        {"'scope':'ci'", "", "", come_through_scope, HOLDS_YES},
+        {"'scope':['lab','ci']", "", "", come_through_scope, HOLDS_YES},
+        {"'scope':['lab','c','ci2']", "", "", come_through_scope, HOLDS_NO},
+        {"'scope':'ci','user':7", "", "", come_through_scope, HOLDS_NO},
         {"", "'bus':'pci'", "", NULL, HOLDS_YES},
         {"", "'driver':'e1000e'", "", NULL, HOLDS_YES},
         {"", "'driver':'e1000e'", "", unbind, HOLDS_NO},
@@ -538,6 +547,51 @@ static void test_every_predicate(void **state) {
             check_world_case(i, effect_to_string(effect), false);
             check_world_case(i, effect_to_string(effect), true);
         }
+}
+
+/* A scope takes away what everybody has, and gives what its rules name. */
+static void test_scopes(void **state) {
+    static const struct {
+        const char *first, *second;
+        Effect plain, scoped; /* what callers without a scope, and of the scope "ci", get */
+    } cases[] = {
+            {"'allow','who':{", "'allow','who':{", EFFECT_ALLOW, EFFECT_DENY},
+            {"'ask','who':{", "'allow','who':{", EFFECT_ASK, EFFECT_DENY},
+            {"'allow','who':{'user':1000", "'allow','who':{'scope':'ci'", EFFECT_ALLOW, EFFECT_ALLOW},
+            {"'ask','who':{'scope':['lab','ci']", "'allow','who':{", EFFECT_ALLOW, EFFECT_ASK},
+            {"'allow','who':{'scope':'lab'", "'deny','who':{", EFFECT_DENY, EFFECT_DENY},
+            {"'deny','who':{", "'allow','who':{'scope':'ci'", EFFECT_DENY, EFFECT_DENY},
+            {"'deny','who':{'scope':'ci'", "'allow','who':{", EFFECT_ALLOW, EFFECT_DENY},
+            {"'deny','who':{'user':7", "'allow','who':{'scope':'ci'", EFFECT_DENY, EFFECT_ALLOW},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *text =
+                format_string("{'rules':[{'effect':%s},'what':{}},{'effect':%s},'what':{}}]}", cases[i].first,
+                        cases[i].second);
+        _cleanup_(policy_freep) Policy *policy = NULL;
+        PolicyQuestion q = {};
+        World w;
+
+        assert_non_null(text);
+        for (char *c = text; *c; c++)
+            if (*c == '\'')
+                *c = '"';
+        policy = parse(text);
+        make_world(&w);
+        q = (PolicyQuestion){
+                .subject = &w.subject, .device = &w.device, .facts = &w.facts, .now_usec = w.now_usec};
+        assert_int_equal(policy_evaluate(policy, &q).effect, cases[i].plain);
+        come_through_scope(&w);
+        assert_int_equal(policy_evaluate(policy, &q).effect, cases[i].scoped);
+        /* Nor does a caller hear of rules that are not for its scope. */
+        for (size_t k = 0; k < policy_n_rules(policy); k++) {
+            const char *rule = k == 0 ? cases[i].first : cases[i].second;
+
+            if (!strstr(rule, "'ci'") && !startswith(rule, "'deny'"))
+                assert_false(rule_concerns(policy_rule(policy, k), &w.subject));
+        }
+    }
 }
 
 /* Whoever is concerned may be told of the rule: all that it asks of him must be known to hold. */
@@ -666,6 +720,7 @@ int main(void) {
             cmocka_unit_test(test_first_match_decides),
             cmocka_unit_test(test_unknown_facts),
             cmocka_unit_test(test_every_predicate),
+            cmocka_unit_test(test_scopes),
             cmocka_unit_test(test_concerns),
             cmocka_unit_test(test_needed_facts),
             cmocka_unit_test(test_tables),

@@ -91,7 +91,7 @@ static void test_a_process_of_the_host(void **state) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     _cleanup_(client_done) Client c = client_start(NULL, NULL);
 
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_int_equal(s.uid, getuid());
     assert_int_equal(s.pid, c.pid);
     assert_true(s.pidfd >= 0);
@@ -102,6 +102,7 @@ static void test_a_process_of_the_host(void **state) {
     assert_int_equal(s.user_namespace, NAMESPACE_HOST);
     assert_int_equal(s.pid_namespace, NAMESPACE_HOST);
     assert_true(s.serial > 0);
+    assert_null(s.scope);
     client_end(&c);
 }
 
@@ -111,10 +112,11 @@ static void test_serial(void **state) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     uint64_t first;
 
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), "ci", &s), 0);
+    assert_string_equal(s.scope, "ci");
     first = s.serial;
     subject_done(&s);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_true(s.serial > first && process_reader_next_serial() > s.serial);
     client_end(&c);
 }
@@ -135,7 +137,7 @@ static void test_groups(void **state) {
     if (getuid() != 0)
         skip();
     c = client_start(become_nobody_in_many_groups, NULL);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_int_equal(s.uid, NOBODY);
     assert_int_equal(s.gids[0], NOBODY);
     for (gid_t gid = 100000; gid < 100500; gid++)
@@ -182,7 +184,7 @@ static void test_faked_root(void **state) {
     if (getuid() != 0 || !may_unshare(become_nobody_and_root_elsewhere))
         skip();
     c = client_start(become_nobody_and_root_elsewhere, NULL);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_int_equal(s.uid, NOBODY);
     assert_false(subject_is_operator(&s));
     assert_int_equal(s.user_namespace, NAMESPACE_OTHER);
@@ -198,7 +200,7 @@ static void test_another_user_later(void **state) {
     if (getuid() != 0)
         skip();
     c = client_start(NULL, become_nobody_in_many_groups);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_int_equal(s.uid, 0);
     assert_false(subject_in_group(&s, 100000));
     assert_int_equal(s.pid, 0);
@@ -212,7 +214,7 @@ static void test_a_process_that_has_ended(void **state) {
     _cleanup_(client_done) Client c = client_start(NULL, NULL);
 
     client_end(&c);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_int_equal(s.uid, getuid());
     assert_int_equal(s.pid, 0);
     assert_int_equal(s.pidfd, -EBADF);
@@ -244,7 +246,7 @@ static void test_a_number_that_is_used_again(void **state) {
     }
     if (other != c.pid || !kernel_keeps_processes(c.connection))
         skip();
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, &s), 0);
+    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_int_equal(s.pid, 0);
     assert_null(s.command);
     kill(other, SIGKILL);
@@ -258,8 +260,8 @@ static void test_not_a_local_socket(void **state) {
     Subject s = SUBJECT_NULL;
 
     assert_true(fd >= 0 && file >= 0);
-    assert_int_equal(peer_subject_from_socket(&reader, fd, &s), -ENODATA);
-    assert_int_equal(peer_subject_from_socket(&reader, file, &s), -ENOTSOCK);
+    assert_int_equal(peer_subject_from_socket(&reader, fd, 0, NULL, &s), -ENODATA);
+    assert_int_equal(peer_subject_from_socket(&reader, file, 0, "ci", &s), -ENOTSOCK);
     assert_true(s.uid == (uid_t) -1);
 }
 

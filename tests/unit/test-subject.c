@@ -51,10 +51,48 @@ static void test_describe(void **state) {
     assert_string_equal(subject_describe(&s, buf), "uid 4294967294 in another pid namespace");
 }
 
+/* A name becomes part of a message, and of the name of a socket. */
+static void test_scope_names(void **state) {
+    static const char *const good[] = {"a", "ci", "_", "9", "lab-2.x_Y"};
+    static const char *const bad[] = {"", ".", "-", ".ci", "-ci", "a b", "a:b", "a/b", "a\n", "\xc3\xa9"};
+    char name[SCOPE_NAME_MAX + 2] = {}, buf[SUBJECT_DESCRIPTION_MAX];
+    Subject s = SUBJECT_NULL;
+
+    for (size_t i = 0; i < ELEMENTSOF(good); i++)
+        assert_true(scope_name_is_valid(good[i]));
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+        assert_false(scope_name_is_valid(bad[i]));
+    memset(name, 'x', SCOPE_NAME_MAX);
+    assert_true(scope_name_is_valid(name));
+    s.uid = (uid_t) -2;
+    s.user_namespace = s.pid_namespace = NAMESPACE_OTHER;
+    s.scope = name;
+    assert_non_null(
+            strstr(subject_describe(&s, buf), " in another user and pid namespace through the scope xx"));
+    assert_int_equal(buf[strlen(buf) - 1], 'x');
+    assert_true(strlen(buf) < sizeof(buf) - 1);
+    name[SCOPE_NAME_MAX] = 'x';
+    assert_false(scope_name_is_valid(name));
+}
+
+/* What policy looks at. */
+static void test_copy(void **state) {
+    _cleanup_(subject_done) Subject copy = SUBJECT_NULL;
+    Subject s = SUBJECT_NULL;
+
+    s.uid = 7;
+    s.scope = (char[]){"ci"};
+    assert_int_equal(subject_copy(&s, &copy), 0);
+    assert_string_equal(copy.scope, "ci");
+    assert_ptr_not_equal(copy.scope, s.scope);
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_capability),
             cmocka_unit_test(test_describe),
+            cmocka_unit_test(test_scope_names),
+            cmocka_unit_test(test_copy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,15 @@ static int read_foreign_namespace(sd_bus_message *m, Subject *s) {
     return r;
 }
 
+static int read_scope(sd_bus_message *m, Subject *s, Refusal *refusal) {
+    int r = read_text(m, &s->scope);
+
+    if (r < 0 || scope_name_is_valid(s->scope))
+        return r;
+    return refuse(
+            refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"scope\" must be the name of a scope");
+}
+
 typedef enum Option {
     OPTION_CLAIM,
     OPTION_LAST_REFUSAL,
@@ -132,6 +141,7 @@ typedef enum Option {
     OPTION_CAPABILITIES,
     OPTION_NAMESPACE,
     OPTION_FOREIGN_NAMESPACE, /* the same, of older programs */
+    OPTION_SCOPE,
     _OPTION_MAX,
 } Option;
 
@@ -149,6 +159,7 @@ static const struct {
         [OPTION_CAPABILITIES] = {"capabilities", "as"},
         [OPTION_NAMESPACE] = {"namespace", "s"},
         [OPTION_FOREIGN_NAMESPACE] = {"foreignNamespace", "b"},
+        [OPTION_SCOPE] = {"scope", "s"},
 };
 
 static int read_own_option(sd_bus_message *m, Option option, Question *q, Refusal *refusal) {
@@ -175,8 +186,10 @@ static int read_own_option(sd_bus_message *m, Option option, Question *q, Refusa
         return read_capabilities(m, &q->other, refusal);
     case OPTION_NAMESPACE:
         return read_namespace_word(m, &q->other, refusal);
-    default:
+    case OPTION_FOREIGN_NAMESPACE:
         return read_foreign_namespace(m, &q->other);
+    default:
+        return read_scope(m, &q->other, refusal);
     }
 }
 

@@ -16,7 +16,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "base/fd.h"
 #include "base/str.h"
@@ -269,13 +268,6 @@ static int parse_field(sd_bus_message *m, const char *key, Subject *s) {
     return r;
 }
 
-static uint64_t now_usec(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
-}
-
 /* ":1.42". The bus numbers connections as they come. */
 static bool was_before(const char *name, const char *other) {
     unsigned long long number, other_number;
@@ -457,7 +449,7 @@ static int add_connection(Credentials *c, const char *name, Connection **ret) {
         return r;
     }
     k->owner = c;
-    k->seen_usec = now_usec();
+    k->seen_usec = process_reader_now();
     bucket = bucket_of(c, name);
     k->bucket_next = *bucket;
     *bucket = k;
@@ -594,7 +586,7 @@ void credentials_set_vanished_callback(
 
 void credentials_note_connected(Credentials *c) {
     if (c->own_seen_usec == 0)
-        c->own_seen_usec = now_usec();
+        c->own_seen_usec = process_reader_now();
 }
 
 int credentials_new(sd_bus *bus, Door *door, Credentials **ret) {

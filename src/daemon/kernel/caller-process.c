@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -216,6 +217,13 @@ static int take_process(ProcessReader *r, Subject *s, uint64_t latest_start_usec
 void process_reader_read(ProcessReader *r, Subject *s, uint64_t latest_start_usec) {
     if (take_process(r, s, latest_start_usec) < 0)
         forget_process(s);
+}
+
+uint64_t process_reader_now(void) {
+    struct timespec t;
+
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
 }
 
 uint64_t process_reader_next_serial(void) {

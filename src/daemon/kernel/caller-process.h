@@ -21,5 +21,7 @@ void process_reader_done(ProcessReader *r);
  * by then. Without certainty that this is the process, nothing about it is known, nor the pid. */
 void process_reader_read(ProcessReader *r, Subject *s, uint64_t latest_start_usec);
 
+/* CLOCK_BOOTTIME in microseconds. */
+uint64_t process_reader_now(void);
 /* For Subject.serial of a new capture: no other one of this daemon has it. */
 uint64_t process_reader_next_serial(void);

@@ -10,9 +10,9 @@
 #include "daemon/kernel/socket-peer.h"
 
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* include/uapi/asm-generic/socket.h */
@@ -77,13 +77,6 @@ static int take_label(int fd, Subject *s) {
     return s->label ? 0 : -ENOMEM;
 }
 
-static uint64_t now_usec(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
-}
-
 /* False when the kernel has the process no more. */
 static bool pin_process(int fd, Subject *s) {
     int pidfd = -EBADF;
@@ -95,7 +88,8 @@ static bool pin_process(int fd, Subject *s) {
     return true;
 }
 
-int peer_subject_from_socket(ProcessReader *reader, int fd, Subject *ret) {
+int peer_subject_from_socket(
+        ProcessReader *reader, int fd, uint64_t accepted_usec, const char *scope, Subject *ret) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     struct ucred peer;
     socklen_t size = sizeof(peer);
@@ -109,11 +103,13 @@ int peer_subject_from_socket(ProcessReader *reader, int fd, Subject *ret) {
     r = take_groups(fd, peer.gid, &s);
     if (r >= 0)
         r = take_label(fd, &s);
+    if (r >= 0)
+        r = free_and_strdup(&s.scope, scope);
     if (r < 0)
         return r;
     if (peer.pid > 0 && pin_process(fd, &s)) {
         s.pid = peer.pid;
-        process_reader_read(reader, &s, now_usec());
+        process_reader_read(reader, &s, accepted_usec);
     }
     s.serial = process_reader_next_serial();
     *ret = TAKE_GENERIC(s, SUBJECT_NULL);

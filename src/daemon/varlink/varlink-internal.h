@@ -81,6 +81,7 @@ struct VarlinkPeer {
     VarlinkFace *face;
     VarlinkListener *listener; /* counted in its n_users */
     int fd;                    /* owned */
+    uint64_t accepted_usec;    /* process_reader_now() */
     sd_event_source *io;
     uint32_t events;        /* that io waits for */
     BudgetAccount *account; /* counted in its n_users */

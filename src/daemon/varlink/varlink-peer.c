@@ -304,6 +304,7 @@ int varlink_peer_new(VarlinkListener *listener, int fd) {
     p->events = EPOLLIN;
     p->face = v;
     p->fd = fd;
+    p->accepted_usec = process_reader_now();
     p->input.limit = VARLINK_MESSAGE_MAX;
     p->listener = listener;
     listener->n_users++;
