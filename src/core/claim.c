@@ -11,6 +11,10 @@ void claim_done(Claim *c) {
     *c = CLAIM_NULL;
 }
 
+const char *claim_lifeline(const Claim *c) {
+    return c->lifeline[0] ? c->lifeline : c->id;
+}
+
 bool claim_id_is_valid(const char *id) {
     return strlen(id) == CLAIM_ID_MAX - 1 && strspn(id, "0123456789abcdef") == CLAIM_ID_MAX - 1;
 }

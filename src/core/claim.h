@@ -12,6 +12,7 @@ struct Claim {
     char of[CLAIM_ID_MAX]; /* the claim that its devices are to join, or have left; "": it stands alone */
     ClaimState state;
     Plan plan;
+    char lifeline[CLAIM_ID_MAX];     /* of the claim that had its lifeline first; "": nobody had it */
     uid_t uid;                       /* owner */
     pid_t pid;                       /* of the requester, for display */
     char *command;                   /* owned; hostile text */
@@ -33,4 +34,6 @@ struct Claim {
     }
 
 void claim_done(Claim *c);
+/* The id under which systemd keeps its lifeline. */
+const char *claim_lifeline(const Claim *c);
 bool claim_id_is_valid(const char *id);

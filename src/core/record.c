@@ -171,6 +171,8 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
         return fields_fail(r, object, "not the id of a claim");
     if (c->cookie[0] && !cookie_is_valid(c->cookie))
         return fields_fail(r, object, "not a cookie");
+    if (c->lifeline[0] && !claim_id_is_valid(c->lifeline))
+        return fields_fail(r, object, "not the id of a lifeline");
     c->subject.uid = c->uid;
     c->subject.pid = c->pid;
     return 0;
@@ -180,6 +182,7 @@ static const Field claim_fields[] = {
         FIELD_TEXT("id", Claim, id, .flags = FIELD_REQUIRED),
         FIELD_TEXT("of", Claim, of, .flags = FIELD_OMIT),
         FIELD_WORD("state", Claim, state, &claim_state_words, .flags = FIELD_REQUIRED),
+        FIELD_TEXT("lifeline", Claim, lifeline, .flags = FIELD_OMIT),
         FIELD_NUMBER("uid", Claim, uid, 0, UINT32_MAX - 1, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("pid", Claim, pid, 0, INT32_MAX, .flags = FIELD_REQUIRED),
         FIELD_STRING("command", Claim, command, .flags = FIELD_REQUIRED),

@@ -56,8 +56,12 @@ class UnitTest(unittest.TestCase):
         self.assertEqual(extra - unit, {'CAP_SYS_RAWIO'})
 
     def test_there_is_room_for_every_lifeline(self):
-        limit = re.search(r'#define CLAIMS_MAX (\d+)U', (SOURCE / 'src/daemon/manager.c').read_text()).group(1)
-        self.assertGreaterEqual(int(self.unit['FileDescriptorStoreMax'][0]), int(limit))
+        def number(name, path):
+            return int(re.search(rf'#define {name} (\d+)U', (SOURCE / 'src/daemon' / path).read_text()).group(1))
+
+        # And for the watch of the nodes.
+        needed = number('CLAIMS_MAX', 'manager.c') + number('LIFELINES_UNUSED_MAX', 'broker/lifelines.h') + 1
+        self.assertGreaterEqual(int(self.unit['FileDescriptorStoreMax'][0]), needed)
 
     def test_activation_leads_to_it(self):
         service = directives((self.path.parents[1] / 'dbus' / 'org.vfiod1.service').read_text())

@@ -3,6 +3,7 @@
 """The end of a claim: nobody else gets a device, and nothing is done to it, while a file of it is open somewhere."""
 
 import contextlib
+import json
 import os
 import random
 import select
@@ -259,18 +260,88 @@ class HiddenTest(VfiodTestCase):
 
 
 class LifelineTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.start()
+        self.c = self.client()
+
+    def end(self, claim):
+        claim.close()
+        self.wait_gone(claim)
+
+    def restart(self):
+        self.daemon.kill()
+        self.manager.hear_all()
+        self.start(keep_fds=True)
+
+    def lifeline_of(self, claim):
+        """Under which id the service manager has it."""
+        record = next(record for record in map(json.loads, self.slots()) if record['id'] == claim.id)
+        lifeline = record.get('lifeline', claim.id)
+        self.manager.hear_all()
+        self.assertIn(f'claim-{lifeline}', self.manager.fds)
+        return lifeline
+
+    def acquire_with_an_old_lifeline(self):
+        # It waits for the next claim for a second, and a busy machine may take longer.
+        for _ in range(20):
+            first = self.c.acquire(self.nic)
+            self.end(first)
+            second = self.c.acquire(self.nic)
+            if self.lifeline_of(second) != second.id:
+                return first, second
+            self.end(second)
+        self.fail('each claim gets a lifeline of its own')
+
     def test_killed_right_after_the_answer(self):
-        nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
         for _ in range(5):
-            self.start()
-            claim = self.client().acquire(nic)
-            self.daemon.kill()
-            self.manager.hear_all()
-            self.start(keep_fds=True)
+            claim = self.c.acquire(self.nic)
+            self.restart()
             self.assertEqual(claim.state, 'held')
-            claim.close()
-            self.wait_gone(claim)
-            self.daemon.stop()
+            self.end(claim)
+
+    def test_it_serves_claim_after_claim(self):
+        first, second = self.acquire_with_an_old_lifeline()
+        self.assertEqual(self.lifeline_of(second), first.id)
+        self.assertEqual(len(self.manager.fds[f'claim-{first.id}']), 1)
+        self.restart()
+        self.assertEqual(second.state, 'held')
+        second.close('lifeline', 'iommufd')
+        wait(lambda: second.state == 'draining', 'it hangs on that lifeline')
+        self.end(second)
+        wait(lambda: not self.manager.fds, 'the lifeline is taken back')
+
+    def test_cut_while_no_daemon_runs(self):
+        _, second = self.acquire_with_an_old_lifeline()
+        self.daemon.kill()
+        second.close()
+        self.start(keep_fds=True)
+        self.wait_gone(second)
+        wait(lambda: not self.manager.fds, 'the lifeline is taken back')
+
+    def test_killed_while_it_serves_nobody(self):
+        self.end(self.c.acquire(self.nic))
+        self.restart()
+        wait(lambda: not self.manager.fds, 'the lifeline is taken back')
+        self.assertEqual(self.c.device(self.nic)['State'], 'free')
+
+    def test_one_that_a_client_keeps_serves_nobody_else(self):
+        first = self.c.acquire(self.nic)
+        self.c.release(first)
+        first.close('iommufd', f'device:{self.nic.name}')
+        self.wait_gone(first)
+        second = self.c.acquire(self.nic)
+        self.assertEqual(self.lifeline_of(second), second.id)
+        first.close('lifeline')
+        self.assertEqual(second.state, 'held')
+
+    def test_what_a_client_wrote_into_it_goes_to_nobody(self):
+        first = self.c.acquire(self.nic)
+        os.write(first.fds['lifeline'], b'x')
+        self.end(first)
+        second = self.c.acquire(self.nic)
+        self.assertEqual(self.lifeline_of(second), second.id)
 
 
 class ManyRestartsTest(VfiodTestCase):

@@ -1081,6 +1081,7 @@ static void make_claim(World *w, Claim *c) {
                              &c->plan, &refusal),
             _VFIOD_ERROR_INVALID);
     (void) snprintf(c->id, sizeof(c->id), "0123456789abcdef");
+    (void) snprintf(c->lifeline, sizeof(c->lifeline), "fedcba9876543210");
     c->state = CLAIM_HELD;
     c->uid = 1000;
     c->pid = 4321;
@@ -1132,6 +1133,7 @@ static void test_record_round_trip(void **state) {
     assert_int_equal(back.subject.uid, 1000);
     assert_int_equal(back.subject.gids[1], UINT32_MAX);
     assert_string_equal(back.subject.cgroup, "/user.slice");
+    assert_string_equal(claim_lifeline(&back), "fedcba9876543210");
     assert_null(back.subject.label);
     assert_string_equal(back.subject.scope, "ci");
     assert_true(back.subject.capabilities_known);
@@ -1153,6 +1155,7 @@ static void test_record_damage(void **state) {
             {"\"version\":2", "\"version\":1"},
             {"\"id\":\"0123456789abcdef\"", "\"id\":\"../../../../etc/a\""},
             {"\"state\":\"held\"", "\"state\":\"free\""},
+            {"\"lifeline\":\"fedcba9876543210\"", "\"lifeline\":\"node-watch\""},
             {"\"uid\":1000", "\"uid\":-1"},
             {"\"uid\":1000", "\"uid\":\"1000\""},
             {"\"pid\":4321", "\"pid\":4321.5"},

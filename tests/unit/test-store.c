@@ -186,7 +186,7 @@ static void test_the_last_one_counts(void **state) {
         assert_int_equal(save(f->store, i, "first"), 0);
     for (unsigned i = 0; i < 512; i += 2)
         assert_int_equal(save(f->store, i, "second"), 0);
-    store_remove(f->store, "0000000000000007");
+    assert_int_equal(store_remove(f->store, "0000000000000007"), 0);
     restart(f, &claims);
     assert_int_equal(claims.n, 511);
     assert_reason(&claims, 0, "second");
@@ -214,8 +214,8 @@ static void test_too_long_for_a_slot(void **state) {
     restart(f, &again);
     assert_int_equal(again.n, 2);
     assert_reason(&again, 1, "short again");
-    store_remove(f->store, "0000000000000001");
-    store_remove(f->store, "0000000000000002");
+    assert_int_equal(store_remove(f->store, "0000000000000001"), 0);
+    assert_int_equal(store_remove(f->store, "0000000000000002"), 0);
     assert_int_equal(size_of(f, "0000000000000001.json"), -ENOENT);
     restart(f, &none);
     assert_int_equal(none.n, 0);
@@ -284,7 +284,7 @@ static void test_a_removal_that_fails(void **state) {
     assert_int_equal(save(f->store, 1, "first"), 0);
     assert_int_equal(save(f->store, 2, "first"), 0);
     set_writable(false);
-    store_remove(f->store, "0000000000000001");
+    assert_int_equal(store_remove(f->store, "0000000000000001"), -EFBIG);
     assert_int_equal(save(f->store, 2, "second"), -EFBIG);
     set_writable(true);
     /* Its slot is not given to others meanwhile. */
@@ -318,7 +318,8 @@ static int fill_the_disk(const char *directory) {
     for (unsigned i = 0; i < n; i++)
         if (save(s, i, "second") < 0)
             return 3;
-    store_remove(s, "0000000000000000");
+    if (store_remove(s, "0000000000000000") < 0)
+        return 8;
     if (save(s, 200, "new") < 0 || save(s, 201, "too many") != -ENOSPC)
         return 4;
     store_free(s);
@@ -354,7 +355,7 @@ static void write_until_killed(Store *s, int fd) {
             _exit(1);
         if (i % 4 > 0) {
             (void) snprintf(id, sizeof(id), "%016x", i);
-            store_remove(s, id);
+            (void) store_remove(s, id);
         }
         if (write(fd, &i, sizeof(i)) != sizeof(i))
             _exit(2);
@@ -394,7 +395,7 @@ static void test_killed_at_any_moment(void **state) {
                 assert_null(find(&claims, i));
         }
         for (size_t i = 0; i < claims.n; i++)
-            store_remove(f->store, claims.entries[i].id);
+            (void) store_remove(f->store, claims.entries[i].id);
     }
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/broker/holder-search.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/refusal-memory.h"
+#include "daemon/broker/lifelines.h"
 #include "daemon/broker/spare.h"
 #include "daemon/broker/store.h"
 #include "daemon/broker/usage.h"
@@ -40,6 +41,7 @@ struct Broker {
     Usage *usage;
     GroupWatch *groups;
     HolderSearch *holders;
+    Lifelines *lifelines;
     Spare *spare;
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);

@@ -59,7 +59,9 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = holder_search_new(event, e->workers, &e->holders);
     if (r >= 0)
-        r = spare_new(event, &e->spare);
+        r = lifelines_new(event, &e->lifelines);
+    if (r >= 0)
+        r = spare_new(event, e->lifelines, &e->spare);
     if (r >= 0)
         r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
     if (r >= 0)
@@ -81,6 +83,7 @@ Broker *broker_free(Broker *e) {
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
     e->spare = spare_free(e->spare);
+    e->lifelines = lifelines_free(e->lifelines);
     e->groups = group_watch_free(e->groups);
     e->nodes = node_watch_free(e->nodes);
     e->usage = usage_free(e->usage);

@@ -115,11 +115,13 @@ static void run_refuse(ClaimRun *j) {
 }
 
 static void run_forget(ClaimRun *j) {
+    int r;
+
     j->dirty = false;
     /* In this order: a lifeline that has no record looks like a record that was lost. */
     claim_run_tether(j)->forget(j);
-    if (j->stored)
-        store_remove(j->broker->store, j->claim.id);
+    r = j->stored ? store_remove(j->broker->store, j->claim.id) : 0;
+    claim_run_tether(j)->end(j, /* record_left= */ r < 0);
     if (j->granted)
         audit_ended(j->broker->audit, &j->claim);
     if (j->announced)

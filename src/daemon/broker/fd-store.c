@@ -59,7 +59,7 @@ int fd_store_add(const char *name, int fd) {
     char text[96];
     int r;
 
-    (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
+    (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
     r = send_now(text, fd);
     if (r == -EAGAIN || r == -ENOBUFS)
         return -EAGAIN;

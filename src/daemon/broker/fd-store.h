@@ -2,9 +2,10 @@
 #pragma once
 
 /* systemd's fd store, as sd_notify(3) reaches it: what is in it outlives this process. One socket is kept,
- * and nothing waits: it costs one system call in every Acquire. */
+ * and nothing waits. */
 
-/* systemd keeps a duplicate of fd under name. 0, also when no systemd is there; -EAGAIN: not now. */
+/* systemd keeps a duplicate of fd under name until it is removed, whatever becomes of it. 0, also when no
+ * systemd is there; -EAGAIN: not now. */
 int fd_store_add(const char *name, int fd);
 /* Everything of that name is dropped. */
 void fd_store_remove(const char *name);

@@ -37,7 +37,7 @@ static void give_fds(ClaimRun *j) {
 
     j->granted = claim_run_answer(j, &grant, NULL);
     drop_fds(j);
-    spare_prepare(j->broker->spare, j->claim.plan.backend == BACKEND_IOMMUFD);
+    spare_prepare(j->broker->spare);
 }
 
 const GrantType grant_fd = {

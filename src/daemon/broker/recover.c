@@ -67,19 +67,25 @@ static void keep_watching(Recovery *recovery) {
     (void) node_watch_keep(nodes, -EBADF);
 }
 
-/* The lifeline of claim id among the kept fds, which is taken out; -EBADF when there is none. */
-static int take_lifeline(Recovery *recovery, const char *id) {
-    char name[sizeof("claim-") + CLAIM_ID_MAX];
+/* The id under which its lifeline is kept. Of a damaged record no more than that of its claim may be known.
+ */
+static const char *lifeline_of(const StoredClaim *c) {
+    return c->damaged ? c->id : claim_lifeline(&c->claim);
+}
 
-    (void) snprintf(name, sizeof(name), "claim-%s", id);
+/* That lifeline among the kept fds, which is taken out; -EBADF when there is none. */
+static int take_lifeline(Recovery *recovery, const char *id) {
+    char name[LIFELINE_NAME_MAX];
+
+    (void) snprintf(name, sizeof(name), LIFELINE_STORE_PREFIX "%s", id);
     return take_fd(recovery, name);
 }
 
 static void drop_lifeline(const char *id) {
-    _cleanup_free_ char *name = format_string("claim-%s", id);
+    char name[LIFELINE_NAME_MAX];
 
-    if (name)
-        fd_store_remove(name);
+    (void) snprintf(name, sizeof(name), LIFELINE_STORE_PREFIX "%s", id);
+    fd_store_remove(name);
 }
 
 static bool hung_up(int fd) {
@@ -93,7 +99,7 @@ static void drop_rest(Recovery *recovery) {
     for (int i = 0; i < recovery->n_fds; i++) {
         const char *name = recovery->names[i];
 
-        if (!name || !startswith(name, "claim-"))
+        if (!name || !startswith(name, LIFELINE_STORE_PREFIX))
             continue;
         if (!hung_up(SD_LISTEN_FDS_START + i)) {
             log_error("A program holds the lifeline %s, but that claim has no record", name);
@@ -258,10 +264,10 @@ static int give_up(Recovery *recovery, Candidate *c, const char *reason, const S
     if (r < 0)
         return log_error_errno(r, "Cannot quarantine the devices of claim %s", id);
     if (q.id[0]) /* nothing was left to keep from anybody */
-        store_remove(recovery->broker->store, id);
+        (void) store_remove(recovery->broker->store, id);
     store_drop(recovery->broker->store, c->stored);
     if (c->lifeline >= 0)
-        drop_lifeline(id);
+        drop_lifeline(lifeline_of(c->stored));
     return 0;
 }
 
@@ -369,7 +375,7 @@ static int go_on(Candidate *c) {
         (void) TAKE_FD(c->lifeline);
         event = CLAIM_EVENT_RECOVERED_HELD;
     } else if (c->lifeline >= 0)
-        drop_lifeline(j->claim.id);
+        drop_lifeline(claim_lifeline(&j->claim));
     log_info("Claim %s of uid %u found after the restart, %s", j->claim.id, (unsigned) j->claim.uid,
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "no longer held");
     claim_run_feed(j, event);
@@ -405,7 +411,7 @@ static int recover(Recovery *recovery) {
     for (size_t i = 0; i < n; i++) {
         StoredClaim *stored = &recovery->stored.entries[i];
 
-        recovery->candidates[i] = (Candidate){stored, take_lifeline(recovery, stored->id)};
+        recovery->candidates[i] = (Candidate){stored, take_lifeline(recovery, lifeline_of(stored))};
     }
     qsort(recovery->candidates, n, sizeof(*recovery->candidates), compare_candidates);
     for (size_t i = 0; r >= 0 && i < n; i++) {

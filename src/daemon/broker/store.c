@@ -321,14 +321,14 @@ static void note_removal(Store *s, const char *id, int error) {
         log_warning_errno(error, "Cannot remove the record of claim %s later", id);
 }
 
-void store_remove(Store *s, const char *id) {
+int store_remove(Store *s, const char *id) {
     Slot *slot = find_slot(s, id);
     RecordFile *file = s->files ? find_file(s, id) : NULL;
+    int slot_error = slot ? free_slot(s, slot) : 0, file_error = file ? remove_file(s, file) : 0;
 
-    if (slot)
-        note_removal(s, id, free_slot(s, slot));
-    if (file)
-        note_removal(s, id, remove_file(s, file));
+    note_removal(s, id, slot_error);
+    note_removal(s, id, file_error);
+    return MIN(slot_error, file_error);
 }
 
 /* ---- Reading ---- */
@@ -405,7 +405,7 @@ static int load_file(Store *s, const char *name, StoredClaims *claims) {
     r = judge(entry, r, text, size);
     if (r <= 0)
         return r;
-    store_remove(s, entry->id);
+    (void) store_remove(s, entry->id);
     claims->n--;
     return 0;
 }

@@ -24,9 +24,9 @@ Store *store_free(Store *s);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Store *, store_free);
 
 int store_save(Store *s, const Claim *c);
-/* A record that cannot be removed is tried again from time to time. Should that not help, the next start
- * finds a record that another claim contradicts, see StoredClaim.claim.since_usec. */
-void store_remove(Store *s, const char *id);
+/* 0 or negative errno. A record that cannot be removed is tried again from time to time. Should that not
+ * help, the next start finds a record that another claim contradicts, see StoredClaim.claim.since_usec. */
+int store_remove(Store *s, const char *id);
 
 /* One record of an earlier daemon. */
 typedef struct StoredClaim {

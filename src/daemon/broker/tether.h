@@ -14,8 +14,10 @@ typedef struct TetherType {
     void (*keep)(ClaimRun *j);
     /* For recovery: from the fd that an earlier process kept; takes it over on success. */
     int (*adopt)(ClaimRun *j, int fd);
-    /* The claim is over: nobody need keep it (any more). */
+    /* The claim is over, and its record goes next: nobody need keep what the client may still have. */
     void (*forget)(ClaimRun *j);
+    /* The record is gone, or was left because it could not be removed. */
+    void (*end)(ClaimRun *j, bool record_left);
     void (*free)(ClaimRun *j);
 } TetherType;
 
