@@ -6,7 +6,7 @@
 #include <systemd/sd-bus.h>
 
 #include "client/convert.h"
-#include "client/error-text.h"
+#include "client/error-bus.h"
 
 typedef struct Object {
     ObjectKind kind;

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The one form in which library and vfioctl carry a failure: VfiodErrorText of vfiod.h. Errors of the bus
- * become names and errnos by the daemon's own table, core/error-table.h. */
-
-#include <systemd/sd-bus.h>
+/* The one form in which library and vfioctl carry a failure: VfiodErrorText of vfiod.h. Errors of the daemon
+ * have their errnos by its own table, core/error-table.h. */
 
 #include "base/macro.h"
 #include "client/vfiod.h"
@@ -21,12 +19,8 @@
  * is sanitized. */
 int error_text_set(VfiodErrorText *e, int error, const char *name, const char *format, ...) _printf_(4, 5);
 int error_text_errno(VfiodErrorText *e, int error, const char *what);
-/* A failed bus call: bus_error when the other side said something, else r. -ETIMEDOUT: the daemon did not
- * answer or died while it was asked. */
-int error_text_from_bus(VfiodErrorText *e, const sd_bus_error *bus_error, int r);
-
-/* The object that was called does not exist (any more). */
-bool bus_error_is_unknown_object(const sd_bus_error *bus_error);
+/* A refusal of the daemon, by its name without prefix. */
+int error_text_of_daemon(VfiodErrorText *e, const char *name, const char *message);
 
 /* vfioctl's exit status for an error name; 1 for a name that has none of its own. */
 int exit_status_of(const char *name);

@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the library and vfioctl share beyond vfiod.h. Not exported. */
+/* What the D-Bus transport of the library and vfioctl share. Not exported. */
 
 #include <systemd/sd-bus.h>
 
-#include "client/vfiod.h"
+#include "client/error-bus.h"
+#include "client/transport.h"
 
 #define VFIOD_BUS_NAME "org.vfiod1"
 #define VFIOD_OBJECT_PATH "/org/vfiod1"
 #define VFIOD_MANAGER_INTERFACE "org.vfiod1.Manager"
-
-/* The kernel may sleep a minute in a bind and another in an open; the daemon gives up on each by itself. */
-#define VFIOD_CALL_TIMEOUT_USEC (180ULL * 1000 * 1000)
-/* And a person has two minutes to answer. */
-#define VFIOD_ASK_TIMEOUT_USEC (120ULL * 1000 * 1000)
 
 /* The system bus, or an error that says it is not there. */
 int vfiod_open_bus(sd_bus **ret, VfiodErrorText *ret_error);

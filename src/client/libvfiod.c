@@ -1,330 +1,270 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One bus connection per call, nothing kept between calls: a claim hangs on its lifeline, not on the bus, so
- * there is nothing to dispatch and nothing to lose when the bus restarts.
+/* A connection carries calls for a program with an event loop. A blocking function is the same with a
+ * connection and a loop of its own, which it closes again: a claim hangs on its lifeline, not on a
+ * connection, so there is nothing to lose when the daemon restarts. Only the tether "connection" keeps it, in
+ * the claim.
  *
- * Every fd of the reply is owned by the bus message; we take copies, close-on-exec and above the standard
- * ones, and drop the message. The claim is handed over last: whatever fails before closes the copies, the
- * lifeline among them, and so gives the claim back. */
+ * The claim is handed over last: whatever fails before closes its fds, the lifeline among them, and so gives
+ * the claim back. */
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
+#include <poll.h>
 
-#include "base/fd.h"
 #include "base/str.h"
+#include "client/claim.h"
 #include "client/error-text.h"
-#include "client/libvfiod-internal.h"
 
-#define NAMED_FDS_MAX 16U /* what a bus message carries */
+/* A call that waits for its answer. */
+typedef struct Operation {
+    struct Operation *next; /* connection.operations */
+    VfiodConnection *connection;
+    VfiodClaim *claim; /* borrowed: the caller's; NULL: one is made */
+    VfiodClaim *made;  /* owned; has the spellings of the devices */
+    bool needs_lifeline;
+    VfiodClaimFunction function;
+    void *userdata;
+} Operation;
 
-typedef struct NamedFd {
-    char *name; /* owned */
-    int fd;     /* owned; -EBADF once taken */
-} NamedFd;
+/* Somebody who wants to hear about a claim. */
+typedef struct Follower {
+    struct Follower *next; /* connection.followers */
+    VfiodConnection *connection;
+    char *claim; /* owned */
+    VfiodEventFunction function;
+    void *userdata;
+} Follower;
 
-struct VfiodClaim {
-    char *id, *backend, *rule; /* owned */
-    char **spellings;          /* owned; as the caller wrote the devices */
-    char **devices;            /* owned; as the daemon writes them, in the same order */
-    size_t n_spellings, n_devices;
-    NamedFd fds[NAMED_FDS_MAX];
-    size_t n_fds;
+struct VfiodConnection {
+    const Transport *transport;
+    void *link;
+    Operation *operations; /* owned */
+    Follower *followers;   /* owned */
 };
+DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
-static void free_strings(char **l, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        free(l[i]);
-    free(l);
-}
-
-VfiodClaim *vfiod_claim_free(VfiodClaim *claim) {
-    if (!claim)
+static Operation *operation_free(Operation *o) {
+    if (!o)
         return NULL;
-    for (size_t i = 0; i < claim->n_fds; i++) {
-        safe_close(claim->fds[i].fd);
-        free(claim->fds[i].name);
-    }
-    free_strings(claim->spellings, claim->n_spellings);
-    free_strings(claim->devices, claim->n_devices);
-    free(claim->id);
-    free(claim->backend);
-    free(claim->rule);
-    free(claim);
+    for (Operation **i = &o->connection->operations; *i; i = &(*i)->next)
+        if (*i == o) {
+            *i = o->next;
+            break;
+        }
+    (void) vfiod_claim_free(o->made);
+    free(o);
     return NULL;
 }
-DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
+DEFINE_TRIVIAL_CLEANUP_FUNC(Operation *, operation_free);
 
-int vfiod_open_bus(sd_bus **ret, VfiodErrorText *ret_error) {
-    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+int vfiod_connection_new(VfiodConnection **ret, VfiodErrorText *ret_error) {
+    _cleanup_free_ VfiodConnection *c = calloc(1, sizeof(*c));
     int r;
 
-    r = sd_bus_open_system(&bus);
-    if (r < 0)
-        return error_text_set(ret_error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
-                "Cannot connect to the system bus: %s", strerrordesc_np(-r));
-    *ret = TAKE_PTR(bus);
-    return 0;
-}
-
-static int append_option(sd_bus_message *m, const char *name, const char *value) {
-    return value ? sd_bus_message_append(m, "{sv}", name, "s", value) : 0;
-}
-
-static int append_options(sd_bus_message *m, const VfiodRequest *request) {
-    int r;
-
-    r = append_option(m, "backend", request->backend);
-    if (r >= 0)
-        r = append_option(m, "reason", request->reason);
-    if (r >= 0)
-        r = append_option(m, "grant", request->grant);
-    if (r >= 0)
-        r = append_option(m, "tether", request->tether);
-    if (r >= 0)
-        r = append_option(m, "cookie", request->cookie);
-    if (r >= 0 && request->memlock > 0)
-        r = sd_bus_message_append(m, "{sv}", "memlock", "t", request->memlock);
-    if (r >= 0 && request->untainted)
-        r = sd_bus_message_append(m, "{sv}", "untainted", "b", 1);
-    return r;
-}
-
-static int append_request(sd_bus_message *m, const VfiodRequest *request) {
-    int r;
-
-    r = sd_bus_message_set_allow_interactive_authorization(m, request->interactive != 0);
-    if (r >= 0)
-        r = sd_bus_message_open_container(m, 'a', "s");
-    for (size_t i = 0; r >= 0 && i < request->n_devices; i++)
-        r = sd_bus_message_append_basic(m, 's', request->devices[i]);
-    if (r >= 0)
-        r = sd_bus_message_close_container(m);
-    if (r >= 0)
-        r = sd_bus_message_open_container(m, 'a', "{sv}");
-    if (r >= 0)
-        r = append_options(m, request);
-    if (r >= 0)
-        r = sd_bus_message_close_container(m);
-    return r;
-}
-
-/* A string that is no UTF-8 cannot travel on the bus; say so in words, not by EINVAL from deep below. */
-static int check_request(const VfiodRequest *request, VfiodErrorText *ret_error) {
-    if (request->n_devices == 0)
-        return error_text_set(ret_error, EINVAL, "InvalidArgument", "No device was named.");
-    for (size_t i = 0; i < request->n_devices; i++)
-        if (!utf8_is_valid(request->devices[i]))
-            return error_text_set(
-                    ret_error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", request->devices[i]);
-    const char *const texts[] = {
-            request->backend, request->reason, request->grant, request->tether, request->cookie};
-
-    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
-        if (texts[i] && !utf8_is_valid(texts[i]))
-            return error_text_set(ret_error, EINVAL, "InvalidArgument", "An option is not UTF-8.");
-    return 0;
-}
-
-int vfiod_call_with_request(sd_bus *bus, const char *member, const VfiodRequest *request,
-        sd_bus_message **ret_reply, VfiodErrorText *ret_error) {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-    _cleanup_(sd_bus_error_free) sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    int r;
-
-    r = check_request(request, ret_error);
+    if (!c)
+        return error_text_errno(ret_error, ENOMEM, "Cannot connect to vfiod");
+    r = transport_open(&c->transport, &c->link, ret_error);
     if (r < 0)
         return r;
-    r = sd_bus_message_new_method_call(
-            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, member);
-    if (r >= 0)
-        r = append_request(m, request);
-    if (r < 0)
-        return error_text_errno(ret_error, r, "Cannot write the request");
-    r = sd_bus_call(bus, m, VFIOD_CALL_TIMEOUT_USEC + (request->interactive ? VFIOD_ASK_TIMEOUT_USEC : 0),
-            &bus_error, ret_reply);
-    if (r < 0)
-        return error_text_from_bus(ret_error, &bus_error, r);
+    *ret = TAKE_PTR(c);
     return 0;
 }
 
-static int take_string(char **p, sd_bus_message *m) {
-    const char *s;
-    int r;
+VfiodConnection *vfiod_connection_free(VfiodConnection *c) {
+    if (!c)
+        return NULL;
+    c->transport->close(c->link);
+    while (c->operations)
+        (void) operation_free(c->operations);
+    while (c->followers) {
+        Follower *f = c->followers;
 
-    r = sd_bus_message_read(m, "v", "s", &s);
-    return r < 0 ? r : free_and_strdup(p, s);
-}
-
-static int append_string(char ***l, size_t *n, const char *s) {
-    char **bigger, *copy;
-
-    bigger = reallocarray(*l, *n + 1, sizeof(char *));
-    if (!bigger)
-        return -ENOMEM;
-    *l = bigger;
-    copy = strdup(s);
-    if (!copy)
-        return -ENOMEM;
-    bigger[(*n)++] = copy;
-    return 0;
-}
-
-static int read_devices(VfiodClaim *claim, sd_bus_message *m) {
-    const char *s;
-    int r;
-
-    r = sd_bus_message_enter_container(m, 'v', "as");
-    if (r >= 0)
-        r = sd_bus_message_enter_container(m, 'a', "s");
-    while (r >= 0) {
-        r = sd_bus_message_read_basic(m, 's', &s);
-        if (r <= 0)
-            break;
-        r = append_string(&claim->devices, &claim->n_devices, s);
+        c->followers = f->next;
+        free(f->claim);
+        free(f);
     }
-    if (r >= 0)
-        r = sd_bus_message_exit_container(m);
-    if (r >= 0)
-        r = sd_bus_message_exit_container(m);
-    return r;
+    free(c);
+    return NULL;
 }
 
-/* Keys that this version does not know are skipped: the result may grow. */
-static int read_result(VfiodClaim *claim, sd_bus_message *m) {
-    const char *key;
+const char *vfiod_connection_transport(const VfiodConnection *c) {
+    return c->transport->name;
+}
+
+int vfiod_connection_get_fd(const VfiodConnection *c) {
+    return c->transport->get_fd(c->link);
+}
+
+short vfiod_connection_get_events(const VfiodConnection *c) {
+    return c->transport->get_events(c->link);
+}
+
+int vfiod_connection_get_timeout(const VfiodConnection *c, uint64_t *ret_usec) {
+    return c->transport->get_timeout(c->link, ret_usec);
+}
+
+int vfiod_connection_dispatch(VfiodConnection *c) {
+    return c->transport->process(c->link);
+}
+
+/* ---- calls with a claim ---- */
+
+static void on_answer(void *userdata, Answer *a, const VfiodErrorText *error) {
+    _cleanup_(operation_freep) Operation *o = userdata;
+    VfiodClaim *claim = o->claim ?: o->made;
+    VfiodErrorText unreadable;
     int r;
 
-    r = sd_bus_message_enter_container(m, 'a', "{sv}");
-    if (r < 0)
-        return r;
-    while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-        r = sd_bus_message_read_basic(m, 's', &key);
-        if (r < 0)
-            return r;
-        if (streq(key, "backend"))
-            r = take_string(&claim->backend, m);
-        else if (streq(key, "rule"))
-            r = take_string(&claim->rule, m);
-        else if (streq(key, "devices"))
-            r = read_devices(claim, m);
-        else
-            r = sd_bus_message_skip(m, "v");
+    if (a) {
+        r = o->claim ? claim_add_spellings(claim, o->made, a) : 0;
         if (r >= 0)
-            r = sd_bus_message_exit_container(m);
-        if (r < 0)
-            return r;
-    }
-    return r < 0 ? r : sd_bus_message_exit_container(m);
-}
-
-static int add_fd(VfiodClaim *claim, const char *name, int fd) {
-    _cleanup_free_ char *copy = strdup(name);
-    int duplicate;
-
-    if (!copy)
-        return -ENOMEM;
-    if (claim->n_fds >= NAMED_FDS_MAX)
-        return -E2BIG;
-    duplicate = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (duplicate < 0)
-        return -errno;
-    claim->fds[claim->n_fds++] = (NamedFd){.name = TAKE_PTR(copy), .fd = duplicate};
-    return 0;
-}
-
-static int read_fds(VfiodClaim *claim, sd_bus_message *m) {
-    const char *name;
-    int r, fd;
-
-    r = sd_bus_message_enter_container(m, 'a', "(sh)");
-    if (r < 0)
-        return r;
-    while ((r = sd_bus_message_read(m, "(sh)", &name, &fd)) > 0) {
-        r = add_fd(claim, name, fd);
-        if (r < 0)
-            return r;
-    }
-    return r < 0 ? r : sd_bus_message_exit_container(m);
-}
-
-static size_t fd_rank(const VfiodClaim *claim, const char *name) {
-    const char *device = startswith(name, "device:");
-
-    if (streq(name, "iommufd") || streq(name, "container"))
-        return 0;
-    if (streq(name, "lifeline"))
-        return SIZE_MAX;
-    for (size_t i = 0; device && i < claim->n_devices; i++)
-        if (streq(claim->devices[i], device))
-            return 1 + i;
-    return SIZE_MAX - 1;
-}
-
-/* A stable sort into the documented order, whatever order the message had: devices as they were asked for. */
-static void sort_fds(VfiodClaim *claim) {
-    for (size_t i = 1; i < claim->n_fds; i++)
-        for (size_t j = i;
-                j > 0 && fd_rank(claim, claim->fds[j - 1].name) > fd_rank(claim, claim->fds[j].name); j--) {
-            NamedFd swap = claim->fds[j];
-
-            claim->fds[j] = claim->fds[j - 1];
-            claim->fds[j - 1] = swap;
+            r = claim_take_answer(claim, a, o->needs_lifeline);
+        if (r < 0) {
+            (void) error_text_errno(&unreadable, r, "Cannot read vfiod's answer");
+            error = &unreadable;
         }
+    }
+    if (!error && claim == o->made)
+        TAKE_PTR(o->made);
+    o->function(o->connection, error ? NULL : claim, error, o->userdata);
 }
 
-static int read_claim(VfiodClaim *claim, sd_bus_message *m) {
-    _cleanup_free_ char *id = NULL;
-    const char *path;
+static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, bool needs_lifeline,
+        VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error) {
+    _cleanup_(operation_freep) Operation *o = calloc(1, sizeof(*o));
+    const VfiodRequest *request = call->request;
     int r;
 
-    r = sd_bus_message_read_basic(m, 'o', &path);
+    if (!o)
+        return error_text_errno(ret_error, ENOMEM, "Cannot call vfiod");
+    *o = (Operation){.next = c->operations,
+            .connection = c,
+            .claim = claim,
+            .needs_lifeline = needs_lifeline,
+            .function = function,
+            .userdata = userdata};
+    c->operations = o;
+    r = claim_new(request ? request->devices : NULL, request ? request->n_devices : 0, &o->made);
     if (r < 0)
-        return r;
-    r = sd_bus_path_decode(path, VFIOD_OBJECT_PATH "/claim", &id);
-    if (r < 0)
-        return r;
-    if (r == 0)
-        return -EBADMSG;
-    claim->id = TAKE_PTR(id);
-    r = read_result(claim, m);
-    if (r < 0)
-        return r;
-    r = read_fds(claim, m);
-    if (r < 0)
-        return r;
-    sort_fds(claim);
-    /* Without a lifeline the claim is over already. */
-    return claim->backend && vfiod_claim_fd(claim, "lifeline") >= 0 ? 0 : -EBADMSG;
+        return error_text_errno(ret_error, r, "Cannot call vfiod");
+    r = c->transport->call(c->link, call, on_answer, o, ret_error);
+    if (r >= 0)
+        TAKE_PTR(o); /* on_answer() has it */
+    return r;
 }
 
-int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
-    _cleanup_(vfiod_claim_freep) VfiodClaim *claim = calloc(1, sizeof(VfiodClaim));
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-    int r;
+static bool hangs_on_lifeline(const VfiodRequest *request) {
+    return !request->tether || streq(request->tether, "lifeline");
+}
 
-    if (!claim)
-        return error_text_errno(ret_error, ENOMEM, "Cannot claim");
+static int check_acquire(const VfiodRequest *request, VfiodErrorText *ret_error) {
     /* A later version gives them a meaning, which this one would not honour. */
     for (size_t i = 0; i < ELEMENTSOF(request->reserved); i++)
         if (request->reserved[i])
             return error_text_errno(ret_error, EINVAL, "Cannot claim: a reserved member is not zero");
-    for (size_t i = 0; i < request->n_devices; i++) {
-        r = append_string(&claim->spellings, &claim->n_spellings, request->devices[i]);
-        if (r < 0)
-            return error_text_errno(ret_error, r, "Cannot claim");
+    return request_check(request, ret_error);
+}
+
+int vfiod_connection_acquire(VfiodConnection *c, const VfiodRequest *request, VfiodClaimFunction function,
+        void *userdata, VfiodErrorText *ret_error) {
+    const Call call = {.method = METHOD_ACQUIRE, .request = request, .pidfd = -EBADF};
+    int r = check_acquire(request, ret_error);
+
+    return r < 0 ? r : start(c, &call, NULL, hangs_on_lifeline(request), function, userdata, ret_error);
+}
+
+int vfiod_connection_add_devices(VfiodConnection *c, VfiodClaim *claim, const char *const *devices,
+        size_t n_devices, VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error) {
+    const VfiodRequest request = {.devices = devices, .n_devices = n_devices};
+    const Call call = {.method = METHOD_ADD_DEVICES,
+            .claim = vfiod_claim_id(claim),
+            .request = &request,
+            .pidfd = -EBADF};
+    int r = request_check(&request, ret_error);
+
+    return r < 0 ? r : start(c, &call, claim, false, function, userdata, ret_error);
+}
+
+/* ---- blocking ---- */
+
+/* What a blocking function waits for. */
+typedef struct Wait {
+    bool done;
+    int r;
+    VfiodClaim *claim;
+    VfiodErrorText *error;
+    char **ret_text;
+} Wait;
+
+static void fail(Wait *w, const VfiodErrorText *error) {
+    w->done = true;
+    w->r = -error->error;
+    if (w->error)
+        *w->error = *error;
+}
+
+static void on_claim(VfiodConnection *c, VfiodClaim *claim, const VfiodErrorText *error, void *userdata) {
+    Wait *w = userdata;
+
+    if (error) {
+        fail(w, error);
+        return;
     }
-    r = vfiod_open_bus(&bus, ret_error);
+    *w = (Wait){.done = true, .claim = claim};
+}
+
+static void on_text(void *userdata, Answer *a, const VfiodErrorText *error) {
+    Wait *w = userdata;
+
+    if (error) {
+        fail(w, error);
+        return;
+    }
+    if (w->ret_text)
+        *w->ret_text = TAKE_PTR(a->text);
+    *w = (Wait){.done = true};
+}
+
+static int poll_timeout(const VfiodConnection *c) {
+    uint64_t until, now = monotonic_usec();
+
+    if (vfiod_connection_get_timeout(c, &until) < 0 || until == UINT64_MAX)
+        return -1;
+    return until <= now ? 0 : (int) MIN((until - now) / 1000 + 1, (uint64_t) INT32_MAX);
+}
+
+static int wait_for(VfiodConnection *c, Wait *w, VfiodErrorText *ret_error) {
+    while (!w->done) {
+        struct pollfd p = {.fd = vfiod_connection_get_fd(c), .events = vfiod_connection_get_events(c)};
+
+        if (vfiod_connection_dispatch(c) < 0 && !w->done)
+            return error_text_set(
+                    ret_error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");
+        if (w->done)
+            break;
+        p.events = vfiod_connection_get_events(c);
+        if (poll(&p, 1, poll_timeout(c)) < 0 && errno != EINTR)
+            return error_text_errno(ret_error, errno, "Cannot wait for vfiod");
+    }
+    return w->r;
+}
+
+int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
+    _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
+    Wait w = {.error = ret_error};
+    int r;
+
+    r = check_acquire(request, ret_error);
+    if (r >= 0)
+        r = vfiod_connection_new(&c, ret_error);
+    if (r >= 0)
+        r = vfiod_connection_acquire(c, request, on_claim, &w, ret_error);
+    if (r >= 0)
+        r = wait_for(c, &w, ret_error);
     if (r < 0)
         return r;
-    r = vfiod_call_with_request(bus, "Acquire", request, &reply, ret_error);
-    if (r < 0)
-        return r;
-    r = read_claim(claim, reply);
-    if (r < 0)
-        return error_text_errno(ret_error, r, "Cannot read vfiod's answer");
-    *ret_claim = TAKE_PTR(claim);
+    if (request->tether && streq(request->tether, "connection"))
+        w.claim->connection = TAKE_PTR(c);
+    *ret_claim = w.claim;
     return 0;
 }
 
@@ -336,84 +276,106 @@ int vfiod_acquire(const char *const *devices, size_t n_devices, const char *back
     return vfiod_acquire_request(&request, ret_claim, ret_error);
 }
 
-const char *vfiod_claim_id(const VfiodClaim *claim) {
-    return claim->id;
+int vfiod_claim_add_devices(
+        VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error) {
+    _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
+    Wait w = {.error = ret_error};
+    int r;
+
+    r = vfiod_connection_new(&c, ret_error);
+    if (r >= 0)
+        r = vfiod_connection_add_devices(c, claim, devices, n_devices, on_claim, &w, ret_error);
+    return r < 0 ? r : wait_for(c, &w, ret_error);
 }
 
-const char *vfiod_claim_backend(const VfiodClaim *claim) {
-    return claim->backend;
-}
-
-const char *vfiod_claim_rule(const VfiodClaim *claim) {
-    return claim->rule ? claim->rule : "";
-}
-
-const char *vfiod_claim_device(const VfiodClaim *claim, size_t index) {
-    return index < claim->n_devices ? claim->devices[index] : NULL;
-}
-
-static ssize_t find_fd(const VfiodClaim *claim, const char *name) {
-    for (size_t i = 0; i < claim->n_fds; i++)
-        if (claim->fds[i].fd >= 0 && streq(claim->fds[i].name, name))
-            return (ssize_t) i;
-    return -ENOENT;
-}
-
-int vfiod_claim_fd(const VfiodClaim *claim, const char *name) {
-    ssize_t i = find_fd(claim, name);
-
-    return i < 0 ? (int) i : claim->fds[i].fd;
-}
-
-/* The full name behind what the caller calls a device. */
-static const char *full_name(const VfiodClaim *claim, const char *device) {
-    if (!device)
-        return vfiod_claim_device(claim, 0);
-    if (claim->n_spellings == claim->n_devices)
-        for (size_t i = 0; i < claim->n_spellings; i++)
-            if (streq(claim->spellings[i], device))
-                return claim->devices[i];
-    return device;
-}
-
-int vfiod_claim_device_fd(const VfiodClaim *claim, const char *device) {
-    const char *name = full_name(claim, device);
-    char fd_name[64];
-
-    if (!name || strlen(name) >= sizeof(fd_name) - strlen("device:"))
-        return -ENOENT;
-    snprintf(fd_name, sizeof(fd_name), "device:%s", name);
-    return vfiod_claim_fd(claim, fd_name);
-}
-
-int vfiod_claim_nth_fd(const VfiodClaim *claim, size_t index, const char **ret_name) {
-    for (size_t i = 0; i < claim->n_fds; i++) {
-        if (claim->fds[i].fd < 0 || index-- > 0)
-            continue;
-        if (ret_name)
-            *ret_name = claim->fds[i].name;
-        return claim->fds[i].fd;
-    }
-    return -ENOENT;
-}
-
-int vfiod_claim_take_fd(VfiodClaim *claim, const char *name) {
-    ssize_t i = find_fd(claim, name);
-
-    return i < 0 ? (int) i : TAKE_FD(claim->fds[i].fd);
-}
-
-int vfiod_release(const char *claim_id, VfiodErrorText *ret_error) {
-    _cleanup_(sd_bus_error_free) sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
+    const Call call = {.method = METHOD_TRANSFER, .claim = claim_id, .pidfd = pidfd};
+    _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
+    _cleanup_(vfiod_claim_freep) VfiodClaim *claim = NULL;
+    Wait w = {.error = ret_error};
     int r;
 
     if (!utf8_is_valid(claim_id))
         return error_text_set(ret_error, EINVAL, "InvalidArgument", "The claim's id is not UTF-8.");
-    r = vfiod_open_bus(&bus, ret_error);
+    r = vfiod_connection_new(&c, ret_error);
+    if (r >= 0)
+        r = start(c, &call, NULL, pidfd < 0, on_claim, &w, ret_error);
+    if (r >= 0)
+        r = wait_for(c, &w, ret_error);
     if (r < 0)
         return r;
-    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "Release",
-            &bus_error, NULL, "sa{sv}", claim_id, 0);
-    return r < 0 ? error_text_from_bus(ret_error, &bus_error, r) : 0;
+    claim = w.claim;
+    if (!claim->id)
+        claim->id = strdup(claim_id);
+    if (!claim->id)
+        return error_text_errno(ret_error, ENOMEM, "Cannot take the claim over");
+    if (ret_claim)
+        *ret_claim = TAKE_PTR(claim);
+    return 0;
+}
+
+/* Calls whose answer has no claim. */
+static int call_and_wait(const Call *call, char **ret_text, VfiodErrorText *ret_error) {
+    _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
+    Wait w = {.error = ret_error, .ret_text = ret_text};
+    int r;
+
+    r = vfiod_connection_new(&c, ret_error);
+    if (r >= 0)
+        r = c->transport->call(c->link, call, on_text, &w, ret_error);
+    return r < 0 ? r : wait_for(c, &w, ret_error);
+}
+
+int vfiod_claim_release_devices(
+        VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error) {
+    const VfiodRequest request = {.devices = devices, .n_devices = n_devices};
+    const Call call = {.method = METHOD_RELEASE_DEVICES,
+            .claim = vfiod_claim_id(claim),
+            .request = &request,
+            .pidfd = -EBADF};
+    int r = request_check(&request, ret_error);
+
+    if (r >= 0)
+        r = call_and_wait(&call, NULL, ret_error);
+    if (r >= 0)
+        claim_drop_devices(claim, devices, n_devices);
+    return r;
+}
+
+int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
+    const Call call = {.method = METHOD_PLAN, .request = request, .pidfd = -EBADF};
+    int r = check_acquire(request, ret_error);
+
+    return r < 0 ? r : call_and_wait(&call, ret_json, ret_error);
+}
+
+int vfiod_release(const char *claim_id, VfiodErrorText *ret_error) {
+    const Call call = {.method = METHOD_RELEASE, .claim = claim_id, .pidfd = -EBADF};
+
+    if (!utf8_is_valid(claim_id))
+        return error_text_set(ret_error, EINVAL, "InvalidArgument", "The claim's id is not UTF-8.");
+    return call_and_wait(&call, NULL, ret_error);
+}
+
+/* ---- events ---- */
+
+static void on_changed(void *userdata, const char *state, const char *failure, const VfiodErrorText *error) {
+    Follower *f = userdata;
+    const VfiodEvent event = {.claim = f->claim, .state = state, .failure = failure};
+
+    f->function(f->connection, error ? NULL : &event, error, f->userdata);
+}
+
+int vfiod_connection_watch(VfiodConnection *c, const char *claim_id, VfiodEventFunction function,
+        void *userdata, VfiodErrorText *ret_error) {
+    Follower *f = calloc(1, sizeof(*f));
+
+    if (!f)
+        return error_text_errno(ret_error, ENOMEM, "Cannot follow the claim");
+    *f = (Follower){.next = c->followers, .connection = c, .function = function, .userdata = userdata};
+    c->followers = f;
+    f->claim = strdup(claim_id);
+    if (!f->claim)
+        return error_text_errno(ret_error, ENOMEM, "Cannot follow the claim");
+    return c->transport->watch(c->link, f->claim, on_changed, f, ret_error);
 }

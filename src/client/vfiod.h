@@ -19,8 +19,11 @@
  *
  * Conventions: functions that can fail return 0 or more on success and a negative errno on failure; outputs
  * are untouched on failure. Strings are UTF-8. File descriptors are close-on-exec. Nothing here keeps global
- * state: different claims may be used from different threads, one claim from one thread at a time. No
- * callbacks, no threads, no signal handlers. */
+ * state: different claims and connections may be used from different threads, one of them from one thread at
+ * a time. No threads, no signal handlers; callbacks only from vfiod_connection_dispatch().
+ *
+ * The daemon is reached by its Varlink socket where that is there, else over D-Bus: see ENVIRONMENT in
+ * libvfiod(3). Only the latter loads libsystemd. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -52,7 +55,7 @@ typedef struct VfiodClaim VfiodClaim;
  * reason     what it is for, kept in the audit record; NULL: none
  * ret_claim  owned by the caller, to be freed with vfiod_claim_free()
  *
- * Connects to the system bus ($DBUS_SYSTEM_BUS_ADDRESS where set) for this one call. */
+ * Connects to the daemon for this one call. */
 int vfiod_acquire(const char *const *devices, size_t n_devices, const char *backend, const char *reason,
         VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
@@ -116,6 +119,69 @@ int vfiod_claim_take_fd(VfiodClaim *claim, const char *name);
  * process still has open are given back when it closes them. A claim of this process needs only
  * vfiod_claim_free(). */
 int vfiod_release(const char *claim_id, VfiodErrorText *ret_error);
+
+/* Adds devices to a claim, all or none, for the same iommufd (hotplug), and gives some of them back. Their
+ * file descriptors join those of the claim, and leave it: close your own copies before you give a device
+ * back. */
+int vfiod_claim_add_devices(
+        VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);
+int vfiod_claim_release_devices(
+        VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);
+
+/* Hands a claim of the same user (root: of any) to another holder, by its id or as "cookie:COOKIE". Nothing
+ * is closed or reset by it.
+ *
+ * pidfd      of the process that the claim hangs on from now on; negative: the caller takes it over with a
+ * fresh lifeline, and the old one counts no more ret_claim  what the caller gets; may be NULL when pidfd is
+ * given */
+int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
+
+/* What a claim would do, without doing it: the JSON of `vfioctl plan --json`, to be freed with free(). Fails
+ * as the claim would. */
+int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error);
+
+/* A connection for programs with an event loop. Wait until the file descriptor is ready for these poll(2)
+ * events, or the time has come; then dispatch, which never blocks and calls the functions below. All three
+ * may change with every call. Functions may make further calls on the connection, but must not free it. */
+typedef struct VfiodConnection VfiodConnection;
+int vfiod_connection_new(VfiodConnection **ret, VfiodErrorText *ret_error);
+/* Calls that are not answered yet are forgotten: what they would claim goes back. Takes NULL; returns NULL.
+ */
+VfiodConnection *vfiod_connection_free(VfiodConnection *connection);
+/* "varlink" or "dbus". */
+const char *vfiod_connection_transport(const VfiodConnection *connection);
+int vfiod_connection_get_fd(const VfiodConnection *connection);
+short vfiod_connection_get_events(const VfiodConnection *connection);
+/* CLOCK_MONOTONIC in microseconds; UINT64_MAX: there is nothing to wait for but events. */
+int vfiod_connection_get_timeout(const VfiodConnection *connection, uint64_t *ret_usec);
+/* A negative errno: the connection is of no use any more, and every function has been called with the error.
+ * Make a new one: claims do not hang on it, but for those with the tether "connection". */
+int vfiod_connection_dispatch(VfiodConnection *connection);
+
+/* Called once for each call that was started. claim is the caller's to free; NULL: it failed, see error. */
+typedef void (*VfiodClaimFunction)(
+        VfiodConnection *connection, VfiodClaim *claim, const VfiodErrorText *error, void *userdata);
+/* As vfiod_acquire_request() and vfiod_claim_add_devices(), where claim is what was given and must live until
+ * then. The request is not needed any more when the call returns. */
+int vfiod_connection_acquire(VfiodConnection *connection, const VfiodRequest *request,
+        VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error);
+int vfiod_connection_add_devices(VfiodConnection *connection, VfiodClaim *claim, const char *const *devices,
+        size_t n_devices, VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error);
+
+typedef struct VfiodEvent {
+    const char *claim; /* its id */
+    const char *state; /* as in org.vfiod1(5): anything but "held" means that it ends, because it was released
+                        * or a device is gone; NULL: it is gone */
+    const char *failure; /* why it ends, or "" */
+    void *reserved[4];
+} VfiodEvent;
+/* Called at first with the state that the claim has, and then whenever that changes. event is NULL when the
+ * claim can not be followed any longer, see error. Neither comes after the event that says that the claim is
+ * gone. */
+typedef void (*VfiodEventFunction)(
+        VfiodConnection *connection, const VfiodEvent *event, const VfiodErrorText *error, void *userdata);
+int vfiod_connection_watch(VfiodConnection *connection, const char *claim_id, VfiodEventFunction function,
+        void *userdata, VfiodErrorText *ret_error);
 
 #ifdef __cplusplus
 }

@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 #include "client/convert.h"
-#include "client/error-text.h"
+#include "client/error-bus.h"
 
 /* A message can be written and read without anybody at the other end of its bus. */
 typedef struct Fixture {

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Every fd of a reply is owned by the bus message; copies are taken, and the message is dropped.
+ *
+ * Signals only say WHEN to look: the state of a claim that is watched is read anew each time, so a lost, late
+ * or forged signal does no harm. */
+
+#include <poll.h>
+
+#include "base/str.h"
+#include "client/libvfiod-internal.h"
+
+int vfiod_open_bus(sd_bus **ret, VfiodErrorText *ret_error) {
+    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+    int r;
+
+    r = sd_bus_open_system(&bus);
+    if (r < 0)
+        return error_text_set(ret_error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
+                "Cannot connect to the system bus: %s", strerrordesc_np(-r));
+    *ret = TAKE_PTR(bus);
+    return 0;
+}
+
+/* ---- calls ---- */
+
+static int append_option(sd_bus_message *m, const char *name, const char *value) {
+    return value ? sd_bus_message_append(m, "{sv}", name, "s", value) : 0;
+}
+
+static int append_options(sd_bus_message *m, const VfiodRequest *request) {
+    int r;
+
+    r = append_option(m, "backend", request->backend);
+    if (r >= 0)
+        r = append_option(m, "reason", request->reason);
+    if (r >= 0)
+        r = append_option(m, "grant", request->grant);
+    if (r >= 0)
+        r = append_option(m, "tether", request->tether);
+    if (r >= 0)
+        r = append_option(m, "cookie", request->cookie);
+    if (r >= 0 && request->memlock > 0)
+        r = sd_bus_message_append(m, "{sv}", "memlock", "t", request->memlock);
+    if (r >= 0 && request->untainted)
+        r = sd_bus_message_append(m, "{sv}", "untainted", "b", 1);
+    return r;
+}
+
+static int append_devices(sd_bus_message *m, const VfiodRequest *request) {
+    int r;
+
+    r = sd_bus_message_open_container(m, 'a', "s");
+    for (size_t i = 0; r >= 0 && i < request->n_devices; i++)
+        r = sd_bus_message_append_basic(m, 's', request->devices[i]);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_call(sd_bus_message *m, const Call *call) {
+    int r = 0;
+
+    if (method_has_request(call->method))
+        r = sd_bus_message_set_allow_interactive_authorization(m, call->request->interactive != 0);
+    if (r >= 0 && method_has_claim(call->method))
+        r = sd_bus_message_append_basic(m, 's', call->claim);
+    if (r >= 0 && method_has_devices(call->method))
+        r = append_devices(m, call->request);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0 && method_has_request(call->method))
+        r = append_options(m, call->request);
+    if (r >= 0 && call->method == METHOD_TRANSFER && call->pidfd >= 0)
+        r = sd_bus_message_append(m, "{sv}", "pidfd", "h", call->pidfd);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int new_call(sd_bus *bus, const char *member, const Call *call, sd_bus_message **ret) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_call(
+            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, member);
+    if (r >= 0)
+        r = append_call(m, call);
+    if (r >= 0)
+        *ret = TAKE_PTR(m);
+    return r;
+}
+
+int vfiod_call_with_request(sd_bus *bus, const char *member, const VfiodRequest *request,
+        sd_bus_message **ret_reply, VfiodErrorText *ret_error) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    _cleanup_(sd_bus_error_free) sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    const Call call = {.method = METHOD_PLAN, .request = request, .pidfd = -EBADF};
+    int r;
+
+    r = request_check(request, ret_error);
+    if (r < 0)
+        return r;
+    r = new_call(bus, member, &call, &m);
+    if (r < 0)
+        return error_text_errno(ret_error, r, "Cannot write the request");
+    r = sd_bus_call(bus, m, call_timeout_usec(&call), &bus_error, ret_reply);
+    return r < 0 ? error_text_from_bus(ret_error, &bus_error, r) : 0;
+}
+
+/* ---- answers ---- */
+
+static int take_string(char **p, sd_bus_message *m) {
+    const char *s;
+    int r;
+
+    r = sd_bus_message_read(m, "v", "s", &s);
+    return r < 0 ? r : free_and_strdup(p, s);
+}
+
+static int read_devices(Answer *a, sd_bus_message *m) {
+    const char *s;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'v', "as");
+    if (r >= 0)
+        r = sd_bus_message_enter_container(m, 'a', "s");
+    while (r >= 0) {
+        r = sd_bus_message_read_basic(m, 's', &s);
+        if (r <= 0)
+            break;
+        r = answer_add_device(a, s);
+    }
+    if (r >= 0)
+        r = sd_bus_message_exit_container(m);
+    if (r >= 0)
+        r = sd_bus_message_exit_container(m);
+    return r;
+}
+
+/* Keys that this version does not know are skipped: the result may grow. */
+static int read_result(Answer *a, sd_bus_message *m) {
+    const char *key;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "{sv}");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+        r = sd_bus_message_read_basic(m, 's', &key);
+        if (r < 0)
+            return r;
+        if (streq(key, "backend"))
+            r = take_string(&a->backend, m);
+        else if (streq(key, "rule"))
+            r = take_string(&a->rule, m);
+        else if (streq(key, "devices"))
+            r = read_devices(a, m);
+        else
+            r = sd_bus_message_skip(m, "v");
+        if (r >= 0)
+            r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_fds(Answer *a, sd_bus_message *m) {
+    const char *name;
+    int r, fd;
+
+    r = sd_bus_message_enter_container(m, 'a', "(sh)");
+    if (r < 0)
+        return r;
+    while ((r = sd_bus_message_read(m, "(sh)", &name, &fd)) > 0) {
+        r = answer_add_fd(a, name, fd);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_claim_path(Answer *a, sd_bus_message *m) {
+    const char *path;
+    int r;
+
+    r = sd_bus_message_read_basic(m, 'o', &path);
+    if (r < 0)
+        return r;
+    r = sd_bus_path_decode(path, VFIOD_OBJECT_PATH "/claim", &a->claim);
+    return r < 0 ? r : r == 0 ? -EBADMSG : 0;
+}
+
+static int read_text(Answer *a, sd_bus_message *m) {
+    const char *text;
+    int r;
+
+    r = sd_bus_message_read_basic(m, 's', &text);
+    return r < 0 ? r : free_and_strdup(&a->text, text);
+}
+
+static int read_answer(Answer *a, Method method, sd_bus_message *m) {
+    int r = 0;
+
+    if (method == METHOD_ACQUIRE)
+        r = read_claim_path(a, m);
+    if (r >= 0 && method_gives_claim(method))
+        r = read_result(a, m);
+    if (r >= 0 && method_gives_claim(method))
+        r = read_fds(a, m);
+    if (r >= 0 && method == METHOD_PLAN)
+        r = read_text(a, m);
+    return r < 0 ? r : answer_check(a, method);
+}
+
+/* ---- the link ---- */
+
+typedef struct Link Link;
+
+typedef struct Pending {
+    Link *link;
+    Method method;
+    answered_t answered;
+    void *userdata;
+} Pending;
+
+typedef struct Watch {
+    struct Watch *next;
+    Link *link;
+    char *path, *state; /* owned; state as seen last */
+    bool over;
+    changed_t changed;
+    void *userdata;
+} Watch;
+
+struct Link {
+    sd_bus *bus; /* owned */
+    Watch *watches;
+};
+
+static void link_close(void *p) {
+    Link *l = p;
+
+    if (!l)
+        return;
+    sd_bus_flush_close_unref(l->bus);
+    while (l->watches) {
+        Watch *w = l->watches;
+
+        l->watches = w->next;
+        free(w->path);
+        free(w->state);
+        free(w);
+    }
+    free(l);
+}
+
+static int link_open(void **ret, VfiodErrorText *error) {
+    Link *l = calloc(1, sizeof(*l));
+    int r;
+
+    if (!l)
+        return error_text_errno(error, ENOMEM, "Cannot connect to vfiod");
+    r = vfiod_open_bus(&l->bus, error);
+    if (r < 0) {
+        free(l);
+        return r;
+    }
+    *ret = l;
+    return 0;
+}
+
+static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
+    _cleanup_(answer_done) Answer a = {};
+    Pending *p = userdata;
+    VfiodErrorText error;
+    int r;
+
+    if (sd_bus_message_is_method_error(m, NULL))
+        r = error_text_from_bus(&error, sd_bus_message_get_error(m), -EIO);
+    else {
+        r = read_answer(&a, p->method, m);
+        if (r < 0)
+            r = error_text_errno(&error, r, "Cannot read vfiod's answer");
+    }
+    p->answered(p->userdata, r < 0 ? NULL : &a, r < 0 ? &error : NULL);
+    return 0;
+}
+
+static int link_call(void *p, const Call *call, answered_t answered, void *userdata, VfiodErrorText *error) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    _cleanup_free_ Pending *pending = calloc(1, sizeof(*pending));
+    sd_bus_slot *slot;
+    Link *l = p;
+    int r;
+
+    r = pending ? new_call(l->bus, method_name(call->method), call, &m) : -ENOMEM;
+    if (r >= 0) {
+        *pending = (Pending){.link = l, .method = call->method, .answered = answered, .userdata = userdata};
+        r = sd_bus_call_async(l->bus, &slot, m, on_answer, pending, call_timeout_usec(call));
+    }
+    if (r < 0)
+        return error_text_from_bus(error, NULL, r);
+    (void) sd_bus_slot_set_destroy_callback(slot, free);
+    TAKE_PTR(pending);
+    (void) sd_bus_slot_set_floating(slot, true);
+    sd_bus_slot_unref(slot);
+    return 0;
+}
+
+/* ---- what is watched ---- */
+
+static void report(Watch *w, const char *state, const char *failure, const VfiodErrorText *error) {
+    if (w->over || (state && streq_ptr(state, w->state)))
+        return;
+    (void) free_and_strdup(&w->state, state);
+    w->over = !state;
+    w->changed(w->userdata, state, failure, error);
+}
+
+static int read_state(sd_bus_message *m, char **state, char **failure) {
+    const char *key;
+    int r;
+
+    r = sd_bus_message_enter_container(m, 'a', "{sv}");
+    while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+        r = sd_bus_message_read_basic(m, 's', &key);
+        if (r >= 0 && streq(key, "State"))
+            r = take_string(state, m);
+        else if (r >= 0 && streq(key, "Failure"))
+            r = take_string(failure, m);
+        else if (r >= 0)
+            r = sd_bus_message_skip(m, "v");
+        if (r >= 0)
+            r = sd_bus_message_exit_container(m);
+    }
+    return r < 0 ? r : *state ? 0 : -EBADMSG;
+}
+
+static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
+    _cleanup_free_ char *state = NULL, *failure = NULL;
+    VfiodErrorText error;
+    Watch *w = userdata;
+    int r;
+
+    if (sd_bus_message_is_method_error(m, NULL)) {
+        const sd_bus_error *bus_error = sd_bus_message_get_error(m);
+
+        if (bus_error_is_unknown_object(bus_error)) {
+            report(w, NULL, "", NULL);
+            return 0;
+        }
+        /* The daemon died while it was asked: its name changes hands next, and that is a reason to look
+         * again. */
+        r = error_text_from_bus(&error, bus_error, -EIO);
+        if (!streq(error.name, ERROR_NAME_UNREACHABLE))
+            report(w, NULL, "", &error);
+        return 0;
+    }
+    r = read_state(m, &state, &failure);
+    if (r < 0) {
+        (void) error_text_errno(&error, r, "Cannot read vfiod's answer");
+        report(w, NULL, "", &error);
+        return 0;
+    }
+    report(w, state, failure ?: "", NULL);
+    return 0;
+}
+
+static int look(Watch *w) {
+    return sd_bus_call_method_async(w->link->bus, NULL, VFIOD_BUS_NAME, w->path,
+            "org.freedesktop.DBus.Properties", "GetAll", on_properties, w, "s", "org.vfiod1.Claim");
+}
+
+/* The bus compares the sender of a broadcast with our matches. Nobody compares that of a signal that was sent
+ * to us alone, and neither the bus nor the daemon sends us one that matters here. */
+static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
+    Watch *w = userdata;
+
+    if (!sd_bus_message_get_destination(m) && !w->over)
+        (void) look(w);
+    return 0;
+}
+
+static int listen_for_signals(Watch *w) {
+    _cleanup_free_ char *changed = NULL;
+    sd_bus *bus = w->link->bus;
+    int r;
+
+    changed = format_string("type='signal',sender='" VFIOD_BUS_NAME "',path='%s',"
+                            "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
+            w->path);
+    if (!changed)
+        return -ENOMEM;
+    r = sd_bus_add_match(bus, NULL, changed, on_signal, w);
+    if (r >= 0)
+        r = sd_bus_match_signal(bus, NULL, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH,
+                "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", on_signal, w);
+    if (r >= 0)
+        r = sd_bus_add_match(bus, NULL,
+                "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
+                "member='NameOwnerChanged',arg0='" VFIOD_BUS_NAME "'",
+                on_signal, w);
+    return r;
+}
+
+static int link_watch(void *p, const char *claim, changed_t changed, void *userdata, VfiodErrorText *error) {
+    Watch *w = calloc(1, sizeof(*w));
+    Link *l = p;
+    int r;
+
+    if (!w)
+        return error_text_errno(error, ENOMEM, "Cannot follow the claim");
+    *w = (Watch){.next = l->watches, .link = l, .changed = changed, .userdata = userdata};
+    l->watches = w;
+    w->path = format_string("%s/claim/%s", VFIOD_OBJECT_PATH, claim);
+    r = w->path ? listen_for_signals(w) : -ENOMEM;
+    if (r >= 0)
+        r = look(w);
+    if (r < 0) {
+        w->over = true;
+        return error_text_from_bus(error, NULL, r);
+    }
+    return 0;
+}
+
+static int link_get_fd(void *p) {
+    return sd_bus_get_fd(((Link *) p)->bus);
+}
+
+static short link_get_events(void *p) {
+    int events = sd_bus_get_events(((Link *) p)->bus);
+
+    return events < 0 ? POLLIN : (short) events;
+}
+
+static int link_get_timeout(void *p, uint64_t *ret_usec) {
+    int r = sd_bus_get_timeout(((Link *) p)->bus, ret_usec);
+
+    if (r == 0)
+        *ret_usec = UINT64_MAX;
+    return MIN(r, 0);
+}
+
+/* sd-bus answers all calls by itself, with an error, when the connection breaks. */
+static int link_process(void *p) {
+    VfiodErrorText error;
+    Link *l = p;
+    int r;
+
+    do
+        r = sd_bus_process(l->bus, NULL);
+    while (r > 0);
+    if (r >= 0)
+        return 0;
+    (void) error_text_set(&error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to the bus broke: %s",
+            strerrordesc_np(-r));
+    for (Watch *w = l->watches; w; w = w->next)
+        report(w, NULL, "", &error);
+    return -error.error;
+}
+
+/* By this name libvfiod finds it, where it is an object of its own. */
+extern const Transport vfiod_transport_dbus;
+const Transport vfiod_transport_dbus = {
+        .name = "dbus",
+        .open = link_open,
+        .close = link_close,
+        .call = link_call,
+        .watch = link_watch,
+        .get_fd = link_get_fd,
+        .get_events = link_get_events,
+        .get_timeout = link_get_timeout,
+        .process = link_process,
+};

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* In vfioctl, which uses D-Bus anyway. */
+
+#include "client/transport.h"
+
+extern const Transport vfiod_transport_dbus;
+
+const Transport *transport_dbus(VfiodErrorText *error) {
+    return &vfiod_transport_dbus;
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One socket for calls and, once something is watched, one for Monitor, which never ends. A call is sent when
+ * the one before it is answered: so all fds that come belong to the reply that is being read, wherever the
+ * kernel cuts the stream. The bounds are for a daemon that is none. */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "client/error-text.h"
+#include "client/varlink.h"
+
+#define CONNECT_SECONDS 10
+#define RECEIVED_FDS_MAX 253U /* what the kernel passes in one message */
+
+typedef struct Socket {
+    int fd;      /* owned; -EBADF while there is none */
+    char *input; /* owned; what was read and not consumed */
+    size_t n_input, allocated;
+    int fds[ANSWER_FDS_MAX]; /* owned; of the message that is being read */
+    size_t n_fds;
+} Socket;
+
+typedef struct Pending {
+    struct Pending *next;
+    Method method;
+    char *text; /* owned; NULL once sent whole */
+    size_t n_text, sent;
+    int pidfd; /* owned */
+    uint64_t deadline;
+    answered_t answered;
+    void *userdata;
+} Pending;
+
+typedef struct Watch {
+    struct Watch *next;
+    char *claim; /* owned; its id */
+    bool seen, over;
+    changed_t changed;
+    void *userdata;
+} Watch;
+
+typedef struct Link {
+    int epoll; /* owned */
+    Socket calls, monitor;
+    Pending *pending; /* in order; the first may be under way */
+    Watch *watches;
+} Link;
+
+/* ---- sockets ---- */
+
+static void close_fds(Socket *s) {
+    for (size_t i = 0; i < s->n_fds; i++)
+        (void) safe_close(s->fds[i]);
+    s->n_fds = 0;
+}
+
+static void socket_close(Socket *s) {
+    close_fds(s);
+    s->fd = safe_close(s->fd);
+    free(s->input);
+    *s = (Socket){.fd = -EBADF};
+}
+
+static const char *socket_path(void) {
+    return secure_getenv("VFIOD_SOCKET") ?: VFIOD_SOCKET_PATH;
+}
+
+static int connect_to(const char *path, VfiodErrorText *error) {
+    _cleanup_close_ int fd = -EBADF;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const struct timeval patience = {.tv_sec = CONNECT_SECONDS};
+    int flags;
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        return error_text_set(error, ENAMETOOLONG, ERROR_NAME_UNREACHABLE, "%s: the path is too long.", path);
+    memcpy(address.sun_path, path, strlen(path));
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_text_errno(error, errno, "Cannot make a socket");
+    (void) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    if (connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+        return error_text_set(error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
+                "Cannot connect to vfiod at %s: %s", path, strerrordesc_np(errno));
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return error_text_errno(error, errno, "Cannot make a socket");
+    return TAKE_FD(fd);
+}
+
+static int socket_connect(Link *l, Socket *s, VfiodErrorText *error) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
+    int fd = connect_to(socket_path(), error);
+
+    if (fd < 0)
+        return fd;
+    s->fd = fd;
+    if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        return error_text_errno(error, errno, "Cannot wait for vfiod");
+    return 0;
+}
+
+static int keep_fds(Socket *s, struct msghdr *header) {
+    int r = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (s->n_fds < ANSWER_FDS_MAX)
+                s->fds[s->n_fds++] = fd;
+            else {
+                (void) safe_close(fd);
+                r = -EBADMSG;
+            }
+        }
+    }
+    return header->msg_flags & MSG_CTRUNC ? -EBADMSG : r;
+}
+
+static int make_room(Socket *s) {
+    size_t size = MAX(s->allocated * 2, (size_t) 4096);
+    char *bigger;
+
+    if (s->n_input > varlink_bounds.size)
+        return -EMSGSIZE;
+    if (s->n_input < s->allocated)
+        return 0;
+    bigger = realloc(s->input, size);
+    if (!bigger)
+        return -ENOMEM;
+    s->input = bigger;
+    s->allocated = size;
+    return 0;
+}
+
+/* One read. 0: nothing is there now; 1: something came; -ECONNRESET: the other side has closed. */
+static int socket_read(Socket *s) {
+    union {
+        char buf[CMSG_SPACE(RECEIVED_FDS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov;
+    struct msghdr header = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    ssize_t n;
+    int r;
+
+    r = make_room(s);
+    if (r < 0)
+        return r;
+    iov = (struct iovec){.iov_base = s->input + s->n_input, .iov_len = s->allocated - s->n_input};
+    n = recvmsg(s->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    r = keep_fds(s, &header);
+    if (r < 0)
+        return r;
+    if (n == 0)
+        return -ECONNRESET;
+    s->n_input += (size_t) n;
+    return 1;
+}
+
+/* The length of the first whole message without its NUL, or -EAGAIN. */
+static ssize_t whole_message(const Socket *s) {
+    const char *end = s->n_input > 0 ? memchr(s->input, '\0', s->n_input) : NULL;
+
+    return end ? end - s->input : -EAGAIN;
+}
+
+static void consume(Socket *s, size_t n) {
+    close_fds(s);
+    s->n_input -= n + 1;
+    memmove(s->input, s->input + n + 1, s->n_input);
+}
+
+/* ---- calls ---- */
+
+static Pending *pending_free(Pending *p) {
+    if (!p)
+        return NULL;
+    (void) safe_close(p->pidfd);
+    free(p->text);
+    free(p);
+    return NULL;
+}
+DEFINE_TRIVIAL_CLEANUP_FUNC(Pending *, pending_free);
+
+static void want_output(Link *l, bool want) {
+    struct epoll_event event = {.events = EPOLLIN | (want ? EPOLLOUT : 0), .data.ptr = &l->calls};
+
+    (void) epoll_ctl(l->epoll, EPOLL_CTL_MOD, l->calls.fd, &event);
+}
+
+static ssize_t send_part(int fd, const Pending *p) {
+    union {
+        char buf[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {};
+    struct iovec iov = {.iov_base = p->text + p->sent, .iov_len = p->n_text - p->sent};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (p->pidfd >= 0 && p->sent == 0) {
+        header.msg_control = &control;
+        header.msg_controllen = sizeof(control);
+        *CMSG_FIRSTHDR(&header) = (struct cmsghdr){
+                .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&header)), &p->pidfd, sizeof(int));
+    }
+    return sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Sends of the first call what the socket takes now. */
+static int send_calls(Link *l) {
+    Pending *p = l->pending;
+
+    while (p && p->sent < p->n_text) {
+        ssize_t n = send_part(l->calls.fd, p);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            want_output(l, true);
+            return 0;
+        }
+        if (n < 0)
+            return -errno;
+        p->sent += (size_t) n;
+    }
+    want_output(l, false);
+    return 0;
+}
+
+static void answer(Link *l, Answer *a, const VfiodErrorText *error) {
+    _cleanup_(pending_freep) Pending *p = l->pending;
+
+    l->pending = p->next;
+    p->answered(p->userdata, a, error);
+}
+
+static void fail_all(Link *l, const VfiodErrorText *error) {
+    while (l->pending)
+        answer(l, NULL, error);
+    for (Watch *w = l->watches; w; w = w->next)
+        if (!w->over) {
+            w->over = true;
+            w->changed(w->userdata, NULL, "", error);
+        }
+}
+
+static int process_calls(Link *l) {
+    ssize_t n;
+
+    for (;;) {
+        int r = socket_read(&l->calls);
+
+        if (r < 0)
+            return r;
+        if (r == 0)
+            break;
+        while ((n = whole_message(&l->calls)) >= 0) {
+            _cleanup_(answer_done) Answer a = {};
+            VfiodErrorText error;
+
+            if (!l->pending || l->pending->sent < l->pending->n_text)
+                return -EBADMSG; /* nobody asked */
+            r = varlink_read_reply(
+                    l->pending->method, l->calls.input, (size_t) n, l->calls.fds, l->calls.n_fds, &a, &error);
+            consume(&l->calls, (size_t) n);
+            answer(l, r < 0 ? NULL : &a, r < 0 ? &error : NULL);
+        }
+    }
+    return send_calls(l);
+}
+
+/* ---- what is watched ---- */
+
+static void report(Watch *w, const VarlinkEvent *e) {
+    bool gone = streq(e->event, "removed");
+
+    if (w->over || !e->claim || !streq(w->claim, e->claim))
+        return;
+    w->seen = true;
+    w->over = gone;
+    w->changed(w->userdata, gone ? NULL : e->state ?: "", e->failure, NULL);
+}
+
+/* All claims were listed: one that was not among them is gone. */
+static void report_missing(Link *l) {
+    for (Watch *w = l->watches; w; w = w->next)
+        if (!w->seen && !w->over) {
+            w->over = true;
+            w->changed(w->userdata, NULL, "", NULL);
+        }
+}
+
+static int take_event(Link *l, const char *text, size_t size, VfiodErrorText *error) {
+    _cleanup_(json_document_freep) JsonDocument *document = NULL;
+    JsonError ignored;
+    VarlinkEvent e;
+    int r;
+
+    r = json_document_parse_bounded(text, size, &varlink_bounds, &document, &ignored);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot read vfiod's answer");
+    r = varlink_read_event(json_document_root(document), &e, error);
+    if (r < 0)
+        return r;
+    if (streq(e.event, "resync"))
+        for (Watch *w = l->watches; w; w = w->next)
+            w->seen = false;
+    else if (streq(e.event, "complete"))
+        report_missing(l);
+    else
+        for (Watch *w = l->watches; w; w = w->next)
+            report(w, &e);
+    return 0;
+}
+
+static int process_monitor(Link *l, VfiodErrorText *error) {
+    ssize_t n;
+
+    for (;;) {
+        int r = socket_read(&l->monitor);
+
+        if (r <= 0)
+            return r;
+        while ((n = whole_message(&l->monitor)) >= 0) {
+            r = take_event(l, l->monitor.input, (size_t) n, error);
+            if (r < 0)
+                return r;
+            consume(&l->monitor, (size_t) n);
+        }
+    }
+}
+
+/* Each watch begins with a list of its own: what was reported before does not come again. */
+static int start_monitor(Link *l, VfiodErrorText *error) {
+    static const char call[] = VARLINK_MONITOR_CALL;
+    int r;
+
+    socket_close(&l->monitor);
+    for (Watch *w = l->watches; w; w = w->next)
+        w->seen = false;
+    r = socket_connect(l, &l->monitor, error);
+    if (r < 0)
+        return r;
+    if (send(l->monitor.fd, call, sizeof(call), MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t) sizeof(call))
+        return error_text_errno(error, errno, "Cannot call vfiod");
+    return 0;
+}
+
+/* ---- the transport ---- */
+
+static void link_close(void *p) {
+    Link *l = p;
+
+    if (!l)
+        return;
+    while (l->pending) {
+        Pending *first = l->pending;
+
+        l->pending = first->next;
+        (void) pending_free(first);
+    }
+    while (l->watches) {
+        Watch *w = l->watches;
+
+        l->watches = w->next;
+        free(w->claim);
+        free(w);
+    }
+    socket_close(&l->calls);
+    socket_close(&l->monitor);
+    (void) safe_close(l->epoll);
+    free(l);
+}
+
+static int link_open(void **ret, VfiodErrorText *error) {
+    Link *l = calloc(1, sizeof(*l));
+    int r;
+
+    if (!l)
+        return error_text_errno(error, ENOMEM, "Cannot connect to vfiod");
+    l->calls.fd = l->monitor.fd = -EBADF;
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    r = l->epoll < 0 ? error_text_errno(error, errno, "Cannot wait for vfiod")
+                     : socket_connect(l, &l->calls, error);
+    if (r < 0) {
+        link_close(l);
+        return r;
+    }
+    *ret = l;
+    return 0;
+}
+
+static int link_call(void *p, const Call *call, answered_t answered, void *userdata, VfiodErrorText *error) {
+    _cleanup_(pending_freep) Pending *pending = calloc(1, sizeof(*pending));
+    Link *l = p;
+    Pending **end = &l->pending;
+    int r;
+
+    if (!pending)
+        return error_text_errno(error, ENOMEM, "Cannot call vfiod");
+    if (l->calls.fd < 0)
+        return error_text_set(
+                error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod is closed.");
+    *pending = (Pending){.method = call->method,
+            .pidfd = -EBADF,
+            .answered = answered,
+            .userdata = userdata,
+            .deadline = monotonic_usec() + call_timeout_usec(call)};
+    r = varlink_write_call(call, &pending->text);
+    if (r >= 0 && call->method == METHOD_TRANSFER && call->pidfd >= 0) {
+        pending->pidfd = fcntl(call->pidfd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        r = pending->pidfd < 0 ? -errno : 0;
+    }
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot call vfiod");
+    pending->n_text = strlen(pending->text) + 1; /* the NUL ends it */
+    while (*end)
+        end = &(*end)->next;
+    *end = TAKE_PTR(pending);
+    /* A connection that broke is noticed, and told to the caller, by process(). */
+    (void) send_calls(l);
+    return 0;
+}
+
+static int link_watch(void *p, const char *claim, changed_t changed, void *userdata, VfiodErrorText *error) {
+    Watch *w = calloc(1, sizeof(*w));
+    Link *l = p;
+    int r;
+
+    if (w)
+        w->claim = strdup(claim);
+    if (!w || !w->claim) {
+        free(w);
+        return error_text_errno(error, ENOMEM, "Cannot follow the claim");
+    }
+    w->changed = changed;
+    w->userdata = userdata;
+    w->next = l->watches;
+    l->watches = w;
+    r = start_monitor(l, error);
+    if (r < 0)
+        w->over = true;
+    return r;
+}
+
+static int link_get_fd(void *p) {
+    return ((Link *) p)->epoll;
+}
+
+static short link_get_events(void *p) {
+    return POLLIN;
+}
+
+static int link_get_timeout(void *p, uint64_t *ret_usec) {
+    const Link *l = p;
+
+    *ret_usec = UINT64_MAX;
+    for (const Pending *i = l->pending; i; i = i->next)
+        *ret_usec = MIN(*ret_usec, i->deadline);
+    return 0;
+}
+
+static int link_process(void *p) {
+    VfiodErrorText error = {.name = ERROR_NAME_UNREACHABLE};
+    uint64_t timeout;
+    Link *l = p;
+    int r = 0;
+
+    (void) link_get_timeout(l, &timeout);
+    if (l->monitor.fd >= 0)
+        r = process_monitor(l, &error);
+    if (r >= 0)
+        r = l->calls.fd >= 0 ? process_calls(l) : -ECONNRESET;
+    if (r >= 0 && timeout <= monotonic_usec()) {
+        r = error_text_set(&error, ETIMEDOUT, ERROR_NAME_UNREACHABLE, "vfiod did not answer.");
+        fail_all(l, &error);
+        socket_close(&l->calls);
+        return r;
+    }
+    if (r >= 0)
+        return 0;
+    if (!*error.message)
+        (void) error_text_set(&error, r == -EBADMSG || r == -EMSGSIZE ? EBADMSG : EHOSTUNREACH,
+                ERROR_NAME_UNREACHABLE,
+                r == -EBADMSG || r == -EMSGSIZE ? "vfiod's answer is not a message of Varlink: %s"
+                                                : "vfiod closed the connection: %s",
+                strerrordesc_np(-r));
+    socket_close(&l->calls);
+    socket_close(&l->monitor);
+    fail_all(l, &error);
+    return -error.error;
+}
+
+const Transport transport_varlink = {
+        .name = "varlink",
+        .open = link_open,
+        .close = link_close,
+        .call = link_call,
+        .watch = link_watch,
+        .get_fd = link_get_fd,
+        .get_events = link_get_events,
+        .get_timeout = link_get_timeout,
+        .process = link_process,
+};

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/transport.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "client/error-text.h"
+
+static const struct {
+    const char *name;
+    bool claim, devices, request, gives_claim;
+} methods[_METHOD_MAX] = {
+        [METHOD_ACQUIRE] = {"Acquire", .devices = true, .request = true, .gives_claim = true},
+        [METHOD_ADD_DEVICES] = {"AddDevices", .claim = true, .devices = true, .gives_claim = true},
+        [METHOD_RELEASE_DEVICES] = {"ReleaseDevices", .claim = true, .devices = true},
+        [METHOD_RELEASE] = {"Release", .claim = true},
+        [METHOD_TRANSFER] = {"Transfer", .claim = true, .gives_claim = true},
+        [METHOD_PLAN] = {"Plan", .devices = true, .request = true},
+};
+
+const char *method_name(Method m) {
+    return methods[m].name;
+}
+
+bool method_has_claim(Method m) {
+    return methods[m].claim;
+}
+
+bool method_has_devices(Method m) {
+    return methods[m].devices;
+}
+
+bool method_has_request(Method m) {
+    return methods[m].request;
+}
+
+bool method_gives_claim(Method m) {
+    return methods[m].gives_claim;
+}
+
+uint64_t call_timeout_usec(const Call *call) {
+    return VFIOD_CALL_TIMEOUT_USEC +
+            (call->request && call->request->interactive ? VFIOD_ASK_TIMEOUT_USEC : 0);
+}
+
+int request_check(const VfiodRequest *request, VfiodErrorText *error) {
+    const char *const texts[] = {
+            request->backend, request->reason, request->grant, request->tether, request->cookie};
+
+    if (request->n_devices == 0)
+        return error_text_set(error, EINVAL, "InvalidArgument", "No device was named.");
+    for (size_t i = 0; i < request->n_devices; i++)
+        if (!utf8_is_valid(request->devices[i]))
+            return error_text_set(
+                    error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", request->devices[i]);
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+        if (texts[i] && !utf8_is_valid(texts[i]))
+            return error_text_set(error, EINVAL, "InvalidArgument", "An option is not UTF-8.");
+    return 0;
+}
+
+uint64_t monotonic_usec(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* ---- answers ---- */
+
+void answer_done(Answer *a) {
+    for (size_t i = 0; i < a->n_fds; i++) {
+        (void) safe_close(a->fds[i].fd);
+        free(a->fds[i].name);
+    }
+    for (size_t i = 0; i < a->n_devices; i++)
+        free(a->devices[i]);
+    free(a->devices);
+    free(a->claim);
+    free(a->backend);
+    free(a->rule);
+    free(a->text);
+    *a = (Answer){};
+}
+
+int answer_add_device(Answer *a, const char *name) {
+    char **bigger = reallocarray(a->devices, a->n_devices + 1, sizeof(char *)), *copy;
+
+    if (!bigger)
+        return -ENOMEM;
+    a->devices = bigger;
+    copy = strdup(name);
+    if (!copy)
+        return -ENOMEM;
+    a->devices[a->n_devices++] = copy;
+    return 0;
+}
+
+int answer_add_fd(Answer *a, const char *name, int fd) {
+    _cleanup_free_ char *copy = strdup(name);
+    int duplicate;
+
+    if (!copy)
+        return -ENOMEM;
+    if (a->n_fds >= ANSWER_FDS_MAX)
+        return -E2BIG;
+    duplicate = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (duplicate < 0)
+        return -errno;
+    a->fds[a->n_fds++] = (NamedFd){.name = TAKE_PTR(copy), .fd = duplicate};
+    return 0;
+}
+
+int answer_check(const Answer *a, Method m) {
+    if (m == METHOD_ACQUIRE)
+        return a->claim && *a->claim && a->backend ? 0 : -EBADMSG;
+    return m == METHOD_PLAN && !a->text ? -EBADMSG : 0;
+}

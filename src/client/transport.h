@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* How libvfiod reaches the daemon: by its Varlink socket or over D-Bus. A transport carries calls and answers
+ * and decides nothing. Each link is driven by its owner: wait for get_fd(), then process(). */
+
+#include "base/macro.h"
+#include "client/vfiod.h"
+
+/* The kernel may sleep a minute in a bind and another in an open; the daemon gives up on each by itself. */
+#define VFIOD_CALL_TIMEOUT_USEC (180ULL * 1000 * 1000)
+/* And a person has two minutes to answer. */
+#define VFIOD_ASK_TIMEOUT_USEC (120ULL * 1000 * 1000)
+
+#define ANSWER_FDS_MAX 16U /* what a bus message carries */
+
+typedef enum Method {
+    METHOD_ACQUIRE,
+    METHOD_ADD_DEVICES,
+    METHOD_RELEASE_DEVICES,
+    METHOD_RELEASE,
+    METHOD_TRANSFER,
+    METHOD_PLAN,
+    _METHOD_MAX,
+} Method;
+
+const char *method_name(Method m); /* "Acquire"; the same on both */
+bool method_has_claim(Method m);   /* the claim is an argument */
+bool method_has_devices(Method m);
+bool method_has_request(Method m); /* all of the request; else its devices only */
+bool method_gives_claim(Method m); /* the answer has a claim, or parts of one */
+
+/* Everything is borrowed, and only until the call has returned. */
+typedef struct Call {
+    Method method;
+    const char *claim;           /* "cookie:COOKIE" too */
+    const VfiodRequest *request; /* where the method has devices */
+    int pidfd;                   /* METHOD_TRANSFER: the new holder; negative: the caller */
+} Call;
+
+uint64_t call_timeout_usec(const Call *call);
+/* What neither a bus message nor JSON can carry gets words, and not EINVAL from deep below. */
+int request_check(const VfiodRequest *request, VfiodErrorText *error);
+
+typedef struct NamedFd {
+    char *name; /* owned */
+    int fd;     /* owned; -EBADF once taken */
+} NamedFd;
+
+/* What came back. The receiver may take parts of it. */
+typedef struct Answer {
+    char *claim, *backend, *rule, *text; /* owned; those that there are; text is a plan */
+    char **devices;                      /* owned */
+    size_t n_devices;
+    NamedFd fds[ANSWER_FDS_MAX];
+    size_t n_fds;
+} Answer;
+
+void answer_done(Answer *a);
+int answer_add_device(Answer *a, const char *name);
+/* Copies the fd, close-on-exec and above the standard ones. -E2BIG: too many. */
+int answer_add_fd(Answer *a, const char *name, int fd);
+/* 0; -EBADMSG when something is missing that an answer to the method must have. */
+int answer_check(const Answer *a, Method m);
+
+/* Exactly one of answer and error is given. */
+typedef void (*answered_t)(void *userdata, Answer *answer, const VfiodErrorText *error);
+/* A claim changed; state is NULL when it is gone. failure may be "". error: it cannot be followed any longer.
+ */
+typedef void (*changed_t)(
+        void *userdata, const char *state, const char *failure, const VfiodErrorText *error);
+
+typedef struct Transport {
+    const char *name;
+    int (*open)(void **ret, VfiodErrorText *error);
+    void (*close)(void *link);
+    int (*call)(void *link, const Call *call, answered_t answered, void *userdata, VfiodErrorText *error);
+    int (*watch)(void *link, const char *claim, changed_t changed, void *userdata, VfiodErrorText *error);
+    int (*get_fd)(void *link);
+    short (*get_events)(void *link);
+    int (*get_timeout)(void *link, uint64_t *ret_usec); /* CLOCK_MONOTONIC; UINT64_MAX: none */
+    /* Never blocks. 0, or a negative errno when the link is of no use any more; all who wait have been told.
+     */
+    int (*process)(void *link);
+} Transport;
+
+extern const Transport transport_varlink;
+/* NULL with *error filled: this program has no D-Bus transport. In another object, so that libvfiod itself
+ * does not need libsystemd. */
+const Transport *transport_dbus(VfiodErrorText *error);
+
+/* A link by the transport that there is: see ENVIRONMENT of libvfiod(3). */
+int transport_open(const Transport **ret_transport, void **ret_link, VfiodErrorText *error);
+
+uint64_t monotonic_usec(void);

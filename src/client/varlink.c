@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/varlink.h"
+
+#include <inttypes.h>
+
+#include "client/error-text.h"
+
+const JsonBounds varlink_bounds = {.size = 4U * 1024 * 1024, .nodes = 256U * 1024};
+
+/* ---- calls ---- */
+
+static void add_member(StrBuf *b, const char *name) {
+    strbuf_add(b, b->length > 0 && b->text[b->length - 1] != '{' ? "," : "");
+    strbuf_add_json(b, name);
+    strbuf_add(b, ":");
+}
+
+static void add_text(StrBuf *b, const char *name, const char *value) {
+    if (!value)
+        return;
+    add_member(b, name);
+    strbuf_add_json(b, value);
+}
+
+static void add_devices(StrBuf *b, const VfiodRequest *request) {
+    add_member(b, "devices");
+    strbuf_add(b, "[");
+    for (size_t i = 0; i < request->n_devices; i++) {
+        strbuf_add(b, i > 0 ? "," : "");
+        strbuf_add_json(b, request->devices[i]);
+    }
+    strbuf_add(b, "]");
+}
+
+static void add_request(StrBuf *b, const VfiodRequest *request, bool acquire) {
+    add_text(b, "backend", request->backend);
+    add_text(b, "reason", request->reason);
+    add_text(b, "grant", request->grant);
+    add_text(b, "tether", request->tether);
+    add_text(b, "cookie", request->cookie);
+    if (request->memlock > 0) {
+        add_member(b, "memlock");
+        strbuf_addf(b, "%" PRIu64, request->memlock);
+    }
+    if (request->untainted) {
+        add_member(b, "untainted");
+        strbuf_add(b, "true");
+    }
+    if (acquire && request->interactive) {
+        add_member(b, "allowInteractiveAuthentication");
+        strbuf_add(b, "true");
+    }
+}
+
+int varlink_write_call(const Call *call, char **ret) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    strbuf_addf(&b, "{\"method\":\"" VARLINK_INTERFACE ".%s\",\"parameters\":{", method_name(call->method));
+    if (method_has_claim(call->method))
+        add_text(&b, "claim", call->claim);
+    if (method_has_devices(call->method))
+        add_devices(&b, call->request);
+    if (method_has_request(call->method))
+        add_request(&b, call->request, call->method == METHOD_ACQUIRE);
+    if (call->method == METHOD_TRANSFER && call->pidfd >= 0) {
+        add_member(&b, "pidfd");
+        strbuf_add(&b, "0");
+    }
+    strbuf_add(&b, "}}");
+    *ret = strbuf_steal(&b);
+    return *ret ? 0 : -ENOMEM;
+}
+
+/* ---- replies ---- */
+
+static const JsonNode *member(const JsonNode *object, const char *key, JsonType type) {
+    if (!object || object->type != JSON_OBJECT)
+        return NULL;
+    for (const JsonNode *n = object->children; n; n = n->next)
+        if (streq(n->key, key))
+            return n->type == type ? n : NULL;
+    return NULL;
+}
+
+static const char *text_of(const JsonNode *object, const char *key) {
+    const JsonNode *n = member(object, key, JSON_STRING);
+
+    return n ? n->string : NULL;
+}
+
+static int take_text(const JsonNode *object, const char *key, char **p) {
+    const char *text = text_of(object, key);
+
+    return text ? free_and_strdup(p, text) : 0;
+}
+
+static int read_devices(const JsonNode *parameters, Answer *a) {
+    const JsonNode *list = member(parameters, "devices", JSON_ARRAY);
+    int r = 0;
+
+    for (const JsonNode *n = list ? list->children : NULL; r >= 0 && n; n = n->next)
+        r = n->type == JSON_STRING ? answer_add_device(a, n->string) : -EBADMSG;
+    return r;
+}
+
+static int read_fds(const JsonNode *parameters, const int *fds, size_t n_fds, Answer *a) {
+    const JsonNode *list = member(parameters, "fds", JSON_ARRAY);
+    int r = 0;
+
+    for (const JsonNode *n = list ? list->children : NULL; r >= 0 && n; n = n->next) {
+        const JsonNode *index = member(n, "fileDescriptorIndex", JSON_INTEGER);
+        const char *name = text_of(n, "name");
+
+        if (!name || !index || index->integer < 0 || (uint64_t) index->integer >= n_fds)
+            return -EBADMSG;
+        r = answer_add_fd(a, name, fds[index->integer]);
+    }
+    return r;
+}
+
+/* Back to text: the daemon's plan has members that only its reader knows. */
+static void write_node(StrBuf *b, const JsonNode *n) {
+    switch (n->type) {
+    case JSON_BOOLEAN:
+        strbuf_add(b, n->boolean ? "true" : "false");
+        break;
+    case JSON_INTEGER:
+        strbuf_addf(b, "%" PRIi64, n->integer);
+        break;
+    case JSON_REAL:
+        strbuf_addf(b, "%.17g", n->real);
+        break;
+    case JSON_STRING:
+        strbuf_add_json(b, n->string);
+        break;
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        strbuf_add(b, n->type == JSON_ARRAY ? "[" : "{");
+        for (const JsonNode *child = n->children; child; child = child->next) {
+            if (child != n->children)
+                strbuf_add(b, ",");
+            if (n->type == JSON_OBJECT) {
+                strbuf_add_json(b, child->key);
+                strbuf_add(b, ":");
+            }
+            write_node(b, child);
+        }
+        strbuf_add(b, n->type == JSON_ARRAY ? "]" : "}");
+        break;
+    default:
+        strbuf_add(b, "null");
+    }
+}
+
+static int read_plan(const JsonNode *parameters, Answer *a) {
+    const JsonNode *plan = member(parameters, "plan", JSON_OBJECT);
+    _cleanup_strbuf_ StrBuf b = {};
+
+    if (!plan)
+        return -EBADMSG;
+    write_node(&b, plan);
+    a->text = strbuf_steal(&b);
+    return a->text ? 0 : -ENOMEM;
+}
+
+static int read_parameters(Method m, const JsonNode *parameters, const int *fds, size_t n_fds, Answer *a) {
+    int r;
+
+    if (m == METHOD_PLAN)
+        return read_plan(parameters, a);
+    if (!method_gives_claim(m))
+        return 0;
+    r = take_text(parameters, "claim", &a->claim);
+    if (r >= 0)
+        r = take_text(parameters, "backend", &a->backend);
+    if (r >= 0)
+        r = take_text(parameters, "rule", &a->rule);
+    if (r >= 0)
+        r = read_devices(parameters, a);
+    if (r >= 0)
+        r = read_fds(parameters, fds, n_fds, a);
+    return r;
+}
+
+static int take_error(const char *name, const JsonNode *parameters, VfiodErrorText *error) {
+    const char *ours = startswith(name, VARLINK_INTERFACE "."), *message = text_of(parameters, "message");
+
+    if (ours)
+        return error_text_of_daemon(error, ours, message ?: ours);
+    if (streq(name, "org.varlink.service.PermissionDenied"))
+        return error_text_set(error, EACCES, "AccessDenied", "vfiod refuses this peer.");
+    return error_text_set(error, EOPNOTSUPP, name, "vfiod does not know the call: %s %s", name,
+            text_of(parameters, "parameter") ?: text_of(parameters, "method") ?: "");
+}
+
+/* The parts that every message has. */
+static int read_message(const JsonNode *root, const JsonNode **ret_parameters, VfiodErrorText *error) {
+    const char *name = text_of(root, "error");
+    const JsonNode *parameters = member(root, "parameters", JSON_OBJECT);
+
+    if (root->type != JSON_OBJECT)
+        return error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
+    if (name)
+        return take_error(name, parameters, error);
+    *ret_parameters = parameters;
+    return 0;
+}
+
+int varlink_read_reply(Method m, const char *text, size_t size, const int *fds, size_t n_fds, Answer *ret,
+        VfiodErrorText *error) {
+    _cleanup_(json_document_freep) JsonDocument *document = NULL;
+    _cleanup_(answer_done) Answer a = {};
+    const JsonNode *parameters;
+    JsonError ignored;
+    int r;
+
+    r = json_document_parse_bounded(text, size, &varlink_bounds, &document, &ignored);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot read vfiod's answer");
+    r = read_message(json_document_root(document), &parameters, error);
+    if (r < 0)
+        return r;
+    r = read_parameters(m, parameters, fds, n_fds, &a);
+    if (r >= 0)
+        r = answer_check(&a, m);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot read vfiod's answer");
+    *ret = a;
+    a = (Answer){};
+    return 0;
+}
+
+int varlink_read_event(const JsonNode *root, VarlinkEvent *ret, VfiodErrorText *error) {
+    const JsonNode *parameters, *claim;
+    int r;
+
+    r = read_message(root, &parameters, error);
+    if (r < 0)
+        return r;
+    claim = member(parameters, "claim", JSON_OBJECT);
+    *ret = (VarlinkEvent){
+            .event = text_of(parameters, "event"),
+            .claim = text_of(claim, "id") ?: text_of(parameters, "name"),
+            .state = text_of(claim, "state"),
+            .failure = text_of(claim, "failure") ?: "",
+    };
+    return ret->event ? 0 : error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
+}

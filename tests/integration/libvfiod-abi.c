@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Programs are built against one version of the library and run with a later one: what they have on their
+ * stack may not change. Compiled as C and as C++. */
+
+#include <stddef.h>
+
+#include "client/vfiod.h"
+
+#ifdef __cplusplus
+#define CHECK(expression) static_assert(expression, #expression)
+#else
+#define CHECK(expression) _Static_assert(expression, #expression)
+#endif
+
+#if __SIZEOF_POINTER__ == 8
+CHECK(sizeof(VfiodErrorText) == 1092);
+CHECK(offsetof(VfiodErrorText, name) == 4);
+CHECK(offsetof(VfiodErrorText, message) == 68);
+CHECK(sizeof(VfiodRequest) == 80);
+CHECK(offsetof(VfiodRequest, backend) == 16);
+CHECK(offsetof(VfiodRequest, memlock) == 32);
+CHECK(offsetof(VfiodRequest, untainted) == 40);
+CHECK(offsetof(VfiodRequest, grant) == 48);
+CHECK(offsetof(VfiodRequest, reserved) == 72);
+CHECK(sizeof(VfiodEvent) == 56);
+#endif
+
+int main(void) {
+    VfiodErrorText error;
+    VfiodClaim *claim = vfiod_claim_free(NULL);
+    const char *const devices[] = {"pci:0000:06:0d.0"};
+
+    /* Names and types as in the manual; nothing is called. */
+    return claim && vfiod_acquire(devices, 1, NULL, NULL, &claim, &error) < 0;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A program with an event loop, which uses nothing but libvfiod: claims what its arguments name, adds the
+ * last of them when there are two or more, watches the claim until it is gone, and prints a line of JSON for
+ * each thing that happens. */
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/vfiod.h"
+
+static VfiodClaim *the_claim;
+static const char *added;
+static int ended;
+
+static void on_event(
+        VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
+    if (error) {
+        printf("{\"lost\": \"%s\"}\n", error->name);
+        ended = 1;
+    } else if (event->state)
+        printf("{\"state\": \"%s\", \"claim\": \"%s\", \"failure\": \"%s\"}\n", event->state, event->claim,
+                event->failure);
+    else {
+        printf("{\"state\": null}\n");
+        ended = 1;
+    }
+    fflush(stdout);
+}
+
+static void watch(VfiodConnection *c) {
+    VfiodErrorText error;
+
+    if (vfiod_connection_watch(c, vfiod_claim_id(the_claim), on_event, NULL, &error) < 0) {
+        printf("{\"error\": \"%s\"}\n", error.name);
+        ended = 1;
+    }
+}
+
+static void on_added(VfiodConnection *c, VfiodClaim *claim, const VfiodErrorText *error, void *userdata) {
+    if (error)
+        printf("{\"error\": \"%s\"}\n", error->name);
+    else
+        printf("{\"added\": %s, \"same\": %s}\n", vfiod_claim_device_fd(claim, added) >= 0 ? "true" : "false",
+                claim == the_claim ? "true" : "false");
+    fflush(stdout);
+    watch(c);
+}
+
+static void on_claim(VfiodConnection *c, VfiodClaim *claim, const VfiodErrorText *error, void *userdata) {
+    VfiodErrorText problem;
+
+    if (error) {
+        printf("{\"error\": \"%s\", \"errno\": %i}\n", error->name, error->error);
+        ended = 1;
+        return;
+    }
+    the_claim = claim;
+    printf("{\"claim\": \"%s\", \"transport\": \"%s\", \"userdata\": \"%s\"}\n", vfiod_claim_id(claim),
+            vfiod_connection_transport(c), (const char *) userdata);
+    fflush(stdout);
+    if (!added)
+        watch(c);
+    else if (vfiod_connection_add_devices(c, claim, &added, 1, on_added, NULL, &problem) < 0)
+        ended = 1;
+}
+
+static int milliseconds_left(VfiodConnection *c) {
+    uint64_t until = 0, now;
+    struct timespec ts;
+
+    if (vfiod_connection_get_timeout(c, &until) < 0 || until == UINT64_MAX)
+        return -1;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    now = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+    return until <= now ? 0 : (int) ((until - now) / 1000) + 1;
+}
+
+int main(int argc, char **argv) {
+    const char *const *devices = (const char *const *) argv + 1;
+    VfiodRequest request = {.devices = devices,
+            .n_devices = argc > 2 ? (size_t) argc - 2 : 1,
+            .cookie = getenv("COOKIE"),
+            .tether = getenv("TETHER")};
+    VfiodConnection *c = NULL;
+    VfiodErrorText error;
+
+    added = argc > 2 ? argv[argc - 1] : NULL;
+    if (vfiod_connection_new(&c, &error) < 0) {
+        printf("{\"error\": \"%s\", \"message\": \"%s\"}\n", error.name, error.message);
+        return 1;
+    }
+    if (vfiod_connection_acquire(c, &request, on_claim, (void *) "mine", &error) < 0) {
+        printf("{\"error\": \"%s\"}\n", error.name);
+        vfiod_connection_free(c);
+        return 1;
+    }
+    while (!ended) {
+        struct pollfd p = {.fd = vfiod_connection_get_fd(c), .events = vfiod_connection_get_events(c)};
+
+        if (poll(&p, 1, milliseconds_left(c)) < 0 && errno != EINTR)
+            return 2;
+        if (vfiod_connection_dispatch(c) < 0 && !ended) {
+            printf("{\"broken\": true}\n");
+            break;
+        }
+    }
+    vfiod_claim_free(the_claim);
+    vfiod_connection_free(c);
+    return 0;
+}
