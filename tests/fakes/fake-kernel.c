@@ -46,12 +46,16 @@
 /* The most that a write or an ioctl carries: a page, as in sysfs. */
 #define DATA_MAX 4096U
 
+#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
+
 /* The protocol with fake_kernel.py: one connection, one packet there, one back. */
 enum verb {
     VERB_WRITE = 1,
     VERB_OPEN = 2,
     VERB_IOCTL = 3,
     VERB_FDINFO = 4,
+    VERB_GIVE = 5, /* request 1: it could not be sent; the message is data; for each fd "NUMBER PATH\n" is in
+                      path, "\n" for one of no node */
 };
 
 struct request {
@@ -229,7 +233,10 @@ static int ask(struct request head, const char *path, void *data, size_t *data_s
     return error;
 }
 
-/* The kernel is asked first, because an open that fails must not be seen by anybody's inotify watch. The lock
+/* The offset of the open file is the number of this open: it is the same in every copy, in whatever process,
+ * and nobody reads from a node.
+ *
+ * The kernel is asked first, because an open that fails must not be seen by anybody's inotify watch. The lock
  * on the open file tells the kernel who has it open: it is in /proc/locks until the last reference goes. The
  * connection stays until then, so that no second open gets between. */
 static int open_node(const char *name, const char *real, int flags) {
@@ -243,8 +250,10 @@ static int open_node(const char *name, const char *real, int flags) {
     if (error == 0) {
         fd = (int) syscall(SYS_openat, AT_FDCWD, real, flags & ~(O_CREAT | O_TRUNC | O_EXCL), 0);
         error = fd < 0 ? errno : 0;
-        if (fd >= 0)
-            flock(fd, LOCK_SH | LOCK_NB);
+    }
+    if (fd >= 0) {
+        flock(fd, LOCK_SH | LOCK_NB);
+        lseek(fd, result, SEEK_SET);
     }
     if (connection >= 0)
         close(connection);
@@ -671,12 +680,76 @@ int close(int fd) {
     return r;
 }
 
+/* Nodes leave the daemon by messages only, and the kernel looks at each: which claim is it for, and was this
+ * file opened for it? A worker gives what it has opened to the daemon. */
+static bool is_worker(void) {
+    char name[16] = "";
+
+    return prctl(PR_GET_NAME, name) == 0 && strcmp(name, "vfiod-worker") == 0;
+}
+
+static size_t describe_fd(int fd, char *to, size_t size, bool *any) {
+    char buf[PATH_MAX];
+    const char *path = path_of_fd(fd, buf);
+    int n;
+
+    if (!path || !is_vfio_path(path))
+        n = snprintf(to, size, "\n");
+    else {
+        *any = true;
+        n = snprintf(to, size, "%lld %s\n", (long long) lseek(fd, 0, SEEK_CUR), path);
+    }
+    return n < 0 || (size_t) n >= size ? 0 : (size_t) n;
+}
+
+/* Before it is sent: afterwards the client has it, and the device may be another one. */
+static void tell_given(const struct msghdr *m, bool taken_back) {
+    char paths[PATH_MAX] = "", data[DATA_MAX];
+    size_t n = 0, size = 0;
+    bool any = false;
+    int64_t result;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *) m, c)) {
+        size_t n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < n_fds; i++)
+            n += describe_fd(
+                    ((const int *) (const void *) CMSG_DATA(c))[i], paths + n, sizeof(paths) - n, &any);
+    }
+    if (!any)
+        return;
+    for (size_t i = 0; i < m->msg_iovlen && size < sizeof(data); i++) {
+        size_t part = MIN_OF(m->msg_iov[i].iov_len, sizeof(data) - size);
+
+        memcpy(data + size, m->msg_iov[i].iov_base, part);
+        size += part;
+    }
+    (void) ask((struct request){.verb = VERB_GIVE, .request = taken_back}, paths, data, &size, &result);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    bool tell = message->msg_controllen > 0 && root() && !is_worker();
+    int saved_errno;
+    ssize_t n;
+
+    if (tell)
+        tell_given(message, /* taken_back= */ false);
+    n = NEXT(sendmsg)(fd, message, flags);
+    saved_errno = errno;
+    if (tell && n <= 0)
+        tell_given(message, /* taken_back= */ true);
+    errno = saved_errno;
+    return n;
+}
+
 /* A worker may keep one: that is how it closes it last. */
 __attribute__((destructor)) static void check_ledger(void) {
-    char buf[PATH_MAX], name[16] = "";
+    char buf[PATH_MAX];
     const char *path;
 
-    if (prctl(PR_GET_NAME, name) == 0 && strcmp(name, "vfiod-worker") == 0)
+    if (is_worker())
         return;
     for (int fd = 0; root() && fd < 1024; fd++) {
         path = path_of_fd(fd, buf);

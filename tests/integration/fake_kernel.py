@@ -17,7 +17,9 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import json
 import os
+import re
 import select
 import shutil
 import socket
@@ -26,7 +28,7 @@ import threading
 
 from uevents import UeventSender
 
-VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO = 1, 2, 3, 4
+VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE = 1, 2, 3, 4, 5
 REQUEST = struct.Struct('=IIQII')
 REPLY = struct.Struct('=qiI')
 PACKET_MAX = 16384
@@ -122,6 +124,91 @@ class Fault:
                 and self.driver in (None, driver))
 
 
+# (sh) in a message of D-Bus: length, name, NUL, padding, index.
+GRANTED = re.compile(rb'(device:[^\0]+|group:\d+|iommufd|container|lifeline)\0')
+
+
+class Ledger:
+    """Which open file of a node left the daemon, and for which claim. Each open has a number, which is the offset of the
+    file (see tests/fakes/fake-kernel.c). It may leave once, in the message that grants a claim, under the name of what
+    the node is, and only if nobody has opened the node since: then it was opened for this claim."""
+
+    def __init__(self, kernel):
+        self._kernel = kernel
+        self._paths = []  # by the number of the open, from 1
+        self._given = {}  # number -> claim
+        self.n_given = 0
+
+    def open(self, path):
+        self._paths.append(path)
+        return len(self._paths)
+
+    @staticmethod
+    def _read(message, n_fds):
+        """(claim, devices, [name of each fd])."""
+        if message.startswith(b'{'):
+            answer = json.loads(message[:message.index(b'\0')])['parameters']
+            names = {fd['fileDescriptorIndex']: fd['name'] for fd in answer['fds']}
+            return answer['claim'], answer['devices'], [names[i] for i in range(n_fds)]
+        claim = re.search(rb'/org/vfiod1/claim/(\w+)\0', message)
+        found = list(GRANTED.finditer(message))[-n_fds:]
+        names = {struct.unpack_from('<I', message, m.end() + -m.end() % 4)[0]: m[1].decode() for m in found}
+        devices = re.findall(rb'\0(pci:[^\0]+)\0', message)
+        return claim and claim[1].decode(), [d.decode() for d in devices], [names.get(i, '') for i in range(n_fds)]
+
+    def _expected(self, name, devices):
+        """The paths that may have this name in a claim of these devices."""
+        mine = [d for d in self._kernel.devices.values() if f'pci:{d.address}' in devices]
+        if name.startswith('device:'):
+            return {path for d in mine if name == f'device:pci:{d.address}'
+                    for path in (f'/dev/vfio/devices/vfio{d.vfio_index}', f'/dev/vfio/noiommu-{d.group}')}
+        if name.startswith('group:'):
+            return {f'/dev/vfio/{d.group}' for d in mine if name == f'group:{d.group}'}
+        return {'iommufd': {'/dev/iommu'}, 'container': {'/dev/vfio/vfio'}}.get(name, set())
+
+    def _check(self, claim, devices, name, number, path):
+        shared = path in ('/dev/iommu', '/dev/vfio/vfio')  # tells nothing about a device, and may be ready before
+        if not claim:
+            return 'leaves for no claim'
+        if path not in self._expected(name, devices):
+            return f'leaves as {name} with {devices}'
+        if not 0 < number <= len(self._paths) or self._paths[number - 1] != path:
+            return 'was not opened here'
+        if number in self._given:
+            return f'has left before, for {self._given[number]}'
+        if not shared and path in self._paths[number:]:
+            return 'was opened for an earlier claim'
+        return None
+
+    @staticmethod
+    def _split(fds):
+        return [line.split(' ', 1) for line in fds.splitlines()]
+
+    def take_back(self, fds):
+        for fd in self._split(fds):
+            if len(fd) == 2:
+                self._given.pop(int(fd[0]), None)
+
+    def give(self, fds, message):
+        """What is wrong with it."""
+        fds = self._split(fds)
+        try:
+            claim, devices, names = self._read(message, len(fds))
+        except (ValueError, KeyError, IndexError, struct.error) as e:
+            return [f'fd-ledger: {fds} leave in {message!r}: {e!r}']
+        wrong = []
+        for name, fd in zip(names, fds):
+            if len(fd) < 2:
+                continue
+            number, path = int(fd[0]), fd[1]
+            problem = self._check(claim, devices, name, number, path)
+            if problem:
+                wrong.append(f'fd-ledger: {path} for claim {claim} {problem}')
+            self._given[number] = claim
+            self.n_given += 1
+        return wrong
+
+
 class Nodes:
     """The files in /dev. Who has one open is told by flocks: the preload takes one on every open file description, it
     goes with the last reference, in whatever process that is, and /proc/locks shows it without opening anything (which
@@ -210,6 +297,7 @@ class FakeKernel:
         self.writes = []  # (path, text) of every write, in order
         self.ioctls = []  # (path, request, argument, data)
         self.unexpected = []
+        self.ledger = Ledger(self)
         self._closed = False
         self.rlimit_modes = []
         self.iommufd_container = False  # /dev/vfio/vfio is an iommufd
@@ -275,11 +363,17 @@ class FakeKernel:
                     self._write(path, data)
                     result = len(data)
                 elif verb == VERB_OPEN:
-                    self._open(path)
+                    result = self._open(path)
                 elif verb == VERB_IOCTL:
                     result, answer = self._ioctl(path, request, argument, data)
                 elif verb == VERB_FDINFO:
                     answer = self._fdinfo(path)
+                elif verb == VERB_GIVE:
+                    with self.changed:
+                        if request:
+                            self.ledger.take_back(path)
+                        else:
+                            self.unexpected += self.ledger.give(path, data)
             except Refuse as e:
                 error = e.error
             with contextlib.suppress(OSError):  # the writer may have been killed; what it wrote is done nevertheless
@@ -625,6 +719,7 @@ class FakeKernel:
             if name.startswith('noiommu-') and self.nodes.openers(path):
                 raise Refuse(errno.EBUSY)
             self._opening.add(path)
+            return self.ledger.open(path)
 
     def _fdinfo(self, path):
         with self._lock:

@@ -154,6 +154,10 @@ class IommufdTest(VfiodTestCase):
         os.close(second)
         self.wait_gone(claim)
 
+    def test_each_node_that_leaves_is_in_the_ledger(self):
+        self.c.acquire(self.nic).close()
+        self.assertEqual(self.kernel.ledger.n_given, 2)  # device and iommufd; what is wrong with them fails any test
+
     def test_two_devices_are_one_claim(self):
         claim = self.c.acquire(self.disk, self.nic)
         self.assertEqual(set(claim.fds), {'iommufd', 'device:pci:0000:06:00.0', 'device:pci:0000:07:00.0', 'lifeline'})

@@ -62,6 +62,41 @@ class HarnessTest(unittest.TestCase):
             self.assertIn(line, run.stderr)
             self.assertEqual('fd-ledger' in run.stderr, bool(line), run.stderr)
 
+    def give(self, code):
+        """What the ledger says of a node that a program opens and gives away, as an answer to a claim of card a."""
+        a = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        b = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.run_code(f'''
+import socket
+here, there = socket.socketpair()
+def grant(*fds, names=('device:{a.name}',), claim='c1'):
+    message = dict(parameters=dict(claim=claim, devices=['{a.name}'],
+                                   fds=[dict(name=n, fileDescriptorIndex=i) for i, n in enumerate(names)]))
+    socket.send_fds(here, [json.dumps(message).encode() + bytes(1)], fds)
+def open_node(path):
+    return os.open(path, os.O_RDWR)
+a, b, iommu = {self.host.cdev(a)!r}, {self.host.cdev(b)!r}, '/dev/iommu'
+''' + code + '''
+print('[]')
+os._exit(0)''')
+        return self.kernel.unexpected
+
+    def test_a_node_that_leaves_for_its_claim(self):
+        self.assertEqual(self.give('''
+grant(open_node(a), open_node(iommu), os.pipe()[1], names=('device:pci:0000:06:00.0', 'iommufd', 'lifeline'))
+grant(os.dup(open_node(a)), claim='c2')'''), [])
+        self.assertEqual(self.kernel.ledger.n_given, 3)
+
+    def test_a_node_that_leaves_where_it_should_not(self):
+        for code, word in (('fd = open_node(a); grant(fd); grant(os.dup(fd), claim="c2")', 'has left before, for c1'),
+                           ('grant(open_node(b))', 'leaves as device'),
+                           ('fd = open_node(a); open_node(a); grant(fd)', 'for an earlier claim'),
+                           ('grant(open_node(a), claim="")', 'for no claim'),
+                           ('socket.send_fds(here, [b"x"], [open_node(iommu)])', 'leaves for no claim')):
+            with self.subTest(code):
+                self.setUp()  # another host
+                self.assertIn(word, ' '.join(self.give(code)))
+
     def write(self, path, text):
         return self.run_code(f'''
 fd = os.open({path!r}, os.O_WRONLY | os.O_TRUNC)
