@@ -3,18 +3,8 @@
 /* Manager.Explain: of a request, of a claim, or of the last refusal. Everybody may ask about himself, as the
  * kernel and the bus know him; root may describe somebody else. */
 
-#include "base/json-build.h"
-#include "base/str.h"
-#include "core/capability.h"
+#include "daemon/broker/explain-question.h"
 #include "daemon/bus/bus-internal.h"
-#include "daemon/broker/broker-explain.h"
-
-typedef struct Question {
-    Request request;
-    Subject other; /* whom root describes; only gids is owned, the rest is borrowed from the message */
-    bool about_other, last_refusal;
-    const char *user, *claim; /* borrowed from the message; NULL: not given */
-} Question;
 
 static int read_string(sd_bus_message *m, const char **ret) {
     return sd_bus_message_read(m, "v", "s", ret);
@@ -29,32 +19,20 @@ static int read_bool(sd_bus_message *m, bool *ret) {
     return r;
 }
 
-static int read_gids(sd_bus_message *m, Subject *s, Refusal *refusal) {
+static int read_gids(sd_bus_message *m, ExplainQuestion *q, Refusal *refusal) {
     const uint32_t *gids;
     size_t size;
     int r;
 
-    if (s->gids)
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"gids\" is given twice");
     r = sd_bus_message_enter_container(m, 'v', "au");
     if (r >= 0)
         r = sd_bus_message_read_array(m, 'u', (const void **) &gids, &size);
-    if (r < 0)
-        return r;
-    if (size / sizeof(*gids) > SUBJECT_COPY_GROUPS_MAX)
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "there are more than %u gids",
-                SUBJECT_COPY_GROUPS_MAX);
-    if (size > 0) {
-        s->gids = malloc(size);
-        if (!s->gids)
-            return -ENOMEM;
-        memcpy(s->gids, gids, size);
-        s->n_gids = size / sizeof(*gids);
-    }
-    return sd_bus_message_exit_container(m);
+    if (r >= 0)
+        r = explain_question_set_gids(q, gids, size / sizeof(*gids), refusal);
+    return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-static int read_capabilities(sd_bus_message *m, Subject *s, Refusal *refusal) {
+static int read_capabilities(sd_bus_message *m, ExplainQuestion *q, Refusal *refusal) {
     const char *name;
     int r;
 
@@ -64,16 +42,9 @@ static int read_capabilities(sd_bus_message *m, Subject *s, Refusal *refusal) {
     if (r < 0)
         return r;
     while ((r = sd_bus_message_read(m, "s", &name)) > 0) {
-        int capability = capability_from_name(name);
-        _cleanup_free_ char *shown = capability < 0 ? sanitize(name, 64) : NULL;
-
-        if (capability < 0)
-            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "there is no capability \"%s\"",
-                    shown ?: "");
-        if (s->capabilities >> capability & 1)
-            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the capability \"%s\" is given twice",
-                    name);
-        s->capabilities |= UINT64_C(1) << capability;
+        r = explain_question_add_capability(q, name, refusal);
+        if (r < 0)
+            return r;
     }
     if (r >= 0)
         r = sd_bus_message_exit_container(m);
@@ -95,19 +66,12 @@ static int read_text(sd_bus_message *m, char **ret) {
     return r;
 }
 
-/* In the words of the policy. */
-static int read_namespace_word(sd_bus_message *m, Subject *s, Refusal *refusal) {
+static int read_namespace_word(sd_bus_message *m, ExplainQuestion *q, Refusal *refusal) {
     const char *word;
     int r;
 
     r = read_string(m, &word);
-    if (r < 0)
-        return r;
-    if (!streq(word, "host") && !streq(word, "other"))
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "the option \"namespace\" must be \"host\" or \"other\"");
-    s->user_namespace = s->pid_namespace = streq(word, "host") ? NAMESPACE_HOST : NAMESPACE_OTHER;
-    return r;
+    return r < 0 ? r : explain_question_set_namespace(q, word, refusal);
 }
 
 static int read_foreign_namespace(sd_bus_message *m, Subject *s) {
@@ -120,13 +84,12 @@ static int read_foreign_namespace(sd_bus_message *m, Subject *s) {
     return r;
 }
 
-static int read_scope(sd_bus_message *m, Subject *s, Refusal *refusal) {
-    int r = read_text(m, &s->scope);
+static int read_scope(sd_bus_message *m, ExplainQuestion *q, Refusal *refusal) {
+    const char *name;
+    int r;
 
-    if (r < 0 || scope_name_is_valid(s->scope))
-        return r;
-    return refuse(
-            refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"scope\" must be the name of a scope");
+    r = read_string(m, &name);
+    return r < 0 ? r : explain_question_set_scope(q, name, refusal);
 }
 
 typedef enum Option {
@@ -162,7 +125,7 @@ static const struct {
         [OPTION_SCOPE] = {"scope", "s"},
 };
 
-static int read_own_option(sd_bus_message *m, Option option, Question *q, Refusal *refusal) {
+static int read_own_option(sd_bus_message *m, Option option, ExplainQuestion *q, Refusal *refusal) {
     if (option >= OPTION_UID)
         q->about_other = true;
     switch (option) {
@@ -175,7 +138,7 @@ static int read_own_option(sd_bus_message *m, Option option, Question *q, Refusa
     case OPTION_USER:
         return read_string(m, &q->user);
     case OPTION_GIDS:
-        return read_gids(m, &q->other, refusal);
+        return read_gids(m, q, refusal);
     case OPTION_UNIT:
         return read_text(m, &q->other.unit);
     case OPTION_CGROUP:
@@ -183,13 +146,13 @@ static int read_own_option(sd_bus_message *m, Option option, Question *q, Refusa
     case OPTION_LABEL:
         return read_text(m, &q->other.label);
     case OPTION_CAPABILITIES:
-        return read_capabilities(m, &q->other, refusal);
+        return read_capabilities(m, q, refusal);
     case OPTION_NAMESPACE:
-        return read_namespace_word(m, &q->other, refusal);
+        return read_namespace_word(m, q, refusal);
     case OPTION_FOREIGN_NAMESPACE:
         return read_foreign_namespace(m, &q->other);
     default:
-        return read_scope(m, &q->other, refusal);
+        return read_scope(m, q, refusal);
     }
 }
 
@@ -213,92 +176,19 @@ static int read_option(sd_bus_message *m, const char *name, void *userdata, Refu
     return 0;
 }
 
-static int read_question(sd_bus_message *m, Question *q, Refusal *refusal) {
-    int r;
-
-    r = bus_read_devices(m, &q->request, refusal);
-    if (r >= 0)
-        r = bus_read_options_with(m, &q->request, read_option, q, refusal);
-    if (r < 0)
-        return r;
-    if ((q->request.n_devices > 0) + (q->claim != NULL) + q->last_refusal != 1)
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "only one of these can be explained at a time: devices, a claim, the last refusal");
-    return 0;
-}
-
-static int check_about_other(const Question *q, const Subject *subject, Refusal *refusal) {
-    int r;
-
-    if (!q->about_other)
-        return 0;
-    if (!subject_is_operator(subject)) {
-        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root can ask about another user");
-        refusal->remedy = strdup("Do it as root, or leave out the options that describe a caller.");
-        return r;
-    }
-    if (q->other.uid == (uid_t) -1)
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "the options describe a caller without a \"uid\"");
-    return 0;
-}
-
-/* The longer the policy, the longer an explanation takes, and everybody may ask for one. */
-static int check_paid(const BudgetAccount *account, uint64_t now_usec, Refusal *refusal) {
-    if (account_is_operator(account) || budget_has_credit(account, PURSE_EXPLAIN, now_usec))
-        return 0;
-    return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "uid %u has asked for too many explanations just now", (unsigned) account->uid);
-}
-
-static int answer_question(BusCall *call, const Question *q, const Subject *subject, Refusal *refusal) {
-    Broker *e = call->face->context.host.broker;
-    const ExplainQuery query = {
-            .subject = q->about_other ? &q->other : subject,
-            .request = &q->request,
-            .inquiry = &call->inquiry,
-            .audience = subject_is_operator(subject) ? AUDIENCE_OPERATOR : AUDIENCE_SUBJECT,
-            .user = q->user,
-    };
-    struct json_object *o = NULL;
-    const char *text;
-    int r;
-
-    if (q->claim)
-        r = broker_explain_claim(e, &call->inquiry, q->claim, subject, &o, refusal);
-    else if (q->last_refusal)
-        r = broker_explain_last_refusal(e, &call->inquiry, q->other.uid, subject, &o, refusal);
-    else
-        r = broker_explain(e, &query, &o, refusal);
-    if (r < 0)
-        return r;
-    text = json_print(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-    r = text ? bus_call_reply(call, 's', text) : -ENOMEM;
-    json_object_put(o);
-    return r;
-}
-
 int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal) {
-    Question q = {
-            .request = REQUEST_NULL,
-            .other = {.uid = (uid_t) -1,
-                    .pidfd = -EBADF,
-                    .capabilities_known = true,
-                    .user_namespace = NAMESPACE_HOST,
-                    .pid_namespace = NAMESPACE_HOST},
-    };
+    _cleanup_(explain_question_done) ExplainQuestion q = EXPLAIN_QUESTION_NULL;
     BudgetAccount *account = call->task.account;
-    uint64_t begin = budget_now();
+    _cleanup_free_ char *text = NULL;
     int r;
 
-    r = check_paid(account, begin, refusal);
+    r = explain_check_paid(account, refusal);
     if (r >= 0)
-        r = read_question(call->message, &q, refusal);
+        r = bus_read_devices(call->message, &q.request, refusal);
     if (r >= 0)
-        r = check_about_other(&q, subject, refusal);
+        r = bus_read_options_with(call->message, &q.request, read_option, &q, refusal);
     if (r >= 0)
-        r = answer_question(call, &q, subject, refusal);
-    free(q.other.gids);
-    budget_spend(account, PURSE_EXPLAIN, begin, budget_now() - begin);
-    return r;
+        r = explain_question_answer(call->face->context.host.broker, &q, &call->inquiry, subject, account,
+                &text, refusal);
+    return r < 0 ? r : bus_call_reply(call, 's', text);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/record.h"
+#include "daemon/broker/explain-question.h"
 #include "daemon/varlink/varlink-internal.h"
 
 static Broker *broker_of(const VarlinkCall *call) {
@@ -170,6 +171,101 @@ static int run_plan(VarlinkCall *call, const Subject *subject, Refusal *refusal)
     return text ? reply_json(call, "plan", text) : -ENOMEM;
 }
 
+/* ---- Explain ---- */
+
+static int read_capabilities(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
+    const JsonNode *names = varlink_call_parameter(call, "capabilities");
+
+    for (const JsonNode *n = names ? names->children : NULL; n; n = n->next) {
+        int r = explain_question_add_capability(q, n->string, refusal);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static bool is_id(const JsonNode *value) {
+    return value->integer >= 0 && value->integer < UINT32_MAX;
+}
+
+static int refuse_id(const char *parameter, Refusal *refusal) {
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+            "the parameter \"%s\" has a number out of range", parameter);
+}
+
+static int read_ids(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
+    const JsonNode *uid = varlink_call_parameter(call, "uid"), *gids = varlink_call_parameter(call, "gids");
+    gid_t list[SUBJECT_COPY_GROUPS_MAX + 1]; /* one too many is refused */
+    size_t n = 0;
+
+    if (uid && !is_id(uid))
+        return refuse_id("uid", refusal);
+    if (uid)
+        q->other.uid = (uid_t) uid->integer;
+    for (const JsonNode *g = gids ? gids->children : NULL; g && n < ELEMENTSOF(list); g = g->next) {
+        if (!is_id(g))
+            return refuse_id("gids", refusal);
+        list[n++] = (gid_t) g->integer;
+    }
+    return explain_question_set_gids(q, list, n, refusal);
+}
+
+/* The pointers of a Subject are not const, because it owns them; this one does not. */
+static int read_other(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
+    static const char *const parts[] = {
+            "uid", "user", "gids", "unit", "cgroup", "label", "capabilities", "namespace"};
+    const char *namespace = varlink_call_text(call, "namespace");
+    int r;
+
+    for (size_t i = 0; i < ELEMENTSOF(parts); i++)
+        q->about_other = q->about_other || varlink_call_parameter(call, parts[i]);
+    q->user = varlink_call_text(call, "user");
+    q->other.unit = (char *) varlink_call_text(call, "unit");
+    q->other.cgroup = (char *) varlink_call_text(call, "cgroup");
+    q->other.label = (char *) varlink_call_text(call, "label");
+    r = read_ids(call, q, refusal);
+    if (r >= 0)
+        r = read_capabilities(call, q, refusal);
+    if (r >= 0 && namespace)
+        r = explain_question_set_namespace(q, namespace, refusal);
+    return r;
+}
+
+static int run_explain(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    _cleanup_(explain_question_done) ExplainQuestion q = EXPLAIN_QUESTION_NULL;
+    const JsonNode *last = varlink_call_parameter(call, "lastRefusal");
+    BudgetAccount *account = call->task.account;
+    _cleanup_free_ char *text = NULL;
+    int r;
+
+    q.claim = varlink_call_text(call, "claim");
+    q.last_refusal = last && last->boolean;
+    r = explain_check_paid(account, refusal);
+    if (r >= 0)
+        r = varlink_read_request(call, &q.request, refusal);
+    if (r >= 0)
+        r = read_other(call, &q, refusal);
+    if (r >= 0)
+        r = explain_question_answer(broker_of(call), &q, &call->inquiry, subject, account, &text, refusal);
+    return r < 0 ? r : reply_json(call, "explanation", text);
+}
+
+static const VarlinkParameter explain_parameters[] = {
+        {"devices", "as"},
+        {"claim", "s"},
+        {"lastRefusal", "b"},
+        {"uid", "i"},
+        {"user", "s"},
+        {"gids", "ai"},
+        {"unit", "s"},
+        {"cgroup", "s"},
+        {"label", "s"},
+        {"capabilities", "as"},
+        {"namespace", "s"},
+        {},
+};
+
 static const VarlinkParameter acquire_parameters[] = {
         {"devices", "as", true},
         {"allowInteractiveAuthentication", "b"},
@@ -180,6 +276,7 @@ const VarlinkMethod varlink_broker_methods[] = {
         {"Acquire", run_acquire, VARLINK_ACTS | VARLINK_REQUEST, acquire_parameters},
         {"Release", run_release, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"claim", "s", true}, {}}},
+        {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
         {"Plan", run_plan, VARLINK_REQUEST, (const VarlinkParameter[]){{"devices", "as", true}, {}}},
         {},
 };

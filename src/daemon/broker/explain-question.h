@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What Explain is asked, as a face has read it: about a request, a claim, or the last refusal. Everybody may
+ * ask about themselves, as the kernel knows them; root may describe somebody else. */
+
+#include "daemon/broker/broker-explain.h"
+
+typedef struct ExplainQuestion {
+    Request request;
+    Subject other; /* whom root describes; only gids is owned, the rest is borrowed from the message */
+    bool about_other, last_refusal;
+    const char *user, *claim; /* borrowed from the message; NULL: not given */
+} ExplainQuestion;
+
+#define EXPLAIN_QUESTION_NULL                                                                                \
+    (ExplainQuestion) {                                                                                      \
+        .request = REQUEST_NULL, .other = {                                                                  \
+            .uid = (uid_t) -1,                                                                               \
+            .pidfd = -EBADF,                                                                                 \
+            .capabilities_known = true,                                                                      \
+            .user_namespace = NAMESPACE_HOST,                                                                \
+            .pid_namespace = NAMESPACE_HOST                                                                  \
+        }                                                                                                    \
+    }
+
+void explain_question_done(ExplainQuestion *q);
+/* Parts of the description that have words of their own. 0, or refused. */
+int explain_question_add_capability(ExplainQuestion *q, const char *name, Refusal *refusal);
+int explain_question_set_namespace(ExplainQuestion *q, const char *word, Refusal *refusal);
+int explain_question_set_scope(ExplainQuestion *q, const char *name, Refusal *refusal);
+int explain_question_set_gids(ExplainQuestion *q, const gid_t *gids, size_t n, Refusal *refusal);
+
+/* Who asks too much is refused before anything is read: the longer the policy, the longer an explanation
+ * takes, and everybody may ask for one. */
+int explain_check_paid(const BudgetAccount *account, Refusal *refusal);
+/* The answer as JSON, which is owned by the caller and charged to the account. As broker_explain(). */
+int explain_question_answer(Broker *e, const ExplainQuestion *q, BrokerInquiry *inquiry, const Subject *asker,
+        BudgetAccount *account, char **ret, Refusal *refusal);
