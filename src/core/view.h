@@ -79,6 +79,9 @@ typedef struct ViewField {
     /* Of a device: a mask of DeviceFactMask that may sleep in the kernel. Whoever reads the field has them
      * looked for first, see core/survey.h. */
     unsigned facts;
+    /* The names of the members of its structures, with a space between two, for faces that have names for
+     * them. */
+    const char *members;
 } ViewField;
 
 typedef struct ViewTable {

@@ -3,11 +3,16 @@
 """The Varlink face: the same verbs as on the bus, through a socket."""
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
+
+import dbus
 
 import harness
-from harness import VfiodTestCase, wait
-from varlink_client import INTERFACE, Peer, VarlinkError
+from harness import VfiodTestCase, needs_root, wait
+from varlink_client import INTERFACE, SERVICE, Peer, VarlinkError
 
 
 class VarlinkTestCase(VfiodTestCase):
@@ -17,6 +22,14 @@ class VarlinkTestCase(VfiodTestCase):
         peer = Peer(self.socket_path(name), **options)
         self.addCleanup(peer.close)
         return peer
+
+    def as_nobody(self, method, parameters=None):
+        """What another user is answered, as JSON."""
+        script = ('import json, sys; sys.path.insert(0, sys.argv[1]); from varlink_client import Peer\n'
+                  'with Peer(sys.argv[2]) as peer: print(json.dumps(peer.call(sys.argv[3], json.loads(sys.argv[4]))))')
+        return subprocess.run([sys.executable, '-c', script, os.path.dirname(__file__), self.socket_path(), method,
+                               json.dumps(parameters)], user=harness.NOBODY, group=harness.NOBODY, extra_groups=[],
+                              check=True, capture_output=True, text=True, timeout=harness.CALL_TIMEOUT).stdout
 
     @contextlib.contextmanager
     def fails(self, error, *words, **parameters):
@@ -118,6 +131,124 @@ class AcquireTest(VarlinkTestCase):
             peer.send('Acquire', {'devices': [self.nic.name]})
             wait(self.records, 'the claim is on record')
         wait(lambda: self.records() == [] and self.host.binding() == self.before, 'all is as before')
+
+
+class ListTest(VarlinkTestCase):
+    """What a reader sees is what they see on the bus."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.devices = [self.nic, self.host.add_device('0000:06:00.1', group=8, driver='vfio-pci'),
+                        self.host.add_device('0000:07:00.0', driver='e1000e')]
+
+    @staticmethod
+    def camel(name):
+        return name[0].lower() + name[1:]
+
+    def convert(self, value):
+        """From the bus: paths become names and ids, structures are compared by their values."""
+        if isinstance(value, dbus.ObjectPath):
+            kind, _, name = str(value).removeprefix(harness.ROOT_PATH + '/').partition('/')
+            names = {harness.device_path(d.name): d.name for d in self.devices}
+            return names.get(str(value)) or (int(name) if kind == 'group' else name or None)
+        if isinstance(value, (dbus.Array, dbus.Struct)):
+            return [self.convert(v) for v in value]
+        if isinstance(value, dbus.Dictionary):
+            return {str(k): self.convert(v) for k, v in value.items()}
+        return value
+
+    def values(self, value):
+        """Of Varlink: structures as lists, as the bus has them."""
+        if isinstance(value, dict) and 'start' in value and 'end' in value:
+            return list(value.values())
+        return [self.values(v) for v in value] if isinstance(value, list) else value
+
+    def assert_same(self, ours, properties):
+        expected = {self.camel(k): self.convert(v) for k, v in properties.items()}
+        self.assertEqual({k: self.values(v) for k, v in ours.items()}, expected)
+
+    def test_everything_that_is_announced(self):
+        self.start()
+        reply, fds = self.peer().acquire(self.nic)
+        replies = list(self.peer().stream('List'))
+        self.assertTrue(all(len(r) == 1 for r in replies))
+        self.assertEqual([kind for r in replies for kind in r], ['host'] + ['device'] * 3 + ['group', 'claim'])
+        objects = self.client().objects()
+        for kind, key in (('Device', 'name'), ('Group', 'id'), ('Claim', 'id')):
+            on_bus = [o[f'org.vfiod1.{kind}'] for o in objects.values() if f'org.vfiod1.{kind}' in o]
+            ours = [r[kind.lower()] for r in replies if kind.lower() in r]
+            self.assertEqual(len(on_bus), len(ours))
+            for a, b in zip(sorted(ours, key=lambda o: o[key]),
+                            sorted(on_bus, key=lambda o: self.convert(o[key.capitalize()]))):
+                self.assert_same(a, b)
+        self.assertEqual(replies[0]['host']['policyState'], 'loaded')
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_one_object_has_all_fields(self):
+        self.start()
+        reply, fds = self.peer().acquire(self.nic, cookie='mine')
+        c, peer = self.client(), self.peer()
+        self.assert_same(peer.call('List', {'device': '06:00.0'})['device'], c.device(self.nic))
+        self.assert_same(peer.call('List', {'group': 8})['group'], c.properties(harness.ROOT_PATH + '/group/8', 'Group'))
+        path = f'{harness.ROOT_PATH}/claim/{reply["claim"]}'
+        self.assertEqual(peer.call('List', {'claim': 'cookie:mine'})['claim']['id'], reply['claim'])
+        self.assert_same(peer.call('List', {'claim': reply['claim']})['claim'], c.properties(path, 'Claim'))
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_costly_fields_are_shown_when_they_are_named(self):
+        self.start()
+        reply, fds = self.peer().acquire(self.nic)
+        peer = self.peer()
+        fields = ['hostCritical', 'acsPath', 'name']
+        device = peer.call('List', {'device': '0000:07:00.0', 'fields': fields})['device']
+        self.assertEqual(set(device), set(fields))
+        self.assertEqual(device['hostCritical'], '')
+        self.assertEqual(set(device['acsPath']), {'path', 'blocker'})
+        claim = peer.call('List', {'claim': reply['claim'], 'fields': ['holders']})['claim']
+        self.assertEqual([h['pid'] for h in claim['holders']], [os.getpid()])
+        with self.fails(f'{SERVICE}.InvalidParameter', parameter='fields'):
+            peer.call('List', {'device': '0000:07:00.0', 'fields': ['nonsense']})
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_unknown_objects(self):
+        self.start()
+        peer = self.peer()
+        with self.fails('NoSuchDevice'):
+            peer.call('List', {'device': '0000:09:00.0'})
+        with self.fails('InvalidName'):
+            peer.call('List', {'device': 'x'})
+        for group in (9, -1, 1 << 40):
+            with self.fails('NoSuchGroup'):
+                peer.call('List', {'group': group})
+        with self.fails('NoSuchClaim'):
+            peer.call('List', {'claim': 'x'})
+        with self.fails('InvalidArgument'):
+            peer.call('List', {'claim': 'x', 'group': 8})
+
+    def test_kinds(self):
+        self.start()
+        peer = self.peer()
+        self.assertEqual([list(r) for r in peer.stream('List', {'kinds': ['group', 'device']})],
+                         [['device']] * 3 + [['group']])
+        self.assertEqual(list(peer.stream('List', {'kinds': ['claim']})), [{}])
+        for kinds in ([], ['x']):
+            with self.fails(f'{SERVICE}.InvalidParameter', parameter='kinds'):
+                list(peer.stream('List', {'kinds': kinds}))
+
+    @needs_root
+    def test_secrets_are_for_their_owners(self):
+        self.set_policy([self.rule(), self.rule('second', user=harness.NOBODY)])
+        self.start()
+        reply, fds = self.peer().acquire(self.nic)
+        claim = json.loads(self.as_nobody('List', {'claim': reply['claim']}))['claim']
+        self.assertEqual((claim['rule'], claim['state']), ('', 'held'))
+        self.assertIn('test (', self.peer().call('List', {'claim': reply['claim']})['claim']['rule'])
+        for fd in fds.values():
+            os.close(fd)
 
 
 if __name__ == '__main__':

@@ -369,7 +369,7 @@ static void test_full_users_wait_until_they_read(void **state) {
     Slow s = {};
 
     open_house(&s.house);
-    door_set_full(s.house.door, on_full, &s);
+    assert_int_equal(door_add_full(s.house.door, on_full, &s), 0);
     door_charge_bytes(s.house.door, &s.reader, 1000, 4 * MB);
     door_charge_fds(s.house.door, &s.reader, 8);
     enter(&s.house, &full, 1000);

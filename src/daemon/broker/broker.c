@@ -546,6 +546,12 @@ const Claim *broker_find_claim(Broker *e, const char *id) {
     return j && j->announced ? &j->claim : NULL;
 }
 
+const Claim *broker_find_named_claim(Broker *e, const char *name, const Subject *subject) {
+    ClaimRun *j = claims_find_named(e, name, subject);
+
+    return j && j->announced ? &j->claim : NULL;
+}
+
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata) {
     for (ClaimRun *j = e->claims; j; j = j->next) {
         int r = j->announced ? visit(&j->claim, userdata) : 0;

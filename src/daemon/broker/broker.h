@@ -126,6 +126,8 @@ int broker_release(Broker *e, const char *name, const Subject *subject, Refusal 
  * claim keeps another device are marked, and go with that. */
 int broker_release_devices(
         Broker *e, const char *name, const Request *request, const Subject *subject, Refusal *refusal);
+/* NULL when there is none that can be seen. */
+const Claim *broker_find_named_claim(Broker *e, const char *name, const Subject *subject);
 
 const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);

@@ -18,6 +18,8 @@
 /* A loop that is never idle serves the queues this often nevertheless. */
 #define FAIRNESS_USEC 5000U
 
+#define FACES_MAX 2U
+
 typedef struct Queue {
     DoorTask *first, *last;
 } Queue;
@@ -41,8 +43,10 @@ struct Door {
     uint64_t due_usec; /* of the next turn, UINT64_MAX: none is due */
     void (*answered)(void *userdata);
     void *answered_userdata;
-    void (*full)(void *userdata, uid_t uid);
-    void *full_userdata;
+    struct {
+        void (*full)(void *userdata, uid_t uid);
+        void *userdata;
+    } faces[FACES_MAX];
 };
 
 static int on_turn(sd_event_source *source, uint64_t usec, void *userdata);
@@ -236,8 +240,9 @@ static void look_at_full(Door *d, uint64_t now_usec) {
         if (!budget_is_full(d->budget, g->account) || now_usec < g->full_usec + UNREAD_USEC)
             continue;
         g->full_usec = now_usec;
-        if (d->full)
-            d->full(d->full_userdata, g->account->uid);
+        for (size_t i = 0; i < FACES_MAX; i++)
+            if (d->faces[i].full)
+                d->faces[i].full(d->faces[i].userdata, g->account->uid);
     }
 }
 
@@ -402,9 +407,20 @@ bool door_is_nearly_full(const Door *d, const BudgetReader *reader) {
     return reader->account && budget_is_nearly_full(d->budget, reader->account);
 }
 
-void door_set_full(Door *d, void (*full)(void *userdata, uid_t uid), void *userdata) {
-    d->full = full;
-    d->full_userdata = userdata;
+int door_add_full(Door *d, void (*full)(void *userdata, uid_t uid), void *userdata) {
+    for (size_t i = 0; i < FACES_MAX; i++)
+        if (!d->faces[i].full) {
+            d->faces[i].full = full;
+            d->faces[i].userdata = userdata;
+            return 0;
+        }
+    return -ENOBUFS;
+}
+
+void door_drop_full(Door *d, void *userdata) {
+    for (size_t i = 0; i < FACES_MAX; i++)
+        if (d->faces[i].userdata == userdata)
+            d->faces[i].full = NULL;
 }
 
 bool door_is_answering(const Door *d) {

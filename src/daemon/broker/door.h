@@ -67,6 +67,7 @@ void door_leave(Door *d, DoorTask *t);
 
 /* Is the time of this slice over? For steps that can stop in the middle. */
 bool door_is_over(const Door *d);
+
 /* ---- Answers that may be unread ---- */
 
 /* So many bytes are sent to a connection of uid; a short answer may be charged by what such answers take.
@@ -86,8 +87,10 @@ void door_reader_done(Door *d, BudgetReader *reader);
 bool door_is_full(const Door *d, const BudgetReader *reader);
 /* Is it time to find out what this user has read? */
 bool door_is_nearly_full(const Door *d, const BudgetReader *reader);
-/* Called while tasks of a user wait because the user is full. For a face that has to ask what was read. */
-void door_set_full(Door *d, void (*full)(void *userdata, uid_t uid), void *userdata);
+/* Called while tasks of a user wait because the user is full. For faces that have to ask what was read, each
+ * of which has a userdata of its own. 0 or -ENOBUFS. */
+int door_add_full(Door *d, void (*full)(void *userdata, uid_t uid), void *userdata);
+void door_drop_full(Door *d, void *userdata);
 
 /* Is a long answer being made? Then what changes should be announced after it. */
 bool door_is_answering(const Door *d);

@@ -168,6 +168,6 @@ const ViewField view_claim_fields[] = {
         {"Reason", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_reason},
         {"Since", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_since},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
-        {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders},
+        {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},
         {},
 };

@@ -188,7 +188,7 @@ int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal
     if (r >= 0)
         r = bus_read_options_with(call->message, &q.request, read_option, &q, refusal);
     if (r >= 0)
-        r = explain_question_answer(call->face->context.host.broker, &q, &call->inquiry, subject, account,
-                &text, refusal);
+        r = explain_question_answer(
+                call->face->context.host.broker, &q, &call->inquiry, subject, account, &text, refusal);
     return r < 0 ? r : bus_call_reply(call, 's', text);
 }

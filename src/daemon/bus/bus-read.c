@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/broker/view-walk.h"
 #include "daemon/bus/bus-internal.h"
 
 #define PROPERTIES "org.freedesktop.DBus.Properties"
@@ -26,13 +27,8 @@
 struct BusReading {
     sd_bus_message *reply;  /* owned; under construction */
     const ViewField *field; /* GetAll: the next one */
-    ViewKind kind;          /* a list: the kind at hand, and the last one of it that was written */
-    bool any;
-    DeviceName device;
-    int group;
-    char (*claims)[CLAIM_ID_MAX]; /* owned; their names when the list came to claims */
-    size_t n_claims, n_claims_written;
-    StrBuf text; /* introspection */
+    ViewWalk walk;          /* a list: how far it is */
+    StrBuf text;            /* introspection */
     uint64_t bytes;
 };
 
@@ -41,7 +37,7 @@ BusReading *bus_reading_free(BusReading *reading) {
         return NULL;
     sd_bus_message_unref(reading->reply);
     strbuf_done(&reading->text);
-    free(reading->claims);
+    view_walk_done(&reading->walk);
     free(reading);
     return NULL;
 }
@@ -206,53 +202,10 @@ static int run_get_all(BusCall *call, const Subject *subject, Refusal *refusal) 
 
 /* ---- Lists ---- */
 
-static int note_claim(const Claim *c, void *userdata) {
-    BusReading *reading = userdata;
-
-    memcpy(reading->claims[reading->n_claims++], c->id, sizeof(c->id));
-    return 0;
-}
-
-static int note_claims(BusFace *b, BusReading *reading) {
-    Broker *broker = b->context.host.broker;
-
-    reading->claims = calloc(broker_n_claims(broker) + 1, sizeof(*reading->claims));
-    return reading->claims ? broker_foreach_claim(broker, note_claim, reading) : -ENOMEM;
-}
-
 /* The next object of the kind at hand. 1; 0: that was the last; -ENOMEM. */
 static int next_object(BusFace *b, BusReading *reading, BusObject *ret, ViewReference *ret_reference) {
-    Inventory *inventory = b->context.host.inventory;
-    const Device *d;
-    const Group *g;
-    const Claim *c = NULL;
-
-    *ret_reference = (ViewReference){.kind = reading->kind};
-    if (reading->kind == VIEW_DEVICE) {
-        d = inventory_next_device(inventory, reading->any ? &reading->device : NULL);
-        if (!d)
-            return 0;
-        reading->device = d->name;
-        ret_reference->device = &d->name;
-        *ret = (BusObject){VIEW_DEVICE, d};
-    } else if (reading->kind == VIEW_GROUP) {
-        g = inventory_next_group(inventory, reading->any ? reading->group : -1);
-        if (!g)
-            return 0;
-        ret_reference->group = reading->group = g->id;
-        *ret = (BusObject){VIEW_GROUP, g};
-    } else {
-        if (!reading->claims && note_claims(b, reading) < 0)
-            return -ENOMEM;
-        while (!c && reading->n_claims_written < reading->n_claims)
-            c = broker_find_claim(b->context.host.broker, reading->claims[reading->n_claims_written++]);
-        if (!c)
-            return 0;
-        ret_reference->claim = c->id;
-        *ret = (BusObject){VIEW_CLAIM, c};
-    }
-    reading->any = true;
-    return 1;
+    *ret = (BusObject){.kind = reading->walk.kind};
+    return view_walk_next(&reading->walk, &b->context.host, &ret->thing, ret_reference);
 }
 
 static bool must_wait(BusFace *b) {
@@ -269,7 +222,7 @@ static int begin_objects(BusCall *call, BusReading *reading) {
     r = sd_bus_message_new_method_return(call->message, &reading->reply);
     if (r < 0)
         return r;
-    reading->kind = VIEW_DEVICE;
+    view_walk_begin(&reading->walk, VIEW_DEVICE);
     return sd_bus_message_open_container(reading->reply, 'a', "{oa{sa{sv}}}");
 }
 
@@ -300,14 +253,13 @@ static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) 
         return BUS_CALL_WAIT;
     if (!reading->reply)
         r = begin_objects(call, reading);
-    while (r >= 0 && reading->kind < _VIEW_KIND_MAX) {
+    while (r >= 0 && reading->walk.kind < _VIEW_KIND_MAX) {
         if (door_is_over(b->context.door))
             return BUS_CALL_MORE;
         r = next_object(b, reading, &object, &reference);
-        if (r == 0) {
-            reading->kind++;
-            reading->any = false;
-        } else if (r > 0) {
+        if (r == 0)
+            view_walk_begin(&reading->walk, reading->walk.kind + 1);
+        else if (r > 0) {
             before = b->written;
             r = append_object(call, &object, &reference);
             reading->bytes += OBJECT_BYTES + b->written - before;
@@ -377,7 +329,7 @@ static int begin_nodes(BusCall *call, BusReading *reading, ViewKind kind) {
     if (!end)
         return -ENOMEM;
     strbuf_addf(&reading->text, "%.*s", (int) (end - object), object);
-    reading->kind = kind;
+    view_walk_begin(&reading->walk, kind);
     return reading->text.error;
 }
 

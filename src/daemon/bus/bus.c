@@ -880,7 +880,7 @@ int bus_face_new(const BusContext *context, BusFace **ret) {
     b->context = *context;
     b->backoff_usec = BACKOFF_MIN_USEC;
     door_set_answered(context->door, on_answered, b);
-    door_set_full(context->door, on_full, b);
+    (void) door_add_full(context->door, on_full, b);
     try_to_connect(b);
     *ret = b;
     return 0;
@@ -894,7 +894,7 @@ BusFace *bus_face_free(BusFace *b) {
     disconnect(b);
     sd_event_source_disable_unref(b->reconnect);
     door_set_answered(b->context.door, NULL, NULL);
-    door_set_full(b->context.door, NULL, NULL);
+    door_drop_full(b->context.door, b);
     for (ViewKind k = 0; k < _VIEW_KIND_MAX; k++)
         free(b->introspection[k]);
     free(b);

@@ -266,6 +266,15 @@ static const VarlinkParameter explain_parameters[] = {
         {},
 };
 
+static const VarlinkParameter list_parameters[] = {
+        {"kinds", "as"},
+        {"device", "s"},
+        {"group", "i"},
+        {"claim", "s"},
+        {"fields", "as"},
+        {},
+};
+
 static const VarlinkParameter acquire_parameters[] = {
         {"devices", "as", true},
         {"allowInteractiveAuthentication", "b"},
@@ -277,6 +286,7 @@ const VarlinkMethod varlink_broker_methods[] = {
         {"Release", run_release, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"claim", "s", true}, {}}},
         {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
+        {"List", varlink_run_list, VARLINK_LONG, list_parameters},
         {"Plan", run_plan, VARLINK_REQUEST, (const VarlinkParameter[]){{"devices", "as", true}, {}}},
         {},
 };

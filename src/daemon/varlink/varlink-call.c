@@ -94,6 +94,14 @@ static int run_method(VarlinkCall *call, Refusal *refusal) {
     return m->run(call, call->peer->subject, refusal);
 }
 
+/* It is not in the door meanwhile, and has to wait for credit again. */
+static void wait_for_peer(VarlinkCall *call) {
+    door_pause(door_of(call), &call->task);
+    call->parked = true;
+    if (!varlink_peer_is_behind(call->peer))
+        varlink_peer_wake(call->peer);
+}
+
 /* The call may be gone afterwards. */
 static DoorStep run_call(DoorTask *task) {
     VarlinkCall *call = container_of(task, VarlinkCall, task);
@@ -105,9 +113,8 @@ static DoorStep run_call(DoorTask *task) {
         return DOOR_DONE;
     if (r == VARLINK_MORE)
         return DOOR_MORE;
-    if (r == VARLINK_FULL) {
-        call->parked = true;
-        door_pause(door_of(call), task);
+    if (r == VARLINK_WRITTEN) {
+        wait_for_peer(call);
         return DOOR_DONE;
     }
     if (r < 0)
@@ -115,6 +122,10 @@ static DoorStep run_call(DoorTask *task) {
     refusal_done(&refusal);
     varlink_call_done(call);
     return DOOR_DONE;
+}
+
+void varlink_call_run(VarlinkCall *call) {
+    (void) run_call(&call->task);
 }
 
 static void on_facts(void *userdata) {
@@ -175,7 +186,8 @@ int varlink_call_begin(VarlinkPeer *p, const char *text, size_t size) {
     call->message = TAKE_GENERIC(message, (VarlinkMessage){});
     call->method = find_method(call->message.method);
     call->task = (DoorTask){
-            .kind = call->method && call->method->flags & VARLINK_LONG ? DOOR_LONG : DOOR_SHORT,
+            .kind = call->method && call->method->flags & VARLINK_LONG && call->message.more ? DOOR_LONG
+                                                                                             : DOOR_SHORT,
             .step = run_call,
     };
     call->inquiry = (BrokerInquiry){.ready = on_facts, .userdata = call};

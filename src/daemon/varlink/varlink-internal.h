@@ -20,13 +20,13 @@ typedef struct VarlinkListener VarlinkListener;
 
 /* Runs a method on behalf of subject. VARLINK_ANSWERED: the reply was sent. VARLINK_PENDING: the broker has
  * the call, which may even be freed by now. -EAGAIN: likewise, see BrokerInquiry. VARLINK_MORE: to be run
- * again, at the next slice. VARLINK_FULL: to be run again when the peer has read what was written. Another
+ * again, at the next slice. VARLINK_WRITTEN: to be run again when the peer has read what was written. Another
  * negative errno: refused, *refusal says why when it is set. */
 typedef int (*varlink_run_t)(VarlinkCall *call, const Subject *subject, Refusal *refusal);
 #define VARLINK_ANSWERED 0
 #define VARLINK_PENDING 1
 #define VARLINK_MORE 2
-#define VARLINK_FULL 3
+#define VARLINK_WRITTEN 3
 
 typedef enum VarlinkMethodFlags {
     VARLINK_ACTS = 1 << 0,       /* changes something: not for sockets that are for questions only */
@@ -51,7 +51,6 @@ typedef struct VarlinkInterface {
 /* In the order of their names. */
 extern const VarlinkInterface varlink_interfaces[];
 extern const VarlinkMethod varlink_broker_methods[], varlink_service_methods[], varlink_systemd_methods[];
-extern const char varlink_broker_description[];
 
 struct VarlinkCall {
     DoorTask task;
@@ -60,7 +59,7 @@ struct VarlinkCall {
     const VarlinkMethod *method;
     bool with_broker;          /* the broker will call back */
     bool waits_for_policy;     /* varlink_face_policy_loaded() answers it */
-    bool parked;               /* until the peer has read */
+    bool parked;               /* until the socket has taken what was written */
     BrokerInquiry inquiry;     /* facts that the answer takes; run is called again when they are there */
     HolderQuery *holders;      /* while the holders of devices are searched */
     const HolderAnswer *found; /* borrowed, while that is answered */
@@ -85,6 +84,7 @@ struct VarlinkPeer {
     sd_event_source *io;
     uint32_t events;        /* that io waits for */
     BudgetAccount *account; /* counted in its n_users */
+    BudgetReader reader;    /* of our answers */
     Subject *subject;       /* owned; NULL: has not called yet */
     VarlinkFrame input;
     StrBuf output; /* what the socket has not taken yet, from written on */
@@ -125,6 +125,8 @@ int varlink_peer_write(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fd
 static inline bool varlink_peer_is_behind(const VarlinkPeer *p) {
     return p->output.length > 0;
 }
+/* Finds out how much of what was written is unread. */
+void varlink_peer_note_unread(VarlinkPeer *p);
 void varlink_face_arm_deadline(VarlinkFace *v, uint64_t when_usec);
 VarlinkListener *varlink_listener_unref(VarlinkListener *l);
 
@@ -133,8 +135,10 @@ VarlinkListener *varlink_listener_unref(VarlinkListener *l);
 /* A message of the peer. 0, or a negative errno: the connection is to be closed. */
 int varlink_call_begin(VarlinkPeer *p, const char *text, size_t size);
 VarlinkCall *varlink_call_free(VarlinkCall *call);
-/* The peer has read what was written. */
+/* The socket has taken what was written. */
 void varlink_call_go_on(VarlinkCall *call);
+/* Something that it waited for, and that is there only now. */
+void varlink_call_run(VarlinkCall *call);
 const JsonNode *varlink_call_parameter(const VarlinkCall *call, const char *name);
 const char *varlink_call_text(const VarlinkCall *call, const char *name);
 
@@ -151,3 +155,22 @@ void varlink_call_done(VarlinkCall *call);
 
 /* The devices and options of a request. 0, or refused. */
 int varlink_read_request(const VarlinkCall *call, Request *request, Refusal *refusal);
+
+/* ---- Views ---- */
+
+#define VARLINK_FIELD_MAX 32U
+
+const char *varlink_kind_name(ViewKind kind);
+ViewKind varlink_kind_from_name(const char *name);
+/* "numaNode" of NumaNode. Returns name. */
+char *varlink_field_name(const ViewField *field, char name[static VARLINK_FIELD_MAX]);
+const ViewField *varlink_find_field(ViewKind kind, const char *name);
+typedef bool (*varlink_wants_field_t)(const ViewField *field, void *userdata);
+/* A member with the object. 0 or negative errno, with the refusal of the query where it is one. */
+int varlink_write_object(
+        JsonWriter *w, ViewKind kind, const ViewQuery *q, varlink_wants_field_t wants, void *userdata);
+bool varlink_is_listed(const ViewField *field, void *userdata);
+/* The mask of the parameter "kinds"; 0 when the call was answered with an error. */
+int varlink_read_kinds(VarlinkCall *call, unsigned *ret);
+
+int varlink_run_list(VarlinkCall *call, const Subject *subject, Refusal *refusal);

@@ -4,7 +4,9 @@
  * turn; whoever finds it broken elsewhere says so and wakes it. */
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +19,8 @@
 /* Somebody who waits for an answer reads it. Each time that some of it was read they have as long again. */
 #define READ_USEC (30 * UINT64_C(1000000))
 #define FDS_MAX 16U
+/* Unread by one peer, as far as we know: from here on the kernel is asked. */
+#define UNREAD_BYTES ((uint64_t) 64 * 1024)
 
 /* ---- Output ---- */
 
@@ -69,13 +73,25 @@ static int keep_fds(VarlinkPeer *p, const int *fds, size_t n_fds) {
     return 0;
 }
 
-int varlink_peer_write(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fds) {
+void varlink_peer_note_unread(VarlinkPeer *p) {
+    uint64_t kept = p->output.length - p->written;
+    int n = 0;
+
+    if (ioctl(p->fd, SIOCOUTQ, &n) >= 0)
+        door_note_unread(p->face->context.door, &p->reader, MIN(p->reader.unread, kept + (uint64_t) n));
+}
+
+static void charge(VarlinkPeer *p, size_t bytes) {
+    door_charge_bytes(p->face->context.door, &p->reader, p->account->uid, bytes);
+    if (p->reader.unread > UNREAD_BYTES)
+        varlink_peer_note_unread(p);
+}
+
+/* Keeps what the socket does not take. */
+static int write_text(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fds) {
     ssize_t n;
     int r = 0;
 
-    assert(!varlink_peer_is_behind(p));
-    if (p->broken)
-        return -EPIPE;
     n = send_some(p->fd, text->text, text->length, fds, n_fds);
     if (n < 0 && n != -EAGAIN)
         return (int) n;
@@ -90,6 +106,18 @@ int varlink_peer_write(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fd
     p->output = TAKE_GENERIC(*text, (StrBuf){});
     p->written = n > 0 ? (size_t) n : 0;
     return 0;
+}
+
+int varlink_peer_write(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fds) {
+    size_t length = text->length;
+    int r;
+
+    assert(!varlink_peer_is_behind(p));
+    r = p->broken ? -EPIPE : write_text(p, text, fds, n_fds);
+    strbuf_done(text);
+    if (r >= 0)
+        charge(p, length);
+    return r;
 }
 
 static void flush(VarlinkPeer *p) {
@@ -194,9 +222,11 @@ static void settle(VarlinkPeer *p) {
     if (varlink_peer_is_behind(p)) {
         set_deadline(p, budget_now(), READ_USEC);
         wait_for_events(p, EPOLLOUT);
-    } else if (p->call)
+    } else if (p->call) {
         wait_for_events(p, 0);
-    else if (varlink_frame_peek(&p->input, &size))
+        if (p->call->parked)
+            varlink_peer_wake(p);
+    } else if (varlink_frame_peek(&p->input, &size))
         varlink_peer_wake(p);
     else {
         if (!varlink_frame_is_empty(&p->input))
@@ -273,6 +303,8 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     if (p->subject)
         subject_done(p->subject);
     free(p->subject);
+    door_note_unread(v->context.door, &p->reader, 0);
+    door_reader_done(v->context.door, &p->reader);
     budget_end_peer(v->context.host.budget, p->account);
     varlink_listener_unref(p->listener);
     free(p);

@@ -75,6 +75,16 @@ void varlink_face_arm_deadline(VarlinkFace *v, uint64_t when_usec) {
         (void) sd_event_exit(v->context.event, -ENOMEM);
 }
 
+/* ---- Readers ---- */
+
+static void on_full(void *userdata, uid_t uid) {
+    VarlinkFace *v = userdata;
+
+    for (VarlinkPeer *p = v->peers; p; p = p->next)
+        if (p->account->uid == uid && p->reader.unread > 0)
+            varlink_peer_note_unread(p);
+}
+
 /* ---- Connecting ---- */
 
 static void set_accepting(VarlinkFace *v, bool accepting) {
@@ -212,6 +222,9 @@ int varlink_face_new(const VarlinkContext *context, VarlinkFace **ret) {
         r = sd_event_source_set_enabled(v->accept_again, SD_EVENT_OFF);
     if (r < 0)
         return r;
+    r = door_add_full(context->door, on_full, v);
+    if (r < 0)
+        return r;
     *ret = TAKE_PTR(v);
     return 0;
 }
@@ -224,6 +237,7 @@ VarlinkFace *varlink_face_free(VarlinkFace *v) {
     stop_listening(v);
     while (v->peers)
         varlink_peer_free(v->peers);
+    door_drop_full(v->context.door, v);
     sd_event_source_disable_unref(v->turn);
     sd_event_source_disable_unref(v->deadline);
     sd_event_source_disable_unref(v->accept_again);
