@@ -153,10 +153,16 @@ static bool is_leaving(const PlanMember *m, const DeviceName *names, size_t n) {
 }
 
 static bool group_leaves(const Plan *p, int group, const DeviceName *names, size_t n) {
-    for (size_t i = 0; i < p->n_claimed; i++)
-        if (p->members[i].group == group && !is_leaving(&p->members[i], names, n))
+    bool leaves = false;
+
+    for (size_t i = 0; i < p->n_claimed; i++) {
+        if (p->members[i].group != group)
+            continue;
+        leaves = is_leaving(&p->members[i], names, n);
+        if (!leaves)
             return false;
-    return true;
+    }
+    return leaves;
 }
 
 /* The record of an older daemon has none: then it is by the only rule that there is. */

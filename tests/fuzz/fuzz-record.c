@@ -15,6 +15,32 @@ static bool is_path_component(const char *s) {
     return !strchr(s, '/') && !streq(s, ".") && !streq(s, "..");
 }
 
+static unsigned count_charged(const Plan *p) {
+    unsigned n = 0;
+
+    for (size_t i = 0; i < p->n_charges; i++)
+        n += p->charges[i].devices;
+    return n;
+}
+
+/* Nothing is lost, and nothing is there twice, when devices leave and come back. */
+static void part_and_join(const Plan *p) {
+    _cleanup_(plan_done) Plan kept = PLAN_NULL, gone = PLAN_NULL, again = PLAN_NULL;
+
+    EXPECT(plan_part(p, &p->members[0].name, 1, &kept, &gone) >= 0);
+    EXPECT(kept.n_members + gone.n_members == p->n_members);
+    EXPECT(kept.n_claimed + gone.n_claimed == p->n_claimed);
+    EXPECT(kept.n_groups + gone.n_groups == p->n_groups);
+    EXPECT(count_charged(&kept) + count_charged(&gone) == count_charged(p));
+    EXPECT(gone.n_members > 0 || kept.members[0].leaving);
+    if (plan_join(&kept, &gone, &again) < 0)
+        return;
+    EXPECT(again.n_members == p->n_members && again.n_claimed == p->n_claimed);
+    EXPECT(again.n_groups == p->n_groups && count_charged(&again) == count_charged(p));
+    plan_leave_to(&again, p);
+    EXPECT(again.n_claimed == 0 && again.n_groups == 0);
+}
+
 static void use_plan(const Plan *p) {
     _cleanup_json_ struct json_object *o = plan_to_json(p);
 
@@ -29,6 +55,7 @@ static void use_plan(const Plan *p) {
         EXPECT(!m->bind || m->target_driver[0]);
         EXPECT(m->group >= 0 || p->backend == BACKEND_NOIOMMU);
     }
+    part_and_join(p);
 }
 
 static void use_claim(const Claim *c) {

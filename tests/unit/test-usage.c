@@ -100,6 +100,65 @@ static void test_claims_are_counted(void **state) {
     usage_discharge(c);
 }
 
+static void add_charge(Plan *plan, const char *rule, unsigned devices) {
+    PlanCharge *by = plan_add_charge(plan);
+
+    (void) snprintf(by->rule, sizeof(by->rule), "%s", rule);
+    by->devices = devices;
+}
+
+static void test_a_claim_that_grows_is_counted_once(void **state) {
+    _cleanup_(plan_done) Plan more = PLAN_NULL, joined = PLAN_NULL, left = PLAN_NULL;
+    UsageCharge *c, *joining;
+    Subject s = SUBJECT_NULL;
+    World *w = *state;
+
+    s.uid = 1000;
+    add_charge(&more, "r", 1);
+    add_charge(&more, "other", 1);
+    add_charge(&joined, "r", 3);
+    add_charge(&joined, "other", 1);
+    add_charge(&left, "other", 1);
+    c = charge(w, "r", 1000, NULL, 0);
+    assert_int_equal(usage_charge(w->usage, &more, 1000, NULL, c, &joining), 0);
+    for (unsigned i = 0; i < 2; i++) { /* on their way, and when they have joined */
+        assert_int_equal(count(w, "r", &s).claims, 1);
+        assert_int_equal(count(w, "r", &s).devices_of_user, 3);
+        assert_int_equal(count(w, "other", &s).claims_of_user, 1);
+        assert_int_equal(count(w, "other", &s).devices, 1);
+        if (i == 0)
+            usage_change(c, joining, &joined);
+    }
+    usage_change(c, NULL, &left);
+    assert_int_equal(count(w, "r", &s).claims, 0);
+    assert_int_equal(count(w, "r", &s).devices, 0);
+    assert_int_equal(count(w, "other", &s).claims, 1);
+    /* Back again, by a rule that it has no device of: a claim more. */
+    assert_int_equal(usage_charge(w->usage, &more, 1000, NULL, c, &joining), 0);
+    assert_int_equal(count(w, "r", &s).claims, 1);
+    usage_discharge(joining);
+    usage_discharge(c);
+    assert_int_equal(count(w, "other", &s).devices, 0);
+}
+
+static void test_memory_of_what_has_joined_stays(void **state) {
+    _cleanup_(plan_done) Plan plan = PLAN_NULL;
+    Subject p = start_process();
+    World *w = *state;
+    UsageCharge *c = charge(w, "r", 1000, &p, 4 * MIB), *joining = charge(w, "r", 1000, &p, 2 * MIB);
+
+    add_charge(&plan, "r", 1);
+    usage_set_raised(c);
+    usage_set_raised(joining);
+    assert_int_equal(usage_memlock(joining), 6 * MIB);
+    usage_change(c, joining, &plan);
+    assert_int_equal(count(w, "r", &p).claims, 1);
+    assert_int_equal(count(w, "r", &p).pinned, 6 * MIB);
+    usage_discharge(c);
+    assert_int_equal(count(w, "r", &p).claims, 0);
+    end_process(w, &p);
+}
+
 static void test_locked_memory_counts_until_the_process_ends(void **state) {
     World *w = *state;
     Subject p = start_process(), other = start_process();
@@ -171,6 +230,8 @@ static void test_what_was_not_raised_counts_no_longer(void **state) {
 int main(void) {
     static const struct CMUnitTest tests[] = {
             TEST(test_claims_are_counted),
+            TEST(test_a_claim_that_grows_is_counted_once),
+            TEST(test_memory_of_what_has_joined_stays),
             TEST(test_locked_memory_counts_until_the_process_ends),
             TEST(test_claims_at_a_time_add_up),
             TEST(test_memory_by_no_rule),

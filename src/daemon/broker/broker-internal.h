@@ -61,8 +61,9 @@ struct Broker {
  * NotOwner. */
 int broker_find_own(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal);
 uint64_t broker_now_usec(void); /* CLOCK_REALTIME */
-/* A device that a claim holds went away. j may be gone afterwards. */
-void broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why);
+/* A device that a claim holds went away. True: the claim goes on without it; otherwise j may be gone
+ * afterwards. */
+bool broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why);
 /* After a claim's end: what the claims that are left do not need goes back to what it was. */
 void broker_settle(Broker *e);
 

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/claim-part.h"
 #include "daemon/broker/claim-question.h"
 #include "daemon/broker/tether.h"
 
@@ -600,16 +601,20 @@ static bool others_remain(const ClaimRun *j, const Device *gone) {
 }
 
 static bool is_claimed(const ClaimRun *j, const DeviceName *name) {
-    for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
-        if (device_name_compare(&j->claim.plan.members[i].name, name) == 0)
-            return true;
-    return false;
+    const PlanMember *m = plan_find_member(&j->claim.plan, name);
+
+    if (!m || m->disposition != DISPOSITION_CLAIM)
+        return false;
+    return !m->leaving || j->claim.state != CLAIM_HELD; /* like a parked one: in nobody's hands */
 }
 
-void broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
-    if (j->claim.state == CLAIM_HELD)
-        (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name, "%s", why);
-    claim_run_feed(j, CLAIM_EVENT_DEVICE_GONE);
+bool broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
+    ClaimRun *part = j->claim.state == CLAIM_HELD ? claim_part_lose(j, name) : NULL, *gone = part ?: j;
+
+    if (gone->claim.state == CLAIM_HELD)
+        (void) refuse(&gone->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name, "%s", why);
+    claim_run_feed(gone, CLAIM_EVENT_DEVICE_GONE);
+    return part;
 }
 
 void broker_device_removed(Broker *e, Device *device) {
@@ -620,7 +625,7 @@ void broker_device_removed(Broker *e, Device *device) {
     /* A parked sibling is in nobody's hands, and the claim goes on without it. */
     if (j->claim.state != CLAIM_QUARANTINED && !is_claimed(j, &device->name))
         return;
-    broker_feed_gone(j, &device->name, "it was unplugged while it was held");
+    (void) broker_feed_gone(j, &device->name, "it was unplugged while it was held");
 }
 
 void broker_device_changed(Broker *e, Device *device, int changes) {
@@ -637,5 +642,5 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
     j = claim_run_of(device);
     if (j && j->claim.state == CLAIM_HELD && is_claimed(j, &device->name) && device->vfio_index < 0 &&
             (changes & DEVICE_NODE_CHANGED))
-        broker_feed_gone(j, &device->name, "it left its vfio driver while it was held");
+        (void) broker_feed_gone(j, &device->name, "it left its vfio driver while it was held");
 }

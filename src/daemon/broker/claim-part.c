@@ -158,11 +158,32 @@ int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **
     r = plan_part(&j->claim.plan, names, n, &kept, &gone);
     if (r < 0)
         return r;
-    assert(kept.n_claimed > 0);
+    if (kept.n_claimed == 0) /* its record was odd */
+        return -EINVAL;
     r = gone.n_members > 0 ? divide(j, &kept, &gone, &part) : change_plan(j, &kept);
     if (r < 0)
         return r;
     claim_run_announce(j, CLAIM_RESHAPED);
     *ret = part;
     return 0;
+}
+
+ClaimRun *claim_part_lose(ClaimRun *j, const DeviceName *name) {
+    const Plan *plan = &j->claim.plan;
+    const PlanMember *lost = plan_find_member(plan, name);
+    DeviceName names[REQUEST_DEVICES_MAX];
+    ClaimRun *part;
+    size_t n = 0;
+    int r;
+
+    for (size_t i = 0; i < plan->n_claimed; i++)
+        if (plan->members[i].group == lost->group)
+            names[n++] = plan->members[i].name;
+    if (n == plan->n_claimed)
+        return NULL;
+    r = claim_part_leave(j, names, n, &part);
+    if (r >= 0)
+        return part;
+    log_warning_errno(r, "Claim %s: it ends with the device that it has lost", j->claim.id);
+    return NULL;
 }

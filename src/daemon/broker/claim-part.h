@@ -32,3 +32,6 @@ void claim_part_return(ClaimRun *part);
 /* The named devices, not all that the claim has, leave. *ret is the part, which is held; NULL: the claim
  * keeps other devices of their groups, and they are only marked. 0 or a negative errno. */
 int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **ret);
+/* A device is gone: it leaves with the rest of its group. The part, which is held; NULL: the claim has no
+ * other device, or it cannot be recorded. */
+ClaimRun *claim_part_lose(ClaimRun *j, const DeviceName *name);

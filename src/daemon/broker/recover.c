@@ -342,16 +342,26 @@ static int take_up_or_not(Recovery *recovery, Candidate *c) {
     return rival ? give_up_rival(recovery, c, rival) : take_up(recovery, c);
 }
 
-/* No event tells what happened while nobody listened. j may be gone afterwards. */
-static void catch_up(ClaimRun *j) {
+static const PlanMember *find_lost(const ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
         const Device *d = inventory_find_device(j->broker->inventory, &m->name);
 
-        if (d && plan_member_is(m, d) && d->driver && streq(d->driver, m->target_driver))
-            continue;
-        broker_feed_gone(j, &m->name, "it was unplugged or left its vfio driver while it was held");
-        return;
+        if (!m->leaving && !(d && plan_member_is(m, d) && d->driver && streq(d->driver, m->target_driver)))
+            return m;
+    }
+    return NULL;
+}
+
+/* No event tells what happened while nobody listened. j may be gone afterwards. */
+static void catch_up(ClaimRun *j) {
+    const PlanMember *lost;
+    bool goes_on = true;
+
+    while (goes_on && (lost = find_lost(j))) {
+        const DeviceName name = lost->name;
+
+        goes_on = broker_feed_gone(j, &name, "it was unplugged or left its vfio driver while it was held");
     }
 }
 
