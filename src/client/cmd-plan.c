@@ -66,34 +66,38 @@ static int show_plan(const Options *o, struct json_object *plan) {
     return 0;
 }
 
-static int show_all_obstacles(const Options *o, struct json_object *explanation) {
-    struct json_object *obstacles = json_list(explanation, "obstacles");
-    _cleanup_json_ struct json_object *shown = NULL;
+/* Everything in one document: the error and what else stands in the way. */
+static int show_refusal(const Options *o, const VfiodErrorText *error, struct json_object *obstacles) {
+    _cleanup_json_ struct json_object *shown = json_object_new_object();
 
-    if (!obstacles || json_object_array_length(obstacles) == 0)
-        return 0;
-    if (!o->json) {
-        show_obstacles(o, obstacles);
-        return 0;
-    }
-    shown = json_object_new_object();
-    if (!shown || json_add(shown, "obstacles", json_object_get(obstacles)) < 0)
+    if (!shown || json_add(shown, "error", json_object_new_string(error->name)) < 0 ||
+            json_add(shown, "message", json_object_new_string(error->message)) < 0 ||
+            json_add(shown, "obstacles", json_object_get(obstacles)) < 0)
         return -ENOMEM;
     return show_json(stdout, shown, /* pretty= */ true);
 }
 
-/* An error has one reason, an explanation has all. Best effort: the error is shown in any case. */
-static void explain_refusal(const Options *o, sd_bus *bus, const VfiodRequest *request) {
+/* An error has one reason, an explanation has all. Best effort: without it the error is shown alone. With it
+ * and as JSON there is no more to show. */
+static int explain_refusal(
+        const Options *o, sd_bus *bus, const VfiodRequest *request, const VfiodErrorText *error, int r) {
     _cleanup_json_ struct json_object *explanation = NULL;
     _cleanup_message_ sd_bus_message *reply = NULL;
+    struct json_object *obstacles;
     const char *text;
 
     if (vfiod_call_with_request(bus, "Explain", request, &reply, NULL) < 0 ||
             sd_bus_message_read_basic(reply, 's', &text) < 0)
-        return;
+        return r;
     explanation = json_tokener_parse(text);
-    if (json_object_is_type(explanation, json_type_object))
-        (void) show_all_obstacles(o, explanation);
+    obstacles =
+            json_object_is_type(explanation, json_type_object) ? json_list(explanation, "obstacles") : NULL;
+    if (!obstacles || json_object_array_length(obstacles) == 0)
+        return r;
+    if (o->json)
+        return show_refusal(o, error, obstacles) < 0 ? r : exit_status_of(error->name);
+    show_obstacles(o, obstacles);
+    return r;
 }
 
 int verb_plan(const Options *o, VfiodErrorText *error) {
@@ -109,10 +113,8 @@ int verb_plan(const Options *o, VfiodErrorText *error) {
         return r;
     request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
     r = vfiod_call_with_request(bus, "Plan", &request, &reply, error);
-    if (r < 0) {
-        explain_refusal(o, bus, &request);
-        return r;
-    }
+    if (r < 0)
+        return explain_refusal(o, bus, &request, error, r);
     r = sd_bus_message_read_basic(reply, 's', &text);
     if (r >= 0)
         plan = json_tokener_parse(text);

@@ -222,6 +222,10 @@ class ClaimTest(NoiommuTestCase):
         with self.refused('OpenFailed', 'CAP_SYS_RAWIO'):
             self.acquire(c)
         self.assert_untouched(self.before)
+        self.kernel.fail('open', data='/dev/vfio/noiommu-900', error=errno.EPERM, times=1)
+        with self.refused('OpenFailed', 'DeviceAllow=', '/dev/vfio/noiommu-900'):  # it has the capability
+            self.acquire(c)
+        self.assert_untouched(self.before)
         self.assertEqual((self.parameter(), self.note()), ('N', False))
 
     def test_a_container_that_is_none(self):

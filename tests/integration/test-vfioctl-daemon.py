@@ -158,7 +158,10 @@ class VfioctlTest(VfiodTestCase):
         for number, name in enumerate(names, 1):
             self.assertIn(f'  {number}. {name}: {gpu.name}: ', output)
         status, output = self.vfioctl('--json', 'plan', '--memlock=4K', gpu.name)
-        obstacles, _ = json.JSONDecoder().raw_decode(output[output.index('{\n'):])
+        self.assertEqual(status, 28, output)
+        obstacles = json.loads(output)  # both streams: there is one document
+        self.assertEqual((obstacles['error'], names[0] in output), (names[0], True))
+        self.assertIn(gpu.name, obstacles['message'])
         self.assertEqual([o['error'] for o in obstacles['obstacles']], names)
         self.assertEqual(obstacles['obstacles'][1]['blockers'],
                          [{'kind': 'device', 'name': audio.name, 'why': 'driver snd_hda_intel'}])

@@ -24,7 +24,7 @@ const char *vfio_noiommu_path(int group, char buf[static VFIO_NODE_MAX]) {
     return buf;
 }
 
-/* -EACCES: the device policy of our unit keeps it from us, which the kernel reports as EPERM. */
+/* -EACCES: the device policy of our unit (DeviceAllow=) forbids it, which the kernel reports as EPERM. */
 static int open_node(const char *path, int *ret_fd) {
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
 
@@ -166,6 +166,8 @@ int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd
     privileges_raise(CAP_SYS_RAWIO);
     r = open_node(vfio_noiommu_path(group, path), &group_fd);
     privileges_lower();
+    if (r == -EACCES && !privileges_have(CAP_SYS_RAWIO)) /* the kernel looks for it in the open, too */
+        r = -EPERM;
     if (r >= 0)
         r = check_node(group_fd, rdev);
     if (r < 0)

@@ -14,7 +14,8 @@
 int vfio_open_iommufd(int *ret_fd);
 
 /* /dev/vfio/devices/vfio<index>, checked to be the node with rdev. Does not sleep: a cdev open takes only a
- * registration reference. -ENOENT: no node; -ESTALE: another device's. */
+ * registration reference. -ENOENT: no node; -ESTALE: another device's; -EACCES, here and below: the device
+ * policy of vfiod's own unit (DeviceAllow=) forbids to open the node. */
 int vfio_open_cdev(int index, dev_t rdev, int *ret_fd);
 
 /* /dev/vfio/vfio. Does not sleep. -EOPNOTSUPP: it is an iommufd, see there. */
@@ -33,8 +34,8 @@ int vfio_probe_group(int group);
 /* The device name, which is behind no IOMMU, through /dev/vfio/noiommu-<group>, checked to be the node with
  * rdev. MAY SLEEP as long as a reset takes: workers only, and only with CAP_SYS_RAWIO, which the kernel wants
  * at every step. What comes back is the device's file alone; see there why nothing else need stay open.
- * -ESTALE: another node; -EBUSY: somebody has the group open; -EPERM: no CAP_SYS_RAWIO; -ENODEV: gone, or the
- * kernel's enable_unsafe_noiommu_mode was turned off. */
+ * -ESTALE: another node; -EBUSY: somebody has the group open; -EPERM: vfiod has no CAP_SYS_RAWIO; -ENODEV:
+ * gone, or the kernel's enable_unsafe_noiommu_mode was turned off. */
 int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd);
 
 /* "/dev/vfio/devices/vfio3", "/dev/vfio/8", "/dev/vfio/noiommu-8". */
