@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/claim.h"
+#include "client/progress.h"
 #include "client/show.h"
+
+DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
 #define AGENT "pkttyagent"
 #define AGENT_READY_MSEC 5000 /* it has to find polkit; then it closes the pipe */
@@ -64,6 +68,55 @@ static void stop_agent(pid_t pid) {
         ;
 }
 
+typedef struct Acquisition {
+    bool done;
+    VfiodClaim *claim;
+    VfiodErrorText error;
+} Acquisition;
+
+static void on_claim(VfiodConnection *c, VfiodClaim *claim, const VfiodErrorText *error, void *userdata) {
+    Acquisition *a = userdata;
+
+    a->done = true;
+    a->claim = claim;
+    if (error)
+        a->error = *error;
+}
+
+static char *join(const char *const *words, size_t n) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    for (size_t i = 0; i < n; i++)
+        strbuf_addf(&b, "%s%s", i > 0 ? ", " : "", words[i]);
+    return strbuf_steal(&b);
+}
+
+static int acquire(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *error) {
+    _cleanup_free_ char *devices = join(request->devices, request->n_devices);
+    _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
+    _cleanup_progress_ Progress progress = {};
+    Acquisition a = {};
+    int r;
+
+    r = vfiod_connection_new(&c, error);
+    if (r >= 0)
+        r = vfiod_connection_acquire(c, request, on_claim, &a, error);
+    if (r < 0)
+        return r;
+    progress_begin(&progress, "Claiming %s", devices ?: "");
+    r = progress_wait(&progress, c, &a.done, UINT64_MAX);
+    if (r < 0)
+        return error_text_set(error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");
+    if (!a.claim) {
+        *error = a.error;
+        return -a.error.error;
+    }
+    if (request->tether && streq(request->tether, "connection"))
+        a.claim->connection = TAKE_PTR(c);
+    *ret_claim = a.claim;
+    return 0;
+}
+
 int ask_and_acquire(
         const Options *o, const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *error) {
     pid_t agent = 0;
@@ -73,7 +126,7 @@ int ask_and_acquire(
         fputs("vfioctl: Waiting for authentication (--no-ask-password: do not wait)…\n", stderr);
         agent = geteuid() != 0 ? start_agent() : 0;
     }
-    r = vfiod_acquire_request(request, ret_claim, error);
+    r = acquire(request, ret_claim, error);
     stop_agent(agent);
     return r;
 }

@@ -25,21 +25,15 @@ VfiodRequest options_request(const Options *o, const char *const *devices, size_
 
 int call_plan(const VfiodRequest *request, struct json_object **ret, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *plan = NULL;
-    _cleanup_message_ sd_bus_message *reply = NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
-    const char *text;
+    _cleanup_free_ char *text = NULL;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
-    if (r >= 0)
-        r = vfiod_call_with_request(bus, "Plan", request, &reply, error);
+    r = vfiod_plan(request, &text, error);
     if (r < 0)
         return r;
-    r = sd_bus_message_read_basic(reply, 's', &text);
-    if (r >= 0)
-        plan = json_tokener_parse(text);
-    if (r < 0 || !json_object_is_type(plan, json_type_object))
-        return error_text_errno(error, r < 0 ? r : -EBADMSG, "Cannot read vfiod's answer");
+    plan = json_tokener_parse(text);
+    if (!json_object_is_type(plan, json_type_object))
+        return error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
     if (ret)
         *ret = TAKE_PTR(plan);
     return 0;

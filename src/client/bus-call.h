@@ -34,7 +34,7 @@ void objects_done(Objects *o);
 #define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
 #define _cleanup_bus_error_ _cleanup_(sd_bus_error_free)
 
-/* What a claim would do, as the daemon's JSON; ret may be NULL. Connects to the bus for this one call. */
+/* What a claim would do, as the daemon's JSON; ret may be NULL. */
 int call_plan(const VfiodRequest *request, struct json_object **ret, VfiodErrorText *error);
 /* All objects, with the properties whose changes the daemon announces. */
 int call_get_objects(sd_bus *bus, Objects *ret, VfiodErrorText *error);

@@ -20,6 +20,7 @@
 #include "client/handover.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
+#include "client/wait.h"
 
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
 
@@ -191,7 +192,6 @@ static int choose_for_vmm(Exec *e, VfiodErrorText *error) {
         return r;
     if (e->o->grant)
         e->request.grant = e->o->grant;
-    free_arguments(&e->arguments);
     return vmm_add_arguments(e->o->vmm, streq(e->request.grant, "fd"), e->o->arguments, e->devices,
             e->n_devices, &e->arguments, error);
 }
@@ -217,10 +217,17 @@ static int prepare(Exec *e, VfiodErrorText *error) {
         r = vmm_probe(o->vmm, e->program, &e->abilities, error);
     if (r >= 0 && (o->vmm != VMM_NONE || o->print || has_templates(o)))
         r = find_devices(e, error);
-    if (r < 0)
-        return r;
-    e->request = options_request(o, o->devices, o->n_devices);
-    r = o->vmm != VMM_NONE ? choose_for_vmm(e, error) : copy_arguments(e, error);
+    return r;
+}
+
+/* Backend, grant and the arguments that follow from them; again with each try, for another backend may have
+ * become possible. */
+static int choose(Exec *e, VfiodErrorText *error) {
+    int r;
+
+    free_arguments(&e->arguments);
+    e->request = options_request(e->o, e->o->devices, e->o->n_devices);
+    r = e->o->vmm != VMM_NONE ? choose_for_vmm(e, error) : copy_arguments(e, error);
     return r < 0 ? r : check_templates(e, error);
 }
 
@@ -376,16 +383,26 @@ static void take_name_of(const char *command) {
 int verb_exec(const Options *o, VfiodErrorText *error) {
     _cleanup_(vfiod_claim_freep) VfiodClaim *claim = NULL;
     _cleanup_(exec_done) Exec e = {.o = o};
+    Waiter waiter = waiter_new(o);
     int r;
 
     if (o->n_devices == 0)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec requires --device.");
+    if (o->tether && streq(o->tether, "connection"))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--tether=connection: the connection is vfioctl's and ends when the command is executed.");
     r = prepare(&e, error);
     if (r < 0)
         return r;
-    if (o->print)
-        return print_command(&e, error);
+    if (o->print) {
+        r = choose(&e, error);
+        return r < 0 ? r : print_command(&e, error);
+    }
     take_name_of(o->arguments[0]);
-    r = ask_and_acquire(o, &e.request, &claim, error);
+    do {
+        r = choose(&e, error);
+        if (r >= 0)
+            r = ask_and_acquire(o, &e.request, &claim, error);
+    } while (r < 0 && waiter_try_again(&waiter, &e.request, error));
     return r < 0 ? r : become_command(&e, claim, error);
 }

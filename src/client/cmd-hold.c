@@ -15,6 +15,7 @@
 #include "client/claim-watch.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
+#include "client/wait.h"
 
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
 
@@ -140,12 +141,15 @@ static int hold_until_interrupted(const VfiodClaim *claim, const sigset_t *signa
 
 int verb_hold(const Options *o, VfiodErrorText *error) {
     _cleanup_(vfiod_claim_freep) VfiodClaim *claim = NULL;
+    Waiter waiter = waiter_new(o);
     VfiodRequest request;
     sigset_t signals;
     int r;
 
     request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
-    r = ask_and_acquire(o, &request, &claim, error);
+    do
+        r = ask_and_acquire(o, &request, &claim, error);
+    while (r < 0 && waiter_try_again(&waiter, &request, error));
     if (r < 0)
         return r;
     r = block_signals(&signals);

@@ -342,11 +342,19 @@ int vfiod_claim_release_devices(
     return r;
 }
 
-int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
-    const Call call = {.method = METHOD_PLAN, .request = request, .pidfd = -EBADF};
+static int ask_about(Method m, const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
+    const Call call = {.method = m, .request = request, .pidfd = -EBADF};
     int r = check_acquire(request, ret_error);
 
     return r < 0 ? r : call_and_wait(&call, ret_json, ret_error);
+}
+
+int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
+    return ask_about(METHOD_PLAN, request, ret_json, ret_error);
+}
+
+int vfiod_explain(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
+    return ask_about(METHOD_EXPLAIN, request, ret_json, ret_error);
 }
 
 int vfiod_release(const char *claim_id, VfiodErrorText *ret_error) {

@@ -205,7 +205,7 @@ static int read_answer(Answer *a, Method method, sd_bus_message *m) {
         r = read_result(a, m);
     if (r >= 0 && method_gives_claim(method))
         r = read_fds(a, m);
-    if (r >= 0 && method == METHOD_PLAN)
+    if (r >= 0 && method_gives_text(method))
         r = read_text(a, m);
     return r < 0 ? r : answer_check(a, method);
 }

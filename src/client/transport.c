@@ -11,14 +11,15 @@
 
 static const struct {
     const char *name;
-    bool claim, devices, request, gives_claim;
+    bool claim, devices, request, gives_claim, gives_text;
 } methods[_METHOD_MAX] = {
         [METHOD_ACQUIRE] = {"Acquire", .devices = true, .request = true, .gives_claim = true},
         [METHOD_ADD_DEVICES] = {"AddDevices", .claim = true, .devices = true, .gives_claim = true},
         [METHOD_RELEASE_DEVICES] = {"ReleaseDevices", .claim = true, .devices = true},
         [METHOD_RELEASE] = {"Release", .claim = true},
         [METHOD_TRANSFER] = {"Transfer", .claim = true, .gives_claim = true},
-        [METHOD_PLAN] = {"Plan", .devices = true, .request = true},
+        [METHOD_PLAN] = {"Plan", .devices = true, .request = true, .gives_text = true},
+        [METHOD_EXPLAIN] = {"Explain", .devices = true, .request = true, .gives_text = true},
 };
 
 const char *method_name(Method m) {
@@ -39,6 +40,10 @@ bool method_has_request(Method m) {
 
 bool method_gives_claim(Method m) {
     return methods[m].gives_claim;
+}
+
+bool method_gives_text(Method m) {
+    return methods[m].gives_text;
 }
 
 uint64_t call_timeout_usec(const Call *call) {
@@ -117,5 +122,5 @@ int answer_add_fd(Answer *a, const char *name, int fd) {
 int answer_check(const Answer *a, Method m) {
     if (m == METHOD_ACQUIRE)
         return a->claim && *a->claim && a->backend ? 0 : -EBADMSG;
-    return m == METHOD_PLAN && !a->text ? -EBADMSG : 0;
+    return method_gives_text(m) && !a->text ? -EBADMSG : 0;
 }

@@ -21,6 +21,7 @@ typedef enum Method {
     METHOD_RELEASE,
     METHOD_TRANSFER,
     METHOD_PLAN,
+    METHOD_EXPLAIN,
     _METHOD_MAX,
 } Method;
 
@@ -29,6 +30,7 @@ bool method_has_claim(Method m);   /* the claim is an argument */
 bool method_has_devices(Method m);
 bool method_has_request(Method m); /* all of the request; else its devices only */
 bool method_gives_claim(Method m); /* the answer has a claim, or parts of one */
+bool method_gives_text(Method m);
 
 /* Everything is borrowed, and only until the call has returned. */
 typedef struct Call {
@@ -49,7 +51,7 @@ typedef struct NamedFd {
 
 /* What came back. The receiver may take parts of it. */
 typedef struct Answer {
-    char *claim, *backend, *rule, *text; /* owned; those that there are; text is a plan */
+    char *claim, *backend, *rule, *text; /* owned; those that there are; text is a plan or explanation */
     char **devices;                      /* owned */
     size_t n_devices;
     NamedFd fds[ANSWER_FDS_MAX];

@@ -152,13 +152,13 @@ static void write_node(StrBuf *b, const JsonNode *n) {
     }
 }
 
-static int read_plan(const JsonNode *parameters, Answer *a) {
-    const JsonNode *plan = member(parameters, "plan", JSON_OBJECT);
+static int read_document(const JsonNode *parameters, Method m, Answer *a) {
+    const JsonNode *document = member(parameters, m == METHOD_PLAN ? "plan" : "explanation", JSON_OBJECT);
     _cleanup_strbuf_ StrBuf b = {};
 
-    if (!plan)
+    if (!document)
         return -EBADMSG;
-    write_node(&b, plan);
+    write_node(&b, document);
     a->text = strbuf_steal(&b);
     return a->text ? 0 : -ENOMEM;
 }
@@ -166,8 +166,8 @@ static int read_plan(const JsonNode *parameters, Answer *a) {
 static int read_parameters(Method m, const JsonNode *parameters, const int *fds, size_t n_fds, Answer *a) {
     int r;
 
-    if (m == METHOD_PLAN)
-        return read_plan(parameters, a);
+    if (method_gives_text(m))
+        return read_document(parameters, m, a);
     if (!method_gives_claim(m))
         return 0;
     r = take_text(parameters, "claim", &a->claim);

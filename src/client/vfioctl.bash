@@ -120,8 +120,8 @@ _vfioctl() {
         case $verb in
         list) _vfioctl_offer "$global --groups" ;;
         plan) _vfioctl_offer "$global $giving" ;;
-        hold) _vfioctl_offer "$global $giving --no-ask-password" ;;
-        exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --print --no-ask-password --" ;;
+        hold) _vfioctl_offer "$global $giving --wait --no-ask-password" ;;
+        exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --print --wait --no-ask-password --" ;;
         release) _vfioctl_offer "$global --no-wait" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;

@@ -55,6 +55,7 @@ typedef enum OptionFlag {
     OPTION_QEMU = UINT64_C(1) << 31,
     OPTION_CLOUD_HYPERVISOR = UINT64_C(1) << 32,
     OPTION_PRINT = UINT64_C(1) << 33,
+    OPTION_WAIT = UINT64_C(1) << 34,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -65,7 +66,7 @@ typedef enum OptionFlag {
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
 #define OPTIONS_REQUEST (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED)
 #define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_GRANT | OPTION_TETHER | OPTION_COOKIE)
-#define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK)
+#define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK | OPTION_WAIT)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
             OPTION_CAPABILITY | OPTION_NAMESPACE | OPTION_SLICE)
@@ -105,6 +106,7 @@ static const struct option long_options[] = {
         {"cookie", required_argument, NULL, OPTION_NUMBER(OPTION_COOKIE)},
         {"qemu", no_argument, NULL, OPTION_NUMBER(OPTION_QEMU)},
         {"cloud-hypervisor", no_argument, NULL, OPTION_NUMBER(OPTION_CLOUD_HYPERVISOR)},
+        {"wait", optional_argument, NULL, OPTION_NUMBER(OPTION_WAIT)},
         {"print", no_argument, NULL, OPTION_NUMBER(OPTION_PRINT)},
         {},
 };
@@ -180,6 +182,7 @@ static const struct {
         {OPTION_QEMU, "      --qemu", "exec", "add QEMU's arguments for the devices"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
         {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
+        {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy", "use this recorded host; - for standard input"},
@@ -368,6 +371,19 @@ static int take_policy_option(Options *o, uint64_t flag, const char *value, Vfio
     return -EINVAL;
 }
 
+static int take_wait(Options *o, const char *value, VfiodErrorText *error) {
+    uint64_t seconds;
+
+    o->wait_usec = UINT64_MAX;
+    if (!value)
+        return 0;
+    if (parse_unsigned(value, 10, UINT32_MAX, &seconds) < 0 || seconds == 0)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--wait=%s: expected a number of seconds.", value);
+    o->wait_usec = seconds * 1000000;
+    return 0;
+}
+
 static int take_vmm(Options *o, Vmm vmm, VfiodErrorText *error) {
     if (o->vmm != VMM_NONE && o->vmm != vmm)
         return error_text_set(
@@ -423,6 +439,8 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
         return take_vmm(o, VMM_QEMU, error);
     case OPTION_CLOUD_HYPERVISOR:
         return take_vmm(o, VMM_CLOUD_HYPERVISOR, error);
+    case OPTION_WAIT:
+        return take_wait(o, value, error);
     case OPTION_PRINT:
         o->print = true;
         return 0;

@@ -33,6 +33,7 @@ typedef struct Options {
     /* of exec */
     Vmm vmm;
     bool print;
+    uint64_t wait_usec; /* --wait; 0: do not */
     uint64_t memlock;
     /* of the policy's verbs */
     const char *host, *user, *unit, *slice, *cgroup, *label, *scope, *claim;

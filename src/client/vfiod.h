@@ -140,6 +140,10 @@ int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, Vfio
  * as the claim would. */
 int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error);
 
+/* Why the policy decides so about a request, and everything that stands in the way of the claim: the JSON of
+ * `vfioctl policy explain --json`, to be freed with free(). */
+int vfiod_explain(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error);
+
 /* A connection for programs with an event loop. Wait until the file descriptor is ready for these poll(2)
  * events, or the time has come; then dispatch, which never blocks and calls the functions below. All three
  * may change with every call. Functions may make further calls on the connection, but must not free it. */

@@ -95,6 +95,29 @@ class VfioctlTest(VfiodTestCase):
         process.kill()
         self.wait_no_claims()
 
+    def test_wait_for_another_claim(self):
+        self.assertEqual(self.vfioctl('exec', '--wait=1', '-d', self.nic.name, 'true')[0], 0)
+        wait(lambda: not self.claims(), 'the claim is over')
+        claim = self.c.acquire(self.nic)
+        status, output = self.vfioctl('exec', '--wait=1', '-d', self.nic.name, 'true')
+        self.assertEqual(status, 20, output)
+        self.assertIn('Waited 1 s.', output)
+        waiting = self.begin('exec', '--wait', '-d', self.disk.name, '-d', self.nic.name, 'echo', 'mine')
+        other = self.begin('hold', '--wait=100', self.nic.name)
+        # Both wait until it is gone, and then one of them until the other is.
+        claim.close()
+        self.assertIn('Claim:', other.stdout.readline())
+        other.terminate()
+        self.assertEqual(waiting.communicate(timeout=20)[0], 'mine\n')
+        self.assertEqual(waiting.returncode, 0)
+        self.wait_no_claims()
+
+    def test_wait_is_for_claims_only(self):
+        self.host.hold_node(f'/dev/vfio/{self.disk.group}')
+        self.assertEqual(self.vfioctl('exec', '--wait', '-d', self.disk.name, '-b', 'group', 'true')[0], 22)
+        self.assertEqual(self.vfioctl('exec', '--wait', '-d', '00:1f.7', 'true')[0], 14)
+        self.assertEqual(self.vfioctl('exec', '--wait=x', '-d', self.disk.name, 'true')[0], 2)
+
     def test_hold_and_monitor(self):
         monitor = self.begin('monitor', '--json')
         self.assertEqual(json.loads(monitor.stdout.readline())['event'], 'connected')
@@ -219,6 +242,18 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual((shown['devices'], shown['backend'], shown['taken']),
                          ([self.nic.name, self.disk.name], 'iommufd', True))
         self.wait_no_claims()
+
+
+class VarlinkTest(VfioctlTest):
+    """The same with claims through the socket."""
+
+    sockets = ('varlink',)
+    test_wait_for_another_claim = None  # asks Explain, which the socket does not serve yet
+
+    def setUp(self):
+        super().setUp()
+        os.environ['VFIOD_SOCKET'] = self.socket_path()
+        self.addCleanup(os.environ.pop, 'VFIOD_SOCKET')
 
 
 if __name__ == '__main__':

@@ -26,6 +26,7 @@ from gi.repository import GLib
 
 import harness
 from harness import PROPERTIES, ROOT_PATH, SOURCE, device_path, wait
+from mock_varlink import MockVarlink
 from mock_vfiod import CONTRACT, NAME, MockVfiod, OpenBus, group_path
 
 NIC, EDU, PORT = 'pci:0000:00:04.0', 'pci:0000:06:0d.0', 'pci:0000:00:1c.0'
@@ -575,6 +576,33 @@ class ExecTest(ClientTest):
         self.fails(127, 'exec', '-d', EDU, '--print', 'no-such-command-anywhere')
         self.mock.refusals['Plan'] = 'AccessDenied', f'{EDU}: No rule allows it.'
         self.fails(17, 'exec', '-d', EDU, '--print', 'true')
+        self.assertEqual(self.acquired(), [])
+
+    def test_progress_on_a_terminal(self):
+        mock = MockVarlink(self.directory)
+        self.addCleanup(mock.close)
+        shown = threading.Event()
+        original = mock.answers['Acquire']
+        mock.answers['Acquire'] = lambda p, f: shown.wait(30) and original(p, f)
+        ours, theirs = pty.openpty()
+        program = self.start('exec', '-d', EDU, 'echo', 'done', terminal=theirs, stdout=None, VFIOD_SOCKET=mock.path)
+        os.close(theirs)
+        said = b''
+        with contextlib.suppress(OSError):
+            while chunk := os.read(ours, 4096):
+                said += chunk
+                if f'Claiming {EDU}... 0 s'.encode() in said:
+                    shown.set()
+        os.close(ours)
+        self.assertEqual(program.end()[:2], (0, 'done\n'))
+        self.assertTrue(said.startswith(b'\rvfioctl: Claiming'), said)
+        self.assertTrue(said.endswith(b'\x1b[K\r\x1b[K'), said)
+        # Nothing in pipes, however long it takes.
+        mock.answers['Acquire'] = lambda p, f: threading.Event().wait(0.5) or original(p, f)
+        self.assertEqual(self.succeeds('exec', '-d', EDU, 'echo', 'done', VFIOD_SOCKET=mock.path), 'done\n')
+
+    def test_connection_as_tether(self):
+        self.assertIn('--tether=connection', self.fails(2, 'exec', '-d', EDU, '--tether=connection', 'true'))
         self.assertEqual(self.acquired(), [])
 
     def test_options_of_a_claim(self):
