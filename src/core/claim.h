@@ -7,12 +7,21 @@
 #include "core/machine.h"
 #include "core/plan.h"
 
+#define CONNECTION_NAME_MAX 80U
+
 struct Claim {
     char id[CLAIM_ID_MAX];
     char of[CLAIM_ID_MAX]; /* the claim that its devices are to join, or have left; "": it stands alone */
     ClaimState state;
     Plan plan;
-    char lifeline[CLAIM_ID_MAX];     /* of the claim that had its lifeline first; "": nobody had it */
+    char lifeline[CLAIM_ID_MAX];          /* the id under which systemd keeps what it hangs on; "": its own */
+    char connection[CONNECTION_NAME_MAX]; /* that it hangs on, "BUS:1.42" with the id of the bus; "": none */
+    /* While it moves to another holder: what it hung on before. The record names both, for nobody knows
+     * whether the new holder has got the news when we die. */
+    bool moving;
+    TetherKind previous_tether;
+    char previous_lifeline[CLAIM_ID_MAX];
+    char previous_connection[CONNECTION_NAME_MAX];
     uid_t uid;                       /* owner */
     pid_t pid;                       /* of the requester, for display */
     char *command;                   /* owned; hostile text */
@@ -34,6 +43,6 @@ struct Claim {
     }
 
 void claim_done(Claim *c);
-/* The id under which systemd keeps its lifeline. */
+/* The id under which systemd keeps what it hangs on. */
 const char *claim_lifeline(const Claim *c);
 bool claim_id_is_valid(const char *id);

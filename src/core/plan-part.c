@@ -118,6 +118,7 @@ int plan_join(const Plan *a, const Plan *b, Plan *ret) {
     if (a->n_claimed + b->n_claimed > REQUEST_DEVICES_MAX || a->n_groups + b->n_groups > PLAN_GROUPS_MAX)
         return -E2BIG;
     copy_terms(&p, a);
+    p.tethers &= b->tethers;
     r = add_charges(&p, a, map_a);
     if (r >= 0)
         r = add_charges(&p, b, map_b);

@@ -125,7 +125,8 @@ static int check_memlock(Planner *p) {
 }
 
 static int check_tether(Planner *p) {
-    TetherKind wanted = p->request->tether;
+    /* Devices that join a claim hang on what that hangs on. */
+    TetherKind wanted = p->context->claim ? p->context->claim->plan.tether : p->request->tether;
     int r;
 
     p->plan->grant = p->request->grant;

@@ -169,10 +169,11 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
 
     if (!claim_id_is_valid(c->id) || (c->of[0] && !claim_id_is_valid(c->of)))
         return fields_fail(r, object, "not the id of a claim");
+    if ((c->lifeline[0] && !claim_id_is_valid(c->lifeline)) ||
+            (c->moving && !claim_id_is_valid(c->previous_lifeline)))
+        return fields_fail(r, object, "not the id of a lifeline");
     if (c->cookie[0] && !cookie_is_valid(c->cookie))
         return fields_fail(r, object, "not a cookie");
-    if (c->lifeline[0] && !claim_id_is_valid(c->lifeline))
-        return fields_fail(r, object, "not the id of a lifeline");
     c->subject.uid = c->uid;
     c->subject.pid = c->pid;
     return 0;
@@ -181,6 +182,11 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
 static const Field claim_fields[] = {
         FIELD_TEXT("id", Claim, id, .flags = FIELD_REQUIRED),
         FIELD_TEXT("of", Claim, of, .flags = FIELD_OMIT),
+        FIELD_TEXT("connection", Claim, connection, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("moving", Claim, moving, .flags = FIELD_OMIT),
+        FIELD_WORD("previousTether", Claim, previous_tether, &tether_kind_words, .flags = FIELD_OMIT),
+        FIELD_TEXT("previousLifeline", Claim, previous_lifeline, .flags = FIELD_OMIT),
+        FIELD_TEXT("previousConnection", Claim, previous_connection, .flags = FIELD_OMIT),
         FIELD_WORD("state", Claim, state, &claim_state_words, .flags = FIELD_REQUIRED),
         FIELD_TEXT("lifeline", Claim, lifeline, .flags = FIELD_OMIT),
         FIELD_NUMBER("uid", Claim, uid, 0, UINT32_MAX - 1, .flags = FIELD_REQUIRED),

@@ -119,6 +119,29 @@ bool cookie_is_valid(const char *cookie) {
     return n > 0 && n < REQUEST_COOKIE_MAX && n == strspn(cookie, COOKIE_CHARACTERS);
 }
 
+static int set_number(const char *name, const char *value, uint64_t max, uint64_t *ret, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+
+    if (parse_unsigned(value, 10, max, ret) >= 0 && *ret > 0)
+        return 0;
+    shown = sanitize(value, SHOWN_MAX);
+    *ret = 0;
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "\"%s\" is not a value for \"%s\"",
+            shown ?: "", name);
+}
+
+static int set_pid(Request *r, const char *value, Refusal *refusal) {
+    uint64_t number;
+    int k = set_number("pid", value, INT32_MAX, &number, refusal);
+
+    r->pid = (pid_t) number;
+    return k;
+}
+
+static int set_pidfd_id(Request *r, const char *value, Refusal *refusal) {
+    return set_number("pidfdId", value, UINT64_MAX, &r->pidfd_id, refusal);
+}
+
 static int set_cookie(Request *r, const char *value, Refusal *refusal) {
     _cleanup_free_ char *shown = NULL;
 
@@ -183,6 +206,8 @@ static const struct {
         {"grant", "s", set_grant},
         {"tether", "s", set_tether},
         {"cookie", "s", set_cookie},
+        {"pid", "t", set_pid},
+        {"pidfdId", "t", set_pidfd_id},
         {"reason", "s", set_reason},
         {"memlock", "t", set_memlock},
         {"untainted", "b", set_untainted},
@@ -208,7 +233,7 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
                 "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
             "there is no option \"%s\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-            "\"reason\", \"memlock\" and \"untainted\"",
+            "\"pid\", \"pidfdId\", \"reason\", \"memlock\" and \"untainted\"",
             shown ?: "");
 }
 
@@ -228,8 +253,11 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
 int request_validate(const Request *r, Refusal *refusal) {
     if (r->n_devices == 0)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the request names no device");
-    if (r->pidfd >= 0 && r->tether != TETHER_PROCESS)
+    if ((r->pid != 0 || r->pidfd_id != 0) && r->tether != TETHER_PROCESS)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "the option \"pidfd\" is only for the tether \"process\"");
+                "the options \"pid\" and \"pidfdId\" are only for the tether \"process\"");
+    if (r->pidfd_id != 0 && r->pid == 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the option \"pidfdId\" is given without \"pid\"");
     return 0;
 }

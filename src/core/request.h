@@ -52,9 +52,10 @@ typedef struct Request {
     Backend backend;
     GrantKind grant;
     TetherKind tether;
-    int pidfd;        /* borrowed; of the process that the claim shall hang on; -EBADF: of the caller */
-    uint64_t memlock; /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
-                         alone */
+    pid_t pid;         /* of the process that the claim shall hang on; 0: the caller's */
+    uint64_t pidfd_id; /* of that process, see process_open(); 0: not given */
+    uint64_t memlock;  /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
+                          alone */
     unsigned options_given;          /* a bit for each that was set; private */
     bool untainted;                  /* refuse unless the host's isolation is whole */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
@@ -64,7 +65,7 @@ typedef struct Request {
 
 #define REQUEST_NULL                                                                                         \
     (Request) {                                                                                              \
-        .backend = _BACKEND_INVALID, .pidfd = -EBADF                                                         \
+        .backend = _BACKEND_INVALID                                                                          \
     }
 
 /* 1 to 64 characters of [A-Za-z0-9._:-]: it goes into journals, tables and command lines as it is. */
@@ -73,12 +74,13 @@ bool cookie_is_valid(const char *cookie);
 /* Adds one device by any spelling. 0, or a refusal: InvalidName, TooManyDevices, InvalidArgument for a
  * device that is named twice. */
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
-/* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason"; "memlock",
+/* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason"; "pid",
+ * "pidfdId", "memlock",
  * a size such as "16G", and "untainted", "yes" or "no", which front ends with types hand over in that form).
  * 0, or a refusal: UnknownOption (with the nearest known one), InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
 /* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
  * there is none. */
 const char *request_option_type(const char *name);
-/* Last check: at least one device, and a pidfd only where the claim hangs on a process. */
+/* Last check: at least one device, and a process only where the claim hangs on a process. */
 int request_validate(const Request *r, Refusal *refusal);

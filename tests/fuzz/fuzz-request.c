@@ -36,6 +36,7 @@ static void take_line(Request *request, char *line) {
     EXPECT(streq(before.reason, request->reason));
     EXPECT(before.grant == request->grant && before.tether == request->tether);
     EXPECT(streq(before.cookie, request->cookie));
+    EXPECT(before.pid == request->pid && before.pidfd_id == request->pidfd_id);
     EXPECT(before.memlock == request->memlock && before.untainted == request->untainted);
 }
 
@@ -63,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (size_t k = 0; k < i; k++)
             EXPECT(device_name_compare(&request.devices[i], &request.devices[k]) != 0);
     r = request_validate(&request, &refusal);
-    if (request.n_devices == 0)
+    if (request.n_devices == 0 || (request.pidfd_id != 0 && request.pid == 0) ||
+            (request.pid != 0 && request.tether != TETHER_PROCESS))
         expect_refusal(&refusal, r);
     else
         EXPECT(r == 0);

@@ -2,7 +2,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Claims that can be found again, hang on something else than a lifeline, and move."""
 
+import json
 import os
+import pathlib
+import signal
+import subprocess
+import sys
+import unittest
+
+import dbus
 
 import harness
 from harness import VfiodTestCase, needs_root, wait
@@ -10,6 +18,71 @@ from host import VFIO
 
 DAEMON = 1  # an account that every host has
 EVERYBODY = {'name': 'all', 'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional'}
+
+
+# A client of its own process. Prints the answer to each line of its input: [method, signature, arguments].
+HOLDER = """
+import json, os, sys
+import dbus, dbus.bus
+files = []
+c = dbus.bus.BusConnection(sys.argv[1])
+print(os.getpid(), flush=True)
+for line in sys.stdin:
+    method, signature, arguments = json.loads(line)
+    if arguments:
+        arguments[-1] = {k: dbus.UInt64(v) if isinstance(v, int) else v for k, v in arguments[-1].items()}
+    if method == 'leave':
+        c.close()
+        print('[]', flush=True)
+        continue
+    try:
+        answer = c.call_blocking('org.vfiod1', '/org/vfiod1', 'org.vfiod1.Manager', method, signature, arguments, 20)
+        fds = answer[-1] if isinstance(answer, tuple) else []
+        files += [fd.take() for _, fd in fds]
+        claim = str(answer[0]).rsplit('/', 1)[1] if method == 'Acquire' else ''
+        print(json.dumps([claim, [str(n) for n, _ in fds]]), flush=True)
+    except dbus.DBusException as e:
+        print(json.dumps({'error': e.get_dbus_name(), 'message': e.get_dbus_message()}), flush=True)
+"""
+
+
+class Holder:
+    def __init__(self, test, user=None, group=None):
+        def enter():
+            if group:
+                (group / 'cgroup.procs').write_text(str(os.getpid()))
+        options = {} if user is None else {'user': user, 'group': user, 'extra_groups': []}
+        self.process = subprocess.Popen(
+            [sys.executable, '-c', HOLDER, test.bus.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd='/', preexec_fn=enter, **options)
+        test.addCleanup(self.end)
+        self.process.stdout.readline()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def call(self, method, signature='', *arguments):
+        print(json.dumps([method, signature, arguments]), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def acquire(self, device, **options):
+        return self.call('Acquire', 'asa{sv}', [device.name], options)
+
+    def transfer(self, claim, **options):
+        return self.call('Transfer', 'sa{sv}', claim, options)
+
+    def leave(self):
+        self.call('leave')
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+    def end(self):
+        self.kill()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
 
 class TetherTestCase(VfiodTestCase):
@@ -141,6 +214,284 @@ class RuleTest(TetherTestCase):
         self.start()
         with self.refused('AccessDenied', 'only root', 'No rule can allow'):
             self.client_of(harness.NOBODY).plan(self.nic, tether='explicit')
+
+
+class ProcessTest(TetherTestCase):
+    def ends(self, claim):
+        wait(lambda: claim + '.json' not in self.records(), f'claim {claim} ends')
+        self.assertEqual(self.host.binding(), self.before)
+
+    def stays(self, claim, tether):
+        shown = self.client().properties('/org/vfiod1/claim/' + claim, 'Claim')
+        self.assertEqual((shown['State'], shown['Tether']), ('held', tether))
+
+    def test_the_callers(self):
+        self.start()
+        for restart in (False, True):
+            holder = Holder(self)
+            claim, fds = holder.acquire(self.nic, tether='process')
+            self.assertNotIn('lifeline', fds)
+            holder.leave()
+            if restart:
+                wait(lambda: self.manager.fds, 'the pidfd is kept')
+                self.restart()
+            self.stays(claim, 'process')
+            holder.kill()
+            self.ends(claim)
+            wait(lambda: not self.manager.fds, 'the pidfd goes')
+
+    def test_it_ends_while_there_is_no_daemon(self):
+        self.start()
+        holder = Holder(self)
+        claim, _ = holder.acquire(self.nic, tether='process')
+        wait(lambda: self.manager.fds, 'the pidfd is kept')
+        self.daemon.kill()
+        holder.kill()
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.ends(claim)
+
+    def test_another_one(self):
+        self.start()
+        c = self.client()
+        other, third = Holder(self), Holder(self)
+        claim = c.acquire(self.nic, tether='process', pid=dbus.UInt64(other.pid))
+        second = c.acquire(self.card, tether='process', pid=dbus.UInt64(other.pid))
+        wait(lambda: len(self.manager.fds) == 2, 'there is a pidfd for each of them')
+        self.restart()
+        c = self.client()
+        third.kill()
+        self.stays(claim.id, 'process')
+        other.kill()
+        for one in claim, second:
+            one.client = c
+            wait(lambda: one.state == 'draining', 'it has ended')
+            one.close()
+            self.wait_gone(one)
+
+    def test_bad_processes(self):
+        self.start()
+        c = self.client()
+        dead = Holder(self)
+        dead.kill()
+        for pid in (dead.pid, 2**31 - 1):
+            with self.refused('InvalidArgument', f'there is no process {pid}', 'running process'):
+                c.acquire(self.nic, tether='process', pid=dbus.UInt64(pid))
+        for pid in (0, 2**31, 2**64 - 1):
+            with self.refused('InvalidArgument', 'not a value for "pid"'):
+                c.acquire(self.nic, tether='process', pid=dbus.UInt64(pid))
+        with self.refused('InvalidArgument', 'only for the tether "process"'):
+            c.acquire(self.nic, pid=dbus.UInt64(os.getpid()))
+        with self.refused('InvalidArgument', 'must be a number'):
+            c.acquire(self.nic, tether='process', pid='1')
+        self.assert_untouched(self.before)
+
+    def test_the_id_of_a_pidfd(self):
+        self.start()
+        c = self.client()
+        holder = Holder(self)
+        pidfd = os.pidfd_open(holder.pid)
+        self.addCleanup(os.close, pidfd)
+        number = os.fstat(pidfd).st_ino
+        if tuple(map(int, os.uname().release.split('.')[:2])) < (6, 9):
+            with self.refused('InvalidArgument', 'no ids on this kernel'):
+                c.acquire(self.nic, tether='process', pid=dbus.UInt64(holder.pid), pidfdId=dbus.UInt64(number))
+            return
+        with self.refused('InvalidArgument', 'with that pidfdId'):
+            c.acquire(self.nic, tether='process', pid=dbus.UInt64(holder.pid), pidfdId=dbus.UInt64(number + 1))
+        claim = c.acquire(self.nic, tether='process', pid=dbus.UInt64(holder.pid), pidfdId=dbus.UInt64(number))
+        claim.close()
+
+    @needs_root
+    def test_of_a_stranger(self):
+        self.start()
+        root, own = Holder(self), Holder(self, user=harness.NOBODY)
+        alice = Holder(self, user=harness.NOBODY)
+        for pid in (root.pid, 1, self.daemon.pid):
+            answer = alice.acquire(self.nic, tether='process', pid=pid)
+            self.assertEqual(answer['error'], harness.ERROR + 'AccessDenied')
+            self.assertIn(f'process {pid} does not run as uid {harness.NOBODY} alone', answer['message'])
+        self.assert_untouched(self.before)
+        claim, _ = alice.acquire(self.nic, tether='process', pid=own.pid)
+        self.stays(claim, 'process')
+        alice.kill()
+        self.stays(claim, 'process')
+        own.kill()
+        self.ends(claim)
+
+
+class ConnectionTest(TetherTestCase):
+    def test_it_leaves_the_bus(self):
+        self.start()
+        for restart in (False, True):
+            c, other = self.client(), self.client()
+            claim = c.acquire(self.nic, tether='connection')
+            second = c.acquire(self.card, tether='connection')
+            self.assertNotIn('lifeline', claim.fds)
+            if restart:
+                self.restart()
+                other = self.client()
+            self.assertEqual((other.get(claim.path, 'Claim', 'State'), other.get(claim.path, 'Claim', 'Tether')),
+                             ('held', 'connection'))
+            c.close()
+            for one in claim, second:
+                one.client = other
+                wait(lambda: one.state == 'draining', 'it has ended')
+                one.close()
+                self.wait_gone(one)
+
+    def test_it_leaves_while_there_is_no_daemon(self):
+        self.start()
+        c, other = self.client(), self.client()
+        claim = c.acquire(self.nic, tether='connection')
+        self.daemon.kill()
+        c.close()
+        self.start(keep_fds=True)
+        claim.client = self.client()
+        wait(lambda: claim.state == 'draining', 'it has ended')
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_the_bus_is_another_one(self):
+        """The same unique name is somebody else's there."""
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic, tether='connection')
+        self.bus.stop()
+        self.bus.start()
+        others = [self.client() for _ in range(10)]
+        claim.client = others[0]
+        wait(lambda: self.claimed_state(others[0], claim) in ('draining', 'gone'), 'it has ended')
+        claim.close()
+        self.wait_gone(claim)
+
+    def claimed_state(self, client, claim):
+        try:
+            return claim.state
+        except dbus.DBusException:
+            return None
+
+    @needs_root
+    def test_many_connections(self):
+        devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=100 + n, driver=VFIO) for n in range(16, 34)]
+        self.start()
+        clients = [self.client_of(harness.NOBODY) for _ in devices]
+        claims = [c.acquire(d, tether='connection') for c, d in zip(clients, devices[:16])]
+        with self.refused('LimitExceeded', 'hang on 16 connections', 'another tether'):
+            clients[16].acquire(devices[16], tether='connection')
+        claims.append(clients[0].acquire(devices[16], tether='connection'))  # it has one already
+        claims.append(self.client_of(DAEMON).acquire(devices[17], tether='connection'))
+        for claim in claims:
+            claim.close()
+            claim.client.release(claim)
+        wait(lambda: self.records() == [], 'all end')
+        clients[16].acquire(devices[16], tether='connection').close()
+
+    def test_somebody_else_says_that_it_left(self):
+        self.start()
+        c, forger = self.client(), self.client()
+        claim = c.acquire(self.nic, tether='connection')
+        name = c.connection.get_unique_name()
+        for destination in self.vfiod_names(forger):
+            forger.forge(destination, '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'NameOwnerChanged',
+                         name, name, '')
+        self.assertEqual(c.device(self.nic)['State'], 'claimed')
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+
+    def vfiod_names(self, client):
+        return [str(n) for n in client.queued_owners()]
+
+
+def find_unified():
+    top = pathlib.Path('/sys/fs/cgroup')
+    found = top / 'unified' if (top / 'unified').exists() else top
+    return found if os.getuid() == 0 and os.access(found / 'cgroup.procs', os.W_OK) else None
+
+
+@unittest.skipUnless(find_unified(), 'no control groups here')
+class UnitTest(ProcessTest):
+    test_the_callers = test_it_ends_while_there_is_no_daemon = test_another_one = test_bad_processes = None
+    test_the_id_of_a_pidfd = test_of_a_stranger = None
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(f'{self.host.root}/sys/fs', exist_ok=True)
+        os.symlink('/sys/fs/cgroup', f'{self.host.root}/sys/fs/cgroup')
+        self.group = find_unified() / f'vfiod-test-{os.getpid()}.service'
+        self.payload = self.group / 'payload'
+        for path in self.group, self.payload:
+            path.mkdir()
+            self.addCleanup(lambda path=path: path.rmdir() if path.exists() else None)
+
+    def test_the_last_process_ends_it(self):
+        self.start()
+        for restart in (False, True):
+            holder, sibling = Holder(self, group=self.group), Holder(self, group=self.payload)
+            claim, fds = holder.acquire(self.nic, tether='unit')
+            self.assertNotIn('lifeline', fds)
+            if restart:
+                wait(lambda: self.manager.fds, 'the group is kept')
+                self.restart()
+            holder.kill()
+            self.client().device(self.nic)
+            self.stays(claim, 'unit')
+            sibling.kill()
+            self.ends(claim)
+            wait(lambda: not self.manager.fds, 'the group goes')
+
+    def test_it_ends_while_there_is_no_daemon(self):
+        self.start()
+        holder = Holder(self, group=self.payload)
+        claim, _ = holder.acquire(self.nic, tether='unit')
+        wait(lambda: self.manager.fds, 'the group is kept')
+        self.daemon.kill()
+        holder.kill()
+        wait(lambda: 'populated 0' in (self.payload / 'cgroup.events').read_text(), 'the group is empty')
+        # Another one of the same name counts for nothing.
+        self.payload.rmdir()
+        self.payload.mkdir()
+        heir = Holder(self, group=self.payload)
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.ends(claim)
+        self.assertIsNone(heir.process.poll())
+
+    def test_it_has_left_its_group(self):
+        self.start()
+        holder = Holder(self, group=self.group)
+        holder.call('Plan', 'asa{sv}', [self.nic.name], {})  # it is known from now on
+        (self.payload / 'cgroup.procs').write_text(str(holder.pid))
+        answer = holder.acquire(self.nic, tether='unit')
+        self.assertIn('has left its control group', answer['message'])
+        self.assert_untouched(self.before)
+
+    def test_the_root(self):
+        self.start()
+        with self.refused('InvalidArgument', 'control group has no end'):
+            self.client().acquire(self.nic, tether='unit')
+        self.assert_untouched(self.before)
+
+
+class ExplicitTest(TetherTestCase):
+    @needs_root
+    def test_it_ends_by_release_alone(self):
+        self.set_policy([{**EVERYBODY, 'tether': ['lifeline', 'explicit']}])
+        self.start()
+        holder = Holder(self)
+        claim, fds = holder.acquire(self.nic, tether='explicit', cookie='domain')
+        self.assertNotIn('lifeline', fds)
+        self.assertEqual(self.manager.fds, {})
+        holder.kill()
+        self.restart()
+        c = self.client()
+        shown = c.properties('/org/vfiod1/claim/' + claim, 'Claim')
+        self.assertEqual((shown['State'], shown['Tether'], shown['Cookie']), ('held', 'explicit', 'domain'))
+        self.assertEqual(self.daemon.stop(), 0)
+        self.start()
+        self.client().manager('Release', 'sa{sv}', 'cookie:domain', {})
+        wait(lambda: self.records() == [], 'it ends')
+        self.assertEqual(self.host.binding(), self.before)
 
 
 if __name__ == '__main__':

@@ -193,10 +193,10 @@ static void test_bad_options(void **state) {
                     "there is no option \"raeson\", did you mean \"reason\"?"},
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-                    "\"reason\", \"memlock\" and \"untainted\""},
+                    "\"pid\", \"pidfdId\", \"reason\", \"memlock\" and \"untainted\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
-                    "\"cookie\", \"reason\", \"memlock\" and \"untainted\""},
+                    "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\" and \"untainted\""},
             {"grant", "fds", VFIOD_ERROR_INVALID_ARGUMENT, "\"fds\" is not a grant, expected \"fd\""},
             {"tether", "life\x1bline", VFIOD_ERROR_INVALID_ARGUMENT,
                     "\"life\\x1bline\" is not a tether, expected \"lifeline\", \"process\", \"connection\", "
@@ -241,13 +241,36 @@ static void test_tether(void **state) {
         assert_int_equal(r.tether, t);
         assert_int_equal(request_add_device(&r, "06:0d.0", &refusal), 0);
         assert_int_equal(request_validate(&r, &refusal), 0);
-        r.pidfd = 7;
+        assert_int_equal(request_set_option(&r, "pid", "2147483647", &refusal), 0);
+        assert_int_equal(r.pid, INT32_MAX);
         if (t == TETHER_PROCESS)
             assert_int_equal(request_validate(&r, &refusal), 0);
         else
             expect_refusal(&refusal, request_validate(&r, &refusal), VFIOD_ERROR_INVALID_ARGUMENT,
-                    "the option \"pidfd\" is only for the tether \"process\"");
+                    "the options \"pid\" and \"pidfdId\" are only for the tether \"process\"");
     }
+}
+
+static void test_process(void **state) {
+    static const char *const bad[] = {"", "0", "-1", "2147483648", "7x", "18446744073709551616"};
+    Refusal refusal = REFUSAL_NULL;
+    Request r = REQUEST_NULL;
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        r = REQUEST_NULL;
+        assert_int_equal(request_set_option(&r, "pid", bad[i], &refusal), -EINVAL);
+        assert_int_equal(r.pid, 0);
+        refusal_done(&refusal);
+    }
+    r = REQUEST_NULL;
+    assert_int_equal(request_set_option(&r, "pidfdId", "18446744073709551615", &refusal), 0);
+    assert_true(r.pidfd_id == UINT64_MAX);
+    assert_int_equal(request_add_device(&r, "06:0d.0", &refusal), 0);
+    r.tether = TETHER_PROCESS;
+    expect_refusal(&refusal, request_validate(&r, &refusal), VFIOD_ERROR_INVALID_ARGUMENT,
+            "the option \"pidfdId\" is given without \"pid\"");
+    r.pid = 1;
+    assert_int_equal(request_validate(&r, &refusal), 0);
 }
 
 static void test_cookie(void **state) {
@@ -303,6 +326,7 @@ int main(void) {
             cmocka_unit_test(test_memlock_and_untainted),
             cmocka_unit_test(test_bad_options),
             cmocka_unit_test(test_tether),
+            cmocka_unit_test(test_process),
             cmocka_unit_test(test_cookie),
             cmocka_unit_test(test_option_types),
             cmocka_unit_test(test_validate),

@@ -5,6 +5,9 @@
  * again, as if it had been asked just now; and a yes to one rule is not one to another that took its place,
  * nor one to a card or to a backend one to another. */
 
+#include <fcntl.h>
+
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/polkit.h"
@@ -18,6 +21,7 @@ ClaimQuestion *claim_question_free(ClaimQuestion *q) {
     free(q->rule);
     free(q->parked);
     free(q->bus_name);
+    (void) safe_close(q->socket);
     free(q);
     return NULL;
 }
@@ -43,9 +47,12 @@ ClaimQuestion *claim_question_new(
         return NULL;
     *q = (ClaimQuestion){.request = *request,
             .interactive = asker->interactive,
+            .socket = -EBADF,
             .inquiry = {.ready = ready, .userdata = userdata}};
     if (free_and_strdup(&q->bus_name, asker->bus_name) < 0)
         return NULL;
+    if (asker->socket && request->tether == TETHER_CONNECTION)
+        q->socket = fcntl(*asker->socket, F_DUPFD_CLOEXEC, 3);
     return TAKE_PTR(q);
 }
 
@@ -91,7 +98,7 @@ static int plan_again(ClaimRun *j, ClaimQuestion *q) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     int r;
 
-    r = broker_plan(j->broker, &q->inquiry, &q->request, j->subject, &plan, &j->claim.refusal);
+    r = broker_make_plan(j->broker, &q->inquiry, &q->request, j->subject, &plan, &j->claim.refusal);
     if (r < 0)
         return r;
     if (plan.ask && !streq(plan.rule, q->rule))
@@ -111,7 +118,7 @@ static void deny(ClaimRun *j, const ClaimQuestion *q) {
 
 static void finish(ClaimRun *j, int r) {
     if (r >= 0)
-        r = claim_run_charge(j);
+        r = claim_run_allow(j);
     if (r < 0)
         deny(j, j->question);
     j->question = claim_question_free(j->question);

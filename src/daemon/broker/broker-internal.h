@@ -7,6 +7,7 @@
 #include "daemon/broker/excerpts.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/broker.h"
+#include "daemon/broker/bus-names.h"
 #include "daemon/broker/holder-search.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/refusal-memory.h"
@@ -14,6 +15,7 @@
 #include "daemon/broker/spare.h"
 #include "daemon/broker/store.h"
 #include "daemon/broker/usage.h"
+#include "daemon/kernel/cgroup-watch.h"
 #include "daemon/kernel/group-watch.h"
 #include "daemon/kernel/node-watch.h"
 #include "daemon/kernel/noiommu.h"
@@ -43,6 +45,8 @@ struct Broker {
     HolderSearch *holders;
     Lifelines *lifelines;
     Spare *spare;
+    CgroupWatch *groups_of_processes; /* that claims hang on */
+    BusNames *names;                  /* likewise, connections */
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);
     void *weakness_userdata;
@@ -81,6 +85,9 @@ void broker_question_init(BrokerQuestion *q, Survey *survey, unsigned facts, con
 
 /* Has everything looked for that the inquiry wants. 0, -EAGAIN, -ENOMEM. */
 int broker_inquire(Broker *e, BrokerInquiry *q);
+/* broker_plan() for a claim that has its cookie already. */
+int broker_make_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
+        Refusal *refusal);
 /* The facts that a policy asks about, of all devices of a request that are there. Likewise. */
 int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const Request *request);
 /* For somebody who cannot wait: what may sleep is unknown. */

@@ -21,6 +21,10 @@
 #define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
 #define ASK_TIMEOUT_DEFAULT_USEC (120 * UINT64_C(1000000))
 
+static void on_connection_gone(void *userdata, const char *connection) {
+    tether_connection_gone(userdata, connection);
+}
+
 int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config, Broker **ret) {
     _cleanup_(broker_freep) Broker *e = NULL;
     int r;
@@ -64,6 +68,10 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = spare_new(event, e->lifelines, &e->spare);
     if (r >= 0)
+        r = cgroup_watch_new(event, &e->groups_of_processes);
+    if (r >= 0)
+        r = bus_names_new(event, on_connection_gone, e, &e->names);
+    if (r >= 0)
         r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
     if (r >= 0)
         r = auth_new(e->config.ask_timeout_usec, &e->auth);
@@ -85,6 +93,8 @@ Broker *broker_free(Broker *e) {
     e->audit = audit_free(e->audit);
     e->spare = spare_free(e->spare);
     e->lifelines = lifelines_free(e->lifelines);
+    e->names = bus_names_free(e->names);
+    e->groups_of_processes = cgroup_watch_free(e->groups_of_processes);
     e->groups = group_watch_free(e->groups);
     e->nodes = node_watch_free(e->nodes);
     e->usage = usage_free(e->usage);
@@ -117,6 +127,7 @@ void broker_set_refresh(Broker *e, int (*refresh)(void *userdata, const DeviceNa
 
 void broker_set_bus(Broker *e, sd_bus *bus) {
     auth_set_bus(e->auth, bus);
+    bus_names_set_bus(e->names, bus);
 }
 
 void broker_set_weakness(Broker *e, int (*read)(void *userdata, char **ret), void *userdata) {
@@ -238,13 +249,6 @@ static void count_usage(void *userdata, const char *rule_key, const Subject *sub
     usage_count(e->usage, rule_key, subject, ret);
 }
 
-static int check_tether(const Plan *plan, Refusal *refusal) {
-    if (plan->tether == TETHER_LIFELINE)
-        return 0;
-    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-            "this version does not support the tether %s yet", tether_kind_to_string(plan->tether));
-}
-
 /* What neither policy nor kernel know: whether this process can do it. */
 static int check_raw_io(const Broker *e, const Plan *plan, Refusal *refusal) {
     int r;
@@ -318,7 +322,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
     }
 }
 
-static int make_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
+int broker_make_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     const Claim *whole = NULL;
@@ -331,8 +335,6 @@ static int make_plan(Broker *e, BrokerInquiry *q, const Request *request, const 
         r = try_plan(e, q, request, subject, whole, &plan, refusal);
     if (r >= 0)
         r = check_raw_io(e, &plan, refusal);
-    if (r >= 0)
-        r = check_tether(&plan, refusal);
     if (r < 0)
         return r;
     *ret = TAKE_GENERIC(plan, PLAN_NULL);
@@ -355,7 +357,7 @@ int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subje
         Refusal *refusal) {
     int r = check_cookie(e, request, subject, refusal);
 
-    return r < 0 ? r : make_plan(e, q, request, subject, ret, refusal);
+    return r < 0 ? r : broker_make_plan(e, q, request, subject, ret, refusal);
 }
 
 static int describe(Claim *c, const Request *request, const Subject *subject) {
@@ -400,7 +402,7 @@ static void decide(ClaimRun *j) {
 
     r = broker_inquire_for_policy(e, &q->inquiry, broker_shadow_facts(e), &q->request);
     if (r >= 0)
-        r = make_plan(e, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
+        r = broker_make_plan(e, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
     else if (r != -EAGAIN)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r == -EAGAIN)
@@ -411,7 +413,7 @@ static void decide(ClaimRun *j) {
     if (r >= 0 && c->plan.ask && claim_question_prepare(q, &c->plan) < 0)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r >= 0 && !c->plan.ask)
-        r = claim_run_charge(j);
+        r = claim_run_allow(j);
     if (r < 0)
         broker_note_refusal(e, &q->request, j->subject, &c->refusal);
     else

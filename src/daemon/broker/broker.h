@@ -82,10 +82,15 @@ int broker_recover(Broker *e);
 /* The connection on which polkit can be asked, borrowed; NULL while there is none: then "ask" means no. */
 void broker_set_bus(Broker *e, sd_bus *bus);
 
-/* Who polkit is to be asked about, where a rule says "ask". */
+/* The caller's connection: on which a claim may hang, and about which polkit is asked where a rule says
+ * "ask".
+ */
 typedef struct Asker {
     const char *bus_name; /* unique name on the bus; NULL: it cannot be asked */
     bool interactive;     /* the caller wants to wait for a person */
+    /* Of the caller's connection, where that is not the bus; borrowed, NULL: there is none. Copies are made
+     * for claims that hang on it, so whoever ends the connection must shutdown(2) it. */
+    const int *socket;
 } Asker;
 
 /* done is called exactly once, possibly before this returns. subject must stay until then, or until

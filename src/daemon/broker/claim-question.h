@@ -10,6 +10,7 @@ struct ClaimQuestion {
     Request request;
     char *bus_name; /* owned; NULL when the caller has none */
     bool interactive;
+    int socket; /* owned; of the caller's connection, if the claim is to hang on it; -EBADF */
     BrokerInquiry inquiry;
     /* From here on: what the person was told. */
     char *rule, *parked; /* owned */

@@ -91,10 +91,12 @@ static void run_reply(ClaimRun *j) {
         return;
     }
     if (j->done)
-        claim_run_tether(j)->keep(j);
+        (void) claim_run_tether(j)->keep(j);
     claim_run_grant(j)->give(j);
     if (j->granted)
         audit_granted(j->broker->audit, &j->claim);
+    if (!j->granted && !claim_is_part(j))
+        claim_run_push(j, CLAIM_EVENT_RELEASE); /* nobody has it, and its tether need not end by itself */
     if (!claim_is_part(j))
         return;
     if (!j->granted)
@@ -111,7 +113,7 @@ static void run_refuse(ClaimRun *j) {
         audit_failed(j->broker->audit, &j->claim);
         broker_note_failure(j->broker, &j->claim);
     }
-    claim_run_answer(j, NULL, &j->claim.refusal);
+    (void) claim_run_answer(j, NULL, &j->claim.refusal);
 }
 
 static void run_forget(ClaimRun *j) {

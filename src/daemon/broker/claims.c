@@ -5,7 +5,7 @@
 #include <sys/random.h>
 
 #include "base/str.h"
-#include "daemon/broker/claim-run.h"
+#include "daemon/broker/claim-question.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
@@ -164,11 +164,18 @@ const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan) {
     return NULL;
 }
 
-int claim_run_charge(ClaimRun *j) {
+int claim_run_allow(ClaimRun *j) {
+    const TetherType *tether = claim_run_tether(j);
+    const ClaimQuestion *q = j->question;
+    const TetherHolder holder = {.subject = j->subject,
+            .bus_name = q->bus_name,
+            .socket = q->socket,
+            .pid = q->request.pid,
+            .pidfd_id = q->request.pidfd_id};
     const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : NULL;
 
     if (usage_charge(j->broker->usage, &j->claim.plan, j->claim.uid, j->subject, whole ? whole->charge : NULL,
-                &j->charge) >= 0)
-        return 0;
-    return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+                &j->charge) < 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    return tether->find ? tether->find(j, &holder, &j->claim.refusal) : 0;
 }

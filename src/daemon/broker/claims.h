@@ -10,6 +10,7 @@
 
 typedef struct ClaimQuestion ClaimQuestion;
 typedef struct Lifeline Lifeline;
+typedef struct Kept Kept;
 
 #define CLAIM_RUN_EVENTS_MAX 16U
 #define CLAIM_RUN_FDS_MAX 16U /* what one bus message carries */
@@ -52,8 +53,11 @@ struct ClaimRun {
     WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
     WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
     ClaimWork work;
+    /* What it hangs on; of these at most one. */
     Lifeline *lifeline;
-    HolderQuery *query; /* while it is asked who has its devices open */
+    Kept *kept;
+    bool connection_gone; /* the connection of the bus that it hung on */
+    HolderQuery *query;   /* while it is asked who has its devices open */
     NodeEntry *nodes[REQUEST_DEVICES_MAX];
     size_t n_nodes;
     GrantedFd fds[CLAIM_RUN_FDS_MAX]; /* owned, between OPENING and the reply */
@@ -93,5 +97,6 @@ ClaimRun *claims_find_naming(Broker *e, const DeviceName *name);
 /* One of two claims over the same device would take it from under the other when it ends. */
 const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan);
 
-/* Counts the claim against the limits of its rules, until it is freed. 0, or refused. */
-int claim_run_charge(ClaimRun *j);
+/* It is allowed, for what is in its question: counts it against the limits of its rules, until it is freed,
+ * and finds what it is to hang on. 0, or refused. */
+int claim_run_allow(ClaimRun *j);

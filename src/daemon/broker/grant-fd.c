@@ -30,7 +30,6 @@ static void drop_fds(ClaimRun *j) {
     j->n_fds = 0;
 }
 
-/* When nobody waits any more, dropping them closes the lifeline, and the claim ends by itself. */
 static void give_fds(ClaimRun *j) {
     const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : j;
     const Grant grant = {.claim = &whole->claim, .plan = &j->claim.plan, .fds = j->fds, .n_fds = j->n_fds};

@@ -58,23 +58,24 @@ static void store_name(const Lifeline *l, char name[static LIFELINE_NAME_MAX]) {
 }
 
 static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata) {
-    lifeline_keep(userdata);
+    (void) lifeline_keep(userdata);
     return 0;
 }
 
-void lifeline_keep(Lifeline *l) {
+int lifeline_keep(Lifeline *l) {
     char name[LIFELINE_NAME_MAX];
 
     if (l->stored && !l->store_timer)
-        return;
+        return 0;
     l->store_timer = sd_event_source_disable_unref(l->store_timer);
     l->stored = true;
     store_name(l, name);
     if (fd_store_add(name, l->fd) >= 0)
-        return;
+        return 0;
     if (sd_event_add_time_relative(
                 l->pool->event, &l->store_timer, CLOCK_MONOTONIC, STORE_RETRY_USEC, 0, on_store_timer, l) < 0)
         log_warning("systemd does not keep the lifeline %s", name);
+    return -EAGAIN;
 }
 
 void lifeline_forget(Lifeline *l) {

@@ -46,8 +46,8 @@ void lifelines_drop_unused(Lifelines *p);
 
 /* Under which it is in the fd store. */
 const char *lifeline_id(const Lifeline *l);
-/* systemd keeps it from now on. */
-void lifeline_keep(Lifeline *l);
+/* systemd keeps it from now on. 0; -EAGAIN: soon, for it is busy. */
+int lifeline_keep(Lifeline *l);
 /* systemd drops it. */
 void lifeline_forget(Lifeline *l);
 /* For the next claim when it was cut, else it goes. No record may name it any more. */

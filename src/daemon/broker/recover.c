@@ -12,7 +12,7 @@
  * device on a vfio driver that no claim accounts for; the same when a client holds a lifeline that has no
  * record. */
 
-#include <poll.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 
@@ -26,7 +26,9 @@
 
 typedef struct Candidate {
     StoredClaim *stored;
-    int lifeline; /* owned; -EBADF: none was kept */
+    int lifeline;                   /* owned; what was kept for it; -EBADF: nothing */
+    char lifeline_id[CLAIM_ID_MAX]; /* under which; "": nothing is needed any more */
+    int previous;                   /* likewise, of the holder before, while it was moving */
     ClaimRun *run;
 } Candidate;
 
@@ -34,6 +36,7 @@ typedef struct Recovery {
     Broker *broker;
     char **names; /* of the fds that systemd kept for us, from SD_LISTEN_FDS_START on */
     int n_fds;
+    bool *found; /* owned; of each of these: a record names it */
     StoredClaims stored;
     Candidate *candidates; /* owned; the valid ones come first, the most credible first of all */
     bool incomplete;       /* some devices of a claim may not be known */
@@ -67,31 +70,47 @@ static void keep_watching(Recovery *recovery) {
     (void) node_watch_keep(nodes, -EBADF);
 }
 
-/* The id under which its lifeline is kept. Of a damaged record no more than that of its claim may be known.
+/* The id under which what it hangs on is kept. Of a damaged record no more than that of its claim may be
+ * known.
  */
 static const char *lifeline_of(const StoredClaim *c) {
     return c->damaged ? c->id : claim_lifeline(&c->claim);
 }
 
-/* That lifeline among the kept fds, which is taken out; -EBADF when there is none. */
-static int take_lifeline(Recovery *recovery, const char *id) {
-    char name[LIFELINE_NAME_MAX];
+/* What was kept under this id; owned. Several claims may hang on the same connection. */
+static int find_lifeline(Recovery *recovery, const char *id) {
+    char name[TETHER_STORE_NAME_MAX];
 
-    (void) snprintf(name, sizeof(name), LIFELINE_STORE_PREFIX "%s", id);
-    return take_fd(recovery, name);
+    (void) tether_store_name(id, name);
+    for (int i = 0; i < recovery->n_fds; i++)
+        if (recovery->names[i] && streq(recovery->names[i], name)) {
+            recovery->found[i] = true;
+            return fcntl(SD_LISTEN_FDS_START + i, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START + recovery->n_fds);
+        }
+    return -EBADF;
 }
 
-static void drop_lifeline(const char *id) {
-    char name[LIFELINE_NAME_MAX];
+static Candidate find_candidate(Recovery *recovery, StoredClaim *stored) {
+    const Claim *c = &stored->claim;
+    Candidate candidate = {.stored = stored, .lifeline = -EBADF, .previous = -EBADF};
 
-    (void) snprintf(name, sizeof(name), LIFELINE_STORE_PREFIX "%s", id);
-    fd_store_remove(name);
+    candidate.lifeline = find_lifeline(recovery, lifeline_of(stored));
+    (void) snprintf(candidate.lifeline_id, sizeof(candidate.lifeline_id), "%s", lifeline_of(stored));
+    if (!stored->damaged && c->moving)
+        candidate.previous = find_lifeline(recovery, c->previous_lifeline);
+    return candidate;
 }
 
-static bool hung_up(int fd) {
-    struct pollfd p = {.fd = fd};
+/* c has no use for what is kept under this id. Other claims may hang on the same connection. */
+static void drop_lifeline(const Recovery *recovery, Candidate *c, const char *id) {
+    char name[TETHER_STORE_NAME_MAX];
 
-    return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR | POLLNVAL);
+    if (streq(c->lifeline_id, id))
+        c->lifeline_id[0] = '\0';
+    for (size_t i = 0; i < recovery->stored.n; i++)
+        if (streq(recovery->candidates[i].lifeline_id, id))
+            return;
+    fd_store_remove(tether_store_name(id, name));
 }
 
 /* What systemd kept for a claim that has no record. */
@@ -101,19 +120,31 @@ static void drop_rest(Recovery *recovery) {
 
         if (!name || !startswith(name, LIFELINE_STORE_PREFIX))
             continue;
-        if (!hung_up(SD_LISTEN_FDS_START + i)) {
+        if (!recovery->found[i] && !tether_fd_is_over(SD_LISTEN_FDS_START + i)) {
             log_error("A program holds the lifeline %s, but that claim has no record", name);
             recovery->incomplete = true;
         }
-        fd_store_remove(name);
+        if (!recovery->found[i])
+            fd_store_remove(name);
         (void) safe_close(SD_LISTEN_FDS_START + i);
     }
 }
 
 /* ---- Records that contradict each other ---- */
 
+/* Does its client have it still? Devices on their way into a claim are nobody's yet. */
+static bool hangs_on(const Claim *claim, int lifeline) {
+    return !claim->of[0] && tether_is_alive(claim->plan.tether, claim->connection, lifeline);
+}
+
+static bool hung_on(const Claim *claim, int previous) {
+    return claim->moving && tether_is_alive(claim->previous_tether, claim->previous_connection, previous);
+}
+
 static bool is_alive(const Candidate *c) {
-    return c->stored->claim.state == CLAIM_HELD && c->lifeline >= 0 && !hung_up(c->lifeline);
+    const Claim *claim = &c->stored->claim;
+
+    return claim->state == CLAIM_HELD && (hangs_on(claim, c->lifeline) || hung_on(claim, c->previous));
 }
 
 static int compare_candidates(const void *a, const void *b) {
@@ -267,7 +298,9 @@ static int give_up(Recovery *recovery, Candidate *c, const char *reason, const S
         (void) store_remove(recovery->broker->store, id);
     store_drop(recovery->broker->store, c->stored);
     if (c->lifeline >= 0)
-        drop_lifeline(lifeline_of(c->stored));
+        drop_lifeline(recovery, c, lifeline_of(c->stored));
+    if (c->previous >= 0)
+        drop_lifeline(recovery, c, c->stored->claim.previous_lifeline);
     return 0;
 }
 
@@ -365,7 +398,29 @@ static void catch_up(ClaimRun *j) {
     }
 }
 
-static int go_on(Candidate *c) {
+/* It was moving to another holder, who has the news or not. If the new one is there, it counts; else the one
+ * before, so that exactly one does. */
+static void settle_move(const Recovery *recovery, Candidate *c) {
+    Claim *claim = &c->run->claim;
+    char other[CLAIM_ID_MAX];
+
+    memcpy(other, claim->previous_lifeline, sizeof(other));
+    if (!hangs_on(claim, c->lifeline) && hung_on(claim, c->previous)) {
+        int lifeline = c->lifeline;
+
+        (void) snprintf(other, sizeof(other), "%s", claim_lifeline(claim));
+        tether_move_back(claim);
+        (void) snprintf(c->lifeline_id, sizeof(c->lifeline_id), "%s", claim_lifeline(claim));
+        c->lifeline = c->previous;
+        c->previous = lifeline;
+    }
+    claim->moving = false;
+    c->run->dirty = true;
+    if (c->previous >= 0)
+        drop_lifeline(recovery, c, other);
+}
+
+static int go_on(const Recovery *recovery, Candidate *c) {
     ClaimRun *j = c->run;
     ClaimState recorded = j->claim.state;
     ClaimEvent event =
@@ -373,19 +428,22 @@ static int go_on(Candidate *c) {
     int r;
 
     j->claim.state = CLAIM_REQUESTED;
+    if (j->claim.moving)
+        settle_move(recovery, c);
     /* In every other state the client did not get its files yet, or had closed them. */
     if (recorded == CLAIM_HELD || recorded == CLAIM_DRAINING) {
         j->resumed = true;
         backend_watch_recovered(j);
     }
-    if (recorded == CLAIM_HELD && c->lifeline >= 0) {
+    if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline)) {
         r = claim_run_tether(j)->adopt(j, c->lifeline);
         if (r < 0)
-            return log_error_errno(r, "Cannot watch the lifeline of claim %s", j->claim.id);
-        (void) TAKE_FD(c->lifeline);
+            return log_error_errno(r, "Cannot watch what claim %s hangs on", j->claim.id);
+        if (j->lifeline || j->kept)
+            (void) TAKE_FD(c->lifeline);
         event = CLAIM_EVENT_RECOVERED_HELD;
     } else if (c->lifeline >= 0)
-        drop_lifeline(claim_lifeline(&j->claim));
+        drop_lifeline(recovery, c, claim_lifeline(&j->claim));
     log_info("Claim %s of uid %u found after the restart, %s", j->claim.id, (unsigned) j->claim.uid,
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "no longer held");
     claim_run_feed(j, event);
@@ -421,7 +479,7 @@ static int recover(Recovery *recovery) {
     for (size_t i = 0; i < n; i++) {
         StoredClaim *stored = &recovery->stored.entries[i];
 
-        recovery->candidates[i] = (Candidate){stored, take_lifeline(recovery, lifeline_of(stored))};
+        recovery->candidates[i] = find_candidate(recovery, stored);
     }
     qsort(recovery->candidates, n, sizeof(*recovery->candidates), compare_candidates);
     for (size_t i = 0; r >= 0 && i < n; i++) {
@@ -435,9 +493,11 @@ static int recover(Recovery *recovery) {
         r = quarantine_unaccounted(recovery);
     for (size_t i = 0; r >= 0 && i < n; i++)
         if (recovery->candidates[i].run)
-            r = go_on(&recovery->candidates[i]);
-    for (size_t i = 0; i < n; i++)
+            r = go_on(recovery, &recovery->candidates[i]);
+    for (size_t i = 0; i < n; i++) {
         (void) safe_close(recovery->candidates[i].lifeline);
+        (void) safe_close(recovery->candidates[i].previous);
+    }
     return r;
 }
 
@@ -448,11 +508,15 @@ int broker_recover(Broker *e) {
     recovery.n_fds = sd_listen_fds_with_names(/* unset_environment= */ 1, &recovery.names);
     if (recovery.n_fds < 0)
         return log_error_errno(recovery.n_fds, "Cannot take back the fds that systemd keeps");
+    recovery.found = calloc((size_t) recovery.n_fds + 1, sizeof(*recovery.found));
+    if (!recovery.found)
+        return log_error_errno(-ENOMEM, "Cannot take back the fds that systemd keeps");
     keep_watching(&recovery);
     r = recover(&recovery);
     node_watch_forget_rest(e->nodes);
     stored_claims_done(&recovery.stored);
     free(recovery.candidates);
+    free(recovery.found);
     for (int i = 0; i < recovery.n_fds; i++)
         free(recovery.names[i]);
     free(recovery.names);

@@ -37,7 +37,6 @@ static RefusalNote *note_new(const Subject *subject, const Request *request, con
         return NULL;
     note->subject = SUBJECT_NULL;
     note->request = *request;
-    note->request.pidfd = -EBADF; /* the message's */
     note->code = refusal->code;
     note->message = sanitize(text, MESSAGE_MAX);
     if (!note->message || subject_copy(subject, &note->subject) < 0)
@@ -57,7 +56,7 @@ void refusal_memory_keep(RefusalMemory *m, const Subject *subject, const Request
     if (i == m->n_notes && i < REFUSAL_MEMORY_USERS)
         m->n_notes++;
     else {
-        i = MIN(i, m->n_notes - 1); /* his old one, or the oldest of all */
+        i = MIN(i, m->n_notes - 1); /* their old one, or the oldest of all */
         (void) note_free(m->notes[i]);
     }
     memmove(m->notes + 1, m->notes, i * sizeof(*m->notes));

@@ -3,10 +3,7 @@
 
 #include "daemon/broker/tether.h"
 
-#include <stdio.h>
-
 #include "base/fd.h"
-#include "base/str.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/grant.h"
 
@@ -19,19 +16,20 @@ static int tie_lifeline(ClaimRun *j) {
     Claim *c = &j->claim;
     int r;
 
-    r = lifelines_take(j->broker->lifelines, c->id, on_cut, j, &j->lifeline, &theirs);
+    r = lifelines_take(j->broker->lifelines, claim_lifeline(c), on_cut, j, &j->lifeline, &theirs);
     if (r < 0)
         return refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot make a lifeline: %s", strerror(-r));
-    if (!streq(lifeline_id(j->lifeline), c->id))
-        (void) snprintf(c->lifeline, sizeof(c->lifeline), "%s", lifeline_id(j->lifeline));
+    tether_set_lifeline(c, lifeline_id(j->lifeline));
     return grant_add(j, &theirs, "lifeline");
 }
 
-static void keep_lifeline(ClaimRun *j) {
-    lifeline_keep(j->lifeline);
+static int keep_lifeline(ClaimRun *j) {
+    return lifeline_keep(j->lifeline);
 }
 
 static int adopt_lifeline(ClaimRun *j, int fd) {
+    if (fd < 0)
+        return -EBADF;
     return lifelines_adopt(j->broker->lifelines, claim_lifeline(&j->claim), fd, on_cut, j, &j->lifeline);
 }
 
@@ -65,7 +63,3 @@ const TetherType tether_lifeline = {
         .end = end_lifeline,
         .free = free_lifeline,
 };
-
-const TetherType *claim_run_tether(const ClaimRun *j) {
-    return j->claim.of[0] ? &tether_none : &tether_lifeline;
-}

@@ -1,24 +1,42 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Devices on their way into a claim, or out of it, hang on nothing: whoever adds them waits for the answer,
- * and whoever has given them back has ended that. */
+/* What hangs on nothing. A claim with the tether explicit ends by Release alone. Devices on their way into a
+ * claim, or out of it, have no end of their own: whoever adds them waits for the answer, and whoever has
+ * given them back has ended that. */
 
 #include "daemon/broker/tether.h"
 
-static int tie_nothing(ClaimRun *j) {
+static int do_nothing(ClaimRun *j) {
     return 0;
 }
 
-static void do_nothing(ClaimRun *j) {
+static void forget_nothing(ClaimRun *j) {
+}
+
+static void end_nothing(ClaimRun *j, bool record_left) {
 }
 
 static int adopt_nothing(ClaimRun *j, int fd) {
+    return 0;
+}
+
+static int refuse_adoption(ClaimRun *j, int fd) {
     return -EOPNOTSUPP;
 }
 
-const TetherType tether_none = {
-        .tie = tie_nothing,
+const TetherType tether_explicit = {
+        .tie = do_nothing,
         .keep = do_nothing,
         .adopt = adopt_nothing,
-        .forget = do_nothing,
-        .free = do_nothing,
+        .forget = forget_nothing,
+        .end = end_nothing,
+        .free = forget_nothing,
+};
+
+const TetherType tether_none = {
+        .tie = do_nothing,
+        .keep = do_nothing,
+        .adopt = refuse_adoption,
+        .forget = forget_nothing,
+        .end = end_nothing,
+        .free = forget_nothing,
 };

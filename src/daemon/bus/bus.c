@@ -329,20 +329,6 @@ static int read_details(sd_bus_message *m, Refusal *refusal) {
     return sd_bus_message_skip(m, "v");
 }
 
-/* The one option that is a file: a process. It stays the message's. */
-static int read_pidfd(sd_bus_message *m, Request *request, Refusal *refusal) {
-    const char *type;
-    int r;
-
-    r = sd_bus_message_peek_type(m, NULL, &type);
-    if (r < 0)
-        return r;
-    if (!streq(type, "h"))
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "the option \"pidfd\" must be a file descriptor");
-    return sd_bus_message_read(m, "v", "h", &request->pidfd);
-}
-
 static int read_option(sd_bus_message *m, GivenOptions *given, Request *request, bus_read_option_t read_other,
         void *userdata, Refusal *refusal) {
     const char *name, *type, *value;
@@ -365,8 +351,6 @@ static int read_option(sd_bus_message *m, GivenOptions *given, Request *request,
         return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
                 "there is no option \"%s\", this method knows none", shown ?: "");
     }
-    if (streq(name, "pidfd"))
-        return read_pidfd(m, request, refusal);
     r = sd_bus_message_peek_type(m, NULL, &type);
     if (r < 0)
         return r;

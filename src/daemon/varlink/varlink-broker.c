@@ -122,7 +122,7 @@ static int on_acquired(void *userdata, const Grant *grant, const Refusal *refusa
 
 static int run_acquire(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
     const JsonNode *interactive = varlink_call_parameter(call, "allowInteractiveAuthentication");
-    const Asker asker = {.interactive = interactive && interactive->boolean};
+    const Asker asker = {.interactive = interactive && interactive->boolean, .socket = &call->peer->fd};
     Request request = REQUEST_NULL;
     int r;
 

@@ -297,6 +297,8 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     if (p->next)
         p->next->previous = p->previous;
     sd_event_source_disable_unref(p->io);
+    if (!v->stopping) /* claims that hang on the connection have copies, and outlive us */
+        (void) shutdown(p->fd, SHUT_RDWR);
     (void) safe_close(p->fd);
     varlink_frame_done(&p->input);
     drop_output(p);
