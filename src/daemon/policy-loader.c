@@ -99,8 +99,10 @@ static int on_account_file(sd_event_source *s, const struct inotify_event *event
     static const char *const names[] = {"passwd", "group", "nsswitch.conf"};
 
     for (size_t i = 0; event->len > 0 && i < ELEMENTSOF(names); i++)
-        if (streq(event->name, names[i]))
+        if (streq(event->name, names[i])) {
+            log_debug("%s changed, looking unknown account names up again", names[i]);
             look_up_again(userdata);
+        }
     return 0;
 }
 
