@@ -6,12 +6,14 @@ import contextlib
 import glob
 import json
 import os
+import pwd
 import re
 import signal
 
 import dbus
 
 import harness
+import rawbus
 from harness import ERROR, NAME, ROOT_PATH, Pending, VfiodTestCase, wait
 from host import ACS_ISOLATES, ROOT_PORT, VFIO
 
@@ -53,6 +55,33 @@ class SlowTest(VfiodTestCase):
     def hold(self, device):
         self._held = HeldConfig(self.host, device)
         self.addCleanup(self._held.close)
+
+    @harness.needs_root
+    def test_busy_connections_do_not_keep_others_out(self):
+        """Six users have as many of them as the daemon knows in all, and each has a call under way."""
+        self.set_policy([{'name': 'all', 'effect': 'allow', 'who': {},
+                          'what': {'device': 'pci:0000:06:00.0', 'isolation': {'acs': True}}},
+                         self.rule('other', device='pci:0000:07:00.0')])
+        self.start()
+        c = self.client()
+        self.hold(self.port)
+        body = rawbus.Body().array(4, lambda a: a.s(self.nic.name)).array(8, lambda a: None)
+        for uid in sorted({p.pw_uid for p in pwd.getpwall()} - {0})[:6]:  # the bus knows them
+            os.seteuid(uid)
+            try:
+                many = [rawbus.RawClient(self.bus.address) for _ in range(64)]
+            finally:
+                os.seteuid(0)
+            for raw in many:
+                self.addCleanup(raw.close)
+                raw.send_unread(1, NAME, ROOT_PATH, f'{NAME}.Manager', 'Plan', 'asa{sv}', bytes(body))
+        others = [self.client() for _ in range(3)]
+        for other in others:
+            self.assertEqual(other.manager('GetDevice', 's', self.other.name), harness.device_path(self.other.name))
+        self.assert_others_are_served(c)
+        self.let_go()
+        for raw in many:
+            raw.receive_answers(1)
 
     def let_go(self):
         if self._held:

@@ -172,15 +172,59 @@ static void connection_vanished(Connection *k) {
     forget_connection(k);
 }
 
-/* Room for one more connection of uid ((uid_t) -1: of anybody): the one that was quiet for longest and has
- * nothing under way goes. False when all are busy. */
-static bool make_room(Credentials *c, uid_t uid, const Connection *spare) {
+/* The known connection of uid that was used longest ago; NULL: there is none. */
+static Connection *oldest_of(const Credentials *c, uid_t uid, bool idle, const Connection *spare) {
     for (Connection *k = c->oldest; k; k = k->newer)
-        if (k != spare && k->known && k->n_calls == 0 && (uid == (uid_t) -1 || k->subject.uid == uid)) {
-            forget_connection(k);
-            return true;
+        if (k != spare && k->known && k->subject.uid == uid && (!idle || k->n_calls == 0))
+            return k;
+    return NULL;
+}
+
+static int compare_uids(const void *pa, const void *pb) {
+    uid_t a = *(const uid_t *) pa, b = *(const uid_t *) pb;
+
+    return a < b ? -1 : a > b;
+}
+
+/* Whose connections are the most? (uid_t) -1: none is known. */
+static uid_t busiest_uid(const Credentials *c) {
+    uid_t uids[CONNECTIONS_MAX], busiest = (uid_t) -1;
+    size_t n = 0, most = 0, begin = 0;
+
+    for (const Connection *k = c->oldest; k && n < CONNECTIONS_MAX; k = k->newer)
+        if (k->known)
+            uids[n++] = k->subject.uid;
+    qsort(uids, n, sizeof(uids[0]), compare_uids);
+    for (size_t i = 0; i < n; i++) {
+        if (uids[i] != uids[begin])
+            begin = i;
+        if (i - begin + 1 > most) {
+            most = i - begin + 1;
+            busiest = uids[i];
         }
-    return false;
+    }
+    return busiest;
+}
+
+/* Room for one more connection: of the user who has most of them, an idle one goes, or one that has calls
+ * under way. They are answered nevertheless; only that its end is not heard of, and that the next call is
+ * looked up again. So no number of connections keeps another user out. */
+static bool make_room(Credentials *c) {
+    uid_t uid = busiest_uid(c);
+    Connection *k = oldest_of(c, uid, /* idle= */ true, NULL) ?: oldest_of(c, uid, /* idle= */ false, NULL);
+
+    if (k)
+        forget_connection(k);
+    return k;
+}
+
+/* Room for k among the connections of its user: an idle one goes. */
+static bool make_room_of_user(Credentials *c, const Connection *k) {
+    Connection *idle = oldest_of(c, k->subject.uid, /* idle= */ true, k);
+
+    if (idle)
+        forget_connection(idle);
+    return idle;
 }
 
 static unsigned count_connections_of(const Credentials *c, uid_t uid) {
@@ -394,8 +438,7 @@ static int judge_reply(Connection *k, sd_bus_message *reply, Refusal *refusal) {
 
     if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(c, reply, k) < 0)
         return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "the bus does not identify the caller");
-    if (count_connections_of(c, k->subject.uid) >= CONNECTIONS_PER_UID_MAX &&
-            !make_room(c, k->subject.uid, k))
+    if (count_connections_of(c, k->subject.uid) >= CONNECTIONS_PER_UID_MAX && !make_room_of_user(c, k))
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "user %u already has %u busy connections",
                 (unsigned) k->subject.uid, CONNECTIONS_PER_UID_MAX);
     k->known = true;
@@ -429,7 +472,7 @@ static int add_connection(Credentials *c, const char *name, Connection **ret) {
     Connection *k, **bucket;
     int r;
 
-    if (c->n_connections >= CONNECTIONS_MAX && !make_room(c, (uid_t) -1, NULL))
+    if (c->n_connections >= CONNECTIONS_MAX && !make_room(c))
         return -EBUSY;
     k = calloc(1, sizeof *k);
     if (!k)
