@@ -622,6 +622,7 @@ bool broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
 void broker_device_removed(Broker *e, Device *device) {
     ClaimRun *j = claim_run_of(device);
 
+    node_watch_drop_idle(e->nodes);
     if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
         return;
     /* A parked sibling is in nobody's hands, and the claim goes on without it. */
@@ -633,6 +634,7 @@ void broker_device_removed(Broker *e, Device *device) {
 void broker_device_changed(Broker *e, Device *device, int changes) {
     ClaimRun *j;
 
+    node_watch_drop_idle(e->nodes);
     /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */
     if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED)) {
         j = claims_find_naming(e, &device->name);

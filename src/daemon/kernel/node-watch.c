@@ -21,12 +21,30 @@
 
 #define N_LISTS 256U
 
+/* After the end of a claim, before any request. */
+#define NOTES_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 1)
+
+/* So many nodes stay watched without an entry. */
+#define IDLE_MAX 64U
+
+typedef struct Node Node;
+
+/* One watch, that is one inode. */
+struct Node {
+    int wd; /* -1: the inode is gone, and the node in no list */
+    uint32_t mask;
+    char path[48];
+    NodeEntry *entries;        /* of one claim; of two, while the first is not over yet */
+    Node *next_wd, *next_path; /* the lists of the watch that it is in */
+    uint64_t idle_since;       /* the smallest has been without an entry for longest */
+};
+
 struct NodeEntry {
     NodeWatch *watch;
-    NodeEntry **place, *next; /* the list in watch.entries that it is in */
-    int wd;                   /* -1: the inode is gone */
-    char path[48];
+    Node *node;      /* it goes with its last entry, unless it stays watched */
+    NodeEntry *next; /* node.entries */
     bool ours_seen, open, doubt, gone;
+    bool unnoted; /* its close was read, and the mask does not tell so yet */
     bool touched; /* an event came, and changed() is to be called: in watch.touched */
     NodeEntry *next_touched;
     node_changed_t changed;
@@ -41,42 +59,182 @@ typedef struct KeptWatch {
 struct NodeWatch {
     sd_event *event;
     int fd;
-    sd_event_source *source, *rest; /* rest: armed when a settle has read what concerns others */
-    NodeEntry *entries[N_LISTS];    /* by the number of the watch */
-    NodeEntry *touched;             /* entries may go while it is emptied */
-    KeptWatch *kept;                /* what an earlier process has watched */
+    sd_event_source *source;
+    sd_event_source *rest;  /* armed when a settle has read what concerns others */
+    sd_event_source *notes; /* armed when an entry is unnoted */
+    Node *by_wd[N_LISTS], *by_path[N_LISTS];
+    unsigned n_idle, n_unnoted;
+    uint64_t n_idled;
+    NodeEntry *touched; /* entries may go while it is emptied */
+    KeptWatch *kept;    /* what an earlier process has watched */
     size_t n_kept;
     NodeEntry *settling; /* reads on behalf of this one */
     bool untold;         /* another was touched */
     bool leaving;
 };
 
-static NodeEntry **list_of(NodeWatch *w, int wd) {
-    return &w->entries[(unsigned) wd % N_LISTS];
+/* ---- Nodes ---- */
+
+static Node **list_of_wd(NodeWatch *w, int wd) {
+    return &w->by_wd[(unsigned) wd % N_LISTS];
 }
 
-static bool is_empty(const NodeWatch *w) {
+static Node **list_of_path(NodeWatch *w, const char *path) {
+    uint32_t hash = 2166136261U; /* FNV-1a */
+
+    for (const char *p = path; *p; p++)
+        hash = (hash ^ (uint8_t) *p) * 16777619U;
+    return &w->by_path[hash % N_LISTS];
+}
+
+static Node *find_wd(NodeWatch *w, int wd) {
+    Node *n = *list_of_wd(w, wd);
+
+    while (n && n->wd != wd)
+        n = n->next_wd;
+    return n;
+}
+
+static Node *find_path(NodeWatch *w, const char *path) {
+    Node *n = *list_of_path(w, path);
+
+    while (n && !streq(n->path, path))
+        n = n->next_path;
+    return n;
+}
+
+static void list_node(NodeWatch *w, Node *n) {
+    Node **wd = list_of_wd(w, n->wd), **path = list_of_path(w, n->path);
+
+    n->next_wd = *wd;
+    *wd = n;
+    n->next_path = *path;
+    *path = n;
+}
+
+/* Nobody finds it any more; its entries have it still. */
+static void unlist_node(NodeWatch *w, Node *n) {
+    Node **i = list_of_wd(w, n->wd);
+
+    while (*i != n)
+        i = &(*i)->next_wd;
+    *i = n->next_wd;
+    i = list_of_path(w, n->path);
+    while (*i != n)
+        i = &(*i)->next_path;
+    *i = n->next_path;
+    w->n_idle -= !n->entries;
+    n->wd = -1;
+}
+
+static void drop_node(NodeWatch *w, Node *n) {
+    if (n->wd >= 0 && !w->leaving)
+        (void) inotify_rm_watch(w->fd, n->wd);
+    if (n->wd >= 0)
+        unlist_node(w, n);
+    free(n);
+}
+
+static void drop_longest_idle(NodeWatch *w) {
+    Node *longest = NULL;
+
     for (size_t i = 0; i < N_LISTS; i++)
-        if (w->entries[i])
-            return false;
-    return true;
+        for (Node *n = w->by_wd[i]; n; n = n->next_wd)
+            if (!n->entries && (!longest || n->idle_since < longest->idle_since))
+                longest = n;
+    drop_node(w, longest);
+}
+
+void node_watch_drop_idle(NodeWatch *w) {
+    while (w->n_idle > 0)
+        drop_longest_idle(w);
+}
+
+/* The device will be claimed again, and to take a watch away wakes a thread of the kernel. */
+static void leave_idle(NodeWatch *w, Node *n) {
+    if (n->wd < 0 || n->mask != OPEN_MASK || w->leaving) {
+        w->n_idle += n->wd >= 0;
+        drop_node(w, n);
+        return;
+    }
+    n->idle_since = ++w->n_idled;
+    if (++w->n_idle > IDLE_MAX)
+        drop_longest_idle(w);
+}
+
+static void set_mask(NodeWatch *w, Node *n, uint32_t mask) {
+    int wd = n->wd < 0 ? -1 : inotify_add_watch(w->fd, n->path, mask);
+    Node *another;
+
+    if (wd == n->wd) {
+        n->mask = mask;
+        return;
+    }
+    /* The path has a new inode already. */
+    another = find_wd(w, wd);
+    if (another)
+        (void) inotify_add_watch(w->fd, another->path, another->mask);
+    else if (wd >= 0)
+        (void) inotify_rm_watch(w->fd, wd);
+}
+
+/* Watches what is at that path now, whatever was there before. */
+static int watch_path(NodeWatch *w, const char *path, uint32_t mask, Node **ret) {
+    Node *n;
+    int wd;
+
+    wd = inotify_add_watch(w->fd, path, mask);
+    if (wd < 0)
+        return -errno;
+    n = find_wd(w, wd);
+    if (!n) {
+        n = malloc(sizeof(*n));
+        if (!n) {
+            (void) inotify_rm_watch(w->fd, wd);
+            return -ENOMEM;
+        }
+        *n = (Node){.wd = wd};
+        assert(strlen(path) < sizeof(n->path));
+        strcpy(n->path, path);
+        list_node(w, n);
+        w->n_idle++;
+    }
+    n->mask = mask;
+    *ret = n;
+    return 0;
+}
+
+/* ---- Entries of nodes ---- */
+
+static void enter(NodeEntry *e, Node *n) {
+    e->watch->n_idle -= !n->entries;
+    e->node = n;
+    e->next = n->entries;
+    n->entries = e;
+}
+
+static void leave(NodeEntry *e) {
+    Node *n = e->node;
+
+    for (NodeEntry **i = &n->entries; *i; i = &(*i)->next)
+        if (*i == e) {
+            *i = e->next;
+            break;
+        }
+    if (!n->entries)
+        leave_idle(e->watch, n);
 }
 
 NodeEntry *node_entry_free(NodeEntry *e) {
     if (!e)
         return NULL;
-    for (NodeEntry **i = e->place; *i; i = &(*i)->next)
-        if (*i == e) {
-            *i = e->next;
-            break;
-        }
     for (NodeEntry **i = &e->watch->touched; e->touched; i = &(*i)->next_touched)
         if (*i == e) {
             *i = e->next_touched;
             break;
         }
-    if (e->wd >= 0 && !e->watch->leaving)
-        (void) inotify_rm_watch(e->watch->fd, e->wd);
+    e->watch->n_unnoted -= e->unnoted;
+    leave(e);
     free(e);
     return NULL;
 }
@@ -88,9 +246,13 @@ void node_watch_leave(NodeWatch *w) {
 NodeWatch *node_watch_free(NodeWatch *w) {
     if (!w)
         return NULL;
-    assert(is_empty(w));
+    w->leaving = true;
+    node_watch_drop_idle(w);
+    for (size_t i = 0; i < N_LISTS; i++)
+        assert(!w->by_wd[i]);
     sd_event_source_disable_unref(w->source);
     sd_event_source_disable_unref(w->rest);
+    sd_event_source_disable_unref(w->notes);
     (void) safe_close(w->fd);
     free(w->kept);
     sd_event_unref(w->event);
@@ -98,58 +260,76 @@ NodeWatch *node_watch_free(NodeWatch *w) {
     return NULL;
 }
 
-static void set_mask(NodeEntry *e, uint32_t mask) {
-    int wd = e->wd < 0 ? -1 : inotify_add_watch(e->watch->fd, e->path, mask);
-
-    if (wd >= 0 && wd != e->wd) /* the path has a new inode already */
-        (void) inotify_rm_watch(e->watch->fd, wd);
-}
+/* ---- Events ---- */
 
 /* Whoever opens the node again and again does not wake us any more. */
 static void begin_doubt(NodeEntry *e) {
     if (!e->doubt)
-        set_mask(e, DOUBT_MASK);
+        set_mask(e->watch, e->node, DOUBT_MASK);
     e->doubt = true;
 }
 
+/* Mostly the claim is over before it comes to that. A process that dies first leaves a node that looks open,
+ * and the next one asks the kernel. */
+static void note_later(NodeEntry *e) {
+    e->watch->n_unnoted += !e->unnoted;
+    e->unnoted = true;
+    (void) sd_event_source_set_enabled(e->watch->notes, SD_EVENT_ONESHOT);
+}
+
+static void note(NodeEntry *e) {
+    if (!e->unnoted)
+        return;
+    if (!e->open && !e->doubt)
+        set_mask(e->watch, e->node, CLOSED_MASK);
+    e->watch->n_unnoted--;
+    e->unnoted = false;
+}
+
 static void apply(NodeEntry *e, uint32_t mask) {
+    NodeWatch *w = e->watch;
+
     if (!e->touched) {
-        e->next_touched = e->watch->touched;
-        e->watch->touched = e;
+        e->next_touched = w->touched;
+        w->touched = e;
     }
     e->touched = true;
-    e->watch->untold = e->watch->untold || e != e->watch->settling;
+    w->untold = w->untold || e != w->settling;
     if (mask & IN_OPEN) {
         if (e->ours_seen)
             begin_doubt(e);
         e->ours_seen = e->open = true;
     }
     if (mask & IN_CLOSE_WRITE) {
-        /* At once: the event is read, and nobody else will be told. */
         if (e->open && !e->doubt)
-            set_mask(e, CLOSED_MASK);
+            note_later(e);
         e->open = false;
     }
-    if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT)) {
+    if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT))
         /* The inode lives as long as an open file does: it is closed everywhere. */
         e->gone = true;
-        e->wd = -1;
-    }
     if (mask & IN_Q_OVERFLOW)
         begin_doubt(e);
 }
 
-static void apply_to_all(NodeWatch *w, uint32_t mask) {
-    for (size_t i = 0; i < N_LISTS; i++)
-        for (NodeEntry *e = w->entries[i]; e; e = e->next)
-            apply(e, mask);
+static void apply_to_node(NodeWatch *w, Node *n, uint32_t mask) {
+    NodeEntry *e = n->entries;
+
+    if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT))
+        unlist_node(w, n);
+    /* Whoever uses a node that nobody has from us is not to wake us. */
+    if (!e)
+        drop_node(w, n);
+    for (; e; e = e->next)
+        apply(e, mask);
 }
 
-/* Two claims may watch one node, while the first is not over yet. */
-static void apply_to_watch(NodeWatch *w, int wd, uint32_t mask) {
-    for (NodeEntry *e = *list_of(w, wd); e; e = e->next)
-        if (e->wd == wd)
-            apply(e, mask);
+static void apply_to_all(NodeWatch *w, uint32_t mask) {
+    for (size_t i = 0; i < N_LISTS; i++)
+        for (Node *n = w->by_wd[i], *next; n; n = next) {
+            next = n->next_wd;
+            apply_to_node(w, n, mask);
+        }
 }
 
 /* Reads what is there and notes it; changed() is called by the caller, when no reading is under way. */
@@ -158,22 +338,24 @@ static int read_events(NodeWatch *w) {
         struct inotify_event align;
         char bytes[64 * (sizeof(struct inotify_event) + NAME_MAX + 1)];
     } buf;
-    ssize_t n;
+    ssize_t size;
+    Node *n;
 
-    n = read(w->fd, buf.bytes, sizeof(buf.bytes));
-    if (n < 0)
+    size = read(w->fd, buf.bytes, sizeof(buf.bytes));
+    if (size < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-    for (char *p = buf.bytes; p < buf.bytes + n;) {
+    for (char *p = buf.bytes; p < buf.bytes + size;) {
         struct inotify_event event;
 
         memcpy(&event, p, sizeof(event));
         p += sizeof(event) + event.len;
+        n = find_wd(w, event.wd);
         if (event.mask & IN_Q_OVERFLOW)
             apply_to_all(w, event.mask);
-        else
-            apply_to_watch(w, event.wd, event.mask);
+        else if (n)
+            apply_to_node(w, n, event.mask);
     }
-    return n > 0;
+    return size > 0;
 }
 
 static void tell(NodeWatch *w) {
@@ -201,6 +383,16 @@ static int on_events(sd_event_source *s, int fd, uint32_t events, void *userdata
 
 static int on_rest(sd_event_source *s, void *userdata) {
     tell(userdata);
+    return 0;
+}
+
+static int on_notes(sd_event_source *s, void *userdata) {
+    NodeWatch *w = userdata;
+
+    for (size_t i = 0; w->n_unnoted > 0 && i < N_LISTS; i++)
+        for (Node *n = w->by_wd[i]; n; n = n->next_wd)
+            for (NodeEntry *e = n->entries; e; e = e->next)
+                note(e);
     return 0;
 }
 
@@ -242,6 +434,12 @@ int node_watch_new(sd_event *event, NodeWatch **ret) {
         r = sd_event_source_set_priority(w->rest, SD_EVENT_PRIORITY_IMPORTANT);
     if (r >= 0)
         r = sd_event_source_set_enabled(w->rest, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_defer(event, &w->notes, on_notes, w);
+    if (r >= 0)
+        r = sd_event_source_set_priority(w->notes, NOTES_PRIORITY);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(w->notes, SD_EVENT_OFF);
     if (r >= 0)
         r = listen_to(w, fd);
     if (r < 0)
@@ -309,7 +507,6 @@ static int go_on_with(NodeWatch *w, int fd) {
 int node_watch_keep(NodeWatch *w, int fd) {
     int r;
 
-    assert(is_empty(w));
     if (fd >= 0)
         return go_on_with(w, fd);
     (void) sd_notify(/* unset_environment= */ 0, "FDSTOREREMOVE=1\nFDNAME=" NODE_WATCH_STORE_NAME);
@@ -318,48 +515,39 @@ int node_watch_keep(NodeWatch *w, int fd) {
     return r < 0 ? r : 0;
 }
 
-static bool has_entry(NodeWatch *w, int wd) {
-    for (const NodeEntry *e = *list_of(w, wd); e; e = e->next)
-        if (e->wd == wd)
-            return true;
-    return false;
-}
-
 void node_watch_forget_rest(NodeWatch *w) {
     for (size_t i = 0; i < w->n_kept; i++)
-        if (!has_entry(w, w->kept[i].wd))
+        if (!find_wd(w, w->kept[i].wd))
             (void) inotify_rm_watch(w->fd, w->kept[i].wd);
     w->n_kept = 0;
 }
 
 /* ---- Entries ---- */
 
-static int add(NodeWatch *w, const char *path, uint32_t mask, node_changed_t changed, void *userdata,
-        NodeEntry **ret) {
-    NodeEntry *e;
+static NodeEntry *new_entry(NodeWatch *w, node_changed_t changed, void *userdata) {
+    NodeEntry *e = malloc(sizeof(*e));
 
-    e = malloc(sizeof(*e));
-    if (!e)
-        return -ENOMEM;
-    *e = (NodeEntry){.watch = w, .changed = changed, .userdata = userdata};
-    assert(strlen(path) < sizeof(e->path));
-    strcpy(e->path, path);
-    e->wd = inotify_add_watch(w->fd, path, mask);
-    if (e->wd < 0) {
-        int r = -errno;
-
-        free(e);
-        return r;
-    }
-    e->place = list_of(w, e->wd);
-    e->next = *e->place;
-    *e->place = e;
-    *ret = e;
-    return 0;
+    if (e)
+        *e = (NodeEntry){.watch = w, .changed = changed, .userdata = userdata};
+    return e;
 }
 
 int node_watch_add(NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret) {
-    return add(w, path, OPEN_MASK, changed, userdata, ret);
+    NodeEntry *e = new_entry(w, changed, userdata);
+    Node *n = find_path(w, path);
+    int r = 0;
+
+    if (!e)
+        return -ENOMEM;
+    if (!n || n->mask != OPEN_MASK)
+        r = watch_path(w, path, OPEN_MASK, &n);
+    if (r < 0) {
+        free(e);
+        return r;
+    }
+    enter(e, n);
+    *ret = e;
+    return 0;
 }
 
 static const KeptWatch *find_kept(const NodeWatch *w, int wd) {
@@ -371,15 +559,22 @@ static const KeptWatch *find_kept(const NodeWatch *w, int wd) {
 
 int node_watch_resume(
         NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret) {
+    NodeEntry *e = new_entry(w, changed, userdata);
     const KeptWatch *k;
-    NodeEntry *e;
+    Node *n;
     int r;
 
+    if (!e)
+        return -ENOMEM;
     /* Leaves the mask of a watch that is there as it is. */
-    r = add(w, path, IN_DELETE_SELF | IN_MASK_ADD, changed, userdata, &e);
-    if (r < 0)
+    r = watch_path(w, path, IN_DELETE_SELF | IN_MASK_ADD, &n);
+    if (r < 0) {
+        free(e);
         return r;
-    k = find_kept(w, e->wd);
+    }
+    k = find_kept(w, n->wd);
+    n->mask = k ? k->mask : 0;
+    enter(e, n);
     e->ours_seen = true;
     e->open = !k || k->mask & IN_CLOSE_WRITE;
     if (!k || !(k->mask & IN_OPEN))
@@ -388,11 +583,29 @@ int node_watch_resume(
     return 0;
 }
 
+/* Our open was not reported, or the node is gone: the one that was watched is not what we have opened. It may
+ * be another one since it was watched for an earlier claim, and go late, when a program has it open with
+ * O_PATH. */
+static void watch_another(NodeEntry *e) {
+    char path[sizeof(e->node->path)];
+    Node *n;
+
+    strcpy(path, e->node->path);
+    if (watch_path(e->watch, path, OPEN_MASK, &n) >= 0 && n != e->node) {
+        leave(e);
+        enter(e, n);
+    }
+    e->gone = false;
+    begin_doubt(e);
+}
+
 /* A close that was seen while our file is open was somebody else's, who had the node open before. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e) {
     w->settling = e;
     (void) read_events(w);
-    if (e->ours_seen && !e->open)
+    if (e->gone || !e->ours_seen)
+        watch_another(e);
+    else if (!e->open)
         begin_doubt(e);
     e->ours_seen = e->open = true;
     w->settling = NULL;
@@ -409,7 +622,7 @@ NodeState node_entry_state(const NodeEntry *e) {
 }
 
 const char *node_entry_path(const NodeEntry *e) {
-    return e->path;
+    return e->node->path;
 }
 
 void node_entry_give(NodeEntry *e, void *userdata) {

@@ -15,6 +15,11 @@
  * by the next one. What the earlier one has read is told by the masks: a file that was closed has a watch
  * that does not report closes, and a node in doubt one that does not report opens.
  *
+ * A node stays watched when its claim is over, for the next one: to take a watch away and to add it again
+ * costs more than the rest of a claim. It goes when its inode does, when anybody else uses the node, and when
+ * devices come or change; and that a claim has opened what is watched shows when the event of its open is
+ * read.
+ *
  * No event tells the end of the reset that the kernel runs after the last close: the caller confirms with
  * `enable`. */
 
@@ -55,6 +60,8 @@ int node_watch_add(NodeWatch *w, const char *path, node_changed_t changed, void 
 int node_watch_resume(
         NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret);
 NodeEntry *node_entry_free(NodeEntry *e);
+/* Nodes that no entry has may be others by now. */
+void node_watch_drop_idle(NodeWatch *w);
 /* Right after our own open: takes note of its event, so that the next open is known to be another's. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e);
 NodeState node_entry_state(const NodeEntry *e);
