@@ -18,8 +18,10 @@
 #include "client/bus-call.h"
 #include "client/command.h"
 #include "client/handover.h"
+#include "client/hotplug.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
+#include "client/vmm-request.h"
 #include "client/wait.h"
 
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
@@ -160,40 +162,12 @@ static int check_templates(Exec *e, VfiodErrorText *error) {
 
 /* ---- virtual machine monitors ---- */
 
-/* In this order: a claim of iommufd isolates better, and its fds need no node that the user may open. */
-static const char *const vmm_backends[] = {"iommufd", "group"};
-
-/* With which backend, and so by which grant, the program can have the devices. Asks for a plan only where
- * both would do: which of them rule and kernel allow, the planner knows. */
 static int choose_for_vmm(Exec *e, VfiodErrorText *error) {
-    const char *asked = e->o->backend;
-    int r = 0;
+    int r = vmm_choose(e->o->vmm, &e->abilities, &e->request, error);
 
-    for (size_t i = 0; !asked && i < ELEMENTSOF(vmm_backends); i++) {
-        VfiodErrorText ignored;
-        VfiodRequest request = e->request;
-
-        request.backend = vmm_backends[i];
-        if (vmm_grant(e->o->vmm, &e->abilities, request.backend, &request.grant, &ignored) < 0)
-            continue;
-        if (e->o->grant)
-            request.grant = e->o->grant;
-        r = call_plan(&request, NULL, error);
-        if (r >= 0)
-            asked = request.backend;
-        else if (!streq(error->name, "BackendUnavailable") && !streq(error->name, "AccessDenied"))
-            return r;
-    }
-    if (!asked && r < 0)
-        return r;
-    e->request.backend = asked ?: vmm_backends[0];
-    r = vmm_grant(e->o->vmm, &e->abilities, e->request.backend, &e->request.grant, error);
-    if (r < 0)
-        return r;
-    if (e->o->grant)
-        e->request.grant = e->o->grant;
-    return vmm_add_arguments(e->o->vmm, streq(e->request.grant, "fd"), e->o->arguments, e->devices,
-            e->n_devices, &e->arguments, error);
+    return r < 0 ? r
+                 : vmm_add_arguments(e->o->vmm, streq(e->request.grant, "fd"), e->o->arguments, e->devices,
+                           e->n_devices, &e->arguments, error);
 }
 
 static int copy_arguments(Exec *e, VfiodErrorText *error) {
@@ -388,6 +362,10 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
 
     if (o->n_devices == 0)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec requires --device.");
+    if (o->hotplug)
+        return exec_hotplug(o, error);
+    if (o->n_arguments == 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec requires a command.");
     if (o->tether && streq(o->tether, "connection"))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "--tether=connection: the connection is vfioctl's and ends when the command is executed.");

@@ -23,7 +23,7 @@ _vfioctl() {
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
-    with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie'
+    with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug'
     local request='--backend --reason --memlock --untainted'
     local giving="$request --grant --tether --cookie"
     local global='--json --no-legend --color --help --version'
@@ -71,7 +71,7 @@ _vfioctl() {
         _vfioctl_offer '1G 4G 16G 64G'
         return 0
         ;;
-    --host | --policy | --test)
+    --host | --policy | --test | --hotplug)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return 0
@@ -101,7 +101,7 @@ _vfioctl() {
     if [[ $verb == exec ]]; then
         for ((i = i + 1; i < cword; i++)); do
             case ${words[i]} in
-            -d | --device | -b | --backend | -r | --reason | --memlock | --color | --grant | --tether | --cookie) ((i++)) ;;
+            -d | --device | -b | --backend | -r | --reason | --memlock | --color | --grant | --tether | --cookie | --hotplug) ((i++)) ;;
             --)
                 ((i++))
                 _command_offset "$i"
@@ -121,7 +121,7 @@ _vfioctl() {
         list) _vfioctl_offer "$global --groups" ;;
         plan) _vfioctl_offer "$global $giving" ;;
         hold) _vfioctl_offer "$global $giving --wait --no-ask-password" ;;
-        exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --print --wait --no-ask-password --" ;;
+        exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --hotplug --print --wait --no-ask-password --" ;;
         release) _vfioctl_offer "$global --no-wait" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;

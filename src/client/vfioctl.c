@@ -56,6 +56,7 @@ typedef enum OptionFlag {
     OPTION_CLOUD_HYPERVISOR = UINT64_C(1) << 32,
     OPTION_PRINT = UINT64_C(1) << 33,
     OPTION_WAIT = UINT64_C(1) << 34,
+    OPTION_HOTPLUG = UINT64_C(1) << 35,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -107,6 +108,7 @@ static const struct option long_options[] = {
         {"qemu", no_argument, NULL, OPTION_NUMBER(OPTION_QEMU)},
         {"cloud-hypervisor", no_argument, NULL, OPTION_NUMBER(OPTION_CLOUD_HYPERVISOR)},
         {"wait", optional_argument, NULL, OPTION_NUMBER(OPTION_WAIT)},
+        {"hotplug", required_argument, NULL, OPTION_NUMBER(OPTION_HOTPLUG)},
         {"print", no_argument, NULL, OPTION_NUMBER(OPTION_PRINT)},
         {},
 };
@@ -132,8 +134,9 @@ static const Verb verbs[] = {
         {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_GIVING, 1,
                 SIZE_MAX, false, verb_plan},
         {"exec", "--device DEVICE… [--] COMMAND…", "Claim devices and run a command that gets their fds",
-                OPTIONS_CLAIM | OPTION_DEVICE | OPTION_QEMU | OPTION_CLOUD_HYPERVISOR | OPTION_PRINT, 1,
-                SIZE_MAX, true, verb_exec},
+                OPTIONS_CLAIM | OPTION_DEVICE | OPTION_QEMU | OPTION_CLOUD_HYPERVISOR | OPTION_HOTPLUG |
+                        OPTION_PRINT,
+                0, SIZE_MAX, true, verb_exec},
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back", OPTION_NO_WAIT,
                 1, SIZE_MAX, false, verb_release},
@@ -181,6 +184,7 @@ static const struct {
         {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
         {OPTION_QEMU, "      --qemu", "exec", "add QEMU's arguments for the devices"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
+        {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "exec", "add the devices to a running QEMU"},
         {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
         {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
@@ -439,6 +443,9 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
         return take_vmm(o, VMM_QEMU, error);
     case OPTION_CLOUD_HYPERVISOR:
         return take_vmm(o, VMM_CLOUD_HYPERVISOR, error);
+    case OPTION_HOTPLUG:
+        o->hotplug = value;
+        return 0;
     case OPTION_WAIT:
         return take_wait(o, value, error);
     case OPTION_PRINT:

@@ -33,6 +33,7 @@ typedef struct Options {
     /* of exec */
     Vmm vmm;
     bool print;
+    const char *hotplug;
     uint64_t wait_usec; /* --wait; 0: do not */
     uint64_t memlock;
     /* of the policy's verbs */

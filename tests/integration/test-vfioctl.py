@@ -26,6 +26,7 @@ from gi.repository import GLib
 
 import harness
 from harness import PROPERTIES, ROOT_PATH, SOURCE, device_path, wait
+from fake_qmp import FakeQmp
 from mock_varlink import MockVarlink
 from mock_vfiod import CONTRACT, NAME, MockVfiod, OpenBus, group_path
 
@@ -630,6 +631,129 @@ class ExecTest(ClientTest):
             self.assertEqual(self.fails(status, 'exec', '-d', EDU, 'true'), f'vfioctl: {EDU}: no.\n')
         self.mock.refusals['Acquire'] = 'NameOfALaterVersion', 'no.'
         self.fails(1, 'exec', '-d', EDU, 'true')
+
+
+class HotplugTest(ClientTest):
+    ID = 'pci-0000-06-0d.0'
+
+    def setUp(self):
+        super().setUp()
+        self.broker = MockVarlink(self.directory)
+        self.addCleanup(self.broker.close)
+
+    def qemu(self, **options):
+        qemu = FakeQmp(self.directory, **options)
+        self.addCleanup(qemu.close)
+        return qemu
+
+    def plug(self, qemu, *arguments, argument=''):
+        return self.start('exec', '-d', EDU, '--hotplug', qemu.path + argument, *arguments, VFIOD_SOCKET=self.broker.path)
+
+    def wait_closed(self):
+        for fd in self.broker.lifelines.values():
+            self.assertEqual(os.read(fd, 1), b'')
+
+    def test_in_and_out(self):
+        qemu = self.qemu()
+        program = self.plug(qemu, argument=',bus=rp0')
+        qemu.wait_for('device_add')
+        self.assertEqual(qemu.commands, [
+            ('qmp_capabilities', {}), ('qom-list', {'path': '/objects'}),
+            ('getfd', {'fdname': 'vfiod-iommufd'}, 'iommufd'),
+            ('object-add', {'qom-type': 'iommufd', 'id': 'vfiod', 'fd': 'vfiod-iommufd'}),
+            ('getfd', {'fdname': f'vfiod-{self.ID}'}, f'device:{EDU}'),
+            ('device_add', {'driver': 'vfio-pci', 'id': self.ID, 'bus': 'rp0', 'iommufd': 'vfiod', 'fd': f'vfiod-{self.ID}'})])
+        self.assertEqual(qemu.fds, {})
+        self.assertEqual([c[1]['backend'] for c in self.broker.calls if c[0] == 'Acquire'], ['iommufd'])
+        wait(lambda: program.text() == f'0123456789abcdef: {EDU} is in the virtual machine as {self.ID}\n', 'it is shown')
+        # What is left is the lifeline: QEMU alone has the device open.
+        files = [os.readlink(f'/proc/{program.process.pid}/fd/{fd}') for fd in os.listdir(f'/proc/{program.process.pid}/fd')]
+        self.assertFalse([f for f in files if 'fd:' in f], files)
+        qemu.event('DEVICE_DELETED', device='another', path='/x')
+        qemu.event('DEVICE_DELETED', path='/machine/peripheral/x')
+        qemu.event('DEVICE_DELETED', device=self.ID, path='/x')
+        self.assertEqual(program.end()[0], 0)
+        self.assertEqual(qemu.commands[-1], ('object-del', {'id': 'vfiod'}))
+        self.wait_closed()
+
+    def test_virtual_machine_with_an_iommufd(self):
+        qemu = self.qemu(objects=['its-own'])
+        program = self.plug(qemu)
+        qemu.wait_for('device_add')
+        self.assertEqual(qemu.commands[-1][1]['iommufd'], 'its-own')
+        self.assertNotIn('object-add', [c[0] for c in qemu.commands])
+        qemu.event('DEVICE_DELETED', device=self.ID)
+        self.assertEqual(program.end()[0], 0)
+        self.assertNotIn('object-del', [c[0] for c in qemu.commands])
+
+    def test_failures_leave_nothing(self):
+        for command, undone in (('device_add', ['closefd', 'object-del']), ('object-add', ['closefd']), ('getfd', []),
+                                ('qom-list', [])):
+            qemu = self.qemu()
+            qemu.failures[command] = "Bus 'pcie.0' does not support hotplugging"
+            status, out, err = self.plug(qemu).end()
+            self.assertEqual((status, out), (1, ''))
+            self.assertIn(f'QEMU: {command}: Bus', err)
+            commands = [c[0] for c in qemu.commands]
+            self.assertEqual(commands[commands.index(command) + 1:], undone)
+            self.assertEqual(qemu.fds, {})
+            self.wait_closed()
+            qemu.close()
+            os.unlink(qemu.path)
+
+    def test_end_of_qemu(self):
+        qemu = self.qemu()
+        program = self.plug(qemu)
+        qemu.wait_for('device_add')
+        qemu.close()
+        self.assertEqual(program.end()[0], 0)
+        self.wait_closed()
+
+    def test_signals(self):
+        qemu = self.qemu()
+        program = self.plug(qemu)
+        wait(lambda: program.text(), 'the device is in')
+        program.process.terminate()
+        qemu.wait_for('device_del')
+        self.assertEqual(qemu.commands[-1], ('device_del', {'id': self.ID}))
+        qemu.event('DEVICE_UNPLUG_GUEST_ERROR', device=self.ID)
+        wait(lambda: 'the guest does not give' in program.text(program.err), 'the guest is heard')
+        program.process.terminate()  # once more
+        self.assertEqual(program.end()[0], 0)
+        self.wait_closed()
+
+    def test_claim_that_is_released_from_outside(self):
+        qemu = self.qemu()
+        program = self.plug(qemu)
+        wait(lambda: program.text() and self.broker.monitors, 'the device is in')
+        self.broker.report(event='changed', kind='claim', claim={'id': '0123456789abcdef', 'state': 'draining'})
+        qemu.wait_for('device_del')
+        qemu.event('DEVICE_DELETED', device=self.ID)
+        status, _, err = program.end()
+        self.assertEqual(status, 1)
+        self.assertIn('draining', err)
+
+    def test_groups(self):
+        qemu = self.qemu(version=(8, 2))
+        program = self.plug(qemu)
+        qemu.wait_for('device_add')
+        self.assertEqual(qemu.commands, [('qmp_capabilities', {}), (
+            'device_add', {'driver': 'vfio-pci', 'id': self.ID, 'host': '0000:06:0d.0'})])
+        self.assertEqual([(c[1]['backend'], c[1]['grant']) for c in self.broker.calls if c[0] == 'Acquire'],
+                         [('group', 'node')])
+        qemu.event('DEVICE_DELETED', device=self.ID)
+        self.assertEqual(program.end()[0], 0)
+
+    def test_what_is_no_monitor(self):
+        qemu = self.qemu()
+        qemu.greeting = {'hello': 'world'}
+        self.assertIn('not a QMP socket', self.plug(qemu).end()[2])
+        for path in ('/nonexistent', '/etc/passwd', self.directory + '/' + 'x' * 200):
+            self.assertIn(path, self.fails(1, 'exec', '-d', EDU, '--hotplug', path))
+        for arguments in (['true'], ['--memlock=1G'], ['--print'], ['--cloud-hypervisor']):
+            self.fails(2, 'exec', '-d', EDU, '--hotplug', qemu.path, *arguments)
+        self.fails(2, 'exec', '-d', EDU, '--hotplug', qemu.path + ',bus=a,bus=b')
+        self.assertEqual(self.broker.calls + self.acquired(), [])
 
 
 class HoldTest(ClientTest):
