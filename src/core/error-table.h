@@ -69,4 +69,5 @@
     X(CAPABILITY_REQUIRED, "CapabilityRequired", EPERM, 41, "Run the program with that capability.")         \
     X(SIMULATION, "Simulation", EROFS, 42, "Send the request to the daemon of a real host.")                 \
     X(COOKIE_IN_USE, "CookieInUse", EEXIST, 43, "Use that claim, release it, or choose another cookie.")     \
+    X(READ_ONLY, "ReadOnly", EROFS, 44, "Connect to /run/vfiod/org.vfiod.Broker, from this host.")           \
     X(CLAIM_BUSY, "ClaimBusy", EBUSY, 45, "Try again when that is done.")

@@ -19,6 +19,7 @@ DEFINE_FIELD_WORDS(member_failure, _MEMBER_FAILURE_MAX, "a reason for a quaranti
 DEFINE_FIELD_WORDS(member_progress, _MEMBER_PROGRESS_MAX, "the progress of a member");
 DEFINE_FIELD_WORDS(namespace_kind, _NAMESPACE_KIND_MAX, "a kind of namespace");
 DEFINE_FIELD_WORDS(reset_demand, _RESET_DEMAND_MAX, "a demand for resets");
+DEFINE_FIELD_WORDS(subject_face, _SUBJECT_FACE_MAX, "a face");
 DEFINE_FIELD_WORDS(reset_method, _RESET_METHOD_MAX, "a reset method");
 DEFINE_FIELD_WORDS(tether_kind, _TETHER_KIND_MAX, "a tether");
 
@@ -150,6 +151,7 @@ static const Field subject_fields[] = {
         FIELD_STRING("cgroup", Subject, cgroup, .flags = FIELD_OMIT),
         FIELD_STRING("label", Subject, label, .flags = FIELD_OMIT),
         FIELD_STRING("scope", Subject, scope, .flags = FIELD_OMIT),
+        FIELD_WORD("face", Subject, face, &subject_face_words, .flags = FIELD_OMIT),
         /* 64 bits: the highest would be the sign */
         FIELD_NUMBER("capabilities", Subject, capabilities, INT64_MIN, INT64_MAX, .flags = FIELD_IF_KNOWN,
                 .known = offsetof(Subject, capabilities_known)),

@@ -13,6 +13,13 @@ static const char *const namespace_kind_table[_NAMESPACE_KIND_MAX] = {
 };
 DEFINE_STRING_TABLE(namespace_kind, NamespaceKind);
 
+static const char *const subject_face_table[_SUBJECT_FACE_MAX] = {
+        [FACE_UNKNOWN] = "unknown",
+        [FACE_DBUS] = "dbus",
+        [FACE_VARLINK] = "varlink",
+};
+DEFINE_STRING_TABLE(subject_face, SubjectFace);
+
 void subject_done(Subject *s) {
     (void) safe_close(s->pidfd);
     free(s->gids);
@@ -52,6 +59,7 @@ int subject_copy(const Subject *s, Subject *ret) {
     copy.capabilities_known = s->capabilities_known;
     copy.user_namespace = s->user_namespace;
     copy.pid_namespace = s->pid_namespace;
+    copy.face = s->face;
     if (copy_groups(s, &copy) < 0 || free_and_strdup(&copy.unit, s->unit) < 0 ||
             free_and_strdup(&copy.cgroup, s->cgroup) < 0 || free_and_strdup(&copy.label, s->label) < 0 ||
             free_and_strdup(&copy.scope, s->scope) < 0)
@@ -79,6 +87,10 @@ int subject_has_capability(const Subject *s, unsigned capability) {
 
 bool subject_is_operator(const Subject *s) {
     return s->uid == 0;
+}
+
+bool subject_is_bridge(const Subject *s) {
+    return s->unit && (startswith(s->unit, "varlink-httpd") || startswith(s->unit, "varlink-http-bridge"));
 }
 
 const char *subject_describe(const Subject *s, char buf[static SUBJECT_DESCRIPTION_MAX]) {

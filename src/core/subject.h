@@ -20,6 +20,16 @@ typedef enum NamespaceKind {
 } NamespaceKind;
 DECLARE_STRING_TABLE(namespace_kind, NamespaceKind); /* "unknown", "host", "other" */
 
+/* Through which of our faces it came. */
+typedef enum SubjectFace {
+    FACE_UNKNOWN,
+    FACE_DBUS,
+    FACE_VARLINK,
+    _SUBJECT_FACE_MAX,
+    _SUBJECT_FACE_INVALID = -EINVAL,
+} SubjectFace;
+DECLARE_STRING_TABLE(subject_face, SubjectFace); /* "unknown", "dbus", "varlink" */
+
 typedef struct Subject {
     uint64_t serial; /* of this capture: what has the same is the same in all that follows; 0: has none */
     uid_t uid;       /* (uid_t) -1: unknown; matches nothing that allows */
@@ -36,6 +46,7 @@ typedef struct Subject {
     uint64_t capabilities_unsure;
     bool capabilities_known;
     NamespaceKind user_namespace, pid_namespace;
+    SubjectFace face; /* for display only */
     /* owned; of the socket that it came through, NULL: none. Known of everybody: it is what the daemon itself
      * has opened.
      */
@@ -61,6 +72,9 @@ bool subject_in_group(const Subject *s, gid_t gid);
 int subject_has_capability(const Subject *s, unsigned capability);
 /* root, the operator: may see and end every claim */
 bool subject_is_operator(const Subject *s);
+
+/* A service that offers the sockets of this host on the network (systemd's varlink-http-bridge). */
+bool subject_is_bridge(const Subject *s);
 
 #define SUBJECT_DESCRIPTION_MAX 160U
 /* "uid 1000", "uid 1000 in another user namespace", "uid 1000 through the scope ci": how errors and the

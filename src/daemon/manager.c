@@ -31,6 +31,7 @@
 #include "daemon/manager.h"
 #include "daemon/policy-loader.h"
 #include "daemon/privileges.h"
+#include "daemon/sockets.h"
 #include "daemon/varlink/varlink.h"
 
 /* After the death of the spawner: seldom enough for systemd (StartLimitBurst= in StartLimitIntervalSec=),
@@ -41,10 +42,8 @@
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
 
-/* The sockets that systemd listens on for us have these names (FileDescriptorName=). */
-#define SOCKET_NAME "varlink"
-#define SOCKET_NAME_SCOPE "varlink-scope-" /* before the name of the scope */
-#define SOCKET_NAME_READ_ONLY "varlink-read-only"
+/* For a bus that takes our connection and does not answer: that it does is not a condition of being ready. */
+#define BUS_PATIENCE_USEC (5 * UINT64_C(1000000))
 
 struct Manager {
     ManagerConfig config;
@@ -64,9 +63,10 @@ struct Manager {
     bool reloading;           /* systemd was told so */
     BusFace *bus;
     VarlinkFace *varlink;
-    char **sockets; /* owned; names of the fds that systemd passed, from SD_LISTEN_FDS_START on */
-    int n_sockets;
-    bool raw_io; /* CAP_SYS_RAWIO was kept */
+    PassedSockets sockets;
+    bool ready;                    /* said so */
+    sd_event_source *bus_patience; /* until that */
+    bool raw_io;                   /* CAP_SYS_RAWIO was kept */
     sd_event_source *spawner_exit, *restart_timer;
     int exit_status;
     bool stopping;
@@ -395,13 +395,33 @@ static int refresh_device(void *userdata, const DeviceName *name) {
     return hotplug_refresh(m->hotplug, name);
 }
 
-static void on_bus_ready(void *userdata) {
-    Manager *m = userdata;
-
+static void become_ready(Manager *m) {
+    if (m->ready)
+        return;
+    m->ready = true;
+    m->bus_patience = sd_event_source_disable_unref(m->bus_patience);
     tell_status(m, "READY=1\n");
     log_info("Serving %u devices in %u groups, policy %s", inventory_n_devices(m->inventory),
             inventory_n_groups(m->inventory), policy_state(m));
     start_idle_timer(m);
+}
+
+static void on_bus_ready(void *userdata) {
+    become_ready(userdata);
+}
+
+static int on_bus_patience(sd_event_source *source, uint64_t usec, void *userdata) {
+    log_notice("The bus does not answer yet, serving the sockets");
+    become_ready(userdata);
+    return 0;
+}
+
+/* In early boot the bus is there before it serves anybody, and in a rescue shell it never does. */
+static int limit_patience(Manager *m) {
+    if (m->sockets.n == 0 || m->ready || m->stopping)
+        return 0;
+    return sd_event_add_time_relative(
+            m->event, &m->bus_patience, CLOCK_MONOTONIC, BUS_PATIENCE_USEC, 0, on_bus_patience, m);
 }
 
 /* ---- Building ---- */
@@ -527,15 +547,6 @@ static int build_bus(Manager *m) {
     return bus_face_new(&context, &m->bus);
 }
 
-static int listen_on(Manager *m, int fd, const char *name) {
-    const char *scope = startswith(name, SOCKET_NAME_SCOPE);
-    bool read_only = streq(name, SOCKET_NAME_READ_ONLY);
-
-    if (!scope && !read_only && !streq(name, SOCKET_NAME))
-        return 0;
-    return varlink_face_listen(m->varlink, fd, scope, read_only);
-}
-
 /* systemd listens for us, also while the daemon does not run. */
 static int build_varlink(Manager *m) {
     const VarlinkContext context = {
@@ -549,8 +560,11 @@ static int build_varlink(Manager *m) {
     int r;
 
     r = varlink_face_new(&context, &m->varlink);
-    for (int i = 0; r >= 0 && i < m->n_sockets; i++)
-        r = listen_on(m, SD_LISTEN_FDS_START + i, m->sockets[i]);
+    for (size_t i = 0; r >= 0 && i < m->sockets.n; i++) {
+        const PassedSocket *s = m->sockets.sockets + i;
+
+        r = varlink_face_listen(m->varlink, s->fd, s->scope, s->read_only);
+    }
     return r;
 }
 
@@ -592,9 +606,9 @@ int manager_new(const ManagerConfig *config, Manager **ret) {
     r = build_loop(m);
     if (r < 0)
         return log_error_errno(r, "Cannot set up the event loop");
-    m->n_sockets = sd_listen_fds_with_names(/* unset_environment= */ 0, &m->sockets);
-    if (m->n_sockets < 0)
-        return log_error_errno(m->n_sockets, "Cannot take the sockets that systemd passes");
+    r = passed_sockets_find(&m->sockets);
+    if (r < 0)
+        return log_error_errno(r, "Cannot take the sockets that systemd passes");
     r = config->simulate ? build_simulated_engine(m) : build_engine(m);
     if (r < 0 && !m->stopping)
         return r;
@@ -602,6 +616,8 @@ int manager_new(const ManagerConfig *config, Manager **ret) {
     if (r < 0)
         return log_error_errno(r, "Cannot set up the Varlink face");
     r = m->stopping ? 0 : build_bus(m);
+    if (r >= 0)
+        r = limit_patience(m);
     if (r < 0)
         return log_error_errno(r, "Cannot set up the D-Bus face");
     *ret = TAKE_PTR(m);
@@ -627,10 +643,9 @@ Manager *manager_free(Manager *m) {
     sd_event_source_disable_unref(m->idle_timer);
     sd_event_source_disable_unref(m->spawner_exit);
     sd_event_source_disable_unref(m->restart_timer);
+    sd_event_source_disable_unref(m->bus_patience);
     sd_event_unref(m->event);
-    for (int i = 0; i < m->n_sockets; i++)
-        free(m->sockets[i]);
-    free(m->sockets);
+    passed_sockets_done(&m->sockets);
     free(m);
     return NULL;
 }

@@ -13,6 +13,7 @@ import harness
 from harness import SOURCE
 
 DROP_IN = SOURCE / 'units/vfiod-noiommu.conf'  # which no host has that does not want it
+SOCKETS = ('vfiod.socket', 'vfiod-read-only.socket', 'vfiod-scope@.socket')
 EXPOSURE_MAX = 2.5  # systemd's own scale, 0 to 10, less is better
 
 
@@ -38,6 +39,55 @@ class UnitTest(unittest.TestCase):
             process = subprocess.run(['systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', copy],
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             self.assertEqual((process.returncode, process.stdout), (0, ''))
+
+    def test_systemd_understands_its_sockets(self):
+        with tempfile.TemporaryDirectory() as directory:
+            copy = pathlib.Path(directory, 'vfiod.service')
+            copy.write_text(re.sub(r'^ExecStart=\S+', f'ExecStart={os.environ["VFIOD_TEST_DAEMON"]}',
+                                   self.path.read_text(), flags=re.M))
+            for name in SOCKETS:
+                pathlib.Path(directory, name.replace('@', '@ci')).write_text(self.path.with_name(name).read_text())
+            process = subprocess.run(['systemd-analyze', 'verify', '--man=no', '--recursive-errors=no',
+                                      *sorted(pathlib.Path(directory).glob('*.socket'))],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual((process.returncode, process.stdout), (0, ''))
+
+    def sockets(self):
+        return {name: directives(self.path.with_name(name).read_text()) for name in SOCKETS}
+
+    def test_the_daemon_knows_the_names_of_the_sockets(self):
+        code = dict(re.findall(r'#define (NAME\w*) "(.*)"', (SOURCE / 'src/daemon/sockets.c').read_text()))
+        self.assertEqual({name: unit['FileDescriptorName'] for name, unit in self.sockets().items()},
+                         {'vfiod.socket': [code['NAME']], 'vfiod-read-only.socket': [code['NAME_READ_ONLY']],
+                          'vfiod-scope@.socket': [code['NAME_SCOPE'] + '%i']})
+
+    def test_what_is_kept_has_other_names_than_sockets(self):
+        """systemd passes both in one list."""
+        kept = [name for path in (SOURCE / 'src/daemon').glob('*/*.h')
+                for name in re.findall(r'#define \w+_STORE_\w+ "(.*)"', path.read_text())]
+        self.assertLessEqual({'claim-', 'node-watch'}, set(kept))
+        self.assertFalse([name for name in kept if name.startswith('varlink')])
+
+    def test_only_questions_may_be_registered(self):
+        registered = [name for name, unit in self.sockets().items() if '/run/varlink/registry' in str(unit.get('Symlinks'))]
+        self.assertEqual(registered, ['vfiod-read-only.socket'])
+        interface = self.sockets()[registered[0]]['Symlinks'][0].removeprefix('/run/varlink/registry/')
+        self.assertTrue((SOURCE / f'varlink/{interface}.varlink').exists(), interface)
+
+    def test_a_scope_is_out_of_reach_of_others(self):
+        unit = self.sockets()['vfiod-scope@.socket']
+        self.assertEqual(unit['DirectoryMode'], ['0700'])
+        self.assertFalse(unit['ListenStream'][0].startswith('/run/vfiod/'))  # which everybody may enter
+
+    def test_there_is_room_for_every_peer(self):
+        limit = re.search(r'#define BUDGET_PEERS_MAX (\d+)U', (SOURCE / 'src/daemon/broker/budget.h').read_text()).group(1)
+        self.assertGreaterEqual(int(self.unit['LimitNOFILE'][0]), 2 * int(limit) + 4096)
+
+    def test_nothing_of_it_waits_for_the_bus(self):
+        for name, unit in {'vfiod.service': self.unit, **self.sockets()}.items():
+            with self.subTest(name):
+                self.assertEqual(unit['DefaultDependencies'], ['no'])
+                self.assertNotRegex(self.path.with_name(name).read_text(), r'(?m)^(After|Requires|Wants|BusName)=.*dbus')
 
     def test_it_is_hardened(self):
         output = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--no-pager', self.path], text=True,

@@ -75,6 +75,23 @@ static void test_scope_names(void **state) {
     assert_false(scope_name_is_valid(name));
 }
 
+static void test_bridges(void **state) {
+    static const char *const bridges[] = {"varlink-httpd.service", "varlink-httpd-vsock.service",
+            "varlink-httpd@1.service", "varlink-http-bridge.service"};
+    static const char *const others[] = {"httpd.service", "varlink.service", "my-varlink-httpd.service"};
+    Subject s = SUBJECT_NULL;
+
+    assert_false(subject_is_bridge(&s));
+    for (size_t i = 0; i < ELEMENTSOF(bridges); i++) {
+        s.unit = (char *) bridges[i];
+        assert_true(subject_is_bridge(&s));
+    }
+    for (size_t i = 0; i < ELEMENTSOF(others); i++) {
+        s.unit = (char *) others[i];
+        assert_false(subject_is_bridge(&s));
+    }
+}
+
 /* What policy looks at. */
 static void test_copy(void **state) {
     _cleanup_(subject_done) Subject copy = SUBJECT_NULL;
@@ -92,6 +109,7 @@ int main(void) {
             cmocka_unit_test(test_capability),
             cmocka_unit_test(test_describe),
             cmocka_unit_test(test_scope_names),
+            cmocka_unit_test(test_bridges),
             cmocka_unit_test(test_copy),
     };
 

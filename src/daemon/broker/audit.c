@@ -188,24 +188,44 @@ static const char *shown_id(const Claim *c) {
     return c->of[0] ? c->of : c->id;
 }
 
+/* "user=host pid=other" */
+#define NAMESPACES_MAX 32U
+
+static const char *describe_namespaces(const Subject *s, char buf[static NAMESPACES_MAX]) {
+    (void) snprintf(buf, NAMESPACES_MAX, "user=%s pid=%s", namespace_kind_to_string(s->user_namespace),
+            namespace_kind_to_string(s->pid_namespace));
+    return buf;
+}
+
+/* Of a claim from before a restart, little more than the uid may be known. */
+static const char *describe_owner(const Claim *c, char buf[static SUBJECT_DESCRIPTION_MAX]) {
+    Subject s = c->subject;
+
+    s.uid = c->uid;
+    return subject_describe(&s, buf);
+}
+
 static void record_claim(int level, const char *message_id, const Claim *c, const char *message) {
     _cleanup_free_ char *devices = claim_devices(c);
-    char uid[16], pid[16];
+    char uid[16], pid[16], namespaces[NAMESPACES_MAX];
 
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) c->uid);
     (void) snprintf(pid, sizeof(pid), "%d", (int) c->pid);
     log_record(level, message_id, message, "VFIOD_CLAIM", shown_id(c), "VFIOD_DEVICES", devices, "VFIOD_UID",
-            uid, "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_COMMAND", c->command, "VFIOD_BACKEND",
-            backend_to_string(c->plan.backend), "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
+            uid, "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_COMMAND", c->command, "VFIOD_FACE",
+            subject_face_to_string(c->subject.face), "VFIOD_SCOPE", c->subject.scope, "VFIOD_NAMESPACES",
+            describe_namespaces(&c->subject, namespaces), "VFIOD_BACKEND", backend_to_string(c->plan.backend),
+            "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
 }
 
 void audit_granted(Audit *a, const Claim *c) {
     _cleanup_free_ char *devices = NULL, *message = NULL;
+    char who[SUBJECT_DESCRIPTION_MAX];
 
     if (!admit_grant(a, c))
         return;
     devices = claim_devices(c);
-    message = format_string("Claim %s: uid %u got %s (%s) by rule %s%s", shown_id(c), (unsigned) c->uid,
+    message = format_string("Claim %s: %s got %s (%s) by rule %s%s", shown_id(c), describe_owner(c, who),
             devices ?: "?", backend_to_string(c->plan.backend), c->plan.rule,
             c->plan.ask ? ", authenticated through polkit" : "");
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_GRANTED, c, message ?: "Claim granted");
@@ -213,7 +233,7 @@ void audit_granted(Audit *a, const Claim *c) {
 
 void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal) {
     _cleanup_free_ char *devices = NULL, *text = NULL, *message = NULL;
-    char uid[16], pid[16], who[SUBJECT_DESCRIPTION_MAX];
+    char uid[16], pid[16], namespaces[NAMESPACES_MAX], who[SUBJECT_DESCRIPTION_MAX];
 
     if (!admit(a, &a->refusals, subject->uid))
         return;
@@ -225,8 +245,10 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
     (void) snprintf(pid, sizeof(pid), "%d", (int) subject->pid);
     log_record(LOG_NOTICE, VFIOD_MESSAGE_CLAIM_REFUSED, message ?: "Refused", "VFIOD_ERROR",
             error_info(refusal->code)->name, "VFIOD_DEVICES", devices, "VFIOD_UID", uid, "VFIOD_PID", pid,
-            "VFIOD_UNIT", subject->unit, "VFIOD_COMMAND", subject->command, "VFIOD_RULE", refusal->rule,
-            "VFIOD_REASON", request->reason, NULL);
+            "VFIOD_UNIT", subject->unit, "VFIOD_COMMAND", subject->command, "VFIOD_FACE",
+            subject_face_to_string(subject->face), "VFIOD_SCOPE", subject->scope, "VFIOD_NAMESPACES",
+            describe_namespaces(subject, namespaces), "VFIOD_RULE", refusal->rule, "VFIOD_REASON",
+            request->reason, NULL);
 }
 
 void audit_failed(Audit *a, const Claim *c) {
@@ -283,8 +305,9 @@ static void record_operator(const Subject *by, const char *action, const Claim *
     if (c)
         (void) snprintf(owner, sizeof(owner), "%u", (unsigned) c->uid);
     log_record(LOG_NOTICE, VFIOD_MESSAGE_OPERATOR, message, "VFIOD_ACTION", action, "VFIOD_UID", uid,
-            "VFIOD_PID", pid, "VFIOD_UNIT", by->unit, "VFIOD_COMMAND", by->command, "VFIOD_CLAIM",
-            c ? c->id : NULL, "VFIOD_DEVICES", devices, "VFIOD_CLAIM_UID", c ? owner : NULL, NULL);
+            "VFIOD_PID", pid, "VFIOD_UNIT", by->unit, "VFIOD_COMMAND", by->command, "VFIOD_FACE",
+            subject_face_to_string(by->face), "VFIOD_SCOPE", by->scope, "VFIOD_CLAIM", c ? c->id : NULL,
+            "VFIOD_DEVICES", devices, "VFIOD_CLAIM_UID", c ? owner : NULL, NULL);
 }
 
 void audit_released(const Claim *c, const Subject *by) {

@@ -55,6 +55,13 @@ static int take_fd(Recovery *recovery, const char *name) {
     return -EBADF;
 }
 
+/* The faces have the sockets, whatever their names are. */
+static void pass_over_sockets(Recovery *recovery) {
+    for (int i = 0; i < recovery->n_fds; i++)
+        if (sd_is_socket(SD_LISTEN_FDS_START + i, AF_UNSPEC, 0, -1) > 0)
+            free(TAKE_PTR(recovery->names[i]));
+}
+
 /* Without it, what happened to the nodes meanwhile is not known. */
 static void keep_watching(Recovery *recovery) {
     NodeWatch *nodes = recovery->broker->nodes;
@@ -511,6 +518,7 @@ int broker_recover(Broker *e) {
     recovery.found = calloc((size_t) recovery.n_fds + 1, sizeof(*recovery.found));
     if (!recovery.found)
         return log_error_errno(-ENOMEM, "Cannot take back the fds that systemd keeps");
+    pass_over_sockets(&recovery);
     keep_watching(&recovery);
     r = recover(&recovery);
     node_watch_forget_rest(e->nodes);

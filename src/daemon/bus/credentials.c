@@ -478,6 +478,7 @@ static int add_connection(Credentials *c, const char *name, Connection **ret) {
     if (!k)
         return -ENOMEM;
     k->subject = SUBJECT_NULL;
+    k->subject.face = FACE_DBUS;
     k->subject.serial = process_reader_next_serial();
     k->unread.door = c->door;
     k->name = strdup(name);

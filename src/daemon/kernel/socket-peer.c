@@ -100,6 +100,7 @@ int peer_subject_from_socket(
     if (peer.uid == (uid_t) -1)
         return -ENODATA;
     s.uid = peer.uid;
+    s.face = FACE_VARLINK;
     r = take_groups(fd, peer.gid, &s);
     if (r >= 0)
         r = take_label(fd, &s);

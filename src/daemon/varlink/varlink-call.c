@@ -72,6 +72,17 @@ static int fail_unknown(VarlinkCall *call) {
 
 /* ---- Running it ---- */
 
+/* Sockets that are registered (/run/varlink/registry) may be offered on the network, by a bridge that runs as
+ * root. It could not pass fds on, and whoever is behind it is not the caller that the policy would judge. */
+static int check_may_act(const VarlinkPeer *p, Refusal *refusal) {
+    if (p->listener->read_only)
+        return refuse(refusal, VFIOD_ERROR_READ_ONLY, NULL, "this socket is for questions only");
+    if (subject_is_bridge(p->subject))
+        return refuse(refusal, VFIOD_ERROR_READ_ONLY, NULL,
+                "%s offers sockets on the network: it may only ask questions", p->subject->unit);
+    return 0;
+}
+
 static int run_method(VarlinkCall *call, Refusal *refusal) {
     const VarlinkMethod *m = call->method;
     const char *invalid;
@@ -83,8 +94,8 @@ static int run_method(VarlinkCall *call, Refusal *refusal) {
                 call, VARLINK_SERVICE ".MethodNotImplemented", "method", call->message.method);
     if (call->message.oneway && !(m->flags & VARLINK_EFFECT))
         return VARLINK_ANSWERED;
-    if (m->flags & VARLINK_ACTS && call->peer->listener->read_only)
-        return varlink_reply_error(call, VARLINK_SERVICE ".PermissionDenied", NULL, NULL);
+    if (m->flags & VARLINK_ACTS && check_may_act(call->peer, refusal) < 0)
+        return -EPERM;
     invalid = varlink_find_invalid(
             call->message.parameters, m->parameters, m->flags & VARLINK_REQUEST ? request_option_type : NULL);
     if (invalid)

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/sockets.h"
+
+#include <systemd/sd-daemon.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "core/subject.h"
+
+#define NAME "varlink"
+#define NAME_READ_ONLY "varlink-read-only"
+#define NAME_SCOPE "varlink-scope-"
+
+void passed_sockets_done(PassedSockets *s) {
+    for (int i = 0; i < s->n_names; i++)
+        free(s->names[i]);
+    free(s->names);
+    free(s->sockets);
+    *s = (PassedSockets){};
+}
+
+/* A name that is not ours must not stand for a socket with more rights than its unit was meant to give. */
+static bool take_name(const char *name, PassedSocket *s) {
+    s->scope = startswith(name, NAME_SCOPE);
+    s->read_only = streq(name, NAME_READ_ONLY);
+    return s->scope ? scope_name_is_valid(s->scope) : s->read_only || streq(name, NAME);
+}
+
+/* Everything else says nothing about its peers. */
+static bool is_local_listener(int fd) {
+    return sd_is_socket_unix(fd, SOCK_STREAM, /* listening= */ 1, NULL, 0) > 0;
+}
+
+/* It stays open: its number is one of those that are kept. */
+static void refuse_socket(const char *name, const char *why) {
+    _cleanup_free_ char *shown = sanitize(name, 80);
+
+    log_error("Not listening on the socket \"%s\", which %s: see SOCKETS in vfiod(8)", shown ?: "?", why);
+}
+
+int passed_sockets_find(PassedSockets *ret) {
+    _cleanup_(passed_sockets_done) PassedSockets s = {};
+
+    s.n_names = sd_listen_fds_with_names(/* unset_environment= */ 0, &s.names);
+    if (s.n_names <= 0)
+        return s.n_names;
+    s.sockets = calloc((size_t) s.n_names, sizeof(*s.sockets));
+    if (!s.sockets)
+        return -ENOMEM;
+    for (int i = 0; i < s.n_names; i++) {
+        PassedSocket socket = {.fd = SD_LISTEN_FDS_START + i};
+
+        if (sd_is_socket(socket.fd, AF_UNSPEC, 0, -1) <= 0)
+            continue; /* one that is kept */
+        if (!take_name(s.names[i], &socket))
+            refuse_socket(s.names[i], "has an unknown FileDescriptorName=");
+        else if (!is_local_listener(socket.fd))
+            refuse_socket(s.names[i], "is not a local stream socket that accepts connections");
+        else
+            s.sockets[s.n++] = socket;
+    }
+    *ret = TAKE_GENERIC(s, (PassedSockets){});
+    return 0;
+}
