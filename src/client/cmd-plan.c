@@ -53,6 +53,8 @@ static int show_plan(const Options *o, struct json_object *plan) {
         return r;
     puts("");
     show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
+    show_field(o, "Grant", COLOUR_NONE, json_text(plan, "grant"));
+    show_field(o, "Exposes", COLOUR_NONE, json_text(plan, "exposes"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
     if (streq(json_text(plan, "backend"), "noiommu")) {
         show_field(o, "No IOMMU", COLOUR_RED,

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/claim.h"
 
+#include "base/str.h"
+
 void claim_done(Claim *c) {
     plan_done(&c->plan);
     free(c->command);
     free(c->unit);
     free(c->reason);
+    free(c->nodes);
     subject_done(&c->subject);
     refusal_done(&c->refusal);
     *c = CLAIM_NULL;
@@ -13,6 +16,14 @@ void claim_done(Claim *c) {
 
 const char *claim_lifeline(const Claim *c) {
     return c->lifeline[0] ? c->lifeline : c->id;
+}
+
+bool claim_node_path_is_valid(const char *path) {
+    const char *name = startswith(path, "/dev/vfio/");
+
+    if (streq(path, "/dev/iommu"))
+        return true;
+    return name && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789/-") == strlen(name);
 }
 
 bool claim_id_is_valid(const char *id) {

@@ -4,10 +4,22 @@
 /* One claim: who holds which devices, by which plan, in which state. The engine owns claims; everybody else
  * looks. */
 
+#include "core/acl.h"
 #include "core/machine.h"
 #include "core/plan.h"
 
 #define CONNECTION_NAME_MAX 80U
+
+/* A node that the client opens by itself (GRANT_NODE). */
+typedef struct ClaimNode {
+    char path[48];
+    uint64_t inode, rdev; /* it is another one when it is made anew */
+    bool ours;  /* its access control list has, or is about to have, an entry of ours for the owner */
+    Acl before; /* the list without any entry of ours */
+} ClaimNode;
+
+/* Of all devices or groups, and of the iommufd or container. */
+#define CLAIM_NODES_MAX (REQUEST_DEVICES_MAX + 1U)
 
 struct Claim {
     char id[CLAIM_ID_MAX];
@@ -28,7 +40,9 @@ struct Claim {
     char *unit;                      /* owned */
     char cookie[REQUEST_COOKIE_MAX]; /* chosen by its owner, to find it again; "": none */
     char *reason;                    /* owned; what the client said it is for */
-    Subject subject;     /* who asked, as policy saw him: what a later policy would say can be asked */
+    Subject subject;  /* who asked, as policy saw him: what a later policy would say can be asked */
+    ClaimNode *nodes; /* owned */
+    size_t n_nodes;
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
     Refusal refusal;     /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID while all is well */
@@ -46,3 +60,5 @@ void claim_done(Claim *c);
 /* The id under which systemd keeps what it hangs on. */
 const char *claim_lifeline(const Claim *c);
 bool claim_id_is_valid(const char *id);
+/* "/dev/iommu", or what is below "/dev/vfio/". */
+bool claim_node_path_is_valid(const char *path);

@@ -59,6 +59,7 @@ int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_char
     *ret_charge = (unsigned) i + 1;
 
     plan->ask |= v->effect == EFFECT_ASK;
+    p->grants &= terms->grants;
     p->memlock_max = MIN(p->memlock_max, terms->memlock_max);
     p->tethers &= terms->tethers;
     if (terms->untainted)
@@ -129,7 +130,6 @@ static int check_tether(Planner *p) {
     TetherKind wanted = p->context->claim ? p->context->claim->plan.tether : p->request->tether;
     int r;
 
-    p->plan->grant = p->request->grant;
     p->plan->tether = wanted;
     p->plan->tethers = p->tethers;
     if (wanted == TETHER_EXPLICIT && !subject_is_operator(p->subject)) {

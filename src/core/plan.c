@@ -20,6 +20,7 @@ DEFINE_STRING_TABLE(disposition, Disposition);
 void plan_done(Plan *p) {
     free(p->members);
     free(p->charges);
+    free(p->exposes);
     *p = PLAN_NULL;
 }
 
@@ -767,7 +768,9 @@ static int go_through(Planner *p) {
         if (r >= 0)
             r = add_siblings(p);
     }
-    return r < 0 ? r : terms_check(p);
+    if (r >= 0)
+        r = terms_check(p);
+    return r < 0 ? r : grant_decide(p);
 }
 
 int plan_build(const PlanContext *context, const Request *request, const Subject *subject, Plan *ret,
@@ -781,6 +784,7 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
             .refusal = refusal,
             .found = REFUSAL_NULL,
             .backends = UINT32_MAX,
+            .grants = UINT32_MAX,
             .tethers = UINT32_MAX,
             .memlock_max = UINT64_MAX,
     };

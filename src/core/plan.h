@@ -71,6 +71,7 @@ typedef struct Plan {
     PlanCharge *charges; /* owned; one for each rule */
     size_t n_charges;
     char noiommu_reason[256]; /* of the rule; "" for every other backend */
+    char *exposes; /* owned; what the grant exposes, and to whom, in words; NULL unless asked for */
 } Plan;
 
 #define PLAN_NULL                                                                                            \
@@ -104,6 +105,7 @@ typedef struct PlanContext {
     void *usage_userdata;
     const Claim *claim; /* that the devices are to join: its groups stand in nobody's way; NULL: none */
     bool all_obstacles; /* a refusal names, in .obstacles, what else would refuse the request */
+    bool describe;      /* the plan says what its grant exposes */
     bool brief;         /* a no of the policy is not explained: the caller was told often enough */
 } PlanContext;
 

@@ -3,7 +3,8 @@
 
 /* What the parts of the planner share, and nobody else sees: plan.c walks devices, groups and siblings,
  * plan-terms.c keeps the terms of the rules that allow them, plan-noiommu.c decides about a device that is
- * behind no IOMMU, plan-family.c about parents and what goes away with them. */
+ * behind no IOMMU, plan-family.c about parents and what goes away with them, plan-grant.c about how the
+ * client gets it. */
 
 #include "core/claim.h"
 #include "core/plan.h"
@@ -27,8 +28,7 @@ typedef struct Planner {
 
     /* What all rules of the claim agree on. */
     const Rule *rules[PLAN_RULES_MAX]; /* by index of plan.charges */
-    unsigned backends;
-    unsigned tethers;
+    unsigned backends, grants, tethers;
     uint64_t memlock_max;
     const Rule *untainted, *reason_required; /* one that demands it, or NULL */
 } Planner;
@@ -61,6 +61,9 @@ int family_refuse(Planner *p, const Device *d, const char *descendants);
 
 /* A sentence: what to do about a use of the host, as DEVICE_FACT_HOST_CRITICAL describes it. */
 const char *remedy_of_use(const char *use);
+
+/* How the claim reaches the client: what was asked for, where every rule of the claim allows it. */
+int grant_decide(Planner *p);
 
 /* Instead of choosing a backend, when the request asks for this one. */
 int noiommu_decide(Planner *p);

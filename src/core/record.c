@@ -129,10 +129,19 @@ static const Field plan_fields[] = {
 };
 static const FieldTable plan_table = FIELD_TABLE(plan_fields, .open = true, .check = check_plan);
 
+/* What a reader of a plan is told besides. */
+static const Field answer_fields[] = {
+        FIELD_STRING("exposes", Plan, exposes, .flags = FIELD_OMIT),
+};
+static const FieldTable answer_table = FIELD_TABLE(answer_fields, .open = true);
+
 char *plan_to_text(const Plan *p) {
     _cleanup_strbuf_ StrBuf b = {};
 
-    fields_write(&b, &plan_table, p);
+    strbuf_add(&b, "{");
+    fields_write_members(&b, &plan_table, p);
+    fields_write_members(&b, &answer_table, p);
+    strbuf_add(&b, "}");
     return strbuf_steal(&b);
 }
 
@@ -163,6 +172,33 @@ static const Field subject_fields[] = {
         FIELD_WORD("pidNamespace", Subject, pid_namespace, &namespace_kind_words, .flags = FIELD_REQUIRED),
 };
 static const FieldTable subject_table = FIELD_TABLE(subject_fields, .open = true);
+
+/* ---- Nodes that the client opens by itself ---- */
+
+static int read_acl(FieldReader *r, const JsonNode *value, void *place) {
+    return acl_parse(value->string, place) < 0 ? fields_fail(r, value, "not an access control list") : 0;
+}
+
+static void write_acl(StrBuf *b, const void *place) {
+    char text[ACL_TEXT_MAX];
+
+    strbuf_add_json(b, acl_format(place, text));
+}
+
+static int check_node(FieldReader *r, const JsonNode *object, void *target) {
+    const ClaimNode *n = target;
+
+    return claim_node_path_is_valid(n->path) ? 0 : fields_fail(r, object, "not the path of a node");
+}
+
+static const Field node_fields[] = {
+        FIELD_TEXT("path", ClaimNode, path, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("inode", ClaimNode, inode, INT64_MIN, INT64_MAX, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("rdev", ClaimNode, rdev, INT64_MIN, INT64_MAX, .flags = FIELD_REQUIRED),
+        FIELD_BOOLEAN("ours", ClaimNode, ours, .flags = FIELD_REQUIRED),
+        FIELD_CUSTOM("before", ClaimNode, before, JSON_STRING, read_acl, write_acl, .flags = FIELD_REQUIRED),
+};
+static const FieldTable node_table = FIELD_TABLE(node_fields, .open = true, .check = check_node);
 
 /* ---- The claim ---- */
 
@@ -197,6 +233,8 @@ static const Field claim_fields[] = {
         FIELD_STRING("unit", Claim, unit, .flags = FIELD_REQUIRED),
         FIELD_STRING("reason", Claim, reason, .flags = FIELD_REQUIRED),
         FIELD_TEXT("cookie", Claim, cookie, .flags = FIELD_OMIT),
+        FIELD_OBJECTS("nodes", Claim, nodes, n_nodes, &node_table, 0, CLAIM_NODES_MAX,
+                .flags = FIELD_ALLOCATED | FIELD_OMIT),
         FIELD_NUMBER("since", Claim, since_usec, 0, INT64_MAX, .flags = FIELD_REQUIRED),
         /* a record of an older daemon has none: then all but the uid is unknown */
         FIELD_OBJECT("subject", Claim, subject, &subject_table),

@@ -22,6 +22,8 @@ DEFINE_STRING_TABLE(backend, Backend);
 
 static const char *const grant_kind_table[_GRANT_KIND_MAX] = {
         [GRANT_FD] = "fd",
+        [GRANT_NODE] = "node",
+        [GRANT_NONE] = "none",
 };
 DEFINE_STRING_TABLE(grant_kind, GrantKind);
 
@@ -91,8 +93,8 @@ static int set_grant(Request *r, const char *value, Refusal *refusal) {
 
     if ((int) grant < 0) {
         shown = sanitize(value, SHOWN_MAX);
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "\"%s\" is not a grant, expected \"fd\"",
-                shown ?: "");
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "\"%s\" is not a grant, expected \"fd\", \"node\" or \"none\"", shown ?: "");
     }
     r->grant = grant;
     return 0;

@@ -19,11 +19,13 @@ DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu" */
 
 /* How a claim reaches the client. */
 typedef enum GrantKind {
-    GRANT_FD,
+    GRANT_FD,   /* the reply has the opened files */
+    GRANT_NODE, /* the user can open the nodes, and does so by itself */
+    GRANT_NONE, /* nothing is handed out: the devices are reserved, for programs that open them as root */
     _GRANT_KIND_MAX,
     _GRANT_KIND_INVALID = -EINVAL,
 } GrantKind;
-DECLARE_STRING_TABLE(grant_kind, GrantKind); /* "fd" */
+DECLARE_STRING_TABLE(grant_kind, GrantKind); /* "fd", "node", "none" */
 
 /* What a claim's life hangs on: when that ends, the claim ends. */
 typedef enum TetherKind {

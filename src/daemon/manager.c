@@ -345,6 +345,12 @@ static const TaintList *read_taints(void *userdata) {
     return ledger_taints(m->ledger);
 }
 
+static bool is_node_granted(void *userdata, const char *path, uid_t uid) {
+    const Manager *m = userdata;
+
+    return m->broker && broker_has_exposed(m->broker, path, uid);
+}
+
 static int read_weakness(void *userdata, char **ret) {
     Manager *m = userdata;
     int r = 0;
@@ -456,7 +462,7 @@ static int build_engine(Manager *m) {
     r = load_first_policy(m);
     if (r < 0)
         return r;
-    r = ledger_new(m->event, m->config.state_directory, on_taints_changed, m, &m->ledger);
+    r = ledger_new(m->event, m->config.state_directory, on_taints_changed, is_node_granted, m, &m->ledger);
     if (r < 0)
         return log_error_errno(r, "Cannot open the ledger of taints");
     m->host = host_source_of_machine();
@@ -476,6 +482,7 @@ static int build_engine(Manager *m) {
     r = broker_recover(m->broker);
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the daemon before");
+    ledger_look_now(m->ledger); /* not before it is known what was granted */
     (void) broker_review_claims(m->broker);
     return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/acl.h"
 
 #define COMMAND_LINE_MAX (64U * 1024)
 
@@ -59,30 +60,70 @@ static void read_kernel(TaintList *l) {
 /* A rule of udev gives all nodes the same owner and mode, so that it shows in the first ones. */
 #define NODES_MAX 1024U
 
-/* Without the root user and, in tests, ours. With an access control list the bits of the group are its mask.
- */
-static bool others_may_open(const char *path, const struct stat *st) {
-    if (st->st_uid != 0 && st->st_uid != geteuid() && st->st_mode & 0600)
+typedef struct NodeReader {
+    TaintList *list;
+    taint_is_granted_t is_granted;
+    void *userdata;
+} NodeReader;
+
+static bool is_root(uid_t uid) {
+    return uid == 0 || uid == geteuid(); /* ours: in tests */
+}
+
+/* Beyond what the mode says: for its group, the bits of the group are those of the mask then. */
+static bool is_entry_for_others(const NodeReader *r, const char *path, const AclEntry *e, gid_t group) {
+    if (!(e->permissions & ACL_READ_WRITE))
+        return false;
+    switch (e->tag) {
+    case ACL_TAG_USER:
+        return !is_root(e->id) && !(r->is_granted && r->is_granted(r->userdata, path, e->id));
+    case ACL_TAG_GROUP:
+        return e->id != 0;
+    case ACL_TAG_GROUP_OBJ:
+        return group != 0;
+    default:
+        return false;
+    }
+}
+
+static bool list_lets_others_in(const NodeReader *r, const char *path, gid_t group) {
+    uint8_t data[ACL_SIZE_MAX];
+    ssize_t n = lgetxattr(path, "system.posix_acl_access", data, sizeof(data));
+    Acl acl;
+
+    if (n < 0 && (errno == ENODATA || errno == EOPNOTSUPP))
+        return group != 0;
+    if (n < 0 || acl_decode(data, (size_t) n, &acl) < 0)
+        return true; /* unknown */
+    for (size_t i = 0; i < acl.n; i++)
+        if (is_entry_for_others(r, path, &acl.entries[i], group))
+            return true;
+    return false;
+}
+
+/* Without the root user. */
+static bool others_may_open(const NodeReader *r, const char *path, const struct stat *st) {
+    if (!is_root(st->st_uid) && st->st_mode & 0600)
         return true;
     if (st->st_mode & 006)
         return true;
-    return st->st_mode & 060 && (st->st_gid != 0 || lgetxattr(path, "system.posix_acl_access", NULL, 0) >= 0);
+    return st->st_mode & 060 && list_lets_others_in(r, path, st->st_gid);
 }
 
-static void add_node(TaintList *l, const char *directory, const char *name) {
+static void add_node(const NodeReader *r, const char *directory, const char *name) {
     char path[320], what[128];
     struct stat st;
 
     (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
-    if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode) || !others_may_open(path, &st))
+    if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode) || !others_may_open(r, path, &st))
         return;
     (void) snprintf(what, sizeof(what), "%s/*: mode %04o, owner %u, group %u", directory,
             (unsigned) st.st_mode & 07777, (unsigned) st.st_uid, (unsigned) st.st_gid);
-    (void) taint_list_add(l, TAINT_OPEN_NODE, true, what);
+    (void) taint_list_add(r->list, TAINT_OPEN_NODE, true, what);
 }
 
 /* /dev/vfio/vfio is not among them: everybody may open it, and it gives no device. Nor is /dev/iommu. */
-static void read_nodes(TaintList *l, const char *directory) {
+static void read_nodes(const NodeReader *r, const char *directory) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
 
@@ -90,14 +131,16 @@ static void read_nodes(TaintList *l, const char *directory) {
         return;
     for (unsigned n = 0; n < NODES_MAX && (e = readdir(d)); n++)
         if (e->d_name[0] != '.' && !streq(e->d_name, "vfio"))
-            add_node(l, directory, e->d_name);
+            add_node(r, directory, e->d_name);
 }
 
-void taint_reader_read(TaintList *l) {
+void taint_reader_read(TaintList *l, taint_is_granted_t is_granted, void *userdata) {
+    const NodeReader nodes = {.list = l, .is_granted = is_granted, .userdata = userdata};
+
     for (size_t i = 0; i < ELEMENTSOF(parameters); i++)
         read_parameter(l, i);
     read_command_line(l);
     read_kernel(l);
-    read_nodes(l, "/dev/vfio");
-    read_nodes(l, "/dev/vfio/devices");
+    read_nodes(&nodes, "/dev/vfio");
+    read_nodes(&nodes, "/dev/vfio/devices");
 }

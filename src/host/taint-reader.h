@@ -6,5 +6,9 @@
 
 #include "core/taint.h"
 
-/* Adds what there is to see now. What cannot be read is a finding, too, and counts as weak. */
-void taint_reader_read(TaintList *l);
+/* Is it us who let this user open the node of this path? */
+typedef bool (*taint_is_granted_t)(void *userdata, const char *path, uid_t uid);
+
+/* Adds what there is to see now. What cannot be read is a finding, too, and counts as weak. is_granted may be
+ * NULL: nobody is let in by us. */
+void taint_reader_read(TaintList *l, taint_is_granted_t is_granted, void *userdata);

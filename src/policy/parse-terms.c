@@ -28,8 +28,12 @@ void take_backend(void *userdata, const JsonNode *value) {
 
 void take_grant(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    const char *const words[] = {grant_kind_to_string(GRANT_FD), NULL};
-    int i = parser_take_word(p, value, "grant", words);
+    const char *words[_GRANT_KIND_MAX + 1] = {};
+    int i;
+
+    for (GrantKind g = 0; g < _GRANT_KIND_MAX; g++)
+        words[g] = grant_kind_to_string(g);
+    i = parser_take_word(p, value, "grant", words);
 
     if (i >= 0)
         p->rule.terms.grants |= 1U << i;

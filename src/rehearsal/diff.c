@@ -28,6 +28,7 @@ typedef struct Diff {
 
 enum {
     TERM_BACKEND,
+    TERM_GRANT,
     TERM_TETHER,
     TERM_RESET,
     TERM_SIBLINGS,
@@ -41,6 +42,7 @@ enum {
 };
 static const char *const term_names[N_TERMS] = {
         [TERM_BACKEND] = "backend",
+        [TERM_GRANT] = "grant",
         [TERM_TETHER] = "tether",
         [TERM_RESET] = "reset",
         [TERM_SIBLINGS] = "siblings",
@@ -56,22 +58,25 @@ typedef struct TermTexts {
     char texts[N_TERMS][160];
 } TermTexts;
 
-static void describe_backends(char *buf, size_t size, unsigned backends) {
+static void describe_words(char *buf, size_t size, unsigned mask, const char *(*to_string)(int) ) {
     size_t n = 0;
 
     buf[0] = '\0';
-    for (Backend b = 0; b < _BACKEND_MAX; b++)
-        if (backends & 1U << b && n < size)
-            n += (size_t) snprintf(buf + n, size - n, "%s%s", n > 0 ? " " : "", backend_to_string(b));
+    for (int i = 0; mask >> i != 0; i++)
+        if (mask & 1U << i && n < size)
+            n += (size_t) snprintf(buf + n, size - n, "%s%s", n > 0 ? " " : "", to_string(i));
 }
 
-static void describe_tethers(char *buf, size_t size, unsigned tethers) {
-    size_t n = 0;
+static const char *backend_word(int i) {
+    return backend_to_string((Backend) i);
+}
 
-    buf[0] = '\0';
-    for (TetherKind t = 0; t < _TETHER_KIND_MAX; t++)
-        if (tethers & 1U << t && n < size)
-            n += (size_t) snprintf(buf + n, size - n, "%s%s", n > 0 ? " " : "", tether_kind_to_string(t));
+static const char *grant_word(int i) {
+    return grant_kind_to_string((GrantKind) i);
+}
+
+static const char *tether_word(int i) {
+    return tether_kind_to_string((TetherKind) i);
 }
 
 static void describe_limits(char *buf, size_t size, const RuleLimits *l) {
@@ -97,8 +102,9 @@ static void describe_limits(char *buf, size_t size, const RuleLimits *l) {
 static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     const size_t size = sizeof(ret->texts[0]);
 
-    describe_backends(ret->texts[TERM_BACKEND], size, t->backends);
-    describe_tethers(ret->texts[TERM_TETHER], size, t->tethers);
+    describe_words(ret->texts[TERM_BACKEND], size, t->backends, backend_word);
+    describe_words(ret->texts[TERM_GRANT], size, t->grants, grant_word);
+    describe_words(ret->texts[TERM_TETHER], size, t->tethers, tether_word);
     snprintf(ret->texts[TERM_RESET], size, "%s", reset_demand_to_string(t->reset));
     snprintf(ret->texts[TERM_SIBLINGS], size, "%s", sibling_demand_to_string(t->siblings));
     snprintf(ret->texts[TERM_HOST_CRITICAL], size, "%s", host_critical_demand_to_string(t->host_critical));

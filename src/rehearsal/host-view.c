@@ -77,7 +77,7 @@ static int read_weakness(_unused_ void *userdata, char **ret) {
 
     if (!taints)
         return -ENOMEM;
-    taint_reader_read(taints);
+    taint_reader_read(taints, NULL, NULL);
     *ret = taint_list_describe_weakness(taints, &r);
     return r;
 }

@@ -85,7 +85,7 @@ static int add_kernel(struct json_object *o) {
         r = json_add(o, "kernel", host_snapshot_kernel_to_json(&kernel));
     if (r < 0)
         return r;
-    taint_reader_read(taints);
+    taint_reader_read(taints, NULL, NULL);
     return json_add(o, "taints", taint_list_to_json(taints));
 }
 

@@ -41,6 +41,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* The most that a write or an ioctl carries: a page, as in sysfs. */
@@ -56,6 +57,7 @@ enum verb {
     VERB_FDINFO = 4,
     VERB_GIVE = 5, /* request 1: it could not be sent; the message is data; for each fd "NUMBER PATH\n" is in
                       path, "\n" for one of no node */
+    VERB_SETXATTR = 6,
 };
 
 struct request {
@@ -423,6 +425,31 @@ int inotify_add_watch(int fd, const char *path, uint32_t mask) {
     char buf[PATH_MAX];
 
     return NEXT(inotify_add_watch)(fd, redirect(path, buf), mask);
+}
+
+/* The file system of the testbed keeps the lists of nodes as devtmpfs does. The fake kernel is only asked
+ * whether the call shall fail, or when it shall happen. */
+int setxattr(const char *path, const char *name, const void *value, size_t size, int flags) {
+    struct request head = {.verb = VERB_SETXATTR};
+    char buf[PATH_MAX], data[DATA_MAX];
+    size_t data_size = 0;
+    int64_t result;
+    int fd, error;
+
+    if (root() && sscanf(path, "/proc/self/fd/%d", &fd) == 1 && path_of_fd(fd, buf)) {
+        error = ask(head, path_of_fd(fd, buf), data, &data_size, &result);
+        if (error != 0) {
+            errno = error;
+            return -1;
+        }
+    }
+    return (int) syscall(SYS_setxattr, path, name, value, size, flags);
+}
+
+ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) {
+    char buf[PATH_MAX];
+
+    return NEXT(lgetxattr)(redirect(path, buf), name, value, size);
 }
 
 /* Links in /proc/PID/fd must not show where the testbed is. */

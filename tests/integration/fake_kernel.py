@@ -28,7 +28,7 @@ import threading
 
 from uevents import UeventSender
 
-VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE = 1, 2, 3, 4, 5
+VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE, VERB_SETXATTR = 1, 2, 3, 4, 5, 6
 REQUEST = struct.Struct('=IIQII')
 REPLY = struct.Struct('=qiI')
 PACKET_MAX = 16384
@@ -54,7 +54,7 @@ VFIO_DRIVERS = {'vfio-pci', 'mlx5_vfio_pci', 'virtio_vfio_pci'}
 # Drivers that leave DMA ownership alone (kernel: driver_managed_dma).
 MANAGED_DRIVERS = VFIO_DRIVERS | {'pcieport', 'pci-stub'}
 
-IN_CLOSE, IN_OPEN = 0x18, 0x20
+IN_ATTRIB, IN_CLOSE, IN_OPEN = 0x4, 0x18, 0x20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -255,7 +255,7 @@ class Nodes:
         os.chmod(temporary, mode)
         st = os.stat(temporary)
         self._identity[path] = (st.st_dev, st.st_ino)
-        _libc.inotify_add_watch(self._inotify, temporary.encode(), IN_OPEN | IN_CLOSE)
+        _libc.inotify_add_watch(self._inotify, temporary.encode(), IN_ATTRIB | IN_OPEN | IN_CLOSE)
         os.rename(temporary, real)
 
     def set_number(self, path, major, minor):
@@ -374,6 +374,8 @@ class FakeKernel:
                             self.ledger.take_back(path)
                         else:
                             self.unexpected += self.ledger.give(path, data)
+                elif verb == VERB_SETXATTR:
+                    self._run_faults('setxattr', None, path)
             except Refuse as e:
                 error = e.error
             with contextlib.suppress(OSError):  # the writer may have been killed; what it wrote is done nevertheless
@@ -388,7 +390,7 @@ class FakeKernel:
     # --- faults ---------------------------------------------------------------------------------------------------
 
     def _fault(self, attribute, action, device=None, data=None, times=-1, driver=None):
-        """attribute: the name of a file, or "open" or "ioctl" (data: the node). device: an address. driver: of bind and
+        """attribute: the name of a file, or "open", "ioctl" or "setxattr" (data: the node). device: an address. driver: of bind and
         unbind, and the one that drivers_probe would choose. times: -1 for always."""
         fault = Fault(attribute, device, data, times, driver, action)
         with self._lock:

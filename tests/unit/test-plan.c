@@ -94,7 +94,7 @@ typedef struct World {
     bool direct_region;      /* likewise */
     int read_error;
     unsigned asked; /* masks of all reads together */
-    bool all_obstacles;
+    bool all_obstacles, describe;
 } World;
 
 static KernelFacts kernel; /* of the world under test */
@@ -209,6 +209,7 @@ static VfiodError plan(
             .count_usage = w->terms ? count_usage : NULL,
             .usage_userdata = w,
             .all_obstacles = w->all_obstacles,
+            .describe = w->describe,
     };
     int r;
 
@@ -864,6 +865,48 @@ static void test_tethers(void **state) {
     plan_tether(w, TETHER_EXPLICIT, VFIOD_ERROR_ACCESS_DENIED, "the operator can add \"explicit\"", 0);
 }
 
+static void plan_grant(World *w, GrantKind wanted, Backend backend, VfiodError code, const char *text) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    static const char rule[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{}}";
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    _cleanup_free_ char *message = NULL;
+
+    w->request.grant = wanted;
+    assert_int_equal(plan(w, rule, PREPARED, backend, &p, &refusal), code);
+    if ((int) code >= 0)
+        message = refusal_format(&refusal);
+    else
+        assert_int_equal(p.grant, wanted);
+    if (!strstr(message ?: p.exposes, text))
+        fail_msg("%s", message ?: p.exposes);
+}
+
+static void test_grants(void **state) {
+    RuleTerms terms = TERMS;
+    World *w = *state;
+
+    w->terms = &terms;
+    w->describe = true;
+    plan_grant(w, GRANT_FD, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID,
+            "the opened /dev/iommu and /dev/vfio/devices/vfio0 go to the caller, who can pass them on");
+    plan_grant(w, GRANT_NODE, BACKEND_IOMMUFD, VFIOD_ERROR_ACCESS_DENIED,
+            "the rule does not allow the grant node [rule r (f:1)]. Request the grant fd. To loosen the "
+            "policy, the operator can add \"node\" to \"grant\" of the rule.");
+    terms.grants = 1U << GRANT_NODE | 1U << GRANT_NONE;
+    plan_grant(w, GRANT_FD, BACKEND_IOMMUFD, VFIOD_ERROR_ACCESS_DENIED,
+            "[rule r (f:1)]. To loosen the policy, the operator can add \"fd\" to \"grant\" of the rule.");
+    plan_grant(w, GRANT_NODE, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID,
+            "/dev/iommu and /dev/vfio/devices/vfio0 become usable by uid 1000, for every process of that uid "
+            "and for as long as the claim lives");
+    plan_grant(w, GRANT_NODE, BACKEND_GROUP, _VFIOD_ERROR_INVALID, "/dev/vfio/vfio and /dev/vfio/");
+    plan_grant(w, GRANT_NONE, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID,
+            "nothing is handed out; reserves the devices and binds them to their vfio driver");
+    w->all_obstacles = true; /* of a plan that came to nothing there may be no member */
+    w->terms = NULL;
+    plan_grant(w, GRANT_FD, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE,
+            "does not allow the backend noiommu");
+}
+
 /* Another card at a place that the operator knows is refused, and he is told what is different. */
 static void test_changed(void **state) {
     static const char rule[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
@@ -1256,6 +1299,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_need_is_foreseen, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_reason_and_taint, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_tethers, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_grants, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_memlock, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),

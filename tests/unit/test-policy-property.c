@@ -443,6 +443,7 @@ static bool names_devices(const Json *rule) {
 static void make_terms(Random *r, Json *rule) {
     static const char *const backends[] = {"iommufd", "group"};
     static const char *const tethers[] = {"lifeline", "process", "connection", "unit", "explicit"};
+    static const char *const grants[] = {"fd", "node", "none"};
     static const char *const resets[] = {"required", "optional"};
     static const char *const demands[] = {"refuse", "park"};
     static const char *const critical[] = {"refuse", "allow"};
@@ -452,7 +453,7 @@ static void make_terms(Random *r, Json *rule) {
     if (chance(r, 30))
         set(rule, "backend", SOME_OF(r, backends));
     if (chance(r, 10))
-        set(rule, "grant", json_object_new_string("fd"));
+        set(rule, "grant", SOME_OF(r, grants));
     if (chance(r, 30))
         set(rule, "tether", SOME_OF(r, tethers));
     if (chance(r, 20))
@@ -1119,8 +1120,10 @@ static void check_limits(const Json *limits, const RuleLimits *l) {
 static void check_terms(const Json *rule, const RuleTerms *t) {
     const Json *noiommu = json_object_object_get(rule, "noiommu");
     static const char *const tether_words[] = {"lifeline", "process", "connection", "unit", "explicit"};
+    static const char *const grant_words[] = {"fd", "node", "none"};
     const char *backend = member(rule, "backend"), *tether = member(rule, "tether");
-    unsigned backends = 0, tethers = 0;
+    const char *grant = member(rule, "grant") ?: "fd";
+    unsigned backends = 0, tethers = 0, grants = 0;
 
     if (!backend || strstr(backend, "iommufd"))
         backends |= 1U << BACKEND_IOMMUFD;
@@ -1133,7 +1136,9 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
             tethers |= 1U << k;
     assert_int_equal(t->tethers, tethers);
     assert_int_equal(t->backends, backends);
-    assert_int_equal(t->grants, 1U << GRANT_FD);
+    for (size_t i = 0; i < sizeof(grant_words) / sizeof(grant_words[0]); i++)
+        grants |= strstr(grant, grant_words[i]) ? 1U << i : 0;
+    assert_int_equal(t->grants, grants);
     assert_int_equal(t->reset == RESET_OPTIONAL, is_word(rule, "reset", "optional"));
     assert_int_equal(t->siblings == SIBLINGS_PARK, is_word(rule, "siblings", "park"));
     assert_int_equal(t->host_critical == HOST_CRITICAL_ALLOW, is_word(rule, "host-critical", "allow"));

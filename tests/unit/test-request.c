@@ -197,7 +197,8 @@ static void test_bad_options(void **state) {
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
                     "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\" and \"untainted\""},
-            {"grant", "fds", VFIOD_ERROR_INVALID_ARGUMENT, "\"fds\" is not a grant, expected \"fd\""},
+            {"grant", "fds", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"fds\" is not a grant, expected \"fd\", \"node\" or \"none\""},
             {"tether", "life\x1bline", VFIOD_ERROR_INVALID_ARGUMENT,
                     "\"life\\x1bline\" is not a tether, expected \"lifeline\", \"process\", \"connection\", "
                     "\"unit\" or \"explicit\""},

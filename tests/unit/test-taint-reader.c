@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "core/acl.h"
 #include "host/taint-reader.h"
 #include "testbed.h"
 
@@ -21,9 +23,13 @@ static bool has(TaintKind kind, const char *what, bool weakens) {
     return false;
 }
 
+static bool is_granted(void *userdata, const char *path, uid_t uid) {
+    return streq(path, "/dev/vfio/8") && uid == 1000;
+}
+
 static void look(void) {
     list = (TaintList){};
-    taint_reader_read(&list);
+    taint_reader_read(&list, is_granted, NULL);
 }
 
 static void test_clean_host(void **state) {
@@ -52,7 +58,7 @@ static void test_findings(void **state) {
     assert_true(has(TAINT_KERNEL, "TAINT_OOT_MODULE", false));
 
     /* looking twice finds nothing new */
-    taint_reader_read(&list);
+    taint_reader_read(&list, NULL, NULL);
     assert_int_equal(list.n, 7);
 }
 
@@ -102,6 +108,42 @@ static void test_open_nodes(void **state) {
     assert_int_equal(list.n, 0);
 }
 
+static void set_list(const char *node, const char *text) {
+    uint8_t data[ACL_SIZE_MAX];
+    char real[4096];
+    Acl acl;
+
+    snprintf(real, sizeof(real), "%s%s", getenv("UMOCKDEV_DIR"), node);
+    assert_int_equal(acl_parse(text, &acl), 0);
+    assert_int_equal(setxattr(real, "system.posix_acl_access", data, acl_encode(&acl, data), 0), 0);
+}
+
+static void test_access_lists(void **state) {
+    static const struct {
+        const char *list;
+        bool open;
+    } cases[] = {
+            {"user::rw-,user:1000:rw-,group::---,mask::rw-,other::---", false}, /* by us */
+            {"user::rw-,user:1000:rw-,user:1001:rw-,group::---,mask::rw-,other::---", true},
+            {"user::rw-,user:1001:rw-,group::---,mask::---,other::---", false},
+            {"user::rw-,group::---,group:5:r--,mask::r--,other::---", true},
+            {"user::rw-,user:0:rw-,group::rw-,mask::rw-,other::---", false},
+            {"user::rw-,user:1000:rw-,group::---,mask::rw-,other::-w-", true},
+    };
+
+    if (geteuid() != 0)
+        skip();
+    testbed_put("/proc/cmdline", "root=/dev/sda1\n");
+    testbed_put("/proc/sys/kernel/tainted", "0\n");
+    testbed_node("/dev/vfio/8", false, 241, 8);
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        set_list("/dev/vfio/8", cases[i].list);
+        look();
+        if ((list.n == 1) != cases[i].open)
+            fail_msg("%s", cases[i].list);
+    }
+}
+
 /* The common rule of udev. */
 static void test_node_of_a_group(void **state) {
     char real[4096];
@@ -132,6 +174,7 @@ int main(void) {
             TEST(test_findings),
             TEST(test_unreadable),
             TEST(test_open_nodes),
+            TEST(test_access_lists),
             TEST(test_node_of_a_group),
     };
 

@@ -6,7 +6,6 @@
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
-#include "daemon/broker/tether.h"
 #include "host/sysfs.h"
 
 /* The number of a group is given out anew, too, and while a worker opened it the device may have gone. */
@@ -45,7 +44,7 @@ static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
         drain_settle(j, i);
         r = grant_add(j, &fds[i], "group:%d", plan->groups[i]);
     }
-    return r < 0 ? r : claim_run_tether(j)->tie(j);
+    return r < 0 ? r : backend_complete(j);
 }
 
 static void on_groups_opened(void *userdata, const WorkerResult *result, int *fds) {

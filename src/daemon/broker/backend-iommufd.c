@@ -8,7 +8,6 @@
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
-#include "daemon/broker/tether.h"
 #include "host/sysfs.h"
 
 static int open_cdev(ClaimRun *j, const PlanMember *m) {
@@ -50,7 +49,7 @@ static int open_all(ClaimRun *j) {
     for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
         r = open_cdev(j, &plan->members[i]);
     if (r >= 0)
-        r = claim_run_tether(j)->tie(j);
+        r = backend_complete(j);
     return r < 0 ? r : 1;
 }
 

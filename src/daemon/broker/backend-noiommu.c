@@ -6,7 +6,6 @@
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
-#include "daemon/broker/tether.h"
 #include "host/sysfs.h"
 
 static int refuse_open_noiommu(ClaimRun *j, int error) {
@@ -33,7 +32,7 @@ static int keep_noiommu(ClaimRun *j, const WorkerResult *result, int *fds) {
         return refuse_open_noiommu(j, r);
     drain_settle(j, 0);
     r = grant_add(j, &fds[0], "device:%s", device_name_format(&m->name, name));
-    return r < 0 ? r : claim_run_tether(j)->tie(j);
+    return r < 0 ? r : backend_complete(j);
 }
 
 static void on_noiommu_opened(void *userdata, const WorkerResult *result, int *fds) {

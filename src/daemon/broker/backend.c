@@ -5,6 +5,8 @@
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
+#include "daemon/broker/grant.h"
+#include "daemon/broker/tether.h"
 #include "host/sysfs.h"
 
 static const BackendType *const types[_BACKEND_MAX] = {
@@ -35,6 +37,26 @@ static void note_enable_baseline(ClaimRun *j) {
 int backend_open(ClaimRun *j) {
     note_enable_baseline(j);
     return backend_type(j)->open(j);
+}
+
+bool backend_has_node(const ClaimRun *j, const char *node, bool *ret_missing) {
+    char path[VFIO_NODE_MAX];
+    int r = 0;
+
+    for (size_t i = 0; r != -ERANGE; i++) {
+        r = backend_type(j)->find_node(j, i, path);
+        if (r >= 0 && streq(path, node))
+            return true;
+        if (r < 0 && r != -ERANGE && ret_missing)
+            *ret_missing = true;
+    }
+    return false;
+}
+
+int backend_complete(ClaimRun *j) {
+    int r = grant_take(j);
+
+    return r < 0 ? r : claim_run_tether(j)->tie(j);
 }
 
 void backend_watch_recovered(ClaimRun *j) {

@@ -30,9 +30,13 @@ extern const BackendType backend_iommufd, backend_group, backend_noiommu;
 int backend_prepare(ClaimRun *j);
 int backend_open(ClaimRun *j);
 const BackendType *backend_type(const ClaimRun *j);
+/* Is it a node of its devices? *ret_missing (may be NULL): a device has none, so it could be any. */
+bool backend_has_node(const ClaimRun *j, const char *node, bool *ret_missing);
 /* For recovery: watches the nodes again that were handed out. */
 void backend_watch_recovered(ClaimRun *j);
 
+/* For the rows, last of all: everything is open and in the grant. */
+int backend_complete(ClaimRun *j);
 /* For the rows: a node could not be opened. */
 int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path);
 /* For the rows: a program that did not come through vfiod has a group open. Finds out which, and feeds

@@ -304,6 +304,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .usage_userdata = e,
             .claim = whole,
             .all_obstacles = q->all_obstacles,
+            .describe = q->all_obstacles,
             .brief = q->brief,
     };
     int r = first && !q->brief ? plan_need(&context, request) : 0;

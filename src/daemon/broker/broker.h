@@ -26,6 +26,8 @@ typedef struct Grant {
     const Plan *plan; /* of what was asked for now: of devices that have joined the claim, theirs alone */
     const GrantedFd *fds;
     size_t n_fds;
+    const ClaimNode *nodes; /* that the client opens by itself, likewise */
+    size_t n_nodes;
 } Grant;
 
 /* Exactly one of grant and refusal is set. 0; negative: a grant could not be delivered, and what it is for is
@@ -142,6 +144,8 @@ unsigned broker_n_claims(const Broker *e);
 bool broker_is_idle(const Broker *e);
 /* Nobody waits for a claim, and no worker is at work for one. */
 bool broker_is_at_rest(const Broker *e);
+/* Did we open the node of this path to this user? */
+bool broker_has_exposed(const Broker *e, const char *path, uid_t uid);
 /* To ask who has the devices of claims open. */
 HolderSearch *broker_holders(Broker *e);
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/drain.h"
+#include "daemon/broker/grant.h"
 
 bool claim_is_part(const ClaimRun *j) {
     return j->claim.of[0];
@@ -30,19 +31,28 @@ ClaimRun *claim_part_find_whole(const ClaimRun *part, Refusal *refusal) {
     return NULL;
 }
 
-/* The record says so first. On failure everything is as before. */
-static int change_plan(ClaimRun *j, Plan *plan) {
-    Plan before = TAKE_GENERIC(j->claim.plan, PLAN_NULL);
+static void swap_shape(Claim *c, Plan *plan, ClaimNodes *nodes) {
+    const ClaimNodes old_nodes = {c->nodes, c->n_nodes};
+    const Plan old_plan = c->plan;
+
+    c->plan = *plan;
+    *plan = old_plan;
+    c->nodes = nodes->list;
+    c->n_nodes = nodes->n;
+    *nodes = old_nodes;
+}
+
+/* The record says so first. On failure everything is as before. Takes plan and nodes over. */
+static int change_shape(ClaimRun *j, Plan *plan, ClaimNodes *nodes) {
     int r;
 
-    j->claim.plan = TAKE_GENERIC(*plan, PLAN_NULL);
+    swap_shape(&j->claim, plan, nodes);
     j->dirty = true;
     r = claim_run_flush(j);
-    if (r < 0) {
-        *plan = TAKE_GENERIC(j->claim.plan, PLAN_NULL);
-        j->claim.plan = TAKE_GENERIC(before, PLAN_NULL);
-    }
-    plan_done(&before);
+    if (r < 0)
+        swap_shape(&j->claim, plan, nodes);
+    plan_done(plan);
+    free(nodes->list);
     return r;
 }
 
@@ -51,6 +61,7 @@ static int change_plan(ClaimRun *j, Plan *plan) {
 int claim_part_join(ClaimRun *part) {
     const DeviceName *name = &part->claim.plan.members[0].name;
     _cleanup_(plan_done) Plan joined = PLAN_NULL;
+    ClaimNodes nodes;
     ClaimRun *j;
     int r;
 
@@ -63,13 +74,16 @@ int claim_part_join(ClaimRun *part) {
         return -ENOENT;
     r = plan_join(&j->claim.plan, &part->claim.plan, &joined);
     if (r >= 0)
-        r = change_plan(j, &joined);
+        r = grant_join_nodes(j, part, &nodes);
+    if (r >= 0)
+        r = change_shape(j, &joined, &nodes);
     if (r < 0)
         return refuse(&part->claim.refusal, VFIOD_ERROR_INTERNAL, name, "cannot record the claim: %s",
                 strerror(-r));
     claim_run_detach(part);
     claim_run_attach(j);
     drain_give(part, j);
+    grant_joined(j, part);
     usage_change(j->charge, TAKE_PTR(part->charge), &j->claim.plan);
     claim_run_announce(j, CLAIM_RESHAPED);
     return 0;
@@ -120,6 +134,9 @@ static int part_new(ClaimRun *j, Plan *plan, ClaimRun **ret) {
         return r;
     part->claim.plan = TAKE_GENERIC(*plan, PLAN_NULL);
     part->granted = part->dirty = true;
+    r = grant_copy_nodes(j, part);
+    if (r < 0)
+        return r;
     r = usage_charge(j->broker->usage, &part->claim.plan, part->claim.uid, NULL, NULL, &part->charge);
     if (r >= 0)
         r = claim_run_flush(part);
@@ -131,13 +148,16 @@ static int part_new(ClaimRun *j, Plan *plan, ClaimRun **ret) {
 
 static int divide(ClaimRun *j, Plan *kept, Plan *gone, ClaimRun **ret) {
     _cleanup_(claim_run_freep) ClaimRun *part = NULL;
+    ClaimNodes nodes;
     int r;
 
     r = part_new(j, gone, &part);
     if (r < 0)
         return r;
     claim_run_detach(j); /* by its old plan */
-    r = change_plan(j, kept);
+    r = grant_leave_nodes(j, part, &nodes);
+    if (r >= 0)
+        r = change_shape(j, kept, &nodes);
     claim_run_attach(j);
     if (r < 0) {
         store_remove(j->broker->store, part->claim.id);
@@ -153,6 +173,7 @@ static int divide(ClaimRun *j, Plan *kept, Plan *gone, ClaimRun **ret) {
 int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **ret) {
     _cleanup_(plan_done) Plan kept = PLAN_NULL, gone = PLAN_NULL;
     ClaimRun *part = NULL;
+    ClaimNodes nodes;
     int r;
 
     r = plan_part(&j->claim.plan, names, n, &kept, &gone);
@@ -160,7 +181,12 @@ int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **
         return r;
     if (kept.n_claimed == 0) /* its record was odd */
         return -EINVAL;
-    r = gone.n_members > 0 ? divide(j, &kept, &gone, &part) : change_plan(j, &kept);
+    if (gone.n_members > 0)
+        r = divide(j, &kept, &gone, &part);
+    else {
+        r = grant_leave_nodes(j, NULL, &nodes);
+        r = r < 0 ? r : change_shape(j, &kept, &nodes);
+    }
     if (r < 0)
         return r;
     claim_run_announce(j, CLAIM_RESHAPED);

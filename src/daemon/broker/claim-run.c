@@ -82,17 +82,19 @@ static void run_reply(ClaimRun *j) {
         r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &j->claim.plan.members[0].name,
                 "cannot record the claim: %s", strerror(-r));
     else
+        r = j->done ? grant_expose(j) : 0;
+    if (r >= 0)
         r = raise_memlock(j);
     if (r >= 0 && claim_is_part(j))
         r = claim_part_join(j);
     if (r < 0) {
-        claim_run_grant(j)->drop(j);
+        grant_drop(j);
         claim_run_push(j, CLAIM_EVENT_RELEASE);
         return;
     }
     if (j->done)
         (void) claim_run_tether(j)->keep(j);
-    claim_run_grant(j)->give(j);
+    grant_give(j);
     if (j->granted)
         audit_granted(j->broker->audit, &j->claim);
     if (!j->granted && !claim_is_part(j))
@@ -182,7 +184,7 @@ static void run_effects(ClaimRun *j, unsigned effects) {
         drain_unwatch(j); /* not before the record says that it is closed */
     }
     if (effects & CLAIM_EFFECT_RESTORE) {
-        claim_run_grant(j)->drop(j);
+        grant_drop(j);
         claim_run_drop_keeper(j);
         drain_unwatch(j);
         claim_work_restore(j);

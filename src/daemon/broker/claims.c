@@ -94,7 +94,8 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     sd_event_source_disable_unref(j->work.retry);
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
-    claim_run_grant(j)->drop(j);
+    grant_drop(j);
+    j->node_acls = node_acl_watch_free(j->node_acls);
     claim_run_drop_keeper(j);
     claim_run_tether(j)->free(j);
     if (j->charged)

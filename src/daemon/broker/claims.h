@@ -7,6 +7,7 @@
 #include "core/claim.h"
 #include "daemon/broker/broker-internal.h"
 #include "daemon/broker/holder-search.h"
+#include "daemon/kernel/node-acl.h"
 
 typedef struct ClaimQuestion ClaimQuestion;
 typedef struct Lifeline Lifeline;
@@ -45,7 +46,7 @@ struct ClaimRun {
     bool searched;  /* no process was found that has them open */
     bool recycling; /* a device may have been taken from its vfio driver, and not given back */
     bool stuck;     /* the worker that does that did not come back */
-    bool save_failed;
+    bool save_failed, retract_failed;
     bool dirty, stored; /* the record: must be written; is on disk */
 
     UsageCharge *charge;     /* owned; NULL before it is allowed */
@@ -62,6 +63,8 @@ struct ClaimRun {
     size_t n_nodes;
     GrantedFd fds[CLAIM_RUN_FDS_MAX]; /* owned, between OPENING and the reply */
     size_t n_fds;
+    NodeAclWatch *node_acls; /* owned; over the permissions of its nodes, while it is held */
+    unsigned n_repairs;      /* of these */
     sd_event_source *recheck;
     uint64_t recheck_usec;
     size_t n_asked; /* how much of the kernel was asked about it */

@@ -6,6 +6,7 @@
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
+#include "daemon/broker/grant.h"
 #include "host/sysfs.h"
 
 #define LOOK_FIRST_USEC (5 * UINT64_C(1000))
@@ -56,25 +57,11 @@ void drain_unwatch(ClaimRun *j) {
     j->query = holder_query_cancel(j->query);
 }
 
-static bool has_node(const ClaimRun *j, const char *node, bool *ret_missing) {
-    char path[VFIO_NODE_MAX];
-    int r = 0;
-
-    for (size_t i = 0; r != -ERANGE; i++) {
-        r = backend_type(j)->find_node(j, i, path);
-        if (r >= 0 && streq(path, node))
-            return true;
-        if (r < 0 && r != -ERANGE && ret_missing)
-            *ret_missing = true;
-    }
-    return false;
-}
-
 /* A device that is gone has no node any more by which it could be found. */
 static bool is_node_of(const char *node, const ClaimRun *from, const ClaimRun *to) {
     bool missing = false;
 
-    return has_node(to, node, &missing) || (missing && !has_node(from, node, NULL));
+    return backend_has_node(to, node, &missing) || (missing && !backend_has_node(from, node, NULL));
 }
 
 void drain_give(ClaimRun *from, ClaimRun *to) {
@@ -262,6 +249,11 @@ static void ask(ClaimRun *j) {
 bool drain_is_closed(ClaimRun *j) {
     NodeState state = nodes_state(j);
 
+    /* First of all nobody opens them anew. */
+    if (grant_retract(j) < 0) {
+        look_again(j, SEARCH_LAST_USEC);
+        return false;
+    }
     if (j->task || j->query)
         return false; /* the answer is on its way */
     if (state == NODE_OPEN && !j->overdue) {

@@ -10,7 +10,6 @@
 #include "base/fields.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "host/taint-reader.h"
 
 #define FILE_NAME "taints.json"
 #define FILE_SIZE_MAX (1024U * 1024)
@@ -24,6 +23,7 @@ struct Ledger {
     sd_event *event;
     sd_event_source *look;
     ledger_changed_t changed;
+    taint_is_granted_t is_granted;
     void *userdata;
     int directory;
     char boot_id[40];
@@ -221,7 +221,7 @@ void ledger_look_now(Ledger *l) {
 
     l->looked_usec = now_usec(CLOCK_MONOTONIC);
     l->found.n = l->found.more = 0;
-    taint_reader_read(&l->found);
+    taint_reader_read(&l->found, l->is_granted, l->userdata);
     any = drop_gone(l);
     any |= add_found(l);
     if (any)
@@ -285,8 +285,8 @@ const TaintList *ledger_taints(const Ledger *l) {
 
 /* ---- life ---- */
 
-int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t changed, void *userdata,
-        Ledger **ret) {
+int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t changed,
+        taint_is_granted_t is_granted, void *userdata, Ledger **ret) {
     _cleanup_(ledger_freep) Ledger *l = calloc(1, sizeof(*l));
     ssize_t n;
 
@@ -294,6 +294,7 @@ int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t ch
         return -ENOMEM;
     l->event = sd_event_ref(event);
     l->changed = changed;
+    l->is_granted = is_granted;
     l->userdata = userdata;
     l->directory = open(state_directory, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
     if (l->directory < 0)
@@ -302,7 +303,6 @@ int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t ch
     if (n < 0)
         return (int) n;
     load(l);
-    ledger_look_now(l);
     *ret = TAKE_PTR(l);
     return 0;
 }

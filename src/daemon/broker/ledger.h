@@ -20,13 +20,14 @@
 
 #include "core/claim.h"
 #include "core/taint.h"
+#include "host/taint-reader.h"
 
 typedef struct Ledger Ledger;
 typedef void (*ledger_changed_t)(void *userdata);
 
-/* Reads what a daemon before us wrote, and looks. 0 or negative errno. */
-int ledger_new(
-        sd_event *event, const char *state_directory, ledger_changed_t changed, void *userdata, Ledger **ret);
+/* Reads what a daemon before us wrote. 0 or negative errno. */
+int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t changed,
+        taint_is_granted_t is_granted, void *userdata, Ledger **ret);
 Ledger *ledger_free(Ledger *l);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Ledger *, ledger_free);
 

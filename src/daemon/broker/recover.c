@@ -22,6 +22,7 @@
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/fd-store.h"
+#include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
 
 typedef struct Candidate {
@@ -328,6 +329,9 @@ static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winne
     DeviceName members[PLAN_MEMBERS_MAX]; /* as many as a record has at most */
     SalvagedNames names = {.names = members};
 
+    ClaimRun loser = {.claim = c->stored->claim, .broker = recovery->broker};
+
+    (void) grant_retract(&loser);
     free(store_keep_copy(recovery->broker->store, c->stored));
     log_error("Claim %s names a device that claim %s also names: it is not restored", c->stored->id,
             winner->claim.id);
@@ -501,6 +505,9 @@ static int recover(Recovery *recovery) {
     for (size_t i = 0; r >= 0 && i < n; i++)
         if (recovery->candidates[i].run)
             r = go_on(recovery, &recovery->candidates[i]);
+    for (ClaimRun *j = recovery->broker->claims; r >= 0 && j; j = j->next)
+        if (j->claim.state == CLAIM_HELD)
+            grant_resume(j);
     for (size_t i = 0; i < n; i++) {
         (void) safe_close(recovery->candidates[i].lifeline);
         (void) safe_close(recovery->candidates[i].previous);

@@ -22,7 +22,38 @@ static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
 
 /* ---- Acquire ---- */
 
-static int append_result(sd_bus_message *reply, const Plan *plan) {
+/* The n-th string of a list; NULL beyond the last. */
+typedef const char *(*nth_string_t)(const Grant *grant, size_t n, char buf[static DEVICE_NAME_MAX]);
+
+static const char *nth_device(const Grant *g, size_t n, char buf[static DEVICE_NAME_MAX]) {
+    return n < g->plan->n_claimed ? device_name_format(&g->plan->members[n].name, buf) : NULL;
+}
+
+static const char *nth_node(const Grant *g, size_t n, char buf[static DEVICE_NAME_MAX]) {
+    return n < g->n_nodes ? g->nodes[n].path : NULL;
+}
+
+static int append_strings(sd_bus_message *reply, const char *key, const Grant *grant, nth_string_t nth) {
+    char buf[DEVICE_NAME_MAX];
+    const char *s;
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'e', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "s", key);
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, 'v', "as");
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, 'a', "s");
+    for (size_t i = 0; r >= 0 && (s = nth(grant, i, buf)); i++)
+        r = sd_bus_message_append(reply, "s", s);
+    for (unsigned level = 0; r >= 0 && level < 3; level++) /* as, v, e */
+        r = sd_bus_message_close_container(reply);
+    return r;
+}
+
+static int append_result(sd_bus_message *reply, const Grant *grant) {
+    const Plan *plan = grant->plan;
     _cleanup_free_ char *rule = sanitize(plan->rule, sizeof plan->rule);
     int r;
 
@@ -36,33 +67,11 @@ static int append_result(sd_bus_message *reply, const Plan *plan) {
             tether_kind_to_string(plan->tether));
     if (r >= 0 && plan->memlock > 0)
         r = sd_bus_message_append(reply, "{sv}", "memlock", "t", plan->memlock);
-    if (r < 0)
-        return r;
-    r = sd_bus_message_open_container(reply, 'e', "sv");
-    if (r < 0)
-        return r;
-    r = sd_bus_message_append(reply, "s", "devices");
-    if (r < 0)
-        return r;
-    r = sd_bus_message_open_container(reply, 'v', "as");
-    if (r < 0)
-        return r;
-    r = sd_bus_message_open_container(reply, 'a', "s");
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < plan->n_claimed; i++) {
-        char name[DEVICE_NAME_MAX];
-
-        r = sd_bus_message_append(reply, "s", device_name_format(&plan->members[i].name, name));
-        if (r < 0)
-            return r;
-    }
-    for (unsigned level = 0; level < 4; level++) { /* as, v, e, a{sv} */
-        r = sd_bus_message_close_container(reply);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    if (r >= 0)
+        r = append_strings(reply, "devices", grant, nth_device);
+    if (r >= 0 && plan->grant == GRANT_NODE)
+        r = append_strings(reply, "nodes", grant, nth_node);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 static int append_fds(sd_bus_message *reply, const GrantedFd *fds, size_t n_fds) {
@@ -90,7 +99,7 @@ static int send_grant(BusCall *call, const Grant *grant, bool joins) {
         r = sd_bus_message_append(reply, "o", bus_claim_path(grant->claim->id, path));
     if (r < 0)
         return r;
-    r = append_result(reply, grant->plan);
+    r = append_result(reply, grant);
     if (r < 0)
         return r;
     r = append_fds(reply, grant->fds, grant->n_fds);

@@ -84,7 +84,7 @@ static int send_result(const WorkerResult *result, const int *fds) {
     Packet p;
 
     packet_init(&p, &copy, sizeof(copy));
-    if (result->n_fds > 0) {
+    if (fds && result->n_fds > 0) {
         struct cmsghdr *c;
 
         p.header.msg_control = p.control.bytes;
@@ -151,7 +151,7 @@ static void run_find_holders(WorkerResult *result, int fds[static PLAN_GROUPS_MA
 }
 
 static int serve_one(void) {
-    int fds[PLAN_GROUPS_MAX], r;
+    int fds[PLAN_GROUPS_MAX];
     WorkerResult result = {.done = true};
     WorkerOrder order;
     ssize_t n;
@@ -177,13 +177,15 @@ static int serve_one(void) {
         run_find_holders(&result, fds);
     else
         run_item(&order, &result);
-    r = send_result(&result, fds);
     /* Its copy is kept until this process ends. */
     if (order.operation == WORKER_OPEN_NOIOMMU)
-        return r;
+        return send_result(&result, fds);
+    if (result.n_fds > 0)
+        (void) send_result(&(WorkerResult){.n_fds = result.n_fds, .step = result.step}, fds);
+    /* Before the daemon goes on: nobody else can open a group while there is a copy. */
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = safe_close(fds[i]);
-    return r;
+    return send_result(&result, NULL);
 }
 
 int worker_main(void) {
@@ -217,8 +219,10 @@ struct Worker {
     uint64_t timeout_usec;
     WorkerTask *task; /* owned; NULL while idle or stuck; stays while the worker keeps a copy for it */
     bool stuck;
-    bool outdated; /* gets no further task */
-    bool keeps;    /* a copy of what it opens, until it ends */
+    bool outdated;            /* gets no further task */
+    bool keeps;               /* a copy of what it opens, until it ends */
+    int fds[PLAN_GROUPS_MAX]; /* owned; that have come, of a task that is not done yet */
+    size_t n_fds;
 };
 
 struct WorkerPool {
@@ -226,6 +230,11 @@ struct WorkerPool {
     int spawner; /* borrowed; -EBADF: we start them */
     Worker *workers;
 };
+
+static void drop_fds(Worker *w) {
+    while (w->n_fds > 0)
+        (void) safe_close(w->fds[--w->n_fds]);
+}
 
 static Worker *worker_free(Worker *w) {
     if (!w)
@@ -238,6 +247,7 @@ static Worker *worker_free(Worker *w) {
     sd_event_source_disable_unref(w->io);
     sd_event_source_disable_unref(w->exit);
     sd_event_source_disable_unref(w->deadline);
+    drop_fds(w);
     (void) safe_close(w->socket);
     (void) safe_close(w->pidfd);
     free(w->task);
@@ -281,17 +291,14 @@ static void fail_task(Worker *w, int error) {
     finish_task(w, &(WorkerResult){.done = true, .error = error}, fds);
 }
 
-/* Takes the fds of a received packet; more or fewer than announced is treated as none. */
-static void take_fds(Packet *p, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
-    size_t n = 0;
-
+/* Takes the fds of a received packet, instead of those of an earlier one. */
+static void take_fds(Worker *w, Packet *p) {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(&p->header); c; c = CMSG_NXTHDR(&p->header, c))
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-            n = MIN((c->cmsg_len - CMSG_LEN(0)) / sizeof(int), (size_t) PLAN_GROUPS_MAX);
-            memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+            drop_fds(w);
+            w->n_fds = MIN((c->cmsg_len - CMSG_LEN(0)) / sizeof(int), (size_t) PLAN_GROUPS_MAX);
+            memcpy(w->fds, CMSG_DATA(c), w->n_fds * sizeof(int));
         }
-    if (n != result->n_fds)
-        *result = (WorkerResult){.error = -EBADMSG, .step = DRIVER_STEP_OPEN};
 }
 
 static Worker *find_idle(WorkerPool *p, const Worker *except) {
@@ -314,13 +321,10 @@ static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *use
 
 /* The first message from a worker that the spawner has started. */
 static int take_pidfd(Worker *w, Packet *p) {
-    WorkerResult announced = {.n_fds = 1};
-    int fds[PLAN_GROUPS_MAX];
-
-    take_fds(p, &announced, fds);
-    if (announced.error < 0)
+    take_fds(w, p);
+    if (w->n_fds != 1)
         return -EPIPE;
-    w->pidfd = fds[0];
+    w->pidfd = w->fds[--w->n_fds];
     return sd_event_add_io(w->pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w) < 0 ? -EPIPE : 1;
 }
 
@@ -343,14 +347,17 @@ static int receive(Worker *w) {
         return take_pidfd(w, &p);
     if (n != (ssize_t) sizeof(result))
         return -EPIPE;
+    take_fds(w, &p);
     if (!result.done) {
         take_step(w, &result);
         return 1;
     }
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
-        fds[i] = -EBADF;
-    take_fds(&p, &result, fds);
-    finish_task(w, &result, fds);
+        fds[i] = i < w->n_fds ? w->fds[i] : -EBADF;
+    if (w->n_fds != result.n_fds)
+        result = (WorkerResult){.done = true, .error = -EBADMSG, .step = DRIVER_STEP_OPEN};
+    w->n_fds = 0;
+    finish_task(w, &result, fds); /* w may be gone now */
     for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
         fds[i] = safe_close(fds[i]);
     return 1;

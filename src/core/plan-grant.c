@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How the claim reaches the client, and what that exposes. The request decides, and every rule of the claim
+ * must allow it: a node can be opened by every process of the user, files are in the hands of one. */
+
+#include "base/str.h"
+#include "core/planner.h"
+
+static int refuse_grant(Planner *p, GrantKind wanted) {
+    bool fd = p->grants & 1U << GRANT_FD;
+    const char *word = grant_kind_to_string(wanted);
+    int r;
+
+    r = planner_name_rules(p,
+            refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
+                    "the rule does not allow the grant %s", word));
+    p->refusal->remedy =
+            format_string("%sTo loosen the policy, the operator can add \"%s\" to \"grant\" of the rule.",
+                    fd ? "Request the grant fd. " : "", word);
+    return r;
+}
+
+/* The kernel lets only a process with CAP_SYS_RAWIO open its node, so files are all that can be granted. */
+static int refuse_noiommu(Planner *p) {
+    int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
+            "the backend noiommu has no other grant than fd");
+
+    p->refusal->remedy = strdup("Request the grant fd.");
+    return r;
+}
+
+/* ---- What it exposes, for people ---- */
+
+/* The number of a node is made up when the vfio driver takes the device. */
+static void add_cdev(StrBuf *b, const Planner *p, const PlanMember *m) {
+    const Device *d = inventory_find_device(p->context->inventory, &m->name);
+    char name[DEVICE_NAME_MAX];
+
+    if (d && d->vfio_index >= 0)
+        strbuf_addf(b, "/dev/vfio/devices/vfio%d", d->vfio_index);
+    else
+        strbuf_addf(b, "the node of %s below /dev/vfio/devices", device_name_format(&m->name, name));
+}
+
+static void add_separator(StrBuf *b, size_t i, size_t n) {
+    strbuf_add(b, i + 1 == n ? " and " : ", ");
+}
+
+static void add_nodes(StrBuf *b, const Planner *p) {
+    const Plan *plan = p->plan;
+    bool group = plan->backend == BACKEND_GROUP;
+    size_t n = group ? plan->n_groups : plan->n_claimed;
+
+    strbuf_add(b, group ? "/dev/vfio/vfio" : "/dev/iommu");
+    for (size_t i = 0; i < n; i++) {
+        add_separator(b, i, n);
+        if (group)
+            strbuf_addf(b, "/dev/vfio/%d", plan->groups[i]);
+        else
+            add_cdev(b, p, &plan->members[i]);
+    }
+}
+
+static void add_files(StrBuf *b, const Planner *p) {
+    char name[DEVICE_NAME_MAX];
+
+    strbuf_add(b, "the opened ");
+    if (p->plan->backend == BACKEND_NOIOMMU)
+        strbuf_add(b, device_name_format(&p->plan->members[0].name, name));
+    else
+        add_nodes(b, p);
+    strbuf_add(b, " go to the caller, who can pass them on");
+}
+
+static int describe(Planner *p) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    switch (p->plan->grant) {
+    case GRANT_FD:
+        add_files(&b, p);
+        break;
+    case GRANT_NODE:
+        add_nodes(&b, p);
+        strbuf_addf(&b,
+                " become usable by uid %u, for every process of that uid and for as long as the claim lives",
+                (unsigned) p->subject->uid);
+        break;
+    default:
+        strbuf_add(&b, "nothing is handed out; reserves the devices and binds them to their vfio driver");
+    }
+    p->plan->exposes = strbuf_steal(&b);
+    return p->plan->exposes ? 0 : refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+}
+
+int grant_decide(Planner *p) {
+    GrantKind wanted = p->request->grant;
+    int r = 0;
+
+    p->plan->grant = wanted;
+    if (wanted != GRANT_FD && p->request->backend == BACKEND_NOIOMMU)
+        r = refuse_noiommu(p);
+    else if (!(p->grants & 1U << wanted))
+        r = refuse_grant(p, wanted);
+    r = planner_put_aside(p, r);
+    if (r < 0 || !p->context->describe || p->again || (int) p->found.code >= 0)
+        return r;
+    return describe(p);
+}
