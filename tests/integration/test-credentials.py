@@ -181,6 +181,13 @@ class PidTest(CredentialsTestCase):
         self.take_pid(pid)
         self.assertIn('AccessDenied', self.answer(process))
 
+    def test_another_process_has_the_pid_of_a_client_that_has_not_asked_yet(self):
+        """And nobody has connected since. The bus has announced the client."""
+        self.start()
+        process, pid = self.heir()
+        self.take_pid(pid)
+        self.assertIn('AccessDenied', self.answer(process))
+
     def test_another_process_has_the_pid_of_a_client_from_before_the_daemon(self):
         process, pid = self.heir()
         self.start()

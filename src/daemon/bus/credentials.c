@@ -28,6 +28,20 @@
 #define BUS_NAME "org.freedesktop.DBus"
 #define BUS_PATH "/org/freedesktop/DBus"
 
+/* Connections of others that were announced are remembered, the last ones. */
+#define ARRIVALS_MAX 256U
+
+/* ":1.42". The bus numbers connections as they come. */
+typedef struct Number {
+    unsigned epoch;
+    unsigned long long number;
+} Number;
+
+typedef struct Arrival {
+    Number number;
+    uint64_t seen_usec; /* CLOCK_BOOTTIME */
+} Arrival;
+
 typedef struct Connection Connection;
 typedef struct Waiter Waiter;
 
@@ -62,6 +76,10 @@ struct Credentials {
     Connection *newest, *oldest;
     unsigned n_connections, n_waiting;
     ProcessReader processes;
+    sd_bus_slot *own_lookup;     /* does the bus have a pidfd of its clients? */
+    sd_bus_slot *arrivals_match; /* where the bus has no pidfd of its clients */
+    Arrival arrivals[ARRIVALS_MAX];
+    size_t n_arrivals;      /* ever; the last ones are kept */
     uint64_t own_seen_usec; /* like Connection.seen_usec, of ourselves */
     void (*idle)(void *userdata);
     void *idle_userdata;
@@ -312,19 +330,83 @@ static int parse_field(sd_bus_message *m, const char *key, Subject *s) {
     return r;
 }
 
-/* ":1.42". The bus numbers connections as they come. */
-static bool was_before(const char *name, const char *other) {
-    unsigned long long number, other_number;
-    unsigned epoch, other_epoch;
+static bool parse_number(const char *name, Number *ret) {
+    return sscanf(name, ":%u.%llu", &ret->epoch, &ret->number) == 2;
+}
 
-    return sscanf(name, ":%u.%llu", &epoch, &number) == 2 &&
-            sscanf(other, ":%u.%llu", &other_epoch, &other_number) == 2 &&
-            (epoch != other_epoch ? epoch < other_epoch : number < other_number);
+static bool is_later(const Number *a, const Number *b) {
+    return a->epoch != b->epoch ? a->epoch > b->epoch : a->number > b->number;
+}
+
+static bool was_before(const char *name, const char *other) {
+    Number a, b;
+
+    return parse_number(name, &a) && parse_number(other, &b) && is_later(&b, &a);
+}
+
+/* When the first one was announced of those that came as late as this one, or later. */
+static uint64_t first_arrival(const Credentials *c, const Connection *k) {
+    size_t first = c->n_arrivals > ARRIVALS_MAX ? c->n_arrivals - ARRIVALS_MAX : 0;
+    Number own;
+
+    if (!parse_number(k->name, &own))
+        return UINT64_MAX;
+    for (size_t i = first; i < c->n_arrivals; i++) {
+        const Arrival *a = &c->arrivals[i % ARRIVALS_MAX];
+
+        if (!is_later(&own, &a->number))
+            return a->seen_usec;
+    }
+    return UINT64_MAX;
+}
+
+static int on_arrival(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    const char *name, *old_owner, *new_owner;
+    Credentials *c = userdata;
+    Number number;
+
+    if (!streq_ptr(sd_bus_message_get_sender(m), BUS_NAME) ||
+            sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0)
+        return 0;
+    if (*new_owner && parse_number(name, &number))
+        c->arrivals[c->n_arrivals++ % ARRIVALS_MAX] =
+                (Arrival){.number = number, .seen_usec = process_reader_now()};
+    return 0;
+}
+
+/* A bus that tells the pid alone: whether that is still the same process depends on when it has connected, so
+ * from now on the bus announces each new connection. */
+static void watch_arrivals(Credentials *c) {
+    (void) sd_bus_add_match_async(c->bus, &c->arrivals_match,
+            "type='signal',sender='" BUS_NAME "',path='" BUS_PATH "',interface='" BUS_NAME "',"
+            "member='NameOwnerChanged',arg1=''",
+            on_arrival, NULL, c);
+}
+
+static bool has_process_fd(sd_bus_message *m) {
+    const char *key = "";
+
+    if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_enter_container(m, 'a', "{sv}") < 0)
+        return false;
+    while (sd_bus_message_enter_container(m, 'e', "sv") > 0)
+        if (sd_bus_message_read(m, "s", &key) < 0 || streq(key, "ProcessFD") ||
+                sd_bus_message_skip(m, "v") < 0 || sd_bus_message_exit_container(m) < 0)
+            break;
+    return streq(key, "ProcessFD");
+}
+
+static int on_own_credentials(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    Credentials *c = userdata;
+
+    c->own_lookup = sd_bus_slot_unref(c->own_lookup);
+    if (!has_process_fd(m))
+        watch_arrivals(c);
+    return 1;
 }
 
 /* By when was k connected, as far as we can tell? Before any connection that has come later was seen. */
 static uint64_t latest_connect(const Credentials *c, const Connection *k) {
-    uint64_t latest = k->seen_usec;
+    uint64_t latest = MIN(k->seen_usec, first_arrival(c, k));
     const char *own = NULL;
 
     if (c->own_seen_usec > 0 && sd_bus_get_unique_name(c->bus, &own) >= 0 && was_before(k->name, own))
@@ -629,8 +711,14 @@ void credentials_set_vanished_callback(
 }
 
 void credentials_note_connected(Credentials *c) {
-    if (c->own_seen_usec == 0)
-        c->own_seen_usec = process_reader_now();
+    const char *own;
+
+    if (c->own_seen_usec > 0)
+        return;
+    c->own_seen_usec = process_reader_now();
+    if (sd_bus_get_unique_name(c->bus, &own) >= 0)
+        (void) sd_bus_call_method_async(c->bus, &c->own_lookup, BUS_NAME, BUS_PATH, BUS_NAME,
+                "GetConnectionCredentials", on_own_credentials, c, "s", own);
 }
 
 int credentials_new(sd_bus *bus, Door *door, Credentials **ret) {
@@ -664,6 +752,8 @@ Credentials *credentials_free(Credentials *c) {
         forget_connection(k);
     }
     sd_bus_slot_unref(c->orphans.question);
+    sd_bus_slot_unref(c->own_lookup);
+    sd_bus_slot_unref(c->arrivals_match);
     sd_bus_unref(c->bus);
     process_reader_done(&c->processes);
     free(c);
