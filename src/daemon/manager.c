@@ -242,6 +242,7 @@ static void on_policy_loaded(void *userdata, int r, bool resolved) {
                 policy_n_rules(m->policy->policy));
         settle_policy(m);
         bus_face_policy_changed(m->bus);
+        varlink_face_host_changed(m->varlink);
     }
     if (m->bus && !resolved)
         bus_face_policy_loaded(m->bus, r);
@@ -334,6 +335,8 @@ static void on_taints_changed(void *userdata) {
 
     if (m->bus)
         bus_face_taints_changed(m->bus);
+    if (m->varlink)
+        varlink_face_host_changed(m->varlink);
 }
 
 static const TaintList *read_taints(void *userdata) {
@@ -374,6 +377,8 @@ static void on_device_changed(void *userdata, Device *device, int changes, int o
     /* The announcement is only noted here, and made after the broker has done what it does. */
     if (m->bus)
         bus_face_device_changed(m->bus, device, changes, old_group);
+    if (m->varlink)
+        varlink_face_device_changed(m->varlink, device, changes, old_group);
     if (changes & DEVICE_REMOVED)
         broker_device_removed(m->broker, device);
     else
@@ -391,6 +396,8 @@ static void on_claim_changed(void *userdata, const Claim *claim, ClaimChange cha
         ledger_look_soon(m->ledger);
     if (m->bus)
         bus_face_claim_changed(m->bus, claim, change);
+    if (m->varlink)
+        varlink_face_claim_changed(m->varlink, claim, change);
     if (change == CLAIM_REMOVED)
         start_idle_timer(m);
 }

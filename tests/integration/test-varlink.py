@@ -2,45 +2,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The Varlink face: the same verbs as on the bus, through a socket."""
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 
 import dbus
 
 import harness
-from harness import VfiodTestCase, needs_root, wait
-from varlink_client import INTERFACE, SERVICE, Peer, VarlinkError
-
-
-class VarlinkTestCase(VfiodTestCase):
-    sockets = ('varlink',)
-
-    def peer(self, name='varlink', **options):
-        peer = Peer(self.socket_path(name), **options)
-        self.addCleanup(peer.close)
-        return peer
-
-    def as_nobody(self, method, parameters=None):
-        """What another user is answered, as JSON."""
-        script = ('import json, sys; sys.path.insert(0, sys.argv[1]); from varlink_client import Peer\n'
-                  'with Peer(sys.argv[2]) as peer: print(json.dumps(peer.call(sys.argv[3], json.loads(sys.argv[4]))))')
-        return subprocess.run([sys.executable, '-c', script, os.path.dirname(__file__), self.socket_path(), method,
-                               json.dumps(parameters)], user=harness.NOBODY, group=harness.NOBODY, extra_groups=[],
-                              check=True, capture_output=True, text=True, timeout=harness.CALL_TIMEOUT).stdout
-
-    @contextlib.contextmanager
-    def fails(self, error, *words, **parameters):
-        with self.assertRaises(VarlinkError) as caught:
-            yield caught
-        e = caught.exception
-        self.assertEqual(e.name, error if '.' in error else f'{INTERFACE}.{error}', e.parameters)
-        for word in words:
-            self.assertIn(word, e.parameters['message'])
-        for key, value in parameters.items():
-            self.assertEqual(e.parameters[key], value)
+from harness import needs_root, wait
+from varlink_client import SERVICE, VarlinkTestCase
 
 
 class AcquireTest(VarlinkTestCase):
@@ -249,6 +218,99 @@ class ListTest(VarlinkTestCase):
         self.assertIn('test (', self.peer().call('List', {'claim': reply['claim']})['claim']['rule'])
         for fd in fds.values():
             os.close(fd)
+
+
+class MonitorTest(VarlinkTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+
+    def monitor(self, *kinds, **options):
+        """All that is there at the beginning is read."""
+        peer = self.peer(**options)
+        peer.send('Monitor', {'kinds': kinds} if kinds else {}, more=True)
+        return peer, self.read_until(peer, lambda r: r['event'] == 'complete')
+
+    def read_until(self, peer, condition):
+        replies = []
+        while not replies or not condition(replies[-1]):
+            reply, _ = peer.reply()
+            self.assertTrue(peer.continues)
+            replies.append(reply)
+        return replies
+
+    def test_what_is_there_comes_first(self):
+        self.start()
+        _, replies = self.monitor()
+        self.assertEqual([(r['event'], r.get('kind')) for r in replies],
+                         [('present', 'host'), ('present', 'device'), ('present', 'group'), ('complete', None)])
+        listed = list(self.peer().stream('List'))
+        self.assertEqual([{k: v for k, v in r.items() if k not in ('event', 'kind')} for r in replies[:-1]], listed)
+
+    def test_a_claim_comes_and_goes(self):
+        self.start()
+        peer, _ = self.monitor()
+        reply, fds = self.peer().acquire(self.nic)
+        seen = self.read_until(peer, lambda r: 'claim' in r and r['claim']['state'] == 'held')
+        self.assertEqual([r['event'] for r in seen if 'claim' in r][0], 'added')
+        seen += self.read_until(peer, lambda r: 'device' in r and r['device']['claim'] == reply['claim'])
+        for fd in fds.values():
+            os.close(fd)
+        end = self.read_until(peer, lambda r: r['event'] == 'removed')
+        self.assertEqual({'event': 'removed', 'kind': 'claim', 'name': reply['claim']}, end[-1])
+        end = self.read_until(peer, lambda r: 'device' in r and r['device']['state'] == 'free')
+        self.assertIsNone(end[-1]['device']['claim'])
+
+    def test_devices_come_and_go(self):
+        self.start()
+        peer, _ = self.monitor('device', 'group')
+        other = self.host.add_device('0000:07:00.0', group=9)
+        seen = self.read_until(peer, lambda r: r['event'] == 'added' and r['kind'] == 'device')
+        self.assertEqual(seen[-1]['device']['name'], 'pci:0000:07:00.0')
+        self.host.remove_device(other)
+        seen = self.read_until(peer, lambda r: r['event'] == 'removed' and r['kind'] == 'device')
+        self.assertEqual(seen[-1]['name'], 'pci:0000:07:00.0')
+
+    def test_the_policy_changes(self):
+        self.start()
+        peer, _ = self.monitor('host')
+        self.set_policy([], text='nonsense')
+        with self.fails('PolicyBroken'):
+            self.peer().call('io.systemd.service.Reload')
+        reply, _ = peer.reply()
+        self.assertEqual((reply['event'], reply['host']['policyState']), ('changed', 'stale'))
+
+    def test_a_slow_reader_is_told_that_it_has_missed_something(self):
+        self.start()
+        peer, _ = self.monitor(buffer=4096)
+        claims = 0
+        other = self.peer()
+        while claims < 400:
+            reply, fds = other.acquire(self.nic)
+            for fd in fds.values():
+                os.close(fd)
+            wait(lambda: self.records() == [], 'the claim ends')
+            claims += 1
+        seen = self.read_until(peer, lambda r: r['event'] == 'resync')
+        seen = self.read_until(peer, lambda r: r['event'] == 'complete')
+        self.assertEqual([r['device']['state'] for r in seen if 'device' in r], ['free'])
+        self.assertEqual([r for r in seen if 'claim' in r], [])
+
+    def test_it_ends_with_the_connection(self):
+        self.start()
+        with self.monitor()[0]:
+            pass
+        reply, fds = self.peer().acquire(self.nic)
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_it_ends_with_the_daemon(self):
+        self.start()
+        peer, _ = self.monitor()
+        self.daemon.stop()
+        with self.fails('ShuttingDown'):
+            peer.reply()
+        self.assertTrue(peer.is_closed())
 
 
 if __name__ == '__main__':

@@ -2,11 +2,15 @@
 """A Varlink client that can also send what no library would send. Blocking, with a time-out."""
 
 import array
+import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
 
-from harness import CALL_TIMEOUT
+import harness
+from harness import CALL_TIMEOUT, VfiodTestCase
 
 INTERFACE = 'org.vfiod.Broker'
 SERVICE = 'org.varlink.service'
@@ -128,3 +132,35 @@ class Peer:
             yield parameters
             if not self.continues:
                 return
+
+
+class VarlinkTestCase(VfiodTestCase):
+    sockets = ('varlink',)
+
+    def peer(self, name='varlink', **options):
+        peer = Peer(self.socket_path(name), **options)
+        self.addCleanup(peer.close)
+        return peer
+
+    def run_as_nobody(self, script):
+        """What a program of another user prints; sys.argv[2] is the path of the socket."""
+        script = 'import json, sys; sys.path.insert(0, sys.argv[1]); from varlink_client import Peer\n' + script
+        process = subprocess.run([sys.executable, '-c', script, os.path.dirname(__file__), self.socket_path()],
+                                 user=harness.NOBODY, group=harness.NOBODY, extra_groups=[], capture_output=True,
+                                 text=True, timeout=harness.TEST_TIMEOUT)
+        return process.stdout or process.stderr
+
+    def as_nobody(self, method, parameters=None):
+        """What another user is answered, as JSON; or a traceback with the error."""
+        return self.run_as_nobody(f'with Peer(sys.argv[2]) as peer: print(json.dumps(peer.call({method!r}, {parameters!r})))')
+
+    @contextlib.contextmanager
+    def fails(self, error, *words, **parameters):
+        with self.assertRaises(VarlinkError) as caught:
+            yield caught
+        e = caught.exception
+        self.assertEqual(e.name, error if '.' in error else f'{INTERFACE}.{error}', e.parameters)
+        for word in words:
+            self.assertIn(word, e.parameters['message'])
+        for key, value in parameters.items():
+            self.assertEqual(e.parameters[key], value)

@@ -163,7 +163,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 /* Finds or makes the entry of an object. */
-static Entry *entry_of(BusAnnouncer *a, const Key *key, BusObjectChange change) {
+static Entry *entry_of(BusAnnouncer *a, const Key *key, ObjectChange change) {
     Entry *e, **found;
 
     found = tfind(key, &a->tree, compare_keys);
@@ -173,7 +173,7 @@ static Entry *entry_of(BusAnnouncer *a, const Key *key, BusObjectChange change) 
     if (!e)
         return NULL;
     e->key = *key;
-    e->was_known = change != BUS_OBJECT_ADDED;
+    e->was_known = change != OBJECT_ADDED;
     if (!tsearch(e, &a->tree, compare_keys)) {
         free(e);
         return NULL;
@@ -188,7 +188,7 @@ static Entry *entry_of(BusAnnouncer *a, const Key *key, BusObjectChange change) 
     return e;
 }
 
-static void announce(BusAnnouncer *a, const Key *key, BusObjectChange change, unsigned properties) {
+static void announce(BusAnnouncer *a, const Key *key, ObjectChange change, unsigned properties) {
     Entry *e = entry_of(a, key, change);
 
     if (!e) {
@@ -196,20 +196,19 @@ static void announce(BusAnnouncer *a, const Key *key, BusObjectChange change, un
         return;
     }
     e->properties |= properties;
-    if (change == BUS_OBJECT_REMOVED)
+    if (change == OBJECT_REMOVED)
         e->went = true;
 }
 
-void bus_announce_device(
-        BusAnnouncer *a, const DeviceName *name, BusObjectChange change, unsigned properties) {
+void bus_announce_device(BusAnnouncer *a, const DeviceName *name, ObjectChange change, unsigned properties) {
     announce(a, &(Key){.kind = VIEW_DEVICE, .device = *name}, change, properties);
 }
 
-void bus_announce_group(BusAnnouncer *a, int id, BusObjectChange change, unsigned properties) {
+void bus_announce_group(BusAnnouncer *a, int id, ObjectChange change, unsigned properties) {
     announce(a, &(Key){.kind = VIEW_GROUP, .group = id}, change, properties);
 }
 
-void bus_announce_claim(BusAnnouncer *a, const char *id, BusObjectChange change, unsigned properties) {
+void bus_announce_claim(BusAnnouncer *a, const char *id, ObjectChange change, unsigned properties) {
     Key key = {.kind = VIEW_CLAIM};
 
     memcpy(key.claim, id, strnlen(id, sizeof key.claim - 1));

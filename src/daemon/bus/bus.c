@@ -404,117 +404,42 @@ int bus_read_devices(sd_bus_message *m, Request *request, Refusal *refusal) {
 
 /* ---- Changes ---- */
 
-static void announce_members_changed(BusFace *b, int group) {
-    bus_announce_group(b->announcer, group, BUS_OBJECT_CHANGED,
-            BUS_PROPERTY_DEVICES | BUS_PROPERTY_FINGERPRINT | BUS_PROPERTY_VIABLE | BUS_PROPERTY_STATE);
+static void on_changed(void *userdata, const ViewReference *what, ObjectChange change, unsigned properties) {
+    BusFace *b = userdata;
+
+    switch (what->kind) {
+    case VIEW_DEVICE:
+        bus_announce_device(b->announcer, what->device, change, properties);
+        break;
+    case VIEW_GROUP:
+        bus_announce_group(b->announcer, what->group, change, properties);
+        break;
+    default:
+        bus_announce_claim(b->announcer, what->claim, change, properties);
+        break;
+    }
 }
 
-static void announce_device_gone(BusFace *b, const Device *d, int changes, int old_group) {
-    bus_announce_device(b->announcer, &d->name, BUS_OBJECT_REMOVED, 0);
-    if (changes & GROUP_REMOVED)
-        bus_announce_group(b->announcer, old_group, BUS_OBJECT_REMOVED, 0);
-    else if (d->group)
-        announce_members_changed(b, d->group->id);
-}
-
-/* The device is in a group where it was not before; the group may be new, too. */
-static void announce_group_joined(BusFace *b, const Device *d, int changes) {
-    if (!d->group)
-        return;
-    if (changes & GROUP_ADDED)
-        bus_announce_group(b->announcer, d->group->id, BUS_OBJECT_ADDED, 0);
-    else
-        announce_members_changed(b, d->group->id);
+static ViewListener listener(BusFace *b) {
+    return (ViewListener){.inventory = b->context.host.inventory, .changed = on_changed, .userdata = b};
 }
 
 void bus_face_device_changed(BusFace *b, const Device *d, int changes, int old_group) {
-    unsigned properties = 0;
+    const ViewListener l = listener(b);
 
-    if (!b->announcer)
-        return;
-    if (changes & DEVICE_REMOVED) {
-        announce_device_gone(b, d, changes, old_group);
-        return;
-    }
-    if (changes & DEVICE_ADDED) {
-        announce_group_joined(b, d, changes);
-        bus_announce_device(b->announcer, &d->name, BUS_OBJECT_ADDED, 0);
-        return;
-    }
-    if (changes & DEVICE_GROUP_CHANGED) {
-        announce_group_joined(b, d, changes);
-        properties |= BUS_PROPERTY_GROUP;
-        if (changes & GROUP_REMOVED)
-            bus_announce_group(b->announcer, old_group, BUS_OBJECT_REMOVED, 0);
-        else if (old_group >= 0)
-            announce_members_changed(b, old_group);
-    }
-    if (changes & DEVICE_DRIVER_CHANGED)
-        properties |= BUS_PROPERTY_DRIVER;
-    if (changes & DEVICE_NODE_CHANGED)
-        properties |= BUS_PROPERTY_VFIO_NODE;
-    if (properties != 0)
-        bus_announce_device(b->announcer, &d->name, BUS_OBJECT_CHANGED, properties);
-    if (d->group && changes & (DEVICE_DRIVER_CHANGED | DEVICE_NODE_CHANGED))
-        bus_announce_group(b->announcer, d->group->id, BUS_OBJECT_CHANGED, BUS_PROPERTY_VIABLE);
-}
-
-static void announce_claimed_device(BusFace *b, const Device *d, unsigned properties) {
-    bus_announce_device(
-            b->announcer, &d->name, BUS_OBJECT_CHANGED, properties | BUS_PROPERTY_QUARANTINE_CAUSE);
-}
-
-/* A claim takes whole groups, so all their members change with it. */
-static void announce_claimed(BusFace *b, int group, unsigned properties) {
-    const Group *g = inventory_find_group(b->context.host.inventory, group);
-
-    if (!g)
-        return;
-    bus_announce_group(b->announcer, group, BUS_OBJECT_CHANGED, properties);
-    FOREACH_MEMBER(d, g)
-        announce_claimed_device(b, d, properties);
-}
-
-/* Devices without an IOMMU are in no group. */
-static void announce_without_group(BusFace *b, const Plan *plan, unsigned properties) {
-    for (size_t i = 0; plan->n_groups == 0 && i < plan->n_members; i++) {
-        const Device *d = inventory_find_device(b->context.host.inventory, &plan->members[i].name);
-
-        if (d)
-            announce_claimed_device(b, d, properties);
-    }
+    if (b->announcer)
+        view_device_changed(&l, d, changes, old_group);
 }
 
 void bus_face_claim_changed(BusFace *b, const Claim *claim, ClaimChange change) {
-    unsigned properties = BUS_PROPERTY_STATE;
+    const ViewListener l = listener(b);
 
     if (!b->announcer)
         return;
     if (claim->denied)
         (void) sd_bus_emit_properties_changed(
                 b->bus, BUS_FACE_PATH, BUS_MANAGER_INTERFACE, "ClaimsDeniedByPolicy", NULL);
-    switch (change) {
-    case CLAIM_ADDED:
-        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_ADDED, 0);
-        properties |= BUS_PROPERTY_CLAIM;
-        break;
-    case CLAIM_CHANGED:
-        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_CHANGED,
-                BUS_PROPERTY_STATE | ((int) claim->refusal.code >= 0 ? BUS_PROPERTY_FAILURE : 0));
-        break;
-    case CLAIM_RESHAPED:
-        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_CHANGED,
-                BUS_PROPERTY_DEVICES | BUS_PROPERTY_GROUPS | BUS_PROPERTY_RULE);
-        properties |= BUS_PROPERTY_CLAIM;
-        break;
-    case CLAIM_REMOVED:
-        bus_announce_claim(b->announcer, claim->id, BUS_OBJECT_REMOVED, 0);
-        properties |= BUS_PROPERTY_CLAIM;
-        break;
-    }
-    for (size_t i = 0; i < claim->plan.n_groups; i++)
-        announce_claimed(b, claim->plan.groups[i], properties);
-    announce_without_group(b, &claim->plan, properties);
+    view_claim_changed(&l, claim, change);
 }
 
 void bus_face_policy_changed(BusFace *b) {

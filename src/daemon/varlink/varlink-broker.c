@@ -287,6 +287,8 @@ const VarlinkMethod varlink_broker_methods[] = {
                 (const VarlinkParameter[]){{"claim", "s", true}, {}}},
         {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
         {"List", varlink_run_list, VARLINK_LONG, list_parameters},
+        {"Monitor", varlink_run_monitor, VARLINK_LONG | VARLINK_NEEDS_MORE,
+                (const VarlinkParameter[]){{"kinds", "as"}, {}}},
         {"Plan", run_plan, VARLINK_REQUEST, (const VarlinkParameter[]){{"devices", "as", true}, {}}},
         {},
 };

@@ -109,8 +109,7 @@ static int run_method(VarlinkCall *call, Refusal *refusal) {
 static void wait_for_peer(VarlinkCall *call) {
     door_pause(door_of(call), &call->task);
     call->parked = true;
-    if (!varlink_peer_is_behind(call->peer))
-        varlink_peer_wake(call->peer);
+    varlink_peer_wake(call->peer);
 }
 
 /* The call may be gone afterwards. */
@@ -126,6 +125,11 @@ static DoorStep run_call(DoorTask *task) {
         return DOOR_MORE;
     if (r == VARLINK_WRITTEN) {
         wait_for_peer(call);
+        return DOOR_DONE;
+    }
+    if (r == VARLINK_WAITING) {
+        door_pause(door_of(call), task);
+        call->waits_for_change = true;
         return DOOR_DONE;
     }
     if (r < 0)
@@ -146,9 +150,9 @@ static void on_facts(void *userdata) {
 }
 
 void varlink_call_go_on(VarlinkCall *call) {
-    if (!call->parked)
+    if (!call->parked && !call->waits_for_change)
         return;
-    call->parked = false;
+    call->parked = call->waits_for_change = false;
     door_continue(door_of(call), &call->task);
 }
 

@@ -17,6 +17,7 @@
 typedef struct VarlinkPeer VarlinkPeer;
 typedef struct VarlinkCall VarlinkCall;
 typedef struct VarlinkListener VarlinkListener;
+typedef struct VarlinkJournal VarlinkJournal; /* of changes, see varlink-monitor.c */
 
 /* Runs a method on behalf of subject. VARLINK_ANSWERED: the reply was sent. VARLINK_PENDING: the broker has
  * the call, which may even be freed by now. -EAGAIN: likewise, see BrokerInquiry. VARLINK_MORE: to be run
@@ -27,6 +28,7 @@ typedef int (*varlink_run_t)(VarlinkCall *call, const Subject *subject, Refusal 
 #define VARLINK_PENDING 1
 #define VARLINK_MORE 2
 #define VARLINK_WRITTEN 3
+#define VARLINK_WAITING 4
 
 typedef enum VarlinkMethodFlags {
     VARLINK_ACTS = 1 << 0,       /* changes something: not for sockets that are for questions only */
@@ -60,6 +62,7 @@ struct VarlinkCall {
     bool with_broker;          /* the broker will call back */
     bool waits_for_policy;     /* varlink_face_policy_loaded() answers it */
     bool parked;               /* until the socket has taken what was written */
+    bool waits_for_change;     /* until there is something new to tell */
     BrokerInquiry inquiry;     /* facts that the answer takes; run is called again when they are there */
     HolderQuery *holders;      /* while the holders of devices are searched */
     const HolderAnswer *found; /* borrowed, while that is answered */
@@ -103,6 +106,7 @@ struct VarlinkFace {
     VarlinkContext context;
     ProcessReader processes;
     VarlinkListener *listeners;
+    VarlinkJournal *journal; /* owned */
     VarlinkPeer *peers;
     unsigned n_peers;
     VarlinkPeer *ready, **last_ready; /* whose turn it is next */
@@ -135,7 +139,7 @@ VarlinkListener *varlink_listener_unref(VarlinkListener *l);
 /* A message of the peer. 0, or a negative errno: the connection is to be closed. */
 int varlink_call_begin(VarlinkPeer *p, const char *text, size_t size);
 VarlinkCall *varlink_call_free(VarlinkCall *call);
-/* The socket has taken what was written. */
+/* The socket has taken what was written, or something has changed. */
 void varlink_call_go_on(VarlinkCall *call);
 /* Something that it waited for, and that is there only now. */
 void varlink_call_run(VarlinkCall *call);
@@ -174,3 +178,7 @@ bool varlink_is_listed(const ViewField *field, void *userdata);
 int varlink_read_kinds(VarlinkCall *call, unsigned *ret);
 
 int varlink_run_list(VarlinkCall *call, const Subject *subject, Refusal *refusal);
+int varlink_run_monitor(VarlinkCall *call, const Subject *subject, Refusal *refusal);
+int varlink_journal_new(VarlinkFace *v, VarlinkJournal **ret);
+/* Every monitor must be gone. */
+VarlinkJournal *varlink_journal_free(VarlinkJournal *j);

@@ -238,7 +238,7 @@ static void settle(VarlinkPeer *p) {
 void varlink_peer_go_on(VarlinkPeer *p) {
     p->handling = true;
     flush(p);
-    if (p->call && !p->broken && !varlink_peer_is_behind(p))
+    if (p->call && p->call->parked && !p->broken && !varlink_peer_is_behind(p))
         varlink_call_go_on(p->call);
     take_message(p);
     p->handling = false;

@@ -222,6 +222,9 @@ int varlink_face_new(const VarlinkContext *context, VarlinkFace **ret) {
         r = sd_event_source_set_enabled(v->accept_again, SD_EVENT_OFF);
     if (r < 0)
         return r;
+    r = varlink_journal_new(v, &v->journal);
+    if (r < 0)
+        return r;
     r = door_add_full(context->door, on_full, v);
     if (r < 0)
         return r;
@@ -238,6 +241,7 @@ VarlinkFace *varlink_face_free(VarlinkFace *v) {
     while (v->peers)
         varlink_peer_free(v->peers);
     door_drop_full(v->context.door, v);
+    varlink_journal_free(v->journal);
     sd_event_source_disable_unref(v->turn);
     sd_event_source_disable_unref(v->deadline);
     sd_event_source_disable_unref(v->accept_again);

@@ -14,7 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/broker/door.h"
-#include "daemon/broker/views.h"
+#include "daemon/broker/view-change.h"
 
 typedef struct VarlinkFace VarlinkFace;
 
@@ -39,6 +39,10 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(VarlinkFace *, varlink_face_free);
  * read_only: only questions are answered. */
 int varlink_face_listen(VarlinkFace *v, int fd, const char *scope, bool read_only);
 
+void varlink_face_device_changed(VarlinkFace *v, const Device *device, int changes, int old_group);
+void varlink_face_claim_changed(VarlinkFace *v, const Claim *claim, ClaimChange change);
+/* Policy or taints. */
+void varlink_face_host_changed(VarlinkFace *v);
 /* Answers everybody who has asked for a reload. r: negative errno when nothing could be read. */
 void varlink_face_policy_loaded(VarlinkFace *v, int r);
 /* Connections: listeners. */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What changes in the objects that readers see when a device or a claim changes: a claim takes whole groups,
+ * so all their devices change with it. Both faces announce from this. */
+
+#include "daemon/broker/broker.h"
+#include "daemon/broker/views.h"
+
+typedef enum ObjectChange {
+    OBJECT_ADDED,
+    OBJECT_CHANGED,
+    OBJECT_REMOVED,
+} ObjectChange;
+
+/* Properties whose change is announced, over all kinds of objects. */
+typedef enum ViewProperty {
+    VIEW_PROPERTY_DRIVER = 1 << 0,
+    VIEW_PROPERTY_GROUP = 1 << 1,
+    VIEW_PROPERTY_VFIO_NODE = 1 << 2,
+    VIEW_PROPERTY_STATE = 1 << 3,
+    VIEW_PROPERTY_CLAIM = 1 << 4,
+    VIEW_PROPERTY_DEVICES = 1 << 5,
+    VIEW_PROPERTY_FINGERPRINT = 1 << 6,
+    VIEW_PROPERTY_VIABLE = 1 << 7,
+    VIEW_PROPERTY_FAILURE = 1 << 8,
+    VIEW_PROPERTY_QUARANTINE_CAUSE = 1 << 9,
+    VIEW_PROPERTY_GROUPS = 1 << 10,
+    VIEW_PROPERTY_RULE = 1 << 11,
+} ViewProperty;
+
+typedef struct ViewListener {
+    Inventory *inventory;
+    /* properties: a mask, for OBJECT_CHANGED. */
+    void (*changed)(void *userdata, const ViewReference *what, ObjectChange change, unsigned properties);
+    void *userdata;
+} ViewListener;
+
+/* changes and old_group as hotplug has them. */
+void view_device_changed(const ViewListener *l, const Device *d, int changes, int old_group);
+void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange change);
