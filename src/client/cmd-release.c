@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Releasing is asking: the daemon takes a device back only when nobody has it open any more. So this waits,
- * and says for whom. Listening starts before asking, or the end could be missed. */
+ * and says for whom. Listening starts before asking, or the end could be missed. Devices that are given back
+ * alone are a claim of their own from then on, which is followed in the same way. */
 
 #include <inttypes.h>
 
@@ -69,9 +70,9 @@ static int ask(sd_bus *bus, const char *id, VfiodErrorText *error) {
 }
 
 /* Watching needs an event loop of its own for each claim: the bus is attached to one at a time. */
-static int release_and_wait(sd_bus *bus, const char *id, const Options *o, VfiodErrorText *error) {
+static int wait_for(sd_bus *bus, const char *id, bool asked, const Options *o, VfiodErrorText *error) {
     _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-    Release release = {.options = o, .id = id, .error = error};
+    Release release = {.options = o, .id = id, .asked = asked, .error = error};
     _cleanup_(claim_watch_done) ClaimWatch watch = {
             .bus = bus, .id = id, .changed = on_changed, .userdata = &release, .error = error};
     int r;
@@ -81,13 +82,12 @@ static int release_and_wait(sd_bus *bus, const char *id, const Options *o, Vfiod
         return error_text_errno(error, r, "Cannot follow the claim");
     release.event = watch.event = event;
     r = claim_watch_start(&watch);
-    if (r < 0)
-        return r;
-    r = ask(bus, id, error);
-    if (r < 0)
-        return r;
-    release.asked = true;
-    r = claim_watch_look(&watch);
+    if (r >= 0 && !asked) {
+        r = ask(bus, id, error);
+        release.asked = true;
+        if (r >= 0)
+            r = claim_watch_look(&watch);
+    }
     return r < 0 ? r : sd_event_loop(event);
 }
 
@@ -107,6 +107,63 @@ static int find_claim(sd_bus *bus, const char *word, char **ret, VfiodErrorText 
     return r < 0 ? error_text_errno(error, r, "Cannot release") : 0;
 }
 
+/* ---- some devices of a claim ---- */
+
+static int ask_for_devices(sd_bus *bus, const char *id, const Options *o, VfiodErrorText *error) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    int r;
+
+    r = sd_bus_message_new_method_call(
+            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "ReleaseDevices");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", id);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "s");
+    for (size_t i = 0; i < o->n_devices && r >= 0; i++)
+        r = sd_bus_message_append(m, "s", o->devices[i]);
+    if (r >= 0)
+        r = sd_bus_message_close_container(m);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "a{sv}", 0);
+    if (r >= 0)
+        r = sd_bus_call(bus, m, 0, &bus_error, NULL);
+    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
+}
+
+/* The claim that the device is in by now. *ret is owned by the caller, and NULL when that is over, or when
+ * the device waits in its claim for the rest of its group. */
+static int find_part(sd_bus *bus, const char *device, const char *id, char **ret, VfiodErrorText *error) {
+    _cleanup_object_ Object object = OBJECT_NULL;
+    const char *part;
+    int r;
+
+    r = call_find_object(bus, device, &object, error);
+    if (r < 0)
+        return streq(error->name, "NoSuchDevice") ? 0 : r; /* unplugged */
+    part = json_text(object.properties, "claim");
+    if (!*part)
+        return 0;
+    if (streq(part, id) && streq(json_text(object.properties, "state"), "claimed")) {
+        fprintf(stderr, "%s: waits in claim %s until the rest of its IOMMU group is given back\n", device,
+                id);
+        return 0;
+    }
+    r = free_and_strdup(ret, part);
+    return r < 0 ? error_text_errno(error, r, "Cannot follow the device") : 0;
+}
+
+/* What leaves together is one claim. */
+static int release_devices(sd_bus *bus, const char *id, const Options *o, VfiodErrorText *error) {
+    _cleanup_free_ char *part = NULL;
+    int r;
+
+    r = ask_for_devices(bus, id, o, error);
+    for (size_t i = 0; o->wait && i < o->n_devices && r >= 0 && !part; i++)
+        r = find_part(bus, o->devices[i], id, &part, error);
+    return r < 0 || !part ? r : wait_for(bus, part, /* asked= */ true, o, error);
+}
+
 static int release_one(const char *word, const Options *o, VfiodErrorText *error) {
     _cleanup_free_ char *id = NULL;
     _cleanup_bus_ sd_bus *bus = NULL;
@@ -118,10 +175,14 @@ static int release_one(const char *word, const Options *o, VfiodErrorText *error
     r = find_claim(bus, word, &id, error);
     if (r < 0)
         return r;
-    return o->wait ? release_and_wait(bus, id, o, error) : ask(bus, id, error);
+    if (o->n_devices > 0)
+        return release_devices(bus, id, o, error);
+    return o->wait ? wait_for(bus, id, /* asked= */ false, o, error) : ask(bus, id, error);
 }
 
 int verb_release(const Options *o, VfiodErrorText *error) {
+    if (o->n_devices > 0 && o->n_arguments > 1)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "release --device takes one claim.");
     for (size_t i = 0; i < o->n_arguments; i++) {
         int r = release_one(o->arguments[i], o, error);
 

@@ -122,7 +122,7 @@ _vfioctl() {
         plan) _vfioctl_offer "$global $giving" ;;
         hold) _vfioctl_offer "$global $giving --wait --no-ask-password" ;;
         exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --hotplug --print --wait --no-ask-password --" ;;
-        release) _vfioctl_offer "$global --no-wait" ;;
+        release) _vfioctl_offer "$global --device --no-wait" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
         'policy test') _vfioctl_offer "$global --host --policy" ;;

@@ -82,7 +82,7 @@ class AddTest(GrowTestCase):
     def test_add_and_release(self):
         result = self.c.add(self.claim, self.second)
         self.assertEqual([str(d) for d in result['devices']], [self.second.name])
-        self.assertEqual(result['backend'], 'iommufd')
+        self.assertEqual((result['backend'], result['claim']), ('iommufd', self.claim.path))
         self.assertEqual(sorted(self.claim.fds), ['device:' + self.first.name, 'device:' + self.second.name,
                                                   'iommufd', 'lifeline'])
         self.assertEqual(os.fstat(self.claim.fds['device:' + self.second.name]).st_ino,

@@ -144,6 +144,33 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(hold.wait(20), 1)
         self.wait_no_claims()
 
+    def test_release_some_devices(self):
+        self.host.change_driver(self.disk, VFIO)
+        sound = self.host.add_device('0000:07:00.1', group=9, driver=VFIO)
+        self.before = self.host.binding()
+        wait(lambda: self.c.seen('InterfacesAdded', harness.device_path(sound.name)), 'it is there')
+        claim = self.c.acquire(self.nic, self.disk, sound, backend='iommufd')
+        self.assertEqual(self.vfioctl('release', '--device', self.nic.name, claim.id, claim.id)[0], 2)
+        self.assertEqual(self.vfioctl('release', '-d', '00:1f.7', claim.id)[0], 11)
+        status, output = self.vfioctl('release', '--device', self.disk.name, claim.id)
+        self.assertEqual(status, 0, output)
+        self.assertIn('until the rest of its IOMMU group', output)
+        for name in (self.disk.name, sound.name):
+            claim.close('device:' + name)
+        gate = self.kernel.hold('reset', sound.address)
+        releasing = self.begin('release', '--device', sound.name, claim.id)
+        self.assertTrue(releasing.stdout.readline().endswith(': resetting\n'))
+        gate.let_go()
+        output, _ = releasing.communicate(timeout=20)
+        self.assertEqual(releasing.returncode, 0)
+        self.assertTrue(output.splitlines()[-1].endswith(': gone'), output)
+        self.assertNotIn(claim.id, output)
+        self.assertEqual(self.json('status', claim.id)[0]['devices'], [self.nic.name])
+        self.assertEqual(self.vfioctl('release', '--no-wait', '--device', self.nic.name, claim.id), (0, ''))
+        self.assertEqual(claim.state, 'draining')
+        claim.close()
+        self.wait_no_claims()
+
     def test_refusals(self):
         for arguments, status, word in (
                 (['plan', 'nonsense'], 10, 'nonsense'), (['plan', '00:1f.7'], 14, 'pci:0000:00:1f.7'),

@@ -52,9 +52,10 @@ static int append_strings(sd_bus_message *reply, const char *key, const Grant *g
     return r;
 }
 
-static int append_result(sd_bus_message *reply, const Grant *grant) {
+static int append_result(sd_bus_message *reply, const Grant *grant, bool joins) {
     const Plan *plan = grant->plan;
     _cleanup_free_ char *rule = sanitize(plan->rule, sizeof plan->rule);
+    char path[BUS_OBJECT_PATH_MAX];
     int r;
 
     if (!rule)
@@ -65,6 +66,8 @@ static int append_result(sd_bus_message *reply, const Grant *grant) {
     r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}", "backend", "s", backend_to_string(plan->backend),
             "rule", "s", rule, "grant", "s", grant_kind_to_string(plan->grant), "tether", "s",
             tether_kind_to_string(plan->tether));
+    if (r >= 0 && joins) /* the caller may have named it by its cookie */
+        r = sd_bus_message_append(reply, "{sv}", "claim", "o", bus_claim_path(grant->claim->id, path));
     if (r >= 0 && plan->memlock > 0)
         r = sd_bus_message_append(reply, "{sv}", "memlock", "t", plan->memlock);
     if (r >= 0)
@@ -99,7 +102,7 @@ static int send_grant(BusCall *call, const Grant *grant, bool joins) {
         r = sd_bus_message_append(reply, "o", bus_claim_path(grant->claim->id, path));
     if (r < 0)
         return r;
-    r = append_result(reply, grant);
+    r = append_result(reply, grant, joins);
     if (r < 0)
         return r;
     r = append_fds(reply, grant->fds, grant->n_fds);
