@@ -385,6 +385,25 @@ class WorkerTest(UndoTestCase):
         self.wait_gone(claim)
         self.assert_untouched(self.before)
 
+    def test_no_step_is_taken_without_a_daemon(self):
+        self.start()
+        gate = self.kernel.hold('unbind', self.nic.address)
+        answer = self.client().acquire_later(self.nic)
+        wait(lambda: gate.entered, 'the bind plan is in its middle')
+        workers = [os.pidfd_open(pid) for pid in self.workers()]
+        self.daemon.kill()
+        for fd in workers:
+            self.assertTrue(select.select([fd], [], [], harness.WAIT_TIMEOUT)[0], 'it ends with the daemon')
+            os.close(fd)
+        wait(lambda: answer.done, 'the caller hears of it')
+        done = len(self.kernel.writes)
+        gate.let_go()
+        wait(lambda: not self.nic.driver, 'the kernel has ended the step that was under way')
+        self.assertEqual(len(self.kernel.writes), done)
+        self.start()
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assert_untouched(self.before)
+
     def test_no_worker_can_be_had_for_a_while(self):
         self.start()
         claim = self.client().acquire(self.nic)
