@@ -178,6 +178,19 @@ class ScopeTest(PeerTestCase):
             with self.fails('AccessDenied', 'never'):
                 self.peer(name).acquire('pci:0000:08:00.0')
 
+    @needs_root
+    def test_explanations(self):
+        self.start()
+
+        def effect(**who):
+            return self.peer().call('Explain', {'devices': [self.other.name], 'uid': 0, **who})['explanation']['effect']
+
+        self.assertEqual([effect(), effect(scope='ci'), effect(scope='x')], ['deny', 'allow', 'deny'])
+        own = self.peer(SCOPE).call('Explain', {'devices': [self.other.name]})['explanation']
+        self.assertEqual((own['effect'], own['subject']['scope']), ('allow', 'ci'))
+        with self.fails('InvalidArgument', 'scope'):
+            effect(scope='../ci')
+
     def test_a_claim_is_that_of_its_scope_after_a_restart(self):
         self.start()
         reply, fds = self.peer(SCOPE).acquire(self.other)

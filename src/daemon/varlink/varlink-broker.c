@@ -214,8 +214,8 @@ static int read_ids(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusa
 /* The pointers of a Subject are not const, because it owns them; this one does not. */
 static int read_other(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
     static const char *const parts[] = {
-            "uid", "user", "gids", "unit", "cgroup", "label", "capabilities", "namespace"};
-    const char *namespace = varlink_call_text(call, "namespace");
+            "uid", "user", "gids", "unit", "cgroup", "label", "capabilities", "namespace", "scope"};
+    const char *namespace = varlink_call_text(call, "namespace"), *scope = varlink_call_text(call, "scope");
     int r;
 
     for (size_t i = 0; i < ELEMENTSOF(parts); i++)
@@ -229,6 +229,8 @@ static int read_other(const VarlinkCall *call, ExplainQuestion *q, Refusal *refu
         r = read_capabilities(call, q, refusal);
     if (r >= 0 && namespace)
         r = explain_question_set_namespace(q, namespace, refusal);
+    if (r >= 0 && scope)
+        r = explain_question_set_scope(q, scope, refusal);
     return r;
 }
 
@@ -263,6 +265,7 @@ static const VarlinkParameter explain_parameters[] = {
         {"label", "s"},
         {"capabilities", "as"},
         {"namespace", "s"},
+        {"scope", "s"},
         {},
 };
 
