@@ -6,14 +6,16 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
+import select
 import socket
+import struct
 import subprocess
 import sys
+import time
 import unittest
 
 import harness
-from harness import NOBODY, SOURCE, VfiodTestCase, needs_root, wait
+from harness import NOBODY, VfiodTestCase, needs_root, wait
 from varlink_client import INTERFACE, Peer, VarlinkError
 
 READ_ONLY, SCOPE = 'varlink-read-only', 'varlink-scope-ci'
@@ -287,6 +289,75 @@ class NoBusTest(PeerTestCase):
             self.claim(self.nic)
         self.client().plan(self.nic)
         self.assertEqual(sum(m.get('READY') == '1' for m in self.manager.messages), 1)
+
+
+class LingeringTest(PeerTestCase):
+    """The last close of a file may take long, and a peer could make vfiod the last that has one. What is sent before the
+    daemon is there, no kernel refuses."""
+
+    def lingering(self):
+        """A TCP socket that nobody reads from, and that waits for that when it is closed."""
+        listener = socket.socket()
+        listener.bind(('127.0.0.1', 0))
+        listener.listen()
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+        listener.close()
+        self.addCleanup(theirs.close)
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(65536))
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 60))
+        return ours
+
+    def send_away(self, data, flags=0):
+        """A peer that has sent it with the only fd there is."""
+        peer = self.peer()
+        with self.lingering() as file:
+            peer.socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack('i', file.fileno()))], flags)
+            file.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 60))
+        return peer
+
+    def test_files_that_linger(self):
+        ping = b'{"method":"io.systemd.service.Ping"}\0'
+        late = self.peer()
+        late.send_raw(ping)
+        peers = [self.send_away(data, flags) for data, flags in
+                 ((ping, 0), (ping[:1], 0), (b'\0', 0), (ping, socket.MSG_OOB), (b'x', socket.MSG_OOB))]
+        gone = self.send_away(ping)
+        gone.socket.close()
+        # Also behind what is harmless.
+        behind = self.peer()
+        behind.send_raw(ping)
+        with self.lingering() as file:
+            socket.send_fds(behind.socket, [ping], [file.fileno()])
+        self.start()
+        began = time.monotonic()
+        for peer in peers:
+            self.assertTrue(peer.is_closed())
+        self.assertEqual(late.reply()[0], {})
+        self.claim(self.nic)
+        self.assertLess(time.monotonic() - began, 20)
+
+    def test_they_are_closed_in_the_end(self):
+        ends = []
+        for _ in range(300):  # more than are left to one process
+            reading, writing = os.pipe()
+            ends.append(reading)
+            peer = Peer(self.socket_path())
+            socket.send_fds(peer.socket, [b'{'], [writing])
+            os.close(writing)
+            peer.close()
+        self.start()
+        self.claim(self.nic)
+        before = set(os.listdir(f'/proc/{self.daemon.pid}/fd'))
+        for reading in ends:
+            with open(reading, 'rb') as f:
+                self.assertTrue(select.select([f], [], [], 20)[0])
+                self.assertEqual(f.read(), b'')
+        self.peer().call('io.systemd.service.Ping')
+        self.assertLess(len(os.listdir(f'/proc/{self.daemon.pid}/fd')), len(before) + 5)
 
 
 class IdleTest(PeerTestCase):

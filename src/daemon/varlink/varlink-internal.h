@@ -102,6 +102,8 @@ struct VarlinkPeer {
     VarlinkPeer *next_ready;      /* face.ready */
 };
 
+#define VARLINK_GRAVES_MAX 256U
+
 struct VarlinkFace {
     VarlinkContext context;
     ProcessReader processes;
@@ -111,8 +113,18 @@ struct VarlinkFace {
     unsigned n_peers;
     VarlinkPeer *ready, **last_ready; /* whose turn it is next */
     sd_event_source *turn, *deadline, *accept_again;
+    int graves[VARLINK_GRAVES_MAX]; /* owned; sockets that another process is to close */
+    size_t n_graves;
+    sd_event_source *burial;
     bool stopping;
 };
+
+/* ---- Closing connections ---- */
+
+/* Closes fd, here or elsewhere. */
+void varlink_face_close(VarlinkFace *v, int fd);
+int varlink_face_init_closing(VarlinkFace *v);
+void varlink_face_done_closing(VarlinkFace *v);
 
 /* ---- Peers ---- */
 

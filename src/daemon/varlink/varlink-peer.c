@@ -143,7 +143,23 @@ static void flush(VarlinkPeer *p) {
 /* ---- Input ---- */
 
 /* Fds are not received: no method takes any, and to close a stranger's file may take as long as the stranger
- * likes. */
+ * likes. Nor is what has fds in it read, for then the kernel would close them here: the first look takes
+ * nothing. */
+static ssize_t receive_some(int fd, char *room, size_t size) {
+    struct iovec vector = {.iov_base = room, .iov_len = size};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    ssize_t n;
+
+    n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0)
+        return n;
+    if (message.msg_flags & MSG_CTRUNC) {
+        errno = EBADMSG;
+        return -1;
+    }
+    return recv(fd, room, (size_t) n, MSG_DONTWAIT);
+}
+
 static void receive(VarlinkPeer *p) {
     size_t size;
     ssize_t n;
@@ -157,7 +173,7 @@ static void receive(VarlinkPeer *p) {
         p->broken = true;
         return;
     }
-    n = recv(p->fd, room, size, MSG_DONTWAIT);
+    n = receive_some(p->fd, room, size);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         if (varlink_frame_is_empty(&p->input))
             varlink_frame_done(&p->input);
@@ -299,7 +315,7 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     sd_event_source_disable_unref(p->io);
     if (!v->stopping) /* claims that hang on the connection have copies, and outlive us */
         (void) shutdown(p->fd, SHUT_RDWR);
-    (void) safe_close(p->fd);
+    varlink_face_close(v, p->fd);
     varlink_frame_done(&p->input);
     drop_output(p);
     if (p->subject)
@@ -319,10 +335,13 @@ int varlink_peer_new(VarlinkListener *listener, int fd) {
     VarlinkFace *v = listener->face;
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
+    int on = 1, r;
     VarlinkPeer *p;
-    int r;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+    /* Out of band nothing is sent, otherwise the kernel would drop it, with its fds, between a look and a
+     * read. */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0 ||
+            setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0)
         return -errno;
     p = calloc(1, sizeof(*p));
     if (!p)

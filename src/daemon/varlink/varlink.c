@@ -119,10 +119,11 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
         if (peer < 0)
             return 0;
         r = varlink_peer_new(l, peer);
-        if (r >= 0)
-            TAKE_FD(peer);
-        else
+        if (r < 0) {
             log_debug("Refusing a connection: %s", strerror(-r));
+            varlink_face_close(v, peer);
+        }
+        TAKE_FD(peer);
     }
     return 0;
 }
@@ -220,6 +221,8 @@ int varlink_face_new(const VarlinkContext *context, VarlinkFace **ret) {
         r = sd_event_add_time(context->event, &v->accept_again, CLOCK_MONOTONIC, 0, 0, on_accept_again, v);
     if (r >= 0)
         r = sd_event_source_set_enabled(v->accept_again, SD_EVENT_OFF);
+    if (r >= 0)
+        r = varlink_face_init_closing(v);
     if (r < 0)
         return r;
     r = varlink_journal_new(v, &v->journal);
@@ -245,6 +248,7 @@ VarlinkFace *varlink_face_free(VarlinkFace *v) {
     sd_event_source_disable_unref(v->turn);
     sd_event_source_disable_unref(v->deadline);
     sd_event_source_disable_unref(v->accept_again);
+    varlink_face_done_closing(v);
     process_reader_done(&v->processes);
     free(v);
     return NULL;
