@@ -252,14 +252,28 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
     return refuse_unknown_option(name, refusal);
 }
 
-int request_validate(const Request *r, Refusal *refusal) {
-    if (r->n_devices == 0)
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the request names no device");
-    if ((r->pid != 0 || r->pidfd_id != 0) && r->tether != TETHER_PROCESS)
+int request_check_transfer_option(const char *name, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+
+    if (streq(name, "tether") || streq(name, "pid") || streq(name, "pidfdId"))
+        return 0;
+    shown = sanitize(name, SHOWN_MAX);
+    return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
+            "there is no option \"%s\", known are \"tether\", \"pid\" and \"pidfdId\"", shown ?: "");
+}
+
+int request_check_process(const Request *r, TetherKind tether, Refusal *refusal) {
+    if ((r->pid != 0 || r->pidfd_id != 0) && tether != TETHER_PROCESS)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "the options \"pid\" and \"pidfdId\" are only for the tether \"process\"");
     if (r->pidfd_id != 0 && r->pid == 0)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "the option \"pidfdId\" is given without \"pid\"");
     return 0;
+}
+
+int request_validate(const Request *r, Refusal *refusal) {
+    if (r->n_devices == 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the request names no device");
+    return request_check_process(r, r->tether, refusal);
 }

@@ -84,5 +84,10 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
 /* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
  * there is none. */
 const char *request_option_type(const char *name);
+/* Of a request to move a claim, which has only "tether", "pid" and "pidfdId": is there an option of this
+ * name? 0, or UnknownOption. */
+int request_check_transfer_option(const char *name, Refusal *refusal);
+/* Only a claim that hangs on a process may name one. */
+int request_check_process(const Request *r, TetherKind tether, Refusal *refusal);
 /* Last check: at least one device, and a process only where the claim hangs on a process. */
 int request_validate(const Request *r, Refusal *refusal);

@@ -31,6 +31,11 @@ static bool is_local_listener(int fd) {
     return sd_is_socket_unix(fd, SOCK_STREAM, /* listening= */ 1, NULL, 0) > 0;
 }
 
+/* Is it one on which a claim hangs (broker/tether.h)? It is connected, and listens to nobody. */
+static bool is_kept(const char *name, int fd) {
+    return startswith(name, "claim-") && sd_is_socket(fd, AF_UNIX, SOCK_STREAM, /* listening= */ 0) > 0;
+}
+
 /* It stays open: its number is one of those that are kept. */
 static void refuse_socket(const char *name, const char *why) {
     _cleanup_free_ char *shown = sanitize(name, 80);
@@ -50,7 +55,7 @@ int passed_sockets_find(PassedSockets *ret) {
     for (int i = 0; i < s.n_names; i++) {
         PassedSocket socket = {.fd = SD_LISTEN_FDS_START + i};
 
-        if (sd_is_socket(socket.fd, AF_UNSPEC, 0, -1) <= 0)
+        if (sd_is_socket(socket.fd, AF_UNSPEC, 0, -1) <= 0 || is_kept(s.names[i], socket.fd))
             continue; /* one that is kept */
         if (!take_name(s.names[i], &socket))
             refuse_socket(s.names[i], "has an unknown FileDescriptorName=");

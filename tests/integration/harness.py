@@ -16,6 +16,7 @@ import pathlib
 import re
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -230,12 +231,18 @@ class ServiceManager:
         if fields.get('FDSTOREREMOVE') == '1':
             for fd in store.pop(name, []):
                 os.close(fd)
-        if fields.get('FDSTORE') == '1':
+        if fields.get('FDSTORE') == '1' and not any(self._has_socket(fd) for fd in fds):
             store.setdefault(name, []).extend(fds)
         else:
             for fd in fds:
                 os.close(fd)
         self.messages.append(fields)
+
+    def _has_socket(self, fd):
+        """systemd keeps a file once, whatever its names are. Of sockets, the inode tells."""
+        st = os.fstat(fd)
+        return stat.S_ISSOCK(st.st_mode) and any(
+            os.fstat(kept).st_ino == st.st_ino for fds in (*self.fds.values(), *self.others.values()) for kept in fds)
 
     @staticmethod
     def _close_all(store):

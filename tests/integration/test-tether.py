@@ -15,6 +15,7 @@ import dbus
 import harness
 from harness import VfiodTestCase, needs_root, wait
 from host import VFIO
+from varlink_client import Peer, VarlinkError
 
 DAEMON = 1  # an account that every host has
 EVERYBODY = {'name': 'all', 'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional'}
@@ -62,9 +63,15 @@ class Holder:
     def pid(self):
         return self.process.pid
 
-    def call(self, method, signature='', *arguments):
+    def send(self, method, signature='', *arguments):
         print(json.dumps([method, signature, arguments]), file=self.process.stdin, flush=True)
+
+    def receive(self):
         return json.loads(self.process.stdout.readline())
+
+    def call(self, *call):
+        self.send(*call)
+        return self.receive()
 
     def acquire(self, device, **options):
         return self.call('Acquire', 'asa{sv}', [device.name], options)
@@ -103,7 +110,6 @@ class TetherTestCase(VfiodTestCase):
     def restart(self):
         self.daemon.kill()
         self.start(keep_fds=True)
-        self.manager.forget()
 
 
 class CookieTest(TetherTestCase):
@@ -248,7 +254,6 @@ class ProcessTest(TetherTestCase):
         self.daemon.kill()
         holder.kill()
         self.start(keep_fds=True)
-        self.manager.forget()
         self.ends(claim)
 
     def test_another_one(self):
@@ -453,7 +458,6 @@ class UnitTest(ProcessTest):
         self.payload.mkdir()
         heir = Holder(self, group=self.payload)
         self.start(keep_fds=True)
-        self.manager.forget()
         self.ends(claim)
         self.assertIsNone(heir.process.poll())
 
@@ -471,6 +475,358 @@ class UnitTest(ProcessTest):
         with self.refused('InvalidArgument', 'control group has no end'):
             self.client().acquire(self.nic, tether='unit')
         self.assert_untouched(self.before)
+
+
+class TransferTest(TetherTestCase):
+    def state(self, claim):
+        try:
+            shown = self.client().properties('/org/vfiod1/claim/' + claim, 'Claim')
+        except dbus.DBusException:
+            return None
+        return str(shown['State']), str(shown['Tether'])
+
+    def gone(self, claim):
+        wait(lambda: claim + '.json' not in self.records(), f'claim {claim} ends')
+
+    def untouched(self):
+        """Since the device was opened."""
+        writes, resets = list(self.kernel.writes), self.nic.resets
+        return lambda: (self.assertEqual(self.kernel.writes, writes), self.assertEqual(self.nic.resets, resets))
+
+    def test_a_lifeline(self):
+        self.start()
+        c, other = self.client(), self.client()
+        claim = c.acquire(self.nic, cookie='vm')
+        check = self.untouched()
+        result, fds = other.manager('Transfer', 'sa{sv}', 'cookie:vm', {})
+        self.assertEqual((result['claim'], result['tether'], result['devices']),
+                         (claim.path, 'lifeline', [self.nic.name]))
+        self.assertEqual([str(name) for name, _ in fds], ['lifeline'])
+        fresh = fds[0][1].take()
+        wait(lambda: len(self.manager.fds) == 1, 'systemd has the new one alone')
+        claim.close('lifeline')
+        self.assertEqual(c.device(self.nic)['State'], 'claimed')
+        self.assertEqual(claim.state, 'held')
+        check()
+        self.restart()
+        claim.client = self.client()
+        self.assertEqual(claim.state, 'held')
+        check()
+        os.close(fresh)
+        wait(lambda: claim.state == 'draining', 'it has ended')
+        claim.close()
+        self.wait_gone(claim)
+        wait(lambda: not self.manager.fds, 'nothing is kept')
+
+    def test_there_and_back(self):
+        self.start()
+        first, second = Holder(self), Holder(self)
+        claim, _ = first.acquire(self.nic)
+        kept = self.client().acquire(self.card)
+        check = self.untouched()
+        for holder, kind, fds in ((second, 'process', []), (first, 'lifeline', ['lifeline']), (second, 'connection', []),
+                                  (first, 'process', []), (second, 'lifeline', ['lifeline'])):
+            seen = self.client()
+            answer = holder.transfer(claim, tether=kind)
+            self.assertEqual(answer, ['', fds])
+            wait(lambda: seen.seen('PropertiesChanged', '/org/vfiod1/claim/' + claim, Tether=kind), 'it is announced')
+            self.assertEqual(self.state(claim), ('held', kind))
+            self.restart()
+            self.assertEqual(self.state(claim), ('held', kind))
+        check()
+        first.kill()
+        self.client().device(self.nic)
+        self.assertEqual(self.state(claim), ('held', 'lifeline'))
+        check()
+        second.kill()
+        self.gone(claim)
+        kept.client = self.client()
+        kept.close()
+        self.wait_gone(kept)
+        wait(lambda: not self.manager.fds, 'nothing is kept')
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_to_a_process(self):
+        self.start()
+        c, target = self.client(), Holder(self)
+        claim = c.acquire(self.nic)
+        for _ in range(2):  # again is the same
+            result, fds = c.manager('Transfer', 'sa{sv}', claim.id, {'tether': 'process', 'pid': dbus.UInt64(target.pid)})
+            self.assertEqual((result['tether'], fds), ('process', []))
+        claim.close('lifeline')
+        self.assertEqual(claim.state, 'held')
+        target.kill()
+        wait(lambda: claim.state == 'draining', 'it has ended')
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_bad_requests(self):
+        self.start()
+        c, dead = self.client(), Holder(self)
+        dead.kill()
+        claim = c.acquire(self.nic)
+        self.manager.hear_all()
+        before = self.slots(), dict(self.manager.fds)
+        for error, options in (
+                ('UnknownOption', {'backend': 'group'}), ('UnknownOption', {'pidfd': 'x'}),
+                ('InvalidArgument', {'tether': 'x'}), ('InvalidArgument', {'pid': dbus.UInt64(1)}),
+                ('InvalidArgument', {'tether': 'process', 'pid': dbus.UInt64(dead.pid)}),
+                ('InvalidArgument', {'tether': 'process', 'pidfdId': dbus.UInt64(7)}),
+                ('InvalidArgument', {'tether': 'unit'}),
+                ('AccessDenied', {'tether': 'explicit'})):
+            with self.subTest(options=options), self.refused(error):
+                c.manager('Transfer', 'sa{sv}', claim.id, options)
+        for name in ('', '0' * 16, 'cookie:', 'cookie:x', '\x01'):
+            with self.refused('NoSuchClaim'):
+                c.manager('Transfer', 'sa{sv}', name, {})
+        self.manager.hear_all()
+        self.assertEqual((self.slots(), self.manager.fds), before)
+        claim.close()
+        self.wait_gone(claim)
+        with self.refused('NoSuchClaim'):
+            c.manager('Transfer', 'sa{sv}', claim.id, {})
+
+    def test_of_a_claim_that_has_ended(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic, cookie='vm')
+        claim.close('lifeline')
+        for name in (claim.id, 'cookie:vm'):
+            with self.refused('NoSuchClaim', 'not held by anybody any more (draining)'):
+                c.manager('Transfer', 'sa{sv}', name, {})
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_before_it_is_held(self):
+        self.start()
+        c = self.client()
+        gate = self.kernel.hold('bind', self.nic.address)
+        pending = c.acquire_later(self.nic, cookie='vm')
+        wait(lambda: self.state_of(c) == 'binding', 'it is being bound')
+        with self.refused('ClaimBusy', 'binding'):
+            c.manager('Transfer', 'sa{sv}', 'cookie:vm', {})
+        gate.let_go()
+        wait(lambda: pending.done, 'it is held')
+        pending.value[0].close()
+
+    def state_of(self, client):
+        return str(client.device(self.nic)['State'])
+
+    @needs_root
+    def test_by_a_stranger(self):
+        self.set_policy([{**EVERYBODY, 'tether': ['lifeline', 'process']}])
+        self.start()
+        alice, bob, root = Holder(self, user=harness.NOBODY), Holder(self, user=DAEMON), self.client()
+        claim, _ = alice.acquire(self.nic, cookie='vm')
+        for name, error in ((claim, 'NotOwner'), ('cookie:vm', 'NoSuchClaim')):
+            self.assertEqual(bob.transfer(name)['error'], harness.ERROR + error)
+            self.assertEqual(bob.transfer(name, tether='process', pid=bob.pid)['error'], harness.ERROR + error)
+        answer = alice.transfer(claim, tether='process', pid=bob.pid)
+        self.assertEqual(answer['error'], harness.ERROR + 'AccessDenied')
+        answer = alice.transfer(claim, tether='connection')
+        self.assertIn(f'the rule that allowed claim {claim} does not allow the tether connection', answer['message'])
+        self.assertIn('only root', alice.transfer(claim, tether='explicit')['message'])
+        with self.refused('AccessDenied', f'does not run as uid {harness.NOBODY} alone'):
+            root.manager('Transfer', 'sa{sv}', claim, {'tether': 'process', 'pid': dbus.UInt64(os.getpid())})
+        self.assertEqual(self.state(claim), ('held', 'lifeline'))
+        # root may hold it, and give it back.
+        _, fds = root.manager('Transfer', 'sa{sv}', claim, {})
+        root.manager('Transfer', 'sa{sv}', claim, {'tether': 'process', 'pid': dbus.UInt64(alice.pid)})
+        os.close(fds[0][1].take())
+        self.assertEqual(self.state(claim), ('held', 'process'))
+        alice.kill()
+        self.gone(claim)
+
+
+class TransferCrashTest(TransferTest):
+    """The daemon is killed at each step of a move. Exactly one of the two holders counts afterwards."""
+    for name in [n for n in dir(TransferTest) if n.startswith('test_')]:
+        locals()[name] = None
+
+    def spoil(self, claim, **members):
+        """The record as it was at some moment of a move."""
+        self.daemon.kill()
+        self.unpack_slots()
+        path = pathlib.Path(f'{self.directory}/state/claims/{claim}.json')
+        path.write_text(json.dumps({**json.loads(path.read_text()), **members}))
+
+    def go_on(self):
+        self.start(keep_fds=True)
+        record, = self.records()
+        for text in (*self.slots(), (pathlib.Path(f'{self.directory}/state/claims') / record).read_bytes()
+                     if (pathlib.Path(f'{self.directory}/state/claims') / record).exists() else b''):
+            self.assertNotIn(b'moving', text)
+
+    NEW = 'feedfacefeedface'
+
+    def test_before_the_new_one_was_kept(self):
+        self.start()
+        holder = Holder(self)
+        claim, _ = holder.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'it is kept')
+        self.spoil(claim, moving=True, lifeline=self.NEW, previousLifeline=claim)
+        self.go_on()
+        self.assertEqual(self.state(claim), ('held', 'lifeline'))
+        holder.kill()
+        self.gone(claim)
+
+    def test_before_the_answer(self):
+        """The new lifeline died with the daemon, which had its other end."""
+        self.start()
+        holder = Holder(self)
+        claim, _ = holder.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'it is kept')
+        ours, theirs = os.pipe()
+        os.close(theirs)
+        self.manager.fds['claim-' + self.NEW] = [ours]
+        self.spoil(claim, moving=True, lifeline=self.NEW, previousLifeline=claim)
+        self.go_on()
+        self.assertEqual(self.state(claim), ('held', 'lifeline'))
+        wait(lambda: {'FDSTOREREMOVE': '1', 'FDNAME': 'claim-' + self.NEW} in self.manager.messages, 'it is dropped')
+        holder.kill()
+        self.gone(claim)
+
+    def test_after_the_answer(self):
+        self.start()
+        holder = Holder(self)
+        claim, _ = holder.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'it is kept')
+        ours, theirs = os.pipe()
+        self.manager.fds['claim-' + self.NEW] = [ours]
+        self.spoil(claim, moving=True, lifeline=self.NEW, previousLifeline=claim)
+        self.go_on()
+        wait(lambda: {'FDSTOREREMOVE': '1', 'FDNAME': 'claim-' + claim} in self.manager.messages, 'it is dropped')
+        holder.kill()
+        self.client().device(self.nic)
+        self.assertEqual(self.state(claim), ('held', 'lifeline'))
+        os.close(theirs)
+        self.gone(claim)
+
+    def test_between_two_kinds(self):
+        self.start()
+        holder, target = Holder(self), Holder(self)
+        claim, _ = holder.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'it is kept')
+        self.manager.fds['claim-' + self.NEW] = [os.pidfd_open(target.pid)]
+        self.spoil(claim, moving=True, tether='process', lifeline=self.NEW, previousLifeline=claim)
+        self.go_on()
+        self.assertEqual(self.state(claim), ('held', 'process'))
+        holder.kill()
+        self.client().device(self.nic)
+        self.assertEqual(self.state(claim), ('held', 'process'))
+        target.kill()
+        self.gone(claim)
+
+    def test_both_have_ended(self):
+        self.start()
+        holder, target = Holder(self), Holder(self)
+        claim, _ = holder.acquire(self.nic)
+        wait(lambda: self.manager.fds, 'it is kept')
+        self.manager.fds['claim-' + self.NEW] = [os.pidfd_open(target.pid)]
+        self.spoil(claim, moving=True, tether='process', lifeline=self.NEW, previousLifeline=claim)
+        holder.kill()
+        target.kill()
+        self.start(keep_fds=True)
+        self.gone(claim)
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_killed_again_and_again(self):
+        """In the middle of calls, wherever that is."""
+        self.start()
+        holder = Holder(self)
+        claim, _ = holder.acquire(self.nic)
+        for n in range(12):
+            holder.send('Transfer', 'sa{sv}', claim, {'tether': ('process', 'lifeline', 'connection')[n % 3]})
+            for _ in range(n % 4):
+                self.client().get('/org/vfiod1', 'Manager', 'Claims')
+            self.daemon.kill()
+            self.start(keep_fds=True)
+            holder.receive()
+            self.assertEqual(self.state(claim)[0], 'held')
+        holder.kill()
+        self.gone(claim)
+        self.assertEqual(self.host.binding(), self.before)
+
+
+class VarlinkTest(TransferTest):
+    sockets = ('varlink',)
+    for name in [n for n in dir(TransferTest) if n.startswith('test_')]:
+        locals()[name] = None
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:08:00.0', group=10, driver=VFIO)
+        self.before = self.host.binding()
+
+    def peer(self):
+        peer = Peer(self.socket_path())
+        self.addCleanup(peer.close)
+        return peer
+
+    def ask(self, peer, method, **parameters):
+        """The reply, and the lifeline if there is one; devices are closed again."""
+        peer.send(method, parameters)
+        reply, fds = peer.reply()
+        lifeline = fds.pop('lifeline', None)
+        for fd in fds.values():
+            os.close(fd)
+        return reply, lifeline
+
+    def test_a_connection(self):
+        self.start()
+        peer = self.peer()
+        claims = []
+        for device in self.nic, self.card:
+            reply, lifeline = self.ask(peer, 'Acquire', devices=[device.name], tether='connection')
+            self.assertEqual((reply['tether'], lifeline), ('connection', None))
+            claims.append(reply['claim'])
+        self.manager.hear_all()
+        self.assertEqual(len(self.manager.fds), 1)  # systemd keeps a file once
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        for claim in claims:
+            self.assertEqual(self.state(claim), ('held', 'connection'))
+        self.client().manager('Release', 'sa{sv}', claims[0], {})
+        self.gone(claims[0])
+        self.assertEqual(self.state(claims[1]), ('held', 'connection'))
+        self.manager.hear_all()
+        self.assertEqual(len(self.manager.fds), 1)
+        peer.close()
+        self.gone(claims[1])
+        wait(lambda: not self.manager.fds, 'nothing is kept')
+
+    def test_the_daemon_ends_it(self):
+        """What is no Varlink closes the connection, copies or not."""
+        self.start()
+        peer = self.peer()
+        reply, _ = self.ask(peer, 'Acquire', devices=[self.nic.name], tether='connection')
+        peer.send_raw(b'garbage\0')
+        self.assertTrue(peer.is_closed())
+        self.gone(reply['claim'])
+
+    def test_move(self):
+        self.start()
+        first, second = self.peer(), self.peer()
+        reply, lifeline = self.ask(first, 'Acquire', devices=[self.nic.name], cookie='vm')
+        claim = reply['claim']
+        check = self.untouched()
+        reply, fresh = self.ask(second, 'Transfer', claim='cookie:vm')
+        self.assertEqual((reply['claim'], reply['tether']), (claim, 'lifeline'))
+        os.close(lifeline)
+        self.assertEqual(self.state(claim), ('held', 'lifeline'))
+        with self.assertRaisesRegex(VarlinkError, 'NoSuchClaim'):
+            second.call('Transfer', {'claim': 'cookie:other'})
+        for _ in range(2):  # on the same connection again
+            reply, none = self.ask(second, 'Transfer', claim=claim, tether='connection')
+            self.assertEqual((reply['tether'], none), ('connection', None))
+        os.close(fresh)
+        first.close()
+        check()
+        self.assertEqual(self.state(claim), ('held', 'connection'))
+        self.manager.hear_all()
+        self.assertEqual(len(self.manager.fds), 1)
+        second.close()
+        self.gone(claim)
 
 
 class ExplicitTest(TetherTestCase):

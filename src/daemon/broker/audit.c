@@ -215,7 +215,8 @@ static void record_claim(int level, const char *message_id, const Claim *c, cons
             uid, "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_COMMAND", c->command, "VFIOD_FACE",
             subject_face_to_string(c->subject.face), "VFIOD_SCOPE", c->subject.scope, "VFIOD_NAMESPACES",
             describe_namespaces(&c->subject, namespaces), "VFIOD_BACKEND", backend_to_string(c->plan.backend),
-            "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
+            "VFIOD_TETHER", tether_kind_to_string(c->plan.tether), "VFIOD_COOKIE",
+            c->cookie[0] ? c->cookie : NULL, "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
 }
 
 void audit_granted(Audit *a, const Claim *c) {
@@ -260,6 +261,19 @@ void audit_failed(Audit *a, const Claim *c) {
     message = format_string("Claim %s of uid %u failed (%s): %s", c->id, (unsigned) c->uid,
             error_info(c->refusal.code)->name, text ?: "");
     record_claim(LOG_WARNING, VFIOD_MESSAGE_CLAIM_REFUSED, c, message ?: "Claim failed");
+}
+
+void audit_transferred(Audit *a, const Claim *c, const Subject *by) {
+    _cleanup_free_ char *message = NULL;
+    char who[SUBJECT_DESCRIPTION_MAX];
+
+    if (!admit(a, &a->grants, c->uid))
+        return;
+    message = format_string(
+            "Claim %s of uid %u moves to another holder: tether %s (before: %s), for process %d of %s", c->id,
+            (unsigned) c->uid, tether_kind_to_string(c->plan.tether),
+            tether_kind_to_string(c->previous_tether), (int) by->pid, subject_describe(by, who));
+    record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_MOVED, c, message ?: "Claim moves");
 }
 
 void audit_ended(Audit *a, const Claim *c) {

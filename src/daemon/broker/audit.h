@@ -24,6 +24,8 @@ void audit_granted(Audit *a, const Claim *c);
 void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal);
 /* It was allowed, but could not be made: bind, open or record failed. */
 void audit_failed(Audit *a, const Claim *c);
+/* It is about to move to another holder. */
+void audit_transferred(Audit *a, const Claim *c, const Subject *by);
 void audit_ended(Audit *a, const Claim *c);
 /* The shadow policy would have decided otherwise. */
 void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, const Verdict *real,

@@ -39,6 +39,7 @@ typedef enum ClaimChange {
     CLAIM_ADDED,
     CLAIM_CHANGED,
     CLAIM_RESHAPED, /* it has other devices */
+    CLAIM_MOVED,    /* it hangs on something else */
     CLAIM_REMOVED,  /* still readable during the call */
 } ClaimChange;
 typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);
@@ -135,6 +136,12 @@ int broker_release_devices(
         Broker *e, const char *name, const Request *request, const Subject *subject, Refusal *refusal);
 /* NULL when there is none that can be seen. */
 const Claim *broker_find_named_claim(Broker *e, const char *name, const Subject *subject);
+
+/* The claim moves to another holder: its owner or an operator asks, and nothing happens to its devices. wish:
+ * "tether" (invalid: as before), "pid" and "pidfdId". The new lifeline, if there is one, is in the grant. 0:
+ * done was called, before this returns; or refused, and it was not. */
+int broker_transfer(Broker *e, const char *name, const Request *wish, const Subject *subject,
+        const Asker *asker, acquire_done_t done, void *userdata, Refusal *refusal);
 
 const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);

@@ -56,10 +56,16 @@ static int take_fd(Recovery *recovery, const char *name) {
     return -EBADF;
 }
 
-/* The faces have the sockets, whatever their names are. */
+/* A claim hangs on a connection; a socket that waits for some, whatever its name is, is for the faces. */
+static bool is_connection(const char *name, int fd) {
+    return startswith(name, LIFELINE_STORE_PREFIX) &&
+            sd_is_socket(fd, AF_UNIX, SOCK_STREAM, /* listening= */ 0) > 0;
+}
+
 static void pass_over_sockets(Recovery *recovery) {
     for (int i = 0; i < recovery->n_fds; i++)
-        if (sd_is_socket(SD_LISTEN_FDS_START + i, AF_UNSPEC, 0, -1) > 0)
+        if (sd_is_socket(SD_LISTEN_FDS_START + i, AF_UNSPEC, 0, -1) > 0 &&
+                !is_connection(recovery->names[i], SD_LISTEN_FDS_START + i))
             free(TAKE_PTR(recovery->names[i]));
 }
 

@@ -287,15 +287,17 @@ const TetherType tether_unit = {
 
 /* ---- A connection ---- */
 
-static const char *find_same_socket(ClaimRun *j, int fd) {
+bool tether_is_on_socket(const ClaimRun *j, int fd) {
     struct stat ours, other;
 
-    if (fstat(fd, &ours) < 0)
-        return NULL;
-    for (ClaimRun *o = j->broker->claims; o; o = o->next)
-        if (o != j && o->kept && o->claim.plan.tether == TETHER_CONNECTION &&
-                fstat(o->kept->fd, &other) >= 0 && ours.st_dev == other.st_dev && ours.st_ino == other.st_ino)
-            return claim_lifeline(&o->claim);
+    return j->kept && j->claim.plan.tether == TETHER_CONNECTION && fd >= 0 && fstat(fd, &ours) >= 0 &&
+            fstat(j->kept->fd, &other) >= 0 && ours.st_dev == other.st_dev && ours.st_ino == other.st_ino;
+}
+
+static const char *find_same_socket(ClaimRun *j, int fd) {
+    for (ClaimRun *other = j->broker->claims; other; other = other->next)
+        if (other != j && tether_is_on_socket(other, fd))
+            return claim_lifeline(&other->claim);
     return NULL;
 }
 

@@ -44,6 +44,9 @@ extern const TetherType tether_none; /* of devices that are to join a claim, or 
 /* The kind of this claim. */
 const TetherType *claim_run_tether(const ClaimRun *j);
 
+/* Does it hang on this connection? systemd does not keep a file twice. */
+bool tether_is_on_socket(const ClaimRun *j, int fd);
+
 /* For recovery: has what is in this fd ended, whatever kind it is of? */
 bool tether_fd_is_over(int fd);
 /* Can the claim go on with that? fd: what was kept for it, -EBADF: nothing. */

@@ -109,6 +109,9 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
                 VIEW_PROPERTY_DEVICES | VIEW_PROPERTY_GROUPS | VIEW_PROPERTY_RULE);
         properties |= VIEW_PROPERTY_CLAIM;
         break;
+    case CLAIM_MOVED:
+        note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_TETHER);
+        return;
     case CLAIM_REMOVED:
         note_claim(l, claim->id, OBJECT_REMOVED, 0);
         properties |= VIEW_PROPERTY_CLAIM;

@@ -27,6 +27,7 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_QUARANTINE_CAUSE = 1 << 9,
     VIEW_PROPERTY_GROUPS = 1 << 10,
     VIEW_PROPERTY_RULE = 1 << 11,
+    VIEW_PROPERTY_TETHER = 1 << 12,
 } ViewProperty;
 
 typedef struct ViewListener {

@@ -39,7 +39,7 @@ struct BusAnnouncer {
 };
 
 static const char *const property_names[] = {"Driver", "Group", "VfioNode", "State", "Claim", "Devices",
-        "Fingerprint", "Viable", "Failure", "QuarantineCause", "Groups", "Rule"};
+        "Fingerprint", "Viable", "Failure", "QuarantineCause", "Groups", "Rule", "Tether"};
 
 static int compare_keys(const void *pa, const void *pb) {
     const Key *a = pa, *b = pb;

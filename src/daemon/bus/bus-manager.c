@@ -205,6 +205,34 @@ static int method_release_devices(sd_bus_message *m, void *userdata, sd_bus_erro
     return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_release_devices, error);
 }
 
+/* ---- Transfer ---- */
+
+static int check_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    return request_check_transfer_option(name, refusal);
+}
+
+static int run_transfer(BusCall *call, const Subject *subject, Refusal *refusal) {
+    const Asker asker = asker_of(call->message);
+    Request wish = REQUEST_NULL;
+    const char *claim;
+    int r;
+
+    if (call->face->stopping)
+        return refuse_stopping(refusal);
+    wish.tether = _TETHER_KIND_INVALID;
+    r = sd_bus_message_read(call->message, "s", &claim);
+    if (r >= 0)
+        r = bus_read_options_with(call->message, &wish, check_option, NULL, refusal);
+    if (r >= 0)
+        r = broker_transfer(
+                call->face->context.host.broker, claim, &wish, subject, &asker, on_added, call, refusal);
+    return r < 0 ? r : BUS_CALL_PENDING; /* it is answered, and gone */
+}
+
+static int method_transfer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_ask(userdata, m, DOOR_SHORT, run_transfer, error);
+}
+
 /* ---- The other verbs ---- */
 
 static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
@@ -346,6 +374,8 @@ const sd_bus_vtable bus_manager_methods[] = {
                 SD_BUS_RESULT("a{sv}", result, "a(sh)", fds), method_add_devices, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ReleaseDevices", SD_BUS_ARGS("s", claim, "as", devices, "a{sv}", options),
                 SD_BUS_NO_RESULT, method_release_devices, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Transfer", SD_BUS_ARGS("s", claim, "a{sv}", options),
+                SD_BUS_RESULT("a{sv}", result, "a(sh)", fds), method_transfer, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("as", devices, "a{sv}", options),

@@ -136,6 +136,23 @@ static int run_acquire(VarlinkCall *call, const Subject *subject, Refusal *refus
     return VARLINK_PENDING;
 }
 
+/* ---- Transfer ---- */
+
+static int run_transfer(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    const Asker asker = {.socket = &call->peer->fd};
+    Request wish = REQUEST_NULL;
+    int r;
+
+    if (call->peer->face->stopping)
+        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
+    wish.tether = _TETHER_KIND_INVALID;
+    r = varlink_read_request(call, &wish, refusal);
+    if (r >= 0)
+        r = broker_transfer(broker_of(call), varlink_call_text(call, "claim"), &wish, subject, &asker,
+                on_acquired, call, refusal);
+    return r < 0 ? r : VARLINK_PENDING; /* it is answered, and gone */
+}
+
 /* ---- The other verbs ---- */
 
 static int run_release(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
@@ -284,8 +301,17 @@ static const VarlinkParameter acquire_parameters[] = {
         {},
 };
 
+static const VarlinkParameter transfer_parameters[] = {
+        {"claim", "s", true},
+        {"tether", "s"},
+        {"pid", "i"},
+        {"pidfdId", "i"},
+        {},
+};
+
 const VarlinkMethod varlink_broker_methods[] = {
         {"Acquire", run_acquire, VARLINK_ACTS | VARLINK_REQUEST, acquire_parameters},
+        {"Transfer", run_transfer, VARLINK_ACTS, transfer_parameters},
         {"Release", run_release, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"claim", "s", true}, {}}},
         {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
