@@ -19,11 +19,11 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release monitor taint reload policy snapshot help'
+    local verbs='list status plan exec hold release memlock-for monitor taint reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
-    with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug'
+    with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug|--ram|--devices'
     local request='--backend --reason --memlock --untainted'
     local giving="$request --grant --tether --cookie"
     local global='--json --no-legend --color --help --version'
@@ -67,7 +67,7 @@ _vfioctl() {
         _vfioctl_offer 'lifeline process connection unit explicit'
         return 0
         ;;
-    --memlock)
+    --memlock | --ram)
         _vfioctl_offer '1G 4G 16G 64G'
         return 0
         ;;
@@ -92,7 +92,7 @@ _vfioctl() {
         _vfioctl_offer 'host other'
         return 0
         ;;
-    -r | --reason | --cookie | --unit | --slice | --cgroup | --label | --scope | --capability)
+    -r | --reason | --cookie | --devices | --unit | --slice | --cgroup | --label | --scope | --capability)
         return 0
         ;;
     esac
@@ -123,6 +123,7 @@ _vfioctl() {
         hold) _vfioctl_offer "$global $giving --wait --no-ask-password" ;;
         exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --hotplug --print --wait --no-ask-password --" ;;
         release) _vfioctl_offer "$global --device --no-wait" ;;
+        memlock-for) _vfioctl_offer "$global --ram --devices --viommu --viommu=nested" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
         'policy test') _vfioctl_offer "$global --host --policy" ;;

@@ -57,6 +57,9 @@ typedef enum OptionFlag {
     OPTION_PRINT = UINT64_C(1) << 33,
     OPTION_WAIT = UINT64_C(1) << 34,
     OPTION_HOTPLUG = UINT64_C(1) << 35,
+    OPTION_RAM = UINT64_C(1) << 36,
+    OPTION_DEVICES = UINT64_C(1) << 37,
+    OPTION_VIOMMU = UINT64_C(1) << 38,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -109,6 +112,9 @@ static const struct option long_options[] = {
         {"cloud-hypervisor", no_argument, NULL, OPTION_NUMBER(OPTION_CLOUD_HYPERVISOR)},
         {"wait", optional_argument, NULL, OPTION_NUMBER(OPTION_WAIT)},
         {"hotplug", required_argument, NULL, OPTION_NUMBER(OPTION_HOTPLUG)},
+        {"ram", required_argument, NULL, OPTION_NUMBER(OPTION_RAM)},
+        {"devices", required_argument, NULL, OPTION_NUMBER(OPTION_DEVICES)},
+        {"viommu", optional_argument, NULL, OPTION_NUMBER(OPTION_VIOMMU)},
         {"print", no_argument, NULL, OPTION_NUMBER(OPTION_PRINT)},
         {},
 };
@@ -140,6 +146,9 @@ static const Verb verbs[] = {
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back",
                 OPTION_NO_WAIT | OPTION_DEVICE, 1, SIZE_MAX, false, verb_release},
+        {"memlock-for", "--ram SIZE [--devices N] [--viommu]",
+                "Show how much memory a virtual machine must be able to lock",
+                OPTION_RAM | OPTION_DEVICES | OPTION_VIOMMU, 0, 0, false, verb_memlock_for},
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
         {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
@@ -185,6 +194,9 @@ static const struct {
         {OPTION_QEMU, "      --qemu", "exec", "add QEMU's arguments for the devices"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
         {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "exec", "add the devices to a running QEMU"},
+        {OPTION_RAM, "      --ram=SIZE", "memlock-for", "memory of the guest"},
+        {OPTION_DEVICES, "      --devices=N", "memlock-for", "how many devices it has (default: 1)"},
+        {OPTION_VIOMMU, "      --viommu[=KIND]", "memlock-for", "it has an emulated or nested IOMMU"},
         {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
         {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
@@ -388,6 +400,23 @@ static int take_wait(Options *o, const char *value, VfiodErrorText *error) {
     return 0;
 }
 
+static int take_number_of_devices(Options *o, const char *value, VfiodErrorText *error) {
+    uint64_t n;
+
+    if (parse_unsigned(value, 10, UINT16_MAX, &n) < 0 || n == 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--devices=%s: expected a number.", value);
+    o->n_of_devices = (unsigned) n;
+    return 0;
+}
+
+static int take_viommu(Options *o, const char *value, VfiodErrorText *error) {
+    if (value && !streq(value, "emulated") && !streq(value, "nested"))
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--viommu=%s: expected emulated or nested.", value);
+    o->viommu = value && streq(value, "nested") ? VFIOD_VIOMMU_NESTED : VFIOD_VIOMMU_EMULATED;
+    return 0;
+}
+
 static int take_vmm(Options *o, Vmm vmm, VfiodErrorText *error) {
     if (o->vmm != VMM_NONE && o->vmm != vmm)
         return error_text_set(
@@ -446,6 +475,15 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
     case OPTION_HOTPLUG:
         o->hotplug = value;
         return 0;
+    case OPTION_RAM:
+        if (parse_size(value, &o->ram) < 0 || o->ram == 0)
+            return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                    "--ram=%s: expected bytes, or a size such as 64G.", value);
+        return 0;
+    case OPTION_DEVICES:
+        return take_number_of_devices(o, value, error);
+    case OPTION_VIOMMU:
+        return take_viommu(o, value, error);
     case OPTION_WAIT:
         return take_wait(o, value, error);
     case OPTION_PRINT:
@@ -590,8 +628,9 @@ int main(int argc, char **argv) {
         options.tests.items = words + 4 * n;
         r = run(argc, argv, &options, &error);
     }
-    if (r >= 0 && fflush(stdout) != 0)
-        r = error_text_errno(&error, errno, "Cannot write");
+    /* What did not fit into one buffer failed earlier, and is not tried again. */
+    if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
+        r = error_text_errno(&error, errno > 0 ? errno : EIO, "Cannot write");
     if (r >= 0)
         return r;
     if (streq(error.name, ERROR_NAME_USAGE))

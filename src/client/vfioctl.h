@@ -34,6 +34,10 @@ typedef struct Options {
     Vmm vmm;
     bool print;
     const char *hotplug;
+    /* of memlock-for */
+    uint64_t ram;
+    unsigned n_of_devices;
+    VfiodViommu viommu;
     uint64_t wait_usec; /* --wait; 0: do not */
     uint64_t memlock;
     /* of the policy's verbs */
@@ -51,6 +55,7 @@ int verb_list(const Options *o, VfiodErrorText *error);
 int verb_status(const Options *o, VfiodErrorText *error);
 int verb_plan(const Options *o, VfiodErrorText *error);
 int verb_exec(const Options *o, VfiodErrorText *error);
+int verb_memlock_for(const Options *o, VfiodErrorText *error);
 int verb_hold(const Options *o, VfiodErrorText *error);
 int verb_release(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);

@@ -144,6 +144,23 @@ int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret
  * `vfioctl policy explain --json`, to be freed with free(). */
 int vfiod_explain(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error);
 
+typedef enum VfiodViommu {
+    VFIOD_VIOMMU_NONE,     /* the guest has none */
+    VFIOD_VIOMMU_EMULATED, /* QEMU's intel-iommu, virtio-iommu, … */
+    VFIOD_VIOMMU_NESTED    /* the hardware walks the guest's tables as well: iommufd only */
+} VfiodViommu;
+
+typedef struct VfiodMemlock {
+    uint64_t bytes;          /* what RLIMIT_MEMLOCK must be, for the member memlock of a request */
+    uint64_t margin;         /* of that beside the memory of the guest */
+    unsigned address_spaces; /* how often the memory of the guest is pinned */
+    char derivation[300];    /* the sum, for people */
+} VfiodMemlock;
+
+/* How much memory a virtual machine with ram bytes and so many devices must be able to lock. Asks nobody.
+ * -EINVAL: no memory, or no device; -ERANGE: more than any limit can be. */
+int vfiod_memlock_for(uint64_t ram, unsigned n_devices, VfiodViommu viommu, VfiodMemlock *ret);
+
 /* A connection for programs with an event loop. Wait until the file descriptor is ready for these poll(2)
  * events, or the time has come; then dispatch, which never blocks and calls the functions below. All three
  * may change with every call. Functions may make further calls on the connection, but must not free it. */

@@ -25,6 +25,7 @@ class MockVarlink:
         self.pieces = 1      # into how many writes a reply is cut
         self.monitors = []   # connections that asked for Monitor
         self.connections = 0
+        self.busy = threading.Lock()  # held while a reply is sent and its fds are closed
         self.answers = {'Acquire': self.acquire, 'Release': lambda p, f: ({}, []), 'Plan': self.plan,
                         'AddDevices': self.add_devices, 'ReleaseDevices': lambda p, f: ({}, []),
                         'Transfer': self.transfer, 'Monitor': self.monitor}
@@ -56,8 +57,9 @@ class MockVarlink:
                 call, fds = message
                 method = call['method'].removeprefix(INTERFACE + '.')
                 self.calls.append((method, call.get('parameters', {})))
-                if not self._reply(s, call, *self.answers[method](call.get('parameters', {}), fds)):
-                    break
+                with self.busy:
+                    if not self._reply(s, call, *self.answers[method](call.get('parameters', {}), fds)):
+                        break
             s.shutdown(socket.SHUT_RDWR)
 
     def _read(self, s):
@@ -74,15 +76,19 @@ class MockVarlink:
         if call.get('more'):
             self.monitors.append(s)
         if reply is None:
+            for fd in fds:
+                os.close(fd)
             return False
         data = reply if isinstance(reply, bytes) else json.dumps(
             reply if 'error' in reply else {'parameters': reply}).encode() + b'\0'
         size = max(1, len(data) // self.pieces)
-        for i in range(0, len(data), size):
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if i == 0 and fds else []
-            s.sendmsg([data[i:i + size]], ancillary)
-        for fd in fds:
-            os.close(fd)
+        try:
+            for i in range(0, len(data), size):
+                ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if i == 0 and fds else []
+                s.sendmsg([data[i:i + size]], ancillary)
+        finally:
+            for fd in fds:
+                os.close(fd)
         return True
 
     # --- answers --------------------------------------------------------------------------------------------------

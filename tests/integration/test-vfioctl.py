@@ -633,6 +633,16 @@ class ExecTest(ClientTest):
         self.fails(1, 'exec', '-d', EDU, 'true')
 
 
+class MemlockTest(ClientTest):
+    def test_numbers(self):
+        self.assertEqual(self.succeeds('memlock-for', '--ram', '64G', '--devices', '2', '--viommu').splitlines()[0], '129G')
+        self.assertEqual(self.json('memlock-for', '--ram=64G', '--devices=2', '--viommu=nested')['bytes'], 65 << 30)
+        self.assertEqual(self.json('memlock-for', '--ram=64G')['addressSpaces'], 1)
+        for arguments in ([], ['--ram=x'], ['--ram=0'], ['--ram=1G', '--devices=0'], ['--ram=1G', '--viommu=x'],
+                          ['--ram=8388608T'], ['--ram=1G', 'x']):
+            self.fails(2, 'memlock-for', *arguments)
+
+
 class HotplugTest(ClientTest):
     ID = 'pci-0000-06-0d.0'
 

@@ -1,0 +1,249 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""vfiod.py: over a pretended socket, which may answer anything, and with the real daemon."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+
+import harness
+from harness import SOURCE, VfiodTestCase, wait
+from host import VFIO
+from mock_varlink import INTERFACE, MockVarlink
+
+sys.path.insert(0, str(SOURCE / 'src/python'))
+import vfiod  # noqa: E402
+
+EDU, NIC = 'pci:0000:06:0d.0', 'pci:0000:00:04.0'
+CLAIM = '0123456789abcdef'
+
+
+def open_fds():
+    return {fd: os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')
+            if os.path.lexists(f'/proc/self/fd/{fd}')}
+
+
+class MockTest(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory(prefix='vfiod-test-python.')
+        self.addCleanup(temporary.cleanup)
+        self.directory = temporary.name
+        self.mock = MockVarlink(self.directory)
+        self.addCleanup(self.mock.close)
+        os.environ['VFIOD_SOCKET'] = self.mock.path
+        self.addCleanup(os.environ.pop, 'VFIOD_SOCKET')
+
+    def wait_closed(self):
+        for fd in self.mock.lifelines.values():
+            self.assertEqual(os.read(fd, 1), b'')
+
+    def assert_no_fds(self):
+        with self.mock.busy:
+            self.assertFalse([f for f in open_fds().values() if 'fd:' in f])
+
+    def test_claim(self):
+        for self.mock.pieces in (1, 9):
+            with vfiod.acquire(['0000:06:0d.0', NIC], reason='ü"\n', memlock=1 << 40, untainted=True, cookie='x',
+                               interactive=True) as claim:
+                self.assertEqual((claim.id, claim.backend, claim.rule, claim.devices),
+                                 (CLAIM, 'iommufd', 'one (/x.json:2)', [EDU, NIC]))
+                for device, name in ((None, EDU), ('0000:06:0d.0', EDU), (EDU, EDU), (NIC, NIC)):
+                    self.assertEqual(os.pread(claim.device_fd(device), 100, 0).decode(), f'device:{name}')
+                self.assertEqual(os.pread(claim.fd('iommufd'), 100, 0), b'iommufd')
+                self.assertFalse(any(os.get_inheritable(fd) for fd in claim.fds.values()))
+                taken = claim.take_fd('iommufd')
+                self.assertRaises(KeyError, claim.fd, 'iommufd')
+            os.fstat(taken)
+            os.close(taken)
+            claim.close()
+            self.wait_closed()
+        self.assertEqual(self.mock.calls[0][1], {
+            'devices': ['0000:06:0d.0', NIC], 'reason': 'ü"\n', 'memlock': 1 << 40, 'untainted': True, 'cookie': 'x',
+            'allowInteractiveAuthentication': True})
+        self.assert_no_fds()
+
+    def test_claim_that_is_forgotten(self):
+        vfiod.acquire([EDU])
+        self.wait_closed()
+
+    def test_claim_grows_and_shrinks(self):
+        with vfiod.acquire(['0000:06:0d.0']) as claim:
+            claim.add_devices(['0000:00:04.0'])
+            self.assertEqual(claim.devices, [EDU, NIC])
+            self.assertEqual(claim.device_fd('0000:00:04.0'), claim.device_fd(NIC))
+            claim.release_devices(['0000:06:0d.0'])
+            self.assertEqual(claim.devices, [NIC])
+            self.assertRaises(KeyError, claim.device_fd, EDU)
+            claim.release()
+        self.assertEqual([c[0] for c in self.mock.calls], ['Acquire', 'AddDevices', 'ReleaseDevices', 'Release'])
+        self.assert_no_fds()
+
+    def test_transfer(self):
+        with vfiod.transfer('cookie:x') as claim:
+            self.assertEqual(list(claim.fds), ['lifeline'])
+        pidfd = os.pidfd_open(os.getpid())
+        vfiod.transfer(CLAIM, pidfd)
+        os.close(pidfd)
+        self.assertEqual(self.mock.calls, [('Transfer', {'claim': 'cookie:x'}, 0),
+                                           ('Transfer', {'claim': CLAIM, 'pidfd': 0}, 1)])
+
+    def test_connection_as_tether(self):
+        claim = vfiod.acquire([EDU], tether='connection')
+        self.assertEqual(self.mock.connections, 1)
+        claim._connection.release('x')
+        claim.close()
+        self.assertEqual((self.mock.connections, self.mock.calls[1]), (1, ('Release', {'claim': 'x'})))
+
+    def test_errors(self):
+        blockers = [{'kind': 'claim', 'name': CLAIM, 'why': 'uid 0'}]
+        self.mock.answers['Acquire'] = lambda p, f: ({'error': INTERFACE + '.DeviceClaimed', 'parameters': {
+            'message': 'It is claimed.', 'blockers': blockers, 'device': EDU}}, [self.mock.file('x')])
+        with self.assertRaises(vfiod.Error) as caught:
+            vfiod.acquire([EDU])
+        e = caught.exception
+        self.assertEqual((e.name, str(e), e.blockers, e.device, e.rule), ('DeviceClaimed', 'It is claimed.', blockers, EDU, None))
+        again = pickle.loads(pickle.dumps(e))
+        self.assertEqual((again.name, again.blockers), (e.name, blockers))
+        self.mock.answers['Acquire'] = lambda p, f: ({'error': 'org.varlink.service.MethodNotFound', 'parameters': {}}, [])
+        with self.assertRaisesRegex(vfiod.Error, '^org.varlink.service.MethodNotFound$'):
+            vfiod.acquire([EDU])
+        self.assert_no_fds()
+
+    def test_what_is_no_answer(self):
+        good, fds = self.mock.acquire({'devices': [EDU]}, [])
+        for fd in fds:
+            os.close(fd)
+
+        def refuses(reply, n_fds=3):
+            self.mock.answers['Acquire'] = lambda p, f: (reply, [self.mock.file(str(i)) for i in range(n_fds)])
+            with self.assertRaises(vfiod.Unreachable, msg=reply):
+                vfiod.acquire([EDU])
+            self.assert_no_fds()
+
+        for text in (b'\0', b'{\0', b'[]\0', b'1\0', b'{"parameters": []}\0', b'{"parameters": {"claim": "\xff"}}\0',
+                     b'{}\0', b'{"parameters": {"claim": 7}}\0', b'{"parameters": ' + b'[' * 100000 + b'\0', None):
+            refuses(text)
+        for entry in ({'name': 'x'}, {'name': 'x', 'fileDescriptorIndex': 3}, {'name': 'x', 'fileDescriptorIndex': -1},
+                      {'name': 'x', 'fileDescriptorIndex': '0'}, {'name': 'x', 'fileDescriptorIndex': True},
+                      {'name': 7, 'fileDescriptorIndex': 0}, {'fileDescriptorIndex': 0}, 7):
+            refuses({**good, 'fds': [entry]})
+        refuses({**good, 'fds': [{'name': n, 'fileDescriptorIndex': 0} for n in 'ab']})
+        refuses({**good, 'fds': [{'name': 'a', 'fileDescriptorIndex': i} for i in (0, 1)]})
+        refuses({**good, 'fds': 7})
+        # What has no name is closed.
+        self.mock.answers['Acquire'] = lambda p, f: ({**good, 'fds': []}, [self.mock.file(str(i)) for i in range(200)])
+        self.assertEqual(vfiod.acquire([EDU]).fds, {})
+        self.assert_no_fds()
+
+    def test_nobody_there(self):
+        for path in ('/nonexistent', '/etc/passwd', 'x' * 200):
+            with self.assertRaisesRegex(vfiod.Unreachable, path):
+                vfiod.Connection(path)
+
+    def test_names_and_manual(self):
+        """Everything public has a docstring, and the methods are those of the contract."""
+        for name in vfiod.__all__:
+            self.assertTrue(getattr(vfiod, name).__doc__, name)
+        contract = (SOURCE / 'varlink/org.vfiod.Broker.varlink').read_text()
+        for method in ('Acquire', 'Release', 'Plan', 'Explain', 'List', 'Monitor'):
+            self.assertIn(f'\nmethod {method}(', contract)
+
+
+class DaemonTest(VfiodTestCase):
+    sockets = ('varlink',)
+
+    def setUp(self):
+        super().setUp()
+        os.environ['VFIOD_SOCKET'] = self.socket_path()
+        self.addCleanup(os.environ.pop, 'VFIOD_SOCKET')
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO, class_code=0x010802)
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+
+    def python(self, code, *arguments):
+        """The fake kernel lives in this process, so a client that waits for the daemon is another one."""
+        process = self.tool(sys.executable, '-c', f'import sys; sys.path.insert(0, {str(SOURCE / "src/python")!r})\n'
+                            'import json, os, signal, vfiod\n' + textwrap.dedent(code), *arguments,
+                            stdin=subprocess.PIPE)
+        self.addCleanup(process.stdin.close)
+        return process
+
+    def output(self, code, *arguments):
+        process = self.python(code, *arguments)
+        output, _ = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 0, output)
+        return output
+
+    def test_acquire(self):
+        shown = json.loads(self.output('''
+            with vfiod.acquire(['06:00.0', '0000:07:00.0'], backend='iommufd', reason='a test') as claim:
+                print(json.dumps([claim.devices, claim.backend, claim.rule, sorted(claim.fds),
+                                  os.readlink('/proc/self/fd/%i' % claim.device_fd('06:00.0'))]))
+            '''))
+        self.assertEqual(shown[0], [self.nic.name, self.disk.name])
+        self.assertEqual(shown[1], 'iommufd')
+        self.assertEqual(shown[3], ['device:' + self.nic.name, 'device:' + self.disk.name, 'iommufd', 'lifeline'])
+        self.assertIn('/dev/vfio/devices/vfio', shown[4])
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assert_untouched(self.before)
+
+    def test_refusal(self):
+        claim = self.c.acquire(self.nic)
+        shown = json.loads(self.output('''
+            try:
+                vfiod.acquire(['06:00.0'])
+            except vfiod.Error as e:
+                print(json.dumps([e.name, e.device, e.blockers, str(e)]))
+            '''))
+        self.assertEqual(shown[:2], ['DeviceClaimed', self.nic.name])
+        self.assertEqual((shown[2][0]['kind'], shown[2][0]['name']), ('claim', claim.id))
+        self.assertIn(self.nic.name, shown[3])
+
+    def test_plan_and_release(self):
+        plan = json.loads(self.output('print(json.dumps(vfiod.plan(["06:00.0"], backend="group")))'))
+        self.assertEqual((plan['backend'], plan['members'][0]['name']), ('group', self.nic.name))
+        process = self.python('''
+            claim = vfiod.acquire(['07:00.0'])
+            print(claim.id, flush=True)
+            vfiod.release(claim.id)
+            try:
+                vfiod.release('0' * 16)
+            except vfiod.Error as e:
+                print(e.name, flush=True)
+            claim.close()
+            ''')
+        self.assertEqual(len(process.stdout.readline().strip()), 16)
+        self.assertEqual(process.stdout.readline(), 'NoSuchClaim\n')
+        self.assertEqual(process.wait(20), 0)
+        wait(lambda: not self.records(), 'the claim is over')
+
+    def test_list_and_monitor(self):
+        shown = json.loads(self.output('''
+            objects = list(vfiod.list('device', 'host'))
+            claim = vfiod.acquire(['07:00.0'], cookie='mine')
+            print(json.dumps([sorted(o['name'] for k, o in objects if k == 'device'),
+                              [o['simulated'] for k, o in objects if k == 'host'],
+                              vfiod.claim(claim.id)['state'],
+                              dict(vfiod.list(device='07:00.0'))['device']['claim'] == claim.id,
+                              vfiod.explain(['06:00.0'])['effect']]))
+            '''))
+        self.assertEqual(shown, [[self.nic.name, self.disk.name], [False], 'held', True, 'allow'])
+
+    def test_killed(self):
+        process = self.python("claim = vfiod.acquire(['07:00.0']); print(claim.id, flush=True); signal.pause()")
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assert_untouched(self.before)
+
+
+if __name__ == '__main__':
+    harness.main()
