@@ -318,7 +318,7 @@ static bool is_omitted(const Field *f, const char *target) {
 static void write_words(StrBuf *b, const Field *f, unsigned mask) {
     const char *separator = "";
 
-    strbuf_add(b, "[");
+    strbuf_add_byte(b, '[');
     for (int v = 0; v < f->words->max; v++) {
         if (!(mask & (1U << v)))
             continue;
@@ -326,7 +326,7 @@ static void write_words(StrBuf *b, const Field *f, unsigned mask) {
         strbuf_add_json(b, f->words->to_string(v));
         separator = ",";
     }
-    strbuf_add(b, "]");
+    strbuf_add_byte(b, ']');
 }
 
 static void write_field(StrBuf *b, const Field *f, const void *place) {
@@ -365,16 +365,16 @@ static void write_array(StrBuf *b, const Field *f, const char *target) {
     const char *place = target + f->offset;
     const char *elements = f->flags & FIELD_ALLOCATED ? *(char *const *) (const void *) place : place;
 
-    strbuf_add(b, "[");
+    strbuf_add_byte(b, '[');
     for (size_t i = 0; i < count_of(f, target); i++) {
         if (i > 0)
-            strbuf_add(b, ",");
+            strbuf_add_byte(b, ',');
         if (f->table)
             fields_write(b, f->table, elements + i * f->size);
         else
             write_field(b, f->element, elements + i * f->size);
     }
-    strbuf_add(b, "]");
+    strbuf_add_byte(b, ']');
 }
 
 void fields_write_members(StrBuf *b, const FieldTable *t, const void *target) {
@@ -388,10 +388,9 @@ void fields_write_members(StrBuf *b, const FieldTable *t, const void *target) {
         if (f->fact && !(*(const unsigned *) (const void *) (base + t->facts) & f->fact))
             continue;
         if (b->length > 0 && b->text[b->length - 1] != '{')
-            strbuf_add(b, ",");
-        strbuf_add(b, "\"");
-        strbuf_add(b, f->name);
-        strbuf_add(b, "\":");
+            strbuf_add_byte(b, ',');
+        assert(f->prefix);
+        strbuf_add_bytes(b, f->prefix, f->n_prefix);
         if (f->kind == FIELD_ARRAY)
             write_array(b, f, base);
         else
@@ -400,7 +399,7 @@ void fields_write_members(StrBuf *b, const FieldTable *t, const void *target) {
 }
 
 void fields_write(StrBuf *b, const FieldTable *t, const void *target) {
-    strbuf_add(b, "{");
+    strbuf_add_byte(b, '{');
     fields_write_members(b, t, target);
-    strbuf_add(b, "}");
+    strbuf_add_byte(b, '}');
 }

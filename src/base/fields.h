@@ -65,6 +65,8 @@ typedef enum FieldFlags {
 
 typedef struct Field {
     const char *name;
+    const char *prefix; /* "\"name\":", n_prefix bytes, as it is written; NULL: the field is never written */
+    size_t n_prefix;
     FieldKind kind;
     unsigned flags;
     size_t offset, size; /* of the member; of an element of an array */
@@ -103,9 +105,11 @@ void fields_write_members(StrBuf *b, const FieldTable *table, const void *target
 #define FIELD_TABLE(array, ...)                                                                              \
     { .fields = (array), .n = ELEMENTSOF(array), __VA_ARGS__ }
 
+#define FIELD_NAME(key) .name = key, .prefix = "\"" key "\":", .n_prefix = sizeof("\"" key "\":") - 1
+
 /* Rows. t: the struct, m: its member. */
 #define FIELD_(key, kind_, t, m, ...)                                                                        \
-    { .name = key, .kind = kind_, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m), __VA_ARGS__ }
+    { FIELD_NAME(key), .kind = kind_, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m), __VA_ARGS__ }
 #define FIELD_BOOLEAN(key, t, m, ...) FIELD_(key, FIELD_BOOLEAN, t, m, __VA_ARGS__)
 #define FIELD_NUMBER(key, t, m, low, high, ...)                                                              \
     FIELD_(key, FIELD_NUMBER, t, m, .min = low, .max = high, __VA_ARGS__)
@@ -119,13 +123,13 @@ void fields_write_members(StrBuf *b, const FieldTable *table, const void *target
 /* n: the member with their number. */
 #define FIELD_OBJECTS(key, t, m, n, o, low, high, ...)                                                       \
     {                                                                                                        \
-        .name = key, .kind = FIELD_ARRAY, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m[0]),      \
-        .count = offsetof(t, n), .table = o, .min = low, .max = high, __VA_ARGS__                            \
+        FIELD_NAME(key), .kind = FIELD_ARRAY, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m[0]),  \
+                         .count = offsetof(t, n), .table = o, .min = low, .max = high, __VA_ARGS__           \
     }
 #define FIELD_VALUES(key, t, m, n, e, low, high, ...)                                                        \
     {                                                                                                        \
-        .name = key, .kind = FIELD_ARRAY, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m[0]),      \
-        .count = offsetof(t, n), .element = e, .min = low, .max = high, __VA_ARGS__                          \
+        FIELD_NAME(key), .kind = FIELD_ARRAY, .offset = offsetof(t, m), .size = sizeof(((t *) NULL)->m[0]),  \
+                         .count = offsetof(t, n), .element = e, .min = low, .max = high, __VA_ARGS__         \
     }
 /* The words of DEFINE_STRING_TABLE(table, …), as NAME_words. */
 #define DEFINE_FIELD_WORDS(table, max_, what_, ...)                                                          \

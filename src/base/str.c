@@ -3,14 +3,11 @@
 
 #include <stdio.h>
 
-static bool strbuf_reserve(StrBuf *b, size_t more) {
-    size_t want = b->length + more + 1;
+static bool strbuf_grow(StrBuf *b, size_t want) {
     char *text;
 
     if (b->error < 0)
         return false;
-    if (want <= b->allocated)
-        return true;
     want = MAX(want, b->allocated * 2);
     want = MAX(want, (size_t) 64);
     text = realloc(b->text, want);
@@ -23,7 +20,17 @@ static bool strbuf_reserve(StrBuf *b, size_t more) {
     return true;
 }
 
-static void strbuf_add_bytes(StrBuf *b, const char *s, size_t n) {
+static bool strbuf_reserve(StrBuf *b, size_t more) {
+    size_t want = b->length + more + 1;
+
+    return want <= b->allocated || strbuf_grow(b, want);
+}
+
+void strbuf_expect(StrBuf *b, size_t n) {
+    (void) strbuf_reserve(b, n);
+}
+
+void strbuf_add_bytes(StrBuf *b, const char *s, size_t n) {
     if (!strbuf_reserve(b, n))
         return;
     memcpy(b->text + b->length, s, n);
@@ -36,7 +43,10 @@ void strbuf_add(StrBuf *b, const char *s) {
 }
 
 void strbuf_add_byte(StrBuf *b, char c) {
-    strbuf_add_bytes(b, &c, 1);
+    if (!strbuf_reserve(b, 1))
+        return;
+    b->text[b->length++] = c;
+    b->text[b->length] = '\0';
 }
 
 void strbuf_addf(StrBuf *b, const char *format, ...) {
@@ -156,7 +166,7 @@ static size_t count_plain(const char *s) {
     const char *start = s;
 
     while ((unsigned char) *s >= 0x20 && *s != '"' && *s != '\\') {
-        size_t n = utf8_sequence(s);
+        size_t n = (unsigned char) *s < 0x80 ? 1 : utf8_sequence(s);
 
         if (n == 0)
             break;
@@ -178,7 +188,7 @@ static void add_escaped(StrBuf *b, char c) {
 }
 
 void strbuf_add_json(StrBuf *b, const char *s) {
-    strbuf_add(b, "\"");
+    strbuf_add_byte(b, '"');
     for (;;) {
         size_t n = count_plain(s);
 
@@ -188,7 +198,7 @@ void strbuf_add_json(StrBuf *b, const char *s) {
             break;
         add_escaped(b, *s++);
     }
-    strbuf_add(b, "\"");
+    strbuf_add_byte(b, '"');
 }
 
 /* What prints as nothing and changes how the rest is read: C1 controls, marks that turn the direction of

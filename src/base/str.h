@@ -16,6 +16,9 @@ typedef struct StrBuf {
 } StrBuf;
 
 void strbuf_add(StrBuf *b, const char *s);
+void strbuf_add_bytes(StrBuf *b, const char *s, size_t n);
+/* So much will follow, about: it is put in one place at once. */
+void strbuf_expect(StrBuf *b, size_t n);
 /* Any byte: for a protocol whose texts end with one. */
 void strbuf_add_byte(StrBuf *b, char c);
 void strbuf_addf(StrBuf *b, const char *format, ...) _printf_(2, 3);

@@ -255,6 +255,9 @@ static const Field frame_fields[] = {
 };
 static const FieldTable frame_table = FIELD_TABLE(frame_fields, .open = true);
 
+/* Of a claim of one device. */
+#define RECORD_SIZE_USUAL 2047U
+
 char *claim_to_record(const Claim *c, const char *boot_id) {
     _cleanup_strbuf_ StrBuf b = {};
     _cleanup_free_ char *failure = NULL;
@@ -267,6 +270,7 @@ char *claim_to_record(const Claim *c, const char *boot_id) {
     }
     frame.failure = failure;
     (void) snprintf(frame.boot_id, sizeof(frame.boot_id), "%s", boot_id);
+    strbuf_expect(&b, RECORD_SIZE_USUAL);
     strbuf_add(&b, "{");
     fields_write_members(&b, &claim_table, c);
     fields_write_members(&b, &plan_table, &c->plan);

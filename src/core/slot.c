@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/slot.h"
 
-static const char magic[8] = "vfiodrec";
+static const char magic[8] = "vfiodre2", old_magic[8] = "vfiodrec";
 
-/* FNV-1a. It has to tell a write that was cut short, and a byte that was flipped; nobody attacks it. */
-static uint64_t hash(uint64_t h, const void *data, size_t size) {
+/* FNV-1a. It has to tell a write that was cut short, and a byte that was flipped; nobody attacks it. By bytes
+ * it took as long as writing the record does, so it goes by words of 8, and the last bits come down at the
+ * end of each: the product moves bits up only. */
+static uint64_t hash_bytes(uint64_t h, const void *data, size_t size) {
     const uint8_t *bytes = data;
 
     for (size_t i = 0; i < size; i++)
@@ -12,12 +14,26 @@ static uint64_t hash(uint64_t h, const void *data, size_t size) {
     return h;
 }
 
+static uint64_t hash_words(uint64_t h, const char *data, size_t size) {
+    uint64_t word;
+    size_t i;
+
+    for (i = 0; i + sizeof(word) <= size; i += sizeof(word)) {
+        memcpy(&word, data + i, sizeof(word));
+        h = (h ^ word) * UINT64_C(0x100000001b3);
+        h ^= h >> 32;
+    }
+    return hash_bytes(h, data + i, size - i);
+}
+
 static uint64_t checksum(const SlotHeader *h, const char *text) {
     uint64_t c = UINT64_C(0xcbf29ce484222325);
 
-    c = hash(c, &h->generation, sizeof(h->generation));
-    c = hash(c, &h->length, sizeof(h->length));
-    return hash(c, text, (size_t) h->length);
+    c = hash_bytes(c, &h->generation, sizeof(h->generation));
+    c = hash_bytes(c, &h->length, sizeof(h->length));
+    /* An earlier version went by bytes. */
+    return memcmp(h->magic, old_magic, sizeof(h->magic)) == 0 ? hash_bytes(c, text, (size_t) h->length)
+                                                              : hash_words(c, text, (size_t) h->length);
 }
 
 size_t slot_fill(char half[static SLOT_HALF_SIZE], uint64_t generation, const char *text, size_t length) {
@@ -33,8 +49,9 @@ size_t slot_fill(char half[static SLOT_HALF_SIZE], uint64_t generation, const ch
 
 static bool is_valid(const char *half, SlotHeader *ret) {
     memcpy(ret, half, sizeof(*ret));
-    return memcmp(ret->magic, magic, sizeof(ret->magic)) == 0 && ret->length <= SLOT_TEXT_MAX &&
-            ret->checksum == checksum(ret, half + sizeof(*ret));
+    return (memcmp(ret->magic, magic, sizeof(ret->magic)) == 0 ||
+                   memcmp(ret->magic, old_magic, sizeof(ret->magic)) == 0) &&
+            ret->length <= SLOT_TEXT_MAX && ret->checksum == checksum(ret, half + sizeof(*ret));
 }
 
 static bool is_blank(const char *half) {

@@ -14,19 +14,28 @@ static bool is_blank(const char *slot) {
     return true;
 }
 
+/* As an earlier version wrote it: with a checksum by bytes. */
+static bool is_old(const char *half) {
+    return memcmp(half, "vfiodrec", 8) == 0;
+}
+
 static void check_taken(const char *slot) {
     char again[SLOT_HALF_SIZE] = {};
+    const char *half;
     SlotView v;
 
     slot_view(slot, &v);
+    half = slot + v.half * SLOT_HALF_SIZE;
     /* Free is one that is new, or says so. */
-    EXPECT(v.state != SLOT_FREE || is_blank(slot) ||
-            memcmp(slot + v.half * SLOT_HALF_SIZE, "vfiodrec", 8) == 0);
+    EXPECT(v.state != SLOT_FREE || is_blank(slot) || is_old(half) || memcmp(half, "vfiodre2", 8) == 0);
     if (v.state != SLOT_TAKEN)
         return;
     EXPECT(v.length > 0 && v.length <= SLOT_TEXT_MAX);
     EXPECT(slot_fill(again, v.generation, v.text, v.length) == sizeof(SlotHeader) + v.length);
-    EXPECT(memcmp(again, slot + v.half * SLOT_HALF_SIZE, sizeof(SlotHeader) + v.length) == 0);
+    if (is_old(half))
+        EXPECT(memcmp(again + sizeof(SlotHeader), half + sizeof(SlotHeader), v.length) == 0);
+    else
+        EXPECT(memcmp(again, half, sizeof(SlotHeader) + v.length) == 0);
 }
 
 /* Whatever was there, the next write counts, and one that is cut short never hides it. */

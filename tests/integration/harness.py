@@ -89,12 +89,21 @@ def count_refusals(lines):
     return sum('Refused uid ' in line for line in lines) + sum(int(count[1]) for count in counts if count)
 
 
-def checksum(data):
-    """FNV-1a, 64 bits."""
-    h = 0xcbf29ce484222325
+def checksum(data, h=0xcbf29ce484222325):
+    """FNV-1a, 64 bits. That of a half as earlier versions wrote it."""
     for byte in data:
         h = (h ^ byte) * 0x100000001b3 & 0xffffffffffffffff
     return h
+
+
+def checksum_by_words(head, text):
+    """That of a half."""
+    h = checksum(head)
+    whole = len(text) // 8 * 8
+    for word, in struct.iter_unpack('<Q', text[:whole]):
+        h = (h ^ word) * 0x100000001b3 & 0xffffffffffffffff
+        h ^= h >> 32
+    return checksum(text[whole:], h)
 
 
 def newest_half(slot):
@@ -103,7 +112,7 @@ def newest_half(slot):
     for half in (slot[:SLOT_SIZE // 2], slot[SLOT_SIZE // 2:]):
         magic, generation, length, expected = SLOT_HALF.unpack_from(half)
         text = half[SLOT_HALF.size:SLOT_HALF.size + length]
-        if magic == b'vfiodrec' and checksum(half[8:24] + text) == expected:
+        if magic == b'vfiodre2' and checksum_by_words(half[8:24], text) == expected:
             best = max(best, (generation, text))
     return best[1]
 

@@ -59,6 +59,23 @@ static void test_blank(void **state) {
     assert_view(slot, SLOT_TAKEN, TEXT_2);
 }
 
+/* One that an earlier version wrote. */
+static void test_a_checksum_by_bytes(void **state) {
+    char slot[SLOT_SIZE] = {};
+    SlotHeader h = {.magic = "vfiodrec", .checksum = 0x519956880fd0a65a, .generation = 9, .length = 13};
+    SlotView v;
+
+    static_assert(sizeof(h) == 32, "as it is on disk");
+    memcpy(slot, &h, sizeof(h));
+    memcpy(slot + sizeof(h), "a record of 8", 13);
+    slot_view(slot, &v);
+    assert_int_equal(v.state, SLOT_TAKEN);
+    assert_int_equal(v.length, 13);
+    slot[sizeof(h) + 3] ^= 1;
+    slot_view(slot, &v);
+    assert_int_equal(v.state, SLOT_DAMAGED);
+}
+
 static void test_a_write_that_ends_anywhere(void **state) {
     char slot[SLOT_SIZE], half[SLOT_HALF_SIZE];
     size_t n = slot_fill(half, 9, TEXT_2, strlen(TEXT_2));
@@ -402,6 +419,7 @@ static void test_killed_at_any_moment(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_blank),
+            cmocka_unit_test(test_a_checksum_by_bytes),
             cmocka_unit_test(test_a_write_that_ends_anywhere),
             cmocka_unit_test(test_a_byte_that_changes_anywhere),
             cmocka_unit_test_setup_teardown(test_the_last_one_counts, set_up, tear_down),
