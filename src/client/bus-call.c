@@ -195,8 +195,8 @@ static bool is_refusal_of_one_property(const sd_bus_error *bus_error) {
     return startswith(name, VFIOD_BUS_NAME ".Error.") || startswith(name, "System.Error.");
 }
 
-/* A costly property may be refused (Holders is, to who asks too often) or cannot be told: then it is null,
- * and everything else is shown all the same. */
+/* A costly property may be refused (Holders is, to a caller that asks too often) or cannot be told: then it
+ * is null, and everything else is shown all the same. */
 static int add_costly(sd_bus *bus, Object *object, const char *property, VfiodErrorText *error) {
     _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
     _cleanup_message_ sd_bus_message *reply = NULL;

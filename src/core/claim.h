@@ -40,7 +40,7 @@ struct Claim {
     char *unit;                      /* owned */
     char cookie[REQUEST_COOKIE_MAX]; /* chosen by its owner, to find it again; "": none */
     char *reason;                    /* owned; what the client said it is for */
-    Subject subject;  /* who asked, as policy saw him: what a later policy would say can be asked */
+    Subject subject;  /* the caller, as the policy saw them: what a later policy would say can be asked */
     ClaimNode *nodes; /* owned */
     size_t n_nodes;
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */

@@ -72,7 +72,7 @@ typedef enum DeviceChange {
     DEVICE_DRIVER_CHANGED = 1 << 2,
     DEVICE_GROUP_CHANGED = 1 << 3, /* it moved; the old group may have gone */
     DEVICE_NODE_CHANGED = 1 << 4,
-    GROUP_ADDED = 1 << 5,   /* its (new) group was not known before */
+    GROUP_ADDED = 1 << 5,   /* its (new) group was unknown before */
     GROUP_REMOVED = 1 << 6, /* its (old) group lost its last member; *ret_old_group tells the id */
 } DeviceChange;
 

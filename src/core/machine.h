@@ -49,7 +49,7 @@ typedef enum ClaimEvent {
     CLAIM_EVENT_RECOVERED_ENDED, /* at start: record found, no lifeline: the client is gone or never got fds
                                   */
     CLAIM_EVENT_RECOVERED_QUARANTINED,
-    CLAIM_EVENT_FORGET, /* an operator lifts a quarantine: he has looked at the device */
+    CLAIM_EVENT_FORGET, /* an operator lifts a quarantine, after a look at the device */
     _CLAIM_EVENT_MAX,
     _CLAIM_EVENT_INVALID = -EINVAL,
 } ClaimEvent;

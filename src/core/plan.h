@@ -33,7 +33,7 @@ typedef struct PlanMember {
     char original_driver[64];   /* "" when unbound */
     char original_override[64]; /* "" when unset */
     uint16_t vendor, device;    /* all that older records have of its identity */
-    uint64_t identity;          /* re-checked before every write; 0: not known */
+    uint64_t identity;          /* re-checked before every write; 0: unknown */
     unsigned reset_methods;
     long enable_baseline;    /* `enable` while nobody has it open: a former driver may have leaked a count */
     bool reset;              /* reset before anybody else sees it; false when it has no method and the rule
@@ -100,7 +100,7 @@ typedef struct PlanContext {
     const Policy *policy;         /* NULL: none is valid, everything is denied */
     const PolicyExcerpt *excerpt; /* of the subject; NULL: every rule is asked */
     Survey *survey;               /* what is known; what is wanted besides is written into it */
-    uint64_t now_usec;            /* CLOCK_REALTIME; 0: not known */
+    uint64_t now_usec;            /* CLOCK_REALTIME; 0: unknown */
     count_usage_t count_usage;    /* NULL: nothing is claimed */
     void *usage_userdata;
     const Claim *claim; /* that the devices are to join: its groups stand in nobody's way; NULL: none */

@@ -13,7 +13,7 @@
 typedef struct Account {
     const char *name; /* of the document */
     uint32_t id;
-    gid_t *groups; /* owned; of a user, his own first */
+    gid_t *groups; /* owned; of a user, their own first */
     size_t n_groups;
 } Account;
 
@@ -206,8 +206,8 @@ static int read_accounts(FieldReader *r, const JsonNode *object, void *place) {
 
 static int read_version(FieldReader *r, const JsonNode *value, void *place) {
     if (value->integer != SNAPSHOT_VERSION)
-        return fields_fail(
-                r, value, "version %" PRId64 " is not known here, only %d", value->integer, SNAPSHOT_VERSION);
+        return fields_fail(r, value, "version %" PRId64 " is not supported, only version %d", value->integer,
+                SNAPSHOT_VERSION);
     return 0;
 }
 

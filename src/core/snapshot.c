@@ -2,7 +2,7 @@
 
 /* The tables: which members the objects of a snapshot have, of which type and range, and where they live.
  * What is not in a table is an error: a snapshot is also written by people, for tests, and a misspelled fact
- * that is silently unknown would test something else. Facts that are not known are left out, so that a reader
+ * that is silently unknown would test something else. Unknown facts are left out, so that a reader
  * can tell them from facts that say "none". */
 
 #include "core/snapshot-internal.h"
@@ -18,7 +18,7 @@ static int read_removable(FieldReader *r, const JsonNode *value, void *place) {
 
     if (removable < 0 || removable == REMOVABLE_UNKNOWN)
         return fields_fail(
-                r, value, "expected \"fixed\" or \"removable\"; leave it out when it is not known");
+                r, value, "expected \"fixed\" or \"removable\"; leave the member out when it is unknown");
     *(Removable *) place = removable;
     return 0;
 }
@@ -32,7 +32,8 @@ static int read_acs_path(FieldReader *r, const JsonNode *value, void *place) {
 
     if (acs < 0 || acs == ACS_UNKNOWN)
         return fields_fail(r, value,
-                "expected \"complete\", \"incomplete\" or \"not-needed\"; leave it out when it is not known");
+                "expected \"complete\", \"incomplete\" or \"not-needed\"; leave the member out when it is "
+                "unknown");
     *(AcsPath *) place = acs;
     return 0;
 }

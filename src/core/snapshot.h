@@ -64,7 +64,7 @@ const TaintList *host_snapshot_taints(const HostSnapshot *s);
 int host_snapshot_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret);
 /* The recorded name of a uid, or NULL. */
 const char *host_snapshot_user_name(const HostSnapshot *s, uid_t uid);
-/* The groups of a recorded user, his own first; borrowed. -ENOENT when it is not recorded. */
+/* The groups of a recorded user, their own first; borrowed. -ENOENT when it is not recorded. */
 int host_snapshot_user_groups(const HostSnapshot *s, uid_t uid, const gid_t **ret, size_t *ret_n);
 /* Every recorded name, users first; a non-zero return of visit stops and is handed back. */
 int host_snapshot_foreach_account(const HostSnapshot *s,

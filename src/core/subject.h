@@ -63,12 +63,12 @@ void subject_done(Subject *s);
 #define SCOPE_NAME_MAX 64U
 bool scope_name_is_valid(const char *name);
 /* What policy looks at, for keeping: without pidfd and command. More groups than this are not kept, and count
- * as not known then. 0 or -ENOMEM; *dst is untouched on failure. */
+ * as unknown then. 0 or -ENOMEM; *dst is untouched on failure. */
 #define SUBJECT_COPY_GROUPS_MAX 4096U
 int subject_copy(const Subject *s, Subject *ret);
 bool subject_in_group(const Subject *s, gid_t gid);
 /* Has it this capability (CAP_SYS_RAWIO) where the kernel asks for it, in the host's user namespace? 1 yes, 0
- * no, -ENODATA when that is not known. */
+ * no, -ENODATA when that is unknown. */
 int subject_has_capability(const Subject *s, unsigned capability);
 /* root, the operator: may see and end every claim */
 bool subject_is_operator(const Subject *s);

@@ -179,7 +179,7 @@ void taint_list_add_command_line(TaintList *l, const char *text) {
     _cleanup_free_ char *copy = strdup(text);
     char *cursor = copy, *name, *value;
 
-    if (!copy) { /* what it says is not known */
+    if (!copy) { /* its content is unknown */
         (void) taint_list_add(l, TAINT_COMMAND_LINE, true, "out of memory while reading the command line");
         return;
     }
@@ -250,7 +250,7 @@ char *taint_list_describe_weakness(const TaintList *l, int *ret_error) {
             strbuf_addf(&b, " (%s)", t->device);
         first = false;
     }
-    /* What did not fit is not known, and so not harmless. */
+    /* What did not fit is unknown, and so not harmless. */
     if (l->more > 0)
         strbuf_addf(&b, "%s%zu more", first ? "" : ", ", l->more);
     else if (first)

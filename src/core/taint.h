@@ -29,7 +29,7 @@ typedef struct Taint {
     char what[128];      /* "vfio_iommu_type1.allow_unsafe_interrupts", "pcie_acs_override=downstream",
                             "TAINT_USER" */
     uint64_t since_usec; /* CLOCK_REALTIME: when it happened, or was first seen */
-    uid_t uid;           /* who; (uid_t) -1: not known, the kernel or its command line */
+    uid_t uid;           /* the user; (uid_t) -1: unknown, the kernel or its command line */
     char device[DEVICE_NAME_MAX]; /* "" */
     char rule[512];               /* origin; "" */
     char reason[256];             /* that the rule or the client gave; "" */

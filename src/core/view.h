@@ -62,7 +62,7 @@ typedef struct ViewHost ViewHost;
 typedef struct ViewQuery {
     const ViewHost *host;
     const void *thing;
-    const Subject *reader; /* NULL: not known, or everybody, as in a signal */
+    const Subject *reader; /* NULL: unknown, or everybody, as in a signal */
     Survey *survey;        /* has the facts of the field; NULL: it has none */
     Refusal *refusal;      /* may be NULL */
     const void *found;     /* for a field that needs a search first: what was found */

@@ -182,9 +182,9 @@ static void tell_status(const Manager *m, const char *prefix) {
             m->policy->policy ? policy_n_rules(m->policy->policy) : 0);
 }
 
-/* CAP_SYS_RAWIO is kept only while the policy speaks of devices without an IOMMU, from the start on. Later is
- * too late: what was given up does not come back, and the next reload says so. Claims that are held need it
- * no more. */
+/* CAP_SYS_RAWIO is kept only while a rule of the policy is about devices without an IOMMU, from the start on.
+ * Later is too late: what was given up does not come back, and the next reload says so. Claims that are held
+ * need it no more. */
 static int settle_raw_io(Manager *m) {
     bool wanted = policy_host_settings(m->policy->policy).noiommu != NOIOMMU_OFF;
 

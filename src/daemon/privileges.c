@@ -22,9 +22,9 @@ static const struct {
     cap_value_t capability;
     unsigned roles;
 } kept[] = {
-        /* IOMMU_OPTION_RLIMIT_MODE; the limit of locked memory of who asks */
+        /* IOMMU_OPTION_RLIMIT_MODE; the locked-memory limit of the caller */
         {CAP_SYS_RESOURCE, ROLE_DAEMON},
-        /* who asks: /proc/PID of other users */
+        /* the caller: /proc/PID of other users */
         {CAP_SYS_PTRACE, ROLE_DAEMON | ROLE_WORKER},
         /* for workers alone, with the one above: who has a device open */
         {CAP_DAC_READ_SEARCH, ROLE_DAEMON | ROLE_WORKER},

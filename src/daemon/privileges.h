@@ -16,7 +16,7 @@ int privileges_drop(void);
 /* Could it be raised? A daemon that is not root (a test) has none, and is told of no lack. */
 bool privileges_have(cap_value_t capability);
 
-/* Gives one of the list up for good: CAP_SYS_RAWIO, when the policy does not speak of devices
+/* Gives one of the list up permanently: CAP_SYS_RAWIO, when no rule of the policy is about devices
  * without an IOMMU. With no_new_privs nothing brings back what is not permitted, whatever the bounding set
  * says, and the workers are no better off. 0 or negative errno. */
 int privileges_give_up(cap_value_t capability);

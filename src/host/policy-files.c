@@ -118,7 +118,7 @@ int policy_resolve_account(_unused_ void *userdata, bool is_group, const char *n
     return -ERANGE;
 }
 
-/* What somebody names he may have written himself. */
+/* Users may have written the files that they name. */
 static bool is_trusted(const Loader *l, const struct stat *st) {
     return l->source->names ||
             ((st->st_uid == 0 || st->st_uid == geteuid()) && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0);

@@ -48,7 +48,7 @@ typedef struct PolicyFileInfo {
 typedef struct PolicySource {
     const char *const *directories; /* in order of precedence, ended by NULL */
     const char *const *names; /* instead: files and directories (then their *.json) that somebody named, in
-                               * this order. They may belong to anybody: he tries them out */
+                               * this order. They may belong to anybody, for a trial */
     resolve_name_t resolve;   /* NULL: the accounts of this host */
     void *resolve_userdata;
     uint64_t now_usec; /* for warnings about time; 0: the clock of this host */

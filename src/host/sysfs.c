@@ -6,7 +6,7 @@
  * Not libudev's enumeration: that keeps an object for every device, which on a large host is more memory than
  * the rest of the daemon, and it resolves every path from the root.
  *
- * What cannot be read is never taken for good. A device without readable ids stays in the inventory with ids
+ * What cannot be read is never trusted. A device without readable ids stays in the inventory with ids
  * of 0: leaving it out would make its group look smaller than it is. An unreadable driver link is a driver
  * that nobody knows, which blocks the group. */
 

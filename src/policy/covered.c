@@ -4,8 +4,8 @@
  * warning, so it must never be wrong: it is given only where each predicate of the earlier rule follows from
  * the same predicate of the later one, and many a rule that is dead for deeper reasons goes unnoticed.
  *
- * What is not known makes it subtle. A later `allow` matches only when all of it is known to hold; then an
- * earlier rule that asks for less holds as well. A later `deny` matches also what is not known, and an
+ * Unknown facts make it subtle. A later `allow` matches only when all of it is known to hold; then an
+ * earlier rule that asks for less holds as well. A later `deny` also matches unknown facts, and an
  * earlier `allow` does not: such a deny rule is not quite dead, and the warning says so. A tag has a third
  * answer, which denies, so a rule with a tag is dead only behind a deny rule or one with the same tags. */
 

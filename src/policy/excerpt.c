@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which rules of a long policy can ever concern a caller. A caller does not change, and most rules of a long
- * policy are about others: who asks again and again need not be compared with all of them each time. */
+ * policy are about others: a caller that asks again and again need not be compared with all of them each
+ * time. */
 
 #include "policy/rule.h"
 

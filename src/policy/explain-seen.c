@@ -70,7 +70,7 @@ static void add_namespace(StrBuf *b, const Subject *s) {
         strbuf_add(b, not_known);
 }
 
-/* Of a card that the tag speaks of, it is part of what the rule says. */
+/* Of a card that the tag matches, it is part of what the rule says. */
 static bool may_see_serial(const Rule *rule, const Question *q, Audience audience) {
     Holds holds = rule_ask(rule, PREDICATE_WHAT_TAG, q);
 

@@ -296,7 +296,7 @@ static void add_changed(StrBuf *b, const Story *s, const Rule *rule) {
     strbuf_addf(b, "; found %s. Check the card: put the right one back, or update the tag.", seen);
 }
 
-/* Which facts that are not known count against the subject. */
+/* Which unknown facts count against the subject. */
 static void add_unknown(StrBuf *b, const Story *s, const Rule *rule) {
     const char *separator = " (unknown facts count against the caller: ";
     bool any = false;

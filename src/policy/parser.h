@@ -12,7 +12,7 @@
 struct PolicyParser {
     resolve_name_t resolve;
     void *userdata;
-    uint64_t now_usec; /* 0: not known */
+    uint64_t now_usec; /* 0: unknown */
     Rule *rules;       /* owned */
     size_t n_rules;
     /* of the rules, once the set is checked */

@@ -132,7 +132,7 @@ typedef struct PolicyQuestion {
     const Subject *subject;
     const Device *device;
     const DeviceFacts *facts;     /* facts->known tells which could be read; NULL: none */
-    uint64_t now_usec;            /* CLOCK_REALTIME, for "until"; 0: not known */
+    uint64_t now_usec;            /* CLOCK_REALTIME, for "until"; 0: unknown */
     const PolicyExcerpt *excerpt; /* of the subject; NULL: every rule is asked */
 } PolicyQuestion;
 

@@ -55,7 +55,7 @@ static Holds may_be_unknown(const Rule *r, bool is_group) {
 }
 
 static Holds user_holds(const Rule *r, const Question *q) {
-    /* Also where the rule speaks of anybody: who is not known at all is nobody. */
+    /* Also where the rule matches anybody: an unknown caller is nobody. */
     if (q->subject->uid == (uid_t) -1)
         return HOLDS_UNKNOWN;
     if ((r->predicates & 1U << PREDICATE_WHO_USER) == 0 ||
@@ -361,7 +361,7 @@ void question_init(Question *q, const PolicyQuestion *question, uint32_t predica
         q->group = group_fingerprint(device->group);
 }
 
-/* A no of any predicate outweighs all that is not known of the others, so all of them are asked. */
+/* A mismatch of any predicate outweighs unknown facts of the others, so all of them are asked. */
 RuleHolds rule_holds(const Rule *rule, const Question *question) {
     bool unknown = false, changed = false;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a policy says of a device that somebody has already, by an older policy. Nothing is taken from him: it
- * is told to the operator. So an unknown fact does not count as a no here, as it does for who asks: of a
+/* What a policy says of a device that somebody has already, by an older policy. Nothing is taken from them:
+ * it is told to the operator. So an unknown fact does not count as a no here, as it does for a caller: of a
  * claimed device some facts cannot be read any more, and an alarm that is false half of the time is not
  * heard. */
 
@@ -11,7 +11,7 @@
 typedef enum Review {
     REVIEW_ALLOWS,
     REVIEW_DENIES,
-    REVIEW_CANNOT_TELL, /* a fact that decides is not known */
+    REVIEW_CANNOT_TELL, /* a fact that decides is unknown */
     _REVIEW_MAX,
 } Review;
 

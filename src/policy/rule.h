@@ -11,12 +11,12 @@
 #include "policy/device-pattern.h"
 #include "policy/policy.h"
 
-/* How a predicate stands. What is not known is a value of its own: policy.c decides in ONE place what that
+/* How a predicate stands. Unknown is a value of its own: policy.c decides in ONE place what that
  * means for an allow and for a deny rule. */
 typedef enum Holds {
     HOLDS_NO,
     HOLDS_YES,
-    HOLDS_UNKNOWN, /* a fact that it needs is not known */
+    HOLDS_UNKNOWN, /* a fact that it requires is unknown */
     HOLDS_CHANGED, /* of a tag: another card at its place, or its card at another place */
     _HOLDS_MAX,
     _HOLDS_INVALID = -EINVAL,
@@ -175,7 +175,7 @@ typedef struct Question {
     const Subject *subject;
     const Device *device;     /* NULL: only who */
     const DeviceFacts *facts; /* NULL: none */
-    uint64_t now_usec;        /* 0: not known */
+    uint64_t now_usec;        /* 0: unknown */
     uint64_t id;              /* as in IdPattern */
     uint64_t group;           /* fingerprint; 0 unless a rule asks for it, or without a group */
     char kernel_name[DEVICE_NAME_MAX];

@@ -32,7 +32,7 @@ static bool is_known(const Question *q, unsigned fact) {
     return q->facts && (q->facts->known & fact) != 0;
 }
 
-/* Every part that the entry names must hold: a no of one outweighs what is not known of the other. */
+/* Every part that the entry names must hold: a mismatch of one outweighs an unknown fact of the other. */
 static Holds both(Holds a, Holds b) {
     if (a == HOLDS_NO || b == HOLDS_NO)
         return HOLDS_NO;

@@ -92,7 +92,7 @@ static int set_groups(const Accounts *a, const RehearsalSubject *persona, Subjec
     int r;
 
     if (!persona->groups) {
-        /* Nobody says in which groups he is: unknown, and the rules take it so. */
+        /* Their groups are not given: unknown, and the rules treat them so. */
         if (a->test && test_file_find_account(a->test, false, persona->user))
             return 0;
         r = host_view_user_groups(a->host, s->uid, &s->gids, &s->n_gids);

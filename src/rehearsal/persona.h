@@ -2,7 +2,7 @@
 #pragma once
 
 /* From what a person says of somebody to the Subject that the evaluator takes: what daemon/bus/credentials.c
- * would have found out of him. */
+ * would have found out about them. */
 
 #include "core/subject.h"
 #include "rehearsal/host-view.h"
@@ -18,7 +18,7 @@ typedef struct Accounts {
 /* resolve_name_t; userdata is the Accounts. */
 int accounts_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret);
 
-/* ret_name (owned): how to call him, "alice"; NULL when only his number is known. */
+/* ret_name (owned): what to call them, "alice"; NULL when only their number is known. */
 int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona, Subject *ret,
         char **ret_name, char **ret_problem);
 /* The same description, borrowed. */

@@ -33,7 +33,7 @@ int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem);
  */
 int rehearsal_show(Rehearsal *r, struct json_object **ret, char **ret_problem);
 
-/* Who asks, as a person describes him; what is NULL is not known to the rules, and says so. */
+/* The caller, as a person describes them; what is NULL is unknown to the rules, which is shown. */
 typedef struct RehearsalSubject {
     const char *user;          /* name or number; required */
     const char *const *groups; /* instead of those that the accounts of the host say; NULL: those */

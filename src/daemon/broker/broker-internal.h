@@ -103,5 +103,5 @@ void broker_note_failure(Broker *e, const Claim *c);
  * broker_shadow_facts() were wanted of every device. */
 void broker_compare_shadow(Broker *e, Survey *survey, const Request *request, const Subject *subject);
 unsigned broker_shadow_facts(const Broker *e);
-/* For the journal, and for who asks why. */
+/* For the journal, and for callers that ask why. */
 void broker_note_refusal(Broker *e, const Request *request, const Subject *subject, const Refusal *refusal);

@@ -27,7 +27,7 @@ typedef enum Purse {
 } Purse;
 
 typedef struct BudgetAccount {
-    uid_t uid; /* (uid_t) -1: all who are not known, together */
+    uid_t uid; /* (uid_t) -1: all unknown users together */
     unsigned n_calls, n_claims, n_peers;
     uint64_t paid_usec[_PURSE_MAX]; /* CLOCK_MONOTONIC: when everything that was taken is paid for */
     uint64_t unread, orphans;       /* bytes of answers; orphans is the part of it that has no reader */
@@ -38,7 +38,7 @@ typedef struct BudgetAccount {
 /* One connection or peer, for as long as a face knows it: what was sent to it and may be unread. A face has
  * this in its own object, {} in the beginning. */
 typedef struct BudgetReader {
-    BudgetAccount *account; /* counted in its n_users; NULL: it is not known yet whose it is */
+    BudgetAccount *account; /* counted in its n_users; NULL: its user is unknown so far */
     uint64_t unread;
 } BudgetReader;
 

@@ -220,7 +220,7 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
     PlanMember *m = current(j);
     const DeviceName name = m->name;
 
-    /* Who did not come back has said how far he was. */
+    /* A worker that did not come back has reported how far it was. */
     if (result->error != -ETIMEDOUT && result->error != -ECONNRESET)
         set_progress(j, m, result->progress);
     else if (!j->work.begun && j->work.operation == WORKER_BIND)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The one entry for every question, whatever it asks and through whichever face it comes. It knows who asks,
- * charges what answering takes to that user's account, and decides when it is answered.
+/* The one entry for every question, whatever it asks and through whichever face it comes. It knows the
+ * caller, charges what answering takes to that user's account, and decides when it is answered.
  *
  * A user within the budget is answered at once. Who asks more than that waits in a queue of their own, which
  * is served when nothing else is to be done, in slices, the user with the smallest debt first: nobody stands

@@ -104,7 +104,7 @@ static int on_start(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Whoever waits already when this fails is served with the next who asks. */
+/* Whoever waits already when this fails is served with the next caller. */
 static int begin_later(HolderSearch *s) {
     if (s->task || s->start)
         return 0;

@@ -15,7 +15,7 @@
 #define FILE_SIZE_MAX (1024U * 1024)
 #define DEEDS_MAX (TAINTS_MAX - 64U) /* so that findings always have room */
 #define LOOK_INTERVAL_USEC (1000 * UINT64_C(1000))
-/* Who is allowed a device without an IOMMU can let the kernel's switch go on and off as often as he likes. */
+/* A user who is allowed a device without an IOMMU can make the kernel's switch go on and off at any rate. */
 #define LINES_PER_MINUTE 20U
 #define MINUTE_USEC (60 * UINT64_C(1000000))
 

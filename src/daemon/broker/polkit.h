@@ -23,7 +23,7 @@ typedef struct AuthQuestion AuthQuestion;
 /* Everything is copied. */
 typedef struct AuthAbout {
     const char *action;
-    const char *bus_name; /* who asks: a unique name, which the bus never gives to another connection */
+    const char *bus_name; /* the caller: a unique name, which the bus never gives to another connection */
     uid_t uid;            /* whose questions are counted */
     bool interactive;     /* else polkit answers by itself, and no person is bothered */
     const char *caller, *devices, *parked, *rule, *reason; /* what the person is told */

@@ -69,7 +69,7 @@ static void pass_over_sockets(Recovery *recovery) {
             free(TAKE_PTR(recovery->names[i]));
 }
 
-/* Without it, what happened to the nodes meanwhile is not known. */
+/* Without it, what happened to the nodes meanwhile is unknown. */
 static void keep_watching(Recovery *recovery) {
     NodeWatch *nodes = recovery->broker->nodes;
     _cleanup_close_ int fd = take_fd(recovery, NODE_WATCH_STORE_NAME);
@@ -175,7 +175,7 @@ static int compare_candidates(const void *a, const void *b) {
     return (since_x < since_y) - (since_x > since_y);
 }
 
-/* ---- Quarantine of what is not known ---- */
+/* ---- Quarantine of unknown devices ---- */
 
 static bool is_accounted_for(const Device *d) {
     return d->claim || (d->group && d->group->claim);

@@ -25,7 +25,7 @@ typedef struct Pin {
     struct Pin *next; /* usage.pins */
     Counter *all;     /* of the rule */
     pid_t pid;
-    int pidfd; /* owned; -EBADF: which process it is, is not known, or it has ended */
+    int pidfd; /* owned; -EBADF: the process is unknown, or has ended */
     sd_event_source *exit;
     uint64_t now;  /* for claims that there are */
     uint64_t most; /* that the limit was raised to for this rule; counted */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A Refusal becomes an error of D-Bus: a name, a sentence, and for who asks for it (option "details") a
- * second argument with the parts of the sentence.
+/* A Refusal becomes an error of D-Bus: a name, a sentence, and for callers that ask for it (option "details")
+ * a second argument with the parts of the sentence.
  *
  * It has to be asked for, because not every client expects more than the sentence: GDBus shows an error with
  * two arguments as "Error return with body of type (sa{sv})", and the sentence is lost. What the parts say

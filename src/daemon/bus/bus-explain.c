@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Manager.Explain: of a request, of a claim, or of the last refusal. Everybody may ask about himself, as the
- * kernel and the bus know him; root may describe somebody else. */
+/* Manager.Explain: of a request, of a claim, or of the last refusal. All callers may ask about themselves, as
+ * the kernel and the bus know them; root may describe somebody else. */
 
 #include "daemon/broker/explain-question.h"
 #include "daemon/bus/bus-internal.h"

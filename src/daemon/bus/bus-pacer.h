@@ -4,7 +4,7 @@
 /* Refusals leave at a bounded rate. A client that asks and asks for what it may not have waits for its
  * answers, and the bus lets it have only so many calls under way: who answers later is asked less. Otherwise
  * its calls fill the queues of the bus and of the daemon, and everybody else stands behind them. Nobody who
- * gets something waits here, and nobody who asks at a pace that makes sense.
+ * gets something waits here, nor does a caller that asks at a reasonable pace.
  *
  * What waits are finished answers, some hundred bytes each; of the call nothing is kept. */
 

@@ -4,9 +4,9 @@
  * objects and their properties in bus-object.c, reading in bus-read.c, the queue of announcements in
  * bus-announce.c.
  *
- * One door: whatever acts goes through bus_call_begin(): who asks is found out first (at once, for a caller
- * that is known), then the arguments are read, then the broker is asked. The message stays referenced until
- * the answer is there. Every exit sends exactly one answer or, when the caller is gone, none. */
+ * One door: whatever acts goes through bus_call_begin(): the caller is identified first (at once, for a
+ * caller that is known), then the arguments are read, then the broker is asked. The message stays referenced
+ * until the answer is there. Every exit sends exactly one answer or, when the caller is gone, none. */
 
 #include <linux/sockios.h>
 #include <stdio.h>

@@ -15,7 +15,7 @@
  * via the plan or from a record: hostile. */
 typedef struct DriverItem {
     DeviceName name;
-    uint64_t identity; /* to check; 0: not known (an old record), then these: */
+    uint64_t identity; /* to check; 0: unknown (an old record), then these: */
     uint16_t vendor, device;
     char target_driver[64];
     char original_driver[64];
