@@ -31,17 +31,22 @@ class AuthorizeTest(VfiodTestCase):
         self.addCleanup(self.polkit.close)
         self.c = self.client()
 
-    def ask(self, *devices, client=None, interactive=True, **options):
-        """An Acquire that is on its way, and the question that polkit was asked about it."""
+    def ask(self, *devices, client=None, interactive=True, claim=None, **options):
+        """An Acquire, or with a claim AddDevices, that is on its way, and the question that polkit was asked about it."""
         pending, client = Pending(), client or self.c
         before = len(self.polkit.questions)
-        m = dbus.lowlevel.MethodCallMessage(NAME, ROOT_PATH, NAME + '.Manager', 'Acquire')
+        m = dbus.lowlevel.MethodCallMessage(NAME, ROOT_PATH, NAME + '.Manager', 'AddDevices' if claim else 'Acquire')
         m.set_allow_interactive_authorization(interactive)
-        m.append([d.name for d in devices], options, signature='asa{sv}')
+        if claim:
+            m.append(claim.id, [d.name for d in devices], options, signature='sasa{sv}')
+        else:
+            m.append([d.name for d in devices], options, signature='asa{sv}')
 
         def on_reply(reply):
             if isinstance(reply, dbus.lowlevel.ErrorMessage):
                 pending.fail(dbus.DBusException(*reply.get_args_list(), name=reply.get_error_name()))
+            elif claim:
+                pending.reply(*reply.get_args_list())
             else:
                 pending.reply(Claim(client, *reply.get_args_list()))
         client.connection.send_message_with_reply(m, on_reply, 20)
@@ -69,6 +74,40 @@ class AuthorizeTest(VfiodTestCase):
         named = re.findall(r'\$\((\w+)\)', action.find('message').text)
         self.assertEqual(sorted(named), ['caller', 'devices', 'parked', 'reason'])
         self.assertLessEqual(set(named), set(question.details))
+
+    def test_devices_that_are_added(self):
+        self.set_policy([self.rule('disk', device=self.disk.name), self.rule('asks', effect='ask')])
+        self.start()
+        claim = self.c.acquire(self.disk)
+        pending, question = self.ask(self.nic, claim=claim)
+        self.assertEqual(question.details['devices'], self.nic.name)
+        self.assertEqual((claim.state, self.nic.driver), ('held', 'e1000e'))
+        question.answer(False)
+        with self.refused('NotAuthorized'):
+            self.result(pending)
+        self.assertEqual([str(p) for p in claim.properties()['Devices']], [device_path(self.disk.name)])
+        pending, question = self.ask(self.nic, claim=claim)
+        question.answer(True)
+        wait(lambda: pending.done, 'it has joined')
+        self.assertIsNone(pending.error)
+        self.assertEqual([str(p) for p in claim.properties()['Devices']],
+                         [device_path(d.name) for d in (self.disk, self.nic)])
+        claim.fds['added'] = pending.value[1][0][1].take()
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_nothing_left()
+
+    def test_a_claim_that_ends_before_the_answer(self):
+        self.set_policy([self.rule('disk', device=self.disk.name), self.rule('asks', effect='ask')])
+        self.start()
+        claim = self.c.acquire(self.disk)
+        pending, question = self.ask(self.nic, claim=claim)
+        claim.close()
+        self.wait_gone(claim)
+        question.answer(True)
+        with self.refused('NoSuchClaim', claim.id):
+            self.result(pending)
+        self.assert_nothing_left()
 
     def test_yes(self):
         self.start()

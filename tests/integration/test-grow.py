@@ -190,6 +190,28 @@ class AddTest(GrowTestCase):
         self.kernel.set_enable(self.first, 0)
         self.wait_gone(self.claim)
 
+    def test_without_a_record_nothing_changes(self):
+        third = self.plug('0000:08:00.0', 10)
+        self.c.add(self.claim, self.second)
+        gate = self.kernel.hold('open', data='/dev/vfio/10')
+        answer = self.c.add_later(self.claim, third)
+        wait(lambda: gate.entered, 'it is bound')
+        os.unlink(f'{self.directory}/state/claims/slots')  # from now on none can be written
+        gate.let_go()
+        wait(lambda: answer.done, 'the caller hears of it')
+        self.assertIn('Internal', answer.error.get_dbus_name())
+        self.assertIn('cannot record the claim', str(answer.error))
+        wait(lambda: self.c.device(third)['State'] == 'free', 'it is undone')
+        with self.refused('Internal', 'cannot record the claim'):
+            self.c.release_devices(self.claim, self.second)
+        self.assert_holds(self.first, self.second)
+        self.assertEqual(third.driver, 'igb')
+        for d in (self.first, self.second):
+            self.kernel.set_enable(d, 0)
+        self.claim.close()
+        wait(lambda: self.claim.state == 'gone', 'it ends')
+        self.assertEqual(self.host.binding(), self.before)
+
     def test_one_that_cannot_be_put_back_is_quarantined_alone(self):
         self.c.add(self.claim, self.second)
         self.kernel.fail('reset', self.second.address, errno.ENOTTY)
@@ -354,17 +376,6 @@ class RefusedTest(GrowTestCase):
                                              'sasa{sv}', claim, '1', device.name, '0', user=NOBODY)
                 self.assertNotEqual(status, 0)
                 self.assertIn(error, output)
-        self.assert_as_before()
-
-    def test_the_record_cannot_be_written(self):
-        claims = pathlib.Path(f'{self.directory}/state/claims')
-        gate = self.kernel.hold('open', data='/dev/vfio/devices/vfio1')
-        answer = self.c.add_later(self.claim, self.second)
-        wait(lambda: gate.entered, 'it is bound')
-        self.assertEqual(len(self.records()), 2)
-        self.assertTrue(claims.exists())
-        gate.let_go(errno.ENOMEM)
-        wait(lambda: answer.done, 'the caller hears of it')
         self.assert_as_before()
 
 
@@ -534,6 +545,25 @@ class FunctionsTest(VfiodTestCase):
         self.assertEqual((self.card.resets, self.sound.resets, self.nic.resets), (1, 1, 0))
         self.c.add(self.claim, self.card)
         self.assertEqual(self.devices(), [device_path(d.name) for d in (self.nic, self.card)])
+        self.end()
+
+    def test_its_group_leaves_while_a_function_is_on_its_way(self):
+        self.c.add(self.claim, self.nic)
+        third = self.host.add_device('0000:08:00.0', group=10, driver='igb')
+        self.before[third.address] = self.host.binding()[third.address]
+        wait(lambda: self.c.seen('InterfacesAdded', device_path(third.name)), 'it is there')
+        gates = self.host.hold_binding(third)
+        answer = self.c.add_later(self.claim, self.sound, third)
+        wait(lambda: gates.entered, 'the bind is under way')
+        self.host.remove_device(self.card)
+        wait(lambda: self.devices() == [device_path(self.nic.name)], 'the group leaves')
+        gates.let_go()
+        wait(lambda: answer.done, 'the caller hears of it')
+        self.assertIn('DeviceGone', answer.error.get_dbus_name())
+        self.claim.close(self.node(self.card))
+        wait(lambda: self.records() == [self.claim.id + '.json'], 'everything is undone')
+        self.assertEqual(self.devices(), [device_path(self.nic.name)])
+        del self.before[self.card.address]
         self.end()
 
     def test_an_unplugged_function_takes_its_group_along(self):

@@ -58,8 +58,21 @@ static int change_shape(ClaimRun *j, Plan *plan, ClaimNodes *nodes) {
 
 /* ---- Joining ---- */
 
+/* A group that the claim had when the devices were planned may have left it: one of its devices was
+ * unplugged. */
+static const PlanMember *find_stranded(const Plan *whole, const Plan *part) {
+    for (size_t i = 0; i < part->n_claimed; i++) {
+        const PlanMember *m = &part->members[i];
+
+        if (!plan_has_group(whole, m->group) && !plan_has_group(part, m->group))
+            return m;
+    }
+    return NULL;
+}
+
 int claim_part_join(ClaimRun *part) {
     const DeviceName *name = &part->claim.plan.members[0].name;
+    const PlanMember *stranded;
     _cleanup_(plan_done) Plan joined = PLAN_NULL;
     ClaimNodes nodes;
     ClaimRun *j;
@@ -68,10 +81,15 @@ int claim_part_join(ClaimRun *part) {
     /* The caller is gone, or a device is: there is an event that says so. */
     if (!part->done || part->n_events > 0 || part->deferred != 0)
         return refuse(&part->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name,
-                "it was unplugged before it could join claim %s", part->claim.of);
+                "it was released or unplugged before it could join claim %s", part->claim.of);
     j = claim_part_find_whole(part, &part->claim.refusal);
     if (!j)
         return -ENOENT;
+    stranded = find_stranded(&j->claim.plan, &part->claim.plan);
+    if (stranded)
+        return refuse(&part->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &stranded->name,
+                "another device of IOMMU group %d was unplugged before it could join claim %s",
+                stranded->group, part->claim.of);
     r = plan_join(&j->claim.plan, &part->claim.plan, &joined);
     if (r >= 0)
         r = grant_join_nodes(j, part, &nodes);
