@@ -62,6 +62,23 @@ class AcquireTest(VarlinkTestCase):
         with self.fails('NoSuchClaim'):
             peer.call('Release', {'claim': reply['claim']})
 
+    def test_devices_come_and_go_while_the_claim_is_held(self):
+        self.start()
+        peer = self.peer()
+        reply, fds = peer.acquire(self.nic, cookie='mine')
+        peer.send('AddDevices', {'claim': 'cookie:mine', 'devices': [self.other.name], 'reason': 'more'})
+        more, new = peer.reply()
+        self.assertEqual((more['claim'], more['devices'], list(new)),
+                         (reply['claim'], [self.other.name], [f'device:{self.other.name}']))
+        claim = peer.call('List', {'claim': reply['claim']})['claim']
+        self.assertEqual(claim['devices'], [self.nic.name, self.other.name])
+        with self.fails('InvalidArgument'):
+            peer.call('ReleaseDevices', {'claim': reply['claim'], 'devices': []})
+        peer.call('ReleaseDevices', {'claim': reply['claim'], 'devices': [self.other.name]})
+        os.close(new.popitem()[1])
+        wait(lambda: self.host.binding()[self.other.address] == self.before[self.other.address], 'it is given back')
+        self.end(reply['claim'], fds)
+
     def test_a_refusal_has_its_parts(self):
         self.set_policy([self.rule(device='pci:0000:07:00.0')])
         self.start()

@@ -120,19 +120,42 @@ static int on_acquired(void *userdata, const Grant *grant, const Refusal *refusa
     return r;
 }
 
-static int run_acquire(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+static Asker asker_of(const VarlinkCall *call) {
     const JsonNode *interactive = varlink_call_parameter(call, "allowInteractiveAuthentication");
-    const Asker asker = {.interactive = interactive && interactive->boolean, .socket = &call->peer->fd};
+
+    return (Asker){.interactive = interactive && interactive->boolean, .socket = &call->peer->fd};
+}
+
+static int read_claim_request(const VarlinkCall *call, Request *request, Refusal *refusal) {
+    if (call->peer->face->stopping)
+        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
+    return read_valid_request(call, request, refusal);
+}
+
+static int run_acquire(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    const Asker asker = asker_of(call);
     Request request = REQUEST_NULL;
     int r;
 
-    if (call->peer->face->stopping)
-        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
-    r = read_valid_request(call, &request, refusal);
+    r = read_claim_request(call, &request, refusal);
     if (r < 0)
         return r;
     call->with_broker = true;
     broker_acquire(broker_of(call), &request, subject, &asker, on_acquired, call);
+    return VARLINK_PENDING;
+}
+
+static int run_add_devices(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    const Asker asker = asker_of(call);
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = read_claim_request(call, &request, refusal);
+    if (r < 0)
+        return r;
+    call->with_broker = true;
+    broker_add_devices(
+            broker_of(call), varlink_call_text(call, "claim"), &request, subject, &asker, on_acquired, call);
     return VARLINK_PENDING;
 }
 
@@ -159,6 +182,17 @@ static int run_release(VarlinkCall *call, const Subject *subject, Refusal *refus
     int r;
 
     r = broker_release(broker_of(call), varlink_call_text(call, "claim"), subject, refusal);
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
+static int run_release_devices(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = varlink_read_request(call, &request, refusal);
+    if (r >= 0)
+        r = broker_release_devices(
+                broker_of(call), varlink_call_text(call, "claim"), &request, subject, refusal);
     return r < 0 ? r : varlink_reply_empty(call);
 }
 
@@ -295,6 +329,16 @@ static const VarlinkParameter list_parameters[] = {
         {},
 };
 
+static const VarlinkParameter add_parameters[] = {
+        {"claim", "s", true},
+        {"devices", "as", true},
+        {"reason", "s"},
+        {"memlock", "i"},
+        {"untainted", "b"},
+        {"allowInteractiveAuthentication", "b"},
+        {},
+};
+
 static const VarlinkParameter acquire_parameters[] = {
         {"devices", "as", true},
         {"allowInteractiveAuthentication", "b"},
@@ -312,8 +356,11 @@ static const VarlinkParameter transfer_parameters[] = {
 const VarlinkMethod varlink_broker_methods[] = {
         {"Acquire", run_acquire, VARLINK_ACTS | VARLINK_REQUEST, acquire_parameters},
         {"Transfer", run_transfer, VARLINK_ACTS, transfer_parameters},
+        {"ReleaseDevices", run_release_devices, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){{"claim", "s", true}, {"devices", "as", true}, {}}},
         {"Release", run_release, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"claim", "s", true}, {}}},
+        {"AddDevices", run_add_devices, VARLINK_ACTS, add_parameters},
         {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
         {"List", varlink_run_list, VARLINK_LONG, list_parameters},
         {"Monitor", varlink_run_monitor, VARLINK_LONG | VARLINK_NEEDS_MORE,
