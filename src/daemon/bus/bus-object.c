@@ -190,10 +190,11 @@ static int sink_number(void *to, char type, uint64_t value) {
 
 static int sink_refer(void *to, const ViewReference *reference) {
     const Sink *sink = to;
-    char path[BUS_OBJECT_PATH_MAX];
+    char buf[BUS_OBJECT_PATH_MAX];
+    const char *path = bus_object_path(reference, buf);
 
-    *sink->written += sizeof(path);
-    return sd_bus_message_append_basic(sink->message, 'o', bus_object_path(reference, path));
+    *sink->written += sizeof(uint64_t) + strlen(path);
+    return sd_bus_message_append_basic(sink->message, 'o', path);
 }
 
 static int sink_open(void *to, char container, const char *contents) {
@@ -248,7 +249,7 @@ int bus_append_property(BusFace *b, sd_bus_message *m, const BusObject *object, 
         const Subject *reader, Refusal *refusal) {
     int r;
 
-    b->written += 2 * sizeof(uint64_t) + strlen(field->name);
+    b->written += sizeof(uint64_t) + strlen(field->name);
     r = sd_bus_message_open_container(m, 'e', "sv");
     if (r >= 0)
         r = sd_bus_message_append_basic(m, 's', field->name);
