@@ -442,6 +442,7 @@ static int limit_patience(Manager *m) {
 static int create_engine(Manager *m) {
     const BrokerConfig config = {
             .state_directory = m->config.state_directory,
+            .cdi_directory = m->config.cdi_directory,
             .worker_timeout_usec = m->config.worker_timeout_usec,
             .spawner = m->config.spawner,
             .ask_timeout_usec = m->config.ask_timeout_usec,

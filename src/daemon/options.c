@@ -15,6 +15,7 @@ enum {
     ARG_POLICY_DIRECTORY,
     ARG_SHADOW_DIRECTORY,
     ARG_STATE_DIRECTORY,
+    ARG_CDI_DIRECTORY,
     ARG_SIMULATE,
     ARG_EXIT_IDLE,
     ARG_WORKER_TIMEOUT,
@@ -29,6 +30,7 @@ static const struct option long_options[] = {
         {"policy-directory", required_argument, NULL, ARG_POLICY_DIRECTORY},
         {"shadow-directory", required_argument, NULL, ARG_SHADOW_DIRECTORY},
         {"state-directory", required_argument, NULL, ARG_STATE_DIRECTORY},
+        {"cdi-directory", required_argument, NULL, ARG_CDI_DIRECTORY},
         {"simulate", required_argument, NULL, ARG_SIMULATE},
         {"exit-idle", required_argument, NULL, ARG_EXIT_IDLE},
         {"worker-timeout", required_argument, NULL, ARG_WORKER_TIMEOUT},
@@ -47,6 +49,8 @@ static int print_help(void) {
            "                              places; may be given several times, the first wins\n"
            "     --shadow-directory=DIR   Likewise for the shadow policy\n"
            "     --state-directory=DIR    Keep records of claims here (default /run/vfiod)\n"
+           "     --cdi-directory=DIR      Describe the nodes of claims to container engines\n"
+           "                              here, if it exists (default: do not)\n"
            "     --simulate=HOST.json     Run on a recorded host ('vfioctl snapshot'), without\n"
            "                              touching this machine: nothing is handed out\n"
            "     --exit-idle=SECONDS      Exit after this time without claims and clients\n"
@@ -129,6 +133,11 @@ static int take_option(Options *o, int c, const char *value) {
     case ARG_SHADOW_DIRECTORY:
         return add_directory("shadow-directory", value, &o->shadow_directories, &o->n_shadow_directories,
                 &o->manager.shadow_directories);
+    case ARG_CDI_DIRECTORY:
+        if (value[0] != '/')
+            return complain("cdi-directory", value, "an absolute path is expected");
+        o->manager.cdi_directory = value;
+        return 0;
     case ARG_STATE_DIRECTORY:
         if (value[0] != '/')
             return complain("state-directory", value, "an absolute path is expected");

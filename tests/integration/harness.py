@@ -597,7 +597,8 @@ class VfiodTestCase(unittest.TestCase):
         return path
 
     def daemon_arguments(self):
-        return [f'--state-directory={self.directory}/state', f'--policy-directory={self.directory}/policy.d']
+        return [f'--state-directory={self.directory}/state', f'--policy-directory={self.directory}/policy.d',
+                f'--cdi-directory={self.directory}/cdi']
 
     def start(self, *arguments, **options):
         self.daemon = Daemon(self, arguments, **options).wait_ready()

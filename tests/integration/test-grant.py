@@ -5,7 +5,9 @@
 import contextlib
 import ctypes
 import errno
+import json
 import os
+import pathlib
 import platform
 import struct
 
@@ -301,6 +303,80 @@ class NodeTest(GrantTestCase):
         self.wait_gone(claim)
         self.assert_all_as_before()
         self.assertTrue(self.log_has(f'cannot take {node} from uid 1 again'))
+
+    # --- container engines ----------------------------------------------------------------------------------------
+
+    def cdi(self):
+        """Name -> what is in it, of the files for container engines."""
+        directory = pathlib.Path(self.directory, 'cdi')
+        return {f.name: json.loads(f.read_text()) for f in sorted(directory.iterdir())}
+
+    def test_container_engines(self):
+        os.mkdir(self.directory + '/cdi', 0o755)
+        pathlib.Path(self.directory, 'cdi', 'vfiod-0123456789abcdef.json').write_text('{}')  # left by a crash
+        pathlib.Path(self.directory, 'cdi', 'vfiod-0123456789abcdef').write_text('{}')
+        others = ('vendor.json', 'vfiod-mine.json', 'vfiod-0123456789abcdef.yaml')
+        for name in others:
+            pathlib.Path(self.directory, 'cdi', name).write_text('{}')
+        self.start()
+        self.assertEqual(set(self.cdi()), set(others))
+        for name in others:
+            os.unlink(f'{self.directory}/cdi/{name}')
+        claim = self.client_of(ALICE).acquire(self.nic, grant='node')
+        (name, text), = self.cdi().items()
+        self.assertEqual(name, f'vfiod-{claim.id}.json')
+        self.assertEqual(os.stat(f'{self.directory}/cdi/{name}').st_mode, 0o100644)
+        self.assertEqual(text['kind'], 'vfiod.org/claim')
+        self.assertEqual(text['cdiVersion'], '0.5.0' if claim.id[0].isdigit() else '0.3.0')
+        device, = text['devices']
+        self.assertEqual(device['name'], claim.id)
+        nodes = {n['path']: (n['type'], n['major'], n['minor'], n['permissions'])
+                 for n in device['containerEdits']['deviceNodes']}
+        self.assertEqual(nodes, {IOMMU: ('c', 10, 126, 'rw'), self.host.cdev(self.nic): ('c', 242, 1, 'rw')})
+        self.assertEqual(device['containerEdits']['env'], [f'VFIOD_CLAIM={claim.id}', 'VFIOD_BACKEND=iommufd',
+                                                           f'VFIOD_DEVICES={self.nic.name}'])
+        self.add(claim, self.card)
+        self.assertIn(self.host.cdev(self.card), json.dumps(self.cdi()))
+        self.remove(claim, self.card)
+        self.assertNotIn(self.host.cdev(self.card), json.dumps(self.cdi()))
+        wait(lambda: self.manager.fds, 'the lifeline is kept')
+        self.restart()
+        self.assertEqual(self.cdi(), {name: text})
+        file = self.open_as(ALICE, self.host.cdev(self.nic))
+        claim.client = self.client()
+        claim.close()
+        wait(lambda: claim.state == 'draining', 'it waits for the close')
+        self.assertEqual(self.cdi(), {})
+        os.close(file)
+        self.wait_gone(claim)
+        claim = self.client().acquire(self.nic)
+        self.assertEqual(self.cdi(), {}, 'files need none')
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_killed_with_a_file_for_container_engines(self):
+        os.mkdir(self.directory + '/cdi', 0o755)
+        self.start()
+        claim = self.client_of(ALICE).acquire(self.card, grant='node')
+        wait(lambda: self.manager.fds, 'the lifeline is kept')
+        self.daemon.kill()
+        claim.close()
+        self.assertEqual(len(self.cdi()), 1)
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.assertEqual(self.cdi(), {})
+        wait(lambda: self.records() == [], 'it is over')
+        self.assert_all_as_before()
+
+    def test_a_directory_that_cannot_be_written(self):
+        os.mkdir(self.directory + '/cdi', 0o755)
+        self.start()
+        os.rmdir(self.directory + '/cdi')
+        claim = self.client_of(ALICE).acquire(self.card, grant='node')
+        self.assertEqual(self.who_can_open(self.host.cdev(self.card)), [ALICE])
+        self.assertTrue(self.log_has(f'Claim {claim.id}: cannot describe its nodes to container engines'))
+        claim.close()
+        self.wait_gone(claim)
 
     # --- devices come and go --------------------------------------------------------------------------------------
 

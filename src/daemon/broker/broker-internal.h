@@ -42,6 +42,7 @@ struct Broker {
     NodeWatch *nodes;
     Usage *usage;
     GroupWatch *groups;
+    int cdi_directory; /* owned; -EBADF: none */
     HolderSearch *holders;
     Lifelines *lifelines;
     Spare *spare;

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/claim-question.h"
 #include "daemon/broker/tether.h"
@@ -32,7 +33,10 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     e = malloc(sizeof(*e));
     if (!e)
         return -ENOMEM;
-    *e = (Broker){.event = sd_event_ref(event), .inventory = inventory, .config = *config};
+    *e = (Broker){.event = sd_event_ref(event),
+            .inventory = inventory,
+            .config = *config,
+            .cdi_directory = cdi_open_directory(config->simulated ? NULL : config->cdi_directory)};
     e->explanations.per_key = EXPLANATIONS_PER_USER;
     e->explanations.in_all = EXPLANATIONS_MAX;
     if (e->config.worker_timeout_usec == 0)
@@ -96,6 +100,7 @@ Broker *broker_free(Broker *e) {
     e->names = bus_names_free(e->names);
     e->groups_of_processes = cgroup_watch_free(e->groups_of_processes);
     e->groups = group_watch_free(e->groups);
+    e->cdi_directory = safe_close(e->cdi_directory);
     e->nodes = node_watch_free(e->nodes);
     e->usage = usage_free(e->usage);
     excerpts_done(&e->excerpts);

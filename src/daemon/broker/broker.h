@@ -46,6 +46,7 @@ typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange 
 
 typedef struct BrokerConfig {
     const char *state_directory;  /* "/run/vfiod": claims/ below it */
+    const char *cdi_directory;    /* "/run/cdi"; NULL: none */
     uint64_t worker_timeout_usec; /* per step of a claim; default 60 s */
     uint64_t ask_timeout_usec;    /* for a person to answer; default 120 s */
     Budget *budget;               /* borrowed; to which claims are charged */

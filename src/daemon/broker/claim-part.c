@@ -207,6 +207,7 @@ int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **
     }
     if (r < 0)
         return r;
+    grant_left(j);
     claim_run_announce(j, CLAIM_RESHAPED);
     *ret = part;
     return 0;

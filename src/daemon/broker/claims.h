@@ -47,6 +47,7 @@ struct ClaimRun {
     bool recycling; /* a device may have been taken from its vfio driver, and not given back */
     bool stuck;     /* the worker that does that did not come back */
     bool save_failed, retract_failed;
+    bool described;     /* its nodes, in a file of cdi-files.c */
     bool dirty, stored; /* the record: must be written; is on disk */
 
     UsageCharge *charge;     /* owned; NULL before it is allowed */

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/kernel/node-acl.h"
 
@@ -156,6 +157,8 @@ static int expose_node(ClaimRun *j) {
             return refuse_node(j, node, r);
     }
     grant_drop_first(j, n);
+    if (!j->claim.of[0])
+        cdi_write(j);
     return 0;
 }
 
@@ -244,6 +247,7 @@ static void resume_node(ClaimRun *j) {
     if (r < 0)
         log_error_errno(r, "Claim %s: cannot watch the permissions of its nodes", j->claim.id);
     check_nodes(j);
+    cdi_write(j);
 }
 
 /* ---- When it has ended ---- */
@@ -279,6 +283,7 @@ static int retract(ClaimRun *j, ClaimNode *node) {
 static int retract_node(ClaimRun *j) {
     int result = 0;
 
+    cdi_remove(j);
     j->node_acls = node_acl_watch_free(j->node_acls);
     for (size_t i = 0; i < j->claim.n_nodes; i++) {
         ClaimNode *node = &j->claim.nodes[i];
@@ -303,6 +308,7 @@ const GrantType grant_node = {
         .expose = expose_node,
         .resume = resume_node,
         .joined = resume_node,
+        .left = cdi_write,
         .retract = retract_node,
 };
 

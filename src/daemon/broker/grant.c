@@ -34,7 +34,6 @@ void grant_drop(ClaimRun *j) {
     grant_drop_first(j, j->n_fds);
 }
 
-/* When nobody waits any more, dropping them closes the lifeline, and the claim ends by itself. */
 void grant_give(ClaimRun *j) {
     const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : j;
     const Grant grant = {.claim = &whole->claim,
@@ -144,4 +143,9 @@ void grant_joined(ClaimRun *j, ClaimRun *part) {
         part->claim.nodes[i].ours = false;
     if (type_of(j)->joined)
         type_of(j)->joined(j);
+}
+
+void grant_left(ClaimRun *j) {
+    if (type_of(j)->left)
+        type_of(j)->left(j);
 }

@@ -18,6 +18,8 @@ typedef struct GrantType {
     void (*resume)(ClaimRun *j);
     /* The claim has taken over nodes that a part had opened to its owner. */
     void (*joined)(ClaimRun *j);
+    /* A part has left with some. */
+    void (*left)(ClaimRun *j);
     /* The claim has ended: nobody reaches anything anew. Once more until it returns 0. */
     int (*retract)(ClaimRun *j);
 } GrantType;
@@ -47,6 +49,7 @@ int grant_leave_nodes(const ClaimRun *j, const ClaimRun *part, ClaimNodes *ret);
 int grant_join_nodes(const ClaimRun *j, const ClaimRun *part, ClaimNodes *ret);
 /* They are the claim's from now on. */
 void grant_joined(ClaimRun *j, ClaimRun *part);
+void grant_left(ClaimRun *j);
 
 /* It shall not be given, or was: nothing of it stays here. */
 void grant_drop(ClaimRun *j);

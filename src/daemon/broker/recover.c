@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/fd-store.h"
 #include "daemon/broker/grant.h"
@@ -514,6 +515,8 @@ static int recover(Recovery *recovery) {
     for (ClaimRun *j = recovery->broker->claims; r >= 0 && j; j = j->next)
         if (j->claim.state == CLAIM_HELD)
             grant_resume(j);
+    if (r >= 0)
+        cdi_sweep(recovery->broker);
     for (size_t i = 0; i < n; i++) {
         (void) safe_close(recovery->candidates[i].lifeline);
         (void) safe_close(recovery->candidates[i].previous);
