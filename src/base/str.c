@@ -3,6 +3,24 @@
 
 #include <stdio.h>
 
+char *put_hex(char *at, uint64_t number, unsigned digits) {
+    while (digits < 16 && number >> (4 * digits) != 0)
+        digits++;
+    for (unsigned i = digits; i > 0; i--) {
+        at[i - 1] = "0123456789abcdef"[number & 0xf];
+        number >>= 4;
+    }
+    at[digits] = '\0';
+    return at + digits;
+}
+
+void put_text(char *to, size_t size, const char *from) {
+    size_t n = strnlen(from, size - 1);
+
+    memcpy(to, from, n);
+    to[n] = '\0';
+}
+
 static bool strbuf_grow(StrBuf *b, size_t want) {
     char *text;
 

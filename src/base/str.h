@@ -8,6 +8,12 @@
 
 #include "base/macro.h"
 
+/* Puts number in hex, with at least so many digits, and a NUL. Returns the place of the NUL. For what every
+ * claim writes: snprintf() takes as long as a system call. */
+char *put_hex(char *at, uint64_t number, unsigned digits);
+/* As much of from as fits, and a NUL. */
+void put_text(char *to, size_t size, const char *from);
+
 /* A growing, always NUL-terminated text. Failures stick: append as often as you like, ask once at the end. */
 typedef struct StrBuf {
     char *text; /* owned; NULL while empty */

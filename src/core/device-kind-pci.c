@@ -6,9 +6,7 @@
  * skipped, so there is no spelling that is "nearly" understood. A name that is wrong by one digit is another
  * device, and that device may be somebody's disk. */
 
-#include <inttypes.h>
-#include <stdio.h>
-
+#include "base/str.h"
 #include "core/device-kind.h"
 
 static int hex_digit(char c) {
@@ -118,8 +116,14 @@ int device_kind_pci_parse_kernel(const char *s, DeviceName *ret) {
 }
 
 void device_kind_pci_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {
-    snprintf(buf, DEVICE_NAME_MAX, "%04" PRIx32 ":%02x:%02x.%x", name->domain, name->pci_bus,
-            name->slot & 0x1fU, name->function & 7U);
+    char *at = put_hex(buf, name->domain, 4);
+
+    *at++ = ':';
+    at = put_hex(at, name->pci_bus, 2);
+    *at++ = ':';
+    at = put_hex(at, name->slot & 0x1fU, 2);
+    *at++ = '.';
+    (void) put_hex(at, name->function & 7U, 1);
 }
 
 DeviceKey device_kind_pci_key(const DeviceName *name) {

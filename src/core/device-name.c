@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/device-name.h"
 
-#include <stdio.h>
-
+#include "base/str.h"
 #include "core/device-kind.h"
 
 int device_name_parse(const char *s, DeviceName *ret) {
@@ -49,10 +48,13 @@ const char *device_name_format_kernel(const DeviceName *name, char buf[static DE
 }
 
 const char *device_name_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {
+    const char *kind = device_kind_info(name->kind)->name;
+    size_t n = strlen(kind);
     char kernel[DEVICE_NAME_MAX];
 
-    snprintf(buf, DEVICE_NAME_MAX, "%s:%s", device_kind_info(name->kind)->name,
-            device_name_format_kernel(name, kernel));
+    put_text(buf, DEVICE_NAME_MAX - 1, kind);
+    buf[n] = ':';
+    put_text(buf + n + 1, DEVICE_NAME_MAX - n - 1, device_name_format_kernel(name, kernel));
     return buf;
 }
 

@@ -52,7 +52,7 @@ int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_char
         if (!c)
             return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "out of memory");
         p->rules[i] = rule;
-        (void) snprintf(c->rule, sizeof(c->rule), "%s", rule_key(rule));
+        put_text(c->rule, sizeof(c->rule), rule_key(rule));
         plan_add_origin(plan, rule_origin(rule));
     }
     plan->charges[i].devices++;

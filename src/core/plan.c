@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/plan.h"
 
-#include <stdio.h>
-
 #include "base/str.h"
 #include "core/claim.h"
 #include "core/device-kind.h"
@@ -57,7 +55,9 @@ PlanCharge *plan_add_charge(Plan *p) {
 void plan_add_origin(Plan *p, const char *origin) {
     size_t n = strlen(p->rule);
 
-    (void) snprintf(p->rule + n, sizeof(p->rule) - n, "%s%s", n > 0 ? ", " : "", origin);
+    put_text(p->rule + n, sizeof(p->rule) - n, n > 0 ? ", " : "");
+    n = strlen(p->rule);
+    put_text(p->rule + n, sizeof(p->rule) - n, origin);
     n = strlen(p->rule);
     for (unsigned i = 0; i < 3 && n + 1 + i == sizeof(p->rule) && !utf8_is_valid(p->rule); i++)
         p->rule[--n] = '\0';
@@ -444,12 +444,12 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
             .reset_methods = what & DEVICE_FACT_RESET_METHODS ? facts->reset_methods : 0,
             .charge = charge,
     };
-    (void) snprintf(m->original_driver, sizeof(m->original_driver), "%s", d->driver ?: "");
+    put_text(m->original_driver, sizeof(m->original_driver), d->driver ?: "");
     m->reset = (disposition == DISPOSITION_CLAIM || exposed) && m->reset_methods != 0;
     if (what & DEVICE_FACT_DRIVER_OVERRIDE)
-        (void) snprintf(m->original_override, sizeof(m->original_override), "%s", facts->driver_override);
+        put_text(m->original_override, sizeof(m->original_override), facts->driver_override);
     if (touched || exposed)
-        (void) snprintf(m->target_driver, sizeof(m->target_driver), "%s",
+        put_text(m->target_driver, sizeof(m->target_driver),
                 m->bind ? device_kind_info(d->name.kind)->driver : d->driver);
     r = m->bind ? 0 : planner_put_aside(p, check_unused(p, d, facts->enable_count));
     return r < 0 ? r : 1;

@@ -32,6 +32,42 @@ static void test_parse_unsigned(void **state) {
     assert_int_equal(v, 7);
 }
 
+static void test_put_hex(void **state) {
+    static const struct {
+        uint64_t number;
+        unsigned digits;
+        const char *text;
+    } cases[] = {
+            {0, 1, "0"},
+            {0xa, 4, "000a"},
+            {0x12345, 4, "12345"},
+            {0x10000000000, 1, "10000000000"},
+            {UINT64_MAX, 16, "ffffffffffffffff"},
+            {UINT64_MAX, 1, "ffffffffffffffff"},
+            {1, 16, "0000000000000001"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        char text[17];
+
+        assert_ptr_equal(put_hex(text, cases[i].number, cases[i].digits), text + strlen(cases[i].text));
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
+static void test_copy_text(void **state) {
+    char text[4] = "xxx";
+
+    put_text(text, sizeof(text), "");
+    assert_string_equal(text, "");
+    put_text(text, sizeof(text), "abc");
+    assert_string_equal(text, "abc");
+    put_text(text, sizeof(text), "defg");
+    assert_string_equal(text, "def");
+    put_text(text, 1, "h");
+    assert_string_equal(text, "");
+}
+
 static void test_sizes(void **state) {
     static const struct {
         const char *text, *again;
@@ -295,6 +331,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_least_and_most),
             cmocka_unit_test(test_parse_unsigned),
+            cmocka_unit_test(test_put_hex),
+            cmocka_unit_test(test_copy_text),
             cmocka_unit_test(test_sizes),
             cmocka_unit_test(test_glob),
             cmocka_unit_test(test_glob_against_slow),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/claims.h"
 
-#include <stdio.h>
 #include <sys/random.h>
 
 #include "base/str.h"
@@ -19,7 +18,7 @@ int claims_make_id(char id[static CLAIM_ID_MAX]) {
             return -EIO;
         n_left = ELEMENTSOF(numbers);
     }
-    (void) snprintf(id, CLAIM_ID_MAX, "%016llx", (unsigned long long) numbers[--n_left]);
+    (void) put_hex(id, numbers[--n_left], CLAIM_ID_MAX - 1);
     return 0;
 }
 

@@ -48,7 +48,7 @@ const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_P
         if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z'))
             *out++ = *p;
         else
-            out += sprintf(out, "_%02x", (unsigned char) *p);
+            out = put_hex(stpcpy(out, "_"), (unsigned char) *p, 2);
     *out = '\0';
     return buf;
 }
