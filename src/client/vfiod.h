@@ -65,12 +65,13 @@ typedef struct VfiodRequest {
     const char *const *devices; /* as above, like backend and reason */
     size_t n_devices;
     const char *backend, *reason; /* backend may also be "noiommu", see libvfiod(3) */
-    uint64_t memlock; /* bytes: the limit of locked memory (RLIMIT_MEMLOCK) of this process is raised so far
-                       * when the operator's rule allows it; never lowered; 0: left alone */
-    int untainted;    /* not 0: refuse unless the isolation of the host is whole */
-    int interactive;  /* not 0: where the rule wants a person to say yes, ask one through polkit, and wait two
-                       * minutes longer for that; else such a claim is refused unless polkit says yes by itself
-                       */
+    uint64_t
+            memlock; /* bytes: the limit of locked memory (RLIMIT_MEMLOCK) of this process is raised so far
+                      * when the operator's rule allows it, and put back when the claim ends; 0: left alone */
+    int untainted;   /* not 0: refuse unless the isolation of the host is whole */
+    int interactive; /* not 0: where the rule wants a person to say yes, ask one through polkit, and wait two
+                      * minutes longer for that; else such a claim is refused unless polkit says yes by itself
+                      */
     const char *grant;  /* "fd" (NULL: the same), "node" or "none", see libvfiod(3) */
     const char *tether; /* "lifeline" (NULL: the same), "process", "connection", "unit" or "explicit" */
     const char *cookie; /* names the claim for this user: 1 to 64 of A-Z a-z 0-9 . _ : -; NULL: no name */

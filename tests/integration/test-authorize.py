@@ -407,7 +407,7 @@ print(json.dumps([outcome, resource.getrlimit(resource.RLIMIT_MEMLOCK)]))
 
 
 class PinnedTest(VfiodTestCase):
-    """A limit that was raised counts for as long as a process has it."""
+    """A limit that was raised is put back, and counts for as long as a process has it."""
 
     CLIENT = '''
 import json, os, resource, sys, dbus
@@ -417,7 +417,10 @@ held = []
 for line in sys.stdin:
     device, memlock = line.split()
     outcome = "ok"
-    if device == "release":
+    if device == "limit":
+        if memlock != "0":
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (int(memlock), resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]))
+    elif device == "release":
         while held:
             os.close(held.pop())
     else:
@@ -449,12 +452,43 @@ for line in sys.stdin:
         process.stdin.close()
         process.wait()
 
-    def test_it_counts_until_the_process_ends(self):
+    def test_it_is_put_back(self):
         p, q = self.program(), self.program()
         self.assertEqual(self.ask(p, self.one, 1 << 19), ['ok', 1 << 19])
+        self.assertEqual(self.ask(q, self.two, 1 << 19), ['org.vfiod1.Error.LimitExceeded', 1 << 16])
         self.ask(p, 'release')
         wait(lambda: self.records() == [], 'its claim ends')
-        self.assertEqual(self.ask(p, self.one), ['ok', 1 << 19])
+        self.assertEqual(self.ask(p, self.one), ['ok', 1 << 16])
+        self.assertEqual(self.ask(q, self.two, 1 << 19), ['ok', 1 << 19])
+        self.end(p)
+        self.end(q)
+
+    def test_not_below_what_another_claim_needs(self):
+        p = self.program()
+        self.assertEqual(self.ask(p, self.one, 1 << 18), ['ok', 1 << 18])
+        q = self.program()
+        self.assertEqual(self.ask(p, self.two, 1 << 17), ['ok', 3 << 17])
+        self.ask(p, 'release')  # both
+        wait(lambda: self.records() == [], 'its claims end')
+        self.assertEqual(self.ask(p, self.one), ['ok', 1 << 16])
+        self.end(p)
+        self.end(q)
+
+    def test_a_restart_puts_nothing_back(self):
+        p = self.program()
+        self.assertEqual(self.ask(p, self.one, 1 << 19), ['ok', 1 << 19])
+        self.daemon.stop()
+        self.start()
+        self.assertEqual(self.ask(p, 'limit'), ['ok', 1 << 19])
+        self.end(p)
+
+    def test_one_that_the_process_has_set_counts_until_it_ends(self):
+        p, q = self.program(), self.program()
+        self.assertEqual(self.ask(p, self.one, 1 << 19), ['ok', 1 << 19])
+        self.assertEqual(self.ask(p, 'limit', 400 << 10), ['ok', 400 << 10])
+        self.ask(p, 'release')
+        wait(lambda: self.records() == [], 'its claim ends')
+        self.assertEqual(self.ask(p, self.one), ['ok', 400 << 10])
         self.assertEqual(self.ask(q, self.two, 1 << 19), ['org.vfiod1.Error.LimitExceeded', 1 << 16])
         self.end(p)
         wait(lambda: self.records() == [], 'its claim ends')

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -185,6 +186,101 @@ static void test_locked_memory_counts_until_the_process_ends(void **state) {
     end_process(w, &other);
 }
 
+/* Of this test itself, whose limit is known, and may be set up to the hard one. */
+static Subject own_process(struct rlimit *ret) {
+    Subject s = SUBJECT_NULL;
+
+    s.uid = getuid();
+    s.pid = getpid();
+    s.pidfd = pidfd_open(s.pid, 0);
+    assert_int_equal(prlimit(0, RLIMIT_MEMLOCK, NULL, ret), 0);
+    ret->rlim_cur = MIN(ret->rlim_max, (rlim_t) (64 * 1024));
+    assert_int_equal(prlimit(0, RLIMIT_MEMLOCK, ret, NULL), 0);
+    return s;
+}
+
+static rlim_t soft_limit(void) {
+    struct rlimit l;
+
+    assert_int_equal(prlimit(0, RLIMIT_MEMLOCK, NULL, &l), 0);
+    return l.rlim_cur;
+}
+
+static UsageCharge *raise_by(World *w, const char *rule, const Subject *p, uint64_t memlock) {
+    UsageCharge *c = charge(w, rule, 1000, p, memlock);
+    MemlockChange *change = usage_limit(c, p);
+
+    assert_non_null(change);
+    assert_int_equal(memlock_raise(p, usage_memlock(c), change), 0);
+    usage_set_raised(c);
+    return c;
+}
+
+static void end(UsageCharge *c) {
+    usage_end(c);
+    usage_discharge(c);
+}
+
+static void test_the_limit_is_put_back(void **state) {
+    World *w = *state;
+    struct rlimit before;
+    Subject p = own_process(&before);
+    UsageCharge *a = raise_by(w, "r", &p, 128 * 1024), *b = raise_by(w, "other", &p, 64 * 1024);
+
+    assert_int_equal(soft_limit(), 192 * 1024);
+    /* Never below what other claims of the process need. */
+    end(a);
+    assert_int_equal(soft_limit(), 64 * 1024);
+    assert_int_equal(count(w, "r", &p).pinned, 0);
+    assert_int_equal(count(w, "other", &p).pinned, 64 * 1024);
+    end(b);
+    assert_int_equal(soft_limit(), before.rlim_cur);
+    assert_int_equal(count(w, "other", &p).pinned, 0);
+
+    /* Below what it had, it never goes. */
+    a = raise_by(w, "r", &p, 4096);
+    end(a);
+    assert_int_equal(soft_limit(), before.rlim_cur);
+    /* Nor when only the daemon ends, and the claim does not. */
+    a = raise_by(w, "r", &p, 128 * 1024);
+    usage_discharge(a);
+    assert_int_equal(soft_limit(), 128 * 1024);
+    subject_done(&p);
+}
+
+static void test_a_limit_of_the_processs_own_stays(void **state) {
+    World *w = *state;
+    struct rlimit before, own;
+    Subject p = own_process(&before);
+    UsageCharge *a = raise_by(w, "r", &p, 128 * 1024), *b;
+
+    own = (struct rlimit){.rlim_cur = 100 * 1024, .rlim_max = before.rlim_max};
+    assert_int_equal(prlimit(0, RLIMIT_MEMLOCK, &own, NULL), 0);
+    end(a);
+    assert_int_equal(soft_limit(), own.rlim_cur);
+    assert_int_equal(count(w, "r", &p).pinned, 128 * 1024); /* it may still have it */
+    assert_int_equal(count(w, "r", &p).pinned_spare, 128 * 1024);
+    /* What it has set is what the next claim puts back. */
+    b = raise_by(w, "other", &p, 192 * 1024);
+    end(b);
+    assert_int_equal(soft_limit(), own.rlim_cur);
+    assert_int_equal(count(w, "other", &p).pinned, 0);
+    assert_int_equal(count(w, "r", &p).pinned, 128 * 1024);
+    assert_int_equal(prlimit(0, RLIMIT_MEMLOCK, &before, NULL), 0);
+    subject_done(&p);
+}
+
+static void test_the_limit_of_a_process_that_has_ended(void **state) {
+    World *w = *state;
+    Subject p = start_process();
+    UsageCharge *c;
+
+    p.uid = getuid();
+    c = raise_by(w, "r", &p, 64 * 1024);
+    end_process(w, &p);
+    end(c);
+}
+
 static void test_claims_at_a_time_add_up(void **state) {
     World *w = *state;
     Subject p = start_process();
@@ -233,6 +329,9 @@ int main(void) {
             TEST(test_a_claim_that_grows_is_counted_once),
             TEST(test_memory_of_what_has_joined_stays),
             TEST(test_locked_memory_counts_until_the_process_ends),
+            TEST(test_the_limit_is_put_back),
+            TEST(test_a_limit_of_the_processs_own_stays),
+            TEST(test_the_limit_of_a_process_that_has_ended),
             TEST(test_claims_at_a_time_add_up),
             TEST(test_memory_by_no_rule),
             TEST(test_what_was_not_raised_counts_no_longer),

@@ -49,20 +49,24 @@ static void run_open(ClaimRun *j) {
         claim_run_push(j, r < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
 }
 
-/* Last of all: what is raised is not taken back, and counts until the process ends. */
+/* Last of all; put back when the claim ends (usage.c). */
 static int raise_memlock(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
+    char size[FORMAT_SIZE_MAX], now[MEMLOCK_DESCRIPTION_MAX];
+    MemlockChange *change;
     int r;
 
     if (plan->memlock == 0 || !j->done)
         return 0;
-    r = memlock_raise(j->subject, usage_memlock(j->charge));
+    change = usage_limit(j->charge, j->subject);
+    r = change ? memlock_raise(j->subject, usage_memlock(j->charge), change) : -ESRCH;
     if (r >= 0) {
         usage_set_raised(j->charge);
         return 0;
     }
     r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &plan->members[0].name,
-            "cannot raise the caller's locked-memory limit: %s",
+            "cannot raise the caller's locked-memory limit to %s%s: %s",
+            format_size(usage_memlock(j->charge), size), memlock_describe(j->subject, now, sizeof(now)),
             r == -ESRCH            ? "the caller's process is unknown"
                     : r == -EACCES ? "the process also runs as another user"
                     : r == -EPERM  ? "vfiod lacks CAP_SYS_RESOURCE"
@@ -122,6 +126,7 @@ static void run_forget(ClaimRun *j) {
     int r;
 
     j->dirty = false;
+    usage_end(j->charge);
     /* In this order: a lifeline that has no record looks like a record that was lost. */
     claim_run_tether(j)->forget(j);
     r = j->stored ? store_remove(j->broker->store, j->claim.id) : 0;

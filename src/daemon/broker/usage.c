@@ -29,7 +29,15 @@ typedef struct Pin {
     sd_event_source *exit;
     uint64_t now;  /* for claims that there are */
     uint64_t most; /* that the limit was raised to for this rule; counted */
+    uint64_t kept; /* of that, what could not be put back */
 } Pin;
+
+/* The limit of one process, as long as a claim of it needs more than it had. */
+typedef struct Limit {
+    struct Limit *next; /* usage.limits */
+    Subject process;    /* owned: pid, uid and pidfd only */
+    MemlockChange change;
+} Limit;
 
 typedef struct RuleCharge {
     Counter *all, *user;
@@ -43,7 +51,7 @@ struct UsageCharge {
     UsageCharge *next; /* usage.locking; where memlock is not 0 */
     UsageCharge *more; /* owned; what has joined it */
     uint64_t memlock;
-    bool raised;
+    bool raised, ended;
     size_t n_rules;
     RuleCharge rules[];
 };
@@ -53,6 +61,7 @@ struct Usage {
     void *counters; /* tree of Counter */
     Pin *pins;
     UsageCharge *locking;
+    Limit *limits;
 };
 
 /* More than any machine has; so many may be added that no sum overflows. */
@@ -102,6 +111,10 @@ static void counter_unref(Usage *u, Counter *c) {
 }
 
 /* ---- locked memory ---- */
+
+static const Pin *pin_of(const UsageCharge *c) {
+    return c->n_rules > 0 ? c->rules[0].pin : NULL;
+}
 
 static bool has_ended(int pidfd) {
     struct pollfd p = {.fd = pidfd, .events = POLLIN};
@@ -205,6 +218,91 @@ static void discharge_memory(RuleCharge *c, uint64_t bytes, bool raised) {
         (void) pin_free(p);
 }
 
+/* ---- limits of processes ---- */
+
+static Limit **find_limit(Usage *u, pid_t pid) {
+    Limit **l = &u->limits;
+
+    while (*l && ((*l)->process.pid != pid || has_ended((*l)->process.pidfd)))
+        l = &(*l)->next;
+    return l;
+}
+
+static void limit_free(Limit **l) {
+    Limit *old = *l;
+
+    *l = old->next;
+    subject_done(&old->process);
+    free(old);
+}
+
+MemlockChange *usage_limit(UsageCharge *c, const Subject *process) {
+    Usage *u = c->usage;
+    Limit **found = find_limit(u, process->pid), *l;
+
+    if (*found)
+        return &(*found)->change;
+    l = calloc(1, sizeof(*l));
+    if (!l)
+        return NULL;
+    l->process = SUBJECT_NULL;
+    l->process.pid = process->pid;
+    l->process.uid = process->uid;
+    l->process.pidfd = fcntl(process->pidfd, F_DUPFD_CLOEXEC, 3);
+    if (l->process.pidfd < 0) {
+        free(l);
+        return NULL;
+    }
+    l->next = u->limits;
+    u->limits = l;
+    return &l->change;
+}
+
+static uint64_t needed_by(const Usage *u, pid_t pid) {
+    uint64_t sum = 0;
+
+    for (const UsageCharge *i = u->locking; i; i = i->next)
+        if (pin_of(i)->pid == pid && pin_of(i)->pidfd >= 0)
+            sum += i->memlock;
+    return sum;
+}
+
+/* Put back, the limit is what the claims of the process need, and no more counts but what was kept before. */
+static void count_limit(Usage *u, pid_t pid, bool is_put_back) {
+    for (Pin *p = u->pins, *next; p; p = next) {
+        next = p->next;
+        if (p->pid != pid || p->pidfd < 0)
+            continue;
+        if (!is_put_back)
+            p->kept = p->most;
+        set_most(p, MAX(p->now, p->kept));
+        if (p->most == 0)
+            (void) pin_free(p);
+    }
+}
+
+/* A claim of the process has ended. */
+static void put_back(Usage *u, pid_t pid) {
+    Limit **l = find_limit(u, pid);
+    uint64_t needed = needed_by(u, pid);
+    int r;
+
+    if (!*l)
+        return;
+    r = memlock_put_back(&(*l)->process, needed, &(*l)->change);
+    count_limit(u, pid, r >= 0);
+    if (r < 0 || needed == 0)
+        limit_free(l);
+}
+
+static void forget_limits(Usage *u, bool all) {
+    for (Limit **l = &u->limits; *l;)
+        if (all || has_ended((*l)->process.pidfd))
+            limit_free(l);
+        else
+            l = &(*l)->next;
+}
+
 /* ---- claims ---- */
 
 static void set_counts(RuleCharge *r, unsigned claims, unsigned devices) {
@@ -217,9 +315,16 @@ static void set_counts(RuleCharge *r, unsigned claims, unsigned devices) {
 }
 
 UsageCharge *usage_discharge(UsageCharge *c) {
+    const Pin *pin;
+    pid_t pid;
+    Usage *u;
+
     if (!c)
         return NULL;
     c->more = usage_discharge(c->more);
+    u = c->usage;
+    pin = pin_of(c);
+    pid = c->ended && c->raised && pin && pin->pidfd >= 0 ? pin->pid : 0;
     for (size_t i = 0; i < c->n_rules; i++) {
         RuleCharge *r = &c->rules[i];
 
@@ -235,6 +340,9 @@ UsageCharge *usage_discharge(UsageCharge *c) {
             break;
         }
     free(c);
+    if (pid > 0)
+        put_back(u, pid);
+    forget_limits(u, false);
     return NULL;
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(UsageCharge *, usage_discharge);
@@ -329,20 +437,15 @@ void usage_change(UsageCharge *c, UsageCharge *joined, const Plan *plan) {
     }
 }
 
-static const Pin *pin_of(const UsageCharge *c) {
-    return c->n_rules > 0 ? c->rules[0].pin : NULL;
-}
-
 uint64_t usage_memlock(const UsageCharge *c) {
     const Pin *mine = pin_of(c);
-    uint64_t sum = 0;
 
-    if (!mine || mine->pid <= 0)
-        return c->memlock;
-    for (const UsageCharge *i = c->usage->locking; i; i = i->next)
-        if (pin_of(i)->pid == mine->pid && pin_of(i)->pidfd >= 0)
-            sum += i->memlock;
-    return sum;
+    return mine && mine->pid > 0 ? needed_by(c->usage, mine->pid) : c->memlock;
+}
+
+void usage_end(UsageCharge *c) {
+    for (; c; c = c->more)
+        c->ended = true;
 }
 
 void usage_set_raised(UsageCharge *c) {
@@ -383,6 +486,7 @@ Usage *usage_free(Usage *u) {
         return NULL;
     while (u->pins)
         (void) pin_free(u->pins);
+    forget_limits(u, true);
     assert(!u->counters);
     sd_event_unref(u->event);
     free(u);

@@ -4,13 +4,16 @@
 /* What claims count for against the limits of their rules: counted when a claim begins and ends, so that a
  * question costs the same however many claims there are.
  *
- * Memory that a process was allowed to lock counts for longer than its claim. The limit of the process stays
- * raised, and with its next claim it could lock as much again. So it counts until the process has ended;
- * claims of the same process that follow each other share it. */
+ * A limit of locked memory that was raised for a claim is put back at its end, to what the process had or to
+ * what its other claims need. Where that cannot be done, because the process has set a limit itself since, or
+ * was found again after a restart, the limit stays, and with its next claim the process could lock as much
+ * again: then it counts until the process has ended, and claims of the same process that follow each other
+ * share it. */
 
 #include <systemd/sd-event.h>
 
 #include "core/plan.h"
+#include "daemon/kernel/memlock.h"
 
 typedef struct Usage Usage;
 typedef struct UsageCharge UsageCharge;
@@ -28,8 +31,12 @@ void usage_change(UsageCharge *c, UsageCharge *joined, const Plan *plan);
 UsageCharge *usage_discharge(UsageCharge *c);
 /* What the limit of locked memory of the process must be, for all its claims together. */
 uint64_t usage_memlock(const UsageCharge *c);
-/* It was raised: from now on that counts until the process ends. */
+/* It was raised: from now on that counts until it is put back, or the process ends. */
 void usage_set_raised(UsageCharge *c);
+/* The claim has ended, and not only this daemon: what was raised for it is put back when it is discharged. */
+void usage_end(UsageCharge *c);
+/* Where to note how the limit of the process was changed; NULL on ENOMEM. */
+MemlockChange *usage_limit(UsageCharge *c, const Subject *process);
 
 /* What there is of one rule, as seen by a subject. */
 void usage_count(const Usage *u, const char *rule_key, const Subject *subject, RuleUsage *ret);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "daemon/privileges.h"
 
 #define TRIES_MAX 3U
@@ -71,15 +72,32 @@ static struct rlimit at_least(const struct rlimit *limit, const struct rlimit *o
             .rlim_max = MAX(limit->rlim_max, other->rlim_max)};
 }
 
-int memlock_raise(const Subject *subject, uint64_t bytes) {
-    struct rlimit wanted = {.rlim_cur = bytes, .rlim_max = bytes}, old;
+static bool is_same(const struct rlimit *limit, const struct rlimit *other) {
+    return limit->rlim_cur == other->rlim_cur && limit->rlim_max == other->rlim_max;
+}
+
+static int get_limit(const Subject *subject, struct rlimit *ret) {
     int r;
 
     r = check_alive(subject);
     if (r >= 0)
         r = check_user(subject);
-    if (r >= 0)
-        r = set_limit(subject->pid, NULL, &old);
+    return r < 0 ? r : set_limit(subject->pid, NULL, ret);
+}
+
+/* A limit that the process has set itself since we did is what it was. */
+static void note(MemlockChange *change, const struct rlimit *old, const struct rlimit *set) {
+    if (!change->raised || !is_same(old, &change->set))
+        change->was = *old;
+    change->set = *set;
+    change->raised = true;
+}
+
+int memlock_raise(const Subject *subject, uint64_t bytes, MemlockChange *change) {
+    struct rlimit wanted = {.rlim_cur = bytes, .rlim_max = bytes}, old;
+    int r;
+
+    r = get_limit(subject, &old);
     if (r < 0)
         return r;
     if (is_enough(&old, &wanted))
@@ -92,8 +110,50 @@ int memlock_raise(const Subject *subject, uint64_t bytes) {
             r = set_limit(subject->pid, &wanted, &old);
         if (r < 0)
             return r;
+        note(change, &old, &wanted);
         if (is_enough(&wanted, &old))
             return check_alive(subject);
     }
     return -EAGAIN;
+}
+
+/* The process may set it in the moment between the look and our call: then that is set again, and stays. */
+int memlock_put_back(const Subject *subject, uint64_t bytes, MemlockChange *change) {
+    const struct rlimit needed = {.rlim_cur = bytes, .rlim_max = bytes};
+    struct rlimit wanted, old;
+    int r;
+
+    if (!change->raised)
+        return 0;
+    r = get_limit(subject, &old);
+    if (r < 0)
+        return r;
+    if (!is_same(&old, &change->set))
+        return -ESTALE;
+    wanted = at_least(&change->was, &needed);
+    r = set_limit(subject->pid, &wanted, &old);
+    if (r < 0)
+        return r;
+    if (!is_same(&old, &change->set)) {
+        (void) set_limit(subject->pid, &old, NULL);
+        return -ESTALE;
+    }
+    change->set = wanted;
+    change->raised = !is_same(&wanted, &change->was);
+    return check_alive(subject);
+}
+
+static const char *describe_limit(rlim_t limit, char buf[static FORMAT_SIZE_MAX]) {
+    return limit == RLIM_INFINITY ? "unlimited" : format_size(limit, buf);
+}
+
+const char *memlock_describe(const Subject *subject, char *buf, size_t size) {
+    char soft[FORMAT_SIZE_MAX], hard[FORMAT_SIZE_MAX];
+    struct rlimit now;
+
+    *buf = 0;
+    if (get_limit(subject, &now) >= 0)
+        snprintf(buf, size, " (it is %s now, %s at most)", describe_limit(now.rlim_cur, soft),
+                describe_limit(now.rlim_max, hard));
+    return buf;
 }
