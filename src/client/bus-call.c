@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/bus-call.h"
 
+#include <unistd.h>
+
 #include "base/str.h"
 #include "client/libvfiod-internal.h"
 #include "client/show.h"
@@ -270,11 +272,35 @@ static int make_path(const char *directory, const char *name, char **ret, VfiodE
     return *ret ? 0 : error_text_errno(error, -ENOMEM, "Cannot call vfiod");
 }
 
+/* Root sees the cookies of others as well, and means their own. */
+static int find_cookie(sd_bus *bus, const char *cookie, char **ret, VfiodErrorText *error) {
+    _cleanup_objects_ Objects objects = {};
+    int r;
+
+    r = call_get_objects(bus, &objects, error);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < objects.n_items; i++) {
+        const Object *o = &objects.items[i];
+
+        if (*cookie && o->kind == OBJECT_CLAIM && streq(json_text(o->properties, "cookie"), cookie) &&
+                json_number(o->properties, "uid") == (int64_t) geteuid()) {
+            r = free_and_strdup(ret, o->path);
+            return r < 0 ? error_text_errno(error, r, "Cannot call vfiod") : 0;
+        }
+    }
+    return error_text_set(
+            error, ENOENT, "NoSuchClaim", "cookie:%s: you have no claim with this cookie.", cookie);
+}
+
 int call_find_object(sd_bus *bus, const char *word, Object *ret, VfiodErrorText *error) {
+    const char *cookie = startswith(word, "cookie:");
     _cleanup_free_ char *path = NULL;
     int r;
 
-    if (is_claim_id(word))
+    if (cookie)
+        r = find_cookie(bus, cookie, &path, error);
+    else if (is_claim_id(word))
         r = make_path(VFIOD_OBJECT_PATH "/claim", word, &path, error);
     else
         r = find_path(bus, word, &path, error);

@@ -44,7 +44,8 @@ int call_complete_objects(sd_bus *bus, Objects *objects, ObjectKind kind, VfiodE
 int call_get_object(sd_bus *bus, const char *path, Object *ret, VfiodErrorText *error);
 /* Adds those, a device's AcsPath and a claim's Holders: the daemon tells them only one by one. */
 int call_add_costly(sd_bus *bus, Object *object, VfiodErrorText *error);
-/* What a person means by a word: a claim's id, group:N, or a device in any spelling. */
+/* What a person means by a word: a claim's id, cookie:COOKIE for one of their own, group:N, or a device in
+ * any spelling. */
 int call_find_object(sd_bus *bus, const char *word, Object *ret, VfiodErrorText *error);
 /* The object whose name is in property (a device's "claim" or "group"). 0 with kind _OBJECT_KIND_INVALID in
  * *ret when the property is null. */

@@ -19,11 +19,12 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release memlock-for monitor taint reload policy snapshot help'
+    local verbs='list status plan exec hold release transfer memlock-for monitor taint reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
     with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug|--ram|--devices'
+    with_argument+='|--pid'
     local request='--backend --reason --memlock --untainted'
     local giving="$request --grant --tether --cookie"
     local global='--json --no-legend --color --help --version'
@@ -123,6 +124,7 @@ _vfioctl() {
         hold) _vfioctl_offer "$global $giving --wait --no-ask-password" ;;
         exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --hotplug --print --wait --no-ask-password --" ;;
         release) _vfioctl_offer "$global --device --no-wait" ;;
+        transfer) _vfioctl_offer "$global --pid --tether" ;;
         memlock-for) _vfioctl_offer "$global --ram --devices --viommu --viommu=nested" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
@@ -143,7 +145,7 @@ _vfioctl() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         ;;
     plan | hold | 'policy explain') _vfioctl_offer "$(_vfioctl_devices)" ;;
-    status | release) _vfioctl_offer "$(_vfioctl_devices) $(_vfioctl_claims)" ;;
+    status | release | transfer) _vfioctl_offer "$(_vfioctl_devices) $(_vfioctl_claims)" ;;
     esac
     return 0
 }

@@ -60,6 +60,7 @@ typedef enum OptionFlag {
     OPTION_RAM = UINT64_C(1) << 36,
     OPTION_DEVICES = UINT64_C(1) << 37,
     OPTION_VIOMMU = UINT64_C(1) << 38,
+    OPTION_PID = UINT64_C(1) << 39,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -116,6 +117,7 @@ static const struct option long_options[] = {
         {"devices", required_argument, NULL, OPTION_NUMBER(OPTION_DEVICES)},
         {"viommu", optional_argument, NULL, OPTION_NUMBER(OPTION_VIOMMU)},
         {"print", no_argument, NULL, OPTION_NUMBER(OPTION_PRINT)},
+        {"pid", required_argument, NULL, OPTION_NUMBER(OPTION_PID)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -146,6 +148,8 @@ static const Verb verbs[] = {
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back",
                 OPTION_NO_WAIT | OPTION_DEVICE, 1, SIZE_MAX, false, verb_release},
+        {"transfer", "--pid=PID CLAIM|DEVICE", "Let a claim hang on another process, and not end meanwhile",
+                OPTION_PID | OPTION_TETHER, 1, 1, false, verb_transfer},
         {"memlock-for", "--ram SIZE [--devices N] [--viommu]",
                 "Show how much memory a virtual machine must be able to lock",
                 OPTION_RAM | OPTION_DEVICES | OPTION_VIOMMU, 0, 0, false, verb_memlock_for},
@@ -200,6 +204,7 @@ static const struct {
         {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
         {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
+        {OPTION_PID, "      --pid=PID", "transfer", "the process that the claim shall hang on"},
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy", "use this recorded host; - for standard input"},
         {OPTION_POLICY, "      --policy=FILE", "explain, test, snapshot", "use this policy; repeatable"},
@@ -472,6 +477,11 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
         return take_vmm(o, VMM_QEMU, error);
     case OPTION_CLOUD_HYPERVISOR:
         return take_vmm(o, VMM_CLOUD_HYPERVISOR, error);
+    case OPTION_PID:
+        if (parse_unsigned(value, 10, INT32_MAX, &o->pid) < 0 || o->pid == 0)
+            return error_text_set(
+                    error, EINVAL, ERROR_NAME_USAGE, "--pid=%s: expected the number of a process.", value);
+        return 0;
     case OPTION_HOTPLUG:
         o->hotplug = value;
         return 0;

@@ -30,6 +30,7 @@ typedef struct Options {
     const char **devices; /* --device, in order; the array is owned */
     size_t n_devices;
     const char *backend, *reason, *grant, *tether, *cookie;
+    uint64_t pid; /* of transfer; 0: not given */
     /* of exec */
     Vmm vmm;
     bool print;
@@ -58,6 +59,7 @@ int verb_exec(const Options *o, VfiodErrorText *error);
 int verb_memlock_for(const Options *o, VfiodErrorText *error);
 int verb_hold(const Options *o, VfiodErrorText *error);
 int verb_release(const Options *o, VfiodErrorText *error);
+int verb_transfer(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);

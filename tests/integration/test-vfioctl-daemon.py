@@ -65,6 +65,41 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(self.kernel.writes, [])
         self.assert_untouched(self.before)
 
+    def test_transfer(self):
+        claim = self.c.acquire(self.disk, cookie='vm:1')
+        target = self.tool('sleep', '1000')
+        for word in (claim.id, 'cookie:vm:1', self.disk.name):
+            moved = self.json('transfer', f'--pid={target.pid}', word)
+            self.assertEqual(moved, {'claim': claim.id, 'tether': 'process'})
+        self.assertEqual(self.json('status', 'cookie:vm:1')[0]['tether'], 'process')
+        claim.close('lifeline')
+        self.assertEqual(claim.state, 'held')
+        status, output = self.vfioctl('transfer', f'--pid={target.pid}', claim.id)
+        self.assertEqual((status, output), (0, f'{claim.id}: tether process\n'))
+        for arguments, status, words in (
+                ([claim.id], 2, 'requires --pid'), (['--tether=lifeline', claim.id], 2, 'requires --pid'),
+                (['--pid=0', claim.id], 2, 'expected the number'), (['--pid=1', '--tether=unit', claim.id], 2, '--pid is'),
+                (['--pid=2147483647', claim.id], 1, 'No such process'), ([f'--pid={os.getpid()}', 'cookie:x'], 16, 'no claim'),
+                ([f'--pid={os.getpid()}', self.nic.name], 16, 'not claimed'),
+                (['--tether=explicit', claim.id], 17, 'does not allow the tether explicit' if os.getuid() == 0 else '')):
+            found, output = self.vfioctl('transfer', *arguments)
+            self.assertEqual(found, status, output)
+            self.assertIn(words, output)
+        target.kill()
+        wait(lambda: claim.state == 'draining', 'it has ended')
+        claim.close()
+        self.wait_no_claims()
+
+    def test_release_by_cookie(self):
+        claim = self.c.acquire(self.disk, cookie='vm:1')
+        claim.close('iommufd', 'device:' + self.disk.name)
+        status, output = self.vfioctl('release', 'cookie:vm:1')
+        self.assertEqual(status, 0, output)
+        self.assertIn(claim.id + ': gone', output)
+        self.assertEqual(self.vfioctl('release', 'cookie:vm:1')[0], 16)
+        self.assertEqual(self.vfioctl('release', 'cookie:')[0], 16)
+        claim.close()
+
     def test_exec(self):
         status, output = self.vfioctl('exec', '-d', self.nic.name, '--', sys.executable, '-c', SHOW_FDS)
         self.assertEqual(status, 0, output)
