@@ -786,6 +786,8 @@ class VarlinkTest(TransferTest):
         self.start(keep_fds=True)
         for claim in claims:
             self.assertEqual(self.state(claim), ('held', 'connection'))
+        with self.assertRaises(BrokenPipeError):  # nobody serves it, and says so
+            peer.send('Plan', {'devices': [self.nic.name]})
         self.client().manager('Release', 'sa{sv}', claims[0], {})
         self.gone(claims[0])
         self.assertEqual(self.state(claims[1]), ('held', 'connection'))

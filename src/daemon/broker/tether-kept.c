@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
@@ -325,9 +326,19 @@ static int keep_connection(ClaimRun *j) {
     return j->kept ? keep(j) : 0;
 }
 
+/* Nobody serves it any more: what was read of it went with the last process. The client is told when it calls
+ * again, and the claim lives until it closes the connection. */
+static int adopt_socket(ClaimRun *j, int fd) {
+    int r = adopt(j, fd);
+
+    if (r >= 0)
+        (void) shutdown(fd, SHUT_RD);
+    return r;
+}
+
 static int adopt_connection(ClaimRun *j, int fd) {
     if (!j->claim.connection[0])
-        return adopt(j, fd);
+        return adopt_socket(j, fd);
     return bus_names_resume(j->broker->names, j->claim.connection, j->claim.uid);
 }
 

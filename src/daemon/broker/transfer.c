@@ -167,6 +167,14 @@ static int give(ClaimRun *j, acquire_done_t done, void *userdata) {
     return r;
 }
 
+/* systemd has work with it, too. */
+static void charge(Broker *e, const Subject *subject) {
+    BudgetAccount *account = budget_account(e->config.budget, subject->uid);
+
+    if (account)
+        budget_spend_look(account, budget_now());
+}
+
 int broker_transfer(Broker *e, const char *name, const Request *wish, const Subject *subject,
         const Asker *asker, acquire_done_t done, void *userdata, Refusal *refusal) {
     const TetherHolder holder = {.subject = subject,
@@ -195,6 +203,7 @@ int broker_transfer(Broker *e, const char *name, const Request *wish, const Subj
         (void) give(j, done, userdata); /* to whoever has it already */
         return 0;
     }
+    charge(e, subject);
     old = take_tie(j);
     r = make_tie(j, kind, &holder, refusal);
     if (r < 0) {
