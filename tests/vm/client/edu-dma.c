@@ -29,7 +29,8 @@
  * Devices that are no edu (a NIC) are set up the same way and their configuration space is read.
  *
  * Exit status: 0 all held, 1 something did not, 2 wrong use. With --hold the program then prints READY and
- * keeps everything open until its standard input ends or SIGTERM comes. */
+ * keeps everything open until its standard input ends or SIGTERM comes. With --again it also moves the bytes
+ * again for each line that it reads, and prints AGAIN. */
 
 #include <errno.h>
 #include <poll.h>
@@ -474,32 +475,60 @@ static int open_sigterm(void) {
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static void hold(int sigterm) {
+static int drive_all(const struct session *s) {
+    int r = 0;
+
+    for (size_t i = 0; i < s->n_devices; i++)
+        if (drive(s, &s->devices[i]) < 0)
+            r = -1;
+    return r;
+}
+
+static int drive_again(const struct session *s, const char *input, ssize_t n) {
+    for (ssize_t i = 0; i < n; i++) {
+        if (input[i] != '\n')
+            continue;
+        if (drive_all(s) < 0)
+            return -1;
+        puts("AGAIN");
+        fflush(stdout);
+    }
+    return 0;
+}
+
+static int hold(const struct session *s, int sigterm, bool again) {
     struct pollfd wait[] = {
             {.fd = STDIN_FILENO, .events = POLLIN},
             {.fd = sigterm, .events = POLLIN},
     };
-    char discard[256];
+    char input[256];
+    ssize_t n;
 
     puts("READY");
     fflush(stdout);
     for (;;) {
         if (poll(wait, 2, -1) < 0 && errno != EINTR)
-            return;
+            return 0;
         if (wait[1].revents)
-            return;
-        if (wait[0].revents && read(STDIN_FILENO, discard, sizeof discard) <= 0)
-            return;
+            return 0;
+        if (!wait[0].revents)
+            continue;
+        n = read(STDIN_FILENO, input, sizeof input);
+        if (n <= 0)
+            return 0;
+        if (again && drive_again(s, input, n) < 0)
+            return 1;
     }
 }
 
 int main(int argc, char **argv) {
     static struct session s;
-    bool hold_open = argc == 2 && strcmp(argv[1], "--hold") == 0;
-    int sigterm = -1, r = 0;
+    bool again = argc == 2 && strcmp(argv[1], "--again") == 0;
+    bool hold_open = again || (argc == 2 && strcmp(argv[1], "--hold") == 0);
+    int sigterm = -1, r;
 
     if (argc > 1 && !hold_open) {
-        fputs("usage: edu-dma [--hold]\n", stderr);
+        fputs("usage: edu-dma [--hold | --again]\n", stderr);
         return 2;
     }
     if (hold_open && (sigterm = open_sigterm()) < 0)
@@ -508,11 +537,7 @@ int main(int argc, char **argv) {
         return 1;
 
     introduce(&s);
-    for (size_t i = 0; i < s.n_devices; i++)
-        if (drive(&s, &s.devices[i]) < 0)
-            r = 1;
+    r = drive_all(&s) < 0;
     fflush(stdout);
-    if (r == 0 && hold_open)
-        hold(sigterm);
-    return r;
+    return r == 0 && hold_open ? hold(&s, sigterm, again) : r;
 }
