@@ -20,11 +20,11 @@
 
 #define BURY_USEC (1 * UINT64_C(1000000))
 
-/* Nothing comes after the shutdown. */
+/* Nothing comes after the shutdown, and the peer sees the end now. */
 static bool has_unread(int fd) {
     char byte;
 
-    (void) shutdown(fd, SHUT_RD);
+    (void) shutdown(fd, SHUT_RDWR);
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
