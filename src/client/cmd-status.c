@@ -38,6 +38,7 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_list(o, claim, "Groups", "groups");
     show_field(o, "Backend", COLOUR_NONE, json_text(claim, "backend"));
     show_field(o, "Grant", COLOUR_NONE, json_text(claim, "grant"));
+    show_list(o, claim, "Nodes", "nodes");
     show_field(o, "Tether", COLOUR_NONE, json_text(claim, "tether"));
     show_field(o, "Cookie", COLOUR_NONE, json_text(claim, "cookie"));
     show_field(o, "Owner", COLOUR_NONE, owner);

@@ -197,8 +197,8 @@ class MockVfiod(dbus.service.FallbackObject):
                                                lambda *_: self.end_claim(claim)))
         self.add(claim.path, 'Claim', True, **{
             'Id': claim_id, 'State': 'held', 'Devices': [device_path(n) for n in names],
-            'Groups': [group_path(g) for g in groups], 'Backend': backend, 'Grant': 'fd', 'Tether': 'lifeline',
-            'Cookie': '', 'Uid': os.getuid(), 'Pid': 4711, 'Command': 'test', 'Unit': '', 'Rule': 'one (/etc/vfiod/policy.d/1.json:2)',
+            'Groups': [group_path(g) for g in groups], 'Backend': backend, 'Grant': 'fd',
+            'Nodes': [], 'Tether': 'lifeline', 'Cookie': '', 'Uid': os.getuid(), 'Pid': 4711, 'Command': 'test', 'Unit': '', 'Rule': 'one (/etc/vfiod/policy.d/1.json:2)',
             'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'Failure': '', 'Holders': []})
         for name in names:
             self.set(device_path(name), State='claimed', Claim=claim.path)

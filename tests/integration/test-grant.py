@@ -163,7 +163,8 @@ class NodeTest(GrantTestCase):
         nodes = self.nodes_of(device, backend)
         self.assertEqual((claim.result['grant'], list(claim.result['nodes'])), ('node', nodes))
         self.assertEqual(list(claim.fds), ['lifeline'])
-        self.assertEqual(claim.properties()['Grant'], 'node')
+        shown = claim.properties()
+        self.assertEqual((shown['Grant'], list(shown['Nodes'])), ('node', nodes))
         for node in nodes:
             self.assertEqual(self.who_can_open(node), [ALICE, BOB, CAROL] if node == CONTAINER else [ALICE], node)
         self.assertEqual(self.kernel.nodes.openers(nodes[1]), 0, 'nobody keeps it open')
@@ -172,6 +173,7 @@ class NodeTest(GrantTestCase):
             self.kernel.set_enable(device, 1)
         claim.close()
         wait(lambda: claim.state == 'draining', 'it waits for the close')
+        self.assertEqual(list(claim.properties()['Nodes']), [])
         self.assertEqual(self.who_can_open(nodes[1]), [])
         self.assertEqual(self.permissions(), self.nodes_before)
         self.assertIn(device.driver, VFIO)

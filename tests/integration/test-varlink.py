@@ -36,6 +36,15 @@ class AcquireTest(VarlinkTestCase):
         self.end(reply['claim'], fds)
         self.assertEqual(self.host.binding(), self.before)
 
+    def test_nodes_instead_of_files(self):
+        self.set_policy([self.rule(grant='node')])
+        self.start()
+        reply, fds = self.peer().acquire(self.nic, grant='node')
+        nodes = ['/dev/iommu', self.host.cdev(self.nic)]
+        self.assertEqual((reply['grant'], reply['nodes'], list(fds)), ('node', nodes, ['lifeline']))
+        self.assertEqual(self.peer().call('List', {'claim': reply['claim']})['claim']['nodes'], nodes)
+        self.end(reply['claim'], fds)
+
     def test_two_devices_and_a_reason(self):
         self.start()
         reply, fds = self.peer().acquire(self.nic, self.other, reason='for a test', untainted=False)

@@ -45,6 +45,17 @@ static int put_grant(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, grant_kind_to_string(((const Claim *) q->thing)->plan.grant));
 }
 
+/* When it has ended, they are not its user's to open any more. */
+static int put_nodes(const ViewQuery *q, const ViewSink *out) {
+    const Claim *c = q->thing;
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = 0; c->state == CLAIM_HELD && i < c->n_nodes && r >= 0; i++)
+        r = view_text(out, c->nodes[i].path);
+    return r < 0 ? r : view_close(out);
+}
+
 static int put_tether(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, tether_kind_to_string(((const Claim *) q->thing)->plan.tether));
 }
@@ -158,6 +169,7 @@ const ViewField view_claim_fields[] = {
         {"Groups", "ao", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_groups},
         {"Backend", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_backend},
         {"Grant", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_grant},
+        {"Nodes", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_nodes},
         {"Tether", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_tether},
         {"Cookie", "s", VIEW_CONSTANT, VIEW_FOR_OWNER, put_cookie},
         {"Uid", "u", VIEW_CONSTANT, VIEW_FOR_ALL, put_uid},

@@ -58,7 +58,8 @@ static int read_valid_request(const VarlinkCall *call, Request *request, Refusal
 
 /* ---- Acquire ---- */
 
-static void write_plan(JsonWriter *w, const Plan *plan) {
+static void write_plan(JsonWriter *w, const Grant *grant) {
+    const Plan *plan = grant->plan;
     _cleanup_free_ char *rule = sanitize(plan->rule, sizeof(plan->rule));
     char name[DEVICE_NAME_MAX];
 
@@ -74,6 +75,12 @@ static void write_plan(JsonWriter *w, const Plan *plan) {
     for (size_t i = 0; i < plan->n_claimed; i++)
         json_write_text(w, device_name_format(&plan->members[i].name, name));
     json_write_close(w, ']');
+    if (plan->grant == GRANT_NODE) {
+        json_write_open(w, "nodes", '[');
+        for (size_t i = 0; i < grant->n_nodes; i++)
+            json_write_text(w, grant->nodes[i].path);
+        json_write_close(w, ']');
+    }
     if (plan->memlock > 0) {
         json_write_key(w, "memlock");
         json_write_unsigned(w, plan->memlock);
@@ -103,7 +110,7 @@ static int send_grant(VarlinkCall *call, const Grant *grant) {
     varlink_reply_begin(&w);
     json_write_key(&w, "claim");
     json_write_text(&w, grant->claim->id);
-    write_plan(&w, grant->plan);
+    write_plan(&w, grant);
     write_fds(&w, grant, fds);
     return varlink_reply_send(call, &w, fds, grant->n_fds);
 }
