@@ -18,12 +18,10 @@
 
 #include <fcntl.h>
 #include <getopt.h>
-#include <stdio.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "base/macro.h"
+#include "bench.h"
 
 #define BUS_NAME "org.vfiod1"
 #define BARE_NAME "org.vfiod1.Bare"
@@ -44,39 +42,6 @@ typedef struct Bench {
     bool known_only; /* without first calls */
     uint32_t others; /* claims that somebody else holds all the time */
 } Bench;
-
-typedef struct Series {
-    double *values; /* owned; microseconds */
-    size_t n;
-} Series;
-
-static void series_done(Series *s) {
-    free(s->values);
-}
-#define _cleanup_series_ _cleanup_(series_done)
-
-static int series_init(Series *s, size_t n) {
-    s->values = calloc(n, sizeof(*s->values));
-    return s->values ? 0 : -ENOMEM;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *) a, y = *(const double *) b;
-
-    return x < y ? -1 : x > y;
-}
-
-static double series_percentile(Series *s, unsigned percent) {
-    qsort(s->values, s->n, sizeof(*s->values), compare);
-    return s->values[MIN(s->n * percent / 100, s->n - 1)];
-}
-
-static double now_usec(void) {
-    struct timespec t;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec * 1e6 + (double) t.tv_nsec / 1e3;
-}
 
 static int fail(int r, const char *what) {
     (void) fprintf(stderr, "bench-acquire: %s: %s\n", what, strerror(-r));
@@ -217,14 +182,6 @@ static int measure_bare(const Bench *b, sd_bus *bus, Series *series) {
     return 0;
 }
 
-static void print(const char *name, unsigned percent, Series *values, Series *floor) {
-    (void) printf("%s-p%u %.1f ", name, percent, series_percentile(values, percent));
-    if (floor)
-        (void) printf("%.1f\n", series_percentile(floor, percent));
-    else
-        (void) printf("-\n");
-}
-
 /* Nothing is left to do for the daemon, and the service that is next has just been called. */
 static int quiet(const Bench *b, sd_bus *bus, const char *service) {
     int r = settle(b, bus);
@@ -295,14 +252,14 @@ static int bench_known(Bench *b, sd_bus *bus) {
     }
     if (r < 0)
         return r;
-    print("acquire", 50, &round.acquire, &round.bare);
-    print("acquire", 99, &round.acquire, &round.bare);
-    print("again", 50, &round.again, &round.bare_again);
-    print("again", 99, &round.again, &round.bare_again);
-    print("acquire-floor", 50, &round.acquire, &round.floor);
-    print("bare-floor", 50, &round.bare, &round.floor);
+    series_print("acquire", 50, &round.acquire, &round.bare);
+    series_print("acquire", 99, &round.acquire, &round.bare);
+    series_print("again", 50, &round.again, &round.bare_again);
+    series_print("again", 99, &round.again, &round.bare_again);
+    series_print("acquire-floor", 50, &round.acquire, &round.floor);
+    series_print("bare-floor", 50, &round.bare, &round.floor);
     (void) printf("busy %zu -\n", b->busy);
-    print("release", 50, &round.release, NULL);
+    series_print("release", 50, &round.release, NULL);
     return 0;
 }
 
@@ -330,8 +287,8 @@ static int bench_first(Bench *b, sd_bus *control) {
     }
     if (r < 0)
         return r;
-    print("first", 50, &values, &bare);
-    print("first", 99, &values, &bare);
+    series_print("first", 50, &values, &bare);
+    series_print("first", 99, &values, &bare);
     return 0;
 }
 

@@ -37,6 +37,14 @@
             floor: the same with a service that puts an answer of this length together and does nothing else, for
             nothing overtakes it on the bus; goal 1.5 x. `memory`: the daemon's peak
             resident set, goal 16 MiB.
+  varlink   Acquire over a Varlink socket, in turns with D-Bus and with `bare`, a socket service of the same shape;
+            microseconds.
+              varlink    goal 1.35 x bare; `dbus`: against D-Bus in the same turns, goal 0.45 x
+              connect    connecting and Acquire; goal 2 x bare
+              crowd-8, crowd-64  one claim when so many clients ask at once, against one client; goal 1.3 x
+              list       with 4,096 groups of 4 devices, the longest Ping of another peer while one lists everything;
+                         milliseconds, goal 5. floor: the same time without a list; the goal is for what is above it
+              idle       what each of 1,000 idle peers adds to the daemon's resident set; bytes, goal 4096
   policy    One decision, of policies whose rules all ask about the same thing, and of a mix; microseconds, median. Floor:
             a policy of one such rule, which matches; for the mix, one that asks about all of it.
               last, none  1,000 rules of which the last matches, or none
@@ -140,10 +148,21 @@ BARE_POLICY = f"""<policy context="default">
 </policy>"""
 
 
+PASS_SOCKET = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="varlink", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])"""
+
+
 class Program:
     """Runs until it is closed; `seconds` is the time from exec to READY=1."""
 
-    def __init__(self, directory, command, environment):
+    def __init__(self, directory, command, environment, listener=None):
+        """listener: a socket that is passed as systemd does, under the name "varlink"."""
+        passed = [listener.fileno()] if listener else []
+        if listener:
+            command = [sys.executable, "-c", PASS_SOCKET, str(listener.fileno()), *command]
+        self.is_daemon = any(pathlib.Path(word).name == "vfiod" for word in command)
         self.log = tempfile.TemporaryFile("w+")
         path = f"{directory}/notify"
         with contextlib.suppress(FileNotFoundError):
@@ -153,7 +172,7 @@ class Program:
         self.notify.settimeout(READY_TIMEOUT)
         begin = time.monotonic()
         self.process = subprocess.Popen(command, env=dict(environment, NOTIFY_SOCKET=path), stdin=subprocess.PIPE,
-                                        stdout=self.log, stderr=self.log)
+                                        stdout=self.log, stderr=self.log, pass_fds=passed)
         self.wait_ready()
         self.seconds = time.monotonic() - begin
         self.notify.settimeout(None)
@@ -187,7 +206,7 @@ class Program:
 
     def close(self):
         """What the program has printed."""
-        if self.process.args[0].name == "vfiod":
+        if self.is_daemon:
             self.process.terminate()
         status = self.reap()
         with self.log:
@@ -242,11 +261,17 @@ class Host:
             raise Trouble(f"enumeration found {count} devices, {len(self.tree.devices)} are there")
         return program.seconds
 
-    def start_daemon(self):
+    def listen(self):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(f"{self.directory}/varlink")
+        listener.listen(4096)
+        return listener
+
+    def start_daemon(self, listener=None):
         preload = f"{self.build}/tests/bench/libnull-iommu.so"
         program = Program(self.directory, [self.build / "src/daemon/vfiod", f"--state-directory={self.directory}/state",
                                            f"--policy-directory={self.directory}/policy.d"],
-                          dict(self.environment, LD_PRELOAD=preload))
+                          dict(self.environment, LD_PRELOAD=preload), listener)
         client = harness.Client(self.bus.address)
         found = tuple(int(client.get(harness.ROOT_PATH, "Manager", name)) for name in ("Devices", "Groups"))
         client.close()
@@ -600,6 +625,89 @@ def bench_objects(build):
         daemon.close()
 
 
+# ---- varlink ----
+
+VARLINK_GOALS = {"varlink-p50": 1.35, "dbus-p50": 0.45, "connect-p50": 2, "crowd-8-p50": 1.3, "crowd-64-p50": 1.3}
+
+
+class VarlinkPeer:
+    def __init__(self, host):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.connect(f"{host.directory}/varlink")
+
+    def ping(self):
+        """Milliseconds."""
+        begin = time.monotonic()
+        self.socket.sendall(b'{"method":"io.systemd.service.Ping"}\0')
+        if self.socket.recv(65536) != b"{}\0":
+            raise Trouble("the daemon does not answer a ping")
+        return (time.monotonic() - begin) * 1000
+
+
+def varlink_figures(build):
+    with pretended_host(build, groups=132, functions=1) as host:
+        for device in host.tree.devices:
+            host.tree.forget_reset(device)
+        write_rules(host, [ALLOW_ROOT])
+        with host.listen() as listener:
+            daemon = host.start_daemon(listener)
+            devices = [f"pci:{device}" for device in host.tree.bound[:64]]
+            node = f"/dev/vfio/devices/vfio{host.tree.vfio_indices[-1]}"
+            client = subprocess.run([build / "tests/bench/bench-varlink", f"{host.directory}/varlink", node,
+                                     str(Amount.samples), *devices], env=host.environment, stdout=subprocess.PIPE, text=True)
+            if client.returncode != 0:
+                raise Trouble(f"bench-varlink failed; the daemon said:\n{daemon.text()}")
+            for line in client.stdout.splitlines():
+                name, value, floor = line.split()
+                report(f"varlink-{name}".replace("varlink-varlink", "varlink"), float(value), "us",
+                       None if floor == "-" else float(floor), VARLINK_GOALS.get(name))
+            first = VarlinkPeer(host)
+            first.ping()
+            before = daemon.resident_kib()
+            peers = [VarlinkPeer(host) for _ in range(1000)]
+            for peer in peers:
+                peer.ping()
+            report("varlink-idle", (daemon.resident_kib() - before) * 1024 / len(peers), "bytes", goal=4096)
+            daemon.close()
+
+
+LIST_ALL = """import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b'{"method":"org.vfiod.Broker.List","more":true}\\0')
+data = b""
+while not (data.endswith(b"\\0") and b'"continues"' not in data.rsplit(b"\\0", 2)[-2]):
+    data = data[-65536:] + s.recv(65536)"""
+
+
+def longest_varlink_ping(peer, *command):
+    """The longest ping in milliseconds while the command runs."""
+    other, longest = subprocess.Popen([sys.executable, "-c", *command]), 0
+    while other.poll() is None:
+        longest = max(longest, peer.ping())
+    if other.returncode != 0:
+        raise Trouble("nobody can list")
+    return longest
+
+
+def varlink_list(build):
+    with pretended_host(build, groups=64 if Amount.is_quick else 4096) as host, host.listen() as listener:
+        daemon = host.start_daemon(listener)
+        peer, waits, floors = VarlinkPeer(host), [], []
+        for _ in range(1 if Amount.is_quick else 7):
+            floors.append(longest_varlink_ping(peer, "import time; time.sleep(0.5)"))
+            waits.append(longest_varlink_ping(peer, LIST_ALL, f"{host.directory}/varlink"))
+        wait, floor = statistics.median(waits), statistics.median(floors)
+        report("varlink-list", max(wait - floor, 0), "ms", goal=5)
+        report("varlink-list-longest", wait, "ms", floor)
+        daemon.close()
+
+
+def bench_varlink(build):
+    varlink_figures(build)
+    varlink_list(build)
+
+
 # ---- policy ----
 
 
@@ -626,7 +734,7 @@ def bench_policy(build):
 
 
 BENCHES = {"acquire": bench_acquire, "growth": bench_growth, "startup": bench_startup, "uevent": bench_uevent,
-           "flood": bench_flood, "crowd": bench_crowd, "objects": bench_objects, "policy": bench_policy}
+           "flood": bench_flood, "crowd": bench_crowd, "objects": bench_objects, "varlink": bench_varlink, "policy": bench_policy}
 
 
 def main():
