@@ -347,6 +347,7 @@ class Daemon:
         self.process.wait(10)
         wait(lambda: before is None or owner() != before, 'the bus takes its name back')
         connection.close()
+        self._test.manager.hear_all()  # as systemd does before it starts the next one
         self._done()
 
     def stop(self):
