@@ -287,7 +287,9 @@ class NoBusTest(PeerTestCase):
         with self.bus.stopped():
             self.start()
             self.claim(self.nic)
-        self.client().plan(self.nic)
+        c = self.client()
+        wait(lambda: c.connection.name_has_owner(harness.NAME), 'the bus gives it the name')
+        c.plan(self.nic)
         self.assertEqual(sum(m.get('READY') == '1' for m in self.manager.messages), 1)
 
 
