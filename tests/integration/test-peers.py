@@ -275,6 +275,20 @@ class SocketsTest(PeerTestCase):
         wait(lambda: self.records() == [], 'the claim ends')
 
 
+class PassCredentialsTest(PeerTestCase):
+    sockets = ('varlink',)
+
+    def test_a_unit_that_has_credentials_passed(self):
+        """Nobody reads them, and they are not taken for files."""
+        for option in socket.SO_PASSCRED, getattr(socket, 'SO_PASSSEC', 34):
+            self.listeners['varlink'].setsockopt(socket.SOL_SOCKET, option, 1)
+        early = self.peer()
+        early.send('io.systemd.service.Ping')
+        self.start()
+        self.assertEqual(early.reply()[0], {})
+        self.claim(self.nic)
+
+
 class NoBusTest(PeerTestCase):
     def test_a_host_without_a_bus(self):
         self.bus.stop()

@@ -331,18 +331,31 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     return NULL;
 }
 
+/* So that what comes with data is fds, and nothing but fds: receive_some() asks no further. What is sent out
+ * of band the kernel would drop between a look and a read, with its fds. Credentials and labels come with
+ * data where the unit of the socket has PassCredentials= or PassSecurity=. */
+static int prepare_socket(int fd) {
+    int on = 1, off = 0;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
+            setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off)) < 0 ||
+            setsockopt(fd, SOL_SOCKET, SO_PASSSEC, &off, sizeof(off)) < 0)
+        return -errno;
+    return 0;
+}
+
 int varlink_peer_new(VarlinkListener *listener, int fd) {
     VarlinkFace *v = listener->face;
     struct ucred credentials;
     socklen_t size = sizeof(credentials);
-    int on = 1, r;
     VarlinkPeer *p;
+    int r;
 
-    /* Out of band nothing is sent, otherwise the kernel would drop it, with its fds, between a look and a
-     * read. */
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0 ||
-            setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
         return -errno;
+    r = prepare_socket(fd);
+    if (r < 0)
+        return r;
     p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
