@@ -51,33 +51,63 @@ static bool has_templates(const Options *o) {
     return false;
 }
 
-static int find_devices(Exec *e, VfiodErrorText *error) {
-    const Options *o = e->o;
+static int take_group(struct json_object *device) {
+    struct json_object *group = json_member(device, "group");
+
+    return group ? json_object_get_int(group) : -1;
+}
+
+static int find_by_socket(const char *word, TemplateDevice *ret, VfiodErrorText *error) {
+    const Call call = {.method = METHOD_LIST, .claim = word, .pidfd = -EBADF};
+    _cleanup_json_ struct json_object *device = NULL;
+    _cleanup_free_ char *text = NULL;
+    int r;
+
+    if (!utf8_is_valid(word))
+        return error_text_set(error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", word);
+    r = call_for_text(&call, &text, error);
+    if (r < 0)
+        return r;
+    device = json_tokener_parse(text);
+    ret->name = strdup(json_text(device, "name"));
+    ret->group = take_group(device);
+    return ret->name ? 0 : error_text_errno(error, ENOMEM, "Cannot claim");
+}
+
+static int find_by_bus(const char *word, TemplateDevice *ret, VfiodErrorText *error) {
+    _cleanup_object_ Object device = OBJECT_NULL;
     _cleanup_bus_ sd_bus *bus = NULL;
     int r;
+
+    r = vfiod_open_bus(&bus, error);
+    if (r >= 0)
+        r = call_find_object(bus, word, &device, error);
+    if (r < 0)
+        return r;
+    if (device.kind != OBJECT_DEVICE)
+        return error_text_set(error, EINVAL, "InvalidName", "%s: not a device.", word);
+    ret->group = take_group(device.properties);
+    ret->name = TAKE_PTR(device.name);
+    return 0;
+}
+
+/* By the way on which the claim will be made: there may be no bus. */
+static int find_devices(Exec *e, VfiodErrorText *error) {
+    const Options *o = e->o;
 
     e->devices = calloc(o->n_devices, sizeof(TemplateDevice));
     if (!e->devices)
         return error_text_errno(error, ENOMEM, "Cannot claim");
-    r = vfiod_open_bus(&bus, error);
-    if (r < 0)
-        return r;
     for (size_t i = 0; i < o->n_devices; i++) {
-        _cleanup_object_ Object device = OBJECT_NULL;
-        struct json_object *group;
+        TemplateDevice *device = e->devices + i;
+        int r = find_by_socket(o->devices[i], device, error);
 
-        r = call_find_object(bus, o->devices[i], &device, error);
+        if (r == -EOPNOTSUPP)
+            r = find_by_bus(o->devices[i], device, error);
         if (r < 0)
             return r;
-        if (device.kind != OBJECT_DEVICE)
-            return error_text_set(error, EINVAL, "InvalidName", "%s: not a device.", o->devices[i]);
-        e->devices[e->n_devices++] = (TemplateDevice){
-                .name = TAKE_PTR(device.name),
-                .spelling = o->devices[i],
-                .group = json_object_object_get_ex(device.properties, "group", &group) && group
-                        ? json_object_get_int64(group)
-                        : -1,
-        };
+        device->spelling = o->devices[i];
+        e->n_devices++;
     }
     return 0;
 }

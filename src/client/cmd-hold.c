@@ -6,34 +6,44 @@
  * goes away is none: claims do not hang on them, so this holds on and only cannot tell any more what happens.
  */
 
+#include <poll.h>
 #include <signal.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "client/ask.h"
-#include "client/bus-call.h"
-#include "client/claim-watch.h"
-#include "client/libvfiod-internal.h"
 #include "client/show.h"
 #include "client/wait.h"
 
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
+DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
+
+#define RECONNECTS_MAX 3U
 
 typedef struct Hold {
     const VfiodClaim *claim;
     VfiodErrorText *error;
+    int result;          /* of on_event(): negative when the claim has ended, or cannot be followed */
+    unsigned reconnects; /* since something was heard */
 } Hold;
 
-static int on_changed(void *userdata, const Object *claim) {
+static void on_event(
+        VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
     Hold *hold = userdata;
-    const char *state = claim ? json_text(claim->properties, "state") : "gone";
-    const char *failure = claim ? json_text(claim->properties, "failure") : "";
 
-    if (streq(state, "held") || streq(state, "opening"))
-        return 0;
-    return error_text_set(hold->error, ECANCELED, ERROR_NAME_FAILED,
-            "%s: the claim was released, or its device is gone (%s)%s%s", vfiod_claim_id(hold->claim), state,
-            *failure ? ": " : ".", failure);
+    if (!event) {
+        *hold->error = *error;
+        hold->result = -error->error;
+        return;
+    }
+    hold->reconnects = 0;
+    if (event->state && (streq(event->state, "held") || streq(event->state, "opening")))
+        return;
+    hold->result = error_text_set(hold->error, ECANCELED, ERROR_NAME_FAILED,
+            "%s: the claim was released, or its device is gone (%s)%s%s", vfiod_claim_id(hold->claim),
+            event->state ?: "gone", *event->failure ? ": " : ".", event->failure);
 }
 
 static int list_strings(struct json_object *o, const char *key, const VfiodClaim *claim, bool fds) {
@@ -97,42 +107,46 @@ static int block_signals(sigset_t *ret) {
     return 0;
 }
 
-/* Without a callback a signal ends the loop, with the userdata as its result: 0. */
-static int catch_signals(sd_event *event, const sigset_t *signals) {
-    int r = 0;
-
-    for (int s = 1; r >= 0 && s < NSIG; s++)
-        if (sigismember(signals, s) == 1)
-            r = sd_event_add_signal(event, NULL, s, NULL, NULL);
-    return r;
-}
-
 /* Until a signal (0), or until the claim ends or cannot be followed (negative). */
-static int follow_claim(const VfiodClaim *claim, const sigset_t *signals, VfiodErrorText *error) {
-    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
-    Hold hold = {.claim = claim, .error = error};
-    _cleanup_(claim_watch_done) ClaimWatch watch = {
-            .id = vfiod_claim_id(claim), .changed = on_changed, .userdata = &hold, .error = error};
+static int follow_claim(Hold *hold, int signals) {
+    _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
     int r;
 
-    r = sd_event_new(&event);
+    hold->result = 0;
+    r = vfiod_connection_new(&c, hold->error);
     if (r >= 0)
-        r = catch_signals(event, signals);
-    if (r < 0)
-        return error_text_errno(error, r, "Cannot hold the claim");
-    r = vfiod_open_bus(&bus, error);
+        r = vfiod_connection_watch(c, vfiod_claim_id(hold->claim), on_event, hold, hold->error);
     if (r < 0)
         return r;
-    watch.event = event;
-    watch.bus = bus;
-    r = claim_watch_start(&watch);
-    return r < 0 ? r : sd_event_loop(event);
+    for (;;) {
+        struct pollfd fds[2];
+
+        r = vfiod_connection_dispatch(c);
+        if (hold->result < 0)
+            return hold->result;
+        if (r < 0)
+            return error_text_set(
+                    hold->error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");
+        fds[0] = (struct pollfd){.fd = vfiod_connection_get_fd(c), .events = vfiod_connection_get_events(c)};
+        fds[1] = (struct pollfd){.fd = signals, .events = POLLIN};
+        if (poll(fds, ELEMENTSOF(fds), -1) < 0 && errno != EINTR)
+            return error_text_errno(hold->error, errno, "Cannot hold the claim");
+        if (fds[1].revents)
+            return 0;
+    }
 }
 
+/* A daemon that is gone is started again by the new connection. */
 static int hold_until_interrupted(const VfiodClaim *claim, const sigset_t *signals, VfiodErrorText *error) {
-    int r = follow_claim(claim, signals, error), number;
+    Hold hold = {.claim = claim, .error = error};
+    _cleanup_close_ int fd = signalfd(-1, signals, SFD_CLOEXEC);
+    int r, number;
 
+    if (fd < 0)
+        return error_text_errno(error, errno, "Cannot hold the claim");
+    do
+        r = follow_claim(&hold, fd);
+    while (r < 0 && streq(error->name, ERROR_NAME_UNREACHABLE) && hold.reconnects++ < RECONNECTS_MAX);
     if (r >= 0 || !streq(error->name, ERROR_NAME_UNREACHABLE))
         return r;
     fprintf(stderr, "vfioctl: %s Holding on.\n", error->message);

@@ -315,7 +315,7 @@ int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, Vfio
 }
 
 /* Calls whose answer has no claim. */
-static int call_and_wait(const Call *call, char **ret_text, VfiodErrorText *ret_error) {
+int call_for_text(const Call *call, char **ret_text, VfiodErrorText *ret_error) {
     _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
     Wait w = {.error = ret_error, .ret_text = ret_text};
     int r;
@@ -336,7 +336,7 @@ int vfiod_claim_release_devices(
     int r = request_check(&request, ret_error);
 
     if (r >= 0)
-        r = call_and_wait(&call, NULL, ret_error);
+        r = call_for_text(&call, NULL, ret_error);
     if (r >= 0)
         claim_drop_devices(claim, devices, n_devices);
     return r;
@@ -346,7 +346,7 @@ static int ask_about(Method m, const VfiodRequest *request, char **ret_json, Vfi
     const Call call = {.method = m, .request = request, .pidfd = -EBADF};
     int r = check_acquire(request, ret_error);
 
-    return r < 0 ? r : call_and_wait(&call, ret_json, ret_error);
+    return r < 0 ? r : call_for_text(&call, ret_json, ret_error);
 }
 
 int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
@@ -362,7 +362,7 @@ int vfiod_release(const char *claim_id, VfiodErrorText *ret_error) {
 
     if (!utf8_is_valid(claim_id))
         return error_text_set(ret_error, EINVAL, "InvalidArgument", "The claim's id is not UTF-8.");
-    return call_and_wait(&call, NULL, ret_error);
+    return call_for_text(&call, NULL, ret_error);
 }
 
 /* ---- events ---- */

@@ -291,6 +291,8 @@ static int link_call(void *p, const Call *call, answered_t answered, void *userd
     Link *l = p;
     int r;
 
+    if (call->method == METHOD_LIST)
+        return error_text_errno(error, EOPNOTSUPP, "Cannot call vfiod");
     r = pending ? new_call(l->bus, method_name(call->method), call, &m) : -ENOMEM;
     if (r >= 0) {
         *pending = (Pending){.link = l, .method = call->method, .answered = answered, .userdata = userdata};
@@ -347,10 +349,11 @@ static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *ignore
             report(w, NULL, "", NULL);
             return 0;
         }
-        /* The daemon died while it was asked: its name changes hands next, and that is a reason to look
-         * again. */
+        /* The daemon died or ends while it is asked: its name changes hands next, and that is a reason to
+         * look again. */
         r = error_text_from_bus(&error, bus_error, -EIO);
-        if (!streq(error.name, ERROR_NAME_UNREACHABLE))
+        if (!streq(error.name, "ShuttingDown") &&
+                (r != -ETIMEDOUT || !streq(error.name, ERROR_NAME_UNREACHABLE)))
             report(w, NULL, "", &error);
         return 0;
     }

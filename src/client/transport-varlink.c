@@ -315,6 +315,9 @@ static int take_event(Link *l, const char *text, size_t size, VfiodErrorText *er
     if (r < 0)
         return error_text_errno(error, r, "Cannot read vfiod's answer");
     r = varlink_read_event(json_document_root(document), &e, error);
+    /* The connection ends with the daemon, and the next daemon knows the claim. */
+    if (r < 0 && streq(error->name, "ShuttingDown"))
+        return error_text_set(error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "vfiod is stopping.");
     if (r < 0)
         return r;
     if (streq(e.event, "resync"))

@@ -19,6 +19,7 @@ static const struct {
         [METHOD_RELEASE] = {"Release", .claim = true},
         [METHOD_TRANSFER] = {"Transfer", .claim = true, .gives_claim = true},
         [METHOD_PLAN] = {"Plan", .devices = true, .request = true, .gives_text = true},
+        [METHOD_LIST] = {"List", .gives_text = true},
         [METHOD_EXPLAIN] = {"Explain", .devices = true, .request = true, .gives_text = true},
 };
 

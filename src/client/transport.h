@@ -22,6 +22,7 @@ typedef enum Method {
     METHOD_TRANSFER,
     METHOD_PLAN,
     METHOD_EXPLAIN,
+    METHOD_LIST, /* of one device, by its name in claim; Varlink only */
     _METHOD_MAX,
 } Method;
 
@@ -90,6 +91,10 @@ extern const Transport transport_varlink;
 /* NULL with *error filled: this program has no D-Bus transport. In another object, so that libvfiod itself
  * does not need libsystemd. */
 const Transport *transport_dbus(VfiodErrorText *error);
+
+/* Calls, waits, and gives the text of the answer to the caller; ret_text may be NULL. -EOPNOTSUPP: not by
+ * this transport. */
+int call_for_text(const Call *call, char **ret_text, VfiodErrorText *error);
 
 /* A link by the transport that there is: see ENVIRONMENT of libvfiod(3). */
 int transport_open(const Transport **ret_transport, void **ret_link, VfiodErrorText *error);

@@ -58,6 +58,8 @@ int varlink_write_call(const Call *call, char **ret) {
     strbuf_addf(&b, "{\"method\":\"" VARLINK_INTERFACE ".%s\",\"parameters\":{", method_name(call->method));
     if (method_has_claim(call->method))
         add_text(&b, "claim", call->claim);
+    if (call->method == METHOD_LIST)
+        add_text(&b, "device", call->claim);
     if (method_has_devices(call->method))
         add_devices(&b, call->request);
     if (method_has_request(call->method))
@@ -153,7 +155,11 @@ static void write_node(StrBuf *b, const JsonNode *n) {
 }
 
 static int read_document(const JsonNode *parameters, Method m, Answer *a) {
-    const JsonNode *document = member(parameters, m == METHOD_PLAN ? "plan" : "explanation", JSON_OBJECT);
+    const JsonNode *document = member(parameters,
+            m == METHOD_PLAN           ? "plan"
+                    : m == METHOD_LIST ? "device"
+                                       : "explanation",
+            JSON_OBJECT);
     _cleanup_strbuf_ StrBuf b = {};
 
     if (!document)

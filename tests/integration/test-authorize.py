@@ -478,7 +478,10 @@ for line in sys.stdin:
         p = self.program()
         self.assertEqual(self.ask(p, self.one, 1 << 19), ['ok', 1 << 19])
         self.daemon.stop()
-        self.start()
+        self.manager.hear_all()
+        self.start(keep_fds=True)
+        self.assertEqual(self.ask(p, 'release'), ['ok', 1 << 19])
+        wait(lambda: self.records() == [], 'its claim ends')
         self.assertEqual(self.ask(p, 'limit'), ['ok', 1 << 19])
         self.end(p)
 

@@ -316,6 +316,35 @@ class VarlinkTest(VfioctlTest):
         os.environ['VFIOD_SOCKET'] = self.socket_path()
         self.addCleanup(os.environ.pop, 'VFIOD_SOCKET')
 
+    def test_hold_outlives_the_daemon(self):
+        hold = self.begin('hold', '--json', self.disk.name)
+        claim = json.loads(hold.stdout.readline())['claim']
+        self.daemon.stop()
+        self.manager.hear_all()
+        self.start(keep_fds=True)
+        self.assertIsNone(hold.poll(), hold.poll() and hold.stdout.read())
+        status, output = self.vfioctl('release', claim)
+        self.assertEqual(status, 0, output)
+        self.assertEqual(hold.wait(20), 1)
+        self.assertIn('the claim was released', hold.stdout.read())
+        self.c = self.client()
+        self.wait_no_claims()
+
+    def test_exec_without_a_bus(self):
+        qemu = f'{self.directory}/qemu'
+        with open(qemu, 'w') as f:
+            f.write('#!/bin/sh\n[ "$1" = --version ] && echo "QEMU emulator version 9.2.0" || echo "$@"\n')
+        os.chmod(qemu, 0o755)
+        for options, expected in (
+                (['--qemu', qemu], f'-object iommufd,id=vfiod,fd=3 -device vfio-pci,id=pci-0000-06-00.0,iommufd=vfiod,fd=4\n'),
+                (['--wait=1', 'echo', '{device}'], '4\n'), (['echo', '{group:8}'], '4\n')):
+            process = self.tool('env', 'DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent', os.environ['VFIOCTL'], 'exec',
+                                '-d', '06:00.0', *options)
+            self.assertEqual(process.communicate(timeout=20)[0], expected)
+            wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.vfioctl('exec', '-d', '00:1f.7', 'echo', '{device}')[0], 14)
+        self.assertEqual(self.vfioctl('exec', '-d', 'nonsense', 'echo', '{device}')[0], 10)
+
 
 if __name__ == '__main__':
     harness.main()
