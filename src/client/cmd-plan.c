@@ -5,11 +5,19 @@
 #include "client/libvfiod-internal.h"
 #include "client/show-explanation.h"
 
-static const char *member_action(struct json_object *member) {
+static const char *claim_action(const char *grant, bool bind) {
+    if (streq(grant, "node"))
+        return bind ? "bind, open node" : "open node";
+    if (streq(grant, "none"))
+        return bind ? "bind, reserve" : "reserve";
+    return bind ? "bind, hand out" : "hand out";
+}
+
+static const char *member_action(struct json_object *member, const char *grant) {
     const char *disposition = json_text(member, "disposition");
 
     if (streq(disposition, "claim"))
-        return json_flag(member, "bind") ? "bind, hand out" : "hand out";
+        return claim_action(grant, json_flag(member, "bind"));
     if (streq(disposition, "park"))
         return json_flag(member, "bind") ? "bind, park" : "park";
     return streq(disposition, "none-needed") ? "leave alone" : disposition;
@@ -21,7 +29,7 @@ static const char *member_reset(struct json_object *member) {
     return json_flag(member, "reset") ? "yes" : "NO";
 }
 
-static void add_member(Table *t, struct json_object *member) {
+static void add_member(Table *t, struct json_object *member, const char *grant) {
     const char *reset = member_reset(member);
     int64_t number = json_number(member, "group");
     char group[24] = "";
@@ -31,7 +39,7 @@ static void add_member(Table *t, struct json_object *member) {
     table_add_row(t);
     table_set(t, 0, json_text(member, "name"), COLOUR_NONE);
     table_set(t, 1, group, COLOUR_NONE);
-    table_set(t, 2, member_action(member), COLOUR_NONE);
+    table_set(t, 2, member_action(member, grant), COLOUR_NONE);
     table_set(t, 3, json_text(member, "originalDriver"), COLOUR_NONE);
     table_set(t, 4, json_flag(member, "bind") ? json_text(member, "targetDriver") : "", COLOUR_NONE);
     table_set(t, 5, reset, streq(reset, "NO") ? COLOUR_YELLOW : COLOUR_NONE);
@@ -47,7 +55,7 @@ static int show_plan(const Options *o, struct json_object *plan) {
     if (!t)
         return -ENOMEM;
     for (size_t i = 0; members && i < json_object_array_length(members); i++)
-        add_member(t, json_object_array_get_idx(members, i));
+        add_member(t, json_object_array_get_idx(members, i), json_text(plan, "grant"));
     r = show_table(t, o);
     if (r < 0)
         return r;

@@ -62,6 +62,14 @@ class VfioctlTest(VfiodTestCase):
         status, output = self.vfioctl('plan', self.nic.name)
         self.assertEqual(status, 0)
         self.assertIn('bind, hand out', output)
+        self.set_policy([self.rule(grant=['node', 'none'])])
+        self.vfioctl('reload')
+        for grant, action, exposes in (('node', 'bind, open node', 'become usable by uid'),
+                                       ('none', 'bind, reserve', 'nothing is handed out')):
+            status, output = self.vfioctl('plan', '--grant', grant, self.nic.name)
+            self.assertEqual(status, 0, output)
+            self.assertIn(action, output)
+            self.assertIn(exposes, ' '.join(output.split()))
         self.assertEqual(self.kernel.writes, [])
         self.assert_untouched(self.before)
 
