@@ -4,11 +4,17 @@
 
 import json
 import os
+import select
+import socket
+import subprocess
+import sys
 
 import dbus
+from gi.repository import GLib
 
 import harness
 from harness import needs_root, wait
+from mock_polkit import MockPolkit
 from varlink_client import SERVICE, VarlinkTestCase
 
 
@@ -337,6 +343,78 @@ class MonitorTest(VarlinkTestCase):
         with self.fails('ShuttingDown'):
             peer.reply()
         self.assertTrue(peer.is_closed())
+
+
+class AskTest(VarlinkTestCase):
+    """A rule that requires authentication: polkit is asked about the process."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.set_policy([self.rule(effect='ask')])
+        self.polkit = MockPolkit(self.bus.address)
+        self.addCleanup(self.polkit.close)
+        self.start()
+
+    def ask(self, peer, **options):
+        peer.send('Acquire', {'devices': [self.nic.name], **options})
+        return self.question()
+
+    def wait_for_answer(self, s):
+        """The mock lives in this process: its answer leaves when the main loop runs."""
+        watch = GLib.io_add_watch(s.fileno(), GLib.PRIORITY_DEFAULT, GLib.IO_IN, lambda *_: True)
+        wait(lambda: select.select([s], [], [], 0)[0], 'the daemon answers')
+        GLib.source_remove(watch)
+
+    def question(self):
+        wait(lambda: self.polkit.questions, 'polkit is asked')
+        return self.polkit.questions[-1]
+
+    def test_polkit_is_asked_about_the_process(self):
+        peer = self.peer()
+        question = self.ask(peer, allowInteractiveAuthentication=True)
+        self.assertEqual(question.subject, ('unix-process', {'pid': os.getpid(), 'start-time': 0, 'uid': os.getuid()}))
+        self.assertTrue(question.interactive)
+        question.answer(True)
+        self.wait_for_answer(peer.socket)
+        reply, fds = peer.reply()
+        self.assertEqual(reply['devices'], [self.nic.name])
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_no_person_is_asked_unless_the_client_allows_it(self):
+        peer = self.peer()
+        question = self.ask(peer)
+        self.assertFalse(question.interactive)
+        question.answer(False, challenge=True)
+        self.wait_for_answer(peer.socket)
+        with self.fails('NotAuthorized'):
+            peer.reply()
+
+    def test_a_client_that_goes_takes_its_question_along(self):
+        peer = self.peer()
+        question = self.ask(peer)
+        peer.close()
+        wait(lambda: question.cancelled, 'polkit hears of it')
+        self.assertEqual(self.records(), [])
+
+    def test_the_process_must_be_there_at_the_end(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as shared:
+            child = subprocess.Popen([sys.executable, '-c', (
+                'import socket, sys\n'
+                's = socket.socket(fileno=int(sys.argv[1]))\n'
+                's.connect(sys.argv[2]); s.sendall(sys.argv[3].encode() + b"\\0"); sys.stdin.read()'),
+                str(shared.fileno()), self.socket_path(), json.dumps(
+                    {'method': 'org.vfiod.Broker.Acquire', 'parameters': {'devices': [self.nic.name]}})],
+                pass_fds=[shared.fileno()], stdin=subprocess.PIPE)
+            question = self.question()
+            self.assertEqual(question.subject[1]['pid'], child.pid)
+            child.stdin.close()
+            child.wait(harness.CALL_TIMEOUT)
+            question.answer(True)
+            self.wait_for_answer(shared)
+            self.assertIn(b'org.vfiod.Broker.NotAuthorized', shared.recv(65536))
+        self.assertEqual(self.records(), [])
 
 
 if __name__ == '__main__':

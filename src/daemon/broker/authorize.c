@@ -176,6 +176,8 @@ int claim_run_ask(ClaimRun *j) {
     const AuthAbout about = {
             .action = AUTH_ACTION_ACQUIRE,
             .bus_name = q->bus_name,
+            .pid = j->subject->pid,
+            .pidfd = j->subject->pidfd,
             .uid = j->claim.uid,
             .interactive = q->interactive,
             .caller = caller,

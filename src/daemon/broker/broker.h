@@ -90,7 +90,7 @@ void broker_set_bus(Broker *e, sd_bus *bus);
  * "ask".
  */
 typedef struct Asker {
-    const char *bus_name; /* unique name on the bus; NULL: it cannot be asked */
+    const char *bus_name; /* unique name on the bus; NULL: about the process */
     bool interactive;     /* the caller wants to wait for a person */
     /* Of the caller's connection, where that is not the bus; borrowed, NULL: there is none. Copies are made
      * for claims that hang on it, so whoever ends the connection must shutdown(2) it. */

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/polkit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -20,6 +24,7 @@ struct AuthQuestion {
     auth_done_t done;
     void *userdata;
     uid_t uid;
+    int pidfd; /* owned; of the process that polkit is asked about, -EBADF: it is asked about a connection */
     bool interactive;
     char id[32]; /* by which polkit can be told to forget it */
 };
@@ -85,6 +90,7 @@ AuthQuestion *auth_question_free(AuthQuestion *q) {
     if (q->next)
         q->next->previous = q->previous;
     q->auth->n_questions--;
+    (void) safe_close(q->pidfd);
     free(q);
     return NULL;
 }
@@ -148,6 +154,14 @@ static int read_dismissed(sd_bus_message *m, bool *ret) {
     return r;
 }
 
+/* A pid is only a number. While its process has not ended, polkit has looked at that process. */
+static int check_process(const AuthQuestion *q, Refusal *refusal) {
+    if (q->pidfd < 0 || syscall(SYS_pidfd_send_signal, q->pidfd, 0, NULL, 0) >= 0 || errno != ESRCH)
+        return 0;
+    return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
+            "the caller's process has ended while polkit was asking");
+}
+
 static int read_answer(AuthQuestion *q, sd_bus_message *m, Refusal *refusal) {
     int authorized, challenge, r;
     bool dismissed = false;
@@ -162,7 +176,7 @@ static int read_answer(AuthQuestion *q, sd_bus_message *m, Refusal *refusal) {
     if (r < 0)
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "polkit's answer cannot be parsed");
     if (authorized)
-        return 0;
+        return check_process(q, refusal);
     if (dismissed)
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "the authentication was dismissed");
     if (!challenge || q->interactive)
@@ -186,11 +200,20 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 /* ---- The question ---- */
 
+/* Without a start time polkit looks for it itself; see check_process(). */
+static int append_subject(sd_bus_message *m, const AuthAbout *about) {
+    if (about->bus_name)
+        return sd_bus_message_append(m, "(sa{sv})", "system-bus-name", 1, "name", "s", about->bus_name);
+    return sd_bus_message_append(m, "(sa{sv})", "unix-process", 3, "pid", "u", (uint32_t) about->pid,
+            "start-time", "t", UINT64_C(0), "uid", "i", (int32_t) about->uid);
+}
+
 static int append_question(sd_bus_message *m, const AuthAbout *about, const char *id) {
     int r;
 
-    r = sd_bus_message_append(
-            m, "(sa{sv})s", "system-bus-name", 1, "name", "s", about->bus_name, about->action);
+    r = append_subject(m, about);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", about->action);
     if (r < 0)
         return r;
     return sd_bus_message_append(m, "a{ss}us", 5, "caller", about->caller, "devices", about->devices,
@@ -231,7 +254,10 @@ int auth_ask(Auth *a, const AuthAbout *about, auth_done_t done, void *userdata, 
     AuthQuestion *q;
     int r;
 
-    if (!a->bus || !about->bus_name)
+    if (!a->bus)
+        return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
+                "the rule requires authentication, and there is no bus on which polkit could be asked");
+    if (!about->bus_name && (about->pid <= 0 || about->pidfd < 0))
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
                 "the rule requires authentication, and the caller's process is unknown");
     r = check_room(a, about->uid, refusal);
@@ -246,6 +272,7 @@ int auth_ask(Auth *a, const AuthAbout *about, auth_done_t done, void *userdata, 
             .done = done,
             .userdata = userdata,
             .uid = about->uid,
+            .pidfd = about->bus_name ? -EBADF : fcntl(about->pidfd, F_DUPFD_CLOEXEC, 3),
             .interactive = about->interactive,
     };
     (void) snprintf(q->id, sizeof(q->id), "vfiod-%llu", (unsigned long long) ++a->last_id);
@@ -254,7 +281,7 @@ int auth_ask(Auth *a, const AuthAbout *about, auth_done_t done, void *userdata, 
     a->questions = q;
     a->n_questions++;
 
-    r = send_question(q, about);
+    r = about->bus_name || q->pidfd >= 0 ? send_question(q, about) : -errno;
     if (r < 0) {
         (void) auth_question_free(q);
         return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL, "cannot call polkit: %s", strerror(-r));

@@ -24,6 +24,8 @@ typedef struct AuthQuestion AuthQuestion;
 typedef struct AuthAbout {
     const char *action;
     const char *bus_name; /* the caller: a unique name, which the bus never gives to another connection */
+    pid_t pid;            /* or, without one, their process; 0: unknown */
+    int pidfd;            /* borrowed; of that process */
     uid_t uid;            /* whose questions are counted */
     bool interactive;     /* else polkit answers by itself, and no person is bothered */
     const char *caller, *devices, *parked, *rule, *reason; /* what the person is told */
