@@ -21,9 +21,6 @@
 
 #define N_LISTS 256U
 
-/* After the end of a claim, before any request. */
-#define NOTES_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 1)
-
 /* So many nodes stay watched without an entry. */
 #define IDLE_MAX 64U
 
@@ -44,7 +41,6 @@ struct NodeEntry {
     Node *node;      /* it goes with its last entry, unless it stays watched */
     NodeEntry *next; /* node.entries */
     bool ours_seen, open, doubt, gone;
-    bool unnoted; /* its close was read, and the mask does not tell so yet */
     bool touched; /* an event came, and changed() is to be called: in watch.touched */
     NodeEntry *next_touched;
     node_changed_t changed;
@@ -60,10 +56,9 @@ struct NodeWatch {
     sd_event *event;
     int fd;
     sd_event_source *source;
-    sd_event_source *rest;  /* armed when a settle has read what concerns others */
-    sd_event_source *notes; /* armed when an entry is unnoted */
+    sd_event_source *rest; /* armed when a settle has read what concerns others */
     Node *by_wd[N_LISTS], *by_path[N_LISTS];
-    unsigned n_idle, n_unnoted;
+    unsigned n_idle;
     uint64_t n_idled;
     NodeEntry *touched; /* entries may go while it is emptied */
     KeptWatch *kept;    /* what an earlier process has watched */
@@ -150,18 +145,6 @@ void node_watch_drop_idle(NodeWatch *w) {
         drop_longest_idle(w);
 }
 
-/* The device will be claimed again, and to take a watch away wakes a thread of the kernel. */
-static void leave_idle(NodeWatch *w, Node *n) {
-    if (n->wd < 0 || n->mask != OPEN_MASK || w->leaving) {
-        w->n_idle += n->wd >= 0;
-        drop_node(w, n);
-        return;
-    }
-    n->idle_since = ++w->n_idled;
-    if (++w->n_idle > IDLE_MAX)
-        drop_longest_idle(w);
-}
-
 static void set_mask(NodeWatch *w, Node *n, uint32_t mask) {
     int wd = n->wd < 0 ? -1 : inotify_add_watch(w->fd, n->path, mask);
     Node *another;
@@ -176,6 +159,20 @@ static void set_mask(NodeWatch *w, Node *n, uint32_t mask) {
         (void) inotify_add_watch(w->fd, another->path, another->mask);
     else if (wd >= 0)
         (void) inotify_rm_watch(w->fd, wd);
+}
+
+/* The device will be claimed again, and to take a watch away wakes a thread of the kernel. */
+static void leave_idle(NodeWatch *w, Node *n) {
+    if (n->mask == CLOSED_MASK && !w->leaving)
+        set_mask(w, n, OPEN_MASK);
+    if (n->wd < 0 || n->mask != OPEN_MASK || w->leaving) {
+        w->n_idle += n->wd >= 0;
+        drop_node(w, n);
+        return;
+    }
+    n->idle_since = ++w->n_idled;
+    if (++w->n_idle > IDLE_MAX)
+        drop_longest_idle(w);
 }
 
 /* Watches what is at that path now, whatever was there before. */
@@ -233,7 +230,6 @@ NodeEntry *node_entry_free(NodeEntry *e) {
             *i = e->next_touched;
             break;
         }
-    e->watch->n_unnoted -= e->unnoted;
     leave(e);
     free(e);
     return NULL;
@@ -252,7 +248,6 @@ NodeWatch *node_watch_free(NodeWatch *w) {
         assert(!w->by_wd[i]);
     sd_event_source_disable_unref(w->source);
     sd_event_source_disable_unref(w->rest);
-    sd_event_source_disable_unref(w->notes);
     (void) safe_close(w->fd);
     free(w->kept);
     sd_event_unref(w->event);
@@ -267,23 +262,6 @@ static void begin_doubt(NodeEntry *e) {
     if (!e->doubt)
         set_mask(e->watch, e->node, DOUBT_MASK);
     e->doubt = true;
-}
-
-/* Mostly the claim is over before it comes to that. A process that dies first leaves a node that looks open,
- * and the next one asks the kernel. */
-static void note_later(NodeEntry *e) {
-    e->watch->n_unnoted += !e->unnoted;
-    e->unnoted = true;
-    (void) sd_event_source_set_enabled(e->watch->notes, SD_EVENT_ONESHOT);
-}
-
-static void note(NodeEntry *e) {
-    if (!e->unnoted)
-        return;
-    if (!e->open && !e->doubt)
-        set_mask(e->watch, e->node, CLOSED_MASK);
-    e->watch->n_unnoted--;
-    e->unnoted = false;
 }
 
 static void apply(NodeEntry *e, uint32_t mask) {
@@ -301,8 +279,9 @@ static void apply(NodeEntry *e, uint32_t mask) {
         e->ours_seen = e->open = true;
     }
     if (mask & IN_CLOSE_WRITE) {
+        /* At once: the event is read, and nobody else will be told. */
         if (e->open && !e->doubt)
-            note_later(e);
+            set_mask(w, e->node, CLOSED_MASK);
         e->open = false;
     }
     if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT))
@@ -386,16 +365,6 @@ static int on_rest(sd_event_source *s, void *userdata) {
     return 0;
 }
 
-static int on_notes(sd_event_source *s, void *userdata) {
-    NodeWatch *w = userdata;
-
-    for (size_t i = 0; w->n_unnoted > 0 && i < N_LISTS; i++)
-        for (Node *n = w->by_wd[i]; n; n = n->next_wd)
-            for (NodeEntry *e = n->entries; e; e = e->next)
-                note(e);
-    return 0;
-}
-
 /* Takes fd over on success. */
 static int listen_to(NodeWatch *w, int fd) {
     sd_event_source *source;
@@ -434,12 +403,6 @@ int node_watch_new(sd_event *event, NodeWatch **ret) {
         r = sd_event_source_set_priority(w->rest, SD_EVENT_PRIORITY_IMPORTANT);
     if (r >= 0)
         r = sd_event_source_set_enabled(w->rest, SD_EVENT_OFF);
-    if (r >= 0)
-        r = sd_event_add_defer(event, &w->notes, on_notes, w);
-    if (r >= 0)
-        r = sd_event_source_set_priority(w->notes, NOTES_PRIORITY);
-    if (r >= 0)
-        r = sd_event_source_set_enabled(w->notes, SD_EVENT_OFF);
     if (r >= 0)
         r = listen_to(w, fd);
     if (r < 0)
