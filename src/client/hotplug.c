@@ -24,7 +24,6 @@
 #include "client/vmm-request.h"
 #include "client/wait.h"
 
-DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
 #define DEVICES_MAX 14U
