@@ -69,8 +69,12 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r >= 0 && method_has_request(call->method))
         r = append_options(m, call->request);
-    if (r >= 0 && call->method == METHOD_TRANSFER && call->pidfd >= 0)
-        r = sd_bus_message_append(m, "{sv}", "pidfd", "h", call->pidfd);
+    if (r >= 0 && call->method == METHOD_TRANSFER)
+        r = append_option(m, "tether", call->pid > 0 ? "process" : "lifeline");
+    if (r >= 0 && call->pid > 0)
+        r = sd_bus_message_append(m, "{sv}", "pid", "t", call->pid);
+    if (r >= 0 && call->pidfd_id > 0)
+        r = sd_bus_message_append(m, "{sv}", "pidfdId", "t", call->pidfd_id);
     return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -287,13 +291,16 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
 static int link_call(void *p, const Call *call, answered_t answered, void *userdata, VfiodErrorText *error) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
     _cleanup_free_ Pending *pending = calloc(1, sizeof(*pending));
+    Call described = *call;
     sd_bus_slot *slot;
     Link *l = p;
     int r;
 
     if (call->method == METHOD_LIST)
         return error_text_errno(error, EOPNOTSUPP, "Cannot call vfiod");
-    r = pending ? new_call(l->bus, method_name(call->method), call, &m) : -ENOMEM;
+    r = pending ? call_describe_process(&described) : -ENOMEM;
+    if (r >= 0)
+        r = new_call(l->bus, method_name(call->method), &described, &m);
     if (r >= 0) {
         *pending = (Pending){.link = l, .method = call->method, .answered = answered, .userdata = userdata};
         r = sd_bus_call_async(l->bus, &slot, m, on_answer, pending, call_timeout_usec(call));

@@ -31,7 +31,6 @@ typedef struct Pending {
     Method method;
     char *text; /* owned; NULL once sent whole */
     size_t n_text, sent;
-    int pidfd; /* owned */
     uint64_t deadline;
     answered_t answered;
     void *userdata;
@@ -190,7 +189,6 @@ static void consume(Socket *s, size_t n) {
 static Pending *pending_free(Pending *p) {
     if (!p)
         return NULL;
-    (void) safe_close(p->pidfd);
     free(p->text);
     free(p);
     return NULL;
@@ -203,30 +201,12 @@ static void want_output(Link *l, bool want) {
     (void) epoll_ctl(l->epoll, EPOLL_CTL_MOD, l->calls.fd, &event);
 }
 
-static ssize_t send_part(int fd, const Pending *p) {
-    union {
-        char buf[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {};
-    struct iovec iov = {.iov_base = p->text + p->sent, .iov_len = p->n_text - p->sent};
-    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (p->pidfd >= 0 && p->sent == 0) {
-        header.msg_control = &control;
-        header.msg_controllen = sizeof(control);
-        *CMSG_FIRSTHDR(&header) = (struct cmsghdr){
-                .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&header)), &p->pidfd, sizeof(int));
-    }
-    return sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 /* Sends of the first call what the socket takes now. */
 static int send_calls(Link *l) {
     Pending *p = l->pending;
 
     while (p && p->sent < p->n_text) {
-        ssize_t n = send_part(l->calls.fd, p);
+        ssize_t n = send(l->calls.fd, p->text + p->sent, p->n_text - p->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -410,6 +390,7 @@ static int link_open(void **ret, VfiodErrorText *error) {
 
 static int link_call(void *p, const Call *call, answered_t answered, void *userdata, VfiodErrorText *error) {
     _cleanup_(pending_freep) Pending *pending = calloc(1, sizeof(*pending));
+    Call described = *call;
     Link *l = p;
     Pending **end = &l->pending;
     int r;
@@ -420,15 +401,13 @@ static int link_call(void *p, const Call *call, answered_t answered, void *userd
         return error_text_set(
                 error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod is closed.");
     *pending = (Pending){.method = call->method,
-            .pidfd = -EBADF,
+
             .answered = answered,
             .userdata = userdata,
             .deadline = monotonic_usec() + call_timeout_usec(call)};
-    r = varlink_write_call(call, &pending->text);
-    if (r >= 0 && call->method == METHOD_TRANSFER && call->pidfd >= 0) {
-        pending->pidfd = fcntl(call->pidfd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        r = pending->pidfd < 0 ? -errno : 0;
-    }
+    r = call_describe_process(&described);
+    if (r >= 0)
+        r = varlink_write_call(&described, &pending->text);
     if (r < 0)
         return error_text_errno(error, r, "Cannot call vfiod");
     pending->n_text = strlen(pending->text) + 1; /* the NUL ends it */

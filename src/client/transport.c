@@ -2,12 +2,18 @@
 #include "client/transport.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
 #include "client/error-text.h"
+
+#define PIDFS_MAGIC 0x50494446 /* <linux/magic.h> since 6.9 */
 
 static const struct {
     const char *name;
@@ -73,6 +79,31 @@ uint64_t monotonic_usec(void) {
 
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* The inode number of a pidfd is that of the process alone where the kernel has pidfs (6.9): before, all
+ * pidfds share one. */
+int call_describe_process(Call *call) {
+    _cleanup_free_ char *path = NULL, *text = NULL;
+    const char *line;
+    struct statfs fs;
+    struct stat st;
+    int r;
+
+    if (call->pidfd < 0)
+        return 0;
+    path = format_string("/proc/self/fdinfo/%d", call->pidfd);
+    r = path ? read_file_at(AT_FDCWD, path, 4096, &text, NULL) : -ENOMEM;
+    if (r < 0)
+        return r;
+    line = strstr(text, "Pid:\t");
+    if (!line || sscanf(line, "Pid:\t%" SCNu64, &call->pid) != 1 || call->pid == 0)
+        return -ESRCH;
+    if (fstatfs(call->pidfd, &fs) < 0 || fstat(call->pidfd, &st) < 0)
+        return -errno;
+    if (fs.f_type == PIDFS_MAGIC)
+        call->pidfd_id = st.st_ino;
+    return 0;
 }
 
 /* ---- answers ---- */

@@ -39,9 +39,13 @@ typedef struct Call {
     const char *claim;           /* "cookie:COOKIE" too */
     const VfiodRequest *request; /* where the method has devices */
     int pidfd;                   /* METHOD_TRANSFER: the new holder; negative: the caller */
+    uint64_t pid, pidfd_id;      /* of pidfd, see call_describe_process(); 0: none, or not known */
 } Call;
 
 uint64_t call_timeout_usec(const Call *call);
+/* Fills pid and pidfd_id: the daemon takes no files. 0, -ESRCH when the process has ended, or another
+ * negative errno. */
+int call_describe_process(Call *call);
 /* What neither a bus message nor JSON can carry gets words, and not EINVAL from deep below. */
 int request_check(const VfiodRequest *request, VfiodErrorText *error);
 

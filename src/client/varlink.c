@@ -22,6 +22,13 @@ static void add_text(StrBuf *b, const char *name, const char *value) {
     strbuf_add_json(b, value);
 }
 
+static void add_number(StrBuf *b, const char *name, uint64_t value) {
+    if (value == 0)
+        return;
+    add_member(b, name);
+    strbuf_addf(b, "%" PRIu64, value);
+}
+
 static void add_devices(StrBuf *b, const VfiodRequest *request) {
     add_member(b, "devices");
     strbuf_add(b, "[");
@@ -38,10 +45,7 @@ static void add_request(StrBuf *b, const VfiodRequest *request, bool acquire) {
     add_text(b, "grant", request->grant);
     add_text(b, "tether", request->tether);
     add_text(b, "cookie", request->cookie);
-    if (request->memlock > 0) {
-        add_member(b, "memlock");
-        strbuf_addf(b, "%" PRIu64, request->memlock);
-    }
+    add_number(b, "memlock", request->memlock);
     if (request->untainted) {
         add_member(b, "untainted");
         strbuf_add(b, "true");
@@ -64,10 +68,10 @@ int varlink_write_call(const Call *call, char **ret) {
         add_devices(&b, call->request);
     if (method_has_request(call->method))
         add_request(&b, call->request, call->method == METHOD_ACQUIRE);
-    if (call->method == METHOD_TRANSFER && call->pidfd >= 0) {
-        add_member(&b, "pidfd");
-        strbuf_add(&b, "0");
-    }
+    if (call->method == METHOD_TRANSFER)
+        add_text(&b, "tether", call->pid > 0 ? "process" : "lifeline");
+    add_number(&b, "pid", call->pid);
+    add_number(&b, "pidfdId", call->pidfd_id);
     strbuf_add(&b, "}}");
     *ret = strbuf_steal(&b);
     return *ret ? 0 : -ENOMEM;

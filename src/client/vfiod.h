@@ -132,9 +132,9 @@ int vfiod_claim_release_devices(
 /* Hands a claim of the same user (root: of any) to another holder, by its id or as "cookie:COOKIE". Nothing
  * is closed or reset by it.
  *
- * pidfd      of the process that the claim hangs on from now on; negative: the caller takes it over with a
- * fresh lifeline, and the old one counts no more ret_claim  what the caller gets; may be NULL when pidfd is
- * given */
+ * pidfd      of the process of the same user that the claim hangs on from now on; negative: the caller takes
+ * it over with a fresh lifeline, and the old one counts no more ret_claim  what the caller gets; may be NULL
+ * when pidfd is given */
 int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
 /* What a claim would do, without doing it: the JSON of `vfioctl plan --json`, to be freed with free(). Fails

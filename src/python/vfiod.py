@@ -194,15 +194,13 @@ class Connection:
         while self._fds:
             os.close(self._fds.pop())
 
-    def _send(self, method, parameters, more=False, fds=()):
+    def _send(self, method, parameters, more=False):
         message = {'method': f'{INTERFACE}.{method}', 'parameters': parameters}
         if more:
             message['more'] = True
         data = json.dumps(message).encode() + b'\0'
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else []
         try:
-            sent = self._socket.sendmsg([data], ancillary)
-            self._socket.sendall(data[sent:])
+            self._socket.sendall(data)
         except OSError as e:
             raise Unreachable(f'vfiod closed the connection: {e.strerror or e}') from e
 
@@ -267,10 +265,10 @@ class Connection:
             os.close(fd)
         return named
 
-    def call(self, method, /, *, pass_fds=(), **parameters):
+    def call(self, method, /, **parameters):
         """Calls a method of org.vfiod.Broker with one reply; parameters that are None are left out. Returns its parameters
-        and the named file descriptors, which are the caller's. `pass_fds` go with the call."""
-        self._send(method, {k: v for k, v in parameters.items() if v is not None}, fds=pass_fds)
+        and the named file descriptors, which are the caller's."""
+        self._send(method, {k: v for k, v in parameters.items() if v is not None})
         reply, fds, _ = self._receive()
         return reply, self._name_fds(reply, fds)
 
@@ -317,8 +315,17 @@ class Connection:
     def transfer(self, claim, pidfd=None):
         """Hands a claim to another holder: to the process of `pidfd`, or to the caller, who gets a fresh lifeline (the old
         one no longer counts). Returns a Claim without the file descriptors of its devices."""
-        reply, fds = self.call('Transfer', claim=claim, pidfd=None if pidfd is None else 0,
-                               pass_fds=() if pidfd is None else (pidfd,))
+        tether, pid, pidfd_id = 'lifeline', None, None
+        if pidfd is not None:
+            with open(f'/proc/self/fdinfo/{pidfd}') as f:
+                pid = next(int(line.split()[1]) for line in f if line.startswith('Pid:'))
+            # An id of the process where the kernel has pidfs (6.9): before, all pidfds share one inode.
+            mine = os.pidfd_open(os.getpid())
+            if pid != os.getpid() and os.stat(pidfd).st_ino != os.stat(mine).st_ino:
+                pidfd_id = os.stat(pidfd).st_ino
+            os.close(mine)
+            tether = 'process'
+        reply, fds = self.call('Transfer', claim=claim, tether=tether, pid=pid, pidfdId=pidfd_id)
         return Claim({'claim': claim, **reply}, fds)
 
     def plan(self, devices, **options):

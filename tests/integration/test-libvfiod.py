@@ -180,6 +180,7 @@ class OtherCallsTest(LibraryTest):
     #include <err.h>
     #include <stdio.h>
     #include <stdlib.h>
+    #include <sys/syscall.h>
     #include <unistd.h>
     #include "vfiod.h"
     int main(void) {
@@ -199,7 +200,7 @@ class OtherCallsTest(LibraryTest):
             errx(1, "%s", e.message);
         if (vfiod_transfer("cookie:x", -1, &other, &e) < 0 || vfiod_claim_fd(other, "lifeline") < 0)
             errx(1, "%s", e.message);
-        if (vfiod_transfer(vfiod_claim_id(other), 0, NULL, &e) < 0)
+        if (vfiod_transfer(vfiod_claim_id(other), syscall(SYS_pidfd_open, getppid(), 0), NULL, &e) < 0)
             errx(1, "%s", e.message);
         if (vfiod_plan(&request, &plan, &e) < 0)
             errx(1, "%s", e.message);
@@ -221,6 +222,11 @@ class OtherCallsTest(LibraryTest):
         return binary
 
     def test_all(self):
+        pidfd, other = os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())
+        inodes = [os.stat(fd).st_ino for fd in (pidfd, other)]
+        os.close(pidfd)
+        os.close(other)
+        self.mock.pid, self.mock.pidfd_id = os.getpid(), {'pidfdId': inodes[0]} if inodes[0] != inodes[1] else {}
         status, out = self.run_program(self.compile(self.CODE))
         self.assertEqual(status, 0, out)
         self.assertEqual(json.loads(out), self.mock.plan(None, None)[0]['plan'])
@@ -230,8 +236,8 @@ class OtherCallsTest(LibraryTest):
                          'tether': 'connection'}),
             ('AddDevices', {'claim': CLAIM, 'devices': [NIC]}),
             ('ReleaseDevices', {'claim': CLAIM, 'devices': ['0000:06:0d.0']}),
-            ('Transfer', {'claim': 'cookie:x'}, 0),
-            ('Transfer', {'claim': CLAIM, 'pidfd': 0}, 1),
+            ('Transfer', {'claim': 'cookie:x', 'tether': 'lifeline'}, 0),
+            ('Transfer', {'claim': CLAIM, 'tether': 'process', 'pid': self.mock.pid, **self.mock.pidfd_id}, 0),
             ('Plan', {'devices': ['0000:06:0d.0'], 'backend': 'iommufd', 'reason': 'a\n"b', 'memlock': 1 << 40,
                       'untainted': True, 'grant': 'fd', 'tether': 'connection'})])
 

@@ -90,8 +90,9 @@ class MockTest(unittest.TestCase):
         pidfd = os.pidfd_open(os.getpid())
         vfiod.transfer(CLAIM, pidfd)
         os.close(pidfd)
-        self.assertEqual(self.mock.calls, [('Transfer', {'claim': 'cookie:x'}, 0),
-                                           ('Transfer', {'claim': CLAIM, 'pidfd': 0}, 1)])
+        self.assertEqual(self.mock.calls, [
+            ('Transfer', {'claim': 'cookie:x', 'tether': 'lifeline'}, 0),
+            ('Transfer', {'claim': CLAIM, 'tether': 'process', 'pid': os.getpid()}, 0)])
 
     def test_connection_as_tether(self):
         claim = vfiod.acquire([EDU], tether='connection')
@@ -236,6 +237,26 @@ class DaemonTest(VfiodTestCase):
                               vfiod.explain(['06:00.0'])['effect']]))
             '''))
         self.assertEqual(shown, [[self.nic.name, self.disk.name], [False], 'held', True, 'allow'])
+
+    def test_grow_shrink_and_move(self):
+        shown = json.loads(self.output('''
+            claim = vfiod.acquire(['07:00.0'], cookie='vm-1')
+            claim.add_devices(['06:00.0'])
+            grown = [list(claim.devices), os.readlink('/proc/self/fd/%i' % claim.device_fd('06:00.0'))[-5:-1]]
+            claim.release_devices(['06:00.0'])
+            taken = vfiod.transfer('cookie:vm-1')
+            old = claim.take_fd('lifeline')
+            os.close(old)
+            alive = vfiod.claim('cookie:vm-1')['state']
+            vfiod.transfer(claim.id, os.pidfd_open(os.getpid()))
+            taken.close()
+            print(json.dumps([grown, claim.devices, taken.id == claim.id, alive,
+                              vfiod.claim(claim.id)['tether']]))
+            '''))
+        self.assertEqual(shown[0], [[self.disk.name, self.nic.name], 'vfio'])
+        self.assertEqual(shown[1:], [[self.disk.name], True, 'held', 'process'])
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assert_untouched(self.before)
 
     def test_killed(self):
         process = self.python("claim = vfiod.acquire(['07:00.0']); print(claim.id, flush=True); signal.pause()")
