@@ -4,8 +4,10 @@
 
 import json
 import os
+import select
 import socket
 import time
+import unittest
 
 import harness
 from harness import needs_root, wait
@@ -309,21 +311,14 @@ class SlowPeerTest(VarlinkTestCase):
         half.socket.settimeout(60)
         self.assertTrue(half.is_closed())
         self.assertGreater(time.monotonic() - began, 5)
-        wait(lambda: self.n_peers() == 2, 'the silent one is closed', timeout=60)
+        hangup = select.poll()
+        hangup.register(silent.socket, 0)
+        self.assertTrue(hangup.poll(60000))
         self.assertGreater(time.monotonic() - began, 20)
         idle.call(PING)
         with self.assertRaises(Closed):  # after what the socket held
             for _ in range(60):
                 silent.receive()
-
-    def n_peers(self):
-        time.sleep(0.2)  # nothing tells when a process closes a socket that is not read
-        return sum(name.startswith('socket:') for name in self.daemon.files()) - self.n_sockets
-
-    def start(self):
-        super().start()
-        self.n_sockets = 0
-        self.n_sockets = self.n_peers()
 
     def test_a_reader_of_single_bytes_gets_everything(self):
         self.start()
@@ -349,6 +344,7 @@ class SlowPeerTest(VarlinkTestCase):
         for peer in mine:
             peer.call(PING)
 
+    @unittest.skipIf('ASAN_OPTIONS' in os.environ, 'it keeps what was freed for a while')
     def test_idle_peers_cost_little(self):
         self.start()
         for peer in [self.peer() for _ in range(100)]:
