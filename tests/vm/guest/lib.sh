@@ -84,6 +84,24 @@ qmp() {
     jq -c .return <<<"$reply"
 }
 
+# qmp_of SOCKET COMMAND: asks a QEMU of the guest's own; prints what the command returns.
+qmp_of() {
+    timeout 60 python3 - "$1" "$2" <<'PYTHON'
+import json, socket, sys
+monitor = socket.socket(socket.AF_UNIX)
+monitor.connect(sys.argv[1])
+stream = monitor.makefile("rw")
+stream.readline()
+for command in ("qmp_capabilities", sys.argv[2]):
+    stream.write(json.dumps({"execute": command}) + "\n")
+    stream.flush()
+    while "return" not in (answer := json.loads(stream.readline())):
+        if "error" in answer:
+            sys.exit(answer["error"]["desc"])
+print(json.dumps(answer["return"]))
+PYTHON
+}
+
 # plug NAME DRIVER [PROPERTY=VALUE…]: puts a device into hotplug port NAME (HOT0, HOT1, HOT2) and waits until udev
 # has seen it. Its QEMU id is the port's name in small letters with a `d` before it.
 plug() {
