@@ -153,6 +153,8 @@ static const Verb verbs[] = {
         {"memlock-for", "--ram SIZE [--devices N] [--viommu]",
                 "Show how much memory a virtual machine must be able to lock",
                 OPTION_RAM | OPTION_DEVICES | OPTION_VIOMMU, 0, 0, false, verb_memlock_for},
+        {"virt", "start|attach|detach DOMAIN [DEVICE…]", "Give devices to a libvirt domain of your own", 0, 1,
+                SIZE_MAX, true, verb_virt},
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
         {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},

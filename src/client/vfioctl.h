@@ -62,6 +62,7 @@ int verb_release(const Options *o, VfiodErrorText *error);
 int verb_transfer(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
+int verb_virt(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);
 int verb_policy_check(const Options *o, VfiodErrorText *error);
 int verb_policy_show(const Options *o, VfiodErrorText *error);

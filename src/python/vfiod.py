@@ -23,6 +23,7 @@ import array
 import contextlib
 import json
 import os
+import select
 import socket
 
 __all__ = ['Claim', 'Connection', 'Error', 'Unreachable', 'acquire', 'claim', 'explain', 'list', 'monitor', 'plan',
@@ -35,6 +36,21 @@ FDS_MAX = 253           # what the kernel passes with one message
 FDS_SPACE = socket.CMSG_SPACE(FDS_MAX * array.array('i').itemsize)
 
 _list = list
+
+
+def _process(pid):
+    """A running process as parameters. The id of its pidfd tells it from a later one with the same number; kernels before
+    6.9 have no such ids: there every pidfd is the same inode as every other anonymous file."""
+    if pid is None:
+        return {}
+    pidfd, anonymous = os.pidfd_open(pid), select.epoll()
+    try:
+        info = os.fstat(pidfd)
+        has_id = not os.path.samestat(info, os.fstat(anonymous.fileno()))
+    finally:
+        anonymous.close()
+        os.close(pidfd)
+    return {'pid': pid, 'pidfdId': info.st_ino} if has_id else {'pid': pid}
 
 
 class Error(Exception):
@@ -285,7 +301,7 @@ class Connection:
     # --- the verbs ------------------------------------------------------------------------------------------------
 
     def acquire(self, devices, *, backend=None, reason=None, memlock=None, untainted=None, grant=None, tether=None,
-                cookie=None, interactive=None):
+                pid=None, cookie=None, interactive=None):
         """Claims devices, all or none, and waits until they are there; binding a driver may take a minute.
 
         devices      names in any spelling: 'pci:0000:06:0d.0', '06:0d.0'
@@ -295,12 +311,13 @@ class Connection:
         untainted    True: refuse unless the host is untainted
         grant        'fd' (default), 'node' or 'none', see libvfiod(3)
         tether       what the claim hangs on: 'lifeline' (default), 'process', 'connection', 'unit' or 'explicit'
+        pid          with the tether 'process': hang on this process of the same user instead of on the caller
         cookie       a name for the claim, for claim() and transfer()
         interactive  True: polkit may ask a person, if the rule requires authentication
         """
         devices = _list(devices)
         reply, fds = self.call('Acquire', devices=devices, backend=backend, reason=reason, memlock=memlock,
-                               untainted=untainted, grant=grant, tether=tether, cookie=cookie,
+                               untainted=untainted, grant=grant, tether=tether, cookie=cookie, **_process(pid),
                                allowInteractiveAuthentication=interactive)
         if not isinstance(reply.get('claim'), str) or not isinstance(reply.get('devices'), _list):
             Claim({}, fds).close()
@@ -312,20 +329,11 @@ class Connection:
         restored."""
         self.call('Release', claim=claim)
 
-    def transfer(self, claim, pidfd=None):
-        """Hands a claim to another holder: to the process of `pidfd`, or to the caller, who gets a fresh lifeline (the old
-        one no longer counts). Returns a Claim without the file descriptors of its devices."""
-        tether, pid, pidfd_id = 'lifeline', None, None
-        if pidfd is not None:
-            with open(f'/proc/self/fdinfo/{pidfd}') as f:
-                pid = next(int(line.split()[1]) for line in f if line.startswith('Pid:'))
-            # An id of the process where the kernel has pidfs (6.9): before, all pidfds share one inode.
-            mine = os.pidfd_open(os.getpid())
-            if pid != os.getpid() and os.stat(pidfd).st_ino != os.stat(mine).st_ino:
-                pidfd_id = os.stat(pidfd).st_ino
-            os.close(mine)
-            tether = 'process'
-        reply, fds = self.call('Transfer', claim=claim, tether=tether, pid=pid, pidfdId=pidfd_id)
+    def transfer(self, claim, *, tether=None, pid=None):
+        """Hands a claim to another holder: to the process `pid`, or to the caller, by a tether of this kind (default: that of
+        the claim). What the claim has hung on before no longer counts. Returns a Claim without the file descriptors of its
+        devices, but with the lifeline where that is the tether."""
+        reply, fds = self.call('Transfer', claim=claim, tether='process' if pid is not None else tether, **_process(pid))
         return Claim({'claim': claim, **reply}, fds)
 
     def plan(self, devices, **options):
@@ -377,10 +385,10 @@ def release(claim):
         c.release(claim)
 
 
-def transfer(claim, pidfd=None):
+def transfer(claim, **options):
     """See Connection.transfer()."""
     with Connection() as c:
-        return c.transfer(claim, pidfd)
+        return c.transfer(claim, **options)
 
 
 def plan(devices, **options):

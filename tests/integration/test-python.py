@@ -87,12 +87,10 @@ class MockTest(unittest.TestCase):
     def test_transfer(self):
         with vfiod.transfer('cookie:x') as claim:
             self.assertEqual(list(claim.fds), ['lifeline'])
-        pidfd = os.pidfd_open(os.getpid())
-        vfiod.transfer(CLAIM, pidfd)
-        os.close(pidfd)
-        self.assertEqual(self.mock.calls, [
-            ('Transfer', {'claim': 'cookie:x', 'tether': 'lifeline'}, 0),
-            ('Transfer', {'claim': CLAIM, 'tether': 'process', 'pid': os.getpid()}, 0)])
+        vfiod.transfer(CLAIM, pid=os.getppid())
+        (_, first, _), (_, second, fds) = self.mock.calls
+        self.assertEqual((first, second['claim'], second['tether'], second['pid'], fds),
+                         ({'claim': 'cookie:x'}, CLAIM, 'process', os.getppid(), 0))
 
     def test_connection_as_tether(self):
         claim = vfiod.acquire([EDU], tether='connection')

@@ -138,6 +138,11 @@ class CookieTest(TetherTestCase):
         wait(lambda: self.manager.fds, 'the lifeline is kept')
         self.restart()
         c = self.client()
+        self.assertEqual(c.manager('GetClaim', 's', 'cookie:vm-1'), claim.path)
+        self.assertEqual(c.manager('GetClaim', 's', claim.id), claim.path)
+        for name in ('cookie:vm-2', 'cookie:', '', 'x' * 5000):
+            with self.refused('NoSuchClaim'):
+                c.manager('GetClaim', 's', name)
         self.assertEqual(c.properties(claim.path, 'Claim')['Cookie'], 'vm-1')
         with self.refused('CookieInUse', claim.id, 'vm-1'):
             c.acquire(self.card, cookie='vm-1')
@@ -323,6 +328,18 @@ class ProcessTest(TetherTestCase):
         self.stays(claim, 'process')
         own.kill()
         self.ends(claim)
+
+
+    @needs_root
+    def test_root_names_any(self):
+        self.start()
+        c, holder = self.client(), Holder(self, user=harness.NOBODY)
+        claim = c.acquire(self.nic, tether='process', pid=dbus.UInt64(holder.pid))
+        self.assertEqual(claim.state, 'held')
+        holder.kill()
+        wait(lambda: claim.state == 'draining', 'it has ended')
+        claim.close()
+        self.wait_gone(claim)
 
 
 class ConnectionTest(TetherTestCase):

@@ -214,7 +214,8 @@ static int check_number(const TetherHolder *h, Refusal *refusal) {
             "the option \"pid\" is for callers in the pid namespace of vfiod");
 }
 
-/* Root may hold a claim of another user itself. */
+/* Root may hold a claim of another user itself, and let its own hang on any process: libvirt of the system
+ * runs QEMU as another user. */
 static int find_process(ClaimRun *j, const TetherHolder *h, Refusal *refusal) {
     _cleanup_close_ int fd = -EBADF;
     uid_t uid = h->pid == 0 ? h->subject->uid : j->claim.uid;
@@ -227,7 +228,7 @@ static int find_process(ClaimRun *j, const TetherHolder *h, Refusal *refusal) {
         r = process_open(h->pid, h->pidfd_id, &fd);
     else
         r = h->subject->pidfd >= 0 ? process_open_again(h->subject->pidfd, &fd) : -ESRCH;
-    if (r >= 0)
+    if (r >= 0 && (h->pid == 0 || uid != 0))
         r = process_check_user(fd, uid);
     return r < 0 ? refuse_process(h, r, uid, refusal) : begin(j, &fd, refusal);
 }

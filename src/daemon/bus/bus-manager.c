@@ -366,6 +366,27 @@ static int method_get_group(sd_bus_message *m, void *userdata, sd_bus_error *err
     return bus_call_ask(userdata, m, DOOR_SHORT, run_get_group, error);
 }
 
+static int run_get_claim(BusCall *call, const Subject *subject, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+    char path[BUS_OBJECT_PATH_MAX];
+    const Claim *claim;
+    const char *name;
+    int r;
+
+    r = sd_bus_message_read(call->message, "s", &name);
+    if (r < 0)
+        return r;
+    claim = broker_find_named_claim(call->face->context.host.broker, name, subject);
+    if (claim)
+        return bus_call_reply(call, 'o', bus_claim_path(claim->id, path));
+    shown = sanitize(name, 64);
+    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim \"%s\"", shown ?: "");
+}
+
+static int method_get_claim(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_ask(userdata, m, DOOR_SHORT, run_get_claim, error);
+}
+
 const sd_bus_vtable bus_manager_methods[] = {
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_RESULT("o", claim, "a{sv}", result, "a(sh)", fds), method_acquire,
@@ -386,6 +407,8 @@ const sd_bus_vtable bus_manager_methods[] = {
                 method_get_device, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetGroup", SD_BUS_ARGS("u", id), SD_BUS_RESULT("o", group), method_get_group,
                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetClaim", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", claim),
+                method_get_claim, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ReloadPolicy", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT,
                 method_reload_policy, SD_BUS_VTABLE_UNPRIVILEGED),
         {},

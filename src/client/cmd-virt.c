@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The verbs of libvirt's domains are a program of their own: it needs libvirt's bindings, and vfioctl needs
+ * nothing. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/libvfiod-internal.h"
+#include "client/vfioctl.h"
+
+#define PROGRAM VFIOD_LIBEXECDIR "/vfioctl-virt"
+
+int verb_virt(const Options *o, VfiodErrorText *error) {
+    const char **arguments = calloc(o->n_arguments + 2, sizeof(*arguments));
+
+    if (!arguments)
+        return error_text_errno(error, -ENOMEM, "Cannot run vfioctl virt");
+    arguments[0] = PROGRAM;
+    for (size_t i = 0; i < o->n_arguments; i++)
+        arguments[i + 1] = o->arguments[i];
+    (void) execv(PROGRAM, (char **) arguments);
+    free(arguments);
+    return error_text_errno(error, -errno, "Cannot run " PROGRAM);
+}
