@@ -138,6 +138,31 @@ static int read_devices(Answer *a, sd_bus_message *m) {
     return r;
 }
 
+static int take_claim(Answer *a, const char *path) {
+    _cleanup_free_ char *id = NULL;
+    int r;
+
+    r = sd_bus_path_decode(path, VFIOD_OBJECT_PATH "/claim", &id);
+    return r < 0 ? r : r == 0 ? -EBADMSG : free_and_strdup(&a->claim, id);
+}
+
+static int read_claim_path(Answer *a, sd_bus_message *m) {
+    const char *path;
+    int r;
+
+    r = sd_bus_message_read_basic(m, 'o', &path);
+    return r < 0 ? r : take_claim(a, path);
+}
+
+/* What Transfer has among its results. */
+static int read_claim_result(Answer *a, sd_bus_message *m) {
+    const char *path;
+    int r;
+
+    r = sd_bus_message_read(m, "v", "o", &path);
+    return r < 0 ? r : take_claim(a, path);
+}
+
 /* Keys that this version does not know are skipped: the result may grow. */
 static int read_result(Answer *a, sd_bus_message *m) {
     const char *key;
@@ -156,6 +181,8 @@ static int read_result(Answer *a, sd_bus_message *m) {
             r = take_string(&a->rule, m);
         else if (streq(key, "devices"))
             r = read_devices(a, m);
+        else if (streq(key, "claim"))
+            r = read_claim_result(a, m);
         else
             r = sd_bus_message_skip(m, "v");
         if (r >= 0)
@@ -179,17 +206,6 @@ static int read_fds(Answer *a, sd_bus_message *m) {
             return r;
     }
     return r < 0 ? r : sd_bus_message_exit_container(m);
-}
-
-static int read_claim_path(Answer *a, sd_bus_message *m) {
-    const char *path;
-    int r;
-
-    r = sd_bus_message_read_basic(m, 'o', &path);
-    if (r < 0)
-        return r;
-    r = sd_bus_path_decode(path, VFIOD_OBJECT_PATH "/claim", &a->claim);
-    return r < 0 ? r : r == 0 ? -EBADMSG : 0;
 }
 
 static int read_text(Answer *a, sd_bus_message *m) {

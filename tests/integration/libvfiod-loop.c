@@ -80,6 +80,23 @@ static int milliseconds_left(VfiodConnection *c) {
     return until <= now ? 0 : (int) ((until - now) / 1000) + 1;
 }
 
+/* Takes a claim over, and keeps it until its standard input ends. */
+static int take_over(const char *name) {
+    VfiodErrorText error;
+    VfiodClaim *claim;
+
+    if (vfiod_transfer(name, -1, &claim, &error) < 0) {
+        printf("{\"error\": \"%s\", \"message\": \"%s\"}\n", error.name, error.message);
+        return 1;
+    }
+    printf("{\"claim\": \"%s\", \"lifeline\": %s}\n", vfiod_claim_id(claim),
+            vfiod_claim_fd(claim, "lifeline") >= 0 ? "true" : "false");
+    fflush(stdout);
+    (void) getchar();
+    vfiod_claim_free(claim);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     const char *const *devices = (const char *const *) argv + 1;
     VfiodRequest request = {.devices = devices,
@@ -89,6 +106,8 @@ int main(int argc, char **argv) {
     VfiodConnection *c = NULL;
     VfiodErrorText error;
 
+    if (getenv("TRANSFER"))
+        return take_over(getenv("TRANSFER"));
     added = argc > 2 ? argv[argc - 1] : NULL;
     if (vfiod_connection_new(&c, &error) < 0) {
         printf("{\"error\": \"%s\", \"message\": \"%s\"}\n", error.name, error.message);

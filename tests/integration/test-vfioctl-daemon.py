@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 
 import harness
@@ -311,6 +312,19 @@ class VfioctlTest(VfiodTestCase):
         shown = json.loads(output)
         self.assertEqual((shown['devices'], shown['backend'], shown['taken']),
                          ([self.nic.name, self.disk.name], 'iommufd', True))
+        self.wait_no_claims()
+
+
+    def test_library_takes_a_claim_over(self):
+        hold = self.begin('hold', '--json', '--cookie=vm-1', self.disk.name)
+        claim = json.loads(hold.stdout.readline())['claim']
+        taker = self.tool('env', 'TRANSFER=cookie:vm-1', os.environ['LIBVFIOD_LOOP'], stdin=subprocess.PIPE)
+        self.assertEqual(json.loads(taker.stdout.readline()), {'claim': claim, 'lifeline': True})
+        hold.kill()
+        hold.wait()
+        self.assertEqual([(c['id'], c['state']) for c in self.claims()], [(claim, 'held')])
+        taker.stdin.close()
+        self.assertEqual(taker.wait(20), 0)
         self.wait_no_claims()
 
 
