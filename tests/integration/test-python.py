@@ -246,7 +246,7 @@ class DaemonTest(VfiodTestCase):
             old = claim.take_fd('lifeline')
             os.close(old)
             alive = vfiod.claim('cookie:vm-1')['state']
-            vfiod.transfer(claim.id, os.pidfd_open(os.getpid()))
+            vfiod.transfer(claim.id, pid=os.getpid())
             taken.close()
             print(json.dumps([grown, claim.devices, taken.id == claim.id, alive,
                               vfiod.claim(claim.id)['tether']]))
