@@ -607,6 +607,29 @@ class GroupBackendTest(GrowTestCase):
         self.end()
 
 
+class MovedTest(GrowTestCase):
+    """The claim moves to another holder while devices are on their way into it."""
+
+    def set_rules(self):
+        rule = {'effect': 'allow', 'who': {}, 'reset': 'optional'}
+        self.set_policy([{**rule, 'name': 'first', 'what': {'device': self.first.name}},
+                         {**rule, 'name': 'second', 'what': {'device': self.second.name}, 'tether': ['lifeline']}])
+
+    def test_to_a_tether_that_they_may_not_have(self):
+        gates = self.host.hold_binding(self.second)
+        answer = self.c.add_later(self.claim, self.second)
+        wait(lambda: gates.entered, 'the bind is under way')
+        self.c.manager('Transfer', 'sa{sv}', self.claim.id, {'tether': 'process'})
+        gates.let_go()
+        wait(lambda: answer.done, 'it is answered')
+        self.assertIsNotNone(answer.error)
+        self.assertEqual(answer.error.get_dbus_name(), harness.ERROR + 'AccessDenied')
+        self.assertIn('tether process', answer.error.get_dbus_message())
+        self.assert_as_before()
+        self.c.manager('Release', 'sa{sv}', self.claim.id, {})
+        self.end()
+
+
 class CrashTest(GrowTestCase):
     """Killed at any moment: the claim and its devices are as they were, and the others are all in, or all out."""
 

@@ -70,6 +70,15 @@ static const PlanMember *find_stranded(const Plan *whole, const Plan *part) {
     return NULL;
 }
 
+/* The claim may have moved to another holder meanwhile. */
+static int check_tether(ClaimRun *part, const Claim *whole) {
+    if (part->claim.plan.tethers & 1U << whole->plan.tether)
+        return 0;
+    return refuse(&part->claim.refusal, VFIOD_ERROR_ACCESS_DENIED, &part->claim.plan.members[0].name,
+            "the rule does not allow the tether %s, which claim %s has by now",
+            tether_kind_to_string(whole->plan.tether), whole->id);
+}
+
 int claim_part_join(ClaimRun *part) {
     const DeviceName *name = &part->claim.plan.members[0].name;
     const PlanMember *stranded;
@@ -90,6 +99,9 @@ int claim_part_join(ClaimRun *part) {
         return refuse(&part->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &stranded->name,
                 "another device of IOMMU group %d was unplugged before it could join claim %s",
                 stranded->group, part->claim.of);
+    r = check_tether(part, &j->claim);
+    if (r < 0)
+        return r;
     r = plan_join(&j->claim.plan, &part->claim.plan, &joined);
     if (r >= 0)
         r = grant_join_nodes(j, part, &nodes);
