@@ -747,6 +747,23 @@ class TransferCrashTest(TransferTest):
         self.gone(claim)
         self.assertEqual(self.host.binding(), self.before)
 
+    def test_what_is_kept_does_not_fit_the_record(self):
+        """The daemon starts, and the claim ends."""
+        self.start()
+        for tether in 'unit', 'lifeline':
+            with self.subTest(tether):
+                holder = Holder(self)
+                claim, _ = holder.acquire(self.nic, tether='process')
+                wait(lambda: self.manager.fds, 'it is kept')
+                if tether == 'lifeline':
+                    with open(os.devnull, 'rb') as f:
+                        os.dup2(f.fileno(), self.manager.fds['claim-' + claim][0])
+                self.spoil(claim, tether=tether)
+                self.start(keep_fds=True)
+                holder.kill()
+                self.gone(claim)
+                self.manager.fds.clear()
+
     def test_killed_again_and_again(self):
         """In the middle of calls, wherever that is."""
         self.start()

@@ -438,12 +438,28 @@ static void settle_move(const Recovery *recovery, Candidate *c) {
         drop_lifeline(recovery, c, other);
 }
 
+/* 1: it goes on; 0: what was kept is not what its record says. Other trouble passes, and ends the start. */
+static int adopt(ClaimRun *j, Candidate *c) {
+    int r = claim_run_tether(j)->adopt(j, c->lifeline);
+
+    if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOSPC)
+        return log_error_errno(r, "Cannot watch what claim %s hangs on", j->claim.id);
+    if (r < 0) {
+        log_error_errno(r, "Claim %s ends: what was kept for it is no %s", j->claim.id,
+                tether_kind_to_string(j->claim.plan.tether));
+        return 0;
+    }
+    if (j->lifeline || j->kept)
+        (void) TAKE_FD(c->lifeline);
+    return 1;
+}
+
 static int go_on(const Recovery *recovery, Candidate *c) {
     ClaimRun *j = c->run;
     ClaimState recorded = j->claim.state;
     ClaimEvent event =
             recorded == CLAIM_QUARANTINED ? CLAIM_EVENT_RECOVERED_QUARANTINED : CLAIM_EVENT_RECOVERED_ENDED;
-    int r;
+    int r = 0;
 
     j->claim.state = CLAIM_REQUESTED;
     if (j->claim.moving)
@@ -453,14 +469,13 @@ static int go_on(const Recovery *recovery, Candidate *c) {
         j->resumed = true;
         backend_watch_recovered(j);
     }
-    if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline)) {
-        r = claim_run_tether(j)->adopt(j, c->lifeline);
-        if (r < 0)
-            return log_error_errno(r, "Cannot watch what claim %s hangs on", j->claim.id);
-        if (j->lifeline || j->kept)
-            (void) TAKE_FD(c->lifeline);
+    if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline))
+        r = adopt(j, c);
+    if (r < 0)
+        return r;
+    if (r > 0)
         event = CLAIM_EVENT_RECOVERED_HELD;
-    } else if (c->lifeline >= 0)
+    else if (c->lifeline >= 0)
         drop_lifeline(recovery, c, claim_lifeline(&j->claim));
     log_info("Claim %s of uid %u found after the restart, %s", j->claim.id, (unsigned) j->claim.uid,
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "no longer held");
