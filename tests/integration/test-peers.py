@@ -356,6 +356,35 @@ class LingeringTest(PeerTestCase):
         self.claim(self.nic)
         self.assertLess(time.monotonic() - began, 20)
 
+    def test_a_claim_does_not_keep_them(self):
+        """It hangs on the connection, and goes on for as long as its device is open."""
+        kept = []
+        self.addCleanup(lambda: [os.close(fd) for fd in kept])
+        peer = self.peer()
+        self.start()
+        reply, fds = peer.acquire(self.nic, tether='connection')
+        self.manager.hear_all()
+        with self.lingering() as file:
+            socket.send_fds(peer.socket, [b'{'], [file.fileno()])
+        self.assertTrue(peer.is_closed())
+        kept += self.manager.fds.pop('claim-' + reply['claim'])
+        connection = f'socket:[{os.fstat(kept[0]).st_ino}]'
+        wait(lambda: connection not in self.open_files(), 'the daemon has no copy of it', 20)
+        began = time.monotonic()
+        for fd in fds.values():
+            os.close(fd)
+        wait(lambda: self.records() == [], 'the claim is gone')
+        self.claim(self.nic)
+        self.assertLess(time.monotonic() - began, 20)
+
+    def open_files(self):
+        directory = f'/proc/{self.daemon.pid}/fd'
+        links = set()
+        for fd in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                links.add(os.readlink(f'{directory}/{fd}'))
+        return links
+
     def test_they_are_closed_in_the_end(self):
         ends = []
         for _ in range(300):  # more than are left to one process

@@ -54,10 +54,13 @@ static int make_kept(ClaimRun *j, int fd) {
 
 /* ---- The end ---- */
 
+/* The claim may live on until its devices are closed. Whoever has a socket until then is the last that has
+ * what was sent over it, and would have to close that. */
 static int on_end(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     Kept *k = userdata;
 
-    (void) sd_event_source_set_enabled(s, SD_EVENT_OFF);
+    k->source = sd_event_source_disable_unref(k->source);
+    k->fd = safe_close(k->fd);
     claim_run_feed(k->claim, CLAIM_EVENT_RELEASE);
     return 0;
 }
@@ -121,6 +124,8 @@ static int keep(ClaimRun *j) {
     Kept *k = j->kept;
 
     k->store_timer = sd_event_source_disable_unref(k->store_timer);
+    if (k->fd < 0) /* it has ended */
+        return 0;
     if (is_shared(j)) {
         k->stored = true;
         return 0;
