@@ -210,6 +210,8 @@ static int explain(const Options *o, const RehearsalSubject *subject, VfiodError
             .devices = (const char *const *) o->arguments,
             .backend = o->backend,
             .reason = o->reason,
+            .grant = o->grant,
+            .tether = o->tether,
             .untainted = o->untainted,
     };
     char *problem = NULL;

@@ -30,8 +30,8 @@ static int check_options(const Options *o, VfiodErrorText *error) {
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--pid is for --tether=process.");
     if (o->pid == 0 && (!o->tether || !outlasts_us(o->tether)))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                "transfer requires --pid=PID, --tether=unit or --tether=explicit: vfioctl itself ends at "
-                "once.");
+                "transfer requires --pid=PID, --tether=unit or --tether=explicit: the claim cannot "
+                "hang on vfioctl, which exits at once.");
     return 0;
 }
 

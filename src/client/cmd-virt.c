@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/libvfiod-internal.h"
@@ -13,13 +14,17 @@
 #define PROGRAM VFIOD_LIBEXECDIR "/vfioctl-virt"
 
 int verb_virt(const Options *o, VfiodErrorText *error) {
-    const char **arguments = calloc(o->n_arguments + 2, sizeof(*arguments));
+    const char **arguments = calloc(o->n_arguments + 4, sizeof(*arguments));
+    size_t n = 0;
 
     if (!arguments)
         return error_text_errno(error, -ENOMEM, "Cannot run vfioctl virt");
-    arguments[0] = PROGRAM;
-    for (size_t i = 0; i < o->n_arguments; i++)
-        arguments[i + 1] = o->arguments[i];
+    arguments[n++] = PROGRAM;
+    if (o->connect) {
+        arguments[n++] = "--connect";
+        arguments[n++] = o->connect;
+    }
+    memcpy(arguments + n, o->arguments, o->n_arguments * sizeof(*arguments));
     (void) execv(PROGRAM, (char **) arguments);
     free(arguments);
     return error_text_errno(error, -errno, "Cannot run " PROGRAM);

@@ -24,9 +24,9 @@ _vfioctl() {
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
     with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug|--ram|--devices'
-    with_argument+='|--pid'
-    local request='--backend --reason --memlock --untainted'
-    local giving="$request --grant --tether --cookie"
+    with_argument+='|--pid|--connect'
+    local request='--backend --reason --memlock --untainted --grant --tether'
+    local giving="$request --cookie"
     local global='--json --no-legend --color --help --version'
 
     COMPREPLY=()
@@ -93,7 +93,7 @@ _vfioctl() {
         _vfioctl_offer 'host other'
         return 0
         ;;
-    -r | --reason | --cookie | --devices | --unit | --slice | --cgroup | --label | --scope | --capability)
+    -r | --reason | --cookie | --connect | --pid | --devices | --unit | --slice | --cgroup | --label | --scope | --capability)
         return 0
         ;;
     esac
@@ -126,6 +126,7 @@ _vfioctl() {
         release) _vfioctl_offer "$global --device --no-wait" ;;
         transfer) _vfioctl_offer "$global --pid --tether" ;;
         memlock-for) _vfioctl_offer "$global --ram --devices --viommu --viommu=nested" ;;
+        virt) _vfioctl_offer "$global --connect" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
         'policy test') _vfioctl_offer "$global --host --policy" ;;
@@ -145,6 +146,7 @@ _vfioctl() {
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         ;;
     plan | hold | 'policy explain') _vfioctl_offer "$(_vfioctl_devices)" ;;
+    virt) _vfioctl_offer 'start attach detach' ;;
     status | release | transfer) _vfioctl_offer "$(_vfioctl_devices) $(_vfioctl_claims)" ;;
     esac
     return 0

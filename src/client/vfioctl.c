@@ -61,6 +61,7 @@ typedef enum OptionFlag {
     OPTION_DEVICES = UINT64_C(1) << 37,
     OPTION_VIOMMU = UINT64_C(1) << 38,
     OPTION_PID = UINT64_C(1) << 39,
+    OPTION_CONNECT = UINT64_C(1) << 40,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -69,8 +70,9 @@ typedef enum OptionFlag {
 #define OPTION_OF_NUMBER(number) (UINT64_C(1) << ((number) -256))
 
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
-#define OPTIONS_REQUEST (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED)
-#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_GRANT | OPTION_TETHER | OPTION_COOKIE)
+#define OPTIONS_REQUEST                                                                                      \
+    (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
+#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE)
 #define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK | OPTION_WAIT)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
@@ -118,6 +120,7 @@ static const struct option long_options[] = {
         {"viommu", optional_argument, NULL, OPTION_NUMBER(OPTION_VIOMMU)},
         {"print", no_argument, NULL, OPTION_NUMBER(OPTION_PRINT)},
         {"pid", required_argument, NULL, OPTION_NUMBER(OPTION_PID)},
+        {"connect", required_argument, NULL, OPTION_NUMBER(OPTION_CONNECT)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -148,13 +151,14 @@ static const Verb verbs[] = {
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back",
                 OPTION_NO_WAIT | OPTION_DEVICE, 1, SIZE_MAX, false, verb_release},
-        {"transfer", "--pid=PID CLAIM|DEVICE", "Let a claim hang on another process, and not end meanwhile",
-                OPTION_PID | OPTION_TETHER, 1, 1, false, verb_transfer},
+        {"transfer", "--pid=PID|--tether=WHAT CLAIM|DEVICE",
+                "Let a claim hang on another process or your unit", OPTION_PID | OPTION_TETHER, 1, 1, false,
+                verb_transfer},
         {"memlock-for", "--ram SIZE [--devices N] [--viommu]",
                 "Show how much memory a virtual machine must be able to lock",
                 OPTION_RAM | OPTION_DEVICES | OPTION_VIOMMU, 0, 0, false, verb_memlock_for},
-        {"virt", "start|attach|detach DOMAIN [DEVICE…]", "Give devices to a libvirt domain of your own", 0, 1,
-                SIZE_MAX, true, verb_virt},
+        {"virt", "start|attach|detach DOMAIN [DEVICE…]", "Give devices to a libvirt domain of your own",
+                OPTION_CONNECT, 1, SIZE_MAX, false, verb_virt},
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
         {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
@@ -194,8 +198,8 @@ static const struct {
         {OPTION_REASON, "  -r, --reason=TEXT", "exec, hold, plan, explain", "why, for the audit record"},
         {OPTION_MEMLOCK, "      --memlock=SIZE", "exec, hold, plan, explain", "raise RLIMIT_MEMLOCK"},
         {OPTION_UNTAINTED, "      --untainted", "exec, hold, plan, explain", "require an untainted host"},
-        {OPTION_GRANT, "      --grant=HOW", "exec, hold, plan", "fd, node or none"},
-        {OPTION_TETHER, "      --tether=WHAT", "exec, hold, plan", "what the claim hangs on"},
+        {OPTION_GRANT, "      --grant=HOW", "exec, hold, plan, explain", "fd, node or none"},
+        {OPTION_TETHER, "      --tether=WHAT", "exec, hold, plan, explain", "what the claim hangs on"},
         {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
         {OPTION_QEMU, "      --qemu", "exec", "add QEMU's arguments for the devices"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
@@ -207,6 +211,7 @@ static const struct {
         {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
         {OPTION_PID, "      --pid=PID", "transfer", "the process that the claim shall hang on"},
+        {OPTION_CONNECT, "      --connect=URI", "virt", "libvirt's URI (default: qemu:///session)"},
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy", "use this recorded host; - for standard input"},
         {OPTION_POLICY, "      --policy=FILE", "explain, test, snapshot", "use this policy; repeatable"},
@@ -486,6 +491,9 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
         return 0;
     case OPTION_HOTPLUG:
         o->hotplug = value;
+        return 0;
+    case OPTION_CONNECT:
+        o->connect = value;
         return 0;
     case OPTION_RAM:
         if (parse_size(value, &o->ram) < 0 || o->ram == 0)

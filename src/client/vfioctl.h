@@ -30,7 +30,8 @@ typedef struct Options {
     const char **devices; /* --device, in order; the array is owned */
     size_t n_devices;
     const char *backend, *reason, *grant, *tether, *cookie;
-    uint64_t pid; /* of transfer; 0: not given */
+    const char *connect; /* of virt */
+    uint64_t pid;        /* of transfer; 0: not given */
     /* of exec */
     Vmm vmm;
     bool print;

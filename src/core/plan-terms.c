@@ -125,7 +125,26 @@ static int check_memlock(Planner *p) {
     return planner_name_rules(p, r);
 }
 
+/* "Request the tether lifeline or unit. "; "" when the caller may have none of those that the rule allows.
+ * Owned; NULL on ENOMEM. */
+static char *advise_tethers(const Planner *p) {
+    unsigned rest = p->tethers;
+    _cleanup_strbuf_ StrBuf b = {};
+
+    if (!subject_is_operator(p->subject))
+        rest &= ~(1U << TETHER_EXPLICIT);
+    for (; rest != 0; rest &= rest - 1) {
+        const char *separator = (rest & (rest - 1)) == 0 ? " or " : ", ";
+
+        strbuf_addf(&b, "%s%s", b.length == 0 ? "Request the tether " : separator,
+                tether_kind_to_string((TetherKind) __builtin_ctz(rest)));
+    }
+    strbuf_add(&b, b.length > 0 ? ". " : "");
+    return strbuf_steal(&b);
+}
+
 static int check_tether(Planner *p) {
+    _cleanup_free_ char *advice = NULL;
     /* Devices that join a claim hang on what that hangs on. */
     TetherKind wanted = p->context->claim ? p->context->claim->plan.tether : p->request->tether;
     int r;
@@ -142,9 +161,10 @@ static int check_tether(Planner *p) {
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
             "the rule does not allow the tether %s", tether_kind_to_string(wanted));
-    p->refusal->remedy = format_string("Request another tether. To loosen the policy, the operator can add "
+    advice = advise_tethers(p);
+    p->refusal->remedy = format_string("%sTo loosen the policy, the operator can add "
                                        "\"%s\" to \"tether\" of the rule.",
-            tether_kind_to_string(wanted));
+            advice ?: "", tether_kind_to_string(wanted));
     return planner_name_rules(p, r);
 }
 

@@ -260,6 +260,11 @@ static void add_near(StrBuf *b, const Story *s, const Near *near) {
         separator = "; ";
     }
     strbuf_add(b, ".");
+    if (near->failing == 1U << PREDICATE_WHO_SCOPE && near->rule->scopes.n == 0) {
+        strbuf_addf(b, " To loosen the policy, add a rule with \"scope\": \"%s\" in its \"who\".",
+                s->question.subject->scope);
+        return;
+    }
     if (!is_named_but_unknown(s, near)) {
         add_steps(b, s, near);
         return;

@@ -38,6 +38,11 @@ FDS_SPACE = socket.CMSG_SPACE(FDS_MAX * array.array('i').itemsize)
 _list = list
 
 
+def _names(devices):
+    """The names as a list. A single name is one device, and not one for each of its characters."""
+    return [devices] if isinstance(devices, str) else _list(devices)
+
+
 def _process(pid):
     """A running process as parameters. The id of its pidfd tells it from a later one with the same number; kernels before
     6.9 have no such ids: there every pidfd is the same inode as every other anonymous file."""
@@ -66,7 +71,7 @@ class Error(Exception):
     def __init__(self, name, parameters=None):
         self.name = name
         self.parameters = parameters or {}
-        self.message = self.parameters.get('message') or name
+        self.message = self.parameters.get('message') or ': '.join([name, *map(str, self.parameters.values())])
         super().__init__(self.message)
 
     def __getattr__(self, name):
@@ -148,7 +153,7 @@ class Claim:
     def add_devices(self, devices):
         """Adds devices to the claim, all or none, for the same iommufd (hotplug)."""
         with Connection() as c:
-            reply, fds = c.call('AddDevices', claim=self.id, devices=_list(devices))
+            reply, fds = c.call('AddDevices', claim=self.id, devices=_names(devices))
         new = [d for d in reply.get('devices', ()) if d not in self.devices]
         if len(new) == len(devices):
             self._spellings.update(zip(devices, new))
@@ -157,7 +162,7 @@ class Claim:
 
     def release_devices(self, devices):
         """Gives devices back, and closes the claim's file descriptors of them. Close your own copies before."""
-        devices = _list(devices)
+        devices = _names(devices)
         with Connection() as c:
             c.call('ReleaseDevices', claim=self.id, devices=devices)
         for name in (self._spellings.get(d, d) for d in devices):
@@ -315,7 +320,7 @@ class Connection:
         cookie       a name for the claim, for claim() and transfer()
         interactive  True: polkit may ask a person, if the rule requires authentication
         """
-        devices = _list(devices)
+        devices = _names(devices)
         reply, fds = self.call('Acquire', devices=devices, backend=backend, reason=reason, memlock=memlock,
                                untainted=untainted, grant=grant, tether=tether, cookie=cookie, **_process(pid),
                                allowInteractiveAuthentication=interactive)
@@ -338,12 +343,12 @@ class Connection:
 
     def plan(self, devices, **options):
         """What acquire() with these options would do, without doing it. Raises what it would raise."""
-        return self.call('Plan', devices=_list(devices), **options)[0]['plan']
+        return self.call('Plan', devices=_names(devices), **options)[0]['plan']
 
     def explain(self, devices=None, **options):
         """Why the policy decides so about a request (devices and options of acquire()), a claim (claim=ID), or the last
         refusal of the caller (lastRefusal=True)."""
-        return self.call('Explain', devices=None if devices is None else _list(devices), **options)[0]['explanation']
+        return self.call('Explain', devices=None if devices is None else _names(devices), **options)[0]['explanation']
 
     def list(self, *kinds, **named):
         """Objects, as (kind, object): of these kinds ('host', 'device', 'group', 'claim'), or all. Or the one that is named

@@ -28,6 +28,10 @@ static int make_request(const RehearsalRequest *from, Request *ret, char **ret_p
         r = request_set_option(ret, "reason", from->reason, &refusal);
     if (r >= 0 && from->memlock)
         r = request_set_option(ret, "memlock", from->memlock, &refusal);
+    if (r >= 0 && from->grant)
+        r = request_set_option(ret, "grant", from->grant, &refusal);
+    if (r >= 0 && from->tether)
+        r = request_set_option(ret, "tether", from->tether, &refusal);
     if (r >= 0 && from->untainted)
         r = request_set_option(ret, "untainted", "yes", &refusal);
     if (r >= 0)

@@ -47,8 +47,8 @@ typedef struct RehearsalSubject {
 int rehearsal_own_cgroup(char **ret);
 
 typedef struct RehearsalRequest {
-    const char *const *devices;             /* any spelling; ended by NULL */
-    const char *backend, *reason, *memlock; /* NULL: not given */
+    const char *const *devices;                              /* any spelling; ended by NULL */
+    const char *backend, *reason, *memlock, *grant, *tether; /* NULL: not given */
     bool untainted;
 } RehearsalRequest;
 

@@ -331,6 +331,7 @@ static void take_untainted(void *userdata, const JsonNode *value) {
 
 static const Key request_keys[] = {
         {.name = "backend", .types = TYPE(STRING), .expected = "a backend", .take = take_option},
+        {.name = "grant", .types = TYPE(STRING), .expected = "a grant", .take = take_option},
         {.name = "tether", .types = TYPE(STRING), .expected = "a tether", .take = take_option},
         {.name = "reason", .types = TYPE(STRING), .expected = "a string", .take = take_option},
         {.name = "memlock",

@@ -68,6 +68,18 @@ class MockTest(unittest.TestCase):
             'allowInteractiveAuthentication': True})
         self.assert_no_fds()
 
+    def test_a_single_name_is_one_device(self):
+        vfiod.acquire('0000:06:0d.0').close()
+        self.assertEqual(self.mock.calls[0][1]['devices'], ['0000:06:0d.0'])
+
+    def test_parameter_that_the_daemon_does_not_have(self):
+        self.mock.answers['Plan'] = lambda p, f: ({'error': 'org.varlink.service.InvalidParameter', 'parameters': {
+            'parameter': 'speed'}}, [])
+        with self.assertRaises(vfiod.Error) as caught:
+            vfiod.plan([EDU], speed=1)
+        self.assertEqual((str(caught.exception), caught.exception.parameter),
+                         ('org.varlink.service.InvalidParameter: speed', 'speed'))
+
     def test_claim_that_is_forgotten(self):
         vfiod.acquire([EDU])
         self.wait_closed()

@@ -213,6 +213,18 @@ class ExplainTest(FilesTest):
         self.assertIn('not the name of a scope', self.fails(2, 'policy', 'explain', '--policy', policy, '--user', 'alice',
                                                             '--scope', '../x', GPU))
 
+        self.assertIn('To loosen the policy, add a rule with "scope": "lab" in its "who".', self.explain(
+            '--user', 'alice', '--scope', 'lab', GPU, policy=self.policy(rule(who={'user': 'alice'})))['devices'][0]['change'])
+
+    def test_grant_and_tether(self):
+        policy = self.policy(rule(grant='node', tether='unit', siblings='park', name='vm'))
+        explain = lambda *arguments: self.explain('--user', 'alice', *arguments, '06:00.0', policy=policy)
+        self.assertIn('does not allow the grant fd', explain('--tether', 'unit')['message'])
+        self.assertIn('Request the tether unit. To', explain('--grant', 'node')['message'])
+        plan = explain('--grant', 'node', '--tether', 'unit')['plan']
+        self.assertEqual((plan['grant'], plan['tether']), ('node', 'unit'))
+        self.assertIn('not a grant', self.fails(2, 'policy', 'explain', '--policy', policy, '--user', 'alice', '--grant', 'x', GPU))
+
     def test_unit_of_a_cgroup(self):
         found = self.explain('--user', 'root', '--cgroup', '/system.slice/crio.service/x', '06:00.0')
         self.assertEqual(found['effect'], 'allow')
@@ -410,7 +422,7 @@ class SchemaTest(FilesTest):
     GOOD = [
         {'cases': []}, {'$schema': 'x', 'description': 'd', 'cases': []}, case(), case(name='n', rule=None, error=None),
         case(rule='r', error='AccessDenied'), case(devices=['06:0d.0', 'pci_0000_06_0e_0']), case(expect='ask'),
-        case(request={}), case(request={'backend': 'group', 'reason': 'r', 'memlock': '16G', 'untainted': True}),
+        case(request={}), case(request={'grant': 'node', 'tether': 'unit'}), case(request={'backend': 'group', 'reason': 'r', 'memlock': '16G', 'untainted': True}),
         case(request={'memlock': 4096}), case(now='2026-12-31T18:00:00Z'), subject(), subject(groups=1),
         subject(groups=['a', 2]), subject(unit='u', cgroup='/c', label='l', namespace='other'), subject(scope='ci'),
         subject(capabilities='CAP_SYS_RAWIO'), subject(capabilities=['CAP_CHOWN', 'CAP_SYS_RAWIO'], namespace='host'),
@@ -420,7 +432,7 @@ class SchemaTest(FilesTest):
         {}, [], {'cases': {}}, {'cases': [1]}, {'cases': [], 'case': []}, {'cases': [{}]}, case(name=''), case(name='n' * 121),
         case(name='\x1b'), case(rule=1), case(rule=''), case(error='Denied'), case(error=1), case(devices=[]),
         case(devices=['06:0d.0', '06:0d.0']), case(devices='gpu'), case(devices=[f'06:{n:02x}.0' for n in range(15)]),
-        case(expect='no'), case(request=[]), case(request={'bakend': 'group'}), case(request={'backend': 'x'}),
+        case(expect='no'), case(request=[]), case(request={'bakend': 'group'}), case(request={'backend': 'x'}), case(request={'grant': 'x'}),
         case(request={'reason': 'r' * 256}), case(request={'memlock': -1}), case(request={'memlock': '1X'}),
         case(request={'untainted': 'yes'}), case(now='2026-12-31'), case(now=5), case(subject={}), case(subject=1),
         case(extra=1), subject(user=-1), subject(user=4294967295), subject(user=''), subject(groups=[]),

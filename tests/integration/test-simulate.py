@@ -239,7 +239,7 @@ class HostileSnapshotTest(SimulateTestCase):
                 ({'drivers': 'x'}, ['devices[1].drivers (line', "did you mean 'driver'?"]),
                 ({'\x1b[31m': 1}, ['devices[1].\\x1b[31m (line', 'unknown member'])):
             self.refuses({**HOST, 'devices': [NIC, {**DISK, **change}]}, *parts)
-        self.refuses({**HOST, 'version': 2}, 'version (line', 'only 1')
+        self.refuses({**HOST, 'version': 2}, 'version (line', 'only version 1')
         self.refuses({**HOST, 'groups': [{'id': 9}]}, 'groups[0] (line', 'no device is in this group')
         self.refuses({**HOST, 'accounts': {'users': {'a': {'uid': -1}}}}, 'accounts.users.a.uid (line')
 

@@ -1022,6 +1022,8 @@ class UsageTest(ClientTest):
         self.assertTrue(plan.startswith('vfioctl plan [OPTION…] DEVICE…\n'), plan)
         self.assertIn('--memlock=SIZE', plan)
         self.assertNotIn('--no-wait', plan)
+        self.assertIn('--connect=URI', self.succeeds('virt', '--help'))
+        self.assertRegex(self.fails(1, 'virt', 'start', '--connect', 'test:///default', 'x'), 'vfioctl.virt')
         self.assertEqual(self.succeeds('help'), text)
         self.assertEqual(self.succeeds('help', 'plan'), plan)
         self.assertEqual(self.succeeds('help', 'policy', 'check'), self.succeeds('policy', 'check', '--help'))

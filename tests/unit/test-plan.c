@@ -851,7 +851,7 @@ static void test_tethers(void **state) {
     terms.tethers = 1U << TETHER_UNIT | 1U << TETHER_EXPLICIT;
     plan_tether(w, TETHER_UNIT, _VFIOD_ERROR_INVALID, NULL, terms.tethers);
     plan_tether(w, TETHER_PROCESS, VFIOD_ERROR_ACCESS_DENIED,
-            "the rule does not allow the tether process [rule r (f:1)]. Request another tether. To "
+            "the rule does not allow the tether process [rule r (f:1)]. Request the tether unit. To "
             "loosen "
             "the policy, the operator can add \"process\" to \"tether\" of the rule.",
             0);
@@ -862,7 +862,14 @@ static void test_tethers(void **state) {
     w->subject.uid = 0;
     plan_tether(w, TETHER_EXPLICIT, _VFIOD_ERROR_INVALID, NULL, terms.tethers);
     terms.tethers = TETHERS_DEFAULT;
-    plan_tether(w, TETHER_EXPLICIT, VFIOD_ERROR_ACCESS_DENIED, "the operator can add \"explicit\"", 0);
+    plan_tether(w, TETHER_EXPLICIT, VFIOD_ERROR_ACCESS_DENIED,
+            "Request the tether lifeline, process, connection or unit. To loosen the policy, the operator "
+            "can add \"explicit\"",
+            0);
+    /* What the caller could not have either is no advice. */
+    terms.tethers = 1U << TETHER_EXPLICIT;
+    w->subject.uid = 1000;
+    plan_tether(w, TETHER_LIFELINE, VFIOD_ERROR_ACCESS_DENIED, "[rule r (f:1)]. To loosen the policy", 0);
 }
 
 static void plan_grant(World *w, GrantKind wanted, Backend backend, VfiodError code, const char *text) {

@@ -380,7 +380,7 @@ static int run_get_claim(BusCall *call, const Subject *subject, Refusal *refusal
     if (claim)
         return bus_call_reply(call, 'o', bus_claim_path(claim->id, path));
     shown = sanitize(name, 64);
-    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim \"%s\"", shown ?: "");
+    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
 }
 
 static int method_get_claim(sd_bus_message *m, void *userdata, sd_bus_error *error) {

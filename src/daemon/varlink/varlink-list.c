@@ -68,7 +68,7 @@ static int find_claim(const VarlinkCall *call, const char *name, const void **re
     if (*ret)
         return 0;
     shown = sanitize(name, 64);
-    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim \"%s\"", shown ?: "");
+    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
 }
 
 /* The object that is named: 1; 0: none is; or refused. */
