@@ -239,8 +239,9 @@ static int ask(struct request head, const char *path, void *data, size_t *data_s
  * and nobody reads from a node.
  *
  * The kernel is asked first, because an open that fails must not be seen by anybody's inotify watch. The lock
- * on the open file tells the kernel who has it open: it is in /proc/locks until the last reference goes. The
- * connection stays until then, so that no second open gets between. */
+ * on the open file tells the kernel that somebody has it open, until the last reference goes; the kernel
+ * tries whether it could have one alone, for a moment. The connection stays until then, so that no second
+ * open gets between. */
 static int open_node(const char *name, const char *real, int flags) {
     struct request head = {.verb = VERB_OPEN, .request = (uint32_t) flags};
     int connection = connect_kernel(), fd = -1, error;
@@ -254,7 +255,8 @@ static int open_node(const char *name, const char *real, int flags) {
         error = fd < 0 ? errno : 0;
     }
     if (fd >= 0) {
-        flock(fd, LOCK_SH | LOCK_NB);
+        while (flock(fd, LOCK_SH) < 0 && errno == EINTR)
+            ;
         lseek(fd, result, SEEK_SET);
     }
     if (connection >= 0)

@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import socket
@@ -210,23 +211,32 @@ class Ledger:
 
 
 class Nodes:
-    """The files in /dev. Who has one open is told by flocks: the preload takes one on every open file description, it
-    goes with the last reference, in whatever process that is, and /proc/locks shows it without opening anything (which
-    the daemon's inotify watches would see). inotify only says when to look again."""
+    """The files in /dev. Who has one open is told by flocks: the preload takes a shared one on every open file, and it
+    goes with the last reference, in whatever process that is. Of each node a file is open here that has none: who could
+    lock it alone is alone. It is opened under another name before anybody can watch the node, and has to stay open for
+    as long as the node may be asked about. inotify only says when to look again.
+
+    /proc/locks would tell, too, but it is read in pieces: it misses a lock when another one goes meanwhile."""
 
     def __init__(self, root, notify):
         self._root = root
-        self._identity = {}  # path -> (device, inode); kept for deleted files
+        self._files = {}  # path -> our file of the node that is there, or was there last
+        self._former = []  # of those before, which may be open still
         self._notify = notify
         self._inotify = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     def _listen(self):
+        poll = select.poll()
+        for fd in (self._inotify, self._stop_read):
+            poll.register(fd, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._inotify, self._stop_read], [], [])
-            if self._stop_read in ready:
+            ready = poll.poll()
+            if any(fd == self._stop_read for fd, _ in ready):
                 return
             with contextlib.suppress(BlockingIOError):
                 os.read(self._inotify, 65536)
@@ -235,7 +245,7 @@ class Nodes:
     def close(self):
         os.write(self._stop_write, b'x')
         self._thread.join()
-        for fd in (self._inotify, self._stop_read, self._stop_write):
+        for fd in (self._inotify, self._stop_read, self._stop_write, *self._files.values(), *self._former):
             os.close(fd)
 
     def real(self, path):
@@ -249,14 +259,18 @@ class Nodes:
         os.makedirs(os.path.dirname(real), exist_ok=True)
         os.makedirs(self.real('/dev/.node'), exist_ok=True)
         self.set_number(path, major, minor)
+        if path in self._files:
+            self._former.append(self._files[path])
         # A fresh inode, and it appears complete: the daemon may be watching the directory.
-        temporary = real + '.new'
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
-        os.chmod(temporary, mode)
-        st = os.stat(temporary)
-        self._identity[path] = (st.st_dev, st.st_ino)
-        _libc.inotify_add_watch(self._inotify, temporary.encode(), IN_ATTRIB | IN_OPEN | IN_CLOSE)
-        os.rename(temporary, real)
+        fresh = self.real('/dev/.node/fresh')
+        self._files[path] = os.open(fresh, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        os.chmod(fresh, mode)
+        _libc.inotify_add_watch(self._inotify, fresh.encode(), IN_ATTRIB | IN_OPEN | IN_CLOSE)
+        # A link of its own: the end of a node is announced when the last file of that link is closed.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(real)
+        os.link(fresh, real)
+        os.unlink(fresh)
 
     def set_number(self, path, major, minor):
         with contextlib.suppress(FileNotFoundError):
@@ -267,16 +281,22 @@ class Nodes:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.real(path))
 
-    def openers(self, path):
-        device, inode = self._identity.get(path, (0, 0))
-        wanted = f'{os.major(device):02x}:{os.minor(device):02x}:{inode}'
-        with open('/proc/locks') as f:
-            return sum(1 for line in f if ' FLOCK ' in line and line.split()[5] == wanted and '->' not in line)
+    def is_open(self, path):
+        """Also when it was removed since."""
+        fd = self._files.get(path)
+        if fd is None:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return False
 
     def open(self, path, flags=os.O_RDWR):
         """Opens a node as another program on the host would; the test closes it."""
         fd = os.open(self.real(path), flags | os.O_CLOEXEC)
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_SH)
         return fd
 
 
@@ -337,7 +357,7 @@ class FakeKernel:
     def _announce_change(self):
         with self.changed:
             for device in self.devices.values():  # the device goes with the last file of its group
-                if device.noiommu and device.enable and not self.nodes.openers(f'/dev/vfio/noiommu-{device.group}'):
+                if device.noiommu and device.enable and not self.nodes.is_open(f'/dev/vfio/noiommu-{device.group}'):
                     self.set_enable(device, 0)
             self.notify()
 
@@ -498,7 +518,10 @@ class FakeKernel:
         return [d for d in self.devices.values() if d.group == group and d.present]
 
     def _group_in_use(self, group):
-        return self.nodes.openers(f'/dev/vfio/{group}') > 0
+        return self.nodes.is_open(f'/dev/vfio/{group}')
+
+    def _is_open(self, path):
+        return path in self._opening or self.nodes.is_open(path)
 
     # --- binding --------------------------------------------------------------------------------------------------
 
@@ -597,8 +620,7 @@ class FakeKernel:
                 self._remove_class_device(f'{device.path}/vfio-dev/vfio{index}', 'vfio-dev', node)
                 self.remove_tree(device.path + '/vfio-dev')
                 self.notify()
-                self.changed.wait_for(lambda: self._closed or
-                                      device.enable == 0 and self.nodes.openers('/dev/' + node) == 0)
+                self.changed.wait_for(lambda: self._closed or device.enable == 0 and not self._is_open('/dev/' + node))
                 if self._closed:
                     raise Refuse(errno.EIO)
                 device.vfio_index = None
@@ -714,11 +736,11 @@ class FakeKernel:
             self.changed.wait_for(lambda: path not in self._opening)
             if os.path.dirname(path) == '/dev/vfio' and name.isdigit():
                 bound = any(d.enable and d.vfio_index is not None
-                            and self.nodes.openers(f'/dev/vfio/devices/vfio{d.vfio_index}')
+                            and self.nodes.is_open(f'/dev/vfio/devices/vfio{d.vfio_index}')
                             for d in self.group_members(int(name)))
                 if bound or self._group_in_use(int(name)):
                     raise Refuse(errno.EBUSY)
-            if name.startswith('noiommu-') and self.nodes.openers(path):
+            if name.startswith('noiommu-') and self.nodes.is_open(path):
                 raise Refuse(errno.EBUSY)
             self._opening.add(path)
             return self.ledger.open(path)

@@ -167,7 +167,7 @@ class NodeTest(GrantTestCase):
         self.assertEqual((shown['Grant'], list(shown['Nodes'])), ('node', nodes))
         for node in nodes:
             self.assertEqual(self.who_can_open(node), [ALICE, BOB, CAROL] if node == CONTAINER else [ALICE], node)
-        self.assertEqual(self.kernel.nodes.openers(nodes[1]), 0, 'nobody keeps it open')
+        self.assertFalse(self.kernel.nodes.is_open(nodes[1]), 'nobody keeps it open')
         file = self.open_as(ALICE, nodes[1])
         if backend == 'iommufd':
             self.kernel.set_enable(device, 1)
@@ -638,7 +638,7 @@ class NoneTest(GrantTestCase):
                 self.assertEqual(self.host.binding()[self.nic.address], (VFIO, VFIO + '\n'))
                 self.assertEqual(self.permissions(), self.nodes_before)
                 node = self.host.cdev(self.nic) if backend == 'iommufd' else '/dev/vfio/8'
-                self.assertEqual(self.kernel.nodes.openers(node), 0)
+                self.assertFalse(self.kernel.nodes.is_open(node))
                 with self.refused('DeviceClaimed'):
                     self.client().acquire(self.nic)
                 file = self.host.hold_node(node)  # a program of root

@@ -4,6 +4,7 @@
 preload are small pieces of Python."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -212,6 +213,50 @@ except OSError as e:
         self.assertEqual(self.run_code(attempt), 'EBUSY')
         os.close(copy)
         self.assertEqual(self.run_code(attempt), 'opened')
+
+    def test_who_has_a_node_open_while_locks_come_and_go(self):
+        nic = self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        node = self.host.cdev(nic)
+        files = [self.host.hold_node(node)]
+        for _ in range(300):
+            files.append(os.open(self.host.root, os.O_RDONLY))
+            fcntl.flock(files[-1], fcntl.LOCK_SH)
+        others = subprocess.Popen([sys.executable, '-c', '''
+import fcntl, os, sys
+while os.getppid() == int(sys.argv[2]):
+    files = [os.open(sys.argv[1], os.O_RDONLY) for _ in range(40)]
+    for fd in files:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    for fd in files:
+        os.close(fd)''', self.host.root, str(os.getpid())])
+        self.addCleanup(others.wait)
+        self.addCleanup(others.kill)
+        self.assertEqual({self.kernel.nodes.is_open(node) for _ in range(10000)}, {True})
+        for fd in files:
+            os.close(fd)
+        self.assertFalse(self.kernel.nodes.is_open(node))
+
+    def test_the_end_of_a_node_is_that_of_its_last_file(self):
+        nic = self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)
+        program = self.start('''
+import ctypes, os, struct
+libc = ctypes.CDLL(None)
+fd = libc.inotify_init()
+libc.inotify_add_watch(fd, b'/dev/vfio/devices/vfio0', 0x408)
+print('ready', flush=True)
+masks = []
+while 0x8000 not in masks:
+    data = os.read(fd, 4096)
+    masks += [struct.unpack_from('=iI', data, i)[1] for i in range(0, len(data), 16)]
+print(masks, flush=True)''')
+        self.assertEqual(program.line(), 'ready')
+        fd = self.host.hold_node(self.host.cdev(nic))
+        removal = self.host.remove_device(nic)
+        with self.kernel.changed:
+            self.assertTrue(self.kernel.changed.wait_for(lambda: not self.kernel.exists('/dev/vfio/devices/vfio0'), 10))
+        os.close(fd)
+        self.assertEqual(program.line(), str([0x8, 0x400, 0x8000]))
+        removal.join(10)
 
     def test_failed_opens_are_invisible_and_others_seen_by_inotify(self):
         self.host.add_device('0000:06:0d.0', group=8, driver=VFIO)

@@ -81,7 +81,7 @@ class ClaimTest(NoiommuTestCase):
         self.assertEqual(self.nic.driver, 'vfio-pci')
         self.assertEqual(self.nic.enable, 1)
         # Nothing of the group or the container stays open with the daemon or its worker.
-        self.assertEqual(self.kernel.nodes.openers('/dev/vfio/vfio'), 0)
+        self.assertFalse(self.kernel.nodes.is_open('/dev/vfio/vfio'))
         wait(lambda: self.n_group_files() == 0, 'the daemon closes what it has handed out')
         self.assertEqual(c.get(claim.path, 'Claim', 'Groups'), [])
 
