@@ -193,6 +193,15 @@ static const char *full_name(const VfiodClaim *claim, const char *device) {
     return device;
 }
 
+bool claim_has_device(const VfiodClaim *claim, const char *device) {
+    const char *name = full_name(claim, device);
+
+    for (size_t i = 0; name && i < claim->n_devices; i++)
+        if (streq(claim->devices[i], name))
+            return true;
+    return false;
+}
+
 int vfiod_claim_device_fd(const VfiodClaim *claim, const char *device) {
     const char *name = full_name(claim, device);
     char fd_name[64];

@@ -23,5 +23,7 @@ int claim_new(const char *const *devices, size_t n_devices, VfiodClaim **ret);
 int claim_take_answer(VfiodClaim *claim, Answer *a, bool needs_lifeline);
 /* Of devices that the answer adds to the claim: how the caller wrote them, before claim_take_answer(). */
 int claim_add_spellings(VfiodClaim *claim, const VfiodClaim *added, const Answer *a);
+/* By its full name, or as it was requested. */
+bool claim_has_device(const VfiodClaim *claim, const char *device);
 /* Closes and forgets devices that were given back, by full names or spellings. */
 void claim_drop_devices(VfiodClaim *claim, const char *const *devices, size_t n_devices);

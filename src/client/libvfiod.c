@@ -335,6 +335,12 @@ int vfiod_claim_release_devices(
             .pidfd = -EBADF};
     int r = request_check(&request, ret_error);
 
+    /* What is not found here could not be closed here, and would never be restored. */
+    for (size_t i = 0; r >= 0 && i < n_devices; i++)
+        if (!claim_has_device(claim, devices[i]))
+            r = error_text_set(ret_error, ENOENT, "InvalidArgument",
+                    "The claim has no device \"%s\". Name it as in the request, or by its full name.",
+                    devices[i]);
     if (r >= 0)
         r = call_for_text(&call, NULL, ret_error);
     if (r >= 0)

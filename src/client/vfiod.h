@@ -123,7 +123,7 @@ int vfiod_release(const char *claim_id, VfiodErrorText *ret_error);
 
 /* Adds devices to a claim, all or none, for the same iommufd (hotplug), and gives some of them back. Their
  * file descriptors join those of the claim, and leave it: close your own copies before you give a device
- * back. */
+ * back. Devices that are given back are named as in the request, or by their full names; else -ENOENT. */
 int vfiod_claim_add_devices(
         VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);
 int vfiod_claim_release_devices(

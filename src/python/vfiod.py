@@ -99,6 +99,9 @@ class Claim:
     id       names the claim in vfioctl(1) and in the log
     backend  'iommufd', 'group' or 'noiommu'
     rule     the operator's rule that allowed it
+    grant    'fd', 'node' or 'none'
+    nodes    with the grant 'node': the paths that this user can open as long as the claim is held
+    tether   what it hangs on: 'lifeline', 'process', 'connection', 'unit' or 'explicit'
     devices  the full names of its devices, in the order of the request
     fds      name -> file descriptor: 'iommufd', 'device:pci:0000:06:0d.0', 'container', 'group:8', 'lifeline'
 
@@ -109,6 +112,9 @@ class Claim:
         self.id = reply.get('claim', '')
         self.backend = reply.get('backend', '')
         self.rule = reply.get('rule', '')
+        self.grant = reply.get('grant', '')
+        self.nodes = _list(reply.get('nodes') or ())
+        self.tether = reply.get('tether', '')
         self.devices = _list(reply.get('devices', ()))
         self.fds = fds
         self._spellings = dict(zip(spellings, self.devices))
@@ -152,17 +158,23 @@ class Claim:
 
     def add_devices(self, devices):
         """Adds devices to the claim, all or none, for the same iommufd (hotplug)."""
+        devices = _names(devices)
         with Connection() as c:
-            reply, fds = c.call('AddDevices', claim=self.id, devices=_names(devices))
+            reply, fds = c.call('AddDevices', claim=self.id, devices=devices)
         new = [d for d in reply.get('devices', ()) if d not in self.devices]
         if len(new) == len(devices):
             self._spellings.update(zip(devices, new))
         self.devices += new
+        self.nodes += [n for n in reply.get('nodes') or () if n not in self.nodes]
         self.fds.update(fds)
 
     def release_devices(self, devices):
-        """Gives devices back, and closes the claim's file descriptors of them. Close your own copies before."""
+        """Gives devices back, and closes the claim's file descriptors of them. Close your own copies before. The names are
+        those of the request, or full names. KeyError: the claim has no such device."""
         devices = _names(devices)
+        for device in devices:
+            if self._spellings.get(device, device) not in self.devices:
+                raise KeyError(device)  # it could not be closed here, and would never be restored
         with Connection() as c:
             c.call('ReleaseDevices', claim=self.id, devices=devices)
         for name in (self._spellings.get(d, d) for d in devices):

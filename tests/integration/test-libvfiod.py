@@ -178,13 +178,14 @@ class LoopTest(LibraryTest):
 class OtherCallsTest(LibraryTest):
     CODE = '''
     #include <err.h>
+    #include <errno.h>
     #include <stdio.h>
     #include <stdlib.h>
     #include <sys/syscall.h>
     #include <unistd.h>
     #include "vfiod.h"
     int main(void) {
-        const char *const devices[] = {"0000:06:0d.0", "pci:0000:00:04.0"};
+        const char *const devices[] = {"0000:06:0d.0", "pci:0000:00:04.0"}, *const other_spelling = "06:0d.0";
         VfiodRequest request = {.devices = devices, .n_devices = 1, .backend = "iommufd", .reason = "a\\n\\"b",
                 .memlock = 1ULL << 40, .untainted = 1, .interactive = 1, .grant = "fd", .tether = "connection"};
         VfiodErrorText e;
@@ -195,6 +196,9 @@ class OtherCallsTest(LibraryTest):
         if (vfiod_claim_add_devices(claim, devices + 1, 1, &e) < 0 || !vfiod_claim_device(claim, 1) ||
                 vfiod_claim_device_fd(claim, devices[1]) < 0)
             errx(1, "%s", e.message);
+        if (vfiod_claim_release_devices(claim, &other_spelling, 1, &e) != -ENOENT ||
+                vfiod_claim_device_fd(claim, devices[0]) < 0)
+            errx(1, "another spelling");
         if (vfiod_claim_release_devices(claim, devices, 1, &e) < 0 || vfiod_claim_device(claim, 1) ||
                 vfiod_claim_device_fd(claim, devices[0]) >= 0 || vfiod_claim_device_fd(claim, devices[1]) < 0)
             errx(1, "%s", e.message);

@@ -68,6 +68,13 @@ class MockTest(unittest.TestCase):
             'allowInteractiveAuthentication': True})
         self.assert_no_fds()
 
+    def test_claim_by_nodes(self):
+        nodes = ['/dev/iommu', '/dev/vfio/devices/vfio0']
+        self.mock.answers['Acquire'] = lambda p, f: ({
+            'claim': CLAIM, 'devices': [EDU], 'grant': 'node', 'tether': 'process', 'nodes': nodes, 'fds': []}, [])
+        claim = vfiod.acquire([EDU], grant='node', tether='process')
+        self.assertEqual((claim.grant, claim.tether, claim.nodes, claim.fds), ('node', 'process', nodes, {}))
+
     def test_a_single_name_is_one_device(self):
         vfiod.acquire('0000:06:0d.0').close()
         self.assertEqual(self.mock.calls[0][1]['devices'], ['0000:06:0d.0'])
@@ -89,6 +96,7 @@ class MockTest(unittest.TestCase):
             claim.add_devices(['0000:00:04.0'])
             self.assertEqual(claim.devices, [EDU, NIC])
             self.assertEqual(claim.device_fd('0000:00:04.0'), claim.device_fd(NIC))
+            self.assertRaises(KeyError, claim.release_devices, ['06:0d.0'])
             claim.release_devices(['0000:06:0d.0'])
             self.assertEqual(claim.devices, [NIC])
             self.assertRaises(KeyError, claim.device_fd, EDU)
