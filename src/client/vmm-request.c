@@ -1,27 +1,48 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/vmm-request.h"
 
+#include "base/str.h"
+#include "client/libvfiod-internal.h"
+
 /* In this order: a claim of iommufd isolates better, and its fds need no node that the user may open. */
 static const char *const backends[] = {"iommufd", "group"};
 
+/* A program that opens nodes by their paths can do so as root without being granted them. */
+static bool grant_fits(const char *requested, const char *needed) {
+    return !requested || streq(requested, needed) || (streq(requested, "none") && streq(needed, "node"));
+}
+
+static bool is_of_backend(const VfiodErrorText *refusal) {
+    return streq(refusal->name, "BackendUnavailable") || streq(refusal->name, "AccessDenied");
+}
+
+/* The refusal of the first backend that this host has is the one to show: the next one is a way out that the
+ * user did not ask for. */
 static int choose_backend(
         Vmm vmm, const VmmAbilities *abilities, VfiodRequest *request, VfiodErrorText *error) {
     int r = 0;
 
     for (size_t i = 0; i < ELEMENTSOF(backends); i++) {
         VfiodRequest candidate = *request;
+        VfiodErrorText refusal;
         const char *grant;
+        int k;
 
         candidate.backend = backends[i];
-        if (vmm_grant(vmm, abilities, candidate.backend, &grant, NULL) < 0)
+        if (vmm_grant(vmm, abilities, candidate.backend, &grant, NULL) < 0 ||
+                !grant_fits(request->grant, grant))
             continue;
         candidate.grant = request->grant ?: grant;
-        r = vfiod_plan(&candidate, NULL, error);
-        if (r >= 0) {
+        k = vfiod_plan(&candidate, NULL, &refusal);
+        if (k >= 0) {
             request->backend = candidate.backend;
             return 0;
         }
-        if (strcmp(error->name, "BackendUnavailable") != 0 && strcmp(error->name, "AccessDenied") != 0)
+        if (r >= 0 || streq(error->name, "BackendUnavailable") || !is_of_backend(&refusal)) {
+            r = k;
+            *error = refusal;
+        }
+        if (!is_of_backend(&refusal))
             return r;
     }
     if (r >= 0) /* none of them will do: say why */
@@ -37,7 +58,13 @@ int vmm_choose(Vmm vmm, const VmmAbilities *abilities, VfiodRequest *request, Vf
         r = choose_backend(vmm, abilities, request, error);
     if (r >= 0)
         r = vmm_grant(vmm, abilities, request->backend, &grant, error);
-    if (r >= 0 && !request->grant)
+    if (r < 0)
+        return r;
+    if (!grant_fits(request->grant, grant))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "%s uses the backend %s with --grant=%s, not --grant=%s.", abilities->name, request->backend,
+                grant, request->grant);
+    if (!request->grant)
         request->grant = grant;
-    return r;
+    return 0;
 }

@@ -554,7 +554,21 @@ class ExecTest(ClientTest):
         self.fails(2, 'exec', '-d', EDU, '--qemu', '--cloud-hypervisor', self.qemu('9.2.0'))
         self.mock.planner = lambda options: 'HostCritical' if options['backend'] == 'iommufd' else 'AccessDenied'
         self.fails(25, 'exec', '-d', EDU, '--qemu', self.qemu('9.2.0'))
+        # What is reported is the refusal of the better backend, unless the host does not have it.
+        for iommufd, group, status in (('AccessDenied', 'BackendUnavailable', 17), ('BackendUnavailable', 'AccessDenied', 17),
+                                       ('BackendUnavailable', 'BackendUnavailable', 26), ('AccessDenied', 'HostCritical', 25)):
+            self.mock.planner = lambda options: iommufd if options['backend'] == 'iommufd' else group
+            self.fails(status, 'exec', '-d', EDU, '--qemu', self.qemu('9.2.0'))
         self.assertEqual(len(self.acquired()), n)
+
+    def test_grant_that_the_program_cannot_use(self):
+        for backend, grant, other in (('iommufd', 'fd', 'node'), ('group', 'node', 'fd')):
+            self.assertIn(f'QEMU 9.2 uses the backend {backend} with --grant={grant}, not --grant={other}', self.fails(
+                2, 'exec', '-d', EDU, '--qemu', '-b', backend, '--grant', other, self.qemu('9.2.0')))
+        self.assertEqual((self.planned(), self.acquired()), ([], []))
+        self.succeeds('exec', '-d', EDU, '--qemu', '--grant', 'node', self.qemu('9.2.0'))
+        self.succeeds('exec', '-d', EDU, '--qemu', '--grant', 'none', self.qemu('9.2.0'))
+        self.assertEqual([a[2] for a in self.acquired()], [{'backend': 'group', 'grant': g} for g in ('node', 'none')])
 
     def test_cloud_hypervisor(self):
         text = '#!/bin/sh\nif [ "$*" = --help ]; then echo "--platform iommufd=on|off,%s"; else echo "$*"; fi\n'
