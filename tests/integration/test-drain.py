@@ -3,6 +3,7 @@
 """The end of a claim: nobody else gets a device, and nothing is done to it, while a file of it is open somewhere."""
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -336,12 +337,16 @@ class LifelineTest(VfiodTestCase):
         first.close('lifeline')
         self.assertEqual(second.state, 'held')
 
-    def test_what_a_client_wrote_into_it_goes_to_nobody(self):
-        first = self.c.acquire(self.nic)
-        os.write(first.fds['lifeline'], b'x')
-        self.end(first)
-        second = self.c.acquire(self.nic)
-        self.assertEqual(self.lifeline_of(second), second.id)
+    def test_what_a_client_changed_goes_to_nobody(self):
+        for change in (lambda fd: os.write(fd, b'x'), lambda fd: fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 17),
+                       lambda fd: fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)):
+            first = self.c.acquire(self.nic)
+            former = self.lifeline_of(first)
+            change(first.fds['lifeline'])
+            self.end(first)
+            second = self.c.acquire(self.nic)
+            self.assertNotEqual(self.lifeline_of(second), former)
+            self.end(second)
 
 
 class ManyRestartsTest(VfiodTestCase):
@@ -352,7 +357,7 @@ class ManyRestartsTest(VfiodTestCase):
     def setUp(self):
         super().setUp()
         self.random = random.Random(7)
-        n = 200 if os.getuid() == 0 else 60
+        n = self.n_devices()
         self.devices = [self.host.add_device(f'0000:{i // 32 + 1:02x}:{i % 32:02x}.0', group=i + 1, driver=VFIO)
                         for i in range(n)]
         self.before = self.host.binding()
@@ -361,6 +366,13 @@ class ManyRestartsTest(VfiodTestCase):
         self.held, self.hidden, self.ended = {}, {}, []
         for device in self.devices:
             self.held[device] = self.c.acquire(device)
+
+    def n_devices(self):
+        return 200 if os.getuid() == 0 else 60
+
+    def kill(self):
+        self.daemon.kill()
+        self.manager.hear_all()
 
     def some(self, devices, n):
         return self.random.sample(list(devices), min(n, len(devices)))
@@ -399,8 +411,7 @@ class ManyRestartsTest(VfiodTestCase):
         for _ in range(self.ROUNDS):
             self.give_up_some()
             self.find_some()
-            self.daemon.kill()
-            self.manager.hear_all()
+            self.kill()
             self.give_up_some()
             self.find_some()
             self.start(keep_fds=True)
@@ -415,6 +426,26 @@ class ManyRestartsTest(VfiodTestCase):
         self.held, self.hidden = {}, {}
         self.check()
         self.assert_untouched(self.before)
+
+
+class ManyUnwatchedRestartsTest(ManyRestartsTest):
+    """As before, but the watch over the nodes is lost each time: the kernel is asked about every claim that has ended,
+    and the daemon killed while it does not answer."""
+
+    ROUNDS = 8
+
+    def n_devices(self):
+        return 50
+
+    def kill(self):
+        super().kill()
+        self.manager.lose_others()
+
+    def check(self):
+        for device, (claim, _, _) in self.hidden.items():
+            node = self.host.cdev(device)
+            wait(lambda: claim.state not in ('held', 'draining') or not self.kernel.exists(node), f'{node} is taken away')
+        super().check()
 
 
 class WalkTest(VfiodTestCase):

@@ -17,6 +17,7 @@ struct Lifeline {
     Lifelines *pool;
     Lifeline *next; /* pool.unused */
     int fd, theirs; /* owned; theirs: until a claim takes it */
+    int size;       /* of the pipe, as it was made */
     sd_event_source *source;
     char id[CLAIM_ID_MAX];
     bool stored, cut;
@@ -119,7 +120,7 @@ static int lifeline_new(Lifelines *p, const char *id, int fd, Lifeline **ret) {
     l = malloc(sizeof(*l));
     if (!l)
         return -ENOMEM;
-    *l = (Lifeline){.pool = p, .fd = -EBADF, .theirs = -EBADF};
+    *l = (Lifeline){.pool = p, .fd = -EBADF, .theirs = -EBADF, .size = fcntl(fd, F_GETPIPE_SZ)};
     (void) snprintf(l->id, sizeof(l->id), "%s", id);
     /* No events asked for: EPOLLHUP comes always, and what a client writes into the pipe must not wake us.
      * Once: the source stays as it is over many claims. */
@@ -168,11 +169,11 @@ void lifelines_drop_unused(Lifelines *p) {
         drop(l);
 }
 
-/* What a client has written into it is nobody else's. */
-static bool is_empty(int fd) {
+/* What a client has written into it is nobody else's, and a client can make it larger or smaller. */
+static bool is_as_new(const Lifeline *l) {
     int n;
 
-    return ioctl(fd, FIONREAD, &n) >= 0 && n == 0;
+    return ioctl(l->fd, FIONREAD, &n) >= 0 && n == 0 && fcntl(l->fd, F_GETPIPE_SZ) == l->size;
 }
 
 /* The pipe is ours, and its file of mode 0600, so nobody else can do this. */
@@ -181,7 +182,7 @@ static int mend(Lifeline *l) {
 
     if (l->theirs >= 0)
         return 0;
-    if (!is_empty(l->fd))
+    if (!is_as_new(l))
         return -ENOTEMPTY;
     (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", l->fd);
     l->theirs = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
