@@ -1,16 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The programs in examples/, as they are."""
+"""The programs in examples/, as they are, and the hook of libvirt."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import harness
-from harness import VfiodTestCase, wait
+from harness import SOURCE, VfiodTestCase, wait
 
-EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / 'examples'
+EXAMPLES = SOURCE / 'examples'
 UUID = '6f2a3c0e-5a7e-4a7c-9d43-3c4d1f6b0a11'
 
 
@@ -55,6 +54,53 @@ class LibvirtTest(VfiodTestCase):
         process = self.run_example('true')
         self.assertEqual(process.communicate(timeout=60)[1], 'There is no vfiod on this host.\n')
         self.assertEqual(process.returncode, 1)
+
+
+class HookTest(VfiodTestCase):
+    sockets = ('varlink',)
+
+    def setUp(self):
+        super().setUp()
+        for number in (6, 7, 8):
+            self.host.add_device(f'0000:{number:02}:00.0', group=number, driver='e1000e')
+        self.before = self.host.binding()
+        self.set_policy([{'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional', 'grant': ['none']}])
+
+    def run_hook(self, operation, stage, *devices):
+        """Its status and what it prints."""
+        domain = f"<domain><name>work</name><uuid>{UUID}</uuid><devices>{''.join(devices)}</devices></domain>"
+        process = subprocess.run(
+            [sys.executable, SOURCE / 'src/libvirt/qemu-hook', 'work', operation, stage, '-'], input=domain, text=True,
+            env=dict(os.environ, PYTHONPATH=str(SOURCE / 'src/python'), VFIOD_SOCKET=self.socket_path()),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        return process.returncode, process.stdout
+
+    @staticmethod
+    def address(bus):
+        return f"<address domain='0x0000' bus='0x{bus:02x}' slot='0x00' function='0x0'/>"
+
+    def test_every_kind_of_device(self):
+        disk = "<disk type='nvme'><source type='pci' managed='yes' namespace='{}'>" + self.address(8) + '</source></disk>'
+        devices = (f"<hostdev mode='subsystem' type='pci'><source>{self.address(6)}</source>{self.address(1)}</hostdev>",
+                   f"<interface type='hostdev'><source>{self.address(7)}</source></interface>",
+                   disk.format(1), disk.format(2))
+        self.start()
+        self.assertEqual(self.run_hook('prepare', 'begin', *devices), (0, ''))
+        c = self.client()
+        claim = c.manager('GetClaim', 's', f'cookie:{UUID}')
+        self.assertEqual(list(c.properties(claim, 'Claim')['Devices']),
+                         [harness.device_path(f'pci:0000:{bus:02}:00.0') for bus in (6, 7, 8)])
+        self.assertEqual(self.run_hook('release', 'end', *devices), (0, ''))
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_a_domain_without_devices_needs_no_vfiod(self):
+        os.unlink(self.socket_path())
+        for call in ('prepare', 'begin'), ('started', 'begin'), ('release', 'end'):
+            self.assertEqual(self.run_hook(*call), (0, ''))
+        status, text = self.run_hook('prepare', 'begin', f"<hostdev type='pci'><source>{self.address(6)}</source></hostdev>")
+        self.assertEqual(status, 1)
+        self.assertTrue(text.startswith('vfiod: Cannot connect to vfiod at '), text)
 
 
 if __name__ == '__main__':
