@@ -80,7 +80,8 @@ typedef struct VfiodRequest {
 int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
 /* Closes every file descriptor of the claim that was not taken, the lifeline among them, and frees it. That
- * ends the claim unless another process keeps a copy of the lifeline. The devices go back to the host once
+ * ends the claim unless another process keeps a copy of the lifeline. A claim with the tether "process",
+ * "unit" or "explicit" goes on: see vfiod_release(). The devices go back to the host once
  * nobody has them open. Takes NULL; always returns NULL. */
 VfiodClaim *vfiod_claim_free(VfiodClaim *claim);
 

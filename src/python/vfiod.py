@@ -134,7 +134,7 @@ class Claim:
 
     def close(self):
         """Closes all file descriptors that were not taken, which ends the claim unless another process has a copy of its
-        lifeline. May be called again."""
+        lifeline. With the tethers 'process', 'unit' and 'explicit' it goes on: see release(). May be called again."""
         fds, self.fds = getattr(self, 'fds', {}), {}
         for fd in fds.values():
             with contextlib.suppress(OSError):
