@@ -36,6 +36,7 @@ class LibvirtTest(VfiodTestCase):
         self.assertTrue(any('vfio' in line for line in lines), lines)
         self.assertTrue(any('is held and hangs on process' in line for line in lines), lines)
         self.assertIn(f'added {self.nic.name}: device:{self.nic.name}\n', lines)
+        wait(lambda: len(self.records()) == 1, 'the added device is in the record of the claim')
         (claim,) = (name.removesuffix('.json') for name in self.records())
         self.assertEqual(self.client().manager('GetClaim', 's', f'cookie:{UUID}').rpartition('/')[2], claim)
         out, error = process.communicate('quit\n', timeout=60)
