@@ -315,3 +315,17 @@ void acl_remove_user(Acl *a, uid_t uid, const Acl *before) {
         *e = a->entries[--a->n];
     (void) set_mask(a); /* it has one */
 }
+
+bool acl_remove_users(Acl *a) {
+    const size_t had = a->n;
+    size_t n = 0;
+
+    apply_mask(a);
+    for (size_t i = 0; i < had; i++)
+        if (a->entries[i].tag != ACL_TAG_USER)
+            a->entries[n++] = a->entries[i];
+    a->n = n;
+    if (n < had)
+        (void) set_mask(a); /* it has one */
+    return n < had;
+}

@@ -61,3 +61,5 @@ int acl_add_user(Acl *a, uid_t uid);
 /* Leaves nothing of what acl_add_user() has added; before: the list that it was added to, which may have had
  * an entry for this user. Entries that somebody else has changed since stay as they are. */
 void acl_remove_user(Acl *a, uid_t uid, const Acl *before);
+/* Leaves no entry for any single user. Were there some? */
+bool acl_remove_users(Acl *a);

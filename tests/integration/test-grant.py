@@ -217,6 +217,21 @@ class NodeTest(GrantTestCase):
         self.wait_gone(claim)
         self.assertEqual(self.permissions(), self.nodes_before)
 
+    def test_a_record_that_is_damaged(self):
+        """Nobody knows any more for whom the node was opened."""
+        self.start()
+        claim = self.client_of(ALICE).acquire(self.card, grant='node')
+        node = self.host.cdev(self.card)
+        self.assertEqual(self.who_can_open(node), [ALICE])
+        self.daemon.kill()
+        self.unpack_slots()
+        path = pathlib.Path(f'{self.directory}/state/claims/{claim.id}.json')
+        path.write_text(path.read_text().replace('"version":', '"vers":'))
+        self.start(keep_fds=True)
+        self.assertEqual(self.client().device(self.card)['State'], 'quarantined')
+        self.assertEqual(self.permissions(node), self.nodes_before[node])
+        claim.close()
+
     def test_claims_of_two_users_share_a_node(self):
         self.start()
         for first, second in ((0, 1), (1, 0)):

@@ -150,6 +150,27 @@ static void test_add_and_remove(void **state) {
     }
 }
 
+static void test_all_users(void **state) {
+    static const struct {
+        const char *before, *after;
+    } cases[] = {
+            {"user::rw-,group::rw-,other::---", NULL},
+            {"user::rw-,user:7:rw-,user:8:r--,group::r--,mask::rw-,other::---",
+                    "user::rw-,group::r--,other::---"},
+            {"user::rw-,user:7:rw-,group::rw-,group:9:rw-,mask::r--,other::---",
+                    "user::rw-,group::r--,group:9:r--,mask::r--,other::---"},
+            {"user::rw-,group::rw-,group:9:rw-,mask::r--,other::---", NULL},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        Acl a = parse(cases[i].before);
+
+        assert_int_equal(acl_remove_users(&a), cases[i].after != NULL);
+        if (cases[i].after)
+            expect_text(&a, cases[i].after);
+    }
+}
+
 /* Two claims on one node: in whatever order they end. */
 static void test_two_users(void **state) {
     Acl before = acl_from_mode(0660), a = before, b = before;
@@ -199,6 +220,7 @@ int main(void) {
             cmocka_unit_test(test_text),
             cmocka_unit_test(test_add_and_remove),
             cmocka_unit_test(test_two_users),
+            cmocka_unit_test(test_all_users),
             cmocka_unit_test(test_allows),
     };
 

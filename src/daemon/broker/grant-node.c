@@ -24,6 +24,7 @@
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/kernel/node-acl.h"
+#include "daemon/kernel/vfio.h"
 
 /* Another program that changes a list as often as we do is left alone. */
 #define REPAIRS_MAX 8U
@@ -311,6 +312,24 @@ const GrantType grant_node = {
         .left = cdi_write,
         .retract = retract_node,
 };
+
+static void lock_out(const char *path) {
+    int r = node_acl_strip(path);
+
+    if (r > 0)
+        log_warning("%s is taken from the users that could open it: its device is quarantined", path);
+    if (r < 0 && r != -ENOENT && r != -EOPNOTSUPP)
+        log_error_errno(r, "Cannot take %s, whose device is quarantined, from its users", path);
+}
+
+void grant_lock_out(const Device *d) {
+    char path[VFIO_NODE_MAX];
+
+    if (d->vfio_index >= 0)
+        lock_out(vfio_cdev_path(d->vfio_index, path));
+    if (d->group)
+        lock_out(vfio_group_path(d->group->id, path));
+}
 
 bool broker_has_exposed(const Broker *e, const char *path, uid_t uid) {
     for (const ClaimRun *j = e->claims; j; j = j->next)

@@ -270,6 +270,7 @@ static int quarantine_add(Quarantine *q, const Device *d) {
             .failure = MEMBER_FAILURE_RECORD,
     };
     plan->n_claimed = plan->n_members;
+    grant_lock_out(d);
     if (d->group)
         quarantine_add_group(plan, d->group);
     else

@@ -114,6 +114,24 @@ int node_acl_write(int fd, const Acl *acl) {
     return acl_is_equal(acl, &now) ? 0 : -EAGAIN;
 }
 
+int node_acl_strip(const char *path) {
+    _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    uid_t owner;
+    Acl acl;
+    int r;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISCHR(st.st_mode))
+        return -ENOTTY;
+    r = node_acl_read(fd, &acl, &owner);
+    if (r < 0 || !acl_remove_users(&acl))
+        return r;
+    r = node_acl_write(fd, &acl);
+    return r < 0 ? r : 1;
+}
+
 /* ---- Changes by others ---- */
 
 struct NodeAclWatch {

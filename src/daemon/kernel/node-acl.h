@@ -25,6 +25,8 @@ int node_acl_read(int fd, Acl *ret, uid_t *ret_owner);
 int node_acl_peek(const ClaimNode *node, Acl *ret);
 /* -EAGAIN: somebody else changes it at the same time. */
 int node_acl_write(int fd, const Acl *acl);
+/* Takes this node from every user that its list names. 1: there were some; 0: none; or negative errno. */
+int node_acl_strip(const char *path);
 
 typedef struct NodeAclWatch NodeAclWatch;
 /* Calls changed from the event loop after owner, mode or list of one of these nodes may have changed. 0 or
