@@ -9,6 +9,8 @@ import json
 import os
 import pathlib
 import platform
+import signal
+import socket
 import struct
 
 import harness
@@ -198,6 +200,50 @@ class NodeTest(GrantTestCase):
             self.assertEqual(claim.state, 'draining')
             os.close(file)
         self.wait_gone(claim)
+        self.assert_all_as_before()
+
+    def end_and_open(self, claim, backend):
+        """The file that was opened is on its way through a socket then."""
+        claim.close()
+        file = self.open_as(ALICE, self.nodes_of(self.card, backend)[1])
+        ends = socket.socketpair()
+        socket.send_fds(ends[0], [b'x'], [file])
+        os.close(file)
+        return ends
+
+    def check_hidden(self, claim, barrier, ends):
+        resets = self.card.resets
+        barrier.close()
+        self.wait_gone(barrier)
+        self.assertEqual((claim.state, self.card.resets), ('draining', resets))
+        for end in ends:
+            end.close()
+        self.wait_gone(claim)
+
+    def test_opened_when_it_ends(self):
+        """The daemon reads the end of the claim first."""
+        self.start()
+        c = self.client_of(ALICE)
+        for backend in 'iommufd', 'group':
+            for _ in range(5):
+                claim, barrier = c.acquire(self.card, grant='node', backend=backend), c.acquire(self.nic)
+                os.kill(self.daemon.pid, signal.SIGSTOP)
+                ends = self.end_and_open(claim, backend)
+                os.kill(self.daemon.pid, signal.SIGCONT)
+                self.check_hidden(claim, barrier, ends)
+        self.assert_all_as_before()
+
+    def test_opened_and_ended_while_no_daemon_runs(self):
+        for backend in 'iommufd', 'group':
+            self.start()
+            c = self.client_of(ALICE)
+            barrier, claim = c.acquire(self.nic), c.acquire(self.card, grant='node', backend=backend)
+            self.manager.hear_all()
+            self.daemon.kill()
+            ends = self.end_and_open(claim, backend)
+            self.start(keep_fds=True)
+            self.check_hidden(claim, barrier, ends)
+            self.daemon.stop()
         self.assert_all_as_before()
 
     def test_released_by_the_operator(self):

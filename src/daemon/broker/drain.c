@@ -247,13 +247,17 @@ static void ask(ClaimRun *j) {
 }
 
 bool drain_is_closed(ClaimRun *j) {
-    NodeState state = nodes_state(j);
+    NodeState state;
 
     /* First of all nobody opens them anew. */
     if (grant_retract(j) < 0) {
         look_again(j, SEARCH_LAST_USEC);
         return false;
     }
+    /* Who opens the nodes by itself may have done so a moment ago. */
+    if (j->claim.plan.grant != GRANT_FD)
+        node_watch_catch_up(j->broker->nodes);
+    state = nodes_state(j);
     if (j->task || j->query)
         return false; /* the answer is on its way */
     if (state == NODE_OPEN && !j->overdue) {

@@ -5,6 +5,8 @@
  * CLAIM_EVENT_CLOSED is fed then. What cannot be seen is not closed:
  *
  * - inotify reports the close of the file that was handed out (node-watch.h), and `enable` confirms it.
+ * - A client that opens the nodes by itself is let in no more first, and then all that inotify has to tell is
+ * read: the end of the claim may have been heard before an open that came before it.
  * - Where somebody else opened the node too, or events were missed, the kernel is asked by a worker: it lets
  * only one have a group open, and a vfio driver lets its device go only after the last close. The second
  * would take the device from whoever has it, so it is asked only when no process is found that does

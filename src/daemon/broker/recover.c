@@ -455,6 +455,15 @@ static int adopt(ClaimRun *j, Candidate *c) {
     return 1;
 }
 
+/* Of all claims before any of them goes on: then events are read. In every other state the client did not get
+ * its files yet, or had closed them. */
+static void watch_nodes(ClaimRun *j) {
+    if (j->claim.state != CLAIM_HELD && j->claim.state != CLAIM_DRAINING)
+        return;
+    j->resumed = true;
+    backend_watch_recovered(j);
+}
+
 static int go_on(const Recovery *recovery, Candidate *c) {
     ClaimRun *j = c->run;
     ClaimState recorded = j->claim.state;
@@ -465,11 +474,6 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     j->claim.state = CLAIM_REQUESTED;
     if (j->claim.moving)
         settle_move(recovery, c);
-    /* In every other state the client did not get its files yet, or had closed them. */
-    if (recorded == CLAIM_HELD || recorded == CLAIM_DRAINING) {
-        j->resumed = true;
-        backend_watch_recovered(j);
-    }
     if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline))
         r = adopt(j, c);
     if (r < 0)
@@ -525,6 +529,9 @@ static int recover(Recovery *recovery) {
         drop_rest(recovery);
     if (r >= 0)
         r = quarantine_unaccounted(recovery);
+    for (size_t i = 0; r >= 0 && i < n; i++)
+        if (recovery->candidates[i].run)
+            watch_nodes(recovery->candidates[i].run);
     for (size_t i = 0; r >= 0 && i < n; i++)
         if (recovery->candidates[i].run)
             r = go_on(recovery, &recovery->candidates[i]);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -311,7 +312,8 @@ static void apply_to_all(NodeWatch *w, uint32_t mask) {
         }
 }
 
-/* Reads what is there and notes it; changed() is called by the caller, when no reading is under way. */
+/* Reads what is there and notes it; changed() is called by the caller, when no reading is under way. How many
+ * bytes, or negative errno. */
 static int read_events(NodeWatch *w) {
     union {
         struct inotify_event align;
@@ -334,7 +336,7 @@ static int read_events(NodeWatch *w) {
         else if (n)
             apply_to_node(w, n, event.mask);
     }
-    return size > 0;
+    return (int) size;
 }
 
 static void tell(NodeWatch *w) {
@@ -562,6 +564,11 @@ static void watch_another(NodeEntry *e) {
     begin_doubt(e);
 }
 
+static void tell_rest_later(NodeWatch *w) {
+    if (w->untold)
+        (void) sd_event_source_set_enabled(w->rest, SD_EVENT_ONESHOT);
+}
+
 /* A close that was seen while our file is open was somebody else's, who had the node open before. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e) {
     w->settling = e;
@@ -572,8 +579,18 @@ void node_watch_settle(NodeWatch *w, NodeEntry *e) {
         begin_doubt(e);
     e->ours_seen = e->open = true;
     w->settling = NULL;
-    if (w->untold)
-        (void) sd_event_source_set_enabled(w->rest, SD_EVENT_ONESHOT);
+    tell_rest_later(w);
+}
+
+/* No more than is there now: who opens and closes without an end does not keep us. */
+void node_watch_catch_up(NodeWatch *w) {
+    int left = 0, r = 1;
+
+    if (ioctl(w->fd, FIONREAD, &left) < 0)
+        return;
+    for (; left > 0 && r > 0; left -= r)
+        r = read_events(w);
+    tell_rest_later(w);
 }
 
 NodeState node_entry_state(const NodeEntry *e) {

@@ -64,6 +64,9 @@ NodeEntry *node_entry_free(NodeEntry *e);
 void node_watch_drop_idle(NodeWatch *w);
 /* Right after our own open: takes note of its event, so that the next open is known to be another's. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e);
+/* Reads all that has happened till now. Not while some that an earlier process watched are still to be
+ * resumed: what happened to those would be lost. */
+void node_watch_catch_up(NodeWatch *w);
 NodeState node_entry_state(const NodeEntry *e);
 const char *node_entry_path(const NodeEntry *e);
 /* Somebody else looks at it from now on. */
