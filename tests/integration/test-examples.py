@@ -3,6 +3,7 @@
 """The programs in examples/, as they are, and the hook of libvirt."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -102,6 +103,45 @@ class HookTest(VfiodTestCase):
         status, text = self.run_hook('prepare', 'begin', f"<hostdev type='pci'><source>{self.address(6)}</source></hostdev>")
         self.assertEqual(status, 1)
         self.assertTrue(text.startswith('vfiod: Cannot connect to vfiod at '), text)
+
+
+class VirtTest(VfiodTestCase):
+    sockets = ('varlink',)
+    LIBVIRT = """
+VIR_DOMAIN_XML_INACTIVE = 2
+class libvirtError(Exception): pass
+class Domain:
+    def name(self): return 'work'
+    def UUIDString(self): return '6f2a3c0e-5a7e-4a7c-9d43-3c4d1f6b0a11'
+    def isActive(self): return 0
+    def XMLDesc(self, flags):
+        return '''<domain><devices><hostdev type="pci"><source><address domain="0x0000" bus="0x06" slot="0x00"
+                     function="0x0"/></source></hostdev></devices></domain>'''
+    def maxMemory(self): return 1024 - 1024 * 1024  # with the gigabyte for QEMU a megabyte: no limit need be raised
+    def create(self): pass
+    def destroy(self): print('stopped')
+class Connection:
+    def lookupByName(self, name): return Domain()
+    def close(self): pass
+def open(uri): return Connection()
+def registerErrorHandler(function, context): pass
+"""
+
+    def test_a_process_that_is_not_found(self):
+        card = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        before = self.host.binding()
+        self.set_policy([{'effect': 'allow', 'who': {}, 'what': {'device': card.name}, 'reset': 'optional', 'grant': ['node'],
+                          'memlock': '64G'}])
+        pathlib.Path(f'{self.directory}/libvirt.py').write_text(self.LIBVIRT)
+        self.start()
+        process = subprocess.run(
+            [sys.executable, SOURCE / 'src/libvirt/vfioctl-virt', 'start', 'work'], text=True, timeout=60, capture_output=True,
+            env=dict(os.environ, PYTHONPATH=f'{self.directory}:{SOURCE}/src/python', VFIOD_SOCKET=self.socket_path(),
+                     XDG_RUNTIME_DIR=self.directory))
+        self.assertEqual((process.returncode, process.stdout), (1, 'stopped\n'), process.stderr)
+        self.assertIn('vfioctl virt: libvirt does not say which process runs domain work', process.stderr)
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.host.binding(), before)
 
 
 if __name__ == '__main__':
