@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pathlib
 import random
 import select
 import signal
@@ -326,6 +327,25 @@ class LifelineTest(VfiodTestCase):
         self.restart()
         wait(lambda: not self.manager.fds, 'the lifeline is taken back')
         self.assertEqual(self.c.device(self.nic)['State'], 'free')
+
+    def test_two_records_name_the_same_one(self):
+        """Both claims hang on it; nothing is done to the device of either before its files are closed."""
+        other = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        first, second = self.c.acquire(self.nic), self.c.acquire(other)
+        self.manager.hear_all()
+        self.daemon.kill()
+        self.unpack_slots()
+        path = pathlib.Path(f'{self.directory}/state/claims/{second.id}.json')
+        path.write_text(json.dumps({**json.loads(path.read_text()), 'lifeline': first.id}))
+        self.start(keep_fds=True)
+        self.assertEqual((first.state, second.state), ('held', 'held'))
+        first.close('lifeline')
+        wait(lambda: (first.state, second.state) == ('draining', 'draining'), 'both end')
+        self.assertEqual((self.nic.resets, other.resets), (0, 0))
+        self.end(first)
+        self.assertEqual((second.state, other.resets), ('draining', 0))
+        self.end(second)
+        wait(lambda: not self.manager.fds, 'nothing is left')
 
     def test_one_that_a_client_keeps_serves_nobody_else(self):
         first = self.c.acquire(self.nic)
