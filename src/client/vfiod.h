@@ -15,7 +15,7 @@
  *   vfiod_claim_free(claim);
  *
  * A claim lives as long as its LIFELINE is open in some process, and its devices are free for others when the
- * last file descriptor of them is closed too. Whoever dies gives everything back.
+ * last file descriptor of them is closed too. A process that dies gives everything back.
  *
  * Conventions: functions that can fail return 0 or more on success and a negative errno on failure; outputs
  * are untouched on failure. Strings are UTF-8. File descriptors are close-on-exec. Nothing here keeps global
@@ -32,14 +32,14 @@
 extern "C" {
 #endif
 
-/* Says why a call failed. The caller owns it, on the stack or anywhere; nothing in it needs to be freed.
+/* Reports why a call failed. The caller owns it, on the stack or anywhere; nothing in it needs to be freed.
  * Filled by every failing call that was given one (NULL is allowed everywhere), untouched by successful ones.
  */
 typedef struct VfiodErrorText {
     int error;     /* positive errno: what the call returned, negated */
     char name[64]; /* the refusal's name in org.vfiod1(5), such as "NoSuchDevice"; "Unreachable" when bus or
                     * daemon is not there; else the full name of the bus error */
-    char message[1024]; /* for people: names the device, says why and what to do; mostly one line, cut when
+    char message[1024]; /* for people: the device, the reason and what to do; mostly one line, cut when
                          * longer; no control characters but newline */
 } VfiodErrorText;
 
@@ -66,13 +66,13 @@ typedef struct VfiodRequest {
     size_t n_devices;
     const char *backend, *reason; /* backend may also be "noiommu", see libvfiod(3) */
     uint64_t
-            memlock; /* bytes: the limit of locked memory (RLIMIT_MEMLOCK) of this process is raised so far
-                      * when the operator's rule allows it, and put back when the claim ends; 0: left alone */
-    int untainted;   /* not 0: refuse unless the isolation of the host is whole */
-    int interactive; /* not 0: where the rule wants a person to say yes, ask one through polkit, and wait two
-                      * minutes longer for that; else such a claim is refused unless polkit says yes by itself
-                      */
-    const char *grant;  /* "fd" (NULL: the same), "node" or "none", see libvfiod(3) */
+            memlock;   /* bytes: the limit of locked memory (RLIMIT_MEMLOCK) of this process is raised so far
+                        * when the operator's rule allows it, and put back when the claim ends; 0: left alone */
+    int untainted;     /* not 0: refuse unless the isolation of the host is whole */
+    int interactive;   /* not 0: where the rule requires authentication, polkit may ask a person, and the call
+                        * waits two minutes longer; 0: such a claim is refused unless polkit allows it at once
+                        */
+    const char *grant; /* "fd" (NULL: the same), "node" or "none", see libvfiod(3) */
     const char *tether; /* "lifeline" (NULL: the same), "process", "connection", "unit" or "explicit" */
     const char *cookie; /* names the claim for this user: 1 to 64 of A-Z a-z 0-9 . _ : -; NULL: no name */
     void *reserved[1];  /* must be NULL */
@@ -102,7 +102,7 @@ const char *vfiod_claim_device(const VfiodClaim *claim, size_t index);
  *                              the opened device                           backend "noiommu"
  *   "container"                /dev/vfio/vfio, nothing attached            backend "group"
  *   "group:8"                  /dev/vfio/8                                 backend "group"
- *   "lifeline"                 keeps the claim alive, is good for nothing else */
+ *   "lifeline"                 keeps the claim alive, has no other use */
 int vfiod_claim_fd(const VfiodClaim *claim, const char *name);
 
 /* The device's file descriptor, by full name or as it was spelled in vfiod_acquire(); NULL: the first device.
@@ -134,15 +134,15 @@ int vfiod_claim_release_devices(
  * is closed or reset by it.
  *
  * pidfd      of the process of the same user that the claim hangs on from now on; negative: the caller takes
- * it over with a fresh lifeline, and the old one counts no more ret_claim  what the caller gets; may be NULL
- * when pidfd is given */
+ *            it over with a fresh lifeline, and the old one no longer counts
+ * ret_claim  what the caller gets; may be NULL when pidfd is given */
 int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
 /* What a claim would do, without doing it: the JSON of `vfioctl plan --json`, to be freed with free(). Fails
  * as the claim would. */
 int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error);
 
-/* Why the policy decides so about a request, and everything that stands in the way of the claim: the JSON of
+/* The policy's decision about a request with the reason, and all obstacles to the claim: the JSON of
  * `vfioctl policy explain --json`, to be freed with free(). */
 int vfiod_explain(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error);
 
@@ -154,12 +154,12 @@ typedef enum VfiodViommu {
 
 typedef struct VfiodMemlock {
     uint64_t bytes;          /* what RLIMIT_MEMLOCK must be, for the member memlock of a request */
-    uint64_t margin;         /* of that beside the memory of the guest */
+    uint64_t margin;         /* the part of it that is not memory of the guest */
     unsigned address_spaces; /* how often the memory of the guest is pinned */
     char derivation[300];    /* the sum, for people */
 } VfiodMemlock;
 
-/* How much memory a virtual machine with ram bytes and so many devices must be able to lock. Asks nobody.
+/* How much memory a virtual machine with ram bytes and so many devices must be able to lock. Calls no daemon.
  * -EINVAL: no memory, or no device; -ERANGE: more than any limit can be. */
 int vfiod_memlock_for(uint64_t ram, unsigned n_devices, VfiodViommu viommu, VfiodMemlock *ret);
 
@@ -175,7 +175,7 @@ VfiodConnection *vfiod_connection_free(VfiodConnection *connection);
 const char *vfiod_connection_transport(const VfiodConnection *connection);
 int vfiod_connection_get_fd(const VfiodConnection *connection);
 short vfiod_connection_get_events(const VfiodConnection *connection);
-/* CLOCK_MONOTONIC in microseconds; UINT64_MAX: there is nothing to wait for but events. */
+/* CLOCK_MONOTONIC in microseconds; UINT64_MAX: no timeout. */
 int vfiod_connection_get_timeout(const VfiodConnection *connection, uint64_t *ret_usec);
 /* A negative errno: the connection is of no use any more, and every function has been called with the error.
  * Make a new one: claims do not hang on it, but for those with the tether "connection". */
@@ -199,7 +199,7 @@ typedef struct VfiodEvent {
     void *reserved[4];
 } VfiodEvent;
 /* Called at first with the state that the claim has, and then whenever that changes. event is NULL when the
- * claim can not be followed any longer, see error. Neither comes after the event that says that the claim is
+ * claim can not be followed any longer, see error. No call follows the event that reports that the claim is
  * gone. */
 typedef void (*VfiodEventFunction)(
         VfiodConnection *connection, const VfiodEvent *event, const VfiodErrorText *error, void *userdata);
