@@ -22,6 +22,7 @@ VfiodClaim *vfiod_claim_free(VfiodClaim *claim) {
     free(claim->fds);
     free_strings(claim->spellings, claim->n_spellings);
     free_strings(claim->devices, claim->n_devices);
+    free_strings(claim->nodes, claim->n_nodes);
     free(claim->id);
     free(claim->backend);
     free(claim->rule);
@@ -149,6 +150,11 @@ int claim_take_answer(VfiodClaim *claim, Answer *a, bool needs_lifeline) {
         claim->backend = TAKE_PTR(a->backend);
     if (!claim->rule)
         claim->rule = TAKE_PTR(a->rule);
+    if (!claim->nodes) {
+        claim->nodes = TAKE_PTR(a->nodes);
+        claim->n_nodes = a->n_nodes;
+        a->n_nodes = 0;
+    }
     r = take_devices(claim, a);
     if (r >= 0)
         r = take_fds(claim, a);
@@ -180,6 +186,10 @@ int vfiod_claim_fd(const VfiodClaim *claim, const char *name) {
     ssize_t i = find_fd(claim, name);
 
     return i < 0 ? (int) i : claim->fds[i].fd;
+}
+
+const char *claim_node(const VfiodClaim *claim, size_t index) {
+    return index < claim->n_nodes ? claim->nodes[index] : NULL;
 }
 
 /* The full name behind what the caller calls a device. */

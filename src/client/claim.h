@@ -9,7 +9,8 @@ struct VfiodClaim {
     char *id, *backend, *rule; /* owned */
     char **spellings;          /* owned; as the caller wrote the devices */
     char **devices;            /* owned; as the daemon writes them, in the same order */
-    size_t n_spellings, n_devices;
+    char **nodes;              /* owned; of the answer to Acquire or Transfer */
+    size_t n_spellings, n_devices, n_nodes;
     NamedFd *fds; /* owned */
     size_t n_fds;
     VfiodConnection *connection; /* owned; of a claim whose life hangs on it */
@@ -23,6 +24,8 @@ int claim_new(const char *const *devices, size_t n_devices, VfiodClaim **ret);
 int claim_take_answer(VfiodClaim *claim, Answer *a, bool needs_lifeline);
 /* Of devices that the answer adds to the claim: how the caller wrote them, before claim_take_answer(). */
 int claim_add_spellings(VfiodClaim *claim, const VfiodClaim *added, const Answer *a);
+/* What the user of a claim with the grant "node" can open; NULL beyond the last. */
+const char *claim_node(const VfiodClaim *claim, size_t index);
 /* By its full name, or as it was requested. */
 bool claim_has_device(const VfiodClaim *claim, const char *device);
 /* Closes and forgets devices that were given back, by full names or spellings. */

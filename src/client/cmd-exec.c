@@ -345,6 +345,7 @@ static int set_environment(const Handover *handover) {
         return r;
     /* Newer systemd adds a second identity of the receiver, which would be another's. */
     unsetenv("LISTEN_PIDFDID");
+    unsetenv("VFIOD_NODES"); /* possibly inherited, and set below only for the grant "node" */
     for (char **p = environment; *p; p++) {
         char *value = strchr(*p, '=');
 

@@ -14,10 +14,10 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "client/ask.h"
+#include "client/claim.h"
 #include "client/show.h"
 #include "client/wait.h"
 
-DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodClaim *, vfiod_claim_free);
 DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
 #define RECONNECTS_MAX 3U
@@ -46,18 +46,22 @@ static void on_event(
             event->state ?: "gone", *event->failure ? ": " : ".", event->failure);
 }
 
-static int list_strings(struct json_object *o, const char *key, const VfiodClaim *claim, bool fds) {
+static const char *fd_name(const VfiodClaim *claim, size_t index) {
+    const char *name = NULL;
+
+    (void) vfiod_claim_nth_fd(claim, index, &name);
+    return name;
+}
+
+static int list_strings(struct json_object *o, const char *key, const VfiodClaim *claim,
+        const char *(*nth)(const VfiodClaim *, size_t)) {
     _cleanup_json_ struct json_object *array = json_object_new_array();
 
     if (!array)
         return -ENOMEM;
     for (size_t i = 0;; i++) {
-        const char *name = NULL;
+        const char *name = nth(claim, i);
 
-        if (fds)
-            (void) vfiod_claim_nth_fd(claim, i, &name);
-        else
-            name = vfiod_claim_device(claim, i);
         if (!name)
             return json_add(o, key, TAKE_PTR(array));
         if (json_object_array_add(array, json_object_new_string(name)) < 0)
@@ -73,7 +77,8 @@ static int show_claim_json(const VfiodClaim *claim) {
             json_add(o, "backend", json_object_new_string(vfiod_claim_backend(claim))) < 0 ||
             json_add(o, "rule", json_object_new_string(vfiod_claim_rule(claim))) < 0 ||
             json_add(o, "pid", json_object_new_int64(getpid())) < 0 ||
-            list_strings(o, "devices", claim, false) < 0 || list_strings(o, "fds", claim, true) < 0)
+            list_strings(o, "devices", claim, vfiod_claim_device) < 0 ||
+            list_strings(o, "nodes", claim, claim_node) < 0 || list_strings(o, "fds", claim, fd_name) < 0)
         return -ENOMEM;
     return show_json(stdout, o, /* pretty= */ false);
 }
@@ -86,7 +91,9 @@ static int show_claim_text(const VfiodClaim *claim, const Options *o) {
         show_field(o, i == 0 ? "Devices" : "", COLOUR_NONE, name);
     show_field(o, "Backend", COLOUR_NONE, vfiod_claim_backend(claim));
     show_field(o, "Allowed by", COLOUR_NONE, vfiod_claim_rule(claim));
-    for (size_t i = 0; vfiod_claim_nth_fd(claim, i, &name) >= 0; i++)
+    for (size_t i = 0; (name = claim_node(claim, i)); i++)
+        show_field(o, i == 0 ? "Nodes" : "", COLOUR_NONE, name);
+    for (size_t i = 0; (name = fd_name(claim, i)); i++)
         show_field(o, i == 0 ? "Got" : "", COLOUR_NONE, name);
     puts("Held until interrupted.");
     return fflush(stdout) == 0 ? 0 : -errno;

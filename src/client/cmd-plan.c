@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <inttypes.h>
 
+#include "base/str.h"
 #include "client/bus-call.h"
 #include "client/libvfiod-internal.h"
 #include "client/show-explanation.h"
@@ -45,7 +46,16 @@ static void add_member(Table *t, struct json_object *member, const char *grant) 
     table_set(t, 5, reset, streq(reset, "NO") ? COLOUR_YELLOW : COLOUR_NONE);
 }
 
+static void show_memlock(const Options *o, int64_t memlock) {
+    char size[FORMAT_SIZE_MAX];
+
+    if (memlock > 0)
+        show_fieldf(o, "Memlock", "%s (raises the locked-memory limit of the caller)",
+                format_size((uint64_t) memlock, size));
+}
+
 static int show_plan(const Options *o, struct json_object *plan) {
+    const char *tether = json_text(plan, "tether");
     static const char *const headers[] = {"DEVICE", "GROUP", "ACTION", "DRIVER NOW", "DRIVER THEN", "RESET"};
     struct json_object *members = json_list(plan, "members");
     _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
@@ -62,6 +72,9 @@ static int show_plan(const Options *o, struct json_object *plan) {
     puts("");
     show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
     show_field(o, "Grant", COLOUR_NONE, json_text(plan, "grant"));
+    if (!streq(tether, "lifeline"))
+        show_field(o, "Tether", COLOUR_NONE, tether);
+    show_memlock(o, json_number(plan, "memlock"));
     show_field(o, "Exposes", COLOUR_NONE, json_text(plan, "exposes"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
     if (streq(json_text(plan, "backend"), "noiommu")) {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "client/claim.h"
 #include "client/show.h"
 #include "client/vmm.h"
 
@@ -17,6 +18,7 @@ static void free_list(char **l, size_t n) {
 void handover_done(Handover *h) {
     free_list(h->devices, h->n_devices);
     free_list(h->fds, h->n_fds);
+    free_list(h->nodes, h->n_nodes);
     free(h->claim);
     free(h->backend);
     *h = (Handover){};
@@ -48,6 +50,8 @@ int handover_from_claim(const VfiodClaim *claim, Handover *ret) {
         r = free_and_strdup(&h.backend, vfiod_claim_backend(claim));
     for (size_t i = 0; r >= 0 && (name = vfiod_claim_device(claim, i)); i++)
         r = append(&h.devices, &h.n_devices, strdup(name));
+    for (size_t i = 0; r >= 0 && (name = claim_node(claim, i)); i++)
+        r = append(&h.nodes, &h.n_nodes, strdup(name));
     for (size_t i = 0; r >= 0 && vfiod_claim_nth_fd(claim, i, &name) >= 0; i++)
         r = add_fd(&h, strdup(name));
     if (r < 0)
@@ -122,12 +126,12 @@ static char *fd_names(const Handover *h) {
     return strbuf_steal(&b);
 }
 
-static char *device_names(const Handover *h) {
+static char *list_of(const char *variable, char **l, size_t n) {
     _cleanup_strbuf_ StrBuf b = {};
 
-    strbuf_add(&b, "VFIOD_DEVICES=");
-    for (size_t i = 0; i < h->n_devices; i++)
-        strbuf_addf(&b, "%s%s", i > 0 ? "," : "", h->devices[i]);
+    strbuf_addf(&b, "%s=", variable);
+    for (size_t i = 0; i < n; i++)
+        strbuf_addf(&b, "%s%s", i > 0 ? "," : "", l[i]);
     return strbuf_steal(&b);
 }
 
@@ -136,7 +140,8 @@ int handover_environment(const Handover *h, pid_t pid, char ***ret) {
             format_string("LISTEN_FDS=%zu", h->n_fds),
             fd_names(h),
             format_string("VFIOD_BACKEND=%s", h->backend),
-            device_names(h),
+            list_of("VFIOD_DEVICES", h->devices, h->n_devices),
+            h->n_nodes > 0 ? list_of("VFIOD_NODES", h->nodes, h->n_nodes) : strdup(""),
             pid > 0 ? format_string("LISTEN_PID=%d", (int) pid) : strdup(""),
             h->claim ? format_string("VFIOD_CLAIM=%s", h->claim) : strdup(""),
     };

@@ -14,7 +14,8 @@
 typedef struct Handover {
     char *claim, *backend; /* owned; claim is NULL before there is one */
     char **devices, **fds; /* owned; full names in the order of the request; names of fds in order */
-    size_t n_devices, n_fds;
+    char **nodes;          /* owned; none before there is a claim */
+    size_t n_devices, n_fds, n_nodes;
 } Handover;
 
 void handover_done(Handover *h);

@@ -118,7 +118,7 @@ static int take_string(char **p, sd_bus_message *m) {
     return r < 0 ? r : free_and_strdup(p, s);
 }
 
-static int read_devices(Answer *a, sd_bus_message *m) {
+static int read_names(Answer *a, sd_bus_message *m, int (*add)(Answer *, const char *)) {
     const char *s;
     int r;
 
@@ -129,7 +129,7 @@ static int read_devices(Answer *a, sd_bus_message *m) {
         r = sd_bus_message_read_basic(m, 's', &s);
         if (r <= 0)
             break;
-        r = answer_add_device(a, s);
+        r = add(a, s);
     }
     if (r >= 0)
         r = sd_bus_message_exit_container(m);
@@ -180,7 +180,9 @@ static int read_result(Answer *a, sd_bus_message *m) {
         else if (streq(key, "rule"))
             r = take_string(&a->rule, m);
         else if (streq(key, "devices"))
-            r = read_devices(a, m);
+            r = read_names(a, m, answer_add_device);
+        else if (streq(key, "nodes"))
+            r = read_names(a, m, answer_add_node);
         else if (streq(key, "claim"))
             r = read_claim_result(a, m);
         else

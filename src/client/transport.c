@@ -108,14 +108,19 @@ int call_describe_process(Call *call) {
 
 /* ---- answers ---- */
 
+static void free_strings(char **l, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        free(l[i]);
+    free(l);
+}
+
 void answer_done(Answer *a) {
     for (size_t i = 0; i < a->n_fds; i++) {
         (void) safe_close(a->fds[i].fd);
         free(a->fds[i].name);
     }
-    for (size_t i = 0; i < a->n_devices; i++)
-        free(a->devices[i]);
-    free(a->devices);
+    free_strings(a->devices, a->n_devices);
+    free_strings(a->nodes, a->n_nodes);
     free(a->claim);
     free(a->backend);
     free(a->rule);
@@ -123,17 +128,25 @@ void answer_done(Answer *a) {
     *a = (Answer){};
 }
 
-int answer_add_device(Answer *a, const char *name) {
-    char **bigger = reallocarray(a->devices, a->n_devices + 1, sizeof(char *)), *copy;
+static int append_string(char ***l, size_t *n, const char *s) {
+    char **bigger = reallocarray(*l, *n + 1, sizeof(char *)), *copy;
 
     if (!bigger)
         return -ENOMEM;
-    a->devices = bigger;
-    copy = strdup(name);
+    *l = bigger;
+    copy = strdup(s);
     if (!copy)
         return -ENOMEM;
-    a->devices[a->n_devices++] = copy;
+    bigger[(*n)++] = copy;
     return 0;
+}
+
+int answer_add_device(Answer *a, const char *name) {
+    return append_string(&a->devices, &a->n_devices, name);
+}
+
+int answer_add_node(Answer *a, const char *path) {
+    return append_string(&a->nodes, &a->n_nodes, path);
 }
 
 int answer_add_fd(Answer *a, const char *name, int fd) {

@@ -57,14 +57,15 @@ typedef struct NamedFd {
 /* What came back. The receiver may take parts of it. */
 typedef struct Answer {
     char *claim, *backend, *rule, *text; /* owned; those that there are; text is a plan or explanation */
-    char **devices;                      /* owned */
-    size_t n_devices;
+    char **devices, **nodes;             /* owned; nodes only with the grant "node" */
+    size_t n_devices, n_nodes;
     NamedFd fds[ANSWER_FDS_MAX];
     size_t n_fds;
 } Answer;
 
 void answer_done(Answer *a);
 int answer_add_device(Answer *a, const char *name);
+int answer_add_node(Answer *a, const char *path);
 /* Copies the fd, close-on-exec and above the standard ones. -E2BIG: too many. */
 int answer_add_fd(Answer *a, const char *name, int fd);
 /* 0; -EBADMSG when something is missing that an answer to the method must have. */

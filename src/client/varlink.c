@@ -100,12 +100,13 @@ static int take_text(const JsonNode *object, const char *key, char **p) {
     return text ? free_and_strdup(p, text) : 0;
 }
 
-static int read_devices(const JsonNode *parameters, Answer *a) {
-    const JsonNode *list = member(parameters, "devices", JSON_ARRAY);
+static int read_names(
+        const JsonNode *parameters, const char *key, int (*add)(Answer *, const char *), Answer *a) {
+    const JsonNode *list = member(parameters, key, JSON_ARRAY);
     int r = 0;
 
     for (const JsonNode *n = list ? list->children : NULL; r >= 0 && n; n = n->next)
-        r = n->type == JSON_STRING ? answer_add_device(a, n->string) : -EBADMSG;
+        r = n->type == JSON_STRING ? add(a, n->string) : -EBADMSG;
     return r;
 }
 
@@ -186,7 +187,9 @@ static int read_parameters(Method m, const JsonNode *parameters, const int *fds,
     if (r >= 0)
         r = take_text(parameters, "rule", &a->rule);
     if (r >= 0)
-        r = read_devices(parameters, a);
+        r = read_names(parameters, "devices", answer_add_device, a);
+    if (r >= 0)
+        r = read_names(parameters, "nodes", answer_add_node, a);
     if (r >= 0)
         r = read_fds(parameters, fds, n_fds, a);
     return r;

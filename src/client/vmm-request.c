@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/vmm-request.h"
 
+#include <stdio.h>
+
 #include "base/str.h"
 #include "client/libvfiod-internal.h"
 
@@ -14,6 +16,19 @@ static bool grant_fits(const char *requested, const char *needed) {
 
 static bool is_of_backend(const VfiodErrorText *refusal) {
     return streq(refusal->name, "BackendUnavailable") || streq(refusal->name, "AccessDenied");
+}
+
+/* The user did not request the group backend, so a refusal of it alone would name what they never wrote. */
+static void explain_choice(
+        const VmmAbilities *abilities, const VfiodRequest *request, VfiodErrorText *refusal) {
+    size_t n = strlen(refusal->message);
+
+    if (is_of_backend(refusal) && streq(request->backend, "group") && !abilities->takes_fds)
+        snprintf(refusal->message + n, sizeof(refusal->message) - n,
+                " %s takes no file descriptors (QEMU does since 9.0), so the backend group with --grant=%s "
+                "was "
+                "requested.",
+                abilities->name, request->grant);
 }
 
 /* The refusal of the first backend that this host has is the one to show: the next one is a way out that the
@@ -38,6 +53,7 @@ static int choose_backend(
             request->backend = candidate.backend;
             return 0;
         }
+        explain_choice(abilities, &candidate, &refusal);
         if (r >= 0 || streq(error->name, "BackendUnavailable") || !is_of_backend(&refusal)) {
             r = k;
             *error = refusal;

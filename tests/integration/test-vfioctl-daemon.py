@@ -74,6 +74,33 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(self.kernel.writes, [])
         self.assert_untouched(self.before)
 
+    def test_nodes(self):
+        self.set_policy([self.rule(grant=['fd', 'node'])])
+        self.vfioctl('reload')
+        hold = self.begin('hold', '--json', '--grant=node', self.nic.name)
+        held = json.loads(hold.stdout.readline())
+        nodes = self.json('status', held['claim'])[0]['nodes']
+        self.assertIn(self.host.cdev(self.nic), nodes)
+        self.assertEqual((held['nodes'], held['fds']), (nodes, ['lifeline']))
+        hold.send_signal(signal.SIGINT)
+        self.assertEqual(hold.wait(20), 0)
+        self.wait_no_claims()
+        hold = self.begin('hold', '--grant=node', self.nic.name)
+        shown = ''.join(iter(hold.stdout.readline, 'Held until interrupted.\n'))
+        self.assertIn('Nodes', shown)
+        self.assertLessEqual(set(nodes), set(shown.split()))
+        hold.send_signal(signal.SIGINT)
+        self.assertEqual(hold.wait(20), 0)
+        self.wait_no_claims()
+        for grant, seen in (('node', ','.join(nodes)), ('fd', 'none')):
+            self.assertEqual(self.vfioctl('exec', '--grant', grant, '-d', self.nic.name, 'sh', '-c',
+                                          'echo "${{VFIOD_NODES-none}"'), (0, seen + '\n'))
+            self.wait_no_claims()
+        # What a claim around this one has is not this one's.
+        self.assertEqual(self.vfioctl('exec', '--grant=node', '-d', self.nic.name, os.environ['VFIOCTL'], 'exec', '-d',
+                                      self.disk.name, 'sh', '-c', 'echo "nodes:$VFIOD_NODES"'), (0, 'nodes:\n'))
+        self.wait_no_claims()
+
     def test_transfer(self):
         claim = self.c.acquire(self.disk, cookie='vm:1')
         target = self.tool('sleep', '1000')

@@ -404,6 +404,13 @@ class PlanTest(ClientTest):
         self.assertEqual(re.split(r'  +', lines[2]), [NIC, '8', 'bind, park', 'e1000e', 'vfio-pci', '-'])
         self.assertEqual(re.split(r'  +', lines[3]), [PORT, '8', 'leave alone', 'pcieport', '-', '-'])
         self.assertEqual(self.json('plan', EDU), self.PLAN)
+        self.assertNotRegex('\n'.join(lines), 'Tether:|Memlock:')
+        self.mock.plan = json.dumps({**self.PLAN, 'tether': 'lifeline', 'memlock': 0})
+        self.assertEqual(self.succeeds('plan', EDU).splitlines(), lines)
+        self.mock.plan = json.dumps({**self.PLAN, 'tether': 'unit', 'memlock': 2 << 30})
+        shown = self.succeeds('plan', EDU)
+        self.assertRegex(shown, r'(?m)^ *Tether: unit$')
+        self.assertRegex(shown, r'(?m)^ *Memlock: 2G ')
 
     def test_options_are_passed(self):
         self.succeeds('plan', EDU, NIC, '-b', 'group', '--reason=why')
@@ -559,6 +566,14 @@ class ExecTest(ClientTest):
                                        ('BackendUnavailable', 'BackendUnavailable', 26), ('AccessDenied', 'HostCritical', 25)):
             self.mock.planner = lambda options: iommufd if options['backend'] == 'iommufd' else group
             self.fails(status, 'exec', '-d', EDU, '--qemu', self.qemu('9.2.0'))
+        # Who did not request the group backend learns why it was.
+        reason = 'QEMU 8.2 takes no file descriptors (QEMU does since 9.0), so the backend group with --grant=node was requested.'
+        for options in ([], ['--print']):
+            self.mock.planner = lambda options: 'AccessDenied'
+            self.assertIn('no. ' + reason, self.fails(17, 'exec', '-d', EDU, '--qemu', *options, self.qemu('8.2.1')))
+            self.assertNotIn('since 9.0', self.fails(17, 'exec', '-d', EDU, '--qemu', *options, self.qemu('9.2.0')))
+            self.mock.planner = lambda options: 'HostCritical'
+            self.assertNotIn('since 9.0', self.fails(25, 'exec', '-d', EDU, '--qemu', *options, self.qemu('8.2.1')))
         self.assertEqual(len(self.acquired()), n)
 
     def test_grant_that_the_program_cannot_use(self):
@@ -623,6 +638,16 @@ class ExecTest(ClientTest):
     def test_options_of_a_claim(self):
         self.succeeds('exec', '-d', EDU, '--grant', 'node', '--tether=process', '--cookie', 'a-b', 'true')
         self.assertEqual(self.acquired()[-1][2], {'grant': 'node', 'tether': 'process', 'cookie': 'a-b'})
+
+    def test_nodes_over_varlink(self):
+        mock = MockVarlink(self.directory)
+        self.addCleanup(mock.close)
+        original = mock.answers['Acquire']
+        command = ['exec', '-d', EDU, '--grant', 'node', 'sh', '-c', 'echo "nodes:$VFIOD_NODES"']
+        for nodes, status, out in ((['/dev/iommu', '/dev/vfio/devices/vfio0'], 0, 'nodes:/dev/iommu,/dev/vfio/devices/vfio0\n'),
+                                   ([], 0, 'nodes:\n'), ('/dev/iommu', 0, 'nodes:\n'), ([7], 1, '')):
+            mock.answers['Acquire'] = lambda p, f: ((found := original(p, f))[0] | {'nodes': nodes}, found[1])
+            self.assertEqual(self.vfioctl(*command, VFIOD_SOCKET=mock.path)[:2], (status, out))
 
     def test_options_of_the_command_are_its_own(self):
         self.assertEqual(self.succeeds('exec', '-d', EDU, 'echo', '--json', '-d', 'x'), '--json -d x\n')
