@@ -13,8 +13,10 @@
 #define VFIOD_ERROR_TABLE(X)                                                                                 \
     X(INVALID_NAME, "InvalidName", EINVAL, 10,                                                               \
             "Write it like pci:0000:06:0d.0. 'vfioctl list' shows the devices.")                             \
-    X(INVALID_ARGUMENT, "InvalidArgument", EINVAL, 11, "See org.vfiod1(5) for the arguments of the call.")   \
-    X(UNKNOWN_OPTION, "UnknownOption", EINVAL, 12, "See org.vfiod1(5) for the options of this version.")     \
+    X(INVALID_ARGUMENT, "InvalidArgument", EINVAL, 11,                                                       \
+            "vfioctl(1), org.vfiod1(5) and org.vfiod.Broker(5) describe the arguments.")                     \
+    X(UNKNOWN_OPTION, "UnknownOption", EINVAL, 12,                                                           \
+            "org.vfiod1(5) and org.vfiod.Broker(5) describe the options of this version.")                   \
     X(TOO_MANY_DEVICES, "TooManyDevices", E2BIG, 13, "Make several smaller claims.")                         \
     X(NO_SUCH_DEVICE, "NoSuchDevice", ENODEV, 14, "'vfioctl list' shows the devices of this host.")          \
     X(NO_SUCH_GROUP, "NoSuchGroup", ENOENT, 15, "'vfioctl list --groups' shows the groups of this host.")    \

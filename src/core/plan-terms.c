@@ -114,7 +114,7 @@ static int check_memlock(Planner *p) {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
                 "the rule does not let vfiod raise the locked-memory limit; %s was requested", wanted);
         p->refusal->remedy = format_string(
-                "Request it without --memlock, or ask the operator to add \"memlock\": \"%s\" to the rule.",
+                "Request it without memlock, or ask the operator to add \"memlock\": \"%s\" to the rule.",
                 wanted);
     } else {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
@@ -125,46 +125,28 @@ static int check_memlock(Planner *p) {
     return planner_name_rules(p, r);
 }
 
-/* "Request the tether lifeline or unit. "; "" when the caller may have none of those that the rule allows.
- * Owned; NULL on ENOMEM. */
-static char *advise_tethers(const Planner *p) {
-    unsigned rest = p->tethers;
-    _cleanup_strbuf_ StrBuf b = {};
-
-    if (!subject_is_operator(p->subject))
-        rest &= ~(1U << TETHER_EXPLICIT);
-    for (; rest != 0; rest &= rest - 1) {
-        const char *separator = (rest & (rest - 1)) == 0 ? " or " : ", ";
-
-        strbuf_addf(&b, "%s%s", b.length == 0 ? "Request the tether " : separator,
-                tether_kind_to_string((TetherKind) __builtin_ctz(rest)));
-    }
-    strbuf_add(&b, b.length > 0 ? ". " : "");
-    return strbuf_steal(&b);
-}
-
 static int check_tether(Planner *p) {
-    _cleanup_free_ char *advice = NULL;
+    bool is_operator = subject_is_operator(p->subject);
+    _cleanup_free_ char *more = NULL;
     /* Devices that join a claim hang on what that hangs on. */
     TetherKind wanted = p->context->claim ? p->context->claim->plan.tether : p->request->tether;
     int r;
 
     p->plan->tether = wanted;
     p->plan->tethers = p->tethers;
-    if (wanted == TETHER_EXPLICIT && !subject_is_operator(p->subject)) {
+    if (wanted == TETHER_EXPLICIT && !is_operator) {
         r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
                 "only root may have a claim with the tether explicit");
-        p->refusal->remedy = strdup("Request another tether. No rule can allow this one.");
+        p->refusal->remedy = tether_advice(p->tethers, is_operator, "No rule can allow this one.");
         return r;
     }
     if (p->tethers & 1U << wanted)
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
             "the rule does not allow the tether %s", tether_kind_to_string(wanted));
-    advice = advise_tethers(p);
-    p->refusal->remedy = format_string("%sTo loosen the policy, the operator can add "
-                                       "\"%s\" to \"tether\" of the rule.",
-            advice ?: "", tether_kind_to_string(wanted));
+    more = format_string("To loosen the policy, the operator can add \"%s\" to \"tether\" of the rule.",
+            tether_kind_to_string(wanted));
+    p->refusal->remedy = tether_advice(p->tethers, is_operator, more ?: "");
     return planner_name_rules(p, r);
 }
 

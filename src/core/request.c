@@ -36,6 +36,20 @@ static const char *const tether_kind_table[_TETHER_KIND_MAX] = {
 };
 DEFINE_STRING_TABLE(tether_kind, TetherKind);
 
+char *tether_advice(unsigned tethers, bool is_operator, const char *more) {
+    unsigned rest = is_operator ? tethers : tethers & ~(1U << TETHER_EXPLICIT);
+    _cleanup_strbuf_ StrBuf b = {};
+
+    for (; rest != 0; rest &= rest - 1) {
+        const char *separator = (rest & (rest - 1)) == 0 ? " or " : ", ";
+
+        strbuf_addf(&b, "%s%s", b.length == 0 ? "Request the tether " : separator,
+                tether_kind_to_string((TetherKind) __builtin_ctz(rest)));
+    }
+    strbuf_addf(&b, "%s%s", b.length == 0 ? "" : *more ? ". " : ".", more);
+    return strbuf_steal(&b);
+}
+
 static int refuse_kind(const char *spelling, Refusal *refusal) {
     _cleanup_free_ char *shown = sanitize(spelling, SHOWN_MAX);
     const char *rest;

@@ -89,5 +89,8 @@ const char *request_option_type(const char *name);
 int request_check_transfer_option(const char *name, Refusal *refusal);
 /* Only a claim that hangs on a process may name one. */
 int request_check_process(const Request *r, TetherKind tether, Refusal *refusal);
+/* The remedy "Request the tether lifeline or unit. MORE", of a mask of 1 << TetherKind: those that the caller
+ * may have. Only MORE when there is none. Owned; NULL on ENOMEM. */
+char *tether_advice(unsigned tethers, bool is_operator, const char *more);
 /* Last check: at least one device, and a process only where the claim hangs on a process. */
 int request_validate(const Request *r, Refusal *refusal);

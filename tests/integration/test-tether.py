@@ -485,11 +485,12 @@ class UnitTest(ProcessTest):
         (self.payload / 'cgroup.procs').write_text(str(holder.pid))
         answer = holder.acquire(self.nic, tether='unit')
         self.assertIn('has left its control group', answer['message'])
+        self.assertIn('Request the tether lifeline, process or connection.', answer['message'])
         self.assert_untouched(self.before)
 
     def test_the_root(self):
         self.start()
-        with self.refused('InvalidArgument', 'control group has no end'):
+        with self.refused('InvalidArgument', 'control group has no end', 'Request the tether lifeline, process or connection.'):
             self.client().acquire(self.nic, tether='unit')
         self.assert_untouched(self.before)
 
@@ -642,7 +643,9 @@ class TransferTest(TetherTestCase):
         self.assertEqual(answer['error'], harness.ERROR + 'AccessDenied')
         answer = alice.transfer(claim, tether='connection')
         self.assertIn(f'the rule that allowed claim {claim} does not allow the tether connection', answer['message'])
-        self.assertIn('only root', alice.transfer(claim, tether='explicit')['message'])
+        self.assertIn('Request the tether lifeline or process.', answer['message'])
+        self.assertRegex(alice.transfer(claim, tether='explicit')['message'],
+                         'only root.* Request the tether lifeline or process. No rule can allow this one.')
         with self.refused('AccessDenied', f'does not run as uid {harness.NOBODY} alone'):
             root.manager('Transfer', 'sa{sv}', claim, {'tether': 'process', 'pid': dbus.UInt64(os.getpid())})
         self.assertEqual(self.state(claim), ('held', 'lifeline'))

@@ -857,7 +857,7 @@ static void test_tethers(void **state) {
             0);
     /* Whatever the rule says. */
     plan_tether(w, TETHER_EXPLICIT, VFIOD_ERROR_ACCESS_DENIED,
-            "only root may have a claim with the tether explicit. Request another tether. No rule can allow",
+            "only root may have a claim with the tether explicit. Request the tether unit. No rule can allow",
             0);
     w->subject.uid = 0;
     plan_tether(w, TETHER_EXPLICIT, _VFIOD_ERROR_INVALID, NULL, terms.tethers);

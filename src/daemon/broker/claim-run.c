@@ -72,7 +72,7 @@ static int raise_memlock(ClaimRun *j) {
                     : r == -EPERM  ? "vfiod lacks CAP_SYS_RESOURCE"
                                    : strerror(-r));
     j->claim.refusal.remedy = strdup(
-            "Request it without --memlock, and set the limit in another way (LimitMEMLOCK=, ulimit -l).");
+            "Request it without memlock, and set the limit in another way (LimitMEMLOCK=, ulimit -l).");
     return r;
 }
 

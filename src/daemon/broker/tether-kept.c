@@ -192,13 +192,35 @@ static int refuse_tether(Refusal *refusal, const char *remedy, const char *reaso
     return r;
 }
 
-static int refuse_process(const TetherHolder *h, int error, uid_t uid, Refusal *refusal) {
+/* What else this caller can have, by the rule and by what is known of it. */
+static char *advise_another(const ClaimRun *j, const TetherHolder *h) {
+    unsigned others = j->claim.plan.tethers & ~(1U << j->claim.plan.tether);
+    _cleanup_free_ char *advice = NULL;
+
+    if (h->subject->pidfd < 0)
+        others &= ~(1U << TETHER_PROCESS | 1U << TETHER_UNIT);
+    if (!h->subject->cgroup)
+        others &= ~(1U << TETHER_UNIT);
+    if (!h->bus_name && h->socket < 0)
+        others &= ~(1U << TETHER_CONNECTION);
+    advice = tether_advice(others, subject_is_operator(h->subject), "");
+    return advice && *advice ? TAKE_PTR(advice) : strdup("The rule allows no other tether that would work.");
+}
+
+static int refuse_for_another(
+        const ClaimRun *j, const TetherHolder *h, Refusal *refusal, const char *reason) {
+    _cleanup_free_ char *advice = advise_another(j, h);
+
+    return refuse_tether(refusal, advice ?: "Request another tether.", reason);
+}
+
+static int refuse_process(const ClaimRun *j, const TetherHolder *h, int error, uid_t uid, Refusal *refusal) {
     int r;
 
     if (error == -EOPNOTSUPP)
         return refuse_tether(refusal, "Leave \"pidfdId\" out.", "pidfds have no ids on this kernel");
     if (h->pid == 0)
-        return refuse_tether(refusal, "Request another tether.",
+        return refuse_for_another(j, h, refusal,
                 error == -EACCES ? "the caller's process also runs as another user"
                                  : "the caller's process is unknown");
     if (error == -EACCES)
@@ -235,7 +257,7 @@ static int find_process(ClaimRun *j, const TetherHolder *h, Refusal *refusal) {
         r = h->subject->pidfd >= 0 ? process_open_again(h->subject->pidfd, &fd) : -ESRCH;
     if (r >= 0 && (h->pid == 0 || uid != 0))
         r = process_check_user(fd, uid);
-    return r < 0 ? refuse_process(h, r, uid, refusal) : begin(j, &fd, refusal);
+    return r < 0 ? refuse_process(j, h, r, uid, refusal) : begin(j, &fd, refusal);
 }
 
 const TetherType tether_process = {
@@ -276,7 +298,7 @@ static int find_group(ClaimRun *j, const TetherHolder *h, Refusal *refusal) {
 
     if (r >= 0)
         return begin(j, &fd, refusal);
-    return refuse_tether(refusal, "Request another tether.",
+    return refuse_for_another(j, h, refusal,
             r == -EOPNOTSUPP       ? "the caller's control group has no end of which the kernel would tell"
                     : r == -ESTALE ? "the caller has left its control group since it connected"
                                    : "the caller's control group is unknown");
@@ -325,7 +347,7 @@ static int find_connection(ClaimRun *j, const TetherHolder *h, Refusal *refusal)
         return bus_names_watch(j->broker->names, h->bus_name, j->claim.uid, j->claim.connection, refusal);
     if (h->socket >= 0)
         return find_socket(j, h, refusal);
-    return refuse_tether(refusal, "Request another tether.", "the caller has no connection that could end");
+    return refuse_for_another(j, h, refusal, "the caller has no connection that could end");
 }
 
 static int keep_connection(ClaimRun *j) {

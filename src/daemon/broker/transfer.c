@@ -73,22 +73,24 @@ static int check_state(const ClaimRun *j, Refusal *refusal) {
 
 /* The rules are those that allowed the claim. */
 static int check_kind(const ClaimRun *j, TetherKind kind, const Subject *subject, Refusal *refusal) {
+    const unsigned tethers = j->claim.plan.tethers; /* with that of the claim, so there is one to name */
+    bool is_operator = subject_is_operator(subject);
     int r;
 
     if (kind == j->claim.plan.tether)
         return 0;
-    if (kind == TETHER_EXPLICIT && !subject_is_operator(subject)) {
+    if (kind == TETHER_EXPLICIT && !is_operator) {
         r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL,
                 "only root may have a claim with the tether explicit");
-        refusal->remedy = strdup("Request another tether. No rule can allow this one.");
+        refusal->remedy = tether_advice(tethers, is_operator, "No rule can allow this one.");
         return r;
     }
-    if (j->claim.plan.tethers & 1U << kind)
+    if (tethers & 1U << kind)
         return 0;
     r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL,
             "the rule that allowed claim %s does not allow the tether %s", j->claim.id,
             tether_kind_to_string(kind));
-    refusal->remedy = strdup("Request another tether.");
+    refusal->remedy = tether_advice(tethers, is_operator, "");
     return r;
 }
 
