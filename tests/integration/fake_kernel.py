@@ -300,6 +300,9 @@ class Nodes:
         return fd
 
 
+SETTLE_TIMEOUT = 0.5  # seconds
+
+
 class FakeKernel:
     def __init__(self, root, cdev=True, group=True):
         self.root = root
@@ -314,6 +317,7 @@ class FakeKernel:
         self._group_registered = {}  # group -> number of vfio devices
         self._opening = set()
         self._faults = []
+        self._n_served = 0  # requests that are being served
         self.writes = []  # (path, text) of every write, in order
         self.ioctls = []  # (path, request, argument, data)
         self.unexpected = []
@@ -367,9 +371,27 @@ class FakeKernel:
                 connection, _ = self._server.accept()
             except OSError:
                 return
+            with self._lock:
+                self._n_served += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def settle(self):
+        """What processes that are gone have written is done, as in a kernel: a write is over before its process is. But
+        for what waits there for something else."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as last:
+            last.connect(self._address)  # whoever connected before is served by now
+        with self.changed:
+            self.changed.wait_for(lambda: self._n_served == 0, SETTLE_TIMEOUT)
+
     def _serve(self, connection):
+        try:
+            self._answer(connection)
+        finally:
+            with self.changed:
+                self._n_served -= 1
+                self.changed.notify_all()
+
+    def _answer(self, connection):
         with connection:
             packet = connection.recv(PACKET_MAX)
             if len(packet) < REQUEST.size:

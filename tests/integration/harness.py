@@ -345,6 +345,7 @@ class Daemon:
         before = owner()
         self.process.kill()
         self.process.wait(10)
+        self._test.kernel.settle()
         wait(lambda: before is None or owner() != before, 'the bus takes its name back')
         connection.close()
         self._test.manager.hear_all()  # as systemd does before it starts the next one
