@@ -109,6 +109,7 @@ def main(name, uuid, device, other, command):
         for fd in fds.values():  # QEMU would get it by getfd, and device_add would name it
             os.close(fd)
         unplug(bus, uuid, added)
+        print(f"removed {added}", flush=True)
         qemu.wait()
     finally:
         release(bus, uuid)

@@ -62,6 +62,14 @@ class IommufdTest(VfiodTestCase):
         wait(lambda: self.c.seen('PropertiesChanged', path, Claim='/'), 'and has no claim')
         wait(lambda: not self.manager.fds, 'the lifeline is taken back')
 
+    def test_the_end_of_a_short_claim_is_announced(self):
+        # Its end often comes before its beginning was told, and a client that found it by asking waits for the end.
+        for _ in range(20):
+            claim = self.c.acquire(self.disk)
+            claim.close()
+            wait(lambda: self.c.seen('InterfacesRemoved', claim.path), 'the end is announced')
+            self.wait_gone(claim)
+
     def test_a_prepared_device_needs_no_write(self):
         claim = self.c.acquire(self.disk)
         self.assertEqual(self.kernel.writes, [])

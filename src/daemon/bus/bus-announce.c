@@ -2,7 +2,9 @@
 
 /* Each entry remembers one thing about the past (did listeners know the object when the entry was made?) and
  * the rest is looked up when the entry is told: does the object exist now? From the two follows what to say.
- * An object that went and came back under the same name is told as both, for it is another one.
+ * An object that went and came back under the same name is told as both, for it is another one. The end of an
+ * object is always told, even if its beginning was not told yet: somebody may have found it by asking, and
+ * may wait for its end.
  *
  * A burst (a rescan of thousands of devices) is told in batches, with the loop free in between. While a list
  * of all objects is put together nothing is told: it would be older or newer than what is in the list. */
@@ -123,7 +125,7 @@ static void tell(BusAnnouncer *a, const Entry *e) {
     int r = 0;
 
     object_path(&e->key, path);
-    if (e->was_known && (e->went || !exists))
+    if (e->went || (e->was_known && !exists))
         r = sd_bus_emit_interfaces_removed(a->bus, path, bus_kind_interface(e->key.kind), NULL);
     if (r >= 0 && exists && (!e->was_known || e->went))
         r = emit_added(a, path, &object);
