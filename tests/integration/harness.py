@@ -284,7 +284,8 @@ class ServiceManager:
 class Daemon:
     """One run of vfiod."""
 
-    def __init__(self, test, arguments=(), keep_fds=False):
+    def __init__(self, test, arguments=(), keep_fds=False, nofile=None):
+        """nofile: how many fds it may have"""
         self._test = test
         manager = test.manager
         manager.messages.clear()
@@ -297,6 +298,8 @@ class Daemon:
                 names += [name] * len(fds)
                 passed += fds
         command = [os.environ['VFIOD_TEST_DAEMON'], *test.daemon_arguments(), *arguments]
+        if nofile:
+            command = ['prlimit', f'--nofile={nofile}', *command]
         if passed:
             environment.update({'LISTEN_FDS': str(len(passed)), 'LISTEN_FDNAMES': ':'.join(names)})
             # LISTEN_PID is only known after the fork, and fds have to be numbered from 3.
@@ -306,7 +309,7 @@ class Daemon:
                       'for i, n in enumerate(high): os.dup2(n, 3 + i)\n'
                       'os.closerange(3 + len(high), 1024)\n'
                       'os.environ["LISTEN_PID"] = str(os.getpid())\n'
-                      'os.execv(sys.argv[2], sys.argv[2:])')
+                      'os.execvp(sys.argv[2], sys.argv[2:])')
             command = [sys.executable, '-c', script, ','.join(map(str, passed)), *command]
         self.process = subprocess.Popen(command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL,
                                         stdout=test.log, stderr=test.log)
@@ -668,7 +671,7 @@ class VfiodTestCase(unittest.TestCase):
         wait(lambda: self.records() == [], 'the record goes')  # just after the answer
 
     def wait_gone(self, claim):
-        """The record goes last. There may be no signal: what came and went at once is not announced."""
+        """The record goes last."""
         wait(lambda: claim.id + '.json' not in self.records(), f'claim {claim.id} ends')
         self.assertEqual(claim.state, 'gone')
 

@@ -3,13 +3,14 @@
 """The start over what an earlier daemon left: records, lifelines, and damage to them. A device that may be in use is
 never handed out, whatever its record looks like."""
 
+import itertools
 import json
 import os
 import pathlib
 import socket
 
 import harness
-from harness import ROOT_PATH, VfiodTestCase, wait
+from harness import ROOT_PATH, Daemon, VfiodTestCase, wait
 from host import VFIO
 
 RECORDED = pathlib.Path(__file__).parent / 'records' / '0.1.0.json'
@@ -222,6 +223,22 @@ class TroubleTest(RecoveryTestCase):
         self.assertEqual(claim.state, 'held')
         claim.close()
         self.wait_gone(claim)
+
+    def test_too_few_fds_to_take_up_claims(self):
+        claims = self.hold_and_kill(*(self.host.add_device(f'0000:{i:02x}:00.0', group=i, driver=VFIO) for i in range(16, 28)))
+        for limit in itertools.count(3 + len(claims) + 8):  # with fewer it cannot be loaded
+            daemon = Daemon(self, keep_fds=True, nofile=limit)
+            wait(lambda: daemon.process.poll() is not None or any(m.get('READY') == '1' for m in self.manager.messages),
+                 'it starts or gives up')
+            started = daemon.process.poll() is None
+            (daemon.kill if started else daemon.stop)()
+            self.assertEqual(self.records(), sorted(c.id + '.json' for c in claims), limit)
+            self.assertEqual(len(self.manager.fds), len(claims), limit)
+            if started:
+                break
+        self.assertIn('Cannot take up', self.log_text())
+        self.restart()
+        self.assertEqual([c.state for c in claims], ['held'] * len(claims))
 
     def test_a_record_that_cannot_be_removed_at_once(self):
         claim, = self.hold_and_kill(self.disk)

@@ -92,28 +92,52 @@ static const char *lifeline_of(const StoredClaim *c) {
     return c->damaged ? c->id : claim_lifeline(&c->claim);
 }
 
-/* What was kept under this id; owned. Several claims may hang on the same connection. */
-static int find_lifeline(Recovery *recovery, const char *id) {
+/* *ret is what was kept under this id, owned, for several claims may hang on the same connection; -EBADF when
+ * nothing was kept. An fd that is there and cannot be had is an error: its claim may be in use. */
+static int find_lifeline(Recovery *recovery, const char *id, int *ret) {
     char name[TETHER_STORE_NAME_MAX];
 
     (void) tether_store_name(id, name);
     for (int i = 0; i < recovery->n_fds; i++)
         if (recovery->names[i] && streq(recovery->names[i], name)) {
             recovery->found[i] = true;
-            return fcntl(SD_LISTEN_FDS_START + i, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START + recovery->n_fds);
+            *ret = fcntl(SD_LISTEN_FDS_START + i, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START + recovery->n_fds);
+            return *ret < 0 ? log_error_errno(-errno, "Cannot take up %s", name) : 0;
         }
-    return -EBADF;
+    return 0;
 }
 
-static Candidate find_candidate(Recovery *recovery, StoredClaim *stored) {
-    const Claim *c = &stored->claim;
-    Candidate candidate = {.stored = stored, .lifeline = -EBADF, .previous = -EBADF};
+static int find_candidate(Recovery *recovery, StoredClaim *stored, Candidate *c) {
+    int r;
 
-    candidate.lifeline = find_lifeline(recovery, lifeline_of(stored));
-    (void) snprintf(candidate.lifeline_id, sizeof(candidate.lifeline_id), "%s", lifeline_of(stored));
-    if (!stored->damaged && c->moving)
-        candidate.previous = find_lifeline(recovery, c->previous_lifeline);
-    return candidate;
+    c->stored = stored;
+    (void) snprintf(c->lifeline_id, sizeof(c->lifeline_id), "%s", lifeline_of(stored));
+    r = find_lifeline(recovery, c->lifeline_id, &c->lifeline);
+    if (r < 0 || stored->damaged || !stored->claim.moving)
+        return r;
+    return find_lifeline(recovery, stored->claim.previous_lifeline, &c->previous);
+}
+
+static void close_candidates(Recovery *recovery) {
+    for (size_t i = 0; i < recovery->stored.n; i++) {
+        (void) safe_close(recovery->candidates[i].lifeline);
+        (void) safe_close(recovery->candidates[i].previous);
+    }
+    free(recovery->candidates);
+}
+
+static int find_candidates(Recovery *recovery) {
+    size_t n = recovery->stored.n;
+    int r = 0;
+
+    recovery->candidates = calloc(n + 1, sizeof(*recovery->candidates));
+    if (!recovery->candidates)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        recovery->candidates[i].lifeline = recovery->candidates[i].previous = -EBADF;
+    for (size_t i = 0; r >= 0 && i < n; i++)
+        r = find_candidate(recovery, &recovery->stored.entries[i], &recovery->candidates[i]);
+    return r;
 }
 
 /* c has no use for what is kept under this id. Other claims may hang on the same connection. */
@@ -510,15 +534,10 @@ static int recover(Recovery *recovery) {
     r = store_load(recovery->broker->store, &recovery->stored);
     if (r < 0)
         return r;
+    r = find_candidates(recovery);
+    if (r < 0)
+        return r;
     n = recovery->stored.n;
-    recovery->candidates = calloc(n + 1, sizeof(*recovery->candidates));
-    if (!recovery->candidates)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        StoredClaim *stored = &recovery->stored.entries[i];
-
-        recovery->candidates[i] = find_candidate(recovery, stored);
-    }
     qsort(recovery->candidates, n, sizeof(*recovery->candidates), compare_candidates);
     for (size_t i = 0; r >= 0 && i < n; i++) {
         Candidate *c = &recovery->candidates[i];
@@ -540,10 +559,6 @@ static int recover(Recovery *recovery) {
             grant_resume(j);
     if (r >= 0)
         cdi_sweep(recovery->broker);
-    for (size_t i = 0; i < n; i++) {
-        (void) safe_close(recovery->candidates[i].lifeline);
-        (void) safe_close(recovery->candidates[i].previous);
-    }
     return r;
 }
 
@@ -561,8 +576,9 @@ int broker_recover(Broker *e) {
     keep_watching(&recovery);
     r = recover(&recovery);
     node_watch_forget_rest(e->nodes);
+    if (recovery.candidates)
+        close_candidates(&recovery);
     stored_claims_done(&recovery.stored);
-    free(recovery.candidates);
     free(recovery.found);
     for (int i = 0; i < recovery.n_fds; i++)
         free(recovery.names[i]);

@@ -108,10 +108,11 @@ static int begin(ClaimRun *j, int *fd, Refusal *refusal) {
 
 /* ---- In the fd store ---- */
 
-/* Claims that hang on one socket have it there once: systemd does not keep the same file twice. */
+/* Claims that hang on one socket have it there once: systemd does not keep the same file twice. Not there yet
+ * is what systemd was too busy to take: that claim may end before it is tried again. */
 static bool is_shared(const ClaimRun *j) {
     for (const ClaimRun *other = j->broker->claims; other; other = other->next)
-        if (other != j && other->kept && other->kept->stored &&
+        if (other != j && other->kept && other->kept->stored && !other->kept->store_timer &&
                 streq(claim_lifeline(&other->claim), claim_lifeline(&j->claim)))
             return true;
     return false;
