@@ -38,7 +38,7 @@ typedef struct Plug {
     VfiodClaim *claim;
     char *iommufd; /* owned; the id of the object in QEMU; NULL: with groups */
     bool made_iommufd;
-    char *ids[DEVICES_MAX]; /* owned; NULL: not there, or not there any more */
+    char *ids[DEVICES_MAX]; /* owned; NULL: not there yet, or not there any more */
     size_t n_ids;
     bool ended;  /* the claim, from outside */
     char *state; /* owned; in which it is then */
@@ -157,10 +157,10 @@ static int make_iommufd(Plug *p, VfiodErrorText *error) {
     return free_and_strdup(&p->iommufd, IOMMUFD_ID);
 }
 
-static struct json_object *device_arguments(const Plug *p, size_t i, const char *fd_name) {
+static struct json_object *device_arguments(const Plug *p, size_t i, const char *id, const char *fd_name) {
     const char *address = vmm_pci_address(vfiod_claim_device(p->claim, i));
     struct json_object *o = arguments("driver", "vfio-pci");
-    int r = o ? json_add(o, "id", json_object_new_string(p->ids[i])) : -ENOMEM;
+    int r = o ? json_add(o, "id", json_object_new_string(id)) : -ENOMEM;
 
     if (r >= 0 && p->buses[i])
         r = json_add(o, "bus", json_object_new_string(p->buses[i]));
@@ -175,26 +175,27 @@ static struct json_object *device_arguments(const Plug *p, size_t i, const char 
     return NULL;
 }
 
+/* The id counts from QEMU's answer on: before it, the id is that of an earlier device, which may just be
+ * leaving. */
 static int add_device(Plug *p, size_t i, VfiodErrorText *error) {
     const char *device = vfiod_claim_device(p->claim, i);
-    _cleanup_free_ char *fd_name = format_string("device:%s", device), *name = NULL;
+    _cleanup_free_ char *fd_name = format_string("device:%s", device), *id = NULL, *name = NULL;
     int r = 0;
 
     if (!vmm_pci_address(device))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s: only PCI devices can be added.", device);
-    p->ids[i] = vmm_device_id(device);
-    name = p->ids[i] ? format_string(IOMMUFD_ID "-%s", p->ids[i]) : NULL;
+    id = vmm_device_id(device);
+    name = id ? format_string(IOMMUFD_ID "-%s", id) : NULL;
     if (!fd_name || !name)
         return error_text_errno(error, ENOMEM, "Cannot add the device");
     if (p->iommufd)
         r = give_fd(p, fd_name, name, error);
     if (r >= 0)
-        r = qmp_execute(p->qmp, "device_add", device_arguments(p, i, name), -EBADF, NULL, error);
+        r = qmp_execute(p->qmp, "device_add", device_arguments(p, i, id, name), -EBADF, NULL, error);
     if (r >= 0)
-        return 0;
-    if (p->iommufd)
+        p->ids[i] = TAKE_PTR(id);
+    else if (p->iommufd)
         take_fd_back(p, name);
-    free(TAKE_PTR(p->ids[i]));
     return r;
 }
 
@@ -310,9 +311,12 @@ static int stay(Plug *p, int signals, VfiodErrorText *error) {
 }
 
 static int show(const Plug *p) {
-    for (size_t i = 0; i < p->n_ids; i++)
+    for (size_t i = 0; i < p->n_ids; i++) {
+        if (!p->ids[i])
+            continue; /* out already */
         printf("%s: %s is in the virtual machine as %s\n", vfiod_claim_id(p->claim),
                 vfiod_claim_device(p->claim, i), p->ids[i]);
+    }
     return fflush(stdout) == 0 ? 0 : -errno;
 }
 

@@ -16,6 +16,8 @@ class FakeQmp:
         self.commands = []
         self.done = queue.Queue()  # names of commands, when they were answered
         self.failures = {}         # command -> description of the error
+        self.before = {}           # command, or id of a device -> the device that is deleted before the answer
+        self.flood = False         # there is no greeting, and events never end
         self.fds = {}              # name -> content of the file, as QEMU keeps them until they are used
         self.objects = list(objects)
         self.greeting = {'QMP': {'version': {'qemu': {'major': version[0], 'minor': version[1], 'micro': 0}},
@@ -46,6 +48,8 @@ class FakeQmp:
     def _serve(self):
         with contextlib.suppress(OSError):
             self._client, _ = self._listener.accept()
+            while self.flood:
+                self.event('RTC_CHANGE', offset=0)
             self.send(self.greeting)
             data = b''
             while True:
@@ -65,6 +69,9 @@ class FakeQmp:
             os.close(fd)
         self.commands.append((name, arguments, *contents))
         self.event('RTC_CHANGE', offset=0)  # events come whenever they like
+        for key in (name, arguments.get('id')):
+            if key in self.before:
+                self.event('DEVICE_DELETED', device=self.before.pop(key))
         if name in self.failures:
             self.send({'error': {'class': 'GenericError', 'desc': self.failures[name]}})
         else:

@@ -793,6 +793,35 @@ class HotplugTest(ClientTest):
         qemu.event('DEVICE_DELETED', device=self.ID)
         self.assertEqual(program.end()[0], 0)
 
+    def test_flood_of_events(self):
+        qemu = self.qemu()
+        qemu.flood = True
+        status, out, err = self.plug(qemu).end()
+        self.assertEqual((status, out), (1, ''))
+        self.assertIn('QEMU does not answer', err)
+
+    def test_earlier_device_with_this_name_leaves(self):
+        for command in ('getfd', 'device_add'):
+            qemu = self.qemu()
+            qemu.before[command] = self.ID
+            program = self.plug(qemu)
+            wait(lambda: program.text() == f'0123456789abcdef: {EDU} is in the virtual machine as {self.ID}\n', 'it is shown')
+            qemu.event('DEVICE_DELETED', device=self.ID)
+            self.assertEqual(program.end()[0], 0)
+            self.wait_closed()
+            qemu.close()
+            os.unlink(qemu.path)
+
+    def test_device_that_leaves_while_another_comes(self):
+        qemu = self.qemu()
+        second = 'pci-0000-00-04.0'
+        qemu.before[second] = self.ID
+        program = self.plug(qemu, '-d', NIC)
+        wait(program.text, 'the device is in')
+        qemu.event('DEVICE_DELETED', device=second)
+        status, out, _ = program.end()
+        self.assertEqual((status, out), (0, f'0123456789abcdef: {NIC} is in the virtual machine as {second}\n'))
+
     def test_what_is_no_monitor(self):
         qemu = self.qemu()
         qemu.greeting = {'hello': 'world'}
