@@ -25,6 +25,7 @@ VfiodClaim *vfiod_claim_free(VfiodClaim *claim) {
     free_strings(claim->nodes, claim->n_nodes);
     free(claim->id);
     free(claim->backend);
+    free(claim->tether);
     free(claim->rule);
     (void) vfiod_connection_free(claim->connection);
     free(claim);
@@ -148,6 +149,8 @@ int claim_take_answer(VfiodClaim *claim, Answer *a, bool needs_lifeline) {
         claim->id = TAKE_PTR(a->claim);
     if (!claim->backend)
         claim->backend = TAKE_PTR(a->backend);
+    if (!claim->tether)
+        claim->tether = TAKE_PTR(a->tether);
     if (!claim->rule)
         claim->rule = TAKE_PTR(a->rule);
     if (!claim->nodes) {

@@ -6,10 +6,10 @@
 #include "client/transport.h"
 
 struct VfiodClaim {
-    char *id, *backend, *rule; /* owned */
-    char **spellings;          /* owned; as the caller wrote the devices */
-    char **devices;            /* owned; as the daemon writes them, in the same order */
-    char **nodes;              /* owned; of the answer to Acquire or Transfer */
+    char *id, *backend, *tether, *rule; /* owned */
+    char **spellings;                   /* owned; as the caller wrote the devices */
+    char **devices;                     /* owned; as the daemon writes them, in the same order */
+    char **nodes;                       /* owned; of the answer to Acquire or Transfer */
     size_t n_spellings, n_devices, n_nodes;
     NamedFd *fds; /* owned */
     size_t n_fds;

@@ -21,6 +21,7 @@ typedef struct Operation {
     VfiodClaim *claim; /* borrowed: the caller's; NULL: one is made */
     VfiodClaim *made;  /* owned; has the spellings of the devices */
     bool needs_lifeline;
+    bool takes_over; /* by the tether that the answer names */
     VfiodClaimFunction function;
     void *userdata;
 } Operation;
@@ -108,6 +109,10 @@ int vfiod_connection_dispatch(VfiodConnection *c) {
 
 /* ---- calls with a claim ---- */
 
+static bool is_lifeline(const char *tether) {
+    return !tether || streq(tether, "lifeline");
+}
+
 static void on_answer(void *userdata, Answer *a, const VfiodErrorText *error) {
     _cleanup_(operation_freep) Operation *o = userdata;
     VfiodClaim *claim = o->claim ?: o->made;
@@ -117,7 +122,7 @@ static void on_answer(void *userdata, Answer *a, const VfiodErrorText *error) {
     if (a) {
         r = o->claim ? claim_add_spellings(claim, o->made, a) : 0;
         if (r >= 0)
-            r = claim_take_answer(claim, a, o->needs_lifeline);
+            r = claim_take_answer(claim, a, o->needs_lifeline || (o->takes_over && is_lifeline(a->tether)));
         if (r < 0) {
             (void) error_text_errno(&unreadable, r, "Cannot read vfiod's answer");
             error = &unreadable;
@@ -128,8 +133,8 @@ static void on_answer(void *userdata, Answer *a, const VfiodErrorText *error) {
     o->function(o->connection, error ? NULL : claim, error, o->userdata);
 }
 
-static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, bool needs_lifeline,
-        VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error) {
+static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, VfiodClaimFunction function,
+        void *userdata, VfiodErrorText *ret_error) {
     _cleanup_(operation_freep) Operation *o = calloc(1, sizeof(*o));
     const VfiodRequest *request = call->request;
     int r;
@@ -139,7 +144,8 @@ static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, bool n
     *o = (Operation){.next = c->operations,
             .connection = c,
             .claim = claim,
-            .needs_lifeline = needs_lifeline,
+            .needs_lifeline = call->method == METHOD_ACQUIRE && is_lifeline(request->tether),
+            .takes_over = call->method == METHOD_TRANSFER && call->pidfd < 0,
             .function = function,
             .userdata = userdata};
     c->operations = o;
@@ -152,36 +158,42 @@ static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, bool n
     return r;
 }
 
-static bool hangs_on_lifeline(const VfiodRequest *request) {
-    return !request->tether || streq(request->tether, "lifeline");
-}
-
-static int check_acquire(const VfiodRequest *request, VfiodErrorText *ret_error) {
+static int check_request(const VfiodRequest *request, VfiodErrorText *ret_error) {
     /* A later version gives them a meaning, which this one would not honour. */
     for (size_t i = 0; i < ELEMENTSOF(request->reserved); i++)
         if (request->reserved[i])
-            return error_text_errno(ret_error, EINVAL, "Cannot claim: a reserved member is not zero");
+            return error_text_errno(ret_error, EINVAL, "Cannot call vfiod: a reserved member is not zero");
     return request_check(request, ret_error);
 }
 
 int vfiod_connection_acquire(VfiodConnection *c, const VfiodRequest *request, VfiodClaimFunction function,
         void *userdata, VfiodErrorText *ret_error) {
     const Call call = {.method = METHOD_ACQUIRE, .request = request, .pidfd = -EBADF};
-    int r = check_acquire(request, ret_error);
+    int r = check_request(request, ret_error);
 
-    return r < 0 ? r : start(c, &call, NULL, hangs_on_lifeline(request), function, userdata, ret_error);
+    return r < 0 ? r : start(c, &call, NULL, function, userdata, ret_error);
+}
+
+int vfiod_connection_add_request(VfiodConnection *c, VfiodClaim *claim, const VfiodRequest *request,
+        VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error) {
+    const Call call = {.method = METHOD_ADD_DEVICES,
+            .claim = vfiod_claim_id(claim),
+            .request = request,
+            .pidfd = -EBADF};
+    int r;
+
+    if (request->backend || request->grant || request->tether || request->cookie)
+        return error_text_set(ret_error, EINVAL, "InvalidArgument",
+                "Devices are added by the backend, grant, tether and cookie that the claim has.");
+    r = check_request(request, ret_error);
+    return r < 0 ? r : start(c, &call, claim, function, userdata, ret_error);
 }
 
 int vfiod_connection_add_devices(VfiodConnection *c, VfiodClaim *claim, const char *const *devices,
         size_t n_devices, VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error) {
     const VfiodRequest request = {.devices = devices, .n_devices = n_devices};
-    const Call call = {.method = METHOD_ADD_DEVICES,
-            .claim = vfiod_claim_id(claim),
-            .request = &request,
-            .pidfd = -EBADF};
-    int r = request_check(&request, ret_error);
 
-    return r < 0 ? r : start(c, &call, claim, false, function, userdata, ret_error);
+    return vfiod_connection_add_request(c, claim, &request, function, userdata, ret_error);
 }
 
 /* ---- blocking ---- */
@@ -253,7 +265,7 @@ int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, V
     Wait w = {.error = ret_error};
     int r;
 
-    r = check_acquire(request, ret_error);
+    r = check_request(request, ret_error);
     if (r >= 0)
         r = vfiod_connection_new(&c, ret_error);
     if (r >= 0)
@@ -276,16 +288,22 @@ int vfiod_acquire(const char *const *devices, size_t n_devices, const char *back
     return vfiod_acquire_request(&request, ret_claim, ret_error);
 }
 
-int vfiod_claim_add_devices(
-        VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error) {
+int vfiod_claim_add_request(VfiodClaim *claim, const VfiodRequest *request, VfiodErrorText *ret_error) {
     _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
     Wait w = {.error = ret_error};
     int r;
 
     r = vfiod_connection_new(&c, ret_error);
     if (r >= 0)
-        r = vfiod_connection_add_devices(c, claim, devices, n_devices, on_claim, &w, ret_error);
+        r = vfiod_connection_add_request(c, claim, request, on_claim, &w, ret_error);
     return r < 0 ? r : wait_for(c, &w, ret_error);
+}
+
+int vfiod_claim_add_devices(
+        VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error) {
+    const VfiodRequest request = {.devices = devices, .n_devices = n_devices};
+
+    return vfiod_claim_add_request(claim, &request, ret_error);
 }
 
 int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
@@ -299,7 +317,7 @@ int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, Vfio
         return error_text_set(ret_error, EINVAL, "InvalidArgument", "The claim's id is not UTF-8.");
     r = vfiod_connection_new(&c, ret_error);
     if (r >= 0)
-        r = start(c, &call, NULL, pidfd < 0, on_claim, &w, ret_error);
+        r = start(c, &call, NULL, on_claim, &w, ret_error);
     if (r >= 0)
         r = wait_for(c, &w, ret_error);
     if (r < 0)
@@ -309,6 +327,8 @@ int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, Vfio
         claim->id = strdup(claim_id);
     if (!claim->id)
         return error_text_errno(ret_error, ENOMEM, "Cannot take the claim over");
+    if (pidfd < 0 && streq_ptr(claim->tether, "connection"))
+        claim->connection = TAKE_PTR(c);
     if (ret_claim)
         *ret_claim = TAKE_PTR(claim);
     return 0;
@@ -350,7 +370,7 @@ int vfiod_claim_release_devices(
 
 static int ask_about(Method m, const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
     const Call call = {.method = m, .request = request, .pidfd = -EBADF};
-    int r = check_acquire(request, ret_error);
+    int r = check_request(request, ret_error);
 
     return r < 0 ? r : call_for_text(&call, ret_json, ret_error);
 }

@@ -69,8 +69,8 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r >= 0 && method_has_request(call->method))
         r = append_options(m, call->request);
-    if (r >= 0 && call->method == METHOD_TRANSFER)
-        r = append_option(m, "tether", call->pid > 0 ? "process" : "lifeline");
+    if (r >= 0 && call->method == METHOD_TRANSFER && call->pid > 0)
+        r = append_option(m, "tether", "process");
     if (r >= 0 && call->pid > 0)
         r = sd_bus_message_append(m, "{sv}", "pid", "t", call->pid);
     if (r >= 0 && call->pidfd_id > 0)
@@ -177,6 +177,8 @@ static int read_result(Answer *a, sd_bus_message *m) {
             return r;
         if (streq(key, "backend"))
             r = take_string(&a->backend, m);
+        else if (streq(key, "tether"))
+            r = take_string(&a->tether, m);
         else if (streq(key, "rule"))
             r = take_string(&a->rule, m);
         else if (streq(key, "devices"))

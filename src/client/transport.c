@@ -20,7 +20,8 @@ static const struct {
     bool claim, devices, request, gives_claim, gives_text;
 } methods[_METHOD_MAX] = {
         [METHOD_ACQUIRE] = {"Acquire", .devices = true, .request = true, .gives_claim = true},
-        [METHOD_ADD_DEVICES] = {"AddDevices", .claim = true, .devices = true, .gives_claim = true},
+        [METHOD_ADD_DEVICES] = {"AddDevices", .claim = true, .devices = true, .request = true,
+                .gives_claim = true},
         [METHOD_RELEASE_DEVICES] = {"ReleaseDevices", .claim = true, .devices = true},
         [METHOD_RELEASE] = {"Release", .claim = true},
         [METHOD_TRANSFER] = {"Transfer", .claim = true, .gives_claim = true},
@@ -123,6 +124,7 @@ void answer_done(Answer *a) {
     free_strings(a->nodes, a->n_nodes);
     free(a->claim);
     free(a->backend);
+    free(a->tether);
     free(a->rule);
     free(a->text);
     *a = (Answer){};

@@ -38,8 +38,8 @@ typedef struct Call {
     Method method;
     const char *claim;           /* "cookie:COOKIE" too */
     const VfiodRequest *request; /* where the method has devices */
-    int pidfd;                   /* METHOD_TRANSFER: the new holder; negative: the caller */
-    uint64_t pid, pidfd_id;      /* of pidfd, see call_describe_process(); 0: none, or not known */
+    int pidfd; /* of the process that the claim shall hang on; negative: the caller decides by itself */
+    uint64_t pid, pidfd_id; /* of pidfd, see call_describe_process(); 0: none, or not known */
 } Call;
 
 uint64_t call_timeout_usec(const Call *call);
@@ -56,8 +56,8 @@ typedef struct NamedFd {
 
 /* What came back. The receiver may take parts of it. */
 typedef struct Answer {
-    char *claim, *backend, *rule, *text; /* owned; those that there are; text is a plan or explanation */
-    char **devices, **nodes;             /* owned; nodes only with the grant "node" */
+    char *claim, *backend, *tether, *rule, *text; /* owned; those that there are; text: plan or explanation */
+    char **devices, **nodes;                      /* owned; nodes only with the grant "node" */
     size_t n_devices, n_nodes;
     NamedFd fds[ANSWER_FDS_MAX];
     size_t n_fds;

@@ -39,7 +39,7 @@ static void add_devices(StrBuf *b, const VfiodRequest *request) {
     strbuf_add(b, "]");
 }
 
-static void add_request(StrBuf *b, const VfiodRequest *request, bool acquire) {
+static void add_request(StrBuf *b, const VfiodRequest *request, bool may_ask) {
     add_text(b, "backend", request->backend);
     add_text(b, "reason", request->reason);
     add_text(b, "grant", request->grant);
@@ -50,7 +50,7 @@ static void add_request(StrBuf *b, const VfiodRequest *request, bool acquire) {
         add_member(b, "untainted");
         strbuf_add(b, "true");
     }
-    if (acquire && request->interactive) {
+    if (may_ask && request->interactive) {
         add_member(b, "allowInteractiveAuthentication");
         strbuf_add(b, "true");
     }
@@ -67,9 +67,9 @@ int varlink_write_call(const Call *call, char **ret) {
     if (method_has_devices(call->method))
         add_devices(&b, call->request);
     if (method_has_request(call->method))
-        add_request(&b, call->request, call->method == METHOD_ACQUIRE);
-    if (call->method == METHOD_TRANSFER)
-        add_text(&b, "tether", call->pid > 0 ? "process" : "lifeline");
+        add_request(&b, call->request, method_gives_claim(call->method));
+    if (call->method == METHOD_TRANSFER && call->pid > 0)
+        add_text(&b, "tether", "process");
     add_number(&b, "pid", call->pid);
     add_number(&b, "pidfdId", call->pidfd_id);
     strbuf_add(&b, "}}");
@@ -184,6 +184,8 @@ static int read_parameters(Method m, const JsonNode *parameters, const int *fds,
     r = take_text(parameters, "claim", &a->claim);
     if (r >= 0)
         r = take_text(parameters, "backend", &a->backend);
+    if (r >= 0)
+        r = take_text(parameters, "tether", &a->tether);
     if (r >= 0)
         r = take_text(parameters, "rule", &a->rule);
     if (r >= 0)

@@ -127,6 +127,9 @@ int vfiod_release(const char *claim_id, VfiodErrorText *ret_error);
  * back. Devices that are given back are named as in the request, or by their full names; else -ENOENT. */
 int vfiod_claim_add_devices(
         VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);
+/* Adds devices with more to ask for: reason, memlock (in addition to that of the claim), untainted and
+ * interactive. Backend, grant, tether and cookie are those of the claim, and must be NULL here. */
+int vfiod_claim_add_request(VfiodClaim *claim, const VfiodRequest *request, VfiodErrorText *ret_error);
 int vfiod_claim_release_devices(
         VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);
 
@@ -134,7 +137,9 @@ int vfiod_claim_release_devices(
  * is closed or reset by it.
  *
  * pidfd      of the process of the same user that the claim hangs on from now on; negative: the caller takes
- *            it over with a fresh lifeline, and the old one no longer counts
+ *            it over. It hangs on the same kind of tether as before, but on the caller's: on a fresh
+ * lifeline, on the caller's process or unit, or on a connection that belongs to *ret_claim. What it has hung
+ *            on before no longer counts.
  * ret_claim  what the caller gets; may be NULL when pidfd is given */
 int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
@@ -184,12 +189,14 @@ int vfiod_connection_dispatch(VfiodConnection *connection);
 /* Called once for each call that was started. claim is the caller's to free; NULL: it failed, see error. */
 typedef void (*VfiodClaimFunction)(
         VfiodConnection *connection, VfiodClaim *claim, const VfiodErrorText *error, void *userdata);
-/* As vfiod_acquire_request() and vfiod_claim_add_devices(), where claim is what was given and must live until
- * then. The request is not needed any more when the call returns. */
+/* As vfiod_acquire_request(), vfiod_claim_add_devices() and vfiod_claim_add_request(), where claim is what
+ * was given and must live until then. The request is not needed any more when the call returns. */
 int vfiod_connection_acquire(VfiodConnection *connection, const VfiodRequest *request,
         VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error);
 int vfiod_connection_add_devices(VfiodConnection *connection, VfiodClaim *claim, const char *const *devices,
         size_t n_devices, VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error);
+int vfiod_connection_add_request(VfiodConnection *connection, VfiodClaim *claim, const VfiodRequest *request,
+        VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error);
 
 typedef struct VfiodEvent {
     const char *claim; /* its id */

@@ -25,6 +25,7 @@ import json
 import os
 import select
 import socket
+import struct
 
 __all__ = ['Claim', 'Connection', 'Error', 'Unreachable', 'acquire', 'claim', 'explain', 'list', 'monitor', 'plan',
            'release', 'transfer']
@@ -32,6 +33,7 @@ __all__ = ['Claim', 'Connection', 'Error', 'Unreachable', 'acquire', 'claim', 'e
 SOCKET = '/run/vfiod/org.vfiod.Broker'
 INTERFACE = 'org.vfiod.Broker'
 MESSAGE_MAX = 16 << 20  # a reply of the daemon is never as large
+PATIENCE = 10           # seconds until the daemon takes a connection, or what is sent to it
 FDS_MAX = 253           # what the kernel passes with one message
 FDS_SPACE = socket.CMSG_SPACE(FDS_MAX * array.array('i').itemsize)
 
@@ -41,6 +43,11 @@ _list = list
 def _names(devices):
     """The names as a list. A single name is one device, and not one for each of its characters."""
     return [devices] if isinstance(devices, str) else _list(devices)
+
+
+def _reason(e):
+    """What went wrong with the socket, for people."""
+    return 'it does not answer.' if isinstance(e, BlockingIOError) else e.strerror or e
 
 
 def _process(pid):
@@ -156,11 +163,13 @@ class Claim:
         device = self.devices[0] if device is None else device
         return self.fds['device:' + self._spellings.get(device, device)]
 
-    def add_devices(self, devices):
-        """Adds devices to the claim, all or none, for the same iommufd (hotplug)."""
+    def add_devices(self, devices, *, reason=None, memlock=None, untainted=None, interactive=None):
+        """Adds devices to the claim, all or none, for the same iommufd (hotplug). The options are those of acquire(); memlock
+        is in addition to that of the claim."""
         devices = _names(devices)
         with Connection() as c:
-            reply, fds = c.call('AddDevices', claim=self.id, devices=devices)
+            reply, fds = c.call('AddDevices', claim=self.id, devices=devices, reason=reason, memlock=memlock,
+                                untainted=untainted, allowInteractiveAuthentication=interactive)
         new = [d for d in reply.get('devices', ()) if d not in self.devices]
         if len(new) == len(devices):
             self._spellings.update(zip(devices, new))
@@ -202,11 +211,13 @@ class Connection:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._data = b''
         self._fds = []
+        # The socket stays one that blocks: others do not wait in connect(2) for a place in the queue.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack('@ll', PATIENCE, 0))
         try:
             self._socket.connect(self.path)
         except OSError as e:
             self._socket.close()
-            raise Unreachable(f'Cannot connect to vfiod at {self.path}: {e.strerror or e}') from e
+            raise Unreachable(f'Cannot connect to vfiod at {self.path}: {_reason(e)}') from e
 
     def __enter__(self):
         return self
@@ -235,7 +246,8 @@ class Connection:
         try:
             self._socket.sendall(data)
         except OSError as e:
-            raise Unreachable(f'vfiod closed the connection: {e.strerror or e}') from e
+            self.close()  # half of a call may be there
+            raise Unreachable(f'Cannot call vfiod at {self.path}: {_reason(e)}') from e
 
     def _read(self):
         """The next message: (what it is, the file descriptors that came with it, which are the caller's)."""
@@ -381,19 +393,24 @@ class Connection:
 # ---- one call, one connection ----------------------------------------------------------------------------------------
 
 
-def acquire(devices, **options):
-    """Connection.acquire() on a connection of its own, which a claim with the tether 'connection' keeps."""
+def _claim_by(function, *arguments, **options):
+    """A claim by a connection of its own, which a claim with the tether 'connection' keeps."""
     c = Connection()
     try:
-        result = c.acquire(devices, **options)
+        result = function(c, *arguments, **options)
     except BaseException:
         c.close()
         raise
-    if options.get('tether') == 'connection':
+    if 'connection' in (result.tether, options.get('tether')):
         result._connection = c
     else:
         c.close()
     return result
+
+
+def acquire(devices, **options):
+    """See Connection.acquire(). A claim with the tether 'connection' keeps its connection."""
+    return _claim_by(Connection.acquire, devices, **options)
 
 
 def release(claim):
@@ -403,9 +420,8 @@ def release(claim):
 
 
 def transfer(claim, **options):
-    """See Connection.transfer()."""
-    with Connection() as c:
-        return c.transfer(claim, **options)
+    """See Connection.transfer(). A claim with the tether 'connection' keeps its connection."""
+    return _claim_by(Connection.transfer, claim, **options)
 
 
 def plan(devices, **options):

@@ -30,7 +30,11 @@ int main(void) {
     VfiodErrorText error;
     VfiodClaim *claim = vfiod_claim_free(NULL);
     const char *const devices[] = {"pci:0000:06:0d.0"};
+    VfiodRequest request = {};
 
     /* Names and types as in the manual; nothing is called. */
-    return claim && vfiod_acquire(devices, 1, NULL, NULL, &claim, &error) < 0;
+    return claim && vfiod_claim_add_devices(claim, devices, 1, &error) < 0 &&
+            vfiod_claim_add_request(claim, &request, &error) < 0 &&
+            vfiod_connection_add_request(NULL, claim, &request, NULL, NULL, &error) < 0 &&
+            vfiod_acquire(devices, 1, NULL, NULL, &claim, &error) < 0;
 }

@@ -30,7 +30,7 @@ class LibraryTest(unittest.TestCase):
 
     def begin(self, *command, **environment):
         env = {**os.environ, 'VFIOD_SOCKET': self.mock.path, 'LD_LIBRARY_PATH': str(LIBRARY.parent), **environment}
-        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait, 10)
         self.addCleanup(process.kill)
@@ -186,8 +186,9 @@ class OtherCallsTest(LibraryTest):
     #include "vfiod.h"
     int main(void) {
         const char *const devices[] = {"0000:06:0d.0", "pci:0000:00:04.0"}, *const other_spelling = "06:0d.0";
-        VfiodRequest request = {.devices = devices, .n_devices = 1, .backend = "iommufd", .reason = "a\\n\\"b",
+        const VfiodRequest wanted = {.devices = devices, .n_devices = 1, .backend = "iommufd", .reason = "a\\n\\"b",
                 .memlock = 1ULL << 40, .untainted = 1, .interactive = 1, .grant = "fd", .tether = "connection"};
+        VfiodRequest request = wanted;
         VfiodErrorText e;
         VfiodClaim *claim, *other;
         char *plan;
@@ -196,6 +197,16 @@ class OtherCallsTest(LibraryTest):
         if (vfiod_claim_add_devices(claim, devices + 1, 1, &e) < 0 || !vfiod_claim_device(claim, 1) ||
                 vfiod_claim_device_fd(claim, devices[1]) < 0)
             errx(1, "%s", e.message);
+        if (vfiod_claim_add_request(claim, &request, &e) != -EINVAL)
+            errx(1, "the claim's own options");
+        request = (VfiodRequest){.devices = devices + 1, .n_devices = 1, .reason = "more", .memlock = 4096,
+                .untainted = 1, .interactive = 1, .reserved = {&e}};
+        if (vfiod_claim_add_request(claim, &request, &e) != -EINVAL)
+            errx(1, "a reserved member");
+        request.reserved[0] = NULL;
+        if (vfiod_claim_add_request(claim, &request, &e) < 0 || vfiod_claim_device(claim, 2))
+            errx(1, "%s", e.message);
+        request = wanted;
         if (vfiod_claim_release_devices(claim, &other_spelling, 1, &e) != -ENOENT ||
                 vfiod_claim_device_fd(claim, devices[0]) < 0)
             errx(1, "another spelling");
@@ -239,11 +250,30 @@ class OtherCallsTest(LibraryTest):
                          'untainted': True, 'allowInteractiveAuthentication': True, 'grant': 'fd',
                          'tether': 'connection'}),
             ('AddDevices', {'claim': CLAIM, 'devices': [NIC]}),
+            ('AddDevices', {'claim': CLAIM, 'devices': [NIC], 'reason': 'more', 'memlock': 4096, 'untainted': True,
+                            'allowInteractiveAuthentication': True}),
             ('ReleaseDevices', {'claim': CLAIM, 'devices': ['0000:06:0d.0']}),
-            ('Transfer', {'claim': 'cookie:x', 'tether': 'lifeline'}, 0),
+            ('Transfer', {'claim': 'cookie:x'}, 0),
             ('Transfer', {'claim': CLAIM, 'tether': 'process', 'pid': self.mock.pid, **self.mock.pidfd_id}, 0),
             ('Plan', {'devices': ['0000:06:0d.0'], 'backend': 'iommufd', 'reason': 'a\n"b', 'memlock': 1 << 40,
                       'untainted': True, 'grant': 'fd', 'tether': 'connection'})])
+
+    def test_taking_over_by_the_tether_of_the_claim(self):
+        def take_over(tether, *names):
+            def answer(p, _):
+                listed, fds = self.mock.named(names)
+                return {'claim': CLAIM, 'backend': 'iommufd', 'rule': '', 'devices': [], 'tether': tether, 'fds': listed}, fds
+
+            self.mock.answers['Transfer'] = answer
+            status, out = self.run_program(os.environ['LIBVFIOD_LOOP'], TRANSFER=CLAIM)
+            self.assertEqual(self.mock.calls[-1], ('Transfer', {'claim': CLAIM}))
+            return status, json.loads(out)
+
+        for tether in ('process', 'connection', 'unit', 'explicit'):
+            self.assertEqual(take_over(tether), (0, {'claim': CLAIM, 'lifeline': False}))
+        self.assertEqual(take_over('lifeline', 'lifeline'), (0, {'claim': CLAIM, 'lifeline': True}))
+        status, result = take_over('lifeline')
+        self.assertEqual((status, result['error']), (1, 'Failed'))
 
     def test_header_in_c_and_cplusplus(self):
         source = SOURCE / 'tests/integration/libvfiod-abi.c'

@@ -6,11 +6,13 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import textwrap
 import unittest
+from unittest import mock
 
 import harness
 from harness import SOURCE, VfiodTestCase, wait
@@ -93,7 +95,10 @@ class MockTest(unittest.TestCase):
 
     def test_claim_grows_and_shrinks(self):
         with vfiod.acquire(['0000:06:0d.0']) as claim:
-            claim.add_devices(['0000:00:04.0'])
+            claim.add_devices(['0000:00:04.0'], reason='more', memlock=4096, untainted=True, interactive=True)
+            self.assertEqual(self.mock.calls[1][1], {
+                'claim': CLAIM, 'devices': ['0000:00:04.0'], 'reason': 'more', 'memlock': 4096, 'untainted': True,
+                'allowInteractiveAuthentication': True})
             self.assertEqual(claim.devices, [EDU, NIC])
             self.assertEqual(claim.device_fd('0000:00:04.0'), claim.device_fd(NIC))
             self.assertRaises(KeyError, claim.release_devices, ['06:0d.0'])
@@ -111,6 +116,33 @@ class MockTest(unittest.TestCase):
         (_, first, _), (_, second, fds) = self.mock.calls
         self.assertEqual((first, second['claim'], second['tether'], second['pid'], fds),
                          ({'claim': 'cookie:x'}, CLAIM, 'process', os.getppid(), 0))
+
+    def test_daemon_that_takes_no_connection(self):
+        path = f'{self.directory}/asleep.socket'
+        first = socket.socket(socket.AF_UNIX)
+        with socket.socket(socket.AF_UNIX) as listener, mock.patch.object(vfiod, 'PATIENCE', 1), first:
+            listener.bind(path)
+            listener.listen(0)
+            first.connect(path)  # the queue is full
+            with self.assertRaisesRegex(vfiod.Unreachable, f'Cannot connect to vfiod at {path}: it does not answer'):
+                vfiod.Connection(path)
+
+    def test_daemon_that_reads_nothing(self):
+        path = f'{self.directory}/asleep.socket'
+        with socket.socket(socket.AF_UNIX) as listener, mock.patch.object(vfiod, 'PATIENCE', 1):
+            listener.bind(path)
+            listener.listen(1)
+            with vfiod.Connection(path) as c:
+                with self.assertRaisesRegex(vfiod.Unreachable, 'it does not answer'):
+                    c.acquire([EDU], reason='x' * (4 << 20))
+                self.assertRaises(vfiod.Unreachable, c.acquire, [EDU])
+
+    def test_transfer_to_a_connection(self):
+        self.mock.answers['Transfer'] = lambda p, f: ({'claim': CLAIM, 'tether': 'connection', 'fds': []}, [])
+        claim = vfiod.transfer(CLAIM)
+        claim._connection.release('x')
+        claim.close()
+        self.assertEqual(self.mock.connections, 1)
 
     def test_connection_as_tether(self):
         claim = vfiod.acquire([EDU], tether='connection')

@@ -343,16 +343,17 @@ class VfioctlTest(VfiodTestCase):
 
 
     def test_library_takes_a_claim_over(self):
-        hold = self.begin('hold', '--json', '--cookie=vm-1', self.disk.name)
-        claim = json.loads(hold.stdout.readline())['claim']
-        taker = self.tool('env', 'TRANSFER=cookie:vm-1', os.environ['LIBVFIOD_LOOP'], stdin=subprocess.PIPE)
-        self.assertEqual(json.loads(taker.stdout.readline()), {'claim': claim, 'lifeline': True})
-        hold.kill()
-        hold.wait()
-        self.assertEqual([(c['id'], c['state']) for c in self.claims()], [(claim, 'held')])
-        taker.stdin.close()
-        self.assertEqual(taker.wait(20), 0)
-        self.wait_no_claims()
+        for tether in ('lifeline', 'process', 'connection'):
+            hold = self.begin('hold', '--json', '--cookie=vm-1', f'--tether={tether}', self.disk.name)
+            claim = json.loads(hold.stdout.readline())['claim']
+            taker = self.tool('env', 'TRANSFER=cookie:vm-1', os.environ['LIBVFIOD_LOOP'], stdin=subprocess.PIPE)
+            self.assertEqual(json.loads(taker.stdout.readline()), {'claim': claim, 'lifeline': tether == 'lifeline'})
+            hold.kill()
+            hold.wait()
+            self.assertEqual([(c['id'], c['state'], c['tether']) for c in self.claims()], [(claim, 'held', tether)])
+            taker.stdin.close()
+            self.assertEqual(taker.wait(20), 0)
+            self.wait_no_claims()
 
 
 class VarlinkTest(VfioctlTest):
