@@ -203,6 +203,31 @@ static void warn_of_noiommu_rules(PolicyParser *p) {
     p->warnings.file = NULL;
 }
 
+/* An unknown account may turn out to be another name of root. */
+static bool may_be_root(const Rule *rule) {
+    if (!(rule->predicates & 1U << PREDICATE_WHO_USER) || rule_names_unknown(rule, /* is_group= */ false))
+        return true;
+    for (size_t i = 0; i < rule->n_uids; i++)
+        if (rule->uids[i] == 0)
+            return true;
+    return false;
+}
+
+/* A rule that matches, and refuses every claim because of its own terms. */
+static void warn_of_rules_for_nothing(PolicyParser *p) {
+    for (size_t i = 0; i < p->n_rules; i++) {
+        const Rule *rule = p->rules + i;
+
+        if (rule->effect == EFFECT_DENY || rule->terms.tethers != 1U << TETHER_EXPLICIT || may_be_root(rule))
+            continue;
+        p->warnings.file = rule->file;
+        problems_report(&p->warnings, rule->line, rule->column,
+                "this rule allows nothing: its only tether is \"explicit\", which only root may have, and "
+                "its \"user\" does not include root");
+    }
+    p->warnings.file = NULL;
+}
+
 /* What can only be said when all files are there. */
 static void check_set(PolicyParser *p) {
     if (p->checked)
@@ -217,6 +242,7 @@ static void check_set(PolicyParser *p) {
         return;
     parser_warn_of_unused_tags(p);
     warn_of_noiommu_rules(p);
+    warn_of_rules_for_nothing(p);
     parser_warn_of_covered_rules(p);
 }
 

@@ -285,6 +285,40 @@ static void test_noiommu_without_the_host_setting(void **state) {
     }
 }
 
+static void test_rules_that_allow_nothing(void **state) {
+    static const struct {
+        const char *who, *tether;
+        bool warns;
+    } cases[] = {
+            {"\"user\":1", "\"explicit\"", true},
+            {"\"user\":[1,2],\"unit\":\"a.service\"", "[\"explicit\"]", true},
+            {"\"user\":[1,0]", "\"explicit\"", false},
+            {"\"user\":[1,\"nobody-knows\"]", "\"explicit\"", false},
+            {"\"group\":1", "\"explicit\"", false},
+            {"", "\"explicit\"", false},
+            {"\"user\":1", "[\"explicit\",\"unit\"]", false},
+            {"\"user\":1", "\"lifeline\"", false},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
+        _cleanup_(policy_freep) Policy *policy = NULL;
+        bool warned = false;
+        char text[256];
+
+        assert_non_null(p);
+        snprintf(text, sizeof(text),
+                "{\"rules\":[\n{\"effect\":\"%s\",\"who\":{%s},\"what\":{},\"tether\":%s}]}",
+                i % 2 == 0 ? "allow" : "ask", cases[i].who, cases[i].tether);
+        assert_int_equal(policy_parser_add(p, "f", text, strlen(text)), 0);
+        assert_int_equal(policy_parser_finish(p, &policy), 0);
+        for (size_t k = 0; k < policy_parser_n_warnings(p); k++)
+            warned |= startswith(policy_parser_warning(p, k), "f:2:1: warning: this rule allows nothing: ") !=
+                    NULL;
+        assert_int_equal(warned, cases[i].warns);
+    }
+}
+
 /* What is allowed, but hardly meant. */
 static void test_mixed_up_names(void **state) {
     static const struct {
@@ -381,6 +415,7 @@ int main(void) {
             cmocka_unit_test(test_long_policy),
             cmocka_unit_test(test_bounded),
             cmocka_unit_test(test_noiommu_without_the_host_setting),
+            cmocka_unit_test(test_rules_that_allow_nothing),
             cmocka_unit_test(test_mixed_up_names),
             cmocka_unit_test(test_possible_units),
             cmocka_unit_test(test_past),
