@@ -377,8 +377,8 @@ static int become_command(const Exec *e, const VfiodClaim *claim, VfiodErrorText
     return command_error(command[0], errno, error);
 }
 
-/* The daemon notes the name of who asks, and a list full of "vfioctl" would tell nobody anything. It is for
- * display only, and this process becomes the command. */
+/* The daemon records the name of the calling process. A list full of "vfioctl" would be useless, so this uses
+ * the name of the command, which this process becomes. The name is for display only. */
 static void take_name_of(const char *command) {
     const char *slash = strrchr(command, '/');
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Releasing is asking: the daemon takes a device back only when nobody has it open any more. So this waits,
- * and says for whom. Listening starts before asking, or the end could be missed. Devices that are given back
- * alone are a claim of their own from then on, which is followed in the same way. */
+/* The daemon takes a device back only when no process has it open any more. So this waits, and shows the
+ * processes that it waits for. Listening starts before the request, or the end could be missed. Devices that
+ * are released from a claim become a claim of their own, which is followed in the same way. */
 
 #include <inttypes.h>
 

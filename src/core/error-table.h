@@ -63,7 +63,9 @@
             "The operator must check the card, and then update the tag or put the right card back.")         \
     X(NOT_AUTHORIZED, "NotAuthorized", EACCES, 37,                                                           \
             "Request it again where polkit can ask an authorized person, or contact the operator.")          \
-    X(REASON_REQUIRED, "ReasonRequired", EINVAL, 38, "State what the device is for (--reason).")             \
+    X(REASON_REQUIRED, "ReasonRequired", EINVAL, 38,                                                         \
+            "State what the device is for: option \"reason\" of the call, --reason of vfioctl, reason= in "  \
+            "Python.")                                                                                       \
     X(HOST_TAINTED, "HostTainted", EPERM, 39,                                                                \
             "'vfioctl taint' shows what weakens the host, and since when.")                                  \
     X(NOIOMMU_DISABLED, "NoiommuDisabled", EOPNOTSUPP, 40,                                                   \

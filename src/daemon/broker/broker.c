@@ -267,8 +267,8 @@ static int check_raw_io(const Broker *e, const Plan *plan, Refusal *refusal) {
     return r;
 }
 
-/* Looking for the rule that came nearest costs as much as a hundred refusals: who asks again and again is
- * told no, and not each time why. */
+/* Looking for the rule that came nearest costs as much as a hundred refusals. A caller that repeats a request
+ * is refused each time, but does not get the explanation each time. */
 static bool was_told_often(Broker *e, const Subject *subject, uint64_t now) {
     if (now - e->explanations_since_usec > EXPLANATIONS_USEC) {
         rate_limit_restart(&e->explanations);

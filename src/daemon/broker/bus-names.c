@@ -207,7 +207,7 @@ static int check_room(const BusNames *b, uid_t uid, Refusal *refusal) {
     (void) refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
             "claims of uid %u hang on %u connections, and those of all users on %u", (unsigned) uid,
             n_of_user, n);
-    refusal->remedy = strdup("Use fewer connections, or request another tether.");
+    refusal->remedy = strdup("Use fewer connections, or set the option \"tether\" to another tether.");
     return -error_info(VFIOD_ERROR_LIMIT_EXCEEDED)->error;
 }
 

@@ -4,17 +4,18 @@
 /* The one entry for every question, whatever it asks and through whichever face it comes. It knows the
  * caller, charges what answering takes to that user's account, and decides when it is answered.
  *
- * A user within the budget is answered at once. Who asks more than that waits in a queue of their own, which
- * is served when nothing else is to be done, in slices, the user with the smallest debt first: nobody stands
- * behind somebody else's flood. A user who has many calls under way is moreover answered at a bounded rate.
- * The bus lets a client have only so many calls under way, so who is answered later asks less; otherwise
- * these calls would fill the queues of the bus, where nobody is fair. Only where the queue ends is a call
- * refused. root waits like everybody and is never refused.
+ * A user within the budget is answered at once. A user above it waits in a queue of their own. These queues
+ * are served when nothing else is to be done, in slices, the user with the smallest debt first: nobody waits
+ * for somebody else's flood. A user who has many calls under way is moreover answered at a bounded rate.
+ * The bus limits the calls that a client has under way, so a client that is answered later asks less.
+ * Otherwise these calls would fill the queues of the bus, which are not fair. Only where the queue ends is a
+ * call refused. root waits like everybody and is never refused.
  *
  * Long answers (lists of everything) are made one at a time, and so many bytes in a second.
  *
  * Every answer is charged with its bytes to the connection that it is sent to, until the face knows that they
- * were read. A user who is full waits (see budget.h): who never reads an answer costs only themselves. */
+ * were read. A user who is full waits (see budget.h): a client that never reads its answers delays only its
+ * user. */
 
 #include <systemd/sd-event.h>
 

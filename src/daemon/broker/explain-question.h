@@ -31,8 +31,8 @@ int explain_question_set_namespace(ExplainQuestion *q, const char *word, Refusal
 int explain_question_set_scope(ExplainQuestion *q, const char *name, Refusal *refusal);
 int explain_question_set_gids(ExplainQuestion *q, const gid_t *gids, size_t n, Refusal *refusal);
 
-/* Who asks too much is refused before anything is read: the longer the policy, the longer an explanation
- * takes, and everybody may ask for one. */
+/* Refuses a caller that asks too often, before anything is read. Everybody may ask for an explanation, and a
+ * longer policy makes it take longer. */
 int explain_check_paid(const BudgetAccount *account, Refusal *refusal);
 /* The answer as JSON, which is owned by the caller and charged to the account. As broker_explain(). */
 int explain_question_answer(Broker *e, const ExplainQuestion *q, BrokerInquiry *inquiry, const Subject *asker,

@@ -241,7 +241,7 @@ static void on_changed(void *userdata) {
     check_nodes(userdata);
 }
 
-/* What happened while nobody watched, be it for a moment, is not known. */
+/* The permissions may have changed before this watch started, so they are checked after it has. */
 static void resume_node(ClaimRun *j) {
     int r = watch(j);
 

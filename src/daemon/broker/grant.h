@@ -36,7 +36,8 @@ void grant_give(ClaimRun *j);
 int grant_expose(ClaimRun *j);
 void grant_resume(ClaimRun *j);
 int grant_retract(ClaimRun *j);
-/* Its claim is not known, nor for whom its nodes were opened: no user opens them anew. */
+/* For a device whose claim record was lost. The users that its nodes were opened for are unknown, so no user
+ * may open them any more. */
 void grant_lock_out(const Device *d);
 /* Devices join a claim, or leave it, and their nodes go with them (claim-part.h). The owned lists are what
  * the claim has then. 0, -ENOMEM, -E2BIG. */

@@ -169,7 +169,7 @@ void lifelines_drop_unused(Lifelines *p) {
         drop(l);
 }
 
-/* What a client has written into it is nobody else's, and a client can make it larger or smaller. */
+/* No other client may read what a client has written into it, and a client can change its size. */
 static bool is_as_new(const Lifeline *l) {
     int n;
 
@@ -177,7 +177,7 @@ static bool is_as_new(const Lifeline *l) {
 }
 
 /* The pipe is ours, and its file of mode 0600, so nobody else can do this. */
-static int mend(Lifeline *l) {
+static int repair(Lifeline *l) {
     char path[48];
 
     if (l->theirs >= 0)
@@ -196,7 +196,7 @@ void lifelines_prepare(Lifelines *p) {
     for (Lifeline **i = &p->unused; *i;) {
         Lifeline *l = *i;
 
-        if (mend(l) >= 0) {
+        if (repair(l) >= 0) {
             i = &l->next;
             continue;
         }
@@ -206,7 +206,7 @@ void lifelines_prepare(Lifelines *p) {
     }
 }
 
-/* At the end: those before it are mended sooner. */
+/* Appended: the lifelines before it are repaired first. */
 Lifeline *lifeline_give_back(Lifeline *l) {
     Lifelines *p = l->pool;
     Lifeline **last = &p->unused;
@@ -247,7 +247,7 @@ int lifelines_take(
     Lifeline *l;
     int r;
 
-    while ((l = take_unused(p)) && mend(l) < 0)
+    while ((l = take_unused(p)) && repair(l) < 0)
         drop(l);
     r = l ? 0 : make(p, id, &l);
     if (r < 0)

@@ -4,9 +4,9 @@
 /* Has the facts of a survey looked for. What sysfs answers at once is read at once. What may sleep in the
  * kernel comes from worker processes, and whoever needs it waits for that, and nobody else does.
  *
- * A device is looked at by one worker at a time, and whoever asks about it meanwhile gets the same answer. A
- * device that did not answer in time is not looked at again for a while: its facts are unknown. So a stranger
- * who asks about a device that hangs costs one worker, however often they ask. */
+ * One worker at a time surveys a device, and all callers that ask about it meanwhile get the same answer. A
+ * device that did not answer in time is not surveyed again for a while: its facts are unknown. So requests
+ * about a device that hangs cost one worker, however many there are. */
 
 #include <systemd/sd-event.h>
 

@@ -76,7 +76,7 @@ void bus_unread_done(BusUnread *u, bool gone) {
 
 /* ---- Without a connection ---- */
 
-/* All that the bus keeps of us, for whomever. */
+/* All messages of ours that the bus keeps, for any receiver. */
 static int on_own_stats(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusOrphans *o = userdata;
     Stats stats = read_stats(m);

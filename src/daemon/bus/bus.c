@@ -625,8 +625,9 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 /* ---- A bus that is deaf ---- */
 
 /* dbus-daemon keeps what a client does not fetch, bounds how much it keeps of each sender, and then reads
- * nothing more from that sender: anybody who asks and asks, and never reads an answer, could have us answer
- * nobody else. What it keeps counts for the connection, and a new one begins at nothing. */
+ * nothing more from that sender. So a client that keeps asking and never reads an answer could stop us from
+ * answering anybody. What dbus-daemon keeps is counted per connection, and a new connection starts at zero.
+ */
 static int on_probed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
 

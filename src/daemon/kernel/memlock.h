@@ -18,11 +18,11 @@ typedef struct MemlockChange {
 } MemlockChange;
 
 /* Soft and hard limit are at least bytes afterwards, and noted in *change when they had to be raised. 0;
- * -ESRCH: which process asked is not known, or it is gone; -EACCES: it does not run as the user who asked
- * alone (set-user-id); -EPERM: the daemon lacks the capability; another negative errno. */
+ * -ESRCH: the calling process is unknown or gone; -EACCES: it does not run as the calling user alone
+ * (set-user-id); -EPERM: the daemon lacks the capability; another negative errno. */
 int memlock_raise(const Subject *subject, uint64_t bytes, MemlockChange *change);
 
-/* " (it is 64K now, 1M at most)" for a message, or "" when that is not known. */
+/* " (it is 64K now, 1M at most)" for a message, or "" when the limit is unknown. */
 #define MEMLOCK_DESCRIPTION_MAX 80U
 const char *memlock_describe(const Subject *subject, char *buf, size_t size);
 

@@ -55,8 +55,8 @@ void node_watch_forget_rest(NodeWatch *w);
 
 /* Starts before the node is opened. -ENOENT: no such node. */
 int node_watch_add(NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret);
-/* Goes on with what an earlier process handed out; in doubt where it is not known to have been watched all
- * the time. */
+/* Continues the watch of an earlier process. The entry is in doubt unless it was certainly watched all the
+ * time. */
 int node_watch_resume(
         NodeWatch *w, const char *path, node_changed_t changed, void *userdata, NodeEntry **ret);
 NodeEntry *node_entry_free(NodeEntry *e);

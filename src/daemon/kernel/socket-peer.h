@@ -8,7 +8,7 @@
 #include "daemon/kernel/caller-process.h"
 
 /* Of a connection that was accepted at accepted_usec (process_reader_now()), from a socket with this scope
- * (NULL: none). What is not known for certain is unknown in *ret. Nothing in here sleeps. 0 or negative
+ * (NULL: none). Facts that are uncertain are unknown in *ret. Nothing in here sleeps. 0 or negative
  * errno; *ret is untouched on failure. */
 int peer_subject_from_socket(
         ProcessReader *reader, int fd, uint64_t accepted_usec, const char *scope, Subject *ret);
