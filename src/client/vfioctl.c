@@ -358,14 +358,22 @@ static void append(OptionList *list, const char *value) {
     list->items[list->n++] = value;
 }
 
-/* Of the policy's verbs. */
-static int take_policy_option(Options *o, uint64_t flag, const char *value, VfiodErrorText *error) {
+/* Options that only store their value, or set or clear a flag. False: the option is none of these. */
+static bool store_option(Options *o, uint64_t flag, const char *value) {
     const struct {
         uint64_t flag;
-        const char **text; /* either */
-        OptionList *list;  /* or */
-        bool *yes;
+        const char **text; /* one of these */
+        OptionList *list;
+        bool *set;
+        bool *clear;
     } targets[] = {
+            {OPTION_BACKEND, .text = &o->backend},
+            {OPTION_REASON, .text = &o->reason},
+            {OPTION_GRANT, .text = &o->grant},
+            {OPTION_TETHER, .text = &o->tether},
+            {OPTION_COOKIE, .text = &o->cookie},
+            {OPTION_HOTPLUG, .text = &o->hotplug},
+            {OPTION_CONNECT, .text = &o->connect},
             {OPTION_HOST, .text = &o->host},
             {OPTION_USER, .text = &o->user},
             {OPTION_UNIT, .text = &o->unit},
@@ -374,16 +382,21 @@ static int take_policy_option(Options *o, uint64_t flag, const char *value, Vfio
             {OPTION_LABEL, .text = &o->label},
             {OPTION_SCOPE, .text = &o->scope},
             {OPTION_CLAIM, .text = &o->claim},
-            {OPTION_LAST_REFUSAL, .yes = &o->last_refusal},
             {OPTION_POLICY, .list = &o->policies},
             {OPTION_GROUP, .list = &o->groups_of_user},
             {OPTION_CAPABILITY, .list = &o->capabilities},
             {OPTION_TEST, .list = &o->tests},
-            {OPTION_SERIALS, .yes = &o->serials},
+            {OPTION_JSON, .set = &o->json},
+            {OPTION_UNTAINTED, .set = &o->untainted},
+            {OPTION_PRINT, .set = &o->print},
+            {OPTION_GROUPS, .set = &o->groups},
+            {OPTION_LAST_REFUSAL, .set = &o->last_refusal},
+            {OPTION_SERIALS, .set = &o->serials},
+            {OPTION_NO_LEGEND, .clear = &o->legend},
+            {OPTION_NO_ASK, .clear = &o->ask},
+            {OPTION_NO_WAIT, .clear = &o->wait},
     };
 
-    if (flag == OPTION_NAMESPACE)
-        return take_namespace(o, value, error);
     for (size_t i = 0; i < ELEMENTSOF(targets); i++) {
         if (targets[i].flag != flag)
             continue;
@@ -391,12 +404,47 @@ static int take_policy_option(Options *o, uint64_t flag, const char *value, Vfio
             *targets[i].text = value;
         else if (targets[i].list)
             append(targets[i].list, value);
+        else if (targets[i].set)
+            *targets[i].set = true;
         else
-            *targets[i].yes = true;
-        return 0;
+            *targets[i].clear = false;
+        return true;
     }
-    assert(false);
-    return -EINVAL;
+    return false;
+}
+
+static int take_colour(Options *o, const char *value, VfiodErrorText *error) {
+    o->colour = colour_mode_from_string(value);
+    if (o->colour < 0)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--color=%s: expected auto, always or never.", value);
+    return 0;
+}
+
+static int take_device(Options *o, const char *value, VfiodErrorText *error) {
+    o->devices[o->n_devices++] = value;
+    return 0;
+}
+
+static int take_memlock(Options *o, const char *value, VfiodErrorText *error) {
+    if (parse_size(value, &o->memlock) < 0 || o->memlock == 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--memlock=%s: expected bytes, or a size such as 16G.", value);
+    return 0;
+}
+
+static int take_ram(Options *o, const char *value, VfiodErrorText *error) {
+    if (parse_size(value, &o->ram) < 0 || o->ram == 0)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--ram=%s: expected bytes, or a size such as 64G.", value);
+    return 0;
+}
+
+static int take_pid(Options *o, const char *value, VfiodErrorText *error) {
+    if (parse_unsigned(value, 10, INT32_MAX, &o->pid) < 0 || o->pid == 0)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--pid=%s: expected the number of a process.", value);
+    return 0;
 }
 
 static int take_wait(Options *o, const char *value, VfiodErrorText *error) {
@@ -437,87 +485,39 @@ static int take_vmm(Options *o, Vmm vmm, VfiodErrorText *error) {
     return 0;
 }
 
+static int take_qemu(Options *o, const char *value, VfiodErrorText *error) {
+    return take_vmm(o, VMM_QEMU, error);
+}
+
+static int take_cloud_hypervisor(Options *o, const char *value, VfiodErrorText *error) {
+    return take_vmm(o, VMM_CLOUD_HYPERVISOR, error);
+}
+
 static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorText *error) {
-    switch (flag) {
-    case OPTION_JSON:
-        o->json = true;
+    static const struct {
+        uint64_t flag;
+        int (*take)(Options *o, const char *value, VfiodErrorText *error);
+    } parsers[] = {
+            {OPTION_COLOUR, take_colour},
+            {OPTION_DEVICE, take_device},
+            {OPTION_MEMLOCK, take_memlock},
+            {OPTION_QEMU, take_qemu},
+            {OPTION_CLOUD_HYPERVISOR, take_cloud_hypervisor},
+            {OPTION_PID, take_pid},
+            {OPTION_RAM, take_ram},
+            {OPTION_DEVICES, take_number_of_devices},
+            {OPTION_VIOMMU, take_viommu},
+            {OPTION_WAIT, take_wait},
+            {OPTION_NAMESPACE, take_namespace},
+    };
+
+    if (store_option(o, flag, value))
         return 0;
-    case OPTION_NO_LEGEND:
-        o->legend = false;
-        return 0;
-    case OPTION_COLOUR:
-        o->colour = colour_mode_from_string(value);
-        if (o->colour < 0)
-            return error_text_set(
-                    error, EINVAL, ERROR_NAME_USAGE, "--color=%s: expected auto, always or never.", value);
-        return 0;
-    case OPTION_DEVICE:
-        o->devices[o->n_devices++] = value;
-        return 0;
-    case OPTION_BACKEND:
-        o->backend = value;
-        return 0;
-    case OPTION_REASON:
-        o->reason = value;
-        return 0;
-    case OPTION_MEMLOCK:
-        if (parse_size(value, &o->memlock) < 0 || o->memlock == 0)
-            return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                    "--memlock=%s: expected bytes, or a size such as 16G.", value);
-        return 0;
-    case OPTION_UNTAINTED:
-        o->untainted = true;
-        return 0;
-    case OPTION_NO_ASK:
-        o->ask = false;
-        return 0;
-    case OPTION_GRANT:
-        o->grant = value;
-        return 0;
-    case OPTION_TETHER:
-        o->tether = value;
-        return 0;
-    case OPTION_COOKIE:
-        o->cookie = value;
-        return 0;
-    case OPTION_QEMU:
-        return take_vmm(o, VMM_QEMU, error);
-    case OPTION_CLOUD_HYPERVISOR:
-        return take_vmm(o, VMM_CLOUD_HYPERVISOR, error);
-    case OPTION_PID:
-        if (parse_unsigned(value, 10, INT32_MAX, &o->pid) < 0 || o->pid == 0)
-            return error_text_set(
-                    error, EINVAL, ERROR_NAME_USAGE, "--pid=%s: expected the number of a process.", value);
-        return 0;
-    case OPTION_HOTPLUG:
-        o->hotplug = value;
-        return 0;
-    case OPTION_CONNECT:
-        o->connect = value;
-        return 0;
-    case OPTION_RAM:
-        if (parse_size(value, &o->ram) < 0 || o->ram == 0)
-            return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                    "--ram=%s: expected bytes, or a size such as 64G.", value);
-        return 0;
-    case OPTION_DEVICES:
-        return take_number_of_devices(o, value, error);
-    case OPTION_VIOMMU:
-        return take_viommu(o, value, error);
-    case OPTION_WAIT:
-        return take_wait(o, value, error);
-    case OPTION_PRINT:
-        o->print = true;
-        return 0;
-    case OPTION_GROUPS:
-        o->groups = true;
-        return 0;
-    case OPTION_NO_WAIT:
-        o->wait = false;
-        return 0;
-    default:
-        return take_policy_option(o, flag, value, error);
-    }
+    for (size_t i = 0; i < ELEMENTSOF(parsers); i++)
+        if (parsers[i].flag == flag)
+            return parsers[i].take(o, value, error);
+    assert(false);
+    return -EINVAL;
 }
 
 /* Parses options from argv[1] on, up to the first argument or, where the verb takes no command, all of them.
