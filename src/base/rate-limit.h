@@ -2,7 +2,7 @@
 #pragma once
 
 /* How often something may be told within a window of time, to each of many keys (users) and in all. It knows
- * no clock: who owns it starts it anew when the window is over, and tells then what was left out. Bounded,
+ * no clock: its owner restarts it when the window is over, and then reports what was left out. Bounded,
  * whatever happens: keys beyond the table are only counted, all together. */
 
 #include "base/macro.h"

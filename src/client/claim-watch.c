@@ -11,7 +11,7 @@ static int get_claim(ClaimWatch *w, Object *ret) {
     int r;
 
     r = call_get_object(w->bus, w->path, ret, &error);
-    /* Who has it open is asked only when the state is new: the daemon looks into every process for that. */
+    /* The holders are requested only when the state is new: the daemon looks into every process for them. */
     if (r >= 0 && !streq_ptr(json_text(ret->properties, "state"), w->state))
         r = call_add_costly(w->bus, ret, &error);
     if (r >= 0)

@@ -3,7 +3,7 @@
 #include "client/libvfiod-internal.h"
 #include "client/policy-door.h"
 
-/* Who holds what, where a daemon runs to be asked; it is not needed for the rest. */
+/* The claims, if a daemon runs that can list them; the rest does not need it. */
 static int get_claims(struct json_object **ret) {
     _cleanup_json_ struct json_object *claims = json_object_new_array();
     _cleanup_objects_ Objects objects = {};

@@ -65,7 +65,7 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     _cleanup_free_ char *names = sanitize(descendants, 200);
     int r;
 
-    /* Who has asked for one of them does not hear that again. */
+    /* A device that was requested itself is not called a sibling. */
     if (!planner_is_requested(p, d) && d->group) {
         r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
                 "this sibling in IOMMU group %d would have to leave its driver, and these exist and would go "

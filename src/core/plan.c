@@ -296,9 +296,9 @@ static bool on_vfio_driver(const Device *d) {
     return d->driver && d->vfio_index >= 0;
 }
 
-/* Who has a group's file can open every member that is on a vfio driver, parked or not: the group backend
- * hands them all out, whatever we call it. So each must be allowed to the subject by itself, and is reset
- * afterwards. */
+/* The holder of a group's file can open every member that is on a vfio driver, parked or not: the group
+ * backend hands them all out, whatever we call it. So each must be allowed to the subject by itself, and is
+ * reset afterwards. */
 static bool is_exposed(const Planner *p, const Device *d, Disposition disposition) {
     return p->plan->backend == BACKEND_GROUP && disposition != DISPOSITION_CLAIM &&
             (disposition == DISPOSITION_PARK || on_vfio_driver(d));

@@ -210,7 +210,7 @@ const JsonNode *schema_find_member(const JsonNode *object, const char *key) {
     return NULL;
 }
 
-/* One mistake, one error: who has written "efect" needs not be told that "effect" is missing. */
+/* One mistake, one error: where "efect" is reported, a missing "effect" is not. */
 static bool is_misspelt(const JsonNode *object, const char *name, const Key *keys, size_t n_keys) {
     for (const JsonNode *m = object->children; m; m = m->next)
         if (!find_key(keys, n_keys, m->key) && streq_ptr(nearest_key(m->key, keys, n_keys), name))

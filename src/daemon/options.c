@@ -113,7 +113,7 @@ static int add_directory(const char *option, const char *directory, const char *
     return 0;
 }
 
-/* Who reads the policy from elsewhere does not mean the shadow of this host. */
+/* With a policy from elsewhere, the default shadow policy of this host does not apply. */
 static int add_policy_directory(Options *o, const char *directory) {
     static const char *const none[] = {NULL};
 

@@ -379,8 +379,8 @@ static bool has_neighbours(const DeviceName *name) {
 }
 
 /* Every dword of config space is a cycle on the bus, so it is read in steps until the answer is there: mostly
- * after 512 of the 4096 bytes. Who may not see more than the header (no CAP_SYS_ADMIN) gets an end of file
- * there. parse tells -EINVAL as long as it needs more. */
+ * after 512 of the 4096 bytes. Without CAP_SYS_ADMIN, the file ends after the header. parse returns
+ * -EINVAL as long as it needs more. */
 static int parse_config(const DeviceName *name,
         int (*parse)(const uint8_t *config, size_t size, void *userdata), void *userdata) {
     static const size_t steps[] = {256, 512, 1024, 2048, CONFIG_MAX};

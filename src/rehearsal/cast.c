@@ -6,8 +6,8 @@
 #include "base/json-text.h"
 #include "base/str.h"
 
-/* What a rule does not ask about is as it is for a person who has logged in. Were it unknown instead, every
- * deny rule that asks for a unit would seem to match everybody. */
+/* Anything that a rule does not mention is assumed as for an ordinary login session. If it were unknown,
+ * every deny rule with a unit would seem to match everybody. */
 #define SESSION_CGROUP "/user.slice/user-1000.slice/session-1.scope"
 #define SESSION_LABEL "unconfined"
 #define STRANGER "65534" /* nobody(5) */

@@ -248,7 +248,7 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
     strbuf_add(b, "\n    },\n");
 }
 
-/* Who gets the device takes these from their drivers; without leave for it, nobody gets it. */
+/* A claim of the device takes these from their drivers. Unless the rule permits that, it is refused. */
 static bool has_busy_sibling(const Device *d) {
     FOREACH_MEMBER(m, d->group)
         if (m != d && m->driver && m->vfio_index < 0 && !device_is_bridge(m))

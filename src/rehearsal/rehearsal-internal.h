@@ -33,5 +33,5 @@ int test_file_load(const char *path, TestFile *ret, struct json_object *errors, 
 /* Accounts and subjects of all files (ended by NULL; NULL: none), without their cases. */
 int test_files_merge(const char *const *paths, TestFile *ret, char **ret_problem);
 
-/* The policy, for who wants to ask it: fails when it has errors. Borrowed. */
+/* The policy, to evaluate it: fails when it has errors. Borrowed. */
 int rehearsal_get_policy(Rehearsal *r, const Policy **ret, char **ret_problem);

@@ -5,15 +5,15 @@
 
 /* Others wait for a slice at most, whoever made the daemon work on something long. */
 #define SLICE_USEC 200U
-/* Who is held back gets this many answers in a turn, and the next turn comes after this time, or after so
- * many times what they took: 5,000 answers in a second, more than anybody needs and a tenth of what
+/* A user who is held back gets this many answers in a turn, and the next turn comes after this time, or after
+ * so many times what they took: 5,000 answers in a second, more than anybody needs and a tenth of what
  * dbus-daemon carries, and a quarter of the loop's time. */
 #define HELD_BACK_PER_TURN 2U
 #define TURN_USEC 400U
 #define REST_FACTOR 3U
-/* Who has no more calls under way than this does not fill anybody's queue, and is not held back. */
+/* A user with no more calls under way than this does not fill anybody's queue, and is not held back. */
 #define CALLS_IN_A_ROW 8U
-/* So often it is found out whether a user who is full has read something. */
+/* How often we look whether a user who is full has read something. */
 #define UNREAD_USEC (100 * 1000U)
 /* A loop that is never idle serves the queues this often nevertheless. */
 #define FAIRNESS_USEC 5000U

@@ -84,7 +84,7 @@ void door_note_unread(Door *d, BudgetReader *reader, uint64_t unread);
 void door_note_orphans(Door *d, uid_t uid, uint64_t unread);
 /* The face looks after this connection no more. */
 void door_reader_done(Door *d, BudgetReader *reader);
-/* What a user who is full asks is not even refused: nobody would read that. */
+/* Requests of a user who is full are not even refused: nobody would read the refusal. */
 bool door_is_full(const Door *d, const BudgetReader *reader);
 /* Is it time to find out what this user has read? */
 bool door_is_nearly_full(const Door *d, const BudgetReader *reader);

@@ -441,8 +441,8 @@ static void catch_up(ClaimRun *j) {
     }
 }
 
-/* It was moving to another holder, who has the news or not. If the new one is there, it counts; else the one
- * before, so that exactly one does. */
+/* The claim was moving to another holder, which may or may not have been told. If the new holder is there, it
+ * counts; otherwise the previous one, so that exactly one does. */
 static void settle_move(const Recovery *recovery, Candidate *c) {
     Claim *claim = &c->run->claim;
     char other[CLAIM_ID_MAX];

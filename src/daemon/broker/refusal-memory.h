@@ -2,8 +2,8 @@
 #pragma once
 
 /* The last refusal of each user, so that it can be explained afterwards. Remembering must cost little,
- * because who is refused may ask again at once: what is kept is the question (who, what) and the answer; the
- * explanation is made when somebody wants it. Bounded: so many users, the one that was refused longest ago
+ * because a refused caller may ask again at once. So only the question (who, what) and the answer are kept;
+ * the explanation is made when it is requested. Bounded: so many users, the one that was refused longest ago
  * goes first, and each entry is bounded by what a Subject copy and a Request can hold. */
 
 #include "core/error.h"

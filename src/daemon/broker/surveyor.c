@@ -42,8 +42,8 @@ struct Surveyor {
 
 /* ---- what needs no worker ---- */
 
-/* The kernel holds a read of config space back for as long as a device is being reset, and who has one may
- * reset it as often as they like: what is claimed is not read then, and what stands there is unknown. */
+/* The kernel delays a read of config space while the device is being reset, and its owner may reset it as
+ * often as they like. So config space of a claimed device is not read, and its contents are unknown. */
 static bool may_be_in_reset(const Device *d) {
     return d->claim || (d->group && d->group->claim);
 }
@@ -216,7 +216,7 @@ static void start_device(Surveyor *s, SurveyDevice *d) {
         survey_put(d, open_facts(d), &none, r);
 }
 
-/* Starts what can be started, and calls who has everything; a callback may do anything. */
+/* Starts what can be started, and calls back those that have everything; a callback may do anything. */
 static void pump(Surveyor *s) {
     SurveyTask **i = &s->tasks;
 

@@ -286,7 +286,7 @@ BusFace *bus_face_current(sd_bus *bus) {
     return sd_bus_slot_get_userdata(sd_bus_get_current_slot(bus));
 }
 
-/* Only for signals, which everybody hears: who reads a property is answered by bus-read.c. */
+/* Only for signals, which everybody hears: bus-read.c answers reads of a property. */
 static int get_property(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     const BusObject object = {.kind = bus_kind_from_interface(interface), .thing = userdata};

@@ -35,8 +35,7 @@
 
 /* What every answer takes, header and all; about. */
 #define ANSWER_BYTES 256U
-/* Of users who are nearly full: so often the bus is asked what they have read. The door asks for who is full.
- */
+/* How often we ask the bus what users who are nearly full have read. For full users, the door asks. */
 #define ASK_USEC (10 * 1000U)
 /* A ping is no sign of interest, but so many of them in so much time are charged to somebody, too. */
 #define PINGS_MAX 100U

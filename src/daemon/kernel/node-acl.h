@@ -5,8 +5,8 @@
  * at, so a list is read and written through an open file of the node, and the node is known by the number of
  * its inode and of its device: devtmpfs makes a new inode whenever a node comes back.
  *
- * What is written is read back. Only root and the owner of a node can change its list; who does so meanwhile
- * is seen by inotify. */
+ * What is written is read back. Only root and the owner of a node can change its list; inotify
+ * reports such a change. */
 
 #include <systemd/sd-event.h>
 
