@@ -27,7 +27,9 @@
 #include "daemon/bus/bus.h"
 #include "daemon/broker/broker.h"
 #include "daemon/kernel/hotplug.h"
+#include "daemon/broker/fd-store.h"
 #include "daemon/broker/ledger.h"
+#include "daemon/broker/lifelines.h"
 #include "daemon/manager.h"
 #include "daemon/policy-loader.h"
 #include "daemon/privileges.h"
@@ -41,6 +43,9 @@
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
+/* What else is in the fd store: unused lifelines, the watch of the nodes, and a second one of a claim that
+ * moves. */
+#define KEPT_BESIDE_CLAIMS (LIFELINES_UNUSED_MAX + 2U)
 
 /* For a bus that takes our connection and does not answer: that it does is not a condition of being ready. */
 #define BUS_PATIENCE_USEC (5 * UINT64_C(1000000))
@@ -583,8 +588,20 @@ static int build_varlink(Manager *m) {
     return r;
 }
 
+/* A claim that systemd would not keep would end with this process. */
+static unsigned count_claims_max(void) {
+    uint64_t room = fd_store_size();
+
+    room -= MIN(room, KEPT_BESIDE_CLAIMS);
+    if (room >= CLAIMS_MAX)
+        return CLAIMS_MAX;
+    log_warning(
+            "FileDescriptorStoreMax= has been lowered: there can be no more than %u claims", (unsigned) room);
+    return (unsigned) room;
+}
+
 static int build_loop(Manager *m) {
-    const BudgetLimits limits = {.claims_per_user = CLAIMS_PER_UID_MAX, .claims = CLAIMS_MAX};
+    const BudgetLimits limits = {.claims_per_user = CLAIMS_PER_UID_MAX, .claims = count_claims_max()};
     int r;
 
     r = sd_event_new(&m->event);

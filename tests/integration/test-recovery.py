@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import socket
+from unittest import mock
 
 import harness
 from harness import ROOT_PATH, Daemon, VfiodTestCase, wait
@@ -442,6 +443,29 @@ class RecordedTest(VfiodTestCase):
                 device = self.devices[member['name'][4:]]
                 self.assertEqual(device.driver or '', member['originalDriver'], (name, device))
                 self.assertEqual(device.override or '', member['originalOverride'], (name, device))
+
+
+class StoreSizeTest(RecoveryTestCase):
+    def start_with(self, size, **options):
+        with mock.patch.dict(os.environ, FDSTORE=size):
+            self.start(**options)
+
+    def test_no_claim_is_beyond_the_store_of_systemd(self):
+        self.start_with('20')  # 16 unused lifelines, the watch of the nodes, one that moves, and two claims
+        c = self.client()
+        claims = [c.acquire(d) for d in (self.nic, self.disk)]
+        with self.refused('LimitExceeded', 'already 2 claims'):
+            c.acquire(self.card)
+        wait(lambda: len(self.manager.fds) == len(claims), 'the lifelines are with the service manager')
+        self.daemon.kill()
+        self.start_with('20', keep_fds=True)
+        self.manager.forget()
+        self.assertEqual([claim.state for claim in claims], ['held', 'held'])
+
+    def test_a_size_that_is_no_number_has_no_room(self):
+        self.start_with('many')
+        with self.refused('LimitExceeded', 'already 0 claims'):
+            self.client().acquire(self.nic)
 
 
 if __name__ == '__main__':

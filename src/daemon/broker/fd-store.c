@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/macro.h"
+#include "base/str.h"
 
 static int notify_socket = -EBADF;
 
@@ -66,6 +67,15 @@ int fd_store_add(const char *name, int fd) {
     if (r == -EAFNOSUPPORT)
         (void) sd_pid_notify_with_fds(0, /* unset_environment= */ 0, text, &fd, 1);
     return 0;
+}
+
+uint64_t fd_store_size(void) {
+    const char *text = getenv("FDSTORE");
+    uint64_t n;
+
+    if (!text)
+        return UINT64_MAX;
+    return parse_unsigned(text, 10, UINT64_MAX, &n) < 0 ? 0 : n;
 }
 
 /* Once it is over, systemd has time. */
