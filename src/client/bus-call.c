@@ -25,6 +25,17 @@ VfiodRequest options_request(const Options *o, const char *const *devices, size_
     };
 }
 
+int call_open_bus(sd_bus **ret, VfiodErrorText *error) {
+    VfiodErrorText reason;
+    int r = vfiod_open_bus(ret, &reason);
+
+    if (r >= 0)
+        return r;
+    return error_text_set(error, reason.error, reason.name,
+            "%s. This verb requires D-Bus. exec, hold and plan use vfiod's socket where it exists.",
+            reason.message);
+}
+
 int call_plan(const VfiodRequest *request, struct json_object **ret, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *plan = NULL;
     _cleanup_free_ char *text = NULL;

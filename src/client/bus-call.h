@@ -34,6 +34,8 @@ void objects_done(Objects *o);
 #define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
 #define _cleanup_bus_error_ _cleanup_(sd_bus_error_free)
 
+/* The system bus; the error names the verbs that do not need it. */
+int call_open_bus(sd_bus **ret, VfiodErrorText *error);
 /* What a claim would do, as the daemon's JSON; ret may be NULL. */
 int call_plan(const VfiodRequest *request, struct json_object **ret, VfiodErrorText *error);
 /* All objects, with the properties whose changes the daemon announces. */

@@ -155,7 +155,7 @@ int verb_list(const Options *o, VfiodErrorText *error) {
     _cleanup_bus_ sd_bus *bus = NULL;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_open_bus(&bus, error);
     if (r < 0)
         return r;
     r = call_get_objects(bus, &objects, error);

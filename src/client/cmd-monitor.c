@@ -254,7 +254,7 @@ int verb_monitor(const Options *o, VfiodErrorText *error) {
     _cleanup_(monitor_done) Monitor m = {.options = o, .error = error};
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_open_bus(&bus, error);
     if (r < 0)
         return r;
     m.bus = bus;

@@ -3,7 +3,6 @@
 
 #include "base/str.h"
 #include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
 #include "client/show-explanation.h"
 
 static const char *claim_action(const char *grant, bool bind) {
@@ -103,14 +102,12 @@ static int show_refusal(const Options *o, const VfiodErrorText *error, struct js
 /* An error has one reason, an explanation has all. Best effort: without it the error is shown alone. With it
  * and as JSON there is no more to show. */
 static int explain_refusal(
-        const Options *o, sd_bus *bus, const VfiodRequest *request, const VfiodErrorText *error, int r) {
+        const Options *o, const VfiodRequest *request, const VfiodErrorText *error, int r) {
     _cleanup_json_ struct json_object *explanation = NULL;
-    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_free_ char *text = NULL;
     struct json_object *obstacles;
-    const char *text;
 
-    if (vfiod_call_with_request(bus, "Explain", request, &reply, NULL) < 0 ||
-            sd_bus_message_read_basic(reply, 's', &text) < 0)
+    if (vfiod_explain(request, &text, NULL) < 0)
         return r;
     explanation = json_tokener_parse(text);
     obstacles =
@@ -125,24 +122,12 @@ static int explain_refusal(
 
 int verb_plan(const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *plan = NULL;
-    _cleanup_message_ sd_bus_message *reply = NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
-    VfiodRequest request;
-    const char *text;
+    VfiodRequest request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_plan(&request, &plan, error);
     if (r < 0)
-        return r;
-    request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
-    r = vfiod_call_with_request(bus, "Plan", &request, &reply, error);
-    if (r < 0)
-        return explain_refusal(o, bus, &request, error, r);
-    r = sd_bus_message_read_basic(reply, 's', &text);
-    if (r >= 0)
-        plan = json_tokener_parse(text);
-    if (r < 0 || !json_object_is_type(plan, json_type_object))
-        return error_text_errno(error, r < 0 ? r : -EBADMSG, "Cannot read vfiod's answer");
+        return explain_refusal(o, &request, error, r);
     r = o->json ? show_json(stdout, plan, /* pretty= */ true) : show_plan(o, plan);
     return r < 0 ? error_text_errno(error, r, "Cannot show the plan") : 0;
 }

@@ -136,7 +136,7 @@ static int explain_past(const Options *o, VfiodErrorText *error) {
     const char *text;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_open_bus(&bus, error);
     if (r >= 0)
         r = call_explain(bus, o, &reply, error);
     if (r < 0)

@@ -169,7 +169,7 @@ static int release_one(const char *word, const Options *o, VfiodErrorText *error
     _cleanup_bus_ sd_bus *bus = NULL;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_open_bus(&bus, error);
     if (r < 0)
         return r;
     r = find_claim(bus, word, &id, error);

@@ -58,7 +58,7 @@ int verb_reload(const Options *o, VfiodErrorText *error) {
     int64_t rules;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_open_bus(&bus, error);
     if (r < 0)
         return r;
     r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "ReloadPolicy",

@@ -346,7 +346,7 @@ int verb_status(const Options *o, VfiodErrorText *error) {
     _cleanup_bus_ sd_bus *bus = NULL;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_open_bus(&bus, error);
     if (r < 0)
         return r;
     return o->n_arguments > 0 ? status_objects(bus, o, error) : status_manager(bus, o, error);

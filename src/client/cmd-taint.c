@@ -53,7 +53,7 @@ int verb_taint(const Options *o, VfiodErrorText *error) {
     struct json_object *taints;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
+    r = call_open_bus(&bus, error);
     if (r < 0)
         return r;
     r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);

@@ -107,7 +107,7 @@ int verb_transfer(const Options *o, VfiodErrorText *error) {
     if (r >= 0 && o->pid != 0)
         r = open_process(o->pid, &process, &process_id, error);
     if (r >= 0)
-        r = vfiod_open_bus(&bus, error);
+        r = call_open_bus(&bus, error);
     if (r >= 0)
         r = call_find_object(bus, o->arguments[0], &object, error);
     if (r < 0)

@@ -14,7 +14,3 @@
 
 /* The system bus, or an error that says it is not there. */
 int vfiod_open_bus(sd_bus **ret, VfiodErrorText *ret_error);
-
-/* Calls Manager.MEMBER(as devices, a{sv} options), the shape of Acquire and Plan. */
-int vfiod_call_with_request(sd_bus *bus, const char *member, const VfiodRequest *request,
-        sd_bus_message **ret_reply, VfiodErrorText *ret_error);

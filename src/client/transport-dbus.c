@@ -91,23 +91,6 @@ static int new_call(sd_bus *bus, const char *member, const Call *call, sd_bus_me
     return r;
 }
 
-int vfiod_call_with_request(sd_bus *bus, const char *member, const VfiodRequest *request,
-        sd_bus_message **ret_reply, VfiodErrorText *ret_error) {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-    _cleanup_(sd_bus_error_free) sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    const Call call = {.method = METHOD_PLAN, .request = request, .pidfd = -EBADF};
-    int r;
-
-    r = request_check(request, ret_error);
-    if (r < 0)
-        return r;
-    r = new_call(bus, member, &call, &m);
-    if (r < 0)
-        return error_text_errno(ret_error, r, "Cannot write the request");
-    r = sd_bus_call(bus, m, call_timeout_usec(&call), &bus_error, ret_reply);
-    return r < 0 ? error_text_from_bus(ret_error, &bus_error, r) : 0;
-}
-
 /* ---- answers ---- */
 
 static int take_string(char **p, sd_bus_message *m) {

@@ -395,6 +395,19 @@ class VarlinkTest(VfioctlTest):
         self.assertEqual(self.vfioctl('exec', '-d', '00:1f.7', 'echo', '{device}')[0], 14)
         self.assertEqual(self.vfioctl('exec', '-d', 'nonsense', 'echo', '{device}')[0], 10)
 
+    def test_plan_without_a_bus(self):
+        def tool(*arguments):
+            process = self.tool('env', 'DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent', os.environ['VFIOCTL'], *arguments)
+            output, _ = process.communicate(timeout=20)
+            return process.returncode, output
+
+        status, output = tool('--json', 'plan', '06:00.0')
+        self.assertEqual(status, 0, output)
+        self.assertEqual(json.loads(output), self.json('plan', '06:00.0'))
+        status, output = tool('list')
+        self.assertEqual(status, 3, output)
+        self.assertIn("This verb requires D-Bus. exec, hold and plan use vfiod's socket", output)
+
 
 if __name__ == '__main__':
     harness.main()
