@@ -53,7 +53,7 @@ static HolderQuery *find_walking(const HolderSearch *s) {
     return NULL;
 }
 
-/* Whoever is told may ask anew or cancel others. */
+/* A callback may start new queries or cancel others. */
 static void answer_all(HolderSearch *s, const HolderAnswer *answer) {
     HolderQuery *q;
 

@@ -115,7 +115,7 @@ static void look_at(CgroupWatch *w, int wd) {
         }
         e->told = true;
         e->emptied(e->userdata);
-        e = w->entries; /* those that were told are passed over */
+        e = w->entries; /* skips those that were reported */
     }
 }
 
