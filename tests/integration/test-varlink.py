@@ -293,6 +293,266 @@ class MonitorTest(VarlinkTestCase):
         end = self.read_until(peer, lambda r: 'device' in r and r['device']['state'] == 'free')
         self.assertIsNone(end[-1]['device']['claim'])
 
+    def test_what_changes_at_once_is_new_all_the_same(self):
+        prepared = self.host.add_device('0000:07:00.0', group=9, driver='vfio-pci')
+        self.start()
+        peer, _ = self.monitor('claim')
+        other = self.peer()
+        for _ in range(20):
+            reply, fds = other.acquire(prepared)
+            seen = self.read_until(peer, lambda r: r['claim']['state'] == 'held')
+            self.assertEqual((seen[0]['event'], seen[0]['claim']['id']), ('added', reply['claim']))
+            for fd in fds.values():
+                os.close(fd)
+            end = self.read_until(peer, lambda r: r['event'] == 'removed')
+            self.assertEqual({r['event'] for r in end[:-1]} | {'changed'}, {'changed'})
+            reply, fds = other.acquire(prepared)  # its end may be told with its beginning
+            for fd in fds.values():
+                os.close(fd)
+            end = self.read_until(peer, lambda r: r['event'] == 'removed')
+            self.assertEqual(end[-1]['name'], reply['claim'])
+
+    def test_devices_come_and_go_while_the_claim_is_held(self):
+        self.start()
+        peer = self.peer()
+        reply, fds = peer.acquire(self.nic, cookie='mine')
+        peer.send('AddDevices', {'claim': 'cookie:mine', 'devices': [self.other.name], 'reason': 'more'})
+        more, new = peer.reply()
+        self.assertEqual((more['claim'], more['devices'], list(new)),
+                         (reply['claim'], [self.other.name], [f'device:{self.other.name}']))
+        claim = peer.call('List', {'claim': reply['claim']})['claim']
+        self.assertEqual(claim['devices'], [self.nic.name, self.other.name])
+        with self.fails('InvalidArgument'):
+            peer.call('ReleaseDevices', {'claim': reply['claim'], 'devices': []})
+        peer.call('ReleaseDevices', {'claim': reply['claim'], 'devices': [self.other.name]})
+        os.close(new.popitem()[1])
+        wait(lambda: self.host.binding()[self.other.address] == self.before[self.other.address], 'it is given back')
+        self.end(reply['claim'], fds)
+
+    def test_a_refusal_has_its_parts(self):
+        self.set_policy([self.rule(device='pci:0000:07:00.0')])
+        self.start()
+        with self.fails('AccessDenied', 'pci:0000:06:00.0', device='pci:0000:06:00.0') as caught:
+            self.peer().acquire(self.nic)
+        self.assertLessEqual({'message', 'reason', 'remedy'}, set(caught.exception.parameters))
+        self.assert_untouched(self.before)
+
+    def test_who_holds_the_device(self):
+        self.start()
+        reply, fds = self.peer().acquire(self.nic)
+        with self.fails('DeviceClaimed', reply['claim']) as caught:
+            self.peer().acquire(self.nic)
+        self.assertIn('claim', [b['kind'] for b in caught.exception.parameters['blockers']])
+        self.end(reply['claim'], fds)
+
+    def test_plan(self):
+        self.start()
+        plan = self.peer().call('Plan', {'devices': [self.nic.name]})['plan']
+        self.assertEqual(plan, self.client().plan(self.nic))
+        self.assert_untouched(self.before)
+
+    def test_nothing_is_left_when_the_client_goes_while_it_waits(self):
+        gate = self.kernel.hold('bind', self.nic.address)
+        self.start()
+        peer = self.peer()
+        peer.send('Acquire', {'devices': [self.nic.name]})
+        wait(lambda: gate.entered, 'the worker binds')
+        peer.close()
+        gate.let_go()
+        wait(lambda: self.records() == [] and self.host.binding() == self.before, 'all is as before')
+
+    def test_nothing_is_left_when_the_client_never_reads(self):
+        self.start()
+        with self.peer() as peer:
+            peer.send('Acquire', {'devices': [self.nic.name]})
+            wait(self.records, 'the claim is on record')
+        wait(lambda: self.records() == [] and self.host.binding() == self.before, 'all is as before')
+
+
+class ListTest(VarlinkTestCase):
+    """What a reader sees is what they see on the bus."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.devices = [self.nic, self.host.add_device('0000:06:00.1', group=8, driver='vfio-pci'),
+                        self.host.add_device('0000:07:00.0', driver='e1000e')]
+
+    @staticmethod
+    def camel(name):
+        return name[0].lower() + name[1:]
+
+    def convert(self, value):
+        """From the bus: paths become names and ids, structures are compared by their values."""
+        if isinstance(value, dbus.ObjectPath):
+            kind, _, name = str(value).removeprefix(harness.ROOT_PATH + '/').partition('/')
+            names = {harness.device_path(d.name): d.name for d in self.devices}
+            return names.get(str(value)) or (int(name) if kind == 'group' else name or None)
+        if isinstance(value, (dbus.Array, dbus.Struct)):
+            return [self.convert(v) for v in value]
+        if isinstance(value, dbus.Dictionary):
+            return {str(k): self.convert(v) for k, v in value.items()}
+        return value
+
+    def values(self, value):
+        """Of Varlink: structures as lists, as the bus has them."""
+        if isinstance(value, dict) and 'start' in value and 'end' in value:
+            return list(value.values())
+        return [self.values(v) for v in value] if isinstance(value, list) else value
+
+    def assert_same(self, ours, properties):
+        expected = {self.camel(k): self.convert(v) for k, v in properties.items()}
+        self.assertEqual({k: self.values(v) for k, v in ours.items()}, expected)
+
+    def test_everything_that_is_announced(self):
+        self.start()
+        reply, fds = self.peer().acquire(self.nic)
+        replies = list(self.peer().stream('List'))
+        self.assertTrue(all(len(r) == 1 for r in replies))
+        self.assertEqual([kind for r in replies for kind in r], ['host'] + ['device'] * 3 + ['group', 'claim'])
+        objects = self.client().objects()
+        for kind, key in (('Device', 'name'), ('Group', 'id'), ('Claim', 'id')):
+            on_bus = [o[f'org.vfiod1.{kind}'] for o in objects.values() if f'org.vfiod1.{kind}' in o]
+            ours = [r[kind.lower()] for r in replies if kind.lower() in r]
+            self.assertEqual(len(on_bus), len(ours))
+            for a, b in zip(sorted(ours, key=lambda o: o[key]),
+                            sorted(on_bus, key=lambda o: self.convert(o[key.capitalize()]))):
+                self.assert_same(a, b)
+        self.assertEqual(replies[0]['host']['policyState'], 'loaded')
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_one_object_has_all_fields(self):
+        self.start()
+        reply, fds = self.peer().acquire(self.nic, cookie='mine')
+        c, peer = self.client(), self.peer()
+        self.assert_same(peer.call('List', {'device': '06:00.0'})['device'], c.device(self.nic))
+        self.assert_same(peer.call('List', {'group': 8})['group'], c.properties(harness.ROOT_PATH + '/group/8', 'Group'))
+        path = f'{harness.ROOT_PATH}/claim/{reply["claim"]}'
+        self.assertEqual(peer.call('List', {'claim': 'cookie:mine'})['claim']['id'], reply['claim'])
+        self.assert_same(peer.call('List', {'claim': reply['claim']})['claim'], c.properties(path, 'Claim'))
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_costly_fields_are_shown_when_they_are_named(self):
+        self.start()
+        reply, fds = self.peer().acquire(self.nic)
+        peer = self.peer()
+        fields = ['hostCritical', 'acsPath', 'name']
+        device = peer.call('List', {'device': '0000:07:00.0', 'fields': fields})['device']
+        self.assertEqual(set(device), set(fields))
+        self.assertEqual(device['hostCritical'], '')
+        self.assertEqual(set(device['acsPath']), {'path', 'blocker'})
+        claim = peer.call('List', {'claim': reply['claim'], 'fields': ['holders']})['claim']
+        self.assertEqual([h['pid'] for h in claim['holders']], [os.getpid()])
+        with self.fails(f'{SERVICE}.InvalidParameter', parameter='fields'):
+            peer.call('List', {'device': '0000:07:00.0', 'fields': ['nonsense']})
+        for fd in fds.values():
+            os.close(fd)
+
+    def test_unknown_objects(self):
+        self.start()
+        peer = self.peer()
+        with self.fails('NoSuchDevice'):
+            peer.call('List', {'device': '0000:09:00.0'})
+        with self.fails('InvalidName'):
+            peer.call('List', {'device': 'x'})
+        for group in (9, -1, 1 << 40):
+            with self.fails('NoSuchGroup'):
+                peer.call('List', {'group': group})
+        with self.fails('NoSuchClaim'):
+            peer.call('List', {'claim': 'x'})
+        with self.fails('InvalidArgument'):
+            peer.call('List', {'claim': 'x', 'group': 8})
+
+    def test_kinds(self):
+        self.start()
+        peer = self.peer()
+        self.assertEqual([list(r) for r in peer.stream('List', {'kinds': ['group', 'device']})],
+                         [['device']] * 3 + [['group']])
+        self.assertEqual(list(peer.stream('List', {'kinds': ['claim']})), [{}])
+        for kinds in ([], ['x']):
+            with self.fails(f'{SERVICE}.InvalidParameter', parameter='kinds'):
+                list(peer.stream('List', {'kinds': kinds}))
+
+    @needs_root
+    def test_secrets_are_for_their_owners(self):
+        self.set_policy([self.rule(), self.rule('second', user=harness.NOBODY)])
+        self.start()
+        reply, fds = self.peer().acquire(self.nic)
+        claim = json.loads(self.as_nobody('List', {'claim': reply['claim']}))['claim']
+        self.assertEqual((claim['rule'], claim['state']), ('', 'held'))
+        self.assertIn('test (', self.peer().call('List', {'claim': reply['claim']})['claim']['rule'])
+        for fd in fds.values():
+            os.close(fd)
+
+
+class MonitorTest(VarlinkTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+
+    def monitor(self, *kinds, **options):
+        """All that is there at the beginning is read."""
+        peer = self.peer(**options)
+        peer.send('Monitor', {'kinds': kinds} if kinds else {}, more=True)
+        return peer, self.read_until(peer, lambda r: r['event'] == 'complete')
+
+    def read_until(self, peer, condition):
+        replies = []
+        while not replies or not condition(replies[-1]):
+            reply, _ = peer.reply()
+            self.assertTrue(peer.continues)
+            replies.append(reply)
+        return replies
+
+    def test_what_is_there_comes_first(self):
+        self.start()
+        _, replies = self.monitor()
+        self.assertEqual([(r['event'], r.get('kind')) for r in replies],
+                         [('present', 'host'), ('present', 'device'), ('present', 'group'), ('complete', None)])
+        listed = list(self.peer().stream('List'))
+        self.assertEqual([{k: v for k, v in r.items() if k not in ('event', 'kind')} for r in replies[:-1]], listed)
+
+    def test_a_claim_comes_and_goes(self):
+        self.start()
+        peer, _ = self.monitor()
+        reply, fds = self.peer().acquire(self.nic)
+        seen = self.read_until(peer, lambda r: 'claim' in r and r['claim']['state'] == 'held')
+        self.assertEqual([r['event'] for r in seen if 'claim' in r][0], 'added')
+        seen += self.read_until(peer, lambda r: 'device' in r and r['device']['claim'] == reply['claim'])
+        for fd in fds.values():
+            os.close(fd)
+        end = self.read_until(peer, lambda r: r['event'] == 'removed')
+        self.assertEqual({'event': 'removed', 'kind': 'claim', 'name': reply['claim']}, end[-1])
+        end = self.read_until(peer, lambda r: 'device' in r and r['device']['state'] == 'free')
+        self.assertIsNone(end[-1]['device']['claim'])
+
+    def test_what_changes_at_once_is_new_all_the_same(self):
+        prepared = self.host.add_device('0000:07:00.0', group=9, driver='vfio-pci')
+        self.start()
+        peer, _ = self.monitor('claim')
+        other = self.peer()
+        for _ in range(20):
+            reply, fds = other.acquire(prepared)
+            seen = self.read_until(peer, lambda r: r['claim']['state'] == 'held')
+            self.assertEqual((seen[0]['event'], seen[0]['claim']['id']), ('added', reply['claim']))
+            for fd in fds.values():
+                os.close(fd)
+            end = self.read_until(peer, lambda r: r['event'] == 'removed')
+            self.assertEqual({r['event'] for r in end[:-1]} | {'changed'}, {'changed'})
+            # Here its end is in the same batch as its beginning.
+            self.daemon.process.send_signal(signal.SIGSTOP)
+            other.send('Acquire', {'devices': [prepared.name]})
+            other.socket.shutdown(socket.SHUT_WR)
+            self.daemon.process.send_signal(signal.SIGCONT)
+            reply, fds = other.reply()
+            for fd in fds:
+                os.close(fd)
+            end = self.read_until(peer, lambda r: r['event'] == 'removed')
+            self.assertEqual(end[-1]['name'], reply['claim'])
+            other = self.peer()
+
     def test_devices_come_and_go(self):
         self.start()
         peer, _ = self.monitor('device', 'group')

@@ -20,8 +20,8 @@
 typedef struct Change {
     ViewKind kind;
     ObjectChange change;
-    bool superseded; /* a later entry is about the same object */
-    uint64_t added;  /* the number of the entry since which the object is there; 0: it was before */
+    uint64_t superseded_by; /* the number of the next entry about the same object; 0: none */
+    uint64_t added;         /* the number of the entry since which the object is there; 0: it was before */
     union {
         DeviceName device;
         int group;
@@ -43,7 +43,9 @@ typedef struct Monitor {
     bool listing;
     ViewWalk walk;
     uint64_t place; /* the next entry that it has to tell */
-    StrBuf ready;   /* whole messages */
+    /* It tells the journal in batches. Of several entries of a batch about one object the last is told. */
+    uint64_t batch_begin, batch_end;
+    StrBuf ready; /* whole messages */
 } Monitor;
 
 /* ---- The journal ---- */
@@ -69,7 +71,7 @@ static bool is_about(const Change *c, const ViewReference *what) {
 
 static Change *find_recent(VarlinkJournal *j, const ViewReference *what) {
     for (uint64_t n = j->next; n > 1 && n + LOOK_BACK > j->next; n--)
-        if (!entry(j, n - 1)->superseded && is_about(entry(j, n - 1), what))
+        if (entry(j, n - 1)->superseded_by == 0 && is_about(entry(j, n - 1), what))
             return entry(j, n - 1);
     return NULL;
 }
@@ -96,7 +98,7 @@ static void note(void *userdata, const ViewReference *what, ObjectChange change,
     if (change == OBJECT_ADDED)
         c.added = j->next;
     if (before)
-        before->superseded = true;
+        before->superseded_by = j->next;
     if (what->kind == VIEW_DEVICE)
         c.device = *what->device;
     else if (what->kind == VIEW_GROUP)
@@ -247,15 +249,16 @@ static const void *find_thing(const ViewHost *host, const Change *c) {
 }
 
 /* An object that is there although this says that it was removed has come again, and a later entry says so;
- * likewise one that has gone. */
-static int tell_change(const VarlinkCall *call, Monitor *m, const Change *c, uint64_t number) {
+ * likewise one that has gone. The end of an object is told even if its beginning was not: the client may have
+ * found it by asking, and may wait for its end. */
+static int tell_change(const VarlinkCall *call, Monitor *m, const Change *c) {
     const void *thing = find_thing(&call->peer->face->context.host, c);
-    bool is_new = c->added >= number || c->change == OBJECT_ADDED;
+    bool is_new = c->added >= m->batch_begin;
 
-    if (c->superseded || !(m->kinds & 1U << c->kind))
+    if (!(m->kinds & 1U << c->kind))
         return 0;
     if (!thing)
-        return c->change == OBJECT_REMOVED && !is_new ? tell_removed(m, c) : 0;
+        return c->change == OBJECT_REMOVED ? tell_removed(m, c) : 0;
     if (c->change == OBJECT_REMOVED)
         return 0;
     return tell_object(call, m, is_new ? "added" : "changed", c->kind, thing);
@@ -263,7 +266,7 @@ static int tell_change(const VarlinkCall *call, Monitor *m, const Change *c, uin
 
 static void begin_listing(Monitor *m) {
     m->listing = true;
-    m->place = m->journal->next;
+    m->place = m->batch_begin = m->batch_end = m->journal->next;
     view_walk_begin(&m->walk, 0);
 }
 
@@ -289,7 +292,7 @@ static int list_on(const VarlinkCall *call, Monitor *m) {
 
 static int go_on(const VarlinkCall *call, Monitor *m) {
     VarlinkJournal *j = m->journal;
-    uint64_t begin = m->place;
+    const Change *c;
     int r;
 
     if (m->listing)
@@ -299,10 +302,16 @@ static int go_on(const VarlinkCall *call, Monitor *m) {
         r = tell(m, "resync");
         return r < 0 ? r : 1;
     }
-    if (m->place == j->next)
+    if (m->place == m->batch_end) {
+        m->batch_begin = m->batch_end;
+        m->batch_end = j->next;
+    }
+    if (m->place == m->batch_end)
         return 0;
-    r = tell_change(call, m, entry(j, m->place), begin);
-    m->place++;
+    c = entry(j, m->place++);
+    if (c->superseded_by > 0 && c->superseded_by < m->batch_end)
+        return 1;
+    r = tell_change(call, m, c);
     return r < 0 ? r : 1;
 }
 
