@@ -325,6 +325,7 @@ class FakeKernel:
         self._closed = False
         self.rlimit_modes = []
         self.iommufd_container = False  # /dev/vfio/vfio is an iommufd
+        self.iommu_types = {1, 3}  # what a container offers: VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU
         self._address = os.path.join(root, 'kernel')
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._server.bind(self._address)
@@ -790,8 +791,10 @@ class FakeKernel:
                 if request == VFIO_GET_API_VERSION:
                     return 0, b''
                 if request == VFIO_CHECK_EXTENSION:
-                    return int(argument in (1, 3)), b''
+                    return int(argument in self.iommu_types), b''
                 if request == VFIO_SET_IOMMU:
+                    if argument != VFIO_NOIOMMU_IOMMU and argument not in self.iommu_types:
+                        raise Refuse(errno.ENODEV)
                     if argument == VFIO_NOIOMMU_IOMMU and not self._noiommu_is_enabled():
                         raise Refuse(errno.ENODEV)
                     return 0, b''

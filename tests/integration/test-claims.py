@@ -10,6 +10,7 @@ import subprocess
 
 
 import harness
+from fake_kernel import IOMMU_OPTION, VFIO_GROUP_GET_STATUS
 from harness import NOBODY, ROOT_PATH, VfiodTestCase, device_path, needs_root, wait
 from host import VFIO
 
@@ -386,6 +387,18 @@ class GroupBackendTest(VfiodTestCase):
         claim.close()
         self.wait_gone(claim)
         self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    def test_the_client_chooses_the_kind_of_iommu(self):
+        self.kernel.iommu_types = {2, 7}  # as on POWER: VFIO_SPAPR_TCE_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU
+        claim = self.c.acquire(self.nic)
+        self.assertEqual(claim.result['backend'], 'group')
+        self.assertEqual(set(claim.fds), {'container', 'group:8', 'lifeline'})
+        # Whatever vfiod did to container or group here, the client could not choose any more.
+        self.assertEqual({(path, request) for path, request, _, _ in self.kernel.ioctls},
+                         {('/dev/vfio/vfio', IOMMU_OPTION), ('/dev/vfio/8', VFIO_GROUP_GET_STATUS)})
+        claim.close()
+        self.wait_gone(claim)
         self.assert_untouched(self.before)
 
     def test_iommufd_is_not_there(self):
