@@ -137,9 +137,9 @@ int vfiod_claim_release_devices(
  * is closed or reset by it.
  *
  * pidfd      of the process of the same user that the claim hangs on from now on; negative: the caller takes
- *            it over. It hangs on the same kind of tether as before, but on the caller's: on a fresh
- * lifeline, on the caller's process or unit, or on a connection that belongs to *ret_claim. What it has hung
- *            on before no longer counts.
+ *            it over. The claim keeps its kind of tether and hangs on the caller's: on a fresh lifeline,
+ *            on its process or unit, or on a connection that belongs to *ret_claim. What the claim hung on
+ *            before no longer counts.
  * ret_claim  what the caller gets; may be NULL when pidfd is given */
 int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 

@@ -38,7 +38,7 @@
             nothing overtakes it on the bus; goal 1.5 x. `memory`: the daemon's peak
             resident set, goal 16 MiB.
   varlink   Acquire over a Varlink socket, in turns with D-Bus and with `bare`, a socket service of the same shape;
-            microseconds, all on one processor.
+            microseconds. All but `list` runs on one processor.
               varlink    goal 1.35 x bare; `dbus`: against D-Bus in the same turns, goal 0.45 x
               connect    connecting and Acquire; goal 2 x bare
               crowd-8, crowd-64  one claim when so many clients ask at once, against one client; goal 1.3 x

@@ -93,7 +93,7 @@ static const char *lifeline_of(const StoredClaim *c) {
 }
 
 /* *ret is what was kept under this id, owned, for several claims may hang on the same connection; -EBADF when
- * nothing was kept. An fd that is there and cannot be had is an error: its claim may be in use. */
+ * nothing was kept. An fd that was kept and cannot be duplicated is an error: its claim may be in use. */
 static int find_lifeline(Recovery *recovery, const char *id, int *ret) {
     char name[TETHER_STORE_NAME_MAX];
 
@@ -584,7 +584,7 @@ int broker_recover(Broker *e) {
         free(recovery.names[i]);
     free(recovery.names);
     if (r < 0)
-        return log_error_errno(r, "Cannot read the claim records");
+        return log_error_errno(r, "Cannot take up the claims of the last run");
     broker_settle(e);
     return 0;
 }

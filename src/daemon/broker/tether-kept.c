@@ -108,8 +108,8 @@ static int begin(ClaimRun *j, int *fd, Refusal *refusal) {
 
 /* ---- In the fd store ---- */
 
-/* Claims that hang on one socket have it there once: systemd does not keep the same file twice. Not there yet
- * is what systemd was too busy to take: that claim may end before it is tried again. */
+/* Claims that hang on one socket have it there once: systemd does not keep the same file twice. A claim
+ * whose socket systemd was too busy to take does not count: it may end before it tries again. */
 static bool is_shared(const ClaimRun *j) {
     for (const ClaimRun *other = j->broker->claims; other; other = other->next)
         if (other != j && other->kept && other->kept->stored && !other->kept->store_timer &&

@@ -2,8 +2,8 @@
 #pragma once
 
 /* The queue of announcements: what changed is noted at once, and told on the bus a few milliseconds later,
- * after replies that are being made. What happens several times to one object meanwhile is told once; an
- * object that came and went is not told at all. The queue holds each object once, so it is as long as the
+ * after replies that are being made. What happens several times to one object meanwhile is told once. Of
+ * an object that came and went, the end is told. The queue holds each object once, so it is as long as the
  * inventory at most. */
 
 #include "daemon/broker/view-change.h"

@@ -6,7 +6,8 @@
  * the contract; the vtables in bus-*.c are compared with it by tests/contract against the running daemon.
  *
  * Objects are found when they are asked for: 16384 devices cost no memory here. Announcements
- * are coalesced for a few milliseconds: an object that came and went meanwhile is not announced at all.
+ * are coalesced for a few milliseconds: of an object that came and went meanwhile, the end alone is
+ * announced.
  *
  * When the bus goes away the face reconnects, with backoff, while claims live on: their lifelines do not
  * depend on the bus. */
