@@ -56,13 +56,19 @@ static int send_now(const char *text, int fd) {
     return sendmsg(notify_socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
+/* Of these, another try may do better. All others say that there is no systemd. */
+static bool is_passing(int r) {
+    return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -EMFILE || r == -ENFILE ||
+            r == -ETOOMANYREFS;
+}
+
 int fd_store_add(const char *name, int fd) {
     char text[96];
     int r;
 
     (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
     r = send_now(text, fd);
-    if (r == -EAGAIN || r == -ENOBUFS)
+    if (is_passing(r))
         return -EAGAIN;
     if (r == -EAFNOSUPPORT)
         (void) sd_pid_notify_with_fds(0, /* unset_environment= */ 0, text, &fd, 1);
