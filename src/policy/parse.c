@@ -186,21 +186,21 @@ static void make_filters(PolicyParser *p) {
         rule_filter_init(p->filters + i, p->rules + i);
 }
 
+static void warn_of(PolicyParser *p, const Rule *rule, const char *text) {
+    p->warnings.file = rule->file;
+    problems_report(&p->warnings, rule->line, rule->column, "%s", text);
+    p->warnings.file = NULL;
+}
+
 /* Half of what it takes: the rule is written, and every such claim is refused. */
 static void warn_of_noiommu_rules(PolicyParser *p) {
     if (p->host.noiommu != NOIOMMU_OFF)
         return;
-    for (size_t i = 0; i < p->n_rules; i++) {
-        const Rule *rule = p->rules + i;
-
-        if (!rule->terms.noiommu_reason)
-            continue;
-        p->warnings.file = rule->file;
-        problems_report(&p->warnings, rule->line, rule->column,
-                "\"noiommu\" has no effect: the setting \"noiommu\" of \"host\" must be \"on\" or "
-                "\"managed\"");
-    }
-    p->warnings.file = NULL;
+    for (size_t i = 0; i < p->n_rules; i++)
+        if (p->rules[i].terms.noiommu_reason)
+            warn_of(p, p->rules + i,
+                    "\"noiommu\" has no effect: the setting \"noiommu\" of \"host\" must be \"on\" or "
+                    "\"managed\"");
 }
 
 /* An unknown account may turn out to be another name of root. */
@@ -218,14 +218,12 @@ static void warn_of_rules_for_nothing(PolicyParser *p) {
     for (size_t i = 0; i < p->n_rules; i++) {
         const Rule *rule = p->rules + i;
 
-        if (rule->effect == EFFECT_DENY || rule->terms.tethers != 1U << TETHER_EXPLICIT || may_be_root(rule))
-            continue;
-        p->warnings.file = rule->file;
-        problems_report(&p->warnings, rule->line, rule->column,
-                "this rule allows nothing: its only tether is \"explicit\", which only root may have, and "
-                "its \"user\" does not include root");
+        if (rule->effect != EFFECT_DENY && rule->terms.tethers == 1U << TETHER_EXPLICIT && !may_be_root(rule))
+            warn_of(p, rule,
+                    "this rule allows nothing: its only tether is \"explicit\", which only root may have, "
+                    "and "
+                    "its \"user\" does not include root");
     }
-    p->warnings.file = NULL;
 }
 
 /* What can only be said when all files are there. */
