@@ -128,14 +128,39 @@ static void test_many_users(void **state) {
     assert_int_equal(budget_account(b, 8)->n_claims, 1);
 }
 
-static void test_root_among_many_users(void **state) {
-    _cleanup_(budget_freep) Budget *b = budget();
+/* Has as many users call as have an account of their own; the first one is 1000. The first uid that has none
+ * is returned. */
+static uid_t fill_accounts(Budget *b) {
     uid_t uid = 1000;
 
-    for (BudgetAccount *a; (a = budget_account(b, uid)); uid++)
+    for (BudgetAccount *a; (a = budget_account(b, uid))->uid == uid; uid++)
         assert_int_equal(budget_begin_call(b, a, NULL), 0);
-    assert_null(budget_account(b, uid));
-    assert_non_null(budget_account(b, 0));
+    return uid;
+}
+
+/* Those who come too late share one account, so that nothing is charged to nobody; root and claims have their
+ * own. */
+static void test_too_many_users(void **state) {
+    _cleanup_(budget_freep) Budget *b = budget();
+    uid_t late = fill_accounts(b);
+    Refusal refusal = REFUSAL_NULL;
+    BudgetAccount *others = budget_account(b, late);
+
+    assert_true(late >= 2000);
+    assert_int_equal(others->uid, BUDGET_UID_OTHERS);
+    assert_int_equal(budget_begin_call(b, others, &refusal), 0);
+    assert_ptr_equal(budget_account(b, late + 1), others);
+    assert_int_equal(budget_account(b, 0)->uid, 0);
+    for (unsigned i = 1; i < BUDGET_CALLS_PER_USER; i++)
+        assert_int_equal(budget_begin_call(b, others, &refusal), 0);
+    assert_refused(budget_begin_call(b, others, &refusal), &refusal);
+
+    assert_refused(budget_begin_claim(b, late, &refusal), &refusal);
+    budget_adopt_claim(b, late);
+    assert_int_equal(budget_account(b, late)->n_claims, 1);
+    budget_end_claim(b, late);
+    assert_int_equal(budget_account(b, late)->n_claims, 0);
+    assert_int_equal(others->n_claims, 0);
 }
 
 #define MB (UINT64_C(1) << 20)
@@ -285,6 +310,24 @@ static void serve_until(House *h, size_t n) {
         assert_true(sd_event_run(h->event, 10 * SECOND) > 0);
 }
 
+/* What is sent to somebody without an account of their own is charged, too, and there is an end to it. */
+static void test_full_without_an_account(void **state) {
+    BudgetReader reader = {};
+    House h;
+    uid_t late;
+
+    open_house(&h);
+    late = fill_accounts(h.budget);
+    door_charge_bytes(h.door, &reader, late, 7 * MB);
+    assert_false(door_is_full(h.door, &reader));
+    door_charge_bytes(h.door, &reader, late, 1 * MB);
+    assert_true(door_is_full(h.door, &reader));
+    door_note_unread(h.door, &reader, 0);
+    assert_false(door_is_full(h.door, &reader));
+    door_reader_done(h.door, &reader);
+    close_house(&h);
+}
+
 static void test_served_at_once(void **state) {
     Visit v = {.name = 'a', .steps = 1};
     House h;
@@ -392,11 +435,12 @@ int main(void) {
             cmocka_unit_test(test_purses_are_of_one_user),
             cmocka_unit_test(test_long_answers_of_root),
             cmocka_unit_test(test_many_users),
-            cmocka_unit_test(test_root_among_many_users),
+            cmocka_unit_test(test_too_many_users),
             cmocka_unit_test(test_unread_of_a_user),
             cmocka_unit_test(test_unread_without_a_reader),
             cmocka_unit_test(test_unread_of_many_users),
             cmocka_unit_test(test_rebinding),
+            cmocka_unit_test(test_full_without_an_account),
             cmocka_unit_test(test_served_at_once),
             cmocka_unit_test(test_debtors_come_last),
             cmocka_unit_test(test_long_answers_one_at_a_time),

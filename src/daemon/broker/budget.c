@@ -7,7 +7,8 @@
 #define SECOND UINT64_C(1000000)
 
 /* Everybody who can connect can have an account, so there is an end to them. One that owes nothing and is not
- * in use goes when another one needs its place. There is always one for root. */
+ * in use goes when another one needs its place. When all are in use, further users share one. There is always
+ * one for root, and for who has a claim. */
 #define ACCOUNTS_MAX 1024U
 /* Pairs of user and device that are remembered; the one that was quiet for longest goes first. */
 #define REBINDS_MAX 256U
@@ -118,20 +119,22 @@ static void put_first(Budget *b, BudgetAccount *a) {
     b->accounts = a;
 }
 
-BudgetAccount *budget_account(Budget *b, uid_t uid) {
-    BudgetAccount *a;
-
+static BudgetAccount *find_account(Budget *b, uid_t uid) {
     for (BudgetAccount **i = &b->accounts; *i; i = &(*i)->next) {
-        a = *i;
+        BudgetAccount *a = *i;
+
         if (a->uid != uid)
             continue;
         *i = a->next;
         put_first(b, a);
         return a;
     }
-    if (b->n_accounts >= ACCOUNTS_MAX)
-        drop_settled(b);
-    a = b->n_accounts < ACCOUNTS_MAX || uid == 0 ? calloc(1, sizeof(*a)) : NULL;
+    return NULL;
+}
+
+static BudgetAccount *add_account(Budget *b, uid_t uid) {
+    BudgetAccount *a = calloc(1, sizeof(*a));
+
     if (!a)
         return NULL;
     a->uid = uid;
@@ -140,9 +143,23 @@ BudgetAccount *budget_account(Budget *b, uid_t uid) {
     return a;
 }
 
+BudgetAccount *budget_account(Budget *b, uid_t uid) {
+    BudgetAccount *a = find_account(b, uid);
+
+    if (a)
+        return a;
+    if (b->n_accounts >= ACCOUNTS_MAX)
+        drop_settled(b);
+    if (b->n_accounts < ACCOUNTS_MAX || uid == 0)
+        return add_account(b, uid);
+    return find_account(b, BUDGET_UID_OTHERS) ?: add_account(b, BUDGET_UID_OTHERS);
+}
+
 /* ---- Calls ---- */
 
 int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
+    if (a->uid == BUDGET_UID_OTHERS && a->n_calls >= BUDGET_CALLS_PER_USER)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have calls in progress");
     if (!account_is_operator(a) && a->n_calls >= BUDGET_CALLS_PER_USER)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
                 "uid %u already has %u calls in progress, the maximum for one user", (unsigned) a->uid,
@@ -287,7 +304,7 @@ bool budget_is_nearly_full(const Budget *b, const BudgetAccount *a) {
 int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
     BudgetAccount *a = budget_account(b, uid);
 
-    if (!a)
+    if (!a || a->uid != uid) /* a claim stays, and is charged to the uid that it is of */
         return refuse(
                 refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have claims or calls in progress");
     if (!account_is_operator(a) && a->n_claims >= b->limits.claims_per_user)
@@ -302,7 +319,7 @@ int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
 }
 
 void budget_adopt_claim(Budget *b, uid_t uid) {
-    BudgetAccount *a = budget_account(b, uid);
+    BudgetAccount *a = find_account(b, uid) ?: add_account(b, uid);
 
     if (!a)
         return;
@@ -311,7 +328,7 @@ void budget_adopt_claim(Budget *b, uid_t uid) {
 }
 
 void budget_end_claim(Budget *b, uid_t uid) {
-    BudgetAccount *a = budget_account(b, uid);
+    BudgetAccount *a = find_account(b, uid);
 
     if (!a || a->n_claims == 0)
         return;

@@ -27,7 +27,7 @@ typedef enum Purse {
 } Purse;
 
 typedef struct BudgetAccount {
-    uid_t uid; /* (uid_t) -1: all unknown users together */
+    uid_t uid; /* BUDGET_UID_OTHERS: of all who have none of their own */
     unsigned n_calls, n_claims, n_peers;
     uint64_t paid_usec[_PURSE_MAX]; /* CLOCK_MONOTONIC: when everything that was taken is paid for */
     uint64_t unread, orphans;       /* bytes of answers; orphans is the part of it that has no reader */
@@ -61,8 +61,10 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Budget *, budget_free);
 /* CLOCK_MONOTONIC in microseconds. */
 uint64_t budget_now(void);
 
-/* Valid until the current event is over, and as long as n_users is not zero. NULL: out of memory, or there
- * are too many users. */
+/* The uid of the account that those users share who come when there are too many accounts. No user has it. */
+#define BUDGET_UID_OTHERS ((uid_t) -1)
+
+/* Valid until the current event is over, and as long as n_users is not zero. NULL: out of memory. */
 BudgetAccount *budget_account(Budget *b, uid_t uid);
 bool account_is_operator(const BudgetAccount *a);
 

@@ -319,7 +319,7 @@ int door_enter(Door *d, DoorTask *t, const Subject *subject, Refusal *refusal) {
     int r;
 
     if (!a)
-        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have calls in progress");
+        return -ENOMEM;
     r = budget_begin_call(d->budget, a, refusal);
     if (r < 0)
         return r;

@@ -64,7 +64,7 @@ static void charge(BusFace *b, sd_bus_message *call, uint64_t bytes) {
     door_charge_bytes(b->context.door, &u->reader, uid, ANSWER_BYTES + bytes);
     if (door_is_nearly_full(b->context.door, &u->reader) && budget_now() >= b->asked_usec + ASK_USEC) {
         b->asked_usec = budget_now();
-        credentials_ask_unread(b->credentials, uid);
+        credentials_ask_unread(b->credentials, u->reader.account->uid);
     }
 }
 

@@ -685,11 +685,12 @@ void credentials_ask_unread(Credentials *c, uid_t uid) {
     uint64_t orphans = 0;
 
     for (Connection *k = c->oldest; k; k = k->newer) {
-        if (!k->known || k->subject.uid != uid)
+        const BudgetAccount *account = k->unread.reader.account;
+
+        if (!account || account->uid != uid)
             continue;
         bus_unread_ask(&k->unread, c->bus, k->name);
-        if (k->unread.reader.account)
-            orphans = k->unread.reader.account->orphans;
+        orphans = account->orphans;
     }
     if (orphans > 0)
         bus_orphans_ask(&c->orphans, c->bus, uid);
