@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/device-kind.h"
 
+#include <stdio.h>
+
 static const char *const pci_identity[] = {
         "vendor", "device", "subsystem_vendor", "subsystem_device", "class", "revision", NULL};
 
@@ -22,6 +24,8 @@ static const char *const pci_unharmful[] = {
         NULL,
 };
 
+#define VFIO_NODES .nodes = "vfio-dev", .node_entry = "vfio", .node = "/dev/vfio/devices/vfio"
+
 static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
         [DEVICE_KIND_PCI] =
                 {
@@ -36,14 +40,14 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                         .parent_link = "physfn",
                         .driver = "vfio-pci",
                         .unharmful = pci_unharmful,
-                        .nodes = "vfio-dev",
+                        VFIO_NODES,
                         .reset = "reset",
                 },
         [DEVICE_KIND_MDEV] =
                 {
                         .name = "mdev",
                         .directory = "/sys/bus/mdev",
-                        .nodes = "vfio-dev",
+                        VFIO_NODES,
                         .create = "mdev_supported_types/%s/create",
                         .destroy = "remove",
                 },
@@ -52,19 +56,27 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                         .name = "platform",
                         .directory = "/sys/bus/platform",
                         .driver = "vfio-platform",
-                        .nodes = "vfio-dev",
+                        VFIO_NODES,
                 },
         [DEVICE_KIND_VDPA] =
                 {
                         .name = "vdpa",
                         .directory = "/sys/bus/vdpa",
                         .driver = "vhost_vdpa",
+                        .nodes = ".",
+                        .node_entry = "vhost-vdpa-",
+                        .node = "/dev/vhost-vdpa-",
                 },
 };
 
 const DeviceKindInfo *device_kind_info(DeviceKind kind) {
     assert(kind >= 0 && kind < _DEVICE_KIND_MAX);
     return &kinds[kind];
+}
+
+const char *device_node_path(DeviceKind kind, int index, char buf[static DEVICE_NODE_MAX]) {
+    (void) snprintf(buf, DEVICE_NODE_MAX, "%s%d", device_kind_info(kind)->node ?: "", index);
+    return buf;
 }
 
 const char *device_kind_to_string(DeviceKind kind) {

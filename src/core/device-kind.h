@@ -28,12 +28,17 @@ typedef struct DeviceKindInfo {
     const char *parent_link; /* to the device whose driver made it; NULL: its parent is the directory above */
     const char *driver;      /* that it is moved to for a claim; NULL: it is handed out as it was made */
     const char *const *unharmful; /* drivers that leave DMA alone: with one, it does not block its group */
-    const char *nodes;            /* directory in the device's that names its VFIO node */
+    /* Its node: the directory in the device's with an entry for it, what is before the number in that entry's
+     * name, and what is before the number in the node's path. */
+    const char *nodes, *node_entry, *node;
     const char *reset;            /* attribute; NULL: it has no reset of its own */
     const char *create, *destroy; /* attributes of the parent and of the device; NULL: nobody makes them */
 } DeviceKindInfo;
 
 const DeviceKindInfo *device_kind_info(DeviceKind kind);
+/* "/dev/vfio/devices/vfio3", "/dev/vhost-vdpa-3"; returns buf. */
+#define DEVICE_NODE_MAX 48U
+const char *device_node_path(DeviceKind kind, int index, char buf[static DEVICE_NODE_MAX]);
 /* The kind that text has in front, "mdev:…" -> DEVICE_KIND_MDEV; _DEVICE_KIND_INVALID when it has none that
  * is known. *ret_rest: what follows the colon. */
 DeviceKind device_kind_of(const char *text, const char **ret_rest);

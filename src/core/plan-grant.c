@@ -4,6 +4,7 @@
  * must allow it: a node can be opened by every process of the user, files are in the hands of one. */
 
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "core/planner.h"
 
 static int refuse_grant(Planner *p, GrantKind wanted) {
@@ -34,10 +35,10 @@ static int refuse_noiommu(Planner *p) {
 /* The number of a node is made up when the vfio driver takes the device. */
 static void add_cdev(StrBuf *b, const Planner *p, const PlanMember *m) {
     const Device *d = inventory_find_device(p->context->inventory, &m->name);
-    char name[DEVICE_NAME_MAX];
+    char name[DEVICE_NAME_MAX], path[DEVICE_NODE_MAX];
 
     if (d && d->vfio_index >= 0)
-        strbuf_addf(b, "/dev/vfio/devices/vfio%d", d->vfio_index);
+        strbuf_add(b, device_node_path(d->name.kind, d->vfio_index, path));
     else
         strbuf_addf(b, "the node of %s below /dev/vfio/devices", device_name_format(&m->name, name));
 }

@@ -11,6 +11,8 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "core/device-kind.h"
+
 /* ---- Devices ---- */
 
 static int read_removable(FieldReader *r, const JsonNode *value, void *place) {
@@ -140,14 +142,14 @@ static void write_properties(StrBuf *b, const void *place) {
 /* The node's number is not recorded; all that matters is that there is one. */
 static int check_device(FieldReader *r, const JsonNode *object, void *target) {
     RecordedDevice *d = target;
-    char expected[64];
+    const int index = d->snapshot.vfio_index;
+    char expected[DEVICE_NODE_MAX];
 
     if (!d->node[0])
         return 0;
-    (void) snprintf(expected, sizeof(expected), SNAPSHOT_NODE_FORMAT, d->snapshot.vfio_index);
-    if (d->snapshot.vfio_index < 0 || !streq(d->node, expected))
+    if (index < 0 || !streq(d->node, device_node_path(d->snapshot.name.kind, index, expected)))
         return fields_fail(r, object, "\"vfioNode\" does not belong to its \"vfioIndex\"");
-    d->snapshot.vfio_rdev = (dev_t) d->snapshot.vfio_index + 1;
+    d->snapshot.vfio_rdev = (dev_t) index + 1;
     return 0;
 }
 
@@ -291,7 +293,7 @@ static void take_device(RecordedDevice *r, const Device *d) {
         r->snapshot.parent = *parent;
     (void) snprintf(r->snapshot.driver, sizeof(r->snapshot.driver), "%s", d->driver ?: "");
     if (d->vfio_index >= 0 && d->vfio_rdev != 0)
-        (void) snprintf(r->node, sizeof(r->node), SNAPSHOT_NODE_FORMAT, d->vfio_index);
+        (void) device_node_path(d->name.kind, d->vfio_index, r->node);
 }
 
 struct json_object *host_snapshot_device_to_json(

@@ -43,8 +43,6 @@
 #define SNAPSHOT_DEVICES_MAX (64U * 1024)
 #define SNAPSHOT_ACCOUNTS_MAX 4096U /* users, and groups */
 
-#define SNAPSHOT_NODE_FORMAT "/dev/vfio/devices/vfio%d"
-
 typedef struct HostSnapshot HostSnapshot;
 
 HostSnapshot *host_snapshot_free(HostSnapshot *s);

@@ -145,10 +145,10 @@ static dev_t read_device_number(int at, const char *name, int *trouble) {
     return read_number_file(fd, trouble);
 }
 
-/* vfio-dev/vfioN is there as long as the device is registered with VFIO, whatever its driver is called. It
- * has a `dev` only where the kernel makes a cdev for it: not without VFIO_DEVICE_CDEV, and never in noiommu
- * mode. */
-static int read_vfio(int at, int *ret_index, dev_t *ret_rdev) {
+/* The entry of the node, vfio-dev/vfioN, is there as long as the device is registered with VFIO, whatever its
+ * driver is called. It has a `dev` only where the kernel makes a cdev for it: not without VFIO_DEVICE_CDEV,
+ * and never in noiommu mode. */
+static int read_node(int at, const DeviceKindInfo *kind, int *ret_index, dev_t *ret_rdev) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
     int r;
@@ -156,20 +156,20 @@ static int read_vfio(int at, int *ret_index, dev_t *ret_rdev) {
     *ret_index = -1;
     *ret_rdev = 0;
 
-    r = open_directory_at(at, "vfio-dev", &d);
+    r = kind->nodes ? open_directory_at(at, kind->nodes, &d) : -ENOENT;
     if (r == -ENOENT)
         return 0;
     if (r < 0)
         return r;
 
     while ((errno = 0, e = readdir(d))) {
-        const char *digits = startswith(e->d_name, "vfio");
-        char path[32];
+        const char *digits = startswith(e->d_name, kind->node_entry);
+        char path[48];
         uint64_t v;
 
         if (!digits || parse_unsigned(digits, 10, INT_MAX, &v) < 0)
             continue;
-        snprintf(path, sizeof(path), "vfio%d/dev", (int) v);
+        snprintf(path, sizeof(path), "%s%d/dev", kind->node_entry, (int) v);
         *ret_index = (int) v;
         *ret_rdev = read_device_number(dirfd(d), path, &r);
         return r;
@@ -254,7 +254,7 @@ static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, Device
     if (r < 0)
         return r;
     read_driver(at, s.driver, sizeof(s.driver));
-    r = read_vfio(at, &s.vfio_index, &s.vfio_rdev);
+    r = read_node(at, device_kind_info(name->kind), &s.vfio_index, &s.vfio_rdev);
     if (r < 0)
         return r == -ENXIO ? -ENODEV : r;
     s.group = read_real_group(at, s.vfio_index);
@@ -765,10 +765,11 @@ long sysfs_read_enable_count(const DeviceName *name) {
  * the number and the group: who looks once more after the open, and finds the number where it should be, has
  * opened what was meant. */
 static int check_device(Device *d, KeptFiles *kept) {
+    const DeviceKindInfo *kind = device_kind_info(d->name.kind);
     const uint64_t seqnum = sysfs_read_uevent_seqnum();
     _cleanup_close_ int fd = -EBADF, number = -EBADF;
     int trouble = 0;
-    char path[48];
+    char path[64];
 
     fd = open_device(&d->name);
     if (fd < 0)
@@ -778,7 +779,7 @@ static int check_device(Device *d, KeptFiles *kept) {
             read_real_group(fd, d->vfio_index) != (d->group ? d->group->id : -1))
         return trouble < 0 ? trouble : -ESTALE;
     if (d->vfio_index >= 0) {
-        snprintf(path, sizeof(path), "vfio-dev/vfio%d/dev", d->vfio_index);
+        snprintf(path, sizeof(path), "%s/%s%d/dev", kind->nodes, kind->node_entry, d->vfio_index);
         number = open_number_file(fd, path);
         if (read_number_file(number, &trouble) != d->vfio_rdev)
             return trouble < 0 ? trouble : -ESTALE;

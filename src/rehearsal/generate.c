@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "rehearsal/rehearsal-internal.h"
 
 #define FACTS                                                                                                \
@@ -87,12 +88,12 @@ static bool parks_sibling(const Device *d, const Holder *h) {
 /* The way before vfiod: a rule of udev, or a chown in a script, gives the node to whoever runs the machine.
  */
 static bool find_node_owner(const Device *d, Holder *ret) {
-    char path[64];
+    char path[DEVICE_NODE_MAX];
     struct stat st;
 
     if (!d->driver || d->vfio_index < 0)
         return false;
-    snprintf(path, sizeof(path), "/dev/vfio/devices/vfio%d", d->vfio_index);
+    (void) device_node_path(d->name.kind, d->vfio_index, path);
     if (d->vfio_rdev == 0 && d->group)
         snprintf(path, sizeof(path), "/dev/vfio/%d", d->group->id);
     if (stat(path, &st) < 0 || !S_ISCHR(st.st_mode))

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/fd.h"
+#include "core/device-kind.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
@@ -22,10 +23,10 @@ static int open_cdev(ClaimRun *j, const PlanMember *m) {
     if (d->vfio_rdev == 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
                 "the kernel provides no /dev/vfio/devices node for it");
-    (void) vfio_cdev_path(d->vfio_index, path);
+    (void) device_node_path(d->name.kind, d->vfio_index, path);
     r = drain_watch(j, path);
     if (r >= 0)
-        r = vfio_open_cdev(d->vfio_index, d->vfio_rdev, &fd);
+        r = vfio_open_cdev(path, d->vfio_rdev, &fd);
     if (r >= 0)
         r = sysfs_check_device(d);
     if (r < 0)
@@ -108,7 +109,7 @@ static int find_iommufd_node(const ClaimRun *j, size_t index, char path[static V
         return -ENOENT; /* its vfio driver has let it go, which it does after the last close */
     if (d->vfio_index < 0)
         return -EAGAIN;
-    (void) vfio_cdev_path(d->vfio_index, path);
+    (void) device_node_path(d->name.kind, d->vfio_index, path);
     return 0;
 }
 

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/kernel/node-acl.h"
@@ -326,7 +327,7 @@ void grant_lock_out(const Device *d) {
     char path[VFIO_NODE_MAX];
 
     if (d->vfio_index >= 0)
-        lock_out(vfio_cdev_path(d->vfio_index, path));
+        lock_out(device_node_path(d->name.kind, d->vfio_index, path));
     if (d->group)
         lock_out(vfio_group_path(d->group->id, path));
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/broker/views.h"
 
 /* One fact; the caller is done with *ret. */
@@ -69,10 +70,10 @@ static int put_group(const ViewQuery *q, const ViewSink *out) {
 
 static int put_device_node(const ViewQuery *q, const ViewSink *out) {
     const Device *d = q->thing;
-    char node[64] = "";
+    char node[DEVICE_NODE_MAX] = "";
 
     if (d->vfio_index >= 0 && d->vfio_rdev != 0)
-        (void) snprintf(node, sizeof(node), "/dev/vfio/devices/vfio%d", d->vfio_index);
+        (void) device_node_path(d->name.kind, d->vfio_index, node);
     return view_text(out, node);
 }
 

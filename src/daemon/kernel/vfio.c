@@ -9,11 +9,6 @@
 #include "daemon/privileges.h"
 #include "daemon/kernel/uapi.h"
 
-const char *vfio_cdev_path(int index, char buf[static VFIO_NODE_MAX]) {
-    (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/devices/vfio%d", index);
-    return buf;
-}
-
 const char *vfio_group_path(int group, char buf[static VFIO_NODE_MAX]) {
     (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/%d", group);
     return buf;
@@ -65,12 +60,11 @@ static int check_node(int fd, dev_t rdev) {
     return S_ISCHR(st.st_mode) && st.st_rdev == rdev ? 0 : -ESTALE;
 }
 
-int vfio_open_cdev(int index, dev_t rdev, int *ret_fd) {
-    char path[VFIO_NODE_MAX];
+int vfio_open_cdev(const char *path, dev_t rdev, int *ret_fd) {
     _cleanup_close_ int fd = -EBADF;
     int r;
 
-    r = open_node(vfio_cdev_path(index, path), &fd);
+    r = open_node(path, &fd);
     if (r >= 0)
         r = check_node(fd, rdev);
     if (r < 0)

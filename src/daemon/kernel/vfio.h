@@ -13,10 +13,10 @@
  * undo it. Does not sleep. 0 and an owned, CLOEXEC fd, or a negative errno. */
 int vfio_open_iommufd(int *ret_fd);
 
-/* /dev/vfio/devices/vfio<index>, checked to be the node with rdev. Does not sleep: a cdev open takes only a
- * registration reference. -ENOENT: no node; -ESTALE: another device's; -EACCES, here and below: the device
- * policy of vfiod's own unit (DeviceAllow=) forbids to open the node. */
-int vfio_open_cdev(int index, dev_t rdev, int *ret_fd);
+/* The node of a device at path, checked to be the one with rdev. Does not sleep for VFIO: a cdev open takes
+ * only a registration reference. -ENOENT: no node; -ESTALE: another device's; -EACCES, here and below: the
+ * device policy of vfiod's own unit (DeviceAllow=) forbids to open the node. */
+int vfio_open_cdev(const char *path, dev_t rdev, int *ret_fd);
 
 /* /dev/vfio/vfio. Does not sleep. -EOPNOTSUPP: it is an iommufd, see there. */
 int vfio_open_container(int *ret_fd);
@@ -38,8 +38,7 @@ int vfio_probe_group(int group);
  * gone, or the kernel's enable_unsafe_noiommu_mode was turned off. */
 int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd);
 
-/* "/dev/vfio/devices/vfio3", "/dev/vfio/8", "/dev/vfio/noiommu-8". */
+/* "/dev/vfio/8", "/dev/vfio/noiommu-8"; a path of device_node_path() fits, too. */
 #define VFIO_NODE_MAX 48
-const char *vfio_cdev_path(int index, char buf[static VFIO_NODE_MAX]);
 const char *vfio_group_path(int group, char buf[static VFIO_NODE_MAX]);
 const char *vfio_noiommu_path(int group, char buf[static VFIO_NODE_MAX]);
