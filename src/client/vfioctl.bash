@@ -19,12 +19,12 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release transfer memlock-for virt monitor taint reload policy snapshot help'
+    local verbs='list status plan exec hold release transfer memlock-for vf virt monitor taint reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
     with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug|--ram|--devices'
-    with_argument+='|--pid|--connect'
+    with_argument+='|--pid|--connect|--count|--autoprobe'
     local request='--backend --reason --memlock --untainted --grant --tether'
     local giving="$request --cookie"
     local global='--json --no-legend --color --help --version'
@@ -89,11 +89,15 @@ _vfioctl() {
         _vfioctl_offer "$(_vfioctl_claims)"
         return 0
         ;;
+    --autoprobe)
+        _vfioctl_offer 'yes no'
+        return 0
+        ;;
     --namespace)
         _vfioctl_offer 'host other'
         return 0
         ;;
-    -r | --reason | --cookie | --connect | --pid | --devices | --unit | --slice | --cgroup | --label | --scope | --capability)
+    -r | --reason | --cookie | --connect | --count | --pid | --devices | --unit | --slice | --cgroup | --label | --scope | --capability)
         return 0
         ;;
     esac
@@ -126,6 +130,7 @@ _vfioctl() {
         release) _vfioctl_offer "$global --device --no-wait" ;;
         transfer) _vfioctl_offer "$global --pid --tether" ;;
         memlock-for) _vfioctl_offer "$global --ram --devices --viommu --viommu=nested" ;;
+        vf) _vfioctl_offer "$global --count --autoprobe" ;;
         virt) _vfioctl_offer "$global --connect" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
@@ -145,7 +150,7 @@ _vfioctl() {
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         ;;
-    plan | hold | 'policy explain') _vfioctl_offer "$(_vfioctl_devices)" ;;
+    plan | hold | vf | 'policy explain') _vfioctl_offer "$(_vfioctl_devices)" ;;
     virt) _vfioctl_offer 'start attach detach' ;;
     status | release | transfer) _vfioctl_offer "$(_vfioctl_devices) $(_vfioctl_claims)" ;;
     esac

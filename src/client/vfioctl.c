@@ -62,6 +62,8 @@ typedef enum OptionFlag {
     OPTION_VIOMMU = UINT64_C(1) << 38,
     OPTION_PID = UINT64_C(1) << 39,
     OPTION_CONNECT = UINT64_C(1) << 40,
+    OPTION_COUNT = UINT64_C(1) << 41,
+    OPTION_AUTOPROBE = UINT64_C(1) << 42,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -121,6 +123,8 @@ static const struct option long_options[] = {
         {"print", no_argument, NULL, OPTION_NUMBER(OPTION_PRINT)},
         {"pid", required_argument, NULL, OPTION_NUMBER(OPTION_PID)},
         {"connect", required_argument, NULL, OPTION_NUMBER(OPTION_CONNECT)},
+        {"count", required_argument, NULL, OPTION_NUMBER(OPTION_COUNT)},
+        {"autoprobe", required_argument, NULL, OPTION_NUMBER(OPTION_AUTOPROBE)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -157,6 +161,8 @@ static const Verb verbs[] = {
         {"memlock-for", "--ram SIZE [--devices N] [--viommu]",
                 "Show how much memory a virtual machine must be able to lock",
                 OPTION_RAM | OPTION_DEVICES | OPTION_VIOMMU, 0, 0, false, verb_memlock_for},
+        {"vf", "DEVICE [--count N]", "Show the virtual functions of a device, or change their number",
+                OPTION_COUNT | OPTION_AUTOPROBE, 1, 1, false, verb_vf},
         {"virt", "start|attach|detach DOMAIN [DEVICE…]", "Give devices to a libvirt domain of your own",
                 OPTION_CONNECT, 1, SIZE_MAX, false, verb_virt},
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
@@ -211,6 +217,8 @@ static const struct {
         {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
         {OPTION_PID, "      --pid=PID", "transfer", "the process that the claim shall hang on"},
+        {OPTION_COUNT, "      --count=N", "vf", "how many virtual functions it shall have"},
+        {OPTION_AUTOPROBE, "      --autoprobe=WHETHER", "vf", "yes or no: drivers take them"},
         {OPTION_CONNECT, "      --connect=URI", "virt", "libvirt's URI (default: qemu:///session)"},
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy", "use this recorded host; - for standard input"},
@@ -469,6 +477,19 @@ static int take_number_of_devices(Options *o, const char *value, VfiodErrorText 
     return 0;
 }
 
+static int take_count(Options *o, const char *value, VfiodErrorText *error) {
+    if (parse_unsigned(value, 10, UINT32_MAX, &o->count) < 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--count=%s: expected a number.", value);
+    return 0;
+}
+
+static int take_autoprobe(Options *o, const char *value, VfiodErrorText *error) {
+    if (!streq(value, "yes") && !streq(value, "no"))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--autoprobe=%s: expected yes or no.", value);
+    o->autoprobe = streq(value, "yes");
+    return 0;
+}
+
 static int take_viommu(Options *o, const char *value, VfiodErrorText *error) {
     if (value && !streq(value, "emulated") && !streq(value, "nested"))
         return error_text_set(
@@ -504,6 +525,8 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
             {OPTION_QEMU, take_qemu},
             {OPTION_CLOUD_HYPERVISOR, take_cloud_hypervisor},
             {OPTION_PID, take_pid},
+            {OPTION_COUNT, take_count},
+            {OPTION_AUTOPROBE, take_autoprobe},
             {OPTION_RAM, take_ram},
             {OPTION_DEVICES, take_number_of_devices},
             {OPTION_VIOMMU, take_viommu},
@@ -635,7 +658,7 @@ static bool json_is_wanted(int argc, char **argv) {
 int main(int argc, char **argv) {
     size_t n = (size_t) argc + 1;
     _cleanup_free_ const char **words = calloc(N_LISTS * n, sizeof(char *));
-    Options options = {.legend = true, .wait = true, .ask = true};
+    Options options = {.legend = true, .wait = true, .ask = true, .count = UINT64_MAX, .autoprobe = -1};
     VfiodErrorText error = {.name = ERROR_NAME_FAILED, .message = "Out of memory"};
     int r = -ENOMEM;
 

@@ -42,6 +42,9 @@ typedef struct Options {
     VfiodViommu viommu;
     uint64_t wait_usec; /* --wait; 0: do not */
     uint64_t memlock;
+    /* of vf */
+    uint64_t count; /* UINT64_MAX: not given */
+    int autoprobe;  /* 0, 1; -1: not given */
     /* of the policy's verbs */
     const char *host, *user, *unit, *slice, *cgroup, *label, *scope, *claim;
     OptionList policies, groups_of_user, capabilities, tests;
@@ -64,6 +67,7 @@ int verb_transfer(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
 int verb_virt(const Options *o, VfiodErrorText *error);
+int verb_vf(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);
 int verb_policy_check(const Options *o, VfiodErrorText *error);
 int verb_policy_show(const Options *o, VfiodErrorText *error);

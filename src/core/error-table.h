@@ -74,4 +74,9 @@
     X(SIMULATION, "Simulation", EROFS, 42, "Send the request to the daemon of a real host.")                 \
     X(COOKIE_IN_USE, "CookieInUse", EEXIST, 43, "Use that claim, release it, or choose another cookie.")     \
     X(READ_ONLY, "ReadOnly", EROFS, 44, "Connect to /run/vfiod/org.vfiod.Broker, from this host.")           \
-    X(CLAIM_BUSY, "ClaimBusy", EBUSY, 45, "Try again when that is done.")
+    X(CLAIM_BUSY, "ClaimBusy", EBUSY, 45, "Try again when that is done.")                                    \
+    X(DEVICE_BUSY, "DeviceBusy", EBUSY, 46, "Try again when that is done.")                                  \
+    X(NO_VIRTUAL_FUNCTIONS, "NoVirtualFunctions", EOPNOTSUPP, 47,                                            \
+            "Choose a physical function whose driver can make them: 'vfioctl vf DEVICE' shows how many.")    \
+    X(VIRTUAL_FUNCTIONS_FAILED, "VirtualFunctionsFailed", EIO, 48,                                           \
+            "See the kernel log (journalctl -k). 'vfioctl vf DEVICE' shows how many there are now.")

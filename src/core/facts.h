@@ -101,6 +101,8 @@ typedef enum DeviceFactMask {
     DEVICE_FACT_EXCLUSIVE_USE = 1 << 12, /* completes host_critical: opens every disk of the device with
                                           * O_EXCL. That may sleep, and for its moment nobody else can mount
                                           * the disk: never for somebody whom no rule allows the device */
+    /* Likewise, for readers alone. */
+    DEVICE_FACT_FUNCTIONS_MAX = 1 << 13,
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
@@ -122,7 +124,8 @@ typedef struct DeviceFacts {
                           * mediated device UUID"), or NULL */
     bool direct_region;  /* its group has a reserved region of the type direct: firmware goes on using memory
                           * through it, and the kernel gives it to nobody */
-    long enable_count;   /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
+    unsigned functions_max; /* how many virtual functions it can have */
+    long enable_count;      /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
 
     /* For policy, which must tell "no" from "cannot be told": a mask of DeviceFactMask of what could be read.
      */

@@ -449,7 +449,7 @@ int inventory_foreach_descendant(
 }
 
 bool device_is_virtual_function(const Device *d) {
-    return d->family && d->family->parent.domain == d->name.domain;
+    return d->name.kind == DEVICE_KIND_PCI && d->family && d->family->parent.domain == d->name.domain;
 }
 
 unsigned inventory_n_devices(const Inventory *inventory) {

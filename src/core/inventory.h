@@ -55,6 +55,7 @@ struct Device {
     Claim *claim; /* borrowed: set and cleared by the engine */
     bool direct_region;
     bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
+    bool reshaping; /* set and cleared by the broker: the number of its virtual functions is being changed */
 };
 
 struct Group {

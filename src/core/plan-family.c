@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "core/claim.h"
+#include "core/family.h"
 #include "core/planner.h"
 
 #define NAMED_MAX 4U /* descendants that a refusal names */
@@ -77,8 +78,8 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     }
     r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
             "these exist and would go away with its driver: %s", names ?: "?");
-    p->refusal->remedy = strdup("Claim one of them instead, or remove them first (virtual functions: write 0 "
-                                "to sriov_numvfs).");
+    p->refusal->remedy = strdup("Claim one of them instead, or remove them first (virtual functions: "
+                                "'vfioctl vf DEVICE --count 0').");
     return r;
 }
 
@@ -110,12 +111,28 @@ static bool is_moved(const Device *d, const Claim *holder) {
     return false;
 }
 
+static int refuse_reshaping(const Device *d, const Device *parent, Refusal *refusal) {
+    char name[DEVICE_NAME_MAX];
+    int r;
+
+    if (d == parent)
+        return refuse(refusal, VFIOD_ERROR_DEVICE_BUSY, &d->name,
+                "the number of its virtual functions is being changed");
+    r = refuse(refusal, VFIOD_ERROR_DEVICE_BUSY, &d->name,
+            "the number of virtual functions of %s is being changed",
+            device_name_format(&parent->name, name));
+    refusal_add_device(refusal, &parent->name, "the physical function");
+    return r;
+}
+
 int family_check_parent(Planner *p, const Device *d) {
     const Device *parent = inventory_find_parent(p->context->inventory, d);
     const Claim *holder = parent ? holder_of(parent) : NULL;
     char name[DEVICE_NAME_MAX];
     int r;
 
+    if (d->reshaping || (parent && parent->reshaping))
+        return refuse_reshaping(d, d->reshaping ? d : parent, p->refusal);
     if (!holder || !is_moved(parent, holder))
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
@@ -124,4 +141,72 @@ int family_check_parent(Planner *p, const Device *d) {
     planner_add_claim(p, holder);
     refusal_add_device(p->refusal, &parent->name, "the parent, claimed");
     return r;
+}
+
+/* ---- The number of virtual functions ---- */
+
+static int refuse_held(const Device *d, const Device *of, const Claim *holder, Refusal *refusal) {
+    char name[DEVICE_NAME_MAX];
+    int r;
+
+    r = refuse(refusal, VFIOD_ERROR_DEVICE_CLAIMED, &of->name, "claim %s of uid %u holds %s (%s)", holder->id,
+            (unsigned) holder->uid, d == of ? "it" : device_name_format(&d->name, name),
+            claim_state_to_string(holder->state));
+    refusal_add_blocker(refusal, BLOCKER_CLAIM, holder->id, "%s", claim_state_to_string(holder->state));
+    if (d != of)
+        refusal_add_device(refusal, &d->name, "claimed, and would go away");
+    return r;
+}
+
+static int refuse_unusable(const Device *d, const Device *of, Refusal *refusal) {
+    char name[DEVICE_NAME_MAX];
+    int r;
+
+    r = refuse(refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &of->name, "%s is quarantined",
+            d == of ? "it" : device_name_format(&d->name, name));
+    refusal_add_device(refusal, &d->name, "quarantined");
+    return r;
+}
+
+/* The first that somebody has, and how many there are. */
+typedef struct Functions {
+    const Device *of, *held, *unusable;
+    unsigned n;
+} Functions;
+
+static int note_function(Device *d, void *userdata) {
+    Functions *found = userdata;
+
+    found->n += device_parent_name(d) && device_is_virtual_function(d) &&
+            device_name_compare(device_parent_name(d), &found->of->name) == 0;
+    if (!found->held && holder_of(d))
+        found->held = d;
+    if (!found->unusable && d->quarantined)
+        found->unusable = d;
+    return 0;
+}
+
+unsigned family_count_functions(Inventory *inventory, const Device *d) {
+    Functions found = {.of = d};
+
+    (void) inventory_foreach_descendant(inventory, d, note_function, &found);
+    return found.n;
+}
+
+int family_check_reshaping(Inventory *inventory, const Device *d, Refusal *refusal) {
+    Functions found = {.of = d};
+
+    if (d->name.kind != DEVICE_KIND_PCI || device_is_virtual_function(d))
+        return refuse(refusal, VFIOD_ERROR_NO_VIRTUAL_FUNCTIONS, &d->name, "it is %s",
+                d->name.kind == DEVICE_KIND_PCI ? "a virtual function itself" : "not a PCI device");
+    if (d->reshaping)
+        return refuse_reshaping(d, d, refusal);
+    if (d->quarantined)
+        return refuse_unusable(d, d, refusal);
+    if (holder_of(d))
+        return refuse_held(d, d, holder_of(d), refusal);
+    (void) inventory_foreach_descendant(inventory, d, note_function, &found);
+    if (found.unusable)
+        return refuse_unusable(found.unusable, d, refusal);
+    return found.held ? refuse_held(found.held, d, holder_of(found.held), refusal) : 0;
 }

@@ -60,7 +60,8 @@ int view_number(const ViewSink *out, char type, uint64_t value) {
 }
 
 int view_refer_device(const ViewSink *out, const DeviceName *name) {
-    return out->refer(out->to, &(ViewReference){.kind = VIEW_DEVICE, .device = name});
+    return out->refer(
+            out->to, &(ViewReference){.kind = name ? VIEW_DEVICE : _VIEW_KIND_INVALID, .device = name});
 }
 
 int view_refer_group(const ViewSink *out, int id) {

@@ -102,9 +102,9 @@ bool view_reader_is_operator(const ViewQuery *q);
 
 int view_text(const ViewSink *out, const char *text); /* NULL is "" */
 int view_number(const ViewSink *out, char type, uint64_t value);
-int view_refer_device(const ViewSink *out, const DeviceName *name);
-int view_refer_group(const ViewSink *out, int id);         /* negative: none */
-int view_refer_claim(const ViewSink *out, const char *id); /* NULL: none */
+int view_refer_device(const ViewSink *out, const DeviceName *name); /* NULL: none */
+int view_refer_group(const ViewSink *out, int id);                  /* negative: none */
+int view_refer_claim(const ViewSink *out, const char *id);          /* NULL: none */
 int view_open(const ViewSink *out, char container, const char *contents);
 int view_close(const ViewSink *out);
 /* One entry of an a{sv}. */

@@ -356,6 +356,32 @@ static int read_number(int at, const char *name, long *ret) {
     return 0;
 }
 
+int sysfs_foreach_function(
+        const DeviceName *name, int (*visit)(const DeviceName *function, void *userdata), void *userdata) {
+    _cleanup_close_ int fd = open_device(name);
+    char link[32], target[DEVICE_NAME_MAX];
+    long total;
+    int r = 0;
+
+    if (fd < 0)
+        return fd;
+    if (read_number(fd, "sriov_totalvfs", &total) < 0)
+        return 0; /* it can have none */
+    for (long i = 0; i < MIN(total, (long) UINT16_MAX) && r == 0; i++) {
+        DeviceName function;
+        ssize_t n;
+
+        (void) snprintf(link, sizeof(link), "virtfn%ld", i);
+        n = read_link_basename_at(fd, link, target, sizeof(target));
+        if (n == -ENOENT)
+            continue; /* one in the middle may have been unplugged by itself */
+        r = n < 0 ? (int) n : device_kind_pci_parse_kernel(target, &function);
+        if (r >= 0)
+            r = visit(&function, userdata);
+    }
+    return r;
+}
+
 static bool is_virtual_function(const DeviceName *name) {
     char path[sizeof(PCI_DEVICES) + DEVICE_NAME_MAX + sizeof("//physfn")], kernel[DEVICE_NAME_MAX];
     struct stat st;
@@ -645,6 +671,16 @@ static int read_serial(int at, const DeviceName *name, DeviceFacts *f) {
     return parse_config(name, parse_serial, f->serial) >= 0;
 }
 
+/* Does not take the lock of the device. What is not there has none. */
+static int read_functions_max(int at, const DeviceName *name, DeviceFacts *f) {
+    long v;
+
+    if (read_number(at, "sriov_totalvfs", &v) < 0 || v < 0 || v > UINT16_MAX)
+        return 0;
+    f->functions_max = (unsigned) v;
+    return 1;
+}
+
 static int read_properties(int at, const DeviceName *name, DeviceFacts *f) {
     int r = udev_properties_read(name, &f->properties);
 
@@ -668,6 +704,7 @@ static const struct {
         {DEVICE_FACT_DESCENDANTS, read_descendants},
         {DEVICE_FACT_DIRECT_REGION, read_direct_region},
         {DEVICE_FACT_EXCLUSIVE_USE, read_exclusive_use},
+        {DEVICE_FACT_FUNCTIONS_MAX, read_functions_max},
 };
 
 /* ---- Facts that every claim needs, from kept files ---- */

@@ -23,6 +23,11 @@ int sysfs_scan(Inventory *inventory);
  */
 int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata);
 
+/* Visits the names of the virtual functions of this device, in the order of their numbers; likewise. -ENODEV.
+ * Does not read sriov_numvfs. */
+int sysfs_foreach_function(
+        const DeviceName *name, int (*visit)(const DeviceName *function, void *userdata), void *userdata);
+
 /* read_facts_t; userdata is unused. what is a mask of DeviceFactMask; HOST_CRITICAL asks host-critical.h. */
 int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
 /* Looks at the device's own functions and every port above it. The one reader here that may sleep: the kernel

@@ -82,6 +82,9 @@ class Device:
         self.resets = 0
         self.present = True
         self.ids = {}
+        self.make_function = None  # makes the virtual function with this number
+        self.makes_functions = True  # its driver has sriov_configure
+        self.functions = []
         self.lock = threading.RLock()  # the kernel's device lock: held while an unbind waits; taken before the other
 
     def __repr__(self):
@@ -719,6 +722,10 @@ class FakeKernel:
                 raise Refuse(errno.EINVAL)
             device.resets += 1
             self.notify()
+        elif device and attribute == 'sriov_drivers_autoprobe' and text.strip() in ('0', '1'):
+            self.put(path, text.strip() + '\n')
+        elif device and attribute == 'sriov_numvfs':
+            self._write_numvfs(device, int(text))
         elif device is None and path.startswith('/sys/devices/'):
             raise Refuse(errno.ENODEV)  # unplugged while the attribute was open, and another is plugged in there now
         else:
@@ -751,6 +758,29 @@ class FakeKernel:
             device.override = text.split('\n')[0] or None
             self.put(device.path + '/driver_override', (device.override or '(null)') + '\n')
             self.notify()
+
+    def _write_numvfs(self, device, count):
+        """drivers/pci/iov.c: sriov_numvfs_store()."""
+        if count > int(self.get(device.path + '/sriov_totalvfs')):
+            raise Refuse(errno.ERANGE)
+        if count == len(device.functions):
+            return
+        if not device.driver or not device.makes_functions:
+            raise Refuse(errno.ENOENT)
+        if count and device.functions:
+            raise Refuse(errno.EBUSY)
+        while device.functions and not count:
+            function = device.functions[-1]
+            if function.present:
+                self.remove(function)
+            self.unlink(f'{device.path}/virtfn{len(device.functions) - 1}')
+            device.functions.pop()
+        for number in range(count):
+            device.functions.append(device.make_function(number))
+        self.put(device.path + '/sriov_numvfs', f'{count}\n')
+        if count:
+            self.announce('change', device)
+        self.notify()
 
     def _open(self, path):
         name = os.path.basename(path)

@@ -153,6 +153,23 @@ class Host:
                 k.probe(d, driver)
         return d
 
+    def add_sriov(self, device, total=4, driver='ixgbevf', group=None, vendor=0x8086, product=0x10CA):
+        """It can have so many virtual functions, 06:10.0 and so on for 06:00.0, each in a group of its own from that
+        number on. driver: the one that takes them, unless sriov_drivers_autoprobe is off."""
+        k = self.kernel
+        prefix = device.address.rsplit(':', 1)[0]
+        k.put(device.path + '/sriov_totalvfs', f'{total}\n', 0o444)
+        k.put(device.path + '/sriov_numvfs', '0\n')
+        k.put(device.path + '/sriov_drivers_autoprobe', '1\n')
+
+        def make(number):
+            probes = k.get(device.path + '/sriov_drivers_autoprobe').strip() == '1'
+            return self.add_device(f'{prefix}:{0x10 + number // 8:02x}.{number % 8}', vendor=vendor, device=product,
+                                   group=None if group is None else group + number, physfn=device,
+                                   driver=driver if probes else None, host_driver=driver, reset='flr')
+        device.make_function = make
+        return device
+
     def set_reset(self, device, methods):
         device.reset_methods = methods
         if methods:

@@ -74,6 +74,34 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(self.kernel.writes, [])
         self.assert_untouched(self.before)
 
+    def test_virtual_functions(self):
+        self.host.add_sriov(self.nic, group=100)
+        self.assertEqual(self.vfioctl('vf', '06:00.0'), (0, f'{self.nic.name}: 0 of 4 virtual functions\n'))
+        status, output = self.vfioctl('vf', self.nic.name, '--count', '2')
+        self.assertEqual(status, 0, output)
+        function, _ = self.nic.functions
+        self.assertEqual([line.split() for line in output.splitlines()],
+                         [f'{self.nic.name}: 2 of 4 virtual functions'.split(),
+                          ['DEVICE', 'GROUP', 'DRIVER', 'STATE', 'CLAIM'],
+                          [function.name, '100', 'ixgbevf', 'free', '-'],
+                          [self.nic.functions[1].name, '101', 'ixgbevf', 'free', '-']])
+        claim = self.c.acquire(function)
+        shown = self.json('vf', self.nic.name)
+        self.assertEqual((shown['device'], shown['virtualFunctionsMax']), (self.nic.name, 4))
+        self.assertEqual([(f['name'], f['claim']) for f in shown['virtualFunctions']],
+                         [(function.name, claim.id), (self.nic.functions[1].name, None)])
+        status, output = self.vfioctl('vf', self.nic.name, '--count=0')
+        self.assertEqual(status, 20, output)
+        self.assertIn(claim.id, output)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.json('vf', self.nic.name, '--count=1', '--autoprobe=no')['virtualFunctions'][0]['driver'], '')
+        self.assertEqual(self.vfioctl('vf', self.disk.name, '--count', '1')[0], 47)
+        for bad in (['--count=-1'], ['--count=x'], ['--autoprobe=no'], ['--count=1', '--autoprobe=maybe'], ['x', 'y']):
+            self.assertEqual(self.vfioctl('vf', self.nic.name, *bad)[0], 2, bad)
+        self.assertEqual(self.vfioctl('vf', 'group:8')[0], 2)
+        self.assertEqual(self.vfioctl('vf', self.nic.name, '--count=0')[0], 0)
+
     def test_nodes(self):
         self.set_policy([self.rule(grant=['fd', 'node'])])
         self.vfioctl('reload')

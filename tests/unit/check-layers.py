@@ -53,8 +53,9 @@ BUILT_ON = {
     "use-display": {"use"},
     "use-interface": {"use"},
     "socket-peer": {"caller-process"},
+    "sriov": {"driver"},
     "sysfs": {"host-critical", "kept-files", "udev-properties"},
-    "worker": {"driver", "holders", "spawner", "vfio"},  # the program that a worker process runs, and what starts it
+    "worker": {"driver", "holders", "spawner", "sriov", "vfio"},  # the program that a worker process runs, and what starts it
 }
 
 # ---- the check ----

@@ -310,8 +310,8 @@ void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, co
             "VFIOD_SHADOW_EFFECT", effect_to_string(shadow->effect), NULL);
 }
 
-static void record_operator(const Subject *by, const char *action, const Claim *c, const char *message) {
-    _cleanup_free_ char *devices = c ? claim_devices(c) : NULL;
+static void record_operator(
+        const Subject *by, const char *action, const Claim *c, const char *devices, const char *message) {
     char uid[16], pid[16], owner[16] = "";
 
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) by->uid);
@@ -333,7 +333,7 @@ void audit_released(const Claim *c, const Subject *by) {
         return;
     message = format_string("%s %s claim %s of uid %u: %s", subject_describe(by, who),
             quarantined ? "lifted the quarantine of" : "released", c->id, (unsigned) c->uid, devices ?: "?");
-    record_operator(by, quarantined ? "lift-quarantine" : "release", c, message ?: "Claim released");
+    record_operator(by, quarantined ? "lift-quarantine" : "release", c, devices, message ?: "Claim released");
 }
 
 void audit_reload(const Subject *by) {
@@ -341,7 +341,17 @@ void audit_reload(const Subject *by) {
     char who[SUBJECT_DESCRIPTION_MAX];
 
     message = format_string("%s reloads the policy", subject_describe(by, who));
-    record_operator(by, "reload", NULL, message ?: "The policy is reloaded");
+    record_operator(by, "reload", NULL, NULL, message ?: "The policy is reloaded");
+}
+
+void audit_vf_count(const Subject *by, const DeviceName *device, uint32_t count) {
+    char name[DEVICE_NAME_MAX], who[SUBJECT_DESCRIPTION_MAX];
+    _cleanup_free_ char *message = NULL;
+
+    message = format_string("%s changes the number of virtual functions of %s to %" PRIu32,
+            subject_describe(by, who), device_name_format(device, name), count);
+    record_operator(
+            by, "set-virtual-functions", NULL, name, message ?: "The number of virtual functions is changed");
 }
 
 void audit_quarantined(Audit *a, const Claim *c) {

@@ -35,3 +35,4 @@ void audit_quarantined(Audit *a, const Claim *c);
 /* Before it happens. Silent when users give back what is theirs. */
 void audit_released(const Claim *c, const Subject *by);
 void audit_reload(const Subject *by);
+void audit_vf_count(const Subject *by, const DeviceName *device, uint32_t count);

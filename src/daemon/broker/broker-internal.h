@@ -22,6 +22,7 @@
 #include "daemon/kernel/worker.h"
 
 typedef struct ClaimRun ClaimRun;
+typedef struct VfChange VfChange;
 
 struct Broker {
     sd_event *event;
@@ -54,6 +55,7 @@ struct Broker {
     bool raw_io; /* CAP_SYS_RAWIO was kept */
     Audit *audit;
     Auth *auth;
+    VfChange *vf_changes; /* under way, see vf-count.h */
     ClaimRun *claims;
     unsigned n_claims;
     claim_changed_t changed;

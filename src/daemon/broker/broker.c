@@ -13,6 +13,7 @@
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/claim-question.h"
 #include "daemon/broker/tether.h"
+#include "daemon/broker/vf-count.h"
 
 /* In so much time; of calls that are not refused, too, which does not matter to them. */
 #define EXPLANATIONS_USEC UINT64_C(1000000)
@@ -92,6 +93,7 @@ Broker *broker_free(Broker *e) {
         node_watch_leave(e->nodes);
     while (e->claims)
         (void) claim_run_free(e->claims);
+    vf_changes_done(e);
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
@@ -499,6 +501,7 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
 }
 
 void broker_forget_caller(Broker *e, void *userdata) {
+    vf_changes_forget_caller(e, userdata);
     for (ClaimRun *j = e->claims; j; j = j->next)
         if (j->done && j->userdata == userdata) {
             j->done = NULL;
@@ -580,14 +583,14 @@ unsigned broker_n_claims(const Broker *e) {
 }
 
 bool broker_is_idle(const Broker *e) {
-    return !e->claims;
+    return !e->claims && !e->vf_changes;
 }
 
 bool broker_is_at_rest(const Broker *e) {
     for (const ClaimRun *j = e->claims; j; j = j->next)
         if (j->done || j->task)
             return false;
-    return true;
+    return !e->vf_changes;
 }
 
 /* ---- the world moves ---- */
@@ -641,6 +644,8 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
     ClaimRun *j;
 
     node_watch_drop_idle(e->nodes);
+    if (changes & DEVICE_ADDED)
+        vf_changes_note_device(e, device);
     /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */
     if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED)) {
         j = claims_find_naming(e, &device->name);

@@ -13,6 +13,7 @@
 #include "daemon/broker/holder-search.h"
 #include "daemon/broker/host-source.h"
 #include "daemon/broker/surveyor.h"
+#include "daemon/kernel/sriov.h"
 
 typedef struct Broker Broker;
 
@@ -143,6 +144,19 @@ const Claim *broker_find_named_claim(Broker *e, const char *name, const Subject 
  * done was called, before this returns; or refused, and it was not. */
 int broker_transfer(Broker *e, const char *name, const Request *wish, const Subject *subject,
         const Asker *asker, acquire_done_t done, void *userdata, Refusal *refusal);
+
+/* How many virtual functions a device shall have. */
+typedef struct VfWish {
+    DeviceName device;
+    uint32_t count;
+    SriovAutoprobe autoprobe;
+} VfWish;
+/* refusal is NULL when it is done. */
+typedef void (*vf_done_t)(void *userdata, const Refusal *refusal);
+/* For operators alone. 1: it has as many already; 0: done will be called, once and later, unless
+ * broker_forget_caller() was; or refused. */
+int broker_set_vf_count(
+        Broker *e, const VfWish *wish, const Subject *by, vf_done_t done, void *userdata, Refusal *refusal);
 
 const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);

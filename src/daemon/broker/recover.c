@@ -25,6 +25,7 @@
 #include "daemon/broker/fd-store.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
+#include "daemon/broker/vf-count.h"
 
 typedef struct Candidate {
     StoredClaim *stored;
@@ -586,5 +587,6 @@ int broker_recover(Broker *e) {
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the last run");
     broker_settle(e);
+    vf_changes_recover(e);
     return 0;
 }

@@ -166,6 +166,42 @@ static int put_removable(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, removable_to_string(facts.removable));
 }
 
+static int put_functions_max(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+
+    read_fact(q, DEVICE_FACT_FUNCTIONS_MAX, &facts);
+    return view_number(out, 'q', facts.functions_max);
+}
+
+typedef struct FunctionList {
+    const Device *of;
+    const ViewSink *out;
+} FunctionList;
+
+static int put_function(Device *d, void *userdata) {
+    const FunctionList *list = userdata;
+
+    if (!device_is_virtual_function(d) || device_name_compare(device_parent_name(d), &list->of->name) != 0)
+        return 0;
+    return view_refer_device(list->out, &d->name);
+}
+
+static int put_functions(const ViewQuery *q, const ViewSink *out) {
+    FunctionList list = {.of = q->thing, .out = out};
+    int r;
+
+    r = view_open(out, 'a', "o");
+    if (r >= 0)
+        r = inventory_foreach_descendant(q->host->inventory, list.of, put_function, &list);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_physical_function(const ViewQuery *q, const ViewSink *out) {
+    const Device *d = q->thing;
+
+    return view_refer_device(out, device_is_virtual_function(d) ? device_parent_name(d) : NULL);
+}
+
 static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
     const Device *d = q->thing;
     const DeviceFacts *facts = NULL;
@@ -199,6 +235,9 @@ const ViewField view_device_fields[] = {
         {"ResetMethods", "as", VIEW_SILENT, VIEW_FOR_ALL, put_reset_methods},
         {"AcsPath", "(ss)", VIEW_COSTLY, VIEW_FOR_ALL, put_acs_path, DEVICE_FACT_ACS, "path blocker"},
         {"Removable", "s", VIEW_SILENT, VIEW_FOR_ALL, put_removable},
+        {"VirtualFunctionsMax", "q", VIEW_SILENT, VIEW_FOR_ALL, put_functions_max},
+        {"VirtualFunctions", "ao", VIEW_SILENT, VIEW_FOR_ALL, put_functions},
+        {"PhysicalFunction", "o", VIEW_SILENT, VIEW_FOR_ALL, put_physical_function},
         {"HostCritical", "s", VIEW_COSTLY, VIEW_FOR_ALL, put_host_critical, DEVICE_FACT_HOST_CRITICAL},
         {},
 };

@@ -327,6 +327,67 @@ static int method_reload_policy(sd_bus_message *m, void *userdata, sd_bus_error 
     return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_reload_policy, error);
 }
 
+/* ---- SetVirtualFunctions ---- */
+
+static void on_vf_count_set(void *userdata, const Refusal *refusal) {
+    BusCall *call = userdata;
+    int r = 0;
+
+    call->with_engine = false; /* it has called back */
+    if (!refusal)
+        r = bus_call_reply(call, 0, NULL);
+    if (refusal || r < 0)
+        bus_call_refuse(call, refusal ? -error_info(refusal->code)->error : r, refusal);
+    bus_call_free(call);
+}
+
+static int read_vf_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    VfWish *wish = userdata;
+    const char *type;
+    int value, r;
+
+    if (!streq(name, "autoprobe"))
+        return 0;
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r >= 0 && !streq(type, "b"))
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"autoprobe\" must be a boolean");
+    if (r >= 0)
+        r = sd_bus_message_read(m, "v", "b", &value);
+    if (r < 0)
+        return r;
+    wish->autoprobe = value ? SRIOV_AUTOPROBE_ON : SRIOV_AUTOPROBE_OFF;
+    return 1;
+}
+
+static int run_set_virtual_functions(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    const char *spelling;
+    VfWish wish = {};
+    int r;
+
+    if (call->face->stopping)
+        return refuse_stopping(refusal);
+    r = sd_bus_message_read(call->message, "su", &spelling, &wish.count);
+    if (r >= 0)
+        r = request_add_device(&request, spelling, refusal);
+    if (r >= 0)
+        r = bus_read_options_with(call->message, NULL, read_vf_option, &wish, refusal);
+    if (r < 0)
+        return r;
+    wish.device = request.devices[0];
+    call->with_engine = true;
+    r = broker_set_vf_count(call->face->context.host.broker, &wish, subject, on_vf_count_set, call, refusal);
+    if (r == 0)
+        return BUS_CALL_PENDING;
+    call->with_engine = false;
+    return r < 0 ? r : bus_call_reply(call, 0, NULL);
+}
+
+static int method_set_virtual_functions(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_set_virtual_functions, error);
+}
+
 /* ---- Looking objects up ---- */
 
 static int run_get_device(BusCall *call, const Subject *subject, Refusal *refusal) {
@@ -411,5 +472,7 @@ const sd_bus_vtable bus_manager_methods[] = {
                 method_get_claim, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ReloadPolicy", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT,
                 method_reload_policy, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("SetVirtualFunctions", SD_BUS_ARGS("s", device, "u", count, "a{sv}", options),
+                SD_BUS_NO_RESULT, method_set_virtual_functions, SD_BUS_VTABLE_UNPRIVILEGED),
         {},
 };

@@ -348,7 +348,9 @@ static int read_option(sd_bus_message *m, GivenOptions *given, Request *request,
         _cleanup_free_ char *shown = sanitize(name, 64);
 
         return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
-                "there is no option \"%s\", this method knows none", shown ?: "");
+                read_other ? "this method has no option \"%s\""
+                           : "there is no option \"%s\", this method knows none",
+                shown ?: "");
     }
     r = sd_bus_message_peek_type(m, NULL, &type);
     if (r < 0)

@@ -67,9 +67,7 @@ static int check_identity(int dir, const DriverItem *item) {
     return vendor == item->vendor && device == item->device && identity == item->identity ? 0 : -ESTALE;
 }
 
-/* Opens the device's directory and checks that the device in it is the one that was planned for. -ENODEV:
- * gone; -ESTALE: another one sits at this address now. */
-static int open_device(const DriverItem *item, int *ret_dir) {
+int driver_open_device(const DriverItem *item, int *ret_dir) {
     char path[64], name[DEVICE_NAME_MAX];
     _cleanup_close_ int dir = -EBADF;
     int r;
@@ -170,7 +168,7 @@ int driver_bind(const DriverItem *item, DriverTrace *t) {
     int r;
 
     t->step = DRIVER_STEP_IDENTIFY;
-    r = open_device(item, &dir);
+    r = driver_open_device(item, &dir);
     if (r >= 0)
         r = read_driver(dir, now, sizeof(now));
     if (r < 0)
@@ -205,7 +203,7 @@ static bool is_gone(const DriverItem *item, int error, DriverStep step) {
 
     if (error == -ENODEV && step == DRIVER_STEP_OVERRIDE)
         return true;
-    r = open_device(item, &dir);
+    r = driver_open_device(item, &dir);
     return r == -ENODEV || r == -ESTALE;
 }
 
@@ -282,7 +280,7 @@ int driver_restore(const DriverItem *item, DriverTrace *t) {
     int r;
 
     t->step = DRIVER_STEP_IDENTIFY;
-    r = open_device(item, &dir);
+    r = driver_open_device(item, &dir);
     if (r >= 0)
         r = restore(dir, item, t);
     while (r < 0 && left-- > 0 && met_late_bind(dir, item, r, t->step)) {
@@ -336,7 +334,7 @@ int driver_recycle(const DriverItem *item, DriverTrace *t) {
     int r;
 
     t->step = DRIVER_STEP_IDENTIFY;
-    r = open_device(item, &dir);
+    r = driver_open_device(item, &dir);
     if (r >= 0)
         r = recycle(dir, item, t);
     return r < 0 && is_gone(item, r, t->step) ? 0 : r;
@@ -365,7 +363,7 @@ int driver_reset(const DriverItem *item, DriverTrace *t) {
     int r;
 
     t->step = DRIVER_STEP_IDENTIFY;
-    r = open_device(item, &dir);
+    r = driver_open_device(item, &dir);
     if (r == -ENODEV || r == -ESTALE)
         return 0;
     if (r >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Every write to sysfs that vfiod ever makes: driver_override, unbind, bind, reset. Only worker processes
+/* The writes to sysfs that a claim takes: driver_override, unbind, bind, reset. Only worker processes
  * call this, since each write may sleep for ever in a state that SIGKILL does not end (kernel-facts.md
  * section 6).
  *
@@ -47,6 +47,9 @@ struct DriverTrace {
     void (*note)(const DriverTrace *t);
 };
 
+/* Opens the device's directory and checks that the device in it is the one that was planned for. -ENODEV:
+ * gone; -ESTALE: another one sits at this address now. */
+int driver_open_device(const DriverItem *item, int *ret_dir);
 /* Moves the device to target_driver. 0; or a negative errno with the step where it failed in *t; nothing is
  * undone here. -ESTALE before anything was touched: it is not what was planned for any more, another device
  * or on another driver. */

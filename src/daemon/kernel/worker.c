@@ -175,6 +175,8 @@ static int serve_one(void) {
         run_probe_groups(&order, &result);
     else if (order.operation == WORKER_FIND_HOLDERS)
         run_find_holders(&result, fds);
+    else if (order.operation == WORKER_SRIOV)
+        result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
     else
         run_item(&order, &result);
     /* Its copy is kept until this process ends. */

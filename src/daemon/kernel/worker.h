@@ -14,6 +14,7 @@
 
 #include "core/plan.h"
 #include "daemon/kernel/driver.h"
+#include "daemon/kernel/sriov.h"
 
 typedef enum WorkerOperation {
     WORKER_BIND,         /* driver_bind() */
@@ -25,6 +26,7 @@ typedef enum WorkerOperation {
     WORKER_RECYCLE,      /* driver_recycle() */
     WORKER_PROBE_GROUPS, /* vfio_probe_group() for each group; stops at the first failure */
     WORKER_FIND_HOLDERS, /* holders_walk(); its file is the one fd */
+    WORKER_SRIOV,        /* sriov_set_count() */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
@@ -34,6 +36,7 @@ typedef struct WorkerOrder {
     int32_t groups[PLAN_GROUPS_MAX];
     uint64_t group_rdev; /* of the node of the first; WORKER_OPEN_NOIOMMU */
     uint32_t facts;      /* mask of DeviceFactMask; WORKER_SURVEY */
+    SriovOrder sriov;
     DriverItem item;
 } WorkerOrder;
 
@@ -58,6 +61,7 @@ typedef struct WorkerResult {
     MemberProgress progress; /* of the item */
     uint32_t n_fds;
     WorkerFacts facts;
+    SriovReport sriov;
 } WorkerResult;
 
 /* fds are borrowed: dup or take them before returning; what is left open in the array is closed afterwards,

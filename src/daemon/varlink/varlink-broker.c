@@ -229,6 +229,46 @@ static int run_plan(VarlinkCall *call, const Subject *subject, Refusal *refusal)
     return text ? reply_json(call, "plan", text) : -ENOMEM;
 }
 
+/* ---- SetVirtualFunctions ---- */
+
+static void on_vf_count_set(void *userdata, const Refusal *refusal) {
+    VarlinkCall *call = userdata;
+    int r = 0;
+
+    call->with_broker = false; /* it has called back */
+    if (!refusal)
+        r = varlink_reply_empty(call);
+    if (refusal || r < 0)
+        varlink_call_refuse(call, refusal ? -error_info(refusal->code)->error : r, refusal);
+    varlink_call_done(call);
+}
+
+static int run_set_virtual_functions(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    const JsonNode *autoprobe = varlink_call_parameter(call, "autoprobe");
+    int64_t count = varlink_call_parameter(call, "count")->integer;
+    Request request = REQUEST_NULL;
+    VfWish wish = {};
+    int r;
+
+    if (call->peer->face->stopping)
+        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
+    r = request_add_device(&request, varlink_call_text(call, "device"), refusal);
+    if (r < 0)
+        return r;
+    if (count < 0 || count > UINT32_MAX)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the parameter \"count\" has a number out of range");
+    wish = (VfWish){.device = request.devices[0], .count = (uint32_t) count};
+    if (autoprobe)
+        wish.autoprobe = autoprobe->boolean ? SRIOV_AUTOPROBE_ON : SRIOV_AUTOPROBE_OFF;
+    call->with_broker = true;
+    r = broker_set_vf_count(broker_of(call), &wish, subject, on_vf_count_set, call, refusal);
+    if (r == 0)
+        return VARLINK_PENDING;
+    call->with_broker = false;
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
 /* ---- Explain ---- */
 
 static int read_capabilities(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
@@ -362,6 +402,9 @@ static const VarlinkParameter transfer_parameters[] = {
 
 const VarlinkMethod varlink_broker_methods[] = {
         {"Acquire", run_acquire, VARLINK_ACTS | VARLINK_REQUEST, acquire_parameters},
+        {"SetVirtualFunctions", run_set_virtual_functions, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){
+                        {"device", "s", true}, {"count", "i", true}, {"autoprobe", "b"}, {}}},
         {"Transfer", run_transfer, VARLINK_ACTS, transfer_parameters},
         {"ReleaseDevices", run_release_devices, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"claim", "s", true}, {"devices", "as", true}, {}}},

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the daemon does may take minutes: a driver makes its functions one after the other. */
+
+#include <inttypes.h>
+
+#include "base/str.h"
+#include "client/bus-call.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+#include "client/transport.h"
+
+static int append_options(sd_bus_message *m, const Options *o) {
+    int r;
+
+    r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0 && o->autoprobe >= 0)
+        r = sd_bus_message_append(m, "{sv}", "autoprobe", "b", o->autoprobe);
+    return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int set_count(sd_bus *bus, const char *device, const Options *o, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_message_ sd_bus_message *m = NULL;
+    int r;
+
+    r = sd_bus_message_new_method_call(
+            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "SetVirtualFunctions");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "su", device, (uint32_t) o->count);
+    if (r >= 0)
+        r = append_options(m, o);
+    if (r >= 0)
+        r = sd_bus_call(bus, m, VFIOD_CALL_TIMEOUT_USEC, &bus_error, NULL);
+    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
+}
+
+/* One that goes meanwhile is left out. */
+static int get_functions(sd_bus *bus, const Object *device, struct json_object **ret, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *array = json_object_new_array();
+    struct json_object *names = json_list(device->properties, "virtualFunctions");
+    size_t n = names ? json_object_array_length(names) : 0;
+
+    if (!array)
+        return error_text_errno(error, ENOMEM, "Cannot show the virtual functions");
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_object_get_string(json_object_array_get_idx(names, i));
+        _cleanup_object_ Object function = OBJECT_NULL;
+        int r;
+
+        r = call_find_object(bus, name, &function, error);
+        if (r < 0 && streq(error->name, "NoSuchDevice"))
+            continue;
+        if (r < 0)
+            return r;
+        if (json_object_array_add(array, json_object_get(function.properties)) < 0)
+            return error_text_errno(error, ENOMEM, "Cannot show the virtual functions");
+    }
+    *ret = TAKE_PTR(array);
+    return 0;
+}
+
+static void add_row(Table *t, struct json_object *function) {
+    struct json_object *group = json_member(function, "group");
+    const char *state = json_text(function, "state");
+
+    table_add_row(t);
+    table_set(t, 0, json_text(function, "name"), COLOUR_NONE);
+    table_set(t, 1, group ? json_object_get_string(group) : NULL, COLOUR_NONE);
+    table_set(t, 2, json_text(function, "driver"), COLOUR_NONE);
+    table_set(t, 3, state, state_colour(state));
+    table_set(t, 4, json_text(function, "claim"), COLOUR_NONE);
+}
+
+static int show_functions(const Options *o, const Object *device, struct json_object *functions) {
+    static const char *const headers[] = {"DEVICE", "GROUP", "DRIVER", "STATE", "CLAIM"};
+    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+    size_t n = json_object_array_length(functions);
+
+    if (!t)
+        return -ENOMEM;
+    printf("%s: %zu of %" PRIi64 " virtual functions\n", device->name, n,
+            json_number(device->properties, "virtualFunctionsMax"));
+    for (size_t i = 0; i < n; i++)
+        add_row(t, json_object_array_get_idx(functions, i));
+    return n > 0 ? show_table(t, o) : 0;
+}
+
+static int show_functions_json(const Object *device, struct json_object *functions) {
+    _cleanup_json_ struct json_object *document = json_object_new_object();
+    struct json_object *most = json_member(device->properties, "virtualFunctionsMax");
+
+    if (!document || json_add(document, "device", json_object_new_string(device->name)) < 0 ||
+            json_add(document, "virtualFunctionsMax", json_object_get(most)) < 0 ||
+            json_add(document, "virtualFunctions", json_object_get(functions)) < 0)
+        return -ENOMEM;
+    return show_json(stdout, document, /* pretty= */ true);
+}
+
+static int find_device(sd_bus *bus, const char *word, Object *ret, VfiodErrorText *error) {
+    int r;
+
+    r = call_find_object(bus, word, ret, error);
+    if (r < 0)
+        return r;
+    return ret->kind == OBJECT_DEVICE
+            ? 0
+            : error_text_set(error, EINVAL, ERROR_NAME_USAGE, "vf %s: expected a device.", word);
+}
+
+int verb_vf(const Options *o, VfiodErrorText *error) {
+    _cleanup_object_ Object device = OBJECT_NULL, changed = OBJECT_NULL;
+    _cleanup_json_ struct json_object *functions = NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    int r;
+
+    if (o->autoprobe >= 0 && o->count == UINT64_MAX)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--autoprobe requires --count.");
+    r = call_open_bus(&bus, error);
+    if (r >= 0)
+        r = find_device(bus, o->arguments[0], &device, error);
+    if (r >= 0 && o->count != UINT64_MAX)
+        r = set_count(bus, device.name, o, error);
+    if (r >= 0)
+        r = call_get_object(bus, device.path, &changed, error);
+    if (r >= 0)
+        r = get_functions(bus, &changed, &functions, error);
+    if (r < 0)
+        return r;
+    r = o->json ? show_functions_json(&changed, functions) : show_functions(o, &changed, functions);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the virtual functions") : 0;
+}

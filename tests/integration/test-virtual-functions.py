@@ -1,0 +1,327 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The number of virtual functions: who may change it, what stands in the way, and what a crash leaves."""
+
+import errno
+import os
+import pathlib
+
+import harness
+from harness import NOBODY, Pending, device_path, needs_root, wait
+from host import VFIO
+from varlink_client import VarlinkTestCase
+
+
+class FunctionsTestCase(VarlinkTestCase):
+    def setUp(self):
+        super().setUp()
+        watch = harness.DirectoryWatch(f'{self.directory}/state')  # the note
+        self.addCleanup(watch.close)
+        self.pf = self.host.add_sriov(self.host.add_device('0000:06:00.0', group=8, driver='ixgbe'), group=100)
+        self.plain = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+
+    def begin(self):
+        self.start()
+        self.c = self.client()
+
+    def set(self, count, device=None, **options):
+        self.c.manager('SetVirtualFunctions', 'sua{sv}', getattr(device or self.pf, 'name', device), count, options)
+
+    def set_later(self, count, client=None):
+        pending, client = Pending(), client or self.c
+        client.connection.call_async(harness.NAME, harness.ROOT_PATH, harness.NAME + '.Manager', 'SetVirtualFunctions',
+                                     'sua{sv}', (self.pf.name, count, {}), pending.reply, pending.fail,
+                                     harness.CALL_TIMEOUT)
+        return pending
+
+    def names(self):
+        paths = self.c.get(device_path(self.pf.name), 'Device', 'VirtualFunctions')
+        return [str(p) for p in paths]
+
+    def written(self, attribute):
+        return [text for path, text in self.kernel.writes if os.path.basename(path) == attribute]
+
+    def log_lines(self, *words):
+        self.log.seek(0)
+        return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
+
+    def note(self):
+        path = pathlib.Path(self.directory, 'state', 'virtual-functions')
+        return path.read_text() if path.exists() else None
+
+    def wait_end(self):
+        """The note goes last."""
+        wait(lambda: self.note() is None, 'the change is over')
+
+    def assert_refused_later(self, pending, error):
+        wait(lambda: pending.done, 'the answer')
+        self.assertEqual(pending.error.get_dbus_name(), harness.ERROR + error)
+
+
+class CountTest(FunctionsTestCase):
+    def test_up_and_down(self):
+        self.begin()
+        self.assertEqual(self.names(), [])
+        self.set(2)
+        vf = self.pf.functions
+        self.assertEqual(self.names(), [device_path(f.name) for f in vf])  # at once, whatever udev does
+        shown = self.c.device(vf[1])
+        self.assertEqual((shown['PhysicalFunction'], shown['VirtualFunctionsMax']), (device_path(self.pf.name), 0))
+        self.assertEqual(self.c.device(self.pf)['PhysicalFunction'], '/')
+        self.assertEqual(self.c.device(self.pf)['VirtualFunctionsMax'], 4)
+        self.assertEqual(vf[0].driver, 'ixgbevf')
+        self.set(3)
+        self.assertEqual(len(self.names()), 3)
+        self.set(3)  # nothing is done
+        self.assertEqual(self.written('sriov_numvfs'), ['2', '0', '3'])
+        self.assertEqual(self.written('sriov_drivers_autoprobe'), [])
+        self.set(0)
+        self.assertEqual(self.names(), [])
+        self.assertIsNone(self.note())
+        self.assertTrue(self.log_lines('changes the number of virtual functions', self.pf.name, 'to 2'))
+        self.assertTrue(self.log_lines(self.pf.name, 'has 3 virtual functions now (before: 2)'))
+
+    def test_without_drivers(self):
+        self.begin()
+        self.set(2, autoprobe=False)
+        self.assertEqual([f.driver for f in self.pf.functions], [None, None])
+        self.set(1, autoprobe=True)
+        self.assertEqual([f.driver for f in self.pf.functions], ['ixgbevf'])
+        self.assertEqual(self.written('sriov_drivers_autoprobe'), ['0', '1'])
+
+    def test_over_varlink(self):
+        self.begin()
+        with self.peer() as p:
+            p.call('SetVirtualFunctions', {'device': self.pf.address, 'count': 2})
+            self.assertEqual(len(self.names()), 2)
+            for bad in (-1, 1 << 32):
+                with self.fails('InvalidArgument', 'count'):
+                    p.call('SetVirtualFunctions', {'device': self.pf.name, 'count': bad})
+            with self.fails('InvalidArgument', '4 virtual functions at most', device=self.pf.name):
+                p.call('SetVirtualFunctions', {'device': self.pf.name, 'count': 5})
+            with self.fails('org.varlink.service.InvalidParameter', parameter='autoprobe'):
+                p.call('SetVirtualFunctions', {'device': self.pf.name, 'count': 1, 'autoprobe': 'no'})
+            p.call('SetVirtualFunctions', {'device': self.pf.name, 'count': 2, 'autoprobe': False})
+            shown = next(p.stream('List', {'device': self.pf.functions[0].name}))['device']
+            self.assertEqual(shown['physicalFunction'], self.pf.name)
+        self.assertEqual(len(self.names()), 2)
+
+    @needs_root
+    def test_only_by_root(self):
+        self.begin()
+        status, output = self.busctl('call', harness.NAME, harness.ROOT_PATH, harness.NAME + '.Manager',
+                                     'SetVirtualFunctions', 'sua{sv}', self.pf.name, '2', '0', user=NOBODY)
+        self.assertNotEqual(status, 0)
+        self.assertIn('only root', output)
+        self.assertEqual(self.written('sriov_numvfs'), [])
+
+    def test_bad_requests(self):
+        self.begin()
+        with self.refused('NoVirtualFunctions', self.plain.name, 'no SR-IOV'):
+            self.set(1, self.plain)
+        with self.refused('NoSuchDevice'):
+            self.set(1, 'pci:0000:99:00.0')
+        with self.refused('InvalidName'):
+            self.set(1, '../../etc/passwd')
+        with self.refused('InvalidArgument', '4 virtual functions at most', '5 were requested'):
+            self.set(5)
+        with self.refused('InvalidArgument'):
+            self.set(2 ** 32 - 1)
+        with self.refused('InvalidArgument', 'autoprobe'):
+            self.set(1, autoprobe='yes')
+        with self.refused('UnknownOption', 'speed'):
+            self.set(1, speed=1)
+        self.assertEqual(self.written('sriov_numvfs'), [])
+        self.set(1)
+        with self.refused('NoVirtualFunctions', 'a virtual function itself'):
+            self.set(1, self.pf.functions[0])
+
+    def test_drivers_that_make_none(self):
+        self.begin()
+        self.pf.makes_functions = False
+        with self.refused('NoVirtualFunctions', 'ixgbe'):
+            self.set(1)
+        self.host.change_driver(self.pf, None)
+        wait(lambda: not self.c.device(self.pf)['Driver'], 'the driver is gone')
+        with self.refused('NoVirtualFunctions', 'no driver'):
+            self.set(1)
+        self.assertIsNone(self.note())
+
+    def test_kernel_makes_none(self):
+        self.begin()
+        self.set(2)
+        self.kernel.fail('sriov_numvfs', self.pf.address, errno.ENOMEM, data='3')
+        with self.refused('VirtualFunctionsFailed', 'had 2, and has 0 now'):
+            self.set(3)
+        self.assertEqual(self.names(), [])
+        self.assertTrue(self.log_lines('was not changed to 3', 'VirtualFunctionsFailed'))
+        self.kernel.ignore('sriov_numvfs', self.pf.address, data='1')
+        with self.refused('VirtualFunctionsFailed', 'has 0 now'):
+            self.set(1)
+
+
+class UseTest(FunctionsTestCase):
+    """The kernel protects nobody who has a virtual function."""
+
+    def setUp(self):
+        super().setUp()
+        self.begin()
+        self.set(2)
+        self.vf = list(self.pf.functions)
+        self.kernel.writes.clear()
+
+    def assert_kept(self):
+        self.assertEqual(self.written('sriov_numvfs'), [])
+        self.assertEqual(self.pf.functions, self.vf)
+
+    def test_claimed(self):
+        claim = self.c.acquire(self.vf[1])
+        for count in (0, 1, 4):
+            with self.refused('DeviceClaimed', self.pf.name, self.vf[1].name, claim.id):
+                self.set(count)
+        with self.refused('DeviceClaimed'):
+            self.set(2, autoprobe=False)
+        self.set(2)  # as many as there are
+        self.assert_kept()
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
+        self.set(0)
+        self.assertEqual(self.names(), [])
+
+    def test_physical_function_claimed(self):
+        self.set(0)
+        self.kernel.writes.clear()
+        claim = self.c.acquire(self.pf)
+        with self.refused('DeviceClaimed', claim.id):
+            self.set(2)
+        self.assertEqual(self.written('sriov_numvfs'), [])
+        claim.close()
+        self.wait_gone(claim)
+        self.set(2)
+
+    def test_quarantined(self):
+        self.kernel.fail('reset', self.vf[0].address, errno.ENOTTY)
+        claim = self.c.acquire(self.vf[0])
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'the quarantine')
+        with self.refused('DeviceQuarantined', self.pf.name, self.vf[0].name):
+            self.set(0)
+        self.assert_kept()
+
+    def test_used_by_the_host(self):
+        self.host.add_interface(f'{self.vf[1].path}/net/eth7')
+        self.host.set_default_route('eth7')
+        with self.refused('HostCritical', self.pf.name, self.vf[1].name, 'eth7'):
+            self.set(0, autoprobe=True)
+        self.assert_kept()
+        self.assertEqual(self.written('sriov_drivers_autoprobe'), [])
+
+    def test_opened_without_vfiod(self):
+        self.host.change_driver(self.vf[0], VFIO)
+        self.kernel.set_enable(self.vf[0], 1)
+        with self.refused('HostCritical', self.vf[0].name, 'without vfiod'):
+            self.set(0)
+        self.assert_kept()
+        self.kernel.set_enable(self.vf[0], 0)
+        self.set(0)
+
+
+class UnderWayTest(FunctionsTestCase):
+    def hold(self, count, before=0):
+        """A change that the kernel is at."""
+        if before:
+            self.set(before)
+        self.gate = self.kernel.hold('sriov_numvfs', self.pf.address)
+        pending = self.set_later(count)
+        wait(lambda: self.gate.entered, 'the kernel is at it')
+        return pending
+
+    def test_nobody_gets_what_may_go(self):
+        self.begin()
+        pending = self.hold(0, before=2)
+        vf = list(self.pf.functions)
+        with self.refused('DeviceBusy', vf[0].name, self.pf.name):
+            self.c.acquire(vf[0])
+        with self.refused('DeviceBusy', self.pf.name):
+            self.c.acquire(self.pf)
+        with self.refused('DeviceBusy', self.pf.name):
+            self.set(1)
+        with self.refused('DeviceBusy'):
+            self.set(2)  # as many as there are, but not for long
+        self.c.acquire(self.plain).close()  # others do
+        self.assertFalse(pending.done)
+        self.gate.let_go()
+        wait(lambda: pending.done, 'the answer')
+        self.assertIsNone(pending.error)
+        self.assertEqual(self.names(), [])
+
+    def test_caller_leaves(self):
+        self.begin()
+        other = self.client()
+        self.gate = self.kernel.hold('sriov_numvfs', self.pf.address)
+        self.set_later(2, other)
+        wait(lambda: self.gate.entered, 'the kernel is at it')
+        other.close()
+        self.gate.let_go()
+        self.wait_end()
+        self.assertTrue(self.log_lines('has 2 virtual functions now'))
+        self.assertEqual(len(self.names()), 2)
+
+    def test_kernel_takes_long(self):
+        self.start('--worker-timeout=1')
+        self.c = self.client()
+        pending = self.hold(2)
+        self.assert_refused_later(pending, 'TimedOut')
+        with self.refused('DeviceBusy'):
+            self.c.acquire(self.pf)
+        self.assertIn(self.pf.name, self.note())
+        self.gate.let_go()
+        self.wait_end()
+        self.assertTrue(self.log_lines('has 2 virtual functions now'))
+        self.set(1)
+
+    def test_unplugged(self):
+        self.begin()
+        self.kernel.before('sriov_numvfs', lambda: self.kernel.remove(self.pf), self.pf.address)
+        with self.refused('DeviceGone'):
+            self.set(2)
+        with self.refused('NoSuchDevice'):
+            self.set(2)
+
+    def test_killed(self):
+        self.begin()
+        self.hold(3, before=2)  # the write of 0
+        self.daemon.kill()
+        self.assertEqual(self.note(), f'{self.pf.name} 3\n')
+        self.gate.let_go()
+        wait(lambda: not self.pf.functions, 'the write is over')
+        self.begin()
+        self.wait_end()
+        self.assertTrue(self.log_lines(self.pf.name, 'was ended while it changed', 'to 3', 'There are 0 now'))
+        self.set(3)
+        self.assertEqual(len(self.names()), 3)
+
+    def test_killed_at_the_end(self):
+        self.begin()
+        self.hold(3)
+        self.daemon.kill()
+        self.gate.let_go()
+        wait(lambda: len(self.pf.functions) == 3, 'the write is over')
+        self.begin()
+        self.wait_end()
+        self.assertTrue(self.log_lines('the 3 virtual functions are there'))
+        self.assertEqual(self.log_lines('There are'), [])
+
+    def test_note_that_nobody_wrote(self):
+        path = pathlib.Path(self.directory, 'state', 'virtual-functions')
+        path.write_text(f'\n\nnonsense\n{self.pf.name}\n{self.pf.name} 99999999\npci:0000:99:00.0 4\n../.. 3\n'
+                        f'{self.pf.name} 0\n{self.pf.name} 1')
+        self.begin()
+        self.wait_end()
+        self.assertTrue(self.log_lines('a line that cannot be read'))
+        self.set(1)
+
+
+if __name__ == '__main__':
+    harness.main()
