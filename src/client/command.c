@@ -2,14 +2,20 @@
 #include "client/command.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
 
 #define DEFAULT_PATH "/bin:/usr/bin" /* as execvp(3) of glibc has it */
-#define SHEBANG_MAX 256U             /* what the kernel reads */
+#define OUTPUT_MAX (256U * 1024)
+#define PROBE_MSEC 10000
+#define SHEBANG_MAX 256U /* what the kernel reads */
 
 static int check_file(const char *path) {
     struct stat st;
@@ -98,4 +104,74 @@ int command_find(const char *name, char **ret, VfiodErrorText *error) {
     if (is_missing(r))
         r = -ENOENT;
     return r < 0 ? command_error(name, r, error) : 0;
+}
+
+/* ---- What a program says about itself ---- */
+
+static int64_t now_msec(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Until it closes its output, says too much, or takes too long. */
+static int read_output(int fd, char **ret) {
+    _cleanup_free_ char *text = malloc(OUTPUT_MAX);
+    int64_t end = now_msec() + PROBE_MSEC;
+    size_t n = 0;
+
+    if (!text)
+        return -ENOMEM;
+    while (n < OUTPUT_MAX - 1) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int r = poll(&p, 1, (int) MAX(end - now_msec(), INT64_C(0)));
+        ssize_t k;
+
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            return r < 0 ? -errno : -ETIMEDOUT;
+        k = read(fd, text + n, OUTPUT_MAX - 1 - n);
+        if (k < 0)
+            return -errno;
+        if (k == 0)
+            break;
+        n += (size_t) k;
+    }
+    text[n] = '\0';
+    *ret = TAKE_PTR(text);
+    return 0;
+}
+
+static void run_probe(const char *program, const char *option, int output) {
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+            dup2(null, STDERR_FILENO) < 0)
+        _exit(EXIT_FAILURE);
+    execlp(program, program, option, NULL);
+    _exit(EXIT_FAILURE);
+}
+
+int command_ask(const char *program, const char *option, char **ret) {
+    int ends[2], r;
+    pid_t pid;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    pid = fork();
+    if (pid == 0)
+        run_probe(program, option, ends[1]);
+    r = pid < 0 ? -errno : 0;
+    (void) safe_close(ends[1]);
+    if (r >= 0)
+        r = read_output(ends[0], ret);
+    (void) safe_close(ends[0]);
+    if (pid > 0) {
+        (void) kill(pid, SIGKILL); /* it has said everything, or too much */
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    return r;
 }

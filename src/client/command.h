@@ -12,3 +12,7 @@
 int command_find(const char *name, char **ret, VfiodErrorText *error);
 /* The error of a command that cannot be run; returns -errnum. */
 int command_error(const char *name, int errnum, VfiodErrorText *error);
+/* Runs the program, a path, with one option, and reads what it prints until it ends, says too much, or takes
+ * longer than 10 s; then it is killed. *ret is owned by the caller. 0 or negative errno, which may be
+ * -ETIMEDOUT. */
+int command_ask(const char *program, const char *option, char **ret);

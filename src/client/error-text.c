@@ -23,6 +23,7 @@ static const ErrorRow error_rows[] = {
         /* 1 is what they say of the policy, as diff(1) does: "there are differences". */
         {ERROR_NAME_REHEARSAL, EIO, 2},
         {ERROR_NAME_UNREACHABLE, EHOSTUNREACH, 3},
+        {ERROR_NAME_PROBLEMS, EINVAL, 4},
         /* As the shell and env(1) have it. */
         {ERROR_NAME_NOT_EXECUTABLE, EACCES, 126},
         {ERROR_NAME_NOT_FOUND, ENOENT, 127},

@@ -12,6 +12,7 @@
 #define ERROR_NAME_USAGE "UsageError"             /* vfioctl was called the wrong way */
 #define ERROR_NAME_FAILED "Failed"                /* trouble of this process: memory, files */
 #define ERROR_NAME_REHEARSAL "RehearsalFailed"    /* a verb of the policy could not do its work */
+#define ERROR_NAME_PROBLEMS "ProblemsFound"       /* vfioctl doctor has found some */
 #define ERROR_NAME_NOT_EXECUTABLE "NotExecutable" /* vfioctl exec: the command is there but cannot be run */
 #define ERROR_NAME_NOT_FOUND "CommandNotFound"
 

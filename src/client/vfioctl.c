@@ -167,6 +167,8 @@ static const Verb verbs[] = {
                 OPTION_CONNECT, 1, SIZE_MAX, false, verb_virt},
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
         {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
+        {"doctor", "", "Look for what is wrong with this host, and how to put it right", 0, 0, 0, false,
+                verb_doctor},
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
         {"policy check", "[FILE…]", "Check policy files for errors", OPTION_HOST, 0, SIZE_MAX, false,
                 verb_policy_check},

@@ -66,6 +66,7 @@ int verb_release(const Options *o, VfiodErrorText *error);
 int verb_transfer(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
+int verb_doctor(const Options *o, VfiodErrorText *error);
 int verb_virt(const Options *o, VfiodErrorText *error);
 int verb_vf(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);

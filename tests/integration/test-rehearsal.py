@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """vfioctl policy and vfioctl snapshot: over recorded hosts, and beside a daemon, which must say the same."""
 
+import errno
 import json
 import os
 import pathlib
@@ -648,6 +649,49 @@ class LiveTest(VfiodTestCase):
                         self.client().acquire(device)
                     self.assertEqual((found['error'], found['devices'][0]['rule']), ('AccessDenied', 'no-gpu'))
         self.assert_untouched(self.before)
+
+    def doctor(self, status):
+        """Findings by level and subject."""
+        found = {}
+        for finding in json.loads(self.vfioctl('doctor', '--json', status=status)):
+            found.setdefault((finding['level'], finding['subject']), []).append(finding)
+        return found
+
+    def test_doctor(self):
+        """What it says of the host is what there is, whether or not the daemon answers."""
+        k = self.host.kernel
+        k.put('/proc/cmdline', 'quiet pcie_acs_override=downstream\n')
+        k.put('/proc/interrupts', '  24:  0  IO-APIC  2-edge  timer\n')
+        found = self.doctor(4)
+        self.assertIn('does not answer', found['problem', 'vfiod'][0]['fact'])
+        self.assertRegex(found['ok', 'iommu'][0]['fact'], r'^\d+ groups')
+        self.assertIn('not remapped', found['warning', 'interrupts'][0]['fact'])
+        self.assertIn('pcie_acs_override=downstream', found['warning', 'taint'][0]['fact'])
+        self.assertNotIn(('problem', 'iommu'), found)
+
+        k.put('/proc/interrupts', '  24:  0  IR-IO-APIC  2-edge  timer\n')
+        self.set_policy([rule(who={'user': 0}), rule(who={'user': 'nobody-of-that-name'})])
+        self.start()
+        found = self.doctor(0)
+        self.assertNotIn(('warning', 'interrupts'), found)
+        self.assertEqual(found['ok', 'policy'][0]['fact'], '2 rules.')
+        self.assertIn('nobody-of-that-name', found['warning', 'policy'][0]['fact'])
+        self.assertIn('pcie_acs_override=downstream', found['warning', 'taint'][0]['fact'])
+        text = self.vfioctl('doctor')
+        self.assertRegex(text, r'(?m)^ok +iommu: \d+ groups')
+        self.assertRegex(text, r'(?m)^warning +taint: .*\n +Fix: Remove it from the kernel')
+
+        k.fail('reset', self.nic.address, errno.ENOTTY)
+        claim = self.client().acquire(self.nic)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assertIn(self.nic.name, self.doctor(4)['problem', 'quarantine'][0]['fact'])
+
+        self.set_policy([], text='{ "rules": [ { "effekt": "allow" } ] }')
+        self.vfioctl('reload', status=18)
+        finding, = self.doctor(4)['problem', 'policy']
+        self.assertIn('in force', finding['fact'])
+        self.assertRegex(finding['why'], r':1:\d+: error: ')
 
     def test_snapshot_of_the_accounts_of_another_policy(self):
         """... so that it can be rehearsed on the record."""

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/str.h"
+#include "client/bus-call.h"
+#include "client/doctor.h"
+#include "client/libvfiod-internal.h"
+#include "client/show.h"
+
+static int find_quarantined(sd_bus *bus, char **ret, VfiodErrorText *error) {
+    _cleanup_objects_ Objects objects = {};
+    _cleanup_strbuf_ StrBuf names = {};
+    int r;
+
+    r = call_get_objects(bus, &objects, error);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < objects.n_items; i++)
+        if (objects.items[i].kind == OBJECT_DEVICE &&
+                streq(json_text(objects.items[i].properties, "state"), "quarantined"))
+            strbuf_addf(&names, "%s%s", names.length > 0 ? " " : "", objects.items[i].name);
+    *ret = names.text ? strbuf_steal(&names) : strdup("");
+    return *ret ? 0 : error_text_errno(error, ENOMEM, "Cannot list the devices");
+}
+
+/* That it does not answer is a finding, too. */
+static int ask_daemon(DoctorFacts *facts) {
+    _cleanup_object_ Object manager = OBJECT_NULL;
+    _cleanup_bus_ sd_bus *bus = NULL;
+    VfiodErrorText error = {};
+    int r;
+
+    r = call_open_bus(&bus, &error);
+    if (r >= 0)
+        r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, &error);
+    if (r >= 0)
+        r = call_add_costly(bus, &manager, &error);
+    if (r >= 0)
+        r = find_quarantined(bus, &facts->quarantined, &error);
+    if (r < 0) {
+        facts->unreachable = strdup(error.message);
+        return facts->unreachable ? 0 : -ENOMEM;
+    }
+    facts->manager = TAKE_PTR(manager.properties);
+    return 0;
+}
+
+static int show_as_json(const Findings *f) {
+    _cleanup_json_ struct json_object *array = json_object_new_array();
+
+    for (size_t i = 0; array && i < f->n; i++) {
+        _cleanup_json_ struct json_object *finding = json_object_new_object();
+        const Finding *item = f->items + i;
+
+        if (!finding || json_add_string(finding, "level", finding_level_to_string(item->level)) < 0 ||
+                json_add_string(finding, "subject", item->subject) < 0 ||
+                json_add_string(finding, "fact", item->fact) < 0 ||
+                (item->why && json_add_string(finding, "why", item->why) < 0) ||
+                (item->fix && json_add_string(finding, "fix", item->fix) < 0) ||
+                json_append(array, TAKE_PTR(finding)) < 0)
+            return -ENOMEM;
+    }
+    return array ? show_json(stdout, array, /* pretty= */ true) : -ENOMEM;
+}
+
+static Colour level_colour(FindingLevel level) {
+    static const Colour colours[_FINDING_LEVEL_MAX] = {
+            [FINDING_OK] = COLOUR_GREEN,
+            [FINDING_NOTE] = COLOUR_NONE,
+            [FINDING_WARNING] = COLOUR_YELLOW,
+            [FINDING_PROBLEM] = COLOUR_RED,
+    };
+
+    return colours[level];
+}
+
+static int show_finding(const Options *o, const Finding *f) {
+    _cleanup_free_ char *fact = sanitize(f->fact, SIZE_MAX), *why = NULL, *fix = NULL;
+    bool colours = screen_style(o).colours;
+    const char *on = colours ? colour_on(level_colour(f->level)) : "", *off = colours ? COLOUR_OFF : "";
+
+    if (f->why)
+        why = sanitize(f->why, SIZE_MAX);
+    if (f->fix)
+        fix = sanitize(f->fix, SIZE_MAX);
+    if (!fact || (f->why && !why) || (f->fix && !fix))
+        return -ENOMEM;
+    printf("%s%-8s%s %s: %s\n", on, finding_level_to_string(f->level), off, f->subject, fact);
+    if (why)
+        printf("         Why: %s\n", why);
+    if (fix)
+        printf("         Fix: %s\n", fix);
+    return 0;
+}
+
+static int show(const Options *o, const Findings *f) {
+    int r = 0;
+
+    if (o->json)
+        return show_as_json(f);
+    for (size_t i = 0; r >= 0 && i < f->n; i++)
+        r = show_finding(o, f->items + i);
+    return r;
+}
+
+int verb_doctor(const Options *o, VfiodErrorText *error) {
+    DoctorFacts facts = {};
+    Findings findings = {};
+    FindingLevel worst;
+    int r;
+
+    r = doctor_look(&facts);
+    if (r >= 0)
+        r = ask_daemon(&facts);
+    if (r >= 0) {
+        doctor_judge(&facts, &findings);
+        r = findings.error;
+    }
+    if (r >= 0)
+        r = show(o, &findings);
+    worst = findings_worst(&findings);
+    findings_done(&findings);
+    doctor_facts_done(&facts);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot look at this host");
+    return worst == FINDING_PROBLEM ? exit_status_of(ERROR_NAME_PROBLEMS) : 0;
+}

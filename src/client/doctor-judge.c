@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/doctor.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "client/show.h"
+
+#define MEMLOCK_FOR_A_GUEST (UINT64_C(1) << 30)
+
+static const char *const finding_level_table[_FINDING_LEVEL_MAX] = {
+        [FINDING_OK] = "ok",
+        [FINDING_NOTE] = "note",
+        [FINDING_WARNING] = "warning",
+        [FINDING_PROBLEM] = "problem",
+};
+DEFINE_STRING_TABLE(finding_level, FindingLevel);
+
+void doctor_facts_done(DoctorFacts *f) {
+    json_object_put(f->host);
+    json_object_put(f->manager);
+    free(f->unreachable);
+    free(f->quarantined);
+    free(f->command_line);
+    free(f->iommus);
+    free(f->qemu);
+    free(f->libvirt);
+    free(f->podman);
+    free(f->distribution);
+    *f = (DoctorFacts){};
+}
+
+void findings_done(Findings *f) {
+    for (size_t i = 0; i < f->n; i++) {
+        free(f->items[i].fact);
+        free(f->items[i].why);
+        free(f->items[i].fix);
+    }
+    *f = (Findings){};
+}
+
+FindingLevel findings_worst(const Findings *f) {
+    FindingLevel worst = FINDING_OK;
+
+    for (size_t i = 0; i < f->n; i++)
+        worst = MAX(worst, f->items[i].level);
+    return worst;
+}
+
+/* ---- Adding ---- */
+
+/* The last one becomes a remark that there is more, should there ever be so many. */
+static _printf_(4, 5) Finding *add(
+        Findings *f, FindingLevel level, const char *subject, const char *format, ...) {
+    Finding *finding;
+    va_list ap;
+    int r;
+
+    if (f->n == FINDINGS_MAX)
+        return f->items + f->n - 1;
+    finding = f->items + f->n++;
+    *finding = (Finding){.level = level, .subject = subject};
+    va_start(ap, format);
+    r = vasprintf(&finding->fact, format, ap);
+    va_end(ap);
+    if (r < 0) {
+        finding->fact = NULL;
+        f->error = -ENOMEM;
+    }
+    return finding;
+}
+
+static _printf_(3, 4) void set(Findings *f, char **text, const char *format, ...) {
+    va_list ap;
+    int r;
+
+    free(*text);
+    va_start(ap, format);
+    r = vasprintf(text, format, ap);
+    va_end(ap);
+    if (r < 0) {
+        *text = NULL;
+        f->error = -ENOMEM;
+    }
+}
+
+/* ---- This distribution ---- */
+
+static bool is_like(const DoctorFacts *facts, const char *distribution) {
+    const char *at = facts->distribution ? strstr(facts->distribution, distribution) : NULL;
+    size_t n = strlen(distribution);
+
+    return at && (at == facts->distribution || at[-1] == ' ') && (at[n] == '\0' || at[n] == ' ');
+}
+
+static void set_fix_parameter(
+        Findings *f, const DoctorFacts *facts, Finding *finding, const char *parameter) {
+    if (is_like(facts, "fedora") || is_like(facts, "rhel"))
+        set(f, &finding->fix, "Run 'grubby --update-kernel=ALL --args=%s' and reboot.", parameter);
+    else if (facts->has_kernel_cmdline)
+        set(f, &finding->fix, "Add %s to /etc/kernel/cmdline, run 'kernel-install add-all' and reboot.",
+                parameter);
+    else if (facts->has_grub && is_like(facts, "debian"))
+        set(f, &finding->fix,
+                "Add %s to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run 'update-grub' and reboot.",
+                parameter);
+    else if (facts->has_grub)
+        set(f, &finding->fix,
+                "Add %s to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run 'grub2-mkconfig -o "
+                "/boot/grub2/grub.cfg' and reboot.",
+                parameter);
+    else
+        set(f, &finding->fix, "Add %s to the kernel's command line in the boot loader and reboot.",
+                parameter);
+}
+
+static void set_fix_module(Findings *f, const DoctorFacts *facts, Finding *finding) {
+    if (is_like(facts, "ubuntu"))
+        set(f, &finding->fix, "Install linux-modules-extra of this kernel.");
+    else if (is_like(facts, "debian"))
+        set(f, &finding->fix,
+                "Install the package linux-image-amd64 (or that of your architecture) in place of a "
+                "kernel for the cloud, and reboot.");
+    else if (is_like(facts, "fedora") || is_like(facts, "rhel"))
+        set(f, &finding->fix, "Install the package kernel-modules of this kernel.");
+    else
+        set(f, &finding->fix, "Use a kernel that is configured with CONFIG_VFIO_PCI.");
+}
+
+/* ---- The IOMMU ---- */
+
+/* Is name=…word… on the command line? */
+static bool has_parameter(const DoctorFacts *facts, const char *name, const char *word) {
+    size_t n = strlen(name);
+
+    for (const char *at = facts->command_line; at && (at = strstr(at, name)); at += n) {
+        size_t end = strcspn(at, " \n");
+        const char *found = strstr(at + n, word);
+
+        if ((at == facts->command_line || at[-1] == ' ') && at[n] == '=' && found && found < at + end)
+            return true;
+    }
+    return false;
+}
+
+static const char *off_parameter(const DoctorFacts *facts) {
+    return has_parameter(facts, "intel_iommu", "off")  ? "intel_iommu=off"
+            : has_parameter(facts, "amd_iommu", "off") ? "amd_iommu=off"
+            : has_parameter(facts, "iommu", "off")     ? "iommu=off"
+                                                       : NULL;
+}
+
+static void judge_missing_iommu(const DoctorFacts *facts, Findings *f) {
+    const char *off = off_parameter(facts);
+    Finding *finding;
+
+    finding = add(f, FINDING_PROBLEM, "iommu", "The kernel has no IOMMU group, so no device is isolated.");
+    if (off) {
+        set(f, &finding->why, "The kernel's command line turns the IOMMU off: %s.", off);
+        set(f, &finding->fix, "Remove %s from the kernel's command line and reboot.", off);
+    } else if (facts->firmware_table && streq(facts->firmware_table, "DMAR")) {
+        set(f, &finding->why,
+                "The firmware describes an IOMMU (the ACPI table DMAR), and the kernel does not use it.");
+        set_fix_parameter(f, facts, finding, "intel_iommu=on");
+    } else if (facts->firmware_table)
+        set(f, &finding->why,
+                "The firmware describes an IOMMU (the ACPI table %s), and the kernel does not use it. Its "
+                "log "
+                "(journalctl -k) may say why.",
+                facts->firmware_table);
+    else if (facts->is_virtual_machine) {
+        set(f, &finding->why, "This is a virtual machine, and it has no virtual IOMMU.");
+        set(f, &finding->fix,
+                "Give it one (QEMU: -device intel-iommu or virtio-iommu; libvirt: <iommu model='intel'/>). "
+                "Without one, see NO IOMMU in vfiod-policy(5).");
+    } else {
+        set(f, &finding->why, "The firmware describes no IOMMU.");
+        set(f, &finding->fix,
+                "Turn on VT-d (Intel), or AMD-Vi or IOMMU (AMD), in the setup of the firmware. Without one, "
+                "see NO "
+                "IOMMU in vfiod-policy(5).");
+    }
+}
+
+static void judge_iommu(const DoctorFacts *facts, Findings *f) {
+    if (facts->n_groups == 0)
+        judge_missing_iommu(facts, f);
+    else if (facts->iommus && *facts->iommus)
+        add(f, FINDING_OK, "iommu", "%u groups (%s).", facts->n_groups, facts->iommus);
+    else
+        add(f, FINDING_OK, "iommu", "%u groups.", facts->n_groups);
+}
+
+static void judge_interrupts(const DoctorFacts *facts, Findings *f) {
+    Finding *finding;
+
+    if (facts->n_groups == 0 || facts->interrupts_remapped != 0)
+        return;
+    finding = add(f, FINDING_WARNING, "interrupts", "Interrupts are not remapped.");
+    set(f, &finding->why,
+            "A device could send any interrupt to the host. VFIO refuses such devices unless "
+            "allow_unsafe_interrupts is set, which taints the host.");
+    set(f, &finding->fix,
+            "Turn on interrupt remapping (x2APIC) in the setup of the firmware, and remove intremap=off and "
+            "nointremap from the kernel's command line.");
+}
+
+/* Some devices may be behind no IOMMU where others are. */
+static void judge_devices(const DoctorFacts *facts, Findings *f) {
+    struct json_object *devices = facts->host ? json_list(facts->host, "devices") : NULL;
+    size_t n = devices ? json_object_array_length(devices) : 0, n_alone = 0;
+    const char *first = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *device = json_object_array_get_idx(devices, i);
+
+        if (!startswith(json_text(device, "name"), "pci:") || json_number(device, "group") >= 0)
+            continue;
+        first = first ?: json_text(device, "name");
+        n_alone++;
+    }
+    if (facts->n_groups > 0 && n_alone > 0)
+        add(f, FINDING_NOTE, "iommu", "%zu PCI device%s %s behind no IOMMU, such as %s.", n_alone,
+                n_alone == 1 ? "" : "s", n_alone == 1 ? "is" : "are", first);
+}
+
+/* ---- VFIO ---- */
+
+static void judge_modules(const DoctorFacts *facts, Findings *f) {
+    struct json_object *kernel = facts->host ? json_member(facts->host, "kernel") : NULL;
+    Finding *finding;
+
+    if (facts->vfio_pci == MODULE_MISSING) {
+        finding = add(f, FINDING_PROBLEM, "vfio", "This kernel has no driver vfio-pci.");
+        set_fix_module(f, facts, finding);
+        return;
+    }
+    if (facts->vfio_pci != MODULE_UNKNOWN)
+        add(f, FINDING_OK, "vfio", "vfio-pci is %s.",
+                facts->vfio_pci == MODULE_PRESENT ? "loaded" : "available, and loaded for the first claim");
+    if (json_flag(kernel, "iommufd") || facts->iommufd == MODULE_AVAILABLE)
+        add(f, FINDING_OK, "iommufd", "%s.",
+                json_flag(kernel, "iommufd") ? "/dev/iommu is there" : "The module is available");
+    else if (facts->iommufd == MODULE_MISSING) {
+        finding = add(f, FINDING_NOTE, "iommufd", "This kernel has no iommufd; vfiod uses VFIO groups.");
+        set(f, &finding->why,
+                "QEMU opens a group by itself, so it needs a rule that grants nodes (\"grant\": "
+                "[\"node\"]).");
+    }
+}
+
+/* ---- Taints ---- */
+
+static const char *taint_fix(const char *kind) {
+    static const struct {
+        const char *kind, *fix;
+    } fixes[] = {
+            {"noiommu-claim", "It stays in the ledger until the next boot."},
+            {"noiommu-enabled",
+                    "Write N to /sys/module/vfio/parameters/enable_unsafe_noiommu_mode when nothing needs "
+                    "it."},
+            {"unsafe-interrupts",
+                    "Remove allow_unsafe_interrupts from /etc/modprobe.d and from the kernel's command "
+                    "line."},
+            {"command-line", "Remove it from the kernel's command line and reboot, unless you need it."},
+            {"open-node",
+                    "Remove the udev rule that gives the node to others; vfiod gives access for a claim."},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(fixes); i++)
+        if (streq(fixes[i].kind, kind))
+            return fixes[i].fix;
+    return "See 'vfioctl taint' and vfiod(8).";
+}
+
+/* The daemon remembers more than a look shows. */
+static void judge_taints(const DoctorFacts *facts, Findings *f) {
+    struct json_object *taints = json_list(facts->manager ?: facts->host, "taints");
+
+    for (size_t i = 0; taints && i < json_object_array_length(taints); i++) {
+        struct json_object *taint = json_object_array_get_idx(taints, i);
+        const char *kind = json_text(taint, "kind"), *device = json_text(taint, "device");
+        Finding *finding;
+
+        if (!json_flag(taint, "weakens"))
+            continue;
+        finding = add(f, FINDING_WARNING, "taint", "%s%s%s weakens this host (%s).", json_text(taint, "what"),
+                *device ? " " : "", device, kind);
+        set(f, &finding->fix, "%s", taint_fix(kind));
+    }
+}
+
+/* ---- vfiod ---- */
+
+static void judge_policy(const DoctorFacts *facts, Findings *f) {
+    const char *state = json_text(facts->manager, "policyState");
+    int64_t rules = json_number(facts->manager, "policyRules");
+    struct json_object *warnings = json_list(facts->manager, "policyWarnings");
+    struct json_object *errors = json_list(facts->manager, "policyErrors");
+    size_t n_warnings = warnings ? json_object_array_length(warnings) : 0;
+    Finding *finding;
+
+    if (!streq(state, "loaded")) {
+        finding = add(f, FINDING_PROBLEM, "policy", "The policy files have errors: %s",
+                streq(state, "stale") ? "the policy that was loaded before them is in force."
+                                      : "every request is denied.");
+        if (errors && json_object_array_length(errors) > 0)
+            set(f, &finding->why, "%s", json_object_get_string(json_object_array_get_idx(errors, 0)));
+        set(f, &finding->fix, "Correct them; 'vfioctl policy check' shows all. Then run 'vfioctl reload'.");
+    } else if (rules == 0) {
+        finding = add(f, FINDING_WARNING, "policy", "The policy has no rule, so nobody gets a device.");
+        set(f, &finding->fix, "'vfioctl policy generate' writes one to start from; see vfiod-policy(5).");
+    } else
+        add(f, FINDING_OK, "policy", "%lld rule%s.", (long long) rules, rules == 1 ? "" : "s");
+    for (size_t i = 0; i < n_warnings; i++)
+        add(f, FINDING_WARNING, "policy", "%s",
+                json_object_get_string(json_object_array_get_idx(warnings, i)));
+}
+
+static void judge_daemon(const DoctorFacts *facts, Findings *f) {
+    const char *version;
+    Finding *finding;
+
+    if (!facts->manager) {
+        finding = add(f, FINDING_PROBLEM, "vfiod", "vfiod does not answer.");
+        if (facts->unreachable)
+            set(f, &finding->why, "%s", facts->unreachable);
+        set(f, &finding->fix,
+                "'systemctl status vfiod.service' and 'journalctl -u vfiod' show what happened.");
+        return;
+    }
+    version = json_text(facts->manager, "version");
+    if (streq(version, VFIOD_VERSION))
+        add(f, FINDING_OK, "vfiod", "vfiod %s.", version);
+    else {
+        finding = add(f, FINDING_WARNING, "vfiod", "vfiod %s runs, and this vfioctl is %s.", version,
+                VFIOD_VERSION);
+        set(f, &finding->fix, "Run 'systemctl restart vfiod.service'; claims live through it.");
+    }
+    judge_policy(facts, f);
+    if (streq(json_text(facts->manager, "noiommu"), "unavailable")) {
+        finding = add(f, FINDING_PROBLEM, "noiommu",
+                "The policy allows devices without an IOMMU, and vfiod has no CAP_SYS_RAWIO.");
+        set(f, &finding->fix, "Install the drop-in vfiod-noiommu.conf, see vfiod(8), and restart vfiod.");
+    }
+    if (facts->quarantined && *facts->quarantined) {
+        finding = add(f, FINDING_PROBLEM, "quarantine", "Nobody may use: %s.", facts->quarantined);
+        set(f, &finding->why, "A claim of them ended, and they could not be reset or restored.");
+        set(f, &finding->fix,
+                "'vfioctl status DEVICE' shows the reason. 'vfioctl release DEVICE' as root frees it.");
+    }
+}
+
+/* ---- Users and programs ---- */
+
+static void judge_memory(const DoctorFacts *facts, Findings *f) {
+    char size[FORMAT_SIZE_MAX];
+    Finding *finding;
+
+    if (facts->uid == 0 || facts->memlock >= MEMLOCK_FOR_A_GUEST)
+        return;
+    finding = add(f, FINDING_NOTE, "memory", "Your programs may lock %s of memory.",
+            format_size(facts->memlock, size));
+    set(f, &finding->why,
+            "A virtual machine with a device locks all of its memory; see 'vfioctl memlock-for'.");
+    set(f, &finding->fix, "Let the rule allow memlock, and claim with --memlock: vfiod raises the limit.");
+}
+
+static void judge_programs(const DoctorFacts *facts, Findings *f) {
+    Finding *finding;
+
+    if (facts->qemu && !facts->qemu_takes_fds) {
+        finding = add(f, FINDING_NOTE, "qemu", "%s takes no file descriptors; it can use VFIO groups only.",
+                facts->qemu);
+        set(f, &finding->fix, "QEMU 9.0 or newer, or --backend=group with a rule that grants nodes.");
+    } else if (facts->qemu)
+        add(f, FINDING_OK, "qemu", "%s.", facts->qemu);
+    if (facts->libvirt)
+        add(f, FINDING_OK, "libvirt", "%s.", facts->libvirt);
+    if (facts->podman)
+        add(f, FINDING_OK, "podman", "%s.", facts->podman);
+    if (!facts->polkit) {
+        finding = add(f, FINDING_NOTE, "polkit", "polkit is not installed.");
+        set(f, &finding->why, "Rules with the effect ask refuse everybody.");
+    }
+}
+
+void doctor_judge(const DoctorFacts *facts, Findings *ret) {
+    *ret = (Findings){};
+    judge_iommu(facts, ret);
+    judge_devices(facts, ret);
+    judge_interrupts(facts, ret);
+    judge_modules(facts, ret);
+    judge_daemon(facts, ret);
+    judge_taints(facts, ret);
+    judge_memory(facts, ret);
+    judge_programs(facts, ret);
+}

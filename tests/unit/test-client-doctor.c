@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client/doctor.h"
+
+#define MANAGER(more)                                                                                        \
+    "{\"version\": \"" VFIOD_VERSION "\", \"policyState\": \"loaded\", \"policyRules\": 3" more "}"
+
+/* A host on which all is well; a test changes one fact. */
+static DoctorFacts healthy(void) {
+    return (DoctorFacts){
+            .host = json_tokener_parse("{\"kernel\": {\"iommufd\": true}, \"devices\": [], \"taints\": []}"),
+            .manager = json_tokener_parse(MANAGER("")),
+            .command_line = strdup("quiet intel_iommu=on"),
+            .iommus = strdup("dmar0 dmar1"),
+            .n_groups = 12,
+            .firmware_table = "DMAR",
+            .interrupts_remapped = 1,
+            .vfio_pci = MODULE_AVAILABLE,
+            .iommufd = MODULE_PRESENT,
+            .uid = 1000,
+            .memlock = UINT64_MAX,
+            .qemu = strdup("QEMU 10.0"),
+            .qemu_takes_fds = true,
+            .polkit = true,
+            .distribution = strdup("debian"),
+            .has_grub = true,
+    };
+}
+
+static void set_text(char **text, const char *value) {
+    free(*text);
+    *text = value ? strdup(value) : NULL;
+}
+
+static void set_json(struct json_object **o, const char *value) {
+    json_object_put(*o);
+    *o = json_tokener_parse(value);
+    assert_non_null(*o);
+}
+
+static const Finding *find(const Findings *f, FindingLevel level, const char *subject) {
+    for (size_t i = 0; i < f->n; i++)
+        if (f->items[i].level == level && streq(f->items[i].subject, subject))
+            return f->items + i;
+    return NULL;
+}
+
+static void assert_has(const char *text, const char *part) {
+    if (part && (!text || !strstr(text, part)))
+        fail_msg("\"%s\" is not in \"%s\"", part, text ? text : "(nothing)");
+}
+
+/* Takes the facts over. */
+static void assert_finding(DoctorFacts *facts, FindingLevel level, const char *subject, const char *fact,
+        const char *why, const char *fix) {
+    const Finding *found;
+    Findings f;
+
+    doctor_judge(facts, &f);
+    assert_int_equal(f.error, 0);
+    found = find(&f, level, subject);
+    if (!found)
+        fail_msg("no %s about %s", finding_level_to_string(level), subject);
+    assert_has(found->fact, fact);
+    assert_has(found->why, why);
+    assert_has(found->fix, fix);
+    assert_true(findings_worst(&f) >= level);
+    findings_done(&f);
+    doctor_facts_done(facts);
+}
+
+static void test_a_healthy_host(void **state) {
+    DoctorFacts facts = healthy();
+    Findings f;
+
+    doctor_judge(&facts, &f);
+    assert_int_equal(findings_worst(&f), FINDING_OK);
+    assert_has(find(&f, FINDING_OK, "iommu")->fact, "12 groups (dmar0 dmar1)");
+    assert_non_null(find(&f, FINDING_OK, "policy"));
+    findings_done(&f);
+    doctor_facts_done(&facts);
+}
+
+static void test_no_iommu(void **state) {
+    const struct {
+        const char *command_line, *table, *distribution;
+        bool is_virtual_machine, has_kernel_cmdline;
+        const char *why, *fix;
+    } cases[] = {
+            {"quiet", "DMAR", "debian", false, false, "table DMAR", "update-grub"},
+            {"quiet", "DMAR", "ubuntu debian", false, true, "table DMAR", "/etc/kernel/cmdline"},
+            {"quiet", "DMAR", "centos rhel fedora", false, false, "table DMAR", "grubby --update-kernel=ALL"},
+            {"quiet", "DMAR", "opensuse-leap suse opensuse", false, false, "table DMAR", "grub2-mkconfig"},
+            {"quiet", "IVRS", "debian", false, false, "table IVRS", NULL},
+            {"quiet", NULL, "debian", false, false, "describes no IOMMU", "VT-d"},
+            {"quiet", NULL, "debian", true, false, "virtual machine", "intel-iommu"},
+            {"intel_iommu=off", "DMAR", "debian", false, false, "intel_iommu=off", "Remove intel_iommu=off"},
+            {"quiet intel_iommu=on,off x", "DMAR", "debian", false, false, "intel_iommu=off", "Remove"},
+            {"amd_iommu=off", NULL, "debian", false, false, "amd_iommu=off", "Remove amd_iommu=off"},
+            {"iommu=off", "DMAR", "debian", false, false, "iommu=off", "Remove iommu=off"},
+            {"xiommu=off intel_iommu=on foo=off", "DMAR", "debian", false, false, "table DMAR",
+                    "intel_iommu=on"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        DoctorFacts facts = healthy();
+
+        facts.n_groups = 0;
+        facts.firmware_table = cases[i].table;
+        facts.is_virtual_machine = cases[i].is_virtual_machine;
+        facts.has_kernel_cmdline = cases[i].has_kernel_cmdline;
+        set_text(&facts.command_line, cases[i].command_line);
+        set_text(&facts.distribution, cases[i].distribution);
+        assert_finding(&facts, FINDING_PROBLEM, "iommu", "no IOMMU group", cases[i].why, cases[i].fix);
+    }
+}
+
+static void test_the_kernel(void **state) {
+    DoctorFacts facts = healthy();
+
+    facts.interrupts_remapped = 0;
+    assert_finding(&facts, FINDING_WARNING, "interrupts", "not remapped", "any interrupt", "x2APIC");
+
+    facts = healthy();
+    facts.vfio_pci = MODULE_MISSING;
+    assert_finding(&facts, FINDING_PROBLEM, "vfio", "no driver vfio-pci", NULL, "linux-image-amd64");
+
+    facts = healthy();
+    facts.iommufd = MODULE_MISSING;
+    set_json(&facts.host, "{\"kernel\": {\"iommufd\": false}}");
+    assert_finding(&facts, FINDING_NOTE, "iommufd", "no iommufd", "grants nodes", NULL);
+
+    facts = healthy();
+    set_json(&facts.host,
+            "{\"devices\": [{\"name\": \"pci:0000:00:02.0\", \"group\": 3}, "
+            "{\"name\": \"pci:0000:00:1f.0\", \"group\": -1}]}");
+    assert_finding(&facts, FINDING_NOTE, "iommu", "1 PCI device is behind no IOMMU, such as pci:0000:00:1f.0",
+            NULL, NULL);
+}
+
+static void test_the_daemon(void **state) {
+    DoctorFacts facts = healthy();
+
+    json_object_put(TAKE_PTR(facts.manager));
+    set_text(&facts.unreachable, "No such file or directory");
+    assert_finding(&facts, FINDING_PROBLEM, "vfiod", "does not answer", "No such file", "systemctl status");
+
+    facts = healthy();
+    set_json(&facts.manager, "{\"version\": \"0.0.1\", \"policyState\": \"loaded\", \"policyRules\": 1}");
+    assert_finding(&facts, FINDING_WARNING, "vfiod", "vfiod 0.0.1 runs", NULL, "restart");
+
+    facts = healthy();
+    set_json(
+            &facts.manager, "{\"policyState\": \"broken\", \"policyErrors\": [\"x.json:3:1: error: what\"]}");
+    assert_finding(
+            &facts, FINDING_PROBLEM, "policy", "every request is denied", "x.json:3:1", "policy check");
+
+    facts = healthy();
+    set_json(&facts.manager, "{\"policyState\": \"loaded\", \"policyRules\": 0, \"policyWarnings\": []}");
+    assert_finding(&facts, FINDING_WARNING, "policy", "nobody gets a device", NULL, "policy generate");
+
+    facts = healthy();
+    set_json(&facts.manager, MANAGER(", \"policyWarnings\": [\"y.json:1:2: warning: who\"]"));
+    assert_finding(&facts, FINDING_WARNING, "policy", "y.json:1:2", NULL, NULL);
+
+    facts = healthy();
+    set_json(&facts.manager, MANAGER(", \"noiommu\": \"unavailable\""));
+    assert_finding(&facts, FINDING_PROBLEM, "noiommu", "CAP_SYS_RAWIO", NULL, "vfiod-noiommu.conf");
+
+    facts = healthy();
+    set_text(&facts.quarantined, "pci:0000:06:00.0");
+    assert_finding(&facts, FINDING_PROBLEM, "quarantine", "pci:0000:06:00.0", "reset or restored", "release");
+}
+
+#define TAINTS                                                                                               \
+    ", \"taints\": [{\"kind\": \"command-line\", \"what\": \"pcie_acs_override\", \"weakens\": true}, "      \
+    "{\"kind\": \"kernel\", \"what\": \"TAINT_WARN\", \"weakens\": false}]"
+
+/* The daemon's ledger counts where it answers; what a look shows where it does not. */
+static void test_taints(void **state) {
+    DoctorFacts facts = healthy();
+
+    set_json(&facts.manager, MANAGER(TAINTS));
+    assert_finding(&facts, FINDING_WARNING, "taint", "pcie_acs_override weakens this host (command-line)",
+            NULL, "kernel's command line");
+
+    facts = healthy();
+    json_object_put(TAKE_PTR(facts.manager));
+    set_json(&facts.host, "{\"kernel\": {}" TAINTS "}");
+    assert_finding(&facts, FINDING_WARNING, "taint", "pcie_acs_override", NULL, NULL);
+}
+
+static void test_users_and_programs(void **state) {
+    DoctorFacts facts = healthy();
+
+    facts.memlock = UINT64_C(8) << 20;
+    assert_finding(&facts, FINDING_NOTE, "memory", "may lock 8M", "memlock-for", "--memlock");
+
+    facts = healthy();
+    facts.qemu_takes_fds = false;
+    set_text(&facts.qemu, "QEMU 7.2");
+    assert_finding(&facts, FINDING_NOTE, "qemu", "QEMU 7.2 takes no file descriptors", NULL, "9.0");
+
+    facts = healthy();
+    facts.polkit = false;
+    assert_finding(&facts, FINDING_NOTE, "polkit", "not installed", "effect ask", NULL);
+}
+
+/* More than there is room for: the last ones are lost, and nothing else happens. */
+static void test_a_flood_of_warnings(void **state) {
+    struct json_object *warnings = json_object_new_array();
+    DoctorFacts facts = healthy();
+    Findings f;
+
+    for (unsigned i = 0; i < 3 * FINDINGS_MAX; i++)
+        json_object_array_add(warnings, json_object_new_string("z.json:1:1: warning: again"));
+    json_object_object_add(facts.manager, "policyWarnings", warnings);
+    doctor_judge(&facts, &f);
+    assert_int_equal(f.n, FINDINGS_MAX);
+    assert_int_equal(f.error, 0);
+    findings_done(&f);
+    doctor_facts_done(&facts);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_a_healthy_host),
+            cmocka_unit_test(test_no_iommu),
+            cmocka_unit_test(test_the_kernel),
+            cmocka_unit_test(test_the_daemon),
+            cmocka_unit_test(test_taints),
+            cmocka_unit_test(test_users_and_programs),
+            cmocka_unit_test(test_a_flood_of_warnings),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
