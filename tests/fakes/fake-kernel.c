@@ -140,7 +140,10 @@ static const char *path_of_fd(int fd, char buf[static PATH_MAX]) {
 }
 
 static bool is_vfio_path(const char *path) {
-    return is_below(path, "/dev/vfio") || strcmp(path, "/dev/iommu") == 0;
+    static const char vdpa[] = "/dev/vhost-vdpa-";
+
+    return is_below(path, "/dev/vfio") || strcmp(path, "/dev/iommu") == 0 ||
+            strncmp(path, vdpa, strlen(vdpa)) == 0;
 }
 
 /* Where a path of the daemon really is: nodes of VFIO always in the testbed, other nodes only when they are

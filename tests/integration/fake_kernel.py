@@ -48,10 +48,11 @@ IOMMU_OPTION = 0x3B87
 IOMMU_OPTION_RLIMIT_MODE = 0
 GROUP_VIABLE = 1
 
-MAJOR_VFIO_GROUP, MAJOR_VFIO_DEVICE, MAJOR_MISC = 241, 242, 10
+MAJOR_VFIO_GROUP, MAJOR_VFIO_DEVICE, MAJOR_VHOST_VDPA, MAJOR_MISC = 241, 242, 243, 10
 MINOR_VFIO, MINOR_IOMMU = 196, 126
 
 VFIO_DRIVERS = {'vfio-pci', 'mlx5_vfio_pci', 'virtio_vfio_pci'}
+VHOST_VDPA = 'vhost_vdpa'
 # Drivers that leave DMA ownership alone (kernel: driver_managed_dma).
 MANAGED_DRIVERS = VFIO_DRIVERS | {'pcieport', 'pci-stub'}
 
@@ -66,11 +67,11 @@ class Refuse(Exception):
 
 
 class Device:
-    """One PCI function, present or unplugged."""
+    """One PCI function, or a device of another bus, present or unplugged. address: what the kernel calls it."""
 
-    def __init__(self, address, path, group):
-        self.address, self.path, self.group = address, path, group
-        self.name = 'pci:' + address
+    def __init__(self, address, path, group, bus='pci'):
+        self.address, self.path, self.group, self.bus = address, path, group, bus
+        self.name = f'{bus}:{address}'
         self.driver = None
         self.host_driver = None  # the driver whose id table has it
         self.override = None
@@ -89,6 +90,10 @@ class Device:
 
     def __repr__(self):
         return f'<{self.address} {self.driver}>'
+
+    @property
+    def node(self):
+        return f'/dev/{"vhost-vdpa-" if self.bus == "vdpa" else "vfio/devices/vfio"}{self.vfio_index}'
 
 
 class Gate:
@@ -157,15 +162,15 @@ class Ledger:
         claim = re.search(rb'/org/vfiod1/claim/(\w+)\0', message)
         found = list(GRANTED.finditer(message))[-n_fds:]
         names = {struct.unpack_from('<I', message, m.end() + -m.end() % 4)[0]: m[1].decode() for m in found}
-        devices = re.findall(rb'\0(pci:[^\0]+)\0', message)
+        devices = re.findall(rb'\0((?:pci|vdpa):[^\0]+)\0', message)
         return claim and claim[1].decode(), [d.decode() for d in devices], [names.get(i, '') for i in range(n_fds)]
 
     def _expected(self, name, devices):
         """The paths that may have this name in a claim of these devices."""
-        mine = [d for d in self._kernel.devices.values() if f'pci:{d.address}' in devices]
+        mine = [d for d in self._kernel.devices.values() if d.name in devices]
         if name.startswith('device:'):
-            return {path for d in mine if name == f'device:pci:{d.address}'
-                    for path in (f'/dev/vfio/devices/vfio{d.vfio_index}', f'/dev/vfio/noiommu-{d.group}')}
+            return {path for d in mine if name == f'device:{d.name}'
+                    for path in (d.node, f'/dev/vfio/noiommu-{d.group}')}
         if name.startswith('group:'):
             return {f'/dev/vfio/{d.group}' for d in mine if name == f'group:{d.group}'}
         return {'iommufd': {'/dev/iommu'}, 'container': {'/dev/vfio/vfio'}}.get(name, set())
@@ -507,36 +512,35 @@ class FakeKernel:
 
     # --- devices --------------------------------------------------------------------------------------------------
 
-    def add_driver(self, name):
+    def add_driver(self, name, bus='pci'):
         if name in self.drivers:
             return
         self.drivers.add(name)
-        directory = f'/sys/bus/pci/drivers/{name}'
+        directory = f'/sys/bus/{bus}/drivers/{name}'
         self.put(f'{directory}/bind', '', 0o200)
         self.put(f'{directory}/unbind', '', 0o200)
         self.put(f'{directory}/uevent', '', 0o200)
 
-    def pci_properties(self, device):
+    def properties(self, device):
         ids = device.ids
         properties = {'DRIVER': device.driver} if device.driver else {}
+        if device.bus != 'pci':
+            return properties
         properties.update({
             'PCI_CLASS': f'{ids["class"]:X}', 'PCI_ID': f'{ids["vendor"]:04X}:{ids["device"]:04X}',
             'PCI_SUBSYS_ID': f'{ids["subsystem_vendor"]:04X}:{ids["subsystem_device"]:04X}',
             'PCI_SLOT_NAME': device.address, 'MODALIAS': self.get(device.path + '/modalias').strip()})
         return properties
 
-    def _pci_uevent(self, action, device, properties=None):
-        properties = properties or self.pci_properties(device)
-        self.put(device.path + '/uevent', ''.join(f'{k}={v}\n' for k, v in properties.items()))
-        self.uevents.send(action, device.path[len('/sys'):], 'pci', **properties)
-
     def announce(self, action, device):
-        self._pci_uevent(action, device)
+        properties = self.properties(device)
+        self.put(device.path + '/uevent', ''.join(f'{k}={v}\n' for k, v in properties.items()))
+        self.uevents.send(action, device.path[len('/sys'):], device.bus, **properties)
 
     def set_enable(self, device, count):
         with self.changed:
             device.enable = count
-            if device.present:
+            if device.present and device.bus == 'pci':
                 self.put(device.path + '/enable', f'{count}\n')
             self.notify()
 
@@ -554,21 +558,25 @@ class FakeKernel:
     def probe(self, device, driver):
         """What really_probe() does; raises Refuse and leaves nothing behind on failure."""
         with self.changed:
-            if driver in VFIO_DRIVERS:
+            if device.bus != 'pci':
+                pass
+            elif driver in VFIO_DRIVERS:
                 if device.is_bridge or device.group is None and not self._noiommu_is_enabled():
                     raise Refuse(errno.EINVAL)
             elif driver not in MANAGED_DRIVERS and device.group is not None:
                 if any(d.enable and d.vfio_index is not None for d in self.group_members(device.group)):
                     raise Refuse(errno.EBUSY)
-            self.add_driver(driver)
+            self.add_driver(driver, device.bus)
             device.driver = driver
-            self.link(device.path + '/driver', f'/sys/bus/pci/drivers/{driver}')
-            self.link(f'/sys/bus/pci/drivers/{driver}/{device.address}', device.path)
-            if driver in VFIO_DRIVERS:
+            self.link(device.path + '/driver', f'/sys/bus/{device.bus}/drivers/{driver}')
+            self.link(f'/sys/bus/{device.bus}/drivers/{driver}/{device.address}', device.path)
+            if driver == VHOST_VDPA:
+                self._register_vdpa(device)
+            elif driver in VFIO_DRIVERS:
                 self._register_vfio(device)
             elif driver != 'pcieport' and driver != 'pci-stub':
                 self.set_enable(device, 1)
-            self._pci_uevent('bind', device)
+            self.announce('bind', device)
             self.notify()
 
     def _noiommu_is_enabled(self):
@@ -592,6 +600,32 @@ class FakeKernel:
     def _group_node(device):
         return f'noiommu-{device.group}' if device.noiommu else f'{device.group}'
 
+    def _free_index(self):
+        return next(i for i in range(4096) if all(d.vfio_index != i for d in self.devices.values()))
+
+    def _register_vdpa(self, device):
+        """Its node is announced to nobody."""
+        device.vfio_index = index = self._free_index()
+        path = f'{device.path}/vhost-vdpa-{index}'
+        self.put(path + '/dev', f'{MAJOR_VHOST_VDPA}:{index}\n')
+        self.link(f'/sys/dev/char/{MAJOR_VHOST_VDPA}:{index}', path)
+        self.nodes.add(device.node, MAJOR_VHOST_VDPA, index, 0o600)
+
+    def _unregister_vdpa(self, device):
+        """At once, and without asking anybody to close it."""
+        node = device.node
+        self.unlink(f'/sys/dev/char/{MAJOR_VHOST_VDPA}:{device.vfio_index}')
+        self.remove_tree(f'{device.path}/vhost-vdpa-{device.vfio_index}')
+        self.nodes.remove(node)
+        self._wait_for_close(lambda: not self._is_open(node))
+        device.vfio_index = None
+
+    def _wait_for_close(self, is_closed):
+        self.notify()
+        self.changed.wait_for(lambda: self._closed or is_closed())
+        if self._closed:
+            raise Refuse(errno.EIO)
+
     def _register_vfio(self, device):
         if device.group is None:
             self._make_up_group(device)
@@ -602,8 +636,7 @@ class FakeKernel:
             node = self._group_node(device)
             path = f'/sys/devices/virtual/vfio/{node}'
             self._add_class_device(path, 'vfio', MAJOR_VFIO_GROUP, group, f'vfio/{node}', 0o600)
-        index = next(i for i in range(4096) if all(d.vfio_index != i for d in self.devices.values()))
-        device.vfio_index = index
+        device.vfio_index = index = self._free_index()
         path = f'{device.path}/vfio-dev/vfio{index}'
         self.link(path + '/device', device.path)
         if self.cdev and not device.noiommu:
@@ -640,15 +673,14 @@ class FakeKernel:
         with self.changed:
             driver, index, group = device.driver, device.vfio_index, device.group
             self.unlink(device.path + '/driver')
-            self.unlink(f'/sys/bus/pci/drivers/{driver}/{device.address}')
-            if index is not None:
+            self.unlink(f'/sys/bus/{device.bus}/drivers/{driver}/{device.address}')
+            if driver == VHOST_VDPA:
+                self._unregister_vdpa(device)
+            elif index is not None:
                 node = f'vfio/devices/vfio{index}'
                 self._remove_class_device(f'{device.path}/vfio-dev/vfio{index}', 'vfio-dev', node)
                 self.remove_tree(device.path + '/vfio-dev')
-                self.notify()
-                self.changed.wait_for(lambda: self._closed or device.enable == 0 and not self._is_open('/dev/' + node))
-                if self._closed:
-                    raise Refuse(errno.EIO)
+                self._wait_for_close(lambda: device.enable == 0 and not self._is_open('/dev/' + node))
                 device.vfio_index = None
                 self._group_registered[group] -= 1
                 if self.group and self._group_registered[group] == 0:
@@ -659,7 +691,7 @@ class FakeKernel:
             else:
                 self.set_enable(device, 0)
             device.driver = None
-            self._pci_uevent('unbind', device)
+            self.announce('unbind', device)
             self.notify()
 
     def remove(self, device):
@@ -669,13 +701,13 @@ class FakeKernel:
                 raise Refuse(errno.ENODEV)
             if device.driver:
                 self.unbind(device)
-            properties = self.pci_properties(device)
-            self.unlink(f'/sys/bus/pci/devices/{device.address}')
+            properties = self.properties(device)
+            self.unlink(f'/sys/bus/{device.bus}/devices/{device.address}')
             if device.group is not None:
                 self.unlink(device.path + '/iommu_group')
                 self.unlink(f'/sys/kernel/iommu_groups/{device.group}/devices/{device.address}')
             self.remove_tree(device.path)
-            self.uevents.send('remove', device.path[len('/sys'):], 'pci', **properties)
+            self.uevents.send('remove', device.path[len('/sys'):], device.bus, **properties)
             device.present = False
             del self.devices[device.address]
             if device.group is not None and not self.group_members(device.group):
@@ -689,11 +721,12 @@ class FakeKernel:
         text = data.decode(errors='replace')
         with self._lock:
             self.writes.append((path, text))
-            if path.startswith('/sys/bus/pci/'):
+            if path.startswith('/sys/bus/'):
                 device = self.devices.get(text.strip())
+                device = device if device and device.bus == path.split('/')[3] else None
             else:
                 device = next((d for d in self.devices.values() if os.path.dirname(path) == d.path), None)
-            driver = path.split('/')[-2] if path.startswith('/sys/bus/pci/drivers/') else None
+            driver = path.split('/')[-2] if re.match('/sys/bus/[^/]+/drivers/', path) else None
             if attribute == 'drivers_probe' and device:
                 driver = self._matching_driver(device)
         if not self._run_faults(attribute, device, text, driver):
@@ -744,8 +777,12 @@ class FakeKernel:
         with contextlib.suppress(Refuse):  # a probe() that fails is not reported here
             self.probe(device, driver)
 
+    def _matches(self, device, driver):
+        """On the bus vdpa any driver takes any device that has no override."""
+        return self._matching_driver(device) == driver or device.bus == 'vdpa' and not device.override
+
     def _write_bind(self, device, driver):
-        if device is None or self._matching_driver(device) != driver:
+        if device is None or not self._matches(device, driver):
             raise Refuse(errno.ENODEV)
         if device.driver:
             raise Refuse(errno.EBUSY)
@@ -793,8 +830,11 @@ class FakeKernel:
                             for d in self.group_members(int(name)))
                 if bound or self._group_in_use(int(name)):
                     raise Refuse(errno.EBUSY)
-            if name.startswith('noiommu-') and self.nodes.is_open(path):
+            if name.startswith(('noiommu-', 'vhost-vdpa-')) and self.nodes.is_open(path):
                 raise Refuse(errno.EBUSY)
+            for device in self.devices.values():
+                if device.bus == 'vdpa' and device.node == path:
+                    device.resets += 1
             self._opening.add(path)
             return self.ledger.open(path)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A host out of files: PCI devices, IOMMU groups, drivers, VFIO nodes.
+"""A host out of files: PCI devices, IOMMU groups, drivers, VFIO nodes, vDPA devices.
 
     host = Host()
     host.add_group(8)
@@ -170,6 +170,24 @@ class Host:
         device.make_function = make
         return device
 
+    def add_vdpa(self, name, driver=None, parent=None):
+        """driver: bound to it now, vhost_vdpa or virtio_vdpa. parent: the device whose driver made it, if it is no
+        simulator."""
+        k = self.kernel
+        d = Device(name, f'{parent.path if parent else "/sys/devices"}/{name}', None, bus='vdpa')
+        with k.changed:
+            k.put(d.path + '/driver_override', '(null)\n')
+            k.link(d.path + '/subsystem', '/sys/bus/vdpa')
+            k.devices[name] = d
+            k.link(f'/sys/bus/vdpa/devices/{name}', d.path)
+            k.announce('add', d)
+            if driver:
+                k.probe(d, driver)
+        return d
+
+    def load_vdpa_driver(self, name=fake_kernel.VHOST_VDPA):
+        self.kernel.add_driver(name, bus='vdpa')
+
     def set_reset(self, device, methods):
         device.reset_methods = methods
         if methods:
@@ -282,7 +300,7 @@ class Host:
         return sorted(result)
 
     def cdev(self, device):
-        return f'/dev/vfio/devices/vfio{device.vfio_index}'
+        return device.node
 
 
 class Gates:

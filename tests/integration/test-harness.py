@@ -129,6 +129,44 @@ print(json.dumps([unbound, os.path.basename(os.readlink(d + '/driver')), open(d 
             ('add', 'vfio-dev', '/devices/pci0000:00/0000:06:0d.0/vfio-dev/vfio0'),
             ('bind', 'pci', '/devices/pci0000:00/0000:06:0d.0')])
 
+    def test_a_vdpa_device_is_moved_and_opened_once(self):
+        vdpa = self.host.add_vdpa('vdpa0', driver='virtio_vdpa')
+        self.host.load_vdpa_driver()
+        seen = self.run_code('''
+def write(path, text):
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, text)
+    os.close(fd)
+d = '/sys/bus/vdpa/devices/vdpa0'
+write(d + '/driver_override', b'vhost_vdpa')
+write(d + '/driver/unbind', b'vdpa0')
+write('/sys/bus/vdpa/drivers/vhost_vdpa/bind', b'vdpa0')
+fd = os.open('/dev/vhost-vdpa-0', os.O_RDWR)
+st = os.fstat(fd)
+try:
+    os.open('/dev/vhost-vdpa-0', os.O_RDONLY)
+except OSError as e:
+    print(json.dumps([os.path.basename(os.readlink(d + '/driver')), open(d + '/vhost-vdpa-0/dev').read(),
+                      f'{os.major(st.st_rdev)}:{os.minor(st.st_rdev)}', errno.errorcode[e.errno]]))''')
+        self.assertEqual(seen, ['vhost_vdpa', '243:0\n', '243:0', 'EBUSY'])
+        self.assertEqual(vdpa.resets, 1)
+        self.assertEqual(self.kernel.uevents.sent[-2:], [('unbind', 'vdpa', '/devices/vdpa0'),
+                                                         ('bind', 'vdpa', '/devices/vdpa0')])
+
+    def test_a_vdpa_device_is_unbound_when_it_is_closed(self):
+        vdpa = self.host.add_vdpa('vdpa0', driver='vhost_vdpa')
+        fd = self.host.hold_node(self.host.cdev(vdpa))
+        writer = self.start('''
+import os
+os.write(os.open('/sys/bus/vdpa/devices/vdpa0/driver/unbind', os.O_WRONLY), b'vdpa0')
+print('unbound', flush=True)''')
+        with self.kernel.changed:
+            self.kernel.changed.wait_for(lambda: not self.kernel.exists('/dev/vhost-vdpa-0'))
+            self.assertEqual(vdpa.driver, 'vhost_vdpa')
+        os.close(fd)
+        self.assertEqual(writer.line(), 'unbound')
+        self.assertIsNone(vdpa.driver)
+
     def test_override_is_cleared_by_a_newline_only(self):
         nic = self.host.add_device('0000:06:0d.0', group=8, override='vfio-pci')
         path = '/sys/bus/pci/devices/0000:06:0d.0/driver_override'
