@@ -86,7 +86,7 @@ static int parse_sysfs_path(const char *path, DeviceName *ret) {
     return parse_pci(start, end, ':', '.', /* need_domain= */ true, ret);
 }
 
-int device_kind_pci_parse(const char *s, DeviceName *ret) {
+int device_kind_pci_parse(DeviceKind kind, const char *s, DeviceName *ret) {
     const char *rest;
 
     if (startswith(s, "/sys/"))
@@ -98,7 +98,7 @@ int device_kind_pci_parse(const char *s, DeviceName *ret) {
     return parse_pci(s, s + strlen(s), ':', '.', /* need_domain= */ false, ret);
 }
 
-int device_kind_pci_parse_kernel(const char *s, DeviceName *ret) {
+int device_kind_pci_parse_kernel(DeviceKind kind, const char *s, DeviceName *ret) {
     char kernel[DEVICE_NAME_MAX];
     DeviceName name;
     int r;
@@ -126,7 +126,13 @@ void device_kind_pci_format(const DeviceName *name, char buf[static DEVICE_NAME_
     (void) put_hex(at, name->function & 7U, 1);
 }
 
-DeviceKey device_kind_pci_key(const DeviceName *name) {
-    return (DeviceKey){.low = (uint64_t) name->domain << 16 | (uint64_t) name->pci_bus << 8 |
-                    (uint64_t) (name->slot & 0x1fU) << 3 | (name->function & 7U)};
+static uint64_t pack(const DeviceName *name) {
+    return (uint64_t) name->domain << 16 | (uint64_t) name->pci_bus << 8 |
+            (uint64_t) (name->slot & 0x1fU) << 3 | (name->function & 7U);
+}
+
+int device_kind_pci_compare(const DeviceName *a, const DeviceName *b) {
+    uint64_t x = pack(a), y = pack(b);
+
+    return x < y ? -1 : x > y;
 }

@@ -26,14 +26,20 @@ static const char *const pci_unharmful[] = {
 
 #define VFIO_NODES .nodes = "vfio-dev", .node_entry = "vfio", .node = "/dev/vfio/devices/vfio"
 
+#define TEXT_NAMES                                                                                           \
+    .parse = device_kind_text_parse, .parse_kernel = device_kind_text_parse,                                 \
+    .format = device_kind_text_format, .compare = device_kind_text_compare
+
 static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
         [DEVICE_KIND_PCI] =
                 {
                         .name = "pci",
+                        .example = "0000:06:0d.0",
                         .parse = device_kind_pci_parse,
                         .parse_kernel = device_kind_pci_parse_kernel,
                         .format = device_kind_pci_format,
-                        .key = device_kind_pci_key,
+                        .compare = device_kind_pci_compare,
+                        .claimable = true,
                         .directory = "/sys/bus/pci",
                         .identity = pci_identity,
                         .has_ids = true,
@@ -46,6 +52,11 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
         [DEVICE_KIND_MDEV] =
                 {
                         .name = "mdev",
+                        .example = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001",
+                        .parse = device_kind_mdev_parse,
+                        .parse_kernel = device_kind_mdev_parse_kernel,
+                        .format = device_kind_mdev_format,
+                        .compare = device_kind_mdev_compare,
                         .directory = "/sys/bus/mdev",
                         VFIO_NODES,
                         .create = "mdev_supported_types/%s/create",
@@ -54,6 +65,8 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
         [DEVICE_KIND_PLATFORM] =
                 {
                         .name = "platform",
+                        .example = "fff51000.ethernet",
+                        TEXT_NAMES,
                         .directory = "/sys/bus/platform",
                         .driver = "vfio-platform",
                         VFIO_NODES,
@@ -61,12 +74,21 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
         [DEVICE_KIND_VDPA] =
                 {
                         .name = "vdpa",
+                        .example = "vdpa0",
+                        TEXT_NAMES,
                         .directory = "/sys/bus/vdpa",
                         .driver = "vhost_vdpa",
                         .nodes = ".",
                         .node_entry = "vhost-vdpa-",
                         .node = "/dev/vhost-vdpa-",
                 },
+        [DEVICE_KIND_AP] = {.name = "ap", .example = "00.0001", TEXT_NAMES, .directory = "/sys/bus/ap"},
+        [DEVICE_KIND_CCW] = {.name = "ccw", .example = "0.0.1234", TEXT_NAMES, .directory = "/sys/bus/ccw"},
+        [DEVICE_KIND_FSL_MC] = {.name = "fsl-mc",
+                .example = "dpni.3",
+                TEXT_NAMES,
+                .directory = "/sys/bus/fsl-mc"},
+        [DEVICE_KIND_CDX] = {.name = "cdx", .example = "cdx-00:00", TEXT_NAMES, .directory = "/sys/bus/cdx"},
 };
 
 const DeviceKindInfo *device_kind_info(DeviceKind kind) {

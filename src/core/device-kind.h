@@ -3,25 +3,20 @@
 
 /* Kinds of devices: one row each, with all that differs between them and that is more than a step of a plan.
  * Whoever needs a path, an attribute or a driver asks the row, so that another kind is a row here, a file in
- * host/ that reads its devices, and nothing in the planner. Only PCI is filled in; the others have a name, so
- * that asking for one is refused as what it is. */
+ * host/ that reads its devices, and nothing in the planner. */
 
 #include "core/device-name.h"
 
-/* Orders the names of one kind: what the kernel calls the device, packed. */
-typedef struct DeviceKey {
-    uint64_t high, low;
-} DeviceKey;
-
 typedef struct DeviceKindInfo {
-    const char *name; /* in front of the colon */
-    /* Any spelling that people use, without the kind in front; the kernel's own; writing that; its key. NULL:
-     * this version does not know devices of this kind. */
-    int (*parse)(const char *s, DeviceName *ret);
-    int (*parse_kernel)(const char *s, DeviceName *ret);
+    const char *name;    /* in front of the colon, and that of its bus in sysfs */
+    const char *example; /* of a name, without that */
+    /* Any spelling that people use, without the kind in front; the kernel's own; writing that; the order. */
+    int (*parse)(DeviceKind kind, const char *s, DeviceName *ret);
+    int (*parse_kernel)(DeviceKind kind, const char *s, DeviceName *ret);
     void (*format)(const DeviceName *name, char buf[static DEVICE_NAME_MAX]);
-    DeviceKey (*key)(const DeviceName *name);
+    int (*compare)(const DeviceName *a, const DeviceName *b);
 
+    bool claimable;              /* this version can hand out such devices */
     const char *directory;       /* of its bus in sysfs, with devices/ and drivers/ */
     const char *const *identity; /* attributes that tell one device from another at the same place */
     bool has_ids;                /* vendor, device and class are such: what policy's id and class look at */
@@ -50,7 +45,20 @@ uint64_t device_identity_add(uint64_t hash, const char *attribute, uint64_t valu
 uint64_t device_identity_end(uint64_t hash);
 
 /* device-kind-pci.c */
-int device_kind_pci_parse(const char *s, DeviceName *ret);
-int device_kind_pci_parse_kernel(const char *s, DeviceName *ret);
+int device_kind_pci_parse(DeviceKind kind, const char *s, DeviceName *ret);
+int device_kind_pci_parse_kernel(DeviceKind kind, const char *s, DeviceName *ret);
 void device_kind_pci_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]);
-DeviceKey device_kind_pci_key(const DeviceName *name);
+int device_kind_pci_compare(const DeviceName *a, const DeviceName *b);
+
+/* device-kind-mdev.c */
+int device_kind_mdev_parse(DeviceKind kind, const char *s, DeviceName *ret);
+int device_kind_mdev_parse_kernel(DeviceKind kind, const char *s, DeviceName *ret);
+void device_kind_mdev_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]);
+int device_kind_mdev_compare(const DeviceName *a, const DeviceName *b);
+
+/* device-kind-text.c: names that are text */
+int device_kind_text_parse(DeviceKind kind, const char *s, DeviceName *ret);
+void device_kind_text_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]);
+int device_kind_text_compare(const DeviceName *a, const DeviceName *b);
+/* May such a name go on with this character? Not with a first one. */
+bool device_kind_text_has(char c);

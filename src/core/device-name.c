@@ -4,24 +4,55 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 
+static_assert(sizeof(DeviceName) == 40, "each device of the host has one");
+
+/* /sys/bus/KIND/devices/NAME names the kind; elsewhere PCI addresses and UUIDs speak for themselves. The
+ * slash that a shell's completion leaves at the end is fine. */
+static int parse_path(const char *path, DeviceName *ret) {
+    const char *end = path + strlen(path), *start;
+    char word[DEVICE_NAME_MAX];
+
+    while (end > path && end[-1] == '/')
+        end--;
+    for (start = end; start > path && start[-1] != '/'; start--)
+        ;
+    if ((size_t) (end - start) >= sizeof(word))
+        return -EINVAL;
+    memcpy(word, start, (size_t) (end - start));
+    word[end - start] = '\0';
+
+    for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
+        const DeviceKindInfo *info = device_kind_info(k);
+        const char *rest = startswith(path, info->directory);
+
+        if (k != DEVICE_KIND_PCI && rest && startswith(rest, "/devices/") &&
+                rest + strlen("/devices/") == start)
+            return info->parse(k, word, ret);
+    }
+    if (device_kind_info(DEVICE_KIND_PCI)->parse(DEVICE_KIND_PCI, path, ret) >= 0)
+        return 0;
+    return device_kind_info(DEVICE_KIND_MDEV)->parse(DEVICE_KIND_MDEV, word, ret);
+}
+
 int device_name_parse(const char *s, DeviceName *ret) {
     const char *rest = s;
     DeviceKind kind = device_kind_of(s, &rest);
-    const DeviceKindInfo *info;
 
-    if ((int) kind < 0) /* PCI addresses do without */
-        return device_kind_info(DEVICE_KIND_PCI)->parse(s, ret);
-    info = device_kind_info(kind);
-    if (!info->parse)
-        return -EOPNOTSUPP;
-    /* Paths and the spelling of libvirt name the kind themselves. */
-    if (startswith(rest, "/") || strchr(rest, '_'))
+    if (startswith(s, "/sys/"))
+        return parse_path(s, ret);
+    if ((int) kind < 0) { /* PCI addresses and UUIDs do without */
+        int r = device_kind_info(DEVICE_KIND_PCI)->parse(DEVICE_KIND_PCI, s, ret);
+
+        return r < 0 ? device_kind_info(DEVICE_KIND_MDEV)->parse(DEVICE_KIND_MDEV, s, ret) : r;
+    }
+    /* The spelling of libvirt names the kind itself. */
+    if (kind == DEVICE_KIND_PCI && strchr(rest, '_'))
         return -EINVAL;
-    return info->parse(rest, ret);
+    return device_kind_info(kind)->parse(kind, rest, ret);
 }
 
 int device_name_parse_pci_address(const char *s, DeviceName *ret) {
-    return device_kind_info(DEVICE_KIND_PCI)->parse_kernel(s, ret);
+    return device_kind_info(DEVICE_KIND_PCI)->parse_kernel(DEVICE_KIND_PCI, s, ret);
 }
 
 int device_name_parse_syspath(const char *path, DeviceName *ret) {
@@ -34,7 +65,8 @@ int device_name_parse_syspath(const char *path, DeviceName *ret) {
         if (n < sizeof(word)) {
             memcpy(word, p, n);
             word[n] = '\0';
-            if (device_name_parse_pci_address(word, ret) >= 0)
+            if (device_name_parse_pci_address(word, ret) >= 0 ||
+                    device_kind_info(DEVICE_KIND_MDEV)->parse_kernel(DEVICE_KIND_MDEV, word, ret) >= 0)
                 r = 0;
         }
         p += n;
@@ -59,13 +91,19 @@ const char *device_name_format(const DeviceName *name, char buf[static DEVICE_NA
 }
 
 int device_name_compare(const DeviceName *a, const DeviceName *b) {
-    DeviceKey x, y;
-
     if (a->kind != b->kind)
         return a->kind < b->kind ? -1 : 1;
-    x = device_kind_info(a->kind)->key(a);
-    y = device_kind_info(b->kind)->key(b);
-    if (x.high != y.high)
-        return x.high < y.high ? -1 : 1;
-    return x.low < y.low ? -1 : x.low > y.low;
+    return device_kind_info(a->kind)->compare(a, b);
+}
+
+uint64_t device_name_hash(const DeviceName *name) {
+    uint64_t hash = name->kind;
+    char kernel[DEVICE_NAME_MAX];
+
+    if (name->kind == DEVICE_KIND_PCI)
+        return (uint64_t) name->domain << 16 | (uint64_t) name->pci_bus << 8 | (uint64_t) (name->slot << 3) |
+                name->function;
+    for (const char *p = device_name_format_kernel(name, kernel); *p; p++)
+        hash = hash * 31 + (unsigned char) *p;
+    return hash;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/device-kind.h"
 
 #define TEXT_MAX 256U /* longer ones are no slip of the pen */
 #define WORD_CHARACTERS "0123456789abcdefABCDEF:."
@@ -156,15 +157,31 @@ static char *explain_node(const char *text) {
     return format_string(": it is the node of IOMMU group %s, \"vfioctl list\" shows its devices", digits);
 }
 
+/* A kind stands in front, and what follows is no name of that kind. */
+static char *explain_kind(const char *text) {
+    const char *rest;
+    DeviceKind kind = device_kind_of(text, &rest);
+
+    if ((int) kind < 0 || kind == DEVICE_KIND_PCI)
+        return NULL;
+    if (kind == DEVICE_KIND_MDEV)
+        return format_string(
+                ": a mediated device is named by its UUID, mdev:%s", device_kind_info(kind)->example);
+    return format_string(": devices of the kind %s are named as in %s/devices, like %s:%s, with at most %u "
+                         "characters",
+            device_kind_info(kind)->name, device_kind_info(kind)->directory, device_kind_info(kind)->name,
+            device_kind_info(kind)->example, DEVICE_TEXT_MAX - 1);
+}
+
 char *device_spelling_explain(const char *text, bool in_pattern) {
     _cleanup_strbuf_ StrBuf b = {};
     char name[DEVICE_NAME_MAX];
     DeviceGuess g;
-    char *node;
+    char *told;
 
-    node = explain_node(text);
-    if (node)
-        return node;
+    told = explain_node(text) ?: explain_kind(text);
+    if (told)
+        return told;
     device_spelling_guess(text, &g);
     strbuf_add(&b, "");
     if (g.n == 1 && g.whole_slot && in_pattern) {

@@ -38,6 +38,7 @@ struct Inventory {
 
 /* tsearch hands the key and the elements to the same comparison; a key is therefore a Device, a Group or a
  * DriverName of which only the compared part exists. */
+static_assert(sizeof(void *) != 8 || sizeof(struct Device) == 120, "no more than the header says");
 static_assert(offsetof(struct Device, name) == 0, "a DeviceName must do as the key of a Device");
 static_assert(offsetof(struct Family, parent) == 0, "a DeviceName must do as the key of a Family");
 static_assert(offsetof(struct Group, id) == 0, "an int must do as the key of a Group");
@@ -276,7 +277,7 @@ static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Devi
             .revision = snapshot->revision,
             .driver = driver,
             .vfio_index = snapshot->vfio_index,
-            .vfio_rdev = snapshot->vfio_rdev,
+            .vfio_rdev = (uint32_t) snapshot->vfio_rdev,
             .direct_region = snapshot->direct_region,
             .since_seqnum = snapshot->seqnum,
     };
@@ -353,7 +354,7 @@ static int device_refresh(
 
     if (d->vfio_index != snapshot->vfio_index || d->vfio_rdev != snapshot->vfio_rdev) {
         d->vfio_index = snapshot->vfio_index;
-        d->vfio_rdev = snapshot->vfio_rdev;
+        d->vfio_rdev = (uint32_t) snapshot->vfio_rdev;
         d->since_seqnum = snapshot->seqnum;
         changes |= DEVICE_NODE_CHANGED;
     }
@@ -449,7 +450,8 @@ int inventory_foreach_descendant(
 }
 
 bool device_is_virtual_function(const Device *d) {
-    return d->name.kind == DEVICE_KIND_PCI && d->family && d->family->parent.domain == d->name.domain;
+    return d->family && d->name.kind == DEVICE_KIND_PCI && d->family->parent.kind == DEVICE_KIND_PCI &&
+            d->family->parent.domain == d->name.domain;
 }
 
 unsigned inventory_n_devices(const Inventory *inventory) {
@@ -549,14 +551,25 @@ static uint64_t hash_add(uint64_t hash, uint64_t value, unsigned n_bytes) {
     return hash;
 }
 
+static uint64_t hash_add_name(uint64_t hash, const DeviceName *name) {
+    char kernel[DEVICE_NAME_MAX];
+
+    hash = hash_add(hash, name->kind, 1);
+    if (name->kind != DEVICE_KIND_PCI) {
+        for (const char *p = device_name_format_kernel(name, kernel); *p; p++)
+            hash = hash_add(hash, (unsigned char) *p, 1);
+        return hash;
+    }
+    hash = hash_add(hash, name->domain, 4);
+    hash = hash_add(hash, name->pci_bus, 1);
+    return hash_add(hash, (uint64_t) (name->slot << 3 | name->function), 1);
+}
+
 uint64_t group_fingerprint(const Group *g) {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
     FOREACH_MEMBER(d, g) {
-        hash = hash_add(hash, (uint64_t) d->name.kind, 1);
-        hash = hash_add(hash, d->name.domain, 4);
-        hash = hash_add(hash, d->name.pci_bus, 1);
-        hash = hash_add(hash, (uint64_t) (d->name.slot << 3 | d->name.function), 1);
+        hash = hash_add_name(hash, &d->name);
         hash = hash_add(hash, d->vendor, 2);
         hash = hash_add(hash, d->device, 2);
         hash = hash_add(hash, d->subsystem_vendor, 2);

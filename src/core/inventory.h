@@ -38,21 +38,22 @@ typedef struct DeviceSnapshot {
                         * domain of its own, the controller of that domain (VMD) */
 } DeviceSnapshot;
 
+/* A host may have 16384 of them: 120 bytes, which is what malloc() gives with its header of 8. */
 struct Device {
     DeviceName name;
     uint16_t vendor, device, subsystem_vendor, subsystem_device;
-    uint32_t class_code;
-    uint8_t revision;
-    const char *driver; /* interned in the inventory, NULL when unbound */
+    uint32_t class_code : 24;
+    uint32_t revision : 8;
     int vfio_index;
-    dev_t vfio_rdev;
+    const char *driver;    /* interned in the inventory, NULL when unbound */
     uint64_t since_seqnum; /* the removals that uevents up to this one announced are not of this device and
                             * its node, but of what was there before; 0 unknown */
     Group *group;          /* inventory.groups, or NULL */
     Device *next;          /* group.members, sorted by name */
     Family *family;        /* inventory.families: of its parent, or NULL */
     Device *next_child;
-    Claim *claim; /* borrowed: set and cleared by the engine */
+    Claim *claim;       /* borrowed: set and cleared by the engine */
+    uint32_t vfio_rdev; /* as in the snapshot: the kernel's numbers fit into 32 bits */
     bool direct_region;
     bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
     bool reshaping; /* set and cleared by the broker: the number of its virtual functions is being changed */
@@ -103,7 +104,7 @@ const DeviceName *device_parent_name(const Device *d);
  * its parent counts as well. A non-zero return stops and is handed back. */
 int inventory_foreach_descendant(
         Inventory *inventory, const Device *d, int (*visit)(Device *d, void *userdata), void *userdata);
-/* Is its parent its physical function? */
+/* Is it a PCI function, and its parent its physical function? */
 bool device_is_virtual_function(const Device *d);
 unsigned inventory_n_devices(const Inventory *inventory);
 unsigned inventory_n_groups(const Inventory *inventory);

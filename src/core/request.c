@@ -50,14 +50,12 @@ char *tether_advice(unsigned tethers, bool is_operator, const char *more) {
     return strbuf_steal(&b);
 }
 
-static int refuse_kind(const char *spelling, Refusal *refusal) {
-    _cleanup_free_ char *shown = sanitize(spelling, SHOWN_MAX);
-    const char *rest;
+static int refuse_kind(const DeviceName *name, Refusal *refusal) {
     int r;
 
-    r = refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, NULL,
-            "\"%s\" is a device of the kind %s, which this version does not support yet", shown ?: "",
-            device_kind_to_string(device_kind_of(spelling, &rest)));
+    r = refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, name,
+            "it is a device of the kind %s, which this version does not support yet",
+            device_kind_to_string(name->kind));
     refusal->remedy = strdup("Claim a PCI device; 'vfioctl list' shows them.");
     return r;
 }
@@ -71,8 +69,6 @@ int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_TOO_MANY_DEVICES, NULL,
                 "the request names more than %u devices, the maximum for one claim", REQUEST_DEVICES_MAX);
     error = device_name_parse(spelling, &name);
-    if (error == -EOPNOTSUPP)
-        return refuse_kind(spelling, refusal);
     if (error < 0) {
         _cleanup_free_ char *meant = device_spelling_explain(spelling, /* in_pattern= */ false);
 
@@ -80,6 +76,8 @@ int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL,
                 "\"%s\" is not the name of a device, like pci:0000:06:0d.0%s", shown ?: "", meant ?: "");
     }
+    if (!device_kind_info(name.kind)->claimable)
+        return refuse_kind(&name, refusal);
     for (size_t i = 0; i < r->n_devices; i++)
         if (device_name_compare(&r->devices[i], &name) == 0)
             return refuse(

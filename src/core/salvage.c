@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/json-text.h"
+#include "core/device-kind.h"
 #include "core/record.h"
 
 void salvaged_names_done(SalvagedNames *names) {
@@ -28,14 +29,15 @@ static bool parse_at(const char *text, size_t size, DeviceName *ret) {
     return false;
 }
 
-/* How every name in a record begins. */
-static bool is_prefix(const char *text, size_t size) {
+/* How every name in a record begins. before: the byte in front of it. Nearly any text is a name to some
+ * kinds, so theirs must not go on from there ("map:x" is no "ap:x"). */
+static bool is_prefix(char before, const char *text, size_t size) {
     for (DeviceKind kind = 0; kind < _DEVICE_KIND_MAX; kind++) {
         const char *prefix = device_kind_to_string(kind);
         size_t n = strlen(prefix);
 
         if (size > n && memcmp(text, prefix, n) == 0 && text[n] == ':')
-            return true;
+            return kind == DEVICE_KIND_PCI || !device_kind_text_has(before);
     }
     return false;
 }
@@ -129,7 +131,7 @@ int salvage_names(const char *text, size_t size, SalvagedNames *ret) {
     int r;
 
     for (size_t i = 0; i < size; i++) {
-        if (!is_prefix(text + i, size - i) || !parse_at(text + i, size - i, &name))
+        if (!is_prefix(i > 0 ? text[i - 1] : '"', text + i, size - i) || !parse_at(text + i, size - i, &name))
             continue;
         r = add(&found, &allocated, &name);
         if (r < 0)

@@ -24,12 +24,7 @@ void kept_files_forget(KeptFiles *k) {
 }
 
 static KeptFiles *place_of(const DeviceName *name) {
-    uint32_t h = name->domain;
-
-    h = h * 31 + name->pci_bus;
-    h = h * 31 + name->slot;
-    h = h * 31 + name->function;
-    return &places[h % KEPT_FILES_MAX];
+    return &places[device_name_hash(name) % KEPT_FILES_MAX];
 }
 
 KeptFiles *kept_files_find(const DeviceName *name) {

@@ -232,6 +232,8 @@ static bool find_domain_owner(int at, const DeviceName *name, DeviceName *ret) {
 static void read_parent(int at, DeviceSnapshot *s) {
     char text[DEVICE_NAME_MAX];
 
+    if (s->name.kind != DEVICE_KIND_PCI)
+        return;
     if (read_link_basename_at(at, device_kind_info(s->name.kind)->parent_link, text, sizeof(text)) >= 0)
         s->has_parent = device_name_parse_pci_address(text, &s->parent) >= 0;
     else if (s->name.domain != 0)
@@ -289,14 +291,15 @@ bool sysfs_has_device(const DeviceName *name) {
     return fd != -ENODEV; /* in doubt it is there: its removal comes with an event */
 }
 
-static int foreach_of_kind(const DeviceKindInfo *kind, uint64_t seqnum,
+static int foreach_of_kind(DeviceKind kind, uint64_t seqnum,
         int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata) {
+    const DeviceKindInfo *info = device_kind_info(kind);
     _cleanup_closedir_ DIR *d = NULL;
     char path[DEVICE_PATH_MAX];
     struct dirent *e;
     int r;
 
-    snprintf(path, sizeof(path), "%s/devices", kind->directory);
+    snprintf(path, sizeof(path), "%s/devices", info->directory);
     r = open_directory_at(AT_FDCWD, path, &d);
     if (r == -ENOENT) /* a kernel or a machine without this bus */
         return 0;
@@ -308,7 +311,7 @@ static int foreach_of_kind(const DeviceKindInfo *kind, uint64_t seqnum,
         DeviceSnapshot snapshot;
         DeviceName name;
 
-        if (kind->parse_kernel(e->d_name, &name) < 0)
+        if (info->parse_kernel(kind, e->d_name, &name) < 0)
             continue;
         fd = openat(dirfd(d), e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
         r = fd < 0 ? gone_error(errno) : read_snapshot(fd, &name, seqnum, &snapshot);
@@ -327,8 +330,8 @@ int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), 
     int r = 0;
 
     for (DeviceKind k = 0; r == 0 && k < _DEVICE_KIND_MAX; k++)
-        if (device_kind_info(k)->parse_kernel)
-            r = foreach_of_kind(device_kind_info(k), seqnum, visit, userdata);
+        if (device_kind_info(k)->claimable)
+            r = foreach_of_kind(k, seqnum, visit, userdata);
     return r;
 }
 
@@ -375,7 +378,7 @@ int sysfs_foreach_function(
         n = read_link_basename_at(fd, link, target, sizeof(target));
         if (n == -ENOENT)
             continue; /* one in the middle may have been unplugged by itself */
-        r = n < 0 ? (int) n : device_kind_pci_parse_kernel(target, &function);
+        r = n < 0 ? (int) n : device_name_parse_pci_address(target, &function);
         if (r >= 0)
             r = visit(&function, userdata);
     }

@@ -71,9 +71,7 @@ static bool device_covers(const DevicePattern *a, const DevicePattern *b) {
 
     if (b->exact)
         return device_pattern_match(a, &b->name, device_name_format_kernel(&b->name, name));
-    if (a->exact || ((int) a->kind >= 0 && a->kind != b->kind))
-        return false;
-    return glob_covers(a->glob, b->glob);
+    return !a->exact && a->kind == b->kind && glob_covers(a->glob, b->glob);
 }
 
 static bool devices_cover(const Rule *a, const Rule *b) {
@@ -227,8 +225,24 @@ static bool covers_scopes(const PolicyParser *p, const Rule *a, const Rule *b) {
             (b->scopes.n == 0 && b->effect != EFFECT_DENY);
 }
 
+/* The kinds of devices that the rule can match. */
+static unsigned possible_buses(const Rule *r) {
+    unsigned named = 0;
+
+    for (size_t i = 0; i < r->n_devices; i++)
+        named |= 1U << device_pattern_kind(r->devices + i);
+    return rule_buses(r) & (named ?: UINT32_MAX);
+}
+
+/* An allow or ask rule that names no kind is about PCI, see rule_buses(). A deny rule behind it still stops
+ * the others, if any rule lets them in. */
+static bool covers_buses(const PolicyParser *p, const Rule *a, const Rule *b) {
+    return !p->has_kinds || (possible_buses(b) & ~possible_buses(a)) == 0;
+}
+
 static bool rule_covers(const PolicyParser *p, const Rule *a, const Rule *b) {
-    if ((a->predicates & ~b->predicates) != 0 || !covers_changed(a, b) || !covers_scopes(p, a, b))
+    if ((a->predicates & ~b->predicates) != 0 || !covers_changed(a, b) || !covers_scopes(p, a, b) ||
+            !covers_buses(p, a, b))
         return false;
     for (uint32_t rest = a->predicates; rest != 0; rest &= rest - 1)
         if (!predicate_covers((PredicateKind) __builtin_ctz(rest), a, b))

@@ -4,12 +4,13 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "core/device-spelling.h"
 
 /* A glob that can never match is refused when it is loaded, because the mistake is silent otherwise and in a
  * `deny` rule it lets through what it was written to stop: `06:*` looks right, but names begin with a domain.
  *
- * Whether a glob can match is decided exactly. The names of a bus are a regular language, here a small
+ * Whether a glob can match is decided exactly. The names of a kind are a regular language, here a small
  * automaton; the glob runs over the SET of states that the automaton may be in, and it can match when the
  * accepting state is in the set that remains. */
 
@@ -33,8 +34,6 @@ enum {
     N_STATES,
 };
 
-static const char alphabet[] = "0123456789abcdef:.";
-
 static char ascii_lower(char c) {
     return (char) (c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
@@ -52,7 +51,7 @@ static int step_domain(int state, char c) {
 }
 
 /* The state after c, -1 when no PCI address goes on like this. */
-static int step(int state, char c) {
+static int step_pci(int state, char c) {
     if (state <= STATE_OTHER_LAST)
         return step_domain(state, c);
     switch (state) {
@@ -73,32 +72,81 @@ static int step(int state, char c) {
     }
 }
 
-/* The states after one element of a glob ("[0-3]", "?", "a"); glob_match() itself says what it matches. */
-static unsigned step_element(unsigned states, const char *element) {
-    unsigned behind = 0;
+#define UUID_LENGTH 36 /* a state after each character */
 
-    for (const char *c = alphabet; *c; c++) {
-        const char text[] = {*c, '\0'};
+static int step_uuid(int state, char c) {
+    bool hyphen = state == 8 || state == 13 || state == 18 || state == 23;
 
-        if (!glob_match(element, text))
-            continue;
-        for (int s = 0; s < N_STATES; s++) {
-            int next = states & 1U << s ? step(s, *c) : -1;
+    if (state == UUID_LENGTH)
+        return -1;
+    return (hyphen ? c == '-' : is_lower_hex(c)) ? state + 1 : -1;
+}
 
-            if (next >= 0)
-                behind |= 1U << next;
-        }
+#define TEXT_LENGTH ((int) DEVICE_TEXT_MAX - 1) /* likewise, and it may end after each */
+
+static int step_text(int state, char c) {
+    if (state == TEXT_LENGTH || !device_kind_text_has(c) || (state == 0 && strchr("._:@,+-", c)))
+        return -1;
+    return state + 1;
+}
+
+/* How names of a kind look. */
+typedef struct Language {
+    const char *alphabet;
+    int (*step)(int state, char c);
+    int n_states;
+    uint64_t accepting; /* mask of states, as all sets below */
+    bool any_case;
+} Language;
+
+#define BIT(state) (UINT64_C(1) << (state))
+
+static const Language pci_language = {
+        "0123456789abcdef:.", step_pci, N_STATES, BIT(STATE_ACCEPT), /* any_case= */ true};
+static const Language uuid_language = {
+        "0123456789abcdef-", step_uuid, UUID_LENGTH + 1, BIT(UUID_LENGTH), /* any_case= */ true};
+static const Language text_language = {
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._:@,+-", step_text, TEXT_LENGTH + 1,
+        BIT(TEXT_LENGTH + 1) - 1 - BIT(0), /* any_case= */ false};
+static_assert(TEXT_LENGTH < 63, "a set of states must fit into 64 bits");
+
+static const Language *language_of(DeviceKind kind) {
+    return kind == DEVICE_KIND_PCI     ? &pci_language
+            : kind == DEVICE_KIND_MDEV ? &uuid_language
+                                       : &text_language;
+}
+
+static uint64_t step_all(const Language *l, uint64_t states, char c) {
+    uint64_t behind = 0;
+
+    for (int s = 0; s < l->n_states; s++) {
+        int next = states & BIT(s) ? l->step(s, c) : -1;
+
+        if (next >= 0)
+            behind |= BIT(next);
     }
     return behind;
 }
 
-/* Any number of characters: everything that can be reached. any[s] is what one character leads to from s. */
-static unsigned step_star(unsigned states, const unsigned any[static N_STATES]) {
-    for (unsigned before = 0; before != states;) {
+/* The states after one element of a glob ("[0-3]", "?", "a"); glob_match() itself says what it matches. */
+static uint64_t step_element(const Language *l, uint64_t states, const char *element) {
+    uint64_t behind = 0;
+
+    for (const char *c = l->alphabet; *c; c++) {
+        const char text[] = {*c, '\0'};
+
+        if (glob_match(element, text))
+            behind |= step_all(l, states, *c);
+    }
+    return behind;
+}
+
+/* Any number of characters: everything that can be reached. */
+static uint64_t step_star(const Language *l, uint64_t states) {
+    for (uint64_t before = 0; before != states;) {
         before = states;
-        for (int s = 0; s < N_STATES; s++)
-            if (before & 1U << s)
-                states |= any[s];
+        for (const char *c = l->alphabet; *c; c++)
+            states |= step_all(l, states, *c);
     }
     return states;
 }
@@ -118,19 +166,18 @@ static size_t element_length(const char *glob) {
 }
 
 /* glob has no open bracket. */
-static bool can_match(const char *glob) {
-    unsigned states = 1, any[N_STATES];
+static bool can_match(DeviceKind kind, const char *glob) {
+    const Language *l = language_of(kind);
+    uint64_t states = BIT(0);
 
-    for (int s = 0; s < N_STATES; s++)
-        any[s] = step_element(1U << s, "?");
     for (size_t n; *glob; glob += n) {
         char element[DEVICE_PATTERN_MAX + 1] = {};
 
         n = element_length(glob);
         memcpy(element, glob, n);
-        states = *glob == '*' ? step_star(states, any) : step_element(states, element);
+        states = *glob == '*' ? step_star(l, states) : step_element(l, states, element);
     }
-    return states & 1U << STATE_ACCEPT;
+    return states & l->accepting;
 }
 
 static bool has_open_bracket(const char *glob) {
@@ -216,7 +263,7 @@ static char *respell_at(const Fields *fields, size_t place) {
         return NULL;
     for (size_t i = 0; text[i]; i++)
         glob[i] = ascii_lower(text[i]);
-    return can_match(glob) ? TAKE_PTR(text) : NULL;
+    return can_match(DEVICE_KIND_PCI, glob) ? TAKE_PTR(text) : NULL;
 }
 
 /* What the glob was probably meant to be: leading zeros as in nvidia-smi ("00000000:3B:00.*") or none, no
@@ -262,7 +309,8 @@ static int reject(const char *text, const char *problem, char *ret, size_t size)
 
 int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, size_t problem_size) {
     DevicePattern p = {};
-    const char *rest;
+    char never[80];
+    const char *rest = text;
 
     if (strlen(text) > DEVICE_PATTERN_MAX) {
         (void) snprintf(problem, problem_size, "is longer than %u bytes", DEVICE_PATTERN_MAX);
@@ -277,25 +325,33 @@ int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, si
         *ret = p;
         return 0;
     }
-    rest = startswith(text, "pci:");
-    p.kind = rest ? DEVICE_KIND_PCI : _DEVICE_KIND_INVALID;
-    rest = rest ?: text;
+    p.kind = device_kind_of(text, &rest);
+    if ((int) p.kind < 0)
+        p.kind = DEVICE_KIND_PCI;
     for (size_t i = 0; rest[i]; i++)
-        p.glob[i] = ascii_lower(rest[i]);
+        p.glob[i] = language_of(p.kind)->any_case ? ascii_lower(rest[i]) : rest[i];
     if (has_open_bracket(p.glob)) {
         (void) snprintf(problem, problem_size, "has a '[' without ']'");
         return -EINVAL;
     }
-    if (!can_match(p.glob))
-        return reject(text, "can never match a name like 0000:06:0d.0", problem, problem_size);
-    *ret = p;
-    return 0;
+    if (can_match(p.kind, p.glob)) {
+        *ret = p;
+        return 0;
+    }
+    (void) snprintf(
+            never, sizeof(never), "can never match a name like %s", device_kind_info(p.kind)->example);
+    if (p.kind == DEVICE_KIND_PCI)
+        return reject(text, never, problem, problem_size);
+    (void) snprintf(problem, problem_size, "%s", never);
+    return -EINVAL;
+}
+
+DeviceKind device_pattern_kind(const DevicePattern *pattern) {
+    return pattern->exact ? (DeviceKind) pattern->name.kind : pattern->kind;
 }
 
 bool device_pattern_match(const DevicePattern *pattern, const DeviceName *name, const char *kernel_name) {
     if (pattern->exact)
         return device_name_compare(&pattern->name, name) == 0;
-    if ((int) pattern->kind >= 0 && pattern->kind != name->kind)
-        return false;
-    return glob_match(pattern->glob, kernel_name);
+    return pattern->kind == (DeviceKind) name->kind && glob_match(pattern->glob, kernel_name);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Which devices a rule means: one device, by any spelling of its name, or a glob over canonical names. The
- * bus may be left out in front of a glob: `pci:0000:06:*` and `0000:06:*` are the same while there is one
- * bus. */
+/* Which devices a rule means: one device, by any spelling of its name, or a glob over the kernel's names of
+ * one kind. Without a kind in front a glob is about PCI: `pci:0000:06:*` and `0000:06:*` are the same, and
+ * `*` is no mediated device. */
 
 #include "core/device-name.h"
 
@@ -15,8 +15,9 @@ typedef struct DevicePattern {
     union {
         DeviceName name; /* exact */
         struct {
-            DeviceKind kind;                   /* _DEVICE_KIND_INVALID: any */
-            char glob[DEVICE_PATTERN_MAX + 1]; /* lower case, over the name behind the bus */
+            DeviceKind kind;
+            char glob[DEVICE_PATTERN_MAX + 1]; /* over the name behind the kind; in lower case where the
+                                                * kernel's names are */
         };
     };
 } DevicePattern;
@@ -25,6 +26,7 @@ typedef struct DevicePattern {
  * sanitized ("can never match a name like 0000:06:0d.0, …"). *ret is untouched on failure. */
 int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, size_t problem_size);
 
+DeviceKind device_pattern_kind(const DevicePattern *pattern);
 /* kernel_name is what device_name_format_kernel() makes of name: the caller has many patterns and one name.
  */
 bool device_pattern_match(const DevicePattern *pattern, const DeviceName *name, const char *kernel_name);

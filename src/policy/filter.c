@@ -14,9 +14,11 @@ static void common_add(Common *c, uint64_t value, uint64_t mask) {
     c->value &= c->mask;
 }
 
+#define KIND_SHIFT 48U
+
+/* The kind, and below it the fields of an address, or something that equal names have in common. */
 static uint64_t pack_name(const DeviceName *name) {
-    return (uint64_t) name->domain << 16 | (uint64_t) name->pci_bus << 8 | (uint64_t) (name->slot << 3) |
-            name->function;
+    return (uint64_t) name->kind << KIND_SHIFT | (device_name_hash(name) & ((UINT64_C(1) << KIND_SHIFT) - 1));
 }
 
 /* The hex number in front of the separator, and behind it. NULL when the text ends first. */
@@ -30,13 +32,13 @@ static const char *take_field(const char *s, const char *end, char separator, ui
     return parse_unsigned(digits, 16, UINT32_MAX, ret) < 0 ? NULL : stop + 1;
 }
 
-/* The fields of the address that stand whole in front of the first wildcard: "0000:06:*" says domain and
- * bus. */
-static void add_glob(Common *c, const char *glob) {
+/* The kind, and of a PCI address the fields that stand whole in front of the first wildcard: "0000:06:*" says
+ * domain and bus. */
+static void add_glob(Common *c, DeviceKind kind, const char *glob) {
     const char *end = glob + strcspn(glob, "*?["), *s;
-    uint64_t v, value = 0, mask = 0;
+    uint64_t v, value = (uint64_t) kind << KIND_SHIFT, mask = UINT64_MAX << KIND_SHIFT;
 
-    s = take_field(glob, end, ':', &v);
+    s = kind == DEVICE_KIND_PCI ? take_field(glob, end, ':', &v) : NULL;
     if (s) {
         value |= v << 16;
         mask |= (uint64_t) UINT32_MAX << 16;
@@ -87,7 +89,7 @@ void rule_filter_init(RuleFilter *f, const Rule *r) {
         if (r->devices[i].exact)
             common_add(&devices, pack_name(&r->devices[i].name), UINT64_MAX);
         else
-            add_glob(&devices, r->devices[i].glob);
+            add_glob(&devices, r->devices[i].kind, r->devices[i].glob);
     }
     all_users = r->n_uids == 0 || rule_names_unknown(r, /* is_group= */ false);
     all_groups = r->n_gids == 0 || rule_names_unknown(r, /* is_group= */ true);

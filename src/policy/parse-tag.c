@@ -14,11 +14,20 @@ static void take_slot(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     _cleanup_free_ char *shown = NULL, *meant = NULL;
 
-    if (device_name_parse(value->string, &p->entry.slot) >= 0) {
+    DeviceName slot;
+
+    int r = device_name_parse(value->string, &slot);
+
+    if (r >= 0 && slot.kind == DEVICE_KIND_PCI) {
+        p->entry.slot = slot;
         p->entry.has_slot = true;
         return;
     }
     shown = show(p, value->string);
+    if (r >= 0) {
+        report_value(p, value, "\"%s\" is no PCI device, and tags are about these", shown);
+        return;
+    }
     meant = device_spelling_explain(value->string, /* in_pattern= */ false);
     report_value(p, value, "\"%s\" is not the name of a device, like pci:0000:06:0d.0%s", shown, meant ?: "");
 }

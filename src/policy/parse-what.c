@@ -22,6 +22,7 @@ static void take_device(void *userdata, const JsonNode *value) {
         report_value(p, value, "\"%s\" %s", shown, problem);
         return;
     }
+    p->has_kinds |= device_pattern_kind(&pattern) != DEVICE_KIND_PCI;
     if (parser_grow(p, (void **) &r->devices, r->n_devices, sizeof(*r->devices)))
         r->devices[r->n_devices++] = pattern;
 }
@@ -210,11 +211,16 @@ static void take_driver(void *userdata, const JsonNode *value) {
 
 static void take_bus(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    const char *const words[] = {device_kind_to_string(DEVICE_KIND_PCI), NULL};
-    int i = parser_take_word(p, value, "bus", words);
+    const char *words[_DEVICE_KIND_MAX + 1] = {};
+    int i;
 
-    if (i >= 0)
-        p->rule.buses |= 1U << i;
+    for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++)
+        words[k] = device_kind_to_string(k);
+    i = parser_take_word(p, value, "bus", words);
+    if (i < 0)
+        return;
+    p->rule.buses |= 1U << i;
+    p->has_kinds |= i != DEVICE_KIND_PCI;
 }
 
 static void take_fingerprint(void *userdata, const JsonNode *value) {
@@ -371,7 +377,11 @@ static const Key what_keys[] = {
                 .expected = "the name of a driver",
                 .list = true,
                 .take = take_driver},
-        {.name = "bus", .types = TYPE(STRING), .expected = "\"pci\"", .list = true, .take = take_bus},
+        {.name = "bus",
+                .types = TYPE(STRING),
+                .expected = "the kind of a device like \"pci\"",
+                .list = true,
+                .take = take_bus},
         {.name = "group",
                 .types = TYPE(STRING),
                 .expected = "the fingerprint of a group, 16 hex digits in a string",

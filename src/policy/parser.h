@@ -25,6 +25,7 @@ struct PolicyParser {
     Tag **tags;     /* owned, in the order of the files */
     size_t n_tags;
     bool has_scopes; /* a rule names one */
+    bool has_kinds;  /* a rule names another one than PCI */
     HostSettings host;
     char *noiommu_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
     Problems problems, warnings;

@@ -176,14 +176,15 @@ static Holds device_holds(const Rule *r, const Question *q) {
     return HOLDS_NO;
 }
 
-/* Facts that the kind of the device does not have are unknown. */
+/* A device of a kind without ids has none of those that a rule names, which is no unknown fact: a rule that
+ * denies the cards of a vendor does not deny every mediated device. */
 static bool has_ids(const Question *q) {
     return device_kind_info(q->device->name.kind)->has_ids;
 }
 
 static Holds id_holds(const Rule *r, const Question *q) {
     if (!has_ids(q))
-        return HOLDS_UNKNOWN;
+        return HOLDS_NO;
     for (size_t i = 0; i < r->n_ids; i++)
         if ((q->id & r->ids[i].mask) == r->ids[i].value)
             return HOLDS_YES;
@@ -192,7 +193,7 @@ static Holds id_holds(const Rule *r, const Question *q) {
 
 static Holds class_holds(const Rule *r, const Question *q) {
     if (!has_ids(q))
-        return HOLDS_UNKNOWN;
+        return HOLDS_NO;
     for (size_t i = 0; i < r->n_classes; i++)
         if ((q->device->class_code & r->classes[i].mask) == r->classes[i].value)
             return HOLDS_YES;
@@ -206,8 +207,14 @@ static Holds driver_holds(const Rule *r, const Question *q) {
     return HOLDS_NO;
 }
 
+unsigned rule_buses(const Rule *r) {
+    if (r->buses != 0)
+        return r->buses;
+    return r->n_devices > 0 || r->effect == EFFECT_DENY ? UINT32_MAX : 1U << DEVICE_KIND_PCI;
+}
+
 static Holds bus_holds(const Rule *r, const Question *q) {
-    return yes_or_no(r->buses & 1U << q->device->name.kind);
+    return yes_or_no(rule_buses(r) & 1U << q->device->name.kind);
 }
 
 static Holds fingerprint_holds(const Rule *r, const Question *q) {
@@ -330,15 +337,23 @@ Holds rule_ask(const Rule *rule, PredicateKind kind, const Question *question) {
     return predicate_table[kind].evaluate(rule, question);
 }
 
+/* Rules that were written before there were other kinds than PCI say nothing of them. */
+static bool is_of_another_kind(const Rule *rule, const Question *q) {
+    return q->device && q->device->name.kind != DEVICE_KIND_PCI && rule_buses(rule) != UINT32_MAX;
+}
+
 uint32_t rule_predicates(const Rule *rule, const Question *question) {
     return rule->predicates | 1U << PREDICATE_WHO_USER |
-            (question->subject->scope ? 1U << PREDICATE_WHO_SCOPE : 0);
+            (question->subject->scope ? 1U << PREDICATE_WHO_SCOPE : 0) |
+            (is_of_another_kind(rule, question) ? 1U << PREDICATE_WHAT_BUS : 0);
 }
 
 const char *rule_wanted(const Rule *rule, PredicateKind kind) {
     for (size_t i = 0; i < rule->n_wanted; i++)
         if (rule->wanted[i].kind == kind)
             return rule->wanted[i].text;
+    if (kind == PREDICATE_WHAT_BUS)
+        return device_kind_to_string(DEVICE_KIND_PCI);
     return kind == PREDICATE_WHO_SCOPE && rule->effect != EFFECT_DENY ? "no scope" : "anybody";
 }
 

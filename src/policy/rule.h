@@ -143,7 +143,7 @@ struct Rule {
     IdPattern *ids;         /* owned */
     ClassPattern *classes;  /* owned */
     StringList drivers;
-    unsigned buses;       /* mask of 1 << Bus */
+    unsigned buses;       /* mask of 1 << DeviceKind; 0: not said */
     uint64_t *groups;     /* owned; fingerprints */
     uint32_t *numa_nodes; /* owned */
     TagUse *tags;         /* owned */
@@ -216,10 +216,13 @@ typedef struct Predicate {
 Holds rule_ask(const Rule *rule, PredicateKind kind, const Question *question);
 const char *predicate_key(PredicateKind kind);
 unsigned predicate_facts(PredicateKind kind);
-/* Those that make up the rule for this question: what it asks for, always the user, and of a caller with a
- * scope the scope. */
+/* Those that make up the rule for this question: what it asks for, always the user, of a caller with a scope
+ * the scope, and of a device of another kind than PCI the bus. */
 uint32_t rule_predicates(const Rule *rule, const Question *question);
-/* In the words of the file: "alice, bob". What the rule does not ask for: "anybody", "no scope". */
+/* The kinds of devices that it is about, as far as its .buses and its effect say: a mask of 1 << DeviceKind.
+ * An allow or ask rule that names neither bus nor device is about PCI. */
+unsigned rule_buses(const Rule *rule);
+/* In the words of the file: "alice, bob". What the rule does not ask for: "anybody", "no scope", "pci". */
 const char *rule_wanted(const Rule *rule, PredicateKind kind);
 
 /* What all predicates of a rule come to. */

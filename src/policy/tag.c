@@ -80,6 +80,8 @@ static Holds entry_holds(const TagEntry *e, const Question *q) {
 Holds tags_hold(const Rule *rule, const Question *q) {
     Holds best = HOLDS_NO;
 
+    if (q->device->name.kind != DEVICE_KIND_PCI) /* tags are about cards */
+        return HOLDS_NO;
     for (size_t i = 0; i < rule->n_tags; i++) {
         const Tag *tag = rule->tags[i].tag;
 

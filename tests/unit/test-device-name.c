@@ -7,6 +7,9 @@
 
 #include "core/device-name.h"
 
+#define UUID "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+#define TEXT_38 "abcdefghijklmnopqrstuvwxyz._:@,+-01234"
+
 static void test_accepted_spellings(void **state) {
     static const struct {
         const char *spelling, *name, *kernel;
@@ -25,6 +28,27 @@ static void test_accepted_spellings(void **state) {
             {"/sys/bus/pci/devices/0000:06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
             {"/sys/bus/pci/devices/0000:06:0d.0/", "pci:0000:06:0d.0", "0000:06:0d.0"},
             {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0", "pci:0000:06:0d.0", "0000:06:0d.0"},
+            {"/sys/devices/pci0000:AE/0000:AF:00.0", "pci:0000:af:00.0", "0000:af:00.0"},
+            {"mdev:" UUID, "mdev:" UUID, UUID},
+            {UUID, "mdev:" UUID, UUID},
+            {"mdev:83B8F4F2-509F-382F-3C1E-E6BFE0FA1001", "mdev:" UUID, UUID},
+            {"/sys/bus/mdev/devices/" UUID, "mdev:" UUID, UUID},
+            {"/sys/devices/pci0000:00/0000:00:02.0/" UUID "/", "mdev:" UUID, UUID},
+            {"/sys/devices/virtual/mtty/mtty/" UUID, "mdev:" UUID, UUID},
+            {"platform:fff51000.ethernet", "platform:fff51000.ethernet", "fff51000.ethernet"},
+            {"platform:QEMU0002:00", "platform:QEMU0002:00", "QEMU0002:00"},
+            {"/sys/bus/platform/devices/QEMU0002:00", "platform:QEMU0002:00", "QEMU0002:00"},
+            {"platform:0000:06:0d.0", "platform:0000:06:0d.0", "0000:06:0d.0"},
+            {"vdpa:vdpa0", "vdpa:vdpa0", "vdpa0"},
+            {"vdpa:a_b", "vdpa:a_b", "a_b"},
+            {"/sys/bus/vdpa/devices/vdpa0/", "vdpa:vdpa0", "vdpa0"},
+            {"ap:00.0001", "ap:00.0001", "00.0001"},
+            {"ccw:0.0.1234", "ccw:0.0.1234", "0.0.1234"},
+            {"fsl-mc:dpni.3", "fsl-mc:dpni.3", "dpni.3"},
+            {"cdx:cdx-00:00", "cdx:cdx-00:00", "cdx-00:00"},
+            {"/sys/bus/cdx/devices/cdx-00:00", "cdx:cdx-00:00", "cdx-00:00"},
+            {"vdpa:" TEXT_38, "vdpa:" TEXT_38, TEXT_38},
+            {"platform:" TEXT_38, "platform:" TEXT_38, TEXT_38},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(table); i++) {
@@ -78,6 +102,40 @@ static void test_refused_spellings(void **state) {
             "/sys",
             "/tmp/0000:06:0d.0",
             "sys/bus/pci/devices/0000:06:0d.0",
+            "mdev:",
+            "mdev:\x1b[2J",
+            "mdev:vdpa0",
+            "mdev:/sys/bus/mdev/devices/" UUID,
+            "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa100",
+            "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa10012",
+            "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa100g",
+            "mdev:83b8f4f2509f-382f-3c1e-e6bfe0fa1001",
+            "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 ",
+            "mdev:{83b8f4f2-509f-382f-3c1e-e6bfe0fa1001}",
+            "mdev:83b8f4f2-509f-382f-3c1e-+6bfe0fa1001",
+            "mdev:83b8f4f2509f382f3c1ee6bfe0fa1001",
+            "mdev:0000:06:0d.0",
+            "pci:" UUID,
+            "vdpa0",
+            "vdpa:",
+            "vdpa:.",
+            "vdpa:..",
+            "vdpa:-a",
+            "vdpa:a/b",
+            "vdpa:a b",
+            "vdpa:a*",
+            "vdpa:a\n",
+            "vdpa:\xc3\xa4",
+            "vdpa:a\"b",
+            "vdpa:" TEXT_38 "x",
+            "fsl_mc:dpni.3",
+            "/sys/bus/vdpa/devices/",
+            "/sys/bus/vdpa/devices",
+            "/sys/bus/vdpa/devices/vdpa0/driver",
+            "/sys/bus/vdpa/drivers/vdpa0",
+            "/sys/bus/usb/devices/1-1",
+            "/sys/devices/platform/QEMU0002:00",
+            "/sys/bus/mdev/devices/mtty",
     };
 
     for (size_t i = 0; i < ELEMENTSOF(table); i++) {
@@ -144,7 +202,8 @@ static void test_syspaths(void **state) {
             {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0", "0000:06:0d.0"},
             {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0/vfio-dev/vfio0", "0000:06:0d.0"},
             {"/devices/pci0000:00/0000:00:02.0/a297db4a-f4c2-11e6-90f6-d3b88d6c9525/vfio-dev/vfio1",
-                    "0000:00:02.0"},
+                    "a297db4a-f4c2-11e6-90f6-d3b88d6c9525"},
+            {"/sys/devices/virtual/mtty/mtty/" UUID "/vfio-dev/vfio1", UUID},
             {"/sys/devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0//",
                     "10000:e1:00.0"},
             {"0000:06:0d.0", "0000:06:0d.0"},
@@ -152,7 +211,8 @@ static void test_syspaths(void **state) {
     };
     static const char *const none[] = {"", "/", "///", "/sys/devices/pci0000:00",
             "/sys/devices/virtual/vfio/7", "/sys/devices/0000:06:0d.0x/vfio-dev",
-            "/sys/0000:06:0d.00000000000000000000/x"};
+            "/sys/0000:06:0d.00000000000000000000/x", "/sys/devices/83B8F4F2-509F-382F-3C1E-E6BFE0FA1001",
+            "/sys/devices/platform/QEMU0002:00/vfio-dev/vfio0"};
     char buf[DEVICE_NAME_MAX];
     DeviceName name;
 
@@ -175,6 +235,13 @@ static void test_order(void **state) {
             "ffff:00:00.0",
             "10000:00:00.0",
             "80000000:00:00.0",
+            "mdev:00000000-0000-0000-0000-000000000001",
+            "mdev:80000000-0000-0000-0000-000000000000",
+            "platform:a",
+            "platform:ab",
+            "platform:b",
+            "vdpa:a",
+            "cdx:a",
     };
 
     for (size_t i = 0; i < ELEMENTSOF(sorted); i++)
@@ -185,6 +252,7 @@ static void test_order(void **state) {
             assert_int_equal(device_name_parse(sorted[i], &a), 0);
             assert_int_equal(device_name_parse(sorted[j], &b), 0);
             r = device_name_compare(&a, &b);
+            assert_true(i != j || device_name_hash(&a) == device_name_hash(&b));
             assert_true(i < j ? r < 0 : i > j ? r > 0 : r == 0);
         }
 }

@@ -53,6 +53,28 @@ static void test_match(void **state) {
             {"?????:01:00.0", "10000:01:00.0", true},
             {"*06*", "06:0d.0", true},
             {"*06*", "0006:01:00.0", true},
+            /* other kinds: never without their name in front, so no glob of PCI widens */
+            {"*", "vdpa:vdpa0", false},
+            {"*", "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", false},
+            {"*:*", "platform:0000:06:0d.0", false},
+            {"pci:*", "platform:0000:06:0d.0", false},
+            {"vdpa:*", "vdpa:vdpa0", true},
+            {"vdpa:*", "platform:vdpa0", false},
+            {"vdpa:*", "06:0d.0", false},
+            {"vdpa:vdpa[0-3]", "vdpa:vdpa3", true},
+            {"vdpa:vdpa[0-3]", "vdpa:vdpa30", false},
+            {"vdpa:vdpa0", "vdpa:vdpa0", true},
+            {"vdpa:vdpa0", "platform:vdpa0", false},
+            {"platform:QEMU*", "platform:QEMU0002:00", true},
+            {"platform:qemu*", "platform:QEMU0002:00", false},
+            {"mdev:*", "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", true},
+            {"mdev:83B8*", "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", true},
+            {"mdev:83b9*", "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", false},
+            {"83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", true},
+            {"fsl-mc:dpni.?", "fsl-mc:dpni.3", true},
+            {"ap:00.*", "ap:00.0001", true},
+            {"ccw:0.0.12??", "ccw:0.0.1234", true},
+            {"cdx:cdx-00:*", "cdx:cdx-00:00", true},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++)
@@ -102,6 +124,18 @@ static void test_refused(void **state) {
             {"0000:06:0d.[0", "has a '[' without ']'"},
             {"0000:06:0d.[!]", "has a '[' without ']'"},
             {"*[]", "has a '[' without ']'"},
+            {"83b8f4f2-*", "can never match a name like 0000:06:0d.0"},
+            {"mdev:83b8f4f2_*", "can never match a name like 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"},
+            {"mdev:*-e6bfe0fa1001?", "can never match a name like 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"},
+            {"mdev:0000:06:*", "can never match a name like 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"},
+            {"mdev:mtty",
+                    "is neither the name of a device, like pci:0000:06:0d.0, nor a glob over names: a "
+                    "mediated device is named by its UUID, "
+                    "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"},
+            {"vdpa:/*", "can never match a name like vdpa0"},
+            {"vdpa:-*", "can never match a name like vdpa0"},
+            {"vdpa:???????????????????????????????????????", "can never match a name like vdpa0"},
+            {"platform:a b*", "can never match a name like fff51000.ethernet"},
             {"****************************************************************", "is longer than 63 bytes"},
     };
 

@@ -10,6 +10,10 @@
 #include "core/request.h"
 #include "policy/device-pattern.h"
 
+#define UUID_IS_NEEDED ": a mediated device is named by its UUID, mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+#define LIKE(kind, name)                                                                                     \
+    ": devices of the kind " kind " are named as in /sys/bus/" kind "/devices, like " kind ":" name          \
+    ", with at most 38 characters"
 #define NODE(n) ": it is the node of IOMMU group " n ", \"vfioctl list\" shows its devices"
 #define SLOT(name) ", did you mean \"" name "\", or all functions of that card, one by one?"
 #define ONE(name) ", did you mean \"" name "\"?"
@@ -56,6 +60,10 @@ static const struct {
         {"0000.01.00.0", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
         {"/dev/vfio/20", NODE("20"), NODE("20")},
         {"/dev/vfio/noiommu-3", NODE("3"), NODE("3")},
+        {"mdev:0000", UUID_IS_NEEDED, UUID_IS_NEEDED},
+        {"mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa100g", UUID_IS_NEEDED, UUID_IS_NEEDED},
+        {"vdpa:", LIKE("vdpa", "vdpa0"), LIKE("vdpa", "vdpa0")},
+        {"fsl-mc:a/b", LIKE("fsl-mc", "dpni.3"), LIKE("fsl-mc", "dpni.3")},
         /* nothing near */
         {"", "", ""},
         {"eth0", "", ""},

@@ -109,7 +109,10 @@ static const struct {
         {"", "'device':'0000:06:*'", "", "'device':'0000:06:0?.0'", true},
         {"", "'device':'0000:*'", "", "'device':'0000:06:*'", true},
         {"", "'device':'*'", "", "'device':'pci:*'", true},
-        {"", "'device':'pci:*'", "", "'device':'*'", false},
+        {"", "'device':'pci:*'", "", "'device':'*'", true},
+        {"", "'device':'*'", "", "'device':'vdpa:*'", false},
+        {"", "'device':'vdpa:*'", "", "'device':'vdpa:vdpa[0-3]'", true},
+        {"", "'device':'mdev:*'", "", "'device':'83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'", true},
         {"", "'device':'06:0d.0'", "", "'device':'0000:06:*'", false},
         {"", "'device':'0000:06:?d.0'", "", "'device':'0000:06:?d.0'", true},
         {"", "'id':'1234:*'", "", "'id':'1234:11e8'", true},
@@ -125,6 +128,8 @@ static const struct {
         {"", "'driver':'b'", "", "'driver':['a','b']", false},
         {"", "'bus':'pci'", "", "'bus':'pci'", true},
         {"", "'bus':'pci'", "", "", false},
+        {"", "'bus':['pci','vdpa']", "", "'bus':'vdpa'", true},
+        {"", "'bus':'vdpa'", "", "'bus':['pci','vdpa']", false},
         {"", "'group':['0123456789abcdef','0000000000000001']", "", "'group':'0000000000000001'", true},
         {"", "'group':'0123456789abcdef'", "", "'group':'0000000000000001'", false},
         {"", "'tag':['t','u']", "", "'tag':['u','t']", true},
@@ -201,6 +206,23 @@ static void test_scopes(void **state) {
     expect(RULE("deny", "", ""), RULE("allow", "'scope':'ci'", ""), DEAD);
     expect(RULE("deny", "", ""), RULE("deny", "'scope':'ci'", ""), DEAD);
     expect(RULE("allow", "'scope':'ci'", ""), RULE("deny", "'scope':'ci'", ""), NEARLY);
+    /* Without the second rule, all that this one stops would be denied anyway. */
+    expect(open, RULE("deny", "'user':1", ""), SEEN);
+    expect(open, RULE("allow", "'user':1", ""), DEAD);
+}
+
+/* Allow and ask rules that name no kind are not about other kinds than PCI, deny rules are. */
+static void test_kinds(void **state) {
+    static const char open[] = "'effect':'allow','who':{},'what':{}},"
+                               "{'name':'other','effect':'allow','who':{'user':2},'what':{'bus':'vdpa'}";
+
+    expect(RULE("allow", "", ""), RULE("allow", "", "'bus':'pci'"), DEAD);
+    expect(RULE("allow", "", ""), RULE("allow", "", "'bus':'vdpa'"), SEEN);
+    expect(RULE("allow", "", ""), RULE("allow", "", "'device':'vdpa:*'"), SEEN);
+    expect(RULE("allow", "", ""), RULE("deny", "", "'device':'mdev:*'"), SEEN);
+    expect(RULE("allow", "", "'bus':['pci','vdpa']"), RULE("allow", "", "'bus':'vdpa'"), DEAD);
+    expect(RULE("deny", "", ""), RULE("allow", "", "'bus':'vdpa'"), DEAD);
+    expect(RULE("deny", "", ""), RULE("allow", "", "'device':'mdev:*'"), DEAD);
     /* Without the second rule, all that this one stops would be denied anyway. */
     expect(open, RULE("deny", "'user':1", ""), SEEN);
     expect(open, RULE("allow", "'user':1", ""), DEAD);
@@ -411,6 +433,7 @@ int main(void) {
             cmocka_unit_test(test_until),
             cmocka_unit_test(test_effects),
             cmocka_unit_test(test_scopes),
+            cmocka_unit_test(test_kinds),
             cmocka_unit_test(test_tags),
             cmocka_unit_test(test_long_policy),
             cmocka_unit_test(test_bounded),

@@ -363,6 +363,10 @@ static void not_read_removable(World *w) {
     w->facts.known &= ~(unsigned) DEVICE_FACT_REMOVABLE;
 }
 
+static void become_vdpa(World *w) {
+    assert_int_equal(device_name_parse("vdpa:vdpa0", &w->device.name), 0);
+}
+
 static void forget_time(World *w) {
     w->now_usec = 0;
 }
@@ -437,6 +441,15 @@ static const struct {
         {"", "'group':['0000000000000001','FINGERPRINT']", "", forget_facts, HOLDS_YES},
         {"", "'group':'0000000000000000'", "", NULL, HOLDS_NO},
         {"", "'group':'0000000000000000'", "", leave_group, HOLDS_NO},
+        {"", "'bus':['mdev','vdpa']", "", become_vdpa, HOLDS_YES},
+        {"", "'bus':['mdev','vdpa']", "", NULL, HOLDS_NO},
+        {"", "'bus':'pci'", "", become_vdpa, HOLDS_NO},
+        {"", "'device':'vdpa:*'", "", become_vdpa, HOLDS_YES},
+        {"", "'device':'*'", "", become_vdpa, HOLDS_NO},
+        {"", "'device':'vdpa:*','bus':'pci'", "", become_vdpa, HOLDS_NO},
+        {"", "'bus':'vdpa','id':'*:*'", "", become_vdpa, HOLDS_NO},
+        {"", "'bus':'vdpa','class':'00'", "", become_vdpa, HOLDS_NO},
+        {"", "'bus':'vdpa','driver':'e1000e'", "", become_vdpa, HOLDS_YES},
         {"", "'property':{'ID_BUS':'pci'}", "", NULL, HOLDS_YES},
         {"", "'property':{'ID_BUS':['usb','p*'],'ID_PATH':'pci-0000:06:*'}", "", NULL, HOLDS_YES},
         {"", "'property':{'ID_BUS':'pci','ID_PATH':'pci-0000:07:*'}", "", NULL, HOLDS_NO},
@@ -546,6 +559,31 @@ static void test_every_predicate(void **state) {
         for (Effect effect = 0; effect < _EFFECT_MAX; effect++) {
             check_world_case(i, effect_to_string(effect), false);
             check_world_case(i, effect_to_string(effect), true);
+        }
+}
+
+/* A rule that was written when there were PCI devices only gives nothing else away, and still stops all. */
+static void test_kinds(void **state) {
+    static const char *const rests[] = {"", "'driver':'e1000e'", "'numa':1"};
+
+    for (size_t i = 0; i < ELEMENTSOF(rests); i++)
+        for (Effect effect = 0; effect < _EFFECT_MAX; effect++) {
+            _cleanup_free_ char *text = format_string(
+                    "{'rules':[{'effect':'%s','who':{},'what':{%s}}]}", effect_to_string(effect), rests[i]);
+            _cleanup_(policy_freep) Policy *policy = NULL;
+            PolicyQuestion question;
+            World w;
+
+            for (char *c = text; *c; c++)
+                if (*c == '\'')
+                    *c = '"';
+            policy = parse(text);
+            make_world(&w);
+            question = (PolicyQuestion){
+                    .subject = &w.subject, .device = &w.device, .facts = &w.facts, .now_usec = w.now_usec};
+            assert_non_null(policy_evaluate(policy, &question).rule);
+            become_vdpa(&w);
+            assert_int_equal(policy_evaluate(policy, &question).rule != NULL, effect == EFFECT_DENY);
         }
 }
 
@@ -720,6 +758,7 @@ int main(void) {
             cmocka_unit_test(test_first_match_decides),
             cmocka_unit_test(test_unknown_facts),
             cmocka_unit_test(test_every_predicate),
+            cmocka_unit_test(test_kinds),
             cmocka_unit_test(test_scopes),
             cmocka_unit_test(test_concerns),
             cmocka_unit_test(test_needed_facts),

@@ -19,7 +19,7 @@
 #define BUS_CLAIM_INTERFACE BUS_FACE_NAME ".Claim"
 
 /* The longest is a device with eight digits of domain, four of whose characters are escaped to three each. */
-#define BUS_OBJECT_PATH_MAX 96
+#define BUS_OBJECT_PATH_MAX 176
 
 typedef struct BusCall BusCall;
 typedef struct BusReading BusReading; /* how far the answer to a read is, see bus-read.c */

@@ -45,7 +45,7 @@ const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_P
 
     /* What sd_bus_path_encode(3) does, without its allocation; the first character is always a letter. */
     for (const char *p = device_name_format(name, text); *p; p++)
-        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z'))
+        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))
             *out++ = *p;
         else
             out = put_hex(stpcpy(out, "_"), (unsigned char) *p, 2);

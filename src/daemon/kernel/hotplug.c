@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/kernel/hotplug.h"
 #include "host/sysfs.h"
 
@@ -198,7 +199,8 @@ static void handle_event(Hotplug *h, struct udev_device *device) {
         schedule_rescan(h, RESCAN_DELAY_USEC);
         return;
     }
-    if (device_name_parse_syspath(path, &name) < 0) /* of a device on another bus */
+    if (device_name_parse_syspath(path, &name) < 0 ||
+            !device_kind_info(name.kind)->claimable) /* of a device on another bus */
         return;
 
     if (!is_old_news(h, &name, udev_device_get_seqnum(device))) {
