@@ -11,12 +11,10 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "client/bus-call.h"
+#include "client/calls.h"
 #include "client/claim.h"
 #include "client/progress.h"
 #include "client/show.h"
-
-DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
 #define AGENT "pkttyagent"
 #define AGENT_READY_MSEC 5000 /* it has to find polkit; then it closes the pipe */

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/str.h"
-#include "client/bus-call.h"
+#include "client/calls.h"
 #include "client/doctor.h"
-#include "client/libvfiod-internal.h"
 #include "client/show.h"
 
-static int find_quarantined(sd_bus *bus, char **ret, VfiodErrorText *error) {
+static int find_quarantined(VfiodConnection *c, char **ret, VfiodErrorText *error) {
     _cleanup_objects_ Objects objects = {};
     _cleanup_strbuf_ StrBuf names = {};
     int r;
 
-    r = call_get_objects(bus, &objects, error);
+    r = call_get_objects(c, &objects, error);
     if (r < 0)
         return r;
     for (size_t i = 0; i < objects.n_items; i++)
@@ -24,17 +23,17 @@ static int find_quarantined(sd_bus *bus, char **ret, VfiodErrorText *error) {
 /* That it does not answer is a finding, too. */
 static int ask_daemon(DoctorFacts *facts) {
     _cleanup_object_ Object manager = OBJECT_NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     VfiodErrorText error = {};
     int r;
 
-    r = call_open_bus(&bus, &error);
+    r = vfiod_connection_new(&c, &error);
     if (r >= 0)
-        r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, &error);
+        r = call_get_manager(c, &manager, &error);
     if (r >= 0)
-        r = call_add_costly(bus, &manager, &error);
+        r = call_add_costly(c, &manager, &error);
     if (r >= 0)
-        r = find_quarantined(bus, &facts->quarantined, &error);
+        r = find_quarantined(c, &facts->quarantined, &error);
     if (r < 0) {
         facts->unreachable = strdup(error.message);
         return facts->unreachable ? 0 : -ENOMEM;

@@ -15,11 +15,10 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "client/ask.h"
-#include "client/bus-call.h"
+#include "client/calls.h"
 #include "client/command.h"
 #include "client/handover.h"
 #include "client/hotplug.h"
-#include "client/libvfiod-internal.h"
 #include "client/show.h"
 #include "client/vmm-request.h"
 #include "client/wait.h"
@@ -51,65 +50,37 @@ static bool has_templates(const Options *o) {
     return false;
 }
 
-static int take_group(struct json_object *device) {
-    struct json_object *group = json_member(device, "group");
-
-    return group ? json_object_get_int(group) : -1;
-}
-
-static int find_by_socket(const char *word, TemplateDevice *ret, VfiodErrorText *error) {
-    const Call call = {.method = METHOD_LIST, .claim = word, .pidfd = -EBADF};
-    _cleanup_json_ struct json_object *device = NULL;
-    _cleanup_free_ char *text = NULL;
-    int r;
-
-    if (!utf8_is_valid(word))
-        return error_text_set(error, EINVAL, "InvalidName", "%s: the name is not UTF-8.", word);
-    r = call_for_text(&call, &text, error);
-    if (r < 0)
-        return r;
-    device = json_tokener_parse(text);
-    ret->name = strdup(json_text(device, "name"));
-    ret->group = take_group(device);
-    return ret->name ? 0 : error_text_errno(error, ENOMEM, "Cannot claim");
-}
-
-static int find_by_bus(const char *word, TemplateDevice *ret, VfiodErrorText *error) {
+static int find_device(VfiodConnection *c, const char *word, TemplateDevice *ret, VfiodErrorText *error) {
     _cleanup_object_ Object device = OBJECT_NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
+    struct json_object *group;
     int r;
 
-    r = vfiod_open_bus(&bus, error);
-    if (r >= 0)
-        r = call_find_object(bus, word, &device, error);
+    r = call_find_object(c, word, &device, error);
     if (r < 0)
         return r;
     if (device.kind != OBJECT_DEVICE)
         return error_text_set(error, EINVAL, "InvalidName", "%s: not a device.", word);
-    ret->group = take_group(device.properties);
-    ret->name = TAKE_PTR(device.name);
+    group = json_member(device.properties, "group");
+    *ret = (TemplateDevice){.name = TAKE_PTR(device.name),
+            .spelling = word,
+            .group = group ? json_object_get_int(group) : -1};
     return 0;
 }
 
-/* By the way on which the claim will be made: there may be no bus. */
 static int find_devices(Exec *e, VfiodErrorText *error) {
+    _cleanup_connection_ VfiodConnection *c = NULL;
     const Options *o = e->o;
+    int r;
 
     e->devices = calloc(o->n_devices, sizeof(TemplateDevice));
     if (!e->devices)
         return error_text_errno(error, ENOMEM, "Cannot claim");
-    for (size_t i = 0; i < o->n_devices; i++) {
-        TemplateDevice *device = e->devices + i;
-        int r = find_by_socket(o->devices[i], device, error);
-
-        if (r == -EOPNOTSUPP)
-            r = find_by_bus(o->devices[i], device, error);
-        if (r < 0)
-            return r;
-        device->spelling = o->devices[i];
-        e->n_devices++;
+    r = vfiod_connection_new(&c, error);
+    for (size_t i = 0; i < o->n_devices && r >= 0; i++) {
+        r = find_device(c, o->devices[i], e->devices + i, error);
+        e->n_devices += r >= 0;
     }
-    return 0;
+    return r;
 }
 
 /* ---- templates ---- */

@@ -18,8 +18,6 @@
 #include "client/show.h"
 #include "client/wait.h"
 
-DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
-
 #define RECONNECTS_MAX 3U
 
 typedef struct Hold {

@@ -2,8 +2,7 @@
 #include <inttypes.h>
 
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/show.h"
 
 /* The columns that a device has in both forms; the first is its name, with a tree in front or not. */
@@ -152,15 +151,15 @@ static int list_json(const Objects *objects, ObjectKind kind) {
 int verb_list(const Options *o, VfiodErrorText *error) {
     ObjectKind kind = o->groups ? OBJECT_GROUP : OBJECT_DEVICE;
     _cleanup_objects_ Objects objects = {};
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
 
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
-    r = call_get_objects(bus, &objects, error);
+    r = call_get_objects(c, &objects, error);
     if (r >= 0 && (o->json || o->groups))
-        r = call_complete_objects(bus, &objects, kind, error);
+        r = call_complete_objects(c, &objects, kind, error);
     if (r < 0)
         return r;
     if (o->json)

@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One line for each thing that changes. Listening starts before the first call, so nothing falls between;
- * that call also makes us a listener in the daemon's eyes, which it does not leave by idling. Signals count
- * only when they come from the owner of the name. */
+/* One line for each thing that changes. On the bus, listening starts before the first call, so nothing falls
+ * between; that call also makes us a listener in the daemon's eyes, which it does not leave by idling.
+ * Signals count only when they come from the owner of the name. Over the socket whole objects come; what they
+ * were before is kept here, and the difference is shown. */
 
 #include <time.h>
 
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls-bus.h"
 #include "client/show.h"
+
+#define RECONNECTS_MAX 3U
 
 typedef struct Monitor {
     const Options *options;
-    sd_bus *bus;
-    char *owner; /* owned; unique name of the daemon, NULL while there is none */
     VfiodErrorText *error;
     int result; /* negative: give up */
+    /* on the bus */
+    sd_bus *bus;
+    char *owner; /* owned; unique name of the daemon, NULL while there is none */
+    /* over the socket */
+    VfiodConnection *questions;       /* the other connection is listened to */
+    struct json_object *known, *then; /* owned; objects by kind and name; those from before a new list */
+    bool connected;
+    unsigned reconnects; /* since something was heard */
 } Monitor;
 
 static uint64_t now_usec(void) {
@@ -245,29 +253,189 @@ static int listen_for_signals(Monitor *m) {
     return r < 0 ? error_text_from_bus(m->error, NULL, r) : 0;
 }
 
+/* Until the bus or the daemon's answer fails. */
+static int follow_bus(Monitor *m) {
+    int r;
+
+    r = listen_for_signals(m);
+    if (r >= 0)
+        r = greet(m);
+    while (r >= 0) {
+        r = sd_bus_process(m->bus, NULL);
+        if (r == 0)
+            r = sd_bus_wait(m->bus, UINT64_MAX);
+        if (r < 0)
+            return error_text_from_bus(m->error, NULL, r);
+        r = m->result;
+    }
+    return r;
+}
+
+/* ---- over the socket ---- */
+
+/* NULL on ENOMEM. */
+static struct json_object *difference(struct json_object *old, struct json_object *new) {
+    struct json_object *changed = json_object_new_object();
+
+    json_object_object_foreach(new, key, value) {
+        if (changed && !json_object_equal(json_member(old, key), value) &&
+                json_object_object_add(changed, key, json_object_get(value)) < 0) {
+            json_object_put(changed);
+            return NULL;
+        }
+    }
+    return changed;
+}
+
+/* The object is as it says now; old is NULL when it was not known. */
+static int print_object(Monitor *m, const Object *o, struct json_object *old) {
+    _cleanup_json_ struct json_object *changed = NULL;
+
+    if (!old)
+        return print_event(m, "added", o->kind, o->name, o->properties);
+    changed = difference(old, o->properties);
+    if (!changed)
+        return -ENOMEM;
+    return json_object_object_length(changed) > 0 ? print_event(m, "changed", o->kind, o->name, changed) : 0;
+}
+
+static char *known_key(ObjectKind kind, const char *name) {
+    return format_string("%s %s", object_kind_to_string(kind), name);
+}
+
+static int take_object(Monitor *m, const Object *o) {
+    _cleanup_free_ char *key = known_key(o->kind, o->name);
+    int r = 0;
+
+    if (!key)
+        return -ENOMEM;
+    if (m->then || m->connected)
+        r = print_object(m, o, json_member(m->then ?: m->known, key));
+    if (m->then)
+        json_object_object_del(m->then, key);
+    return r < 0 ? r : json_add(m->known, key, json_object_get(o->properties));
+}
+
+static int take_removed(Monitor *m, struct json_object *parameters) {
+    const char *name = json_text(parameters, "name");
+    ObjectKind kind = object_kind_from_string(json_text(parameters, "kind"));
+    _cleanup_free_ char *key = NULL;
+
+    if (kind < 0)
+        return 0; /* of a later version */
+    key = known_key(kind, name);
+    if (!key)
+        return -ENOMEM;
+    json_object_object_del(m->known, key);
+    return print_event(m, "removed", kind, name, NULL);
+}
+
+/* All objects were reported: those from before that are not among them are gone. */
+static int take_complete(Monitor *m) {
+    _cleanup_json_ struct json_object *then = TAKE_PTR(m->then);
+    _cleanup_object_ Object manager = OBJECT_NULL;
+    int r = 0;
+
+    if (then) {
+        json_object_object_foreach(then, key, value) {
+            _cleanup_free_ char *kind = strndup(key, strcspn(key, " "));
+
+            if (r >= 0)
+                r = kind
+                        ? print_event(m, "removed", object_kind_from_string(kind), strchr(key, ' ') + 1, NULL)
+                        : -ENOMEM;
+        }
+        return r;
+    }
+    r = call_get_manager(m->questions, &manager, m->error);
+    if (r < 0)
+        return r;
+    m->connected = true;
+    return print_event(m, "connected", OBJECT_MANAGER, "", manager.properties);
+}
+
+static int on_report(void *userdata, const char *text) {
+    _cleanup_json_ struct json_object *reply = json_tokener_parse(text);
+    struct json_object *parameters = json_member(reply, "parameters");
+    const char *event = json_text(parameters, "event");
+    _cleanup_object_ Object object = OBJECT_NULL;
+    Monitor *m = userdata;
+    int r;
+
+    m->reconnects = 0;
+    r = object_from_reply(parameters, &object);
+    if (r >= 0 && streq(event, "complete"))
+        r = take_complete(m);
+    else if (r >= 0 && streq(event, "removed"))
+        r = take_removed(m, parameters);
+    else if (r >= 0 && streq(event, "resync")) {
+        json_object_put(m->then);
+        m->then = TAKE_PTR(m->known);
+        m->known = json_object_new_object();
+        r = m->known ? 0 : -ENOMEM;
+    } else if (r >= 0 && object.kind >= 0)
+        r = take_object(m, &object);
+    if (r < 0 && !*m->error->message)
+        (void) error_text_errno(m->error, r, "Cannot show what changes");
+    return r;
+}
+
+static void forget_objects(Monitor *m) {
+    json_object_put(m->known);
+    json_object_put(m->then);
+    m->known = m->then = NULL;
+}
+
+/* Until the connection or the daemon's answer fails. */
+static int listen(Monitor *m) {
+    const Call call = {.method = METHOD_MONITOR, .pidfd = -EBADF};
+    _cleanup_connection_ VfiodConnection *c = NULL, *questions = NULL;
+    int r;
+
+    *m->error = (VfiodErrorText){};
+    forget_objects(m);
+    m->known = json_object_new_object();
+    r = m->known ? vfiod_connection_new(&c, m->error) : error_text_errno(m->error, ENOMEM, "Cannot monitor");
+    if (r >= 0)
+        r = vfiod_connection_new(&questions, m->error);
+    m->questions = questions;
+    if (r >= 0)
+        r = connection_call(c, &call, on_report, m, m->error);
+    m->questions = NULL;
+    if (r >= 0)
+        r = error_text_set(m->error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "vfiod reports no more.");
+    return r;
+}
+
+/* Claims outlive the daemon; its objects do not. A new connection starts the next one. */
+static int follow_socket(Monitor *m) {
+    int r, k = 0;
+
+    do {
+        r = listen(m);
+        if (m->connected)
+            k = print_event(m, "disconnected", OBJECT_MANAGER, "", NULL);
+        m->connected = false;
+        if (k < 0)
+            return error_text_errno(m->error, k, "Cannot show what changes");
+    } while ((streq(m->error->name, ERROR_NAME_UNREACHABLE) || streq(m->error->name, "ShuttingDown")) &&
+            m->reconnects++ < RECONNECTS_MAX);
+    return r;
+}
+
 static void monitor_done(Monitor *m) {
+    forget_objects(m);
     free(m->owner);
 }
 
 int verb_monitor(const Options *o, VfiodErrorText *error) {
-    _cleanup_bus_ sd_bus *bus = NULL;
     _cleanup_(monitor_done) Monitor m = {.options = o, .error = error};
+    _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
 
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
-    m.bus = bus;
-    r = listen_for_signals(&m);
-    if (r >= 0)
-        r = greet(&m);
-    while (r >= 0) {
-        r = sd_bus_process(bus, NULL);
-        if (r == 0)
-            r = sd_bus_wait(bus, UINT64_MAX);
-        if (r < 0)
-            return error_text_from_bus(error, NULL, r);
-        r = m.result;
-    }
-    return r;
+    m.bus = bus_of(c);
+    return m.bus ? follow_bus(&m) : follow_socket(&m);
 }

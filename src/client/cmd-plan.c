@@ -2,7 +2,7 @@
 #include <inttypes.h>
 
 #include "base/str.h"
-#include "client/bus-call.h"
+#include "client/calls.h"
 #include "client/show-explanation.h"
 
 static const char *claim_action(const char *grant, bool bind) {

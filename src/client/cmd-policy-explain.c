@@ -5,8 +5,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/policy-door.h"
 #include "client/show-explanation.h"
 
@@ -103,49 +102,31 @@ static int read_self(Self *s) {
 
 /* --- the verb --- */
 
-static int append_question(sd_bus_message *m, const Options *o) {
-    int r;
-
-    r = sd_bus_message_append(m, "as", 0);
-    if (r < 0)
-        return r;
-    if (o->claim)
-        return sd_bus_message_append(m, "a{sv}", 1, "claim", "s", o->claim);
-    return sd_bus_message_append(m, "a{sv}", 1, "lastRefusal", "b", 1);
-}
-
-static int call_explain(sd_bus *bus, const Options *o, sd_bus_message **ret, VfiodErrorText *error) {
-    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    _cleanup_message_ sd_bus_message *m = NULL;
-    int r;
-
-    r = sd_bus_message_new_method_call(
-            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "Explain");
-    if (r >= 0)
-        r = append_question(m, o);
-    if (r >= 0)
-        r = sd_bus_call(bus, m, 0, &bus_error, ret);
-    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
+static int keep_text(void *userdata, const char *text) {
+    return free_and_strdup(userdata, text);
 }
 
 /* Of what the daemon decided only the daemon knows. */
 static int explain_past(const Options *o, VfiodErrorText *error) {
+    const VfiodRequest nothing = {};
+    const Call call = {.method = METHOD_EXPLAIN,
+            .request = &nothing,
+            .claim = o->claim,
+            .last_refusal = !o->claim,
+            .pidfd = -EBADF};
     _cleanup_json_ struct json_object *result = NULL;
-    _cleanup_message_ sd_bus_message *reply = NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
-    const char *text;
+    _cleanup_connection_ VfiodConnection *c = NULL;
+    _cleanup_free_ char *text = NULL;
     int r;
 
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r >= 0)
-        r = call_explain(bus, o, &reply, error);
+        r = connection_call(c, &call, keep_text, &text, error);
     if (r < 0)
         return r;
-    r = sd_bus_message_read_basic(reply, 's', &text);
-    if (r >= 0)
-        result = json_tokener_parse(text);
-    if (r < 0 || !json_object_is_type(result, json_type_object))
-        return error_text_errno(error, r < 0 ? r : -EBADMSG, "Cannot read vfiod's answer");
+    result = text ? json_tokener_parse(text) : NULL;
+    if (!json_object_is_type(result, json_type_object))
+        return error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
     return policy_show(o, result, show_answer, error);
 }
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/policy-door.h"
 
 /* The claims, if a daemon runs that can list them; the rest does not need it. */
 static int get_claims(struct json_object **ret) {
     _cleanup_json_ struct json_object *claims = json_object_new_array();
     _cleanup_objects_ Objects objects = {};
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     VfiodErrorText ignored;
 
     if (!claims)
         return -ENOMEM;
-    if (vfiod_open_bus(&bus, &ignored) < 0 || call_get_objects(bus, &objects, &ignored) < 0)
+    if (vfiod_connection_new(&c, &ignored) < 0 || call_get_objects(c, &objects, &ignored) < 0)
         return 0;
     for (size_t i = 0; i < objects.n_items; i++)
         if (objects.items[i].kind == OBJECT_CLAIM &&

@@ -7,18 +7,30 @@
 #include <inttypes.h>
 
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/claim-watch.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/show.h"
+
+#define RECONNECTS_MAX 3U
+#define STATES_MAX 8U /* that a claim can go through between two looks at them */
 
 typedef struct Release {
     const Options *options;
-    sd_event *event;
     const char *id;
-    bool asked; /* states from now on follow from our call */
+    char *states[STATES_MAX]; /* owned; reported, and not shown yet */
+    size_t n_states;
+    char *state; /* owned; the last one, or NULL */
+    bool asked;  /* states from now on follow from our call */
+    bool gone;
+    unsigned reconnects; /* since something was heard */
     VfiodErrorText *error;
+    int result; /* negative: the claim cannot be followed */
 } Release;
+
+static void release_done(Release *r) {
+    for (size_t i = 0; i < r->n_states; i++)
+        free(r->states[i]);
+    free(r->state);
+}
 
 static int show_state(const Release *release, const char *state, struct json_object *holders) {
     _cleanup_json_ struct json_object *line = NULL;
@@ -42,103 +54,125 @@ static int show_state(const Release *release, const char *state, struct json_obj
     return show_json(stdout, line, /* pretty= */ false);
 }
 
-static int on_changed(void *userdata, const Object *claim) {
+/* Called by the connection, on which nothing can be asked meanwhile. A state that repeats, as after a new
+ * connection, is no news. */
+static void on_event(
+        VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
     Release *release = userdata;
-    const char *state = claim ? json_text(claim->properties, "state") : "gone";
-    int r;
+    const char *state;
 
-    if (!release->asked)
-        return 0;
-    r = show_state(release, state, claim ? json_list(claim->properties, "holders") : NULL);
+    if (!event) {
+        release->result = error_text_set(release->error, error->error, error->name, "%s", error->message);
+        return;
+    }
+    release->reconnects = 0;
+    state = event->state ?: "gone";
+    if (streq_ptr(state, release->state))
+        return;
+    if (release->n_states == STATES_MAX) /* the newest counts */
+        free(release->states[--release->n_states]);
+    if (free_and_strdup(&release->state, state) < 0 ||
+            (release->asked && !(release->states[release->n_states++] = strdup(state))))
+        release->result = error_text_errno(release->error, ENOMEM, "Cannot follow the claim");
+}
+
+static int show_one(VfiodConnection *c, Release *release, const char *state) {
+    _cleanup_object_ Object claim = OBJECT_NULL;
+    int r = 0;
+
+    release->gone = streq(state, "gone");
+    if (!release->gone)
+        r = call_find_object(c, release->id, &claim, release->error);
+    if (r >= 0 && !release->gone)
+        r = call_add_costly(c, &claim, release->error);
+    if (r < 0 && !streq(release->error->name, "NoSuchClaim")) /* it has gone meanwhile */
+        return r;
+    r = show_state(release, state, json_list(claim.properties, "holders"));
     if (r < 0)
         return error_text_errno(release->error, r, "Cannot write");
-    if (!claim)
-        return sd_event_exit(release->event, 0);
     if (streq(state, "quarantined"))
         return error_text_set(release->error, EBUSY, "DeviceQuarantined", "%s: %s", release->id,
-                json_text(claim->properties, "failure"));
+                json_text(claim.properties, "failure"));
     return 0;
 }
 
-static int ask(sd_bus *bus, const char *id, VfiodErrorText *error) {
-    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    int r;
+static int show_states(VfiodConnection *c, Release *release) {
+    int r = release->result;
 
-    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "Release",
-            &bus_error, NULL, "sa{sv}", id, 0);
-    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
-}
+    for (size_t i = 0; i < release->n_states; i++) {
+        _cleanup_free_ char *state = TAKE_PTR(release->states[i]);
 
-/* Watching needs an event loop of its own for each claim: the bus is attached to one at a time. */
-static int wait_for(sd_bus *bus, const char *id, bool asked, const Options *o, VfiodErrorText *error) {
-    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-    Release release = {.options = o, .id = id, .asked = asked, .error = error};
-    _cleanup_(claim_watch_done) ClaimWatch watch = {
-            .bus = bus, .id = id, .changed = on_changed, .userdata = &release, .error = error};
-    int r;
-
-    r = sd_event_new(&event);
-    if (r < 0)
-        return error_text_errno(error, r, "Cannot follow the claim");
-    release.event = watch.event = event;
-    r = claim_watch_start(&watch);
-    if (r >= 0 && !asked) {
-        r = ask(bus, id, error);
-        release.asked = true;
         if (r >= 0)
-            r = claim_watch_look(&watch);
+            r = show_one(c, release, state);
     }
-    return r < 0 ? r : sd_event_loop(event);
+    release->n_states = 0;
+    return r;
 }
 
-/* The claim behind a word, which may name a device. *ret is owned by the caller. */
-static int find_claim(sd_bus *bus, const char *word, char **ret, VfiodErrorText *error) {
-    _cleanup_object_ Object object = OBJECT_NULL;
-    const char *id;
+static int ask(VfiodConnection *c, const char *id, VfiodErrorText *error) {
+    const Call call = {.method = METHOD_RELEASE, .claim = id, .pidfd = -EBADF};
+
+    return call_simply(c, &call, error);
+}
+
+/* Once its state is known, it is asked to end. */
+static int follow(Release *release) {
+    _cleanup_connection_ VfiodConnection *c = NULL;
+    VfiodErrorText *error = release->error;
     int r;
 
-    r = call_find_object(bus, word, &object, error);
-    if (r < 0)
-        return r;
-    id = json_text(object.properties, object.kind == OBJECT_CLAIM ? "id" : "claim");
-    if (!*id)
-        return error_text_set(error, ENOENT, "NoSuchClaim", "%s: the device is not claimed.", word);
-    r = free_and_strdup(ret, id);
-    return r < 0 ? error_text_errno(error, r, "Cannot release") : 0;
+    release->result = 0;
+    r = vfiod_connection_new(&c, error);
+    if (r >= 0)
+        r = vfiod_connection_watch(c, release->id, on_event, release, error);
+    while (r >= 0 && !release->gone) {
+        r = vfiod_connection_dispatch(c);
+        if (r < 0 && release->result >= 0)
+            return error_text_set(
+                    error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");
+        if (r >= 0 && release->state && !release->asked) {
+            release->asked = true;
+            r = ask(c, release->id, error);
+            if (r < 0)
+                return r;
+        }
+        r = show_states(c, release);
+        if (r >= 0 && !release->gone && connection_wait(c) < 0)
+            return error_text_errno(error, errno, "Cannot follow the claim");
+    }
+    return r;
+}
+
+/* A daemon that is gone is started again by the new connection: claims outlive it. */
+static int wait_for(const char *id, bool asked, const Options *o, VfiodErrorText *error) {
+    _cleanup_(release_done) Release release = {.options = o, .id = id, .asked = asked, .error = error};
+    int r;
+
+    do
+        r = follow(&release);
+    while (r < 0 && streq(error->name, ERROR_NAME_UNREACHABLE) && release.reconnects++ < RECONNECTS_MAX);
+    return r;
 }
 
 /* ---- some devices of a claim ---- */
 
-static int ask_for_devices(sd_bus *bus, const char *id, const Options *o, VfiodErrorText *error) {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    int r;
+static int ask_for_devices(VfiodConnection *c, const char *id, const Options *o, VfiodErrorText *error) {
+    const VfiodRequest request = {.devices = (const char *const *) o->devices, .n_devices = o->n_devices};
+    const Call call = {.method = METHOD_RELEASE_DEVICES, .claim = id, .request = &request, .pidfd = -EBADF};
+    int r = request_check(&request, error);
 
-    r = sd_bus_message_new_method_call(
-            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "ReleaseDevices");
-    if (r >= 0)
-        r = sd_bus_message_append(m, "s", id);
-    if (r >= 0)
-        r = sd_bus_message_open_container(m, 'a', "s");
-    for (size_t i = 0; i < o->n_devices && r >= 0; i++)
-        r = sd_bus_message_append(m, "s", o->devices[i]);
-    if (r >= 0)
-        r = sd_bus_message_close_container(m);
-    if (r >= 0)
-        r = sd_bus_message_append(m, "a{sv}", 0);
-    if (r >= 0)
-        r = sd_bus_call(bus, m, 0, &bus_error, NULL);
-    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
+    return r < 0 ? r : call_simply(c, &call, error);
 }
 
 /* The claim that the device is in by now. *ret is owned by the caller, and NULL when that is over, or when
  * the device waits in its claim for the rest of its group. */
-static int find_part(sd_bus *bus, const char *device, const char *id, char **ret, VfiodErrorText *error) {
+static int find_part(
+        VfiodConnection *c, const char *device, const char *id, char **ret, VfiodErrorText *error) {
     _cleanup_object_ Object object = OBJECT_NULL;
     const char *part;
     int r;
 
-    r = call_find_object(bus, device, &object, error);
+    r = call_find_object(c, device, &object, error);
     if (r < 0)
         return streq(error->name, "NoSuchDevice") ? 0 : r; /* unplugged */
     part = json_text(object.properties, "claim");
@@ -154,30 +188,30 @@ static int find_part(sd_bus *bus, const char *device, const char *id, char **ret
 }
 
 /* What leaves together is one claim. */
-static int release_devices(sd_bus *bus, const char *id, const Options *o, VfiodErrorText *error) {
+static int release_devices(VfiodConnection *c, const char *id, const Options *o, VfiodErrorText *error) {
     _cleanup_free_ char *part = NULL;
     int r;
 
-    r = ask_for_devices(bus, id, o, error);
+    r = ask_for_devices(c, id, o, error);
     for (size_t i = 0; o->wait && i < o->n_devices && r >= 0 && !part; i++)
-        r = find_part(bus, o->devices[i], id, &part, error);
-    return r < 0 || !part ? r : wait_for(bus, part, /* asked= */ true, o, error);
+        r = find_part(c, o->devices[i], id, &part, error);
+    return r < 0 || !part ? r : wait_for(part, /* asked= */ true, o, error);
 }
 
 static int release_one(const char *word, const Options *o, VfiodErrorText *error) {
     _cleanup_free_ char *id = NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
 
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
-    r = find_claim(bus, word, &id, error);
+    r = call_find_claim(c, word, &id, error);
     if (r < 0)
         return r;
     if (o->n_devices > 0)
-        return release_devices(bus, id, o, error);
-    return o->wait ? wait_for(bus, id, /* asked= */ false, o, error) : ask(bus, id, error);
+        return release_devices(c, id, o, error);
+    return o->wait ? wait_for(id, /* asked= */ false, o, error) : ask(c, id, error);
 }
 
 int verb_release(const Options *o, VfiodErrorText *error) {

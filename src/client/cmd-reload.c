@@ -2,8 +2,7 @@
 #include <inttypes.h>
 
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/show.h"
 
 #define LINE_MAX_BYTES 4096U
@@ -30,12 +29,12 @@ static size_t print_lines(struct json_object *list, const char *prefix) {
 }
 
 /* One message holds only so many errors, and all in one line: the property has every one. */
-static int tell_errors(sd_bus *bus, VfiodErrorText *error) {
+static int tell_errors(VfiodConnection *c, VfiodErrorText *error) {
     _cleanup_object_ Object manager = OBJECT_NULL;
     VfiodErrorText ignored;
     size_t n;
 
-    if (call_get_object(bus, VFIOD_OBJECT_PATH, &manager, &ignored) < 0)
+    if (call_get_manager(c, &manager, &ignored) < 0)
         return -error->error;
     n = print_lines(json_list(manager.properties, "policyErrors"), "");
     if (n == 0)
@@ -52,22 +51,19 @@ static void warn(struct json_object *manager) {
 }
 
 int verb_reload(const Options *o, VfiodErrorText *error) {
-    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    const Call call = {.method = METHOD_RELOAD_POLICY, .pidfd = -EBADF};
     _cleanup_object_ Object manager = OBJECT_NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     int64_t rules;
     int r;
 
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
-    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "ReloadPolicy",
-            &bus_error, NULL, "a{sv}", 0);
-    if (r < 0) {
-        r = error_text_from_bus(error, &bus_error, r);
-        return !o->json && streq(error->name, ERROR_NAME_POLICY_BROKEN) ? tell_errors(bus, error) : r;
-    }
-    r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
+    r = call_simply(c, &call, error);
+    if (r < 0)
+        return !o->json && streq(error->name, ERROR_NAME_POLICY_BROKEN) ? tell_errors(c, error) : r;
+    r = call_get_manager(c, &manager, error);
     if (r < 0)
         return r;
     if (!o->json) {

@@ -2,8 +2,7 @@
 #include <inttypes.h>
 
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/show.h"
 
 static void show_list(const Options *o, struct json_object *object, const char *label, const char *key) {
@@ -113,16 +112,17 @@ static void show_device(const Options *o, struct json_object *device) {
 }
 
 /* A device with its group and its claim: what one would ask next. */
-static int show_device_and_kin(sd_bus *bus, const Object *device, const Options *o, VfiodErrorText *error) {
+static int show_device_and_kin(
+        VfiodConnection *c, const Object *device, const Options *o, VfiodErrorText *error) {
     _cleanup_object_ Object group = OBJECT_NULL, claim = OBJECT_NULL;
     int r;
 
-    r = call_get_related(bus, device, "group", OBJECT_GROUP, &group, error);
+    r = call_get_related(c, device, "group", OBJECT_GROUP, &group, error);
     if (r < 0)
         return r;
-    r = call_get_related(bus, device, "claim", OBJECT_CLAIM, &claim, error);
+    r = call_get_related(c, device, "claim", OBJECT_CLAIM, &claim, error);
     if (r >= 0 && claim.kind >= 0)
-        r = call_add_costly(bus, &claim, error);
+        r = call_add_costly(c, &claim, error);
     if (r < 0)
         return r;
     show_device(o, device->properties);
@@ -135,9 +135,9 @@ static int show_device_and_kin(sd_bus *bus, const Object *device, const Options 
     return 0;
 }
 
-static int show_object(sd_bus *bus, const Object *object, const Options *o, VfiodErrorText *error) {
+static int show_object(VfiodConnection *c, const Object *object, const Options *o, VfiodErrorText *error) {
     if (object->kind == OBJECT_DEVICE)
-        return show_device_and_kin(bus, object, o, error);
+        return show_device_and_kin(c, object, o, error);
     if (object->kind == OBJECT_GROUP)
         show_group(o, object->properties);
     else
@@ -145,7 +145,7 @@ static int show_object(sd_bus *bus, const Object *object, const Options *o, Vfio
     return 0;
 }
 
-static int status_objects(sd_bus *bus, const Options *o, VfiodErrorText *error) {
+static int status_objects(VfiodConnection *c, const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *array = json_object_new_array();
     int r;
 
@@ -154,15 +154,15 @@ static int status_objects(sd_bus *bus, const Options *o, VfiodErrorText *error) 
     for (size_t i = 0; i < o->n_arguments; i++) {
         _cleanup_object_ Object object = OBJECT_NULL;
 
-        r = call_find_object(bus, o->arguments[i], &object, error);
+        r = call_find_object(c, o->arguments[i], &object, error);
         if (r >= 0)
-            r = call_add_costly(bus, &object, error);
+            r = call_add_costly(c, &object, error);
         if (r < 0)
             return r;
         if (!o->json) {
             if (i > 0)
                 puts("");
-            r = show_object(bus, &object, o, error);
+            r = show_object(c, &object, o, error);
             if (r < 0)
                 return r;
             continue;
@@ -309,18 +309,18 @@ static int manager_json(const Object *manager, const Objects *objects) {
     return show_json(stdout, document, /* pretty= */ true);
 }
 
-static int status_manager(sd_bus *bus, const Options *o, VfiodErrorText *error) {
+static int status_manager(VfiodConnection *c, const Options *o, VfiodErrorText *error) {
     _cleanup_object_ Object manager = OBJECT_NULL;
     _cleanup_objects_ Objects objects = {};
     _cleanup_free_ char *heading = NULL;
     int r;
 
-    r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
+    r = call_get_manager(c, &manager, error);
     if (r >= 0)
-        r = call_add_costly(bus, &manager, error);
+        r = call_add_costly(c, &manager, error);
     if (r < 0)
         return r;
-    r = call_get_objects(bus, &objects, error);
+    r = call_get_objects(c, &objects, error);
     if (r < 0)
         return r;
     if (o->json) {
@@ -343,11 +343,11 @@ static int status_manager(sd_bus *bus, const Options *o, VfiodErrorText *error) 
 }
 
 int verb_status(const Options *o, VfiodErrorText *error) {
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
 
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
-    return o->n_arguments > 0 ? status_objects(bus, o, error) : status_manager(bus, o, error);
+    return o->n_arguments > 0 ? status_objects(c, o, error) : status_manager(c, o, error);
 }

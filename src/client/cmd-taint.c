@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/show.h"
 
 #define ERROR_NAME_TAINTED "HostTainted" /* whose exit status it is, when something weakens the host */
@@ -49,14 +48,14 @@ static int show_taints(const Options *o, struct json_object *taints) {
 
 int verb_taint(const Options *o, VfiodErrorText *error) {
     _cleanup_object_ Object manager = OBJECT_NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     struct json_object *taints;
     int r;
 
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
-    r = call_get_object(bus, VFIOD_OBJECT_PATH, &manager, error);
+    r = call_get_manager(c, &manager, error);
     if (r < 0)
         return r;
     taints = json_list(manager.properties, "taints");

@@ -3,23 +3,14 @@
 /* Makes a claim hang on something that outlasts vfioctl: another process, vfioctl's unit, or nothing. A fresh
  * lifeline would be of no use here; programs ask for it themselves. */
 
-#include <linux/magic.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/claim-watch.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/show.h"
-
-#ifndef PID_FS_MAGIC
-#define PID_FS_MAGIC 0x50494446 /* since Linux 6.9 */
-#endif
 
 static bool outlasts_us(const char *tether) {
     return streq(tether, "unit") || streq(tether, "explicit");
@@ -36,47 +27,14 @@ static int check_options(const Options *o, VfiodErrorText *error) {
 }
 
 /* The number alone may be that of another process by the time the daemon looks. */
-static int open_process(uint64_t pid, int *ret_fd, uint64_t *ret_id, VfiodErrorText *error) {
-    _cleanup_close_ int fd = (int) syscall(SYS_pidfd_open, (pid_t) pid, 0);
-    struct statfs fs;
-    struct stat st;
+static int open_process(uint64_t pid, int *ret, VfiodErrorText *error) {
+    int fd = (int) syscall(SYS_pidfd_open, (pid_t) pid, 0);
 
     if (fd < 0)
         return error_text_set(error, errno, ERROR_NAME_FAILED, "Process %llu: %s", (unsigned long long) pid,
                 strerrordesc_np(errno));
-    *ret_id = fstatfs(fd, &fs) >= 0 && fs.f_type == PID_FS_MAGIC && fstat(fd, &st) >= 0 ? st.st_ino : 0;
-    *ret_fd = TAKE_FD(fd);
+    *ret = fd;
     return 0;
-}
-
-static int append_options(sd_bus_message *m, const Options *o, uint64_t id) {
-    int r;
-
-    r = sd_bus_message_open_container(m, 'a', "{sv}");
-    if (r >= 0)
-        r = sd_bus_message_append(m, "{sv}", "tether", "s", o->tether ? o->tether : "process");
-    if (r >= 0 && o->pid != 0)
-        r = sd_bus_message_append(m, "{sv}", "pid", "t", o->pid);
-    if (r >= 0 && id != 0)
-        r = sd_bus_message_append(m, "{sv}", "pidfdId", "t", id);
-    return r < 0 ? r : sd_bus_message_close_container(m);
-}
-
-static int call_transfer(
-        sd_bus *bus, const char *claim, const Options *o, uint64_t id, VfiodErrorText *error) {
-    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    _cleanup_message_ sd_bus_message *m = NULL;
-    int r;
-
-    r = sd_bus_message_new_method_call(
-            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "Transfer");
-    if (r >= 0)
-        r = sd_bus_message_append(m, "s", claim);
-    if (r >= 0)
-        r = append_options(m, o, id);
-    if (r >= 0)
-        r = sd_bus_call(bus, m, 0, &bus_error, NULL);
-    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
 }
 
 static int show(const char *id, const Options *o) {
@@ -95,31 +53,27 @@ static int show(const char *id, const Options *o) {
 }
 
 int verb_transfer(const Options *o, VfiodErrorText *error) {
-    _cleanup_object_ Object object = OBJECT_NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
+    Call call = {.method = METHOD_TRANSFER, .tether = o->tether, .pidfd = -EBADF};
+    _cleanup_connection_ VfiodConnection *c = NULL;
     _cleanup_close_ int process = -EBADF;
     struct pollfd ended = {.events = POLLIN};
-    uint64_t process_id = 0;
-    const char *id;
+    _cleanup_free_ char *id = NULL;
     int r;
 
     r = check_options(o, error);
     if (r >= 0 && o->pid != 0)
-        r = open_process(o->pid, &process, &process_id, error);
+        r = open_process(o->pid, &process, error);
     if (r >= 0)
-        r = call_open_bus(&bus, error);
+        r = vfiod_connection_new(&c, error);
     if (r >= 0)
-        r = call_find_object(bus, o->arguments[0], &object, error);
+        r = call_find_claim(c, o->arguments[0], &id, error);
     if (r < 0)
         return r;
-    id = json_text(object.properties, object.kind == OBJECT_CLAIM ? "id" : "claim");
-    if (!*id)
-        return error_text_set(
-                error, ENOENT, "NoSuchClaim", "%s: the device is not claimed.", o->arguments[0]);
-    r = call_transfer(bus, id, o, process_id, error);
+    call.claim = id;
+    call.pidfd = ended.fd = process;
+    r = call_simply(c, &call, error);
     if (r < 0)
         return r;
-    ended.fd = process;
     if (process >= 0 && poll(&ended, 1, 0) != 0)
         return error_text_set(error, ESRCH, ERROR_NAME_FAILED,
                 "Process %llu has ended, and with it claim %s.", (unsigned long long) o->pid, id);

@@ -5,38 +5,23 @@
 #include <inttypes.h>
 
 #include "base/str.h"
-#include "client/bus-call.h"
-#include "client/libvfiod-internal.h"
+#include "client/calls.h"
 #include "client/show.h"
-#include "client/transport.h"
 
-static int append_options(sd_bus_message *m, const Options *o) {
-    int r;
+static int set_count(VfiodConnection *c, const char *device, const Options *o, VfiodErrorText *error) {
+    const Call call = {.method = METHOD_SET_VIRTUAL_FUNCTIONS,
+            .kind = "device",
+            .name = device,
+            .count = o->count,
+            .autoprobe = o->autoprobe,
+            .pidfd = -EBADF};
 
-    r = sd_bus_message_open_container(m, 'a', "{sv}");
-    if (r >= 0 && o->autoprobe >= 0)
-        r = sd_bus_message_append(m, "{sv}", "autoprobe", "b", o->autoprobe);
-    return r < 0 ? r : sd_bus_message_close_container(m);
-}
-
-static int set_count(sd_bus *bus, const char *device, const Options *o, VfiodErrorText *error) {
-    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
-    _cleanup_message_ sd_bus_message *m = NULL;
-    int r;
-
-    r = sd_bus_message_new_method_call(
-            bus, &m, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "SetVirtualFunctions");
-    if (r >= 0)
-        r = sd_bus_message_append(m, "su", device, (uint32_t) o->count);
-    if (r >= 0)
-        r = append_options(m, o);
-    if (r >= 0)
-        r = sd_bus_call(bus, m, VFIOD_CALL_TIMEOUT_USEC, &bus_error, NULL);
-    return r < 0 ? error_text_from_bus(error, &bus_error, r) : 0;
+    return call_simply(c, &call, error);
 }
 
 /* One that goes meanwhile is left out. */
-static int get_functions(sd_bus *bus, const Object *device, struct json_object **ret, VfiodErrorText *error) {
+static int get_functions(
+        VfiodConnection *c, const Object *device, struct json_object **ret, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *array = json_object_new_array();
     struct json_object *names = json_list(device->properties, "virtualFunctions");
     size_t n = names ? json_object_array_length(names) : 0;
@@ -48,7 +33,7 @@ static int get_functions(sd_bus *bus, const Object *device, struct json_object *
         _cleanup_object_ Object function = OBJECT_NULL;
         int r;
 
-        r = call_find_object(bus, name, &function, error);
+        r = call_find_object(c, name, &function, error);
         if (r < 0 && streq(error->name, "NoSuchDevice"))
             continue;
         if (r < 0)
@@ -97,10 +82,10 @@ static int show_functions_json(const Object *device, struct json_object *functio
     return show_json(stdout, document, /* pretty= */ true);
 }
 
-static int find_device(sd_bus *bus, const char *word, Object *ret, VfiodErrorText *error) {
+static int find_device(VfiodConnection *c, const char *word, Object *ret, VfiodErrorText *error) {
     int r;
 
-    r = call_find_object(bus, word, ret, error);
+    r = call_find_object(c, word, ret, error);
     if (r < 0)
         return r;
     return ret->kind == OBJECT_DEVICE
@@ -111,20 +96,20 @@ static int find_device(sd_bus *bus, const char *word, Object *ret, VfiodErrorTex
 int verb_vf(const Options *o, VfiodErrorText *error) {
     _cleanup_object_ Object device = OBJECT_NULL, changed = OBJECT_NULL;
     _cleanup_json_ struct json_object *functions = NULL;
-    _cleanup_bus_ sd_bus *bus = NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
 
     if (o->autoprobe >= 0 && o->count == UINT64_MAX)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--autoprobe requires --count.");
-    r = call_open_bus(&bus, error);
+    r = vfiod_connection_new(&c, error);
     if (r >= 0)
-        r = find_device(bus, o->arguments[0], &device, error);
+        r = find_device(c, o->arguments[0], &device, error);
     if (r >= 0 && o->count != UINT64_MAX)
-        r = set_count(bus, device.name, o, error);
+        r = set_count(c, device.name, o, error);
     if (r >= 0)
-        r = call_get_object(bus, device.path, &changed, error);
+        r = call_find_object(c, device.name, &changed, error);
     if (r >= 0)
-        r = get_functions(bus, &changed, &functions, error);
+        r = get_functions(c, &changed, &functions, error);
     if (r < 0)
         return r;
     r = o->json ? show_functions_json(&changed, functions) : show_functions(o, &changed, functions);

@@ -12,5 +12,5 @@
 #define VFIOD_OBJECT_PATH "/org/vfiod1"
 #define VFIOD_MANAGER_INTERFACE "org.vfiod1.Manager"
 
-/* The system bus, or an error that says it is not there. */
-int vfiod_open_bus(sd_bus **ret, VfiodErrorText *ret_error);
+/* Borrowed, of a connection's link over D-Bus. */
+sd_bus *transport_dbus_bus(void *link);

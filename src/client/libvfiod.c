@@ -41,7 +41,6 @@ struct VfiodConnection {
     Operation *operations; /* owned */
     Follower *followers;   /* owned */
 };
-DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
 static Operation *operation_free(Operation *o) {
     if (!o)
@@ -105,6 +104,10 @@ int vfiod_connection_get_timeout(const VfiodConnection *c, uint64_t *ret_usec) {
 
 int vfiod_connection_dispatch(VfiodConnection *c) {
     return c->transport->process(c->link);
+}
+
+void *connection_link(const VfiodConnection *c) {
+    return c->link;
 }
 
 /* ---- calls with a claim ---- */
@@ -204,7 +207,8 @@ typedef struct Wait {
     int r;
     VfiodClaim *claim;
     VfiodErrorText *error;
-    char **ret_text;
+    take_text_t take;
+    void *userdata;
 } Wait;
 
 static void fail(Wait *w, const VfiodErrorText *error) {
@@ -231,9 +235,9 @@ static void on_text(void *userdata, Answer *a, const VfiodErrorText *error) {
         fail(w, error);
         return;
     }
-    if (w->ret_text)
-        *w->ret_text = TAKE_PTR(a->text);
-    *w = (Wait){.done = true};
+    if (w->take)
+        w->r = w->take(w->userdata, a->text);
+    w->done = w->r < 0 || !a->continues;
 }
 
 static int poll_timeout(const VfiodConnection *c) {
@@ -244,20 +248,26 @@ static int poll_timeout(const VfiodConnection *c) {
     return until <= now ? 0 : (int) MIN((until - now) / 1000 + 1, (uint64_t) INT32_MAX);
 }
 
-static int wait_for(VfiodConnection *c, Wait *w, VfiodErrorText *ret_error) {
-    while (!w->done) {
-        struct pollfd p = {.fd = vfiod_connection_get_fd(c), .events = vfiod_connection_get_events(c)};
+int connection_wait(const VfiodConnection *c) {
+    struct pollfd p = {.fd = vfiod_connection_get_fd(c), .events = vfiod_connection_get_events(c)};
 
-        if (vfiod_connection_dispatch(c) < 0 && !w->done)
+    return poll(&p, 1, poll_timeout(c)) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static int wait_for(VfiodConnection *c, Wait *w, VfiodErrorText *ret_error) {
+    int r;
+
+    for (;;) {
+        r = vfiod_connection_dispatch(c);
+        if (w->done)
+            return w->r;
+        if (r < 0)
             return error_text_set(
                     ret_error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");
-        if (w->done)
-            break;
-        p.events = vfiod_connection_get_events(c);
-        if (poll(&p, 1, poll_timeout(c)) < 0 && errno != EINTR)
-            return error_text_errno(ret_error, errno, "Cannot wait for vfiod");
+        r = connection_wait(c);
+        if (r < 0)
+            return error_text_errno(ret_error, r, "Cannot wait for vfiod");
     }
-    return w->r;
 }
 
 int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error) {
@@ -334,16 +344,34 @@ int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, Vfio
     return 0;
 }
 
+int connection_call(
+        VfiodConnection *c, const Call *call, take_text_t take, void *userdata, VfiodErrorText *ret_error) {
+    Wait w = {.error = ret_error, .take = take, .userdata = userdata};
+    int r = c->transport->call(c->link, call, on_text, &w, ret_error);
+
+    return r < 0 ? r : wait_for(c, &w, ret_error);
+}
+
+static int keep_text(void *userdata, const char *text) {
+    return free_and_strdup(userdata, text);
+}
+
 /* Calls whose answer has no claim. */
-int call_for_text(const Call *call, char **ret_text, VfiodErrorText *ret_error) {
+static int call_for_text(const Call *call, char **ret_text, VfiodErrorText *ret_error) {
     _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
-    Wait w = {.error = ret_error, .ret_text = ret_text};
+    _cleanup_free_ char *text = NULL;
     int r;
 
     r = vfiod_connection_new(&c, ret_error);
     if (r >= 0)
-        r = c->transport->call(c->link, call, on_text, &w, ret_error);
-    return r < 0 ? r : wait_for(c, &w, ret_error);
+        r = connection_call(c, call, keep_text, &text, ret_error);
+    if (r < 0)
+        return r;
+    if (ret_text && !text)
+        return error_text_errno(ret_error, ENOMEM, "Cannot call vfiod");
+    if (ret_text)
+        *ret_text = TAKE_PTR(text);
+    return 0;
 }
 
 int vfiod_claim_release_devices(

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "client/libvfiod-internal.h"
 
-int vfiod_open_bus(sd_bus **ret, VfiodErrorText *ret_error) {
+static int open_bus(sd_bus **ret, VfiodErrorText *ret_error) {
     _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
     int r;
 
@@ -65,12 +65,20 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = sd_bus_message_append_basic(m, 's', call->claim);
     if (r >= 0 && method_has_devices(call->method))
         r = append_devices(m, call->request);
+    if (r >= 0 && call->method == METHOD_SET_VIRTUAL_FUNCTIONS)
+        r = sd_bus_message_append(m, "su", call->name, (uint32_t) call->count);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "{sv}");
+    if (r >= 0 && call->method == METHOD_SET_VIRTUAL_FUNCTIONS && call->autoprobe >= 0)
+        r = sd_bus_message_append(m, "{sv}", "autoprobe", "b", call->autoprobe);
     if (r >= 0 && method_has_request(call->method))
         r = append_options(m, call->request);
-    if (r >= 0 && call->method == METHOD_TRANSFER && call->pid > 0)
-        r = append_option(m, "tether", "process");
+    if (r >= 0 && call->method == METHOD_EXPLAIN)
+        r = append_option(m, "claim", call->claim);
+    if (r >= 0 && call->last_refusal)
+        r = sd_bus_message_append(m, "{sv}", "lastRefusal", "b", 1);
+    if (r >= 0)
+        r = append_option(m, "tether", call_tether(call));
     if (r >= 0 && call->pid > 0)
         r = sd_bus_message_append(m, "{sv}", "pid", "t", call->pid);
     if (r >= 0 && call->pidfd_id > 0)
@@ -265,13 +273,17 @@ static int link_open(void **ret, VfiodErrorText *error) {
 
     if (!l)
         return error_text_errno(error, ENOMEM, "Cannot connect to vfiod");
-    r = vfiod_open_bus(&l->bus, error);
+    r = open_bus(&l->bus, error);
     if (r < 0) {
         free(l);
         return r;
     }
     *ret = l;
     return 0;
+}
+
+sd_bus *transport_dbus_bus(void *link) {
+    return ((Link *) link)->bus;
 }
 
 static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
@@ -299,8 +311,7 @@ static int link_call(void *p, const Call *call, answered_t answered, void *userd
     Link *l = p;
     int r;
 
-    if (call->method == METHOD_LIST)
-        return error_text_errno(error, EOPNOTSUPP, "Cannot call vfiod");
+    assert(call->method < METHOD_LIST_ONE);
     r = pending ? call_describe_process(&described) : -ENOMEM;
     if (r >= 0)
         r = new_call(l->bus, method_name(call->method), &described, &m);
@@ -392,20 +403,24 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
     return 0;
 }
 
+/* InterfacesAdded, too: whoever asks may know a claim before that is announced, and what changes until then
+ * is announced with it. */
 static int listen_for_signals(Watch *w) {
-    _cleanup_free_ char *changed = NULL;
+    _cleanup_free_ char *changed = NULL, *came_or_went = NULL;
     sd_bus *bus = w->link->bus;
     int r;
 
     changed = format_string("type='signal',sender='" VFIOD_BUS_NAME "',path='%s',"
                             "interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
             w->path);
-    if (!changed)
+    came_or_went = format_string("type='signal',sender='" VFIOD_BUS_NAME "',path='" VFIOD_OBJECT_PATH "',"
+                                 "interface='org.freedesktop.DBus.ObjectManager',arg0path='%s'",
+            w->path);
+    if (!changed || !came_or_went)
         return -ENOMEM;
     r = sd_bus_add_match(bus, NULL, changed, on_signal, w);
     if (r >= 0)
-        r = sd_bus_match_signal(bus, NULL, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH,
-                "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", on_signal, w);
+        r = sd_bus_add_match(bus, NULL, came_or_went, on_signal, w);
     if (r >= 0)
         r = sd_bus_add_match(bus, NULL,
                 "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"

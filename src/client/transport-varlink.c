@@ -31,7 +31,7 @@ typedef struct Pending {
     Method method;
     char *text; /* owned; NULL once sent whole */
     size_t n_text, sent;
-    uint64_t deadline;
+    uint64_t patience, deadline; /* how long each part of the answer may take; until when the next */
     answered_t answered;
     void *userdata;
 } Pending;
@@ -195,6 +195,11 @@ static Pending *pending_free(Pending *p) {
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(Pending *, pending_free);
 
+/* Nothing has to change while Monitor waits for a change. */
+static uint64_t deadline_of(const Pending *p) {
+    return p->method == METHOD_MONITOR ? UINT64_MAX : monotonic_usec() + p->patience;
+}
+
 static void want_output(Link *l, bool want) {
     struct epoll_event event = {.events = EPOLLIN | (want ? EPOLLOUT : 0), .data.ptr = &l->calls};
 
@@ -225,6 +230,12 @@ static int send_calls(Link *l) {
 static void answer(Link *l, Answer *a, const VfiodErrorText *error) {
     _cleanup_(pending_freep) Pending *p = l->pending;
 
+    if (a && a->continues) {
+        p->deadline = deadline_of(p);
+        p->answered(p->userdata, a, NULL);
+        TAKE_PTR(p);
+        return;
+    }
     l->pending = p->next;
     p->answered(p->userdata, a, error);
 }
@@ -401,10 +412,10 @@ static int link_call(void *p, const Call *call, answered_t answered, void *userd
         return error_text_set(
                 error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod is closed.");
     *pending = (Pending){.method = call->method,
-
             .answered = answered,
             .userdata = userdata,
-            .deadline = monotonic_usec() + call_timeout_usec(call)};
+            .patience = call_timeout_usec(call)};
+    pending->deadline = deadline_of(pending);
     r = call_describe_process(&described);
     if (r >= 0)
         r = varlink_write_call(&described, &pending->text);

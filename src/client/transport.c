@@ -17,7 +17,7 @@
 
 static const struct {
     const char *name;
-    bool claim, devices, request, gives_claim, gives_text;
+    bool claim, devices, request, gives_claim, gives_text, gives_more;
 } methods[_METHOD_MAX] = {
         [METHOD_ACQUIRE] = {"Acquire", .devices = true, .request = true, .gives_claim = true},
         [METHOD_ADD_DEVICES] = {"AddDevices", .claim = true, .devices = true, .request = true,
@@ -26,7 +26,11 @@ static const struct {
         [METHOD_RELEASE] = {"Release", .claim = true},
         [METHOD_TRANSFER] = {"Transfer", .claim = true, .gives_claim = true},
         [METHOD_PLAN] = {"Plan", .devices = true, .request = true, .gives_text = true},
-        [METHOD_LIST] = {"List", .gives_text = true},
+        [METHOD_RELOAD_POLICY] = {"ReloadPolicy"},
+        [METHOD_SET_VIRTUAL_FUNCTIONS] = {"SetVirtualFunctions"},
+        [METHOD_LIST_ONE] = {"List", .gives_text = true},
+        [METHOD_LIST_ALL] = {"List", .gives_text = true, .gives_more = true},
+        [METHOD_MONITOR] = {"Monitor", .gives_text = true, .gives_more = true},
         [METHOD_EXPLAIN] = {"Explain", .devices = true, .request = true, .gives_text = true},
 };
 
@@ -52,6 +56,10 @@ bool method_gives_claim(Method m) {
 
 bool method_gives_text(Method m) {
     return methods[m].gives_text;
+}
+
+bool method_gives_more(Method m) {
+    return methods[m].gives_more;
 }
 
 uint64_t call_timeout_usec(const Call *call) {
@@ -80,6 +88,10 @@ uint64_t monotonic_usec(void) {
 
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+const char *call_tether(const Call *call) {
+    return call->method == METHOD_TRANSFER && !call->tether && call->pidfd >= 0 ? "process" : call->tether;
 }
 
 /* The inode number of a pidfd is that of the process alone where the kernel has pidfs (6.9): before, all

@@ -22,7 +22,11 @@ typedef enum Method {
     METHOD_TRANSFER,
     METHOD_PLAN,
     METHOD_EXPLAIN,
-    METHOD_LIST, /* of one device, by its name in claim; Varlink only */
+    METHOD_RELOAD_POLICY,
+    METHOD_SET_VIRTUAL_FUNCTIONS,
+    METHOD_LIST_ONE, /* this and the next two: Varlink only */
+    METHOD_LIST_ALL,
+    METHOD_MONITOR,
     _METHOD_MAX,
 } Method;
 
@@ -32,17 +36,27 @@ bool method_has_devices(Method m);
 bool method_has_request(Method m); /* all of the request; else its devices only */
 bool method_gives_claim(Method m); /* the answer has a claim, or parts of one */
 bool method_gives_text(Method m);
+bool method_gives_more(Method m); /* an answer has several parts */
 
 /* Everything is borrowed, and only until the call has returned. */
 typedef struct Call {
     Method method;
-    const char *claim;           /* "cookie:COOKIE" too */
+    const char *claim;           /* "cookie:COOKIE" too; of Explain, NULL: a request */
     const VfiodRequest *request; /* where the method has devices */
     int pidfd; /* of the process that the claim shall hang on; negative: the caller decides by itself */
     uint64_t pid, pidfd_id; /* of pidfd, see call_describe_process(); 0: none, or not known */
+    const char *tether;     /* of Transfer; NULL: that of the claim, or "process" with a pidfd */
+    bool last_refusal;      /* of Explain: what was refused last */
+    /* Of List: which object, as "device" and its name; "host" needs none. And which field; NULL: all but the
+     * costly ones. */
+    const char *kind, *name, *field;
+    /* Of SetVirtualFunctions, with kind and name of the device. */
+    uint64_t count;
+    int autoprobe; /* negative: as it is */
 } Call;
 
 uint64_t call_timeout_usec(const Call *call);
+const char *call_tether(const Call *call); /* of Transfer; NULL: that of the claim */
 /* Fills pid and pidfd_id: the daemon takes no files. 0, -ESRCH when the process has ended, or another
  * negative errno. */
 int call_describe_process(Call *call);
@@ -56,11 +70,13 @@ typedef struct NamedFd {
 
 /* What came back. The receiver may take parts of it. */
 typedef struct Answer {
-    char *claim, *backend, *tether, *rule, *text; /* owned; those that there are; text: plan or explanation */
-    char **devices, **nodes;                      /* owned; nodes only with the grant "node" */
+    /* Owned; those that there are. text: plan, explanation, or a reply of List and Monitor. */
+    char *claim, *backend, *tether, *rule, *text;
+    char **devices, **nodes; /* owned; nodes only with the grant "node" */
     size_t n_devices, n_nodes;
     NamedFd fds[ANSWER_FDS_MAX];
     size_t n_fds;
+    bool continues; /* another part follows */
 } Answer;
 
 void answer_done(Answer *a);
@@ -71,7 +87,7 @@ int answer_add_fd(Answer *a, const char *name, int fd);
 /* 0; -EBADMSG when something is missing that an answer to the method must have. */
 int answer_check(const Answer *a, Method m);
 
-/* Exactly one of answer and error is given. */
+/* Exactly one of answer and error is given. Once, and again after an answer that continues. */
 typedef void (*answered_t)(void *userdata, Answer *answer, const VfiodErrorText *error);
 /* A claim changed; state is NULL when it is gone. failure may be "". error: it cannot be followed any longer.
  */
@@ -97,9 +113,16 @@ extern const Transport transport_varlink;
  * does not need libsystemd. */
 const Transport *transport_dbus(VfiodErrorText *error);
 
-/* Calls, waits, and gives the text of the answer to the caller; ret_text may be NULL. -EOPNOTSUPP: not by
- * this transport. */
-int call_for_text(const Call *call, char **ret_text, VfiodErrorText *error);
+/* Calls and waits. Each part of the answer is given to take (which may be NULL), with its text or NULL. When
+ * that returns a negative errno, so does this at once, and the connection must be freed. */
+typedef int (*take_text_t)(void *userdata, const char *text);
+int connection_call(
+        VfiodConnection *c, const Call *call, take_text_t take, void *userdata, VfiodErrorText *error);
+/* Of the connection's transport. */
+void *connection_link(const VfiodConnection *c);
+/* Waits until something happens on the connection; then it is to be dispatched. */
+int connection_wait(const VfiodConnection *c);
+DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
 /* A link by the transport that there is: see ENVIRONMENT of libvfiod(3). */
 int transport_open(const Transport **ret_transport, void **ret_link, VfiodErrorText *error);

@@ -29,6 +29,13 @@ static void add_number(StrBuf *b, const char *name, uint64_t value) {
     strbuf_addf(b, "%" PRIu64, value);
 }
 
+static void add_flag(StrBuf *b, const char *name, bool value) {
+    if (!value)
+        return;
+    add_member(b, name);
+    strbuf_add(b, "true");
+}
+
 static void add_devices(StrBuf *b, const VfiodRequest *request) {
     add_member(b, "devices");
     strbuf_add(b, "[");
@@ -46,33 +53,56 @@ static void add_request(StrBuf *b, const VfiodRequest *request, bool may_ask) {
     add_text(b, "tether", request->tether);
     add_text(b, "cookie", request->cookie);
     add_number(b, "memlock", request->memlock);
-    if (request->untainted) {
-        add_member(b, "untainted");
+    add_flag(b, "untainted", request->untainted);
+    add_flag(b, "allowInteractiveAuthentication", may_ask && request->interactive);
+}
+
+/* A group's name is a number in text. */
+static void add_object(StrBuf *b, const Call *call) {
+    add_member(b, call->kind);
+    if (streq(call->kind, "host"))
         strbuf_add(b, "true");
-    }
-    if (may_ask && request->interactive) {
-        add_member(b, "allowInteractiveAuthentication");
-        strbuf_add(b, "true");
-    }
+    else if (streq(call->kind, "group"))
+        strbuf_addf(b, "%lu", strtoul(call->name, NULL, 10));
+    else
+        strbuf_add_json(b, call->name);
+    if (!call->field)
+        return;
+    add_member(b, "fields");
+    strbuf_add(b, "[");
+    strbuf_add_json(b, call->field);
+    strbuf_add(b, "]");
+}
+
+static void add_count(StrBuf *b, const Call *call) {
+    add_member(b, "count");
+    strbuf_addf(b, "%" PRIu64, call->count);
+    if (call->autoprobe < 0)
+        return;
+    add_member(b, "autoprobe");
+    strbuf_add(b, call->autoprobe ? "true" : "false");
 }
 
 int varlink_write_call(const Call *call, char **ret) {
     _cleanup_strbuf_ StrBuf b = {};
 
     strbuf_addf(&b, "{\"method\":\"" VARLINK_INTERFACE ".%s\",\"parameters\":{", method_name(call->method));
-    if (method_has_claim(call->method))
-        add_text(&b, "claim", call->claim);
-    if (call->method == METHOD_LIST)
-        add_text(&b, "device", call->claim);
+    if (call->kind)
+        add_object(&b, call);
+    if (call->method == METHOD_SET_VIRTUAL_FUNCTIONS)
+        add_count(&b, call);
+    add_text(&b, "claim", call->claim);
+    add_flag(&b, "lastRefusal", call->last_refusal);
     if (method_has_devices(call->method))
         add_devices(&b, call->request);
     if (method_has_request(call->method))
         add_request(&b, call->request, method_gives_claim(call->method));
-    if (call->method == METHOD_TRANSFER && call->pid > 0)
-        add_text(&b, "tether", "process");
+    add_text(&b, "tether", call_tether(call));
     add_number(&b, "pid", call->pid);
     add_number(&b, "pidfdId", call->pidfd_id);
-    strbuf_add(&b, "}}");
+    strbuf_add(&b, "}");
+    add_flag(&b, "more", method_gives_more(call->method));
+    strbuf_add(&b, "}");
     *ret = strbuf_steal(&b);
     return *ret ? 0 : -ENOMEM;
 }
@@ -160,11 +190,7 @@ static void write_node(StrBuf *b, const JsonNode *n) {
 }
 
 static int read_document(const JsonNode *parameters, Method m, Answer *a) {
-    const JsonNode *document = member(parameters,
-            m == METHOD_PLAN           ? "plan"
-                    : m == METHOD_LIST ? "device"
-                                       : "explanation",
-            JSON_OBJECT);
+    const JsonNode *document = member(parameters, m == METHOD_PLAN ? "plan" : "explanation", JSON_OBJECT);
     _cleanup_strbuf_ StrBuf b = {};
 
     if (!document)
@@ -177,7 +203,7 @@ static int read_document(const JsonNode *parameters, Method m, Answer *a) {
 static int read_parameters(Method m, const JsonNode *parameters, const int *fds, size_t n_fds, Answer *a) {
     int r;
 
-    if (method_gives_text(m))
+    if (m == METHOD_PLAN || m == METHOD_EXPLAIN)
         return read_document(parameters, m, a);
     if (!method_gives_claim(m))
         return 0;
@@ -225,17 +251,24 @@ int varlink_read_reply(Method m, const char *text, size_t size, const int *fds, 
         VfiodErrorText *error) {
     _cleanup_(json_document_freep) JsonDocument *document = NULL;
     _cleanup_(answer_done) Answer a = {};
-    const JsonNode *parameters;
+    const JsonNode *root, *parameters, *continues;
     JsonError ignored;
     int r;
 
     r = json_document_parse_bounded(text, size, &varlink_bounds, &document, &ignored);
     if (r < 0)
         return error_text_errno(error, r, "Cannot read vfiod's answer");
-    r = read_message(json_document_root(document), &parameters, error);
+    root = json_document_root(document);
+    r = read_message(root, &parameters, error);
     if (r < 0)
         return r;
-    r = read_parameters(m, parameters, fds, n_fds, &a);
+    continues = member(root, "continues", JSON_BOOLEAN);
+    a.continues = continues && continues->boolean;
+    r = a.continues && !method_gives_more(m) ? -EBADMSG : read_parameters(m, parameters, fds, n_fds, &a);
+    if (r >= 0 && method_gives_text(m) && !a.text) { /* numbers as they stand */
+        a.text = strndup(text, size);
+        r = a.text ? 0 : -ENOMEM;
+    }
     if (r >= 0)
         r = answer_check(&a, m);
     if (r < 0)

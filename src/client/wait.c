@@ -9,8 +9,6 @@
 #include "client/show.h"
 #include "client/transport.h"
 
-DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
-
 #define TRIES_IN_VAIN_MAX 5U
 
 Waiter waiter_new(const Options *o) {

@@ -376,7 +376,7 @@ class Connection:
 
     def list(self, *kinds, **named):
         """Objects, as (kind, object): of these kinds ('host', 'device', 'group', 'claim'), or all. Or the one that is named
-        by device=, group= or claim=, with the costly fields that fields=[…] names."""
+        by device=, group=, claim= or host=True, with the costly fields that fields=[…] names."""
         for reply in self.stream('List', kinds=_list(kinds) or None, **named):
             yield from ((kind, value) for kind, value in reply.items() if value is not None)
 

@@ -299,6 +299,14 @@ class MockVfiod(dbus.service.FallbackObject):
             raise dbus.DBusException(f'{number}: There is no such group.', name=ERROR + 'NoSuchGroup')
         return dbus.ObjectPath(group_path(int(number)))
 
+    @dbus.service.method(NAME + '.Manager', in_signature='s', out_signature='o')
+    def GetClaim(self, name):
+        self._called('GetClaim', str(name))
+        for path, (interface, properties) in self.objects.items():
+            if interface == NAME + '.Claim' and name in (properties['Id'], 'cookie:' + properties['Cookie']):
+                return dbus.ObjectPath(path)
+        raise dbus.DBusException(f'there is no claim {name}', name=ERROR + 'NoSuchClaim')
+
     @dbus.service.method(NAME + '.Manager', in_signature='a{sv}', out_signature='')
     def ReloadPolicy(self, options):
         self._called('ReloadPolicy')

@@ -423,18 +423,151 @@ class VarlinkTest(VfioctlTest):
         self.assertEqual(self.vfioctl('exec', '-d', '00:1f.7', 'echo', '{device}')[0], 14)
         self.assertEqual(self.vfioctl('exec', '-d', 'nonsense', 'echo', '{device}')[0], 10)
 
-    def test_plan_without_a_bus(self):
-        def tool(*arguments):
-            process = self.tool('env', 'DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent', os.environ['VFIOCTL'], *arguments)
+    def by_both(self, *arguments, user=None):
+        """What a verb shows over the socket, where no bus is, and over D-Bus, where no socket is."""
+        found = {}
+        for transport, missing in (('varlink', 'DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent'),
+                                   ('dbus', 'VFIOD_SOCKET=/nonexistent')):
+            process = self.tool('env', missing, f'VFIOD_TRANSPORT={transport}', os.environ['VFIOCTL'], *arguments,
+                                user=user)
             output, _ = process.communicate(timeout=20)
-            return process.returncode, output
+            found[transport] = process.returncode, output
+        return found['varlink'], found['dbus']
 
-        status, output = tool('--json', 'plan', '06:00.0')
-        self.assertEqual(status, 0, output)
-        self.assertEqual(json.loads(output), self.json('plan', '06:00.0'))
-        status, output = tool('list')
-        self.assertEqual(status, 3, output)
-        self.assertIn("This verb requires D-Bus. exec, hold and plan use vfiod's socket", output)
+    def assert_same(self, status, *arguments, user=None):
+        for form in ([], ['--json']):
+            varlink, dbus = self.by_both(*form, *arguments, user=user)
+            self.assertEqual(varlink, dbus, arguments)
+            self.assertEqual(varlink[0], status, varlink[1])
+            self.assertNotIn('Unreachable', varlink[1])
+        return json.loads(varlink[1])
+
+    def test_the_same_is_shown_by_both(self):
+        bare = self.host.add_device('0000:05:00.0', group=None, driver='e1000e')
+        self.before = self.host.binding()
+        wait(lambda: self.c.seen('InterfacesAdded', harness.device_path(bare.name)), 'it is there')
+        self.set_policy([self.rule(untainted=False), self.rule(name='unused')])
+        self.vfioctl('reload')
+        claim = self.c.acquire(self.disk, cookie='vm:1', reason='a "reason"')
+        words = [self.nic.name, self.disk.name, '06:00.0', bare.name, 'group:8', 'group:9', claim.id]
+        self.assert_same(0, 'list')
+        self.assert_same(0, 'list', '--groups')
+        for word in words + ['cookie:vm:1']:
+            self.assert_same(0, 'status', word)
+        self.assertEqual(len(self.assert_same(0, 'status', *words)), len(words))
+        self.assertIn('warning: ', str(self.assert_same(0, 'status')['manager']['policyWarnings']))
+        self.assert_same(0, 'taint')
+        self.assert_same(0, 'vf', '06:00.0')
+        self.assert_same(47, 'vf', bare.name, '--count=1', '--autoprobe=no')
+        self.assert_same(0, 'plan', '06:00.0')
+        self.assert_same(20, 'plan', self.disk.name)
+        self.assert_same(0, 'policy', 'explain', '--claim', claim.id)
+        self.assert_same(16, 'policy', 'explain', '--claim', '0123456789abcdef')
+        self.assert_same(0, 'policy', 'generate')
+        for status, *words in ((10, 'nonsense'), (10, 'group:x'), (10, 'group:'), (14, '00:1f.7'), (15, 'group:77'),
+                               (15, 'group:4294967295'), (16, '0123456789abcdef'), (16, 'cookie:'), (16, 'cookie:vm:2')):
+            self.assert_same(status, 'status', *words)
+            self.assert_same(status, 'release', *words)
+        self.assert_same(16, 'release', self.nic.name)
+        self.assert_same(11, 'release', '--device', '00:1f.7', claim.id)
+        self.assert_same(1, 'transfer', '--pid=2147483647', claim.id)
+        self.assert_same(16, 'transfer', f'--pid={os.getpid()}', self.nic.name)
+        claim.close()
+        self.wait_no_claims()
+
+    @needs_root
+    def test_strangers_are_shown_the_same_by_both(self):
+        claim = self.c.acquire(self.disk, cookie='vm:1')
+        target = self.tool('sleep', '1000')
+        for arguments in (['list'], ['list', '--groups'], ['status', claim.id], ['status', self.disk.name], ['taint']):
+            self.assert_same(0, *arguments, user=NOBODY)
+        self.assertEqual(self.assert_same(0, 'status', user=NOBODY)['manager']['policyWarnings'], [])
+        self.assert_same(16, 'status', 'cookie:vm:1', user=NOBODY)
+        self.assert_same(17, 'reload', user=NOBODY)
+        self.assert_same(19, 'release', claim.id, user=NOBODY)
+        self.assert_same(19, 'release', '--no-wait', claim.id, user=NOBODY)
+        self.assert_same(19, 'transfer', f'--pid={target.pid}', claim.id, user=NOBODY)
+        self.vfioctl('plan', self.nic.name, user=NOBODY)
+        self.assertEqual(self.vfioctl('hold', self.nic.name, user=NOBODY)[0], 17)
+        self.assert_same(0, 'policy', 'explain', '--last-refusal', user=NOBODY)
+        claim.close()
+        self.wait_no_claims()
+
+    @needs_root  # who alone reloads
+    def test_reload_by_both(self):
+        self.assert_same(0, 'reload')
+        path = self.set_policy([], text='{ "rules": [ { "nam": 1 }, 7 ] }')
+        self.assertIn(path, self.assert_same(18, 'reload')['message'])
+
+    def test_transfer_and_release_by_both(self):
+        shown = []
+        for transport in ('varlink', 'dbus'):
+            environment = ['env', f'VFIOD_TRANSPORT={transport}', os.environ['VFIOCTL']]
+            claim = self.c.acquire(self.disk)
+            target = self.tool('sleep', '1000')
+            lines = []
+            for form in ([], ['--json']):
+                process = self.tool(*environment, *form, 'transfer', f'--pid={target.pid}', claim.id)
+                lines.append(process.communicate(timeout=20)[0])
+            gate = self.kernel.hold('reset', self.disk.address)
+            process = self.tool(*environment, '--json', 'release', claim.id)
+            lines.append(process.stdout.readline())
+            claim.close()
+            while '"resetting"' not in lines[-1]:
+                lines.append(process.stdout.readline())
+            gate.let_go()
+            rest = process.communicate(timeout=20)[0].splitlines()
+            self.assertEqual((process.returncode, json.loads(rest[-1])['state']), (0, 'gone'))
+            shown.append([line.replace(claim.id, 'ID') for line in lines])
+            target.kill()
+            self.wait_no_claims()
+        self.assertEqual(shown[0], shown[1])
+        draining = json.loads(shown[0][2])
+        self.assertEqual((draining['state'], draining['holders'][0]['pid']), ('draining', os.getpid()))
+
+    def follow_monitor(self, transport):
+        monitor = self.tool('env', f'VFIOD_TRANSPORT={transport}', os.environ['VFIOCTL'], '--json', 'monitor')
+        first = json.loads(monitor.stdout.readline())
+        self.assertEqual((first['event'], first['kind'], first['name']), ('connected', 'manager', ''))
+        return monitor, first['properties']
+
+    def read_monitor(self, monitor, until):
+        """What came and went, and in the end is known, of each object; until all of these events."""
+        events, known = [], {}
+        while not until <= set(events):
+            e = json.loads(monitor.stdout.readline())
+            name = e['kind'], e['name']
+            if e['event'] != 'changed':
+                events.append((e['event'], *name))
+            # Signals are the same for everybody, and have no secrets.
+            known.setdefault(name, {}).update({k: v for k, v in e.get('properties', {}).items()
+                                               if k not in ('rule', 'cookie')})
+        return events, known
+
+    def test_monitor_by_both(self):
+        both = [self.follow_monitor(transport) for transport in ('varlink', 'dbus')]
+        self.assertEqual(both[0][1], both[1][1])
+        new = self.host.add_device('0000:09:00.0', group=10, driver='e1000e')
+        wait(lambda: self.c.seen('InterfacesAdded', harness.device_path(new.name)), 'it is there')
+        claim = self.c.acquire(self.nic)
+        wait(lambda: self.c.seen('InterfacesAdded', claim.path), 'it is announced')
+        claim.close()
+        self.wait_gone(claim)
+        self.kernel.remove(new)
+        found = [self.read_monitor(m, {('removed', 'device', new.name), ('removed', 'group', 10)}) for m, _ in both]
+        self.assertEqual(sorted(found[0][0]), sorted(found[1][0]))
+        self.assertIn(('added', 'claim', claim.id), found[0][0])
+        self.assertIn(('removed', 'claim', claim.id), found[0][0])
+        # On the bus a change names more than what has changed.
+        for name, properties in found[0][1].items():
+            for key, value in properties.items():
+                if key in found[1][1][name]:
+                    self.assertEqual(found[1][1][name][key], value, (name, key))
+        self.assertEqual(found[0][1]['device', self.nic.name]['state'], 'free')
+        self.daemon.stop()
+        self.assertEqual([json.loads(m.stdout.readline())['event'] for m, _ in both], ['disconnected'] * 2)
+        self.start()
+        self.assertEqual([json.loads(m.stdout.readline())['event'] for m, _ in both], ['connected'] * 2)
 
 
 if __name__ == '__main__':

@@ -865,6 +865,16 @@ class HoldTest(ClientTest):
         self.assertEqual(status, 1)
         self.assertEqual(json.loads(err)['message'], f'{shown["claim"]}: the claim was released, or its device is gone (draining).')
 
+    def test_ended_before_it_was_announced(self):
+        program, shown = self.hold(EDU)
+        claim = self.mock.claims[shown['claim']]
+        wait(lambda: ('GetAll', claim.path) in self.mock.calls, 'it is followed')
+        self.mock.objects[claim.path][1]['State'] = 'draining'
+        self.mock.add(claim.path, 'Claim', announce=True, **self.mock.objects[claim.path][1])
+        status, _, err = program.end()
+        self.assertEqual(status, 1)
+        self.assertIn('(draining)', err)
+
     def test_strangers_cannot_make_it_ask_again(self):
         program, shown = self.hold(EDU)
         claim = self.mock.claims[shown['claim']]

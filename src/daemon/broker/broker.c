@@ -510,16 +510,18 @@ void broker_forget_caller(Broker *e, void *userdata) {
         }
 }
 
+static int refuse_unknown(const char *name, Refusal *refusal) {
+    _cleanup_free_ char *shown = sanitize(name, CLAIM_NAME_SHOWN_MAX);
+
+    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
+}
+
 /* A stranger learns no more than that it is not theirs. */
 int broker_find_own(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal) {
     ClaimRun *j = claims_find_named(e, name, subject);
 
-    if (!j || j->claim.state == CLAIM_REQUESTED) {
-        _cleanup_free_ char *shown = sanitize(name, CLAIM_NAME_SHOWN_MAX);
-
-        return refuse(
-                refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
-    }
+    if (!j || j->claim.state == CLAIM_REQUESTED)
+        return refuse_unknown(name, refusal);
     if (!subject_is_operator(subject) && subject->uid != j->claim.uid)
         return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "claim %s is not yours", j->claim.id);
     *ret = j;
@@ -558,10 +560,24 @@ const Claim *broker_find_claim(Broker *e, const char *id) {
     return j && j->announced ? &j->claim : NULL;
 }
 
-const Claim *broker_find_named_claim(Broker *e, const char *name, const Subject *subject) {
+int broker_find_named_claim(
+        Broker *e, const char *name, const Subject *subject, const Claim **ret, Refusal *refusal) {
     ClaimRun *j = claims_find_named(e, name, subject);
 
-    return j && j->announced ? &j->claim : NULL;
+    if (!j || !j->announced)
+        return refuse_unknown(name, refusal);
+    *ret = &j->claim;
+    return 0;
+}
+
+int broker_check_reload(const Subject *subject, Refusal *refusal) {
+    int r;
+
+    if (subject_is_operator(subject))
+        return 0;
+    r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root can reload the policy");
+    refusal->remedy = strdup("Do it as root. No rule can allow it.");
+    return r;
 }
 
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata) {

@@ -136,8 +136,11 @@ int broker_release(Broker *e, const char *name, const Subject *subject, Refusal 
  * claim keeps another device are marked, and go with that. */
 int broker_release_devices(
         Broker *e, const char *name, const Request *request, const Subject *subject, Refusal *refusal);
-/* NULL when there is none that can be seen. */
-const Claim *broker_find_named_claim(Broker *e, const char *name, const Subject *subject);
+/* One that can be seen. */
+int broker_find_named_claim(
+        Broker *e, const char *name, const Subject *subject, const Claim **ret, Refusal *refusal);
+/* May the subject have the policy reloaded? */
+int broker_check_reload(const Subject *subject, Refusal *refusal);
 
 /* The claim moves to another holder: its owner or an operator asks, and nothing happens to its devices. wish:
  * "tether" (invalid: as before), "pid" and "pidfdId". The new lifeline, if there is one, is in the grant. 0:

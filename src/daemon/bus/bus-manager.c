@@ -291,11 +291,9 @@ static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *ref
     r = bus_read_options(call->message, NULL, refusal);
     if (r < 0)
         return r;
-    if (!subject_is_operator(subject)) {
-        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root can reload the policy");
-        refusal->remedy = strdup("Do it as root. No rule can allow it.");
+    r = broker_check_reload(subject, refusal);
+    if (r < 0)
         return r;
-    }
     call->waits_for_policy = true;
     context->reload_policy(context->userdata, subject);
     return BUS_CALL_PENDING;
@@ -428,20 +426,15 @@ static int method_get_group(sd_bus_message *m, void *userdata, sd_bus_error *err
 }
 
 static int run_get_claim(BusCall *call, const Subject *subject, Refusal *refusal) {
-    _cleanup_free_ char *shown = NULL;
     char path[BUS_OBJECT_PATH_MAX];
     const Claim *claim;
     const char *name;
     int r;
 
     r = sd_bus_message_read(call->message, "s", &name);
-    if (r < 0)
-        return r;
-    claim = broker_find_named_claim(call->face->context.host.broker, name, subject);
-    if (claim)
-        return bus_call_reply(call, 'o', bus_claim_path(claim->id, path));
-    shown = sanitize(name, 64);
-    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
+    if (r >= 0)
+        r = broker_find_named_claim(call->face->context.host.broker, name, subject, &claim, refusal);
+    return r < 0 ? r : bus_call_reply(call, 'o', bus_claim_path(claim->id, path));
 }
 
 static int method_get_claim(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -18,7 +18,7 @@ static Broker *broker_of(const VarlinkCall *call) {
 static int read_devices(const VarlinkCall *call, Request *request, Refusal *refusal) {
     const JsonNode *devices = varlink_call_parameter(call, "devices");
 
-    for (const JsonNode *n = devices ? devices->children : NULL; n; n = n->next) {
+    FOREACH_ITEM(n, devices) {
         int r = request_add_device(request, n->string, refusal);
 
         if (r < 0)
@@ -203,6 +203,12 @@ static int run_release_devices(VarlinkCall *call, const Subject *subject, Refusa
     return r < 0 ? r : varlink_reply_empty(call);
 }
 
+static int run_reload_policy(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    int r = broker_check_reload(subject, refusal);
+
+    return r < 0 ? r : varlink_reload(call, subject);
+}
+
 static int reply_json(VarlinkCall *call, const char *key, const char *json) {
     JsonWriter w;
 
@@ -274,7 +280,7 @@ static int run_set_virtual_functions(VarlinkCall *call, const Subject *subject, 
 static int read_capabilities(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
     const JsonNode *names = varlink_call_parameter(call, "capabilities");
 
-    for (const JsonNode *n = names ? names->children : NULL; n; n = n->next) {
+    FOREACH_ITEM(n, names) {
         int r = explain_question_add_capability(q, n->string, refusal);
 
         if (r < 0)
@@ -372,6 +378,7 @@ static const VarlinkParameter list_parameters[] = {
         {"device", "s"},
         {"group", "i"},
         {"claim", "s"},
+        {"host", "b"},
         {"fields", "as"},
         {},
 };
@@ -415,6 +422,7 @@ const VarlinkMethod varlink_broker_methods[] = {
         {"List", varlink_run_list, VARLINK_LONG, list_parameters},
         {"Monitor", varlink_run_monitor, VARLINK_LONG | VARLINK_NEEDS_MORE,
                 (const VarlinkParameter[]){{"kinds", "as"}, {}}},
+        {"ReloadPolicy", run_reload_policy, VARLINK_ACTS | VARLINK_EFFECT, varlink_no_parameters},
         {"Plan", run_plan, VARLINK_REQUEST, (const VarlinkParameter[]){{"devices", "as", true}, {}}},
         {},
 };

@@ -157,6 +157,8 @@ void varlink_call_go_on(VarlinkCall *call);
 void varlink_call_run(VarlinkCall *call);
 const JsonNode *varlink_call_parameter(const VarlinkCall *call, const char *name);
 const char *varlink_call_text(const VarlinkCall *call, const char *name);
+/* Of a list, which may be NULL. */
+#define FOREACH_ITEM(n, list) for (const JsonNode *n = (list) ? (list)->children : NULL; n; n = n->next)
 
 /* A reply: begun, filled with members, sent. Sending is the last line of a method. 0 or negative errno; the
  * writer is empty afterwards. */
@@ -168,6 +170,10 @@ int varlink_reply_error(VarlinkCall *call, const char *error, const char *parame
 void varlink_call_refuse(VarlinkCall *call, int r, const Refusal *refusal);
 /* The call is over. */
 void varlink_call_done(VarlinkCall *call);
+
+/* Has the policy read again; the call is answered when it has been. */
+int varlink_reload(VarlinkCall *call, const Subject *subject);
+extern const VarlinkParameter varlink_no_parameters[];
 
 /* The devices and options of a request. 0, or refused. */
 int varlink_read_request(const VarlinkCall *call, Request *request, Refusal *refusal);

@@ -26,7 +26,7 @@ int varlink_read_kinds(VarlinkCall *call, unsigned *ret) {
     unsigned kinds = names ? 0 : (1U << _VIEW_KIND_MAX) - 1;
 
     *ret = 0;
-    for (const JsonNode *n = names ? names->children : NULL; n; n = n->next) {
+    FOREACH_ITEM(n, names) {
         ViewKind kind = varlink_kind_from_name(n->string);
 
         if ((int) kind < 0)
@@ -62,33 +62,37 @@ static int find_group(const VarlinkCall *call, int64_t id, const void **ret, Ref
 }
 
 static int find_claim(const VarlinkCall *call, const char *name, const void **ret, Refusal *refusal) {
-    _cleanup_free_ char *shown = NULL;
+    const Claim *claim;
+    int r = broker_find_named_claim(host_of(call)->broker, name, call->peer->subject, &claim, refusal);
 
-    *ret = broker_find_named_claim(host_of(call)->broker, name, call->peer->subject);
-    if (*ret)
-        return 0;
-    shown = sanitize(name, 64);
-    return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
+    if (r >= 0)
+        *ret = claim;
+    return r;
 }
 
 /* The object that is named: 1; 0: none is; or refused. */
 static int find_named(const VarlinkCall *call, ViewKind *ret_kind, const void **ret, Refusal *refusal) {
     const JsonNode *device = varlink_call_parameter(call, "device"),
                    *group = varlink_call_parameter(call, "group"),
-                   *claim = varlink_call_parameter(call, "claim");
-    int r;
+                   *claim = varlink_call_parameter(call, "claim"),
+                   *host = varlink_call_parameter(call, "host");
+    int r = 0;
 
     *ret = NULL;
-    if (!!device + !!group + !!claim > 1)
+    host = host && host->boolean ? host : NULL;
+    if (!!device + !!group + !!claim + !!host > 1)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "only one object can be named at a time");
-    if (!device && !group && !claim)
+    if (!device && !group && !claim && !host)
         return 0;
-    *ret_kind = device ? VIEW_DEVICE : group ? VIEW_GROUP : VIEW_CLAIM;
+    *ret_kind = device ? VIEW_DEVICE : group ? VIEW_GROUP : claim ? VIEW_CLAIM : VIEW_MANAGER;
     if (device)
         r = find_device(call, device->string, ret, refusal);
+    else if (group)
+        r = find_group(call, group->integer, ret, refusal);
+    else if (claim)
+        r = find_claim(call, claim->string, ret, refusal);
     else
-        r = group ? find_group(call, group->integer, ret, refusal)
-                  : find_claim(call, claim->string, ret, refusal);
+        *ret = host_of(call);
     return r < 0 ? r : 1;
 }
 
@@ -144,7 +148,7 @@ static int show_one(
     JsonWriter w;
     int r;
 
-    for (const JsonNode *n = names ? names->children : NULL; n; n = n->next)
+    FOREACH_ITEM(n, names)
         if (!varlink_find_field(kind, n->string))
             return varlink_reply_error(call, VARLINK_SERVICE ".InvalidParameter", "parameter", "fields");
     r = prepare(call, kind, thing, names, subject, refusal);

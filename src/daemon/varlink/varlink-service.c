@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "daemon/varlink/varlink-internal.h"
 
-static const VarlinkParameter no_parameters[] = {{}};
+const VarlinkParameter varlink_no_parameters[] = {{}};
 
 /* ---- org.varlink.service ---- */
 
@@ -43,7 +43,7 @@ static int run_get_interface_description(VarlinkCall *call, const Subject *subje
 }
 
 const VarlinkMethod varlink_service_methods[] = {
-        {"GetInfo", run_get_info, 0, no_parameters},
+        {"GetInfo", run_get_info, 0, varlink_no_parameters},
         {"GetInterfaceDescription", run_get_interface_description, 0,
                 (const VarlinkParameter[]){{"interface", "s", true}, {}}},
         {},
@@ -59,14 +59,16 @@ static int deny(VarlinkCall *call) {
     return varlink_reply_error(call, VARLINK_SERVICE ".PermissionDenied", NULL, NULL);
 }
 
-static int run_reload(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+int varlink_reload(VarlinkCall *call, const Subject *subject) {
     const VarlinkContext *context = &call->peer->face->context;
 
-    if (!subject_is_operator(subject))
-        return deny(call);
     call->waits_for_policy = true;
     context->reload_policy(context->userdata, subject);
     return VARLINK_PENDING;
+}
+
+static int run_reload(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    return subject_is_operator(subject) ? varlink_reload(call, subject) : deny(call);
 }
 
 static void answer_reload(VarlinkCall *call, int r) {
@@ -110,10 +112,10 @@ static int run_get_log_level(VarlinkCall *call, const Subject *subject, Refusal 
 }
 
 const VarlinkMethod varlink_systemd_methods[] = {
-        {"Ping", run_ping, 0, no_parameters},
-        {"Reload", run_reload, VARLINK_ACTS | VARLINK_EFFECT, no_parameters},
+        {"Ping", run_ping, 0, varlink_no_parameters},
+        {"Reload", run_reload, VARLINK_ACTS | VARLINK_EFFECT, varlink_no_parameters},
         {"SetLogLevel", run_set_log_level, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"level", "i", true}, {}}},
-        {"GetLogLevel", run_get_log_level, 0, no_parameters},
+        {"GetLogLevel", run_get_log_level, 0, varlink_no_parameters},
         {},
 };
