@@ -218,6 +218,7 @@ static void show_policy(const Options *o, struct json_object *manager) {
         show_field(o, "Policy", COLOUR_RED, "BROKEN: the policy files have errors, every request is denied");
     show_lines(o, COLOUR_NONE, json_list(manager, "policyErrors"));
     show_lines(o, COLOUR_YELLOW, json_list(manager, "policyWarnings"));
+    show_lines(o, COLOUR_YELLOW, json_list(manager, "virtualFunctionsWarnings"));
     show_denied(o, manager);
     show_shadow(o, manager);
 }

@@ -223,6 +223,7 @@ static bool noiommu_needs_restart(const Manager *m) {
 static void settle_policy(Manager *m) {
     drop_raw_io(m);
     (void) broker_review_claims(m->broker);
+    broker_make_declared_functions(m->broker);
     if (m->ledger)
         ledger_look(m->ledger);
     if (noiommu_needs_restart(m))
@@ -497,6 +498,7 @@ static int build_engine(Manager *m) {
         return log_error_errno(r, "Cannot take up the claims of the daemon before");
     ledger_look_now(m->ledger); /* not before it is known what was granted */
     (void) broker_review_claims(m->broker);
+    broker_make_declared_functions(m->broker);
     return 0;
 }
 

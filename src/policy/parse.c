@@ -51,6 +51,10 @@ static const Key host_keys[] = {
                 .types = TYPE(STRING),
                 .expected = "\"off\", \"on\" or \"managed\"",
                 .take = take_host_noiommu},
+        {.name = "virtual-functions",
+                .types = TYPE(ARRAY),
+                .expected = "a list of objects like {\"device\": \"0000:3b:00.0\", \"count\": 8}",
+                .take = take_virtual_functions},
 };
 
 static void take_host(void *userdata, const JsonNode *value) {
@@ -154,6 +158,7 @@ PolicyParser *policy_parser_free(PolicyParser *p) {
     free(p->rules);
     free(p->filters);
     free(p->noiommu_place);
+    declared_functions_done(p->declared, p->n_declared);
     parser_forget_names(p);
     parser_forget_accounts(p);
     parser_forget_tags(p);
@@ -256,6 +261,8 @@ int policy_parser_finish(PolicyParser *p, Policy **ret) {
     if (!policy)
         return -ENOMEM;
     policy->host = p->host;
+    policy->declared = TAKE_PTR(p->declared);
+    policy->n_declared = TAKE_GENERIC(p->n_declared, 0);
     policy->rules = TAKE_PTR(p->rules);
     policy->filters = TAKE_PTR(p->filters);
     policy->n_rules = TAKE_GENERIC(p->n_rules, 0);

@@ -27,6 +27,8 @@ struct PolicyParser {
     bool has_scopes; /* a rule names one */
     bool has_kinds;  /* a rule names another one than PCI */
     HostSettings host;
+    DeclaredFunctions *declared; /* owned */
+    size_t n_declared;
     char *noiommu_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
     Problems problems, warnings;
     bool checked; /* also what several files say together */
@@ -38,6 +40,7 @@ struct PolicyParser {
     Rule rule;
     Tag *tag;
     TagEntry entry;
+    DeclaredFunctions functions;
     PropertyPattern property;
 };
 
@@ -84,6 +87,7 @@ void take_rule(PolicyParser *p, const JsonNode *value);
 void take_who(void *userdata, const JsonNode *value);
 void take_what(void *userdata, const JsonNode *value);
 void take_tags(void *userdata, const JsonNode *value);
+void take_virtual_functions(void *userdata, const JsonNode *value);
 /* The id of a card: "1234:11e8", or with the subsystem's pair; "*" stands for any part. */
 bool parse_id(const char *s, IdPattern *ret);
 

@@ -103,6 +103,7 @@ Policy *policy_free(Policy *p) {
     for (size_t i = 0; i < p->n_tags; i++)
         (void) tag_free(p->tags[i]);
     free(p->tags);
+    declared_functions_done(p->declared, p->n_declared);
     free(p);
     return NULL;
 }

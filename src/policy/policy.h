@@ -14,6 +14,7 @@
 #include "core/inventory.h"
 #include "core/request.h"
 #include "core/subject.h"
+#include "policy/device-pattern.h"
 
 typedef enum Effect {
     EFFECT_DENY,
@@ -62,6 +63,16 @@ typedef struct HostSettings {
     NoiommuMode noiommu;
 } HostSettings;
 
+#define DECLARED_FUNCTIONS_MAX 1024U
+
+/* How many virtual functions a device shall have after a boot. */
+typedef struct DeclaredFunctions {
+    DevicePattern device;
+    unsigned count;
+    int autoprobe; /* whether drivers take them; -1: as the kernel has it */
+    char *place;   /* owned; FILE:LINE:COL */
+} DeclaredFunctions;
+
 #define LIMIT_NONE UINT64_MAX
 
 /* Of all claims that a rule has allowed at a time: together, and of one user. */
@@ -103,6 +114,10 @@ size_t policy_n_rules(const Policy *p);
 const Rule *policy_rule(const Policy *p, size_t i); /* in the order in which they are tried */
 /* policy may be NULL: everything off. */
 HostSettings policy_host_settings(const Policy *p);
+/* The first that matches the device; NULL: none. */
+const DeclaredFunctions *policy_find_functions(const Policy *p, const DeviceName *name);
+size_t policy_n_functions(const Policy *p);
+const DeclaredFunctions *policy_functions(const Policy *p, size_t i);
 /* Which facts the rules ask about, a mask of DeviceFactMask: what the caller should read before it asks. */
 unsigned policy_needed_facts(const Policy *p);
 

@@ -242,10 +242,13 @@ struct Policy {
     size_t n_tags;
     uint32_t predicates; /* of all rules together */
     HostSettings host;
+    DeclaredFunctions *declared; /* owned */
+    size_t n_declared;
     unsigned needed_facts;
     uint64_t version; /* counts what policy_resolve_again() has changed */
 };
 
+void declared_functions_done(DeclaredFunctions *list, size_t n);
 Tag *tag_free(Tag *tag);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Tag *, tag_free);
 /* How the device stands to all tags of a rule. */

@@ -72,6 +72,8 @@ GOOD = [
     {'host': {'noiommu': 'on'}},
     {'host': {'noiommu': 'managed'}, 'rules': []},
     {'host': {}},
+    {'host': {'virtual-functions': []}},
+    {'host': {'virtual-functions': [{'device': '3b:00.0', 'count': 8}, {'device': '0000:3b:*', 'count': 1, 'autoprobe': False}]}},
     {'tags': {}},
     {'$schema': 'file:///x', 'description': 'd', 'rules': []},
     {'rules': [], 'tags': {'a.b-c_9': {'slot': '06:0d.0', 'id': '1234:11e8'}}},
@@ -181,6 +183,16 @@ BAD = [
     {'host': {'noiommu': True}},
     {'host': {'noiommu': 'of'}},
     {'host': {'iommu': 'off'}},
+    {'host': {'virtual-functions': {}}},
+    {'host': {'virtual-functions': [8]}},
+    {'host': {'virtual-functions': [{'device': '3b:00.0'}]}},
+    {'host': {'virtual-functions': [{'count': 8}]}},
+    {'host': {'virtual-functions': [{'device': '3b:00.0', 'count': 0}]}},
+    {'host': {'virtual-functions': [{'device': '3b:00.0', 'count': 65536}]}},
+    {'host': {'virtual-functions': [{'device': '3b:00.0', 'count': '8'}]}},
+    {'host': {'virtual-functions': [{'device': '', 'count': 8}]}},
+    {'host': {'virtual-functions': [{'device': '3b:00.0', 'count': 8, 'autoprobe': 'no'}]}},
+    {'host': {'virtual-functions': [{'device': '3b:00.0', 'count': 8, 'mac': 'x'}]}},
     {'tags': []},
     {'rules': [{'who': {}, 'what': {}}]},
     {'rules': [{'effect': 'allow', 'what': {}}]},
@@ -365,6 +377,8 @@ BAD = [
 ONLY_THE_PARSER = {
     # Other files, and the host.
     'tag that no file defines': what(tag='gpu'),
+    'virtual functions of a device that are declared twice': {
+        'host': {'virtual-functions': [{'device': '3b:00.0', 'count': 8}, {'device': '0000:3b:00.0', 'count': 4}]}},
     'two rules of one name': {'rules': 2 * deny(name='n')['rules']},
     # JSON has no word for it: a second key hides the first before the schema sees it.
     'key that is there twice': '{"rules": [], "rules": []}',
@@ -487,6 +501,7 @@ class KeysTest(unittest.TestCase):
         for text, schema in [
                 ('{"zzzzzzzz":0}', SCHEMA),
                 ('{"host":{"zzzzzzzz":0}}', SCHEMA['properties']['host']),
+                ('{"host":{"virtual-functions":[{"zzzzzzzz":0}]}}', defined['virtualFunctions']),
                 ('{"tags":{"a":{"zzzzzzzz":0}}}', defined['tagEntry']),
                 (a_rule % '"zzzzzzzz":0', defined['rule']),
                 ('{"rules":[{"who":{"zzzzzzzz":0}}]}', defined['who']),

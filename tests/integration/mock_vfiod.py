@@ -102,7 +102,7 @@ class MockVfiod(dbus.service.FallbackObject):
     def __init__(self, address, directory):
         self.directory = directory  # a file of each fd's name is made here: that is what the fd is of
         self.objects = {ROOT_PATH: (f'{NAME}.Manager', {
-            'Version': '9.8.7', 'PolicyState': 'loaded', 'PolicyErrors': [], 'PolicyWarnings': [], 'PolicyRules': 3, 'Devices': 0,
+            'Version': '9.8.7', 'PolicyState': 'loaded', 'PolicyErrors': [], 'PolicyWarnings': [], 'PolicyRules': 3, 'VirtualFunctionsWarnings': dbus.Array([], 's'), 'Devices': 0,
             'Groups': 0, 'Claims': 0, 'Noiommu': 'off', 'Taints': [], 'Kernel': {'iommu': True, 'iommufd': True, 'deviceCdev': True,
                                                  'container': False, 'noiommuSupport': False,
                                                  'noiommuEnabled': False}})}

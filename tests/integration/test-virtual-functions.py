@@ -279,7 +279,7 @@ class UnderWayTest(FunctionsTestCase):
         self.gate.let_go()
         self.wait_end()
         self.assertTrue(self.log_lines('has 2 virtual functions now'))
-        self.set(1)
+        self.assertEqual(len(self.names()), 2)
 
     def test_unplugged(self):
         self.begin()
@@ -321,6 +321,136 @@ class UnderWayTest(FunctionsTestCase):
         self.wait_end()
         self.assertTrue(self.log_lines('a line that cannot be read'))
         self.set(1)
+
+
+class DeclaredTest(FunctionsTestCase):
+    """What the policy declares is made once in a boot."""
+
+    def declare(self, *elements):
+        self.set_policy([self.rule()], host={'virtual-functions': list(elements)})
+
+    def setUp(self):
+        super().setUp()
+        self.declare({'device': '06:00.0', 'count': 2, 'autoprobe': False})
+        self.kernel.put('/proc/sys/kernel/random/boot_id', '11111111-1111-1111-1111-111111111111\n')
+
+    def warnings(self):
+        return list(self.c.get(harness.ROOT_PATH, 'Manager', 'VirtualFunctionsWarnings'))
+
+    def reload(self):
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+
+    def wait_made(self, count):
+        wait(lambda: len(self.pf.functions) == count and self.note() is None, 'the functions are made')
+        wait(lambda: len(self.names()) == count and not self.warnings(), 'vfiod has seen them')
+
+    def restart(self):
+        self.assertEqual(self.daemon.stop(), 0)
+        self.begin()
+
+    def test_made_at_the_start_and_only_then(self):
+        self.begin()
+        self.wait_made(2)
+        self.assertEqual([f.driver for f in self.pf.functions], [None, None])
+        self.assertTrue(self.log_lines('50-test.json', 'makes 2 virtual functions of', self.pf.name))
+        self.set(0)
+        warning, = self.warnings()
+        for word in ('50-test.json:', self.pf.name, 'has 0 virtual functions', '2 are declared', 'since the last boot'):
+            self.assertIn(word, warning)
+        self.restart()
+        self.reload()
+        self.assertEqual(self.names(), [])  # as the operator has it
+        self.assertEqual(self.daemon.stop(), 0)
+        self.kernel.put('/proc/sys/kernel/random/boot_id', '22222222-2222-2222-2222-222222222222\n')
+        self.begin()
+        self.wait_made(2)
+        self.assertEqual(self.written('sriov_numvfs'), ['2', '0', '2'])
+
+    def test_set_before_it_was_declared(self):
+        self.set_policy([self.rule()])
+        self.begin()
+        self.set(1)
+        self.declare({'device': '0000:06:*', 'count': 2})
+        self.reload()
+        warning, = self.warnings()
+        self.assertIn('has 1 virtual functions, and 2 are declared', warning)
+        self.assertEqual(self.written('sriov_numvfs'), ['1'])
+
+    def test_made_by_somebody_else(self):
+        with self.kernel.changed:
+            self.kernel._write_numvfs(self.pf, 1)
+        self.begin()
+        warning, = self.warnings()
+        self.assertIn('what is there is not changed', warning)
+        self.assertTrue(self.log_lines('50-test.json', 'are not made', 'what is there is not changed'))
+        self.assertEqual(len(self.names()), 1)
+        with self.kernel.changed:
+            self.kernel._write_numvfs(self.pf, 0)
+        wait(lambda: not self.names(), 'it is gone')
+        self.reload()
+        self.wait_made(2)
+
+    def test_driver_comes_late(self):
+        self.host.change_driver(self.pf, None)
+        self.begin()
+        warning, = self.warnings()
+        self.assertIn('no driver yet', warning)
+        self.host.change_driver(self.pf, 'ixgbe')
+        self.wait_made(2)
+
+    def test_device_comes_late(self):
+        self.declare({'device': '0000:0a:00.0', 'count': 1})
+        self.begin()
+        warning, = self.warnings()
+        self.assertIn('there is no device pci:0000:0a:00.0', warning)
+        self.pf = self.host.add_device('0000:0a:00.0', group=20)
+        self.host.add_sriov(self.pf, group=120)
+        self.host.change_driver(self.pf, 'ixgbe')
+        self.wait_made(1)
+
+    def test_claimed_at_that_time(self):
+        self.set_policy([self.rule()])
+        self.begin()
+        claim = self.c.acquire(self.pf)
+        self.declare({'device': '06:00.0', 'count': 2})
+        self.reload()
+        warning, = self.warnings()
+        self.assertIn('on this driver', warning)
+        self.assertEqual(self.log_lines('are not made'), [])
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
+        self.wait_made(2)  # when it is back on its driver
+
+    def test_errors(self):
+        self.declare({'device': '06:00.0', 'count': 5}, {'device': '07:00.0', 'count': 1},
+                     {'device': '0000:*', 'count': 1})
+        self.begin()
+        self.wait_end()
+        warnings = self.warnings()
+        self.assertEqual(len(self.log_lines('are not made')), 2)
+        self.assertEqual(len(warnings), 2)
+        self.assertIn('4 virtual functions at most', warnings[0])
+        self.assertIn('no SR-IOV', warnings[1])
+        self.assertEqual(self.written('sriov_numvfs'), [])
+
+    def test_killed_while_it_makes_them(self):
+        gate = self.kernel.hold('sriov_numvfs', self.pf.address)
+        self.begin()
+        wait(lambda: gate.entered, 'the kernel is at it')
+        self.daemon.kill()
+        gate.let_go(error=errno.EIO)
+        self.begin()
+        self.wait_made(2)
+
+    @needs_root
+    def test_warnings_are_for_root(self):
+        self.declare({'device': '0000:99:00.0', 'count': 1})
+        self.begin()
+        self.assertEqual(len(self.warnings()), 1)
+        status, output = self.busctl('get-property', harness.NAME, harness.ROOT_PATH, harness.NAME + '.Manager',
+                                     'VirtualFunctionsWarnings', user=NOBODY)
+        self.assertEqual((status, output.strip()), (0, 'as 0'))
 
 
 if __name__ == '__main__':

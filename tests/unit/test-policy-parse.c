@@ -273,6 +273,33 @@ static const struct {
                 {"f:1:10: error: unknown key \"noiomu\" in \"host\", did you mean \"noiommu\"?"}},
         {"{\"host\":[]}",
                 {"f:1:9: error: \"host\" must be an object like {\"noiommu\": \"off\"}, found an array"}},
+#define VFS(text) "{\"host\":{\"virtual-functions\":[" text "]}}"
+        {VFS("{\"device\":\"3b:00.0\",\"count\":8},{\"device\":\"0000:3b:*\",\"count\":65535,\"autoprobe\":"
+             "false}"),
+                {NULL}},
+        {VFS(""), {NULL}},
+        {"{\"host\":{\"virtual-functions\":{}}}",
+                {"f:1:30: error: \"virtual-functions\" must be a list of objects like {\"device\": "
+                 "\"0000:3b:00.0\", \"count\": 8}, found an object"}},
+        {VFS("8"),
+                {"f:1:31: error: expected an object like {\"device\": \"0000:3b:00.0\", \"count\": 8}, found "
+                 "an "
+                 "integer"}},
+        {VFS("\n{\"device\":\"3b:00.0\"}"),
+                {"f:2:1: error: an element of \"virtual-functions\" requires the key \"count\""}},
+        {VFS("\n{\"device\":\"3b:00.0\",\"count\":0}"),
+                {"f:2:29: error: this must be a number from 1 to 65535"}},
+        {VFS("\n{\"device\":\"3b:00.0\",\"count\":65536}"),
+                {"f:2:29: error: this must be a number from 1 to 65535"}},
+        {VFS("\n{\"device\":\"3b:00.0\",\"count\":-1}"),
+                {"f:2:29: error: this must be a number from 1 to 65535"}},
+        {VFS("\n{\"device\":\"3b:00.0\",\"count\":8,\"autoprobe\":\"no\"}"),
+                {"f:2:43: error: \"autoprobe\" must be true or false, found a string"}},
+        {VFS("\n{\"device\":\"3b:00.0\",\"cuont\":8,\"count\":8}"),
+                {"f:2:21: error: unknown key \"cuont\" in an element of \"virtual-functions\", did you mean "
+                 "\"count\"?"}},
+        {VFS("{\"device\":\"3b:00.0\",\"count\":8},\n{\"device\":\"pci:0000:3b:00.0\",\"count\":8}"),
+                {"f:2:1: error: the virtual functions of this device are already declared at f:1:31"}},
         {"{\"rules\":[],\"$schema\":{}}", {"f:1:23: error: \"$schema\" must be a string, found an object"}},
         /* tags */
         {"{\"tags\":[]}", {"f:1:9: error: \"tags\" must be an object of tags, found an array"}},

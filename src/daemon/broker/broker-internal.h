@@ -23,6 +23,7 @@
 
 typedef struct ClaimRun ClaimRun;
 typedef struct VfChange VfChange;
+typedef struct VfDeclared VfDeclared;
 
 struct Broker {
     sd_event *event;
@@ -55,7 +56,9 @@ struct Broker {
     bool raw_io; /* CAP_SYS_RAWIO was kept */
     Audit *audit;
     Auth *auth;
-    VfChange *vf_changes; /* under way, see vf-count.h */
+    VfDeclared *vf_declared; /* see vf-declared.h */
+    bool vf_waits;           /* some are made after the end of a claim */
+    VfChange *vf_changes;    /* under way, see vf-count.h */
     ClaimRun *claims;
     unsigned n_claims;
     claim_changed_t changed;

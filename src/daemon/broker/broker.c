@@ -14,6 +14,7 @@
 #include "daemon/broker/claim-question.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
+#include "daemon/broker/vf-declared.h"
 
 /* In so much time; of calls that are not refused, too, which does not matter to them. */
 #define EXPLANATIONS_USEC UINT64_C(1000000)
@@ -91,9 +92,11 @@ Broker *broker_free(Broker *e) {
         return NULL;
     if (e->nodes)
         node_watch_leave(e->nodes);
+    e->vf_waits = false;
     while (e->claims)
         (void) claim_run_free(e->claims);
     vf_changes_done(e);
+    vf_declared_done(e);
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
@@ -662,6 +665,8 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
     node_watch_drop_idle(e->nodes);
     if (changes & DEVICE_ADDED)
         vf_changes_note_device(e, device);
+    if ((changes & (DEVICE_ADDED | DEVICE_DRIVER_CHANGED)) && policy_n_functions(e->policy) > 0)
+        vf_declared_try(e, device);
     /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */
     if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED)) {
         j = claims_find_naming(e, &device->name);

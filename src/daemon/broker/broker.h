@@ -153,7 +153,13 @@ typedef struct VfWish {
     DeviceName device;
     uint32_t count;
     SriovAutoprobe autoprobe;
+    bool only_create; /* where it has none, and otherwise nothing */
 } VfWish;
+/* Makes the virtual functions that the policy declares and that were not made since the last boot. */
+void broker_make_declared_functions(Broker *e);
+/* A line for each device that has another number than declared. A non-zero return of visit ends it. */
+int broker_foreach_functions_warning(
+        Broker *e, int (*visit)(void *userdata, const char *line), void *userdata);
 /* refusal is NULL when it is done. */
 typedef void (*vf_done_t)(void *userdata, const Refusal *refusal);
 /* For operators alone. 1: it has as many already; 0: done will be called, once and later, unless

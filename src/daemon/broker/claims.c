@@ -78,6 +78,8 @@ void claim_run_detach(ClaimRun *j) {
 }
 
 ClaimRun *claim_run_free(ClaimRun *j) {
+    Broker *e = j ? j->broker : NULL;
+
     if (!j)
         return NULL;
     for (ClaimRun **i = &j->broker->claims; *i; i = &(*i)->next)
@@ -101,6 +103,8 @@ ClaimRun *claim_run_free(ClaimRun *j) {
         budget_end_claim(j->broker->config.budget, j->claim.uid);
     claim_done(&j->claim);
     free(j);
+    if (TAKE_GENERIC(e->vf_waits, false))
+        broker_make_declared_functions(e);
     return NULL;
 }
 

@@ -26,6 +26,7 @@
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
+#include "daemon/broker/vf-declared.h"
 
 typedef struct Candidate {
     StoredClaim *stored;
@@ -587,6 +588,7 @@ int broker_recover(Broker *e) {
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the last run");
     broker_settle(e);
+    vf_declared_load(e);
     vf_changes_recover(e);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "core/family.h"
+#include "daemon/broker/vf-declared.h"
 #include "host/sysfs.h"
 
 #define NOTE "virtual-functions"
@@ -200,6 +201,9 @@ static int refuse_result(const VfChange *c, const WorkerResult *result, Refusal 
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, &c->name,
                 "it can have %u virtual functions at most, and %u were requested", (unsigned) report->total,
                 (unsigned) c->count);
+    if (report->step == SRIOV_STEP_LOOK && result->error == -EEXIST)
+        return refuse(refusal, VFIOD_ERROR_VIRTUAL_FUNCTIONS_FAILED, &c->name, "it has %u already",
+                (unsigned) report->before);
     if (report->step == SRIOV_STEP_USES && result->error == -EBUSY)
         return refuse_use(c, report, refusal);
     if (report->step == SRIOV_STEP_CREATE && result->error == -ENOENT)
@@ -244,6 +248,7 @@ static void on_worker_done(void *userdata, const WorkerResult *result, int *fds)
     const vf_done_t done = c->done;
     Broker *e = c->broker;
     void *caller = c->userdata;
+    const Device *again;
 
     refresh_functions(c);
     if (c->is_recovered)
@@ -253,8 +258,11 @@ static void on_worker_done(void *userdata, const WorkerResult *result, int *fds)
             (void) refuse_result(c, result, &refusal);
         report_end(c, result, &refusal);
     }
+    again = c->is_recovered ? inventory_find_device(e->inventory, &c->name) : NULL;
     (void) change_free(c);
     update_note(e);
+    if (again)
+        vf_declared_try(e, again);
     if (done)
         done(caller, result->error < 0 ? &refusal : NULL);
 }
@@ -284,7 +292,7 @@ static int on_patience(sd_event_source *s, uint64_t usec, void *userdata) {
 
 /* ---- The beginning ---- */
 
-static int submit(VfChange *c, const Device *d, SriovAutoprobe autoprobe) {
+static int submit(VfChange *c, const Device *d, const VfWish *wish) {
     const WorkerCaller caller = {.done = on_worker_done, .userdata = c, .task = &c->task};
     const WorkerOrder order = {
             .operation = WORKER_SRIOV,
@@ -292,7 +300,10 @@ static int submit(VfChange *c, const Device *d, SriovAutoprobe autoprobe) {
                     .identity = device_identity(d),
                     .vendor = d->vendor,
                     .device = d->device},
-            .sriov = {.read_only = c->is_recovered, .count = c->count, .autoprobe = autoprobe},
+            .sriov = {.read_only = c->is_recovered,
+                    .only_create = wish->only_create,
+                    .count = wish->count,
+                    .autoprobe = wish->autoprobe},
     };
     Broker *e = c->broker;
     int r;
@@ -313,7 +324,7 @@ static VfChange *change_new(Broker *e, const DeviceName *name, uint32_t count) {
     return c;
 }
 
-static int begin(Broker *e, const Device *d, const VfWish *wish, vf_done_t done, void *userdata) {
+int vf_change_begin(Broker *e, const Device *d, const VfWish *wish, vf_done_t done, void *userdata) {
     VfChange *c = change_new(e, &d->name, wish->count);
     int r;
 
@@ -323,7 +334,7 @@ static int begin(Broker *e, const Device *d, const VfWish *wish, vf_done_t done,
     c->userdata = userdata;
     r = write_note(e);
     if (r >= 0)
-        r = submit(c, d, wish->autoprobe);
+        r = submit(c, d, wish);
     if (r >= 0)
         return 0;
     (void) change_free(c);
@@ -364,8 +375,9 @@ int broker_set_vf_count(
     r = family_check_reshaping(e->inventory, d, refusal);
     if (r < 0)
         return r;
+    vf_declared_settle(e, &d->name);
     audit_vf_count(by, &d->name, wish->count);
-    r = begin(e, d, wish, done, userdata);
+    r = vf_change_begin(e, d, wish, done, userdata);
     if (r < 0)
         return refuse(refusal, VFIOD_ERROR_INTERNAL, &d->name,
                 "cannot begin to change the number of virtual functions: %s", strerror(-r));
@@ -394,7 +406,7 @@ static void recover_line(Broker *e, char *line) {
     if (!c)
         return;
     c->is_recovered = true;
-    if (submit(c, d, SRIOV_AUTOPROBE_KEEP) < 0)
+    if (submit(c, d, &(const VfWish){.count = c->count}) < 0)
         (void) change_free(c);
 }
 

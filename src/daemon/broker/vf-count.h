@@ -11,6 +11,8 @@
 
 #include "daemon/broker/broker-internal.h"
 
+/* Whatever may stand in the way was looked at. 0: done will be called; or negative errno. */
+int vf_change_begin(Broker *e, const Device *d, const VfWish *wish, vf_done_t done, void *userdata);
 /* Takes up what the daemon before was at. */
 void vf_changes_recover(Broker *e);
 void vf_changes_done(Broker *e);

@@ -194,6 +194,21 @@ static int put_taints(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
+static int put_warning(void *userdata, const char *line) {
+    int r = view_text(userdata, line);
+
+    return MIN(r, 0);
+}
+
+static int put_functions_warnings(const ViewQuery *q, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'a', "s");
+    if (r >= 0)
+        r = broker_foreach_functions_warning(q->host->broker, put_warning, (void *) out);
+    return r < 0 ? r : view_close(out);
+}
+
 static int put_devices(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 'u', inventory_n_devices(q->host->inventory));
 }
@@ -221,6 +236,7 @@ const ViewField view_manager_fields[] = {
         {"ShadowDifferences", "t", VIEW_SILENT, VIEW_FOR_ALL, put_shadow_differences},
         {"Noiommu", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_noiommu},
         {"Taints", "aa{sv}", VIEW_INVALIDATED, VIEW_FOR_ALL, put_taints},
+        {"VirtualFunctionsWarnings", "as", VIEW_SILENT, VIEW_FOR_OPERATOR, put_functions_warnings},
         {"Devices", "u", VIEW_SILENT, VIEW_FOR_ALL, put_devices},
         {"Groups", "u", VIEW_SILENT, VIEW_FOR_ALL, put_groups},
         {"Claims", "u", VIEW_SILENT, VIEW_FOR_ALL, put_claims},

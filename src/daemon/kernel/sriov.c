@@ -74,6 +74,8 @@ static int look(const DriverItem *item, const SriovOrder *order, SriovReport *re
     report->now = report->before;
     if (order->count > report->total)
         return -ERANGE;
+    if (order->only_create && report->before > 0)
+        return -EEXIST;
     *ret_dir = TAKE_FD(dir);
     return 0;
 }

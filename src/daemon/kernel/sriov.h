@@ -26,7 +26,8 @@ typedef enum SriovStep {
 } SriovStep;
 
 typedef struct SriovOrder {
-    bool read_only; /* only look */
+    bool read_only;   /* only look */
+    bool only_create; /* where it has none, and otherwise do nothing */
     uint32_t count;
     SriovAutoprobe autoprobe;
 } SriovOrder;
@@ -40,5 +41,6 @@ typedef struct SriovReport {
 } SriovReport;
 
 /* 0, or a negative errno. At SRIOV_STEP_LOOK: -ENODEV, -ESTALE: gone, or another device; -EOPNOTSUPP: it has
- * no SR-IOV; -ERANGE: count is above the total. At SRIOV_STEP_CREATE: -ENOENT: its driver makes none. */
+ * no SR-IOV; -ERANGE: count is above the total; -EEXIST: only_create, and it has
+ * some. At SRIOV_STEP_CREATE: -ENOENT: its driver makes none. */
 int sriov_set_count(const DriverItem *item, const SriovOrder *order, SriovReport *ret);
