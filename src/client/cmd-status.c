@@ -109,6 +109,8 @@ static void show_device(const Options *o, struct json_object *device) {
     if (json_number(device, "numaNode") >= 0)
         show_fieldf(o, "NUMA node", "%" PRIi64, json_number(device, "numaNode"));
     show_field(o, "Host uses it", COLOUR_YELLOW, json_text(device, "hostCritical"));
+    if (capabilities_are_known(json_member(device, "capabilities")))
+        show_capabilities(o, json_member(device, "capabilities"));
 }
 
 /* A device with its group and its claim: what one would ask next. */

@@ -39,9 +39,9 @@ static const struct {
     const char *property;
     const char *fields[4];
 } struct_names[] = {
-        {"AcsPath", {"path", "blocker"}},
-        {"Holders", {"pid", "command"}},
+        {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command"}},
         {"ReservedRegions", {"start", "end", "type"}},
+        {"iova-ranges", {"start", "end"}}, /* of Capabilities */
 };
 
 static const char *struct_field(const char *property, size_t i) {
@@ -194,7 +194,7 @@ static int json_from_dictionary(sd_bus_message *m, struct json_object **ret) {
         if (r >= 0)
             r = read_key(m, &key);
         if (r >= 0)
-            r = json_from_value(m, NULL, &value);
+            r = json_from_value(m, key, &value);
         if (r < 0)
             return r;
         if (json_object_object_add(object, key, value) < 0) {

@@ -39,6 +39,11 @@ char *json_list_text(struct json_object *o, const char *key);
 char *show_owner(int64_t uid);
 char *show_time(int64_t usec);
 
+/* Of a device's capabilities: "yes", "20 bits", "4K 2M", "unknown"; owned by the caller, NULL on ENOMEM. */
+char *show_capability(struct json_object *caps, const char *key);
+bool capabilities_are_known(struct json_object *caps); /* any of them */
+void show_capabilities(const Options *o, struct json_object *caps);
+
 Colour state_colour(const char *state);
 /* A word for a PCI class code: "ethernet", "nvme"…; "class 0xNN" for the rest, written to buf. */
 const char *class_word(uint32_t class_code, char *buf, size_t size);

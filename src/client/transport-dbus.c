@@ -67,6 +67,8 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = append_devices(m, call->request);
     if (r >= 0 && call->method == METHOD_SET_VIRTUAL_FUNCTIONS)
         r = sd_bus_message_append(m, "su", call->name, (uint32_t) call->count);
+    if (r >= 0 && call->method == METHOD_PROBE_CAPABILITIES)
+        r = sd_bus_message_append(m, "s", call->name);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "{sv}");
     if (r >= 0 && call->method == METHOD_SET_VIRTUAL_FUNCTIONS && call->autoprobe >= 0)

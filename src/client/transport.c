@@ -28,6 +28,7 @@ static const struct {
         [METHOD_PLAN] = {"Plan", .devices = true, .request = true, .gives_text = true},
         [METHOD_RELOAD_POLICY] = {"ReloadPolicy"},
         [METHOD_SET_VIRTUAL_FUNCTIONS] = {"SetVirtualFunctions"},
+        [METHOD_PROBE_CAPABILITIES] = {"ProbeCapabilities"},
         [METHOD_LIST_ONE] = {"List", .gives_text = true},
         [METHOD_LIST_ALL] = {"List", .gives_text = true, .gives_more = true},
         [METHOD_MONITOR] = {"Monitor", .gives_text = true, .gives_more = true},

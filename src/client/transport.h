@@ -24,6 +24,7 @@ typedef enum Method {
     METHOD_EXPLAIN,
     METHOD_RELOAD_POLICY,
     METHOD_SET_VIRTUAL_FUNCTIONS,
+    METHOD_PROBE_CAPABILITIES,
     METHOD_LIST_ONE, /* this and the next two: Varlink only */
     METHOD_LIST_ALL,
     METHOD_MONITOR,
@@ -50,7 +51,7 @@ typedef struct Call {
     /* Of List: which object, as "device" and its name; "host" needs none. And which field; NULL: all but the
      * costly ones. */
     const char *kind, *name, *field;
-    /* Of SetVirtualFunctions, with kind and name of the device. */
+    /* Of SetVirtualFunctions, with kind and name of the device, as with ProbeCapabilities. */
     uint64_t count;
     int autoprobe; /* negative: as it is */
 } Call;

@@ -19,7 +19,7 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release transfer memlock-for vf virt monitor taint doctor reload policy snapshot help'
+    local verbs='list status plan exec hold release transfer memlock-for vf virt monitor caps taint doctor reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
@@ -132,6 +132,7 @@ _vfioctl() {
         memlock-for) _vfioctl_offer "$global --ram --devices --viommu --viommu=nested" ;;
         vf) _vfioctl_offer "$global --count --autoprobe" ;;
         virt) _vfioctl_offer "$global --connect" ;;
+        caps) _vfioctl_offer "$global --probe" ;;
         snapshot) _vfioctl_offer "$global --serials --policy" ;;
         'policy explain') _vfioctl_offer "$global --host --policy $subject $request --claim --last-refusal" ;;
         'policy test') _vfioctl_offer "$global --host --policy" ;;
@@ -150,7 +151,7 @@ _vfioctl() {
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         ;;
-    plan | hold | vf | 'policy explain') _vfioctl_offer "$(_vfioctl_devices)" ;;
+    plan | hold | caps | vf | 'policy explain') _vfioctl_offer "$(_vfioctl_devices)" ;;
     virt) _vfioctl_offer 'start attach detach' ;;
     status | release | transfer) _vfioctl_offer "$(_vfioctl_devices) $(_vfioctl_claims)" ;;
     esac

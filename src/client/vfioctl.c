@@ -64,6 +64,7 @@ typedef enum OptionFlag {
     OPTION_CONNECT = UINT64_C(1) << 40,
     OPTION_COUNT = UINT64_C(1) << 41,
     OPTION_AUTOPROBE = UINT64_C(1) << 42,
+    OPTION_PROBE = UINT64_C(1) << 43,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -125,6 +126,7 @@ static const struct option long_options[] = {
         {"connect", required_argument, NULL, OPTION_NUMBER(OPTION_CONNECT)},
         {"count", required_argument, NULL, OPTION_NUMBER(OPTION_COUNT)},
         {"autoprobe", required_argument, NULL, OPTION_NUMBER(OPTION_AUTOPROBE)},
+        {"probe", no_argument, NULL, OPTION_NUMBER(OPTION_PROBE)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -166,6 +168,8 @@ static const Verb verbs[] = {
         {"virt", "start|attach|detach DOMAIN [DEVICE…]", "Give devices to a libvirt domain of your own",
                 OPTION_CONNECT, 1, SIZE_MAX, false, verb_virt},
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
+        {"caps", "[--probe] [DEVICE…]", "Show what devices can do together with their IOMMU", OPTION_PROBE, 0,
+                SIZE_MAX, false, verb_caps},
         {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
         {"doctor", "", "Look for what is wrong with this host, and how to put it right", 0, 0, 0, false,
                 verb_doctor},
@@ -222,6 +226,7 @@ static const struct {
         {OPTION_COUNT, "      --count=N", "vf", "how many virtual functions it shall have"},
         {OPTION_AUTOPROBE, "      --autoprobe=WHETHER", "vf", "yes or no: drivers take them"},
         {OPTION_CONNECT, "      --connect=URI", "virt", "libvirt's URI (default: qemu:///session)"},
+        {OPTION_PROBE, "      --probe", "caps", "open the devices to find out; resets them"},
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy", "use this recorded host; - for standard input"},
         {OPTION_POLICY, "      --policy=FILE", "explain, test, snapshot", "use this policy; repeatable"},
@@ -402,6 +407,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_GROUPS, .set = &o->groups},
             {OPTION_LAST_REFUSAL, .set = &o->last_refusal},
             {OPTION_SERIALS, .set = &o->serials},
+            {OPTION_PROBE, .set = &o->probe},
             {OPTION_NO_LEGEND, .clear = &o->legend},
             {OPTION_NO_ASK, .clear = &o->ask},
             {OPTION_NO_WAIT, .clear = &o->wait},

@@ -25,7 +25,7 @@ typedef struct OptionList {
 
 /* Everything is borrowed from argv. */
 typedef struct Options {
-    bool json, legend, groups, wait, untainted, ask;
+    bool json, legend, groups, wait, untainted, ask, probe;
     ColourMode colour;
     const char **devices; /* --device, in order; the array is owned */
     size_t n_devices;
@@ -67,6 +67,7 @@ int verb_transfer(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
 int verb_doctor(const Options *o, VfiodErrorText *error);
+int verb_caps(const Options *o, VfiodErrorText *error);
 int verb_virt(const Options *o, VfiodErrorText *error);
 int verb_vf(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);

@@ -5,6 +5,7 @@
  * (host/sysfs.h) and never cached; these are only the values, with their parsers, which are pure and
  * fuzzed. "Unknown" is always a value of its own and never the good one. */
 
+#include "core/device-caps.h"
 #include "core/device-name.h"
 
 /* Reset methods in the kernel's words (drivers/pci/pci.c: reset_method), as a bit mask. */
@@ -103,6 +104,8 @@ typedef enum DeviceFactMask {
                                           * the disk: never for somebody whom no rule allows the device */
     /* Likewise, for readers alone. */
     DEVICE_FACT_FUNCTIONS_MAX = 1 << 13,
+    DEVICE_FACT_CAPS = 1 << 14, /* opens the device, which resets it: only when nobody uses it, and somebody
+                                 * asks for this very thing */
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
@@ -125,6 +128,7 @@ typedef struct DeviceFacts {
     bool direct_region;  /* its group has a reserved region of the type direct: firmware goes on using memory
                           * through it, and the kernel gives it to nobody */
     unsigned functions_max; /* how many virtual functions it can have */
+    DeviceCaps *caps;       /* owned; NULL: unknown */
     long enable_count;      /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
 
     /* For policy, which must tell "no" from "cannot be told": a mask of DeviceFactMask of what could be read.

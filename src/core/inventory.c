@@ -27,11 +27,18 @@ struct Family {
     Device *children; /* by next_child, sorted by name */
 };
 
+/* Few devices are ever looked at, and the others cost nothing. */
+typedef struct RememberedCaps {
+    DeviceName of;
+    DeviceCaps caps;
+} RememberedCaps;
+
 struct Inventory {
     void *devices;  /* tree of Device */
     void *groups;   /* tree of Group */
     void *drivers;  /* tree of DriverName */
     void *families; /* tree of Family */
+    void *caps;     /* tree of RememberedCaps, of devices that are there */
     unsigned n_devices;
     unsigned n_groups;
 };
@@ -40,6 +47,7 @@ struct Inventory {
  * DriverName of which only the compared part exists. */
 static_assert(sizeof(void *) != 8 || sizeof(struct Device) == 120, "no more than the header says");
 static_assert(offsetof(struct Device, name) == 0, "a DeviceName must do as the key of a Device");
+static_assert(offsetof(RememberedCaps, of) == 0, "a DeviceName must do as the key of RememberedCaps");
 static_assert(offsetof(struct Family, parent) == 0, "a DeviceName must do as the key of a Family");
 static_assert(offsetof(struct Group, id) == 0, "an int must do as the key of a Group");
 
@@ -66,11 +74,39 @@ Inventory *inventory_free(Inventory *inventory) {
         return NULL;
 
     tdestroy(inventory->devices, free);
+    tdestroy(inventory->caps, free);
     tdestroy(inventory->groups, free);
     tdestroy(inventory->drivers, free);
     tdestroy(inventory->families, free);
     free(inventory);
     return NULL;
+}
+
+static void caps_forget(Inventory *inventory, const DeviceName *name) {
+    RememberedCaps **found = tfind(name, &inventory->caps, compare_devices);
+    _cleanup_free_ RememberedCaps *entry = found ? *found : NULL;
+
+    if (entry)
+        tdelete(name, &inventory->caps, compare_devices);
+}
+
+int inventory_remember_caps(Inventory *inventory, const DeviceName *name, const DeviceCaps *caps) {
+    _cleanup_free_ RememberedCaps *entry = malloc(sizeof(*entry));
+
+    if (!entry)
+        return -ENOMEM;
+    *entry = (RememberedCaps){.of = *name, .caps = *caps};
+    caps_forget(inventory, name);
+    if (!tsearch(entry, &inventory->caps, compare_devices))
+        return -ENOMEM;
+    TAKE_PTR(entry);
+    return 0;
+}
+
+const DeviceCaps *inventory_find_caps(Inventory *inventory, const DeviceName *name) {
+    RememberedCaps **found = tfind(name, &inventory->caps, compare_devices);
+
+    return found ? &(*found)->caps : NULL;
 }
 
 /* The one copy of this driver's name, with one more user. *ret is NULL for "" (unbound). */
@@ -393,6 +429,7 @@ int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_
     if (!d)
         return -ENOENT;
 
+    caps_forget(inventory, name);
     tdelete(d, &inventory->devices, compare_devices);
     inventory->n_devices--;
     driver_drop(inventory, d->driver);

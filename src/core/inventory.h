@@ -7,12 +7,14 @@
  * kept here and is as fresh as the last event. What it never announces (driver_override, reset_method,
  * numa_node, group type, reserved regions, ACS, mounted disks) is NOT kept: it is read when somebody asks
  * (host/sysfs.h), because a cached copy would only be wrong later. That also keeps a device small: a host
- * with 16384 functions must fit in a few megabytes.
+ * with 16384 functions must fit in a few megabytes. What can be learned only by opening a device is kept,
+ * with the driver that it was learned with: it cannot be read when somebody asks.
  *
  * Pure: no syscalls; host/sysfs.c and daemon/kernel/hotplug.c fill it. */
 
 #include <sys/types.h>
 
+#include "core/device-caps.h"
 #include "core/device-name.h"
 
 typedef struct Device Device;
@@ -88,6 +90,10 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(Inventory *, inventory_free);
  * sits at this address than before: a removal was missed, remove it first. ret and ret_old_group may be NULL;
  * *ret_old_group is written with DEVICE_GROUP_CHANGED only (-1: it had none). */
 int inventory_update(Inventory *inventory, const DeviceSnapshot *snapshot, Device **ret, int *ret_old_group);
+/* Remembers what was seen of the device, for as long as it is there. 0 or -ENOMEM. */
+int inventory_remember_caps(Inventory *inventory, const DeviceName *name, const DeviceCaps *caps);
+/* Borrowed until then, or until they are remembered anew; NULL: nothing was seen yet. */
+const DeviceCaps *inventory_find_caps(Inventory *inventory, const DeviceName *name);
 /* Forgets the device (and its group with the last member). Mask, or -ENOENT. The claim pointers are not
  * followed: the engine must have been told first. *ret_old_group (may be NULL) is -1 when it had none. */
 int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_group);

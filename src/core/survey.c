@@ -92,6 +92,8 @@ static void merge(DeviceFacts *to, unsigned what, DeviceFacts *from) {
         to->host_critical = TAKE_PTR(from->host_critical);
     if (what & DEVICE_FACT_DESCENDANTS)
         to->descendants = TAKE_PTR(from->descendants);
+    if (what & DEVICE_FACT_CAPS)
+        to->caps = TAKE_PTR(from->caps);
     if (what & DEVICE_FACT_DIRECT_REGION)
         to->direct_region = from->direct_region;
     if (what & DEVICE_FACT_ENABLE_COUNT)
@@ -128,6 +130,8 @@ static void forget(DeviceFacts *f, unsigned what) {
         dropped.properties = TAKE_PTR(f->properties);
     if (what & DEVICE_FACT_DESCENDANTS)
         dropped.descendants = TAKE_PTR(f->descendants);
+    if (what & DEVICE_FACT_CAPS)
+        dropped.caps = TAKE_PTR(f->caps);
     if (what & (DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE))
         dropped.host_critical = TAKE_PTR(f->host_critical);
     device_facts_done(&dropped);

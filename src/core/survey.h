@@ -12,11 +12,11 @@
 #include "core/inventory.h"
 
 /* These may sleep: the kernel holds config space back while the device, or a port above it, is being reset,
- * and wakes it from D3cold; what the host uses is asked of file systems and disks; and below an adapter with
- * many disks there is much to walk through. */
+ * and wakes it from D3cold; what the host uses is asked of file systems and disks; below an adapter with many
+ * disks there is much to walk through; and what a device can do is learned by opening it. */
 #define SURVEY_FACTS_SLEEPING                                                                                \
     (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL | DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE |          \
-            DEVICE_FACT_DESCENDANTS)
+            DEVICE_FACT_DESCENDANTS | DEVICE_FACT_CAPS)
 
 typedef struct SurveyDevice {
     DeviceName name;

@@ -11,7 +11,7 @@ from varlink_client import INTERFACE, SERVICE, VarlinkError, VarlinkTestCase
 
 # Of D-Bus properties. References are names (devices, claims) or numbers (groups), null for none.
 TYPES = {'s': {'string'}, 'b': {'bool'}, 'y': {'int'}, 'q': {'int'}, 'i': {'int'}, 'u': {'int'}, 't': {'int'},
-         'as': {'[]string'}, 'o': {'?string', '?int'}, 'ao': {'[]string', '[]int'}, 'a{sb}': {'[string]bool'},
+         'as': {'[]string'}, 'a{sv}': {'[string]object'}, 'o': {'?string', '?int'}, 'ao': {'[]string', '[]int'}, 'a{sb}': {'[string]bool'},
          'aa{sv}': {'[]Taint'}, 'a(us)': {'[]Holder'}, '(ss)': {'AcsPath'}, 'a(tts)': {'[]ReservedRegion'}}
 EMITS = 'org.freedesktop.DBus.Property.EmitsChangedSignal'
 

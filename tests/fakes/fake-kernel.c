@@ -58,6 +58,7 @@ enum verb {
     VERB_GIVE = 5, /* request 1: it could not be sent; the message is data; for each fd "NUMBER PATH\n" is in
                       path, "\n" for one of no node */
     VERB_SETXATTR = 6,
+    VERB_CLOSE = 7, /* a copy of an open node was closed */
 };
 
 struct request {
@@ -656,17 +657,35 @@ static size_t ioctl_data_size(unsigned long request, const void *argument) {
         if (!argument || (request & ~0xffUL) != 0x3b00)
             return 0;
         memcpy(&size, argument, sizeof(size));
-        return size <= 256 ? size : 0;
+        return size <= 1024 ? size : 0;
     }
+}
+
+/* What a structure of these two points at travels behind it, both ways. */
+static size_t ioctl_pointed_at(unsigned long request, const void *structure, void **ret) {
+    enum {
+        IOMMU_IOAS_IOVA_RANGES = 0x3b84,
+        IOMMU_GET_HW_INFO = 0x3b8a,
+    };
+    uint64_t address;
+    uint32_t size;
+
+    if (request != IOMMU_IOAS_IOVA_RANGES && request != IOMMU_GET_HW_INFO)
+        return 0;
+    memcpy(&size, (const char *) structure + (request == IOMMU_IOAS_IOVA_RANGES ? 8 : 12), sizeof(size));
+    memcpy(&address, (const char *) structure + 16, sizeof(address));
+    size *= request == IOMMU_IOAS_IOVA_RANGES ? 16 : 1;
+    *ret = (void *) (uintptr_t) address;
+    return size <= 1024 ? size : 0;
 }
 
 int ioctl(int fd, unsigned long request, ...) {
     char buf[PATH_MAX], data[DATA_MAX];
     struct request head = {.verb = VERB_IOCTL, .request = (uint32_t) request};
     const char *path = root() ? path_of_fd(fd, buf) : NULL;
-    size_t size, room;
+    size_t size, room, n_pointed = 0;
     va_list arguments;
-    void *argument;
+    void *argument, *pointed;
     int64_t result;
     int error;
 
@@ -678,15 +697,22 @@ int ioctl(int fd, unsigned long request, ...) {
 
     head.argument = (uint64_t) (uintptr_t) argument;
     room = size = ioctl_data_size(request & 0xffffffffUL, argument);
-    if (size > 0)
+    if (size > 0) {
         memcpy(data, argument, size);
+        n_pointed = ioctl_pointed_at(request & 0xffffffffUL, argument, &pointed);
+        if (n_pointed > 0)
+            memcpy(data + size, pointed, n_pointed);
+        size += n_pointed;
+    }
     error = ask(head, path, data, &size, &result);
     if (error != 0) {
         errno = error;
         return -1;
     }
-    if (size > 0 && size <= room)
-        memcpy(argument, data, size);
+    if (size > 0 && size <= room + n_pointed)
+        memcpy(argument, data, MIN_OF(size, room));
+    if (n_pointed > 0 && size == room + n_pointed)
+        memcpy(pointed, data + room, n_pointed);
     /* A device's file keeps its group's open, as the kernel's does: here they are the same file. */
     if ((request & 0xffffffffUL) == VFIO_GROUP_GET_DEVICE_FD_REQUEST)
         return fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -703,8 +729,14 @@ static void report(const char *what, int fd) {
 }
 
 int close(int fd) {
+    char buf[PATH_MAX], data[DATA_MAX];
+    const char *path = root() ? path_of_fd(fd, buf) : NULL;
+    size_t size = 0;
+    int64_t result;
     int r = NEXT(close)(fd);
 
+    if (r >= 0 && path && is_vfio_path(path))
+        (void) ask((struct request){.verb = VERB_CLOSE}, path, data, &size, &result);
     if (r < 0 && fd >= 0 && errno == EBADF) {
         report("closed twice", fd);
         errno = EBADF;

@@ -29,7 +29,7 @@ import threading
 
 from uevents import UeventSender
 
-VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE, VERB_SETXATTR = 1, 2, 3, 4, 5, 6
+VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE, VERB_SETXATTR, VERB_CLOSE = 1, 2, 3, 4, 5, 6, 7
 REQUEST = struct.Struct('=IIQII')
 REPLY = struct.Struct('=qiI')
 PACKET_MAX = 16384
@@ -43,8 +43,16 @@ VFIO_GROUP_GET_DEVICE_FD = 0x3B6A
 VFIO_NOIOMMU_IOMMU = 8
 NOIOMMU_PARAMETER = '/sys/module/vfio/parameters/enable_unsafe_noiommu_mode'
 FIRST_NOIOMMU_GROUP = 900
+VFIO_IOMMU_GET_INFO = 0x3B70
+VFIO_DEVICE_FEATURE = 0x3B75
 VFIO_DEVICE_BIND_IOMMUFD = 0x3B76
+VFIO_DEVICE_ATTACH_IOMMUFD_PT = 0x3B77
+VFIO_DMA_CC_IOMMU = 4
+IOMMU_IOAS_ALLOC = 0x3B81
+IOMMU_IOAS_IOVA_RANGES = 0x3B84
 IOMMU_OPTION = 0x3B87
+IOMMU_VFIO_IOAS = 0x3B88
+IOMMU_GET_HW_INFO = 0x3B8A
 IOMMU_OPTION_RLIMIT_MODE = 0
 GROUP_VIABLE = 1
 
@@ -64,6 +72,19 @@ class Refuse(Exception):
     def __init__(self, error):
         super().__init__(errno.errorcode[error])
         self.error = error
+
+
+class Caps:
+    """What a device can do together with its IOMMU: an Intel one without PASID, unless a test says otherwise."""
+
+    def __init__(self):
+        self.hw_type, self.vtd_cap, self.vtd_ecap = 1, 1 << 34, 0
+        self.pasid_bits, self.hw_capabilities = 0, 0
+        self.iova = [(0, 0xFEDFFFFF), (0xFEF00000, (1 << 39) - 1)]
+        self.page_sizes = 0x1000 | 1 << 21
+        self.enforces_coherency = True
+        self.migration = None  # flags of VFIO_DEVICE_FEATURE_MIGRATION
+        self.features = set()  # that answer to a probe
 
 
 class Device:
@@ -86,6 +107,8 @@ class Device:
         self.make_function = None  # makes the virtual function with this number
         self.makes_functions = True  # its driver has sriov_configure
         self.functions = []
+        self.opened = False  # by an ioctl: with the last file it is closed
+        self.caps = Caps()
         self.lock = threading.RLock()  # the kernel's device lock: held while an unbind waits; taken before the other
 
     def __repr__(self):
@@ -333,6 +356,9 @@ class FakeKernel:
         self._closed = False
         self.rlimit_modes = []
         self.iommufd_container = False  # /dev/vfio/vfio is an iommufd
+        self.type1_next = 0  # where the list of VFIO_IOMMU_GET_INFO goes on
+        self.fail_ioctl = {}  # number -> errno, of every file
+        self._attached = None  # the device that an address space or a container has
         self.iommu_types = {1, 3}  # what a container offers: VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU
         self._address = os.path.join(root, 'kernel')
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -425,6 +451,8 @@ class FakeKernel:
                             self.ledger.take_back(path)
                         else:
                             self.unexpected += self.ledger.give(path, data)
+                elif verb == VERB_CLOSE:
+                    self._close(path)
                 elif verb == VERB_SETXATTR:
                     self._run_faults('setxattr', None, path)
             except Refuse as e:
@@ -844,11 +872,87 @@ class FakeKernel:
             device = next((d for d in self.devices.values() if str(d.vfio_index) == index), None)
             return f'vfio-device-syspath: {device.path}\n'.encode() if device else b''
 
+    def _device_of_node(self, path):
+        index = os.path.basename(path).removeprefix('vfio')
+        return next(d for d in self.devices.values() if str(d.vfio_index) == index)
+
+    def _close(self, path):
+        """Somebody who has asked for the device closed a copy of its node or its group's. The last one resets it."""
+        with self.changed:
+            for device in self.devices.values():
+                nodes = (f'/dev/vfio/devices/vfio{device.vfio_index}', f'/dev/vfio/{device.group}')
+                if device.opened and path in nodes and not self.nodes.is_open(path):
+                    device.opened = False
+                    self.set_enable(device, 0)
+            self.notify()
+
+    def _bind_iommufd(self, device, data):
+        if any(d.driver and d.driver not in MANAGED_DRIVERS for d in self.group_members(device.group)):
+            raise Refuse(errno.EPERM)
+        if device.enable:
+            raise Refuse(errno.EINVAL)  # another file is bound
+        if self.nodes.is_open(f'/dev/vfio/{device.group}'):
+            raise Refuse(errno.EBUSY)
+        self.set_enable(device, 1)
+        device.opened = True
+        return data[:12] + struct.pack('=I', device.vfio_index + 1) + data[16:]
+
+    def _ioctl_of_caps(self, path, request, argument, data):
+        """Bytes or a number; None: another ioctl. What is asked of an address space is about the device that was attached
+        last: whoever asks does so of one at a time."""
+        if path == '/dev/iommu':
+            return self._ioctl_of_iommufd(request, argument, data)
+        if path == '/dev/vfio/vfio':
+            if request == VFIO_CHECK_EXTENSION and argument == VFIO_DMA_CC_IOMMU:
+                return int(self._attached.caps.enforces_coherency)
+            return self._type1_info(data) if request == VFIO_IOMMU_GET_INFO else None
+        if request == VFIO_DEVICE_ATTACH_IOMMUFD_PT:
+            self._attached = self._device_of_node(path)
+            return data
+        return self._feature(data) if request == VFIO_DEVICE_FEATURE else None
+
+    def _ioctl_of_iommufd(self, request, argument, data):
+        if request == IOMMU_IOAS_ALLOC:
+            return data[:8] + struct.pack('=I', 1)
+        if request == IOMMU_VFIO_IOAS:
+            return data
+        if request == VFIO_CHECK_EXTENSION and argument == VFIO_DMA_CC_IOMMU:
+            return int(self._attached.caps.enforces_coherency)
+        if request == IOMMU_IOAS_IOVA_RANGES:
+            ranges = self._attached.caps.iova
+            room = struct.unpack_from('=I', data, 8)[0]
+            listed = b''.join(struct.pack('=QQ', *r) for r in ranges[:room])
+            head = data[:8] + struct.pack('=I', len(ranges)) + data[12:24] + struct.pack('=Q', 4096)
+            return head + listed.ljust(room * 16, b'\0')
+        if request == IOMMU_GET_HW_INFO:
+            devid, = struct.unpack_from('=I', data, 8)
+            c = next(d for d in self.devices.values() if d.opened and d.vfio_index == devid - 1).caps
+            head = data[:24] + struct.pack('=IB3xQ', c.hw_type, c.pasid_bits, c.hw_capabilities)
+            return head + struct.pack('=IIQQ', 0, 0, c.vtd_cap, c.vtd_ecap)
+        return None
+
+    def _type1_info(self, data):
+        c = self._attached.caps
+        ranges = b''.join(struct.pack('=QQ', *r) for r in c.iova)
+        info = struct.pack('=IIQI4x', len(data), 3, c.page_sizes, 24)
+        return (info + struct.pack('=HHIII', 1, 1, self.type1_next, len(c.iova), 0) + ranges).ljust(len(data), b'\0')
+
+    def _feature(self, data):
+        device = self._attached
+        _, flags = struct.unpack_from('=II', data)
+        if flags & 0xFFFF == 1 and device.caps.migration is not None:
+            return data[:8] + struct.pack('=Q', device.caps.migration)
+        if flags & 1 << 18 and flags & 0xFFFF in device.caps.features:
+            return data
+        raise Refuse(errno.ENOTTY)
+
     def _ioctl(self, path, request, argument, data):
         self._run_faults('ioctl', None, path)
         with self.changed:
             self.ioctls.append((path, request, argument, data))
             self.notify()
+            if request in self.fail_ioctl:
+                raise Refuse(self.fail_ioctl[request])
             compatible = self.iommufd_container and path == '/dev/vfio/vfio'
             if (path == '/dev/iommu' or compatible) and request == IOMMU_OPTION:
                 _, option, operation, _, target, value = struct.unpack('=IIHHIQ', data)
@@ -857,6 +961,9 @@ class FakeKernel:
                 if operation == 0:
                     self.rlimit_modes.append(value)
                 return 0, data
+            answer = self._ioctl_of_caps(path, request, argument, data)
+            if answer is not None:
+                return 0 if isinstance(answer, bytes) else answer, answer if isinstance(answer, bytes) else b''
             if path == '/dev/vfio/vfio':
                 if request == VFIO_GET_API_VERSION:
                     return 0, b''
@@ -879,10 +986,9 @@ class FakeKernel:
                 if not device or self._group_node(device) != os.path.basename(path):
                     raise Refuse(errno.ENODEV)
                 self.set_enable(device, 1)
+                device.opened, self._attached = True, device
                 return 0, b''
             if request == VFIO_DEVICE_BIND_IOMMUFD:
-                index = os.path.basename(path).removeprefix('vfio')
-                self.set_enable(next(d for d in self.devices.values() if str(d.vfio_index) == index), 1)
-                return 0, data
+                return 0, self._bind_iommufd(self._device_of_node(path), data)
             raise Refuse(errno.ENOTTY)
 

@@ -22,6 +22,7 @@ CONVERT = {
     'i': dbus.Int32, 't': dbus.UInt64,
     'as': lambda v: dbus.Array(v, signature='s'), 'ao': lambda v: dbus.Array(v, signature='o'),
     '(ss)': lambda v: dbus.Struct(v, signature='ss'), 'a{sb}': lambda v: dbus.Dictionary(v, signature='sb'),
+    'a{sv}': lambda v: dbus.Dictionary(v, signature='sv'),
     'aa{sv}': lambda v: dbus.Array([dbus.Dictionary(x, signature='sv') for x in v], signature='a{sv}'),
     'a(us)': lambda v: dbus.Array([dbus.Struct(x, signature='us') for x in v], signature='(us)'),
     'a(tts)': lambda v: dbus.Array([dbus.Struct(x, signature='tts') for x in v], signature='(tts)'),
@@ -150,6 +151,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Group': group_path(group) if group is not None else '/', 'State': 'free', 'Claim': '/', 'NumaNode': -1,
             'QuarantineCause': '', 'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
             'VirtualFunctionsMax': dbus.UInt16(0), 'VirtualFunctions': dbus.Array([], 'o'), 'PhysicalFunction': dbus.ObjectPath('/'),
+            'Capabilities': {},
             **properties})
 
     def add_group(self, number, *devices, **properties):

@@ -56,6 +56,30 @@ class VfioctlTest(VfiodTestCase):
         for verb in (['list'], ['list', '--groups'], ['status'], ['status', self.nic.name], ['status', 'group:8']):
             self.assertEqual(self.vfioctl(*verb)[0], 0)
 
+    def test_what_devices_can_do(self):
+        self.disk.caps.pasid_bits, self.disk.caps.migration = 20, 1 | 2
+        self.assertIn('No device has been looked at', self.vfioctl('caps')[1])
+        self.assertEqual([d['capabilities'] for d in self.json('caps')], [None, None])
+        self.assertRegex(self.vfioctl('caps', self.disk.name)[1], r'Capabilities: unknown')
+        self.assertNotIn('PASID', self.vfioctl('status', self.disk.name)[1])
+
+        status, output = self.vfioctl('caps', '--probe', self.disk.name)
+        self.assertEqual(status, 0, output)
+        for line in (r'PASID: 20 bits', r'Migration: stop-copy p2p', r'dma-buf: no', r'Remapping: unknown',
+                     r'Page sizes: 4K 2M', r'IOVA: 0x0-0xfedfffff 0xfef00000-0x7fffffffff'):
+            self.assertRegex(output, line)
+        self.assertIn('PASID: 20 bits', self.vfioctl('status', self.disk.name)[1])
+        self.assertRegex(self.vfioctl('caps', '--no-legend')[1], rf'^{self.disk.name} +vfio-pci +intel-vtd +yes')
+        caps = self.json('caps', self.disk.name)[0]['capabilities']
+        self.assertEqual((caps['pasid'], caps['migration'], caps['iova-ranges'][0]),
+                         (20, ['stop-copy', 'p2p'], {'start': 0, 'end': 0xFEDFFFFF}))
+        self.assertNotIn('interrupt-remapping', caps)
+
+        self.assertEqual(self.vfioctl('caps', '--probe')[0], 2)
+        status, output = self.vfioctl('caps', '--probe', self.nic.name)
+        self.assertEqual((status, 'not on a vfio driver' in output), (27, True), output)
+        self.assertEqual(self.host.binding(), self.before)
+
     def test_plan_changes_nothing(self):
         plan = self.json('plan', '06:00.0')
         self.assertEqual([(m['name'], m['disposition'], m['originalDriver'], m['targetDriver']) for m in plan['members']],

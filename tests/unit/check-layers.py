@@ -55,7 +55,8 @@ BUILT_ON = {
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
     "sysfs": {"host-critical", "kept-files", "udev-properties"},
-    "worker": {"driver", "holders", "spawner", "sriov", "vfio"},  # the program that a worker process runs, and what starts it
+    "vfio-caps": {"vfio"},
+    "worker": {"driver", "holders", "spawner", "sriov", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
 }
 
 # ---- the check ----

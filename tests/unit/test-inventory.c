@@ -342,6 +342,24 @@ static void test_random_events(void **state) {
     }
 }
 
+static void test_capabilities_go_with_their_device(void **state) {
+    _cleanup_(inventory_freep) Inventory *inventory = inventory_new();
+    DeviceSnapshot a = snapshot("0000:01:00.0", 7, "vfio-pci"), b = snapshot("0000:01:00.1", 7, "vfio-pci");
+
+    assert_int_equal(update(inventory, &a, NULL, NULL), DEVICE_ADDED | GROUP_ADDED);
+    assert_int_equal(update(inventory, &b, NULL, NULL), DEVICE_ADDED);
+    assert_null(inventory_find_caps(inventory, &a.name));
+    assert_int_equal(inventory_remember_caps(inventory, &a.name, &(DeviceCaps){.pasid_bits = 4}), 0);
+    assert_int_equal(inventory_remember_caps(inventory, &b.name, &(DeviceCaps){.pasid_bits = 8}), 0);
+    assert_int_equal(inventory_remember_caps(inventory, &a.name, &(DeviceCaps){.pasid_bits = 5}), 0);
+    assert_int_equal(inventory_find_caps(inventory, &a.name)->pasid_bits, 5);
+    assert_int_equal(drop(inventory, "0000:01:00.0", NULL), DEVICE_REMOVED);
+    assert_null(inventory_find_caps(inventory, &a.name));
+    assert_int_equal(inventory_find_caps(inventory, &b.name)->pasid_bits, 8);
+    assert_int_equal(update(inventory, &a, NULL, NULL), DEVICE_ADDED);
+    assert_null(inventory_find_caps(inventory, &a.name));
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_add_and_remove),
@@ -353,6 +371,7 @@ int main(void) {
             cmocka_unit_test(test_identity),
             cmocka_unit_test(test_bridges_and_viability),
             cmocka_unit_test(test_random_events),
+            cmocka_unit_test(test_capabilities_go_with_their_device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

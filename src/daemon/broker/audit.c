@@ -336,6 +336,15 @@ void audit_released(const Claim *c, const Subject *by) {
     record_operator(by, quarantined ? "lift-quarantine" : "release", c, devices, message ?: "Claim released");
 }
 
+void audit_looked(const DeviceName *device, const Subject *by) {
+    char who[SUBJECT_DESCRIPTION_MAX], name[DEVICE_NAME_MAX];
+    _cleanup_free_ char *message = NULL;
+
+    message = format_string("%s has %s opened to learn what it can do", subject_describe(by, who),
+            device_name_format(device, name));
+    record_operator(by, "probe", NULL, name, message ?: "A device is opened to learn what it can do");
+}
+
 void audit_reload(const Subject *by) {
     _cleanup_free_ char *message = NULL;
     char who[SUBJECT_DESCRIPTION_MAX];

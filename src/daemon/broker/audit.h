@@ -34,5 +34,7 @@ void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, co
 void audit_quarantined(Audit *a, const Claim *c);
 /* Before it happens. Silent when users give back what is theirs. */
 void audit_released(const Claim *c, const Subject *by);
+/* Before a device is opened, and so reset, to learn what it can do. */
+void audit_looked(const DeviceName *device, const Subject *by);
 void audit_reload(const Subject *by);
 void audit_vf_count(const Subject *by, const DeviceName *device, uint32_t count);

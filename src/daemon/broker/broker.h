@@ -127,6 +127,10 @@ int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subje
         Refusal *refusal);
 /* Looks for facts of one device, which are in q->survey then. 0, -EAGAIN, -ENOMEM. */
 int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned what);
+/* Opens a device that nobody uses, to learn what it can do, and remembers it with the device. For the
+ * operator: it resets the device. 0, -EAGAIN as whatever takes an inquiry, or refused. */
+int broker_learn_caps(
+        Broker *e, BrokerInquiry *q, const DeviceName *name, const Subject *subject, Refusal *refusal);
 /* Everywhere below, name is the id of a claim, or "cookie:COOKIE" for the live claim of the subject's user
  * that has this cookie. */
 

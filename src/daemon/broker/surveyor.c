@@ -20,6 +20,7 @@ typedef struct Look {
     Surveyor *surveyor;
     struct Look *next; /* surveyor.looks */
     DeviceName name;
+    uint64_t since_seqnum; /* of the device, see inventory.h */
     unsigned what;
     unsigned n_retries;
     WorkerTask *task; /* borrowed */
@@ -29,7 +30,7 @@ struct Surveyor {
     sd_event *event;
     Inventory *inventory; /* borrowed */
     WorkerPool *workers;  /* borrowed */
-    uint64_t timeout_usec;
+    uint64_t timeout_usec, open_timeout_usec;
     SurveyTask *tasks;
     Look *looks;
     unsigned n_looks;
@@ -76,7 +77,8 @@ static void note_silent(Surveyor *s, const DeviceName *name) {
 
 /* What is in config space may be unknown; whether the host uses it must be known before anybody gets it. */
 static void put_unknown(SurveyDevice *d, unsigned what, int error) {
-    const unsigned strict = DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS;
+    const unsigned strict = DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS |
+            DEVICE_FACT_CAPS;
     DeviceFacts none = DEVICE_FACTS_NULL;
 
     survey_put(d, what & ~strict, &none, 0);
@@ -96,6 +98,8 @@ static void put_what_is_clear(Surveyor *s, SurveyDevice *d) {
         survey_put(d, open_facts(d), &none, -ENODEV);
     else if (config != 0 && may_be_in_reset(device))
         put_unknown(d, config, 0);
+    if (device && (open_facts(d) & DEVICE_FACT_CAPS) && may_be_in_reset(device))
+        put_unknown(d, DEVICE_FACT_CAPS, -EBUSY);
     if (open_facts(d) != 0 && is_silent(s, &d->name))
         put_unknown(d, open_facts(d), -ETIMEDOUT);
 }
@@ -133,6 +137,12 @@ static int copy_result(const WorkerFacts *from, DeviceFacts *to) {
         return -ENOMEM;
     if (from->has_descendants && !(to->descendants = strdup(from->descendants)))
         return -ENOMEM;
+    if (!from->has_caps)
+        return 0;
+    to->caps = malloc(sizeof(*to->caps));
+    if (!to->caps)
+        return -ENOMEM;
+    *to->caps = from->caps;
     return 0;
 }
 
@@ -161,6 +171,14 @@ static bool look_again(Look *l, const WorkerResult *result) {
     return result->error == -ECONNRESET && l->n_retries++ < RETRIES_MAX && submit(l) >= 0;
 }
 
+/* What was learned by opening the device is remembered with it. */
+static void remember(const Look *l, const WorkerResult *result) {
+    const Device *d = inventory_find_device(l->surveyor->inventory, &l->name);
+
+    if (result->error >= 0 && result->facts.has_caps && d && d->since_seqnum == l->since_seqnum)
+        (void) inventory_remember_caps(l->surveyor->inventory, &l->name, &result->facts.caps);
+}
+
 static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
     Look *l = userdata;
     Surveyor *s = l->surveyor;
@@ -170,6 +188,7 @@ static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
         return;
     if (result->error == -ETIMEDOUT)
         note_silent(s, &l->name);
+    remember(l, result);
     for (SurveyTask *t = s->tasks; t; t = t->next)
         for (size_t i = 0; i < t->survey->n_devices; i++)
             if (device_name_compare(&t->survey->devices[i].name, &l->name) == 0)
@@ -182,17 +201,21 @@ static int submit(Look *l) {
     WorkerOrder order = {.operation = WORKER_SURVEY, .facts = l->what};
 
     order.item.name = l->name;
-    return worker_submit(l->surveyor->workers, &order, l->surveyor->timeout_usec,
+    return worker_submit(l->surveyor->workers, &order,
+            l->what & DEVICE_FACT_CAPS ? l->surveyor->open_timeout_usec : l->surveyor->timeout_usec,
             &(WorkerCaller){.done = on_looked, .userdata = l, .task = &l->task});
 }
 
 static int start_look(Surveyor *s, const DeviceName *name, unsigned what) {
     Look *l = malloc(sizeof(*l));
+    const Device *d;
     int r;
 
     if (!l)
         return -ENOMEM;
     *l = (Look){.surveyor = s, .name = *name, .what = what};
+    d = inventory_find_device(s->inventory, name);
+    l->since_seqnum = d ? d->since_seqnum : 0;
     r = submit(l);
     if (r < 0) {
         free(l);
@@ -216,6 +239,27 @@ static void start_device(Surveyor *s, SurveyDevice *d) {
         survey_put(d, open_facts(d), &none, r);
 }
 
+/* Is it the device, one of its group, or one that is reset with it? */
+static bool is_disturbed(const Surveyor *s, const DeviceName *name, const DeviceName *opened) {
+    const Device *d = inventory_find_device(s->inventory, name),
+                 *o = inventory_find_device(s->inventory, opened);
+
+    if (d && o && d->group && d->group == o->group)
+        return true;
+    for (; d && d != o; d = inventory_find_parent(s->inventory, d))
+        ;
+    return d != NULL || device_name_compare(name, opened) == 0;
+}
+
+/* A worker has a device open that has to do with the survey: nobody else could open it. */
+static bool is_opened(const Surveyor *s, const Survey *survey) {
+    for (const Look *l = s->looks; l; l = l->next)
+        for (size_t i = 0; (l->what & DEVICE_FACT_CAPS) && i < survey->n_devices; i++)
+            if (is_disturbed(s, &survey->devices[i].name, &l->name))
+                return true;
+    return false;
+}
+
 /* Starts what can be started, and calls back those that have everything; a callback may do anything. */
 static void pump(Surveyor *s) {
     SurveyTask **i = &s->tasks;
@@ -226,7 +270,7 @@ static void pump(Surveyor *s) {
     while (*i) {
         SurveyTask *t = *i;
 
-        if (survey_is_open(t->survey)) {
+        if (survey_is_open(t->survey) || is_opened(s, t->survey)) {
             i = &t->next;
             continue;
         }
@@ -264,11 +308,11 @@ int surveyor_take(Surveyor *s, Survey *survey, const FactSource *source, bool sl
     SurveyTask *t, **i = &s->tasks;
 
     take_at_once(s, survey, source, sleeps);
-    if (!survey_is_open(survey))
+    if (!survey_is_open(survey) && !is_opened(s, survey))
         return 0;
     for (size_t k = 0; k < survey->n_devices; k++)
         start_device(s, &survey->devices[k]);
-    if (!survey_is_open(survey))
+    if (!survey_is_open(survey) && !is_opened(s, survey))
         return 0;
     t = malloc(sizeof(*t));
     if (!t)
@@ -297,6 +341,7 @@ int surveyor_new(
     s->inventory = inventory;
     s->workers = workers;
     s->timeout_usec = MIN(timeout_usec, LOOK_TIMEOUT_USEC);
+    s->open_timeout_usec = timeout_usec;
     *ret = s;
     return 0;
 }

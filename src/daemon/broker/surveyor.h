@@ -6,7 +6,10 @@
  *
  * One worker at a time surveys a device, and all callers that ask about it meanwhile get the same answer. A
  * device that did not answer in time is not surveyed again for a while: its facts are unknown. So requests
- * about a device that hangs cost one worker, however many there are. */
+ * about a device that hangs cost one worker, however many there are.
+ *
+ * What a device can do (DEVICE_FACT_CAPS) is learned by opening it. While that is so, whoever needs facts of
+ * the device, or of another one of its group, waits: a claim must not be given in the middle. */
 
 #include <systemd/sd-event.h>
 

@@ -216,6 +216,91 @@ static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
     return unknown ? view_text(out, unknown) : -ENOMEM;
 }
 
+static int put_range(const ViewSink *out, const IovaRange *range) {
+    int r;
+
+    r = view_open(out, 'r', "tt");
+    if (r >= 0)
+        r = view_number(out, 't', range->start);
+    if (r >= 0)
+        r = view_number(out, 't', range->end);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_ranges(const DeviceCaps *c, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'a', "(tt)");
+    for (size_t i = 0; i < c->n_iova && r >= 0; i++)
+        r = put_range(out, &c->iova[i]);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_page_sizes(const DeviceCaps *c, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'a', "t");
+    for (unsigned i = 0; i < 64 && r >= 0; i++)
+        if (c->page_sizes & (UINT64_C(1) << i))
+            r = view_number(out, 't', UINT64_C(1) << i);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_migration(const DeviceCaps *c, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (MigrationMode m = 0; m < _MIGRATION_MODE_MAX && r >= 0; m++)
+        if (c->migration & (1U << m))
+            r = view_text(out, migration_mode_to_string(m));
+    return r < 0 ? r : view_close(out);
+}
+
+/* Those that are more than yes and no. */
+static const struct {
+    const char *type;
+    int (*put)(const DeviceCaps *c, const ViewSink *out);
+} cap_lists[_DEVICE_CAP_MAX] = {
+        [DEVICE_CAP_MIGRATION] = {"as", put_migration},
+        [DEVICE_CAP_PAGE_SIZES] = {"at", put_page_sizes},
+        [DEVICE_CAP_IOVA_RANGES] = {"a(tt)", put_ranges},
+};
+
+static int put_cap(const DeviceCaps *c, DeviceCap cap, const ViewSink *out) {
+    int r;
+
+    if (cap == DEVICE_CAP_PASID)
+        return view_number_entry(out, device_cap_to_string(cap), 'u', c->pasid_bits);
+    if (!cap_lists[cap].put)
+        return view_number_entry(out, device_cap_to_string(cap), 'b', c->present >> cap & 1U);
+    r = view_open(out, 'e', "sv");
+    if (r >= 0)
+        r = view_text(out, device_cap_to_string(cap));
+    if (r >= 0)
+        r = view_open(out, 'v', cap_lists[cap].type);
+    if (r >= 0)
+        r = cap_lists[cap].put(c, out);
+    if (r >= 0)
+        r = view_close(out);
+    return r < 0 ? r : view_close(out);
+}
+
+/* What is unknown is not there. */
+static int put_capabilities(const ViewQuery *q, const ViewSink *out) {
+    const DeviceCaps *c = inventory_find_caps(q->host->inventory, &((const Device *) q->thing)->name);
+    int r;
+
+    r = view_open(out, 'a', "{sv}");
+    if (r >= 0 && c)
+        r = view_text_entry(out, "driver", c->driver);
+    if (r >= 0 && c && c->iommu != IOMMU_TYPE_UNKNOWN)
+        r = view_text_entry(out, "iommu", iommu_type_to_string(c->iommu));
+    for (DeviceCap cap = 0; cap < _DEVICE_CAP_MAX && r >= 0; cap++)
+        if (device_caps_know(c, cap))
+            r = put_cap(c, cap, out);
+    return r < 0 ? r : view_close(out);
+}
+
 const ViewField view_device_fields[] = {
         {"Name", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_name},
         {"Vendor", "q", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_vendor},
@@ -239,6 +324,7 @@ const ViewField view_device_fields[] = {
         {"VirtualFunctions", "ao", VIEW_SILENT, VIEW_FOR_ALL, put_functions},
         {"PhysicalFunction", "o", VIEW_SILENT, VIEW_FOR_ALL, put_physical_function},
         {"HostCritical", "s", VIEW_COSTLY, VIEW_FOR_ALL, put_host_critical, DEVICE_FACT_HOST_CRITICAL},
+        {"Capabilities", "a{sv}", VIEW_SILENT, VIEW_FOR_ALL, put_capabilities, .members = "start end"},
         {},
 };
 

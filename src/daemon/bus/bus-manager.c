@@ -404,6 +404,27 @@ static int run_get_device(BusCall *call, const Subject *subject, Refusal *refusa
     return bus_call_reply(call, 'o', bus_device_path(&request.devices[0], path));
 }
 
+/* Whoever asks without an answer resets a device and does not hear why. */
+static int run_probe_capabilities(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    const char *spelling;
+    int r;
+
+    r = sd_bus_message_read(call->message, "s", &spelling);
+    if (r >= 0)
+        r = request_add_device(&request, spelling, refusal);
+    if (r >= 0)
+        r = bus_read_options(call->message, NULL, refusal);
+    if (r >= 0)
+        r = broker_learn_caps(
+                call->face->context.host.broker, &call->inquiry, &request.devices[0], subject, refusal);
+    return r < 0 ? r : bus_call_reply(call, 0, NULL);
+}
+
+static int method_probe_capabilities(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_ask(userdata, m, DOOR_SHORT, run_probe_capabilities, error);
+}
+
 static int method_get_device(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return bus_call_ask(userdata, m, DOOR_SHORT, run_get_device, error);
 }
@@ -457,6 +478,8 @@ const sd_bus_vtable bus_manager_methods[] = {
                 SD_BUS_RESULT("s", explanation), method_explain, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
                 method_release, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ProbeCapabilities", SD_BUS_ARGS("s", device, "a{sv}", options),
+                SD_BUS_NO_RESULT, method_probe_capabilities, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetDevice", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", device),
                 method_get_device, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetGroup", SD_BUS_ARGS("u", id), SD_BUS_RESULT("o", group), method_get_group,

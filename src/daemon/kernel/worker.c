@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/kernel/spawner.h"
+#include "daemon/kernel/vfio-caps.h"
 #include "daemon/kernel/vfio.h"
 #include "daemon/privileges.h"
 #include "host/sysfs.h"
@@ -23,6 +24,23 @@
 #define WORKER_FD 3
 
 /* ---- the worker's side ---- */
+
+static int read_caps(const Device *device, DeviceFacts *ret) {
+    _cleanup_free_ DeviceCaps *caps = malloc(sizeof(*caps));
+    DeviceSnapshot now;
+    int r;
+
+    if (!caps)
+        return -ENOMEM;
+    r = sysfs_read_device(&device->name, &now);
+    if (r >= 0)
+        r = vfio_look_at_caps(&now, caps);
+    if (r < 0)
+        return r;
+    ret->caps = TAKE_PTR(caps);
+    ret->known |= DEVICE_FACT_CAPS;
+    return 0;
+}
 
 /* Config space beyond 64 bytes is for CAP_SYS_ADMIN only, and nothing else is. */
 static int read_facts(const Device *device, unsigned what, DeviceFacts *ret) {
@@ -38,6 +56,8 @@ static int read_facts(const Device *device, unsigned what, DeviceFacts *ret) {
     }
     if (r < 0 || what == config)
         return r;
+    if (what & DEVICE_FACT_CAPS) /* alone: it disturbs the others */
+        return read_caps(device, ret);
     r = sysfs_read_facts(NULL, device, what & ~config, &rest);
     ret->known |= rest.known;
     ret->host_critical = TAKE_PTR(rest.host_critical);
@@ -58,8 +78,11 @@ static void run_survey(const WorkerOrder *order, WorkerResult *result) {
             .acs_blocker = facts.acs_blocker,
             .is_critical = facts.host_critical != NULL,
             .has_descendants = facts.descendants != NULL,
+            .has_caps = facts.caps != NULL,
     };
     memcpy(result->facts.serial, facts.serial, sizeof(facts.serial));
+    if (facts.caps)
+        result->facts.caps = *facts.caps;
     (void) snprintf(result->facts.host_critical, WORKER_TEXT_MAX, "%s", facts.host_critical ?: "");
     (void) snprintf(result->facts.descendants, WORKER_TEXT_MAX, "%s", facts.descendants ?: "");
 }

@@ -50,6 +50,8 @@ typedef struct WorkerFacts {
     DeviceName acs_blocker;
     char serial[PCI_SERIAL_MAX];
     char host_critical[WORKER_TEXT_MAX], descendants[WORKER_TEXT_MAX];
+    bool has_caps;
+    DeviceCaps caps;
 } WorkerFacts;
 
 /* A worker reports every step before it takes it, and the end of the order. */

@@ -275,6 +275,16 @@ static int run_set_virtual_functions(VarlinkCall *call, const Subject *subject, 
     return r < 0 ? r : varlink_reply_empty(call);
 }
 
+static int run_probe_capabilities(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = request_add_device(&request, varlink_call_text(call, "device"), refusal);
+    if (r >= 0)
+        r = broker_learn_caps(broker_of(call), &call->inquiry, &request.devices[0], subject, refusal);
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
 /* ---- Explain ---- */
 
 static int read_capabilities(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
@@ -424,5 +434,7 @@ const VarlinkMethod varlink_broker_methods[] = {
                 (const VarlinkParameter[]){{"kinds", "as"}, {}}},
         {"ReloadPolicy", run_reload_policy, VARLINK_ACTS | VARLINK_EFFECT, varlink_no_parameters},
         {"Plan", run_plan, VARLINK_REQUEST, (const VarlinkParameter[]){{"devices", "as", true}, {}}},
+        {"ProbeCapabilities", run_probe_capabilities, VARLINK_ACTS,
+                (const VarlinkParameter[]){{"device", "s", true}, {}}},
         {},
 };

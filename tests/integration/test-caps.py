@@ -1,0 +1,318 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What devices can do together with their IOMMU: who may have them opened to find out, when, and what is shown."""
+
+import errno
+import os
+import threading
+
+import harness
+from harness import NAME, ROOT_PATH, Pending, VfiodTestCase, device_path, needs_root, wait
+from host import VFIO
+
+UNSAFE = '/sys/module/{}/parameters/allow_unsafe_interrupts'
+
+
+class CapsTestCase(VfiodTestCase):
+    """A NIC and an accelerator that are on vfio-pci, and a disk that the host drives."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.accelerator = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        self.disk = self.host.add_device('0000:08:00.0', group=10, driver='nvme', class_code=0x010802)
+        for module in ('iommufd', 'vfio_iommu_type1'):
+            self.kernel.put(UNSAFE.format(module), 'N\n')
+        caps = self.accelerator.caps
+        caps.pasid_bits, caps.hw_capabilities, caps.migration, caps.features = 20, 1 | 2, 1 | 2 | 4, {6, 11}
+        caps.vtd_cap |= 1 << 35
+
+    def probe(self, device, client=None):
+        (client or self.c).manager('ProbeCapabilities', 'sa{sv}', getattr(device, 'name', device), {})
+
+    def probe_later(self, device):
+        pending = Pending()
+        self.c.connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', 'ProbeCapabilities', 'sa{sv}', (device.name, {}),
+                                     pending.reply, pending.fail, harness.CALL_TIMEOUT)
+        return pending
+
+    def caps(self, device, client=None):
+        return {str(k): v for k, v in (client or self.c).get(device_path(device.name), 'Device', 'Capabilities').items()}
+
+    def assert_idle(self, device):
+        """Everything is closed again, and nobody has a file of it."""
+        self.assertEqual(self.kernel.get(device.path + '/enable').strip(), '0')
+        self.assertFalse(self.kernel.nodes.is_open(self.host.cdev(device)))
+
+
+class ProbeTest(CapsTestCase):
+    def start(self, *arguments, **options):
+        super().start(*arguments, **options)
+        self.c = self.client()
+
+    def test_everything_is_asked_of_the_kernel(self):
+        self.start()
+        self.assertEqual(self.caps(self.accelerator), {})
+        self.probe(self.accelerator)
+        self.assertEqual(self.caps(self.accelerator), {
+            'driver': 'vfio-pci', 'iommu': 'intel-vtd', 'coherency': True, 'enforced-coherency': True,
+            'interrupt-remapping': True, 'pasid': 20, 'dirty-tracking': True, 'dma-logging': True,
+            'migration': ['stop-copy', 'p2p', 'pre-copy'], 'dma-buf': True, 'page-sizes': [4096, 2 << 20, 1 << 30],
+            'iova-ranges': [(0, 0xFEDFFFFF), (0xFEF00000, (1 << 39) - 1)]})
+        self.assert_idle(self.accelerator)
+        self.assertEqual(self.caps(self.nic), {})
+
+    def test_what_a_plain_device_has_not(self):
+        self.nic.caps.enforces_coherency = False
+        self.nic.caps.vtd_cap = 0
+        self.start()
+        self.probe(self.nic)
+        self.assertEqual(self.caps(self.nic), {
+            'driver': 'vfio-pci', 'iommu': 'intel-vtd', 'coherency': True, 'enforced-coherency': False,
+            'interrupt-remapping': True, 'pasid': 0, 'dirty-tracking': False, 'dma-logging': False, 'migration': [],
+            'dma-buf': False, 'page-sizes': [4096], 'iova-ranges': [(0, 0xFEDFFFFF), (0xFEF00000, (1 << 39) - 1)]})
+
+    def test_what_the_kernel_does_not_tell_is_unknown(self):
+        self.nic.caps.hw_type = 4  # AMD: its registers are not read
+        self.nic.caps.iova = [(i << 32, (i << 32) + 4095) for i in range(20)]
+        self.kernel.put(UNSAFE.format('iommufd'), 'Y\n')
+        self.start()
+        self.probe(self.nic)
+        caps = self.caps(self.nic)
+        self.assertEqual(caps['iommu'], 'amd')
+        self.assertNotIn('page-sizes', caps)
+        self.assertNotIn('interrupt-remapping', caps)  # the kernel would have given it away all the same
+        self.assertEqual(len(caps['iova-ranges']), 8)
+
+    def test_an_ioctl_that_fails_leaves_its_fact_unknown(self):
+        self.kernel.fail_ioctl = {0x3B8A: errno.EINVAL, 0x3B84: errno.EINVAL, 0x3B75: errno.EIO, 0x3B65: errno.EINVAL}
+        self.start()
+        self.probe(self.nic)
+        self.assertEqual(set(self.caps(self.nic)), {'driver', 'coherency', 'interrupt-remapping'})
+        self.assert_idle(self.nic)
+
+    def test_it_is_forgotten_with_the_device(self):
+        self.start()
+        self.probe(self.nic)
+        self.kernel.remove(self.nic)
+        wait(lambda: device_path(self.nic.name) not in self.c.objects(), 'it is gone')
+        again = self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.kernel.announce('add', again)
+        wait(lambda: device_path(again.name) in self.c.objects(), 'it is back')
+        self.assertEqual(self.caps(again), {})
+
+
+class RefusedTest(CapsTestCase):
+    def start(self, *arguments, **options):
+        super().start(*arguments, **options)
+        self.c = self.client()
+
+    def assert_unopened(self, device):
+        self.assertEqual([i for i in self.kernel.ioctls if i[1] in (0x3B76, 0x3B6A)], [])
+        self.assert_idle(device)
+
+    @needs_root
+    def test_only_root(self):
+        self.start()
+        os.seteuid(65534)
+        try:
+            stranger = self.client()
+            with self.refused('AccessDenied', 'only root'):
+                self.probe(self.nic, stranger)
+        finally:
+            os.seteuid(0)
+        self.assert_unopened(self.nic)
+        self.probe(self.nic)
+        self.assertEqual(self.caps(self.nic, stranger)['iommu'], 'intel-vtd')  # what root has learned
+
+    def test_a_device_of_a_host_driver_stays_there(self):
+        before = self.host.binding()
+        self.start()
+        with self.refused('NodeMissing', 'not on a vfio driver but on nvme'):
+            self.probe(self.disk)
+        self.assertEqual(self.host.binding(), before)
+
+    def test_a_claimed_device(self):
+        self.start()
+        claim = self.c.acquire(self.nic)
+        with self.refused('DeviceClaimed', 'a claim holds it'):
+            self.probe(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_unopened(self.nic)
+
+    def test_a_device_that_a_program_has_open(self):
+        self.kernel.set_enable(self.nic, 1)
+        self.start()
+        with self.refused('GroupInUse', 'a program has it or its group open'):
+            self.probe(self.nic)
+        self.assertEqual(self.caps(self.nic), {})
+
+    def test_a_group_that_the_host_uses(self):
+        self.host.add_device('0000:06:00.1', group=8, driver='e1000e')
+        self.start()
+        with self.refused('GroupNotViable', 'IOMMU group 8'):
+            self.probe(self.nic)
+        self.assert_unopened(self.nic)
+
+    def test_a_device_whose_virtual_function_is_claimed(self):
+        function = self.host.add_device('0000:06:10.0', group=11, driver=VFIO, physfn=self.nic)
+        self.start()
+        claim = self.c.acquire(function)
+        with self.refused('DeviceClaimed', 'pci:0000:06:10.0', 'its reset would disturb'):
+            self.probe(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_unopened(self.nic)
+        self.probe(self.nic)
+
+    def test_bad_names(self):
+        self.start()
+        for name, error in (('pci:0000:99:00.0', 'NoSuchDevice'), ('', 'InvalidName'), ('x' * 300, 'InvalidName'),
+                            ('../../etc', 'InvalidName')):
+            with self.refused(error):
+                self.probe(name)
+        with self.refused('UnknownOption'):
+            self.c.manager('ProbeCapabilities', 'sa{sv}', self.nic.name, {'force': True})
+
+    def test_the_kernel_refuses_the_bind(self):
+        self.kernel.fail_ioctl = {0x3B76: errno.EPERM}
+        self.start()
+        with self.refused('GroupNotViable', 'the kernel does not give its group away'):
+            self.probe(self.nic)
+        self.assertEqual(self.caps(self.nic), {})
+
+
+class ExclusionTest(CapsTestCase):
+    """While a worker has a device open, nobody gets it."""
+
+    def start(self, *arguments, **options):
+        super().start(*arguments, **options)
+        self.c = self.client()
+
+    def hold_bind(self):
+        gate = self.kernel.hold('ioctl', data=self.host.cdev(self.nic), times=1)
+        return gate
+
+    def test_a_claim_waits_and_is_given_then(self):
+        self.start()
+        gate = self.hold_bind()
+        probing = self.probe_later(self.nic)
+        wait(lambda: gate.entered, 'the worker binds it')
+        claiming = self.c.acquire_later(self.nic)
+        other = self.c.acquire(self.accelerator)  # of another group
+        other.close()
+        self.wait_gone(other)
+        self.assertFalse(claiming.done)
+        gate.let_go()
+        wait(lambda: probing.done and claiming.done, 'both are answered')
+        self.assertIsNone(probing.error)
+        claim = claiming.value[0]
+        self.assertEqual(claim.state, 'held')
+        self.assertEqual(self.caps(self.nic)['pasid'], 0)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_a_claim_of_its_virtual_function_waits(self):
+        function = self.host.add_device('0000:06:10.0', group=11, driver=VFIO, physfn=self.nic)
+        self.start()
+        gate = self.hold_bind()
+        probing = self.probe_later(self.nic)
+        wait(lambda: gate.entered, 'the worker binds it')
+        claiming = self.c.acquire_later(function)
+        self.c.manager('GetDevice', 's', self.nic.name)
+        self.assertFalse(claiming.done)
+        gate.let_go()
+        wait(lambda: probing.done and claiming.done, 'both are answered')
+        claiming.value[0].close()
+        self.wait_gone(claiming.value[0])
+
+    def test_two_who_ask_at_once_are_one_look(self):
+        self.start()
+        gate = self.hold_bind()
+        first = self.probe_later(self.nic)
+        wait(lambda: gate.entered, 'the worker binds it')
+        second = self.probe_later(self.nic)
+        self.c.manager('GetDevice', 's', self.nic.name)  # the second has arrived
+        gate.let_go()
+        wait(lambda: first.done and second.done, 'both are answered')
+        self.assertEqual((first.error, second.error), (None, None))
+        self.assertEqual(len([i for i in self.kernel.ioctls if i[1] == 0x3B76]), 1)
+
+    def test_an_asker_who_leaves(self):
+        self.start()
+        gate = self.hold_bind()
+        leaving = self.client()
+        leaving.connection.call_async(NAME, ROOT_PATH, NAME + '.Manager', 'ProbeCapabilities', 'sa{sv}',
+                                      (self.nic.name, {}), lambda *_: None, lambda _: None, harness.CALL_TIMEOUT)
+        wait(lambda: gate.entered, 'the worker binds it')
+        leaving.close()
+        claiming = self.c.acquire_later(self.nic)
+        self.c.manager('GetDevice', 's', self.nic.name)
+        self.assertFalse(claiming.done)
+        gate.let_go()
+        wait(lambda: claiming.done, 'the claim is given')
+        claiming.value[0].close()
+        self.wait_gone(claiming.value[0])
+        self.assertEqual(self.caps(self.nic)['pasid'], 0)
+
+    def test_a_device_that_is_unplugged_meanwhile(self):
+        self.start()
+        gate = self.hold_bind()
+        probing = self.probe_later(self.nic)
+        wait(lambda: gate.entered, 'the worker binds it')
+        removing = threading.Thread(target=self.kernel.remove, args=(self.nic,))  # waits until it is closed
+        removing.start()
+        gate.let_go(error=errno.ENODEV)
+        wait(lambda: probing.done, 'the answer')
+        self.assertIn(probing.error.get_dbus_name(), [harness.ERROR + e for e in ('DeviceGone', 'NoSuchDevice')])
+        removing.join()
+        wait(lambda: device_path(self.nic.name) not in self.c.objects(), 'it is gone')
+
+
+class GroupBackendTest(CapsTestCase):
+    """A kernel without cdevs: the group and a container of type 1."""
+
+    host_options = {'cdev': False, 'iommufd': False}
+
+    def start(self, *arguments, **options):
+        super().start(*arguments, **options)
+        self.c = self.client()
+
+    def assert_idle(self, device):
+        self.assertEqual(self.kernel.get(device.path + '/enable').strip(), '0')
+        self.assertFalse(self.kernel.nodes.is_open(f'/dev/vfio/{device.group}'))
+
+    def test_the_container_tells_other_things(self):
+        self.start()
+        self.probe(self.accelerator)
+        self.assertEqual(self.caps(self.accelerator), {
+            'driver': 'vfio-pci', 'coherency': True, 'enforced-coherency': True, 'interrupt-remapping': True,
+            'dma-logging': True, 'migration': ['stop-copy', 'p2p', 'pre-copy'], 'dma-buf': True,
+            'page-sizes': [4096, 2 << 20], 'iova-ranges': [(0, 0xFEDFFFFF), (0xFEF00000, (1 << 39) - 1)]})
+        self.assert_idle(self.accelerator)
+
+    def test_a_claim_follows(self):
+        self.start()
+        self.probe(self.nic)
+        claim = self.c.acquire(self.nic)
+        self.assertEqual(claim.result['backend'], 'group')
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_a_group_that_a_program_has_open(self):
+        self.start()
+        fd = self.kernel.nodes.open('/dev/vfio/8')
+        with self.refused('GroupInUse'):
+            self.probe(self.nic)
+        os.close(fd)
+
+    def test_a_list_of_capabilities_that_meets_itself(self):
+        self.kernel.type1_next = 24
+        self.start()
+        self.probe(self.nic)
+        self.assertTrue(self.caps(self.nic)['iova-ranges'])
+
+
+if __name__ == '__main__':
+    harness.main()

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "core/device-caps.h"
+
+static void assert_reads(const char *text, const char *expected) {
+    char buf[DEVICE_NEEDS_TEXT_MAX];
+    const char *bad;
+    DeviceNeeds n;
+    size_t size;
+
+    assert_int_equal(device_needs_parse(text, &n, &bad, &size), 0);
+    assert_string_equal(device_needs_format(&n, buf), expected);
+}
+
+static void test_needs_are_read(void **state) {
+    assert_reads("pasid", "pasid");
+    assert_reads("pasid=16", "pasid=16");
+    assert_reads("pasid,pasid=20,pasid=4", "pasid=20");
+    assert_reads("migration=v2", "migration");
+    assert_reads("migration", "migration");
+    assert_reads("migration=p2p,migration=pre-copy", "migration=p2p,migration=pre-copy");
+    assert_reads("page-size=2M", "page-size=2M");
+    assert_reads("dma-buf,coherency,enforced-coherency,interrupt-remapping,dirty-tracking,dma-logging",
+            "coherency,enforced-coherency,interrupt-remapping,dirty-tracking,dma-logging,dma-buf");
+}
+
+static void assert_bad(const char *text, const char *part) {
+    DeviceNeeds n = {.caps = 77};
+    const char *bad = NULL;
+    size_t size = 99;
+
+    assert_int_equal(device_needs_parse(text, &n, &bad, &size), -EINVAL);
+    assert_int_equal(size, strlen(part));
+    assert_memory_equal(bad, part, size);
+    assert_int_equal(n.caps, 77);
+}
+
+static void test_bad_needs(void **state) {
+    assert_bad("", "");
+    assert_bad(",", "");
+    assert_bad("pasid,", "");
+    assert_bad("pasid,,dma-buf", "");
+    assert_bad("pasid ,dma-buf", "pasid ");
+    assert_bad("Pasid", "Pasid");
+    assert_bad("pasi", "pasi");
+    assert_bad("pasid=", "pasid=");
+    assert_bad("pasid=0", "pasid=0");
+    assert_bad("pasid=21", "pasid=21");
+    assert_bad("pasid=-1", "pasid=-1");
+    assert_bad("dma-buf,migration=v1", "migration=v1");
+    assert_bad("migration=", "migration=");
+    assert_bad("page-size", "page-size");
+    assert_bad("page-size=3", "page-size=3");
+    assert_bad("page-size=0", "page-size=0");
+    assert_bad("page-size=4K,page-size=2M", "page-size=2M");
+    assert_bad("page-sizes=4K", "page-sizes=4K");
+    assert_bad("iova-ranges", "iova-ranges");
+    assert_bad("dma-buf=yes", "dma-buf=yes");
+    assert_bad("=", "=");
+    assert_bad("pasid=11111111111111111111111111111111", "pasid=11111111111111111111111111111111");
+}
+
+static DeviceCaps accelerator(void) {
+    DeviceCaps c = {
+            .pasid_bits = 16,
+            .migration = 1U << MIGRATION_STOP_COPY | 1U << MIGRATION_P2P,
+            .page_sizes = UINT64_C(1) << 12 | UINT64_C(1) << 21,
+    };
+
+    device_caps_set(&c, DEVICE_CAP_PASID, true);
+    device_caps_set(&c, DEVICE_CAP_MIGRATION, true);
+    device_caps_set(&c, DEVICE_CAP_PAGE_SIZES, true);
+    device_caps_set(&c, DEVICE_CAP_COHERENCY, true);
+    device_caps_set(&c, DEVICE_CAP_DMA_BUF, false);
+    return c;
+}
+
+static void assert_answer(const DeviceCaps *c, const char *needs, NeedsAnswer expected, DeviceCap which) {
+    DeviceCap found = _DEVICE_CAP_INVALID;
+    const char *bad;
+    DeviceNeeds n;
+    size_t size;
+
+    assert_int_equal(device_needs_parse(needs, &n, &bad, &size), 0);
+    assert_int_equal(device_needs_check(&n, c, &found), expected);
+    if (expected != NEEDS_MET)
+        assert_int_equal(found, which);
+}
+
+static void test_needs_are_compared(void **state) {
+    const DeviceCaps c = accelerator();
+
+    assert_answer(&c, "pasid,migration,coherency,page-size=4K,page-size=4096", NEEDS_MET, 0);
+    assert_answer(&c, "pasid=16,migration=p2p,migration=stop-copy,page-size=2M", NEEDS_MET, 0);
+    assert_answer(&c, "pasid=17", NEEDS_NOT_MET, DEVICE_CAP_PASID);
+    assert_answer(&c, "migration=pre-copy", NEEDS_NOT_MET, DEVICE_CAP_MIGRATION);
+    assert_answer(&c, "migration=p2p,migration=pre-copy", NEEDS_NOT_MET, DEVICE_CAP_MIGRATION);
+    assert_answer(&c, "page-size=1G", NEEDS_NOT_MET, DEVICE_CAP_PAGE_SIZES);
+    assert_answer(&c, "dma-buf", NEEDS_NOT_MET, DEVICE_CAP_DMA_BUF);
+    assert_answer(&c, "dirty-tracking", NEEDS_UNKNOWN, DEVICE_CAP_DIRTY_TRACKING);
+    /* What is known to be missing decides, whatever else is unknown. */
+    assert_answer(&c, "enforced-coherency,dirty-tracking,dma-buf", NEEDS_NOT_MET, DEVICE_CAP_DMA_BUF);
+    assert_answer(NULL, "pasid", NEEDS_UNKNOWN, DEVICE_CAP_PASID);
+}
+
+static void test_what_is_shown(void **state) {
+    char buf[DEVICE_CAPS_TEXT_MAX];
+    DeviceCaps c = accelerator();
+
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_PASID, buf), "16 bits");
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_MIGRATION, buf), "stop-copy p2p");
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_PAGE_SIZES, buf), "4K 2M");
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_COHERENCY, buf), "yes");
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_DMA_BUF, buf), "no");
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_DIRTY_TRACKING, buf), "unknown");
+    assert_string_equal(device_caps_describe(NULL, DEVICE_CAP_DMA_BUF, buf), "unknown");
+    c.pasid_bits = 0;
+    c.migration = 0;
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_PASID, buf), "no");
+    assert_string_equal(device_caps_describe(&c, DEVICE_CAP_MIGRATION, buf), "no");
+    /* The longest there can be still fits, with its end cut. */
+    device_caps_set(&c, DEVICE_CAP_IOVA_RANGES, true);
+    c.n_iova = IOVA_RANGES_MAX;
+    c.iova_cut = true;
+    for (size_t i = 0; i < IOVA_RANGES_MAX; i++)
+        c.iova[i] = (IovaRange){UINT64_MAX, UINT64_MAX};
+    assert_true(strlen(device_caps_describe(&c, DEVICE_CAP_IOVA_RANGES, buf)) < sizeof(buf));
+}
+
+static void test_registers_of_intel(void **state) {
+    DeviceCaps c = {};
+
+    device_caps_take_vtd(&c, 0);
+    assert_int_equal(c.iommu, IOMMU_TYPE_INTEL);
+    assert_int_equal(c.page_sizes, 4096);
+    device_caps_take_vtd(&c, UINT64_C(1) << 34);
+    assert_int_equal(c.page_sizes, 4096 | 1 << 21);
+    device_caps_take_vtd(&c, UINT64_MAX);
+    assert_int_equal(c.page_sizes, 4096 | 1 << 21 | 1 << 30);
+    assert_true(device_caps_know(&c, DEVICE_CAP_PAGE_SIZES));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_needs_are_read),
+            cmocka_unit_test(test_bad_needs),
+            cmocka_unit_test(test_needs_are_compared),
+            cmocka_unit_test(test_what_is_shown),
+            cmocka_unit_test(test_registers_of_intel),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
