@@ -131,15 +131,23 @@ static int expand_command(
     return 0;
 }
 
+/* vDPA devices have one backend, which hands out their own files. */
+static bool is_for_vdpa(const Exec *e) {
+    for (size_t i = 0; i < e->n_devices; i++)
+        if (!startswith(e->devices[i].name, "vdpa:"))
+            return false;
+    return e->n_devices > 0;
+}
+
 /* Templates say which backend the command line is made for. Asking for just that one makes the claim fail
  * with a reason where it would otherwise succeed and be of no use. {device} is in noiommu too, which must be
  * asked for by name. */
 static int choose_backend(
-        const Wishes *wishes, const char *backend, const char **ret, VfiodErrorText *error) {
-    bool noiommu = backend && streq(backend, "noiommu");
-    const char *wanted = wishes->iommufd || (wishes->device && !noiommu) ? "iommufd"
-            : wishes->group                                              ? "group"
-                                                                         : NULL;
+        const Wishes *wishes, bool vdpa, const char *backend, const char **ret, VfiodErrorText *error) {
+    bool other = vdpa || (backend && streq(backend, "noiommu"));
+    const char *wanted = wishes->iommufd || (wishes->device && !other) ? "iommufd"
+            : wishes->group                                            ? "group"
+                                                                       : NULL;
 
     if ((wishes->iommufd || wishes->device) && wishes->group)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
@@ -158,7 +166,8 @@ static int check_templates(Exec *e, VfiodErrorText *error) {
     int r;
 
     r = expand_command(e, note_wish, &wishes, &checked, error);
-    return r < 0 ? r : choose_backend(&wishes, e->request.backend, &e->request.backend, error);
+    return r < 0 ? r
+                 : choose_backend(&wishes, is_for_vdpa(e), e->request.backend, &e->request.backend, error);
 }
 
 /* ---- virtual machine monitors ---- */

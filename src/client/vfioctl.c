@@ -206,7 +206,7 @@ static const struct {
         {OPTION_COLOUR, "      --color=WHEN", NULL, "auto, always or never"},
         {OPTION_GROUPS, "  -g, --groups", "list", "the tree of groups"},
         {OPTION_DEVICE, "  -d, --device=DEVICE", "exec, release", "this device; repeatable"},
-        {OPTION_BACKEND, "  -b, --backend=BACKEND", "exec, hold, plan, explain", "iommufd, group or noiommu"},
+        {OPTION_BACKEND, "  -b, --backend=BACKEND", "exec, hold, plan, explain", "the kernel's interface"},
         {OPTION_REASON, "  -r, --reason=TEXT", "exec, hold, plan, explain", "why, for the audit record"},
         {OPTION_MEMLOCK, "      --memlock=SIZE", "exec, hold, plan, explain", "raise RLIMIT_MEMLOCK"},
         {OPTION_UNTAINTED, "      --untainted", "exec, hold, plan, explain", "require an untainted host"},

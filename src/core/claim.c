@@ -19,7 +19,7 @@ const char *claim_lifeline(const Claim *c) {
 }
 
 bool claim_node_path_is_valid(const char *path) {
-    const char *name = startswith(path, "/dev/vfio/");
+    const char *name = startswith(path, "/dev/vfio/") ?: startswith(path, "/dev/vhost-vdpa-");
 
     if (streq(path, "/dev/iommu"))
         return true;

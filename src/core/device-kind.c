@@ -24,6 +24,7 @@ static const char *const pci_unharmful[] = {
         NULL,
 };
 
+#define VFIO_BACKENDS (1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP)
 #define VFIO_NODES .nodes = "vfio-dev", .node_entry = "vfio", .node = "/dev/vfio/devices/vfio"
 
 #define TEXT_NAMES                                                                                           \
@@ -47,7 +48,9 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                         .driver = "vfio-pci",
                         .unharmful = pci_unharmful,
                         VFIO_NODES,
+                        .backends = VFIO_BACKENDS | 1U << BACKEND_NOIOMMU,
                         .reset = "reset",
+                        .counts_opens = true,
                 },
         [DEVICE_KIND_MDEV] =
                 {
@@ -59,6 +62,7 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                         .compare = device_kind_mdev_compare,
                         .directory = "/sys/bus/mdev",
                         VFIO_NODES,
+                        .backends = VFIO_BACKENDS,
                         .create = "mdev_supported_types/%s/create",
                         .destroy = "remove",
                 },
@@ -70,17 +74,21 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                         .directory = "/sys/bus/platform",
                         .driver = "vfio-platform",
                         VFIO_NODES,
+                        .backends = VFIO_BACKENDS | 1U << BACKEND_NOIOMMU,
                 },
         [DEVICE_KIND_VDPA] =
                 {
                         .name = "vdpa",
                         .example = "vdpa0",
                         TEXT_NAMES,
+                        .claimable = true,
                         .directory = "/sys/bus/vdpa",
                         .driver = "vhost_vdpa",
                         .nodes = ".",
                         .node_entry = "vhost-vdpa-",
                         .node = "/dev/vhost-vdpa-",
+                        .backends = 1U << BACKEND_VHOST_VDPA,
+                        .resets_itself = true,
                 },
         [DEVICE_KIND_AP] = {.name = "ap", .example = "00.0001", TEXT_NAMES, .directory = "/sys/bus/ap"},
         [DEVICE_KIND_CCW] = {.name = "ccw", .example = "0.0.1234", TEXT_NAMES, .directory = "/sys/bus/ccw"},

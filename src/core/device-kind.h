@@ -5,7 +5,7 @@
  * Whoever needs a path, an attribute or a driver asks the row, so that another kind is a row here, a file in
  * host/ that reads its devices, and nothing in the planner. */
 
-#include "core/device-name.h"
+#include "core/request.h"
 
 typedef struct DeviceKindInfo {
     const char *name;    /* in front of the colon, and that of its bus in sysfs */
@@ -26,7 +26,10 @@ typedef struct DeviceKindInfo {
     /* Its node: the directory in the device's with an entry for it, what is before the number in that entry's
      * name, and what is before the number in the node's path. */
     const char *nodes, *node_entry, *node;
+    unsigned backends;            /* mask of 1 << Backend: how its devices can be opened */
     const char *reset;            /* attribute; NULL: it has no reset of its own */
+    bool resets_itself;           /* the kernel resets it at each open and each close */
+    bool counts_opens;            /* `enable` shows whether a program has it open, however it was opened */
     const char *create, *destroy; /* attributes of the parent and of the device; NULL: nobody makes them */
 } DeviceKindInfo;
 

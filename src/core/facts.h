@@ -176,6 +176,7 @@ typedef struct KernelFacts {
     bool container;   /* /dev/vfio/vfio */
     bool noiommu_support; /* the vfio module has the parameter */
     bool noiommu_enabled;
-    bool iommu;    /* any IOMMU group exists, those made up without an IOMMU aside */
-    bool lockdown; /* the kernel is locked down against root, or it cannot be told */
+    bool vhost_vdpa; /* the driver vhost_vdpa is loaded */
+    bool iommu;      /* any IOMMU group exists, those made up without an IOMMU aside */
+    bool lockdown;   /* the kernel is locked down against root, or it cannot be told */
 } KernelFacts;

@@ -18,11 +18,12 @@ static const Claim *holder_of(const Device *d) {
     return d->claim ?: d->group ? d->group->claim : NULL;
 }
 
-/* A virtual function always counts: somebody made it on purpose, and nothing would bring it back. The devices
- * of a domain are always there. Of those the host uses, host_critical tells. */
+/* A virtual function always counts, and so does a device of another kind: somebody made it on purpose, and
+ * nothing would bring it back. The devices of a domain are always there. Of those the host uses,
+ * host_critical tells. */
 static bool is_in_use(const Device *d) {
-    return device_is_virtual_function(d) || holder_of(d) || d->quarantined ||
-            (d->driver && d->vfio_index >= 0);
+    return device_is_virtual_function(d) || d->name.kind != DEVICE_KIND_PCI || holder_of(d) ||
+            d->quarantined || (d->driver && d->vfio_index >= 0);
 }
 
 typedef struct Descendants {
@@ -79,7 +80,7 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
             "these exist and would go away with its driver: %s", names ?: "?");
     p->refusal->remedy = strdup("Claim one of them instead, or remove them first (virtual functions: "
-                                "'vfioctl vf DEVICE --count 0').");
+                                "'vfioctl vf DEVICE --count 0'; vDPA devices: 'vdpa dev del').");
     return r;
 }
 

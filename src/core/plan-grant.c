@@ -39,8 +39,12 @@ static void add_cdev(StrBuf *b, const Planner *p, const PlanMember *m) {
 
     if (d && d->vfio_index >= 0)
         strbuf_add(b, device_node_path(d->name.kind, d->vfio_index, path));
-    else
-        strbuf_addf(b, "the node of %s below /dev/vfio/devices", device_name_format(&m->name, name));
+    else {
+        const char *node = device_kind_info(m->name.kind)->node;
+
+        strbuf_addf(b, "the node of %s below %.*s", device_name_format(&m->name, name),
+                (int) (strrchr(node, '/') - node), node);
+    }
 }
 
 static void add_separator(StrBuf *b, size_t i, size_t n) {
@@ -49,12 +53,14 @@ static void add_separator(StrBuf *b, size_t i, size_t n) {
 
 static void add_nodes(StrBuf *b, const Planner *p) {
     const Plan *plan = p->plan;
-    bool group = plan->backend == BACKEND_GROUP;
+    bool group = plan->backend == BACKEND_GROUP, shared = plan->backend != BACKEND_VHOST_VDPA;
     size_t n = group ? plan->n_groups : plan->n_claimed;
 
-    strbuf_add(b, group ? "/dev/vfio/vfio" : "/dev/iommu");
+    if (shared)
+        strbuf_add(b, group ? "/dev/vfio/vfio" : "/dev/iommu");
     for (size_t i = 0; i < n; i++) {
-        add_separator(b, i, n);
+        if (shared || i > 0)
+            add_separator(b, i, n);
         if (group)
             strbuf_addf(b, "/dev/vfio/%d", plan->groups[i]);
         else

@@ -22,6 +22,10 @@ bool plan_has_group(const Plan *p, int group) {
     return false;
 }
 
+bool plan_member_leaves_with(const PlanMember *m, const PlanMember *other) {
+    return m->group < 0 ? device_name_compare(&m->name, &other->name) == 0 : m->group == other->group;
+}
+
 /* ---- Charges ---- */
 
 typedef unsigned ChargeMap[PLAN_RULES_MAX + 1]; /* from PlanMember.charge of one plan to that of another */
@@ -153,17 +157,21 @@ static bool is_leaving(const PlanMember *m, const DeviceName *names, size_t n) {
     return m->leaving || is_named(&m->name, names, n);
 }
 
-static bool group_leaves(const Plan *p, int group, const DeviceName *names, size_t n) {
+static bool member_leaves(const Plan *p, const PlanMember *m, const DeviceName *names, size_t n) {
     bool leaves = false;
 
     for (size_t i = 0; i < p->n_claimed; i++) {
-        if (p->members[i].group != group)
+        if (!plan_member_leaves_with(m, &p->members[i]))
             continue;
         leaves = is_leaving(&p->members[i], names, n);
         if (!leaves)
             return false;
     }
     return leaves;
+}
+
+static bool group_leaves(const Plan *p, int group, const DeviceName *names, size_t n) {
+    return member_leaves(p, &(PlanMember){.group = group}, names, n);
 }
 
 /* The record of an older daemon has none: then it is by the only rule that there is. */
@@ -179,7 +187,7 @@ static int part_charges(const Plan *p, Plan *kept, Plan *gone, ChargeMap map_kep
         unsigned going = 0;
 
         for (size_t k = 0; k < p->n_members; k++)
-            going += charge_of(p, &p->members[k]) == i + 1 && group_leaves(p, p->members[k].group, names, n);
+            going += charge_of(p, &p->members[k]) == i + 1 && member_leaves(p, &p->members[k], names, n);
         going = MIN(going, c->devices);
         if (going > 0 && (map_gone[i + 1] = add_charge(gone, c->rule, going)) == 0)
             return -ENOMEM;
@@ -200,7 +208,7 @@ int plan_part(const Plan *p, const DeviceName *names, size_t n, Plan *ret_kept, 
     r = part_charges(p, &kept, &gone, map_kept, map_gone, names, n);
     for (size_t i = 0; i < p->n_members && r >= 0; i++) {
         PlanMember m = p->members[i];
-        bool goes = group_leaves(p, m.group, names, n);
+        bool goes = member_leaves(p, &m, names, n);
 
         m.leaving = !goes && i < p->n_claimed && is_leaving(&m, names, n);
         m.charge = charge_of(p, &m);

@@ -184,6 +184,11 @@ static int authorize(Planner *p) {
     return 0;
 }
 
+/* Nothing else isolates it. */
+static bool needs_group(const Device *d) {
+    return device_kind_info(d->name.kind)->backends & 1U << BACKEND_GROUP;
+}
+
 /* The remedy is another one where a rule has the door open already. */
 static int refuse_without_iommu(Planner *p, const Device *d) {
     int r = refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it has no IOMMU");
@@ -252,7 +257,7 @@ static int check_claimable(Planner *p, const Device *d) {
         p->refusal->remedy = strdup("Claim the devices below it instead.");
         return r;
     }
-    if (!d->group && p->request->backend != BACKEND_NOIOMMU)
+    if (!d->group && needs_group(d) && p->request->backend != BACKEND_NOIOMMU)
         return refuse_without_iommu(p, d);
     if (d->quarantined)
         return refuse_quarantined(p, d);
@@ -307,7 +312,7 @@ static bool is_exposed(const Planner *p, const Device *d, Disposition dispositio
 /* What of the facts the plan needs for this member: a device that is on its vfio driver already is in no use
  * by the host, and what is not bound is not put back. That keeps the common claim of a prepared device to two
  * reads. */
-static unsigned needed_facts(
+static unsigned wanted_facts(
         const Device *d, Disposition disposition, bool exposed, HostCriticalDemand host_critical) {
     if (disposition != DISPOSITION_CLAIM && disposition != DISPOSITION_PARK)
         return (on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0) | (exposed ? DEVICE_FACT_RESET_METHODS : 0);
@@ -319,11 +324,20 @@ static unsigned needed_facts(
                                                    : 0);
 }
 
+static unsigned needed_facts(
+        const Device *d, Disposition disposition, bool exposed, HostCriticalDemand host_critical) {
+    const DeviceKindInfo *kind = device_kind_info(d->name.kind);
+
+    return wanted_facts(d, disposition, exposed, host_critical) &
+            ~(kind->reset ? 0U : (unsigned) DEVICE_FACT_RESET_METHODS) &
+            ~(kind->counts_opens ? 0U : (unsigned) DEVICE_FACT_ENABLE_COUNT);
+}
+
 /* A device on its vfio driver that somebody has enabled is open in a program that did not come through us.
  * The kernel would tell the client only at its BIND (EINVAL) or its open (EBUSY), and not why. Unknown counts
- * as used. */
+ * as used. Where the kernel does not count, only the open shows it. */
 static int check_unused(Planner *p, const Device *d, long enable_count) {
-    if (!on_vfio_driver(d) || enable_count == 0)
+    if (!on_vfio_driver(d) || enable_count == 0 || !device_kind_info(d->name.kind)->counts_opens)
         return 0;
     /* Its file gave the client this one, too. */
     if (p->plan->backend == BACKEND_GROUP && d->group && is_own_group(p, d->group))
@@ -458,7 +472,7 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
 static int check_reset(Planner *p, ResetDemand demand) {
     const PlanMember *m = &p->plan->members[p->plan->n_members - 1];
 
-    if (demand == RESET_OPTIONAL || m->reset_methods != 0)
+    if (demand == RESET_OPTIONAL || m->reset_methods != 0 || device_kind_info(m->name.kind)->resets_itself)
         return 0;
     return planner_put_aside(p,
             planner_name_rules(p,
@@ -666,6 +680,8 @@ static bool nodes_are_there(const Planner *p) {
 static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend b) {
     if (b == BACKEND_GROUP)
         return kernel->container;
+    if (b == BACKEND_VHOST_VDPA)
+        return kernel->vhost_vdpa;
     if (b != BACKEND_IOMMUFD || !kernel->iommufd)
         return false;
     for (size_t i = 0; i < p->request->n_devices; i++)
@@ -675,11 +691,21 @@ static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend
     return true;
 }
 
+static int refuse_without_driver(Planner *p, const char *driver) {
+    int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
+            "it is opened through the driver %s, which is not loaded", driver);
+
+    p->refusal->remedy = format_string("Load it ('modprobe %s').", driver);
+    return r;
+}
+
 /* The remedy names a backend that would do. */
 static int refuse_backend(Planner *p, const KernelFacts *kernel) {
     Backend wanted = p->request->backend, other = _BACKEND_INVALID;
     int r;
 
+    if (p->backends & 1U << BACKEND_VHOST_VDPA)
+        return refuse_without_driver(p, device_kind_info(DEVICE_KIND_VDPA)->driver);
     if (wanted == _BACKEND_INVALID)
         r = planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
@@ -731,6 +757,54 @@ static int choose_backend(Planner *p) {
     return refuse_backend(p, kernel);
 }
 
+static int refuse_mixture(Planner *p, const Device *d) {
+    char name[DEVICE_NAME_MAX];
+    int r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
+            "a claim has one backend, and no backend opens both it and %s",
+            device_name_format(&p->first->name, name));
+
+    p->refusal->remedy = strdup("Make one claim for each kind of device.");
+    return r;
+}
+
+static int refuse_kind_of_backend(Planner *p, const Device *d) {
+    int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
+            "devices of the kind %s are not opened through the backend %s",
+            device_kind_to_string(d->name.kind), backend_to_string(p->request->backend));
+
+    p->refusal->remedy = strdup("Request it without a backend.");
+    return r;
+}
+
+/* Of the backends that the rules allow, those remain that open all of its devices. */
+static int match_backends(Planner *p) {
+    unsigned backends = UINT32_MAX;
+
+    for (size_t i = 0; i < p->request->n_devices; i++) {
+        const Device *d = p->devices[i];
+        unsigned of_kind;
+
+        if (p->settled[i])
+            continue;
+        of_kind = device_kind_info(d->name.kind)->backends;
+        if (p->request->backend >= 0 && !(of_kind & 1U << p->request->backend))
+            return refuse_kind_of_backend(p, d);
+        if (!(backends & of_kind))
+            return refuse_mixture(p, d);
+        backends &= of_kind;
+    }
+    p->backends &= backends;
+    return 0;
+}
+
+static int decide_backend(Planner *p) {
+    int r = match_backends(p);
+
+    if (r < 0)
+        return r;
+    return p->request->backend == BACKEND_NOIOMMU ? noiommu_decide(p) : choose_backend(p);
+}
+
 static bool is_settled(const Planner *p) {
     for (size_t i = 0; i < p->request->n_devices; i++)
         if (!p->settled[i])
@@ -761,8 +835,7 @@ static int go_through(Planner *p) {
 
     r = choose_devices(p);
     if (r >= 0 && !is_settled(p)) {
-        r = p->request->backend == BACKEND_NOIOMMU ? noiommu_decide(p) : choose_backend(p);
-        r = planner_put_aside(p, r);
+        r = planner_put_aside(p, decide_backend(p));
         if (r >= 0)
             r = add_claimed(p);
         if (r >= 0)

@@ -132,6 +132,8 @@ int plan_build_from(const PlanContext *context, const FactSource *source, const 
 bool plan_member_is_moved(const PlanMember *m);
 /* Is this the device that was planned for? */
 bool plan_member_is(const PlanMember *m, const Device *d);
+/* Devices of one group leave a claim together; one without a group leaves alone. */
+bool plan_member_leaves_with(const PlanMember *m, const PlanMember *other);
 const PlanMember *plan_find_member(const Plan *p, const DeviceName *name);
 bool plan_has_group(const Plan *p, int group);
 bool plan_has_bad(const Plan *p);

@@ -97,10 +97,10 @@ static int count_claimed(FieldReader *r, const JsonNode *object, Plan *p) {
 static int check_plan(FieldReader *r, const JsonNode *object, void *target) {
     Plan *p = target;
 
-    if (p->backend == BACKEND_NOIOMMU && p->n_groups > 0)
+    if (!backend_has_groups(p->backend) && p->n_groups > 0)
         return fields_fail(r, object, "%zu groups do not fit its backend", p->n_groups);
     for (size_t i = 0; i < p->n_members; i++) {
-        if (p->members[i].group < 0 && p->backend != BACKEND_NOIOMMU)
+        if (p->members[i].group < 0 && backend_has_groups(p->backend))
             return fields_fail(r, object, "a member has no group");
         for (size_t k = 0; k < i; k++)
             if (device_name_compare(&p->members[k].name, &p->members[i].name) == 0)
@@ -299,7 +299,7 @@ static int read_record(FieldReader *r, const JsonNode *root, const char *boot_id
     if (e >= 0)
         e = fields_read(r, root, &plan_table, &c->plan);
     /* What is to join a claim may be of a group that the claim has already. */
-    if (e >= 0 && c->plan.n_groups == 0 && c->plan.backend != BACKEND_NOIOMMU && !c->of[0])
+    if (e >= 0 && c->plan.n_groups == 0 && backend_has_groups(c->plan.backend) && !c->of[0])
         e = fields_fail(r, root, "0 groups do not fit its backend");
     if (e >= 0)
         take_failure(c, frame.failure);

@@ -17,8 +17,13 @@ static const char *const backend_table[_BACKEND_MAX] = {
         [BACKEND_IOMMUFD] = "iommufd",
         [BACKEND_GROUP] = "group",
         [BACKEND_NOIOMMU] = "noiommu",
+        [BACKEND_VHOST_VDPA] = "vhost-vdpa",
 };
 DEFINE_STRING_TABLE(backend, Backend);
+
+bool backend_has_groups(Backend backend) {
+    return backend != BACKEND_NOIOMMU && backend != BACKEND_VHOST_VDPA;
+}
 
 static const char *const grant_kind_table[_GRANT_KIND_MAX] = {
         [GRANT_FD] = "fd",

@@ -12,10 +12,16 @@ typedef enum Backend {
     BACKEND_GROUP,   /* group file + type1 container */
     BACKEND_NOIOMMU, /* the device's file alone, of a device behind no IOMMU: nothing isolates the host from
                       * it. Only when it is asked for by name */
+    BACKEND_VHOST_VDPA, /* /dev/vhost-vdpa-N of a vDPA device, which has no group */
     _BACKEND_MAX,
     _BACKEND_INVALID = -EINVAL, /* in a request: whatever rule and kernel offer, iommufd first */
 } Backend;
-DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu" */
+DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu", "vhost-vdpa" */
+/* Does a claim lock the groups of its devices? Without, it has none. */
+bool backend_has_groups(Backend backend);
+#define BACKENDS_DEFAULT                                                                                     \
+    (1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_VHOST_VDPA) /* of a rule without "backend"  \
+                                                                              */
 
 /* How a claim reaches the client. */
 typedef enum GrantKind {

@@ -251,6 +251,7 @@ static const Field kernel_fields[] = {
         FIELD_BOOLEAN("container", KernelFacts, container),
         FIELD_BOOLEAN("noiommuSupport", KernelFacts, noiommu_support),
         FIELD_BOOLEAN("noiommuEnabled", KernelFacts, noiommu_enabled),
+        FIELD_BOOLEAN("vhostVdpa", KernelFacts, vhost_vdpa, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("iommu", KernelFacts, iommu),
         FIELD_BOOLEAN("lockdown", KernelFacts, lockdown),
 };

@@ -206,8 +206,9 @@ static int has_direct_region(int at) {
 }
 
 /* The device above a PCI domain is in the path of everything in that domain: …/0000:00:0e.0/pci10000:e0/
- * 10000:e0:06.0/10000:e1:00.0. Other devices above it are bridges, which nobody gets. */
-static bool find_domain_owner(int at, const DeviceName *name, DeviceName *ret) {
+ * 10000:e0:06.0/10000:e1:00.0. Other devices above it are bridges, which nobody gets. A device of another
+ * kind was made by the driver of the last PCI function above it. */
+static bool find_maker(int at, const DeviceName *name, DeviceName *ret) {
     char path[PATH_MAX], link[32], *rest = NULL;
     bool found = false;
     ssize_t n;
@@ -220,7 +221,8 @@ static bool find_domain_owner(int at, const DeviceName *name, DeviceName *ret) {
     for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest)) {
         DeviceName above;
 
-        if (device_name_parse_pci_address(word, &above) < 0 || above.domain == name->domain)
+        if (device_name_parse_pci_address(word, &above) < 0 ||
+                (name->kind == DEVICE_KIND_PCI && above.domain == name->domain))
             continue;
         *ret = above;
         found = true;
@@ -232,12 +234,12 @@ static bool find_domain_owner(int at, const DeviceName *name, DeviceName *ret) {
 static void read_parent(int at, DeviceSnapshot *s) {
     char text[DEVICE_NAME_MAX];
 
-    if (s->name.kind != DEVICE_KIND_PCI)
-        return;
-    if (read_link_basename_at(at, device_kind_info(s->name.kind)->parent_link, text, sizeof(text)) >= 0)
+    const char *link = device_kind_info(s->name.kind)->parent_link;
+
+    if (link && read_link_basename_at(at, link, text, sizeof(text)) >= 0)
         s->has_parent = device_name_parse_pci_address(text, &s->parent) >= 0;
-    else if (s->name.domain != 0)
-        s->has_parent = find_domain_owner(at, &s->name, &s->parent);
+    else if (s->name.kind != DEVICE_KIND_PCI || s->name.domain != 0)
+        s->has_parent = find_maker(at, &s->name, &s->parent);
 }
 
 static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, DeviceSnapshot *ret) {
@@ -968,6 +970,7 @@ int sysfs_read_kernel_facts(KernelFacts *ret) {
     k = (KernelFacts){
             .iommufd = is_character_device("/dev/iommu"),
             .container = is_character_device("/dev/vfio/vfio"),
+            .vhost_vdpa = access("/sys/bus/vdpa/drivers/vhost_vdpa", F_OK) >= 0,
             .iommu = has_real_group(),
             .device_cdev = kernel_makes_cdevs(),
             .lockdown = kernel_is_locked_down(),

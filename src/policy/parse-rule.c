@@ -190,7 +190,7 @@ static void finish_terms(PolicyParser *p, const JsonNode *value) {
     RuleTerms *t = &p->rule.terms;
 
     if (t->backends == 0)
-        t->backends = 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP;
+        t->backends = BACKENDS_DEFAULT;
     if (t->grants == 0)
         t->grants = 1U << GRANT_FD;
     if (t->tethers == 0)

@@ -12,8 +12,12 @@ const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "s
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    const char *const words[] = {backend_to_string(BACKEND_IOMMUFD), backend_to_string(BACKEND_GROUP), NULL};
+    static const Backend choices[] = {BACKEND_IOMMUFD, BACKEND_GROUP, BACKEND_VHOST_VDPA};
+    const char *words[ELEMENTSOF(choices) + 1] = {};
     int i;
+
+    for (size_t n = 0; n < ELEMENTSOF(choices); n++)
+        words[n] = backend_to_string(choices[n]);
 
     if (streq(value->string, backend_to_string(BACKEND_NOIOMMU))) {
         report_value(p, value,
@@ -23,7 +27,7 @@ void take_backend(void *userdata, const JsonNode *value) {
     }
     i = parser_take_word(p, value, "backend", words);
     if (i >= 0)
-        p->rule.terms.backends |= 1U << i;
+        p->rule.terms.backends |= 1U << choices[i];
 }
 
 void take_grant(void *userdata, const JsonNode *value) {

@@ -25,7 +25,10 @@ static void test_rows(void **state) {
         info->format(&name, buf);
         assert_string_equal(buf, info->example);
     }
-    assert_true(device_kind_info(DEVICE_KIND_PCI)->claimable);
+    assert_true(
+            device_kind_info(DEVICE_KIND_PCI)->claimable && device_kind_info(DEVICE_KIND_VDPA)->claimable);
+    assert_string_equal(device_node_path(DEVICE_KIND_PCI, 3, buf), "/dev/vfio/devices/vfio3");
+    assert_string_equal(device_node_path(DEVICE_KIND_VDPA, 12, buf), "/dev/vhost-vdpa-12");
 }
 
 static void test_kind_in_front(void **state) {
@@ -42,7 +45,7 @@ static void test_kind_in_front(void **state) {
 
 /* Known by name, and refused as what they are. */
 static void test_kinds_to_come(void **state) {
-    static const char *const names[] = {"mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "vdpa:vdpa0",
+    static const char *const names[] = {"mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001",
             "platform:fff51000.ethernet", "ap:00.0001", "ccw:0.0.1234", "fsl-mc:dpni.3", "cdx:cdx-00:00",
             "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"};
 

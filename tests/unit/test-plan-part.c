@@ -165,6 +165,21 @@ static void test_part(void **state) {
     }
 }
 
+/* Devices without a group have nothing in common. */
+static void test_part_without_groups(void **state) {
+    _cleanup_(plan_done) Plan p = make("8.0 9.0"), kept = PLAN_NULL, gone = PLAN_NULL;
+    const DeviceName name = name_of(9, 0);
+
+    p.backend = BACKEND_VHOST_VDPA;
+    p.n_groups = 0;
+    p.members[0].group = p.members[1].group = -1;
+    assert_int_equal(plan_part(&p, &name, 1, &kept, &gone), 0);
+    assert_int_equal(kept.n_members, 1);
+    assert_int_equal(gone.n_members, 1);
+    assert_int_equal(gone.members[0].name.pci_bus, 9);
+    assert_int_equal(gone.charges[0].devices, 1);
+}
+
 /* A record of an older daemon does not say which rule a device was charged to, and one rule is no doubt. */
 static void test_charges_of_older_records(void **state) {
     _cleanup_(plan_done) Plan p = make("8.0 6.0"), two = make("8.0 9.0"), kept = PLAN_NULL, gone = PLAN_NULL;
@@ -227,6 +242,7 @@ int main(void) {
             cmocka_unit_test(test_a_parked_one_keeps_its_past),
             cmocka_unit_test(test_a_claim_has_an_end),
             cmocka_unit_test(test_part),
+            cmocka_unit_test(test_part_without_groups),
             cmocka_unit_test(test_charges_of_older_records),
             cmocka_unit_test(test_leave_to),
             cmocka_unit_test(test_record_of_a_part),

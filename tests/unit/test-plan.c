@@ -445,6 +445,73 @@ static void test_backends(void **state) {
     }
 }
 
+#define VDPA_RULE(extra)                                                                                     \
+    "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":[\"vdpa:*\",\"*\"]"   \
+    "}" extra "}"
+
+static void add_vdpa(World *w, const char *name, const char *driver, int index) {
+    DeviceSnapshot s = {.group = -1, .vfio_index = index, .vfio_rdev = index >= 0 ? 7 : 0};
+    Device *d;
+
+    assert_int_equal(device_name_parse(name, &s.name), 0);
+    (void) snprintf(s.driver, sizeof(s.driver), "%s", driver);
+    assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
+}
+
+/* It has no group, no reset of its own and no count of its users: none of these is missed, or asked for. */
+static void test_vdpa(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    const Backend any = _BACKEND_INVALID;
+    World *w = *state;
+
+    add_vdpa(w, "vdpa:v0", "virtio_vdpa", -1);
+    add_vdpa(w, "vdpa:v1", "vhost_vdpa", 3);
+    w->enable_count = 1;
+    expect(w, VDPA_RULE(), "vdpa:v0", any, VFIOD_ERROR_BACKEND_UNAVAILABLE,
+            "vhost_vdpa, which is not loaded");
+    kernel.vhost_vdpa = true;
+    w->asked = 0;
+    assert_int_equal(plan(w, VDPA_RULE(), "vdpa:v0 vdpa:v1", any, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_false(w->asked & (DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT));
+    assert_int_equal(p.backend, BACKEND_VHOST_VDPA);
+    assert_int_equal(p.n_groups, 0);
+    assert_int_equal(p.n_claimed, 2);
+    assert_true(p.members[0].bind && !p.members[1].bind);
+    assert_true(!p.members[0].reset && !p.members[1].reset);
+    assert_string_equal(p.members[0].target_driver, "vhost_vdpa");
+    assert_string_equal(p.members[0].original_driver, "virtio_vdpa");
+
+    expect(w, VDPA_RULE(), "vdpa:v0", BACKEND_IOMMUFD, VFIOD_ERROR_BACKEND_UNAVAILABLE, "the kind vdpa");
+    expect(w, VDPA_RULE(), "vdpa:v0", BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "the kind vdpa");
+    expect(w, VDPA_RULE(), NIC, BACKEND_VHOST_VDPA, VFIOD_ERROR_BACKEND_UNAVAILABLE, "the kind pci");
+    expect(w, VDPA_RULE(), NIC " vdpa:v0", any, VFIOD_ERROR_INVALID_ARGUMENT, "both it and pci:" NIC);
+    expect(w, VDPA_RULE(",\"backend\":\"group\""), "vdpa:v0", any, VFIOD_ERROR_BACKEND_UNAVAILABLE,
+            "allows no backend");
+    expect(w, RULE(), "vdpa:v0", any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a glob alone means PCI */
+}
+
+static void test_record_of_vdpa(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
+    _cleanup_free_ char *text = NULL;
+    World *w = *state;
+
+    kernel.vhost_vdpa = true;
+    add_vdpa(w, "vdpa:v0", "virtio_vdpa", -1);
+    assert_int_equal(
+            plan(w, VDPA_RULE(), "vdpa:v0", _BACKEND_INVALID, &c.plan, &refusal), _VFIOD_ERROR_INVALID);
+    (void) snprintf(c.id, sizeof(c.id), "0123456789abcdef");
+    c.state = CLAIM_HELD;
+    c.uid = 1000;
+    text = claim_to_record(&c, "boot");
+    assert_non_null(text);
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
+    assert_int_equal(back.plan.backend, BACKEND_VHOST_VDPA);
+    assert_int_equal(back.plan.members[0].group, -1);
+    assert_int_equal(device_name_compare(&back.plan.members[0].name, &c.plan.members[0].name), 0);
+}
+
 static void test_plan_of_a_shared_group(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     World *w = *state;
@@ -1294,6 +1361,8 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_claimed_parent, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_direct_region, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_vdpa, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_record_of_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_idle_ports_are_not_counted, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_remedies, set_up, tear_down),

@@ -697,7 +697,8 @@ static void test_full_rule(void **state) {
 static void test_defaults(void **state) {
     _cleanup_(policy_freep) Policy *policy = parse(ALLOW(""));
 
-    assert_int_equal(policy->rules->terms.backends, 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP);
+    assert_int_equal(policy->rules->terms.backends,
+            1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_VHOST_VDPA);
     assert_int_equal(policy->rules->terms.reset, RESET_REQUIRED);
     assert_int_equal(policy->rules->terms.siblings, SIBLINGS_REFUSE);
     assert_string_equal(policy->rules->origin, "rule 1 (f:1)");
@@ -817,7 +818,8 @@ static void test_whole_language(void **state) {
     assert_int_equal(r->numa_nodes[1], 7);
     assert_true(r->alone && !r->acs && r->reset && !r->removable);
     assert_true(r->until_usec == UINT64_C(1798740000000000));
-    assert_int_equal(t->backends, 1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_NOIOMMU);
+    assert_int_equal(t->backends,
+            1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_NOIOMMU | 1U << BACKEND_VHOST_VDPA);
     assert_int_equal(t->grants, 1U << GRANT_FD);
     assert_int_equal(t->host_critical, HOST_CRITICAL_ALLOW);
     assert_true(t->memlock_max == UINT64_C(16) << 30);

@@ -68,7 +68,7 @@ static void on_probed(void *userdata, const WorkerResult *result, int *fds) {
     }
     (void) vfio_group_path(plan->groups[MIN(result->index, plan->n_groups - 1)], path);
     if (result->error == -EBUSY) {
-        backend_refuse_busy(j, path);
+        backend_refuse_busy(j, &plan->members[0].name, path);
         return;
     }
     (void) backend_refuse_open(j, result->error, &plan->members[0].name, path);

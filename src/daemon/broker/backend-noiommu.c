@@ -68,8 +68,9 @@ static int open_noiommu(ClaimRun *j) {
     r = drain_watch(j, vfio_noiommu_path(m->group, path));
     if (r < 0)
         return refuse_open_noiommu(j, r);
-    order = (WorkerOrder){.operation = WORKER_OPEN_NOIOMMU, .n_groups = 1, .group_rdev = (uint64_t) rdev};
+    order = (WorkerOrder){.operation = WORKER_OPEN_NOIOMMU, .n_groups = 1, .keep = true};
     order.groups[0] = m->group;
+    order.rdevs[0] = (uint64_t) rdev;
     claim_work_fill_item(&order.item, m);
     return backend_submit(j, &order, on_noiommu_opened);
 }

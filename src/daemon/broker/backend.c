@@ -13,6 +13,7 @@ static const BackendType *const types[_BACKEND_MAX] = {
         [BACKEND_IOMMUFD] = &backend_iommufd,
         [BACKEND_GROUP] = &backend_group,
         [BACKEND_NOIOMMU] = &backend_noiommu,
+        [BACKEND_VHOST_VDPA] = &backend_vhost_vdpa,
 };
 
 const BackendType *backend_type(const ClaimRun *j) {
@@ -72,12 +73,12 @@ void backend_watch_recovered(ClaimRun *j) {
     }
 }
 
-/* systemd looks the device numbers of VFIO up when it starts the unit; they are new when the module was
- * loaded again. */
+/* systemd looks the device numbers of VFIO and vDPA up when it starts the unit; they are new when the module
+ * was loaded again. */
 static int refuse_not_permitted(Refusal *refusal, const DeviceName *name, const char *path) {
     int r = refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name,
-            "the device policy of vfiod's own unit (DeviceAllow=) does not let it open %s: the vfio module "
-            "was probably loaded after vfiod was started",
+            "the device policy of vfiod's own unit (DeviceAllow=) does not let it open %s: the module of its "
+            "driver was probably loaded after vfiod was started",
             path);
 
     refusal->remedy = strdup("Restart vfiod ('systemctl restart vfiod'). Claims are kept.");
@@ -136,8 +137,8 @@ static void on_holders_found(void *userdata, const HolderAnswer *answer) {
     claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
 }
 
-void backend_refuse_busy(ClaimRun *j, const char *path) {
-    (void) backend_refuse_open(j, -EBUSY, &j->claim.plan.members[0].name, path);
+void backend_refuse_busy(ClaimRun *j, const DeviceName *name, const char *path) {
+    (void) backend_refuse_open(j, -EBUSY, name, path);
     if (holder_search_ask(j->broker->holders, on_holders_found, j, &j->query) < 0)
         claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
 }
@@ -161,7 +162,7 @@ void backend_finish(ClaimRun *j, const WorkerResult *result, int *fds,
     if (result->error == -ETIMEDOUT)
         claim_work_stuck(j);
     else if (result->error == -EBUSY && j->claim.plan.n_groups > 0)
-        backend_refuse_busy(j,
+        backend_refuse_busy(j, &j->claim.plan.members[0].name,
                 vfio_group_path(j->claim.plan.groups[MIN(result->index, j->claim.plan.n_groups - 1)], path));
     else
         claim_run_feed(j, keep(j, result, fds) < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);

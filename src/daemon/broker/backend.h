@@ -21,11 +21,13 @@ typedef struct BackendType {
      * more of that; or another negative errno. NULL: `enable` tells, which counts every file that is handed
      * out. */
     int (*ask_closed)(ClaimRun *j, size_t index, WorkerOrder *order);
+    /* Nothing shows when the kernel has done what it does at the last close: it is asked then, too. */
+    bool close_is_silent;
     /* Whoever has a device open is asked by the kernel to give it up then, so look for them first. */
     bool asking_disturbs;
 } BackendType;
 
-extern const BackendType backend_iommufd, backend_group, backend_noiommu;
+extern const BackendType backend_iommufd, backend_group, backend_noiommu, backend_vhost_vdpa;
 
 int backend_prepare(ClaimRun *j);
 int backend_open(ClaimRun *j);
@@ -39,9 +41,9 @@ void backend_watch_recovered(ClaimRun *j);
 int backend_complete(ClaimRun *j);
 /* For the rows: a node could not be opened. */
 int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path);
-/* For the rows: a program that did not come through vfiod has a group open. Finds out which, and feeds
- * CLAIM_EVENT_OPEN_FAILED. */
-void backend_refuse_busy(ClaimRun *j, const char *path);
+/* For the rows: a program that did not come through vfiod has the node of a group or device open. Finds out
+ * which, and feeds CLAIM_EVENT_OPEN_FAILED. */
+void backend_refuse_busy(ClaimRun *j, const DeviceName *name, const char *path);
 
 /* For the rows, when a worker opens: 0, or a negative errno with the claim's refusal filled; the callback of
  * the order calls backend_finish(), whose keep() takes the fds or refuses. */

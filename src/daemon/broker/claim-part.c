@@ -64,7 +64,7 @@ static const PlanMember *find_stranded(const Plan *whole, const Plan *part) {
     for (size_t i = 0; i < part->n_claimed; i++) {
         const PlanMember *m = &part->members[i];
 
-        if (!plan_has_group(whole, m->group) && !plan_has_group(part, m->group))
+        if (m->group >= 0 && !plan_has_group(whole, m->group) && !plan_has_group(part, m->group))
             return m;
     }
     return NULL;
@@ -219,6 +219,7 @@ int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **
     }
     if (r < 0)
         return r;
+    claim_run_drop_keeper(j); /* whoever gives devices back has their files */
     grant_left(j);
     claim_run_announce(j, CLAIM_RESHAPED);
     *ret = part;
@@ -234,7 +235,7 @@ ClaimRun *claim_part_lose(ClaimRun *j, const DeviceName *name) {
     int r;
 
     for (size_t i = 0; i < plan->n_claimed; i++)
-        if (plan->members[i].group == lost->group)
+        if (plan_member_leaves_with(lost, &plan->members[i]))
             names[n++] = plan->members[i].name;
     if (n == plan->n_claimed)
         return NULL;

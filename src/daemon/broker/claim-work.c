@@ -32,7 +32,7 @@ int claim_work_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done,
                     .step = step,
                     .userdata = j,
                     .task = &j->task,
-                    .keeper = order->operation == WORKER_OPEN_NOIOMMU ? &j->keeper : NULL});
+                    .keeper = order->keep ? &j->keeper : NULL});
 }
 
 static void refuse_late(ClaimRun *j, const DeviceName *name, const char *step) {

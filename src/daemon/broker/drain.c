@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
@@ -136,7 +137,7 @@ static bool still_enabled(const ClaimRun *j) {
 
         /* A host driver has enabled it: a claim that was recovered before its device was moved, or an admin.
          */
-        if (!d || (d->driver && d->vfio_index < 0))
+        if (!d || (d->driver && d->vfio_index < 0) || !device_kind_info(d->name.kind)->counts_opens)
             continue;
         count = sysfs_read_enable_count(&m->name);
         if (count > m->enable_baseline || (count < 0 && count != -ENODEV))
@@ -269,13 +270,14 @@ bool drain_is_closed(ClaimRun *j) {
         look_again(j, LOOK_LAST_USEC);
         return false;
     }
-    if (state == NODE_CLOSED && !j->recycling)
+    if (state == NODE_CLOSED && !j->recycling && !backend_type(j)->close_is_silent)
         return true;
     if (!backend_type(j)->ask_closed)
         return true;
     /* A worker is still in the kernel, which has the device taken from its driver. The node is gone then, and
      * when the last file is closed, so are the watch on it and the worker. */
-    if (j->stuck && state != NODE_CLOSED && worker_pool_n_stuck(j->broker->workers) > 0)
+    if (j->stuck && (state != NODE_CLOSED || backend_type(j)->close_is_silent) &&
+            worker_pool_n_stuck(j->broker->workers) > 0)
         look_again(j, SEARCH_LAST_USEC);
     else
         ask(j);

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
@@ -255,7 +256,6 @@ static int quarantine_begin(Quarantine *q) {
     j->claim.uid = 0; /* root looks after it: whose it was may not be known */
     j->claim.subject.uid = 0;
     j->claim.since_usec = broker_now_usec();
-    j->claim.plan.backend = BACKEND_NOIOMMU;
     q->run = j;
     return 0;
 }
@@ -297,10 +297,13 @@ static int quarantine_add(Quarantine *q, const Device *d) {
     };
     plan->n_claimed = plan->n_members;
     grant_lock_out(d);
-    if (d->group)
+    if (d->group) {
         quarantine_add_group(plan, d->group);
-    else
-        quarantine_finish(q);
+        return 0;
+    }
+    plan->backend = device_kind_info(d->name.kind)->backends & 1U << BACKEND_VHOST_VDPA ? BACKEND_VHOST_VDPA
+                                                                                        : BACKEND_NOIOMMU;
+    quarantine_finish(q);
     return 0;
 }
 

@@ -50,6 +50,7 @@ static int put_kernel(const ViewQuery *q, const ViewSink *out) {
             {"container", k.container},
             {"noiommuSupport", k.noiommu_support},
             {"noiommuEnabled", k.noiommu_enabled},
+            {"vhostVdpa", k.vhost_vdpa},
     };
 
     r = view_open(out, 'a', "{sb}");

@@ -54,11 +54,12 @@ static int read_identity(int dir, const DeviceKindInfo *kind, uint64_t *ret) {
 
 /* 0, -ESTALE, or what the look failed with. */
 static int check_identity(int dir, const DriverItem *item) {
-    uint64_t vendor, device, identity = 0;
-    int r;
+    uint64_t vendor = 0, device = 0, identity = 0;
+    int r = 0;
 
-    r = read_id(dir, "vendor", UINT16_MAX, &vendor);
-    if (r >= 0)
+    if (device_kind_info(item->name.kind)->has_ids)
+        r = read_id(dir, "vendor", UINT16_MAX, &vendor);
+    if (r >= 0 && device_kind_info(item->name.kind)->has_ids)
         r = read_id(dir, "device", UINT16_MAX, &device);
     if (r >= 0 && item->identity != 0)
         r = read_identity(dir, device_kind_info(item->name.kind), &identity);

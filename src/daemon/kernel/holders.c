@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/privileges.h"
 
 /* ---- the worker's side ---- */
@@ -75,7 +77,37 @@ static bool is_group_file(int directory, const char *fd_name, const char *group)
     return S_ISCHR(st.stx_mode) && streq(number, expected);
 }
 
-/* Fills in what the file is; false when it is none of VFIO's. */
+/* /dev/vhost-vdpa-0 is below its device: ../../devices/…/vdpa0/vhost-vdpa-0. */
+static bool name_vdpa_device(int directory, const char *fd_name, HolderEntry *e) {
+    char path[48], link[PATH_MAX], *node, *slash;
+    struct statx st;
+    ssize_t n;
+
+    if (statx(directory, fd_name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 || !S_ISCHR(st.stx_mode))
+        return false;
+    (void) snprintf(path, sizeof(path), "/sys/dev/char/%u:%u", st.stx_rdev_major, st.stx_rdev_minor);
+    n = readlink(path, link, sizeof(link) - 1);
+    if (n < 0)
+        return false;
+    link[n] = '\0';
+    node = strrchr(link, '/');
+    if (!node || !startswith(node + 1, device_kind_info(DEVICE_KIND_VDPA)->node_entry))
+        return false;
+    *node = '\0';
+    slash = strrchr(link, '/');
+    if (!slash || strlen(slash + 1) >= sizeof(e->device))
+        return false;
+    (void) snprintf(e->device, sizeof(e->device), "%s", slash + 1);
+    return true;
+}
+
+static bool is_vdpa_node(const char *target) {
+    const char *node = device_kind_info(DEVICE_KIND_VDPA)->node;
+
+    return startswith(target, node) || startswith(target, node + strlen("/dev"));
+}
+
+/* Fills in what the file is; false when it is none that a claim can have. */
 static bool read_file_entry(
         int process, int directory, const char *fd_name, const char *target, HolderEntry *e) {
     const char *rest = vfio_node(target);
@@ -83,6 +115,8 @@ static bool read_file_entry(
 
     e->group = -1;
     e->device[0] = '\0';
+    if (is_vdpa_node(target))
+        return name_vdpa_device(directory, fd_name, e);
     if (rest && parse_unsigned(rest, 10, INT32_MAX, &group) >= 0) {
         e->group = (int32_t) group;
         return is_group_file(directory, fd_name, rest);

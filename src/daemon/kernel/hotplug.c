@@ -187,6 +187,16 @@ static bool is_old_news(Hotplug *h, const DeviceName *name, unsigned long long s
     return d && seqnum > 0 && seqnum <= d->since_seqnum;
 }
 
+/* The device that the event is about, or behind what it is about. */
+static int name_device(struct udev_device *device, const char *subsystem, const char *path, DeviceName *ret) {
+    const char *own = udev_device_get_sysname(device);
+    DeviceKind kind = device_kind_from_string(subsystem);
+
+    if (kind >= 0)
+        return own ? device_kind_info(kind)->parse_kernel(kind, own, ret) : -EINVAL;
+    return device_name_parse_syspath(path, ret);
+}
+
 static void handle_event(Hotplug *h, struct udev_device *device) {
     const char *subsystem = udev_device_get_subsystem(device), *action = udev_device_get_action(device),
                *path = udev_device_get_syspath(device);
@@ -199,13 +209,13 @@ static void handle_event(Hotplug *h, struct udev_device *device) {
         schedule_rescan(h, RESCAN_DELAY_USEC);
         return;
     }
-    if (device_name_parse_syspath(path, &name) < 0 ||
+    if (name_device(device, subsystem, path, &name) < 0 ||
             !device_kind_info(name.kind)->claimable) /* of a device on another bus */
         return;
 
     if (!is_old_news(h, &name, udev_device_get_seqnum(device))) {
         gone_index = removed_vfio_index(device, subsystem, action);
-        if (streq(subsystem, "pci") && streq(action, "remove"))
+        if (device_kind_from_string(subsystem) >= 0 && streq(action, "remove"))
             forget(h, &name);
     }
     r = refresh(h, &name, gone_index);
@@ -240,8 +250,8 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *use
 }
 
 static int start_monitor(Hotplug *h) {
-    static const char *const subsystems[] = {"pci", "vfio-dev", "iommu"};
-    int r;
+    static const char *const subsystems[] = {"vfio-dev", "iommu"};
+    int r = 0;
 
     h->udev = udev_new();
     if (!h->udev)
@@ -250,11 +260,13 @@ static int start_monitor(Hotplug *h) {
     if (!h->monitor)
         return errno > 0 ? -errno : -ENOMEM;
 
-    for (size_t i = 0; i < ELEMENTSOF(subsystems); i++) {
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(subsystems); i++)
         r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, subsystems[i], NULL);
-        if (r < 0)
-            return r;
-    }
+    for (DeviceKind k = 0; r >= 0 && k < _DEVICE_KIND_MAX; k++)
+        if (device_kind_info(k)->claimable)
+            r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, device_kind_to_string(k), NULL);
+    if (r < 0)
+        return r;
     /* Without CAP_NET_ADMIN the usual size must do; a loss is noticed and made good. */
     (void) udev_monitor_set_receive_buffer_size(h->monitor, RECEIVE_BUFFER);
     return udev_monitor_enable_receiving(h->monitor);

@@ -102,14 +102,19 @@ int vfio_open_container(int *ret_fd) {
 }
 
 /* For reading only: its close is another event than that of a file that was handed out. */
-int vfio_probe_group(int group) {
-    char path[VFIO_NODE_MAX];
-    int fd = open(vfio_group_path(group, path), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
+int vfio_probe_node(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
 
     if (fd < 0)
         return errno == ENOENT || errno == ENODEV || errno == ENXIO ? 0 : -errno;
     (void) safe_close(fd);
     return 0;
+}
+
+int vfio_probe_group(int group) {
+    char path[VFIO_NODE_MAX];
+
+    return vfio_probe_node(vfio_group_path(group, path));
 }
 
 int vfio_open_group(int group, int *ret_fd) {

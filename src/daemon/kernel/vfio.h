@@ -31,6 +31,10 @@ int vfio_open_group(int group, int *ret_fd);
  * open file of it; -EBUSY: somebody; another negative errno: unknown. */
 int vfio_probe_group(int group);
 
+/* Does anybody have the node at path open, of which the kernel lets only one be? Opens it for a moment, and
+ * MAY SLEEP: workers only. As vfio_probe_group(). */
+int vfio_probe_node(const char *path);
+
 /* The device name, which is behind no IOMMU, through /dev/vfio/noiommu-<group>, checked to be the node with
  * rdev. MAY SLEEP as long as a reset takes: workers only, and only with CAP_SYS_RAWIO, which the kernel wants
  * at every step. What comes back is the device's file alone; see there why nothing else need stay open.

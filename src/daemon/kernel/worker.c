@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "core/device-kind.h"
 #include "base/log.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/kernel/spawner.h"
@@ -154,9 +155,32 @@ static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int 
 static void run_open_noiommu(
         const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
     result->step = DRIVER_STEP_OPEN;
-    result->error =
-            vfio_open_noiommu(order->groups[0], (dev_t) order->group_rdev, &order->item.name, &fds[0]);
+    result->error = vfio_open_noiommu(order->groups[0], (dev_t) order->rdevs[0], &order->item.name, &fds[0]);
     result->n_fds = result->error < 0 ? 0 : 1;
+}
+
+static void run_open_nodes(const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+    char path[DEVICE_NODE_MAX];
+
+    result->step = DRIVER_STEP_OPEN;
+    for (uint32_t i = 0; i < order->n_groups && result->error >= 0; i++) {
+        result->index = i;
+        (void) send_result(&(WorkerResult){.index = i, .step = DRIVER_STEP_OPEN}, NULL);
+        result->error = vfio_open_cdev(device_node_path(order->item.name.kind, order->groups[i], path),
+                (dev_t) order->rdevs[i], &fds[i]);
+    }
+    result->n_fds = result->error < 0 || !order->keep ? 0 : order->n_groups;
+}
+
+static void run_probe_nodes(const WorkerOrder *order, WorkerResult *result) {
+    char path[DEVICE_NODE_MAX];
+
+    result->step = DRIVER_STEP_OPEN;
+    for (uint32_t i = 0; i < order->n_groups && result->error >= 0; i++) {
+        result->index = i;
+        (void) send_result(&(WorkerResult){.index = i, .step = DRIVER_STEP_OPEN}, NULL);
+        result->error = vfio_probe_node(device_node_path(order->item.name.kind, order->groups[i], path));
+    }
 }
 
 static void run_probe_groups(const WorkerOrder *order, WorkerResult *result) {
@@ -192,6 +216,10 @@ static int serve_one(void) {
         run_open_groups(&order, &result, fds);
     else if (order.operation == WORKER_OPEN_NOIOMMU)
         run_open_noiommu(&order, &result, fds);
+    else if (order.operation == WORKER_OPEN_NODES)
+        run_open_nodes(&order, &result, fds);
+    else if (order.operation == WORKER_PROBE_NODES)
+        run_probe_nodes(&order, &result);
     else if (order.operation == WORKER_SURVEY)
         run_survey(&order, &result);
     else if (order.operation == WORKER_PROBE_GROUPS)
@@ -202,8 +230,8 @@ static int serve_one(void) {
         result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
     else
         run_item(&order, &result);
-    /* Its copy is kept until this process ends. */
-    if (order.operation == WORKER_OPEN_NOIOMMU)
+    /* Its copies are kept until this process ends. */
+    if (order.keep && result.error >= 0)
         return send_result(&result, fds);
     if (result.n_fds > 0)
         (void) send_result(&(WorkerResult){.n_fds = result.n_fds, .step = result.step}, fds);
@@ -542,7 +570,7 @@ int worker_submit(
     if (r < 0)
         return r;
     w->timeout_usec = timeout_usec;
-    w->keeps = order->operation == WORKER_OPEN_NOIOMMU;
+    w->keeps = order->keep;
     task->worker = w;
     *caller->task = w->task = TAKE_PTR(task);
     return 0;

@@ -22,9 +22,12 @@ typedef enum WorkerOperation {
     WORKER_RESET,        /* driver_reset() */
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
-    WORKER_SURVEY,       /* reads facts of the item */
-    WORKER_RECYCLE,      /* driver_recycle() */
+    WORKER_OPEN_NODES, /* vfio_open_cdev() for each number, of the item's kind; all or nothing. Without .keep
+                        * only tried */
+    WORKER_SURVEY,     /* reads facts of the item */
+    WORKER_RECYCLE,    /* driver_recycle() */
     WORKER_PROBE_GROUPS, /* vfio_probe_group() for each group; stops at the first failure */
+    WORKER_PROBE_NODES,  /* likewise vfio_probe_node() for each number */
     WORKER_FIND_HOLDERS, /* holders_walk(); its file is the one fd */
     WORKER_SRIOV,        /* sriov_set_count() */
     _WORKER_OPERATION_MAX,
@@ -33,9 +36,11 @@ typedef enum WorkerOperation {
 typedef struct WorkerOrder {
     WorkerOperation operation;
     uint32_t n_groups;
-    int32_t groups[PLAN_GROUPS_MAX];
-    uint64_t group_rdev; /* of the node of the first; WORKER_OPEN_NOIOMMU */
-    uint32_t facts;      /* mask of DeviceFactMask; WORKER_SURVEY */
+    int32_t groups[PLAN_GROUPS_MAX]; /* or the numbers of nodes */
+    uint64_t rdevs[PLAN_GROUPS_MAX]; /* of those nodes; WORKER_OPEN_NODES, and the first for
+                                        WORKER_OPEN_NOIOMMU */
+    bool keep;                       /* of what it opens, the worker keeps copies until it ends */
+    uint32_t facts;                  /* mask of DeviceFactMask; WORKER_SURVEY */
     SriovOrder sriov;
     DriverItem item;
 } WorkerOrder;
@@ -58,7 +63,7 @@ typedef struct WorkerFacts {
 typedef struct WorkerResult {
     bool done;       /* the last one of this order */
     int32_t error;   /* 0 or negative errno; -ETIMEDOUT: the deadline passed; -ECONNRESET: the worker died */
-    uint32_t index;  /* of the group */
+    uint32_t index;  /* of the group or node */
     DriverStep step; /* the one that failed, or that comes now */
     MemberProgress progress; /* of the item */
     uint32_t n_fds;
@@ -81,7 +86,7 @@ typedef struct WorkerCaller {
     worker_step_t step; /* NULL: it does not matter */
     void *userdata;
     WorkerTask **task; /* set until done is called */
-    /* For WORKER_OPEN_NOIOMMU: set when it succeeds, as long as the worker has its copy. */
+    /* For an order with .keep: set when it succeeds, as long as the worker has its copies. */
     WorkerTask **keeper;
 } WorkerCaller;
 

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A vDPA device is opened through /dev/vhost-vdpa-N, by one program at a time: the next one gets EBUSY. The
+ * kernel resets it at each open and each close, whoever opens and whatever they do then, so there is no reset
+ * of our own. The reset may take its time, so a worker opens. It also keeps a copy of what is handed out
+ * until the claim ends, as of a device without an IOMMU: a reply that nobody takes would be closed for the
+ * last time by the bus or by us.
+ *
+ * The kernel asks nobody to give such a device up: who takes it from its driver, or removes it, waits until
+ * it is closed, and holds up the commands of the whole host meanwhile (vdpa dev del). */
+
+#include "daemon/broker/backend.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "core/device-kind.h"
+#include "daemon/broker/claim-run.h"
+#include "daemon/broker/claim-work.h"
+#include "daemon/broker/drain.h"
+#include "daemon/broker/grant.h"
+#include "host/sysfs.h"
+
+/* Nobody gets the file, so nothing is opened, which would keep the client from it. The node is only looked
+ * at. */
+static int look_at_node(const char *path, dev_t rdev, int *ret_fd) {
+    _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISCHR(st.st_mode) || st.st_rdev != rdev)
+        return -ESTALE;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static int keep_node(ClaimRun *j, size_t index, int *opened) {
+    const PlanMember *m = &j->claim.plan.members[index];
+    Device *d = claim_run_find_device(j, m);
+    const char *path = node_entry_path(j->nodes[index]);
+    _cleanup_close_ int node = -EBADF;
+    char name[DEVICE_NAME_MAX];
+    int r = 0;
+
+    if (!d)
+        return backend_refuse_open(j, -ENODEV, &m->name, path);
+    if (*opened < 0) {
+        r = look_at_node(path, d->vfio_rdev, &node);
+        opened = &node;
+    }
+    if (r >= 0)
+        r = sysfs_check_device(d);
+    if (r < 0)
+        return backend_refuse_open(j, r, &m->name, path);
+    drain_settle(j, index);
+    return grant_add(j, opened, "device:%s", device_name_format(&m->name, name));
+}
+
+static int keep_nodes(ClaimRun *j, const WorkerResult *result, int *fds) {
+    const size_t index = MIN(result->index, j->claim.plan.n_claimed - 1);
+    int r = 0;
+
+    if (result->error < 0)
+        return backend_refuse_open(
+                j, result->error, &j->claim.plan.members[index].name, node_entry_path(j->nodes[index]));
+    for (size_t i = 0; r >= 0 && i < j->claim.plan.n_claimed; i++)
+        r = keep_node(j, i, &fds[i]);
+    return r < 0 ? r : backend_complete(j);
+}
+
+static void on_opened(void *userdata, const WorkerResult *result, int *fds) {
+    ClaimRun *j = userdata;
+    const size_t index = MIN(result->index, j->claim.plan.n_claimed - 1);
+
+    if (result->error == -EBUSY)
+        backend_refuse_busy(j, &j->claim.plan.members[index].name, node_entry_path(j->nodes[index]));
+    else
+        backend_finish(j, result, fds, keep_nodes);
+}
+
+static int watch_node(ClaimRun *j, const PlanMember *m, WorkerOrder *order) {
+    const Device *d = claim_run_find_device(j, m);
+    char path[VFIO_NODE_MAX];
+    int r;
+
+    if (!d || d->vfio_index < 0 || d->vfio_rdev == 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &m->name, "it was taken from its driver %s",
+                m->target_driver);
+    r = drain_watch(j, device_node_path(d->name.kind, d->vfio_index, path));
+    if (r < 0)
+        return backend_refuse_open(j, r, &m->name, path);
+    order->groups[order->n_groups] = d->vfio_index;
+    order->rdevs[order->n_groups++] = (uint64_t) d->vfio_rdev;
+    return 0;
+}
+
+static int open_vhost_vdpa(ClaimRun *j) {
+    const Plan *plan = &j->claim.plan;
+    WorkerOrder order = {.operation = WORKER_OPEN_NODES, .keep = plan->grant == GRANT_FD};
+    int r = 0;
+
+    claim_work_fill_item(&order.item, &plan->members[0]);
+    for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
+        r = watch_node(j, &plan->members[i], &order);
+    return r < 0 ? r : backend_submit(j, &order, on_opened);
+}
+
+static int find_vhost_vdpa_node(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]) {
+    const Device *d;
+
+    if (index >= j->claim.plan.n_claimed)
+        return -ERANGE;
+    d = claim_run_find_device(j, &j->claim.plan.members[index]);
+    if (!d || d->vfio_index < 0)
+        return -ENOENT;
+    (void) device_node_path(d->name.kind, d->vfio_index, path);
+    return 0;
+}
+
+/* At the last close the kernel reports that first and resets the device then; until that is done it is open.
+ */
+static int ask_nodes_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
+    const Plan *plan = &j->claim.plan;
+
+    *order = (WorkerOrder){.operation = WORKER_PROBE_NODES};
+    claim_work_fill_item(&order->item, &plan->members[0]);
+    for (size_t i = 0; i < plan->n_claimed; i++) {
+        const Device *d = claim_run_find_device(j, &plan->members[i]);
+
+        if (d && d->vfio_index >= 0)
+            order->groups[order->n_groups++] = d->vfio_index;
+    }
+    return index > 0 || order->n_groups == 0 ? -ERANGE : 0;
+}
+
+const BackendType backend_vhost_vdpa = {
+        .open = open_vhost_vdpa,
+        .find_node = find_vhost_vdpa_node,
+        .ask_closed = ask_nodes_closed,
+        .close_is_silent = true,
+};
