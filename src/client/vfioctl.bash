@@ -19,7 +19,7 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan exec hold release transfer memlock-for vf virt monitor caps taint doctor reload policy snapshot help'
+    local verbs='list status plan setup exec hold release transfer memlock-for vf virt monitor caps taint doctor reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
@@ -127,6 +127,7 @@ _vfioctl() {
         plan) _vfioctl_offer "$global $giving" ;;
         hold) _vfioctl_offer "$global $giving --wait --no-ask-password" ;;
         exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --hotplug --print --wait --no-ask-password --" ;;
+        setup) _vfioctl_offer "$global --user --qemu --libvirt --podman --ram --write --host --policy" ;;
         release) _vfioctl_offer "$global --device --no-wait" ;;
         transfer) _vfioctl_offer "$global --pid --tether" ;;
         memlock-for) _vfioctl_offer "$global --ram --devices --viommu --viommu=nested" ;;

@@ -35,6 +35,7 @@ typedef struct Options {
     /* of exec */
     Vmm vmm;
     bool print;
+    bool libvirt, podman, write; /* of setup, which has .vmm too */
     const char *hotplug;
     /* of memlock-for */
     uint64_t ram;
@@ -59,6 +60,7 @@ VfiodRequest options_request(const Options *o, const char *const *devices, size_
 int verb_list(const Options *o, VfiodErrorText *error);
 int verb_status(const Options *o, VfiodErrorText *error);
 int verb_plan(const Options *o, VfiodErrorText *error);
+int verb_setup(const Options *o, VfiodErrorText *error);
 int verb_exec(const Options *o, VfiodErrorText *error);
 int verb_memlock_for(const Options *o, VfiodErrorText *error);
 int verb_hold(const Options *o, VfiodErrorText *error);

@@ -15,7 +15,7 @@ static int fail_with(char **ret_problem, Refusal *refusal) {
     return r;
 }
 
-static int make_request(const RehearsalRequest *from, Request *ret, char **ret_problem) {
+int make_request(const RehearsalRequest *from, Request *ret, char **ret_problem) {
     Refusal refusal = REFUSAL_NULL;
     int r = 0;
 
@@ -52,34 +52,45 @@ static int explain_device(HostView *host, Survey *survey, Explanation *explanati
     return r < 0 ? r : explanation_add_device(explanation, &decision.question);
 }
 
-int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const RehearsalRequest *from,
-        struct json_object **ret, char **ret_problem) {
-    _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
+int explain_request(HostView *host, const Policy *policy, const Subject *subject, const char *user,
+        const Request *request, struct json_object **ret, char **ret_problem) {
     _cleanup_(answer_freep) Answer *answer = NULL;
     _cleanup_(survey_done) Survey survey = {};
-    const Accounts accounts = {.host = &r->host};
-    _cleanup_free_ char *user = NULL;
     _cleanup_(explanation_done) Explanation explanation = {
-            .audience = AUDIENCE_OPERATOR, .subject = &subject, .effect = EFFECT_DENY};
-    Request request;
-    int k;
+            .policy = policy,
+            .audience = AUDIENCE_OPERATOR,
+            .subject = subject,
+            .user = user,
+            .effect = EFFECT_DENY,
+    };
+    int r = 0;
 
-    *ret_problem = NULL;
-    k = rehearsal_get_policy(r, &explanation.policy, ret_problem);
-    if (k >= 0)
-        k = persona_to_subject(&accounts, persona, &subject, &user, ret_problem);
-    explanation.user = user;
-    if (k >= 0)
-        k = make_request(from, &request, ret_problem);
-    for (size_t i = 0; k >= 0 && i < request.n_devices; i++)
-        k = explain_device(&r->host, &survey, &explanation, request.devices + i, ret_problem);
-    if (k >= 0)
-        k = decide_request(
-                &r->host, &survey, explanation.policy, &subject, &request, 0, &answer, ret_problem);
-    if (k < 0)
-        return k;
+    for (size_t i = 0; r >= 0 && i < request->n_devices; i++)
+        r = explain_device(host, &survey, &explanation, request->devices + i, ret_problem);
+    if (r >= 0)
+        r = decide_request(host, &survey, policy, subject, request, 0, &answer, ret_problem);
+    if (r < 0)
+        return r;
     explanation.plan = answer->granted ? &answer->plan : NULL;
     explanation.refusal = answer->granted ? NULL : &answer->refusal;
     *ret = explanation_to_json(&explanation);
     return *ret ? 0 : -ENOMEM;
+}
+
+int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const RehearsalRequest *from,
+        struct json_object **ret, char **ret_problem) {
+    _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
+    const Accounts accounts = {.host = &r->host};
+    _cleanup_free_ char *user = NULL;
+    const Policy *policy;
+    Request request;
+    int k;
+
+    *ret_problem = NULL;
+    k = rehearsal_get_policy(r, &policy, ret_problem);
+    if (k >= 0)
+        k = persona_to_subject(&accounts, persona, &subject, &user, ret_problem);
+    if (k >= 0)
+        k = make_request(from, &request, ret_problem);
+    return k < 0 ? k : explain_request(&r->host, policy, &subject, user, &request, ret, ret_problem);
 }

@@ -13,6 +13,7 @@
 
 #include "base/str.h"
 #include "core/device-kind.h"
+#include "rehearsal/policy-text.h"
 #include "rehearsal/rehearsal-internal.h"
 
 #define FACTS                                                                                                \
@@ -139,22 +140,8 @@ static int find_holder(const Generator *g, const Device *d, Holder *ret) {
 
 /* --- text --- */
 
-static void add_json_string(StrBuf *b, const char *s) {
-    _cleanup_json_ struct json_object *o = json_object_new_string(s);
-
-    if (o)
-        strbuf_add(b, json_object_to_json_string_ext(o, JSON_C_TO_STRING_NOSLASHESCAPE));
-    else
-        b->error = -ENOMEM;
-}
-
 static void add_comment(StrBuf *b, const char *text) {
-    _cleanup_free_ char *safe = sanitize(text, 400);
-
-    if (safe)
-        strbuf_addf(b, "    // %s\n", safe);
-    else
-        b->error = -ENOMEM;
+    policy_text_add_comment(b, "    ", text);
 }
 
 static void describe_siblings(StrBuf *b, const Device *d) {
@@ -191,31 +178,11 @@ static void describe_device(StrBuf *b, const Device *d, const DeviceFacts *facts
     add_comment(b, line.text ?: "?");
 }
 
-/* "0000-06-0d.0": what is left of an address where a tag is named. */
-static const char *format_short(const Device *d, char buf[static DEVICE_NAME_MAX]) {
-    (void) device_name_format_kernel(&d->name, buf);
-    for (char *s = buf; *s; s++)
-        if (*s == ':')
-            *s = '-';
-    return buf;
-}
-
-/* Its place as far as it does not depend on the numbers of buses, and the card. */
 static void add_tag(Generator *g, const Device *d, const DeviceFacts *facts) {
-    char name[DEVICE_NAME_MAX], tag[DEVICE_NAME_MAX];
+    char tag[DEVICE_NAME_MAX];
 
-    strbuf_addf(&g->tags, "%s    \"%s\": { ", g->n_tags++ > 0 ? ",\n" : "", format_short(d, tag));
-    if (facts->known & DEVICE_FACT_SLOT_PATH && facts->slot_path[0]) {
-        strbuf_add(&g->tags, "\"path\": ");
-        add_json_string(&g->tags, facts->slot_path);
-    } else
-        strbuf_addf(&g->tags, "\"slot\": \"%s\"", device_name_format_kernel(&d->name, name));
-    strbuf_addf(&g->tags, ", \"id\": \"%04x:%04x\"", d->vendor, d->device);
-    if (facts->known & DEVICE_FACT_SERIAL && facts->serial[0]) {
-        strbuf_add(&g->tags, ", \"serial\": ");
-        add_json_string(&g->tags, facts->serial);
-    }
-    strbuf_add(&g->tags, " }");
+    strbuf_addf(&g->tags, "%s    \"%s\": ", g->n_tags++ > 0 ? ",\n" : "", policy_text_short_name(d, tag));
+    policy_text_add_tag(&g->tags, d, facts);
 }
 
 static void add_reset(StrBuf *b, const char *indent, const DeviceFacts *facts) {
@@ -234,11 +201,11 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
     comment = format_string("%s %s %s.", h->is_group ? "Group" : "User", h->name ?: "without a name", h->how);
     add_comment(b, comment ?: "?");
     add_tag(g, d, facts);
-    (void) format_short(d, tag);
+    (void) policy_text_short_name(d, tag);
     strbuf_addf(b, "    {\n      \"name\": \"keep-%s\",\n      \"effect\": \"allow\",\n", tag);
     strbuf_addf(b, "      \"who\": { \"%s\": ", h->is_group ? "group" : "user");
     if (h->name)
-        add_json_string(b, h->name);
+        policy_text_add_string(b, h->name);
     else
         strbuf_addf(b, "%" PRIu32, h->id);
     strbuf_addf(b, " },\n      \"what\": { \"tag\": \"%s\" }", tag);
@@ -264,7 +231,7 @@ static void add_suggestion(Generator *g, const Device *d, const DeviceFacts *fac
     strbuf_addf(&g->rules,
             "    // { \"name\": \"use-%s\", \"effect\": \"allow\", \"who\": { \"user\": \"NAME\" },\n"
             "    //   \"what\": { \"device\": \"%s\", \"id\": \"%04x:%04x\" }%s%s },\n",
-            format_short(d, tag), device_name_format_kernel(&d->name, name), d->vendor, d->device,
+            policy_text_short_name(d, tag), device_name_format_kernel(&d->name, name), d->vendor, d->device,
             no_reset ? ", \"reset\": \"optional\"" : "",
             has_busy_sibling(d) ? ", \"siblings\": \"park\"" : "");
 }

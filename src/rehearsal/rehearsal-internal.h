@@ -35,3 +35,9 @@ int test_files_merge(const char *const *paths, TestFile *ret, char **ret_problem
 
 /* The policy, to evaluate it: fails when it has errors. Borrowed. */
 int rehearsal_get_policy(Rehearsal *r, const Policy **ret, char **ret_problem);
+
+/* From words to what the planner takes. */
+int make_request(const RehearsalRequest *from, Request *ret, char **ret_problem);
+/* The explanation of a request as rehearsal_explain() has it. user: what to call the subject. */
+int explain_request(HostView *host, const Policy *policy, const Subject *subject, const char *user,
+        const Request *request, struct json_object **ret, char **ret_problem);

@@ -590,6 +590,87 @@ class BoundsTest(FilesTest):
                       self.fails(2, 'policy', 'check', WORKSHOP, host='/dev/zero'))
 
 
+class SetupTest(FilesTest):
+    def setup(self, *arguments, status=0):
+        """What vfioctl setup proposes; its policy must be one, and grant what it says."""
+        found = self.json('setup', *arguments, '--policy', self.policy(), status=status)
+        policy = self.file('setup.json', found['policy'])
+        self.text('policy', 'check', policy)
+        self.assertEqual(bool(status), bool(found['explanation']['error']))
+        return found, json.loads(re.sub(r'(?m)^ *//.*$', '', found['policy']))
+
+    def test_a_card_with_two_functions(self):
+        found, policy = self.setup('01:00.0', '--user', 'alice', '--qemu', '--ram=16G')
+        self.assertEqual(found['devices'], ['pci:0000:01:00.0', 'pci:0000:01:00.1'])
+        self.assertEqual((found['added'], found['dangers']), (['pci:0000:01:00.1'], []))
+        self.assertEqual(found['file'], '60-alice-0000-01-00.0.json')
+        rule, = policy['rules']
+        self.assertEqual((rule['who'], rule['memlock']), ({'user': 'alice'}, '17G'))
+        self.assertEqual(policy['tags']['alice-0000-01-00.0'],
+                         {'path': '0000:00:1c.0/00.0', 'id': '10de:2230', 'serial': '48-b0-2d-ff-ff-12-34-56'})
+        self.assertEqual(found['commands'], 'vfioctl exec --memlock 17G --device 0000:01:00.0 --device 0000:01:00.1 '
+                         '--qemu -- qemu-system-x86_64 -machine q35 -accel kvm -cpu host -m 16G\n')
+        text = self.text('setup', '01:00.0', '--user', 'alice', '--qemu', '--policy', self.policy())
+        self.assertIn('Other functions of the same card are claimed with it: pci:0000:01:00.1', text)
+        self.assertIn('A claim would be granted.', text)
+
+    def test_clients(self):
+        for user, client, keys, command in (
+                ('alice', [], {}, 'vfioctl exec --device 0000:06:00.0 -- COMMAND'),
+                ('alice', ['--podman'], {}, '-- podman run --env VFIOD_DEVICES'),
+                ('alice', ['--libvirt'], {'grant': ['node'], 'memlock': '5G'}, 'vfioctl virt start DOMAIN'),
+                ('root', ['--libvirt'], {'grant': ['none']}, '/etc/libvirt/hooks/qemu.d/50-vfiod'),
+                ('root', ['--qemu'], {}, '--qemu -- qemu-system-x86_64')):
+            with self.subTest(user=user, client=client):
+                found, policy = self.setup('06:00.0', '--user', user, *client)
+                rule, = policy['rules']
+                self.assertEqual({k: rule[k] for k in ('grant', 'memlock', 'siblings', 'reset') if k in rule}, keys)
+                self.assertIn(command, found['commands'])
+                self.assertEqual(bool(found['dangers']), 'node' in keys.get('grant', []))
+        self.assertIn("<address domain='0x0000' bus='0x06' slot='0x00' function='0x0'/>", self.setup(
+            '06:00.0', '--user', 'root', '--libvirt')[0]['commands'])
+
+    def test_what_it_costs_is_said(self):
+        with open(HOST) as f:
+            host = json.load(f)
+        nic, = (d for d in host['devices'] if d['name'] == 'pci:0000:06:00.0')
+        nic['resetMethods'] = []
+        host['devices'].append({**nic, 'name': 'pci:0000:07:1f.0', 'driver': 'ahci', 'resetMethods': ['bus']})
+        recorded = self.file('host.json', host)
+        status, out, err = self.vfioctl('setup', '--json', '06:00.0', '--user', 'alice', '--policy', self.policy(),
+                                        host=recorded)
+        self.assertEqual((status, err), (0, ''), out)
+        found = json.loads(out)
+        rule, = json.loads(re.sub(r'(?m)^ *//.*$', '', found['policy']))['rules']
+        self.assertEqual((rule['siblings'], rule['reset']), ('park', 'optional'))
+        self.assertEqual(len(found['dangers']), 2)
+        self.assertIn('pci:0000:07:1f.0 (ahci)', found['dangers'][0])
+        self.assertIn('cannot be reset', found['dangers'][1])
+
+    def test_never_what_the_host_needs(self):
+        found, policy = self.setup('04:00.0', '--user', 'alice', status=25)
+        self.assertNotIn('host-critical', found['policy'])
+        self.assertIn('eth0 has an address', found['explanation']['message'])
+        self.assertIn('A claim would still be refused', self.text(
+            'setup', '04:00.0', '--user', 'alice', '--policy', self.policy(), status=25))
+
+    def test_a_rule_before_it_counts(self):
+        denied = self.file('10-no.json', {'rules': [rule('deny', name='no', who={'user': 'alice'})]})
+        found = self.json('setup', '06:00.0', '--user', 'alice', '--policy', denied, status=17)
+        self.assertIn('rule no', found['explanation']['message'])
+        found = self.json('setup', '06:00.0', '--user', 'bob', '--policy', denied)
+        self.assertEqual(found['explanation']['error'], None)
+        broken = self.file('20-broken.json', '{')
+        self.assertIn('20-broken.json', self.fails(2, 'setup', '06:00.0', '--user', 'bob', '--policy', broken))
+
+    def test_bad_input(self):
+        self.assertIn('--user', self.fails(2, 'setup', '06:00.0'))
+        self.assertIn('no-such-user', self.fails(2, 'setup', '06:00.0', '--user', 'no-such-user'))
+        self.assertIn('there is no device', self.fails(2, 'setup', '06:00.5', '--user', 'alice'))
+        self.assertIn('one of them', self.fails(2, 'setup', '06:00.0', '--user', 'alice', '--qemu', '--podman'))
+        self.assertIn('--write', self.fails(2, 'setup', '06:00.0', '--user', 'alice', '--write'))
+
+
 class LiveTest(VfiodTestCase):
     """This host, which is a pretended one, beside its daemon."""
 

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "client/doctor.h"
+#include "client/policy-door.h"
+#include "client/show-explanation.h"
+
+#define POLICY_DIRECTORY "/etc/vfiod/policy.d"
+#define DEFAULT_RAM (UINT64_C(4) << 30)
+#define FILE_MAX (1U << 20)
+
+static bool is_root(const char *user) {
+    return streq(user, "root") || streq(user, "0");
+}
+
+/* QEMU takes file descriptors where both it and the kernel are new enough; else it opens the nodes. */
+static int qemu_grant(const Options *o, const char **ret, VfiodErrorText *error) {
+    DoctorFacts facts = {};
+    int r = 0;
+
+    *ret = NULL;
+    if (!o->host)
+        r = doctor_look(&facts);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot look at this host");
+    if (facts.host && ((facts.qemu && !facts.qemu_takes_fds) || facts.iommufd == MODULE_MISSING))
+        *ret = "node";
+    doctor_facts_done(&facts);
+    return 0;
+}
+
+typedef struct Wish {
+    RehearsalSetup setup;
+    char memlock[FORMAT_SIZE_MAX];
+} Wish;
+
+static int make_wish(const Options *o, Wish *ret, VfiodErrorText *error) {
+    bool machine = o->vmm == VMM_QEMU || o->libvirt;
+    VfiodMemlock memlock;
+    int r = 0;
+
+    *ret = (Wish){.setup = {.user = o->user, .devices = (const char *const *) o->arguments}};
+    if (o->vmm == VMM_QEMU)
+        r = qemu_grant(o, &ret->setup.grant, error);
+    else if (o->libvirt)
+        ret->setup.grant = is_root(o->user) ? "none" : "node";
+    if (r < 0)
+        return r;
+    if (o->libvirt && is_root(o->user))
+        ret->setup.unit = "libvirtd.service";
+    if (machine && !is_root(o->user)) {
+        r = vfiod_memlock_for(
+                o->ram > 0 ? o->ram : DEFAULT_RAM, (unsigned) o->n_arguments, VFIOD_VIOMMU_NONE, &memlock);
+        if (r < 0)
+            return error_text_errno(error, r, "Cannot tell how much memory must be locked");
+        ret->setup.memlock = format_size(memlock.bytes, ret->memlock);
+    }
+    return 0;
+}
+
+/* ---- What to do ---- */
+
+static void add_devices(StrBuf *b, struct json_object *devices) {
+    for (size_t i = 0; i < json_object_array_length(devices); i++) {
+        const char *name = json_object_get_string(json_object_array_get_idx(devices, i));
+
+        strbuf_addf(b, " --device %s", startswith(name, "pci:") ?: name);
+    }
+}
+
+/* Of libvirt's definition: <hostdev> for each. */
+static void add_hostdevs(StrBuf *b, struct json_object *devices, bool managed) {
+    for (size_t i = 0; i < json_object_array_length(devices); i++) {
+        unsigned domain, bus, slot, function;
+
+        if (sscanf(json_object_get_string(json_object_array_get_idx(devices, i)), "pci:%x:%x:%x.%x", &domain,
+                    &bus, &slot, &function) != 4)
+            continue;
+        strbuf_addf(b,
+                "    <hostdev mode='subsystem' type='pci' managed='%s'>\n"
+                "      <source><address domain='0x%04x' bus='0x%02x' slot='0x%02x' "
+                "function='0x%x'/></source>\n"
+                "    </hostdev>\n",
+                managed ? "yes" : "no", domain, bus, slot, function);
+    }
+}
+
+static void add_libvirt(const Options *o, StrBuf *b, struct json_object *devices) {
+    if (is_root(o->user)) {
+        strbuf_add(b,
+                "install -D -m 755 /usr/share/vfiod/libvirt-hook /etc/libvirt/hooks/qemu.d/50-vfiod\n"
+                "systemctl restart libvirtd.service\n"
+                "virsh edit DOMAIN      # in <devices>:\n");
+        add_hostdevs(b, devices, true);
+        strbuf_add(b, "virsh start DOMAIN\n");
+        return;
+    }
+    strbuf_add(b,
+            "virsh --connect qemu:///session edit DOMAIN      # before <devices>, and in it:\n"
+            "  <iommufd enabled='yes' fdgroup='iommu'/>\n");
+    add_hostdevs(b, devices, false);
+    strbuf_add(b, "vfioctl virt start DOMAIN\n");
+}
+
+/* The commands of the user, one a line. Owned; NULL on ENOMEM. */
+static char *make_commands(const Options *o, const Wish *wish, struct json_object *devices) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char ram[FORMAT_SIZE_MAX];
+
+    if (o->libvirt) {
+        add_libvirt(o, &b, devices);
+        return strbuf_steal(&b);
+    }
+    strbuf_add(&b, "vfioctl exec");
+    if (wish->setup.grant)
+        strbuf_addf(&b, " --backend group --grant %s", wish->setup.grant);
+    if (wish->setup.memlock)
+        strbuf_addf(&b, " --memlock %s", wish->setup.memlock);
+    add_devices(&b, devices);
+    if (o->vmm == VMM_QEMU)
+        strbuf_addf(&b, " --qemu -- qemu-system-x86_64 -machine q35 -accel kvm -cpu host -m %s\n",
+                format_size(o->ram > 0 ? o->ram : DEFAULT_RAM, ram));
+    else if (o->podman)
+        strbuf_add(&b, " -- podman run --env VFIOD_DEVICES --env VFIOD_BACKEND --env LISTEN_FDNAMES IMAGE\n");
+    else
+        strbuf_add(&b, " -- COMMAND\n");
+    return strbuf_steal(&b);
+}
+
+/* ---- Writing ---- */
+
+/* 1: it is there as it is. */
+static int is_there(int directory, const char *file, const char *text) {
+    _cleanup_free_ char *old = NULL;
+    int r;
+
+    r = read_file_at(directory, file, FILE_MAX, &old, NULL);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+    return streq(old, text) ? 1 : -EEXIST;
+}
+
+static int write_file(const char *file, const char *text, VfiodErrorText *error) {
+    _cleanup_close_ int directory = -EBADF;
+    int r = 0;
+
+    if (mkdir("/etc/vfiod", 0755) < 0 && errno != EEXIST)
+        r = -errno;
+    if (r >= 0 && mkdir(POLICY_DIRECTORY, 0755) < 0 && errno != EEXIST)
+        r = -errno;
+    if (r >= 0) {
+        directory = open(POLICY_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = directory < 0 ? -errno : is_there(directory, file, text);
+    }
+    if (r == 0)
+        r = write_file_atomic_at(directory, file, text, strlen(text), 0644);
+    if (r == -EEXIST)
+        return error_text_set(error, EEXIST, ERROR_NAME_FAILED,
+                POLICY_DIRECTORY "/%s is there with another content. Remove it first, or edit it.", file);
+    if (r < 0)
+        return error_text_set(error, -r, ERROR_NAME_FAILED, "Cannot write " POLICY_DIRECTORY "/%s: %s", file,
+                strerrordesc_np(-r));
+    return 0;
+}
+
+/* ---- Showing ---- */
+
+static void show_list_of(const Options *o, const char *heading, struct json_object *list) {
+    if (!list || json_object_array_length(list) == 0)
+        return;
+    puts("");
+    show_heading(o, heading);
+    for (size_t i = 0; i < json_object_array_length(list); i++)
+        policy_print("  - %s", json_object_get_string(json_object_array_get_idx(list, i)));
+}
+
+static void show_setup(const Options *o, struct json_object *result, const char *commands, bool written) {
+    _cleanup_free_ char *added = json_list_text(result, "added"), *heading = NULL;
+    struct json_object *explanation = json_member(result, "explanation");
+    bool granted = !*json_text(explanation, "error");
+
+    heading = format_string("%s " POLICY_DIRECTORY "/%s:", written ? "Written to" : "The policy, for",
+            json_text(result, "file"));
+    if (added && *added)
+        policy_print("Other functions of the same card are claimed with it: %s", added);
+    show_heading(o, heading ? heading : "The policy:");
+    fputs(json_text(result, "policy"), stdout);
+    show_list_of(o, "What is dangerous about it:", json_list(result, "dangers"));
+    puts("");
+    if (!granted) {
+        show_heading(o,
+                o->write ? "Nothing is written, since a claim would still be refused:"
+                         : "A claim would still be refused:");
+        policy_print("  %s", json_text(explanation, "message"));
+        show_obstacles(o, json_list(explanation, "obstacles"));
+        return;
+    }
+    show_heading(
+            o, written ? "Then:" : "A claim would be granted. As root, the same command with --write; then:");
+    fputs(written ? "vfioctl reload          # as root\n" : "", stdout);
+    fputs(commands, stdout);
+}
+
+static int check_options(const Options *o, VfiodErrorText *error) {
+    if (!o->user)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--user=USER: say who shall have the device.");
+    if ((o->vmm == VMM_QEMU) + o->libvirt + o->podman > 1)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--qemu, --libvirt and --podman: give one of them.");
+    if (o->write && o->host)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--write is for this machine, not for a recorded one.");
+    return 0;
+}
+
+int verb_setup(const Options *o, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *result = NULL;
+    _cleanup_rehearsal_ Rehearsal *rehearsal = NULL;
+    _cleanup_free_ char *commands = NULL;
+    struct json_object *explanation;
+    char *problem = NULL;
+    const char *refusal;
+    Wish wish;
+    int r;
+
+    r = check_options(o, error);
+    if (r >= 0)
+        r = make_wish(o, &wish, error);
+    if (r >= 0)
+        r = policy_open(o, o->policies.items, &rehearsal, error);
+    if (r < 0)
+        return r;
+    r = rehearsal_setup(rehearsal, &wish.setup, &result, &problem);
+    if (r < 0)
+        return policy_failed(r, problem, error);
+    explanation = json_member(result, "explanation");
+    refusal = json_text(explanation, "error");
+    commands = make_commands(o, &wish, json_list(result, "devices"));
+    if (!commands || json_add_string(result, "commands", commands) < 0)
+        return error_text_errno(error, ENOMEM, "Cannot show the commands");
+    if (o->write && !*refusal) {
+        r = write_file(json_text(result, "file"), json_text(result, "policy"), error);
+        if (r < 0)
+            return r;
+    }
+    if (!o->json)
+        show_setup(o, result, commands, o->write && !*refusal);
+    else if (show_json(stdout, result, /* pretty= */ true) < 0)
+        return error_text_errno(error, EIO, "Cannot show the result");
+    return *refusal ? exit_status_of(refusal) : 0;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* One rule for one user and one card. Its keys follow from what is there: what else is in the group, whether
+ * there is a reset, how the client takes the devices. Then the rule is tried beside the policy of the host,
+ * and the answer is what counts, not what was meant. */
+
+#include <ctype.h>
+#include <stdio.h>
+
+#include "core/device-kind.h"
+#include "rehearsal/policy-text.h"
+#include "rehearsal/rehearsal-internal.h"
+
+#define FACTS (DEVICE_FACT_RESET_METHODS | DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL)
+#define NAME_LENGTH_MAX 80U
+#define INDENT "      "
+
+typedef struct Setup {
+    Rehearsal *rehearsal; /* borrowed, as all of this but the lists */
+    const RehearsalSetup *wish;
+    const Device *devices[REQUEST_DEVICES_MAX];
+    size_t n_devices, n_asked;
+    struct json_object *dangers; /* owned */
+    StrBuf terms;                /* owned: keys of the rule */
+} Setup;
+
+static void setup_done(Setup *s) {
+    json_object_put(s->dangers);
+    strbuf_done(&s->terms);
+}
+
+static bool is_chosen(const Setup *s, const Device *d) {
+    for (size_t i = 0; i < s->n_devices; i++)
+        if (s->devices[i] == d)
+            return true;
+    return false;
+}
+
+/* ---- Which devices ---- */
+
+static bool is_same_card(const Device *a, const Device *b) {
+    return a->name.kind == DEVICE_KIND_PCI && b->name.kind == DEVICE_KIND_PCI &&
+            a->name.domain == b->name.domain && a->name.pci_bus == b->name.pci_bus &&
+            a->name.slot == b->name.slot;
+}
+
+static void add_companions(Setup *s, const Device *d) {
+    if (!d->group)
+        return;
+    FOREACH_MEMBER(m, d->group)
+        if (s->n_devices < ELEMENTSOF(s->devices) && !is_chosen(s, m) && !device_is_bridge(m) &&
+                is_same_card(d, m))
+            s->devices[s->n_devices++] = m;
+}
+
+static int choose_devices(Setup *s, char **ret_problem) {
+    const RehearsalRequest words = {.devices = s->wish->devices};
+    Request request;
+    int r;
+
+    r = make_request(&words, &request, ret_problem);
+    for (size_t i = 0; r >= 0 && i < request.n_devices; i++) {
+        Device *d;
+
+        r = find_device(&s->rehearsal->host, request.devices + i, &d, ret_problem);
+        if (r < 0)
+            return r;
+        if (d->name.kind != DEVICE_KIND_PCI)
+            return problem(
+                    ret_problem, -EOPNOTSUPP, "setup writes rules for PCI devices only; see vfiod-policy(5)");
+        s->devices[s->n_devices++] = d;
+    }
+    if (r < 0)
+        return r;
+    s->n_asked = s->n_devices;
+    for (size_t i = 0; i < s->n_asked; i++)
+        add_companions(s, s->devices[i]);
+    return 0;
+}
+
+/* Of the device's tag, and that of the first device is the name of rule and file: of few characters. Returns
+ * buf. */
+static const char *name_for(const Setup *s, const Device *d, char buf[static NAME_LENGTH_MAX]) {
+    char device[DEVICE_NAME_MAX];
+
+    (void) snprintf(buf, NAME_LENGTH_MAX, "%.20s-%s", s->wish->user, policy_text_short_name(d, device));
+    for (char *c = buf; *c; c++)
+        *c = (char) (isalnum((unsigned char) *c) || strchr("._-", *c) ? tolower((unsigned char) *c) : '_');
+    return buf;
+}
+
+/* ---- The keys of the rule ---- */
+
+static int add_danger(Setup *s, char *text) {
+    _cleanup_free_ char *owned = text;
+
+    return owned ? json_append(s->dangers, json_object_new_string(owned)) : -ENOMEM;
+}
+
+static void add_term(Setup *s, const char *why, const char *key, const char *value, bool is_list) {
+    strbuf_add(&s->terms, ",\n");
+    policy_text_add_comment(&s->terms, INDENT, why);
+    strbuf_addf(&s->terms, INDENT "\"%s\": %s\"%s\"%s", key, is_list ? "[" : "", value, is_list ? "]" : "");
+}
+
+/* A claim takes these from their drivers. */
+static int add_siblings(Setup *s) {
+    _cleanup_strbuf_ StrBuf names = {};
+    _cleanup_free_ char *why = NULL;
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < s->n_devices; i++) {
+        const Device *d = s->devices[i];
+
+        if (!d->group || (i > 0 && s->devices[i - 1]->group == d->group))
+            continue;
+        FOREACH_MEMBER(m, d->group)
+            if (!is_chosen(s, m) && !device_leaves_group_viable(m))
+                strbuf_addf(&names, "%s%s (%s)", names.length > 0 ? ", " : "",
+                        device_name_format(&m->name, name), m->driver);
+    }
+    if (names.length == 0 || names.error < 0)
+        return names.error;
+    why = format_string("In the same IOMMU group, and away from the host during the claim: %s.", names.text);
+    if (!why)
+        return -ENOMEM;
+    add_term(s, why, "siblings", "park", false);
+    return add_danger(s,
+            format_string(
+                    "During the claim the host loses what is in the same IOMMU group: %s.", names.text));
+}
+
+static int read_facts(Setup *s, const Device *d, DeviceFacts *ret) {
+    HostView *host = &s->rehearsal->host;
+    int r = host->facts.read_facts(host->facts.userdata, d, FACTS, ret);
+
+    return r == -ENOMEM ? r : 0; /* what is unknown is not written */
+}
+
+static int add_reset(Setup *s) {
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < s->n_devices; i++) {
+        _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+        int r = read_facts(s, s->devices[i], &facts);
+
+        if (r < 0)
+            return r;
+        if (!(facts.known & DEVICE_FACT_RESET_METHODS) || facts.reset_methods != 0)
+            continue;
+        add_term(s, "A device has no reset: its next owner gets it as the last one left it.", "reset",
+                "optional", false);
+        return add_danger(s,
+                format_string("%s cannot be reset. What one user leaves in it, the next one can read.",
+                        device_name_format(&s->devices[i]->name, name)));
+    }
+    return 0;
+}
+
+static int add_use(Setup *s) {
+    const char *grant = s->wish->grant;
+    int r = 0;
+
+    if (grant && streq(grant, "node")) {
+        add_term(s, "The client opens the nodes by their paths.", "grant", "node", true);
+        r = add_danger(s,
+                strdup("With the grant node, every program of the user can open the devices during a "
+                       "claim."));
+    } else if (grant && streq(grant, "none"))
+        add_term(s, "The client opens the devices as root; they are only reserved.", "grant", "none", true);
+    if (s->wish->memlock)
+        add_term(s, "What a device can reach is locked in memory: the memory of the guest, and 1G.",
+                "memlock", s->wish->memlock, false);
+    return r;
+}
+
+/* ---- The text ---- */
+
+static int add_tags(Setup *s, StrBuf *b) {
+    char tag[NAME_LENGTH_MAX];
+
+    strbuf_add(
+            b, "  // A place and the card in it: another card in the slot does not match.\n  \"tags\": {\n");
+    for (size_t i = 0; i < s->n_devices; i++) {
+        _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+        int r = read_facts(s, s->devices[i], &facts);
+
+        if (r < 0)
+            return r;
+        strbuf_addf(b, "    \"%s\": ", name_for(s, s->devices[i], tag));
+        policy_text_add_tag(b, s->devices[i], &facts);
+        strbuf_add(b, i + 1 < s->n_devices ? ",\n" : "\n");
+    }
+    strbuf_add(b, "  },\n");
+    return 0;
+}
+
+static void add_who(const Setup *s, StrBuf *b) {
+    strbuf_add(b, INDENT "\"who\": { \"user\": ");
+    policy_text_add_string(b, s->wish->user);
+    if (s->wish->unit) {
+        strbuf_add(b, ", \"unit\": ");
+        policy_text_add_string(b, s->wish->unit);
+    }
+    strbuf_add(b, " },\n");
+}
+
+static int write_policy(Setup *s, char **ret) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char tag[NAME_LENGTH_MAX];
+    int r;
+
+    policy_text_add_comment(&b, "", "Written by 'vfioctl setup'.");
+    strbuf_add(&b, "{\n");
+    r = add_tags(s, &b);
+    if (r < 0)
+        return r;
+    strbuf_addf(&b, "  \"rules\": [\n    {\n" INDENT "\"name\": \"%s\",\n" INDENT "\"effect\": \"allow\",\n",
+            name_for(s, s->devices[0], tag));
+    add_who(s, &b);
+    strbuf_add(&b, INDENT "\"what\": { \"tag\": [");
+    for (size_t i = 0; i < s->n_devices; i++)
+        strbuf_addf(&b, "%s\"%s\"", i > 0 ? ", " : "", name_for(s, s->devices[i], tag));
+    strbuf_addf(&b, "] }%s\n    }\n  ]\n}\n", s->terms.text ?: "");
+    *ret = strbuf_steal(&b);
+    return *ret && s->terms.error >= 0 ? 0 : -ENOMEM;
+}
+
+/* ---- Trying it ---- */
+
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* The policy of the host with one more file, or another one of that name, at its place among the others. */
+static int add_files(Rehearsal *r, PolicyParser *parser, const char *file, const char *text) {
+    bool added = false;
+    int k = 0;
+
+    for (size_t i = 0; k >= 0 && i < r->n_texts; i++) {
+        const PolicyText *t = r->texts + i;
+        int order = strcmp(base_name(t->path), file);
+
+        if (t->fate != POLICY_FILE_READ)
+            continue;
+        if (!added && order >= 0) {
+            added = true;
+            k = policy_parser_add(parser, file, text, strlen(text));
+        }
+        if (k >= 0 && order != 0)
+            k = policy_parser_add(parser, t->path, t->text, t->size);
+    }
+    return added || k < 0 ? k : policy_parser_add(parser, file, text, strlen(text));
+}
+
+static int load_with(Rehearsal *r, const char *file, const char *text, Policy **ret, char **ret_problem) {
+    _cleanup_(policy_parser_freep) PolicyParser *parser = policy_parser_new(host_view_resolve, &r->host);
+    int k;
+
+    if (!parser)
+        return -ENOMEM;
+    k = add_files(r, parser, file, text);
+    if (k >= 0)
+        k = policy_parser_finish(parser, ret);
+    if (k == -EINVAL)
+        return problem(ret_problem, k, "the policy with the new file has errors: %s",
+                policy_parser_error(parser, 0));
+    return k;
+}
+
+static int request_all(const Setup *s, Request *ret, char **ret_problem) {
+    const RehearsalRequest words = {
+            .devices = s->wish->devices,
+            .grant = s->wish->grant,
+            .memlock = s->wish->memlock,
+    };
+    Refusal refusal = REFUSAL_NULL;
+    char name[DEVICE_NAME_MAX];
+    int r;
+
+    r = make_request(&words, ret, ret_problem);
+    for (size_t i = s->n_asked; r >= 0 && i < s->n_devices; i++)
+        r = request_add_device(ret, device_name_format(&s->devices[i]->name, name), &refusal);
+    refusal_done(&refusal);
+    return r;
+}
+
+static int try_it(
+        Setup *s, const char *file, const char *text, struct json_object **ret, char **ret_problem) {
+    const Accounts accounts = {.host = &s->rehearsal->host};
+    const RehearsalSubject persona = {.user = s->wish->user, .unit = s->wish->unit};
+    _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
+    _cleanup_(policy_freep) Policy *policy = NULL;
+    _cleanup_free_ char *user = NULL;
+    Request request;
+    int r;
+
+    r = load_with(s->rehearsal, file, text, &policy, ret_problem);
+    if (r >= 0)
+        r = persona_to_subject(&accounts, &persona, &subject, &user, ret_problem);
+    if (r >= 0)
+        r = request_all(s, &request, ret_problem);
+    return r < 0 ? r
+                 : explain_request(&s->rehearsal->host, policy, &subject, user, &request, ret, ret_problem);
+}
+
+static int add_names(struct json_object *o, const char *key, const Setup *s, size_t from) {
+    struct json_object *list = json_object_new_array();
+    char name[DEVICE_NAME_MAX];
+
+    if (json_add(o, key, list) < 0)
+        return -ENOMEM;
+    for (size_t i = from; i < s->n_devices; i++)
+        if (json_append(list, json_object_new_string(device_name_format(&s->devices[i]->name, name))) < 0)
+            return -ENOMEM;
+    return 0;
+}
+
+int rehearsal_setup(Rehearsal *r, const RehearsalSetup *wish, struct json_object **ret, char **ret_problem) {
+    _cleanup_json_ struct json_object *o = json_object_new_object(), *explanation = NULL;
+    _cleanup_(setup_done) Setup s = {.rehearsal = r, .wish = wish, .dangers = json_object_new_array()};
+    _cleanup_free_ char *text = NULL, *file = NULL;
+    char name[NAME_LENGTH_MAX];
+    int k;
+
+    *ret_problem = NULL;
+    if (!o || !s.dangers)
+        return -ENOMEM;
+    k = choose_devices(&s, ret_problem);
+    if (k < 0)
+        return k;
+    file = format_string("60-%s.json", name_for(&s, s.devices[0], name));
+    k = file ? add_siblings(&s) : -ENOMEM;
+    if (k >= 0)
+        k = add_reset(&s);
+    if (k >= 0)
+        k = add_use(&s);
+    if (k >= 0)
+        k = write_policy(&s, &text);
+    if (k >= 0)
+        k = try_it(&s, file, text, &explanation, ret_problem);
+    if (k < 0)
+        return k;
+    if (json_add_string(o, "file", file) < 0 || json_add_string(o, "policy", text) < 0 ||
+            add_names(o, "devices", &s, 0) < 0 || add_names(o, "added", &s, s.n_asked) < 0 ||
+            json_add(o, "dangers", json_object_get(s.dangers)) < 0 ||
+            json_add(o, "explanation", TAKE_PTR(explanation)) < 0)
+        return -ENOMEM;
+    *ret = TAKE_PTR(o);
+    return 0;
+}
