@@ -718,8 +718,55 @@ class TapResult(unittest.TestResult):
         self._bad(test, error)
 
 
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def children_of(parent):
+    """The pids of its children."""
+    found = []
+    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(')')[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def reap(until=None):
+    """Waits for every child, or until that one ends; its exit status."""
+    while True:
+        try:
+            pid, status = os.wait()
+        except ChildProcessError:
+            return None
+        if pid == until:
+            return os.waitstatus_to_exitcode(status)
+
+
+def leave_nobody_behind():
+    """Returns in a child. Its parent waits for it and kills what it has left behind, however it ends: a test that runs out
+    of time ends at once, and its daemon and bus would keep the pipe on which everybody waits for the end."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1) < 0:
+        raise OSError(ctypes.get_errno(), 'prctl')
+    child = os.fork()
+    if child == 0:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child has it as well
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    status = reap(until=child)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while left := children_of(os.getpid()):  # theirs become ours
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        os.wait()
+    os._exit(status if status >= 0 else 128 - status)
+
+
 def main():
     """Runs the tests of the calling file: all, or those named on the command line."""
+    leave_nobody_behind()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     loader = unittest.TestLoader()
     module = sys.modules['__main__']

@@ -36,6 +36,29 @@ class Program:
         self.process.communicate()
 
 
+class MainTest(unittest.TestCase):
+    def test_nothing_outlives_a_test_that_ends_at_once(self):
+        """As one does whose time is over. Whoever reads its output sees the end."""
+        code = '''import harness, os, subprocess, unittest
+class Test(unittest.TestCase):
+    def test(self):
+        subprocess.Popen(['sleep', '1000'], start_new_session=True)
+        subprocess.run(['sh', '-c', 'sleep 1000 & exit'])
+        print('out', flush=True)
+        os._exit(3)
+harness.main()'''
+        process = subprocess.run([sys.executable, '-c', code], cwd=os.path.dirname(__file__), stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True, timeout=60)
+        self.assertEqual((process.returncode, process.stdout), (3, 'out\n'))
+
+    def test_status(self):
+        for body, status in (('pass', 0), ('self.fail()', 1), ('os.kill(os.getpid(), 9)', 137), ('os.kill(os.getpid(), 15)', 1)):
+            code = f'import harness, os, unittest\nclass Test(unittest.TestCase):\n    def test(self): {body}\nharness.main()'
+            process = subprocess.run([sys.executable, '-c', code], cwd=os.path.dirname(__file__), timeout=60,
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.assertEqual(process.returncode, status, body)
+
+
 class HarnessTest(unittest.TestCase):
     def setUp(self):
         self.host = Host()
