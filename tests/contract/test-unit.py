@@ -89,6 +89,13 @@ class UnitTest(unittest.TestCase):
                 self.assertEqual(unit['DefaultDependencies'], ['no'])
                 self.assertNotRegex(self.path.with_name(name).read_text(), r'(?m)^(After|Requires|Wants|BusName)=.*dbus')
 
+    def test_nothing_of_it_waits_for_the_end_of_early_boot(self):
+        """Whoever is needed in early boot and waits for its end waits forever. The target is where others end it."""
+        for name, unit in {'vfiod.service': self.unit, **self.sockets()}.items():
+            for after in ' '.join(unit.get('After', [])).split():
+                with self.subTest(name):
+                    self.assertRegex(after, r'^(modprobe@\w+|systemd-remount-fs|systemd-tmpfiles-setup)\.service$')
+
     def test_it_is_hardened(self):
         output = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--no-pager', self.path], text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
