@@ -32,11 +32,13 @@ static void set_device(Table *t, struct json_object *device) {
     const char *state = json_text(device, "state");
     char class[24], ids[16];
 
-    table_set(t, COLUMN_CLASS, class_word((uint32_t) json_number(device, "class"), class, sizeof(class)),
-            COLOUR_NONE);
-    snprintf(ids, sizeof(ids), "%04x:%04x", (unsigned) json_number(device, "vendor") & 0xffff,
-            (unsigned) json_number(device, "product") & 0xffff);
-    table_set(t, COLUMN_IDS, ids, COLOUR_NONE);
+    if (is_pci(device)) {
+        table_set(t, COLUMN_CLASS, class_word((uint32_t) json_number(device, "class"), class, sizeof(class)),
+                COLOUR_NONE);
+        snprintf(ids, sizeof(ids), "%04x:%04x", (unsigned) json_number(device, "vendor") & 0xffff,
+                (unsigned) json_number(device, "product") & 0xffff);
+        table_set(t, COLUMN_IDS, ids, COLOUR_NONE);
+    }
     table_set(t, COLUMN_DRIVER, json_text(device, "driver"), COLOUR_NONE);
     table_set(t, COLUMN_STATE, state, state_colour(state));
     table_set(t, COLUMN_NODE, node_name(json_text(device, "vfioNode")), COLOUR_NONE);

@@ -85,12 +85,10 @@ static void show_isolation(const Options *o, struct json_object *device) {
         show_field(o, "Isolation", COLOUR_NONE, json_text(acs, "path"));
 }
 
-static void show_device(const Options *o, struct json_object *device) {
-    const char *state = json_text(device, "state"), *driver = json_text(device, "driver");
-    _cleanup_free_ char *resets = json_list_text(device, "resetMethods");
+/* Devices of other kinds have none. */
+static void show_ids(const Options *o, struct json_object *device) {
     char class[24];
 
-    show_heading(o, json_text(device, "name"));
     show_fieldf(o, "Class", "%s (0x%06" PRIx64 "), revision %" PRIi64,
             class_word((uint32_t) json_number(device, "class"), class, sizeof(class)),
             (uint64_t) json_number(device, "class"), json_number(device, "revision"));
@@ -98,6 +96,15 @@ static void show_device(const Options *o, struct json_object *device) {
             (uint64_t) json_number(device, "vendor"), (uint64_t) json_number(device, "product"),
             (uint64_t) json_number(device, "subsystemVendor"),
             (uint64_t) json_number(device, "subsystemProduct"));
+}
+
+static void show_device(const Options *o, struct json_object *device) {
+    const char *state = json_text(device, "state"), *driver = json_text(device, "driver");
+    _cleanup_free_ char *resets = json_list_text(device, "resetMethods");
+
+    show_heading(o, json_text(device, "name"));
+    if (is_pci(device))
+        show_ids(o, device);
     show_field(o, "State", state_colour(state), state);
     show_field(o, "Quarantine", COLOUR_RED, json_text(device, "quarantineCause"));
     show_field(o, "Driver", COLOUR_NONE, *driver ? driver : "none");

@@ -168,6 +168,10 @@ Colour state_colour(const char *state) {
     return streq(state, "free") || streq(state, "") ? COLOUR_NONE : COLOUR_YELLOW;
 }
 
+bool is_pci(struct json_object *device) {
+    return startswith(json_text(device, "name"), "pci:");
+}
+
 const char *class_word(uint32_t class_code, char *buf, size_t size) {
     /* PCI Code and ID Assignment; what is compared is what stands. The longest match comes first. */
     static const struct {

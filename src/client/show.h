@@ -45,5 +45,7 @@ bool capabilities_are_known(struct json_object *caps); /* any of them */
 void show_capabilities(const Options *o, struct json_object *caps);
 
 Colour state_colour(const char *state);
+/* Only PCI devices have a class and ids. */
+bool is_pci(struct json_object *device);
 /* A word for a PCI class code: "ethernet", "nvme"…; "class 0xNN" for the rest, written to buf. */
 const char *class_word(uint32_t class_code, char *buf, size_t size);

@@ -20,8 +20,10 @@ typedef struct DeviceKindInfo {
     const char *directory;       /* of its bus in sysfs, with devices/ and drivers/ */
     const char *const *identity; /* attributes that tell one device from another at the same place */
     bool has_ids;                /* vendor, device and class are such: what policy's id and class look at */
-    const char *parent_link; /* to the device whose driver made it; NULL: its parent is the directory above */
-    const char *driver;      /* that it is moved to for a claim; NULL: it is handed out as it was made */
+    const char *parent_link;     /* to the device whose driver made it */
+    bool is_made; /* by the driver of the device above it, as somebody ordered: it goes away with that driver
+                   */
+    const char *driver;           /* that it is moved to for a claim; NULL: it is handed out as it was made */
     const char *const *unharmful; /* drivers that leave DMA alone: with one, it does not block its group */
     /* Its node: the directory in the device's with an entry for it, what is before the number in that entry's
      * name, and what is before the number in the node's path. */

@@ -55,23 +55,24 @@ int device_name_parse_pci_address(const char *s, DeviceName *ret) {
     return device_kind_info(DEVICE_KIND_PCI)->parse_kernel(DEVICE_KIND_PCI, s, ret);
 }
 
-int device_name_parse_syspath(const char *path, DeviceName *ret) {
-    int r = -EINVAL;
+int device_name_parse_above(const char *path, const char *below, DeviceKind kind, DeviceName *ret) {
+    const char *above = NULL, *end;
+    char word[DEVICE_NAME_MAX];
+    size_t n;
 
-    for (const char *p = path + strspn(path, "/"); *p; p += strspn(p, "/")) {
-        size_t n = strcspn(p, "/");
-        char word[DEVICE_NAME_MAX];
-
-        if (n < sizeof(word)) {
-            memcpy(word, p, n);
-            word[n] = '\0';
-            if (device_name_parse_pci_address(word, ret) >= 0 ||
-                    device_kind_info(DEVICE_KIND_MDEV)->parse_kernel(DEVICE_KIND_MDEV, word, ret) >= 0)
-                r = 0;
-        }
+    for (const char *p = path + strspn(path, "/"), *before = NULL; *p; p += strspn(p, "/")) {
+        n = strcspn(p, "/");
+        if (n == strlen(below) && strncmp(p, below, n) == 0)
+            above = before;
+        before = p;
         p += n;
     }
-    return r;
+    end = above ? strchr(above, '/') : NULL;
+    if (!end || (n = (size_t) (end - above)) >= sizeof(word))
+        return -EINVAL;
+    memcpy(word, above, n);
+    word[n] = '\0';
+    return device_kind_info(kind)->parse_kernel(kind, word, ret);
 }
 
 const char *device_name_format_kernel(const DeviceName *name, char buf[static DEVICE_NAME_MAX]) {

@@ -52,10 +52,10 @@ typedef struct DeviceName {
 int device_name_parse(const char *s, DeviceName *ret);
 /* Parses only the kernel's own spelling of a PCI address, "0000:06:0d.0". */
 int device_name_parse_pci_address(const char *s, DeviceName *ret);
-/* The last PCI address or UUID among the components of a sysfs path: of …/0000:06:0d.0/vfio-dev/vfio0 it is
- * the device behind the node, and an event of a mediated device is not one of its parent. Needs nothing to be
- * there any more. 0, or -EINVAL when there is none. */
-int device_name_parse_syspath(const char *path, DeviceName *ret);
+/* The component of a sysfs path that is above the last one of that name, as a device of that kind: of
+ * …/0000:06:0d.0/vfio-dev/vfio0 and "vfio-dev" it is the device behind the node, so an event of a mediated
+ * device is not one of its parent. Needs nothing to be there any more. 0, or -EINVAL. */
+int device_name_parse_above(const char *path, const char *below, DeviceKind kind, DeviceName *ret);
 /* Writes "pci:0000:06:0d.0"; returns buf. */
 const char *device_name_format(const DeviceName *name, char buf[static DEVICE_NAME_MAX]);
 /* Writes the kernel's name on its bus, "0000:06:0d.0"; returns buf. */

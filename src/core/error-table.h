@@ -79,4 +79,6 @@
     X(NO_VIRTUAL_FUNCTIONS, "NoVirtualFunctions", EOPNOTSUPP, 47,                                            \
             "Choose a physical function whose driver can make them: 'vfioctl vf DEVICE' shows how many.")    \
     X(VIRTUAL_FUNCTIONS_FAILED, "VirtualFunctionsFailed", EIO, 48,                                           \
-            "See the kernel log (journalctl -k). 'vfioctl vf DEVICE' shows how many there are now.")
+            "See the kernel log (journalctl -k). 'vfioctl vf DEVICE' shows how many there are now.")         \
+    X(NOT_SUPPORTED, "NotSupported", EOPNOTSUPP, 49,                                                         \
+            "Choose a device of another kind. 'vfioctl list' shows the kind in front of each name.")

@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "core/claim.h"
+#include "core/device-kind.h"
 #include "core/family.h"
 #include "core/planner.h"
 
@@ -18,11 +19,11 @@ static const Claim *holder_of(const Device *d) {
     return d->claim ?: d->group ? d->group->claim : NULL;
 }
 
-/* A virtual function always counts, and so does a device of another kind: somebody made it on purpose, and
+/* A virtual function always counts, and so does a mediated or vDPA device: somebody made it on purpose, and
  * nothing would bring it back. The devices of a domain are always there. Of those the host uses,
  * host_critical tells. */
 static bool is_in_use(const Device *d) {
-    return device_is_virtual_function(d) || d->name.kind != DEVICE_KIND_PCI || holder_of(d) ||
+    return device_is_virtual_function(d) || device_kind_info(d->name.kind)->is_made || holder_of(d) ||
             d->quarantined || (d->driver && d->vfio_index >= 0);
 }
 

@@ -250,6 +250,10 @@ static int check_claimable(Planner *p, const Device *d) {
     const Claim *own = p->context->claim, *holder = d->claim ?: d->group ? d->group->claim : NULL;
     const PlanMember *m = own ? plan_find_member(&own->plan, &d->name) : NULL;
 
+    if (!device_kind_info(d->name.kind)->claimable)
+        return refuse(p->refusal, VFIOD_ERROR_NOT_SUPPORTED, &d->name,
+                "this version of vfiod shows devices of the kind %s, but cannot hand them out yet",
+                device_kind_to_string(d->name.kind));
     if (device_is_bridge(d)) {
         int r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
                 "it is a bridge, and bridges cannot be claimed");

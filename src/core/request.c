@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/request.h"
-#include "core/device-kind.h"
 #include "core/device-spelling.h"
 
 #include <stdio.h>
@@ -55,16 +54,6 @@ char *tether_advice(unsigned tethers, bool is_operator, const char *more) {
     return strbuf_steal(&b);
 }
 
-static int refuse_kind(const DeviceName *name, Refusal *refusal) {
-    int r;
-
-    r = refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, name,
-            "it is a device of the kind %s, which this version does not support yet",
-            device_kind_to_string(name->kind));
-    refusal->remedy = strdup("Claim a PCI device; 'vfioctl list' shows them.");
-    return r;
-}
-
 int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
     _cleanup_free_ char *shown = NULL;
     DeviceName name;
@@ -81,8 +70,6 @@ int request_add_device(Request *r, const char *spelling, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL,
                 "\"%s\" is not the name of a device, like pci:0000:06:0d.0%s", shown ?: "", meant ?: "");
     }
-    if (!device_kind_info(name.kind)->claimable)
-        return refuse_kind(&name, refusal);
     for (size_t i = 0; i < r->n_devices; i++)
         if (device_name_compare(&r->devices[i], &name) == 0)
             return refuse(

@@ -206,8 +206,8 @@ static int has_direct_region(int at) {
 }
 
 /* The device above a PCI domain is in the path of everything in that domain: …/0000:00:0e.0/pci10000:e0/
- * 10000:e0:06.0/10000:e1:00.0. Other devices above it are bridges, which nobody gets. A device of another
- * kind was made by the driver of the last PCI function above it. */
+ * 10000:e0:06.0/10000:e1:00.0. Other devices above it are bridges, which nobody gets. A mediated or vDPA
+ * device was made by the driver of the last PCI function above it. */
 static bool find_maker(int at, const DeviceName *name, DeviceName *ret) {
     char path[PATH_MAX], link[32], *rest = NULL;
     bool found = false;
@@ -232,29 +232,39 @@ static bool find_maker(int at, const DeviceName *name, DeviceName *ret) {
 
 /* Whose driver made this device, and takes it away again? */
 static void read_parent(int at, DeviceSnapshot *s) {
+    const DeviceKindInfo *kind = device_kind_info(s->name.kind);
     char text[DEVICE_NAME_MAX];
 
-    const char *link = device_kind_info(s->name.kind)->parent_link;
-
-    if (link && read_link_basename_at(at, link, text, sizeof(text)) >= 0)
+    if (kind->parent_link && read_link_basename_at(at, kind->parent_link, text, sizeof(text)) >= 0)
         s->has_parent = device_name_parse_pci_address(text, &s->parent) >= 0;
-    else if (s->name.kind != DEVICE_KIND_PCI || s->name.domain != 0)
+    else if (kind->is_made || (s->name.kind == DEVICE_KIND_PCI && s->name.domain != 0))
         s->has_parent = find_maker(at, &s->name, &s->parent);
 }
 
-static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, DeviceSnapshot *ret) {
+static int read_ids(int at, DeviceSnapshot *s) {
     int r = 0;
-    DeviceSnapshot s = {
-            .name = *name,
-            .seqnum = seqnum,
-            .vendor = (uint16_t) read_id(at, "vendor", UINT16_MAX, &r),
-            .device = (uint16_t) read_id(at, "device", UINT16_MAX, &r),
-            .subsystem_vendor = (uint16_t) read_id(at, "subsystem_vendor", UINT16_MAX, &r),
-            .subsystem_device = (uint16_t) read_id(at, "subsystem_device", UINT16_MAX, &r),
-            .class_code = read_id(at, "class", 0xffffff, &r),
-            .revision = (uint8_t) read_id(at, "revision", UINT8_MAX, &r),
-    };
 
+    s->vendor = (uint16_t) read_id(at, "vendor", UINT16_MAX, &r);
+    s->device = (uint16_t) read_id(at, "device", UINT16_MAX, &r);
+    s->subsystem_vendor = (uint16_t) read_id(at, "subsystem_vendor", UINT16_MAX, &r);
+    s->subsystem_device = (uint16_t) read_id(at, "subsystem_device", UINT16_MAX, &r);
+    s->class_code = read_id(at, "class", 0xffffff, &r);
+    s->revision = (uint8_t) read_id(at, "revision", UINT8_MAX, &r);
+    return r;
+}
+
+/* Most devices on the platform bus are none: the kernel makes them up to give a driver something to bind to.
+ * Those that firmware describes may be hardware, and those that an IOMMU or VFIO knows are. */
+static bool is_made_up(int at, const DeviceSnapshot *s) {
+    return s->name.kind == DEVICE_KIND_PLATFORM && s->vfio_index < 0 && s->group < 0 &&
+            faccessat(at, "of_node", F_OK, 0) < 0 && faccessat(at, "firmware_node", F_OK, 0) < 0;
+}
+
+static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, DeviceSnapshot *ret) {
+    DeviceSnapshot s = {.name = *name, .seqnum = seqnum};
+    int r;
+
+    r = device_kind_info(name->kind)->has_ids ? read_ids(at, &s) : 0;
     if (r < 0)
         return r;
     read_driver(at, s.driver, sizeof(s.driver));
@@ -270,7 +280,7 @@ static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, Device
 
     /* An opened directory outlives its device, and then everything in it is missing: that is no fact.
      * `vendor` is there as long as the device is. */
-    if (faccessat(at, "vendor", F_OK, 0) < 0 && faccessat(at, "uevent", F_OK, 0) < 0)
+    if ((faccessat(at, "vendor", F_OK, 0) < 0 && faccessat(at, "uevent", F_OK, 0) < 0) || is_made_up(at, &s))
         return -ENODEV;
 
     *ret = s;
@@ -332,8 +342,7 @@ int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), 
     int r = 0;
 
     for (DeviceKind k = 0; r == 0 && k < _DEVICE_KIND_MAX; k++)
-        if (device_kind_info(k)->claimable)
-            r = foreach_of_kind(k, seqnum, visit, userdata);
+        r = foreach_of_kind(k, seqnum, visit, userdata);
     return r;
 }
 
@@ -905,7 +914,15 @@ static bool directory_has_entries(const char *path) {
     return false;
 }
 
-/* Is there a group that an IOMMU has made? Mostly the first answers. */
+static bool group_is_made_up(int at, const char *group) {
+    char path[NAME_MAX + sizeof("/name")], name[ATTRIBUTE_MAX];
+
+    snprintf(path, sizeof(path), "%s/name", group);
+    return read_attribute_at(at, path, name, sizeof(name)) >= 0 && streq(name, "vfio-noiommu");
+}
+
+/* Is there a group that an IOMMU has made? Mostly the first answers. VFIO gives one and the same name to the
+ * groups that it makes up for devices without an IOMMU and for mediated devices. */
 static bool has_real_group(void) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
@@ -914,7 +931,8 @@ static bool has_real_group(void) {
     if (open_directory_at(AT_FDCWD, "/sys/kernel/iommu_groups", &d) < 0)
         return false;
     while ((e = readdir(d)))
-        if (parse_unsigned(e->d_name, 10, INT_MAX, &group) >= 0 && !group_is_noiommu((int) group))
+        if (parse_unsigned(e->d_name, 10, INT_MAX, &group) >= 0 && !group_is_noiommu((int) group) &&
+                !group_is_made_up(dirfd(d), e->d_name))
             return true;
     return false;
 }

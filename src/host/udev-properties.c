@@ -61,7 +61,8 @@ int udev_properties_read(const DeviceName *name, char ***ret) {
 
     if (!udev)
         return -ENOMEM;
-    device = udev_device_new_from_subsystem_sysname(udev, "pci", device_name_format_kernel(name, kernel));
+    device = udev_device_new_from_subsystem_sysname(
+            udev, device_kind_to_string(name->kind), device_name_format_kernel(name, kernel));
     if (!device)
         return errno == ENOMEM ? -ENOMEM : -ENODEV;
     if (udev_device_get_is_initialized(device) <= 0)

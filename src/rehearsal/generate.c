@@ -262,6 +262,8 @@ static int add_device(Device *d, void *userdata) {
         g->n_bridges++;
         return 0;
     }
+    if (d->name.kind != DEVICE_KIND_PCI) /* without ids, nothing tells a card from another at its place */
+        return 0;
     r = g->host->facts.read_facts(g->host->facts.userdata, d, FACTS, &facts);
     if (r == -ENOMEM)
         return r;

@@ -33,8 +33,11 @@ static void fuzz_names(const char *text) {
         check_name(&name);
     free(device_spelling_explain(text, false));
     free(device_spelling_explain(text, true));
-    if (device_name_parse_syspath(text, &name) >= 0)
-        check_name(&name);
+    for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++)
+        if (device_name_parse_above(text, "vfio-dev", k, &name) >= 0) {
+            EXPECT(name.kind == k);
+            check_name(&name);
+        }
     if (device_name_parse_pci_address(text, &name) >= 0) {
         check_name(&name);
         EXPECT(streq(device_name_format_kernel(&name, buf), text));

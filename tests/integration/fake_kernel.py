@@ -600,7 +600,7 @@ class FakeKernel:
             self.link(f'/sys/bus/{device.bus}/drivers/{driver}/{device.address}', device.path)
             if driver == VHOST_VDPA:
                 self._register_vdpa(device)
-            elif driver in VFIO_DRIVERS:
+            elif driver in VFIO_DRIVERS or device.bus == 'mdev':
                 self._register_vfio(device)
             elif driver != 'pcieport' and driver != 'pci-stub':
                 self.set_enable(device, 1)
@@ -613,7 +613,7 @@ class FakeKernel:
     def _make_up_group(self, device):
         used = {d.group for d in self.devices.values()}
         device.group = next(g for g in range(FIRST_NOIOMMU_GROUP, FIRST_NOIOMMU_GROUP + 4096) if g not in used)
-        device.noiommu = True
+        device.noiommu = device.bus != 'mdev'
         directory = f'/sys/kernel/iommu_groups/{device.group}'
         self.put(directory + '/name', 'vfio-noiommu\n')
         self.link(f'{directory}/devices/{device.address}', device.path)
@@ -714,7 +714,7 @@ class FakeKernel:
                 if self.group and self._group_registered[group] == 0:
                     node = self._group_node(device)
                     self._remove_class_device(f'/sys/devices/virtual/vfio/{node}', 'vfio', f'vfio/{node}')
-                if device.noiommu:
+                if device.noiommu or device.bus == 'mdev':
                     self._forget_group(device)
             else:
                 self.set_enable(device, 0)

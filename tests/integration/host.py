@@ -177,13 +177,41 @@ class Host:
         d = Device(name, f'{parent.path if parent else "/sys/devices"}/{name}', None, bus='vdpa')
         with k.changed:
             k.put(d.path + '/driver_override', '(null)\n')
-            k.link(d.path + '/subsystem', '/sys/bus/vdpa')
-            k.devices[name] = d
-            k.link(f'/sys/bus/vdpa/devices/{name}', d.path)
-            k.announce('add', d)
-            if driver:
-                k.probe(d, driver)
+            return self._add_on_bus(d, driver)
+
+    def _add_on_bus(self, d, driver):
+        k = self.kernel
+        k.link(d.path + '/subsystem', f'/sys/bus/{d.bus}')
+        k.devices[d.address] = d
+        k.link(f'/sys/bus/{d.bus}/devices/{d.address}', d.path)
+        k.announce('add', d)
+        if driver:
+            k.probe(d, driver)
         return d
+
+    def add_mdev(self, uuid, parent=None, type='mtty-2', driver='mtty'):
+        """As somebody has created it. Its type is there only when it is bound."""
+        d = Device(uuid, f'{parent.path if parent else "/sys/devices/virtual/mtty/mtty"}/{uuid}', None, bus='mdev')
+        with self.kernel.changed:
+            self.kernel.put(d.path + '/remove', '', 0o200)
+            self._add_on_bus(d, driver)
+            self.kernel.link(d.path + '/mdev_type', f'{os.path.dirname(d.path)}/mdev_supported_types/{type}')
+        return d
+
+    def add_other(self, bus, name, group=None, driver=None, firmware=True, parent=None):
+        """On the bus platform, ap, ccw, fsl-mc or cdx. firmware: it is described there."""
+        d = Device(name, f'{parent.path if parent else "/sys/devices/" + bus}/{name}', group, bus=bus)
+        with self.kernel.changed:
+            self.kernel.put(d.path + '/driver_override', '(null)\n')
+            if firmware:
+                self.kernel.put(f'/sys/devices/LNXSYSTM:00/{name}/path', f'\\_SB.{name}\n')
+                self.kernel.link(d.path + '/firmware_node', f'/sys/devices/LNXSYSTM:00/{name}')
+            if group is not None:
+                if not self.kernel.exists(f'/sys/kernel/iommu_groups/{group}'):
+                    self.add_group(group)
+                self.kernel.link(d.path + '/iommu_group', f'/sys/kernel/iommu_groups/{group}')
+                self.kernel.link(f'/sys/kernel/iommu_groups/{group}/devices/{name}', d.path)
+            return self._add_on_bus(d, driver)
 
     def load_vdpa_driver(self, name=fake_kernel.VHOST_VDPA):
         self.kernel.add_driver(name, bus='vdpa')

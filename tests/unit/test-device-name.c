@@ -195,33 +195,49 @@ static void test_round_trip(void **state) {
             }
 }
 
-static void test_syspaths(void **state) {
+static void test_above(void **state) {
     static const struct {
-        const char *path, *kernel;
+        const char *path;
+        DeviceKind kind;
+        const char *name; /* NULL: none */
     } table[] = {
-            {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0", "0000:06:0d.0"},
-            {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0/vfio-dev/vfio0", "0000:06:0d.0"},
-            {"/devices/pci0000:00/0000:00:02.0/a297db4a-f4c2-11e6-90f6-d3b88d6c9525/vfio-dev/vfio1",
-                    "a297db4a-f4c2-11e6-90f6-d3b88d6c9525"},
-            {"/sys/devices/virtual/mtty/mtty/" UUID "/vfio-dev/vfio1", UUID},
-            {"/sys/devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0//",
-                    "10000:e1:00.0"},
-            {"0000:06:0d.0", "0000:06:0d.0"},
-            {"//0000:06:0d.0", "0000:06:0d.0"},
+            {"/sys/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0/vfio-dev/vfio0", DEVICE_KIND_PCI,
+                    "0000:06:0d.0"},
+            {"/sys/devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0/vfio-dev//x//",
+                    DEVICE_KIND_PCI, "10000:e1:00.0"},
+            {"//0000:06:0d.0//vfio-dev", DEVICE_KIND_PCI, "0000:06:0d.0"},
+            {"0000:06:0d.0/vfio-dev", DEVICE_KIND_PCI, "0000:06:0d.0"},
+            /* of a mediated device it is not the parent */
+            {"/devices/pci0000:00/0000:00:02.0/" UUID "/vfio-dev/vfio1", DEVICE_KIND_MDEV, UUID},
+            {"/devices/pci0000:00/0000:00:02.0/" UUID "/vfio-dev/vfio1", DEVICE_KIND_PCI, NULL},
+            {"/sys/devices/virtual/mtty/mtty/" UUID "/vfio-dev/vfio1", DEVICE_KIND_MDEV, UUID},
+            {"/sys/devices/pci0000:00/0000:00:1f.0/QEMU0002:00/vfio-dev/vfio0", DEVICE_KIND_PLATFORM,
+                    "QEMU0002:00"},
+            {"/sys/devices/pci0000:00/0000:00:1f.0/QEMU0002:00/vfio-dev/vfio0", DEVICE_KIND_PCI, NULL},
+            {"/sys/a/vfio-dev/0000:06:0d.0/vfio-dev/vfio0", DEVICE_KIND_PCI, "0000:06:0d.0"},
+            {"/sys/0000:06:0d.0/vfio-dev/a/vfio-dev/vfio0", DEVICE_KIND_PCI, NULL},
+            {"/sys/devices/0000:06:0d.0", DEVICE_KIND_PCI, NULL},
+            {"/sys/devices/0000:06:0D.0/vfio-dev/vfio0", DEVICE_KIND_PCI, NULL},
+            {"/sys/devices/0000:06:0d.0x/vfio-dev", DEVICE_KIND_PCI, NULL},
+            {"/sys/devices/83B8F4F2-509F-382F-3C1E-E6BFE0FA1001/vfio-dev", DEVICE_KIND_MDEV, NULL},
+            {"/sys/0000:06:0d.00000000000000000000/vfio-dev", DEVICE_KIND_PCI, NULL},
+            {"/sys/0000:06:0d.00000000000000000000000000000000000000000000000000/vfio-dev", DEVICE_KIND_PCI,
+                    NULL},
+            {"vfio-dev", DEVICE_KIND_PCI, NULL},
+            {"/vfio-dev/vfio0", DEVICE_KIND_PLATFORM, NULL},
+            {"", DEVICE_KIND_PCI, NULL},
+            {"///", DEVICE_KIND_PCI, NULL},
     };
-    static const char *const none[] = {"", "/", "///", "/sys/devices/pci0000:00",
-            "/sys/devices/virtual/vfio/7", "/sys/devices/0000:06:0d.0x/vfio-dev",
-            "/sys/0000:06:0d.00000000000000000000/x", "/sys/devices/83B8F4F2-509F-382F-3C1E-E6BFE0FA1001",
-            "/sys/devices/platform/QEMU0002:00/vfio-dev/vfio0"};
     char buf[DEVICE_NAME_MAX];
-    DeviceName name;
 
     for (size_t i = 0; i < ELEMENTSOF(table); i++) {
-        assert_int_equal(device_name_parse_syspath(table[i].path, &name), 0);
-        assert_string_equal(device_name_format_kernel(&name, buf), table[i].kernel);
+        DeviceName name;
+        int r = device_name_parse_above(table[i].path, "vfio-dev", table[i].kind, &name);
+
+        assert_int_equal(r, table[i].name ? 0 : -EINVAL);
+        if (table[i].name)
+            assert_string_equal(device_name_format_kernel(&name, buf), table[i].name);
     }
-    for (size_t i = 0; i < ELEMENTSOF(none); i++)
-        assert_int_equal(device_name_parse_syspath(none[i], &name), -EINVAL);
 }
 
 static void test_order(void **state) {
@@ -264,7 +280,7 @@ int main(void) {
             cmocka_unit_test(test_kernel_spelling),
             cmocka_unit_test(test_round_trip),
             cmocka_unit_test(test_order),
-            cmocka_unit_test(test_syspaths),
+            cmocka_unit_test(test_above),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

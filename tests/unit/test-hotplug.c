@@ -91,6 +91,41 @@ static void test_first_scan_is_silent(void **state) {
     assert_heard(f, "");
 }
 
+#define UUID "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+#define PLATFORM "/sys/devices/platform/QEMU0002:00"
+
+/* Each event is one of the device that it names, not of one above it. */
+static void test_other_kinds(void **state) {
+    Fixture *f = *state;
+
+    testbed_put(DEVICE "/" UUID "/uevent", "");
+    testbed_link(DEVICE "/" UUID "/subsystem", "../../../../../bus/mdev");
+    testbed_link(
+            "/sys/bus/mdev/devices/" UUID, "../../../devices/pci0000:00/0000:00:1c.0/0000:06:00.0/" UUID);
+    testbed_uevent("add", DEVICE "/" UUID, "mdev");
+    assert_heard(f, UUID ": added\n");
+    testbed_put(DEVICE "/" UUID "/vfio-dev/vfio0/dev", "511:0\n");
+    testbed_put(DEVICE "/" UUID "/vfio-dev/vfio0/uevent", "");
+    testbed_link(DEVICE "/" UUID "/vfio-dev/vfio0/subsystem", "../../../../../../../class/vfio-dev");
+    testbed_uevent("add", DEVICE "/" UUID "/vfio-dev/vfio0", "vfio-dev");
+    assert_heard(f, UUID ": node\n");
+    testbed_uevent("remove", DEVICE "/" UUID "/vfio-dev/vfio0", "vfio-dev");
+    assert_heard(f, UUID ": node\n"); /* believed, although it is there still */
+
+    testbed_put(PLATFORM "/uevent", "");
+    testbed_link(PLATFORM "/subsystem", "../../../bus/platform");
+    testbed_link("/sys/bus/platform/devices/QEMU0002:00", "../../../devices/platform/QEMU0002:00");
+    testbed_uevent("add", PLATFORM, "platform");
+    assert_heard(f, ""); /* nothing says that it is hardware */
+    testbed_put(PLATFORM "/vfio-dev/vfio1/uevent", "");
+    testbed_link(PLATFORM "/vfio-dev/vfio1/subsystem", "../../../../../class/vfio-dev");
+    testbed_uevent("add", PLATFORM "/vfio-dev/vfio1", "vfio-dev");
+    assert_heard(f, "QEMU0002:00: added\n");
+    testbed_uevent("remove", PLATFORM, "platform");
+    testbed_remove("/sys/bus/platform/devices/QEMU0002:00");
+    assert_heard(f, "QEMU0002:00: removed was -1\n");
+}
+
 static void test_life_of_a_device(void **state) {
     Fixture *f = *state;
 
@@ -276,6 +311,7 @@ static void test_many_events(void **state) {
 int main(void) {
     static const struct CMUnitTest tests[] = {
             TEST(test_first_scan_is_silent),
+            TEST(test_other_kinds),
             TEST(test_life_of_a_device),
             TEST(test_replaced),
             TEST(test_late_removals),

@@ -661,6 +661,7 @@ static void test_kernel_facts(void **state) {
     testbed_node("/dev/vfio/vfio", false, 10, 196);
     testbed_mkdir("/sys/kernel/iommu_groups/1");
     testbed_mkdir("/sys/class/vfio/noiommu-1");
+    testbed_put("/sys/kernel/iommu_groups/2/name", "vfio-noiommu\n"); /* of a mediated device */
     assert_int_equal(sysfs_read_kernel_facts(&k), 0);
     assert_false(k.iommu); /* made up */
     testbed_mkdir("/sys/kernel/iommu_groups/0");

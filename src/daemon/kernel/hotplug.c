@@ -10,11 +10,12 @@
  *
  * udev's events, not the kernel's: when they arrive the rules have run and the nodes have their owners.
  *
- * The subsystems: "pci" comes with add, remove, bind and unbind. "vfio-dev" is the only early sign when a
- * device in use is being unbound or unplugged: its removal comes at once, the others only after the last
- * close. "iommu" is an IOMMU whose driver came late; it makes groups for devices that are there already, and
- * no event says so, nor does it say when it is done: all is read again a moment later. Nodes of groups
- * (subsystem "vfio") are not in the inventory.
+ * The subsystems: "pci" comes with add, remove, bind and unbind, and so do the other kinds of devices. A node
+ * of a vDPA device has no event of its own; the device's "bind" comes when it is there. "vfio-dev" is the
+ * only early sign when a device in use is being unbound or unplugged: its removal comes at once, the others
+ * only after the last close. "iommu" is an IOMMU whose driver came late; it makes groups for devices that are
+ * there already, and no event says so, nor does it say when it is done: all is read again a moment later.
+ * Nodes of groups (subsystem "vfio") are not in the inventory.
  *
  * Everything is read again, too, after the socket has overrun and after an error, since what was lost is
  * unknown. */
@@ -187,14 +188,30 @@ static bool is_old_news(Hotplug *h, const DeviceName *name, unsigned long long s
     return d && seqnum > 0 && seqnum <= d->since_seqnum;
 }
 
+/* The device whose VFIO node is announced: …/NAME/vfio-dev/vfio0. Some names say by themselves of which kind
+ * they are; for the others it must be there, or have been. */
+static int name_device_of_node(Hotplug *h, const char *path, DeviceName *ret) {
+    for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
+        DeviceName name;
+
+        if (device_name_parse_above(path, "vfio-dev", k, &name) < 0 ||
+                (!inventory_find_device(h->inventory, &name) && !sysfs_has_device(&name)))
+            continue;
+        *ret = name;
+        return 0;
+    }
+    return -ENODEV;
+}
+
 /* The device that the event is about, or behind what it is about. */
-static int name_device(struct udev_device *device, const char *subsystem, const char *path, DeviceName *ret) {
+static int name_device(
+        Hotplug *h, struct udev_device *device, const char *subsystem, const char *path, DeviceName *ret) {
     const char *own = udev_device_get_sysname(device);
     DeviceKind kind = device_kind_from_string(subsystem);
 
     if (kind >= 0)
         return own ? device_kind_info(kind)->parse_kernel(kind, own, ret) : -EINVAL;
-    return device_name_parse_syspath(path, ret);
+    return name_device_of_node(h, path, ret);
 }
 
 static void handle_event(Hotplug *h, struct udev_device *device) {
@@ -209,8 +226,7 @@ static void handle_event(Hotplug *h, struct udev_device *device) {
         schedule_rescan(h, RESCAN_DELAY_USEC);
         return;
     }
-    if (name_device(device, subsystem, path, &name) < 0 ||
-            !device_kind_info(name.kind)->claimable) /* of a device on another bus */
+    if (name_device(h, device, subsystem, path, &name) < 0) /* of a device that we do not know */
         return;
 
     if (!is_old_news(h, &name, udev_device_get_seqnum(device))) {
@@ -263,8 +279,7 @@ static int start_monitor(Hotplug *h) {
     for (size_t i = 0; r >= 0 && i < ELEMENTSOF(subsystems); i++)
         r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, subsystems[i], NULL);
     for (DeviceKind k = 0; r >= 0 && k < _DEVICE_KIND_MAX; k++)
-        if (device_kind_info(k)->claimable)
-            r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, device_kind_to_string(k), NULL);
+        r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, device_kind_to_string(k), NULL);
     if (r < 0)
         return r;
     /* Without CAP_NET_ADMIN the usual size must do; a loss is noticed and made good. */

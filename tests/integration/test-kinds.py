@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Devices of other kinds than PCI: listed, followed, named in the policy, and refused where they cannot be had."""
+
+import os
+
+import harness
+from harness import ROOT_PATH, VfiodTestCase, device_path, wait
+from host import VFIO
+
+UUID = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
+KINDS = ['pci', 'mdev', 'platform', 'vdpa', 'ap', 'ccw', 'fsl-mc', 'cdx']
+ALLOW_ALL = {'effect': 'allow', 'who': {}, 'what': {'bus': KINDS}, 'reset': 'optional'}
+ALLOW_ANYTHING = {'effect': 'allow', 'who': {}, 'what': {}, 'reset': 'optional'}
+
+
+class KindsTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.gpu = self.host.add_device('0000:06:00.0', group=8, driver='i915', class_code=0x030000)
+        self.mdev = self.host.add_mdev(UUID, parent=self.gpu)
+        self.others = [
+            self.host.add_other('platform', 'QEMU0002:00', driver='fw_cfg'),
+            self.host.add_other('platform', 'fff51000.ethernet', firmware=False, group=9),
+            self.host.add_other('ap', '00.0001', driver='cex4queue'),
+            self.host.add_other('ccw', '0.0.1234', driver='dasd-eckd'),
+            self.host.add_other('fsl-mc', 'dpni.3', group=10),
+            self.host.add_other('cdx', 'cdx-00:00', group=11, driver='vfio-cdx')]
+        self.unlisted = [
+            self.host.add_other('platform', 'pcspkr', firmware=False, driver='pcspkr'),
+            self.host.add_other('platform', 'a' * 39)]
+        self.set_policy([ALLOW_ALL])
+        self.start()
+        self.c = self.client()
+
+    def vfioctl(self, *arguments):
+        """(exit status, output)"""
+        process = self.tool(os.environ['VFIOCTL'], *arguments)
+        output, _ = process.communicate(timeout=harness.CALL_TIMEOUT)
+        return process.returncode, output
+
+    def test_each_is_listed(self):
+        devices = [self.gpu, self.mdev, *self.others]
+        listed = {p for p in self.c.objects() if p.startswith(ROOT_PATH + '/device/')}
+        self.assertEqual(listed, {device_path(d.name) for d in devices})
+        for d in devices:
+            p = self.c.device(d)
+            self.assertEqual((p['Name'], p['Driver'], p['State']), (d.name, d.driver or '', 'free'))
+            self.assertEqual(self.c.manager('GetDevice', 's', d.name), device_path(d.name))
+            self.assertEqual(p['Group'], f'{ROOT_PATH}/group/{d.group}' if d.group is not None else '/')
+        self.assertEqual(self.c.device(self.mdev)['VfioNode'], '/dev/vfio/devices/vfio0')
+
+    def test_vfioctl_shows_them(self):
+        status, text = self.vfioctl('list')
+        self.assertEqual(status, 0, text)
+        for d in self.others:
+            self.assertRegex(text, rf'(?m)^{d.name} .* {d.driver or "-"} ')
+        status, text = self.vfioctl('status', self.mdev.name)
+        self.assertEqual(status, 0, text)
+        self.assertIn('mtty', text)
+        self.assertNotIn('0000:0000', text)
+
+    def test_each_claim_is_refused_with_the_kind(self):
+        for d in self.others:
+            with self.refused('NotSupported', f'devices of the kind {d.bus}'):
+                self.c.acquire(d)
+        status, text = self.vfioctl('plan', self.others[0].name)
+        self.assertEqual(status, 49, text)
+        self.assertIn('Choose a device of another kind', text)
+
+    def test_what_is_no_name_is_refused_as_such(self):
+        with self.refused('InvalidName', 'named by its UUID'):
+            self.c.acquire('mdev:83b8f4f2')
+        with self.refused('NoSuchDevice'):
+            self.c.acquire('mdev:' + UUID[:-1] + '2')
+        with self.refused('NoSuchDevice'):
+            self.c.acquire(self.unlisted[0])
+
+    def test_they_are_followed(self):
+        new = self.host.add_mdev(UUID[:-1] + '2')
+        wait(lambda: self.c.seen('InterfacesAdded', device_path(new.name)), 'the device is announced')
+        wait(lambda: self.c.device(new)['Driver'] == 'mtty', 'its driver is seen')
+        wait(lambda: self.c.device(new)['VfioNode'] == '/dev/vfio/devices/vfio1', 'its node is seen')
+        self.host.remove_device(new)
+        wait(lambda: self.c.seen('InterfacesRemoved', device_path(new.name)), 'the removal is announced')
+        cdx = self.others[-1]
+        self.host.change_driver(cdx, None)
+        wait(lambda: self.c.device(cdx)['Driver'] == '', 'it has lost its driver')
+        # What happens to a mediated device happens to it alone.
+        self.assertEqual(self.c.device(self.gpu)['Driver'], 'i915')
+        self.assertEqual(self.c.device(self.mdev)['VfioNode'], '/dev/vfio/devices/vfio0')
+
+    def test_a_parent_with_a_mediated_device_is_not_free(self):
+        with self.refused('HostCritical', self.mdev.name):
+            self.c.acquire(self.gpu)
+
+
+class OldPolicyTest(VfiodTestCase):
+    def test_a_rule_for_all_devices_is_about_pci(self):
+        mdev, nic = self.host.add_mdev(UUID), self.host.add_device('0000:06:00.0', group=8, driver=VFIO)
+        self.set_policy([ALLOW_ANYTHING])
+        self.start()
+        claim = self.client().acquire(nic)
+        self.assertTrue(claim.id)
+        with self.refused('AccessDenied'):
+            self.client().acquire(mdev)
+
+    def test_a_mediated_device_is_no_iommu(self):
+        self.host.add_mdev(UUID)
+        self.start()
+        self.assertFalse(self.client().properties(ROOT_PATH, 'Manager')['Kernel']['iommu'])
+
+
+if __name__ == '__main__':
+    harness.main()
