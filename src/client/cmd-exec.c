@@ -87,7 +87,7 @@ static int find_devices(Exec *e, VfiodErrorText *error) {
 
 /* What the templates ask for, noted instead of expanded. */
 typedef struct Wishes {
-    bool iommufd, device, group;
+    bool iommufd, device, container, group;
 } Wishes;
 
 static int note_wish(void *userdata, const char *fd_name) {
@@ -97,6 +97,8 @@ static int note_wish(void *userdata, const char *fd_name) {
         wishes->iommufd = true;
     else if (startswith(fd_name, "device:"))
         wishes->device = true;
+    else if (streq(fd_name, "container"))
+        wishes->container = true;
     else
         wishes->group = true;
     return 0;
@@ -139,24 +141,50 @@ static bool is_for_vdpa(const Exec *e) {
     return e->n_devices > 0;
 }
 
+/* What each backend hands out; without one that is asked for, the first that has everything. */
+static const struct BackendFiles {
+    const char *name;
+    Wishes has;
+    bool by_name_only;
+} backend_files[] = {
+        {"iommufd", {.iommufd = true, .device = true}},
+        {"group", {.container = true, .group = true}},
+        {"compat", {.container = true, .device = true}},
+        {"vhost-vdpa", {.device = true}, .by_name_only = true},
+        {"noiommu", {.device = true}, .by_name_only = true},
+};
+
+static bool has_all(const Wishes *has, const Wishes *wishes) {
+    return (has->iommufd || !wishes->iommufd) && (has->device || !wishes->device) &&
+            (has->container || !wishes->container) && (has->group || !wishes->group);
+}
+
+static const char *find_backend(const Wishes *wishes, const char *backend) {
+    for (size_t i = 0; i < ELEMENTSOF(backend_files); i++)
+        if ((backend ? streq(backend_files[i].name, backend) : !backend_files[i].by_name_only) &&
+                has_all(&backend_files[i].has, wishes))
+            return backend_files[i].name;
+    return NULL;
+}
+
 /* Templates say which backend the command line is made for. Asking for just that one makes the claim fail
- * with a reason where it would otherwise succeed and be of no use. {device} is in noiommu too, which must be
- * asked for by name. */
+ * with a reason where it would otherwise succeed and be of no use. */
 static int choose_backend(
         const Wishes *wishes, bool vdpa, const char *backend, const char **ret, VfiodErrorText *error) {
-    bool other = vdpa || (backend && streq(backend, "noiommu"));
-    const char *wanted = wishes->iommufd || (wishes->device && !other) ? "iommufd"
-            : wishes->group                                            ? "group"
-                                                                       : NULL;
+    const char *wanted = find_backend(wishes, vdpa ? "vhost-vdpa" : NULL);
 
-    if ((wishes->iommufd || wishes->device) && wishes->group)
+    if (has_all(&(Wishes){}, wishes)) {
+        *ret = backend;
+        return 0;
+    }
+    if (!wanted)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "{iommufd} and {device} require the backend iommufd, {container} and {group} the backend "
-                "group.");
-    if (wanted && backend && !streq(wanted, backend))
+                "group, {container} and {device} the backend compat.");
+    if (backend && !find_backend(wishes, backend))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "The command's templates require --backend=%s, not --backend=%s.", wanted, backend);
-    *ret = backend ? backend : wanted;
+    *ret = backend ?: wanted;
     return 0;
 }
 

@@ -93,6 +93,8 @@ int handover_from_plan(struct json_object *plan, const char *grant, const Templa
         else {
             if (streq(backend, "iommufd"))
                 r = add_fd(&h, strdup("iommufd"));
+            else if (streq(backend, "compat"))
+                r = add_fd(&h, strdup("container"));
             if (r >= 0)
                 r = add_devices(&h);
         }

@@ -57,7 +57,7 @@ _vfioctl() {
         return 0
         ;;
     -b | --backend)
-        _vfioctl_offer 'iommufd group vhost-vdpa noiommu'
+        _vfioctl_offer 'iommufd group compat vhost-vdpa noiommu'
         return 0
         ;;
     --grant)

@@ -50,7 +50,8 @@ typedef struct VfiodClaim VfiodClaim;
  * after three minutes.
  *
  * devices    names in any spelling: "pci:0000:06:0d.0", "06:0d.0"; at most 14
- * backend    "iommufd", "group" or "vhost-vdpa"; NULL: what policy and kernel offer, iommufd first. See
+ * backend    "iommufd", "group", "compat" or "vhost-vdpa"; NULL: what policy and kernel offer, in this order.
+ *            See
  *            vfiod_claim_backend().
  * reason     what it is for, kept in the audit record; NULL: none
  * ret_claim  owned by the caller, to be freed with vfiod_claim_free()
@@ -86,8 +87,8 @@ int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, V
 VfiodClaim *vfiod_claim_free(VfiodClaim *claim);
 
 /* Borrowed strings, valid while the claim is. The id names the claim in vfioctl(1) and in the log; the
- * backend is "iommufd", "group", "vhost-vdpa" or "noiommu"; the rule is the operator's rule that allowed the
- * claim. */
+ * backend is "iommufd", "group", "compat", "vhost-vdpa" or "noiommu"; the rule is the operator's rule that
+ * allowed the claim. */
 const char *vfiod_claim_id(const VfiodClaim *claim);
 const char *vfiod_claim_backend(const VfiodClaim *claim);
 const char *vfiod_claim_rule(const VfiodClaim *claim);
@@ -101,8 +102,10 @@ const char *vfiod_claim_device(const VfiodClaim *claim, size_t index);
  *   "iommufd"                  /dev/iommu                                  backend "iommufd"
  *   "device:pci:0000:06:0d.0"  /dev/vfio/devices/vfioN, not yet bound      backend "iommufd"
  *                              the opened device                           backend "noiommu"
+ *                              the opened device, attached                 backend "compat"
  *   "device:vdpa:vdpa0"        /dev/vhost-vdpa-N, without an owner         backend "vhost-vdpa"
  *   "container"                /dev/vfio/vfio, nothing attached            backend "group"
+ *                              likewise, with the devices attached         backend "compat"
  *   "group:8"                  /dev/vfio/8                                 backend "group"
  *   "lifeline"                 keeps the claim alive, has no other use */
 int vfiod_claim_fd(const VfiodClaim *claim, const char *name);

@@ -78,6 +78,11 @@ int vmm_grant(Vmm vmm, const VmmAbilities *abilities, const char *backend, const
     else if (streq(backend, "noiommu"))
         return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
                 "A virtual machine cannot use a device without an IOMMU (backend noiommu).");
+    else if (streq(backend, "compat"))
+        return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
+                "%s cannot use the backend compat: it opens groups, or binds devices to an iommufd, by "
+                "itself.",
+                abilities->name);
     else if (vmm == VMM_QEMU)
         return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
                 "%s takes no file descriptors of iommufd: QEMU does since 9.0. Use that, or --backend=group, "

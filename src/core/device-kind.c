@@ -48,7 +48,7 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                         .driver = "vfio-pci",
                         .unharmful = pci_unharmful,
                         VFIO_NODES,
-                        .backends = VFIO_BACKENDS | 1U << BACKEND_NOIOMMU,
+                        .backends = VFIO_BACKENDS | 1U << BACKEND_NOIOMMU | 1U << BACKEND_COMPAT,
                         .reset = "reset",
                         .counts_opens = true,
                 },

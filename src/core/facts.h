@@ -173,7 +173,8 @@ typedef struct KernelFacts {
     bool iommufd;     /* /dev/iommu */
     bool device_cdev; /* a device that is bound to a vfio driver gets a node in /dev/vfio/devices. False also
                        * while the vfio module is not loaded, when nobody can know: see host/sysfs.c */
-    bool container;   /* /dev/vfio/vfio */
+    bool container;   /* /dev/vfio/vfio, which is VFIO's own container as far as can be told */
+    bool compat;      /* /dev/vfio/vfio, which is an iommufd: the kernel has no container of VFIO */
     bool noiommu_support; /* the vfio module has the parameter */
     bool noiommu_enabled;
     bool vhost_vdpa; /* the driver vhost_vdpa is loaded */

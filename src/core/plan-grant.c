@@ -21,10 +21,16 @@ static int refuse_grant(Planner *p, GrantKind wanted) {
     return r;
 }
 
-/* The kernel lets only a process with CAP_SYS_RAWIO open its node, so files are all that can be granted. */
-static int refuse_noiommu(Planner *p) {
+/* noiommu: the kernel lets only a process with CAP_SYS_RAWIO open its node. compat: the group's file, which
+ * its user would have to open, stays with us. So files are all that can be granted. */
+static bool has_only_files(const Planner *p) {
+    return p->request->backend == BACKEND_NOIOMMU || p->plan->backend == BACKEND_COMPAT;
+}
+
+static int refuse_other_grants(Planner *p) {
+    Backend backend = p->request->backend == BACKEND_NOIOMMU ? BACKEND_NOIOMMU : p->plan->backend;
     int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
-            "the backend noiommu has no other grant than fd");
+            "the backend %s has no other grant than fd", backend_to_string(backend));
 
     p->refusal->remedy = strdup("Request the grant fd.");
     return r;
@@ -68,12 +74,24 @@ static void add_nodes(StrBuf *b, const Planner *p) {
     }
 }
 
-static void add_files(StrBuf *b, const Planner *p) {
+static void add_devices(StrBuf *b, const Plan *plan) {
     char name[DEVICE_NAME_MAX];
 
+    for (size_t i = 0; i < plan->n_claimed; i++) {
+        if (i > 0)
+            add_separator(b, i, plan->n_claimed);
+        strbuf_add(b, device_name_format(&plan->members[i].name, name));
+    }
+}
+
+static void add_files(StrBuf *b, const Planner *p) {
+    Backend backend = p->plan->backend;
+
     strbuf_add(b, "the opened ");
-    if (p->plan->backend == BACKEND_NOIOMMU)
-        strbuf_add(b, device_name_format(&p->plan->members[0].name, name));
+    if (backend == BACKEND_COMPAT)
+        strbuf_add(b, "/dev/vfio/vfio with ");
+    if (backend == BACKEND_COMPAT || backend == BACKEND_NOIOMMU)
+        add_devices(b, p->plan);
     else
         add_nodes(b, p);
     strbuf_add(b, " go to the caller, who can pass them on");
@@ -104,8 +122,8 @@ int grant_decide(Planner *p) {
     int r = 0;
 
     p->plan->grant = wanted;
-    if (wanted != GRANT_FD && p->request->backend == BACKEND_NOIOMMU)
-        r = refuse_noiommu(p);
+    if (wanted != GRANT_FD && has_only_files(p))
+        r = refuse_other_grants(p);
     else if (!(p->grants & 1U << wanted))
         r = refuse_grant(p, wanted);
     r = planner_put_aside(p, r);

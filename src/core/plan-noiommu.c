@@ -84,6 +84,12 @@ static int check_kernel(Planner *p, const Device *d) {
                 strdup("Load the module ('modprobe vfio'). The kernel must have CONFIG_VFIO_NOIOMMU.");
         return r;
     }
+    if (kernel->compat) {
+        r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
+                "this kernel's /dev/vfio/vfio is an iommufd, which does not limit a group to one owner");
+        p->refusal->remedy = strdup("The kernel must have CONFIG_VFIO_CONTAINER.");
+        return r;
+    }
     if (kernel->noiommu_enabled || policy_host_settings(p->context->policy).noiommu == NOIOMMU_MANAGED)
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_NOIOMMU_DISABLED, &d->name,

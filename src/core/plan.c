@@ -686,6 +686,8 @@ static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend
         return kernel->container;
     if (b == BACKEND_VHOST_VDPA)
         return kernel->vhost_vdpa;
+    if (b == BACKEND_COMPAT)
+        return kernel->compat;
     if (b != BACKEND_IOMMUFD || !kernel->iommufd)
         return false;
     for (size_t i = 0; i < p->request->n_devices; i++)
@@ -703,6 +705,14 @@ static int refuse_without_driver(Planner *p, const char *driver) {
     return r;
 }
 
+static const char *why_not_offered(const KernelFacts *kernel, Backend wanted) {
+    if (wanted == BACKEND_GROUP && kernel->compat)
+        return ": its /dev/vfio/vfio is an iommufd";
+    if (wanted == BACKEND_COMPAT && kernel->container)
+        return ": its /dev/vfio/vfio is the container of VFIO itself";
+    return "";
+}
+
 /* The remedy names a backend that would do. */
 static int refuse_backend(Planner *p, const KernelFacts *kernel) {
     Backend wanted = p->request->backend, other = _BACKEND_INVALID;
@@ -716,12 +726,13 @@ static int refuse_backend(Planner *p, const KernelFacts *kernel) {
                         "the rule allows no backend that the kernel supports for this device"));
     else if (p->backends & (1U << wanted))
         r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
-                "the kernel does not support the backend %s for this device", backend_to_string(wanted));
+                "the kernel does not support the backend %s for this device%s", backend_to_string(wanted),
+                why_not_offered(kernel, wanted));
     else
         r = planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
                         "the rule does not allow the backend %s", backend_to_string(wanted)));
-    for (Backend b = BACKEND_IOMMUFD; b <= BACKEND_GROUP && other < 0; b++)
+    for (Backend b = 0; b < _BACKEND_MAX && other < 0; b++)
         if ((p->backends & (1U << b)) && backend_offered(p, kernel, b))
             other = b;
     free(p->refusal->remedy);
@@ -734,13 +745,15 @@ static int refuse_backend(Planner *p, const KernelFacts *kernel) {
 }
 
 /* The explicit rule: the backend that was asked for and no other; else the first that rule and kernel both
- * offer, iommufd before group. The reply names it, and it never changes later. */
+ * offer, iommufd before group, and compat where there is neither. The reply names it, and it never changes
+ * later. */
 static int choose_backend(Planner *p) {
     Backend wanted = p->request->backend;
     const KernelFacts *kernel;
     int r;
 
-    if (wanted != BACKEND_GROUP && (p->backends & (1U << BACKEND_IOMMUFD)) && nodes_are_there(p)) {
+    if ((wanted == _BACKEND_INVALID || wanted == BACKEND_IOMMUFD) &&
+            (p->backends & (1U << BACKEND_IOMMUFD)) && nodes_are_there(p)) {
         p->plan->backend = BACKEND_IOMMUFD;
         return 0;
     }

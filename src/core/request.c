@@ -17,6 +17,7 @@ static const char *const backend_table[_BACKEND_MAX] = {
         [BACKEND_GROUP] = "group",
         [BACKEND_NOIOMMU] = "noiommu",
         [BACKEND_VHOST_VDPA] = "vhost-vdpa",
+        [BACKEND_COMPAT] = "compat",
 };
 DEFINE_STRING_TABLE(backend, Backend);
 
@@ -85,7 +86,9 @@ static int set_backend(Request *r, const char *value, Refusal *refusal) {
     if ((int) backend < 0) {
         shown = sanitize(value, SHOWN_MAX);
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "\"%s\" is not a backend, expected \"iommufd\", \"group\" or \"noiommu\"", shown ?: "");
+                "\"%s\" is not a backend, expected \"iommufd\", \"group\", \"compat\", "
+                "\"vhost-vdpa\" or \"noiommu\"",
+                shown ?: "");
     }
     r->backend = backend;
     return 0;

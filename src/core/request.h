@@ -13,15 +13,16 @@ typedef enum Backend {
     BACKEND_NOIOMMU, /* the device's file alone, of a device behind no IOMMU: nothing isolates the host from
                       * it. Only when it is asked for by name */
     BACKEND_VHOST_VDPA, /* /dev/vhost-vdpa-N of a vDPA device, which has no group */
+    BACKEND_COMPAT,     /* the opened device, with an iommufd in the place of the container: a kernel without
+                         * VFIO's own. The group's file stays with us */
     _BACKEND_MAX,
     _BACKEND_INVALID = -EINVAL, /* in a request: whatever rule and kernel offer, iommufd first */
 } Backend;
-DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu", "vhost-vdpa" */
+DECLARE_STRING_TABLE(backend, Backend); /* "iommufd", "group", "noiommu", "vhost-vdpa", "compat" */
 /* Does a claim lock the groups of its devices? Without, it has none. */
 bool backend_has_groups(Backend backend);
-#define BACKENDS_DEFAULT                                                                                     \
-    (1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_VHOST_VDPA) /* of a rule without "backend"  \
-                                                                              */
+#define BACKENDS_DEFAULT /* of a rule without "backend" */                                                   \
+    (1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_VHOST_VDPA | 1U << BACKEND_COMPAT)
 
 /* How a claim reaches the client. */
 typedef enum GrantKind {

@@ -249,6 +249,8 @@ static const Field kernel_fields[] = {
         FIELD_BOOLEAN("iommufd", KernelFacts, iommufd),
         FIELD_BOOLEAN("deviceCdev", KernelFacts, device_cdev),
         FIELD_BOOLEAN("container", KernelFacts, container),
+        FIELD_BOOLEAN(
+                "compat", KernelFacts, compat, .flags = FIELD_OMIT), /* earlier versions do not know it */
         FIELD_BOOLEAN("noiommuSupport", KernelFacts, noiommu_support),
         FIELD_BOOLEAN("noiommuEnabled", KernelFacts, noiommu_enabled),
         FIELD_BOOLEAN("vhostVdpa", KernelFacts, vhost_vdpa, .flags = FIELD_OMIT),

@@ -22,6 +22,7 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 #include "core/host-tables.h"
+#include "host/container.h"
 #include "host/host-critical.h"
 #include "host/kept-files.h"
 #include "host/sysfs.h"
@@ -993,6 +994,8 @@ int sysfs_read_kernel_facts(KernelFacts *ret) {
             .device_cdev = kernel_makes_cdevs(),
             .lockdown = kernel_is_locked_down(),
     };
+    k.compat = k.container && container_is_iommufd();
+    k.container = k.container && !k.compat;
 
     if (read_attribute_at(AT_FDCWD, "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", parameter,
                 sizeof(parameter)) >= 0) {

@@ -12,7 +12,7 @@ const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "s
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    static const Backend choices[] = {BACKEND_IOMMUFD, BACKEND_GROUP, BACKEND_VHOST_VDPA};
+    static const Backend choices[] = {BACKEND_IOMMUFD, BACKEND_GROUP, BACKEND_COMPAT, BACKEND_VHOST_VDPA};
     const char *words[ELEMENTSOF(choices) + 1] = {};
     int i;
 

@@ -104,7 +104,7 @@ class Claim:
     """Devices that this process has claimed.
 
     id       names the claim in vfioctl(1) and in the log
-    backend  'iommufd', 'group', 'vhost-vdpa' or 'noiommu'
+    backend  'iommufd', 'group', 'compat', 'vhost-vdpa' or 'noiommu'
     rule     the operator's rule that allowed it
     grant    'fd', 'node' or 'none'
     nodes    with the grant 'node': the paths that this user can open as long as the claim is held
@@ -334,7 +334,8 @@ class Connection:
         """Claims devices, all or none, and waits until they are there; binding a driver may take a minute.
 
         devices      names in any spelling: 'pci:0000:06:0d.0', '06:0d.0'
-        backend      'iommufd', 'group', 'vhost-vdpa' or 'noiommu'; by default what rule and kernel support, iommufd first
+        backend      'iommufd', 'group', 'compat', 'vhost-vdpa' or 'noiommu'; by default what rule and kernel support, iommufd
+                     first
         reason       what it is for, kept in the audit record
         memlock      bytes to which the locked-memory limit of this process is raised, if the rule allows it
         untainted    True: refuse unless the host is untainted

@@ -679,6 +679,17 @@ static size_t ioctl_pointed_at(unsigned long request, const void *structure, voi
     return size <= 1024 ? size : 0;
 }
 
+/* A device's file keeps its group's open, as the kernel's does: here they are the same file. With an iommufd
+ * as the container it does not: the answer names a file of its own. */
+static int open_group_device(int group, const char *name, size_t size) {
+    char path[PATH_MAX], real[PATH_MAX];
+
+    if (size == 0)
+        return fcntl(group, F_DUPFD_CLOEXEC, 0);
+    snprintf(path, sizeof(path), "%.*s", (int) size, name);
+    return open_node(path, redirect(path, real), O_RDWR | O_CLOEXEC);
+}
+
 int ioctl(int fd, unsigned long request, ...) {
     char buf[PATH_MAX], data[DATA_MAX];
     struct request head = {.verb = VERB_IOCTL, .request = (uint32_t) request};
@@ -709,13 +720,12 @@ int ioctl(int fd, unsigned long request, ...) {
         errno = error;
         return -1;
     }
+    if ((request & 0xffffffffUL) == VFIO_GROUP_GET_DEVICE_FD_REQUEST)
+        return open_group_device(fd, data, size);
     if (size > 0 && size <= room + n_pointed)
         memcpy(argument, data, MIN_OF(size, room));
     if (n_pointed > 0 && size == room + n_pointed)
         memcpy(pointed, data + room, n_pointed);
-    /* A device's file keeps its group's open, as the kernel's does: here they are the same file. */
-    if ((request & 0xffffffffUL) == VFIO_GROUP_GET_DEVICE_FD_REQUEST)
-        return fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return (int) result;
 }
 
@@ -793,8 +803,16 @@ static void tell_given(const struct msghdr *m, bool taken_back) {
     (void) ask((struct request){.verb = VERB_GIVE, .request = taken_back}, paths, data, &size, &result);
 }
 
+/* Orders go over sockets of their own kind: what a worker gets does not leave. */
+static bool is_order(int fd) {
+    int type = 0;
+    socklen_t size = sizeof(type);
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
-    bool tell = message->msg_controllen > 0 && root() && !is_worker();
+    bool tell = message->msg_controllen > 0 && root() && !is_worker() && !is_order(fd);
     int saved_errno;
     ssize_t n;
 

@@ -99,6 +99,7 @@ class Device:
         self.reset_methods = ''
         self.is_bridge = False
         self.noiommu = False  # its group is one that VFIO made up
+        self.compat = False  # it is open, with an iommufd as its group's container
         self.vfio_index = None
         self.enable = 0
         self.resets = 0
@@ -160,6 +161,11 @@ class Fault:
 GRANTED = re.compile(rb'(device:[^\0]+|group:\d+|iommufd|container|lifeline)\0')
 
 
+def compat_file(device):
+    """The file of a device that was opened with an iommufd as its group's container. The real one has no name."""
+    return f'/dev/vfio/.compat-{device.address}'
+
+
 class Ledger:
     """Which open file of a node left the daemon, and for which claim. Each open has a number, which is the offset of the
     file (see tests/fakes/fake-kernel.c). It may leave once, in the message that grants a claim, under the name of what
@@ -193,7 +199,7 @@ class Ledger:
         mine = [d for d in self._kernel.devices.values() if d.name in devices]
         if name.startswith('device:'):
             return {path for d in mine if name == f'device:{d.name}'
-                    for path in (d.node, f'/dev/vfio/noiommu-{d.group}')}
+                    for path in (d.node, f'/dev/vfio/noiommu-{d.group}', compat_file(d))}
         if name.startswith('group:'):
             return {f'/dev/vfio/{d.group}' for d in mine if name == f'group:{d.group}'}
         return {'iommufd': {'/dev/iommu'}, 'container': {'/dev/vfio/vfio'}}.get(name, set())
@@ -224,6 +230,9 @@ class Ledger:
     def give(self, fds, message):
         """What is wrong with it."""
         fds = self._split(fds)
+        if message.startswith(b'FDSTORE=1'):  # systemd keeps it, and gives it to nobody
+            kept = re.search(rb'FDNAME=groups-\w+$', message) and re.fullmatch(r'/dev/vfio/\d+', fds[0][-1])
+            return [] if kept else [f'fd-ledger: {fds} is kept by {message!r}']
         try:
             claim, devices, names = self._read(message, len(fds))
         except (ValueError, KeyError, IndexError, struct.error) as e:
@@ -265,8 +274,10 @@ class Nodes:
         poll = select.poll()
         for fd in (self._inotify, self._stop_read):
             poll.register(fd, select.POLLIN)
+        again = []  # ms. The lock goes just after the close was announced, and nothing announces that
         while True:
-            ready = poll.poll()
+            ready = poll.poll(again.pop(0) if again else None)
+            again = [5, 25, 125, 625] if ready else again
             if any(fd == self._stop_read for fd, _ in ready):
                 return
             with contextlib.suppress(BlockingIOError):
@@ -397,6 +408,10 @@ class FakeKernel:
         with self.changed:
             for device in self.devices.values():  # the device goes with the last file of its group
                 if device.noiommu and device.enable and not self.nodes.is_open(f'/dev/vfio/noiommu-{device.group}'):
+                    self.set_enable(device, 0)
+                if device.compat and compat_file(device) not in self._opening \
+                        and not self.nodes.is_open(compat_file(device)):
+                    device.compat = False
                     self.set_enable(device, 0)
             self.notify()
 
@@ -864,6 +879,10 @@ class FakeKernel:
                 if device.bus == 'vdpa' and device.node == path:
                     device.resets += 1
             self._opening.add(path)
+            for device in self.devices.values():
+                if path == compat_file(device):
+                    device.compat = True
+                    self.set_enable(device, 1)
             return self.ledger.open(path)
 
     def _fdinfo(self, path):
@@ -985,6 +1004,9 @@ class FakeKernel:
                 device = self.devices.get(data.decode())
                 if not device or self._group_node(device) != os.path.basename(path):
                     raise Refuse(errno.ENODEV)
+                if self.iommufd_container and not device.noiommu:
+                    self.nodes.add(compat_file(device), MAJOR_VFIO_DEVICE, 0, 0o600)
+                    return 0, compat_file(device).encode()
                 self.set_enable(device, 1)
                 device.opened, self._attached = True, device
                 return 0, b''

@@ -67,7 +67,8 @@ class ObjectsTest(VfiodTestCase):
         self.assertEqual((p['Devices'], p['Groups'], p['Claims'], p['PolicyState'], p['PolicyRules']),
                          (4, 3, 0, 'loaded', 1))
         self.assertEqual(dict(p['Kernel']), {'iommu': True, 'iommufd': True, 'deviceCdev': True, 'container': True,
-                                             'noiommuSupport': False, 'noiommuEnabled': False, 'vhostVdpa': False})
+                                             'compat': False, 'noiommuSupport': False, 'noiommuEnabled': False,
+                                             'vhostVdpa': False})
 
     def test_every_spelling_leads_to_the_device(self):
         for spelling in ('pci:0000:06:00.0', '0000:06:00.0', '06:00.0', 'pci:06:00.0', '0000:06:00.0'.upper(),
@@ -163,7 +164,7 @@ class EmptyHostTest(VfiodTestCase):
         c = self.client()
         self.assertEqual(set(c.objects()) - {ROOT_PATH}, set())
         self.assertEqual(dict(c.get(ROOT_PATH, 'Manager', 'Kernel')),
-                         dict.fromkeys(('iommu', 'iommufd', 'deviceCdev', 'container', 'noiommuSupport',
+                         dict.fromkeys(('iommu', 'iommufd', 'deviceCdev', 'container', 'compat', 'noiommuSupport',
                                         'noiommuEnabled', 'vhostVdpa'), False))
 
 

@@ -298,7 +298,7 @@ class VfioctlTest(VfiodTestCase):
         for arguments, status, word in (
                 (['plan', 'nonsense'], 10, 'nonsense'), (['plan', '00:1f.7'], 14, 'pci:0000:00:1f.7'),
                 (['status', 'group:77'], 15, '77'), (['release', '0123456789abcdef'], 16, '0123456789abcdef'),
-                (['exec', '-d', self.nic.name, '-b', 'compat', 'true'], 11, 'compat')):
+                (['exec', '-d', self.nic.name, '-b', 'pigeon', 'true'], 11, 'pigeon')):
             code, output = self.vfioctl(*arguments)
             self.assertEqual(code, status, output)
             self.assertIn(word, output)
@@ -592,6 +592,42 @@ class VarlinkTest(VfioctlTest):
         self.assertEqual([json.loads(m.stdout.readline())['event'] for m, _ in both], ['disconnected'] * 2)
         self.start()
         self.assertEqual([json.loads(m.stdout.readline())['event'] for m, _ in both], ['connected'] * 2)
+
+
+class CompatTest(VfiodTestCase):
+    """A kernel whose /dev/vfio/vfio is an iommufd."""
+
+    begin, vfioctl, wait_no_claims = VfioctlTest.begin, VfioctlTest.vfioctl, VfioctlTest.wait_no_claims
+
+    def setUp(self):
+        super().setUp()
+        self.kernel.iommufd_container = True
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.before = self.host.binding()
+        self.start()
+        self.c = self.client()
+
+    def test_exec(self):
+        script = 'echo $VFIOD_BACKEND $LISTEN_FDNAMES $1 $2; readlink /proc/self/fd/$1'
+        for options in (['-b', 'compat'], []):  # both templates are of this backend alone
+            status, output = self.vfioctl('exec', '-d', self.nic.name, *options, '--', 'sh', '-c', script, 'sh',
+                                          '{container}', '{device}')
+            self.assertEqual(status, 0, output)
+            self.assertEqual(output.splitlines()[0], 'compat container:device_pci_0000_06_00.0:lifeline 3 4')
+            self.assertTrue(output.splitlines()[1].endswith('/dev/vfio/vfio'), output)
+            self.wait_no_claims()
+
+    def test_what_it_is_not_for(self):
+        for templates in (['{iommufd}'], ['{group}'], ['{container}', '{group}']):
+            status, output = self.vfioctl('exec', '-d', self.nic.name, '-b', 'compat', '--', 'echo', *templates)
+            self.assertEqual(status, 2, output)
+            self.assertIn('not --backend=compat', output)
+        self.assertEqual(self.vfioctl('status')[1].count('-container +compat'), 1)
+        status, output = self.vfioctl('plan', '-b', 'group', self.nic.name)
+        self.assertEqual(status, 26, output)
+        self.assertIn('is an iommufd', output)
+        self.assertIn('Request the backend iommufd', output)
+        self.wait_no_claims()
 
 
 if __name__ == '__main__':

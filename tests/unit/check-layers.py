@@ -54,7 +54,8 @@ BUILT_ON = {
     "use-interface": {"use"},
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
-    "sysfs": {"host-critical", "kept-files", "udev-properties"},
+    "sysfs": {"container", "host-critical", "kept-files", "udev-properties"},
+    "vfio": {"container"},
     "vfio-caps": {"vfio"},
     "worker": {"driver", "holders", "spawner", "sriov", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
 }

@@ -128,6 +128,8 @@ static void test_grants(void **state) {
             {VMM_QEMU, &old_qemu, "iommufd", NULL, "QEMU 7.2"},
             {VMM_QEMU, &old_qemu, "group", "node", NULL},
             {VMM_QEMU, &qemu, "noiommu", NULL, "noiommu"},
+            {VMM_QEMU, &qemu, "compat", NULL, "cannot use the backend compat"},
+            {VMM_CLOUD_HYPERVISOR, &ch, "compat", NULL, "cannot use the backend compat"},
             {VMM_CLOUD_HYPERVISOR, &ch, "iommufd", "fd", NULL},
             {VMM_CLOUD_HYPERVISOR, &ch, "group", NULL, "iommufd only"},
             {VMM_CLOUD_HYPERVISOR, &old_ch, "iommufd", NULL, "iommufd_fd"},
@@ -165,6 +167,9 @@ static void test_handover_of_a_plan(void **state) {
     handed_over("{\"backend\": \"group\", \"groups\": [8, 12]}", "fd",
             "LISTEN_FDS=4 LISTEN_FDNAMES=container:group_8:group_12:lifeline "
             "VFIOD_BACKEND=group VFIOD_DEVICES=pci:0000:06:0d.0,pci:10000:00:04.1");
+    handed_over("{\"backend\": \"compat\", \"groups\": [8, 12]}", NULL,
+            "LISTEN_FDS=4 LISTEN_FDNAMES=container:device_pci_0000_06_0d.0:device_pci_10000_00_04.1:lifeline "
+            "VFIOD_BACKEND=compat VFIOD_DEVICES=pci:0000:06:0d.0,pci:10000:00:04.1");
     handed_over("{\"backend\": \"noiommu\"}", NULL,
             "LISTEN_FDS=3 LISTEN_FDNAMES=device_pci_0000_06_0d.0:device_pci_10000_00_04.1:lifeline "
             "VFIOD_BACKEND=noiommu VFIOD_DEVICES=pci:0000:06:0d.0,pci:10000:00:04.1");

@@ -412,6 +412,8 @@ static void test_backends(void **state) {
         bool iommufd, cdev, container;
         const char *rule, *device;
         Backend wanted, chosen; /* chosen invalid: refused */
+        bool compat;            /* the container is an iommufd */
+        const char *other;      /* that the remedy names */
     } cases[] = {
             {true, true, true, RULE(), NIC, _BACKEND_INVALID, BACKEND_IOMMUFD},
             {true, true, true, RULE(), NIC, BACKEND_GROUP, BACKEND_GROUP},
@@ -423,6 +425,21 @@ static void test_backends(void **state) {
             {false, false, false, RULE(), NIC, _BACKEND_INVALID, _BACKEND_INVALID},
             /* It is on its driver and has its node: what the kernel does elsewhere says nothing. */
             {true, false, true, RULE(), PREPARED, _BACKEND_INVALID, BACKEND_IOMMUFD},
+            /* compat: where nothing else is left, or it is asked for. */
+            {true, true, false, RULE(), NIC, _BACKEND_INVALID, BACKEND_IOMMUFD, true},
+            {true, false, false, RULE(), NIC, _BACKEND_INVALID, BACKEND_COMPAT, true},
+            {false, false, false, RULE(), NIC, _BACKEND_INVALID, BACKEND_COMPAT, true},
+            {true, true, false, RULE(), NIC, BACKEND_COMPAT, BACKEND_COMPAT, true},
+            {true, true, false, RULE(), PREPARED, BACKEND_COMPAT, BACKEND_COMPAT, true},
+            {true, true, false, RULE(",\"backend\":\"compat\""), NIC, _BACKEND_INVALID, BACKEND_COMPAT, true},
+            {true, true, false, RULE(",\"backend\":[\"group\",\"compat\"]"), NIC, _BACKEND_INVALID,
+                    BACKEND_COMPAT, true},
+            {false, false, false, RULE(), NIC, BACKEND_GROUP, _BACKEND_INVALID, true, "compat"},
+            {true, true, false, RULE(), NIC, BACKEND_GROUP, _BACKEND_INVALID, true, "iommufd"},
+            {true, true, false, RULE(",\"backend\":\"group\""), NIC, _BACKEND_INVALID, _BACKEND_INVALID,
+                    true},
+            {false, false, true, RULE(), NIC, BACKEND_COMPAT, _BACKEND_INVALID, false},
+            {false, false, true, RULE(",\"backend\":\"compat\""), NIC, _BACKEND_INVALID, _BACKEND_INVALID},
     };
     World *w = *state;
 
@@ -430,14 +447,18 @@ static void test_backends(void **state) {
         _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
         VfiodError code;
         _cleanup_(plan_done) Plan p = PLAN_NULL;
+        char remedy[64];
 
-        kernel = (KernelFacts){
-                .iommufd = cases[i].iommufd, .device_cdev = cases[i].cdev, .container = cases[i].container};
+        kernel = (KernelFacts){.iommufd = cases[i].iommufd,
+                .device_cdev = cases[i].cdev,
+                .container = cases[i].container,
+                .compat = cases[i].compat};
         code = plan(w, cases[i].rule, cases[i].device, cases[i].wanted, &p, &refusal);
         if (cases[i].chosen < 0) {
             assert_int_equal(code, VFIOD_ERROR_BACKEND_UNAVAILABLE);
-            assert_non_null(strstr(refusal.remedy,
-                    cases[i].wanted < 0 ? "Ask the operator" : "Request the backend group, which the rule"));
+            (void) snprintf(remedy, sizeof(remedy), "Request the backend %s, which the rule",
+                    cases[i].other ?: "group");
+            assert_non_null(strstr(refusal.remedy, cases[i].wanted < 0 ? "Ask the operator" : remedy));
         } else {
             assert_int_equal(code, _VFIOD_ERROR_INVALID);
             assert_int_equal(p.backend, cases[i].chosen);

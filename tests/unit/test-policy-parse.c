@@ -162,7 +162,9 @@ static const struct {
         {ALLOW(",\"backend\":[]"), {"f:2:12: error: \"backend\" is an empty list, which matches nothing"}},
         {ALLOW(",\"backend\":[\"group\",\"group\"]"), {"f:2:21: error: repeated in the list, first at 2:13"}},
         {ALLOW(",\"backend\":{}"),
-                {"f:2:12: error: \"backend\" must be \"iommufd\" or \"group\", or a list of these, found an "
+                {"f:2:12: error: \"backend\" must be \"iommufd\", \"group\", \"compat\" or \"vhost-vdpa\", "
+                 "or a list of "
+                 "these, found an "
                  "object"}},
         {ALLOW(",\"reset\":\"yes\""),
                 {"f:2:10: error: unknown value of \"reset\": \"yes\", expected \"required\" or "
@@ -697,8 +699,7 @@ static void test_full_rule(void **state) {
 static void test_defaults(void **state) {
     _cleanup_(policy_freep) Policy *policy = parse(ALLOW(""));
 
-    assert_int_equal(policy->rules->terms.backends,
-            1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_VHOST_VDPA);
+    assert_int_equal(policy->rules->terms.backends, BACKENDS_DEFAULT);
     assert_int_equal(policy->rules->terms.reset, RESET_REQUIRED);
     assert_int_equal(policy->rules->terms.siblings, SIBLINGS_REFUSE);
     assert_string_equal(policy->rules->origin, "rule 1 (f:1)");
@@ -818,8 +819,7 @@ static void test_whole_language(void **state) {
     assert_int_equal(r->numa_nodes[1], 7);
     assert_true(r->alone && !r->acs && r->reset && !r->removable);
     assert_true(r->until_usec == UINT64_C(1798740000000000));
-    assert_int_equal(t->backends,
-            1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP | 1U << BACKEND_NOIOMMU | 1U << BACKEND_VHOST_VDPA);
+    assert_int_equal(t->backends, BACKENDS_DEFAULT | 1U << BACKEND_NOIOMMU);
     assert_int_equal(t->grants, 1U << GRANT_FD);
     assert_int_equal(t->host_critical, HOST_CRITICAL_ALLOW);
     assert_true(t->memlock_max == UINT64_C(16) << 30);

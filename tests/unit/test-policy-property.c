@@ -448,7 +448,7 @@ static bool names_devices(const Json *rule) {
 }
 
 static void make_terms(Random *r, Json *rule) {
-    static const char *const backends[] = {"iommufd", "group", "vhost-vdpa"};
+    static const char *const backends[] = {"iommufd", "group", "compat", "vhost-vdpa"};
     static const char *const tethers[] = {"lifeline", "process", "connection", "unit", "explicit"};
     static const char *const grants[] = {"fd", "node", "none"};
     static const char *const resets[] = {"required", "optional"};
@@ -1165,6 +1165,8 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
         backends |= 1U << BACKEND_GROUP;
     if (!backend || strstr(backend, "vhost-vdpa"))
         backends |= 1U << BACKEND_VHOST_VDPA;
+    if (!backend || strstr(backend, "compat"))
+        backends |= 1U << BACKEND_COMPAT;
     if (noiommu)
         backends |= 1U << BACKEND_NOIOMMU;
     for (TetherKind k = 0; k < _TETHER_KIND_MAX; k++)

@@ -175,9 +175,11 @@ static void test_bad_options(void **state) {
         const char *reason;
     } bad[] = {
             {"backend", "", VFIOD_ERROR_INVALID_ARGUMENT,
-                    "\"\" is not a backend, expected \"iommufd\", \"group\" or \"noiommu\""},
+                    "\"\" is not a backend, expected \"iommufd\", \"group\", \"compat\", \"vhost-vdpa\" or "
+                    "\"noiommu\""},
             {"backend", "IOMMUFD\n", VFIOD_ERROR_INVALID_ARGUMENT,
-                    "\"IOMMUFD\\x0a\" is not a backend, expected \"iommufd\", \"group\" or \"noiommu\""},
+                    "\"IOMMUFD\\x0a\" is not a backend, expected \"iommufd\", \"group\", \"compat\", "
+                    "\"vhost-vdpa\" or \"noiommu\""},
             {"memlock", "0", VFIOD_ERROR_INVALID_ARGUMENT,
                     "\"0\" is not a size for \"memlock\", expected bytes or \"16G\" (K, M, G, T)"},
             {"memlock", "9223372036854775808", VFIOD_ERROR_INVALID_ARGUMENT,

@@ -6,22 +6,6 @@
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
-#include "host/sysfs.h"
-
-/* The number of a group is given out anew, too, and while a worker opened it the device may have gone. */
-static int check_groups(ClaimRun *j) {
-    char path[VFIO_NODE_MAX];
-
-    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
-        const PlanMember *m = &j->claim.plan.members[i];
-        Device *d = claim_run_find_device(j, m);
-        int r = d && d->group && d->group->id == m->group ? sysfs_check_device(d) : -ENODEV;
-
-        if (r < 0)
-            return backend_refuse_open(j, r, &m->name, vfio_group_path(m->group, path));
-    }
-    return 0;
-}
 
 static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
     Plan *plan = &j->claim.plan;
@@ -32,7 +16,7 @@ static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
     if (result->error < 0)
         return backend_refuse_open(j, result->error, &plan->members[0].name,
                 vfio_group_path(plan->groups[MIN(result->index, plan->n_groups - 1)], path));
-    r = check_groups(j);
+    r = backend_check_groups(j);
     if (r < 0)
         return r;
     r = j->claim.of[0] ? 0 : vfio_open_container(&container);
@@ -58,7 +42,7 @@ static int open_groups(ClaimRun *j) {
     int r = 0;
 
     if (plan->n_groups == 0) /* the client has the files of all of them */
-        return check_groups(j) < 0 ? -ENODEV : 1;
+        return backend_check_groups(j) < 0 ? -ENODEV : 1;
     order = (WorkerOrder){.operation = WORKER_OPEN_GROUPS, .n_groups = (uint32_t) plan->n_groups};
     for (size_t i = 0; i < plan->n_groups; i++) {
         order.groups[i] = plan->groups[i];

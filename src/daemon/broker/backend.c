@@ -14,6 +14,7 @@ static const BackendType *const types[_BACKEND_MAX] = {
         [BACKEND_GROUP] = &backend_group,
         [BACKEND_NOIOMMU] = &backend_noiommu,
         [BACKEND_VHOST_VDPA] = &backend_vhost_vdpa,
+        [BACKEND_COMPAT] = &backend_compat,
 };
 
 const BackendType *backend_type(const ClaimRun *j) {
@@ -111,6 +112,21 @@ int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const ch
     default:
         return refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name, "cannot open %s: %s", path, strerror(-error));
     }
+}
+
+/* The number of a group is given out anew, too, and while a worker opened it the device may have gone. */
+int backend_check_groups(ClaimRun *j) {
+    char path[VFIO_NODE_MAX];
+
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+        Device *d = claim_run_find_device(j, m);
+        int r = d && d->group && d->group->id == m->group ? sysfs_check_device(d) : -ENODEV;
+
+        if (r < 0)
+            return backend_refuse_open(j, r, &m->name, vfio_group_path(m->group, path));
+    }
+    return 0;
 }
 
 static const HolderEntry *find_holder(const ClaimRun *j, const HolderAnswer *answer) {

@@ -27,7 +27,7 @@ typedef struct BackendType {
     bool asking_disturbs;
 } BackendType;
 
-extern const BackendType backend_iommufd, backend_group, backend_noiommu, backend_vhost_vdpa;
+extern const BackendType backend_iommufd, backend_group, backend_noiommu, backend_vhost_vdpa, backend_compat;
 
 int backend_prepare(ClaimRun *j);
 int backend_open(ClaimRun *j);
@@ -39,6 +39,8 @@ void backend_watch_recovered(ClaimRun *j);
 
 /* For the rows, last of all: everything is open and in the grant. */
 int backend_complete(ClaimRun *j);
+/* For the rows that open groups: they are still those of the devices. 0, or refused. */
+int backend_check_groups(ClaimRun *j);
 /* For the rows: a node could not be opened. */
 int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const char *path);
 /* For the rows: a program that did not come through vfiod has the node of a group or device open. Finds out

@@ -41,6 +41,13 @@ static int take_terms(const Claim *c, Request *request, const Subject *subject, 
     if (c->plan.backend == BACKEND_NOIOMMU)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "claim %s has a device without an IOMMU, which must be claimed alone", c->id);
+    if (c->plan.backend == BACKEND_COMPAT) {
+        int r = refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "claim %s has the backend compat, and takes no more devices", c->id);
+
+        refusal->remedy = strdup("Make another claim for them, or one claim for all.");
+        return r;
+    }
     if (request->backend != _BACKEND_INVALID && request->backend != c->plan.backend)
         return refuse_option(c, "backend", backend_to_string(c->plan.backend), refusal);
     if (request->grant != REQUEST_NULL.grant && request->grant != c->plan.grant)
@@ -77,6 +84,15 @@ void broker_add_devices(Broker *e, const char *name, Request *request, const Sub
 
 /* ---- Giving back ---- */
 
+/* The worker that has opened them has a copy of each until the claim ends. */
+static int refuse_part(const Claim *c, Refusal *refusal) {
+    int r = refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+            "claim %s has the backend compat, and gives back all of its devices or none", c->id);
+
+    refusal->remedy = strdup("Release the claim, and claim the devices that are still needed.");
+    return r;
+}
+
 static int check_members(const Claim *c, const Request *request, Refusal *refusal) {
     for (size_t i = 0; i < request->n_devices; i++) {
         const PlanMember *m = plan_find_member(&c->plan, &request->devices[i]);
@@ -110,6 +126,8 @@ int broker_release_devices(
         return r;
     if (request->n_devices == count_held(&j->claim.plan))
         return broker_release(e, j->claim.id, subject, refusal);
+    if (j->claim.plan.backend == BACKEND_COMPAT)
+        return refuse_part(&j->claim, refusal);
     r = claim_part_leave(j, request->devices, request->n_devices, &part);
     if (r < 0)
         return refuse(refusal, VFIOD_ERROR_INTERNAL, &request->devices[0], "cannot record the claim: %s",

@@ -96,8 +96,10 @@ static void run_reply(ClaimRun *j) {
         claim_run_push(j, CLAIM_EVENT_RELEASE);
         return;
     }
-    if (j->done)
+    if (j->done) {
         (void) claim_run_tether(j)->keep(j);
+        group_files_keep(j);
+    }
     grant_give(j);
     if (j->granted)
         audit_granted(j->broker->audit, &j->claim);
@@ -190,6 +192,7 @@ static void run_effects(ClaimRun *j, unsigned effects) {
     }
     if (effects & CLAIM_EFFECT_RESTORE) {
         grant_drop(j);
+        group_files_drop(j);
         claim_run_drop_keeper(j);
         drain_unwatch(j);
         claim_work_restore(j);

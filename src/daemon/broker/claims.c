@@ -96,6 +96,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
     grant_drop(j);
+    group_files_free(j);
     j->node_acls = node_acl_watch_free(j->node_acls);
     claim_run_drop_keeper(j);
     claim_run_tether(j)->free(j);

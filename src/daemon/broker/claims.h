@@ -6,6 +6,7 @@
 
 #include "core/claim.h"
 #include "daemon/broker/broker-internal.h"
+#include "daemon/broker/group-files.h"
 #include "daemon/broker/holder-search.h"
 #include "daemon/kernel/node-acl.h"
 
@@ -64,6 +65,7 @@ struct ClaimRun {
     size_t n_nodes;
     GrantedFd fds[CLAIM_RUN_FDS_MAX]; /* owned, between OPENING and the reply */
     size_t n_fds;
+    GroupFiles group_files;  /* that stay open, of the backend compat */
     NodeAclWatch *node_acls; /* owned; over the permissions of its nodes, while it is held */
     unsigned n_repairs;      /* of these */
     sd_event_source *recheck;

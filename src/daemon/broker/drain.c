@@ -213,6 +213,7 @@ static void ask_next(ClaimRun *j) {
     if (r >= 0)
         r = claim_work_submit(j, &order, on_asked, NULL);
     if (r >= 0) {
+        group_files_drop(j); /* the worker has the last copies, and closes them first */
         j->recycling = j->recycling || order.operation == WORKER_RECYCLE;
         return;
     }

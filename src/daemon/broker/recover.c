@@ -160,6 +160,11 @@ static void drop_rest(Recovery *recovery) {
     for (int i = 0; i < recovery->n_fds; i++) {
         const char *name = recovery->names[i];
 
+        if (name && startswith(name, GROUP_FILES_STORE_PREFIX)) {
+            (void) safe_close(SD_LISTEN_FDS_START + i); /* not the last copy, which systemd closes */
+            fd_store_remove(name);
+            continue;
+        }
         if (!name || !startswith(name, LIFELINE_STORE_PREFIX))
             continue;
         if (!recovery->found[i] && !tether_fd_is_over(SD_LISTEN_FDS_START + i)) {
@@ -390,6 +395,19 @@ static void expect_more(Plan *p, ClaimState recorded) {
     }
 }
 
+/* A claim in quarantine has given them up: nobody has its devices. */
+static void take_group_files(Recovery *recovery, ClaimRun *j) {
+    char name[sizeof(GROUP_FILES_STORE_PREFIX) + CLAIM_ID_MAX];
+    int fd;
+
+    if (j->claim.plan.backend != BACKEND_COMPAT || j->claim.state == CLAIM_QUARANTINED)
+        return;
+    (void) snprintf(name, sizeof(name), GROUP_FILES_STORE_PREFIX "%s", j->claim.id);
+    while (j->group_files.n < j->claim.plan.n_groups && (fd = take_fd(recovery, name)) >= 0)
+        group_files_add(j, &fd);
+    group_files_adopted(j);
+}
+
 /* All claims are there before the first of them goes on: none may end unseen by its rival. */
 static int take_up(Recovery *recovery, Candidate *c) {
     c->run = claim_run_new(recovery->broker);
@@ -399,6 +417,7 @@ static int take_up(Recovery *recovery, Candidate *c) {
     c->run->granted = c->run->stored = true;
     expect_more(&c->run->claim.plan, c->run->claim.state);
     claim_run_attach(c->run);
+    take_group_files(recovery, c->run);
     return usage_charge(
             recovery->broker->usage, &c->run->claim.plan, c->run->claim.uid, NULL, NULL, &c->run->charge);
 }
@@ -493,6 +512,14 @@ static void watch_nodes(ClaimRun *j) {
     backend_watch_recovered(j);
 }
 
+/* Without them, somebody else may have got its devices meanwhile. */
+static bool has_group_files(const ClaimRun *j) {
+    if (group_files_are_complete(j))
+        return true;
+    log_error("Claim %s ends: systemd did not keep the files of its groups", j->claim.id);
+    return false;
+}
+
 static int go_on(const Recovery *recovery, Candidate *c) {
     ClaimRun *j = c->run;
     ClaimState recorded = j->claim.state;
@@ -503,7 +530,7 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     j->claim.state = CLAIM_REQUESTED;
     if (j->claim.moving)
         settle_move(recovery, c);
-    if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline))
+    if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline) && has_group_files(j))
         r = adopt(j, c);
     if (r < 0)
         return r;

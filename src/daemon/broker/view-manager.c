@@ -48,6 +48,7 @@ static int put_kernel(const ViewQuery *q, const ViewSink *out) {
             {"iommufd", k.iommufd},
             {"deviceCdev", k.device_cdev},
             {"container", k.container},
+            {"compat", k.compat},
             {"noiommuSupport", k.noiommu_support},
             {"noiommuEnabled", k.noiommu_enabled},
             {"vhostVdpa", k.vhost_vdpa},

@@ -8,7 +8,7 @@
 
 #include "base/fd.h"
 #include "core/device-kind.h"
-#include "daemon/kernel/uapi.h"
+#include "host/uapi.h"
 #include "daemon/kernel/vfio.h"
 
 /* ---- The device ---- */

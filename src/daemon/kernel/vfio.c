@@ -7,7 +7,8 @@
 
 #include "base/fd.h"
 #include "daemon/privileges.h"
-#include "daemon/kernel/uapi.h"
+#include "host/container.h"
+#include "host/uapi.h"
 
 const char *vfio_group_path(int group, char buf[static VFIO_NODE_MAX]) {
     (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/%d", group);
@@ -73,21 +74,10 @@ int vfio_open_cdev(const char *path, dev_t rdev, int *ret_fd) {
     return 0;
 }
 
-/* Only an iommufd knows the question; a container has no driver yet, and refuses whatever it does not know.
- */
-static bool is_iommufd(int fd) {
-    struct vfiod_iommu_option option = {
-            .size = sizeof(option),
-            .option_id = VFIOD_IOMMU_OPTION_RLIMIT_MODE,
-            .op = VFIOD_IOMMU_OPTION_OP_GET,
-    };
-
-    return ioctl(fd, VFIOD_IOMMU_OPTION, &option) == 0;
-}
-
 /* A kernel with CONFIG_IOMMUFD_VFIO_CONTAINER has an iommufd under this name. A device that was opened
  * through it does not keep its group's file open: with that closed, another program gets the group and the
- * device, while the first one still drives it. So there is no exclusive claim, and nothing tells its end. */
+ * device, while the first one still drives it. So a client that has the group's file has no exclusive claim,
+ * and nothing tells its end. */
 int vfio_open_container(int *ret_fd) {
     _cleanup_close_ int fd = -EBADF;
     int r;
@@ -95,7 +85,7 @@ int vfio_open_container(int *ret_fd) {
     r = open_node("/dev/vfio/vfio", &fd);
     if (r < 0)
         return r;
-    if (is_iommufd(fd))
+    if (container_file_is_iommufd(fd))
         return -EOPNOTSUPP;
     *ret_fd = TAKE_FD(fd);
     return 0;
@@ -134,16 +124,56 @@ int vfio_open_group(int group, int *ret_fd) {
     return 0;
 }
 
+static int get_device(int group, const DeviceName *name) {
+    char kernel_name[DEVICE_NAME_MAX];
+    int fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, device_name_format_kernel(name, kernel_name));
+
+    return fd < 0 ? -errno : fd;
+}
+
+int vfio_open_compat(int *ret_fd) {
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = open_node("/dev/vfio/vfio", &fd);
+    if (r < 0)
+        return r;
+    if (!container_file_is_iommufd(fd))
+        return -ENOTTY;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int vfio_open_compat_group(int group, int iommufd, int *ret_fd) {
+    _cleanup_close_ int fd = -EBADF;
+    int r;
+
+    r = vfio_open_group(group, &fd);
+    if (r < 0)
+        return r;
+    /* Once would do for all groups. */
+    if (ioctl(fd, VFIO_GROUP_SET_CONTAINER, &iommufd) < 0 ||
+            ioctl(iommufd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
+        return -errno;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int vfio_open_compat_device(int group_fd, const DeviceName *name, int *ret_fd) {
+    int fd = get_device(group_fd, name);
+
+    if (fd < 0)
+        return fd;
+    *ret_fd = fd;
+    return 0;
+}
+
 /* From a group without an IOMMU to its device. The container does nothing here but carry the mode. */
 static int get_noiommu_device(int group, int container, const DeviceName *name) {
-    char kernel_name[DEVICE_NAME_MAX];
-    int fd;
-
     if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0 ||
             ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU) < 0)
         return -errno;
-    fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, device_name_format_kernel(name, kernel_name));
-    return fd < 0 ? -errno : fd;
+    return get_device(group, name);
 }
 
 /* Group and container are closed here, and the device goes on working: each open device holds a reference to

@@ -26,6 +26,14 @@ int vfio_open_container(int *ret_fd);
  * driver). */
 int vfio_open_group(int group, int *ret_fd);
 
+/* Of a kernel whose /dev/vfio/vfio is an iommufd: that, a group with it as its container, and a device of the
+ * group, which may do DMA into the iommufd's address space from then on. The device does not keep the group's
+ * file open: whoever closes that lets others have the device as well. MAY SLEEP, likewise. -ENOTTY: it is no
+ * iommufd. */
+int vfio_open_compat(int *ret_fd);
+int vfio_open_compat_group(int group, int iommufd, int *ret_fd);
+int vfio_open_compat_device(int group_fd, const DeviceName *name, int *ret_fd);
+
 /* Does anybody have /dev/vfio/<group> open, or a cdev of the group bound? Opens it for a moment, and MAY
  * SLEEP as long: workers only. 0: nobody, or the group is gone, and with it what could be reached through an
  * open file of it; -EBUSY: somebody; another negative errno: unknown. */

@@ -88,13 +88,13 @@ static void run_survey(const WorkerOrder *order, WorkerResult *result) {
     (void) snprintf(result->facts.descendants, WORKER_TEXT_MAX, "%s", facts.descendants ?: "");
 }
 
-/* A datagram with up to PLAN_GROUPS_MAX fds behind it. */
+/* A datagram with up to WORKER_FDS_MAX fds behind it. */
 typedef struct Packet {
     struct msghdr header;
     struct iovec data;
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * PLAN_GROUPS_MAX)];
+        char bytes[CMSG_SPACE(sizeof(int) * WORKER_FDS_MAX)];
     } control;
 } Packet;
 
@@ -103,22 +103,43 @@ static void packet_init(Packet *p, void *data, size_t size) {
     p->header = (struct msghdr){.msg_iov = &p->data, .msg_iovlen = 1};
 }
 
+static void packet_attach(Packet *p, const int *fds, size_t n) {
+    struct cmsghdr *c;
+
+    if (n == 0)
+        return;
+    p->header.msg_control = p->control.bytes;
+    p->header.msg_controllen = CMSG_SPACE(sizeof(int) * n);
+    c = CMSG_FIRSTHDR(&p->header);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+    memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
+}
+
+static void packet_expect(Packet *p) {
+    p->header.msg_control = p->control.bytes;
+    p->header.msg_controllen = sizeof(p->control.bytes);
+}
+
+/* How many fds came with it, which are the caller's now. */
+static size_t packet_take(Packet *p, int fds[static WORKER_FDS_MAX]) {
+    size_t n = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&p->header); c; c = CMSG_NXTHDR(&p->header, c))
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            n = MIN((c->cmsg_len - CMSG_LEN(0)) / sizeof(int), (size_t) WORKER_FDS_MAX);
+            memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+        }
+    return n;
+}
+
 static int send_result(const WorkerResult *result, const int *fds) {
     WorkerResult copy = *result;
     Packet p;
 
     packet_init(&p, &copy, sizeof(copy));
-    if (fds && result->n_fds > 0) {
-        struct cmsghdr *c;
-
-        p.header.msg_control = p.control.bytes;
-        p.header.msg_controllen = CMSG_SPACE(sizeof(int) * result->n_fds);
-        c = CMSG_FIRSTHDR(&p.header);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int) * result->n_fds);
-        memcpy(CMSG_DATA(c), fds, sizeof(int) * result->n_fds);
-    }
+    packet_attach(&p, fds, fds ? result->n_fds : 0);
     return sendmsg(WORKER_FD, &p.header, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
@@ -142,7 +163,7 @@ static void run_item(const WorkerOrder *order, WorkerResult *result) {
     result->progress = trace.progress;
 }
 
-static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
     result->step = DRIVER_STEP_OPEN;
     for (uint32_t i = 0; i < order->n_groups && result->error >= 0; i++) {
         result->index = i;
@@ -152,14 +173,13 @@ static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int 
     result->n_fds = result->error < 0 ? 0 : order->n_groups;
 }
 
-static void run_open_noiommu(
-        const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+static void run_open_noiommu(const WorkerOrder *order, WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
     result->step = DRIVER_STEP_OPEN;
     result->error = vfio_open_noiommu(order->groups[0], (dev_t) order->rdevs[0], &order->item.name, &fds[0]);
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
-static void run_open_nodes(const WorkerOrder *order, WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+static void run_open_nodes(const WorkerOrder *order, WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
     char path[DEVICE_NODE_MAX];
 
     result->step = DRIVER_STEP_OPEN;
@@ -183,6 +203,29 @@ static void run_probe_nodes(const WorkerOrder *order, WorkerResult *result) {
     }
 }
 
+static int open_compat(const WorkerOrder *order, uint32_t *ret_index, int fds[static WORKER_FDS_MAX]) {
+    int *groups = fds + 1, *devices = groups + order->n_groups;
+    int r = vfio_open_compat(&fds[0]);
+
+    for (uint32_t i = 0; i < order->n_groups && r >= 0; i++) {
+        *ret_index = i;
+        (void) send_result(&(WorkerResult){.index = i, .step = DRIVER_STEP_OPEN}, NULL);
+        r = vfio_open_compat_group(order->groups[i], fds[0], &groups[i]);
+    }
+    for (uint32_t i = 0; i < order->n_devices && r >= 0; i++) {
+        *ret_index = order->device_groups[i];
+        (void) send_result(&(WorkerResult){.index = *ret_index, .step = DRIVER_STEP_OPEN}, NULL);
+        r = vfio_open_compat_device(groups[*ret_index], &order->devices[i], &devices[i]);
+    }
+    return r;
+}
+
+static void run_open_compat(const WorkerOrder *order, WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
+    result->step = DRIVER_STEP_OPEN;
+    result->error = open_compat(order, &result->index, fds);
+    result->n_fds = result->error < 0 ? 0 : 1 + order->n_groups + order->n_devices;
+}
+
 static void run_probe_groups(const WorkerOrder *order, WorkerResult *result) {
     result->step = DRIVER_STEP_OPEN;
     for (uint32_t i = 0; i < order->n_groups && result->error >= 0; i++) {
@@ -192,25 +235,46 @@ static void run_probe_groups(const WorkerOrder *order, WorkerResult *result) {
     }
 }
 
-static void run_find_holders(WorkerResult *result, int fds[static PLAN_GROUPS_MAX]) {
+static void run_find_holders(WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
     result->error = holders_walk(&fds[0]);
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
-static int serve_one(void) {
-    int fds[PLAN_GROUPS_MAX];
-    WorkerResult result = {.done = true};
-    WorkerOrder order;
-    ssize_t n;
+static void close_all(int fds[static WORKER_FDS_MAX]) {
+    for (size_t i = 0; i < WORKER_FDS_MAX; i++)
+        fds[i] = safe_close(fds[i]);
+}
 
-    n = recv(WORKER_FD, &order, sizeof(order), 0);
+static int receive_order(WorkerOrder *ret) {
+    int fds[WORKER_FDS_MAX];
+    size_t n_fds;
+    ssize_t n;
+    Packet p;
+
+    packet_init(&p, ret, sizeof(*ret));
+    packet_expect(&p);
+    n = recvmsg(WORKER_FD, &p.header, MSG_CMSG_CLOEXEC);
     if (n <= 0)
         return n < 0 ? -errno : -EPIPE;
+    n_fds = packet_take(&p, fds);
+    while (n_fds > 0)
+        (void) safe_close(fds[--n_fds]);
     /* The daemon is the only writer, so a bad size or count is our own mistake. */
-    assert((size_t) n == sizeof(order) && order.operation < _WORKER_OPERATION_MAX);
-    assert(order.n_groups <= PLAN_GROUPS_MAX);
+    assert((size_t) n == sizeof(*ret) && ret->operation < _WORKER_OPERATION_MAX);
+    assert(ret->n_groups <= PLAN_GROUPS_MAX && ret->n_devices <= REQUEST_DEVICES_MAX);
+    return 0;
+}
 
-    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
+static int serve_one(void) {
+    int fds[WORKER_FDS_MAX];
+    WorkerResult result = {.done = true};
+    WorkerOrder order;
+    int r;
+
+    r = receive_order(&order);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < WORKER_FDS_MAX; i++)
         fds[i] = -EBADF;
     if (order.operation == WORKER_OPEN_GROUPS)
         run_open_groups(&order, &result, fds);
@@ -220,6 +284,8 @@ static int serve_one(void) {
         run_open_nodes(&order, &result, fds);
     else if (order.operation == WORKER_PROBE_NODES)
         run_probe_nodes(&order, &result);
+    else if (order.operation == WORKER_OPEN_COMPAT)
+        run_open_compat(&order, &result, fds);
     else if (order.operation == WORKER_SURVEY)
         run_survey(&order, &result);
     else if (order.operation == WORKER_PROBE_GROUPS)
@@ -230,14 +296,13 @@ static int serve_one(void) {
         result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
     else
         run_item(&order, &result);
-    /* Its copies are kept until this process ends. */
+    /* Its copies are kept until this process ends; of what failed there is nothing to keep. */
     if (order.keep && result.error >= 0)
         return send_result(&result, fds);
     if (result.n_fds > 0)
         (void) send_result(&(WorkerResult){.n_fds = result.n_fds, .step = result.step}, fds);
     /* Before the daemon goes on: nobody else can open a group while there is a copy. */
-    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
-        fds[i] = safe_close(fds[i]);
+    close_all(fds);
     return send_result(&result, NULL);
 }
 
@@ -272,9 +337,9 @@ struct Worker {
     uint64_t timeout_usec;
     WorkerTask *task; /* owned; NULL while idle or stuck; stays while the worker keeps a copy for it */
     bool stuck;
-    bool outdated;            /* gets no further task */
-    bool keeps;               /* a copy of what it opens, until it ends */
-    int fds[PLAN_GROUPS_MAX]; /* owned; that have come, of a task that is not done yet */
+    bool outdated;           /* gets no further task */
+    bool keeps;              /* a copy of what it opens, until it ends */
+    int fds[WORKER_FDS_MAX]; /* owned; that have come, of a task that is not done yet */
     size_t n_fds;
 };
 
@@ -339,19 +404,21 @@ static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
 }
 
 static void fail_task(Worker *w, int error) {
-    int fds[PLAN_GROUPS_MAX] = {};
+    int fds[WORKER_FDS_MAX] = {};
 
     finish_task(w, &(WorkerResult){.done = true, .error = error}, fds);
 }
 
 /* Takes the fds of a received packet, instead of those of an earlier one. */
 static void take_fds(Worker *w, Packet *p) {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&p->header); c; c = CMSG_NXTHDR(&p->header, c))
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-            drop_fds(w);
-            w->n_fds = MIN((c->cmsg_len - CMSG_LEN(0)) / sizeof(int), (size_t) PLAN_GROUPS_MAX);
-            memcpy(w->fds, CMSG_DATA(c), w->n_fds * sizeof(int));
-        }
+    int fds[WORKER_FDS_MAX];
+    size_t n = packet_take(p, fds);
+
+    if (n == 0)
+        return;
+    drop_fds(w);
+    memcpy(w->fds, fds, n * sizeof(int));
+    w->n_fds = n;
 }
 
 static Worker *find_idle(WorkerPool *p, const Worker *except) {
@@ -384,15 +451,14 @@ static int take_pidfd(Worker *w, Packet *p) {
 /* Takes one message. 1; 0: there is none; or a negative errno: the worker died, or is about to. */
 static int receive(Worker *w) {
     WorkerResult result = {};
-    int fds[PLAN_GROUPS_MAX];
+    int fds[WORKER_FDS_MAX];
     ssize_t n;
     Packet p;
 
     if (w->socket < 0)
         return -EPIPE;
     packet_init(&p, &result, sizeof(result));
-    p.header.msg_control = p.control.bytes;
-    p.header.msg_controllen = sizeof(p.control.bytes);
+    packet_expect(&p);
     n = recvmsg(w->socket, &p.header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
@@ -405,14 +471,13 @@ static int receive(Worker *w) {
         take_step(w, &result);
         return 1;
     }
-    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
+    for (size_t i = 0; i < WORKER_FDS_MAX; i++)
         fds[i] = i < w->n_fds ? w->fds[i] : -EBADF;
     if (w->n_fds != result.n_fds)
         result = (WorkerResult){.done = true, .error = -EBADMSG, .step = DRIVER_STEP_OPEN};
     w->n_fds = 0;
     finish_task(w, &result, fds); /* w may be gone now */
-    for (size_t i = 0; i < PLAN_GROUPS_MAX; i++)
-        fds[i] = safe_close(fds[i]);
+    close_all(fds);
     return 1;
 }
 
@@ -520,13 +585,17 @@ static int spawn(WorkerPool *pool, Worker **ret) {
 }
 
 static int send_order(Worker *w, const WorkerOrder *order, uint64_t timeout_usec) {
+    WorkerOrder copy = *order;
+    Packet p;
     int r;
 
     r = sd_event_add_time_relative(
             w->pool->event, &w->deadline, CLOCK_MONOTONIC, timeout_usec, 0, on_deadline, w);
     if (r < 0)
         return r;
-    if (send(w->socket, order, sizeof(*order), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+    packet_init(&p, &copy, sizeof(copy));
+    packet_attach(&p, order->fds, order->n_fds);
+    if (sendmsg(w->socket, &p.header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
         return 0;
     r = -errno;
     w->deadline = sd_event_source_disable_unref(w->deadline);

@@ -22,10 +22,11 @@ typedef enum WorkerOperation {
     WORKER_RESET,        /* driver_reset() */
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
-    WORKER_OPEN_NODES, /* vfio_open_cdev() for each number, of the item's kind; all or nothing. Without .keep
-                        * only tried */
-    WORKER_SURVEY,     /* reads facts of the item */
-    WORKER_RECYCLE,    /* driver_recycle() */
+    WORKER_OPEN_NODES,  /* vfio_open_cdev() for each number, of the item's kind; all or nothing. Without .keep
+                         * only tried */
+    WORKER_OPEN_COMPAT, /* vfio_open_compat…(): the iommufd, groups, devices */
+    WORKER_SURVEY,      /* reads facts of the item */
+    WORKER_RECYCLE,     /* driver_recycle() */
     WORKER_PROBE_GROUPS, /* vfio_probe_group() for each group; stops at the first failure */
     WORKER_PROBE_NODES,  /* likewise vfio_probe_node() for each number */
     WORKER_FIND_HOLDERS, /* holders_walk(); its file is the one fd */
@@ -42,9 +43,17 @@ typedef struct WorkerOrder {
     bool keep;                       /* of what it opens, the worker keeps copies until it ends */
     uint32_t facts;                  /* mask of DeviceFactMask; WORKER_SURVEY */
     SriovOrder sriov;
+    uint32_t n_devices; /* WORKER_OPEN_COMPAT */
+    DeviceName devices[REQUEST_DEVICES_MAX];
+    uint32_t device_groups[REQUEST_DEVICES_MAX]; /* index of the group of each */
+    /* Files that go with the order, whatever it is. The worker closes them before all else: here, the last
+     * close of a device's or group's file could sleep. */
+    uint32_t n_fds;
+    int32_t fds[PLAN_GROUPS_MAX]; /* borrowed */
     DriverItem item;
 } WorkerOrder;
 
+#define WORKER_FDS_MAX (1 + PLAN_GROUPS_MAX + REQUEST_DEVICES_MAX) /* that one result brings */
 #define WORKER_TEXT_MAX 256U
 
 /* What WORKER_SURVEY has found, of SURVEY_FACTS_SLEEPING. */

@@ -16,6 +16,8 @@
  *        in it, attach the device to that.
  *      - `container` and `group_...`: put the group into the container, choose the type1 IOMMU, ask the
  *        group for the device.
+ *      - `container` and `device_...` (compat): the device is attached to the container, which is an iommufd
+ *        already. Only a mapping is missing.
  *      - `device_...` alone (noiommu): the device is ready, but nothing translates its addresses. No DMA
  *        then.
  *
@@ -232,6 +234,20 @@ static int get_device_from_groups(const struct session *s, const char *device) {
     return -1;
 }
 
+static int map_in_container(const struct session *s, int container) {
+    struct vfio_iommu_type1_dma_map map = {
+            .argsz = sizeof map,
+            .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+            .vaddr = (uintptr_t) s->buffer,
+            .iova = IOVA,
+            .size = 2 * PAGE,
+    };
+
+    if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map) < 0)
+        return fail("cannot map the buffer");
+    return 0;
+}
+
 static int set_up_groups(struct session *s, int container) {
     s->backend = "group";
     s->translated = true;
@@ -248,20 +264,10 @@ static int set_up_groups(struct session *s, int container) {
             return fail("%s: no group gives it", s->devices[i].name);
     }
 
-    struct vfio_iommu_type1_dma_map map = {
-            .argsz = sizeof map,
-            .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-            .vaddr = (uintptr_t) s->buffer,
-            .iova = IOVA,
-            .size = 2 * PAGE,
-    };
-    if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map) < 0)
-        return fail("cannot map the buffer");
-    return 0;
+    return map_in_container(s, container);
 }
 
-static int set_up_noiommu(struct session *s) {
-    s->backend = "noiommu";
+static int take_opened_devices(struct session *s) {
     errno = 0;
     for (size_t i = 0; i < s->n_devices; i++) {
         s->devices[i].fd = find_device_fd(s, s->devices[i].name);
@@ -269,6 +275,17 @@ static int set_up_noiommu(struct session *s) {
             return fail("%s: no descriptor for it", s->devices[i].name);
     }
     return 0;
+}
+
+static int set_up_compat(struct session *s, int container) {
+    s->backend = "compat";
+    s->translated = true;
+    return take_opened_devices(s) < 0 ? -1 : map_in_container(s, container);
+}
+
+static int set_up_noiommu(struct session *s) {
+    s->backend = "noiommu";
+    return take_opened_devices(s);
 }
 
 static int set_up(struct session *s) {
@@ -280,7 +297,8 @@ static int set_up(struct session *s) {
     if (iommufd >= 0)
         return set_up_iommufd(s, iommufd);
     if (container >= 0)
-        return set_up_groups(s, container);
+        return find_device_fd(s, s->devices[0].name) >= 0 ? set_up_compat(s, container)
+                                                          : set_up_groups(s, container);
     return set_up_noiommu(s);
 }
 
