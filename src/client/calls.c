@@ -14,11 +14,12 @@ VfiodRequest options_request(const Options *o, const char *const *devices, size_
             .backend = o->backend,
             .reason = o->reason,
             .grant = o->grant,
-            .tether = o->tether,
+            .tether = o->pid != 0 ? "process" : o->tether,
             .cookie = o->cookie,
             .memlock = o->memlock,
             .untainted = o->untainted,
             .interactive = o->ask,
+            .more = &o->more,
     };
 }
 

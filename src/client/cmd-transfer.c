@@ -4,10 +4,7 @@
  * lifeline would be of no use here; programs ask for it themselves. */
 
 #include <poll.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "base/fd.h"
 #include "base/str.h"
 #include "client/calls.h"
 #include "client/show.h"
@@ -17,23 +14,10 @@ static bool outlasts_us(const char *tether) {
 }
 
 static int check_options(const Options *o, VfiodErrorText *error) {
-    if (o->pid != 0 && o->tether && !streq(o->tether, "process"))
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--pid is for --tether=process.");
     if (o->pid == 0 && (!o->tether || !outlasts_us(o->tether)))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "transfer requires --pid=PID, --tether=unit or --tether=explicit: the claim cannot "
                 "hang on vfioctl, which exits at once.");
-    return 0;
-}
-
-/* The number alone may be that of another process by the time the daemon looks. */
-static int open_process(uint64_t pid, int *ret, VfiodErrorText *error) {
-    int fd = (int) syscall(SYS_pidfd_open, (pid_t) pid, 0);
-
-    if (fd < 0)
-        return error_text_set(error, errno, ERROR_NAME_FAILED, "Process %llu: %s", (unsigned long long) pid,
-                strerrordesc_np(errno));
-    *ret = fd;
     return 0;
 }
 
@@ -55,14 +39,11 @@ static int show(const char *id, const Options *o) {
 int verb_transfer(const Options *o, VfiodErrorText *error) {
     Call call = {.method = METHOD_TRANSFER, .tether = o->tether, .pidfd = -EBADF};
     _cleanup_connection_ VfiodConnection *c = NULL;
-    _cleanup_close_ int process = -EBADF;
     struct pollfd ended = {.events = POLLIN};
     _cleanup_free_ char *id = NULL;
     int r;
 
     r = check_options(o, error);
-    if (r >= 0 && o->pid != 0)
-        r = open_process(o->pid, &process, error);
     if (r >= 0)
         r = vfiod_connection_new(&c, error);
     if (r >= 0)
@@ -70,11 +51,11 @@ int verb_transfer(const Options *o, VfiodErrorText *error) {
     if (r < 0)
         return r;
     call.claim = id;
-    call.pidfd = ended.fd = process;
+    call.pidfd = ended.fd = o->pid != 0 ? o->more.pidfd : -EBADF;
     r = call_simply(c, &call, error);
     if (r < 0)
         return r;
-    if (process >= 0 && poll(&ended, 1, 0) != 0)
+    if (ended.fd >= 0 && poll(&ended, 1, 0) != 0)
         return error_text_set(error, ESRCH, ERROR_NAME_FAILED,
                 "Process %llu has ended, and with it claim %s.", (unsigned long long) o->pid, id);
     r = show(id, o);

@@ -161,20 +161,40 @@ static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, VfiodC
     return r;
 }
 
+#define REQUEST_MORE_MAX 4096U
+
+/* A later version gives the rest a meaning, which this one would not honour. */
+static bool more_is_known(const VfiodRequestMore *more) {
+    const char *bytes = (const char *) more;
+
+    if (more->size < sizeof(*more) || more->size > REQUEST_MORE_MAX || more->reserved != 0)
+        return false;
+    for (size_t i = sizeof(*more); i < more->size; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
 static int check_request(const VfiodRequest *request, VfiodErrorText *ret_error) {
-    /* A later version gives them a meaning, which this one would not honour. */
-    for (size_t i = 0; i < ELEMENTSOF(request->reserved); i++)
-        if (request->reserved[i])
-            return error_text_errno(ret_error, EINVAL, "Cannot call vfiod: a reserved member is not zero");
+    if (request->more && !more_is_known(request->more))
+        return error_text_errno(ret_error, EINVAL,
+                "Cannot call vfiod: a reserved member is not zero, or the size of a structure is wrong");
     return request_check(request, ret_error);
+}
+
+static int pidfd_of(const VfiodRequest *request) {
+    return request->more && request->more->pidfd > 0 ? request->more->pidfd : -EBADF;
 }
 
 int vfiod_connection_acquire(VfiodConnection *c, const VfiodRequest *request, VfiodClaimFunction function,
         void *userdata, VfiodErrorText *ret_error) {
-    const Call call = {.method = METHOD_ACQUIRE, .request = request, .pidfd = -EBADF};
+    Call call = {.method = METHOD_ACQUIRE, .request = request};
     int r = check_request(request, ret_error);
 
-    return r < 0 ? r : start(c, &call, NULL, function, userdata, ret_error);
+    if (r < 0)
+        return r;
+    call.pidfd = pidfd_of(request);
+    return start(c, &call, NULL, function, userdata, ret_error);
 }
 
 int vfiod_connection_add_request(VfiodConnection *c, VfiodClaim *claim, const VfiodRequest *request,
@@ -185,11 +205,13 @@ int vfiod_connection_add_request(VfiodConnection *c, VfiodClaim *claim, const Vf
             .pidfd = -EBADF};
     int r;
 
-    if (request->backend || request->grant || request->tether || request->cookie)
+    r = check_request(request, ret_error);
+    if (r < 0)
+        return r;
+    if (request->backend || request->grant || request->tether || request->cookie || pidfd_of(request) >= 0)
         return error_text_set(ret_error, EINVAL, "InvalidArgument",
                 "Devices are added by the backend, grant, tether and cookie that the claim has.");
-    r = check_request(request, ret_error);
-    return r < 0 ? r : start(c, &call, claim, function, userdata, ret_error);
+    return start(c, &call, claim, function, userdata, ret_error);
 }
 
 int vfiod_connection_add_devices(VfiodConnection *c, VfiodClaim *claim, const char *const *devices,
@@ -397,10 +419,13 @@ int vfiod_claim_release_devices(
 }
 
 static int ask_about(Method m, const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {
-    const Call call = {.method = m, .request = request, .pidfd = -EBADF};
+    Call call = {.method = m, .request = request};
     int r = check_request(request, ret_error);
 
-    return r < 0 ? r : call_for_text(&call, ret_json, ret_error);
+    if (r < 0)
+        return r;
+    call.pidfd = pidfd_of(request);
+    return call_for_text(&call, ret_json, ret_error);
 }
 
 int vfiod_plan(const VfiodRequest *request, char **ret_json, VfiodErrorText *ret_error) {

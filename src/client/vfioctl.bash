@@ -26,7 +26,7 @@ _vfioctl() {
     with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug|--ram|--devices'
     with_argument+='|--pid|--connect|--count|--autoprobe'
     local request='--backend --reason --memlock --untainted --grant --tether'
-    local giving="$request --cookie"
+    local giving="$request --cookie --pid"
     local global='--json --no-legend --color --help --version'
 
     COMPREPLY=()

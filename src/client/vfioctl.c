@@ -8,6 +8,8 @@
 #include <getopt.h>
 #include <locale.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "client/convert.h"
@@ -78,7 +80,7 @@ typedef enum OptionFlag {
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
 #define OPTIONS_REQUEST                                                                                      \
     (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
-#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE)
+#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID)
 #define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK | OPTION_WAIT)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
@@ -236,7 +238,8 @@ static const struct {
         {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
         {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
-        {OPTION_PID, "      --pid=PID", "transfer", "the process that the claim shall hang on"},
+        {OPTION_PID, "      --pid=PID", "exec, hold, plan, transfer",
+                "the process that the claim shall hang on"},
         {OPTION_COUNT, "      --count=N", "vf", "how many virtual functions it shall have"},
         {OPTION_AUTOPROBE, "      --autoprobe=WHETHER", "vf", "yes or no: drivers take them"},
         {OPTION_CONNECT, "      --connect=URI", "virt", "libvirt's URI (default: qemu:///session)"},
@@ -622,6 +625,18 @@ static int check_arguments(const Verb *verb, const Options *o, VfiodErrorText *e
     return 0;
 }
 
+/* The number alone may be that of another process by the time the daemon looks. */
+static int open_process(Options *o, VfiodErrorText *error) {
+    if (o->pid == 0)
+        return 0;
+    if (o->tether && !streq(o->tether, "process"))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--pid is for --tether=process.");
+    o->more.pidfd = (int) syscall(SYS_pidfd_open, (pid_t) o->pid, 0);
+    return o->more.pidfd >= 0 ? 0
+                              : error_text_set(error, errno, ERROR_NAME_FAILED, "Process %" PRIu64 ": %s",
+                                        o->pid, strerrordesc_np(errno));
+}
+
 static int run(int argc, char **argv, Options *o, VfiodErrorText *error) {
     const char *group = NULL;
     const Verb *verb;
@@ -651,6 +666,8 @@ static int run(int argc, char **argv, Options *o, VfiodErrorText *error) {
     o->arguments = argv + first;
     o->n_arguments = (size_t) (argc - first);
     r = check_arguments(verb, o, error);
+    if (r >= 0)
+        r = open_process(o, error);
     return r < 0 ? r : verb->run(o, error);
 }
 
@@ -683,7 +700,12 @@ static bool json_is_wanted(int argc, char **argv) {
 int main(int argc, char **argv) {
     size_t n = (size_t) argc + 1;
     _cleanup_free_ const char **words = calloc(N_LISTS * n, sizeof(char *));
-    Options options = {.legend = true, .wait = true, .ask = true, .count = UINT64_MAX, .autoprobe = -1};
+    Options options = {.legend = true,
+            .wait = true,
+            .ask = true,
+            .count = UINT64_MAX,
+            .autoprobe = -1,
+            .more = {.size = sizeof(VfiodRequestMore)}};
     VfiodErrorText error = {.name = ERROR_NAME_FAILED, .message = "Out of memory"};
     int r = -ENOMEM;
 

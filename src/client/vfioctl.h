@@ -30,8 +30,9 @@ typedef struct Options {
     const char **devices; /* --device, in order; the array is owned */
     size_t n_devices;
     const char *backend, *reason, *grant, *tether, *cookie;
-    const char *connect; /* of virt */
-    uint64_t pid;        /* of transfer; 0: not given */
+    const char *connect;   /* of virt */
+    uint64_t pid;          /* 0: not given */
+    VfiodRequestMore more; /* with its pidfd, which is owned */
     /* of exec */
     Vmm vmm;
     bool print;

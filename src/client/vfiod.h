@@ -60,6 +60,14 @@ typedef struct VfiodClaim VfiodClaim;
 int vfiod_acquire(const char *const *devices, size_t n_devices, const char *backend, const char *reason,
         VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
+/* What later versions add to a request. Zero what you do not need. */
+typedef struct VfiodRequestMore {
+    size_t size; /* sizeof(VfiodRequestMore) */
+    int pidfd; /* with the tether "process": of another process of this user (root: of any) on which the claim
+                * hangs instead; above 0, it stays yours; 0: the claim hangs on the calling process */
+    int reserved; /* must be 0 */
+} VfiodRequestMore;
+
 /* All that can be asked for, for vfiod_acquire_request(). Zero what you do not need: later versions may know
  * more members. */
 typedef struct VfiodRequest {
@@ -76,7 +84,7 @@ typedef struct VfiodRequest {
     const char *grant; /* "fd" (NULL: the same), "node" or "none", see libvfiod(3) */
     const char *tether; /* "lifeline" (NULL: the same), "process", "connection", "unit" or "explicit" */
     const char *cookie; /* names the claim for this user: 1 to 64 of A-Z a-z 0-9 . _ : -; NULL: no name */
-    void *reserved[1];  /* must be NULL */
+    const VfiodRequestMore *more; /* NULL: nothing */
 } VfiodRequest;
 int vfiod_acquire_request(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
@@ -133,7 +141,8 @@ int vfiod_release(const char *claim_id, VfiodErrorText *ret_error);
 int vfiod_claim_add_devices(
         VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);
 /* Adds devices with more to ask for: reason, memlock (in addition to that of the claim), untainted and
- * interactive. Backend, grant, tether and cookie are those of the claim, and must be NULL here. */
+ * interactive. Backend, grant, tether (with its pidfd) and cookie are those of the claim, and must not be
+ * given here. */
 int vfiod_claim_add_request(VfiodClaim *claim, const VfiodRequest *request, VfiodErrorText *ret_error);
 int vfiod_claim_release_devices(
         VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);

@@ -50,12 +50,28 @@ static void print_claim(const VfiodClaim *claim, const char *spelling) {
                     : "false");
 }
 
-static int takes_reserved_members(const char *const *devices) {
-    VfiodRequest request = {.devices = devices, .n_devices = 1, .reserved = {[0] = &request}};
+static int takes_unknown_members(const char *const *devices) {
+    /* Of a later version, with something that this one does not know. */
+    struct {
+        VfiodRequestMore more;
+        int later[2];
+    } wrong[] = {
+            {.more = {.size = sizeof(wrong[0])}, .later = {0, 1}},
+            {.more = {.size = sizeof(wrong[0].more), .reserved = 1}},
+            {.more = {.size = sizeof(wrong[0].more) - 1}},
+            {.more = {.size = SIZE_MAX}},
+            {.more = {.size = 0}},
+    };
     VfiodErrorText error;
     VfiodClaim *claim;
 
-    return vfiod_acquire_request(&request, &claim, &error) != -EINVAL;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        VfiodRequest request = {.devices = devices, .n_devices = 1, .more = &wrong[i].more};
+
+        if (vfiod_acquire_request(&request, &claim, &error) != -EINVAL)
+            return 1;
+    }
+    return 0;
 }
 
 int main(int argc, char **argv) {
@@ -65,7 +81,7 @@ int main(int argc, char **argv) {
 
     if (argc != 3)
         return 2;
-    if (takes_reserved_members((const char *const *) argv + 1))
+    if (takes_unknown_members((const char *const *) argv + 1))
         return 3;
     if (vfiod_acquire((const char *const *) argv + 1, 2, NULL, "an example", &claim, &error) < 0)
         return print_failure(&error);

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/vfiod.h"
 
@@ -103,9 +105,14 @@ int main(int argc, char **argv) {
             .n_devices = argc > 2 ? (size_t) argc - 2 : 1,
             .cookie = getenv("COOKIE"),
             .tether = getenv("TETHER")};
+    VfiodRequestMore more = {.size = sizeof(more)};
     VfiodConnection *c = NULL;
     VfiodErrorText error;
 
+    if (getenv("PROCESS")) {
+        more.pidfd = (int) syscall(SYS_pidfd_open, (pid_t) atoi(getenv("PROCESS")), 0);
+        request.more = &more;
+    }
     if (getenv("TRANSFER"))
         return take_over(getenv("TRANSFER"));
     added = argc > 2 ? argv[argc - 1] : NULL;

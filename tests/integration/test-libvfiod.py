@@ -8,12 +8,16 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
 
 import harness
 from harness import SOURCE
 from mock_varlink import INTERFACE, MockVarlink
+
+sys.path.insert(0, str(SOURCE / 'src/python'))
+import vfiod  # noqa: E402
 
 EDU, NIC = 'pci:0000:06:0d.0', 'pci:0000:00:04.0'
 CLAIM = '0123456789abcdef'
@@ -168,6 +172,16 @@ class LoopTest(LibraryTest):
         self.assertEqual(line()['error'], 'Unreachable')
         self.assertEqual(process.wait(10), 0)
 
+    def test_tether_of_another_process(self):
+        other = subprocess.Popen(['sleep', '1000'])
+        self.addCleanup(other.wait)
+        self.addCleanup(other.kill)
+        _, line = self.loop(EDU, TETHER='process', PROCESS=str(other.pid))
+        line()
+        parameters = self.mock.calls[0][1]
+        self.assertEqual((parameters['tether'], parameters['pid']), ('process', other.pid))
+        self.assertEqual(parameters.get('pidfdId'), vfiod._process(other.pid).get('pidfdId'))
+
     def test_answer_that_nobody_asked_for(self):
         _, line = self.loop(EDU)
         line(), line()
@@ -188,6 +202,7 @@ class OtherCallsTest(LibraryTest):
         const char *const devices[] = {"0000:06:0d.0", "pci:0000:00:04.0"}, *const other_spelling = "06:0d.0";
         const VfiodRequest wanted = {.devices = devices, .n_devices = 1, .backend = "iommufd", .reason = "a\\n\\"b",
                 .memlock = 1ULL << 40, .untainted = 1, .interactive = 1, .grant = "fd", .tether = "connection"};
+        VfiodRequestMore more = {.size = sizeof(more), .reserved = 1};
         VfiodRequest request = wanted;
         VfiodErrorText e;
         VfiodClaim *claim, *other;
@@ -200,10 +215,13 @@ class OtherCallsTest(LibraryTest):
         if (vfiod_claim_add_request(claim, &request, &e) != -EINVAL)
             errx(1, "the claim's own options");
         request = (VfiodRequest){.devices = devices + 1, .n_devices = 1, .reason = "more", .memlock = 4096,
-                .untainted = 1, .interactive = 1, .reserved = {&e}};
+                .untainted = 1, .interactive = 1, .more = &more};
         if (vfiod_claim_add_request(claim, &request, &e) != -EINVAL)
             errx(1, "a reserved member");
-        request.reserved[0] = NULL;
+        more = (VfiodRequestMore){.size = sizeof(more), .pidfd = 1};
+        if (vfiod_claim_add_request(claim, &request, &e) != -EINVAL)
+            errx(1, "the tether of the claim");
+        more.pidfd = 0;
         if (vfiod_claim_add_request(claim, &request, &e) < 0 || vfiod_claim_device(claim, 2))
             errx(1, "%s", e.message);
         request = wanted;

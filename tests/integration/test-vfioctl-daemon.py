@@ -178,6 +178,35 @@ class VfioctlTest(VfiodTestCase):
         claim.close()
         self.wait_no_claims()
 
+    def test_another_process_to_hang_on(self):
+        target = self.tool('sleep', '1000')
+        hold = self.begin('hold', '--json', f'--pid={target.pid}', self.disk.name)
+        claim = json.loads(hold.stdout.readline())
+        self.assertEqual(claim['fds'], ['iommufd', 'device:' + self.disk.name])
+        status, output = self.vfioctl('exec', f'--pid={target.pid}', '--tether=process', '-d', self.nic.name, 'echo', 'done')
+        self.assertEqual((status, output), (0, 'done\n'))
+        self.assertEqual([(c['state'], c['tether']) for c in self.claims()], [('held', 'process')] * 2)
+        target.kill()
+        self.assertEqual(hold.wait(20), 1)
+        self.wait_no_claims()
+        for arguments, status, words in (
+                (['--pid=2147483647'], 1, 'No such process'), ([f'--pid={os.getpid()}', '--tether=unit'], 2, '--pid is for'),
+                (['--pid=0'], 2, 'expected the number')):
+            for verb in ('hold', 'plan'):
+                found, output = self.vfioctl(verb, *arguments, self.disk.name)
+                self.assertEqual(found, status, output)
+                self.assertIn(words, output)
+
+    @needs_root  # to have processes of several users
+    def test_strangers_to_hang_on(self):
+        self.set_policy([self.rule(user=NOBODY)])
+        self.vfioctl('reload')
+        for verb, *arguments in (['hold', self.disk.name], ['exec', '-d', self.disk.name, 'true']):
+            status, output = self.vfioctl(verb, f'--pid={os.getpid()}', *arguments, user=NOBODY)
+            self.assertNotEqual(status, 0, output)
+            self.assertIn(str(os.getpid()), output)
+        self.assertEqual(self.claims(), [])
+
     def test_release_by_cookie(self):
         claim = self.c.acquire(self.disk, cookie='vm:1')
         claim.close('iommufd', 'device:' + self.disk.name)
