@@ -74,12 +74,12 @@ static bool device_covers(const DevicePattern *a, const DevicePattern *b) {
     return !a->exact && a->kind == b->kind && glob_covers(a->glob, b->glob);
 }
 
-static bool devices_cover(const Rule *a, const Rule *b) {
-    for (size_t k = 0; k < b->n_devices; k++) {
+static bool devices_cover(const DevicePattern *a, size_t n_a, const DevicePattern *b, size_t n_b) {
+    for (size_t k = 0; k < n_b; k++) {
         bool covered = false;
 
-        for (size_t i = 0; i < a->n_devices && !covered; i++)
-            covered = device_covers(a->devices + i, b->devices + k);
+        for (size_t i = 0; i < n_a && !covered; i++)
+            covered = device_covers(a + i, b + k);
         if (!covered)
             return false;
     }
@@ -175,7 +175,9 @@ static bool predicate_covers(PredicateKind kind, const Rule *a, const Rule *b) {
     case PREDICATE_WHO_SCOPE:
         return strings_cover(&a->scopes, &b->scopes);
     case PREDICATE_WHAT_DEVICE:
-        return devices_cover(a, b);
+        return devices_cover(a->devices, a->n_devices, b->devices, b->n_devices);
+    case PREDICATE_WHAT_PHYSICAL_FUNCTION:
+        return devices_cover(a->functions, a->n_functions, b->functions, b->n_functions);
     case PREDICATE_WHAT_ID:
         return ids_cover(a, b);
     case PREDICATE_WHAT_CLASS:

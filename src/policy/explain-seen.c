@@ -258,6 +258,11 @@ static void add_fact_of_device(
     case PREDICATE_WHAT_DEVICE:
         strbuf_add(b, device_name_format(&d->name, name));
         break;
+    case PREDICATE_WHAT_PHYSICAL_FUNCTION:
+        strbuf_add(b,
+                device_is_virtual_function(d) ? device_name_format(device_parent_name(d), name)
+                                              : "none, it is no virtual function");
+        break;
     case PREDICATE_WHAT_ID:
         add_card(b, q);
         break;

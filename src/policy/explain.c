@@ -151,6 +151,8 @@ static bool is_absent(const Rule *rule, PredicateKind kind, const Question *q) {
         return !q->subject->scope || rule->scopes.n == 0;
     case PREDICATE_WHO_UNIT:
         return !q->subject->unit;
+    case PREDICATE_WHAT_PHYSICAL_FUNCTION:
+        return !device_is_virtual_function(q->device);
     case PREDICATE_WHAT_DRIVER:
         return !q->device->driver;
     case PREDICATE_WHAT_GROUP:
@@ -212,6 +214,7 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
     case PREDICATE_WHO_NAMESPACE:
     case PREDICATE_WHO_SCOPE:
     case PREDICATE_WHAT_DEVICE:
+    case PREDICATE_WHAT_PHYSICAL_FUNCTION:
     case PREDICATE_WHAT_ID:
     case PREDICATE_WHAT_CLASS:
     case PREDICATE_WHAT_DRIVER:

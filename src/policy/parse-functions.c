@@ -7,13 +7,8 @@
 
 static void take_pattern(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
-    char problem[DEVICE_PATTERN_PROBLEM_MAX];
-    _cleanup_free_ char *shown = NULL;
 
-    if (device_pattern_parse(value->string, &p->functions.device, problem, sizeof(problem)) < 0) {
-        shown = show(p, value->string);
-        report_value(p, value, "\"%s\" %s", shown, problem);
-    }
+    (void) parser_take_pci_pattern(p, value, &p->functions.device);
 }
 
 static void take_count(void *userdata, const JsonNode *value) {

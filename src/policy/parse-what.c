@@ -10,21 +10,49 @@
 #define NUMA_NODE_MAX 65535U
 #define PROPERTY_KEY_MAX 255U
 
+static bool take_pattern(PolicyParser *p, const JsonNode *value, DevicePattern *ret) {
+    char problem[DEVICE_PATTERN_PROBLEM_MAX];
+    _cleanup_free_ char *shown = NULL;
+
+    if (device_pattern_parse(value->string, ret, problem, sizeof(problem)) >= 0)
+        return true;
+    shown = show(p, value->string);
+    report_value(p, value, "\"%s\" %s", shown, problem);
+    return false;
+}
+
+bool parser_take_pci_pattern(PolicyParser *p, const JsonNode *value, DevicePattern *ret) {
+    _cleanup_free_ char *shown = NULL;
+
+    if (!take_pattern(p, value, ret))
+        return false;
+    if (device_pattern_kind(ret) == DEVICE_KIND_PCI)
+        return true;
+    shown = show(p, value->string);
+    report_value(p, value, "\"%s\" is no PCI device, and only these have virtual functions", shown);
+    return false;
+}
+
 static void take_device(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     Rule *r = &p->rule;
-    _cleanup_free_ char *shown = NULL;
     DevicePattern pattern;
-    char problem[DEVICE_PATTERN_PROBLEM_MAX];
 
-    if (device_pattern_parse(value->string, &pattern, problem, sizeof(problem)) < 0) {
-        shown = show(p, value->string);
-        report_value(p, value, "\"%s\" %s", shown, problem);
+    if (!take_pattern(p, value, &pattern))
         return;
-    }
     p->has_kinds |= device_pattern_kind(&pattern) != DEVICE_KIND_PCI;
     if (parser_grow(p, (void **) &r->devices, r->n_devices, sizeof(*r->devices)))
         r->devices[r->n_devices++] = pattern;
+}
+
+static void take_physical_function(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    Rule *r = &p->rule;
+    DevicePattern pattern;
+
+    if (parser_take_pci_pattern(p, value, &pattern) &&
+            parser_grow(p, (void **) &r->functions, r->n_functions, sizeof(*r->functions)))
+        r->functions[r->n_functions++] = pattern;
 }
 
 /* Takes four hex digits or "*" up to ':' or the end, and shifts them in. */
@@ -362,6 +390,11 @@ static const Key what_keys[] = {
                 .expected = "the name of a device or a glob",
                 .list = true,
                 .take = take_device},
+        {.name = "physical-function",
+                .types = TYPE(STRING),
+                .expected = "the name of a device or a glob",
+                .list = true,
+                .take = take_physical_function},
         {.name = "id",
                 .types = TYPE(STRING),
                 .expected = "a string like \"1234:11e8\"",

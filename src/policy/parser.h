@@ -88,6 +88,8 @@ void take_who(void *userdata, const JsonNode *value);
 void take_what(void *userdata, const JsonNode *value);
 void take_tags(void *userdata, const JsonNode *value);
 void take_virtual_functions(void *userdata, const JsonNode *value);
+/* False when it is reported that it is none. */
+bool parser_take_pci_pattern(PolicyParser *p, const JsonNode *value, DevicePattern *ret);
 /* The id of a card: "1234:11e8", or with the subsystem's pair; "*" stands for any part. */
 bool parse_id(const char *s, IdPattern *ret);
 

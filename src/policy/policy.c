@@ -78,6 +78,7 @@ static void rule_done_lists(Rule *r) {
     free(r->classes);
     free(r->ids);
     free(r->devices);
+    free(r->functions);
     free(r->accounts);
     free(r->gids);
     free(r->uids);

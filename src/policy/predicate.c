@@ -176,6 +176,21 @@ static Holds device_holds(const Rule *r, const Question *q) {
     return HOLDS_NO;
 }
 
+/* What is no virtual function has none. */
+static Holds physical_function_holds(const Rule *r, const Question *q) {
+    char kernel_name[DEVICE_NAME_MAX];
+    const DeviceName *name;
+
+    if (!device_is_virtual_function(q->device))
+        return HOLDS_NO;
+    name = device_parent_name(q->device);
+    device_name_format_kernel(name, kernel_name);
+    for (size_t i = 0; i < r->n_functions; i++)
+        if (device_pattern_match(r->functions + i, name, kernel_name))
+            return HOLDS_YES;
+    return HOLDS_NO;
+}
+
 /* A device of a kind without ids has none of those that a rule names, which is no unknown fact: a rule that
  * denies the cards of a vendor does not deny every mediated device. */
 static bool has_ids(const Question *q) {
@@ -310,6 +325,7 @@ static const Predicate predicate_table[_PREDICATE_MAX] = {
         [PREDICATE_WHO_NAMESPACE] = {"who.namespace", namespace_holds, 0},
         [PREDICATE_WHO_SCOPE] = {"who.scope", scope_holds, 0},
         [PREDICATE_WHAT_DEVICE] = {"what.device", device_holds, 0},
+        [PREDICATE_WHAT_PHYSICAL_FUNCTION] = {"what.physical-function", physical_function_holds, 0},
         [PREDICATE_WHAT_ID] = {"what.id", id_holds, 0},
         [PREDICATE_WHAT_CLASS] = {"what.class", class_holds, 0},
         [PREDICATE_WHAT_DRIVER] = {"what.driver", driver_holds, 0},

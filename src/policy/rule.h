@@ -34,6 +34,7 @@ typedef enum PredicateKind {
     PREDICATE_WHO_NAMESPACE,
     PREDICATE_WHO_SCOPE,
     PREDICATE_WHAT_DEVICE,
+    PREDICATE_WHAT_PHYSICAL_FUNCTION,
     PREDICATE_WHAT_ID,
     PREDICATE_WHAT_CLASS,
     PREDICATE_WHAT_DRIVER,
@@ -139,16 +140,16 @@ struct Rule {
     unsigned namespaces;                       /* mask of 1 << NamespaceKind: one of these */
 
     /* what */
-    DevicePattern *devices; /* owned */
-    IdPattern *ids;         /* owned */
-    ClassPattern *classes;  /* owned */
+    DevicePattern *devices, *functions; /* owned; functions: of physical functions */
+    IdPattern *ids;                     /* owned */
+    ClassPattern *classes;              /* owned */
     StringList drivers;
     unsigned buses;       /* mask of 1 << DeviceKind; 0: not said */
     uint64_t *groups;     /* owned; fingerprints */
     uint32_t *numa_nodes; /* owned */
     TagUse *tags;         /* owned */
     PropertyPattern *properties;
-    size_t n_devices, n_ids, n_classes, n_groups, n_numa_nodes, n_tags, n_properties;
+    size_t n_devices, n_functions, n_ids, n_classes, n_groups, n_numa_nodes, n_tags, n_properties;
     bool alone, acs, reset, removable; /* what is wanted, where it is asked */
 
     /* which use; of an allow or ask rule only */

@@ -227,6 +227,26 @@ class UseTest(FunctionsTestCase):
         self.set(0)
 
 
+class RuleTest(FunctionsTestCase):
+    def test_by_physical_function(self):
+        self.set_policy([{'name': 'functions', 'effect': 'allow', 'who': {'user': os.getuid()},
+                          'what': {'physical-function': '06:00.0'}}])
+        self.begin()
+        self.set(2)
+        for function in self.pf.functions:
+            claim = self.c.acquire(function)
+            claim.close()
+            self.wait_gone(claim)
+        for device in (self.pf, self.plain):
+            with self.refused('AccessDenied', 'what.physical-function requires', 'found none'):
+                self.c.acquire(device)
+        other = self.host.add_device('0000:08:00.0', group=10, driver='ixgbe')
+        stranger = self.host.add_device('0000:08:10.0', group=11, driver='ixgbevf', physfn=other)
+        wait(lambda: device_path(stranger.name) in self.c.objects(), 'vfiod has seen it')
+        with self.refused('AccessDenied', f'found {other.name}'):
+            self.c.acquire(stranger)
+
+
 class UnderWayTest(FunctionsTestCase):
     def hold(self, count, before=0):
         """A change that the kernel is at."""

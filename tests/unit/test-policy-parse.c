@@ -262,7 +262,8 @@ static const struct {
         {WHAT("\"driver\":\"caf\xc3\xa9\""),
                 {"f:2:10: error: \"caf\xc3\xa9\" is not the name of a driver, like \"e1000e\""}},
         {WHAT("\"vendor\":\"1234\""),
-                {"f:2:1: error: unknown key \"vendor\" in \"what\", known are \"device\", \"id\", "
+                {"f:2:1: error: unknown key \"vendor\" in \"what\", known are \"device\", "
+                 "\"physical-function\", \"id\", "
                  "\"class\", "
                  "\"driver\", \"bus\", \"group\", \"tag\", \"property\", \"numa\", \"isolation\""}},
         /* the host */
@@ -300,6 +301,15 @@ static const struct {
         {VFS("\n{\"device\":\"3b:00.0\",\"cuont\":8,\"count\":8}"),
                 {"f:2:21: error: unknown key \"cuont\" in an element of \"virtual-functions\", did you mean "
                  "\"count\"?"}},
+        {VFS("\n{\"device\":\"vdpa:*\",\"count\":8}"),
+                {"f:2:11: error: \"vdpa:*\" is no PCI device, and only these have virtual functions"}},
+        {WHAT("\"physical-function\":[\"3b:00.0\",\"0000:3c:*\"]"), {NULL}},
+        {WHAT("\"physical-function\":\"mdev:*\""),
+                {"f:2:21: error: \"mdev:*\" is no PCI device, and only these have virtual functions"}},
+        {WHAT("\"physical-function\":8"),
+                {"f:2:21: error: \"physical-function\" must be the name of a device or a glob, or a list of "
+                 "these, "
+                 "found an integer"}},
         {VFS("{\"device\":\"3b:00.0\",\"count\":8},\n{\"device\":\"pci:0000:3b:00.0\",\"count\":8}"),
                 {"f:2:1: error: the virtual functions of this device are already declared at f:1:31"}},
         {"{\"rules\":[],\"$schema\":{}}", {"f:1:23: error: \"$schema\" must be a string, found an object"}},
@@ -886,7 +896,7 @@ static void expect_predicates(const char *text, const char *prefix, size_t n_exp
 
 static void test_every_key_is_a_predicate(void **state) {
     expect_predicates(WHO("\"zzzzzzzzzz\":0"), "who", 9);
-    expect_predicates(WHAT("\"zzzzzzzzzz\":0"), "what", 10);
+    expect_predicates(WHAT("\"zzzzzzzzzz\":0"), "what", 11);
     expect_predicates(WHAT("\"isolation\":{\"zzzzzzzzzz\":0}"), "what.isolation", 4);
 }
 

@@ -158,6 +158,7 @@ typedef struct Case {
     Subject subject;
     gid_t subject_gids[80];
     Device device, sibling;
+    const DeviceName *parent; /* NULL: none */
     Group group;
     DeviceFacts facts;
     char *properties[4];
@@ -192,6 +193,24 @@ static void make_subject(Random *r, Case *c) {
         s->scope = (char *) PICK(r, scopes);
 }
 
+/* Devices know their parent through their family, which only an inventory makes: a child of each of the
+ * names. */
+static Inventory *families;
+
+static const Device *child_of(size_t parent) {
+    DeviceSnapshot s = {.name = {.kind = DEVICE_KIND_PCI, .domain = 0x20000, .pci_bus = (uint8_t) parent},
+            .group = -1,
+            .vfio_index = -1,
+            .has_parent = true,
+            .parent = names[parent]};
+    Device *d;
+
+    families = families ?: inventory_new();
+    assert_non_null(families);
+    assert_true(inventory_update(families, &s, &d, NULL) >= 0);
+    return d;
+}
+
 static void make_device(Random *r, Case *c) {
     const uint16_t *id = PICK(r, id_table);
 
@@ -205,6 +224,13 @@ static void make_device(Random *r, Case *c) {
             .driver = chance(r, 25) ? NULL : PICK(r, drivers),
             .vfio_index = -1,
     };
+    c->parent = NULL;
+    if (chance(r, 40)) {
+        const Device *child = child_of(below(r, ELEMENTSOF(names)));
+
+        c->device.family = child->family;
+        c->parent = device_parent_name(child);
+    }
     if (chance(r, 15))
         return;
     c->sibling =
@@ -400,6 +426,8 @@ static Json *make_what(Random *r, const char *const *tags, size_t n_tags, const 
                 chance(r, 20)           ? SOME_OF(r, kind_names)
                         : chance(r, 50) ? SOME_OF(r, exact_names)
                                         : SOME_OF(r, device_globs));
+    if (chance(r, 8))
+        set(what, "physical-function", chance(r, 50) ? SOME_OF(r, exact_names) : SOME_OF(r, device_globs));
     if (chance(r, 15))
         set(what, "id", SOME_OF(r, ids));
     if (chance(r, 10))
@@ -837,21 +865,23 @@ static bool is_pci(const Case *c) {
     return c->device.name.kind == DEVICE_KIND_PCI;
 }
 
-static void name_of_device(const Case *c, char buf[static 64]) {
-    const DeviceName *n = &c->device.name;
-
-    if (!is_pci(c)) {
+static void name_of(const DeviceName *n, char buf[static 64]) {
+    if (n->kind != DEVICE_KIND_PCI) {
         (void) snprintf(buf, 64, "vdpa:%s", n->text);
         return;
     }
     (void) snprintf(buf, 64, "%04x:%02x:%02x.%x", (unsigned) n->domain, n->pci_bus, n->slot, n->function);
 }
 
-static Answer one_device(const Case *c, const char *text) {
+static void name_of_device(const Case *c, char buf[static 64]) {
+    name_of(&c->device.name, buf);
+}
+
+static Answer one_name(const DeviceName *n, const char *text) {
     char name[64], wanted[64];
 
-    name_of_device(c, name);
-    if (!is_pci(c)) /* the kind must be said, and upper case is another name */
+    name_of(n, name);
+    if (n->kind != DEVICE_KIND_PCI) /* the kind must be said, and upper case is another name */
         return yes_if(fnmatch(text, name, FNM_NOESCAPE) == 0 && startswith(text, "vdpa:"));
     if (strpbrk(text, "*?[")) {
         const char *glob = startswith(text, "pci:") ? text + strlen("pci:") : text;
@@ -862,6 +892,17 @@ static Answer one_device(const Case *c, const char *text) {
         return NO;
     canonical_name(text, wanted);
     return yes_if(streq(wanted, name));
+}
+
+static Answer one_device(const Case *c, const char *text) {
+    return one_name(&c->device.name, text);
+}
+
+/* The domain tells a virtual function from a device behind a controller (VMD). */
+static Answer one_physical_function(const Case *c, const char *text) {
+    if (!c->parent || !is_pci(c) || c->parent->domain != c->device.name.domain)
+        return NO;
+    return one_name(c->parent, text);
 }
 
 static Answer one_id(const Case *c, const char *text) {
@@ -1009,6 +1050,7 @@ static const struct {
         {"who", "namespace", one_namespace},
         {"who", "scope", one_scope},
         {"what", "device", one_device},
+        {"what", "physical-function", one_physical_function},
         {"what", "id", one_id},
         {"what", "class", one_class},
         {"what", "driver", one_driver},

@@ -254,6 +254,23 @@ static void make_world(World *w) {
     w->now_usec = UINT64_C(1798740000000000); /* 2026-12-31T18:00:00Z */
 }
 
+/* A device knows its parent through its family, which only an inventory makes. */
+static Inventory *functions;
+
+static void make_virtual(World *w) {
+    const DeviceSnapshot s = {.name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 0x10},
+            .group = -1,
+            .vfio_index = -1,
+            .has_parent = true,
+            .parent = {.kind = DEVICE_KIND_PCI, .pci_bus = 6}};
+    Device *d;
+
+    functions = functions ?: inventory_new();
+    assert_non_null(functions);
+    assert_true(inventory_update(functions, &s, &d, NULL) >= 0);
+    w->device.family = d->family;
+}
+
 static void forget_uid(World *w) {
     w->subject.uid = (uid_t) -1;
 }
@@ -433,6 +450,12 @@ static const struct {
         {"'scope':['lab','c','ci2']", "", "", come_through_scope, HOLDS_NO},
         {"'scope':'ci','user':7", "", "", come_through_scope, HOLDS_NO},
         {"", "'bus':'pci'", "", NULL, HOLDS_YES},
+        {"", "'physical-function':'0000:06:00.0'", "", NULL, HOLDS_NO},
+        {"", "'physical-function':'*'", "", NULL, HOLDS_NO},
+        {"", "'physical-function':'06:00.0'", "", make_virtual, HOLDS_YES},
+        {"", "'physical-function':['0000:07:*','0000:06:*']", "", make_virtual, HOLDS_YES},
+        {"", "'physical-function':['0000:07:*','0000:06:0d.0']", "", make_virtual, HOLDS_NO},
+        {"", "'physical-function':'0000:06:00.0','device':'0000:06:0d.0'", "", make_virtual, HOLDS_YES},
         {"", "'driver':'e1000e'", "", NULL, HOLDS_YES},
         {"", "'driver':'e1000e'", "", unbind, HOLDS_NO},
         {"", "'class':'00'", "", forget_facts, HOLDS_YES},
