@@ -107,6 +107,15 @@ static void show_files(const Options *o, struct json_object *files) {
     }
 }
 
+static void show_functions(const Options *o, struct json_object *list) {
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        struct json_object *f = json_object_array_get_idx(list, i);
+
+        show_fieldf(o, "Virtual functions", "%" PRIi64 " of %s (%s)", json_number(f, "count"),
+                json_text(f, "device"), json_text(f, "place"));
+    }
+}
+
 static int show_policy(const Options *o, struct json_object *result) {
     static const char *const headers[N_COLUMNS] = {"RULE", "EFFECT", "WHO", "WHAT", "TERMS", "PLACE"};
     struct json_object *rules = json_list(result, "rules"), *tags = json_list(result, "tags");
@@ -124,6 +133,7 @@ static int show_policy(const Options *o, struct json_object *result) {
             n > 0 ? "The first rule that matches decides; when none does, the answer is no."
                   : "There are no rules: everything is denied to everybody.");
     show_field(o, "No IOMMU", COLOUR_NONE, json_text(member(result, "host"), "noiommu"));
+    show_functions(o, json_list(member(result, "host"), "virtualFunctions"));
     for (size_t i = 0; i < json_object_array_length(tags); i++) {
         struct json_object *tag = json_object_array_get_idx(tags, i);
 

@@ -9,6 +9,7 @@ static void take_pattern(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
 
     (void) parser_take_pci_pattern(p, value, &p->functions.device);
+    p->functions.text = show(p, value->string);
 }
 
 static void take_count(void *userdata, const JsonNode *value) {
@@ -39,6 +40,12 @@ static const Key functions_keys[] = {
         {.name = "autoprobe", .types = TYPE(BOOLEAN), .expected = "true or false", .take = take_autoprobe},
 };
 
+static void free_functions(DeclaredFunctions *f) {
+    free(f->text);
+    free(f->place);
+    *f = (DeclaredFunctions){};
+}
+
 static const DeclaredFunctions *find_same(const PolicyParser *p) {
     for (size_t i = 0; i < p->n_declared; i++) {
         const DevicePattern *a = &p->declared[i].device, *b = &p->functions.device;
@@ -57,13 +64,11 @@ static void add(PolicyParser *p, const JsonNode *value) {
                 p, value, "the virtual functions of this device are already declared at %s", same->place);
         return;
     }
-    if (!parser_grow(p, (void **) &p->declared, p->n_declared, sizeof(*p->declared)))
-        return;
     p->functions.place = format_string("%s:%u:%u", p->problems.file, value->line, value->column);
-    if (p->functions.place)
-        p->declared[p->n_declared++] = p->functions;
-    else
+    if (!p->functions.place)
         p->problems.out_of_memory = true;
+    else if (parser_grow(p, (void **) &p->declared, p->n_declared, sizeof(*p->declared)))
+        p->declared[p->n_declared++] = TAKE_GENERIC(p->functions, (DeclaredFunctions){});
 }
 
 void take_virtual_functions(void *userdata, const JsonNode *value) {
@@ -85,12 +90,13 @@ void take_virtual_functions(void *userdata, const JsonNode *value) {
         schema_take_keys(&p->problems, e, "an element of \"virtual-functions\"", functions_keys,
                 ELEMENTSOF(functions_keys), p);
         add(p, e);
+        free_functions(&p->functions);
     }
 }
 
 void declared_functions_done(DeclaredFunctions *list, size_t n) {
     for (size_t i = 0; i < n; i++)
-        free(list[i].place);
+        free_functions(list + i);
     free(list);
 }
 

@@ -68,6 +68,7 @@ typedef struct HostSettings {
 /* How many virtual functions a device shall have after a boot. */
 typedef struct DeclaredFunctions {
     DevicePattern device;
+    char *text; /* owned; device as it was written, sanitized */
     unsigned count;
     int autoprobe; /* whether drivers take them; -1: as the kernel has it */
     char *place;   /* owned; FILE:LINE:COL */

@@ -118,11 +118,32 @@ static int add_file(struct json_object *files, const PolicyText *t) {
     return json_append(files, TAKE_PTR(o));
 }
 
+static int add_functions(struct json_object *host, const Policy *policy) {
+    struct json_object *list = json_object_new_array();
+    size_t n = policy_n_functions(policy);
+
+    if (json_add(host, "virtualFunctions", list) < 0)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const DeclaredFunctions *f = policy_functions(policy, i);
+        _cleanup_json_ struct json_object *o = json_object_new_object();
+
+        if (!o || json_add_string(o, "device", f->text) < 0 ||
+                json_add(o, "count", json_object_new_int64(f->count)) < 0 ||
+                (f->autoprobe >= 0 && json_add(o, "autoprobe", json_object_new_boolean(f->autoprobe)) < 0) ||
+                json_add_string(o, "place", f->place) < 0 || json_append(list, TAKE_PTR(o)) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int add_host(struct json_object *o, const Policy *policy) {
     _cleanup_json_ struct json_object *host = json_object_new_object();
     HostSettings settings = policy_host_settings(policy);
 
     if (!host || json_add_string(host, "noiommu", noiommu_mode_to_string(settings.noiommu)) < 0)
+        return -ENOMEM;
+    if (policy_n_functions(policy) > 0 && add_functions(host, policy) < 0)
         return -ENOMEM;
     return json_add(o, "host", TAKE_PTR(host));
 }

@@ -147,6 +147,17 @@ class ShowTest(FilesTest):
     def test_no_rules(self):
         self.assertIn('everything is denied to everybody', self.text('policy', 'show', self.policy()))
 
+    def test_virtual_functions(self):
+        path = self.file('functions.json', json.dumps({'host': {'virtual-functions': [
+            {'device': '3b:00.0', 'count': 8, 'autoprobe': False}, {'device': '0000:3c:*', 'count': 1}]}}))
+        first, second = self.json('policy', 'show', path)['host']['virtualFunctions']
+        self.assertEqual((first['device'], first['count'], first['autoprobe']), ('3b:00.0', 8, False))
+        self.assertNotIn('autoprobe', second)
+        self.assertTrue(second['place'].startswith(f'{path}:1:'), second)
+        self.assertIn('1 of 0000:3c:* (', self.text('policy', 'show', path))
+        self.assertIn('already declared at', self.text('policy', 'check', path, self.file('other.json', json.dumps(
+            {'host': {'virtual-functions': [{'device': '0000:3b:00.0', 'count': 8}]}})), status=1))
+
     def test_broken(self):
         self.assertIn('nothing of it is loaded', self.fails(2, 'policy', 'show', self.policy(rule('alow'))))
 

@@ -11,6 +11,7 @@
 #include "core/claim.h"
 #include "policy/parse.h"
 #include "policy/rule.h" /* to write terms by hand */
+#include "core/family.h"
 #include "core/planner.h"
 #include "core/record.h"
 
@@ -348,6 +349,48 @@ static void test_virtual_functions(void **state) {
     /* nor is a sibling parked that has some */
     make_child(w, "0000:03:01.1", NIC_SHARED, 21, "iavf");
     expect(w, ANYTHING, EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "pci:0000:03:01.1");
+}
+
+static void expect_no_change(World *w, const Device *pf, VfiodError error, const char *word) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+
+    assert_int_equal(family_check_reshaping(w->inventory, pf, &refusal), -error_info(error)->error);
+    assert_int_equal(refusal.code, error);
+    assert_non_null(strstr(refusal.reason, word));
+}
+
+/* Their number is not changed while somebody has one, and nobody gets one while it is being changed. */
+static void test_number_of_virtual_functions(void **state) {
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_DRAINING};
+    Refusal none = REFUSAL_NULL;
+    World *w = *state;
+    Device *pf, *vf;
+
+    vf = make_child(w, "0000:05:01.0", PREPARED, 20, "vfio-pci");
+    make_child(w, "10000:e1:00.0", PREPARED, 22, "nvme"); /* of a domain behind it */
+    pf = inventory_find_parent(w->inventory, vf);
+    assert_non_null(pf);
+    assert_int_equal(family_count_functions(w->inventory, pf), 1);
+    assert_int_equal(family_count_functions(w->inventory, vf), 0);
+    assert_int_equal(family_check_reshaping(w->inventory, pf, &none), 0);
+    expect_no_change(w, vf, VFIOD_ERROR_NO_VIRTUAL_FUNCTIONS, "a virtual function itself");
+
+    vf->group->claim = &other; /* as a sibling, too */
+    expect_no_change(w, pf, VFIOD_ERROR_DEVICE_CLAIMED, "holds pci:0000:05:01.0 (draining)");
+    vf->group->claim = NULL;
+    vf->quarantined = true;
+    expect_no_change(w, pf, VFIOD_ERROR_DEVICE_QUARANTINED, "pci:0000:05:01.0");
+    vf->quarantined = false;
+    pf->claim = &other;
+    expect_no_change(w, pf, VFIOD_ERROR_DEVICE_CLAIMED, "holds it");
+    pf->claim = NULL;
+
+    pf->reshaping = true;
+    expect_no_change(w, pf, VFIOD_ERROR_DEVICE_BUSY, "is being changed");
+    expect(w, ANYTHING, PREPARED, _BACKEND_INVALID, VFIOD_ERROR_DEVICE_BUSY, "its virtual functions");
+    expect(w, ANYTHING, "0000:05:01.0", _BACKEND_INVALID, VFIOD_ERROR_DEVICE_BUSY, "pci:0000:05:00.0");
+    expect(w, "", "0000:05:01.0", _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
+    pf->reshaping = false;
 }
 
 /* What an NVMe controller behind VMD is used for is a matter of host-critical; that somebody has it is not.
@@ -1377,6 +1420,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_in_use, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_claimed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_virtual_functions, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_number_of_virtual_functions, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_devices_of_a_domain, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_other_descendants, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_claimed_parent, set_up, tear_down),
