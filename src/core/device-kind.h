@@ -30,7 +30,7 @@ typedef struct DeviceKindInfo {
     const char *nodes, *node_entry, *node;
     unsigned backends;            /* mask of 1 << Backend: how its devices can be opened */
     const char *reset;            /* attribute; NULL: it has no reset of its own */
-    bool resets_itself;           /* the kernel resets it at each open and each close */
+    bool resets_itself;           /* the kernel, or its driver, resets it at each open and each close */
     bool counts_opens;            /* `enable` shows whether a program has it open, however it was opened */
     const char *create, *destroy; /* attributes of the parent and of the device; NULL: nobody makes them */
 } DeviceKindInfo;

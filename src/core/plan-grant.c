@@ -36,6 +36,25 @@ static int refuse_other_grants(Planner *p) {
     return r;
 }
 
+/* Whether a node that anybody may have opened is closed again shows in a count of the device, or in the open
+ * of its group. There is neither for the node of a mediated device. */
+static const PlanMember *find_uncounted(const Plan *plan) {
+    for (size_t i = 0; i < plan->n_claimed; i++)
+        if (!device_kind_info(plan->members[i].name.kind)->counts_opens)
+            return &plan->members[i];
+    return NULL;
+}
+
+static int refuse_uncounted(Planner *p, const PlanMember *m) {
+    int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &m->name,
+            "with the backend iommufd the kernel does not show when all of its users have closed it, so it "
+            "is "
+            "only granted as a file");
+
+    p->refusal->remedy = strdup("Request the grant fd, or the backend group.");
+    return r;
+}
+
 /* ---- What it exposes, for people ---- */
 
 /* The number of a node is made up when the vfio driver takes the device. */
@@ -97,6 +116,19 @@ static void add_files(StrBuf *b, const Planner *p) {
     strbuf_add(b, " go to the caller, who can pass them on");
 }
 
+/* Of a mediated device there is no hardware that an IOMMU could tell apart. */
+static void add_trust(StrBuf *b, const Planner *p) {
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < p->plan->n_claimed; i++) {
+        const PlanMember *m = &p->plan->members[i];
+
+        if (m->name.kind == DEVICE_KIND_MDEV)
+            strbuf_addf(b, "; the driver %s, and no IOMMU, isolates %s", m->target_driver,
+                    device_name_format(&m->name, name));
+    }
+}
+
 static int describe(Planner *p) {
     _cleanup_strbuf_ StrBuf b = {};
 
@@ -113,12 +145,16 @@ static int describe(Planner *p) {
     default:
         strbuf_add(&b, "nothing is handed out; reserves the devices and binds them to their vfio driver");
     }
+    if (p->plan->grant != GRANT_NONE)
+        add_trust(&b, p);
     p->plan->exposes = strbuf_steal(&b);
     return p->plan->exposes ? 0 : refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
 }
 
 int grant_decide(Planner *p) {
     GrantKind wanted = p->request->grant;
+    const PlanMember *uncounted =
+            wanted != GRANT_FD && p->plan->backend == BACKEND_IOMMUFD ? find_uncounted(p->plan) : NULL;
     int r = 0;
 
     p->plan->grant = wanted;
@@ -126,6 +162,8 @@ int grant_decide(Planner *p) {
         r = refuse_other_grants(p);
     else if (!(p->grants & 1U << wanted))
         r = refuse_grant(p, wanted);
+    else if (uncounted)
+        r = refuse_uncounted(p, uncounted);
     r = planner_put_aside(p, r);
     if (r < 0 || !p->context->describe || p->again || (int) p->found.code >= 0)
         return r;

@@ -246,6 +246,19 @@ static int refuse_member(Planner *p, const PlanMember *m) {
     return r;
 }
 
+/* Nothing can bind it: the driver that made it has to have done that. */
+static int refuse_unbound(Planner *p, const Device *d) {
+    int r = refuse(p->refusal, VFIOD_ERROR_NODE_MISSING, &d->name,
+            "it is handed out as the driver of its parent made it, and that has not registered it with VFIO");
+
+    p->refusal->remedy = strdup("Remove the mediated device and create it again.");
+    return r;
+}
+
+static bool on_vfio_driver(const Device *d) {
+    return d->driver && d->vfio_index >= 0;
+}
+
 static int check_claimable(Planner *p, const Device *d) {
     const Claim *own = p->context->claim, *holder = d->claim ?: d->group ? d->group->claim : NULL;
     const PlanMember *m = own ? plan_find_member(&own->plan, &d->name) : NULL;
@@ -261,6 +274,8 @@ static int check_claimable(Planner *p, const Device *d) {
         p->refusal->remedy = strdup("Claim the devices below it instead.");
         return r;
     }
+    if (!device_kind_info(d->name.kind)->driver && !on_vfio_driver(d))
+        return refuse_unbound(p, d);
     if (!d->group && needs_group(d) && p->request->backend != BACKEND_NOIOMMU)
         return refuse_without_iommu(p, d);
     if (d->quarantined)
@@ -299,10 +314,6 @@ bool planner_is_requested(const Planner *p, const Device *d) {
 /* A group that the claim has already: its siblings have been seen to. */
 static bool is_own_group(const Planner *p, const Group *g) {
     return p->context->claim && plan_has_group(&p->context->claim->plan, g->id);
-}
-
-static bool on_vfio_driver(const Device *d) {
-    return d->driver && d->vfio_index >= 0;
 }
 
 /* The holder of a group's file can open every member that is on a vfio driver, parked or not: the group

@@ -191,7 +191,7 @@ class Ledger:
         claim = re.search(rb'/org/vfiod1/claim/(\w+)\0', message)
         found = list(GRANTED.finditer(message))[-n_fds:]
         names = {struct.unpack_from('<I', message, m.end() + -m.end() % 4)[0]: m[1].decode() for m in found}
-        devices = re.findall(rb'\0((?:pci|vdpa):[^\0]+)\0', message)
+        devices = re.findall(rb'\0((?:pci|vdpa|mdev):[^\0]+)\0', message)
         return claim and claim[1].decode(), [d.decode() for d in devices], [names.get(i, '') for i in range(n_fds)]
 
     def _expected(self, name, devices):
@@ -996,7 +996,7 @@ class FakeKernel:
                     return 0, b''
             if request == VFIO_GROUP_GET_STATUS:
                 members = self.group_members(int(os.path.basename(path)))
-                viable = all(d.driver is None or d.driver in MANAGED_DRIVERS for d in members)
+                viable = all(d.driver is None or d.driver in MANAGED_DRIVERS or d.bus == 'mdev' for d in members)
                 return 0, struct.pack('=II', 8, GROUP_VIABLE if viable else 0)
             if request == VFIO_GROUP_SET_CONTAINER:
                 return 0, b''

@@ -318,7 +318,8 @@ class Host:
             for device in self.kernel.devices.values():
                 link = self.root + device.path + '/driver'
                 driver = os.path.basename(os.readlink(link)) if os.path.lexists(link) else None
-                result[device.address] = (driver, self.attribute(device, 'driver_override'))
+                override = self.attribute(device, 'driver_override') if device.bus != 'mdev' else None
+                result[device.address] = (driver, override)
         return result
 
     def nodes(self):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Devices of other kinds than PCI: listed, followed, named in the policy, and refused where they cannot be had."""
 
+import errno
 import os
 
 import harness
@@ -93,6 +94,133 @@ class KindsTest(VfiodTestCase):
     def test_a_parent_with_a_mediated_device_is_not_free(self):
         with self.refused('HostCritical', self.mdev.name):
             self.c.acquire(self.gpu)
+
+
+class MdevTest(VfiodTestCase):
+    def setUp(self):
+        super().setUp()
+        self.gpu = self.host.add_device('0000:06:00.0', group=8, driver='i915', class_code=0x030000)
+        self.mdev = self.host.add_mdev(UUID, parent=self.gpu)
+        self.node = self.host.cdev(self.mdev)
+        self.before = self.host.binding()
+        self.set_policy([self.rule(device=['mdev:*', '*'], grant=['fd', 'node', 'none'])])
+        self.start()
+        self.c = self.client()
+
+    def assert_left_alone(self):
+        self.assertEqual(self.kernel.writes, [])
+        self.assert_untouched(self.before)
+
+    def test_claim_and_release(self):
+        for spelling in (UUID, UUID.upper(), 'mdev:' + UUID, self.mdev.path):
+            claim = self.c.acquire(spelling)
+            self.assertEqual(set(claim.fds), {'device:' + self.mdev.name, 'iommufd', 'lifeline'})
+            self.assertEqual(os.readlink(f'/proc/self/fd/{claim.fds["device:" + self.mdev.name]}'),
+                             self.host.root + self.node)
+            self.assertEqual(self.c.device(self.mdev)['State'], 'claimed')
+            with self.refused('DeviceClaimed', self.mdev.name):
+                self.client().acquire(self.mdev)
+            claim.close()
+            self.wait_gone(claim)
+        self.assertEqual(self.c.device(self.mdev)['State'], 'free')
+        self.assert_left_alone()
+
+    def test_with_the_group_backend(self):
+        claim = self.c.acquire(self.mdev, backend='group')
+        self.assertEqual(set(claim.fds), {f'group:{self.mdev.group}', 'container', 'lifeline'})
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_left_alone()
+
+    def test_a_node_of_its_user(self):
+        for grant in ('node', 'none'):
+            with self.refused('BackendUnavailable', self.mdev.name, 'Request the grant fd, or the backend group'):
+                self.c.acquire(self.mdev, grant=grant)
+        claim = self.c.acquire(self.mdev, grant='node', backend='group')
+        fd = self.host.hold_node(f'/dev/vfio/{self.mdev.group}')
+        claim.close()
+        wait(lambda: claim.state == 'draining', 'it drains')
+        os.close(fd)
+        self.wait_gone(claim)
+        self.assert_left_alone()
+
+    def test_its_parent_is_not_free(self):
+        claim = self.c.acquire(self.mdev)
+        with self.refused('DeviceClaimed', self.gpu.name, self.mdev.name):
+            self.c.acquire(self.gpu)
+        claim.close()
+        self.wait_gone(claim)
+        with self.refused('HostCritical', self.gpu.name, self.mdev.name):
+            self.c.acquire(self.gpu)
+
+    def test_a_plan_says_who_isolates_it(self):
+        plan = self.c.plan(self.mdev)
+        self.assertEqual(plan['backend'], 'iommufd')
+        self.assertIn(f'the driver mtty, and no IOMMU, isolates {self.mdev.name}', plan['exposes'])
+        with self.refused('BackendUnavailable', 'mdev'):
+            self.c.acquire(self.mdev, backend='noiommu')
+
+    def test_a_program_has_bound_it_by_itself(self):
+        fd = self.host.hold_node(self.node)
+        self.kernel.set_enable(self.mdev, 1)
+        with self.refused('GroupInUse', self.mdev.name):
+            self.c.acquire(self.mdev)
+        os.close(fd)
+        self.kernel.set_enable(self.mdev, 0)
+        self.c.acquire(self.mdev).close()
+
+    def test_it_is_open_until_the_kernel_has_closed_it(self):
+        # The kernel reports the close first, and lets its driver reset the device then.
+        claim = self.c.acquire(self.mdev)
+        busy = self.kernel.fail('open', error=errno.EBUSY, data=f'/dev/vfio/{self.mdev.group}', times=3)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(busy.hits, 3)
+        self.assert_left_alone()
+
+    def test_it_is_removed_while_it_is_claimed(self):
+        claim = self.c.acquire(self.mdev)
+        removal = self.host.remove_device(self.mdev)
+        wait(lambda: claim.state == 'draining', 'the claim ends')
+        claim.close()
+        self.wait_gone(claim)
+        removal.join(20)
+        wait(lambda: self.c.seen('InterfacesRemoved', device_path(self.mdev.name)), 'the removal is announced')
+        with self.refused('NoSuchDevice'):
+            self.c.acquire(self.mdev)
+        again = self.host.add_mdev(UUID, parent=self.gpu)
+        wait(lambda: self.c.manager('GetDevice', 's', again.name), 'it is there again')
+        wait(lambda: self.c.device(again)['VfioNode'], 'its node is there')
+        self.c.acquire(again).close()
+
+    def test_one_that_no_driver_has_made_ready(self):
+        other = self.host.add_mdev(UUID[:-1] + '2', driver=None)
+        wait(lambda: self.c.seen('InterfacesAdded', device_path(other.name)), 'it is there')
+        with self.refused('NodeMissing', other.name, 'create it again'):
+            self.c.acquire(other)
+
+    def test_it_outlives_the_daemon(self):
+        claim = self.c.acquire(self.mdev)
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.assertEqual(claim.state, 'held')
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_left_alone()
+
+    def test_only_its_removal_ends_a_doubt(self):
+        claim = self.c.acquire(self.mdev)
+        self.daemon.kill()
+        self.start()  # the watch on its node is lost, and with it the lifeline
+        self.manager.forget()
+        wait(lambda: claim.state == 'draining', 'it drains')
+        claim.close()
+        with self.refused('DeviceClaimed', self.mdev.name):
+            self.client().acquire(self.mdev)
+        self.host.remove_device(self.mdev).join(20)
+        self.wait_gone(claim)
+        self.assertEqual(self.kernel.writes, [])
 
 
 class OldPolicyTest(VfiodTestCase):

@@ -555,6 +555,62 @@ static void test_vdpa(void **state) {
     expect(w, RULE(), "vdpa:v0", any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a glob alone means PCI */
 }
 
+#define UUID "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+#define MDEV_RULE(extra)                                                                                     \
+    "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":[\"mdev:*\",\"*\"]"   \
+    "}" extra "}"
+
+static void add_mdev(World *w, const char *uuid, const char *driver, int index) {
+    DeviceSnapshot s = {.group = 90, .vfio_index = index, .vfio_rdev = index >= 0 ? 7 : 0};
+    Device *d;
+
+    assert_int_equal(device_name_parse(uuid, &s.name), 0);
+    (void) snprintf(s.driver, sizeof(s.driver), "%s", driver);
+    s.has_parent = true;
+    assert_int_equal(device_name_parse(NIC, &s.parent), 0);
+    assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
+}
+
+/* It is handed out as it is, and nothing of it is looked at: its driver resets it, and nothing counts its
+ * users. */
+static void test_mdev(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    const Backend any = _BACKEND_INVALID;
+    World *w = *state;
+
+    add_mdev(w, UUID, "", -1);
+    expect(w, MDEV_RULE(), UUID, any, VFIOD_ERROR_NODE_MISSING, "as the driver of its parent made it");
+    add_mdev(w, UUID, "mtty", 3);
+    w->asked = 0;
+    assert_int_equal(plan(w, MDEV_RULE(), "mdev:" UUID, any, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_int_equal(w->asked, 0);
+    assert_int_equal(p.backend, BACKEND_IOMMUFD);
+    assert_int_equal(p.n_groups, 1);
+    assert_int_equal(p.n_members, 1);
+    assert_false(p.members[0].bind || p.members[0].reset);
+    assert_string_equal(p.members[0].target_driver, "mtty");
+    expect(w, MDEV_RULE(), UUID, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "the kind mdev");
+    expect(w, MDEV_RULE(), NIC, any, VFIOD_ERROR_HOST_CRITICAL, UUID); /* its parent */
+    expect(w, RULE(), UUID, any, VFIOD_ERROR_ACCESS_DENIED, NULL);     /* a glob alone means PCI */
+}
+
+/* Nothing of these can be handed out, whatever the rule says; who has no rule does not even learn that. */
+static void test_kinds_that_are_only_shown(void **state) {
+    static const char *const names[] = {
+            "platform:QEMU0002:00", "ap:00.0001", "ccw:0.0.1234", "fsl-mc:dpni.3", "cdx:cdx-00:00"};
+    static const char rule[] =
+            "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"bus\":["
+            "\"platform\",\"ap\",\"ccw\",\"fsl-mc\",\"cdx\"]}}";
+    World *w = *state;
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        add_vdpa(w, names[i], "driver", -1);
+        expect(w, rule, names[i], _BACKEND_INVALID, VFIOD_ERROR_NOT_SUPPORTED, "devices of the kind");
+        expect(w, RULE(), names[i], _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, NULL);
+    }
+}
+
 static void test_record_of_vdpa(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
@@ -1427,6 +1483,8 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_direct_region, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_vdpa, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_mdev, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_kinds_that_are_only_shown, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_of_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_idle_ports_are_not_counted, set_up, tear_down),

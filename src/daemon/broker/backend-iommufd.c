@@ -75,6 +75,14 @@ static void on_probed(void *userdata, const WorkerResult *result, int *fds) {
     claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
 }
 
+/* Of some devices `enable` does not tell whether a program that opened the node by itself has bound them. */
+static bool is_counted(const Plan *plan, int group) {
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (plan->members[i].group == group && !device_kind_info(plan->members[i].name.kind)->counts_opens)
+            return false;
+    return true;
+}
+
 /* A program that has the file of a group open keeps the client from binding its device, and nothing else
  * shows that. */
 static int open_iommufd(ClaimRun *j) {
@@ -85,7 +93,8 @@ static int open_iommufd(ClaimRun *j) {
     int r;
 
     for (size_t i = 0; i < plan->n_groups; i++)
-        if (!group_watch_is_clear(groups, plan->groups[i], vfio_group_path(plan->groups[i], path)))
+        if (!group_watch_is_clear(groups, plan->groups[i], vfio_group_path(plan->groups[i], path)) ||
+                !is_counted(plan, plan->groups[i]))
             order.groups[order.n_groups++] = plan->groups[i];
     if (order.n_groups == 0)
         return open_all(j);
@@ -129,6 +138,19 @@ static int prepare_recycling(PlanMember *m, const Device *d) {
     return 0;
 }
 
+/* A mediated device cannot be given back to a driver that has let it go. But while it is bound, nobody can
+ * open the file of its group. A file that was never bound is what remains: where the watch on the node has
+ * missed things, only its removal would tell. */
+static int ask_group_of(const ClaimRun *j, const PlanMember *m, WorkerOrder *order) {
+    if (!claim_run_find_device(j, m)) /* the kernel removes it after the last close */
+        return 1;
+    if (!drain_is_sure(j))
+        return -ENOTRECOVERABLE;
+    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS, .n_groups = 1};
+    order->groups[0] = m->group;
+    return 0;
+}
+
 /* A file that is not bound to an iommufd is counted nowhere but in the driver, which waits for it when it has
  * to let the device go. */
 static int ask_device_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
@@ -138,6 +160,10 @@ static int ask_device_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     if (index >= j->claim.plan.n_claimed)
         return -ERANGE;
     m = &j->claim.plan.members[index];
+    if (!device_kind_info(m->name.kind)->counts_opens)
+        return ask_group_of(j, m, order);
+    if (drain_is_sure(j)) /* `enable` has been looked at */
+        return 1;
     r = prepare_recycling(m, claim_run_find_device(j, m));
     if (r < 0)
         return r;

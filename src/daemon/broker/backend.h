@@ -18,7 +18,8 @@ typedef struct BackendType {
      * so nobody has it open; -EAGAIN: the kernel is about to end it, or has; -ERANGE: no more. */
     int (*find_node)(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]);
     /* What a worker does to find out whether the devices are closed, where no event tells: 0; -ERANGE: no
-     * more of that; or another negative errno. NULL: `enable` tells, which counts every file that is handed
+     * more of that; 1: nothing to be done about this one; -ENOTRECOVERABLE: nothing can; or another negative
+     * errno. NULL: `enable` tells, which counts every file that is handed
      * out. */
     int (*ask_closed)(ClaimRun *j, size_t index, WorkerOrder *order);
     /* Nothing shows when the kernel has done what it does at the last close: it is asked then, too. */

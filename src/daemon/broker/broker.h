@@ -18,8 +18,9 @@
 typedef struct Broker Broker;
 
 typedef struct GrantedFd {
-    char name[48]; /* "iommufd", "device:pci:0000:06:0d.0", "group:8", "container", "lifeline" */
-    int fd;        /* borrowed: the broker closes it when the callback returns; dup what you keep */
+    char name[sizeof("device:") + DEVICE_NAME_MAX]; /* "iommufd", "device:pci:0000:06:0d.0", "group:8",
+                                                     * "container", "lifeline" */
+    int fd; /* borrowed: the broker closes it when the callback returns; dup what you keep */
 } GrantedFd;
 
 typedef struct Grant {

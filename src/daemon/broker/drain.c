@@ -99,6 +99,10 @@ static NodeState nodes_state(const ClaimRun *j) {
     return state;
 }
 
+bool drain_is_sure(const ClaimRun *j) {
+    return nodes_state(j) == NODE_CLOSED;
+}
+
 static int on_recheck(sd_event_source *s, uint64_t usec, void *userdata) {
     ClaimRun *j = userdata;
 
@@ -144,6 +148,14 @@ static bool still_enabled(const ClaimRun *j) {
             return true; /* an unknown count is no proof of a close */
     }
     return false;
+}
+
+/* Does nothing tell when the last close is over? Then the kernel is asked each time. */
+static bool close_is_silent(const ClaimRun *j) {
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
+        if (!device_kind_info(j->claim.plan.members[i].name.kind)->counts_opens)
+            return true;
+    return backend_type(j)->close_is_silent;
 }
 
 /* ---- Asking ---- */
@@ -202,7 +214,8 @@ static void ask_next(ClaimRun *j) {
     WorkerOrder order;
     int r;
 
-    r = backend_type(j)->ask_closed(j, j->n_asked, &order);
+    while ((r = backend_type(j)->ask_closed(j, j->n_asked, &order)) > 0)
+        j->n_asked++;
     if (r == -ERANGE) {
         j->recycling = false;
         claim_run_feed(j, CLAIM_EVENT_CLOSED);
@@ -217,7 +230,8 @@ static void ask_next(ClaimRun *j) {
         j->recycling = j->recycling || order.operation == WORKER_RECYCLE;
         return;
     }
-    log_warning_errno(r, "Claim %s: cannot check whether its devices are closed", j->claim.id);
+    if (r != -ENOTRECOVERABLE)
+        log_warning_errno(r, "Claim %s: cannot check whether its devices are closed", j->claim.id);
     look_again(j, SEARCH_LAST_USEC);
 }
 
@@ -242,7 +256,7 @@ static void on_found(void *userdata, const HolderAnswer *answer) {
 }
 
 static void ask(ClaimRun *j) {
-    if (!backend_type(j)->asking_disturbs || j->searched || j->recycling)
+    if (!backend_type(j)->asking_disturbs || drain_is_sure(j) || j->searched || j->recycling)
         ask_kernel(j);
     else if (holder_search_ask(j->broker->holders, on_found, j, &j->query) < 0)
         look_again(j, SEARCH_LAST_USEC);
@@ -271,13 +285,13 @@ bool drain_is_closed(ClaimRun *j) {
         look_again(j, LOOK_LAST_USEC);
         return false;
     }
-    if (state == NODE_CLOSED && !j->recycling && !backend_type(j)->close_is_silent)
+    if (state == NODE_CLOSED && !j->recycling && !close_is_silent(j))
         return true;
     if (!backend_type(j)->ask_closed)
         return true;
     /* A worker is still in the kernel, which has the device taken from its driver. The node is gone then, and
      * when the last file is closed, so are the watch on it and the worker. */
-    if (j->stuck && (state != NODE_CLOSED || backend_type(j)->close_is_silent) &&
+    if (j->stuck && (state != NODE_CLOSED || close_is_silent(j)) &&
             worker_pool_n_stuck(j->broker->workers) > 0)
         look_again(j, SEARCH_LAST_USEC);
     else

@@ -24,4 +24,6 @@ void drain_unwatch(ClaimRun *j);
 /* The devices of to have been, or were till now, those of from: their nodes go with them. */
 void drain_give(ClaimRun *from, ClaimRun *to);
 /* When not, whatever may change the answer leads to another look. */
+/* Nobody has the nodes open, without a doubt; but who closed them for the last time may still be at it. */
+bool drain_is_sure(const ClaimRun *j);
 bool drain_is_closed(ClaimRun *j);
