@@ -167,7 +167,8 @@ static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, VfiodC
 static bool more_is_known(const VfiodRequestMore *more) {
     const char *bytes = (const char *) more;
 
-    if (more->size < sizeof(*more) || more->size > REQUEST_MORE_MAX || more->reserved != 0)
+    if (more->size < offsetof(VfiodRequestMore, require) || more->size > REQUEST_MORE_MAX ||
+            more->reserved != 0)
         return false;
     for (size_t i = sizeof(*more); i < more->size; i++)
         if (bytes[i] != 0)

@@ -44,6 +44,8 @@ static int append_options(sd_bus_message *m, const VfiodRequest *request) {
         r = sd_bus_message_append(m, "{sv}", "memlock", "t", request->memlock);
     if (r >= 0 && request->untainted)
         r = sd_bus_message_append(m, "{sv}", "untainted", "b", 1);
+    if (r >= 0)
+        r = append_option(m, "require", request_requirement(request));
     return r;
 }
 

@@ -68,9 +68,16 @@ uint64_t call_timeout_usec(const Call *call) {
             (call->request && call->request->interactive ? VFIOD_ASK_TIMEOUT_USEC : 0);
 }
 
+const char *request_requirement(const VfiodRequest *request) {
+    const VfiodRequestMore *more = request->more;
+
+    return more && more->size >= offsetof(VfiodRequestMore, require) + sizeof(more->require) ? more->require
+                                                                                             : NULL;
+}
+
 int request_check(const VfiodRequest *request, VfiodErrorText *error) {
-    const char *const texts[] = {
-            request->backend, request->reason, request->grant, request->tether, request->cookie};
+    const char *const texts[] = {request->backend, request->reason, request->grant, request->tether,
+            request->cookie, request_requirement(request)};
 
     if (request->n_devices == 0)
         return error_text_set(error, EINVAL, "InvalidArgument", "No device was named.");

@@ -61,6 +61,8 @@ const char *call_tether(const Call *call); /* of Transfer; NULL: that of the cla
 /* Fills pid and pidfd_id: the daemon takes no files. 0, -ESRCH when the process has ended, or another
  * negative errno. */
 int call_describe_process(Call *call);
+/* What each device must be able to do, or NULL; the structure of a program may be older than this member. */
+const char *request_requirement(const VfiodRequest *request);
 /* What neither a bus message nor JSON can carry gets words, and not EINVAL from deep below. */
 int request_check(const VfiodRequest *request, VfiodErrorText *error);
 

@@ -23,10 +23,10 @@ _vfioctl() {
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
-    with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--hotplug|--ram|--devices'
+    with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--require|--hotplug|--ram|--devices'
     with_argument+='|--pid|--connect|--count|--autoprobe'
     local request='--backend --reason --memlock --untainted --grant --tether'
-    local giving="$request --cookie --pid"
+    local giving="$request --cookie --pid --require"
     local global='--json --no-legend --color --help --version'
 
     COMPREPLY=()
@@ -68,6 +68,10 @@ _vfioctl() {
         _vfioctl_offer 'lifeline process connection unit explicit'
         return 0
         ;;
+    --require)
+        _vfioctl_offer 'pasid migration dirty-tracking dma-logging dma-buf coherency enforced-coherency interrupt-remapping'
+        return 0
+        ;;
     --memlock | --ram)
         _vfioctl_offer '1G 4G 16G 64G'
         return 0
@@ -106,7 +110,7 @@ _vfioctl() {
     if [[ $verb == exec ]]; then
         for ((i = i + 1; i < cword; i++)); do
             case ${words[i]} in
-            -d | --device | -b | --backend | -r | --reason | --memlock | --color | --grant | --tether | --cookie | --hotplug) ((i++)) ;;
+            -d | --device | -b | --backend | -r | --reason | --memlock | --color | --grant | --tether | --cookie | --require | --hotplug) ((i++)) ;;
             --)
                 ((i++))
                 _command_offset "$i"

@@ -70,6 +70,7 @@ typedef enum OptionFlag {
     OPTION_LIBVIRT = UINT64_C(1) << 45,
     OPTION_PODMAN = UINT64_C(1) << 46,
     OPTION_WRITE = UINT64_C(1) << 47,
+    OPTION_REQUIRE = UINT64_C(1) << 44,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -80,7 +81,7 @@ typedef enum OptionFlag {
 #define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
 #define OPTIONS_REQUEST                                                                                      \
     (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
-#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID)
+#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE)
 #define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK | OPTION_WAIT)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
@@ -135,6 +136,7 @@ static const struct option long_options[] = {
         {"count", required_argument, NULL, OPTION_NUMBER(OPTION_COUNT)},
         {"autoprobe", required_argument, NULL, OPTION_NUMBER(OPTION_AUTOPROBE)},
         {"probe", no_argument, NULL, OPTION_NUMBER(OPTION_PROBE)},
+        {"require", required_argument, NULL, OPTION_NUMBER(OPTION_REQUIRE)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -226,6 +228,7 @@ static const struct {
         {OPTION_GRANT, "      --grant=HOW", "exec, hold, plan, explain", "fd, node or none"},
         {OPTION_TETHER, "      --tether=WHAT", "exec, hold, plan, explain", "what the claim hangs on"},
         {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
+        {OPTION_REQUIRE, "      --require=WHAT", "exec, hold, plan", "pasid, migration…; see vfioctl(1)"},
         {OPTION_QEMU, "      --qemu", "exec, setup", "for QEMU; exec adds its arguments"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
         {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "exec", "add the devices to a running QEMU"},
@@ -403,6 +406,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_GRANT, .text = &o->grant},
             {OPTION_TETHER, .text = &o->tether},
             {OPTION_COOKIE, .text = &o->cookie},
+            {OPTION_REQUIRE, .text = &o->more.require},
             {OPTION_HOTPLUG, .text = &o->hotplug},
             {OPTION_CONNECT, .text = &o->connect},
             {OPTION_HOST, .text = &o->host},

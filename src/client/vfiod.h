@@ -65,7 +65,9 @@ typedef struct VfiodRequestMore {
     size_t size; /* sizeof(VfiodRequestMore) */
     int pidfd; /* with the tether "process": of another process of this user (root: of any) on which the claim
                 * hangs instead; above 0, it stays yours; 0: the claim hangs on the calling process */
-    int reserved; /* must be 0 */
+    int reserved;        /* must be 0 */
+    const char *require; /* what each device must be able to do, "pasid,migration=p2p", see libvfiod(3); NULL:
+                          * nothing */
 } VfiodRequestMore;
 
 /* All that can be asked for, for vfiod_acquire_request(). Zero what you do not need: later versions may know

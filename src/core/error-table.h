@@ -81,4 +81,6 @@
     X(VIRTUAL_FUNCTIONS_FAILED, "VirtualFunctionsFailed", EIO, 48,                                           \
             "See the kernel log (journalctl -k). 'vfioctl vf DEVICE' shows how many there are now.")         \
     X(NOT_SUPPORTED, "NotSupported", EOPNOTSUPP, 49,                                                         \
-            "Choose a device of another kind. 'vfioctl list' shows the kind in front of each name.")
+            "Choose a device of another kind. 'vfioctl list' shows the kind in front of each name.")         \
+    X(REQUIREMENT_NOT_MET, "RequirementNotMet", EOPNOTSUPP, 50,                                              \
+            "Choose a device that has it: 'vfioctl caps' shows what is known of the devices of this host.")

@@ -868,6 +868,8 @@ static int go_through(Planner *p) {
             r = add_claimed(p);
         if (r >= 0)
             r = add_siblings(p);
+        if (r >= 0)
+            r = caps_check(p);
     }
     if (r >= 0)
         r = terms_check(p);

@@ -70,6 +70,8 @@ typedef struct Plan {
     char rule[512];      /* origin of the rules that allowed it */
     PlanCharge *charges; /* owned; one for each rule */
     size_t n_charges;
+    DeviceNeeds needs; /* what the request requires of each claimed device; not in the record: it is seen
+                        * to before the claim is held */
     char noiommu_reason[256]; /* of the rule; "" for every other backend */
     char *exposes; /* owned; what the grant exposes, and to whom, in words; NULL unless asked for */
 } Plan;
@@ -127,6 +129,13 @@ int plan_need(const PlanContext *context, const Request *request);
 /* The same where facts can be had at once: takes what is wanted from source, until there is an answer. */
 int plan_build_from(const PlanContext *context, const FactSource *source, const Request *request,
         const Subject *subject, Plan *ret, Refusal *refusal);
+
+/* Does a device meet the needs with this driver? caps: what is remembered of it, or NULL. *ret is the first
+ * that keeps the answer from being NEEDS_MET. */
+NeedsAnswer caps_answer(const DeviceNeeds *needs, const DeviceCaps *caps, const char *driver, DeviceCap *ret);
+/* Refuses the device for what it has, or for what is unknown. */
+int caps_refuse(const DeviceName *name, const DeviceNeeds *needs, const DeviceCaps *caps, DeviceCap cap,
+        Refusal *refusal);
 
 /* Is it bound to the vfio driver for the claim, handed out or parked? */
 bool plan_member_is_moved(const PlanMember *m);

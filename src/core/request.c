@@ -207,6 +207,21 @@ static int set_untainted(Request *r, const char *value, Refusal *refusal) {
             "\"untainted\" is \"%s\", expected \"yes\" or \"no\"", shown ?: "");
 }
 
+static int set_require(Request *r, const char *value, Refusal *refusal) {
+    _cleanup_free_ char *part = NULL, *shown = NULL;
+    const char *bad;
+    size_t size;
+
+    if (device_needs_parse(value, &r->needs, &bad, &size) >= 0)
+        return 0;
+    part = strndup(bad, size);
+    shown = part ? sanitize(part, SHOWN_MAX) : NULL;
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+            "\"%s\" is nothing that can be required, expected " DEVICE_NEEDS_WORDS
+            ", with a comma in between",
+            shown ?: "");
+}
+
 static const struct {
     const char *name, *type;
     int (*set)(Request *r, const char *value, Refusal *refusal);
@@ -220,6 +235,7 @@ static const struct {
         {"reason", "s", set_reason},
         {"memlock", "t", set_memlock},
         {"untainted", "b", set_untainted},
+        {"require", "s", set_require},
 };
 
 const char *request_option_type(const char *name) {
@@ -242,7 +258,7 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
                 "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
             "there is no option \"%s\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-            "\"pid\", \"pidfdId\", \"reason\", \"memlock\" and \"untainted\"",
+            "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\" and \"require\"",
             shown ?: "");
 }
 

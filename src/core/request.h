@@ -4,6 +4,7 @@
 /* A parsed and bounded request, the same for every front end. A front end turns bytes into this or into a
  * Refusal, and decides nothing else. */
 
+#include "core/device-caps.h"
 #include "core/device-name.h"
 #include "core/error.h"
 
@@ -67,6 +68,7 @@ typedef struct Request {
                           alone */
     unsigned options_given;          /* a bit for each that was set; private */
     bool untainted;                  /* refuse unless the host's isolation is whole */
+    DeviceNeeds needs;               /* of each device */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
     char cookie[REQUEST_COOKIE_MAX]; /* by which the client finds its claim again; "": none */
     char claim[CLAIM_ID_MAX];        /* the claim that the devices shall join; "": one of their own */
@@ -85,8 +87,9 @@ bool cookie_is_valid(const char *cookie);
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
 /* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason"; "pid",
  * "pidfdId", "memlock",
- * a size such as "16G", and "untainted", "yes" or "no", which front ends with types hand over in that form).
- * 0, or a refusal: UnknownOption (with the nearest known one), InvalidArgument. */
+ * a size such as "16G", "require", as device_needs_parse() has it, and "untainted", "yes" or "no", which
+ * front ends with types hand over in that form). 0, or a refusal: UnknownOption (with the nearest known one),
+ * InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
 /* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
  * there is none. */

@@ -407,6 +407,9 @@ class FakeKernel:
     def _announce_change(self):
         with self.changed:
             for device in self.devices.values():  # the device goes with the last file of its group
+                if device.opened and not any(map(self.nodes.is_open, (device.node, f'/dev/vfio/{device.group}'))):
+                    device.opened = False
+                    self.set_enable(device, 0)
                 if device.noiommu and device.enable and not self.nodes.is_open(f'/dev/vfio/noiommu-{device.group}'):
                     self.set_enable(device, 0)
                 if device.compat and compat_file(device) not in self._opening \
@@ -458,6 +461,7 @@ class FakeKernel:
                     result = self._open(path)
                 elif verb == VERB_IOCTL:
                     result, answer = self._ioctl(path, request, argument, data)
+                    self._close(path)  # whoever was killed in the middle closes it behind that
                 elif verb == VERB_FDINFO:
                     answer = self._fdinfo(path)
                 elif verb == VERB_GIVE:

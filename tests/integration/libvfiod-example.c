@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,7 +59,8 @@ static int takes_unknown_members(const char *const *devices) {
     } wrong[] = {
             {.more = {.size = sizeof(wrong[0])}, .later = {0, 1}},
             {.more = {.size = sizeof(wrong[0].more), .reserved = 1}},
-            {.more = {.size = sizeof(wrong[0].more) - 1}},
+            {.more = {.size = offsetof(VfiodRequestMore, require) - 1}},
+            {.more = {.size = sizeof(wrong[0].more), .require = "\xff"}},
             {.more = {.size = SIZE_MAX}},
             {.more = {.size = 0}},
     };

@@ -7,7 +7,7 @@ import os
 import threading
 
 import harness
-from harness import NAME, ROOT_PATH, Pending, VfiodTestCase, device_path, needs_root, wait
+from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, device_path, needs_root, wait
 from host import VFIO
 
 UNSAFE = '/sys/module/{}/parameters/allow_unsafe_interrupts'
@@ -114,13 +114,13 @@ class RefusedTest(CapsTestCase):
     @needs_root
     def test_only_root(self):
         self.start()
-        os.seteuid(65534)
+        os.seteuid(NOBODY)
         try:
             stranger = self.client()
-            with self.refused('AccessDenied', 'only root'):
-                self.probe(self.nic, stranger)
         finally:
             os.seteuid(0)
+        with self.refused('AccessDenied', 'only root', 'No rule can allow it'):
+            self.probe(self.nic, stranger)
         self.assert_unopened(self.nic)
         self.probe(self.nic)
         self.assertEqual(self.caps(self.nic, stranger)['iommu'], 'intel-vtd')  # what root has learned
@@ -270,6 +270,158 @@ class ExclusionTest(CapsTestCase):
         wait(lambda: device_path(self.nic.name) not in self.c.objects(), 'it is gone')
 
 
+class RequireTest(CapsTestCase):
+    """A claim that requires something of its devices."""
+
+    def setUp(self):
+        super().setUp()
+        self.card = self.host.add_device('0000:09:00.0', group=12, driver='mlx5_core')
+        self.card.caps.pasid_bits, self.card.caps.migration = 16, 1
+        self.before = self.host.binding()
+
+    def start(self, *arguments, **options):
+        super().start(*arguments, **options)
+        self.c = self.client()
+
+    def n_looks(self):
+        return len([i for i in self.kernel.ioctls if i[1] in (0x3B76, 0x3B6A)])
+
+    def end(self, claim):
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_what_is_unknown_is_looked_at_before_it_is_handed_out(self):
+        self.start()
+        claim = self.c.acquire(self.card, require='pasid=16,migration=stop-copy,page-size=2M,interrupt-remapping')
+        self.assertEqual(self.n_looks(), 1)
+        self.assertEqual(claim.state, 'held')
+        self.assertEqual(self.caps(self.card)['pasid'], 16)
+        self.assertEqual(self.kernel.get(self.card.path + '/enable').strip(), '0')  # the look is over
+        self.end(claim)
+        self.assertEqual(self.host.binding(), self.before)
+        self.end(self.c.acquire(self.card, require='pasid'))  # it is known by now
+        self.assertEqual(self.n_looks(), 1)
+
+    def test_what_is_not_met_undoes_the_claim(self):
+        self.start()
+        with self.refused('RequirementNotMet', 'requires pasid=17', 'driver vfio-pci', '16 bits'):
+            self.c.acquire(self.card, require='migration,pasid=17')
+        wait(lambda: self.host.binding() == self.before, 'it is put back')
+        self.assertEqual(self.kernel.ledger.n_given, 0)
+        self.assert_untouched(self.before)
+        with self.refused('RequirementNotMet', 'requires pasid=17'):  # and now at once
+            self.c.acquire(self.card, require='pasid=17')
+        self.assertEqual(self.n_looks(), 1)
+
+    def test_a_plan_takes_no_look(self):
+        self.start()
+        self.c.plan(self.card, require='pasid=17')
+        self.assertEqual(self.n_looks(), 0)
+        self.probe(self.accelerator)
+        self.c.plan(self.accelerator, require='pasid=20')
+        self.probe(self.nic)
+        with self.refused('RequirementNotMet', 'migration'):
+            self.c.plan(self.nic, require='migration')
+
+    def test_nothing_required_costs_nothing(self):
+        self.start()
+        self.end(self.c.acquire(self.card))
+        self.assertEqual(self.n_looks(), 0)
+
+    def test_what_another_driver_has_shown_does_not_count(self):
+        self.start()
+        with self.refused('RequirementNotMet'):
+            self.c.acquire(self.card, require='dma-buf')
+        wait(lambda: self.host.binding() == self.before, 'it is put back')
+        self.kernel.unbind(self.card)
+        self.card.override = 'mlx5_vfio_pci'
+        self.kernel.add_driver('mlx5_vfio_pci')
+        self.kernel.probe(self.card, 'mlx5_vfio_pci')
+        wait(lambda: self.c.device(self.card)['Driver'] == 'mlx5_vfio_pci', 'it is on its own driver')
+        self.card.caps.features = {11}
+        self.end(self.c.acquire(self.card, require='dma-buf'))
+        self.assertEqual((self.n_looks(), self.caps(self.card)['driver']), (2, 'mlx5_vfio_pci'))
+
+    def test_what_cannot_be_told_is_refused(self):
+        self.kernel.put(UNSAFE.format('iommufd'), 'Y\n')
+        self.start()
+        with self.refused('RequirementNotMet', 'requires interrupt-remapping', 'is unknown'):
+            self.c.acquire(self.card, require='interrupt-remapping')
+        wait(lambda: self.host.binding() == self.before, 'it is put back')
+        self.assert_untouched(self.before)
+
+    def test_a_device_that_cannot_be_opened(self):
+        self.kernel.fail_ioctl = {0x3B76: errno.EPERM}
+        self.start()
+        with self.refused('OpenFailed', 'the request requires pasid', 'could not be opened to find out'):
+            self.c.acquire(self.card, require='pasid')
+        wait(lambda: self.host.binding() == self.before, 'it is put back')
+        self.assert_untouched(self.before)
+
+    def test_every_device_must_have_it(self):
+        self.start()
+        with self.refused('RequirementNotMet', self.nic.name):
+            self.c.acquire(self.card, self.accelerator, self.nic, require='pasid')
+        wait(lambda: self.host.binding() == self.before, 'they are put back')
+        self.assertEqual(self.n_looks(), 3)
+        self.end(self.c.acquire(self.card, self.accelerator, require='pasid'))
+        self.assertEqual(self.n_looks(), 3)
+
+    def test_devices_that_join_a_claim(self):
+        self.start()
+        claim = self.c.acquire(self.accelerator)
+        with self.refused('RequirementNotMet', self.nic.name):
+            self.c.add(claim, self.nic, require='pasid')
+        self.c.add(claim, self.card, require='pasid')
+        self.end(claim)
+
+    def test_who_leaves_during_the_look(self):
+        self.start()
+        gate = self.kernel.hold('ioctl', times=1)
+        leaving = self.client()
+        leaving.acquire_later(self.card, require='pasid')
+        wait(lambda: gate.entered, 'a worker looks')
+        leaving.close()
+        gate.let_go()
+        wait(lambda: self.records() == [] and self.host.binding() == self.before, 'it is put back')
+        self.assertEqual(self.kernel.ledger.n_given, 0)
+
+    def test_a_crash_during_the_look(self):
+        self.start()
+        gate = self.kernel.hold('ioctl', times=1)
+        self.c.acquire_later(self.card, require='pasid')
+        wait(lambda: gate.entered, 'a worker looks')
+        self.daemon.kill()
+        gate.let_go()
+        self.start()
+        wait(lambda: self.records() == [] and self.host.binding() == self.before, 'it is put back')
+
+    def test_bad_requirements(self):
+        self.start()
+        for require in ('', 'pasid,', 'teleport', 'pasid=99', 'migration=v1', 'page-size', 'x' * 5000, 'pasid\x1b[31m'):
+            with self.refused('InvalidArgument', 'can be required'):
+                self.c.acquire(self.card, require=require)
+        with self.refused('InvalidArgument'):
+            self.c.acquire(self.card, require=True)
+        self.assertEqual(self.n_looks(), 0)
+        self.assert_untouched(self.before)
+
+    def test_a_stranger_hears_the_policy_alone(self):
+        self.set_policy([self.rule(device='pci:0000:09:00.0')])
+        self.start()
+        self.probe(self.nic)
+        with self.refused('AccessDenied'):
+            self.c.acquire(self.nic, require='pasid')
+
+    def test_what_the_backend_cannot_have(self):
+        self.start()
+        with self.refused('RequirementNotMet', 'requires pasid', 'through the backend group'):
+            self.c.acquire(self.card, require='pasid', backend='group')
+        self.assertEqual(self.n_looks(), 0)
+        self.end(self.c.acquire(self.card, require='migration', backend='group'))
+        self.assertEqual(self.n_looks(), 1)
+
+
 class GroupBackendTest(CapsTestCase):
     """A kernel without cdevs: the group and a container of type 1."""
 
@@ -294,6 +446,9 @@ class GroupBackendTest(CapsTestCase):
 
     def test_a_claim_follows(self):
         self.start()
+        claim = self.c.acquire(self.nic, require='coherency')
+        claim.close()
+        self.wait_gone(claim)
         self.probe(self.nic)
         claim = self.c.acquire(self.nic)
         self.assertEqual(claim.result['backend'], 'group')

@@ -415,6 +415,9 @@ class PlanTest(ClientTest):
     def test_options_are_passed(self):
         self.succeeds('plan', EDU, NIC, '-b', 'group', '--reason=why')
         self.assertIn(('Plan', [EDU, NIC], {'backend': 'group', 'reason': 'why'}), self.mock.calls)
+        self.succeeds('plan', EDU, '--require', 'pasid,dma-buf')
+        self.assertIn(('Plan', [EDU], {'require': 'pasid,dma-buf'}), self.mock.calls)
+        self.fails(2, 'policy', 'explain', EDU, '--require=pasid')
         self.succeeds('plan', EDU, '--memlock=2G', '--untainted')
         self.assertIn(('Plan', [EDU], {'memlock': str(2 << 30), 'untainted': '1'}), self.mock.calls)
         self.assertIn('a size such as 16G', self.fails(2, 'plan', EDU, '--memlock=2g'))

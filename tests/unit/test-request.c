@@ -195,10 +195,14 @@ static void test_bad_options(void **state) {
                     "there is no option \"raeson\", did you mean \"reason\"?"},
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-                    "\"pid\", \"pidfdId\", \"reason\", \"memlock\" and \"untainted\""},
+                    "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\" and \"require\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
-                    "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\" and \"untainted\""},
+                    "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\" and "
+                    "\"require\""},
+            {"require", "pasid,tele\x1bport", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"tele\\x1bport\" is nothing that can be required, expected " DEVICE_NEEDS_WORDS
+                    ", with a comma in between"},
             {"grant", "fds", VFIOD_ERROR_INVALID_ARGUMENT,
                     "\"fds\" is not a grant, expected \"fd\", \"node\" or \"none\""},
             {"tether", "life\x1bline", VFIOD_ERROR_INVALID_ARGUMENT,

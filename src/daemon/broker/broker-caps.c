@@ -7,6 +7,14 @@
 #include "base/str.h"
 #include "daemon/broker/broker-internal.h"
 
+static int refuse_stranger(const DeviceName *name, Refusal *refusal) {
+    int r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, name,
+            "only root can have a device opened to learn what it can do");
+
+    refusal->remedy = strdup("Do it as root. No rule can allow it.");
+    return r;
+}
+
 static int refuse_claimed(const Device *d, Refusal *refusal) {
     if (d->quarantined)
         return refuse(refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name, "it is quarantined");
@@ -92,8 +100,7 @@ int broker_learn_caps(
     int r;
 
     if (!subject_is_operator(subject))
-        return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, name,
-                "only root can have a device opened to learn what it can do");
+        return refuse_stranger(name, refusal);
     if (!d)
         return refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, name, "there is no such device");
     if (!q->begun) {

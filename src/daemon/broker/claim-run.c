@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/claim-caps.h"
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
@@ -42,8 +43,23 @@ bool claim_run_answer(ClaimRun *j, const Grant *grant, const Refusal *refusal) {
     return done && done(j->userdata, grant, refusal) >= 0;
 }
 
+static void go_on_opening(ClaimRun *j);
+
+static int open_devices(ClaimRun *j) {
+    int r = claim_caps_check(j, go_on_opening);
+
+    return r > 0 ? backend_open(j) : r;
+}
+
+static void go_on_opening(ClaimRun *j) {
+    int r = open_devices(j);
+
+    if (r != 0)
+        claim_run_feed(j, r < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
+}
+
 static void run_open(ClaimRun *j) {
-    int r = backend_open(j);
+    int r = open_devices(j);
 
     if (r != 0)
         claim_run_push(j, r < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);

@@ -70,7 +70,9 @@ struct ClaimRun {
     unsigned n_repairs;      /* of these */
     sd_event_source *recheck;
     uint64_t recheck_usec;
-    size_t n_asked; /* how much of the kernel was asked about it */
+    size_t n_looked;            /* how many of its devices a worker was sent to, see claim-caps.h */
+    void (*go_on)(ClaimRun *j); /* when it is back */
+    size_t n_asked;             /* how much of the kernel was asked about it */
 };
 
 /* Random, so that an id says nothing about others. 0 or -EIO. */

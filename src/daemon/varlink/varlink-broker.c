@@ -399,6 +399,7 @@ static const VarlinkParameter add_parameters[] = {
         {"reason", "s"},
         {"memlock", "i"},
         {"untainted", "b"},
+        {"require", "s"},
         {"allowInteractiveAuthentication", "b"},
         {},
 };
