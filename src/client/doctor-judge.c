@@ -293,12 +293,24 @@ static void judge_taints(const DoctorFacts *facts, Findings *f) {
 
 /* ---- vfiod ---- */
 
+/* fix: NULL where the line says it. */
+static void add_warnings(
+        const DoctorFacts *facts, Findings *f, const char *key, const char *subject, const char *fix) {
+    struct json_object *warnings = json_list(facts->manager, key);
+
+    for (size_t i = 0; warnings && i < json_object_array_length(warnings); i++) {
+        Finding *finding = add(f, FINDING_WARNING, subject, "%s",
+                json_object_get_string(json_object_array_get_idx(warnings, i)));
+
+        if (fix)
+            set(f, &finding->fix, "%s", fix);
+    }
+}
+
 static void judge_policy(const DoctorFacts *facts, Findings *f) {
     const char *state = json_text(facts->manager, "policyState");
     int64_t rules = json_number(facts->manager, "policyRules");
-    struct json_object *warnings = json_list(facts->manager, "policyWarnings");
     struct json_object *errors = json_list(facts->manager, "policyErrors");
-    size_t n_warnings = warnings ? json_object_array_length(warnings) : 0;
     Finding *finding;
 
     if (!streq(state, "loaded")) {
@@ -313,9 +325,9 @@ static void judge_policy(const DoctorFacts *facts, Findings *f) {
         set(f, &finding->fix, "'vfioctl policy generate' writes one to start from; see vfiod-policy(5).");
     } else
         add(f, FINDING_OK, "policy", "%lld rule%s.", (long long) rules, rules == 1 ? "" : "s");
-    for (size_t i = 0; i < n_warnings; i++)
-        add(f, FINDING_WARNING, "policy", "%s",
-                json_object_get_string(json_object_array_get_idx(warnings, i)));
+    add_warnings(facts, f, "policyWarnings", "policy", NULL);
+    add_warnings(facts, f, "virtualFunctionsWarnings", "virtual-functions",
+            "'vfioctl vf DEVICE --count N' changes the number.");
 }
 
 static void judge_daemon(const DoctorFacts *facts, Findings *f) {

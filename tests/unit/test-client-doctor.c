@@ -170,6 +170,11 @@ static void test_the_daemon(void **state) {
     assert_finding(&facts, FINDING_WARNING, "policy", "y.json:1:2", NULL, NULL);
 
     facts = healthy();
+    set_json(&facts.manager,
+            MANAGER(", \"virtualFunctionsWarnings\": [\"y.json:1:2: warning: 0 and not 8\"]"));
+    assert_finding(&facts, FINDING_WARNING, "virtual-functions", "0 and not 8", NULL, "vfioctl vf");
+
+    facts = healthy();
     set_json(&facts.manager, MANAGER(", \"noiommu\": \"unavailable\""));
     assert_finding(&facts, FINDING_PROBLEM, "noiommu", "CAP_SYS_RAWIO", NULL, "vfiod-noiommu.conf");
 
