@@ -26,6 +26,8 @@ static const char *member_action(struct json_object *member, const char *grant) 
 static const char *member_reset(struct json_object *member) {
     if (!streq(json_text(member, "disposition"), "claim"))
         return "";
+    if (startswith(json_text(member, "name"), "vdpa:")) /* whenever it is opened or closed */
+        return "by kernel";
     return json_flag(member, "reset") ? "yes" : "NO";
 }
 

@@ -109,7 +109,7 @@ static void add_files(StrBuf *b, const Planner *p) {
     strbuf_add(b, "the opened ");
     if (backend == BACKEND_COMPAT)
         strbuf_add(b, "/dev/vfio/vfio with ");
-    if (backend == BACKEND_COMPAT || backend == BACKEND_NOIOMMU)
+    if (backend == BACKEND_COMPAT || !backend_has_groups(backend))
         add_devices(b, p->plan);
     else
         add_nodes(b, p);

@@ -92,8 +92,10 @@ class ClaimTest(VdpaTestCase):
     def test_a_plan_says_what_it_exposes(self):
         plan = self.c.plan(self.vdpa)
         self.assertEqual((plan['backend'], plan['groups']), ('vhost-vdpa', []))
-        self.assertIn('the node of vdpa:vdpa0 below /dev go', plan['exposes'])
-        self.assertIn(f'the opened {self.host.cdev(self.ready)} go', self.c.plan(self.ready)['exposes'])
+        self.assertEqual(plan['exposes'], 'the opened vdpa:vdpa0 go to the caller, who can pass them on')
+        for device, node in ((self.vdpa, 'the node of vdpa:vdpa0 below /dev become usable by uid'),
+                             (self.ready, f'{self.host.cdev(self.ready)} become usable by uid')):
+            self.assertEqual(self.c.plan(device, grant='node')['exposes'][:len(node)], node)
         self.assertEqual(self.kernel.writes, [])
 
     def test_a_node_of_its_user(self):
@@ -191,6 +193,19 @@ class ParentTest(VdpaTestCase):
 
 
 class TroubleTest(VdpaTestCase):
+    def devices_of(self, claim):
+        return [str(self.c.get(path, 'Device', 'Name')) for path in claim.properties()['Devices']]
+
+    def test_it_is_removed_after_a_crash(self):
+        claim = self.c.acquire(self.ready)
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
+        self.restart()
+        thread = self.host.remove_device(self.ready)
+        wait(lambda: claim.state == 'draining', 'it drains')
+        claim.close()
+        thread.join()
+        self.wait_gone(claim)
+
     def test_a_crash_while_it_is_held(self):
         claim = self.c.acquire(self.vdpa)
         wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
@@ -237,10 +252,17 @@ class TroubleTest(VdpaTestCase):
         self.assert_untouched(self.before)
 
     def test_it_is_removed_while_it_is_held(self):
-        claim = self.c.acquire(self.ready)
+        # Its client would never hear of it otherwise, and whoever removes it waits for the client.
+        claim = self.c.acquire(self.ready, self.vdpa)
         thread = self.host.remove_device(self.ready)
+        wait(lambda: 'vdpa:vdpa1' not in self.devices_of(claim), 'the claim has lost it')
+        self.assertEqual(self.c.device(self.vdpa)['State'], 'claimed')
+        thread2 = self.host.remove_device(self.vdpa)
+        wait(lambda: claim.state == 'draining', 'it drains')
+        self.assertIn('vdpa:vdpa0', claim.properties()['Failure'])
         claim.close()
         thread.join()
+        thread2.join()
         self.wait_gone(claim)
         wait(lambda: self.c.seen('InterfacesRemoved', device_path(self.ready.name)), 'it is gone')
 
@@ -248,6 +270,7 @@ class TroubleTest(VdpaTestCase):
         claim = self.c.acquire(self.vdpa)
         mover = threading.Thread(target=self.host.change_driver, args=(self.vdpa, None))
         mover.start()
+        wait(lambda: claim.state == 'draining', 'it drains')
         claim.close()
         mover.join()
         self.wait_gone(claim)

@@ -13,13 +13,16 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "core/device-kind.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
+#include "daemon/kernel/node-acl.h"
 #include "host/sysfs.h"
 
 /* Nobody gets the file, so nothing is opened, which would keep the client from it. The node is only looked
@@ -135,9 +138,49 @@ static int ask_nodes_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     return index > 0 || order->n_groups == 0 ? -ERANGE : 0;
 }
 
+/* ---- Removal ---- */
+
+static bool is_removed(const ClaimRun *j, size_t index) {
+    char path[VFIO_NODE_MAX];
+
+    return find_vhost_vdpa_node(j, index, path) >= 0 && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
+/* Whatever has happened to the nodes. The claim may be gone after the first of its devices. */
+static void on_nodes_changed(void *userdata) {
+    ClaimRun *j = userdata;
+    Broker *e = j->broker;
+    DeviceName removed[REQUEST_DEVICES_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
+        if (is_removed(j, i))
+            removed[n++] = j->claim.plan.members[i].name;
+    for (size_t i = 0; i < n; i++) {
+        j = claims_find_naming(e, &removed[i]);
+        if (j && j->claim.state == CLAIM_HELD)
+            (void) broker_feed_gone(j, &removed[i], "it was removed or left its driver while it was held");
+    }
+}
+
+/* The node goes at once, and only when its file is closed does the kernel go on, and announce something. */
+static void watch_vdpa_removals(ClaimRun *j) {
+    ClaimNode nodes[REQUEST_DEVICES_MAX] = {};
+    size_t n = 0;
+    int r;
+
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
+        n += find_vhost_vdpa_node(j, i, nodes[n].path) >= 0;
+    j->removals = node_acl_watch_free(j->removals);
+    r = node_acl_watch(j->broker->event, nodes, n, on_nodes_changed, j, &j->removals);
+    if (r < 0)
+        log_warning_errno(r, "Claim %s: that its devices are removed will be noticed late", j->claim.id);
+}
+
 const BackendType backend_vhost_vdpa = {
         .open = open_vhost_vdpa,
         .find_node = find_vhost_vdpa_node,
         .ask_closed = ask_nodes_closed,
+        .watch_removals = watch_vdpa_removals,
         .close_is_silent = true,
 };

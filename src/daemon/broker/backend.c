@@ -55,9 +55,15 @@ bool backend_has_node(const ClaimRun *j, const char *node, bool *ret_missing) {
     return false;
 }
 
+void backend_watch_removals(ClaimRun *j) {
+    if (backend_type(j)->watch_removals)
+        backend_type(j)->watch_removals(j);
+}
+
 int backend_complete(ClaimRun *j) {
     int r = grant_take(j);
 
+    backend_watch_removals(j);
     return r < 0 ? r : claim_run_tether(j)->tie(j);
 }
 
@@ -72,6 +78,7 @@ void backend_watch_recovered(ClaimRun *j) {
         else if (r == -EAGAIN)
             j->doubt = true;
     }
+    backend_watch_removals(j);
 }
 
 /* systemd looks the device numbers of VFIO and vDPA up when it starts the unit; they are new when the module

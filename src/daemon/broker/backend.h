@@ -22,6 +22,9 @@ typedef struct BackendType {
      * errno. NULL: `enable` tells, which counts every file that is handed
      * out. */
     int (*ask_closed)(ClaimRun *j, size_t index, WorkerOrder *order);
+    /* From now on the claim ends when the kernel removes a node, of which no uevent tells. NULL: uevents
+     * tell. */
+    void (*watch_removals)(ClaimRun *j);
     /* Nothing shows when the kernel has done what it does at the last close: it is asked then, too. */
     bool close_is_silent;
     /* Whoever has a device open is asked by the kernel to give it up then, so look for them first. */
@@ -37,6 +40,9 @@ const BackendType *backend_type(const ClaimRun *j);
 bool backend_has_node(const ClaimRun *j, const char *node, bool *ret_missing);
 /* For recovery: watches the nodes again that were handed out. */
 void backend_watch_recovered(ClaimRun *j);
+
+/* It is held, or has other devices than before. */
+void backend_watch_removals(ClaimRun *j);
 
 /* For the rows, last of all: everything is open and in the grant. */
 int backend_complete(ClaimRun *j);

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/broker/backend.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
 
@@ -114,6 +115,7 @@ int claim_part_join(ClaimRun *part) {
     claim_run_attach(j);
     drain_give(part, j);
     grant_joined(j, part);
+    backend_watch_removals(j);
     usage_change(j->charge, TAKE_PTR(part->charge), &j->claim.plan);
     claim_run_announce(j, CLAIM_RESHAPED);
     return 0;

@@ -98,6 +98,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     grant_drop(j);
     group_files_free(j);
     j->node_acls = node_acl_watch_free(j->node_acls);
+    j->removals = node_acl_watch_free(j->removals);
     claim_run_drop_keeper(j);
     claim_run_tether(j)->free(j);
     if (j->charged)

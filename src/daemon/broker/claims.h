@@ -67,6 +67,7 @@ struct ClaimRun {
     size_t n_fds;
     GroupFiles group_files;  /* that stay open, of the backend compat */
     NodeAclWatch *node_acls; /* owned; over the permissions of its nodes, while it is held */
+    NodeAclWatch *removals;  /* owned; over nodes of which nothing else tells that they are removed */
     unsigned n_repairs;      /* of these */
     sd_event_source *recheck;
     uint64_t recheck_usec;
