@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* One socket for calls and, once something is watched, one for Monitor, which never ends. A call is sent when
- * the one before it is answered: so all fds that come belong to the reply that is being read, wherever the
- * kernel cuts the stream. The bounds are for a daemon that is none. */
+ * the one before it is answered. Messages are cut as the daemon cuts them, see base/varlink-frame.h. The
+ * bounds are for a daemon that is none. */
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/varlink-frame.h"
 #include "client/error-text.h"
 #include "client/varlink.h"
 
@@ -19,11 +20,8 @@
 #define RECEIVED_FDS_MAX 253U /* what the kernel passes in one message */
 
 typedef struct Socket {
-    int fd;      /* owned; -EBADF while there is none */
-    char *input; /* owned; what was read and not consumed */
-    size_t n_input, allocated;
-    int fds[ANSWER_FDS_MAX]; /* owned; of the message that is being read */
-    size_t n_fds;
+    int fd; /* owned; -EBADF while there is none */
+    VarlinkFrame input;
 } Socket;
 
 typedef struct Pending {
@@ -53,17 +51,9 @@ typedef struct Link {
 
 /* ---- sockets ---- */
 
-static void close_fds(Socket *s) {
-    for (size_t i = 0; i < s->n_fds; i++)
-        (void) safe_close(s->fds[i]);
-    s->n_fds = 0;
-}
-
 static void socket_close(Socket *s) {
-    close_fds(s);
     s->fd = safe_close(s->fd);
-    free(s->input);
-    *s = (Socket){.fd = -EBADF};
+    varlink_frame_done(&s->input);
 }
 
 static const char *socket_path(void) {
@@ -104,43 +94,18 @@ static int socket_connect(Link *l, Socket *s, VfiodErrorText *error) {
     return 0;
 }
 
-static int keep_fds(Socket *s, struct msghdr *header) {
-    int r = 0;
+static size_t take_fds(struct msghdr *header, int fds[static RECEIVED_FDS_MAX]) {
+    size_t n_fds = 0;
 
     for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c; c = CMSG_NXTHDR(header, c)) {
         size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (s->n_fds < ANSWER_FDS_MAX)
-                s->fds[s->n_fds++] = fd;
-            else {
-                (void) safe_close(fd);
-                r = -EBADMSG;
-            }
-        }
+        memcpy(fds + n_fds, CMSG_DATA(c), n * sizeof(int));
+        n_fds += n;
     }
-    return header->msg_flags & MSG_CTRUNC ? -EBADMSG : r;
-}
-
-static int make_room(Socket *s) {
-    size_t size = MAX(s->allocated * 2, (size_t) 4096);
-    char *bigger;
-
-    if (s->n_input > varlink_bounds.size)
-        return -EMSGSIZE;
-    if (s->n_input < s->allocated)
-        return 0;
-    bigger = realloc(s->input, size);
-    if (!bigger)
-        return -ENOMEM;
-    s->input = bigger;
-    s->allocated = size;
-    return 0;
+    return n_fds;
 }
 
 /* One read. 0: nothing is there now; 1: something came; -ECONNRESET: the other side has closed. */
@@ -152,36 +117,25 @@ static int socket_read(Socket *s) {
     struct iovec iov;
     struct msghdr header = {
             .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    int fds[RECEIVED_FDS_MAX], r;
+    char *room;
+    size_t n_fds;
     ssize_t n;
-    int r;
 
-    r = make_room(s);
+    r = varlink_frame_reserve(&s->input, &room, &iov.iov_len);
     if (r < 0)
         return r;
-    iov = (struct iovec){.iov_base = s->input + s->n_input, .iov_len = s->allocated - s->n_input};
+    iov.iov_base = room;
     n = recvmsg(s->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-    r = keep_fds(s, &header);
+    n_fds = take_fds(&header, fds);
+    r = varlink_frame_add(&s->input, (size_t) n, fds, n_fds);
     if (r < 0)
         return r;
-    if (n == 0)
-        return -ECONNRESET;
-    s->n_input += (size_t) n;
-    return 1;
-}
-
-/* The length of the first whole message without its NUL, or -EAGAIN. */
-static ssize_t whole_message(const Socket *s) {
-    const char *end = s->n_input > 0 ? memchr(s->input, '\0', s->n_input) : NULL;
-
-    return end ? end - s->input : -EAGAIN;
-}
-
-static void consume(Socket *s, size_t n) {
-    close_fds(s);
-    s->n_input -= n + 1;
-    memmove(s->input, s->input + n + 1, s->n_input);
+    if (n_fds > ANSWER_FDS_MAX || header.msg_flags & MSG_CTRUNC)
+        return -EBADMSG;
+    return n > 0 ? 1 : -ECONNRESET;
 }
 
 /* ---- calls ---- */
@@ -251,7 +205,9 @@ static void fail_all(Link *l, const VfiodErrorText *error) {
 }
 
 static int process_calls(Link *l) {
-    ssize_t n;
+    VarlinkFrame *input = &l->calls.input;
+    const char *text;
+    size_t n;
 
     for (;;) {
         int r = socket_read(&l->calls);
@@ -260,15 +216,14 @@ static int process_calls(Link *l) {
             return r;
         if (r == 0)
             break;
-        while ((n = whole_message(&l->calls)) >= 0) {
+        while ((text = varlink_frame_peek(input, &n))) {
             _cleanup_(answer_done) Answer a = {};
             VfiodErrorText error;
 
             if (!l->pending || l->pending->sent < l->pending->n_text)
                 return -EBADMSG; /* nobody asked */
-            r = varlink_read_reply(
-                    l->pending->method, l->calls.input, (size_t) n, l->calls.fds, l->calls.n_fds, &a, &error);
-            consume(&l->calls, (size_t) n);
+            r = varlink_read_reply(l->pending->method, text, n, input->fds, input->n_fds, &a, &error);
+            varlink_frame_drop(input);
             answer(l, r < 0 ? NULL : &a, r < 0 ? &error : NULL);
         }
     }
@@ -296,6 +251,7 @@ static void report_missing(Link *l) {
         }
 }
 
+/* Takes the first message out before anybody is told: who is may begin to watch more, on a new connection. */
 static int take_event(Link *l, const char *text, size_t size, VfiodErrorText *error) {
     _cleanup_(json_document_freep) JsonDocument *document = NULL;
     JsonError ignored;
@@ -303,6 +259,7 @@ static int take_event(Link *l, const char *text, size_t size, VfiodErrorText *er
     int r;
 
     r = json_document_parse_bounded(text, size, &varlink_bounds, &document, &ignored);
+    varlink_frame_drop(&l->monitor.input);
     if (r < 0)
         return error_text_errno(error, r, "Cannot read vfiod's answer");
     r = varlink_read_event(json_document_root(document), &e, error);
@@ -323,18 +280,18 @@ static int take_event(Link *l, const char *text, size_t size, VfiodErrorText *er
 }
 
 static int process_monitor(Link *l, VfiodErrorText *error) {
-    ssize_t n;
+    const char *text;
+    size_t n;
 
     for (;;) {
         int r = socket_read(&l->monitor);
 
         if (r <= 0)
             return r;
-        while ((n = whole_message(&l->monitor)) >= 0) {
-            r = take_event(l, l->monitor.input, (size_t) n, error);
+        while ((text = varlink_frame_peek(&l->monitor.input, &n))) {
+            r = take_event(l, text, n, error);
             if (r < 0)
                 return r;
-            consume(&l->monitor, (size_t) n);
         }
     }
 }
@@ -387,7 +344,7 @@ static int link_open(void **ret, VfiodErrorText *error) {
 
     if (!l)
         return error_text_errno(error, ENOMEM, "Cannot connect to vfiod");
-    l->calls.fd = l->monitor.fd = -EBADF;
+    l->calls = l->monitor = (Socket){.fd = -EBADF, .input.limit = varlink_bounds.size};
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     r = l->epoll < 0 ? error_text_errno(error, errno, "Cannot wait for vfiod")
                      : socket_connect(l, &l->calls, error);
@@ -487,12 +444,14 @@ static int link_process(void *p) {
     }
     if (r >= 0)
         return 0;
-    if (!*error.message)
-        (void) error_text_set(&error, r == -EBADMSG || r == -EMSGSIZE ? EBADMSG : EHOSTUNREACH,
-                ERROR_NAME_UNREACHABLE,
-                r == -EBADMSG || r == -EMSGSIZE ? "vfiod's answer is not a message of Varlink: %s"
-                                                : "vfiod closed the connection: %s",
+    if (!*error.message) {
+        bool is_none = r == -EBADMSG || r == -EMSGSIZE || r == -EPROTO;
+
+        (void) error_text_set(&error, is_none ? EBADMSG : EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
+                is_none ? "vfiod's answer is not a message of Varlink: %s"
+                        : "vfiod closed the connection: %s",
                 strerrordesc_np(-r));
+    }
     socket_close(&l->calls);
     socket_close(&l->monitor);
     fail_all(l, &error);

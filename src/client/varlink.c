@@ -240,7 +240,7 @@ static int read_message(const JsonNode *root, const JsonNode **ret_parameters, V
     const char *name = text_of(root, "error");
     const JsonNode *parameters = member(root, "parameters", JSON_OBJECT);
 
-    if (root->type != JSON_OBJECT)
+    if (root->type != JSON_OBJECT || (name && !*name))
         return error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
     if (name)
         return take_error(name, parameters, error);

@@ -17,7 +17,9 @@
 
 static VfiodClaim *the_claim;
 static const char *added;
-static int ended;
+static int ended, watch_again;
+
+static void watch(VfiodConnection *c);
 
 static void on_event(
         VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
@@ -32,6 +34,10 @@ static void on_event(
         ended = 1;
     }
     fflush(stdout);
+    if (watch_again) {
+        watch_again = 0;
+        watch(c);
+    }
 }
 
 static void watch(VfiodConnection *c) {
@@ -109,6 +115,7 @@ int main(int argc, char **argv) {
     VfiodConnection *c = NULL;
     VfiodErrorText error;
 
+    watch_again = getenv("WATCH_AGAIN") != NULL;
     if (getenv("PROCESS")) {
         more.pidfd = (int) syscall(SYS_pidfd_open, (pid_t) atoi(getenv("PROCESS")), 0);
         request.more = &more;

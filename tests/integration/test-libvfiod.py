@@ -172,6 +172,15 @@ class LoopTest(LibraryTest):
         self.assertEqual(line()['error'], 'Unreachable')
         self.assertEqual(process.wait(10), 0)
 
+    def test_a_function_may_watch_more(self):
+        _, line = self.loop(EDU, WATCH_AGAIN='1')
+        line()
+        held = {'state': 'held', 'claim': CLAIM, 'failure': ''}
+        self.assertEqual([line() for _ in range(3)], [held] * 3)  # the new list is for both
+        self.mock.monitors.pop(0)  # closed
+        self.mock.report(event='removed', kind='claim', name=CLAIM)
+        self.assertEqual(line(), {'state': None})
+
     def test_tether_of_another_process(self):
         other = subprocess.Popen(['sleep', '1000'])
         self.addCleanup(other.wait)
