@@ -184,12 +184,64 @@ class ClaimTest(CompatTestCase):
         self.assertEqual(c.device(self.nic)['State'], 'quarantined')
         gate.let_go()
 
+    def test_a_group_that_cannot_be_asked_about(self):
+        """Whoever closed the device last is in a long reset, and the kernel keeps the worker that asks."""
+        self.start()
+        claim = self.client().acquire(self.nic)
+        gate = self.kernel.hold('open', data='/dev/vfio/8')
+        claim.close()
+        wait(lambda: gate.entered, 'the worker asks')
+        self.assertEqual((claim.state, self.nic.driver), ('draining', VFIO))
+        wait(lambda: self.kept(claim) == [], 'the service manager has given them up')
+        gate.let_go(errno.EBUSY)
+        self.wait_done(claim)
+
+    def test_moved_to_another_holder(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        self.wait_kept(claim)
+        result, fds = self.client().manager('Transfer', 'sa{sv}', claim.id, {})
+        fds = {str(name): fd.take() for name, fd in fds}
+        claim.close('lifeline')
+        self.assertEqual((list(fds), claim.state), (['lifeline'], 'held'))
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        self.assertEqual(claim.state, 'held')
+        self.assertTrue(self.is_group_held())
+        os.close(fds['lifeline'])
+        self.manager.forget()
+        wait(lambda: claim.state == 'draining', 'the claim drains')
+        claim.close()
+        self.wait_done(claim)
+
+    def test_released_by_a_call(self):
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic, tether='process')
+        self.assertEqual(sorted(claim.fds), ['container', f'device:{self.nic.name}'])
+        c.release(claim)
+        wait(lambda: claim.state == 'draining', 'the claim drains')
+        self.assertTrue(self.is_group_held() and self.is_device_open(self.nic))
+        claim.close()
+        self.wait_done(claim)
+
     def test_pulled_out(self):
         """One of two: the claim ends with it."""
         self.start()
+        spare = self.host.add_device('0000:0a:00.0', group=12, driver=VFIO)
         claim = self.client().acquire(self.nic, self.card)
+        fault = self.kernel.fail('open', data='/dev/vfio/8')
         self.host.remove_device(self.nic)
         wait(lambda: claim.state == 'draining', 'the claim ends')
+        # It is open still, so the groups are not given up, however often vfiod looks.
+        for _ in range(3):
+            other = self.client().acquire(spare)
+            other.close()
+            self.wait_gone(other)
+        self.assertEqual((fault.hits, claim.state), (0, 'draining'))
+        self.assertTrue(self.is_group_held(8) and self.is_group_held(9))
+        self.kernel.heal()
         claim.close()
         self.wait_gone(claim)
         wait(lambda: not self.is_group_held(9), 'nobody has the group')
