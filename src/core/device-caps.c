@@ -277,3 +277,8 @@ NeedsAnswer device_needs_check(const DeviceNeeds *n, const DeviceCaps *caps, Dev
     }
     return answer;
 }
+
+bool device_needs_cover(const DeviceNeeds *a, const DeviceNeeds *b) {
+    return (a->caps & ~b->caps) == 0 && a->pasid_bits <= b->pasid_bits &&
+            (a->migration & ~b->migration) == 0 && (a->page_size == 0 || a->page_size == b->page_size);
+}

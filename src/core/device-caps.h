@@ -104,6 +104,8 @@ typedef enum NeedsAnswer {
 
 /* caps: NULL when nothing is known. *ret is the first that keeps the answer from being NEEDS_MET. */
 NeedsAnswer device_needs_check(const DeviceNeeds *n, const DeviceCaps *caps, DeviceCap *ret);
+/* Does everything that meets b meet a? */
+bool device_needs_cover(const DeviceNeeds *a, const DeviceNeeds *b);
 /* The part of the needs that is about cap alone: "pasid=20". */
 const char *device_needs_describe(
         const DeviceNeeds *n, DeviceCap cap, char buf[static DEVICE_NEEDS_TEXT_MAX]);

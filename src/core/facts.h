@@ -106,6 +106,7 @@ typedef enum DeviceFactMask {
     DEVICE_FACT_FUNCTIONS_MAX = 1 << 13,
     DEVICE_FACT_CAPS = 1 << 14, /* opens the device, which resets it: only when nobody uses it, and somebody
                                  * asks for this very thing */
+    DEVICE_FACT_SEEN_CAPS = 1 << 15, /* what is remembered of that (inventory.h): costs nothing */
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
@@ -128,7 +129,7 @@ typedef struct DeviceFacts {
     bool direct_region;  /* its group has a reserved region of the type direct: firmware goes on using memory
                           * through it, and the kernel gives it to nobody */
     unsigned functions_max; /* how many virtual functions it can have */
-    DeviceCaps *caps;       /* owned; NULL: unknown */
+    DeviceCaps *caps;       /* owned; seen now or remembered; NULL: unknown */
     long enable_count;      /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
 
     /* For policy, which must tell "no" from "cannot be told": a mask of DeviceFactMask of what could be read.

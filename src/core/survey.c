@@ -92,7 +92,7 @@ static void merge(DeviceFacts *to, unsigned what, DeviceFacts *from) {
         to->host_critical = TAKE_PTR(from->host_critical);
     if (what & DEVICE_FACT_DESCENDANTS)
         to->descendants = TAKE_PTR(from->descendants);
-    if (what & DEVICE_FACT_CAPS)
+    if ((what & (DEVICE_FACT_CAPS | DEVICE_FACT_SEEN_CAPS)) && !to->caps)
         to->caps = TAKE_PTR(from->caps);
     if (what & DEVICE_FACT_DIRECT_REGION)
         to->direct_region = from->direct_region;
@@ -130,7 +130,7 @@ static void forget(DeviceFacts *f, unsigned what) {
         dropped.properties = TAKE_PTR(f->properties);
     if (what & DEVICE_FACT_DESCENDANTS)
         dropped.descendants = TAKE_PTR(f->descendants);
-    if (what & DEVICE_FACT_CAPS)
+    if (what & (DEVICE_FACT_CAPS | DEVICE_FACT_SEEN_CAPS))
         dropped.caps = TAKE_PTR(f->caps);
     if (what & (DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE))
         dropped.host_critical = TAKE_PTR(f->host_critical);
@@ -166,6 +166,20 @@ static void note_identity(SurveyDevice *d, const Device *device) {
     d->since_seqnum = device->since_seqnum;
 }
 
+/* The source need not know of it. */
+static int add_seen_caps(DeviceFacts *facts, Inventory *inventory, const DeviceName *name) {
+    const DeviceCaps *caps = inventory_find_caps(inventory, name);
+
+    if (!caps)
+        return 0;
+    facts->caps = malloc(sizeof(*facts->caps));
+    if (!facts->caps)
+        return -ENOMEM;
+    *facts->caps = *caps;
+    facts->known |= DEVICE_FACT_SEEN_CAPS;
+    return 0;
+}
+
 static void take_device(SurveyDevice *d, const FactSource *source, Inventory *inventory, unsigned later) {
     const Device *device = inventory_find_device(inventory, &d->name);
     unsigned what = d->wanted & ~d->taken & ~later;
@@ -179,7 +193,11 @@ static void take_device(SurveyDevice *d, const FactSource *source, Inventory *in
     if (!device)
         r = -ENODEV;
     else
-        r = source->read_facts ? source->read_facts(source->userdata, device, what, &facts) : -EOPNOTSUPP;
+        r = source->read_facts
+                ? source->read_facts(source->userdata, device, what & ~DEVICE_FACT_SEEN_CAPS, &facts)
+                : -EOPNOTSUPP;
+    if (r >= 0 && (what & DEVICE_FACT_SEEN_CAPS))
+        r = add_seen_caps(&facts, inventory, &d->name);
     survey_put(d, what, &facts, r);
 }
 

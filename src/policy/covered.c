@@ -202,6 +202,8 @@ static bool predicate_covers(PredicateKind kind, const Rule *a, const Rule *b) {
         return a->reset == b->reset;
     case PREDICATE_WHAT_REMOVABLE:
         return a->removable == b->removable;
+    case PREDICATE_WHAT_CAPABILITIES:
+        return device_needs_cover(&a->needs, &b->needs);
     case PREDICATE_UNTIL:
         return a->until_usec >= b->until_usec;
     default:

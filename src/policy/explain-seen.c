@@ -219,6 +219,21 @@ static void add_fact_of_subject(
     }
 }
 
+/* Of each that the rule mentions. */
+static void add_needs(StrBuf *b, const Rule *rule, const Question *q) {
+    const DeviceCaps *caps = is_known(q, DEVICE_FACT_SEEN_CAPS) ? q->facts->caps : NULL;
+    char text[DEVICE_CAPS_TEXT_MAX];
+    bool first = true;
+
+    for (DeviceCap c = 0; c < _DEVICE_CAP_MAX; c++) {
+        if (!(rule->needs.caps & (1U << c)))
+            continue;
+        strbuf_addf(b, "%s%s: %s", first ? "" : ", ", device_cap_to_string(c),
+                device_caps_describe(caps, c, text));
+        first = false;
+    }
+}
+
 static void add_fact_of_place(
         StrBuf *b, const Rule *rule, PredicateKind kind, const Question *q, Audience audience) {
     switch (kind) {
@@ -243,6 +258,9 @@ static void add_fact_of_place(
     case PREDICATE_WHAT_REMOVABLE:
         strbuf_add(
                 b, is_known(q, DEVICE_FACT_REMOVABLE) ? removable_to_string(q->facts->removable) : not_known);
+        break;
+    case PREDICATE_WHAT_CAPABILITIES:
+        add_needs(b, rule, q);
         break;
     default:
         add_time(b, q->now_usec);

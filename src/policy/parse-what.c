@@ -384,6 +384,21 @@ static void take_isolation(void *userdata, const JsonNode *value) {
     parser_note_predicates(p, "what.isolation", value);
 }
 
+static void take_capabilities(void *userdata, const JsonNode *value) {
+    _cleanup_free_ char *part = NULL, *shown = NULL;
+    PolicyParser *p = userdata;
+    const char *bad;
+    size_t size;
+
+    if (device_needs_parse(value->string, &p->rule.needs, &bad, &size) >= 0)
+        return;
+    part = strndup(bad, size);
+    shown = part ? sanitize(part, 64) : NULL;
+    report_value(p, value,
+            "\"%s\" is not a capability, expected " DEVICE_NEEDS_WORDS ", with a comma in between",
+            shown ?: "");
+}
+
 static const Key what_keys[] = {
         {.name = "device",
                 .types = TYPE(STRING),
@@ -438,6 +453,10 @@ static const Key what_keys[] = {
                 .types = TYPE(OBJECT),
                 .expected = "an object like {\"alone\": true}",
                 .take = take_isolation},
+        {.name = "capabilities",
+                .types = TYPE(STRING),
+                .expected = "a string like \"pasid,migration\"",
+                .take = take_capabilities},
 };
 
 void take_what(void *userdata, const JsonNode *value) {

@@ -308,6 +308,19 @@ static Holds removable_holds(const Rule *r, const Question *q) {
     return yes_or_no((q->facts->removable == REMOVABLE_REMOVABLE) == r->removable);
 }
 
+static Holds capabilities_hold(const Rule *r, const Question *q) {
+    DeviceCap cap;
+
+    switch (device_needs_check(&r->needs, is_known(q, DEVICE_FACT_SEEN_CAPS) ? q->facts->caps : NULL, &cap)) {
+    case NEEDS_MET:
+        return HOLDS_YES;
+    case NEEDS_NOT_MET:
+        return HOLDS_NO;
+    default:
+        return HOLDS_UNKNOWN;
+    }
+}
+
 static Holds until_holds(const Rule *r, const Question *q) {
     if (q->now_usec == 0)
         return HOLDS_UNKNOWN;
@@ -338,6 +351,7 @@ static const Predicate predicate_table[_PREDICATE_MAX] = {
         [PREDICATE_WHAT_ACS] = {"what.isolation.acs", acs_holds, DEVICE_FACT_ACS},
         [PREDICATE_WHAT_RESET] = {"what.isolation.reset", reset_holds, DEVICE_FACT_RESET_METHODS},
         [PREDICATE_WHAT_REMOVABLE] = {"what.isolation.removable", removable_holds, DEVICE_FACT_REMOVABLE},
+        [PREDICATE_WHAT_CAPABILITIES] = {"what.capabilities", capabilities_hold, DEVICE_FACT_SEEN_CAPS},
         [PREDICATE_UNTIL] = {"until", until_holds, 0},
 };
 

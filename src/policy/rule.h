@@ -47,6 +47,7 @@ typedef enum PredicateKind {
     PREDICATE_WHAT_ACS,
     PREDICATE_WHAT_RESET,
     PREDICATE_WHAT_REMOVABLE,
+    PREDICATE_WHAT_CAPABILITIES,
     PREDICATE_UNTIL,
     _PREDICATE_MAX,
 } PredicateKind;
@@ -151,6 +152,7 @@ struct Rule {
     PropertyPattern *properties;
     size_t n_devices, n_functions, n_ids, n_classes, n_groups, n_numa_nodes, n_tags, n_properties;
     bool alone, acs, reset, removable; /* what is wanted, where it is asked */
+    DeviceNeeds needs;                 /* what.capabilities */
 
     /* which use; of an allow or ask rule only */
     RuleTerms terms;

@@ -422,6 +422,50 @@ class RequireTest(CapsTestCase):
         self.assertEqual(self.n_looks(), 1)
 
 
+class PolicyTest(CapsTestCase):
+    """Rules that ask what a device can do."""
+
+    def start(self, *arguments, **options):
+        super().start(*arguments, **options)
+        self.c = self.client()
+
+    def capable(self, capabilities, **more):
+        return {**self.rule('capable', **more), 'what': {'device': '*', 'capabilities': capabilities}}
+
+    def end(self, claim):
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_an_allow_rule_needs_to_know(self):
+        self.set_policy([self.capable('pasid=20,migration=p2p')])
+        self.start()
+        with self.refused('AccessDenied', 'what.capabilities requires', 'the fact is unknown'):
+            self.c.acquire(self.accelerator)
+        self.probe(self.accelerator)
+        self.end(self.c.acquire(self.accelerator))
+        self.probe(self.nic)
+        with self.refused('AccessDenied', 'found pasid: no, migration: no'):
+            self.c.acquire(self.nic)
+
+    def test_a_deny_rule_counts_what_is_unknown(self):
+        self.set_policy([self.capable('pasid', effect='deny'), self.rule()])
+        self.start()
+        with self.refused('AccessDenied'):
+            self.c.acquire(self.nic)
+        self.probe(self.nic)
+        self.end(self.c.acquire(self.nic))
+        self.probe(self.accelerator)
+        with self.refused('AccessDenied'):
+            self.c.acquire(self.accelerator)
+
+    def test_a_policy_opens_no_device(self):
+        self.set_policy([self.capable('dma-buf')])
+        self.start()
+        with self.refused('AccessDenied'):
+            self.c.plan(self.accelerator)
+        self.assertEqual([i for i in self.kernel.ioctls if i[1] == 0x3B76], [])
+
+
 class GroupBackendTest(CapsTestCase):
     """A kernel without cdevs: the group and a container of type 1."""
 

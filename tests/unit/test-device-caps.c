@@ -109,6 +109,28 @@ static void test_needs_are_compared(void **state) {
     assert_answer(NULL, "pasid", NEEDS_UNKNOWN, DEVICE_CAP_PASID);
 }
 
+static bool covers(const char *a, const char *b) {
+    DeviceNeeds x, y;
+    const char *bad;
+    size_t size;
+
+    assert_int_equal(device_needs_parse(a, &x, &bad, &size), 0);
+    assert_int_equal(device_needs_parse(b, &y, &bad, &size), 0);
+    return device_needs_cover(&x, &y);
+}
+
+static void test_needs_that_others_include(void **state) {
+    assert_true(covers("pasid", "pasid"));
+    assert_true(covers("pasid", "pasid=8,dma-buf"));
+    assert_false(covers("pasid=8", "pasid"));
+    assert_false(covers("pasid,dma-buf", "pasid"));
+    assert_true(covers("migration", "migration=p2p"));
+    assert_false(covers("migration=p2p", "migration"));
+    assert_false(covers("migration=p2p", "migration=pre-copy"));
+    assert_true(covers("page-size=2M", "page-size=2M,coherency"));
+    assert_false(covers("page-size=2M", "page-size=4K"));
+}
+
 static void test_what_is_shown(void **state) {
     char buf[DEVICE_CAPS_TEXT_MAX];
     DeviceCaps c = accelerator();
@@ -151,6 +173,7 @@ int main(void) {
             cmocka_unit_test(test_needs_are_read),
             cmocka_unit_test(test_bad_needs),
             cmocka_unit_test(test_needs_are_compared),
+            cmocka_unit_test(test_needs_that_others_include),
             cmocka_unit_test(test_what_is_shown),
             cmocka_unit_test(test_registers_of_intel),
     };

@@ -265,7 +265,8 @@ static const struct {
                 {"f:2:1: error: unknown key \"vendor\" in \"what\", known are \"device\", "
                  "\"physical-function\", \"id\", "
                  "\"class\", "
-                 "\"driver\", \"bus\", \"group\", \"tag\", \"property\", \"numa\", \"isolation\""}},
+                 "\"driver\", \"bus\", \"group\", \"tag\", \"property\", \"numa\", \"isolation\", "
+                 "\"capabilities\""}},
         /* the host */
         {"{\"host\":{}}", {NULL}},
         {"{\"host\":{\"noiommu\":\"of\"}}",
@@ -461,6 +462,12 @@ static const struct {
                 {"f:2:17: error: \"A\" must be a glob over its values, or a list of these, found an integer",
                         "f:2:28: error: repeated in the list, first at 2:24",
                         "f:2:37: error: \"C\" is an empty list, which matches nothing"}},
+        {WHAT("\"capabilities\":\"pasid,tele\\u0007port\""),
+                {"f:2:16: error: \"tele\\x07port\" is not a capability, expected " DEVICE_NEEDS_WORDS
+                 ", with a comma in between"}},
+        {WHAT("\"capabilities\":[\"pasid\"]"),
+                {"f:2:16: error: \"capabilities\" must be a string like \"pasid,migration\", found an "
+                 "array"}},
         {WHAT("\"numa\":-1"), {"f:2:8: error: this must be a number from 0 to 65535"}},
         {WHAT("\"numa\":[0,65536]"), {"f:2:11: error: this must be a number from 0 to 65535"}},
         {WHAT("\"isolation\":{}"), {"f:2:13: error: \"isolation\" is empty and has no effect"}},
@@ -896,7 +903,7 @@ static void expect_predicates(const char *text, const char *prefix, size_t n_exp
 
 static void test_every_key_is_a_predicate(void **state) {
     expect_predicates(WHO("\"zzzzzzzzzz\":0"), "who", 9);
-    expect_predicates(WHAT("\"zzzzzzzzzz\":0"), "what", 11);
+    expect_predicates(WHAT("\"zzzzzzzzzz\":0"), "what", 12);
     expect_predicates(WHAT("\"isolation\":{\"zzzzzzzzzz\":0}"), "what.isolation", 4);
 }
 

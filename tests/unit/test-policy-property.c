@@ -129,6 +129,8 @@ static const char *const property_keys[] = {"ID_PATH", "ID_MODEL", "POOL"};
 static const char *const property_globs[] = {"*", "gpu", "pci-*", "[a-f]*", "x?"};
 static const char *const property_values[] = {"gpu", "pci-0000:06:0d.0", "xy", ""};
 static const char *const paths[] = {"0000:00:1c.0/00.0", "0000:00:1d.0/00.0/01.0", "0000:06:0d.0"};
+static const char *const device_capabilities[] = {"pasid", "pasid=8", "migration", "migration=p2p", "dma-buf",
+        "page-size=2M", "pasid=8,migration=stop-copy,dma-buf", "coherency,pasid,page-size=4K"};
 static const char *const serials[] = {"00-1b-21-ff-ff-a1-b2-c3", "00-1b-21-ff-ff-a1-b2-c4"};
 static const char *const noiommu_modes[] = {"off", "on", "managed"};
 /* The same moment twice. */
@@ -166,6 +168,7 @@ typedef struct Case {
     bool has_facts;
     uint64_t now_usec;
     char fingerprint[17];
+    DeviceCaps caps;
 } Case;
 
 static void make_subject(Random *r, Case *c) {
@@ -251,12 +254,22 @@ static void make_property_key(Random *r, size_t kind, char ret[static 16]) {
 }
 
 /* What is not known still stands there, wrong or right: nobody may look at it. */
+static void make_caps(Random *r, DeviceCaps *c) {
+    *c = (DeviceCaps){
+            .known = chance(r, 60) ? UINT32_MAX : (uint32_t) random_next(r),
+            .present = (uint32_t) random_next(r),
+            .pasid_bits = below(r, 3) * 8,
+            .migration = below(r, 4),
+            .page_sizes = 4096 | (chance(r, 50) ? 2U << 20 : 0),
+    };
+}
+
 static void make_facts(Random *r, Case *c) {
     DeviceFacts *f = &c->facts;
 
     *f = DEVICE_FACTS_NULL;
     c->has_facts = !chance(r, 5);
-    f->known = DEVICE_FACT_ALL;
+    f->known = DEVICE_FACT_ALL | DEVICE_FACT_SEEN_CAPS;
     if (chance(r, 50))
         f->known &= (unsigned) random_next(r) | (unsigned) random_next(r);
     f->reset_methods = chance(r, 50) ? 1U << RESET_METHOD_FLR : 0;
@@ -265,6 +278,8 @@ static void make_facts(Random *r, Case *c) {
     f->acs = (AcsPath) below(r, _ACS_PATH_MAX);
     (void) snprintf(f->slot_path, sizeof(f->slot_path), "%s", PICK(r, paths));
     (void) snprintf(f->serial, sizeof(f->serial), "%s", chance(r, 20) ? "" : PICK(r, serials));
+    make_caps(r, &c->caps);
+    f->caps = &c->caps;
     f->properties = c->properties;
     for (size_t i = 0, n = 0; i < ELEMENTSOF(c->property_texts); i++) {
         char key[16];
@@ -453,6 +468,8 @@ static Json *make_what(Random *r, const char *const *tags, size_t n_tags, const 
     }
     if (chance(r, 10))
         set(what, "isolation", make_isolation(r));
+    if (chance(r, 8))
+        set(what, "capabilities", json_object_new_string(PICK(r, device_capabilities)));
     return what;
 }
 
@@ -1018,6 +1035,40 @@ static Answer one_property(const Case *c, const char *key, const char *glob) {
     return NO;
 }
 
+static Answer one_capability_of_device(const Case *c, const char *word, const char *value) {
+    const DeviceCaps *caps = &c->caps;
+    DeviceCap cap = streq(word, "page-size") ? DEVICE_CAP_PAGE_SIZES : device_cap_from_string(word);
+
+    assert_true(cap >= 0);
+    if (!is_known(c, DEVICE_FACT_SEEN_CAPS) || !(caps->known & 1U << cap))
+        return UNKNOWN;
+    if (streq(word, "pasid"))
+        return yes_if(caps->pasid_bits >= (value ? (unsigned) atoi(value) : 1));
+    if (streq(word, "migration") && value)
+        return yes_if(caps->migration & 1U << migration_mode_from_string(value));
+    if (streq(word, "migration"))
+        return yes_if(caps->migration != 0);
+    if (streq(word, "page-size"))
+        return yes_if(caps->page_sizes & (streq(value, "2M") ? 2U << 20 : 4096U));
+    return yes_if(caps->present & 1U << cap);
+}
+
+/* All parts must hold. */
+static Answer capabilities_of_device(const Case *c, const char *text) {
+    _cleanup_free_ char *copy = strdup(text);
+    char *state = NULL;
+    Answer a = YES;
+
+    for (char *part = strtok_r(copy, ",", &state); part; part = strtok_r(NULL, ",", &state)) {
+        char *value = strchr(part, '=');
+
+        if (value)
+            *value++ = '\0';
+        a = all(a, one_capability_of_device(c, part, value));
+    }
+    return a;
+}
+
 static Answer one_isolation(const Case *c, const char *key, bool wanted) {
     const DeviceFacts *f = &c->facts;
 
@@ -1057,6 +1108,7 @@ static const struct {
         {"what", "bus", one_bus},
         {"what", "group", one_fingerprint},
         {"what", "numa", one_numa},
+        {"what", "capabilities", capabilities_of_device},
 };
 
 /* An element of a list, or the only one. */
@@ -1467,6 +1519,7 @@ static void copy_case(const Case *from, Case *to) {
     to->device.next = from->device.next ? &to->sibling : NULL;
     to->group.members = from->group.members ? &to->device : NULL;
     to->facts.properties = to->properties;
+    to->facts.caps = &to->caps;
     for (size_t i = 0; to->properties[i]; i++)
         to->properties[i] = to->property_texts[(size_t) (from->properties[i] - *from->property_texts) /
                 sizeof(*from->property_texts)];
@@ -1502,6 +1555,12 @@ static void forget_facts(Case *c) {
 static void forget_acs(Case *c) {
     c->facts.acs = ACS_UNKNOWN;
 }
+static void forget_caps(Case *c) {
+    c->caps.known = 0;
+}
+static void forget_one_cap(Case *c) {
+    c->caps.known &= c->caps.known - 1;
+}
 static void forget_removable(Case *c) {
     c->facts.removable = REMOVABLE_UNKNOWN;
 }
@@ -1534,6 +1593,8 @@ static void check_forgetting(Random *r, const Policy *policy, const Files *f, co
             {"whole of the facts", forget_facts},
             {"ACS path", forget_acs},
             {"removability", forget_removable},
+            {"set of capabilities of the device", forget_caps},
+            {"first capability of the device", forget_one_cap},
     };
     Case less, least;
 
@@ -1547,7 +1608,7 @@ static void check_forgetting(Random *r, const Policy *policy, const Files *f, co
         ways[i].forget(&least);
         check_forgotten(policy, f, &least, before, "sum of several facts");
     }
-    for (unsigned bit = 1; bit < DEVICE_FACT_ALL; bit <<= 1) {
+    for (unsigned bit = 1; bit <= DEVICE_FACT_SEEN_CAPS; bit <<= 1) {
         copy_case(c, &less);
         less.facts.known &= ~bit;
         check_forgotten(policy, f, &less, before, "fact");
