@@ -74,6 +74,7 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                         .name = "platform",
                         .example = "fff51000.ethernet",
                         TEXT_NAMES,
+                        .claimable = true,
                         .directory = "/sys/bus/platform",
                         .driver = "vfio-platform",
                         VFIO_NODES,

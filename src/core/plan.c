@@ -484,11 +484,20 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
     return r < 0 ? r : 1;
 }
 
+/* Whether vfio-platform resets a device at its open and close, nobody can see before that. */
 static int check_reset(Planner *p, ResetDemand demand) {
     const PlanMember *m = &p->plan->members[p->plan->n_members - 1];
+    const DeviceKindInfo *kind = device_kind_info(m->name.kind);
 
-    if (demand == RESET_OPTIONAL || m->reset_methods != 0 || device_kind_info(m->name.kind)->resets_itself)
+    if (demand == RESET_OPTIONAL || m->reset_methods != 0 || kind->resets_itself)
         return 0;
+    if (!kind->reset)
+        return planner_put_aside(p,
+                planner_name_rules(p,
+                        refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
+                                "the rule requires a reset between owners, and it cannot be seen whether the "
+                                "driver %s resets the device",
+                                m->target_driver)));
     return planner_put_aside(p,
             planner_name_rules(p,
                     refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,

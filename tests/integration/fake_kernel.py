@@ -61,8 +61,9 @@ MINOR_VFIO, MINOR_IOMMU = 196, 126
 
 VFIO_DRIVERS = {'vfio-pci', 'mlx5_vfio_pci', 'virtio_vfio_pci'}
 VHOST_VDPA = 'vhost_vdpa'
+VFIO_PLATFORM = 'vfio-platform'
 # Drivers that leave DMA ownership alone (kernel: driver_managed_dma).
-MANAGED_DRIVERS = VFIO_DRIVERS | {'pcieport', 'pci-stub'}
+MANAGED_DRIVERS = VFIO_DRIVERS | {VFIO_PLATFORM, 'pcieport', 'pci-stub'}
 
 IN_ATTRIB, IN_CLOSE, IN_OPEN = 0x4, 0x18, 0x20
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -191,7 +192,7 @@ class Ledger:
         claim = re.search(rb'/org/vfiod1/claim/(\w+)\0', message)
         found = list(GRANTED.finditer(message))[-n_fds:]
         names = {struct.unpack_from('<I', message, m.end() + -m.end() % 4)[0]: m[1].decode() for m in found}
-        devices = re.findall(rb'\0((?:pci|vdpa|mdev):[^\0]+)\0', message)
+        devices = re.findall(rb'\0((?:pci|vdpa|mdev|platform):[^\0]+)\0', message)
         return claim and claim[1].decode(), [d.decode() for d in devices], [names.get(i, '') for i in range(n_fds)]
 
     def _expected(self, name, devices):
@@ -605,9 +606,9 @@ class FakeKernel:
     def probe(self, device, driver):
         """What really_probe() does; raises Refuse and leaves nothing behind on failure."""
         with self.changed:
-            if device.bus != 'pci':
+            if device.bus not in ('pci', 'platform'):
                 pass
-            elif driver in VFIO_DRIVERS:
+            elif driver in VFIO_DRIVERS | {VFIO_PLATFORM}:
                 if device.is_bridge or device.group is None and not self._noiommu_is_enabled():
                     raise Refuse(errno.EINVAL)
             elif driver not in MANAGED_DRIVERS and device.group is not None:
@@ -619,7 +620,7 @@ class FakeKernel:
             self.link(f'/sys/bus/{device.bus}/drivers/{driver}/{device.address}', device.path)
             if driver == VHOST_VDPA:
                 self._register_vdpa(device)
-            elif driver in VFIO_DRIVERS or device.bus == 'mdev':
+            elif driver in VFIO_DRIVERS | {VFIO_PLATFORM} or device.bus == 'mdev':
                 self._register_vfio(device)
             elif driver != 'pcieport' and driver != 'pci-stub':
                 self.set_enable(device, 1)

@@ -201,6 +201,7 @@ class Host:
     def add_other(self, bus, name, group=None, driver=None, firmware=True, parent=None):
         """On the bus platform, ap, ccw, fsl-mc or cdx. firmware: it is described there."""
         d = Device(name, f'{parent.path if parent else "/sys/devices/" + bus}/{name}', group, bus=bus)
+        d.host_driver = None if driver == fake_kernel.VFIO_PLATFORM else driver
         with self.kernel.changed:
             self.kernel.put(d.path + '/driver_override', '(null)\n')
             if firmware:
@@ -212,6 +213,9 @@ class Host:
                 self.kernel.link(d.path + '/iommu_group', f'/sys/kernel/iommu_groups/{group}')
                 self.kernel.link(f'/sys/kernel/iommu_groups/{group}/devices/{name}', d.path)
             return self._add_on_bus(d, driver)
+
+    def load_platform_driver(self):
+        self.kernel.add_driver(fake_kernel.VFIO_PLATFORM, bus='platform')
 
     def load_vdpa_driver(self, name=fake_kernel.VHOST_VDPA):
         self.kernel.add_driver(name, bus='vdpa')

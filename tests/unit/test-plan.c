@@ -595,13 +595,37 @@ static void test_mdev(void **state) {
     expect(w, RULE(), UUID, any, VFIOD_ERROR_ACCESS_DENIED, NULL);     /* a glob alone means PCI */
 }
 
+/* Nobody can see whether its driver resets it: a rule has to accept that. */
+static void test_platform(void **state) {
+    static const char required[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
+                                   "\"what\":{\"device\":\"platform:*\"}}";
+    static const char optional[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
+                                   "\"what\":{\"device\":\"platform:*\"},\"reset\":\"optional\"}";
+    DeviceSnapshot s = {.group = 91, .vfio_index = -1, .driver = "xgmac"};
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    const char *name = "platform:fff51000.ethernet";
+    const Backend any = _BACKEND_INVALID;
+    World *w = *state;
+    Device *d;
+
+    assert_int_equal(device_name_parse(name, &s.name), 0);
+    assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
+    expect(w, required, name, any, VFIOD_ERROR_RESET_UNSUPPORTED, "driver vfio-platform resets the device");
+    assert_int_equal(plan(w, optional, name, any, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_true(p.members[0].bind);
+    assert_false(p.members[0].reset);
+    assert_string_equal(p.members[0].target_driver, "vfio-platform");
+    assert_string_equal(p.members[0].original_driver, "xgmac");
+    expect(w, RULE(), name, any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a glob alone means PCI */
+}
+
 /* Nothing of these can be handed out, whatever the rule says; who has no rule does not even learn that. */
 static void test_kinds_that_are_only_shown(void **state) {
-    static const char *const names[] = {
-            "platform:QEMU0002:00", "ap:00.0001", "ccw:0.0.1234", "fsl-mc:dpni.3", "cdx:cdx-00:00"};
+    static const char *const names[] = {"ap:00.0001", "ccw:0.0.1234", "fsl-mc:dpni.3", "cdx:cdx-00:00"};
     static const char rule[] =
             "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"bus\":["
-            "\"platform\",\"ap\",\"ccw\",\"fsl-mc\",\"cdx\"]}}";
+            "\"ap\",\"ccw\",\"fsl-mc\",\"cdx\"]}}";
     World *w = *state;
 
     for (size_t i = 0; i < ELEMENTSOF(names); i++) {
@@ -1484,6 +1508,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_backends, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_mdev, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_platform, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_kinds_that_are_only_shown, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_of_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),
