@@ -21,6 +21,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/salvage.h"
 #include "core/slot.h"
 #include "daemon/broker/store.h"
 
@@ -272,6 +273,27 @@ static void test_a_damaged_slot(void **state) {
     assert_null(find(&again, 1));
 }
 
+/* Of every kind; the end of another word is no name. */
+static void test_salvaged_names(void **state) {
+    static const char text[] =
+            "{\"id\": \"0123456789abcdef\", \"reason\": \"snap:x map:y cap:z\", \"members\": [{\"name\": "
+            "\"vdpa:v0\"},"
+            " {\"name\": \"mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001\"}, {\"name\": \"pci:0000:06:0d.0\"},"
+            " {\"name\": \"platform:QEMU0002:00\"}, {\"name\": \"vdpa:v0\"}]}";
+    static const char *const expected[] = {"pci:0000:06:0d.0", "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001",
+            "platform:QEMU0002:00", "vdpa:v0"};
+    _cleanup_(salvaged_names_done) SalvagedNames found = {}, cut = {};
+    char name[DEVICE_NAME_MAX];
+
+    assert_int_equal(salvage_names(text, strlen(text), &found), 0);
+    assert_true(found.complete);
+    assert_int_equal(found.n, ELEMENTSOF(expected));
+    for (size_t i = 0; i < found.n; i++)
+        assert_string_equal(device_name_format(&found.names[i], name), expected[i]);
+    assert_int_equal(salvage_names(text, strlen(text) - 40, &cut), 0);
+    assert_false(cut.complete);
+}
+
 static void test_a_file_that_was_removed(void **state) {
     Fixture *f = *state;
     _cleanup_free_ char *path = format_string("%s/claims/slots", f->directory);
@@ -425,6 +447,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_the_last_one_counts, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_too_long_for_a_slot, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_damaged_slot, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_salvaged_names, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_file_that_was_removed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_removal_that_fails, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_full_disk, set_up, tear_down),
