@@ -201,8 +201,15 @@ static int check_templates(Exec *e, VfiodErrorText *error) {
 /* ---- virtual machine monitors ---- */
 
 static int choose_for_vmm(Exec *e, VfiodErrorText *error) {
-    int r = vmm_choose(e->o->vmm, &e->abilities, &e->request, error);
+    int r;
 
+    if (is_for_vdpa(e))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "%s: the arguments for vDPA devices are not written by vfioctl. Write them with {device}, "
+                "see "
+                "vfioctl(1).",
+                e->devices[0].name);
+    r = vmm_choose(e->o->vmm, &e->abilities, &e->request, error);
     return r < 0 ? r
                  : vmm_add_arguments(e->o->vmm, streq(e->request.grant, "fd"), e->o->arguments, e->devices,
                            e->n_devices, &e->arguments, error);

@@ -196,6 +196,41 @@ class TroubleTest(VdpaTestCase):
     def devices_of(self, claim):
         return [str(self.c.get(path, 'Device', 'Name')) for path in claim.properties()['Devices']]
 
+    def test_a_reset_that_hangs_at_the_open(self):
+        # Nobody else waits, and what may be open in a worker that sleeps in the kernel is nobody's.
+        self.daemon.stop()
+        self.start('--worker-timeout=1')
+        c, patient = self.client(), self.client()
+        gate = self.kernel.hold('open', data=self.host.cdev(self.ready))
+        answer = patient.acquire_later(self.ready)
+        wait(lambda: gate.entered, 'the open hangs')
+        self.assertEqual(c.device(self.vdpa)['State'], 'free')
+        wait(lambda: answer.done, 'the patient client gets an answer')
+        self.assertEqual(answer.error.get_dbus_name(), 'org.vfiod1.Error.TimedOut')
+        self.assertEqual(c.device(self.ready)['State'], 'quarantined')
+        gate.let_go()
+
+    def test_its_client_leaves_before_the_answer(self):
+        gate = self.kernel.hold('open', data=self.host.cdev(self.ready))
+        leaving = self.client()
+        leaving.acquire_later(self.ready)
+        wait(lambda: gate.entered, 'it is being opened')
+        leaving.close()
+        gate.let_go()
+        wait(lambda: not self.records(), 'it ends')
+        self.assert_untouched(self.before)
+        self.c.acquire(self.ready).close()
+
+    def test_an_open_that_fails(self):
+        gate = self.kernel.hold('open', data=self.host.cdev(self.ready))
+        answer = self.c.acquire_later(self.ready)
+        wait(lambda: gate.entered, 'it is being opened')
+        gate.let_go(errno.EIO)
+        wait(lambda: answer.done, 'there is an answer')
+        self.assertEqual(answer.error.get_dbus_name(), 'org.vfiod1.Error.OpenFailed')
+        wait(lambda: not self.records(), 'it ends')
+        self.assert_untouched(self.before)
+
     def test_it_is_removed_after_a_crash(self):
         claim = self.c.acquire(self.ready)
         wait(lambda: self.manager.fds, 'the lifeline is with the service manager')

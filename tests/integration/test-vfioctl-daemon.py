@@ -436,6 +436,37 @@ class VfioctlTest(VfiodTestCase):
             self.assertEqual(taker.wait(20), 0)
             self.wait_no_claims()
 
+    def add_vdpa(self):
+        self.set_policy([self.rule(device='vdpa:*')])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        vdpa = self.host.add_vdpa('vdpa0', driver='vhost_vdpa')
+        wait(lambda: self.c.seen('InterfacesAdded', harness.device_path(vdpa.name)), 'it is there')
+        wait(lambda: self.c.device(vdpa)['VfioNode'], 'its node is seen')
+
+    def test_exec_with_the_file_of_a_vdpa_device(self):
+        self.add_vdpa()
+        qemu = f'{self.directory}/qemu'
+        with open(qemu, 'w') as f:
+            f.write('#!/bin/sh\necho "QEMU emulator version 9.2.0"\n')
+        os.chmod(qemu, 0o755)
+        for options in ([], ['--backend', 'vhost-vdpa']):
+            status, output = self.vfioctl('exec', *options, '-d', 'vdpa:vdpa0', 'echo', 'vhostfd={device}')
+            self.assertEqual(status, 0, output)
+            self.assertRegex(output, r'^vhostfd=\d+\n$')
+            wait(lambda: not self.records(), 'the claim is over')
+        for arguments, word in ((['echo', '{iommufd}'], 'backend'), (['--qemu', qemu], 'vDPA')):
+            status, output = self.vfioctl('exec', '-d', 'vdpa:vdpa0', *arguments)
+            self.assertNotEqual(status, 0, output)
+            self.assertIn(word, output)
+
+    def test_plan_and_list_of_a_vdpa_device(self):
+        self.add_vdpa()
+        status, output = self.vfioctl('plan', 'vdpa:vdpa0')
+        self.assertEqual(status, 0, output)
+        self.assertIn('by kernel', output)
+        self.assertIn('Backend: vhost-vdpa', output)
+        self.assertIn('vhost-vdpa-', self.vfioctl('list')[1])
+
 
 class VarlinkTest(VfioctlTest):
     """The same with claims through the socket."""
