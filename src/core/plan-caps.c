@@ -68,9 +68,13 @@ int caps_check(Planner *p) {
         const PlanMember *m = &plan->members[i];
         const DeviceCaps *caps = inventory_find_caps(p->context->inventory, &m->name);
         DeviceCap cap;
+        NeedsAnswer answer = caps_answer(needs, caps, m->target_driver, &cap);
         int r;
 
-        if (caps_answer(needs, caps, m->target_driver, &cap) != NEEDS_NOT_MET)
+        if (answer == NEEDS_MET)
+            continue;
+        /* It will be looked at, but only PCI functions are: see vfio-caps.h. */
+        if (answer == NEEDS_UNKNOWN && m->name.kind == DEVICE_KIND_PCI)
             continue;
         r = planner_put_aside(p, caps_refuse(&m->name, needs, caps, cap, p->refusal));
         if (r < 0)

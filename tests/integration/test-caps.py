@@ -132,6 +132,17 @@ class RefusedTest(CapsTestCase):
             self.probe(self.disk)
         self.assertEqual(self.host.binding(), before)
 
+    def test_devices_of_other_kinds(self):
+        """The kernel would answer for what the parent makes of them."""
+        uuid = 'c9abdcb5-5279-413a-9057-c81d2605ce9c'
+        mdev = self.host.add_mdev(uuid)
+        self.set_policy([{**self.rule(), 'what': {'bus': ['pci', 'mdev']}, 'reset': 'optional'}])
+        self.start()
+        with self.refused('NotSupported', 'only that of PCI functions'):
+            self.probe(mdev)
+        with self.refused('RequirementNotMet', 'requires coherency', 'is unknown'):
+            self.c.acquire(mdev, require='coherency')
+
     def test_a_claimed_device(self):
         self.start()
         claim = self.c.acquire(self.nic)

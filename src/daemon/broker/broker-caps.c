@@ -51,6 +51,9 @@ static int check_idle(const Broker *e, const Device *d, Refusal *refusal) {
 
     if (e->config.simulated)
         return refuse(refusal, VFIOD_ERROR_SIMULATION, &d->name, "this is a recorded host");
+    if (d->name.kind != DEVICE_KIND_PCI)
+        return refuse(refusal, VFIOD_ERROR_NOT_SUPPORTED, &d->name,
+                "what devices of this kind can do is not looked at, only that of PCI functions");
     if (d->reshaping)
         return refuse(refusal, VFIOD_ERROR_DEVICE_BUSY, &d->name,
                 "the number of its virtual functions is being changed");

@@ -251,6 +251,9 @@ int vfio_look_at_caps(const DeviceSnapshot *of, DeviceCaps *ret) {
     DeviceCaps caps = {};
     int r;
 
+    /* The kernel checks none of this for a device that has no IOMMU of its own. */
+    if (of->name.kind != DEVICE_KIND_PCI)
+        return -EOPNOTSUPP;
     if (of->vfio_index < 0 || of->group < 0)
         return -ENODEV;
     (void) snprintf(caps.driver, sizeof(caps.driver), "%s", of->driver);

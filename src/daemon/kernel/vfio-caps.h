@@ -6,11 +6,14 @@
  * close. So this is for devices that nobody uses, and for workers alone: a reset may take a minute.
  *
  * The device is opened in the way that the kernel offers: bound to an iommufd, where it has a cdev, otherwise
- * through its group and a container of type 1. The two tell different things; what is not told is unknown. */
+ * through its group and a container of type 1. The two tell different things; what is not told is unknown.
+ *
+ * For PCI functions alone: of a mediated device the kernel would answer for what its parent makes of it. */
 
 #include "core/inventory.h"
 
-/* of: as sysfs shows it now. Everything is closed again when this returns. 0; -ENODEV: it is on no vfio
+/* of: as sysfs shows it now. Everything is closed again when this returns. 0; -EOPNOTSUPP: it is no PCI
+ * function; -ENODEV: it is on no vfio
  * driver, or has no IOMMU; -EBUSY: some program has it or its group open; -EPERM: the group is not viable, or
  * has other users; -EACCES: the device policy of our unit does not allow it, or the kernel demands the token
  * of its physical function; -ESTALE: it is another device by now; or another negative errno. */
