@@ -20,6 +20,8 @@
             enumerates with libudev and reads the same properties of each device through it; goal 1.3 x. `startup-scan`
             is the same against enumeration alone. `memory` is the daemon's peak resident set then; goal 12 MiB with
             4096 groups.
+  kinds     The same with 256 virtual functions and 512 mediated devices: `startup-kinds`, goal 1.3 x the enumeration with
+            its reads; and `list-kinds`, the time that `vfioctl list` takes as a process, goal 1.3 x.
   uevent    Processor time of the daemon for one uevent that changes a device's driver, signal on the bus included, at
             each size; microseconds, median. Goal: with 4096 groups not more than 1.3 x that with 64. `uevent-wait` is
             the time from the uevent to the signal (announcements are collected for a few milliseconds).
@@ -459,6 +461,37 @@ def bench_startup(build):
             report(f"memory-{groups}", max(peaks), "MiB", goal=12 if groups == 4096 else None)
 
 
+def run_list(host):
+    """Seconds that a user waits for it."""
+    begin = time.monotonic()
+    done = subprocess.run([host.build / "src/client/vfioctl", "list"], env=host.environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True)
+    seconds = time.monotonic() - begin
+    if done.returncode != 0 or len(done.stdout.splitlines()) != len(host.tree.devices) + 1:
+        raise Trouble("vfioctl list does not show every device")
+    return seconds
+
+
+def bench_kinds(build):
+    with pretended_host(build, groups=65) as host:
+        physical, *functions = list(host.tree.devices)[3:260]
+        for name in functions:
+            host.tree.make_virtual(name, physical)
+        for number in range(512):
+            host.tree.mediated(number, functions[number % 8])
+        times = {"floor": [], "daemon": [], "list": []}
+        host.enumerate()
+        for _ in range(5 if Amount.is_quick else 25):
+            times["floor"].append(host.enumerate())
+            daemon = host.start_daemon()
+            times["daemon"].append(daemon.seconds)
+            times["list"].append(run_list(host))
+            daemon.close()
+        floor, start, shown = (statistics.median(times[name]) * 1000 for name in ("floor", "daemon", "list"))
+        report("startup-kinds", start, "ms", floor, 1.3)
+        report("list-kinds", shown, "ms", floor, 1.3)
+
+
 def send_bind(name, driver):
     """What udevd sends when the kernel has bound a device; here nobody else hears it."""
     message = uevents.encode({"ACTION": "bind", "DEVPATH": f"/devices/pci0000:00/{name}", "SUBSYSTEM": "pci",
@@ -746,8 +779,9 @@ def bench_policy(build):
     report("policy-worst", worst, "us", goal=100)
 
 
-BENCHES = {"acquire": bench_acquire, "growth": bench_growth, "startup": bench_startup, "uevent": bench_uevent,
-           "flood": bench_flood, "crowd": bench_crowd, "objects": bench_objects, "varlink": bench_varlink, "policy": bench_policy}
+BENCHES = {"acquire": bench_acquire, "growth": bench_growth, "startup": bench_startup, "kinds": bench_kinds,
+           "uevent": bench_uevent, "flood": bench_flood, "crowd": bench_crowd, "objects": bench_objects,
+           "varlink": bench_varlink, "policy": bench_policy}
 
 
 def main():

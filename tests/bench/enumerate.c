@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The floor of the daemon's start: a program that enumerates all PCI devices with plain libudev and reads of
- * each what the daemon must know. It says READY=1 as the daemon does and waits, so that both are measured
- * from outside in the same way. With --only it enumerates and reads nothing.
+/* The floor of the daemon's start: a program that enumerates all PCI and mediated devices with plain libudev
+ * and reads of each what the daemon must know. It says READY=1 as the daemon does and waits, so that both are
+ * measured from outside in the same way. With --only it enumerates and reads nothing.
  *
  * It prints one line, the number of devices and a sum over what it read: nobody can optimise the reading
  * away, and the caller sees that both modes met the same tree. */
@@ -107,6 +107,7 @@ int main(int argc, char **argv) {
     udev = udev_new();
     enumerate = udev ? udev_enumerate_new(udev) : NULL;
     if (!enumerate || udev_enumerate_add_match_subsystem(enumerate, "pci") < 0 ||
+            udev_enumerate_add_match_subsystem(enumerate, "mdev") < 0 ||
             udev_enumerate_scan_devices(enumerate) < 0) {
         (void) fprintf(stderr, "cannot enumerate\n");
         return EXIT_FAILURE;

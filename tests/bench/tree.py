@@ -116,6 +116,34 @@ class Tree:
         os.symlink(f"../../devices/pci0000:00/{name}/vfio-dev/vfio{index}", f"{self.sys}/class/vfio-dev/vfio{index}")
         self.node(f"vfio/devices/vfio{index}")
 
+    def make_virtual(self, name, parent):
+        """Now it is a virtual function of parent."""
+        os.symlink(f"../{parent}", f"{self.sys}/devices/pci0000:00/{name}/physfn")
+
+    def mediated(self, number, parent):
+        """A mediated device of parent, in a group of its own, on the driver of its parent."""
+        uuid = f"83b8f4f2-509f-382f-3c1e-{number:012x}"
+        index, group = 100000 + number, 100000 + number
+        parent_path = f"devices/pci0000:00/{parent}"
+        directory = f"{self.sys}/{parent_path}/{uuid}"
+        types = f"{self.sys}/{parent_path}/mdev_supported_types/mtty-2"
+        groups = f"{self.sys}/kernel/iommu_groups/{group}"
+        for path in (types, f"{directory}/vfio-dev/vfio{index}", f"{groups}/devices", f"{self.sys}/bus/mdev/devices",
+                     f"{self.sys}/bus/mdev/drivers/mtty"):
+            os.makedirs(path, exist_ok=True)
+        self.attribute(f"{groups}/name", "vfio-noiommu\n")
+        self.attribute(f"{directory}/vfio-dev/vfio{index}/dev", f"{NODE[0]}:{NODE[1]}\n")
+        with open(f"{directory}/uevent", "w") as file:
+            file.write("DRIVER=mtty\n")
+        for link, target in (("subsystem", "bus/mdev"), ("driver", "bus/mdev/drivers/mtty"),
+                             ("iommu_group", f"kernel/iommu_groups/{group}")):
+            os.symlink(f"../../../../{target}", f"{directory}/{link}")
+        os.symlink("../mdev_supported_types/mtty-2", f"{directory}/mdev_type")
+        os.symlink(f"../../../{parent_path}/{uuid}", f"{self.sys}/bus/mdev/devices/{uuid}")
+        os.symlink(f"../../../../{parent_path}/{uuid}", f"{groups}/devices/{uuid}")
+        self.devices.append(uuid)
+        self.groups += 1
+
     def forget_reset(self, name):
         """Now it is a device that knows no reset."""
         os.unlink(f"{self.sys}/devices/pci0000:00/{name}/reset_method")
