@@ -23,8 +23,14 @@ void kept_files_forget(KeptFiles *k) {
     k->taken = false;
 }
 
+/* All bits count: of the first devices of many buses, only the upper ones differ. */
 static KeptFiles *place_of(const DeviceName *name) {
-    return &places[device_name_hash(name) % KEPT_FILES_MAX];
+    static_assert(KEPT_FILES_MAX == 1U << KEPT_FILES_BITS, "as many places as the bits can tell");
+    uint64_t place = 0;
+
+    for (uint64_t h = device_name_hash(name); h > 0; h >>= KEPT_FILES_BITS)
+        place ^= h % KEPT_FILES_MAX;
+    return &places[place];
 }
 
 KeptFiles *kept_files_find(const DeviceName *name) {

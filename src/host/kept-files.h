@@ -29,6 +29,7 @@ typedef struct KeptFiles {
     } checked; /* what was true of the device when number was opened */
 } KeptFiles;
 
+#define KEPT_FILES_BITS 7U
 #define KEPT_FILES_MAX 128U
 
 /* The place of this device, which may be empty still; never NULL. */

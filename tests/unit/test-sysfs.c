@@ -713,6 +713,30 @@ static void test_lockdown(void **state) {
     assert_true(k.lockdown);
 }
 
+/* Devices that are claimed together or in turns do not take each other's place: functions of a bus, and the
+ * first device of each bus, where most cards are. */
+static void test_neighbours_have_places_of_their_own(void **state) {
+    static const struct {
+        unsigned n, bus, slot, function; /* so many devices, and what is one more from each to the next */
+    } rows[] = {{32, 1, 0, 0}, {32, 0, 1, 0}, {8, 0, 0, 1}};
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        const KeptFiles *found[32];
+
+        for (unsigned n = 0; n < rows[i].n; n++) {
+            char address[32];
+            DeviceName name;
+
+            (void) snprintf(address, sizeof(address), "0000:%02x:%02x.%x", n * rows[i].bus, n * rows[i].slot,
+                    n * rows[i].function);
+            assert_int_equal(device_name_parse(address, &name), 0);
+            found[n] = kept_files_find(&name);
+            for (unsigned k = 0; k < n; k++)
+                assert_ptr_not_equal(found[n], found[k]);
+        }
+    }
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, testbed_setup, testbed_teardown)
 
 int main(void) {
@@ -738,6 +762,7 @@ int main(void) {
             TEST(test_properties),
             TEST(test_group_facts),
             TEST(test_kernel_facts),
+            TEST(test_neighbours_have_places_of_their_own),
             TEST(test_lockdown),
     };
 
