@@ -408,7 +408,8 @@ class FakeKernel:
     def _announce_change(self):
         with self.changed:
             for device in self.devices.values():  # the device goes with the last file of its group
-                if device.opened and not any(map(self.nodes.is_open, (device.node, f'/dev/vfio/{device.group}'))):
+                group = f'/dev/vfio/{self._group_node(device)}'
+                if device.opened and not any(map(self.nodes.is_open, (device.node, group))):
                     device.opened = False
                     self.set_enable(device, 0)
                 if device.noiommu and device.enable and not self.nodes.is_open(f'/dev/vfio/noiommu-{device.group}'):
