@@ -281,6 +281,16 @@ class ServiceManager:
         self.lose_others()
 
 
+_connections = []
+
+
+def connect(address):
+    """A connection that Python keeps until the test ends: the main loop may still have a message for one that was closed,
+    and dbus-python fails whoever runs the loop then if the object is gone."""
+    _connections.append(dbus.bus.BusConnection(address))
+    return _connections[-1]
+
+
 class Daemon:
     """One run of vfiod."""
 
@@ -339,7 +349,7 @@ class Daemon:
 
     def kill(self):
         """As a crash would. A busy bus may hear of it late, and the next daemon must not find the name taken."""
-        connection = dbus.bus.BusConnection(self._test.bus.address)
+        connection = connect(self._test.bus.address)
 
         def owner():
             with contextlib.suppress(dbus.DBusException):
@@ -425,7 +435,7 @@ class Client:
     """A program on the bus, by python3-dbus as it is."""
 
     def __init__(self, address):
-        self.connection = dbus.bus.BusConnection(address)
+        self.connection = connect(address)
         self.connection.set_exit_on_disconnect(False)
         self.events = []  # (kind, path, …) of every signal of the daemon
         self._connected = True
