@@ -307,6 +307,8 @@ class UnderWayTest(FunctionsTestCase):
         self.kernel.before('sriov_numvfs', lambda: self.kernel.remove(self.pf), self.pf.address)
         with self.refused('DeviceGone'):
             self.set(2)
+        # The kernel announces it after that.
+        wait(lambda: self.c.seen('InterfacesRemoved', device_path(self.pf.name)), 'the removal is announced')
         with self.refused('NoSuchDevice'):
             self.set(2)
 
