@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "base/str.h"
 #include "client/error-text.h"
 
 const JsonBounds varlink_bounds = {.size = 4U * 1024 * 1024, .nodes = 256U * 1024};
@@ -267,7 +268,10 @@ int varlink_read_reply(Method m, const char *text, size_t size, const int *fds, 
     a.continues = continues && continues->boolean;
     r = a.continues && !method_gives_more(m) ? -EBADMSG : read_parameters(m, parameters, fds, n_fds, &a);
     if (r >= 0 && method_gives_text(m) && !a.text) { /* numbers as they stand */
-        a.text = strndup(text, size);
+        _cleanup_strbuf_ StrBuf copy = {}; /* text has no end of its own */
+
+        strbuf_add_bytes(&copy, text, size);
+        a.text = strbuf_steal(&copy);
         r = a.text ? 0 : -ENOMEM;
     }
     if (r >= 0)

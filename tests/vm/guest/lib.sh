@@ -32,6 +32,15 @@ refused() {
     printf '%s\n' "$out"
 }
 
+# n_devices: how many vfiod shows while there is no mediated or vDPA device: those of the platform bus only where firmware
+# describes them.
+n_devices() {
+    {
+        find /sys/bus/pci/devices -type l
+        find -L /sys/bus/platform/devices -mindepth 2 -maxdepth 2 -name firmware_node
+    } | wc -l
+}
+
 # ---- telling a story (--story shows stdout as it comes) ----
 
 tell() { printf '\n%s\n' "$*"; }
