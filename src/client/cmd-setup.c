@@ -18,41 +18,44 @@ static bool is_root(const char *user) {
     return streq(user, "root") || streq(user, "0");
 }
 
-/* QEMU takes file descriptors where both it and the kernel are new enough; else it opens the nodes. */
-static int qemu_grant(const Options *o, const char **ret, VfiodErrorText *error) {
-    DoctorFacts facts = {};
-    int r = 0;
-
-    *ret = NULL;
-    if (!o->host)
-        r = doctor_look(&facts);
-    if (r < 0)
-        return error_text_errno(error, r, "Cannot look at this host");
-    if (facts.host && ((facts.qemu && !facts.qemu_takes_fds) || facts.iommufd == MODULE_MISSING))
-        *ret = "node";
-    doctor_facts_done(&facts);
-    return 0;
-}
-
 typedef struct Wish {
     RehearsalSetup setup;
     char memlock[FORMAT_SIZE_MAX];
 } Wish;
 
+/* Of this host; a recorded one has no programs. */
+static int look_for_clients(const Options *o, Wish *w, VfiodErrorText *error) {
+    DoctorFacts facts = {};
+    int r;
+
+    if (o->host)
+        return 0;
+    r = doctor_look(&facts);
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot look at this host");
+    w->setup.has_iommufd = facts.iommufd == MODULE_AVAILABLE || facts.iommufd == MODULE_PRESENT;
+    if (o->vmm == VMM_QEMU && facts.qemu && !facts.qemu_takes_fds)
+        w->setup.grant = "node";
+    doctor_facts_done(&facts);
+    return 0;
+}
+
 static int make_wish(const Options *o, Wish *ret, VfiodErrorText *error) {
+    static const char *const units[] = {"libvirtd.service", "virtqemud.service", NULL};
     bool machine = o->vmm == VMM_QEMU || o->libvirt;
     VfiodMemlock memlock;
-    int r = 0;
+    int r;
 
-    *ret = (Wish){.setup = {.user = o->user, .devices = (const char *const *) o->arguments}};
-    if (o->vmm == VMM_QEMU)
-        r = qemu_grant(o, &ret->setup.grant, error);
-    else if (o->libvirt)
-        ret->setup.grant = is_root(o->user) ? "none" : "node";
+    *ret = (Wish){.setup = {.user = o->user,
+                          .devices = (const char *const *) o->arguments,
+                          .needs_iommufd = o->vmm == VMM_QEMU}};
+    r = look_for_clients(o, ret, error);
     if (r < 0)
         return r;
+    if (o->libvirt)
+        ret->setup.grant = is_root(o->user) ? "none" : "node";
     if (o->libvirt && is_root(o->user))
-        ret->setup.unit = "libvirtd.service";
+        ret->setup.units = units;
     if (machine && !is_root(o->user)) {
         r = vfiod_memlock_for(
                 o->ram > 0 ? o->ram : DEFAULT_RAM, (unsigned) o->n_arguments, VFIOD_VIOMMU_NONE, &memlock);
@@ -90,38 +93,43 @@ static void add_hostdevs(StrBuf *b, struct json_object *devices, bool managed) {
     }
 }
 
-static void add_libvirt(const Options *o, StrBuf *b, struct json_object *devices) {
+static void add_libvirt(const Options *o, StrBuf *b, struct json_object *result) {
+    struct json_object *devices = json_list(result, "devices");
+
     if (is_root(o->user)) {
         strbuf_add(b,
                 "install -D -m 755 /usr/share/vfiod/libvirt-hook /etc/libvirt/hooks/qemu.d/50-vfiod\n"
-                "systemctl restart libvirtd.service\n"
-                "virsh edit DOMAIN      # in <devices>:\n");
+                "systemctl try-restart libvirtd.service virtqemud.service\n"
+                "virsh edit DOMAIN      # put this into <devices>:\n");
         add_hostdevs(b, devices, true);
         strbuf_add(b, "virsh start DOMAIN\n");
         return;
     }
-    strbuf_add(b,
-            "virsh --connect qemu:///session edit DOMAIN      # before <devices>, and in it:\n"
-            "  <iommufd enabled='yes' fdgroup='iommu'/>\n");
+    strbuf_add(b, "virsh --connect qemu:///session edit DOMAIN      # put this into <devices>:\n");
     add_hostdevs(b, devices, false);
+    if (json_flag(result, "iommufd")) /* libvirt 12.2 or newer */
+        strbuf_add(b,
+                "                       # and this before <devices>:\n"
+                "  <iommufd enabled='yes' fdgroup='iommu'/>\n");
     strbuf_add(b, "vfioctl virt start DOMAIN\n");
 }
 
 /* The commands of the user, one a line. Owned; NULL on ENOMEM. */
-static char *make_commands(const Options *o, const Wish *wish, struct json_object *devices) {
+static char *make_commands(const Options *o, const Wish *wish, struct json_object *result) {
+    const char *grant = json_text(result, "grant");
     _cleanup_strbuf_ StrBuf b = {};
     char ram[FORMAT_SIZE_MAX];
 
     if (o->libvirt) {
-        add_libvirt(o, &b, devices);
+        add_libvirt(o, &b, result);
         return strbuf_steal(&b);
     }
     strbuf_add(&b, "vfioctl exec");
-    if (wish->setup.grant)
-        strbuf_addf(&b, " --backend group --grant %s", wish->setup.grant);
+    if (!streq(grant, "fd"))
+        strbuf_addf(&b, " --backend group --grant %s", grant);
     if (wish->setup.memlock)
         strbuf_addf(&b, " --memlock %s", wish->setup.memlock);
-    add_devices(&b, devices);
+    add_devices(&b, json_list(result, "devices"));
     if (o->vmm == VMM_QEMU)
         strbuf_addf(&b, " --qemu -- qemu-system-x86_64 -machine q35 -accel kvm -cpu host -m %s\n",
                 format_size(o->ram > 0 ? o->ram : DEFAULT_RAM, ram));
@@ -181,10 +189,25 @@ static void show_list_of(const Options *o, const char *heading, struct json_obje
         policy_print("  - %s", json_object_get_string(json_object_array_get_idx(list, i)));
 }
 
+static void show_next(const Options *o, bool written) {
+    _cleanup_free_ char *text = NULL;
+    const char *user = is_root(o->user) || (o->libvirt && is_root(o->user)) ? "root" : o->user;
+
+    if (written)
+        text = format_string("As root: 'vfioctl reload'. Then, as %s:", user);
+    else if (o->host)
+        text = format_string(
+                "A claim would be granted. On that host, run this as root with --write. Then, as %s:", user);
+    else
+        text = format_string(
+                "A claim would be granted. Run the same as root with --write. Then, as %s:", user);
+    show_heading(o, text ? text : "Then:");
+}
+
 static void show_setup(const Options *o, struct json_object *result, const char *commands, bool written) {
     _cleanup_free_ char *added = json_list_text(result, "added"), *heading = NULL;
     struct json_object *explanation = json_member(result, "explanation");
-    bool granted = !*json_text(explanation, "error");
+    struct json_object *obstacles = json_list(explanation, "obstacles");
 
     heading = format_string("%s " POLICY_DIRECTORY "/%s:", written ? "Written to" : "The policy, for",
             json_text(result, "file"));
@@ -194,17 +217,16 @@ static void show_setup(const Options *o, struct json_object *result, const char 
     fputs(json_text(result, "policy"), stdout);
     show_list_of(o, "What is dangerous about it:", json_list(result, "dangers"));
     puts("");
-    if (!granted) {
+    if (*json_text(explanation, "error")) {
         show_heading(o,
                 o->write ? "Nothing is written, since a claim would still be refused:"
                          : "A claim would still be refused:");
-        policy_print("  %s", json_text(explanation, "message"));
-        show_obstacles(o, json_list(explanation, "obstacles"));
+        if (!obstacles || json_object_array_length(obstacles) < 2)
+            policy_print("  %s", json_text(explanation, "message"));
+        show_obstacles(o, obstacles);
         return;
     }
-    show_heading(
-            o, written ? "Then:" : "A claim would be granted. As root, the same command with --write; then:");
-    fputs(written ? "vfioctl reload          # as root\n" : "", stdout);
+    show_next(o, written);
     fputs(commands, stdout);
 }
 
@@ -214,6 +236,8 @@ static int check_options(const Options *o, VfiodErrorText *error) {
     if ((o->vmm == VMM_QEMU) + o->libvirt + o->podman > 1)
         return error_text_set(
                 error, EINVAL, ERROR_NAME_USAGE, "--qemu, --libvirt and --podman: give one of them.");
+    if (o->ram > 0 && o->vmm != VMM_QEMU && !o->libvirt)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--ram is for --qemu and --libvirt.");
     if (o->write && o->host)
         return error_text_set(
                 error, EINVAL, ERROR_NAME_USAGE, "--write is for this machine, not for a recorded one.");
@@ -242,7 +266,7 @@ int verb_setup(const Options *o, VfiodErrorText *error) {
         return policy_failed(r, problem, error);
     explanation = json_member(result, "explanation");
     refusal = json_text(explanation, "error");
-    commands = make_commands(o, &wish, json_list(result, "devices"));
+    commands = make_commands(o, &wish, result);
     if (!commands || json_add_string(result, "commands", commands) < 0)
         return error_text_errno(error, ENOMEM, "Cannot show the commands");
     if (o->write && !*refusal) {

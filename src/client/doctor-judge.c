@@ -173,13 +173,12 @@ static void judge_missing_iommu(const DoctorFacts *facts, Findings *f) {
         set(f, &finding->why, "This is a virtual machine, and it has no virtual IOMMU.");
         set(f, &finding->fix,
                 "Give it one (QEMU: -device intel-iommu or virtio-iommu; libvirt: <iommu model='intel'/>). "
-                "Without one, see NO IOMMU in vfiod-policy(5).");
+                "Without one, see DEVICES WITHOUT AN IOMMU in vfiod-policy(5).");
     } else {
         set(f, &finding->why, "The firmware describes no IOMMU.");
         set(f, &finding->fix,
                 "Turn on VT-d (Intel), or AMD-Vi or IOMMU (AMD), in the setup of the firmware. Without one, "
-                "see NO "
-                "IOMMU in vfiod-policy(5).");
+                "see DEVICES WITHOUT AN IOMMU in vfiod-policy(5).");
     }
 }
 
@@ -322,7 +321,8 @@ static void judge_policy(const DoctorFacts *facts, Findings *f) {
         set(f, &finding->fix, "Correct them; 'vfioctl policy check' shows all. Then run 'vfioctl reload'.");
     } else if (rules == 0) {
         finding = add(f, FINDING_WARNING, "policy", "The policy has no rule, so nobody gets a device.");
-        set(f, &finding->fix, "'vfioctl policy generate' writes one to start from; see vfiod-policy(5).");
+        set(f, &finding->fix,
+                "'vfioctl setup DEVICE --user USER' writes a rule for a user; see vfiod-policy(5).");
     } else
         add(f, FINDING_OK, "policy", "%lld rule%s.", (long long) rules, rules == 1 ? "" : "s");
     add_warnings(facts, f, "policyWarnings", "policy", NULL);

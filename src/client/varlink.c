@@ -268,7 +268,7 @@ int varlink_read_reply(Method m, const char *text, size_t size, const int *fds, 
     a.continues = continues && continues->boolean;
     r = a.continues && !method_gives_more(m) ? -EBADMSG : read_parameters(m, parameters, fds, n_fds, &a);
     if (r >= 0 && method_gives_text(m) && !a.text) { /* numbers as they stand */
-        _cleanup_strbuf_ StrBuf copy = {}; /* text has no end of its own */
+        _cleanup_strbuf_ StrBuf copy = {};           /* text has no end of its own */
 
         strbuf_add_bytes(&copy, text, size);
         a.text = strbuf_steal(&copy);

@@ -160,7 +160,7 @@ static const Verb verbs[] = {
                 verb_status},
         {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_GIVING, 1,
                 SIZE_MAX, false, verb_plan},
-        {"setup", "DEVICE… --user USER [--qemu|--libvirt|--podman]",
+        {"setup", "DEVICE… --user USER [--qemu|--libvirt|--podman] [--write]",
                 "Write the rule and the commands with which a user gets devices",
                 OPTION_USER | OPTION_QEMU | OPTION_LIBVIRT | OPTION_PODMAN | OPTION_RAM | OPTION_WRITE |
                         OPTION_HOST | OPTION_POLICY,
@@ -249,7 +249,7 @@ static const struct {
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy, setup", "this recorded host (-: standard input)"},
         {OPTION_POLICY, "      --policy=FILE", "explain, test, setup, snapshot", "this policy"},
-        {OPTION_USER, "      --user=USER", "explain, setup", "who it is (explain: you by default)"},
+        {OPTION_USER, "      --user=USER", "explain, setup", "the user (explain: you by default)"},
         {OPTION_GROUP, "      --group=GROUP", "explain", "a group of the caller; repeatable"},
         {OPTION_UNIT, "      --unit=UNIT", "explain", "the caller's unit"},
         {OPTION_SLICE, "      --slice=SLICE", "explain", "the caller's slice"},

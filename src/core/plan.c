@@ -740,6 +740,14 @@ static int refuse_backend(Planner *p, const KernelFacts *kernel) {
 
     if (p->backends & 1U << BACKEND_VHOST_VDPA)
         return refuse_without_driver(p, device_kind_info(DEVICE_KIND_VDPA)->driver);
+    if (!kernel->iommufd && !kernel->container && !kernel->compat) {
+        r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,
+                "the kernel offers neither iommufd nor a container of VFIO");
+        free(p->refusal->remedy);
+        p->refusal->remedy = strdup(
+                "Load the modules ('modprobe vfio-pci'); 'vfioctl doctor' shows what the kernel lacks.");
+        return r;
+    }
     if (wanted == _BACKEND_INVALID)
         r = planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &p->first->name,

@@ -288,7 +288,8 @@ static char *put_together(Generator *g) {
             "// A policy to start from, generated from the current state of the host. Read it, change it, "
             "try it\n"
             "// with 'vfioctl policy check' and 'vfioctl policy explain', and copy it to "
-            "/etc/vfiod/policy.d.\n"
+            "/etc/vfiod/policy.d,\n"
+            "// as 99-generated.json: its last rule denies what no file before it allows.\n"
             "// The comments below are only suggestions: decide who may have these devices.\n"
             "{\n  \"description\": \"made by vfioctl policy generate\",\n");
     if (g->n_tags > 0)

@@ -75,15 +75,17 @@ typedef struct RehearsalSetup {
     const char *user;           /* required */
     const char *const *devices; /* any spelling; ended by NULL */
     const char *grant;          /* that the client needs; NULL: "fd" */
-    const char *memlock;        /* that it needs; NULL: none */
-    const char *unit;           /* to which the rule is narrowed; NULL: it is not */
+    bool needs_iommufd;       /* it takes fds of an iommufd only, and opens the nodes of a group by itself */
+    bool has_iommufd;         /* the kernel can load iommufd, although it does not show it yet */
+    const char *memlock;      /* that the client needs; NULL: none */
+    const char *const *units; /* to which the rule is narrowed, ended by NULL; NULL: it is not */
 } RehearsalSetup;
 /* {"file": its name in the policy's directory, "policy": text with a comment for each key that a rule can do
  * without, "devices": [names: those of the request, and functions of the same card in the same IOMMU group],
- * "added": [those of them that were not asked for], "dangers": [sentences], "explanation": what would be said
- * of a claim of the devices with this file beside the policy of the host, as from rehearsal_explain()}. Never
- * proposes what weakens the host: a device that it needs, or without an IOMMU, is left to be refused, and the
- * refusal says why. */
+ * "added": [those of them that were not asked for], "dangers": [sentences], "grant": what the client asks
+ * for, "iommufd": does the kernel have it, "explanation": what would be said of a claim of the devices with
+ * this file beside the policy of the host, as from rehearsal_explain()}. Never proposes what weakens the
+ * host: a device that it needs, or without an IOMMU, is left to be refused, and the refusal says why. */
 int rehearsal_setup(Rehearsal *r, const RehearsalSetup *setup, struct json_object **ret, char **ret_problem);
 /* Records the host. policy: whose users and groups are recorded, as in RehearsalConfig. */
 int rehearsal_snapshot(

@@ -4,15 +4,15 @@
  * there is a reset, how the client takes the devices. Then the rule is tried beside the policy of the host,
  * and the answer is what counts, not what was meant. */
 
-#include <ctype.h>
 #include <stdio.h>
 
 #include "core/device-kind.h"
 #include "rehearsal/policy-text.h"
 #include "rehearsal/rehearsal-internal.h"
 
-#define FACTS (DEVICE_FACT_RESET_METHODS | DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL)
-#define NAME_LENGTH_MAX 80U
+#define FACTS (DEVICE_FACT_RESET_METHODS | DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL | DEVICE_FACT_ACS)
+#define NAME_LENGTH_MAX 96U
+#define USER_LENGTH_MAX 20U
 #define INDENT "      "
 
 typedef struct Setup {
@@ -20,6 +20,11 @@ typedef struct Setup {
     const RehearsalSetup *wish;
     const Device *devices[REQUEST_DEVICES_MAX];
     size_t n_devices, n_asked;
+    const char *grant;
+    bool iommufd;
+    char user[32]; /* as it can be part of a name */
+    uint32_t uid;
+    bool by_number;              /* the user was given by number, and has no name */
     struct json_object *dangers; /* owned */
     StrBuf terms;                /* owned: keys of the rule */
 } Setup;
@@ -53,6 +58,19 @@ static void add_companions(Setup *s, const Device *d) {
             s->devices[s->n_devices++] = m;
 }
 
+static int no_rule_for(const Setup *s, const Device *d, char **ret_problem) {
+    char name[DEVICE_NAME_MAX];
+
+    if (!device_kind_info(d->name.kind)->claimable)
+        return problem(ret_problem, -EOPNOTSUPP,
+                "this version of vfiod cannot hand out devices of the kind %s",
+                device_kind_to_string(d->name.kind));
+    return problem(ret_problem, -EOPNOTSUPP,
+            "setup writes rules for PCI devices only. Write this one by hand: { \"rules\": [ { \"effect\": "
+            "\"allow\", \"who\": { \"user\": \"%s\" }, \"what\": { \"device\": \"%s\" } } ] }",
+            s->wish->user, device_name_format(&d->name, name));
+}
+
 static int choose_devices(Setup *s, char **ret_problem) {
     const RehearsalRequest words = {.devices = s->wish->devices};
     Request request;
@@ -66,8 +84,7 @@ static int choose_devices(Setup *s, char **ret_problem) {
         if (r < 0)
             return r;
         if (d->name.kind != DEVICE_KIND_PCI)
-            return problem(
-                    ret_problem, -EOPNOTSUPP, "setup writes rules for PCI devices only; see vfiod-policy(5)");
+            return no_rule_for(s, d, ret_problem);
         s->devices[s->n_devices++] = d;
     }
     if (r < 0)
@@ -78,14 +95,33 @@ static int choose_devices(Setup *s, char **ret_problem) {
     return 0;
 }
 
-/* Of the device's tag, and that of the first device is the name of rule and file: of few characters. Returns
- * buf. */
+/* The user, and what stands for them in names: the number, where the name is long or has other characters. */
+static int find_user(Setup *s, char **ret_problem) {
+    static const char characters[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+    const char *user = s->wish->user;
+    size_t n = strlen(user);
+    uint64_t number;
+
+    if (n == 0)
+        return problem(ret_problem, -EINVAL, "the name of the user is empty");
+    if (host_view_resolve(&s->rehearsal->host, false, user, &s->uid) < 0) {
+        if (parse_unsigned(user, 10, UINT32_MAX - 1, &number) < 0)
+            return problem(ret_problem, -ENOENT, "there is no user %s on the host", user);
+        s->by_number = true;
+        s->uid = (uint32_t) number;
+    }
+    if (n <= USER_LENGTH_MAX && strspn(user, characters) == n && !s->by_number)
+        (void) snprintf(s->user, sizeof(s->user), "%s", user);
+    else
+        (void) snprintf(s->user, sizeof(s->user), "uid%u", (unsigned) s->uid);
+    return 0;
+}
+
+/* Of the device's tag, and that of the first device is the name of rule and file. Returns buf. */
 static const char *name_for(const Setup *s, const Device *d, char buf[static NAME_LENGTH_MAX]) {
     char device[DEVICE_NAME_MAX];
 
-    (void) snprintf(buf, NAME_LENGTH_MAX, "%.20s-%s", s->wish->user, policy_text_short_name(d, device));
-    for (char *c = buf; *c; c++)
-        *c = (char) (isalnum((unsigned char) *c) || strchr("._-", *c) ? tolower((unsigned char) *c) : '_');
+    (void) snprintf(buf, NAME_LENGTH_MAX, "%s-%s", s->user, policy_text_short_name(d, device));
     return buf;
 }
 
@@ -157,8 +193,41 @@ static int add_reset(Setup *s) {
     return 0;
 }
 
+/* Devices may reach each other behind the IOMMU's back. */
+static int add_isolation(Setup *s) {
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < s->n_devices; i++) {
+        _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+        int r = read_facts(s, s->devices[i], &facts);
+
+        if (r >= 0 && (facts.known & DEVICE_FACT_ACS) && facts.acs == ACS_INCOMPLETE)
+            r = add_danger(s,
+                    format_string(
+                            "%s is not isolated on its way to the root: it may reach other devices directly.",
+                            device_name_format(&s->devices[i]->name, name)));
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* A client that takes fds of an iommufd only opens the nodes of a group itself. */
+static int choose_grant(Setup *s, char **ret_problem) {
+    HostView *host = &s->rehearsal->host;
+    KernelFacts kernel;
+    int r;
+
+    r = host->facts.read_kernel_facts(host->facts.userdata, &kernel);
+    if (r < 0)
+        return problem(ret_problem, r, "cannot find out what the kernel supports: %s", strerror(-r));
+    s->iommufd = kernel.iommufd || s->wish->has_iommufd;
+    s->grant = s->wish->grant ?: s->wish->needs_iommufd && !s->iommufd ? "node" : NULL;
+    return 0;
+}
+
 static int add_use(Setup *s) {
-    const char *grant = s->wish->grant;
+    const char *grant = s->grant;
     int r = 0;
 
     if (grant && streq(grant, "node")) {
@@ -196,11 +265,20 @@ static int add_tags(Setup *s, StrBuf *b) {
 }
 
 static void add_who(const Setup *s, StrBuf *b) {
+    const char *const *units = s->wish->units;
+
     strbuf_add(b, INDENT "\"who\": { \"user\": ");
-    policy_text_add_string(b, s->wish->user);
-    if (s->wish->unit) {
-        strbuf_add(b, ", \"unit\": ");
-        policy_text_add_string(b, s->wish->unit);
+    if (s->by_number)
+        strbuf_addf(b, "%u", (unsigned) s->uid);
+    else
+        policy_text_add_string(b, s->wish->user);
+    if (units) {
+        strbuf_add(b, ", \"unit\": [");
+        for (size_t i = 0; units[i]; i++) {
+            strbuf_add(b, i > 0 ? ", " : "");
+            policy_text_add_string(b, units[i]);
+        }
+        strbuf_add(b, "]");
     }
     strbuf_add(b, " },\n");
 }
@@ -224,6 +302,18 @@ static int write_policy(Setup *s, char **ret) {
     strbuf_addf(&b, "] }%s\n    }\n  ]\n}\n", s->terms.text ?: "");
     *ret = strbuf_steal(&b);
     return *ret && s->terms.error >= 0 ? 0 : -ENOMEM;
+}
+
+static int write_rule(Setup *s, char **ret) {
+    int r = add_siblings(s);
+
+    if (r >= 0)
+        r = add_reset(s);
+    if (r >= 0)
+        r = add_isolation(s);
+    if (r >= 0)
+        r = add_use(s);
+    return r < 0 ? r : write_policy(s, ret);
 }
 
 /* ---- Trying it ---- */
@@ -265,7 +355,10 @@ static int load_with(Rehearsal *r, const char *file, const char *text, Policy **
     if (k >= 0)
         k = policy_parser_finish(parser, ret);
     if (k == -EINVAL)
-        return problem(ret_problem, k, "the policy with the new file has errors: %s",
+        return problem(ret_problem, k,
+                "the policy with the new file has errors: %s. If a file of an earlier setup has the same "
+                "devices, "
+                "remove it, or name all devices of the user in one setup",
                 policy_parser_error(parser, 0));
     return k;
 }
@@ -273,7 +366,7 @@ static int load_with(Rehearsal *r, const char *file, const char *text, Policy **
 static int request_all(const Setup *s, Request *ret, char **ret_problem) {
     const RehearsalRequest words = {
             .devices = s->wish->devices,
-            .grant = s->wish->grant,
+            .grant = s->grant,
             .memlock = s->wish->memlock,
     };
     Refusal refusal = REFUSAL_NULL;
@@ -287,10 +380,14 @@ static int request_all(const Setup *s, Request *ret, char **ret_problem) {
     return r;
 }
 
+static RehearsalSubject make_persona(const Setup *s) {
+    return (RehearsalSubject){.user = s->wish->user, .unit = s->wish->units ? s->wish->units[0] : NULL};
+}
+
 static int try_it(
         Setup *s, const char *file, const char *text, struct json_object **ret, char **ret_problem) {
     const Accounts accounts = {.host = &s->rehearsal->host};
-    const RehearsalSubject persona = {.user = s->wish->user, .unit = s->wish->unit};
+    const RehearsalSubject persona = make_persona(s);
     _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
     _cleanup_(policy_freep) Policy *policy = NULL;
     _cleanup_free_ char *user = NULL;
@@ -304,6 +401,42 @@ static int try_it(
         r = request_all(s, &request, ret_problem);
     return r < 0 ? r
                  : explain_request(&s->rehearsal->host, policy, &subject, user, &request, ret, ret_problem);
+}
+
+/* What the policy says of the device without the new file, where a rule says something. */
+static int compare_device(Setup *s, const Policy *policy, const Subject *subject, const Device *d) {
+    _cleanup_(survey_done) Survey survey = {};
+    _cleanup_free_ char *ignored = NULL;
+    char name[DEVICE_NAME_MAX];
+    Decision decision;
+    const char *origin;
+    int r;
+
+    r = decide_device(&s->rehearsal->host, &survey, policy, subject, d, 0, &decision, &ignored);
+    if (r < 0 || !decision.verdict.rule)
+        return r == -ENOMEM ? r : 0;
+    origin = rule_origin(decision.verdict.rule);
+    (void) device_name_format(&d->name, name);
+    if (decision.verdict.effect == EFFECT_DENY)
+        return add_danger(s,
+                format_string(
+                        "Rule %s denies %s until now, and this file may come before it.", origin, name));
+    return add_danger(s,
+            format_string(
+                    "Rule %s speaks of %s already; of two such rules, the first one counts.", origin, name));
+}
+
+static int compare_with_present(Setup *s, const Policy *policy) {
+    const Accounts accounts = {.host = &s->rehearsal->host};
+    const RehearsalSubject persona = make_persona(s);
+    _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
+    _cleanup_free_ char *user = NULL, *ignored = NULL;
+    int r;
+
+    r = persona_to_subject(&accounts, &persona, &subject, &user, &ignored);
+    for (size_t i = 0; r >= 0 && i < s->n_devices; i++)
+        r = compare_device(s, policy, &subject, s->devices[i]);
+    return r == -ENOMEM ? r : 0;
 }
 
 static int add_names(struct json_object *o, const char *key, const Setup *s, size_t from) {
@@ -323,29 +456,34 @@ int rehearsal_setup(Rehearsal *r, const RehearsalSetup *wish, struct json_object
     _cleanup_(setup_done) Setup s = {.rehearsal = r, .wish = wish, .dangers = json_object_new_array()};
     _cleanup_free_ char *text = NULL, *file = NULL;
     char name[NAME_LENGTH_MAX];
+    const Policy *present;
     int k;
 
     *ret_problem = NULL;
     if (!o || !s.dangers)
         return -ENOMEM;
-    k = choose_devices(&s, ret_problem);
+    k = rehearsal_get_policy(r, &present, ret_problem);
+    if (k >= 0)
+        k = find_user(&s, ret_problem);
+    if (k >= 0)
+        k = choose_devices(&s, ret_problem);
+    if (k >= 0)
+        k = choose_grant(&s, ret_problem);
     if (k < 0)
         return k;
     file = format_string("60-%s.json", name_for(&s, s.devices[0], name));
-    k = file ? add_siblings(&s) : -ENOMEM;
-    if (k >= 0)
-        k = add_reset(&s);
-    if (k >= 0)
-        k = add_use(&s);
-    if (k >= 0)
-        k = write_policy(&s, &text);
+    k = file ? write_rule(&s, &text) : -ENOMEM;
     if (k >= 0)
         k = try_it(&s, file, text, &explanation, ret_problem);
+    if (k >= 0)
+        k = compare_with_present(&s, present);
     if (k < 0)
         return k;
     if (json_add_string(o, "file", file) < 0 || json_add_string(o, "policy", text) < 0 ||
             add_names(o, "devices", &s, 0) < 0 || add_names(o, "added", &s, s.n_asked) < 0 ||
             json_add(o, "dangers", json_object_get(s.dangers)) < 0 ||
+            json_add_string(o, "grant", s.grant ?: "fd") < 0 ||
+            json_add(o, "iommufd", json_object_new_boolean(s.iommufd)) < 0 ||
             json_add(o, "explanation", TAKE_PTR(explanation)) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(o);

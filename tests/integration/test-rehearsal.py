@@ -630,7 +630,7 @@ class SetupTest(FilesTest):
                 ('alice', [], {}, 'vfioctl exec --device 0000:06:00.0 -- COMMAND'),
                 ('alice', ['--podman'], {}, '-- podman run --env VFIOD_DEVICES'),
                 ('alice', ['--libvirt'], {'grant': ['node'], 'memlock': '5G'}, 'vfioctl virt start DOMAIN'),
-                ('root', ['--libvirt'], {'grant': ['none']}, '/etc/libvirt/hooks/qemu.d/50-vfiod'),
+                ('root', ['--libvirt'], {'grant': ['none']}, 'try-restart libvirtd.service virtqemud.service'),
                 ('root', ['--qemu'], {}, '--qemu -- qemu-system-x86_64')):
             with self.subTest(user=user, client=client):
                 found, policy = self.setup('06:00.0', '--user', user, *client)
@@ -674,7 +674,48 @@ class SetupTest(FilesTest):
         broken = self.file('20-broken.json', '{')
         self.assertIn('20-broken.json', self.fails(2, 'setup', '06:00.0', '--user', 'bob', '--policy', broken))
 
+    def test_a_kernel_without_iommufd(self):
+        with open(HOST) as f:
+            host = json.load(f)
+        host['kernel'].update(iommufd=False, deviceCdev=False)
+        recorded = self.file('host.json', host)
+        for client, command in (('--qemu', '--backend group --grant node'), ('--libvirt', 'vfioctl virt start')):
+            _, out, _ = self.vfioctl('setup', '--json', '06:00.0', '--user', 'alice', client, '--policy', self.policy(),
+                                     host=recorded)
+            found = json.loads(out)
+            self.assertEqual((found['grant'], found['iommufd']), ('node', False))
+            self.assertIn(command, found['commands'])
+            self.assertNotIn('<iommufd', found['commands'])
+        host['kernel'].update(container=False)
+        recorded = self.file('host.json', host)
+        status, out, _ = self.vfioctl('setup', '06:00.0', '--user', 'alice', '--policy', self.policy(), host=recorded)
+        self.assertEqual(status, 26)
+        self.assertIn('neither iommufd nor a container', out)
+
+    def test_other_rules_about_the_device_are_named(self):
+        for name, effect, said in (('90-no.json', 'deny', 'Rule theirs .* denies pci:0000:06:00.0 until now'),
+                                   ('50-yes.json', 'allow', 'Rule theirs .* speaks of pci:0000:06:00.0 already')):
+            policy = self.file(name, {'rules': [rule(effect, name='theirs', who={'user': 'alice'})]})
+            danger, = self.json('setup', '06:00.0', '--user', 'alice', '--policy', policy)['dangers']
+            self.assertRegex(danger, said)
+        danger, = self.setup('07:00.0', '--user', 'alice')[0]['dangers']
+        self.assertIn('is not isolated on its way', danger)
+
+    def test_names_of_users(self):
+        found, policy = self.setup('06:00.0', '--user', '4711')
+        self.assertEqual((found['file'], policy['rules'][0]['who']), ('60-uid4711-0000-06-00.0.json', {'user': 4711}))
+        with open(HOST) as f:
+            host = json.load(f)
+        host['accounts']['users']['CORP\\Jane'] = {'uid': 4712, 'groups': [4712]}
+        status, out, err = self.vfioctl('setup', '--json', '06:00.0', '--user', 'CORP\\Jane', '--policy', self.policy(),
+                                        host=self.file('host.json', host))
+        self.assertEqual(status, 0, err)
+        self.assertEqual(json.loads(out)['file'], '60-uid4712-0000-06-00.0.json')
+
     def test_bad_input(self):
+        self.assertIn('is empty', self.fails(2, 'setup', '06:00.0', '--user', ''))
+        self.assertIn('none.json', self.fails(2, 'setup', '06:00.0', '--user', 'alice', '--policy', 'none.json'))
+        self.assertIn('--ram', self.fails(2, 'setup', '06:00.0', '--user', 'alice', '--ram=4G'))
         self.assertIn('--user', self.fails(2, 'setup', '06:00.0'))
         self.assertIn('no-such-user', self.fails(2, 'setup', '06:00.0', '--user', 'no-such-user'))
         self.assertIn('there is no device', self.fails(2, 'setup', '06:00.5', '--user', 'alice'))

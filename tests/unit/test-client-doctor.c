@@ -163,7 +163,7 @@ static void test_the_daemon(void **state) {
 
     facts = healthy();
     set_json(&facts.manager, "{\"policyState\": \"loaded\", \"policyRules\": 0, \"policyWarnings\": []}");
-    assert_finding(&facts, FINDING_WARNING, "policy", "nobody gets a device", NULL, "policy generate");
+    assert_finding(&facts, FINDING_WARNING, "policy", "nobody gets a device", NULL, "vfioctl setup");
 
     facts = healthy();
     set_json(&facts.manager, MANAGER(", \"policyWarnings\": [\"y.json:1:2: warning: who\"]"));
