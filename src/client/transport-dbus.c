@@ -17,7 +17,7 @@ static int open_bus(sd_bus **ret, VfiodErrorText *ret_error) {
     r = sd_bus_open_system(&bus);
     if (r < 0)
         return error_text_set(ret_error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE,
-                "Cannot connect to the system bus: %s", strerrordesc_np(-r));
+                "Cannot connect to the system bus: %s.", strerrordesc_np(-r));
     *ret = TAKE_PTR(bus);
     return 0;
 }

@@ -17,10 +17,23 @@ static int open_by(
     return r;
 }
 
+/* Neither way is there: both are named, and the one that needs no bus has a remedy. */
+static int refuse_without_both(int r, VfiodErrorText *error) {
+    VfiodErrorText bus;
+
+    if (!error || access(VFIOD_SOCKET_PATH, F_OK) >= 0)
+        return r;
+    bus = *error;
+    return error_text_set(error, bus.error, bus.name,
+            "%s There is no socket %s either; 'systemctl enable --now vfiod.socket' makes it.", bus.message,
+            VFIOD_SOCKET_PATH);
+}
+
 /* The socket comes first: it needs no bus, and costs less. Whoever names a bus means that bus. The
  * environment of a set-user-id program is somebody else's. */
 int transport_open(const Transport **ret_transport, void **ret_link, VfiodErrorText *error) {
     const char *wanted = secure_getenv("VFIOD_TRANSPORT");
+    int r;
 
     if (wanted && streq(wanted, "varlink"))
         return open_by(&transport_varlink, ret_transport, ret_link, error);
@@ -34,5 +47,6 @@ int transport_open(const Transport **ret_transport, void **ret_link, VfiodErrorT
     if (!secure_getenv("DBUS_SYSTEM_BUS_ADDRESS") && access(VFIOD_SOCKET_PATH, W_OK) >= 0 &&
             open_by(&transport_varlink, ret_transport, ret_link, error) >= 0)
         return 0;
-    return open_by(transport_dbus(error), ret_transport, ret_link, error);
+    r = open_by(transport_dbus(error), ret_transport, ret_link, error);
+    return r < 0 && !secure_getenv("DBUS_SYSTEM_BUS_ADDRESS") ? refuse_without_both(r, error) : r;
 }

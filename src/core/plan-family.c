@@ -81,7 +81,8 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
             "these exist and would go away with its driver: %s", names ?: "?");
     p->refusal->remedy = strdup("Claim one of them instead, or remove them first (virtual functions: "
-                                "'vfioctl vf DEVICE --count 0'; vDPA devices: 'vdpa dev del').");
+                                "'vfioctl vf DEVICE --count 0'; vDPA devices: 'vdpa dev del'; "
+                                "mediated devices: 'mdevctl stop').");
     return r;
 }
 
