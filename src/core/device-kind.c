@@ -109,6 +109,16 @@ const DeviceKindInfo *device_kind_info(DeviceKind kind) {
     return &kinds[kind];
 }
 
+const char *device_sysfs_path(const DeviceName *name, char buf[static DEVICE_PATH_MAX]) {
+    static_assert(DEVICE_PATH_MAX > sizeof("/sys/bus/platform") + sizeof("/devices/") + DEVICE_NAME_MAX,
+            "a path must never be cut: it would be that of another device");
+    char kernel[DEVICE_NAME_MAX];
+
+    (void) snprintf(buf, DEVICE_PATH_MAX, "%s/devices/%s", device_kind_info(name->kind)->directory,
+            device_name_format_kernel(name, kernel));
+    return buf;
+}
+
 const char *device_node_path(DeviceKind kind, int index, char buf[static DEVICE_NODE_MAX]) {
     (void) snprintf(buf, DEVICE_NODE_MAX, "%s%d", device_kind_info(kind)->node ?: "", index);
     return buf;

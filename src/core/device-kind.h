@@ -36,6 +36,9 @@ typedef struct DeviceKindInfo {
 } DeviceKindInfo;
 
 const DeviceKindInfo *device_kind_info(DeviceKind kind);
+/* Its directory in sysfs, /sys/bus/KIND/devices/NAME. Returns buf. */
+#define DEVICE_PATH_MAX 96U
+const char *device_sysfs_path(const DeviceName *name, char buf[static DEVICE_PATH_MAX]);
 /* "/dev/vfio/devices/vfio3", "/dev/vhost-vdpa-3"; returns buf. */
 #define DEVICE_NODE_MAX 48U
 const char *device_node_path(DeviceKind kind, int index, char buf[static DEVICE_NODE_MAX]);

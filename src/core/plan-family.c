@@ -13,7 +13,8 @@
 #include "core/family.h"
 #include "core/planner.h"
 
-#define NAMED_MAX 4U /* descendants that a refusal names */
+#define NAMED_MAX 4U              /* descendants that a refusal names */
+#define FAMILY_GENERATIONS_MAX 4U /* up to the root; the bound is for nonsense */
 
 static const Claim *holder_of(const Device *d) {
     return d->claim ?: d->group ? d->group->claim : NULL;
@@ -128,14 +129,26 @@ static int refuse_reshaping(const Device *d, const Device *parent, Refusal *refu
     return r;
 }
 
+int family_check_stable(Planner *p, const Device *d) {
+    const Device *of = d;
+
+    for (unsigned n = 0; of && n < FAMILY_GENERATIONS_MAX; n++) {
+        if (of->reshaping)
+            return refuse_reshaping(d, of, p->refusal);
+        of = inventory_find_parent(p->context->inventory, of);
+    }
+    return 0;
+}
+
 int family_check_parent(Planner *p, const Device *d) {
     const Device *parent = inventory_find_parent(p->context->inventory, d);
     const Claim *holder = parent ? holder_of(parent) : NULL;
     char name[DEVICE_NAME_MAX];
     int r;
 
-    if (d->reshaping || (parent && parent->reshaping))
-        return refuse_reshaping(d, d->reshaping ? d : parent, p->refusal);
+    r = family_check_stable(p, d);
+    if (r < 0)
+        return r;
     if (!holder || !is_moved(parent, holder))
         return 0;
     r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,

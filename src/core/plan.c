@@ -446,7 +446,9 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
 
     if (plan->n_members >= PLAN_MEMBERS_MAX)
         return refuse_large_group(p, d);
-    r = touched || exposed ? planner_put_aside(p, family_check_descendants(p, d)) : 0;
+    r = touched || exposed ? family_check_stable(p, d) : 0;
+    if (r >= 0 && (touched || exposed))
+        r = planner_put_aside(p, family_check_descendants(p, d));
     if (r >= 0 && touched && d->direct_region)
         r = planner_put_aside(p, refuse_direct_region(p, d));
     if (r < 0)
@@ -530,7 +532,9 @@ static Disposition sibling_disposition(const Device *d, SiblingDemand demand) {
         return DISPOSITION_NONE_NEEDED;
     if (device_is_bridge(d))
         return DISPOSITION_REFUSE;
-    return demand == SIBLINGS_PARK ? DISPOSITION_PARK : DISPOSITION_REFUSE;
+    /* Where there is no driver to park it on, it stays where it is. */
+    return demand == SIBLINGS_PARK && device_kind_info(d->name.kind)->driver ? DISPOSITION_PARK
+                                                                             : DISPOSITION_REFUSE;
 }
 
 /* All siblings that stand in the way are named at once: a list that grows by one at every try helps nobody.

@@ -56,6 +56,8 @@ bool planner_is_requested(const Planner *p, const Device *d);
 /* Is the device free as far as its descendants are concerned, and its parent? No rule waives this. */
 int family_check_descendants(Planner *p, const Device *d);
 int family_check_parent(Planner *p, const Device *d);
+/* Is nobody changing how many virtual functions it, or a device above it, has? */
+int family_check_stable(Planner *p, const Device *d);
 /* Refuses it for these descendants, which are in no inventory. */
 int family_refuse(Planner *p, const Device *d, const char *descendants);
 

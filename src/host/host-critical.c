@@ -213,14 +213,12 @@ static int check_virtual_functions(UseSearch *s, int fd) {
 }
 
 static int search(const DeviceName *name, unsigned wanted, char **ret_reason) {
-    char path[96], kernel[DEVICE_NAME_MAX];
+    char path[DEVICE_PATH_MAX];
     _cleanup_(search_done) UseSearch s = {.wanted = wanted};
     _cleanup_close_ int fd = -EBADF;
     int r;
 
-    snprintf(path, sizeof(path), "%s/devices/%s", device_kind_info(name->kind)->directory,
-            device_name_format_kernel(name, kernel));
-    fd = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = openat(AT_FDCWD, device_sysfs_path(name, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT ? -ENODEV : -errno;
 

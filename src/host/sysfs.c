@@ -39,21 +39,11 @@ static int gone_error(int error) {
     return error == ENOENT || error == ENXIO ? -ENODEV : -error;
 }
 
-#define DEVICE_PATH_MAX 96U
-
-static void device_path(const DeviceName *name, char buf[static DEVICE_PATH_MAX]) {
-    char kernel[DEVICE_NAME_MAX];
-
-    snprintf(buf, DEVICE_PATH_MAX, "%s/devices/%s", device_kind_info(name->kind)->directory,
-            device_name_format_kernel(name, kernel));
-}
-
 static int open_device(const DeviceName *name) {
     char path[DEVICE_PATH_MAX];
     int fd;
 
-    device_path(name, path);
-    fd = openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    fd = openat(AT_FDCWD, device_sysfs_path(name, path), O_PATH | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? gone_error(errno) : fd;
 }
 
@@ -491,7 +481,7 @@ static int read_ports(const DeviceName *name, DeviceName ports[static PORTS_MAX]
     _cleanup_free_ char *real = NULL;
     size_t n;
 
-    device_path(name, path);
+    (void) device_sysfs_path(name, path);
     real = realpath(path, NULL);
     if (!real)
         return gone_error(errno);

@@ -308,10 +308,21 @@ static Holds removable_holds(const Rule *r, const Question *q) {
     return yes_or_no((q->facts->removable == REMOVABLE_REMOVABLE) == r->removable);
 }
 
+/* What was seen with the driver that a claim would have; what another one can do says nothing of it. */
+static const DeviceCaps *caps_for_claim(const Question *q) {
+    const Device *d = q->device;
+    const char *driver;
+
+    if (!is_known(q, DEVICE_FACT_SEEN_CAPS) || !q->facts->caps)
+        return NULL;
+    driver = d->driver && d->vfio_index >= 0 ? d->driver : device_kind_info(d->name.kind)->driver;
+    return driver && streq(q->facts->caps->driver, driver) ? q->facts->caps : NULL;
+}
+
 static Holds capabilities_hold(const Rule *r, const Question *q) {
     DeviceCap cap;
 
-    switch (device_needs_check(&r->needs, is_known(q, DEVICE_FACT_SEEN_CAPS) ? q->facts->caps : NULL, &cap)) {
+    switch (device_needs_check(&r->needs, caps_for_claim(q), &cap)) {
     case NEEDS_MET:
         return HOLDS_YES;
     case NEEDS_NOT_MET:

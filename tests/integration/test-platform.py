@@ -136,6 +136,21 @@ class NoiommuTest(PlatformTestCase):
         claim.close()
         wait(lambda: self.host.binding() == self.before, 'it is given back')
 
+    def test_only_its_removal_ends_a_doubt(self):
+        claim = self.acquire()
+        self.daemon.kill()
+        self.start()  # the watch on its node is lost, and with it the lifeline
+        self.manager.forget()
+        wait(lambda: claim.state == 'draining', 'it drains')
+        with self.refused('DeviceClaimed', self.nic.name):
+            self.c = self.client()
+            self.acquire()
+        self.assertEqual(self.nic.driver, VFIO_PLATFORM)
+        removal = self.host.remove_device(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        removal.join(20)
+
 
 if __name__ == '__main__':
     harness.main()

@@ -598,6 +598,37 @@ static void test_mdev(void **state) {
     expect(w, RULE(), UUID, any, VFIOD_ERROR_ACCESS_DENIED, NULL);     /* a glob alone means PCI */
 }
 
+/* A sibling that no driver could take for the time of the claim, whatever a recorded host says. */
+static void test_a_sibling_without_a_vfio_driver(void **state) {
+    DeviceSnapshot s = {.group = 2, .vfio_index = -1, .driver = "mtty"};
+    World *w = *state;
+    Device *d;
+
+    assert_int_equal(device_name_parse(UUID, &s.name), 0);
+    assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
+    expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, _BACKEND_INVALID,
+            VFIOD_ERROR_GROUP_NOT_VIABLE, UUID);
+}
+
+/* Nobody gets a device while its functions are being made, nor one with which it would be moved. */
+static void test_changing_functions(void **state) {
+    static const char *const changing[] = {EDU_SHARED, NIC_SHARED};
+    World *w = *state;
+
+    for (size_t i = 0; i < ELEMENTSOF(changing); i++) {
+        DeviceName name;
+        Device *d;
+
+        assert_int_equal(device_name_parse(changing[i], &name), 0);
+        d = inventory_find_device(w->inventory, &name);
+        assert_non_null(d);
+        d->reshaping = true;
+        expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, _BACKEND_INVALID,
+                VFIOD_ERROR_DEVICE_BUSY, "is being changed");
+        d->reshaping = false;
+    }
+}
+
 /* Nobody can see whether its driver resets it: a rule has to accept that. */
 static void test_platform(void **state) {
     static const char required[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
@@ -1512,6 +1543,8 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_mdev, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_platform, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_a_sibling_without_a_vfio_driver, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_changing_functions, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_kinds_that_are_only_shown, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_of_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_plan_of_a_shared_group, set_up, tear_down),

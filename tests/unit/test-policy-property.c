@@ -225,7 +225,7 @@ static void make_device(Random *r, Case *c) {
             .subsystem_device = id[3],
             .class_code = PICK(r, class_codes),
             .driver = chance(r, 25) ? NULL : PICK(r, drivers),
-            .vfio_index = -1,
+            .vfio_index = chance(r, 50) ? 3 : -1,
     };
     c->parent = NULL;
     if (chance(r, 40)) {
@@ -262,6 +262,7 @@ static void make_caps(Random *r, DeviceCaps *c) {
             .migration = below(r, 4),
             .page_sizes = 4096 | (chance(r, 50) ? 2U << 20 : 0),
     };
+    (void) snprintf(c->driver, sizeof(c->driver), "%s", chance(r, 70) ? drivers[0] : PICK(r, drivers));
 }
 
 static void make_facts(Random *r, Case *c) {
@@ -1035,12 +1036,21 @@ static Answer one_property(const Case *c, const char *key, const char *glob) {
     return NO;
 }
 
+/* Of the driver that the device is on, or would be moved to. */
+static bool is_seen_as_claimed(const Case *c) {
+    const Device *d = &c->device;
+
+    if (d->driver && d->vfio_index >= 0)
+        return streq(c->caps.driver, d->driver);
+    return d->name.kind == DEVICE_KIND_PCI && streq(c->caps.driver, "vfio-pci");
+}
+
 static Answer one_capability_of_device(const Case *c, const char *word, const char *value) {
     const DeviceCaps *caps = &c->caps;
     DeviceCap cap = streq(word, "page-size") ? DEVICE_CAP_PAGE_SIZES : device_cap_from_string(word);
 
     assert_true(cap >= 0);
-    if (!is_known(c, DEVICE_FACT_SEEN_CAPS) || !(caps->known & 1U << cap))
+    if (!is_known(c, DEVICE_FACT_SEEN_CAPS) || !is_seen_as_claimed(c) || !(caps->known & 1U << cap))
         return UNKNOWN;
     if (streq(word, "pasid"))
         return yes_if(caps->pasid_bits >= (value ? (unsigned) atoi(value) : 1));

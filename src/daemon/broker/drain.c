@@ -287,8 +287,12 @@ bool drain_is_closed(ClaimRun *j) {
     }
     if (state == NODE_CLOSED && !j->recycling && !close_is_silent(j))
         return true;
-    if (!backend_type(j)->ask_closed)
-        return true;
+    if (!backend_type(j)->ask_closed) {
+        if (state == NODE_CLOSED || !close_is_silent(j))
+            return true;
+        look_again(j, SEARCH_LAST_USEC); /* it may be open, and only its removal would tell */
+        return false;
+    }
     /* A worker is still in the kernel, which has the device taken from its driver. The node is gone then, and
      * when the last file is closed, so are the watch on it and the worker. */
     if (j->stuck && (state != NODE_CLOSED || close_is_silent(j)) &&

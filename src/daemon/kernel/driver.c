@@ -69,13 +69,11 @@ static int check_identity(int dir, const DriverItem *item) {
 }
 
 int driver_open_device(const DriverItem *item, int *ret_dir) {
-    char path[64], name[DEVICE_NAME_MAX];
     _cleanup_close_ int dir = -EBADF;
+    char path[DEVICE_PATH_MAX];
     int r;
 
-    (void) snprintf(path, sizeof(path), "%s/devices/%s", device_kind_info(item->name.kind)->directory,
-            device_name_format_kernel(&item->name, name));
-    dir = open(path, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
+    dir = open(device_sysfs_path(&item->name, path), O_DIRECTORY | O_CLOEXEC | O_RDONLY);
     if (dir < 0)
         return errno == ENOENT ? -ENODEV : -errno;
     r = check_identity(dir, item);
