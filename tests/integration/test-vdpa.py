@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Claims of vDPA devices: one opener, no group, a node that nothing announces."""
 
+import contextlib
 import errno
 import os
+import pathlib
 import threading
 
 import harness
@@ -63,6 +65,27 @@ class ClaimTest(VdpaTestCase):
         self.assertEqual(self.c.device(self.ready)['State'], 'claimed')
         self.c.add(claim, self.vdpa)
         self.assertIn('device:vdpa:vdpa0', claim.fds)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def kept(self):
+        """The nodes of which a worker has a copy."""
+        found = set()
+        for pid in pathlib.Path(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children').read_text().split():
+            with contextlib.suppress(FileNotFoundError):  # it has ended
+                found |= {os.readlink(fd).removeprefix(self.host.root) for fd in pathlib.Path(f'/proc/{pid}/fd').iterdir()}
+        return {path for path in found if path.startswith('/dev/vhost-vdpa-')}
+
+    def test_the_last_close_is_that_of_a_worker(self):
+        """... also of devices that were added: the bus may have the files for a moment, and the kernel may sleep then."""
+        claim = self.c.acquire(self.vdpa)
+        self.assertEqual(self.kept(), {self.host.cdev(self.vdpa)})
+        self.c.add(claim, self.ready)
+        self.assertEqual(self.kept(), {self.host.cdev(self.vdpa), self.host.cdev(self.ready)})
+        self.c.release(claim)
+        wait(lambda: claim.state == 'draining', 'it drains')
+        wait(lambda: not self.kept(), 'the copies are gone')
         claim.close()
         self.wait_gone(claim)
         self.assert_untouched(self.before)

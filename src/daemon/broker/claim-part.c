@@ -115,6 +115,7 @@ int claim_part_join(ClaimRun *part) {
     claim_run_attach(j);
     drain_give(part, j);
     grant_joined(j, part);
+    claim_run_take_keeper(j, part);
     backend_watch_removals(j);
     usage_change(j->charge, TAKE_PTR(part->charge), &j->claim.plan);
     claim_run_announce(j, CLAIM_RESHAPED);

@@ -63,6 +63,19 @@ static void point_to(ClaimRun *j, Claim *claim) {
 void claim_run_drop_keeper(ClaimRun *j) {
     if (j->keeper)
         worker_task_drop(j->keeper);
+    for (size_t i = 0; i < ELEMENTSOF(j->joined_keepers); i++)
+        if (j->joined_keepers[i])
+            worker_task_drop(j->joined_keepers[i]);
+}
+
+void claim_run_take_keeper(ClaimRun *j, ClaimRun *part) {
+    if (!part->keeper)
+        return;
+    for (size_t i = 0; i < ELEMENTSOF(j->joined_keepers); i++)
+        if (!j->joined_keepers[i]) {
+            worker_task_move(&part->keeper, &j->joined_keepers[i]);
+            return;
+        }
 }
 
 void claim_run_keep_bad(ClaimRun *j) {

@@ -55,6 +55,7 @@ struct ClaimRun {
     ClaimQuestion *question; /* owned; until it is decided */
     WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
     WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
+    WorkerTask *joined_keepers[REQUEST_DEVICES_MAX - 1]; /* of the parts that have joined */
     ClaimWork work;
     /* What it hangs on; of these at most one. */
     Lifeline *lifeline;
@@ -88,8 +89,10 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(ClaimRun *, claim_run_free);
 void claim_run_attach(ClaimRun *j);
 /* Nothing of the inventory points to it any more. */
 void claim_run_detach(ClaimRun *j);
-/* The worker that opened the device need not keep its copy any longer. */
+/* The workers that opened the devices need not keep their copies any longer. */
 void claim_run_drop_keeper(ClaimRun *j);
+/* part has joined j: its worker keeps the copy until j needs none. */
+void claim_run_take_keeper(ClaimRun *j, ClaimRun *part);
 /* For a quarantine: lets go of every device that is not bad. */
 void claim_run_keep_bad(ClaimRun *j);
 /* The device of the plan as it is now; NULL when it is gone or another one sits at its place. */

@@ -655,6 +655,11 @@ void worker_task_drop(WorkerTask *t) {
     retire(t->worker);
 }
 
+void worker_task_move(WorkerTask **from, WorkerTask **to) {
+    *to = TAKE_PTR(*from);
+    (*to)->caller.task = to;
+}
+
 void worker_pool_renew(WorkerPool *p) {
     for (Worker *w = p->workers; w; w = w->next) {
         w->outdated = true;

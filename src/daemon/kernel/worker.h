@@ -110,6 +110,8 @@ int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec
 void worker_task_abandon(WorkerTask *t);
 /* The worker gives its copy up: it ends, and whatever the kernel does at a last close it does there. */
 void worker_task_drop(WorkerTask *t);
+/* A keeper has another owner from now on, at *to. */
+void worker_task_move(WorkerTask **from, WorkerTask **to);
 /* The daemon has given something up: workers that still have it end when they have done what they do now. */
 void worker_pool_renew(WorkerPool *p);
 /* Workers whose deadline passed and that are still in the kernel. */
