@@ -643,6 +643,11 @@ class VfiodTestCase(unittest.TestCase):
         output, _ = process.communicate(timeout=CALL_TIMEOUT)
         return process.returncode, output
 
+    def log_lines(self, *words):
+        """Lines of the daemon's log that have all these words."""
+        self.log.seek(0)
+        return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
+
     def records(self):
         """The records of claims as names of files, those in slots as well."""
         names = os.listdir(f'{self.directory}/state/claims')

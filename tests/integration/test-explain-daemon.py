@@ -388,10 +388,6 @@ class ExplainTest(VfiodTestCase):
 class FloodTest(VfiodTestCase):
     """A client that asks often for what it may not have."""
 
-    def log_lines(self, *words):
-        self.log.seek(0)
-        return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
-
     def test_refusals_are_counted_not_logged(self):
         nic = self.host.add_device('0000:06:00.0', group=8, driver='vfio-pci')
         self.set_policy([self.rule(device='0000:07:*')])

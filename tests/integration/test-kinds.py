@@ -5,6 +5,8 @@
 import errno
 import os
 
+from gi.repository import GLib
+
 import harness
 from harness import ROOT_PATH, VfiodTestCase, device_path, wait
 from host import VFIO
@@ -213,12 +215,14 @@ class MdevTest(VfiodTestCase):
     def test_only_its_removal_ends_a_doubt(self):
         claim = self.c.acquire(self.mdev)
         self.daemon.kill()
+        claim.close()
         self.start()  # the watch on its node is lost, and with it the lifeline
         self.manager.forget()
         wait(lambda: claim.state == 'draining', 'it drains')
-        claim.close()
         with self.refused('DeviceClaimed', self.mdev.name):
             self.client().acquire(self.mdev)
+        wait(lambda: GLib.timeout_add(50, lambda: False) and self.log_lines(claim.id, 'cannot be found out any more'),
+             'the operator is told')
         self.host.remove_device(self.mdev).join(20)
         self.wait_gone(claim)
         self.assertEqual(self.kernel.writes, [])

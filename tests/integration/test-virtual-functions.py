@@ -42,10 +42,6 @@ class FunctionsTestCase(VarlinkTestCase):
     def written(self, attribute):
         return [text for path, text in self.kernel.writes if os.path.basename(path) == attribute]
 
-    def log_lines(self, *words):
-        self.log.seek(0)
-        return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
-
     def note(self):
         with contextlib.suppress(FileNotFoundError):
             return pathlib.Path(self.directory, 'state', 'virtual-functions').read_text()

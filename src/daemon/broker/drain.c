@@ -232,6 +232,11 @@ static void ask_next(ClaimRun *j) {
     }
     if (r != -ENOTRECOVERABLE)
         log_warning_errno(r, "Claim %s: cannot check whether its devices are closed", j->claim.id);
+    else if (!j->doubt_told)
+        log_warning("Claim %s: whether its devices are closed cannot be found out any more. It ends when its "
+                    "mediated devices are removed.",
+                j->claim.id);
+    j->doubt_told = j->doubt_told || r == -ENOTRECOVERABLE;
     look_again(j, SEARCH_LAST_USEC);
 }
 
