@@ -404,7 +404,8 @@ static int try_it(
 }
 
 /* What the policy says of the device without the new file, where a rule says something. */
-static int compare_device(Setup *s, const Policy *policy, const Subject *subject, const Device *d) {
+static int compare_device(
+        Setup *s, const Policy *policy, const Subject *subject, const char *file, const Device *d) {
     _cleanup_(survey_done) Survey survey = {};
     _cleanup_free_ char *ignored = NULL;
     char name[DEVICE_NAME_MAX];
@@ -416,6 +417,8 @@ static int compare_device(Setup *s, const Policy *policy, const Subject *subject
     if (r < 0 || !decision.verdict.rule)
         return r == -ENOMEM ? r : 0;
     origin = rule_origin(decision.verdict.rule);
+    if (strstr(origin, file)) /* it is there already */
+        return 0;
     (void) device_name_format(&d->name, name);
     if (decision.verdict.effect == EFFECT_DENY)
         return add_danger(s,
@@ -426,7 +429,7 @@ static int compare_device(Setup *s, const Policy *policy, const Subject *subject
                     "Rule %s speaks of %s already; of two such rules, the first one counts.", origin, name));
 }
 
-static int compare_with_present(Setup *s, const Policy *policy) {
+static int compare_with_present(Setup *s, const Policy *policy, const char *file) {
     const Accounts accounts = {.host = &s->rehearsal->host};
     const RehearsalSubject persona = make_persona(s);
     _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
@@ -435,7 +438,7 @@ static int compare_with_present(Setup *s, const Policy *policy) {
 
     r = persona_to_subject(&accounts, &persona, &subject, &user, &ignored);
     for (size_t i = 0; r >= 0 && i < s->n_devices; i++)
-        r = compare_device(s, policy, &subject, s->devices[i]);
+        r = compare_device(s, policy, &subject, file, s->devices[i]);
     return r == -ENOMEM ? r : 0;
 }
 
@@ -476,7 +479,7 @@ int rehearsal_setup(Rehearsal *r, const RehearsalSetup *wish, struct json_object
     if (k >= 0)
         k = try_it(&s, file, text, &explanation, ret_problem);
     if (k >= 0)
-        k = compare_with_present(&s, present);
+        k = compare_with_present(&s, present, file);
     if (k < 0)
         return k;
     if (json_add_string(o, "file", file) < 0 || json_add_string(o, "policy", text) < 0 ||

@@ -698,6 +698,9 @@ class SetupTest(FilesTest):
             policy = self.file(name, {'rules': [rule(effect, name='theirs', who={'user': 'alice'})]})
             danger, = self.json('setup', '06:00.0', '--user', 'alice', '--policy', policy)['dangers']
             self.assertRegex(danger, said)
+        mine = self.json('setup', '06:00.0', '--user', 'alice', '--policy', self.policy())
+        again = self.json('setup', '06:00.0', '--user', 'alice', '--policy', self.file(mine['file'], mine['policy']))
+        self.assertEqual((again['dangers'], again['explanation']['error']), ([], None))
         danger, = self.setup('07:00.0', '--user', 'alice')[0]['dangers']
         self.assertIn('is not isolated on its way', danger)
 
