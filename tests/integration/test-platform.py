@@ -36,7 +36,18 @@ class PlatformTestCase(VfiodTestCase):
         self.manager.forget()
 
 
-class IsolatedTest(PlatformTestCase):
+class RestartTests:
+    """Behind an IOMMU or not."""
+
+    def test_a_restart(self):
+        claim = self.acquire()
+        self.restart()
+        self.assertEqual(self.client().device(self.nic)['State'], 'claimed')
+        claim.close()
+        wait(lambda: self.host.binding() == self.before, 'it is given back')
+
+
+class IsolatedTest(RestartTests, PlatformTestCase):
     def test_claim_and_release(self):
         for backend, fds in (('iommufd', {'iommufd', f'device:{self.nic.name}', 'lifeline'}),
                              ('group', {'container', 'group:9', 'lifeline'})):
@@ -83,13 +94,6 @@ class IsolatedTest(PlatformTestCase):
             self.acquire()
         self.assert_untouched(self.before)
 
-    def test_a_restart(self):
-        claim = self.acquire()
-        self.restart()
-        self.assertEqual(self.client().device(self.nic)['State'], 'claimed')
-        claim.close()
-        wait(lambda: self.host.binding() == self.before, 'it is given back')
-
     def test_it_goes_while_it_is_claimed(self):
         claim = self.acquire()
         thread = self.host.remove_device(self.nic)
@@ -100,7 +104,7 @@ class IsolatedTest(PlatformTestCase):
         wait(lambda: self.c.seen('InterfacesRemoved', device_path(self.nic.name)), 'the removal is announced')
 
 
-class NoiommuTest(PlatformTestCase):
+class NoiommuTest(RestartTests, PlatformTestCase):
     host_options = {'noiommu': False}
     group = None
     options = {'backend': 'noiommu'}
@@ -128,13 +132,6 @@ class NoiommuTest(PlatformTestCase):
         claim.close()
         self.wait_gone(claim)
         self.assert_untouched(self.before)
-
-    def test_a_restart(self):
-        claim = self.acquire()
-        self.restart()
-        self.assertEqual(self.client().device(self.nic)['State'], 'claimed')
-        claim.close()
-        wait(lambda: self.host.binding() == self.before, 'it is given back')
 
     def test_only_its_removal_ends_a_doubt(self):
         claim = self.acquire()
