@@ -422,11 +422,11 @@ static int compare_device(
     (void) device_name_format(&d->name, name);
     if (decision.verdict.effect == EFFECT_DENY)
         return add_danger(s,
-                format_string(
-                        "Rule %s denies %s until now, and this file may come before it.", origin, name));
+                format_string("Rule %s denies %s today. This file may come before it and allow the device.",
+                        origin, name));
     return add_danger(s,
-            format_string(
-                    "Rule %s speaks of %s already; of two such rules, the first one counts.", origin, name));
+            format_string("Rule %s already applies to %s. The policy uses the first rule that matches.",
+                    origin, name));
 }
 
 static int compare_with_present(Setup *s, const Policy *policy, const char *file) {

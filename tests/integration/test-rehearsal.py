@@ -693,8 +693,8 @@ class SetupTest(FilesTest):
         self.assertIn('neither iommufd nor a container', out)
 
     def test_other_rules_about_the_device_are_named(self):
-        for name, effect, said in (('90-no.json', 'deny', 'Rule theirs .* denies pci:0000:06:00.0 until now'),
-                                   ('50-yes.json', 'allow', 'Rule theirs .* speaks of pci:0000:06:00.0 already')):
+        for name, effect, said in (('90-no.json', 'deny', 'Rule theirs .* denies pci:0000:06:00.0 today'),
+                                   ('50-yes.json', 'allow', 'Rule theirs .* already applies to pci:0000:06:00.0')):
             policy = self.file(name, {'rules': [rule(effect, name='theirs', who={'user': 'alice'})]})
             danger, = self.json('setup', '06:00.0', '--user', 'alice', '--policy', policy)['dangers']
             self.assertRegex(danger, said)

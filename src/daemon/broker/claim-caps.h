@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a claim requires of its devices and what is not known of them yet is looked at by a worker, when they
- * are on their vfio drivers and before anything is handed out. To look costs two resets of the device, so a
- * claim that requires nothing, or only what is known, pays nothing. */
+/* A claim can require something of its devices. A worker looks for what is still unknown then: after the
+ * bind, before anything is handed out. A look resets the device twice, so it is taken only for what is
+ * required. */
 
 #include "daemon/broker/claims.h"
 
