@@ -169,6 +169,10 @@ static int write_file(const char *file, const char *text, VfiodErrorText *error)
     }
     if (r == 0)
         r = write_file_atomic_at(directory, file, text, strlen(text), 0644);
+    /* On a disk, unlike in /run, the name may come before the content: an empty file would break the policy.
+     */
+    if (r == 0 && syncfs(directory) < 0)
+        r = -errno;
     if (r == -EEXIST)
         return error_text_set(error, EEXIST, ERROR_NAME_FAILED,
                 POLICY_DIRECTORY "/%s is there with another content. Remove it first, or edit it.", file);
@@ -191,7 +195,7 @@ static void show_list_of(const Options *o, const char *heading, struct json_obje
 
 static void show_next(const Options *o, bool written) {
     _cleanup_free_ char *text = NULL;
-    const char *user = is_root(o->user) || (o->libvirt && is_root(o->user)) ? "root" : o->user;
+    const char *user = is_root(o->user) ? "root" : o->user;
 
     if (written)
         text = format_string("As root: 'vfioctl reload'. Then, as %s:", user);
