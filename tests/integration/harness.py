@@ -13,6 +13,7 @@ import faulthandler
 import json
 import os
 import pathlib
+import platform
 import re
 import signal
 import socket
@@ -57,6 +58,39 @@ def preload_environment(host):
     environment['LD_PRELOAD'] = f'{os.environ["VFIOD_TEST_PRELOAD"]}:libumockdev-preload.so.0'
     environment['ASAN_OPTIONS'] = os.environ.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'
     return environment
+
+
+def files_of(pid):
+    """What the fds of a process lead to. What closes meanwhile is left out, and so is a process that ends."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, PermissionError, ProcessLookupError):
+        for fd in os.listdir(f'/proc/{pid}/fd'):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(f'/proc/{pid}/fd/{fd}'))
+    return found
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SETGROUPS, SETRESUID, SETRESGID = {'x86_64': (116, 117, 119)}.get(platform.machine(), (159, 147, 149))
+
+
+def become(uid):
+    """Only the effective ids, so that there is a way back."""
+    steps = [(SETGROUPS, 0, 0), (SETRESGID, -1, uid, -1), (SETRESUID, -1, uid, -1)]
+    for step in steps if uid else reversed(steps):
+        if LIBC.syscall(*step) < 0:
+            raise OSError(ctypes.get_errno(), 'cannot become another user')
+
+
+@contextlib.contextmanager
+def identity(uid):
+    """In this block the calling thread is another user, and so is the owner of a connection that it makes. glibc's
+    functions (os.seteuid) would change every thread: those of the pretended kernel and udev go on as root."""
+    become(uid)
+    try:
+        yield
+    finally:
+        become(0)
 
 
 def wait(condition, what, timeout=WAIT_TIMEOUT):
@@ -382,11 +416,19 @@ class Daemon:
         return sorted(os.listdir(f'/proc/{self.pid}/fd'), key=int)
 
     def files(self):
-        """What its fds lead to; one that closes meanwhile is left out."""
+        return files_of(self.pid)
+
+    def children(self):
+        """The spawner and the workers."""
+        return [int(pid) for pid in pathlib.Path(f'/proc/{self.pid}/task/{self.pid}/children').read_text().split()]
+
+    def workers(self):
+        """Those that have not ended by now."""
         found = []
-        for fd in self.fds():
-            with contextlib.suppress(FileNotFoundError):
-                found.append(os.readlink(f'/proc/{self.pid}/fd/{fd}'))
+        for pid in self.children():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if '--worker' in pathlib.Path(f'/proc/{pid}/cmdline').read_text().split('\0'):
+                    found.append(pid)
         return found
 
 
@@ -473,6 +515,15 @@ class Client:
 
     def device(self, device):
         return self.properties(device_path(device.name), 'Device')
+
+    def find(self, device):
+        """As device(); nothing while the daemon does not know it, as between a removal and what is plugged in then."""
+        try:
+            return self.device(device)
+        except dbus.DBusException as e:
+            if e.get_dbus_name() == 'org.freedesktop.DBus.Error.UnknownObject':
+                return {}
+            raise
 
     def objects(self):
         return {str(path): {str(i): p for i, p in interfaces.items()} for path, interfaces in

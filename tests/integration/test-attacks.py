@@ -64,7 +64,7 @@ class AnotherDeviceTest(VfiodTestCase):
         answer = c.acquire_later(self.mine)
         wait(lambda: gate.entered, 'the group is being opened')
         new = self.replace()
-        wait(lambda: c.device(new)['Vendor'] == 0x144D, 'the new one is seen')
+        wait(lambda: c.find(new).get('Vendor') == 0x144D, 'the new one is seen')
         gate.let_go()
         wait(lambda: answer.done, 'there is an answer')
         self.assertIsNone(answer.value)
@@ -356,11 +356,8 @@ class UnreadAnswersTest(VfiodTestCase):
         owners = []
         c.connection.watch_name_owner(harness.NAME, owners.append)
         wait(lambda: owners, 'the bus says who has the name')
-        os.seteuid(harness.NOBODY)
-        try:
+        with harness.identity(harness.NOBODY):
             stranger = rawbus.RawClient(self.bus.address)
-        finally:
-            os.seteuid(0)
         self.addCleanup(stranger.close)
         stranger.send_unread(120, harness.NAME, harness.ROOT_PATH, 'org.freedesktop.DBus.Introspectable', 'Introspect')
         while self.is_answered(c):
@@ -387,11 +384,8 @@ class FullQueueTest(VfiodTestCase):
         self.set_policy([self.rule('all', user=harness.NOBODY, reset='optional')])
         self.start()
         self.mine = self.client()
-        os.seteuid(harness.NOBODY)
-        try:
+        with harness.identity(harness.NOBODY):
             self.stranger = rawbus.RawClient(self.bus.address)
-        finally:
-            os.seteuid(0)
         self.addCleanup(self.stranger.close)
 
     def unread_bytes(self):

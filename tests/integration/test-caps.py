@@ -7,7 +7,7 @@ import os
 import threading
 
 import harness
-from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, device_path, needs_root, wait
+from harness import NAME, NOBODY, ROOT_PATH, Pending, VfiodTestCase, device_path, identity, needs_root, wait
 from host import VFIO
 
 UNSAFE = '/sys/module/{}/parameters/allow_unsafe_interrupts'
@@ -114,11 +114,8 @@ class RefusedTest(CapsTestCase):
     @needs_root
     def test_only_root(self):
         self.start()
-        os.seteuid(NOBODY)
-        try:
+        with identity(NOBODY):
             stranger = self.client()
-        finally:
-            os.seteuid(0)
         with self.refused('AccessDenied', 'only root', 'No rule can allow it'):
             self.probe(self.nic, stranger)
         self.assert_unopened(self.nic)

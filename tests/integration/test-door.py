@@ -3,7 +3,6 @@
 """Everything that a user asks is charged to that user: nobody waits behind somebody else's flood, and nobody is refused
 because of it. What is shown depends on the reader, whichever way it is read."""
 
-import contextlib
 import os
 import pathlib
 import pwd
@@ -14,7 +13,8 @@ import dbus
 import dbus.lowlevel
 
 import harness
-from harness import NAME, NOBODY, OBJECT_MANAGER, PROPERTIES, ROOT_PATH, VfiodTestCase, device_path, needs_root, wait
+from harness import (NAME, NOBODY, OBJECT_MANAGER, PROPERTIES, ROOT_PATH, VfiodTestCase, device_path, identity,
+                     needs_root, wait)
 from host import VFIO
 
 STRANGER = pwd.getpwnam('daemon').pw_uid  # whom the bus knows
@@ -74,19 +74,9 @@ class DoorTestCase(VfiodTestCase):
                         for n in range(256, 256 + self.n_devices)]
         self.start()
 
-    @contextlib.contextmanager
-    def identity(self, uid):
-        os.setegid(uid)
-        os.seteuid(uid)
-        try:
-            yield
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
-
     def client_of(self, uid):
         """A connection of this process that the bus takes for another user's."""
-        with self.identity(uid):
+        with identity(uid):
             client = self.client()
         client.manager('GetGroup', 'u', self.devices[0].group)  # from here on the daemon knows who it is
         return client
@@ -188,9 +178,9 @@ class BoundedTest(DoorTestCase):
     def test_new_connections_do_not_keep_others_out(self):
         """It is not known yet who they are when their calls come in."""
         root = self.client_of(0)
-        with self.identity(STRANGER):
+        with identity(STRANGER):
             strangers = [self.client() for _ in range(30)]
-        with self.identity(NOBODY):
+        with identity(NOBODY):
             nobody = self.client()
         self.daemon.process.send_signal(signal.SIGSTOP)
         call = (ROOT_PATH, f'{NAME}.Manager', 'Release', '0123456789abcdef', dbus.Dictionary({}, signature='sv'))
@@ -232,13 +222,8 @@ class RebindTest(VfiodTestCase):
 
     def test_is_paced_by_user_and_device(self):
         root = self.client()
-        os.setegid(NOBODY)
-        os.seteuid(NOBODY)
-        try:
+        with identity(NOBODY):
             nobody = self.client()
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
         with self.refused('LimitExceeded', self.nics[0].name, 'driver'):
             for _ in range(60):
                 self.rebind(nobody, self.nics[0])
@@ -275,7 +260,7 @@ class ReaderTest(DoorTestCase):
 
     def test_the_first_call_of_a_connection(self):
         for uid, expected in ((NOBODY, True), (STRANGER, False)):
-            with self.identity(uid):
+            with identity(uid):
                 client = self.client()
             self.assertEqual('secret' in client.get(self.claim.path, 'Claim', 'Rule'), expected)
 

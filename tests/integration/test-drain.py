@@ -60,10 +60,8 @@ class EnableTest(VfiodTestCase):
 
 
 def workers_of(daemon):
-    with open(f'/proc/{daemon.pid}/task/{daemon.pid}/children') as f:
-        pids = [int(pid) for pid in f.read().split()]
     result = []
-    for pid in pids:
+    for pid in daemon.children():
         with contextlib.suppress(OSError), open(f'/proc/{pid}/comm') as f:
             if f.read() == 'vfiod-worker\n':
                 result.append(pid)

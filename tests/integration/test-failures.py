@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Things that go wrong in the middle: in the kernel, with the client, with the bus, with the daemon itself."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -235,9 +236,9 @@ class StuckTest(VfiodTestCase):
         gates = self.host.hold_binding(self.nic)
         answer = c.acquire_later(self.nic)
         wait(lambda: gates.entered, 'the bind is under way')
-        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
-            for pid in f.read().split():  # the spawner as well
-                os.kill(int(pid), signal.SIGKILL)
+        for pid in self.daemon.children():  # the spawner as well
+            with contextlib.suppress(ProcessLookupError):  # another worker has ended by itself
+                os.kill(pid, signal.SIGKILL)
         # Nobody knows what the kernel makes of the write, but the device is put back by another worker. That waits for
         # the kernel, as the lock of the device makes it.
         gates.let_go(errno.EBUSY)
@@ -316,7 +317,7 @@ class UnplugTest(VfiodTestCase):
                                    class_code=0x010802)
         claim.close()
         self.wait_gone(claim)
-        wait(lambda: self.c.device(new)['Driver'] == 'nvme', 'the new one is seen')
+        wait(lambda: self.c.find(new).get('Driver') == 'nvme', 'the new one is seen')
         self.assertEqual((new.driver, new.override, new.resets), ('nvme', None, 0))
         self.assertEqual(self.c.device(new)['Vendor'], 0x144D)
 

@@ -2,19 +2,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a claim is given beside files: nodes that its user alone can open, or nothing."""
 
-import contextlib
-import ctypes
 import errno
 import json
 import os
 import pathlib
-import platform
 import signal
 import socket
 import struct
 
 import harness
-from harness import VfiodTestCase, needs_root, wait
+from harness import VfiodTestCase, identity, needs_root, wait
 from host import VFIO
 
 ALICE, BOB, CAROL = 1, 2, 3  # accounts that every host has
@@ -34,18 +31,6 @@ def acl_of_user(uid, permissions=6):
                (OTHER, 0, NO_ID))
 
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-SETGROUPS, SETRESUID, SETRESGID = {'x86_64': (116, 117, 119)}.get(platform.machine(), (159, 147, 149))
-
-
-def become(uid):
-    """glibc's functions would change every thread. Only the effective ids, so that there is a way back."""
-    steps = [(SETGROUPS, 0, 0), (SETRESGID, -1, uid, -1), (SETRESUID, -1, uid, -1)]
-    for step in steps if uid else reversed(steps):
-        if LIBC.syscall(*step) < 0:
-            raise OSError(ctypes.get_errno(), 'cannot become another user')
-
-
 class GrantTestCase(VfiodTestCase):
     def setUp(self):
         super().setUp()
@@ -58,28 +43,19 @@ class GrantTestCase(VfiodTestCase):
     def everybody(self, **more):
         return {'name': 'all', 'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional', **more}
 
-    @contextlib.contextmanager
-    def identity(self, uid):
-        """Of this thread alone: the fake kernel goes on as root meanwhile."""
-        become(uid)
-        try:
-            yield
-        finally:
-            become(0)
-
     def client_of(self, uid):
-        with self.identity(uid):
+        with identity(uid):
             return self.client()
 
     def can_open(self, uid, node):
-        with self.identity(uid):
+        with identity(uid):
             return os.access(self.host.root + node, os.R_OK | os.W_OK, effective_ids=True)
 
     def who_can_open(self, node):
         return [uid for uid in (ALICE, BOB, CAROL) if self.can_open(uid, node)]
 
     def open_as(self, uid, node):
-        with self.identity(uid):
+        with identity(uid):
             return self.host.hold_node(node)
 
     def permissions(self, node=None):

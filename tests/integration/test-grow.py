@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Claims that grow and shrink while they are held: the devices that stay are never touched, whatever goes wrong."""
 
+import contextlib
 import errno
 import json
 import os
@@ -307,12 +308,9 @@ class RefusedTest(GrowTestCase):
         gates = self.host.hold_binding(self.second)
         answer = self.c.add_later(self.claim, self.second)
         wait(lambda: gates.entered, 'the bind is under way')
-        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
-            children = [int(pid) for pid in f.read().split()]
-        for pid in children:
-            with open(f'/proc/{pid}/cmdline', 'rb') as f:
-                if b'--worker' in f.read().split(b'\0'):
-                    os.kill(pid, signal.SIGKILL)
+        for pid in self.daemon.workers():
+            with contextlib.suppress(ProcessLookupError):  # another one has ended by itself
+                os.kill(pid, signal.SIGKILL)
         gates.let_go(errno.EBUSY, effect=False)
         wait(lambda: answer.done, 'the caller hears of it')
         self.assertIn('BindFailed', answer.error.get_dbus_name())

@@ -192,8 +192,7 @@ class MdevTest(VfiodTestCase):
         with self.refused('NoSuchDevice'):
             self.c.acquire(self.mdev)
         again = self.host.add_mdev(UUID, parent=self.gpu)
-        wait(lambda: self.c.manager('GetDevice', 's', again.name), 'it is there again')
-        wait(lambda: self.c.device(again)['VfioNode'], 'its node is there')
+        wait(lambda: self.c.find(again).get('VfioNode'), 'its node is there again')
         self.c.acquire(again).close()
 
     def test_one_that_no_driver_has_made_ready(self):

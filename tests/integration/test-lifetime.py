@@ -188,11 +188,8 @@ class ManyTimesTest(VfiodTestCase):
         devices = [self.host.add_device(f'0000:{n:02x}:00.0', group=n, driver=VFIO) for n in range(67)]
         self.set_policy([{'name': 'all', 'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional'}])
         self.start()
-        os.seteuid(harness.NOBODY)
-        try:
+        with harness.identity(harness.NOBODY):
             c = self.client()
-        finally:
-            os.seteuid(0)
         claims = [c.acquire(d) for d in devices[:64]]
         with self.refused('LimitExceeded', '64'):
             c.acquire(devices[64])

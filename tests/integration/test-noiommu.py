@@ -5,7 +5,6 @@
 The daemon of these tests has no capability of its own that the pretended kernel would ask for: what the real one asks
 is shown in tests/vm/cases/noiommu."""
 
-import contextlib
 import errno
 import json
 import os
@@ -56,11 +55,7 @@ class NoiommuTestCase(VfiodTestCase):
 
 class ClaimTest(NoiommuTestCase):
     def n_group_files(self):
-        n = 0
-        for fd in self.daemon.fds():
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-                n += 'noiommu' in os.readlink(f'/proc/{self.daemon.pid}/fd/{fd}')
-        return n
+        return sum('noiommu' in name for name in self.daemon.files())
 
     def test_everybody_hears_of_it(self):
         self.start()
@@ -102,15 +97,7 @@ class ClaimTest(NoiommuTestCase):
         self.assert_untouched(self.before)
 
     def workers_with_the_node(self):
-        found = []
-        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
-            workers = f.read().split()
-        for pid in workers:
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                for fd in os.listdir(f'/proc/{pid}/fd'):
-                    if '/dev/vfio/noiommu-' in os.readlink(f'/proc/{pid}/fd/{fd}'):
-                        found.append(pid)
-        return found
+        return [pid for pid in self.daemon.children() for name in harness.files_of(pid) if '/dev/vfio/noiommu-' in name]
 
     def test_the_last_close_is_in_a_worker(self):
         # It may reset the device, which can sleep: neither in the daemon nor in the bus, should the client die before
@@ -321,16 +308,11 @@ class PermissionTest(NoiommuTestCase):
             status = pathlib.Path(f'/proc/{pid}/status').read_text().split()
             return int(status[status.index('CapPrm:') + 1], 16) >> CAP_SYS_RAWIO & 1
 
-        def workers():
-            children = pathlib.Path(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children').read_text().split()
-            return {int(pid) for pid in children
-                    if '--worker' in pathlib.Path(f'/proc/{pid}/cmdline').read_text().split('\0')}
-
         self.start()
         c = self.client()
         claim = self.acquire(c)
-        old = workers()
-        self.assertEqual((may_raise(self.daemon.pid), len(old)), (1, 1))
+        old, = wait(lambda: len(workers := self.daemon.workers()) == 1 and workers, 'one is in reserve')
+        self.assertEqual((may_raise(self.daemon.pid), may_raise(old)), (1, 1))
         self.allow('off')
         c.manager('ReloadPolicy', 'a{sv}', {})
         self.assertEqual((may_raise(self.daemon.pid), claim.state), (0, 'held'))
@@ -340,7 +322,8 @@ class PermissionTest(NoiommuTestCase):
             self.acquire(c, self.other)
         claim.close()
         self.wait_gone(claim)
-        self.assertEqual((old & workers(), {may_raise(pid) for pid in workers()}), (set(), {0}))
+        new = wait(lambda: old not in (workers := self.daemon.workers()) and workers, 'another is in reserve')
+        self.assertEqual({may_raise(pid) for pid in new}, {0})
         self.assert_untouched(self.before)
 
 

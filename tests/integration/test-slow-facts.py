@@ -14,7 +14,7 @@ import dbus
 
 import harness
 import rawbus
-from harness import ERROR, NAME, ROOT_PATH, Pending, VfiodTestCase, wait
+from harness import ERROR, NAME, ROOT_PATH, Pending, VfiodTestCase, identity, wait
 from host import ACS_ISOLATES, ROOT_PORT, VFIO
 
 
@@ -67,11 +67,8 @@ class SlowTest(VfiodTestCase):
         self.hold(self.port)
         body = rawbus.Body().array(4, lambda a: a.s(self.nic.name)).array(8, lambda a: None)
         for uid in sorted({p.pw_uid for p in pwd.getpwall()} - {0})[:6]:  # the bus knows them
-            os.seteuid(uid)
-            try:
+            with identity(uid):
                 many = [rawbus.RawClient(self.bus.address) for _ in range(64)]
-            finally:
-                os.seteuid(0)
             for raw in many:
                 self.addCleanup(raw.close)
                 raw.send_unread(1, NAME, ROOT_PATH, f'{NAME}.Manager', 'Plan', 'asa{sv}', bytes(body))

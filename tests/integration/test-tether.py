@@ -13,7 +13,7 @@ import unittest
 import dbus
 
 import harness
-from harness import VfiodTestCase, needs_root, wait
+from harness import VfiodTestCase, identity, needs_root, wait
 from host import VFIO
 from varlink_client import Peer, VarlinkError
 
@@ -101,11 +101,8 @@ class TetherTestCase(VfiodTestCase):
         self.set_policy([EVERYBODY])
 
     def client_of(self, uid):
-        os.seteuid(uid)
-        try:
+        with identity(uid):
             return self.client()
-        finally:
-            os.seteuid(0)
 
     def restart(self):
         self.daemon.kill()

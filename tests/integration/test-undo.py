@@ -40,8 +40,7 @@ class UndoTestCase(VfiodTestCase):
         return [m['progress'] for m in self.record()['members']]
 
     def workers(self):
-        with open(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children') as f:
-            return [int(pid) for pid in f.read().split()]
+        return self.daemon.children()
 
     @contextlib.contextmanager
     def stopped_daemon(self):
@@ -53,10 +52,11 @@ class UndoTestCase(VfiodTestCase):
 
     def kill_workers(self):
         for pid in self.workers():
-            fd = os.pidfd_open(pid)
-            os.kill(pid, signal.SIGKILL)
-            select.select([fd], [], [], harness.WAIT_TIMEOUT)
-            os.close(fd)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                fd = os.pidfd_open(pid)
+                os.kill(pid, signal.SIGKILL)
+                select.select([fd], [], [], harness.WAIT_TIMEOUT)
+                os.close(fd)
 
 
 class OthersTest(UndoTestCase):

@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Claims of vDPA devices: one opener, no group, a node that nothing announces."""
 
-import contextlib
 import errno
 import os
-import pathlib
 import threading
 
 import harness
@@ -71,11 +69,8 @@ class ClaimTest(VdpaTestCase):
 
     def kept(self):
         """The nodes of which a worker has a copy."""
-        found = set()
-        for pid in pathlib.Path(f'/proc/{self.daemon.pid}/task/{self.daemon.pid}/children').read_text().split():
-            with contextlib.suppress(FileNotFoundError):  # it has ended
-                found |= {os.readlink(fd).removeprefix(self.host.root) for fd in pathlib.Path(f'/proc/{pid}/fd').iterdir()}
-        return {path for path in found if path.startswith('/dev/vhost-vdpa-')}
+        files = [name.removeprefix(self.host.root) for pid in self.daemon.children() for name in harness.files_of(pid)]
+        return {path for path in files if path.startswith('/dev/vhost-vdpa-')}
 
     def test_the_last_close_is_that_of_a_worker(self):
         """... also of devices that were added: the bus may have the files for a moment, and the kernel may sleep then."""
