@@ -80,7 +80,7 @@ static int compare_counters(const void *a, const void *b) {
 static Counter *find_counter(const Usage *u, const char *rule, uid_t uid) {
     Counter key = {.uid = uid}, **found;
 
-    strncpy(key.rule, rule, sizeof(key.rule) - 1); /* cut as in a PlanCharge */
+    put_text(key.rule, sizeof(key.rule), rule); /* cut as in a PlanCharge */
     found = tfind(&key, &u->counters, compare_counters);
     return found ? *found : NULL;
 }
@@ -93,7 +93,7 @@ static Counter *counter_ref(Usage *u, const char *rule, uid_t uid) {
         if (!c)
             return NULL;
         c->uid = uid;
-        strncpy(c->rule, rule, sizeof(c->rule) - 1);
+        put_text(c->rule, sizeof(c->rule), rule);
         if (!tsearch(c, &u->counters, compare_counters)) {
             free(c);
             return NULL;

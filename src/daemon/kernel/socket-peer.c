@@ -49,7 +49,7 @@ static int get_option(int fd, int option, size_t size_max, void **ret, size_t *r
 /* The primary group first: the kernel may have it among the others, or not. */
 static int take_groups(int fd, gid_t primary, Subject *s) {
     _cleanup_free_ void *groups = NULL;
-    size_t size;
+    size_t size = 0;
     int r;
 
     r = get_option(fd, SO_PEERGROUPS, GROUPS_SIZE_MAX, &groups, &size);
@@ -67,7 +67,7 @@ static int take_groups(int fd, gid_t primary, Subject *s) {
 /* Without a security module that labels sockets there is none. */
 static int take_label(int fd, Subject *s) {
     _cleanup_free_ void *label = NULL;
-    size_t size;
+    size_t size = 0;
     int r;
 
     r = get_option(fd, SO_PEERSEC, LABEL_SIZE_MAX, &label, &size);
