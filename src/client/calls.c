@@ -223,6 +223,17 @@ static int read_property(VfiodConnection *c, const Object *o, const char *proper
     return r;
 }
 
+int call_add_property(VfiodConnection *c, Object *object, const char *property, VfiodErrorText *error) {
+    struct json_object *value = NULL;
+    int r = read_property(c, object, property, &value, error);
+
+    if (r < 0)
+        return r;
+    if (json_object_object_add(object->properties, property, value) < 0)
+        return error_text_errno(error, ENOMEM, "Cannot read vfiod's answer");
+    return 0;
+}
+
 /* A costly property may be refused (Holders is, to a caller that asks too often) or cannot be told: then it
  * is null, and everything else is shown all the same. */
 int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error) {

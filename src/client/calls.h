@@ -44,6 +44,8 @@ int call_complete_objects(VfiodConnection *c, Objects *objects, ObjectKind kind,
 int call_get_manager(VfiodConnection *c, Object *ret, VfiodErrorText *error);
 /* Adds those, a device's AcsPath and a claim's Holders: the daemon tells them only one by one. */
 int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error);
+/* Adds one property, which is costly to read. */
+int call_add_property(VfiodConnection *c, Object *object, const char *property, VfiodErrorText *error);
 /* What a person means by a word: a claim's id, cookie:COOKIE for one of their own, group:N, or a device in
  * any spelling. */
 int call_find_object(VfiodConnection *c, const char *word, Object *ret, VfiodErrorText *error);

@@ -37,10 +37,11 @@ ObjectKind object_kind_from_interface(const char *interface) {
 /* Structs whose fields have names worth more than their place. */
 static const struct {
     const char *property;
-    const char *fields[4];
+    const char *fields[6];
 } struct_names[] = {
         {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command"}},
         {"ReservedRegions", {"start", "end", "type"}},
+        {"MediatedTypes", {"parent", "type", "name", "deviceApi", "available", "devices"}},
         {"iova-ranges", {"start", "end"}}, /* of Capabilities */
 };
 

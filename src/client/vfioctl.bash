@@ -19,7 +19,7 @@ _vfioctl_offer() {
 
 _vfioctl() {
     local cur prev words cword verb='' i
-    local verbs='list status plan setup exec hold release transfer memlock-for vf virt monitor caps taint doctor reload policy snapshot help'
+    local verbs='list status plan setup exec hold release transfer memlock-for vf types virt monitor caps taint doctor reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
     local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'

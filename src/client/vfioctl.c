@@ -180,6 +180,8 @@ static const Verb verbs[] = {
                 OPTION_RAM | OPTION_DEVICES | OPTION_VIOMMU, 0, 0, false, verb_memlock_for},
         {"vf", "DEVICE [--count N]", "Show the virtual functions of a device, or change their number",
                 OPTION_COUNT | OPTION_AUTOPROBE, 1, 1, false, verb_vf},
+        {"types", "[PARENT…]", "Show the mediated devices that drivers can make", 0, 0, SIZE_MAX, false,
+                verb_types},
         {"virt", "start|attach|detach DOMAIN [DEVICE…]", "Give devices to a libvirt domain of your own",
                 OPTION_CONNECT, 1, SIZE_MAX, false, verb_virt},
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},

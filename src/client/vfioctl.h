@@ -73,6 +73,7 @@ int verb_doctor(const Options *o, VfiodErrorText *error);
 int verb_caps(const Options *o, VfiodErrorText *error);
 int verb_virt(const Options *o, VfiodErrorText *error);
 int verb_vf(const Options *o, VfiodErrorText *error);
+int verb_types(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);
 int verb_policy_check(const Options *o, VfiodErrorText *error);
 int verb_policy_show(const Options *o, VfiodErrorText *error);

@@ -107,6 +107,8 @@ typedef enum DeviceFactMask {
     DEVICE_FACT_CAPS = 1 << 14, /* opens the device, which resets it: only when nobody uses it, and somebody
                                  * asks for this very thing */
     DEVICE_FACT_SEEN_CAPS = 1 << 15, /* what is remembered of that (inventory.h): costs nothing */
+    /* Of no device but the host: which mediated devices its drivers can make, see survey_get_mdev_types(). */
+    DEVICE_FACT_MDEV_TYPES = 1 << 16,
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U

@@ -9,6 +9,7 @@
 
 #include "base/json-text.h"
 #include "base/str.h"
+#include "core/mdev-types-fields.h"
 
 typedef struct Account {
     const char *name; /* of the document */
@@ -28,7 +29,8 @@ struct HostSnapshot {
     Account *users, *user_groups; /* owned */
     size_t n_users, n_user_groups;
     KernelFacts kernel;
-    bool kernel_known, taints_known;
+    bool kernel_known, taints_known, mdev_types_known;
+    MdevTypes mdev_types;
     TaintList taints;
 };
 
@@ -49,6 +51,7 @@ HostSnapshot *host_snapshot_free(HostSnapshot *s) {
     free(s->groups);
     accounts_free(s->users, s->n_users);
     accounts_free(s->user_groups, s->n_user_groups);
+    mdev_types_done(&s->mdev_types);
     inventory_free(s->inventory);
     json_document_free(s->document);
     free(s);
@@ -229,6 +232,9 @@ static const Field snapshot_fields[] = {
         {.name = "groups", .kind = FIELD_IGNORED, .type = JSON_ARRAY}, /* after the devices: take_whole() */
         FIELD_CUSTOM("taints", HostSnapshot, taints, JSON_ARRAY, read_taints, NULL, .flags = FIELD_IF_KNOWN,
                 .known = offsetof(HostSnapshot, taints_known)),
+        FIELD_OBJECTS("mediatedTypes", HostSnapshot, mdev_types.types, mdev_types.n, &mdev_type_table, 0,
+                MDEV_TYPES_MAX, .flags = FIELD_ALLOCATED | FIELD_IF_KNOWN,
+                .known = offsetof(HostSnapshot, mdev_types_known)),
         {.name = "accounts", .kind = FIELD_CUSTOM, .type = JSON_OBJECT, .read = read_accounts},
 };
 static const FieldTable snapshot_table = FIELD_TABLE(snapshot_fields);
@@ -401,11 +407,18 @@ static int read_weakness(void *userdata, char **ret) {
     return r;
 }
 
+static int read_mdev_types(void *userdata, MdevTypes *ret) {
+    const HostSnapshot *s = userdata;
+
+    return s->mdev_types_known ? mdev_types_copy(&s->mdev_types, ret) : -ENODATA;
+}
+
 FactSource host_snapshot_facts(HostSnapshot *s) {
     return (FactSource){
             .read_facts = read_facts,
             .read_kernel_facts = read_kernel_facts,
             .read_weakness = read_weakness,
+            .read_mdev_types = read_mdev_types,
             .userdata = s,
     };
 }

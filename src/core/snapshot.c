@@ -323,3 +323,13 @@ struct json_object *host_snapshot_group_to_json(const Group *g, const GroupFacts
 struct json_object *host_snapshot_kernel_to_json(const KernelFacts *k) {
     return to_json(&host_snapshot_kernel_table, k);
 }
+
+struct json_object *host_snapshot_mdev_types_to_json(const MdevTypes *t) {
+    _cleanup_free_ char *text = mdev_types_to_text(t);
+    struct json_object *document = text ? json_tokener_parse(text) : NULL, *list = NULL;
+
+    if (document && json_object_object_get_ex(document, "mediatedTypes", &list))
+        (void) json_object_get(list);
+    json_object_put(document);
+    return list;
+}

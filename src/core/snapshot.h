@@ -22,7 +22,8 @@
  *       "serial": "00-1b-21-ff-ff-a1-b2-c3", "properties": {"ID_PATH": "pci-0000:06:0d.0"} } ],
  *     "groups": [ { "id": 7, "type": "DMA-FQ", "vfioNode": "",
  *                   "reservedRegions": [ {"start": "0xfee00000", "end": "0xfeefffff", "type": "msi"} ] } ],
- *     "taints": [ { "kind", "weakens", "what", "since", "device", "rule", "reason", "uid" } ],
+ *     "mediatedTypes": [ { "parent", "type", "name", "deviceApi", "available", "devices" } ],  // as the
+ * property "taints": [ { "kind", "weakens", "what", "since", "device", "rule", "reason", "uid" } ],
  *     "accounts": { "users": {"alice": {"uid": 1000, "groups": [1000, 2000]}}, "groups": {"vm-users": 2000} }
  *   }
  *
@@ -73,3 +74,4 @@ struct json_object *host_snapshot_device_to_json(
         const Device *d, const DeviceFacts *facts, bool with_serials);
 struct json_object *host_snapshot_group_to_json(const Group *g, const GroupFacts *facts);
 struct json_object *host_snapshot_kernel_to_json(const KernelFacts *k);
+struct json_object *host_snapshot_mdev_types_to_json(const MdevTypes *t); /* the list */

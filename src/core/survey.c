@@ -6,6 +6,7 @@ void survey_done(Survey *s) {
         device_facts_done(&s->devices[i].facts);
     free(s->devices);
     free(s->weakness);
+    mdev_types_done(&s->mdev_types);
     *s = (Survey){};
 }
 
@@ -69,7 +70,30 @@ int survey_get_weakness(Survey *s, const char **ret) {
     return 0;
 }
 
+int survey_get_mdev_types(Survey *s, const MdevTypes **ret) {
+    s->mdev_types_wanted = true;
+    if (!s->mdev_types_taken)
+        return -EAGAIN;
+    if (s->mdev_types_error < 0)
+        return s->mdev_types_error;
+    *ret = &s->mdev_types;
+    return 0;
+}
+
+bool survey_wants_mdev_types(const Survey *s) {
+    return s->mdev_types_wanted && !s->mdev_types_taken;
+}
+
+void survey_put_mdev_types(Survey *s, MdevTypes *types, int error) {
+    s->mdev_types_taken = true;
+    s->mdev_types_error = error == -EAGAIN ? -EIO : error;
+    mdev_types_done(&s->mdev_types);
+    s->mdev_types = TAKE_GENERIC(*types, (MdevTypes){});
+}
+
 bool survey_is_open(const Survey *s) {
+    if (survey_wants_mdev_types(s))
+        return true;
     if ((s->kernel_wanted && !s->kernel_taken) || (s->weakness_wanted && !s->weakness_taken))
         return true;
     for (size_t i = 0; i < s->n_devices; i++)
@@ -201,6 +225,13 @@ static void take_device(SurveyDevice *d, const FactSource *source, Inventory *in
     survey_put(d, what, &facts, r);
 }
 
+static void take_mdev_types(Survey *s, const FactSource *source) {
+    MdevTypes types = {};
+    int r = source->read_mdev_types ? source->read_mdev_types(source->userdata, &types) : -EOPNOTSUPP;
+
+    survey_put_mdev_types(s, &types, r);
+}
+
 void survey_take(Survey *s, const FactSource *source, Inventory *inventory, unsigned later) {
     for (size_t i = 0; i < s->n_devices; i++)
         take_device(&s->devices[i], source, inventory, later);
@@ -214,4 +245,6 @@ void survey_take(Survey *s, const FactSource *source, Inventory *inventory, unsi
                 source->read_weakness ? source->read_weakness(source->userdata, &s->weakness) : -EOPNOTSUPP;
         s->weakness_taken = true;
     }
+    if (survey_wants_mdev_types(s) && !(later & DEVICE_FACT_MDEV_TYPES))
+        take_mdev_types(s, source);
 }

@@ -10,13 +10,15 @@
 
 #include "core/facts.h"
 #include "core/inventory.h"
+#include "core/mdev-types.h"
 
 /* These may sleep: the kernel holds config space back while the device, or a port above it, is being reset,
  * and wakes it from D3cold; what the host uses is asked of file systems and disks; below an adapter with many
- * disks there is much to walk through; and what a device can do is learned by opening it. */
+ * disks there is much to walk through; what a device can do is learned by opening it; and for the number of
+ * mediated devices that it can still make, a driver may take its locks. */
 #define SURVEY_FACTS_SLEEPING                                                                                \
     (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL | DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE |          \
-            DEVICE_FACT_DESCENDANTS | DEVICE_FACT_CAPS)
+            DEVICE_FACT_DESCENDANTS | DEVICE_FACT_CAPS | DEVICE_FACT_MDEV_TYPES)
 
 typedef struct SurveyDevice {
     DeviceName name;
@@ -32,10 +34,11 @@ typedef struct SurveyDevice {
 typedef struct Survey {
     SurveyDevice *devices; /* owned */
     size_t n_devices;
-    bool kernel_wanted, kernel_taken, weakness_wanted, weakness_taken;
-    int kernel_error, weakness_error;
+    bool kernel_wanted, kernel_taken, weakness_wanted, weakness_taken, mdev_types_wanted, mdev_types_taken;
+    int kernel_error, weakness_error, mdev_types_error;
     KernelFacts kernel;
     char *weakness; /* owned */
+    MdevTypes mdev_types;
 } Survey;
 
 void survey_done(Survey *s);
@@ -46,6 +49,8 @@ int survey_get(Survey *s, const DeviceName *name, unsigned what, const DeviceFac
 int survey_get_kernel(Survey *s, const KernelFacts **ret);
 /* What weakens the isolation of this host; *ret is NULL when nothing does. */
 int survey_get_weakness(Survey *s, const char **ret);
+/* Which mediated devices its drivers can make. */
+int survey_get_mdev_types(Survey *s, const MdevTypes **ret);
 /* Writes down what will be wanted. 0 or -ENOMEM. */
 int survey_want(Survey *s, const DeviceName *name, unsigned what);
 /* Is anything wanted that nobody has looked for? */
@@ -53,6 +58,11 @@ bool survey_is_open(const Survey *s);
 
 /* Puts in what a look for what has found; facts is taken over. error: the look failed. */
 void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error);
+
+/* Are those of mediated devices wanted, and nobody has looked? */
+bool survey_wants_mdev_types(const Survey *s);
+/* Likewise for them. */
+void survey_put_mdev_types(Survey *s, MdevTypes *types, int error);
 
 /* Some time has passed, while facts that may sleep were waited for: all others are looked for anew. All of a
  * device are when it is another one by now. */
@@ -66,12 +76,14 @@ typedef int (*read_kernel_facts_t)(void *userdata, KernelFacts *ret);
 /* Likewise what weakens the isolation of this host (taint_list_describe_weakness()): *ret is owned by the
  * caller, NULL when nothing does. */
 typedef int (*read_weakness_t)(void *userdata, char **ret);
+typedef int (*read_mdev_types_t)(void *userdata, MdevTypes *ret);
 
 /* A reader that is NULL is one that fails. */
 typedef struct FactSource {
     read_facts_t read_facts;
     read_kernel_facts_t read_kernel_facts;
     read_weakness_t read_weakness;
+    read_mdev_types_t read_mdev_types;
     void *userdata; /* of all of them */
 } FactSource;
 

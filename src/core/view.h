@@ -76,8 +76,8 @@ typedef struct ViewField {
     /* Writes exactly one value of the type. 0; or a negative errno, with the refusal filled where it is one.
      */
     int (*put)(const ViewQuery *q, const ViewSink *out);
-    /* Of a device: a mask of DeviceFactMask that may sleep in the kernel. Whoever reads the field has them
-     * looked for first, see core/survey.h. */
+    /* A mask of DeviceFactMask that may sleep in the kernel, of the device or of the host. Whoever reads the
+     * field has them looked for first, see core/survey.h. */
     unsigned facts;
     /* The names of the members of its structures, with a space between two, for faces that have names for
      * them. */

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "host/mdev-reader.h"
 #include "host/sysfs.h"
 #include "host/taint-reader.h"
 
@@ -82,10 +83,15 @@ static int read_weakness(_unused_ void *userdata, char **ret) {
     return r;
 }
 
+static int read_mdev_types(_unused_ void *userdata, MdevTypes *ret) {
+    return mdev_reader_read(ret);
+}
+
 static const FactSource facts_of_this_host = {
         .read_facts = sysfs_read_facts,
         .read_kernel_facts = read_kernel_facts,
         .read_weakness = read_weakness,
+        .read_mdev_types = read_mdev_types,
 };
 
 int host_view_open(const char *host, HostView *ret, char **ret_problem) {

@@ -7,6 +7,7 @@
  * names, the members of these groups, and root. */
 
 #include "base/str.h"
+#include "host/mdev-reader.h"
 #include "host/sysfs.h"
 #include "host/taint-reader.h"
 #include "rehearsal/rehearsal-internal.h"
@@ -87,6 +88,15 @@ static int add_kernel(struct json_object *o) {
         return r;
     taint_reader_read(taints, NULL, NULL);
     return json_add(o, "taints", taint_list_to_json(taints));
+}
+
+/* Most hosts have none, and versions before this one refuse what they do not know. */
+static int add_mdev_types(struct json_object *o) {
+    _cleanup_(mdev_types_done) MdevTypes types = {};
+
+    if (mdev_reader_read(&types) < 0 || types.n == 0)
+        return 0;
+    return json_add(o, "mediatedTypes", host_snapshot_mdev_types_to_json(&types));
 }
 
 /* ---- Accounts ---- */
@@ -214,6 +224,8 @@ int rehearsal_snapshot(
         r = json_add_string(o, "vfiod", VFIOD_VERSION);
     if (r >= 0)
         r = add_kernel(o);
+    if (r >= 0)
+        r = add_mdev_types(o);
     if (r >= 0)
         r = add_devices(o, &host, with_serials, &why);
     if (r >= 0)

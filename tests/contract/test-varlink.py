@@ -12,7 +12,8 @@ from varlink_client import INTERFACE, SERVICE, VarlinkError, VarlinkTestCase
 # Of D-Bus properties. References are names (devices, claims) or numbers (groups), null for none.
 TYPES = {'s': {'string'}, 'b': {'bool'}, 'y': {'int'}, 'q': {'int'}, 'i': {'int'}, 'u': {'int'}, 't': {'int'},
          'as': {'[]string'}, 'a{sv}': {'[string]object'}, 'o': {'?string', '?int'}, 'ao': {'[]string', '[]int'}, 'a{sb}': {'[string]bool'},
-         'aa{sv}': {'[]Taint'}, 'a(us)': {'[]Holder'}, '(ss)': {'AcsPath'}, 'a(tts)': {'[]ReservedRegion'}}
+         'aa{sv}': {'[]Taint'}, 'a(us)': {'[]Holder'}, '(ss)': {'AcsPath'}, 'a(tts)': {'[]ReservedRegion'},
+         'a(ssssiao)': {'[]MediatedType'}}
 EMITS = 'org.freedesktop.DBus.Property.EmitsChangedSignal'
 
 

@@ -109,6 +109,7 @@ class Device:
         self.make_function = None  # makes the virtual function with this number
         self.makes_functions = True  # its driver has sriov_configure
         self.functions = []
+        self.mdev_parent, self.mdev_type = None, None
         self.opened = False  # by an ioctl: with the last file it is closed
         self.caps = Caps()
         self.lock = threading.RLock()  # the kernel's device lock: held while an unbind waits; taken before the other
@@ -119,6 +120,14 @@ class Device:
     @property
     def node(self):
         return f'/dev/{"vhost-vdpa-" if self.bus == "vdpa" else "vfio/devices/vfio"}{self.vfio_index}'
+
+
+class MdevParent:
+    """A driver that makes mediated devices of types which take so many of its ports each, as mtty does."""
+
+    def __init__(self, path, ports, types):
+        self.path, self.ports, self.types = path, ports, types
+        self.make = None  # a mediated device of this UUID and type
 
 
 class Gate:
@@ -356,6 +365,7 @@ class FakeKernel:
         self.uevents = UeventSender(root)
         self.nodes = Nodes(root, self._announce_change)
         self.devices = {}  # address -> Device
+        self.mdev_parents = []
         self.drivers = set()
         self._group_registered = {}  # group -> number of vfio devices
         self._opening = set()
@@ -759,6 +769,8 @@ class FakeKernel:
             self.uevents.send('remove', device.path[len('/sys'):], device.bus, **properties)
             device.present = False
             del self.devices[device.address]
+            if device.mdev_parent in self.mdev_parents:
+                self.count_mdevs(device.mdev_parent)
             if device.group is not None and not self.group_members(device.group):
                 self.remove_tree(f'/sys/kernel/iommu_groups/{device.group}')
             self.notify()
@@ -806,6 +818,12 @@ class FakeKernel:
             self.notify()
         elif device and attribute == 'sriov_drivers_autoprobe' and text.strip() in ('0', '1'):
             self.put(path, text.strip() + '\n')
+        elif attribute == 'create' and self.mdev_parent_of(path):
+            self._create_mdev(self.mdev_parent_of(path), path.split('/')[-2], text.strip())
+        elif device and attribute == 'remove' and device.bus == 'mdev':
+            if text.strip() != '1':
+                raise Refuse(errno.EINVAL)
+            self.remove(device)
         elif device and attribute == 'sriov_numvfs':
             self._write_numvfs(device, int(text))
         elif device is None and path.startswith('/sys/devices/'):
@@ -844,6 +862,36 @@ class FakeKernel:
             device.override = text.split('\n')[0] or None
             self.put(device.path + '/driver_override', (device.override or '(null)') + '\n')
             self.notify()
+
+    # --- mediated devices -----------------------------------------------------------------------------------------
+
+    def mdev_parent_of(self, path):
+        return next((p for p in self.mdev_parents if path.startswith(p.path + '/mdev_supported_types/')), None)
+
+    def mdevs_of(self, parent):
+        return [d for d in self.devices.values() if d.mdev_parent is parent]
+
+    def count_mdevs(self, parent):
+        """Writes what is left of each type, and which there are."""
+        free = parent.ports - sum(parent.types[d.mdev_type] for d in self.mdevs_of(parent))
+        for type, ports in parent.types.items():
+            directory = f'{parent.path}/mdev_supported_types/{type}'
+            self.put(directory + '/available_instances', f'{free // ports}\n', 0o444)
+            self.remove_tree(directory + '/devices')
+            os.makedirs(f'{self.root}{directory}/devices')
+            for d in self.mdevs_of(parent):
+                if d.mdev_type == type:
+                    self.link(f'{directory}/devices/{d.address}', d.path)
+
+    def _create_mdev(self, parent, type, uuid):
+        """drivers/vfio/mdev/mdev_core.c: mdev_device_create(), and mtty_probe()."""
+        if not re.fullmatch('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', uuid):
+            raise Refuse(errno.EINVAL)
+        if uuid in self.devices:
+            raise Refuse(errno.EEXIST)
+        if parent.types[type] > parent.ports - sum(parent.types[d.mdev_type] for d in self.mdevs_of(parent)):
+            raise Refuse(errno.ENOSPC)
+        parent.make(uuid, type)
 
     def _write_numvfs(self, device, count):
         """drivers/pci/iov.c: sriov_numvfs_store()."""

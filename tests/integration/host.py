@@ -189,6 +189,43 @@ class Host:
             k.probe(d, driver)
         return d
 
+    def add_mdev_parent(self, device=None, ports=4, **types):
+        """The driver of the device makes mediated devices, mtty-1 with one of its ports and mtty-2 with two of them.
+        Without a device it is mtty itself, which is on no bus."""
+        path = device.path if device else '/sys/devices/virtual/mtty/mtty'
+        parent = fake_kernel.MdevParent(path, ports, types or {'mtty-1': 1, 'mtty-2': 2})
+        k = self.kernel
+
+        def make(uuid, type):
+            self.add_mdev(uuid, device, type, driver='mtty')
+        parent.make = make
+        with k.changed:
+            k.mdev_parents.append(parent)
+            for type, number in parent.types.items():
+                directory = f'{path}/mdev_supported_types/{type}'
+                k.put(directory + '/create', '', 0o200)
+                k.put(directory + '/device_api', 'vfio-pci\n', 0o444)
+                k.put(directory + '/name', f'Dual port serial {number}\n', 0o444)
+            k.count_mdevs(parent)
+            k.link(f'/sys/class/mdev_bus/{os.path.basename(path)}', path)
+        return parent
+
+    def remove_mdev_parent(self, parent):
+        """Its driver is unloaded. Does not wait, as with remove_device()."""
+        def remove():
+            k = self.kernel
+            with k.changed:
+                k.unlink(f'/sys/class/mdev_bus/{os.path.basename(parent.path)}')
+            for d in k.mdevs_of(parent):
+                self._remove(d)
+            with k.changed:
+                k.mdev_parents.remove(parent)
+                k.remove_tree(parent.path + '/mdev_supported_types')
+                k.notify()
+        thread = threading.Thread(target=remove, daemon=True)
+        thread.start()
+        return thread
+
     def add_mdev(self, uuid, parent=None, type='mtty-2', driver='mtty'):
         """As somebody has created it. Its type is there only when it is bound."""
         d = Device(uuid, f'{parent.path if parent else "/sys/devices/virtual/mtty/mtty"}/{uuid}', None, bus='mdev')
@@ -196,6 +233,10 @@ class Host:
             self.kernel.put(d.path + '/remove', '', 0o200)
             self._add_on_bus(d, driver)
             self.kernel.link(d.path + '/mdev_type', f'{os.path.dirname(d.path)}/mdev_supported_types/{type}')
+            d.mdev_type = type
+            d.mdev_parent = next((p for p in self.kernel.mdev_parents if p.path == os.path.dirname(d.path)), None)
+            if d.mdev_parent:
+                self.kernel.count_mdevs(d.mdev_parent)
         return d
 
     def add_other(self, bus, name, group=None, driver=None, firmware=True, parent=None):

@@ -212,10 +212,18 @@ static int read_weakness(void *userdata, char **ret) {
     return e->read_weakness ? e->read_weakness(e->weakness_userdata, ret) : -EOPNOTSUPP;
 }
 
+static int read_mdev_types(void *userdata, MdevTypes *ret) {
+    const Broker *e = userdata;
+    const FactSource *source = &e->config.host->facts;
+
+    return source->read_mdev_types ? source->read_mdev_types(source->userdata, ret) : -EOPNOTSUPP;
+}
+
 static FactSource source_of(Broker *e) {
     return (FactSource){.read_facts = read_facts,
             .read_kernel_facts = read_kernel_facts,
             .read_weakness = read_weakness,
+            .read_mdev_types = read_mdev_types,
             .userdata = e};
 }
 
@@ -239,8 +247,10 @@ void broker_take_now(Broker *e, Survey *survey) {
 }
 
 int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned what) {
-    int r = survey_want(&q->survey, name, what);
+    int r = name ? survey_want(&q->survey, name, what) : 0;
 
+    if (!name && (what & DEVICE_FACT_MDEV_TYPES))
+        q->survey.mdev_types_wanted = true;
     return r < 0 ? r : broker_inquire(e, q);
 }
 

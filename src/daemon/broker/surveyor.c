@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/surveyor.h"
 
+#include "base/fd.h"
+
 #define LOOKS_MAX 16U /* workers at a time */
 #define LOOK_TIMEOUT_USEC (10 * UINT64_C(1000000))
 #define RETRIES_MAX 3U /* of a look whose worker died */
@@ -39,6 +41,10 @@ struct Surveyor {
         uint64_t until_usec;
     } silent[SILENT_MAX];
     unsigned n_silent;
+    /* The look at what mediated devices there can be, which concerns no single device. */
+    WorkerTask *types_task; /* borrowed */
+    unsigned types_retries;
+    uint64_t types_silent_until_usec;
 };
 
 /* ---- what needs no worker ---- */
@@ -239,6 +245,60 @@ static void start_device(Surveyor *s, SurveyDevice *d) {
         survey_put(d, open_facts(d), &none, r);
 }
 
+/* ---- mediated devices ---- */
+
+static void put_no_types(Survey *survey, int error) {
+    MdevTypes none = {};
+
+    survey_put_mdev_types(survey, &none, error);
+}
+
+static void deliver_types(Survey *survey, const char *text, size_t size, int error) {
+    MdevTypes types = {};
+
+    if (error >= 0)
+        error = mdev_types_from_text(text, size, &types);
+    survey_put_mdev_types(survey, &types, error);
+}
+
+static int submit_types(Surveyor *s);
+
+static void on_types(void *userdata, const WorkerResult *result, int *fds) {
+    _cleanup_free_ char *text = NULL;
+    Surveyor *s = userdata;
+    int r = result->error;
+    size_t size = 0;
+
+    if (r == -ECONNRESET && s->types_retries++ < RETRIES_MAX && submit_types(s) >= 0)
+        return;
+    s->types_retries = 0;
+    if (r == -ETIMEDOUT)
+        s->types_silent_until_usec = now_usec(s) + SILENCE_USEC;
+    if (r >= 0)
+        r = read_file(fds[0], MDEV_TYPES_TEXT_MAX, &text, &size);
+    for (SurveyTask *t = s->tasks; t; t = t->next)
+        if (survey_wants_mdev_types(t->survey))
+            deliver_types(t->survey, text, size, r);
+    pump(s);
+}
+
+static int submit_types(Surveyor *s) {
+    static const WorkerOrder order = {.operation = WORKER_MDEV_TYPES};
+
+    return worker_submit(s->workers, &order, s->timeout_usec,
+            &(WorkerCaller){.done = on_types, .userdata = s, .task = &s->types_task});
+}
+
+static void start_types(Surveyor *s, Survey *survey) {
+    int r;
+
+    if (!survey_wants_mdev_types(survey) || s->types_task)
+        return;
+    r = now_usec(s) < s->types_silent_until_usec ? -ETIMEDOUT : submit_types(s);
+    if (r < 0)
+        put_no_types(survey, r);
+}
+
 /* Is it the device, one of its group, or one that is reset with it? */
 static bool is_disturbed(const Surveyor *s, const DeviceName *name, const DeviceName *opened) {
     const Device *d = inventory_find_device(s->inventory, name),
@@ -267,6 +327,8 @@ static void pump(Surveyor *s) {
     for (SurveyTask *t = s->tasks; t; t = t->next)
         for (size_t k = 0; k < t->survey->n_devices; k++)
             start_device(s, &t->survey->devices[k]);
+    for (SurveyTask *t = s->tasks; t; t = t->next)
+        start_types(s, t->survey);
     while (*i) {
         SurveyTask *t = *i;
 
@@ -312,6 +374,7 @@ int surveyor_take(Surveyor *s, Survey *survey, const FactSource *source, bool sl
         return 0;
     for (size_t k = 0; k < survey->n_devices; k++)
         start_device(s, &survey->devices[k]);
+    start_types(s, survey);
     if (!survey_is_open(survey) && !is_opened(s, survey))
         return 0;
     t = malloc(sizeof(*t));
@@ -329,6 +392,8 @@ void surveyor_take_now(Surveyor *s, Survey *survey, const FactSource *source, bo
     for (size_t i = 0; i < survey->n_devices; i++)
         if (open_facts(&survey->devices[i]) != 0)
             put_unknown(&survey->devices[i], open_facts(&survey->devices[i]), -ETIMEDOUT);
+    if (survey_wants_mdev_types(survey))
+        put_no_types(survey, -ETIMEDOUT);
 }
 
 int surveyor_new(
@@ -353,6 +418,8 @@ Surveyor *surveyor_free(Surveyor *s) {
         t->surveyor = NULL;
     while (s->looks)
         (void) look_free(s->looks);
+    if (s->types_task)
+        worker_task_abandon(s->types_task);
     sd_event_unref(s->event);
     free(s);
     return NULL;

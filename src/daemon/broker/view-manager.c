@@ -211,6 +211,41 @@ static int put_functions_warnings(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
+static int put_mediated_type(const MdevType *t, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'r', "ssssiao");
+    if (r >= 0)
+        r = view_text(out, t->parent);
+    if (r >= 0)
+        r = view_text(out, t->id);
+    if (r >= 0)
+        r = view_text(out, t->name);
+    if (r >= 0)
+        r = view_text(out, t->api);
+    if (r >= 0)
+        r = view_number(out, 'i', (uint64_t) t->available);
+    if (r >= 0)
+        r = view_open(out, 'a', "o");
+    for (size_t i = 0; i < t->n_devices && r >= 0; i++)
+        r = view_refer_device(out, &t->devices[i]);
+    if (r >= 0)
+        r = view_close(out);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_mediated_types(const ViewQuery *q, const ViewSink *out) {
+    const MdevTypes *types;
+    int r;
+
+    r = q->survey ? survey_get_mdev_types(q->survey, &types) : -ENODATA;
+    if (r >= 0)
+        r = view_open(out, 'a', "(ssssiao)");
+    for (size_t i = 0; r >= 0 && i < types->n; i++)
+        r = put_mediated_type(&types->types[i], out);
+    return r < 0 ? r : view_close(out);
+}
+
 static int put_devices(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 'u', inventory_n_devices(q->host->inventory));
 }
@@ -239,6 +274,8 @@ const ViewField view_manager_fields[] = {
         {"Noiommu", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_noiommu},
         {"Taints", "aa{sv}", VIEW_INVALIDATED, VIEW_FOR_ALL, put_taints},
         {"VirtualFunctionsWarnings", "as", VIEW_SILENT, VIEW_FOR_OPERATOR, put_functions_warnings},
+        {"MediatedTypes", "a(ssssiao)", VIEW_COSTLY, VIEW_FOR_ALL, put_mediated_types, DEVICE_FACT_MDEV_TYPES,
+                "parent type name deviceApi available devices"},
         {"Devices", "u", VIEW_SILENT, VIEW_FOR_ALL, put_devices},
         {"Groups", "u", VIEW_SILENT, VIEW_FOR_ALL, put_groups},
         {"Claims", "u", VIEW_SILENT, VIEW_FOR_ALL, put_claims},

@@ -80,7 +80,7 @@ static int look_for_facts(BusCall *call, const BusObject *object, const ViewFiel
     if (field->facts == 0)
         return 0;
     return broker_look_at(call->face->context.host.broker, &call->inquiry,
-            &((const Device *) object->thing)->name, field->facts);
+            object->kind == VIEW_DEVICE ? &((const Device *) object->thing)->name : NULL, field->facts);
 }
 
 static int run_get(BusCall *call, const Subject *subject, Refusal *refusal);

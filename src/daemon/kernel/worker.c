@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,6 +21,7 @@
 #include "daemon/kernel/vfio-caps.h"
 #include "daemon/kernel/vfio.h"
 #include "daemon/privileges.h"
+#include "host/mdev-reader.h"
 #include "host/sysfs.h"
 
 #define WORKER_FD 3
@@ -240,6 +242,29 @@ static void run_find_holders(WorkerResult *result, int fds[static WORKER_FDS_MAX
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
+static int write_mdev_types(int *ret_fd) {
+    _cleanup_(mdev_types_done) MdevTypes types = {};
+    _cleanup_close_ int fd = memfd_create("mdev-types", MFD_CLOEXEC);
+    _cleanup_free_ char *text = NULL;
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    r = mdev_reader_read(&types);
+    text = r >= 0 ? mdev_types_to_text(&types) : NULL;
+    if (!text)
+        return r < 0 ? r : -ENOMEM;
+    if (pwrite(fd, text, strlen(text), 0) != (ssize_t) strlen(text))
+        return -EIO;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static void run_mdev_types(WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
+    result->error = write_mdev_types(&fds[0]);
+    result->n_fds = result->error < 0 ? 0 : 1;
+}
+
 static void close_all(int fds[static WORKER_FDS_MAX]) {
     for (size_t i = 0; i < WORKER_FDS_MAX; i++)
         fds[i] = safe_close(fds[i]);
@@ -292,6 +317,8 @@ static int serve_one(void) {
         run_probe_groups(&order, &result);
     else if (order.operation == WORKER_FIND_HOLDERS)
         run_find_holders(&result, fds);
+    else if (order.operation == WORKER_MDEV_TYPES)
+        run_mdev_types(&result, fds);
     else if (order.operation == WORKER_SRIOV)
         result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
     else

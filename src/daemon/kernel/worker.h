@@ -31,6 +31,7 @@ typedef enum WorkerOperation {
     WORKER_PROBE_NODES,  /* likewise vfio_probe_node() for each number */
     WORKER_FIND_HOLDERS, /* holders_walk(); its file is the one fd */
     WORKER_SRIOV,        /* sriov_set_count() */
+    WORKER_MDEV_TYPES,   /* mdev_reader_read(); a file with mdev_types_to_text() is the one fd */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 

@@ -130,7 +130,8 @@ static int prepare(VarlinkCall *call, ViewKind kind, const void *thing, const Js
         holders = holders || (wants(f, (void *) names) && view_needs_holders(f));
     }
     if (facts != 0) {
-        r = broker_look_at(host_of(call)->broker, &call->inquiry, &((const Device *) thing)->name, facts);
+        r = broker_look_at(host_of(call)->broker, &call->inquiry,
+                kind == VIEW_DEVICE ? &((const Device *) thing)->name : NULL, facts);
         if (r < 0)
             return r;
     }

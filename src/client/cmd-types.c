@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Which mediated devices the drivers of this host can make, and how many more of each. */
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "client/calls.h"
+#include "client/show.h"
+
+#define KEY "mediatedTypes"
+
+/* A parent is meant by the kernel's name, or by that of the device with its kind in front. */
+static bool is_meant(const Options *o, const char *parent) {
+    for (size_t i = 0; i < o->n_arguments; i++) {
+        const char *word = o->arguments[i], *colon = strchr(word, ':');
+
+        if (streq(word, parent) || (colon && streq(colon + 1, parent)))
+            return true;
+    }
+    return o->n_arguments == 0;
+}
+
+static int keep_meant(const Options *o, struct json_object *all, struct json_object **ret) {
+    _cleanup_json_ struct json_object *kept = json_object_new_array();
+
+    for (size_t i = 0; kept && all && i < json_object_array_length(all); i++) {
+        struct json_object *type = json_object_array_get_idx(all, i);
+
+        if (is_meant(o, json_text(type, "parent")) && json_object_array_add(kept, json_object_get(type)) < 0)
+            return -ENOMEM;
+    }
+    *ret = TAKE_PTR(kept);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static void add_row(Table *t, struct json_object *type) {
+    _cleanup_free_ char *devices = json_list_text(type, "devices");
+    int64_t available = json_number(type, "available");
+    char number[24];
+
+    (void) snprintf(number, sizeof(number), "%" PRIi64, available);
+    table_add_row(t);
+    table_set(t, 0, json_text(type, "parent"), COLOUR_NONE);
+    table_set(t, 1, json_text(type, "type"), COLOUR_NONE);
+    table_set(t, 2, available < 0 ? "unknown" : number, available == 0 ? COLOUR_YELLOW : COLOUR_NONE);
+    table_set(t, 3, json_text(type, "deviceApi"), COLOUR_NONE);
+    table_set(t, 4, json_text(type, "name"), COLOUR_NONE);
+    table_set(t, 5, devices, COLOUR_NONE);
+}
+
+static int show_types(const Options *o, struct json_object *types) {
+    static const char *const headers[] = {"PARENT", "TYPE", "AVAILABLE", "API", "NAME", "DEVICES"};
+    _cleanup_(table_freep) Table *t = NULL;
+
+    if (o->json)
+        return show_json(stdout, types, /* pretty= */ true);
+    if (json_object_array_length(types) == 0) {
+        puts(o->n_arguments > 0 ? "No driver makes mediated devices of these parents."
+                                : "No driver of this host makes mediated devices.");
+        return 0;
+    }
+    t = table_new(headers, ELEMENTSOF(headers));
+    if (!t)
+        return -ENOMEM;
+    for (size_t i = 0; i < json_object_array_length(types); i++)
+        add_row(t, json_object_array_get_idx(types, i));
+    return show_table(t, o);
+}
+
+int verb_types(const Options *o, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *types = NULL;
+    _cleanup_object_ Object manager = OBJECT_NULL;
+    _cleanup_connection_ VfiodConnection *c = NULL;
+    int r;
+
+    r = vfiod_connection_new(&c, error);
+    if (r >= 0)
+        r = call_get_manager(c, &manager, error);
+    if (r >= 0)
+        r = call_add_property(c, &manager, KEY, error);
+    if (r < 0)
+        return r;
+    r = keep_meant(o, json_list(manager.properties, KEY), &types);
+    if (r >= 0)
+        r = show_types(o, types);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the types") : 0;
+}

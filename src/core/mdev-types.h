@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Which mediated devices the drivers of this host can make: of each parent the types, with how many more
+ * there can be, and those that there are. The kernel announces no change of these, so they are read when
+ * somebody asks. Pure: the values, and the one form in which workers and snapshots hand them over. */
+
+#include "core/device-name.h"
+
+#define MDEV_TYPE_NAME_MAX 64U /* with its NUL; a longer name of the kernel is no type for us */
+#define MDEV_API_MAX 32U
+#define MDEV_TYPES_MAX 2048U   /* of all parents together */
+#define MDEV_DEVICES_MAX 1024U /* of one type */
+#define MDEV_TYPES_TEXT_MAX (4U * 1024 * 1024)
+
+typedef struct MdevType {
+    char parent[DEVICE_TEXT_MAX]; /* the kernel's name, as in /sys/class/mdev_bus */
+    char id[MDEV_TYPE_NAME_MAX];  /* that of its directory: "nvidia-474" */
+    char *name;                   /* owned; what the driver calls it, "GRID P40-2Q", or NULL */
+    char api[MDEV_API_MAX];       /* "vfio-pci" */
+    int64_t available;            /* -1: unknown */
+    DeviceName *devices;          /* owned; those that there are */
+    size_t n_devices;
+} MdevType;
+
+typedef struct MdevTypes {
+    MdevType *types; /* owned; by parent, then by id */
+    size_t n;
+} MdevTypes;
+
+void mdev_types_done(MdevTypes *t);
+/* One more, which is empty. NULL: out of memory, or there are MDEV_TYPES_MAX already. */
+MdevType *mdev_types_add(MdevTypes *t);
+int mdev_type_add_device(MdevType *t, const DeviceName *name); /* 0, -ENOMEM, -E2BIG */
+int mdev_types_copy(const MdevTypes *t, MdevTypes *ret);       /* 0 or -ENOMEM */
+void mdev_types_sort(MdevTypes *t);
+
+/* Of a parent or a type: may it become part of a path? */
+bool mdev_name_is_safe(const char *s);
+
+/* {"mediatedTypes": […]}; owned by the caller, NULL on ENOMEM. */
+char *mdev_types_to_text(const MdevTypes *t);
+/* 0; -EBADMSG; -ENOMEM. */
+int mdev_types_from_text(const char *text, size_t size, MdevTypes *ret);

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Reads from sysfs which mediated devices the drivers of this host can make. A driver may take its own locks
+ * for available_instances: this may sleep, and is for workers. */
+
+#include "core/mdev-types.h"
+
+int mdev_reader_read(MdevTypes *ret);
