@@ -234,8 +234,18 @@ int call_add_property(VfiodConnection *c, Object *object, const char *property, 
     return 0;
 }
 
-/* A costly property may be refused (Holders is, to a caller that asks too often) or cannot be told: then it
- * is null, and everything else is shown all the same. */
+/* A costly property may be refused (Holders is, to a caller that asks too often) or cannot be told:
+ * everything else is shown all the same. */
+int call_try_property(VfiodConnection *c, Object *object, const char *property, VfiodErrorText *error) {
+    int r = call_add_property(c, object, property, error);
+
+    if (r >= 0 || !is_refusal_of_one_property(error->name))
+        return r;
+    return json_object_object_add(object->properties, property, NULL) < 0
+            ? error_text_errno(error, ENOMEM, "Cannot read vfiod's answer")
+            : 0;
+}
+
 int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error) {
     /* Rule and PolicyWarnings cost nothing, but on the bus the first answer of a connection never has them:
      * see org.vfiod1(5). */
@@ -246,13 +256,10 @@ int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error) {
     };
 
     for (const char *const *property = costly[object->kind]; *property; property++) {
-        struct json_object *value = NULL;
-        int r = read_property(c, object, *property, &value, error);
+        int r = call_try_property(c, object, *property, error);
 
-        if (r < 0 && !is_refusal_of_one_property(error->name))
+        if (r < 0)
             return r;
-        if (json_object_object_add(object->properties, *property, value) < 0)
-            return error_text_errno(error, ENOMEM, "Cannot read vfiod's answer");
     }
     return 0;
 }

@@ -46,6 +46,8 @@ int call_get_manager(VfiodConnection *c, Object *ret, VfiodErrorText *error);
 int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error);
 /* Adds one property, which is costly to read. */
 int call_add_property(VfiodConnection *c, Object *object, const char *property, VfiodErrorText *error);
+/* Likewise; null where the daemon does not tell it. */
+int call_try_property(VfiodConnection *c, Object *object, const char *property, VfiodErrorText *error);
 /* What a person means by a word: a claim's id, cookie:COOKIE for one of their own, group:N, or a device in
  * any spelling. */
 int call_find_object(VfiodConnection *c, const char *word, Object *ret, VfiodErrorText *error);

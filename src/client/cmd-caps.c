@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "client/calls.h"
+#include "client/pager.h"
 #include "client/show.h"
 
 /* ---- Looking ---- */
@@ -61,11 +62,11 @@ static struct json_object *caps_of(const Object *device) {
 }
 
 static int show_table_of(const Options *o, const Objects *objects) {
-    static const char *const headers[] = {
-            "NAME", "DRIVER", "IOMMU", "SNOOP", "REMAPPED", "PASID", "DIRTY", "MIGRATION", "DMA-BUF"};
+    static const TableColumn columns[] = {{"NAME"}, {"DRIVER", .drop = 2}, {"IOMMU", .drop = 1},
+            {"SNOOP", .drop = 3}, {"REMAPPED", .drop = 4}, {"PASID"}, {"DIRTY"}, {"MIGRATION"}, {"DMA-BUF"}};
     static const char *const keys[] = {NULL, "driver", "iommu", "enforced-coherency", "interrupt-remapping",
             "pasid", "dirty-tracking", "migration", "dma-buf"};
-    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+    _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
     bool any = false;
 
     if (!t)
@@ -133,6 +134,7 @@ int verb_caps(const Options *o, VfiodErrorText *error) {
         r = find_devices(c, o, &objects, error);
     if (r < 0)
         return r;
+    pager_open(o);
     if (o->json)
         r = show_json_of(&objects);
     else if (o->n_arguments == 0)

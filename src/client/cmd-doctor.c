@@ -2,6 +2,7 @@
 #include "base/str.h"
 #include "client/calls.h"
 #include "client/doctor.h"
+#include "client/pager.h"
 #include "client/show.h"
 
 static int find_quarantined(VfiodConnection *c, char **ret, VfiodErrorText *error) {
@@ -93,6 +94,7 @@ static int show_finding(const Options *o, const Finding *f) {
 static int show(const Options *o, const Findings *f) {
     int r = 0;
 
+    pager_open(o);
     if (o->json)
         return show_as_json(f);
     for (size_t i = 0; r >= 0 && i < f->n; i++)

@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "client/calls.h"
+#include "client/pager.h"
 #include "client/show-explanation.h"
 
 static const char *claim_action(const char *grant, bool bind) {
@@ -57,9 +58,10 @@ static void show_memlock(const Options *o, int64_t memlock) {
 
 static int show_plan(const Options *o, struct json_object *plan) {
     const char *tether = json_text(plan, "tether");
-    static const char *const headers[] = {"DEVICE", "GROUP", "ACTION", "DRIVER NOW", "DRIVER THEN", "RESET"};
+    static const TableColumn columns[] = {
+            {"DEVICE"}, {"GROUP", .drop = 1}, {"ACTION"}, {"DRIVER NOW"}, {"DRIVER THEN"}, {"RESET"}};
     struct json_object *members = json_list(plan, "members");
-    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+    _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
     _cleanup_free_ char *groups = json_list_text(plan, "groups");
     int r;
 
@@ -130,6 +132,7 @@ int verb_plan(const Options *o, VfiodErrorText *error) {
     r = call_plan(&request, &plan, error);
     if (r < 0)
         return explain_refusal(o, &request, error, r);
+    pager_open(o);
     r = o->json ? show_json(stdout, plan, /* pretty= */ true) : show_plan(o, plan);
     return r < 0 ? error_text_errno(error, r, "Cannot show the plan") : 0;
 }

@@ -67,9 +67,9 @@ static int add_change(Table *t, struct json_object *change) {
 }
 
 static int show_diff(const Options *o, struct json_object *result) {
-    static const char *const headers[N_COLUMNS] = {"DEVICE", "SUBJECT", "OLD", "NEW"};
+    static const TableColumn columns[N_COLUMNS] = {{"DEVICE"}, {"SUBJECT", .cut = 24}, {"OLD"}, {"NEW"}};
     struct json_object *changed = json_list(result, "changed");
-    _cleanup_(table_freep) Table *t = table_new(headers, N_COLUMNS);
+    _cleanup_(table_freep) Table *t = table_new(columns, N_COLUMNS);
     size_t n = json_object_array_length(changed);
     int64_t left_out = json_number(result, "subjectsLeftOut");
     int r = t ? 0 : -ENOMEM;

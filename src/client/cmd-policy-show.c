@@ -117,9 +117,10 @@ static void show_functions(const Options *o, struct json_object *list) {
 }
 
 static int show_policy(const Options *o, struct json_object *result) {
-    static const char *const headers[N_COLUMNS] = {"RULE", "EFFECT", "WHO", "WHAT", "TERMS", "PLACE"};
+    static const TableColumn columns[N_COLUMNS] = {{"RULE"}, {"EFFECT"}, {"WHO", .cut = 16},
+            {"WHAT", .cut = 16}, {"TERMS", .cut = 12, .drop = 1}, {"PLACE"}};
     struct json_object *rules = json_list(result, "rules"), *tags = json_list(result, "tags");
-    _cleanup_(table_freep) Table *t = table_new(headers, N_COLUMNS);
+    _cleanup_(table_freep) Table *t = table_new(columns, N_COLUMNS);
     size_t n = json_object_array_length(rules);
     int r = t ? 0 : -ENOMEM;
 

@@ -3,6 +3,8 @@
 
 #include "base/str.h"
 #include "client/calls.h"
+#include "client/hardware-names.h"
+#include "client/pager.h"
 #include "client/show.h"
 
 static void show_list(const Options *o, struct json_object *object, const char *label, const char *key) {
@@ -103,6 +105,8 @@ static void show_device(const Options *o, struct json_object *device) {
     _cleanup_free_ char *resets = json_list_text(device, "resetMethods");
 
     show_heading(o, json_text(device, "name"));
+    show_field(o, "Vendor", COLOUR_NONE, json_text(device, "vendorName"));
+    show_field(o, "Model", COLOUR_NONE, json_text(device, "modelName"));
     if (is_pci(device))
         show_ids(o, device);
     show_field(o, "State", state_colour(state), state);
@@ -156,6 +160,7 @@ static int show_object(VfiodConnection *c, const Object *object, const Options *
 
 static int status_objects(VfiodConnection *c, const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *array = json_object_new_array();
+    _cleanup_names_ HardwareNames *names = hardware_names_new();
     int r;
 
     if (!array)
@@ -164,10 +169,16 @@ static int status_objects(VfiodConnection *c, const Options *o, VfiodErrorText *
         _cleanup_object_ Object object = OBJECT_NULL;
 
         r = call_find_object(c, o->arguments[i], &object, error);
-        if (r >= 0)
+        if (r >= 0 && o->output != OUTPUT_NAME)
             r = call_add_costly(c, &object, error);
         if (r < 0)
             return r;
+        if (object.kind == OBJECT_DEVICE && hardware_names_add(names, object.properties) < 0)
+            return error_text_errno(error, ENOMEM, "Cannot show the status");
+        if (!o->json && o->output == OUTPUT_NAME) {
+            puts(object.name);
+            continue;
+        }
         if (!o->json) {
             if (i > 0)
                 puts("");
@@ -273,16 +284,18 @@ static void show_kernel(const Options *o, struct json_object *manager) {
         show_field(o, "", COLOUR_RED, "There are no IOMMU groups: no device is isolated from the host.");
 }
 
-static int show_claims(const Options *o, const Objects *objects) {
-    static const char *const headers[] = {"CLAIM", "STATE", "OWNER", "BACKEND", "COMMAND", "DEVICES"};
-    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+static int show_claims(const Options *o, const Objects *objects, VfiodErrorText *error) {
+    static const TableColumn columns[] = {{"CLAIM"}, {"STATE"}, {"OWNER", .drop = 1}, {"BACKEND", .drop = 3},
+            {"COMMAND", .drop = 2}, {"DEVICES"}, {"SINCE", .wide = true}, {"GRANT", .wide = true},
+            {"TETHER", .wide = true}, {"UNIT", .wide = true}, {"REASON", .wide = true}};
+    _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
     bool any = false;
 
     if (!t)
-        return -ENOMEM;
+        return error_text_errno(error, ENOMEM, "Cannot show the claims");
     for (size_t i = 0; i < objects->n_items; i++) {
         const Object *claim = objects->items + i;
-        _cleanup_free_ char *devices = NULL, *owner = NULL;
+        _cleanup_free_ char *devices = NULL, *owner = NULL, *since = NULL;
         const char *state;
 
         if (claim->kind != OBJECT_CLAIM)
@@ -298,11 +311,18 @@ static int show_claims(const Options *o, const Objects *objects) {
         table_set(t, 3, json_text(claim->properties, "backend"), COLOUR_NONE);
         table_set(t, 4, json_text(claim->properties, "command"), COLOUR_NONE);
         table_set(t, 5, devices, COLOUR_NONE);
+        since = show_time(json_number(claim->properties, "since"));
+        table_set(t, 6, since, COLOUR_NONE);
+        table_set(t, 7, json_text(claim->properties, "grant"), COLOUR_NONE);
+        table_set(t, 8, json_text(claim->properties, "tether"), COLOUR_NONE);
+        table_set(t, 9, json_text(claim->properties, "unit"), COLOUR_NONE);
+        table_set(t, 10, json_text(claim->properties, "reason"), COLOUR_NONE);
     }
     if (!any)
         return 0;
-    puts("");
-    return show_table(t, o);
+    if (o->output != OUTPUT_NAME)
+        puts("");
+    return show_sorted_table(t, o, error);
 }
 
 static int manager_json(const Object *manager, const Objects *objects) {
@@ -337,6 +357,8 @@ static int status_manager(VfiodConnection *c, const Options *o, VfiodErrorText *
         r = manager_json(&manager, &objects);
         return r < 0 ? error_text_errno(error, r, "Cannot show the status") : 0;
     }
+    if (o->output == OUTPUT_NAME)
+        return show_claims(o, &objects, error);
     heading = format_string("vfiod %s", json_text(manager.properties, "version"));
     show_heading(o, heading ? heading : "vfiod");
     if (json_flag(manager.properties, "simulated"))
@@ -348,8 +370,7 @@ static int status_manager(VfiodConnection *c, const Options *o, VfiodErrorText *
     show_fieldf(o, "Devices", "%" PRIi64 " in %" PRIi64 " groups", json_number(manager.properties, "devices"),
             json_number(manager.properties, "groups"));
     show_fieldf(o, "Claims", "%" PRIi64, json_number(manager.properties, "claims"));
-    r = show_claims(o, &objects);
-    return r < 0 ? error_text_errno(error, r, "Cannot show the status") : 0;
+    return show_claims(o, &objects, error);
 }
 
 int verb_status(const Options *o, VfiodErrorText *error) {
@@ -359,5 +380,6 @@ int verb_status(const Options *o, VfiodErrorText *error) {
     r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
+    pager_open(o);
     return o->n_arguments > 0 ? status_objects(c, o, error) : status_manager(c, o, error);
 }

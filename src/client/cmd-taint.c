@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/str.h"
 #include "client/calls.h"
+#include "client/pager.h"
 #include "client/show.h"
 
 #define ERROR_NAME_TAINTED "HostTainted" /* whose exit status it is, when something weakens the host */
@@ -30,20 +31,20 @@ static void add_row(Table *t, struct json_object *taint) {
     table_set(t, 7, reason, COLOUR_NONE);
 }
 
-static int show_taints(const Options *o, struct json_object *taints) {
-    static const char *const headers[] = {
-            "WEAKENS", "SINCE", "KIND", "WHAT", "WHO", "DEVICE", "RULE", "REASON"};
-    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+static int show_taints(const Options *o, struct json_object *taints, VfiodErrorText *error) {
+    static const TableColumn columns[] = {{"WEAKENS"}, {"SINCE"}, {"KIND"}, {"WHAT", .cut = 24}, {"WHO"},
+            {"DEVICE"}, {"RULE"}, {"REASON", .cut = 16, .drop = 1}};
+    _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
 
     if (!t)
-        return -ENOMEM;
+        return error_text_errno(error, ENOMEM, "Cannot show the taints");
     for (size_t i = 0; i < json_object_array_length(taints); i++)
         add_row(t, json_object_array_get_idx(taints, i));
     if (json_object_array_length(taints) == 0) {
         puts("The host is untainted.");
         return 0;
     }
-    return show_table(t, o);
+    return show_sorted_table(t, o, error);
 }
 
 int verb_taint(const Options *o, VfiodErrorText *error) {
@@ -61,8 +62,15 @@ int verb_taint(const Options *o, VfiodErrorText *error) {
     taints = json_list(manager.properties, "taints");
     if (!taints)
         return error_text_errno(error, EOPNOTSUPP, "This version of vfiod has no ledger of taints");
-    r = o->json ? show_json(stdout, taints, /* pretty= */ true) : show_taints(o, taints);
-    if (r < 0)
-        return error_text_errno(error, r, "Cannot show the taints");
+    pager_open(o);
+    if (o->json) {
+        r = show_json(stdout, taints, /* pretty= */ true);
+        if (r < 0)
+            return error_text_errno(error, r, "Cannot show the taints");
+    } else {
+        r = show_taints(o, taints, error);
+        if (r < 0)
+            return r;
+    }
     return any_weakens(taints) ? exit_status_of(ERROR_NAME_TAINTED) : 0;
 }

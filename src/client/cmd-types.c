@@ -51,7 +51,8 @@ static void add_row(Table *t, struct json_object *type) {
 }
 
 static int show_types(const Options *o, struct json_object *types) {
-    static const char *const headers[] = {"PARENT", "TYPE", "AVAILABLE", "API", "NAME", "DEVICES"};
+    static const TableColumn columns[] = {{"PARENT"}, {"TYPE"}, {"AVAILABLE"}, {"API", .drop = 1},
+            {"NAME", .cut = 16, .drop = 2}, {"DEVICES"}};
     _cleanup_(table_freep) Table *t = NULL;
 
     if (o->json)
@@ -61,7 +62,7 @@ static int show_types(const Options *o, struct json_object *types) {
                                 : "No driver of this host makes mediated devices.");
         return 0;
     }
-    t = table_new(headers, ELEMENTSOF(headers));
+    t = table_new(columns, ELEMENTSOF(columns));
     if (!t)
         return -ENOMEM;
     for (size_t i = 0; i < json_object_array_length(types); i++)

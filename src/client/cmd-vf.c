@@ -58,8 +58,8 @@ static void add_row(Table *t, struct json_object *function) {
 }
 
 static int show_functions(const Options *o, const Object *device, struct json_object *functions) {
-    static const char *const headers[] = {"DEVICE", "GROUP", "DRIVER", "STATE", "CLAIM"};
-    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+    static const TableColumn columns[] = {{"DEVICE"}, {"GROUP", .drop = 1}, {"DRIVER"}, {"STATE"}, {"CLAIM"}};
+    _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
     size_t n = json_object_array_length(functions);
 
     if (!t)

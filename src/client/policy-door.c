@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/pager.h"
 #include "client/policy-door.h"
 
 #include <stdarg.h>
@@ -28,6 +29,7 @@ int policy_show(const Options *o, struct json_object *result,
         int (*show)(const Options *o, struct json_object *result), VfiodErrorText *error) {
     int r;
 
+    pager_open(o);
     r = o->json ? show_json(stdout, result, /* pretty= */ true) : show(o, result);
     return r < 0 ? error_text_errno(error, r, "Cannot show the result") : 0;
 }

@@ -4,11 +4,10 @@
 #include <inttypes.h>
 #include <langinfo.h>
 #include <pwd.h>
-#include <sys/ioctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/str.h"
+#include "client/pager.h"
 
 #define FIELD_LABEL_WIDTH 14
 #define FIELD_TEXT_MAX 4096U
@@ -19,25 +18,31 @@ static bool colours_wanted(const Options *o) {
 
     if (o->colour != COLOUR_MODE_AUTO)
         return o->colour == COLOUR_MODE_ALWAYS;
-    return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && !streq(term, "dumb");
+    return screen_is_terminal() && !(no_color && *no_color) && term && !streq(term, "dumb");
 }
 
-static size_t screen_width(void) {
+static size_t screen_width(const Options *o) {
     const char *columns = getenv("COLUMNS");
     struct winsize size;
     uint64_t n;
 
-    if (!isatty(STDOUT_FILENO))
+    if (o->full || !screen_is_terminal())
         return 0;
     if (columns && parse_unsigned(columns, 10, 10000, &n) >= 0 && n > 0)
         return (size_t) n;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col > 0)
+    if (screen_get_size(&size) >= 0 && size.ws_col > 0)
         return size.ws_col;
     return WIDTH_DEFAULT;
 }
 
 TableStyle screen_style(const Options *o) {
-    return (TableStyle){.width = screen_width(), .legend = o->legend, .colours = colours_wanted(o)};
+    return (TableStyle){
+            .width = screen_width(o),
+            .legend = o->legend,
+            .colours = colours_wanted(o),
+            .wide = o->output == OUTPUT_WIDE,
+            .name = o->output == OUTPUT_NAME,
+    };
 }
 
 bool screen_is_utf8(void) {
@@ -69,6 +74,17 @@ int show_json(FILE *f, struct json_object *o, bool pretty) {
     write_escaped(f, text);
     putc('\n', f);
     return fflush(f) == 0 ? 0 : -errno;
+}
+
+int show_sorted_table(Table *t, const Options *o, VfiodErrorText *error) {
+    int r = o->sort ? table_sort(t, o->sort) : 0;
+
+    if (r == -ENOENT)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--sort=%s: there is no such column.", o->sort);
+    if (r >= 0)
+        r = show_table(t, o);
+    return r < 0 ? error_text_errno(error, r, "Cannot show the table") : 0;
 }
 
 int show_table(const Table *t, const Options *o) {
@@ -172,41 +188,57 @@ bool is_pci(struct json_object *device) {
     return startswith(json_text(device, "name"), "pci:");
 }
 
-const char *class_word(uint32_t class_code, char *buf, size_t size) {
-    /* PCI Code and ID Assignment; what is compared is what stands. The longest match comes first. */
-    static const struct {
-        uint32_t code, mask;
-        const char *word;
-    } classes[] = {
-            {0x010802, 0xffffff, "nvme"},
-            {0x010100, 0xffff00, "ide"},
-            {0x010400, 0xffff00, "raid"},
-            {0x010600, 0xffff00, "sata"},
-            {0x010700, 0xffff00, "sas"},
-            {0x010000, 0xff0000, "storage"},
-            {0x020000, 0xffff00, "ethernet"},
-            {0x020700, 0xffff00, "infiniband"},
-            {0x020000, 0xff0000, "network"},
-            {0x030000, 0xffff00, "vga"},
-            {0x030200, 0xffff00, "3d"},
-            {0x030000, 0xff0000, "display"},
-            {0x040000, 0xff0000, "multimedia"},
-            {0x050000, 0xff0000, "memory"},
-            {0x060000, 0xffff00, "host-bridge"},
-            {0x060100, 0xffff00, "isa-bridge"},
-            {0x060400, 0xffff00, "pci-bridge"},
-            {0x060000, 0xff0000, "bridge"},
-            {0x070000, 0xff0000, "serial"},
-            {0x080000, 0xff0000, "system"},
-            {0x090000, 0xff0000, "input"},
-            {0x0c0300, 0xffff00, "usb"},
-            {0x0c0500, 0xffff00, "smbus"},
-            {0x0c0000, 0xff0000, "bus"},
-            {0x0d0000, 0xff0000, "wireless"},
-            {0x100000, 0xff0000, "crypto"},
-            {0x120000, 0xff0000, "accelerator"},
-    };
+/* PCI Code and ID Assignment; what is compared is what stands. The longest match comes first. The words are
+ * those of the policy, and some for bridges. */
+static const struct {
+    uint32_t code, mask;
+    const char *word;
+} classes[] = {
+        {0x010802, 0xffffff, "nvme"},
+        {0x010000, 0xffff00, "scsi"},
+        {0x010100, 0xffff00, "ide"},
+        {0x010400, 0xffff00, "raid"},
+        {0x010600, 0xffff00, "sata"},
+        {0x010700, 0xffff00, "sas"},
+        {0x010000, 0xff0000, "storage"},
+        {0x020000, 0xffff00, "ethernet"},
+        {0x020700, 0xffff00, "infiniband"},
+        {0x020000, 0xff0000, "network"},
+        {0x028000, 0xffff00, "wireless"},
+        {0x030000, 0xffff00, "vga"},
+        {0x030200, 0xffff00, "3d"},
+        {0x030000, 0xff0000, "display"},
+        {0x040000, 0xffff00, "video"},
+        {0x040100, 0xffff00, "audio"},
+        {0x040300, 0xffff00, "audio"},
+        {0x040000, 0xff0000, "multimedia"},
+        {0x050000, 0xff0000, "memory"},
+        {0x060000, 0xffff00, "host-bridge"},
+        {0x060100, 0xffff00, "isa-bridge"},
+        {0x060400, 0xffff00, "pci-bridge"},
+        {0x060000, 0xff0000, "bridge"},
+        {0x070000, 0xff0000, "serial"},
+        {0x080000, 0xff0000, "system"},
+        {0x090000, 0xff0000, "input"},
+        {0x0b0000, 0xff0000, "processor"},
+        {0x0c0000, 0xffff00, "firewire"},
+        {0x0c0300, 0xffff00, "usb"},
+        {0x0c0500, 0xffff00, "smbus"},
+        {0x0c0000, 0xff0000, "bus"},
+        {0x0d0000, 0xff0000, "wireless"},
+        {0x100000, 0xff0000, "crypto"},
+        {0x110000, 0xff0000, "signal-processing"},
+        {0x120000, 0xff0000, "accelerator"},
+};
 
+bool class_is(uint32_t class_code, const char *word) {
+    for (size_t i = 0; i < ELEMENTSOF(classes); i++)
+        if (streq(classes[i].word, word) && (class_code & classes[i].mask) == classes[i].code)
+            return true;
+    return false;
+}
+
+const char *class_word(uint32_t class_code, char *buf, size_t size) {
     for (size_t i = 0; i < ELEMENTSOF(classes); i++)
         if ((class_code & classes[i].mask) == classes[i].code)
             return classes[i].word;

@@ -19,6 +19,8 @@ bool screen_is_utf8(void);
  * escaped too, for the terminal's sake. pretty: over many lines; else on one. 0 or negative errno. */
 int show_json(FILE *f, struct json_object *o, bool pretty);
 int show_table(const Table *t, const Options *o);
+/* By --sort, if that is given. Fills *error. */
+int show_sorted_table(Table *t, const Options *o, VfiodErrorText *error);
 /* "      Label: text", text sanitized and coloured; left out when text is NULL or "". */
 void show_field(const Options *o, const char *label, Colour colour, const char *text);
 void show_fieldf(const Options *o, const char *label, const char *format, ...) _printf_(3, 4);
@@ -47,5 +49,8 @@ void show_capabilities(const Options *o, struct json_object *caps);
 Colour state_colour(const char *state);
 /* Only PCI devices have a class and ids. */
 bool is_pci(struct json_object *device);
+/* Is a device of this class code of the class that the word names, as in a policy? "display" and "vga" are
+ * true of 0x030000. */
+bool class_is(uint32_t class_code, const char *word);
 /* A word for a PCI class code: "ethernet", "nvme"…; "class 0xNN" for the rest, written to buf. */
 const char *class_word(uint32_t class_code, char *buf, size_t size);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/table.h"
 
+#include <ctype.h>
+
 #include "base/str.h"
 
 #define CELL_MAX 512U /* bytes of one cell */
 #define COLUMN_GAP "  "
-#define COLUMN_WIDTH_MIN 8U /* columns are not narrowed below this or their header */
 
 typedef struct Cell {
     char *text; /* owned; sanitized; NULL: empty */
@@ -13,7 +14,7 @@ typedef struct Cell {
 } Cell;
 
 struct Table {
-    const char *const *headers; /* borrowed */
+    const TableColumn *columns; /* borrowed */
     size_t n_columns, n_rows, n_allocated;
     Cell *cells; /* owned; n_rows * n_columns */
     bool failed; /* out of memory */
@@ -32,14 +33,14 @@ const char *colour_on(Colour c) {
     return table[c];
 }
 
-Table *table_new(const char *const *headers, size_t n_columns) {
+Table *table_new(const TableColumn *columns, size_t n_columns) {
     Table *t = calloc(1, sizeof(Table));
 
     assert(n_columns > 0);
 
     if (!t)
         return NULL;
-    *t = (Table){.headers = headers, .n_columns = n_columns};
+    *t = (Table){.columns = columns, .n_columns = n_columns};
     return t;
 }
 
@@ -97,35 +98,146 @@ size_t text_width(const char *s) {
     return n;
 }
 
+static const Cell *cell_at(const Table *t, size_t row, size_t column) {
+    return t->cells + row * t->n_columns + column;
+}
+
 static const char *cell_text(const Cell *cell) {
     return cell->text ? cell->text : "-";
 }
 
-static void natural_widths(const Table *t, const TableStyle *style, size_t *widths) {
-    for (size_t c = 0; c < t->n_columns; c++) {
-        widths[c] = style->legend ? text_width(t->headers[c]) : 0;
-        for (size_t r = 0; r < t->n_rows; r++)
-            widths[c] = MAX(widths[c], text_width(cell_text(t->cells + r * t->n_columns + c)));
+int table_find_column(const TableColumn *columns, size_t n_columns, const char *name) {
+    for (size_t c = 0; c < n_columns; c++) {
+        const char *header = columns[c].header, *s = name;
+
+        while (*header &&
+                (tolower((unsigned char) *s) == tolower((unsigned char) *header) ||
+                        (*s == '-' && *header == ' '))) {
+            header++;
+            s++;
+        }
+        if (!*header && !*s)
+            return (int) c;
     }
+    return -ENOENT;
 }
 
-/* Takes one character at a time from the widest column that may still give one. */
-static void narrow(const Table *t, size_t width, size_t *widths) {
-    size_t total = strlen(COLUMN_GAP) * (t->n_columns - 1);
+int compare_cells(const char *a, const char *b) {
+    bool has_a = a && *a, has_b = b && *b;
+
+    if (!has_a || !has_b)
+        return (int) has_b - (int) has_a;
+    return strverscmp(a, b);
+}
+
+typedef struct SortKey {
+    const char *text;
+    size_t row;
+} SortKey;
+
+static int compare_keys(const void *a, const void *b) {
+    const SortKey *x = a, *y = b;
+    int r = compare_cells(x->text, y->text);
+
+    return r != 0 ? r : x->row < y->row ? -1 : 1;
+}
+
+int table_sort(Table *t, const char *column) {
+    _cleanup_free_ SortKey *keys = calloc(t->n_rows + 1, sizeof(SortKey));
+    Cell *sorted = calloc(t->n_rows * t->n_columns + 1, sizeof(Cell));
+    int c = table_find_column(t->columns, t->n_columns, column);
+
+    if (!keys || !sorted || c < 0) {
+        free(sorted);
+        return c < 0 ? c : -ENOMEM;
+    }
+    for (size_t r = 0; r < t->n_rows; r++)
+        keys[r] = (SortKey){.text = cell_at(t, r, (size_t) c)->text, .row = r};
+    qsort(keys, t->n_rows, sizeof(SortKey), compare_keys);
+    for (size_t r = 0; r < t->n_rows; r++)
+        memcpy(sorted + r * t->n_columns, cell_at(t, keys[r].row, 0), t->n_columns * sizeof(Cell));
+    free(t->cells);
+    t->cells = sorted;
+    t->n_allocated = t->n_rows;
+    return 0;
+}
+
+/* ---- Width ---- */
+
+#define DROPPED SIZE_MAX /* in place of a width */
+
+static size_t natural_width(const Table *t, const TableStyle *style, size_t column) {
+    size_t width = style->legend ? text_width(t->columns[column].header) : 0;
+
+    for (size_t r = 0; r < t->n_rows; r++)
+        width = MAX(width, text_width(cell_text(cell_at(t, r, column))));
+    return width;
+}
+
+static size_t total_width(const Table *t, const size_t *widths) {
+    size_t total = 0;
 
     for (size_t c = 0; c < t->n_columns; c++)
-        total += widths[c];
-    for (; total > width; total--) {
+        if (widths[c] != DROPPED)
+            total += (total > 0 ? strlen(COLUMN_GAP) : 0) + widths[c];
+    return total;
+}
+
+/* Takes one character at a time from the widest column that may still give one. False: lines are longer. */
+static bool cut(const Table *t, size_t width, size_t *widths) {
+    for (size_t total = total_width(t, widths); total > width; total--) {
         size_t widest = t->n_columns;
 
         for (size_t c = 0; c < t->n_columns; c++)
-            if (widths[c] > MAX(text_width(t->headers[c]), (size_t) COLUMN_WIDTH_MIN) &&
+            if (widths[c] != DROPPED && t->columns[c].cut > 0 &&
+                    widths[c] > MAX(text_width(t->columns[c].header), (size_t) t->columns[c].cut) &&
                     (widest == t->n_columns || widths[c] > widths[widest]))
                 widest = c;
         if (widest == t->n_columns)
-            return; /* nothing left to take: lines will wrap */
+            return false;
         widths[widest]--;
     }
+    return true;
+}
+
+static bool column_is_empty(const Table *t, size_t column) {
+    for (size_t r = 0; r < t->n_rows; r++)
+        if (cell_at(t, r, column)->text)
+            return false;
+    return true;
+}
+
+/* Drops the column that matters least; false: all that are left must stay. */
+static bool drop(const Table *t, size_t *widths) {
+    size_t least = t->n_columns;
+    bool least_is_empty = false;
+
+    for (size_t c = 0; c < t->n_columns; c++) {
+        bool empty;
+
+        if (widths[c] == DROPPED || t->columns[c].drop == 0)
+            continue;
+        empty = column_is_empty(t, c);
+        if (least < t->n_columns &&
+                (empty != least_is_empty ? !empty : t->columns[c].drop <= t->columns[least].drop))
+            continue;
+        least = c;
+        least_is_empty = empty;
+    }
+    if (least == t->n_columns)
+        return false;
+    widths[least] = DROPPED;
+    return true;
+}
+
+static void lay_out(const Table *t, const TableStyle *style, size_t *widths) {
+    for (size_t c = 0; c < t->n_columns; c++)
+        widths[c] = t->columns[c].wide && !style->wide ? DROPPED : 0;
+    do
+        for (size_t c = 0; c < t->n_columns; c++)
+            if (widths[c] != DROPPED)
+                widths[c] = natural_width(t, style, c);
+    while (style->width > 0 && !cut(t, style->width, widths) && drop(t, widths));
 }
 
 /* Appends text cut to width. */
@@ -148,10 +260,12 @@ static void add_line(
     size_t blanks = 0; /* owed before the next text, so that no line ends with any */
 
     for (size_t c = 0; c < t->n_columns; c++) {
-        const char *text = row ? cell_text(row + c) : t->headers[c];
+        const char *text = row ? cell_text(row + c) : t->columns[c].header;
         Colour colour = row ? row[c].colour : COLOUR_BOLD;
         bool coloured = style->colours && colour != COLOUR_NONE;
 
+        if (widths[c] == DROPPED)
+            continue;
         strbuf_addf(out, "%*s", (int) blanks, "");
         if (coloured)
             strbuf_add(out, colour_on(colour));
@@ -169,12 +283,14 @@ char *table_format(const Table *t, const TableStyle *style) {
 
     if (!widths || t->failed)
         return NULL;
-    natural_widths(t, style, widths);
-    if (style->width > 0)
-        narrow(t, style->width, widths);
+    for (size_t r = 0; style->name && r < t->n_rows; r++)
+        strbuf_addf(&out, "%s\n", cell_text(cell_at(t, r, 0)));
+    if (style->name)
+        return strbuf_steal(&out);
+    lay_out(t, style, widths);
     if (style->legend)
         add_line(t, style, widths, NULL, &out);
     for (size_t r = 0; r < t->n_rows; r++)
-        add_line(t, style, widths, t->cells + r * t->n_columns, &out);
+        add_line(t, style, widths, cell_at(t, r, 0), &out);
     return strbuf_steal(&out);
 }

@@ -22,12 +22,12 @@ _vfioctl() {
     local verbs='list status plan setup exec hold release transfer memlock-for vf types virt monitor caps taint doctor reload policy snapshot help'
     local policy_verbs='check show explain test diff generate reload'
     local subject='--user --group --unit --slice --cgroup --label --scope --capability --namespace'
-    local with_argument='--color|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
+    local with_argument='--color|-o|--output|--sort|-d|--device|-b|--backend|-r|--reason|--memlock|--host|--policy|--user|--group|--unit'
     with_argument+='|--slice|--cgroup|--label|--scope|--capability|--namespace|--claim|--test|--grant|--tether|--cookie|--require|--hotplug|--ram|--devices'
     with_argument+='|--pid|--connect|--count|--autoprobe'
     local request='--backend --reason --memlock --untainted --grant --tether'
     local giving="$request --cookie --pid --require"
-    local global='--json --no-legend --color --help --version'
+    local global='--json --no-legend --color --full --no-pager --help --version'
 
     COMPREPLY=()
     declare -F _get_comp_words_by_ref >/dev/null || return 0
@@ -127,7 +127,9 @@ _vfioctl() {
 
     if [[ $cur == -* ]]; then
         case $verb in
-        list) _vfioctl_offer "$global --groups" ;;
+        list) _vfioctl_offer "$global --groups --output --sort" ;;
+        status) _vfioctl_offer "$global --output --sort" ;;
+        taint) _vfioctl_offer "$global --sort" ;;
         plan) _vfioctl_offer "$global $giving" ;;
         hold) _vfioctl_offer "$global $giving --wait --no-ask-password" ;;
         exec) _vfioctl_offer "$global --device $giving --qemu --cloud-hypervisor --hotplug --print --wait --no-ask-password --" ;;

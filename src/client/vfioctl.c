@@ -13,6 +13,7 @@
 
 #include "base/str.h"
 #include "client/convert.h"
+#include "client/pager.h"
 #include "client/show.h"
 
 static const char *const colour_mode_table[_COLOUR_MODE_MAX] = {
@@ -21,6 +22,14 @@ static const char *const colour_mode_table[_COLOUR_MODE_MAX] = {
         [COLOUR_MODE_NEVER] = "never",
 };
 DEFINE_STRING_TABLE(colour_mode, ColourMode);
+
+static const char *const output_format_table[_OUTPUT_FORMAT_MAX] = {
+        [OUTPUT_TEXT] = "text",
+        [OUTPUT_WIDE] = "wide",
+        [OUTPUT_NAME] = "name",
+        [OUTPUT_JSON] = "json",
+};
+DEFINE_STRING_TABLE(output_format, OutputFormat);
 
 typedef enum OptionFlag {
     OPTION_HELP = 1 << 0,
@@ -71,6 +80,10 @@ typedef enum OptionFlag {
     OPTION_PODMAN = UINT64_C(1) << 46,
     OPTION_WRITE = UINT64_C(1) << 47,
     OPTION_REQUIRE = UINT64_C(1) << 44,
+    OPTION_FULL = UINT64_C(1) << 48,
+    OPTION_NO_PAGER = UINT64_C(1) << 49,
+    OPTION_OUTPUT = UINT64_C(1) << 50,
+    OPTION_SORT = UINT64_C(1) << 51,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -78,7 +91,9 @@ typedef enum OptionFlag {
 #define OPTION_NUMBER(flag) (256 + __builtin_ctzll(flag))
 #define OPTION_OF_NUMBER(number) (UINT64_C(1) << ((number) -256))
 
-#define OPTIONS_GLOBAL (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR)
+#define OPTIONS_GLOBAL                                                                                       \
+    (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR | OPTION_FULL |           \
+            OPTION_NO_PAGER)
 #define OPTIONS_REQUEST                                                                                      \
     (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
 #define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE)
@@ -137,10 +152,14 @@ static const struct option long_options[] = {
         {"autoprobe", required_argument, NULL, OPTION_NUMBER(OPTION_AUTOPROBE)},
         {"probe", no_argument, NULL, OPTION_NUMBER(OPTION_PROBE)},
         {"require", required_argument, NULL, OPTION_NUMBER(OPTION_REQUIRE)},
+        {"full", no_argument, NULL, OPTION_NUMBER(OPTION_FULL)},
+        {"no-pager", no_argument, NULL, OPTION_NUMBER(OPTION_NO_PAGER)},
+        {"output", required_argument, NULL, OPTION_NUMBER(OPTION_OUTPUT)},
+        {"sort", required_argument, NULL, OPTION_NUMBER(OPTION_SORT)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
-#define SHORT_OPTIONS "hd:b:r:g"
+#define SHORT_OPTIONS "hd:b:r:go:l"
 
 typedef struct Verb {
     const char *name, *arguments, *summary;
@@ -153,11 +172,11 @@ typedef struct Verb {
 static int verb_help(const Options *o, VfiodErrorText *error);
 
 static const Verb verbs[] = {
-        {"list", "[--groups]", "Show devices, or the tree of IOMMU groups", OPTION_GROUPS, 0, 0, false,
-                verb_list},
+        {"list", "[COLUMN=VALUE…]", "Show devices, or the tree of IOMMU groups",
+                OPTION_GROUPS | OPTION_OUTPUT | OPTION_SORT, 0, SIZE_MAX, false, verb_list},
         {"status", "[DEVICE|CLAIM|group:N…]",
-                "Show the daemon, or everything about devices, claims and groups", 0, 0, SIZE_MAX, false,
-                verb_status},
+                "Show the daemon, or everything about devices, claims and groups",
+                OPTION_OUTPUT | OPTION_SORT, 0, SIZE_MAX, false, verb_status},
         {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_GIVING, 1,
                 SIZE_MAX, false, verb_plan},
         {"setup", "DEVICE… --user USER [--qemu|--libvirt|--podman] [--write]",
@@ -187,7 +206,7 @@ static const Verb verbs[] = {
         {"monitor", "", "Print changes as they happen", 0, 0, 0, false, verb_monitor},
         {"caps", "[--probe] [DEVICE…]", "Show what devices can do together with their IOMMU", OPTION_PROBE, 0,
                 SIZE_MAX, false, verb_caps},
-        {"taint", "", "Show what weakens this host, and since when", 0, 0, 0, false, verb_taint},
+        {"taint", "", "Show what weakens this host, and since when", OPTION_SORT, 0, 0, false, verb_taint},
         {"doctor", "", "Look for what is wrong with this host, and how to put it right", 0, 0, 0, false,
                 verb_doctor},
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
@@ -221,6 +240,10 @@ static const struct {
         {OPTION_JSON, "      --json", NULL, "Print JSON, for scripts; errors too"},
         {OPTION_NO_LEGEND, "      --no-legend", NULL, "Print no headings"},
         {OPTION_COLOUR, "      --color=WHEN", NULL, "auto, always or never"},
+        {OPTION_FULL, "  -l, --full", NULL, "Do not fit tables into the terminal"},
+        {OPTION_NO_PAGER, "      --no-pager", NULL, "Do not use a pager"},
+        {OPTION_OUTPUT, "  -o, --output=FORMAT", "list, status", "text, wide, name or json"},
+        {OPTION_SORT, "      --sort=COLUMN", "list, status, taint", "order by a column"},
         {OPTION_GROUPS, "  -g, --groups", "list", "the tree of groups"},
         {OPTION_DEVICE, "  -d, --device=DEVICE", "exec, release", "this device; repeatable"},
         {OPTION_BACKEND, "  -b, --backend=BACKEND", "exec, hold, plan, explain", "the kernel's interface"},
@@ -352,6 +375,7 @@ static int verb_help(const Options *o, VfiodErrorText *error) {
         if (!verb)
             return second ? unknown_verb(first, second, error) : unknown_verb(NULL, first, error);
     }
+    pager_open(o);
     show_help(verb);
     return 0;
 }
@@ -368,6 +392,10 @@ static uint64_t flag_of(int c) {
         return OPTION_REASON;
     case 'g':
         return OPTION_GROUPS;
+    case 'o':
+        return OPTION_OUTPUT;
+    case 'l':
+        return OPTION_FULL;
     default:
         return OPTION_OF_NUMBER(c);
     }
@@ -411,6 +439,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_REQUIRE, .text = &o->more.require},
             {OPTION_HOTPLUG, .text = &o->hotplug},
             {OPTION_CONNECT, .text = &o->connect},
+            {OPTION_SORT, .text = &o->sort},
             {OPTION_HOST, .text = &o->host},
             {OPTION_USER, .text = &o->user},
             {OPTION_UNIT, .text = &o->unit},
@@ -433,7 +462,9 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_LAST_REFUSAL, .set = &o->last_refusal},
             {OPTION_SERIALS, .set = &o->serials},
             {OPTION_PROBE, .set = &o->probe},
+            {OPTION_FULL, .set = &o->full},
             {OPTION_NO_LEGEND, .clear = &o->legend},
+            {OPTION_NO_PAGER, .clear = &o->pager},
             {OPTION_NO_ASK, .clear = &o->ask},
             {OPTION_NO_WAIT, .clear = &o->wait},
     };
@@ -459,6 +490,15 @@ static int take_colour(Options *o, const char *value, VfiodErrorText *error) {
     if (o->colour < 0)
         return error_text_set(
                 error, EINVAL, ERROR_NAME_USAGE, "--color=%s: expected auto, always or never.", value);
+    return 0;
+}
+
+static int take_output(Options *o, const char *value, VfiodErrorText *error) {
+    o->output = output_format_from_string(value);
+    if (o->output < 0)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--output=%s: expected text, wide, name or json.", value);
+    o->json = o->json || o->output == OUTPUT_JSON;
     return 0;
 }
 
@@ -553,6 +593,7 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
         int (*take)(Options *o, const char *value, VfiodErrorText *error);
     } parsers[] = {
             {OPTION_COLOUR, take_colour},
+            {OPTION_OUTPUT, take_output},
             {OPTION_DEVICE, take_device},
             {OPTION_MEMLOCK, take_memlock},
             {OPTION_QEMU, take_qemu},
@@ -574,6 +615,28 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
             return parsers[i].take(o, value, error);
     assert(false);
     return -EINVAL;
+}
+
+/* word: "--opshun" or "--option=VALUE", which getopt_long(3) does not take. */
+static int unknown_option(const char *word, uint64_t allowed, VfiodErrorText *error) {
+    const char *names[ELEMENTSOF(long_options)], *near;
+    _cleanup_free_ char *name = NULL;
+    size_t n = 0;
+
+    name = strndup(word + strspn(word, "-"), strcspn(word + strspn(word, "-"), "="));
+    if (!name)
+        return error_text_errno(error, ENOMEM, "Cannot read the options");
+    for (const struct option *option = long_options; option->name; option++) {
+        if (streq(option->name, name))
+            return error_text_set(
+                    error, EINVAL, ERROR_NAME_USAGE, "--%s: the option takes no argument.", name);
+        if (OPTION_OF_NUMBER(option->val) & allowed)
+            names[n++] = option->name;
+    }
+    names[n] = NULL;
+    near = nearest(name, names);
+    return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--%s: unknown option%s%s%s See vfioctl --help.",
+            name, near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : ".");
 }
 
 /* Parses options from argv[1] on, up to the first argument or, where the verb takes no command, all of them.
@@ -599,17 +662,16 @@ static int parse_options(
             return error_text_set(
                     error, EINVAL, ERROR_NAME_USAGE, "-%c: unknown option. See vfioctl --help.", optopt);
         if (c == '?')
-            return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                    "%s: unknown option, or one that takes no argument. See vfioctl --help.",
-                    argv[optind - 1]);
+            return unknown_option(argv[optind - 1], allowed, error);
         flag = flag_of(c);
         if ((flag & allowed) == 0)
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                     "--%s: this verb does not take the option. See vfioctl --help.", option_name(flag));
         if (flag == OPTION_HELP || flag == OPTION_VERSION) {
-            if (flag == OPTION_HELP)
+            if (flag == OPTION_HELP) {
+                pager_open(o);
                 show_help(verb);
-            else
+            } else
                 puts("vfioctl " VFIOD_VERSION);
             *ret_done = true;
             return optind;
@@ -706,6 +768,7 @@ int main(int argc, char **argv) {
     size_t n = (size_t) argc + 1;
     _cleanup_free_ const char **words = calloc(N_LISTS * n, sizeof(char *));
     Options options = {.legend = true,
+            .pager = true,
             .wait = true,
             .ask = true,
             .count = UINT64_MAX,
@@ -723,6 +786,7 @@ int main(int argc, char **argv) {
         options.tests.items = words + 4 * n;
         r = run(argc, argv, &options, &error);
     }
+    pager_close();
     /* What did not fit into one buffer failed earlier, and is not tried again. */
     if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
         r = error_text_errno(&error, errno > 0 ? errno : EIO, "Cannot write");

@@ -17,6 +17,16 @@ typedef enum ColourMode {
 } ColourMode;
 DECLARE_STRING_TABLE(colour_mode, ColourMode); /* "auto", "always", "never" */
 
+typedef enum OutputFormat {
+    OUTPUT_TEXT,
+    OUTPUT_WIDE, /* all columns */
+    OUTPUT_NAME, /* names alone */
+    OUTPUT_JSON,
+    _OUTPUT_FORMAT_MAX,
+    _OUTPUT_FORMAT_INVALID = -EINVAL,
+} OutputFormat;
+DECLARE_STRING_TABLE(output_format, OutputFormat); /* "text", "wide", "name", "json" */
+
 /* An option that may be given again: its arguments in order, ended by NULL. The array is main()'s. */
 typedef struct OptionList {
     const char **items;
@@ -26,6 +36,9 @@ typedef struct OptionList {
 /* Everything is borrowed from argv. */
 typedef struct Options {
     bool json, legend, groups, wait, untainted, ask, probe;
+    bool full, pager;
+    OutputFormat output;
+    const char *sort; /* NULL: in the order of the daemon */
     ColourMode colour;
     const char **devices; /* --device, in order; the array is owned */
     size_t n_devices;

@@ -55,7 +55,8 @@ class Program:
         self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         test.addCleanup(self.close)
         env = {k: v for k, v in os.environ.items() if k not in ('NO_COLOR', 'COLUMNS')}
-        env.update({'DBUS_SYSTEM_BUS_ADDRESS': test.address, 'LC_ALL': 'C.UTF-8', 'TZ': 'UTC', **environment})
+        env.update({'DBUS_SYSTEM_BUS_ADDRESS': test.address, 'LC_ALL': 'C.UTF-8', 'TZ': 'UTC', 'SYSTEMD_PAGER': '',
+                    'VFIOCTL_HWDB': '', **environment})
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL if terminal is None else terminal,
                                         stdout=self.out if stdout is None else stdout,
                                         stderr=self.err if terminal is None else terminal, user=user)
@@ -158,10 +159,10 @@ class ClientTest(unittest.TestCase):
 class ListTest(ClientTest):
     def test_table(self):
         lines = self.succeeds('list').splitlines()
-        self.assertEqual(lines[0].split(), ['NAME', 'GROUP', 'CLASS', 'IDS', 'DRIVER', 'STATE', 'NODE'])
+        self.assertEqual(lines[0].split(), ['NAME', 'GROUP', 'CLASS', 'IDS', 'DRIVER', 'STATE', 'NODE', 'MODEL'])
         self.assertEqual([l.split()[0] for l in lines[1:]], [NIC, PORT, EDU])
-        self.assertEqual(lines[1].split(), [NIC, '10', 'ethernet', '8086:10d3', 'e1000e', 'free', '-'])
-        self.assertEqual(lines[3].split()[-4:], ['1234:11e8', '-', 'free', 'vfio0'])
+        self.assertEqual(lines[1].split(), [NIC, '10', 'ethernet', '8086:10d3', 'e1000e', 'free', '-', '-'])
+        self.assertEqual(lines[3].split()[-5:], ['1234:11e8', '-', 'free', 'vfio0', '-'])
         self.assertTrue(all(len(l) <= 80 and l == l.rstrip() for l in lines))
         column = lines[0].index('STATE')
         self.assertTrue(all(l[column:].startswith('free') for l in lines[1:]))
@@ -231,11 +232,15 @@ class ListTest(ClientTest):
         out = self.terminal('list')
         self.assertIn('\x1b[1mNAME\x1b[0m', out)
         lines = re.sub('\x1b\\[[0-9;]*m', '', out).splitlines()
-        self.assertLessEqual(max(map(len, lines)), 65)  # headers and eight columns each are the least
-        self.assertIn('…', lines[1])
+        self.assertLessEqual(max(map(len, lines)), 60)
+        # Columns are dropped; names are not cut.
+        self.assertEqual(lines[0].split(), ['NAME', 'DRIVER', 'STATE'])
+        self.assertEqual(lines[1].split(), ['pci:0000:00:02.0', 'a-driver-with-quite-a-long-name', 'free'])
         self.assertNotIn('\x1b', self.terminal('list', NO_COLOR='1'))
-        self.assertNotIn('…', self.terminal('list', COLUMNS='200'))
-        self.assertNotIn('…', self.succeeds('list'))
+        whole = self.succeeds('list')
+        self.assertNotIn('…', whole)
+        for arguments, environment in ((['list'], {'COLUMNS': '200'}), (['list', '--full'], {}), (['-l', 'list'], {})):
+            self.assertEqual(self.terminal(*arguments, NO_COLOR='1', **environment), whole)
 
     def test_tree(self):
         lines = self.succeeds('list', '--groups', '--no-legend').splitlines()
@@ -264,7 +269,7 @@ class ListTest(ClientTest):
         claim = self.make_claim(EDU)
         for word, interface in ((NIC, 'Device'), ('group:8', 'Group'), (claim.id, 'Claim')):
             names = {p[0].lower() + p[1:] for p in CONTRACT['org.vfiod1.' + interface]}
-            self.assertEqual(set(self.json('status', word)[0]), names | {'kind'})
+            self.assertEqual(set(self.json('status', word)[0]), names | {'kind'} | ({'vendorName', 'modelName'} if interface == 'Device' else set()))
 
     def test_hostile_text_cannot_reach_the_terminal(self):
         self.mock.add_device('pci:0000:00:02.0', 10, Driver='a\x1b[2Jb\u009b1mc\x7f\nd')

@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include "client/convert.h"
+#include "client/hardware-names.h"
 #include "client/show.h"
+#include "core/pci-class.h"
 
 static void test_class_words(void **state) {
     static const struct {
@@ -82,9 +84,48 @@ static void test_write_errors_are_told(void **state) {
     fclose(f);
 }
 
+/* The words of the policy mean the same in a filter. */
+static void test_classes_of_the_policy(void **state) {
+    for (const PciClass *c = pci_classes; c->name; c++) {
+        assert_true(class_is(c->value, c->name));
+        assert_true(class_is(c->value | (~c->mask & 0xffffff), c->name));
+        assert_false(class_is(0x130000, c->name));
+    }
+    assert_true(class_is(0x010802, "storage"));
+    assert_false(class_is(0x010802, "sata"));
+    assert_false(class_is(0x010802, "nvm"));
+    assert_false(class_is(0x010802, ""));
+}
+
+static void test_short_names(void **state) {
+    static const struct {
+        const char *vendor, *model, *expected;
+    } cases[] = {
+            {"Intel Corporation", "82574L Gigabit Network Connection",
+                    "Intel 82574L Gigabit Network Connection"},
+            {"Advanced Micro Devices, Inc. [AMD/ATI]", "Navi 31", "AMD/ATI Navi 31"},
+            {"Realtek Semiconductor Co., Ltd.", "RTL8125", "Realtek RTL8125"},
+            {"Samsung Electronics Co Ltd", NULL, "Samsung"},
+            {"Red Hat, Inc.", "QEMU", "Red Hat QEMU"},
+            {"[", NULL, "["},
+            {"x []", NULL, "x []"},
+            {" Inc.", NULL, " Inc."},
+            {NULL, "a", "a"},
+            {NULL, NULL, NULL},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *text = hardware_short_name(cases[i].vendor, cases[i].model);
+
+        assert_true(streq_ptr(text, cases[i].expected));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_class_words),
+            cmocka_unit_test(test_classes_of_the_policy),
+            cmocka_unit_test(test_short_names),
             cmocka_unit_test(test_json_members_of_any_type),
             cmocka_unit_test(test_json_is_safe_for_terminals),
             cmocka_unit_test(test_write_errors_are_told),

@@ -8,11 +8,11 @@
 
 #include "client/table.h"
 
-static const char *const headers[] = {"NAME", "STATE", "A HEADER"};
+static const TableColumn columns[] = {{"NAME", .cut = 8}, {"STATE", .cut = 8}, {"A HEADER"}};
 
 /* cells: rows of three, ended by NULL in the first column. */
 static void shows(const char *const cells[][3], TableStyle style, const char *expected) {
-    _cleanup_(table_freep) Table *t = table_new(headers, ELEMENTSOF(headers));
+    _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
     _cleanup_free_ char *text = NULL;
 
     assert_non_null(t);
@@ -50,7 +50,7 @@ static void test_empty(void **state) {
 }
 
 static void test_narrow(void **state) {
-    /* The widest column gives first, then both; none below its header or eight. */
+    /* The widest column gives first, then both; none below its header or its least. */
     shows(two_rows, (TableStyle){.legend = true, .width = 36},
             "NAME           STATE        A HEADER\n"
             "pci:0000:06:…  free         -\n"
@@ -65,6 +65,89 @@ static void test_wide_enough(void **state) {
     shows(two_rows, (TableStyle){.width = 35},
             "pci:0000:06:0d.0  free         -\n"
             "x                 quarantined  last\n");
+}
+
+static char *format(const TableColumn *c, size_t n, const char *const *cells, TableStyle style) {
+    _cleanup_(table_freep) Table *t = table_new(c, n);
+    char *text;
+
+    assert_non_null(t);
+    for (size_t i = 0; cells[i]; i++) {
+        if (i % n == 0)
+            table_add_row(t);
+        table_set(t, i % n, cells[i], COLOUR_NONE);
+    }
+    text = table_format(t, &style);
+    assert_non_null(text);
+    return text;
+}
+
+/* Text that may be cut is, then columns go: what matters least and has anything stays longer than what is
+ * empty. What must stay, stays whole. */
+static void test_columns_are_dropped(void **state) {
+    static const TableColumn some[] = {{"PLACE"}, {"NODE", .drop = 2}, {"WHY", .cut = 6, .drop = 1},
+            {"EMPTY", .drop = 1}, {"ALL", .wide = true}};
+    static const char *const cells[] = {"/etc/x.json:12", "vfio0", "a long reason", "", "1", NULL};
+    static const struct {
+        size_t width;
+        const char *expected;
+    } cases[] = {
+            {43, "/etc/x.json:12  vfio0  a long reason  -\n"},
+            {39, "/etc/x.json:12  vfio0  a long reason  -\n"},
+            {38, "/etc/x.json:12  vfio0  a long reas…  -\n"},
+            {32, "/etc/x.json:12  vfio0  a lon…  -\n"},
+            {31, "/etc/x.json:12  vfio0  a long …\n"},
+            {28, "/etc/x.json:12  a long reas…\n"},
+            {21, "/etc/x.json:12\n"},
+            {3, "/etc/x.json:12\n"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *text = format(some, 5, cells, (TableStyle){.width = cases[i].width});
+
+        assert_string_equal(text, cases[i].expected);
+    }
+}
+
+static void test_wide_and_name(void **state) {
+    static const TableColumn some[] = {{"NAME"}, {"ALL", .wide = true}};
+    static const char *const cells[] = {"a", "1", "b\n", "", NULL};
+    _cleanup_free_ char *narrow = format(some, 2, cells, (TableStyle){.legend = true}),
+                        *wide = format(some, 2, cells, (TableStyle){.legend = true, .wide = true}),
+                        *name = format(
+                                some, 2, cells, (TableStyle){.legend = true, .wide = true, .name = true}),
+                        *none = format(some, 2, cells + 4, (TableStyle){.name = true});
+
+    assert_string_equal(narrow, "NAME\na\nb\\x0a\n");
+    assert_string_equal(wide, "NAME   ALL\na      1\nb\\x0a  -\n");
+    assert_string_equal(name, "a\nb\\x0a\n");
+    assert_string_equal(none, "");
+}
+
+static void test_sort(void **state) {
+    static const TableColumn some[] = {{"NAME"}, {"HOW MANY"}};
+    static const char *const rows[][2] = {{"a", "10"}, {"b", ""}, {"c", "9"}, {"d", "10"}, {"e", "x"}};
+    _cleanup_(table_freep) Table *t = table_new(some, 2), *empty = table_new(some, 2);
+    _cleanup_free_ char *text = NULL;
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        table_add_row(t);
+        table_set(t, 0, rows[i][0], COLOUR_NONE);
+        table_set(t, 1, rows[i][1], COLOUR_NONE);
+    }
+    assert_int_equal(table_sort(t, "how"), -ENOENT);
+    assert_int_equal(table_sort(t, ""), -ENOENT);
+    assert_int_equal(table_sort(t, "How-Many"), 0);
+    text = table_format(t, &(TableStyle){});
+    assert_string_equal(text, "c  9\na  10\nd  10\ne  x\nb  -\n");
+    /* And it can still be added to. */
+    table_add_row(t);
+    table_set(t, 0, "0", COLOUR_NONE);
+    assert_int_equal(table_sort(t, "name"), 0);
+    free(text);
+    text = table_format(t, &(TableStyle){.name = true});
+    assert_string_equal(text, "0\na\nb\nc\nd\ne\n");
+    assert_int_equal(table_sort(empty, "name"), 0);
 }
 
 static void test_utf8(void **state) {
@@ -86,7 +169,7 @@ static void test_hostile(void **state) {
 }
 
 static void test_colours(void **state) {
-    _cleanup_(table_freep) Table *t = table_new(headers, 2);
+    _cleanup_(table_freep) Table *t = table_new(columns, 2);
     _cleanup_free_ char *with = NULL, *without = NULL;
 
     table_add_row(t);
@@ -101,7 +184,7 @@ static void test_colours(void **state) {
 }
 
 static void test_last_set_counts(void **state) {
-    _cleanup_(table_freep) Table *t = table_new(headers, 1);
+    _cleanup_(table_freep) Table *t = table_new(columns, 1);
     _cleanup_free_ char *text = NULL;
 
     table_add_row(t);
@@ -117,6 +200,9 @@ int main(void) {
             cmocka_unit_test(test_empty),
             cmocka_unit_test(test_narrow),
             cmocka_unit_test(test_wide_enough),
+            cmocka_unit_test(test_columns_are_dropped),
+            cmocka_unit_test(test_wide_and_name),
+            cmocka_unit_test(test_sort),
             cmocka_unit_test(test_utf8),
             cmocka_unit_test(test_hostile),
             cmocka_unit_test(test_colours),
