@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/claim.h"
 
+#include <stdio.h>
+
 #include "base/str.h"
 
 void claim_done(Claim *c) {
@@ -28,4 +30,21 @@ bool claim_node_path_is_valid(const char *path) {
 
 bool claim_id_is_valid(const char *id) {
     return strlen(id) == CLAIM_ID_MAX - 1 && strspn(id, "0123456789abcdef") == CLAIM_ID_MAX - 1;
+}
+
+const char *claim_format_ticket(const Claim *c, char buf[static REQUEST_TICKET_MAX]) {
+    (void) snprintf(buf, REQUEST_TICKET_MAX, "%s-%s", c->id, c->ticket);
+    return buf;
+}
+
+bool claim_has_ticket(const Claim *c, const char *ticket) {
+    char own[REQUEST_TICKET_MAX];
+    unsigned char differences = 0;
+
+    if (!c->ticket[0] || strlen(ticket) != REQUEST_TICKET_MAX - 1)
+        return false;
+    (void) claim_format_ticket(c, own);
+    for (size_t i = 0; i < REQUEST_TICKET_MAX; i++)
+        differences |= (unsigned char) (own[i] ^ ticket[i]);
+    return differences == 0;
 }

@@ -10,6 +10,11 @@
 
 #define CONNECTION_NAME_MAX 80U
 
+/* A ticket is the id of its reservation and a secret of 128 bits, "0123456789abcdef-…". */
+#define TICKET_SECRET_MAX 33U /* hex digits + NUL */
+#define RESERVATION_TTL_DEFAULT_SEC 300U
+#define RESERVATION_TTL_MAX_SEC 86400U
+
 /* A node that the client opens by itself (GRANT_NODE). */
 typedef struct ClaimNode {
     char path[48];
@@ -40,8 +45,11 @@ struct Claim {
     char *unit;                      /* owned */
     char cookie[REQUEST_COOKIE_MAX]; /* chosen by its owner, to find it again; "": none */
     char *reason;                    /* owned; what the client said it is for */
-    Subject subject;  /* the caller, as the policy saw them: what a later policy would say can be asked */
-    ClaimNode *nodes; /* owned */
+    Subject subject; /* the caller, as the policy saw them: what a later policy would say can be asked */
+    char ticket[TICKET_SECRET_MAX]; /* the secret of a reservation's ticket; "": it is none */
+    uint64_t until_usec;            /* of a reservation, CLOCK_REALTIME: when it expires, for people */
+    uint64_t deadline_usec;         /* the same, CLOCK_BOOTTIME, which nobody sets: this one counts */
+    ClaimNode *nodes;               /* owned */
     size_t n_nodes;
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
@@ -60,5 +68,9 @@ void claim_done(Claim *c);
 /* The id under which systemd keeps what it hangs on. */
 const char *claim_lifeline(const Claim *c);
 bool claim_id_is_valid(const char *id);
+/* The ticket of a reservation, as its redeemer gives it. */
+const char *claim_format_ticket(const Claim *c, char buf[static REQUEST_TICKET_MAX]);
+/* Is this its ticket? Takes the same time for every secret that is wrong. */
+bool claim_has_ticket(const Claim *c, const char *ticket);
 /* "/dev/iommu", or what is below "/dev/vfio/". */
 bool claim_node_path_is_valid(const char *path);

@@ -83,4 +83,9 @@
     X(NOT_SUPPORTED, "NotSupported", EOPNOTSUPP, 49,                                                         \
             "Choose a device of another kind. 'vfioctl list' shows the kind in front of each name.")         \
     X(REQUIREMENT_NOT_MET, "RequirementNotMet", EOPNOTSUPP, 50,                                              \
-            "Choose a device that has it: 'vfioctl caps' shows what is known of the devices of this host.")
+            "Choose a device that has it: 'vfioctl caps' shows what is known of the devices of this host.")  \
+    X(DEVICE_RESERVED, "DeviceReserved", EBUSY, 51,                                                          \
+            "Wait until the reservation ends, or choose another device.")                                    \
+    X(NO_DEVICE_AVAILABLE, "NoDeviceAvailable", EBUSY, 52,                                                   \
+            "Release a device, or ask for other devices. 'vfioctl plan DEVICE' shows what is in the way.")   \
+    X(TICKET_INVALID, "TicketInvalid", EACCES, 53, "Reserve a device again ('vfioctl reserve').")

@@ -4,6 +4,7 @@
 static const char *const claim_state_table[_CLAIM_STATE_MAX] = {
         [CLAIM_REQUESTED] = "requested",
         [CLAIM_AUTHORIZING] = "authorizing",
+        [CLAIM_RESERVED] = "reserved",
         [CLAIM_BINDING] = "binding",
         [CLAIM_OPENING] = "opening",
         [CLAIM_HELD] = "held",
@@ -18,12 +19,14 @@ DEFINE_STRING_TABLE(claim_state, ClaimState);
 static const char *const claim_event_table[_CLAIM_EVENT_MAX] = {
         [CLAIM_EVENT_ALLOWED] = "allowed",
         [CLAIM_EVENT_ASK] = "ask",
+        [CLAIM_EVENT_RESERVED] = "reserved",
         [CLAIM_EVENT_DENIED] = "denied",
         [CLAIM_EVENT_BOUND] = "bound",
         [CLAIM_EVENT_BIND_FAILED] = "bind-failed",
         [CLAIM_EVENT_OPENED] = "opened",
         [CLAIM_EVENT_OPEN_FAILED] = "open-failed",
         [CLAIM_EVENT_JOINED] = "joined",
+        [CLAIM_EVENT_REDEEMED] = "redeemed",
         [CLAIM_EVENT_RELEASE] = "release",
         [CLAIM_EVENT_DEVICE_GONE] = "device-gone",
         [CLAIM_EVENT_CLOSED] = "closed",
@@ -35,6 +38,7 @@ static const char *const claim_event_table[_CLAIM_EVENT_MAX] = {
         [CLAIM_EVENT_RECOVERED_HELD] = "recovered-held",
         [CLAIM_EVENT_RECOVERED_ENDED] = "recovered-ended",
         [CLAIM_EVENT_RECOVERED_QUARANTINED] = "recovered-quarantined",
+        [CLAIM_EVENT_RECOVERED_RESERVED] = "recovered-reserved",
         [CLAIM_EVENT_FORGET] = "forget",
 };
 DEFINE_STRING_TABLE(claim_event, ClaimEvent);
@@ -59,32 +63,44 @@ typedef struct Cell {
 #define FORGET CLAIM_EFFECT_FORGET
 #define DEFER CLAIM_EFFECT_DEFER
 #define AUTHORIZE CLAIM_EFFECT_AUTHORIZE
+#define TICKET CLAIM_EFFECT_TICKET
 
-/* Whatever is not listed is impossible. Four things to know when reading it:
+/* Whatever is not listed is impossible. Five things to know when reading it:
  * - A refused caller gets its answer only when everything is back (REFUSE with RESTORED), so that "nothing
  * was changed" is true when it is read. REFUSE does nothing when nobody waits.
  * - While a worker is in the kernel nothing can be undone: RELEASE and DEVICE_GONE wait for its result.
  * - One bad device does not keep the others: they are reset and restored, and RESTORE_FAILED says that some
  * are left that are not.
  * - A recovered claim that had ended, or whose client never got its fds, goes through DRAINING like any
- * other: a crash has no way back of its own. */
+ * other: a crash has no way back of its own.
+ * - A reservation ends without a trace on its devices, since nothing was done to them. The claim that redeems
+ * it takes its record over, so that the ticket is spent by the same write that makes the claim. */
 static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
         {
                 [CLAIM_REQUESTED] =
                         {
                                 [CLAIM_EVENT_ALLOWED] = GO(BINDING, SAVE | BIND),
                                 [CLAIM_EVENT_ASK] = GO(AUTHORIZING, AUTHORIZE),
+                                [CLAIM_EVENT_RESERVED] = GO(RESERVED, SAVE | TICKET),
                                 [CLAIM_EVENT_DENIED] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_RELEASE] = GO(GONE, FORGET),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_RECOVERED_HELD] = GO(HELD, 0),
                                 [CLAIM_EVENT_RECOVERED_ENDED] = GO(DRAINING, SAVE | WATCH_CLOSE),
                                 [CLAIM_EVENT_RECOVERED_QUARANTINED] = GO(QUARANTINED, 0),
+                                [CLAIM_EVENT_RECOVERED_RESERVED] = GO(RESERVED, 0),
                         },
                 [CLAIM_AUTHORIZING] =
                         {
                                 [CLAIM_EVENT_ALLOWED] = GO(BINDING, SAVE | BIND),
+                                [CLAIM_EVENT_RESERVED] = GO(RESERVED, SAVE | TICKET),
                                 [CLAIM_EVENT_DENIED] = GO(GONE, REFUSE | FORGET),
+                                [CLAIM_EVENT_RELEASE] = GO(GONE, REFUSE | FORGET),
+                                [CLAIM_EVENT_DEVICE_GONE] = GO(GONE, REFUSE | FORGET),
+                        },
+                [CLAIM_RESERVED] =
+                        {
+                                [CLAIM_EVENT_REDEEMED] = GO(GONE, 0),
                                 [CLAIM_EVENT_RELEASE] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(GONE, REFUSE | FORGET),
                         },

@@ -4,7 +4,7 @@
 /* The one table that decides what happens to a claim.
  *
  *   REQUESTED -> AUTHORIZING -> BINDING -> OPENING -> HELD -> DRAINING -> RESETTING -> RESTORING -> GONE
- *                                                                            `-> QUARANTINED
+ *                           `-> RESERVED                                     `-> QUARANTINED
  *
  * A pure table of (state, event) -> (state, effects). The engine feeds events and runs effects; nothing else
  * changes a claim's state. Every pair is in the table; the impossible ones are marked so, leave the state
@@ -15,6 +15,7 @@
 typedef enum ClaimState {
     CLAIM_REQUESTED,   /* facts are collected for the plan; holds nothing, and is shown to nobody */
     CLAIM_AUTHORIZING, /* waits for an answer of a person (polkit) */
+    CLAIM_RESERVED,    /* nothing is done to its devices, and nobody else gets them: they wait for a ticket */
     CLAIM_BINDING,     /* a worker moves devices to the vfio driver */
     CLAIM_OPENING,     /* nodes are being opened */
     CLAIM_HELD,        /* the client has its fds */
@@ -29,14 +30,16 @@ typedef enum ClaimState {
 DECLARE_STRING_TABLE(claim_state, ClaimState);
 
 typedef enum ClaimEvent {
-    CLAIM_EVENT_ALLOWED, /* policy said yes, intent can be recorded */
-    CLAIM_EVENT_ASK,     /* policy said: ask a person */
-    CLAIM_EVENT_DENIED,  /* policy or person said no, or the shape of the world did */
-    CLAIM_EVENT_BOUND,   /* bind plan done and verified */
+    CLAIM_EVENT_ALLOWED,  /* policy said yes, intent can be recorded */
+    CLAIM_EVENT_ASK,      /* policy said: ask a person */
+    CLAIM_EVENT_RESERVED, /* policy said yes, to a reservation */
+    CLAIM_EVENT_DENIED,   /* policy or person said no, or the shape of the world did */
+    CLAIM_EVENT_BOUND,    /* bind plan done and verified */
     CLAIM_EVENT_BIND_FAILED,
     CLAIM_EVENT_OPENED, /* all fds are there */
     CLAIM_EVENT_OPEN_FAILED,
     CLAIM_EVENT_JOINED,      /* its devices are another claim's now */
+    CLAIM_EVENT_REDEEMED,    /* likewise, and so is its record */
     CLAIM_EVENT_RELEASE,     /* the owner or an operator ends it, or its lifeline closed */
     CLAIM_EVENT_DEVICE_GONE, /* unplugged */
     CLAIM_EVENT_CLOSED,      /* nobody has any of its devices open any more */
@@ -49,6 +52,7 @@ typedef enum ClaimEvent {
     CLAIM_EVENT_RECOVERED_ENDED, /* at start: record found, no lifeline: the client is gone or never got fds
                                   */
     CLAIM_EVENT_RECOVERED_QUARANTINED,
+    CLAIM_EVENT_RECOVERED_RESERVED,
     CLAIM_EVENT_FORGET, /* an operator lifts a quarantine, after a look at the device */
     _CLAIM_EVENT_MAX,
     _CLAIM_EVENT_INVALID = -EINVAL,
@@ -69,6 +73,7 @@ typedef enum ClaimEffect {
     CLAIM_EFFECT_DEFER = 1 << 9,   /* a worker is in the middle: feed the event again after the next step */
     CLAIM_EFFECT_AUTHORIZE = 1 << 10,  /* have a person asked */
     CLAIM_EFFECT_IMPOSSIBLE = 1 << 11, /* the pair cannot happen: report it, change nothing */
+    CLAIM_EFFECT_TICKET = 1 << 12,     /* hand the ticket over, and wait for it until it expires */
 } ClaimEffect;
 
 typedef struct Transition {

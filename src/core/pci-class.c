@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/pci-class.h"
 
+#include "base/str.h"
+
 /* PCI Code and ID Assignment. */
 const PciClass pci_classes[] = {
         {"storage", 0x010000, 0xff0000},
@@ -47,4 +49,36 @@ const char *const *pci_class_names(void) {
             "crypto", "signal-processing", "accelerator", NULL};
 
     return names;
+}
+
+int pci_class_parse_number(const char *s, uint32_t *ret_value, uint32_t *ret_mask) {
+    size_t n = strlen(s);
+    unsigned shift;
+    uint64_t v;
+
+    if ((n != 2 && n != 4 && n != 6) || parse_unsigned(s, 16, 0xffffff, &v) < 0)
+        return -EINVAL;
+    shift = (unsigned) (24 - 4 * n);
+    *ret_value = (uint32_t) v << shift;
+    *ret_mask = (0xffffffU << shift) & 0xffffff;
+    return 0;
+}
+
+/* "3d" is a name, though it has the look of a number: there is no such class. */
+int pci_class_match(const char *text, uint32_t class_code) {
+    uint32_t value, mask;
+    bool known = false;
+
+    for (const PciClass *c = pci_classes; c->name; c++) {
+        if (!streq(c->name, text))
+            continue;
+        known = true;
+        if ((class_code & c->mask) == c->value)
+            return 1;
+    }
+    if (known)
+        return 0;
+    if (pci_class_parse_number(text, &value, &mask) < 0)
+        return -EINVAL;
+    return (class_code & mask) == value;
 }

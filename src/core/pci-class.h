@@ -14,3 +14,7 @@ typedef struct PciClass {
 extern const PciClass pci_classes[];
 /* The names, each once, ended by NULL: for nearest(). */
 const char *const *pci_class_names(void);
+/* "02", "0200" or "020000", without the "0x". 0 or -EINVAL. */
+int pci_class_parse_number(const char *s, uint32_t *ret_value, uint32_t *ret_mask);
+/* Has the class code the class of this name or number? 1 or 0; -EINVAL: it is neither. */
+int pci_class_match(const char *text, uint32_t class_code);

@@ -2,6 +2,7 @@
 #include "core/plan.h"
 
 #include "base/str.h"
+#include "base/timestamp.h"
 #include "core/claim.h"
 #include "core/device-kind.h"
 #include "policy/explain.h"
@@ -218,11 +219,21 @@ static int refuse_quarantined(Planner *p, const Device *d) {
     return r;
 }
 
+static int refuse_reserved(Planner *p, const Device *d, const Claim *holder) {
+    char until[TIMESTAMP_MAX];
+
+    return refuse(p->refusal, VFIOD_ERROR_DEVICE_RESERVED, &d->name,
+            "it is reserved for uid %u until %s (reservation %s)", (unsigned) holder->uid,
+            timestamp_format(holder->until_usec, until), holder->id);
+}
+
 static int refuse_claimed(Planner *p, const Device *d, const Claim *holder) {
     const char *state = claim_state_to_string(holder->state);
     int r;
 
-    if (!d->group)
+    if (holder->state == CLAIM_RESERVED)
+        r = refuse_reserved(p, d, holder);
+    else if (!d->group)
         r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
                 holder->id, (unsigned) holder->uid, state);
     else

@@ -203,6 +203,7 @@ static const FieldTable node_table = FIELD_TABLE(node_fields, .open = true, .che
 /* ---- The claim ---- */
 
 static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
+    char ticket[REQUEST_TICKET_MAX];
     Claim *c = target;
 
     if (!claim_id_is_valid(c->id) || (c->of[0] && !claim_id_is_valid(c->of)))
@@ -212,6 +213,9 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
         return fields_fail(r, object, "not the id of a lifeline");
     if (c->cookie[0] && !cookie_is_valid(c->cookie))
         return fields_fail(r, object, "not a cookie");
+    if ((c->state == CLAIM_RESERVED) != (c->ticket[0] != '\0') ||
+            (c->ticket[0] && !ticket_is_valid(claim_format_ticket(c, ticket))))
+        return fields_fail(r, object, "not a reservation with its ticket");
     c->subject.uid = c->uid;
     c->subject.pid = c->pid;
     return 0;
@@ -233,6 +237,9 @@ static const Field claim_fields[] = {
         FIELD_STRING("unit", Claim, unit, .flags = FIELD_REQUIRED),
         FIELD_STRING("reason", Claim, reason, .flags = FIELD_REQUIRED),
         FIELD_TEXT("cookie", Claim, cookie, .flags = FIELD_OMIT),
+        FIELD_TEXT("ticket", Claim, ticket, .flags = FIELD_OMIT),
+        FIELD_NUMBER("until", Claim, until_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("deadline", Claim, deadline_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_OBJECTS("nodes", Claim, nodes, n_nodes, &node_table, 0, CLAIM_NODES_MAX,
                 .flags = FIELD_ALLOCATED | FIELD_OMIT),
         FIELD_NUMBER("since", Claim, since_usec, 0, INT64_MAX, .flags = FIELD_REQUIRED),

@@ -222,6 +222,23 @@ static int set_require(Request *r, const char *value, Refusal *refusal) {
             shown ?: "");
 }
 
+bool ticket_is_valid(const char *ticket) {
+    const char *hex = "0123456789abcdef";
+
+    return strlen(ticket) == REQUEST_TICKET_MAX - 1 && strspn(ticket, hex) == CLAIM_ID_MAX - 1 &&
+            ticket[CLAIM_ID_MAX - 1] == '-' &&
+            strspn(ticket + CLAIM_ID_MAX, hex) == REQUEST_TICKET_MAX - 1 - CLAIM_ID_MAX;
+}
+
+/* It is not shown again: it may be one, with a character too many. */
+static int set_ticket(Request *r, const char *value, Refusal *refusal) {
+    if (!ticket_is_valid(value))
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the option \"ticket\" has no ticket, expected 16 hex digits, \"-\" and 32 hex digits");
+    strcpy(r->ticket, value);
+    return 0;
+}
+
 static const struct {
     const char *name, *type;
     int (*set)(Request *r, const char *value, Refusal *refusal);
@@ -236,6 +253,7 @@ static const struct {
         {"memlock", "t", set_memlock},
         {"untainted", "b", set_untainted},
         {"require", "s", set_require},
+        {"ticket", "s", set_ticket},
 };
 
 const char *request_option_type(const char *name) {
@@ -258,7 +276,7 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
                 "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
             "there is no option \"%s\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-            "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\" and \"require\"",
+            "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\" and \"ticket\"",
             shown ?: "");
 }
 
@@ -273,6 +291,16 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
         return options[i].set(r, value, refusal);
     }
     return refuse_unknown_option(name, refusal);
+}
+
+int request_check_reserve_option(const char *name, Refusal *refusal) {
+    static const char *const others[] = {"cookie", "pid", "pidfdId", "memlock", "ticket"};
+
+    for (size_t i = 0; i < ELEMENTSOF(others); i++)
+        if (streq(name, others[i]))
+            return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
+                    "a reservation has no option \"%s\": give it when the ticket is redeemed", name);
+    return 0;
 }
 
 int request_check_transfer_option(const char *name, Refusal *refusal) {
@@ -296,7 +324,7 @@ int request_check_process(const Request *r, TetherKind tether, Refusal *refusal)
 }
 
 int request_validate(const Request *r, Refusal *refusal) {
-    if (r->n_devices == 0)
+    if (r->n_devices == 0 && !r->ticket[0])
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the request names no device");
     return request_check_process(r, r->tether, refusal);
 }

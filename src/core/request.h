@@ -53,6 +53,7 @@ DECLARE_STRING_TABLE(tether_kind, TetherKind); /* "lifeline", "process", "connec
 #define REQUEST_DEVICES_MAX 14U
 #define REQUEST_REASON_MAX 256U
 #define REQUEST_COOKIE_MAX 65U /* with the NUL */
+#define REQUEST_TICKET_MAX 50U /* "ID-SECRET", 16 and 32 hex digits, with the NUL */
 #define CLAIM_ID_MAX 17        /* 16 hex digits + NUL; random, so that an id says nothing about others */
 #define REQUEST_MEMLOCK_MAX ((uint64_t) INT64_MAX)
 
@@ -71,6 +72,7 @@ typedef struct Request {
     DeviceNeeds needs;               /* of each device */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
     char cookie[REQUEST_COOKIE_MAX]; /* by which the client finds its claim again; "": none */
+    char ticket[REQUEST_TICKET_MAX]; /* of the reservation whose device it is about; "": none */
     char claim[CLAIM_ID_MAX];        /* the claim that the devices shall join; "": one of their own */
 } Request;
 
@@ -81,12 +83,13 @@ typedef struct Request {
 
 /* 1 to 64 characters of [A-Za-z0-9._:-]: it goes into journals, tables and command lines as it is. */
 bool cookie_is_valid(const char *cookie);
+bool ticket_is_valid(const char *ticket);
 
 /* Adds one device by any spelling. 0, or a refusal: InvalidName, TooManyDevices, InvalidArgument for a
  * device that is named twice. */
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
-/* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason"; "pid",
- * "pidfdId", "memlock",
+/* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason", "ticket";
+ * "pid", "pidfdId", "memlock",
  * a size such as "16G", "require", as device_needs_parse() has it, and "untainted", "yes" or "no", which
  * front ends with types hand over in that form). 0, or a refusal: UnknownOption (with the nearest known one),
  * InvalidArgument. */
@@ -94,6 +97,9 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
 /* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
  * there is none. */
 const char *request_option_type(const char *name);
+/* Of a request to reserve a device, which has neither "cookie", "pid", "pidfdId", "memlock" nor "ticket".
+ * Likewise. */
+int request_check_reserve_option(const char *name, Refusal *refusal);
 /* Of a request to move a claim, which has only "tether", "pid" and "pidfdId": is there an option of this
  * name? 0, or UnknownOption. */
 int request_check_transfer_option(const char *name, Refusal *refusal);
@@ -102,5 +108,6 @@ int request_check_process(const Request *r, TetherKind tether, Refusal *refusal)
 /* The remedy "Request the tether lifeline or unit. MORE", of a mask of 1 << TetherKind: those that the caller
  * may have. Only MORE when there is none. Owned; NULL on ENOMEM. */
 char *tether_advice(unsigned tethers, bool is_operator, const char *more);
-/* Last check: at least one device, and a process only where the claim hangs on a process. */
+/* Last check: at least one device, or a ticket that stands for it, and a process only where the claim hangs
+ * on a process. */
 int request_validate(const Request *r, Refusal *refusal);

@@ -104,10 +104,9 @@ static bool is_id(const char *s) {
 }
 
 static bool is_class(const char *s) {
-    size_t n = strlen(s);
-    uint64_t v;
+    uint32_t value, mask;
 
-    return (n == 2 || n == 4 || n == 6) && parse_unsigned(s, 16, 0xffffff, &v) >= 0;
+    return pci_class_parse_number(s, &value, &mask) >= 0;
 }
 
 /* Appends s without the "0x" in front of numbers. */
@@ -184,16 +183,13 @@ static bool take_class_name(PolicyParser *p, const char *name) {
 static void take_class(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     _cleanup_free_ char *shown = NULL;
-    size_t n = strlen(value->string);
+    uint32_t number, mask;
     const char *meant;
-    unsigned shift;
-    uint64_t v;
 
     if (take_class_name(p, value->string))
         return;
-    if (is_class(value->string) && parse_unsigned(value->string, 16, 0xffffff, &v) >= 0) {
-        shift = (unsigned) (24 - 4 * n);
-        add_class(p, (uint32_t) v << shift, (0xffffffU << shift) & 0xffffff);
+    if (pci_class_parse_number(value->string, &number, &mask) >= 0) {
+        add_class(p, number, mask);
         return;
     }
     if (report_hexadecimal(p, value, "a class", is_class))

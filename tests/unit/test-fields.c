@@ -248,8 +248,48 @@ static void test_old_records(void **state) {
     }
 }
 
+/* A reservation has a ticket, and nothing else has: what contradicts that is damaged, and frees nothing. */
+static void test_reservation(void **state) {
+    static const char *const secrets[] = {
+            "", "x", "0123456789abcdef0123456789abcde", "0123456789ABCDEF0123456789abcdef"};
+    const char *first = old_records[0];
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, again = CLAIM_NULL;
+    _cleanup_free_ char *text = NULL;
+    char ticket[REQUEST_TICKET_MAX];
+
+    assert_int_equal(claim_from_record(first, strlen(first), "boot", &c, NULL), 0);
+    c.state = CLAIM_RESERVED;
+    c.until_usec = 5;
+    c.deadline_usec = 6;
+    strcpy(c.ticket, "0123456789abcdef0123456789abcdef");
+    text = claim_to_record(&c, "boot");
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &again, NULL), 0);
+    assert_int_equal(again.state, CLAIM_RESERVED);
+    assert_true(again.until_usec == 5 && again.deadline_usec == 6);
+    assert_true(claim_has_ticket(&again, claim_format_ticket(&c, ticket)));
+    for (size_t i = 0; ticket[i]; i++) {
+        ticket[i]++;
+        assert_false(claim_has_ticket(&again, ticket));
+        ticket[i]--;
+    }
+    ticket[REQUEST_TICKET_MAX - 2] = '\0';
+    assert_false(claim_has_ticket(&again, ticket));
+    assert_false(claim_has_ticket(&again, ""));
+    for (size_t i = 0; i < ELEMENTSOF(secrets); i++) {
+        _cleanup_free_ char *damaged = NULL;
+
+        strcpy(c.ticket, secrets[i]);
+        damaged = claim_to_record(&c, "boot");
+        assert_int_equal(claim_from_record(damaged, strlen(damaged), "boot", &again, NULL), -EBADMSG);
+    }
+    c.state = CLAIM_HELD;
+    c.ticket[0] = '\0';
+    assert_false(claim_has_ticket(&c, claim_format_ticket(&c, ticket)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_reservation),
             cmocka_unit_test(test_both_directions),
             cmocka_unit_test(test_problems),
             cmocka_unit_test(test_bytes_that_are_no_text),

@@ -65,7 +65,22 @@ static void test_written_down_before_acting(void **state) {
     FOREACH_TRANSITION(s, e, t) {
         if (t.effects & (CLAIM_EFFECT_BIND | CLAIM_EFFECT_RESET | CLAIM_EFFECT_RESTORE))
             assert_true(t.effects & CLAIM_EFFECT_SAVE);
-        assert_int_equal(t.next == CLAIM_GONE && s != CLAIM_GONE, !!(t.effects & CLAIM_EFFECT_FORGET));
+        /* The claim that redeems a reservation has its record. */
+        assert_int_equal(t.next == CLAIM_GONE && s != CLAIM_GONE && e != CLAIM_EVENT_REDEEMED,
+                !!(t.effects & CLAIM_EFFECT_FORGET));
+    }
+}
+
+/* It has no devices to give back, and comes from a yes or from its record alone. */
+static void test_a_reservation_touches_nothing(void **state) {
+    FOREACH_TRANSITION(s, e, t) {
+        if (t.next == CLAIM_RESERVED)
+            assert_true(e == CLAIM_EVENT_RESERVED || e == CLAIM_EVENT_RECOVERED_RESERVED);
+        assert_int_equal(e == CLAIM_EVENT_RESERVED, t.effects == (CLAIM_EFFECT_SAVE | CLAIM_EFFECT_TICKET));
+        if (s == CLAIM_RESERVED)
+            assert_int_equal(t.next, CLAIM_GONE);
+        if (e == CLAIM_EVENT_REDEEMED)
+            assert_true(s == CLAIM_RESERVED && t.effects == 0);
     }
 }
 
@@ -131,6 +146,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_tables),
             cmocka_unit_test(test_impossible_changes_nothing),
+            cmocka_unit_test(test_a_reservation_touches_nothing),
             cmocka_unit_test(test_fds_leave_only_on_opened),
             cmocka_unit_test(test_written_down_before_acting),
             cmocka_unit_test(test_busy_states_wait_for_their_worker),

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "policy/parse.h"
 #include "policy/rule.h"
+#include "policy/selector.h"
 
 #define SLOT "'slot':'06:0d.0'"
 #define PATH "'path':'0000:00:1c.0/00.0'"
@@ -168,8 +169,75 @@ static void test_needed_facts(void **state) {
     assert_int_equal(policy_needed_facts(unused), 0);
 }
 
+/* What a program asks for instead of a name: a pattern, a class, a tag. */
+static void test_selector_words(void **state) {
+    static const char *const bad[] = {"", "class:", "class:x", "class:0x02", "class:02000", "class:ethernet ",
+            "tag:", "tag:0123456789012345678901234567890123456789012345678901234567890123", "0000:06:0g.0",
+            "06:", "pci:"};
+    char problem[DEVICE_PATTERN_PROBLEM_MAX];
+    DeviceSelector s = {.kind = -1};
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        problem[0] = '\0';
+        assert_int_equal(device_selector_parse(bad[i], &s, problem, sizeof(problem)), -EINVAL);
+        assert_true(problem[0] && (int) s.kind == -1);
+    }
+    assert_int_equal(device_selector_parse("06:0d.0", &s, problem, sizeof(problem)), 0);
+    assert_true(s.kind == SELECT_DEVICE && s.device.exact);
+    assert_int_equal(device_selector_parse("0000:06:*", &s, problem, sizeof(problem)), 0);
+    assert_true(s.kind == SELECT_DEVICE && !s.device.exact);
+}
+
+static int match(const char *text, const Policy *policy, const DeviceFacts *facts, unsigned *ret_needed) {
+    const Device device = {.name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 0x0d},
+            .vendor = 0x1234,
+            .device = 0x11e8,
+            .class_code = 0x020000};
+    char problem[DEVICE_PATTERN_PROBLEM_MAX];
+    DeviceSelector s;
+
+    assert_int_equal(device_selector_parse(text, &s, problem, sizeof(problem)), 0);
+    *ret_needed = 0;
+    return device_selector_match(&s, policy, &device, facts, ret_needed);
+}
+
+static void test_selector_matches(void **state) {
+    _cleanup_(policy_freep) Policy *policy = parse("allow",
+            "'slot':{" SLOT "," ID "},'path':{" PATH "," ID "},'card':{" SLOT "," ID "," SERIAL "},"
+            "'others':{" PATH ",'id':'1234:11e9'},'there':{" ELSEWHERE "," ID "}",
+            "['slot','path','card','others','there']");
+    DeviceFacts facts = DEVICE_FACTS_NULL;
+    static const struct {
+        const char *text;
+        int expected;
+        unsigned needed;
+    } rows[] = {
+            {"06:0d.0", 1, 0}, {"06:0d.1", 0, 0}, {"0000:06:*", 1, 0}, {"mdev:*", 0, 0},
+            {"class:ethernet", 1, 0}, {"class:network", 1, 0}, {"class:02", 1, 0}, {"class:0200", 1, 0},
+            {"class:0201", 0, 0}, {"class:audio", 0, 0}, {"class:wireless", 0, 0}, {"tag:slot", 1, 0},
+            {"tag:there", 0, 0}, {"tag:unknown", 0, 0}, {"tag:path", -ENODATA, DEVICE_FACT_SLOT_PATH},
+            {"tag:card", -ENODATA, DEVICE_FACT_SERIAL},
+            {"tag:others", 0, 0}, /* its ids are others: nothing has to be read */
+    };
+    unsigned needed;
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        assert_int_equal(match(rows[i].text, policy, NULL, &needed), rows[i].expected);
+        assert_int_equal(needed, rows[i].needed);
+    }
+    assert_int_equal(match("tag:slot", NULL, NULL, &needed), 0); /* no valid policy */
+    facts.known = DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL;
+    strcpy(facts.slot_path, "0000:00:1c.0/00.0");
+    assert_int_equal(match("tag:path", policy, &facts, &needed), 1);
+    assert_int_equal(match("tag:card", policy, &facts, &needed), 0); /* it has no serial number */
+    strcpy(facts.slot_path, "0000:00:1c.4/00.0");
+    assert_int_equal(match("tag:path", policy, &facts, &needed), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_selector_words),
+            cmocka_unit_test(test_selector_matches),
             cmocka_unit_test(test_all),
             cmocka_unit_test(test_changed_entry),
             cmocka_unit_test(test_needed_facts),

@@ -195,11 +195,12 @@ static void test_bad_options(void **state) {
                     "there is no option \"raeson\", did you mean \"reason\"?"},
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-                    "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\" and \"require\""},
+                    "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\" and "
+                    "\"ticket\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
-                    "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\" and "
-                    "\"require\""},
+                    "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", "
+                    "\"require\" and \"ticket\""},
             {"require", "pasid,tele\x1bport", VFIOD_ERROR_INVALID_ARGUMENT,
                     "\"tele\\x1bport\" is nothing that can be required, expected " DEVICE_NEEDS_WORDS
                     ", with a comma in between"},

@@ -77,7 +77,7 @@ static void end_process(World *w, Subject *s) {
 static RuleUsage count(World *w, const char *rule, const Subject *s) {
     RuleUsage u;
 
-    usage_count(w->usage, rule, s, &u);
+    usage_count(w->usage, rule, s, NULL, &u);
     return u;
 }
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/rate-limit.h"
 #include "base/str.h"
+#include "base/timestamp.h"
 
 /* Grants have an account of their own: who was refused often enough shall not get a device unseen. */
 #define GRANTS_PER_USER 20U
@@ -219,6 +220,33 @@ static void record_claim(int level, const char *message_id, const Claim *c, cons
             c->cookie[0] ? c->cookie : NULL, "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
 }
 
+void audit_reserved(Audit *a, const Claim *c, const Subject *by) {
+    _cleanup_free_ char *devices = NULL, *message = NULL;
+    char who[SUBJECT_DESCRIPTION_MAX], until[TIMESTAMP_MAX];
+
+    if (!admit_grant(a, c))
+        return;
+    devices = claim_devices(c);
+    message = format_string("Claim %s: %s reserved %s for uid %u until %s by rule %s%s", c->id,
+            subject_describe(by, who), devices ?: "?", (unsigned) c->uid,
+            timestamp_format(c->until_usec, until), c->plan.rule,
+            c->plan.ask ? ", authenticated through polkit" : "");
+    record_claim(LOG_INFO, VFIOD_MESSAGE_RESERVED, c, message ?: "A device is reserved");
+}
+
+static char *describe_end(const Claim *c) {
+    if (c->of[0])
+        return format_string(
+                "Claim %s of uid %u gave devices back, they are restored", c->of, (unsigned) c->uid);
+    if (c->ticket[0])
+        return format_string("Claim %s: the reservation for uid %u has ended, nobody had its device (%s)",
+                c->id, (unsigned) c->uid,
+                c->refusal.code == VFIOD_ERROR_TIMED_OUT             ? "expired"
+                        : c->refusal.code == VFIOD_ERROR_DEVICE_GONE ? "the device has gone"
+                                                                     : "cancelled");
+    return format_string("Claim %s of uid %u ended, its devices are restored", c->id, (unsigned) c->uid);
+}
+
 void audit_granted(Audit *a, const Claim *c) {
     _cleanup_free_ char *devices = NULL, *message = NULL;
     char who[SUBJECT_DESCRIPTION_MAX];
@@ -281,12 +309,7 @@ void audit_ended(Audit *a, const Claim *c) {
 
     if (!admit(a, &a->grants, c->uid))
         return;
-    if (c->of[0])
-        message = format_string(
-                "Claim %s of uid %u gave devices back, they are restored", c->of, (unsigned) c->uid);
-    else
-        message =
-                format_string("Claim %s of uid %u ended, its devices are restored", c->id, (unsigned) c->uid);
+    message = describe_end(c);
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_ENDED, c, message ?: "Claim ended");
 }
 

@@ -20,6 +20,8 @@ int audit_new(sd_event *event, uint64_t window_usec, Audit **ret);
 Audit *audit_free(Audit *a);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Audit *, audit_free);
 
+/* A ticket for it was given to by. */
+void audit_reserved(Audit *a, const Claim *c, const Subject *by);
 void audit_granted(Audit *a, const Claim *c);
 void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal);
 /* It was allowed, but could not be made: bind, open or record failed. */

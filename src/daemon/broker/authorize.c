@@ -11,13 +11,14 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/polkit.h"
-#include "daemon/broker/claim-question.h"
+#include "daemon/broker/reservation.h"
 
 ClaimQuestion *claim_question_free(ClaimQuestion *q) {
     if (!q)
         return NULL;
     (void) auth_question_free(q->auth);
     broker_inquiry_done(&q->inquiry);
+    q->reserving = reserving_free(q->reserving);
     free(q->rule);
     free(q->parked);
     free(q->bus_name);
@@ -98,7 +99,7 @@ static int plan_again(ClaimRun *j, ClaimQuestion *q) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     int r;
 
-    r = broker_make_plan(j->broker, &q->inquiry, &q->request, j->subject, &plan, &j->claim.refusal);
+    r = broker_make_plan(j->broker, &q->inquiry, &q->request, claim_run_judged(j), &plan, &j->claim.refusal);
     if (r < 0)
         return r;
     if (plan.ask && !streq(plan.rule, q->rule))
@@ -122,7 +123,10 @@ static void finish(ClaimRun *j, int r) {
     if (r < 0)
         deny(j, j->question);
     j->question = claim_question_free(j->question);
-    claim_run_feed(j, r < 0 ? CLAIM_EVENT_DENIED : CLAIM_EVENT_ALLOWED);
+    claim_run_feed(j,
+            r < 0                        ? CLAIM_EVENT_DENIED
+                    : j->claim.ticket[0] ? CLAIM_EVENT_RESERVED
+                                         : CLAIM_EVENT_ALLOWED);
 }
 
 static void decide_again(void *userdata) {

@@ -54,6 +54,9 @@ static int take_terms(const Claim *c, Request *request, const Subject *subject, 
         return refuse_option(c, "grant", grant_kind_to_string(c->plan.grant), refusal);
     if (request->tether != REQUEST_NULL.tether && request->tether != c->plan.tether)
         return refuse_option(c, "tether", tether_kind_to_string(c->plan.tether), refusal);
+    if (request->ticket[0])
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "a ticket makes a claim of its own, and adds no device to claim %s", c->id);
     if (request->cookie[0])
         return refuse_option(c, "cookie", c->cookie, refusal);
     request->backend = c->plan.backend;
@@ -75,7 +78,7 @@ void broker_add_devices(Broker *e, const char *name, Request *request, const Sub
     if (r >= 0)
         r = take_terms(&j->claim, request, subject, &refusal);
     if (r >= 0) {
-        broker_begin(e, request, subject, asker, done, userdata);
+        broker_begin(e, request, NULL, subject, asker, done, userdata);
         return;
     }
     broker_note_refusal(e, request, subject, &refusal);

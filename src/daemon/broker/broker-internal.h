@@ -99,9 +99,10 @@ int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const
 /* For somebody who cannot wait: what may sleep is unknown. */
 void broker_take_now(Broker *e, Survey *survey);
 
-/* broker_acquire() and broker_add_devices(), when nothing is in the way of asking. */
-void broker_begin(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
-        acquire_done_t done, void *userdata);
+/* broker_acquire(), broker_reserve() and broker_add_devices(), when nothing is in the way of asking. wish: of
+ * a reservation; NULL: it is a claim. */
+void broker_begin(Broker *e, const Request *request, const ReserveWish *wish, const Subject *subject,
+        const Asker *asker, acquire_done_t done, void *userdata);
 
 /* Remembers that a claim that the policy allowed came to nothing, as it remembers refusals. */
 void broker_note_failure(Broker *e, const Claim *c);

@@ -11,7 +11,7 @@
 #include "daemon/broker/backend.h"
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-part.h"
-#include "daemon/broker/claim-question.h"
+#include "daemon/broker/reservation.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
 #include "daemon/broker/vf-declared.h"
@@ -263,10 +263,18 @@ int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const
     return r < 0 ? r : broker_inquire(e, q);
 }
 
-static void count_usage(void *userdata, const char *rule_key, const Subject *subject, RuleUsage *ret) {
-    const Broker *e = userdata;
+/* Against whom a request is planned. */
+typedef struct Rivals {
+    const Broker *broker;
+    const Claim *whole;    /* the claim that the devices shall join; NULL: none */
+    ClaimRun *reservation; /* that the request redeems, and which is not in its way; NULL: none */
+} Rivals;
 
-    usage_count(e->usage, rule_key, subject, ret);
+static void count_usage(void *userdata, const char *rule_key, const Subject *subject, RuleUsage *ret) {
+    const Rivals *rivals = userdata;
+
+    usage_count(rivals->broker->usage, rule_key, subject,
+            rivals->reservation ? rivals->reservation->charge : NULL, ret);
 }
 
 /* What neither policy nor kernel know: whether this process can do it. */
@@ -311,8 +319,21 @@ static int find_whole(Broker *e, const Request *request, const Claim **ret, Refu
     return 0;
 }
 
+/* The reservation steps aside for as long as the planner looks: nothing else runs meanwhile. */
+static int build_plan(const PlanContext *context, const Rivals *rivals, const Request *request,
+        const Subject *subject, Plan *ret, Refusal *refusal) {
+    int r;
+
+    if (rivals->reservation)
+        claim_run_detach(rivals->reservation);
+    r = plan_build(context, request, subject, ret, refusal);
+    if (rivals->reservation)
+        claim_run_attach(rivals->reservation);
+    return r;
+}
+
 static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject,
-        const Claim *whole, Plan *ret, Refusal *refusal) {
+        Rivals *rivals, Plan *ret, Refusal *refusal) {
     bool first = begin_inquiry(e, q, subject);
     const PlanContext context = {
             .inventory = e->inventory,
@@ -321,8 +342,8 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .survey = &q->survey,
             .now_usec = broker_now_usec(),
             .count_usage = count_usage,
-            .usage_userdata = e,
-            .claim = whole,
+            .usage_userdata = rivals,
+            .claim = rivals->whole,
             .all_obstacles = q->all_obstacles,
             .describe = q->all_obstacles,
             .brief = q->brief,
@@ -336,7 +357,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
         if (r < 0)
             return r;
-        r = plan_build(&context, request, subject, ret, refusal);
+        r = build_plan(&context, rivals, request, subject, ret, refusal);
         if (r != -EAGAIN)
             return r;
         r = 0;
@@ -346,14 +367,16 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
 int broker_make_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
-    const Claim *whole = NULL;
+    Rivals rivals = {.broker = e};
     int r;
 
     r = request_validate(request, refusal);
     if (r >= 0)
-        r = find_whole(e, request, &whole, refusal);
+        r = find_whole(e, request, &rivals.whole, refusal);
+    if (r >= 0 && request->ticket[0])
+        r = reservation_find(e, request, subject, &rivals.reservation, refusal);
     if (r >= 0)
-        r = try_plan(e, q, request, subject, whole, &plan, refusal);
+        r = try_plan(e, q, request, subject, &rivals, &plan, refusal);
     if (r >= 0)
         r = check_raw_io(e, &plan, refusal);
     if (r < 0)
@@ -376,18 +399,21 @@ static int check_cookie(Broker *e, const Request *request, const Subject *subjec
 
 int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal) {
-    int r = check_cookie(e, request, subject, refusal);
+    Request resolved = *request;
+    int r;
 
-    return r < 0 ? r : broker_make_plan(e, q, request, subject, ret, refusal);
+    r = check_cookie(e, request, subject, refusal);
+    if (r >= 0)
+        r = reservation_resolve(e, &resolved, subject, refusal);
+    return r < 0 ? r : broker_make_plan(e, q, &resolved, subject, ret, refusal);
 }
 
-static int describe(Claim *c, const Request *request, const Subject *subject) {
-    c->uid = subject->uid;
+static int describe(Claim *c, const Request *request, const Subject *subject, const Subject *owner) {
     c->pid = subject->pid;
     c->since_usec = broker_now_usec();
     strcpy(c->cookie, request->cookie);
     memcpy(c->of, request->claim, sizeof(c->of));
-    if (claims_make_id(c->id) < 0 || subject_copy(subject, &c->subject) < 0 ||
+    if (claims_make_id(c->id) < 0 || subject_copy(owner, &c->subject) < 0 ||
             free_and_strdup(&c->command, subject->command) < 0 ||
             free_and_strdup(&c->unit, subject->unit) < 0 ||
             free_and_strdup(&c->reason, request->reason[0] ? request->reason : NULL) < 0)
@@ -413,6 +439,36 @@ static int charge_rebinding(Broker *e, const Plan *plan, const Subject *subject,
     return r;
 }
 
+static int make_plan(ClaimRun *j) {
+    ClaimQuestion *q = j->question;
+    Claim *c = &j->claim;
+    int r;
+
+    if (q->reserving)
+        return reservation_plan(j);
+    r = broker_make_plan(j->broker, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
+    if (r >= 0)
+        r = charge_rebinding(j->broker, &c->plan, j->subject, &c->refusal);
+    return r;
+}
+
+/* The devices are as good as given: a person is asked, a ticket is, or they are taken from their drivers.
+ * *ret_event: which. 0, or refused. */
+static int go_ahead(ClaimRun *j, ClaimEvent *ret_event) {
+    ClaimQuestion *q = j->question;
+    Claim *c = &j->claim;
+
+    *ret_event = q->reserving ? CLAIM_EVENT_RESERVED : CLAIM_EVENT_ALLOWED;
+    if (q->request.ticket[0])
+        return reservation_redeem(j);
+    if (!c->plan.ask)
+        return claim_run_allow(j);
+    *ret_event = CLAIM_EVENT_ASK;
+    return claim_question_prepare(q, &c->plan) < 0
+            ? refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory")
+            : 0;
+}
+
 /* Facts may have to be waited for: the claim stays as it is then, holds nothing, and is shown to nobody. */
 static void decide(ClaimRun *j) {
     ClaimQuestion *q = j->question;
@@ -423,22 +479,19 @@ static void decide(ClaimRun *j) {
 
     r = broker_inquire_for_policy(e, &q->inquiry, broker_shadow_facts(e), &q->request);
     if (r >= 0)
-        r = broker_make_plan(e, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
+        r = make_plan(j);
     else if (r != -EAGAIN)
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r == -EAGAIN)
         return;
+    if (!q->reserving) /* it is compared when it is redeemed */
+        broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
     if (r >= 0)
-        r = charge_rebinding(e, &c->plan, j->subject, &c->refusal);
-    broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
-    if (r >= 0 && c->plan.ask && claim_question_prepare(q, &c->plan) < 0)
-        r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
-    if (r >= 0 && !c->plan.ask)
-        r = claim_run_allow(j);
-    if (r < 0)
+        r = go_ahead(j, &event);
+    if (r < 0) {
+        event = CLAIM_EVENT_DENIED;
         broker_note_refusal(e, &q->request, j->subject, &c->refusal);
-    else
-        event = c->plan.ask ? CLAIM_EVENT_ASK : CLAIM_EVENT_ALLOWED;
+    }
     if (event != CLAIM_EVENT_ASK)
         j->question = claim_question_free(q);
     claim_run_feed(j, event);
@@ -473,8 +526,28 @@ static void refuse_simulated(
     (void) done(userdata, NULL, &refusal);
 }
 
-void broker_begin(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
-        acquire_done_t done, void *userdata) {
+static const Subject *owner_of(const ReserveWish *wish, const Subject *subject) {
+    return wish && wish->owner ? wish->owner : subject;
+}
+
+/* What can be refused without any fact, and what the caller is charged. */
+static int check_in(ClaimRun *j, const ReserveWish *wish, const Subject *subject, Refusal *refusal) {
+    const Request *request = &j->question->request;
+    int r;
+
+    r = check_cookie(j->broker, request, subject, refusal);
+    if (r >= 0 && wish)
+        r = reservation_begin(j, wish, subject, refusal);
+    if (r < 0 || request->ticket[0])
+        return r < 0 ? r : reservation_begin_redeeming(j, subject, refusal);
+    j->claim.uid = owner_of(wish, subject)->uid;
+    r = budget_begin_claim(j->broker->config.budget, j->claim.uid, refusal);
+    j->charged = r >= 0;
+    return r;
+}
+
+void broker_begin(Broker *e, const Request *request, const ReserveWish *wish, const Subject *subject,
+        const Asker *asker, acquire_done_t done, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     ClaimRun *j;
     int r;
@@ -482,22 +555,19 @@ void broker_begin(Broker *e, const Request *request, const Subject *subject, con
     j = claim_run_new(e);
     if (j)
         j->question = claim_question_new(request, asker, on_facts, j);
-    r = j && j->question ? check_cookie(e, request, subject, &refusal)
+    r = j && j->question ? check_in(j, wish, subject, &refusal)
                          : refuse(&refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
-    if (r >= 0)
-        r = budget_begin_claim(e->config.budget, subject->uid, &refusal);
     if (r < 0) {
         broker_note_refusal(e, request, subject, &refusal);
         (void) done(userdata, NULL, &refusal);
         (void) claim_run_free(j);
         return;
     }
-    j->charged = true;
-    j->claim.uid = subject->uid;
+    j->claim.uid = owner_of(wish, subject)->uid;
     j->done = done;
     j->userdata = userdata;
     j->subject = subject;
-    if (describe(&j->claim, request, subject) >= 0) {
+    if (describe(&j->claim, request, subject, owner_of(wish, subject)) >= 0) {
         decide(j);
         return;
     }
@@ -510,7 +580,19 @@ void broker_acquire(Broker *e, const Request *request, const Subject *subject, c
     if (e->config.simulated)
         refuse_simulated(e, request, subject, done, userdata);
     else
-        broker_begin(e, request, subject, asker, done, userdata);
+        broker_begin(e, request, /* wish= */ NULL, subject, asker, done, userdata);
+}
+
+void broker_reserve(Broker *e, const ReserveWish *wish, const Request *request, const Subject *subject,
+        const Asker *asker, acquire_done_t done, void *userdata) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+
+    if (!e->config.simulated) {
+        broker_begin(e, request, wish, subject, asker, done, userdata);
+        return;
+    }
+    (void) refuse(&refusal, VFIOD_ERROR_SIMULATION, NULL, "a recorded host has no device to reserve");
+    (void) done(userdata, NULL, &refusal);
 }
 
 void broker_forget_caller(Broker *e, void *userdata) {
@@ -651,7 +733,7 @@ static bool is_claimed(const ClaimRun *j, const DeviceName *name) {
 bool broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
     ClaimRun *part = j->claim.state == CLAIM_HELD ? claim_part_lose(j, name) : NULL, *gone = part ?: j;
 
-    if (gone->claim.state == CLAIM_HELD)
+    if (gone->claim.state == CLAIM_HELD || gone->claim.state == CLAIM_RESERVED)
         (void) refuse(&gone->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name, "%s", why);
     claim_run_feed(gone, CLAIM_EVENT_DEVICE_GONE);
     return part;

@@ -99,10 +99,20 @@ typedef struct Asker {
     const int *socket;
 } Asker;
 
+/* A device that waits for its user, who redeems a ticket. */
+typedef struct ReserveWish {
+    const char *device;   /* which one: see policy/selector.h */
+    uint64_t ttl_sec;     /* how long the ticket is valid; 0: RESERVATION_TTL_DEFAULT_SEC */
+    const Subject *owner; /* who will redeem it, as root describes them; NULL: the caller's user */
+} ReserveWish;
+
 /* done is called exactly once, possibly before this returns. subject must stay until then, or until
  * broker_forget_caller(). */
 void broker_acquire(Broker *e, const Request *request, const Subject *subject, const Asker *asker,
         acquire_done_t done, void *userdata);
+/* Likewise reserves a device; the grant's claim has the ticket. The request names none. */
+void broker_reserve(Broker *e, const ReserveWish *wish, const Request *request, const Subject *subject,
+        const Asker *asker, acquire_done_t done, void *userdata);
 /* Likewise adds devices to a claim that the subject's user holds, by the claim's backend. The grant has the
  * files of the new devices alone. request->claim is filled in. */
 void broker_add_devices(Broker *e, const char *name, Request *request, const Subject *subject,

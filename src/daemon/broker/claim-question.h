@@ -6,9 +6,12 @@
 
 #include "daemon/broker/claim-run.h"
 
+typedef struct Reserving Reserving;
+
 struct ClaimQuestion {
     Request request;
-    char *bus_name; /* owned; NULL when the caller has none */
+    Reserving *reserving; /* owned; of a reservation, see reservation.h; NULL: it is a claim */
+    char *bus_name;       /* owned; NULL when the caller has none */
     bool interactive;
     int socket; /* owned; of the caller's connection, if the claim is to hang on it; -EBADF */
     BrokerInquiry inquiry;

@@ -9,6 +9,7 @@
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/reservation.h"
 #include "daemon/broker/tether.h"
 #include "daemon/kernel/memlock.h"
 
@@ -192,6 +193,8 @@ static void run_effects(ClaimRun *j, unsigned effects) {
         j->dirty = true;
     if ((effects & CLAIM_EFFECT_AUTHORIZE) && claim_run_ask(j) < 0)
         claim_run_push(j, CLAIM_EVENT_DENIED);
+    if (effects & CLAIM_EFFECT_TICKET)
+        reservation_give_ticket(j);
     if (effects & CLAIM_EFFECT_BIND)
         claim_work_bind(j);
     if (effects & CLAIM_EFFECT_OPEN)
@@ -255,6 +258,7 @@ bool claim_run_needs_noiommu(const ClaimRun *j) {
     switch (j->claim.state) {
     case CLAIM_REQUESTED:
     case CLAIM_AUTHORIZING:
+    case CLAIM_RESERVED:
     case CLAIM_QUARANTINED:
     case CLAIM_GONE:
         return false;

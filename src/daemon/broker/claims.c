@@ -106,6 +106,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     if (j->task)
         worker_task_abandon(j->task);
     sd_event_source_disable_unref(j->work.retry);
+    sd_event_source_disable_unref(j->expiry);
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
     grant_drop(j);
@@ -181,6 +182,10 @@ const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan) {
                     plan_moves(plan, &j->claim.plan.members[i].name))
                 return j;
     return NULL;
+}
+
+const Subject *claim_run_judged(const ClaimRun *j) {
+    return j->for_other ? &j->claim.subject : j->subject;
 }
 
 int claim_run_allow(ClaimRun *j) {

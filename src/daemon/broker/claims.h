@@ -49,6 +49,7 @@ struct ClaimRun {
     bool doubt_told; /* that nobody can find out whether its devices are closed */
     bool stuck;      /* the worker that does that did not come back */
     bool save_failed, retract_failed;
+    bool for_other;     /* a reservation for another user than the caller */
     bool described;     /* its nodes, in a file of cdi-files.c */
     bool dirty, stored; /* the record: must be written; is on disk */
 
@@ -73,6 +74,8 @@ struct ClaimRun {
     unsigned n_repairs;      /* of these */
     sd_event_source *recheck;
     uint64_t recheck_usec;
+    sd_event_source *expiry;    /* of a reservation */
+    uint64_t ttl_usec;          /* from when it is given */
     size_t n_looked;            /* how many of its devices a worker was sent to, see claim-caps.h */
     void (*go_on)(ClaimRun *j); /* when it is back */
     size_t n_asked;             /* how much of the kernel was asked about it */
@@ -113,3 +116,5 @@ const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan);
 /* It is allowed, for what is in its question: counts it against the limits of its rules, until it is freed,
  * and finds what it is to hang on. 0, or refused. */
 int claim_run_allow(ClaimRun *j);
+/* Whom the policy judges: the caller, or the user that a device is reserved for. */
+const Subject *claim_run_judged(const ClaimRun *j);

@@ -70,6 +70,9 @@ static int check_question(const ExplainQuestion *q, const Subject *asker, Refusa
     if ((q->request.n_devices > 0) + (q->claim != NULL) + q->last_refusal != 1)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "only one of these can be explained at a time: devices, a claim, the last refusal");
+    if (q->request.ticket[0])
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "a ticket cannot be explained: name its device, or show its plan");
     if (!q->about_other)
         return 0;
     if (!subject_is_operator(asker)) {

@@ -25,6 +25,7 @@
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/fd-store.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/reservation.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
 #include "daemon/broker/vf-declared.h"
@@ -520,6 +521,24 @@ static bool has_group_files(const ClaimRun *j) {
     return false;
 }
 
+/* Nothing was done to its device; one that has expired, or whose device has gone, ends at once. */
+static int resume_reservation(ClaimRun *j) {
+    const PlanMember *m = &j->claim.plan.members[0];
+    int r;
+
+    log_info("Reservation %s for uid %u found after the restart", j->claim.id, (unsigned) j->claim.uid);
+    claim_run_feed(j, CLAIM_EVENT_RECOVERED_RESERVED);
+    r = reservation_watch(j);
+    if (r < 0)
+        return log_error_errno(r, "Cannot watch the time of reservation %s", j->claim.id);
+    if (!claim_run_find_device(j, m)) {
+        const DeviceName name = m->name;
+
+        (void) broker_feed_gone(j, &name, "it was unplugged while it was reserved");
+    }
+    return 0;
+}
+
 static int go_on(const Recovery *recovery, Candidate *c) {
     ClaimRun *j = c->run;
     ClaimState recorded = j->claim.state;
@@ -528,6 +547,8 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     int r = 0;
 
     j->claim.state = CLAIM_REQUESTED;
+    if (recorded == CLAIM_RESERVED)
+        return resume_reservation(j);
     if (j->claim.moving)
         settle_move(recovery, c);
     if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline) && has_group_files(j))

@@ -18,7 +18,7 @@ const TetherType *claim_run_tether(const ClaimRun *j) {
             [TETHER_EXPLICIT] = &tether_explicit,
     };
 
-    return j->claim.of[0] ? &tether_none : types[j->claim.plan.tether];
+    return j->claim.of[0] || j->claim.ticket[0] ? &tether_none : types[j->claim.plan.tether];
 }
 
 const char *tether_store_name(const char *id, char buf[static TETHER_STORE_NAME_MAX]) {

@@ -452,7 +452,22 @@ void usage_set_raised(UsageCharge *c) {
     c->raised = true;
 }
 
-void usage_count(const Usage *u, const char *rule_key, const Subject *subject, RuleUsage *ret) {
+static void leave_out(const UsageCharge *c, const Counter *all, RuleUsage *usage) {
+    for (; c; c = c->more)
+        for (size_t i = 0; i < c->n_rules; i++) {
+            const RuleCharge *charge = &c->rules[i];
+
+            if (charge->all != all)
+                continue;
+            usage->claims -= charge->claims;
+            usage->claims_of_user -= charge->claims;
+            usage->devices -= charge->devices;
+            usage->devices_of_user -= charge->devices;
+        }
+}
+
+void usage_count(const Usage *u, const char *rule_key, const Subject *subject, const UsageCharge *except,
+        RuleUsage *ret) {
     const Counter *all = find_counter(u, rule_key, ALL_USERS);
     const Counter *user = find_counter(u, rule_key, subject->uid);
     const Pin *pin;
@@ -469,6 +484,7 @@ void usage_count(const Usage *u, const char *rule_key, const Subject *subject, R
         return;
     ret->claims_of_user = user->claims;
     ret->devices_of_user = user->devices;
+    leave_out(except, all, ret);
 }
 
 int usage_new(sd_event *event, Usage **ret) {

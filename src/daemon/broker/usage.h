@@ -38,5 +38,7 @@ void usage_end(UsageCharge *c);
 /* Where to note how the limit of the process was changed; NULL on ENOMEM. */
 MemlockChange *usage_limit(UsageCharge *c, const Subject *process);
 
-/* What there is of one rule, as seen by a subject. */
-void usage_count(const Usage *u, const char *rule_key, const Subject *subject, RuleUsage *ret);
+/* What there is of one rule, as seen by a subject; without what except, of the same user, counts for (may be
+ * NULL). */
+void usage_count(const Usage *u, const char *rule_key, const Subject *subject, const UsageCharge *except,
+        RuleUsage *ret);

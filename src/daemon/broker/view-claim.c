@@ -92,6 +92,10 @@ static int put_since(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 't', ((const Claim *) q->thing)->since_usec);
 }
 
+static int put_reserved_until(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 't', ((const Claim *) q->thing)->until_usec);
+}
+
 static int put_failure(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = q->thing;
     _cleanup_free_ char *text = NULL;
@@ -179,6 +183,7 @@ const ViewField view_claim_fields[] = {
         {"Rule", "s", VIEW_INVALIDATED, VIEW_FOR_OWNER, put_rule},
         {"Reason", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_reason},
         {"Since", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_since},
+        {"ReservedUntil", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_reserved_until},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},
         {},

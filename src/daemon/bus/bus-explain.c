@@ -156,12 +156,13 @@ static int read_own_option(sd_bus_message *m, Option option, ExplainQuestion *q,
     }
 }
 
-/* For bus_read_options_with(): 1 when the option is one of ours. */
-static int read_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+/* 1 when the option is one of ours, from the first on. */
+static int read_option_from(
+        Option first, sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
     const char *type;
     int r;
 
-    for (Option i = 0; i < _OPTION_MAX; i++) {
+    for (Option i = first; i < _OPTION_MAX; i++) {
         if (!streq(option_table[i].name, name))
             continue;
         r = sd_bus_message_peek_type(m, NULL, &type);
@@ -174,6 +175,14 @@ static int read_option(sd_bus_message *m, const char *name, void *userdata, Refu
         return r < 0 ? r : 1;
     }
     return 0;
+}
+
+static int read_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    return read_option_from(OPTION_CLAIM, m, name, userdata, refusal);
+}
+
+int bus_read_caller_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    return read_option_from(OPTION_UID, m, name, userdata, refusal);
 }
 
 int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal) {

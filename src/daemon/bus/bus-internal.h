@@ -154,5 +154,8 @@ BusReading *bus_reading_free(BusReading *reading);
 int bus_introspect(const char *path, char **ret);
 
 int bus_call_run_explain(BusCall *call, const Subject *subject, Refusal *refusal);
+/* For bus_read_options_with(), with an ExplainQuestion: how root describes another caller, as Explain has it.
+ */
+int bus_read_caller_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal);
 /* For Manager.Release and Claim.Release. */
 int bus_call_run_release(BusCall *call, const Subject *subject, Refusal *refusal);

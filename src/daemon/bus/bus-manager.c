@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "core/record.h"
+#include "daemon/broker/explain-question.h"
 #include "daemon/bus/bus-internal.h"
 
 /* What a name takes in a message; about. */
@@ -158,6 +159,89 @@ static int run_acquire(BusCall *call, const Subject *subject, Refusal *refusal) 
 
 static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return bus_call_ask(userdata, m, DOOR_SHORT, run_acquire, error);
+}
+
+/* ---- Reserve ---- */
+
+/* The ticket is on the bus in this message alone. */
+static int send_ticket(BusCall *call, const Claim *c) {
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    char path[BUS_OBJECT_PATH_MAX], device[DEVICE_NAME_MAX], ticket[REQUEST_TICKET_MAX];
+    int r;
+
+    r = sd_bus_message_new_method_return(call->message, &reply);
+    if (r >= 0)
+        r = sd_bus_message_append(reply, "osa{sv}", bus_claim_path(c->id, path),
+                claim_format_ticket(c, ticket), 3, "device", "s",
+                device_name_format(&c->plan.members[0].name, device), "uid", "u", (uint32_t) c->uid, "until",
+                "t", c->until_usec);
+    return r < 0 ? r : bus_call_send(call, reply, 0);
+}
+
+static int on_reserved(void *userdata, const Grant *grant, const Refusal *refusal) {
+    BusCall *call = userdata;
+    int r = grant ? send_ticket(call, grant->claim) : -EIO;
+
+    call->with_engine = false; /* it has called back */
+    if (r < 0)
+        bus_call_refuse(call, r, refusal);
+    bus_call_free(call);
+    return r;
+}
+
+typedef struct ReserveOptions {
+    ReserveWish wish;
+    ExplainQuestion described; /* who will redeem the ticket */
+} ReserveOptions;
+
+static int read_reserve_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    ReserveOptions *o = userdata;
+    const char *type;
+    int r;
+
+    if (!streq(name, "ttl")) {
+        r = bus_read_caller_option(m, name, &o->described, refusal);
+        return r != 0 ? r : request_check_reserve_option(name, refusal);
+    }
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r >= 0 && !streq(type, "t"))
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"ttl\" must have the type t");
+    if (r >= 0)
+        r = sd_bus_message_read(m, "v", "t", &o->wish.ttl_sec);
+    return r < 0 ? r : 1;
+}
+
+static int read_wish(sd_bus_message *m, ReserveOptions *o, Request *request, Refusal *refusal) {
+    int r;
+
+    r = sd_bus_message_read(m, "s", &o->wish.device);
+    if (r >= 0)
+        r = bus_read_options_with(m, request, read_reserve_option, o, refusal);
+    if (o->described.about_other)
+        o->wish.owner = &o->described.other;
+    return r;
+}
+
+static int run_reserve(BusCall *call, const Subject *subject, Refusal *refusal) {
+    ReserveOptions o = {.described = EXPLAIN_QUESTION_NULL};
+    const Asker asker = asker_of(call->message);
+    Request request = REQUEST_NULL;
+    int r;
+
+    if (call->face->stopping)
+        return refuse_stopping(refusal);
+    r = read_wish(call->message, &o, &request, refusal);
+    if (r >= 0) {
+        call->with_engine = true;
+        broker_reserve(
+                call->face->context.host.broker, &o.wish, &request, subject, &asker, on_reserved, call);
+    }
+    explain_question_done(&o.described);
+    return r < 0 ? r : BUS_CALL_PENDING;
+}
+
+static int method_reserve(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_ask(userdata, m, DOOR_SHORT, run_reserve, error);
 }
 
 /* ---- AddDevices, ReleaseDevices ---- */
@@ -465,6 +549,9 @@ static int method_get_claim(sd_bus_message *m, void *userdata, sd_bus_error *err
 const sd_bus_vtable bus_manager_methods[] = {
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_RESULT("o", claim, "a{sv}", result, "a(sh)", fds), method_acquire,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Reserve", SD_BUS_ARGS("s", device, "a{sv}", options),
+                SD_BUS_RESULT("o", claim, "s", ticket, "a{sv}", result), method_reserve,
                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("AddDevices", SD_BUS_ARGS("s", claim, "as", devices, "a{sv}", options),
                 SD_BUS_RESULT("a{sv}", result, "a(sh)", fds), method_add_devices, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -166,6 +166,74 @@ static int run_add_devices(VarlinkCall *call, const Subject *subject, Refusal *r
     return VARLINK_PENDING;
 }
 
+/* ---- Reserve ---- */
+
+static int read_other(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal);
+
+static int send_ticket(VarlinkCall *call, const Claim *c) {
+    char device[DEVICE_NAME_MAX], ticket[REQUEST_TICKET_MAX];
+    JsonWriter w;
+
+    varlink_reply_begin(&w);
+    json_write_key(&w, "claim");
+    json_write_text(&w, c->id);
+    json_write_key(&w, "ticket");
+    json_write_text(&w, claim_format_ticket(c, ticket));
+    json_write_key(&w, "device");
+    json_write_text(&w, device_name_format(&c->plan.members[0].name, device));
+    json_write_key(&w, "uid");
+    json_write_unsigned(&w, c->uid);
+    json_write_key(&w, "until");
+    json_write_unsigned(&w, c->until_usec);
+    return varlink_reply_send(call, &w, NULL, 0);
+}
+
+static int on_reserved(void *userdata, const Grant *grant, const Refusal *refusal) {
+    VarlinkCall *call = userdata;
+    int r;
+
+    call->with_broker = false; /* it has called back */
+    r = grant ? send_ticket(call, grant->claim) : -EIO;
+    if (r < 0)
+        varlink_call_refuse(call, r, refusal);
+    varlink_call_done(call);
+    return r;
+}
+
+static int read_wish(
+        VarlinkCall *call, ExplainQuestion *described, ReserveWish *ret, Request *request, Refusal *refusal) {
+    const JsonNode *ttl = varlink_call_parameter(call, "ttl");
+    int r;
+
+    if (call->peer->face->stopping)
+        return refuse(refusal, VFIOD_ERROR_SHUTTING_DOWN, NULL, "vfiod is stopping");
+    if (ttl && ttl->integer < 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the parameter \"ttl\" has a number out of range");
+    r = varlink_read_request(call, request, refusal);
+    if (r >= 0)
+        r = read_other(call, described, refusal);
+    *ret = (ReserveWish){.device = varlink_call_text(call, "device"),
+            .ttl_sec = ttl ? (uint64_t) ttl->integer : 0,
+            .owner = described->about_other ? &described->other : NULL};
+    return r;
+}
+
+static int run_reserve(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    _cleanup_(explain_question_done) ExplainQuestion described = EXPLAIN_QUESTION_NULL;
+    const Asker asker = asker_of(call);
+    Request request = REQUEST_NULL;
+    ReserveWish wish;
+    int r;
+
+    r = read_wish(call, &described, &wish, &request, refusal);
+    if (r < 0)
+        return r;
+    call->with_broker = true;
+    broker_reserve(broker_of(call), &wish, &request, subject, &asker, on_reserved, call);
+    return VARLINK_PENDING;
+}
+
 /* ---- Transfer ---- */
 
 static int run_transfer(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
@@ -410,6 +478,28 @@ static const VarlinkParameter acquire_parameters[] = {
         {},
 };
 
+static const VarlinkParameter reserve_parameters[] = {
+        {"device", "s", true},
+        {"ttl", "i"},
+        {"backend", "s"},
+        {"grant", "s"},
+        {"tether", "s"},
+        {"reason", "s"},
+        {"untainted", "b"},
+        {"require", "s"},
+        {"uid", "i"},
+        {"user", "s"},
+        {"gids", "ai"},
+        {"unit", "s"},
+        {"cgroup", "s"},
+        {"label", "s"},
+        {"capabilities", "as"},
+        {"namespace", "s"},
+        {"scope", "s"},
+        {"allowInteractiveAuthentication", "b"},
+        {},
+};
+
 static const VarlinkParameter transfer_parameters[] = {
         {"claim", "s", true},
         {"tether", "s"},
@@ -420,6 +510,7 @@ static const VarlinkParameter transfer_parameters[] = {
 
 const VarlinkMethod varlink_broker_methods[] = {
         {"Acquire", run_acquire, VARLINK_ACTS | VARLINK_REQUEST, acquire_parameters},
+        {"Reserve", run_reserve, VARLINK_ACTS, reserve_parameters},
         {"SetVirtualFunctions", run_set_virtual_functions, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){
                         {"device", "s", true}, {"count", "i", true}, {"autoprobe", "b"}, {}}},

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/reservation.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "core/device-kind.h"
+
+#define SHOWN_MAX 64U  /* of what a caller has written */
+#define REASONS_MAX 8U /* that the sentence of a refusal has */
+#define USEC_PER_SEC UINT64_C(1000000)
+
+static uint64_t boottime_now(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* ---- Asking for one ---- */
+
+Reserving *reserving_free(Reserving *r) {
+    if (!r)
+        return NULL;
+    free(r->text);
+    refusal_done(&r->found);
+    free(r);
+    return NULL;
+}
+DEFINE_TRIVIAL_CLEANUP_FUNC(Reserving *, reserving_free);
+
+static int parse_wish(const ReserveWish *wish, Reserving **ret, Refusal *refusal) {
+    _cleanup_(reserving_freep) Reserving *r = calloc(1, sizeof(*r));
+    char problem[DEVICE_PATTERN_PROBLEM_MAX];
+
+    if (r)
+        r->text = sanitize(wish->device, SHOWN_MAX);
+    if (!r || !r->text)
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    r->found = REFUSAL_NULL;
+    if (device_selector_parse(wish->device, &r->selector, problem, sizeof(problem)) < 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL, "\"%s\" %s", r->text, problem);
+    *ret = TAKE_PTR(r);
+    return 0;
+}
+
+static int check_owner(const ReserveWish *wish, const Subject *subject, Refusal *refusal) {
+    int r;
+
+    if (!wish->owner)
+        return 0;
+    if (subject_is_operator(subject) && wish->owner->uid == (uid_t) -1)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the options describe a caller without a \"uid\"");
+    if (subject_is_operator(subject))
+        return 0;
+    r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root can reserve a device for another user");
+    refusal->remedy = strdup("Do it as root, or leave out the options that describe a caller.");
+    return r;
+}
+
+static int check_ttl(const ReserveWish *wish, Refusal *refusal) {
+    int r;
+
+    if (wish->ttl_sec <= RESERVATION_TTL_MAX_SEC)
+        return 0;
+    r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+            "a ticket is valid for %u seconds at most; %" PRIu64 " were requested", RESERVATION_TTL_MAX_SEC,
+            wish->ttl_sec);
+    refusal->remedy = format_string("Request \"ttl\" of %u seconds or less.", RESERVATION_TTL_MAX_SEC);
+    return r;
+}
+
+static int make_secret(char secret[static TICKET_SECRET_MAX]) {
+    uint64_t random[2];
+
+    if (getrandom(random, sizeof(random), 0) != (ssize_t) sizeof(random))
+        return -EIO;
+    (void) put_hex(secret, random[0], 16);
+    (void) put_hex(secret + 16, random[1], 16);
+    return 0;
+}
+
+int reservation_begin(ClaimRun *j, const ReserveWish *wish, const Subject *subject, Refusal *refusal) {
+    Reserving *reserving;
+    int r;
+
+    r = check_owner(wish, subject, refusal);
+    if (r >= 0)
+        r = check_ttl(wish, refusal);
+    if (r >= 0)
+        r = parse_wish(wish, &reserving, refusal);
+    if (r < 0)
+        return r;
+    j->question->reserving = reserving;
+    j->ttl_usec = (wish->ttl_sec ?: RESERVATION_TTL_DEFAULT_SEC) * USEC_PER_SEC;
+    j->for_other = wish->owner != NULL;
+    if (make_secret(j->claim.ticket) < 0)
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of random numbers");
+    return 0;
+}
+
+/* ---- Which device ---- */
+
+/* A tag is the operator's word: whether a device has it is told to those alone whom the policy lets have it.
+ */
+static bool is_secret(const ClaimRun *j) {
+    return j->question->reserving->selector.kind == SELECT_TAG && !subject_is_operator(j->subject);
+}
+
+static bool is_held(const Device *d) {
+    return d->claim || d->quarantined || (d->group && d->group->claim);
+}
+
+/* 1, 0 or -EAGAIN. */
+static int matches(ClaimRun *j, const Device *d) {
+    BrokerInquiry *q = &j->question->inquiry;
+    const DeviceSelector *s = &j->question->reserving->selector;
+    const DeviceFacts *facts = NULL;
+    unsigned needed;
+    int r;
+
+    r = device_selector_match(s, j->broker->policy, d, NULL, &needed);
+    if (r != -ENODATA)
+        return r;
+    r = survey_get(&q->survey, &d->name, needed, &facts);
+    if (r == -EAGAIN)
+        r = broker_inquire(j->broker, q);
+    if (r >= 0 && !facts)
+        r = survey_get(&q->survey, &d->name, needed, &facts);
+    if (r < 0)
+        return r == -EAGAIN ? r : 0;
+    return device_selector_match(s, j->broker->policy, d, facts, &needed) > 0;
+}
+
+/* The next device that is worth a plan, into the request. 1; 0: there is none; -EAGAIN. */
+static int find_next(ClaimRun *j) {
+    Reserving *w = j->question->reserving;
+    bool several = w->selector.kind != SELECT_DEVICE || !w->selector.device.exact;
+    const Device *d;
+
+    while ((d = inventory_next_device(j->broker->inventory, w->begun ? &w->last : NULL))) {
+        int r = matches(j, d);
+
+        if (r == -EAGAIN)
+            return r;
+        w->last = d->name;
+        w->begun = true;
+        if (r <= 0 || (several && (device_is_bridge(d) || !device_kind_info(d->name.kind)->claimable)))
+            continue;
+        if (several && !is_secret(j) && is_held(d)) {
+            w->n_held++;
+            continue;
+        }
+        j->question->request.devices[0] = d->name;
+        j->question->request.n_devices = 1;
+        return 1;
+    }
+    return 0;
+}
+
+static void note(ClaimRun *j, Refusal *refusal) {
+    Reserving *w = j->question->reserving;
+
+    if (is_secret(j) &&
+            (refusal->code == VFIOD_ERROR_ACCESS_DENIED || refusal->code == VFIOD_ERROR_DEVICE_CHANGED)) {
+        refusal_done(refusal);
+        return;
+    }
+    if (!refusal_add_obstacle(&w->found, refusal))
+        refusal_done(refusal);
+    w->n_tried++;
+}
+
+static int refuse_all(ClaimRun *j, bool more) {
+    Reserving *w = j->question->reserving;
+    Refusal *refusal = &j->claim.refusal;
+    size_t n = w->found.n_obstacles;
+    _cleanup_strbuf_ StrBuf b = {};
+    int r;
+
+    if (w->n_tried + w->n_held == 0)
+        return refuse(
+                refusal, VFIOD_ERROR_NO_SUCH_DEVICE, NULL, "no device of this host matches \"%s\"", w->text);
+    if (w->n_tried == 1 && w->n_held == 0 && n == 1) {
+        *refusal = TAKE_GENERIC(w->found.obstacles[0], REFUSAL_NULL);
+        return -error_info(refusal->code)->error;
+    }
+    if (w->n_held > 0)
+        strbuf_addf(&b, "; %u held by claims, reserved or quarantined", w->n_held);
+    for (size_t i = 0; i < MIN(n, REASONS_MAX); i++)
+        strbuf_addf(&b, "; %s: %s", w->found.obstacles[i].device, w->found.obstacles[i].reason ?: "refused");
+    if (n > REASONS_MAX || more)
+        strbuf_addf(&b, "; %s", more ? "the others were not looked at" : "and others");
+    r = refuse(refusal, VFIOD_ERROR_NO_DEVICE_AVAILABLE, NULL, "no device that matches \"%s\" can be had%s",
+            w->text, b.length > 0 ? b.text : "");
+    refusal->obstacles = TAKE_PTR(w->found.obstacles);
+    refusal->n_obstacles = TAKE_GENERIC(w->found.n_obstacles, 0);
+    return r;
+}
+
+int reservation_plan(ClaimRun *j) {
+    ClaimQuestion *q = j->question;
+    Reserving *w = q->reserving;
+    int r;
+
+    for (;;) {
+        _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+
+        if (!w->trying) {
+            r = find_next(j);
+            if (r == -EAGAIN)
+                return r;
+            if (r == 0 || w->n_tried == RESERVATION_TRIES_MAX)
+                return refuse_all(j, r > 0);
+            w->trying = true;
+        }
+        r = broker_make_plan(
+                j->broker, &q->inquiry, &q->request, claim_run_judged(j), &j->claim.plan, &refusal);
+        if (r >= 0 || r == -EAGAIN)
+            return r;
+        w->trying = false;
+        note(j, &refusal);
+    }
+}
+
+/* ---- The ticket ---- */
+
+static int on_expired(sd_event_source *s, uint64_t usec, void *userdata) {
+    ClaimRun *j = userdata;
+
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT, NULL, "the reservation has expired");
+    claim_run_feed(j, CLAIM_EVENT_RELEASE);
+    return 0;
+}
+
+int reservation_watch(ClaimRun *j) {
+    return sd_event_add_time(
+            j->broker->event, &j->expiry, CLOCK_BOOTTIME, j->claim.deadline_usec, 1, on_expired, j);
+}
+
+void reservation_give_ticket(ClaimRun *j) {
+    const Grant grant = {.claim = &j->claim, .plan = &j->claim.plan};
+    Claim *c = &j->claim;
+    int r;
+
+    c->deadline_usec = boottime_now() + j->ttl_usec;
+    c->until_usec = broker_now_usec() + j->ttl_usec;
+    r = claim_run_flush(j);
+    if (r >= 0)
+        r = reservation_watch(j);
+    if (r < 0)
+        (void) refuse(&c->refusal, VFIOD_ERROR_INTERNAL, &c->plan.members[0].name,
+                "cannot record the reservation: %s", strerror(-r));
+    else
+        j->granted = claim_run_answer(j, &grant, NULL);
+    if (j->granted)
+        audit_reserved(j->broker->audit, c, j->subject);
+    else
+        claim_run_push(j, CLAIM_EVENT_RELEASE); /* nobody has the ticket */
+}
+
+/* ---- Redeeming it ---- */
+
+int reservation_find(
+        Broker *e, const Request *request, const Subject *subject, ClaimRun **ret, Refusal *refusal) {
+    char id[CLAIM_ID_MAX] = "";
+    ClaimRun *j;
+
+    memcpy(id, request->ticket, sizeof(id) - 1);
+    j = claims_find(e, id);
+    if (!j || j->claim.state != CLAIM_RESERVED || !claim_has_ticket(&j->claim, request->ticket) ||
+            j->claim.deadline_usec <= boottime_now())
+        return refuse(refusal, VFIOD_ERROR_TICKET_INVALID, NULL,
+                "the ticket is not valid: it was redeemed or cancelled, it has expired, its device has gone, "
+                "or "
+                "there never was one");
+    if (j->claim.uid != subject->uid)
+        return refuse(refusal, VFIOD_ERROR_TICKET_INVALID, NULL, "the ticket is for uid %u",
+                (unsigned) j->claim.uid);
+    *ret = j;
+    return 0;
+}
+
+int reservation_resolve(Broker *e, Request *request, const Subject *subject, Refusal *refusal) {
+    ClaimRun *j;
+    int r;
+
+    if (!request->ticket[0])
+        return 0;
+    if (request->n_devices > 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, &request->devices[0],
+                "a ticket stands for its device, and the request names one, too");
+    r = reservation_find(e, request, subject, &j, refusal);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
+        request->devices[request->n_devices++] = j->claim.plan.members[i].name;
+    return 0;
+}
+
+/* Who reserved it was asked about this rule, this card and these siblings: nothing else counts as a yes. */
+static int check_asked(const Plan *reserved, const Plan *plan, Refusal *refusal) {
+    bool same = reserved->ask && streq(reserved->rule, plan->rule) && reserved->backend == plan->backend &&
+            reserved->n_members == plan->n_members;
+
+    for (size_t i = 0; same && i < plan->n_members; i++) {
+        const PlanMember *a = &reserved->members[i], *b = &plan->members[i];
+
+        same = device_name_compare(&a->name, &b->name) == 0 && a->identity == b->identity &&
+                a->disposition == b->disposition;
+    }
+    if (same || !plan->ask)
+        return 0;
+    return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
+            "the rule requires authentication, and what was authenticated for the reservation was something "
+            "else");
+}
+
+int reservation_begin_redeeming(const ClaimRun *j, const Subject *subject, Refusal *refusal) {
+    const Request *request = &j->question->request;
+
+    for (const ClaimRun *other = j->broker->claims; other; other = other->next)
+        if (other != j && other->question && streq(other->question->request.ticket, request->ticket))
+            return refuse(refusal, VFIOD_ERROR_CLAIM_BUSY, NULL, "the ticket is just being redeemed");
+    return reservation_resolve(j->broker, &j->question->request, subject, refusal);
+}
+
+/* The reservation has counted against all limits since it was made, and the claim counts from here on. */
+int reservation_redeem(ClaimRun *j) {
+    ClaimRun *reservation;
+    int r;
+
+    r = reservation_find(j->broker, &j->question->request, j->subject, &reservation, &j->claim.refusal);
+    if (r >= 0)
+        r = check_asked(&reservation->claim.plan, &j->claim.plan, &j->claim.refusal);
+    if (r < 0)
+        return r;
+    memcpy(j->claim.id, reservation->claim.id, sizeof(j->claim.id));
+    r = claim_run_allow(j);
+    if (r < 0)
+        return r;
+    j->stored = reservation->stored;
+    claim_run_announce(reservation, CLAIM_REMOVED);
+    claim_run_feed(reservation, CLAIM_EVENT_REDEEMED);
+    return 0;
+}

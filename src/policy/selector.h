@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Devices as a program asks for "one of these": a device by any spelling of its name, a glob over names
+ * ("0000:06:*"), a class ("class:ethernet", "class:0200"), or a tag of the policy ("tag:nic"). */
+
+#include "policy/policy.h"
+
+typedef enum SelectorKind {
+    SELECT_DEVICE,
+    SELECT_CLASS,
+    SELECT_TAG,
+} SelectorKind;
+
+typedef struct DeviceSelector {
+    SelectorKind kind;
+    DevicePattern device;
+    char word[DEVICE_PATTERN_MAX + 1]; /* of a class or tag */
+} DeviceSelector;
+
+/* 0; -EINVAL with a sentence that continues `"TEXT" ` in problem, as device_pattern_parse() has it. That
+ * there is no tag of this name is not an error here. */
+int device_selector_parse(const char *text, DeviceSelector *ret, char *problem, size_t problem_size);
+
+/* Is the device one of them? 1 or 0; -ENODATA: that takes these facts, which facts (may be NULL) does not
+ * have. */
+int device_selector_match(const DeviceSelector *s, const Policy *policy, const Device *d,
+        const DeviceFacts *facts, unsigned *ret_needed);
