@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "client/complete.h"
 #include "client/convert.h"
 #include "client/pager.h"
 #include "client/show.h"
@@ -162,14 +163,16 @@ static const struct option long_options[] = {
 #define SHORT_OPTIONS "hd:b:r:go:l"
 
 typedef struct Verb {
-    const char *name, *arguments, *summary;
-    uint64_t options;   /* mask of OptionFlag, beside the global ones */
-    size_t min, max;    /* number of arguments */
-    bool takes_command; /* options end with the first argument */
+    const char *name, *arguments;
+    const char *summary; /* NULL: nobody is told about it */
+    uint64_t options;    /* mask of OptionFlag, beside the global ones */
+    size_t min, max;     /* number of arguments */
+    bool takes_command;  /* options end with the first argument */
     int (*run)(const Options *o, VfiodErrorText *error);
 } Verb;
 
 static int verb_help(const Options *o, VfiodErrorText *error);
+static uint64_t flag_of(int c);
 
 static const Verb verbs[] = {
         {"list", "[COLUMN=VALUE…]", "Show devices, or the tree of IOMMU groups",
@@ -227,6 +230,7 @@ static const Verb verbs[] = {
         {"policy reload", "", "The same as reload", 0, 0, 0, false, verb_reload},
         {"snapshot", "[--serials]", "Record the host, for --host", OPTION_SERIALS | OPTION_POLICY, 0, 0,
                 false, verb_snapshot},
+        {"__complete", "-- WORD…", NULL, 0, 1, SIZE_MAX, true, verb_complete},
         {"help", "[VERB]", "Show this help, or that of a verb", 0, 0, 2, false, verb_help},
 };
 
@@ -291,6 +295,60 @@ static const struct {
         {OPTION_VERSION, "      --version", NULL, "Show the version"},
 };
 
+/* ---- For completion ---- */
+
+const char *grammar_verb(size_t i, const char **ret_summary) {
+    size_t n = 0;
+
+    for (const Verb *verb = verbs; verb < verbs + ELEMENTSOF(verbs); verb++)
+        if (verb->summary && n++ == i) {
+            if (ret_summary)
+                *ret_summary = verb->summary;
+            return verb->name;
+        }
+    return NULL;
+}
+
+static const Verb *verb_with_name(const char *name) {
+    for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+        if (streq(verbs[i].name, name))
+            return &verbs[i];
+    return NULL;
+}
+
+bool grammar_takes_command(const char *name) {
+    const Verb *verb = verb_with_name(name);
+
+    return verb && verb->takes_command;
+}
+
+const struct option *grammar_option(size_t i) {
+    return i < ELEMENTSOF(long_options) - 1 ? &long_options[i] : NULL;
+}
+
+bool grammar_takes_option(const char *name, const struct option *option) {
+    const Verb *verb = name ? verb_with_name(name) : NULL;
+
+    return OPTION_OF_NUMBER(option->val) & (OPTIONS_GLOBAL | (verb ? verb->options : 0));
+}
+
+const char *grammar_option_summary(const struct option *option) {
+    for (size_t i = 0; i < ELEMENTSOF(option_help); i++)
+        if (option_help[i].options & OPTION_OF_NUMBER(option->val))
+            return option_help[i].summary;
+    return NULL;
+}
+
+const struct option *grammar_option_of_letter(char letter) {
+    uint64_t flag = strchr(SHORT_OPTIONS, letter) ? flag_of(letter) : 0;
+    const struct option *option;
+
+    for (size_t i = 0; (option = grammar_option(i)); i++)
+        if (OPTION_OF_NUMBER(option->val) == flag)
+            return option;
+    return NULL;
+}
+
 #define HELP_INDENT 27
 
 static void show_option_help(uint64_t options, bool with_verbs) {
@@ -318,7 +376,8 @@ static void show_help(const Verb *verb) {
                "Shows VFIO devices and claims them from vfiod.\n\n"
                "Verbs:\n");
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-            show_verb_line(verbs + i);
+            if (verbs[i].summary)
+                show_verb_line(verbs + i);
         show_option_help(UINT64_MAX, true);
     }
     printf("\nSee vfioctl(1).\n");
@@ -345,7 +404,9 @@ static int unknown_verb(const char *group, const char *name, VfiodErrorText *err
     size_t n = group ? 0 : 1;
 
     for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-        if (!group)
+        if (!verbs[i].summary)
+            continue;
+        else if (!group)
             names[n++] = verbs[i].name;
         else if (startswith(verbs[i].name, VERB_POLICY " "))
             names[n++] = verbs[i].name + strlen(VERB_POLICY " ");
