@@ -310,6 +310,8 @@ static bool is_omitted(const Field *f, const char *target) {
         return *(const unsigned *) place == 0;
     case FIELD_ARRAY:
         return count_of(f, target) == 0;
+    case FIELD_OBJECT:
+        return *(const unsigned *) (const void *) ((const char *) place + f->table->facts) == 0;
     default:
         return false;
     }

@@ -56,8 +56,8 @@ typedef struct FieldWords {
 
 typedef enum FieldFlags {
     FIELD_REQUIRED = 1 << 0,
-    FIELD_OMIT =
-            1 << 1, /* not written: NULL, 0, false, the first word; a number out of its range; no elements */
+    FIELD_OMIT = 1 << 1,      /* not written: NULL, 0, false, the first word; a number out of its range; no
+                               * elements; an      object without any of its facts */
     FIELD_ALLOCATED = 1 << 2, /* an array behind an owned pointer; without it, one inside the struct */
     FIELD_IF_KNOWN =
             1 << 3, /* reading it sets the bool at `known`, and it is written only when that is set */

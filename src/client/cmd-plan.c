@@ -56,6 +56,33 @@ static void show_memlock(const Options *o, int64_t memlock) {
                 format_size((uint64_t) memlock, size));
 }
 
+/* "mac=52:54:00:12:34:56 vlan=12", in the order of the document. */
+static char *network_text(struct json_object *network) {
+    _cleanup_strbuf_ StrBuf b = {};
+
+    json_object_object_foreach(network, key, value) {
+        bool is_switch = json_object_is_type(value, json_type_boolean);
+
+        strbuf_addf(&b, "%s%s=%s", b.length > 0 ? "," : "", key,
+                !is_switch                               ? json_object_get_string(value)
+                        : json_object_get_boolean(value) ? "on"
+                                                         : "off");
+    }
+    return strbuf_steal(&b);
+}
+
+static void show_networks(const Options *o, struct json_object *members) {
+    for (size_t i = 0; members && i < json_object_array_length(members); i++) {
+        struct json_object *member = json_object_array_get_idx(members, i),
+                           *network = json_member(member, "network");
+        _cleanup_free_ char *text =
+                json_object_is_type(network, json_type_object) ? network_text(network) : NULL;
+
+        if (text)
+            show_fieldf(o, "Network", "%s (%s)", text, json_text(member, "name"));
+    }
+}
+
 static int show_plan(const Options *o, struct json_object *plan) {
     const char *tether = json_text(plan, "tether");
     static const TableColumn columns[] = {
@@ -78,6 +105,7 @@ static int show_plan(const Options *o, struct json_object *plan) {
     if (!streq(tether, "lifeline"))
         show_field(o, "Tether", COLOUR_NONE, tether);
     show_memlock(o, json_number(plan, "memlock"));
+    show_networks(o, members);
     show_field(o, "Exposes", COLOUR_NONE, json_text(plan, "exposes"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
     if (streq(json_text(plan, "backend"), "noiommu")) {

@@ -119,6 +119,8 @@ static void show_device(const Options *o, struct json_object *device) {
     show_field(o, "Removable", COLOUR_NONE, json_text(device, "removable"));
     if (json_number(device, "numaNode") >= 0)
         show_fieldf(o, "NUMA node", "%" PRIi64, json_number(device, "numaNode"));
+    if (*json_text(device, "network"))
+        show_field(o, "Network", COLOUR_NONE, json_text(device, "network"));
     show_field(o, "Host uses it", COLOUR_YELLOW, json_text(device, "hostCritical"));
     if (capabilities_are_known(json_member(device, "capabilities")))
         show_capabilities(o, json_member(device, "capabilities"));

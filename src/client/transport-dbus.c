@@ -46,6 +46,8 @@ static int append_options(sd_bus_message *m, const VfiodRequest *request) {
         r = sd_bus_message_append(m, "{sv}", "untainted", "b", 1);
     if (r >= 0)
         r = append_option(m, "require", request_requirement(request));
+    if (r >= 0)
+        r = append_option(m, "network", request_network(request));
     return r;
 }
 

@@ -75,9 +75,16 @@ const char *request_requirement(const VfiodRequest *request) {
                                                                                              : NULL;
 }
 
+const char *request_network(const VfiodRequest *request) {
+    const VfiodRequestMore *more = request->more;
+
+    return more && more->size >= offsetof(VfiodRequestMore, network) + sizeof(more->network) ? more->network
+                                                                                             : NULL;
+}
+
 int request_check(const VfiodRequest *request, VfiodErrorText *error) {
     const char *const texts[] = {request->backend, request->reason, request->grant, request->tether,
-            request->cookie, request_requirement(request)};
+            request->cookie, request_requirement(request), request_network(request)};
 
     if (request->n_devices == 0)
         return error_text_set(error, EINVAL, "InvalidArgument", "No device was named.");

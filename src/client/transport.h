@@ -63,6 +63,8 @@ const char *call_tether(const Call *call); /* of Transfer; NULL: that of the cla
 int call_describe_process(Call *call);
 /* What each device must be able to do, or NULL; the structure of a program may be older than this member. */
 const char *request_requirement(const VfiodRequest *request);
+/* Likewise what the network card has for each device. */
+const char *request_network(const VfiodRequest *request);
 /* What neither a bus message nor JSON can carry gets words, and not EINVAL from deep below. */
 int request_check(const VfiodRequest *request, VfiodErrorText *error);
 

@@ -56,6 +56,7 @@ static void add_request(StrBuf *b, const VfiodRequest *request, bool may_ask) {
     add_number(b, "memlock", request->memlock);
     add_flag(b, "untainted", request->untainted);
     add_text(b, "require", request_requirement(request));
+    add_text(b, "network", request_network(request));
     add_flag(b, "allowInteractiveAuthentication", may_ask && request->interactive);
 }
 

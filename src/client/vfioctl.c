@@ -85,6 +85,7 @@ typedef enum OptionFlag {
     OPTION_NO_PAGER = UINT64_C(1) << 49,
     OPTION_OUTPUT = UINT64_C(1) << 50,
     OPTION_SORT = UINT64_C(1) << 51,
+    OPTION_NETWORK = UINT64_C(1) << 55,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -97,7 +98,7 @@ typedef enum OptionFlag {
             OPTION_NO_PAGER)
 #define OPTIONS_REQUEST                                                                                      \
     (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
-#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE)
+#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE | OPTION_NETWORK)
 #define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK | OPTION_WAIT)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
@@ -157,6 +158,7 @@ static const struct option long_options[] = {
         {"no-pager", no_argument, NULL, OPTION_NUMBER(OPTION_NO_PAGER)},
         {"output", required_argument, NULL, OPTION_NUMBER(OPTION_OUTPUT)},
         {"sort", required_argument, NULL, OPTION_NUMBER(OPTION_SORT)},
+        {"network", required_argument, NULL, OPTION_NUMBER(OPTION_NETWORK)},
         {},
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
@@ -258,6 +260,7 @@ static const struct {
         {OPTION_TETHER, "      --tether=WHAT", "exec, hold, plan, explain", "what the claim hangs on"},
         {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
         {OPTION_REQUIRE, "      --require=WHAT", "exec, hold, plan", "pasid, migration…; see vfioctl(1)"},
+        {OPTION_NETWORK, "      --network=SETTINGS", "exec, hold, plan", "mac=MAC,vlan=N… of a function"},
         {OPTION_QEMU, "      --qemu", "exec, setup", "for QEMU; exec adds its arguments"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
         {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "exec", "add the devices to a running QEMU"},
@@ -498,6 +501,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_TETHER, .text = &o->tether},
             {OPTION_COOKIE, .text = &o->cookie},
             {OPTION_REQUIRE, .text = &o->more.require},
+            {OPTION_NETWORK, .text = &o->more.network},
             {OPTION_HOTPLUG, .text = &o->hotplug},
             {OPTION_CONNECT, .text = &o->connect},
             {OPTION_SORT, .text = &o->sort},

@@ -68,6 +68,8 @@ typedef struct VfiodRequestMore {
     int reserved;        /* must be 0 */
     const char *require; /* what each device must be able to do, "pasid,migration=p2p", see libvfiod(3); NULL:
                           * nothing */
+    const char *network; /* what the network card has for each device, a virtual function, during the claim,
+                          * "mac=52:54:00:12:34:56,vlan=12", see libvfiod(3); NULL: what it has */
 } VfiodRequestMore;
 
 /* All that can be asked for, for vfiod_acquire_request(). Zero what you do not need: later versions may know

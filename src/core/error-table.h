@@ -88,4 +88,6 @@
             "Wait until the reservation ends, or choose another device.")                                    \
     X(NO_DEVICE_AVAILABLE, "NoDeviceAvailable", EBUSY, 52,                                                   \
             "Release a device, or ask for other devices. 'vfioctl plan DEVICE' shows what is in the way.")   \
-    X(TICKET_INVALID, "TicketInvalid", EACCES, 53, "Reserve a device again ('vfioctl reserve').")
+    X(TICKET_INVALID, "TicketInvalid", EACCES, 53, "Reserve a device again ('vfioctl reserve').")            \
+    X(NETWORK_FAILED, "NetworkFailed", EOPNOTSUPP, 55,                                                       \
+            "See the kernel log (journalctl -k). Everything was restored.")

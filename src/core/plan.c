@@ -902,6 +902,8 @@ static int go_through(Planner *p) {
             r = add_siblings(p);
         if (r >= 0)
             r = caps_check(p);
+        if (r >= 0)
+            r = network_check(p);
     }
     if (r >= 0)
         r = terms_check(p);

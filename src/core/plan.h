@@ -35,11 +35,13 @@ typedef struct PlanMember {
     uint16_t vendor, device;    /* all that older records have of its identity */
     uint64_t identity;          /* re-checked before every write; 0: unknown */
     unsigned reset_methods;
-    long enable_baseline;    /* `enable` while nobody has it open: a former driver may have leaked a count */
-    bool reset;              /* reset before anybody else sees it; false when it has no method and the rule
-                              * accepts that */
-    MemberProgress progress; /* changed by the claim as it goes */
-    MemberFailure failure;   /* why it is MEMBER_BAD */
+    long enable_baseline;     /* `enable` while nobody has it open: a former driver may have leaked a count */
+    bool reset;               /* reset before anybody else sees it; false when it has no method and the rule
+                               * accepts that */
+    MemberProgress progress;  /* changed by the claim as it goes */
+    MemberFailure failure;    /* why it is MEMBER_BAD */
+    VfNetwork network;        /* what its card is to have for it; nothing in it: what it has */
+    VfNetwork network_before; /* what to put back of that: all that may have been changed */
     bool leaving;    /* given back by the client; it goes when the claim gives up the rest of its group */
     unsigned charge; /* 1 + the index in plan.charges of the rule that it counts against; 0: unknown, or none
                       */

@@ -4,7 +4,8 @@
 /* What the parts of the planner share, and nobody else sees: plan.c walks devices, groups and siblings,
  * plan-terms.c keeps the terms of the rules that allow them, plan-noiommu.c decides about a device that is
  * behind no IOMMU, plan-family.c about parents and what goes away with them, plan-grant.c about how the
- * client gets it, plan-caps.c about what the request requires of them. */
+ * client gets it, plan-caps.c about what the request requires of them, plan-network.c about what their
+ * network card is to have for them. */
 
 #include "core/claim.h"
 #include "core/plan.h"
@@ -66,6 +67,9 @@ const char *remedy_of_use(const char *use);
 
 /* What the request requires of each claimed device. */
 int caps_check(Planner *p);
+
+/* What the network card of each claimed device is to have for it. */
+int network_check(Planner *p);
 
 /* How the claim reaches the client: what was asked for, where every rule of the claim allows it. */
 int grant_decide(Planner *p);

@@ -51,6 +51,27 @@ static int check_member(FieldReader *r, const JsonNode *object, void *target) {
     return 0;
 }
 
+static int read_mac(FieldReader *r, const JsonNode *value, void *place) {
+    return mac_parse(value->string, place) < 0 ? fields_fail(r, value, "not a MAC address") : 0;
+}
+
+static void write_mac(StrBuf *b, const void *place) {
+    char text[MAC_TEXT_MAX];
+
+    strbuf_add_json(b, mac_format(place, text));
+}
+
+static const Field network_fields[] = {
+        FIELD_CUSTOM("mac", VfNetwork, mac, JSON_STRING, read_mac, write_mac, .fact = 1U << VF_MAC),
+        FIELD_NUMBER("vlan", VfNetwork, vlan, 0, UINT16_MAX, .fact = 1U << VF_VLAN),
+        FIELD_NUMBER("vlanQos", VfNetwork, qos, 1, UINT8_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("vlanProtocol", VfNetwork, protocol, 1, UINT16_MAX, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("spoofchk", VfNetwork, spoofchk, .fact = 1U << VF_SPOOFCHK),
+        FIELD_BOOLEAN("trust", VfNetwork, trust, .fact = 1U << VF_TRUST),
+};
+static const FieldTable network_table =
+        FIELD_TABLE(network_fields, .open = true, .facts = offsetof(VfNetwork, has));
+
 static const Field member_fields[] = {
         FIELD_CUSTOM("name", PlanMember, name, JSON_STRING, document_read_name, document_write_name,
                 .flags = FIELD_REQUIRED),
@@ -69,6 +90,8 @@ static const Field member_fields[] = {
         FIELD_WORD("progress", PlanMember, progress, &member_progress_words),
         FIELD_WORD("failure", PlanMember, failure, &member_failure_words, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("leaving", PlanMember, leaving, .flags = FIELD_OMIT),
+        FIELD_OBJECT("network", PlanMember, network, &network_table, .flags = FIELD_OMIT),
+        FIELD_OBJECT("networkBefore", PlanMember, network_before, &network_table, .flags = FIELD_OMIT),
         FIELD_NUMBER("charge", PlanMember, charge, 1, PLAN_RULES_MAX, .flags = FIELD_OMIT),
 };
 static const FieldTable member_table = FIELD_TABLE(member_fields, .open = true, .check = check_member);

@@ -239,6 +239,18 @@ static int set_ticket(Request *r, const char *value, Refusal *refusal) {
     return 0;
 }
 
+static int set_network(Request *r, const char *value, Refusal *refusal) {
+    _cleanup_free_ char *part = NULL, *shown = NULL;
+    VfProblem problem;
+
+    if (vf_network_parse(value, &r->network, &problem) >= 0)
+        return 0;
+    part = strndup(problem.at, problem.size);
+    shown = part ? sanitize(part, SHOWN_MAX) : NULL;
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"network\": \"%s\" %s",
+            shown ?: "", problem.why);
+}
+
 static const struct {
     const char *name, *type;
     int (*set)(Request *r, const char *value, Refusal *refusal);
@@ -254,6 +266,7 @@ static const struct {
         {"untainted", "b", set_untainted},
         {"require", "s", set_require},
         {"ticket", "s", set_ticket},
+        {"network", "s", set_network},
 };
 
 const char *request_option_type(const char *name) {
@@ -276,7 +289,8 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
                 "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
             "there is no option \"%s\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-            "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\" and \"ticket\"",
+            "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\", \"ticket\" and "
+            "\"network\"",
             shown ?: "");
 }
 
@@ -326,5 +340,9 @@ int request_check_process(const Request *r, TetherKind tether, Refusal *refusal)
 int request_validate(const Request *r, Refusal *refusal) {
     if (r->n_devices == 0 && !r->ticket[0])
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the request names no device");
+    if (vf_network_has(&r->network, VF_MAC) && r->n_devices > 1)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "a request with a MAC address in \"network\" is for one device, and this one names %zu",
+                r->n_devices);
     return request_check_process(r, r->tether, refusal);
 }

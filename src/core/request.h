@@ -7,6 +7,7 @@
 #include "core/device-caps.h"
 #include "core/device-name.h"
 #include "core/error.h"
+#include "core/vf-network.h"
 
 typedef enum Backend {
     BACKEND_IOMMUFD, /* cdev + /dev/iommu */
@@ -70,6 +71,7 @@ typedef struct Request {
     unsigned options_given;          /* a bit for each that was set; private */
     bool untainted;                  /* refuse unless the host's isolation is whole */
     DeviceNeeds needs;               /* of each device */
+    VfNetwork network;               /* of each device, which must be a virtual function */
     char reason[REQUEST_REASON_MAX]; /* what the client says it is for: sanitized, for the audit record */
     char cookie[REQUEST_COOKIE_MAX]; /* by which the client finds its claim again; "": none */
     char ticket[REQUEST_TICKET_MAX]; /* of the reservation whose device it is about; "": none */
@@ -90,7 +92,8 @@ bool ticket_is_valid(const char *ticket);
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
 /* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason", "ticket";
  * "pid", "pidfdId", "memlock",
- * a size such as "16G", "require", as device_needs_parse() has it, and "untainted", "yes" or "no", which
+ * a size such as "16G", "require", as device_needs_parse() has it, "network", as vf_network_parse(), and
+ * "untainted", "yes" or "no", which
  * front ends with types hand over in that form). 0, or a refusal: UnknownOption (with the nearest known one),
  * InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
@@ -108,6 +111,6 @@ int request_check_process(const Request *r, TetherKind tether, Refusal *refusal)
 /* The remedy "Request the tether lifeline or unit. MORE", of a mask of 1 << TetherKind: those that the caller
  * may have. Only MORE when there is none. Owned; NULL on ENOMEM. */
 char *tether_advice(unsigned tethers, bool is_operator, const char *more);
-/* Last check: at least one device, or a ticket that stands for it, and a process only where the claim hangs
- * on a process. */
+/* Last check: at least one device, or a ticket that stands for it, one at most for an address, and a process
+ * only where the claim hangs on a process. */
 int request_validate(const Request *r, Refusal *refusal);

@@ -30,6 +30,8 @@ static const struct {
         {CAP_DAC_READ_SEARCH, ROLE_DAEMON | ROLE_WORKER},
         /* config space beyond 64 bytes: serial numbers, and the ACS capabilities on the way to a device */
         {CAP_SYS_ADMIN, ROLE_SPAWNER | ROLE_WORKER},
+        /* what a network card keeps for its virtual functions */
+        {CAP_NET_ADMIN, ROLE_SPAWNER | ROLE_WORKER},
         /* devices without an IOMMU; given up at the start where they are not handed out */
         {CAP_SYS_RAWIO, ROLE_DAEMON | ROLE_WORKER},
 };

@@ -23,9 +23,9 @@ int privileges_give_up(cap_value_t capability);
 
 /* privileges_drop() for worker processes, which touch root's own files, and look into those of other
  * processes: kept are CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and CAP_SYS_RAWIO where the daemon still has
- * it; of one that the spawner started, CAP_SYS_ADMIN alone. */
+ * it; of one that the spawner started, CAP_SYS_ADMIN and CAP_NET_ADMIN alone. */
 int privileges_drop_in_worker(void);
-/* Likewise for the spawner: nothing but CAP_SYS_ADMIN, for its workers. */
+/* Likewise for the spawner: nothing but CAP_SYS_ADMIN and CAP_NET_ADMIN, for its workers. */
 int privileges_drop_in_spawner(void);
 /* For a process that needs none. */
 int privileges_drop_all(void);

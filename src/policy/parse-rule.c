@@ -161,6 +161,10 @@ static const Key rule_keys[] = {
                 .types = TYPE(OBJECT),
                 .expected = "an object with a \"reason\"",
                 .take = take_noiommu},
+        {.name = "network",
+                .types = TYPE(OBJECT),
+                .expected = "an object like {\"mac\": \"52:54:00:*:*:*\"}",
+                .take = take_network},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

@@ -8,7 +8,7 @@
 #define NOIOMMU_REASON_MAX 200U
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
-        "memlock", "untainted", "reason", "limits", "noiommu", NULL};
+        "memlock", "untainted", "reason", "limits", "noiommu", "network", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -203,4 +203,96 @@ void take_noiommu(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
 
     schema_take_keys(&p->problems, value, "\"noiommu\"", noiommu_keys, ELEMENTSOF(noiommu_keys), p);
+}
+
+/* --- the network of a virtual function --- */
+
+static void take_mac(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    VfBounds *b = &p->rule.terms.network;
+    _cleanup_free_ char *shown = NULL;
+    MacPattern pattern;
+    const char *why;
+
+    if (mac_pattern_parse(value->string, &pattern, &why) < 0) {
+        shown = show(p, value->string);
+        report_value(p, value, "\"%s\" %s", shown, why);
+        return;
+    }
+    if (parser_grow(p, (void **) &b->macs, b->n_macs, sizeof(*b->macs)))
+        b->macs[b->n_macs++] = pattern;
+}
+
+static int read_vlans(const JsonNode *value, VlanRange *ret) {
+    if (value->type == JSON_STRING)
+        return vlan_range_parse(value->string, ret);
+    if (value->integer < 0 || value->integer > VLAN_MAX)
+        return -ERANGE;
+    *ret = (VlanRange){.low = (uint16_t) value->integer, .high = (uint16_t) value->integer};
+    return 0;
+}
+
+static void take_vlan(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    VfBounds *b = &p->rule.terms.network;
+    VlanRange range;
+
+    if (read_vlans(value, &range) < 0) {
+        report_value(p, value,
+                "this is not a VLAN, expected a number from 0 (none) to %u, or two of them like \"100-199\"",
+                VLAN_MAX);
+        return;
+    }
+    if (parser_grow(p, (void **) &b->vlans, b->n_vlans, sizeof(*b->vlans)))
+        b->vlans[b->n_vlans++] = range;
+}
+
+static void take_switch(PolicyParser *p, const JsonNode *value, const char *what, unsigned *ret) {
+    const char *const words[] = {"off", "on", NULL};
+    int i = parser_take_word(p, value, what, words);
+
+    if (i >= 0)
+        *ret |= 1U << i;
+}
+
+static void take_spoofchk(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    take_switch(p, value, "value of \"spoofchk\":", &p->rule.terms.network.spoofchk);
+}
+
+static void take_trust(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    take_switch(p, value, "value of \"trust\":", &p->rule.terms.network.trust);
+}
+
+static const Key network_keys[] = {
+        {.name = "mac",
+                .types = TYPE(STRING),
+                .expected = "a MAC address like \"52:54:00:*:*:*\"",
+                .list = true,
+                .take = take_mac},
+        {.name = "vlan",
+                .types = TYPE(INTEGER) | TYPE(STRING),
+                .expected = "a VLAN, or a range like \"100-199\"",
+                .list = true,
+                .take = take_vlan},
+        {.name = "spoofchk",
+                .types = TYPE(STRING),
+                .expected = "\"on\" or \"off\"",
+                .list = true,
+                .take = take_spoofchk},
+        {.name = "trust",
+                .types = TYPE(STRING),
+                .expected = "\"on\" or \"off\"",
+                .list = true,
+                .take = take_trust},
+};
+
+void take_network(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    if (parser_check_not_empty(p, value))
+        schema_take_keys(&p->problems, value, "\"network\"", network_keys, ELEMENTSOF(network_keys), p);
 }

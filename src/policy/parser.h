@@ -106,6 +106,7 @@ void take_untainted(void *userdata, const JsonNode *value);
 void take_reason(void *userdata, const JsonNode *value);
 void take_limits(void *userdata, const JsonNode *value);
 void take_noiommu(void *userdata, const JsonNode *value);
+void take_network(void *userdata, const JsonNode *value);
 
 /* --- the set as a whole --- */
 

@@ -14,6 +14,7 @@
 #include "core/inventory.h"
 #include "core/request.h"
 #include "core/subject.h"
+#include "core/vf-network.h"
 #include "policy/device-pattern.h"
 
 typedef enum Effect {
@@ -103,6 +104,7 @@ typedef struct RuleTerms {
     RuleLimits limits;
     char *noiommu_reason; /* owned by the rule; why this device may be used without an IOMMU, NULL: it may not
                            */
+    VfBounds network;     /* owned by the rule; what may be requested of a virtual function */
     bool waive_sys_rawio; /* noiommu: also for a subject without CAP_SYS_RAWIO */
 } RuleTerms;
 

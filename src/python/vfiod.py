@@ -44,6 +44,13 @@ def _requirements(require):
     return require if require is None or isinstance(require, str) else ','.join(require)
 
 
+def _settings(network):
+    if network is None or isinstance(network, str):
+        return network
+    words = {True: 'on', False: 'off'}
+    return ','.join(f'{key}={words[value] if isinstance(value, bool) else value}' for key, value in network.items())
+
+
 def _names(devices):
     """The names as a list. A single name is one device, and not one for each of its characters."""
     return [devices] if isinstance(devices, str) else _list(devices)
@@ -167,13 +174,14 @@ class Claim:
         device = self.devices[0] if device is None else device
         return self.fds['device:' + self._spellings.get(device, device)]
 
-    def add_devices(self, devices, *, reason=None, memlock=None, untainted=None, require=None, interactive=None):
+    def add_devices(self, devices, *, reason=None, memlock=None, untainted=None, require=None, network=None,
+                    interactive=None):
         """Adds devices to the claim, all or none, for the same iommufd (hotplug). The options are those of acquire(); memlock
         is in addition to that of the claim."""
         devices = _names(devices)
         with Connection() as c:
             reply, fds = c.call('AddDevices', claim=self.id, devices=devices, reason=reason, memlock=memlock,
-                                untainted=untainted, require=_requirements(require),
+                                untainted=untainted, require=_requirements(require), network=_settings(network),
                                 allowInteractiveAuthentication=interactive)
         new = [d for d in reply.get('devices', ()) if d not in self.devices]
         if len(new) == len(devices):
@@ -335,7 +343,7 @@ class Connection:
     # --- the verbs ------------------------------------------------------------------------------------------------
 
     def acquire(self, devices, *, backend=None, reason=None, memlock=None, untainted=None, grant=None, tether=None,
-                pid=None, cookie=None, require=None, interactive=None):
+                pid=None, cookie=None, require=None, network=None, interactive=None):
         """Claims devices, all or none, and waits until they are there; binding a driver may take a minute.
 
         devices      names in any spelling: 'pci:0000:06:0d.0', '06:0d.0'
@@ -349,11 +357,13 @@ class Connection:
         pid          with the tether 'process': hang on this process of the same user instead of on the caller
         cookie       a name for the claim, for claim() and transfer()
         require      what each device must be able to do: 'pasid,migration=p2p' or ['pasid', 'migration=p2p']
+        network      what the network card has for each device, a virtual function, during the claim:
+                     'mac=52:54:00:12:34:56,vlan=12' or {'mac': '52:54:00:12:34:56', 'vlan': 12, 'trust': False}
         interactive  True: polkit may ask a person, if the rule requires authentication
         """
         devices = _names(devices)
         reply, fds = self.call('Acquire', devices=devices, backend=backend, reason=reason, memlock=memlock,
-                               untainted=untainted, grant=grant, tether=tether, cookie=cookie, require=_requirements(require), **_process(pid),
+                               untainted=untainted, grant=grant, tether=tether, cookie=cookie, require=_requirements(require), network=_settings(network), **_process(pid),
                                allowInteractiveAuthentication=interactive)
         if not isinstance(reply.get('claim'), str) or not isinstance(reply.get('devices'), _list):
             Claim({}, fds).close()

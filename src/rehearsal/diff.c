@@ -38,6 +38,7 @@ enum {
     TERM_MEMLOCK,
     TERM_WAIVER,
     TERM_LIMITS,
+    TERM_NETWORK,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -52,6 +53,7 @@ static const char *const term_names[N_TERMS] = {
         [TERM_MEMLOCK] = "memlock",
         [TERM_WAIVER] = "waive-cap-sys-rawio",
         [TERM_LIMITS] = "limits",
+        [TERM_NETWORK] = "network",
 };
 
 typedef struct TermTexts {
@@ -99,6 +101,19 @@ static void describe_limits(char *buf, size_t size, const RuleLimits *l) {
                     buf + n, size - n, "%s%s %" PRIu64, n > 0 ? " " : "", limits[i].name, limits[i].value);
 }
 
+static void describe_network(char *buf, size_t size, const VfBounds *b) {
+    size_t n = 0;
+
+    snprintf(buf, size, "none");
+    for (VfAttribute a = 0; a < _VF_ATTRIBUTE_MAX && n < size; a++) {
+        _cleanup_free_ char *values = vf_bounds_describe(b, a);
+
+        if (values && *values)
+            n += (size_t) snprintf(
+                    buf + n, size - n, "%s%s %s", n > 0 ? "; " : "", vf_attribute_to_string(a), values);
+    }
+}
+
 static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     const size_t size = sizeof(ret->texts[0]);
 
@@ -113,6 +128,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     snprintf(ret->texts[TERM_MEMLOCK], size, "%" PRIu64, t->memlock_max);
     snprintf(ret->texts[TERM_WAIVER], size, "%s", t->waive_sys_rawio ? "yes" : "no");
     describe_limits(ret->texts[TERM_LIMITS], size, &t->limits);
+    describe_network(ret->texts[TERM_NETWORK], size, &t->network);
 }
 
 /* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */

@@ -59,6 +59,10 @@ def tag(**keys):
     return tags({'slot': '06:0d.0', 'id': '1234:11e8', **keys})
 
 
+def network(**keys):
+    return rule(network=keys)
+
+
 def noiommu(what={'device': '06:0d.0'}, **keys):
     return rule(what=what, noiommu={'reason': 'lab', **keys})
 
@@ -171,6 +175,8 @@ GOOD = [
     noiommu(reason='x' * 200),
     noiommu(what={'device': ['06:0d.0', 'pci:0000:06:0d.1']}),
     {'tags': {'lab': {'slot': '06:0d.0', 'id': '1234:11e8'}}, **noiommu(what={'tag': 'lab', 'class': '00'})},
+    network(mac='52:54:00:*:*:*', vlan=0, spoofchk='on', trust=['on', 'off']),
+    network(mac=['*:*:*:*:*:*', 'FE:54:00:12:34:56'], vlan=[4094, '1-4094', '7'], spoofchk=['off']),
 ]
 
 BAD = [
@@ -383,6 +389,26 @@ BAD = [
     noiommu(what={'id': '1234:11e8'}),
     noiommu(what={'device': '0000:06:*'}),
     noiommu(what={'device': ['06:0d.0', '0000:06:0d.?']}),
+    rule(network=True),
+    network(),
+    network(mtu=1500),
+    network(mac=[]),
+    network(mac='52:54:00:*'),
+    network(mac='52:54:00:12:34:5'),
+    network(mac='52:54:00:12:34:*6'),
+    network(mac='52-54-00-12-34-56'),
+    network(mac='01:00:5e:00:00:01'),
+    network(mac='ff:*:*:*:*:*'),
+    network(mac=5),
+    network(vlan=4095),
+    network(vlan=-1),
+    network(vlan='a'),
+    network(vlan='-5'),
+    network(vlan='1-'),
+    network(vlan=[1, 1]),
+    network(spoofchk=False),
+    network(trust='yes'),
+    deny(network={'vlan': 1}),
 ]
 
 ONLY_THE_PARSER = {
@@ -399,6 +425,9 @@ ONLY_THE_PARSER = {
     'uid beyond the last one in a string': who(user='4294967295'),
     'size of more than 64 bits': rule(memlock='9999999999T'),
     'name of more bytes than characters': rule(name='ü' * 33),
+    'VLANs above the last one': network(vlan='1-4095'),
+    'VLANs in the wrong order': network(vlan='20-10'),
+    'MAC address that no interface has': network(mac='00:00:00:00:00:00'),
     'reason of more bytes than characters': noiommu(reason='ü' * 101),
     # JSON Schema calls these integers; for vfiod a number with a point is none.
     'integer with a point': '{"rules": [{"effect": "deny", "who": {"user": 1.0}, "what": {}}]}',

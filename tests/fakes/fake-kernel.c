@@ -14,6 +14,7 @@
  * socket. So nodes are ours: open asks the fake kernel (only one opener of a group, EPERM, ENODEV), stat in
  * all its forms shows a character device with the number in dev/.node/NAME (umockdev's own convention), ioctl
  * is handed over with its argument, and /proc/PID/fdinfo/N of such a file names its device as VFIO's does.
+ * rtnetlink of a worker leads to the fake kernel, too (tests/integration/fake_netlink.py).
  * Lifetimes need no emulation: plain files have inotify events and live until their last reference goes.
  *
  * /dev/vfio and /dev/iommu of the real host are never reached from here, present in the testbed or not. */
@@ -23,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/netlink.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -180,20 +182,24 @@ static const char *resolve(int dirfd, const char *path, char buf[static PATH_MAX
     return buf;
 }
 
-static int connect_kernel(void) {
+static int connect_to(const char *suffix) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = getenv("VFIOD_FAKE_KERNEL");
     int fd;
 
-    if (!path || strlen(path) >= sizeof(address.sun_path))
+    if (!path || strlen(path) + strlen(suffix) >= sizeof(address.sun_path))
         return -1;
-    memcpy(address.sun_path, path, strlen(path) + 1);
-    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    strcpy(stpcpy(address.sun_path, path), suffix);
+    fd = NEXT(socket)(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *) &address, sizeof(address)) < 0) {
         close(fd);
         return -1;
     }
     return fd;
+}
+
+static int connect_kernel(void) {
+    return connect_to("");
 }
 
 /* Asks and waits, through signals, for as long as it takes: a task in D state. 0 or a positive errno; what
@@ -801,6 +807,13 @@ static void tell_given(const struct msghdr *m, bool taken_back) {
         size += part;
     }
     (void) ask((struct request){.verb = VERB_GIVE, .request = taken_back}, paths, data, &size, &result);
+}
+
+/* What it sends there is answered at once, as by the kernel. */
+int socket(int domain, int type, int protocol) {
+    if (domain == AF_NETLINK && protocol == NETLINK_ROUTE && root() && is_worker())
+        return connect_to(".netlink");
+    return NEXT(socket)(domain, type, protocol);
 }
 
 /* Orders go over sockets of their own kind: what a worker gets does not leave. */

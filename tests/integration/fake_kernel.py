@@ -27,6 +27,7 @@ import socket
 import struct
 import threading
 
+from fake_netlink import FakeNetlink, Network
 from uevents import UeventSender
 
 VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE, VERB_SETXATTR, VERB_CLOSE = 1, 2, 3, 4, 5, 6, 7
@@ -110,6 +111,7 @@ class Device:
         self.makes_functions = True  # its driver has sriov_configure
         self.functions = []
         self.mdev_parent, self.mdev_type = None, None
+        self.network = Network()  # what its physical function's card keeps for it
         self.opened = False  # by an ioctl: with the last file it is closed
         self.caps = Caps()
         self.lock = threading.RLock()  # the kernel's device lock: held while an unbind waits; taken before the other
@@ -383,6 +385,7 @@ class FakeKernel:
         self._attached = None  # the device that an address space or a container has
         self.iommu_types = {1, 3}  # what a container offers: VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU
         self._address = os.path.join(root, 'kernel')
+        self.netlink = FakeNetlink(self, self._address + '.netlink')
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._server.bind(self._address)
         os.chmod(self._address, 0o666)
@@ -408,6 +411,7 @@ class FakeKernel:
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        self.netlink.close()
         self.nodes.close()
         self.uevents.close()
 
@@ -529,6 +533,11 @@ class FakeKernel:
     def heal(self):
         with self._lock:
             self._faults = [f for f in self._faults if hasattr(f, 'gate')]
+
+    refuse = Refuse
+
+    def run_faults(self, attribute, device, data=None):
+        return self._run_faults(attribute, self.devices.get(device), data)
 
     def _run_faults(self, attribute, device, data, driver=None):
         """True when the effect shall happen. Called without the lock."""
@@ -892,6 +901,11 @@ class FakeKernel:
         if parent.types[type] > parent.ports - sum(parent.types[d.mdev_type] for d in self.mdevs_of(parent)):
             raise Refuse(errno.ENOSPC)
         parent.make(uuid, type)
+
+    def set_functions(self, device, count):
+        """As somebody else would, by way of sriov_numvfs."""
+        with device.lock, self.changed:
+            self._write_numvfs(device, count)
 
     def _write_numvfs(self, device, count):
         """drivers/pci/iov.c: sriov_numvfs_store()."""

@@ -320,6 +320,12 @@ class Host:
             self.kernel.link(f'{path}/upper_{os.path.basename(upper)}', upper)
         return path
 
+    def add_interface_of(self, device, name, number):
+        """Of a physical function: what it keeps for its virtual functions is read and set through it."""
+        self.add_interface(f'{device.path}/net/{name}')
+        self.kernel.put(f'{device.path}/net/{name}/ifindex', f'{number}\n')
+        self.kernel.netlink.interfaces[number] = (name, device)
+
     def add_virtual_interface(self, name, **more):
         return self.add_interface(f'/sys/devices/virtual/net/{name}', **more)
 

@@ -151,7 +151,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Group': group_path(group) if group is not None else '/', 'State': 'free', 'Claim': '/', 'NumaNode': -1,
             'QuarantineCause': '', 'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
             'VirtualFunctionsMax': dbus.UInt16(0), 'VirtualFunctions': dbus.Array([], 'o'), 'PhysicalFunction': dbus.ObjectPath('/'),
-            'Capabilities': {},
+            'Network': '', 'Capabilities': {},
             **properties})
 
     def add_group(self, number, *devices, **properties):

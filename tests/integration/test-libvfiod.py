@@ -230,7 +230,7 @@ class OtherCallsTest(LibraryTest):
         more = (VfiodRequestMore){.size = sizeof(more), .pidfd = 1};
         if (vfiod_claim_add_request(claim, &request, &e) != -EINVAL)
             errx(1, "the tether of the claim");
-        more = (VfiodRequestMore){.size = sizeof(more), .require = "pasid,migration=p2p"};
+        more = (VfiodRequestMore){.size = sizeof(more), .require = "pasid,migration=p2p", .network = "vlan=12"};
         if (vfiod_claim_add_request(claim, &request, &e) < 0 || vfiod_claim_device(claim, 2))
             errx(1, "%s", e.message);
         request = wanted;
@@ -278,7 +278,7 @@ class OtherCallsTest(LibraryTest):
                          'tether': 'connection'}),
             ('AddDevices', {'claim': CLAIM, 'devices': [NIC]}),
             ('AddDevices', {'claim': CLAIM, 'devices': [NIC], 'reason': 'more', 'memlock': 4096, 'untainted': True,
-                            'require': 'pasid,migration=p2p', 'allowInteractiveAuthentication': True}),
+                            'require': 'pasid,migration=p2p', 'network': 'vlan=12', 'allowInteractiveAuthentication': True}),
             ('ReleaseDevices', {'claim': CLAIM, 'devices': ['0000:06:0d.0']}),
             ('Transfer', {'claim': 'cookie:x'}, 0),
             ('Transfer', {'claim': CLAIM, 'tether': 'process', 'pid': self.mock.pid, **self.mock.pidfd_id}, 0),

@@ -96,10 +96,12 @@ class MockTest(unittest.TestCase):
     def test_claim_grows_and_shrinks(self):
         with vfiod.acquire(['0000:06:0d.0']) as claim:
             claim.add_devices(['0000:00:04.0'], reason='more', memlock=4096, untainted=True, interactive=True,
-                              require=['pasid', 'migration=p2p'])
+                              require=['pasid', 'migration=p2p'],
+                              network={'mac': '52:54:00:12:34:56', 'vlan': 12, 'trust': False})
             self.assertEqual(self.mock.calls[1][1], {
                 'claim': CLAIM, 'devices': ['0000:00:04.0'], 'reason': 'more', 'memlock': 4096, 'untainted': True,
-                'require': 'pasid,migration=p2p', 'allowInteractiveAuthentication': True})
+                'require': 'pasid,migration=p2p', 'network': 'mac=52:54:00:12:34:56,vlan=12,trust=off',
+                'allowInteractiveAuthentication': True})
             self.assertEqual(claim.devices, [EDU, NIC])
             self.assertEqual(claim.device_fd('0000:00:04.0'), claim.device_fd(NIC))
             self.assertRaises(KeyError, claim.release_devices, ['06:0d.0'])

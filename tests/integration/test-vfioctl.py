@@ -423,6 +423,8 @@ class PlanTest(ClientTest):
         self.succeeds('plan', EDU, '--require', 'pasid,dma-buf')
         self.assertIn(('Plan', [EDU], {'require': 'pasid,dma-buf'}), self.mock.calls)
         self.fails(2, 'policy', 'explain', EDU, '--require=pasid')
+        self.succeeds('plan', EDU, '--network', 'mac=52:54:00:12:34:56,vlan=12')
+        self.assertIn(('Plan', [EDU], {'network': 'mac=52:54:00:12:34:56,vlan=12'}), self.mock.calls)
         self.succeeds('plan', EDU, '--memlock=2G', '--untainted')
         self.assertIn(('Plan', [EDU], {'memlock': str(2 << 30), 'untainted': '1'}), self.mock.calls)
         self.assertIn('a size such as 16G', self.fails(2, 'plan', EDU, '--memlock=2g'))

@@ -55,9 +55,10 @@ BUILT_ON = {
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
     "sysfs": {"container", "host-critical", "kept-files", "udev-properties"},
+    "vf-setup": {"driver", "vf-link"},
     "vfio": {"container"},
     "vfio-caps": {"vfio"},
-    "worker": {"driver", "holders", "spawner", "sriov", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
+    "worker": {"driver", "holders", "spawner", "sriov", "vf-setup", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
 }
 
 # ---- the check ----

@@ -128,7 +128,7 @@ static const struct {
                  "\"who\", "
                  "\"what\", \"until\", \"backend\", \"grant\", \"tether\", \"reset\", \"siblings\", "
                  "\"host-critical\", "
-                 "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\""}},
+                 "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\", \"network\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
                         "f:1:32: error: \"who\" must be an object ({} is anybody), found an array",
@@ -483,6 +483,18 @@ static const struct {
                 {"f:2:10: error: \"until\" must be a point in time like \"2026-12-31T18:00:00Z\", found an "
                  "integer"}},
         {ALLOW(",\"grant\":\"fds\""), {"f:2:10: error: unknown grant \"fds\", did you mean \"fd\"?"}},
+        {ALLOW(",\"network\":{\"mac\":\"01:00:5e:00:00:01\"}"),
+                {"f:2:19: error: \"01:00:5e:00:00:01\" is a multicast address"}},
+        {ALLOW(",\"network\":{\"mac\":[\"52:54:00:*:*:*\",\"52:54\"]}"),
+                {"f:2:37: error: \"52:54\" is not a MAC address like 52:54:00:12:34:56, with * for any "
+                 "octet"}},
+        {ALLOW(",\"network\":{\"vlan\":4095}"),
+                {"f:2:20: error: this is not a VLAN, expected a number from 0 (none) to 4094, or two of them "
+                 "like \"100-199\""}},
+        {ALLOW(",\"network\":{\"trust\":\"of\"}"),
+                {"f:2:21: error: unknown value of \"trust\": \"of\", did you mean \"off\"?"}},
+        {ALLOW(",\"network\":{\"trusted\":\"on\"}"),
+                {"f:2:13: error: unknown key \"trusted\" in \"network\", did you mean \"trust\"?"}},
         {ALLOW(",\"backend\":\"noiommu\""),
                 {"f:2:12: error: \"noiommu\" is no backend to choose, it needs a key of its own: "
                  "\"noiommu\": "

@@ -195,12 +195,18 @@ static void test_bad_options(void **state) {
                     "there is no option \"raeson\", did you mean \"reason\"?"},
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-                    "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\" and "
-                    "\"ticket\""},
+                    "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\", "
+                    "\"ticket\" and \"network\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
                     "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", "
-                    "\"require\" and \"ticket\""},
+                    "\"require\", \"ticket\" and \"network\""},
+            {"network", "vlan=4095", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "the option \"network\": \"vlan=4095\" is not a VLAN, expected a number from 1 to 4094, "
+                    "or 0 "
+                    "for none"},
+            {"network", "mac=\x1b[2J", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "the option \"network\": \"mac=\\x1b[2J\" is not a MAC address like 52:54:00:12:34:56"},
             {"require", "pasid,tele\x1bport", VFIOD_ERROR_INVALID_ARGUMENT,
                     "\"tele\\x1bport\" is nothing that can be required, expected " DEVICE_NEEDS_WORDS
                     ", with a comma in between"},

@@ -184,6 +184,21 @@ static char *claim_devices(const Claim *c) {
     return join_devices(members ? &members->name : NULL, c->plan.n_claimed, sizeof(*members));
 }
 
+/* "mac=52:54:00:12:34:56,vlan=12 (pci:0000:06:10.0)"; NULL: the claim sets none, or there is no memory. */
+static char *claim_network(const Claim *c) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char network[VF_NETWORK_TEXT_MAX], name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < c->plan.n_claimed; i++) {
+        const PlanMember *m = &c->plan.members[i];
+
+        if (m->network.has != 0)
+            strbuf_addf(&b, "%s%s (%s)", b.length > 0 ? ", " : "", vf_network_format(&m->network, network),
+                    device_name_format(&m->name, name));
+    }
+    return b.length > 0 ? strbuf_steal(&b) : NULL;
+}
+
 /* Of devices on their way into a claim, or out of it: that claim. */
 static const char *shown_id(const Claim *c) {
     return c->of[0] ? c->of : c->id;
@@ -207,7 +222,7 @@ static const char *describe_owner(const Claim *c, char buf[static SUBJECT_DESCRI
 }
 
 static void record_claim(int level, const char *message_id, const Claim *c, const char *message) {
-    _cleanup_free_ char *devices = claim_devices(c);
+    _cleanup_free_ char *devices = claim_devices(c), *network = claim_network(c);
     char uid[16], pid[16], namespaces[NAMESPACES_MAX];
 
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) c->uid);
@@ -217,7 +232,8 @@ static void record_claim(int level, const char *message_id, const Claim *c, cons
             subject_face_to_string(c->subject.face), "VFIOD_SCOPE", c->subject.scope, "VFIOD_NAMESPACES",
             describe_namespaces(&c->subject, namespaces), "VFIOD_BACKEND", backend_to_string(c->plan.backend),
             "VFIOD_TETHER", tether_kind_to_string(c->plan.tether), "VFIOD_COOKIE",
-            c->cookie[0] ? c->cookie : NULL, "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, NULL);
+            c->cookie[0] ? c->cookie : NULL, "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason,
+            "VFIOD_NETWORK", network, NULL);
 }
 
 void audit_reserved(Audit *a, const Claim *c, const Subject *by) {
@@ -248,24 +264,27 @@ static char *describe_end(const Claim *c) {
 }
 
 void audit_granted(Audit *a, const Claim *c) {
-    _cleanup_free_ char *devices = NULL, *message = NULL;
+    _cleanup_free_ char *devices = NULL, *network = NULL, *message = NULL;
     char who[SUBJECT_DESCRIPTION_MAX];
 
     if (!admit_grant(a, c))
         return;
     devices = claim_devices(c);
-    message = format_string("Claim %s: %s got %s (%s) by rule %s%s", shown_id(c), describe_owner(c, who),
+    network = claim_network(c);
+    message = format_string("Claim %s: %s got %s (%s) by rule %s%s%s%s", shown_id(c), describe_owner(c, who),
             devices ?: "?", backend_to_string(c->plan.backend), c->plan.rule,
-            c->plan.ask ? ", authenticated through polkit" : "");
+            c->plan.ask ? ", authenticated through polkit" : "", network ? ", network " : "", network ?: "");
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_GRANTED, c, message ?: "Claim granted");
 }
 
 void audit_refused(Audit *a, const Subject *subject, const Request *request, const Refusal *refusal) {
     _cleanup_free_ char *devices = NULL, *text = NULL, *message = NULL;
     char uid[16], pid[16], namespaces[NAMESPACES_MAX], who[SUBJECT_DESCRIPTION_MAX];
+    char network[VF_NETWORK_TEXT_MAX];
 
     if (!admit(a, &a->refusals, subject->uid))
         return;
+    (void) vf_network_format(&request->network, network);
     devices = join_devices(request->devices, request->n_devices, sizeof(request->devices[0]));
     text = refusal_format(refusal);
     message = format_string("Refused %s (%s): %s", subject_describe(subject, who),
@@ -277,7 +296,7 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
             "VFIOD_UNIT", subject->unit, "VFIOD_COMMAND", subject->command, "VFIOD_FACE",
             subject_face_to_string(subject->face), "VFIOD_SCOPE", subject->scope, "VFIOD_NAMESPACES",
             describe_namespaces(subject, namespaces), "VFIOD_RULE", refusal->rule, "VFIOD_REASON",
-            request->reason, NULL);
+            request->reason, "VFIOD_NETWORK", request->network.has ? network : NULL, NULL);
 }
 
 void audit_failed(Audit *a, const Claim *c) {

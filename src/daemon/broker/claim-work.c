@@ -58,6 +58,11 @@ static bool is_begun(const PlanMember *m) {
 
 static bool is_due(const PlanMember *m, WorkerOperation operation) {
     switch (operation) {
+    case WORKER_VF_LOOK:
+    case WORKER_VF_SET:
+        return m->network.has != 0;
+    case WORKER_VF_RESTORE:
+        return m->network_before.has != 0 && m->progress != MEMBER_BAD;
     case WORKER_BIND:
         return m->bind;
     case WORKER_RESET:
@@ -138,6 +143,68 @@ static void note_bind_failure(ClaimRun *j, const PlanMember *m, const WorkerResu
             result, what ?: "it could not be moved to its vfio driver");
 }
 
+static const char *explain_vf_failure(const WorkerResult *result) {
+    switch (result->error) {
+    case -ENXIO:
+        return "it is no virtual function of a card that shows them";
+    case -ENODATA:
+        return result->vf.step == VF_SETUP_FIND ? "its physical function has no network interface"
+                                                : "the card's driver does not list it";
+    case -ENOTUNIQ:
+        return "its physical function has several network interfaces, and which one is unknown";
+    case -EOPNOTSUPP:
+        return "the card's driver does not support it";
+    case -EADDRINUSE:
+        return "another function of the card has this address";
+    case -EREMOTEIO:
+        return "the card's driver took it, and shows another value";
+    case -EPERM:
+        return "vfiod lacks CAP_NET_ADMIN";
+    default:
+        return strerror(-result->error);
+    }
+}
+
+/* "cannot set mac=… (interface eth0): the card's driver does not support it" */
+static char *describe_vf_failure(const VfNetwork *n, const char *what, const WorkerResult *result) {
+    char value[VF_NETWORK_TEXT_MAX];
+    const VfSetupReport *report = &result->vf;
+
+    if ((int) report->attribute < 0 || !vf_network_has(n, report->attribute))
+        (void) vf_network_format(n, value);
+    else
+        (void) vf_network_describe(n, report->attribute, value);
+    return format_string("cannot %s %s of its network%s%s (%s): %s", what, value,
+            *report->interface ? " through " : "", report->interface, vf_setup_step_to_string(report->step),
+            explain_vf_failure(result));
+}
+
+static void note_vf_failure(ClaimRun *j, const PlanMember *m, const WorkerResult *result) {
+    bool gone = result->error == -ENODEV || result->error == -ESTALE;
+    _cleanup_free_ char *what = describe_vf_failure(&m->network, "set", result);
+
+    if (j->claim.refusal.code != _VFIOD_ERROR_INVALID)
+        return;
+    (void) refuse(&j->claim.refusal, gone ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_NETWORK_FAILED, &m->name,
+            "%s", what ?: "cannot set its network");
+    if (result->error == -EADDRINUSE)
+        j->claim.refusal.remedy = strdup("Request another address.");
+    else if (result->error == -EOPNOTSUPP)
+        j->claim.refusal.remedy = strdup("Request it without this.");
+}
+
+static void note_vf_restore_failure(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
+    _cleanup_free_ char *what = describe_vf_failure(&m->network_before, "restore", result);
+    char text[DEVICE_NAME_MAX];
+
+    if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name, "%s",
+                what ?: "cannot restore its network");
+    else
+        log_warning("Claim %s: %s: %s", j->claim.id, device_name_format(&m->name, text), what ?: "?");
+    set_bad(j, m, MEMBER_FAILURE_RESTORE);
+}
+
 static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
     bool reset = j->work.operation == WORKER_RESET;
 
@@ -151,6 +218,14 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
         note_bind_failure(j, m, result);
         return;
     }
+    if (j->work.operation == WORKER_VF_LOOK || j->work.operation == WORKER_VF_SET) {
+        note_vf_failure(j, m, result);
+        return;
+    }
+    if (j->work.operation == WORKER_VF_RESTORE) {
+        note_vf_restore_failure(j, m, result);
+        return;
+    }
     note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name, result,
             reset ? "it could not be reset after the claim" : "its original driver could not be restored");
     set_bad(j, m,
@@ -162,11 +237,28 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
 /* ---- one after the other ---- */
 
 static void go_on(ClaimRun *j);
+static void start(ClaimRun *j, WorkerOperation operation);
 
+/* Is it on the way to the client, and not undone? */
+static bool is_forward(WorkerOperation operation) {
+    return operation == WORKER_BIND || operation == WORKER_VF_LOOK || operation == WORKER_VF_SET;
+}
+
+/* The network of virtual functions: looked at and set before they leave the host's driver, and put back when
+ * nobody has them any more and before that driver has them again. */
 static void end(ClaimRun *j) {
     bool bad = plan_has_bad(&j->claim.plan);
 
     switch (j->work.operation) {
+    case WORKER_VF_LOOK:
+        start(j, WORKER_VF_SET);
+        return;
+    case WORKER_VF_SET:
+        start(j, WORKER_BIND);
+        return;
+    case WORKER_VF_RESTORE:
+        start(j, WORKER_RESTORE);
+        return;
     case WORKER_BIND:
         claim_run_feed(j, CLAIM_EVENT_BOUND);
         return;
@@ -215,6 +307,17 @@ static void on_step(void *userdata, const WorkerResult *result) {
     (void) claim_run_flush(j); /* when it cannot be written, the older record leads to the same */
 }
 
+/* From the look on it may be changed, until it was put back. */
+static void note_network(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
+    if (j->work.operation == WORKER_VF_LOOK)
+        m->network_before = result->vf.before;
+    else if (j->work.operation == WORKER_VF_RESTORE)
+        m->network_before = (VfNetwork){};
+    else
+        return;
+    j->dirty = true;
+}
+
 static void on_member_done(void *userdata, const WorkerResult *result, int *fds) {
     ClaimRun *j = userdata;
     PlanMember *m = current(j);
@@ -232,7 +335,9 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
     claim_run_attach(j); /* the refresh may have replaced the inventory's entries */
     if (result->error < 0)
         note_member_failure(j, m, result);
-    if (result->error < 0 && j->work.operation == WORKER_BIND)
+    else
+        note_network(j, m, result);
+    if (result->error < 0 && is_forward(j->work.operation))
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
     else
         next_member(j);
@@ -243,14 +348,15 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
 static int record_before(ClaimRun *j) {
     int r = claim_run_flush(j);
 
-    if (r >= 0 || j->work.operation == WORKER_BIND)
+    if (r >= 0 || is_forward(j->work.operation))
         return r;
     log_warning_errno(r, "Claim %s: cannot write its record, going on with an older one", j->claim.id);
     return 0;
 }
 
 static int send_worker(ClaimRun *j, PlanMember *m) {
-    WorkerOrder order = {.operation = j->work.operation};
+    WorkerOrder order = {
+            .operation = j->work.operation, .network = m->network, .network_before = m->network_before};
     int r;
 
     claim_work_fill_item(&order.item, m);
@@ -279,12 +385,12 @@ static void go_on(ClaimRun *j) {
     }
     m = current(j);
     r = send_worker(j, m);
-    if (r >= 0 || (j->work.operation != WORKER_BIND && retry_later(j) >= 0))
+    if (r >= 0 || (!is_forward(j->work.operation) && retry_later(j) >= 0))
         return;
     if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
         (void) refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &m->name,
                 "cannot record the claim or start a worker: %s", strerror(-r));
-    if (j->work.operation == WORKER_BIND) {
+    if (is_forward(j->work.operation)) {
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
         return;
     }
@@ -302,7 +408,7 @@ void claim_work_bind(ClaimRun *j) {
     if (backend_prepare(j) < 0)
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
     else
-        start(j, WORKER_BIND);
+        start(j, WORKER_VF_LOOK);
 }
 
 void claim_work_reset(ClaimRun *j) {
@@ -310,5 +416,5 @@ void claim_work_reset(ClaimRun *j) {
 }
 
 void claim_work_restore(ClaimRun *j) {
-    start(j, WORKER_RESTORE);
+    start(j, WORKER_VF_RESTORE);
 }

@@ -202,6 +202,14 @@ static int put_physical_function(const ViewQuery *q, const ViewSink *out) {
     return view_refer_device(out, device_is_virtual_function(d) ? device_parent_name(d) : NULL);
 }
 
+static int put_network(const ViewQuery *q, const ViewSink *out) {
+    const Device *d = q->thing;
+    const PlanMember *m = d->claim ? plan_find_member(&d->claim->plan, &d->name) : NULL;
+    char text[VF_NETWORK_TEXT_MAX];
+
+    return view_text(out, m ? vf_network_format(&m->network, text) : "");
+}
+
 static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
     const Device *d = q->thing;
     const DeviceFacts *facts = NULL;
@@ -323,6 +331,7 @@ const ViewField view_device_fields[] = {
         {"VirtualFunctionsMax", "q", VIEW_SILENT, VIEW_FOR_ALL, put_functions_max},
         {"VirtualFunctions", "ao", VIEW_SILENT, VIEW_FOR_ALL, put_functions},
         {"PhysicalFunction", "o", VIEW_SILENT, VIEW_FOR_ALL, put_physical_function},
+        {"Network", "s", VIEW_SILENT, VIEW_FOR_ALL, put_network},
         {"HostCritical", "s", VIEW_COSTLY, VIEW_FOR_ALL, put_host_critical, DEVICE_FACT_HOST_CRITICAL},
         {"Capabilities", "a{sv}", VIEW_SILENT, VIEW_FOR_ALL, put_capabilities, .members = "start end"},
         {},

@@ -265,6 +265,18 @@ static void run_mdev_types(WorkerResult *result, int fds[static WORKER_FDS_MAX])
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
+static void run_vf_setup(const WorkerOrder *order, WorkerResult *result) {
+    const VfNetwork *wanted = &order->network;
+
+    result->progress = order->item.progress;
+    if (order->operation == WORKER_VF_LOOK)
+        result->error = vf_setup_look(&order->item, wanted, &result->vf);
+    else if (order->operation == WORKER_VF_SET)
+        result->error = vf_setup_set(&order->item, wanted, &result->vf);
+    else
+        result->error = vf_setup_restore(&order->item, wanted, &order->network_before, &result->vf);
+}
+
 static void close_all(int fds[static WORKER_FDS_MAX]) {
     for (size_t i = 0; i < WORKER_FDS_MAX; i++)
         fds[i] = safe_close(fds[i]);
@@ -321,6 +333,8 @@ static int serve_one(void) {
         run_mdev_types(&result, fds);
     else if (order.operation == WORKER_SRIOV)
         result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
+    else if (order.operation >= WORKER_VF_LOOK && order.operation <= WORKER_VF_RESTORE)
+        run_vf_setup(&order, &result);
     else
         run_item(&order, &result);
     /* Its copies are kept until this process ends; of what failed there is nothing to keep. */

@@ -15,6 +15,7 @@
 #include "core/plan.h"
 #include "daemon/kernel/driver.h"
 #include "daemon/kernel/sriov.h"
+#include "daemon/kernel/vf-setup.h"
 
 typedef enum WorkerOperation {
     WORKER_BIND,         /* driver_bind() */
@@ -32,6 +33,9 @@ typedef enum WorkerOperation {
     WORKER_FIND_HOLDERS, /* holders_walk(); its file is the one fd */
     WORKER_SRIOV,        /* sriov_set_count() */
     WORKER_MDEV_TYPES,   /* mdev_reader_read(); a file with mdev_types_to_text() is the one fd */
+    WORKER_VF_LOOK,      /* vf_setup_look() */
+    WORKER_VF_SET,       /* vf_setup_set() */
+    WORKER_VF_RESTORE,   /* vf_setup_restore() */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
@@ -44,7 +48,8 @@ typedef struct WorkerOrder {
     bool keep;                       /* of what it opens, the worker keeps copies until it ends */
     uint32_t facts;                  /* mask of DeviceFactMask; WORKER_SURVEY */
     SriovOrder sriov;
-    uint32_t n_devices; /* WORKER_OPEN_COMPAT */
+    VfNetwork network, network_before; /* WORKER_VF_… */
+    uint32_t n_devices;                /* WORKER_OPEN_COMPAT */
     DeviceName devices[REQUEST_DEVICES_MAX];
     uint32_t device_groups[REQUEST_DEVICES_MAX]; /* index of the group of each */
     /* Files that go with the order, whatever it is. The worker closes them before all else: here, the last
@@ -79,6 +84,7 @@ typedef struct WorkerResult {
     uint32_t n_fds;
     WorkerFacts facts;
     SriovReport sriov;
+    VfSetupReport vf;
 } WorkerResult;
 
 /* fds are borrowed: dup or take them before returning; what is left open in the array is closed afterwards,

@@ -468,6 +468,7 @@ static const VarlinkParameter add_parameters[] = {
         {"memlock", "i"},
         {"untainted", "b"},
         {"require", "s"},
+        {"network", "s"},
         {"allowInteractiveAuthentication", "b"},
         {},
 };
