@@ -34,11 +34,13 @@ typedef struct RememberedCaps {
 } RememberedCaps;
 
 struct Inventory {
-    void *devices;  /* tree of Device */
-    void *groups;   /* tree of Group */
-    void *drivers;  /* tree of DriverName */
-    void *families; /* tree of Family */
-    void *caps;     /* tree of RememberedCaps, of devices that are there */
+    void *devices;       /* tree of Device */
+    void *groups;        /* tree of Group */
+    void *drivers;       /* tree of DriverName */
+    void *families;      /* tree of Family */
+    void *caps;          /* tree of RememberedCaps, of devices that are there */
+    Device *last_device; /* that was found, NULL: none; whoever asks about one asks again */
+    Group *last_group;
     unsigned n_devices;
     unsigned n_groups;
 };
@@ -185,6 +187,7 @@ static bool group_drop_if_empty(Inventory *inventory, Group *g) {
 
     assert(g->n_members == 0);
     tdelete(g, &inventory->groups, compare_groups);
+    inventory->last_group = NULL;
     inventory->n_groups--;
     free(g);
     return true;
@@ -431,6 +434,7 @@ int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_
 
     caps_forget(inventory, name);
     tdelete(d, &inventory->devices, compare_devices);
+    inventory->last_device = NULL;
     inventory->n_devices--;
     driver_drop(inventory, d->driver);
     family_unlink(inventory, d);
@@ -446,15 +450,21 @@ int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_
 }
 
 Device *inventory_find_device(Inventory *inventory, const DeviceName *name) {
-    Device **found = tfind(name, &inventory->devices, compare_devices);
+    Device **found;
 
-    return found ? *found : NULL;
+    if (inventory->last_device && device_name_compare(&inventory->last_device->name, name) == 0)
+        return inventory->last_device;
+    found = tfind(name, &inventory->devices, compare_devices);
+    return inventory->last_device = found ? *found : NULL;
 }
 
 Group *inventory_find_group(Inventory *inventory, int id) {
-    Group **found = tfind(&id, &inventory->groups, compare_groups);
+    Group **found;
 
-    return found ? *found : NULL;
+    if (inventory->last_group && inventory->last_group->id == id)
+        return inventory->last_group;
+    found = tfind(&id, &inventory->groups, compare_groups);
+    return inventory->last_group = found ? *found : NULL;
 }
 
 const DeviceName *device_parent_name(const Device *d) {
@@ -632,7 +642,8 @@ bool device_is_bridge(const Device *d) {
     }
 }
 
-static uint64_t identity_attribute(const Device *d, const char *attribute) {
+/* The n-th of the device's kind: most likely the n-th here as well. */
+static uint64_t identity_attribute(const Device *d, const char *attribute, size_t n) {
     const struct {
         const char *attribute;
         uint64_t value;
@@ -645,9 +656,9 @@ static uint64_t identity_attribute(const Device *d, const char *attribute) {
             {"revision", d->revision},
     };
 
-    for (size_t i = 0; i < ELEMENTSOF(values); i++)
-        if (streq(values[i].attribute, attribute))
-            return values[i].value;
+    for (size_t i = n; i < n + ELEMENTSOF(values); i++)
+        if (streq(values[i % ELEMENTSOF(values)].attribute, attribute))
+            return values[i % ELEMENTSOF(values)].value;
     return 0;
 }
 
@@ -656,7 +667,7 @@ uint64_t device_identity(const Device *d) {
     uint64_t hash = 0;
 
     for (size_t i = 0; attributes && attributes[i]; i++)
-        hash = device_identity_add(hash, attributes[i], identity_attribute(d, attributes[i]));
+        hash = device_identity_add(hash, attributes[i], identity_attribute(d, attributes[i], i));
     return device_identity_end(hash);
 }
 

@@ -93,6 +93,15 @@ static int raise_memlock(ClaimRun *j) {
     return r;
 }
 
+/* Like the record: what passes through five states in one go is told once, and after the reply. */
+static void tell(ClaimRun *j) {
+    if (!j->untold)
+        return;
+    claim_run_announce(j, j->told ? CLAIM_CHANGED : CLAIM_ADDED);
+    j->told = true;
+    j->untold = false;
+}
+
 /* Should the record not get written, nobody gets anything: a claim without a record would be forgotten at the
  * next start, with the device in a stranger's hands. */
 static void run_reply(ClaimRun *j) {
@@ -117,6 +126,8 @@ static void run_reply(ClaimRun *j) {
         (void) claim_run_tether(j)->keep(j);
         group_files_keep(j);
     }
+    if (j->claim.plan.backend == BACKEND_NOIOMMU) /* what is in somebody's hands is in the ledger before */
+        tell(j);
     grant_give(j);
     if (j->granted)
         audit_granted(j->broker->audit, &j->claim);
@@ -152,6 +163,8 @@ static void run_forget(ClaimRun *j) {
     claim_run_tether(j)->end(j, /* record_left= */ r < 0);
     if (j->granted)
         audit_ended(j->broker->audit, &j->claim);
+    if (!j->told)
+        tell(j);
     if (j->announced)
         claim_run_announce(j, CLAIM_REMOVED);
 }
@@ -161,12 +174,15 @@ static void run_forget(ClaimRun *j) {
 /* What is healthy is free again; whoever shows the claim hears of its state first, while the claim still has
  * it. A quarantine of an older record names no device as bad: all are. */
 static void release_healthy(ClaimRun *j) {
-    claim_run_announce(j, CLAIM_CHANGED);
+    j->untold = true;
+    tell(j);
     if (plan_has_bad(&j->claim.plan))
         claim_run_keep_bad(j);
 }
 
 static void set_state(ClaimRun *j, ClaimState state) {
+    bool in_quarantine = j->claim.state == CLAIM_QUARANTINED || state == CLAIM_QUARANTINED;
+
     if (j->claim.state == state)
         return;
     assert(state != CLAIM_GONE || !plan_has_bad(&j->claim.plan));
@@ -180,12 +196,12 @@ static void set_state(ClaimRun *j, ClaimState state) {
         return;
     if (state == CLAIM_QUARANTINED && j->announced)
         release_healthy(j);
-    if (state != CLAIM_AUTHORIZING) /* it has no right to its devices yet */
+    if (state != CLAIM_AUTHORIZING &&
+            (in_quarantine || !j->attached)) /* it has no right to its devices yet */
         claim_run_attach(j);
     if (state == CLAIM_QUARANTINED)
         audit_quarantined(j->broker->audit, &j->claim);
-    claim_run_announce(j, j->announced ? CLAIM_CHANGED : CLAIM_ADDED);
-    j->announced = true;
+    j->announced = j->untold = true;
 }
 
 static void run_effects(ClaimRun *j, unsigned effects) {
@@ -283,6 +299,7 @@ static void handle_events(ClaimRun *j) {
         (void) claim_run_free(j);
         return;
     }
+    tell(j);
     r = claim_run_flush(j);
     if (r < 0 && !j->save_failed)
         log_error_errno(

@@ -41,13 +41,14 @@ struct ClaimRun {
     unsigned deferred; /* mask of 1 << ClaimEvent */
     bool charged;      /* to the budget of its uid */
     bool feeding, attached, announced, granted;
-    bool doubt;      /* no event tells when its devices are closed */
-    bool resumed;    /* its files were handed out by an earlier process */
-    bool overdue;    /* the close of those is taking long: it may have been missed */
-    bool searched;   /* no process was found that has them open */
-    bool recycling;  /* a device may have been taken from its vfio driver, and not given back */
-    bool doubt_told; /* that nobody can find out whether its devices are closed */
-    bool stuck;      /* the worker that does that did not come back */
+    bool told, untold; /* listeners know of it; and do not know its state yet */
+    bool doubt;        /* no event tells when its devices are closed */
+    bool resumed;      /* its files were handed out by an earlier process */
+    bool overdue;      /* the close of those is taking long: it may have been missed */
+    bool searched;     /* no process was found that has them open */
+    bool recycling;    /* a device may have been taken from its vfio driver, and not given back */
+    bool doubt_told;   /* that nobody can find out whether its devices are closed */
+    bool stuck;        /* the worker that does that did not come back */
     bool save_failed, retract_failed;
     bool for_other;     /* a reservation for another user than the caller */
     bool described;     /* its nodes, in a file of cdi-files.c */
