@@ -328,7 +328,14 @@ static int take_string(Parser *p, const char **ret) {
         return -ENOMEM;
     while (!at(p, '"')) {
         const char *from = p->p;
+        size_t n = count_printable(from, (size_t) (p->end - from));
 
+        if (n > 0) {
+            out = mempcpy(out, from, n);
+            p->p += n;
+            p->column += (unsigned) n;
+            continue;
+        }
         if (p->p == p->end || *p->p == '\n')
             return fail_at(p, line, column, "the string that begins here has no end on its line");
         if (*p->p == '\\')

@@ -21,6 +21,31 @@ void put_text(char *to, size_t size, const char *from) {
     to[n] = '\0';
 }
 
+#define DIGITS_MAX 24U
+
+/* At the end of buf. */
+static const char *format_digits(int64_t number, char buf[static DIGITS_MAX]) {
+    uint64_t rest = number < 0 ? -(uint64_t) number : (uint64_t) number;
+    char *at = buf + DIGITS_MAX - 1;
+
+    *at = '\0';
+    do
+        *--at = (char) ('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (number < 0)
+        *--at = '-';
+    return at;
+}
+
+void put_numbered(char *to, size_t size, const char *text, int64_t number) {
+    char digits[DIGITS_MAX];
+    size_t n;
+
+    put_text(to, size, text);
+    n = strlen(to);
+    put_text(to + n, size - n, format_digits(number, digits));
+}
+
 static bool strbuf_grow(StrBuf *b, size_t want) {
     char *text;
 
@@ -85,16 +110,9 @@ void strbuf_addf(StrBuf *b, const char *format, ...) {
 }
 
 void strbuf_add_number(StrBuf *b, int64_t number) {
-    char digits[24];
-    uint64_t rest = number < 0 ? -(uint64_t) number : (uint64_t) number;
-    size_t i = sizeof(digits);
+    char digits[DIGITS_MAX];
 
-    do
-        digits[--i] = (char) ('0' + rest % 10);
-    while ((rest /= 10) > 0);
-    if (number < 0)
-        digits[--i] = '-';
-    strbuf_add_bytes(b, digits + i, sizeof(digits) - i);
+    strbuf_add(b, format_digits(number, digits));
 }
 
 char *strbuf_steal(StrBuf *b) {
@@ -179,10 +197,38 @@ bool utf8_is_valid(const char *s) {
     return true;
 }
 
-/* How many bytes of s stand for themselves in a JSON string. */
-static size_t count_plain(const char *s) {
+#define BYTES(value) (UINT64_C(0x0101010101010101) * (value))
+
+/* Is one of these 8 bytes a quote, a backslash, below 0x20 or above 0x7e? A byte that has nothing in a place
+ * of mask borrows, and bytes above it may then be said to be special as well; never the other way round. */
+static bool has_special(uint64_t bytes) {
+    uint64_t quote = bytes ^ BYTES('"'), backslash = bytes ^ BYTES('\\');
+
+    return ((bytes | (bytes - BYTES(0x20)) | (bytes + BYTES(1)) | (quote - BYTES(1)) |
+                    (backslash - BYTES(1))) &
+                   BYTES(0x80)) != 0;
+}
+
+size_t count_printable(const char *s, size_t n) {
+    uint64_t bytes;
+    size_t i = 0;
+
+    while (i + sizeof(bytes) <= n) {
+        memcpy(&bytes, s + i, sizeof(bytes));
+        if (has_special(bytes))
+            break;
+        i += sizeof(bytes);
+    }
+    while (i < n && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\')
+        i++;
+    return i;
+}
+
+/* How many bytes of s, which ends at end, stand for themselves in a JSON string. */
+static size_t count_plain(const char *s, const char *end) {
     const char *start = s;
 
+    s += count_printable(s, (size_t) (end - s));
     while ((unsigned char) *s >= 0x20 && *s != '"' && *s != '\\') {
         size_t n = (unsigned char) *s < 0x80 ? 1 : utf8_sequence(s);
 
@@ -206,15 +252,20 @@ static void add_escaped(StrBuf *b, char c) {
 }
 
 void strbuf_add_json(StrBuf *b, const char *s) {
-    strbuf_add_byte(b, '"');
-    for (;;) {
-        size_t n = count_plain(s);
+    size_t length = strlen(s), n = count_plain(s, s + length);
+    const char *end = s + length;
+    char *to;
 
-        strbuf_add_bytes(b, s, n);
-        s += n;
-        if (!*s)
-            break;
+    if (!strbuf_reserve(b, length + 2))
+        return;
+    to = b->text + b->length;
+    *to = '"';
+    memcpy(to + 1, s, n);
+    b->length += n + 1;
+    while ((s += n) < end) { /* in most texts there is nothing to escape */
         add_escaped(b, *s++);
+        n = count_plain(s, end);
+        strbuf_add_bytes(b, s, n);
     }
     strbuf_add_byte(b, '"');
 }
@@ -239,8 +290,10 @@ char *sanitize(const char *s, size_t max) {
 
     while (s < end) {
         unsigned char c = (unsigned char) *s;
-        size_t n = utf8_sequence(s);
+        size_t n = count_printable(s, (size_t) (end - s));
 
+        if (n == 0)
+            n = utf8_sequence(s);
         if (n == 0 || c < 0x20 || c == 0x7f || is_deceptive(s, n)) {
             strbuf_addf(&b, "\\x%02x", c);
             s++;

@@ -13,6 +13,8 @@
 char *put_hex(char *at, uint64_t number, unsigned digits);
 /* As much of from as fits, and a NUL. */
 void put_text(char *to, size_t size, const char *from);
+/* The same of text with the number behind it. */
+void put_numbered(char *to, size_t size, const char *text, int64_t number);
 
 /* A growing, always NUL-terminated text. Failures stick: append as often as you like, ask once at the end. */
 typedef struct StrBuf {
@@ -47,6 +49,10 @@ int free_and_strdup(char **p, const char *s);
  * \xNN, and a cut is marked "…". For anything that came from a client, a file or sysfs and goes to a log, a
  * terminal or a message. NULL on ENOMEM. */
 char *sanitize(const char *s, size_t max);
+
+/* How many of these n bytes, from the first on, are printable ASCII and neither quote nor backslash: most
+ * texts are nothing else. */
+size_t count_printable(const char *s, size_t n);
 
 /* True when s is valid UTF-8 (no surrogates, noncharacters, overlong forms); D-Bus strings must be. */
 bool utf8_is_valid(const char *s);

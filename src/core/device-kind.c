@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "base/str.h"
+
 static const char *const pci_identity[] = {
         "vendor", "device", "subsystem_vendor", "subsystem_device", "class", "revision", NULL};
 
@@ -120,7 +122,7 @@ const char *device_sysfs_path(const DeviceName *name, char buf[static DEVICE_PAT
 }
 
 const char *device_node_path(DeviceKind kind, int index, char buf[static DEVICE_NODE_MAX]) {
-    (void) snprintf(buf, DEVICE_NODE_MAX, "%s%d", device_kind_info(kind)->node ?: "", index);
+    put_numbered(buf, DEVICE_NODE_MAX, device_kind_info(kind)->node ?: "", index);
     return buf;
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/record.h"
 
-#include <stdio.h>
-
 #include "base/str.h"
 #include "core/device-kind.h"
 #include "core/document.h"
@@ -299,7 +297,7 @@ char *claim_to_record(const Claim *c, const char *boot_id) {
             return NULL;
     }
     frame.failure = failure;
-    (void) snprintf(frame.boot_id, sizeof(frame.boot_id), "%s", boot_id);
+    put_text(frame.boot_id, sizeof(frame.boot_id), boot_id);
     strbuf_expect(&b, RECORD_SIZE_USUAL);
     strbuf_add(&b, "{");
     fields_write_members(&b, &claim_table, c);

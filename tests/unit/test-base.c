@@ -327,8 +327,63 @@ static void test_least_and_most(void **state) {
     assert_int_equal(n, 3);
 }
 
+/* Texts are looked at eight bytes at a time: each byte in each place, among bytes that need no escape and
+ * among the highest and lowest that do. */
+static void test_every_byte(void **state) {
+    static const char others[] = "a ~\"\\\x1f\x7f";
+    char text[20];
+
+    for (unsigned byte = 1; byte <= 0xff; byte++)
+        for (size_t place = 0; place < sizeof(text) - 1; place++)
+            for (size_t other = 0; other < strlen(others); other++) {
+                _cleanup_strbuf_ StrBuf whole = {}, parts = {};
+                _cleanup_free_ char *clean = NULL, *one = NULL;
+                const char single[] = {(char) byte, '\0'}, around[] = {others[other], '\0'};
+                size_t plain = 0;
+
+                memset(text, others[other], sizeof(text) - 1);
+                text[sizeof(text) - 1] = '\0';
+                text[place] = (char) byte;
+                while (text[plain] >= ' ' && text[plain] <= '~' && !strchr("\"\\", text[plain]))
+                    plain++;
+                assert_int_equal(count_printable(text, sizeof(text) - 1), plain);
+                assert_int_equal(count_printable(text, place), MIN(plain, place));
+
+                strbuf_add_json(&whole, text);
+                strbuf_add(&parts, "\"");
+                for (size_t i = 0; i < sizeof(text) - 1; i++) {
+                    _cleanup_strbuf_ StrBuf b = {};
+
+                    strbuf_add_json(&b, i == place ? single : around);
+                    strbuf_add_bytes(&parts, b.text + 1, b.length - 2);
+                }
+                strbuf_add(&parts, "\"");
+                assert_string_equal(whole.text, parts.text);
+
+                clean = sanitize(text, sizeof(text));
+                one = sanitize(single, 1);
+                assert_non_null(strstr(clean, one));
+                assert_int_equal(strlen(clean),
+                        strlen(one) +
+                                (sizeof(text) - 2) * (others[other] < ' ' || others[other] > '~' ? 4 : 1));
+            }
+}
+
+static void test_put_numbered(void **state) {
+    char to[12];
+
+    put_numbered(to, sizeof(to), "/dev/", 0);
+    assert_string_equal(to, "/dev/0");
+    put_numbered(to, sizeof(to), "", INT64_MIN); /* cut where there is no room */
+    assert_string_equal(to, "-9223372036");
+    put_numbered(to, sizeof(to), "longer than that", 7);
+    assert_string_equal(to, "longer than");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_every_byte),
+            cmocka_unit_test(test_put_numbered),
             cmocka_unit_test(test_least_and_most),
             cmocka_unit_test(test_parse_unsigned),
             cmocka_unit_test(test_put_hex),

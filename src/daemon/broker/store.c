@@ -174,7 +174,7 @@ static int take_slot(Store *s, const char *id, Slot **ret) {
         }
     }
     slot->taken = true;
-    (void) snprintf(slot->id, sizeof(slot->id), "%s", id);
+    put_text(slot->id, sizeof(slot->id), id);
     *ret = slot;
     return 0;
 }

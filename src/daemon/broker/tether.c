@@ -52,7 +52,7 @@ bool tether_is_alive(TetherKind kind, const char *connection, int fd) {
 }
 
 void tether_set_lifeline(Claim *c, const char *id) {
-    (void) snprintf(c->lifeline, sizeof(c->lifeline), "%s", streq(id, c->id) ? "" : id);
+    put_text(c->lifeline, sizeof(c->lifeline), streq(id, c->id) ? "" : id);
 }
 
 void tether_move_back(Claim *c) {

@@ -2,21 +2,21 @@
 #include "daemon/kernel/vfio.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "daemon/privileges.h"
 #include "host/container.h"
 #include "host/uapi.h"
 
 const char *vfio_group_path(int group, char buf[static VFIO_NODE_MAX]) {
-    (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/%d", group);
+    put_numbered(buf, VFIO_NODE_MAX, "/dev/vfio/", group);
     return buf;
 }
 
 const char *vfio_noiommu_path(int group, char buf[static VFIO_NODE_MAX]) {
-    (void) snprintf(buf, VFIO_NODE_MAX, "/dev/vfio/noiommu-%d", group);
+    put_numbered(buf, VFIO_NODE_MAX, "/dev/vfio/noiommu-", group);
     return buf;
 }
 
