@@ -601,6 +601,9 @@ class VfiodTestCase(unittest.TestCase):
     def setUp(self):
         faulthandler.dump_traceback_later(TEST_TIMEOUT, exit=True)
         self.addCleanup(faulthandler.cancel_dump_traceback_later)
+        self.ended_threads = []
+        self.addCleanup(setattr, threading, 'excepthook', threading.excepthook)
+        threading.excepthook = self._on_ended_thread
         self.log = tempfile.TemporaryFile()
         temporary = tempfile.TemporaryDirectory(prefix='vfiod-test-run.')
         self.addCleanup(temporary.cleanup)
@@ -623,6 +626,10 @@ class VfiodTestCase(unittest.TestCase):
         self._clients = []
         self.addCleanup(self._check_after)
         self.set_policy([self.rule()])
+
+    def _on_ended_thread(self, arguments):
+        self.ended_threads.append(f'{arguments.thread}: {arguments.exc_value!r}')
+        threading.__excepthook__(arguments)
 
     def _listen(self, name):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -649,6 +656,7 @@ class VfiodTestCase(unittest.TestCase):
             self.assertNotIn(bad, log)
         self.assertEqual(status, 0, 'exit status of the daemon')
         self.assertEqual(self.kernel.unexpected, [], 'writes that no kernel would take')
+        self.assertEqual(self.ended_threads, [], 'threads of the test that ended with an exception')
 
     # --- pieces ---------------------------------------------------------------------------------------------------
 

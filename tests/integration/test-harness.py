@@ -58,6 +58,19 @@ harness.main()'''
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self.assertEqual(process.returncode, status, body)
 
+    def test_a_thread_that_ends_with_an_exception(self):
+        code = '''import harness, threading
+class Test(harness.VfiodTestCase):
+    def test(self):
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+harness.main()'''
+        process = subprocess.run([sys.executable, '-c', code], cwd=os.path.dirname(__file__), timeout=60,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn('threads of the test that ended with an exception', process.stdout)
+
 
 class HarnessTest(unittest.TestCase):
     def setUp(self):
