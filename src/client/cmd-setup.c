@@ -76,6 +76,12 @@ static void add_devices(StrBuf *b, struct json_object *devices) {
     }
 }
 
+/* Devices of one kind each time. */
+static bool are_of_kind(struct json_object *result, const char *kind) {
+    return startswith(
+            json_object_get_string(json_object_array_get_idx(json_list(result, "devices"), 0)), kind);
+}
+
 /* Of libvirt's definition: <hostdev> for each. */
 static void add_hostdevs(StrBuf *b, struct json_object *devices, bool managed) {
     for (size_t i = 0; i < json_object_array_length(devices); i++) {
@@ -130,7 +136,9 @@ static char *make_commands(const Options *o, const Wish *wish, struct json_objec
     if (wish->setup.memlock)
         strbuf_addf(&b, " --memlock %s", wish->setup.memlock);
     add_devices(&b, json_list(result, "devices"));
-    if (o->vmm == VMM_QEMU)
+    if (are_of_kind(result, "vdpa:"))
+        strbuf_add(&b, " -- COMMAND {device}\n");
+    else if (o->vmm == VMM_QEMU)
         strbuf_addf(&b, " --qemu -- qemu-system-x86_64 -machine q35 -accel kvm -cpu host -m %s\n",
                 format_size(o->ram > 0 ? o->ram : DEFAULT_RAM, ram));
     else if (o->podman)
@@ -268,6 +276,9 @@ int verb_setup(const Options *o, VfiodErrorText *error) {
     r = rehearsal_setup(rehearsal, &wish.setup, &result, &problem);
     if (r < 0)
         return policy_failed(r, problem, error);
+    if (o->libvirt && !are_of_kind(result, "pci:"))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--libvirt: setup writes definitions of libvirt for PCI devices only.");
     explanation = json_member(result, "explanation");
     refusal = json_text(explanation, "error");
     commands = make_commands(o, &wish, result);

@@ -20,6 +20,7 @@ typedef struct Setup {
     const RehearsalSetup *wish;
     const Device *devices[REQUEST_DEVICES_MAX];
     size_t n_devices, n_asked;
+    const DeviceKindInfo *kind; /* of all of them */
     const char *grant;
     bool iommufd;
     char user[32]; /* as it can be part of a name */
@@ -58,17 +59,25 @@ static void add_companions(Setup *s, const Device *d) {
             s->devices[s->n_devices++] = m;
 }
 
-static int no_rule_for(const Setup *s, const Device *d, char **ret_problem) {
-    char name[DEVICE_NAME_MAX];
+static int choose_device(Setup *s, const DeviceName *name, char **ret_problem) {
+    DeviceKind first = s->n_devices > 0 ? s->devices[0]->name.kind : name->kind;
+    Device *d;
+    int r;
 
-    if (!device_kind_info(d->name.kind)->claimable)
+    if (!device_kind_info(name->kind)->claimable)
         return problem(ret_problem, -EOPNOTSUPP,
                 "this version of vfiod cannot hand out devices of the kind %s",
-                device_kind_to_string(d->name.kind));
-    return problem(ret_problem, -EOPNOTSUPP,
-            "setup writes rules for PCI devices only. Write this one by hand: { \"rules\": [ { \"effect\": "
-            "\"allow\", \"who\": { \"user\": \"%s\" }, \"what\": { \"device\": \"%s\" } } ] }",
-            s->wish->user, device_name_format(&d->name, name));
+                device_kind_to_string(name->kind));
+    if (name->kind != first)
+        return problem(ret_problem, -EOPNOTSUPP,
+                "setup writes one rule, for devices of one kind, and these are of the kinds %s and %s: run "
+                "it "
+                "for each kind",
+                device_kind_to_string(first), device_kind_to_string(name->kind));
+    r = find_device(&s->rehearsal->host, name, &d, ret_problem);
+    if (r >= 0)
+        s->devices[s->n_devices++] = d;
+    return r;
 }
 
 static int choose_devices(Setup *s, char **ret_problem) {
@@ -77,18 +86,11 @@ static int choose_devices(Setup *s, char **ret_problem) {
     int r;
 
     r = make_request(&words, &request, ret_problem);
-    for (size_t i = 0; r >= 0 && i < request.n_devices; i++) {
-        Device *d;
-
-        r = find_device(&s->rehearsal->host, request.devices + i, &d, ret_problem);
-        if (r < 0)
-            return r;
-        if (d->name.kind != DEVICE_KIND_PCI)
-            return no_rule_for(s, d, ret_problem);
-        s->devices[s->n_devices++] = d;
-    }
+    for (size_t i = 0; r >= 0 && i < request.n_devices; i++)
+        r = choose_device(s, request.devices + i, ret_problem);
     if (r < 0)
         return r;
+    s->kind = device_kind_info(s->devices[0]->name.kind);
     s->n_asked = s->n_devices;
     for (size_t i = 0; i < s->n_asked; i++)
         add_companions(s, s->devices[i]);
@@ -173,9 +175,24 @@ static int read_facts(Setup *s, const Device *d, DeviceFacts *ret) {
     return r == -ENOMEM ? r : 0; /* what is unknown is not written */
 }
 
+/* Nobody can see before a claim whether the driver of such a device resets it. */
+static int add_unknown_reset(Setup *s) {
+    if (s->kind->resets_itself)
+        return 0;
+    add_term(s, "vfiod cannot see whether the driver resets the device between two owners.", "reset",
+            "optional", false);
+    return add_danger(s,
+            format_string(
+                    "It is unknown whether %s is reset. What one user leaves in it, the next one may be "
+                    "able to read.",
+                    s->wish->devices[0]));
+}
+
 static int add_reset(Setup *s) {
     char name[DEVICE_NAME_MAX];
 
+    if (!s->kind->reset)
+        return add_unknown_reset(s);
     for (size_t i = 0; i < s->n_devices; i++) {
         _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
         int r = read_facts(s, s->devices[i], &facts);
@@ -197,6 +214,11 @@ static int add_reset(Setup *s) {
 static int add_isolation(Setup *s) {
     char name[DEVICE_NAME_MAX];
 
+    if (s->kind->is_made)
+        return add_danger(s,
+                format_string("Whether %s is kept apart from other devices of its parent is up to the "
+                              "parent's driver.",
+                        s->wish->devices[0]));
     for (size_t i = 0; i < s->n_devices; i++) {
         _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
         int r = read_facts(s, s->devices[i], &facts);
@@ -248,6 +270,8 @@ static int add_use(Setup *s) {
 static int add_tags(Setup *s, StrBuf *b) {
     char tag[NAME_LENGTH_MAX];
 
+    if (!s->kind->has_ids)
+        return 0;
     strbuf_add(
             b, "  // A place and the card in it: another card in the slot does not match.\n  \"tags\": {\n");
     for (size_t i = 0; i < s->n_devices; i++) {
@@ -283,6 +307,18 @@ static void add_who(const Setup *s, StrBuf *b) {
     strbuf_add(b, " },\n");
 }
 
+/* Without ids, nothing but its name tells a device from another. */
+static void add_what(const Setup *s, StrBuf *b) {
+    char name[NAME_LENGTH_MAX];
+
+    strbuf_addf(b, INDENT "\"what\": { \"%s\": [", s->kind->has_ids ? "tag" : "device");
+    for (size_t i = 0; i < s->n_devices; i++)
+        strbuf_addf(b, "%s\"%s\"", i > 0 ? ", " : "",
+                s->kind->has_ids ? name_for(s, s->devices[i], name)
+                                 : device_name_format(&s->devices[i]->name, name));
+    strbuf_add(b, "] }");
+}
+
 static int write_policy(Setup *s, char **ret) {
     _cleanup_strbuf_ StrBuf b = {};
     char tag[NAME_LENGTH_MAX];
@@ -296,10 +332,8 @@ static int write_policy(Setup *s, char **ret) {
     strbuf_addf(&b, "  \"rules\": [\n    {\n" INDENT "\"name\": \"%s\",\n" INDENT "\"effect\": \"allow\",\n",
             name_for(s, s->devices[0], tag));
     add_who(s, &b);
-    strbuf_add(&b, INDENT "\"what\": { \"tag\": [");
-    for (size_t i = 0; i < s->n_devices; i++)
-        strbuf_addf(&b, "%s\"%s\"", i > 0 ? ", " : "", name_for(s, s->devices[i], tag));
-    strbuf_addf(&b, "] }%s\n    }\n  ]\n}\n", s->terms.text ?: "");
+    add_what(s, &b);
+    strbuf_addf(&b, "%s\n    }\n  ]\n}\n", s->terms.text ?: "");
     *ret = strbuf_steal(&b);
     return *ret && s->terms.error >= 0 ? 0 : -ENOMEM;
 }
