@@ -79,6 +79,8 @@ static bool find_claimant(const Generator *g, const Device *d, Holder *ret) {
 static bool parks_sibling(const Device *d, const Holder *h) {
     char name[DEVICE_NAME_MAX];
 
+    if (!d->group)
+        return false;
     FOREACH_MEMBER(m, d->group)
         if (h->claim && m->driver && m->vfio_index >= 0 && !device_is_bridge(m) &&
                 !names_device(h->claim, device_name_format(&m->name, name)))
@@ -147,6 +149,8 @@ static void add_comment(StrBuf *b, const char *text) {
 static void describe_siblings(StrBuf *b, const Device *d) {
     unsigned n = 0;
 
+    if (!d->group && d->name.kind == DEVICE_KIND_VDPA)
+        return;
     if (!d->group) {
         strbuf_add(b, ", without an IOMMU");
         return;
@@ -165,14 +169,18 @@ static void describe_device(StrBuf *b, const Device *d, const DeviceFacts *facts
     _cleanup_strbuf_ StrBuf line = {};
     char name[DEVICE_NAME_MAX];
 
-    strbuf_addf(&line, "%s: %04x:%04x, class %06x, ", device_name_format_kernel(&d->name, name), d->vendor,
-            d->device, (unsigned) d->class_code);
+    if (device_kind_info(d->name.kind)->has_ids)
+        strbuf_addf(&line, "%s: %04x:%04x, class %06x, ", device_name_format_kernel(&d->name, name),
+                d->vendor, d->device, (unsigned) d->class_code);
+    else
+        strbuf_addf(&line, "%s: ", device_name_format(&d->name, name));
     if (d->driver)
         strbuf_addf(&line, "driver %s", d->driver);
     else
         strbuf_add(&line, "no driver");
     describe_siblings(&line, d);
-    if (facts->known & DEVICE_FACT_RESET_METHODS && facts->reset_methods == 0)
+    if (device_kind_info(d->name.kind)->reset && facts->known & DEVICE_FACT_RESET_METHODS &&
+            facts->reset_methods == 0)
         strbuf_add(&line, ", has no reset method");
     strbuf_add(b, "\n");
     add_comment(b, line.text ?: "?");
@@ -185,22 +193,31 @@ static void add_tag(Generator *g, const Device *d, const DeviceFacts *facts) {
     policy_text_add_tag(&g->tags, d, facts);
 }
 
-static void add_reset(StrBuf *b, const char *indent, const DeviceFacts *facts) {
-    if (facts->known & DEVICE_FACT_RESET_METHODS && facts->reset_methods == 0)
-        strbuf_addf(b,
-                ",\n%s// Without a reset: the next owner gets the device as the last one left "
-                "it.\n%s\"reset\": \"optional\"",
-                indent, indent);
+static bool wants_optional_reset(const Device *d, const DeviceFacts *facts) {
+    const DeviceKindInfo *kind = device_kind_info(d->name.kind);
+
+    return kind->reset ? (facts->known & DEVICE_FACT_RESET_METHODS) && facts->reset_methods == 0
+                       : !kind->resets_itself;
+}
+
+static void add_reset(StrBuf *b, const char *indent, const Device *d, const DeviceFacts *facts) {
+    if (wants_optional_reset(d, facts))
+        strbuf_addf(b, ",\n%s// %s\n%s\"reset\": \"optional\"", indent,
+                device_kind_info(d->name.kind)->reset
+                        ? "Without a reset: the next owner gets the device as the last one left it."
+                        : "vfiod cannot see whether the driver resets it between two owners.",
+                indent);
 }
 
 static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, const Holder *h) {
     _cleanup_free_ char *comment = NULL;
-    char tag[DEVICE_NAME_MAX];
+    char tag[DEVICE_NAME_MAX], name[DEVICE_NAME_MAX];
     StrBuf *b = &g->rules;
 
     comment = format_string("%s %s %s.", h->is_group ? "Group" : "User", h->name ?: "without a name", h->how);
     add_comment(b, comment ?: "?");
-    add_tag(g, d, facts);
+    if (device_kind_info(d->name.kind)->has_ids)
+        add_tag(g, d, facts);
     (void) policy_text_short_name(d, tag);
     strbuf_addf(b, "    {\n      \"name\": \"keep-%s\",\n      \"effect\": \"allow\",\n", tag);
     strbuf_addf(b, "      \"who\": { \"%s\": ", h->is_group ? "group" : "user");
@@ -208,8 +225,11 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
         policy_text_add_string(b, h->name);
     else
         strbuf_addf(b, "%" PRIu32, h->id);
-    strbuf_addf(b, " },\n      \"what\": { \"tag\": \"%s\" }", tag);
-    add_reset(b, "      ", facts);
+    if (device_kind_info(d->name.kind)->has_ids)
+        strbuf_addf(b, " },\n      \"what\": { \"tag\": \"%s\" }", tag);
+    else
+        strbuf_addf(b, " },\n      \"what\": { \"device\": \"%s\" }", device_name_format(&d->name, name));
+    add_reset(b, "      ", d, facts);
     if (parks_sibling(d, h))
         strbuf_add(
                 b, ",\n      // A device of its group is parked for it now.\n      \"siblings\": \"park\"");
@@ -218,22 +238,78 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
 
 /* A claim of the device takes these from their drivers. Unless the rule permits that, it is refused. */
 static bool has_busy_sibling(const Device *d) {
+    if (!d->group)
+        return false;
     FOREACH_MEMBER(m, d->group)
         if (m != d && m->driver && m->vfio_index < 0 && !device_is_bridge(m))
             return true;
     return false;
 }
 
-static void add_suggestion(Generator *g, const Device *d, const DeviceFacts *facts) {
-    bool no_reset = (facts->known & DEVICE_FACT_RESET_METHODS) && facts->reset_methods == 0;
+/* What a rule for this device needs beside who and what. */
+static char *make_terms(const Device *d, const DeviceFacts *facts) {
+    return format_string("%s%s", wants_optional_reset(d, facts) ? ", \"reset\": \"optional\"" : "",
+            has_busy_sibling(d) ? ", \"siblings\": \"park\"" : "");
+}
+
+/* 1 and *ret (owned by the caller) when a claim would be refused although a rule with these terms allows it,
+ * 0, -ENOMEM. */
+static int why_refused(Generator *g, const Device *d, const char *terms, char **ret) {
+    const Accounts accounts = {.host = g->host};
+    _cleanup_(policy_parser_freep) PolicyParser *parser = policy_parser_new(host_view_resolve, g->host);
+    _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
+    _cleanup_(policy_freep) Policy *policy = NULL;
+    _cleanup_(answer_freep) Answer *answer = NULL;
+    _cleanup_free_ char *text = NULL, *user = NULL, *ignored = NULL;
+    _cleanup_(survey_done) Survey survey = {};
+    char name[DEVICE_NAME_MAX];
+    Request request;
+    int r;
+
+    text = format_string(
+            "{ \"rules\": [ { \"effect\": \"allow\", \"who\": {}, \"what\": { \"device\": \"%s\" }%s } ] }",
+            device_name_format(&d->name, name), terms);
+    if (!text || !parser)
+        return -ENOMEM;
+    r = policy_parser_add(parser, "the offer", text, strlen(text));
+    if (r >= 0)
+        r = policy_parser_finish(parser, &policy);
+    if (r >= 0)
+        r = persona_to_subject(&accounts, &(RehearsalSubject){.user = "0"}, &subject, &user, &ignored);
+    if (r >= 0)
+        r = make_request(
+                &(RehearsalRequest){.devices = (const char *const[]){name, NULL}}, &request, &ignored);
+    if (r >= 0)
+        r = decide_request(g->host, &survey, policy, &subject, &request, 0, &answer, &ignored);
+    if (r < 0 || answer->granted)
+        return r == -ENOMEM ? r : 0; /* no more is known against it */
+    *ret = format_string("Left out: %s.", answer->refusal.reason ?: error_info(answer->refusal.code)->name);
+    return *ret ? 1 : -ENOMEM;
+}
+
+static void add_suggestion(Generator *g, const Device *d, const char *terms) {
     char name[DEVICE_NAME_MAX], tag[DEVICE_NAME_MAX];
 
     strbuf_addf(&g->rules,
             "    // { \"name\": \"use-%s\", \"effect\": \"allow\", \"who\": { \"user\": \"NAME\" },\n"
-            "    //   \"what\": { \"device\": \"%s\", \"id\": \"%04x:%04x\" }%s%s },\n",
-            policy_text_short_name(d, tag), device_name_format_kernel(&d->name, name), d->vendor, d->device,
-            no_reset ? ", \"reset\": \"optional\"" : "",
-            has_busy_sibling(d) ? ", \"siblings\": \"park\"" : "");
+            "    //   \"what\": { \"device\": \"%s\"",
+            policy_text_short_name(d, tag),
+            d->name.kind == DEVICE_KIND_PCI ? device_name_format_kernel(&d->name, name)
+                                            : device_name_format(&d->name, name));
+    if (device_kind_info(d->name.kind)->has_ids)
+        strbuf_addf(&g->rules, ", \"id\": \"%04x:%04x\"", d->vendor, d->device);
+    strbuf_addf(&g->rules, " }%s },\n", terms);
+}
+
+static int offer(Generator *g, const Device *d, const DeviceFacts *facts) {
+    _cleanup_free_ char *terms = make_terms(d, facts), *why = NULL;
+    int r = terms ? why_refused(g, d, terms, &why) : -ENOMEM;
+
+    if (r > 0)
+        add_comment(&g->rules, why);
+    else if (r == 0)
+        add_suggestion(g, d, terms);
+    return MIN(r, 0);
 }
 
 /* --- devices --- */
@@ -244,7 +320,7 @@ static int why_left_out(const Device *d, const DeviceFacts *facts, char **ret) {
         *ret = strdup("Left out: it is unknown whether the host uses it.");
     else if (facts->host_critical)
         *ret = format_string("Left out: the host uses it: %s.", facts->host_critical);
-    else if (!d->group)
+    else if (!d->group && d->name.kind != DEVICE_KIND_VDPA)
         *ret = strdup("Left out: nothing isolates the host from it, see \"noiommu\" in vfiod-policy(5).");
     else
         return 0;
@@ -262,7 +338,7 @@ static int add_device(Device *d, void *userdata) {
         g->n_bridges++;
         return 0;
     }
-    if (d->name.kind != DEVICE_KIND_PCI) /* without ids, nothing tells a card from another at its place */
+    if (!device_kind_info(d->name.kind)->claimable)
         return 0;
     r = g->host->facts.read_facts(g->host->facts.userdata, d, FACTS, &facts);
     if (r == -ENOMEM)
@@ -277,7 +353,7 @@ static int add_device(Device *d, void *userdata) {
     if (held > 0)
         add_rule(g, d, &facts, &holder);
     else if (held == 0)
-        add_suggestion(g, d, &facts);
+        held = offer(g, d, &facts);
     return MIN(held, 0);
 }
 

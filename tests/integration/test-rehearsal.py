@@ -553,6 +553,23 @@ class DiffTest(FilesTest):
         self.assertRegex(out, r'\n1 of \d+ decisions change')
 
 
+MDEV = 'mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
+
+
+def host_with_kinds():
+    """Of a device of each kind, two of them made by PCI devices."""
+    host = json.loads(HOST.read_text())
+    without_ids = {k: 0 for k in ('vendor', 'product', 'subsystemVendor', 'subsystemProduct', 'class', 'revision')}
+    common = {k: v for k, v in host['devices'][8].items() if k not in ('group', 'slotPath', 'serial')}
+    common.update(without_ids, resetMethods=[])
+    host['devices'] += [
+        {**common, 'name': 'vdpa:vdpa0', 'driver': 'vhost_vdpa', 'vfioIndex': 0, 'parent': 'pci:0000:06:00.0'},
+        {**common, 'name': MDEV, 'driver': 'vfio_mdev', 'group': 90, 'vfioIndex': 1, 'parent': 'pci:0000:07:00.0'},
+        {**common, 'name': 'platform:fff51000.ethernet', 'driver': 'vfio-platform', 'group': 91, 'vfioIndex': 2}]
+    host['groups'] += [{**host['groups'][0], 'id': 90}, {**host['groups'][0], 'id': 91}]
+    return host
+
+
 class GenerateTest(FilesTest):
     def test_recorded_host(self):
         text = self.text('policy', 'generate')
@@ -571,7 +588,22 @@ class GenerateTest(FilesTest):
         text = self.text('policy', 'generate').replace('"NAME"', '"alice"')
         text = re.sub(r'^    // (\{ "name"|  "what")', r'    \1', text, flags=re.M)
         found = self.json('policy', 'check', self.file('new.json', text))
-        self.assertEqual((found['rules'], found['errors']), (12, []))
+        self.assertEqual((found['rules'], found['errors']), (11, []))
+
+    def test_what_no_rule_makes_claimable_is_no_offer(self):
+        text = self.text('policy', 'generate')
+        # Its sibling is in use by the host.
+        self.assertRegex(text, r'// 0000:04:00\.1: .*\n    // Left out: the host uses this sibling in IOMMU group 12')
+        text = self.text('policy', 'generate', host=self.file('host.json', host_with_kinds()))
+        self.assertRegex(text, r'// 0000:07:00\.0: .*\n    // Left out: these exist and would go away with its driver: mdev:')
+
+    def test_other_kinds(self):
+        text = self.text('policy', 'generate', host=self.file('host.json', host_with_kinds()))
+        self.assertIn(f'"what": {{ "device": "{MDEV}" }} }},', text)
+        self.assertIn('"what": { "device": "platform:fff51000.ethernet" }, "reset": "optional" },', text)
+        self.assertRegex(text, r'// vdpa:vdpa0: driver vhost_vdpa\n    // Left out: .*vhost_vdpa, which is not loaded')
+        text = re.sub(r'^    // (\{ "name"|  "what")', r'    \1', text.replace('"NAME"', '"alice"'), flags=re.M)
+        self.assertEqual(self.json('policy', 'check', self.file('new.json', text))['errors'], [])
 
     def test_without_an_iommu(self):
         host = json.loads(HOST.read_text())
@@ -657,6 +689,31 @@ class SetupTest(FilesTest):
         self.assertEqual(len(found['dangers']), 2)
         self.assertIn('pci:0000:07:1f.0 (ahci)', found['dangers'][0])
         self.assertIn('cannot be reset', found['dangers'][1])
+
+    def test_other_kinds(self):
+        recorded = self.file('host.json', host_with_kinds())
+        for device, terms, word in ((MDEV, {}, "up to the parent's driver"),
+                                    ('platform:fff51000.ethernet', {'reset': 'optional'}, 'unknown whether')):
+            with self.subTest(device):
+                _, out, _ = self.vfioctl('setup', '--json', device, '--user', 'alice', '--policy', self.policy(),
+                                         host=recorded)
+                found = json.loads(out)
+                policy = json.loads(re.sub(r'(?m)^ *//.*$', '', found['policy']))
+                self.assertEqual(policy, {'rules': [{
+                    'name': 'alice-' + device.partition(':')[2], 'effect': 'allow', 'who': {'user': 'alice'},
+                    'what': {'device': [device]}, **terms}]})
+                self.assertIn(word, found['dangers'][0])
+                self.assertEqual((found['explanation']['error'], found['commands']),
+                                 (None, f'vfioctl exec --device {device} -- COMMAND\n'))
+        _, out, _ = self.vfioctl('setup', '--json', 'vdpa:vdpa0', '--user', 'alice', '--policy', self.policy(), host=recorded)
+        found = json.loads(out)
+        self.assertEqual(found['commands'], 'vfioctl exec --device vdpa:vdpa0 -- COMMAND {device}\n')
+        self.assertIn('not loaded', found['explanation']['message'])
+        self.assertIn('devices of one kind', self.fails(2, 'setup', MDEV, '06:00.0', '--user', 'alice', host=recorded))
+        self.assertIn('PCI devices only', self.fails(2, 'setup', MDEV, '--user', 'root', '--libvirt', '--policy',
+                                                     self.policy(), host=recorded))
+        self.assertIn('cannot hand out devices of the kind ccw', self.fails(2, 'setup', 'ccw:0.0.1234', '--user', 'alice',
+                                                                            host=recorded))
 
     def test_never_what_the_host_needs(self):
         found, policy = self.setup('04:00.0', '--user', 'alice', status=25)
