@@ -69,7 +69,7 @@ typedef struct Findings {
 void findings_done(Findings *f);
 FindingLevel findings_worst(const Findings *f);
 
-/* Everything that the facts say, in the order in which one would put it right. */
+/* Everything that the facts say, in the order in which one would fix it. */
 void doctor_judge(const DoctorFacts *facts, Findings *ret);
 
 /* Looks at this host. Fills all but .manager, .unreachable and .quarantined. 0 or -ENOMEM. */

@@ -212,7 +212,7 @@ static const Verb verbs[] = {
         {"caps", "[--probe] [DEVICE…]", "Show what devices can do together with their IOMMU", OPTION_PROBE, 0,
                 SIZE_MAX, false, verb_caps},
         {"taint", "", "Show what weakens this host, and since when", OPTION_SORT, 0, 0, false, verb_taint},
-        {"doctor", "", "Look for what is wrong with this host, and how to put it right", 0, 0, 0, false,
+        {"doctor", "", "Look for what is wrong with this host, and how to fix it", 0, 0, 0, false,
                 verb_doctor},
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
         {"policy check", "[FILE…]", "Check policy files for errors", OPTION_HOST, 0, SIZE_MAX, false,

@@ -106,18 +106,21 @@ static void test_each_example(void **state) {
     }
 }
 
-/* Literal blocks stand between lines of three backticks; those that begin with '{' are policies. */
+/* Literal blocks stand between lines of three backticks, the first of which may have more; those that begin
+ * with '{' are policies. */
 static void expect_policies(const char *path, size_t min_policies, size_t min_rules) {
     _cleanup_free_ char *text = read_source(path);
     char *rest = text, *block;
     size_t n = 0, n_rules = 0;
 
-    while ((block = strstr(rest, "\n```\n"))) {
+    while ((block = strstr(rest, "\n```"))) {
         _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
         char *end;
 
         assert_non_null(p);
-        block += strlen("\n```\n");
+        block = strchr(block + 1, '\n');
+        assert_non_null(block);
+        block++;
         end = strstr(block, "\n```\n");
         assert_non_null(end);
         *end = '\0';

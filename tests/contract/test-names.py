@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One thing has one word. Every name of the policy, of D-Bus, of Varlink and of the options is in docs/glossary.md, at one
+term; and what the manuals avoid stays avoided."""
+
+import collections
+import json
+import os
+import re
+import subprocess
+import unittest
+import xml.etree.ElementTree
+
+import harness
+from harness import SOURCE
+
+VFIOCTL = os.environ['VFIOD_TEST_VFIOCTL']
+
+# The words of the field instead of ours: what to write is beside them.
+AVOIDED = {
+    r'\bleases?\b': 'claim',
+    r'\bby hand\b': 'manually',
+    r'\bmends?\b': 'fix',
+    r'\bfor good\b': 'permanently',
+    r'\ba (yes|no)\b(?! longer)': 'allow, deny',
+    r'\bspeaks? of\b': 'mention, match',
+    r'\b(he|his|him|himself|herself)\b': 'they',
+    r'\bput (it )?right\b': 'restore, fix',
+    r'\bwants to hear\b': 'requires',
+    r'\btold\b': 'report',
+}
+
+
+def spelled(name):
+    """DriverOverride, driver_override and driver-override are the same name."""
+    return re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '-', name).replace('_', '-').lower()
+
+
+def bus_names():
+    root = xml.etree.ElementTree.parse(SOURCE / 'dbus/org.vfiod1.xml').getroot()
+    for tag in ('method', 'property', 'signal', 'arg'):
+        yield from (e.get('name') for e in root.iter(tag) if e.get('name'))
+
+
+def varlink_names():
+    text = re.sub(r'#.*', '', (SOURCE / 'varlink/org.vfiod.Broker.varlink').read_text())
+    yield from re.findall(r'\b(\w+)\s*:', text)
+    yield from re.findall(r'method (\w+)', text)
+
+
+def policy_names(schema):
+    if isinstance(schema, list):
+        for value in schema:
+            yield from policy_names(value)
+    elif isinstance(schema, dict):
+        yield from schema.get('properties', {})
+        for value in schema.values():
+            yield from policy_names(value)
+
+
+def help_of(*verb):
+    return subprocess.run([VFIOCTL, *verb, '--help'], check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
+def option_names():
+    for verb in re.findall(r'^  ([a-z][a-z-]+)', help_of(), re.M):
+        yield from re.findall(r'--([a-z][a-z-]+)', help_of(verb))
+
+
+class GlossaryTest(unittest.TestCase):
+    def setUp(self):
+        self.glossary = (SOURCE / 'docs/glossary.md').read_text()
+        rows = re.findall(r'^\|(.*)\|$', self.glossary, re.M)
+        self.names = [name for row in rows for name in re.findall(r'`([^`]+)`', row.rsplit('|', 1)[1])]
+
+    def test_every_name_has_its_term(self):
+        faces = {'D-Bus': set(map(spelled, bus_names())),
+                 'Varlink': set(map(spelled, varlink_names())),
+                 'policy': set(map(spelled, policy_names(json.loads((SOURCE / 'policy/vfiod-policy.schema.json').read_text())))),
+                 'options': set(map(spelled, option_names()))}
+        for face, names in faces.items():
+            self.assertGreater(len(names), 20, face)
+        missing = {face: sorted(names - set(self.names)) for face, names in faces.items() if names - set(self.names)}
+        self.assertEqual(missing, {}, 'names that docs/glossary.md does not have')
+        self.assertEqual(set(self.names) - set().union(*faces.values()), set(), 'names in docs/glossary.md that nothing has')
+
+    def test_no_name_is_of_two_terms(self):
+        self.assertEqual([name for name, n in collections.Counter(self.names).items() if n > 1], [])
+
+
+class WordsTest(unittest.TestCase):
+    def texts(self):
+        for pattern in ('README.md', 'docs/**/*.md', 'man/*.scd', 'dbus/*.xml', 'varlink/*.varlink', 'units/*'):
+            for path in sorted(SOURCE.glob(pattern)):
+                if path.is_file():
+                    yield path.relative_to(SOURCE), path.read_text()
+        yield 'vfioctl --help', help_of()
+
+    def test_the_words_of_the_field(self):
+        found = [f'{name}:{text.count(chr(10), 0, m.start()) + 1}: "{m[0]}", write: {instead}'
+                 for name, text in self.texts() for pattern, instead in AVOIDED.items()
+                 for m in re.finditer(pattern, text, re.I)]
+        self.assertEqual(found, [], '\n'.join(found))
+
+
+if __name__ == '__main__':
+    harness.main()
