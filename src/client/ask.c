@@ -101,7 +101,7 @@ static int acquire(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErr
         r = vfiod_connection_acquire(c, request, on_claim, &a, error);
     if (r < 0)
         return r;
-    progress_begin(&progress, "Claiming %s", devices ?: "");
+    progress_begin(&progress, "Claiming %s", devices && *devices ? devices : "what is reserved");
     r = progress_wait(&progress, c, &a.done, UINT64_MAX);
     if (r < 0)
         return error_text_set(error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");

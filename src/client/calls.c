@@ -5,8 +5,6 @@
 #include "client/show.h"
 #include "client/vfioctl.h"
 
-#define CLAIM_ID_LENGTH 16U
-
 VfiodRequest options_request(const Options *o, const char *const *devices, size_t n_devices) {
     return (VfiodRequest){
             .devices = devices,
@@ -25,6 +23,25 @@ VfiodRequest options_request(const Options *o, const char *const *devices, size_
 
 int call_simply(VfiodConnection *c, const Call *call, VfiodErrorText *error) {
     return connection_call(c, call, NULL, NULL, error);
+}
+
+static int keep_text(void *userdata, const char *text) {
+    return free_and_strdup(userdata, text);
+}
+
+int call_reserve(VfiodConnection *c, const Call *call, struct json_object **ret, VfiodErrorText *error) {
+    _cleanup_json_ struct json_object *answer = NULL;
+    _cleanup_free_ char *text = NULL;
+    int r;
+
+    r = connection_call(c, call, keep_text, &text, error);
+    if (r < 0)
+        return r;
+    answer = text ? json_tokener_parse(text) : NULL;
+    if (!json_object_is_type(answer, json_type_object) || !*json_text(answer, "ticket"))
+        return error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
+    *ret = TAKE_PTR(answer);
+    return 0;
 }
 
 int call_plan(const VfiodRequest *request, struct json_object **ret, VfiodErrorText *error) {
@@ -304,4 +321,25 @@ int call_get_related(VfiodConnection *c, const Object *of, const char *property,
     assert(kind == OBJECT_GROUP || kind == OBJECT_CLAIM);
 
     return name ? get_named(c, kind, json_object_get_string(name), ret, error) : 0;
+}
+
+int call_find_reserved(VfiodConnection *c, const char *ticket, char **ret, VfiodErrorText *error) {
+    _cleanup_free_ char *id = strndup(ticket, CLAIM_ID_LENGTH);
+    _cleanup_object_ Object claim = OBJECT_NULL;
+    struct json_object *devices;
+    int r;
+
+    if (!id)
+        return error_text_errno(error, ENOMEM, "Cannot look for the reservation");
+    r = is_claim_id(id) ? call_find_object(c, id, &claim, error) : -ENOENT;
+    devices = r >= 0 && claim.kind == OBJECT_CLAIM ? json_list(claim.properties, "devices") : NULL;
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (!devices || json_object_array_length(devices) == 0 ||
+            !streq(json_text(claim.properties, "state"), "reserved"))
+        return error_text_set(error, EACCES, "TicketInvalid",
+                "there is no such reservation: it was redeemed or cancelled, it has expired, or there never "
+                "was one.");
+    *ret = strdup(json_object_get_string(json_object_array_get_idx(devices, 0)));
+    return *ret ? 0 : error_text_errno(error, ENOMEM, "Cannot look for the reservation");
 }

@@ -7,6 +7,8 @@
 #include "client/convert.h"
 #include "client/transport.h"
 
+#define CLAIM_ID_LENGTH 16U /* hex digits; a ticket begins with them */
+
 typedef struct Object {
     ObjectKind kind;
     char *name;                     /* owned: "pci:0000:06:0d.0", "8", a claim's id; "" of the manager */
@@ -34,6 +36,11 @@ int objects_add(Objects *objects, Object *o);
 
 /* A call whose answer has nothing that matters here. */
 int call_simply(VfiodConnection *c, const Call *call, VfiodErrorText *error);
+/* Reserves a device, and gives the daemon's answer. */
+int call_reserve(VfiodConnection *c, const Call *call, struct json_object **ret, VfiodErrorText *error);
+/* The name of the device that is reserved for a ticket, or for a reservation by its id. *ret is owned by the
+ * caller. */
+int call_find_reserved(VfiodConnection *c, const char *ticket, char **ret, VfiodErrorText *error);
 /* What a claim would do, as the daemon's JSON; ret may be NULL. */
 int call_plan(const VfiodRequest *request, struct json_object **ret, VfiodErrorText *error);
 /* All objects but the manager, with the properties whose changes the daemon announces. */

@@ -31,6 +31,7 @@ typedef struct Exec {
     VmmAbilities abilities;
     TemplateDevice *devices; /* owned, names too */
     size_t n_devices;
+    char *reserved;   /* owned; the name of the device that the ticket stands for */
     char **arguments; /* owned; with templates, and those that a virtual machine monitor needs */
     VfiodRequest request;
 } Exec;
@@ -39,6 +40,7 @@ static void exec_done(Exec *e) {
     for (size_t i = 0; i < e->n_devices; i++)
         free((char *) e->devices[i].name);
     free(e->devices);
+    free(e->reserved);
     free_arguments(&e->arguments);
     free(e->program);
 }
@@ -67,15 +69,28 @@ static int find_device(VfiodConnection *c, const char *word, TemplateDevice *ret
     return 0;
 }
 
+/* What the ticket stands for is shown by its reservation. */
+static int find_reserved(Exec *e, VfiodConnection *c, VfiodErrorText *error) {
+    int r;
+
+    r = call_find_reserved(c, e->o->more.ticket, &e->reserved, error);
+    if (r >= 0)
+        r = find_device(c, e->reserved, e->devices, error);
+    e->n_devices = r >= 0;
+    return r;
+}
+
 static int find_devices(Exec *e, VfiodErrorText *error) {
     _cleanup_connection_ VfiodConnection *c = NULL;
     const Options *o = e->o;
     int r;
 
-    e->devices = calloc(o->n_devices, sizeof(TemplateDevice));
+    e->devices = calloc(MAX(o->n_devices, (size_t) 1), sizeof(TemplateDevice));
     if (!e->devices)
         return error_text_errno(error, ENOMEM, "Cannot claim");
     r = vfiod_connection_new(&c, error);
+    if (r >= 0 && o->more.ticket)
+        r = find_reserved(e, c, error);
     for (size_t i = 0; i < o->n_devices && r >= 0; i++) {
         r = find_device(c, o->devices[i], e->devices + i, error);
         e->n_devices += r >= 0;
@@ -406,8 +421,11 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
     Waiter waiter = waiter_new(o);
     int r;
 
-    if (o->n_devices == 0)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec requires --device.");
+    if (o->n_devices == 0 && !o->more.ticket)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "exec requires --device or --ticket.");
+    if (o->n_devices > 0 && o->more.ticket)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--ticket stands for its device: name none, or claim the others on their own.");
     if (o->hotplug)
         return exec_hotplug(o, error);
     if (o->n_arguments == 0)

@@ -5,6 +5,7 @@
  * Signals only say WHEN to look: the state of a claim that is watched is read anew each time, so a lost, late
  * or forged signal does no harm. */
 
+#include <inttypes.h>
 #include <poll.h>
 
 #include "base/str.h"
@@ -48,6 +49,29 @@ static int append_options(sd_bus_message *m, const VfiodRequest *request) {
         r = append_option(m, "require", request_requirement(request));
     if (r >= 0)
         r = append_option(m, "network", request_network(request));
+    if (r >= 0)
+        r = append_option(m, "ticket", request_ticket(request));
+    return r;
+}
+
+static int append_reservation(sd_bus_message *m, const Call *call) {
+    int r = 0;
+
+    if (call->ttl > 0)
+        r = sd_bus_message_append(m, "{sv}", "ttl", "t", call->ttl);
+    if (r < 0 || !call->for_other)
+        return r;
+    r = sd_bus_message_append(m, "{sv}", "uid", "u", call->uid);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'e', "sv");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "gids");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'v', "au");
+    if (r >= 0)
+        r = sd_bus_message_append_array(m, 'u', call->gids, call->n_gids * sizeof(*call->gids));
+    for (unsigned level = 0; r >= 0 && level < 2; level++) /* v, e */
+        r = sd_bus_message_close_container(m);
     return r;
 }
 
@@ -71,7 +95,7 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = append_devices(m, call->request);
     if (r >= 0 && call->method == METHOD_SET_VIRTUAL_FUNCTIONS)
         r = sd_bus_message_append(m, "su", call->name, (uint32_t) call->count);
-    if (r >= 0 && call->method == METHOD_PROBE_CAPABILITIES)
+    if (r >= 0 && (call->method == METHOD_PROBE_CAPABILITIES || call->method == METHOD_RESERVE))
         r = sd_bus_message_append(m, "s", call->name);
     if (r >= 0)
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -79,6 +103,8 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = sd_bus_message_append(m, "{sv}", "autoprobe", "b", call->autoprobe);
     if (r >= 0 && method_has_request(call->method))
         r = append_options(m, call->request);
+    if (r >= 0 && call->method == METHOD_RESERVE)
+        r = append_reservation(m, call);
     if (r >= 0 && call->method == METHOD_EXPLAIN)
         r = append_option(m, "claim", call->claim);
     if (r >= 0 && call->last_refusal)
@@ -217,6 +243,63 @@ static int read_text(Answer *a, sd_bus_message *m) {
     return r < 0 ? r : free_and_strdup(&a->text, text);
 }
 
+/* Value by value as JSON, as the socket has it. */
+static int add_value(StrBuf *b, const char *key, sd_bus_message *m) {
+    const char *type, *text;
+    uint64_t number = 0;
+    uint32_t small;
+    int r;
+
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r < 0)
+        return r;
+    if (!streq(type, "s") && !streq(type, "u") && !streq(type, "t"))
+        return sd_bus_message_skip(m, "v");
+    strbuf_add(b, ",");
+    strbuf_add_json(b, key);
+    strbuf_add(b, ":");
+    if (*type == 's') {
+        r = sd_bus_message_read(m, "v", "s", &text);
+        if (r >= 0)
+            strbuf_add_json(b, text);
+        return r;
+    }
+    r = *type == 't' ? sd_bus_message_read(m, "v", "t", &number) : sd_bus_message_read(m, "v", "u", &small);
+    if (r >= 0)
+        strbuf_addf(b, "%" PRIu64, *type == 't' ? number : small);
+    return r;
+}
+
+static int read_ticket(Answer *a, sd_bus_message *m) {
+    _cleanup_strbuf_ StrBuf b = {};
+    const char *ticket, *key;
+    int r;
+
+    r = read_claim_path(a, m);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "s", &ticket);
+    if (r >= 0)
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+    if (r < 0)
+        return r;
+    strbuf_add(&b, "{\"claim\":");
+    strbuf_add_json(&b, a->claim);
+    strbuf_add(&b, ",\"ticket\":");
+    strbuf_add_json(&b, ticket);
+    while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+        r = sd_bus_message_read(m, "s", &key);
+        if (r >= 0)
+            r = add_value(&b, key, m);
+        if (r >= 0)
+            r = sd_bus_message_exit_container(m);
+        if (r < 0)
+            return r;
+    }
+    strbuf_add(&b, "}");
+    a->text = strbuf_steal(&b);
+    return r < 0 ? r : a->text ? sd_bus_message_exit_container(m) : -ENOMEM;
+}
+
 static int read_answer(Answer *a, Method method, sd_bus_message *m) {
     int r = 0;
 
@@ -226,7 +309,9 @@ static int read_answer(Answer *a, Method method, sd_bus_message *m) {
         r = read_result(a, m);
     if (r >= 0 && method_gives_claim(method))
         r = read_fds(a, m);
-    if (r >= 0 && method_gives_text(method))
+    if (method == METHOD_RESERVE)
+        r = read_ticket(a, m);
+    else if (r >= 0 && method_gives_text(method))
         r = read_text(a, m);
     return r < 0 ? r : answer_check(a, method);
 }

@@ -20,6 +20,7 @@ static const struct {
     bool claim, devices, request, gives_claim, gives_text, gives_more;
 } methods[_METHOD_MAX] = {
         [METHOD_ACQUIRE] = {"Acquire", .devices = true, .request = true, .gives_claim = true},
+        [METHOD_RESERVE] = {"Reserve", .request = true, .gives_text = true},
         [METHOD_ADD_DEVICES] = {"AddDevices", .claim = true, .devices = true, .request = true,
                 .gives_claim = true},
         [METHOD_RELEASE_DEVICES] = {"ReleaseDevices", .claim = true, .devices = true},
@@ -68,25 +69,26 @@ uint64_t call_timeout_usec(const Call *call) {
             (call->request && call->request->interactive ? VFIOD_ASK_TIMEOUT_USEC : 0);
 }
 
-const char *request_requirement(const VfiodRequest *request) {
-    const VfiodRequestMore *more = request->more;
+#define MORE_HAS(more, member)                                                                               \
+    ((more) && (more)->size >= offsetof(VfiodRequestMore, member) + sizeof((more)->member))
 
-    return more && more->size >= offsetof(VfiodRequestMore, require) + sizeof(more->require) ? more->require
-                                                                                             : NULL;
+const char *request_requirement(const VfiodRequest *request) {
+    return MORE_HAS(request->more, require) ? request->more->require : NULL;
+}
+
+const char *request_ticket(const VfiodRequest *request) {
+    return MORE_HAS(request->more, ticket) ? request->more->ticket : NULL;
 }
 
 const char *request_network(const VfiodRequest *request) {
-    const VfiodRequestMore *more = request->more;
-
-    return more && more->size >= offsetof(VfiodRequestMore, network) + sizeof(more->network) ? more->network
-                                                                                             : NULL;
+    return MORE_HAS(request->more, network) ? request->more->network : NULL;
 }
 
 int request_check(const VfiodRequest *request, VfiodErrorText *error) {
     const char *const texts[] = {request->backend, request->reason, request->grant, request->tether,
-            request->cookie, request_requirement(request), request_network(request)};
+            request->cookie, request_requirement(request), request_network(request), request_ticket(request)};
 
-    if (request->n_devices == 0)
+    if (request->n_devices == 0 && !request_ticket(request))
         return error_text_set(error, EINVAL, "InvalidArgument", "No device was named.");
     for (size_t i = 0; i < request->n_devices; i++)
         if (!utf8_is_valid(request->devices[i]))

@@ -16,6 +16,7 @@
 
 typedef enum Method {
     METHOD_ACQUIRE,
+    METHOD_RESERVE,
     METHOD_ADD_DEVICES,
     METHOD_RELEASE_DEVICES,
     METHOD_RELEASE,
@@ -51,6 +52,11 @@ typedef struct Call {
     /* Of List: which object, as "device" and its name; "host" needs none. And which field; NULL: all but the
      * costly ones. */
     const char *kind, *name, *field;
+    /* Of Reserve, with kind "device" and what is to be reserved as name. */
+    uint64_t ttl;        /* seconds; 0: the daemon's default */
+    bool for_other;      /* for the user below, instead of the caller */
+    uint32_t uid, *gids; /* of them, all groups */
+    size_t n_gids;
     /* Of SetVirtualFunctions, with kind and name of the device, as with ProbeCapabilities. */
     uint64_t count;
     int autoprobe; /* negative: as it is */
@@ -65,6 +71,8 @@ int call_describe_process(Call *call);
 const char *request_requirement(const VfiodRequest *request);
 /* Likewise what the network card has for each device. */
 const char *request_network(const VfiodRequest *request);
+/* Likewise the ticket. */
+const char *request_ticket(const VfiodRequest *request);
 /* What neither a bus message nor JSON can carry gets words, and not EINVAL from deep below. */
 int request_check(const VfiodRequest *request, VfiodErrorText *error);
 
@@ -75,7 +83,8 @@ typedef struct NamedFd {
 
 /* What came back. The receiver may take parts of it. */
 typedef struct Answer {
-    /* Owned; those that there are. text: plan, explanation, or a reply of List and Monitor. */
+    /* Owned; those that there are. text: plan, explanation, the reply of Reserve, or one of List and Monitor.
+     */
     char *claim, *backend, *tether, *rule, *text;
     char **devices, **nodes; /* owned; nodes only with the grant "node" */
     size_t n_devices, n_nodes;

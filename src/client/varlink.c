@@ -57,6 +57,7 @@ static void add_request(StrBuf *b, const VfiodRequest *request, bool may_ask) {
     add_flag(b, "untainted", request->untainted);
     add_text(b, "require", request_requirement(request));
     add_text(b, "network", request_network(request));
+    add_text(b, "ticket", request_ticket(request));
     add_flag(b, "allowInteractiveAuthentication", may_ask && request->interactive);
 }
 
@@ -86,6 +87,19 @@ static void add_count(StrBuf *b, const Call *call) {
     strbuf_add(b, call->autoprobe ? "true" : "false");
 }
 
+static void add_reservation(StrBuf *b, const Call *call) {
+    add_number(b, "ttl", call->ttl);
+    if (!call->for_other)
+        return;
+    add_member(b, "uid");
+    strbuf_addf(b, "%" PRIu32, call->uid);
+    add_member(b, "gids");
+    strbuf_add(b, "[");
+    for (size_t i = 0; i < call->n_gids; i++)
+        strbuf_addf(b, "%s%" PRIu32, i > 0 ? "," : "", call->gids[i]);
+    strbuf_add(b, "]");
+}
+
 int varlink_write_call(const Call *call, char **ret) {
     _cleanup_strbuf_ StrBuf b = {};
 
@@ -94,12 +108,14 @@ int varlink_write_call(const Call *call, char **ret) {
         add_object(&b, call);
     if (call->method == METHOD_SET_VIRTUAL_FUNCTIONS)
         add_count(&b, call);
+    if (call->method == METHOD_RESERVE)
+        add_reservation(&b, call);
     add_text(&b, "claim", call->claim);
     add_flag(&b, "lastRefusal", call->last_refusal);
     if (method_has_devices(call->method))
         add_devices(&b, call->request);
     if (method_has_request(call->method))
-        add_request(&b, call->request, method_gives_claim(call->method));
+        add_request(&b, call->request, method_gives_claim(call->method) || call->method == METHOD_RESERVE);
     add_text(&b, "tether", call_tether(call));
     add_number(&b, "pid", call->pid);
     add_number(&b, "pidfdId", call->pidfd_id);
@@ -193,7 +209,9 @@ static void write_node(StrBuf *b, const JsonNode *n) {
 }
 
 static int read_document(const JsonNode *parameters, Method m, Answer *a) {
-    const JsonNode *document = member(parameters, m == METHOD_PLAN ? "plan" : "explanation", JSON_OBJECT);
+    const JsonNode *document = m == METHOD_RESERVE
+            ? parameters
+            : member(parameters, m == METHOD_PLAN ? "plan" : "explanation", JSON_OBJECT);
     _cleanup_strbuf_ StrBuf b = {};
 
     if (!document)
@@ -206,7 +224,7 @@ static int read_document(const JsonNode *parameters, Method m, Answer *a) {
 static int read_parameters(Method m, const JsonNode *parameters, const int *fds, size_t n_fds, Answer *a) {
     int r;
 
-    if (m == METHOD_PLAN || m == METHOD_EXPLAIN)
+    if (m == METHOD_PLAN || m == METHOD_EXPLAIN || m == METHOD_RESERVE)
         return read_document(parameters, m, a);
     if (!method_gives_claim(m))
         return 0;

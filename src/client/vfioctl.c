@@ -86,6 +86,9 @@ typedef enum OptionFlag {
     OPTION_OUTPUT = UINT64_C(1) << 50,
     OPTION_SORT = UINT64_C(1) << 51,
     OPTION_NETWORK = UINT64_C(1) << 55,
+    OPTION_TICKET = UINT64_C(1) << 52,
+    OPTION_TTL = UINT64_C(1) << 53,
+    OPTION_CANCEL = UINT64_C(1) << 54,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -98,7 +101,8 @@ typedef enum OptionFlag {
             OPTION_NO_PAGER)
 #define OPTIONS_REQUEST                                                                                      \
     (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
-#define OPTIONS_GIVING (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE | OPTION_NETWORK)
+#define OPTIONS_GIVING                                                                                       \
+    (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE | OPTION_NETWORK | OPTION_TICKET)
 #define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK | OPTION_WAIT)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
@@ -154,6 +158,9 @@ static const struct option long_options[] = {
         {"autoprobe", required_argument, NULL, OPTION_NUMBER(OPTION_AUTOPROBE)},
         {"probe", no_argument, NULL, OPTION_NUMBER(OPTION_PROBE)},
         {"require", required_argument, NULL, OPTION_NUMBER(OPTION_REQUIRE)},
+        {"ticket", required_argument, NULL, OPTION_NUMBER(OPTION_TICKET)},
+        {"ttl", required_argument, NULL, OPTION_NUMBER(OPTION_TTL)},
+        {"cancel", no_argument, NULL, OPTION_NUMBER(OPTION_CANCEL)},
         {"full", no_argument, NULL, OPTION_NUMBER(OPTION_FULL)},
         {"no-pager", no_argument, NULL, OPTION_NUMBER(OPTION_NO_PAGER)},
         {"output", required_argument, NULL, OPTION_NUMBER(OPTION_OUTPUT)},
@@ -194,6 +201,11 @@ static const Verb verbs[] = {
                         OPTION_PRINT,
                 0, SIZE_MAX, true, verb_exec},
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
+        {"reserve", "DEVICE|class:CLASS|tag:TAG",
+                "Keep a device for whoever brings the ticket that this prints",
+                (OPTIONS_REQUEST & ~OPTION_MEMLOCK) | OPTION_REQUIRE | OPTION_NO_ASK | OPTION_TTL |
+                        OPTION_USER | OPTION_CANCEL,
+                1, 1, false, verb_reserve},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back",
                 OPTION_NO_WAIT | OPTION_DEVICE, 1, SIZE_MAX, false, verb_release},
         {"transfer", "--pid=PID|--tether=WHAT CLAIM|DEVICE",
@@ -261,6 +273,9 @@ static const struct {
         {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
         {OPTION_REQUIRE, "      --require=WHAT", "exec, hold, plan", "pasid, migration…; see vfioctl(1)"},
         {OPTION_NETWORK, "      --network=SETTINGS", "exec, hold, plan", "mac=MAC,vlan=N… of a function"},
+        {OPTION_TICKET, "      --ticket=TICKET", "exec, hold, plan", "redeem a reservation"},
+        {OPTION_TTL, "      --ttl=SECONDS", "reserve", "for how long (default: 300)"},
+        {OPTION_CANCEL, "      --cancel", "reserve", "end the reservation of this ticket"},
         {OPTION_QEMU, "      --qemu", "exec, setup", "for QEMU; exec adds its arguments"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
         {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "exec", "add the devices to a running QEMU"},
@@ -281,7 +296,7 @@ static const struct {
         {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
         {OPTION_HOST, "      --host=FILE", "policy, setup", "this recorded host (-: standard input)"},
         {OPTION_POLICY, "      --policy=FILE", "explain, test, setup, snapshot", "this policy"},
-        {OPTION_USER, "      --user=USER", "explain, setup", "the user (explain: you by default)"},
+        {OPTION_USER, "      --user=USER", "explain, setup, reserve", "the user (default: you)"},
         {OPTION_GROUP, "      --group=GROUP", "explain", "a group of the caller; repeatable"},
         {OPTION_UNIT, "      --unit=UNIT", "explain", "the caller's unit"},
         {OPTION_SLICE, "      --slice=SLICE", "explain", "the caller's slice"},
@@ -502,6 +517,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_COOKIE, .text = &o->cookie},
             {OPTION_REQUIRE, .text = &o->more.require},
             {OPTION_NETWORK, .text = &o->more.network},
+            {OPTION_TICKET, .text = &o->more.ticket},
             {OPTION_HOTPLUG, .text = &o->hotplug},
             {OPTION_CONNECT, .text = &o->connect},
             {OPTION_SORT, .text = &o->sort},
@@ -527,6 +543,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_LAST_REFUSAL, .set = &o->last_refusal},
             {OPTION_SERIALS, .set = &o->serials},
             {OPTION_PROBE, .set = &o->probe},
+            {OPTION_CANCEL, .set = &o->cancel},
             {OPTION_FULL, .set = &o->full},
             {OPTION_NO_LEGEND, .clear = &o->legend},
             {OPTION_NO_PAGER, .clear = &o->pager},
@@ -621,6 +638,13 @@ static int take_count(Options *o, const char *value, VfiodErrorText *error) {
     return 0;
 }
 
+static int take_ttl(Options *o, const char *value, VfiodErrorText *error) {
+    if (parse_unsigned(value, 10, UINT32_MAX, &o->ttl) < 0 || o->ttl == 0)
+        return error_text_set(
+                error, EINVAL, ERROR_NAME_USAGE, "--ttl=%s: expected a number of seconds.", value);
+    return 0;
+}
+
 static int take_autoprobe(Options *o, const char *value, VfiodErrorText *error) {
     if (!streq(value, "yes") && !streq(value, "no"))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--autoprobe=%s: expected yes or no.", value);
@@ -665,6 +689,7 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
             {OPTION_CLOUD_HYPERVISOR, take_cloud_hypervisor},
             {OPTION_PID, take_pid},
             {OPTION_COUNT, take_count},
+            {OPTION_TTL, take_ttl},
             {OPTION_AUTOPROBE, take_autoprobe},
             {OPTION_RAM, take_ram},
             {OPTION_DEVICES, take_number_of_devices},
@@ -748,7 +773,7 @@ static int parse_options(
 }
 
 static int check_arguments(const Verb *verb, const Options *o, VfiodErrorText *error) {
-    if (o->n_arguments < verb->min)
+    if (o->n_arguments < verb->min && !o->more.ticket) /* which stands for a device */
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "Too few arguments: vfioctl %s %s", verb->name,
                 verb->arguments);
     if (o->n_arguments > verb->max)

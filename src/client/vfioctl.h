@@ -57,6 +57,9 @@ typedef struct Options {
     VfiodViommu viommu;
     uint64_t wait_usec; /* --wait; 0: do not */
     uint64_t memlock;
+    /* of reserve */
+    uint64_t ttl; /* seconds; 0: not given */
+    bool cancel;
     /* of vf */
     uint64_t count; /* UINT64_MAX: not given */
     int autoprobe;  /* 0, 1; -1: not given */
@@ -77,6 +80,7 @@ int verb_plan(const Options *o, VfiodErrorText *error);
 int verb_setup(const Options *o, VfiodErrorText *error);
 int verb_exec(const Options *o, VfiodErrorText *error);
 int verb_memlock_for(const Options *o, VfiodErrorText *error);
+int verb_reserve(const Options *o, VfiodErrorText *error);
 int verb_hold(const Options *o, VfiodErrorText *error);
 int verb_release(const Options *o, VfiodErrorText *error);
 int verb_transfer(const Options *o, VfiodErrorText *error);

@@ -70,6 +70,7 @@ typedef struct VfiodRequestMore {
                           * nothing */
     const char *network; /* what the network card has for each device, a virtual function, during the claim,
                           * "mac=52:54:00:12:34:56,vlan=12", see libvfiod(3); NULL: what it has */
+    const char *ticket;  /* redeems a reservation: no device is named; NULL: none */
 } VfiodRequestMore;
 
 /* All that can be asked for, for vfiod_acquire_request(). Zero what you do not need: later versions may know

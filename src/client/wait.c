@@ -83,7 +83,8 @@ bool waiter_try_again(Waiter *w, const VfiodRequest *request, VfiodErrorText *er
     VfiodErrorText refusal = *error;
     int r;
 
-    if (w->o->wait_usec == 0 || !streq(error->name, "DeviceClaimed"))
+    if (w->o->wait_usec == 0 ||
+            (!streq(error->name, "DeviceClaimed") && !streq(error->name, "DeviceReserved")))
         return false;
     r = wait_for_blockers(w, request, error);
     if (r >= 0)

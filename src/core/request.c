@@ -308,7 +308,7 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
 }
 
 int request_check_reserve_option(const char *name, Refusal *refusal) {
-    static const char *const others[] = {"cookie", "pid", "pidfdId", "memlock", "ticket"};
+    static const char *const others[] = {"cookie", "pid", "pidfdId", "memlock", "network", "ticket"};
 
     for (size_t i = 0; i < ELEMENTSOF(others); i++)
         if (streq(name, others[i]))

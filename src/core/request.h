@@ -100,8 +100,8 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
 /* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
  * there is none. */
 const char *request_option_type(const char *name);
-/* Of a request to reserve a device, which has neither "cookie", "pid", "pidfdId", "memlock" nor "ticket".
- * Likewise. */
+/* Of a request to reserve a device, which has neither "cookie", "pid", "pidfdId", "memlock", "network" nor
+ * "ticket". Likewise. */
 int request_check_reserve_option(const char *name, Refusal *refusal);
 /* Of a request to move a claim, which has only "tether", "pid" and "pidfdId": is there an option of this
  * name? 0, or UnknownOption. */

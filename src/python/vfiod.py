@@ -28,7 +28,7 @@ import socket
 import struct
 
 __all__ = ['Claim', 'Connection', 'Error', 'Unreachable', 'acquire', 'claim', 'explain', 'list', 'monitor', 'plan',
-           'release', 'transfer']
+           'release', 'reserve', 'transfer']
 
 SOCKET = '/run/vfiod/org.vfiod.Broker'
 INTERFACE = 'org.vfiod.Broker'
@@ -342,8 +342,8 @@ class Connection:
 
     # --- the verbs ------------------------------------------------------------------------------------------------
 
-    def acquire(self, devices, *, backend=None, reason=None, memlock=None, untainted=None, grant=None, tether=None,
-                pid=None, cookie=None, require=None, network=None, interactive=None):
+    def acquire(self, devices=(), *, backend=None, reason=None, memlock=None, untainted=None, grant=None, tether=None,
+                pid=None, cookie=None, require=None, network=None, ticket=None, interactive=None):
         """Claims devices, all or none, and waits until they are there; binding a driver may take a minute.
 
         devices      names in any spelling: 'pci:0000:06:0d.0', '06:0d.0'
@@ -359,16 +359,31 @@ class Connection:
         require      what each device must be able to do: 'pasid,migration=p2p' or ['pasid', 'migration=p2p']
         network      what the network card has for each device, a virtual function, during the claim:
                      'mac=52:54:00:12:34:56,vlan=12' or {'mac': '52:54:00:12:34:56', 'vlan': 12, 'trust': False}
+        ticket       of reserve(): stands for its device, and no device is named
         interactive  True: polkit may ask a person, if the rule requires authentication
         """
         devices = _names(devices)
         reply, fds = self.call('Acquire', devices=devices, backend=backend, reason=reason, memlock=memlock,
-                               untainted=untainted, grant=grant, tether=tether, cookie=cookie, require=_requirements(require), network=_settings(network), **_process(pid),
-                               allowInteractiveAuthentication=interactive)
+                               untainted=untainted, grant=grant, tether=tether, cookie=cookie, require=_requirements(require),
+                               network=_settings(network), ticket=ticket, **_process(pid), allowInteractiveAuthentication=interactive)
         if not isinstance(reply.get('claim'), str) or not isinstance(reply.get('devices'), _list):
             Claim({}, fds).close()
             raise Unreachable("vfiod's answer has no claim.")
         return Claim(reply, fds, devices)
+
+    def reserve(self, device, *, ttl=None, uid=None, gids=None, backend=None, reason=None, untainted=None, grant=None,
+                tether=None, require=None, interactive=None):
+        """Reserves a device for whoever brings the ticket, and returns a dictionary with 'ticket', 'device', 'claim', 'uid' and
+        'until'. release() with that claim cancels it.
+
+        device       a name, a pattern ('0000:06:*'), 'class:ethernet' or 'tag:uplink'; of several the first that is free
+        ttl          seconds for which the ticket is valid; 300 by default
+        uid, gids    for root: who will redeem it, instead of the user of the caller
+
+        The rest as of acquire(), which must be given it again."""
+        return self.call('Reserve', device=device, ttl=ttl, uid=uid, gids=gids and _list(gids), backend=backend,
+                         reason=reason, untainted=untainted, grant=grant, tether=tether, require=_requirements(require),
+                         allowInteractiveAuthentication=interactive)[0]
 
     def release(self, claim):
         """Ends a claim by its id or as 'cookie:COOKIE': for its owner and for root. Does not wait until its devices are
@@ -425,9 +440,15 @@ def _claim_by(function, *arguments, **options):
     return result
 
 
-def acquire(devices, **options):
+def acquire(devices=(), **options):
     """See Connection.acquire(). A claim with the tether 'connection' keeps its connection."""
     return _claim_by(Connection.acquire, devices, **options)
+
+
+def reserve(device, **options):
+    """See Connection.reserve()."""
+    with Connection() as c:
+        return c.reserve(device, **options)
 
 
 def release(claim):

@@ -202,7 +202,8 @@ class MockVfiod(dbus.service.FallbackObject):
             'Id': claim_id, 'State': 'held', 'Devices': [device_path(n) for n in names],
             'Groups': [group_path(g) for g in groups], 'Backend': backend, 'Grant': 'fd',
             'Nodes': [], 'Tether': 'lifeline', 'Cookie': '', 'Uid': os.getuid(), 'Pid': 4711, 'Command': 'test', 'Unit': '', 'Rule': 'one (/etc/vfiod/policy.d/1.json:2)',
-            'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'Failure': '', 'Holders': []})
+            'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'ReservedUntil': dbus.UInt64(0),
+            'Failure': '', 'Holders': []})
         for name in names:
             self.set(device_path(name), State='claimed', Claim=claim.path)
         if backend == 'iommufd':

@@ -249,6 +249,14 @@ class OtherCallsTest(LibraryTest):
         puts(plan);
         fflush(stdout);
         free(plan);
+        more = (VfiodRequestMore){.size = sizeof(more), .ticket = "the ticket"};
+        request = (VfiodRequest){.more = &more};
+        if (vfiod_plan(&request, &plan, &e) < 0)
+            errx(1, "%s", e.message);
+        free(plan);
+        more.size = offsetof(VfiodRequestMore, ticket); /* of an older program */
+        if (vfiod_plan(&request, &plan, &e) != -EINVAL)
+            errx(1, "no device");
         vfiod_claim_free(other);
         vfiod_claim_free(claim);
     }'''
@@ -283,7 +291,8 @@ class OtherCallsTest(LibraryTest):
             ('Transfer', {'claim': 'cookie:x'}, 0),
             ('Transfer', {'claim': CLAIM, 'tether': 'process', 'pid': self.mock.pid, **self.mock.pidfd_id}, 0),
             ('Plan', {'devices': ['0000:06:0d.0'], 'backend': 'iommufd', 'reason': 'a\n"b', 'memlock': 1 << 40,
-                      'untainted': True, 'grant': 'fd', 'tether': 'connection'})])
+                      'untainted': True, 'grant': 'fd', 'tether': 'connection'}),
+            ('Plan', {'devices': [], 'ticket': 'the ticket'})])
 
     def test_taking_over_by_the_tether_of_the_claim(self):
         def take_over(tether, *names):

@@ -261,6 +261,25 @@ class DaemonTest(VfiodTestCase):
         self.assertEqual((shown[2][0]['kind'], shown[2][0]['name']), ('claim', claim.id))
         self.assertIn(self.nic.name, shown[3])
 
+    def test_reserve(self):
+        shown = json.loads(self.output('''
+            reserved = vfiod.reserve('class:nvme', ttl=60, reason='arrives')
+            state = vfiod.claim(reserved['claim'])['state']
+            with vfiod.acquire(ticket=reserved['ticket'], reason='arrived') as claim:
+                print(json.dumps([reserved, state, claim.id, claim.devices, sorted(claim.fds)]))
+            try:
+                vfiod.acquire(ticket=reserved['ticket'])
+            except vfiod.Error as e:
+                print(json.dumps(e.name), file=sys.stderr)
+            vfiod.release(vfiod.reserve('06:00.0')['claim'])
+            ''').splitlines()[0])
+        reserved, state, claim, devices, fds = shown
+        self.assertEqual((reserved['device'], reserved['uid'], state), (self.disk.name, os.getuid(), 'reserved'))
+        self.assertEqual((claim, devices), (reserved['claim'], [self.disk.name]))
+        self.assertEqual(fds, ['device:' + self.disk.name, 'iommufd', 'lifeline'])
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assert_untouched(self.before)
+
     def test_plan_and_release(self):
         plan = json.loads(self.output('print(json.dumps(vfiod.plan(["06:00.0"], backend="group")))'))
         self.assertEqual((plan['backend'], plan['members'][0]['name']), ('group', self.nic.name))

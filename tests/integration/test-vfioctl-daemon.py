@@ -264,6 +264,84 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(waiting.returncode, 0)
         self.wait_no_claims()
 
+    def test_reserve(self):
+        reserved = self.json('reserve', 'class:ethernet', '--ttl=60', '-r', 'vm 7 arrives')
+        self.assertEqual((reserved['device'], reserved['uid']), (self.nic.name, os.getuid()))
+        self.assertEqual(sorted(reserved), ['claim', 'device', 'ticket', 'uid', 'until'])
+        self.assertRegex(self.vfioctl('list')[1], rf'{self.nic.name} .* reserved')
+        status, output = self.vfioctl('status', reserved['claim'])
+        self.assertRegex(output, r'State: reserved\n(.*\n)*\s*Reserved: 20')
+        self.assertNotIn(reserved['ticket'].split('-')[1], output)
+        self.assertEqual(self.vfioctl('plan', self.nic.name)[0], 51)
+        status, output = self.vfioctl('exec', '-d', self.nic.name, 'true')
+        self.assertEqual((status, f'reserved for uid {os.getuid()}' in output), (51, True), output)
+        self.assertEqual(self.json('plan', '--ticket', reserved['ticket'])['members'][0]['name'], self.nic.name)
+        status, output = self.vfioctl('exec', '--ticket', reserved['ticket'], 'sh', '-c',
+                                      'echo $VFIOD_CLAIM; readlink /proc/self/fd/$0', '{device}')
+        self.assertEqual(status, 0, output)
+        claim, device = output.splitlines()
+        self.assertEqual((claim, '/dev/vfio/devices/vfio' in device), (reserved['claim'], True))
+        self.wait_no_claims()
+        for verb in (['exec', '--ticket', reserved['ticket'], 'true'], ['plan', '--ticket', reserved['ticket']],
+                     ['exec', '--ticket', reserved['ticket'], 'echo', '{device}'],
+                     ['reserve', '--cancel', reserved['ticket']], ['reserve', '--cancel', 'x\x1b']):
+            status, output = self.vfioctl(*verb)
+            self.assertEqual(status, 53, output)
+            self.assertNotIn('\x1b', output)
+
+    def test_reserve_for_scripts_and_cancel(self):
+        status, output = self.vfioctl('reserve', '07:00.0')
+        self.assertEqual(status, 0, output)
+        ticket, message = sorted(output.splitlines(), key=len)  # both streams are one here
+        self.assertRegex(ticket, '^[0-9a-f]{16}-[0-9a-f]{32}$')
+        self.assertRegex(message, f'^{self.disk.name} is reserved for .* until 20.* [(]{ticket[:16]}[)]')
+        held = self.c.acquire(self.nic)
+        self.assertEqual(self.vfioctl('reserve', '--cancel', held.id)[0], 53)
+        self.assertEqual(held.state, 'held')
+        held.close()
+        self.assertEqual(self.vfioctl('reserve', '--cancel', ticket), (0, ''))
+        self.wait_no_claims()
+        ticket = self.json('reserve', '07:00.0')['ticket']
+        self.assertEqual(self.vfioctl('reserve', '--cancel', ticket[:16]), (0, ''))
+        self.wait_no_claims()
+
+    def test_reserve_says_what_is_wrong(self):
+        for arguments, status, words in ((['reserve'], 2, 'Too few'), (['reserve', 'a', 'b'], 2, 'Too many'),
+                                         (['reserve', '--ttl=0', '07:00.0'], 2, '--ttl=0'),
+                                         (['reserve', '--ttl=5m', '07:00.0'], 2, '--ttl=5m'),
+                                         (['reserve', '--ttl=86401', '07:00.0'], 33, '86400'),
+                                         (['reserve', '--user', 'no-such-user', '07:00.0'], 2, 'no such user'),
+                                         (['reserve', '--cancel', '--ttl=5', 'x'], 2, '--cancel'),
+                                         (['reserve', '--ticket', 'x', '07:00.0'], 2, '--ticket'),
+                                         (['reserve', 'class:ethernot'], 10, 'class:ethernot'),
+                                         (['reserve', 'class:audio'], 14, 'class:audio'),
+                                         (['reserve', '\x1b'], 10, 'x1b'),
+                                         (['plan'], 2, 'Too few'), (['hold'], 2, 'Too few'),
+                                         (['plan', '--ticket', 'x'], 11, 'ticket'),
+                                         (['hold', '--ticket', 'x' * 5000], 11, 'ticket'),
+                                         (['exec', '--ticket', 'x', '-d', '07:00.0', 'true'], 2, '--ticket'),
+                                         (['exec', 'true'], 2, '--ticket')):
+            with self.subTest(arguments):
+                found, output = self.vfioctl(*arguments)
+                self.assertEqual((found, words in output), (status, True), output)
+                self.assertNotIn('\x1b', output)
+        self.assertEqual(self.vfioctl('reserve', '07:00.0')[0], 0)
+        status, output = self.vfioctl('exec', '--wait=1', '-d', '07:00.0', 'true')
+        self.assertEqual((status, 'Waited 1 s.' in output), (51, True), output)
+
+    @needs_root
+    def test_reserve_for_another(self):
+        self.set_policy([self.rule('root'), {**self.rule('nobody'), 'who': {'group': NOBODY}}])
+        self.vfioctl('reload')
+        reserved = self.json('reserve', '--user', str(NOBODY), self.disk.name)
+        self.assertEqual(reserved['uid'], NOBODY)
+        self.assertEqual(self.vfioctl('exec', '--ticket', reserved['ticket'], 'true')[0], 53)
+        status, output = self.vfioctl('exec', '--ticket', reserved['ticket'], 'true', user=NOBODY)
+        self.assertEqual(status, 0, output)
+        self.wait_no_claims()
+        status, output = self.vfioctl('reserve', '--user', 'root', self.disk.name, user=NOBODY)
+        self.assertEqual((status, 'only root' in output), (17, True), output)
+
     def test_wait_is_for_claims_only(self):
         self.host.hold_node(f'/dev/vfio/{self.disk.group}')
         self.assertEqual(self.vfioctl('exec', '--wait', '-d', self.disk.name, '-b', 'group', 'true')[0], 22)
