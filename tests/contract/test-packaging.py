@@ -39,6 +39,16 @@ class PackagingTest(unittest.TestCase):
         listed = read('packaging/debian/libvfiod0.symbols').split('libvfiod.so.0 ')[1]
         self.assertEqual(dict(re.findall(r'^ (\S+) (\S+)$', listed, re.M)), exported, 'packaging/debian/libvfiod0.symbols')
 
+    def test_capabilities_of_the_confinement(self):
+        """A profile that lacks one makes vfiod refuse what it should allow."""
+        units = read('units/vfiod.service.in') + read('units/vfiod-noiommu.conf')
+        wanted = {word[4:].lower() for line in re.findall(r'^CapabilityBoundingSet=(.*)$', units, re.M) for word in line.split()}
+        self.assertIn('sys_rawio', wanted)
+        profile = read('packaging/apparmor/usr.libexec.vfiod')
+        self.assertEqual(set(re.findall(r'^  capability (\w+),$', profile, re.M)), wanted)
+        module = read('packaging/selinux/vfiod.te')
+        self.assertEqual(set(re.search(r'self:capability \{ (.*) \};', module)[1].split()), wanted)
+
 
 if __name__ == '__main__':
     harness.main()

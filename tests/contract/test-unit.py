@@ -103,6 +103,25 @@ class UnitTest(unittest.TestCase):
         self.assertIsNotNone(exposure, output)
         self.assertLessEqual(float(exposure.group(1)), EXPOSURE_MAX, output)
 
+    def test_figures_are_served_with_nothing_at_hand(self):
+        service = self.path.with_name('vfiod-metrics@.service')
+        with tempfile.TemporaryDirectory() as directory:
+            copy = pathlib.Path(directory, service.name)
+            copy.write_text(re.sub(r'^ExecStart=\S+', 'ExecStart=/bin/true', service.read_text(), flags=re.M))
+            socket = pathlib.Path(directory, 'vfiod-metrics.socket')
+            socket.write_text((SOURCE / 'units' / socket.name).read_text())
+            process = subprocess.run(['systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', socket,
+                                      str(copy).replace('@', '@1')],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertEqual((process.returncode, process.stdout), (0, ''))
+        self.assertTrue(all(address.startswith('127.') for address in directives(
+            (SOURCE / 'units/vfiod-metrics.socket').read_text())['ListenStream']))
+        unit = directives(service.read_text())
+        self.assertEqual((unit['CapabilityBoundingSet'], unit['DynamicUser'], unit['PrivateNetwork']), ([''], ['yes'], ['yes']))
+        output = subprocess.run(['systemd-analyze', 'security', '--offline=true', '--no-pager', '--threshold=15', service],
+                                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(output.returncode, 0, output.stdout)
+
     def test_capabilities_are_those_of_the_code(self):
         code = re.sub(r'/\*.*?\*/', '', (SOURCE / 'src/daemon/privileges.c').read_text(), flags=re.S)
         kept = re.findall(r'CAP_\w+', re.search(r'\bkept\[\] = \{(.*?)\};', code, re.S).group(1))
