@@ -36,6 +36,7 @@ struct Broker {
     RefusalMemory refusals;
     RateLimit explanations; /* of refusals, by uid, in one second */
     uint64_t explanations_since_usec;
+    uid_t allowed_uid; /* of the last request, -1: it was refused */
     BrokerConfig config;
     Store *store;
     WorkerPool *workers;

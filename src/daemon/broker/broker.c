@@ -37,6 +37,7 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
         return -ENOMEM;
     *e = (Broker){.event = sd_event_ref(event),
             .inventory = inventory,
+            .allowed_uid = (uid_t) -1,
             .config = *config,
             .cdi_directory = cdi_open_directory(config->simulated ? NULL : config->cdi_directory)};
     e->explanations.per_key = EXPLANATIONS_PER_USER;
@@ -348,7 +349,8 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .describe = q->all_obstacles,
             .brief = q->brief,
     };
-    int r = first && !q->brief ? plan_need(&context, request) : 0;
+    /* Who is refused again and again is refused before anything is read. */
+    int r = first && (!q->brief || e->allowed_uid == subject->uid) ? plan_need(&context, request) : 0;
 
     for (;;) {
         if (r >= 0)
@@ -488,6 +490,7 @@ static void decide(ClaimRun *j) {
         broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
     if (r >= 0)
         r = go_ahead(j, &event);
+    e->allowed_uid = r < 0 ? (uid_t) -1 : c->uid;
     if (r < 0) {
         event = CLAIM_EVENT_DENIED;
         broker_note_refusal(e, &q->request, j->subject, &c->refusal);
