@@ -3,14 +3,14 @@
 
 static void begin(JsonWriter *w) {
     if (w->comma)
-        strbuf_add(&w->text, ",");
+        strbuf_add_byte(&w->text, ',');
     w->comma = true;
 }
 
 void json_write_key(JsonWriter *w, const char *key) {
     begin(w);
     strbuf_add_json(&w->text, key);
-    strbuf_add(&w->text, ":");
+    strbuf_add_byte(&w->text, ':');
     w->comma = false;
 }
 
@@ -18,12 +18,12 @@ void json_write_open(JsonWriter *w, const char *key, char bracket) {
     if (key)
         json_write_key(w, key);
     begin(w);
-    strbuf_add(&w->text, bracket == '{' ? "{" : "[");
+    strbuf_add_byte(&w->text, bracket);
     w->comma = false;
 }
 
 void json_write_close(JsonWriter *w, char bracket) {
-    strbuf_add(&w->text, bracket == '}' ? "}" : "]");
+    strbuf_add_byte(&w->text, bracket);
     w->comma = true;
 }
 

@@ -213,11 +213,15 @@ size_t count_printable(const char *s, size_t n) {
     uint64_t bytes;
     size_t i = 0;
 
-    while (i + sizeof(bytes) <= n) {
+    for (; i + sizeof(bytes) <= n; i += sizeof(bytes)) {
         memcpy(&bytes, s + i, sizeof(bytes));
         if (has_special(bytes))
             break;
-        i += sizeof(bytes);
+    }
+    if (i > 0 && i + sizeof(bytes) > n) { /* the rest, with some that were looked at before it */
+        memcpy(&bytes, s + n - sizeof(bytes), sizeof(bytes));
+        if (!has_special(bytes))
+            return n;
     }
     while (i < n && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\')
         i++;

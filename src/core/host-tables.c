@@ -197,17 +197,36 @@ int nvme_path_to_head(const char *name, char *ret, size_t size) {
     return n < 0 || (size_t) n >= size ? -EINVAL : 0;
 }
 
+/* A number that ends with this byte; what is behind it, or NULL. */
+static const char *take_number(const char *text, unsigned base, char end, uint64_t max, uint64_t *ret) {
+    char digits[17]; /* of a mask of 64 bits; of a uid there are fewer */
+    size_t n = 0;
+
+    while (n < sizeof(digits) && text[n] && text[n] != end)
+        n++;
+    if (n == sizeof(digits) || text[n] != end)
+        return NULL;
+    memcpy(digits, text, n);
+    digits[n] = '\0';
+    return parse_unsigned(digits, base, max, ret) < 0 ? NULL : text + n + 1;
+}
+
 typedef struct StatusUids {
     unsigned real, effective, saved, file_system;
 } StatusUids;
 
 /* The kernel escapes newlines in the name of a process, so that a line is what it looks like. */
 static bool take_status_uids(const char *text, StatusUids *ret) {
-    const char *line = strstr(text, "\nUid:\t");
+    unsigned *const uids[] = {&ret->real, &ret->effective, &ret->saved, &ret->file_system};
+    const char *line = strstr(text, "\nUid:\t"), *p = line ? line + strlen("\nUid:\t") : NULL;
 
-    return line &&
-            sscanf(line, "\nUid:\t%u\t%u\t%u\t%u", &ret->real, &ret->effective, &ret->saved,
-                    &ret->file_system) == 4;
+    for (size_t i = 0; p && i < ELEMENTSOF(uids); i++) {
+        uint64_t uid = 0;
+
+        p = take_number(p, 10, i + 1 < ELEMENTSOF(uids) ? '\t' : '\n', UINT32_MAX, &uid);
+        *uids[i] = (unsigned) uid;
+    }
+    return p;
 }
 
 bool status_has_uid(const char *text, uid_t uid) {
@@ -218,11 +237,8 @@ bool status_has_uid(const char *text, uid_t uid) {
 
 static int take_mask(const char *text, const char *key, uint64_t *ret) {
     const char *line = strstr(text, key);
-    char digits[17], end[2];
 
-    if (!line || sscanf(line + strlen(key), "%16[0-9a-f]%1[\n]", digits, end) != 2)
-        return -EBADMSG;
-    return parse_unsigned(digits, 16, UINT64_MAX, ret) < 0 ? -EBADMSG : 0;
+    return line && take_number(line + strlen(key), 16, '\n', UINT64_MAX, ret) ? 0 : -EBADMSG;
 }
 
 int status_capabilities(const char *text, uid_t uid, uint64_t *ret_sure, uint64_t *ret_unsure) {

@@ -59,7 +59,10 @@ const char *bus_group_path(int id, char buf[static BUS_OBJECT_PATH_MAX]) {
 }
 
 const char *bus_claim_path(const char *id, char buf[static BUS_OBJECT_PATH_MAX]) {
-    snprintf(buf, BUS_OBJECT_PATH_MAX, BUS_FACE_PATH "/claim/%s", id);
+    static const char prefix[] = BUS_FACE_PATH "/claim/";
+
+    memcpy(buf, prefix, sizeof(prefix) - 1);
+    put_text(buf + sizeof(prefix) - 1, BUS_OBJECT_PATH_MAX - sizeof(prefix) + 1, id);
     return buf;
 }
 

@@ -7,6 +7,9 @@
 #include "daemon/kernel/socket-peer.h"
 #include "daemon/varlink/varlink-internal.h"
 
+/* Of a claim of one device. */
+#define REPLY_SIZE_USUAL 511U
+
 static Door *door_of(const VarlinkCall *call) {
     return call->peer->face->context.door;
 }
@@ -231,6 +234,7 @@ const char *varlink_call_text(const VarlinkCall *call, const char *name) {
 
 void varlink_reply_begin(JsonWriter *w) {
     *w = (JsonWriter){};
+    strbuf_expect(&w->text, REPLY_SIZE_USUAL);
     json_write_open(w, NULL, '{');
     json_write_open(w, "parameters", '{');
 }
