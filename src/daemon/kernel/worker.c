@@ -482,10 +482,14 @@ static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *use
 
 /* The first message from a worker that the spawner has started. */
 static int take_pidfd(Worker *w, Packet *p) {
-    take_fds(w, p);
-    if (w->n_fds != 1)
+    int fds[WORKER_FDS_MAX];
+    size_t n = packet_take(p, fds);
+
+    while (n > 1)
+        (void) safe_close(fds[--n]);
+    if (n == 0)
         return -EPIPE;
-    w->pidfd = w->fds[--w->n_fds];
+    w->pidfd = fds[0];
     return sd_event_add_io(w->pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w) < 0 ? -EPIPE : 1;
 }
 
