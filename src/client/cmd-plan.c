@@ -6,19 +6,26 @@
 #include "client/pager.h"
 #include "client/show-explanation.h"
 
-static const char *claim_action(const char *grant, bool bind) {
+/* What is done to it before it is given. */
+static const char *claim_action(const char *grant, const char *first) {
+    bool bind = streq(first, "bind"), create = streq(first, "create");
+
     if (streq(grant, "node"))
-        return bind ? "bind, open node" : "open node";
+        return create ? "create, open node" : bind ? "bind, open node" : "open node";
     if (streq(grant, "none"))
-        return bind ? "bind, reserve" : "reserve";
-    return bind ? "bind, hand out" : "hand out";
+        return create ? "create, reserve" : bind ? "bind, reserve" : "reserve";
+    return create ? "create, hand out" : bind ? "bind, hand out" : "hand out";
+}
+
+static bool is_made(struct json_object *member) {
+    return *json_text(member, "mediatedType") != '\0';
 }
 
 static const char *member_action(struct json_object *member, const char *grant) {
     const char *disposition = json_text(member, "disposition");
 
     if (streq(disposition, "claim"))
-        return claim_action(grant, json_flag(member, "bind"));
+        return claim_action(grant, is_made(member) ? "create" : json_flag(member, "bind") ? "bind" : "");
     if (streq(disposition, "park"))
         return json_flag(member, "bind") ? "bind, park" : "park";
     return streq(disposition, "none-needed") ? "leave alone" : disposition;
@@ -29,6 +36,8 @@ static const char *member_reset(struct json_object *member) {
         return "";
     if (startswith(json_text(member, "name"), "vdpa:")) /* whenever it is opened or closed */
         return "by kernel";
+    if (is_made(member)) /* nobody had it before, and nobody gets it afterwards */
+        return "new";
     return json_flag(member, "reset") ? "yes" : "NO";
 }
 
@@ -104,6 +113,7 @@ static int show_plan(const Options *o, struct json_object *plan) {
     show_field(o, "Grant", COLOUR_NONE, json_text(plan, "grant"));
     if (!streq(tether, "lifeline"))
         show_field(o, "Tether", COLOUR_NONE, tether);
+    show_made(o, plan);
     show_memlock(o, json_number(plan, "memlock"));
     show_networks(o, members);
     show_field(o, "Exposes", COLOUR_NONE, json_text(plan, "exposes"));

@@ -21,6 +21,18 @@ static void show_predicates(struct json_object *rule) {
     }
 }
 
+void show_made(const Options *o, struct json_object *plan) {
+    struct json_object *members = json_list(plan, "members");
+
+    for (size_t i = 0; members && i < json_object_array_length(members); i++) {
+        struct json_object *member = json_object_array_get_idx(members, i);
+
+        if (*json_text(member, "mediatedType"))
+            show_fieldf(o, "Creates", "%s of %s (removed at the end of the claim)",
+                    json_text(member, "mediatedType"), json_text(member, "parent"));
+    }
+}
+
 static void show_considered(const Options *o, struct json_object *explanation) {
     struct json_object *considered = json_list(explanation, "considered");
     TableStyle style = screen_style(o);
@@ -120,5 +132,6 @@ int show_answer(const Options *o, struct json_object *result) {
     }
     show_field(o, "Request", COLOUR_GREEN, streq(effect, "ask") ? "granted after authentication" : "granted");
     show_field(o, "Backend", COLOUR_NONE, json_text(plan, "backend"));
+    show_made(o, plan);
     return 0;
 }

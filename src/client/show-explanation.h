@@ -9,3 +9,5 @@
 /* The list "obstacles" of an explanation; nothing where there are fewer than two, since the error says it. */
 void show_obstacles(const Options *o, struct json_object *obstacles);
 int show_answer(const Options *o, struct json_object *result);
+/* The devices that a plan makes. */
+void show_made(const Options *o, struct json_object *plan);

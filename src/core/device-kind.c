@@ -104,6 +104,17 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                 TEXT_NAMES,
                 .directory = "/sys/bus/fsl-mc"},
         [DEVICE_KIND_CDX] = {.name = "cdx", .example = "cdx-00:00", TEXT_NAMES, .directory = "/sys/bus/cdx"},
+        /* As of the mediated device that comes of it. */
+        [DEVICE_KIND_TEMPLATE] =
+                {
+                        .name = "template",
+                        .example = "vgpu",
+                        TEXT_NAMES,
+                        .claimable = true,
+                        VFIO_NODES,
+                        .backends = VFIO_BACKENDS,
+                        .resets_itself = true,
+                },
 };
 
 const DeviceKindInfo *device_kind_info(DeviceKind kind) {
@@ -116,7 +127,7 @@ const char *device_sysfs_path(const DeviceName *name, char buf[static DEVICE_PAT
             "a path must never be cut: it would be that of another device");
     char kernel[DEVICE_NAME_MAX];
 
-    (void) snprintf(buf, DEVICE_PATH_MAX, "%s/devices/%s", device_kind_info(name->kind)->directory,
+    (void) snprintf(buf, DEVICE_PATH_MAX, "%s/devices/%s", device_kind_info(name->kind)->directory ?: "",
             device_name_format_kernel(name, kernel));
     return buf;
 }

@@ -17,7 +17,7 @@ typedef struct DeviceKindInfo {
     int (*compare)(const DeviceName *a, const DeviceName *b);
 
     bool claimable;              /* this version can hand out such devices */
-    const char *directory;       /* of its bus in sysfs, with devices/ and drivers/ */
+    const char *directory;       /* of its bus in sysfs, with devices/ and drivers/; NULL: on none */
     const char *const *identity; /* attributes that tell one device from another at the same place */
     bool has_ids;                /* vendor, device and class are such: what policy's id and class look at */
     const char *parent_link;     /* to the device whose driver made it */

@@ -23,7 +23,7 @@ static int parse_path(const char *path, DeviceName *ret) {
 
     for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
         const DeviceKindInfo *info = device_kind_info(k);
-        const char *rest = startswith(path, info->directory);
+        const char *rest = info->directory ? startswith(path, info->directory) : NULL;
 
         if (k != DEVICE_KIND_PCI && rest && startswith(rest, "/devices/") &&
                 rest + strlen("/devices/") == start)

@@ -22,6 +22,7 @@ typedef enum DeviceKind {
     DEVICE_KIND_CCW,
     DEVICE_KIND_FSL_MC,
     DEVICE_KIND_CDX,
+    DEVICE_KIND_TEMPLATE, /* no device yet: one that is made for a claim, see policy.h */
     _DEVICE_KIND_MAX,
     _DEVICE_KIND_INVALID = -EINVAL,
 } DeviceKind;

@@ -167,6 +167,9 @@ static char *explain_kind(const char *text) {
     if (kind == DEVICE_KIND_MDEV)
         return format_string(
                 ": a mediated device is named by its UUID, mdev:%s", device_kind_info(kind)->example);
+    if (kind == DEVICE_KIND_TEMPLATE)
+        return format_string(": a template is named as in the policy, %s:%s, with at most %u characters",
+                device_kind_info(kind)->name, device_kind_info(kind)->example, DEVICE_TEXT_MAX - 1);
     return format_string(": devices of the kind %s are named as in %s/devices, like %s:%s, with at most %u "
                          "characters",
             device_kind_info(kind)->name, device_kind_info(kind)->directory, device_kind_info(kind)->name,

@@ -90,4 +90,8 @@
             "Release a device, or ask for other devices. 'vfioctl plan DEVICE' shows what is in the way.")   \
     X(TICKET_INVALID, "TicketInvalid", EACCES, 53, "Reserve a device again ('vfioctl reserve').")            \
     X(NETWORK_FAILED, "NetworkFailed", EOPNOTSUPP, 55,                                                       \
-            "See the kernel log (journalctl -k). Everything was restored.")
+            "See the kernel log (journalctl -k). Everything was restored.")                                  \
+    X(NO_INSTANCE, "NoInstance", ENOSPC, 56,                                                                 \
+            "Wait until one of them is given back. 'vfioctl types' shows which there are, and how many "     \
+            "there "                                                                                         \
+            "can be.")

@@ -87,7 +87,19 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     return r;
 }
 
+/* It may not be there yet. */
+static int refuse_maker(Planner *p, const Device *d, const Claim *maker) {
+    int r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+            "claim %s of uid %u has a mediated device of it, which would go away with its driver (%s)",
+            maker->id, (unsigned) maker->uid, claim_state_to_string(maker->state));
+
+    planner_add_claim(p, maker);
+    return r;
+}
+
 int family_check_descendants(Planner *p, const Device *d) {
+    const Claim *maker =
+            p->context->find_maker ? p->context->find_maker(p->context->maker_userdata, &d->name) : NULL;
     Descendants found = {};
     int r = 0;
 
@@ -96,9 +108,12 @@ int family_check_descendants(Planner *p, const Device *d) {
         strbuf_addf(&found.names, " and %u more", found.n - NAMED_MAX);
     if (found.claimed)
         r = refuse_claimed(p, d, found.claimed);
+    else if (maker)
+        r = refuse_maker(p, d, maker);
     else if (found.n > 0)
         r = family_refuse(p, d, found.names.text ?: "?");
-    for (size_t i = 0; r < 0 && !found.claimed && i < MIN(found.n, (unsigned) ELEMENTSOF(found.first)); i++)
+    for (size_t i = 0;
+            r < 0 && !found.claimed && !maker && i < MIN(found.n, (unsigned) ELEMENTSOF(found.first)); i++)
         refusal_add_device(p->refusal, &found.first[i]->name, "would go away with the driver");
     strbuf_done(&found.names);
     return r;
@@ -138,6 +153,20 @@ int family_check_stable(Planner *p, const Device *d) {
         of = inventory_find_parent(p->context->inventory, of);
     }
     return 0;
+}
+
+int family_check_maker(Planner *p, const Device *d) {
+    const Claim *holder = holder_of(d);
+    int r = family_check_stable(p, d);
+
+    if (r < 0 || ((!holder || !is_moved(d, holder)) && !d->quarantined))
+        return r;
+    if (!holder || d->quarantined)
+        return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name, "it is quarantined");
+    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
+            holder->id, (unsigned) holder->uid, claim_state_to_string(holder->state));
+    planner_add_claim(p, holder);
+    return r;
 }
 
 int family_check_parent(Planner *p, const Device *d) {

@@ -79,7 +79,7 @@ static void add_separator(StrBuf *b, size_t i, size_t n) {
 static void add_nodes(StrBuf *b, const Planner *p) {
     const Plan *plan = p->plan;
     bool group = plan->backend == BACKEND_GROUP, shared = plan->backend != BACKEND_VHOST_VDPA;
-    size_t n = group ? plan->n_groups : plan->n_claimed;
+    size_t n = group ? plan->n_groups : plan->n_claimed, made = 0;
 
     if (shared)
         strbuf_add(b, group ? "/dev/vfio/vfio" : "/dev/iommu");
@@ -91,6 +91,11 @@ static void add_nodes(StrBuf *b, const Planner *p) {
         else
             add_cdev(b, p, &plan->members[i]);
     }
+    for (size_t i = 0; group && i < plan->n_claimed; i++)
+        made += plan_member_is_made(&plan->members[i]);
+    if (made > 0) /* their number is made up with the device */
+        strbuf_addf(b, " and the node%s of the group%s of what is made", made > 1 ? "s" : "",
+                made > 1 ? "s" : "");
 }
 
 static void add_devices(StrBuf *b, const Plan *plan) {
@@ -123,7 +128,12 @@ static void add_trust(StrBuf *b, const Planner *p) {
     for (size_t i = 0; i < p->plan->n_claimed; i++) {
         const PlanMember *m = &p->plan->members[i];
 
-        if (m->name.kind == DEVICE_KIND_MDEV)
+        if (plan_member_is_made(m))
+            strbuf_addf(b,
+                    "; %s is made of type %s by the driver of %s, which, and no IOMMU, isolates it, and "
+                    "is removed at the end",
+                    device_name_format(&m->name, name), m->made.type, m->made.parent);
+        else if (m->name.kind == DEVICE_KIND_MDEV)
             strbuf_addf(b, "; the driver %s, and no IOMMU, isolates %s", m->target_driver,
                     device_name_format(&m->name, name));
     }

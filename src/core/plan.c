@@ -83,11 +83,20 @@ int planner_put_aside(Planner *p, int r) {
     return 0;
 }
 
+static Device *find_requested(Planner *p, size_t i) {
+    const DeviceName *name = &p->request->devices[i];
+
+    if (name->kind != DEVICE_KIND_TEMPLATE)
+        return inventory_find_device(p->context->inventory, name);
+    template_as_device(name, &p->templates[i]);
+    return &p->templates[i];
+}
+
 static int look_up(Planner *p) {
     for (size_t i = 0; i < p->request->n_devices; i++) {
         int r;
 
-        p->devices[i] = inventory_find_device(p->context->inventory, &p->request->devices[i]);
+        p->devices[i] = find_requested(p, i);
         p->settled[i] = !p->devices[i];
         if (p->devices[i])
             continue;
@@ -131,7 +140,7 @@ static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const D
     Verdict v;
     int r;
 
-    if (needed != 0) {
+    if (needed != 0 && d->name.kind != DEVICE_KIND_TEMPLATE) {
         r = survey_get(p->context->survey, &d->name, needed, &question.facts);
         if (r == -EAGAIN)
             return r;
@@ -160,7 +169,8 @@ static int authorize(Planner *p) {
     p->plan->reset = RESET_OPTIONAL;
     /* Of all devices at once: each look may take its time. */
     for (size_t i = 0; needed != 0 && i < p->request->n_devices; i++)
-        if (p->devices[i] && survey_want(p->context->survey, &p->devices[i]->name, needed) < 0)
+        if (p->devices[i] && p->devices[i] != &p->templates[i] &&
+                survey_want(p->context->survey, &p->devices[i]->name, needed) < 0)
             return refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     for (size_t i = 0; i < p->request->n_devices; i++) {
         Verdict *v = &p->verdicts[i];
@@ -525,8 +535,11 @@ static int add_claimed(Planner *p) {
 
         if (p->settled[i])
             continue;
-        r = add_member(
-                p, p->devices[i], DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical, p->charges[i]);
+        if (p->devices[i] == &p->templates[i])
+            r = template_add(p, i, p->charges[i]);
+        else
+            r = add_member(
+                    p, p->devices[i], DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical, p->charges[i]);
         if (r > 0)
             r = check_reset(p, plan->reset);
         if (r < 0)
@@ -878,7 +891,7 @@ static int choose_devices(Planner *p) {
 
         if (p->settled[i])
             continue;
-        r = check_claimable(p, p->devices[i]);
+        r = p->devices[i] == &p->templates[i] ? template_choose(p, i) : check_claimable(p, p->devices[i]);
         p->settled[i] = r < 0;
         r = planner_put_aside(p, r);
         if (r < 0)

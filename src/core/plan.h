@@ -21,12 +21,19 @@ typedef enum Disposition {
 } Disposition;
 DECLARE_STRING_TABLE(disposition, Disposition); /* "claim", "park", "none-needed", "refuse" */
 
+/* A mediated device that is made for the claim by the driver of its parent, and removed at the end. */
+typedef struct MadeDevice {
+    char parent[DEVICE_TEXT_MAX]; /* "": it is there anyhow */
+    char type[MDEV_TYPE_NAME_MAX];
+    char template[DEVICE_TEXT_MAX]; /* of the policy, as it was requested */
+} MadeDevice;
+
 #define PLAN_MEMBERS_MAX 64U
 #define PLAN_GROUPS_MAX REQUEST_DEVICES_MAX
 
 typedef struct PlanMember {
-    DeviceName name;
-    int group; /* -1: it has none */
+    DeviceName name; /* of one that is to be made, that of the template until the claim is allowed */
+    int group;       /* -1: it has none, or is not made yet */
     Disposition disposition;
     bool bind;                  /* must be moved to target_driver */
     char target_driver[64];     /* the vfio driver it shall have; "" where nobody gets at it */
@@ -42,7 +49,8 @@ typedef struct PlanMember {
     MemberFailure failure;    /* why it is MEMBER_BAD */
     VfNetwork network;        /* what its card is to have for it; nothing in it: what it has */
     VfNetwork network_before; /* what to put back of that: all that may have been changed */
-    bool leaving;    /* given back by the client; it goes when the claim gives up the rest of its group */
+    bool leaving; /* given back by the client; it goes when the claim gives up the rest of its group */
+    MadeDevice made;
     unsigned charge; /* 1 + the index in plan.charges of the rule that it counts against; 0: unknown, or none
                       */
 } PlanMember;
@@ -98,6 +106,9 @@ typedef struct RuleUsage {
 } RuleUsage;
 typedef void (*count_usage_t)(void *userdata, const char *rule_key, const Subject *subject, RuleUsage *ret);
 
+/* The claim that makes a mediated device of this parent, which the inventory may not know yet; or NULL. */
+typedef const Claim *(*find_maker_t)(void *userdata, const DeviceName *parent);
+
 /* What a request is judged against. */
 typedef struct PlanContext {
     Inventory *inventory;
@@ -107,6 +118,8 @@ typedef struct PlanContext {
     uint64_t now_usec;            /* CLOCK_REALTIME; 0: unknown */
     count_usage_t count_usage;    /* NULL: nothing is claimed */
     void *usage_userdata;
+    find_maker_t find_maker; /* NULL: there is none */
+    void *maker_userdata;
     const Claim *claim; /* that the devices are to join: its groups stand in nobody's way; NULL: none */
     bool all_obstacles; /* a refusal names, in .obstacles, what else would refuse the request */
     bool describe;      /* the plan says what its grant exposes */
@@ -141,6 +154,15 @@ int caps_refuse(const DeviceName *name, const DeviceNeeds *needs, const DeviceCa
 
 /* Is it bound to the vfio driver for the claim, handed out or parked? */
 bool plan_member_is_moved(const PlanMember *m);
+/* Is it made for the claim? Then that is undone at the end, like a bind. */
+bool plan_member_is_made(const PlanMember *m);
+bool plan_member_is_changed(const PlanMember *m); /* bound, or made */
+/* Is it made of this parent? */
+bool plan_member_is_made_of(const PlanMember *m, const DeviceName *parent);
+/* What the policy was asked about: the device, or the template that it was made from. */
+DeviceName plan_member_asked(const PlanMember *m);
+/* In the place of a device that is not made yet: whoever judges a template judges this. */
+void template_as_device(const DeviceName *name, Device *ret);
 /* Is this the device that was planned for? */
 bool plan_member_is(const PlanMember *m, const Device *d);
 /* Devices of one group leave a claim together; one without a group leaves alone. */

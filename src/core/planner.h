@@ -20,6 +20,8 @@ typedef struct Planner {
     Refusal found; /* with all_obstacles: the first that was put aside, and the others in .obstacles */
     bool again;    /* a fact is wanted that nobody has looked for: nothing that follows from it counts */
     Device *devices[REQUEST_DEVICES_MAX];
+    Device templates[REQUEST_DEVICES_MAX];      /* those of them that are not made yet */
+    const MdevType *types[REQUEST_DEVICES_MAX]; /* of which they will be */
     Verdict verdicts[REQUEST_DEVICES_MAX];
     unsigned charges[REQUEST_DEVICES_MAX];   /* see PlanMember.charge */
     bool settled[REQUEST_DEVICES_MAX];       /* refused already: what follows from that is not looked at */
@@ -57,6 +59,8 @@ bool planner_is_requested(const Planner *p, const Device *d);
 /* Is the device free as far as its descendants are concerned, and its parent? No rule waives this. */
 int family_check_descendants(Planner *p, const Device *d);
 int family_check_parent(Planner *p, const Device *d);
+/* Can its driver make devices for others? */
+int family_check_maker(Planner *p, const Device *d);
 /* Is nobody changing how many virtual functions it, or a device above it, has? */
 int family_check_stable(Planner *p, const Device *d);
 /* Refuses it for these descendants, which are in no inventory. */
@@ -64,6 +68,11 @@ int family_refuse(Planner *p, const Device *d, const char *descendants);
 
 /* A sentence: what to do about a use of the host, as DEVICE_FACT_HOST_CRITICAL describes it. */
 const char *remedy_of_use(const char *use);
+
+/* Of the template at this index of the request: finds a parent that has an instance left. */
+int template_choose(Planner *p, size_t i);
+/* Adds the device that will be made. 1, or refused. */
+int template_add(Planner *p, size_t i, unsigned charge);
 
 /* What the request requires of each claimed device. */
 int caps_check(Planner *p);

@@ -39,11 +39,15 @@ static int check_member(FieldReader *r, const JsonNode *object, void *target) {
 
     /* An older daemon wrote down none: anything may have been done. */
     if (!has_member(object, "progress"))
-        m->progress = m->bind ? MEMBER_BOUND : MEMBER_NOT_BEGUN;
+        m->progress = plan_member_is_changed(m) ? MEMBER_BOUND : MEMBER_NOT_BEGUN;
     if (m->disposition == DISPOSITION_REFUSE)
         return fields_fail(r, object, "no claim has a member that is refused");
     if (m->bind && !m->target_driver[0])
         return fields_fail(r, object, "bound to no driver");
+    if (plan_member_is_made(m) &&
+            (m->name.kind != DEVICE_KIND_MDEV || !mdev_name_is_safe(m->made.type) ||
+                    !mdev_name_is_safe(m->made.parent)))
+        return fields_fail(r, object, "not a mediated device of a parent and a type");
     if (!is_driver_name(m->target_driver) || !is_driver_name(m->original_driver))
         return fields_fail(r, object, "not the name of a driver");
     return 0;
@@ -90,6 +94,9 @@ static const Field member_fields[] = {
         FIELD_BOOLEAN("leaving", PlanMember, leaving, .flags = FIELD_OMIT),
         FIELD_OBJECT("network", PlanMember, network, &network_table, .flags = FIELD_OMIT),
         FIELD_OBJECT("networkBefore", PlanMember, network_before, &network_table, .flags = FIELD_OMIT),
+        FIELD_TEXT("parent", PlanMember, made.parent, .flags = FIELD_OMIT),
+        FIELD_TEXT("mediatedType", PlanMember, made.type, .flags = FIELD_OMIT),
+        FIELD_TEXT("template", PlanMember, made.template, .flags = FIELD_OMIT),
         FIELD_NUMBER("charge", PlanMember, charge, 1, PLAN_RULES_MAX, .flags = FIELD_OMIT),
 };
 static const FieldTable member_table = FIELD_TABLE(member_fields, .open = true, .check = check_member);
@@ -103,6 +110,14 @@ static const Field charge_fields[] = {
 static const FieldTable charge_table = FIELD_TABLE(charge_fields, .open = true);
 
 static const Field group_number = {.kind = FIELD_NUMBER, .size = sizeof(int), .max = INT32_MAX};
+
+/* Its group is made with it. */
+static bool has_unmade(const Plan *p) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (plan_member_is_made(&p->members[i]) && p->members[i].group < 0)
+            return true;
+    return false;
+}
 
 /* Claimed devices come first: everything else relies on it. */
 static int count_claimed(FieldReader *r, const JsonNode *object, Plan *p) {
@@ -121,7 +136,7 @@ static int check_plan(FieldReader *r, const JsonNode *object, void *target) {
     if (!backend_has_groups(p->backend) && p->n_groups > 0)
         return fields_fail(r, object, "%zu groups do not fit its backend", p->n_groups);
     for (size_t i = 0; i < p->n_members; i++) {
-        if (p->members[i].group < 0 && backend_has_groups(p->backend))
+        if (p->members[i].group < 0 && backend_has_groups(p->backend) && !plan_member_is_made(&p->members[i]))
             return fields_fail(r, object, "a member has no group");
         for (size_t k = 0; k < i; k++)
             if (device_name_compare(&p->members[k].name, &p->members[i].name) == 0)
@@ -327,7 +342,8 @@ static int read_record(FieldReader *r, const JsonNode *root, const char *boot_id
     if (e >= 0)
         e = fields_read(r, root, &plan_table, &c->plan);
     /* What is to join a claim may be of a group that the claim has already. */
-    if (e >= 0 && c->plan.n_groups == 0 && backend_has_groups(c->plan.backend) && !c->of[0])
+    if (e >= 0 && c->plan.n_groups == 0 && backend_has_groups(c->plan.backend) && !c->of[0] &&
+            !has_unmade(&c->plan))
         e = fields_fail(r, root, "0 groups do not fit its backend");
     if (e >= 0)
         take_failure(c, frame.failure);

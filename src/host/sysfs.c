@@ -302,6 +302,8 @@ static int foreach_of_kind(DeviceKind kind, uint64_t seqnum,
     struct dirent *e;
     int r;
 
+    if (!info->directory)
+        return 0;
     snprintf(path, sizeof(path), "%s/devices", info->directory);
     r = open_directory_at(AT_FDCWD, path, &d);
     if (r == -ENOENT) /* a kernel or a machine without this bus */

@@ -55,6 +55,10 @@ static const Key host_keys[] = {
                 .types = TYPE(ARRAY),
                 .expected = "a list of objects like {\"device\": \"0000:3b:00.0\", \"count\": 8}",
                 .take = take_virtual_functions},
+        {.name = "templates",
+                .types = TYPE(ARRAY),
+                .expected = "a list of objects like " TEMPLATE_EXAMPLE,
+                .take = take_templates},
 };
 
 static void take_host(void *userdata, const JsonNode *value) {
@@ -159,6 +163,7 @@ PolicyParser *policy_parser_free(PolicyParser *p) {
     free(p->filters);
     free(p->noiommu_place);
     declared_functions_done(p->declared, p->n_declared);
+    device_templates_done(p->templates, p->n_templates);
     parser_forget_names(p);
     parser_forget_accounts(p);
     parser_forget_tags(p);
@@ -244,6 +249,7 @@ static void check_set(PolicyParser *p) {
     if (p->problems.out_of_memory)
         return;
     parser_warn_of_unused_tags(p);
+    parser_warn_of_unknown_templates(p);
     warn_of_noiommu_rules(p);
     warn_of_rules_for_nothing(p);
     parser_warn_of_covered_rules(p);
@@ -263,6 +269,8 @@ int policy_parser_finish(PolicyParser *p, Policy **ret) {
     policy->host = p->host;
     policy->declared = TAKE_PTR(p->declared);
     policy->n_declared = TAKE_GENERIC(p->n_declared, 0);
+    policy->templates = TAKE_PTR(p->templates);
+    policy->n_templates = TAKE_GENERIC(p->n_templates, 0);
     policy->rules = TAKE_PTR(p->rules);
     policy->filters = TAKE_PTR(p->filters);
     policy->n_rules = TAKE_GENERIC(p->n_rules, 0);

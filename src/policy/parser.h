@@ -29,6 +29,8 @@ struct PolicyParser {
     HostSettings host;
     DeclaredFunctions *declared; /* owned */
     size_t n_declared;
+    DeviceTemplate *templates; /* owned */
+    size_t n_templates;
     char *noiommu_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
     Problems problems, warnings;
     bool checked; /* also what several files say together */
@@ -41,6 +43,7 @@ struct PolicyParser {
     Tag *tag;
     TagEntry entry;
     DeclaredFunctions functions;
+    DeviceTemplate template;
     PropertyPattern property;
 };
 
@@ -88,6 +91,7 @@ void take_who(void *userdata, const JsonNode *value);
 void take_what(void *userdata, const JsonNode *value);
 void take_tags(void *userdata, const JsonNode *value);
 void take_virtual_functions(void *userdata, const JsonNode *value);
+void take_templates(void *userdata, const JsonNode *value);
 /* False when it is reported that it is none. */
 bool parser_take_pci_pattern(PolicyParser *p, const JsonNode *value, DevicePattern *ret);
 /* The id of a card: "1234:11e8", or with the subsystem's pair; "*" stands for any part. */
@@ -115,6 +119,8 @@ void parser_resolve_tags(PolicyParser *p);
 /* Gives the rules the ids of the accounts that they name; warns of those that are unknown. */
 void parser_resolve_accounts(PolicyParser *p);
 void parser_warn_of_unused_tags(PolicyParser *p);
+/* Of rules that name a template that nobody defines. */
+void parser_warn_of_unknown_templates(PolicyParser *p);
 /* Of rules that can never match, because an earlier one covers them. */
 void parser_warn_of_covered_rules(PolicyParser *p);
 void parser_forget_names(PolicyParser *p);

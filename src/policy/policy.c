@@ -106,6 +106,7 @@ Policy *policy_free(Policy *p) {
         (void) tag_free(p->tags[i]);
     free(p->tags);
     declared_functions_done(p->declared, p->n_declared);
+    device_templates_done(p->templates, p->n_templates);
     free(p);
     return NULL;
 }

@@ -75,6 +75,17 @@ typedef struct DeclaredFunctions {
     char *place;   /* owned; FILE:LINE:COL */
 } DeclaredFunctions;
 
+#define DEVICE_TEMPLATES_MAX 1024U
+#define TEMPLATE_EXAMPLE "{\"name\": \"vgpu\", \"parent\": \"0000:06:00.0\", \"type\": \"nvidia-474\"}"
+
+/* A mediated device that is made for a claim, and removed at its end. */
+typedef struct DeviceTemplate {
+    DeviceName name; /* template:vgpu */
+    char *parent;    /* owned; a glob over the kernel's names of parents */
+    char *type;      /* owned; its id, or what the driver calls it */
+    char *place;     /* owned; FILE:LINE:COL */
+} DeviceTemplate;
+
 #define LIMIT_NONE UINT64_MAX
 
 /* Of all claims that a rule has allowed at a time: together, and of one user. */
@@ -121,6 +132,8 @@ HostSettings policy_host_settings(const Policy *p);
 const DeclaredFunctions *policy_find_functions(const Policy *p, const DeviceName *name);
 size_t policy_n_functions(const Policy *p);
 const DeclaredFunctions *policy_functions(const Policy *p, size_t i);
+/* NULL: there is none of that name. */
+const DeviceTemplate *policy_find_template(const Policy *p, const DeviceName *name);
 /* Which facts the rules ask about, a mask of DeviceFactMask: what the caller should read before it asks. */
 unsigned policy_needed_facts(const Policy *p);
 

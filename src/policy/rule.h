@@ -247,11 +247,14 @@ struct Policy {
     HostSettings host;
     DeclaredFunctions *declared; /* owned */
     size_t n_declared;
+    DeviceTemplate *templates; /* owned */
+    size_t n_templates;
     unsigned needed_facts;
     uint64_t version; /* counts what policy_resolve_again() has changed */
 };
 
 void declared_functions_done(DeclaredFunctions *list, size_t n);
+void device_templates_done(DeviceTemplate *list, size_t n);
 Tag *tag_free(Tag *tag);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Tag *, tag_free);
 /* How the device stands to all tags of a rule. */

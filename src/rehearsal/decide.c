@@ -126,6 +126,11 @@ int find_device(HostView *host, const DeviceName *name, Device **ret, char **ret
     Device *d;
     int r;
 
+    if (name->kind == DEVICE_KIND_TEMPLATE) {
+        template_as_device(name, &host->template);
+        *ret = &host->template;
+        return 0;
+    }
     r = host_view_get_inventory(host, &inventory, ret_problem);
     if (r < 0)
         return r;

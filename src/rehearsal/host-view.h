@@ -15,6 +15,7 @@ typedef struct HostView {
     HostSnapshot *snapshot; /* owned; NULL: this host */
     Inventory *scanned;     /* owned; of this host, when it was looked at */
     FactSource facts;
+    Device template; /* what find_device() has found last, of a template */
 } HostView;
 
 /* host: file of a snapshot, "-" for standard input, NULL for this host, of which nothing is read yet. */

@@ -232,6 +232,7 @@ class Host:
         with self.kernel.changed:
             self.kernel.put(d.path + '/remove', '', 0o200)
             self._add_on_bus(d, driver)
+            self.kernel.run_faults('mdev_type', uuid, type)  # until then its creation is not over
             self.kernel.link(d.path + '/mdev_type', f'{os.path.dirname(d.path)}/mdev_supported_types/{type}')
             d.mdev_type = type
             d.mdev_parent = next((p for p in self.kernel.mdev_parents if p.path == os.path.dirname(d.path)), None)

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Mediated devices that drivers can make: which types there are, and how many more of each."""
 
+import errno
 import json
 import os
+import signal
 
 import harness
-from harness import ROOT_PATH, device_path
+from harness import ROOT_PATH, device_path, wait
 from varlink_client import VarlinkTestCase
 
 UUID = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
@@ -90,6 +92,386 @@ class TypesTest(MediatedTestCase):
         self.kernel.put(f'/sys/class/mdev_bus/{"y" * 80}/mdev_supported_types/t/available_instances', '1\n')
         self.assertEqual(set(self.types()), {('0000:06:00.0', 'i915-GVTg_V5_4'), (MTTY, 'mtty-1'), (MTTY, 'mtty-2')})
         self.assertEqual(self.vfioctl('types')[1].count('\x1b'), 0)
+
+
+
+class TemplateTestCase(MediatedTestCase):
+    TEMPLATE = 'template:serial'
+    TEMPLATES = [{'name': 'serial', 'parent': MTTY, 'type': 'mtty-2'},
+                 {'name': 'vgpu', 'parent': '0000:*', 'type': 'i915-GVTg_V5_4'},
+                 {'name': 'nothing', 'parent': '0000:0*', 'type': 'nvidia-474'}]
+
+    def setUp(self):
+        super().setUp()
+        self.allow()
+
+    def allow(self, *rules, **more):
+        self.set_policy([*rules, self.rule(device=['template:*', 'mdev:*', '*'], grant=['fd', 'node', 'none'], **more)],
+                        host={'templates': self.TEMPLATES})
+
+    def made(self):
+        return [d for d in self.kernel.devices.values() if d.bus == 'mdev']
+
+    def written(self, attribute):
+        return [text for path, text in self.kernel.writes if os.path.basename(path) == attribute]
+
+    def wait_removed(self):
+        """The device, and the record."""
+        wait(lambda: not self.made(), 'it is removed')
+        wait(lambda: self.records() == [], 'the record goes')
+
+
+class TemplateTest(TemplateTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        self.begin()
+
+    def test_made_for_a_claim_and_removed_at_its_end(self):
+        claim = self.c.acquire(self.TEMPLATE)
+        device, = self.made()
+        self.assertEqual((device.mdev_type, set(claim.fds)), ('mtty-2', {'device:' + device.name, 'iommufd', 'lifeline'}))
+        self.assertEqual(os.readlink(f'/proc/self/fd/{claim.fds["device:" + device.name]}'),
+                         self.kernel.nodes.real(self.host.cdev(device)))
+        self.assertEqual(self.c.device(device)['State'], 'claimed')
+        self.assertEqual(self.types()[MTTY, 'mtty-2'], (1, [device_path(device.name)]))
+        self.assertEqual([str(d) for d in self.c.get(claim.path, 'Claim', 'Devices')], [device_path(device.name)])
+        self.assertEqual([str(g) for g in self.c.get(claim.path, 'Claim', 'Groups')],
+                         [f'{ROOT_PATH}/group/{device.group}'])
+        with self.refused('DeviceClaimed', device.name):
+            self.client().acquire(device)
+        claim.close()
+        self.wait_gone(claim)
+        self.wait_removed()
+        self.assertEqual(self.types()[MTTY, 'mtty-2'], (2, []))
+        self.assertEqual((len(self.written('create')), self.written('remove')), (1, ['1']))
+
+    def test_each_claim_has_one_of_its_own(self):
+        one, two = self.c.acquire(self.TEMPLATE), self.c.acquire(self.TEMPLATE)
+        self.assertEqual(len({d.name for d in self.made()}), 2)
+        with self.refused('NoInstance', self.TEMPLATE, 'mtty-2', '2 in use', one.id, two.id, f'uid {os.getuid()}'):
+            self.c.acquire(self.TEMPLATE)
+        one.close()
+        self.wait_gone(one)
+        self.c.acquire(self.TEMPLATE).close()
+        two.close()
+        self.wait_removed()
+
+    def test_through_its_group(self):
+        claim = self.c.acquire(self.TEMPLATE, backend='group')
+        device, = self.made()
+        self.assertEqual(set(claim.fds), {f'group:{device.group}', 'container', 'lifeline'})
+        claim.close()
+        self.wait_removed()
+        with self.refused('BackendUnavailable', 'Request the grant fd, or the backend group'):
+            self.c.acquire(self.TEMPLATE, grant='node')
+        claim = self.c.acquire(self.TEMPLATE, grant='node', backend='group')
+        claim.close()
+        self.wait_removed()
+
+    def test_together_with_a_device(self):
+        claim = self.c.acquire(self.nic, self.TEMPLATE)
+        self.assertEqual(self.nic.driver, 'vfio-pci')
+        claim.close()
+        self.wait_removed()
+        self.assertEqual(self.nic.driver, 'e1000e')
+
+    def test_joins_and_leaves_a_claim(self):
+        claim = self.c.acquire(self.nic)
+        self.c.add(claim, self.TEMPLATE)
+        device, = self.made()
+        self.assertEqual(len(self.c.get(claim.path, 'Claim', 'Devices')), 2)
+        os.close(claim.fds.pop('device:' + device.name))
+        self.c.manager('ReleaseDevices', 'sasa{sv}', claim.id, [device.name], {})
+        wait(lambda: not self.made(), 'it is removed')
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_the_plan_says_what_would_be_made(self):
+        plan = self.c.plan('template:vgpu')
+        member, = plan['members']
+        self.assertEqual((member['name'], member['parent'], member['mediatedType'], member['group']),
+                         ('template:vgpu', '0000:06:00.0', 'i915-GVTg_V5_4', -1))
+        self.assertIn('i915-GVTg_V5_4', plan['exposes'])
+        status, text = self.vfioctl('plan', 'template:vgpu')
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, r'template:vgpu +- +create, hand out')
+        self.assertRegex(text, r'Creates: +i915-GVTg_V5_4 of 0000:06:00.0')
+        self.assertEqual(self.made(), [])
+        status, text = self.vfioctl('policy', 'explain', 'template:vgpu')
+        self.assertEqual(status, 0, text)
+        self.assertIn('template:vgpu', text)
+
+    def test_vfioctl_exec(self):
+        status, text = self.vfioctl('exec', '--device', self.TEMPLATE, '--', 'sh', '-c', 'echo $LISTEN_FDNAMES')
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, 'device_mdev_[0-9a-f]')
+        self.wait_removed()
+        self.assertEqual(len(self.written('create')), 1)
+
+    def test_over_varlink(self):
+        peer = self.peer()
+        reply, fds = peer.acquire(self.TEMPLATE)
+        device, = self.made()
+        self.assertEqual(set(fds), {'device:' + device.name, 'iommufd', 'lifeline'})
+        self.assertEqual(peer.call('List', {'claim': reply['claim']})['claim']['devices'], [device.name])
+        for fd in fds.values():
+            os.close(fd)
+        self.wait_removed()
+
+    def test_a_parent_that_is_claimed_makes_nothing(self):
+        self.host.remove_mdev_parent(self.mtty).join(20)
+        claim = self.c.acquire(self.gpu)
+        with self.refused('DeviceClaimed', self.gpu.name, claim.id):
+            self.c.acquire('template:vgpu')
+        self.assertEqual(self.written('create'), [])
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_a_parent_is_not_given_away_meanwhile(self):
+        gate = self.kernel.hold('create')
+        pending = self.c.acquire_later('template:vgpu')
+        wait(lambda: gate.entered, 'it is being made')
+        with self.refused('DeviceClaimed', self.gpu.name, 'a mediated device of it'):
+            self.client().acquire(self.gpu)
+        gate.let_go()
+        wait(lambda: pending.done, 'the answer')
+        device, = self.made()
+        with self.refused('DeviceClaimed', self.gpu.name, device.name):
+            self.client().acquire(self.gpu)
+        pending.value[0].close()
+        self.wait_removed()
+        claim = self.c.acquire(self.gpu)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_what_cannot_be_had(self):
+        for name, error, *words in (
+                ('template:nothing', 'NoSuchDevice', 'nvidia-474', 'template:nothing'),
+                ('template:unknown', 'NoSuchDevice', 'the policy has no template'),
+                ('template:', 'InvalidName', 'a template is named'),
+                ('template:a/b', 'InvalidName'), ('template:' + 'a' * 39, 'InvalidName'), ('template:*', 'InvalidName')):
+            with self.subTest(name), self.refused(error, *words):
+                self.c.acquire(name)
+        with self.refused('InvalidArgument', 'twice'):
+            self.c.acquire(self.TEMPLATE, self.TEMPLATE)
+        with self.refused('BackendUnavailable', 'template'):
+            self.c.acquire(self.TEMPLATE, backend='noiommu')
+        with self.refused('RequirementNotMet'):
+            self.c.acquire(self.TEMPLATE, require='pasid')
+        self.assertEqual(self.written('create'), [])
+
+    def test_somebody_else_takes_the_last_one(self):
+        self.kernel.before('create', lambda: [self.host.add_mdev(UUID[:-1] + str(n)) for n in range(2)])
+        with self.refused('NoInstance', 'mtty-2'):
+            self.c.acquire(self.TEMPLATE)
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(len(self.made()), 2)
+        with self.refused('NoInstance', 'mdev:' + UUID[:-1] + '0'):
+            self.c.acquire(self.TEMPLATE)
+
+    def test_a_driver_that_fails(self):
+        self.kernel.fail('create', error=errno.EIO, times=1)
+        with self.refused('BindFailed', 'mtty-2', 'create'):
+            self.c.acquire(self.TEMPLATE)
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(self.written('remove'), [])
+        self.c.acquire(self.TEMPLATE).close()
+        self.wait_removed()
+
+    def test_a_uuid_that_is_there_already_is_not_ours(self):
+        self.kernel.fail('create', error=errno.EEXIST, times=1)
+        with self.refused('BindFailed', 'File exists'):
+            self.c.acquire(self.TEMPLATE)
+        self.assertEqual(self.written('remove'), [])
+
+    def test_a_device_that_cannot_be_removed_is_quarantined(self):
+        claim = self.c.acquire(self.TEMPLATE)
+        device, = self.made()
+        self.kernel.fail('remove', error=errno.EIO)
+        claim.close()
+        wait(lambda: self.c.device(device)['State'] == 'quarantined', 'it is quarantined')
+        with self.refused('DeviceQuarantined', device.name):
+            self.c.acquire(device)
+        self.kernel.heal()
+        self.c.release(claim)
+        self.wait_removed()
+
+    def test_a_parent_that_goes_while_it_is_held(self):
+        claim = self.c.acquire(self.TEMPLATE)
+        going = self.host.remove_mdev_parent(self.mtty)
+        wait(lambda: claim.state == 'draining', 'the claim ends')
+        claim.close()
+        self.wait_gone(claim)
+        going.join(20)
+        self.wait_removed()
+        with self.refused('NoSuchDevice', 'mtty-2'):
+            self.c.acquire(self.TEMPLATE)
+
+    def test_the_caller_goes_while_it_is_made(self):
+        gate = self.kernel.hold('create')
+        other = self.client()
+        other.acquire_later(self.TEMPLATE)
+        wait(lambda: gate.entered, 'it is being made')
+        other.close()
+        gate.let_go()
+        wait(lambda: self.written('remove'), 'it is removed')
+        self.wait_removed()
+
+
+class RulesTest(TemplateTestCase):
+    def denied(self, *words):
+        with self.refused('AccessDenied', *words):
+            self.c.acquire(self.TEMPLATE)
+        self.assertEqual(self.written('create'), [])
+
+    def test_only_a_rule_that_names_it_allows_it(self):
+        rules = [self.rule(device=['mdev:*', '*'], backend='iommufd'), {**self.rule(), 'what': {}},
+                 {**self.rule(), 'what': {'bus': 'mdev'}}, self.rule(device='template:vgpu')]
+        for rule in rules:
+            with self.subTest(rule):
+                self.set_policy([rule], host={'templates': self.TEMPLATES})
+                if not self.daemon:
+                    self.begin()
+                self.c.manager('ReloadPolicy', 'a{sv}', {})
+                self.denied('no rule')
+
+    def test_a_denial_without_a_device_is_about_templates_too(self):
+        self.allow({'name': 'nobody', 'effect': 'deny', 'who': {'user': os.getuid()}, 'what': {}})
+        self.begin()
+        self.denied()
+
+    def test_limits_count_it(self):
+        self.allow(limits={'devices': 1})
+        self.begin()
+        claim = self.c.acquire(self.TEMPLATE)
+        with self.refused('LimitExceeded'):
+            self.c.acquire('template:vgpu')
+        claim.close()
+        self.wait_removed()
+
+    def test_what_the_driver_calls_it(self):
+        self.TEMPLATES = [{'name': 'serial', 'parent': 'm*', 'type': 'Dual port serial 1'}]
+        self.allow()
+        self.begin()
+        claim = self.c.acquire(self.TEMPLATE)
+        self.assertEqual(self.made()[0].mdev_type, 'mtty-1')
+        claim.close()
+        self.wait_removed()
+
+    def test_a_policy_that_no_longer_allows_it(self):
+        self.begin()
+        claim = self.c.acquire(self.TEMPLATE)
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertEqual(self.c.get(ROOT_PATH, 'Manager', 'ClaimsDeniedByPolicy'), [])
+        self.set_policy([self.rule()], host={'templates': self.TEMPLATES})
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertEqual(self.c.get(ROOT_PATH, 'Manager', 'ClaimsDeniedByPolicy'), [claim.path])
+        claim.close()
+        self.wait_removed()
+
+
+class CrashTest(TemplateTestCase):
+    """vfiod is killed in the middle: what it has made goes, and nothing else."""
+
+    def setUp(self):
+        super().setUp()
+        self.foreign = self.host.add_mdev(UUID, type='mtty-1')
+        self.begin()
+
+    def restart(self):
+        self.start(keep_fds=True)
+        self.manager.forget()
+
+    def ours(self):
+        return [d for d in self.made() if d is not self.foreign]
+
+    def assert_over(self):
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(self.made(), [self.foreign])
+        self.assertEqual(self.types()[MTTY, 'mtty-2'][0], 1)
+
+    def test_on_record_and_not_made(self):
+        gate = self.kernel.hold('create')
+        self.c.acquire_later(self.TEMPLATE)
+        wait(lambda: gate.entered, 'it is about to be made')
+        self.assertNotEqual(self.records(), [])
+        gate.let_go(effect=False)
+        self.daemon.kill()
+        self.restart()
+        self.assert_over()
+        self.assertEqual(self.written('remove'), [])
+
+    def test_made_and_not_known_to_be(self):
+        gate = self.kernel.hold('create')
+        self.c.acquire_later(self.TEMPLATE)
+        wait(lambda: gate.entered, 'it is about to be made')
+        self.daemon.process.send_signal(signal.SIGSTOP)  # hears no answer
+        gate.let_go()
+        wait(self.ours, 'it is made')
+        self.daemon.kill()
+        self.restart()
+        self.assert_over()
+        self.assertEqual(self.written('remove'), ['1'])
+
+    def test_made_after_the_death(self):
+        """The kernel goes on with what a dead worker has asked for."""
+        gate = self.kernel.hold('create')
+        self.c.acquire_later(self.TEMPLATE)
+        wait(lambda: gate.entered, 'it is about to be made')
+        end = self.kernel.hold('mdev_type')
+        gate.let_go()
+        wait(lambda: end.entered, 'it is there, and not complete')
+        self.daemon.kill(settle=False)
+        self.restart()
+        self.assertEqual(self.written('remove'), [])
+        end.let_go()
+        self.assert_over()
+
+    def test_bound_and_not_given(self):
+        gate = self.kernel.hold('open')
+        self.c.acquire_later(self.TEMPLATE, backend='group')
+        wait(lambda: gate.entered, 'its group is being opened')
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        gate.let_go()
+        self.daemon.kill()
+        self.restart()
+        self.assert_over()
+
+    def test_held(self):
+        claim = self.c.acquire(self.TEMPLATE)
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
+        device, = self.ours()
+        self.daemon.kill()
+        self.restart()
+        self.assertEqual(claim.state, 'held')
+        self.assertEqual(self.c.device(device)['State'], 'claimed')
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_over()
+
+    def test_the_client_ends_meanwhile(self):
+        claim = self.c.acquire(self.TEMPLATE)
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
+        self.daemon.kill()
+        claim.close()
+        self.restart()
+        self.assert_over()
+
+    def test_in_the_middle_of_the_removal(self):
+        for effect in (False, True):
+            with self.subTest(removed=effect):
+                claim = self.c.acquire(self.TEMPLATE)
+                gate = self.kernel.hold('remove')
+                claim.close()
+                wait(lambda: gate.entered, 'it is being removed')
+                self.daemon.process.send_signal(signal.SIGSTOP)
+                gate.let_go(effect=effect)
+                if effect:
+                    wait(lambda: not self.ours(), 'it is removed')
+                self.daemon.kill()
+                self.restart()
+                self.assert_over()
 
 
 if __name__ == '__main__':

@@ -819,6 +819,23 @@ class LiveTest(VfiodTestCase):
             f.write(content if isinstance(content, str) else json.dumps(content))
         return path
 
+    def test_a_recorded_host_knows_templates(self):
+        self.host.add_mdev_parent()
+        policy = self.file('policy.json', {
+            'host': {'templates': [{'name': 'serial', 'parent': 'mtty', 'type': 'mtty-2'}]},
+            'rules': [rule(who={'user': 0}, what={'device': 'template:serial'}, name='root')]})
+        document = json.loads(self.vfioctl('snapshot'))
+        self.assertEqual([t['available'] for t in document['mediatedTypes']], [4, 2])
+
+        def explain():
+            return self.vfioctl('policy', 'explain', '--host', self.file('host.json', document), '--policy', policy,
+                                '--user=root', 'template:serial')
+        self.assertIn('mtty-2', explain())
+        document['mediatedTypes'][1]['available'] = 0
+        self.assertIn('NoInstance', explain())
+        del document['mediatedTypes']
+        self.assertIn('not recorded', explain())
+
     def test_rehearsal_and_daemon_say_the_same(self):
         """... and the record of the host says it a third time."""
         rules = [rule('deny', what={'class': 'display'}, name='no-gpu'), rule(who={'user': 0}, name='root-all')]

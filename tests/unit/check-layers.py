@@ -52,13 +52,14 @@ BUILT_ON = {
     "use-disk": {"use"},
     "use-display": {"use"},
     "use-interface": {"use"},
+    "mdev": {"driver"},
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
     "sysfs": {"container", "host-critical", "kept-files", "udev-properties"},
     "vf-setup": {"driver", "vf-link"},
     "vfio": {"container"},
     "vfio-caps": {"vfio"},
-    "worker": {"driver", "holders", "spawner", "sriov", "vf-setup", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
+    "worker": {"driver", "holders", "mdev", "spawner", "sriov", "vf-setup", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
 }
 
 # ---- the check ----

@@ -99,6 +99,12 @@ typedef struct World {
 } World;
 
 static KernelFacts kernel; /* of the world under test */
+static MdevTypes mdev_types;
+static int mdev_types_error;
+
+static int read_mdev_types(void *userdata, MdevTypes *ret) {
+    return mdev_types_error < 0 ? mdev_types_error : mdev_types_copy(&mdev_types, ret);
+}
 
 static int read_kernel_facts(void *userdata, KernelFacts *ret) {
     *ret = kernel;
@@ -201,7 +207,7 @@ static VfiodError plan(
     _cleanup_(policy_freep) Policy *policy = rules ? compile(rules) : NULL;
     _cleanup_free_ char *copy = strdup(devices);
     Request request = w->request;
-    const FactSource source = {read_facts, read_kernel_facts, read_weakness, .userdata = w};
+    const FactSource source = {read_facts, read_kernel_facts, read_weakness, read_mdev_types, .userdata = w};
     _cleanup_(survey_done) Survey survey = {};
     PlanContext context = {
             .inventory = w->inventory,
@@ -596,6 +602,98 @@ static void test_mdev(void **state) {
     expect(w, MDEV_RULE(), UUID, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "the kind mdev");
     expect(w, MDEV_RULE(), NIC, any, VFIOD_ERROR_HOST_CRITICAL, UUID); /* its parent */
     expect(w, RULE(), UUID, any, VFIOD_ERROR_ACCESS_DENIED, NULL);     /* a glob alone means PCI */
+}
+
+#define TEMPLATES                                                                                            \
+    "\"host\":{\"templates\":[{\"name\":\"a\",\"parent\":\"0000:0*\",\"type\":\"t-1\"},"                     \
+    "{\"name\":\"b\",\"parent\":\"mtty\",\"type\":\"Type two\"}]},"
+#define TEMPLATE_RULE                                                                                        \
+    "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":"                     \
+    "[\"template:*\",\"*\"]}}"
+
+static MdevType *add_type(const char *parent, const char *id, const char *name, int64_t available) {
+    MdevType *t = mdev_types_add(&mdev_types);
+
+    assert_non_null(t);
+    (void) snprintf(t->parent, sizeof(t->parent), "%s", parent);
+    (void) snprintf(t->id, sizeof(t->id), "%s", id);
+    t->name = strdup(name);
+    t->available = available;
+    return t;
+}
+
+static void test_template(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    const Backend any = _BACKEND_INVALID;
+    World *w = *state;
+
+    tags = TEMPLATES;
+    mdev_types_error = -ETIMEDOUT;
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_TIMED_OUT, NULL);
+    mdev_types_error = -EIO;
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE, "unknown");
+    mdev_types_error = 0;
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_SUCH_DEVICE, "t-1");
+    expect(w, TEMPLATE_RULE, "template:c", any, VFIOD_ERROR_NO_SUCH_DEVICE, "no template");
+    /* Whether there is one is for those who may have it. */
+    expect(w, RULE(), "template:a", any, VFIOD_ERROR_ACCESS_DENIED, NULL);
+    expect(w, RULE(), "template:c", any, VFIOD_ERROR_ACCESS_DENIED, NULL);
+
+    add_type(NIC, "t-1", "", 0);
+    add_type("mtty", "t-1", "", 5); /* of another parent */
+    add_type("mtty", "t-2", "Type two", -1);
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE, "none is in use");
+    expect(w, TEMPLATE_RULE, "template:b", any, VFIOD_ERROR_NO_INSTANCE, "unknown");
+    mdev_types.types[2].available = 1;
+    add_type(PREPARED, "t-1", "", 1);
+    assert_int_equal(plan(w, TEMPLATE_RULE, "template:a template:b " EDU, any, &p, &refusal),
+            VFIOD_ERROR_RESET_UNSUPPORTED);
+    refusal_done(&refusal);
+    assert_int_equal(
+            plan(w, TEMPLATE_RULE, "template:a template:b " NIC, any, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_int_equal(p.n_claimed, 3);
+    assert_string_equal(p.members[0].made.parent, PREPARED);
+    assert_string_equal(p.members[1].made.type, "t-2");
+    assert_string_equal(p.members[1].made.template, "b");
+    assert_true(plan_member_is_made(&p.members[0]) && !p.members[0].bind);
+    assert_false(plan_member_is_made(&p.members[2]));
+    assert_int_equal(p.n_groups, 1);
+    assert_int_equal(p.charges[0].devices, 3);
+    expect(w, TEMPLATE_RULE, "template:a", BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "template");
+    mdev_types_done(&mdev_types);
+    tags = "";
+}
+
+/* The device is not there yet, and its driver must not go either. */
+static void test_parent_of_a_template(void **state) {
+    static Claim holder = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+    PlanMember m = {.disposition = DISPOSITION_CLAIM};
+    World *w = *state;
+    DeviceName name;
+    Device *d;
+
+    tags = TEMPLATES;
+    add_type(NIC, "t-1", "", 1);
+    assert_int_equal(device_name_parse(NIC, &m.name), 0);
+    holder.plan = (Plan){.members = &m, .n_members = 1, .n_claimed = 1};
+    d = inventory_find_device(w->inventory, &m.name);
+    d->claim = &holder;
+    expect(w, TEMPLATE_RULE, "template:a", _BACKEND_INVALID, VFIOD_ERROR_DEVICE_CLAIMED, holder.id);
+    d->claim = NULL;
+    d->quarantined = true;
+    expect(w, TEMPLATE_RULE, "template:a", _BACKEND_INVALID, VFIOD_ERROR_DEVICE_QUARANTINED, NULL);
+    d->quarantined = false;
+    strcpy(m.made.parent, NIC);
+    assert_false(plan_member_is_made_of(&m, &d->name));
+    strcpy(m.made.type, "t-1");
+    strcpy(m.made.template, "a");
+    assert_true(plan_member_is_made_of(&m, &d->name));
+    name = plan_member_asked(&m);
+    assert_int_equal(name.kind, DEVICE_KIND_TEMPLATE);
+    assert_string_equal(name.text, "a");
+    mdev_types_done(&mdev_types);
+    tags = "";
 }
 
 /* A sibling that no driver could take for the time of the claim, whatever a recorded host says. */
@@ -1442,6 +1540,47 @@ static void test_record_round_trip(void **state) {
     assert_int_equal(claim_from_record(text, strlen(text), "other boot", &back, NULL), -ESTALE);
 }
 
+/* Before it is made it has no group. */
+static void test_record_of_a_made_device(void **state) {
+    static const struct {
+        const char *from, *to;
+    } edits[] = {
+            {"\"name\":\"mdev:" UUID, "\"name\":\"pci:0000:04:00.0"},
+            {"\"parent\":\"mtty", "\"parent\":\"../mtty"}, {"\"parent\":\"mtty\"", "\"parent\":\"\""},
+            {"\"mediatedType\":\"mtty-2", "\"mediatedType\":\"mtty/2"},
+            {"\"mediatedType\":\"mtty-2\"", "\"mediatedType\":\"\""}, /* then it has no group either */
+    };
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
+    _cleanup_free_ char *text = NULL;
+    PlanMember *m;
+
+    make_claim(*state, &c);
+    while (c.plan.n_members > 1)
+        c.plan.n_members--;
+    c.plan.n_claimed = 1;
+    c.plan.n_groups = 0;
+    m = &c.plan.members[0];
+    *m = (PlanMember){.disposition = DISPOSITION_CLAIM, .group = -1, .progress = MEMBER_BOUND};
+    assert_int_equal(device_name_parse(UUID, &m->name), 0);
+    strcpy(m->made.parent, "mtty");
+    strcpy(m->made.type, "mtty-2");
+    strcpy(m->made.template, "serial");
+    text = claim_to_record(&c, "boot");
+    assert_non_null(text);
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
+    assert_memory_equal(&back.plan.members[0].made, &m->made, sizeof(m->made));
+    assert_true(plan_member_is_changed(&back.plan.members[0]));
+    for (size_t i = 0; i < ELEMENTSOF(edits); i++) {
+        const char *at = strstr(text, edits[i].from);
+        _cleanup_free_ char *edited = NULL;
+        Claim bad = CLAIM_NULL;
+
+        assert_non_null(at);
+        edited = format_string("%.*s%s%s", (int) (at - text), text, edits[i].to, at + strlen(edits[i].from));
+        assert_int_equal(claim_from_record(edited, strlen(edited), "boot", &bad, NULL), -EBADMSG);
+    }
+}
+
 /* A record cut anywhere, or with any one value of a wrong kind, is refused whole. */
 static void test_record_damage(void **state) {
     static const struct {
@@ -1570,6 +1709,9 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_obstacles_of_a_stranger, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_blockers, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_size_of_a_claim, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_template, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_parent_of_a_template, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_record_of_a_made_device, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
             cmocka_unit_test(test_keep_bad),

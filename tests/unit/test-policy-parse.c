@@ -304,6 +304,27 @@ static const struct {
                  "\"count\"?"}},
         {VFS("\n{\"device\":\"vdpa:*\",\"count\":8}"),
                 {"f:2:11: error: \"vdpa:*\" is no PCI device, and only these have virtual functions"}},
+#define TEMPLATES(text) "{\"host\":{\"templates\":[" text "]}}"
+        {TEMPLATES("{\"name\":\"a\",\"parent\":\"0000:06:*\",\"type\":\"GRID P40-2Q\"}"), {NULL}},
+        {TEMPLATES(""), {NULL}},
+        {"{\"host\":{\"templates\":{}}}",
+                {"f:1:22: error: \"templates\" must be a list of objects like {\"name\": \"vgpu\", "
+                 "\"parent\": "
+                 "\"0000:06:00.0\", \"type\": \"nvidia-474\"}, found an object"}},
+        {TEMPLATES("\n{\"name\":\"a\",\"parent\":\"b\"}"),
+                {"f:2:1: error: an element of \"templates\" requires the key \"type\""}},
+        {TEMPLATES("\n{\"name\":\"a\",\"parent\":\"b/c\",\"type\":\"d\"}"),
+                {"f:2:22: error: \"b/c\" is not the name of a parent as in /sys/class/mdev_bus, like "
+                 "\"0000:06:00.0\", nor a glob over such names"}},
+        {TEMPLATES("\n{\"name\":\"a\",\"parent\":\"b\",\"type\":\"mtty/c\"}"),
+                {"f:2:33: error: \"mtty/c\" is not a type of mediated devices as 'vfioctl types' shows them, "
+                 "like \"nvidia-474\""}},
+        {TEMPLATES("\n{\"name\":\"a b\",\"parent\":\"b\",\"type\":\"c\"}"),
+                {"f:2:9: error: \"a b\" is not the name of a template: at most 38 of the characters "
+                 "A-Za-z0-9._:@,+-, and the first is a letter or a digit"}},
+        {TEMPLATES("{\"name\":\"a\",\"parent\":\"b\",\"type\":\"c\"},"
+                   "\n{\"name\":\"a\",\"parent\":\"d\",\"type\":\"e\"}"),
+                {"f:2:1: error: there is a template of this name at f:1:23 already"}},
         {WHAT("\"physical-function\":[\"3b:00.0\",\"0000:3c:*\"]"), {NULL}},
         {WHAT("\"physical-function\":\"mdev:*\""),
                 {"f:2:21: error: \"mdev:*\" is no PCI device, and only these have virtual functions"}},

@@ -142,6 +142,8 @@ static int prepare_recycling(PlanMember *m, const Device *d) {
  * open the file of its group. A file that was never bound is what remains: where the watch on the node has
  * missed things, only its removal would tell. */
 static int ask_group_of(const ClaimRun *j, const PlanMember *m, WorkerOrder *order) {
+    if (m->group < 0) /* it was being made, so nobody was given it */
+        return 1;
     if (!claim_run_find_device(j, m)) /* the kernel removes it after the last close */
         return 1;
     if (!drain_is_sure(j))

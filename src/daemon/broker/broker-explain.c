@@ -32,7 +32,8 @@ static int add_devices(Broker *e, const ExplainQuery *query, const Plan *plan, E
     int r = 0;
 
     for (size_t i = 0; i < query->request->n_devices && r >= 0; i++) {
-        const Device *d = inventory_find_device(e->inventory, &query->request->devices[i]);
+        Device template;
+        const Device *d = broker_find_asked(e, &query->request->devices[i], &template);
         BrokerQuestion q;
 
         gone = gone || !d;
@@ -77,8 +78,10 @@ static int explain(Broker *e, const ExplainQuery *query, const PastRefusal *past
 int broker_explain(Broker *e, const ExplainQuery *query, struct json_object **ret, Refusal *refusal) {
     int r = request_validate(query->request, refusal);
 
+    Device template;
+
     for (size_t i = 0; r >= 0 && i < query->request->n_devices; i++)
-        if (!inventory_find_device(e->inventory, &query->request->devices[i]))
+        if (!broker_find_asked(e, &query->request->devices[i], &template))
             r = refuse(refusal, VFIOD_ERROR_NO_SUCH_DEVICE, &query->request->devices[i],
                     "there is no such device on this host");
     return r < 0 ? r : explain(e, query, NULL, ret);
@@ -90,7 +93,7 @@ static Request request_of(const Claim *c) {
     Request request = REQUEST_NULL;
 
     for (; request.n_devices < c->plan.n_claimed; request.n_devices++)
-        request.devices[request.n_devices] = c->plan.members[request.n_devices].name;
+        request.devices[request.n_devices] = plan_member_asked(&c->plan.members[request.n_devices]);
     return request;
 }
 

@@ -87,6 +87,9 @@ typedef struct BrokerQuestion {
 
 /* plan: of the claim that has the device, NULL: none has. Everything is borrowed, and the survey must not
  * change. */
+/* What the policy is asked about: the device, or what stands for it while it is not made yet, which is
+ * written to *template. NULL: there is none. */
+const Device *broker_find_asked(Broker *e, const DeviceName *name, Device *template);
 void broker_question_init(BrokerQuestion *q, Survey *survey, unsigned facts, const Subject *subject,
         const Device *d, const Plan *plan);
 

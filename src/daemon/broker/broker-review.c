@@ -25,7 +25,8 @@ static Review review_terms(const Broker *e, const Plan *plan, const Rule *rule) 
 }
 
 static Review review_device(Broker *e, const Claim *c, const DeviceName *name, const Rule **ret_rule) {
-    const Device *d = inventory_find_device(e->inventory, name);
+    Device template;
+    const Device *d = broker_find_asked(e, name, &template);
     unsigned facts = policy_needed_facts(e->policy);
     _cleanup_(survey_done) Survey survey = {};
     BrokerQuestion q;
@@ -42,7 +43,7 @@ static Review review_device(Broker *e, const Claim *c, const DeviceName *name, c
 static void review_claim(Broker *e, Claim *c) {
     c->denied = false;
     for (size_t i = 0; i < c->plan.n_claimed && !c->denied; i++) {
-        const DeviceName *device = &c->plan.members[i].name;
+        const DeviceName asked = plan_member_asked(&c->plan.members[i]), *device = &asked;
         char name[DEVICE_NAME_MAX];
         const Rule *rule = NULL;
         Review review = review_device(e, c, device, &rule);
@@ -104,7 +105,8 @@ void broker_compare_shadow(Broker *e, Survey *survey, const Request *request, co
     if (!e->shadow)
         return;
     for (size_t i = 0; i < request->n_devices; i++) {
-        const Device *d = inventory_find_device(e->inventory, &request->devices[i]);
+        Device template;
+        const Device *d = broker_find_asked(e, &request->devices[i], &template);
 
         if (d)
             compare_device(e, survey, subject, d);

@@ -174,6 +174,13 @@ uint64_t broker_now_usec(void) {
     return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
+const Device *broker_find_asked(Broker *e, const DeviceName *name, Device *template) {
+    if (name->kind != DEVICE_KIND_TEMPLATE)
+        return inventory_find_device(e->inventory, name);
+    template_as_device(name, template);
+    return template;
+}
+
 static Device as_before_claim(const Device *d, const Plan *plan) {
     Device before = *d;
 
@@ -345,6 +352,8 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .count_usage = count_usage,
             .usage_userdata = rivals,
             .claim = rivals->whole,
+            .find_maker = claims_find_maker,
+            .maker_userdata = e,
             .all_obstacles = q->all_obstacles,
             .describe = q->all_obstacles,
             .brief = q->brief,
@@ -435,7 +444,7 @@ static int charge_rebinding(Broker *e, const Plan *plan, const Subject *subject,
     for (size_t i = 0; i < plan->n_members && r >= 0; i++) {
         const PlanMember *m = &plan->members[i];
 
-        if (m->bind)
+        if (plan_member_is_changed(m))
             r = budget_rebind(e->config.budget, subject->uid, &m->name, budget_now(), refusal);
     }
     return r;

@@ -20,6 +20,7 @@ void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
             .vendor = m->vendor,
             .device = m->device,
             .identity = m->identity,
+            .made = m->made,
             .progress = m->progress};
     (void) snprintf(item->target_driver, sizeof(item->target_driver), "%s", m->target_driver);
     (void) snprintf(item->original_driver, sizeof(item->original_driver), "%s", m->original_driver);
@@ -64,11 +65,11 @@ static bool is_due(const PlanMember *m, WorkerOperation operation) {
     case WORKER_VF_RESTORE:
         return m->network_before.has != 0 && m->progress != MEMBER_BAD;
     case WORKER_BIND:
-        return m->bind;
+        return plan_member_is_changed(m);
     case WORKER_RESET:
         return m->reset && m->progress != MEMBER_BAD && (!m->bind || is_begun(m));
     default:
-        return m->bind && is_begun(m);
+        return plan_member_is_changed(m) && is_begun(m);
     }
 }
 
@@ -99,7 +100,7 @@ void claim_work_lift(ClaimRun *j) {
         PlanMember *m = &plan->members[i];
 
         if (m->progress == MEMBER_BAD)
-            set_progress(j, m, m->bind ? MEMBER_RESTORING : MEMBER_RESTORED);
+            set_progress(j, m, plan_member_is_changed(m) ? MEMBER_RESTORING : MEMBER_RESTORED);
         m->failure = MEMBER_FAILURE_NONE;
     }
 }
@@ -124,6 +125,22 @@ static void note_failure(
     }
     (void) refuse(&j->claim.refusal, code, name, "%s (%s: %s)", what, driver_step_to_string(result->step),
             strerror(-result->error));
+}
+
+/* Somebody else was faster, or the driver found out only now. */
+static void note_creation_failure(ClaimRun *j, const PlanMember *m, const WorkerResult *result) {
+    bool full = result->step == DRIVER_STEP_CREATE && (result->error == -ENOSPC || result->error == -EUSERS);
+
+    if (full) {
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_NO_INSTANCE, &m->name,
+                "the driver of %s says that no instance of the type %s is left any more", m->made.parent,
+                m->made.type);
+        return;
+    }
+    (void) refuse(&j->claim.refusal,
+            result->error == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_BIND_FAILED, &m->name,
+            "the driver of %s did not make a device of the type %s (%s: %s)", m->made.parent, m->made.type,
+            driver_step_to_string(result->step), strerror(-result->error));
 }
 
 static void note_bind_failure(ClaimRun *j, const PlanMember *m, const WorkerResult *result) {
@@ -214,6 +231,10 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
         set_bad(j, m, MEMBER_FAILURE_TIMED_OUT);
         return;
     }
+    if (j->work.operation == WORKER_BIND && plan_member_is_made(m)) {
+        note_creation_failure(j, m, result);
+        return;
+    }
     if (j->work.operation == WORKER_BIND) {
         note_bind_failure(j, m, result);
         return;
@@ -227,11 +248,45 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
         return;
     }
     note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name, result,
-            reset ? "it could not be reset after the claim" : "its original driver could not be restored");
+            reset                            ? "it could not be reset after the claim"
+                    : plan_member_is_made(m) ? "it was made for the claim, and could not be removed"
+                                             : "its original driver could not be restored");
     set_bad(j, m,
             !reset                                       ? MEMBER_FAILURE_RESTORE
                     : result->step == DRIVER_STEP_VERIFY ? MEMBER_FAILURE_NO_ANSWER
                                                          : MEMBER_FAILURE_RESET);
+}
+
+/* ---- what was made ---- */
+
+static int add_group(Plan *plan, int group) {
+    if (plan_has_group(plan, group))
+        return 0;
+    if (plan->n_groups == PLAN_GROUPS_MAX)
+        return -E2BIG;
+    plan->groups[plan->n_groups++] = group;
+    return 0;
+}
+
+/* What could not be planned, since the kernel numbers it now. */
+static int take_made(ClaimRun *j, PlanMember *m) {
+    Device *d = claim_run_find_device(j, m);
+
+    if (!d)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_GONE, &m->name,
+                "it was removed as soon as it was made");
+    if (!d->driver || d->vfio_index < 0 || !d->group || d->group->claim ||
+            add_group(&j->claim.plan, d->group->id) < 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_NODE_MISSING, &m->name,
+                "the driver of %s has made it, but has not registered it with VFIO in a group of its own",
+                m->made.parent);
+    m->group = d->group->id;
+    m->identity = device_identity(d);
+    put_text(m->target_driver, sizeof(m->target_driver), d->driver);
+    j->dirty = true;
+    claim_run_attach(j);
+    claim_run_announce(j, CLAIM_RESHAPED);
+    return 0;
 }
 
 /* ---- one after the other ---- */
@@ -322,6 +377,7 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
     ClaimRun *j = userdata;
     PlanMember *m = current(j);
     const DeviceName name = m->name;
+    int r = result->error;
 
     /* A worker that did not come back has reported how far it was. */
     if (result->error != -ETIMEDOUT && result->error != -ECONNRESET)
@@ -333,11 +389,13 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
     if (j->broker->refresh)
         (void) j->broker->refresh(j->broker->refresh_userdata, &name);
     claim_run_attach(j); /* the refresh may have replaced the inventory's entries */
-    if (result->error < 0)
+    if (r < 0)
         note_member_failure(j, m, result);
+    else if (j->work.operation == WORKER_BIND && plan_member_is_made(m))
+        r = take_made(j, m);
     else
         note_network(j, m, result);
-    if (result->error < 0 && is_forward(j->work.operation))
+    if (r < 0 && is_forward(j->work.operation))
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
     else
         next_member(j);

@@ -188,6 +188,35 @@ const Subject *claim_run_judged(const ClaimRun *j) {
     return j->for_other ? &j->claim.subject : j->subject;
 }
 
+/* A UUID of version 4 tells the device as ours, also after a crash: it is on record before it is made. */
+static int name_made(PlanMember *m) {
+    if (getrandom(m->name.uuid, sizeof(m->name.uuid), 0) != (ssize_t) sizeof(m->name.uuid))
+        return -EIO;
+    m->name.kind = DEVICE_KIND_MDEV;
+    m->name.uuid[6] = (uint8_t) (0x40 | (m->name.uuid[6] & 0x0f));
+    m->name.uuid[8] = (uint8_t) (0x80 | (m->name.uuid[8] & 0x3f));
+    return 0;
+}
+
+static int name_all_made(Plan *plan) {
+    int r = 0;
+
+    for (size_t i = 0; i < plan->n_claimed && r >= 0; i++)
+        if (plan_member_is_made(&plan->members[i]))
+            r = name_made(&plan->members[i]);
+    return r;
+}
+
+const Claim *claims_find_maker(void *userdata, const DeviceName *parent) {
+    const Broker *e = userdata;
+
+    for (const ClaimRun *j = e->claims; j; j = j->next)
+        for (size_t i = 0; j->attached && i < j->claim.plan.n_members; i++)
+            if (plan_member_is_made_of(&j->claim.plan.members[i], parent))
+                return &j->claim;
+    return NULL;
+}
+
 int claim_run_allow(ClaimRun *j) {
     const TetherType *tether = claim_run_tether(j);
     const ClaimQuestion *q = j->question;
@@ -198,6 +227,8 @@ int claim_run_allow(ClaimRun *j) {
             .pidfd_id = q->request.pidfd_id};
     const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : NULL;
 
+    if (name_all_made(&j->claim.plan) < 0)
+        return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "no random numbers");
     if (usage_charge(j->broker->usage, &j->claim.plan, j->claim.uid, j->subject, whole ? whole->charge : NULL,
                 &j->charge) < 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");

@@ -119,3 +119,5 @@ const ClaimRun *claims_find_rival(const Broker *e, const Plan *plan);
 int claim_run_allow(ClaimRun *j);
 /* Whom the policy judges: the caller, or the user that a device is reserved for. */
 const Subject *claim_run_judged(const ClaimRun *j);
+/* find_maker_t; userdata is the broker. */
+const Claim *claims_find_maker(void *userdata, const DeviceName *parent);

@@ -19,6 +19,8 @@ static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
         [DRIVER_STEP_VERIFY] = "verify",
         [DRIVER_STEP_RESET] = "reset",
         [DRIVER_STEP_OPEN] = "open",
+        [DRIVER_STEP_CREATE] = "create",
+        [DRIVER_STEP_REMOVE] = "remove",
 };
 DEFINE_STRING_TABLE(driver_step, DriverStep);
 

@@ -9,6 +9,7 @@
  * meant, and writes relative to it: an address may have been taken over by another device meanwhile. */
 
 #include "core/device-name.h"
+#include "core/plan.h"
 #include "core/progress.h"
 
 /* What to do with one device; fixed size, so that it can travel to a worker as it is. Strings come from sysfs
@@ -20,6 +21,7 @@ typedef struct DriverItem {
     char target_driver[64];
     char original_driver[64];
     char original_override[64];
+    MadeDevice made;         /* see mdev.h */
     MemberProgress progress; /* what may have been done to it before */
 } DriverItem;
 
@@ -34,6 +36,8 @@ typedef enum DriverStep {
     DRIVER_STEP_VERIFY,
     DRIVER_STEP_RESET,
     DRIVER_STEP_OPEN,
+    DRIVER_STEP_CREATE,
+    DRIVER_STEP_REMOVE,
     _DRIVER_STEP_MAX,
     _DRIVER_STEP_INVALID = -EINVAL,
 } DriverStep;

@@ -279,7 +279,8 @@ static int start_monitor(Hotplug *h) {
     for (size_t i = 0; r >= 0 && i < ELEMENTSOF(subsystems); i++)
         r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, subsystems[i], NULL);
     for (DeviceKind k = 0; r >= 0 && k < _DEVICE_KIND_MAX; k++)
-        r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, device_kind_to_string(k), NULL);
+        if (device_kind_info(k)->directory)
+            r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, device_kind_to_string(k), NULL);
     if (r < 0)
         return r;
     /* Without CAP_NET_ADMIN the usual size must do; a loss is noticed and made good. */

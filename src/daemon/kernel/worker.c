@@ -17,6 +17,7 @@
 #include "core/device-kind.h"
 #include "base/log.h"
 #include "daemon/kernel/holders.h"
+#include "daemon/kernel/mdev.h"
 #include "daemon/kernel/spawner.h"
 #include "daemon/kernel/vfio-caps.h"
 #include "daemon/kernel/vfio.h"
@@ -159,8 +160,14 @@ static void run_item(const WorkerOrder *order, WorkerResult *result) {
             [WORKER_RECYCLE] = driver_recycle,
     };
     DriverTrace trace = {.progress = order->item.progress, .note = note_step};
+    bool made = order->item.made.type[0];
 
-    result->error = functions[order->operation](&order->item, &trace);
+    if (made && order->operation == WORKER_BIND)
+        result->error = mdev_create(&order->item, &trace);
+    else if (made && order->operation == WORKER_RESTORE)
+        result->error = mdev_remove(&order->item, &trace);
+    else
+        result->error = functions[order->operation](&order->item, &trace);
     result->step = trace.step;
     result->progress = trace.progress;
 }

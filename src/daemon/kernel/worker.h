@@ -18,8 +18,8 @@
 #include "daemon/kernel/vf-setup.h"
 
 typedef enum WorkerOperation {
-    WORKER_BIND,         /* driver_bind() */
-    WORKER_RESTORE,      /* driver_restore() */
+    WORKER_BIND,         /* driver_bind(), or mdev_create() */
+    WORKER_RESTORE,      /* driver_restore(), or mdev_remove() */
     WORKER_RESET,        /* driver_reset() */
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
