@@ -11,8 +11,11 @@ sd_bus *bus_of(const VfiodConnection *c) {
 
 /* ---- all objects ---- */
 
-/* Reads one {oa{sa{sv}}} entry's contents; an object that is none of ours is left out. */
-static int read_object(sd_bus_message *m, Objects *objects) {
+typedef int (*read_properties_t)(sd_bus_message *m, struct json_object **ret);
+
+/* Reads the contents of one entry; an object that is none of ours is left out. type: of what follows the
+ * path. */
+static int read_object(sd_bus_message *m, const char *type, read_properties_t read, Objects *objects) {
     _cleanup_object_ Object object = OBJECT_NULL;
     const char *path;
     int r;
@@ -24,19 +27,22 @@ static int read_object(sd_bus_message *m, Objects *objects) {
     if (r == -ENOMEM)
         return r;
     if (r < 0)
-        return sd_bus_message_skip(m, "a{sa{sv}}");
-    r = json_from_interfaces(m, &object.properties);
+        return sd_bus_message_skip(m, type);
+    r = read(m, &object.properties);
     return r < 0 ? r : objects_add(objects, &object);
 }
 
-static int read_objects(sd_bus_message *m, Objects *objects) {
+static int read_objects(sd_bus_message *m, const char *type, read_properties_t read, Objects *objects) {
+    _cleanup_free_ char *entry = format_string("o%s", type), *entries = format_string("{o%s}", type);
     int r;
 
-    r = sd_bus_message_enter_container(m, 'a', "{oa{sa{sv}}}");
+    if (!entry || !entries)
+        return -ENOMEM;
+    r = sd_bus_message_enter_container(m, 'a', entries);
     if (r < 0)
         return r;
-    while ((r = sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}")) > 0) {
-        r = read_object(m, objects);
+    while ((r = sd_bus_message_enter_container(m, 'e', entry)) > 0) {
+        r = read_object(m, type, read, objects);
         if (r >= 0)
             r = sd_bus_message_exit_container(m);
         if (r < 0)
@@ -54,7 +60,24 @@ int bus_get_objects(sd_bus *bus, Objects *ret, VfiodErrorText *error) {
             "GetManagedObjects", &bus_error, &reply, NULL);
     if (r < 0)
         return error_text_from_bus(error, &bus_error, r);
-    r = read_objects(reply, ret);
+    r = read_objects(reply, "a{sa{sv}}", json_from_interfaces, ret);
+    return r < 0 ? error_text_errno(error, r, "Cannot read vfiod's answer") : 0;
+}
+
+int bus_list_devices(sd_bus *bus, const char *property, Objects *ret, VfiodErrorText *error) {
+    _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
+    _cleanup_message_ sd_bus_message *reply = NULL;
+    _cleanup_free_ char *name = strdup(property);
+    int r;
+
+    if (!name)
+        return error_text_errno(error, ENOMEM, "Cannot call vfiod");
+    *name = (char) toupper((unsigned char) *name);
+    r = sd_bus_call_method(bus, VFIOD_BUS_NAME, VFIOD_OBJECT_PATH, VFIOD_MANAGER_INTERFACE, "ListDevices",
+            &bus_error, &reply, "as", 1, name);
+    if (r < 0)
+        return error_text_from_bus(error, &bus_error, r);
+    r = read_objects(reply, "a{sv}", json_from_properties, ret);
     return r < 0 ? error_text_errno(error, r, "Cannot read vfiod's answer") : 0;
 }
 

@@ -12,6 +12,8 @@
 /* The bus of a connection; NULL: it uses the socket. */
 sd_bus *bus_of(const VfiodConnection *c);
 int bus_get_objects(sd_bus *bus, Objects *ret, VfiodErrorText *error);
+/* All devices, with one property (in the spelling of JSON) that is not costly. */
+int bus_list_devices(sd_bus *bus, const char *property, Objects *ret, VfiodErrorText *error);
 /* All properties but the costly ones, or the value of one of them (in the spelling of JSON). */
 int bus_read(sd_bus *bus, ObjectKind kind, const char *name, const char *property, struct json_object **ret,
         VfiodErrorText *error);

@@ -218,6 +218,44 @@ int call_complete_objects(VfiodConnection *c, Objects *objects, ObjectKind kind,
     return 0;
 }
 
+/* As an older daemon says it, by either transport. */
+static bool is_unknown_to_daemon(const char *error) {
+    return strstr(error, "InvalidParameter") || strstr(error, "UnknownMethod");
+}
+
+static int list_property(VfiodConnection *c, const char *property, Objects *ret, VfiodErrorText *error) {
+    const Call call = {.method = METHOD_LIST_ALL, .field = property, .pidfd = -EBADF};
+    sd_bus *bus = bus_of(c);
+    int r = bus ? bus_list_devices(bus, property, ret, error)
+                : connection_call(c, &call, take_object, ret, error);
+
+    return r < 0 && is_unknown_to_daemon(error->name) ? 0 : r;
+}
+
+int call_add_to_devices(VfiodConnection *c, Objects *objects, const char *property, VfiodErrorText *error) {
+    _cleanup_objects_ Objects answers = {};
+    int r;
+
+    r = list_property(c, property, &answers, error);
+    if (r < 0)
+        return r;
+    if (answers.n_items > 0)
+        qsort(answers.items, answers.n_items, sizeof(Object), compare_objects);
+    for (size_t i = 0; i < objects->n_items; i++) {
+        const Object *found = NULL;
+        Object *o = &objects->items[i];
+
+        if (o->kind != OBJECT_DEVICE)
+            continue;
+        if (answers.n_items > 0)
+            found = bsearch(o, answers.items, answers.n_items, sizeof(Object), compare_objects);
+        if (json_object_object_add(o->properties, property,
+                    found ? json_object_get(json_member(found->properties, property)) : NULL) < 0)
+            return error_text_errno(error, ENOMEM, "Cannot read vfiod's answer");
+    }
+    return 0;
+}
+
 /* vfiod answered, but not with the value: not that the object or vfiod itself is gone. */
 static bool is_refusal_of_one_property(const char *error) {
     if (strchr(error, '.'))

@@ -47,6 +47,9 @@ int call_plan(const VfiodRequest *request, struct json_object **ret, VfiodErrorT
 int call_get_objects(VfiodConnection *c, Objects *ret, VfiodErrorText *error);
 /* Adds the others to the objects of this kind: those that the daemon looks up for each reader. */
 int call_complete_objects(VfiodConnection *c, Objects *objects, ObjectKind kind, VfiodErrorText *error);
+/* Adds one property that is not costly to all devices, in one call: null where an older daemon does not have
+ * it. The devices are in their order. */
+int call_add_to_devices(VfiodConnection *c, Objects *objects, const char *property, VfiodErrorText *error);
 /* These have all properties but those that are costly to read. */
 int call_get_manager(VfiodConnection *c, Object *ret, VfiodErrorText *error);
 /* Adds those, a device's AcsPath and a claim's Holders: the daemon tells them only one by one. */

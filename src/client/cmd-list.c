@@ -21,6 +21,7 @@ enum {
     COLUMN_DRIVER,
     COLUMN_STATE,
     COLUMN_NODE,
+    COLUMN_ACCESS,
     COLUMN_MODEL,
     COLUMN_CLAIM,
     COLUMN_NUMA,
@@ -29,11 +30,12 @@ enum {
 };
 #define COLUMNS_WITH(second)                                                                                 \
     {                                                                                                        \
-        [COLUMN_NAME] = {"NAME"}, [COLUMN_GROUP] = {second, .drop = 2},                                      \
-        [COLUMN_CLASS] = {"CLASS", .drop = 1}, [COLUMN_IDS] = {"IDS", .drop = 4},                            \
-        [COLUMN_DRIVER] = {"DRIVER"}, [COLUMN_STATE] = {"STATE"}, [COLUMN_NODE] = {"NODE", .drop = 5},       \
-        [COLUMN_MODEL] = {"MODEL", .cut = 20, .drop = 3}, [COLUMN_CLAIM] = {"CLAIM", .wide = true},          \
-        [COLUMN_NUMA] = {"NUMA", .wide = true}, [COLUMN_HOST_USE] = {"HOST USE", .wide = true},              \
+        [COLUMN_NAME] = {"NAME"}, [COLUMN_GROUP] = {second, .drop = 3},                                      \
+        [COLUMN_CLASS] = {"CLASS", .drop = 2}, [COLUMN_IDS] = {"IDS", .drop = 5},                            \
+        [COLUMN_DRIVER] = {"DRIVER"}, [COLUMN_STATE] = {"STATE"}, [COLUMN_NODE] = {"NODE", .drop = 6},       \
+        [COLUMN_ACCESS] = {"ACCESS", .drop = 1}, [COLUMN_MODEL] = {"MODEL", .cut = 20, .drop = 4},           \
+        [COLUMN_CLAIM] = {"CLAIM", .wide = true}, [COLUMN_NUMA] = {"NUMA", .wide = true},                    \
+        [COLUMN_HOST_USE] = {"HOST USE", .wide = true},                                                      \
     }
 static const TableColumn list_columns[N_COLUMNS] = COLUMNS_WITH("GROUP");
 static const TableColumn tree_columns[N_COLUMNS] = COLUMNS_WITH("TYPE");
@@ -112,6 +114,7 @@ static int fill_row(const List *l, Row *row) {
     row->cells[COLUMN_DRIVER] = strdup(json_text(d, "driver"));
     row->cells[COLUMN_STATE] = strdup(json_text(d, "state"));
     row->cells[COLUMN_NODE] = strdup(node_name(json_text(d, "vfioNode")));
+    row->cells[COLUMN_ACCESS] = strdup(json_text(d, "access"));
     row->cells[COLUMN_MODEL] = model_cell(l, d);
     row->cells[COLUMN_CLAIM] = strdup(json_text(d, "claim"));
     if (json_number(d, "numaNode") >= 0)
@@ -231,6 +234,8 @@ static int ask(List *l, VfiodErrorText *error) {
     if (r >= 0 && (o->json || o->groups))
         r = call_complete_objects(
                 l->connection, &l->objects, o->groups ? OBJECT_GROUP : OBJECT_DEVICE, error);
+    if (r >= 0)
+        r = call_add_to_devices(l->connection, &l->objects, "access", error);
     if (r >= 0 && l->wanted & 1U << COLUMN_NUMA)
         r = call_complete_objects(l->connection, &l->objects, OBJECT_DEVICE, error);
     for (size_t i = 0; i < l->objects.n_items && r >= 0 && l->wanted & 1U << COLUMN_HOST_USE; i++)
@@ -293,12 +298,23 @@ static bool group_is_shown(const List *l, int64_t group) {
 
 /* ---- Forms ---- */
 
+static Colour access_colour(const char *access) {
+    return streq(access, "allow") ? COLOUR_GREEN : streq(access, "deny") ? COLOUR_GREY : COLOUR_YELLOW;
+}
+
+static Colour cell_colour(size_t column, const char *text) {
+    if (!text)
+        return COLOUR_NONE;
+    if (column == COLUMN_STATE)
+        return state_colour(text);
+    if (column == COLUMN_ACCESS)
+        return access_colour(text);
+    return column == COLUMN_HOST_USE ? COLOUR_YELLOW : COLOUR_NONE;
+}
+
 static void set_cells(Table *t, const Row *row, size_t from) {
     for (size_t c = from; c < N_COLUMNS; c++)
-        table_set(t, c, row->cells[c],
-                c == COLUMN_STATE              ? state_colour(row->cells[c])
-                        : c == COLUMN_HOST_USE ? COLOUR_YELLOW
-                                               : COLOUR_NONE);
+        table_set(t, c, row->cells[c], cell_colour(c, row->cells[c]));
 }
 
 static int list_devices(const List *l) {

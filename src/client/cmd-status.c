@@ -103,6 +103,20 @@ static void show_ids(const Options *o, struct json_object *device) {
             (uint64_t) json_number(device, "subsystemProduct"));
 }
 
+static const char *access_text(const char *access) {
+    static const char *const texts[][2] = {
+            {"allow", "allowed to you by the policy"},
+            {"ask", "allowed to you by the policy after authentication"},
+            {"deny", "denied to you by the policy"},
+            {"unknown", "depends on more than can be shown here, see 'vfioctl plan'"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+        if (streq(texts[i][0], access))
+            return texts[i][1];
+    return access;
+}
+
 static void show_device(const Options *o, struct json_object *device) {
     const char *state = json_text(device, "state"), *driver = json_text(device, "driver");
     _cleanup_free_ char *resets = json_list_text(device, "resetMethods");
@@ -113,6 +127,7 @@ static void show_device(const Options *o, struct json_object *device) {
     if (is_pci(device))
         show_ids(o, device);
     show_field(o, "State", state_colour(state), state);
+    show_field(o, "Access", COLOUR_NONE, access_text(json_text(device, "access")));
     show_field(o, "Quarantine", COLOUR_RED, json_text(device, "quarantineCause"));
     show_field(o, "Driver", COLOUR_NONE, *driver ? driver : "none");
     show_field(o, "Override", COLOUR_NONE, json_text(device, "driverOverride"));

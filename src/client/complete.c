@@ -178,6 +178,7 @@ static void offer_filters(const char *current) {
             {"name="},
             {"node="},
             {"claim="},
+            {"access=", "allow ask deny unknown"},
             {"numa="},
             {"host-use="},
     };

@@ -50,7 +50,7 @@ typedef struct Call {
     const char *tether;     /* of Transfer; NULL: that of the claim, or "process" with a pidfd */
     bool last_refusal;      /* of Explain: what was refused last */
     /* Of List: which object, as "device" and its name; "host" needs none. And which field; NULL: all but the
-     * costly ones. */
+     * costly ones. Of a list of all: that field of every device, which is not costly. */
     const char *kind, *name, *field;
     /* Of Reserve, with kind "device" and what is to be reserved as name. */
     uint64_t ttl;        /* seconds; 0: the daemon's default */

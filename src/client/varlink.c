@@ -78,6 +78,13 @@ static void add_object(StrBuf *b, const Call *call) {
     strbuf_add(b, "]");
 }
 
+static void add_field_of_devices(StrBuf *b, const char *field) {
+    strbuf_add(b, b->text[b->length - 1] == '{' ? "" : ",");
+    strbuf_add(b, "\"kinds\":[\"device\"],\"fields\":[\"name\",");
+    strbuf_add_json(b, field);
+    strbuf_add(b, "]");
+}
+
 static void add_count(StrBuf *b, const Call *call) {
     add_member(b, "count");
     strbuf_addf(b, "%" PRIu64, call->count);
@@ -106,6 +113,8 @@ int varlink_write_call(const Call *call, char **ret) {
     strbuf_addf(&b, "{\"method\":\"" VARLINK_INTERFACE ".%s\",\"parameters\":{", method_name(call->method));
     if (call->kind)
         add_object(&b, call);
+    if (call->method == METHOD_LIST_ALL && call->field)
+        add_field_of_devices(&b, call->field);
     if (call->method == METHOD_SET_VIRTUAL_FUNCTIONS)
         add_count(&b, call);
     if (call->method == METHOD_RESERVE)

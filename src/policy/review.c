@@ -22,8 +22,8 @@ Review policy_review(const Policy *policy, const PolicyQuestion *question, const
     Question q;
 
     question_init(&q, question, UINT32_MAX);
-    for (size_t i = 0; i < policy_n_rules(policy); i++) {
-        const Rule *rule = policy_rule(policy, i);
+    for (size_t k = 0; k < (question->excerpt ? question->excerpt->n : policy_n_rules(policy)); k++) {
+        const Rule *rule = policy_rule(policy, question->excerpt ? question->excerpt->rules[k] : k);
         Holds holds = all_hold(rule, &q);
 
         if (holds == HOLDS_NO)

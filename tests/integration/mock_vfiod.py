@@ -151,7 +151,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Group': group_path(group) if group is not None else '/', 'State': 'free', 'Claim': '/', 'NumaNode': -1,
             'QuarantineCause': '', 'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
             'VirtualFunctionsMax': dbus.UInt16(0), 'VirtualFunctions': dbus.Array([], 'o'), 'PhysicalFunction': dbus.ObjectPath('/'),
-            'Network': '', 'Capabilities': {},
+            'Network': '', 'Capabilities': {}, 'Access': 'deny',
             **properties})
 
     def add_group(self, number, *devices, **properties):
@@ -289,6 +289,13 @@ class MockVfiod(dbus.service.FallbackObject):
         if claim not in self.claims:
             raise dbus.DBusException(f'{claim}: There is no such claim.', name=ERROR + 'NoSuchClaim')
         GLib.idle_add(self.end_claim, self.claims[claim])
+
+    @dbus.service.method(NAME + '.Manager', in_signature='as', out_signature='a{oa{sv}}')
+    def ListDevices(self, wanted):
+        self._called('ListDevices', [str(w) for w in wanted])
+        return dbus.Dictionary({dbus.ObjectPath(path): typed(interface, {w: properties[w] for w in wanted})
+                                for path, (interface, properties) in self.objects.items() if interface == NAME + '.Device'},
+                               signature='oa{sv}')
 
     @dbus.service.method(NAME + '.Manager', in_signature='s', out_signature='o')
     def GetDevice(self, name):

@@ -180,6 +180,31 @@ class OutputTest(vfioctl.ClientTest):
         self.assertIn('2026-09-21 14:13:20 UTC', self.succeeds('status', '-o', 'wide'))
         self.assertEqual(self.succeeds('status', '-o', 'name', EDU[4:], 'group:8'), f'{EDU}\n8\n')
 
+    def test_access(self):
+        """One call for all devices."""
+        for name, access in ((NIC, 'allow'), (EDU, 'ask'), (VGA, 'unknown')):
+            self.mock.set(harness.device_path(name), Access=access)
+        self.mock.calls.clear()
+        lines = self.succeeds('list').splitlines()
+        column = lines[0].index('ACCESS')
+        self.assertEqual({l.split()[0]: l[column:].split()[0] for l in lines[1:]},
+                         {NIC: 'allow', PORT: 'deny', VGA: 'unknown', NVME: 'deny', EDU: 'ask'})
+        self.assertEqual([c for c in self.mock.calls if c[0] != 'GetManagedObjects'], [('ListDevices', ['Access'])])
+        self.assertEqual(self.names('access=allow,ask'), [NIC, EDU])
+        self.assertEqual({d['name']: d['access'] for d in self.json('list')}[EDU], 'ask')
+        self.assertIn('Access: allowed to you by the policy\n', self.succeeds('status', NIC))
+        self.assertIn('Access: denied to you by the policy\n', self.succeeds('status', PORT))
+        self.assertIn("see 'vfioctl plan'", self.succeeds('status', VGA))
+
+    def test_older_daemon(self):
+        """It has no such call."""
+        self.mock.refusals['ListDevices'] = 'org.freedesktop.DBus.Error.UnknownMethod', 'Unknown method.'
+        line = self.succeeds('list').splitlines()[1]
+        self.assertEqual(line.split(), [NIC, '10', 'ethernet', '8086:10d3', 'e1000e', 'free', '-', '-', '-'])
+        self.assertEqual(self.names('access=-'), [NIC, PORT, VGA, NVME, EDU])
+        self.mock.refusals['ListDevices'] = 'LimitExceeded', 'too much.'
+        self.fails(33, 'list')
+
     def test_nobody_looks_for_what_is_not_shown(self):
         """What the host uses a device for costs a look at each."""
         self.succeeds('list')

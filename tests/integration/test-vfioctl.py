@@ -159,11 +159,14 @@ class ClientTest(unittest.TestCase):
 class ListTest(ClientTest):
     def test_table(self):
         lines = self.succeeds('list').splitlines()
-        self.assertEqual(lines[0].split(), ['NAME', 'GROUP', 'CLASS', 'IDS', 'DRIVER', 'STATE', 'NODE', 'MODEL'])
+        self.assertEqual(lines[0].split(), ['NAME', 'GROUP', 'CLASS', 'IDS', 'DRIVER', 'STATE', 'NODE', 'ACCESS', 'MODEL'])
         self.assertEqual([l.split()[0] for l in lines[1:]], [NIC, PORT, EDU])
-        self.assertEqual(lines[1].split(), [NIC, '10', 'ethernet', '8086:10d3', 'e1000e', 'free', '-', '-'])
-        self.assertEqual(lines[3].split()[-5:], ['1234:11e8', '-', 'free', 'vfio0', '-'])
-        self.assertTrue(all(len(l) <= 80 and l == l.rstrip() for l in lines))
+        self.assertEqual(lines[1].split(), [NIC, '10', 'ethernet', '8086:10d3', 'e1000e', 'free', '-', 'deny', '-'])
+        self.assertEqual(lines[3].split()[-6:], ['1234:11e8', '-', 'free', 'vfio0', 'deny', '-'])
+        self.assertTrue(all(l == l.rstrip() for l in lines))
+        narrow = self.terminal('list', COLUMNS='80', NO_COLOR='1').splitlines()
+        self.assertEqual(narrow[0].split(), ['NAME', 'GROUP', 'CLASS', 'IDS', 'DRIVER', 'STATE', 'NODE', 'ACCESS'])
+        self.assertTrue(all(len(l) <= 80 for l in narrow))
         column = lines[0].index('STATE')
         self.assertTrue(all(l[column:].startswith('free') for l in lines[1:]))
 

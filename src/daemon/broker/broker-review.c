@@ -73,6 +73,31 @@ unsigned broker_review_claims(Broker *e) {
     return n;
 }
 
+/* ---- what callers may have ---- */
+
+/* For a list, nothing that may sleep is looked at. So an answer that depends on it is open, and Plan has it.
+ */
+const char *broker_access(Broker *e, const Device *d, const Subject *subject) {
+    unsigned facts = policy_needed_facts(e->policy),
+             later = e->config.host->sleeps ? SURVEY_FACTS_SLEEPING : 0;
+    _cleanup_(survey_done) Survey survey = {};
+    const Rule *rule;
+    BrokerQuestion q;
+    Verdict v;
+
+    if (!subject || survey_want(&survey, &d->name, facts & ~later) < 0)
+        return "unknown";
+    broker_take_now(e, &survey);
+    broker_question_init(&q, &survey, facts & ~later, subject, d, d->claim ? &d->claim->plan : NULL);
+    q.question.excerpt = excerpts_get(&e->excerpts, e->policy, e->policy_generation, subject);
+    v = policy_evaluate(e->policy, &q.question);
+    if (v.effect != EFFECT_DENY)
+        return effect_to_string(v.effect);
+    if ((facts & later) && policy_review(e->policy, &q.question, &rule) == REVIEW_CANNOT_TELL)
+        return "unknown";
+    return effect_to_string(EFFECT_DENY);
+}
+
 /* ---- the shadow ---- */
 
 void broker_set_shadow(Broker *e, const Policy *shadow) {

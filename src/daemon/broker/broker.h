@@ -136,6 +136,9 @@ void broker_inquiry_done(BrokerInquiry *q);
 /* What would happen. 0, or negative errno with the refusal that acquire would give, or -EAGAIN. */
 int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal);
+/* What the policy says to the subject about a device, as far as it can be told at once: "allow", "ask",
+ * "deny", or "unknown" where it depends on facts that may sleep, or on a subject that is NULL. */
+const char *broker_access(Broker *e, const Device *d, const Subject *subject);
 /* Looks for facts of one device, which are in q->survey then. 0, -EAGAIN, -ENOMEM. */
 int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned what);
 /* Opens a device that nobody uses, to learn what it can do, and remembers it with the device. For the

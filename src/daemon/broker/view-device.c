@@ -115,6 +115,11 @@ static int put_device_claim(const ViewQuery *q, const ViewSink *out) {
     return view_refer_claim(out, c ? c->id : NULL);
 }
 
+/* Of the reader: of nobody else, or the policy could be read off. */
+static int put_access(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, broker_access(q->host->broker, q->thing, q->reader));
+}
+
 static int put_numa_node(const ViewQuery *q, const ViewSink *out) {
     _cleanup_(device_facts_done) DeviceFacts facts;
 
@@ -324,6 +329,7 @@ const ViewField view_device_fields[] = {
         {"State", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_state},
         {"Claim", "o", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_device_claim},
         {"QuarantineCause", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_quarantine_cause},
+        {"Access", "s", VIEW_SILENT, VIEW_FOR_ALL, put_access},
         {"NumaNode", "i", VIEW_SILENT, VIEW_FOR_ALL, put_numa_node},
         {"ResetMethods", "as", VIEW_SILENT, VIEW_FOR_ALL, put_reset_methods},
         {"AcsPath", "(ss)", VIEW_COSTLY, VIEW_FOR_ALL, put_acs_path, DEVICE_FACT_ACS, "path blocker"},

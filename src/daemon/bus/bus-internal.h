@@ -147,6 +147,8 @@ bool bus_is_method(sd_bus_message *m);
 extern const sd_bus_vtable bus_manager_methods[], bus_claim_methods[];
 
 /* Takes a call that reads out of the hands of sd-bus. 0: it is none. */
+/* ListDevices. */
+int bus_list_devices(BusCall *call, const Subject *subject, Refusal *refusal);
 int bus_read_begin(BusFace *b, sd_bus_message *m, sd_bus_error *error);
 BusReading *bus_reading_free(BusReading *reading);
 /* The introspection XML of one interface set, as bus_face_introspect() has it. *ret is owned by the caller.

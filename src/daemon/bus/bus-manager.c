@@ -546,6 +546,10 @@ static int method_get_claim(sd_bus_message *m, void *userdata, sd_bus_error *err
     return bus_call_ask(userdata, m, DOOR_SHORT, run_get_claim, error);
 }
 
+static int method_list_devices(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_ask(userdata, m, DOOR_LONG, bus_list_devices, error);
+}
+
 const sd_bus_vtable bus_manager_methods[] = {
         SD_BUS_METHOD_WITH_ARGS("Acquire", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_RESULT("o", claim, "a{sv}", result, "a(sh)", fds), method_acquire,
@@ -567,6 +571,8 @@ const sd_bus_vtable bus_manager_methods[] = {
                 method_release, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ProbeCapabilities", SD_BUS_ARGS("s", device, "a{sv}", options),
                 SD_BUS_NO_RESULT, method_probe_capabilities, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("as", properties),
+                SD_BUS_RESULT("a{oa{sv}}", devices), method_list_devices, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetDevice", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", device),
                 method_get_device, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetGroup", SD_BUS_ARGS("u", id), SD_BUS_RESULT("o", group), method_get_group,

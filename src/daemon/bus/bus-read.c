@@ -23,11 +23,13 @@
 /* The bus takes our messages more slowly than we make them: what is long waits for that, not to take more
  * memory. */
 #define MESSAGES_WAITING_MAX 16U
+#define PROPERTY_SHOWN_MAX 64U
 
 struct BusReading {
     sd_bus_message *reply;  /* owned; under construction */
     const ViewField *field; /* GetAll: the next one */
     ViewWalk walk;          /* a list: how far it is */
+    uint64_t fields;        /* ListDevices: mask of the rows of the table */
     StrBuf text;            /* introspection */
     uint64_t bytes;
 };
@@ -264,6 +266,87 @@ static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) 
             r = append_object(call, &object, &reference);
             reading->bytes += OBJECT_BYTES + b->written - before;
         }
+    }
+    if (r >= 0)
+        r = sd_bus_message_close_container(reading->reply);
+    return r < 0 ? r : bus_call_send(call, reading->reply, reading->bytes);
+}
+
+/* ---- All devices, with the fields that the caller wants ---- */
+
+static int read_fields(sd_bus_message *m, uint64_t *ret, Refusal *refusal) {
+    const ViewTable *table = &view_tables[VIEW_DEVICE];
+    const char *name;
+    int r;
+
+    *ret = 0;
+    r = sd_bus_message_enter_container(m, 'a', "s");
+    while (r >= 0 && (r = sd_bus_message_read_basic(m, 's', &name)) > 0) {
+        const ViewField *field = view_find_field(table, name);
+        _cleanup_free_ char *shown = field ? NULL : sanitize(name, PROPERTY_SHOWN_MAX);
+
+        if (!field)
+            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "devices have no property \"%s\"",
+                    shown ?: "");
+        if (field->change == VIEW_COSTLY)
+            return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                    "%s is costly to read: read it of each device", field->name);
+        *ret |= UINT64_C(1) << (field - table->fields);
+    }
+    return r;
+}
+
+static int begin_devices(BusCall *call, BusReading *reading, Refusal *refusal) {
+    int r;
+
+    r = read_fields(call->message, &reading->fields, refusal);
+    if (r >= 0)
+        r = sd_bus_message_new_method_return(call->message, &reading->reply);
+    if (r < 0)
+        return r;
+    view_walk_begin(&reading->walk, VIEW_DEVICE);
+    return sd_bus_message_open_container(reading->reply, 'a', "{oa{sv}}");
+}
+
+static int append_fields(BusCall *call, const BusObject *object, const ViewReference *reference) {
+    const ViewField *fields = view_tables[VIEW_DEVICE].fields;
+    sd_bus_message *reply = call->reading->reply;
+    char path[BUS_OBJECT_PATH_MAX];
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'e', "oa{sv}");
+    if (r >= 0)
+        r = sd_bus_message_append_basic(reply, 'o', bus_object_path(reference, path));
+    if (r >= 0)
+        r = sd_bus_message_open_container(reply, 'a', "{sv}");
+    for (uint64_t rest = call->reading->fields; rest != 0 && r >= 0; rest &= rest - 1)
+        r = bus_append_property(
+                call->face, reply, object, &fields[__builtin_ctzll(rest)], call->subject, NULL);
+    if (r >= 0)
+        r = sd_bus_message_close_container(reply);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int bus_list_devices(BusCall *call, const Subject *subject, Refusal *refusal) {
+    BusReading *reading = get_reading(call);
+    BusFace *b = call->face;
+    ViewReference reference;
+    BusObject object;
+    uint64_t before;
+    int r = 0;
+
+    if (!reading)
+        return -ENOMEM;
+    if (must_wait(b))
+        return BUS_CALL_WAIT;
+    if (!reading->reply)
+        r = begin_devices(call, reading, refusal);
+    while (r >= 0 && (r = next_object(b, reading, &object, &reference)) > 0) {
+        before = b->written;
+        r = append_fields(call, &object, &reference);
+        reading->bytes += OBJECT_BYTES + b->written - before;
+        if (r >= 0 && door_is_over(b->context.door))
+            return BUS_CALL_MORE;
     }
     if (r >= 0)
         r = sd_bus_message_close_container(reading->reply);

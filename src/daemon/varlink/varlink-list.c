@@ -11,9 +11,10 @@
 
 typedef struct Listing {
     ViewWalk walk;
-    unsigned kinds; /* mask of 1 << ViewKind */
-    StrBuf ready;   /* whole messages */
-    StrBuf last;    /* the newest, whose end says whether others follow */
+    unsigned kinds;        /* mask of 1 << ViewKind */
+    const JsonNode *names; /* of the call: of the fields; NULL: those that are announced */
+    StrBuf ready;          /* whole messages */
+    StrBuf last;           /* the newest, whose end says whether others follow */
 } Listing;
 
 static const ViewHost *host_of(const VarlinkCall *call) {
@@ -201,7 +202,8 @@ static int add_object(const VarlinkCall *call, Listing *l, const void *thing) {
     int r;
 
     varlink_reply_begin(&w);
-    r = varlink_write_object(&w, l->walk.kind, &q, varlink_is_listed, NULL);
+    r = l->names ? varlink_write_object(&w, l->walk.kind, &q, wants, (void *) l->names)
+                 : varlink_write_object(&w, l->walk.kind, &q, varlink_is_listed, NULL);
     json_write_close(&w, '}');
     if (r < 0 || w.text.error < 0) {
         strbuf_done(&w.text);
@@ -252,22 +254,39 @@ static int list_all(VarlinkCall *call) {
     return r < 0 ? r : VARLINK_WRITTEN;
 }
 
+/* One kind has all of them, and none is costly. */
+static bool fields_can_be_listed(const JsonNode *names, unsigned kinds) {
+    if (!names)
+        return true;
+    if ((kinds & (kinds - 1)) != 0)
+        return false;
+    FOREACH_ITEM(n, names) {
+        const ViewField *field = varlink_find_field((ViewKind) __builtin_ctz(kinds), n->string);
+
+        if (!field || field->change == VIEW_COSTLY)
+            return false;
+    }
+    return true;
+}
+
 static int begin_listing(VarlinkCall *call) {
+    const JsonNode *names = varlink_call_parameter(call, "fields");
     unsigned kinds;
     Listing *l;
     int r;
 
-    if (varlink_call_parameter(call, "fields"))
-        return varlink_reply_error(call, VARLINK_SERVICE ".InvalidParameter", "parameter", "fields");
     if (!call->message.more)
         return varlink_reply_error(call, VARLINK_SERVICE ".ExpectedMore", NULL, NULL);
     r = varlink_read_kinds(call, &kinds);
     if (kinds == 0)
         return r;
+    if (!fields_can_be_listed(names, kinds))
+        return varlink_reply_error(call, VARLINK_SERVICE ".InvalidParameter", "parameter", "fields");
     l = calloc(1, sizeof(*l));
     if (!l)
         return -ENOMEM;
     l->kinds = kinds;
+    l->names = names;
     call->state = l;
     call->free_state = free_listing;
     return list_all(call);
