@@ -89,6 +89,8 @@ static void show_networks(const Options *o, struct json_object *members) {
 
         if (text)
             show_fieldf(o, "Network", "%s (%s)", text, json_text(member, "name"));
+        if (json_flag(member, "needsVfToken"))
+            show_fieldf(o, "VF token", "comes with the claim (%s)", json_text(member, "name"));
     }
 }
 

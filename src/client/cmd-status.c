@@ -44,6 +44,7 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_list(o, claim, "Nodes", "nodes");
     show_field(o, "Tether", COLOUR_NONE, json_text(claim, "tether"));
     show_field(o, "Cookie", COLOUR_NONE, json_text(claim, "cookie"));
+    show_list(o, claim, "VF tokens", "vfTokens");
     show_field(o, "Owner", COLOUR_NONE, owner);
     show_fieldf(o, "Caller", "%" PRIi64 " %s", json_number(claim, "pid"), json_text(claim, "command"));
     show_field(o, "Unit", COLOUR_NONE, json_text(claim, "unit"));

@@ -455,6 +455,14 @@ static int refuse_large_group(Planner *p, const Device *d) {
 }
 
 /* 1: it was added. 0: its facts are not there yet, or it was refused and that was put aside. */
+/* Then the kernel gives a virtual function only to a program that knows the token of the physical one. */
+static bool parent_is_on_vfio(const Planner *p, const Device *d) {
+    const Device *parent = inventory_find_parent(p->context->inventory, d);
+
+    return device_is_virtual_function(d) && parent && parent->driver && parent->vfio_index >= 0 &&
+            p->request->backend != BACKEND_NOIOMMU;
+}
+
 static int add_member(Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical,
         unsigned charge) {
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
@@ -496,6 +504,7 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
             .reset_methods = what & DEVICE_FACT_RESET_METHODS ? facts->reset_methods : 0,
             .charge = charge,
     };
+    m->needs_vf_token = disposition == DISPOSITION_CLAIM && parent_is_on_vfio(p, d);
     put_text(m->original_driver, sizeof(m->original_driver), d->driver ?: "");
     m->reset = (disposition == DISPOSITION_CLAIM || exposed) && m->reset_methods != 0;
     if (what & DEVICE_FACT_DRIVER_OVERRIDE)
@@ -1018,6 +1027,13 @@ bool plan_member_is(const PlanMember *m, const Device *d) {
 bool plan_has_bad(const Plan *p) {
     for (size_t i = 0; i < p->n_members; i++)
         if (p->members[i].progress == MEMBER_BAD)
+            return true;
+    return false;
+}
+
+bool plan_has_vf_token(const Plan *p) {
+    for (size_t i = 0; i < p->n_claimed; i++)
+        if (p->members[i].vf_token[0])
             return true;
     return false;
 }

@@ -31,6 +31,8 @@ typedef struct MadeDevice {
 #define PLAN_MEMBERS_MAX 64U
 #define PLAN_GROUPS_MAX REQUEST_DEVICES_MAX
 
+#define VF_TOKEN_MAX 37U /* a UUID in text, with the NUL */
+
 typedef struct PlanMember {
     DeviceName name; /* of one that is to be made, that of the template until the claim is allowed */
     int group;       /* -1: it has none, or is not made yet */
@@ -51,6 +53,9 @@ typedef struct PlanMember {
     VfNetwork network_before; /* what to put back of that: all that may have been changed */
     bool leaving; /* given back by the client; it goes when the claim gives up the rest of its group */
     MadeDevice made;
+    bool needs_vf_token;         /* the kernel gives it only to who has the token of its physical function */
+    char vf_token[VF_TOKEN_MAX]; /* which vfiod has made; "": none yet */
+    bool vf_token_set;           /* and the kernel has it */
     unsigned charge; /* 1 + the index in plan.charges of the rule that it counts against; 0: unknown, or none
                       */
 } PlanMember;
@@ -170,6 +175,8 @@ bool plan_member_leaves_with(const PlanMember *m, const PlanMember *other);
 const PlanMember *plan_find_member(const Plan *p, const DeviceName *name);
 bool plan_has_group(const Plan *p, int group);
 bool plan_has_bad(const Plan *p);
+/* Has one of the claimed devices a token of its physical function? */
+bool plan_has_vf_token(const Plan *p);
 /* Leaves only the members that are MEMBER_BAD, which are then what is claimed, and their groups. */
 void plan_keep_bad(Plan *p);
 

@@ -34,6 +34,16 @@ static bool has_member(const JsonNode *object, const char *key) {
     return false;
 }
 
+/* "0123abcd-…", as the kernel reads it. */
+static bool uuid_is_valid(const char *s) {
+    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+    for (size_t i = 0; i < sizeof(form); i++)
+        if (form[i] == 'x' ? !s[i] || !strchr("0123456789abcdef", s[i]) : s[i] != form[i])
+            return false;
+    return true;
+}
+
 static int check_member(FieldReader *r, const JsonNode *object, void *target) {
     PlanMember *m = target;
 
@@ -48,6 +58,8 @@ static int check_member(FieldReader *r, const JsonNode *object, void *target) {
             (m->name.kind != DEVICE_KIND_MDEV || !mdev_name_is_safe(m->made.type) ||
                     !mdev_name_is_safe(m->made.parent)))
         return fields_fail(r, object, "not a mediated device of a parent and a type");
+    if (m->vf_token[0] && !uuid_is_valid(m->vf_token))
+        return fields_fail(r, object, "not a token");
     if (!is_driver_name(m->target_driver) || !is_driver_name(m->original_driver))
         return fields_fail(r, object, "not the name of a driver");
     return 0;
@@ -93,6 +105,9 @@ static const Field member_fields[] = {
         FIELD_WORD("failure", PlanMember, failure, &member_failure_words, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("leaving", PlanMember, leaving, .flags = FIELD_OMIT),
         FIELD_OBJECT("network", PlanMember, network, &network_table, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("needsVfToken", PlanMember, needs_vf_token, .flags = FIELD_OMIT),
+        FIELD_TEXT("vfToken", PlanMember, vf_token, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("vfTokenSet", PlanMember, vf_token_set, .flags = FIELD_OMIT),
         FIELD_OBJECT("networkBefore", PlanMember, network_before, &network_table, .flags = FIELD_OMIT),
         FIELD_TEXT("parent", PlanMember, made.parent, .flags = FIELD_OMIT),
         FIELD_TEXT("mediatedType", PlanMember, made.type, .flags = FIELD_OMIT),

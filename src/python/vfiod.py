@@ -121,6 +121,8 @@ class Claim:
     nodes    with the grant 'node': the paths that this user can open as long as the claim is held
     tether   what it hangs on: 'lifeline', 'process', 'connection', 'unit' or 'explicit'
     devices  the full names of its devices, in the order of the request
+    vf_tokens
+             device -> token of its physical function, of virtual functions that the kernel opens only with it
     fds      name -> file descriptor: 'iommufd', 'device:pci:0000:06:0d.0', 'container', 'group:8', 'lifeline'
 
     The claim owns its file descriptors, and close() closes them. take_fd() hands one over.
@@ -134,6 +136,7 @@ class Claim:
         self.nodes = _list(reply.get('nodes') or ())
         self.tether = reply.get('tether', '')
         self.devices = _list(reply.get('devices', ()))
+        self.vf_tokens = {d: t for d, t in zip(self.devices, reply.get('vfTokens') or ()) if t}
         self.fds = fds
         self._spellings = dict(zip(spellings, self.devices))
         self._connection = connection  # its life may hang on it
@@ -188,6 +191,7 @@ class Claim:
             self._spellings.update(zip(devices, new))
         self.devices += new
         self.nodes += [n for n in reply.get('nodes') or () if n not in self.nodes]
+        self.vf_tokens.update((d, t) for d, t in zip(reply.get('devices', ()), reply.get('vfTokens') or ()) if t)
         self.fds.update(fds)
 
     def release_devices(self, devices):

@@ -111,6 +111,8 @@ class Device:
         self.makes_functions = True  # its driver has sriov_configure
         self.functions = []
         self.mdev_parent, self.mdev_type = None, None
+        self.physfn = None
+        self.vf_token = None  # of a physical function, as bytes
         self.network = Network()  # what its physical function's card keeps for it
         self.opened = False  # by an ioctl: with the last file it is closed
         self.caps = Caps()
@@ -978,6 +980,8 @@ class FakeKernel:
             raise Refuse(errno.EPERM)
         if device.enable:
             raise Refuse(errno.EINVAL)  # another file is bound
+        if any(f.enable for f in device.functions):
+            raise Refuse(errno.EACCES)  # virtual functions in use, and no token given
         if self.nodes.is_open(f'/dev/vfio/{device.group}'):
             raise Refuse(errno.EBUSY)
         self.set_enable(device, 1)
@@ -996,7 +1000,9 @@ class FakeKernel:
         if request == VFIO_DEVICE_ATTACH_IOMMUFD_PT:
             self._attached = self._device_of_node(path)
             return data
-        return self._feature(data) if request == VFIO_DEVICE_FEATURE else None
+        if request != VFIO_DEVICE_FEATURE:
+            return None
+        return self._set_vf_token(path, data) if struct.unpack_from('=I', data, 4)[0] == 1 << 17 else self._feature(data)
 
     def _ioctl_of_iommufd(self, request, argument, data):
         if request == IOMMU_IOAS_ALLOC:
@@ -1023,6 +1029,22 @@ class FakeKernel:
         ranges = b''.join(struct.pack('=QQ', *r) for r in c.iova)
         info = struct.pack('=IIQI4x', len(data), 3, c.page_sizes, 24)
         return (info + struct.pack('=HHIII', 1, 1, self.type1_next, len(c.iova), 0) + ranges).ljust(len(data), b'\0')
+
+    def _check_vf_token(self, device, token):
+        """drivers/vfio/pci/vfio_pci_core.c: vfio_pci_validate_vf_token()."""
+        given = bytes.fromhex(token.replace('-', ''))
+        if device.physfn and device.physfn.driver in VFIO_DRIVERS:
+            if not given or given != device.physfn.vf_token:
+                raise Refuse(errno.EACCES)
+        elif any(f.enable for f in device.functions) and given != device.vf_token:
+            raise Refuse(errno.EACCES)
+
+    def _set_vf_token(self, path, data):
+        device = self._device_of_node(path) if path.startswith('/dev/vfio/devices/') else self._attached
+        if not device.opened or not self.exists(device.path + '/sriov_totalvfs'):
+            raise Refuse(errno.ENOTTY)
+        device.vf_token = data[8:24]
+        return data
 
     def _feature(self, data):
         device = self._attached
@@ -1069,9 +1091,11 @@ class FakeKernel:
             if request == VFIO_GROUP_SET_CONTAINER:
                 return 0, b''
             if request == VFIO_GROUP_GET_DEVICE_FD:
-                device = self.devices.get(data.decode())
+                name, _, token = data.decode().partition(' vf_token=')
+                device = self.devices.get(name)
                 if not device or self._group_node(device) != os.path.basename(path):
                     raise Refuse(errno.ENODEV)
+                self._check_vf_token(device, token)
                 if self.iommufd_container and not device.noiommu:
                     self.nodes.add(compat_file(device), MAJOR_VFIO_DEVICE, 0, 0o600)
                     return 0, compat_file(device).encode()

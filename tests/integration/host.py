@@ -142,6 +142,7 @@ class Host:
             if physfn:
                 number = sum(name.startswith('virtfn') for name in os.listdir(k.root + physfn.path))
                 k.link(path + '/physfn', physfn.path)
+                d.physfn = physfn
                 k.link(f'{physfn.path}/virtfn{number}', path)
             k.devices[address] = d
             k.link(f'/sys/bus/pci/devices/{address}', path)

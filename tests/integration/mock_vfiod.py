@@ -201,6 +201,7 @@ class MockVfiod(dbus.service.FallbackObject):
         self.add(claim.path, 'Claim', True, **{
             'Id': claim_id, 'State': 'held', 'Devices': [device_path(n) for n in names],
             'Groups': [group_path(g) for g in groups], 'Backend': backend, 'Grant': 'fd',
+            'VfTokens': dbus.Array([], 's'),
             'Nodes': [], 'Tether': 'lifeline', 'Cookie': '', 'Uid': os.getuid(), 'Pid': 4711, 'Command': 'test', 'Unit': '', 'Rule': 'one (/etc/vfiod/policy.d/1.json:2)',
             'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'ReservedUntil': dbus.UInt64(0),
             'Failure': '', 'Holders': []})

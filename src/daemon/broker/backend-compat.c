@@ -54,6 +54,7 @@ static int open_compat(ClaimRun *j) {
     for (size_t i = 0; i < plan->n_claimed; i++) {
         order.devices[i] = plan->members[i].name;
         order.device_groups[i] = group_index(plan, &plan->members[i]);
+        put_text(order.vf_tokens[i], sizeof(order.vf_tokens[i]), plan->members[i].vf_token);
     }
     return backend_submit(j, &order, on_compat_opened);
 }

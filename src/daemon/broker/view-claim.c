@@ -56,6 +56,19 @@ static int put_nodes(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
+/* In the order of its devices. */
+static int put_vf_tokens(const ViewQuery *q, const ViewSink *out) {
+    const Claim *c = q->thing;
+    bool any = c->state == CLAIM_HELD && plan_has_vf_token(&c->plan);
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = 0; any && i < c->plan.n_claimed && r >= 0; i++)
+        if (!c->plan.members[i].leaving)
+            r = view_text(out, c->plan.members[i].vf_token);
+    return r < 0 ? r : view_close(out);
+}
+
 static int put_tether(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, tether_kind_to_string(((const Claim *) q->thing)->plan.tether));
 }
@@ -185,6 +198,7 @@ const ViewField view_claim_fields[] = {
         {"Since", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_since},
         {"ReservedUntil", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_reserved_until},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
+        {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
         {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},
         {},
 };

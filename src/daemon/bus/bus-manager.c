@@ -34,6 +34,10 @@ static const char *nth_node(const Grant *g, size_t n, char buf[static DEVICE_NAM
     return n < g->n_nodes ? g->nodes[n].path : NULL;
 }
 
+static const char *nth_vf_token(const Grant *g, size_t n, char buf[static DEVICE_NAME_MAX]) {
+    return n < g->plan->n_claimed ? g->plan->members[n].vf_token : NULL;
+}
+
 static int append_strings(sd_bus_message *reply, const char *key, const Grant *grant, nth_string_t nth) {
     char buf[DEVICE_NAME_MAX];
     const char *s;
@@ -75,6 +79,8 @@ static int append_result(sd_bus_message *reply, const Grant *grant, bool joins) 
         r = append_strings(reply, "devices", grant, nth_device);
     if (r >= 0 && plan->grant == GRANT_NODE)
         r = append_strings(reply, "nodes", grant, nth_node);
+    if (r >= 0 && plan_has_vf_token(plan))
+        r = append_strings(reply, "vfTokens", grant, nth_vf_token);
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 

@@ -151,30 +151,59 @@ static int attach(int iommufd, int device, uint32_t *ret_ioas) {
     return 0;
 }
 
+/* What has to be open for as long as the device is used. */
+typedef struct Opened {
+    int space; /* iommufd or container */
+    int group; /* or -EBADF */
+    int device;
+    uint32_t devid;
+} Opened;
+
+#define OPENED_NULL                                                                                          \
+    (Opened) {                                                                                               \
+        .space = -EBADF, .group = -EBADF, .device = -EBADF                                                   \
+    }
+
+static void opened_done(Opened *o) {
+    o->device = safe_close(o->device);
+    o->group = safe_close(o->group);
+    o->space = safe_close(o->space);
+}
+
 /* "In use" is EINVAL here. What else EINVAL can mean was seen to before: memory that firmware uses, and a
  * device that is not coherent. */
-static int look_through_iommufd(const DeviceSnapshot *of, DeviceCaps *c) {
-    _cleanup_close_ int iommufd = -EBADF, device = -EBADF;
+static int open_through_iommufd(const DeviceSnapshot *of, Opened *o) {
     struct vfiod_device_bind_iommufd bind = {.argsz = sizeof(bind)};
     char path[DEVICE_NODE_MAX];
+    int r;
+
+    o->space = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+    if (o->space < 0)
+        return errno == EPERM ? -EACCES : -errno;
+    r = vfio_open_cdev(device_node_path(of->name.kind, of->vfio_index, path), of->vfio_rdev, &o->device);
+    if (r < 0)
+        return r;
+    bind.iommufd = o->space;
+    if (ioctl(o->device, VFIOD_DEVICE_BIND_IOMMUFD, &bind) < 0)
+        return errno == EINVAL ? -EBUSY : -errno;
+    o->devid = bind.out_devid;
+    return 0;
+}
+
+static int look_through_iommufd(const DeviceSnapshot *of, DeviceCaps *c) {
+    _cleanup_(opened_done) Opened o = OPENED_NULL;
     uint32_t ioas = 0;
     int r;
 
-    iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-    if (iommufd < 0)
-        return errno == EPERM ? -EACCES : -errno;
-    r = vfio_open_cdev(device_node_path(of->name.kind, of->vfio_index, path), of->vfio_rdev, &device);
+    r = open_through_iommufd(of, &o);
     if (r < 0)
         return r;
-    bind.iommufd = iommufd;
-    if (ioctl(device, VFIOD_DEVICE_BIND_IOMMUFD, &bind) < 0)
-        return errno == EINVAL ? -EBUSY : -errno;
-    read_hardware(c, iommufd, bind.out_devid);
-    r = attach(iommufd, device, &ioas);
+    read_hardware(c, o.space, o.devid);
+    r = attach(o.space, o.device, &ioas);
     if (r < 0)
         return r;
-    read_iova_ranges(c, iommufd, ioas);
-    read_common(c, device, iommufd, "/sys/module/iommufd/parameters/allow_unsafe_interrupts");
+    read_iova_ranges(c, o.space, ioas);
+    read_common(c, o.device, o.space, "/sys/module/iommufd/parameters/allow_unsafe_interrupts");
     return 0;
 }
 
@@ -226,24 +255,31 @@ static void read_info(DeviceCaps *c, int container) {
     }
 }
 
-static int look_through_group(const DeviceSnapshot *of, DeviceCaps *c) {
-    _cleanup_close_ int group = -EBADF, container = -EBADF, device = -EBADF;
+static int open_through_group(const DeviceSnapshot *of, Opened *o) {
     char name[DEVICE_NAME_MAX];
     int r;
 
-    r = vfio_open_container(&container);
+    r = vfio_open_container(&o->space);
     if (r >= 0)
-        r = vfio_open_group(of->group, &group);
+        r = vfio_open_group(of->group, &o->group);
     if (r < 0)
         return r;
-    if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0 ||
-            ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
+    if (ioctl(o->group, VFIO_GROUP_SET_CONTAINER, &o->space) < 0 ||
+            ioctl(o->space, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
         return -errno;
-    device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, device_name_format_kernel(&of->name, name));
-    if (device < 0)
-        return -errno;
-    read_info(c, container);
-    read_common(c, device, container, "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
+    o->device = ioctl(o->group, VFIO_GROUP_GET_DEVICE_FD, device_name_format_kernel(&of->name, name));
+    return o->device < 0 ? -errno : 0;
+}
+
+static int look_through_group(const DeviceSnapshot *of, DeviceCaps *c) {
+    _cleanup_(opened_done) Opened o = OPENED_NULL;
+    int r;
+
+    r = open_through_group(of, &o);
+    if (r < 0)
+        return r;
+    read_info(c, o.space);
+    read_common(c, o.device, o.space, "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts");
     return 0;
 }
 
@@ -262,4 +298,43 @@ int vfio_look_at_caps(const DeviceSnapshot *of, DeviceCaps *ret) {
         return r;
     *ret = caps;
     return 0;
+}
+
+/* ---- The token of a physical function ---- */
+
+/* The kernel has the bytes in the order of the text. */
+static int read_uuid(const char *text, uint8_t ret[static 16]) {
+    size_t n = 0;
+
+    for (; *text && n < 32; text++) {
+        const char *digits = "0123456789abcdef", *digit = *text == '-' ? NULL : strchr(digits, *text);
+
+        if (*text == '-')
+            continue;
+        if (!digit)
+            return -EINVAL;
+        ret[n / 2] = (uint8_t) (ret[n / 2] << 4 | (digit - digits));
+        n++;
+    }
+    return n == 32 && !*text ? 0 : -EINVAL;
+}
+
+int vfio_set_token(const DeviceSnapshot *of, const char *token) {
+    _cleanup_(opened_done) Opened o = OPENED_NULL;
+    union {
+        struct vfio_device_feature feature;
+        uint8_t bytes[sizeof(struct vfio_device_feature) + 16];
+    } set = {.feature = {.argsz = sizeof(set),
+                     .flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN}};
+    int r;
+
+    r = read_uuid(token, set.bytes + sizeof(struct vfio_device_feature));
+    if (r < 0)
+        return r;
+    if (of->vfio_index < 0 || of->group < 0)
+        return -ENODEV;
+    r = of->vfio_rdev != 0 ? open_through_iommufd(of, &o) : open_through_group(of, &o);
+    if (r >= 0 && ioctl(o.device, VFIO_DEVICE_FEATURE, &set) < 0)
+        r = errno == ENOTTY ? -EOPNOTSUPP : -errno;
+    return r;
 }

@@ -18,3 +18,9 @@
  * has other users; -EACCES: the device policy of our unit does not allow it, or the kernel demands the token
  * of its physical function; -ESTALE: it is another device by now; or another negative errno. */
 int vfio_look_at_caps(const DeviceSnapshot *of, DeviceCaps *ret);
+
+/* The kernel opens a virtual function of a physical one that is on a vfio driver only for a program that
+ * knows its token, a UUID. Sets it: opens the physical function, likewise, with two resets of it. 0; -EACCES:
+ * also that one of its virtual functions is in use; -EOPNOTSUPP: it has no token; or as vfio_look_at_caps().
+ */
+int vfio_set_token(const DeviceSnapshot *of, const char *token);

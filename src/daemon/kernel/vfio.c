@@ -2,6 +2,7 @@
 #include "daemon/kernel/vfio.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
@@ -124,10 +125,13 @@ int vfio_open_group(int group, int *ret_fd) {
     return 0;
 }
 
-static int get_device(int group, const DeviceName *name) {
-    char kernel_name[DEVICE_NAME_MAX];
-    int fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, device_name_format_kernel(name, kernel_name));
+static int get_device(int group, const DeviceName *name, const char *vf_token) {
+    char kernel_name[DEVICE_NAME_MAX], text[DEVICE_NAME_MAX + sizeof(" vf_token=") + 36];
+    int fd;
 
+    (void) snprintf(text, sizeof(text), "%s%s%s", device_name_format_kernel(name, kernel_name),
+            *vf_token ? " vf_token=" : "", vf_token);
+    fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, text);
     return fd < 0 ? -errno : fd;
 }
 
@@ -159,8 +163,8 @@ int vfio_open_compat_group(int group, int iommufd, int *ret_fd) {
     return 0;
 }
 
-int vfio_open_compat_device(int group_fd, const DeviceName *name, int *ret_fd) {
-    int fd = get_device(group_fd, name);
+int vfio_open_compat_device(int group_fd, const DeviceName *name, const char *vf_token, int *ret_fd) {
+    int fd = get_device(group_fd, name, vf_token);
 
     if (fd < 0)
         return fd;
@@ -173,7 +177,7 @@ static int get_noiommu_device(int group, int container, const DeviceName *name) 
     if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0 ||
             ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU) < 0)
         return -errno;
-    return get_device(group, name);
+    return get_device(group, name, "");
 }
 
 /* Group and container are closed here, and the device goes on working: each open device holds a reference to

@@ -32,7 +32,8 @@ int vfio_open_group(int group, int *ret_fd);
  * iommufd. */
 int vfio_open_compat(int *ret_fd);
 int vfio_open_compat_group(int group, int iommufd, int *ret_fd);
-int vfio_open_compat_device(int group_fd, const DeviceName *name, int *ret_fd);
+/* vf_token: of its physical function, or "". -EACCES: the kernel demands another one. */
+int vfio_open_compat_device(int group_fd, const DeviceName *name, const char *vf_token, int *ret_fd);
 
 /* Does anybody have /dev/vfio/<group> open, or a cdev of the group bound? Opens it for a moment, and MAY
  * SLEEP as long: workers only. 0: nobody, or the group is gone, and with it what could be reached through an

@@ -224,7 +224,7 @@ static int open_compat(const WorkerOrder *order, uint32_t *ret_index, int fds[st
     for (uint32_t i = 0; i < order->n_devices && r >= 0; i++) {
         *ret_index = order->device_groups[i];
         (void) send_result(&(WorkerResult){.index = *ret_index, .step = DRIVER_STEP_OPEN}, NULL);
-        r = vfio_open_compat_device(groups[*ret_index], &order->devices[i], &devices[i]);
+        r = vfio_open_compat_device(groups[*ret_index], &order->devices[i], order->vf_tokens[i], &devices[i]);
     }
     return r;
 }
@@ -282,6 +282,36 @@ static void run_vf_setup(const WorkerOrder *order, WorkerResult *result) {
         result->error = vf_setup_set(&order->item, wanted, &result->vf);
     else
         result->error = vf_setup_restore(&order->item, wanted, &order->network_before, &result->vf);
+}
+
+/* Of the functions of the one whose token it is: it is about to be reset. The device of the order is the
+ * claim's own. */
+static int check_unused(const DeviceName *name, void *userdata) {
+    const WorkerOrder *order = userdata;
+    DeviceSnapshot now;
+    int r;
+
+    if (device_name_compare(name, &order->devices[0]) == 0)
+        return 0;
+    r = sysfs_read_device(name, &now);
+    if (r < 0)
+        return r == -ENODEV ? 0 : r;
+    return now.vfio_index >= 0 && sysfs_read_enable_count(name) != 0 ? -EACCES : 0;
+}
+
+static int set_token(WorkerOrder *order) {
+    _cleanup_close_ int dir = -EBADF;
+    DeviceSnapshot now;
+    int r;
+
+    r = driver_open_device(&order->item, &dir);
+    if (r >= 0)
+        r = faccessat(dir, "sriov_totalvfs", F_OK, 0) < 0 ? -EOPNOTSUPP : 0;
+    if (r >= 0)
+        r = sysfs_foreach_function(&order->item.name, check_unused, order);
+    if (r >= 0)
+        r = sysfs_read_device(&order->item.name, &now);
+    return r < 0 ? r : vfio_set_token(&now, order->vf_tokens[0]);
 }
 
 static void close_all(int fds[static WORKER_FDS_MAX]) {
@@ -342,6 +372,8 @@ static int serve_one(void) {
         result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
     else if (order.operation >= WORKER_VF_LOOK && order.operation <= WORKER_VF_RESTORE)
         run_vf_setup(&order, &result);
+    else if (order.operation == WORKER_VF_TOKEN)
+        result.error = set_token(&order);
     else
         run_item(&order, &result);
     /* Its copies are kept until this process ends; of what failed there is nothing to keep. */

@@ -36,6 +36,7 @@ typedef enum WorkerOperation {
     WORKER_VF_LOOK,      /* vf_setup_look() */
     WORKER_VF_SET,       /* vf_setup_set() */
     WORKER_VF_RESTORE,   /* vf_setup_restore() */
+    WORKER_VF_TOKEN,     /* vfio_set_token() of the item */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
@@ -48,8 +49,10 @@ typedef struct WorkerOrder {
     bool keep;                       /* of what it opens, the worker keeps copies until it ends */
     uint32_t facts;                  /* mask of DeviceFactMask; WORKER_SURVEY */
     SriovOrder sriov;
-    VfNetwork network, network_before; /* WORKER_VF_… */
-    uint32_t n_devices;                /* WORKER_OPEN_COMPAT */
+    VfNetwork network, network_before;                 /* WORKER_VF_LOOK, _SET, _RESTORE */
+    char vf_tokens[REQUEST_DEVICES_MAX][VF_TOKEN_MAX]; /* WORKER_OPEN_COMPAT, of each device or ""; the first:
+                                                        * WORKER_VF_TOKEN, for devices[0] */
+    uint32_t n_devices;                                /* WORKER_OPEN_COMPAT */
     DeviceName devices[REQUEST_DEVICES_MAX];
     uint32_t device_groups[REQUEST_DEVICES_MAX]; /* index of the group of each */
     /* Files that go with the order, whatever it is. The worker closes them before all else: here, the last

@@ -81,6 +81,12 @@ static void write_plan(JsonWriter *w, const Grant *grant) {
             json_write_text(w, grant->nodes[i].path);
         json_write_close(w, ']');
     }
+    if (plan_has_vf_token(plan)) {
+        json_write_open(w, "vfTokens", '[');
+        for (size_t i = 0; i < plan->n_claimed; i++)
+            json_write_text(w, plan->members[i].vf_token);
+        json_write_close(w, ']');
+    }
     if (plan->memlock > 0) {
         json_write_key(w, "memlock");
         json_write_unsigned(w, plan->memlock);
