@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* libc's red-black trees (tsearch(3)): devices by name, groups by number, driver names by text, children by
- * the name of their parent.
- * Every operation is logarithmic, so the cost of one uevent does not grow with the host, and walking a tree
- * gives the order that people want to see. A device costs its struct and one tree node, about 150 bytes; the
- * text that repeats thousands of times, the driver's name, is kept once and counted.
+/* Devices by name and groups by number are sorted (base/sorted.h); driver names, and children by the name of
+ * their parent, are few, in libc's trees (tsearch(3)).
+ * The cost of one uevent hardly grows with the host, and walking gives the order that people want to see. A
+ * device costs its struct and a pointer or two, about 140 bytes; the text that repeats thousands of times,
+ * the driver's name, is kept once and counted.
  *
  * All memory that a change needs is taken before the first link is touched: a failed update has changed
  * nothing. */
@@ -13,6 +13,7 @@
 
 #include "core/inventory.h"
 
+#include "base/sorted.h"
 #include "core/device-kind.h"
 
 typedef struct DriverName {
@@ -34,8 +35,8 @@ typedef struct RememberedCaps {
 } RememberedCaps;
 
 struct Inventory {
-    void *devices;       /* tree of Device */
-    void *groups;        /* tree of Group */
+    Sorted devices;      /* of Device */
+    Sorted groups;       /* of Group */
     void *drivers;       /* tree of DriverName */
     void *families;      /* tree of Family */
     void *caps;          /* tree of RememberedCaps, of devices that are there */
@@ -45,7 +46,7 @@ struct Inventory {
     unsigned n_groups;
 };
 
-/* tsearch hands the key and the elements to the same comparison; a key is therefore a Device, a Group or a
+/* Keys and elements are handed to the same comparison; a key is therefore a Device, a Group or a
  * DriverName of which only the compared part exists. */
 static_assert(sizeof(void *) != 8 || sizeof(struct Device) == 120, "no more than the header says");
 static_assert(offsetof(struct Device, name) == 0, "a DeviceName must do as the key of a Device");
@@ -75,9 +76,9 @@ Inventory *inventory_free(Inventory *inventory) {
     if (!inventory)
         return NULL;
 
-    tdestroy(inventory->devices, free);
+    sorted_done(&inventory->devices, free);
     tdestroy(inventory->caps, free);
-    tdestroy(inventory->groups, free);
+    sorted_done(&inventory->groups, free);
     tdestroy(inventory->drivers, free);
     tdestroy(inventory->families, free);
     free(inventory);
@@ -169,7 +170,7 @@ static int group_take(Inventory *inventory, int id, Group **ret) {
         if (!g)
             return -ENOMEM;
         g->id = id;
-        if (!tsearch(g, &inventory->groups, compare_groups)) {
+        if (sorted_insert(&inventory->groups, g, compare_groups) < 0) {
             free(g);
             return -ENOMEM;
         }
@@ -186,7 +187,7 @@ static bool group_drop_if_empty(Inventory *inventory, Group *g) {
         return false;
 
     assert(g->n_members == 0);
-    tdelete(g, &inventory->groups, compare_groups);
+    sorted_remove(&inventory->groups, g, compare_groups);
     inventory->last_group = NULL;
     inventory->n_groups--;
     free(g);
@@ -320,7 +321,7 @@ static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Devi
             .direct_region = snapshot->direct_region,
             .since_seqnum = snapshot->seqnum,
     };
-    if (!tsearch(d, &inventory->devices, compare_devices)) {
+    if (sorted_insert(&inventory->devices, d, compare_devices) < 0) {
         group_drop_if_empty(inventory, g);
         r = -ENOMEM;
         goto fail;
@@ -433,7 +434,7 @@ int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_
         return -ENOENT;
 
     caps_forget(inventory, name);
-    tdelete(d, &inventory->devices, compare_devices);
+    sorted_remove(&inventory->devices, d, compare_devices);
     inventory->last_device = NULL;
     inventory->n_devices--;
     driver_drop(inventory, d->driver);
@@ -450,21 +451,15 @@ int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_
 }
 
 Device *inventory_find_device(Inventory *inventory, const DeviceName *name) {
-    Device **found;
-
     if (inventory->last_device && device_name_compare(&inventory->last_device->name, name) == 0)
         return inventory->last_device;
-    found = tfind(name, &inventory->devices, compare_devices);
-    return inventory->last_device = found ? *found : NULL;
+    return inventory->last_device = sorted_find(&inventory->devices, name, compare_devices);
 }
 
 Group *inventory_find_group(Inventory *inventory, int id) {
-    Group **found;
-
     if (inventory->last_group && inventory->last_group->id == id)
         return inventory->last_group;
-    found = tfind(&id, &inventory->groups, compare_groups);
-    return inventory->last_group = found ? *found : NULL;
+    return inventory->last_group = sorted_find(&inventory->groups, &id, compare_groups);
 }
 
 const DeviceName *device_parent_name(const Device *d) {
@@ -509,84 +504,40 @@ unsigned inventory_n_groups(const Inventory *inventory) {
     return inventory->n_groups;
 }
 
-/* twalk_r() cannot be stopped: after a non-zero return the rest of the walk visits nothing. */
 typedef struct Walk {
     int (*visit_device)(Device *d, void *userdata);
     int (*visit_group)(Group *g, void *userdata);
     void *userdata;
-    int result;
 } Walk;
 
-static void walk_node(const void *node, VISIT when, void *closure) {
-    Walk *w = closure;
+static int walk_device(void *device, void *userdata) {
+    const Walk *w = userdata;
 
-    /* "postorder" is what search.h calls the moment between the two subtrees. */
-    if ((when != postorder && when != leaf) || w->result != 0)
-        return;
-    if (w->visit_device)
-        w->result = w->visit_device(*(Device *const *) node, w->userdata);
-    else
-        w->result = w->visit_group(*(Group *const *) node, w->userdata);
+    return w->visit_device(device, w->userdata);
+}
+
+static int walk_group(void *group, void *userdata) {
+    const Walk *w = userdata;
+
+    return w->visit_group(group, w->userdata);
 }
 
 int inventory_foreach_device(Inventory *inventory, int (*visit)(Device *d, void *userdata), void *userdata) {
-    Walk w = {.visit_device = visit, .userdata = userdata};
-
-    twalk_r(inventory->devices, walk_node, &w);
-    return w.result;
+    return sorted_foreach(
+            &inventory->devices, walk_device, &(Walk){.visit_device = visit, .userdata = userdata});
 }
 
 int inventory_foreach_group(Inventory *inventory, int (*visit)(Group *g, void *userdata), void *userdata) {
-    Walk w = {.visit_group = visit, .userdata = userdata};
-
-    twalk_r(inventory->groups, walk_node, &w);
-    return w.result;
-}
-
-/* tfind(3) compares its way down to where the key would be, which is just before the next one: the last
- * element on that way that is greater than the key. */
-typedef struct NextDevice {
-    const DeviceName *after; /* NULL: everything is greater */
-    Device *next;
-} NextDevice;
-
-typedef struct NextGroup {
-    int after;
-    Group *next;
-} NextGroup;
-
-static int pass_device(const void *key, const void *element) {
-    NextDevice *n = (NextDevice *) key;
-    Device *d = (Device *) element;
-
-    if (n->after && device_name_compare(n->after, &d->name) >= 0)
-        return 1;
-    n->next = d;
-    return -1;
-}
-
-static int pass_group(const void *key, const void *element) {
-    NextGroup *n = (NextGroup *) key;
-    Group *g = (Group *) element;
-
-    if (g->id <= n->after)
-        return 1;
-    n->next = g;
-    return -1;
+    return sorted_foreach(
+            &inventory->groups, walk_group, &(Walk){.visit_group = visit, .userdata = userdata});
 }
 
 Device *inventory_next_device(Inventory *inventory, const DeviceName *after) {
-    NextDevice n = {.after = after};
-
-    (void) tfind(&n, &inventory->devices, pass_device);
-    return n.next;
+    return sorted_next(&inventory->devices, after, compare_devices);
 }
 
 Group *inventory_next_group(Inventory *inventory, int after) {
-    NextGroup n = {.after = after};
-
-    (void) tfind(&n, &inventory->groups, pass_group);
-    return n.next;
+    return sorted_next(&inventory->groups, &after, compare_groups);
 }
 
 /* FNV-1a, byte by byte from the low end, so that the value is the same on every machine. */

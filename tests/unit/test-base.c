@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
+#include "base/sorted.h"
 #include "base/str.h"
 #include "core/error.h"
 
@@ -380,8 +381,83 @@ static void test_put_numbered(void **state) {
     assert_string_equal(to, "longer than");
 }
 
+#define SORTED_KEYS 1000
+
+static int compare_ints(const void *a, const void *b) {
+    int x = *(const int *) a, y = *(const int *) b;
+
+    return x < y ? -1 : x > y;
+}
+
+typedef struct SortedWalk {
+    const bool *present;
+    int last, n, stop;
+} SortedWalk;
+
+static int visit_sorted(void *element, void *userdata) {
+    SortedWalk *w = userdata;
+    int key = *(int *) element;
+
+    assert_true(key > w->last && w->present[key]);
+    w->last = key;
+    return ++w->n == w->stop ? key + 1 : 0;
+}
+
+/* Everything that can be asked, against a table of what is there. */
+static void check_sorted(const Sorted *s, int *keys, const bool *present, int n_present) {
+    SortedWalk walk = {.present = present, .last = -1}, half = {.present = present, .last = -1};
+    int next = -1;
+
+    assert_int_equal(sorted_foreach(s, visit_sorted, &walk), 0);
+    assert_int_equal(walk.n, n_present);
+    for (int key = SORTED_KEYS - 1; key >= 0; key--) {
+        assert_ptr_equal(sorted_find(s, &key, compare_ints), present[key] ? &keys[key] : NULL);
+        assert_ptr_equal(sorted_next(s, &key, compare_ints), next >= 0 ? &keys[next] : NULL);
+        if (present[key])
+            next = key;
+    }
+    assert_ptr_equal(sorted_next(s, NULL, compare_ints), next >= 0 ? &keys[next] : NULL);
+    half.stop = n_present / 2;
+    next = sorted_foreach(s, visit_sorted, &half);
+    assert_int_equal(next, half.stop > 0 ? half.last + 1 : 0);
+    assert_int_equal(half.n, half.stop > 0 ? half.stop : n_present);
+}
+
+static void test_sorted(void **state) {
+    static const int steps[] = {1, SORTED_KEYS - 1, 7, 389}; /* up, down, and in jumps over all keys */
+    int keys[SORTED_KEYS];
+
+    for (int i = 0; i < SORTED_KEYS; i++)
+        keys[i] = i;
+    for (size_t in = 0; in < ELEMENTSOF(steps); in++)
+        for (size_t out = 0; out < ELEMENTSOF(steps); out++) {
+            bool present[SORTED_KEYS] = {};
+            Sorted s = {};
+
+            for (int i = 0, key = 500; i < SORTED_KEYS; i++, key = (key + steps[in]) % SORTED_KEYS) {
+                assert_int_equal(sorted_insert(&s, &keys[key], compare_ints), 0);
+                present[key] = true;
+                if (i % 97 == 0)
+                    check_sorted(&s, keys, present, i + 1);
+            }
+            check_sorted(&s, keys, present, SORTED_KEYS);
+            for (int i = 0, key = 333; i < SORTED_KEYS; i++, key = (key + steps[out]) % SORTED_KEYS) {
+                sorted_remove(&s, &key, compare_ints);
+                sorted_remove(&s, &key, compare_ints); /* is not there any more */
+                present[key] = false;
+                if (i % 97 == 0)
+                    check_sorted(&s, keys, present, SORTED_KEYS - 1 - i);
+            }
+            assert_int_equal(s.n_pages, 0);
+            assert_int_equal(sorted_insert(&s, &keys[3], compare_ints), 0);
+            sorted_done(&s, NULL);
+            check_sorted(&s, keys, present, 0);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_sorted),
             cmocka_unit_test(test_every_byte),
             cmocka_unit_test(test_put_numbered),
             cmocka_unit_test(test_least_and_most),
