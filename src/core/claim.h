@@ -12,8 +12,6 @@
 
 /* A ticket is the id of its reservation and a secret of 128 bits, "0123456789abcdef-…". */
 #define TICKET_SECRET_MAX 33U /* hex digits + NUL */
-#define RESERVATION_TTL_DEFAULT_SEC 300U
-#define RESERVATION_TTL_MAX_SEC 86400U
 
 /* A node that the client opens by itself (GRANT_NODE). */
 typedef struct ClaimNode {

@@ -54,6 +54,8 @@ DECLARE_STRING_TABLE(tether_kind, TetherKind); /* "lifeline", "process", "connec
 #define REQUEST_DEVICES_MAX 14U
 #define REQUEST_REASON_MAX 256U
 #define REQUEST_COOKIE_MAX 65U /* with the NUL */
+#define RESERVATION_TTL_DEFAULT_SEC 300U
+#define RESERVATION_TTL_MAX_SEC 86400U
 #define REQUEST_TICKET_MAX 50U /* "ID-SECRET", 16 and 32 hex digits, with the NUL */
 #define CLAIM_ID_MAX 17        /* 16 hex digits + NUL; random, so that an id says nothing about others */
 #define REQUEST_MEMLOCK_MAX ((uint64_t) INT64_MAX)

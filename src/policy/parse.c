@@ -3,6 +3,7 @@
 
 #include <stdalign.h>
 
+#include "core/request.h"
 #include "policy/filter.h"
 #include "policy/parser.h"
 
@@ -29,20 +30,35 @@ static void take_rules(void *userdata, const JsonNode *value) {
 
 /* What is said about the host as a whole is said once: whose word counts must not depend on the names of
  * files. */
+static bool note_place(PolicyParser *p, const JsonNode *value, char **place) {
+    if (*place) {
+        report_key(p, value, "\"%s\" of \"host\" is already set at %s", value->key, *place);
+        return false;
+    }
+    *place = format_string("%s:%u:%u", p->problems.file, value->key_line, value->key_column);
+    if (!*place)
+        p->problems.out_of_memory = true;
+    return true;
+}
+
+static void take_reservation_ttl(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    uint64_t seconds;
+
+    if (!note_place(p, value, &p->reservation_ttl_place) ||
+            !parser_take_number(p, value, 0, RESERVATION_TTL_MAX_SEC, &seconds))
+        return;
+    p->host.reservations_limited = true;
+    p->host.reservation_ttl_sec = (unsigned) seconds;
+}
+
 static void take_host_noiommu(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     const char *const words[] = {noiommu_mode_to_string(NOIOMMU_OFF), noiommu_mode_to_string(NOIOMMU_ON),
             noiommu_mode_to_string(NOIOMMU_MANAGED), NULL};
     int i = parser_take_word(p, value, "value of \"noiommu\":", words);
 
-    if (p->noiommu_place) {
-        report_key(p, value, "\"noiommu\" of \"host\" is already set at %s", p->noiommu_place);
-        return;
-    }
-    p->noiommu_place = format_string("%s:%u:%u", p->problems.file, value->key_line, value->key_column);
-    if (!p->noiommu_place)
-        p->problems.out_of_memory = true;
-    if (i >= 0)
+    if (note_place(p, value, &p->noiommu_place) && i >= 0)
         p->host.noiommu = (NoiommuMode) i;
 }
 
@@ -51,6 +67,10 @@ static const Key host_keys[] = {
                 .types = TYPE(STRING),
                 .expected = "\"off\", \"on\" or \"managed\"",
                 .take = take_host_noiommu},
+        {.name = "reservation-ttl",
+                .types = TYPE(INTEGER),
+                .expected = "a number of seconds",
+                .take = take_reservation_ttl},
         {.name = "virtual-functions",
                 .types = TYPE(ARRAY),
                 .expected = "a list of objects like {\"device\": \"0000:3b:00.0\", \"count\": 8}",
@@ -162,6 +182,7 @@ PolicyParser *policy_parser_free(PolicyParser *p) {
     free(p->rules);
     free(p->filters);
     free(p->noiommu_place);
+    free(p->reservation_ttl_place);
     declared_functions_done(p->declared, p->n_declared);
     device_templates_done(p->templates, p->n_templates);
     parser_forget_names(p);

@@ -31,7 +31,8 @@ struct PolicyParser {
     size_t n_declared;
     DeviceTemplate *templates; /* owned */
     size_t n_templates;
-    char *noiommu_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
+    char *noiommu_place,
+            *reservation_ttl_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
     Problems problems, warnings;
     bool checked; /* also what several files say together */
 

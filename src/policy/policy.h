@@ -62,6 +62,8 @@ DECLARE_STRING_TABLE(noiommu_mode, NoiommuMode); /* "off", "on", "managed" */
 
 typedef struct HostSettings {
     NoiommuMode noiommu;
+    bool reservations_limited;    /* by the next one */
+    unsigned reservation_ttl_sec; /* for users other than root; 0: they cannot reserve anything */
 } HostSettings;
 
 #define DECLARED_FUNCTIONS_MAX 1024U

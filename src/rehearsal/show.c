@@ -143,6 +143,9 @@ static int add_host(struct json_object *o, const Policy *policy) {
 
     if (!host || json_add_string(host, "noiommu", noiommu_mode_to_string(settings.noiommu)) < 0)
         return -ENOMEM;
+    if (settings.reservations_limited &&
+            json_add(host, "reservationTtl", json_object_new_int64(settings.reservation_ttl_sec)) < 0)
+        return -ENOMEM;
     if (policy_n_functions(policy) > 0 && add_functions(host, policy) < 0)
         return -ENOMEM;
     return json_add(o, "host", TAKE_PTR(host));

@@ -356,6 +356,23 @@ class UsersTest(ReserveTestCase):
         self.assertEqual(len(self.records()), 63)
 
     @needs_root
+    def test_the_host_limits_the_time(self):
+        nobody = self.nobody()
+        self.set_policy([self.rule('nobody', user=NOBODY), self.rule('root', user=0)], host={'reservation-ttl': 60})
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        with self.refused('LimitExceeded', '60 seconds at most'):
+            self.reserve(self.nic, client=nobody, ttl=dbus.UInt64(61))
+        r = self.reserve(self.nic, client=nobody)
+        self.assertLessEqual(int(r.result['until'] - r.properties()['Since']), 61 * 1000000)
+        self.reserve(self.other, ttl=dbus.UInt64(61))
+        self.set_policy([self.rule('nobody', user=NOBODY), self.rule('root', user=0)], host={'reservation-ttl': 0})
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        with self.refused('AccessDenied', 'only root can reserve'):
+            self.reserve(self.disk, client=nobody)
+        self.reserve(self.disk, uid=dbus.UInt32(NOBODY))
+        self.redeem(r, client=nobody).close()  # what was given stays
+
+    @needs_root
     def test_limits_of_rules(self):
         self.set_policy([self.rule('one', user=NOBODY, limits={'claims-per-user': 1, 'devices-per-user': 1})])
         self.c.manager('ReloadPolicy', 'a{sv}', {})

@@ -275,6 +275,12 @@ static const struct {
                 {"f:1:20: error: \"noiommu\" must be \"off\", \"on\" or \"managed\", found a boolean"}},
         {"{\"host\":{\"noiomu\":\"on\"}}",
                 {"f:1:10: error: unknown key \"noiomu\" in \"host\", did you mean \"noiommu\"?"}},
+        {"{\"host\":{\"reservation-ttl\":0}}", {NULL}},
+        {"{\"host\":{\"reservation-ttl\":86400}}", {NULL}},
+        {"{\"host\":{\"reservation-ttl\":86401}}", {"f:1:28: error: this must be a number from 0 to 86400"}},
+        {"{\"host\":{\"reservation-ttl\":-1}}", {"f:1:28: error: this must be a number from 0 to 86400"}},
+        {"{\"host\":{\"reservation-ttl\":\"1h\"}}",
+                {"f:1:28: error: \"reservation-ttl\" must be a number of seconds, found a string"}},
         {"{\"host\":[]}",
                 {"f:1:9: error: \"host\" must be an object like {\"noiommu\": \"off\"}, found an array"}},
 #define VFS(text) "{\"host\":{\"virtual-functions\":[" text "]}}"

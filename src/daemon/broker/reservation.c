@@ -61,15 +61,27 @@ static int check_owner(const ReserveWish *wish, const Subject *subject, Refusal 
     return r;
 }
 
-static int check_ttl(const ReserveWish *wish, Refusal *refusal) {
+/* *ret: how long the ticket is valid. */
+static int check_ttl(
+        const Broker *e, const ReserveWish *wish, const Subject *subject, uint64_t *ret, Refusal *refusal) {
+    HostSettings host = policy_host_settings(e->policy);
+    bool limited = host.reservations_limited && !subject_is_operator(subject);
+    unsigned most = limited ? host.reservation_ttl_sec : RESERVATION_TTL_MAX_SEC;
     int r;
 
-    if (wish->ttl_sec <= RESERVATION_TTL_MAX_SEC)
+    if (most == 0) {
+        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "only root can reserve devices of this host");
+        refusal->remedy =
+                strdup("Claim the device now, or ask root to reserve it for you. To loosen the policy, the "
+                       "operator can change \"reservation-ttl\" of \"host\".");
+        return r;
+    }
+    *ret = wish->ttl_sec ?: MIN(RESERVATION_TTL_DEFAULT_SEC, most);
+    if (*ret <= most)
         return 0;
     r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "a ticket is valid for %u seconds at most; %" PRIu64 " were requested", RESERVATION_TTL_MAX_SEC,
-            wish->ttl_sec);
-    refusal->remedy = format_string("Request \"ttl\" of %u seconds or less.", RESERVATION_TTL_MAX_SEC);
+            "a ticket is valid for %u seconds at most; %" PRIu64 " were requested", most, wish->ttl_sec);
+    refusal->remedy = format_string("Request \"ttl\" of %u seconds or less.", most);
     return r;
 }
 
@@ -85,17 +97,18 @@ static int make_secret(char secret[static TICKET_SECRET_MAX]) {
 
 int reservation_begin(ClaimRun *j, const ReserveWish *wish, const Subject *subject, Refusal *refusal) {
     Reserving *reserving;
+    uint64_t ttl_sec = 0;
     int r;
 
     r = check_owner(wish, subject, refusal);
     if (r >= 0)
-        r = check_ttl(wish, refusal);
+        r = check_ttl(j->broker, wish, subject, &ttl_sec, refusal);
     if (r >= 0)
         r = parse_wish(wish, &reserving, refusal);
     if (r < 0)
         return r;
     j->question->reserving = reserving;
-    j->ttl_usec = (wish->ttl_sec ?: RESERVATION_TTL_DEFAULT_SEC) * USEC_PER_SEC;
+    j->ttl_usec = ttl_sec * USEC_PER_SEC;
     j->for_other = wish->owner != NULL;
     if (make_secret(j->claim.ticket) < 0)
         return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of random numbers");
