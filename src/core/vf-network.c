@@ -52,6 +52,14 @@ bool vf_network_same(const VfNetwork *a, const VfNetwork *b, VfAttribute attribu
     }
 }
 
+bool vf_network_equal(const VfNetwork *a, const VfNetwork *b) {
+    for (VfAttribute i = 0; i < _VF_ATTRIBUTE_MAX; i++)
+        if (vf_network_has(a, i) != vf_network_has(b, i) ||
+                (vf_network_has(a, i) && !vf_network_same(a, b, i)))
+            return false;
+    return true;
+}
+
 /* ---- addresses ---- */
 
 static int hex_digit(char c) {

@@ -37,6 +37,8 @@ static inline bool vf_network_has(const VfNetwork *n, VfAttribute a) {
 void vf_network_copy(VfNetwork *to, const VfNetwork *from, VfAttribute a);
 /* Have both the attribute, with the same value? */
 bool vf_network_same(const VfNetwork *a, const VfNetwork *b, VfAttribute attribute);
+/* Have both the same attributes, with the same values? */
+bool vf_network_equal(const VfNetwork *a, const VfNetwork *b);
 
 /* What is wrong with a text. */
 typedef struct VfProblem {

@@ -21,22 +21,23 @@ static void check(const VfNetwork *n, VfAttribute a) {
     EXPECT(size <= sizeof(message));
     EXPECT(is_printable(vf_network_describe(n, a, text)));
     memcpy(message + offsetof(struct nlmsghdr, nlmsg_type), &type, sizeof(type));
-    EXPECT(vf_link_decode(message, size, INDEX, 3, SEQUENCE, &back) == 0);
+    EXPECT(vf_link_decode(message, size, INDEX, 3, SEQUENCE, n->mac, &back) == 0);
     if (a == VF_MAC) /* the others do not say which function they are of, to us */
         EXPECT(back.found && vf_network_same(&back.network, n, a));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    _cleanup_free_ uint8_t *copy = malloc(size + 1); /* the end is where a sanitizer sees it */
+    _cleanup_free_ uint8_t *copy = malloc(size + MAC_SIZE); /* the end is where a sanitizer sees it */
     VfLink link;
 
     EXPECT(copy);
     memcpy(copy, data, size);
     EXPECT(vf_link_decode_ack(copy, size, SEQUENCE) <= 0);
     for (uint32_t function = 0; function < 3; function++) {
-        if (vf_link_decode(copy, size, INDEX, function, SEQUENCE, &link) < 0)
+        if (vf_link_decode(copy, size, INDEX, function, SEQUENCE, function > 0 ? copy : NULL, &link) < 0)
             continue;
-        EXPECT(link.found || (link.network.has == 0 && !link.mac_is_taken));
+        EXPECT(link.found || link.network.has == 0);
+        EXPECT(function > 0 || !link.mac_is_taken);
         for (VfAttribute a = 0; a < _VF_ATTRIBUTE_MAX; a++)
             if (vf_network_has(&link.network, a))
                 check(&link.network, a);

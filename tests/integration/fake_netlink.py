@@ -19,7 +19,7 @@ import threading
 RTM_NEWLINK, RTM_GETLINK, RTM_SETLINK = 16, 18, 19
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_DUMP = 0x300
-IFLA_IFNAME, IFLA_VFINFO_LIST, IFLA_EXT_MASK = 3, 22, 29
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_VFINFO_LIST, IFLA_EXT_MASK = 1, 3, 22, 29
 IFLA_VF_INFO = 1
 IFLA_VF_MAC, IFLA_VF_VLAN, IFLA_VF_SPOOFCHK, IFLA_VF_TRUST, IFLA_VF_VLAN_LIST, IFLA_VF_BROADCAST = 1, 2, 4, 9, 12, 13
 ETH_P_8021Q = 0x8100
@@ -62,7 +62,9 @@ class FakeNetlink:
         self.kernel = kernel
         self.interfaces = {}  # number -> (name, physical function)
         self.unsupported = set()  # attributes that no driver knows: "spoofchk", "trust"
+        self.hidden = set()  # functions that their driver does not list now
         self.ignored = set()  # that drivers take, and do not use
+        self.peer = None  # the process that has asked last
         self.set_messages = []  # (function, attribute)
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._server.bind(address)
@@ -85,6 +87,8 @@ class FakeNetlink:
 
     def _serve(self, connection):
         with connection, contextlib.suppress(OSError):
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            self.peer = struct.unpack('=iII', credentials)[0]
             while packet := connection.recv(65536):
                 connection.send(self._answer(packet))
 
@@ -110,8 +114,10 @@ class FakeNetlink:
         functions = b''
         with self.kernel.changed:
             for number, function in enumerate(pf.functions):
-                functions += self._describe(number, function.network)
+                if function.address not in self.hidden:
+                    functions += self._describe(number, function.network)
         return LINK.pack(0, 0, 1, index, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b'\0') + \
+            attribute(IFLA_ADDRESS, pf.network.mac) + \
             attribute(IFLA_VFINFO_LIST, functions)
 
     def _describe(self, number, n):

@@ -9,7 +9,7 @@ import os
 import threading
 
 import harness
-from harness import needs_root, wait
+from harness import device_path, needs_root, wait
 from host import VFIO
 from varlink_client import VarlinkTestCase
 
@@ -244,6 +244,12 @@ class RefusalTest(NetworkTestCase):
         self.other.network.mac = bytes.fromhex(MAC.replace(':', ''))
         self.assert_failed(MAC, 'another function of the card has this address', network=f'mac={MAC}')
 
+    def test_the_address_of_the_card_itself(self):
+        self.begin()
+        self.pf.network.mac = bytes.fromhex(MAC.replace(':', ''))
+        self.assert_failed(MAC, 'look', 'has this address', network=f'mac={MAC}')
+        self.assertEqual(self.netlink.set_messages, [])
+
     def test_no_answer_of_sense(self):
         self.begin()
         self.kernel.fail('getlink', self.pf.address, errno.EIO)
@@ -291,12 +297,45 @@ class EndTest(NetworkTestCase):
     def test_the_card_vanishes(self):
         self.vanish(lambda: self.kernel.set_functions(self.pf, 0), lambda: self.kernel.remove(self.pf))
 
-    def test_the_interface_vanishes(self):
+    def test_the_interface_is_away_for_a_while(self):
         claim = self.hold()
         self.kernel.remove_tree(f'{self.pf.path}/net')
         claim.close()
-        self.wait_gone(claim)
-        wait(lambda: self.host.binding() == self.bindings, 'the drivers are back')
+        wait(lambda: claim.state == 'restoring', 'it is about to be restored')
+        self.assertEqual(self.vf.driver, VFIO)
+        self.host.add_interface_of(self.pf, 'eth9', 42)
+        self.wait_back()
+
+    def test_the_interface_stays_away(self):
+        """It may be in another network namespace: what was set is still there, and nobody gets the function."""
+        claim = self.hold()
+        self.kernel.remove_tree(f'{self.pf.path}/net')
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'the quarantine', timeout=60)
+        self.assertIn('cannot restore', claim.properties()['Failure'])
+        self.assertEqual((self.mac(), self.vf.driver), (MAC, VFIO))
+
+    def test_the_driver_does_not_list_it_for_a_while(self):
+        """As some do while it comes back from its reset."""
+        claim = self.hold()
+        self.netlink.hidden.add(self.vf.address)
+        gate = self.kernel.hold('getlink', self.pf.address)
+        claim.close()
+        wait(lambda: gate.entered, 'it is about to be restored')
+        again = self.kernel.hold('getlink', self.pf.address)
+        gate.let_go()
+        wait(lambda: again.entered, 'once more')
+        self.assertEqual((self.mac(), self.vf.driver), (MAC, VFIO))
+        self.netlink.hidden.clear()
+        again.let_go()
+        self.wait_back()
+
+    def test_the_card_cannot_now(self):
+        claim = self.hold()
+        busy = self.kernel.fail('setlink', self.pf.address, errno.EAGAIN, times=2)
+        claim.close()
+        self.wait_back()
+        self.assertEqual(busy.hits, 2)
 
     def test_the_functions_are_made_anew(self):
         """They have the same names and ids, and nothing of what was set."""
@@ -400,23 +439,29 @@ class CrashTest(NetworkTestCase):
 
 
 class PrivilegeTest(NetworkTestCase):
+    NET_ADMIN, SYS_ADMIN = 1 << 12, 1 << 21
+
+    def capabilities(self, pid):
+        with open(f'/proc/{pid}/status', encoding='utf-8') as f:
+            status = dict(line.rstrip('\n').split(':\t', 1) for line in f if ':\t' in line)
+        return int(status['CapPrm'], 16)
+
     @needs_root
-    def test_only_workers_can_have_the_capability(self):
-        """By the daemon's own hand, whatever the unit gives it."""
+    def test_the_worker_that_sets_it_has_this_capability_alone(self):
         self.begin()
+        self.c.get(device_path(self.vf.name), 'Device', 'AcsPath')  # a worker that reads config space
         gate = self.kernel.hold('setlink', self.pf.address)
         answer = self.c.acquire_later(self.vf, network='vlan=10')
         wait(lambda: gate.entered, 'a worker is at it')
-        net_admin = 1 << 12
-        permitted = {}
-        for pid in [self.daemon.pid, *harness.children_of(self.daemon.pid)]:
-            with open(f'/proc/{pid}/status', encoding='utf-8') as f:
-                status = dict(line.rstrip('\n').split(':\t', 1) for line in f if ':\t' in line)
-            permitted[pid] = int(status['CapPrm'], 16) & net_admin, int(status['CapEff'], 16) & net_admin
+        at_it = self.netlink.peer
+        self.assertEqual(self.capabilities(at_it), self.NET_ADMIN)
+        self.assertEqual(self.capabilities(self.daemon.pid) & (self.NET_ADMIN | self.SYS_ADMIN), 0)
+        spawner, = [pid for pid in harness.children_of(self.daemon.pid) if self.capabilities(pid) & self.SYS_ADMIN]
+        self.assertEqual(self.capabilities(spawner), self.NET_ADMIN | self.SYS_ADMIN)
+        lookers = [pid for pid in harness.children_of(spawner) if pid != at_it]
+        self.assertEqual({self.capabilities(pid) for pid in lookers}, {self.SYS_ADMIN})
         gate.let_go()
         wait(lambda: answer.done, 'it is held')
-        self.assertEqual(permitted.pop(self.daemon.pid), (0, 0))
-        self.assertIn(net_admin, [p for p, _ in permitted.values()])  # the spawner's
 
 
 if __name__ == '__main__':

@@ -50,6 +50,8 @@ static size_t open_answer(Answer *a, unsigned type, uint32_t ifindex) {
     add(a, &head, sizeof(head));
     add(a, &body, sizeof(body));
     add_attribute(a, IFLA_IFNAME, "eth0", 5);
+    add_attribute(a, IFLA_ADDRESS, (const uint8_t[]){2, 0, 0, 0, 0, 0x77}, MAC_SIZE);
+    add_attribute(a, IFLA_PERM_ADDRESS, (const uint8_t[]){2, 0, 0, 0, 0, 0x78}, MAC_SIZE);
     return add_attribute(a, IFLA_VFINFO_LIST, "", 0);
 }
 
@@ -98,26 +100,44 @@ static void test_answers_are_read(void **state) {
     Answer a = make_answer();
     VfLink link;
 
-    assert_int_equal(vf_link_decode(a.data, a.size, 9, 0, 5, &link), 0);
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, 0, 5, NULL, &link), 0);
     assert_true(link.found && !link.mac_is_taken);
     assert_int_equal(link.network.has, 0xf);
     assert_int_equal(link.network.mac[5], 1);
     assert_true(link.network.vlan == 7 && link.network.qos == 3 && link.network.protocol == 0);
     assert_true(link.network.spoofchk && link.network.trust);
 
-    assert_int_equal(vf_link_decode(a.data, a.size, 9, 1, 5, &link), 0);
-    assert_true(link.found && link.mac_is_taken && !link.network.spoofchk);
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, 1, 5, NULL, &link), 0);
+    assert_true(link.found && !link.network.spoofchk);
     assert_int_equal(link.network.protocol, ETH_P_8021AD);
 
-    assert_int_equal(vf_link_decode(a.data, a.size, 9, 2, 5, &link), 0);
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, 2, 5, NULL, &link), 0);
     assert_false(vf_network_has(&link.network, VF_SPOOFCHK)); /* -1: the driver has none */
     assert_true(vf_network_has(&link.network, VF_TRUST));
 
-    assert_int_equal(vf_link_decode(a.data, a.size, 9, 3, 5, &link), 0);
-    assert_true(link.found && !link.mac_is_taken); /* no address is nobody's */
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, 3, 5, NULL, &link), 0);
+    assert_true(link.found);
 
-    assert_int_equal(vf_link_decode(a.data, a.size, 9, 5, 5, &link), 0);
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, 5, 5, NULL, &link), 0);
     assert_false(link.found);
+}
+
+static void assert_taken(uint32_t function, uint8_t first, uint8_t last, bool taken) {
+    const uint8_t mac[MAC_SIZE] = {first, 0, 0, 0, 0, last};
+    Answer a = make_answer();
+    VfLink link;
+
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, function, 5, mac, &link), 0);
+    assert_int_equal(link.mac_is_taken, taken);
+}
+
+static void test_taken_addresses(void **state) {
+    assert_taken(0, 2, 1, false); /* its own */
+    assert_taken(1, 2, 1, true);
+    assert_taken(1, 2, 2, true);    /* its own, and that of another */
+    assert_taken(0, 2, 0x77, true); /* of the interface */
+    assert_taken(0, 2, 0x78, true); /* which it had from its maker */
+    assert_taken(0, 2, 3, false);
 }
 
 static void test_bad_answers(void **state) {
@@ -125,17 +145,17 @@ static void test_bad_answers(void **state) {
     uint8_t copy[sizeof(a.data)];
     VfLink link;
 
-    assert_int_equal(vf_link_decode(a.data, a.size, 8, 0, 5, &link), -EBADMSG); /* another interface */
-    assert_int_equal(vf_link_decode(a.data, a.size, 9, 0, 6, &link), -EBADMSG); /* another question */
+    assert_int_equal(vf_link_decode(a.data, a.size, 8, 0, 5, NULL, &link), -EBADMSG); /* another interface */
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, 0, 6, NULL, &link), -EBADMSG); /* another question */
     assert_int_equal(vf_link_decode_ack(a.data, a.size, 5), -EBADMSG);
     for (size_t size = 0; size < a.size; size++) /* cut anywhere, in a buffer of just that size */
-        assert_int_equal(vf_link_decode(memcpy(copy, a.data, size), size, 9, 0, 5, &link), -EBADMSG);
+        assert_int_equal(vf_link_decode(memcpy(copy, a.data, size), size, 9, 0, 5, NULL, &link), -EBADMSG);
     /* Any length of any attribute may be wrong: nothing is read beyond the end. */
     for (size_t at = sizeof(struct nlmsghdr); at < a.size; at++)
         for (unsigned value = 0; value < 256; value += 51) {
             memcpy(copy, a.data, a.size);
             copy[at] = (uint8_t) value;
-            (void) vf_link_decode(copy, a.size, 9, 1, 5, &link);
+            (void) vf_link_decode(copy, a.size, 9, 1, 5, NULL, &link);
         }
 }
 
@@ -147,10 +167,11 @@ static void test_errors(void **state) {
     VfLink link;
 
     assert_int_equal(vf_link_decode_ack(&e, sizeof(e), 5), 0);
-    assert_int_equal(vf_link_decode(&e, sizeof(e), 9, 0, 5, &link), -EBADMSG); /* an answer is expected */
+    assert_int_equal(
+            vf_link_decode(&e, sizeof(e), 9, 0, 5, NULL, &link), -EBADMSG); /* an answer is expected */
     e.error.error = -EOPNOTSUPP;
     assert_int_equal(vf_link_decode_ack(&e, sizeof(e), 5), -EOPNOTSUPP);
-    assert_int_equal(vf_link_decode(&e, sizeof(e), 9, 0, 5, &link), -EOPNOTSUPP);
+    assert_int_equal(vf_link_decode(&e, sizeof(e), 9, 0, 5, NULL, &link), -EOPNOTSUPP);
     assert_int_equal(vf_link_decode_ack(&e, sizeof(e), 4), -EBADMSG);
     assert_int_equal(vf_link_decode_ack(&e, sizeof(e.head), 5), -EBADMSG);
     e.error.error = 5;
@@ -172,7 +193,7 @@ static void test_requests(void **state) {
     memcpy(&type, data + offsetof(struct nlmsghdr, nlmsg_type), sizeof(type));
     assert_int_equal(type, RTM_SETLINK);
     memcpy(data + offsetof(struct nlmsghdr, nlmsg_type), &link, sizeof(link));
-    assert_int_equal(vf_link_decode(data, size, 9, 3, 5, &back), 0);
+    assert_int_equal(vf_link_decode(data, size, 9, 3, 5, NULL, &back), 0);
     assert_true(back.found && back.network.has == 1U << VF_MAC && vf_network_same(&back.network, &n, VF_MAC));
     n.protocol = ETH_P_8021AD;
     for (VfAttribute a = 0; a < _VF_ATTRIBUTE_MAX; a++) {
@@ -206,20 +227,21 @@ static void test_real_kernel(void **state) {
     fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     assert_true(fd >= 0);
     size = ask(fd, message, vf_link_encode_get(1, 77, message), answer, sizeof(answer));
-    assert_int_equal(vf_link_decode(answer, size, 1, 0, 77, &link), 0);
+    assert_int_equal(vf_link_decode(answer, size, 1, 0, 77, NULL, &link), 0);
     assert_false(link.found);
     for (VfAttribute a = 0; a < _VF_ATTRIBUTE_MAX; a++) {
         size = ask(fd, message, vf_link_encode_set(1, 0, &n, a, 78, message), answer, sizeof(answer));
         assert_int_equal(vf_link_decode_ack(answer, size, 78), -EOPNOTSUPP);
     }
     size = ask(fd, message, vf_link_encode_get(999, 79, message), answer, sizeof(answer));
-    assert_int_equal(vf_link_decode(answer, size, 999, 0, 79, &link), -ENODEV);
+    assert_int_equal(vf_link_decode(answer, size, 999, 0, 79, NULL, &link), -ENODEV);
     (void) close(fd);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_answers_are_read),
+            cmocka_unit_test(test_taken_addresses),
             cmocka_unit_test(test_bad_answers),
             cmocka_unit_test(test_errors),
             cmocka_unit_test(test_requests),

@@ -152,7 +152,11 @@ static void test_same(void **state) {
         vf_network_copy(&none, &a, i);
         assert_true(vf_network_same(&a, &none, i));
     }
+    assert_true(vf_network_equal(&a, &b));
+    assert_true(vf_network_equal(&(VfNetwork){}, &(VfNetwork){.vlan = 3}));
+    assert_false(vf_network_equal(&a, &(VfNetwork){}));
     b.qos = 3;
+    assert_false(vf_network_equal(&a, &b));
     assert_false(vf_network_same(&a, &b, VF_VLAN));
     vf_network_copy(&b, &(VfNetwork){}, VF_TRUST);
     assert_false(vf_network_has(&b, VF_TRUST));

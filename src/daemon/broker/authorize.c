@@ -174,6 +174,7 @@ static char *describe_caller(const ClaimRun *j) {
 }
 
 int claim_run_ask(ClaimRun *j) {
+    char network[VF_NETWORK_TEXT_MAX];
     ClaimQuestion *q = j->question;
     _cleanup_free_ char *devices = describe_devices(&j->claim.plan), *rule = sanitize(q->rule, 512),
                         *caller = describe_caller(j);
@@ -189,6 +190,7 @@ int claim_run_ask(ClaimRun *j) {
             .parked = q->parked[0] ? q->parked : "no other device",
             .rule = rule,
             .reason = q->request.reason,
+            .network = vf_network_format(&q->request.network, network),
     };
     int r;
 

@@ -41,6 +41,7 @@ struct Broker {
     Store *store;
     WorkerPool *workers;
     WorkerPool *lookers; /* may read config space, and do nothing but look */
+    WorkerPool *setters; /* may set what network cards keep for virtual functions, and do nothing else */
     Surveyor *surveyor;
     NodeWatch *nodes;
     Usage *usage;

@@ -61,6 +61,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = worker_pool_new(event, config->spawner, &e->lookers);
     if (r >= 0)
+        r = worker_pool_new(event, config->spawner, &e->setters);
+    if (r >= 0)
         r = surveyor_new(event, inventory, e->lookers, e->config.worker_timeout_usec, &e->surveyor);
     if (r >= 0)
         r = node_watch_new(event, &e->nodes);
@@ -113,6 +115,7 @@ Broker *broker_free(Broker *e) {
     e->surveyor = surveyor_free(e->surveyor);
     e->holders = holder_search_free(e->holders);
     e->lookers = worker_pool_free(e->lookers);
+    e->setters = worker_pool_free(e->setters);
     e->workers = worker_pool_free(e->workers);
     e->noiommu = noiommu_switch_free(e->noiommu);
     e->store = store_free(e->store);

@@ -12,6 +12,7 @@
 #define RETRY_FIRST_USEC (10 * UINT64_C(1000))
 #define RETRY_LAST_USEC (5 * UINT64_C(1000000))
 #define ATTEMPTS_MAX 20U
+#define NETWORK_ATTEMPTS_MAX 10U /* ten seconds */
 
 /* ---- orders ---- */
 
@@ -27,8 +28,20 @@ void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
     (void) snprintf(item->original_override, sizeof(item->original_override), "%s", m->original_override);
 }
 
+/* Only these need CAP_NET_ADMIN. */
+static WorkerPool *pool_of(const Broker *b, WorkerOperation operation) {
+    switch (operation) {
+    case WORKER_VF_LOOK:
+    case WORKER_VF_SET:
+    case WORKER_VF_RESTORE:
+        return b->setters;
+    default:
+        return b->workers;
+    }
+}
+
 int claim_work_submit(ClaimRun *j, const WorkerOrder *order, worker_done_t done, worker_step_t step) {
-    return worker_submit(j->broker->workers, order, j->broker->config.worker_timeout_usec,
+    return worker_submit(pool_of(j->broker, order->operation), order, j->broker->config.worker_timeout_usec,
             &(WorkerCaller){.done = done,
                     .step = step,
                     .userdata = j,
@@ -362,6 +375,15 @@ static void on_step(void *userdata, const WorkerResult *result) {
     (void) claim_run_flush(j); /* when it cannot be written, the older record leads to the same */
 }
 
+/* A driver may list a function, or let it be set, only when it has come back from a reset; an interface may
+ * be away for a moment; and without its spawner vfiod is about to restart. */
+static bool may_pass(const ClaimRun *j, const WorkerResult *result) {
+    if (j->work.operation != WORKER_VF_RESTORE || j->work.attempts >= NETWORK_ATTEMPTS_MAX)
+        return false;
+    return result->error == -ENODATA || result->error == -EAGAIN || result->error == -ENODEV ||
+            result->error == -EPERM;
+}
+
 /* From the look on it may be changed, until it was put back. */
 static void note_network(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
     if (j->work.operation == WORKER_VF_LOOK)
@@ -384,7 +406,7 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
         set_progress(j, m, result->progress);
     else if (!j->work.begun && j->work.operation == WORKER_BIND)
         set_progress(j, m, MEMBER_NOT_BEGUN);
-    if (result->error == -ECONNRESET && retry_later(j) >= 0)
+    if ((result->error == -ECONNRESET || may_pass(j, result)) && retry_later(j) >= 0)
         return;
     if (j->broker->refresh)
         (void) j->broker->refresh(j->broker->refresh_userdata, &name);

@@ -216,8 +216,8 @@ static int append_question(sd_bus_message *m, const AuthAbout *about, const char
         r = sd_bus_message_append(m, "s", about->action);
     if (r < 0)
         return r;
-    return sd_bus_message_append(m, "a{ss}us", 5, "caller", about->caller, "devices", about->devices,
-            "parked", about->parked, "rule", about->rule, "reason", about->reason,
+    return sd_bus_message_append(m, "a{ss}us", 6, "caller", about->caller, "devices", about->devices,
+            "parked", about->parked, "rule", about->rule, "reason", about->reason, "network", about->network,
             about->interactive ? POLKIT_ALLOW_USER_INTERACTION : 0, id);
 }
 

@@ -28,7 +28,7 @@ typedef struct AuthAbout {
     int pidfd;            /* borrowed; of that process */
     uid_t uid;            /* whose questions are counted */
     bool interactive;     /* else polkit answers by itself, and no person is bothered */
-    const char *caller, *devices, *parked, *rule, *reason; /* what the person is told */
+    const char *caller, *devices, *parked, *rule, *reason, *network; /* what the person is told */
 } AuthAbout;
 
 /* refusal NULL: yes; else its contents may be taken. The question is freed by then. */

@@ -246,20 +246,23 @@ static bool find_function(Bytes list, uint32_t number, VfLink *ret) {
     return false;
 }
 
-static bool shares_mac(Bytes list, uint32_t number, const VfNetwork *n) {
-    static const uint8_t zero[MAC_SIZE] = {};
+static bool shares_mac(Bytes list, uint32_t number, const uint8_t *mac) {
     unsigned type;
     Function f;
     Bytes info;
 
-    while (memcmp(n->mac, zero, sizeof(zero)) != 0 && next_attribute(&list, &type, &info)) {
+    while (next_attribute(&list, &type, &info)) {
         if (type != IFLA_VF_INFO)
             continue;
         read_function(info, &f);
-        if (f.numbered && f.number != number && vf_network_same(n, &f.network, VF_MAC))
+        if (f.numbered && f.number != number && memcmp(f.network.mac, mac, MAC_SIZE) == 0)
             return true;
     }
     return false;
+}
+
+static bool is_mac(const Bytes *b, const uint8_t *mac) {
+    return b->size == MAC_SIZE && memcmp(b->data, mac, MAC_SIZE) == 0;
 }
 
 /* The first message, which must be of this type or an error; what follows its header. */
@@ -282,8 +285,8 @@ static int open_message(const void *data, size_t size, unsigned wanted, uint32_t
     return error.error == 0 && wanted == NLMSG_ERROR ? 0 : -EBADMSG;
 }
 
-int vf_link_decode(
-        const void *data, size_t size, uint32_t ifindex, uint32_t function, uint32_t sequence, VfLink *ret) {
+int vf_link_decode(const void *data, size_t size, uint32_t ifindex, uint32_t function, uint32_t sequence,
+        const uint8_t *mac, VfLink *ret) {
     struct ifinfomsg body;
     VfLink link = {};
     unsigned type;
@@ -296,9 +299,16 @@ int vf_link_decode(
     if (!take(&rest, &body, sizeof(body)) || (uint32_t) body.ifi_index != ifindex)
         return -EBADMSG;
     rest = (Bytes){.data = rest.data + sizeof(body), .size = rest.size - sizeof(body)};
-    while (!link.found && next_attribute(&rest, &type, &b))
-        if (type == IFLA_VFINFO_LIST && find_function(b, function, &link))
-            link.mac_is_taken = shares_mac(b, function, &link.network);
+    while (next_attribute(&rest, &type, &b)) {
+        if (mac && (type == IFLA_ADDRESS || type == IFLA_PERM_ADDRESS))
+            link.mac_is_taken |= is_mac(&b, mac);
+        if (type != IFLA_VFINFO_LIST)
+            continue;
+        if (!link.found)
+            (void) find_function(b, function, &link);
+        if (mac)
+            link.mac_is_taken |= shares_mac(b, function, mac);
+    }
     *ret = link;
     return 0;
 }

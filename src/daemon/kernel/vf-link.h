@@ -20,11 +20,13 @@ size_t vf_link_encode_set(uint32_t ifindex, uint32_t function, const VfNetwork *
 typedef struct VfLink {
     VfNetwork network; /* what its driver does not tell is not in .has */
     bool found;
-    bool mac_is_taken; /* another function of the interface has the same address, which is none of zeros */
+    bool mac_is_taken; /* the interface itself, or another function of it, has the address that was asked for
+                        */
 } VfLink;
 
-/* The answer to vf_link_encode_get(): 0; -EBADMSG: it is none; the error that it brings. */
-int vf_link_decode(
-        const void *data, size_t size, uint32_t ifindex, uint32_t function, uint32_t sequence, VfLink *ret);
+/* The answer to vf_link_encode_get(). mac: an address to look for, or NULL. 0; -EBADMSG: it is none; the
+ * error that it brings. */
+int vf_link_decode(const void *data, size_t size, uint32_t ifindex, uint32_t function, uint32_t sequence,
+        const uint8_t *mac, VfLink *ret);
 /* The answer to vf_link_encode_set(), likewise. */
 int vf_link_decode_ack(const void *data, size_t size, uint32_t sequence);

@@ -148,7 +148,8 @@ static int receive(const Card *c, uint8_t **ret, size_t *ret_size) {
     return 0;
 }
 
-static int look(Card *c, VfLink *ret) {
+/* mac: whether somebody else has it; or NULL. */
+static int look(Card *c, const uint8_t *mac, VfLink *ret) {
     uint8_t message[VF_LINK_MESSAGE_MAX];
     _cleanup_free_ uint8_t *answer = NULL;
     size_t size = vf_link_encode_get(c->interface, ++c->sequence, message);
@@ -158,7 +159,7 @@ static int look(Card *c, VfLink *ret) {
         return -errno;
     r = receive(c, &answer, &size);
     if (r >= 0)
-        r = vf_link_decode(answer, size, c->interface, c->function, c->sequence, ret);
+        r = vf_link_decode(answer, size, c->interface, c->function, c->sequence, mac, ret);
     return r < 0 ? r : ret->found ? 0 : -ENODATA;
 }
 
@@ -182,7 +183,7 @@ static int verify(Card *c, const VfNetwork *wanted, VfAttribute a, VfSetupReport
     int r;
 
     report->step = VF_SETUP_VERIFY;
-    r = look(c, &now);
+    r = look(c, NULL, &now);
     return r < 0 ? r : vf_network_same(&now.network, wanted, a) ? 0 : -EREMOTEIO;
 }
 
@@ -195,7 +196,8 @@ static int change(Card *c, const VfNetwork *to, VfAttribute a, VfSetupReport *re
     return r < 0 ? r : verify(c, to, a, report);
 }
 
-static int begin(const DriverItem *item, Card *ret_card, VfLink *ret_link, VfSetupReport *report) {
+static int begin(
+        const DriverItem *item, Card *ret_card, const uint8_t *mac, VfLink *ret_link, VfSetupReport *report) {
     int r;
 
     *report = (VfSetupReport){.step = VF_SETUP_FIND, .attribute = _VF_ATTRIBUTE_INVALID};
@@ -203,7 +205,19 @@ static int begin(const DriverItem *item, Card *ret_card, VfLink *ret_link, VfSet
     if (r < 0)
         return r;
     report->step = VF_SETUP_LOOK;
-    return look(ret_card, ret_link);
+    return look(ret_card, mac, ret_link);
+}
+
+/* Two with one address, and each gets what is meant for the other. */
+static const uint8_t *wanted_mac(const VfNetwork *wanted) {
+    return vf_network_has(wanted, VF_MAC) ? wanted->mac : NULL;
+}
+
+static int check_mac(const VfLink *now, VfSetupReport *report) {
+    if (!now->mac_is_taken)
+        return 0;
+    report->attribute = VF_MAC;
+    return -EADDRINUSE;
 }
 
 int vf_setup_look(const DriverItem *item, const VfNetwork *wanted, VfSetupReport *ret) {
@@ -211,7 +225,9 @@ int vf_setup_look(const DriverItem *item, const VfNetwork *wanted, VfSetupReport
     VfLink now;
     int r;
 
-    r = begin(item, &card, &now, ret);
+    r = begin(item, &card, wanted_mac(wanted), &now, ret);
+    if (r >= 0)
+        r = check_mac(&now, ret);
     for (VfAttribute a = 0; r >= 0 && a < _VF_ATTRIBUTE_MAX; a++) {
         if (!vf_network_has(wanted, a))
             continue;
@@ -224,31 +240,34 @@ int vf_setup_look(const DriverItem *item, const VfNetwork *wanted, VfSetupReport
     return r;
 }
 
-/* Two functions with one address, and each gets what is meant for the other. */
-static int check_mac(Card *c, VfSetupReport *report) {
-    VfLink now;
-    int r;
-
-    report->step = VF_SETUP_VERIFY;
-    report->attribute = VF_MAC;
-    r = look(c, &now);
-    return r < 0 ? r : now.mac_is_taken ? -EADDRINUSE : 0;
-}
-
+/* Once more at the end: two claims may have looked at the same time. */
 int vf_setup_set(const DriverItem *item, const VfNetwork *wanted, VfSetupReport *ret) {
     _cleanup_(card_done) Card card = CARD_NULL;
     VfLink now;
     int r;
 
-    r = begin(item, &card, &now, ret);
+    r = begin(item, &card, NULL, &now, ret);
     for (VfAttribute a = 0; r >= 0 && a < _VF_ATTRIBUTE_MAX; a++)
         if (vf_network_has(wanted, a) && !vf_network_same(&now.network, wanted, a))
             r = change(&card, wanted, a, ret);
-    return r >= 0 && vf_network_has(wanted, VF_MAC) ? check_mac(&card, ret) : r;
+    if (r < 0 || !wanted_mac(wanted))
+        return r;
+    ret->step = VF_SETUP_VERIFY;
+    r = look(&card, wanted->mac, &now);
+    return r < 0 ? r : check_mac(&now, ret);
 }
 
-static bool is_over(int error) {
-    return error == -ENODEV || error == -ESTALE || error == -ENXIO || error == -ENODATA;
+/* The function is gone, or the card has no driver that would keep anything for it. Whatever else hides it
+ * may pass. */
+static bool is_over(const DriverItem *item, int error, const VfSetupReport *report) {
+    _cleanup_close_ int dir = -EBADF;
+
+    if (report->step != VF_SETUP_FIND)
+        return false;
+    if (error != -ENODATA)
+        return error == -ENODEV || error == -ESTALE || error == -ENXIO;
+    return driver_open_device(item, &dir) >= 0 && faccessat(dir, "physfn/driver", F_OK, 0) < 0 &&
+            errno == ENOENT;
 }
 
 /* What a set fails with while the function goes says nothing about it. */
@@ -256,8 +275,9 @@ static bool is_gone(const DriverItem *item) {
     _cleanup_(card_done) Card card = CARD_NULL;
     VfSetupReport report;
     VfLink now;
+    int r = begin(item, &card, NULL, &now, &report);
 
-    return is_over(begin(item, &card, &now, &report));
+    return r < 0 && is_over(item, r, &report);
 }
 
 int vf_setup_restore(
@@ -266,10 +286,10 @@ int vf_setup_restore(
     VfLink now;
     int r;
 
-    r = begin(item, &card, &now, ret);
+    r = begin(item, &card, NULL, &now, ret);
     for (VfAttribute a = _VF_ATTRIBUTE_MAX; r >= 0 && a-- > 0;)
         if (vf_network_has(before, a) && vf_network_same(&now.network, wanted, a) &&
                 !vf_network_same(before, wanted, a))
             r = change(&card, before, a, ret);
-    return r < 0 && (is_over(r) || is_gone(item)) ? 0 : r;
+    return r < 0 && (is_over(item, r, ret) || is_gone(item)) ? 0 : r;
 }

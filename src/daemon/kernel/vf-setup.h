@@ -34,12 +34,14 @@ typedef struct VfSetupReport {
 
 /* All of them: 0 or a negative errno. At VF_SETUP_FIND: -ENODEV, -ESTALE: gone, or another device; -ENXIO: it
  * is no virtual function; -ENODATA: its physical function has no interface; -ENOTUNIQ: it has several. At
- * VF_SETUP_LOOK: -ENODATA: the driver does not list the function; -EOPNOTSUPP: nor the attribute. */
+ * VF_SETUP_LOOK: -ENODATA: the driver does not list the function; -EOPNOTSUPP: nor the attribute; and
+ * -EADDRINUSE, also below: the card itself, or another function of it, has the address. */
 int vf_setup_look(const DriverItem *item, const VfNetwork *wanted, VfSetupReport *ret);
-/* -EADDRINUSE: another function of the card has the address. -EREMOTEIO at VF_SETUP_VERIFY: the kernel took
+/* -EREMOTEIO at VF_SETUP_VERIFY: the kernel took
  * it, and shows something else. What was set stays for vf_setup_restore(). */
 int vf_setup_set(const DriverItem *item, const VfNetwork *wanted, VfSetupReport *ret);
 /* Puts back what is still as wanted: what somebody else has set meanwhile stays. 0 also when the function is
- * gone, or its physical function has no interface any more: its next driver begins anew. */
+ * gone, or its physical function has no driver any more: its next one begins anew. -ENODATA, -ENODEV: the
+ * interface, or the function in its driver's list, is not there now; -EAGAIN: the driver cannot now. */
 int vf_setup_restore(
         const DriverItem *item, const VfNetwork *wanted, const VfNetwork *before, VfSetupReport *ret);

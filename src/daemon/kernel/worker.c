@@ -339,6 +339,23 @@ static int receive_order(WorkerOrder *ret) {
     return 0;
 }
 
+static bool is_vf_setup(WorkerOperation operation) {
+    return operation >= WORKER_VF_LOOK && operation <= WORKER_VF_RESTORE;
+}
+
+/* A worker of the spawner has two capabilities. With its first order it gives the one up that orders of this
+ * kind do not need: a pool has one kind. */
+static int narrow(WorkerOperation operation) {
+    static bool done;
+    int r;
+
+    if (done)
+        return 0;
+    r = privileges_give_up(is_vf_setup(operation) ? CAP_SYS_ADMIN : CAP_NET_ADMIN);
+    done = r >= 0;
+    return r;
+}
+
 static int serve_one(void) {
     int fds[WORKER_FDS_MAX];
     WorkerResult result = {.done = true};
@@ -346,6 +363,8 @@ static int serve_one(void) {
     int r;
 
     r = receive_order(&order);
+    if (r >= 0)
+        r = narrow(order.operation);
     if (r < 0)
         return r;
     for (size_t i = 0; i < WORKER_FDS_MAX; i++)
@@ -370,7 +389,7 @@ static int serve_one(void) {
         run_mdev_types(&result, fds);
     else if (order.operation == WORKER_SRIOV)
         result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
-    else if (order.operation >= WORKER_VF_LOOK && order.operation <= WORKER_VF_RESTORE)
+    else if (is_vf_setup(order.operation))
         run_vf_setup(&order, &result);
     else if (order.operation == WORKER_VF_TOKEN)
         result.error = set_token(&order);
