@@ -68,7 +68,7 @@ static int match_below(UseSearch *s, int at, const char *pattern,
     _cleanup_closedir_ DIR *d = NULL;
     const char *slash = strchr(pattern, '/');
     char component[32];
-    struct dirent *e;
+    struct dirent *e = NULL;
     int r;
 
     if (!slash)

@@ -639,7 +639,7 @@ int broker_find_own(Broker *e, const char *name, const Subject *subject, ClaimRu
 }
 
 int broker_release(Broker *e, const char *name, const Subject *subject, Refusal *refusal) {
-    ClaimRun *j;
+    ClaimRun *j = NULL;
     int r;
 
     r = broker_find_own(e, name, subject, &j, refusal);
