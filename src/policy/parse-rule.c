@@ -225,7 +225,7 @@ static void finish_rule(PolicyParser *p, const JsonNode *value) {
     r->file = strdup(p->problems.file);
     r->key = r->name ? strdup(r->name) : format_string("rule %u (%s)", p->rule_number, p->problems.file);
     if (!r->name)
-        r->name = format_string("rule %u", p->rule_number);
+        r->name = format_string("#%u", p->rule_number); /* follows the word rule in all texts */
     if (r->name && r->file && r->key)
         r->origin = format_string("%s (%s:%u)", r->name, p->problems.file, value->line);
     if (!r->origin)

@@ -123,7 +123,7 @@ static void test_yes(void **state) {
     assert_json(o, "change", "null");
     assert_json(o, "hidden", "0");
     assert_int_equal(json_object_array_length(look(o, "considered")), 2);
-    assert_json(o, "considered.0.rule", "rule 1");
+    assert_json(o, "considered.0.rule", "#1");
     assert_json(o, "considered.0.holds", "false");
     assert_json(o, "considered.0.predicates.0.key", "who.user");
     assert_json(o, "considered.0.predicates.0.holds", "no");

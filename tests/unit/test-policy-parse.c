@@ -746,8 +746,8 @@ static void test_full_rule(void **state) {
     assert_int_equal(r->terms.siblings, SIBLINGS_PARK);
 
     r++;
-    assert_string_equal(rule_name(r), "rule 2");
-    assert_string_equal(rule_origin(r), "rule 2 (f:12)");
+    assert_string_equal(rule_name(r), "#2");
+    assert_string_equal(rule_origin(r), "#2 (f:12)");
     assert_int_equal(r->effect, EFFECT_DENY);
     assert_int_equal(r->n_uids + r->n_gids + r->n_devices + r->n_ids + r->n_classes + r->drivers.n, 0);
 }
@@ -758,7 +758,7 @@ static void test_defaults(void **state) {
     assert_int_equal(policy->rules->terms.backends, BACKENDS_DEFAULT);
     assert_int_equal(policy->rules->terms.reset, RESET_REQUIRED);
     assert_int_equal(policy->rules->terms.siblings, SIBLINGS_REFUSE);
-    assert_string_equal(policy->rules->origin, "rule 1 (f:1)");
+    assert_string_equal(policy->rules->origin, "#1 (f:1)");
     assert_int_equal(policy->rules->terms.grants, 1U << GRANT_FD);
     assert_int_equal(policy->rules->terms.tethers, TETHERS_DEFAULT);
     assert_int_equal(policy->rules->terms.host_critical, HOST_CRITICAL_REFUSE);

@@ -157,8 +157,8 @@ static void test_first_match_decides(void **state) {
 
     v = evaluate(policy, &subject, &device);
     assert_int_equal(v.effect, EFFECT_ALLOW);
-    assert_string_equal(rule_name(v.rule), "rule 2");
-    assert_string_equal(rule_origin(v.rule), "rule 2 (f:3)");
+    assert_string_equal(rule_name(v.rule), "#2");
+    assert_string_equal(rule_origin(v.rule), "#2 (f:3)");
     assert_int_equal(v.terms->backends, 1U << BACKEND_GROUP);
     assert_int_equal(v.terms->reset, RESET_OPTIONAL);
     assert_int_equal(v.terms->siblings, SIBLINGS_PARK);
