@@ -244,7 +244,7 @@ static void show_setup(const Options *o, struct json_object *result, const char 
 
 static int check_options(const Options *o, VfiodErrorText *error) {
     if (!o->user)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--user=USER: say who shall have the device.");
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "setup requires --user.");
     if ((o->vmm == VMM_QEMU) + o->libvirt + o->podman > 1)
         return error_text_set(
                 error, EINVAL, ERROR_NAME_USAGE, "--qemu, --libvirt and --podman: give one of them.");

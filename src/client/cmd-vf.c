@@ -64,6 +64,10 @@ static int show_functions(const Options *o, const Object *device, struct json_ob
 
     if (!t)
         return -ENOMEM;
+    if (json_number(device->properties, "virtualFunctionsMax") == 0) {
+        printf("%s: the device has no virtual functions (SR-IOV)\n", device->name);
+        return 0;
+    }
     printf("%s: %zu of %" PRIi64 " virtual functions\n", device->name, n,
             json_number(device->properties, "virtualFunctionsMax"));
     for (size_t i = 0; i < n; i++)

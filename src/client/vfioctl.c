@@ -597,9 +597,9 @@ static int take_memlock(Options *o, const char *value, VfiodErrorText *error) {
 }
 
 static int take_ram(Options *o, const char *value, VfiodErrorText *error) {
-    if (parse_size(value, &o->ram) < 0 || o->ram == 0)
-        return error_text_set(
-                error, EINVAL, ERROR_NAME_USAGE, "--ram=%s: expected bytes, or a size such as 64G.", value);
+    if (parse_size(value, &o->ram) < 0 || o->ram < 1U << 20)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--ram=%s: expected a size such as 64G (K, M, G or T; at least 1M).", value);
     return 0;
 }
 
@@ -627,14 +627,16 @@ static int take_number_of_devices(Options *o, const char *value, VfiodErrorText 
     uint64_t n;
 
     if (parse_unsigned(value, 10, UINT16_MAX, &n) < 0 || n == 0)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--devices=%s: expected a number.", value);
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--devices=%s: expected a number from 1 to %u.", value, UINT16_MAX);
     o->n_of_devices = (unsigned) n;
     return 0;
 }
 
 static int take_count(Options *o, const char *value, VfiodErrorText *error) {
-    if (parse_unsigned(value, 10, UINT32_MAX, &o->count) < 0)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--count=%s: expected a number.", value);
+    if (parse_unsigned(value, 10, UINT16_MAX, &o->count) < 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--count=%s: expected a number from 0 to %u.",
+                value, UINT16_MAX);
     return 0;
 }
 

@@ -87,15 +87,24 @@ int decide_request(HostView *host, Survey *survey, const Policy *policy, const S
 #define NEAREST_DEVICES_MAX 4096U /* to look at for a device that may be meant */
 
 typedef struct NearestDevice {
-    const char **names; /* owned; the names are owned too */
+    const DeviceName *wanted; /* borrowed */
+    const char **names;       /* owned; the names are owned too */
     size_t n;
     bool out_of_memory;
 } NearestDevice;
 
+static bool is_same_slot(const DeviceName *a, const DeviceName *b) {
+    return b->kind == DEVICE_KIND_PCI && a->domain == b->domain && a->pci_bus == b->pci_bus &&
+            a->slot == b->slot;
+}
+
 static int note_device(Device *d, void *userdata) {
     NearestDevice *known = userdata;
-    char name[DEVICE_NAME_MAX], *copy = strdup(device_name_format(&d->name, name));
+    char name[DEVICE_NAME_MAX], *copy;
 
+    if (d->name.kind == DEVICE_KIND_PCI && !is_same_slot(&d->name, known->wanted))
+        return 0;
+    copy = strdup(device_name_format(&d->name, name));
     known->names[known->n] = copy;
     known->out_of_memory = !copy;
     known->n += copy != NULL;
@@ -103,11 +112,13 @@ static int note_device(Device *d, void *userdata) {
 }
 
 static int report_no_device(Inventory *inventory, const DeviceName *wanted, char **ret_problem) {
-    NearestDevice known = {.names = calloc((size_t) inventory_n_devices(inventory) + 1, sizeof(char *))};
+    NearestDevice known = {
+            .wanted = wanted, .names = calloc((size_t) inventory_n_devices(inventory) + 1, sizeof(char *))};
     char name[DEVICE_NAME_MAX];
     const char *meant;
     int r = known.names ? 0 : -ENOMEM;
 
+    /* Another address is no other spelling of one, but for the function of a card. */
     if (known.names && inventory_n_devices(inventory) <= NEAREST_DEVICES_MAX)
         r = inventory_foreach_device(inventory, note_device, &known);
     if (r >= 0) {

@@ -10,7 +10,8 @@
 static int fail_with(char **ret_problem, Refusal *refusal) {
     int r = -error_info(refusal->code)->error;
 
-    r = problem(ret_problem, r, "%s", refusal->reason ?: error_info(refusal->code)->name);
+    r = problem(ret_problem, r, "%s%s%s", refusal->device, refusal->device[0] ? ": " : "",
+            refusal->reason ?: error_info(refusal->code)->name);
     refusal_done(refusal);
     return r;
 }
