@@ -105,26 +105,47 @@ static void add_blocker(Planner *p, const DeviceName *name) {
         refusal_add_device(p->refusal, name, "made by another program");
 }
 
-/* Who has them: of every parent that it could have been made of. */
+static bool is_held(const Planner *p, const DeviceName *name) {
+    const Device *d = inventory_find_device(p->context->inventory, name);
+
+    return d && d->claim;
+}
+
+/* How many there are of every parent that it could have been made of; the first few, those of claims before
+ * others. */
+static unsigned find_devices(const Planner *p, const MdevTypes *types, const DeviceTemplate *template,
+        const DeviceName *ret[static NAMED_MAX]) {
+    unsigned n = 0, found = 0;
+
+    for (unsigned held = 2; held-- > 0;)
+        for (size_t i = 0; i < types->n; i++)
+            for (size_t k = 0; is_type(&types->types[i], template) && k < types->types[i].n_devices; k++) {
+                const DeviceName *name = &types->types[i].devices[k];
+
+                n += held;
+                if (found < NAMED_MAX && is_held(p, name) == held)
+                    ret[found++] = name;
+            }
+    return n;
+}
+
+/* Who has them. */
 static int refuse_full(
         Planner *p, const DeviceName *name, const MdevTypes *types, const DeviceTemplate *template) {
     const DeviceName *devices[NAMED_MAX];
+    unsigned n = find_devices(p, types, template, devices);
     _cleanup_strbuf_ StrBuf b = {};
-    unsigned n = 0;
     int r;
 
-    for (size_t i = 0; i < types->n; i++)
-        for (size_t k = 0; is_type(&types->types[i], template) && k < types->types[i].n_devices; k++, n++)
-            if (n < NAMED_MAX)
-                devices[n] = &types->types[i].devices[k];
     for (unsigned i = 0; i < MIN(n, NAMED_MAX); i++) {
         strbuf_add(&b, i > 0 ? ", " : "");
         describe_device(p, devices[i], &b);
     }
+    if (n > NAMED_MAX)
+        strbuf_addf(&b, " and %u more", n - NAMED_MAX);
     if (n > 0)
         r = refuse(p->refusal, VFIOD_ERROR_NO_INSTANCE, name,
-                "no instance of the type %s is left; %u in use: %s%s", template->type, n, b.text ?: "?",
-                n > NAMED_MAX ? "…" : "");
+                "no instance of the type %s is left; %u in use: %s", template->type, n, b.text ?: "?");
     else
         r = refuse(p->refusal, VFIOD_ERROR_NO_INSTANCE, name,
                 "no instance of the type %s is left; none is in use, so devices of other types take what it "

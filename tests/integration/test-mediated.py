@@ -270,6 +270,18 @@ class TemplateTest(TemplateTestCase):
         with self.refused('NoInstance', 'mdev:' + UUID[:-1] + '0'):
             self.c.acquire(self.TEMPLATE)
 
+    def test_claims_are_named_before_the_devices_of_others(self):
+        self.mtty.ports = 20
+        self.kernel.count_mdevs(self.mtty)
+        for n in range(9):
+            self.host.add_mdev(f'00000000-0000-4000-8000-00000000000{n}')
+        claim = self.c.acquire(self.TEMPLATE)
+        with self.refused('NoInstance', '10 in use: mdev:', f'(claim {claim.id} of uid {os.getuid()}), mdev:00000000-',
+                          'and 6 more'):
+            self.c.acquire(self.TEMPLATE)
+        claim.close()
+        self.wait_gone(claim)
+
     def test_a_driver_that_fails(self):
         self.kernel.fail('create', error=errno.EIO, times=1)
         with self.refused('BindFailed', 'mtty-2', 'create'):
