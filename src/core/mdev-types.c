@@ -13,6 +13,30 @@ void mdev_types_done(MdevTypes *t) {
     *t = (MdevTypes){};
 }
 
+SharedMdevTypes *mdev_types_share(MdevTypes *t) {
+    SharedMdevTypes *s = malloc(sizeof(*s));
+
+    if (!s) {
+        mdev_types_done(t);
+        return NULL;
+    }
+    *s = (SharedMdevTypes){.n_refs = 1, .list = TAKE_GENERIC(*t, (MdevTypes){})};
+    return s;
+}
+
+SharedMdevTypes *mdev_types_ref(SharedMdevTypes *s) {
+    s->n_refs++;
+    return s;
+}
+
+SharedMdevTypes *mdev_types_unref(SharedMdevTypes *s) {
+    if (!s || --s->n_refs > 0)
+        return NULL;
+    mdev_types_done(&s->list);
+    free(s);
+    return NULL;
+}
+
 MdevType *mdev_types_add(MdevTypes *t) {
     MdevType *grown = t->n < MDEV_TYPES_MAX ? reallocarray(t->types, t->n + 1, sizeof(*grown)) : NULL;
 
@@ -57,6 +81,7 @@ int mdev_types_copy(const MdevTypes *t, MdevTypes *ret) {
     for (size_t i = 0; i < t->n; i++)
         if (copy_type(&t->types[i], &copy) < 0)
             return -ENOMEM;
+    copy.incomplete = t->incomplete;
     *ret = TAKE_GENERIC(copy, (MdevTypes){});
     return 0;
 }
@@ -119,6 +144,7 @@ const FieldTable mdev_type_table = FIELD_TABLE(type_fields, .check = check_type)
 static const Field types_fields[] = {
         FIELD_OBJECTS("mediatedTypes", MdevTypes, types, n, &mdev_type_table, 0, MDEV_TYPES_MAX,
                 .flags = FIELD_REQUIRED | FIELD_ALLOCATED),
+        FIELD_BOOLEAN("incomplete", MdevTypes, incomplete, .flags = FIELD_OMIT),
 };
 static const FieldTable types_table = FIELD_TABLE(types_fields);
 

@@ -9,9 +9,9 @@
 
 #define MDEV_TYPE_NAME_MAX 64U /* with its NUL; a longer name of the kernel is no type for us */
 #define MDEV_API_MAX 32U
-#define MDEV_TYPES_MAX 2048U   /* of all parents together */
+#define MDEV_TYPES_MAX 4096U   /* of all parents together; what is more is left out */
 #define MDEV_DEVICES_MAX 1024U /* of one type */
-#define MDEV_TYPES_TEXT_MAX (4U * 1024 * 1024)
+#define MDEV_TYPES_TEXT_MAX (2U * 1024 * 1024)
 
 typedef struct MdevType {
     char parent[DEVICE_TEXT_MAX]; /* the kernel's name, as in /sys/class/mdev_bus */
@@ -26,7 +26,19 @@ typedef struct MdevType {
 typedef struct MdevTypes {
     MdevType *types; /* owned; by parent, then by id */
     size_t n;
+    bool incomplete; /* some were left out */
 } MdevTypes;
+
+/* One list for all that wait for it. */
+typedef struct SharedMdevTypes {
+    unsigned n_refs;
+    MdevTypes list;
+} SharedMdevTypes;
+
+/* Takes the list over; NULL on ENOMEM, and the list is gone. */
+SharedMdevTypes *mdev_types_share(MdevTypes *t);
+SharedMdevTypes *mdev_types_ref(SharedMdevTypes *s);
+SharedMdevTypes *mdev_types_unref(SharedMdevTypes *s); /* NULL; takes NULL */
 
 void mdev_types_done(MdevTypes *t);
 /* One more, which is empty. NULL: out of memory, or there are MDEV_TYPES_MAX already. */

@@ -156,10 +156,12 @@ static int refuse_full(
     return r;
 }
 
-static int refuse_unknown(Planner *p, const DeviceName *name, int error) {
+static int refuse_unknown(Planner *p, const DeviceName *name, int error, const char *why) {
     return refuse(p->refusal, error == -ETIMEDOUT ? VFIOD_ERROR_TIMED_OUT : VFIOD_ERROR_NO_INSTANCE, name,
             "which mediated devices can be made is unknown: %s",
-            error == -ENODATA ? "that is not recorded" : strerror(-error));
+            why                         ? why
+                    : error == -ENODATA ? "that is not recorded"
+                                        : strerror(-error));
 }
 
 static int refuse_missing(Planner *p, const DeviceName *name, const DeviceTemplate *template) {
@@ -185,12 +187,15 @@ static int choose(Planner *p, size_t i, const MdevTypes *types, Choice *c) {
         refusal_done(p->refusal);
         return 0;
     }
+    if (types->incomplete)
+        return refuse_unknown(p, name, -E2BIG, "the drivers of this host make more types than are listed");
     if (c->n_parents == 0)
         return refuse_missing(p, name, c->template);
     if (r < 0)
         return r;
     refusal_done(p->refusal);
-    return c->unknown ? refuse_unknown(p, name, -ENODATA) : refuse_full(p, name, types, c->template);
+    return c->unknown ? refuse_unknown(p, name, -EIO, "the driver does not report how many are left")
+                      : refuse_full(p, name, types, c->template);
 }
 
 int template_choose(Planner *p, size_t i) {
@@ -208,7 +213,7 @@ int template_choose(Planner *p, size_t i) {
     r = survey_get_mdev_types(p->context->survey, &types);
     if (r == -EAGAIN)
         return r;
-    return r < 0 ? refuse_unknown(p, name, r) : choose(p, i, types, &c);
+    return r < 0 ? refuse_unknown(p, name, r, NULL) : choose(p, i, types, &c);
 }
 
 int template_add(Planner *p, size_t i, unsigned charge) {

@@ -6,7 +6,7 @@ void survey_done(Survey *s) {
         device_facts_done(&s->devices[i].facts);
     free(s->devices);
     free(s->weakness);
-    mdev_types_done(&s->mdev_types);
+    s->mdev_types = mdev_types_unref(s->mdev_types);
     *s = (Survey){};
 }
 
@@ -76,7 +76,7 @@ int survey_get_mdev_types(Survey *s, const MdevTypes **ret) {
         return -EAGAIN;
     if (s->mdev_types_error < 0)
         return s->mdev_types_error;
-    *ret = &s->mdev_types;
+    *ret = &s->mdev_types->list;
     return 0;
 }
 
@@ -84,11 +84,11 @@ bool survey_wants_mdev_types(const Survey *s) {
     return s->mdev_types_wanted && !s->mdev_types_taken;
 }
 
-void survey_put_mdev_types(Survey *s, MdevTypes *types, int error) {
+void survey_put_mdev_types(Survey *s, SharedMdevTypes *types, int error) {
     s->mdev_types_taken = true;
-    s->mdev_types_error = error == -EAGAIN ? -EIO : error;
-    mdev_types_done(&s->mdev_types);
-    s->mdev_types = TAKE_GENERIC(*types, (MdevTypes){});
+    s->mdev_types_error = types ? 0 : error == -EAGAIN || error >= 0 ? -EIO : error;
+    s->mdev_types = mdev_types_unref(s->mdev_types);
+    s->mdev_types = types;
 }
 
 bool survey_is_open(const Survey *s) {
@@ -229,7 +229,7 @@ static void take_mdev_types(Survey *s, const FactSource *source) {
     MdevTypes types = {};
     int r = source->read_mdev_types ? source->read_mdev_types(source->userdata, &types) : -EOPNOTSUPP;
 
-    survey_put_mdev_types(s, &types, r);
+    survey_put_mdev_types(s, r >= 0 ? mdev_types_share(&types) : NULL, r < 0 ? r : -ENOMEM);
 }
 
 void survey_take(Survey *s, const FactSource *source, Inventory *inventory, unsigned later) {

@@ -37,8 +37,8 @@ typedef struct Survey {
     bool kernel_wanted, kernel_taken, weakness_wanted, weakness_taken, mdev_types_wanted, mdev_types_taken;
     int kernel_error, weakness_error, mdev_types_error;
     KernelFacts kernel;
-    char *weakness; /* owned */
-    MdevTypes mdev_types;
+    char *weakness;              /* owned */
+    SharedMdevTypes *mdev_types; /* a reference */
 } Survey;
 
 void survey_done(Survey *s);
@@ -61,8 +61,8 @@ void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error);
 
 /* Are those of mediated devices wanted, and nobody has looked? */
 bool survey_wants_mdev_types(const Survey *s);
-/* Likewise for them. */
-void survey_put_mdev_types(Survey *s, MdevTypes *types, int error);
+/* Likewise for them; types: a reference that is taken over, NULL when the look failed. */
+void survey_put_mdev_types(Survey *s, SharedMdevTypes *types, int error);
 
 /* Some time has passed, while facts that may sleep were waited for: all others are looked for anew. All of a
  * device are when it is another one by now. */

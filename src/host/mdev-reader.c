@@ -52,9 +52,13 @@ static int read_type(int types, const char *parent, const char *id, MdevTypes *r
 
     if (!mdev_name_is_safe(id) || strlen(id) >= sizeof(t->id) || open_directory_at(types, id, &d) < 0)
         return 0;
+    if (ret->n == MDEV_TYPES_MAX) {
+        ret->incomplete = true;
+        return 0;
+    }
     t = mdev_types_add(ret);
     if (!t)
-        return ret->n < MDEV_TYPES_MAX ? -ENOMEM : -E2BIG;
+        return -ENOMEM;
     put_text(t->parent, sizeof(t->parent), parent);
     put_text(t->id, sizeof(t->id), id);
     read_text(dirfd(d), "device_api", t->api, sizeof(t->api));

@@ -72,6 +72,12 @@ class TypesTest(MediatedTestCase):
         self.assertEqual(self.types(), {})
         self.assertEqual(self.vfioctl('types'), (0, 'No driver of this host makes mediated devices.\n'))
 
+    def test_more_types_than_are_listed(self):
+        for n in range(4096):
+            os.makedirs(f'{self.kernel.root}{self.mtty.path}/mdev_supported_types/x-{n}')
+        self.begin()
+        self.assertEqual(len(self.types()), 4096)
+
     def test_it_costs_a_look_so_it_has_to_be_asked_for(self):
         self.begin()
         self.assertNotIn('MediatedTypes', self.c.properties(ROOT_PATH, 'Manager'))

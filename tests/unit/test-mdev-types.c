@@ -31,11 +31,13 @@ static void test_there_and_back(void **state) {
     types.types[1].name = strdup("GRID \"P40\"\n");
     strcpy(types.types[1].api, "vfio-pci");
     mdev_types_sort(&types);
+    types.incomplete = true;
     text = mdev_types_to_text(&types);
     assert_non_null(text);
     assert_int_equal(mdev_types_from_text(text, strlen(text), &again), 0);
     assert_int_equal(mdev_types_copy(&again, &copy), 0);
     assert_int_equal(copy.n, 2);
+    assert_true(copy.incomplete);
     assert_string_equal(copy.types[0].parent, "0000:06:00.0");
     assert_string_equal(copy.types[0].name, "GRID \"P40\"\n");
     assert_string_equal(copy.types[0].api, "vfio-pci");
@@ -67,6 +69,21 @@ static void test_what_is_no_list(void **state) {
     }
 }
 
+static void test_one_list_for_many(void **state) {
+    MdevTypes types = {};
+    SharedMdevTypes *s;
+
+    add(&types, "mtty", "mtty-1", 1);
+    s = mdev_types_share(&types);
+    assert_non_null(s);
+    assert_null(types.types);
+    assert_ptr_equal(mdev_types_ref(s), s);
+    assert_null(mdev_types_unref(s));
+    assert_int_equal(s->list.n, 1);
+    assert_null(mdev_types_unref(s));
+    assert_null(mdev_types_unref(NULL));
+}
+
 static void test_names(void **state) {
     assert_true(mdev_name_is_safe("i915-GVTg_V5_4"));
     assert_true(mdev_name_is_safe("0000:06:00.0"));
@@ -83,6 +100,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_there_and_back),
             cmocka_unit_test(test_what_is_no_list),
+            cmocka_unit_test(test_one_list_for_many),
             cmocka_unit_test(test_names),
     };
 

@@ -645,6 +645,9 @@ static void test_template(void **state) {
     add_type("mtty", "t-2", "Type two", -1);
     expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE, "none is in use");
     expect(w, TEMPLATE_RULE, "template:b", any, VFIOD_ERROR_NO_INSTANCE, "unknown");
+    mdev_types.incomplete = true;
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE, "more types than are listed");
+    mdev_types.incomplete = false;
     mdev_types.types[2].available = 1;
     add_type(PREPARED, "t-1", "", 1);
     assert_int_equal(plan(w, TEMPLATE_RULE, "template:a template:b " EDU, any, &p, &refusal),

@@ -247,27 +247,27 @@ static void start_device(Surveyor *s, SurveyDevice *d) {
 
 /* ---- mediated devices ---- */
 
-static void put_no_types(Survey *survey, int error) {
-    MdevTypes none = {};
-
-    survey_put_mdev_types(survey, &none, error);
-}
-
-static void deliver_types(Survey *survey, const char *text, size_t size, int error) {
+static int parse_types(int fd, SharedMdevTypes **ret) {
+    _cleanup_free_ char *text = NULL;
     MdevTypes types = {};
+    size_t size = 0;
+    int r;
 
-    if (error >= 0)
-        error = mdev_types_from_text(text, size, &types);
-    survey_put_mdev_types(survey, &types, error);
+    r = read_file(fd, MDEV_TYPES_TEXT_MAX, &text, &size);
+    if (r >= 0)
+        r = mdev_types_from_text(text, size, &types);
+    if (r < 0)
+        return r;
+    *ret = mdev_types_share(&types);
+    return *ret ? 0 : -ENOMEM;
 }
 
 static int submit_types(Surveyor *s);
 
 static void on_types(void *userdata, const WorkerResult *result, int *fds) {
-    _cleanup_free_ char *text = NULL;
+    SharedMdevTypes *types = NULL;
     Surveyor *s = userdata;
     int r = result->error;
-    size_t size = 0;
 
     if (r == -ECONNRESET && s->types_retries++ < RETRIES_MAX && submit_types(s) >= 0)
         return;
@@ -275,10 +275,11 @@ static void on_types(void *userdata, const WorkerResult *result, int *fds) {
     if (r == -ETIMEDOUT)
         s->types_silent_until_usec = now_usec(s) + SILENCE_USEC;
     if (r >= 0)
-        r = read_file(fds[0], MDEV_TYPES_TEXT_MAX, &text, &size);
+        r = parse_types(fds[0], &types);
     for (SurveyTask *t = s->tasks; t; t = t->next)
         if (survey_wants_mdev_types(t->survey))
-            deliver_types(t->survey, text, size, r);
+            survey_put_mdev_types(t->survey, types ? mdev_types_ref(types) : NULL, r);
+    types = mdev_types_unref(types);
     pump(s);
 }
 
@@ -296,7 +297,7 @@ static void start_types(Surveyor *s, Survey *survey) {
         return;
     r = now_usec(s) < s->types_silent_until_usec ? -ETIMEDOUT : submit_types(s);
     if (r < 0)
-        put_no_types(survey, r);
+        survey_put_mdev_types(survey, NULL, r);
 }
 
 /* Is it the device, one of its group, or one that is reset with it? */
@@ -393,7 +394,7 @@ void surveyor_take_now(Surveyor *s, Survey *survey, const FactSource *source, bo
         if (open_facts(&survey->devices[i]) != 0)
             put_unknown(&survey->devices[i], open_facts(&survey->devices[i]), -ETIMEDOUT);
     if (survey_wants_mdev_types(survey))
-        put_no_types(survey, -ETIMEDOUT);
+        survey_put_mdev_types(survey, NULL, -ETIMEDOUT);
 }
 
 int surveyor_new(
