@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <systemd/sd-login.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -27,14 +28,23 @@ int screen_get_size(struct winsize *ret) {
     return ioctl(pager.pid > 0 ? pager.terminal : STDOUT_FILENO, TIOCGWINSZ, ret) < 0 ? -errno : 0;
 }
 
-/* With more rights than the person at the terminal has, a pager must not run commands or open files for them.
- * Whoever sets SYSTEMD_PAGERSECURE decides. */
-static bool is_secure(void) {
-    const char *said = secure_getenv("SYSTEMD_PAGERSECURE");
+bool pager_must_be_secure(const PagerSituation *s) {
+    if (s->wish && *s->wish)
+        return !(streq(s->wish, "0") || streq(s->wish, "no") || streq(s->wish, "false") ||
+                streq(s->wish, "off"));
+    return s->elevated || s->uid != s->euid || !s->has_owner || s->owner != s->euid;
+}
 
-    if (said && *said)
-        return !(streq(said, "0") || streq(said, "no") || streq(said, "false") || streq(said, "off"));
-    return getuid() != geteuid() || getenv("SUDO_UID") || getenv("PKEXEC_UID");
+static bool is_secure(void) {
+    PagerSituation s = {
+            .wish = secure_getenv("SYSTEMD_PAGERSECURE"),
+            .uid = getuid(),
+            .euid = geteuid(),
+            .elevated = getenv("SUDO_UID") || getenv("PKEXEC_UID") || getenv("DOAS_USER"),
+    };
+
+    s.has_owner = sd_pid_get_owner_uid(0, &s.owner) >= 0;
+    return pager_must_be_secure(&s);
 }
 
 static void run_with_shell(const char *command) {

@@ -8,6 +8,7 @@
 
 #include "client/convert.h"
 #include "client/hardware-names.h"
+#include "client/pager.h"
 #include "client/show.h"
 #include "core/pci-class.h"
 
@@ -121,11 +122,35 @@ static void test_short_names(void **state) {
     }
 }
 
+static void test_when_a_pager_must_be_secure(void **state) {
+    static const struct {
+        PagerSituation s;
+        bool secure;
+    } cases[] = {
+            {{.uid = 1000, .euid = 1000, .owner = 1000, .has_owner = true}, false},
+            {{.has_owner = true}, false},                              /* root, logged in as root */
+            {{.owner = 1000, .has_owner = true}, true},                /* su */
+            {{.owner = 0, .has_owner = true, .elevated = true}, true}, /* sudo */
+            {{.uid = 1000, .owner = 0, .has_owner = true}, true},      /* setuid */
+            {{}, true},                                                /* no session */
+            {{.uid = 1000, .euid = 1000}, true},
+            {{.wish = "", .owner = 1000, .has_owner = true}, true},
+            {{.wish = "no", .owner = 1000, .has_owner = true, .elevated = true}, false},
+            {{.wish = "0"}, false},
+            {{.wish = "1", .has_owner = true}, true},
+            {{.wish = "nonsense", .has_owner = true}, true},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+        assert_int_equal(pager_must_be_secure(&cases[i].s), cases[i].secure);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_class_words),
             cmocka_unit_test(test_classes_of_the_policy),
             cmocka_unit_test(test_short_names),
+            cmocka_unit_test(test_when_a_pager_must_be_secure),
             cmocka_unit_test(test_json_members_of_any_type),
             cmocka_unit_test(test_json_is_safe_for_terminals),
             cmocka_unit_test(test_write_errors_are_told),
