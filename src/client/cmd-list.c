@@ -414,7 +414,7 @@ static int list_json(const List *l) {
                 json_object_array_add(array, json_object_get(group)) < 0)
             r = -ENOMEM;
     }
-    return r < 0 ? r : show_json(stdout, array, /* pretty= */ true);
+    return r < 0 ? r : show_json(stdout, array, /* pretty= */ !l->options->watch);
 }
 
 int verb_list(const Options *o, VfiodErrorText *error) {
@@ -431,7 +431,8 @@ int verb_list(const Options *o, VfiodErrorText *error) {
         r = make_rows(&l, error);
     if (r < 0)
         return r;
-    pager_open(o);
+    if (!o->watch)
+        pager_open(o);
     r = o->json ? list_json(&l) : o->groups ? list_groups(&l) : list_devices(&l);
     return r < 0 ? error_text_errno(error, r, "Cannot show the list") : 0;
 }

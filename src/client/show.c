@@ -35,9 +35,19 @@ static size_t screen_width(const Options *o) {
     return WIDTH_DEFAULT;
 }
 
+/* What is watched shall stay on the screen: with its heading, and the line of the cursor. */
+static size_t screen_height(const Options *o) {
+    struct winsize size;
+
+    if (!o->watch || !screen_is_terminal() || screen_get_size(&size) < 0 || size.ws_row < 4)
+        return 0;
+    return size.ws_row - 2U;
+}
+
 TableStyle screen_style(const Options *o) {
     return (TableStyle){
             .width = screen_width(o),
+            .height = screen_height(o),
             .legend = o->legend,
             .colours = colours_wanted(o),
             .wide = o->output == OUTPUT_WIDE,

@@ -277,9 +277,18 @@ static void add_line(
     strbuf_add(out, "\n");
 }
 
+static size_t rows_shown(const Table *t, const TableStyle *style) {
+    size_t taken = style->legend ? 1 : 0;
+
+    if (style->height == 0 || t->n_rows + taken <= style->height)
+        return t->n_rows;
+    return style->height > taken + 1 ? style->height - taken - 1 : 0;
+}
+
 char *table_format(const Table *t, const TableStyle *style) {
     _cleanup_strbuf_ StrBuf out = {};
     _cleanup_free_ size_t *widths = calloc(t->n_columns, sizeof(size_t));
+    size_t shown;
 
     if (!widths || t->failed)
         return NULL;
@@ -290,7 +299,10 @@ char *table_format(const Table *t, const TableStyle *style) {
     lay_out(t, style, widths);
     if (style->legend)
         add_line(t, style, widths, NULL, &out);
-    for (size_t r = 0; r < t->n_rows; r++)
+    shown = rows_shown(t, style);
+    for (size_t r = 0; r < shown; r++)
         add_line(t, style, widths, cell_at(t, r, 0), &out);
+    if (shown < t->n_rows)
+        strbuf_addf(&out, "(%zu more)\n", t->n_rows - shown);
     return strbuf_steal(&out);
 }

@@ -47,8 +47,9 @@ int table_sort(Table *t, const char *column);
 int compare_cells(const char *a, const char *b); /* likewise; NULL and "" are empty */
 
 typedef struct TableStyle {
-    size_t width; /* of the terminal; 0: unlimited */
-    bool legend;  /* the line of headers */
+    size_t width;  /* of the terminal; 0: unlimited */
+    size_t height; /* lines, the last of which counts the rows that are left out; 0: unlimited */
+    bool legend;   /* the line of headers */
     bool colours;
     bool wide; /* all columns */
     bool name; /* nothing but the first column */

@@ -37,6 +37,7 @@ typedef struct OptionList {
 typedef struct Options {
     bool json, legend, groups, wait, untainted, ask, probe;
     bool full, pager;
+    bool watch; /* a list that is shown again and again */
     OutputFormat output;
     const char *sort; /* NULL: in the order of the daemon */
     ColourMode colour;
@@ -75,6 +76,7 @@ typedef struct Options {
 VfiodRequest options_request(const Options *o, const char *const *devices, size_t n_devices);
 
 int verb_list(const Options *o, VfiodErrorText *error);
+int verb_watch(const Options *o, VfiodErrorText *error);
 int verb_status(const Options *o, VfiodErrorText *error);
 int verb_plan(const Options *o, VfiodErrorText *error);
 int verb_setup(const Options *o, VfiodErrorText *error);

@@ -614,6 +614,8 @@ class VarlinkTest(VfioctlTest):
         words = [self.nic.name, self.disk.name, '06:00.0', bare.name, 'group:8', 'group:9', claim.id]
         self.assert_same(0, 'list')
         self.assert_same(0, 'list', '--groups')
+        for option in (['-o', 'wide'], ['--sort=driver', 'access=allow'], ['-o', 'name'], ['host-use=-', 'class=network']):
+            self.assert_same(0, 'list', *option)
         for word in words + ['cookie:vm:1']:
             self.assert_same(0, 'status', word)
         self.assertEqual(len(self.assert_same(0, 'status', *words)), len(words))
@@ -730,6 +732,29 @@ class VarlinkTest(VfioctlTest):
         self.assertEqual([json.loads(m.stdout.readline())['event'] for m, _ in both], ['disconnected'] * 2)
         self.start()
         self.assertEqual([json.loads(m.stdout.readline())['event'] for m, _ in both], ['connected'] * 2)
+
+
+    def test_watch_by_both(self):
+        """The list changes with the claim, and goes on with the next daemon."""
+        watches = [self.tool('env', f'VFIOD_TRANSPORT={t}', os.environ['VFIOCTL'], '--json', 'watch', f'name={self.nic.name}')
+                   for t in ('varlink', 'dbus')]
+
+        def until(state):
+            for watch in watches:
+                states = []
+                while states != [state]:
+                    shown = json.loads(watch.stdout.readline())
+                    self.assertIsInstance(shown, list, shown)
+                    states = [device['state'] for device in shown]
+        until('free')
+        claim = self.c.acquire(self.nic)
+        until('claimed')
+        claim.close()
+        until('free')
+        self.wait_gone(claim)
+        self.daemon.stop()
+        self.start()
+        until('free')
 
 
 class CompatTest(VfiodTestCase):

@@ -8,11 +8,13 @@ import importlib
 import json
 import os
 import pty
+import select
 import struct
 import termios
 import unittest
 
 import harness
+from harness import wait
 
 vfioctl = importlib.import_module('test-vfioctl')
 EDU, NIC, PORT = vfioctl.EDU, vfioctl.NIC, vfioctl.PORT
@@ -92,7 +94,8 @@ class OutputTest(vfioctl.ClientTest):
         self.addCleanup(os.close, ours)
         try:
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', rows, columns, 0, 0))
-            program = self.start(*arguments, stdout=theirs, terminal=theirs, TERM='xterm', NO_COLOR='1', **environment)
+            program = self.start(*arguments, stdout=theirs, terminal=theirs,
+                                 **{'TERM': 'xterm', 'NO_COLOR': '1', 'SYSTEMD_PAGERSECURE': 'no', **environment})
             if typed:
                 os.write(ours, typed)
             status = program.end()[0]
@@ -252,9 +255,12 @@ class OutputTest(vfioctl.ClientTest):
         self.pager('less')
         path = f'{self.directory}:{os.environ["PATH"]}'
         evil = self.pager('evil')
-        for environment in ({'SUDO_UID': '1000'}, {'PKEXEC_UID': '1000'}, {'SYSTEMD_PAGERSECURE': '1'}):
-            said = self.on_terminal('list', SYSTEMD_PAGER=f'echo evil; {evil}', SYSTEMD_LESS='evil', PATH=path, **environment)[1]
+        for environment in ({'SUDO_UID': '1000'}, {'PKEXEC_UID': '1000'}, {'DOAS_USER': 'alice'}):
+            said = self.on_terminal('list', SYSTEMD_PAGER=f'echo evil; {evil}', SYSTEMD_LESS='evil', PATH=path,
+                                    SYSTEMD_PAGERSECURE='', **environment)[1]
             self.assertEqual(said.splitlines()[0], '<LESS=FRSXMK secure=1>')
+        said = self.on_terminal('list', SYSTEMD_PAGER=evil, SYSTEMD_PAGERSECURE='1', PATH=path)[1]
+        self.assertEqual(said.splitlines()[0], '<LESS=FRSXMK secure=1>')
         said = self.on_terminal('list', SYSTEMD_PAGER=evil, SUDO_UID='1000', SYSTEMD_PAGERSECURE='no', SYSTEMD_LESS='x')[1]
         self.assertEqual(said.splitlines()[0], '<LESS=x secure=>')
 
@@ -263,6 +269,66 @@ class OutputTest(vfioctl.ClientTest):
         self.assertIn('not found', said)
         said = self.on_terminal('list', SYSTEMD_PAGERSECURE='1', PATH='/nonexistent')[1]
         self.assertTrue(said.startswith('NAME'), said)
+
+    def watch(self, *arguments):
+        program = self.start('watch', '--json', *arguments)
+        wait(lambda: len(program.lines()) == 1, 'the first list')
+        return program
+
+    def test_watch(self):
+        """A list for each change, and for many at once only one."""
+        program = self.watch('class=storage,display')
+        self.assertEqual([d['name'] for d in program.lines()[-1]], [VGA, NVME])
+        self.mock.set(harness.device_path(NVME), State='draining')
+        wait(lambda: len(program.lines()) == 2, 'the change is shown')
+        self.assertEqual([d['state'] for d in program.lines()[-1]], ['free', 'draining'])
+        self.mock.remove(harness.device_path(VGA))
+        wait(lambda: [d['name'] for d in program.lines()[-1]] == [NVME], 'the device is gone')
+        self.mock.calls.clear()
+        for i in range(64):
+            self.mock.add_device(f'pci:0001:00:{i // 8:02x}.{i % 8}', 10, announce=True, Class=0x010802)
+        wait(lambda: len(program.lines()[-1]) == 65, 'all are there')
+        self.assertLess(len([c for c in self.mock.calls if c[0] == 'GetManagedObjects']), 64)
+        self.assertIsNone(program.process.poll())
+
+    def test_watch_outlives_the_daemon(self):
+        program = self.watch()
+        self.mock.link.close()
+        self.mock.__init__(self.address, self.directory)
+        self.mock.add_group(8, EDU)
+        self.mock.add_device(EDU, 8, announce=True)
+        wait(lambda: [d['name'] for d in program.lines()[-1]] == [EDU], 'the next daemon is heard')
+
+    def test_watch_that_fails(self):
+        self.assertIn('The columns are', self.vfioctl('watch', 'colour=red')[2])
+        self.assertEqual(self.vfioctl('watch', '--sort=x')[0], 2)
+        self.mock.link.close()
+        self.assertIn('vfiod is not running', self.fails(3, 'watch'))
+
+    def test_watch_on_a_terminal(self):
+        """It is redrawn in place, and keeps to the screen."""
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 6, 80, 0, 0))
+        program = self.start('watch', stdout=theirs, terminal=theirs, TERM='xterm', NO_COLOR='1',
+                             SYSTEMD_PAGER=self.pager())
+        os.close(theirs)
+        said = b''
+
+        def draws():
+            nonlocal said
+            while select.select([ours], [], [], 0)[0]:
+                said += os.read(ours, 65536)
+            return said.decode().replace('\r\n', '\n').split('\x1b[H\x1b[2J')[1:]
+        wait(lambda: draws() and draws()[-1].endswith('more)\n'), 'the first list')
+        self.mock.set(harness.device_path(NIC), State='draining')
+        wait(lambda: 'draining' in draws()[-1] and draws()[-1].endswith('more)\n'), 'the change is shown')
+        lines = draws()[-1].splitlines()
+        self.assertEqual((len(lines), lines[-1]), (5, '(3 more)'))
+        self.assertRegex(lines[0], r"^vfiod's devices, \d{4}-")
+        self.mock.link.close()
+        wait(lambda: 'vfiod is not running' in draws()[-1], 'its end is shown')
+        program.process.terminate()
 
     def test_suggestions(self):
         self.assertIn("did you mean '--groups'?", self.fails(2, 'list', '--gruops'))

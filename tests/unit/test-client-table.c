@@ -109,6 +109,31 @@ static void test_columns_are_dropped(void **state) {
     }
 }
 
+static void test_height(void **state) {
+    static const TableColumn some[] = {{"N"}};
+    static const char *const cells[] = {"1", "2", "3", NULL};
+    static const struct {
+        size_t height;
+        bool legend;
+        const char *expected;
+    } cases[] = {
+            {0, true, "N\n1\n2\n3\n"},
+            {4, true, "N\n1\n2\n3\n"},
+            {3, false, "1\n2\n3\n"},
+            {3, true, "N\n1\n(2 more)\n"},
+            {2, false, "1\n(2 more)\n"},
+            {2, true, "N\n(3 more)\n"},
+            {1, true, "N\n(3 more)\n"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *text =
+                format(some, 1, cells, (TableStyle){.legend = cases[i].legend, .height = cases[i].height});
+
+        assert_string_equal(text, cases[i].expected);
+    }
+}
+
 static void test_wide_and_name(void **state) {
     static const TableColumn some[] = {{"NAME"}, {"ALL", .wide = true}};
     static const char *const cells[] = {"a", "1", "b\n", "", NULL};
@@ -201,6 +226,7 @@ int main(void) {
             cmocka_unit_test(test_narrow),
             cmocka_unit_test(test_wide_enough),
             cmocka_unit_test(test_columns_are_dropped),
+            cmocka_unit_test(test_height),
             cmocka_unit_test(test_wide_and_name),
             cmocka_unit_test(test_sort),
             cmocka_unit_test(test_utf8),
