@@ -43,6 +43,16 @@ static const Tag *find_tag(const Policy *policy, const char *name) {
     return NULL;
 }
 
+bool device_selector_concerns(const DeviceSelector *s, const Policy *policy, const Subject *subject) {
+    if (s->kind != SELECT_TAG || subject_is_operator(subject))
+        return true;
+    for (size_t i = 0; policy && i < policy->n_rules; i++)
+        for (size_t k = 0; k < policy->rules[i].n_tags; k++)
+            if (streq(policy->rules[i].tags[k].name, s->word) && rule_concerns(&policy->rules[i], subject))
+                return true;
+    return false;
+}
+
 /* Facts are read only of cards that have the ids of one in the tag. */
 static unsigned facts_of_tag(const Tag *tag, const Question *q) {
     unsigned needed = 0;

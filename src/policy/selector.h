@@ -22,6 +22,10 @@ typedef struct DeviceSelector {
  * there is no tag of this name is not an error here. */
 int device_selector_parse(const char *text, DeviceSelector *ret, char *problem, size_t problem_size);
 
+/* May the subject know which devices these are? A tag is the operator's word, for those alone whom a rule
+ * with it concerns. */
+bool device_selector_concerns(const DeviceSelector *s, const Policy *policy, const Subject *subject);
+
 /* Is the device one of them? 1 or 0; -ENODATA: that takes these facts, which facts (may be NULL) does not
  * have. */
 int device_selector_match(const DeviceSelector *s, const Policy *policy, const Device *d,

@@ -281,10 +281,32 @@ class TagTest(ReserveTestCase):
         nobody = self.nobody()
         self.assertEqual([self.reserve('tag:uplink', client=nobody).device for _ in range(2)],
                          [self.nic.name, self.other.name])
-        with self.refused('NoDeviceAvailable', 'tag:uplink', 'reserved for uid 65534'):
+        with self.refused('NoDeviceAvailable', 'tag:uplink', '2 held'):
             self.reserve('tag:uplink', client=nobody)
         with self.refused('NoDeviceAvailable', '2 held'):
             self.reserve('tag:uplink')
+
+    @needs_root
+    def test_a_tag_of_other_rules_is_unknown(self):
+        """Whoever may have the device by another rule learns nothing of the tag."""
+        self.set_policy([{**self.rule('tagged'), 'what': {'tag': 'uplink'}}, self.rule('nobody', user=NOBODY)],
+                        tags={'uplink': {'slot': '0000:06:00.0', 'id': '8086:10d3'}})
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        nobody = self.nobody()
+        with self.refused('NoSuchDevice', 'tag:uplink'):
+            self.reserve('tag:uplink', client=nobody)
+        self.assertEqual(self.reserve(self.nic, client=nobody).device, self.nic.name)
+
+    @needs_root
+    def test_many_cards_of_a_tag(self):
+        """Their places are read one by one, in slices: others are served meanwhile."""
+        for i in range(300):
+            self.host.add_device(f'0000:{0x20 + i // 256:02x}:{i // 8 % 32:02x}.{i % 8}', group=100 + i, driver='igb')
+        wait(lambda: self.c.seen('InterfacesAdded', device_path('pci:0000:21:05.3')), 'they are there')
+        self.set_policy([{**self.rule('tagged', user=NOBODY), 'what': {'tag': 'last'}}],
+                        tags={'last': {'path': '0000:21:05.3', 'id': '8086:10d3'}})
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertEqual(self.reserve('tag:last', client=self.nobody()).device, 'pci:0000:21:05.3')
 
     @needs_root
     def test_a_tag_is_told_to_those_who_may_have_it(self):
@@ -396,11 +418,11 @@ class AskTest(ReserveTestCase):
         self.polkit = MockPolkit(self.bus.address)
         self.addCleanup(self.polkit.close)
 
-    def reserve_asking(self, device, answer=True):
+    def reserve_asking(self, device, answer=True, **options):
         pending = Pending()
         m = dbus.lowlevel.MethodCallMessage(NAME, ROOT_PATH, NAME + '.Manager', 'Reserve')
         m.set_allow_interactive_authorization(True)
-        m.append(device.name, {}, signature='sa{sv}')
+        m.append(device.name, options, signature='sa{sv}')
 
         def on_reply(reply):
             if isinstance(reply, dbus.lowlevel.ErrorMessage):
@@ -425,6 +447,24 @@ class AskTest(ReserveTestCase):
         claim = self.redeem(r)
         self.assertEqual(len(self.polkit.questions), n)
         self.end(claim)
+
+    @needs_root
+    def test_whoever_reserves_is_asked(self):
+        """And not the user whom it is for, about a process that is not theirs."""
+        self.set_policy([self.rule('asks', effect='ask', user=NOBODY)])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        r = self.reserve_asking(self.nic, uid=dbus.UInt32(NOBODY))
+        self.assertEqual(int(r.result['uid']), NOBODY)
+        peer, n = self.peer(), len(self.polkit.questions)
+        peer.send('Reserve', {'device': self.other.name, 'uid': NOBODY, 'allowInteractiveAuthentication': True})
+        wait(lambda: len(self.polkit.questions) > n, 'polkit is asked')
+        self.polkit.questions[-1].answer(True)
+        reply, _ = peer.reply()
+        self.assertEqual(reply['uid'], NOBODY)
+        self.c.manager('Release', 'sa{sv}', reply['claim'], {})
+        kind, details = self.polkit.questions[-1].subject
+        self.assertEqual((kind, int(details['pid']), int(details['uid'])), ('unix-process', os.getpid(), 0))
+        self.end(self.redeem(r, client=self.nobody()))
 
     def test_another_rule_is_not_what_was_asked(self):
         r = self.reserve_asking(self.nic)

@@ -385,6 +385,18 @@ class DeclaredTest(FunctionsTestCase):
         self.wait_made(2)
         self.assertEqual(self.written('sriov_numvfs'), ['2', '0', '2'])
 
+    def test_a_redeemed_ticket_leaves_no_gap(self):
+        """Between the reservation and the claim the device is never free: what waits for the end of a claim goes on waiting."""
+        self.set_policy([self.rule()])
+        self.begin()
+        _, ticket, _ = self.c.manager('Reserve', 'sa{sv}', self.pf.name, {})
+        self.declare({'device': '06:00.0', 'count': 2})
+        self.reload()
+        claim = self.c.acquire(ticket=ticket)
+        self.assertEqual(self.written('sriov_numvfs'), [])
+        claim.close()
+        self.wait_made(2)
+
     def test_set_before_it_was_declared(self):
         self.set_policy([self.rule()])
         self.begin()

@@ -183,7 +183,7 @@ int claim_run_ask(ClaimRun *j) {
             .bus_name = q->bus_name,
             .pid = j->subject->pid,
             .pidfd = j->subject->pidfd,
-            .uid = j->claim.uid,
+            .uid = j->subject->uid, /* of the process; a reservation may be for another user */
             .interactive = q->interactive,
             .caller = caller,
             .devices = devices,

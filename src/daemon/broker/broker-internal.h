@@ -109,6 +109,8 @@ void broker_take_now(Broker *e, Survey *survey);
 void broker_begin(Broker *e, const Request *request, const ReserveWish *wish, const Subject *subject,
         const Asker *asker, acquire_done_t done, void *userdata);
 
+/* Goes on with a claim that is not decided yet, which may be its end. */
+void broker_decide(ClaimRun *j);
 /* Remembers that a claim that the policy allowed came to nothing, as it remembers refusals. */
 void broker_note_failure(Broker *e, const Claim *c);
 /* Counts and logs where the policy in shadow would decide otherwise; with the facts of that survey, for which

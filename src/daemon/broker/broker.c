@@ -484,7 +484,7 @@ static int go_ahead(ClaimRun *j, ClaimEvent *ret_event) {
 }
 
 /* Facts may have to be waited for: the claim stays as it is then, holds nothing, and is shown to nobody. */
-static void decide(ClaimRun *j) {
+void broker_decide(ClaimRun *j) {
     ClaimQuestion *q = j->question;
     Broker *e = j->broker;
     Claim *c = &j->claim;
@@ -518,7 +518,7 @@ static void on_facts(void *userdata) {
 
     if (account)
         budget_spend_look(account, budget_now());
-    decide(j);
+    broker_decide(j);
 }
 
 /* Whoever would be refused is refused as ever; whoever would not learns that there is nothing to be had. */
@@ -583,7 +583,7 @@ void broker_begin(Broker *e, const Request *request, const ReserveWish *wish, co
     j->userdata = userdata;
     j->subject = subject;
     if (describe(&j->claim, request, subject, owner_of(wish, subject)) >= 0) {
-        decide(j);
+        broker_decide(j);
         return;
     }
     broker_note_refusal(e, request, subject, &j->claim.refusal);

@@ -11,6 +11,7 @@
 #define SHOWN_MAX 64U  /* of what a caller has written */
 #define REASONS_MAX 8U /* that the sentence of a refusal has */
 #define USEC_PER_SEC UINT64_C(1000000)
+#define SLICE_USEC UINT64_C(2000) /* of the loop at a time */
 
 static uint64_t boottime_now(void) {
     struct timespec ts;
@@ -24,6 +25,8 @@ static uint64_t boottime_now(void) {
 Reserving *reserving_free(Reserving *r) {
     if (!r)
         return NULL;
+    sd_event_source_disable_unref(r->pause);
+    broker_inquiry_done(&r->look);
     free(r->text);
     refusal_done(&r->found);
     free(r);
@@ -117,53 +120,81 @@ int reservation_begin(ClaimRun *j, const ReserveWish *wish, const Subject *subje
 
 /* ---- Which device ---- */
 
-/* A tag is the operator's word: whether a device has it is told to those alone whom the policy lets have it.
- */
-static bool is_secret(const ClaimRun *j) {
-    return j->question->reserving->selector.kind == SELECT_TAG && !subject_is_operator(j->subject);
-}
-
 static bool is_held(const Device *d) {
     return d->claim || d->quarantined || (d->group && d->group->claim);
 }
 
-/* 1, 0 or -EAGAIN. */
+static void on_looked(void *userdata) {
+    broker_decide(userdata);
+}
+
+/* What is known of one device is of no use for the next. 1, 0 or -EAGAIN. */
 static int matches(ClaimRun *j, const Device *d) {
-    BrokerInquiry *q = &j->question->inquiry;
-    const DeviceSelector *s = &j->question->reserving->selector;
+    Reserving *w = j->question->reserving;
     const DeviceFacts *facts = NULL;
     unsigned needed;
     int r;
 
-    r = device_selector_match(s, j->broker->policy, d, NULL, &needed);
+    r = device_selector_match(&w->selector, j->broker->policy, d, NULL, &needed);
     if (r != -ENODATA)
         return r;
-    r = survey_get(&q->survey, &d->name, needed, &facts);
+    w->look.ready = on_looked;
+    w->look.userdata = j;
+    r = broker_look_at(j->broker, &w->look, &d->name, needed);
     if (r == -EAGAIN)
-        r = broker_inquire(j->broker, q);
-    if (r >= 0 && !facts)
-        r = survey_get(&q->survey, &d->name, needed, &facts);
-    if (r < 0)
-        return r == -EAGAIN ? r : 0;
-    return device_selector_match(s, j->broker->policy, d, facts, &needed) > 0;
+        return r;
+    if (r >= 0)
+        r = survey_get(&w->look.survey, &d->name, needed, &facts);
+    r = r >= 0 && device_selector_match(&w->selector, j->broker->policy, d, facts, &needed) > 0;
+    broker_inquiry_done(&w->look);
+    w->look = (BrokerInquiry){};
+    return r;
+}
+
+static int on_paused(sd_event_source *s, uint64_t usec, void *userdata) {
+    ClaimRun *j = userdata;
+    BudgetAccount *account = budget_account(j->broker->config.budget, j->subject->uid);
+    uint64_t begin_usec = budget_now();
+
+    if (account)
+        account->n_users++;
+    broker_decide(j); /* which may be the end of j */
+    if (!account)
+        return 0;
+    account->n_users--;
+    budget_spend(account, PURSE_LOOP, begin_usec, budget_now() - begin_usec);
+    return 0;
+}
+
+/* The caller's user has had its share of this turn: goes on when there is credit, and others were served. */
+static int pause_search(ClaimRun *j) {
+    Reserving *w = j->question->reserving;
+    BudgetAccount *account = budget_account(j->broker->config.budget, j->subject->uid);
+    uint64_t when_usec = account ? budget_credit_at(account, PURSE_LOOP) : 0;
+    int r;
+
+    w->pause = sd_event_source_disable_unref(w->pause);
+    r = sd_event_add_time(
+            j->broker->event, &w->pause, CLOCK_MONOTONIC, MAX(when_usec, budget_now()), 1, on_paused, j);
+    return r < 0 ? refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory") : -EAGAIN;
 }
 
 /* The next device that is worth a plan, into the request. 1; 0: there is none; -EAGAIN. */
-static int find_next(ClaimRun *j) {
+static int find_next(ClaimRun *j, uint64_t end_usec) {
     Reserving *w = j->question->reserving;
     bool several = w->selector.kind != SELECT_DEVICE || !w->selector.device.exact;
     const Device *d;
 
     while ((d = inventory_next_device(j->broker->inventory, w->begun ? &w->last : NULL))) {
-        int r = matches(j, d);
+        int r = budget_now() > end_usec ? pause_search(j) : matches(j, d);
 
-        if (r == -EAGAIN)
+        if (r < 0)
             return r;
         w->last = d->name;
         w->begun = true;
-        if (r <= 0 || (several && (device_is_bridge(d) || !device_kind_info(d->name.kind)->claimable)))
+        if (r == 0 || (several && (device_is_bridge(d) || !device_kind_info(d->name.kind)->claimable)))
             continue;
-        if (several && !is_secret(j) && is_held(d)) {
+        if (several && is_held(d)) {
             w->n_held++;
             continue;
         }
@@ -174,14 +205,11 @@ static int find_next(ClaimRun *j) {
     return 0;
 }
 
+/* One explanation is enough: each costs as much as many refusals. */
 static void note(ClaimRun *j, Refusal *refusal) {
     Reserving *w = j->question->reserving;
 
-    if (is_secret(j) &&
-            (refusal->code == VFIOD_ERROR_ACCESS_DENIED || refusal->code == VFIOD_ERROR_DEVICE_CHANGED)) {
-        refusal_done(refusal);
-        return;
-    }
+    j->question->inquiry.brief = true;
     if (!refusal_add_obstacle(&w->found, refusal))
         refusal_done(refusal);
     w->n_tried++;
@@ -214,27 +242,41 @@ static int refuse_all(ClaimRun *j, bool more) {
     return r;
 }
 
-int reservation_plan(ClaimRun *j) {
-    ClaimQuestion *q = j->question;
-    Reserving *w = q->reserving;
+/* The next candidate; 1, 0: there is none, -EAGAIN or refused. */
+static int choose_next(ClaimRun *j, uint64_t end_usec) {
+    Reserving *w = j->question->reserving;
     int r;
+
+    if (w->trying)
+        return 1;
+    if (!device_selector_concerns(&w->selector, j->broker->policy, claim_run_judged(j)) &&
+            !subject_is_operator(j->subject))
+        return refuse_all(j, /* more= */ false);
+    r = find_next(j, end_usec);
+    if (r < 0)
+        return r;
+    if (r == 0 || w->n_tried == RESERVATION_TRIES_MAX)
+        return refuse_all(j, r > 0);
+    w->trying = true;
+    return 1;
+}
+
+int reservation_plan(ClaimRun *j) {
+    uint64_t end_usec = budget_now() + SLICE_USEC;
+    ClaimQuestion *q = j->question;
 
     for (;;) {
         _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+        int r;
 
-        if (!w->trying) {
-            r = find_next(j);
-            if (r == -EAGAIN)
-                return r;
-            if (r == 0 || w->n_tried == RESERVATION_TRIES_MAX)
-                return refuse_all(j, r > 0);
-            w->trying = true;
-        }
+        r = choose_next(j, end_usec);
+        if (r < 0)
+            return r;
         r = broker_make_plan(
                 j->broker, &q->inquiry, &q->request, claim_run_judged(j), &j->claim.plan, &refusal);
         if (r >= 0 || r == -EAGAIN)
             return r;
-        w->trying = false;
+        q->reserving->trying = false;
         note(j, &refusal);
     }
 }
@@ -357,6 +399,9 @@ int reservation_redeem(ClaimRun *j) {
         return r;
     j->stored = reservation->stored;
     claim_run_announce(reservation, CLAIM_REMOVED);
+    /* From one to the other: at its end, what waits for the end of a claim finds no free device. */
+    claim_run_detach(reservation);
+    claim_run_attach(j);
     claim_run_feed(reservation, CLAIM_EVENT_REDEEMED);
     return 0;
 }

@@ -20,7 +20,9 @@ struct Reserving {
     DeviceSelector selector;
     char *text; /* owned; as the caller wrote it, sanitized */
     DeviceName last;
-    bool begun, trying; /* last is valid; it is being planned for */
+    bool begun, trying;     /* last is valid; it is being planned for */
+    BrokerInquiry look;     /* for the facts by which one device has the tag */
+    sd_event_source *pause; /* until the caller's user has credit again */
     unsigned n_held, n_tried;
     Refusal found; /* the refusals of those that were tried, as obstacles */
 };
