@@ -307,7 +307,8 @@ typedef struct Frame {
 } Frame;
 
 static const Field frame_fields[] = {
-        FIELD_NUMBER("version", Frame, version, RECORD_VERSION, RECORD_VERSION, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER(
+                "version", Frame, version, RECORD_VERSION, RECORD_VERSION_NETWORK, .flags = FIELD_REQUIRED),
         FIELD_TEXT("bootId", Frame, boot_id, .flags = FIELD_REQUIRED),
         FIELD_STRING("failure", Frame, failure, .flags = FIELD_REQUIRED),
 };
@@ -316,10 +317,17 @@ static const FieldTable frame_table = FIELD_TABLE(frame_fields, .open = true);
 /* Of a claim of one device. */
 #define RECORD_SIZE_USUAL 2047U
 
+static bool has_network_before(const Plan *p) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].network_before.has != 0)
+            return true;
+    return false;
+}
+
 char *claim_to_record(const Claim *c, const char *boot_id) {
     _cleanup_strbuf_ StrBuf b = {};
     _cleanup_free_ char *failure = NULL;
-    Frame frame = {.version = RECORD_VERSION};
+    Frame frame = {.version = has_network_before(&c->plan) ? RECORD_VERSION_NETWORK : RECORD_VERSION};
 
     if (c->refusal.code != _VFIOD_ERROR_INVALID) {
         failure = refusal_format(&c->refusal);

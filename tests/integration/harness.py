@@ -704,9 +704,9 @@ class VfiodTestCase(unittest.TestCase):
         return process.returncode, output
 
     def log_lines(self, *words):
-        """Lines of the daemon's log that have all these words."""
-        self.log.seek(0)
-        return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
+        """Lines of the daemon's log that have all these words. The daemon writes where the file's offset is, so it stays."""
+        text = os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0).decode(errors='replace')
+        return [line for line in text.splitlines() if all(word in line for word in words)]
 
     def records(self):
         """The records of claims as names of files, those in slots as well."""

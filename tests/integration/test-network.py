@@ -5,7 +5,9 @@ back at the end, whatever happens between."""
 
 import copy
 import errno
+import json
 import os
+import pathlib
 import threading
 
 import harness
@@ -359,6 +361,19 @@ class EndTest(NetworkTestCase):
 
 class CrashTest(NetworkTestCase):
     REQUEST = f'mac={MAC},vlan=101'
+
+    def test_the_record_is_one_that_an_older_vfiod_refuses(self):
+        """It would forget what to put back."""
+        self.begin()
+        claims = self.c.acquire(self.vf, network=self.REQUEST), self.client().acquire(self.other)
+        self.daemon.kill()
+        self.unpack_slots()
+        versions = [json.loads(pathlib.Path(f'{self.directory}/state/claims/{c.id}.json').read_text())['version']
+                    for c in claims]
+        self.assertEqual(versions, [3, 2])
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.assertEqual([c.state for c in claims], ['held', 'held'])
 
     def test_while_it_is_held(self):
         self.begin()
