@@ -145,6 +145,51 @@ static void show_device(const Options *o, struct json_object *device) {
         show_capabilities(o, json_member(device, "capabilities"));
 }
 
+/* What its driver can make, as a member of the device. Where that cannot be told, as by an older daemon,
+ * there is none. */
+static int add_mediated_types(VfiodConnection *c, Object *device, VfiodErrorText *error) {
+    _cleanup_object_ Object manager = {
+            .kind = OBJECT_MANAGER, .name = strdup(""), .properties = json_object_new_object()};
+    _cleanup_json_ struct json_object *made = json_object_new_array();
+    const char *name = startswith(device->name, "pci:");
+    struct json_object *all;
+    VfiodErrorText ignored = {};
+
+    if (!manager.name || !manager.properties || !made)
+        return error_text_errno(error, ENOMEM, "Cannot show the status");
+    if (!name || !*json_text(device->properties, "driver") ||
+            call_add_property(c, &manager, "mediatedTypes", &ignored) < 0)
+        return 0;
+    all = json_list(manager.properties, "mediatedTypes");
+    for (size_t i = 0; all && i < json_object_array_length(all); i++) {
+        struct json_object *type = json_object_array_get_idx(all, i);
+
+        if (streq(json_text(type, "parent"), name) && json_append(made, json_object_get(type)) < 0)
+            return error_text_errno(error, ENOMEM, "Cannot show the status");
+    }
+    if (json_object_array_length(made) > 0 &&
+            json_add(device->properties, "mediatedTypes", TAKE_PTR(made)) < 0)
+        return error_text_errno(error, ENOMEM, "Cannot show the status");
+    return 0;
+}
+
+static void show_mediated_types(const Options *o, struct json_object *device) {
+    struct json_object *types = json_list(device, "mediatedTypes");
+
+    for (size_t i = 0; types && i < json_object_array_length(types); i++) {
+        struct json_object *type = json_object_array_get_idx(types, i);
+        const char *name = json_text(type, "name");
+        int64_t available = json_number(type, "available");
+
+        if (available < 0)
+            show_fieldf(
+                    o, i == 0 ? "Can make" : "", "%s (%s), unknown how many", json_text(type, "type"), name);
+        else
+            show_fieldf(o, i == 0 ? "Can make" : "", "%s (%s), %" PRIi64 " left", json_text(type, "type"),
+                    name, available);
+    }
+}
+
 /* A device with its group and its claim: what one would ask next. */
 static int show_device_and_kin(
         VfiodConnection *c, const Object *device, const Options *o, VfiodErrorText *error) {
@@ -160,6 +205,7 @@ static int show_device_and_kin(
     if (r < 0)
         return r;
     show_device(o, device->properties);
+    show_mediated_types(o, device->properties);
     if (group.kind >= 0)
         show_group(o, group.properties);
     else
@@ -192,6 +238,8 @@ static int status_objects(VfiodConnection *c, const Options *o, VfiodErrorText *
         r = call_find_object(c, o->arguments[i], &object, error);
         if (r >= 0 && o->output != OUTPUT_NAME)
             r = call_add_costly(c, &object, error);
+        if (r >= 0 && object.kind == OBJECT_DEVICE && o->output != OUTPUT_NAME)
+            r = add_mediated_types(c, &object, error);
         if (r < 0)
             return r;
         if (object.kind == OBJECT_DEVICE && hardware_names_add(names, object.properties) < 0)

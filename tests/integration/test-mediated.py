@@ -65,6 +65,16 @@ class TypesTest(MediatedTestCase):
         self.assertRegex(text, rf'(?m)^mtty +mtty-1 +3 +vfio-pci +Dual port serial 1 +{one.name}$')
         self.assertNotIn('i915', text)
 
+    def test_the_status_of_a_parent_shows_them(self):
+        self.begin()
+        status, text = self.vfioctl('status', self.gpu.name)
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, r'Can make: i915-GVTg_V5_4 \(Dual port serial 1\), 2 left')
+        shown, = json.loads(self.vfioctl('--json', 'status', self.gpu.name)[1])
+        self.assertEqual([t['available'] for t in shown['mediatedTypes']], [2])
+        self.host.remove_mdev_parent(self.gpu_parent).join(20)
+        self.assertNotIn('Can make', self.vfioctl('status', self.gpu.name)[1])
+
     def test_a_host_without_any(self):
         self.host.remove_mdev_parent(self.mtty).join(20)
         self.host.remove_mdev_parent(self.gpu_parent).join(20)
