@@ -98,10 +98,11 @@ static SortedPage *add_page(Sorted *s, size_t at) {
     return page;
 }
 
-/* A full page becomes two halves. What comes in order fills page after page. */
+/* A full page becomes two halves. What comes in order, up or down, fills page after page. */
 static int make_room(Sorted *s, Place *place) {
     SortedPage *page = place->page < s->n_pages ? s->pages[place->page] : NULL, *next;
-    size_t half = PAGE_MAX / 2;
+    bool is_last = place->page + 1 == s->n_pages && place->index == PAGE_MAX;
+    size_t half = is_last ? PAGE_MAX : place->index == 0 ? 0 : PAGE_MAX / 2;
 
     if (page && page->n < PAGE_MAX)
         return 0;
@@ -110,12 +111,10 @@ static int make_room(Sorted *s, Place *place) {
         return -ENOMEM;
     if (!page)
         return 0;
-    if (place->index == PAGE_MAX)
-        half = PAGE_MAX;
     next->n = PAGE_MAX - half;
     memcpy(next->elements, page->elements + half, next->n * sizeof(void *));
     page->n = half;
-    if (place->index > half || half == PAGE_MAX)
+    if (place->index > half || is_last)
         *place = (Place){.page = place->page + 1, .index = place->index - half};
     return 0;
 }

@@ -425,6 +425,7 @@ static void check_sorted(const Sorted *s, int *keys, const bool *present, int n_
 
 static void test_sorted(void **state) {
     static const int steps[] = {1, SORTED_KEYS - 1, 7, 389}; /* up, down, and in jumps over all keys */
+    static const int begins[] = {0, SORTED_KEYS - 1, 500, 500};
     int keys[SORTED_KEYS];
 
     for (int i = 0; i < SORTED_KEYS; i++)
@@ -434,13 +435,14 @@ static void test_sorted(void **state) {
             bool present[SORTED_KEYS] = {};
             Sorted s = {};
 
-            for (int i = 0, key = 500; i < SORTED_KEYS; i++, key = (key + steps[in]) % SORTED_KEYS) {
+            for (int i = 0, key = begins[in]; i < SORTED_KEYS; i++, key = (key + steps[in]) % SORTED_KEYS) {
                 assert_int_equal(sorted_insert(&s, &keys[key], compare_ints), 0);
                 present[key] = true;
                 if (i % 97 == 0)
                     check_sorted(&s, keys, present, i + 1);
             }
             check_sorted(&s, keys, present, SORTED_KEYS);
+            assert_in_range(s.n_pages, 1, in < 2 ? 8 : 16); /* full, or at least half full */
             for (int i = 0, key = 333; i < SORTED_KEYS; i++, key = (key + steps[out]) % SORTED_KEYS) {
                 sorted_remove(&s, &key, compare_ints);
                 sorted_remove(&s, &key, compare_ints); /* is not there any more */
