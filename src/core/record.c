@@ -307,8 +307,7 @@ typedef struct Frame {
 } Frame;
 
 static const Field frame_fields[] = {
-        FIELD_NUMBER(
-                "version", Frame, version, RECORD_VERSION, RECORD_VERSION_NETWORK, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("version", Frame, version, RECORD_VERSION, RECORD_VERSION_UNDO, .flags = FIELD_REQUIRED),
         FIELD_TEXT("bootId", Frame, boot_id, .flags = FIELD_REQUIRED),
         FIELD_STRING("failure", Frame, failure, .flags = FIELD_REQUIRED),
 };
@@ -317,9 +316,9 @@ static const FieldTable frame_table = FIELD_TABLE(frame_fields, .open = true);
 /* Of a claim of one device. */
 #define RECORD_SIZE_USUAL 2047U
 
-static bool has_network_before(const Plan *p) {
+static bool has_newer_undo(const Plan *p) {
     for (size_t i = 0; i < p->n_members; i++)
-        if (p->members[i].network_before.has != 0)
+        if (p->members[i].network_before.has != 0 || plan_member_is_made(&p->members[i]))
             return true;
     return false;
 }
@@ -327,7 +326,7 @@ static bool has_network_before(const Plan *p) {
 char *claim_to_record(const Claim *c, const char *boot_id) {
     _cleanup_strbuf_ StrBuf b = {};
     _cleanup_free_ char *failure = NULL;
-    Frame frame = {.version = has_network_before(&c->plan) ? RECORD_VERSION_NETWORK : RECORD_VERSION};
+    Frame frame = {.version = has_newer_undo(&c->plan) ? RECORD_VERSION_UNDO : RECORD_VERSION};
 
     if (c->refusal.code != _VFIOD_ERROR_INVALID) {
         failure = refusal_format(&c->refusal);

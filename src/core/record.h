@@ -11,9 +11,9 @@
 #include "core/claim.h"
 
 #define RECORD_VERSION 2
-/* Of a record with settings of a network card that have to be put back: an older vfiod would forget them, so
- * it must not read this one. */
-#define RECORD_VERSION_NETWORK 3
+/* Of a record with settings of a network card that have to be put back, or with a device that has to be
+ * removed: an older vfiod would forget that, so it must not read this one. */
+#define RECORD_VERSION_UNDO 3
 #define RECORD_SIZE_MAX (256U * 1024)
 
 char *plan_to_text(const Plan *p);                          /* owned by the caller; NULL on ENOMEM */

@@ -1572,6 +1572,7 @@ static void test_record_of_a_made_device(void **state) {
     assert_non_null(text);
     assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
     assert_memory_equal(&back.plan.members[0].made, &m->made, sizeof(m->made));
+    assert_non_null(strstr(text, "\"version\":3")); /* an older vfiod would leave the device behind */
     assert_true(plan_member_is_changed(&back.plan.members[0]));
     for (size_t i = 0; i < ELEMENTSOF(edits); i++) {
         const char *at = strstr(text, edits[i].from);
