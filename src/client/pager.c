@@ -92,15 +92,17 @@ static _Noreturn void be_pager(const char *wanted, bool secure, const int *ends)
 
 void pager_open(const Options *o) {
     bool secure = is_secure();
-    const char *wanted = secure ? NULL : getenv("SYSTEMD_PAGER") ?: getenv("PAGER");
+    const char *wanted = getenv("SYSTEMD_PAGER") ?: getenv("PAGER");
     const char *term = getenv("TERM");
     int ends[2] = {-EBADF, -EBADF};
     pid_t pid;
 
     if (!o->pager || pager.pid > 0 || !isatty(STDOUT_FILENO) || !term || streq(term, "dumb"))
         return;
-    if (wanted && (!*wanted || streq(wanted, "cat")))
+    if (wanted && (!*wanted || streq(wanted, "cat"))) /* which is never less secure */
         return;
+    if (secure)
+        wanted = NULL;
     (void) fflush(stdout);
     pager.terminal = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (pager.terminal < 0 || pipe2(ends, O_CLOEXEC) < 0)

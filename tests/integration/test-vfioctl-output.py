@@ -259,6 +259,9 @@ class OutputTest(vfioctl.ClientTest):
             said = self.on_terminal('list', SYSTEMD_PAGER=f'echo evil; {evil}', SYSTEMD_LESS='evil', PATH=path,
                                     SYSTEMD_PAGERSECURE='', **environment)[1]
             self.assertEqual(said.splitlines()[0], '<LESS=FRSXMK secure=1>')
+        for none in ('', 'cat'):
+            said = self.on_terminal('list', SYSTEMD_PAGER=none, SYSTEMD_PAGERSECURE='', SUDO_UID='1000', PATH=path)[1]
+            self.assertTrue(said.startswith('NAME'), said)
         said = self.on_terminal('list', SYSTEMD_PAGER=evil, SYSTEMD_PAGERSECURE='1', PATH=path)[1]
         self.assertEqual(said.splitlines()[0], '<LESS=FRSXMK secure=1>')
         said = self.on_terminal('list', SYSTEMD_PAGER=evil, SUDO_UID='1000', SYSTEMD_PAGERSECURE='no', SYSTEMD_LESS='x')[1]
