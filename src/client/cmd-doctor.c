@@ -91,36 +91,44 @@ static int show_finding(const Options *o, const Finding *f) {
     return 0;
 }
 
-static int show(const Options *o, const Findings *f) {
+static int show(const Options *o, const Findings *f, FindingLevel least) {
     int r = 0;
 
     pager_open(o);
     if (o->json)
         return show_as_json(f);
     for (size_t i = 0; r >= 0 && i < f->n; i++)
-        r = show_finding(o, f->items + i);
+        r = f->items[i].level >= least ? show_finding(o, f->items + i) : 0;
     return r;
 }
 
-int verb_doctor(const Options *o, VfiodErrorText *error) {
+/* Of the whole host, or of the daemon alone; then only what is wrong is shown. */
+static int examine(const Options *o, bool host, VfiodErrorText *error) {
     DoctorFacts facts = {};
     Findings findings = {};
     FindingLevel worst;
-    int r;
+    int r = host ? doctor_look(&facts) : 0;
 
-    r = doctor_look(&facts);
     if (r >= 0)
         r = ask_daemon(&facts);
     if (r >= 0) {
-        doctor_judge(&facts, &findings);
+        (host ? doctor_judge : doctor_judge_service)(&facts, &findings);
         r = findings.error;
     }
     if (r >= 0)
-        r = show(o, &findings);
+        r = show(o, &findings, host ? FINDING_OK : FINDING_WARNING);
     worst = findings_worst(&findings);
     findings_done(&findings);
     doctor_facts_done(&facts);
     if (r < 0)
-        return error_text_errno(error, r, "Cannot look at this host");
+        return error_text_errno(error, r, host ? "Cannot look at this host" : "Cannot check vfiod");
     return worst == FINDING_PROBLEM ? exit_status_of(ERROR_NAME_PROBLEMS) : 0;
+}
+
+int doctor_check_service(const Options *o, VfiodErrorText *error) {
+    return examine(o, /* host= */ false, error);
+}
+
+int verb_doctor(const Options *o, VfiodErrorText *error) {
+    return examine(o, /* host= */ true, error);
 }

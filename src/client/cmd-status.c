@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "client/calls.h"
+#include "client/doctor.h"
 #include "client/hardware-names.h"
 #include "client/pager.h"
 #include "client/show.h"
@@ -446,6 +447,10 @@ int verb_status(const Options *o, VfiodErrorText *error) {
     _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
 
+    if (o->check && o->n_arguments > 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--check takes no arguments.");
+    if (o->check)
+        return doctor_check_service(o, error);
     r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;

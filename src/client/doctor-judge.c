@@ -398,14 +398,23 @@ static void judge_programs(const DoctorFacts *facts, Findings *f) {
     }
 }
 
+static void judge_service(const DoctorFacts *facts, Findings *f) {
+    judge_daemon(facts, f);
+    judge_taints(facts, f);
+}
+
+void doctor_judge_service(const DoctorFacts *facts, Findings *ret) {
+    *ret = (Findings){};
+    judge_service(facts, ret);
+}
+
 void doctor_judge(const DoctorFacts *facts, Findings *ret) {
     *ret = (Findings){};
     judge_iommu(facts, ret);
     judge_devices(facts, ret);
     judge_interrupts(facts, ret);
     judge_modules(facts, ret);
-    judge_daemon(facts, ret);
-    judge_taints(facts, ret);
+    judge_service(facts, ret);
     judge_memory(facts, ret);
     judge_programs(facts, ret);
 }

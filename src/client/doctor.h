@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/macro.h"
+#include "client/vfioctl.h"
 
 typedef enum DoctorModule {
     MODULE_UNKNOWN, /* the lists of this kernel's modules cannot be read */
@@ -71,6 +72,12 @@ FindingLevel findings_worst(const Findings *f);
 
 /* Everything that the facts say, in the order in which one would fix it. */
 void doctor_judge(const DoctorFacts *facts, Findings *ret);
+/* What the daemon says alone: of the facts it needs .manager, .unreachable and .quarantined. */
+void doctor_judge_service(const DoctorFacts *facts, Findings *ret);
+
+/* The findings of vfioctl status --check (cmd-doctor.c): what is wrong with the daemon's work. Returns the
+ * exit status of the verb, or -errno with *error. */
+int doctor_check_service(const Options *o, VfiodErrorText *error);
 
 /* Looks at this host. Fills all but .manager, .unreachable and .quarantined. 0 or -ENOMEM. */
 int doctor_look(DoctorFacts *ret);

@@ -89,6 +89,7 @@ typedef enum OptionFlag {
     OPTION_TICKET = UINT64_C(1) << 52,
     OPTION_TTL = UINT64_C(1) << 53,
     OPTION_CANCEL = UINT64_C(1) << 54,
+    OPTION_CHECK = UINT64_C(1) << 56,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -161,6 +162,7 @@ static const struct option long_options[] = {
         {"ticket", required_argument, NULL, OPTION_NUMBER(OPTION_TICKET)},
         {"ttl", required_argument, NULL, OPTION_NUMBER(OPTION_TTL)},
         {"cancel", no_argument, NULL, OPTION_NUMBER(OPTION_CANCEL)},
+        {"check", no_argument, NULL, OPTION_NUMBER(OPTION_CHECK)},
         {"full", no_argument, NULL, OPTION_NUMBER(OPTION_FULL)},
         {"no-pager", no_argument, NULL, OPTION_NUMBER(OPTION_NO_PAGER)},
         {"output", required_argument, NULL, OPTION_NUMBER(OPTION_OUTPUT)},
@@ -188,7 +190,7 @@ static const Verb verbs[] = {
                 OPTION_GROUPS | OPTION_OUTPUT | OPTION_SORT, 0, SIZE_MAX, false, verb_list},
         {"status", "[DEVICE|CLAIM|group:N…]",
                 "Show the daemon, or everything about devices, claims and groups",
-                OPTION_OUTPUT | OPTION_SORT, 0, SIZE_MAX, false, verb_status},
+                OPTION_OUTPUT | OPTION_SORT | OPTION_CHECK, 0, SIZE_MAX, false, verb_status},
         {"plan", "DEVICE…", "Show what a claim would do to every device concerned", OPTIONS_GIVING, 1,
                 SIZE_MAX, false, verb_plan},
         {"setup", "DEVICE… --user USER [--qemu|--libvirt|--podman] [--write]",
@@ -277,6 +279,7 @@ static const struct {
         {OPTION_NETWORK, "      --network=SETTINGS", "exec, hold, plan", "mac=MAC,vlan=N… of a function"},
         {OPTION_TICKET, "      --ticket=TICKET", "exec, hold, plan", "redeem a reservation"},
         {OPTION_TTL, "      --ttl=SECONDS", "reserve", "for how long (default: 300)"},
+        {OPTION_CHECK, "      --check", "status", "show only what is wrong with vfiod"},
         {OPTION_CANCEL, "      --cancel", "reserve", "end the reservation of this ticket"},
         {OPTION_QEMU, "      --qemu", "exec, setup", "for QEMU; exec adds its arguments"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
@@ -546,6 +549,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_SERIALS, .set = &o->serials},
             {OPTION_PROBE, .set = &o->probe},
             {OPTION_CANCEL, .set = &o->cancel},
+            {OPTION_CHECK, .set = &o->check},
             {OPTION_FULL, .set = &o->full},
             {OPTION_NO_LEGEND, .clear = &o->legend},
             {OPTION_NO_PAGER, .clear = &o->pager},

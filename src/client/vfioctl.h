@@ -61,6 +61,7 @@ typedef struct Options {
     /* of reserve */
     uint64_t ttl; /* seconds; 0: not given */
     bool cancel;
+    bool check;
     /* of vf */
     uint64_t count; /* UINT64_MAX: not given */
     int autoprobe;  /* 0, 1; -1: not given */

@@ -874,6 +874,7 @@ class LiveTest(VfiodTestCase):
         k.put('/proc/interrupts', '  24:  0  IO-APIC  2-edge  timer\n')
         found = self.doctor(4)
         self.assertIn('does not answer', found['problem', 'vfiod'][0]['fact'])
+        self.assertRegex(self.vfioctl('status', '--check', status=4), r'^problem +vfiod: vfiod does not answer')
         self.assertRegex(found['ok', 'iommu'][0]['fact'], r'^\d+ groups')
         self.assertIn('not remapped', found['warning', 'interrupts'][0]['fact'])
         self.assertIn('pcie_acs_override=downstream', found['warning', 'taint'][0]['fact'])
@@ -891,11 +892,18 @@ class LiveTest(VfiodTestCase):
         self.assertRegex(text, r'(?m)^ok +iommu: \d+ groups')
         self.assertRegex(text, r'(?m)^warning +taint: .*\n +Fix: Remove it from the kernel')
 
+        # Of the daemon alone, and only what is wrong.
+        text = self.vfioctl('status', '--check')
+        self.assertIn('nobody-of-that-name', text)
+        self.assertNotRegex(text, '(?m)^(ok|note)|iommu:')
+
         k.fail('reset', self.nic.address, errno.ENOTTY)
         claim = self.client().acquire(self.nic)
         claim.close()
         wait(lambda: claim.state == 'quarantined', 'it is quarantined')
         self.assertIn(self.nic.name, self.doctor(4)['problem', 'quarantine'][0]['fact'])
+        self.assertIn(('problem', 'quarantine'), [
+            (f['level'], f['subject']) for f in json.loads(self.vfioctl('status', '--check', '--json', status=4))])
 
         self.set_policy([], text='{ "rules": [ { "effekt": "allow" } ] }')
         self.vfioctl('reload', status=18)
