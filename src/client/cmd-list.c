@@ -431,6 +431,10 @@ int verb_list(const Options *o, VfiodErrorText *error) {
         r = make_rows(&l, error);
     if (r < 0)
         return r;
+    if (l.n_rows == 0 && o->n_arguments > 0 && !o->json && !o->watch) {
+        fputs("No device matches.\n", stderr);
+        return 0;
+    }
     if (!o->watch)
         pager_open(o);
     r = o->json ? list_json(&l) : o->groups ? list_groups(&l) : list_devices(&l);

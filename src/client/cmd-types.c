@@ -12,14 +12,30 @@
 #define KEY "mediatedTypes"
 
 /* A parent is meant by the kernel's name, or by that of the device with its kind in front. */
-static bool is_meant(const Options *o, const char *parent) {
-    for (size_t i = 0; i < o->n_arguments; i++) {
-        const char *word = o->arguments[i], *colon = strchr(word, ':');
+static bool means(const char *word, const char *parent) {
+    const char *colon = strchr(word, ':');
 
-        if (streq(word, parent) || (colon && streq(colon + 1, parent)))
+    return streq(word, parent) || (colon && streq(colon + 1, parent));
+}
+
+static bool is_meant(const Options *o, const char *parent) {
+    for (size_t i = 0; i < o->n_arguments; i++)
+        if (means(o->arguments[i], parent))
             return true;
-    }
     return o->n_arguments == 0;
+}
+
+/* The first word that means no parent; NULL: each means one. */
+static const char *find_unknown(const Options *o, struct json_object *types) {
+    for (size_t i = 0; i < o->n_arguments; i++) {
+        bool known = false;
+
+        for (size_t k = 0; !known && k < json_object_array_length(types); k++)
+            known = means(o->arguments[i], json_text(json_object_array_get_idx(types, k), "parent"));
+        if (!known)
+            return o->arguments[i];
+    }
+    return NULL;
 }
 
 static int keep_meant(const Options *o, struct json_object *all, struct json_object **ret) {
@@ -58,8 +74,7 @@ static int show_types(const Options *o, struct json_object *types) {
     if (o->json)
         return show_json(stdout, types, /* pretty= */ true);
     if (json_object_array_length(types) == 0) {
-        puts(o->n_arguments > 0 ? "No driver makes mediated devices of these parents."
-                                : "No driver of this host makes mediated devices.");
+        puts("No driver of this host makes mediated devices.");
         return 0;
     }
     t = table_new(columns, ELEMENTSOF(columns));
@@ -74,6 +89,7 @@ int verb_types(const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *types = NULL;
     _cleanup_object_ Object manager = OBJECT_NULL;
     _cleanup_connection_ VfiodConnection *c = NULL;
+    const char *unknown;
     int r;
 
     r = vfiod_connection_new(&c, error);
@@ -84,6 +100,10 @@ int verb_types(const Options *o, VfiodErrorText *error) {
     if (r < 0)
         return r;
     r = keep_meant(o, json_list(manager.properties, KEY), &types);
+    unknown = r >= 0 ? find_unknown(o, types) : NULL;
+    if (unknown)
+        return error_text_set(error, ENODEV, ERROR_NAME_FAILED,
+                "%s: no driver makes mediated devices of it. 'vfioctl types' shows all parents.", unknown);
     if (r >= 0)
         r = show_types(o, types);
     return r < 0 ? error_text_errno(error, r, "Cannot show the types") : 0;

@@ -64,6 +64,9 @@ class TypesTest(MediatedTestCase):
         self.assertEqual(status, 0)
         self.assertRegex(text, rf'(?m)^mtty +mtty-1 +3 +vfio-pci +Dual port serial 1 +{one.name}$')
         self.assertNotIn('i915', text)
+        status, text = self.vfioctl('types', MTTY, 'mty')
+        self.assertEqual(status, 1)
+        self.assertIn('mty: no driver makes mediated devices of it', text)
 
     def test_the_status_of_a_parent_shows_them(self):
         self.begin()

@@ -147,7 +147,7 @@ class OutputTest(vfioctl.ClientTest):
         self.assertEqual(self.names('host-use=*boot display*'), [VGA])
         self.assertEqual(self.names('host-use!=-'), [VGA])
         self.assertEqual(self.names('model=*geforce*', VFIOCTL_HWDB=self.hwdb), [VGA])
-        self.assertEqual(self.names('state=odd'), [])
+        self.assertEqual(self.vfioctl('list', 'state=odd'), (0, '', 'No device matches.\n'))
         self.assertEqual([d['name'] for d in self.json('list', 'class=display')], [VGA])
         self.assertEqual(self.names('--groups', 'name=' + EDU), ['group:8'])
         self.assertEqual([g['id'] for g in self.json('list', '--groups', 'class=display')], [10])
