@@ -77,6 +77,8 @@ static void show_group(const Options *o, struct json_object *group) {
                 (uint64_t) json_number(region, "start"), (uint64_t) json_number(region, "end"),
                 json_text(region, "type"));
     }
+    if (capabilities_are_known(json_member(group, "capabilities")))
+        show_capabilities(o, json_member(group, "capabilities"));
 }
 
 static void show_isolation(const Options *o, struct json_object *device) {

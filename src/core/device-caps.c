@@ -42,6 +42,38 @@ void device_caps_set(DeviceCaps *c, DeviceCap cap, bool present) {
     c->present |= (uint32_t) present << cap;
 }
 
+static void keep_common_ranges(DeviceCaps *c, const DeviceCaps *other) {
+    const DeviceCaps own = *c;
+
+    c->n_iova = 0;
+    c->iova_cut = own.iova_cut || other->iova_cut;
+    for (size_t i = 0; i < own.n_iova; i++)
+        for (size_t k = 0; k < other->n_iova; k++) {
+            IovaRange common = {.start = MAX(own.iova[i].start, other->iova[k].start),
+                    .end = MIN(own.iova[i].end, other->iova[k].end)};
+
+            if (common.start > common.end)
+                continue;
+            if (c->n_iova < IOVA_RANGES_MAX)
+                c->iova[c->n_iova++] = common;
+            else
+                c->iova_cut = true;
+        }
+}
+
+void device_caps_keep_common(DeviceCaps *c, const DeviceCaps *other) {
+    c->known &= other->known;
+    c->present &= other->present & c->known;
+    if (c->iommu != other->iommu)
+        c->iommu = IOMMU_TYPE_UNKNOWN;
+    c->pasid_bits = MIN(c->pasid_bits, other->pasid_bits);
+    c->migration &= other->migration;
+    c->page_sizes &= other->page_sizes;
+    keep_common_ranges(c, other);
+    if (!streq(c->driver, other->driver))
+        c->driver[0] = '\0';
+}
+
 #define VTD_CAP_PAGES_2M (UINT64_C(1) << 34)
 #define VTD_CAP_PAGES_1G (UINT64_C(1) << 35)
 

@@ -158,7 +158,7 @@ class MockVfiod(dbus.service.FallbackObject):
         self.add(group_path(number), 'Group', **{
             'Id': number, 'Devices': [device_path(d) for d in devices], 'Fingerprint': '00112233445566aa',
             'State': 'free', 'Claim': '/', 'Type': 'DMA', 'ReservedRegions': [(0xfee00000, 0xfeefffff, 'msi')],
-            'VfioNode': '', 'Viable': True, **properties})
+            'VfioNode': '', 'Viable': True, 'Capabilities': {}, **properties})
 
     def _signal(self, path, interface, member, signature, *arguments):
         message = dbus.lowlevel.SignalMessage(path, interface, member)

@@ -91,6 +91,23 @@ class ProbeTest(CapsTestCase):
         self.assertEqual(set(self.caps(self.nic)), {'driver', 'coherency', 'interrupt-remapping'})
         self.assert_idle(self.nic)
 
+    def test_a_group_can_what_all_of_its_devices_can(self):
+        def of_group():
+            caps = self.c.get(f'{ROOT_PATH}/group/9', 'Group', 'Capabilities')
+            return {str(k): v for k, v in caps.items()}
+        second = self.host.add_device('0000:07:00.1', group=9, driver=VFIO)
+        second.caps.vtd_cap = 0
+        bridge = self.host.add_device('0000:07:00.2', group=9, driver='pcieport', class_code=0x060400)
+        self.start()
+        self.assertEqual(of_group(), {})
+        self.probe(self.accelerator)
+        self.assertEqual(of_group(), {})  # nothing is known of the other
+        self.probe(second)
+        self.assertEqual((of_group()['page-sizes'], self.caps(bridge)), ([4096], {}))
+        self.assertEqual(of_group()['pasid'], min(self.caps(self.accelerator)['pasid'], self.caps(second)['pasid']))
+        self.kernel.remove(second)
+        wait(lambda: of_group() == self.caps(self.accelerator), 'the other is gone')
+
     def test_it_is_forgotten_with_the_device(self):
         self.start()
         self.probe(self.nic)

@@ -155,6 +155,56 @@ static void test_what_is_shown(void **state) {
     assert_true(strlen(device_caps_describe(&c, DEVICE_CAP_IOVA_RANGES, buf)) < sizeof(buf));
 }
 
+static void test_what_two_have_in_common(void **state) {
+    DeviceCaps a = accelerator(), b = accelerator();
+
+    a.iommu = b.iommu = IOMMU_TYPE_INTEL;
+    device_caps_set(&a, DEVICE_CAP_IOVA_RANGES, true);
+    device_caps_set(&b, DEVICE_CAP_IOVA_RANGES, true);
+    a.iova[0] = (IovaRange){0, 0xFFFF};
+    a.iova[1] = (IovaRange){0x20000, 0x2FFFF};
+    a.n_iova = 2;
+    b.iova[0] = (IovaRange){0x8000, 0x27FFF};
+    b.n_iova = 1;
+    b.pasid_bits = 8;
+    b.migration = 1U << MIGRATION_STOP_COPY;
+    b.page_sizes = UINT64_C(1) << 12;
+    b.known &= ~(1U << DEVICE_CAP_DMA_BUF);
+    device_caps_set(&b, DEVICE_CAP_COHERENCY, false);
+    device_caps_set(&b, DEVICE_CAP_DIRTY_TRACKING, true);
+    (void) strcpy(b.driver, "vfio-pci");
+    device_caps_keep_common(&a, &b);
+    assert_answer(&a, "pasid=8,migration=stop-copy,page-size=4K", NEEDS_MET, 0);
+    assert_answer(&a, "pasid=9", NEEDS_NOT_MET, DEVICE_CAP_PASID);
+    assert_answer(&a, "migration=p2p", NEEDS_NOT_MET, DEVICE_CAP_MIGRATION);
+    assert_answer(&a, "page-size=2M", NEEDS_NOT_MET, DEVICE_CAP_PAGE_SIZES);
+    assert_answer(&a, "coherency", NEEDS_NOT_MET, DEVICE_CAP_COHERENCY);
+    assert_answer(&a, "dma-buf", NEEDS_UNKNOWN, DEVICE_CAP_DMA_BUF);
+    assert_answer(&a, "dirty-tracking", NEEDS_UNKNOWN, DEVICE_CAP_DIRTY_TRACKING);
+    assert_int_equal(a.iommu, IOMMU_TYPE_INTEL);
+    assert_string_equal(a.driver, "");
+    assert_int_equal(a.n_iova, 2);
+    assert_true(a.iova[0].start == 0x8000 && a.iova[0].end == 0xFFFF);
+    assert_true(a.iova[1].start == 0x20000 && a.iova[1].end == 0x27FFF);
+    assert_false(a.iova_cut);
+    b.iommu = IOMMU_TYPE_AMD;
+    b.n_iova = 0;
+    device_caps_keep_common(&a, &b);
+    assert_int_equal(a.iommu, IOMMU_TYPE_UNKNOWN);
+    assert_int_equal(a.n_iova, 0);
+
+    /* More ranges than there is room for. */
+    a = b = accelerator();
+    a.n_iova = b.n_iova = IOVA_RANGES_MAX;
+    for (size_t i = 0; i < IOVA_RANGES_MAX; i++) {
+        a.iova[i] = (IovaRange){i * 0x1000, i * 0x1000 + 0xFFF};
+        b.iova[i] = (IovaRange){i * 0x1000 + 0x800, i * 0x1000 + 0x17FF};
+    }
+    device_caps_keep_common(&a, &b);
+    assert_int_equal(a.n_iova, IOVA_RANGES_MAX);
+    assert_true(a.iova_cut);
+}
+
 static void test_registers_of_intel(void **state) {
     DeviceCaps c = {};
 
@@ -175,6 +225,7 @@ int main(void) {
             cmocka_unit_test(test_needs_are_compared),
             cmocka_unit_test(test_needs_that_others_include),
             cmocka_unit_test(test_what_is_shown),
+            cmocka_unit_test(test_what_two_have_in_common),
             cmocka_unit_test(test_registers_of_intel),
     };
 

@@ -299,12 +299,11 @@ static int put_cap(const DeviceCaps *c, DeviceCap cap, const ViewSink *out) {
 }
 
 /* What is unknown is not there. */
-static int put_capabilities(const ViewQuery *q, const ViewSink *out) {
-    const DeviceCaps *c = inventory_find_caps(q->host->inventory, &((const Device *) q->thing)->name);
+static int put_caps(const DeviceCaps *c, const ViewSink *out) {
     int r;
 
     r = view_open(out, 'a', "{sv}");
-    if (r >= 0 && c)
+    if (r >= 0 && c && c->driver[0])
         r = view_text_entry(out, "driver", c->driver);
     if (r >= 0 && c && c->iommu != IOMMU_TYPE_UNKNOWN)
         r = view_text_entry(out, "iommu", iommu_type_to_string(c->iommu));
@@ -312,6 +311,10 @@ static int put_capabilities(const ViewQuery *q, const ViewSink *out) {
         if (device_caps_know(c, cap))
             r = put_cap(c, cap, out);
     return r < 0 ? r : view_close(out);
+}
+
+static int put_capabilities(const ViewQuery *q, const ViewSink *out) {
+    return put_caps(inventory_find_caps(q->host->inventory, &((const Device *) q->thing)->name), out);
 }
 
 const ViewField view_device_fields[] = {
@@ -412,6 +415,27 @@ static int put_region(const ViewSink *out, const ReservedRegion *region) {
     return r < 0 ? r : view_close(out);
 }
 
+/* What all of its devices can do. Bridges are never opened, and do not count. */
+static int put_group_capabilities(const ViewQuery *q, const ViewSink *out) {
+    DeviceCaps common = {};
+    bool first = true;
+
+    FOREACH_MEMBER(d, (const Group *) q->thing) {
+        const DeviceCaps *c = inventory_find_caps(q->host->inventory, &d->name);
+
+        if (device_is_bridge(d))
+            continue;
+        if (!c)
+            return put_caps(NULL, out);
+        if (first)
+            common = *c;
+        else
+            device_caps_keep_common(&common, c);
+        first = false;
+    }
+    return put_caps(first ? NULL : &common, out);
+}
+
 static int put_reserved_regions(const ViewQuery *q, const ViewSink *out) {
     GroupFacts facts;
     int r;
@@ -453,5 +477,6 @@ const ViewField view_group_fields[] = {
                 .members = "start end type"},
         {"VfioNode", "s", VIEW_SILENT, VIEW_FOR_ALL, put_group_node},
         {"Viable", "b", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_viable},
+        {"Capabilities", "a{sv}", VIEW_SILENT, VIEW_FOR_ALL, put_group_capabilities, .members = "start end"},
         {},
 };
