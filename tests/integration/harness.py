@@ -228,7 +228,7 @@ class PrivateBus:
 
 
 class DirectoryWatch:
-    """Wakes the main loop when something in a directory changes."""
+    """Wakes the main loop when something in a directory changes, or a file."""
 
     def __init__(self, path):
         libc = ctypes.CDLL(None, use_errno=True)
@@ -606,6 +606,8 @@ class VfiodTestCase(unittest.TestCase):
         self.addCleanup(setattr, threading, 'excepthook', threading.excepthook)
         threading.excepthook = self._on_ended_thread
         self.log = tempfile.TemporaryFile()
+        log_watch = DirectoryWatch(f'/proc/self/fd/{self.log.fileno()}')
+        self.addCleanup(log_watch.close)
         temporary = tempfile.TemporaryDirectory(prefix='vfiod-test-run.')
         self.addCleanup(temporary.cleanup)
         self.directory = temporary.name
@@ -703,10 +705,17 @@ class VfiodTestCase(unittest.TestCase):
         output, _ = process.communicate(timeout=CALL_TIMEOUT)
         return process.returncode, output
 
+    def log_text(self):
+        """The daemon writes where the file's offset is, so it stays."""
+        return os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0).decode(errors='replace')
+
     def log_lines(self, *words):
-        """Lines of the daemon's log that have all these words. The daemon writes where the file's offset is, so it stays."""
-        text = os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0).decode(errors='replace')
-        return [line for line in text.splitlines() if all(word in line for word in words)]
+        """Lines of the daemon's log that have all these words."""
+        return [line for line in self.log_text().splitlines() if all(word in line for word in words)]
+
+    def wait_logged(self, *words):
+        """A reply may be there before the line about it."""
+        return wait(lambda: self.log_lines(*words), f'the log has a line with {words}')
 
     def records(self):
         """The records of claims as names of files, those in slots as well."""

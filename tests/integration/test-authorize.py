@@ -128,7 +128,7 @@ class AuthorizeTest(VfiodTestCase):
         question.answer(True)
         claim = self.result(pending)
         self.assertEqual((claim.state, self.nic.driver), ('held', VFIO))
-        self.assertIn(b'authenticated through polkit', os.pread(self.log.fileno(), 1 << 20, 0))
+        self.wait_logged('authenticated through polkit')
         claim.close()
         self.wait_gone(claim)
         self.assert_untouched(self.before)

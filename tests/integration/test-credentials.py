@@ -58,8 +58,7 @@ class NamespaceTest(CredentialsTestCase):
     @unittest.skipUnless(may_unshare('-Ur'), 'no user namespaces here')
     def test_another_user_namespace(self):
         self.assertIn('uid 0 in another user namespace', self.ask('unshare', '-Ur'))
-        log = os.pread(self.log.fileno(), 65536, 0).decode()
-        self.assertIn('Refused uid 0 in another user namespace (AccessDenied)', log)
+        self.wait_logged('Refused uid 0 in another user namespace (AccessDenied)')
 
     @unittest.skipUnless(may_unshare('-pf'), 'no pid namespaces here')
     def test_another_pid_namespace(self):

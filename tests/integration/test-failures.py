@@ -167,9 +167,8 @@ class ResetTest(VfiodTestCase):
         self.assert_quarantined(claim)
         self.c.release(claim)
         self.wait_gone(claim)
-        log = os.pread(self.log.fileno(), 65536, 0).decode()
-        self.assertIn(f'uid 0 lifted the quarantine of claim {claim.id} of uid 0: {self.nic.name}', log)
-        self.assertRegex(log, f'VFIOD_ACTION=lift-quarantine VFIOD_UID=0 VFIOD_PID={os.getpid()} .*VFIOD_CLAIM={claim.id}')
+        line, = self.wait_logged(f'uid 0 lifted the quarantine of claim {claim.id} of uid 0: {self.nic.name}')
+        self.assertRegex(line, f'VFIOD_ACTION=lift-quarantine VFIOD_UID=0 VFIOD_PID={os.getpid()} .*VFIOD_CLAIM={claim.id}')
 
 
 class StuckTest(VfiodTestCase):

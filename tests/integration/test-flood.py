@@ -37,8 +37,7 @@ class FloodTest(harness.VfiodTestCase):
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith('VmRSS:'))
 
     def lines_about_nobody(self):
-        self.log.seek(0)
-        return [line for line in self.log.read().decode().splitlines() if f'uid {NOBODY}' in line]
+        return self.log_lines(f'uid {NOBODY}')
 
     def assert_refused(self, answers, error, count=COUNT):
         """The first calls of a connection wait for its credentials, and only so many may."""

@@ -75,11 +75,6 @@ class GrantTestCase(VfiodTestCase):
         self.start(keep_fds=True)
         self.manager.forget()
 
-    def log_has(self, *words):
-        self.log.seek(0)
-        log = self.log.read().decode(errors='replace')
-        return all(word in log for word in words)
-
     def assert_all_as_before(self):
         self.assert_untouched(self.before)
         self.assertEqual(self.permissions(), self.nodes_before)
@@ -341,7 +336,7 @@ class NodeTest(GrantTestCase):
         self.kernel.heal()
         self.wait_gone(claim)
         self.assert_all_as_before()
-        self.assertTrue(self.log_has(f'cannot take {node} from uid 1 again'))
+        self.wait_logged(f'cannot take {node} from uid 1 again')
 
     # --- container engines ----------------------------------------------------------------------------------------
 
@@ -413,7 +408,7 @@ class NodeTest(GrantTestCase):
         os.rmdir(self.directory + '/cdi')
         claim = self.client_of(ALICE).acquire(self.card, grant='node')
         self.assertEqual(self.who_can_open(self.host.cdev(self.card)), [ALICE])
-        self.assertTrue(self.log_has(f'Claim {claim.id}: cannot describe its nodes to container engines'))
+        self.wait_logged(f'Claim {claim.id}: cannot describe its nodes to container engines')
         claim.close()
         self.wait_gone(claim)
 
@@ -495,7 +490,7 @@ class NodeTest(GrantTestCase):
         node = self.host.cdev(self.card)
         os.chmod(self.host.root + node, 0o600)
         wait(lambda: self.who_can_open(node) == [ALICE], 'alice is let in again')
-        self.assertTrue(self.log_has('another program has changed the permissions of ' + node))
+        self.wait_logged('another program has changed the permissions of ' + node)
         claim.close()
         self.wait_gone(claim)
         self.assert_all_as_before()
@@ -520,7 +515,7 @@ class NodeTest(GrantTestCase):
                         (OTHER, 0, NO_ID))
         self.set_acl(node, with_both)
         self.client().plan(self.nic)  # what has happened before is seen before a request
-        self.assertTrue(self.log_has('Another program has changed the permissions of ' + node))
+        self.wait_logged('Another program has changed the permissions of ' + node)
         self.assertEqual(self.permissions(node)[3], with_both)
         claim.close()
         self.wait_gone(claim)
@@ -535,7 +530,7 @@ class NodeTest(GrantTestCase):
             wait(lambda: self.who_can_open(node) == [ALICE], 'alice is let in again')
         os.chmod(self.host.root + node, 0o600)
         self.client().plan(self.nic)  # what has happened before is seen before a request
-        self.assertTrue(self.log_has('keeps changing the permissions of ' + node))
+        self.wait_logged('keeps changing the permissions of ' + node)
         self.assertEqual(self.who_can_open(node), [])
         claim.close()
         self.wait_gone(claim)
@@ -570,7 +565,7 @@ class NodeTest(GrantTestCase):
         with self.refused('HostTainted', '/dev/vfio/*: mode 0660'):
             self.client_of(BOB).acquire(self.nic, untainted=True)
         self.restart()
-        self.assertFalse(self.log_has('/dev/vfio/devices/*: mode'))
+        self.assertFalse(self.log_lines('/dev/vfio/devices/*: mode'))
         claim.close()
 
     # --- crashes --------------------------------------------------------------------------------------------------
@@ -608,7 +603,7 @@ class NodeTest(GrantTestCase):
         wait(lambda: len(self.manager.fds) == 2, 'the lifelines are kept')
         self.restart()
         self.assertEqual(self.who_can_open(IOMMU), [ALICE, BOB])
-        self.assertFalse(self.log_has('another program'))
+        self.assertFalse(self.log_lines('another program'))
         for c, user in ((claim, ALICE), (other, BOB)):
             node = self.host.cdev(self.nic if c is claim else self.card)
             self.assertEqual(self.who_can_open(node), [user])

@@ -71,9 +71,6 @@ class PeerTestCase(VfiodTestCase):
         wait(lambda: reply['claim'] + '.json' not in self.records(), 'the claim ends')
         return reply
 
-    def logged(self):
-        return os.pread(self.log.fileno(), 1 << 20, 0).decode()
-
     def ask_from(self, *wrapper, path=None):
         """The reply to an Acquire of self.nic."""
         command = [*wrapper, sys.executable, '-c', CLIENT, path or self.socket_path(), self.nic.name]
@@ -102,7 +99,7 @@ class IdentityTest(PeerTestCase):
     def test_a_faked_root(self):
         self.start()
         self.assertIn(f'uid {NOBODY} in another user namespace', self.refused_from(*AS_NOBODY, 'unshare', '-Ur'))
-        self.assertIn(f'Refused uid {NOBODY} in another user namespace (AccessDenied)', self.logged())
+        self.wait_logged(f'Refused uid {NOBODY} in another user namespace (AccessDenied)')
 
     @unittest.skipUnless(may_unshare('unshare', '-pf'), 'no pid namespaces here')
     def test_another_pid_namespace(self):
@@ -125,9 +122,9 @@ class IdentityTest(PeerTestCase):
         answer = self.ask_from(*container, self.socket_path(SCOPE), path='/mnt/socket')
         self.assertNotIn('error', answer)
         claim = answer['parameters']['claim']
-        self.assertIn(f'Claim {claim}: uid {NOBODY} in another user and pid namespace through the scope ci got '
-                      f'{self.nic.name}', self.logged())
-        self.assertRegex(self.logged(), f'VFIOD_CLAIM={claim} .* VFIOD_FACE=varlink VFIOD_SCOPE=ci '
+        self.wait_logged(f'Claim {claim}: uid {NOBODY} in another user and pid namespace through the scope ci got '
+                         f'{self.nic.name}')
+        self.assertRegex(self.log_text(), f'VFIOD_CLAIM={claim} .* VFIOD_FACE=varlink VFIOD_SCOPE=ci '
                                         'VFIOD_NAMESPACES=user=other pid=other')
         wait(lambda: self.records() == [], 'the claim ends')
 
@@ -243,7 +240,7 @@ class SocketsTest(PeerTestCase):
             self.listen_as(name)
         self.start()
         for name in names:
-            self.assertIn(f'Not listening on the socket "{name}", which has an unknown FileDescriptorName=', self.logged())
+            self.assertIn(f'Not listening on the socket "{name}", which has an unknown FileDescriptorName=', self.log_text())
         self.claim(self.nic)
         self.assertEqual([path for path in self.client().objects() if '/claim/' in path], [])
 
@@ -257,7 +254,7 @@ class SocketsTest(PeerTestCase):
         self.start()
         for name in 'tcp', 'datagram', 'connected':
             self.assertIn(f'Not listening on the socket "varlink-scope-{name}", which is not a local stream socket',
-                          self.logged())
+                          self.log_text())
         self.claim(self.nic)
 
     def test_sockets_and_kept_fds_come_in_one_list(self):
@@ -294,7 +291,7 @@ class NoBusTest(PeerTestCase):
         self.bus.stop()
         self.start()
         self.claim(self.nic)
-        self.assertIn('Cannot connect to the bus', self.logged())
+        self.assertIn('Cannot connect to the bus', self.log_text())
 
     def test_a_bus_that_does_not_answer(self):
         """As in early boot, when only its socket is there."""

@@ -62,10 +62,6 @@ class RecoveryTestCase(VfiodTestCase):
             self.c.manager('Release', 'sa{sv}', claim_id, {})
         wait(lambda: not [r for r in self.records() if not r.endswith('.bad')], 'no record is left')
 
-    def log_text(self):
-        self.log.seek(0)
-        return self.log.read().decode(errors='replace')
-
 
 class DamageTest(RecoveryTestCase):
     """Each way to spoil a record of a held claim: the device is kept from everybody until root says otherwise."""

@@ -32,10 +32,6 @@ class PolicyTestCase(VfiodTestCase):
     def get(self, name):
         return self.c.get(ROOT_PATH, 'Manager', name)
 
-    def log_lines(self, *words):
-        self.log.seek(0)
-        return [line for line in self.log.read().decode().splitlines() if all(word in line for word in words)]
-
 
 class AccountsTest(PolicyTestCase):
     """Names of users come from a directory that may be late, lose people, or hang."""
@@ -281,7 +277,7 @@ class ReviewTest(PolicyTestCase):
         rule['what']['isolation'] = {'acs': True}
         self.reload(rule)
         self.assertEqual(self.denied(), [])
-        self.assertTrue(self.log_lines(nic.id, 'is unknown'))
+        self.wait_logged(nic.id, 'is unknown')
         rule['what']['numa'] = 7
         self.reload(rule)
         self.assertEqual(self.denied(), [nic.path])
@@ -309,7 +305,7 @@ class ReviewTest(PolicyTestCase):
         warning, = self.get('PolicyWarnings')
         self.assertIn('never', warning)
         self.assertEqual(self.get('PolicyState'), 'loaded')
-        self.assertTrue(self.log_lines(warning))
+        self.wait_logged(warning)
         self.reload(self.rule())
         self.assertEqual(self.get('PolicyWarnings'), [])
 

@@ -92,8 +92,8 @@ class ReserveTest(ReserveTestCase):
         with self.refused('TicketInvalid', 'redeemed'):
             self.redeem(r)
         self.end(claim)
-        self.assertTrue(self.log_lines(r.id, 'reserved', self.nic.name))
-        self.assertTrue(self.log_lines(r.id, 'got', self.nic.name))
+        self.wait_logged(r.id, 'reserved', self.nic.name)
+        self.wait_logged(r.id, 'got', self.nic.name)
 
     def test_the_secret_is_shown_to_nobody(self):
         r = self.reserve(self.nic)
@@ -121,7 +121,7 @@ class ReserveTest(ReserveTestCase):
         self.wait_gone(r)
         claim = self.c.acquire(self.nic)
         self.end(claim)
-        self.assertTrue(self.log_lines(r.id, 'cancelled'))
+        self.wait_logged(r.id, 'cancelled')
 
     def test_the_group_is_reserved_with_it(self):
         sibling = self.host.add_device('0000:06:00.1', group=8, driver=VFIO)
@@ -182,7 +182,7 @@ class ReserveTest(ReserveTestCase):
             self.redeem(r)
         self.assert_untouched(self.before)
         self.assertEqual(self.c.device(self.nic)['State'], 'free')
-        self.assertTrue(self.log_lines(r.id, 'expired'))
+        self.wait_logged(r.id, 'expired')
 
     def test_its_device_goes(self):
         r = self.reserve(self.nic)
@@ -190,7 +190,7 @@ class ReserveTest(ReserveTestCase):
         self.wait_gone(r)
         with self.refused('TicketInvalid', 'gone'):
             self.redeem(r)
-        self.assertTrue(self.log_lines(r.id, 'the device has gone'))
+        self.wait_logged(r.id, 'the device has gone')
 
     def test_a_refused_redemption_leaves_it(self):
         r = self.reserve(self.nic)

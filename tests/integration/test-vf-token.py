@@ -133,7 +133,7 @@ class NobodyIsDisturbedTest(TokenTestCase):
         self.assertNotIn('vfTokens', claim.result)
         self.assertIsNone(self.pf.vf_token)
         self.assertEqual(self.n_set(), n_set)
-        self.assertTrue(self.log_lines(claim.id, self.vf.name, word))
+        self.wait_logged(claim.id, self.vf.name, word)
         claim.close()
         self.wait_gone(claim)
         self.assert_free_again()
@@ -159,7 +159,7 @@ class NobodyIsDisturbedTest(TokenTestCase):
         self.kernel.set_enable(self.pf, 0)
         self.assertNotIn('vfTokens', self.c.acquire(self.vf).result)
         self.assertIsNone(self.pf.vf_token)
-        self.assertTrue(self.log_lines(self.vf.name, 'another claim has one of its functions without a token'))
+        self.wait_logged(self.vf.name, 'another claim has one of its functions without a token')
 
     def test_the_host_uses_a_function(self):
         self.host.change_driver(self.other, 'ixgbevf')

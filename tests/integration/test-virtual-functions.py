@@ -75,8 +75,8 @@ class CountTest(FunctionsTestCase):
         self.set(0)
         self.assertEqual(self.names(), [])
         self.assertIsNone(self.note())
-        self.assertTrue(self.log_lines('changes the number of virtual functions', self.pf.name, 'to 2'))
-        self.assertTrue(self.log_lines(self.pf.name, 'has 3 virtual functions now (before: 2)'))
+        self.wait_logged('changes the number of virtual functions', self.pf.name, 'to 2')
+        self.wait_logged(self.pf.name, 'has 3 virtual functions now (before: 2)')
 
     def test_without_drivers(self):
         self.begin()
@@ -151,7 +151,7 @@ class CountTest(FunctionsTestCase):
         with self.refused('VirtualFunctionsFailed', 'had 2, and has 0 now'):
             self.set(3)
         self.assertEqual(self.names(), [])
-        self.assertTrue(self.log_lines('was not changed to 3', 'VirtualFunctionsFailed'))
+        self.wait_logged('was not changed to 3', 'VirtualFunctionsFailed')
         self.kernel.ignore('sriov_numvfs', self.pf.address, data='1')
         with self.refused('VirtualFunctionsFailed', 'has 0 now'):
             self.set(1)
@@ -282,7 +282,7 @@ class UnderWayTest(FunctionsTestCase):
         other.close()
         self.gate.let_go()
         self.wait_end()
-        self.assertTrue(self.log_lines('has 2 virtual functions now'))
+        self.wait_logged('has 2 virtual functions now')
         self.assertEqual(len(self.names()), 2)
 
     def test_kernel_takes_long(self):
@@ -295,7 +295,7 @@ class UnderWayTest(FunctionsTestCase):
         self.assertIn(self.pf.name, self.note())
         self.gate.let_go()
         self.wait_end()
-        self.assertTrue(self.log_lines('has 2 virtual functions now'))
+        self.wait_logged('has 2 virtual functions now')
         self.assertEqual(len(self.names()), 2)
 
     def test_unplugged(self):
@@ -317,7 +317,7 @@ class UnderWayTest(FunctionsTestCase):
         wait(lambda: not self.pf.functions, 'the write is over')
         self.begin()
         self.wait_end()
-        self.assertTrue(self.log_lines(self.pf.name, 'was ended while it changed', 'to 3', 'There are 0 now'))
+        self.wait_logged(self.pf.name, 'was ended while it changed', 'to 3', 'There are 0 now')
         self.set(3)
         self.assertEqual(len(self.names()), 3)
 
@@ -329,7 +329,7 @@ class UnderWayTest(FunctionsTestCase):
         wait(lambda: len(self.pf.functions) == 3, 'the write is over')
         self.begin()
         self.wait_end()
-        self.assertTrue(self.log_lines('the 3 virtual functions are there'))
+        self.wait_logged('the 3 virtual functions are there')
         self.assertEqual(self.log_lines('There are'), [])
 
     def test_note_that_nobody_wrote(self):
@@ -338,7 +338,7 @@ class UnderWayTest(FunctionsTestCase):
                         f'{self.pf.name} 0\n{self.pf.name} 1')
         self.begin()
         self.wait_end()
-        self.assertTrue(self.log_lines('a line that cannot be read'))
+        self.wait_logged('a line that cannot be read')
         self.set(1)
 
 
@@ -371,7 +371,7 @@ class DeclaredTest(FunctionsTestCase):
         self.begin()
         self.wait_made(2)
         self.assertEqual([f.driver for f in self.pf.functions], [None, None])
-        self.assertTrue(self.log_lines('50-test.json', 'makes 2 virtual functions of', self.pf.name))
+        self.wait_logged('50-test.json', 'makes 2 virtual functions of', self.pf.name)
         self.set(0)
         warning, = self.warnings()
         for word in ('50-test.json:', self.pf.name, 'has 0 virtual functions', '2 are declared', 'since the last boot'):
@@ -413,7 +413,7 @@ class DeclaredTest(FunctionsTestCase):
         self.begin()
         warning, = self.warnings()
         self.assertIn('what is there is not changed', warning)
-        self.assertTrue(self.log_lines('50-test.json', 'are not made', 'what is there is not changed'))
+        self.wait_logged('50-test.json', 'are not made', 'what is there is not changed')
         self.assertEqual(len(self.names()), 1)
         with self.kernel.changed:
             self.kernel._write_numvfs(self.pf, 0)
