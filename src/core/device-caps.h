@@ -73,7 +73,8 @@ static inline bool device_caps_know(const DeviceCaps *c, DeviceCap cap) {
     return c && (c->known & (1U << cap));
 }
 void device_caps_set(DeviceCaps *c, DeviceCap cap, bool present);
-/* Keeps what another device can do as well, and of what is unknown of either nothing: so it is for a group. */
+/* Keeps what another device can do as well, and of what is unknown of either nothing: so it is for a group.
+ */
 void device_caps_keep_common(DeviceCaps *c, const DeviceCaps *other);
 /* "yes", "no", "unknown", "20 bits", "stop-copy p2p", "4K 2M": for people. */
 const char *device_caps_describe(const DeviceCaps *c, DeviceCap cap, char buf[static DEVICE_CAPS_TEXT_MAX]);
