@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """vfioctl and libvfiod against a pretended daemon: what they say, pass on and answer by their exit status."""
 
+import codecs
 import contextlib
 import faulthandler
 import fcntl
@@ -66,11 +67,13 @@ class Program:
         self._tick = GLib.timeout_add(50, lambda: True)
 
     def text(self, f=None):
+        """All that it has written; it may be in the middle of a letter."""
         f = f or self.out
-        return os.pread(f.fileno(), 1 << 20, 0).decode()
+        return codecs.getincrementaldecoder('utf-8')().decode(os.pread(f.fileno(), 1 << 20, 0))
 
     def lines(self):
-        return [json.loads(line) for line in self.text().splitlines()]
+        """Those that it has ended."""
+        return [json.loads(line) for line in self.text().split('\n')[:-1]]
 
     def end(self):
         """(exit status, standard output, standard error)"""
@@ -1003,7 +1006,7 @@ class MonitorTest(ClientTest):
         return program
 
     def wait_lines(self, program, n):
-        wait(lambda: len(program.text().splitlines()) >= n, f'{n} lines')
+        wait(lambda: program.text().count('\n') >= n, f'{n} lines')
         return [{k: v for k, v in line.items() if k != 'timestamp'} for line in program.lines()]
 
     def test_json(self):
