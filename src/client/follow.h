@@ -16,5 +16,5 @@ typedef struct Follower {
     void *userdata;
 } Follower;
 
-/* Until the connection fails for good, or a function returns a negative errno; *error is filled then. */
+/* Until the connection fails permanently, or a function returns a negative errno; *error is filled then. */
 int follow(const Follower *f, VfiodErrorText *error);

@@ -705,6 +705,12 @@ class VfiodTestCase(unittest.TestCase):
         output, _ = process.communicate(timeout=CALL_TIMEOUT)
         return process.returncode, output
 
+    def vfioctl(self, *arguments):
+        """(exit status, output)"""
+        process = self.tool(os.environ['VFIOCTL'], *arguments)
+        output, _ = process.communicate(timeout=CALL_TIMEOUT)
+        return process.returncode, output
+
     def log_text(self):
         """The daemon writes where the file's offset is, so it stays."""
         return os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0).decode(errors='replace')

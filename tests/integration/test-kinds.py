@@ -36,12 +36,6 @@ class KindsTest(VfiodTestCase):
         self.start()
         self.c = self.client()
 
-    def vfioctl(self, *arguments):
-        """(exit status, output)"""
-        process = self.tool(os.environ['VFIOCTL'], *arguments)
-        output, _ = process.communicate(timeout=harness.CALL_TIMEOUT)
-        return process.returncode, output
-
     def test_each_is_listed(self):
         devices = [self.gpu, self.mdev, *self.others]
         listed = {p for p in self.c.objects() if p.startswith(ROOT_PATH + '/device/')}

@@ -28,12 +28,6 @@ class MediatedTestCase(VarlinkTestCase):
         self.start()
         self.c = self.client()
 
-    def vfioctl(self, *arguments):
-        """(exit status, output)"""
-        process = self.tool(os.environ['VFIOCTL'], *arguments)
-        output, _ = process.communicate(timeout=harness.CALL_TIMEOUT)
-        return process.returncode, output
-
     def types(self):
         """{(parent, type): (available, devices)}"""
         return {(p, t): (n, [str(d) for d in devices])
