@@ -139,6 +139,12 @@ let_go() {
 
 # ---- what the daemon says ----
 
+# What it has written into the journal so far, all of it.
+journal() {
+    journalctl --sync
+    journalctl --quiet --no-pager --boot --unit=vfiod.service --output=cat "$@"
+}
+
 object_of() {
     local name=pci:$1
     name=${name//:/_3a}
