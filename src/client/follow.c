@@ -51,10 +51,10 @@ static int finish(Monitor *m, int r) {
     return 0;
 }
 
-static int on_added(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
+/* One that came, with its properties, or one that went. */
+static int on_object(Monitor *m, sd_bus_message *message, const char *event, bool has_properties) {
     _cleanup_json_ struct json_object *properties = NULL;
     _cleanup_free_ char *name = NULL;
-    Monitor *m = userdata;
     ObjectKind kind;
     const char *path;
     int r;
@@ -64,28 +64,19 @@ static int on_added(sd_bus_message *message, void *userdata, sd_bus_error *bus_e
     r = sd_bus_message_read_basic(message, 'o', &path);
     if (r >= 0)
         r = object_path_parse(path, &kind, &name);
-    if (r >= 0)
+    if (r >= 0 && has_properties)
         r = json_from_interfaces(message, &properties);
     if (r >= 0)
-        r = report(m, "added", kind, name, properties);
+        r = report(m, event, kind, name, properties);
     return finish(m, r);
 }
 
-static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
-    _cleanup_free_ char *name = NULL;
-    Monitor *m = userdata;
-    ObjectKind kind;
-    const char *path;
-    int r;
+static int on_added(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
+    return on_object(userdata, message, "added", true);
+}
 
-    if (!is_from_daemon(m, message))
-        return 0;
-    r = sd_bus_message_read_basic(message, 'o', &path);
-    if (r >= 0)
-        r = object_path_parse(path, &kind, &name);
-    if (r >= 0)
-        r = report(m, "removed", kind, name, NULL);
-    return finish(m, r);
+static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
+    return on_object(userdata, message, "removed", false);
 }
 
 /* Properties that changed without their value being sent: shown as null. */

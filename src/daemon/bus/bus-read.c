@@ -216,46 +216,71 @@ static bool must_wait(BusFace *b) {
     return sd_bus_get_n_queued_write(b->bus, &n) >= 0 && n > MESSAGES_WAITING_MAX;
 }
 
-/* ---- All objects ---- */
+/* ---- All objects, or all devices with the fields that the caller wants ---- */
 
-static int begin_objects(BusCall *call, BusReading *reading) {
+typedef struct {
+    const char *entry; /* the signature of an entry, without its braces */
+    ViewKind end;      /* of which kinds: from VIEW_DEVICE to before this one */
+    int (*append)(BusCall *call, const BusObject *object);
+} Listing;
+
+static int append_interfaces(BusCall *call, const BusObject *object) {
+    return bus_append_interfaces(call->face, call->reading->reply, object, call->subject);
+}
+
+static const Listing all_objects = {"oa{sa{sv}}", _VIEW_KIND_MAX, append_interfaces};
+
+static int append_fields(BusCall *call, const BusObject *object) {
+    const ViewField *fields = view_tables[VIEW_DEVICE].fields;
+    sd_bus_message *reply = call->reading->reply;
+    int r;
+
+    r = sd_bus_message_open_container(reply, 'a', "{sv}");
+    for (uint64_t rest = call->reading->fields; rest != 0 && r >= 0; rest &= rest - 1)
+        r = bus_append_property(
+                call->face, reply, object, &fields[__builtin_ctzll(rest)], call->subject, NULL);
+    return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static const Listing all_devices = {"oa{sv}", VIEW_DEVICE + 1, append_fields};
+
+static int begin_list(BusCall *call, const Listing *listing) {
+    BusReading *reading = call->reading;
+    char type[16];
     int r;
 
     r = sd_bus_message_new_method_return(call->message, &reading->reply);
     if (r < 0)
         return r;
     view_walk_begin(&reading->walk, VIEW_DEVICE);
-    return sd_bus_message_open_container(reading->reply, 'a', "{oa{sa{sv}}}");
+    (void) snprintf(type, sizeof(type), "{%s}", listing->entry);
+    return sd_bus_message_open_container(reading->reply, 'a', type);
 }
 
-static int append_object(BusCall *call, const BusObject *object, const ViewReference *reference) {
+static int append_entry(
+        BusCall *call, const Listing *listing, const BusObject *object, const ViewReference *reference) {
     sd_bus_message *reply = call->reading->reply;
     char path[BUS_OBJECT_PATH_MAX];
     int r;
 
-    r = sd_bus_message_open_container(reply, 'e', "oa{sa{sv}}");
+    r = sd_bus_message_open_container(reply, 'e', listing->entry);
     if (r >= 0)
         r = sd_bus_message_append_basic(reply, 'o', bus_object_path(reference, path));
     if (r >= 0)
-        r = bus_append_interfaces(call->face, reply, object, call->subject);
+        r = listing->append(call, object);
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) {
-    BusReading *reading = get_reading(call);
+/* Goes on with a list that was begun. */
+static int run_list(BusCall *call, const Listing *listing) {
+    BusReading *reading = call->reading;
     BusFace *b = call->face;
     ViewReference reference;
     BusObject object;
     uint64_t before;
     int r = 0;
 
-    if (!reading)
-        return -ENOMEM;
-    if (must_wait(b))
-        return BUS_CALL_WAIT;
-    if (!reading->reply)
-        r = begin_objects(call, reading);
-    while (r >= 0 && reading->walk.kind < _VIEW_KIND_MAX) {
+    while (r >= 0 && reading->walk.kind < listing->end) {
         if (door_is_over(b->context.door))
             return BUS_CALL_MORE;
         r = next_object(b, reading, &object, &reference);
@@ -263,7 +288,7 @@ static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) 
             view_walk_begin(&reading->walk, reading->walk.kind + 1);
         else if (r > 0) {
             before = b->written;
-            r = append_object(call, &object, &reference);
+            r = append_entry(call, listing, &object, &reference);
             reading->bytes += OBJECT_BYTES + b->written - before;
         }
     }
@@ -272,7 +297,18 @@ static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) 
     return r < 0 ? r : bus_call_send(call, reading->reply, reading->bytes);
 }
 
-/* ---- All devices, with the fields that the caller wants ---- */
+static int run_objects(BusCall *call, const Subject *subject, Refusal *refusal) {
+    BusReading *reading = get_reading(call);
+    int r = 0;
+
+    if (!reading)
+        return -ENOMEM;
+    if (must_wait(call->face))
+        return BUS_CALL_WAIT;
+    if (!reading->reply)
+        r = begin_list(call, &all_objects);
+    return r < 0 ? r : run_list(call, &all_objects);
+}
 
 static int read_fields(sd_bus_message *m, uint64_t *ret, Refusal *refusal) {
     const ViewTable *table = &view_tables[VIEW_DEVICE];
@@ -296,61 +332,20 @@ static int read_fields(sd_bus_message *m, uint64_t *ret, Refusal *refusal) {
     return r;
 }
 
-static int begin_devices(BusCall *call, BusReading *reading, Refusal *refusal) {
-    int r;
-
-    r = read_fields(call->message, &reading->fields, refusal);
-    if (r >= 0)
-        r = sd_bus_message_new_method_return(call->message, &reading->reply);
-    if (r < 0)
-        return r;
-    view_walk_begin(&reading->walk, VIEW_DEVICE);
-    return sd_bus_message_open_container(reading->reply, 'a', "{oa{sv}}");
-}
-
-static int append_fields(BusCall *call, const BusObject *object, const ViewReference *reference) {
-    const ViewField *fields = view_tables[VIEW_DEVICE].fields;
-    sd_bus_message *reply = call->reading->reply;
-    char path[BUS_OBJECT_PATH_MAX];
-    int r;
-
-    r = sd_bus_message_open_container(reply, 'e', "oa{sv}");
-    if (r >= 0)
-        r = sd_bus_message_append_basic(reply, 'o', bus_object_path(reference, path));
-    if (r >= 0)
-        r = sd_bus_message_open_container(reply, 'a', "{sv}");
-    for (uint64_t rest = call->reading->fields; rest != 0 && r >= 0; rest &= rest - 1)
-        r = bus_append_property(
-                call->face, reply, object, &fields[__builtin_ctzll(rest)], call->subject, NULL);
-    if (r >= 0)
-        r = sd_bus_message_close_container(reply);
-    return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
 int bus_list_devices(BusCall *call, const Subject *subject, Refusal *refusal) {
     BusReading *reading = get_reading(call);
-    BusFace *b = call->face;
-    ViewReference reference;
-    BusObject object;
-    uint64_t before;
     int r = 0;
 
     if (!reading)
         return -ENOMEM;
-    if (must_wait(b))
+    if (must_wait(call->face))
         return BUS_CALL_WAIT;
-    if (!reading->reply)
-        r = begin_devices(call, reading, refusal);
-    while (r >= 0 && (r = next_object(b, reading, &object, &reference)) > 0) {
-        before = b->written;
-        r = append_fields(call, &object, &reference);
-        reading->bytes += OBJECT_BYTES + b->written - before;
-        if (r >= 0 && door_is_over(b->context.door))
-            return BUS_CALL_MORE;
+    if (!reading->reply) {
+        r = read_fields(call->message, &reading->fields, refusal);
+        if (r >= 0)
+            r = begin_list(call, &all_devices);
     }
-    if (r >= 0)
-        r = sd_bus_message_close_container(reading->reply);
-    return r < 0 ? r : bus_call_send(call, reading->reply, reading->bytes);
+    return r < 0 ? r : run_list(call, &all_devices);
 }
 
 /* ---- Introspection ---- */

@@ -441,19 +441,18 @@ static int run_explain(VarlinkCall *call, const Subject *subject, Refusal *refus
     return r < 0 ? r : reply_json(call, "explanation", text);
 }
 
+/* For whom a question or a ticket is, if not for who asks. */
+/* clang-format off */
+#define ANOTHER_CALLER \
+    {"uid", "i"}, {"user", "s"}, {"gids", "ai"}, {"unit", "s"}, {"cgroup", "s"}, {"label", "s"}, \
+    {"capabilities", "as"}, {"namespace", "s"}, {"scope", "s"}
+/* clang-format on */
+
 static const VarlinkParameter explain_parameters[] = {
         {"devices", "as"},
         {"claim", "s"},
         {"lastRefusal", "b"},
-        {"uid", "i"},
-        {"user", "s"},
-        {"gids", "ai"},
-        {"unit", "s"},
-        {"cgroup", "s"},
-        {"label", "s"},
-        {"capabilities", "as"},
-        {"namespace", "s"},
-        {"scope", "s"},
+        ANOTHER_CALLER,
         {},
 };
 
@@ -494,15 +493,7 @@ static const VarlinkParameter reserve_parameters[] = {
         {"reason", "s"},
         {"untainted", "b"},
         {"require", "s"},
-        {"uid", "i"},
-        {"user", "s"},
-        {"gids", "ai"},
-        {"unit", "s"},
-        {"cgroup", "s"},
-        {"label", "s"},
-        {"capabilities", "as"},
-        {"namespace", "s"},
-        {"scope", "s"},
+        ANOTHER_CALLER,
         {"allowInteractiveAuthentication", "b"},
         {},
 };
