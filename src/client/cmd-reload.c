@@ -2,11 +2,10 @@
 #include <inttypes.h>
 
 #include "base/str.h"
-#include "client/calls.h"
+#include "client/reload.h"
 #include "client/show.h"
 
 #define LINE_MAX_BYTES 4096U
-#define ERROR_NAME_POLICY_BROKEN "PolicyBroken"
 
 /* Not an error: the policy is in force, and these claims stay until somebody ends them. */
 static void warn_of_denied(struct json_object *manager) {
@@ -50,26 +49,34 @@ static void warn(struct json_object *manager) {
     warn_of_denied(manager);
 }
 
-int verb_reload(const Options *o, VfiodErrorText *error) {
+int policy_reload(VfiodConnection *c, const Options *o, Object *ret, VfiodErrorText *error) {
     const Call call = {.method = METHOD_RELOAD_POLICY, .pidfd = -EBADF};
+    int r = call_simply(c, &call, error);
+
+    if (r < 0)
+        return !o->json && streq(error->name, ERROR_NAME_POLICY_BROKEN) ? tell_errors(c, error) : r;
+    return call_get_manager(c, ret, error);
+}
+
+void policy_reload_show(struct json_object *manager) {
+    int64_t rules = json_number(manager, "policyRules");
+
+    printf("Policy reloaded: %" PRIi64 " rule%s\n", rules, rules == 1 ? "" : "s");
+    warn(manager);
+}
+
+int verb_reload(const Options *o, VfiodErrorText *error) {
     _cleanup_object_ Object manager = OBJECT_NULL;
     _cleanup_connection_ VfiodConnection *c = NULL;
-    int64_t rules;
     int r;
 
     r = vfiod_connection_new(&c, error);
-    if (r < 0)
-        return r;
-    r = call_simply(c, &call, error);
-    if (r < 0)
-        return !o->json && streq(error->name, ERROR_NAME_POLICY_BROKEN) ? tell_errors(c, error) : r;
-    r = call_get_manager(c, &manager, error);
+    if (r >= 0)
+        r = policy_reload(c, o, &manager, error);
     if (r < 0)
         return r;
     if (!o->json) {
-        rules = json_number(manager.properties, "policyRules");
-        printf("Policy reloaded: %" PRIi64 " rule%s\n", rules, rules == 1 ? "" : "s");
-        warn(manager.properties);
+        policy_reload_show(manager.properties);
         return 0;
     }
     r = show_json(stdout, manager.properties, /* pretty= */ true);

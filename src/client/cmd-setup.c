@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
 #include "client/doctor.h"
+#include "client/policy-directory.h"
 #include "client/policy-door.h"
 #include "client/show-explanation.h"
 
@@ -165,22 +163,14 @@ static int is_there(int directory, const char *file, const char *text) {
 
 static int write_file(const char *file, const char *text, VfiodErrorText *error) {
     _cleanup_close_ int directory = -EBADF;
-    int r = 0;
+    int r;
 
-    if (mkdir("/etc/vfiod", 0755) < 0 && errno != EEXIST)
-        r = -errno;
-    if (r >= 0 && mkdir(POLICY_DIRECTORY, 0755) < 0 && errno != EEXIST)
-        r = -errno;
-    if (r >= 0) {
-        directory = open(POLICY_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        r = directory < 0 ? -errno : is_there(directory, file, text);
-    }
+    r = policy_directory_open(POLICY_DIRECTORY, /* make= */ true, &directory, error);
+    if (r < 0)
+        return r;
+    r = is_there(directory, file, text);
     if (r == 0)
-        r = write_file_atomic_at(directory, file, text, strlen(text), 0644);
-    /* On a disk, unlike in /run, the name may come before the content: an empty file would break the policy.
-     */
-    if (r == 0 && syncfs(directory) < 0)
-        r = -errno;
+        r = policy_directory_install(directory, file, text, strlen(text));
     if (r == -EEXIST)
         return error_text_set(error, EEXIST, ERROR_NAME_FAILED,
                 POLICY_DIRECTORY "/%s is there with another content. Remove it first, or edit it.", file);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/complete.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "client/calls.h"
 #include "client/hardware-names.h"
 #include "client/show.h"
+#include "rehearsal/rehearsal.h"
 
 /* Nobody waits longer for a completion. */
 #define ALARM_SECONDS 5
@@ -21,6 +24,7 @@ typedef enum Source {
     SOURCE_USER_GROUPS = 1 << 5,
     SOURCE_VERBS = 1 << 6,
     SOURCE_FILTERS = 1 << 7,
+    SOURCE_POLICY_FILES = 1 << 8,
 } Source;
 
 typedef struct Values {
@@ -67,6 +71,7 @@ static const Values verb_arguments[] = {
         {"vf", .sources = SOURCE_DEVICES},
         {"caps", .sources = SOURCE_DEVICES},
         {"virt", "start attach detach", SOURCE_DEVICES},
+        {"edit", .sources = SOURCE_POLICY_FILES},
         {"policy check", .sources = SOURCE_FILES},
         {"policy show", .sources = SOURCE_FILES},
         {"policy explain", .sources = SOURCE_DEVICES},
@@ -193,6 +198,22 @@ static void offer_filters(const char *current) {
         puts(columns[i].of);
 }
 
+/* Of the directory in which files are edited. */
+static void offer_policy_files(void) {
+    _cleanup_closedir_ DIR *directory = NULL;
+    const struct dirent *entry;
+
+    if (open_directory_at(AT_FDCWD, rehearsal_directories()[0], &directory) < 0)
+        return;
+    while ((entry = readdir(directory))) {
+        size_t n = strlen(entry->d_name);
+
+        if (entry->d_name[0] != '.' && n > strlen(".json") &&
+                streq(entry->d_name + n - strlen(".json"), ".json"))
+            offer("", entry->d_name, NULL);
+    }
+}
+
 static void offer_options(const char *verb) {
     const struct option *option;
 
@@ -209,6 +230,8 @@ static void offer_values(const char *prefix, const Values *values, const char *c
         offer_objects(prefix, values->sources, current);
     if (values->sources & SOURCE_FILES)
         puts(":files");
+    if (values->sources & SOURCE_POLICY_FILES)
+        offer_policy_files();
     if (values->sources & SOURCE_USERS)
         puts(":users");
     if (values->sources & SOURCE_USER_GROUPS)

@@ -17,7 +17,13 @@ int policy_failed(int r, char *problem, VfiodErrorText *error) {
 }
 
 int policy_open(const Options *o, const char *const *policy, Rehearsal **ret, VfiodErrorText *error) {
-    const RehearsalConfig config = {.host = o->host, .policy = policy && *policy ? policy : NULL};
+    return policy_open_with(o, policy, NULL, ret, error);
+}
+
+int policy_open_with(const Options *o, const char *const *policy, const RehearsalFile *file, Rehearsal **ret,
+        VfiodErrorText *error) {
+    const RehearsalConfig config = {
+            .host = o->host, .policy = policy && *policy ? policy : NULL, .file = file};
     char *problem = NULL;
     int r;
 

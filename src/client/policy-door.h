@@ -11,6 +11,9 @@
 
 /* policy: files and directories ended by NULL; none at all: what vfiod reads. */
 int policy_open(const Options *o, const char *const *policy, Rehearsal **ret, VfiodErrorText *error);
+/* The same with a file that is to be installed; NULL: none. */
+int policy_open_with(const Options *o, const char *const *policy, const RehearsalFile *file, Rehearsal **ret,
+        VfiodErrorText *error);
 /* For a negative r of the rehearsal; takes problem over. */
 int policy_failed(int r, char *problem, VfiodErrorText *error);
 /* --json, or what show does with it. */

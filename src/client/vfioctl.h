@@ -81,6 +81,7 @@ int verb_watch(const Options *o, VfiodErrorText *error);
 int verb_status(const Options *o, VfiodErrorText *error);
 int verb_plan(const Options *o, VfiodErrorText *error);
 int verb_setup(const Options *o, VfiodErrorText *error);
+int verb_edit(const Options *o, VfiodErrorText *error);
 int verb_exec(const Options *o, VfiodErrorText *error);
 int verb_memlock_for(const Options *o, VfiodErrorText *error);
 int verb_reserve(const Options *o, VfiodErrorText *error);

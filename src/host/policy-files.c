@@ -204,7 +204,13 @@ static int take_names(Loader *l, const PolicyDirectory *directory, DIR *dir) {
     return errno == 0 ? 0 : add_error_errno(l->parser, directory->path, "cannot read the directory", -errno);
 }
 
-static int scan_directory(Loader *l, PolicyDirectory *directory) {
+static bool is_stand_in(const Loader *l, const PolicyDirectory *directory, const char *name) {
+    const PolicyStandIn *s = l->source->stand_in;
+
+    return s && streq(s->directory, directory->path) && (!name || streq(s->name, name));
+}
+
+static int scan_present(Loader *l, PolicyDirectory *directory) {
     _cleanup_close_ int fd = -EBADF;
     struct stat st;
     DIR *dir;
@@ -230,22 +236,41 @@ static int scan_directory(Loader *l, PolicyDirectory *directory) {
     return r;
 }
 
-static int parse_file(Loader *l, const char *path, int fd) {
-    _cleanup_free_ char *text = NULL;
-    size_t size;
+static int scan_directory(Loader *l, PolicyDirectory *directory) {
+    int r = scan_present(l, directory);
+
+    if (r < 0 || !is_stand_in(l, directory, NULL))
+        return r;
+    for (size_t i = 0; i < l->n_files; i++)
+        if (l->files[i].directory == directory && streq(l->files[i].name, l->source->stand_in->name))
+            return 0;
+    if (l->n_files >= POLICY_FILES_MAX)
+        return policy_parser_add_error(l->parser, directory->path, "too many policy files");
+    return add_name(l, directory, l->source->stand_in->name);
+}
+
+static int parse_text(Loader *l, const char *path, const char *text, size_t size) {
     int r;
 
-    r = read_file(fd, JSON_SIZE_MAX, &text, &size);
-    if (r == -E2BIG)
+    if (size > JSON_SIZE_MAX)
         return policy_parser_add_error(l->parser, path, "the file is too large");
-    if (r < 0)
-        return add_error_errno(l->parser, path, "cannot read", r);
     l->n_bytes += size;
     if (l->n_bytes > POLICY_BYTES_MAX)
         return policy_parser_add_error(l->parser, path, "with this file the policy is too large");
     l->n_read++;
     r = tell(l, (PolicyFileInfo){.path = path, .fate = POLICY_FILE_READ, .text = text, .size = size});
     return r < 0 ? r : policy_parser_add(l->parser, path, text, size);
+}
+
+static int parse_file(Loader *l, const char *path, int fd) {
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0;
+    int r;
+
+    r = read_file(fd, JSON_SIZE_MAX, &text, &size);
+    if (r == -E2BIG)
+        return parse_text(l, path, NULL, SIZE_MAX);
+    return r < 0 ? add_error_errno(l->parser, path, "cannot read", r) : parse_text(l, path, text, size);
 }
 
 /* path: the same file, for people. */
@@ -272,7 +297,11 @@ static int load_path(Loader *l, int dirfd, const char *name, const char *path) {
 static int load_file(Loader *l, const PolicyFile *file) {
     _cleanup_free_ char *path = format_string("%s/%s", file->directory->path, file->name);
 
-    return path ? load_path(l, file->directory->fd, file->name, path) : -ENOMEM;
+    if (!path)
+        return -ENOMEM;
+    if (is_stand_in(l, file->directory, file->name))
+        return parse_text(l, path, l->source->stand_in->text, l->source->stand_in->size);
+    return load_path(l, file->directory->fd, file->name, path);
 }
 
 static int compare_files(const void *a, const void *b) {

@@ -44,12 +44,21 @@ typedef struct PolicyFileInfo {
     size_t size;
 } PolicyFileInfo;
 
+/* The text of a file that is not there yet, or not with this text: it is loaded as if it were. */
+typedef struct PolicyStandIn {
+    const char *directory; /* one of those that are read; it need not be there */
+    const char *name;      /* of the file in it */
+    const char *text;
+    size_t size;
+} PolicyStandIn;
+
 /* Where a policy comes from when it is not for the daemon. */
 typedef struct PolicySource {
     const char *const *directories; /* in order of precedence, ended by NULL */
     const char *const *names; /* instead: files and directories (then their *.json) that somebody named, in
                                * this order. They may belong to anybody, for a trial */
-    resolve_name_t resolve;   /* NULL: the accounts of this host */
+    const PolicyStandIn *stand_in; /* NULL: none */
+    resolve_name_t resolve;        /* NULL: the accounts of this host */
     void *resolve_userdata;
     uint64_t now_usec; /* for warnings about time; 0: the clock of this host */
     /* Told of every file, NULL: nobody is. A negative errno ends the load. */

@@ -18,7 +18,8 @@ typedef struct PolicyText {
 
 struct Rehearsal {
     HostView host;
-    char **names;      /* owned: of the policy's files, as in the config; NULL: where vfiod looks */
+    char **names;           /* owned: of the policy's files, as in the config; NULL: where vfiod looks */
+    PolicyStandIn stand_in; /* borrowed; without a name: none */
     PolicyText *texts; /* owned, in the order in which they apply; those that do not apply stand between */
     size_t n_texts;
     PolicyLoad load;

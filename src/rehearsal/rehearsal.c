@@ -7,6 +7,10 @@
 
 static const char *const directories[] = {POLICY_DIRECTORIES, NULL};
 
+const char *const *rehearsal_directories(void) {
+    return directories;
+}
+
 Rehearsal *rehearsal_free(Rehearsal *r) {
     if (!r)
         return NULL;
@@ -69,19 +73,25 @@ static int copy_names(Rehearsal *r, const char *const *names) {
     return r->names ? 0 : -ENOMEM;
 }
 
+static PolicySource policy_source(const Rehearsal *r, resolve_name_t resolve, void *userdata) {
+    return (PolicySource){
+            .directories = directories,
+            .names = (const char *const *) r->names,
+            .stand_in = r->stand_in.name ? &r->stand_in : NULL,
+            .resolve = resolve,
+            .resolve_userdata = userdata,
+    };
+}
+
 int rehearsal_load_policy(const Rehearsal *r, resolve_name_t resolve, void *userdata, PolicyLoad *ret) {
-    return policy_files_load_from(
-            &(const PolicySource){
-                    .directories = directories,
-                    .names = (const char *const *) r->names,
-                    .resolve = resolve,
-                    .resolve_userdata = userdata,
-            },
-            ret);
+    const PolicySource source = policy_source(r, resolve, userdata);
+
+    return policy_files_load_from(&source, ret);
 }
 
 int rehearsal_new(const RehearsalConfig *config, Rehearsal **ret, char **ret_problem) {
     _cleanup_(rehearsal_freep) Rehearsal *r = calloc(1, sizeof(*r));
+    PolicySource source;
     int k;
 
     *ret_problem = NULL;
@@ -90,16 +100,13 @@ int rehearsal_new(const RehearsalConfig *config, Rehearsal **ret, char **ret_pro
     k = host_view_open(config->host, &r->host, ret_problem);
     if (k < 0)
         return k;
-    k = policy_files_load_from(
-            &(const PolicySource){
-                    .directories = directories,
-                    .names = (const char *const *) r->names,
-                    .resolve = host_view_resolve,
-                    .resolve_userdata = &r->host,
-                    .visit = keep_text,
-                    .visit_userdata = r,
-            },
-            &r->load);
+    if (config->file)
+        r->stand_in = (PolicyStandIn){
+                config->file->directory, config->file->name, config->file->text, config->file->size};
+    source = policy_source(r, host_view_resolve, &r->host);
+    source.visit = keep_text;
+    source.visit_userdata = r;
+    k = policy_files_load_from(&source, &r->load);
     if (k < 0)
         return problem(ret_problem, k, "cannot read the policy: %s", strerror(-k));
     *ret = TAKE_PTR(r);

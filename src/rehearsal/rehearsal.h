@@ -14,11 +14,22 @@
 
 typedef struct Rehearsal Rehearsal;
 
+/* A file of the policy that is to be installed. */
+typedef struct RehearsalFile {
+    const char *directory; /* one of those that are read; it need not be there */
+    const char *name, *text;
+    size_t size;
+} RehearsalFile;
+
 typedef struct RehearsalConfig {
     const char *host;          /* a snapshot's file, "-": standard input, NULL: this host */
     const char *const *policy; /* files and directories (then its *.json), in order, ended by NULL; NULL: the
                                 * places that vfiod reads */
+    const RehearsalFile *file; /* read as if it were installed; NULL: none. Borrowed until rehearsal_free() */
 } RehearsalConfig;
+
+/* Where vfiod reads the policy, in order of precedence, ended by NULL. */
+const char *const *rehearsal_directories(void);
 
 /* Reads host and policy. A policy with errors is not a failure here: see rehearsal_check(). */
 int rehearsal_new(const RehearsalConfig *config, Rehearsal **ret, char **ret_problem);

@@ -430,6 +430,44 @@ static void test_named(void **state) {
     assert_null(missing.policy);
 }
 
+static void expect_with_stand_in(const Tree *t, PolicyStandIn stand_in, const char *told, const char *error) {
+    _cleanup_strbuf_ StrBuf b = {};
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    const PolicySource source = {
+            .directories = t->directories, .stand_in = &stand_in, .visit = note, .visit_userdata = &b};
+
+    stand_in.size = strlen(stand_in.text);
+    assert_int_equal(policy_files_load_from(&source, &load), 0);
+    assert_string_equal(b.text, told);
+    assert_int_equal(load.n_errors, error ? 1 : 0);
+    if (error)
+        assert_non_null(strstr(load.errors[0], error));
+}
+
+/* A file that is to be installed: in the place of what is there, in a directory that is not, and hidden by an
+ * earlier one as any other. Its own file is not looked at. */
+static void test_stand_in(void **state) {
+    Tree *t = *state;
+
+    put(t->etc, "a.json", "{\"rules\":[]}");
+    put(t->lib, "b.json", "{\"rules\":[]}");
+    expect_with_stand_in(t, (PolicyStandIn){.directory = t->etc, .name = "b.json", .text = "{\"rules\":[ ]}"},
+            "overridden b.json by /etc/b.json 0\nread a.json 12\nread b.json 13\n", NULL);
+    expect_with_stand_in(t, (PolicyStandIn){.directory = t->lib, .name = "a.json", .text = "{\"rules\":[ ]}"},
+            "overridden a.json by /etc/a.json 0\nread a.json 12\nread b.json 12\n", NULL);
+    change_mode(t->etc, "a.json", 0666);
+    expect_with_stand_in(t, (PolicyStandIn){.directory = t->etc, .name = "a.json", .text = "{\"rules\":[ ]}"},
+            "read a.json 13\nread b.json 12\n", NULL);
+    expect_with_stand_in(t, (PolicyStandIn){.directory = t->etc, .name = "a.json", .text = "{"},
+            "read a.json 1\nread b.json 12\n", "/etc/a.json:1:2: error: ");
+    change_mode(t->etc, "a.json", 0644);
+    t->directories[0] = t->missing;
+    t->directories[1] = t->etc;
+    expect_with_stand_in(t,
+            (PolicyStandIn){.directory = t->missing, .name = "b.json", .text = "{\"rules\":[ ]}"},
+            "overridden b.json by ? 0\nread a.json 12\nread b.json 13\n", NULL);
+}
+
 /* They come with the set, and time is that of this host where nobody says another. */
 static void test_warnings(void **state) {
     Tree *t = *state;
@@ -477,6 +515,7 @@ int main(void) {
             TEST(test_names),
             TEST(test_fates),
             TEST(test_named),
+            TEST(test_stand_in),
             TEST(test_warnings),
     };
 
