@@ -338,6 +338,7 @@ class DaemonTest(VfiodTestCase):
     def setUp(self):
         super().setUp()
         self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
         self.start()
         for name in ('room', 'copies'):
             os.mkdir(f'{self.directory}/{name}')
@@ -366,7 +367,7 @@ class DaemonTest(VfiodTestCase):
         self.assertEqual(status, 0, output)
         self.assertIn(f'no longer allows these claims, which are kept: {claim.id}', output)
         with self.refused('AccessDenied'):
-            self.client().acquire(self.host.add_device('0000:07:00.0', group=9, driver='e1000e'))
+            self.client().acquire(self.other)
 
     def test_full_disk(self):
         with open(f'{self.directory}/policy.d/50-test.json') as f:
