@@ -166,6 +166,23 @@ uint64_t device_identity_end(uint64_t hash) {
     return (hash ^ hash >> 53) & DEVICE_IDENTITY_MAX ?: 1;
 }
 
+#define INCARNATION "inode"
+
+uint32_t device_incarnation(DeviceKind kind, uint64_t inode) {
+    uint64_t hash = device_identity_end(device_identity_add(0, INCARNATION, inode));
+
+    return device_kind_info(kind)->identity ? 0 : (uint32_t) (hash & ((1U << DEVICE_INCARNATION_BITS) - 1)) ?: 1;
+}
+
+uint64_t device_identity_of_incarnation(uint32_t incarnation) {
+    return device_identity_end(incarnation == 0 ? 0 : device_identity_add(0, INCARNATION, incarnation));
+}
+
+bool device_identity_is_known(DeviceKind kind, uint64_t identity) {
+    return identity != 0 &&
+            (device_kind_info(kind)->identity || identity != device_identity_of_incarnation(0));
+}
+
 DeviceKind device_kind_of(const char *text, const char **ret_rest) {
     for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
         const char *rest = startswith(text, kinds[k].name);

@@ -18,7 +18,8 @@ typedef struct DeviceKindInfo {
 
     bool claimable;              /* this version can hand out such devices */
     const char *directory;       /* of its bus in sysfs, with devices/ and drivers/; NULL: on none */
-    const char *const *identity; /* attributes that tell one device from another at the same place */
+    const char *const *identity; /* attributes that tell one device from another at the same place; NULL: see
+                                  * device_incarnation() */
     bool has_ids;                /* vendor, device and class are such: what policy's id and class look at */
     const char *parent_link;     /* to the device whose driver made it */
     bool is_made; /* by the driver of the device above it, as somebody ordered: it goes away with that driver
@@ -51,6 +52,13 @@ DeviceKind device_kind_of(const char *text, const char **ret_rest);
 #define DEVICE_IDENTITY_MAX ((INT64_C(1) << 53) - 1)
 uint64_t device_identity_add(uint64_t hash, const char *attribute, uint64_t value);
 uint64_t device_identity_end(uint64_t hash);
+/* Devices that somebody makes under a name have no such attributes. The inode of their directory in sysfs
+ * tells them apart: the kernel numbers directories as they come, and gives no number twice until it starts
+ * anew. 0 for kinds with attributes; else a hash of 29 bits, never 0. */
+uint32_t device_incarnation(DeviceKind kind, uint64_t inode);
+uint64_t device_identity_of_incarnation(uint32_t incarnation);
+/* Was it looked at? Older records have the same number for all devices of a kind without attributes. */
+bool device_identity_is_known(DeviceKind kind, uint64_t identity);
 
 /* device-kind-pci.c */
 int device_kind_pci_parse(DeviceKind kind, const char *s, DeviceName *ret);

@@ -47,6 +47,8 @@ typedef struct DeviceName {
     };
 } __attribute__((aligned(4))) DeviceName;
 
+#define DEVICE_INCARNATION_BITS 29U /* of device_incarnation() in core/device-kind.h */
+
 #define DEVICE_NAME_MAX 48U /* "platform:", the longest text, and its NUL; a UUID is shorter */
 
 /* Parses any accepted spelling. 0, or -EINVAL. *ret is untouched on failure. Never reads past the NUL. */

@@ -315,6 +315,7 @@ static int device_add(Inventory *inventory, const DeviceSnapshot *snapshot, Devi
             .subsystem_device = snapshot->subsystem_device,
             .class_code = snapshot->class_code,
             .revision = snapshot->revision,
+            .incarnation = snapshot->incarnation & ((1U << DEVICE_INCARNATION_BITS) - 1),
             .driver = driver,
             .vfio_index = snapshot->vfio_index,
             .vfio_rdev = (uint32_t) snapshot->vfio_rdev,
@@ -342,7 +343,8 @@ fail:
 bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s) {
     return d->vendor == s->vendor && d->device == s->device && d->subsystem_vendor == s->subsystem_vendor &&
             d->subsystem_device == s->subsystem_device && d->class_code == s->class_code &&
-            d->revision == s->revision;
+            d->revision == s->revision &&
+            (d->incarnation == s->incarnation || d->incarnation == 0 || s->incarnation == 0);
 }
 
 /* Moves the device to the group of that number. Returns a mask of changes; cannot fail once g is there. */
@@ -617,7 +619,9 @@ uint64_t device_identity(const Device *d) {
     const char *const *attributes = device_kind_info(d->name.kind)->identity;
     uint64_t hash = 0;
 
-    for (size_t i = 0; attributes && attributes[i]; i++)
+    if (!attributes)
+        return device_identity_of_incarnation(d->incarnation);
+    for (size_t i = 0; attributes[i]; i++)
         hash = device_identity_add(hash, attributes[i], identity_attribute(d, attributes[i], i));
     return device_identity_end(hash);
 }

@@ -29,12 +29,13 @@ typedef struct DeviceSnapshot {
     uint16_t vendor, device, subsystem_vendor, subsystem_device;
     uint32_t class_code; /* 24 bits: base class, subclass, programming interface */
     uint8_t revision;
-    int group;          /* IOMMU group number, -1 when the device has none */
-    char driver[64];    /* "" when unbound */
-    int vfio_index;     /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
-    dev_t vfio_rdev;    /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
-    uint64_t seqnum;    /* of the last uevent before this look; 0 unknown */
-    bool direct_region; /* looked for only on a VFIO driver; see DeviceFacts */
+    uint32_t incarnation; /* device_incarnation(); 0: its kind has none, or it was not looked at */
+    int group;            /* IOMMU group number, -1 when the device has none */
+    char driver[64];      /* "" when unbound */
+    int vfio_index;       /* N of vfio-dev/vfioN, -1 when not registered with VFIO */
+    dev_t vfio_rdev;      /* of /dev/vfio/devices/vfioN; 0 when the kernel makes no such node */
+    uint64_t seqnum;      /* of the last uevent before this look; 0 unknown */
+    bool direct_region;   /* looked for only on a VFIO driver; see DeviceFacts */
     bool has_parent;
     DeviceName parent; /* whose driver made it: the physical function of a virtual one; of a device in a PCI
                         * domain of its own, the controller of that domain (VMD) */
@@ -56,9 +57,11 @@ struct Device {
     Device *next_child;
     Claim *claim;       /* borrowed: set and cleared by the engine */
     uint32_t vfio_rdev; /* as in the snapshot: the kernel's numbers fit into 32 bits */
-    bool direct_region;
-    bool quarantined; /* a claim left it in a state that nobody may use; see claim record */
-    bool reshaping; /* set and cleared by the broker: the number of its virtual functions is being changed */
+    uint32_t incarnation : DEVICE_INCARNATION_BITS; /* as in the snapshot */
+    bool direct_region : 1;
+    bool quarantined : 1; /* a claim left it in a state that nobody may use; see claim record */
+    bool reshaping : 1; /* set and cleared by the broker: the number of its virtual functions is being changed
+                         */
 };
 
 struct Group {
@@ -98,7 +101,7 @@ const DeviceCaps *inventory_find_caps(Inventory *inventory, const DeviceName *na
  * followed: the engine must have been told first. *ret_old_group (may be NULL) is -1 when it had none. */
 int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_group);
 
-/* The same ids and class: what a struct device of the kernel never changes while it lives. */
+/* The same ids, class and incarnation: what a struct device of the kernel never changes while it lives. */
 bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s);
 
 Device *inventory_find_device(Inventory *inventory, const DeviceName *name);

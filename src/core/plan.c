@@ -1019,7 +1019,7 @@ bool plan_member_is_moved(const PlanMember *m) {
 }
 
 bool plan_member_is(const PlanMember *m, const Device *d) {
-    if (m->identity == 0)
+    if (!device_identity_is_known(m->name.kind, m->identity))
         return m->vendor == d->vendor && m->device == d->device;
     return m->identity == device_identity(d);
 }

@@ -251,11 +251,24 @@ static bool is_made_up(int at, const DeviceSnapshot *s) {
             faccessat(at, "of_node", F_OK, 0) < 0 && faccessat(at, "firmware_node", F_OK, 0) < 0;
 }
 
+static int read_incarnation(int at, DeviceKind kind, uint32_t *ret) {
+    struct stat st;
+
+    if (device_kind_info(kind)->identity)
+        return 0;
+    if (fstat(at, &st) < 0)
+        return -errno;
+    *ret = device_incarnation(kind, st.st_ino);
+    return 0;
+}
+
 static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, DeviceSnapshot *ret) {
     DeviceSnapshot s = {.name = *name, .seqnum = seqnum};
     int r;
 
     r = device_kind_info(name->kind)->has_ids ? read_ids(at, &s) : 0;
+    if (r >= 0)
+        r = read_incarnation(at, name->kind, &s.incarnation);
     if (r < 0)
         return r;
     read_driver(at, s.driver, sizeof(s.driver));
@@ -812,12 +825,17 @@ static int check_device(Device *d, KeptFiles *kept) {
     const DeviceKindInfo *kind = device_kind_info(d->name.kind);
     const uint64_t seqnum = sysfs_read_uevent_seqnum();
     _cleanup_close_ int fd = -EBADF, number = -EBADF;
+    uint32_t incarnation = d->incarnation;
     int trouble = 0;
     char path[64];
 
     fd = open_device(&d->name);
     if (fd < 0)
         return fd;
+    if (d->incarnation != 0)
+        trouble = read_incarnation(fd, d->name.kind, &incarnation);
+    if (trouble < 0 || incarnation != d->incarnation)
+        return trouble < 0 ? trouble : -ESTALE;
     if (read_id(fd, "vendor", UINT16_MAX, &trouble) != d->vendor ||
             read_id(fd, "device", UINT16_MAX, &trouble) != d->device ||
             read_real_group(fd, d->vfio_index) != (d->group ? d->group->id : -1))

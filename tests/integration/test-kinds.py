@@ -4,6 +4,9 @@
 
 import errno
 import os
+import pathlib
+import re
+import shutil
 
 from gi.repository import GLib
 
@@ -91,6 +94,83 @@ class KindsTest(VfiodTestCase):
     def test_a_parent_with_a_mediated_device_is_not_free(self):
         with self.refused('HostCritical', self.mdev.name):
             self.c.acquire(self.gpu)
+
+
+class ReplacedTest(VfiodTestCase):
+    """A device that was removed while there was no daemon, and another one made under its name."""
+
+    def setUp(self):
+        super().setUp()
+        self.gpu = self.host.add_device('0000:06:00.0', group=8, driver='i915', class_code=0x030000)
+        self.host.load_platform_driver()
+        self.host.add_vdpa('vdpa1', driver='vhost_vdpa')  # which loads that
+        self.devices = [
+            self.host.add_mdev(UUID, parent=self.gpu),
+            self.host.add_vdpa('vdpa0', driver='virtio_vdpa'),
+            self.host.add_other('platform', 'fff51000.ethernet', firmware=False, group=9, driver='xgmac')]
+        self.set_policy([ALLOW_ALL])
+        self.start()
+        self.c = self.client()
+
+    def replace(self, device):
+        """All is as it was, but the directory is another one: they are there at the same time for a moment."""
+        path = self.host.root + device.path
+        os.rename(path, path + '.gone')
+        shutil.copytree(path + '.gone', path, symlinks=True)
+        shutil.rmtree(path + '.gone')
+
+    def hold(self, device):
+        claim = self.c.acquire(device)
+        for name, fd in claim.fds.items():
+            if name != 'lifeline':
+                os.close(fd)
+        claim.fds = {'lifeline': claim.fds['lifeline']}
+        wait(lambda: self.manager.fds, 'the lifeline is with the service manager')
+        return claim
+
+    def begin_again(self):
+        self.kernel.writes.clear()
+        self.start(keep_fds=True)
+        self.manager.forget()
+        self.c = self.client()
+
+    def test_it_is_not_the_claimed_one(self):
+        for device in self.devices:
+            with self.subTest(device.name):
+                self.hold(device)
+                driver = device.driver
+                self.daemon.kill()
+                self.replace(device)
+                self.begin_again()
+                wait(lambda: self.records() == [], 'the claim is over')
+                self.assertEqual((self.kernel.writes, device.driver), ([], driver))
+                self.assertEqual(self.c.device(device)['State'], 'free')
+
+    def test_it_is_the_same_one(self):
+        for device in self.devices:
+            with self.subTest(device.name):
+                claim = self.hold(device)
+                self.daemon.kill()
+                self.begin_again()
+                self.assertEqual((claim.state, self.c.device(device)['State']), ('held', 'claimed'))
+                claim.close()
+                self.wait_gone(claim)
+
+    def test_a_record_of_a_version_that_did_not_look(self):
+        """It has the same number for each device of such a kind."""
+        device = self.devices[0]
+        claim = self.hold(device)
+        self.daemon.kill()
+        self.unpack_slots()
+        path = pathlib.Path(f'{self.directory}/state/claims/{claim.id}.json')
+        text = path.read_text()
+        identity, = re.findall(r'"identity": ?(\d+)', text)
+        self.assertGreater(int(identity), 1)
+        path.write_text(text.replace(identity, '1'))
+        self.begin_again()
+        self.assertEqual((claim.state, self.c.device(device)['State']), ('held', 'claimed'))
+        claim.close()
+        self.wait_gone(claim)
 
 
 class MdevTest(VfiodTestCase):

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -38,11 +39,23 @@ static int read_id(int dir, const char *attribute, uint64_t max, uint64_t *ret) 
     return parse_unsigned(digits, 16, max, ret);
 }
 
+static int read_incarnation(int dir, DeviceKind kind, uint64_t *ret) {
+    struct stat st;
+
+    if (fstat(dir, &st) < 0)
+        return -errno;
+    *ret = device_identity_of_incarnation(device_incarnation(kind, st.st_ino));
+    return 0;
+}
+
 /* An attribute that is not there counts as 0, as it does in the inventory. */
-static int read_identity(int dir, const DeviceKindInfo *kind, uint64_t *ret) {
+static int read_identity(int dir, DeviceKind kind, uint64_t *ret) {
+    const DeviceKindInfo *info = device_kind_info(kind);
     uint64_t hash = 0;
 
-    for (const char *const *attribute = kind->identity; attribute && *attribute; attribute++) {
+    if (!info->identity)
+        return read_incarnation(dir, kind, ret);
+    for (const char *const *attribute = info->identity; *attribute; attribute++) {
         uint64_t v = 0;
         int r = read_id(dir, *attribute, UINT32_MAX, &v);
 
@@ -56,6 +69,7 @@ static int read_identity(int dir, const DeviceKindInfo *kind, uint64_t *ret) {
 
 /* 0, -ESTALE, or what the look failed with. */
 static int check_identity(int dir, const DriverItem *item) {
+    const bool known = device_identity_is_known(item->name.kind, item->identity);
     uint64_t vendor = 0, device = 0, identity = 0;
     int r = 0;
 
@@ -63,11 +77,13 @@ static int check_identity(int dir, const DriverItem *item) {
         r = read_id(dir, "vendor", UINT16_MAX, &vendor);
     if (r >= 0 && device_kind_info(item->name.kind)->has_ids)
         r = read_id(dir, "device", UINT16_MAX, &device);
-    if (r >= 0 && item->identity != 0)
-        r = read_identity(dir, device_kind_info(item->name.kind), &identity);
+    if (r >= 0 && known)
+        r = read_identity(dir, item->name.kind, &identity);
     if (r < 0)
         return r;
-    return vendor == item->vendor && device == item->device && identity == item->identity ? 0 : -ESTALE;
+    return vendor == item->vendor && device == item->device && (!known || identity == item->identity)
+            ? 0
+            : -ESTALE;
 }
 
 int driver_open_device(const DriverItem *item, int *ret_dir) {
