@@ -22,6 +22,7 @@ VfiodClaim *vfiod_claim_free(VfiodClaim *claim) {
     free(claim->fds);
     free_strings(claim->spellings, claim->n_spellings);
     free_strings(claim->devices, claim->n_devices);
+    free_strings(claim->vf_tokens, claim->n_vf_tokens);
     free_strings(claim->nodes, claim->n_nodes);
     free(claim->id);
     free(claim->backend);
@@ -115,9 +116,13 @@ int claim_add_spellings(VfiodClaim *claim, const VfiodClaim *added, const Answer
 static int take_devices(VfiodClaim *claim, Answer *a) {
     int r = 0;
 
-    for (size_t i = 0; r >= 0 && i < a->n_devices; i++)
-        if (!has_device(claim, a->devices[i]))
+    for (size_t i = 0; r >= 0 && i < a->n_devices; i++) {
+        if (has_device(claim, a->devices[i]))
+            continue;
+        r = append_string(&claim->vf_tokens, &claim->n_vf_tokens, i < a->n_vf_tokens ? a->vf_tokens[i] : "");
+        if (r >= 0)
             r = append_string(&claim->devices, &claim->n_devices, a->devices[i]);
+    }
     return r;
 }
 
@@ -206,6 +211,15 @@ static const char *full_name(const VfiodClaim *claim, const char *device) {
     return device;
 }
 
+const char *vfiod_claim_vf_token(const VfiodClaim *claim, const char *device) {
+    const char *name = full_name(claim, device);
+
+    for (size_t i = 0; name && i < claim->n_devices; i++)
+        if (streq(claim->devices[i], name))
+            return *claim->vf_tokens[i] ? claim->vf_tokens[i] : NULL;
+    return NULL;
+}
+
 bool claim_has_device(const VfiodClaim *claim, const char *device) {
     const char *name = full_name(claim, device);
 
@@ -264,6 +278,7 @@ static void drop_device(VfiodClaim *claim, const char *device) {
         if (parallel)
             remove_string(claim->spellings, &claim->n_spellings, i);
         remove_string(claim->devices, &claim->n_devices, i);
+        remove_string(claim->vf_tokens, &claim->n_vf_tokens, i);
         return;
     }
 }

@@ -9,8 +9,9 @@ struct VfiodClaim {
     char *id, *backend, *tether, *rule; /* owned */
     char **spellings;                   /* owned; as the caller wrote the devices */
     char **devices;                     /* owned; as the daemon writes them, in the same order */
+    char **vf_tokens;                   /* owned; of each device, or "" */
     char **nodes;                       /* owned; of the answer to Acquire or Transfer */
-    size_t n_spellings, n_devices, n_nodes;
+    size_t n_spellings, n_devices, n_vf_tokens, n_nodes;
     NamedFd *fds; /* owned */
     size_t n_fds;
     VfiodConnection *connection; /* owned; of a claim whose life hangs on it */

@@ -215,6 +215,27 @@ static int check_templates(Exec *e, VfiodErrorText *error) {
 
 /* ---- virtual machine monitors ---- */
 
+static int write_arguments(Exec *e, VfiodErrorText *error) {
+    free_arguments(&e->arguments);
+    return vmm_add_arguments(e->o->vmm, streq(e->request.grant, "fd"), e->o->arguments, e->devices,
+            e->n_devices, &e->arguments, error);
+}
+
+/* They come with the claim. */
+static int add_tokens(Exec *e, const VfiodClaim *claim, VfiodErrorText *error) {
+    bool any = false;
+    int r;
+
+    for (size_t i = 0; i < e->n_devices; i++) {
+        e->devices[i].vf_token = vfiod_claim_vf_token(claim, e->devices[i].name);
+        any |= e->devices[i].vf_token != NULL;
+    }
+    if (!any || e->o->vmm == VMM_NONE)
+        return 0;
+    r = vmm_check_tokens(e->o->vmm, &e->abilities, e->devices, e->n_devices, error);
+    return r < 0 ? r : write_arguments(e, error);
+}
+
 static int choose_for_vmm(Exec *e, VfiodErrorText *error) {
     int r;
 
@@ -225,9 +246,7 @@ static int choose_for_vmm(Exec *e, VfiodErrorText *error) {
                 "vfioctl(1).",
                 e->devices[0].name);
     r = vmm_choose(e->o->vmm, &e->abilities, &e->request, error);
-    return r < 0 ? r
-                 : vmm_add_arguments(e->o->vmm, streq(e->request.grant, "fd"), e->o->arguments, e->devices,
-                           e->n_devices, &e->arguments, error);
+    return r < 0 ? r : write_arguments(e, error);
 }
 
 static int copy_arguments(Exec *e, VfiodErrorText *error) {
@@ -375,7 +394,9 @@ static int set_environment(const Handover *handover) {
         return r;
     /* Newer systemd adds a second identity of the receiver, which would be another's. */
     unsetenv("LISTEN_PIDFDID");
-    unsetenv("VFIOD_NODES"); /* possibly inherited, and set below only for the grant "node" */
+    /* Possibly inherited, and set below only where there are some. */
+    unsetenv("VFIOD_NODES");
+    unsetenv("VFIOD_VF_TOKENS");
     for (char **p = environment; *p; p++) {
         char *value = strchr(*p, '=');
 
@@ -387,7 +408,7 @@ static int set_environment(const Handover *handover) {
 }
 
 /* Returns only when the command cannot be run; the claim then ends with this process. */
-static int become_command(const Exec *e, const VfiodClaim *claim, VfiodErrorText *error) {
+static int become_command(Exec *e, const VfiodClaim *claim, VfiodErrorText *error) {
     _cleanup_(free_arguments) char **command = NULL;
     _cleanup_handover_ Handover handover = {};
     int r;
@@ -395,7 +416,9 @@ static int become_command(const Exec *e, const VfiodClaim *claim, VfiodErrorText
     r = handover_from_claim(claim, &handover);
     if (r < 0)
         return error_text_errno(error, r, "Cannot run the command");
-    r = expand_command(e, number_of, &handover, &command, error);
+    r = add_tokens(e, claim, error);
+    if (r >= 0)
+        r = expand_command(e, number_of, &handover, &command, error);
     if (r < 0)
         return r;
     r = set_environment(&handover);

@@ -51,6 +51,21 @@ static const char *fd_name(const VfiodClaim *claim, size_t index) {
     return name;
 }
 
+static const char *vf_token(const VfiodClaim *claim, size_t index) {
+    const char *device = vfiod_claim_device(claim, index);
+
+    return device ? vfiod_claim_vf_token(claim, device) ?: "" : NULL;
+}
+
+static bool has_vf_tokens(const VfiodClaim *claim) {
+    const char *token;
+
+    for (size_t i = 0; (token = vf_token(claim, i)); i++)
+        if (*token)
+            return true;
+    return false;
+}
+
 static int list_strings(struct json_object *o, const char *key, const VfiodClaim *claim,
         const char *(*nth)(const VfiodClaim *, size_t)) {
     _cleanup_json_ struct json_object *array = json_object_new_array();
@@ -76,7 +91,8 @@ static int show_claim_json(const VfiodClaim *claim) {
             json_add(o, "rule", json_object_new_string(vfiod_claim_rule(claim))) < 0 ||
             json_add(o, "pid", json_object_new_int64(getpid())) < 0 ||
             list_strings(o, "devices", claim, vfiod_claim_device) < 0 ||
-            list_strings(o, "nodes", claim, claim_node) < 0 || list_strings(o, "fds", claim, fd_name) < 0)
+            list_strings(o, "nodes", claim, claim_node) < 0 || list_strings(o, "fds", claim, fd_name) < 0 ||
+            (has_vf_tokens(claim) && list_strings(o, "vfTokens", claim, vf_token) < 0))
         return -ENOMEM;
     return show_json(stdout, o, /* pretty= */ false);
 }
@@ -93,6 +109,8 @@ static int show_claim_text(const VfiodClaim *claim, const Options *o) {
         show_field(o, i == 0 ? "Nodes" : "", COLOUR_NONE, name);
     for (size_t i = 0; (name = fd_name(claim, i)); i++)
         show_field(o, i == 0 ? "Got" : "", COLOUR_NONE, name);
+    for (size_t i = 0; has_vf_tokens(claim) && (name = vf_token(claim, i)); i++)
+        show_field(o, i == 0 ? "VF tokens" : "", COLOUR_NONE, *name ? name : "none");
     puts("Held until interrupted.");
     return fflush(stdout) == 0 ? 0 : -errno;
 }

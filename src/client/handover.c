@@ -19,6 +19,7 @@ void handover_done(Handover *h) {
     free_list(h->devices, h->n_devices);
     free_list(h->fds, h->n_fds);
     free_list(h->nodes, h->n_nodes);
+    free_list(h->vf_tokens, h->n_vf_tokens);
     free(h->claim);
     free(h->backend);
     *h = (Handover){};
@@ -50,6 +51,12 @@ int handover_from_claim(const VfiodClaim *claim, Handover *ret) {
         r = free_and_strdup(&h.backend, vfiod_claim_backend(claim));
     for (size_t i = 0; r >= 0 && (name = vfiod_claim_device(claim, i)); i++)
         r = append(&h.devices, &h.n_devices, strdup(name));
+    for (size_t i = 0; r >= 0 && i < h.n_devices; i++) {
+        const char *token = vfiod_claim_vf_token(claim, h.devices[i]);
+
+        h.has_vf_tokens |= token != NULL;
+        r = append(&h.vf_tokens, &h.n_vf_tokens, strdup(token ?: ""));
+    }
     for (size_t i = 0; r >= 0 && (name = claim_node(claim, i)); i++)
         r = append(&h.nodes, &h.n_nodes, strdup(name));
     for (size_t i = 0; r >= 0 && vfiod_claim_nth_fd(claim, i, &name) >= 0; i++)
@@ -144,6 +151,7 @@ int handover_environment(const Handover *h, pid_t pid, char ***ret) {
             format_string("VFIOD_BACKEND=%s", h->backend),
             list_of("VFIOD_DEVICES", h->devices, h->n_devices),
             h->n_nodes > 0 ? list_of("VFIOD_NODES", h->nodes, h->n_nodes) : strdup(""),
+            h->has_vf_tokens ? list_of("VFIOD_VF_TOKENS", h->vf_tokens, h->n_vf_tokens) : strdup(""),
             pid > 0 ? format_string("LISTEN_PID=%d", (int) pid) : strdup(""),
             h->claim ? format_string("VFIOD_CLAIM=%s", h->claim) : strdup(""),
     };

@@ -15,7 +15,9 @@ typedef struct Handover {
     char *claim, *backend; /* owned; claim is NULL before there is one */
     char **devices, **fds; /* owned; full names in the order of the request; names of fds in order */
     char **nodes;          /* owned; none before there is a claim */
-    size_t n_devices, n_fds, n_nodes;
+    char **vf_tokens;      /* owned; likewise; of each device, or "" */
+    size_t n_devices, n_fds, n_nodes, n_vf_tokens;
+    bool has_vf_tokens;
 } Handover;
 
 void handover_done(Handover *h);

@@ -158,7 +158,8 @@ static int make_iommufd(Plug *p, VfiodErrorText *error) {
 }
 
 static struct json_object *device_arguments(const Plug *p, size_t i, const char *id, const char *fd_name) {
-    const char *address = vmm_pci_address(vfiod_claim_device(p->claim, i));
+    const char *device = vfiod_claim_device(p->claim, i), *address = vmm_pci_address(device);
+    const char *token = vfiod_claim_vf_token(p->claim, device);
     struct json_object *o = arguments("driver", "vfio-pci");
     int r = o ? json_add(o, "id", json_object_new_string(id)) : -ENOMEM;
 
@@ -169,6 +170,8 @@ static struct json_object *device_arguments(const Plug *p, size_t i, const char 
     if (r >= 0)
         r = p->iommufd ? json_add(o, "fd", json_object_new_string(fd_name))
                        : json_add(o, "host", json_object_new_string(address));
+    if (r >= 0 && token)
+        r = json_add(o, "vf-token", json_object_new_string(token));
     if (r >= 0)
         return o;
     json_object_put(o);

@@ -13,6 +13,7 @@ typedef struct TemplateDevice {
     const char *name;     /* full: "pci:0000:06:0d.0" */
     const char *spelling; /* as it was given on the command line */
     int64_t group;        /* -1: none */
+    const char *vf_token; /* NULL: it needs none, or there is no claim yet */
 } TemplateDevice;
 
 /* The number to write for a file descriptor, or -ENOENT when there is none of that name. */

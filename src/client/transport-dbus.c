@@ -208,6 +208,8 @@ static int read_result(Answer *a, sd_bus_message *m) {
             r = read_names(a, m, answer_add_device);
         else if (streq(key, "nodes"))
             r = read_names(a, m, answer_add_node);
+        else if (streq(key, "vfTokens"))
+            r = read_names(a, m, answer_add_vf_token);
         else if (streq(key, "claim"))
             r = read_claim_result(a, m);
         else

@@ -151,6 +151,7 @@ void answer_done(Answer *a) {
     }
     free_strings(a->devices, a->n_devices);
     free_strings(a->nodes, a->n_nodes);
+    free_strings(a->vf_tokens, a->n_vf_tokens);
     free(a->claim);
     free(a->backend);
     free(a->tether);
@@ -178,6 +179,10 @@ int answer_add_device(Answer *a, const char *name) {
 
 int answer_add_node(Answer *a, const char *path) {
     return append_string(&a->nodes, &a->n_nodes, path);
+}
+
+int answer_add_vf_token(Answer *a, const char *token) {
+    return append_string(&a->vf_tokens, &a->n_vf_tokens, token);
 }
 
 int answer_add_fd(Answer *a, const char *name, int fd) {

@@ -87,7 +87,8 @@ typedef struct Answer {
      */
     char *claim, *backend, *tether, *rule, *text;
     char **devices, **nodes; /* owned; nodes only with the grant "node" */
-    size_t n_devices, n_nodes;
+    char **vf_tokens;        /* owned; none, or in the order of devices, "" for those that need none */
+    size_t n_devices, n_nodes, n_vf_tokens;
     NamedFd fds[ANSWER_FDS_MAX];
     size_t n_fds;
     bool continues; /* another part follows */
@@ -96,6 +97,7 @@ typedef struct Answer {
 void answer_done(Answer *a);
 int answer_add_device(Answer *a, const char *name);
 int answer_add_node(Answer *a, const char *path);
+int answer_add_vf_token(Answer *a, const char *token);
 /* Copies the fd, close-on-exec and above the standard ones. -E2BIG: too many. */
 int answer_add_fd(Answer *a, const char *name, int fd);
 /* 0; -EBADMSG when something is missing that an answer to the method must have. */

@@ -249,6 +249,8 @@ static int read_parameters(Method m, const JsonNode *parameters, const int *fds,
     if (r >= 0)
         r = read_names(parameters, "nodes", answer_add_node, a);
     if (r >= 0)
+        r = read_names(parameters, "vfTokens", answer_add_vf_token, a);
+    if (r >= 0)
         r = read_fds(parameters, fds, n_fds, a);
     return r;
 }

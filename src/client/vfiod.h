@@ -127,6 +127,11 @@ int vfiod_claim_fd(const VfiodClaim *claim, const char *name);
  * Borrowed. -ENOENT when there is none: the group backend hands out groups, not devices. */
 int vfiod_claim_device_fd(const VfiodClaim *claim, const char *device);
 
+/* The token that the kernel requires to open the device, by full name or as it was spelled; NULL: the first
+ * device. A UUID, borrowed; NULL when the device needs none: only a virtual function whose physical function
+ * is on a vfio driver does. */
+const char *vfiod_claim_vf_token(const VfiodClaim *claim, const char *device);
+
 /* All file descriptors by index: iommufd or container, devices in the order of the request or groups,
  * lifeline. Borrowed; *ret_name (may be NULL) too. -ENOENT beyond the last. */
 int vfiod_claim_nth_fd(const VfiodClaim *claim, size_t index, const char **ret_name);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* QEMU takes an iommufd and a device by file descriptor since 9.0 (docs/devel/vfio-iommufd.rst there). It
- * takes no group: with the group backend it opens /dev/vfio/N itself, so the claim must make that node
- * usable.
+/* QEMU takes an iommufd and a device by file descriptor since 9.0 (docs/devel/vfio-iommufd.rst there), and
+ * the token of a physical function since 8.1. It takes no group: with the group backend it opens /dev/vfio/N
+ * itself, so the claim must make that node usable.
  *
  * cloud-hypervisor has no released version number to go by: its help names the parameter "iommufd_fd" of
  * --platform when it is built with it. It requires iommufd=on beside it. --platform may be given once, so
@@ -34,7 +34,9 @@ static int parse_qemu(const char *text, VmmAbilities *ret) {
     number = version ? strstr(version, " version ") : NULL;
     if (!number || sscanf(number, " version %3u.%3u", &major, &minor) != 2)
         return -EBADMSG;
-    *ret = (VmmAbilities){.takes_fds = major >= QEMU_TAKES_FDS, .opens_groups = true};
+    *ret = (VmmAbilities){.takes_fds = major >= QEMU_TAKES_FDS,
+            .opens_groups = true,
+            .takes_tokens = major > 8 || (major == 8 && minor >= 1)};
     snprintf(ret->name, sizeof(ret->name), "QEMU %u.%u", major, minor);
     return 0;
 }
@@ -136,21 +138,38 @@ static void add(Arguments *a, char *text) {
     a->items[a->n] = NULL;
 }
 
+int vmm_check_tokens(Vmm vmm, const VmmAbilities *abilities, const TemplateDevice *devices, size_t n_devices,
+        VfiodErrorText *error) {
+    for (size_t i = 0; i < n_devices && !abilities->takes_tokens; i++)
+        if (devices[i].vf_token)
+            return error_text_set(error, EOPNOTSUPP, "BackendUnavailable",
+                    "%s: the kernel opens it only with the token of its physical function, which %s does not "
+                    "take.%s",
+                    devices[i].name, abilities->name, vmm == VMM_QEMU ? " QEMU does since 8.1." : "");
+    return 0;
+}
+
+static void add_qemu_device(Arguments *a, bool fds, const TemplateDevice *device, size_t index) {
+    _cleanup_free_ char *id = vmm_device_id(device->name);
+    const char *separator = device->vf_token ? ",vf-token=" : "", *token = device->vf_token ?: "";
+
+    if (!id)
+        a->failed = true;
+    add(a, strdup("-device"));
+    add(a,
+            fds ? format_string("vfio-pci,id=%s,iommufd=" IOMMUFD_ID ",fd={device:%zu}%s%s", id, index,
+                          separator, token)
+                : format_string(
+                          "vfio-pci,id=%s,host=%s%s%s", id, vmm_pci_address(device->name), separator, token));
+}
+
 static void add_qemu(Arguments *a, bool fds, const TemplateDevice *devices, size_t n_devices) {
     if (fds) {
         add(a, strdup("-object"));
         add(a, strdup("iommufd,id=" IOMMUFD_ID ",fd={iommufd}"));
     }
-    for (size_t i = 0; i < n_devices; i++) {
-        _cleanup_free_ char *id = vmm_device_id(devices[i].name);
-
-        if (!id)
-            a->failed = true;
-        add(a, strdup("-device"));
-        add(a,
-                fds ? format_string("vfio-pci,id=%s,iommufd=" IOMMUFD_ID ",fd={device:%zu}", id, i)
-                    : format_string("vfio-pci,id=%s,host=%s", id, vmm_pci_address(devices[i].name)));
-    }
+    for (size_t i = 0; i < n_devices; i++)
+        add_qemu_device(a, fds, devices + i, i);
 }
 
 #define CLOUD_HYPERVISOR_PLATFORM "iommufd=on,iommufd_fd={iommufd}"

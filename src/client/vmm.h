@@ -19,6 +19,7 @@ typedef struct VmmAbilities {
     char name[32];     /* with its version, for messages: "QEMU 7.2" */
     bool takes_fds;    /* of iommufd and of devices */
     bool opens_groups; /* by the address of a device */
+    bool takes_tokens; /* of physical functions */
 } VmmAbilities;
 
 /* From what it prints about itself: QEMU for --version, cloud-hypervisor for --help. -EBADMSG: it is another
@@ -36,6 +37,10 @@ int vmm_grant(
 char *vmm_device_id(const char *device);
 /* The address by which QEMU opens the device itself: "0000:06:0d.0"; NULL for a device that is not on PCI. */
 const char *vmm_pci_address(const char *device);
+
+/* 0, or -EOPNOTSUPP with *error filled: one of them needs a token, which this program does not take. */
+int vmm_check_tokens(Vmm vmm, const VmmAbilities *abilities, const TemplateDevice *devices, size_t n_devices,
+        VfiodErrorText *error);
 
 /* A copy of arguments (ended by NULL, as is *ret) with those for the devices. fds: it takes file descriptors.
  */

@@ -31,6 +31,8 @@
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define ATTRIBUTE_MAX 256U /* of a one-line attribute */
 #define CONFIG_MAX 4096U
+#define CONFIG_HEADER 64U
+#define CONFIG_IDS 4U /* vendor and device, in front */
 #define PORTS_MAX 64U /* between a device and its root; the kernel itself stops far earlier */
 #define UNKNOWN_DRIVER "(unreadable)"
 
@@ -463,6 +465,19 @@ static int parse_isolation(const uint8_t *config, size_t size, void *userdata) {
 
 static int parse_serial(const uint8_t *config, size_t size, void *userdata) {
     return pci_config_serial(config, size, userdata);
+}
+
+static int parse_answer(const uint8_t *config, size_t size, void *userdata) {
+    if (size < CONFIG_HEADER)
+        return -EINVAL;
+    for (size_t i = CONFIG_IDS; i < CONFIG_HEADER; i++)
+        if (config[i] != 0xff)
+            return 1;
+    return 0;
+}
+
+int sysfs_device_answers(const DeviceName *name) {
+    return parse_config(name, parse_answer, NULL);
 }
 
 static int read_isolation(const DeviceName *name, bool several_functions) {

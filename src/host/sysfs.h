@@ -28,6 +28,10 @@ int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), 
 int sysfs_foreach_function(
         const DeviceName *name, int (*visit)(const DeviceName *function, void *userdata), void *userdata);
 
+/* Does its config space have anything but ones? The ids of a virtual function are ones at all times, the rest
+ * of what it has is not. 0, 1 or a negative errno. */
+int sysfs_device_answers(const DeviceName *name);
+
 /* read_facts_t; userdata is unused. what is a mask of DeviceFactMask; HOST_CRITICAL asks host-critical.h. */
 int sysfs_read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
 /* Looks at the device's own functions and every port above it. The one reader here that may sleep: the kernel

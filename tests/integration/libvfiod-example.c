@@ -44,6 +44,8 @@ static void print_claim(const VfiodClaim *claim, const char *spelling) {
     print_content("spelled", vfiod_claim_device_fd(claim, spelling));
     print_content("full", vfiod_claim_device_fd(claim, vfiod_claim_device(claim, 0)));
     print_content("last", vfiod_claim_device_fd(claim, vfiod_claim_device(claim, 1)));
+    printf(", \"tokens\": [\"%s\", \"%s\"]", vfiod_claim_vf_token(claim, NULL) ?: "none",
+            vfiod_claim_vf_token(claim, vfiod_claim_device(claim, 1)) ?: "none");
     printf(", \"none\": %s",
             vfiod_claim_device_fd(claim, "pci:0:0:0.0") == -ENOENT &&
                             vfiod_claim_fd(claim, "container") == -ENOENT && !vfiod_claim_device(claim, 2)

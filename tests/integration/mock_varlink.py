@@ -10,6 +10,7 @@ import pathlib
 import socket
 import threading
 
+TOKEN = '83b8f4f2-509f-4382-8c1e-e6bfe0fa1001'
 INTERFACE = 'org.vfiod.Broker'
 
 
@@ -117,7 +118,7 @@ class MockVarlink:
         devices = self.full(p['devices'])
         listed, fds = self.named(['iommufd'] + ['device:' + d for d in devices] + ['lifeline'])
         return {'claim': '0123456789abcdef', 'backend': 'iommufd', 'rule': 'one (/x.json:2)', 'devices': devices,
-                'fds': listed, 'laterVersion': {'a': [1, None]}}, fds
+                'vfTokens': [''] * (len(devices) - 1) + [TOKEN], 'fds': listed, 'laterVersion': {'a': [1, None]}}, fds
 
     def add_devices(self, p, _):
         devices = self.full(p['devices'])

@@ -14,7 +14,7 @@ import unittest
 
 import harness
 from harness import SOURCE
-from mock_varlink import INTERFACE, MockVarlink
+from mock_varlink import INTERFACE, TOKEN, MockVarlink
 
 sys.path.insert(0, str(SOURCE / 'src/python'))
 import vfiod  # noqa: E402
@@ -64,7 +64,7 @@ class BlockingTest(LibraryTest):
             self.assertEqual(json.loads(out), {
                 'id': CLAIM, 'backend': 'iommufd', 'rule': 'one (/x.json:2)', 'cloexec': True, 'devices': [EDU, NIC],
                 'iommufd': 'iommufd', 'first': f'device:{EDU}', 'spelled': f'device:{EDU}', 'full': f'device:{EDU}',
-                'last': f'device:{NIC}', 'none': True, 'taken': True})
+                'last': f'device:{NIC}', 'tokens': ['none', TOKEN], 'none': True, 'taken': True})
             self.assertEqual([c[0] for c in self.mock.calls], ['Acquire', 'Release'])
             self.assertEqual(self.mock.calls[0][1]['devices'], ['0000:06:0d.0', NIC])
             self.assertEqual(self.mock.calls[1][1], {'claim': CLAIM})

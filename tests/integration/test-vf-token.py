@@ -4,11 +4,12 @@
 to whoever has a claim of one of them."""
 
 import errno
+import os
 import re
 
 import harness
 from harness import NOBODY, needs_root, wait
-from host import VFIO
+from host import VFIO, config_space
 from varlink_client import VarlinkTestCase
 
 UUID = re.compile('[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}')
@@ -123,6 +124,115 @@ class ClaimTest(TokenTestCase):
         claim = self.c.acquire(self.pf.functions[0])
         self.assertNotIn('vfTokens', claim.result)
         self.assertEqual(self.n_set(), 0)
+
+
+class AnotherCardTest(TokenTestCase):
+    """A token is of one physical function: no claim gets that of another."""
+
+    def setUp(self):
+        super().setUp()
+        self.pf2 = self.host.add_sriov(self.host.add_device('0000:07:00.0', group=9, driver=VFIO), group=120)
+        self.kernel.put(self.pf2.path + '/sriov_drivers_autoprobe', '0\n')
+        self.kernel.set_functions(self.pf2, 2)
+        self.bindings = self.host.binding()
+
+    def test_each_has_its_own(self):
+        self.begin()
+        first, second = self.c.acquire(self.vf), self.client().acquire(self.pf2.functions[0])
+        tokens = self.token_of(first), self.token_of(second)
+        self.assertNotEqual(*tokens)
+        self.assertEqual([t.replace('-', '') for t in tokens], [self.in_kernel(), self.pf2.vf_token.hex()])
+        self.assertEqual(list(first.properties()['VfTokens']), [tokens[0]])
+
+    def test_one_claim_of_both(self):
+        """The kernel checks the tokens here: each device is opened with that of its own card."""
+        self.kernel.iommufd_container = True
+        self.begin()
+        claim = self.c.acquire(self.pf2.functions[0], self.vf, backend='compat')
+        self.assertEqual([str(t).replace('-', '') for t in claim.result['vfTokens']],
+                         [self.pf2.vf_token.hex(), self.in_kernel()])
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_free_again()
+
+    def test_unknown_while_the_other_is_known(self):
+        """One of them is used without vfiod: the token of the other is no substitute."""
+        self.kernel.iommufd_container = True
+        self.begin()
+        self.c.acquire(self.pf2.functions[0], backend='compat')
+        self.kernel.set_enable(self.pf, 1)
+        self.pf.vf_token = bytes(range(16))
+        with self.refused('OpenFailed', self.vf.name):
+            self.client().acquire(self.vf, backend='compat')
+        self.assertEqual(self.pf.vf_token, bytes(range(16)))
+
+
+class LostTest(TokenTestCase):
+    """Hardware whose functions do not come back after the reset."""
+
+    def test_silent(self):
+        self.begin()
+        gate = self.kernel.hold('ioctl', data=f'/dev/vfio/devices/vfio{self.pf.vfio_index}')
+        answer = self.c.acquire_later(self.vf)
+        wait(lambda: gate.entered, 'a worker has the card')
+        config = config_space(0x8086, 0x10FB)
+        self.kernel.put(self.vf.path + '/config', b'\xff' * len(config))
+        gate.let_go()
+        wait(lambda: answer.done, 'the caller hears of it')
+        self.assertEqual(answer.error.get_dbus_name(), harness.ERROR + 'OpenFailed')
+        for word in (self.vf.name, 'does not answer', 'virtual functions', f'vfioctl vf {self.pf.name} '):
+            self.assertIn(word, answer.error.get_dbus_message())
+        self.kernel.put(self.vf.path + '/config', config)
+        self.assert_free_again()
+
+    def test_only_its_ids_are_ones(self):
+        """As those of every virtual function."""
+        self.kernel.put(self.vf.path + '/config', b'\xff' * 4 + config_space(0x8086, 0x10FB)[4:])
+        self.begin()
+        self.token_of(self.c.acquire(self.vf))
+
+
+class VfioctlTest(TokenTestCase):
+    def vfioctl(self, *arguments):
+        process = self.tool(os.environ['VFIOCTL'], *arguments)
+        output, _ = process.communicate(timeout=20)
+        return process.returncode, output
+
+    def qemu(self, version):
+        path = f'{self.directory}/qemu-{version}'
+        with open(path, 'w') as f:
+            f.write(f'#!/bin/sh\n[ "$1" = --version ] && echo "QEMU emulator version {version}" || echo "$@"\n')
+        os.chmod(path, 0o755)
+        return path
+
+    def succeeds(self, *arguments):
+        status, output = self.vfioctl(*arguments)
+        self.assertEqual(status, 0, output)
+        wait(lambda: not self.records(), 'the claim is over')
+        return output
+
+    def test_environment(self):
+        plain = self.host.add_device('0000:08:00.0', group=9, driver=VFIO)
+        self.begin()
+        show = ['sh', '-c', 'echo "${{VFIOD_VF_TOKENS-none}"']
+        output = self.succeeds('exec', '-d', plain.name, '-d', self.vf.name, *show)
+        self.assertEqual(output.rstrip('\n').replace('-', ''), ',' + self.in_kernel())
+        self.assertEqual(self.succeeds('exec', '-d', plain.name, *show), 'none\n')
+
+    def test_qemu(self):
+        self.begin()
+        output = self.succeeds('exec', '-d', self.vf.name, '--qemu', self.qemu('9.2.0'))
+        found = re.search(',vf-token=([0-9a-f-]+)$', output)
+        self.assertEqual(found and found[1].replace('-', ''), self.in_kernel(), output)
+        self.assertNotIn('vf-token', self.succeeds('exec', '-d', self.vf.name, '--print', '--qemu', self.qemu('9.2.0')))
+
+    def test_qemu_that_takes_none(self):
+        self.set_policy([self.rule(grant=['node'])])
+        self.begin()
+        status, output = self.vfioctl('exec', '-d', self.vf.name, '--qemu', self.qemu('7.2.0'))
+        self.assertEqual(status, 26, output)
+        self.assertIn('QEMU does since 8.1', output)
+        wait(lambda: not self.records(), 'the claim is over')
 
 
 class NobodyIsDisturbedTest(TokenTestCase):

@@ -46,6 +46,46 @@ static void test_qemu_arguments(void **state) {
             "-device vfio-pci,id=pci-10000-00-04.1,host=10000:00:04.1");
 }
 
+#define TOKEN "83b8f4f2-509f-4382-8c1e-e6bfe0fa1001"
+
+static void test_qemu_tokens(void **state) {
+    const TemplateDevice with[] = {
+            {.name = "pci:0000:06:10.0", .vf_token = TOKEN}, {.name = "pci:0000:07:00.0"}};
+    const struct {
+        Vmm vmm;
+        const char *says;
+        bool fits;
+    } cases[] = {
+            {VMM_QEMU, "QEMU emulator version 8.1.0", true},
+            {VMM_QEMU, "QEMU emulator version 11.0.0", true},
+            {VMM_QEMU, "QEMU emulator version 8.0.5", false},
+            {VMM_QEMU, "QEMU emulator version 7.2.22", false},
+            {VMM_CLOUD_HYPERVISOR, "--platform iommufd_fd=<fd>", false},
+    };
+
+    for (size_t fds = 0; fds < 2; fds++) {
+        _cleanup_(free_arguments) char **list = NULL;
+        _cleanup_free_ char *text = NULL;
+
+        assert_int_equal(vmm_add_arguments(VMM_QEMU, fds, (char *[]){"qemu", NULL}, with, 2, &list, NULL), 0);
+        text = join(list);
+        assert_non_null(strstr(text,
+                fds ? "fd={device:0},vf-token=" TOKEN " -device"
+                    : "host=0000:06:10.0,vf-token=" TOKEN " -device"));
+        assert_string_equal(strrchr(text, ','), fds ? ",fd={device:1}" : ",host=0000:07:00.0");
+    }
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        VfiodErrorText error = {};
+        VmmAbilities a;
+
+        assert_int_equal(vmm_parse_abilities(cases[i].vmm, cases[i].says, &a), 0);
+        assert_int_equal(vmm_check_tokens(cases[i].vmm, &a, with + 1, 1, &error), 0);
+        assert_int_equal(
+                vmm_check_tokens(cases[i].vmm, &a, with, 2, &error), cases[i].fits ? 0 : -EOPNOTSUPP);
+        assert_true(cases[i].fits || strstr(error.message, a.name));
+    }
+}
+
 static void test_cloud_hypervisor_arguments(void **state) {
     const char *devices_part =
             "--device id=pci-0000-06-0d.0,fd={device:0} id=pci-10000-00-04.1,fd={device:1}";
@@ -201,6 +241,7 @@ static void test_environment_of_a_claim(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_qemu_arguments),
+            cmocka_unit_test(test_qemu_tokens),
             cmocka_unit_test(test_cloud_hypervisor_arguments),
             cmocka_unit_test(test_other_devices),
             cmocka_unit_test(test_abilities),

@@ -99,6 +99,25 @@ static const char *explain(int error) {
     }
 }
 
+/* The kernel has the token, and the function is of no use to anybody. */
+static void refuse_silent(ClaimRun *j, const PlanMember *m) {
+    const Device *parent = find_parent(j, m);
+    char name[DEVICE_NAME_MAX] = "", *remedy = NULL;
+
+    if (parent)
+        device_name_format(&parent->name, name);
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_OPEN_FAILED, &m->name,
+            "it does not answer any more: to set the token that the kernel requires, the physical function "
+            "was reset, and it has lost its virtual functions (they read as ones)");
+    remedy = format_string("Make the virtual functions anew ('vfioctl vf %s --count 0', then the number), "
+                           "with the physical function on the driver of the host.",
+            name);
+    if (remedy) {
+        free(j->claim.refusal.remedy);
+        j->claim.refusal.remedy = remedy;
+    }
+}
+
 static PlanMember *find_pending(ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
         if (j->claim.plan.members[i].vf_token[0] && !j->claim.plan.members[i].vf_token_set)
@@ -114,6 +133,12 @@ static void on_set(void *userdata, const WorkerResult *result, int *fds) {
     node_watch_catch_up(j->broker->nodes);
     if (result->error == -ETIMEDOUT) {
         claim_work_stuck(j);
+        return;
+    }
+    if (result->error == -EREMOTEIO) {
+        m->vf_token_set = j->dirty = true;
+        refuse_silent(j, m);
+        claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
         return;
     }
     if (result->error < 0)

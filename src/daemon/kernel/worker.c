@@ -26,6 +26,8 @@
 #include "host/sysfs.h"
 
 #define WORKER_FD 3
+#define TOKEN_LOOKS 10U
+#define TOKEN_LOOK_USEC 100000U
 
 /* ---- the worker's side ---- */
 
@@ -299,6 +301,19 @@ static int check_unused(const DeviceName *name, void *userdata) {
     return now.vfio_index >= 0 && sysfs_read_enable_count(name) != 0 ? -EACCES : 0;
 }
 
+/* To set a token resets the physical function, which disables its functions. The kernel enables them again
+ * and waits for 100 ms, as the specification has it. */
+static int check_answers(const DeviceName *function) {
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < TOKEN_LOOKS; i++) {
+        if (i > 0)
+            (void) usleep(TOKEN_LOOK_USEC);
+        r = sysfs_device_answers(function);
+    }
+    return r == 0 ? -EREMOTEIO : r < 0 ? r : 0;
+}
+
 static int set_token(WorkerOrder *order) {
     _cleanup_close_ int dir = -EBADF;
     DeviceSnapshot now;
@@ -311,7 +326,9 @@ static int set_token(WorkerOrder *order) {
         r = sysfs_foreach_function(&order->item.name, check_unused, order);
     if (r >= 0)
         r = sysfs_read_device(&order->item.name, &now);
-    return r < 0 ? r : vfio_set_token(&now, order->vf_tokens[0]);
+    if (r >= 0)
+        r = vfio_set_token(&now, order->vf_tokens[0]);
+    return r < 0 ? r : check_answers(&order->devices[0]);
 }
 
 static void close_all(int fds[static WORKER_FDS_MAX]) {
