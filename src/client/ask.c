@@ -15,6 +15,7 @@
 #include "client/claim.h"
 #include "client/progress.h"
 #include "client/show.h"
+#include "client/transport.h"
 
 #define AGENT "pkttyagent"
 #define AGENT_READY_MSEC 5000 /* it has to find polkit; then it closes the pipe */
@@ -101,7 +102,8 @@ static int acquire(const VfiodRequest *request, VfiodClaim **ret_claim, VfiodErr
         r = vfiod_connection_acquire(c, request, on_claim, &a, error);
     if (r < 0)
         return r;
-    progress_begin(&progress, "Claiming %s", devices && *devices ? devices : "what is reserved");
+    progress_begin(&progress, "%s %s", request_wait(request) > 0 ? "Waiting for" : "Claiming",
+            devices && *devices ? devices : "what is reserved");
     r = progress_wait(&progress, c, &a.done, UINT64_MAX);
     if (r < 0)
         return error_text_set(error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");

@@ -466,6 +466,7 @@ int verb_exec(const Options *o, VfiodErrorText *error) {
     take_name_of(o->arguments[0]);
     do {
         r = choose(&e, error);
+        waiter_prepare(&waiter, &e.request);
         if (r >= 0)
             r = ask_and_acquire(o, &e.request, &claim, error);
     } while (r < 0 && waiter_try_again(&waiter, &e.request, error));

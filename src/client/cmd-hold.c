@@ -184,9 +184,10 @@ int verb_hold(const Options *o, VfiodErrorText *error) {
     int r;
 
     request = options_request(o, (const char *const *) o->arguments, o->n_arguments);
-    do
+    do {
+        waiter_prepare(&waiter, &request);
         r = ask_and_acquire(o, &request, &claim, error);
-    while (r < 0 && waiter_try_again(&waiter, &request, error));
+    } while (r < 0 && waiter_try_again(&waiter, &request, error));
     if (r < 0)
         return r;
     r = block_signals(&signals);

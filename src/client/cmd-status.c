@@ -30,7 +30,7 @@ static void show_holders(const Options *o, struct json_object *claim) {
 static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *owner = show_owner(json_number(claim, "uid"));
     _cleanup_free_ char *since = show_time(json_number(claim, "since"));
-    int64_t reserved = json_number(claim, "reservedUntil");
+    int64_t reserved = json_number(claim, "reservedUntil"), position = json_number(claim, "queuePosition");
     _cleanup_free_ char *until = reserved > 0 ? show_time(reserved) : NULL;
     _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
     const char *state = json_text(claim, "state");
@@ -53,6 +53,8 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "Reason", COLOUR_NONE, json_text(claim, "reason"));
     show_field(o, "Since", COLOUR_NONE, since);
     show_field(o, "Reserved", COLOUR_NONE, until);
+    if (position > 0)
+        show_fieldf(o, "Position", "%" PRIi64 " in the queue", position);
     show_holders(o, claim);
 }
 

@@ -330,6 +330,7 @@ static int claim_for(Plug *p, const VmmAbilities *abilities, VfiodRequest *reque
     do {
         *request = options_request(p->o, p->o->devices, p->o->n_devices);
         r = vmm_choose(VMM_QEMU, abilities, request, error);
+        waiter_prepare(&waiter, request);
         if (r >= 0)
             r = ask_and_acquire(p->o, request, &p->claim, error);
     } while (r < 0 && waiter_try_again(&waiter, request, error));

@@ -64,11 +64,6 @@ bool method_gives_more(Method m) {
     return methods[m].gives_more;
 }
 
-uint64_t call_timeout_usec(const Call *call) {
-    return VFIOD_CALL_TIMEOUT_USEC +
-            (call->request && call->request->interactive ? VFIOD_ASK_TIMEOUT_USEC : 0);
-}
-
 #define MORE_HAS(more, member)                                                                               \
     ((more) && (more)->size >= offsetof(VfiodRequestMore, member) + sizeof((more)->member))
 
@@ -82,6 +77,20 @@ const char *request_ticket(const VfiodRequest *request) {
 
 const char *request_network(const VfiodRequest *request) {
     return MORE_HAS(request->more, network) ? request->more->network : NULL;
+}
+
+uint64_t request_wait(const VfiodRequest *request) {
+    return MORE_HAS(request->more, wait) ? request->more->wait : 0;
+}
+
+uint64_t call_timeout_usec(const Call *call) {
+    uint64_t usec = VFIOD_CALL_TIMEOUT_USEC;
+
+    if (call->request && call->request->interactive)
+        usec += VFIOD_ASK_TIMEOUT_USEC;
+    if (call->request && call->method == METHOD_ACQUIRE)
+        usec += MIN(request_wait(call->request), (uint64_t) UINT32_MAX) * 1000000;
+    return usec;
 }
 
 int request_check(const VfiodRequest *request, VfiodErrorText *error) {

@@ -293,7 +293,7 @@ static const struct {
         {OPTION_DEVICES, "      --devices=N", "memlock-for", "how many devices it has (default: 1)"},
         {OPTION_VIOMMU, "      --viommu[=KIND]", "memlock-for", "it has an emulated or nested IOMMU"},
         {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
-        {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait while others have it claimed"},
+        {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait in the queue while others have it"},
         {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
         {OPTION_PID, "      --pid=PID", "exec, hold, plan, transfer", "the process to hang on"},
         {OPTION_COUNT, "      --count=N", "vf", "how many virtual functions it shall have"},

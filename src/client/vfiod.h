@@ -71,6 +71,8 @@ typedef struct VfiodRequestMore {
     const char *network; /* what the network card has for each device, a virtual function, during the claim,
                           * "mac=52:54:00:12:34:56,vlan=12", see libvfiod(3); NULL: what it has */
     const char *ticket;  /* redeems a reservation: no device is named; NULL: none */
+    uint64_t wait; /* seconds, at most 604800: while claims of others have the devices, the call waits in the
+                    * queue of the daemon, and that much longer; 0: such a claim is refused at once */
 } VfiodRequestMore;
 
 /* All that can be asked for, for vfiod_acquire_request(). Zero what you do not need: later versions may know

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <poll.h>
 
 #include "base/str.h"
 #include "client/progress.h"
@@ -10,11 +11,31 @@
 #include "client/transport.h"
 
 #define TRIES_IN_VAIN_MAX 5U
+#define DAEMON_MSEC 500 /* that a daemon gets to start anew */
+#define USEC_PER_SEC UINT64_C(1000000)
+#define WAIT_MAX_SEC 604800U /* that a daemon takes */
 
 Waiter waiter_new(const Options *o) {
     uint64_t now = monotonic_usec();
 
-    return (Waiter){.o = o, .deadline = o->wait_usec > UINT64_MAX - now ? UINT64_MAX : now + o->wait_usec};
+    return (Waiter){.o = o,
+            .deadline = o->wait_usec > UINT64_MAX - now ? UINT64_MAX : now + o->wait_usec,
+            .more = o->more};
+}
+
+static uint64_t time_left(const Waiter *w) {
+    uint64_t now = monotonic_usec();
+
+    return w->deadline > now ? w->deadline - now : 0;
+}
+
+void waiter_prepare(Waiter *w, VfiodRequest *request) {
+    if (w->o->wait_usec == 0)
+        return;
+    w->more.wait = MIN(time_left(w) / USEC_PER_SEC + 1, (uint64_t) WAIT_MAX_SEC);
+    if (w->without_queue)
+        w->more.wait = 0;
+    request->more = &w->more;
 }
 
 static void on_event(
@@ -79,14 +100,45 @@ static int wait_for_blockers(Waiter *w, const VfiodRequest *request, VfiodErrorT
     return r == -ETIMEDOUT ? r : 0;
 }
 
+/* The option, or the parameter. */
+static bool is_unknown(const VfiodErrorText *error) {
+    return (streq(error->name, "UnknownOption") || strstr(error->name, "InvalidParameter")) &&
+            strstr(error->message, "wait");
+}
+
+/* It starts again, or is started by whoever calls it. */
+static bool wait_for_daemon(Waiter *w, const VfiodErrorText *error) {
+    if (!streq(error->name, "ShuttingDown") && !streq(error->name, ERROR_NAME_UNREACHABLE))
+        return false;
+    if (w->in_vain++ >= TRIES_IN_VAIN_MAX)
+        return false;
+    (void) poll(NULL, 0, DAEMON_MSEC);
+    return true;
+}
+
+/* What it answers after the end of the time is the last word, as is an answer before: somebody has taken the
+ * request out of the queue. */
+static int wait_in_queue(Waiter *w) {
+    if (time_left(w) < USEC_PER_SEC)
+        return -ETIMEDOUT;
+    return w->more.wait == WAIT_MAX_SEC ? 0 : -EBUSY;
+}
+
 bool waiter_try_again(Waiter *w, const VfiodRequest *request, VfiodErrorText *error) {
     VfiodErrorText refusal = *error;
     int r;
 
-    if (w->o->wait_usec == 0 ||
-            (!streq(error->name, "DeviceClaimed") && !streq(error->name, "DeviceReserved")))
+    if (w->o->wait_usec == 0)
         return false;
-    r = wait_for_blockers(w, request, error);
+    if (w->more.wait > 0 && is_unknown(error)) {
+        w->without_queue = true;
+        return true;
+    }
+    if (w->more.wait > 0 && wait_for_daemon(w, error))
+        return true;
+    if (!streq(error->name, "DeviceClaimed") && !streq(error->name, "DeviceReserved"))
+        return false;
+    r = w->without_queue ? wait_for_blockers(w, request, error) : wait_in_queue(w);
     if (r >= 0)
         return true;
     if (r == -ETIMEDOUT)

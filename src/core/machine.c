@@ -4,6 +4,7 @@
 static const char *const claim_state_table[_CLAIM_STATE_MAX] = {
         [CLAIM_REQUESTED] = "requested",
         [CLAIM_AUTHORIZING] = "authorizing",
+        [CLAIM_WAITING] = "waiting",
         [CLAIM_RESERVED] = "reserved",
         [CLAIM_BINDING] = "binding",
         [CLAIM_OPENING] = "opening",
@@ -20,6 +21,7 @@ static const char *const claim_event_table[_CLAIM_EVENT_MAX] = {
         [CLAIM_EVENT_ALLOWED] = "allowed",
         [CLAIM_EVENT_ASK] = "ask",
         [CLAIM_EVENT_RESERVED] = "reserved",
+        [CLAIM_EVENT_QUEUED] = "queued",
         [CLAIM_EVENT_DENIED] = "denied",
         [CLAIM_EVENT_BOUND] = "bound",
         [CLAIM_EVENT_BIND_FAILED] = "bind-failed",
@@ -85,6 +87,7 @@ static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
                                 [CLAIM_EVENT_DENIED] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_RELEASE] = GO(GONE, FORGET),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(GONE, REFUSE | FORGET),
+                                [CLAIM_EVENT_QUEUED] = GO(WAITING, 0),
                                 [CLAIM_EVENT_RECOVERED_HELD] = GO(HELD, 0),
                                 [CLAIM_EVENT_RECOVERED_ENDED] = GO(DRAINING, SAVE | WATCH_CLOSE),
                                 [CLAIM_EVENT_RECOVERED_QUARANTINED] = GO(QUARANTINED, 0),
@@ -94,9 +97,17 @@ static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
                         {
                                 [CLAIM_EVENT_ALLOWED] = GO(BINDING, SAVE | BIND),
                                 [CLAIM_EVENT_RESERVED] = GO(RESERVED, SAVE | TICKET),
+                                [CLAIM_EVENT_QUEUED] = GO(WAITING, 0),
                                 [CLAIM_EVENT_DENIED] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_RELEASE] = GO(GONE, REFUSE | FORGET),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(GONE, REFUSE | FORGET),
+                        },
+                [CLAIM_WAITING] =
+                        {
+                                [CLAIM_EVENT_ALLOWED] = GO(BINDING, SAVE | BIND),
+                                [CLAIM_EVENT_ASK] = GO(AUTHORIZING, AUTHORIZE),
+                                [CLAIM_EVENT_DENIED] = GO(GONE, REFUSE | FORGET),
+                                [CLAIM_EVENT_RELEASE] = GO(GONE, REFUSE | FORGET),
                         },
                 [CLAIM_RESERVED] =
                         {

@@ -4,7 +4,7 @@
 /* The one table that decides what happens to a claim.
  *
  *   REQUESTED -> AUTHORIZING -> BINDING -> OPENING -> HELD -> DRAINING -> RESETTING -> RESTORING -> GONE
- *                           `-> RESERVED                                     `-> QUARANTINED
+ *          `-> WAITING     `-> RESERVED                                     `-> QUARANTINED
  *
  * A pure table of (state, event) -> (state, effects). The engine feeds events and runs effects; nothing else
  * changes a claim's state. Every pair is in the table; the impossible ones are marked so, leave the state
@@ -15,6 +15,7 @@
 typedef enum ClaimState {
     CLAIM_REQUESTED,   /* facts are collected for the plan; holds nothing, and is shown to nobody */
     CLAIM_AUTHORIZING, /* waits for an answer of a person (polkit) */
+    CLAIM_WAITING,     /* others have its devices: in the queue for them; holds nothing */
     CLAIM_RESERVED,    /* nothing is done to its devices, and nobody else gets them: they wait for a ticket */
     CLAIM_BINDING,     /* a worker moves devices to the vfio driver */
     CLAIM_OPENING,     /* nodes are being opened */
@@ -33,6 +34,7 @@ typedef enum ClaimEvent {
     CLAIM_EVENT_ALLOWED,  /* policy said yes, intent can be recorded */
     CLAIM_EVENT_ASK,      /* policy said: ask a person */
     CLAIM_EVENT_RESERVED, /* policy said yes, to a reservation */
+    CLAIM_EVENT_QUEUED,   /* policy said yes, others have the devices, and the caller wants to wait */
     CLAIM_EVENT_DENIED,   /* policy or person said no, or the shape of the world did */
     CLAIM_EVENT_BOUND,    /* bind plan done and verified */
     CLAIM_EVENT_BIND_FAILED,

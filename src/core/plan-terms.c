@@ -58,6 +58,7 @@ int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_char
     plan->charges[i].devices++;
     *ret_charge = (unsigned) i + 1;
 
+    p->priority = MIN(p->priority, terms->priority);
     plan->ask |= v->effect == EFFECT_ASK;
     p->grants &= terms->grants;
     p->memlock_max = MIN(p->memlock_max, terms->memlock_max);

@@ -5,6 +5,7 @@
 #include "base/timestamp.h"
 #include "core/claim.h"
 #include "core/device-kind.h"
+#include "core/queue.h"
 #include "policy/explain.h"
 #include "core/planner.h"
 
@@ -946,12 +947,15 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
             .grants = UINT32_MAX,
             .tethers = UINT32_MAX,
             .memlock_max = UINT64_MAX,
+            .priority = QUEUE_PRIORITY_MAX,
     };
     int r;
 
     r = look_up(&p);
     if (r >= 0)
         r = authorize(&p);
+    if (r >= 0 && context->ret_priority)
+        *context->ret_priority = p.priority;
     if (r >= 0 && p.first)
         r = go_through(&p);
     r = planner_put_aside(&p, r);

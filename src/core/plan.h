@@ -128,6 +128,7 @@ typedef struct PlanContext {
     const Claim *claim; /* that the devices are to join: its groups stand in nobody's way; NULL: none */
     bool all_obstacles; /* a refusal names, in .obstacles, what else would refuse the request */
     bool describe;      /* the plan says what its grant exposes */
+    int *ret_priority;  /* of the rules, once the policy allows the request; NULL: nobody wants to know */
     bool brief;         /* a no of the policy is not explained: the caller was told often enough */
 } PlanContext;
 

@@ -33,6 +33,7 @@ typedef struct Planner {
     const Rule *rules[PLAN_RULES_MAX]; /* by index of plan.charges */
     unsigned backends, grants, tethers;
     uint64_t memlock_max;
+    int priority;
     const Rule *untainted, *reason_required; /* one that demands it, or NULL */
 } Planner;
 

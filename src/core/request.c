@@ -239,6 +239,19 @@ static int set_ticket(Request *r, const char *value, Refusal *refusal) {
     return 0;
 }
 
+static int set_wait(Request *r, const char *value, Refusal *refusal) {
+    _cleanup_free_ char *shown = NULL;
+    uint64_t seconds;
+
+    if (parse_unsigned(value, 10, REQUEST_WAIT_MAX_SEC, &seconds) >= 0 && seconds > 0) {
+        r->wait_sec = (uint32_t) seconds;
+        return 0;
+    }
+    shown = sanitize(value, SHOWN_MAX);
+    return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+            "\"%s\" is not a time for \"wait\", expected 1 to %u seconds", shown ?: "", REQUEST_WAIT_MAX_SEC);
+}
+
 static int set_network(Request *r, const char *value, Refusal *refusal) {
     _cleanup_free_ char *part = NULL, *shown = NULL;
     VfProblem problem;
@@ -267,6 +280,7 @@ static const struct {
         {"require", "s", set_require},
         {"ticket", "s", set_ticket},
         {"network", "s", set_network},
+        {"wait", "t", set_wait},
 };
 
 const char *request_option_type(const char *name) {
@@ -289,8 +303,8 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
                 "there is no option \"%s\", did you mean \"%s\"?", shown ?: "", meant);
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
             "there is no option \"%s\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
-            "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\", \"ticket\" and "
-            "\"network\"",
+            "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\", \"ticket\", "
+            "\"network\" and \"wait\"",
             shown ?: "");
 }
 
@@ -314,6 +328,9 @@ int request_check_reserve_option(const char *name, Refusal *refusal) {
         if (streq(name, others[i]))
             return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
                     "a reservation has no option \"%s\": give it when the ticket is redeemed", name);
+    if (streq(name, "wait"))
+        return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
+                "a reservation has no option \"wait\": it gets a free device or none");
     return 0;
 }
 

@@ -56,8 +56,9 @@ DECLARE_STRING_TABLE(tether_kind, TetherKind); /* "lifeline", "process", "connec
 #define REQUEST_COOKIE_MAX 65U /* with the NUL */
 #define RESERVATION_TTL_DEFAULT_SEC 300U
 #define RESERVATION_TTL_MAX_SEC 86400U
-#define REQUEST_TICKET_MAX 50U /* "ID-SECRET", 16 and 32 hex digits, with the NUL */
-#define CLAIM_ID_MAX 17        /* 16 hex digits + NUL; random, so that an id says nothing about others */
+#define REQUEST_WAIT_MAX_SEC 604800U /* a week */
+#define REQUEST_TICKET_MAX 50U       /* "ID-SECRET", 16 and 32 hex digits, with the NUL */
+#define CLAIM_ID_MAX 17 /* 16 hex digits + NUL; random, so that an id says nothing about others */
 #define REQUEST_MEMLOCK_MAX ((uint64_t) INT64_MAX)
 
 typedef struct Request {
@@ -70,6 +71,7 @@ typedef struct Request {
     uint64_t pidfd_id; /* of that process, see process_open(); 0: not given */
     uint64_t memlock;  /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
                           alone */
+    uint32_t wait_sec; /* how long to wait in the queue for devices that others have; 0: not at all */
     unsigned options_given;          /* a bit for each that was set; private */
     bool untainted;                  /* refuse unless the host's isolation is whole */
     DeviceNeeds needs;               /* of each device */
@@ -94,16 +96,15 @@ bool ticket_is_valid(const char *ticket);
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
 /* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason", "ticket";
  * "pid", "pidfdId", "memlock",
- * a size such as "16G", "require", as device_needs_parse() has it, "network", as vf_network_parse(), and
- * "untainted", "yes" or "no", which
- * front ends with types hand over in that form). 0, or a refusal: UnknownOption (with the nearest known one),
- * InvalidArgument. */
+ * a size such as "16G", "wait", in seconds, "require", as device_needs_parse() has it, "network", as
+ * vf_network_parse(), and "untainted", "yes" or "no", which front ends with types hand over in that form). 0,
+ * or a refusal: UnknownOption (with the nearest known one), InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
 /* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
  * there is none. */
 const char *request_option_type(const char *name);
-/* Of a request to reserve a device, which has neither "cookie", "pid", "pidfdId", "memlock", "network" nor
- * "ticket". Likewise. */
+/* Of a request to reserve a device, which has neither "cookie", "pid", "pidfdId", "memlock", "network",
+ * "ticket" nor "wait". Likewise. */
 int request_check_reserve_option(const char *name, Refusal *refusal);
 /* Of a request to move a claim, which has only "tether", "pid" and "pidfdId": is there an option of this
  * name? 0, or UnknownOption. */

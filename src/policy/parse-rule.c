@@ -165,6 +165,10 @@ static const Key rule_keys[] = {
                 .types = TYPE(OBJECT),
                 .expected = "an object like {\"mac\": \"52:54:00:*:*:*\"}",
                 .take = take_network},
+        {.name = "priority",
+                .types = TYPE(INTEGER),
+                .expected = "a number, more for who goes first",
+                .take = take_priority},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

@@ -2,13 +2,14 @@
 
 /* The keys of a rule that say what it allows and what it demands in return. */
 
+#include "core/queue.h"
 #include "policy/parser.h"
 
 #define LIMIT_MAX ((1U << 31) - 1)
 #define NOIOMMU_REASON_MAX 200U
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
-        "memlock", "untainted", "reason", "limits", "noiommu", "network", NULL};
+        "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -102,6 +103,15 @@ void take_reason(void *userdata, const JsonNode *value) {
 
     if (i >= 0)
         p->rule.terms.reason_required = i == 1;
+}
+
+void take_priority(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    if (value->integer < QUEUE_PRIORITY_MIN || value->integer > QUEUE_PRIORITY_MAX)
+        report_value(p, value, "this must be a number from %d to %d", QUEUE_PRIORITY_MIN, QUEUE_PRIORITY_MAX);
+    else
+        p->rule.terms.priority = (int) value->integer;
 }
 
 /* --- limits --- */

@@ -112,6 +112,7 @@ void take_reason(void *userdata, const JsonNode *value);
 void take_limits(void *userdata, const JsonNode *value);
 void take_noiommu(void *userdata, const JsonNode *value);
 void take_network(void *userdata, const JsonNode *value);
+void take_priority(void *userdata, const JsonNode *value);
 
 /* --- the set as a whole --- */
 

@@ -110,6 +110,7 @@ typedef struct RuleTerms {
     ResetDemand reset;
     SiblingDemand siblings;
     HostCriticalDemand host_critical;
+    int priority;         /* of a request that waits, see core/queue.h */
     bool untainted;       /* refuses while anything weakens the isolation of the host */
     bool reason_required; /* the client must say what it is for */
     uint64_t memlock_max; /* bytes up to which RLIMIT_MEMLOCK of the client is raised when it asks; 0: it is

@@ -39,6 +39,7 @@ enum {
     TERM_WAIVER,
     TERM_LIMITS,
     TERM_NETWORK,
+    TERM_PRIORITY,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -54,6 +55,7 @@ static const char *const term_names[N_TERMS] = {
         [TERM_WAIVER] = "waive-cap-sys-rawio",
         [TERM_LIMITS] = "limits",
         [TERM_NETWORK] = "network",
+        [TERM_PRIORITY] = "priority",
 };
 
 typedef struct TermTexts {
@@ -129,6 +131,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     snprintf(ret->texts[TERM_WAIVER], size, "%s", t->waive_sys_rawio ? "yes" : "no");
     describe_limits(ret->texts[TERM_LIMITS], size, &t->limits);
     describe_network(ret->texts[TERM_NETWORK], size, &t->network);
+    snprintf(ret->texts[TERM_PRIORITY], size, "%d", t->priority);
 }
 
 /* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */

@@ -108,6 +108,7 @@ class MockVfiod(dbus.service.FallbackObject):
                                                  'container': False, 'noiommuSupport': False,
                                                  'noiommuEnabled': False}})}
         self.refusals = {}   # method -> (error name, message)
+        self.unknown_options = set()  # of Acquire, to an older daemon
         self.plan = '{}'
         self.planner = lambda options: True  # or the name of the error with which it refuses
         self.interactive = []  # of each Acquire: may a person be asked?
@@ -203,7 +204,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Groups': [group_path(g) for g in groups], 'Backend': backend, 'Grant': 'fd',
             'VfTokens': dbus.Array([], 's'),
             'Nodes': [], 'Tether': 'lifeline', 'Cookie': '', 'Uid': os.getuid(), 'Pid': 4711, 'Command': 'test', 'Unit': '', 'Rule': 'one (/etc/vfiod/policy.d/1.json:2)',
-            'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'ReservedUntil': dbus.UInt64(0),
+            'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'ReservedUntil': dbus.UInt64(0), 'QueuePosition': dbus.UInt32(0),
             'Failure': '', 'Holders': []})
         for name in names:
             self.set(device_path(name), State='claimed', Claim=claim.path)
@@ -274,6 +275,8 @@ class MockVfiod(dbus.service.FallbackObject):
     def Acquire(self, devices, options, message):
         self.interactive.append(bool(message.get_allow_interactive_authorization()))
         self._called('Acquire', [str(d) for d in devices], {str(k): str(v) for k, v in options.items()})
+        for option in self.unknown_options & set(options):
+            raise dbus.DBusException(f'There is no option "{option}".', name=ERROR + 'UnknownOption')
         return self._make_claim([str(d) for d in devices], options)
 
     @dbus.service.method(NAME + '.Manager', in_signature='asa{sv}', out_signature='s')

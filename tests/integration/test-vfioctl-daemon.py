@@ -264,6 +264,27 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(waiting.returncode, 0)
         self.wait_no_claims()
 
+    def test_wait_over_a_restart(self):
+        """The next daemon has an empty queue, and is asked again."""
+        claim = self.c.acquire(self.nic)
+        waiting = self.begin('exec', '--wait=600', '-d', self.nic.name, 'echo', 'mine')
+
+        def is_waiting():
+            return any(o.get('org.vfiod1.Claim', {}).get('State') == 'waiting' for o in self.c.objects().values())
+        wait(is_waiting, 'it waits')
+        (name, position), = [(c['id'], c['queuePosition']) for c in self.claims() if c['state'] == 'waiting']
+        self.assertEqual(position, 1)
+        status, output = self.vfioctl('status', name)
+        self.assertEqual(status, 0, output)
+        self.assertRegex(output, r'State: waiting\n(.*\n)*\s*Position: 1 in the queue')
+        self.daemon.stop()
+        self.start()
+        self.c = self.client()
+        wait(is_waiting, 'it waits again')
+        claim.close()
+        self.assertEqual(waiting.communicate(timeout=20)[0], 'mine\n')
+        self.wait_no_claims()
+
     def test_reserve(self):
         reserved = self.json('reserve', 'class:ethernet', '--ttl=60', '-r', 'vm 7 arrives')
         self.assertEqual((reserved['device'], reserved['uid']), (self.nic.name, os.getuid()))

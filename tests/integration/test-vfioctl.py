@@ -508,6 +508,12 @@ class ExecTest(ClientTest):
         self.assertIn('{iommufd}', self.fails(2, 'exec', '-d', EDU, '--', 'echo', '{iommufd}'))
         self.wait_released()
 
+    def test_wait_with_a_daemon_without_a_queue(self):
+        self.mock.unknown_options = {'wait'}
+        self.assertEqual(self.succeeds('exec', '--wait=5', '-d', EDU, '--', 'echo', 'mine'), 'mine\n')
+        with_wait, without = [options for _, _, options in self.acquired()]
+        self.assertEqual((with_wait, without), ({'wait': '5'}, {}))
+
     def test_exit_status_is_the_commands(self):
         self.assertEqual(self.run_python('import sys; sys.exit(42)')[0], 42)
         self.assertEqual(self.run_python('import os, signal; os.kill(os.getpid(), signal.SIGTERM)')[0],

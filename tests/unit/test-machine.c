@@ -48,6 +48,17 @@ static void test_impossible_changes_nothing(void **state) {
         assert_false(possible(CLAIM_GONE, e)); /* gone is gone */
 }
 
+/* Who waits has nothing, and leaves no trace. */
+static void test_waiting_holds_nothing(void **state) {
+    FOREACH_TRANSITION(s, e, t) {
+        if (t.next == CLAIM_WAITING)
+            assert_int_equal(t.effects, 0);
+        if (s == CLAIM_WAITING && t.next == CLAIM_GONE)
+            assert_int_equal(t.effects, CLAIM_EFFECT_REFUSE | CLAIM_EFFECT_FORGET);
+    }
+    assert_true(possible(CLAIM_WAITING, CLAIM_EVENT_ALLOWED) && possible(CLAIM_WAITING, CLAIM_EVENT_RELEASE));
+}
+
 static void test_fds_leave_only_on_opened(void **state) {
     FOREACH_TRANSITION(s, e, t) {
         if (t.effects & CLAIM_EFFECT_REPLY) {
@@ -147,6 +158,7 @@ int main(void) {
             cmocka_unit_test(test_tables),
             cmocka_unit_test(test_impossible_changes_nothing),
             cmocka_unit_test(test_a_reservation_touches_nothing),
+            cmocka_unit_test(test_waiting_holds_nothing),
             cmocka_unit_test(test_fds_leave_only_on_opened),
             cmocka_unit_test(test_written_down_before_acting),
             cmocka_unit_test(test_busy_states_wait_for_their_worker),

@@ -94,7 +94,7 @@ static void expect_errors(PolicyParser *p, const char *text, const char *const *
 
 static const struct {
     const char *text;
-    const char *errors[8];
+    const char *errors[10];
 } refused[] = {
         /* the file */
         {"{", {"f:1:2: error: expected a key in double quotes or '}', found the end of the file"}},
@@ -128,7 +128,8 @@ static const struct {
                  "\"who\", "
                  "\"what\", \"until\", \"backend\", \"grant\", \"tether\", \"reset\", \"siblings\", "
                  "\"host-critical\", "
-                 "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\", \"network\""}},
+                 "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\", \"network\", "
+                 "\"priority\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
                         "f:1:32: error: \"who\" must be an object ({} is anybody), found an array",
@@ -577,10 +578,18 @@ static const struct {
          "\"allow\",\n"
          "\"memlock\":1,\n\"untainted\":true,\n\"reason\":\"required\",\n\"limits\":{\"claims\":1},"
          "\n\"noiommu\":"
-         "{\"reason\":\"x\"}}]}",
+         "{\"reason\":\"x\"},\n\"priority\":1}]}",
                 {DENIES("2", "grant"), DENIES("3", "host-critical"), DENIES("4", "memlock"),
                         DENIES("5", "untainted"), DENIES("6", "reason"), DENIES("7", "limits"),
-                        DENIES("8", "noiommu")}},
+                        DENIES("8", "noiommu"), DENIES("9", "priority")}},
+        {"{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{},\n\"priority\":101},\n{\"effect\":\"ask\","
+         "\"who\":"
+         "{},\"what\":{},\"priority\":-101},\n{\"effect\":\"ask\",\"who\":{},\"what\":{},\"priority\":"
+         "\"high\"}]}",
+                {"f:2:12: error: this must be a number from -100 to 100",
+                        "f:3:47: error: this must be a number from -100 to 100",
+                        "f:4:47: error: \"priority\" must be a number, more for who goes first, found a "
+                        "string"}},
 };
 
 static void test_refused(void **state) {
@@ -764,7 +773,7 @@ static void test_defaults(void **state) {
     assert_int_equal(policy->rules->terms.host_critical, HOST_CRITICAL_REFUSE);
     assert_false(policy->rules->terms.untainted || policy->rules->terms.reason_required ||
             policy->rules->terms.waive_sys_rawio);
-    assert_true(policy->rules->terms.memlock_max == 0);
+    assert_true(policy->rules->terms.memlock_max == 0 && policy->rules->terms.priority == 0);
     assert_true(policy->rules->terms.limits.claims == LIMIT_NONE &&
             policy->rules->terms.limits.devices == LIMIT_NONE &&
             policy->rules->terms.limits.claims_per_user == LIMIT_NONE &&

@@ -156,6 +156,8 @@ static void test_memlock_and_untainted(void **state) {
     assert_int_equal(request_set_option(&r, "memlock", "9223372036854775807", &refusal), 0);
     assert_true(r.memlock == REQUEST_MEMLOCK_MAX);
 
+    assert_int_equal(request_set_option(&r, "wait", "604800", &refusal), 0);
+    assert_int_equal(r.wait_sec, REQUEST_WAIT_MAX_SEC);
     assert_int_equal(request_set_option(&r, "untainted", "no", &refusal), 0);
     assert_false(r.untainted);
     expect_refusal(&refusal, request_set_option(&r, "untainted", "yes", &refusal),
@@ -196,11 +198,17 @@ static void test_bad_options(void **state) {
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
                     "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\", "
-                    "\"ticket\" and \"network\""},
+                    "\"ticket\", \"network\" and \"wait\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
                     "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", "
-                    "\"require\", \"ticket\" and \"network\""},
+                    "\"require\", \"ticket\", \"network\" and \"wait\""},
+            {"wait", "0", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"0\" is not a time for \"wait\", expected 1 to 604800 seconds"},
+            {"wait", "604801", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"604801\" is not a time for \"wait\", expected 1 to 604800 seconds"},
+            {"wait", "-1\x1b", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"-1\\x1b\" is not a time for \"wait\", expected 1 to 604800 seconds"},
             {"network", "vlan=4095", VFIOD_ERROR_INVALID_ARGUMENT,
                     "the option \"network\": \"vlan=4095\" is not a VLAN, expected a number from 1 to 4094, "
                     "or 0 "
@@ -315,6 +323,7 @@ static void test_option_types(void **state) {
     assert_string_equal(request_option_type("backend"), "s");
     assert_string_equal(request_option_type("memlock"), "t");
     assert_string_equal(request_option_type("untainted"), "b");
+    assert_string_equal(request_option_type("wait"), "t");
     assert_null(request_option_type("bakend"));
 }
 

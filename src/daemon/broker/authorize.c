@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/reservation.h"
+#include "daemon/broker/waiting.h"
 
 ClaimQuestion *claim_question_free(ClaimQuestion *q) {
     if (!q)
@@ -133,8 +134,12 @@ static void decide_again(void *userdata) {
     ClaimRun *j = userdata;
     int r = plan_again(j, j->question);
 
-    if (r != -EAGAIN)
+    if (r == -EAGAIN)
+        return;
+    if (r >= 0 || !waiting_begin(j))
         finish(j, r);
+    else if (j->claim.state != CLAIM_WAITING)
+        claim_run_feed(j, CLAIM_EVENT_QUEUED);
 }
 
 static void on_answered(void *userdata, Refusal *refusal) {
@@ -148,7 +153,7 @@ static void on_answered(void *userdata, Refusal *refusal) {
         return;
     }
     broker_inquiry_done(&q->inquiry);
-    q->inquiry = (BrokerInquiry){.ready = decide_again, .userdata = j};
+    q->inquiry = (BrokerInquiry){.ready = decide_again, .userdata = j, .place = q->inquiry.place};
     decide_again(j);
 }
 

@@ -61,6 +61,9 @@ struct Broker {
     VfDeclared *vf_declared; /* see vf-declared.h */
     bool vf_waits;           /* some are made after the end of a claim */
     VfChange *vf_changes;    /* under way, see vf-count.h */
+    Queue queue;             /* of claims that wait for devices, see waiting.h */
+    sd_event_source *turn;   /* of the queue: who is next is looked for soon */
+    uint64_t turns;          /* counts that */
     ClaimRun *claims;
     unsigned n_claims;
     claim_changed_t changed;

@@ -15,6 +15,7 @@
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
 #include "daemon/broker/vf-declared.h"
+#include "daemon/broker/waiting.h"
 
 /* In so much time; of calls that are not refused, too, which does not matter to them. */
 #define EXPLANATIONS_USEC UINT64_C(1000000)
@@ -96,8 +97,10 @@ Broker *broker_free(Broker *e) {
     if (e->nodes)
         node_watch_leave(e->nodes);
     e->vf_waits = false;
+    e->changed = NULL; /* what goes now is there for the next daemon, or was told */
     while (e->claims)
         (void) claim_run_free(e->claims);
+    sd_event_source_disable_unref(e->turn);
     vf_changes_done(e);
     vf_declared_done(e);
     e->auth = auth_free(e->auth);
@@ -359,6 +362,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .maker_userdata = e,
             .all_obstacles = q->all_obstacles,
             .describe = q->all_obstacles,
+            .ret_priority = &q->priority,
             .brief = q->brief,
     };
     /* Who is refused again and again is refused before anything is read. */
@@ -390,7 +394,8 @@ int broker_make_plan(Broker *e, BrokerInquiry *q, const Request *request, const 
     if (r >= 0 && request->ticket[0])
         r = reservation_find(e, request, subject, &rivals.reservation, refusal);
     if (r >= 0)
-        r = try_plan(e, q, request, subject, &rivals, &plan, refusal);
+        r = waiting_check(e, q, request, rivals.whole,
+                try_plan(e, q, request, subject, &rivals, &plan, refusal), refusal);
     if (r >= 0)
         r = check_raw_io(e, &plan, refusal);
     if (r < 0)
@@ -456,14 +461,17 @@ static int charge_rebinding(Broker *e, const Plan *plan, const Subject *subject,
 static int make_plan(ClaimRun *j) {
     ClaimQuestion *q = j->question;
     Claim *c = &j->claim;
+    Plan plan = PLAN_NULL;
     int r;
 
     if (q->reserving)
         return reservation_plan(j);
-    r = broker_make_plan(j->broker, &q->inquiry, &q->request, j->subject, &c->plan, &c->refusal);
-    if (r >= 0)
-        r = charge_rebinding(j->broker, &c->plan, j->subject, &c->refusal);
-    return r;
+    r = broker_make_plan(j->broker, &q->inquiry, &q->request, j->subject, &plan, &c->refusal);
+    if (r < 0)
+        return r;
+    plan_done(&c->plan); /* of one that has waited */
+    c->plan = plan;
+    return charge_rebinding(j->broker, &c->plan, j->subject, &c->refusal);
 }
 
 /* The devices are as good as given: a person is asked, a ticket is, or they are taken from their drivers.
@@ -498,6 +506,11 @@ void broker_decide(ClaimRun *j) {
         r = refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
     if (r == -EAGAIN)
         return;
+    if (r < 0 && waiting_begin(j)) {
+        if (c->state != CLAIM_WAITING)
+            claim_run_feed(j, CLAIM_EVENT_QUEUED);
+        return;
+    }
     if (!q->reserving) /* it is compared when it is redeemed */
         broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
     if (r >= 0)
@@ -651,6 +664,11 @@ int broker_release(Broker *e, const char *name, const Subject *subject, Refusal 
         if (j->claim.state == CLAIM_AUTHORIZING)
             (void) refuse(&j->claim.refusal, VFIOD_ERROR_NOT_AUTHORIZED, NULL,
                     "the claim was released while polkit was asking");
+        if (j->claim.state == CLAIM_WAITING) {
+            (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_CLAIMED, &j->claim.plan.members[0].name,
+                    "the claim was released while it waited in the queue");
+            j->claim.refusal.remedy = strdup("Request it again.");
+        }
         claim_run_feed(j, CLAIM_EVENT_RELEASE);
         return 0;
     }
@@ -714,7 +732,7 @@ bool broker_is_idle(const Broker *e) {
 
 bool broker_is_at_rest(const Broker *e) {
     for (const ClaimRun *j = e->claims; j; j = j->next)
-        if (j->done || j->task)
+        if ((j->done && j->claim.state != CLAIM_WAITING) || j->task)
             return false;
     return !e->vf_changes;
 }
@@ -758,6 +776,7 @@ void broker_device_removed(Broker *e, Device *device) {
     ClaimRun *j = claim_run_of(device);
 
     node_watch_drop_idle(e->nodes);
+    waiting_wake(e);
     if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
         return;
     /* A parked sibling is in nobody's hands, and the claim goes on without it. */

@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "core/claim.h"
+#include "core/queue.h"
 #include "daemon/broker/budget.h"
 #include "daemon/broker/holder-search.h"
 #include "daemon/broker/host-source.h"
@@ -42,6 +43,7 @@ typedef enum ClaimChange {
     CLAIM_CHANGED,
     CLAIM_RESHAPED, /* it has other devices */
     CLAIM_MOVED,    /* it hangs on something else */
+    CLAIM_QUEUED,   /* it has another position in the queue */
     CLAIM_REMOVED,  /* still readable during the call */
 } ClaimChange;
 typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);
@@ -126,7 +128,10 @@ typedef struct BrokerInquiry {
     void (*ready)(void *userdata);
     void *userdata;
     Survey survey;
-    SurveyTask *task;   /* owned */
+    SurveyTask *task; /* owned */
+    const QueueEntry
+            *place;     /* borrowed; in the queue, of a claim that waits; NULL: the request has just come */
+    int priority;       /* of the rules that allow it, after the first plan */
     bool all_obstacles; /* the caller wants them, see PlanContext */
     bool begun, brief;
 } BrokerInquiry;
@@ -191,7 +196,7 @@ int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata)
 unsigned broker_n_claims(const Broker *e);
 /* Nothing is claimed, and nobody waits for a claim. */
 bool broker_is_idle(const Broker *e);
-/* Nobody waits for a claim, and no worker is at work for one. */
+/* Nobody waits for a claim but in the queue, and no worker is at work for one. */
 bool broker_is_at_rest(const Broker *e);
 /* Did we open the node of this path to this user? */
 bool broker_has_exposed(const Broker *e, const char *path, uid_t uid);

@@ -12,6 +12,7 @@
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/tether.h"
+#include "daemon/broker/waiting.h"
 #include "daemon/kernel/memlock.h"
 
 void claim_run_announce(ClaimRun *j, ClaimChange change) {
@@ -191,6 +192,7 @@ static void set_state(ClaimRun *j, ClaimState state) {
     assert(state != CLAIM_GONE || !plan_has_bad(&j->claim.plan));
     if (j->claim.state == CLAIM_HELD)
         claim_run_drop_keeper(j);
+    waiting_note_state(j, state);
     j->claim.state = state;
     /* Before anybody hears of it: then everything is back. */
     if (state == CLAIM_GONE || state == CLAIM_QUARANTINED)
@@ -199,8 +201,8 @@ static void set_state(ClaimRun *j, ClaimState state) {
         return;
     if (state == CLAIM_QUARANTINED && j->announced)
         release_healthy(j);
-    if (state != CLAIM_AUTHORIZING &&
-            (in_quarantine || !j->attached)) /* it has no right to its devices yet */
+    if (state != CLAIM_AUTHORIZING && state != CLAIM_WAITING && /* it has no right to its devices yet */
+            (in_quarantine || !j->attached))
         claim_run_attach(j);
     if (state == CLAIM_QUARANTINED)
         audit_quarantined(j->broker->audit, &j->claim);
@@ -277,6 +279,7 @@ bool claim_run_needs_noiommu(const ClaimRun *j) {
     switch (j->claim.state) {
     case CLAIM_REQUESTED:
     case CLAIM_AUTHORIZING:
+    case CLAIM_WAITING:
     case CLAIM_RESERVED:
     case CLAIM_QUARANTINED:
     case CLAIM_GONE:

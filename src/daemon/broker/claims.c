@@ -8,6 +8,7 @@
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
+#include "daemon/broker/waiting.h"
 
 int claims_make_id(char id[static CLAIM_ID_MAX]) {
     static uint64_t numbers[32]; /* fetched together: a system call less in almost every Acquire */
@@ -82,12 +83,15 @@ void claim_run_keep_bad(ClaimRun *j) {
     point_to(j, NULL);
     plan_keep_bad(&j->claim.plan);
     j->dirty = true;
+    waiting_wake(j->broker);
 }
 
 void claim_run_detach(ClaimRun *j) {
-    if (j->attached)
-        point_to(j, NULL);
+    if (!j->attached)
+        return;
+    point_to(j, NULL);
     j->attached = false;
+    waiting_wake(j->broker);
 }
 
 ClaimRun *claim_run_free(ClaimRun *j) {
@@ -102,6 +106,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
             break;
         }
     claim_run_detach(j);
+    j->waiting = waiting_free(j->waiting);
     j->charge = usage_discharge(j->charge);
     if (j->task)
         worker_task_abandon(j->task);

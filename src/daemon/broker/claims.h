@@ -12,6 +12,7 @@
 
 typedef struct ClaimQuestion ClaimQuestion;
 typedef struct Lifeline Lifeline;
+typedef struct Waiting Waiting;
 typedef struct Kept Kept;
 
 #define CLAIM_RUN_EVENTS_MAX 16U
@@ -56,6 +57,7 @@ struct ClaimRun {
 
     UsageCharge *charge;     /* owned; NULL before it is allowed */
     ClaimQuestion *question; /* owned; until it is decided */
+    Waiting *waiting;        /* owned; once it has had to wait, until it is decided */
     WorkerTask *task;        /* borrowed from the pool, while a worker runs for us */
     WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
     WorkerTask *joined_keepers[REQUEST_DEVICES_MAX - 1]; /* of the parts that have joined */

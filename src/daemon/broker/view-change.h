@@ -28,6 +28,7 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_GROUPS = 1 << 10,
     VIEW_PROPERTY_RULE = 1 << 11,
     VIEW_PROPERTY_TETHER = 1 << 12,
+    VIEW_PROPERTY_QUEUE_POSITION = 1 << 13,
 } ViewProperty;
 
 typedef struct ViewListener {

@@ -109,6 +109,10 @@ static int put_reserved_until(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 't', ((const Claim *) q->thing)->until_usec);
 }
 
+static int put_queue_position(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'u', ((const Claim *) q->thing)->queue_position);
+}
+
 static int put_failure(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = q->thing;
     _cleanup_free_ char *text = NULL;
@@ -197,6 +201,7 @@ const ViewField view_claim_fields[] = {
         {"Reason", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_reason},
         {"Since", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_since},
         {"ReservedUntil", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_reserved_until},
+        {"QueuePosition", "u", VIEW_INVALIDATED, VIEW_FOR_OWNER, put_queue_position},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
         {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},

@@ -1,0 +1,428 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The queue for devices that others have: who is next, who leaves it and how, and what keeps nobody waiting."""
+
+import errno
+import os
+import signal
+import socket
+
+import dbus
+
+import harness
+from harness import NOBODY, ROOT_PATH, device_path, needs_root, wait
+from host import VFIO
+from mock_polkit import MockPolkit
+from varlink_client import VarlinkError, VarlinkTestCase
+
+LONG = dbus.UInt64(600)
+
+
+class WaitTestCase(VarlinkTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO, class_code=0x010802)
+        self.before = self.host.binding()
+        self.set_policy([self.rule(), {**self.rule('nobody', user=NOBODY)}])
+        self.prepare()
+        self.start()
+        self.c = self.client()
+
+    def prepare(self):
+        pass
+
+    def nobody(self):
+        os.seteuid(NOBODY)
+        try:
+            return self.client()
+        finally:
+            os.seteuid(0)
+
+    def waiting(self, client=None):
+        """Ids of the claims that wait, the next one first, and their positions as this client sees them."""
+        c = client or self.c
+        found = [p['org.vfiod1.Claim'] for path, p in c.objects().items() if '/claim/' in path]
+        ids = [str(p['Id']) for p in found if p['State'] == 'waiting']
+        positions = {i: int(c.get(f'{ROOT_PATH}/claim/{i}', 'Claim', 'QueuePosition')) for i in ids}
+        return sorted(positions.items(), key=lambda item: item[1])
+
+    def wait_for(self, *devices, client=None, wait_sec=LONG, **options):
+        """An Acquire that waits, once it is in the queue: the pending answer, and the id of the claim."""
+        before = dict(self.waiting())
+        pending = (client or self.c).acquire_later(*devices, wait=wait_sec, **options)
+        wait(lambda: pending.done or len(self.waiting()) > len(before), 'it waits')
+        if pending.done:
+            self.fail(pending.error or 'it has not waited')
+        name, = set(dict(self.waiting())) - set(before)
+        return pending, name
+
+    def positions(self, *names):
+        found = dict(self.waiting())
+        return [found.get(name) for name in names]
+
+    def result(self, pending):
+        wait(lambda: pending.done, 'Acquire is answered')
+        if pending.error:
+            raise pending.error
+        return pending.value[0]
+
+    def end(self, *claims):
+        for claim in claims:
+            claim.close()
+        for claim in claims:
+            self.wait_gone(claim)
+
+
+class WaitTest(WaitTestCase):
+    def test_first_come_first_served(self):
+        claim = self.c.acquire(self.nic)
+        first, a = self.wait_for(self.nic, reason='first')
+        second, b = self.wait_for(self.nic)
+        self.assertEqual(self.positions(a, b), [1, 2])
+        shown = self.c.properties(f'{ROOT_PATH}/claim/{a}', 'Claim')
+        self.assertEqual((shown['State'], shown['Devices'], shown['Reason'], shown['Failure']),
+                         ('waiting', [device_path(self.nic.name)], 'first', ''))
+        self.assertEqual(self.records(), [claim.id + '.json'])  # who waits has nothing
+        with self.refused('DeviceClaimed', claim.id, '2 requests are waiting'):
+            self.c.acquire(self.nic)
+        claim.close()
+        got = self.result(first)
+        self.assertEqual((got.id, got.state, self.nic.driver), (a, 'held', VFIO))
+        self.assertEqual(got.properties()['QueuePosition'], 0)
+        wait(lambda: self.positions(b) == [1], 'the second is next')
+        self.assertFalse(second.done)
+        got.close()
+        self.end(self.result(second))
+        self.assert_untouched(self.before)
+
+    def test_free_devices_need_no_wait(self):
+        self.end(self.c.acquire(self.nic, wait=LONG))
+        with self.refused('GroupInUse'):
+            self.host.hold_node(f'/dev/vfio/{self.disk.group}')
+            self.c.acquire(self.disk, backend='group', wait=LONG)  # nobody tells when that ends
+
+    def test_several_devices(self):
+        """Who waits for two devices is not overtaken on the one that is free, and holds up nobody else."""
+        other = self.host.add_device('0000:08:00.0', group=10, driver=VFIO)
+        wait(lambda: device_path(other.name) in self.c.objects(), 'the third device')
+        self.before = self.host.binding()
+        claim = self.c.acquire(self.nic)
+        both, a = self.wait_for(self.nic, self.disk)
+        with self.refused('DeviceClaimed', self.disk.name, '1 request is waiting for it and came before'):
+            self.c.acquire(self.disk)
+        with self.refused('DeviceClaimed', 'came before'):
+            self.c.plan(self.disk)
+        with self.refused('DeviceClaimed', 'came before'):
+            self.c.manager('Reserve', 'sa{sv}', self.disk.name, {})
+        held = self.c.acquire(other)
+        with self.refused('DeviceClaimed', 'came before'):
+            self.c.add(held, self.disk)
+        self.end(held)
+        one, b = self.wait_for(self.disk)
+        self.assertEqual(self.positions(a, b), [1, 2])
+        self.assertEqual(self.c.device(self.disk)['State'], 'free')
+        claim.close()
+        got = self.result(both)
+        self.assertEqual(len(got.properties()['Devices']), 2)
+        self.assertFalse(one.done)
+        got.close()
+        self.end(self.result(one))
+        self.assert_untouched(self.before)
+
+    def test_time_is_over(self):
+        claim = self.c.acquire(self.nic)
+        self.wait_for(self.nic)
+        with self.refused('DeviceClaimed', claim.id, f'uid {os.getuid()}', 'the wait of 1 s is over', 'position 2'):
+            self.c.acquire(self.nic, wait=dbus.UInt64(1))
+        self.assertEqual(len(self.waiting()), 1)
+        self.end(claim)
+
+    def test_who_leaves(self):
+        claim = self.c.acquire(self.nic)
+        gone = self.client()
+        self.wait_for(self.nic, client=gone)
+        second, b = self.wait_for(self.nic)
+        gone.close()
+        wait(lambda: self.positions(b) == [1], 'the first has left')
+        claim.close()
+        self.end(self.result(second))
+        self.assert_untouched(self.before)
+
+    def test_who_leaves_over_varlink(self):
+        claim = self.c.acquire(self.nic)
+        peer = self.peer()
+        peer.send('Acquire', {'devices': [self.nic.name], 'wait': 600})
+        wait(lambda: len(self.waiting()) == 1, 'it waits')
+        second, b = self.wait_for(self.nic)
+        peer.close()
+        wait(lambda: self.positions(b) == [1], 'the first has left')
+        claim.close()
+        self.end(self.result(second))
+
+    def test_varlink(self):
+        claim = self.c.acquire(self.nic)
+        with self.peer() as peer, self.peer() as other:
+            peer.send('Acquire', {'devices': [self.nic.name], 'wait': 600})
+            wait(lambda: len(self.waiting()) == 1, 'it waits')
+            (name, _), = self.waiting()
+            shown = other.call('List', {'claim': name})['claim']
+            self.assertEqual((shown['state'], shown['queuePosition'], shown['devices']), ('waiting', 1, [self.nic.name]))
+            claim.close()
+            reply, fds = peer.reply()
+            self.assertEqual(reply['claim'], name)
+            for fd in fds.values():
+                os.close(fd)
+        wait(lambda: not self.records(), 'it is over')
+
+    @needs_root
+    def test_a_process_that_ended(self):
+        """Its connection lives on in another process."""
+        claim = self.c.acquire(self.nic)
+        path, message = self.socket_path(), b'{"method":"org.vfiod.Broker.Acquire","parameters":{"devices":["%s"],"wait":600}}\0'
+        left, right = socket.socketpair()
+        child = os.fork()
+        if child == 0:
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(path)
+            s.sendall(message % self.nic.name.encode())
+            socket.send_fds(right, [b'x'], [s.fileno()])
+            signal.pause()
+        _, fds, _, _ = socket.recv_fds(left, 1, 1)
+        left.close()
+        right.close()
+        try:
+            wait(lambda: len(self.waiting()) == 1, 'it waits')
+            second, b = self.wait_for(self.nic)
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            wait(lambda: self.positions(b) == [1], 'the first has left')
+        finally:
+            for fd in fds:
+                os.close(fd)
+        claim.close()
+        self.end(self.result(second))
+
+    def test_released(self):
+        claim = self.c.acquire(self.nic)
+        first, a = self.wait_for(self.nic, cookie='mine')
+        with self.refused('CookieInUse', a):
+            self.c.acquire(self.disk, cookie='mine')
+        second, b = self.wait_for(self.nic)
+        self.c.manager('Release', 'sa{sv}', 'cookie:mine', {})
+        with self.refused('DeviceClaimed', 'released while it waited'):
+            self.result(first)
+        self.assertEqual(self.positions(a, b), [None, 1])
+        claim.close()
+        self.end(self.result(second))
+        self.assert_untouched(self.before)
+
+    def test_bad_values(self):
+        claim = self.c.acquire(self.nic)
+        for bad in (dbus.UInt64(0), dbus.UInt64(604801), dbus.UInt64(2**64 - 1)):
+            with self.refused('InvalidArgument', 'wait'):
+                self.c.acquire(self.nic, wait=bad)
+        for bad in (dbus.Int32(-1), 'forever', True):
+            with self.refused('InvalidArgument', 'wait'):
+                self.c.acquire(self.nic, wait=bad)
+        with self.refused('InvalidArgument', 'cannot be waited for'):
+            self.c.add(claim, self.disk, wait=LONG)
+        with self.refused('UnknownOption', 'wait'):
+            self.c.manager('Reserve', 'sa{sv}', self.disk.name, {'wait': LONG})
+        with self.peer() as peer:
+            for bad in (-1, 0, 604801, 'x', 1.5):
+                with self.assertRaises(VarlinkError):
+                    peer.call('Acquire', {'devices': [self.nic.name], 'wait': bad})
+        self.assertEqual(self.waiting(), [])
+        self.end(claim)
+
+    def test_policy_decides_when_the_turn_has_come(self):
+        claim = self.c.acquire(self.nic)
+        first, _ = self.wait_for(self.nic)
+        self.set_policy([self.rule('no-more', effect='deny')])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertFalse(first.done)
+        claim.close()
+        with self.refused('AccessDenied', 'no-more'):
+            self.result(first)
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_the_device_is_pulled_out(self):
+        claim = self.c.acquire(self.nic)
+        first, _ = self.wait_for(self.nic)
+        self.host.remove_device(self.nic)
+        claim.close()
+        with self.refused('NoSuchDevice', self.nic.name):
+            self.result(first)
+
+    def test_the_device_is_quarantined(self):
+        claim = self.c.acquire(self.nic)
+        first, _ = self.wait_for(self.nic)
+        self.kernel.fail('reset', self.nic.address, errno.ENOTTY)
+        claim.close()
+        with self.refused('DeviceQuarantined', self.nic.name):
+            self.result(first)
+
+    def test_reserved_devices(self):
+        path, ticket, _ = self.c.manager('Reserve', 'sa{sv}', self.nic.name, {})
+        first, a = self.wait_for(self.nic)
+        with self.refused('DeviceReserved', '1 request is waiting'):
+            self.c.acquire(self.nic)
+        claim = self.c.acquire(ticket=str(ticket))  # its redeemer is before all of them
+        self.assertEqual(self.positions(a), [1])
+        claim.close()
+        self.end(self.result(first))
+        self.c.manager('Reserve', 'sa{sv}', self.nic.name, {'ttl': dbus.UInt64(1)})
+        second, _ = self.wait_for(self.nic)
+        self.end(self.result(second))  # it expires
+        self.assert_untouched(self.before)
+
+    def test_the_daemon_stops(self):
+        claim = self.c.acquire(self.nic)
+        first, _ = self.wait_for(self.nic)
+        self.daemon.stop()
+        with self.refused('ShuttingDown'):
+            self.result(first)
+        self.start()
+        self.c = self.client()
+        self.assertEqual(self.waiting(), [])
+        claim.client = self.c
+        second, _ = self.wait_for(self.nic)
+        claim.close()
+        self.end(self.result(second))
+        self.assert_untouched(self.before)
+
+    def test_the_daemon_is_killed(self):
+        claim = self.c.acquire(self.nic)
+        first, a = self.wait_for(self.nic)
+        self.daemon.kill()
+        self.start()
+        with self.refused('org.freedesktop.DBus.Error.NoReply'):
+            self.result(first)
+        self.c = self.client()
+        self.assertEqual(self.waiting(), [])
+        claim.client = self.c
+        self.end(claim)
+        self.assert_untouched(self.before)
+
+
+class FamilyTest(WaitTestCase):
+    def prepare(self):
+        self.pf = self.host.add_device('0000:04:00.0', group=4, driver='igb')
+        self.vfs = [self.host.add_device(f'0000:04:10.{i}', group=20 + i, driver='igbvf', physfn=self.pf) for i in range(2)]
+
+    def test_virtual_functions(self):
+        """Functions of one card do not keep each other waiting, and what can never be had keeps nobody from them."""
+        claim = self.c.acquire(self.vfs[0])
+        first, _ = self.wait_for(self.vfs[0])
+        self.end(self.c.acquire(self.vfs[1]))
+        with self.refused('DeviceClaimed', self.vfs[0].name):
+            self.c.acquire(self.pf, wait=LONG)  # its functions stay when their claims end
+        claim.close()
+        self.end(self.result(first))
+
+
+class AskTest(WaitTestCase):
+    def prepare(self):
+        self.set_policy([self.rule('disk', device=self.disk.name), self.rule('asks', effect='ask')])
+        self.polkit = MockPolkit(self.bus.address)
+        self.addCleanup(self.polkit.close)
+
+    def test_a_person_is_asked_when_the_turn_has_come(self):
+        """Who is asked about keeps nobody waiting; too late is not in vain."""
+        first = self.c.acquire_later(self.nic)
+        wait(lambda: len(self.polkit.questions) == 1, 'polkit is asked')
+        self.polkit.questions[0].answer(True)
+        claim = self.result(first)
+        second, b = self.wait_for(self.nic)
+        third, c = self.wait_for(self.nic)
+        self.assertEqual(len(self.polkit.questions), 1)
+        claim.close()
+        wait(lambda: len(self.polkit.questions) == 3, 'polkit is asked about both')
+        wait(lambda: self.waiting() == [], 'both are out of the queue')
+        of_second, of_third = self.polkit.questions[1:]
+        of_third.answer(True)
+        got = self.result(third)
+        self.assertFalse(second.done)
+        of_second.answer(True)
+        wait(lambda: self.positions(b) == [1], 'it is back in the queue')
+        got.close()
+        got = self.result(second)  # and nobody was asked again
+        self.assertEqual((len(self.polkit.questions), got.id), (3, b))
+        self.end(got)
+        self.assert_untouched(self.before)
+
+    def test_no(self):
+        first = self.c.acquire_later(self.nic)
+        wait(lambda: len(self.polkit.questions) == 1, 'polkit is asked')
+        self.polkit.questions[0].answer(True)
+        claim = self.result(first)
+        second, _ = self.wait_for(self.nic)
+        claim.close()
+        wait(lambda: len(self.polkit.questions) == 2, 'polkit is asked')
+        self.polkit.questions[1].answer(False)
+        with self.refused('NotAuthorized'):
+            self.result(second)
+        wait(lambda: not self.records(), 'it is over')
+
+
+@needs_root
+class UsersTest(WaitTestCase):
+    def prepare(self):
+        self.set_policy([self.rule(priority=-5), self.rule('nobody', user=NOBODY, priority=5)])
+
+    def test_priority(self):
+        n = self.nobody()
+        claim = self.c.acquire(self.nic)
+        low, a = self.wait_for(self.nic, self.disk)
+        high, b = self.wait_for(self.nic, client=n)
+        self.assertEqual(self.positions(b, a), [1, 2])
+        self.assertEqual(self.waiting(n), [(a, 0), (b, 1)])  # that of others is not shown
+        # Who does not wait is measured as if they did.
+        with self.refused('DeviceClaimed', 'came before'):
+            self.c.acquire(self.disk)
+        overtaker = n.acquire(self.disk)
+        claim.close()
+        got = self.result(high)
+        got.close()
+        wait(lambda: self.positions(a) == [1], 'the other is next')
+        self.assertFalse(low.done)
+        overtaker.close()
+        self.end(self.result(low))
+        self.assert_untouched(self.before)
+
+    def test_strangers(self):
+        claim = self.c.acquire(self.nic)
+        first, a = self.wait_for(self.nic)
+        n = self.nobody()
+        with self.refused('NotOwner'):
+            n.manager('Release', 'sa{sv}', a, {})
+        second, b = self.wait_for(self.nic, client=n)
+        self.c.manager('Release', 'sa{sv}', b, {})  # root may
+        with self.refused('DeviceClaimed', 'released while it waited'):
+            self.result(second)
+        claim.close()
+        self.end(self.result(first))
+
+    def test_many(self):
+        """One user has so many requests in the queue, however many it sends, and leaves it with all of them."""
+        claim = self.c.acquire(self.nic)
+        n = self.nobody()
+        pending = [n.acquire_later(self.nic, wait=LONG) for _ in range(100)]
+        wait(lambda: sum(p.done for p in pending) == 68, 'the others are refused')
+        for p in pending:
+            if p.done:
+                self.assertEqual(p.error.get_dbus_name(), harness.ERROR + 'LimitExceeded')
+                self.assertIn('has 32 requests waiting', p.error.get_dbus_message())
+        self.assertEqual([position for _, position in self.waiting()], list(range(1, 33)))
+        first, a = self.wait_for(self.nic)  # others are not refused for that
+        n.close()
+        wait(lambda: self.positions(a) == [1], 'all of them have left')
+        claim.close()
+        self.end(self.result(first))
+        self.assert_untouched(self.before)
+
+
+if __name__ == '__main__':
+    harness.main()
