@@ -62,6 +62,7 @@ static const Values verb_arguments[] = {
         {"list", .sources = SOURCE_FILTERS},
         {"watch", .sources = SOURCE_FILTERS},
         {"status", .sources = SOURCE_DEVICES | SOURCE_GROUPS | SOURCE_CLAIMS},
+        {"topology", .sources = SOURCE_DEVICES | SOURCE_GROUPS | SOURCE_CLAIMS},
         {"plan", .sources = SOURCE_DEVICES},
         {"setup", .sources = SOURCE_DEVICES},
         {"hold", .sources = SOURCE_DEVICES},

@@ -102,8 +102,8 @@ static const Cell *cell_at(const Table *t, size_t row, size_t column) {
     return t->cells + row * t->n_columns + column;
 }
 
-static const char *cell_text(const Cell *cell) {
-    return cell->text ? cell->text : "-";
+static const char *cell_text(const Table *t, size_t column, const Cell *cell) {
+    return cell->text ? cell->text : t->columns[column].blank ? "" : "-";
 }
 
 int table_find_column(const TableColumn *columns, size_t n_columns, const char *name) {
@@ -170,7 +170,7 @@ static size_t natural_width(const Table *t, const TableStyle *style, size_t colu
     size_t width = style->legend ? text_width(t->columns[column].header) : 0;
 
     for (size_t r = 0; r < t->n_rows; r++)
-        width = MAX(width, text_width(cell_text(cell_at(t, r, column))));
+        width = MAX(width, text_width(cell_text(t, column, cell_at(t, r, column))));
     return width;
 }
 
@@ -260,12 +260,16 @@ static void add_line(
     size_t blanks = 0; /* owed before the next text, so that no line ends with any */
 
     for (size_t c = 0; c < t->n_columns; c++) {
-        const char *text = row ? cell_text(row + c) : t->columns[c].header;
+        const char *text = row ? cell_text(t, c, row + c) : t->columns[c].header;
         Colour colour = row ? row[c].colour : COLOUR_BOLD;
         bool coloured = style->colours && colour != COLOUR_NONE;
 
         if (widths[c] == DROPPED)
             continue;
+        if (!*text) {
+            blanks += widths[c] + strlen(COLUMN_GAP);
+            continue;
+        }
         strbuf_addf(out, "%*s", (int) blanks, "");
         if (coloured)
             strbuf_add(out, colour_on(colour));
@@ -293,7 +297,7 @@ char *table_format(const Table *t, const TableStyle *style) {
     if (!widths || t->failed)
         return NULL;
     for (size_t r = 0; style->name && r < t->n_rows; r++)
-        strbuf_addf(&out, "%s\n", cell_text(cell_at(t, r, 0)));
+        strbuf_addf(&out, "%s\n", cell_text(t, 0, cell_at(t, r, 0)));
     if (style->name)
         return strbuf_steal(&out);
     lay_out(t, style, widths);

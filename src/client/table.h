@@ -26,6 +26,7 @@ typedef struct TableColumn {
     unsigned cut;  /* its cells may be cut to so many characters, before any column is dropped; 0: never */
     unsigned drop; /* the column with the highest number is dropped first; 0: never */
     bool wide;     /* shown only where the style asks for all columns */
+    bool blank;    /* an empty cell shows nothing, instead of "-" */
 } TableColumn;
 
 typedef struct Table Table;

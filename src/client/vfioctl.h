@@ -77,6 +77,7 @@ typedef struct Options {
 VfiodRequest options_request(const Options *o, const char *const *devices, size_t n_devices);
 
 int verb_list(const Options *o, VfiodErrorText *error);
+int verb_topology(const Options *o, VfiodErrorText *error);
 int verb_watch(const Options *o, VfiodErrorText *error);
 int verb_status(const Options *o, VfiodErrorText *error);
 int verb_plan(const Options *o, VfiodErrorText *error);

@@ -109,9 +109,11 @@ typedef enum DeviceFactMask {
     DEVICE_FACT_SEEN_CAPS = 1 << 15, /* what is remembered of that (inventory.h): costs nothing */
     /* Of no device but the host: which mediated devices its drivers can make, see survey_get_mdev_types(). */
     DEVICE_FACT_MDEV_TYPES = 1 << 16,
+    DEVICE_FACT_IOMMU_UNIT = 1 << 17, /* for readers, and recorded */
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
+#define IOMMU_UNIT_MAX 64U
 #define PROPERTIES_MAX 256U              /* of one device in the udev database */
 #define PROPERTIES_SIZE_MAX (64U * 1024) /* of all of them together */
 
@@ -140,8 +142,10 @@ typedef struct DeviceFacts {
     AcsPath acs;
     bool has_acs_blocker; /* as in AcsReport */
     DeviceName acs_blocker;
-    char slot_path[SLOT_PATH_MAX]; /* where it is plugged in, whatever numbers the buses have: the kernel's
-                                    * way to name a path (kernel-parameters, pci=), "0000:00:1c.0/00.0" */
+    char slot_path[SLOT_PATH_MAX];   /* where it is plugged in, whatever numbers the buses have: the kernel's
+                                      * way to name a path (kernel-parameters, pci=), "0000:00:1c.0/00.0" */
+    char iommu_unit[IOMMU_UNIT_MAX]; /* which of the host's IOMMUs it is behind, as the kernel calls them:
+                                      * "dmar0"; "": none */
     char serial[PCI_SERIAL_MAX]; /* Device Serial Number as lspci writes it, "00-1b-21-ff-ff-a1-b2-c3"; "": it
                                     has none */
     char **properties;           /* owned; of the udev database, "ID_PATH=pci-0000:06:0d.0", ended by NULL */

@@ -145,6 +145,8 @@ static int check_device(FieldReader *r, const JsonNode *object, void *target) {
     const int index = d->snapshot.vfio_index;
     char expected[DEVICE_NODE_MAX];
 
+    if (d->facts.has_acs_blocker && d->facts.acs != ACS_INCOMPLETE)
+        return fields_fail(r, object, "\"acsBlocker\" is only for the \"acsPath\" \"incomplete\"");
     if (!d->node[0])
         return 0;
     if (index < 0 || !streq(d->node, device_node_path(d->snapshot.name.kind, index, expected)))
@@ -185,6 +187,10 @@ static const Field device_fields[] = {
                 "enable", RecordedDevice, facts.enable_count, 0, INT_MAX, .fact = DEVICE_FACT_ENABLE_COUNT),
         FIELD_CUSTOM("acsPath", RecordedDevice, facts.acs, JSON_STRING, read_acs_path, write_acs_path,
                 .fact = DEVICE_FACT_ACS),
+        FIELD_CUSTOM("acsBlocker", RecordedDevice, facts.acs_blocker, JSON_STRING, document_read_name,
+                document_write_name, .flags = FIELD_IF_KNOWN,
+                .known = offsetof(RecordedDevice, facts.has_acs_blocker)),
+        FIELD_TEXT("iommuUnit", RecordedDevice, facts.iommu_unit, .fact = DEVICE_FACT_IOMMU_UNIT),
         FIELD_TEXT("slotPath", RecordedDevice, facts.slot_path, .fact = DEVICE_FACT_SLOT_PATH),
         FIELD_CUSTOM("serial", RecordedDevice, facts.serial, JSON_STRING, read_serial, write_serial,
                 .fact = DEVICE_FACT_SERIAL),

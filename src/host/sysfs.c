@@ -702,6 +702,15 @@ static int read_slot_path(int at, const DeviceName *name, DeviceFacts *f) {
     return 1;
 }
 
+static int read_iommu_unit(int at, const DeviceName *name, DeviceFacts *f) {
+    ssize_t n = read_link_basename_at(at, "iommu", f->iommu_unit, sizeof(f->iommu_unit));
+
+    if (n >= 0 && utf8_is_valid(f->iommu_unit))
+        return 1;
+    f->iommu_unit[0] = '\0';
+    return n == -ENOENT;
+}
+
 static int read_serial(int at, const DeviceName *name, DeviceFacts *f) {
     return parse_config(name, parse_serial, f->serial) >= 0;
 }
@@ -734,6 +743,7 @@ static const struct {
         {DEVICE_FACT_ENABLE_COUNT, read_enable_count},
         {DEVICE_FACT_ACS, read_acs},
         {DEVICE_FACT_SLOT_PATH, read_slot_path},
+        {DEVICE_FACT_IOMMU_UNIT, read_iommu_unit},
         {DEVICE_FACT_SERIAL, read_serial},
         {DEVICE_FACT_PROPERTIES, read_properties},
         {DEVICE_FACT_DESCENDANTS, read_descendants},

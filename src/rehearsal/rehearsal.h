@@ -98,6 +98,10 @@ typedef struct RehearsalSetup {
  * this file beside the policy of the host, as from rehearsal_explain()}. Never proposes what weakens the
  * host: a device that it needs, or without an IOMMU, is left to be refused, and the refusal says why. */
 int rehearsal_setup(Rehearsal *r, const RehearsalSetup *setup, struct json_object **ret, char **ret_problem);
+/* The devices of a host, as the daemon lists them: {"devices": [{"name", "vendor", …, "group": number or
+ * null, "slotPath", "parent", "numaNode", "iommuUnit", "acsPath": {"path", "blocker"}, "hostCritical"}],
+ * "selected": [names of those that words mean]}. words: devices in any spelling, ended by NULL. */
+int rehearsal_list(const char *host, const char *const *words, struct json_object **ret, char **ret_problem);
 /* Records the host. policy: whose users and groups are recorded, as in RehearsalConfig. */
 int rehearsal_snapshot(
         const char *const *policy, bool with_serials, struct json_object **ret, char **ret_problem);

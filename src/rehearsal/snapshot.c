@@ -14,6 +14,8 @@
 
 /* ---- Devices, groups, kernel ---- */
 
+#define RECORDED_FACTS ((unsigned) (DEVICE_FACT_ALL | DEVICE_FACT_IOMMU_UNIT))
+
 typedef struct Recorder {
     struct json_object *devices, *groups; /* borrowed */
     bool with_serials;
@@ -24,9 +26,9 @@ static int read_facts(const Device *d, DeviceFacts *ret) {
     const unsigned strict = DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_RESET_METHODS;
     int r;
 
-    r = sysfs_read_facts(NULL, d, DEVICE_FACT_ALL, ret);
+    r = sysfs_read_facts(NULL, d, RECORDED_FACTS, ret);
     if (r < 0 && r != -ENODEV && r != -ENOMEM)
-        r = sysfs_read_facts(NULL, d, DEVICE_FACT_ALL & ~strict, ret);
+        r = sysfs_read_facts(NULL, d, RECORDED_FACTS & ~strict, ret);
     return r;
 }
 
@@ -54,6 +56,25 @@ static int add_group(Group *g, void *userdata) {
     return r < 0 ? r : json_append(recorder->groups, host_snapshot_group_to_json(g, &facts));
 }
 
+/* Which IOMMU a device is behind is worth recording where there are several. Versions before this one refuse
+ * what they do not know. */
+static void forget_only_iommu(struct json_object *devices) {
+    const char *first = NULL;
+
+    for (size_t i = 0; i < json_object_array_length(devices); i++) {
+        struct json_object *unit = NULL;
+        const char *name;
+
+        (void) json_object_object_get_ex(json_object_array_get_idx(devices, i), "iommuUnit", &unit);
+        name = unit ? json_object_get_string(unit) : "";
+        if (first && *name && !streq(first, name))
+            return;
+        first = first ?: *name ? name : NULL;
+    }
+    for (size_t i = 0; i < json_object_array_length(devices); i++)
+        json_object_object_del(json_object_array_get_idx(devices, i), "iommuUnit");
+}
+
 static int add_devices(struct json_object *o, HostView *host, bool with_serials, char **ret_problem) {
     _cleanup_json_ struct json_object *devices = json_object_new_array(), *groups = json_object_new_array();
     Recorder recorder = {.devices = devices, .groups = groups, .with_serials = with_serials};
@@ -67,6 +88,8 @@ static int add_devices(struct json_object *o, HostView *host, bool with_serials,
         r = inventory_foreach_device(inventory, add_device, &recorder);
     if (r >= 0)
         r = inventory_foreach_group(inventory, add_group, &recorder);
+    if (r >= 0)
+        forget_only_iommu(devices);
     if (r >= 0)
         r = json_add(o, "devices", TAKE_PTR(devices));
     if (r >= 0)

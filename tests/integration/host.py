@@ -105,7 +105,7 @@ class Host:
     def add_device(self, address, group=None, driver=None, host_driver=None, reset='flr bus', vendor=0x8086,
                    device=0x10D3, subsystem_vendor=0x8086, subsystem_device=0xA01F, class_code=0x020000, revision=0,
                    parent=None, numa_node=-1, removable=None, acs=None, port_type=ENDPOINT, config_size=4096,
-                   override=None, path=None, physfn=None):
+                   override=None, path=None, physfn=None, iommu=None):
         """driver: bound to it now. host_driver: the one that would take it (default: driver, unless that is a
         vfio driver). physfn: it is a virtual function of that device."""
         k = self.kernel
@@ -139,6 +139,9 @@ class Host:
             if group is not None:
                 k.link(path + '/iommu_group', f'/sys/kernel/iommu_groups/{group}')
                 k.link(f'/sys/kernel/iommu_groups/{group}/devices/{address}', path)
+            if iommu:
+                os.makedirs(f'{k.root}/sys/devices/virtual/iommu/{iommu}', exist_ok=True)
+                k.link(path + '/iommu', f'/sys/devices/virtual/iommu/{iommu}')
             if physfn:
                 number = sum(name.startswith('virtfn') for name in os.listdir(k.root + physfn.path))
                 k.link(path + '/physfn', physfn.path)

@@ -152,7 +152,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Group': group_path(group) if group is not None else '/', 'State': 'free', 'Claim': '/', 'NumaNode': -1,
             'QuarantineCause': '', 'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
             'VirtualFunctionsMax': dbus.UInt16(0), 'VirtualFunctions': dbus.Array([], 'o'), 'PhysicalFunction': dbus.ObjectPath('/'),
-            'Network': '', 'Capabilities': {}, 'Access': 'deny',
+            'SlotPath': '', 'Parent': dbus.ObjectPath('/'), 'IommuUnit': '', 'Network': '', 'Capabilities': {}, 'Access': 'deny',
             **properties})
 
     def add_group(self, number, *devices, **properties):

@@ -17,7 +17,7 @@ class ObjectsTest(VfiodTestCase):
         self.port = self.host.add_device('0000:00:1c.0', group=3, driver='pcieport', class_code=0x060400, reset='',
                                          device=0xA110, acs=ACS_ISOLATES, port_type=ROOT_PORT)
         self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e', parent=self.port, numa_node=1,
-                                        removable='removable', revision=3)
+                                        removable='removable', revision=3, iommu='dmar0')
         self.edu = self.host.add_device('0000:07:00.0', group=9, driver=VFIO, vendor=0x1234, device=0x11E8,
                                         class_code=0x00FF00, reset='')
         self.lone = self.host.add_device('10000:01:00.0', driver='nvme', class_code=0x010802)
@@ -37,7 +37,8 @@ class ObjectsTest(VfiodTestCase):
         expected = {'Name': 'pci:0000:06:00.0', 'Vendor': 0x8086, 'Product': 0x10D3, 'SubsystemVendor': 0x8086,
                     'SubsystemProduct': 0xA01F, 'Class': 0x020000, 'Revision': 3, 'Driver': 'e1000e',
                     'DriverOverride': '', 'Group': f'{ROOT_PATH}/group/8', 'VfioNode': '', 'State': 'free',
-                    'Claim': '/', 'NumaNode': 1, 'Removable': 'removable'}
+                    'Claim': '/', 'NumaNode': 1, 'Removable': 'removable', 'SlotPath': '0000:00:1c.0/00.0', 'Parent': '/',
+                    'IommuUnit': 'dmar0'}
         self.assertEqual({k: p[k] for k in expected}, expected)
         self.assertEqual(sorted(p['ResetMethods']), ['bus', 'flr'])
         self.assertNotIn('AcsPath', p)  # costly: only Get reads them
@@ -49,6 +50,8 @@ class ObjectsTest(VfiodTestCase):
         edu = self.c.device(self.edu)
         self.assertEqual((edu['Driver'], edu['VfioNode'], list(edu['ResetMethods']), edu['Removable']),
                          (VFIO, '/dev/vfio/devices/vfio0', [], 'unknown'))
+        port = self.c.device(self.port)
+        self.assertEqual((port['SlotPath'], port['IommuUnit']), ('0000:00:1c.0', ''))
         lone = self.c.device(self.lone)
         self.assertEqual((lone['Name'], lone['Group'], lone['NumaNode']), ('pci:10000:01:00.0', '/', -1))
 

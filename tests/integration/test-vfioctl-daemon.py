@@ -5,13 +5,15 @@
 import json
 import os
 import pathlib
+import pwd
+import re
 import signal
 import subprocess
 import sys
 
 import harness
 from harness import NOBODY, VfiodTestCase, needs_root, wait
-from host import VFIO
+from host import ROOT_PORT, VFIO
 
 SHOW_FDS = 'import json, os; print(json.dumps([os.readlink("/proc/self/fd/%i" % n) for n in (3, 4, 5)]))'
 
@@ -55,6 +57,55 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(self.json('status')['manager']['devices'], 2)
         for verb in (['list'], ['list', '--groups'], ['status'], ['status', self.nic.name], ['status', 'group:8']):
             self.assertEqual(self.vfioctl(*verb)[0], 0)
+
+    def test_topology(self):
+        port = self.host.add_device('0000:00:1c.0', group=20, driver='pcieport', class_code=0x060400, port_type=ROOT_PORT)
+        for function, group in ((0, 20), (1, 20), (2, 21)):
+            self.host.add_device(f'0000:09:00.{function}', group=group, driver='e1000e', parent=port, numa_node=function)
+        self.host.add_sriov(self.nic, group=100)
+        self.vfioctl('vf', self.nic.name, '--count', '2')
+        wait(lambda: len(self.json('list')) == 8, 'all devices are there')
+        before, claim = self.host.binding(), self.c.acquire(self.disk)
+        user = pwd.getpwuid(os.getuid()).pw_name
+
+        def topology(*arguments, locale='C.UTF-8'):
+            process = self.tool('env', f'LC_ALL={locale}', os.environ['VFIOCTL'], 'topology', *arguments)
+            output, _ = process.communicate(timeout=20)
+            return process.returncode, output
+
+        status, output = topology('--no-legend')
+        self.assertEqual(status, 0, output)
+        self.assertEqual(re.findall(r'─(\S+)', output),
+                         ['pci:0000:00:1c.0', *(f'pci:0000:09:00.{i}' for i in (0, 1, 2)), self.nic.name,
+                          *(f.name for f in self.nic.functions), self.disk.name])
+        self.assertRegex(output, r' 20 ┌ +└─pci:0000:00:1c.0 +root port +pcieport .*lacks ACS\n')
+        self.assertRegex(output, r'    └ +├─pci:0000:09:00.1 +ethernet +e1000e .*NUMA node 1\n')
+        self.assertRegex(output, r' 21 +└─pci:0000:09:00.2 ')
+        self.assertRegex(output, r'100 +├─pci:0000:06:10.0 +ethernet VF ')
+        self.assertRegex(output, rf'  9 +└─{self.disk.name} +nvme +vfio-pci .*held by {user} \({os.getuid()}\)\n')
+        self.assertIn('Group 20 has 3 devices: pci:0000:00:1c.0 (root port) lacks ACS, and so does not isolate what is below '
+                      'it.\n', output)
+        self.assertEqual(len(re.findall(r'[|`]-pci:', topology(locale='C')[1])), 8)
+
+        for word, shown in (('09:00.1', ['pci:0000:00:1c.0', 'pci:0000:09:00.0', 'pci:0000:09:00.1']),
+                            ('group:21', ['pci:0000:00:1c.0', 'pci:0000:09:00.2']),
+                            (self.nic.name, [self.nic.name, *(f.name for f in self.nic.functions)]),
+                            (claim.id, [self.disk.name])):
+            status, output = topology(word)
+            self.assertEqual((status, re.findall(r'pci:[0-9a-f:.]+(?=  )', output)), (0, shown), output)
+        self.assertEqual(self.vfioctl('topology', '09:00.7')[0], 14)
+        self.assertEqual(self.vfioctl('topology', 'group:77')[0], 15)
+        self.assertEqual(self.vfioctl('topology', 'group:x')[0], 10)
+
+        whole = self.json('topology')
+        devices = [d for root in whole['roots'] for d in root['below']]
+        self.assertEqual([(d['name'], d['role'], d.get('isolates'), len(d['below'])) for d in devices],
+                         [('pci:0000:00:1c.0', 'root-port', False, 3), (self.nic.name, 'function', None, 2),
+                          (self.disk.name, 'function', None, 0)])
+        self.assertEqual([(g['id'], len(g['devices'])) for g in whole['groups']],
+                         [(8, 1), (9, 1), (20, 3), (21, 1), (100, 1), (101, 1)])
+        self.assertEqual([(c['id'], c['uid'], c['user']) for c in whole['claims']], [(claim.id, os.getuid(), user)])
+        self.assertEqual(self.host.binding(), before)
 
     def test_what_devices_can_do(self):
         self.disk.caps.pasid_bits, self.disk.caps.migration = 20, 1 | 2

@@ -64,6 +64,7 @@ class CountTest(FunctionsTestCase):
         self.assertEqual(self.names(), [device_path(f.name) for f in vf])  # at once, whatever udev does
         shown = self.c.device(vf[1])
         self.assertEqual((shown['PhysicalFunction'], shown['VirtualFunctionsMax']), (device_path(self.pf.name), 0))
+        self.assertEqual(shown['Parent'], device_path(self.pf.name))
         self.assertEqual(self.c.device(self.pf)['PhysicalFunction'], '/')
         self.assertEqual(self.c.device(self.pf)['VirtualFunctionsMax'], 4)
         self.assertEqual(vf[0].driver, 'ixgbevf')

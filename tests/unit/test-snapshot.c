@@ -228,6 +228,38 @@ static void test_written_as_ever(void **state) {
     json_object_put(without_serials);
 }
 
+/* Members that records of earlier versions lack. */
+static void test_where_devices_are(void **state) {
+    const DeviceName name = {.pci_bus = 3}, port = {.slot = 0x1c};
+    const DeviceFacts facts = {.known = DEVICE_FACT_ACS | DEVICE_FACT_IOMMU_UNIT,
+            .numa_node = -1,
+            .enable_count = -1,
+            .acs = ACS_INCOMPLETE,
+            .has_acs_blocker = true,
+            .acs_blocker = port,
+            .iommu_unit = "dmar1"};
+    struct json_object *o = json_object_new_object(), *devices = json_object_new_array();
+    _cleanup_(host_snapshot_freep) HostSnapshot *s = NULL;
+    _cleanup_(device_facts_done) DeviceFacts f;
+    const Device d = {.name = name};
+    FactSource source;
+    Device *again;
+
+    json_object_array_add(devices, host_snapshot_device_to_json(&d, &facts, false));
+    json_object_object_add(o, "version", json_object_new_int(SNAPSHOT_VERSION));
+    json_object_object_add(o, "devices", devices);
+    s = parse(json_object_to_json_string(o));
+    json_object_put(o);
+    source = host_snapshot_facts(s);
+    again = inventory_find_device(host_snapshot_inventory(s), &name);
+    assert_non_null(again);
+    assert_int_equal(source.read_facts(source.userdata, again, facts.known, &f), 0);
+    assert_int_equal(f.known, facts.known);
+    assert_string_equal(f.iommu_unit, "dmar1");
+    assert_true(f.has_acs_blocker);
+    assert_int_equal(device_name_compare(&f.acs_blocker, &port), 0);
+}
+
 static void test_facts_come_back(void **state) {
     _cleanup_(host_snapshot_freep) HostSnapshot *s = record_and_parse();
     Inventory *again = host_snapshot_inventory(s);
@@ -467,6 +499,12 @@ static void test_refused(void **state) {
                     "devices[0].resetMethod (line 1): unknown member; did you mean 'resetMethods'?"},
             {HOST(DEVICE(", \"acsPath\": \"unknown\""), ""),
                     "devices[0].acsPath (line 1): expected \"complete\""},
+            {HOST(DEVICE(", \"acsPath\": \"complete\", \"acsBlocker\": \"pci:0000:00:1c.0\""), ""),
+                    "devices[0] (line 1): \"acsBlocker\" is only for"},
+            {HOST(DEVICE(", \"acsBlocker\": \"pci:0000:00:1c.0\""), ""),
+                    "devices[0] (line 1): \"acsBlocker\" is only for"},
+            {HOST(DEVICE(", \"acsPath\": \"incomplete\", \"acsBlocker\": \"a port\""), ""),
+                    "devices[0].acsBlocker (line 1): not the name of a device"},
             {HOST(DEVICE(", \"removable\": \"unknown\""), ""),
                     "devices[0].removable (line 1): expected \"fixed\""},
             {HOST(DEVICE(", \"serial\": \"00-1B-21-ff-ff-a1-b2-c3\""), ""),
@@ -541,6 +579,7 @@ static void test_bounds(void **state) {
 int main(void) {
     static const struct CMUnitTest tests[] = {
             TEST(test_written_as_ever),
+            TEST(test_where_devices_are),
             TEST(test_facts_come_back),
             TEST(test_the_rest_comes_back),
             TEST(test_verdicts_are_the_same),

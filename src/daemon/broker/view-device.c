@@ -164,6 +164,24 @@ static int put_acs_path(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
+static int put_slot_path(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+
+    read_fact(q, DEVICE_FACT_SLOT_PATH, &facts);
+    return view_text(out, facts.slot_path);
+}
+
+static int put_parent(const ViewQuery *q, const ViewSink *out) {
+    return view_refer_device(out, device_parent_name(q->thing));
+}
+
+static int put_iommu_unit(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+
+    read_fact(q, DEVICE_FACT_IOMMU_UNIT, &facts);
+    return view_text(out, facts.iommu_unit);
+}
+
 static int put_removable(const ViewQuery *q, const ViewSink *out) {
     _cleanup_(device_facts_done) DeviceFacts facts;
 
@@ -336,6 +354,9 @@ const ViewField view_device_fields[] = {
         {"NumaNode", "i", VIEW_SILENT, VIEW_FOR_ALL, put_numa_node},
         {"ResetMethods", "as", VIEW_SILENT, VIEW_FOR_ALL, put_reset_methods},
         {"AcsPath", "(ss)", VIEW_COSTLY, VIEW_FOR_ALL, put_acs_path, DEVICE_FACT_ACS, "path blocker"},
+        {"SlotPath", "s", VIEW_SILENT, VIEW_FOR_ALL, put_slot_path},
+        {"Parent", "o", VIEW_SILENT, VIEW_FOR_ALL, put_parent},
+        {"IommuUnit", "s", VIEW_SILENT, VIEW_FOR_ALL, put_iommu_unit},
         {"Removable", "s", VIEW_SILENT, VIEW_FOR_ALL, put_removable},
         {"VirtualFunctionsMax", "q", VIEW_SILENT, VIEW_FOR_ALL, put_functions_max},
         {"VirtualFunctions", "ao", VIEW_SILENT, VIEW_FOR_ALL, put_functions},
