@@ -42,6 +42,7 @@ VfiodError error_from_bus_name(const char *name) {
 void refusal_done(Refusal *r) {
     free(r->reason);
     free(r->rule);
+    free(r->rule_key);
     free(r->file);
     free(r->nearest);
     free(r->predicate);

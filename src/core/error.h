@@ -54,9 +54,10 @@ typedef struct Refusal Refusal;
 struct Refusal {
     VfiodError code;
     char device[DEVICE_NAME_MAX]; /* "" when it is not about one device */
-    char *reason; /* owned; one sentence without the device's name in front, hostile parts sanitized */
-    char *rule;   /* owned; "alice-edu (/etc/vfiod/policy.d/50-edu.json:7)", NULL when no rule decided */
-    char *file;   /* owned; of the one rule that decided, NULL when it was none or several */
+    char *reason;   /* owned; one sentence without the device's name in front, hostile parts sanitized */
+    char *rule;     /* owned; "alice-edu (/etc/vfiod/policy.d/50-edu.json:7)", NULL when no rule decided */
+    char *rule_key; /* owned; rule_key() of it, or of the first of them */
+    char *file;     /* owned; of the one rule that decided, NULL when it was none or several */
     unsigned line;
     char *nearest;                   /* owned; origin of the rule that predicate is of, where none decided */
     char *predicate, *wanted, *seen; /* owned; what did not hold in the rule that came nearest, as far as the

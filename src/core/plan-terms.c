@@ -21,6 +21,7 @@ static void add_rule(Refusal *refusal, const Rule *rule) {
 int planner_name_rule(Planner *p, const Rule *rule, int r) {
     free(p->refusal->rule);
     p->refusal->rule = strdup(rule_origin(rule));
+    (void) free_and_strdup(&p->refusal->rule_key, rule_key(rule));
     (void) free_and_strdup(&p->refusal->file, rule_file(rule));
     p->refusal->line = rule_line(rule);
     add_rule(p->refusal, rule);
@@ -30,6 +31,8 @@ int planner_name_rule(Planner *p, const Rule *rule, int r) {
 int planner_name_rules(Planner *p, int r) {
     free(p->refusal->rule);
     p->refusal->rule = strdup(p->plan->rule);
+    if (p->plan->n_charges > 0)
+        (void) free_and_strdup(&p->refusal->rule_key, p->plan->charges[0].rule);
     for (size_t i = 0; i < p->plan->n_charges; i++)
         add_rule(p->refusal, p->rules[i]);
     return r;

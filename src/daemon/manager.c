@@ -240,6 +240,8 @@ static void on_policy_loaded(void *userdata, int r, bool resolved) {
         return; /* it gets the policy when it is there */
     broker_set_policy(m->broker, m->policy->policy);
     broker_set_shadow(m->broker, m->shadow->policy);
+    if (!resolved)
+        broker_note_policy_load(m->broker, r >= 0 && m->policy->n_errors == 0);
     if (r >= 0 && m->bus) {
         log_info("%s: %zu rules in force",
                 resolved                           ? "Accounts of the policy looked up again"
@@ -465,6 +467,7 @@ static int create_engine(Manager *m) {
     broker_set_weakness(m->broker, read_weakness, m);
     broker_set_policy(m->broker, m->policy->policy);
     broker_set_shadow(m->broker, m->shadow->policy);
+    broker_note_policy_load(m->broker, m->policy->n_errors == 0);
     return 0;
 }
 

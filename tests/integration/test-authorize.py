@@ -463,6 +463,19 @@ for line in sys.stdin:
         self.end(p)
         self.end(q)
 
+    def test_it_is_a_figure(self):
+        def figures():
+            return {str(name): int(value) for name, labels, value in self.client().get(ROOT_PATH, 'Manager', 'Figures')
+                    if not labels}
+
+        self.assertEqual(figures()['locked-memory-allowed'], 0)
+        p = self.program()
+        self.assertEqual(self.ask(p, self.one, 1 << 18), ['ok', 1 << 18])
+        self.assertEqual(figures()['locked-memory-allowed'], 1 << 18)
+        self.assertEqual(figures()['locked-memory'], 0)
+        self.end(p)
+        wait(lambda: figures()['locked-memory-allowed'] == 0, 'its claim ends')
+
     def test_not_below_what_another_claim_needs(self):
         p = self.program()
         self.assertEqual(self.ask(p, self.one, 1 << 18), ['ok', 1 << 18])

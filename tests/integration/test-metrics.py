@@ -3,17 +3,23 @@
 """vfiod-metrics with the real daemon: the figures, and the one HTTP request that it answers."""
 
 import contextlib
+import errno
 import os
 import re
+import signal
 import socket
 import subprocess
+import threading
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import harness
-from harness import SOURCE, VfiodTestCase
+from harness import NOBODY, ROOT_PATH, SOURCE, VfiodTestCase, needs_root, wait
 from host import VFIO
 
 METRICS = os.environ['VFIOD_METRICS']
-SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z]+="[^"\\\n]*",?)*)\})? (\d+)$')
+FAMILIES = re.compile(r'^        \{"(vfiod_\w+)", METRIC_(\w+), "([a-z-]+)",', re.M)
+SUFFIXES = {'COUNTER': '_total', 'INFO': '_info', 'GAUGE': ''}
 
 
 class MetricsTest(VfiodTestCase):
@@ -30,22 +36,15 @@ class MetricsTest(VfiodTestCase):
         return self.parse(text)
 
     def parse(self, text):
-        *lines, last = text.splitlines()
-        self.assertEqual(last, '# EOF')
-        family, found = None, {}
-        for line in lines:
-            if line.startswith('# TYPE '):
-                _, _, family, kind = line.split(' ')
-                self.assertIn(kind, ('gauge', 'info'))
-            elif line.startswith('# HELP '):
-                self.assertEqual(line.split(' ')[2], family)
-            else:
-                match = SAMPLE.match(line)
-                self.assertTrue(match, line)
-                self.assertEqual(match[1], family + ('_info' if kind == 'info' else ''))
-                sample = line.rsplit(' ', 1)[0]
-                self.assertNotIn(sample, found)
-                found[sample] = int(match[3])
+        """As a monitor reads it: prometheus_client refuses what OpenMetrics does not allow."""
+        found = {}
+        for family in text_string_to_metric_families(text):
+            self.assertTrue(family.documentation.endswith('.'), family.name)
+            for sample in family.samples:
+                labels = ','.join(f'{name}="{value}"' for name, value in sample.labels.items())
+                name = f'{sample.name}{{{labels}}}' if labels else sample.name
+                self.assertNotIn(name, found)
+                found[name] = sample.value
         return found
 
     def http(self, *parts, end=False):
@@ -86,15 +85,169 @@ class MetricsTest(VfiodTestCase):
     def test_the_manual_lists_every_metric(self):
         self.start()
         self.client().acquire(self.disk)
-        names = {re.match('[a-z_]+', sample)[0] for sample in self.metrics()}
+        names = {re.match('[a-z_]+', sample)[0] for sample in self.metrics() if '_created' not in sample}
         manual = set(re.findall(r'^\|  (vfiod_\w+)$', (SOURCE / 'man/vfiod-metrics.8.scd').read_text(), re.M))
         # There is no quarantine and no taint here; a family without samples has its description all the same.
         self.assertLessEqual(names, manual)
-        described = set(re.findall(r'"(vfiod_[a-z_]+)"', (SOURCE / 'src/client/metrics.c').read_text()))
-        self.assertEqual(described | {'vfiod_build_info'}, manual)
+        table = FAMILIES.findall((SOURCE / 'src/client/metrics-text.c').read_text())
+        self.assertGreater(len(table), 25)
+        self.assertEqual({name + SUFFIXES[kind] for name, kind, _ in table} | {'vfiod_up'}, manual)
+
+    def test_every_figure_has_a_metric(self):
+        self.start()
+        self.client().acquire(self.disk)
+        shown = {figure for _, _, figure in FAMILIES.findall((SOURCE / 'src/client/metrics-text.c').read_text())}
+        told = {name for name, _, _ in self.client().get(ROOT_PATH, 'Manager', 'Figures')}
+        self.assertLessEqual(told, shown)
+        source = (SOURCE / 'src/daemon/broker/view-figures.c').read_text()
+        for figure in shown:
+            self.assertIn(f'"{figure}"', source)
 
     def test_no_daemon_is_a_figure(self):
         self.assertEqual(self.metrics(), {'vfiod_up': 0})
+
+    def grown(self, before):
+        """{'name{labels}': by how much} of the counters that are not what they were."""
+        now = self.metrics()
+        self.assertEqual(before['vfiod_start_timestamp_seconds'], now['vfiod_start_timestamp_seconds'])
+        return {name: value - before.get(name, 0) for name, value in now.items()
+                if '_total' in name and value != before.get(name, 0)}
+
+    def test_counters_begin_at_zero_with_the_daemon(self):
+        self.start()
+        found = self.metrics()
+        counters = {name: value for name, value in found.items() if '_total' in name}
+        self.assertEqual({name for name, value in counters.items() if value}, {'vfiod_policy_loads_total{result="done"}'})
+        for name in ('vfiod_grants_total', 'vfiod_refusals_total{error="AccessDenied"}',
+                     'vfiod_quarantines_total{cause="reset-failed"}', 'vfiod_binds_total{result="failed"}'):
+            self.assertEqual(counters[name], 0)
+        created = {value for name, value in found.items() if '_created' in name}
+        self.assertEqual(len(created), 1)
+        self.assertEqual(int(created.pop()), found['vfiod_start_timestamp_seconds'])
+
+    def test_a_claim_from_grant_to_restore(self):
+        self.start()
+        before = self.metrics()
+        claim = self.client().acquire(self.nic)
+        expected = {'vfiod_grants_total': 1, 'vfiod_grants_by_rule_total{rule="test"}': 1,
+                    'vfiod_binds_total{result="done"}': 1}
+        self.assertEqual(self.grown(before), expected)
+        claim.close()
+        self.wait_gone(claim)
+        expected |= {'vfiod_ended_claims_total{cause="tether"}': 1, 'vfiod_resets_total{result="done"}': 1,
+                     'vfiod_restores_total{result="done"}': 1}
+        self.assertEqual(self.grown(before), expected)
+
+    def ended(self, end):
+        """The causes by which claims end while end(client, claim) runs."""
+        before = self.metrics()
+        client = self.client()
+        claim = client.acquire(self.disk)
+        end(client, claim)
+        self.wait_gone(claim)
+        prefix = 'vfiod_ended_claims_total'
+        return {name: n for name, n in self.grown(before).items() if name.startswith(prefix)}
+
+    def pulled(self, claim):
+        self.host.remove_device(self.disk)
+        return wait(lambda: claim.state != 'held', 'the claim ends')
+
+    def test_why_claims_end(self):
+        self.start()
+        self.assertEqual(self.ended(lambda client, claim: client.release(claim) or claim.close()),
+                         {'vfiod_ended_claims_total{cause="released"}': 1})
+        self.assertEqual(self.ended(lambda _, claim: claim.close()), {'vfiod_ended_claims_total{cause="tether"}': 1})
+        self.assertEqual(self.ended(lambda _, claim: claim.close() if self.pulled(claim) else None),
+                         {'vfiod_ended_claims_total{cause="device-gone"}': 1})
+
+    @needs_root
+    def test_an_operator_ends_a_claim_of_another_user(self):
+        self.set_policy([self.rule(user=NOBODY)])
+        self.start()
+        before = self.metrics()
+        process = self.tool(os.environ['VFIOCTL'], 'hold', self.disk.name, user=NOBODY)
+        claims = wait(lambda: [path for path, o in self.client().objects().items() if '/claim/' in path], 'a claim')
+        self.assertEqual(self.vfioctl('release', claims[0].rsplit('/', 1)[1])[0], 0)
+        process.communicate(timeout=20)
+        self.assertEqual(self.grown(before)['vfiod_ended_claims_total{cause="operator"}'], 1)
+
+    def test_refusals_by_error_and_rule(self):
+        self.set_policy([self.rule('never "that"', effect='deny', device=self.disk.name), self.rule()])
+        self.start()
+        before = self.metrics()
+        client = self.client()
+        claim = client.acquire(self.nic)
+        with self.refused('DeviceClaimed'):
+            client.acquire(self.nic)
+        for _ in range(2):
+            with self.refused('AccessDenied'):
+                client.acquire(self.disk)
+        with self.refused('NoSuchDevice'):
+            client.acquire('pci:0000:7f:00.0')
+        self.assertEqual(self.grown(before), {
+            'vfiod_grants_total': 1, 'vfiod_grants_by_rule_total{rule="test"}': 1,
+            'vfiod_binds_total{result="done"}': 1,
+            'vfiod_refusals_total{error="DeviceClaimed"}': 1, 'vfiod_refusals_total{error="AccessDenied"}': 2,
+            'vfiod_refusals_total{error="NoSuchDevice"}': 1,
+            'vfiod_refusals_by_rule_total{rule="never "that""}': 2})
+        claim.close()
+
+    @needs_root
+    def test_figures_by_rule_are_for_root(self):
+        self.start()
+        self.client().acquire(self.disk)
+        self.assertIn('vfiod_grants_by_rule_total{rule="test"}', self.metrics())
+        process = self.tool(METRICS, user=NOBODY)
+        found = self.parse(process.communicate(timeout=20)[0])
+        self.assertEqual(found['vfiod_grants_total'], 1)
+        self.assertEqual([name for name in found if 'rule=' in name], [])
+
+    def test_what_goes_wrong(self):
+        self.start()
+        before = self.metrics()
+        self.kernel.fail('reset', self.nic.address, errno.ENOTTY)
+        claim = self.client().acquire(self.nic)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'the quarantine')
+        grown = self.grown(before)
+        self.assertEqual(grown['vfiod_quarantines_total{cause="reset-failed"}'], 1)
+        self.assertEqual(grown['vfiod_resets_total{result="failed"}'], 1)
+        self.assertEqual(self.metrics()['vfiod_quarantined_devices{cause="reset-failed"}'], 1)
+
+    def test_a_bind_that_fails(self):
+        self.start()
+        before = self.metrics()
+        self.host.fail_binding(self.nic)
+        with self.refused('BindFailed'):
+            self.client().acquire(self.nic)
+        grown = self.grown(before)
+        self.assertEqual(grown['vfiod_binds_total{result="failed"}'], 1)
+        self.assertEqual(grown['vfiod_refusals_total{error="BindFailed"}'], 1)
+        self.assertNotIn('vfiod_grants_total', grown)
+        self.assertFalse([name for name in grown if 'ended' in name])
+
+    def test_the_policy(self):
+        self.start()
+        before = self.metrics()
+        client = self.client()
+        client.manager('ReloadPolicy', 'a{sv}', {})
+        self.set_policy([], text='{')
+        with self.refused('PolicyBroken'):
+            client.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertEqual(self.grown(before), {'vfiod_policy_loads_total{result="done"}': 1,
+                                              'vfiod_policy_loads_total{result="failed"}': 1})
+        found = self.metrics()
+        self.assertEqual(found['vfiod_policy{state="stale"}'], 1)
+        self.assertGreaterEqual(found['vfiod_policy_loaded_timestamp_seconds'],
+                                before['vfiod_policy_loaded_timestamp_seconds'])
+
+    def test_counters_begin_anew_with_the_daemon(self):
+        self.start()
+        self.client().acquire(self.disk).close()
+        self.assertEqual(self.metrics()['vfiod_grants_total'], 1)
+        self.daemon.stop()
+        self.start()
+        self.assertEqual(self.metrics()['vfiod_grants_total'], 0)
 
     def test_http(self):
         self.start()
@@ -111,6 +264,30 @@ class MetricsTest(VfiodTestCase):
             with self.subTest(request[:30]):
                 self.assertTrue(self.http(request).startswith(f'HTTP/1.1 {status} '))
         self.assertTrue(self.http(b'GET /metrics HTTP/1.1\r\n', end=True).startswith('HTTP/1.1 400 '))
+
+    def test_a_daemon_that_does_not_answer(self):
+        self.start()
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+        try:
+            head, text = self.http(b'GET /metrics HTTP/1.1\r\n\r\n').split('\r\n\r\n')
+            self.assertEqual(self.metrics(), {'vfiod_up': 0})
+        finally:
+            os.kill(self.daemon.pid, signal.SIGCONT)
+        self.assertTrue(head.startswith('HTTP/1.1 503 Service Unavailable\r\n'), head)
+        self.assertIn('vfiod has not answered', text)
+
+    def test_many_scrapes_at_once(self):
+        self.start()
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.http(b'GET /metrics HTTP/1.1\r\n\r\n')))
+                   for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(answers), 16)
+        for answer in answers:
+            self.assertEqual(self.parse(answer.split('\r\n\r\n')[1])['vfiod_up'], 1)
 
     def test_wrong_use(self):
         process = self.tool(METRICS, 'figures')

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -51,19 +52,35 @@ static UsageCharge *charge(World *w, const char *rule, uid_t uid, const Subject 
     return c;
 }
 
-/* A process that sleeps until it is killed. */
-static Subject start_process(void) {
-    Subject s = SUBJECT_NULL;
+#define LOCKED 16384U
 
+/* A process that sleeps until it is killed, with so much locked memory. */
+static Subject start_locking_process(size_t bytes) {
+    Subject s = SUBJECT_NULL;
+    int ready[2];
+    char c;
+
+    assert_int_equal(pipe(ready), 0);
     s.uid = 1000;
     s.pid = fork();
     if (s.pid == 0) {
+        void *memory = mmap(NULL, LOCKED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (memory == MAP_FAILED || (bytes > 0 && mlock(memory, bytes) < 0) || write(ready[1], "", 1) != 1)
+            _exit(1);
         for (;;)
             pause();
     }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &c, 1), 1);
+    close(ready[0]);
     s.pidfd = pidfd_open(s.pid, 0);
     assert_true(s.pidfd >= 0);
     return s;
+}
+
+static Subject start_process(void) {
+    return start_locking_process(0);
 }
 
 static void end_process(World *w, Subject *s) {
@@ -321,6 +338,32 @@ static void test_what_was_not_raised_counts_no_longer(void **state) {
     usage_discharge(charge(w, "r", 1000, NULL, UINT64_MAX));
 }
 
+static void assert_memory(World *w, uint64_t allowed, uint64_t locked) {
+    uint64_t a = 1, l = 1;
+
+    usage_get_memory(w->usage, &a, &l);
+    assert_int_equal(a, allowed);
+    assert_int_equal(l, locked);
+}
+
+/* A process with two claims, by two rules, has its memory once. */
+static void test_memory_that_is_locked(void **state) {
+    World *w = *state;
+    Subject p = start_locking_process(LOCKED);
+    UsageCharge *a, *b;
+
+    assert_memory(w, 0, 0);
+    a = charge(w, "r", 1000, &p, 4 * MIB);
+    b = charge(w, "other", 1000, &p, MIB);
+    assert_memory(w, 5 * MIB, LOCKED);
+    usage_discharge(a);
+    assert_memory(w, MIB, LOCKED);
+    end_process(w, &p);
+    assert_memory(w, MIB, 0);
+    usage_discharge(b);
+    assert_memory(w, 0, 0);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
@@ -335,6 +378,7 @@ int main(void) {
             TEST(test_claims_at_a_time_add_up),
             TEST(test_memory_by_no_rule),
             TEST(test_what_was_not_raised_counts_no_longer),
+            TEST(test_memory_that_is_locked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,6 +57,7 @@ struct Broker {
     void *weakness_userdata;
     bool raw_io; /* CAP_SYS_RAWIO was kept */
     Audit *audit;
+    Figures figures;
     Auth *auth;
     VfDeclared *vf_declared; /* see vf-declared.h */
     bool vf_waits;           /* some are made after the end of a claim */

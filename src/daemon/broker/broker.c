@@ -43,6 +43,7 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
             .cdi_directory = cdi_open_directory(config->simulated ? NULL : config->cdi_directory)};
     e->explanations.per_key = EXPLANATIONS_PER_USER;
     e->explanations.in_all = EXPLANATIONS_MAX;
+    e->figures.started_usec = broker_now_usec();
     if (e->config.worker_timeout_usec == 0)
         e->config.worker_timeout_usec = WORKER_TIMEOUT_DEFAULT_USEC;
     if (e->config.ask_timeout_usec == 0)
@@ -106,6 +107,7 @@ Broker *broker_free(Broker *e) {
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
+    figures_done(&e->figures);
     e->spare = spare_free(e->spare);
     e->lifelines = lifelines_free(e->lifelines);
     e->names = bus_names_free(e->names);
@@ -156,6 +158,18 @@ void broker_set_raw_io(Broker *e, bool permitted) {
     if (e->raw_io && !permitted)
         worker_pool_renew(e->workers);
     e->raw_io = permitted;
+}
+
+void broker_note_policy_load(Broker *e, bool loaded) {
+    figures_note_policy(&e->figures, broker_now_usec(), loaded);
+}
+
+const Figures *broker_figures(const Broker *e) {
+    return &e->figures;
+}
+
+void broker_get_memory(const Broker *e, uint64_t *ret_allowed, uint64_t *ret_locked) {
+    usage_get_memory(e->usage, ret_allowed, ret_locked);
 }
 
 HolderSearch *broker_holders(Broker *e) {
@@ -442,6 +456,7 @@ static int describe(Claim *c, const Request *request, const Subject *subject, co
 
 void broker_note_refusal(Broker *e, const Request *request, const Subject *subject, const Refusal *refusal) {
     audit_refused(e->audit, subject, request, refusal);
+    figures_note_refusal(&e->figures, refusal);
     refusal_memory_keep(&e->refusals, subject, request, refusal, broker_now_usec(), e->policy_generation);
 }
 
@@ -669,6 +684,7 @@ int broker_release(Broker *e, const char *name, const Subject *subject, Refusal 
                     "the claim was released while it waited in the queue");
             j->claim.refusal.remedy = strdup("Request it again.");
         }
+        j->end = subject->uid == j->claim.uid ? CLAIM_END_RELEASED : CLAIM_END_OPERATOR;
         claim_run_feed(j, CLAIM_EVENT_RELEASE);
         return 0;
     }

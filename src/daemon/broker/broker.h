@@ -11,6 +11,7 @@
 #include "core/claim.h"
 #include "core/queue.h"
 #include "daemon/broker/budget.h"
+#include "daemon/broker/figures.h"
 #include "daemon/broker/holder-search.h"
 #include "daemon/broker/host-source.h"
 #include "daemon/broker/surveyor.h"
@@ -200,6 +201,12 @@ bool broker_is_idle(const Broker *e);
 bool broker_is_at_rest(const Broker *e);
 /* Did we open the node of this path to this user? */
 bool broker_has_exposed(const Broker *e, const char *path, uid_t uid);
+/* For monitoring. */
+const Figures *broker_figures(const Broker *e);
+void broker_note_policy_load(Broker *e, bool loaded);
+/* What claims may lock that vfiod has raised a limit for, and what their processes have locked now, in bytes.
+ */
+void broker_get_memory(const Broker *e, uint64_t *ret_allowed, uint64_t *ret_locked);
 /* To ask who has the devices of claims open. */
 HolderSearch *broker_holders(Broker *e);
 

@@ -55,9 +55,28 @@ struct Budget {
     BudgetAccount *accounts; /* owned */
     unsigned n_accounts, n_calls, n_claims, n_peers;
     uint64_t unread; /* of all but root */
+    uint64_t n_refused[_BUDGET_LIMIT_MAX];
     Rebind rebinds[REBINDS_MAX];
     size_t n_rebinds;
 };
+
+static const char *const budget_limit_table[_BUDGET_LIMIT_MAX] = {
+        [BUDGET_LIMIT_CALLS] = "calls",
+        [BUDGET_LIMIT_CONNECTIONS] = "connections",
+        [BUDGET_LIMIT_CLAIMS] = "claims",
+        [BUDGET_LIMIT_DRIVER_CHANGES] = "driver-changes",
+};
+DEFINE_STRING_TABLE(budget_limit, BudgetLimit);
+
+/* Counts what is refused. */
+static int note(Budget *b, BudgetLimit limit, int r) {
+    b->n_refused[limit] += r < 0;
+    return r;
+}
+
+uint64_t budget_n_refused(const Budget *b, BudgetLimit limit) {
+    return b->n_refused[limit];
+}
 
 uint64_t budget_now(void) {
     struct timespec ts;
@@ -157,7 +176,7 @@ BudgetAccount *budget_account(Budget *b, uid_t uid) {
 
 /* ---- Calls ---- */
 
-int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
+static int begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
     if (a->uid == BUDGET_UID_OTHERS && a->n_calls >= BUDGET_CALLS_PER_USER)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have calls in progress");
     if (!account_is_operator(a) && a->n_calls >= BUDGET_CALLS_PER_USER)
@@ -174,6 +193,10 @@ int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
     return 0;
 }
 
+int budget_begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
+    return note(b, BUDGET_LIMIT_CALLS, begin_call(b, a, refusal));
+}
+
 void budget_end_call(Budget *b, BudgetAccount *a) {
     assert(a->n_calls > 0);
     a->n_calls--;
@@ -183,7 +206,7 @@ void budget_end_call(Budget *b, BudgetAccount *a) {
 /* ---- Peers ---- */
 
 /* As with calls, one is always possible. */
-int budget_begin_peer(Budget *b, uid_t uid, BudgetAccount **ret) {
+static int begin_peer(Budget *b, uid_t uid, BudgetAccount **ret) {
     BudgetAccount *a = budget_account(b, uid);
 
     if (!a)
@@ -197,6 +220,10 @@ int budget_begin_peer(Budget *b, uid_t uid, BudgetAccount **ret) {
     b->n_peers++;
     *ret = a;
     return 0;
+}
+
+int budget_begin_peer(Budget *b, uid_t uid, BudgetAccount **ret) {
+    return note(b, BUDGET_LIMIT_CONNECTIONS, begin_peer(b, uid, ret));
 }
 
 void budget_end_peer(Budget *b, BudgetAccount *a) {
@@ -301,7 +328,7 @@ bool budget_is_nearly_full(const Budget *b, const BudgetAccount *a) {
 
 /* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
  * keep is counted. */
-int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
+static int begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
     BudgetAccount *a = budget_account(b, uid);
 
     if (!a || a->uid != uid) /* a claim stays, and is charged to the uid that it is of */
@@ -316,6 +343,10 @@ int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
     a->n_claims++;
     b->n_claims++;
     return 0;
+}
+
+int budget_begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
+    return note(b, BUDGET_LIMIT_CLAIMS, begin_claim(b, uid, refusal));
 }
 
 void budget_adopt_claim(Budget *b, uid_t uid) {
@@ -363,6 +394,7 @@ int budget_rebind(Budget *b, uid_t uid, const DeviceName *device, uint64_t now_u
         return 0;
     rebind = find_rebind(b, uid, device);
     if (rebind->paid_usec > now_usec + (REBINDS_AT_ONCE - 1) * REBIND_USEC) {
+        b->n_refused[BUDGET_LIMIT_DRIVER_CHANGES]++;
         r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, device,
                 "uid %u caused more than %u driver changes of it in the last minute", (unsigned) uid,
                 REBINDS_AT_ONCE);

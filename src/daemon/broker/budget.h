@@ -50,6 +50,17 @@ typedef struct BudgetReader {
 #define BUDGET_PEERS_PER_USER 128U
 #define BUDGET_PEERS_MAX 4096U
 
+/* What a user can be refused by it. */
+typedef enum BudgetLimit {
+    BUDGET_LIMIT_CALLS,
+    BUDGET_LIMIT_CONNECTIONS,
+    BUDGET_LIMIT_CLAIMS,
+    BUDGET_LIMIT_DRIVER_CHANGES,
+    _BUDGET_LIMIT_MAX,
+    _BUDGET_LIMIT_INVALID = -EINVAL,
+} BudgetLimit;
+DECLARE_STRING_TABLE(budget_limit, BudgetLimit); /* "calls", "connections", "claims", "driver-changes" */
+
 typedef struct BudgetLimits {
     unsigned claims_per_user, claims; /* root is bounded by the latter alone */
 } BudgetLimits;
@@ -57,6 +68,9 @@ typedef struct BudgetLimits {
 Budget *budget_new(const BudgetLimits *limits);
 Budget *budget_free(Budget *b);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Budget *, budget_free);
+
+/* How often it has refused something, since it was made. */
+uint64_t budget_n_refused(const Budget *b, BudgetLimit limit);
 
 /* CLOCK_MONOTONIC in microseconds. */
 uint64_t budget_now(void);

@@ -133,8 +133,10 @@ static void run_reply(ClaimRun *j) {
     if (j->claim.plan.backend == BACKEND_NOIOMMU) /* what is in somebody's hands is in the ledger before */
         tell(j);
     grant_give(j);
-    if (j->granted)
+    if (j->granted) {
         audit_granted(j->broker->audit, &j->claim);
+        figures_note_grant(&j->broker->figures, &j->claim.plan);
+    }
     if (!j->granted && !claim_is_part(j))
         claim_run_push(j, CLAIM_EVENT_RELEASE); /* nobody has it, and its tether need not end by itself */
     if (!claim_is_part(j))
@@ -151,6 +153,7 @@ static void run_refuse(ClaimRun *j) {
         return;
     if (j->attached) {
         audit_failed(j->broker->audit, &j->claim);
+        figures_note_refusal(&j->broker->figures, &j->claim.refusal);
         broker_note_failure(j->broker, &j->claim);
     }
     (void) claim_run_answer(j, NULL, &j->claim.refusal);
@@ -204,8 +207,12 @@ static void set_state(ClaimRun *j, ClaimState state) {
     if (state != CLAIM_AUTHORIZING && state != CLAIM_WAITING && /* it has no right to its devices yet */
             (in_quarantine || !j->attached))
         claim_run_attach(j);
-    if (state == CLAIM_QUARANTINED)
+    if (state == CLAIM_QUARANTINED) {
         audit_quarantined(j->broker->audit, &j->claim);
+        figures_note_quarantine(&j->broker->figures, &j->claim.plan);
+    }
+    j->broker->figures.authentications += state == CLAIM_AUTHORIZING;
+    j->broker->figures.waits += state == CLAIM_WAITING;
     j->announced = j->untold = true;
 }
 
@@ -248,6 +255,13 @@ static ClaimEvent check_opened(ClaimRun *j, ClaimEvent event) {
     return CLAIM_EVENT_OPEN_FAILED;
 }
 
+/* A claim that was given to somebody is not theirs any more. */
+static void note_end(ClaimRun *j, ClaimEvent event, ClaimState next) {
+    if (j->claim.state != CLAIM_HELD || next == CLAIM_HELD || !j->granted || claim_is_part(j))
+        return;
+    j->broker->figures.ends[event == CLAIM_EVENT_DEVICE_GONE ? CLAIM_END_DEVICE_GONE : j->end]++;
+}
+
 static void step(ClaimRun *j, ClaimEvent fed) {
     ClaimEvent event = check_opened(j, fed);
     Transition t = machine_step(j->claim.state, event);
@@ -263,6 +277,7 @@ static void step(ClaimRun *j, ClaimEvent fed) {
         return;
     }
     deferred = t.next != j->claim.state ? j->deferred : 0;
+    note_end(j, event, t.next);
     if (j->claim.state == CLAIM_QUARANTINED && t.next == CLAIM_RESTORING)
         claim_work_lift(j);
     set_state(j, t.next);

@@ -395,6 +395,15 @@ static void note_network(ClaimRun *j, PlanMember *m, const WorkerResult *result)
     j->dirty = true;
 }
 
+static void note_work(ClaimRun *j, bool done) {
+    static const FigureWork works[] = {
+            [WORKER_BIND] = FIGURE_BIND, [WORKER_RESET] = FIGURE_RESET, [WORKER_RESTORE] = FIGURE_RESTORE};
+    WorkerOperation operation = j->work.operation;
+
+    if (operation == WORKER_BIND || operation == WORKER_RESET || operation == WORKER_RESTORE)
+        figures_note_work(&j->broker->figures, works[operation], done);
+}
+
 static void on_member_done(void *userdata, const WorkerResult *result, int *fds) {
     ClaimRun *j = userdata;
     PlanMember *m = current(j);
@@ -417,6 +426,7 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
         r = take_made(j, m);
     else
         note_network(j, m, result);
+    note_work(j, r >= 0);
     if (r < 0 && is_forward(j->work.operation))
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
     else

@@ -82,6 +82,7 @@ struct ClaimRun {
     size_t n_looked;            /* how many of its devices a worker was sent to, see claim-caps.h */
     void (*go_on)(ClaimRun *j); /* when it is back */
     size_t n_asked;             /* how much of the kernel was asked about it */
+    ClaimEnd end;               /* why it ends, once it does */
 };
 
 /* Random, so that an id says nothing about others. 0 or -EIO. */

@@ -311,10 +311,12 @@ void reservation_give_ticket(ClaimRun *j) {
                 "cannot record the reservation: %s", strerror(-r));
     else
         j->granted = claim_run_answer(j, &grant, NULL);
-    if (j->granted)
-        audit_reserved(j->broker->audit, c, j->subject);
-    else
+    if (!j->granted) {
         claim_run_push(j, CLAIM_EVENT_RELEASE); /* nobody has the ticket */
+        return;
+    }
+    audit_reserved(j->broker->audit, c, j->subject);
+    j->broker->figures.reservations++;
 }
 
 /* ---- Redeeming it ---- */

@@ -303,6 +303,26 @@ static void forget_limits(Usage *u, bool all) {
             l = &(*l)->next;
 }
 
+static bool is_first_of_process(const Usage *u, const Pin *pin) {
+    for (const Pin *p = u->pins; p != pin; p = p->next)
+        if (p->pidfd >= 0 && p->pid == pin->pid)
+            return false;
+    return true;
+}
+
+void usage_get_memory(const Usage *u, uint64_t *ret_allowed, uint64_t *ret_locked) {
+    *ret_allowed = *ret_locked = 0;
+    for (const UsageCharge *c = u->locking; c; c = c->next)
+        *ret_allowed += c->memlock;
+    for (const Pin *p = u->pins; p; p = p->next) {
+        const Subject process = {.pid = p->pid, .pidfd = p->pidfd};
+        uint64_t bytes;
+
+        if (p->pidfd >= 0 && is_first_of_process(u, p) && memlock_read(&process, &bytes) >= 0)
+            *ret_locked += bytes;
+    }
+}
+
 /* ---- claims ---- */
 
 static void set_counts(RuleCharge *r, unsigned claims, unsigned devices) {

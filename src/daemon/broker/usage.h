@@ -35,6 +35,9 @@ uint64_t usage_memlock(const UsageCharge *c);
 void usage_set_raised(UsageCharge *c);
 /* The claim has ended, and not only this daemon: what was raised for it is put back when it is discharged. */
 void usage_end(UsageCharge *c);
+/* Bytes: that the claims may lock whose limits were raised, and that their processes have locked now, as far
+ * as these are known. */
+void usage_get_memory(const Usage *u, uint64_t *ret_allowed, uint64_t *ret_locked);
 /* Where to note how the limit of the process was changed; NULL on ENOMEM. */
 MemlockChange *usage_limit(UsageCharge *c, const Subject *process);
 

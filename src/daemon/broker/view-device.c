@@ -84,14 +84,15 @@ static const Claim *claim_of_device(const Device *d) {
     return d->group ? d->group->claim : NULL;
 }
 
-static int put_device_state(const ViewQuery *q, const ViewSink *out) {
-    const Device *d = q->thing;
-
-    return view_text(out, view_state_of(claim_of_device(d), d->quarantined));
+const char *view_device_state(const Device *d) {
+    return view_state_of(claim_of_device(d), d->quarantined);
 }
 
-/* Why nobody gets it: the code of its claim's record. */
-static const char *quarantine_cause(const Device *d) {
+static int put_device_state(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, view_device_state(q->thing));
+}
+
+const char *view_quarantine_cause(const Device *d) {
     const Claim *c = d->claim;
 
     if (!d->quarantined)
@@ -106,7 +107,7 @@ static const char *quarantine_cause(const Device *d) {
 }
 
 static int put_quarantine_cause(const ViewQuery *q, const ViewSink *out) {
-    return view_text(out, quarantine_cause(q->thing));
+    return view_text(out, view_quarantine_cause(q->thing));
 }
 
 static int put_device_claim(const ViewQuery *q, const ViewSink *out) {
@@ -393,13 +394,16 @@ static int put_fingerprint(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, text);
 }
 
-static int put_group_state(const ViewQuery *q, const ViewSink *out) {
-    const Group *g = q->thing;
+const char *view_group_state(const Group *g) {
     bool quarantined = false;
 
     FOREACH_MEMBER(d, g)
         quarantined = quarantined || d->quarantined;
-    return view_text(out, view_state_of(g->claim, quarantined));
+    return view_state_of(g->claim, quarantined);
+}
+
+static int put_group_state(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, view_group_state(q->thing));
 }
 
 static int put_group_claim(const ViewQuery *q, const ViewSink *out) {
@@ -478,13 +482,16 @@ static int put_group_node(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, node);
 }
 
-static int put_viable(const ViewQuery *q, const ViewSink *out) {
-    const Group *g = q->thing;
+bool view_group_is_viable(const Group *g) {
     bool viable = true;
 
     FOREACH_MEMBER(d, g)
         viable = viable && device_leaves_group_viable(d);
-    return view_number(out, 'b', viable);
+    return viable;
+}
+
+static int put_viable(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 'b', view_group_is_viable(q->thing));
 }
 
 const ViewField view_group_fields[] = {

@@ -67,10 +67,12 @@ static int put_kernel(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
-static int put_policy_state(const ViewQuery *q, const ViewSink *out) {
-    const PolicyLoad *p = q->host->policy;
+const char *view_policy_state(const PolicyLoad *p) {
+    return !p->policy ? "broken" : p->n_errors > 0 ? "stale" : "loaded";
+}
 
-    return view_text(out, !p->policy ? "broken" : p->n_errors > 0 ? "stale" : "loaded");
+static int put_policy_state(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, view_policy_state(q->host->policy));
 }
 
 /* "FILE:LINE:COL: error: TEXT". TEXT quotes the operator's files, and so it is for root; others see that
@@ -116,8 +118,24 @@ static int put_policy_rules(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 'u', p ? policy_n_rules(p) : 0);
 }
 
+static bool is_denied(const Claim *c) {
+    return c->denied && c->state <= CLAIM_HELD;
+}
+
+static int count_denied(const Claim *c, void *userdata) {
+    *(unsigned *) userdata += is_denied(c);
+    return 0;
+}
+
+unsigned view_n_claims_denied(const ViewHost *host) {
+    unsigned n = 0;
+
+    (void) broker_foreach_claim(host->broker, count_denied, &n);
+    return n;
+}
+
 static int put_denied_claim(const Claim *c, void *userdata) {
-    return c->denied && c->state <= CLAIM_HELD ? view_refer_claim(userdata, c->id) : 0;
+    return is_denied(c) ? view_refer_claim(userdata, c->id) : 0;
 }
 
 static int put_claims_denied(const ViewQuery *q, const ViewSink *out) {
@@ -276,6 +294,8 @@ const ViewField view_manager_fields[] = {
         {"VirtualFunctionsWarnings", "as", VIEW_SILENT, VIEW_FOR_OPERATOR, put_functions_warnings},
         {"MediatedTypes", "a(ssssiao)", VIEW_COSTLY, VIEW_FOR_ALL, put_mediated_types, DEVICE_FACT_MDEV_TYPES,
                 "parent type name deviceApi available devices"},
+        {"Figures", "a(sa{ss}t)", VIEW_COSTLY, VIEW_FOR_ALL, view_put_figures,
+                .members = "name labels value"},
         {"Devices", "u", VIEW_SILENT, VIEW_FOR_ALL, put_devices},
         {"Groups", "u", VIEW_SILENT, VIEW_FOR_ALL, put_groups},
         {"Claims", "u", VIEW_SILENT, VIEW_FOR_ALL, put_claims},

@@ -29,6 +29,9 @@ struct ViewHost {
 extern const ViewTable view_tables[_VIEW_KIND_MAX];
 extern const ViewField view_manager_fields[], view_device_fields[], view_group_fields[], view_claim_fields[];
 
+/* Of the host; what is counted by rule is for root. */
+int view_put_figures(const ViewQuery *q, const ViewSink *out);
+
 /* Its value takes a search (holder-search.h) that the face makes first, with the budget of the reader; its
  * answer is what the query has found. */
 bool view_needs_holders(const ViewField *field);
@@ -38,3 +41,11 @@ void view_charge_holders(const ViewHost *host, const Subject *reader, const Hold
 
 /* "free", "claimed", "quarantined", or what the claim is at; for devices and groups alike. */
 const char *view_state_of(const Claim *claim, bool quarantined);
+const char *view_device_state(const Device *d);
+/* Why nobody gets it: the code of its claim's record. NULL: it is not quarantined. */
+const char *view_quarantine_cause(const Device *d);
+const char *view_group_state(const Group *g);
+bool view_group_is_viable(const Group *g);
+/* "loaded", "stale", "broken" */
+const char *view_policy_state(const PolicyLoad *p);
+unsigned view_n_claims_denied(const ViewHost *host);

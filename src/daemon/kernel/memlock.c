@@ -33,25 +33,52 @@ static int check_alive(const Subject *s) {
     return r == 0 ? 0 : -ESRCH;
 }
 
-/* Real, effective, saved: a limit is not raised for a program that runs for somebody else as well. */
-static int check_user(const Subject *s) {
-    _cleanup_free_ char *status = NULL;
-    unsigned real, effective, saved;
-    const char *line;
+static int read_status(const Subject *s, char **ret) {
     char path[40];
     int r;
 
     snprintf(path, sizeof(path), "/proc/%d/status", (int) s->pid);
     privileges_raise(CAP_SYS_PTRACE);
-    r = read_file_at(AT_FDCWD, path, 65536, &status, NULL);
+    r = read_file_at(AT_FDCWD, path, 65536, ret, NULL);
     privileges_lower();
+    return r == -ENOENT ? -ESRCH : r;
+}
+
+/* Real, effective, saved: a limit is not raised for a program that runs for somebody else as well. */
+static int check_user(const Subject *s) {
+    _cleanup_free_ char *status = NULL;
+    unsigned real, effective, saved;
+    const char *line;
+    int r;
+
+    r = read_status(s, &status);
     if (r < 0)
-        return r == -ENOENT ? -ESRCH : r;
+        return r;
     /* The name of the program, which comes first, has its newlines escaped by the kernel. */
     line = strstr(status, "\nUid:\t");
     if (!line || sscanf(line, "\nUid:\t%u\t%u\t%u", &real, &effective, &saved) != 3)
         return -EBADMSG;
     return real == s->uid && effective == s->uid && saved == s->uid ? 0 : -EACCES;
+}
+
+/* "VmLck:\t     1024 kB"; 0 where there is no such line: the process ends. */
+static uint64_t read_kib(const char *status, const char *name) {
+    const char *line = strstr(status, name);
+    unsigned long long kib;
+
+    return line && sscanf(line + strlen(name), "%llu", &kib) == 1 ? (uint64_t) kib << 10 : 0;
+}
+
+int memlock_read(const Subject *s, uint64_t *ret) {
+    _cleanup_free_ char *status = NULL;
+    int r;
+
+    r = read_status(s, &status);
+    if (r >= 0)
+        r = check_alive(s);
+    if (r >= 0)
+        *ret = read_kib(status, "\nVmLck:") + read_kib(status, "\nVmPin:");
+    return r;
 }
 
 static int set_limit(pid_t pid, const struct rlimit *wanted, struct rlimit *ret_old) {

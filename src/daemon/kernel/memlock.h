@@ -26,6 +26,10 @@ int memlock_raise(const Subject *subject, uint64_t bytes, MemlockChange *change)
 #define MEMLOCK_DESCRIPTION_MAX 80U
 const char *memlock_describe(const Subject *subject, char *buf, size_t size);
 
+/* What the process has locked and pinned, in bytes: whichever of the two it is charged for depends on the
+ * backend. 0; -ESRCH: it is gone; another negative errno. */
+int memlock_read(const Subject *subject, uint64_t *ret);
+
 /* Back to what it was, or to bytes, which the process still needs, where that is more. 0; -ESTALE: the
  * process has set a limit itself since, which stays; else as above. */
 int memlock_put_back(const Subject *subject, uint64_t bytes, MemlockChange *change);
