@@ -62,7 +62,7 @@ typedef struct DeviceCaps {
     unsigned migration;  /* mask of 1 << MigrationMode; 0: none */
     uint64_t page_sizes; /* a bit for each size */
     IovaRange iova[IOVA_RANGES_MAX];
-    uint32_t n_iova;
+    size_t n_iova;
     bool iova_cut;                       /* there are more */
     char driver[DEVICE_CAPS_DRIVER_MAX]; /* the vfio driver with which it was seen */
 } DeviceCaps;

@@ -4,6 +4,7 @@
 /* The tables of snapshots: what one object says, in the form that is read and written. Private to
  * snapshot*.c. */
 
+#include "core/caps-record.h"
 #include "core/document.h"
 #include "core/snapshot.h"
 
@@ -11,6 +12,8 @@ typedef struct RecordedDevice {
     DeviceSnapshot snapshot;
     DeviceFacts facts;
     char node[64];
+    DeviceCaps caps;
+    bool has_caps;
     bool with_serials; /* for writing */
 } RecordedDevice;
 

@@ -95,6 +95,8 @@ static int take_device(FieldReader *r, const JsonNode *object) {
         e = fields_fail(r, object, "there is another device of this name");
     if (e >= 0)
         e = inventory_update(s->inventory, &d.snapshot, &added, NULL);
+    if (e >= 0 && d.has_caps)
+        e = inventory_remember_caps(s->inventory, &d.snapshot.name, &d.caps);
     if (e < 0) {
         device_facts_done(&d.facts);
         return e;

@@ -196,29 +196,19 @@ static const Field device_fields[] = {
                 .fact = DEVICE_FACT_SERIAL),
         FIELD_CUSTOM("properties", RecordedDevice, facts.properties, JSON_OBJECT, read_properties,
                 write_properties, .fact = DEVICE_FACT_PROPERTIES),
+        /* Versions before this one refuse what they do not know: only where it was seen. */
+        FIELD_OBJECT("capabilities", RecordedDevice, caps, &device_caps_table, .flags = FIELD_IF_KNOWN,
+                .known = offsetof(RecordedDevice, has_caps)),
 };
 const FieldTable host_snapshot_device_table =
         FIELD_TABLE(device_fields, .facts = offsetof(RecordedDevice, facts.known), .check = check_device);
 
 /* ---- Groups ---- */
 
-/* As text: a JSON number is not good for 64 bits. */
-static int read_address(FieldReader *r, const JsonNode *value, void *place) {
-    const char *digits = startswith(value->string, "0x");
-
-    if (!digits || parse_unsigned(digits, 16, UINT64_MAX, place) < 0)
-        return fields_fail(r, value, "expected an address like \"0xfee00000\"");
-    return 0;
-}
-
-static void write_address(StrBuf *b, const void *place) {
-    strbuf_addf(b, "\"0x%" PRIx64 "\"", *(const uint64_t *) place);
-}
-
 static const Field region_fields[] = {
-        FIELD_CUSTOM("start", ReservedRegion, start, JSON_STRING, read_address, write_address,
-                .flags = FIELD_REQUIRED),
-        FIELD_CUSTOM("end", ReservedRegion, end, JSON_STRING, read_address, write_address,
+        FIELD_CUSTOM("start", ReservedRegion, start, JSON_STRING, document_read_address,
+                document_write_address, .flags = FIELD_REQUIRED),
+        FIELD_CUSTOM("end", ReservedRegion, end, JSON_STRING, document_read_address, document_write_address,
                 .flags = FIELD_REQUIRED),
         FIELD_TEXT("type", ReservedRegion, type, .flags = FIELD_REQUIRED),
 };
@@ -311,6 +301,10 @@ struct json_object *host_snapshot_device_to_json(
     RecordedDevice r = {.facts = *facts, .with_serials = with_serials};
 
     take_device(&r, d);
+    if (facts->caps) {
+        r.caps = *facts->caps;
+        r.has_caps = true;
+    }
     r.facts.known &= ~count_as_unknown(facts, with_serials);
     /* The reasons tell of mount points, addresses and the like. */
     if (!with_serials && r.facts.host_critical)

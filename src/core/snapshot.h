@@ -20,7 +20,8 @@
  *       "numaNode": 0, "resetMethods": ["flr"], "driverOverride": "", "removable": "fixed",
  *       "hostCritical": "", "enable": 1, "acsPath": "complete", "slotPath": "0000:00:1c.0/00.0",
  *       "iommuUnit": "dmar0", "acsBlocker": "pci:0000:00:1c.0",  // the latter with "incomplete", if known
- *       "serial": "00-1b-21-ff-ff-a1-b2-c3", "properties": {"ID_PATH": "pci-0000:06:0d.0"} } ],
+ *       "serial": "00-1b-21-ff-ff-a1-b2-c3", "properties": {"ID_PATH": "pci-0000:06:0d.0"},
+ *       "capabilities": {"driver": "vfio-pci", "known": ["pasid"], "pasidBits": 20} } ],
  *     "groups": [ { "id": 7, "type": "DMA-FQ", "vfioNode": "",
  *                   "reservedRegions": [ {"start": "0xfee00000", "end": "0xfeefffff", "type": "msi"} ] } ],
  *     "mediatedTypes": [ { "parent", "type", "name", "deviceApi", "available", "devices" } ],  // as the

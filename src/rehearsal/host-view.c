@@ -10,8 +10,12 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "host/mdev-reader.h"
+#include "host/seen-caps.h"
 #include "host/sysfs.h"
 #include "host/taint-reader.h"
+
+#define STATE_DIRECTORY "/run/vfiod"
+#define STATE_VARIABLE "VFIOD_STATE_DIRECTORY"
 
 int problem(char **ret_problem, int error, const char *format, ...) {
     va_list ap;
@@ -126,6 +130,11 @@ int host_view_get_inventory(HostView *v, Inventory **ret, char **ret_problem) {
     if (!v->snapshot && !v->scanned) {
         scanned = inventory_new();
         r = scanned ? sysfs_scan(scanned) : -ENOMEM;
+        if (r >= 0) /* what cannot be read is unknown, as it is without a daemon */
+            r = seen_caps_load(secure_getenv(STATE_VARIABLE) ?: STATE_DIRECTORY, scanned, NULL, NULL) ==
+                            -ENOMEM
+                    ? -ENOMEM
+                    : 0;
         if (r < 0)
             return problem(ret_problem, r, "cannot read the devices of this host: %s", strerror(-r));
         v->scanned = TAKE_PTR(scanned);

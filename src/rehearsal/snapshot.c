@@ -18,6 +18,7 @@
 
 typedef struct Recorder {
     struct json_object *devices, *groups; /* borrowed */
+    Inventory *inventory;                 /* borrowed */
     bool with_serials;
 } Recorder;
 
@@ -32,12 +33,26 @@ static int read_facts(const Device *d, DeviceFacts *ret) {
     return r;
 }
 
+static int add_caps(Inventory *inventory, const Device *d, DeviceFacts *facts) {
+    const DeviceCaps *caps = inventory_find_caps(inventory, &d->name);
+
+    if (!caps)
+        return 0;
+    facts->caps = malloc(sizeof(*facts->caps));
+    if (!facts->caps)
+        return -ENOMEM;
+    *facts->caps = *caps;
+    return 0;
+}
+
 static int add_device(Device *d, void *userdata) {
     _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
     const Recorder *recorder = userdata;
     int r;
 
     r = read_facts(d, &facts);
+    if (r >= 0)
+        r = add_caps(recorder->inventory, d, &facts);
     if (r == -ENODEV) /* it went meanwhile */
         return 0;
     if (r < 0)
@@ -78,12 +93,13 @@ static void forget_only_iommu(struct json_object *devices) {
 static int add_devices(struct json_object *o, HostView *host, bool with_serials, char **ret_problem) {
     _cleanup_json_ struct json_object *devices = json_object_new_array(), *groups = json_object_new_array();
     Recorder recorder = {.devices = devices, .groups = groups, .with_serials = with_serials};
-    Inventory *inventory;
+    Inventory *inventory = NULL;
     int r;
 
     if (!devices || !groups)
         return -ENOMEM;
     r = host_view_get_inventory(host, &inventory, ret_problem);
+    recorder.inventory = inventory;
     if (r >= 0)
         r = inventory_foreach_device(inventory, add_device, &recorder);
     if (r >= 0)

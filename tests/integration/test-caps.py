@@ -4,6 +4,8 @@
 
 import errno
 import os
+import pathlib
+import shutil
 import threading
 
 import harness
@@ -117,6 +119,84 @@ class ProbeTest(CapsTestCase):
         self.kernel.announce('add', again)
         wait(lambda: device_path(again.name) in self.c.objects(), 'it is back')
         self.assertEqual(self.caps(again), {})
+
+
+class KeptTest(CapsTestCase):
+    """What was seen is there again after a start of the daemon, as long as it is the same device."""
+
+    def setUp(self):
+        super().setUp()
+        self.begin()
+
+    def begin(self, **options):
+        self.start(**options)
+        self.c = self.client()
+
+    def again(self):
+        self.daemon.kill()
+        self.manager.forget()
+        self.kernel.ioctls.clear()
+        self.begin()
+
+    def files(self):
+        return {f.name: f for f in pathlib.Path(f'{self.directory}/state/capabilities').iterdir()}
+
+    def test_after_a_start(self):
+        self.probe(self.accelerator)
+        seen = self.caps(self.accelerator)
+        self.assertEqual(list(self.files()), [self.accelerator.name])
+        self.again()
+        self.assertEqual(self.caps(self.accelerator), seen)
+        claim = self.c.acquire(self.accelerator, require='pasid=20,migration=p2p,page-size=1G')
+        self.assertFalse([request for _, request, _, _ in self.kernel.ioctls if request in (0x3B76, 0x3B6A)])
+        claim.close()
+        self.wait_gone(claim)
+        with self.refused('RequirementNotMet', 'page-size'):
+            self.c.acquire(self.accelerator, require='pasid=20,page-size=4M')
+
+    def test_what_a_claim_has_seen(self):
+        claim = self.c.acquire(self.nic, require='coherency')
+        claim.close()
+        self.wait_gone(claim)
+        seen = self.caps(self.nic)
+        self.assertTrue(seen['coherency'])
+        self.again()
+        self.assertEqual(self.caps(self.nic), seen)
+
+    def test_another_device_at_its_place(self):
+        """Even one with the same ids: its firmware may be another."""
+        self.probe(self.nic)
+        self.daemon.kill()
+        path = self.host.root + self.nic.path
+        os.rename(path, path + '.gone')
+        shutil.copytree(path + '.gone', path, symlinks=True)
+        shutil.rmtree(path + '.gone')
+        self.again()
+        self.assertEqual((self.caps(self.nic), self.files()), ({}, {}))
+
+    def test_it_goes_with_the_device(self):
+        self.probe(self.nic)
+        self.probe(self.accelerator)
+        self.kernel.remove(self.nic)
+        wait(lambda: list(self.files()) == [self.accelerator.name], 'its file goes')
+        self.daemon.kill()
+        self.kernel.remove(self.accelerator)
+        self.again()
+        self.assertEqual(self.files(), {})
+
+    def test_files_that_say_nothing(self):
+        self.probe(self.nic)
+        self.probe(self.accelerator)
+        files = self.files()
+        text = files[self.accelerator.name].read_text()
+        self.daemon.kill()
+        files[self.nic.name].write_text(text)  # that of the other one
+        files[self.accelerator.name].write_text(text[:-9])
+        for name in ('x', self.disk.name):
+            files[self.nic.name].with_name(name).write_bytes(b'\xff\0{')
+        self.again()
+        self.assertEqual((self.caps(self.nic), self.caps(self.accelerator), self.caps(self.disk)), ({}, {}, {}))
+        self.assertEqual(self.files(), {})
 
 
 class RefusedTest(CapsTestCase):

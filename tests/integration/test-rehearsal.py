@@ -797,7 +797,8 @@ class LiveTest(VfiodTestCase):
             with open(f'{cgroup}/cgroup.procs', 'w') as file:
                 file.write('0')
 
-        environment = {**preload_environment(self.host), 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address, 'LC_ALL': 'C.UTF-8'}
+        environment = {**preload_environment(self.host), 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address, 'LC_ALL': 'C.UTF-8',
+                       'VFIOD_STATE_DIRECTORY': f'{self.directory}/state'}
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen([os.environ['VFIOCTL'], *arguments], env=environment, stdin=subprocess.DEVNULL,
                                        stdout=out, stderr=err, preexec_fn=enter if cgroup else None)
@@ -835,6 +836,23 @@ class LiveTest(VfiodTestCase):
         self.assertIn('NoInstance', explain())
         del document['mediatedTypes']
         self.assertIn('not recorded', explain())
+
+    def test_what_devices_can_do(self):
+        """As far as the daemon has seen it: on this host, and where it was recorded."""
+        card = self.host.add_device('0000:17:00.0', group=19, driver=VFIO)
+        card.caps.pasid_bits, card.caps.hw_capabilities = 20, 1 | 2
+        policy = self.file('policy.json', {'rules': [rule(who={'user': 0}, what={'capabilities': 'pasid=20'}, name='capable')]})
+        self.set_policy([])
+        self.start()
+        self.client().manager('ProbeCapabilities', 'sa{sv}', card.name, {})
+        document = json.loads(self.vfioctl('snapshot'))
+        found = {d['name']: d.get('capabilities') for d in document['devices']}
+        self.assertEqual((found[card.name]['driver'], found[card.name]['pasidBits']), (VFIO, 20))
+        self.assertIsNone(found[self.nic.name])
+        for host in ([], ['--host', self.file('host.json', document)]):
+            for device, expected in ((card, 'allow'), (self.nic, 'deny')):
+                text = self.vfioctl('policy', 'explain', *host, '--policy', policy, '--user=root', '--json', device.name)
+                self.assertEqual(json.loads(text)['effect'], expected, text)
 
     def test_rehearsal_and_daemon_say_the_same(self):
         """... and the record of the host says it a third time."""

@@ -193,11 +193,6 @@ class LostTest(TokenTestCase):
 
 
 class VfioctlTest(TokenTestCase):
-    def vfioctl(self, *arguments):
-        process = self.tool(os.environ['VFIOCTL'], *arguments)
-        output, _ = process.communicate(timeout=20)
-        return process.returncode, output
-
     def qemu(self, version):
         path = f'{self.directory}/qemu-{version}'
         with open(path, 'w') as f:

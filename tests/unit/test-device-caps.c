@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
+#include "core/caps-record.h"
 #include "core/device-caps.h"
 
 static void assert_reads(const char *text, const char *expected) {
@@ -218,6 +219,70 @@ static void test_registers_of_intel(void **state) {
     assert_true(device_caps_know(&c, DEVICE_CAP_PAGE_SIZES));
 }
 
+/* ---- on disk ---- */
+
+static const CapsRecord record = {
+        .device = {.kind = DEVICE_KIND_PCI, .pci_bus = 6, .slot = 13},
+        .identity = 12345,
+        .caps = {.known = (1U << _DEVICE_CAP_MAX) - 1,
+                .present = 1U << DEVICE_CAP_PASID | 1U << DEVICE_CAP_DMA_BUF,
+                .iommu = IOMMU_TYPE_INTEL,
+                .pasid_bits = 20,
+                .migration = 1U << MIGRATION_STOP_COPY | 1U << MIGRATION_PRE_COPY,
+                .page_sizes = UINT64_C(0xfffffffffffff000),
+                .iova = {{0, 0xfedfffff}, {0xfef00000, UINT64_MAX}},
+                .n_iova = 2,
+                .iova_cut = true,
+                .driver = "vfio-pci"},
+};
+
+static void test_record_comes_back(void **state) {
+    CapsRecord read = {}, least = {.device = record.device, .identity = 1, .caps.driver = "mlx5_vfio_pci"};
+    _cleanup_free_ char *text = caps_record_to_text(&record), *short_text = caps_record_to_text(&least);
+
+    assert_int_equal(caps_record_parse(text, strlen(text), &read), 0);
+    assert_int_equal(device_name_compare(&read.device, &record.device), 0);
+    assert_true(read.identity == record.identity);
+    assert_memory_equal(&read.caps, &record.caps, sizeof(read.caps));
+    assert_int_equal(caps_record_parse(short_text, strlen(short_text), &read), 0);
+    assert_memory_equal(&read.caps, &least.caps, sizeof(read.caps));
+    assert_true(caps_record_identity(7) != caps_record_identity(8));
+}
+
+#define RECORD(identity, members)                                                                            \
+    "{\"device\":\"pci:0000:06:0d.0\",\"identity\":" identity                                                \
+    ",\"capabilities\":{\"driver\":\"vfio-pci\"," members "}}"
+
+static void test_bad_records(void **state) {
+    static const char *const bad[] = {
+            "",
+            "{}",
+            "[]",
+            RECORD("0", "\"known\":[]"),
+            RECORD("\"7\"", "\"known\":[]"),
+            RECORD("7", "\"known\":[\"levitation\"]"),
+            RECORD("7", "\"known\":[\"pasid\"],\"present\":[\"dma-buf\"]"),
+            RECORD("7", "\"known\":[],\"pasidBits\":33"),
+            RECORD("7", "\"known\":[],\"pageSizes\":4096"),
+            RECORD("7", "\"known\":[],\"pageSizes\":\"4096\""),
+            RECORD("7", "\"known\":[],\"iova\":[{\"start\":\"0x2\",\"end\":\"0x1\"}]"),
+            RECORD("7", "\"known\":[],\"iova\":[{},{},{},{},{},{},{},{},{}]"),
+            RECORD("7", "\"known\":[],\"more\":1"),
+            RECORD("7", "\"present\":[]"),
+            RECORD("7", "\"known\":[]") "x",
+            "{\"device\":\"../../etc\",\"identity\":7,\"capabilities\":{\"driver\":\"\",\"known\":[]}}",
+    };
+    const char *good = RECORD("7", "\"known\":[]");
+    CapsRecord read = {.identity = 99};
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+        assert_int_equal(caps_record_parse(bad[i], strlen(bad[i]), &read), -EBADMSG);
+    for (size_t n = 0; n < strlen(good); n++)
+        assert_int_equal(caps_record_parse(good, n, &read), -EBADMSG);
+    assert_true(read.identity == 99);
+    assert_int_equal(caps_record_parse(good, strlen(good), &read), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_needs_are_read),
@@ -227,6 +292,8 @@ int main(void) {
             cmocka_unit_test(test_what_is_shown),
             cmocka_unit_test(test_what_two_have_in_common),
             cmocka_unit_test(test_registers_of_intel),
+            cmocka_unit_test(test_record_comes_back),
+            cmocka_unit_test(test_bad_records),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "daemon/kernel/holders.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/cdi-files.h"
+#include "daemon/broker/caps-store.h"
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/tether.h"
@@ -65,7 +66,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = worker_pool_new(event, config->spawner, &e->setters);
     if (r >= 0)
-        r = surveyor_new(event, inventory, e->lookers, e->config.worker_timeout_usec, &e->surveyor);
+        r = surveyor_new(event, inventory, e->lookers, config->simulated ? NULL : config->state_directory,
+                e->config.worker_timeout_usec, &e->surveyor);
     if (r >= 0)
         r = node_watch_new(event, &e->nodes);
     if (r >= 0)
@@ -793,6 +795,7 @@ void broker_device_removed(Broker *e, Device *device) {
 
     node_watch_drop_idle(e->nodes);
     waiting_wake(e);
+    caps_store_forget(e->config.simulated ? NULL : e->config.state_directory, &device->name);
     if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
         return;
     /* A parked sibling is in nobody's hands, and the claim goes on without it. */

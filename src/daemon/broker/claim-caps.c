@@ -2,6 +2,7 @@
 #include "daemon/broker/claim-caps.h"
 
 #include "base/str.h"
+#include "daemon/broker/caps-store.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 
@@ -30,9 +31,9 @@ static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
         return;
     }
     if (r >= 0)
-        r = claim_run_find_device(j, m)
-                ? inventory_remember_caps(j->broker->inventory, &m->name, &result->facts.caps)
-                : -ENODEV;
+        r = claim_run_find_device(j, m) ? caps_store_remember(j->broker->config.state_directory,
+                                                  j->broker->inventory, &m->name, &result->facts.caps)
+                                        : -ENODEV;
     if (r >= 0) {
         j->go_on(j);
         return;

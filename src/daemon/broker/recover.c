@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/caps-store.h"
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/fd-store.h"
@@ -639,6 +640,7 @@ int broker_recover(Broker *e) {
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the last run");
     broker_settle(e);
+    caps_store_load(e->config.state_directory, e->inventory);
     vf_declared_load(e);
     vf_changes_recover(e);
     return 0;

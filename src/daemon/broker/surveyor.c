@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/surveyor.h"
+#include "daemon/broker/caps-store.h"
 
 #include "base/fd.h"
 
@@ -30,8 +31,9 @@ typedef struct Look {
 
 struct Surveyor {
     sd_event *event;
-    Inventory *inventory; /* borrowed */
-    WorkerPool *workers;  /* borrowed */
+    Inventory *inventory;        /* borrowed */
+    WorkerPool *workers;         /* borrowed */
+    const char *state_directory; /* borrowed */
     uint64_t timeout_usec, open_timeout_usec;
     SurveyTask *tasks;
     Look *looks;
@@ -182,7 +184,8 @@ static void remember(const Look *l, const WorkerResult *result) {
     const Device *d = inventory_find_device(l->surveyor->inventory, &l->name);
 
     if (result->error >= 0 && result->facts.has_caps && d && d->since_seqnum == l->since_seqnum)
-        (void) inventory_remember_caps(l->surveyor->inventory, &l->name, &result->facts.caps);
+        (void) caps_store_remember(
+                l->surveyor->state_directory, l->surveyor->inventory, &l->name, &result->facts.caps);
 }
 
 static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
@@ -397,8 +400,8 @@ void surveyor_take_now(Surveyor *s, Survey *survey, const FactSource *source, bo
         survey_put_mdev_types(survey, NULL, -ETIMEDOUT);
 }
 
-int surveyor_new(
-        sd_event *event, Inventory *inventory, WorkerPool *workers, uint64_t timeout_usec, Surveyor **ret) {
+int surveyor_new(sd_event *event, Inventory *inventory, WorkerPool *workers, const char *state_directory,
+        uint64_t timeout_usec, Surveyor **ret) {
     Surveyor *s = calloc(1, sizeof(*s));
 
     if (!s)
@@ -406,6 +409,7 @@ int surveyor_new(
     s->event = sd_event_ref(event);
     s->inventory = inventory;
     s->workers = workers;
+    s->state_directory = state_directory;
     s->timeout_usec = MIN(timeout_usec, LOOK_TIMEOUT_USEC);
     s->open_timeout_usec = timeout_usec;
     *ret = s;

@@ -19,8 +19,9 @@
 typedef struct Surveyor Surveyor;
 typedef struct SurveyTask SurveyTask;
 
-int surveyor_new(
-        sd_event *event, Inventory *inventory, WorkerPool *workers, uint64_t timeout_usec, Surveyor **ret);
+/* state_directory: borrowed, for caps-store.h; NULL: nothing is kept. */
+int surveyor_new(sd_event *event, Inventory *inventory, WorkerPool *workers, const char *state_directory,
+        uint64_t timeout_usec, Surveyor **ret);
 Surveyor *surveyor_free(Surveyor *s); /* callbacks are not called */
 DEFINE_TRIVIAL_CLEANUP_FUNC(Surveyor *, surveyor_free);
 
