@@ -178,3 +178,16 @@ Transition machine_step(ClaimState state, ClaimEvent event) {
         return (Transition){.next = state, .effects = CLAIM_EFFECT_IMPOSSIBLE};
     return (Transition){.next = cell->next, .effects = cell->effects};
 }
+
+ClaimEvent machine_recovery(ClaimState recorded, bool holder_lives) {
+    switch (recorded) {
+    case CLAIM_RESERVED:
+        return CLAIM_EVENT_RECOVERED_RESERVED;
+    case CLAIM_QUARANTINED:
+        return CLAIM_EVENT_RECOVERED_QUARANTINED;
+    case CLAIM_HELD:
+        return holder_lives ? CLAIM_EVENT_RECOVERED_HELD : CLAIM_EVENT_RECOVERED_ENDED;
+    default:
+        return CLAIM_EVENT_RECOVERED_ENDED;
+    }
+}

@@ -23,3 +23,19 @@ static const char *const member_failure_table[_MEMBER_FAILURE_MAX] = {
         [MEMBER_FAILURE_RECORD] = "record-rejected",
 };
 DEFINE_STRING_TABLE(member_failure, MemberFailure);
+
+bool member_is_begun(MemberProgress p) {
+    return p != MEMBER_NOT_BEGUN && p != MEMBER_RESTORED && p != MEMBER_BAD;
+}
+
+MemberProgress member_after_crash(MemberProgress p, ClaimState recorded) {
+    if (p == MEMBER_NOT_BEGUN || p >= MEMBER_RESTORING)
+        return p;
+    return recorded == CLAIM_RESTORING ? MEMBER_RESTORING : MAX(p, MEMBER_BOUND);
+}
+
+MemberProgress member_lifted(MemberProgress p, bool changed) {
+    if (p != MEMBER_BAD)
+        return p;
+    return changed ? MEMBER_RESTORING : MEMBER_RESTORED;
+}

@@ -3,7 +3,7 @@
 
 /* How far each device of a claim is on its way to the vfio driver and back. Only what was begun is undone. */
 
-#include "base/macro.h"
+#include "core/machine.h"
 
 /* "May have happened": a step is noted before it is taken, so that nothing that was begun is ever missed. */
 typedef enum MemberProgress {
@@ -19,6 +19,14 @@ typedef enum MemberProgress {
     _MEMBER_PROGRESS_INVALID = -EINVAL,
 } MemberProgress;
 DECLARE_STRING_TABLE(member_progress, MemberProgress); /* "not-begun", "override", ... */
+
+/* Is there something to undo, and nothing that keeps it from being undone? */
+bool member_is_begun(MemberProgress p);
+/* What a record leaves to expect: a worker that had begun with a device may have got further than was written
+ * down. recorded: the state of its claim. */
+MemberProgress member_after_crash(MemberProgress p, ClaimState recorded);
+/* After an operator has lifted a quarantine. changed: the device was bound, or made. */
+MemberProgress member_lifted(MemberProgress p, bool changed);
 
 /* Why a device is in quarantine. */
 typedef enum MemberFailure {

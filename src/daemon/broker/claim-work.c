@@ -66,10 +66,6 @@ static PlanMember *current(ClaimRun *j) {
     return &plan->members[w->operation == WORKER_RESTORE ? plan->n_members - 1 - w->index : w->index];
 }
 
-static bool is_begun(const PlanMember *m) {
-    return m->progress != MEMBER_NOT_BEGUN && m->progress != MEMBER_RESTORED && m->progress != MEMBER_BAD;
-}
-
 static bool is_due(const PlanMember *m, WorkerOperation operation) {
     switch (operation) {
     case WORKER_VF_LOOK:
@@ -80,9 +76,9 @@ static bool is_due(const PlanMember *m, WorkerOperation operation) {
     case WORKER_BIND:
         return plan_member_is_changed(m);
     case WORKER_RESET:
-        return m->reset && m->progress != MEMBER_BAD && (!m->bind || is_begun(m));
+        return m->reset && m->progress != MEMBER_BAD && (!m->bind || member_is_begun(m->progress));
     default:
-        return plan_member_is_changed(m) && is_begun(m);
+        return plan_member_is_changed(m) && member_is_begun(m->progress);
     }
 }
 
@@ -112,8 +108,7 @@ void claim_work_lift(ClaimRun *j) {
     for (size_t i = 0; i < plan->n_members; i++) {
         PlanMember *m = &plan->members[i];
 
-        if (m->progress == MEMBER_BAD)
-            set_progress(j, m, plan_member_is_changed(m) ? MEMBER_RESTORING : MEMBER_RESTORED);
+        set_progress(j, m, member_lifted(m->progress, plan_member_is_changed(m)));
         m->failure = MEMBER_FAILURE_NONE;
     }
 }

@@ -386,15 +386,9 @@ static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winne
             recovery, c, "its claim also names a device of another claim, so it may be in use", &names);
 }
 
-/* A worker that had begun with a device may have got further than was written down. */
 static void expect_more(Plan *p, ClaimState recorded) {
-    for (size_t i = 0; i < p->n_members; i++) {
-        MemberProgress *progress = &p->members[i].progress;
-
-        if (*progress == MEMBER_NOT_BEGUN || *progress >= MEMBER_RESTORING)
-            continue;
-        *progress = recorded == CLAIM_RESTORING ? MEMBER_RESTORING : MAX(*progress, MEMBER_BOUND);
-    }
+    for (size_t i = 0; i < p->n_members; i++)
+        p->members[i].progress = member_after_crash(p->members[i].progress, recorded);
 }
 
 /* A claim in quarantine has given them up: nobody has its devices. */
@@ -543,8 +537,7 @@ static int resume_reservation(ClaimRun *j) {
 static int go_on(const Recovery *recovery, Candidate *c) {
     ClaimRun *j = c->run;
     ClaimState recorded = j->claim.state;
-    ClaimEvent event =
-            recorded == CLAIM_QUARANTINED ? CLAIM_EVENT_RECOVERED_QUARANTINED : CLAIM_EVENT_RECOVERED_ENDED;
+    ClaimEvent event;
     int r = 0;
 
     j->claim.state = CLAIM_REQUESTED;
@@ -556,9 +549,8 @@ static int go_on(const Recovery *recovery, Candidate *c) {
         r = adopt(j, c);
     if (r < 0)
         return r;
-    if (r > 0)
-        event = CLAIM_EVENT_RECOVERED_HELD;
-    else if (c->lifeline >= 0)
+    event = machine_recovery(recorded, r > 0);
+    if (event != CLAIM_EVENT_RECOVERED_HELD && c->lifeline >= 0)
         drop_lifeline(recovery, c, claim_lifeline(&j->claim));
     log_info("Claim %s of uid %u found after the restart, %s", j->claim.id, (unsigned) j->claim.uid,
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "no longer held");
