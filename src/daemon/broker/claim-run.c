@@ -25,6 +25,13 @@ void claim_run_push(ClaimRun *j, ClaimEvent event) {
     j->events[(j->first_event + j->n_events++) % CLAIM_RUN_EVENTS_MAX] = event;
 }
 
+static bool is_pushed(const ClaimRun *j, ClaimEvent event) {
+    for (size_t i = 0; i < j->n_events; i++)
+        if (j->events[(j->first_event + i) % CLAIM_RUN_EVENTS_MAX] == event)
+            return true;
+    return false;
+}
+
 /* The record is written lazily: always before a worker starts or fds leave, and otherwise when nothing else
  * is left to do. A claim that passes through five states in one go is not written five times. */
 int claim_run_flush(ClaimRun *j) {
@@ -231,7 +238,7 @@ static void run_effects(ClaimRun *j, unsigned effects) {
         run_reply(j);
     if (effects & CLAIM_EFFECT_REFUSE)
         run_refuse(j);
-    if ((effects & CLAIM_EFFECT_WATCH_CLOSE) && drain_is_closed(j))
+    if ((effects & CLAIM_EFFECT_WATCH_CLOSE) && !is_pushed(j, CLAIM_EVENT_CLOSED) && drain_is_closed(j))
         claim_run_push(j, CLAIM_EVENT_CLOSED);
     if (effects & CLAIM_EFFECT_RESET) {
         claim_work_reset(j);
