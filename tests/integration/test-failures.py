@@ -321,6 +321,40 @@ class UnplugTest(VfiodTestCase):
         self.assertEqual(self.c.device(new)['Vendor'], 0x144D)
 
 
+    def quarantine(self, *devices):
+        for device in devices:
+            self.kernel.fail('reset', device.address, errno.ENOTTY)
+        claim = self.c.acquire(*devices)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.kernel.heal()
+        return claim
+
+    def test_unplug_of_a_quarantined_device_while_there_is_no_daemon(self):
+        self.quarantine(self.nic)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.host.remove_device(self.nic).join(harness.WAIT_TIMEOUT)
+        new = self.host.add_device('0000:06:00.0', group=8, driver='nvme', vendor=0x144D, device=0xA808,
+                                   class_code=0x010802)
+        self.start()
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(self.c.device(new)['State'], 'free')
+        self.assertEqual((new.driver, new.override, new.resets), ('nvme', None, 0))
+
+    def test_a_quarantine_does_not_pass_on_to_a_new_card(self):
+        other = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
+        wait(lambda: self.c.find(other).get('Driver') == VFIO, 'it is there')
+        claim = self.quarantine(self.nic, other)
+        self.host.remove_device(self.nic).join(harness.WAIT_TIMEOUT)
+        wait(lambda: self.c.seen('InterfacesRemoved', device_path(self.nic.name)), 'it is gone')
+        new = self.host.add_device('0000:06:00.0', group=8, driver='nvme', vendor=0x144D, device=0xA808,
+                                   class_code=0x010802)
+        wait(lambda: self.c.find(new).get('Driver') == 'nvme', 'the new one is seen')
+        self.host.remove_device(other).join(harness.WAIT_TIMEOUT)
+        self.wait_gone(claim)
+        self.assertEqual(self.c.device(new)['State'], 'free')
+        self.assertEqual((new.driver, new.override, new.resets), ('nvme', None, 0))
+
     def test_unplug_while_it_is_put_back(self):
         # Neither a quarantine nor a claim is left on a place where nothing is, and what is plugged in there is free.
         for number, (attribute, data) in enumerate((('reset', '1'), ('unbind', None), ('driver_override', '\n'))):

@@ -767,7 +767,7 @@ static bool others_remain(const ClaimRun *j, const Device *gone) {
         const PlanMember *m = &j->claim.plan.members[i];
 
         if (plan_member_is_moved(m) && device_name_compare(&m->name, &gone->name) != 0 &&
-                inventory_find_device(j->broker->inventory, &m->name))
+                claim_run_find_device(j, m))
             return true;
     }
     return false;

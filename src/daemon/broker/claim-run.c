@@ -223,6 +223,18 @@ static void set_state(ClaimRun *j, ClaimState state) {
     j->announced = j->untold = true;
 }
 
+/* All of its devices are known to be gone, by now or since before the start: nobody will tell once more. One
+ * that is being made is not there yet. */
+static bool is_left_over(const ClaimRun *j) {
+    for (size_t i = 0; i < j->claim.plan.n_members; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+
+        if (plan_member_is_made(m) || (plan_member_is_moved(m) && claim_run_find_device(j, m)))
+            return false;
+    }
+    return true;
+}
+
 static void run_effects(ClaimRun *j, unsigned effects) {
     if (effects & CLAIM_EFFECT_SAVE)
         j->dirty = true;
@@ -289,6 +301,10 @@ static void step(ClaimRun *j, ClaimEvent fed) {
         claim_work_lift(j);
     set_state(j, t.next);
     run_effects(j, t.effects);
+    if (t.next == CLAIM_QUARANTINED && !j->left_over && is_left_over(j)) {
+        j->left_over = true;
+        claim_run_push(j, CLAIM_EVENT_DEVICE_GONE);
+    }
     if (deferred == 0)
         return;
     j->deferred &= ~deferred;
