@@ -85,6 +85,6 @@ typedef struct Transition {
 
 Transition machine_step(ClaimState state, ClaimEvent event);
 
-/* How a claim goes on whose record was found at the start, from CLAIM_REQUESTED. holder_lives: what it hangs on
- * is there. */
+/* How a claim goes on whose record was found at the start, from CLAIM_REQUESTED. holder_lives: what it hangs
+ * on is there. */
 ClaimEvent machine_recovery(ClaimState recorded, bool holder_lives);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A small world around the machine of a claim: everything that can happen to two claims over two devices of
+ * one group and one outside, one small step at a time.
+ *
+ * The decisions are those of the daemon itself: machine_step() (core/machine.h), machine_recovery(), and what
+ * core/progress.h says of a device that is half done. What the daemon does between them (claim-run.c,
+ * claim-work.c, recover.c), the disk, the service manager, the kernel, the clients and the operator are
+ * modelled here, each by the freedom that it has: a worker may succeed, fail half-way, hang, or be killed
+ * with its write under way; a disk may be full; a device may be pulled out and another one put in.
+ *
+ * A step is as small as a crash can tell: each effect of a transition is one, and the daemon may die between
+ * any two. Steps of one claim's event are not interleaved with those of the other claim, because the daemon
+ * has one thread. Clients, kernel and hands interleave with everything. */
+
+#include "core/machine.h"
+#include "core/progress.h"
+
+#define N_DEVICES 3U /* the first two are in one group */
+#define N_CLAIMS 2U
+
+#define NO_EVENT 31U
+#define NO_STATE 15U /* there is no claim, or no record */
+
+typedef enum Task {
+    TASK_NONE,
+    TASK_RUNNING, /* the worker has its order */
+    TASK_DONE,    /* the kernel has done it, and the daemon has not heard of it */
+    TASK_FAILED,  /* likewise */
+} Task;
+
+typedef enum Work {
+    WORK_NONE,
+    WORK_BIND,
+    WORK_OPEN,
+    WORK_RESET,
+    WORK_RESTORE,
+} Work;
+
+/* What the daemon knows, and forgets when it dies. */
+typedef struct Memory {
+    uint64_t state : 4, members : 3, want : 3; /* devices that it moves, and hands out of them */
+    uint64_t effects : 13;                     /* of the last transition, still to be run */
+    uint64_t deferred : 2, due : 1;            /* release, device gone; to be fed after the effects */
+    uint64_t dirty : 1, busy : 1;              /* its events are being handled */
+    uint64_t work : 3, index : 2, task : 2;
+    uint64_t progress : 9;
+    uint64_t charged : 1, asked : 1, waiting : 1, granted : 1, watched : 1, refused : 1;
+    uint64_t reserving : 1, ticket : 1;
+} Memory;
+
+/* What is outside of it, for the same claim. */
+typedef struct Outside {
+    uint32_t record : 4, members : 3, want : 3, progress : 9; /* on disk */
+    uint32_t kept : 1;                                        /* its lifeline, by the service manager */
+    uint32_t lifeline : 1, files : 1;                         /* the client has them */
+    uint32_t allowed : 1;                                     /* somebody who may has said yes */
+    uint32_t lost : 3;                                        /* of its devices, pulled out since */
+    uint32_t lifted : 1;   /* its quarantine, so nobody waits for the client any more */
+    uint32_t released : 1; /* its owner has given it up, or its device is gone */
+    uint32_t spare : 3;
+} Outside;
+
+typedef enum Late {
+    LATE_NONE,
+    LATE_BIND, /* a write that nobody waits for any more, and the kernel may still do */
+    LATE_RESTORE,
+} Late;
+
+typedef struct World {
+    Memory claims[N_CLAIMS];
+    Outside outside[N_CLAIMS];
+    uint32_t present : 3, moved : 3, used : 3, unheard : 3; /* devices; used: not reset since */
+    uint32_t late : 6, usage : 2;
+    uint32_t up : 1, permits : 1; /* the daemon; the policy */
+    uint32_t spare : 10;
+    uint16_t events[N_CLAIMS]; /* up to three that wait */
+} World;
+_Static_assert(sizeof(World) == 32, "a state has a hash over all of its bytes");
+
+typedef Transition (*step_t)(ClaimState state, ClaimEvent event);
+
+/* How free the world is. */
+typedef struct WorldRules {
+    step_t step;                  /* machine_step(), or what a test has made of it */
+    unsigned wishes[N_CLAIMS][4]; /* masks of devices that the clients may request; 0: no further */
+    unsigned unplugs;             /* mask of devices that are pulled out and put in */
+    bool simple;                  /* clients close everything at once */
+    bool disk_fails, hangs, reserves, asks, policy_changes;
+} WorldRules;
+
+/* A step is the world's own, or that of one claim. */
+#define STEP_OF_NOBODY (-1)
+
+typedef struct Step {
+    World to;
+    const char *what;
+    int claim;   /* whom it brings on, or STEP_OF_NOBODY */
+    bool mishap; /* a crash, a hand, or trouble that need not come: nobody may depend on it */
+} Step;
+
+#define STEPS_MAX 128U
+typedef struct Steps {
+    Step steps[STEPS_MAX];
+    size_t n;
+    const char *broken; /* an invariant that a step has broken on its way */
+} Steps;
+
+World world_initial(void);
+void world_steps(const WorldRules *rules, const World *w, Steps *ret);
+/* The invariant that this state breaks, or NULL. */
+const char *world_check(const World *w);
+/* Is the claim over, or in quarantine? */
+bool world_is_settled(const World *w, unsigned claim);
+/* Nothing is claimed, and everything is as it was before anything was. */
+bool world_is_quiet(const World *w);
+void world_print(const World *w);
+
+/* Which cells of the table have been used. */
+extern bool world_cells[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX];
