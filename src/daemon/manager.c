@@ -272,6 +272,7 @@ static int load_first_policy(Manager *m) {
     const PolicyLoaderConfig config = {
             .directories = m->config.policy_directories,
             .shadow_directories = m->config.shadow_directories,
+            .credentials = m->config.credentials_directory,
             /* A recorded host has its own accounts. */
             .resolve = m->snapshot ? host_snapshot_resolve : NULL,
             .resolve_userdata = m->snapshot,

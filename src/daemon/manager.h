@@ -13,6 +13,7 @@ typedef struct Manager Manager;
 
 typedef struct ManagerConfig {
     const char *const *policy_directories; /* borrowed, as the strings are; ends with NULL */
+    const char *credentials_directory;     /* which of them has credentials of systemd; NULL: none */
     const char *const *shadow_directories; /* likewise */
     const char *state_directory, *cdi_directory;
     const char *simulate;    /* file of a recorded host to run on instead of this one, NULL */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -113,14 +114,18 @@ static int add_directory(const char *option, const char *directory, const char *
     return 0;
 }
 
+static int add_named_directory(Options *o, const char *directory) {
+    return add_directory("policy-directory", directory, &o->policy_directories, &o->n_policy_directories,
+            &o->manager.policy_directories);
+}
+
 /* With a policy from elsewhere, the default shadow policy of this host does not apply. */
 static int add_policy_directory(Options *o, const char *directory) {
     static const char *const none[] = {NULL};
 
     if (o->n_shadow_directories == 0)
         o->manager.shadow_directories = none;
-    return add_directory("policy-directory", directory, &o->policy_directories, &o->n_policy_directories,
-            &o->manager.policy_directories);
+    return add_named_directory(o, directory);
 }
 
 static int take_option(Options *o, int c, const char *value) {
@@ -162,6 +167,22 @@ static int take_option(Options *o, int c, const char *value) {
     }
 }
 
+static int add_credentials(Options *o) {
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    const char *const defaults[] = {POLICY_DIRECTORIES_WITH(directory)};
+    bool named = o->n_policy_directories > 0;
+    int r = 0;
+
+    if (!directory || directory[0] != '/')
+        return 0;
+    o->manager.credentials_directory = directory;
+    if (named)
+        return add_named_directory(o, directory);
+    for (size_t i = 0; i < ELEMENTSOF(defaults) && r >= 0; i++)
+        r = add_named_directory(o, defaults[i]);
+    return r;
+}
+
 int options_parse(int argc, char **argv, Options *ret) {
     static const char *const policy_directories[] = {POLICY_DIRECTORIES, NULL};
     static const char *const shadow_directories[] = {POLICY_SHADOW_DIRECTORIES, NULL};
@@ -190,6 +211,9 @@ int options_parse(int argc, char **argv, Options *ret) {
         fprintf(stderr, "%s: no arguments are expected, only options\n", program_invocation_short_name);
         return -EINVAL;
     }
+    r = add_credentials(&o);
+    if (r < 0)
+        return r;
     *ret = TAKE_GENERIC(o, (Options){});
     return 1;
 }

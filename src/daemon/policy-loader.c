@@ -238,6 +238,7 @@ static PolicySource make_source(
         PolicyLoader *l, const PolicyLoaderConfig *config, const char *const *directories) {
     return (PolicySource){
             .directories = directories,
+            .credentials = config->credentials,
             .resolve = config->resolve ?: account_table_resolve,
             .resolve_userdata = config->resolve ? config->resolve_userdata : &l->accounts,
     };

@@ -13,7 +13,8 @@ typedef struct PolicyLoader PolicyLoader;
 
 typedef struct PolicyLoaderConfig {
     const char *const *directories, *const *shadow_directories; /* borrowed */
-    resolve_name_t resolve;                                     /* NULL: the accounts of this host */
+    const char *credentials; /* which of the directories has credentials of systemd; NULL: none */
+    resolve_name_t resolve;  /* NULL: the accounts of this host */
     void *resolve_userdata;
 } PolicyLoaderConfig;
 

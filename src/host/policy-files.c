@@ -34,13 +34,17 @@ static const char *const policy_file_fate_table[_POLICY_FILE_FATE_MAX] = {
 };
 DEFINE_STRING_TABLE(policy_file_fate, PolicyFileFate);
 
+#define CREDENTIAL_PREFIX "vfiod.policy."
+
 typedef struct PolicyDirectory {
     const char *path; /* borrowed */
     int fd;           /* owned, -EBADF when it is not there */
+    bool credentials;
 } PolicyDirectory;
 
 typedef struct PolicyFile {
-    char *name; /* owned */
+    char *name;  /* owned; by which it is sorted, and hides others */
+    char *entry; /* owned; of its directory */
     const PolicyDirectory *directory;
 } PolicyFile;
 
@@ -54,11 +58,17 @@ typedef struct PolicyLoading {
     size_t n_read, n_bytes;
 } Loader;
 
+static void file_done(PolicyFile *f) {
+    free(f->name);
+    free(f->entry);
+    *f = (PolicyFile){};
+}
+
 static void loader_done(Loader *l) {
     for (size_t i = 0; i < l->n_directories; i++)
         (void) safe_close(l->directories[i].fd);
     for (size_t i = 0; i < l->n_files; i++)
-        free(l->files[i].name);
+        file_done(&l->files[i]);
     free(l->directories);
     free(l->files);
     policy_parser_free(l->parser);
@@ -148,23 +158,53 @@ static int tell(Loader *l, PolicyFileInfo info) {
     return l->source->visit ? l->source->visit(l->source->visit_userdata, &info) : 0;
 }
 
-static int tell_overridden(Loader *l, const PolicyDirectory *directory, const PolicyFile *by) {
-    _cleanup_free_ char *path = format_string("%s/%s", directory->path, by->name);
-    _cleanup_free_ char *hidden_by = format_string("%s/%s", by->directory->path, by->name);
+static int tell_overridden(
+        Loader *l, const PolicyDirectory *directory, const char *entry, const PolicyFile *by) {
+    _cleanup_free_ char *path = format_string("%s/%s", directory->path, entry);
+    _cleanup_free_ char *hidden_by = format_string("%s/%s", by->directory->path, by->entry);
 
     if (!path || !hidden_by)
         return -ENOMEM;
     return tell(l, (PolicyFileInfo){.path = path, .fate = POLICY_FILE_OVERRIDDEN, .hidden_by = hidden_by});
 }
 
-static int add_name(Loader *l, const PolicyDirectory *directory, const char *name) {
-    for (size_t i = 0; i < l->n_files; i++)
-        if (streq(l->files[i].name, name))
-            return tell_overridden(l, directory, l->files + i);
-    l->files[l->n_files].name = strdup(name);
-    if (!l->files[l->n_files].name)
+/* The name that an entry of the directory has as a policy file. *ret is owned by the caller; NULL: it is
+ * none. */
+static int name_entry(const PolicyDirectory *directory, const char *entry, char **ret) {
+    const char *name = directory->credentials ? startswith(entry, CREDENTIAL_PREFIX) : entry;
+
+    *ret = NULL;
+    if (!name || !*name || (!directory->credentials && !is_policy_name(name)))
+        return 0;
+    *ret = is_policy_name(name) ? strdup(name) : format_string("%s.json", name);
+    return *ret ? 0 : -ENOMEM;
+}
+
+/* Which of the two is read would be chance. */
+static int refuse_twin(
+        Loader *l, const PolicyDirectory *directory, const char *entry, const PolicyFile *twin) {
+    _cleanup_free_ char *path = format_string("%s/%s", directory->path, entry);
+    _cleanup_free_ char *message = format_string("it stands for the same file as %s", twin->entry);
+
+    return path && message ? policy_parser_add_error(l->parser, path, message) : -ENOMEM;
+}
+
+static int add_name(Loader *l, const PolicyDirectory *directory, const char *entry, const char *name) {
+    PolicyFile f = {.directory = directory};
+
+    for (size_t i = 0; i < l->n_files; i++) {
+        if (!streq(l->files[i].name, name))
+            continue;
+        return l->files[i].directory == directory ? refuse_twin(l, directory, entry, l->files + i)
+                                                  : tell_overridden(l, directory, entry, l->files + i);
+    }
+    f.name = strdup(name);
+    f.entry = strdup(entry);
+    if (!f.name || !f.entry) {
+        file_done(&f);
         return -ENOMEM;
-    l->files[l->n_files++].directory = directory;
+    }
+    l->files[l->n_files++] = f;
     return 0;
 }
 
@@ -191,13 +231,18 @@ static int take_names(Loader *l, const PolicyDirectory *directory, DIR *dir) {
     int r;
 
     while ((errno = 0, entry = readdir(dir))) {
-        if (!is_policy_name(entry->d_name))
+        _cleanup_free_ char *name = NULL;
+
+        r = name_entry(directory, entry->d_name, &name);
+        if (r < 0)
+            return r;
+        if (!name)
             continue;
         if (l->n_files >= POLICY_FILES_MAX)
             return policy_parser_add_error(l->parser, directory->path, "too many policy files");
         r = check_name(l, directory, entry->d_name);
         if (r > 0)
-            r = add_name(l, directory, entry->d_name);
+            r = add_name(l, directory, entry->d_name, name);
         if (r < 0)
             return r;
     }
@@ -246,7 +291,7 @@ static int scan_directory(Loader *l, PolicyDirectory *directory) {
             return 0;
     if (l->n_files >= POLICY_FILES_MAX)
         return policy_parser_add_error(l->parser, directory->path, "too many policy files");
-    return add_name(l, directory, l->source->stand_in->name);
+    return add_name(l, directory, l->source->stand_in->name, l->source->stand_in->name);
 }
 
 static int parse_text(Loader *l, const char *path, const char *text, size_t size) {
@@ -295,13 +340,13 @@ static int load_path(Loader *l, int dirfd, const char *name, const char *path) {
 }
 
 static int load_file(Loader *l, const PolicyFile *file) {
-    _cleanup_free_ char *path = format_string("%s/%s", file->directory->path, file->name);
+    _cleanup_free_ char *path = format_string("%s/%s", file->directory->path, file->entry);
 
     if (!path)
         return -ENOMEM;
     if (is_stand_in(l, file->directory, file->name))
         return parse_text(l, path, l->source->stand_in->text, l->source->stand_in->size);
-    return load_path(l, file->directory->fd, file->name, path);
+    return load_path(l, file->directory->fd, file->entry, path);
 }
 
 static int compare_files(const void *a, const void *b) {
@@ -316,7 +361,7 @@ static int load_found(Loader *l) {
     for (size_t i = 0; i < l->n_files && r >= 0; i++)
         r = load_file(l, l->files + i);
     for (; l->n_files > 0; l->n_files--)
-        free(l->files[l->n_files - 1].name);
+        file_done(&l->files[l->n_files - 1]);
     return r;
 }
 
@@ -373,7 +418,9 @@ static int loader_init(Loader *l, const PolicySource *source) {
         return -ENOMEM;
     policy_parser_set_now(l->parser, source->now_usec ?: read_clock());
     for (; l->n_directories < n; l->n_directories++)
-        l->directories[l->n_directories] = (PolicyDirectory){.path = paths[l->n_directories], .fd = -EBADF};
+        l->directories[l->n_directories] = (PolicyDirectory){.path = paths[l->n_directories],
+                .fd = -EBADF,
+                .credentials = streq_ptr(paths[l->n_directories], source->credentials)};
     return 0;
 }
 

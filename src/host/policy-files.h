@@ -3,11 +3,20 @@
 
 /* Finds and reads the policy files: NAME.json in policy.d under /etc/vfiod, /run/vfiod and /usr/lib/vfiod; a
  * name in an earlier directory hides the same name in a later one, /dev/null masks it; all are applied in the
- * order of their names. A file that others than root may write is an error, as an unreadable one is. */
+ * order of their names. A file that others than root may write is an error, as an unreadable one is.
+ *
+ * A service has credentials of systemd in a directory of its own. There vfiod.policy.NAME is the file
+ * NAME.json. */
 
 #include "policy/parse.h"
 
 #define POLICY_DIRECTORIES "/etc/vfiod/policy.d", "/run/vfiod/policy.d", "/usr/lib/vfiod/policy.d"
+
+/* Credentials override what packages bring, and files of the operator override them. The service is told
+ * where it has them; there others may find them while it runs, if they are root. */
+#define POLICY_CREDENTIALS "/run/credentials/vfiod.service"
+#define POLICY_DIRECTORIES_WITH(credentials)                                                                 \
+    "/etc/vfiod/policy.d", "/run/vfiod/policy.d", credentials, "/usr/lib/vfiod/policy.d"
 
 /* Tried out beside the policy, and never deciding. */
 #define POLICY_SHADOW_DIRECTORIES                                                                            \
@@ -55,6 +64,7 @@ typedef struct PolicyStandIn {
 /* Where a policy comes from when it is not for the daemon. */
 typedef struct PolicySource {
     const char *const *directories; /* in order of precedence, ended by NULL */
+    const char *credentials;        /* which of them has credentials of systemd; NULL: none */
     const char *const *names; /* instead: files and directories (then their *.json) that somebody named, in
                                * this order. They may belong to anybody, for a trial */
     const PolicyStandIn *stand_in; /* NULL: none */

@@ -26,6 +26,8 @@ struct Rehearsal {
 };
 
 /* Reads the policy once more, with other accounts. -ENOMEM only: errors are in *ret. */
+/* The directories of this host, with the credentials of the service where these can be read. */
+PolicySource rehearsal_source(void);
 int rehearsal_load_policy(const Rehearsal *r, resolve_name_t resolve, void *userdata, PolicyLoad *ret);
 
 /* What is wrong with the file goes to errors, as text; unreadable is a failure. */

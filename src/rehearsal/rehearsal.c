@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "rehearsal/rehearsal-internal.h"
 
+#include <unistd.h>
+
 #include "base/str.h"
 
 /* The texts of the policy are kept: what is shown is what the operator wrote. */
@@ -73,14 +75,22 @@ static int copy_names(Rehearsal *r, const char *const *names) {
     return r->names ? 0 : -ENOMEM;
 }
 
+PolicySource rehearsal_source(void) {
+    static const char *const with_credentials[] = {POLICY_DIRECTORIES_WITH(POLICY_CREDENTIALS), NULL};
+    bool has_credentials = access(POLICY_CREDENTIALS, R_OK | X_OK) >= 0;
+
+    return (PolicySource){.directories = has_credentials ? with_credentials : directories,
+            .credentials = has_credentials ? POLICY_CREDENTIALS : NULL};
+}
+
 static PolicySource policy_source(const Rehearsal *r, resolve_name_t resolve, void *userdata) {
-    return (PolicySource){
-            .directories = directories,
-            .names = (const char *const *) r->names,
-            .stand_in = r->stand_in.name ? &r->stand_in : NULL,
-            .resolve = resolve,
-            .resolve_userdata = userdata,
-    };
+    PolicySource source = rehearsal_source();
+
+    source.names = (const char *const *) r->names;
+    source.stand_in = r->stand_in.name ? &r->stand_in : NULL;
+    source.resolve = resolve;
+    source.resolve_userdata = userdata;
+    return source;
 }
 
 int rehearsal_load_policy(const Rehearsal *r, resolve_name_t resolve, void *userdata, PolicyLoad *ret) {

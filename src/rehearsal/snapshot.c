@@ -216,17 +216,16 @@ static int record_root(AccountRecorder *recorder) {
 
 static int add_accounts(
         struct json_object *o, HostView *host, const char *const *policy, char **ret_problem) {
-    static const char *const directories[] = {POLICY_DIRECTORIES, NULL};
     _cleanup_json_ struct json_object *accounts = json_object_new_object();
     _cleanup_(policy_load_done) PolicyLoad load = {};
     AccountRecorder recorder = {
             .host = host, .users = json_object_new_object(), .groups = json_object_new_object()};
-    const PolicySource source = {.directories = directories,
-            .names = policy,
-            .resolve = record_name,
-            .resolve_userdata = &recorder};
+    PolicySource source = rehearsal_source();
     int r = accounts ? 0 : -ENOMEM;
 
+    source.names = policy;
+    source.resolve = record_name;
+    source.resolve_userdata = &recorder;
     if (r >= 0)
         r = json_add(accounts, "users", recorder.users);
     else

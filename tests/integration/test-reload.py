@@ -433,5 +433,56 @@ class ShadowTest(PolicyTestCase):
         self.assertEqual(len(self.log_lines('45 more differences of the shadow policy of uid')), 1)
 
 
+class CredentialsTest(VfiodTestCase):
+    """A policy that systemd gives to the service."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.credentials = pathlib.Path(self.directory, 'credentials')
+        self.credentials.mkdir(0o700)
+        os.environ['CREDENTIALS_DIRECTORY'] = str(self.credentials)
+        self.addCleanup(os.environ.pop, 'CREDENTIALS_DIRECTORY')
+        self.set_policy([])
+
+    def give(self, name, text):
+        path = self.credentials / name
+        path.write_text(text)
+        path.chmod(0o400)
+        return path
+
+    def test_it_allows_and_is_named_by_its_path(self):
+        path = self.give('vfiod.policy.50-nic', json.dumps({'rules': [self.rule('by-credential')]}))
+        self.give('passwd.hashed-password.root', 'somebody else\'s')
+        self.start()
+        c = self.client()
+        claim = c.acquire(self.nic)
+        self.assertEqual(claim.result['rule'], f'by-credential ({path}:1)')
+        claim.close()
+
+    def test_a_file_of_the_operator_overrides_it(self):
+        self.give('vfiod.policy.50-test', json.dumps({'rules': [self.rule()]}))  # as the harness names its file
+        self.start()
+        with self.refused('AccessDenied'):
+            self.client().acquire(self.nic)
+
+    def test_an_error_in_it_is_an_error_of_the_policy(self):
+        path = self.give('vfiod.policy.a', '{"rules": [{}]}\0\x1b[31m')
+        self.set_policy([self.rule()])
+        self.start()
+        c = self.client()
+        with self.refused('PolicyBroken'):
+            c.acquire(self.nic)
+        errors = c.get(ROOT_PATH, 'Manager', 'PolicyErrors')
+        self.assertTrue(errors and all(str(e).startswith(f'{path}:') for e in errors), errors)
+        self.assertFalse([e for e in errors if '\x1b' in e])
+
+    def test_a_directory_that_is_not_there(self):
+        os.environ['CREDENTIALS_DIRECTORY'] = f'{self.directory}/missing'
+        self.set_policy([self.rule()])
+        self.start()
+        self.client().acquire(self.nic).close()
+
+
 if __name__ == '__main__':
     harness.main()

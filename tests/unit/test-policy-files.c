@@ -19,6 +19,7 @@ typedef struct Tree {
     char root[32];
     char etc[48], run[48], lib[48], missing[48];
     const char *directories[5];
+    const char *credentials; /* run, for some tests */
 } Tree;
 
 static void make_directory(char path[static 48], const char *root, const char *name, bool make) {
@@ -91,12 +92,17 @@ static void change_mode(const char *directory, const char *name, mode_t mode) {
     assert_int_equal(chmod(path, mode), 0);
 }
 
+static PolicySource source_of(const Tree *t) {
+    return (PolicySource){.directories = t->directories, .credentials = t->credentials};
+}
+
 /* names: of the rules in force, with a space in between. */
 static void expect_rules(const Tree *t, size_t n_files, const char *names) {
     _cleanup_(policy_load_done) PolicyLoad load = {};
+    const PolicySource source = source_of(t);
     _cleanup_strbuf_ StrBuf b = {};
 
-    assert_int_equal(policy_files_load(t->directories, &load), 0);
+    assert_int_equal(policy_files_load_from(&source, &load), 0);
     if (load.n_errors > 0)
         fail_msg("%s", load.errors[0]);
     assert_non_null(load.policy);
@@ -109,9 +115,10 @@ static void expect_rules(const Tree *t, size_t n_files, const char *names) {
 /* error: what follows the root's path in the only error. */
 static void expect_error(const Tree *t, const char *error) {
     _cleanup_(policy_load_done) PolicyLoad load = {};
+    const PolicySource source = source_of(t);
     const char *rest;
 
-    assert_int_equal(policy_files_load(t->directories, &load), 0);
+    assert_int_equal(policy_files_load_from(&source, &load), 0);
     assert_null(load.policy);
     if (load.n_errors != 1)
         fail_msg("%zu errors, not \"%s\"", load.n_errors, error);
@@ -491,10 +498,82 @@ static void test_warnings(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* The credential "vfiod.policy.NAME" is the file NAME.json, and what else is in the directory is others'. */
+static void test_credentials(void **state) {
+    Tree *t = *state;
+
+    t->credentials = t->run;
+    put_rule(t->run, "vfiod.policy.50-gpu", "by-credential");
+    put_rule(t->run, "vfiod.policy.10-first.json", "first");
+    put(t->run, "vfiod.policy", "no policy");
+    put(t->run, "vfiod.policy.", "no policy");
+    put(t->run, "vfiod.policy-shadow.x", "no policy");
+    put(t->run, "other.json", "no policy");
+    put(t->run, "network.wireguard", "no policy");
+    put_rule(t->etc, "20-second.json", "second");
+    put_rule(t->lib, "50-gpu.json", "by-package");
+    expect_rules(t, 3, "first second by-credential");
+    put_rule(t->etc, "50-gpu.json", "by-operator");
+    expect_rules(t, 3, "first second by-operator");
+}
+
+static void test_a_credential_can_be_masked(void **state) {
+    Tree *t = *state;
+
+    t->credentials = t->run;
+    put_rule(t->run, "vfiod.policy.50-gpu", "by-credential");
+    link_to("/dev/null", t->etc, "50-gpu.json");
+    expect_rules(t, 0, "");
+}
+
+static void test_bad_credentials(void **state) {
+    Tree *t = *state;
+
+    t->credentials = t->run;
+    put(t->run, "vfiod.policy.a", "{\n\"rules\": 1}");
+    expect_error(t, "/run/vfiod.policy.a:2:10: error: \"rules\" must be an array of rules, found an integer");
+    put(t->run, "vfiod.policy.a", "");
+    expect_error(t, "/run/vfiod.policy.a:1:1: error: expected a value, found the end of the file");
+    put_rule(t->run, "vfiod.policy.a", "a");
+    change_mode(t->run, "vfiod.policy.a", 0666);
+    expect_error(t, "/run/vfiod.policy.a: error: the file must belong to root and be writable only by root");
+}
+
+/* Which one is seen first is chance. */
+static void test_two_credentials_for_one_file(void **state) {
+    _cleanup_(policy_load_done) PolicyLoad load = {};
+    Tree *t = *state;
+    PolicySource source;
+
+    t->credentials = t->run;
+    put_rule(t->run, "vfiod.policy.a", "a");
+    put_rule(t->run, "vfiod.policy.a.json", "b");
+    source = source_of(t);
+    assert_int_equal(policy_files_load_from(&source, &load), 0);
+    assert_null(load.policy);
+    assert_int_equal(load.n_errors, 1);
+    assert_non_null(strstr(load.errors[0], "it stands for the same file as vfiod.policy.a"));
+}
+
+/* Elsewhere such a name means nothing. */
+static void test_a_credential_in_another_directory(void **state) {
+    Tree *t = *state;
+
+    t->credentials = t->missing;
+    put_rule(t->run, "vfiod.policy.50-gpu", "by-credential");
+    put_rule(t->run, "vfiod.policy.60.json", "a-file");
+    expect_rules(t, 1, "a-file");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             TEST(test_nothing),
             TEST(test_order),
+            TEST(test_credentials),
+            TEST(test_a_credential_can_be_masked),
+            TEST(test_bad_credentials),
+            TEST(test_two_credentials_for_one_file),
+            TEST(test_a_credential_in_another_directory),
             TEST(test_other_names),
             TEST(test_hiding),
             TEST(test_masking),
