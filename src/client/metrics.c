@@ -147,18 +147,20 @@ int main(int argc, char **argv) {
     static const struct option options[] = {
             {"help", no_argument, NULL, 'h'},
             {"http", no_argument, NULL, 'H'},
+            {"report", no_argument, NULL, 'R'},
             {"version", no_argument, NULL, 'V'},
             {},
     };
-    bool http = false;
+    bool http = false, report = false;
     int c;
 
     while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
         switch (c) {
         case 'h':
-            puts("vfiod-metrics [--http]\n\n"
+            puts("vfiod-metrics [--http|--report]\n\n"
                  "Print figures of vfiod as OpenMetrics text, see vfiod-metrics(8).\n\n"
                  "      --http       Answer one HTTP request on standard input\n"
+                 "      --report     Answer calls of io.systemd.Metrics on standard input\n"
                  "  -h, --help       Show this help\n"
                  "      --version    Show the version");
             return EXIT_SUCCESS;
@@ -167,6 +169,9 @@ int main(int argc, char **argv) {
             return EXIT_SUCCESS;
         case 'H':
             http = true;
+            break;
+        case 'R':
+            report = true;
             break;
         default:
             return 2;
@@ -177,5 +182,7 @@ int main(int argc, char **argv) {
         fputs("vfiod-metrics: takes no arguments, see --help\n", stderr);
         return 2;
     }
+    if (report)
+        return metrics_serve_report(STDIN_FILENO);
     return http ? serve() : show();
 }

@@ -39,3 +39,7 @@ char *metrics_format_text(struct json_object *figures);
  * more. */
 int metrics_next(const Metric *metric, struct json_object *figures, size_t *index, struct json_object **ret);
 uint64_t metrics_value(const Metric *metric, struct json_object *figure);
+
+/* metrics-report.c: answers calls of io.systemd.Metrics on this connection until its other end hangs up. An
+ * exit status. */
+int metrics_serve_report(int fd);

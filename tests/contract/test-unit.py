@@ -122,6 +122,22 @@ class UnitTest(unittest.TestCase):
                                 text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual(output.returncode, 0, output.stdout)
 
+    def test_the_service_for_systemd_report_is_the_same(self):
+        text = {name: self.path.with_name(f'vfiod-{name}@.service').read_text() for name in ('metrics', 'report')}
+        self.assertEqual(text['report'], text['metrics'].replace('--http', '--report'))
+        socket = directives(self.path.with_name('vfiod-report.socket').read_text())
+        name = pathlib.Path(socket['ListenStream'][0]).name
+        self.assertIn(f'#define PREFIX "{name}."', (SOURCE / 'src/client/metrics-report.c').read_text())
+        with tempfile.TemporaryDirectory() as directory:
+            pathlib.Path(directory, 'vfiod-report@.service').write_text(
+                re.sub(r'^ExecStart=\S+', 'ExecStart=/bin/true', text['report'], flags=re.M))
+            copy = pathlib.Path(directory, 'vfiod-report.socket')
+            copy.write_text(self.path.with_name('vfiod-report.socket').read_text())
+            process = subprocess.run(['systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', copy,
+                                      pathlib.Path(directory, 'vfiod-report@1.service')],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual((process.returncode, process.stdout), (0, ''))
+
     def test_capabilities_are_those_of_the_code(self):
         code = re.sub(r'/\*.*?\*/', '', (SOURCE / 'src/daemon/privileges.c').read_text(), flags=re.S)
         kept = re.findall(r'CAP_\w+', re.search(r'\bkept\[\] = \{(.*?)\};', code, re.S).group(1))

@@ -4,6 +4,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import signal
@@ -288,6 +289,75 @@ class MetricsTest(VfiodTestCase):
         self.assertEqual(len(answers), 16)
         for answer in answers:
             self.assertEqual(self.parse(answer.split('\r\n\r\n')[1])['vfiod_up'], 1)
+
+    def report(self, *calls, raw=b''):
+        """The replies to calls of Varlink, as systemd-report makes them, until the helper hangs up."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            environment = {k: v for k, v in os.environ.items() if k not in ('LD_PRELOAD', 'UMOCKDEV_DIR')}
+            environment['DBUS_SYSTEM_BUS_ADDRESS'] = self.bus.address
+            process = subprocess.Popen([METRICS, '--report'], env=environment, stdin=theirs, stdout=subprocess.DEVNULL)
+            self.addCleanup(process.kill)
+            theirs.close()
+            ours.sendall(b''.join(json.dumps(call).encode() + b'\0' for call in calls) + raw)
+            ours.shutdown(socket.SHUT_WR)
+            answer = b''
+            with contextlib.suppress(ConnectionResetError):
+                while (more := ours.recv(65536)):
+                    answer += more
+            self.assertEqual(process.wait(timeout=20), 1 if raw else 0)
+        return [json.loads(text) for text in answer.split(b'\0')[:-1]]
+
+    def listed(self, method):
+        replies = self.report({'method': f'io.systemd.Metrics.{method}', 'more': True})
+        self.assertEqual([r.get('continues', False) for r in replies], [True] * (len(replies) - 1) + [False])
+        return [r['parameters'] for r in replies]
+
+    def test_systemd_report(self):
+        self.start()
+        self.client().acquire(self.disk)
+        with self.refused('NoSuchDevice'):
+            self.client().acquire('pci:0000:7f:00.0')
+        described = {f['name']: f['type'] for f in self.listed('Describe')}
+        self.assertEqual(described['org.vfiod.Metrics.PolicyRules'], 'gauge')
+        self.assertEqual(described['org.vfiod.Metrics.GrantsTotal'], 'counter')
+        figures = self.listed('List')
+        for f in figures:
+            self.assertIn(f['name'], described)
+            self.assertTrue(all(isinstance(word, str) for word in f.get('fields', {}).values()), f)
+        self.assertIn({'name': 'org.vfiod.Metrics.Up', 'value': 1}, figures)
+        self.assertIn({'name': 'org.vfiod.Metrics.GrantsTotal', 'value': 1}, figures)
+        self.assertIn({'name': 'org.vfiod.Metrics.Devices', 'value': 1, 'fields': {'kind': 'pci', 'state': 'claimed'}},
+                      figures)
+        self.assertEqual([f['fields'] for f in figures if f['name'].endswith('.RefusalsTotal')],
+                         [{'error': 'NoSuchDevice'}])
+
+    def test_systemd_report_without_a_daemon(self):
+        self.assertEqual(self.listed('List'), [{'name': 'org.vfiod.Metrics.Up', 'value': 0}])
+
+    def test_what_every_varlink_service_answers(self):
+        info, *texts, unknown = self.report(
+            {'method': 'org.varlink.service.GetInfo'},
+            *({'method': 'org.varlink.service.GetInterfaceDescription', 'parameters': {'interface': name}}
+              for name in ('io.systemd.Metrics', 'org.varlink.service', 'org.example')))
+        self.assertEqual(info['parameters']['interfaces'], ['io.systemd.Metrics', 'org.varlink.service'])
+        self.assertEqual([t['parameters']['description'].splitlines()[0] for t in texts],
+                         ['interface io.systemd.Metrics', 'interface org.varlink.service'])
+        self.assertEqual(unknown, {'error': 'org.varlink.service.InterfaceNotFound',
+                                   'parameters': {'interface': 'org.example'}})
+
+    def test_wrong_calls(self):
+        answers = self.report({'method': 'io.systemd.Metrics.List'},
+                              {'method': 'io.systemd.Metrics.List', 'more': True, 'parameters': {'name': 'x'}},
+                              {'method': 'io.systemd.Metrics.Reset', 'more': True},
+                              {'method': 'org.varlink.service.GetInterfaceDescription', 'parameters': {'interface': 7}},
+                              {'method': 'org.varlink.service.GetInfo', 'oneway': True})
+        self.assertEqual([a['error'].rsplit('.', 1)[1] for a in answers],
+                         ['ExpectedMore', 'InvalidParameter', 'MethodNotFound', 'InvalidParameter'])
+        for raw in (b'no JSON\0', b'{"method": 1}\0', b'[]\0', b'{"method": "x", "parameters": []}\0',
+                    b'[' * 17000, b'{}\0', b'"' + b'\xff' * 9 + b'"\0'):
+            with self.subTest(raw[:20]):
+                self.assertEqual(self.report(raw=raw), [])
 
     def test_wrong_use(self):
         process = self.tool(METRICS, 'figures')
