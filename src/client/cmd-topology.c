@@ -10,7 +10,7 @@
 #include "client/hardware-names.h"
 #include "client/pager.h"
 #include "client/show.h"
-#include "client/topology.h"
+#include "client/topology-picture.h"
 #include "rehearsal/rehearsal.h"
 
 typedef struct Source {
@@ -252,6 +252,12 @@ static int add_names(Source *s) {
     return r;
 }
 
+static char *to_svg(const Topology *t) {
+    _cleanup_(picture_done) Picture p = {};
+
+    return picture_lay_out(t, &p) < 0 ? NULL : picture_to_svg(&p);
+}
+
 static int show_topology(const Options *o, const Topology *t) {
     _cleanup_json_ struct json_object *json = o->json ? topology_to_json(t) : NULL;
     TableStyle style = screen_style(o);
@@ -259,7 +265,9 @@ static int show_topology(const Options *o, const Topology *t) {
 
     if (o->json)
         return json ? show_json(stdout, json, /* pretty= */ true) : -ENOMEM;
-    text = topology_format_tree(t, &style, screen_is_utf8());
+    text = o->svg    ? to_svg(t)
+            : o->dot ? topology_format_dot(t)
+                     : topology_format_tree(t, &style, screen_is_utf8());
     if (!text)
         return -ENOMEM;
     return fputs(text, stdout) >= 0 ? 0 : -errno;
@@ -270,6 +278,8 @@ int verb_topology(const Options *o, VfiodErrorText *error) {
     _cleanup_(source_done) Source s = {};
     int r;
 
+    if (o->svg + o->dot + o->json > 1)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--svg, --dot and --json exclude each other.");
     r = o->host ? read_recorded_host(o, &s, error) : ask_daemon(o, &s, error);
     if (r < 0)
         return r;
@@ -279,7 +289,8 @@ int verb_topology(const Options *o, VfiodErrorText *error) {
     if (r >= 0 && o->n_arguments > 0)
         r = topology_select(&t, (const char *const *) s.selected, s.n_selected);
     if (r >= 0) {
-        pager_open(o);
+        if (!o->svg && !o->dot)
+            pager_open(o);
         r = show_topology(o, &t);
     }
     return r < 0 ? error_text_errno(error, r, "Cannot show the topology") : 0;

@@ -503,7 +503,7 @@ static int find_reasons(Topology *t) {
 
 /* ---- Where they are ---- */
 
-static int64_t numa_of(const TopologyNode *n) {
+int64_t topology_numa(const TopologyNode *n) {
     struct json_object *numa = json_member(n->device, "numaNode");
 
     return json_object_is_type(numa, json_type_int) ? json_object_get_int64(numa) : -1;
@@ -515,14 +515,14 @@ static void find_numa(Topology *t) {
     bool several = false;
 
     for (size_t i = 0; i < t->n_nodes; i++) {
-        int64_t numa = numa_of(&t->nodes[i]);
+        int64_t numa = topology_numa(&t->nodes[i]);
 
         several = several || (first >= 0 && numa >= 0 && numa != first);
         first = first < 0 ? numa : first;
     }
     for (size_t i = 0; several && i < t->n_nodes; i++) {
         TopologyRoot *root = &t->roots[t->nodes[i].root];
-        int64_t numa = numa_of(&t->nodes[i]);
+        int64_t numa = topology_numa(&t->nodes[i]);
 
         root->numa = root->numa < 0 ? numa : root->numa;
         t->nodes[i].numa = numa == root->numa ? -1 : numa;

@@ -86,9 +86,11 @@ typedef enum TopologyNote {
 } TopologyNote;
 int topology_note(const Topology *t, const TopologyNode *n, TopologyNote note, char **ret);
 Colour topology_note_colour(const TopologyNode *n, TopologyNote note);
+int64_t topology_numa(const TopologyNode *n); /* whether it is told apart or not; -1: none */
 /* NUMA node and IOMMU of a root, "" where there is nothing to tell apart. Owned; NULL on ENOMEM. */
 char *topology_place(int64_t numa, const char *iommu);
 
 /* The forms. All are owned by the caller; NULL on ENOMEM. */
+char *topology_format_dot(const Topology *t);
 char *topology_format_tree(const Topology *t, const TableStyle *style, bool utf8);
 struct json_object *topology_to_json(const Topology *t);

@@ -62,6 +62,7 @@ typedef struct Options {
     uint64_t ttl; /* seconds; 0: not given */
     bool cancel;
     bool check;
+    bool svg, dot; /* of topology */
     /* of vf */
     uint64_t count; /* UINT64_MAX: not given */
     int autoprobe;  /* 0, 1; -1: not given */

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A topology as a picture: where each box, frame and line of text is (topology-layout.c), apart from how it
+ * is written (topology-svg.c). Pure. Lengths are pixels. */
+
+#include "client/topology.h"
+
+#define PICTURE_LINES_MAX (2U + _TOPOLOGY_NOTE_MAX)
+#define PICTURE_FRAME_LINES_MAX 8U
+#define PICTURE_LINE_HEIGHT 16
+#define PICTURE_PADDING 8
+
+/* Of so many characters. The font is as wide everywhere, and no usual one is wider than this. */
+int picture_text_width(size_t n_characters);
+
+typedef struct PictureLine {
+    char *text; /* owned; sanitized */
+    Colour colour;
+} PictureLine;
+
+/* A device. */
+typedef struct PictureBox {
+    int x, y, width, height;
+    char *name; /* owned; sanitized; the beginning of the first line */
+    PictureLine lines[PICTURE_LINES_MAX];
+    size_t n_lines;
+    char *group;   /* owned: "group 7", at the right end of the first line; NULL: a frame says it, or it has
+                      none */
+    Colour colour; /* of what matters most about it */
+} PictureBox;
+
+/* Members of a group of several that follow each other. */
+typedef struct PictureFrame {
+    int x, y, width, height;
+    size_t group;
+    char *lines[PICTURE_FRAME_LINES_MAX]; /* owned */
+    size_t n_lines;
+} PictureFrame;
+
+typedef struct PictureHeading {
+    int x, y;   /* of its base line */
+    char *text; /* owned */
+} PictureHeading;
+
+typedef struct Picture {
+    const Topology *topology; /* borrowed */
+    int width, height;
+    PictureBox *boxes;    /* owned; one for each node, in their order */
+    PictureFrame *frames; /* owned */
+    size_t n_frames;
+    PictureHeading *roots;   /* owned; one for each root, in their order */
+    PictureHeading *columns; /* owned; NUMA nodes, if there are several */
+    size_t n_columns;
+} Picture;
+
+void picture_done(Picture *p);
+/* 0 or -ENOMEM. */
+int picture_lay_out(const Topology *t, Picture *ret);
+/* Owned by the caller; NULL on ENOMEM. */
+char *picture_to_svg(const Picture *p);
