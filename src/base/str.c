@@ -23,7 +23,7 @@ void put_text(char *to, size_t size, const char *from) {
 
 #define DIGITS_MAX 24U
 
-/* At the end of buf. */
+/* At the end of buf, which gets a NUL behind it. */
 static const char *format_digits(int64_t number, char buf[static DIGITS_MAX]) {
     uint64_t rest = number < 0 ? -(uint64_t) number : (uint64_t) number;
     char *at = buf + DIGITS_MAX - 1;
@@ -46,7 +46,8 @@ void put_numbered(char *to, size_t size, const char *text, int64_t number) {
     put_text(to + n, size - n, format_digits(number, digits));
 }
 
-static bool strbuf_grow(StrBuf *b, size_t want) {
+bool strbuf_grow(StrBuf *b, size_t more) {
+    size_t want = b->length + more + 1;
     char *text;
 
     if (b->error < 0)
@@ -61,35 +62,6 @@ static bool strbuf_grow(StrBuf *b, size_t want) {
     b->text = text;
     b->allocated = want;
     return true;
-}
-
-static bool strbuf_reserve(StrBuf *b, size_t more) {
-    size_t want = b->length + more + 1;
-
-    return want <= b->allocated || strbuf_grow(b, want);
-}
-
-void strbuf_expect(StrBuf *b, size_t n) {
-    (void) strbuf_reserve(b, n);
-}
-
-void strbuf_add_bytes(StrBuf *b, const char *s, size_t n) {
-    if (!strbuf_reserve(b, n))
-        return;
-    memcpy(b->text + b->length, s, n);
-    b->length += n;
-    b->text[b->length] = '\0';
-}
-
-void strbuf_add(StrBuf *b, const char *s) {
-    strbuf_add_bytes(b, s, strlen(s));
-}
-
-void strbuf_add_byte(StrBuf *b, char c) {
-    if (!strbuf_reserve(b, 1))
-        return;
-    b->text[b->length++] = c;
-    b->text[b->length] = '\0';
 }
 
 void strbuf_addf(StrBuf *b, const char *format, ...) {
@@ -110,9 +82,15 @@ void strbuf_addf(StrBuf *b, const char *format, ...) {
 }
 
 void strbuf_add_number(StrBuf *b, int64_t number) {
-    char digits[DIGITS_MAX];
+    char buf[DIGITS_MAX];
+    const char *digits;
 
-    strbuf_add(b, format_digits(number, digits));
+    if (number >= 0 && number <= 9) { /* most are */
+        strbuf_add_byte(b, (char) ('0' + number));
+        return;
+    }
+    digits = format_digits(number, buf);
+    strbuf_add_bytes(b, digits, (size_t) (buf + DIGITS_MAX - 1 - digits));
 }
 
 char *strbuf_steal(StrBuf *b) {
@@ -209,6 +187,44 @@ static bool has_special(uint64_t bytes) {
                    BYTES(0x80)) != 0;
 }
 
+/* Copies what is shorter than a word, and says whether a byte of it is special. */
+static bool copy_few(char *to, const char *s, size_t n) {
+    uint64_t bytes = BYTES(' ');
+
+    if (n >= 4) { /* some of them twice */
+        uint32_t first, last;
+
+        memcpy(&first, s, sizeof(first));
+        memcpy(&last, s + n - sizeof(last), sizeof(last));
+        memcpy(to, &first, sizeof(first));
+        memcpy(to + n - sizeof(last), &last, sizeof(last));
+        bytes = (uint64_t) first << 32 | last;
+    } else
+        for (size_t i = 0; i < n; i++) {
+            to[i] = s[i];
+            bytes = bytes << 8 | (unsigned char) s[i];
+        }
+    return has_special(bytes);
+}
+
+/* Copies n bytes, and says whether one of them is special. */
+static bool copy_and_look(char *to, const char *s, size_t n) {
+    bool special = false;
+    uint64_t bytes;
+    size_t i;
+
+    if (n < sizeof(bytes))
+        return copy_few(to, s, n);
+    for (i = 0; i + sizeof(bytes) <= n; i += sizeof(bytes)) {
+        memcpy(&bytes, s + i, sizeof(bytes));
+        memcpy(to + i, &bytes, sizeof(bytes));
+        special |= has_special(bytes);
+    }
+    memcpy(&bytes, s + n - sizeof(bytes), sizeof(bytes)); /* the rest, with some that were looked at before */
+    memcpy(to + n - sizeof(bytes), &bytes, sizeof(bytes));
+    return special || has_special(bytes);
+}
+
 size_t count_printable(const char *s, size_t n) {
     uint64_t bytes;
     size_t i = 0;
@@ -255,23 +271,33 @@ static void add_escaped(StrBuf *b, char c) {
         strbuf_add(b, "\xef\xbf\xbd");
 }
 
-void strbuf_add_json(StrBuf *b, const char *s) {
-    size_t length = strlen(s), n = count_plain(s, s + length);
-    const char *end = s + length;
-    char *to;
+static void add_json_slowly(StrBuf *b, const char *s, const char *end) {
+    size_t n = count_plain(s, end);
 
-    if (!strbuf_reserve(b, length + 2))
-        return;
-    to = b->text + b->length;
-    *to = '"';
-    memcpy(to + 1, s, n);
-    b->length += n + 1;
-    while ((s += n) < end) { /* in most texts there is nothing to escape */
+    strbuf_add_byte(b, '"');
+    strbuf_add_bytes(b, s, n);
+    while ((s += n) < end) {
         add_escaped(b, *s++);
         n = count_plain(s, end);
         strbuf_add_bytes(b, s, n);
     }
     strbuf_add_byte(b, '"');
+}
+
+void strbuf_add_json(StrBuf *b, const char *s) {
+    size_t n = strlen(s);
+    char *to;
+
+    if (!strbuf_reserve(b, n + 2))
+        return;
+    to = b->text + b->length;
+    if (copy_and_look(to + 1, s, n)) { /* in most texts there is nothing to escape */
+        add_json_slowly(b, s, s + n);
+        return;
+    }
+    to[0] = '"';
+    memcpy(to + n + 1, "\"", 2); /* with the NUL */
+    b->length += n + 2;
 }
 
 /* What prints as nothing and changes how the rest is read: C1 controls, marks that turn the direction of

@@ -23,12 +23,39 @@ typedef struct StrBuf {
     int error; /* 0 or -ENOMEM */
 } StrBuf;
 
-void strbuf_add(StrBuf *b, const char *s);
-void strbuf_add_bytes(StrBuf *b, const char *s, size_t n);
-/* So much will follow, about: it is put in one place at once. */
-void strbuf_expect(StrBuf *b, size_t n);
+bool strbuf_grow(StrBuf *b, size_t more); /* for the next function */
+
+/* Is there room for so many bytes more, and a NUL? Here and not in str.c, as is what follows: a record is 150
+ * of these. */
+static inline bool strbuf_reserve(StrBuf *b, size_t more) {
+    return b->length + more + 1 <= b->allocated || strbuf_grow(b, more);
+}
+
+static inline void strbuf_add_bytes(StrBuf *b, const char *s, size_t n) {
+    if (!strbuf_reserve(b, n))
+        return;
+    memcpy(b->text + b->length, s, n);
+    b->length += n;
+    b->text[b->length] = '\0';
+}
+
+static inline void strbuf_add(StrBuf *b, const char *s) {
+    strbuf_add_bytes(b, s, strlen(s));
+}
+
 /* Any byte: for a protocol whose texts end with one. */
-void strbuf_add_byte(StrBuf *b, char c);
+static inline void strbuf_add_byte(StrBuf *b, char c) {
+    if (!strbuf_reserve(b, 1))
+        return;
+    b->text[b->length++] = c;
+    b->text[b->length] = '\0';
+}
+
+/* So much will follow, about: it is put in one place at once. */
+static inline void strbuf_expect(StrBuf *b, size_t n) {
+    (void) strbuf_reserve(b, n);
+}
+
 void strbuf_addf(StrBuf *b, const char *format, ...) _printf_(2, 3);
 void strbuf_add_number(StrBuf *b, int64_t number);
 /* s as a JSON string, with its quotes. Bytes that are not UTF-8 become U+FFFD each: a document is always one.

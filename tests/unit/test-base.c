@@ -340,7 +340,7 @@ static void test_every_byte(void **state) {
                 _cleanup_strbuf_ StrBuf whole = {}, parts = {};
                 _cleanup_free_ char *clean = NULL, *one = NULL;
                 const char single[] = {(char) byte, '\0'}, around[] = {others[other], '\0'};
-                size_t plain = 0;
+                size_t plain = 0, begins[sizeof(text)];
 
                 memset(text, others[other], sizeof(text) - 1);
                 text[sizeof(text) - 1] = '\0';
@@ -355,11 +355,18 @@ static void test_every_byte(void **state) {
                 for (size_t i = 0; i < sizeof(text) - 1; i++) {
                     _cleanup_strbuf_ StrBuf b = {};
 
+                    begins[i] = parts.length;
                     strbuf_add_json(&b, i == place ? single : around);
                     strbuf_add_bytes(&parts, b.text + 1, b.length - 2);
                 }
                 strbuf_add(&parts, "\"");
                 assert_string_equal(whole.text, parts.text);
+                for (size_t i = 0; i < sizeof(text) - 1; i++) { /* every length, and no byte before it */
+                    _cleanup_strbuf_ StrBuf b = {};
+
+                    strbuf_add_json(&b, text + i);
+                    assert_string_equal(b.text + 1, whole.text + begins[i]);
+                }
 
                 clean = sanitize(text, sizeof(text));
                 one = sanitize(single, 1);
