@@ -340,6 +340,22 @@ fail:
     return r;
 }
 
+DeviceIds device_ids(const Device *d) {
+    return (DeviceIds){.vendor = d->vendor,
+            .device = d->device,
+            .subsystem_vendor = d->subsystem_vendor,
+            .subsystem_device = d->subsystem_device,
+            .class_code = d->class_code,
+            .revision = (uint8_t) d->revision,
+            .incarnation = d->incarnation};
+}
+
+bool device_ids_are_same(const DeviceIds *a, const DeviceIds *b) {
+    return a->vendor == b->vendor && a->device == b->device && a->subsystem_vendor == b->subsystem_vendor &&
+            a->subsystem_device == b->subsystem_device && a->class_code == b->class_code &&
+            a->revision == b->revision && a->incarnation == b->incarnation;
+}
+
 bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s) {
     return d->vendor == s->vendor && d->device == s->device && d->subsystem_vendor == s->subsystem_vendor &&
             d->subsystem_device == s->subsystem_device && d->class_code == s->class_code &&

@@ -101,6 +101,15 @@ const DeviceCaps *inventory_find_caps(Inventory *inventory, const DeviceName *na
  * followed: the engine must have been told first. *ret_old_group (may be NULL) is -1 when it had none. */
 int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_group);
 
+/* What device_identity() is made of: for comparing within this process. */
+typedef struct DeviceIds {
+    uint16_t vendor, device, subsystem_vendor, subsystem_device;
+    uint32_t class_code, incarnation;
+    uint8_t revision;
+} DeviceIds;
+
+DeviceIds device_ids(const Device *d);
+bool device_ids_are_same(const DeviceIds *a, const DeviceIds *b);
 /* The same ids, class and incarnation: what a struct device of the kernel never changes while it lives. */
 bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s);
 

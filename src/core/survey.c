@@ -165,8 +165,9 @@ static void forget(DeviceFacts *f, unsigned what) {
 
 static bool is_same_device(SurveyDevice *d, Inventory *inventory) {
     const Device *device = inventory_find_device(inventory, &d->name);
+    DeviceIds ids = device ? device_ids(device) : (DeviceIds){};
 
-    return device && device_identity(device) == d->identity && device->since_seqnum == d->since_seqnum;
+    return device && device_ids_are_same(&ids, &d->ids) && device->since_seqnum == d->since_seqnum;
 }
 
 void survey_age(Survey *s, Inventory *inventory) {
@@ -186,7 +187,7 @@ void survey_age(Survey *s, Inventory *inventory) {
 static void note_identity(SurveyDevice *d, const Device *device) {
     if (d->taken != 0)
         return;
-    d->identity = device_identity(device);
+    d->ids = device_ids(device);
     d->since_seqnum = device->since_seqnum;
 }
 

@@ -27,7 +27,7 @@ typedef struct SurveyDevice {
     unsigned failed; /* of these: the look failed, with .error */
     int error;
     DeviceFacts facts;
-    uint64_t identity; /* of the device that was looked at, and since when it is there */
+    DeviceIds ids; /* of the device that was looked at, and since when it is there */
     uint64_t since_seqnum;
 } SurveyDevice;
 

@@ -24,9 +24,9 @@ static int keep_compat(ClaimRun *j, const WorkerResult *result, int *fds) {
     for (size_t i = 0; i < plan->n_groups; i++)
         group_files_add(j, &fds[1 + i]);
     j->doubt = true; /* no event tells when a device is closed */
-    r = grant_add(j, &fds[0], "container");
+    r = grant_add(j, &fds[0], "container", "");
     for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
-        r = grant_add(j, &devices[i], "device:%s", device_name_format(&plan->members[i].name, name));
+        r = grant_add(j, &devices[i], "device:", device_name_format(&plan->members[i].name, name));
     return r < 0 ? r : backend_complete(j);
 }
 

@@ -2,6 +2,7 @@
 #include "daemon/broker/backend.h"
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
@@ -10,7 +11,7 @@
 static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
     Plan *plan = &j->claim.plan;
     _cleanup_close_ int container = -EBADF;
-    char path[VFIO_NODE_MAX];
+    char path[VFIO_NODE_MAX], name[32];
     int r;
 
     if (result->error < 0)
@@ -23,10 +24,11 @@ static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
     if (r < 0)
         return backend_refuse_open(j, r, &plan->members[0].name, "/dev/vfio/vfio");
     if (container >= 0) /* the client has one already when the devices are to join its claim */
-        r = grant_add(j, &container, "container");
+        r = grant_add(j, &container, "container", "");
     for (size_t i = 0; r >= 0 && i < plan->n_groups; i++) {
         drain_settle(j, i);
-        r = grant_add(j, &fds[i], "group:%d", plan->groups[i]);
+        put_numbered(name, sizeof(name), "group:", plan->groups[i]);
+        r = grant_add(j, &fds[i], name, "");
     }
     return r < 0 ? r : backend_complete(j);
 }

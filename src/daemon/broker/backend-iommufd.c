@@ -32,7 +32,7 @@ static int open_cdev(ClaimRun *j, const PlanMember *m) {
     if (r < 0)
         return backend_refuse_open(j, r, &m->name, path);
     drain_settle(j, j->n_nodes - 1);
-    return grant_add(j, &fd, "device:%s", device_name_format(&m->name, name));
+    return grant_add(j, &fd, "device:", device_name_format(&m->name, name));
 }
 
 static int open_all(ClaimRun *j) {
@@ -46,7 +46,7 @@ static int open_all(ClaimRun *j) {
                 r == -ENOENT || r == -ENODEV ? VFIOD_ERROR_BACKEND_UNAVAILABLE : VFIOD_ERROR_OPEN_FAILED,
                 &plan->members[0].name, "cannot open /dev/iommu: %s", strerror(-r));
     if (fd >= 0) /* the client has one already when the devices are to join its claim */
-        r = grant_add(j, &fd, "iommufd");
+        r = grant_add(j, &fd, "iommufd", "");
     for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
         r = open_cdev(j, &plan->members[i]);
     if (r >= 0)

@@ -31,7 +31,7 @@ static int keep_noiommu(ClaimRun *j, const WorkerResult *result, int *fds) {
     if (r < 0)
         return refuse_open_noiommu(j, r);
     drain_settle(j, 0);
-    r = grant_add(j, &fds[0], "device:%s", device_name_format(&m->name, name));
+    r = grant_add(j, &fds[0], "device:", device_name_format(&m->name, name));
     return r < 0 ? r : backend_complete(j);
 }
 

@@ -58,7 +58,7 @@ static int keep_node(ClaimRun *j, size_t index, int *opened) {
     if (r < 0)
         return backend_refuse_open(j, r, &m->name, path);
     drain_settle(j, index);
-    return grant_add(j, opened, "device:%s", device_name_format(&m->name, name));
+    return grant_add(j, opened, "device:", device_name_format(&m->name, name));
 }
 
 static int keep_nodes(ClaimRun *j, const WorkerResult *result, int *fds) {

@@ -26,8 +26,9 @@ typedef struct GrantType {
 
 extern const GrantType grant_node;
 
-/* For the backend and the tether: takes *fd over under the name that the client will see. */
-int grant_add(ClaimRun *j, int *fd, const char *format, ...) _printf_(3, 4);
+/* For the backend and the tether: takes *fd over under the name that the client will see, which is kind and
+ * what it is of ("": nothing, "device:" and the device). */
+int grant_add(ClaimRun *j, int *fd, const char *kind, const char *of);
 
 /* Before the tether adds what is its own. */
 int grant_take(ClaimRun *j);

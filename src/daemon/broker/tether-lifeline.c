@@ -20,7 +20,7 @@ static int tie_lifeline(ClaimRun *j) {
     if (r < 0)
         return refuse(&c->refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot make a lifeline: %s", strerror(-r));
     tether_set_lifeline(c, lifeline_id(j->lifeline));
-    return grant_add(j, &theirs, "lifeline");
+    return grant_add(j, &theirs, "lifeline", "");
 }
 
 static int keep_lifeline(ClaimRun *j) {
