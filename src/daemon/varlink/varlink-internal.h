@@ -9,6 +9,11 @@
 #include "daemon/varlink/varlink-message.h"
 #include "daemon/varlink/varlink.h"
 
+/* Linux 6.16: fds that somebody sends are refused there, and nobody has to close them. */
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
 /* Of a client: the longest request has 14 names of devices and a reason. */
 #define VARLINK_MESSAGE_MAX ((size_t) 64 * 1024)
 
@@ -83,6 +88,7 @@ struct VarlinkPeer {
     VarlinkFace *face;
     VarlinkListener *listener; /* counted in its n_users */
     int fd;                    /* owned */
+    bool takes_no_fds;         /* from its beginning on: there are none in it */
     uint64_t accepted_usec;    /* process_reader_now() */
     sd_event_source *io;
     uint32_t events;        /* that io waits for */

@@ -143,21 +143,23 @@ static void flush(VarlinkPeer *p) {
 /* ---- Input ---- */
 
 /* Fds are not received: no method takes any, and to close a stranger's file may take as long as the stranger
- * likes. Nor is what has fds in it read, for then the kernel would close them here: the first look takes
- * nothing. */
-static ssize_t receive_some(int fd, char *room, size_t size) {
+ * likes. Nor is what has fds in it read, for then the kernel would close them here: where the socket may have
+ * some, the first look takes nothing. */
+static ssize_t receive_some(const VarlinkPeer *p, char *room, size_t size) {
     struct iovec vector = {.iov_base = room, .iov_len = size};
     struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
     ssize_t n;
 
-    n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+    if (p->takes_no_fds)
+        return recv(p->fd, room, size, MSG_DONTWAIT);
+    n = recvmsg(p->fd, &message, MSG_PEEK | MSG_DONTWAIT);
     if (n <= 0)
         return n;
     if (message.msg_flags & MSG_CTRUNC) {
         errno = EBADMSG;
         return -1;
     }
-    return recv(fd, room, (size_t) n, MSG_DONTWAIT);
+    return recv(p->fd, room, (size_t) n, MSG_DONTWAIT);
 }
 
 static void receive(VarlinkPeer *p) {
@@ -173,7 +175,7 @@ static void receive(VarlinkPeer *p) {
         p->broken = true;
         return;
     }
-    n = receive_some(p->fd, room, size);
+    n = receive_some(p, room, size);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         if (varlink_frame_is_empty(&p->input))
             varlink_frame_done(&p->input);
@@ -331,15 +333,28 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     return NULL;
 }
 
+/* A connection has this from the listening socket, as it was when the connection was made. So where it is
+ * off, it was off for everything that was sent. */
+static bool takes_no_fds(int fd) {
+    socklen_t size = sizeof(int);
+    int on = 1;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &size) >= 0 && on == 0;
+}
+
 /* So that what comes with data is fds, and nothing but fds: receive_some() asks no further. What is sent out
  * of band the kernel would drop between a look and a read, with its fds. Credentials and labels come with
  * data where the unit of the socket has PassCredentials= or PassSecurity=. */
-static int prepare_socket(int fd) {
+static int prepare_socket(VarlinkPeer *p) {
     int on = 1, off = 0;
 
-    if (setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0 ||
-            setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off)) < 0 ||
-            setsockopt(fd, SOL_SOCKET, SO_PASSSEC, &off, sizeof(off)) < 0)
+    p->takes_no_fds = takes_no_fds(p->fd);
+    if (setsockopt(p->fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) < 0)
+        return -errno;
+    if (p->takes_no_fds)
+        return 0;
+    if (setsockopt(p->fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off)) < 0 ||
+            setsockopt(p->fd, SOL_SOCKET, SO_PASSSEC, &off, sizeof(off)) < 0)
         return -errno;
     return 0;
 }
@@ -353,13 +368,13 @@ int varlink_peer_new(VarlinkListener *listener, int fd) {
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
         return -errno;
-    r = prepare_socket(fd);
-    if (r < 0)
-        return r;
     p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
-    r = sd_event_add_io(v->context.event, &p->io, fd, EPOLLIN, on_io, p);
+    p->fd = fd;
+    r = prepare_socket(p);
+    if (r >= 0)
+        r = sd_event_add_io(v->context.event, &p->io, fd, EPOLLIN, on_io, p);
     if (r >= 0)
         r = budget_begin_peer(v->context.host.budget, credentials.uid, &p->account);
     if (r < 0) {
@@ -369,7 +384,6 @@ int varlink_peer_new(VarlinkListener *listener, int fd) {
     }
     p->events = EPOLLIN;
     p->face = v;
-    p->fd = fd;
     p->accepted_usec = process_reader_now();
     p->input.limit = VARLINK_MESSAGE_MAX;
     p->listener = listener;

@@ -12,11 +12,6 @@
 #include "base/log.h"
 #include "daemon/varlink/varlink-internal.h"
 
-/* Linux 6.16: fds that somebody sends are refused there, and nobody has to close them. */
-#ifndef SO_PASSRIGHTS
-#define SO_PASSRIGHTS 83
-#endif
-
 /* When there is no fd or memory for another peer. */
 #define ACCEPT_AGAIN_USEC (1 * UINT64_C(1000000))
 /* In a row, before others get their turn. */
