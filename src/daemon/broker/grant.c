@@ -42,7 +42,7 @@ void grant_give(ClaimRun *j) {
 
     j->granted = claim_run_answer(j, &grant, NULL);
     grant_drop(j);
-    spare_prepare(j->broker->spare);
+    spare_prepare_later(j->broker->spare);
 }
 
 /* The devices were opened to see that they can be, and that nobody else has them open. */

@@ -8,13 +8,15 @@
 #include "daemon/kernel/vfio.h"
 
 #define KEEP_USEC (1000 * UINT64_C(1000))
+/* After the answer to a claim; about when it is announced. */
+#define LATER_USEC (10 * UINT64_C(1000))
 
 struct Spare {
     Lifelines *lifelines; /* borrowed */
     int iommufd;          /* owned, -EBADF: none */
     bool wants_iommufd;
     bool used; /* since expiry was armed */
-    sd_event_source *next, *expiry;
+    sd_event_source *idle, *later, *expiry;
 };
 
 static void drop(Spare *s) {
@@ -27,19 +29,27 @@ Spare *spare_free(Spare *s) {
     if (!s)
         return NULL;
     drop(s);
-    sd_event_source_disable_unref(s->next);
+    sd_event_source_disable_unref(s->idle);
+    sd_event_source_disable_unref(s->later);
     sd_event_source_disable_unref(s->expiry);
     free(s);
     return NULL;
 }
 
 /* What fails here fails again when a claim needs it, and is reported then. */
-static int on_next(sd_event_source *source, void *userdata) {
-    Spare *s = userdata;
-
+static void prepare(Spare *s) {
     if (s->wants_iommufd && s->iommufd < 0)
         (void) vfio_open_iommufd(&s->iommufd);
     lifelines_prepare(s->lifelines);
+}
+
+static int on_idle(sd_event_source *source, void *userdata) {
+    prepare(userdata);
+    return 0;
+}
+
+static int on_later(sd_event_source *source, uint64_t usec, void *userdata) {
+    prepare(userdata);
     return 0;
 }
 
@@ -67,11 +77,15 @@ int spare_new(sd_event *event, Lifelines *lifelines, Spare **ret) {
     if (!s)
         return -ENOMEM;
     *s = (Spare){.lifelines = lifelines, .iommufd = -EBADF};
-    r = sd_event_add_defer(event, &s->next, on_next, s);
+    r = sd_event_add_defer(event, &s->idle, on_idle, s);
     if (r >= 0)
-        r = sd_event_source_set_priority(s->next, SD_EVENT_PRIORITY_IDLE);
+        r = sd_event_source_set_priority(s->idle, SD_EVENT_PRIORITY_IDLE);
     if (r >= 0)
-        r = sd_event_source_set_enabled(s->next, SD_EVENT_OFF);
+        r = sd_event_source_set_enabled(s->idle, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_time_relative(event, &s->later, CLOCK_MONOTONIC, LATER_USEC, 0, on_later, s);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(s->later, SD_EVENT_OFF);
     if (r >= 0)
         r = sd_event_add_time_relative(event, &s->expiry, CLOCK_MONOTONIC, KEEP_USEC, 0, on_expiry, s);
     if (r >= 0)
@@ -90,12 +104,20 @@ int spare_take_iommufd(Spare *s, int *ret_fd) {
     return 0;
 }
 
-void spare_prepare(Spare *s) {
-    int armed = 0;
+static bool is_on(sd_event_source *source) {
+    return sd_event_source_get_enabled(source, NULL) > 0;
+}
 
+void spare_prepare(Spare *s) {
+    (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
+}
+
+void spare_prepare_later(Spare *s) {
     s->used = true;
-    (void) sd_event_source_get_enabled(s->expiry, &armed);
-    if (armed == SD_EVENT_OFF)
+    if (!is_on(s->expiry))
         arm(s);
-    (void) sd_event_source_set_enabled(s->next, SD_EVENT_ONESHOT);
+    if (is_on(s->later))
+        return;
+    (void) sd_event_source_set_time_relative(s->later, LATER_USEC);
+    (void) sd_event_source_set_enabled(s->later, SD_EVENT_ONESHOT);
 }
