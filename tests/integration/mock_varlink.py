@@ -26,6 +26,7 @@ class MockVarlink:
         self.pieces = 1      # into how many writes a reply is cut
         self.monitors = []   # connections that asked for Monitor
         self.connections = 0
+        self.last_needs_token = False  # the last device of a claim is a virtual function that needs one
         self.busy = threading.Lock()  # held while a reply is sent and its fds are closed
         self.answers = {'Acquire': self.acquire, 'Release': lambda p, f: ({}, []), 'Plan': self.plan,
                         'AddDevices': self.add_devices, 'ReleaseDevices': lambda p, f: ({}, []),
@@ -117,8 +118,9 @@ class MockVarlink:
     def acquire(self, p, _):
         devices = self.full(p['devices'])
         listed, fds = self.named(['iommufd'] + ['device:' + d for d in devices] + ['lifeline'])
-        return {'claim': '0123456789abcdef', 'backend': 'iommufd', 'rule': 'one (/x.json:2)', 'devices': devices,
-                'vfTokens': [''] * (len(devices) - 1) + [TOKEN], 'fds': listed, 'laterVersion': {'a': [1, None]}}, fds
+        tokens = {'vfTokens': [''] * (len(devices) - 1) + [TOKEN]} if self.last_needs_token else {}
+        return {'claim': '0123456789abcdef', 'backend': 'iommufd', 'rule': 'one (/x.json:2)', 'devices': devices, **tokens,
+                'fds': listed, 'laterVersion': {'a': [1, None]}}, fds
 
     def add_devices(self, p, _):
         devices = self.full(p['devices'])

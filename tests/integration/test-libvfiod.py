@@ -56,6 +56,7 @@ class LibraryTest(unittest.TestCase):
 
 class BlockingTest(LibraryTest):
     def test_acquire_and_release(self):
+        self.mock.last_needs_token = True
         for pieces in (1, 7, 100000):  # with the fds at the first byte, wherever the stream is cut
             self.mock.pieces = pieces
             self.mock.calls.clear()

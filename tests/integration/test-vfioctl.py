@@ -28,7 +28,7 @@ from gi.repository import GLib
 import harness
 from harness import PROPERTIES, ROOT_PATH, SOURCE, device_path, wait
 from fake_qmp import FakeQmp
-from mock_varlink import MockVarlink
+from mock_varlink import TOKEN, MockVarlink
 from mock_vfiod import CONTRACT, NAME, MockVfiod, OpenBus, group_path
 
 NIC, EDU, PORT = 'pci:0000:00:04.0', 'pci:0000:06:0d.0', 'pci:0000:00:1c.0'
@@ -815,6 +815,15 @@ class HotplugTest(ClientTest):
         qemu.event('DEVICE_DELETED', device=self.ID)
         self.assertEqual(program.end()[0], 0)
 
+    def test_a_device_that_needs_a_token(self):
+        self.broker.last_needs_token = True
+        qemu = self.qemu()
+        program = self.plug(qemu)
+        qemu.wait_for('device_add')
+        self.assertEqual(next(c[1]['vf-token'] for c in qemu.commands if c[0] == 'device_add'), TOKEN)
+        qemu.event('DEVICE_DELETED', device=self.ID)
+        self.assertEqual(program.end()[0], 0)
+
     def test_flood_of_events(self):
         qemu = self.qemu()
         qemu.flood = True
@@ -1204,7 +1213,7 @@ class LibraryTest(ClientTest):
         self.assertEqual(json.loads(out), {
             'id': claim.id, 'backend': 'iommufd', 'rule': 'one (/etc/vfiod/policy.d/1.json:2)', 'cloexec': True,
             'devices': [EDU, NIC], 'iommufd': 'iommufd', 'first': f'device:{EDU}', 'spelled': f'device:{EDU}',
-            'full': f'device:{EDU}', 'last': f'device:{NIC}', 'none': True, 'taken': True})
+            'full': f'device:{EDU}', 'last': f'device:{NIC}', 'tokens': ['none', 'none'], 'none': True, 'taken': True})
         wait(lambda: claim.path not in self.mock.objects, 'the claim ends')
         self.assertIn(('Release', claim.id), self.mock.calls)
 
