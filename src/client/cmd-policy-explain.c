@@ -193,6 +193,8 @@ static int explain(const Options *o, const RehearsalSubject *subject, VfiodError
             .reason = o->reason,
             .grant = o->grant,
             .tether = o->tether,
+            .require = o->more.require,
+            .network = o->more.network,
             .untainted = o->untainted,
     };
     char *problem = NULL;

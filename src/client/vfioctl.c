@@ -245,8 +245,8 @@ static const Verb verbs[] = {
         {"policy show", "[FILE…]", "Show the rules in the order in which they are tried", OPTION_HOST, 0,
                 SIZE_MAX, false, verb_policy_show},
         {"policy explain", "[--user USER] DEVICE…", "Explain what the policy decides, and why",
-                OPTION_HOST | OPTION_POLICY | OPTIONS_SUBJECT | OPTIONS_REQUEST | OPTION_CLAIM |
-                        OPTION_LAST_REFUSAL,
+                OPTION_HOST | OPTION_POLICY | OPTIONS_SUBJECT | OPTIONS_REQUEST | OPTION_REQUIRE |
+                        OPTION_NETWORK | OPTION_CLAIM | OPTION_LAST_REFUSAL,
                 0, SIZE_MAX, false, verb_policy_explain},
         {"policy test", "FILE…", "Run the cases of test files", OPTION_HOST | OPTION_POLICY, 1, SIZE_MAX,
                 false, verb_policy_test},
@@ -284,8 +284,8 @@ static const struct {
         {OPTION_GRANT, "      --grant=HOW", "exec, hold, plan, explain", "fd, node or none"},
         {OPTION_TETHER, "      --tether=WHAT", "exec, hold, plan, explain", "what the claim hangs on"},
         {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
-        {OPTION_REQUIRE, "      --require=WHAT", "exec, hold, plan", "pasid, migration…; see vfioctl(1)"},
-        {OPTION_NETWORK, "      --network=SETTINGS", "exec, hold, plan", "mac=MAC,vlan=N… of a function"},
+        {OPTION_REQUIRE, "      --require=WHAT", "exec, hold, plan, explain", "pasid, migration…"},
+        {OPTION_NETWORK, "      --network=SETTINGS", "exec, hold, plan, explain", "mac=MAC,vlan=N…"},
         {OPTION_TICKET, "      --ticket=TICKET", "exec, hold, plan", "redeem a reservation"},
         {OPTION_TTL, "      --ttl=SECONDS", "reserve", "for how long (default: 300)"},
         {OPTION_CHECK, "      --check", "status", "show only what is wrong with vfiod"},

@@ -33,6 +33,10 @@ int make_request(const RehearsalRequest *from, Request *ret, char **ret_problem)
         r = request_set_option(ret, "grant", from->grant, &refusal);
     if (r >= 0 && from->tether)
         r = request_set_option(ret, "tether", from->tether, &refusal);
+    if (r >= 0 && from->require)
+        r = request_set_option(ret, "require", from->require, &refusal);
+    if (r >= 0 && from->network)
+        r = request_set_option(ret, "network", from->network, &refusal);
     if (r >= 0 && from->untainted)
         r = request_set_option(ret, "untainted", "yes", &refusal);
     if (r >= 0)

@@ -60,6 +60,7 @@ int rehearsal_own_cgroup(char **ret);
 typedef struct RehearsalRequest {
     const char *const *devices;                              /* any spelling; ended by NULL */
     const char *backend, *reason, *memlock, *grant, *tether; /* NULL: not given */
+    const char *require, *network;                           /* likewise */
     bool untainted;
 } RehearsalRequest;
 

@@ -338,6 +338,8 @@ static const Key request_keys[] = {
                 .types = TYPE(STRING) | TYPE(INTEGER),
                 .expected = "bytes as a number or a size like \"16G\"",
                 .take = take_memlock},
+        {.name = "require", .types = TYPE(STRING), .expected = "a string", .take = take_option},
+        {.name = "network", .types = TYPE(STRING), .expected = "a string", .take = take_option},
         {.name = "untainted", .types = TYPE(BOOLEAN), .expected = "a boolean", .take = take_untainted},
 };
 

@@ -853,6 +853,39 @@ class LiveTest(VfiodTestCase):
             for device, expected in ((card, 'allow'), (self.nic, 'deny')):
                 text = self.vfioctl('policy', 'explain', *host, '--policy', policy, '--user=root', '--json', device.name)
                 self.assertEqual(json.loads(text)['effect'], expected, text)
+            for wanted, error in (('pasid=20', None), ('pasid=20,dma-buf', 'RequirementNotMet')):
+                text = self.vfioctl('policy', 'explain', *host, '--policy', policy, '--user=root', '--json', '--require',
+                                    wanted, card.name)
+                self.assertEqual(json.loads(text)['error'], error, text)
+
+    def test_settings_of_a_network_card(self):
+        card = self.host.add_sriov(self.host.add_device('0000:17:00.0', group=19, driver='ixgbe'), group=100)
+        self.kernel.put(card.path + '/sriov_drivers_autoprobe', '0\n')
+        self.kernel.set_functions(card, 1)
+        function, = card.functions
+        bounds = {'mac': ['52:54:00:*:*:*'], 'vlan': [12], 'trust': ['off']}
+        policy = self.file('policy.json', {'rules': [rule(who={'user': 0}, name='function', network=bounds)]})
+        document = json.loads(self.vfioctl('snapshot'))
+        cases = [('mac=52:54:00:12:34:56,vlan=12', 'allow', None), ('mac=52:55:00:12:34:56', 'allow', 'AccessDenied'),
+                 ('vlan=13', 'allow', 'AccessDenied'), ('trust=on', 'allow', 'AccessDenied'),
+                 ('spoofchk=off', 'allow', 'AccessDenied')]
+        for host in ([], ['--host', self.file('host.json', document)]):
+            for wanted, effect, error in cases:
+                found = json.loads(self.vfioctl('policy', 'explain', *host, '--policy', policy, '--user=root', '--json',
+                                                '--network', wanted, function.name))
+                self.assertEqual((found['effect'], found['error']), (effect, error), wanted)
+        found = json.loads(self.vfioctl('policy', 'explain', '--policy', policy, '--user=root', '--json',
+                                        '--network=vlan=12', self.nic.name))
+        self.assertEqual(found['error'], 'NetworkFailed')
+        test = self.file('test.json', {'cases': [
+            {'subject': {'user': 0}, 'devices': [function.name], 'request': {'network': wanted}, 'expect': 'allow',
+             'error': error} for wanted, _, error in cases]})
+        self.assertIn(f'{len(cases)} passed', self.vfioctl('policy', 'test', '--policy', policy, test))
+        for wanted in ('mac=01:00:5e:00:00:01', 'vlan=5000', 'colour=red', ''):
+            self.vfioctl('policy', 'explain', '--policy', policy, '--user=root', '--network', wanted, function.name, status=2)
+            test = self.file('bad.json', {'cases': [
+                {'subject': {'user': 0}, 'devices': [function.name], 'request': {'network': wanted}, 'expect': 'allow'}]})
+            self.vfioctl('policy', 'test', '--policy', policy, test, status=2)
 
     def test_rehearsal_and_daemon_say_the_same(self):
         """... and the record of the host says it a third time."""
