@@ -22,7 +22,7 @@
 #define COLUMN_GAP 40
 #define COLUMN_HEIGHT 1400 /* what is higher becomes several columns */
 #define TEXT_MAX 72U       /* characters of a line */
-#define WIDTH_MIN 540      /* of a column: room for the legend, and for the sentences of frames */
+#define WIDTH_MIN 480      /* of a column: room for the sentences of frames */
 
 void picture_done(Picture *p) {
     for (size_t i = 0; p->boxes && i < p->topology->n_nodes; i++) {
@@ -356,6 +356,38 @@ static int place_column(Layout *l, Column *c) {
     return r;
 }
 
+static bool is_needed(const Picture *p, Colour colour, bool quarantined) {
+    const Topology *t = p->topology;
+
+    for (size_t i = 0; i < t->n_nodes; i++)
+        if (p->boxes[i].colour == colour &&
+                streq(json_text(t->nodes[i].device, "state"), "quarantined") == quarantined)
+            return true;
+    return false;
+}
+
+static int add_key(Picture *p, int x, const char *class, const char *text) {
+    p->keys[p->n_keys++] = (PictureKey){.x = x, .class = class, .text = text};
+    return x + 22 + picture_text_width(strlen(text) + 2);
+}
+
+/* Returns where the last of them ends. */
+static int place_keys(Picture *p) {
+    int x = MARGIN;
+
+    if (is_needed(p, COLOUR_RED, false))
+        x = add_key(p, x, "box red", "not isolated");
+    if (is_needed(p, COLOUR_RED, true))
+        x = add_key(p, x, "box red", "quarantined");
+    if (is_needed(p, COLOUR_GREEN, false))
+        x = add_key(p, x, "box green", "claimed");
+    if (is_needed(p, COLOUR_YELLOW, false))
+        x = add_key(p, x, "box yellow", "in use");
+    if (p->n_frames > 0)
+        x = add_key(p, x, "frame", "one IOMMU group");
+    return x;
+}
+
 static int place(Layout *l) {
     int x = MARGIN, r = 0;
 
@@ -368,7 +400,7 @@ static int place(Layout *l) {
         x += c->width + COLUMN_GAP;
         l->p->height = MAX(l->p->height, c->y);
     }
-    l->p->width = MAX(x - COLUMN_GAP, MARGIN + WIDTH_MIN) + MARGIN;
+    l->p->width = MAX(MAX(x - COLUMN_GAP, MARGIN + WIDTH_MIN), place_keys(l->p)) + MARGIN;
     l->p->height = MAX(l->p->height, TOP + PICTURE_LINE_HEIGHT);
     return r;
 }

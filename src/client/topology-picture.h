@@ -43,6 +43,14 @@ typedef struct PictureHeading {
     char *text; /* owned */
 } PictureHeading;
 
+/* What a colour means. */
+typedef struct PictureKey {
+    int x;
+    const char *class, *text; /* static */
+} PictureKey;
+#define PICTURE_KEYS_MAX 5U
+#define PICTURE_KEYS_Y 52 /* of their base line */
+
 typedef struct Picture {
     const Topology *topology; /* borrowed */
     int width, height;
@@ -52,6 +60,8 @@ typedef struct Picture {
     PictureHeading *roots;   /* owned; one for each root, in their order */
     PictureHeading *columns; /* owned; NUMA nodes, if there are several */
     size_t n_columns;
+    PictureKey keys[PICTURE_KEYS_MAX]; /* those that are needed */
+    size_t n_keys;
 } Picture;
 
 void picture_done(Picture *p);

@@ -204,25 +204,11 @@ static void add_frame(StrBuf *b, const Picture *p, const PictureFrame *f) {
 
 /* ---- The whole ---- */
 
-/* What the colours mean: a small box, and a word. */
-static void add_legend(StrBuf *b, int x, int y) {
-    static const struct {
-        const char *class, *text;
-    } entries[] = {
-            {"box red", "does not isolate"},
-            {"box green", "claimed"},
-            {"box yellow", "used by the host"},
-            {"frame", "one IOMMU group"},
-    };
-
-    for (size_t i = 0; i < ELEMENTSOF(entries); i++) {
-        strbuf_addf(b, "<g class=\"legend\"><g class=\"%s\">", entries[i].class);
-        add_rect(b, x, y - 10, 16, 12);
-        strbuf_add(b, "</g>\n");
-        add_text(b, "faint", COLOUR_NONE, x + 22, y, entries[i].text);
-        strbuf_add(b, "</g>\n");
-        x += 22 + picture_text_width(strlen(entries[i].text) + 2);
-    }
+static void add_key(StrBuf *b, const PictureKey *key) {
+    strbuf_addf(b, "<g class=\"%s\">", key->class);
+    add_rect(b, key->x, PICTURE_KEYS_Y - 10, 16, 12);
+    strbuf_add(b, "</g>\n");
+    add_text(b, "key", COLOUR_GREY, key->x + 22, PICTURE_KEYS_Y, key->text);
 }
 
 char *picture_to_svg(const Picture *p) {
@@ -236,7 +222,8 @@ char *picture_to_svg(const Picture *p) {
     strbuf_add(&b, style);
     strbuf_addf(&b, "<rect class=\"background\" width=\"%d\" height=\"%d\"/>\n", p->width, p->height);
     add_text(&b, "title", COLOUR_NONE, 16, 28, "Devices and IOMMU groups");
-    add_legend(&b, 16, 52);
+    for (size_t i = 0; i < p->n_keys; i++)
+        add_key(&b, &p->keys[i]);
     for (size_t i = 0; i < p->n_columns; i++)
         add_text(&b, "numa", COLOUR_NONE, p->columns[i].x, p->columns[i].y, p->columns[i].text);
     for (size_t i = 0; i < p->n_frames; i++)

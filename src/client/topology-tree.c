@@ -176,6 +176,8 @@ char *topology_format_tree(const Topology *t, const TableStyle *style, bool utf8
     if (!text)
         return NULL;
     strbuf_add(&out, text);
+    if (t->n_nodes > 0 && t->n_groups == 0)
+        strbuf_add(&out, "\nThere are no IOMMU groups: no device is isolated from the host.\n");
     add_reasons(t, style, &out);
     return strbuf_steal(&out);
 }

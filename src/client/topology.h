@@ -73,6 +73,7 @@ int topology_build(struct json_object *devices, struct json_object *claims, Topo
  * and everything above all of these. 0, or -ENOMEM. */
 int topology_select(Topology *t, const char *const *names, size_t n);
 
+bool topology_is_port(const TopologyNode *n); /* or a bridge */
 /* "root port", "vga", "ethernet VF". Owned by the caller; NULL on ENOMEM. */
 char *topology_kind(const TopologyNode *n);
 /* "lacks ACS", "boot display", "held by alice (1000)"… in the order of their weight, at most one per call; 0:

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 import harness
 from harness import NOBODY, VfiodTestCase, needs_root, wait
@@ -96,6 +97,12 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual(self.vfioctl('topology', '09:00.7')[0], 14)
         self.assertEqual(self.vfioctl('topology', 'group:77')[0], 15)
         self.assertEqual(self.vfioctl('topology', 'group:x')[0], 10)
+
+        picture = xml.etree.ElementTree.fromstring(topology('--svg')[1])
+        classes = {g.get('data-name'): g.get('class') for g in picture.iter('{http://www.w3.org/2000/svg}g')}
+        self.assertEqual((classes[port.name], classes[self.disk.name], classes[self.nic.functions[0].name]),
+                         ('box red', 'box green', 'box'))
+        self.assertIn(f'held by {user}', topology('--dot')[1])
 
         whole = self.json('topology')
         devices = [d for root in whole['roots'] for d in root['below']]

@@ -302,6 +302,115 @@ static void test_hostile_text(void **state) {
     assert_null(strstr(text, "\u202e"));
 }
 
+/* ---- Why ---- */
+
+#define PORT(name, path, group)                                                                              \
+    "{\"name\": \"pci:" name "\", \"class\": 394240, \"driver\": \"pcieport\", \"slotPath\": \"" path        \
+    "\", \"group\": " group "}"
+#define CARD(name, path, group, more)                                                                        \
+    "{\"name\": \"pci:" name "\", \"class\": 131072, \"slotPath\": \"" path "\", \"group\": " group more "}"
+
+static const TopologyNode *node(const Host *h, const char *name) {
+    for (size_t i = 0; i < h->topology.n_nodes; i++)
+        if (streq(h->topology.nodes[i].name, name))
+            return &h->topology.nodes[i];
+    fail_msg("there is no %s", name);
+    return NULL;
+}
+
+static void assert_why(const Host *h, int64_t group, const char *why) {
+    for (size_t i = 0; i < h->topology.n_groups; i++)
+        if (h->topology.groups[i].id == group) {
+            if (why)
+                assert_string_equal(h->topology.groups[i].why, why);
+            else
+                assert_null(h->topology.groups[i].why);
+            return;
+        }
+    fail_msg("there is no group %d", (int) group);
+}
+
+/* The topmost is known from the groups; one between only when it is reported. */
+static void test_ports_of_a_switch(void **state) {
+    _cleanup_host_ Host h = {};
+
+    parse_host(
+            "[" PORT("0000:00:01.0", "0000:00:01.0", "1") "," PORT("0000:01:00.0", "0000:00:01.0/00.0",
+                    "2") "," PORT("0000:02:00.0", "0000:00:01.0/00.0/00.0", "2") "," PORT("0000:02:01.0",
+                    "0000:00:01.0/00.0/01.0",
+                    "2") "," CARD("0000:03:00.0", "0000:00:01.0/00.0/00.0/00.0", "2",
+                    ", \"acsPath\": {\"path\": \"incomplete\", \"blocker\": \"pci:0000:02:00.0\"}") "," CARD("0000:04:00.0",
+                    "0000:00:01.0/00.0/01.0/00.0", "2",
+                    ", \"acsPath\": {\"path\": \"complete\", \"blocker\": \"pci:0000:02:01.0\"}") "]",
+            &h);
+    assert_int_equal(node(&h, "pci:0000:00:01.0")->role, TOPOLOGY_ROOT_PORT);
+    assert_int_equal(node(&h, "pci:0000:01:00.0")->role, TOPOLOGY_UPSTREAM_PORT);
+    assert_int_equal(node(&h, "pci:0000:02:01.0")->role, TOPOLOGY_DOWNSTREAM_PORT);
+    assert_false(node(&h, "pci:0000:00:01.0")->does_not_isolate);
+    assert_true(node(&h, "pci:0000:01:00.0")->does_not_isolate);
+    assert_true(node(&h, "pci:0000:02:00.0")->does_not_isolate);
+    assert_false(node(&h, "pci:0000:02:01.0")->does_not_isolate);
+    assert_why(&h, 1, NULL);
+    assert_why(&h, 2,
+            "pci:0000:01:00.0 (switch) and pci:0000:02:00.0 (switch port) lack ACS, and so do not isolate "
+            "what is "
+            "below them");
+}
+
+static void test_other_reasons(void **state) {
+    _cleanup_host_ Host h = {};
+
+    parse_host("[" CARD("0000:00:02.0", "0000:00:02.0", "1", "") "," CARD(
+                       "0000:00:02.1", "0000:00:02.1", "1", "") "," CARD("0000:00:03.0", "0000:00:03.0", "2",
+                       "") "," CARD("0000:00:04.0", "0000:00:04.0", "2", "") "," CARD("0000:00:05.0",
+                       "0000:00:05.0", "3", "") "," CARD("0000:00:05.1", "0000:00:05.1", "3",
+                       ", \"parent\": \"pci:0000:00:05.0\"") ","
+                                                             "{\"name\": \"platform:a\", \"group\": 4}, "
+                                                             "{\"name\": \"platform:b\", \"group\": 4}]",
+            &h);
+    assert_why(&h, 1, "functions of one card, which does not isolate them from each other");
+    assert_why(&h, 2, "the kernel does not isolate them from each other; why is unknown");
+    assert_why(&h, 3, "functions of one card, which does not isolate them from each other");
+    assert_why(&h, 4, "the kernel does not isolate them from each other; why is unknown");
+    assert_int_equal(node(&h, "pci:0000:00:05.1")->role, TOPOLOGY_VIRTUAL_FUNCTION);
+    assert_string_equal(h.topology.roots[1].label, "platform devices");
+}
+
+/* Members of two groups in turn: each has several brackets. */
+static void test_mixed_groups(void **state) {
+    _cleanup_free_ char *text = NULL;
+    _cleanup_host_ Host h = {};
+
+    parse_host(
+            "[" CARD("0000:00:02.0", "0000:00:02.0", "1", "") "," CARD("0000:00:02.1", "0000:00:02.1", "2",
+                    "") "," CARD("0000:00:02.2", "0000:00:02.2", "1", "") "," CARD("0000:00:02.3",
+                    "0000:00:02.3", "1",
+                    "") ","
+                        "{\"name\": \"pci:0000:00:03.0\", \"slotPath\": \"0000:00:03.0\", \"group\": null}]",
+            &h);
+    text = topology_format_tree(&h.topology, &(TableStyle){}, true);
+    assert_string_equal(text,
+            "     root bus 0000:00\n"
+            "1 ╶  ├─pci:0000:00:02.0  ethernet\n"
+            "2    ├─pci:0000:00:02.1  ethernet\n"
+            "1 ┌  ├─pci:0000:00:02.2  ethernet\n"
+            "  └  ├─pci:0000:00:02.3  ethernet\n"
+            "     └─pci:0000:00:03.0  class 0x00      no IOMMU\n"
+            "\nGroup 1 has 3 devices: functions of one card, which does not isolate them from each other.\n");
+}
+
+static void test_no_iommu(void **state) {
+    _cleanup_free_ char *text = NULL;
+    _cleanup_host_ Host h = {};
+
+    parse_host("[" CARD("0000:00:02.0", "0000:00:02.0", "null", "") "]", &h);
+    text = topology_format_tree(&h.topology, &(TableStyle){}, true);
+    assert_string_equal(text,
+            "  root bus 0000:00\n"
+            "  └─pci:0000:00:02.0  ethernet\n"
+            "\nThere are no IOMMU groups: no device is isolated from the host.\n");
+}
+
 static void test_nothing(void **state) {
     _cleanup_free_ char *text = NULL;
     _cleanup_host_ Host h = {};
@@ -322,6 +431,10 @@ int main(void) {
             cmocka_unit_test(test_missing_parent),
             cmocka_unit_test(test_chain),
             cmocka_unit_test(test_hostile_text),
+            cmocka_unit_test(test_ports_of_a_switch),
+            cmocka_unit_test(test_other_reasons),
+            cmocka_unit_test(test_mixed_groups),
+            cmocka_unit_test(test_no_iommu),
             cmocka_unit_test(test_nothing),
     };
 
