@@ -35,8 +35,9 @@
             "DEVICE' lifts the quarantine.")                                                                 \
     X(GROUP_IN_USE, "GroupInUse", EBUSY, 22, "Stop the program that opened it without vfiod.")               \
     X(GROUP_NOT_VIABLE, "GroupNotViable", EBUSY, 23,                                                         \
-            "Unbind these devices, or request them together with it. To loosen the policy, its rule can "    \
-            "let vfiod move them to the vfio driver (\"siblings\": \"park\").")                              \
+            "Unbind these devices, or request them together with it. 'vfioctl topology DEVICE' shows why "   \
+            "they share a group. To loosen the policy, its rule can let vfiod move them to the vfio driver " \
+            "(\"siblings\": \"park\").")                                                                     \
     X(NO_IOMMU_GROUP, "NoIommuGroup", ENXIO, 24,                                                             \
             "The machine has no IOMMU for the device, or it is turned off. On x86, turn it on in the "       \
             "firmware (VT-d, AMD-Vi) and, on Intel, boot with intel_iommu=on.")                              \
