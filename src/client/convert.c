@@ -42,7 +42,8 @@ static const struct {
         {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command"}},
         {"ReservedRegions", {"start", "end", "type"}},
         {"MediatedTypes", {"parent", "type", "name", "deviceApi", "available", "devices"}},
-        {"Figures", {"name", "labels", "value"}}, {"iova-ranges", {"start", "end"}}, /* of Capabilities */
+        {"Figures", {"name", "labels", "value"}}, {"Rules", {"rule", "effect", "file", "line", "predicates"}},
+        {"iova-ranges", {"start", "end"}}, /* of Capabilities */
 };
 
 static const char *struct_field(const char *property, size_t i) {

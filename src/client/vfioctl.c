@@ -92,6 +92,7 @@ typedef enum OptionFlag {
     OPTION_CHECK = UINT64_C(1) << 56,
     OPTION_SVG = UINT64_C(1) << 60,
     OPTION_DOT = UINT64_C(1) << 61,
+    OPTION_LOADED = UINT64_C(1) << 57,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -167,6 +168,7 @@ static const struct option long_options[] = {
         {"check", no_argument, NULL, OPTION_NUMBER(OPTION_CHECK)},
         {"svg", no_argument, NULL, OPTION_NUMBER(OPTION_SVG)},
         {"dot", no_argument, NULL, OPTION_NUMBER(OPTION_DOT)},
+        {"loaded", no_argument, NULL, OPTION_NUMBER(OPTION_LOADED)},
         {"full", no_argument, NULL, OPTION_NUMBER(OPTION_FULL)},
         {"no-pager", no_argument, NULL, OPTION_NUMBER(OPTION_NO_PAGER)},
         {"output", required_argument, NULL, OPTION_NUMBER(OPTION_OUTPUT)},
@@ -242,8 +244,8 @@ static const Verb verbs[] = {
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
         {"policy check", "[FILE…]", "Check policy files for errors", OPTION_HOST, 0, SIZE_MAX, false,
                 verb_policy_check},
-        {"policy show", "[FILE…]", "Show the rules in the order in which they are tried", OPTION_HOST, 0,
-                SIZE_MAX, false, verb_policy_show},
+        {"policy show", "[--loaded|FILE…]", "Show the rules in the order in which they are tried",
+                OPTION_HOST | OPTION_LOADED, 0, SIZE_MAX, false, verb_policy_show},
         {"policy explain", "[--user USER] DEVICE…", "Explain what the policy decides, and why",
                 OPTION_HOST | OPTION_POLICY | OPTIONS_SUBJECT | OPTIONS_REQUEST | OPTION_REQUIRE |
                         OPTION_NETWORK | OPTION_CLAIM | OPTION_LAST_REFUSAL,
@@ -323,6 +325,7 @@ static const struct {
         {OPTION_NAMESPACE, "      --namespace=WHICH", "explain", "the caller's namespaces: host or other"},
         {OPTION_CLAIM, "      --claim=ID", "explain", "why the daemon allowed this claim"},
         {OPTION_LAST_REFUSAL, "      --last-refusal", "explain", "why the daemon refused the last request"},
+        {OPTION_LOADED, "      --loaded", "show", "the policy that the daemon has in force"},
         {OPTION_TEST, "      --test=FILE", "diff", "add the subjects of this test file; repeatable"},
         {OPTION_SERIALS, "      --serials", "snapshot", "record serial numbers"},
         {OPTION_HELP, "  -h, --help", NULL, "Show this help, or that of the verb"},
@@ -563,6 +566,7 @@ static bool store_option(Options *o, uint64_t flag, const char *value) {
             {OPTION_CHECK, .set = &o->check},
             {OPTION_SVG, .set = &o->svg},
             {OPTION_DOT, .set = &o->dot},
+            {OPTION_LOADED, .set = &o->loaded},
             {OPTION_FULL, .set = &o->full},
             {OPTION_NO_LEGEND, .clear = &o->legend},
             {OPTION_NO_PAGER, .clear = &o->pager},

@@ -69,7 +69,7 @@ typedef struct Options {
     /* of the policy's verbs */
     const char *host, *user, *unit, *slice, *cgroup, *label, *scope, *claim;
     OptionList policies, groups_of_user, capabilities, tests;
-    bool foreign_namespace, last_refusal, serials;
+    bool foreign_namespace, last_refusal, serials, loaded;
     char **arguments; /* what follows the verb and its options */
     size_t n_arguments;
 } Options;

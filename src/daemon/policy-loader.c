@@ -108,11 +108,21 @@ static int on_account_file(sd_event_source *s, const struct inotify_event *event
 
 /* ---- loading ---- */
 
+static uint64_t now_of(const PolicyLoader *l) {
+    uint64_t usec;
+
+    return sd_event_now(l->event, CLOCK_REALTIME, &usec) >= 0 ? usec : 0;
+}
+
 /* What is in *set goes to *ret_old, for as long as somebody borrows its policy. Of a set with errors only
  * these are taken. */
-static void replace_policy(PolicyLoad *set, PolicyLoad *load, PolicyLoad *ret_old) {
-    if (!load->policy)
+static void replace_policy(PolicyLoad *set, PolicyLoad *load, uint64_t now_usec, PolicyLoad *ret_old) {
+    load->generation = set->generation + (load->policy != NULL);
+    load->loaded_usec = load->policy ? now_usec : set->loaded_usec;
+    if (!load->policy) {
         load->policy = TAKE_PTR(set->policy);
+        load->digest = set->digest;
+    }
     *ret_old = *set;
     *set = TAKE_GENERIC(*load, (PolicyLoad){});
 }
@@ -149,7 +159,7 @@ static void finish_shadow(PolicyLoader *l, PolicyLoad *ret_old) {
         return;
     }
     report_shadow(&load, &l->shadow);
-    replace_policy(&l->shadow, &load, ret_old);
+    replace_policy(&l->shadow, &load, now_of(l), ret_old);
 }
 
 static void finish_load(PolicyLoader *l) {
@@ -158,7 +168,7 @@ static void finish_load(PolicyLoader *l) {
 
     if (r >= 0) {
         report_policy(&load, load.policy || l->policy.policy);
-        replace_policy(&l->policy, &load, &old);
+        replace_policy(&l->policy, &load, now_of(l), &old);
         finish_shadow(l, &old_shadow);
     }
     l->policy_loading = policy_loading_free(l->policy_loading);

@@ -56,6 +56,7 @@ typedef struct PolicyLoading {
     PolicyFile *files; /* sorted by name before they are read */
     size_t n_files;
     size_t n_read, n_bytes;
+    uint64_t digest;
 } Loader;
 
 static void file_done(PolicyFile *f) {
@@ -154,7 +155,28 @@ static bool is_policy_name(const char *name) {
     return name[0] != '.' && n > strlen(".json") && streq(name + n - strlen(".json"), ".json");
 }
 
+#define DIGEST_BASE UINT64_C(0xcbf29ce484222325) /* FNV-1a: it need not withstand who writes the policy */
+#define DIGEST_PRIME UINT64_C(0x100000001b3)
+
+static void add_to_digest(Loader *l, const void *data, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        l->digest = (l->digest ^ ((const uint8_t *) data)[i]) * DIGEST_PRIME;
+}
+
+/* What decides: neither where a file is nor what it hides. */
+static void note_digest(Loader *l, const PolicyFileInfo *info) {
+    const char *name = strrchr(info->path, '/');
+
+    if (info->fate != POLICY_FILE_READ)
+        return;
+    name = name ? name + 1 : info->path;
+    add_to_digest(l, name, strlen(name) + 1);
+    add_to_digest(l, &(uint64_t){info->size}, sizeof(uint64_t));
+    add_to_digest(l, info->text, info->size);
+}
+
 static int tell(Loader *l, PolicyFileInfo info) {
+    note_digest(l, &info);
     return l->source->visit ? l->source->visit(l->source->visit_userdata, &info) : 0;
 }
 
@@ -409,6 +431,7 @@ static int loader_init(Loader *l, const PolicySource *source) {
     size_t n = 0;
 
     l->source = source;
+    l->digest = DIGEST_BASE;
     while (paths[n])
         n++;
     l->directories = calloc(MAX(n, (size_t) 1), sizeof(*l->directories));
@@ -478,6 +501,7 @@ int policy_files_finish(PolicyLoading *l, PolicyLoad *ret) {
     if (r < 0)
         return r;
     load.n_files = l->n_read;
+    load.digest = l->digest;
     for (size_t i = 0; i < l->n_directories; i++)
         load.n_directories += l->directories[i].fd >= 0;
     *ret = TAKE_GENERIC(load, (PolicyLoad){});

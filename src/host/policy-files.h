@@ -33,6 +33,9 @@ typedef struct PolicyLoad {
     size_t n_warnings;
     size_t n_files;
     size_t n_directories; /* that are there, whatever is in them */
+    uint64_t digest;      /* of the names and texts of all files: tells whether these have changed since */
+    uint64_t generation;  /* the daemon's: counts the policies that it has loaded, and when it did */
+    uint64_t loaded_usec; /* CLOCK_REALTIME */
 } PolicyLoad;
 
 /* What became of a file that was found. */

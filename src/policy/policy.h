@@ -195,3 +195,6 @@ const char *rule_file(const Rule *rule);
 unsigned rule_line(const Rule *rule);
 Effect rule_effect(const Rule *rule);
 const RuleTerms *rule_terms(const Rule *rule);
+/* What the rule asks for, in the words of its file: "who.user", "alice, bob". A negative errno ends it. */
+int rule_foreach_predicate(
+        const Rule *rule, int (*visit)(void *userdata, const char *key, const char *wanted), void *userdata);

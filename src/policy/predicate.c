@@ -389,6 +389,15 @@ uint32_t rule_predicates(const Rule *rule, const Question *question) {
             (is_of_another_kind(rule, question) ? 1U << PREDICATE_WHAT_BUS : 0);
 }
 
+int rule_foreach_predicate(
+        const Rule *rule, int (*visit)(void *userdata, const char *key, const char *wanted), void *userdata) {
+    int r = 0;
+
+    for (size_t i = 0; i < rule->n_wanted && r >= 0; i++)
+        r = visit(userdata, predicate_key(rule->wanted[i].kind), rule->wanted[i].text);
+    return MIN(r, 0);
+}
+
 const char *rule_wanted(const Rule *rule, PredicateKind kind) {
     for (size_t i = 0; i < rule->n_wanted; i++)
         if (rule->wanted[i].kind == kind)

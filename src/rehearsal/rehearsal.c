@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "rehearsal/rehearsal-internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -137,9 +139,12 @@ static int add_texts(struct json_object *o, const char *key, char *const *texts,
 int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     const PolicyLoad *l = &r->load;
+    char digest[17];
 
     *ret_problem = NULL;
-    if (!o || json_add(o, "files", json_object_new_uint64(l->n_files)) < 0 ||
+    (void) snprintf(digest, sizeof(digest), "%016" PRIx64, l->digest);
+    if (!o || json_add_string(o, "digest", digest) < 0 ||
+            json_add(o, "files", json_object_new_uint64(l->n_files)) < 0 ||
             json_add(o, "rules", json_object_new_uint64(policy_n_rules(l->policy))) < 0 ||
             add_texts(o, "errors", l->errors, l->n_errors) < 0 ||
             add_texts(o, "warnings", l->warnings, l->n_warnings) < 0)

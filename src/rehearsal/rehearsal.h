@@ -36,8 +36,8 @@ int rehearsal_new(const RehearsalConfig *config, Rehearsal **ret, char **ret_pro
 Rehearsal *rehearsal_free(Rehearsal *r);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Rehearsal *, rehearsal_free);
 
-/* {"files": N, "rules": N, "errors": ["FILE:LINE:COL: error: …"], "warnings": ["FILE:LINE:COL: warning: …"]}
- */
+/* {"files": N, "rules": N, "digest": of the files, as the property PolicyDigest, "errors": ["FILE:LINE:COL:
+ * error: …"], "warnings": ["FILE:LINE:COL: warning: …"]} */
 int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem);
 /* {"host": {…}, "tags": [{"tag", "file", "line", "devices"}], "rules": [{"rule", "file", "line", "effect",
  * "who", "what", …as written}], "files": [{"file", "state": "read", "overridden" or "masked", "hiddenBy"}]}

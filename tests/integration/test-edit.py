@@ -343,7 +343,7 @@ class DaemonTest(VfiodTestCase):
         for name in ('room', 'copies'):
             os.mkdir(f'{self.directory}/{name}')
 
-    def edit(self, editor, *arguments, before=''):
+    def in_room(self, *arguments, editor='true', before=''):
         script = f'{self.directory}/editor'
         with open(script, 'w') as f:
             f.write(f'#!/bin/sh\n{editor}\n')
@@ -353,9 +353,25 @@ class DaemonTest(VfiodTestCase):
         if subprocess.run([*room, 'true'], stderr=subprocess.DEVNULL, check=False).returncode != 0:
             self.skipTest('this system has no user namespaces, or no overlayfs in them')
         process = self.tool('env', f'EDITOR={script}', f'TMPDIR={self.directory}/copies', *room, 'sh', '-c',
-                            f'{before}\nexec "$@"', 'sh', os.environ['VFIOCTL'], 'edit', *arguments)
+                            f'{before}\nexec "$@"', 'sh', os.environ['VFIOCTL'], *arguments)
         output, _ = process.communicate(timeout=60)
         return process.returncode, output
+
+    def edit(self, editor, *arguments, before=''):
+        return self.in_room('edit', *arguments, editor=editor, before=before)
+
+    def test_files_that_differ(self):
+        """Only where the daemon and vfioctl read the same files."""
+        def differ():
+            status, output = self.in_room('policy', 'show', '--loaded', '--json')
+            self.assertEqual(status, 0, output)
+            return json.loads(output)['filesDiffer']
+        self.assertIs(differ(), False)
+        self.set_policy([])
+        self.assertIs(differ(), True)
+        self.assertIn('The files have changed since', self.in_room('policy', 'show', '--loaded')[1])
+        self.client().manager('ReloadPolicy', 'a{sv}', {})
+        self.assertIs(differ(), False)
 
     def test_installed_and_loaded(self):
         claim = self.client().acquire(self.nic)

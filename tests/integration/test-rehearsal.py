@@ -84,7 +84,9 @@ class FilesTest(unittest.TestCase):
 class CheckTest(FilesTest):
     def test_clean(self):
         self.assertEqual(self.text('policy', 'check', WORKSHOP), '1 file, 9 rules, no errors, no warnings\n')
-        self.assertEqual(self.json('policy', 'check', WORKSHOP), {'files': 1, 'rules': 9, 'errors': [], 'warnings': []})
+        checked = self.json('policy', 'check', WORKSHOP)
+        self.assertRegex(checked.pop('digest'), '^[0-9a-f]{16}$')
+        self.assertEqual(checked, {'files': 1, 'rules': 9, 'errors': [], 'warnings': []})
 
     def test_errors_have_places(self):
         path = self.file('a.json', '{\n  "rules": [\n    {"efect": "allow", "who": {}, "what": {}}\n  ]\n}\n')

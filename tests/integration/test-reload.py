@@ -337,6 +337,72 @@ class ReviewTest(PolicyTestCase):
         self.assertNotIn('secret-bob', str(changed))
 
 
+class InForceTest(PolicyTestCase):
+    """The policy as the daemon has it, which may not be what the files say."""
+
+    def rules(self, **options):
+        return [(rule, effect, line) for rule, effect, _, line, _ in self.get('Rules', **options)]
+
+    def begin(self):
+        self.set_policy([self.rule(name='one', user=os.getuid()), self.rule(name='two', user=NOBODY, device='07:00.0')])
+        self.start()
+        self.c = self.client()
+
+    def test_rules_in_order(self):
+        self.begin()
+        first, second = self.get('Rules')
+        path = f'{self.directory}/policy.d/50-test.json'
+        self.assertEqual(tuple(first)[:4], ('one', 'allow', path, 3))
+        self.assertEqual(dict(first[4]), {'who.user': str(os.getuid()), 'what.device': '*'})
+        self.assertEqual((second[0], dict(second[4])['what.device']), ('two', '07:00.0'))
+        self.assertNotIn('Rules', self.c.properties(ROOT_PATH, 'Manager'))
+
+    def test_generations(self):
+        self.begin()
+        generation, digest, loaded = (self.get(f'Policy{name}') for name in ('Generation', 'Digest', 'Loaded'))
+        self.assertEqual((generation, len(digest)), (1, 16))
+        self.assertGreater(loaded, 0)
+        self.reload()
+        self.assertEqual((self.get('PolicyGeneration'), self.get('PolicyDigest')), (2, digest))
+        self.assertGreater(self.get('PolicyLoaded'), loaded)
+        loaded = self.get('PolicyLoaded')
+        self.set_policy([], text='{')
+        with self.refused('PolicyBroken'):
+            self.reload()
+        self.assertEqual([self.get(f'Policy{name}') for name in ('Generation', 'Digest', 'Loaded')], [2, digest, loaded])
+        self.assertEqual([name for name, _, _ in self.rules()], ['one', 'two'])
+        self.reload(self.rule(name='three'))
+        self.assertEqual(self.get('PolicyGeneration'), 3)
+        self.assertNotEqual(self.get('PolicyDigest'), digest)
+        self.assertEqual([name for name, _, _ in self.rules()], ['three'])
+
+    def test_no_policy(self):
+        self.set_policy([], text='{')
+        self.start()
+        self.c = self.client()
+        self.assertEqual([self.get(name) for name in ('Rules', 'PolicyGeneration', 'PolicyLoaded', 'PolicyDigest')],
+                         [[], 0, 0, ''])
+
+    @needs_root
+    def test_others_see_the_rules_that_concern_them(self):
+        """... as in an explanation, and not those of their neighbours."""
+        self.begin()
+        for name, expected in (('Rules', 'a(sssua{ss}) 1 "two" "allow"'), ('PolicyDigest', 's ""'), ('PolicyGeneration', 't 1')):
+            status, said = self.busctl('get-property', NAME, ROOT_PATH, NAME + '.Manager', name, user=NOBODY)
+            self.assertEqual(status, 0, said)
+            self.assertTrue(said.startswith(expected), said)
+            self.assertNotIn('one', said)
+
+    @needs_root
+    def test_others_see_so_many(self):
+        self.set_policy([self.rule(name=f'rule-{n}', user=NOBODY, device=f'{n:02x}:00.0') for n in range(100)])
+        self.start()
+        self.c = self.client()
+        said = self.busctl('get-property', NAME, ROOT_PATH, NAME + '.Manager', 'Rules', user=NOBODY)[1]
+        self.assertTrue(said.startswith('a(sssua{ss}) 64 "rule-0"'), said)
+        self.assertEqual(len(self.get('Rules')), 100)
+
+
 class ShadowTest(PolicyTestCase):
     """A policy that is compared and never decides."""
 

@@ -210,6 +210,8 @@ class ListTest(VarlinkTestCase):
         self.assertEqual(set(device['acsPath']), {'path', 'blocker'})
         claim = peer.call('List', {'claim': reply['claim'], 'fields': ['holders']})['claim']
         self.assertEqual([h['pid'] for h in claim['holders']], [os.getpid()])
+        rule, = peer.call('List', {'host': True, 'fields': ['rules']})['host']['rules']
+        self.assertEqual((rule['rule'], rule['effect'], rule['predicates']['what.device']), ('test', 'allow', '*'))
         with self.fails(f'{SERVICE}.InvalidParameter', parameter='fields'):
             peer.call('List', {'device': '0000:07:00.0', 'fields': ['nonsense']})
         for fd in fds.values():

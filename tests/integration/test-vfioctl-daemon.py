@@ -551,6 +551,27 @@ class VfioctlTest(VfiodTestCase):
         self.wait_gone(claim)
         self.assertNotIn('which are kept', self.vfioctl('status')[1])
 
+    def test_the_policy_in_force(self):
+        self.set_policy([self.rule(name='one'), self.rule(name='two', effect='deny', device='07:00.0')])
+        self.vfioctl('reload')
+        path = self.set_policy([])
+        status, output = self.vfioctl('policy', 'show', '--loaded')
+        self.assertEqual(status, 0, output)
+        lines = [line.split() for line in output.splitlines()]
+        self.assertEqual(lines[:3], [['RULE', 'EFFECT', 'WHO', 'WHAT', 'PLACE'],
+                                     ['one', 'allow', 'user', str(os.getuid()), 'device', '*', f'{path}:3'],
+                                     ['two', 'deny', 'user', str(os.getuid()), 'device', '07:00.0', f'{path}:13']])
+        self.assertRegex(output, r'Loaded: .* \(generation 2\)\n')
+        shown = self.json('policy', 'show', '--loaded')
+        self.assertEqual((shown['policyRules'], shown['policyGeneration'], shown['rules'][0]),
+                         (2, 2, {'rule': 'one', 'effect': 'allow', 'file': path, 'line': 3,
+                                 'predicates': {'who.user': str(os.getuid()), 'what.device': '*'}}))
+        self.set_policy([], text='{')
+        self.vfioctl('reload')
+        self.assertIn('stays in force', self.vfioctl('policy', 'show', '--loaded')[1])
+        for arguments in ([path], ['--host', path]):
+            self.assertEqual(self.vfioctl('policy', 'show', '--loaded', *arguments)[0], 2)
+
     def test_status_shows_warnings_and_the_shadow(self):
         os.mkdir(f'{self.directory}/shadow.d', 0o755)
         shadow = pathlib.Path(self.directory) / 'shadow.d' / '50-try.json'
@@ -738,7 +759,9 @@ class VarlinkTest(VfioctlTest):
 
     @needs_root  # who alone reloads
     def test_reload_by_both(self):
-        self.assert_same(0, 'reload')
+        # The second one is another generation, later.
+        varlink, dbus = ({**json.loads(output), 'policyLoaded': 0} for _, output in self.by_both('--json', 'reload'))
+        self.assertEqual(varlink, {**dbus, 'policyGeneration': dbus['policyGeneration'] - 1})
         path = self.set_policy([], text='{ "rules": [ { "nam": 1 }, 7 ] }')
         self.assertIn(path, self.assert_same(18, 'reload')['message'])
 

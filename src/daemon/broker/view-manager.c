@@ -2,6 +2,8 @@
 
 /* What concerns the whole host. */
 
+#include <stdio.h>
+
 #include "base/str.h"
 #include "daemon/broker/views.h"
 
@@ -132,6 +134,79 @@ unsigned view_n_claims_denied(const ViewHost *host) {
 
     (void) broker_foreach_claim(host->broker, count_denied, &n);
     return n;
+}
+
+static int put_policy_generation(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 't', q->host->policy->generation);
+}
+
+static int put_policy_loaded(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 't', q->host->policy->loaded_usec);
+}
+
+static int put_policy_digest(const ViewQuery *q, const ViewSink *out) {
+    char text[17] = "";
+
+    if (q->host->policy->policy)
+        (void) snprintf(text, sizeof(text), "%016" PRIx64, q->host->policy->digest);
+    return view_text(out, text);
+}
+
+static int put_predicate(void *userdata, const char *key, const char *wanted) {
+    const ViewSink *out = userdata;
+    int r;
+
+    r = view_open(out, 'e', "ss");
+    if (r >= 0)
+        r = view_text(out, key);
+    if (r >= 0)
+        r = view_text(out, wanted);
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_rule(const Rule *rule, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'r', "sssua{ss}");
+    if (r >= 0)
+        r = view_text(out, rule_name(rule));
+    if (r >= 0)
+        r = view_text(out, effect_to_string(rule_effect(rule)));
+    if (r >= 0)
+        r = view_text(out, rule_file(rule));
+    if (r >= 0)
+        r = view_number(out, 'u', rule_line(rule));
+    if (r >= 0)
+        r = view_open(out, 'a', "{ss}");
+    if (r >= 0)
+        r = rule_foreach_predicate(rule, put_predicate, (void *) out);
+    if (r >= 0)
+        r = view_close(out);
+    return r < 0 ? r : view_close(out);
+}
+
+/* As in an explanation: a rule is shown to whom it concerns, and what it costs has a bound. */
+#define RULES_FOR_OPERATOR_MAX 4096U
+#define RULES_FOR_OTHERS_MAX 64U
+
+static int put_rules(const ViewQuery *q, const ViewSink *out) {
+    const Policy *p = q->host->policy->policy;
+    size_t n = p ? policy_n_rules(p) : 0, left = RULES_FOR_OTHERS_MAX;
+    bool all = view_reader_is_operator(q);
+    int r;
+
+    if (all)
+        left = RULES_FOR_OPERATOR_MAX;
+    r = view_open(out, 'a', "(sssua{ss})");
+    for (size_t i = 0; r >= 0 && i < n && left > 0; i++) {
+        const Rule *rule = policy_rule(p, i);
+
+        if (!all && !(q->reader && rule_concerns(rule, q->reader)))
+            continue;
+        r = put_rule(rule, out);
+        left--;
+    }
+    return r < 0 ? r : view_close(out);
 }
 
 static int put_denied_claim(const Claim *c, void *userdata) {
@@ -284,6 +359,11 @@ const ViewField view_manager_fields[] = {
         {"PolicyErrors", "as", VIEW_INVALIDATED, VIEW_FOR_ALL, put_policy_errors},
         {"PolicyWarnings", "as", VIEW_INVALIDATED, VIEW_FOR_OPERATOR, put_policy_warnings},
         {"PolicyRules", "u", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_policy_rules},
+        {"PolicyGeneration", "t", VIEW_SILENT, VIEW_FOR_ALL, put_policy_generation},
+        {"PolicyLoaded", "t", VIEW_SILENT, VIEW_FOR_ALL, put_policy_loaded},
+        {"PolicyDigest", "s", VIEW_SILENT, VIEW_FOR_OPERATOR, put_policy_digest},
+        {"Rules", "a(sssua{ss})", VIEW_COSTLY, VIEW_FOR_ALL, put_rules,
+                .members = "rule effect file line predicates"},
         {"ClaimsDeniedByPolicy", "ao", VIEW_INVALIDATED, VIEW_FOR_ALL, put_claims_denied},
         {"ShadowState", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_shadow_state},
         {"ShadowErrors", "as", VIEW_INVALIDATED, VIEW_FOR_ALL, put_shadow_errors},
