@@ -20,6 +20,7 @@ DEFINE_STRING_TABLE(finding_level, FindingLevel);
 void doctor_facts_done(DoctorFacts *f) {
     json_object_put(f->host);
     json_object_put(f->manager);
+    json_object_put(f->pins);
     free(f->unreachable);
     free(f->quarantined);
     free(f->command_line);
@@ -364,6 +365,47 @@ static void judge_daemon(const DoctorFacts *facts, Findings *f) {
     }
 }
 
+/* ---- Pins ---- */
+
+static void judge_pin(Findings *f, struct json_object *pin) {
+    static const char *const surprises[] = {"moved", "swapped", "too-late", "overridden"};
+    const char *state = json_text(pin, "state");
+    FindingLevel level = FINDING_NOTE;
+    Finding *finding;
+
+    for (size_t i = 0; i < ELEMENTSOF(surprises); i++)
+        if (streq(state, surprises[i]))
+            level = FINDING_WARNING;
+    finding = add(f, level, "pins", "The pin of %s (driver %s) is not in force: %s.", json_text(pin, "path"),
+            json_text(pin, "driver"), state);
+    set(f, &finding->why, "%s", json_text(pin, "why"));
+    if (streq(state, "moved") || streq(state, "swapped"))
+        set(f, &finding->fix, "Run 'vfioctl unpin %s', and pin the card where it is now, or put it back.",
+                json_text(pin, "path"));
+}
+
+static void judge_pins(const DoctorFacts *facts, Findings *f) {
+    struct json_object *pins = json_list(facts->pins, "pins"), *errors = json_list(facts->pins, "errors");
+    size_t n = pins ? json_object_array_length(pins) : 0, n_in_force = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *pin = json_object_array_get_idx(pins, i);
+
+        if (streq(json_text(pin, "state"), "in-force"))
+            n_in_force++;
+        else
+            judge_pin(f, pin);
+    }
+    if (n_in_force > 0)
+        add(f, FINDING_OK, "pins", "%zu pin%s in force.", n_in_force, n_in_force == 1 ? "" : "s");
+    for (size_t i = 0; errors && i < json_object_array_length(errors); i++)
+        set(f,
+                &add(f, FINDING_WARNING, "pins", "%s",
+                        json_object_get_string(json_object_array_get_idx(errors, i)))
+                         ->fix,
+                "Correct the file, or remove it with 'vfioctl unpin'.");
+}
+
 /* ---- Users and programs ---- */
 
 static void judge_memory(const DoctorFacts *facts, Findings *f) {
@@ -414,6 +456,7 @@ void doctor_judge(const DoctorFacts *facts, Findings *ret) {
     judge_devices(facts, ret);
     judge_interrupts(facts, ret);
     judge_modules(facts, ret);
+    judge_pins(facts, ret);
     judge_service(facts, ret);
     judge_memory(facts, ret);
     judge_programs(facts, ret);

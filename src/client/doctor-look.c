@@ -11,6 +11,7 @@
 #include "client/command.h"
 #include "client/doctor.h"
 #include "client/vmm.h"
+#include "pins/pins.h"
 #include "rehearsal/rehearsal.h"
 
 #define FILE_MAX (8U << 20)
@@ -188,6 +189,15 @@ static int look_at_host(DoctorFacts *f) {
     return r == -ENOMEM ? r : 0;
 }
 
+static int look_at_pins(DoctorFacts *f) {
+    char *problem = NULL;
+    int r;
+
+    r = pins_list(NULL, &f->pins, &problem);
+    free(problem); /* as above */
+    return r == -ENOMEM ? r : 0;
+}
+
 int doctor_look(DoctorFacts *ret) {
     DoctorFacts f = {.uid = getuid(), .memlock = UINT64_MAX};
     _cleanup_free_ char *groups = NULL;
@@ -208,6 +218,8 @@ int doctor_look(DoctorFacts *ret) {
         f.memlock = limit.rlim_max;
 
     r = look_at_host(&f);
+    if (r >= 0)
+        r = look_at_pins(&f);
     if (r >= 0)
         r = list_names("/sys/class/iommu", &f.iommus, &n_iommus);
     if (r >= 0)

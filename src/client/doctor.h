@@ -23,10 +23,11 @@ typedef struct DoctorFacts {
     struct json_object *host;
     /* Owned; properties of the daemon. NULL: see .unreachable. */
     struct json_object *manager;
-    char *unreachable;  /* owned; why the daemon does not answer */
-    char *quarantined;  /* owned; names of devices with blanks between; "": none */
-    char *command_line; /* owned; of the kernel; NULL: unknown */
-    char *iommus;       /* owned; names of /sys/class/iommu with blanks between; "": none */
+    struct json_object *pins; /* owned; of pins_list(); NULL: unknown */
+    char *unreachable;        /* owned; why the daemon does not answer */
+    char *quarantined;        /* owned; names of devices with blanks between; "": none */
+    char *command_line;       /* owned; of the kernel; NULL: unknown */
+    char *iommus;             /* owned; names of /sys/class/iommu with blanks between; "": none */
     unsigned n_groups;
     const char *firmware_table; /* the ACPI table that describes an IOMMU; NULL: none is known */
     int interrupts_remapped;    /* 0, 1; -1: unknown */

@@ -45,6 +45,7 @@ typedef struct Options {
     size_t n_devices;
     const char *backend, *reason, *grant, *tether, *cookie;
     const char *connect;   /* of virt */
+    const char *driver;    /* of pin; NULL: not given */
     uint64_t pid;          /* 0: not given */
     VfiodRequestMore more; /* with its pidfd, which is owned */
     /* of exec */
@@ -96,6 +97,9 @@ int verb_doctor(const Options *o, VfiodErrorText *error);
 int verb_caps(const Options *o, VfiodErrorText *error);
 int verb_virt(const Options *o, VfiodErrorText *error);
 int verb_vf(const Options *o, VfiodErrorText *error);
+int verb_pin(const Options *o, VfiodErrorText *error);
+int verb_unpin(const Options *o, VfiodErrorText *error);
+int verb_pins(const Options *o, VfiodErrorText *error);
 int verb_types(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);
 int verb_policy_check(const Options *o, VfiodErrorText *error);

@@ -268,3 +268,38 @@ int slot_path_format(const DeviceName *path, size_t n, char ret[static SLOT_PATH
                 ret + length, SLOT_PATH_MAX - length, "/%02x.%x", path[i].slot, path[i].function);
     return length < SLOT_PATH_MAX ? 0 : -E2BIG;
 }
+
+/* Each step below the first is a slot and a function: "1c.0". */
+static bool is_path_step(const char *s, size_t n) {
+    return n == 4 && (s[0] == '0' || s[0] == '1') && strchr("0123456789abcdef", s[1]) && s[2] == '.' &&
+            s[3] >= '0' && s[3] <= '7';
+}
+
+bool slot_path_is_valid(const char *s) {
+    char root[DEVICE_NAME_MAX];
+    size_t n = strcspn(s, "/");
+    DeviceName name;
+
+    if (strlen(s) >= SLOT_PATH_MAX || n >= sizeof(root))
+        return false;
+    memcpy(root, s, n);
+    root[n] = '\0';
+    if (device_name_parse_pci_address(root, &name) < 0)
+        return false;
+    for (s += n; *s; s += n) {
+        s++;
+        n = strcspn(s, "/");
+        if (!is_path_step(s, n))
+            return false;
+    }
+    return true;
+}
+
+bool pci_serial_is_valid(const char *s) {
+    if (strlen(s) != PCI_SERIAL_MAX - 1)
+        return false;
+    for (size_t i = 0; s[i]; i++)
+        if (i % 3 == 2 ? s[i] != '-' : !strchr("0123456789abcdef", s[i]))
+            return false;
+    return true;
+}

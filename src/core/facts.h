@@ -73,6 +73,8 @@ int pci_config_isolates(const uint8_t *config, size_t size, bool several_functio
  * sees.
  */
 int pci_config_serial(const uint8_t *config, size_t size, char ret[static PCI_SERIAL_MAX]);
+/* Is it written so? */
+bool pci_serial_is_valid(const char *s);
 
 typedef enum Removable {
     REMOVABLE_UNKNOWN, /* attribute absent: the kernel does not say */
@@ -120,6 +122,8 @@ typedef enum DeviceFactMask {
 /* path: n ports, from the root bus down to the device. 0; -EINVAL when it is empty; -E2BIG (ret is then of no
  * use). */
 int slot_path_format(const DeviceName *path, size_t n, char ret[static SLOT_PATH_MAX]);
+/* Is it written so? It is compared as text. */
+bool slot_path_is_valid(const char *s);
 
 typedef struct DeviceFacts {
     unsigned reset_methods;   /* mask of 1 << ResetMethod */

@@ -48,10 +48,7 @@ static void write_acs_path(StrBuf *b, const void *place) {
 static int read_serial(FieldReader *r, const JsonNode *value, void *place) {
     const char *s = value->string;
 
-    for (size_t i = 0; s[i]; i++)
-        if (i >= PCI_SERIAL_MAX - 1 || (i % 3 == 2 ? s[i] != '-' : !strchr("0123456789abcdef", s[i])))
-            return fields_fail(r, value, "not a serial number as lspci writes it");
-    if (s[0] && strlen(s) != PCI_SERIAL_MAX - 1)
+    if (s[0] && !pci_serial_is_valid(s))
         return fields_fail(r, value, "not a serial number as lspci writes it");
     strcpy(place, s);
     return 0;

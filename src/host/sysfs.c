@@ -25,15 +25,14 @@
 #include "host/container.h"
 #include "host/host-critical.h"
 #include "host/kept-files.h"
+#include "host/pci-place.h"
 #include "host/sysfs.h"
 #include "host/udev-properties.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define ATTRIBUTE_MAX 256U /* of a one-line attribute */
-#define CONFIG_MAX 4096U
 #define CONFIG_HEADER 64U
 #define CONFIG_IDS 4U /* vendor and device, in front */
-#define PORTS_MAX 64U /* between a device and its root; the kernel itself stops far earlier */
 #define UNKNOWN_DRIVER "(unreadable)"
 
 /* -ENODEV in place of the words with which the kernel says that a device has just gone. */
@@ -426,35 +425,11 @@ static bool has_neighbours(const DeviceName *name) {
     return false;
 }
 
-/* Every dword of config space is a cycle on the bus, so it is read in steps until the answer is there: mostly
- * after 512 of the 4096 bytes. Without CAP_SYS_ADMIN, the file ends after the header. parse returns
- * -EINVAL as long as it needs more. */
 static int parse_config(const DeviceName *name,
         int (*parse)(const uint8_t *config, size_t size, void *userdata), void *userdata) {
-    static const size_t steps[] = {256, 512, 1024, 2048, CONFIG_MAX};
-    _cleanup_close_ int device = -EBADF, fd = -EBADF;
-    uint8_t config[CONFIG_MAX];
-    size_t size = 0;
+    _cleanup_close_ int device = open_device(name);
 
-    device = open_device(name);
-    if (device < 0)
-        return device;
-    fd = openat(device, "config", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return gone_error(errno);
-
-    for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
-        ssize_t n = pread(fd, config + size, steps[i] - size, (off_t) size);
-        int r;
-
-        if (n < 0)
-            return -errno;
-        size += (size_t) n;
-        r = parse(config, size, userdata);
-        if (r != -EINVAL || size < steps[i])
-            return r;
-    }
-    return -EINVAL;
+    return device < 0 ? device : pci_place_read_config(device, parse, userdata);
 }
 
 static int parse_isolation(const uint8_t *config, size_t size, void *userdata) {
@@ -494,39 +469,12 @@ static void report_add(AcsReport *report, const DeviceName *name, int isolates) 
         report->path = ACS_UNKNOWN;
 }
 
-/* /sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0: the ports are the directories above. */
-static size_t split_ports(char *path, DeviceName ports[static PORTS_MAX]) {
-    char *rest = NULL;
-    size_t n = 0;
-
-    for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest))
-        if (n < PORTS_MAX && device_name_parse_pci_address(word, &ports[n]) >= 0)
-            n++;
-    return n;
-}
-
-/* Every function from the root bus down to the device itself. Their number, or a negative errno. */
-static int read_ports(const DeviceName *name, DeviceName ports[static PORTS_MAX]) {
-    char path[DEVICE_PATH_MAX];
-    _cleanup_free_ char *real = NULL;
-    size_t n;
-
-    (void) device_sysfs_path(name, path);
-    real = realpath(path, NULL);
-    if (!real)
-        return gone_error(errno);
-    n = split_ports(real, ports);
-    if (n == 0 || n == PORTS_MAX || device_name_compare(&ports[n - 1], name) != 0)
-        return -EBADMSG;
-    return (int) n;
-}
-
 int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
     AcsReport report = {.path = ACS_COMPLETE};
     DeviceName ports[PORTS_MAX];
     int n;
 
-    n = read_ports(name, ports);
+    n = pci_place_read_ports(name, ports);
     if (n < 0)
         return n;
 
@@ -695,7 +643,7 @@ static int read_slot_path(int at, const DeviceName *name, DeviceFacts *f) {
     char path[SLOT_PATH_MAX];
     int n;
 
-    n = read_ports(name, ports);
+    n = pci_place_read_ports(name, ports);
     if (n < 0 || slot_path_format(ports, (size_t) n, path) < 0)
         return 0;
     memcpy(f->slot_path, path, sizeof(path));

@@ -8,7 +8,6 @@
 #include "policy/parser.h"
 
 #define TAG_NAME_MAX 64U
-#define SERIAL_BYTES 8U
 
 static void take_slot(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -32,38 +31,11 @@ static void take_slot(void *userdata, const JsonNode *value) {
     report_value(p, value, "\"%s\" is not the name of a device, like pci:0000:06:0d.0%s", shown, meant ?: "");
 }
 
-/* Each step below the first is a slot and a function: "1c.0". */
-static bool is_path_step(const char *s, size_t n) {
-    return n == 4 && (s[0] == '0' || s[0] == '1') && strchr("0123456789abcdef", s[1]) && s[2] == '.' &&
-            s[3] >= '0' && s[3] <= '7';
-}
-
-/* As the kernel writes it, since it is compared as text. */
-static bool is_slot_path(const char *s) {
-    char root[DEVICE_NAME_MAX];
-    size_t n = strcspn(s, "/");
-    DeviceName name;
-
-    if (strlen(s) >= SLOT_PATH_MAX || n >= sizeof(root))
-        return false;
-    memcpy(root, s, n);
-    root[n] = '\0';
-    if (device_name_parse_pci_address(root, &name) < 0)
-        return false;
-    for (s += n; *s; s += n) {
-        s++;
-        n = strcspn(s, "/");
-        if (!is_path_step(s, n))
-            return false;
-    }
-    return true;
-}
-
 static void take_path(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     _cleanup_free_ char *shown = NULL;
 
-    if (is_slot_path(value->string)) {
+    if (slot_path_is_valid(value->string)) {
         if (free_and_strdup(&p->entry.path, value->string) < 0)
             p->problems.out_of_memory = true;
         return;
@@ -86,21 +58,11 @@ static void take_tag_id(void *userdata, const JsonNode *value) {
             shown);
 }
 
-/* "00-1b-21-ff-ff-a1-b2-c3" */
-static bool is_serial(const char *s) {
-    if (strlen(s) != 3 * SERIAL_BYTES - 1)
-        return false;
-    for (size_t i = 0; s[i]; i++)
-        if (i % 3 == 2 ? s[i] != '-' : !strchr("0123456789abcdef", s[i]))
-            return false;
-    return true;
-}
-
 static void take_serial(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     _cleanup_free_ char *shown = NULL;
 
-    if (is_serial(value->string)) {
+    if (pci_serial_is_valid(value->string)) {
         if (free_and_strdup(&p->entry.serial, value->string) < 0)
             p->problems.out_of_memory = true;
         return;

@@ -711,6 +711,25 @@ class VfiodTestCase(unittest.TestCase):
         output, _ = process.communicate(timeout=CALL_TIMEOUT)
         return process.returncode, output
 
+    def run_on_host(self, *command, status=0, environment=(), **options):
+        """What a program on the pretended host prints, and that its exit status is this."""
+        environment = {**preload_environment(self.host), 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address, 'LC_ALL': 'C.UTF-8',
+                       **dict(environment)}
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **options)
+            # The pretended kernel answers it from our main loop, which its end does not wake.
+            tick = GLib.timeout_add(50, lambda: True)
+            try:
+                wait(lambda: process.poll() is not None, f'{command} ends')
+            finally:
+                GLib.source_remove(tick)
+                process.kill()
+            out.seek(0)
+            err.seek(0)
+            self.error_output = err.read().decode()
+            self.assertEqual(process.returncode, status, self.error_output)
+            return out.read().decode()
+
     def log_text(self):
         """The daemon writes where the file's offset is, so it stays."""
         return os.pread(self.log.fileno(), os.fstat(self.log.fileno()).st_size, 0).decode(errors='replace')

@@ -28,9 +28,9 @@ ACS_ISOLATES = 0x1D  # SV | RR | CR | UF
 ENDPOINT, ROOT_PORT, DOWNSTREAM_PORT, PCI_BRIDGE = 0, 4, 6, 7
 
 
-def config_space(vendor, device, port_type=ENDPOINT, bridge=False, acs=None, size=4096):
+def config_space(vendor, device, port_type=ENDPOINT, bridge=False, acs=None, size=4096, serial=None):
     """acs: the enabled bits of an ACS capability, None for a device that has none. port_type: None for conventional
-    PCI. size 256: what a reader without CAP_SYS_ADMIN gets."""
+    PCI. size 256: what a reader without CAP_SYS_ADMIN gets. serial: as lspci writes it, of a device without ACS."""
     config = bytearray(size)
     struct.pack_into('<HH', config, 0x00, vendor, device)
     config[0x0E] = 1 if bridge else 0
@@ -41,6 +41,9 @@ def config_space(vendor, device, port_type=ENDPOINT, bridge=False, acs=None, siz
     if size > 256 and acs is not None:
         struct.pack_into('<I', config, 0x100, 0x1 << 16 | 0x000D)  # id, version 1, end of the list
         struct.pack_into('<HH', config, 0x104, 0x007F, acs)
+    elif size > 256 and serial is not None:
+        struct.pack_into('<I', config, 0x100, 0x1 << 16 | 0x0003)
+        config[0x104:0x10C] = bytes.fromhex(serial.replace('-', ''))[::-1]
     return bytes(config)
 
 
@@ -105,7 +108,7 @@ class Host:
     def add_device(self, address, group=None, driver=None, host_driver=None, reset='flr bus', vendor=0x8086,
                    device=0x10D3, subsystem_vendor=0x8086, subsystem_device=0xA01F, class_code=0x020000, revision=0,
                    parent=None, numa_node=-1, removable=None, acs=None, port_type=ENDPOINT, config_size=4096,
-                   override=None, path=None, physfn=None, iommu=None):
+                   override=None, path=None, physfn=None, iommu=None, serial=None):
         """driver: bound to it now. host_driver: the one that would take it (default: driver, unless that is a
         vfio driver). physfn: it is a virtual function of that device."""
         k = self.kernel
@@ -124,7 +127,7 @@ class Host:
                                         ('subsystem_vendor', subsystem_vendor, 4),
                                         ('subsystem_device', subsystem_device, 4), ('revision', revision, 2)):
                 k.put(f'{path}/{name}', f'0x{value:0{digits}x}\n', 0o444)
-            k.put(path + '/config', config_space(vendor, device, port_type, bridge, acs, config_size))
+            k.put(path + '/config', config_space(vendor, device, port_type, bridge, acs, config_size, serial))
             k.put(path + '/numa_node', f'{numa_node}\n')
             d.override = override
             k.put(path + '/driver_override', (override or '(null)') + '\n')

@@ -12,10 +12,9 @@ import tempfile
 import unittest
 
 import jsonschema
-from gi.repository import GLib
 
 import harness
-from harness import SOURCE, VfiodTestCase, needs_root, preload_environment, wait
+from harness import SOURCE, VfiodTestCase, needs_root, wait
 from host import VFIO
 
 OLD_HIERARCHY = '/sys/fs/cgroup/systemd'
@@ -799,22 +798,9 @@ class LiveTest(VfiodTestCase):
             with open(f'{cgroup}/cgroup.procs', 'w') as file:
                 file.write('0')
 
-        environment = {**preload_environment(self.host), 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address, 'LC_ALL': 'C.UTF-8',
-                       'VFIOD_STATE_DIRECTORY': f'{self.directory}/state'}
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = subprocess.Popen([os.environ['VFIOCTL'], *arguments], env=environment, stdin=subprocess.DEVNULL,
-                                       stdout=out, stderr=err, preexec_fn=enter if cgroup else None)
-            # The pretended kernel answers it from our main loop, which its end does not wake.
-            tick = GLib.timeout_add(50, lambda: True)
-            try:
-                wait(lambda: process.poll() is not None, f'{arguments} ends')
-            finally:
-                GLib.source_remove(tick)
-                process.kill()
-            out.seek(0)
-            err.seek(0)
-            self.assertEqual(process.returncode, status, err.read().decode())
-            return out.read().decode()
+        return self.run_on_host(os.environ['VFIOCTL'], *arguments, status=status,
+                                environment={'VFIOD_STATE_DIRECTORY': f'{self.directory}/state'},
+                                preexec_fn=enter if cgroup else None)
 
     def file(self, name, content):
         path = f'{self.directory}/{name}'

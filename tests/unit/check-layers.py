@@ -27,11 +27,12 @@ ROOMS = {
     "daemon/varlink": BROKER | {"daemon/varlink"},
     "daemon": BROKER | {"daemon/bus", "daemon/varlink"},
     "rehearsal": READS | {"rehearsal"},
+    "pins": READS | {"pins"},
     "client": {"base", "client"},
 }
 
-# The client talks through the contracts alone: the one table of errors, and the door of the rehearsal.
-CONTRACTS = {"client": {"core/error-table.h", "rehearsal/rehearsal.h"}}
+# The client talks through the contracts alone: the one table of errors, and the doors of the rehearsal and of pins.
+CONTRACTS = {"client": {"core/error-table.h", "pins/pins.h", "rehearsal/rehearsal.h"}}
 
 # These rooms are pure: no system calls, no clock, no log. (base/fd.h is not named: a value that owns an fd must close it.)
 IMPURE_HEADERS = {
@@ -55,7 +56,7 @@ BUILT_ON = {
     "mdev": {"driver"},
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
-    "sysfs": {"container", "host-critical", "kept-files", "udev-properties"},
+    "sysfs": {"container", "host-critical", "kept-files", "pci-place", "udev-properties"},
     "vf-setup": {"driver", "vf-link"},
     "vfio": {"container"},
     "vfio-caps": {"vfio"},

@@ -187,6 +187,31 @@ static void test_the_daemon(void **state) {
     ", \"taints\": [{\"kind\": \"command-line\", \"what\": \"pcie_acs_override\", \"weakens\": true}, "      \
     "{\"kind\": \"kernel\", \"what\": \"TAINT_WARN\", \"weakens\": false}]"
 
+#define PIN(state)                                                                                           \
+    "{\"path\": \"0000:00:1c.0/00.0\", \"driver\": \"vfio-pci\", \"state\": \"" state                        \
+    "\", \"why\": \"Therefore.\"}"
+
+static void test_pins(void **state) {
+    DoctorFacts facts = healthy();
+
+    facts.pins = json_tokener_parse("{\"pins\": [" PIN("in-force") ", " PIN("in-force") "], \"errors\": []}");
+    assert_finding(&facts, FINDING_OK, "pins", "2 pins in force", NULL, NULL);
+    facts = healthy();
+    facts.pins = json_tokener_parse("{\"pins\": [" PIN("absent") "], \"errors\": []}");
+    assert_finding(&facts, FINDING_NOTE, "pins",
+            "0000:00:1c.0/00.0 (driver vfio-pci) is not in force: absent", "Therefore.", NULL);
+    facts = healthy();
+    facts.pins = json_tokener_parse("{\"pins\": [" PIN("too-late") "], \"errors\": []}");
+    assert_finding(&facts, FINDING_WARNING, "pins", "too-late", "Therefore.", NULL);
+    facts = healthy();
+    facts.pins = json_tokener_parse("{\"pins\": [" PIN("swapped") "], \"errors\": []}");
+    assert_finding(
+            &facts, FINDING_WARNING, "pins", "swapped", "Therefore.", "vfioctl unpin 0000:00:1c.0/00.0");
+    facts = healthy();
+    facts.pins = json_tokener_parse("{\"pins\": [], \"errors\": [\"f:1:2: error: x\"]}");
+    assert_finding(&facts, FINDING_WARNING, "pins", "f:1:2: error: x", NULL, "Correct the file");
+}
+
 /* The daemon's ledger counts where it answers; what a look shows where it does not. */
 static void test_taints(void **state) {
     DoctorFacts facts = healthy();
@@ -235,6 +260,7 @@ static void test_a_flood_of_warnings(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_pins),
             cmocka_unit_test(test_a_healthy_host),
             cmocka_unit_test(test_no_iommu),
             cmocka_unit_test(test_the_kernel),
