@@ -82,6 +82,7 @@ int mdev_types_copy(const MdevTypes *t, MdevTypes *ret) {
         if (copy_type(&t->types[i], &copy) < 0)
             return -ENOMEM;
     copy.incomplete = t->incomplete;
+    copy.silent = t->silent;
     *ret = TAKE_GENERIC(copy, (MdevTypes){});
     return 0;
 }
@@ -145,6 +146,7 @@ static const Field types_fields[] = {
         FIELD_OBJECTS("mediatedTypes", MdevTypes, types, n, &mdev_type_table, 0, MDEV_TYPES_MAX,
                 .flags = FIELD_REQUIRED | FIELD_ALLOCATED),
         FIELD_BOOLEAN("incomplete", MdevTypes, incomplete, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("silent", MdevTypes, silent, .flags = FIELD_OMIT),
 };
 static const FieldTable types_table = FIELD_TABLE(types_fields);
 

@@ -27,6 +27,7 @@ typedef struct MdevTypes {
     MdevType *types; /* owned; by parent, then by id */
     size_t n;
     bool incomplete; /* some were left out */
+    bool silent;     /* the driver of some parent does not answer: its types are left out */
 } MdevTypes;
 
 /* One list for all that wait for it. */

@@ -189,6 +189,8 @@ static int choose(Planner *p, size_t i, const MdevTypes *types, Choice *c) {
     }
     if (types->incomplete)
         return refuse_unknown(p, name, -E2BIG, "the drivers of this host make more types than are listed");
+    if (c->n_parents == 0 && types->silent)
+        return refuse_unknown(p, name, -ETIMEDOUT, "a driver that makes such devices does not answer");
     if (c->n_parents == 0)
         return refuse_missing(p, name, c->template);
     if (r < 0)

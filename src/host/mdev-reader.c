@@ -70,7 +70,8 @@ static int read_type(int types, const char *parent, const char *id, MdevTypes *r
     return t->name ? read_devices(dirfd(d), t) : -ENOMEM;
 }
 
-static int read_parent(int parents, const char *name, MdevTypes *ret) {
+static int read_parent(int parents, const char *name, bool (*begin)(void *userdata, const char *parent),
+        void *userdata, MdevTypes *ret) {
     _cleanup_free_ char *path = format_string("%s/" TYPES, name);
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
@@ -80,6 +81,10 @@ static int read_parent(int parents, const char *name, MdevTypes *ret) {
         return -ENOMEM;
     if (!mdev_name_is_safe(name) || strlen(name) >= DEVICE_TEXT_MAX)
         return 0;
+    if (begin && !begin(userdata, name)) {
+        ret->silent = true;
+        return 0;
+    }
     r = open_directory_at(parents, path, &d);
     if (r < 0)
         return r == -ENOMEM || r == -EMFILE ? r : 0; /* it is going away */
@@ -89,7 +94,7 @@ static int read_parent(int parents, const char *name, MdevTypes *ret) {
 }
 
 /* Without the class there is no parent: no driver that makes such devices is loaded. */
-int mdev_reader_read(MdevTypes *ret) {
+int mdev_reader_read_some(bool (*begin)(void *userdata, const char *parent), void *userdata, MdevTypes *ret) {
     _cleanup_(mdev_types_done) MdevTypes types = {};
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
@@ -98,10 +103,14 @@ int mdev_reader_read(MdevTypes *ret) {
     if (r < 0 && r != -ENOENT)
         return r;
     while (r >= 0 && d && (errno = 0, e = readdir(d)))
-        r = read_parent(dirfd(d), e->d_name, &types);
+        r = read_parent(dirfd(d), e->d_name, begin, userdata, &types);
     if (r < 0 && r != -ENOENT)
         return r;
     mdev_types_sort(&types);
     *ret = TAKE_GENERIC(types, (MdevTypes){});
     return 0;
+}
+
+int mdev_reader_read(MdevTypes *ret) {
+    return mdev_reader_read_some(NULL, NULL, ret);
 }

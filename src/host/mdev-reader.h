@@ -7,3 +7,5 @@
 #include "core/mdev-types.h"
 
 int mdev_reader_read(MdevTypes *ret);
+/* begin is called before each parent; false: it is left out. */
+int mdev_reader_read_some(bool (*begin)(void *userdata, const char *parent), void *userdata, MdevTypes *ret);

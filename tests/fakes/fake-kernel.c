@@ -338,15 +338,16 @@ static int open_ours(int dirfd, const char *path, int flags, bool *ret_done) {
     return (int) syscall(SYS_openat, AT_FDCWD, where, flags & ~(O_CREAT | O_TRUNC | O_EXCL), 0);
 }
 
-/* sysfs neither truncates nor creates; the plain files below would. */
+/* sysfs neither truncates nor creates, and a read of it may sleep; the plain files below would, and a FIFO,
+ * which stands for an attribute whose driver does not answer, would not. */
 static int sysfs_flags(int dirfd, const char *path, int flags) {
     char resolved[PATH_MAX];
     const char *name;
 
-    if (!root() || !(flags & (O_CREAT | O_TRUNC)))
+    if (!root() || !(flags & (O_CREAT | O_TRUNC | O_NONBLOCK)))
         return flags;
     name = resolve(dirfd, path, resolved);
-    return name && is_below(name, "/sys") ? flags & ~(O_CREAT | O_TRUNC | O_EXCL) : flags;
+    return name && is_below(name, "/sys") ? flags & ~(O_CREAT | O_TRUNC | O_EXCL | O_NONBLOCK) : flags;
 }
 
 static int open_any(int dirfd, const char *path, int flags, mode_t mode) {

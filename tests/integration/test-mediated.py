@@ -344,6 +344,32 @@ class TemplateTest(TemplateTestCase):
         self.wait_removed()
 
 
+class SilentTest(TemplateTestCase):
+    """A driver that does not answer: its types are unknown, those of the others are not."""
+
+    def setUp(self):
+        super().setUp()
+        path = f'{self.gpu.path}/mdev_supported_types/i915-GVTg_V5_4/available_instances'
+        self.kernel.unlink(path)
+        os.mkfifo(self.kernel.root + path)  # nobody writes it: an open of it sleeps
+        self.start('--worker-timeout=1')
+        self.c = self.client()
+
+    def test_the_others_are_known(self):
+        for _ in range(3):  # it is asked once
+            self.assertEqual(self.types(), {(MTTY, 'mtty-1'): (4, []), (MTTY, 'mtty-2'): (2, [])})
+        self.assertEqual(len(self.log_lines('0000:06:00.0: its driver does not report')), 1)
+
+    def test_templates(self):
+        claim = self.c.acquire(self.TEMPLATE)
+        for template, error, words in (('template:vgpu', 'TimedOut', ['does not answer']),
+                                       ('template:nothing', 'TimedOut', ['does not answer'])):
+            with self.refused(error, template, *words):
+                self.c.acquire(template)
+        claim.close()
+        self.wait_removed()
+
+
 class RulesTest(TemplateTestCase):
     def denied(self, *words):
         with self.refused('AccessDenied', *words):

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/surveyor.h"
-#include "daemon/broker/caps-store.h"
 
 #include "base/fd.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/broker/caps-store.h"
 
 #define LOOKS_MAX 16U /* workers at a time */
 #define LOOK_TIMEOUT_USEC (10 * UINT64_C(1000000))
@@ -47,6 +49,11 @@ struct Surveyor {
     WorkerTask *types_task; /* borrowed */
     unsigned types_retries;
     uint64_t types_silent_until_usec;
+    char types_parent[DEVICE_TEXT_MAX]; /* whose driver is asked now */
+    struct {
+        char parent[DEVICE_TEXT_MAX];
+        uint64_t until_usec;
+    } silent_parents[MDEV_SILENT_MAX];
 };
 
 /* ---- what needs no worker ---- */
@@ -267,6 +274,29 @@ static int parse_types(int fd, SharedMdevTypes **ret) {
 
 static int submit_types(Surveyor *s);
 
+/* One driver that does not answer must not hide the types of the others. False: there are too many of them.
+ */
+static bool note_silent_parent(Surveyor *s) {
+    for (unsigned i = 0; i < MDEV_SILENT_MAX && s->types_parent[0]; i++) {
+        if (now_usec(s) < s->silent_parents[i].until_usec)
+            continue;
+        put_text(s->silent_parents[i].parent, sizeof(s->silent_parents[i].parent), s->types_parent);
+        s->silent_parents[i].until_usec = now_usec(s) + SILENCE_USEC;
+        log_warning(
+                "%s: its driver does not report which mediated devices it can make; not asked again for a "
+                "minute",
+                s->types_parent);
+        return true;
+    }
+    return false;
+}
+
+static void on_types_parent(void *userdata, const WorkerResult *result) {
+    Surveyor *s = userdata;
+
+    put_text(s->types_parent, sizeof(s->types_parent), result->parent);
+}
+
 static void on_types(void *userdata, const WorkerResult *result, int *fds) {
     SharedMdevTypes *types = NULL;
     Surveyor *s = userdata;
@@ -275,6 +305,8 @@ static void on_types(void *userdata, const WorkerResult *result, int *fds) {
     if (r == -ECONNRESET && s->types_retries++ < RETRIES_MAX && submit_types(s) >= 0)
         return;
     s->types_retries = 0;
+    if (r == -ETIMEDOUT && note_silent_parent(s) && submit_types(s) >= 0)
+        return;
     if (r == -ETIMEDOUT)
         s->types_silent_until_usec = now_usec(s) + SILENCE_USEC;
     if (r >= 0)
@@ -287,10 +319,15 @@ static void on_types(void *userdata, const WorkerResult *result, int *fds) {
 }
 
 static int submit_types(Surveyor *s) {
-    static const WorkerOrder order = {.operation = WORKER_MDEV_TYPES};
+    WorkerOrder order = {.operation = WORKER_MDEV_TYPES};
 
+    for (unsigned i = 0; i < MDEV_SILENT_MAX; i++)
+        if (now_usec(s) < s->silent_parents[i].until_usec)
+            put_text(order.silent[order.n_silent++], sizeof(order.silent[0]), s->silent_parents[i].parent);
+    s->types_parent[0] = '\0';
     return worker_submit(s->workers, &order, s->timeout_usec,
-            &(WorkerCaller){.done = on_types, .userdata = s, .task = &s->types_task});
+            &(WorkerCaller){
+                    .done = on_types, .step = on_types_parent, .userdata = s, .task = &s->types_task});
 }
 
 static void start_types(Surveyor *s, Survey *survey) {

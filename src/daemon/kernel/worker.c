@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "core/device-kind.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/kernel/mdev.h"
 #include "daemon/kernel/spawner.h"
@@ -251,7 +252,19 @@ static void run_find_holders(WorkerResult *result, int fds[static WORKER_FDS_MAX
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
-static int write_mdev_types(int *ret_fd) {
+static bool begin_parent(void *userdata, const char *parent) {
+    WorkerResult step = {.step = DRIVER_STEP_OPEN};
+    const WorkerOrder *order = userdata;
+
+    for (uint32_t i = 0; i < MIN(order->n_silent, MDEV_SILENT_MAX); i++)
+        if (streq(order->silent[i], parent))
+            return false;
+    put_text(step.parent, sizeof(step.parent), parent);
+    (void) send_result(&step, NULL);
+    return true;
+}
+
+static int write_mdev_types(WorkerOrder *order, int *ret_fd) {
     _cleanup_(mdev_types_done) MdevTypes types = {};
     _cleanup_close_ int fd = memfd_create("mdev-types", MFD_CLOEXEC);
     _cleanup_free_ char *text = NULL;
@@ -259,7 +272,7 @@ static int write_mdev_types(int *ret_fd) {
 
     if (fd < 0)
         return -errno;
-    r = mdev_reader_read(&types);
+    r = mdev_reader_read_some(begin_parent, order, &types);
     text = r >= 0 ? mdev_types_to_text(&types) : NULL;
     if (!text)
         return r < 0 ? r : -ENOMEM;
@@ -269,8 +282,8 @@ static int write_mdev_types(int *ret_fd) {
     return 0;
 }
 
-static void run_mdev_types(WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
-    result->error = write_mdev_types(&fds[0]);
+static void run_mdev_types(WorkerOrder *order, WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
+    result->error = write_mdev_types(order, &fds[0]);
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
@@ -403,7 +416,7 @@ static int serve_one(void) {
     else if (order.operation == WORKER_FIND_HOLDERS)
         run_find_holders(&result, fds);
     else if (order.operation == WORKER_MDEV_TYPES)
-        run_mdev_types(&result, fds);
+        run_mdev_types(&order, &result, fds);
     else if (order.operation == WORKER_SRIOV)
         result.error = sriov_set_count(&order.item, &order.sriov, &result.sriov);
     else if (is_vf_setup(order.operation))

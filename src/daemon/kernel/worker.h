@@ -40,6 +40,8 @@ typedef enum WorkerOperation {
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 
+#define MDEV_SILENT_MAX 8U
+
 typedef struct WorkerOrder {
     WorkerOperation operation;
     uint32_t n_groups;
@@ -47,7 +49,9 @@ typedef struct WorkerOrder {
     uint64_t rdevs[PLAN_GROUPS_MAX]; /* of those nodes; WORKER_OPEN_NODES, and the first for
                                         WORKER_OPEN_NOIOMMU */
     bool keep;                       /* of what it opens, the worker keeps copies until it ends */
-    uint32_t facts;                  /* mask of DeviceFactMask; WORKER_SURVEY */
+    uint32_t n_silent;               /* WORKER_MDEV_TYPES */
+    char silent[MDEV_SILENT_MAX][DEVICE_TEXT_MAX]; /* parents that are left out */
+    uint32_t facts;                                /* mask of DeviceFactMask; WORKER_SURVEY */
     SriovOrder sriov;
     VfNetwork network, network_before;                 /* WORKER_VF_LOOK, _SET, _RESTORE */
     char vf_tokens[REQUEST_DEVICES_MAX][VF_TOKEN_MAX]; /* WORKER_OPEN_COMPAT, of each device or ""; the first:
@@ -85,6 +89,7 @@ typedef struct WorkerResult {
     DriverStep step; /* the one that failed, or that comes now */
     MemberProgress progress; /* of the item */
     uint32_t n_fds;
+    char parent[DEVICE_TEXT_MAX]; /* whose types are read now; WORKER_MDEV_TYPES */
     WorkerFacts facts;
     SriovReport sriov;
     VfSetupReport vf;
