@@ -138,6 +138,22 @@ class UnitTest(unittest.TestCase):
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.assertEqual((process.returncode, process.stdout), (0, ''))
 
+    def test_the_manual_lists_every_kind_of_record(self):
+        header = (SOURCE / 'src/base/log.h').read_text()
+        ids = re.findall(r'#define VFIOD_MESSAGE_\w+ "(\w{32})"', header)
+        manual = (SOURCE / 'man/vfiod.8.scd').read_text()
+        self.assertGreater(len(ids), 10)
+        self.assertEqual(re.findall(r'^\|  (\w{32})$', manual, re.M), ids)
+        catalog = (SOURCE / 'units/vfiod.catalog').read_text()
+        self.assertEqual(re.findall(r'^-- (\w{32})$', catalog, re.M), ids)
+        code = (SOURCE / 'src/daemon/broker/audit.c').read_text()
+        queries = re.findall(r'^journalctl .*$', manual, re.M)
+        self.assertGreaterEqual(len(queries), 8)
+        for query in queries:
+            self.assertLessEqual(set(re.findall(r'MESSAGE_ID=(\w+)', query)), set(ids))
+            for field in re.findall(r'VFIOD_\w+', query):
+                self.assertIn(f'"{field}"', code)
+
     def test_capabilities_are_those_of_the_code(self):
         code = re.sub(r'/\*.*?\*/', '', (SOURCE / 'src/daemon/privileges.c').read_text(), flags=re.S)
         kept = re.findall(r'CAP_\w+', re.search(r'\bkept\[\] = \{(.*?)\};', code, re.S).group(1))

@@ -94,6 +94,27 @@ class MetricsTest(VfiodTestCase):
         self.assertGreater(len(table), 25)
         self.assertEqual({name + SUFFIXES[kind] for name, kind, _ in table} | {'vfiod_up'}, manual)
 
+    def test_the_dashboard_shows_metrics_that_exist(self):
+        dashboard = json.loads((SOURCE / 'examples/vfiod-grafana.json').read_text())
+        manual = (SOURCE / 'man/vfiod-metrics.8.scd').read_text()
+        labels = {name: set(re.findall(r'\w+', words)) for name, words in
+                  re.findall(r'^\|  (vfiod_\w+)\n:  (.*)$', manual, re.M)}
+        self.assertGreater(len(dashboard['panels']), 12)
+        for panel in dashboard['panels']:
+            with self.subTest(panel['title']):
+                self.assertTrue(panel['description'].endswith('.'))
+                for target in panel['targets']:
+                    names = re.findall(r'\bvfiod_\w+', target['expr'])
+                    self.assertEqual(len(names), 1)
+                    self.assertIn(names[0], labels)
+                    self.assertNotIn('rate(', target['expr'] if not names[0].endswith('_total') else '')
+                    used = re.findall(r'(?:by \(|,)(\w+)(?=\)|=)', target['expr'])
+                    self.assertLessEqual({*used, *re.findall(r'{{(\w+)}}', target['legendFormat'])} - {'instance'},
+                                         labels[names[0]])
+        places = [(p['gridPos']['x'], p['gridPos']['y']) for p in dashboard['panels']]
+        self.assertEqual(len(places), len(set(places)))
+        self.assertEqual(len({p['id'] for p in dashboard['panels']}), len(places))
+
     def test_every_figure_has_a_metric(self):
         self.start()
         self.client().acquire(self.disk)
