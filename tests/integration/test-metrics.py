@@ -287,6 +287,9 @@ class MetricsTest(VfiodTestCase):
                 self.assertTrue(self.http(request).startswith(f'HTTP/1.1 {status} '))
         self.assertTrue(self.http(b'GET /metrics HTTP/1.1\r\n', end=True).startswith('HTTP/1.1 400 '))
 
+    def test_a_client_that_sends_nothing(self):
+        self.assertTrue(self.http().startswith('HTTP/1.1 400 Bad Request'))
+
     def test_a_daemon_that_does_not_answer(self):
         self.start()
         os.kill(self.daemon.pid, signal.SIGSTOP)
