@@ -12,11 +12,13 @@ import socket
 import subprocess
 import threading
 
+import dbus
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import harness
 from harness import NOBODY, ROOT_PATH, SOURCE, VfiodTestCase, needs_root, wait
 from host import VFIO
+from varlink_client import VarlinkTestCase
 
 METRICS = os.environ['VFIOD_METRICS']
 FAMILIES = re.compile(r'^        \{"(vfiod_\w+)", METRIC_(\w+), "([a-z-]+)",', re.M)
@@ -387,6 +389,40 @@ class MetricsTest(VfiodTestCase):
         process = self.tool(METRICS, 'figures')
         self.assertIn('no arguments', process.communicate(timeout=20)[0])
         self.assertEqual(process.returncode, 2)
+
+
+class VarlinkFiguresTest(VarlinkTestCase):
+    """The figures through a socket, where the queue is easily seen, too."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.start()
+        self.c = self.client()
+
+    def figures(self):
+        reply = self.peer().call('List', {'host': True, 'fields': ['figures']})
+        return {' '.join([f['name'], *f['labels'].values()]): f['value'] for f in reply['host']['figures']}
+
+    def test_only_who_names_them_gets_them(self):
+        self.assertNotIn('figures', self.peer().call('List', {'host': True})['host'])
+        self.assertNotIn('Figures', self.c.properties(ROOT_PATH, 'Manager'))
+        self.assertEqual(self.figures()['devices pci free'], 1)
+
+    def test_requests_that_wait(self):
+        claim = self.c.acquire(self.nic)
+        self.assertEqual(self.figures()['waits'], 0)
+        pending = self.c.acquire_later(self.nic, wait=dbus.UInt64(600))
+        wait(lambda: [p for p in self.c.objects().values() if p.get('org.vfiod1.Claim', {}).get('State') == 'waiting'],
+             'it is in the queue')
+        found = self.figures()
+        self.assertEqual((found['waits'], found['grants']), (1, 1))
+        self.assertEqual([n for name, n in found.items() if name.startswith('claims waiting')], [1])
+        claim.close()
+        wait(lambda: pending.done, 'it is answered')
+        self.assertIsNone(pending.error)
+        found = self.figures()
+        self.assertEqual((found['waits'], found['grants'], found['ended-claims tether']), (1, 2, 1))
 
 
 if __name__ == '__main__':
