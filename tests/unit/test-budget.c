@@ -372,6 +372,29 @@ static void test_long_answers_one_at_a_time(void **state) {
     close_house(&h);
 }
 
+/* Others wait for the end of a long answer: the calls that its user keeps sending do not put it off. */
+static void test_a_long_answer_goes_on_among_calls(void **state) {
+    Visit first = {.task.kind = DOOR_LONG, .name = 'a', .steps = 3},
+          second = {.task.kind = DOOR_LONG, .name = 'b', .steps = 1}, calls[6];
+    House h;
+
+    open_house(&h);
+    enter(&h, &first, 1000);
+    serve_until(&h, 1);
+    budget_spend(budget_account(h.budget, 1000), PURSE_LOOP, budget_now(), SECOND);
+    for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+        calls[i] = (Visit){.name = 's', .steps = 1};
+        enter(&h, &calls[i], 1000);
+    }
+    serve_until(&h, 5);
+    assert_string_equal(order, "asasa");
+    assert_false(door_is_answering(h.door));
+    enter(&h, &second, 1001);
+    serve_until(&h, 10);
+    assert_string_equal(order, "asasabssss");
+    close_house(&h);
+}
+
 /* Who leaves while waiting leaves nothing behind. */
 static void test_leaving_early(void **state) {
     Visit waiting = {.task.kind = DOOR_LONG, .name = 'a', .steps = 3}, queued = {.name = 'b', .steps = 1};
@@ -444,6 +467,7 @@ int main(void) {
             cmocka_unit_test(test_served_at_once),
             cmocka_unit_test(test_debtors_come_last),
             cmocka_unit_test(test_long_answers_one_at_a_time),
+            cmocka_unit_test(test_a_long_answer_goes_on_among_calls),
             cmocka_unit_test(test_leaving_early),
             cmocka_unit_test(test_full_users_wait_until_they_read),
     };

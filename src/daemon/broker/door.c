@@ -30,6 +30,7 @@ struct Guest {
     BudgetAccount *account; /* counted in its n_users */
     Queue queues[_DOOR_KIND_MAX];
     uint64_t full_usec; /* when the face was last told that this user is full */
+    bool had_short;     /* what ran last was a short one */
     Guest *next;        /* door.guests */
 };
 
@@ -175,7 +176,9 @@ static DoorTask *choose_task(Door *d, Guest *g, uint64_t now_usec, uint64_t *ret
         *ret_when = MIN(*ret_when, g->full_usec + UNREAD_USEC);
         return t && t->begun ? t : NULL;
     }
-    if (g->queues[DOOR_SHORT].first)
+    /* Others wait for a long answer that is begun, and so do announcements: it takes turns with the calls
+     * that its user keeps sending. */
+    if (g->queues[DOOR_SHORT].first && !(t && t->begun && g->had_short))
         return g->queues[DOOR_SHORT].first;
     if (t->begun || (!answering && credit_usec <= now_usec))
         return t;
@@ -212,6 +215,7 @@ static DoorStep run(Door *d, DoorTask *t, uint64_t now_usec) {
 static DoorStep run_queued(Door *d, DoorTask *t, uint64_t now_usec) {
     DoorStep step;
 
+    find_guest(d, t->account)->had_short = t->kind == DOOR_SHORT;
     if (t->kind == DOOR_LONG) { /* stays in its queue until it is ready and leaves */
         *answering_of(d, t->account) = t;
         t->begun = true;
