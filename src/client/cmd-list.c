@@ -135,18 +135,6 @@ typedef struct Filter {
     const char *values; /* borrowed from the command line */
 } Filter;
 
-static int unknown_column(const char *name, VfiodErrorText *error) {
-    _cleanup_strbuf_ StrBuf names = {};
-
-    for (size_t c = 0; c < N_COLUMNS; c++) {
-        strbuf_add(&names, c > 0 ? ", " : "");
-        for (const char *s = list_columns[c].header; *s; s++)
-            strbuf_add_byte(&names, *s == ' ' ? '-' : (char) (*s | 0x20));
-    }
-    return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s: there is no such column. The columns are %s.",
-            name, names.text ? names.text : "");
-}
-
 static int parse_filter(const char *word, Filter *ret, VfiodErrorText *error) {
     const char *equals = strchr(word, '=');
     _cleanup_free_ char *name = NULL;
@@ -161,7 +149,7 @@ static int parse_filter(const char *word, Filter *ret, VfiodErrorText *error) {
     if (!name)
         return error_text_errno(error, ENOMEM, "Cannot show the list");
     ret->column = table_find_column(list_columns, N_COLUMNS, name);
-    return ret->column < 0 ? unknown_column(name, error) : 0;
+    return check_column(list_columns, N_COLUMNS, name, "", error);
 }
 
 /* A device is of the class display, and of its kind vga. */
@@ -208,7 +196,7 @@ static int want_columns(List *l, VfiodErrorText *error) {
     int sort = o->sort ? table_find_column(list_columns, N_COLUMNS, o->sort) : COLUMN_NAME;
 
     if (sort < 0)
-        return unknown_column(o->sort, error);
+        return check_sort(o, list_columns, N_COLUMNS, error);
     if (o->sort && o->groups)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "--sort and --groups exclude each other: the tree is in the order of its groups.");

@@ -358,11 +358,12 @@ static void show_kernel(const Options *o, struct json_object *manager) {
         show_field(o, "", COLOUR_RED, "There are no IOMMU groups: no device is isolated from the host.");
 }
 
+static const TableColumn claim_columns[] = {{"CLAIM"}, {"STATE"}, {"OWNER", .drop = 1},
+        {"BACKEND", .drop = 3}, {"COMMAND", .drop = 2}, {"DEVICES"}, {"SINCE", .wide = true},
+        {"GRANT", .wide = true}, {"TETHER", .wide = true}, {"UNIT", .wide = true}, {"REASON", .wide = true}};
+
 static int show_claims(const Options *o, const Objects *objects, VfiodErrorText *error) {
-    static const TableColumn columns[] = {{"CLAIM"}, {"STATE"}, {"OWNER", .drop = 1}, {"BACKEND", .drop = 3},
-            {"COMMAND", .drop = 2}, {"DEVICES"}, {"SINCE", .wide = true}, {"GRANT", .wide = true},
-            {"TETHER", .wide = true}, {"UNIT", .wide = true}, {"REASON", .wide = true}};
-    _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
+    _cleanup_(table_freep) Table *t = table_new(claim_columns, ELEMENTSOF(claim_columns));
     bool any = false;
 
     if (!t)
@@ -455,7 +456,9 @@ int verb_status(const Options *o, VfiodErrorText *error) {
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--check takes no arguments.");
     if (o->check)
         return doctor_check_service(o, error);
-    r = vfiod_connection_new(&c, error);
+    r = check_sort(o, claim_columns, ELEMENTSOF(claim_columns), error);
+    if (r >= 0)
+        r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
     pager_open(o);

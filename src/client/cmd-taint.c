@@ -31,9 +31,10 @@ static void add_row(Table *t, struct json_object *taint) {
     table_set(t, 7, reason, COLOUR_NONE);
 }
 
+static const TableColumn columns[] = {{"WEAKENS"}, {"SINCE"}, {"KIND"}, {"WHAT", .cut = 24}, {"WHO"},
+        {"DEVICE"}, {"RULE"}, {"REASON", .cut = 16, .drop = 1}};
+
 static int show_taints(const Options *o, struct json_object *taints, VfiodErrorText *error) {
-    static const TableColumn columns[] = {{"WEAKENS"}, {"SINCE"}, {"KIND"}, {"WHAT", .cut = 24}, {"WHO"},
-            {"DEVICE"}, {"RULE"}, {"REASON", .cut = 16, .drop = 1}};
     _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
 
     if (!t)
@@ -53,7 +54,9 @@ int verb_taint(const Options *o, VfiodErrorText *error) {
     struct json_object *taints;
     int r;
 
-    r = vfiod_connection_new(&c, error);
+    r = check_sort(o, columns, ELEMENTSOF(columns), error);
+    if (r >= 0)
+        r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;
     r = call_get_manager(c, &manager, error);

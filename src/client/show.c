@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/show.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <langinfo.h>
 #include <pwd.h>
@@ -86,12 +87,49 @@ int show_json(FILE *f, struct json_object *o, bool pretty) {
     return fflush(f) == 0 ? 0 : -errno;
 }
 
+#define COLUMNS_MAX 32U
+
+/* As a column is written in an option: "host-use". */
+static char *column_name(const char *header) {
+    char *name = strdup(header);
+
+    for (char *s = name; s && *s; s++)
+        *s = *s == ' ' ? '-' : (char) tolower((unsigned char) *s);
+    return name;
+}
+
+int check_column(
+        const TableColumn *columns, size_t n, const char *name, const char *option, VfiodErrorText *error) {
+    char *names[COLUMNS_MAX + 1] = {};
+    _cleanup_strbuf_ StrBuf all = {};
+    const char *near;
+    int r;
+
+    assert(n <= COLUMNS_MAX);
+    if (table_find_column(columns, n, name) >= 0)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        names[i] = column_name(columns[i].header);
+        if (!names[i])
+            break;
+        strbuf_addf(&all, "%s%s", i > 0 ? ", " : "", names[i]);
+    }
+    near = nearest(name, (const char *const *) names);
+    r = error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+            "%s%s: there is no such column%s%s%s The columns are %s.", option, name,
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : ".", all.text ? all.text : "");
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    return r;
+}
+
+int check_sort(const Options *o, const TableColumn *columns, size_t n, VfiodErrorText *error) {
+    return o->sort ? check_column(columns, n, o->sort, "--sort=", error) : 0;
+}
+
 int show_sorted_table(Table *t, const Options *o, VfiodErrorText *error) {
     int r = o->sort ? table_sort(t, o->sort) : 0;
 
-    if (r == -ENOENT)
-        return error_text_set(
-                error, EINVAL, ERROR_NAME_USAGE, "--sort=%s: there is no such column.", o->sort);
     if (r >= 0)
         r = show_table(t, o);
     return r < 0 ? error_text_errno(error, r, "Cannot show the table") : 0;

@@ -19,6 +19,11 @@ bool screen_is_utf8(void);
  * escaped too, for the terminal's sake. pretty: over many lines; else on one. 0 or negative errno. */
 int show_json(FILE *f, struct json_object *o, bool pretty);
 int show_table(const Table *t, const Options *o);
+/* Is name one of the columns? The error shows all, and which was meant. option: "--sort=", or "". */
+int check_column(
+        const TableColumn *columns, size_t n, const char *name, const char *option, VfiodErrorText *error);
+/* Of --sort, before anything is asked or shown. */
+int check_sort(const Options *o, const TableColumn *columns, size_t n, VfiodErrorText *error);
 /* By --sort, if that is given. Fills *error. */
 int show_sorted_table(Table *t, const Options *o, VfiodErrorText *error);
 /* "      Label: text", text sanitized and coloured; left out when text is NULL or "". */

@@ -410,6 +410,20 @@ static void show_verb_line(const Verb *verb) {
     printf("  %s%s%s\n        %s\n", verb->name, *verb->arguments ? " " : "", verb->arguments, verb->summary);
 }
 
+static void show_group_help(void) {
+    uint64_t options = OPTIONS_GLOBAL;
+
+    printf("vfioctl " VERB_POLICY
+           " VERB [OPTION…] [ARGUMENT…]\n\nTries, shows and explains policies.\n\nVerbs:\n");
+    for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+        if (startswith(verbs[i].name, VERB_POLICY " ")) {
+            show_verb_line(verbs + i);
+            options |= verbs[i].options;
+        }
+    show_option_help(options, true);
+    printf("\nSee vfioctl(1).\n");
+}
+
 /* Of the verb, or of all of them. */
 static void show_help(const Verb *verb) {
     if (verb) {
@@ -470,9 +484,8 @@ static int verb_help(const Options *o, VfiodErrorText *error) {
         return error_text_set(
                 error, EINVAL, ERROR_NAME_USAGE, "%s: expected one verb. See vfioctl --help.", second);
     if (first && !second && streq(first, VERB_POLICY)) {
-        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-            if (startswith(verbs[i].name, VERB_POLICY " "))
-                show_verb_line(verbs + i);
+        pager_open(o);
+        show_group_help();
         return 0;
     }
     if (first) {
@@ -765,8 +778,8 @@ static int unknown_option(const char *word, uint64_t allowed, VfiodErrorText *er
 /* Parses options from argv[1] on, up to the first argument or, where the verb takes no command, all of them.
  * Before the verb is known (NULL), only the global ones. Returns the index of the first argument, or a
  * negative errno. *ret_done: --help or --version was served. */
-static int parse_options(
-        int argc, char **argv, const Verb *verb, Options *o, bool *ret_done, VfiodErrorText *error) {
+static int parse_options(int argc, char **argv, const char *group, const Verb *verb, Options *o,
+        bool *ret_done, VfiodErrorText *error) {
     uint64_t allowed = OPTIONS_GLOBAL | (verb ? verb->options : 0);
     bool stop = !verb || verb->takes_command;
 
@@ -793,7 +806,10 @@ static int parse_options(
         if (flag == OPTION_HELP || flag == OPTION_VERSION) {
             if (flag == OPTION_HELP) {
                 pager_open(o);
-                show_help(verb);
+                if (group && !verb)
+                    show_group_help();
+                else
+                    show_help(verb);
             } else
                 puts("vfioctl " VFIOD_VERSION);
             *ret_done = true;
@@ -833,12 +849,12 @@ static int run(int argc, char **argv, Options *o, VfiodErrorText *error) {
     bool done = false;
     int first, r;
 
-    first = parse_options(argc, argv, NULL, o, &done, error);
+    first = parse_options(argc, argv, NULL, NULL, o, &done, error);
     if (first >= 0 && first < argc && !done && streq(argv[first], VERB_POLICY)) {
         group = argv[first];
         argc -= first;
         argv += first;
-        first = parse_options(argc, argv, NULL, o, &done, error);
+        first = parse_options(argc, argv, group, NULL, o, &done, error);
     }
     if (first < 0 || done)
         return MIN(first, 0);
@@ -850,7 +866,7 @@ static int run(int argc, char **argv, Options *o, VfiodErrorText *error) {
         return unknown_verb(group, argv[first], error);
     argc -= first;
     argv += first;
-    first = parse_options(argc, argv, verb, o, &done, error);
+    first = parse_options(argc, argv, group, verb, o, &done, error);
     if (first < 0 || done)
         return MIN(first, 0);
     o->arguments = argv + first;

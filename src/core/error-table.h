@@ -8,13 +8,13 @@
  * NAME follows "org.vfiod1.Error." on the bus; ERRNO is what C callers get; EXIT_STATUS is vfioctl's (1 is
  * any other failure, 2 wrong usage, 3 daemon not reachable; 10 and up are these rows, and never change
  * meaning); REMEDY is shown after the reason where its cause
- * does not call for another. */
+ * does not call for another; "": there is none, since the reason says what is expected. */
 
 #define VFIOD_ERROR_TABLE(X)                                                                                 \
     X(INVALID_NAME, "InvalidName", EINVAL, 10,                                                               \
-            "Write it like pci:0000:06:0d.0. 'vfioctl list' shows the devices.")                             \
-    X(INVALID_ARGUMENT, "InvalidArgument", EINVAL, 11,                                                       \
-            "vfioctl(1), org.vfiod1(5) and org.vfiod.Broker(5) describe the arguments.")                     \
+            "Write it like pci:0000:06:0d.0, mdev:UUID, vdpa:NAME or platform:NAME. 'vfioctl list' shows "   \
+            "the devices.")                                                                                  \
+    X(INVALID_ARGUMENT, "InvalidArgument", EINVAL, 11, "")                                                   \
     X(UNKNOWN_OPTION, "UnknownOption", EINVAL, 12,                                                           \
             "org.vfiod1(5) and org.vfiod.Broker(5) describe the options of this version.")                   \
     X(TOO_MANY_DEVICES, "TooManyDevices", E2BIG, 13, "Make several smaller claims.")                         \

@@ -131,7 +131,7 @@ bool refusal_add_obstacle(Refusal *r, Refusal *from) {
 char *refusal_format(const Refusal *r) {
     _cleanup_strbuf_ StrBuf b = {};
     const ErrorInfo *info = error_info(r->code) ?: error_info(VFIOD_ERROR_INTERNAL);
-    const char *reason = r->reason ?: info->name;
+    const char *reason = r->reason ?: info->name, *remedy = r->remedy ?: info->remedy;
     size_t n = strlen(reason);
 
     if (r->device[0])
@@ -141,7 +141,6 @@ char *refusal_format(const Refusal *r) {
         strbuf_addf(&b, " [rule %s]", r->rule);
     if (r->rule || n == 0 || !strchr(".!?", reason[n - 1]))
         strbuf_add(&b, ".");
-    if (!r->remedy || r->remedy[0])
-        strbuf_addf(&b, " %s", r->remedy ?: info->remedy);
+    strbuf_addf(&b, "%s%s", *remedy ? " " : "", remedy);
     return strbuf_steal(&b);
 }

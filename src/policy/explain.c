@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "base/json-build.h"
 #include "policy/explain-internal.h"
 
@@ -345,10 +346,23 @@ static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *
 }
 
 /* Owned; NULL on ENOMEM. Only for a no. */
+/* No rule helps. */
+static bool cannot_be_claimed(const Story *s) {
+    return !device_kind_info(s->question.device->name.kind)->claimable ||
+            device_is_bridge(s->question.device);
+}
+
 static char *describe_change(const Story *s, const Near *near) {
     const Rule *rule = deciding_rule(s);
     _cleanup_strbuf_ StrBuf b = {};
 
+    if (device_is_bridge(s->question.device))
+        return strdup(
+                "No rule changes that: it is a bridge, and bridges cannot be claimed. Claim the devices "
+                "below it instead.");
+    if (cannot_be_claimed(s))
+        return format_string("No rule changes that: devices of the kind %s cannot be claimed.",
+                device_kind_to_string(s->question.device->name.kind));
     if (s->audience == AUDIENCE_SUBJECT && (rule || (near->rule && near->n_failing > 0)))
         strbuf_add(&b, "Only the operator can change that. ");
     if (!s->policy)
@@ -540,7 +554,7 @@ void policy_explain_refusal(
         tell_predicate(refusal, &s, near.rule, (PredicateKind) __builtin_ctz(near.failing));
     }
     /* To a subject that no rule concerns, the table's sentence says it better. */
-    if (rule || is_near || audience == AUDIENCE_OPERATOR) {
+    if (rule || is_near || audience == AUDIENCE_OPERATOR || cannot_be_claimed(&s)) {
         free(refusal->remedy);
         refusal->remedy = describe_change(&s, &near);
     }

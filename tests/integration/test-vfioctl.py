@@ -1117,6 +1117,10 @@ class UsageTest(ClientTest):
             err = self.fails(2, *arguments)
             self.assertTrue(err.startswith('vfioctl: '), err)
         self.assertIn('--device: ', self.fails(2, 'list', '-d', 'x'))
+        # Before anything is asked or shown.
+        for verb, meant in (('list', 'driver'), ('status', 'devices'), ('taint', 'device')):
+            self.assertIn(f"did you mean '{meant}'? The columns are ", self.fails(2, verb, f'--sort={meant[:-1]}'))
+        self.assertIn('--sort=nonsense: there is no such column. The columns are claim, ', self.fails(2, 'status', '--sort=nonsense'))
         self.assertIn("did you mean 'list'?", self.fails(2, 'lsit'))
         self.assertEqual(json.loads(self.fails(2, 'lsit', '--json'))['error'], 'UsageError')
         self.assertEqual(self.acquired(), [])
@@ -1136,7 +1140,12 @@ class UsageTest(ClientTest):
         self.assertEqual(self.succeeds('help'), text)
         self.assertEqual(self.succeeds('help', 'plan'), plan)
         self.assertEqual(self.succeeds('help', 'policy', 'check'), self.succeeds('policy', 'check', '--help'))
-        self.assertIn('  policy explain ', self.succeeds('help', 'policy'))
+        policy = self.succeeds('help', 'policy')
+        self.assertIn('  policy explain ', policy)
+        self.assertNotIn('  hold ', policy)
+        self.assertNotIn('--qemu', policy)
+        self.assertEqual([self.succeeds('policy', option) for option in ('--help', '-h')], [policy, policy])
+        self.assertEqual([line for line in policy.splitlines() if len(line) > 80], [])
         self.assertIn("did you mean 'list'?", self.fails(2, 'help', 'lsit'))
         self.assertIn('plan: expected one verb', self.fails(2, 'help', 'list', 'plan'))
 

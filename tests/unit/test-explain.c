@@ -370,6 +370,36 @@ static void test_serials_are_for_root(void **state) {
 }
 
 /* However many rules concern somebody, he gets a bounded list that ends with the one that decided. */
+/* A rule is no advice where none helps: neither "add ap:… to what.device" nor a new rule. */
+static void expect_no_rule_helps(const Device *device, const char *expected) {
+    static const Audience audiences[] = {AUDIENCE_OPERATOR, AUDIENCE_SUBJECT};
+
+    for (size_t i = 0; i < ELEMENTSOF(audiences); i++) {
+        _cleanup_(policy_freep) Policy *policy = parse(RULE(ALICE "\"what\": { \"device\": \"*\" } }"));
+        _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+        const Subject s = subject(1001);
+        const PolicyQuestion question = {.subject = &s, .device = device};
+        _cleanup_json_ struct json_object *o = policy_explain(policy, &question, audiences[i], "bob");
+
+        assert_non_null(o);
+        assert_json(o, "change", expected);
+        (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, &device->name, "denied");
+        policy_explain_refusal(policy, &question, audiences[i], &refusal);
+        assert_string_equal(refusal.remedy, expected);
+    }
+}
+
+static void test_what_cannot_be_claimed(void **state) {
+    Device bridge = edu, ap = edu;
+
+    bridge.class_code = 0x060400;
+    expect_no_rule_helps(&bridge,
+            "No rule changes that: it is a bridge, and bridges cannot be claimed. Claim the devices below it "
+            "instead.");
+    assert_int_equal(device_name_parse("ap:00.0001", &ap.name), 0);
+    expect_no_rule_helps(&ap, "No rule changes that: devices of the kind ap cannot be claimed.");
+}
+
 static void test_bounded(void **state) {
     _cleanup_strbuf_ StrBuf b = {};
     _cleanup_json_ struct json_object *o = NULL;
@@ -402,6 +432,7 @@ int main(void) {
             cmocka_unit_test(test_refusal),
             cmocka_unit_test(test_refusal_by_rule),
             cmocka_unit_test(test_serials_are_for_root),
+            cmocka_unit_test(test_what_cannot_be_claimed),
             cmocka_unit_test(test_bounded),
     };
 
