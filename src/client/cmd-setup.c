@@ -211,6 +211,11 @@ static void show_setup(const Options *o, struct json_object *result, const char 
     struct json_object *explanation = json_member(result, "explanation");
     struct json_object *obstacles = json_list(explanation, "obstacles");
 
+    if (!json_flag(result, "claimable")) {
+        show_heading(o, "No rule helps:");
+        policy_print("  %s", json_text(explanation, "message"));
+        return;
+    }
     heading = format_string("%s " POLICY_DIRECTORY "/%s:", written ? "Written to" : "The policy, for",
             json_text(result, "file"));
     if (added && *added)

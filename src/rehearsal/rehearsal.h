@@ -95,9 +95,10 @@ typedef struct RehearsalSetup {
 /* {"file": its name in the policy's directory, "policy": text with a comment for each key that a rule can do
  * without, "devices": [names: those of the request, and functions of the same card in the same IOMMU group],
  * "added": [those of them that were not asked for], "dangers": [sentences], "grant": what the client asks
- * for, "iommufd": does the kernel have it, "explanation": what would be said of a claim of the devices with
- * this file beside the policy of the host, as from rehearsal_explain()}. Never proposes what weakens the
- * host: a device that it needs, or without an IOMMU, is left to be refused, and the refusal says why. */
+ * for, "iommufd": does the kernel have it, "claimable": can a rule help at all, "explanation": what would be
+ * said of a claim of the devices with this file beside the policy of the host, as from rehearsal_explain()}.
+ * Never proposes what weakens the host: a device that it needs, or without an IOMMU, is left to be refused,
+ * and the refusal says why. */
 int rehearsal_setup(Rehearsal *r, const RehearsalSetup *setup, struct json_object **ret, char **ret_problem);
 /* The devices of a host, as the daemon lists them: {"devices": [{"name", "vendor", …, "group": number or
  * null, "slotPath", "parent", "numaNode", "iommuUnit", "acsPath": {"path", "blocker"}, "hostCritical"}],

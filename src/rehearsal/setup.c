@@ -488,6 +488,14 @@ static int add_names(struct json_object *o, const char *key, const Setup *s, siz
     return 0;
 }
 
+/* Can a rule help at all? */
+static bool is_claimable(const Setup *s) {
+    for (size_t i = 0; i < s->n_devices; i++)
+        if (device_is_bridge(s->devices[i]) || !s->kind->claimable)
+            return false;
+    return true;
+}
+
 int rehearsal_setup(Rehearsal *r, const RehearsalSetup *wish, struct json_object **ret, char **ret_problem) {
     _cleanup_json_ struct json_object *o = json_object_new_object(), *explanation = NULL;
     _cleanup_(setup_done) Setup s = {.rehearsal = r, .wish = wish, .dangers = json_object_new_array()};
@@ -521,6 +529,7 @@ int rehearsal_setup(Rehearsal *r, const RehearsalSetup *wish, struct json_object
             json_add(o, "dangers", json_object_get(s.dangers)) < 0 ||
             json_add_string(o, "grant", s.grant ?: "fd") < 0 ||
             json_add(o, "iommufd", json_object_new_boolean(s.iommufd)) < 0 ||
+            json_add(o, "claimable", json_object_new_boolean(is_claimable(&s))) < 0 ||
             json_add(o, "explanation", TAKE_PTR(explanation)) < 0)
         return -ENOMEM;
     *ret = TAKE_PTR(o);

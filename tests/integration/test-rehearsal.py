@@ -674,6 +674,12 @@ class SetupTest(FilesTest):
         self.assertIn("<address domain='0x0000' bus='0x06' slot='0x00' function='0x0'/>", self.setup(
             '06:00.0', '--user', 'root', '--libvirt')[0]['commands'])
 
+    def test_no_policy_where_none_helps(self):
+        self.assertFalse(self.setup('00:1c.0', '--user', 'alice', status=11)[0]['claimable'])
+        self.assertTrue(self.setup('06:00.0', '--user', 'alice')[0]['claimable'])
+        text = self.text('setup', '00:1c.0', '--user', 'alice', '--policy', self.policy(), status=11)
+        self.assertRegex(text, r'^No rule helps:\n  pci:0000:00:1c.0: it is a bridge, and bridges cannot be claimed.*\n$')
+
     def test_what_it_costs_is_said(self):
         with open(HOST) as f:
             host = json.load(f)
