@@ -7,11 +7,12 @@
 #include "client/calls.h"
 #include "client/command.h"
 #include "client/pager.h"
+#include "client/pin-ask.h"
 #include "client/policy-door.h"
 #include "client/show.h"
 #include "pins/pins.h"
 
-static int failed(int r, char *problem, VfiodErrorText *error) {
+int pin_failed(int r, char *problem, VfiodErrorText *error) {
     _cleanup_free_ char *text = problem;
 
     if (!text)
@@ -54,7 +55,7 @@ static int refuse_used(const Object *device, VfiodErrorText *error) {
     return error_text_of_daemon(error, "HostCritical", message ?: use);
 }
 
-static int ask_daemon(const char *name, VfiodErrorText *error) {
+int pin_ask_daemon(const char *name, VfiodErrorText *error) {
     _cleanup_object_ Object device = OBJECT_NULL;
     _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
@@ -92,7 +93,7 @@ static int take_effect(const char *name, struct json_object **pin, VfiodErrorTex
         return 0;
     }
     if (r < 0)
-        return failed(r, problem, error);
+        return pin_failed(r, problem, error);
     json_object_put(*pin);
     *pin = bound;
     return 0;
@@ -127,13 +128,13 @@ int verb_pin(const Options *o, VfiodErrorText *error) {
 
     r = pins_check(o->arguments[0], &name, &problem);
     if (r < 0)
-        return failed(r, problem, error);
-    r = ask_daemon(name, error);
+        return pin_failed(r, problem, error);
+    r = pin_ask_daemon(name, error);
     if (r < 0)
         return r;
     r = pins_add(NULL, name, o->driver, &pin, &problem);
     if (r < 0)
-        return failed(r, problem, error);
+        return pin_failed(r, problem, error);
     r = take_effect(name, &pin, error);
     if (r < 0)
         return r;
@@ -166,7 +167,7 @@ int verb_unpin(const Options *o, VfiodErrorText *error) {
 
         r = pins_remove(NULL, o->arguments[i], &pin, &problem);
         if (r < 0)
-            return failed(r, problem, error);
+            return pin_failed(r, problem, error);
         r = show_unpinned(o, pin);
         if (r < 0)
             return error_text_errno(error, r, "Cannot show the pin");
@@ -226,5 +227,5 @@ int verb_pins(const Options *o, VfiodErrorText *error) {
     int r;
 
     r = pins_list(NULL, &result, &problem);
-    return r < 0 ? failed(r, problem, error) : policy_show(o, result, show_pins, error);
+    return r < 0 ? pin_failed(r, problem, error) : policy_show(o, result, show_pins, error);
 }

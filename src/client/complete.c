@@ -72,6 +72,7 @@ static const Values verb_arguments[] = {
         {"transfer", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
         {"vf", .sources = SOURCE_DEVICES},
         {"pin", .sources = SOURCE_DEVICES},
+        {"import", .sources = SOURCE_FILES},
         {"unpin", .sources = SOURCE_DEVICES},
         {"caps", .sources = SOURCE_DEVICES},
         {"virt", "start attach detach", SOURCE_DEVICES},

@@ -99,6 +99,7 @@ int verb_virt(const Options *o, VfiodErrorText *error);
 int verb_vf(const Options *o, VfiodErrorText *error);
 int verb_pin(const Options *o, VfiodErrorText *error);
 int verb_unpin(const Options *o, VfiodErrorText *error);
+int verb_import(const Options *o, VfiodErrorText *error);
 int verb_pins(const Options *o, VfiodErrorText *error);
 int verb_types(const Options *o, VfiodErrorText *error);
 int verb_reload(const Options *o, VfiodErrorText *error);

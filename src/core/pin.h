@@ -50,6 +50,7 @@ const char *pin_format_id(uint16_t vendor, uint16_t device, uint16_t subsystem_v
 /* A device, as it is now. */
 typedef struct PinDevice {
     DeviceName name;
+    uint32_t class_code;
     char path[SLOT_PATH_MAX];
     char id[PIN_ID_MAX];
     char serial[PCI_SERIAL_MAX]; /* "": it has none */

@@ -97,14 +97,18 @@ static int read_hex(int dir, const char *name, uint64_t max, uint64_t *ret) {
 
 static int read_id(int dir, PinDevice *d) {
     static const char *const names[] = {"vendor", "device", "subsystem_vendor", "subsystem_device"};
-    uint64_t v[ELEMENTSOF(names)];
+    uint64_t v[ELEMENTSOF(names)], class_code;
+    int r;
 
     for (size_t i = 0; i < ELEMENTSOF(names); i++) {
-        int r = read_hex(dir, names[i], UINT16_MAX, &v[i]);
-
+        r = read_hex(dir, names[i], UINT16_MAX, &v[i]);
         if (r < 0)
             return r;
     }
+    r = read_hex(dir, "class", 0xffffff, &class_code);
+    if (r < 0)
+        return r;
+    d->class_code = (uint32_t) class_code;
     (void) pin_format_id((uint16_t) v[0], (uint16_t) v[1], (uint16_t) v[2], (uint16_t) v[3], d->id);
     return 0;
 }
@@ -155,10 +159,6 @@ int pin_device_look(PinDevice *d, bool with_serial) {
     return dir < 0 ? dir : pin_device_read(dir, d, with_serial);
 }
 
-int pin_device_is_bridge(int dir) {
-    uint64_t class_code;
-    int r;
-
-    r = read_hex(dir, "class", 0xffffff, &class_code);
-    return r < 0 ? r : class_code >> 16 == CLASS_BRIDGE;
+bool pin_device_is_bridge(const PinDevice *d) {
+    return d->class_code >> 16 == CLASS_BRIDGE;
 }

@@ -24,5 +24,5 @@ int pin_device_open(const PinDevice *d);
 int pin_device_read(int dir, PinDevice *d, bool with_serial);
 /* The same for who needs no more. */
 int pin_device_look(PinDevice *d, bool with_serial);
-/* Of a device whose driver nobody may take away, or that nobody can bind: 1, 0, negative errno. */
-int pin_device_is_bridge(int dir);
+/* Of a device that was read: do others need its driver? */
+bool pin_device_is_bridge(const PinDevice *d);

@@ -26,6 +26,13 @@ static int fail(char **ret_problem, int r, char *text) {
 
 /* ---- Showing ---- */
 
+static int add_pin(struct json_object *o, const Pin *pin) {
+    if (json_add_string(o, "path", pin->path) < 0 || json_add_string(o, "id", pin->id) < 0 ||
+            json_add_string(o, "serial", pin->serial) < 0 || json_add_string(o, "driver", pin->driver) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
 static struct json_object *pin_to_json(const PinFile *file, PinDevices *devices) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     char name[DEVICE_NAME_MAX];
@@ -37,10 +44,7 @@ static struct json_object *pin_to_json(const PinFile *file, PinDevices *devices)
     device = elsewhere ?: at_place;
     if (!o || !why || json_add_string(o, "file", file->name) < 0 ||
             json_add_string(o, "device", device ? device_name_format(&device->name, name) : NULL) < 0 ||
-            json_add_string(o, "path", file->pin.path) < 0 || json_add_string(o, "id", file->pin.id) < 0 ||
-            json_add_string(o, "serial", file->pin.serial) < 0 ||
-            json_add_string(o, "driver", file->pin.driver) < 0 ||
-            json_add_string(o, "state", pin_state_to_string(state)) < 0 ||
+            add_pin(o, &file->pin) < 0 || json_add_string(o, "state", pin_state_to_string(state)) < 0 ||
             json_add_string(o, "boundTo", device ? device->driver : NULL) < 0 ||
             json_add_string(o, "why", why) < 0)
         return NULL;
@@ -128,11 +132,11 @@ int pins_check(const char *device, char **ret_name, char **ret_problem) {
     return *ret_name ? 0 : -ENOMEM;
 }
 
-static int check_device(int dir, const PinDevice *d, char **ret_problem) {
+static int check_device(const PinDevice *d, char **ret_problem) {
     char name[DEVICE_NAME_MAX];
 
     (void) device_name_format(&d->name, name);
-    if (pin_device_is_bridge(dir) != 0)
+    if (pin_device_is_bridge(d))
         return fail(ret_problem, -EOPNOTSUPP,
                 format_string(
                         "%s is a bridge, and cannot be pinned: the devices below it need its driver.", name));
@@ -151,7 +155,7 @@ static int make_pin(const PinDevice *found, const char *driver, Pin *ret, char *
     if (r < 0)
         return fail(ret_problem, r,
                 format_string("Cannot read the device at %s: %s", found->path, strerrordesc_np(-r)));
-    r = check_device(dir, &d, ret_problem);
+    r = check_device(&d, ret_problem);
     if (r < 0)
         return r;
     *ret = (Pin){};
@@ -246,17 +250,14 @@ static int check_other(const char *directory, const Pin *pin, char **ret_problem
                     other->name));
 }
 
-int pins_add(const char *directory, const char *device, const char *driver, struct json_object **ret,
-        char **ret_problem) {
+static int propose(const char *directory, const char *device, const char *driver, DeviceName *ret_name,
+        Pin *ret, char **ret_problem) {
     _cleanup_(pin_devices_done) PinDevices devices = {};
     PinDevice *found;
-    DeviceName name;
-    Pin pin;
     int r;
 
-    directory = directory_or_default(directory);
     driver = driver ?: DEFAULT_DRIVER;
-    r = parse_pci(device, &name, ret_problem);
+    r = parse_pci(device, ret_name, ret_problem);
     if (r >= 0)
         r = check_driver(driver, ret_problem);
     if (r < 0)
@@ -264,12 +265,40 @@ int pins_add(const char *directory, const char *device, const char *driver, stru
     r = pin_devices_scan(&devices);
     if (r < 0 && r != -ENOENT)
         return fail(ret_problem, r, format_string("Cannot list the PCI devices: %s", strerrordesc_np(-r)));
-    found = pin_devices_find_name(&devices, &name);
+    found = pin_devices_find_name(&devices, ret_name);
     if (!found)
-        return fail_absent(&name, ret_problem);
-    r = make_pin(found, driver, &pin, ret_problem);
-    if (r >= 0)
-        r = check_other(directory, &pin, ret_problem);
+        return fail_absent(ret_name, ret_problem);
+    r = make_pin(found, driver, ret, ret_problem);
+    return r < 0 ? r : check_other(directory, ret, ret_problem);
+}
+
+int pins_propose(const char *directory, const char *device, const char *driver, struct json_object **ret,
+        char **ret_problem) {
+    _cleanup_json_ struct json_object *o = NULL;
+    char file[PIN_FILE_NAME_MAX], text[DEVICE_NAME_MAX];
+    DeviceName name;
+    Pin pin;
+    int r;
+
+    r = propose(directory_or_default(directory), device, driver, &name, &pin, ret_problem);
+    if (r < 0)
+        return r;
+    o = json_object_new_object();
+    if (!o || json_add_string(o, "file", pin_file_name(pin.path, file)) < 0 ||
+            json_add_string(o, "device", device_name_format(&name, text)) < 0 || add_pin(o, &pin) < 0)
+        return -ENOMEM;
+    *ret = TAKE_PTR(o);
+    return 0;
+}
+
+int pins_add(const char *directory, const char *device, const char *driver, struct json_object **ret,
+        char **ret_problem) {
+    DeviceName name;
+    Pin pin;
+    int r;
+
+    directory = directory_or_default(directory);
+    r = propose(directory, device, driver, &name, &pin, ret_problem);
     if (r >= 0)
         r = save(directory, &pin, ret_problem);
     return r < 0 ? r : show_one(directory, &name, set_override, ret, ret_problem);

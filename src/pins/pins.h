@@ -22,6 +22,13 @@ int pins_check(const char *device, char **ret_name, char **ret_problem);
  * neither driver nor override. driver: NULL for vfio-pci. *ret: as an element of "pins". */
 int pins_add(const char *directory, const char *device, const char *driver, struct json_object **ret,
         char **ret_problem);
+/* The pin that pins_add() would write: {"file", "device", "path", "id", "serial", "driver"}. */
+int pins_propose(const char *directory, const char *device, const char *driver, struct json_object **ret,
+        char **ret_problem);
+/* What other tools bind: {"found": [{"source": "FILE:LINE" or FILE, "device": name, "driver"}], "skipped":
+ * [{"source", "what", "why"}]}, each device once. files: of driverctl, of modprobe.d (….conf), or the
+ * kernel's command line (…/cmdline), ended by NULL; none: those of this host. */
+int pins_find_others(const char *const *files, struct json_object **ret, char **ret_problem);
 /* Binds the device of the pin that was added, when its driver has been loaded. *ret likewise. */
 int pins_bind(const char *directory, const char *device, struct json_object **ret, char **ret_problem);
 /* word: a device in any spelling, its path, or the name of the file, which may have errors. *ret: the pin as

@@ -371,5 +371,84 @@ class VerbTest(PinTestCase):
         self.assertFalse(self.pins.exists())
 
 
+class ImportTest(PinTestCase):
+    """What other tools bind, on the pretended host, in files of the test."""
+
+    def setUp(self):
+        super().setUp()
+        self.card = self.add_card()
+        self.twin = self.add_card('0000:07:00.0', parent=None, group=9, serial=OTHER_SERIAL)
+        self.gpu = self.add_card('0000:08:00.0', parent=None, group=10, serial=None, vendor=0x10DE, device=0x1B80)
+        self.set_policy([self.rule()])
+        self.start()
+
+    def file(self, name, text):
+        path = pathlib.Path(self.directory, 'other', name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    def found(self, *arguments):
+        """The pins as device, driver and source, and what was left out."""
+        result = json.loads(self.vfioctl('import', '--json', *arguments))
+        return [(p['device'], p['driver'], os.path.basename(p['source'])) for p in result['pins']], \
+            [(os.path.basename(s['source']), s['what'], s['why']) for s in result['skipped']]
+
+    def test_all_three_tools(self):
+        driverctl = self.file('pci-0000:06:00.0', 'none\n')
+        modprobe = self.file('vfio.conf', '# mine\noptions vfio-pci ids=8086:10d3,1af4:1041\n')
+        command_line = self.file('cmdline', 'quiet vfio-pci.ids=10de:1b80,zz\n')
+        files = (driverctl, modprobe, command_line)
+        pins, skipped = self.found(*files)
+        self.assertCountEqual(pins, [
+            ('pci:0000:06:00.0', 'none', 'pci-0000:06:00.0'),  # which names this one, so it counts
+            ('pci:0000:07:00.0', VFIO, 'vfio.conf:2'),
+            ('pci:0000:08:00.0', VFIO, 'cmdline:1')])
+        self.assertEqual(skipped, [('vfio.conf:2', '1af4:1041', 'No device of this host has this id.'),
+                                   ('cmdline:1', 'zz', 'This is no id of a device.')])
+        self.assertFalse(self.pins.exists())
+        self.assertIn('Nothing is written. Run the same as root with --write.', self.vfioctl('import', *files))
+
+        before = self.host.binding()
+        printed = self.vfioctl('import', '--write', *files)
+        self.assertIn('These pins are written.', printed)
+        self.assertEqual(sorted(os.listdir(self.pins)), ['0000:00:1c.0-00.0.json', '0000:07:00.0.json', '0000:08:00.0.json'])
+        self.assertEqual(json.loads((self.pins / '0000:07:00.0.json').read_text()), {
+            'path': '0000:07:00.0', 'id': '8086:10d3:8086:a01f', 'serial': OTHER_SERIAL, 'driver': VFIO})
+        self.assertEqual({d: b[0] for d, b in self.host.binding().items()}, {d: b[0] for d, b in before.items()})
+        # Once more: all are there.
+        pins, skipped = self.found('--write', *files)
+        self.assertEqual((pins, [why for _, _, why in skipped].count('It is pinned already.')), ([], 3))
+
+    def test_what_must_not_be_pinned_is_left_out(self):
+        nic = self.add_card('0000:09:00.0', parent=None, group=11, driver='e1000e', serial=None, device=0x1533)
+        self.host.add_interface(f'{nic.path}/net/eth0', uppers=['/sys/devices/virtual/net/bond0'])
+        claim = self.client().acquire(self.gpu)
+        pins, skipped = self.found('--write', self.file('a.conf', 'options vfio-pci ids=8086:1533,10de:1b80\n'),
+                                   self.file('pci-0000:00:1c.0', VFIO), self.file('pci-0000:0f:00.0', VFIO),
+                                   self.file('vmbus-12', 'uio'), self.file('pci-0000:06:00.0', '../x'),
+                                   f'{self.directory}/absent.conf')
+        self.assertEqual(pins, [])
+        why = {what: why for _, what, why in skipped}
+        self.assertIn('eth0', why['pci:0000:09:00.0'])
+        self.assertIn('is claimed', why['pci:0000:08:00.0'])
+        self.assertIn('is a bridge', why['pci:0000:00:1c.0'])
+        self.assertEqual(why['pci-0000:0f:00.0'], 'There is no such device.')
+        self.assertEqual(why['vmbus-12'], 'Pins are for PCI devices.')
+        self.assertEqual(why['pci-0000:06:00.0'], 'The file does not have the name of a driver.')
+        self.assertEqual(why['absent.conf'], 'No such file or directory')
+        self.assertFalse(self.pins.exists())
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_this_host(self):
+        """Its command line is that of the pretended host."""
+        self.kernel.put('/proc/cmdline', 'quiet vfio-pci.ids=10de:1b80\n')
+        pins, _ = self.found()
+        self.assertEqual(pins, [('pci:0000:08:00.0', VFIO, 'cmdline:1')])
+        self.daemon.stop()
+        self.vfioctl('import', status=3)
+
+
 if __name__ == '__main__':
     harness.main()
