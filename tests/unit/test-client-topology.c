@@ -9,7 +9,7 @@
 
 #include "base/str.h"
 #include "client/show.h"
-#include "client/topology.h"
+#include "client/topology-picture.h"
 #include "rehearsal/rehearsal.h"
 
 #define DATA SOURCE_ROOT "/tests/unit/data/topology/"
@@ -195,6 +195,76 @@ static void test_json(void **state) {
     assert_non_null(strstr(json_text(json_object_array_get_idx(groups, 1), "why"), "lack ACS"));
     assert_true(json_member(json_object_array_get_idx(groups, 0), "why") == NULL);
     assert_int_equal(json_object_array_length(json_list(o, "claims")), 2);
+}
+
+/* ---- Pictures: tests/integration/test-topology.py measures them; here are names and claims ---- */
+
+static void assert_fits(const PictureBox *box) {
+    size_t first = text_width(box->name) + 1 + text_width(box->lines[0].text) +
+            (box->group ? 2 + text_width(box->group) : 0);
+
+    assert_true(box->n_lines >= 1 && box->n_lines <= PICTURE_LINES_MAX);
+    assert_true(picture_text_width(first) + 2 * PICTURE_PADDING <= box->width);
+    for (size_t i = 1; i < box->n_lines; i++)
+        assert_true(picture_text_width(text_width(box->lines[i].text)) + 2 * PICTURE_PADDING <= box->width);
+    assert_true((int) box->n_lines * PICTURE_LINE_HEIGHT < box->height);
+}
+
+static size_t place_of(const Topology *t, const char *name) {
+    for (size_t i = 0; i < t->n_nodes; i++)
+        if (streq(t->nodes[i].name, name))
+            return i;
+    fail_msg("there is no %s", name);
+    return 0;
+}
+
+static void test_picture(void **state) {
+    _cleanup_(picture_done) Picture p = {};
+    _cleanup_free_ char *long_name = malloc(5001), *svg = NULL;
+    _cleanup_host_ Host h = {};
+    const PictureBox *gpu, *held, *quarantined;
+
+    assert_non_null(long_name);
+    memset(long_name, 'W', 5000);
+    long_name[5000] = '\0';
+    open_host(DATA "desktop.json", &h);
+    set(find(h.devices, "pci:0000:00:14.0"), "modelName", long_name);
+    set(find(h.devices, "pci:0000:00:14.0"), "driver", long_name);
+    assert_int_equal(picture_lay_out(&h.topology, &p), 0);
+    for (size_t i = 0; i < h.topology.n_nodes; i++) {
+        assert_fits(&p.boxes[i]);
+        assert_true(p.boxes[i].x + p.boxes[i].width <= p.width);
+        assert_true(p.boxes[i].y + p.boxes[i].height <= p.height);
+    }
+    gpu = &p.boxes[place_of(&h.topology, "pci:0000:01:00.0")];
+    held = &p.boxes[place_of(&h.topology, "pci:0000:00:17.0")];
+    quarantined = &p.boxes[place_of(&h.topology, "pci:0000:05:01.0")];
+    assert_string_equal(gpu->lines[0].text, "vga, nvidia");
+    assert_string_equal(gpu->lines[1].text, "NVIDIA GA102 [GeForce RTX 3090]");
+    assert_string_equal(gpu->lines[2].text, "it is the boot display");
+    assert_int_equal(gpu->colour, COLOUR_YELLOW);
+    assert_string_equal(held->lines[1].text, "held by alice (1000)");
+    assert_int_equal(held->colour, COLOUR_GREEN);
+    assert_string_equal(held->group, "group 5");
+    assert_int_equal(quarantined->colour, COLOUR_RED);
+    assert_null(quarantined->group);
+    assert_int_equal(p.n_keys, PICTURE_KEYS_MAX);
+    svg = picture_to_svg(&p);
+    assert_non_null(svg);
+    assert_non_null(strstr(svg, ">quarantined</text>"));
+    assert_non_null(strstr(svg, "\nState: held by alice (1000)\n"));
+}
+
+static void test_picture_of_nothing(void **state) {
+    _cleanup_(picture_done) Picture p = {};
+    _cleanup_free_ char *svg = NULL;
+    _cleanup_host_ Host h = {.list = json_object_new_array()};
+
+    assert_int_equal(topology_build(h.list, NULL, &h.topology), 0);
+    assert_int_equal(picture_lay_out(&h.topology, &p), 0);
+    svg = picture_to_svg(&p);
+    assert_non_null(svg);
+    assert_true(p.width > 0 && p.height > 0 && p.n_keys == 0);
 }
 
 /* ---- Hosts that nobody has seen ---- */
@@ -427,6 +497,8 @@ int main(void) {
             cmocka_unit_test(test_width),
             cmocka_unit_test(test_selection),
             cmocka_unit_test(test_json),
+            cmocka_unit_test(test_picture),
+            cmocka_unit_test(test_picture_of_nothing),
             cmocka_unit_test(test_circles),
             cmocka_unit_test(test_missing_parent),
             cmocka_unit_test(test_chain),
