@@ -53,6 +53,7 @@ TableStyle screen_style(const Options *o) {
             .colours = colours_wanted(o),
             .wide = o->output == OUTPUT_WIDE,
             .name = o->output == OUTPUT_NAME,
+            .ascii = !screen_is_utf8(),
     };
 }
 

@@ -241,18 +241,18 @@ static void lay_out(const Table *t, const TableStyle *style, size_t *widths) {
 }
 
 /* Appends text cut to width. */
-static void add_cut(StrBuf *out, const char *text, size_t width) {
-    size_t n = 0;
+static void add_cut(StrBuf *out, const char *text, size_t width, const char *mark) {
+    size_t n = 0, kept = width - MIN(width, text_width(mark));
 
     if (text_width(text) <= width) {
         strbuf_add(out, text);
         return;
     }
     for (size_t shown = 0; text[n]; n++) {
-        if (((unsigned char) text[n] & 0xc0) != 0x80 && ++shown >= width)
+        if (((unsigned char) text[n] & 0xc0) != 0x80 && ++shown > kept)
             break;
     }
-    strbuf_addf(out, "%.*s…", (int) n, text);
+    strbuf_addf(out, "%.*s%s", (int) n, text, mark);
 }
 
 static void add_line(
@@ -273,7 +273,7 @@ static void add_line(
         strbuf_addf(out, "%*s", (int) blanks, "");
         if (coloured)
             strbuf_add(out, colour_on(colour));
-        add_cut(out, text, widths[c]);
+        add_cut(out, text, widths[c], style->ascii ? "..." : "…");
         if (coloured)
             strbuf_add(out, COLOUR_OFF);
         blanks = widths[c] - MIN(widths[c], text_width(text)) + strlen(COLUMN_GAP);

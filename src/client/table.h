@@ -52,8 +52,9 @@ typedef struct TableStyle {
     size_t height; /* lines, the last of which counts the rows that are left out; 0: unlimited */
     bool legend;   /* the line of headers */
     bool colours;
-    bool wide; /* all columns */
-    bool name; /* nothing but the first column */
+    bool wide;  /* all columns */
+    bool name;  /* nothing but the first column */
+    bool ascii; /* the terminal does not take UTF-8: cells that are cut end with "..." */
 } TableStyle;
 
 /* The whole table as text, each line ended, no blanks at the ends of lines. Cells that are cut end with "…",

@@ -679,20 +679,20 @@ static struct json_object *find_claim(const Topology *t, const char *id) {
     return NULL;
 }
 
-/* NULL: it is free. */
+/* Of a device that is not free. */
 static char *describe_state(const Topology *t, const TopologyNode *n) {
     const char *state = json_text(n->device, "state"), *id = json_text(n->device, "claim"), *user;
     struct json_object *claim = *id ? find_claim(t, id) : NULL;
+    const char *relation = streq(state, "claimed") ? "held by" : "claim of";
+    const char *before = streq(state, "claimed") ? "" : state;
     int64_t uid = json_number(claim, "uid");
 
-    if (streq(state, "claimed"))
-        state = "held";
     if (!claim)
         return strdup(state);
     user = json_text(claim, "user");
     if (*user)
-        return format_string("%s by %s (%" PRIi64 ")", state, user, uid);
-    return format_string("%s by uid %" PRIi64, state, uid);
+        return format_string("%s%s%s %s (%" PRIi64 ")", before, *before ? ", " : "", relation, user, uid);
+    return format_string("%s%s%s uid %" PRIi64, before, *before ? ", " : "", relation, uid);
 }
 
 int topology_note(const Topology *t, const TopologyNode *n, TopologyNote note, char **ret) {

@@ -55,6 +55,10 @@ static void test_narrow(void **state) {
             "NAME           STATE        A HEADER\n"
             "pci:0000:06:…  free         -\n"
             "x              quarantined  last\n");
+    shows(two_rows, (TableStyle){.legend = true, .width = 36, .ascii = true},
+            "NAME           STATE        A HEADER\n"
+            "pci:0000:0...  free         -\n"
+            "x              quarantined  last\n");
     shows(two_rows, (TableStyle){.legend = true, .width = 1},
             "NAME      STATE     A HEADER\n"
             "pci:000…  free      -\n"

@@ -112,6 +112,8 @@ static void shows(const char *host, TableStyle style, bool utf8, const char *pat
     open_host(host, &h);
     text = topology_format_tree(&h.topology, &style, utf8);
     assert_file(path, text);
+    for (const char *c = utf8 ? "" : text; *c; c++)
+        assert_true((unsigned char) *c < 0x80);
 }
 
 static void test_trees(void **state) {
@@ -124,7 +126,7 @@ static void test_trees(void **state) {
 
 static void test_narrow(void **state) {
     shows(DATA "desktop.json", (TableStyle){.legend = true, .width = 80}, true, DATA "desktop-80.txt");
-    shows(DATA "desktop.json", (TableStyle){.width = 1}, false, DATA "desktop-ascii.txt");
+    shows(DATA "desktop.json", (TableStyle){.width = 1, .ascii = true}, false, DATA "desktop-ascii.txt");
     shows(DATA "desktop.json", (TableStyle){.legend = true, .colours = true}, true,
             DATA "desktop-colours.txt");
 }
