@@ -93,7 +93,7 @@ typedef enum OptionFlag {
     OPTION_CHECK = UINT64_C(1) << 56,
     OPTION_SVG = UINT64_C(1) << 60,
     OPTION_DOT = UINT64_C(1) << 61,
-    OPTION_LOADED = UINT64_C(1) << 57,
+    OPTION_LOADED = UINT64_C(1) << 63,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.

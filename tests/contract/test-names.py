@@ -73,6 +73,12 @@ class GlossaryTest(unittest.TestCase):
         rows = re.findall(r'^\|(.*)\|$', self.glossary, re.M)
         self.names = [name for row in rows for name in re.findall(r'`([^`]+)`', row.rsplit('|', 1)[1])]
 
+    def test_every_option_has_a_bit_of_its_own(self):
+        """Two changes that are merged may have taken the same one, and the compiler does not see it."""
+        bits = re.findall(r'OPTION_[A-Z_]+ = (?:UINT64_C\(1\)|1) << (\d+),', (SOURCE / 'src/client/vfioctl.c').read_text())
+        self.assertGreater(len(bits), 50)
+        self.assertEqual([bit for bit, n in collections.Counter(bits).items() if n > 1], [])
+
     def test_every_name_has_its_term(self):
         faces = {'D-Bus': set(map(spelled, bus_names())),
                  'Varlink': set(map(spelled, varlink_names())),
