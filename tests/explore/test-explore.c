@@ -48,7 +48,7 @@ static const NamedWorld worlds[] = {
                 {.wishes = {{A}}, .unplugs = A | B, .hangs = true, .asks = true}},
         {"one claim over a group, and a full disk",
                 {.wishes = {{A}}, .disk_fails = true, .hangs = true, .reserves = true}},
-        {"two claims want devices of one group", {.wishes = {{A}, {B}}}},
+        {"two claims want devices of one group, with a queue", {.wishes = {{A}, {B}}, .queues = true}},
         {"two claims want one device, with tickets and a full disk",
                 {.wishes = {{C}, {C}}, .disk_fails = true, .reserves = true}},
         {"two claims want one device, with questions and a policy that changes",
@@ -72,7 +72,8 @@ static const NamedWorld small_worlds[] = {
                         .reserves = true,
                         .asks = true,
                         .policy_changes = true}},
-        {"two claims want one device, with tickets", {.wishes = {{C}, {C}}, .reserves = true}},
+        {"two claims want one device, with tickets and a queue",
+                {.wishes = {{C}, {C}}, .reserves = true, .asks = true, .queues = true}},
 };
 
 static size_t all_states, all_steps;
@@ -178,6 +179,12 @@ static const Harmless harmless[] = {
         {CLAIM_REQUESTED, CLAIM_EVENT_RELEASE, -1, CLAIM_EFFECT_FORGET, "likewise"},
         {CLAIM_AUTHORIZING, CLAIM_EVENT_DENIED, -1, CLAIM_EFFECT_FORGET, "likewise"},
         {CLAIM_AUTHORIZING, CLAIM_EVENT_RELEASE, -1, CLAIM_EFFECT_FORGET, "likewise"},
+        {CLAIM_AUTHORIZING, CLAIM_EVENT_QUEUED, CLAIM_REQUESTED, 0,
+                "in the model it is decided once more, and waits"},
+        {CLAIM_WAITING, CLAIM_EVENT_ALLOWED, -1, CLAIM_EFFECT_SAVE,
+                "what binds is written before each device"},
+        {CLAIM_WAITING, CLAIM_EVENT_DENIED, -1, CLAIM_EFFECT_FORGET, "nothing is on record yet"},
+        {CLAIM_WAITING, CLAIM_EVENT_RELEASE, -1, CLAIM_EFFECT_FORGET, "likewise"},
         {CLAIM_RESERVED, CLAIM_EVENT_DEVICE_GONE, -1, CLAIM_EFFECT_REFUSE,
                 "who has the ticket waits for nothing"},
         {CLAIM_BINDING, CLAIM_EVENT_DEVICE_GONE, -1, CLAIM_EFFECT_DEFER,

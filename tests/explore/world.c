@@ -726,9 +726,27 @@ static void release(Steps *s, const World *w, unsigned k, const WorldRules *rule
             (w->claims[k].deferred & 1))
         return;
     to = OWN(what);
-    to->claims[k].refused |=
-            to->claims[k].state == CLAIM_AUTHORIZING || to->claims[k].state == CLAIM_RESERVED;
+    to->claims[k].refused |= to->claims[k].state == CLAIM_AUTHORIZING ||
+            to->claims[k].state == CLAIM_WAITING || to->claims[k].state == CLAIM_RESERVED;
     push(s, to, k, CLAIM_EVENT_RELEASE);
+}
+
+/* The policy allows it, and somebody has it. */
+static bool is_taken(const World *w, unsigned k) {
+    unsigned members = w->claims[k].members;
+
+    return w->permits && !is_free(w, k) && (members & (~w->present | w->unheard)) == 0;
+}
+
+/* Nobody asks for a place in the queue for a reservation. */
+static void wait_in_queue(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
+    World *t;
+
+    if (!rules->queues || w->claims[k].reserving || !is_taken(w, k))
+        return;
+    t = OWN("others have it, and the caller waits in the queue");
+    t->claims[k].asked = 0;
+    push(s, t, k, CLAIM_EVENT_QUEUED);
 }
 
 static void decide(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
@@ -739,6 +757,7 @@ static void decide(Steps *s, const World *w, unsigned k, const WorldRules *rules
     if (possible && rules->asks)
         push(s, OWN("the policy wants a person's answer"), k, CLAIM_EVENT_ASK);
     deny(s, add(s, w, "it is denied", (int) k, possible), k);
+    wait_in_queue(s, w, k, rules);
     redeem(s, w, k);
     leave(s, w, k);
 }
@@ -748,8 +767,22 @@ static void answer(Steps *s, const World *w, unsigned k, const WorldRules *rules
         if (can_be_had(w, k))
             allow(s, OWN("the person says yes"), k);
         deny(s, OWN("the person says no, or too late"), k);
+        wait_in_queue(s, w, k, rules);
     }
     release(s, w, k, rules, "it is released while a person is asked");
+    leave(s, w, k);
+}
+
+/* Its turn may come, and its time may be over. What the order of the queue is, is not in the model. */
+static void take_turn(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
+    bool possible = can_be_had(w, k);
+
+    if (possible)
+        allow(s, OWN("its turn comes"), k);
+    if (possible && rules->asks)
+        push(s, OWN("its turn comes, and the policy wants a person's answer"), k, CLAIM_EVENT_ASK);
+    deny(s, add(s, w, "it has waited too long, or is denied", (int) k, possible), k);
+    release(s, w, k, rules, "it is released while it waits");
     leave(s, w, k);
 }
 
@@ -765,6 +798,9 @@ static void client_step(Steps *s, const World *w, unsigned k, const WorldRules *
         return;
     case CLAIM_AUTHORIZING:
         answer(s, w, k, rules);
+        return;
+    case CLAIM_WAITING:
+        take_turn(s, w, k, rules);
         return;
     case CLAIM_RESERVED:
         if (c->ticket)
@@ -1023,6 +1059,9 @@ static const char *check_at_rest(const World *w, unsigned k) {
     case CLAIM_REQUESTED:
         return c->waiting && !c->asked && !c->charged ? NULL
                                                       : "a request of which nobody waits for the answer";
+    case CLAIM_WAITING:
+        return c->waiting && !c->asked && !c->charged ? NULL
+                                                      : "a place in the queue of which nobody takes the turn";
     case CLAIM_AUTHORIZING:
         return c->waiting && c->asked && !c->charged
                 ? NULL

@@ -87,7 +87,7 @@ typedef struct WorldRules {
     unsigned wishes[N_CLAIMS][4]; /* masks of devices that the clients may request; 0: no further */
     unsigned unplugs;             /* mask of devices that are pulled out and put in */
     bool simple;                  /* clients close everything at once */
-    bool disk_fails, hangs, reserves, asks, policy_changes;
+    bool disk_fails, hangs, reserves, asks, queues, policy_changes;
 } WorldRules;
 
 /* A step is the world's own, or that of one claim. */
