@@ -4,16 +4,10 @@
 
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "client/follow.h"
 #include "client/show.h"
-
-static uint64_t now_usec(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
-}
 
 /* key=value for each property, or only for those in the list. */
 static void print_properties(struct json_object *properties, const char *const *only) {
@@ -38,7 +32,7 @@ static int print_text(const char *event, ObjectKind kind, const char *name, stru
             [OBJECT_CLAIM] = {"state", "devices", "backend", "uid", "command"},
     };
     _cleanup_free_ char *safe = sanitize(name, 256);
-    _cleanup_free_ char *when = show_time((int64_t) now_usec());
+    _cleanup_free_ char *when = show_time((int64_t) clock_usec(CLOCK_REALTIME));
 
     printf("%s %s", when ? when : "-", event);
     if (kind >= 0)
@@ -63,7 +57,7 @@ static struct json_object *json_name(ObjectKind kind, const char *name) {
 static int print_json(const char *event, ObjectKind kind, const char *name, struct json_object *properties) {
     _cleanup_json_ struct json_object *line = json_object_new_object();
 
-    if (!line || json_add(line, "timestamp", json_object_new_uint64(now_usec())) < 0 ||
+    if (!line || json_add(line, "timestamp", json_object_new_uint64(clock_usec(CLOCK_REALTIME))) < 0 ||
             json_add(line, "event", json_object_new_string(event)) < 0)
         return -ENOMEM;
     if (kind >= 0 && json_add(line, "kind", json_object_new_string(object_kind_to_string(kind))) < 0)

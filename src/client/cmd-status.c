@@ -317,6 +317,20 @@ static void show_policy(const Options *o, struct json_object *manager) {
     show_shadow(o, manager);
 }
 
+static void show_stuck(const Options *o, struct json_object *manager) {
+    struct json_object *stuck = json_list(manager, "stuckWorkers");
+
+    for (size_t i = 0; stuck && i < json_object_array_length(stuck); i++) {
+        struct json_object *worker = json_object_array_get_idx(stuck, i);
+        _cleanup_free_ char *since = show_time(json_number(worker, "since"));
+        const char *step = json_text(worker, "step");
+
+        show_fieldf(o, "Hangs", "process %" PRIi64 " since %s (%s%s%s) %s", json_number(worker, "pid"),
+                since ?: "?", json_text(worker, "operation"), *step ? ": " : "", step,
+                json_text(worker, "device"));
+    }
+}
+
 static void show_noiommu(const Options *o, struct json_object *manager) {
     const char *state = json_text(manager, "noiommu");
 
@@ -439,6 +453,7 @@ static int status_manager(VfiodConnection *c, const Options *o, VfiodErrorText *
     if (json_flag(manager.properties, "simulated"))
         show_field(o, "Host", COLOUR_YELLOW, "SIMULATED from a record: no device is handed out");
     show_policy(o, manager.properties);
+    show_stuck(o, manager.properties);
     show_kernel(o, manager.properties);
     show_noiommu(o, manager.properties);
     show_taint(o, manager.properties);

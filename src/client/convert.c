@@ -42,7 +42,9 @@ static const struct {
         {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command"}},
         {"ReservedRegions", {"start", "end", "type"}},
         {"MediatedTypes", {"parent", "type", "name", "deviceApi", "available", "devices"}},
-        {"Figures", {"name", "labels", "value"}}, {"Rules", {"rule", "effect", "file", "line", "predicates"}},
+        {"Figures", {"name", "labels", "value"}},
+        {"StuckWorkers", {"pid", "device", "operation", "step", "since"}},
+        {"Rules", {"rule", "effect", "file", "line", "predicates"}},
         {"iova-ranges", {"start", "end"}}, /* of Capabilities */
 };
 

@@ -331,6 +331,26 @@ static void judge_policy(const DoctorFacts *facts, Findings *f) {
             "'vfioctl vf DEVICE --count N' changes the number.");
 }
 
+static void judge_workers(const DoctorFacts *facts, Findings *f) {
+    struct json_object *stuck = json_list(facts->manager, "stuckWorkers");
+
+    for (size_t i = 0; stuck && i < json_object_array_length(stuck); i++) {
+        struct json_object *worker = json_object_array_get_idx(stuck, i);
+        const char *device = json_text(worker, "device"), *step = json_text(worker, "step");
+        Finding *finding;
+
+        finding = add(f, FINDING_PROBLEM, "worker", "Process %lld of vfiod hangs in the kernel (%s%s%s%s%s).",
+                (long long) json_number(worker, "pid"), json_text(worker, "operation"), *step ? ": " : "",
+                step, *device ? ", " : "", device);
+        set(f, &finding->why,
+                "A program may have the device open, or its driver or the device does not answer. No signal "
+                "ends "
+                "such a process; vfiod goes on when the kernel does.");
+        set(f, &finding->fix, "As root, /proc/%lld/stack and 'journalctl -k' show where the kernel waits.",
+                (long long) json_number(worker, "pid"));
+    }
+}
+
 static void judge_daemon(const DoctorFacts *facts, Findings *f) {
     const char *version;
     Finding *finding;
@@ -352,6 +372,7 @@ static void judge_daemon(const DoctorFacts *facts, Findings *f) {
         set(f, &finding->fix, "Run 'systemctl restart vfiod.service'; claims live through it.");
     }
     judge_policy(facts, f);
+    judge_workers(facts, f);
     if (streq(json_text(facts->manager, "noiommu"), "unavailable")) {
         finding = add(f, FINDING_PROBLEM, "noiommu",
                 "The policy allows devices without an IOMMU, and vfiod has no CAP_SYS_RAWIO.");

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "client/error-text.h"
@@ -110,10 +110,7 @@ int request_check(const VfiodRequest *request, VfiodErrorText *error) {
 }
 
 uint64_t monotonic_usec(void) {
-    struct timespec ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+    return clock_usec(CLOCK_MONOTONIC);
 }
 
 const char *call_tether(const Call *call) {

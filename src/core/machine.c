@@ -41,6 +41,7 @@ static const char *const claim_event_table[_CLAIM_EVENT_MAX] = {
         [CLAIM_EVENT_RECOVERED_ENDED] = "recovered-ended",
         [CLAIM_EVENT_RECOVERED_QUARANTINED] = "recovered-quarantined",
         [CLAIM_EVENT_RECOVERED_RESERVED] = "recovered-reserved",
+        [CLAIM_EVENT_RETURNED] = "returned",
         [CLAIM_EVENT_FORGET] = "forget",
 };
 DEFINE_STRING_TABLE(claim_event, ClaimEvent);
@@ -163,6 +164,7 @@ static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
                         {
                                 [CLAIM_EVENT_RELEASE] = GO(QUARANTINED, 0),
                                 [CLAIM_EVENT_DEVICE_GONE] = GO(RESTORING, SAVE | RESTORE),
+                                [CLAIM_EVENT_RETURNED] = GO(RESETTING, SAVE | RESET),
                                 [CLAIM_EVENT_FORGET] = GO(RESTORING, SAVE | RESTORE),
                         },
 };

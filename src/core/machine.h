@@ -55,7 +55,8 @@ typedef enum ClaimEvent {
                                   */
     CLAIM_EVENT_RECOVERED_QUARANTINED,
     CLAIM_EVENT_RECOVERED_RESERVED,
-    CLAIM_EVENT_FORGET, /* an operator lifts a quarantine, after a look at the device */
+    CLAIM_EVENT_RETURNED, /* what did not come back in time has, and nothing else was wrong */
+    CLAIM_EVENT_FORGET,   /* an operator lifts a quarantine, after a look at the device */
     _CLAIM_EVENT_MAX,
     _CLAIM_EVENT_INVALID = -EINVAL,
 } ClaimEvent;

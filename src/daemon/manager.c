@@ -16,11 +16,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/broker/audit.h"
@@ -303,11 +303,8 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
     Subject by = SUBJECT_NULL;
     Manager *m = userdata;
-    struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
-            (unsigned long long) now.tv_sec * 1000000ULL + (unsigned long long) now.tv_nsec / 1000);
+    (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_usec(CLOCK_MONOTONIC));
     by.uid = si->ssi_uid;
     by.pid = (pid_t) si->ssi_pid;
     m->reloading = true;

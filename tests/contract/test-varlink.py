@@ -13,7 +13,7 @@ from varlink_client import INTERFACE, SERVICE, VarlinkError, VarlinkTestCase
 TYPES = {'s': {'string'}, 'b': {'bool'}, 'y': {'int'}, 'q': {'int'}, 'i': {'int'}, 'u': {'int'}, 't': {'int'},
          'as': {'[]string'}, 'a{sv}': {'[string]object'}, 'o': {'?string', '?int'}, 'ao': {'[]string', '[]int'}, 'a{sb}': {'[string]bool'},
          'aa{sv}': {'[]Taint'}, 'a(us)': {'[]Holder'}, '(ss)': {'AcsPath'}, 'a(tts)': {'[]ReservedRegion'},
-         'a(ssssiao)': {'[]MediatedType'}, 'a(sa{ss}t)': {'[]Figure'}, 'a(sssua{ss})': {'[]Rule'}}
+         'a(ssssiao)': {'[]MediatedType'}, 'a(sa{ss}t)': {'[]Figure'}, 'a(sssua{ss})': {'[]Rule'}, 'a(ussst)': {'[]StuckWorker'}}
 EMITS = 'org.freedesktop.DBus.Property.EmitsChangedSignal'
 
 

@@ -459,8 +459,10 @@ static void report_failure(Steps *s, World *t, unsigned k, bool timed_out) {
     unsigned d = device_at(c);
 
     c->refused = 1;
-    if (timed_out || c->work != WORK_BIND)
+    if (timed_out || c->work != WORK_BIND) {
         set_progress(c, d, MEMBER_BAD);
+        c->timed = (timed_out ? c->timed | BIT(d) : c->timed & ~BIT(d)) & 7;
+    }
     if (c->work != WORK_BIND) {
         next_member(c);
         return;
@@ -475,6 +477,7 @@ static void report_late(Steps *s, const World *w, unsigned k) {
 
     if (w->claims[k].work != WORK_RESET && !has(w->outside[k].lost, d))
         set_late(t, d, w->claims[k].work == WORK_BIND ? LATE_BIND : LATE_RESTORE);
+    t->stuck |= BIT(d) & 7;
     report_failure(s, t, k, /* timed_out= */ true);
 }
 
@@ -497,6 +500,8 @@ static void report_open(Steps *s, const World *w, unsigned k) {
     for (unsigned d = 0; d < N_DEVICES; d++)
         if (has(w->claims[k].members, d))
             set_progress(&t->claims[k], d, MEMBER_BAD);
+    t->claims[k].timed = w->claims[k].members;
+    t->stuck |= w->claims[k].members;
     push(s, t, k, CLAIM_EVENT_WORKER_STUCK);
 }
 
@@ -524,12 +529,15 @@ static void keep_bad(Memory *c) {
     c->dirty = 1;
 }
 
-static void lift(World *t, unsigned k) {
+static void lift(World *t, unsigned k, ClaimEvent event) {
     Memory *c = &t->claims[k];
 
     for (unsigned d = 0; d < N_DEVICES; d++)
         if (has(c->members, d))
             set_progress(c, d, member_lifted(unpack(c->progress, d), /* changed= */ true));
+    c->timed = 0;
+    if (event == CLAIM_EVENT_RETURNED) /* nobody has looked: the reset comes next */
+        return;
     t->outside[k].lifted = 1; /* whoever lifts it has looked at the device, or it is gone */
     t->used &= ~c->members & 7;
 }
@@ -537,6 +545,14 @@ static void lift(World *t, unsigned k) {
 /* All of its devices are known to be gone: nobody will tell once more. */
 static bool is_left_over(const World *w, unsigned k) {
     return (w->claims[k].members & (~w->outside[k].lost | w->unheard)) == 0;
+}
+
+/* stuck_is_over() in stuck.c. */
+static bool stuck_is_over(const World *w, unsigned k) {
+    const Memory *c = &w->claims[k];
+    unsigned bad = bad_members(c);
+
+    return bad != 0 && (bad & ~c->timed) == 0 && (c->members & w->stuck) == 0;
 }
 
 static void feed(Steps *s, World *t, unsigned k, ClaimEvent event, const WorldRules *rules) {
@@ -557,8 +573,8 @@ static void feed(Steps *s, World *t, unsigned k, ClaimEvent event, const WorldRu
         c->deferred |= event == CLAIM_EVENT_RELEASE ? 1 : 2;
         return;
     }
-    if (before == CLAIM_QUARANTINED && transition.next == CLAIM_RESTORING)
-        lift(t, k);
+    if (before == CLAIM_QUARANTINED && transition.next != CLAIM_QUARANTINED)
+        lift(t, k, event);
     c->due = transition.next != before && c->deferred != 0;
     c->effects = transition.effects & 0x1fff;
     if (transition.next == before)
@@ -569,6 +585,8 @@ static void feed(Steps *s, World *t, unsigned k, ClaimEvent event, const WorldRu
         keep_bad(c);
     if (c->state == CLAIM_QUARANTINED && is_left_over(t, k))
         push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
+    else if (c->state == CLAIM_QUARANTINED && before != CLAIM_REQUESTED && stuck_is_over(t, k))
+        push(s, t, k, CLAIM_EVENT_RETURNED);
 }
 
 static void take_event(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
@@ -838,6 +856,18 @@ static void hear_of_removal(Steps *s, const World *w, unsigned d) {
     }
 }
 
+/* The kernel has nothing under way any more. */
+static void hear_of_return(Steps *s, const World *w, unsigned d) {
+    World *t = add(s, w, "the daemon hears that a worker came back", STEP_OF_NOBODY, false);
+
+    t->stuck &= ~BIT(d) & 7;
+    for (unsigned k = 0; k < N_CLAIMS; k++)
+        if (w->claims[k].state == CLAIM_QUARANTINED && has(w->claims[k].members, d) && stuck_is_over(t, k)) {
+            push(s, t, k, CLAIM_EVENT_RETURNED);
+            return;
+        }
+}
+
 static void daemon_steps(Steps *s, const World *w, const WorldRules *rules) {
     for (unsigned k = 0; k < N_CLAIMS; k++)
         if (w->claims[k].busy) {
@@ -849,9 +879,12 @@ static void daemon_steps(Steps *s, const World *w, const WorldRules *rules) {
         if (w->claims[k].task != TASK_NONE)
             report(s, w, k, rules);
     }
-    for (unsigned d = 0; d < N_DEVICES; d++)
+    for (unsigned d = 0; d < N_DEVICES; d++) {
         if (has(w->unheard, d))
             hear_of_removal(s, w, d);
+        if (has(w->stuck, d) && late_of(w, d) == LATE_NONE)
+            hear_of_return(s, w, d);
+    }
 }
 
 /* ---- A crash, and the start after it (recover.c) ---- */
@@ -867,7 +900,7 @@ static void crash(Steps *s, const World *w) {
             set_late(t, device_at(c), c->work == WORK_BIND ? LATE_BIND : LATE_RESTORE);
         clear(t, k);
     }
-    t->up = t->usage = t->unheard = 0;
+    t->up = t->usage = t->unheard = t->stuck = 0;
 }
 
 static void recover(Steps *s, World *t, unsigned k) {

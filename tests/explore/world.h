@@ -46,6 +46,7 @@ typedef struct Memory {
     uint64_t dirty : 1, busy : 1;              /* its events are being handled */
     uint64_t work : 3, index : 2, task : 2;
     uint64_t progress : 9;
+    uint64_t timed : 3; /* of its bad devices, those that the kernel was late with, and nothing else */
     uint64_t charged : 1, asked : 1, waiting : 1, granted : 1, watched : 1, refused : 1;
     uint64_t reserving : 1, ticket : 1;
 } Memory;
@@ -74,7 +75,8 @@ typedef struct World {
     uint32_t present : 3, moved : 3, used : 3, unheard : 3; /* devices; used: not reset since */
     uint32_t late : 6, usage : 2;
     uint32_t up : 1, permits : 1; /* the daemon; the policy */
-    uint32_t spare : 10;
+    uint32_t stuck : 3;           /* devices; the daemon waits for a worker that has not come back */
+    uint32_t spare : 7;
     uint16_t events[N_CLAIMS]; /* up to three that wait */
 } World;
 _Static_assert(sizeof(World) == 32, "a state has a hash over all of its bytes");

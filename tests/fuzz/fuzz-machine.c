@@ -48,7 +48,7 @@ static void check_effects(Model *m, ClaimState before, unsigned effects) {
         m->given = true;
     }
     if (effects & CLAIM_EFFECT_RESET)
-        EXPECT(m->closed && m->recorded);
+        EXPECT(m->recorded && (m->closed || (before == CLAIM_QUARANTINED && !m->given)));
     /* Given and not closed: only a quarantine that a person lifts, or that was pulled out, leads back. */
     if (effects & CLAIM_EFFECT_RESTORE)
         EXPECT(m->recorded && (!m->given || m->closed || before == CLAIM_QUARANTINED));
@@ -61,6 +61,9 @@ static void feed(Model *m, ClaimEvent event) {
     ClaimState before = m->state;
     unsigned deferred;
 
+    /* No worker is late with a device that the client has open: orders begin before it has it, or after. */
+    if (event == CLAIM_EVENT_RETURNED && m->given && !m->closed)
+        return;
     if (t.effects & CLAIM_EFFECT_IMPOSSIBLE) {
         EXPECT(t.next == m->state);
         return;

@@ -134,8 +134,34 @@ class MdevParent:
         self.make = None  # a mediated device of this UUID and type
 
 
+class Sleeper:
+    """A process in the sleep that no signal ends, of which the kernel has no simple one to offer: a tracer holds it up at its
+    exit, so that it can be killed and does not go. By the thread that began it. Not a child of ours: who waits for its end
+    would see the tracer's stops."""
+
+    SEIZE, INTERRUPT, DETACH, TRACE_EXIT, WALL = 0x4206, 0x4207, 17, 0x40, 0x40000000
+    _ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    _ptrace.argtypes, _ptrace.restype = [ctypes.c_long] * 4, ctypes.c_long
+
+    def __init__(self, pid):
+        self.pid = pid
+        self._held = not self._is_child() and self._ptrace(self.SEIZE, pid, 0, self.TRACE_EXIT) == 0
+
+    def _is_child(self):
+        with open(f'/proc/{self.pid}/stat', 'rb') as stat:
+            return int(stat.read().rpartition(b')')[2].split()[1]) == os.getpid()
+
+    def wake(self):
+        if not self._held:
+            return
+        self._ptrace(self.INTERRUPT, self.pid, 0, 0)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, self.WALL)
+        self._ptrace(self.DETACH, self.pid, 0, 0)
+
+
 class Gate:
-    """A write that does not come back until it is let go."""
+    """A write that does not come back until it is let go. A process that is killed meanwhile ends after that."""
 
     def __init__(self, kernel):
         self._kernel = kernel
@@ -148,6 +174,7 @@ class Gate:
         self._open.set()
 
     def pass_through(self):
+        self._kernel.put_to_sleep()
         with self._kernel.changed:
             self.entered += 1
             self._kernel.notify()
@@ -386,6 +413,7 @@ class FakeKernel:
         self.fail_ioctl = {}  # number -> errno, of every file
         self._attached = None  # the device that an address space or a container has
         self.iommu_types = {1, 3}  # what a container offers: VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU
+        self._served = threading.local()
         self._address = os.path.join(root, 'kernel')
         self.netlink = FakeNetlink(self, self._address + '.netlink')
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -454,10 +482,28 @@ class FakeKernel:
         with self.changed:
             self.changed.wait_for(lambda: self._n_served == 0, SETTLE_TIMEOUT)
 
+    # A process whose call a thread serves sleeps in a gate until it has its answer.
+
+    def begin_call(self, connection):
+        """Returns the pid of the process at the other end."""
+        self._served.sleeper = None
+        self._served.pid, = struct.unpack('i8x', connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return self._served.pid
+
+    def put_to_sleep(self):
+        self._served.sleeper = Sleeper(self._served.pid)
+
+    def end_call(self):
+        if self._served.sleeper:
+            self._served.sleeper.wake()
+        self._served.sleeper = None
+
     def _serve(self, connection):
+        self.begin_call(connection)
         try:
             self._answer(connection)
         finally:
+            self.end_call()
             with self.changed:
                 self._n_served -= 1
                 self.changed.notify_all()
@@ -496,6 +542,7 @@ class FakeKernel:
                 error = e.error
             with contextlib.suppress(OSError):  # the writer may have been killed; what it wrote is done nevertheless
                 connection.send(REPLY.pack(result, error, len(answer)) + answer)
+                self.end_call()
                 if verb == VERB_OPEN and not error:
                     connection.recv(1)  # it hangs up when the file is open and locked
             if verb == VERB_OPEN and not error:

@@ -87,10 +87,12 @@ class FakeNetlink:
 
     def _serve(self, connection):
         with connection, contextlib.suppress(OSError):
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            self.peer = struct.unpack('=iII', credentials)[0]
+            self.peer = self.kernel.begin_call(connection)
             while packet := connection.recv(65536):
-                connection.send(self._answer(packet))
+                try:
+                    connection.send(self._answer(packet))
+                finally:
+                    self.kernel.end_call()
 
     def _answer(self, packet):
         _, kind, flags, sequence, _ = NLMSG.unpack_from(packet)

@@ -26,6 +26,7 @@ CONVERT = {
     'aa{sv}': lambda v: dbus.Array([dbus.Dictionary(x, signature='sv') for x in v], signature='a{sv}'),
     'a(us)': lambda v: dbus.Array([dbus.Struct(x, signature='us') for x in v], signature='(us)'),
     'a(tts)': lambda v: dbus.Array([dbus.Struct(x, signature='tts') for x in v], signature='(tts)'),
+    'a(ussst)': lambda v: dbus.Array([dbus.Struct(x, signature='ussst') for x in v], signature='(ussst)'),
 }
 
 
@@ -103,7 +104,7 @@ class MockVfiod(dbus.service.FallbackObject):
     def __init__(self, address, directory):
         self.directory = directory  # a file of each fd's name is made here: that is what the fd is of
         self.objects = {ROOT_PATH: (f'{NAME}.Manager', {
-            'Version': '9.8.7', 'PolicyState': 'loaded', 'PolicyErrors': [], 'PolicyWarnings': [], 'PolicyRules': 3, 'VirtualFunctionsWarnings': dbus.Array([], 's'), 'Devices': 0,
+            'Version': '9.8.7', 'PolicyState': 'loaded', 'PolicyErrors': [], 'PolicyWarnings': [], 'PolicyRules': 3, 'VirtualFunctionsWarnings': dbus.Array([], 's'), 'StuckWorkers': [], 'Devices': 0,
             'Groups': 0, 'Claims': 0, 'Noiommu': 'off', 'Taints': [], 'Kernel': {'iommu': True, 'iommufd': True, 'deviceCdev': True,
                                                  'container': False, 'noiommuSupport': False,
                                                  'noiommuEnabled': False}})}

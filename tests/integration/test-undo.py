@@ -340,8 +340,10 @@ class StuckMemberTest(BadMemberTestCase):
         wait(lambda: claim.state == 'quarantined', 'it is quarantined')
         self.assert_only_the_bad_one_is_kept(claim, 'timed-out')
         gate.let_go()
-        wait(lambda: self.bad.resets == 1, 'the kernel did come back')
-        self.lift(claim)
+        # The kernel did come back. The device is reset anew, since nobody saw the end of the first one.
+        self.wait_gone(claim)
+        self.assertEqual(self.bad.resets, 2)
+        self.assert_untouched(self.before)
 
     def test_a_bind_that_hangs(self):
         gates = self.host.hold_binding(self.bad)
@@ -352,8 +354,42 @@ class StuckMemberTest(BadMemberTestCase):
         claim = harness.Claim(self.c, claims[0], {}, [])
         self.assert_only_the_bad_one_is_kept(claim, 'timed-out')
         gates.let_go()
-        wait(lambda: self.bad.driver == VFIO, 'the kernel did come back')
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_a_reset_that_hangs_and_fails_the_next_time(self):
+        claim = self.c.acquire(*self.devices)
+        gate = self.kernel.hold('reset', self.bad.address)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.kernel.fail('reset', self.bad.address, errno.EIO)
+        gate.let_go()
+        wait(lambda: self.c.device(self.bad)['QuarantineCause'] == 'reset-failed', 'the second reset fails')
+        self.assertEqual(claim.state, 'quarantined')
         self.lift(claim)
+
+    def test_it_comes_back_while_others_are_reset(self):
+        claim = self.c.acquire(*self.devices)
+        late, later = (self.kernel.hold('reset', d.address) for d in self.devices[1:])
+        claim.close()
+        wait(lambda: later.entered, 'the first is given up, and the next one is reset')
+        late.let_go()
+        wait(lambda: self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers') == [], 'the worker has come back')
+        later.let_go()
+        self.wait_gone(claim)
+        self.assertEqual(self.bad.resets, 2)
+        self.assert_untouched(self.before)
+
+    def test_root_was_faster_than_the_kernel(self):
+        claim = self.c.acquire(*self.devices)
+        gate = self.kernel.hold('reset', self.bad.address)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.lift(claim)
+        gate.let_go()
+        wait(lambda: self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers') == [], 'the worker ends')
+        self.assert_untouched(self.before)
+        self.c.acquire(*self.devices).close()
 
 
 class WorkerTest(UndoTestCase):
@@ -392,12 +428,12 @@ class WorkerTest(UndoTestCase):
         wait(lambda: gate.entered, 'the bind plan is in its middle')
         workers = [os.pidfd_open(pid) for pid in self.workers()]
         self.daemon.kill()
-        for fd in workers:
-            self.assertTrue(select.select([fd], [], [], harness.WAIT_TIMEOUT)[0], 'it ends with the daemon')
-            os.close(fd)
         wait(lambda: answer.done, 'the caller hears of it')
         done = len(self.kernel.writes)
         gate.let_go()
+        for fd in workers:
+            self.assertTrue(select.select([fd], [], [], harness.WAIT_TIMEOUT)[0], 'it ends with the daemon')
+            os.close(fd)
         wait(lambda: not self.nic.driver, 'the kernel has ended the step that was under way')
         self.assertEqual(len(self.kernel.writes), done)
         self.start()

@@ -175,6 +175,13 @@ static void test_the_daemon(void **state) {
     assert_finding(&facts, FINDING_WARNING, "virtual-functions", "0 and not 8", NULL, "vfioctl vf");
 
     facts = healthy();
+    set_json(&facts.manager,
+            MANAGER(", \"stuckWorkers\": [{\"pid\": 818, \"device\": \"pci:0000:06:00.0\", "
+                    "\"operation\": \"restore\", \"step\": \"unbind\", \"since\": 1}]"));
+    assert_finding(&facts, FINDING_PROBLEM, "worker",
+            "818 of vfiod hangs in the kernel (restore: unbind, pci:", "No signal ends", "/proc/818/stack");
+
+    facts = healthy();
     set_json(&facts.manager, MANAGER(", \"noiommu\": \"unavailable\""));
     assert_finding(&facts, FINDING_PROBLEM, "noiommu", "CAP_SYS_RAWIO", NULL, "vfiod-noiommu.conf");
 

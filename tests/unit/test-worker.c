@@ -30,7 +30,8 @@ typedef struct World {
     int worker;     /* the worker's end of its socket; ours */
     pid_t process;  /* that has the pidfd of the worker */
     WorkerTask *task;
-    unsigned n_done, n_steps;
+    unsigned n_done, n_steps, n_stuck, n_returned;
+    WorkerStuck stuck; /* as last told */
     int32_t error;
     struct stat got; /* of the first fd that came */
 } World;
@@ -89,16 +90,27 @@ static void on_step(void *userdata, const WorkerResult *result) {
     ((World *) userdata)->n_steps++;
 }
 
+static void on_stuck(void *userdata, const WorkerStuck *stuck, bool returned) {
+    World *w = userdata;
+
+    assert_int_equal(w->n_done, 1); /* its caller was told before */
+    w->n_stuck += !returned;
+    w->n_returned += returned;
+    w->stuck = *stuck;
+}
+
 /* A pool with one order on its way to the worker, whose end of the socket we have. */
-static int begin(void **state) {
-    const WorkerOrder order = {.operation = WORKER_MDEV_TYPES};
+static int begin_within(void **state, uint64_t timeout_usec) {
+    static const WorkerOrder order = {
+            .operation = WORKER_RESET, .item.name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6}};
     World *w = calloc(1, sizeof(*w));
 
     assert_non_null(w);
     assert_int_equal(sd_event_new(&w->event), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, w->spawner), 0);
     assert_int_equal(worker_pool_new(w->event, w->spawner[0], &w->pool), 0);
-    assert_int_equal(worker_submit(w->pool, &order, 3600 * UINT64_C(1000000),
+    worker_pool_watch_stuck(w->pool, on_stuck, w);
+    assert_int_equal(worker_submit(w->pool, &order, timeout_usec,
                              &(WorkerCaller){on_done, on_step, w, &w->task, NULL}),
             0);
     w->worker = take_socket(w->spawner[1]);
@@ -111,6 +123,14 @@ static int begin(void **state) {
     assert_true(w->process > 0);
     *state = w;
     return 0;
+}
+
+static int begin(void **state) {
+    return begin_within(state, 3600 * UINT64_C(1000000));
+}
+
+static int begin_impatiently(void **state) {
+    return begin_within(state, 200000);
 }
 
 static int end(void **state) {
@@ -227,6 +247,40 @@ static void test_a_worker_that_dies(void **state) {
     assert_int_equal(w->error, -ECONNRESET);
 }
 
+static int count(void *userdata, const WorkerStuck *stuck) {
+    (*(unsigned *) userdata)++;
+    return 0;
+}
+
+/* The process that has its pidfd can be killed, other than one that sleeps in the kernel: so it is stuck for
+ * a moment. */
+static void test_a_worker_that_is_late(void **state) {
+    World *w = *state;
+    unsigned n = 0;
+
+    send_pidfd(w);
+    send_packet(w->worker, &(WorkerResult){.step = DRIVER_STEP_RESET}, sizeof(WorkerResult), -EBADF);
+    while (w->n_stuck == 0)
+        assert_true(sd_event_run(w->event, 30 * UINT64_C(1000000)) > 0);
+    assert_int_equal(w->error, -ETIMEDOUT);
+    assert_int_equal(w->stuck.pid, w->process);
+    assert_int_equal(w->stuck.operation, WORKER_RESET);
+    assert_int_equal(w->stuck.step, DRIVER_STEP_RESET);
+    assert_true(w->stuck.has_device && w->stuck.device.pci_bus == 6);
+    assert_true(w->stuck.since_usec > 0);
+    if (w->n_returned == 0) {
+        assert_int_equal(worker_pool_n_stuck(w->pool), 1);
+        assert_int_equal(worker_pool_foreach_stuck(w->pool, count, &n), 0);
+        assert_int_equal(n, 1);
+    }
+    while (w->n_returned == 0)
+        assert_true(sd_event_run(w->event, 30 * UINT64_C(1000000)) > 0);
+    assert_int_equal(worker_pool_n_stuck(w->pool), 0);
+    assert_int_equal(w->n_stuck + w->n_returned, 2);
+    assert_int_equal(w->stuck.pid, w->process);
+    assert_int_equal(w->n_done, 1);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void) {
@@ -238,6 +292,7 @@ int main(void) {
             TEST(test_a_message_of_another_size),
             TEST(test_a_worker_that_was_never_started),
             TEST(test_a_worker_that_dies),
+            cmocka_unit_test_setup_teardown(test_a_worker_that_is_late, begin_impatiently, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

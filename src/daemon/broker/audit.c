@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rate-limit.h"
 #include "base/str.h"
@@ -403,6 +404,31 @@ void audit_vf_count(const Subject *by, const DeviceName *device, uint32_t count)
             subject_describe(by, who), device_name_format(device, name), count);
     record_operator(
             by, "set-virtual-functions", NULL, name, message ?: "The number of virtual functions is changed");
+}
+
+void audit_stuck(const WorkerStuck *stuck, bool returned) {
+    const char *step = stuck->step < 0 ? NULL : driver_step_to_string(stuck->step);
+    char device[DEVICE_NAME_MAX] = "", pid[16], seconds[24];
+    _cleanup_free_ char *what = NULL, *message = NULL;
+    uint64_t now = clock_usec(CLOCK_REALTIME);
+
+    if (stuck->has_device)
+        device_name_format(&stuck->device, device);
+    (void) snprintf(pid, sizeof(pid), "%d", (int) stuck->pid);
+    (void) snprintf(seconds, sizeof(seconds), "%" PRIu64,
+            now > stuck->since_usec ? (now - stuck->since_usec) / 1000000 : 0);
+    what = format_string("%s%s%s%s%s", worker_operation_to_string(stuck->operation), step ? ": " : "",
+            step ?: "", *device ? ", " : "", device);
+    message = returned
+            ? format_string("The kernel has let worker %s go after %s s (%s)", pid, seconds, what ?: "?")
+            : format_string(
+                      "Worker %s hangs in the kernel since %s s (%s). /proc/%s/stack says where, to root.",
+                      pid, seconds, what ?: "?", pid);
+    log_record(returned ? LOG_NOTICE : LOG_WARNING,
+            returned ? VFIOD_MESSAGE_WORKER_RETURNED : VFIOD_MESSAGE_WORKER_HANGS,
+            message ?: "A worker hangs", "VFIOD_WORKER", pid, "VFIOD_OPERATION",
+            worker_operation_to_string(stuck->operation), "VFIOD_STEP", step, "VFIOD_DEVICES",
+            *device ? device : NULL, NULL);
 }
 
 void audit_quarantined(Audit *a, const Claim *c) {

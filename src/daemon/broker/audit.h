@@ -10,6 +10,7 @@
 
 #include "core/claim.h"
 #include "core/subject.h"
+#include "daemon/kernel/worker.h"
 
 typedef struct Audit Audit;
 
@@ -33,6 +34,8 @@ void audit_ended(Audit *a, const Claim *c);
 void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, const Verdict *real,
         const Verdict *shadow);
 /* Not limited: each needs a person. */
+/* A worker did not come back from the kernel, or did after all. */
+void audit_stuck(const WorkerStuck *stuck, bool returned);
 void audit_quarantined(Audit *a, const Claim *c);
 /* Before it happens. Silent when users give back what is theirs. */
 void audit_released(const Claim *c, const Subject *by);

@@ -45,6 +45,7 @@ static uint32_t group_index(const Plan *plan, const PlanMember *m) {
 static int open_compat(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     WorkerOrder order = {.operation = WORKER_OPEN_COMPAT,
+            .item.name = plan->members[0].name,
             .keep = true,
             .n_groups = (uint32_t) plan->n_groups,
             .n_devices = (uint32_t) plan->n_claimed};
@@ -71,7 +72,9 @@ static int ask_compat_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
 
     if (index > 0)
         return -ERANGE;
-    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS, .n_groups = (uint32_t) plan->n_groups};
+    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS,
+            .item.name = plan->members[0].name,
+            .n_groups = (uint32_t) plan->n_groups};
     for (size_t i = 0; i < plan->n_groups; i++)
         order->groups[i] = plan->groups[i];
     group_files_order(j, order);

@@ -45,7 +45,9 @@ static int open_groups(ClaimRun *j) {
 
     if (plan->n_groups == 0) /* the client has the files of all of them */
         return backend_check_groups(j) < 0 ? -ENODEV : 1;
-    order = (WorkerOrder){.operation = WORKER_OPEN_GROUPS, .n_groups = (uint32_t) plan->n_groups};
+    order = (WorkerOrder){.operation = WORKER_OPEN_GROUPS,
+            .item.name = plan->members[0].name,
+            .n_groups = (uint32_t) plan->n_groups};
     for (size_t i = 0; i < plan->n_groups; i++) {
         order.groups[i] = plan->groups[i];
         r = drain_watch(j, vfio_group_path(plan->groups[i], path));
@@ -68,7 +70,9 @@ static int ask_groups_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
 
     if (index > 0)
         return -ERANGE;
-    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS, .n_groups = (uint32_t) plan->n_groups};
+    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS,
+            .item.name = plan->members[0].name,
+            .n_groups = (uint32_t) plan->n_groups};
     for (size_t i = 0; i < plan->n_groups; i++)
         order->groups[i] = plan->groups[i];
     return 0;

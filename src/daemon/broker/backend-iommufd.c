@@ -86,8 +86,8 @@ static bool is_counted(const Plan *plan, int group) {
 /* A program that has the file of a group open keeps the client from binding its device, and nothing else
  * shows that. */
 static int open_iommufd(ClaimRun *j) {
-    WorkerOrder order = {.operation = WORKER_PROBE_GROUPS};
     const Plan *plan = &j->claim.plan;
+    WorkerOrder order = {.operation = WORKER_PROBE_GROUPS, .item.name = plan->members[0].name};
     GroupWatch *groups = j->broker->groups;
     char path[VFIO_NODE_MAX];
     int r;
@@ -148,7 +148,7 @@ static int ask_group_of(const ClaimRun *j, const PlanMember *m, WorkerOrder *ord
         return 1;
     if (!drain_is_sure(j))
         return -ENOTRECOVERABLE;
-    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS, .n_groups = 1};
+    *order = (WorkerOrder){.operation = WORKER_PROBE_GROUPS, .item.name = m->name, .n_groups = 1};
     order->groups[0] = m->group;
     return 0;
 }

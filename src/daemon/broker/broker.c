@@ -2,8 +2,8 @@
 #include "daemon/broker/broker.h"
 
 #include <stdio.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -13,6 +13,7 @@
 #include "daemon/broker/caps-store.h"
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/reservation.h"
+#include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
 #include "daemon/broker/vf-declared.h"
@@ -65,6 +66,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
         r = worker_pool_new(event, config->spawner, &e->lookers);
     if (r >= 0)
         r = worker_pool_new(event, config->spawner, &e->setters);
+    if (r >= 0)
+        stuck_watch(e);
     if (r >= 0)
         r = surveyor_new(event, inventory, e->lookers, config->simulated ? NULL : config->state_directory,
                 e->config.worker_timeout_usec, &e->surveyor);
@@ -190,10 +193,7 @@ void broker_settle(Broker *e) {
 /* ---- the door ---- */
 
 uint64_t broker_now_usec(void) {
-    struct timespec ts;
-
-    (void) clock_gettime(CLOCK_REALTIME, &ts);
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+    return clock_usec(CLOCK_REALTIME);
 }
 
 const Device *broker_find_asked(Broker *e, const DeviceName *name, Device *template) {

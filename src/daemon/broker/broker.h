@@ -16,6 +16,7 @@
 #include "daemon/broker/host-source.h"
 #include "daemon/broker/surveyor.h"
 #include "daemon/kernel/sriov.h"
+#include "daemon/kernel/worker.h"
 
 typedef struct Broker Broker;
 
@@ -190,6 +191,9 @@ typedef void (*vf_done_t)(void *userdata, const Refusal *refusal);
  * broker_forget_caller() was; or refused. */
 int broker_set_vf_count(
         Broker *e, const VfWish *wish, const Subject *by, vf_done_t done, void *userdata, Refusal *refusal);
+
+/* Workers that did not come back from the kernel. A non-zero return of visit ends it. */
+int broker_foreach_stuck(Broker *e, int (*visit)(void *userdata, const WorkerStuck *stuck), void *userdata);
 
 const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);

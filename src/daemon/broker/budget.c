@@ -2,7 +2,8 @@
 #include "daemon/broker/budget.h"
 
 #include <stdlib.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 #define SECOND UINT64_C(1000000)
 
@@ -79,10 +80,7 @@ uint64_t budget_n_refused(const Budget *b, BudgetLimit limit) {
 }
 
 uint64_t budget_now(void) {
-    struct timespec ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t) ts.tv_sec * SECOND + (uint64_t) ts.tv_nsec / 1000;
+    return clock_usec(CLOCK_MONOTONIC);
 }
 
 Budget *budget_new(const BudgetLimits *limits) {

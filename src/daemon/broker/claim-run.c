@@ -11,6 +11,7 @@
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
+#include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/waiting.h"
 #include "daemon/kernel/memlock.h"
@@ -297,14 +298,15 @@ static void step(ClaimRun *j, ClaimEvent fed) {
     }
     deferred = t.next != j->claim.state ? j->deferred : 0;
     note_end(j, event, t.next);
-    if (j->claim.state == CLAIM_QUARANTINED && t.next == CLAIM_RESTORING)
+    if (j->claim.state == CLAIM_QUARANTINED && t.next != CLAIM_QUARANTINED)
         claim_work_lift(j);
     set_state(j, t.next);
     run_effects(j, t.effects);
     if (t.next == CLAIM_QUARANTINED && !j->left_over && is_left_over(j)) {
         j->left_over = true;
         claim_run_push(j, CLAIM_EVENT_DEVICE_GONE);
-    }
+    } else if (t.next == CLAIM_QUARANTINED && event != CLAIM_EVENT_RECOVERED_QUARANTINED && stuck_is_over(j))
+        claim_run_push(j, CLAIM_EVENT_RETURNED);
     if (deferred == 0)
         return;
     j->deferred &= ~deferred;

@@ -3,9 +3,9 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/fields.h"
 #include "base/log.h"
@@ -32,13 +32,6 @@ struct Ledger {
     TaintList list;
     TaintList found; /* room for the next look */
 };
-
-static uint64_t now_usec(clockid_t clock) {
-    struct timespec ts;
-
-    (void) clock_gettime(clock, &ts);
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
 
 /* ---- the file ---- */
 
@@ -120,7 +113,7 @@ static void load(Ledger *l) {
 /* ---- new entries ---- */
 
 static bool admit_line(Ledger *l) {
-    uint64_t now = now_usec(CLOCK_MONOTONIC);
+    uint64_t now = clock_usec(CLOCK_MONOTONIC);
 
     if (now - l->minute_usec > MINUTE_USEC) {
         if (l->lines > LINES_PER_MINUTE)
@@ -208,7 +201,7 @@ static bool add_found(Ledger *l) {
         if (find(&l->list, t))
             continue;
         if (t->since_usec == 0)
-            t->since_usec = now_usec(CLOCK_REALTIME);
+            t->since_usec = clock_usec(CLOCK_REALTIME);
         append(&l->list, t);
         record_new(l, t);
         any = true;
@@ -219,7 +212,7 @@ static bool add_found(Ledger *l) {
 void ledger_look_now(Ledger *l) {
     bool any;
 
-    l->looked_usec = now_usec(CLOCK_MONOTONIC);
+    l->looked_usec = clock_usec(CLOCK_MONOTONIC);
     l->found.n = l->found.more = 0;
     taint_reader_read(&l->found, l->is_granted, l->userdata);
     any = drop_gone(l);
@@ -229,7 +222,7 @@ void ledger_look_now(Ledger *l) {
 }
 
 void ledger_look(Ledger *l) {
-    if (now_usec(CLOCK_MONOTONIC) - l->looked_usec >= LOOK_INTERVAL_USEC)
+    if (clock_usec(CLOCK_MONOTONIC) - l->looked_usec >= LOOK_INTERVAL_USEC)
         ledger_look_now(l);
 }
 

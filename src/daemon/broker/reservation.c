@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 #include <sys/random.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "core/device-kind.h"
 
@@ -12,13 +12,6 @@
 #define REASONS_MAX 8U /* that the sentence of a refusal has */
 #define USEC_PER_SEC UINT64_C(1000000)
 #define SLICE_USEC UINT64_C(2000) /* of the loop at a time */
-
-static uint64_t boottime_now(void) {
-    struct timespec ts;
-
-    (void) clock_gettime(CLOCK_BOOTTIME, &ts);
-    return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
-}
 
 /* ---- Asking for one ---- */
 
@@ -301,7 +294,7 @@ void reservation_give_ticket(ClaimRun *j) {
     Claim *c = &j->claim;
     int r;
 
-    c->deadline_usec = boottime_now() + j->ttl_usec;
+    c->deadline_usec = clock_usec(CLOCK_BOOTTIME) + j->ttl_usec;
     c->until_usec = broker_now_usec() + j->ttl_usec;
     r = claim_run_flush(j);
     if (r >= 0)
@@ -329,7 +322,7 @@ int reservation_find(
     memcpy(id, request->ticket, sizeof(id) - 1);
     j = claims_find(e, id);
     if (!j || j->claim.state != CLAIM_RESERVED || !claim_has_ticket(&j->claim, request->ticket) ||
-            j->claim.deadline_usec <= boottime_now())
+            j->claim.deadline_usec <= clock_usec(CLOCK_BOOTTIME))
         return refuse(refusal, VFIOD_ERROR_TICKET_INVALID, NULL,
                 "the ticket is not valid: it was redeemed or cancelled, it has expired, its device has gone, "
                 "or "

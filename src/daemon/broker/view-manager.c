@@ -304,6 +304,38 @@ static int put_functions_warnings(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
+static int put_stuck_worker(void *userdata, const WorkerStuck *stuck) {
+    const ViewSink *out = userdata;
+    char device[DEVICE_NAME_MAX] = "";
+    int r;
+
+    if (stuck->has_device)
+        device_name_format(&stuck->device, device);
+    r = view_open(out, 'r', "ussst");
+    if (r >= 0)
+        r = view_number(out, 'u', (uint64_t) stuck->pid);
+    if (r >= 0)
+        r = view_text(out, device);
+    if (r >= 0)
+        r = view_text(out, worker_operation_to_string(stuck->operation));
+    if (r >= 0)
+        r = view_text(out, stuck->step < 0 ? "" : driver_step_to_string(stuck->step));
+    if (r >= 0)
+        r = view_number(out, 't', stuck->since_usec);
+    if (r >= 0)
+        r = view_close(out);
+    return MIN(r, 0);
+}
+
+static int put_stuck_workers(const ViewQuery *q, const ViewSink *out) {
+    int r;
+
+    r = view_open(out, 'a', "(ussst)");
+    if (r >= 0)
+        r = broker_foreach_stuck(q->host->broker, put_stuck_worker, (void *) out);
+    return r < 0 ? r : view_close(out);
+}
+
 static int put_mediated_type(const MdevType *t, const ViewSink *out) {
     int r;
 
@@ -372,6 +404,8 @@ const ViewField view_manager_fields[] = {
         {"Noiommu", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_noiommu},
         {"Taints", "aa{sv}", VIEW_INVALIDATED, VIEW_FOR_ALL, put_taints},
         {"VirtualFunctionsWarnings", "as", VIEW_SILENT, VIEW_FOR_OPERATOR, put_functions_warnings},
+        {"StuckWorkers", "a(ussst)", VIEW_SILENT, VIEW_FOR_OPERATOR, put_stuck_workers, 0,
+                "pid device operation step since"},
         {"MediatedTypes", "a(ssssiao)", VIEW_COSTLY, VIEW_FOR_ALL, put_mediated_types, DEVICE_FACT_MDEV_TYPES,
                 "parent type name deviceApi available devices"},
         {"Figures", "a(sa{ss}t)", VIEW_COSTLY, VIEW_FOR_ALL, view_put_figures,

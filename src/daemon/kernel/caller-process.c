@@ -18,9 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "core/cgroup.h"
 #include "core/host-tables.h"
@@ -220,10 +220,7 @@ void process_reader_read(ProcessReader *r, Subject *s, uint64_t latest_start_use
 }
 
 uint64_t process_reader_now(void) {
-    struct timespec t;
-
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+    return clock_usec(CLOCK_BOOTTIME);
 }
 
 uint64_t process_reader_next_serial(void) {

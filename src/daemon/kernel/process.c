@@ -24,7 +24,7 @@ bool process_has_ended(int pidfd) {
 }
 
 /* -1: the process was waited for; 0: it is in no pid namespace that we see. */
-static int number_of(int pidfd, pid_t *ret) {
+int process_number(int pidfd, pid_t *ret) {
     _cleanup_free_ char *text = NULL;
     const char *line;
     char path[40];
@@ -51,7 +51,7 @@ int process_open_again(int pidfd, int *ret) {
     pid_t pid;
     int r;
 
-    r = number_of(pidfd, &pid);
+    r = process_number(pidfd, &pid);
     if (r >= 0)
         r = open_number(pid, &fd);
     if (r < 0)
@@ -94,7 +94,7 @@ static int read_of(int pidfd, const char *name, char **ret) {
     pid_t pid;
     int r;
 
-    r = number_of(pidfd, &pid);
+    r = process_number(pidfd, &pid);
     if (r < 0)
         return r;
     (void) snprintf(path, sizeof(path), "/proc/%d/%s", (int) pid, name);

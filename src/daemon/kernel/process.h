@@ -17,6 +17,8 @@ int process_open_again(int pidfd, int *ret);
 int process_open(pid_t pid, uint64_t id, int *ret);
 
 bool process_has_ended(int pidfd);
+/* 0; -ESRCH: it has ended and was waited for, or it is in no pid namespace that we see. */
+int process_number(int pidfd, pid_t *ret);
 /* Is it of this user, and nobody else's: real, effective and saved? 0; -EACCES: not; -ESRCH: it has ended. */
 int process_check_user(int pidfd, uid_t uid);
 /* The path of its control group in the unified hierarchy, as /proc shows it. 0; -ENODATA: it has none there;

@@ -13,12 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "core/device-kind.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/kernel/mdev.h"
+#include "daemon/kernel/process.h"
 #include "daemon/kernel/spawner.h"
 #include "daemon/kernel/vfio-caps.h"
 #include "daemon/kernel/vfio.h"
@@ -29,6 +31,28 @@
 #define WORKER_FD 3
 #define TOKEN_LOOKS 10U
 #define TOKEN_LOOK_USEC 100000U
+
+static const char *const worker_operation_table[_WORKER_OPERATION_MAX] = {
+        [WORKER_BIND] = "bind",
+        [WORKER_RESTORE] = "restore",
+        [WORKER_RESET] = "reset",
+        [WORKER_OPEN_GROUPS] = "open-groups",
+        [WORKER_OPEN_NOIOMMU] = "open-noiommu",
+        [WORKER_OPEN_NODES] = "open-nodes",
+        [WORKER_OPEN_COMPAT] = "open-compat",
+        [WORKER_SURVEY] = "survey",
+        [WORKER_RECYCLE] = "recycle",
+        [WORKER_PROBE_GROUPS] = "probe-groups",
+        [WORKER_PROBE_NODES] = "probe-nodes",
+        [WORKER_FIND_HOLDERS] = "find-holders",
+        [WORKER_SRIOV] = "set-virtual-functions",
+        [WORKER_MDEV_TYPES] = "read-mediated-types",
+        [WORKER_VF_LOOK] = "read-network",
+        [WORKER_VF_SET] = "set-network",
+        [WORKER_VF_RESTORE] = "restore-network",
+        [WORKER_VF_TOKEN] = "set-vf-token",
+};
+DEFINE_STRING_TABLE(worker_operation, WorkerOperation);
 
 /* ---- the worker's side ---- */
 
@@ -464,7 +488,8 @@ struct Worker {
     int pidfd, socket;
     sd_event_source *io, *exit, *deadline;
     uint64_t timeout_usec;
-    WorkerTask *task; /* owned; NULL while idle or stuck; stays while the worker keeps a copy for it */
+    WorkerStuck order; /* what it does, should it get stuck; pid is unknown until then */
+    WorkerTask *task;  /* owned; NULL while idle or stuck; stays while the worker keeps a copy for it */
     bool stuck;
     bool outdated;           /* gets no further task */
     bool keeps;              /* a copy of what it opens, until it ends */
@@ -476,6 +501,8 @@ struct WorkerPool {
     sd_event *event;
     int spawner; /* borrowed; -EBADF: we start them */
     Worker *workers;
+    worker_stuck_t stuck_changed; /* NULL: nobody wants to know */
+    void *stuck_userdata;
 };
 
 static void drop_fds(Worker *w) {
@@ -562,6 +589,8 @@ static void take_step(Worker *w, const WorkerResult *result) {
 
     if (w->deadline)
         (void) sd_event_source_set_time_relative(w->deadline, w->timeout_usec);
+    w->order.step = result->step;
+    w->order.since_usec = clock_usec(CLOCK_REALTIME);
     if (caller && caller->step)
         caller->step(caller->userdata, result);
 }
@@ -636,6 +665,11 @@ static int on_readable(sd_event_source *s, int fd, uint32_t events, void *userda
     return 0;
 }
 
+static void tell_stuck(const WorkerPool *p, const WorkerStuck *stuck, bool returned) {
+    if (p->stuck_changed)
+        p->stuck_changed(p->stuck_userdata, stuck, returned);
+}
+
 /* Is the answer there already, and only we were late? */
 static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
     Worker *w = userdata;
@@ -652,19 +686,27 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
     }
     w->stuck = true;
+    if (process_number(w->pidfd, &w->order.pid) < 0)
+        w->order.pid = 0;
     retire(w);
     fail_task(w, -ETIMEDOUT);
+    tell_stuck(w->pool, &w->order, false);
     return 0;
 }
 
 static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     Worker *w = userdata;
+    const WorkerStuck order = w->order;
+    WorkerPool *pool = w->pool;
+    bool stuck = w->stuck;
     siginfo_t info;
 
     (void) waitid(P_PIDFD, (id_t) w->pidfd, &info, WEXITED | WNOHANG);
     while (w->task && receive(w) > 0)
         ;
     give_up(w);
+    if (stuck)
+        tell_stuck(pool, &order, true);
     return 0;
 }
 
@@ -759,6 +801,15 @@ static int find_worker(WorkerPool *p, const WorkerOrder *order, uint64_t timeout
     return r;
 }
 
+/* What its device is called when it gets stuck. */
+static WorkerStuck describe_order(const WorkerOrder *order) {
+    return (WorkerStuck){.operation = order->operation,
+            .step = _DRIVER_STEP_INVALID,
+            .device = order->operation == WORKER_VF_TOKEN ? order->devices[0] : order->item.name,
+            .has_device = order->operation != WORKER_FIND_HOLDERS && order->operation != WORKER_MDEV_TYPES,
+            .since_usec = clock_usec(CLOCK_REALTIME)};
+}
+
 int worker_submit(
         WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, const WorkerCaller *caller) {
     _cleanup_free_ WorkerTask *task = malloc(sizeof(*task));
@@ -772,6 +823,7 @@ int worker_submit(
     if (r < 0)
         return r;
     w->timeout_usec = timeout_usec;
+    w->order = describe_order(order);
     w->keeps = order->keep;
     task->worker = w;
     *caller->task = w->task = TAKE_PTR(task);
@@ -807,6 +859,21 @@ unsigned worker_pool_n_stuck(const WorkerPool *p) {
     for (const Worker *w = p->workers; w; w = w->next)
         n += w->stuck;
     return n;
+}
+
+int worker_pool_foreach_stuck(
+        const WorkerPool *p, int (*visit)(void *userdata, const WorkerStuck *stuck), void *userdata) {
+    int r = 0;
+
+    for (const Worker *w = p->workers; w && r == 0; w = w->next)
+        if (w->stuck)
+            r = visit(userdata, &w->order);
+    return r;
+}
+
+void worker_pool_watch_stuck(WorkerPool *p, worker_stuck_t changed, void *userdata) {
+    p->stuck_changed = changed;
+    p->stuck_userdata = userdata;
 }
 
 int worker_pool_new(sd_event *event, int spawner, WorkerPool **ret) {

@@ -39,6 +39,7 @@ typedef enum WorkerOperation {
     WORKER_VF_TOKEN,     /* vfio_set_token() of the item */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
+DECLARE_STRING_TABLE(worker_operation, WorkerOperation); /* "bind", "restore", "open-groups", ... */
 
 #define MDEV_SILENT_MAX 8U
 
@@ -131,6 +132,24 @@ void worker_task_move(WorkerTask **from, WorkerTask **to);
 void worker_pool_renew(WorkerPool *p);
 /* Workers whose deadline passed and that are still in the kernel. */
 unsigned worker_pool_n_stuck(const WorkerPool *p);
+
+/* One of them. */
+typedef struct WorkerStuck {
+    pid_t pid; /* 0: unknown */
+    WorkerOperation operation;
+    DriverStep step;   /* the last that it has begun; negative: it has none, or did not say */
+    DeviceName device; /* of the order's item, when has_device */
+    bool has_device;
+    uint64_t since_usec; /* CLOCK_REALTIME: when it began that */
+} WorkerStuck;
+
+/* A non-zero return of visit ends it. */
+int worker_pool_foreach_stuck(
+        const WorkerPool *p, int (*visit)(void *userdata, const WorkerStuck *stuck), void *userdata);
+/* changed is called when a worker gets stuck, after the caller of its order was told, and when the kernel has
+ * let one go. */
+typedef void (*worker_stuck_t)(void *userdata, const WorkerStuck *stuck, bool returned);
+void worker_pool_watch_stuck(WorkerPool *p, worker_stuck_t changed, void *userdata);
 
 /* The program of a worker: serves orders on fd 3 until it is closed. Returns an exit status. */
 int worker_main(void);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Workers that did not come back from the kernel in time. Their devices are in quarantine. When the kernel
+ * lets a worker go after all, and nothing else is wrong with the devices of its claim, they are reset and put
+ * back like those of any other claim: nobody needs to lift that quarantine. */
+
+#include "daemon/broker/claims.h"
+
+void stuck_watch(Broker *e);
+/* Of a claim in quarantine: a worker was late, has come back, and nothing else is wrong. */
+bool stuck_is_over(const ClaimRun *j);
