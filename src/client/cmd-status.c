@@ -31,6 +31,8 @@ static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *owner = show_owner(json_number(claim, "uid"));
     _cleanup_free_ char *since = show_time(json_number(claim, "since"));
     int64_t reserved = json_number(claim, "reservedUntil"), position = json_number(claim, "queuePosition");
+    int64_t evict_at = json_number(claim, "evictAt");
+    _cleanup_free_ char *by = evict_at > 0 ? show_time(evict_at) : NULL;
     _cleanup_free_ char *until = reserved > 0 ? show_time(reserved) : NULL;
     _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
     const char *state = json_text(claim, "state");
@@ -53,6 +55,9 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "Reason", COLOUR_NONE, json_text(claim, "reason"));
     show_field(o, "Since", COLOUR_NONE, since);
     show_field(o, "Reserved", COLOUR_NONE, until);
+    if (evict_at > 0)
+        show_fieldf(o, "Evicted", "by %s, %s%s%s", by ?: "?", json_text(claim, "eviction"),
+                *json_text(claim, "evictReason") ? ": " : "", json_text(claim, "evictReason"));
     if (position > 0)
         show_fieldf(o, "Position", "%" PRIi64 " in the queue", position);
     show_holders(o, claim);

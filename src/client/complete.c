@@ -70,6 +70,7 @@ static const Values verb_arguments[] = {
         {"reserve", "class:ethernet class:nvme class:display class: tag:", SOURCE_DEVICES},
         {"release", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
         {"transfer", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
+        {"evict", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
         {"vf", .sources = SOURCE_DEVICES},
         {"pin", .sources = SOURCE_DEVICES},
         {"import", .sources = SOURCE_FILES},

@@ -77,6 +77,16 @@ static int append_reservation(sd_bus_message *m, const Call *call) {
     return r;
 }
 
+static int append_eviction(sd_bus_message *m, const Call *call) {
+    int r = append_option(m, "reason", call->reason);
+
+    if (r >= 0 && call->in_sec >= 0 && !call->cancel)
+        r = sd_bus_message_append(m, "{sv}", "in", "t", (uint64_t) call->in_sec);
+    if (r >= 0 && call->cancel)
+        r = sd_bus_message_append(m, "{sv}", "cancel", "b", 1);
+    return r;
+}
+
 static int append_devices(sd_bus_message *m, const VfiodRequest *request) {
     int r;
 
@@ -109,6 +119,10 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = append_reservation(m, call);
     if (r >= 0 && call->method == METHOD_EXPLAIN)
         r = append_option(m, "claim", call->claim);
+    if (r >= 0 && call->method == METHOD_EVICT)
+        r = append_eviction(m, call);
+    if (r >= 0 && call->method == METHOD_ANSWER_EVICTION)
+        r = sd_bus_message_append(m, "{sv}", "more", "t", call->more);
     if (r >= 0 && call->last_refusal)
         r = sd_bus_message_append(m, "{sv}", "lastRefusal", "b", 1);
     if (r >= 0)

@@ -21,6 +21,8 @@ typedef enum Method {
     METHOD_RELEASE_DEVICES,
     METHOD_RELEASE,
     METHOD_TRANSFER,
+    METHOD_EVICT,
+    METHOD_ANSWER_EVICTION,
     METHOD_PLAN,
     METHOD_EXPLAIN,
     METHOD_RELOAD_POLICY,
@@ -57,6 +59,11 @@ typedef struct Call {
     bool for_other;      /* for the user below, instead of the caller */
     uint32_t uid, *gids; /* of them, all groups */
     size_t n_gids;
+    /* Of Evict: until then, negative: the daemon's default; and why, NULL: not said. */
+    int64_t in_sec;
+    const char *reason;
+    bool cancel;   /* of Evict: not any more */
+    uint64_t more; /* of AnswerEviction: seconds */
     /* Of SetVirtualFunctions, with kind and name of the device, as with ProbeCapabilities. */
     uint64_t count;
     int autoprobe; /* negative: as it is */

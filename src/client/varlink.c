@@ -108,6 +108,15 @@ static void add_reservation(StrBuf *b, const Call *call) {
     strbuf_add(b, "]");
 }
 
+static void add_eviction(StrBuf *b, const Call *call) {
+    add_text(b, "reason", call->reason);
+    add_flag(b, "cancel", call->cancel);
+    if (call->in_sec < 0 || call->cancel)
+        return;
+    add_member(b, "in");
+    strbuf_addf(b, "%" PRId64, call->in_sec);
+}
+
 int varlink_write_call(const Call *call, char **ret) {
     _cleanup_strbuf_ StrBuf b = {};
 
@@ -126,6 +135,9 @@ int varlink_write_call(const Call *call, char **ret) {
         add_devices(&b, call->request);
     if (method_has_request(call->method))
         add_request(&b, call->request, method_gives_claim(call->method) || call->method == METHOD_RESERVE);
+    if (call->method == METHOD_EVICT)
+        add_eviction(&b, call);
+    add_number(&b, "more", call->more);
     add_text(&b, "tether", call_tether(call));
     add_number(&b, "pid", call->pid);
     add_number(&b, "pidfdId", call->pidfd_id);

@@ -88,6 +88,8 @@ typedef enum OptionFlag {
     OPTION_SORT = UINT64_C(1) << 51,
     OPTION_NETWORK = UINT64_C(1) << 55,
     OPTION_TICKET = UINT64_C(1) << 52,
+    OPTION_IN = UINT64_C(1) << 62,
+    OPTION_MORE = UINT64_C(1) << 59,
     OPTION_TTL = UINT64_C(1) << 53,
     OPTION_CANCEL = UINT64_C(1) << 54,
     OPTION_CHECK = UINT64_C(1) << 56,
@@ -165,6 +167,8 @@ static const struct option long_options[] = {
         {"probe", no_argument, NULL, OPTION_NUMBER(OPTION_PROBE)},
         {"require", required_argument, NULL, OPTION_NUMBER(OPTION_REQUIRE)},
         {"ticket", required_argument, NULL, OPTION_NUMBER(OPTION_TICKET)},
+        {"in", required_argument, NULL, OPTION_NUMBER(OPTION_IN)},
+        {"more", optional_argument, NULL, OPTION_NUMBER(OPTION_MORE)},
         {"ttl", required_argument, NULL, OPTION_NUMBER(OPTION_TTL)},
         {"cancel", no_argument, NULL, OPTION_NUMBER(OPTION_CANCEL)},
         {"check", no_argument, NULL, OPTION_NUMBER(OPTION_CHECK)},
@@ -221,6 +225,8 @@ static const Verb verbs[] = {
                 1, 1, false, verb_reserve},
         {"release", "CLAIM|DEVICE…", "End claims and wait until the devices are given back",
                 OPTION_NO_WAIT | OPTION_DEVICE, 1, SIZE_MAX, false, verb_release},
+        {"evict", "CLAIM|DEVICE [--in=SECONDS]", "Ask the holder to give a claim back in time",
+                OPTION_IN | OPTION_REASON | OPTION_CANCEL | OPTION_MORE, 1, 1, false, verb_evict},
         {"transfer", "--pid=PID|--tether=WHAT CLAIM|DEVICE",
                 "Let a claim hang on another process or your unit", OPTION_PID | OPTION_TETHER, 1, 1, false,
                 verb_transfer},
@@ -301,7 +307,9 @@ static const struct {
         {OPTION_CHECK, "      --check", "status", "show only what is wrong with vfiod"},
         {OPTION_SVG, "      --svg", "topology", "a picture for a browser"},
         {OPTION_DOT, "      --dot", "topology", "a graph for dot(1) of graphviz"},
-        {OPTION_CANCEL, "      --cancel", "reserve", "end the reservation of this ticket"},
+        {OPTION_CANCEL, "      --cancel", "reserve, evict", "end a reservation, or an eviction"},
+        {OPTION_IN, "      --in=SECONDS", "evict", "by when (default: 30)"},
+        {OPTION_MORE, "      --more[=SECONDS]", "evict", "the holder's answer: it needs so much more"},
         {OPTION_QEMU, "      --qemu", "exec, setup", "for QEMU; exec adds its arguments"},
         {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
         {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "exec", "add the devices to a running QEMU"},
@@ -686,6 +694,44 @@ static int take_count(Options *o, const char *value, VfiodErrorText *error) {
     return 0;
 }
 
+/* Also "90s", "5m", "1h", as people write it. */
+static int take_seconds(const char *option, const char *value, uint64_t *ret, VfiodErrorText *error) {
+    static const struct {
+        char unit;
+        unsigned seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}};
+    size_t n = strlen(value);
+    char number[16] = "";
+    unsigned factor = 1;
+
+    for (size_t i = 0; n > 0 && i < ELEMENTSOF(units); i++)
+        if (value[n - 1] == units[i].unit) {
+            factor = units[i].seconds;
+            n--;
+            break;
+        }
+    if (n < sizeof(number))
+        memcpy(number, value, n);
+    if (parse_unsigned(number, 10, UINT32_MAX, ret) < 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--%s=%s: expected a number of seconds, or a time such as 5m.", option, value);
+    *ret *= factor;
+    return 0;
+}
+
+static int take_in(Options *o, const char *value, VfiodErrorText *error) {
+    uint64_t seconds = 0;
+    int r = take_seconds("in", value, &seconds, error);
+
+    o->in_sec = (int64_t) seconds;
+    return r;
+}
+
+static int take_more(Options *o, const char *value, VfiodErrorText *error) {
+    o->answers = true;
+    return value ? take_seconds("more", value, &o->more_sec, error) : 0;
+}
+
 static int take_ttl(Options *o, const char *value, VfiodErrorText *error) {
     if (parse_unsigned(value, 10, UINT32_MAX, &o->ttl) < 0 || o->ttl == 0)
         return error_text_set(
@@ -738,6 +784,8 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
             {OPTION_PID, take_pid},
             {OPTION_COUNT, take_count},
             {OPTION_TTL, take_ttl},
+            {OPTION_IN, take_in},
+            {OPTION_MORE, take_more},
             {OPTION_AUTOPROBE, take_autoprobe},
             {OPTION_RAM, take_ram},
             {OPTION_DEVICES, take_number_of_devices},
@@ -914,6 +962,7 @@ int main(int argc, char **argv) {
             .ask = true,
             .count = UINT64_MAX,
             .autoprobe = -1,
+            .in_sec = -1,
             .more = {.size = sizeof(VfiodRequestMore)}};
     VfiodErrorText error = {.name = ERROR_NAME_FAILED, .message = "Out of memory"};
     int r = -ENOMEM;

@@ -60,7 +60,10 @@ typedef struct Options {
     uint64_t wait_usec; /* --wait; 0: do not */
     uint64_t memlock;
     /* of reserve */
-    uint64_t ttl; /* seconds; 0: not given */
+    uint64_t ttl;      /* seconds; 0: not given */
+    int64_t in_sec;    /* --in; negative: not given */
+    bool answers;      /* --more */
+    uint64_t more_sec; /* its value */
     bool cancel;
     bool check;
     bool svg, dot; /* of topology */
@@ -91,6 +94,7 @@ int verb_reserve(const Options *o, VfiodErrorText *error);
 int verb_hold(const Options *o, VfiodErrorText *error);
 int verb_release(const Options *o, VfiodErrorText *error);
 int verb_transfer(const Options *o, VfiodErrorText *error);
+int verb_evict(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
 int verb_doctor(const Options *o, VfiodErrorText *error);

@@ -5,6 +5,7 @@
  * looks. */
 
 #include "core/acl.h"
+#include "core/eviction.h"
 #include "core/machine.h"
 #include "core/plan.h"
 
@@ -49,6 +50,7 @@ struct Claim {
     uint64_t deadline_usec;         /* the same, CLOCK_BOOTTIME, which nobody sets: this one counts */
     ClaimNode *nodes;               /* owned */
     size_t n_nodes;
+    Eviction eviction;       /* while it is held */
     unsigned queue_position; /* while it waits: 1 is next; otherwise 0. Not recorded */
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */

@@ -62,6 +62,8 @@ int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_char
     *ret_charge = (unsigned) i + 1;
 
     p->priority = MIN(p->priority, terms->priority);
+    p->plan->eviction_delay_sec = MIN(p->eviction_delay_sec, terms->eviction_delay_sec);
+    p->eviction_delay_sec = p->plan->eviction_delay_sec;
     plan->ask |= v->effect == EFFECT_ASK;
     p->grants &= terms->grants;
     p->memlock_max = MIN(p->memlock_max, terms->memlock_max);

@@ -948,6 +948,7 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
             .tethers = UINT32_MAX,
             .memlock_max = UINT64_MAX,
             .priority = QUEUE_PRIORITY_MAX,
+            .eviction_delay_sec = UINT32_MAX,
     };
     int r;
 

@@ -80,10 +80,11 @@ typedef struct Plan {
     TetherKind tether;
     unsigned tethers; /* mask of 1 << TetherKind: what the rules allow, for moving it later */
     ResetDemand reset;
-    bool ask;            /* a rule requires that a person allows it first */
-    uint64_t memlock;    /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
-    char rule[512];      /* origin of the rules that allowed it */
-    PlanCharge *charges; /* owned; one for each rule */
+    uint32_t eviction_delay_sec; /* how much more time a holder that is evicted may have */
+    bool ask;                    /* a rule requires that a person allows it first */
+    uint64_t memlock;            /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
+    char rule[512];              /* origin of the rules that allowed it */
+    PlanCharge *charges;         /* owned; one for each rule */
     size_t n_charges;
     DeviceNeeds needs; /* what the request requires of each claimed device; not in the record: it is seen
                         * to before the claim is held */

@@ -11,6 +11,7 @@
 
 DEFINE_FIELD_WORDS(backend, _BACKEND_MAX, "a backend");
 DEFINE_FIELD_WORDS(claim_state, _CLAIM_STATE_MAX, "the state of a claim");
+DEFINE_FIELD_WORDS(eviction_state, _EVICTION_STATE_MAX, "the state of an eviction");
 DEFINE_FIELD_WORDS(disposition, _DISPOSITION_MAX, "a disposition");
 DEFINE_FIELD_WORDS(grant_kind, _GRANT_KIND_MAX, "a grant");
 DEFINE_FIELD_WORDS(member_failure, _MEMBER_FAILURE_MAX, "a reason for a quarantine");
@@ -170,6 +171,7 @@ static const Field plan_fields[] = {
         FIELD_BOOLEAN("ask", Plan, ask, .flags = FIELD_REQUIRED),
         FIELD_WORD("resetDemand", Plan, reset, &reset_demand_words, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("memlock", Plan, memlock, 0, INT64_MAX, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("evictionDelay", Plan, eviction_delay_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_TEXT("noiommuReason", Plan, noiommu_reason, .flags = FIELD_REQUIRED),
         FIELD_OBJECTS("charges", Plan, charges, n_charges, &charge_table, 0, PLAN_RULES_MAX,
                 .flags = FIELD_REQUIRED | FIELD_ALLOCATED),
@@ -267,6 +269,8 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
     if ((c->state == CLAIM_RESERVED) != (c->ticket[0] != '\0') ||
             (c->ticket[0] && !ticket_is_valid(claim_format_ticket(c, ticket))))
         return fields_fail(r, object, "not a reservation with its ticket");
+    if (c->eviction.state != EVICTION_NONE && (c->eviction.at_usec == 0 || c->eviction.deadline_usec == 0))
+        return fields_fail(r, object, "an eviction without a time");
     c->subject.uid = c->uid;
     c->subject.pid = c->pid;
     return 0;
@@ -293,6 +297,11 @@ static const Field claim_fields[] = {
         FIELD_NUMBER("deadline", Claim, deadline_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_OBJECTS("nodes", Claim, nodes, n_nodes, &node_table, 0, CLAIM_NODES_MAX,
                 .flags = FIELD_ALLOCATED | FIELD_OMIT),
+        FIELD_WORD("eviction", Claim, eviction.state, &eviction_state_words, .flags = FIELD_OMIT),
+        FIELD_NUMBER("evictAt", Claim, eviction.at_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("evictionDeadline", Claim, eviction.deadline_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("evictionMore", Claim, eviction.more_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
+        FIELD_TEXT("evictionReason", Claim, eviction.reason, .flags = FIELD_OMIT),
         FIELD_NUMBER("since", Claim, since_usec, 0, INT64_MAX, .flags = FIELD_REQUIRED),
         /* a record of an older daemon has none: then all but the uid is unknown */
         FIELD_OBJECT("subject", Claim, subject, &subject_table),

@@ -169,6 +169,10 @@ static const Key rule_keys[] = {
                 .types = TYPE(INTEGER),
                 .expected = "a number, more for who goes first",
                 .take = take_priority},
+        {.name = "eviction-delay",
+                .types = TYPE(INTEGER),
+                .expected = "a number of seconds",
+                .take = take_eviction_delay},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

@@ -2,6 +2,7 @@
 
 /* The keys of a rule that say what it allows and what it demands in return. */
 
+#include "core/eviction.h"
 #include "core/queue.h"
 #include "policy/parser.h"
 
@@ -9,7 +10,7 @@
 #define NOIOMMU_REASON_MAX 200U
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
-        "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", NULL};
+        "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -112,6 +113,14 @@ void take_priority(void *userdata, const JsonNode *value) {
         report_value(p, value, "this must be a number from %d to %d", QUEUE_PRIORITY_MIN, QUEUE_PRIORITY_MAX);
     else
         p->rule.terms.priority = (int) value->integer;
+}
+
+void take_eviction_delay(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    uint64_t seconds;
+
+    if (parser_take_number(p, value, 0, EVICTION_SEC_MAX, &seconds))
+        p->rule.terms.eviction_delay_sec = (uint32_t) seconds;
 }
 
 /* --- limits --- */

@@ -113,6 +113,7 @@ void take_limits(void *userdata, const JsonNode *value);
 void take_noiommu(void *userdata, const JsonNode *value);
 void take_network(void *userdata, const JsonNode *value);
 void take_priority(void *userdata, const JsonNode *value);
+void take_eviction_delay(void *userdata, const JsonNode *value);
 
 /* --- the set as a whole --- */
 

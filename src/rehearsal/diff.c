@@ -40,6 +40,7 @@ enum {
     TERM_LIMITS,
     TERM_NETWORK,
     TERM_PRIORITY,
+    TERM_EVICTION_DELAY,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -56,6 +57,7 @@ static const char *const term_names[N_TERMS] = {
         [TERM_LIMITS] = "limits",
         [TERM_NETWORK] = "network",
         [TERM_PRIORITY] = "priority",
+        [TERM_EVICTION_DELAY] = "eviction-delay",
 };
 
 typedef struct TermTexts {
@@ -132,6 +134,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     describe_limits(ret->texts[TERM_LIMITS], size, &t->limits);
     describe_network(ret->texts[TERM_NETWORK], size, &t->network);
     snprintf(ret->texts[TERM_PRIORITY], size, "%d", t->priority);
+    snprintf(ret->texts[TERM_EVICTION_DELAY], size, "%" PRIu32, t->eviction_delay_sec);
 }
 
 /* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */

@@ -94,7 +94,7 @@ static void expect_errors(PolicyParser *p, const char *text, const char *const *
 
 static const struct {
     const char *text;
-    const char *errors[10];
+    const char *errors[12];
 } refused[] = {
         /* the file */
         {"{", {"f:1:2: error: expected a key in double quotes or '}', found the end of the file"}},
@@ -129,7 +129,7 @@ static const struct {
                  "\"what\", \"until\", \"backend\", \"grant\", \"tether\", \"reset\", \"siblings\", "
                  "\"host-critical\", "
                  "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\", \"network\", "
-                 "\"priority\""}},
+                 "\"priority\", \"eviction-delay\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
                         "f:1:32: error: \"who\" must be an object ({} is anybody), found an array",
@@ -578,10 +578,10 @@ static const struct {
          "\"allow\",\n"
          "\"memlock\":1,\n\"untainted\":true,\n\"reason\":\"required\",\n\"limits\":{\"claims\":1},"
          "\n\"noiommu\":"
-         "{\"reason\":\"x\"},\n\"priority\":1}]}",
+         "{\"reason\":\"x\"},\n\"priority\":1,\n\"eviction-delay\":1}]}",
                 {DENIES("2", "grant"), DENIES("3", "host-critical"), DENIES("4", "memlock"),
                         DENIES("5", "untainted"), DENIES("6", "reason"), DENIES("7", "limits"),
-                        DENIES("8", "noiommu"), DENIES("9", "priority")}},
+                        DENIES("8", "noiommu"), DENIES("9", "priority"), DENIES("10", "eviction-delay")}},
         {"{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{},\n\"priority\":101},\n{\"effect\":\"ask\","
          "\"who\":"
          "{},\"what\":{},\"priority\":-101},\n{\"effect\":\"ask\",\"who\":{},\"what\":{},\"priority\":"
@@ -773,7 +773,8 @@ static void test_defaults(void **state) {
     assert_int_equal(policy->rules->terms.host_critical, HOST_CRITICAL_REFUSE);
     assert_false(policy->rules->terms.untainted || policy->rules->terms.reason_required ||
             policy->rules->terms.waive_sys_rawio);
-    assert_true(policy->rules->terms.memlock_max == 0 && policy->rules->terms.priority == 0);
+    assert_true(policy->rules->terms.memlock_max == 0 && policy->rules->terms.priority == 0 &&
+            policy->rules->terms.eviction_delay_sec == 0);
     assert_true(policy->rules->terms.limits.claims == LIMIT_NONE &&
             policy->rules->terms.limits.devices == LIMIT_NONE &&
             policy->rules->terms.limits.claims_per_user == LIMIT_NONE &&

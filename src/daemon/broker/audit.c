@@ -379,6 +379,40 @@ void audit_released(const Claim *c, const Subject *by) {
     record_operator(by, quarantined ? "lift-quarantine" : "release", c, devices, message ?: "Claim released");
 }
 
+void audit_evicted(const Claim *c, const Subject *by) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+    bool ends = c->eviction.state == EVICTION_NONE;
+    char who[SUBJECT_DESCRIPTION_MAX], until[TIMESTAMP_MAX];
+    const char *reason = c->eviction.reason;
+
+    message = ends
+            ? format_string("%s lets claim %s of uid %u stay: %s", subject_describe(by, who), c->id,
+                      (unsigned) c->uid, devices ?: "?")
+            : format_string("%s wants claim %s of uid %u back until %s%s%s: %s", subject_describe(by, who),
+                      c->id, (unsigned) c->uid, timestamp_format(c->eviction.at_usec, until),
+                      *reason ? ", because " : "", reason, devices ?: "?");
+    record_operator(by, ends ? "cancel-eviction" : "evict", c, devices, message ?: "A claim is evicted");
+}
+
+void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec) {
+    _cleanup_free_ char *message = NULL;
+    char until[TIMESTAMP_MAX];
+
+    if (!admit(a, &a->grants, c->uid))
+        return;
+    message = format_string("Claim %s of uid %u will be given back until %s (%" PRIu64 " s more)", c->id,
+            (unsigned) c->uid, timestamp_format(c->eviction.at_usec, until), more_sec);
+    record_claim(LOG_INFO, VFIOD_MESSAGE_EVICTION, c, message ?: "An eviction is answered");
+}
+
+void audit_eviction_overdue(const Claim *c) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+
+    message = format_string("Claim %s of uid %u is overdue: process %d (%s) has not given it back: %s", c->id,
+            (unsigned) c->uid, (int) c->pid, c->command ?: "?", devices ?: "?");
+    record_claim(LOG_WARNING, VFIOD_MESSAGE_EVICTION, c, message ?: "A claim is overdue");
+}
+
 void audit_looked(const DeviceName *device, const Subject *by) {
     char who[SUBJECT_DESCRIPTION_MAX], name[DEVICE_NAME_MAX];
     _cleanup_free_ char *message = NULL;

@@ -30,6 +30,8 @@ void audit_failed(Audit *a, const Claim *c);
 /* It is about to move to another holder. */
 void audit_transferred(Audit *a, const Claim *c, const Subject *by);
 void audit_ended(Audit *a, const Claim *c);
+/* Its holder asked for so much more time. */
+void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec);
 /* The shadow policy would have decided otherwise. */
 void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, const Verdict *real,
         const Verdict *shadow);
@@ -39,6 +41,9 @@ void audit_stuck(const WorkerStuck *stuck, bool returned);
 void audit_quarantined(Audit *a, const Claim *c);
 /* Before it happens. Silent when users give back what is theirs. */
 void audit_released(const Claim *c, const Subject *by);
+/* It is being evicted, or not any more; the time is over. */
+void audit_evicted(const Claim *c, const Subject *by);
+void audit_eviction_overdue(const Claim *c);
 /* Before a device is opened, and so reset, to learn what it can do. */
 void audit_looked(const DeviceName *device, const Subject *by);
 void audit_reload(const Subject *by);

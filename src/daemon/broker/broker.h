@@ -46,6 +46,7 @@ typedef enum ClaimChange {
     CLAIM_RESHAPED, /* it has other devices */
     CLAIM_MOVED,    /* it hangs on something else */
     CLAIM_QUEUED,   /* it has another position in the queue */
+    CLAIM_EVICTED,  /* it is being evicted, or not any more */
     CLAIM_REMOVED,  /* still readable during the call */
 } ClaimChange;
 typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);
@@ -161,6 +162,12 @@ int broker_release(Broker *e, const char *name, const Subject *subject, Refusal 
  * claim keeps another device are marked, and go with that. */
 int broker_release_devices(
         Broker *e, const char *name, const Request *request, const Subject *subject, Refusal *refusal);
+/* The operator wants a held claim back, or not any more: its holder learns of it, see core/eviction.h. */
+int broker_evict(
+        Broker *e, const char *name, const EvictionWish *wish, const Subject *subject, Refusal *refusal);
+/* Its owner, or the operator, has understood, and asks for so much more time. */
+int broker_answer_eviction(
+        Broker *e, const char *name, uint64_t more_sec, const Subject *subject, Refusal *refusal);
 /* One that can be seen. */
 int broker_find_named_claim(
         Broker *e, const char *name, const Subject *subject, const Claim **ret, Refusal *refusal);

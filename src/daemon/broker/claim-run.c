@@ -9,6 +9,7 @@
 #include "daemon/broker/claim-token.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
+#include "daemon/broker/evict.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/stuck.h"
@@ -201,8 +202,10 @@ static void set_state(ClaimRun *j, ClaimState state) {
     if (j->claim.state == state)
         return;
     assert(state != CLAIM_GONE || !plan_has_bad(&j->claim.plan));
-    if (j->claim.state == CLAIM_HELD)
+    if (j->claim.state == CLAIM_HELD) {
         claim_run_drop_keeper(j);
+        evict_end(j);
+    }
     waiting_note_state(j, state);
     j->claim.state = state;
     /* Before anybody hears of it: then everything is back. */

@@ -112,6 +112,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
         worker_task_abandon(j->task);
     sd_event_source_disable_unref(j->work.retry);
     sd_event_source_disable_unref(j->expiry);
+    sd_event_source_disable_unref(j->eviction);
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
     grant_drop(j);

@@ -79,6 +79,7 @@ struct ClaimRun {
     sd_event_source *recheck;
     uint64_t recheck_usec;
     sd_event_source *expiry;    /* of a reservation */
+    sd_event_source *eviction;  /* its time */
     uint64_t ttl_usec;          /* from when it is given */
     size_t n_looked;            /* how many of its devices a worker was sent to, see claim-caps.h */
     void (*go_on)(ClaimRun *j); /* when it is back */

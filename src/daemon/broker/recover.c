@@ -24,6 +24,7 @@
 #include "daemon/broker/caps-store.h"
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
+#include "daemon/broker/evict.h"
 #include "daemon/broker/fd-store.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
@@ -554,9 +555,15 @@ static int go_on(const Recovery *recovery, Candidate *c) {
         drop_lifeline(recovery, c, claim_lifeline(&j->claim));
     log_info("Claim %s of uid %u found after the restart, %s", j->claim.id, (unsigned) j->claim.uid,
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "no longer held");
+    if (event != CLAIM_EVENT_RECOVERED_HELD)
+        evict_end(j);
     claim_run_feed(j, event);
-    if (event == CLAIM_EVENT_RECOVERED_HELD)
-        catch_up(j);
+    if (event != CLAIM_EVENT_RECOVERED_HELD)
+        return 0;
+    r = evict_watch(j);
+    if (r < 0)
+        return log_error_errno(r, "Cannot watch the time of claim %s", j->claim.id);
+    catch_up(j);
     return 0;
 }
 

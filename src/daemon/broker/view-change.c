@@ -115,6 +115,10 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
     case CLAIM_QUEUED:
         note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_QUEUE_POSITION);
         return;
+    case CLAIM_EVICTED:
+        note_claim(l, claim->id, OBJECT_CHANGED,
+                VIEW_PROPERTY_EVICTION | VIEW_PROPERTY_EVICT_AT | VIEW_PROPERTY_EVICT_REASON);
+        return;
     case CLAIM_REMOVED:
         note_claim(l, claim->id, OBJECT_REMOVED, 0);
         properties |= VIEW_PROPERTY_CLAIM;

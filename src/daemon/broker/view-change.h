@@ -29,6 +29,9 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_RULE = 1 << 11,
     VIEW_PROPERTY_TETHER = 1 << 12,
     VIEW_PROPERTY_QUEUE_POSITION = 1 << 13,
+    VIEW_PROPERTY_EVICTION = 1 << 14,
+    VIEW_PROPERTY_EVICT_AT = 1 << 15,
+    VIEW_PROPERTY_EVICT_REASON = 1 << 16,
 } ViewProperty;
 
 typedef struct ViewListener {

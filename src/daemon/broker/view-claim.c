@@ -113,6 +113,18 @@ static int put_queue_position(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 'u', ((const Claim *) q->thing)->queue_position);
 }
 
+static int put_eviction(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, eviction_state_to_string(((const Claim *) q->thing)->eviction.state));
+}
+
+static int put_evict_at(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 't', ((const Claim *) q->thing)->eviction.at_usec);
+}
+
+static int put_evict_reason(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, ((const Claim *) q->thing)->eviction.reason);
+}
+
 static int put_failure(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = q->thing;
     _cleanup_free_ char *text = NULL;
@@ -202,6 +214,9 @@ const ViewField view_claim_fields[] = {
         {"Since", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_since},
         {"ReservedUntil", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_reserved_until},
         {"QueuePosition", "u", VIEW_INVALIDATED, VIEW_FOR_OWNER, put_queue_position},
+        {"Eviction", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_eviction},
+        {"EvictAt", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_at},
+        {"EvictReason", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_reason},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
         {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},

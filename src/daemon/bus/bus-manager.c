@@ -374,6 +374,81 @@ static int method_release(sd_bus_message *m, void *userdata, sd_bus_error *error
     return bus_call_begin(userdata, m, DOOR_SHORT, NULL, bus_call_run_release, error);
 }
 
+/* ---- Evict, AnswerEviction ---- */
+
+static int read_seconds(sd_bus_message *m, const char *name, uint64_t *ret, Refusal *refusal) {
+    const char *type;
+    int r;
+
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r >= 0 && !streq(type, "t"))
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must have the type t", name);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "v", "t", ret);
+    return r < 0 ? r : 1;
+}
+
+static int read_evict_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    EvictionWish *wish = userdata;
+    const char *type;
+    int r, cancel;
+
+    if (streq(name, "in"))
+        return read_seconds(m, name, &wish->in_sec, refusal);
+    if (!streq(name, "reason") && !streq(name, "cancel"))
+        return 0;
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r >= 0 && !streq(type, streq(name, "reason") ? "s" : "b"))
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must be a %s", name,
+                streq(name, "reason") ? "string" : "boolean");
+    if (r >= 0 && streq(name, "reason"))
+        r = sd_bus_message_read(m, "v", "s", &wish->reason);
+    else if (r >= 0) {
+        r = sd_bus_message_read(m, "v", "b", &cancel);
+        wish->cancel = r >= 0 && cancel;
+    }
+    return r < 0 ? r : 1;
+}
+
+static int run_evict(BusCall *call, const Subject *subject, Refusal *refusal) {
+    EvictionWish wish = {.in_sec = EVICTION_IN_DEFAULT_SEC};
+    const char *claim;
+    int r;
+
+    r = sd_bus_message_read(call->message, "s", &claim);
+    if (r >= 0)
+        r = bus_read_options_with(call->message, NULL, read_evict_option, &wish, refusal);
+    if (r >= 0)
+        r = broker_evict(call->face->context.host.broker, claim, &wish, subject, refusal);
+    return r < 0 ? r : bus_call_reply(call, 0, NULL);
+}
+
+static int method_evict(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_evict, error);
+}
+
+static int read_answer_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    return streq(name, "more") ? read_seconds(m, name, userdata, refusal) : 0;
+}
+
+static int run_answer_eviction(BusCall *call, const Subject *subject, Refusal *refusal) {
+    uint64_t more_sec = 0;
+    const char *claim;
+    int r;
+
+    r = sd_bus_message_read(call->message, "s", &claim);
+    if (r >= 0)
+        r = bus_read_options_with(call->message, NULL, read_answer_option, &more_sec, refusal);
+    if (r >= 0)
+        r = broker_answer_eviction(call->face->context.host.broker, claim, more_sec, subject, refusal);
+    return r < 0 ? r : bus_call_reply(call, 0, NULL);
+}
+
+static int method_answer_eviction(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_answer_eviction, error);
+}
+
 static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *refusal) {
     const BusContext *context = &call->face->context;
     int r;
@@ -575,6 +650,10 @@ const sd_bus_vtable bus_manager_methods[] = {
                 SD_BUS_RESULT("s", explanation), method_explain, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
                 method_release, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Evict", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
+                method_evict, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("AnswerEviction", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
+                method_answer_eviction, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ProbeCapabilities", SD_BUS_ARGS("s", device, "a{sv}", options),
                 SD_BUS_NO_RESULT, method_probe_capabilities, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("as", properties),

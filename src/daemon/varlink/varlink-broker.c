@@ -277,6 +277,42 @@ static int run_release_devices(VarlinkCall *call, const Subject *subject, Refusa
     return r < 0 ? r : varlink_reply_empty(call);
 }
 
+/* What is not there keeps its value; the parser has seen to the types. */
+static int read_seconds(const VarlinkCall *call, const char *name, uint64_t *ret, Refusal *refusal) {
+    const JsonNode *value = varlink_call_parameter(call, name);
+
+    if (!value)
+        return 0;
+    if (value->integer < 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "\"%s\" is negative", name);
+    *ret = (uint64_t) value->integer;
+    return 0;
+}
+
+static int run_evict(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    const JsonNode *cancel = varlink_call_parameter(call, "cancel");
+    EvictionWish wish = {.in_sec = EVICTION_IN_DEFAULT_SEC,
+            .cancel = cancel && cancel->boolean,
+            .reason = varlink_call_text(call, "reason")};
+    int r;
+
+    r = read_seconds(call, "in", &wish.in_sec, refusal);
+    if (r >= 0)
+        r = broker_evict(broker_of(call), varlink_call_text(call, "claim"), &wish, subject, refusal);
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
+static int run_answer_eviction(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    uint64_t more_sec = 0;
+    int r;
+
+    r = read_seconds(call, "more", &more_sec, refusal);
+    if (r >= 0)
+        r = broker_answer_eviction(
+                broker_of(call), varlink_call_text(call, "claim"), more_sec, subject, refusal);
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
 static int run_reload_policy(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
     int r = broker_check_reload(subject, refusal);
 
@@ -517,6 +553,11 @@ const VarlinkMethod varlink_broker_methods[] = {
                 (const VarlinkParameter[]){{"claim", "s", true}, {"devices", "as", true}, {}}},
         {"Release", run_release, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"claim", "s", true}, {}}},
+        {"Evict", run_evict, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){
+                        {"claim", "s", true}, {"in", "i"}, {"reason", "s"}, {"cancel", "b"}, {}}},
+        {"AnswerEviction", run_answer_eviction, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){{"claim", "s", true}, {"more", "i"}, {}}},
         {"AddDevices", run_add_devices, VARLINK_ACTS, add_parameters},
         {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
         {"List", varlink_run_list, VARLINK_LONG, list_parameters},

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/eviction.h"
+
+#include <inttypes.h>
+
+#include "base/str.h"
+
+#define USEC_PER_SEC UINT64_C(1000000)
+
+static const char *const eviction_state_table[_EVICTION_STATE_MAX] = {
+        [EVICTION_NONE] = "none",
+        [EVICTION_ANNOUNCED] = "announced",
+        [EVICTION_ACKNOWLEDGED] = "acknowledged",
+        [EVICTION_OVERDUE] = "overdue",
+};
+DEFINE_STRING_TABLE(eviction_state, EvictionState);
+
+int eviction_begin(
+        Eviction *v, const EvictionWish *wish, uint64_t real_usec, uint64_t boot_usec, Refusal *refusal) {
+    Eviction begun = {.state = EVICTION_ANNOUNCED,
+            .at_usec = real_usec + wish->in_sec * USEC_PER_SEC,
+            .deadline_usec = boot_usec + wish->in_sec * USEC_PER_SEC};
+    _cleanup_free_ char *reason = sanitize(wish->reason ?: "", REQUEST_REASON_MAX);
+
+    if (wish->cancel && v->state == EVICTION_NONE)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the claim is not being evicted");
+    if (wish->cancel) {
+        *v = (Eviction){};
+        return 0;
+    }
+    if (wish->in_sec > EVICTION_SEC_MAX)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the option \"in\" must be 0 to %u seconds", EVICTION_SEC_MAX);
+    if (!reason)
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+    if (strlen(reason) >= sizeof(begun.reason))
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "the reason is longer than %zu bytes (a control character counts as four)",
+                sizeof(begun.reason) - 1);
+    strcpy(begun.reason, reason);
+    *v = begun;
+    return 0;
+}
+
+int eviction_answer(Eviction *v, uint64_t more_sec, uint32_t max_sec, Refusal *refusal) {
+    uint32_t left = max_sec > v->more_sec ? max_sec - v->more_sec : 0;
+    int r;
+
+    if (v->state == EVICTION_NONE)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the claim is not being evicted");
+    if (v->state == EVICTION_OVERDUE && more_sec > 0)
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "the time to give the claim back is over");
+    if (more_sec > left) {
+        r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
+                "the rule of the claim allows %u seconds more, and %" PRIu64 " were requested", left,
+                more_sec);
+        refusal->remedy = strdup("Give the devices back in time, or ask the operator for more of it.");
+        return r;
+    }
+    if (v->state == EVICTION_ANNOUNCED)
+        v->state = EVICTION_ACKNOWLEDGED;
+    v->more_sec += (uint32_t) more_sec;
+    v->at_usec += more_sec * USEC_PER_SEC;
+    v->deadline_usec += more_sec * USEC_PER_SEC;
+    return 0;
+}
+
+bool eviction_is_due(Eviction *v, uint64_t boot_usec) {
+    if (v->state == EVICTION_NONE || v->state == EVICTION_OVERDUE || boot_usec < v->deadline_usec)
+        return false;
+    v->state = EVICTION_OVERDUE;
+    return true;
+}

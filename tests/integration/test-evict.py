@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The operator wants a claim back: what its holder hears and answers, and what becomes of it when nobody gives it back."""
+
+import json
+import os
+
+import dbus
+
+import harness
+from harness import NOBODY, needs_root, wait
+from host import VFIO
+from varlink_client import VarlinkError, VarlinkTestCase
+
+
+class EvictTest(VarlinkTestCase):
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver=VFIO, class_code=0x010802)
+        self.before = self.host.binding()
+        self.set_policy([self.rule(**{'eviction-delay': 60}), self.rule('nobody', user=NOBODY)])
+        self.start()
+        self.c = self.client()
+
+    def evict(self, claim, client=None, **options):
+        (client or self.c).manager('Evict', 'sa{sv}', getattr(claim, 'id', claim), options)
+
+    def answer(self, claim, client=None, **options):
+        (client or self.c).manager('AnswerEviction', 'sa{sv}', getattr(claim, 'id', claim), options)
+
+    def eviction(self, claim):
+        p = claim.properties()
+        return str(p['Eviction']), str(p['EvictReason'])
+
+    def end(self, claim):
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_who_obeys(self):
+        claim = self.c.acquire(self.nic)
+        self.assertEqual((self.eviction(claim), claim.properties()['EvictAt']), (('none', ''), 0))
+        self.evict(claim, reason='the card is swapped\x1b')
+        wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='announced'), 'the holder hears of it')
+        self.assertEqual(self.eviction(claim), ('announced', 'the card is swapped\\x1b'))
+        self.assertEqual(claim.state, 'held')
+        self.wait_logged('wants claim', claim.id, 'the card is swapped')
+        at = claim.properties()['EvictAt']
+        self.answer(claim)
+        wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='acknowledged'), 'everybody hears of the answer')
+        self.assertEqual(claim.properties()['EvictAt'], at)
+        self.end(claim)
+        self.assert_untouched(self.before)
+
+    def test_who_asks_for_time(self):
+        claim = self.c.acquire(self.nic)
+        self.evict(claim, **{'in': dbus.UInt64(600)})
+        at = claim.properties()['EvictAt']
+        self.answer(claim, more=dbus.UInt64(40))
+        self.assertEqual(claim.properties()['EvictAt'], at + 40 * 1000000)
+        for bad in (21, 2**64 - 1):
+            with self.refused('LimitExceeded', '20 seconds more'):
+                self.answer(claim, more=dbus.UInt64(bad))
+        self.answer(claim, more=dbus.UInt64(20))
+        with self.refused('LimitExceeded', '0 seconds more'):
+            self.answer(claim, more=dbus.UInt64(1))
+        self.evict(claim, cancel=True)
+        self.assertEqual((self.eviction(claim), claim.properties()['EvictAt']), (('none', ''), 0))
+        self.wait_logged('lets claim', claim.id)
+        with self.refused('InvalidArgument', 'not being evicted'):
+            self.answer(claim)
+        self.end(claim)
+
+    def test_who_ignores_it(self):
+        """Nothing is taken from a program that runs: it is overdue, and everybody sees that."""
+        claim = self.c.acquire(self.nic)
+        self.evict(claim, **{'in': dbus.UInt64(0)})
+        wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='overdue'), 'it is overdue')
+        self.wait_logged('overdue', claim.id, str(os.getpid()))
+        self.assertEqual((claim.state, self.nic.driver), ('held', VFIO))
+        with self.refused('LimitExceeded', 'is over'):
+            self.answer(claim, more=dbus.UInt64(1))
+        self.end(claim)
+        self.assert_untouched(self.before)
+
+    def test_restarts(self):
+        claim, other = self.c.acquire(self.nic), self.c.acquire(self.disk)
+        self.evict(claim, reason='one', **{'in': dbus.UInt64(600)})
+        self.answer(claim, more=dbus.UInt64(30))
+        at = claim.properties()['EvictAt']
+        self.evict(other, reason='two', **{'in': dbus.UInt64(1)})
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        claim.client = other.client = self.c = self.client()
+        self.assertEqual((self.eviction(claim), claim.properties()['EvictAt']), (('acknowledged', 'one'), at))
+        wait(lambda: self.eviction(other)[0] == 'overdue' or self.c.seen('PropertiesChanged', other.path, Eviction='overdue'),
+             'the time goes on')
+        with self.refused('LimitExceeded', '30 seconds more'):
+            self.answer(claim, more=dbus.UInt64(31))
+        self.end(claim)
+        self.end(other)
+        self.assert_untouched(self.before)
+
+    def test_bad_values(self):
+        claim = self.c.acquire(self.nic)
+        for option, bad in (('in', dbus.UInt64(86401)), ('in', dbus.UInt64(2**64 - 1)), ('in', dbus.Int64(-1)), ('in', '5'),
+                            ('reason', dbus.UInt64(1)), ('reason', 'x' * 256), ('cancel', 'yes')):
+            with self.refused('InvalidArgument'):
+                self.evict(claim, **{option: bad})
+        with self.refused('UnknownOption'):
+            self.evict(claim, inn=dbus.UInt64(1))
+        with self.refused('UnknownOption'):
+            self.answer(claim, moer=dbus.UInt64(1))
+        with self.refused('InvalidArgument', 'not being evicted'):
+            self.evict(claim, cancel=True)
+        with self.refused('NoSuchClaim'):
+            self.evict('0123456789abcdef')
+        self.assertEqual(self.eviction(claim), ('none', ''))
+        path, _, _ = self.c.manager('Reserve', 'sa{sv}', self.disk.name, {})
+        with self.refused('InvalidArgument', 'not held'):
+            self.evict(str(path).rsplit('/', 1)[1])
+        with self.peer() as peer:
+            for bad in (-1, 86401, 'x', 1.5):
+                with self.assertRaises(VarlinkError):
+                    peer.call('Evict', {'claim': claim.id, 'in': bad})
+            with self.assertRaises(VarlinkError):
+                peer.call('AnswerEviction', {'claim': claim.id, 'more': -1})
+        self.end(claim)
+
+    def test_varlink(self):
+        claim = self.c.acquire(self.nic)
+        with self.peer() as peer:
+            peer.call('Evict', {'claim': claim.id, 'in': None, 'reason': 'update'})
+            shown = peer.call('List', {'claim': claim.id})['claim']
+            self.assertEqual((shown['eviction'], shown['evictReason'], shown['evictAt']),
+                             ('announced', 'update', claim.properties()['EvictAt']))
+            peer.call('AnswerEviction', {'claim': claim.id, 'more': 10})
+            self.assertEqual(peer.call('List', {'claim': claim.id})['claim']['eviction'], 'acknowledged')
+            peer.call('Evict', {'claim': claim.id, 'cancel': True})
+            self.assertEqual(peer.call('List', {'claim': claim.id})['claim']['eviction'], 'none')
+        self.end(claim)
+
+    @needs_root
+    def test_strangers(self):
+        os.seteuid(NOBODY)
+        try:
+            n = self.client()
+        finally:
+            os.seteuid(0)
+        claim, theirs = self.c.acquire(self.nic), n.acquire(self.disk, cookie='mine')
+        for target in (claim, theirs, 'cookie:mine', '0123456789abcdef'):
+            with self.refused('AccessDenied', 'only root'):
+                self.evict(target, client=n)
+        self.evict(claim)
+        with self.refused('NotOwner'):
+            self.answer(claim, client=n)
+        self.evict(theirs)
+        self.answer('cookie:mine', client=n)
+        with self.refused('LimitExceeded', '0 seconds more'):  # of its rule
+            self.answer(theirs, client=n, more=dbus.UInt64(1))
+        self.assertEqual(self.eviction(theirs)[0], 'acknowledged')
+        self.end(claim)
+        self.end(theirs)
+
+    def test_vfioctl(self):
+        claim = self.c.acquire(self.nic)
+        environment = {'VFIOD_TRANSPORT': 'dbus', 'VFIOD_SOCKET': self.socket_path()}
+
+        def vfioctl(*arguments):
+            process = self.tool('env', *(f'{k}={v}' for k, v in environment.items()), os.environ['VFIOCTL'], *arguments)
+            output = process.communicate(timeout=20)[0]
+            return process.returncode, output
+        for transport in ('dbus', 'varlink'):
+            environment['VFIOD_TRANSPORT'] = transport
+            self.assertEqual(vfioctl('evict', self.nic.name, '--in=10m', '--reason', 'swap'), (0, ''))
+            self.assertEqual(self.eviction(claim), ('announced', 'swap'))
+            self.assertRegex(vfioctl('status', claim.id)[1], 'Evicted: by .*, announced: swap')
+            self.assertEqual(vfioctl('evict', claim.id, '--more'), (0, ''))
+            self.assertEqual(vfioctl('evict', claim.id, '--more=1m'), (0, ''))
+            self.assertEqual(vfioctl('evict', claim.id, '--more=1')[0], 33)
+            self.assertEqual(json.loads(vfioctl('--json', 'status', claim.id)[1])[0]['eviction'], 'acknowledged')
+            self.assertEqual(vfioctl('evict', claim.id, '--cancel'), (0, ''))
+            self.assertEqual(self.eviction(claim), ('none', ''))
+        for bad in (['--in=x'], ['--in='], ['--in=-1'], ['--in=5d'], ['--in=99999999999999999999'], ['--more=y'],
+                    ['--more', '--in=1'], ['--cancel', '--in=1'], ['--cancel', '--reason=x']):
+            self.assertEqual(vfioctl('evict', claim.id, *bad)[0], 2, bad)
+        self.assertEqual(vfioctl('evict', claim.id, '--in=25h')[0], 11)
+        self.end(claim)
+
+
+if __name__ == '__main__':
+    harness.main()

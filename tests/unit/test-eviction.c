@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "core/eviction.h"
+
+#define SEC UINT64_C(1000000)
+
+static Eviction begun(uint64_t in_sec) {
+    Refusal refusal = REFUSAL_NULL;
+    Eviction v = {};
+
+    assert_int_equal(eviction_begin(&v, &(EvictionWish){.in_sec = in_sec, .reason = "x\x1b"}, 1000 * SEC,
+                             10 * SEC, &refusal),
+            0);
+    return v;
+}
+
+static void expect(Refusal *refusal, int r, VfiodError code) {
+    assert_true(r < 0);
+    assert_int_equal(refusal->code, code);
+    refusal_done(refusal);
+}
+
+static void test_begin(void **state) {
+    Refusal refusal = REFUSAL_NULL;
+    char reason[REQUEST_REASON_MAX + 1];
+    Eviction v = begun(30), before = v;
+
+    assert_int_equal(v.state, EVICTION_ANNOUNCED);
+    assert_true(v.at_usec == 1030 * SEC && v.deadline_usec == 40 * SEC);
+    assert_string_equal(v.reason, "x\\x1b");
+    memset(reason, 'x', sizeof(reason) - 1);
+    reason[sizeof(reason) - 1] = '\0';
+    expect(&refusal, eviction_begin(&v, &(EvictionWish){.reason = reason}, 1, 1, &refusal),
+            VFIOD_ERROR_INVALID_ARGUMENT);
+    expect(&refusal, eviction_begin(&v, &(EvictionWish){.in_sec = EVICTION_SEC_MAX + 1}, 1, 1, &refusal),
+            VFIOD_ERROR_INVALID_ARGUMENT);
+    expect(&refusal, eviction_begin(&v, &(EvictionWish){.in_sec = UINT64_MAX}, 1, 1, &refusal),
+            VFIOD_ERROR_INVALID_ARGUMENT);
+    assert_memory_equal(&v, &before, sizeof(v));
+}
+
+static void test_cancel(void **state) {
+    const EvictionWish cancel = {.cancel = true};
+    Refusal refusal = REFUSAL_NULL;
+    Eviction v = begun(30);
+
+    assert_int_equal(eviction_begin(&v, &cancel, 1, 1, &refusal), 0);
+    assert_int_equal(v.state, EVICTION_NONE);
+    expect(&refusal, eviction_begin(&v, &cancel, 1, 1, &refusal), VFIOD_ERROR_INVALID_ARGUMENT);
+    expect(&refusal, eviction_answer(&v, 0, 100, &refusal), VFIOD_ERROR_INVALID_ARGUMENT);
+    assert_false(eviction_is_due(&v, UINT64_MAX));
+}
+
+/* All answers together get no more than the rule allows. */
+static void test_answers(void **state) {
+    Refusal refusal = REFUSAL_NULL;
+    Eviction v = begun(30);
+
+    expect(&refusal, eviction_answer(&v, 1, 0, &refusal), VFIOD_ERROR_LIMIT_EXCEEDED);
+    assert_int_equal(v.state, EVICTION_ANNOUNCED);
+    assert_int_equal(eviction_answer(&v, 0, 0, &refusal), 0);
+    assert_int_equal(v.state, EVICTION_ACKNOWLEDGED);
+    assert_int_equal(eviction_answer(&v, 40, 60, &refusal), 0);
+    assert_true(v.at_usec == 1070 * SEC && v.deadline_usec == 80 * SEC);
+    expect(&refusal, eviction_answer(&v, 21, 60, &refusal), VFIOD_ERROR_LIMIT_EXCEEDED);
+    expect(&refusal, eviction_answer(&v, UINT64_MAX, 60, &refusal), VFIOD_ERROR_LIMIT_EXCEEDED);
+    assert_int_equal(eviction_answer(&v, 20, 60, &refusal), 0);
+    expect(&refusal, eviction_answer(&v, 1, 30, &refusal), VFIOD_ERROR_LIMIT_EXCEEDED); /* reloaded */
+    assert_int_equal(v.more_sec, 60);
+}
+
+static void test_due(void **state) {
+    Refusal refusal = REFUSAL_NULL;
+    Eviction v = begun(30);
+
+    assert_false(eviction_is_due(&v, 40 * SEC - 1));
+    assert_true(eviction_is_due(&v, 40 * SEC));
+    assert_int_equal(v.state, EVICTION_OVERDUE);
+    assert_false(eviction_is_due(&v, 41 * SEC)); /* once */
+    expect(&refusal, eviction_answer(&v, 1, 100, &refusal), VFIOD_ERROR_LIMIT_EXCEEDED);
+    assert_int_equal(eviction_answer(&v, 0, 100, &refusal), 0);
+    assert_int_equal(v.state, EVICTION_OVERDUE);
+    assert_int_equal(eviction_begin(&v, &(EvictionWish){.in_sec = 5}, 0, 50 * SEC, &refusal), 0);
+    assert_int_equal(v.state, EVICTION_ANNOUNCED);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_begin),
+            cmocka_unit_test(test_cancel),
+            cmocka_unit_test(test_answers),
+            cmocka_unit_test(test_due),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
