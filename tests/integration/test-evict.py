@@ -49,7 +49,11 @@ class EvictTest(VarlinkTestCase):
         self.answer(claim)
         wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='acknowledged'), 'everybody hears of the answer')
         self.assertEqual(claim.properties()['EvictAt'], at)
-        self.end(claim)
+        self.kernel.set_enable(self.nic, 1)  # the close takes its time
+        claim.close()
+        wait(lambda: self.c.seen('PropertiesChanged', claim.path, State='draining', Eviction='none'), 'that is over with it')
+        self.kernel.set_enable(self.nic, 0)
+        self.wait_gone(claim)
         self.assert_untouched(self.before)
 
     def test_who_asks_for_time(self):

@@ -35,8 +35,12 @@ static int on_due(sd_event_source *s, uint64_t usec, void *userdata) {
 }
 
 void evict_end(ClaimRun *j) {
+    bool was_evicted = j->claim.eviction.state != EVICTION_NONE;
+
     j->eviction = sd_event_source_disable_unref(j->eviction);
     j->claim.eviction = (Eviction){};
+    if (was_evicted && j->told)
+        claim_run_announce(j, CLAIM_EVICTED);
 }
 
 int evict_watch(ClaimRun *j) {
