@@ -118,6 +118,7 @@ int privileges_drop_all(void) {
 /* What the process has while nothing is raised. Read once: nobody else changes it, and reading it anew would
  * cost two system calls in every Acquire. */
 static cap_t resting;
+static cap_t raised; /* a copy, for raising; NULL: not yet */
 
 static cap_t resting_set(void) {
     if (!resting)
@@ -139,18 +140,31 @@ int privileges_give_up(cap_value_t capability) {
 
     if (!caps)
         return -ENOMEM;
+    cap_free(TAKE_PTR(raised));
     if (cap_set_flag(caps, CAP_PERMITTED, 1, &capability, CAP_CLEAR) < 0 || cap_set_proc(caps) < 0)
         return -errno;
     return 0;
 }
 
+/* As the resting set is. */
+static void put_back(cap_t caps, const cap_value_t *capabilities, int n) {
+    cap_flag_value_t value;
+
+    for (int i = 0; i < n; i++)
+        if (cap_get_flag(resting, capabilities[i], CAP_EFFECTIVE, &value) == 0)
+            (void) cap_set_flag(caps, CAP_EFFECTIVE, 1, &capabilities[i], value);
+}
+
+/* The copy is kept: for each that is made libcap asks the kernel which version of them it has. */
 void privileges_raise_list(const cap_value_t *capabilities, int n) {
     int saved_errno = errno;
-    cap_t caps = cap_dup(resting_set());
 
-    if (caps && cap_set_flag(caps, CAP_EFFECTIVE, n, capabilities, CAP_SET) == 0)
-        (void) cap_set_proc(caps);
-    cap_free(caps);
+    if (!raised && resting_set())
+        raised = cap_dup(resting);
+    if (raised && cap_set_flag(raised, CAP_EFFECTIVE, n, capabilities, CAP_SET) == 0)
+        (void) cap_set_proc(raised);
+    if (raised)
+        put_back(raised, capabilities, n);
     errno = saved_errno;
 }
 

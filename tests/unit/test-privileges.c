@@ -3,7 +3,9 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <linux/capability.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,10 +15,13 @@
 
 static bool kernel_refuses;
 static unsigned n_sets;
+static cap_t last; /* that was set */
 
 /* Instead of libcap's, for the whole program. */
 int cap_set_proc(cap_t caps) {
     n_sets++;
+    cap_free(last);
+    last = cap_dup(caps);
     if (!kernel_refuses)
         return 0;
     errno = EPERM;
@@ -30,6 +35,29 @@ static void test_lowered(void **state) {
     privileges_lower();
     assert_int_equal(n_sets, 2);
     assert_int_equal(errno, ENOENT);
+}
+
+static bool last_has(cap_value_t capability, cap_flag_t flag) {
+    cap_flag_value_t value;
+
+    assert_int_equal(cap_get_flag(last, capability, flag, &value), 0);
+    return value == CAP_SET;
+}
+
+/* What was raised before is not raised with the next, and what was given up is in neither. */
+static void test_alone(void **state) {
+    privileges_raise(CAP_SYS_PTRACE);
+    assert_true(last_has(CAP_SYS_PTRACE, CAP_EFFECTIVE));
+    privileges_lower();
+    assert_false(last_has(CAP_SYS_PTRACE, CAP_EFFECTIVE));
+    privileges_raise(CAP_SYS_RESOURCE);
+    assert_true(last_has(CAP_SYS_RESOURCE, CAP_EFFECTIVE));
+    assert_false(last_has(CAP_SYS_PTRACE, CAP_EFFECTIVE));
+    privileges_lower();
+    assert_int_equal(privileges_give_up(CAP_SYS_PTRACE), 0);
+    privileges_raise(CAP_SYS_PTRACE);
+    assert_false(last_has(CAP_SYS_PTRACE, CAP_PERMITTED));
+    privileges_lower();
 }
 
 /* Nothing goes on with a privilege that could not be put down. */
@@ -48,11 +76,23 @@ static void test_cannot_be_lowered(void **state) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+/* As in the daemon, where nothing is raised at rest; and so that root's tests can fail. */
+static void rest(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+
+    assert_int_equal(syscall(SYS_capget, &header, data), 0);
+    data[0].effective = data[1].effective = 0;
+    assert_int_equal(syscall(SYS_capset, &header, data), 0);
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_lowered),
+            cmocka_unit_test(test_alone),
             cmocka_unit_test(test_cannot_be_lowered),
     };
 
+    rest();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
