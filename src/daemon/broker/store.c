@@ -296,9 +296,12 @@ static bool remove_leftovers(Store *s) {
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+    int r;
+
     if (!remove_leftovers(userdata))
         return sd_event_source_set_enabled(source, SD_EVENT_OFF);
-    return sd_event_source_set_time_relative(source, RETRY_USEC);
+    r = sd_event_source_set_time_relative(source, RETRY_USEC);
+    return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ON); /* it was for once */
 }
 
 static int arm_retry(Store *s) {
