@@ -46,6 +46,26 @@ static const char *const claim_event_table[_CLAIM_EVENT_MAX] = {
 };
 DEFINE_STRING_TABLE(claim_event, ClaimEvent);
 
+static const char *const claim_effect_table[CLAIM_EFFECTS] = {
+        "save",
+        "bind",
+        "open",
+        "reply",
+        "refuse",
+        "watch-close",
+        "reset",
+        "restore",
+        "forget",
+        "defer",
+        "authorize",
+        "impossible",
+        "ticket",
+};
+
+const char *claim_effect_to_string(unsigned bit) {
+    return bit < CLAIM_EFFECTS ? claim_effect_table[bit] : NULL;
+}
+
 typedef struct Cell {
     bool possible;
     ClaimState next;

@@ -78,6 +78,8 @@ typedef enum ClaimEffect {
     CLAIM_EFFECT_IMPOSSIBLE = 1 << 11, /* the pair cannot happen: report it, change nothing */
     CLAIM_EFFECT_TICKET = 1 << 12,     /* hand the ticket over, and wait for it until it expires */
 } ClaimEffect;
+#define CLAIM_EFFECTS 13 /* as many bits */
+const char *claim_effect_to_string(unsigned bit);
 
 typedef struct Transition {
     ClaimState next;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/claim-run.h"
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/broker/backend.h"
@@ -239,36 +240,56 @@ static bool is_left_over(const ClaimRun *j) {
     return true;
 }
 
-static void run_effects(ClaimRun *j, unsigned effects) {
-    if (effects & CLAIM_EFFECT_SAVE)
-        j->dirty = true;
-    if ((effects & CLAIM_EFFECT_AUTHORIZE) && claim_run_ask(j) < 0)
-        claim_run_push(j, CLAIM_EVENT_DENIED);
-    if (effects & CLAIM_EFFECT_TICKET)
-        reservation_give_ticket(j);
-    if (effects & CLAIM_EFFECT_BIND)
-        claim_work_bind(j);
-    if (effects & CLAIM_EFFECT_OPEN)
-        run_open(j);
-    if (effects & CLAIM_EFFECT_REPLY)
-        run_reply(j);
-    if (effects & CLAIM_EFFECT_REFUSE)
-        run_refuse(j);
-    if ((effects & CLAIM_EFFECT_WATCH_CLOSE) && !is_pushed(j, CLAIM_EVENT_CLOSED) && drain_is_closed(j))
+static void run_save(ClaimRun *j) {
+    j->dirty = true;
+}
+
+static void run_watch_close(ClaimRun *j) {
+    if (!is_pushed(j, CLAIM_EVENT_CLOSED) && drain_is_closed(j))
         claim_run_push(j, CLAIM_EVENT_CLOSED);
-    if (effects & CLAIM_EFFECT_RESET) {
-        claim_work_reset(j);
-        drain_unwatch(j); /* not before the record says that it is closed */
+}
+
+static void run_reset(ClaimRun *j) {
+    claim_work_reset(j);
+    drain_unwatch(j); /* not before the record says that it is closed */
+}
+
+static void run_restore(ClaimRun *j) {
+    grant_drop(j);
+    group_files_drop(j);
+    claim_run_drop_keeper(j);
+    drain_unwatch(j);
+    claim_work_restore(j);
+}
+
+static void run_authorize(ClaimRun *j) {
+    if (claim_run_ask(j) < 0)
+        claim_run_push(j, CLAIM_EVENT_DENIED);
+}
+
+/* By the number of their bits; step() has dealt with the others. */
+static void (*const effect_table[CLAIM_EFFECTS])(ClaimRun *) = {
+        run_save,
+        claim_work_bind,
+        run_open,
+        run_reply,
+        run_refuse,
+        run_watch_close,
+        run_reset,
+        run_restore,
+        run_forget,
+        [10] = run_authorize,
+        [12] = reservation_give_ticket,
+};
+
+static void run_effects(ClaimRun *j, unsigned effects) {
+    for (unsigned bit = 0; bit < CLAIM_EFFECTS; bit++) {
+        if (!(effects & 1U << bit))
+            continue;
+        (void) failpoint("effect", claim_effect_to_string(bit), "before");
+        effect_table[bit](j);
+        (void) failpoint("effect", claim_effect_to_string(bit), "after");
     }
-    if (effects & CLAIM_EFFECT_RESTORE) {
-        grant_drop(j);
-        group_files_drop(j);
-        claim_run_drop_keeper(j);
-        drain_unwatch(j);
-        claim_work_restore(j);
-    }
-    if (effects & CLAIM_EFFECT_FORGET)
-        run_forget(j);
 }
 
 /* The claim that its devices are to join may be over by now. */
@@ -296,7 +317,9 @@ static void step(ClaimRun *j, ClaimEvent fed) {
         return;
     }
     if (t.effects & CLAIM_EFFECT_DEFER) {
+        (void) failpoint("effect", "defer", "before");
         j->deferred |= 1U << event;
+        (void) failpoint("effect", "defer", "after");
         return;
     }
     deferred = t.next != j->claim.state ? j->deferred : 0;

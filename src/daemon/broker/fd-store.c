@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
+#include "base/failpoint.h"
 #include "base/macro.h"
 #include "base/str.h"
 
@@ -38,7 +39,9 @@ static int send_now(const char *text, int fd) {
     struct sockaddr_un address;
     int r;
 
-    r = notify_address(&address, &message.msg_namelen);
+    r = failpoint("file", fd >= 0 ? "fd-store-add" : "fd-store-remove", "before");
+    if (r >= 0)
+        r = notify_address(&address, &message.msg_namelen);
     if (r < 0)
         return r;
     message.msg_name = &address;
@@ -53,7 +56,9 @@ static int send_now(const char *text, int fd) {
         notify_socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (notify_socket < 0)
         return -errno;
-    return sendmsg(notify_socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+    r = sendmsg(notify_socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+    (void) failpoint("file", fd >= 0 ? "fd-store-add" : "fd-store-remove", "after");
+    return r;
 }
 
 /* Of these, another try may do better. All others say that there is no systemd. */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -133,14 +134,25 @@ static Slot *add_slot(Store *s) {
 static int write_slot(Store *s, const Slot *slot, unsigned half, const char *data, size_t size) {
     off_t offset = (off_t) ((size_t) (slot - s->slots) * SLOT_SIZE + half * SLOT_HALF_SIZE);
     ssize_t n;
+    int r;
 
+    r = failpoint("file", "record-write", "before");
+    if (r < 0)
+        return r;
     n = pwrite(s->fd, data, size, offset);
+    if (n >= 0)
+        (void) failpoint("file", "record-write", "after");
     return n < 0 ? -errno : (size_t) n < size ? -ENOSPC : 0;
 }
 
 static int open_slots(Store *s) {
+    int r;
+
     if (s->fd >= 0)
         return 0;
+    r = failpoint("file", "slots-open", "before");
+    if (r < 0)
+        return r;
     /* One that is there already is opened by store_load(), which knows what is in it. */
     s->fd = openat(s->directory, SLOTS_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     return s->fd < 0 ? -errno : 0;
@@ -239,6 +251,7 @@ static int add_file(Store *s, const char *id) {
 static int remove_file(Store *s, RecordFile *file) {
     _cleanup_free_ char *name = format_string("%s.json", file->id);
 
+    (void) failpoint("file", "record-remove", "before");
     file->leftover = !name || (unlinkat(s->directory, name, 0) < 0 && errno != ENOENT);
     if (file->leftover)
         return name ? -errno : -ENOMEM;
@@ -260,7 +273,10 @@ static int save_file(Store *s, const char *id, const char *text, size_t length) 
     if (r >= 0 && !find_file(s, id))
         r = add_file(s, id);
     if (r >= 0)
+        r = failpoint("file", "record-file", "before");
+    if (r >= 0)
         r = write_file_atomic_at(s->directory, name, text, length, 0600);
+    (void) failpoint("file", "record-file", "after");
     /* From now on the file counts, also when the slot cannot be freed. */
     if (r >= 0 && slot && free_slot(s, slot) < 0)
         log_warning("Claim %s: cannot free the slot of its record", id);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "core/device-kind.h"
 #include "base/log.h"
@@ -176,7 +177,9 @@ static int send_result(const WorkerResult *result, const int *fds) {
 static void note_step(const DriverTrace *trace) {
     const WorkerResult result = {.step = trace->step, .progress = trace->progress};
 
+    (void) failpoint("step", driver_step_to_string(trace->step), "before");
     (void) send_result(&result, NULL);
+    (void) failpoint("step", driver_step_to_string(trace->step), "after");
 }
 
 static void run_item(const WorkerOrder *order, WorkerResult *result) {
@@ -423,6 +426,7 @@ static int serve_one(void) {
         return r;
     for (size_t i = 0; i < WORKER_FDS_MAX; i++)
         fds[i] = -EBADF;
+    (void) failpoint("order", worker_operation_to_string(order.operation), "before");
     if (order.operation == WORKER_OPEN_GROUPS)
         run_open_groups(&order, &result, fds);
     else if (order.operation == WORKER_OPEN_NOIOMMU)
@@ -449,6 +453,7 @@ static int serve_one(void) {
         result.error = set_token(&order);
     else
         run_item(&order, &result);
+    (void) failpoint("order", worker_operation_to_string(order.operation), "after");
     /* Its copies are kept until this process ends; of what failed there is nothing to keep. */
     if (order.keep && result.error >= 0)
         return send_result(&result, fds);
@@ -742,6 +747,9 @@ static int spawn(WorkerPool *pool, Worker **ret) {
     if (!w)
         return -ENOMEM;
     *w = (Worker){.pool = pool, .pidfd = -EBADF, .socket = -EBADF};
+    r = failpoint("file", "worker-start", "before");
+    if (r < 0)
+        return r;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return -errno;
     r = start(pool, pair[1], &w->pidfd);
