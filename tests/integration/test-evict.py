@@ -23,6 +23,12 @@ class EvictTest(VarlinkTestCase):
         self.start()
         self.c = self.client()
 
+    def held(self, device):
+        """Announced, so that what becomes of it is an announcement of its own."""
+        claim = self.c.acquire(device)
+        wait(lambda: self.c.seen('InterfacesAdded', claim.path), 'it is announced')
+        return claim
+
     def evict(self, claim, client=None, **options):
         (client or self.c).manager('Evict', 'sa{sv}', getattr(claim, 'id', claim), options)
 
@@ -38,7 +44,7 @@ class EvictTest(VarlinkTestCase):
         self.wait_gone(claim)
 
     def test_who_obeys(self):
-        claim = self.c.acquire(self.nic)
+        claim = self.held(self.nic)
         self.assertEqual((self.eviction(claim), claim.properties()['EvictAt']), (('none', ''), 0))
         self.evict(claim, reason='the card is swapped\x1b')
         wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='announced'), 'the holder hears of it')
@@ -57,7 +63,7 @@ class EvictTest(VarlinkTestCase):
         self.assert_untouched(self.before)
 
     def test_who_asks_for_time(self):
-        claim = self.c.acquire(self.nic)
+        claim = self.held(self.nic)
         self.evict(claim, **{'in': dbus.UInt64(600)})
         at = claim.properties()['EvictAt']
         self.answer(claim, more=dbus.UInt64(40))
@@ -77,7 +83,7 @@ class EvictTest(VarlinkTestCase):
 
     def test_who_ignores_it(self):
         """Nothing is taken from a program that runs: it is overdue, and everybody sees that."""
-        claim = self.c.acquire(self.nic)
+        claim = self.held(self.nic)
         self.evict(claim, **{'in': dbus.UInt64(0)})
         wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='overdue'), 'it is overdue')
         self.wait_logged('overdue', claim.id, str(os.getpid()))
@@ -88,7 +94,7 @@ class EvictTest(VarlinkTestCase):
         self.assert_untouched(self.before)
 
     def test_restarts(self):
-        claim, other = self.c.acquire(self.nic), self.c.acquire(self.disk)
+        claim, other = self.held(self.nic), self.held(self.disk)
         self.evict(claim, reason='one', **{'in': dbus.UInt64(600)})
         self.answer(claim, more=dbus.UInt64(30))
         at = claim.properties()['EvictAt']
@@ -106,7 +112,7 @@ class EvictTest(VarlinkTestCase):
         self.assert_untouched(self.before)
 
     def test_bad_values(self):
-        claim = self.c.acquire(self.nic)
+        claim = self.held(self.nic)
         for option, bad in (('in', dbus.UInt64(86401)), ('in', dbus.UInt64(2**64 - 1)), ('in', dbus.Int64(-1)), ('in', '5'),
                             ('reason', dbus.UInt64(1)), ('reason', 'x' * 256), ('cancel', 'yes')):
             with self.refused('InvalidArgument'):
@@ -132,7 +138,7 @@ class EvictTest(VarlinkTestCase):
         self.end(claim)
 
     def test_varlink(self):
-        claim = self.c.acquire(self.nic)
+        claim = self.held(self.nic)
         with self.peer() as peer:
             peer.call('Evict', {'claim': claim.id, 'in': None, 'reason': 'update'})
             shown = peer.call('List', {'claim': claim.id})['claim']
@@ -146,11 +152,8 @@ class EvictTest(VarlinkTestCase):
 
     @needs_root
     def test_strangers(self):
-        os.seteuid(NOBODY)
-        try:
+        with harness.identity(NOBODY):
             n = self.client()
-        finally:
-            os.seteuid(0)
         claim, theirs = self.c.acquire(self.nic), n.acquire(self.disk, cookie='mine')
         for target in (claim, theirs, 'cookie:mine', '0123456789abcdef'):
             with self.refused('AccessDenied', 'only root'):
@@ -167,7 +170,7 @@ class EvictTest(VarlinkTestCase):
         self.end(theirs)
 
     def test_vfioctl(self):
-        claim = self.c.acquire(self.nic)
+        claim = self.held(self.nic)
         environment = {'VFIOD_TRANSPORT': 'dbus', 'VFIOD_SOCKET': self.socket_path()}
 
         def vfioctl(*arguments):

@@ -52,11 +52,8 @@ class ReserveTestCase(VarlinkTestCase):
         return (client or self.c).acquire(ticket=getattr(reservation, 'ticket', reservation), **options)
 
     def nobody(self):
-        os.seteuid(NOBODY)
-        try:
+        with harness.identity(NOBODY):
             return self.client()
-        finally:
-            os.seteuid(0)
 
     def end(self, claim):
         claim.close()
