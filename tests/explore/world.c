@@ -536,8 +536,10 @@ static void lift(World *t, unsigned k, ClaimEvent event) {
         if (has(c->members, d))
             set_progress(c, d, member_lifted(unpack(c->progress, d), /* changed= */ true));
     c->timed = 0;
-    if (event == CLAIM_EVENT_RETURNED) /* nobody has looked: the reset comes next */
+    if (event == CLAIM_EVENT_RETURNED) { /* nobody has looked: the reset comes next */
+        c->returned = 1;
         return;
+    }
     t->outside[k].lifted = 1; /* whoever lifts it has looked at the device, or it is gone */
     t->used &= ~c->members & 7;
 }
@@ -552,7 +554,7 @@ static bool stuck_is_over(const World *w, unsigned k) {
     const Memory *c = &w->claims[k];
     unsigned bad = bad_members(c);
 
-    return bad != 0 && (bad & ~c->timed) == 0 && (c->members & w->stuck) == 0;
+    return bad != 0 && !c->returned && (bad & ~c->timed) == 0 && (c->members & w->stuck) == 0;
 }
 
 static void feed(Steps *s, World *t, unsigned k, ClaimEvent event, const WorldRules *rules) {

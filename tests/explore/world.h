@@ -46,7 +46,8 @@ typedef struct Memory {
     uint64_t dirty : 1, busy : 1;              /* its events are being handled */
     uint64_t work : 3, index : 2, task : 2;
     uint64_t progress : 9;
-    uint64_t timed : 3; /* of its bad devices, those that the kernel was late with, and nothing else */
+    uint64_t returned : 1; /* one that was late has come back: once */
+    uint64_t timed : 3;    /* of its bad devices, those that the kernel was late with, and nothing else */
     uint64_t charged : 1, asked : 1, waiting : 1, granted : 1, watched : 1, refused : 1;
     uint64_t reserving : 1, ticket : 1;
 } Memory;

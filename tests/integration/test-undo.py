@@ -368,6 +368,34 @@ class StuckMemberTest(BadMemberTestCase):
         self.assertEqual(claim.state, 'quarantined')
         self.lift(claim)
 
+    def test_it_is_late_again(self):
+        """A device that is always late does not work."""
+        claim = self.c.acquire(*self.devices)
+        gates = [self.kernel.hold('reset', self.bad.address) for _ in range(2)]
+        claim.close()
+        for gate in gates:
+            wait(lambda: gate.entered, 'a reset hangs')
+            wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+            gate.let_go()
+        wait(lambda: self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers') == [], 'the worker ends')
+        self.assertEqual(claim.state, 'quarantined')
+        self.assertEqual(self.c.device(self.bad)['QuarantineCause'], 'timed-out')
+        self.lift(claim)
+
+    def test_it_comes_back_after_a_restart(self):
+        """Nobody knows of the worker any more."""
+        claim = self.c.acquire(*self.devices)
+        gate = self.kernel.hold('reset', self.bad.address)
+        claim.close()
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.daemon.kill(settle=False)
+        self.start(*self.arguments)
+        claim.client = self.c = self.client()
+        gate.let_go()
+        wait(lambda: self.bad.resets == 1, 'the kernel has done it')
+        self.assertEqual(claim.state, 'quarantined')
+        self.lift(claim)
+
     def test_it_comes_back_while_others_are_reset(self):
         claim = self.c.acquire(*self.devices)
         late, later = (self.kernel.hold('reset', d.address) for d in self.devices[1:])

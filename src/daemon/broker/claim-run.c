@@ -326,12 +326,16 @@ static void step(ClaimRun *j, ClaimEvent fed) {
     note_end(j, event, t.next);
     if (j->claim.state == CLAIM_QUARANTINED && t.next != CLAIM_QUARANTINED)
         claim_work_lift(j);
+    if (event == CLAIM_EVENT_RETURNED) {
+        j->returned = true;
+        refusal_done(&j->claim.refusal); /* its caller was answered */
+    }
     set_state(j, t.next);
     run_effects(j, t.effects);
     if (t.next == CLAIM_QUARANTINED && !j->left_over && is_left_over(j)) {
         j->left_over = true;
         claim_run_push(j, CLAIM_EVENT_DEVICE_GONE);
-    } else if (t.next == CLAIM_QUARANTINED && event != CLAIM_EVENT_RECOVERED_QUARANTINED && stuck_is_over(j))
+    } else if (t.next == CLAIM_QUARANTINED && stuck_is_over(j))
         claim_run_push(j, CLAIM_EVENT_RETURNED);
     if (deferred == 0)
         return;

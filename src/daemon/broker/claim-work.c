@@ -88,6 +88,7 @@ static void set_progress(ClaimRun *j, PlanMember *m, MemberProgress progress) {
 }
 
 static void set_bad(ClaimRun *j, PlanMember *m, MemberFailure failure) {
+    j->late |= failure == MEMBER_FAILURE_TIMED_OUT;
     set_progress(j, m, MEMBER_BAD);
     m->failure = failure;
 }

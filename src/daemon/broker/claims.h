@@ -47,6 +47,8 @@ struct ClaimRun {
     bool resumed;      /* its files were handed out by an earlier process */
     bool overdue;      /* the close of those is taking long: it may have been missed */
     bool left_over;    /* its quarantine was over nothing; tried once */
+    bool late;         /* a worker of ours was late with a device of it */
+    bool returned;     /* and has come back; tried once */
     bool searched;     /* no process was found that has them open */
     bool recycling;    /* a device may have been taken from its vfio driver, and not given back */
     bool doubt_told;   /* that nobody can find out whether its devices are closed */

@@ -24,6 +24,8 @@ static bool was_only_late(const Plan *plan) {
 }
 
 bool stuck_is_over(const ClaimRun *j) {
+    if (!j->late || j->returned)
+        return false;
     return was_only_late(&j->claim.plan) && broker_foreach_stuck(j->broker, find_member, (void *) j) == 0;
 }
 

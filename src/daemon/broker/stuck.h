@@ -8,5 +8,7 @@
 #include "daemon/broker/claims.h"
 
 void stuck_watch(Broker *e);
-/* Of a claim in quarantine: a worker was late, has come back, and nothing else is wrong. */
+/* Of a claim in quarantine: a worker was late, has come back, and nothing else is wrong. Not of one from
+ * before our start, whose worker nobody sees, and not a second time: a device that is always late does not
+ * work. */
 bool stuck_is_over(const ClaimRun *j);
