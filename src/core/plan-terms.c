@@ -194,14 +194,15 @@ static bool counts_already(const Planner *p, const PlanCharge *charge) {
     return false;
 }
 
-static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charge) {
+/* waits: what others use, they may have given back by the time. */
+static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charge, bool waits) {
     const RuleLimits *limits = &rule_terms(rule)->limits, none = RULE_LIMITS_NONE;
     uint64_t memlock = p->plan->memlock, claims = !counts_already(p, charge);
     RuleUsage usage = {};
 
     if (memcmp(limits, &none, sizeof(none)) == 0)
         return 0;
-    if (p->context->count_usage)
+    if (p->context->count_usage && !waits)
         p->context->count_usage(p->context->usage_userdata, charge->rule, p->subject, &usage);
 
     const Meter meters[] = {
@@ -248,6 +249,19 @@ int terms_check(Planner *p) {
     if (r >= 0)
         r = planner_put_aside(p, check_tether(p));
     for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
-        r = planner_put_aside(p, check_limits_of(p, p->rules[i], &p->plan->charges[i]));
+        r = planner_put_aside(p, check_limits_of(p, p->rules[i], &p->plan->charges[i], false));
     return r < 0 ? r : planner_put_aside(p, check_join(p));
+}
+
+int terms_check_wait(Planner *p) {
+    int r;
+
+    r = check_reason(p);
+    if (r >= 0)
+        r = check_memlock(p);
+    if (r >= 0)
+        r = check_tether(p);
+    for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
+        r = check_limits_of(p, p->rules[i], &p->plan->charges[i], true);
+    return r;
 }

@@ -912,11 +912,32 @@ static int choose_devices(Planner *p) {
     return 0;
 }
 
+static bool is_to_wait(const Planner *p, int r) {
+    return r < 0 && p->request->wait_sec > 0 &&
+            (p->refusal->code == VFIOD_ERROR_DEVICE_CLAIMED ||
+                    p->refusal->code == VFIOD_ERROR_DEVICE_RESERVED);
+}
+
+/* Others have it. Who would be refused at his turn for what the rule says must not keep others from it until
+ * then. */
+static int check_wait(Planner *p, int r) {
+    _cleanup_(refusal_done) Refusal in_use = TAKE_GENERIC(*p->refusal, REFUSAL_NULL);
+    int wait;
+
+    wait = terms_check_wait(p);
+    if (wait < 0)
+        return wait;
+    *p->refusal = TAKE_GENERIC(in_use, REFUSAL_NULL);
+    return r;
+}
+
 /* What the policy allows: can it be had? */
 static int go_through(Planner *p) {
     int r;
 
     r = choose_devices(p);
+    if (is_to_wait(p, r))
+        return check_wait(p, r);
     if (r >= 0 && !is_settled(p)) {
         r = planner_put_aside(p, decide_backend(p));
         if (r >= 0)

@@ -54,6 +54,8 @@ int planner_name_rules(Planner *p, int r);
 int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_charge);
 /* When everything else is decided: reason, taint, locked memory, limits. */
 int terms_check(Planner *p);
+/* Of a request that is to wait for devices that others have: what no wait will change. */
+int terms_check_wait(Planner *p);
 
 /* Is it a device of the request, and not only a sibling? */
 bool planner_is_requested(const Planner *p, const Device *d);

@@ -33,11 +33,8 @@ class WaitTestCase(VarlinkTestCase):
         pass
 
     def nobody(self):
-        os.seteuid(NOBODY)
-        try:
+        with harness.identity(NOBODY):
             return self.client()
-        finally:
-            os.seteuid(0)
 
     def waiting(self, client=None):
         """Ids of the claims that wait, the next one first, and their positions as this client sees them."""
@@ -236,17 +233,40 @@ class WaitTest(WaitTestCase):
         self.assertEqual(self.waiting(), [])
         self.end(claim)
 
-    def test_policy_decides_when_the_turn_has_come(self):
+    def test_a_policy_that_denies_it_meanwhile(self):
+        """Whom it denies does not keep the place, and others from the devices, until the turn comes."""
         claim = self.c.acquire(self.nic)
-        first, _ = self.wait_for(self.nic)
-        self.set_policy([self.rule('no-more', effect='deny')])
+        first, _ = self.wait_for(self.nic, self.disk)
+        second, b = self.wait_for(self.nic, reason='a rack test')
+        self.set_policy([self.rule('no-more', effect='deny', device=self.disk.name), self.rule()])
         self.c.manager('ReloadPolicy', 'a{sv}', {})
-        self.assertFalse(first.done)
-        claim.close()
         with self.refused('AccessDenied', 'no-more'):
             self.result(first)
-        self.wait_gone(claim)
+        wait(lambda: self.positions(b) == [1], 'the other is next')
+        self.assertFalse(second.done)
+        self.assertEqual(self.c.get(ROOT_PATH, 'Manager', 'ClaimsDeniedByPolicy'), [])  # nor those that wait
+        claim.close()
+        self.end(self.result(second))
         self.assert_untouched(self.before)
+
+    def test_what_no_wait_changes_is_refused_at_once(self):
+        claim = self.c.acquire(self.nic)
+        for rule, options, error, words in (
+                ({'reason': 'required'}, {}, 'ReasonRequired', 'requires a reason'),
+                ({'memlock': '1M'}, {'memlock': dbus.UInt64(2 << 20)}, 'LimitExceeded', '2M was requested'),
+                ({'tether': ['lifeline']}, {'tether': 'process'}, 'AccessDenied', 'tether process'),
+                ({'limits': {'devices-per-user': 1}}, {}, 'LimitExceeded', 'devices-per-user')):
+            self.set_policy([self.rule(**rule)])
+            self.c.manager('ReloadPolicy', 'a{sv}', {})
+            with self.refused(error, words):
+                self.c.acquire(self.nic, self.disk, wait=LONG, **options)
+        self.assertEqual(self.waiting(), [])
+        # A limit that this user has reached by now may be free then.
+        self.set_policy([self.rule(limits={'claims-per-user': 1})])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        second, _ = self.wait_for(self.nic)
+        claim.close()
+        self.end(self.result(second))
 
     def test_the_device_is_pulled_out(self):
         claim = self.c.acquire(self.nic)

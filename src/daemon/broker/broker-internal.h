@@ -65,6 +65,7 @@ struct Broker {
     Queue queue;             /* of claims that wait for devices, see waiting.h */
     sd_event_source *turn;   /* of the queue: who is next is looked for soon */
     uint64_t turns;          /* counts that */
+    bool judge_all;          /* at the next turn: whom the policy denies now */
     ClaimRun *claims;
     unsigned n_claims;
     claim_changed_t changed;

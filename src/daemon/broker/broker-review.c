@@ -11,9 +11,9 @@
 
 /* ---- older claims ---- */
 
-/* What ends already need not be ended. */
+/* What ends already need not be ended, and what waits is judged at its turn. */
 static bool is_reviewed(const ClaimRun *j) {
-    return j->announced && j->claim.state <= CLAIM_HELD;
+    return j->announced && j->claim.state <= CLAIM_HELD && j->claim.state != CLAIM_WAITING;
 }
 
 static Review review_terms(const Broker *e, const Plan *plan, const Rule *rule) {

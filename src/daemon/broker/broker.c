@@ -135,8 +135,11 @@ Broker *broker_free(Broker *e) {
 }
 
 void broker_set_policy(Broker *e, const Policy *policy) {
-    e->policy_generation += policy != e->policy;
+    if (policy == e->policy)
+        return;
+    e->policy_generation++;
     e->policy = policy;
+    waiting_judge_all(e);
 }
 
 void broker_set_observer(Broker *e, claim_changed_t changed, void *userdata) {

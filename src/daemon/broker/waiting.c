@@ -217,11 +217,12 @@ static bool is_free(const Waiting *w) {
 }
 
 /* One whose facts are being looked for is decided when they are there. */
-static Waiting *find_next(const Broker *e) {
+static Waiting *find_next(const Broker *e, bool all) {
     for (QueueEntry *i = e->queue.first; i; i = i->next) {
         Waiting *w = container_of(i, Waiting, entry);
 
-        if (w->turn != e->turns && i->n_before == 0 && !w->run->question->inquiry.task && is_free(w))
+        if (w->turn != e->turns && !w->run->question->inquiry.task &&
+                (all || (i->n_before == 0 && is_free(w))))
             return w;
     }
     return NULL;
@@ -229,10 +230,12 @@ static Waiting *find_next(const Broker *e) {
 
 static int on_turn(sd_event_source *s, void *userdata) {
     Broker *e = userdata;
+    bool all = e->judge_all;
     Waiting *w;
 
+    e->judge_all = false;
     e->turns++;
-    while ((w = find_next(e)))
+    while ((w = find_next(e, all)))
         judge(w);
     return 0;
 }
@@ -246,6 +249,11 @@ void waiting_wake(Broker *e) {
         r = sd_event_add_defer(e->event, &e->turn, on_turn, e);
     if (r >= 0)
         (void) sd_event_source_set_enabled(e->turn, SD_EVENT_ONESHOT);
+}
+
+void waiting_judge_all(Broker *e) {
+    e->judge_all = true;
+    waiting_wake(e);
 }
 
 /* ---- Beginning and end ---- */

@@ -25,6 +25,8 @@ void waiting_note_state(ClaimRun *j, ClaimState next);
 Waiting *waiting_free(Waiting *w);
 /* Devices may be free now: the loop looks who is next. */
 void waiting_wake(Broker *e);
+/* The policy is another one: whom it denies must not keep its place. */
+void waiting_judge_all(Broker *e);
 /* Others wait for what is planned for, and were there before. refusal: of the plan so far, if it is refused,
  * to which their number is added. 0, or refused. */
 int waiting_check(Broker *e, const BrokerInquiry *q, const Request *request, const Claim *whole, int r,
