@@ -209,10 +209,10 @@ static int show_loaded(const Options *o, struct json_object *result) {
     if (all == 0)
         puts("There are no rules: everything is denied to everybody.");
     else if ((int64_t) n < all)
-        printf("%" PRIi64 " more rule%s not shown: %s.\n", all - (int64_t) n,
+        printf("%" PRIi64 " rule%s not shown: %s.\n", all - (int64_t) n,
                 all - (int64_t) n == 1 ? " is" : "s are",
                 geteuid() == 0 ? "vfiod shows only the first"
-                               : "for root, or beyond the first that concern you");
+                               : "vfiod shows only root those that do not concern you");
     show_loaded_state(o, result);
     return 0;
 }

@@ -50,9 +50,14 @@ int policy_directory_open(const char *path, bool make, int *ret_fd, VfiodErrorTe
 }
 
 int policy_directory_install(int fd, const char *name, const char *text, size_t size) {
-    mode_t mask = umask(0022);
-    int r = write_file_atomic_at(fd, name, text, size, 0644);
+    mode_t mask = umask(0022), mode = 0644;
+    struct stat old;
+    int r;
 
+    /* Rules that only root may read stay so. */
+    if (fstatat(fd, name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(old.st_mode))
+        mode &= old.st_mode;
+    r = write_file_atomic_at(fd, name, text, size, mode);
     (void) umask(mask);
     /* On a disk, unlike in /run, the name may come before the content: an empty file would break the policy.
      */

@@ -219,7 +219,7 @@ static const Verb verbs[] = {
                 0, SIZE_MAX, true, verb_exec},
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
         {"reserve", "DEVICE|class:CLASS|tag:TAG",
-                "Keep a device for whoever brings the ticket that this prints",
+                "Keep a device for the user who brings the ticket that this prints",
                 (OPTIONS_REQUEST & ~OPTION_MEMLOCK) | OPTION_REQUIRE | OPTION_NO_ASK | OPTION_TTL |
                         OPTION_USER | OPTION_CANCEL,
                 1, 1, false, verb_reserve},
@@ -237,7 +237,8 @@ static const Verb verbs[] = {
                 OPTION_COUNT | OPTION_AUTOPROBE, 1, 1, false, verb_vf},
         {"pin", "DEVICE [--driver DRIVER]", "Bind a device at every boot, before the host's driver takes it",
                 OPTION_DRIVER, 1, 1, false, verb_pin},
-        {"unpin", "DEVICE|PATH|FILE…", "Do not do that any more", 0, 1, SIZE_MAX, false, verb_unpin},
+        {"unpin", "DEVICE|PATH|FILE…", "Leave a device to the host's driver again at the next boot", 0, 1,
+                SIZE_MAX, false, verb_unpin},
         {"import", "[FILE…] [--write]", "Pin what driverctl and vfio-pci's ids= bind on this host",
                 OPTION_WRITE, 0, SIZE_MAX, false, verb_import},
         {"pins", "", "Show the pinned devices, and what keeps a pin from working", 0, 0, 0, false, verb_pins},

@@ -95,7 +95,7 @@ class EditTest(EditorTest):
         self.assertEqual((status, err), (0, ''), out)
         self.assertEqual(out, f'Installed {self.path()}\nRules added: two\nRules removed: one\n')
         self.assertEqual((self.text(), self.kept()), (BETTER, []))
-        self.assertEqual(stat.S_IMODE(os.stat(self.path()).st_mode), 0o644)
+        self.assertEqual(stat.S_IMODE(os.stat(self.path()).st_mode), 0o600)
         self.assertEqual(os.listdir(self.policy), ['one.json'])
 
     def test_mode_whatever_the_umask(self):
