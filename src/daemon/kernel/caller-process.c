@@ -35,6 +35,7 @@
 #endif
 
 #define TEXT_MAX 65536U
+#define PROCESS_PATH_MAX 40U
 
 /* Files of /proc/PID: everything that needs a privilege, at one moment. */
 typedef struct ProcessFiles {
@@ -70,33 +71,39 @@ static void stat_namespace(int dir, const char *name, struct stat *ret) {
         ret->st_ino = 0;
 }
 
+static const char *path_of(pid_t pid, const char *name, char buf[static PROCESS_PATH_MAX]) {
+    snprintf(buf, PROCESS_PATH_MAX, "/proc/%d/%s", (int) pid, name);
+    return buf;
+}
+
+static int open_file(pid_t pid, const char *name) {
+    char path[PROCESS_PATH_MAX];
+
+    return open(path_of(pid, name, path), O_RDONLY | O_CLOEXEC);
+}
+
 /* Through the pidfd it takes an eighth of the time. */
-static void find_namespace(int pidfd, unsigned long request, int dir, const char *name, struct stat *ret) {
+static void find_namespace(pid_t pid, int pidfd, unsigned long request, const char *name, struct stat *ret) {
     _cleanup_close_ int fd = ioctl(pidfd, request, 0);
+    char path[PROCESS_PATH_MAX];
 
     if (fd < 0 || fstat(fd, ret) < 0)
-        stat_namespace(dir, name, ret);
+        stat_namespace(AT_FDCWD, path_of(pid, name, path), ret);
 }
 
 /* The namespaces are looked at after the status was read: a process may leave the host's user namespace, and
  * has every capability in its new one, but it cannot come back. */
 static int open_process(pid_t pid, int pidfd, bool with_stat, ProcessFiles *f) {
-    _cleanup_close_ int dir = -EBADF, status = -EBADF;
-    char path[32];
+    _cleanup_close_ int status = open_file(pid, "status");
     int r;
 
-    snprintf(path, sizeof(path), "/proc/%d", (int) pid);
-    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return -errno;
-    status = openat(dir, "status", O_RDONLY | O_CLOEXEC);
-    r = read_once(status, f->status);
+    r = status < 0 ? -errno : read_once(status, f->status);
     if (r < 0)
         return r;
-    f->cgroup = openat(dir, "cgroup", O_RDONLY | O_CLOEXEC);
-    f->stat = with_stat ? openat(dir, "stat", O_RDONLY | O_CLOEXEC) : -EBADF;
-    find_namespace(pidfd, PIDFD_GET_USER_NAMESPACE, dir, "ns/user", &f->user_namespace);
-    find_namespace(pidfd, PIDFD_GET_PID_NAMESPACE, dir, "ns/pid", &f->pid_namespace);
+    f->cgroup = open_file(pid, "cgroup");
+    f->stat = with_stat ? open_file(pid, "stat") : -EBADF;
+    find_namespace(pid, pidfd, PIDFD_GET_USER_NAMESPACE, "ns/user", &f->user_namespace);
+    find_namespace(pid, pidfd, PIDFD_GET_PID_NAMESPACE, "ns/pid", &f->pid_namespace);
     return 0;
 }
 
