@@ -28,8 +28,8 @@
             "The operator must fix the policy files ('vfioctl status' lists the errors) and reload.")        \
     X(NOT_OWNER, "NotOwner", EPERM, 19, "Only the owner of a claim and root may do this.")                   \
     X(DEVICE_CLAIMED, "DeviceClaimed", EBUSY, 20,                                                            \
-            "Wait for the claim to end, or ask its owner. 'vfioctl status' shows the claims and their "      \
-            "owners.")                                                                                       \
+            "Wait for the claim to end ('vfioctl exec --wait'), or ask its owner. 'vfioctl status' shows "   \
+            "the claims and their owners.")                                                                  \
     X(DEVICE_QUARANTINED, "DeviceQuarantined", EBUSY, 21,                                                    \
             "The operator must look at it: 'vfioctl status DEVICE' shows the reason, 'vfioctl release "      \
             "DEVICE' lifts the quarantine.")                                                                 \

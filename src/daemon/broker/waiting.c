@@ -272,6 +272,7 @@ static int on_gone(sd_event_source *s, int fd, uint32_t revents, void *userdata)
     Waiting *w = userdata;
 
     (void) sd_event_source_set_enabled(s, SD_EVENT_OFF);
+    w->over = true; /* when a person is asked for it now, it does not wait once more */
     if (w->entry.queued) {
         (void) refuse(&w->run->claim.refusal, VFIOD_ERROR_DEVICE_CLAIMED, NULL,
                 "the process that waited for it has ended");
