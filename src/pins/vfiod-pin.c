@@ -26,11 +26,13 @@ typedef struct Job {
 
 static void report(const DeviceName *name, const char *why) {
     _cleanup_close_ int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    _cleanup_free_ char *line = NULL;
     char shown[DEVICE_NAME_MAX];
 
     (void) device_name_format(name, shown);
-    if (fd >= 0)
-        dprintf(fd, "<4>vfiod-pin: %s is pinned. %s\n", shown, why);
+    line = format_string("<4>vfiod-pin: %s is pinned. %s\n", shown, why);
+    if (fd >= 0 && line)
+        (void) !write(fd, line, strlen(line)); /* udev's log has it as well */
     fprintf(stderr, "%s is pinned. %s\n", shown, why);
 }
 

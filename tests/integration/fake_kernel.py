@@ -148,8 +148,12 @@ class Sleeper:
         self._held = not self._is_child() and self._ptrace(self.SEIZE, pid, 0, self.TRACE_EXIT) == 0
 
     def _is_child(self):
-        with open(f'/proc/{self.pid}/stat', 'rb') as stat:
-            return int(stat.read().rpartition(b')')[2].split()[1]) == os.getpid()
+        """Or gone."""
+        try:
+            with open(f'/proc/{self.pid}/stat', 'rb') as stat:
+                return int(stat.read().rpartition(b')')[2].split()[1]) == os.getpid()
+        except OSError:
+            return True
 
     def wake(self):
         if not self._held:

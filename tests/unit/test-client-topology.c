@@ -221,9 +221,9 @@ static size_t place_of(const Topology *t, const char *name) {
 }
 
 static void test_picture(void **state) {
-    _cleanup_(picture_done) Picture p = {};
     _cleanup_free_ char *long_name = malloc(5001), *svg = NULL;
-    _cleanup_host_ Host h = {};
+    _cleanup_host_ Host h = {}; /* the picture is of its topology, and goes before it */
+    _cleanup_(picture_done) Picture p = {};
     const PictureBox *gpu, *held, *quarantined;
 
     assert_non_null(long_name);
@@ -258,9 +258,9 @@ static void test_picture(void **state) {
 }
 
 static void test_picture_of_nothing(void **state) {
-    _cleanup_(picture_done) Picture p = {};
     _cleanup_free_ char *svg = NULL;
     _cleanup_host_ Host h = {.list = json_object_new_array()};
+    _cleanup_(picture_done) Picture p = {};
 
     assert_int_equal(topology_build(h.list, NULL, &h.topology), 0);
     assert_int_equal(picture_lay_out(&h.topology, &p), 0);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -116,6 +117,7 @@ static int begin_within(void **state, uint64_t timeout_usec) {
     w->worker = take_socket(w->spawner[1]);
     w->process = fork();
     if (w->process == 0) {
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void) close_range(STDERR_FILENO + 1, UINT_MAX, 0);
         (void) pause();
         _exit(EXIT_SUCCESS);
