@@ -241,7 +241,8 @@ char *pin_explain(const Pin *pin, PinState state, const PinDevice *at_place, con
     case PIN_TOO_LATE:
         strbuf_addf(&b,
                 "The device is with the driver %s, which is never taken away from a running host. The pin "
-                "takes effect at the next boot.",
+                "takes effect at the next boot. If the initramfs loads that driver, rebuild it first "
+                "('update-initramfs -u' or 'dracut -f').",
                 at_place->driver);
         break;
     case PIN_OVERRIDDEN:
