@@ -918,8 +918,8 @@ static bool is_to_wait(const Planner *p, int r) {
                     p->refusal->code == VFIOD_ERROR_DEVICE_RESERVED);
 }
 
-/* Others have it. Who would be refused at his turn for what the rule says must not keep others from it until
- * then. */
+/* Others have it. What the rule refuses anyway is refused now: a request that waits in vain would keep others
+ * from free devices until its turn. */
 static int check_wait(Planner *p, int r) {
     _cleanup_(refusal_done) Refusal in_use = TAKE_GENERIC(*p->refusal, REFUSAL_NULL);
     int wait;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The figures, as a list of name, labels and value. Totals are for everybody: they say no more than the lists
- * of claims and taints. The names of rules, and how often they decide, are the operator's. */
+/* The figures, as a list of name, labels and value. Everybody sees totals, which the lists of claims and
+ * taints show as well. Only root sees figures by rule, which name the rules and say how often each decides.
+ */
 
 #include "base/str.h"
 #include "core/device-kind.h"

@@ -477,7 +477,7 @@ static int run_explain(VarlinkCall *call, const Subject *subject, Refusal *refus
     return r < 0 ? r : reply_json(call, "explanation", text);
 }
 
-/* For whom a question or a ticket is, if not for who asks. */
+/* The user and process that a question or a ticket is about. Without them it is about the caller. */
 /* clang-format off */
 #define ANOTHER_CALLER \
     {"uid", "i"}, {"user", "s"}, {"gids", "ai"}, {"unit", "s"}, {"cgroup", "s"}, {"label", "s"}, \
