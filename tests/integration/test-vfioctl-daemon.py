@@ -798,13 +798,17 @@ class VarlinkTest(VfioctlTest):
         return monitor, first['properties']
 
     def read_monitor(self, monitor, until):
-        """What came and went, and in the end is known, of each object; until all of these events."""
+        """What came and went, and what is known of each object that is there in the end; until all of these events."""
         events, known = [], {}
         while not until <= set(events):
             e = json.loads(monitor.stdout.readline())
             name = e['kind'], e['name']
             if e['event'] != 'changed':
                 events.append((e['event'], *name))
+            if e['event'] == 'removed':
+                # Which of its states was the last that was told depends on which changes were merged into one.
+                known.pop(name, None)
+                continue
             # Signals are the same for everybody, and have no secrets.
             known.setdefault(name, {}).update({k: v for k, v in e.get('properties', {}).items()
                                                if k not in ('rule', 'cookie')})
