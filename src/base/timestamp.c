@@ -135,3 +135,10 @@ const char *timestamp_format(uint64_t usec, char buf[static TIMESTAMP_MAX]) {
             (unsigned) (seconds % 60));
     return buf;
 }
+
+const char *timestamp_format_exact(uint64_t usec, char buf[static TIMESTAMP_EXACT_MAX]) {
+    size_t n = strlen(timestamp_format(usec, buf));
+
+    (void) snprintf(buf + n - 1, TIMESTAMP_EXACT_MAX - n + 1, ".%06uZ", (unsigned) (usec % USEC_PER_SEC));
+    return buf;
+}

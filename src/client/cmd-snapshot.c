@@ -10,6 +10,6 @@ int verb_snapshot(const Options *o, VfiodErrorText *error) {
     r = rehearsal_snapshot(o->policies.n > 0 ? o->policies.items : NULL, o->serials, &host, &problem);
     if (r < 0)
         return policy_failed(r, problem, error);
-    r = show_json(stdout, host, /* pretty= */ true);
+    r = show_document(stdout, host, /* pretty= */ true);
     return r < 0 ? error_text_errno(error, r, "Cannot show the host") : 0;
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/str.h"
+#include "base/timestamp.h"
 #include "client/pager.h"
 
 #define FIELD_LABEL_WIDTH 14
@@ -76,7 +77,57 @@ static void write_escaped(FILE *f, const char *s) {
     }
 }
 
-int show_json(FILE *f, struct json_object *o, bool pretty) {
+/* The daemon's interfaces have microseconds, and so have these members, for the programs that read them. */
+static const struct {
+    const char *usec, *text;
+} time_members[] = {
+        {"evictAt", "evictAtTime"},
+        {"policyLoaded", "policyLoadedTime"},
+        {"reservedUntil", "reservedUntilTime"},
+        {"since", "sinceTime"},
+        {"timestamp", "time"},
+        {"until", "untilTime"},
+};
+
+/* Beside each, the same time as RFC 3339; null where there is none. */
+static int add_times(struct json_object *o) {
+    for (size_t i = 0; i < ELEMENTSOF(time_members); i++) {
+        struct json_object *usec = json_member(o, time_members[i].usec), *time = NULL;
+        char text[TIMESTAMP_EXACT_MAX];
+
+        if (!json_object_is_type(usec, json_type_int) || json_member(o, time_members[i].text))
+            continue;
+        if (json_object_get_uint64(usec) > 0) {
+            time = json_object_new_string(timestamp_format_exact(json_object_get_uint64(usec), text));
+            if (!time)
+                return -ENOMEM;
+        }
+        if (json_object_object_add(o, time_members[i].text, time) < 0) {
+            json_object_put(time);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int add_times_everywhere(struct json_object *o) {
+    int r = 0;
+
+    if (json_object_is_type(o, json_type_array))
+        for (size_t i = 0; i < json_object_array_length(o) && r >= 0; i++)
+            r = add_times_everywhere(json_object_array_get_idx(o, i));
+    if (!json_object_is_type(o, json_type_object))
+        return r;
+    json_object_object_foreach(o, key, value) {
+        (void) key;
+        r = add_times_everywhere(value);
+        if (r < 0)
+            return r;
+    }
+    return add_times(o);
+}
+
+int show_document(FILE *f, struct json_object *o, bool pretty) {
     int flags =
             JSON_C_TO_STRING_NOSLASHESCAPE | (pretty ? JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED : 0);
     const char *text = json_object_to_json_string_ext(o, flags);
@@ -86,6 +137,12 @@ int show_json(FILE *f, struct json_object *o, bool pretty) {
     write_escaped(f, text);
     putc('\n', f);
     return fflush(f) == 0 ? 0 : -errno;
+}
+
+int show_json(FILE *f, struct json_object *o, bool pretty) {
+    int r = add_times_everywhere(o);
+
+    return r < 0 ? r : show_document(f, o, pretty);
 }
 
 #define COLUMNS_MAX 32U

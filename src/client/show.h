@@ -17,6 +17,8 @@ bool screen_is_utf8(void);
 
 /* Writes a document and a newline. Control characters that JSON lets through (DEL, U+0080..U+009F) are
  * escaped too, for the terminal's sake. pretty: over many lines; else on one. 0 or negative errno. */
+int show_document(FILE *f, struct json_object *o, bool pretty);
+/* The same of what a verb shows: beside each time in microseconds, it has the time in RFC 3339. */
 int show_json(FILE *f, struct json_object *o, bool pretty);
 int show_table(const Table *t, const Options *o);
 /* Is name one of the columns? The error shows all, and which was meant. option: "--sort=", or "". */

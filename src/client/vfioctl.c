@@ -280,74 +280,73 @@ static const Verb verbs[] = {
 
 #define VERB_POLICY "policy" /* begins verbs of two words */
 
-/* verbs: those that take the option, where not all do. */
 static const struct {
-    uint64_t options;
-    const char *option, *verbs, *summary;
+    uint64_t option;
+    const char *syntax, *summary;
 } option_help[] = {
-        {OPTION_JSON, "      --json", NULL, "Print JSON, for scripts; errors too"},
-        {OPTION_NO_LEGEND, "      --no-legend", NULL, "Print no headings"},
-        {OPTION_COLOUR, "      --color=WHEN", NULL, "auto, always or never"},
-        {OPTION_FULL, "  -l, --full", NULL, "Do not fit tables into the terminal"},
-        {OPTION_NO_PAGER, "      --no-pager", NULL, "Do not use a pager"},
-        {OPTION_OUTPUT, "  -o, --output=FORMAT", "list, status, watch", "text, wide, name or json"},
-        {OPTION_SORT, "      --sort=COLUMN", "list, status, taint, watch", "order by a column"},
-        {OPTION_GROUPS, "  -g, --groups", "list, watch", "the tree of groups"},
-        {OPTION_DEVICE, "  -d, --device=DEVICE", "exec, release", "this device; repeatable"},
-        {OPTION_BACKEND, "  -b, --backend=BACKEND", "exec, hold, plan, explain", "the kernel's interface"},
-        {OPTION_REASON, "  -r, --reason=TEXT", "exec, hold, plan, explain", "why, for the audit record"},
-        {OPTION_MEMLOCK, "      --memlock=SIZE", "exec, hold, plan, explain", "raise RLIMIT_MEMLOCK"},
-        {OPTION_UNTAINTED, "      --untainted", "exec, hold, plan, explain", "require an untainted host"},
-        {OPTION_GRANT, "      --grant=HOW", "exec, hold, plan, explain", "fd, node or none"},
-        {OPTION_TETHER, "      --tether=WHAT", "exec, hold, plan, explain", "what the claim hangs on"},
-        {OPTION_COOKIE, "      --cookie=TEXT", "exec, hold, plan", "a name for the claim"},
-        {OPTION_REQUIRE, "      --require=WHAT", "exec, hold, plan, explain", "pasid, migration…"},
-        {OPTION_NETWORK, "      --network=SETTINGS", "exec, hold, plan, explain", "mac=MAC,vlan=N…"},
-        {OPTION_TICKET, "      --ticket=TICKET", "exec, hold, plan", "redeem a reservation"},
-        {OPTION_TTL, "      --ttl=SECONDS", "reserve", "for how long (default: 300)"},
-        {OPTION_CHECK, "      --check", "status", "show only what is wrong with vfiod"},
-        {OPTION_SVG, "      --svg", "topology", "a picture for a browser"},
-        {OPTION_DOT, "      --dot", "topology", "a graph for dot(1) of graphviz"},
-        {OPTION_CANCEL, "      --cancel", "reserve, evict", "end a reservation, or an eviction"},
-        {OPTION_IN, "      --in=SECONDS", "evict", "by when (default: 30)"},
-        {OPTION_MORE, "      --more[=SECONDS]", "evict", "the holder's answer: it needs so much more"},
-        {OPTION_QEMU, "      --qemu", "exec, setup", "for QEMU; exec adds its arguments"},
-        {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "exec", "add cloud-hypervisor's arguments"},
-        {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "exec", "add the devices to a running QEMU"},
-        {OPTION_LIBVIRT, "      --libvirt", "setup", "for libvirt (of the system: user root)"},
-        {OPTION_PODMAN, "      --podman", "setup", "for containers of podman"},
-        {OPTION_WRITE, "      --write", "import, setup", "put the files in place"},
-        {OPTION_RAM, "      --ram=SIZE", "memlock-for, setup", "memory of the guest"},
-        {OPTION_DEVICES, "      --devices=N", "memlock-for", "how many devices it has (default: 1)"},
-        {OPTION_VIOMMU, "      --viommu[=KIND]", "memlock-for", "it has an emulated or nested IOMMU"},
-        {OPTION_PRINT, "      --print", "exec", "show the command instead of running it"},
-        {OPTION_WAIT, "      --wait[=SECONDS]", "exec, hold", "wait in the queue while others have it"},
-        {OPTION_NO_ASK, "      --no-ask-password", "exec, hold", "do not ask for authentication"},
-        {OPTION_PID, "      --pid=PID", "exec, hold, plan, transfer", "the process to hang on"},
-        {OPTION_DRIVER, "      --driver=DRIVER", "pin", "default: vfio-pci; none: no driver"},
-        {OPTION_COUNT, "      --count=N", "vf", "how many virtual functions it shall have"},
-        {OPTION_AUTOPROBE, "      --autoprobe=WHETHER", "vf", "yes or no: drivers take them"},
-        {OPTION_CONNECT, "      --connect=URI", "virt", "libvirt's URI (default: qemu:///session)"},
-        {OPTION_PROBE, "      --probe", "caps", "open the devices to find out; resets them"},
-        {OPTION_NO_WAIT, "      --no-wait", "release", "do not wait until the claim is gone"},
-        {OPTION_HOST, "      --host=FILE", "policy, setup, topology", "a recorded host (-: stdin)"},
-        {OPTION_POLICY, "      --policy=FILE", "edit, explain, test, setup, snapshot", "this policy"},
-        {OPTION_USER, "      --user=USER", "explain, setup, reserve", "the user (default: you)"},
-        {OPTION_GROUP, "      --group=GROUP", "explain", "a group of the caller; repeatable"},
-        {OPTION_UNIT, "      --unit=UNIT", "explain", "the caller's unit"},
-        {OPTION_SLICE, "      --slice=SLICE", "explain", "the caller's slice"},
-        {OPTION_CGROUP, "      --cgroup=PATH", "explain", "the caller's control group"},
-        {OPTION_LABEL, "      --label=LABEL", "explain", "the caller's security label"},
-        {OPTION_SCOPE, "      --scope=NAME", "explain", "the scope of the socket that the caller uses"},
-        {OPTION_CAPABILITY, "      --capability=CAP", "explain", "a capability of the caller; repeatable"},
-        {OPTION_NAMESPACE, "      --namespace=WHICH", "explain", "the caller's namespaces: host or other"},
-        {OPTION_CLAIM, "      --claim=ID", "explain", "why the daemon allowed this claim"},
-        {OPTION_LAST_REFUSAL, "      --last-refusal", "explain", "why the daemon refused the last request"},
-        {OPTION_LOADED, "      --loaded", "show", "the policy that the daemon has in force"},
-        {OPTION_TEST, "      --test=FILE", "diff", "add the subjects of this test file; repeatable"},
-        {OPTION_SERIALS, "      --serials", "snapshot", "record serial numbers"},
-        {OPTION_HELP, "  -h, --help", NULL, "Show this help, or that of the verb"},
-        {OPTION_VERSION, "      --version", NULL, "Show the version"},
+        {OPTION_JSON, "      --json", "Print JSON, for scripts; errors too"},
+        {OPTION_NO_LEGEND, "      --no-legend", "Print no headings"},
+        {OPTION_COLOUR, "      --color=WHEN", "auto, always or never"},
+        {OPTION_FULL, "  -l, --full", "Do not fit tables into the terminal"},
+        {OPTION_NO_PAGER, "      --no-pager", "Do not use a pager"},
+        {OPTION_OUTPUT, "  -o, --output=FORMAT", "text, wide, name or json"},
+        {OPTION_SORT, "      --sort=COLUMN", "order by a column"},
+        {OPTION_GROUPS, "  -g, --groups", "the tree of groups"},
+        {OPTION_DEVICE, "  -d, --device=DEVICE", "this device; repeatable"},
+        {OPTION_BACKEND, "  -b, --backend=BACKEND", "the kernel's interface"},
+        {OPTION_REASON, "  -r, --reason=TEXT", "why, for the audit record"},
+        {OPTION_MEMLOCK, "      --memlock=SIZE", "raise RLIMIT_MEMLOCK"},
+        {OPTION_UNTAINTED, "      --untainted", "require an untainted host"},
+        {OPTION_GRANT, "      --grant=HOW", "fd, node or none"},
+        {OPTION_TETHER, "      --tether=WHAT", "what the claim hangs on"},
+        {OPTION_COOKIE, "      --cookie=TEXT", "a name for the claim"},
+        {OPTION_REQUIRE, "      --require=WHAT", "pasid, migration…"},
+        {OPTION_NETWORK, "      --network=SETTINGS", "mac=MAC,vlan=N…"},
+        {OPTION_TICKET, "      --ticket=TICKET", "redeem a reservation"},
+        {OPTION_TTL, "      --ttl=SECONDS", "for how long (default: 300)"},
+        {OPTION_CHECK, "      --check", "show only what is wrong with vfiod"},
+        {OPTION_SVG, "      --svg", "a picture for a browser"},
+        {OPTION_DOT, "      --dot", "a graph for dot(1) of graphviz"},
+        {OPTION_CANCEL, "      --cancel", "end a reservation, or an eviction"},
+        {OPTION_IN, "      --in=SECONDS", "by when (default: 30)"},
+        {OPTION_MORE, "      --more[=SECONDS]", "the holder's answer: it needs so much more"},
+        {OPTION_QEMU, "      --qemu", "for QEMU; exec adds its arguments"},
+        {OPTION_CLOUD_HYPERVISOR, "      --cloud-hypervisor", "add cloud-hypervisor's arguments"},
+        {OPTION_HOTPLUG, "      --hotplug=QMP-SOCKET", "add the devices to a running QEMU"},
+        {OPTION_LIBVIRT, "      --libvirt", "for libvirt (of the system: user root)"},
+        {OPTION_PODMAN, "      --podman", "for containers of podman"},
+        {OPTION_WRITE, "      --write", "put the files in place"},
+        {OPTION_RAM, "      --ram=SIZE", "memory of the guest"},
+        {OPTION_DEVICES, "      --devices=N", "how many devices it has (default: 1)"},
+        {OPTION_VIOMMU, "      --viommu[=KIND]", "it has an emulated or nested IOMMU"},
+        {OPTION_PRINT, "      --print", "show the command instead of running it"},
+        {OPTION_WAIT, "      --wait[=SECONDS]", "wait in the queue while others have it"},
+        {OPTION_NO_ASK, "      --no-ask-password", "do not ask for authentication"},
+        {OPTION_PID, "      --pid=PID", "the process to hang on"},
+        {OPTION_DRIVER, "      --driver=DRIVER", "default: vfio-pci; none: no driver"},
+        {OPTION_COUNT, "      --count=N", "how many virtual functions it shall have"},
+        {OPTION_AUTOPROBE, "      --autoprobe=WHETHER", "yes or no: drivers take them"},
+        {OPTION_CONNECT, "      --connect=URI", "libvirt's URI (default: qemu:///session)"},
+        {OPTION_PROBE, "      --probe", "open the devices to find out; resets them"},
+        {OPTION_NO_WAIT, "      --no-wait", "do not wait until the claim is gone"},
+        {OPTION_HOST, "      --host=FILE", "a recorded host (-: stdin)"},
+        {OPTION_POLICY, "      --policy=FILE", "this policy"},
+        {OPTION_USER, "      --user=USER", "the user; you, where it can be left out"},
+        {OPTION_GROUP, "      --group=GROUP", "a group of the caller; repeatable"},
+        {OPTION_UNIT, "      --unit=UNIT", "the caller's unit"},
+        {OPTION_SLICE, "      --slice=SLICE", "the caller's slice"},
+        {OPTION_CGROUP, "      --cgroup=PATH", "the caller's control group"},
+        {OPTION_LABEL, "      --label=LABEL", "the caller's security label"},
+        {OPTION_SCOPE, "      --scope=NAME", "the scope of the socket that the caller uses"},
+        {OPTION_CAPABILITY, "      --capability=CAP", "a capability of the caller; repeatable"},
+        {OPTION_NAMESPACE, "      --namespace=WHICH", "the caller's namespaces: host or other"},
+        {OPTION_CLAIM, "      --claim=ID", "why the daemon allowed this claim"},
+        {OPTION_LAST_REFUSAL, "      --last-refusal", "why the daemon refused the last request"},
+        {OPTION_LOADED, "      --loaded", "the policy that the daemon has in force"},
+        {OPTION_TEST, "      --test=FILE", "add the subjects of this test file; repeatable"},
+        {OPTION_SERIALS, "      --serials", "record serial numbers"},
+        {OPTION_HELP, "  -h, --help", "Show this help, or that of the verb"},
+        {OPTION_VERSION, "      --version", "Show the version"},
 };
 
 /* ---- For completion ---- */
@@ -389,7 +388,7 @@ bool grammar_takes_option(const char *name, const struct option *option) {
 
 const char *grammar_option_summary(const struct option *option) {
     for (size_t i = 0; i < ELEMENTSOF(option_help); i++)
-        if (option_help[i].options & OPTION_OF_NUMBER(option->val))
+        if (option_help[i].option & OPTION_OF_NUMBER(option->val))
             return option_help[i].summary;
     return NULL;
 }
@@ -405,15 +404,57 @@ const struct option *grammar_option_of_letter(char letter) {
 }
 
 #define HELP_INDENT 27
+#define HELP_WIDTH 80U
 
-static void show_option_help(uint64_t options, bool with_verbs) {
+/* Words from a column on, over as many lines as they need. */
+static void show_wrapped(const char *text) {
+    size_t column = HELP_INDENT;
+
+    while (*text) {
+        size_t n = strcspn(text, " ");
+
+        if (column > HELP_INDENT && column + 1 + n > HELP_WIDTH) {
+            printf("\n%*s", HELP_INDENT, "");
+            column = HELP_INDENT;
+        } else if (column > HELP_INDENT) {
+            putchar(' ');
+            column++;
+        }
+        printf("%.*s", (int) n, text);
+        column += n;
+        text += n + strspn(text + n, " ");
+    }
+    putchar('\n');
+}
+
+/* "exec, hold: ", of the verbs of the group, or of all of them. Nothing where all take the option. */
+static void add_takers(StrBuf *b, uint64_t option, const char *group) {
+    size_t n = 0;
+
+    if (option & OPTIONS_GLOBAL)
+        return;
+    for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+        const char *rest = group ? startswith(verbs[i].name, group) : verbs[i].name;
+
+        if (rest && verbs[i].summary && verbs[i].options & option)
+            strbuf_addf(b, "%s%s", n++ > 0 ? ", " : "", rest + (group ? strspn(rest, " ") : 0));
+    }
+    strbuf_add(b, n > 0 ? ": " : "");
+}
+
+/* with_verbs: of a group, or of all verbs. */
+static void show_option_help(uint64_t options, bool with_verbs, const char *group) {
     printf("\nOptions:\n");
     for (size_t i = 0; i < ELEMENTSOF(option_help); i++) {
-        const char *of = with_verbs ? option_help[i].verbs : NULL;
+        _cleanup_strbuf_ StrBuf text = {};
 
-        if (option_help[i].options & options)
-            printf("%-*s%s%s%s\n", HELP_INDENT, option_help[i].option, of ? of : "", of ? ": " : "",
-                    option_help[i].summary);
+        if ((option_help[i].option & options) == 0)
+            continue;
+        if (with_verbs)
+            add_takers(&text, option_help[i].option, group);
+        strbuf_add(&text, option_help[i].summary);
+        printf("%-*s", HELP_INDENT, option_help[i].syntax);
+        show_wrapped(text.error < 0 ? option_help[i].summary : text.text);
     }
 }
 
@@ -431,7 +472,7 @@ static void show_group_help(void) {
             show_verb_line(verbs + i);
             options |= verbs[i].options;
         }
-    show_option_help(options, true);
+    show_option_help(options, true, VERB_POLICY);
     printf("\nSee vfioctl(1).\n");
 }
 
@@ -439,7 +480,7 @@ static void show_group_help(void) {
 static void show_help(const Verb *verb) {
     if (verb) {
         printf("vfioctl %s [OPTION…] %s\n\n%s.\n", verb->name, verb->arguments, verb->summary);
-        show_option_help(OPTIONS_GLOBAL | verb->options, false);
+        show_option_help(OPTIONS_GLOBAL | verb->options, false, NULL);
     } else {
         printf("vfioctl [OPTION…] VERB [ARGUMENT…]\n\n"
                "Shows VFIO devices and claims them from vfiod.\n\n"
@@ -447,7 +488,7 @@ static void show_help(const Verb *verb) {
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
             if (verbs[i].summary)
                 show_verb_line(verbs + i);
-        show_option_help(UINT64_MAX, true);
+        show_option_help(UINT64_MAX, true, NULL);
     }
     printf("\nSee vfioctl(1).\n");
 }
@@ -468,22 +509,79 @@ static const Verb *find_verb(const char *group, const char *name) {
     return NULL;
 }
 
-static int unknown_verb(const char *group, const char *name, VfiodErrorText *error) {
-    const char *names[ELEMENTSOF(verbs) + 2] = {VERB_POLICY}, *near;
-    size_t n = group ? 0 : 1;
+/* What people type who know another tool, or who forget the word before it. */
+static const struct {
+    const char *word, *verb;
+} verb_guesses[] = {
+        {"acquire", "hold DEVICE' or 'exec"},
+        {"attach", "virt attach"},
+        {"bind", "hold DEVICE', or, from the boot on, 'pin"},
+        {"cancel", "reserve --cancel"},
+        {"claim", "hold DEVICE' or 'exec"},
+        {"claims", "status"},
+        {"detach", "virt detach"},
+        {"devices", "list"},
+        {"events", "monitor"},
+        {"free", "release"},
+        {"groups", "list --groups"},
+        {"health", "status --check"},
+        {"info", "status"},
+        {"lock", "hold"},
+        {"ls", "list"},
+        {"queue", "status"},
+        {"rules", "policy show"},
+        {"run", "exec"},
+        {"show", "policy show' or 'status"},
+        {"start", "virt start"},
+        {"taints", "taint"},
+        {"tree", "topology"},
+        {"unbind", "release CLAIM', or, for a pinned device, 'unpin"},
+        {"version", "--version"},
+};
 
-    for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-        if (!verbs[i].summary)
-            continue;
-        else if (!group)
+static const char *guess_verb(const char *name) {
+    const Verb *verb;
+
+    for (size_t i = 0; i < ELEMENTSOF(verb_guesses); i++)
+        if (streq(verb_guesses[i].word, name))
+            return verb_guesses[i].verb;
+    verb = find_verb(VERB_POLICY, name);
+    return verb ? verb->name : NULL;
+}
+
+/* The second words of verbs of two are for those who leave the first out. */
+static const char *nearest_verb(const char *group, const char *name) {
+    const char *names[2 * ELEMENTSOF(verbs) + 2], *near;
+    size_t n = 0;
+
+    if (!group)
+        names[n++] = VERB_POLICY;
+    for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+        const char *second = startswith(verbs[i].name, VERB_POLICY " ");
+
+        if (verbs[i].summary && !group)
             names[n++] = verbs[i].name;
-        else if (startswith(verbs[i].name, VERB_POLICY " "))
-            names[n++] = verbs[i].name + strlen(VERB_POLICY " ");
+        if (second)
+            names[n++] = second;
+    }
     names[n] = NULL;
     near = nearest(name, names);
+    if (!near || group || find_verb(NULL, near) || streq(near, VERB_POLICY))
+        return near;
+    return find_verb(VERB_POLICY, near)->name;
+}
+
+static int unknown_verb(const char *group, const char *name, VfiodErrorText *error) {
+    const char *meant = group ? NULL : guess_verb(name);
+
+    if (!meant)
+        meant = nearest_verb(group, name);
+    /* "policy list": not in the group, but a verb. */
+    if (!meant && group && find_verb(NULL, name))
+        meant = find_verb(NULL, name)->name;
     return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s%s%s: unknown verb%s%s%s See vfioctl --help.",
-            group ? group : "", group ? " " : "", name, near ? "; did you mean '" : "", near ? near : "",
-            near ? "'?" : ".");
+            group ? group : "", group ? " " : "", name, meant ? "; did you mean '" : "", meant ? meant : "",
+            meant ? "'?" : ".");
 }
 
 static int verb_help(const Options *o, VfiodErrorText *error) {
@@ -665,19 +763,6 @@ static int take_pid(Options *o, const char *value, VfiodErrorText *error) {
     return 0;
 }
 
-static int take_wait(Options *o, const char *value, VfiodErrorText *error) {
-    uint64_t seconds;
-
-    o->wait_usec = UINT64_MAX;
-    if (!value)
-        return 0;
-    if (parse_unsigned(value, 10, UINT32_MAX, &seconds) < 0 || seconds == 0)
-        return error_text_set(
-                error, EINVAL, ERROR_NAME_USAGE, "--wait=%s: expected a number of seconds.", value);
-    o->wait_usec = seconds * 1000000;
-    return 0;
-}
-
 static int take_number_of_devices(Options *o, const char *value, VfiodErrorText *error) {
     uint64_t n;
 
@@ -696,7 +781,8 @@ static int take_count(Options *o, const char *value, VfiodErrorText *error) {
 }
 
 /* Also "90s", "5m", "1h", as people write it. */
-static int take_seconds(const char *option, const char *value, uint64_t *ret, VfiodErrorText *error) {
+static int take_seconds(
+        const char *option, const char *value, uint64_t least, uint64_t *ret, VfiodErrorText *error) {
     static const struct {
         char unit;
         unsigned seconds;
@@ -713,7 +799,7 @@ static int take_seconds(const char *option, const char *value, uint64_t *ret, Vf
         }
     if (n < sizeof(number))
         memcpy(number, value, n);
-    if (parse_unsigned(number, 10, UINT32_MAX, ret) < 0)
+    if (parse_unsigned(number, 10, UINT32_MAX, ret) < 0 || *ret < least)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "--%s=%s: expected a number of seconds, or a time such as 5m.", option, value);
     *ret *= factor;
@@ -722,7 +808,7 @@ static int take_seconds(const char *option, const char *value, uint64_t *ret, Vf
 
 static int take_in(Options *o, const char *value, VfiodErrorText *error) {
     uint64_t seconds = 0;
-    int r = take_seconds("in", value, &seconds, error);
+    int r = take_seconds("in", value, 0, &seconds, error);
 
     o->in_sec = (int64_t) seconds;
     return r;
@@ -730,14 +816,24 @@ static int take_in(Options *o, const char *value, VfiodErrorText *error) {
 
 static int take_more(Options *o, const char *value, VfiodErrorText *error) {
     o->answers = true;
-    return value ? take_seconds("more", value, &o->more_sec, error) : 0;
+    return value ? take_seconds("more", value, 0, &o->more_sec, error) : 0;
+}
+
+static int take_wait(Options *o, const char *value, VfiodErrorText *error) {
+    uint64_t seconds;
+    int r;
+
+    o->wait_usec = UINT64_MAX;
+    if (!value)
+        return 0;
+    r = take_seconds("wait", value, 1, &seconds, error);
+    if (r >= 0)
+        o->wait_usec = seconds * 1000000;
+    return r;
 }
 
 static int take_ttl(Options *o, const char *value, VfiodErrorText *error) {
-    if (parse_unsigned(value, 10, UINT32_MAX, &o->ttl) < 0 || o->ttl == 0)
-        return error_text_set(
-                error, EINVAL, ERROR_NAME_USAGE, "--ttl=%s: expected a number of seconds.", value);
-    return 0;
+    return take_seconds("ttl", value, 1, &o->ttl, error);
 }
 
 static int take_autoprobe(Options *o, const char *value, VfiodErrorText *error) {
@@ -826,6 +922,22 @@ static int unknown_option(const char *word, uint64_t allowed, VfiodErrorText *er
             name, near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : ".");
 }
 
+/* "--wait 5": an argument that can be left out stands behind a '='. The word that follows is taken for
+ * something else, and the mistake would show as a device or a command that is not there. */
+static int check_next_word(const Options *o, uint64_t flag, const char *word, VfiodErrorText *error) {
+    const struct option *option = long_options;
+    VfiodErrorText ignored = {};
+    Options scratch = *o;
+
+    while (option->name && option->val != OPTION_NUMBER(flag))
+        option++;
+    if (!option->name || option->has_arg != optional_argument ||
+            take_option(&scratch, flag, word, &ignored) < 0)
+        return 0;
+    return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--%s %s: write --%s=%s.", option->name, word,
+            option->name, word);
+}
+
 /* Parses options from argv[1] on, up to the first argument or, where the verb takes no command, all of them.
  * Before the verb is known (NULL), only the global ones. Returns the index of the first argument, or a
  * negative errno. *ret_done: --help or --version was served. */
@@ -866,7 +978,9 @@ static int parse_options(int argc, char **argv, const char *group, const Verb *v
             *ret_done = true;
             return optind;
         }
-        r = take_option(o, flag, optarg, error);
+        r = !optarg && optind < argc ? check_next_word(o, flag, argv[optind], error) : 0;
+        if (r >= 0)
+            r = take_option(o, flag, optarg, error);
         if (r < 0)
             return r;
     }

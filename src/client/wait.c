@@ -32,7 +32,8 @@ static uint64_t time_left(const Waiter *w) {
 void waiter_prepare(Waiter *w, VfiodRequest *request) {
     if (w->o->wait_usec == 0)
         return;
-    w->more.wait = MIN(time_left(w) / USEC_PER_SEC + 1, (uint64_t) WAIT_MAX_SEC);
+    /* Rounded up: of what is left there is always some. */
+    w->more.wait = MIN((MAX(time_left(w), UINT64_C(1)) - 1) / USEC_PER_SEC + 1, (uint64_t) WAIT_MAX_SEC);
     if (w->without_queue)
         w->more.wait = 0;
     request->more = &w->more;

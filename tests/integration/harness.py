@@ -9,6 +9,7 @@ a process) wakes the loop. There are no sleeps.
 import collections
 import contextlib
 import ctypes
+import datetime
 import faulthandler
 import json
 import os
@@ -115,6 +116,29 @@ def device_path(name):
     return ROOT_PATH + '/device/' + ''.join(
         c if c.isascii() and c.isalnum() and not (c.isdigit() and i == 0) else f'_{ord(c):02x}'
         for i, c in enumerate(name))
+
+
+RFC_3339 = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z')
+MICROSECONDS = range(10 ** 15, 10 ** 16)  # since 1970: what is in this range is a time between 2001 and 2286
+
+
+def with_times(members):
+    """An object that vfioctl shows. Beside each time in microseconds, it has the same time in RFC 3339, or null for none."""
+    for key, value in members.items():
+        name = 'time' if key == 'timestamp' else key + 'Time'
+        if type(value) is not int or (value not in MICROSECONDS and name not in members) or key == 'identity':
+            continue
+        text = members.get(name, '')
+        assert text is None if value == 0 else RFC_3339.fullmatch(text or ''), f'{name} of {members}'
+        if text:
+            seconds = datetime.datetime.fromisoformat(text.replace('Z', '+00:00')).timestamp()
+            assert abs(seconds * 10 ** 6 - value) < 2, f'{name} of {members}'
+    return members
+
+
+def read_json(text):
+    """Of vfioctl --json."""
+    return json.loads(text, object_hook=with_times)
 
 
 def count_refusals(lines):

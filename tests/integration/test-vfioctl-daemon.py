@@ -40,7 +40,7 @@ class VfioctlTest(VfiodTestCase):
     def json(self, *arguments, **options):
         status, output = self.vfioctl('--json', *arguments, **options)
         self.assertEqual(status, 0, output)
-        return json.loads(output)
+        return harness.read_json(output)
 
     def claims(self):
         return self.json('status')['claims']
@@ -344,9 +344,9 @@ class VfioctlTest(VfiodTestCase):
         self.wait_no_claims()
 
     def test_reserve(self):
-        reserved = self.json('reserve', 'class:ethernet', '--ttl=60', '-r', 'vm 7 arrives')
+        reserved = self.json('reserve', 'class:ethernet', '--ttl=1m', '-r', 'vm 7 arrives')
         self.assertEqual((reserved['device'], reserved['uid']), (self.nic.name, os.getuid()))
-        self.assertEqual(sorted(reserved), ['claim', 'device', 'ticket', 'uid', 'until'])
+        self.assertEqual(sorted(reserved), ['claim', 'device', 'ticket', 'uid', 'until', 'untilTime'])
         self.assertRegex(self.vfioctl('list')[1], rf'{self.nic.name} .* reserved')
         status, output = self.vfioctl('status', reserved['claim'])
         self.assertRegex(output, r'State: reserved\n(.*\n)*\s*Reserved: 20')
@@ -387,7 +387,7 @@ class VfioctlTest(VfiodTestCase):
     def test_reserve_says_what_is_wrong(self):
         for arguments, status, words in ((['reserve'], 2, 'Too few'), (['reserve', 'a', 'b'], 2, 'Too many'),
                                          (['reserve', '--ttl=0', '07:00.0'], 2, '--ttl=0'),
-                                         (['reserve', '--ttl=5m', '07:00.0'], 2, '--ttl=5m'),
+                                         (['reserve', '--ttl=5d', '07:00.0'], 2, '--ttl=5d'),
                                          (['reserve', '--ttl=86401', '07:00.0'], 33, '86400'),
                                          (['reserve', '--user', 'no-such-user', '07:00.0'], 2, 'no such user'),
                                          (['reserve', '--cancel', '--ttl=5', 'x'], 2, '--cancel'),
@@ -702,7 +702,35 @@ class VarlinkTest(VfioctlTest):
             self.assertEqual(varlink, dbus, arguments)
             self.assertEqual(varlink[0], status, varlink[1])
             self.assertNotIn('Unreachable', varlink[1])
-        return json.loads(varlink[1])
+        return harness.read_json(varlink[1])
+
+    @needs_root  # who evicts, and is shown the taints
+    def test_times(self):
+        """Each that --json has anywhere. An object without a time has its own name for that: 0 and null."""
+        stranger = self.vfioctl('hold', self.nic.name, user=NOBODY)
+        self.assertEqual(stranger[0], 17)
+        other = self.c.acquire(self.nic)
+        monitor, _ = self.follow_monitor('varlink')
+        claim = self.c.acquire(self.disk, cookie='vm:1')
+        self.assertRegex(harness.read_json(monitor.stdout.readline())['time'], harness.RFC_3339)
+        held, = (c for c in self.claims() if c['id'] == claim.id)
+        self.assertEqual((held['evictAtTime'], held['reservedUntilTime']), (None, None))
+        self.vfioctl('evict', '--in=60', claim.id)
+        for arguments in (['status'], ['status', claim.id], ['status', self.disk.name], ['list'], ['list', '--groups'],
+                          ['topology'], ['taint'], ['reload'], ['policy', 'show', '--loaded'],
+                          ['policy', 'explain', '--claim', claim.id], ['policy', 'explain', '--last-refusal']):
+            with self.subTest(arguments=arguments):
+                status, output = self.vfioctl('--json', *arguments)
+                self.assertIn(status, (0, 39), output)
+                harness.read_json(output)
+        evicted, = self.json('status', claim.id)
+        self.assertRegex(evicted['evictAtTime'], harness.RFC_3339)
+        self.assertRegex(self.json('policy', 'explain', '--claim', claim.id)['claim']['sinceTime'], harness.RFC_3339)
+        self.assertRegex(self.json('reload')['policyLoadedTime'], harness.RFC_3339)
+        self.assertRegex(self.json('policy', 'explain', '--last-refusal')['refused']['sinceTime'], harness.RFC_3339)
+        claim.close()
+        other.close()
+        self.wait_no_claims()
 
     def test_the_same_is_shown_by_both(self):
         bare = self.host.add_device('0000:05:00.0', group=None, driver='e1000e')
@@ -760,7 +788,8 @@ class VarlinkTest(VfioctlTest):
     @needs_root  # who alone reloads
     def test_reload_by_both(self):
         # The second one is another generation, later.
-        varlink, dbus = ({**json.loads(output), 'policyLoaded': 0} for _, output in self.by_both('--json', 'reload'))
+        varlink, dbus = ({**json.loads(output), 'policyLoaded': 0, 'policyLoadedTime': None}
+                         for _, output in self.by_both('--json', 'reload'))
         self.assertEqual(varlink, {**dbus, 'policyGeneration': dbus['policyGeneration'] - 1})
         path = self.set_policy([], text='{ "rules": [ { "nam": 1 }, 7 ] }')
         self.assertIn(path, self.assert_same(18, 'reload')['message'])

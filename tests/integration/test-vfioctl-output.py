@@ -340,6 +340,27 @@ class OutputTest(vfioctl.ClientTest):
         self.assertNotIn('did you mean', self.fails(2, 'list', '--entirely-different'))
         self.assertIn("did you mean 'explain'?", self.fails(2, 'policy', 'expalin'))
 
+    def test_verbs_that_people_guess(self):
+        for guess, meant in (('explain', 'policy explain'), ('check', 'policy check'), ('test', 'policy test'),
+                             ('diff', 'policy diff'), ('generate', 'policy generate'), ('genarate', 'policy generate'),
+                             ('show', "policy show' or 'status"), ('claim', "hold DEVICE' or 'exec"),
+                             ('bind', "hold DEVICE', or, from the boot on, 'pin"),
+                             ('unbind', "release CLAIM', or, for a pinned device, 'unpin"), ('ls', 'list')):
+            self.assertIn(f"{guess}: unknown verb; did you mean '{meant}'?", self.fails(2, guess))
+        self.assertIn("policy list: unknown verb; did you mean 'list'?", self.fails(2, 'policy', 'list'))
+        self.assertNotIn('did you mean', self.fails(2, 'entirely-different'))
+
+    def test_an_argument_that_lacks_its_equals_sign(self):
+        for verb, option, value in (('exec', 'wait', '5'), ('hold', 'wait', '5m'), ('evict', 'more', '60'),
+                                    ('memlock-for', 'viommu', 'nested')):
+            self.assertEqual(self.fails(2, verb, f'--{option}', value, 'x'),
+                             f'vfioctl: --{option} {value}: write --{option}={value}.\n')
+        # What follows is none of its values.
+        self.assertIn('x/y: ', self.fails(127, 'exec', '--device', NIC, '--wait', 'x/y'))
+        for option in ('--wait=0', '--wait=', '--wait=5d', '--wait=-1', '--wait=m'):
+            self.assertIn('expected a number of seconds, or a time such as 5m', self.fails(2, 'hold', option, NIC))
+        self.assertIn('expected a number of seconds, or a time such as 5m', self.fails(2, 'reserve', '--ttl=0', NIC))
+
 
 if __name__ == '__main__':
     harness.main()

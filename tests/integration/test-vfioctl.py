@@ -73,7 +73,7 @@ class Program:
 
     def lines(self):
         """Those that it has ended."""
-        return [json.loads(line) for line in self.text().split('\n')[:-1]]
+        return [harness.read_json(line) for line in self.text().split('\n')[:-1]]
 
     def end(self):
         """(exit status, standard output, standard error)"""
@@ -275,7 +275,8 @@ class ListTest(ClientTest):
         claim = self.make_claim(EDU)
         for word, interface in ((NIC, 'Device'), ('group:8', 'Group'), (claim.id, 'Claim')):
             names = {p[0].lower() + p[1:] for p in CONTRACT['org.vfiod1.' + interface]}
-            self.assertEqual(set(self.json('status', word)[0]), names | {'kind'} | ({'vendorName', 'modelName'} if interface == 'Device' else set()))
+            more = {'Device': {'vendorName', 'modelName'}, 'Claim': {'evictAtTime', 'reservedUntilTime', 'sinceTime'}}
+            self.assertEqual(set(self.json('status', word)[0]), names | {'kind'} | more.get(interface, set()))
 
     def test_hostile_text_cannot_reach_the_terminal(self):
         self.mock.add_device('pci:0000:00:02.0', 10, Driver='a\x1b[2Jb\u009b1mc\x7f\nd')
@@ -389,7 +390,7 @@ class TaintTest(ClientTest):
             self.assertIn(text, out)
         status, out, err = self.vfioctl('taint', '--json')
         self.assertEqual((status, err), (39, ''))
-        self.assertEqual(json.loads(out)[1], {**WEAK_TAINT, 'uid': 0})
+        self.assertEqual(json.loads(out)[1], {**WEAK_TAINT, 'uid': 0, 'sinceTime': '2023-11-14T22:13:20.000000Z'})
 
     def test_it_takes_no_arguments(self):
         self.fails(2, 'taint', 'x')
@@ -1022,7 +1023,7 @@ class MonitorTest(ClientTest):
 
     def wait_lines(self, program, n):
         wait(lambda: program.text().count('\n') >= n, f'{n} lines')
-        return [{k: v for k, v in line.items() if k != 'timestamp'} for line in program.lines()]
+        return [{k: v for k, v in line.items() if k not in ('timestamp', 'time')} for line in program.lines()]
 
     def test_json(self):
         program = self.monitor()

@@ -69,10 +69,35 @@ static void test_round_trip(void **state) {
     }
 }
 
+static void test_exact(void **state) {
+    static const struct {
+        uint64_t usec;
+        const char *text;
+    } cases[] = {{0, "1970-01-01T00:00:00.000000Z"}, {1, "1970-01-01T00:00:00.000001Z"},
+            {UINT64_C(1796057806123456), "2026-11-30T16:56:46.123456Z"},
+            {UINT64_C(1796057806999999), "2026-11-30T16:56:46.999999Z"}};
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        char text[TIMESTAMP_EXACT_MAX];
+        uint64_t usec = 0;
+
+        assert_string_equal(timestamp_format_exact(cases[i].usec, text), cases[i].text);
+        assert_int_equal(timestamp_parse(text, &usec), 0);
+        assert_true(usec == cases[i].usec);
+    }
+    /* What no clock shows stays text of that size. */
+    {
+        char text[TIMESTAMP_EXACT_MAX];
+
+        assert_true(strlen(timestamp_format_exact(UINT64_MAX, text)) < sizeof(text));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_parse),
             cmocka_unit_test(test_malformed),
+            cmocka_unit_test(test_exact),
             cmocka_unit_test(test_round_trip),
     };
 
