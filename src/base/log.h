@@ -44,3 +44,5 @@ void log_record(int level, const char *message_id, const char *message, ...) _se
 #define VFIOD_MESSAGE_WORKER_HANGS "bf4552d29f00f3cd36ad1f6f391ad0bc"
 #define VFIOD_MESSAGE_WORKER_RETURNED "bf4552d29f00f3cd36ad1f6f391ad0bd"
 #define VFIOD_MESSAGE_EVICTION "bf4552d29f00f3cd36ad1f6f391ad0be"
+#define VFIOD_MESSAGE_SIBLING_CAME "bf4552d29f00f3cd36ad1f6f391ad0c3"
+#define VFIOD_MESSAGE_SIBLING_TAKEN "bf4552d29f00f3cd36ad1f6f391ad0c4"

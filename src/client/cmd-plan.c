@@ -28,6 +28,8 @@ static const char *member_action(struct json_object *member, const char *grant) 
         return claim_action(grant, is_made(member) ? "create" : json_flag(member, "bind") ? "bind" : "");
     if (streq(disposition, "park"))
         return json_flag(member, "bind") ? "bind, park" : "park";
+    if (json_flag(member, "kept"))
+        return "keep without driver";
     return streq(disposition, "none-needed") ? "leave alone" : disposition;
 }
 

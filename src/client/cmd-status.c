@@ -27,6 +27,12 @@ static void show_holders(const Options *o, struct json_object *claim) {
     }
 }
 
+static void show_warnings(const Options *o, struct json_object *warnings) {
+    for (size_t i = 0; warnings && i < json_object_array_length(warnings); i++)
+        show_field(o, i == 0 ? "Warning" : "", COLOUR_YELLOW,
+                json_object_get_string(json_object_array_get_idx(warnings, i)));
+}
+
 static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *owner = show_owner(json_number(claim, "uid"));
     _cleanup_free_ char *since = show_time(json_number(claim, "since"));
@@ -40,6 +46,7 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_heading(o, heading ? heading : "claim");
     show_field(o, "State", state_colour(state), state);
     show_field(o, "Failure", COLOUR_RED, json_text(claim, "failure"));
+    show_warnings(o, json_list(claim, "warnings"));
     show_list(o, claim, "Devices", "devices");
     show_list(o, claim, "Groups", "groups");
     show_field(o, "Backend", COLOUR_NONE, json_text(claim, "backend"));

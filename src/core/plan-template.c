@@ -19,7 +19,7 @@ bool plan_member_is_made(const PlanMember *m) {
 }
 
 bool plan_member_is_changed(const PlanMember *m) {
-    return m->bind || plan_member_is_made(m);
+    return m->bind || m->kept || plan_member_is_made(m);
 }
 
 /* Parents that are no devices to us, such as mtty itself, have a name that is none. */

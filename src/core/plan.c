@@ -346,13 +346,21 @@ static bool is_exposed(const Planner *p, const Device *d, Disposition dispositio
             (disposition == DISPOSITION_PARK || on_vfio_driver(d));
 }
 
+/* A sibling without a driver: while the client has not attached its devices yet, the kernel lets a driver
+ * take it, and the attach fails. Bridges leave the group viable with the driver that they get. */
+static bool may_get_driver(const Device *d) {
+    return !d->driver && !device_is_bridge(d) && device_kind_info(d->name.kind)->driver;
+}
+
 /* What of the facts the plan needs for this member: a device that is on its vfio driver already is in no use
  * by the host, and what is not bound is not put back. That keeps the common claim of a prepared device to two
  * reads. */
 static unsigned wanted_facts(
         const Device *d, Disposition disposition, bool exposed, HostCriticalDemand host_critical) {
     if (disposition != DISPOSITION_CLAIM && disposition != DISPOSITION_PARK)
-        return (on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0) | (exposed ? DEVICE_FACT_RESET_METHODS : 0);
+        return (on_vfio_driver(d) ? DEVICE_FACT_ENABLE_COUNT : 0) |
+                (may_get_driver(d) ? DEVICE_FACT_DRIVER_OVERRIDE : 0) |
+                (exposed ? DEVICE_FACT_RESET_METHODS : 0);
     if (on_vfio_driver(d))
         return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
     return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
@@ -464,6 +472,34 @@ static bool parent_is_on_vfio(const Planner *p, const Device *d) {
             p->request->backend != BACKEND_NOIOMMU;
 }
 
+/* Ours, of a claim that is over, means nothing any more. */
+static const char *former_override(const Planner *p, const DeviceFacts *facts) {
+    return !p->context->claim && streq(facts->driver_override, OVERRIDE_PARKED) ? "" : facts->driver_override;
+}
+
+static void keep_without_driver(PlanMember *m) {
+    m->kept = true;
+    put_text(m->target_driver, sizeof(m->target_driver), OVERRIDE_PARKED);
+}
+
+PlanMember *plan_add_late_sibling(Plan *p, const Device *d) {
+    PlanMember *m = plan_add_member(p);
+
+    if (!m)
+        return NULL;
+    *m = (PlanMember){
+            .name = d->name,
+            .group = d->group->id,
+            .disposition = DISPOSITION_NONE_NEEDED,
+            .vendor = d->vendor,
+            .device = d->device,
+            .identity = device_identity(d),
+            .came = true,
+    };
+    keep_without_driver(m);
+    return m;
+}
+
 static int add_member(Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical,
         unsigned charge) {
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
@@ -509,10 +545,13 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
     put_text(m->original_driver, sizeof(m->original_driver), d->driver ?: "");
     m->reset = (disposition == DISPOSITION_CLAIM || exposed) && m->reset_methods != 0;
     if (what & DEVICE_FACT_DRIVER_OVERRIDE)
-        put_text(m->original_override, sizeof(m->original_override), facts->driver_override);
+        put_text(m->original_override, sizeof(m->original_override), former_override(p, facts));
     if (touched || exposed)
         put_text(m->target_driver, sizeof(m->target_driver),
                 m->bind ? device_kind_info(d->name.kind)->driver : d->driver);
+    /* An override of somebody else has the same effect, or means the driver that it names. */
+    if (!touched && may_get_driver(d) && !m->original_override[0])
+        keep_without_driver(m);
     r = m->bind ? 0 : planner_put_aside(p, check_unused(p, d, facts->enable_count));
     return r < 0 ? r : 1;
 }
@@ -1028,7 +1067,7 @@ int plan_build_from(const PlanContext *context, const FactSource *source, const 
 
 bool plan_needs_bind(const Plan *p) {
     for (size_t i = 0; i < p->n_members; i++)
-        if (p->members[i].bind)
+        if (p->members[i].bind || p->members[i].kept)
             return true;
     return false;
 }

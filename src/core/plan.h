@@ -21,6 +21,10 @@ typedef enum Disposition {
 } Disposition;
 DECLARE_STRING_TABLE(disposition, Disposition); /* "claim", "park", "none-needed", "refuse" */
 
+/* What driver_override of a sibling says that is to stay without a driver: no driver has that name. It also
+ * shows that vfiod has set it. */
+#define OVERRIDE_PARKED "vfiod-parked"
+
 /* A mediated device that is made for the claim by the driver of its parent, and removed at the end. */
 typedef struct MadeDevice {
     char parent[DEVICE_TEXT_MAX]; /* "": it is there anyhow */
@@ -37,9 +41,11 @@ typedef struct PlanMember {
     DeviceName name; /* of one that is to be made, that of the template until the claim is allowed */
     int group;       /* -1: it has none, or is not made yet */
     Disposition disposition;
-    bool bind;                  /* must be moved to target_driver */
-    char target_driver[64];     /* the vfio driver it shall have; "" where nobody gets at it */
-    char original_driver[64];   /* "" when unbound */
+    bool bind;                /* must be moved to target_driver */
+    bool kept;                /* a sibling without a driver: driver_override keeps every driver away */
+    bool came;                /* likewise, and it came when the group was claimed: it gets its driver late */
+    char target_driver[64];   /* the vfio driver it shall have; "" where nobody gets at it */
+    char original_driver[64]; /* "" when unbound */
     char original_override[64]; /* "" when unset */
     uint16_t vendor, device;    /* all that older records have of its identity */
     uint64_t identity;          /* re-checked before every write; 0: unknown */
@@ -163,13 +169,15 @@ int caps_refuse(const DeviceName *name, const DeviceNeeds *needs, const DeviceCa
 bool plan_member_is_moved(const PlanMember *m);
 /* Is it made for the claim? Then that is undone at the end, like a bind. */
 bool plan_member_is_made(const PlanMember *m);
-bool plan_member_is_changed(const PlanMember *m); /* bound, or made */
+bool plan_member_is_changed(const PlanMember *m); /* bound, kept without a driver, or made */
 /* Is it made of this parent? */
 bool plan_member_is_made_of(const PlanMember *m, const DeviceName *parent);
 /* What the policy was asked about: the device, or the template that it was made from. */
 DeviceName plan_member_asked(const PlanMember *m);
 /* In the place of a device that is not made yet: whoever judges a template judges this. */
 void template_as_device(const DeviceName *name, Device *ret);
+/* A sibling that came when its group was claimed already. NULL: the plan has no room. */
+PlanMember *plan_add_late_sibling(Plan *p, const Device *d);
 /* Is this the device that was planned for? */
 bool plan_member_is(const PlanMember *m, const Device *d);
 /* Devices of one group leave a claim together; one without a group leaves alone. */

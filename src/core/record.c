@@ -55,6 +55,8 @@ static int check_member(FieldReader *r, const JsonNode *object, void *target) {
         return fields_fail(r, object, "no claim has a member that is refused");
     if (m->bind && !m->target_driver[0])
         return fields_fail(r, object, "bound to no driver");
+    if (m->kept && (m->bind || !streq(m->target_driver, OVERRIDE_PARKED) || m->original_driver[0]))
+        return fields_fail(r, object, "not a sibling without a driver");
     if (plan_member_is_made(m) &&
             (m->name.kind != DEVICE_KIND_MDEV || !mdev_name_is_safe(m->made.type) ||
                     !mdev_name_is_safe(m->made.parent)))
@@ -96,6 +98,8 @@ static const Field member_fields[] = {
         FIELD_NUMBER("product", PlanMember, device, 0, UINT16_MAX, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("identity", PlanMember, identity, 1, DEVICE_IDENTITY_MAX, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("bind", PlanMember, bind, .flags = FIELD_REQUIRED),
+        FIELD_BOOLEAN("kept", PlanMember, kept, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("came", PlanMember, came, .flags = FIELD_OMIT),
         FIELD_TEXT("targetDriver", PlanMember, target_driver, .flags = FIELD_REQUIRED),
         FIELD_TEXT("originalDriver", PlanMember, original_driver, .flags = FIELD_REQUIRED),
         FIELD_TEXT("originalOverride", PlanMember, original_override, .flags = FIELD_REQUIRED),

@@ -3,9 +3,10 @@
 /* What udev runs for each PCI device that comes, see units/60-vfiod-pins.rules: no daemon and no bus are
  * needed, so it works in an initramfs.
  *
- *   vfiod-pin [--directory=DIR] ADDRESS          sets the overrides of all pins, and prints the driver that
- * the device at ADDRESS is to have, for udev to load vfiod-pin [--directory=DIR] --bind ADDRESS   binds that
- * device to it
+ *   vfiod-pin [--directory=DIR] ADDRESS
+ *      sets the overrides of all pins, and prints the driver that the device at ADDRESS is to have, for udev
+ * to load vfiod-pin [--directory=DIR] --bind ADDRESS binds that device to it vfiod-pin --sibling[=DIR]
+ * ADDRESS keeps drivers from the device if it came into a group that vfiod has claimed, see claimed-group.h
  *
  * What stands in the way of the device's pin goes to the kernel's log: there is no other that lasts this
  * early. Files with errors are left to "vfioctl pins", since they would be reported for each device. */
@@ -16,10 +17,12 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "pins/claimed-group.h"
 #include "pins/pin-apply.h"
 
 typedef struct Job {
     const char *directory;
+    const char *claims; /* NULL: it is about pins */
     bool bind;
     DeviceName name;
 } Job;
@@ -81,6 +84,8 @@ static int run(const Job *job) {
     _cleanup_(pin_files_done) PinFiles files = {};
     int r;
 
+    if (job->claims)
+        return claimed_group_park(job->claims, &job->name);
     r = pin_files_load(job->directory, &files);
     for (size_t i = 0; r >= 0 && i < problems_count(&files.problems); i++)
         fprintf(stderr, "%s\n", problems_get(&files.problems, i));
@@ -96,6 +101,7 @@ static int parse_arguments(int argc, char **argv, Job *ret) {
     static const struct option options[] = {
             {"directory", required_argument, NULL, 'd'},
             {"bind", no_argument, NULL, 'b'},
+            {"sibling", optional_argument, NULL, 's'},
             {},
     };
     int c;
@@ -106,6 +112,8 @@ static int parse_arguments(int argc, char **argv, Job *ret) {
             ret->directory = optarg;
         else if (c == 'b')
             ret->bind = true;
+        else if (c == 's')
+            ret->claims = optarg ?: CLAIMS_DIRECTORY;
         else
             return -EINVAL;
     return optind + 1 == argc ? device_name_parse_pci_address(argv[optind], &ret->name) : -EINVAL;
@@ -116,7 +124,7 @@ int main(int argc, char **argv) {
     int r;
 
     if (parse_arguments(argc, argv, &job) < 0) {
-        fprintf(stderr, "Usage: vfiod-pin [--directory=DIR] [--bind] ADDRESS\n");
+        fprintf(stderr, "Usage: vfiod-pin [--directory=DIR] [--bind | --sibling[=DIR]] ADDRESS\n");
         return 2;
     }
     r = run(&job);

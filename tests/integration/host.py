@@ -60,7 +60,7 @@ class Host:
             os.makedirs(self.root + directory, exist_ok=True)
         k.put('/sys/bus/pci/drivers_probe', '', 0o200)
         k.put('/sys/bus/pci/uevent', '', 0o200)
-        k.link('/sys/bus/pci/drivers_autoprobe', '/sys/bus/pci/drivers_probe')
+        k.put('/sys/bus/pci/drivers_autoprobe', '1\n')
         k.put('/sys/devices/pci0000:00/uevent', '')
         for name in (VFIO, 'pcieport'):
             k.add_driver(name)

@@ -93,6 +93,7 @@ typedef struct World {
     long enable_count;
     const char *descendants; /* of every device */
     bool direct_region;      /* likewise */
+    const char *override;    /* likewise */
     int read_error;
     unsigned asked; /* masks of all reads together */
     bool all_obstacles, describe;
@@ -140,6 +141,8 @@ static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFact
         ret->host_critical = strdup("nvme0n1p1 is mounted on /srv");
     if (d->device == 0x10d3)
         (void) snprintf(ret->driver_override, sizeof(ret->driver_override), "mine");
+    if (w->override)
+        (void) snprintf(ret->driver_override, sizeof(ret->driver_override), "%s", w->override);
     if (w->serial && (what & DEVICE_FACT_SERIAL)) {
         (void) snprintf(ret->serial, sizeof(ret->serial), "%s", w->serial);
         ret->known |= DEVICE_FACT_SERIAL;
@@ -709,6 +712,48 @@ static void test_a_sibling_without_a_vfio_driver(void **state) {
     assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
     expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, _BACKEND_INVALID,
             VFIOD_ERROR_GROUP_NOT_VIABLE, UUID);
+}
+
+/* A driver could take it before the client attaches the group. */
+static void test_a_sibling_without_a_driver(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    World *w = *state;
+    const PlanMember *m;
+    DeviceSnapshot s;
+    DeviceName name;
+    Device *d;
+
+    assert_int_equal(device_name_parse(NIC_SHARED, &name), 0);
+    d = inventory_find_device(w->inventory, &name);
+    s = (DeviceSnapshot){.name = name,
+            .vendor = d->vendor,
+            .device = d->device,
+            .class_code = d->class_code,
+            .group = d->group->id,
+            .vfio_index = -1};
+    assert_true(inventory_update(w->inventory, &s, NULL, NULL) >= 0);
+    w->override = "mine";
+    assert_int_equal(
+            plan(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    m = plan_find_member(&p, &name);
+    assert_non_null(m);
+    assert_int_equal(m->disposition, DISPOSITION_NONE_NEEDED);
+    /* somebody has set an override, which decides who may have it */
+    assert_false(m->kept);
+    assert_string_equal(m->original_override, "mine");
+
+    plan_done(&p);
+    p = PLAN_NULL;
+    w->override = OVERRIDE_PARKED; /* left behind */
+    assert_int_equal(
+            plan(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    m = plan_find_member(&p, &name);
+    assert_true(m->kept);
+    assert_false(m->bind || m->reset || m->came || plan_member_is_moved(m));
+    assert_true(plan_member_is_changed(m));
+    assert_string_equal(m->target_driver, OVERRIDE_PARKED);
+    assert_string_equal(m->original_override, "");
 }
 
 /* Nobody gets a device while its functions are being made, nor one with which it would be moved. */
@@ -1498,6 +1543,46 @@ static void make_claim(World *w, Claim *c) {
     c->subject.user_namespace = NAMESPACE_OTHER;
 }
 
+static void test_a_record_of_a_sibling_without_a_driver(void **state) {
+    static const char *const edits[][2] = {
+            {"\"bind\":false,\"kept\":true", "\"bind\":true ,\"kept\":true"},
+            {"\"targetDriver\":\"vfiod-parked\"", "\"targetDriver\":\"vfio-pci\""},
+            {"\"targetDriver\":\"vfiod-parked\",\"originalDriver\":\"\"",
+                    "\"targetDriver\":\"vfiod-parked\",\"originalDriver\":\"e1000\""},
+    };
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
+    const Device *d;
+    World *w = *state;
+    _cleanup_free_ char *text = NULL;
+    DeviceName name;
+    PlanMember *m;
+
+    make_claim(w, &c);
+    assert_int_equal(device_name_parse(NO_IOMMU, &name), 0);
+    d = inventory_find_device(w->inventory, &name);
+    m = plan_add_late_sibling(&c.plan,
+            &(Device){.name = d->name,
+                    .vendor = d->vendor,
+                    .device = d->device,
+                    .group = inventory_find_group(w->inventory, 2)});
+    assert_non_null(m);
+    text = claim_to_record(&c, "boot");
+    assert_non_null(text);
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
+    m = &back.plan.members[back.plan.n_members - 1];
+    assert_true(m->kept && m->came && !m->bind);
+    assert_string_equal(m->target_driver, OVERRIDE_PARKED);
+    for (size_t i = 0; i < ELEMENTSOF(edits); i++) {
+        const char *at = strstr(text, edits[i][0]);
+        _cleanup_free_ char *edited = NULL;
+        Claim bad = CLAIM_NULL;
+
+        assert_non_null(at);
+        edited = format_string("%.*s%s%s", (int) (at - text), text, edits[i][1], at + strlen(edits[i][0]));
+        assert_int_equal(claim_from_record(edited, strlen(edited), "boot", &bad, NULL), -EBADMSG);
+    }
+}
+
 /* What is kept for each claim; the common one has one device and one rule. */
 static void test_size_of_a_claim(void **state) {
     _cleanup_(claim_done) Claim c = CLAIM_NULL;
@@ -1686,6 +1771,8 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_mdev, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_platform, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_a_sibling_without_a_driver, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_a_record_of_a_sibling_without_a_driver, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_sibling_without_a_vfio_driver, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_changing_functions, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_kinds_that_are_only_shown, set_up, tear_down),

@@ -413,6 +413,26 @@ void audit_eviction_overdue(const Claim *c) {
     record_claim(LOG_WARNING, VFIOD_MESSAGE_EVICTION, c, message ?: "A claim is overdue");
 }
 
+void audit_sibling(const Claim *c, const DeviceName *device, int group, const char *driver) {
+    _cleanup_free_ char *message = NULL;
+    char name[DEVICE_NAME_MAX];
+
+    (void) device_name_format(device, name);
+    message = driver
+            ? format_string(
+                      "Claim %s of uid %u: the driver %s took %s, a sibling in IOMMU group %d. While it "
+                      "has the device, the kernel refuses each program that attaches devices of the "
+                      "group. Unbind the driver, or release the claim.",
+                      c->id, (unsigned) c->uid, driver, name, group)
+            : format_string("Claim %s of uid %u: %s appeared in IOMMU group %d. It stays without a driver "
+                            "until the claim ends.",
+                      c->id, (unsigned) c->uid, name, group);
+    log_record(driver ? LOG_WARNING : LOG_NOTICE,
+            driver ? VFIOD_MESSAGE_SIBLING_TAKEN : VFIOD_MESSAGE_SIBLING_CAME,
+            message ?: "A sibling appeared", "VFIOD_CLAIM", c->id, "VFIOD_DEVICES", name, "VFIOD_DRIVER",
+            driver, NULL);
+}
+
 void audit_looked(const DeviceName *device, const Subject *by) {
     char who[SUBJECT_DESCRIPTION_MAX], name[DEVICE_NAME_MAX];
     _cleanup_free_ char *message = NULL;

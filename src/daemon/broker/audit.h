@@ -44,6 +44,8 @@ void audit_released(const Claim *c, const Subject *by);
 /* It is being evicted, or not any more; the time is over. */
 void audit_evicted(const Claim *c, const Subject *by);
 void audit_eviction_overdue(const Claim *c);
+/* A device came into a group that the claim has; a driver of the host has it, NULL: none gets it. */
+void audit_sibling(const Claim *c, const DeviceName *device, int group, const char *driver);
 /* Before a device is opened, and so reset, to learn what it can do. */
 void audit_looked(const DeviceName *device, const Subject *by);
 void audit_reload(const Subject *by);

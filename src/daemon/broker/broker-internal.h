@@ -24,6 +24,7 @@
 typedef struct ClaimRun ClaimRun;
 typedef struct VfChange VfChange;
 typedef struct VfDeclared VfDeclared;
+typedef struct SiblingJob SiblingJob;
 
 struct Broker {
     sd_event *event;
@@ -62,6 +63,7 @@ struct Broker {
     VfDeclared *vf_declared; /* see vf-declared.h */
     bool vf_waits;           /* some are made after the end of a claim */
     VfChange *vf_changes;    /* under way, see vf-count.h */
+    SiblingJob *siblings;    /* likewise, see sibling.h */
     Queue queue;             /* of claims that wait for devices, see waiting.h */
     sd_event_source *turn;   /* of the queue: who is next is looked for soon */
     uint64_t turns;          /* counts that */

@@ -13,6 +13,7 @@
 #include "daemon/broker/caps-store.h"
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/reservation.h"
+#include "daemon/broker/sibling.h"
 #include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
@@ -108,6 +109,7 @@ Broker *broker_free(Broker *e) {
         (void) claim_run_free(e->claims);
     sd_event_source_disable_unref(e->turn);
     vf_changes_done(e);
+    sibling_free_jobs(e);
     vf_declared_done(e);
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
@@ -472,7 +474,7 @@ static int charge_rebinding(Broker *e, const Plan *plan, const Subject *subject,
     for (size_t i = 0; i < plan->n_members && r >= 0; i++) {
         const PlanMember *m = &plan->members[i];
 
-        if (plan_member_is_changed(m))
+        if (plan_member_is_changed(m) && !m->kept)
             r = budget_rebind(e->config.budget, subject->uid, &m->name, budget_now(), refusal);
     }
     return r;
@@ -811,6 +813,8 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
     ClaimRun *j;
 
     node_watch_drop_idle(e->nodes);
+    if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED | DEVICE_DRIVER_CHANGED))
+        sibling_note(e, device);
     if (changes & DEVICE_ADDED)
         vf_changes_note_device(e, device);
     if ((changes & (DEVICE_ADDED | DEVICE_DRIVER_CHANGED)) && policy_n_functions(e->policy) > 0)

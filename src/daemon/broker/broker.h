@@ -47,6 +47,7 @@ typedef enum ClaimChange {
     CLAIM_MOVED,    /* it hangs on something else */
     CLAIM_QUEUED,   /* it has another position in the queue */
     CLAIM_EVICTED,  /* it is being evicted, or not any more */
+    CLAIM_WARNED,   /* something keeps its devices from being attached, or not any more */
     CLAIM_REMOVED,  /* still readable during the call */
 } ClaimChange;
 typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);

@@ -6,6 +6,7 @@
 #include "daemon/broker/backend.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/sibling.h"
 
 bool claim_is_part(const ClaimRun *j) {
     return j->claim.of[0];
@@ -119,6 +120,7 @@ int claim_part_join(ClaimRun *part) {
     backend_watch_removals(j);
     usage_change(j->charge, TAKE_PTR(part->charge), &j->claim.plan);
     claim_run_announce(j, CLAIM_RESHAPED);
+    sibling_note_all(j);
     return 0;
 }
 

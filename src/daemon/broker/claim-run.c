@@ -13,6 +13,7 @@
 #include "daemon/broker/evict.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
+#include "daemon/broker/sibling.h"
 #include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/waiting.h"
@@ -180,6 +181,8 @@ static void run_forget(ClaimRun *j) {
     claim_run_tether(j)->end(j, /* record_left= */ r < 0);
     if (j->granted)
         audit_ended(j->broker->audit, &j->claim);
+    if (!claim_is_part(j))
+        sibling_forget(j);
     if (!j->told)
         tell(j);
     if (j->announced)
@@ -309,6 +312,7 @@ static void note_end(ClaimRun *j, ClaimEvent event, ClaimState next) {
 static void step(ClaimRun *j, ClaimEvent fed) {
     ClaimEvent event = check_opened(j, fed);
     Transition t = machine_step(j->claim.state, event);
+    bool entered = t.next != j->claim.state;
     unsigned deferred;
 
     if (t.effects & CLAIM_EFFECT_IMPOSSIBLE) {
@@ -332,6 +336,8 @@ static void step(ClaimRun *j, ClaimEvent fed) {
     }
     set_state(j, t.next);
     run_effects(j, t.effects);
+    if (entered && t.next == CLAIM_HELD && !claim_is_part(j))
+        sibling_note_all(j);
     if (t.next == CLAIM_QUARANTINED && !j->left_over && is_left_over(j)) {
         j->left_over = true;
         claim_run_push(j, CLAIM_EVENT_DEVICE_GONE);

@@ -21,6 +21,7 @@ void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
             .vendor = m->vendor,
             .device = m->device,
             .identity = m->identity,
+            .came = m->came,
             .made = m->made,
             .progress = m->progress};
     (void) snprintf(item->target_driver, sizeof(item->target_driver), "%s", m->target_driver);

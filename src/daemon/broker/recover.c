@@ -28,6 +28,7 @@
 #include "daemon/broker/fd-store.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
+#include "daemon/broker/sibling.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
 #include "daemon/broker/vf-declared.h"
@@ -608,8 +609,10 @@ static int recover(Recovery *recovery) {
         if (recovery->candidates[i].run)
             r = go_on(recovery, &recovery->candidates[i]);
     for (ClaimRun *j = recovery->broker->claims; r >= 0 && j; j = j->next)
-        if (j->claim.state == CLAIM_HELD)
+        if (j->claim.state == CLAIM_HELD) {
             grant_resume(j);
+            sibling_note_all(j);
+        }
     if (r >= 0)
         cdi_sweep(recovery->broker);
     return r;

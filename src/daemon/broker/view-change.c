@@ -119,6 +119,9 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
         note_claim(l, claim->id, OBJECT_CHANGED,
                 VIEW_PROPERTY_EVICTION | VIEW_PROPERTY_EVICT_AT | VIEW_PROPERTY_EVICT_REASON);
         return;
+    case CLAIM_WARNED:
+        note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_WARNINGS);
+        return;
     case CLAIM_REMOVED:
         note_claim(l, claim->id, OBJECT_REMOVED, 0);
         properties |= VIEW_PROPERTY_CLAIM;

@@ -32,6 +32,7 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_EVICTION = 1 << 14,
     VIEW_PROPERTY_EVICT_AT = 1 << 15,
     VIEW_PROPERTY_EVICT_REASON = 1 << 16,
+    VIEW_PROPERTY_WARNINGS = 1 << 17,
 } ViewProperty;
 
 typedef struct ViewListener {

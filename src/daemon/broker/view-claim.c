@@ -4,6 +4,7 @@
  * be able to find out by whom. What the operator's policy says (Rule) is for the owner and for root. */
 
 #include "base/str.h"
+#include "daemon/broker/sibling.h"
 #include "daemon/broker/views.h"
 
 #define HOLDERS_MAX 64U
@@ -135,6 +136,39 @@ static int put_failure(const ViewQuery *q, const ViewSink *out) {
     return text ? view_text(out, text) : -ENOMEM;
 }
 
+/* What there is now to be warned of: a driver of the host has a sibling. */
+static int put_sibling_warnings(const Claim *c, const Group *g, const ViewSink *out) {
+    char name[DEVICE_NAME_MAX];
+    int r = 0;
+
+    FOREACH_MEMBER(d, g) {
+        _cleanup_free_ char *text = NULL;
+
+        if (!sibling_blocks(&c->plan, d))
+            continue;
+        text = format_string("%s (driver %s) is in IOMMU group %d of the claim: while its driver has it, the "
+                             "kernel lets no program attach devices of the group.",
+                device_name_format(&d->name, name), d->driver, g->id);
+        r = text ? view_text(out, text) : -ENOMEM;
+        if (r < 0)
+            break;
+    }
+    return r;
+}
+
+static int put_warnings(const ViewQuery *q, const ViewSink *out) {
+    const Claim *c = q->thing;
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = 0; c->state == CLAIM_HELD && i < c->plan.n_groups && r >= 0; i++) {
+        const Group *g = inventory_find_group(q->host->inventory, c->plan.groups[i]);
+
+        r = g ? put_sibling_warnings(c, g, out) : 0;
+    }
+    return r < 0 ? r : view_close(out);
+}
+
 /* Everybody may ask, and everybody can make the answer as expensive as they like: it is a walk over all files
  * that all processes have open. */
 int view_check_holders(const ViewHost *host, const Subject *reader, Refusal *refusal) {
@@ -217,6 +251,7 @@ const ViewField view_claim_fields[] = {
         {"Eviction", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_eviction},
         {"EvictAt", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_at},
         {"EvictReason", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_reason},
+        {"Warnings", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_warnings},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
         {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},

@@ -179,6 +179,14 @@ static int verify_driver(int dir, const char *driver) {
     return streq(now, driver) ? 0 : -EIO;
 }
 
+/* Somebody else has set another override: that says which driver may have the device, and stays. */
+static bool is_spoken_for(int dir, const DriverItem *item) {
+    char override[4096];
+
+    return item->came && read_override(dir, override, sizeof(override)) >= 0 && *override &&
+            !streq(override, item->target_driver);
+}
+
 int driver_bind(const DriverItem *item, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
     char now[64];
@@ -192,11 +200,15 @@ int driver_bind(const DriverItem *item, DriverTrace *t) {
         return r;
     if (!streq(now, item->original_driver))
         return -ESTALE;
+    if (is_spoken_for(dir, item)) {
+        t->progress = MEMBER_RESTORED;
+        return 0;
+    }
 
     /* The override first: between unbind and bind no other driver may take the device. */
     begin(t, DRIVER_STEP_OVERRIDE, MEMBER_OVERRIDE);
     r = set_override(dir, item->target_driver);
-    if (r < 0 || streq(now, item->target_driver))
+    if (r < 0 || streq(now, item->target_driver) || streq(item->target_driver, OVERRIDE_PARKED))
         return r;
     if (*now) {
         begin(t, DRIVER_STEP_UNBIND, MEMBER_UNBOUND);
@@ -263,9 +275,29 @@ static int give_back(int dir, const DriverItem *item, const char *now, DriverTra
     return verify_driver(dir, item->original_driver);
 }
 
+/* What the kernel did when the device came, and was not allowed to do then: it looks for a driver. Unless the
+ * operator has turned that off for the bus. Whether one takes the device is not our concern. */
+static void probe_late(const DriverItem *item, DriverTrace *t) {
+    const char *bus = device_kind_info(item->name.kind)->directory;
+    char kernel_name[DEVICE_NAME_MAX], path[128], automatic[8];
+
+    (void) snprintf(path, sizeof(path), "%s/drivers_autoprobe", bus);
+    if (read_attribute_at(AT_FDCWD, path, automatic, sizeof(automatic)) < 0 || streq(automatic, "0"))
+        return;
+    begin(t, DRIVER_STEP_BIND, t->progress);
+    (void) snprintf(path, sizeof(path), "%s/drivers_probe", bus);
+    (void) write_attribute_at(AT_FDCWD, path, device_name_format_kernel(&item->name, kernel_name));
+}
+
+/* Of one that no claim has on record, the override alone shows it. */
+static bool came_without_driver(const DriverItem *item, const char *override) {
+    return item->came && (item->progress != MEMBER_NOT_BEGUN || streq(override, item->target_driver));
+}
+
 static int restore(int dir, const DriverItem *item, DriverTrace *t) {
     char now[64], override[4096];
     const char *last;
+    bool restored = false;
     int r;
 
     r = read_driver(dir, now, sizeof(now));
@@ -278,10 +310,15 @@ static int restore(int dir, const DriverItem *item, DriverTrace *t) {
         r = give_back(dir, item, now, t);
         if (r < 0)
             return r;
-    } else if (streq(last, override))
-        return 0;
-    begin(t, DRIVER_STEP_OVERRIDE, t->progress);
-    return set_override(dir, last);
+        restored = true;
+    }
+    if (restored || !streq(last, override)) {
+        begin(t, DRIVER_STEP_OVERRIDE, t->progress);
+        r = set_override(dir, last);
+    }
+    if (r >= 0 && !*now && !*last && came_without_driver(item, override))
+        probe_late(item, t);
+    return r;
 }
 
 /* A worker that was killed, with its daemon, leaves its bind in the kernel. That has the device's lock: ours

@@ -21,6 +21,7 @@ typedef struct DriverItem {
     char target_driver[64];
     char original_driver[64];
     char original_override[64];
+    bool came;               /* PlanMember.came */
     MadeDevice made;         /* see mdev.h */
     MemberProgress progress; /* what may have been done to it before */
 } DriverItem;
@@ -54,9 +55,9 @@ struct DriverTrace {
 /* Opens the device's directory and checks that the device in it is the one that was planned for. -ENODEV:
  * gone; -ESTALE: another one sits at this address now. */
 int driver_open_device(const DriverItem *item, int *ret_dir);
-/* Moves the device to target_driver. 0; or a negative errno with the step where it failed in *t; nothing is
- * undone here. -ESTALE before anything was touched: it is not what was planned for any more, another device
- * or on another driver. */
+/* Moves the device to target_driver, or sets the override alone (OVERRIDE_PARKED). 0; or a negative errno
+ * with the step where it failed in *t; nothing is undone here. -ESTALE before anything was touched: it is not
+ * what was planned for any more, another device or on another driver. */
 int driver_bind(const DriverItem *item, DriverTrace *t);
 /* Takes back what item.progress says may have been done, and that alone: what somebody else has made of the
  * device meanwhile, its driver or its driver_override, stays. May be called again. 0 also when the device is
