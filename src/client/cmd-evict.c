@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Asks the holder of a claim to give it back, and is how the holder answers. Returns at once: what becomes of
- * it shows "vfioctl status", "vfioctl monitor" and the journal. */
+/* Asks the holder of a claim to give it back, and is how the holder answers. Returns at once: "vfioctl
+ * status", "vfioctl monitor" and the journal show what becomes of it. */
 
 #include "base/str.h"
 #include "client/calls.h"
@@ -16,6 +16,25 @@ static int check_options(const Options *o, VfiodErrorText *error) {
     if (o->cancel && (o->in_sec >= 0 || o->reason))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "--cancel ends an eviction, and takes no --in and no --reason.");
+    return 0;
+}
+
+/* In words: whose claim, and by when. It may be gone by now. */
+static int show_result(VfiodConnection *c, const char *id, VfiodErrorText *error) {
+    _cleanup_free_ char *eviction = NULL, *owner = NULL, *safe = NULL;
+    _cleanup_object_ Object claim = OBJECT_NULL;
+    int r;
+
+    r = call_find_object(c, id, &claim, error);
+    if (r < 0)
+        return streq(error->name, "NoSuchClaim") ? 0 : r;
+    owner = show_owner(json_number(claim.properties, "uid"));
+    eviction = show_eviction(claim.properties);
+    safe = eviction ? sanitize(eviction, 1024) : NULL;
+    if (safe)
+        printf("Claim %s of %s must be given back %s.\n", id, owner ?: "?", safe);
+    else
+        printf("Claim %s of %s can stay.\n", id, owner ?: "?");
     return 0;
 }
 
@@ -38,5 +57,6 @@ int verb_evict(const Options *o, VfiodErrorText *error) {
     if (r < 0)
         return r;
     call.claim = id;
-    return call_simply(c, &call, error);
+    r = call_simply(c, &call, error);
+    return r < 0 || o->json ? r : show_result(c, id, error);
 }

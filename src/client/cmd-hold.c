@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "client/ask.h"
+#include "client/calls.h"
 #include "client/claim.h"
 #include "client/show.h"
 #include "client/wait.h"
@@ -25,6 +26,8 @@ typedef struct Hold {
     VfiodErrorText *error;
     int result;          /* of on_event(): negative when the claim has ended, or cannot be followed */
     unsigned reconnects; /* since something was heard */
+    bool changed;        /* its eviction, since that was looked at */
+    char *eviction;      /* owned; as it was shown, NULL: none */
 } Hold;
 
 static void on_event(
@@ -37,8 +40,10 @@ static void on_event(
         return;
     }
     hold->reconnects = 0;
-    if (event->state && (streq(event->state, "held") || streq(event->state, "opening")))
+    if (event->state && (streq(event->state, "held") || streq(event->state, "opening"))) {
+        hold->changed = event->eviction || hold->eviction;
         return;
+    }
     hold->result = error_text_set(hold->error, ECANCELED, ERROR_NAME_FAILED,
             "%s: the claim was released, or its device is gone (%s)%s%s", vfiod_claim_id(hold->claim),
             event->state ?: "gone", *event->failure ? ": " : ".", event->failure);
@@ -130,6 +135,32 @@ static int block_signals(sigset_t *ret) {
     return 0;
 }
 
+/* It is to be given back, or no longer. On a connection of its own: this call waits for its answer. */
+static void look_at_eviction(Hold *hold) {
+    _cleanup_connection_ VfiodConnection *c = NULL;
+    _cleanup_object_ Object claim = OBJECT_NULL;
+    _cleanup_free_ char *eviction = NULL, *safe = NULL;
+    const char *id = vfiod_claim_id(hold->claim);
+    VfiodErrorText ignored = {};
+
+    hold->changed = false;
+    if (vfiod_connection_new(&c, &ignored) < 0 || call_find_object(c, id, &claim, &ignored) < 0)
+        return;
+    eviction = show_eviction(claim.properties);
+    if (streq_ptr(eviction, hold->eviction))
+        return;
+    safe = eviction ? sanitize(eviction, 1024) : NULL;
+    if (!safe)
+        fprintf(stderr, "vfioctl: Claim %s can stay.\n", id);
+    else
+        fprintf(stderr,
+                "vfioctl: Claim %s must be given back %s. Ctrl-C gives it back, 'vfioctl evict "
+                "--more=SECONDS %s' asks for more time.\n",
+                id, safe, id);
+    free(hold->eviction);
+    hold->eviction = TAKE_PTR(eviction);
+}
+
 /* Until a signal (0), or until the claim ends or cannot be followed (negative). */
 static int follow_claim(Hold *hold, int signals) {
     _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
@@ -147,6 +178,8 @@ static int follow_claim(Hold *hold, int signals) {
         r = vfiod_connection_dispatch(c);
         if (hold->result < 0)
             return hold->result;
+        if (r >= 0 && hold->changed)
+            look_at_eviction(hold);
         if (r < 0)
             return error_text_set(
                     hold->error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to vfiod broke.");
@@ -170,6 +203,7 @@ static int hold_until_interrupted(const VfiodClaim *claim, const sigset_t *signa
     do
         r = follow_claim(&hold, fd);
     while (r < 0 && streq(error->name, ERROR_NAME_UNREACHABLE) && hold.reconnects++ < RECONNECTS_MAX);
+    free(hold.eviction);
     if (r >= 0 || !streq(error->name, ERROR_NAME_UNREACHABLE))
         return r;
     fprintf(stderr, "vfioctl: %s Holding on.\n", error->message);

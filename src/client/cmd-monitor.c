@@ -9,18 +9,30 @@
 #include "client/follow.h"
 #include "client/show.h"
 
+static void print_property(const char *key, struct json_object *value) {
+    _cleanup_free_ char *safe = NULL, *text = NULL;
+    bool number = json_object_is_type(value, json_type_int);
+
+    if (number && streq(key, "uid"))
+        text = show_owner(json_object_get_int64(value));
+    else if (number && is_time_member(key) && json_object_get_int64(value) > 0)
+        text = show_time(json_object_get_int64(value));
+    else
+        safe = sanitize(value ? json_object_get_string(value) : "-", 256);
+    if (text)
+        safe = sanitize(text, 256);
+    printf(" %s=%s", number && streq(key, "uid") ? "owner" : key, safe && *safe ? safe : "-");
+}
+
 /* key=value for each property, or only for those in the list. */
 static void print_properties(struct json_object *properties, const char *const *only) {
     json_object_object_foreach(properties, key, value) {
-        _cleanup_free_ char *safe = NULL;
         bool wanted = !only;
 
         for (size_t i = 0; only && only[i]; i++)
             wanted = wanted || streq(only[i], key);
-        if (!wanted)
-            continue;
-        safe = sanitize(value ? json_object_get_string(value) : "-", 256);
-        printf(" %s=%s", key, safe && *safe ? safe : "-");
+        if (wanted)
+            print_property(key, value);
     }
 }
 

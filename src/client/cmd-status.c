@@ -37,8 +37,7 @@ static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *owner = show_owner(json_number(claim, "uid"));
     _cleanup_free_ char *since = show_time(json_number(claim, "since"));
     int64_t reserved = json_number(claim, "reservedUntil"), position = json_number(claim, "queuePosition");
-    int64_t evict_at = json_number(claim, "evictAt");
-    _cleanup_free_ char *by = evict_at > 0 ? show_time(evict_at) : NULL;
+    _cleanup_free_ char *eviction = show_eviction(claim);
     _cleanup_free_ char *until = reserved > 0 ? show_time(reserved) : NULL;
     _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
     const char *state = json_text(claim, "state");
@@ -62,9 +61,7 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "Reason", COLOUR_NONE, json_text(claim, "reason"));
     show_field(o, "Since", COLOUR_NONE, since);
     show_field(o, "Reserved", COLOUR_NONE, until);
-    if (evict_at > 0)
-        show_fieldf(o, "Evicted", "by %s, %s%s%s", by ?: "?", json_text(claim, "eviction"),
-                *json_text(claim, "evictReason") ? ": " : "", json_text(claim, "evictReason"));
+    show_field(o, "Give back", COLOUR_YELLOW, eviction);
     if (position > 0)
         show_fieldf(o, "Position", "%" PRIi64 " in the queue", position);
     show_holders(o, claim);
@@ -388,6 +385,23 @@ static const TableColumn claim_columns[] = {{"CLAIM"}, {"STATE"}, {"OWNER", .dro
         {"BACKEND", .drop = 3}, {"COMMAND", .drop = 2}, {"DEVICES"}, {"SINCE", .wide = true},
         {"GRANT", .wide = true}, {"TETHER", .wide = true}, {"UNIT", .wide = true}, {"REASON", .wide = true}};
 
+static void show_evictions(const Options *o, const Objects *objects) {
+    bool any = false;
+
+    for (size_t i = 0; i < objects->n_items; i++) {
+        const Object *claim = objects->items + i;
+        _cleanup_free_ char *text = claim->kind == OBJECT_CLAIM ? show_eviction(claim->properties) : NULL;
+        _cleanup_free_ char *line = text ? format_string("%s %s", claim->name, text) : NULL;
+
+        if (!line)
+            continue;
+        if (!any)
+            puts("");
+        show_field(o, any ? "" : "Give back", COLOUR_YELLOW, line);
+        any = true;
+    }
+}
+
 static int show_claims(const Options *o, const Objects *objects, VfiodErrorText *error) {
     _cleanup_(table_freep) Table *t = table_new(claim_columns, ELEMENTSOF(claim_columns));
     bool any = false;
@@ -472,7 +486,10 @@ static int status_manager(VfiodConnection *c, const Options *o, VfiodErrorText *
     show_fieldf(o, "Devices", "%" PRIi64 " in %" PRIi64 " groups", json_number(manager.properties, "devices"),
             json_number(manager.properties, "groups"));
     show_fieldf(o, "Claims", "%" PRIi64, json_number(manager.properties, "claims"));
-    return show_claims(o, &objects, error);
+    r = show_claims(o, &objects, error);
+    if (r >= 0)
+        show_evictions(o, &objects);
+    return r;
 }
 
 int verb_status(const Options *o, VfiodErrorText *error) {

@@ -447,9 +447,13 @@ int vfiod_release(const char *claim_id, VfiodErrorText *ret_error) {
 
 /* ---- events ---- */
 
-static void on_changed(void *userdata, const char *state, const char *failure, const VfiodErrorText *error) {
+static void on_changed(void *userdata, const char *state, const char *failure, const char *eviction,
+        const VfiodErrorText *error) {
     Follower *f = userdata;
-    const VfiodEvent event = {.claim = f->claim, .state = state, .failure = failure};
+    const VfiodEvent event = {.claim = f->claim,
+            .state = state,
+            .failure = failure,
+            .eviction = eviction && !streq(eviction, "none") ? eviction : NULL};
 
     f->function(f->connection, error ? NULL : &event, error, f->userdata);
 }

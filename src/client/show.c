@@ -81,6 +81,7 @@ static void write_escaped(FILE *f, const char *s) {
 static const struct {
     const char *usec, *text;
 } time_members[] = {
+        {"deadline", "deadlineTime"},
         {"evictAt", "evictAtTime"},
         {"policyLoaded", "policyLoadedTime"},
         {"reservedUntil", "reservedUntilTime"},
@@ -88,6 +89,13 @@ static const struct {
         {"timestamp", "time"},
         {"until", "untilTime"},
 };
+
+bool is_time_member(const char *key) {
+    for (size_t i = 0; i < ELEMENTSOF(time_members); i++)
+        if (streq(time_members[i].usec, key))
+            return true;
+    return false;
+}
 
 /* Beside each, the same time as RFC 3339; null where there is none. */
 static int add_times(struct json_object *o) {
@@ -366,4 +374,18 @@ char *show_time(int64_t usec) {
     if (!localtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm) == 0)
         return format_string("%" PRIi64, usec);
     return strdup(text);
+}
+
+char *show_eviction(struct json_object *claim) {
+    const char *state = json_text(claim, "eviction"), *reason = json_text(claim, "evictReason");
+    int64_t at = json_number(claim, "evictAt");
+    _cleanup_free_ char *by = at > 0 ? show_time(at) : NULL;
+
+    if (!by)
+        return NULL;
+    return format_string("by %s%s%s (%s)", by, *reason ? ": " : "", reason,
+            streq(state, "announced")              ? "not answered yet"
+                    : streq(state, "acknowledged") ? "its holder has answered"
+                    : streq(state, "overdue")      ? "that time is over"
+                                                   : state);
 }

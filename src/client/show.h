@@ -47,6 +47,11 @@ char *json_list_text(struct json_object *o, const char *key);
 /* "alice (1000)", and a CLOCK_REALTIME of microseconds as local time; owned by the caller, NULL on ENOMEM. */
 char *show_owner(int64_t uid);
 char *show_time(int64_t usec);
+/* Is it a time in microseconds, by its name as a member of JSON? */
+bool is_time_member(const char *key);
+/* "by 2026-11-29 20:16:46 UTC: the reason (not answered yet)": when a claim is to be given back; owned by the
+ * caller, NULL when it need not be, and on ENOMEM. */
+char *show_eviction(struct json_object *claim);
 
 /* Of a device's capabilities: "yes", "20 bits", "4K 2M", "unknown"; owned by the caller, NULL on ENOMEM. */
 char *show_capability(struct json_object *caps, const char *key);

@@ -345,10 +345,23 @@ typedef struct Pending {
     void *userdata;
 } Pending;
 
+/* Of a claim. */
+typedef struct Seen {
+    char *state, *failure, *eviction; /* owned */
+    uint64_t evict_at;
+} Seen;
+
+static void seen_done(Seen *s) {
+    free(s->state);
+    free(s->failure);
+    free(s->eviction);
+}
+
 typedef struct Watch {
     struct Watch *next;
     Link *link;
-    char *path, *state; /* owned; state as seen last */
+    char *path; /* owned */
+    Seen seen;  /* as it was reported last */
     bool over;
     changed_t changed;
     void *userdata;
@@ -370,7 +383,7 @@ static void link_close(void *p) {
 
         l->watches = w->next;
         free(w->path);
-        free(w->state);
+        seen_done(&w->seen);
         free(w);
     }
     free(l);
@@ -439,15 +452,25 @@ static int link_call(void *p, const Call *call, answered_t answered, void *userd
 
 /* ---- what is watched ---- */
 
-static void report(Watch *w, const char *state, const char *failure, const VfiodErrorText *error) {
-    if (w->over || (state && streq_ptr(state, w->state)))
+static void report_end(Watch *w, const VfiodErrorText *error) {
+    if (w->over)
         return;
-    (void) free_and_strdup(&w->state, state);
-    w->over = !state;
-    w->changed(w->userdata, state, failure, error);
+    w->over = true;
+    w->changed(w->userdata, NULL, "", NULL, error);
 }
 
-static int read_state(sd_bus_message *m, char **state, char **failure) {
+/* Takes what is in *s. */
+static void report(Watch *w, Seen *s) {
+    if (w->over ||
+            (streq_ptr(s->state, w->seen.state) && streq_ptr(s->eviction, w->seen.eviction) &&
+                    s->evict_at == w->seen.evict_at))
+        return;
+    seen_done(&w->seen);
+    w->seen = TAKE_GENERIC(*s, (Seen){});
+    w->changed(w->userdata, w->seen.state, w->seen.failure ?: "", w->seen.eviction, NULL);
+}
+
+static int read_seen(sd_bus_message *m, Seen *s) {
     const char *key;
     int r;
 
@@ -455,19 +478,23 @@ static int read_state(sd_bus_message *m, char **state, char **failure) {
     while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
         r = sd_bus_message_read_basic(m, 's', &key);
         if (r >= 0 && streq(key, "State"))
-            r = take_string(state, m);
+            r = take_string(&s->state, m);
         else if (r >= 0 && streq(key, "Failure"))
-            r = take_string(failure, m);
+            r = take_string(&s->failure, m);
+        else if (r >= 0 && streq(key, "Eviction"))
+            r = take_string(&s->eviction, m);
+        else if (r >= 0 && streq(key, "EvictAt"))
+            r = sd_bus_message_read(m, "v", "t", &s->evict_at);
         else if (r >= 0)
             r = sd_bus_message_skip(m, "v");
         if (r >= 0)
             r = sd_bus_message_exit_container(m);
     }
-    return r < 0 ? r : *state ? 0 : -EBADMSG;
+    return r < 0 ? r : s->state ? 0 : -EBADMSG;
 }
 
 static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
-    _cleanup_free_ char *state = NULL, *failure = NULL;
+    _cleanup_(seen_done) Seen seen = {};
     VfiodErrorText error;
     Watch *w = userdata;
     int r;
@@ -476,7 +503,7 @@ static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *ignore
         const sd_bus_error *bus_error = sd_bus_message_get_error(m);
 
         if (bus_error_is_unknown_object(bus_error)) {
-            report(w, NULL, "", NULL);
+            report_end(w, NULL);
             return 0;
         }
         /* The daemon died or ends while it is asked: its name changes hands next, and that is a reason to
@@ -484,16 +511,16 @@ static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *ignore
         r = error_text_from_bus(&error, bus_error, -EIO);
         if (!streq(error.name, "ShuttingDown") &&
                 (r != -ETIMEDOUT || !streq(error.name, ERROR_NAME_UNREACHABLE)))
-            report(w, NULL, "", &error);
+            report_end(w, &error);
         return 0;
     }
-    r = read_state(m, &state, &failure);
+    r = read_seen(m, &seen);
     if (r < 0) {
         (void) error_text_errno(&error, r, "Cannot read vfiod's answer");
-        report(w, NULL, "", &error);
+        report_end(w, &error);
         return 0;
     }
-    report(w, state, failure ?: "", NULL);
+    report(w, &seen);
     return 0;
 }
 
@@ -590,7 +617,7 @@ static int link_process(void *p) {
     (void) error_text_set(&error, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The connection to the bus broke: %s",
             strerrordesc_np(-r));
     for (Watch *w = l->watches; w; w = w->next)
-        report(w, NULL, "", &error);
+        report_end(w, &error);
     return -error.error;
 }
 

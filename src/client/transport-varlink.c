@@ -200,7 +200,7 @@ static void fail_all(Link *l, const VfiodErrorText *error) {
     for (Watch *w = l->watches; w; w = w->next)
         if (!w->over) {
             w->over = true;
-            w->changed(w->userdata, NULL, "", error);
+            w->changed(w->userdata, NULL, "", NULL, error);
         }
 }
 
@@ -239,7 +239,7 @@ static void report(Watch *w, const VarlinkEvent *e) {
         return;
     w->seen = true;
     w->over = gone;
-    w->changed(w->userdata, gone ? NULL : e->state ?: "", e->failure, NULL);
+    w->changed(w->userdata, gone ? NULL : e->state ?: "", e->failure, e->eviction, NULL);
 }
 
 /* All claims were listed: one that was not among them is gone. */
@@ -247,7 +247,7 @@ static void report_missing(Link *l) {
     for (Watch *w = l->watches; w; w = w->next)
         if (!w->seen && !w->over) {
             w->over = true;
-            w->changed(w->userdata, NULL, "", NULL);
+            w->changed(w->userdata, NULL, "", NULL, NULL);
         }
 }
 

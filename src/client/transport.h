@@ -114,10 +114,10 @@ int answer_check(const Answer *a, Method m);
 
 /* Exactly one of answer and error is given. Once, and again after an answer that continues. */
 typedef void (*answered_t)(void *userdata, Answer *answer, const VfiodErrorText *error);
-/* A claim changed; state is NULL when it is gone. failure may be "". error: it cannot be followed any longer.
- */
-typedef void (*changed_t)(
-        void *userdata, const char *state, const char *failure, const VfiodErrorText *error);
+/* A claim changed; state is NULL when it is gone. failure may be "", eviction "none" or NULL. error: it
+ * cannot be followed any longer. */
+typedef void (*changed_t)(void *userdata, const char *state, const char *failure, const char *eviction,
+        const VfiodErrorText *error);
 
 typedef struct Transport {
     const char *name;

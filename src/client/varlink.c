@@ -339,6 +339,7 @@ int varlink_read_event(const JsonNode *root, VarlinkEvent *ret, VfiodErrorText *
             .claim = text_of(claim, "id") ?: text_of(parameters, "name"),
             .state = text_of(claim, "state"),
             .failure = text_of(claim, "failure") ?: "",
+            .eviction = text_of(claim, "eviction"),
     };
     return ret->event ? 0 : error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
 }

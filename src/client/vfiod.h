@@ -228,12 +228,14 @@ typedef struct VfiodEvent {
     const char *claim; /* its id */
     const char *state; /* as in org.vfiod1(5): anything but "held" means that it ends, because it was released
                         * or a device is gone; NULL: it is gone */
-    const char *failure; /* why it ends, or "" */
-    void *reserved[4];
+    const char *failure;  /* why it ends, or "" */
+    const char *eviction; /* the claim must be given back: "announced", "acknowledged" or "overdue", as in
+                           * org.vfiod1(5), which also has by when, and why; NULL: it need not be */
+    void *reserved[3];
 } VfiodEvent;
-/* Called at first with the state that the claim has, and then whenever that changes. event is NULL when the
- * claim can not be followed any longer, see error. No call follows the event that reports that the claim is
- * gone. */
+/* Called at first with the state that the claim has, and then whenever that changes, or its eviction. event
+ * is NULL when the claim can not be followed any longer, see error. No call follows the event that reports
+ * that the claim is gone. */
 typedef void (*VfiodEventFunction)(
         VfiodConnection *connection, const VfiodEvent *event, const VfiodErrorText *error, void *userdata);
 int vfiod_connection_watch(VfiodConnection *connection, const char *claim_id, VfiodEventFunction function,

@@ -12,6 +12,8 @@ from harness import NOBODY, needs_root, wait
 from host import VFIO
 from varlink_client import VarlinkError, VarlinkTestCase
 
+LOCAL_TIME = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+'
+
 
 class EvictTest(VarlinkTestCase):
     def setUp(self):
@@ -179,20 +181,43 @@ class EvictTest(VarlinkTestCase):
             return process.returncode, output
         for transport in ('dbus', 'varlink'):
             environment['VFIOD_TRANSPORT'] = transport
-            self.assertEqual(vfioctl('evict', self.nic.name, '--in=10m', '--reason', 'swap'), (0, ''))
+            status, output = vfioctl('evict', self.nic.name, '--in=10m', '--reason', 'swap')
+            self.assertEqual(status, 0)
+            self.assertRegex(output, rf'^Claim {claim.id} of .* \({os.getuid()}\) must be given back by {LOCAL_TIME}: swap '
+                                     r'\(not answered yet\)\.\n$')
             self.assertEqual(self.eviction(claim), ('announced', 'swap'))
-            self.assertRegex(vfioctl('status', claim.id)[1], 'Evicted: by .*, announced: swap')
-            self.assertEqual(vfioctl('evict', claim.id, '--more'), (0, ''))
-            self.assertEqual(vfioctl('evict', claim.id, '--more=1m'), (0, ''))
+            self.assertRegex(vfioctl('status', claim.id)[1], rf'Give back: by {LOCAL_TIME}: swap \(not answered yet\)\n')
+            self.assertRegex(vfioctl('status')[1], rf'Give back: {claim.id} by {LOCAL_TIME}: swap \(not answered yet\)\n')
+            self.assertRegex(vfioctl('evict', claim.id, '--more')[1], r'swap \(its holder has answered\)\.\n$')
+            self.assertEqual(vfioctl('--json', 'evict', claim.id, '--more=1m'), (0, ''))
             self.assertEqual(vfioctl('evict', claim.id, '--more=1')[0], 33)
             self.assertEqual(json.loads(vfioctl('--json', 'status', claim.id)[1])[0]['eviction'], 'acknowledged')
-            self.assertEqual(vfioctl('evict', claim.id, '--cancel'), (0, ''))
+            status, output = vfioctl('evict', claim.id, '--cancel')
+            self.assertEqual(status, 0)
+            self.assertRegex(output, rf'^Claim {claim.id} of .* can stay\.\n$')
+            self.assertNotIn('Give back', vfioctl('status')[1])
             self.assertEqual(self.eviction(claim), ('none', ''))
         for bad in (['--in=x'], ['--in='], ['--in=-1'], ['--in=5d'], ['--in=99999999999999999999'], ['--more=y'],
                     ['--more', '--in=1'], ['--cancel', '--in=1'], ['--cancel', '--reason=x']):
             self.assertEqual(vfioctl('evict', claim.id, *bad)[0], 2, bad)
         self.assertEqual(vfioctl('evict', claim.id, '--in=25h')[0], 11)
         self.end(claim)
+
+    def test_hold_tells_its_user(self):
+        for transport in ('dbus', 'varlink'):
+            process = self.tool('env', f'VFIOD_TRANSPORT={transport}', f'VFIOD_SOCKET={self.socket_path()}',
+                                os.environ['VFIOCTL'], 'hold', self.nic.name)
+            claim = process.stdout.readline().split()[-1]
+            while 'Held until' not in process.stdout.readline():
+                pass
+            self.evict(claim, **{'in': dbus.UInt64(600)}, reason='swap')
+            self.assertRegex(process.stdout.readline(),
+                             rf'^vfioctl: Claim {claim} must be given back by {LOCAL_TIME}: swap \(not answered yet\)\. Ctrl-C ')
+            self.evict(claim, cancel=True)
+            self.assertEqual(process.stdout.readline(), f'vfioctl: Claim {claim} can stay.\n')
+            process.terminate()
+            process.communicate(timeout=20)
+            wait(lambda: not any('/claim/' in path for path in self.c.objects()), 'the claim is gone')
 
 
 if __name__ == '__main__':

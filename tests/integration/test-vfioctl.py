@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import pty
+import pwd
 import re
 import signal
 import socket
@@ -1049,6 +1050,16 @@ class MonitorTest(ClientTest):
         self.wait_text(program, 'changed manager policyState=stale\n')
         self.assertRegex(program.text(), r'(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+ added device pci:0000:00:05.0 driver=x\\x1by group=10 '
                                          r'state=free$')
+
+    def test_people_read_names_and_times(self):
+        claim = self.make_claim(EDU)
+        program = self.start('monitor')
+        self.wait_text(program, ' connected manager ')
+        self.mock.remove(claim.path)
+        claim = self.make_claim(EDU)
+        self.wait_text(program, f' owner={pwd.getpwuid(os.getuid()).pw_name} ({os.getuid()})')
+        self.mock.set(claim.path, Eviction='announced', EvictAt=1700000000000000)
+        wait(lambda: re.search(r' evictAt=2023-11-1\d \d\d:\d\d:20 \S+', program.text()), 'a time')
 
     def wait_text(self, program, text):
         wait(lambda: text in program.text(), text)
