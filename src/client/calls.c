@@ -304,9 +304,9 @@ int call_try_property(VfiodConnection *c, Object *object, const char *property, 
 int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error) {
     /* Rule and PolicyWarnings cost nothing, but on the bus the first answer of a connection never has them:
      * see org.vfiod1(5). */
-    static const char *const costly[_OBJECT_KIND_MAX][3] = {
+    static const char *const costly[_OBJECT_KIND_MAX][4] = {
             [OBJECT_MANAGER] = {"policyWarnings"},
-            [OBJECT_DEVICE] = {"acsPath", "hostCritical"},
+            [OBJECT_DEVICE] = {"acsPath", "hostCritical", "tags"},
             [OBJECT_CLAIM] = {"holders", "rule"},
     };
 

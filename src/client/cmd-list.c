@@ -25,6 +25,7 @@ enum {
     COLUMN_MODEL,
     COLUMN_CLAIM,
     COLUMN_NUMA,
+    COLUMN_TAG,
     COLUMN_HOST_USE,
     N_COLUMNS,
 };
@@ -35,7 +36,7 @@ enum {
         [COLUMN_DRIVER] = {"DRIVER"}, [COLUMN_STATE] = {"STATE"}, [COLUMN_NODE] = {"NODE", .drop = 6},       \
         [COLUMN_ACCESS] = {"ACCESS", .drop = 1}, [COLUMN_MODEL] = {"MODEL", .cut = 20, .drop = 4},           \
         [COLUMN_CLAIM] = {"CLAIM", .wide = true}, [COLUMN_NUMA] = {"NUMA", .wide = true},                    \
-        [COLUMN_HOST_USE] = {"HOST USE", .wide = true},                                                      \
+        [COLUMN_TAG] = {"TAG", .wide = true}, [COLUMN_HOST_USE] = {"HOST USE", .wide = true},                \
     }
 static const TableColumn list_columns[N_COLUMNS] = COLUMNS_WITH("GROUP");
 static const TableColumn tree_columns[N_COLUMNS] = COLUMNS_WITH("TYPE");
@@ -120,6 +121,7 @@ static int fill_row(const List *l, Row *row) {
     if (json_number(d, "numaNode") >= 0)
         row->cells[COLUMN_NUMA] = format_string("%" PRIi64, json_number(d, "numaNode"));
     row->cells[COLUMN_HOST_USE] = strdup(json_text(d, "hostCritical"));
+    row->cells[COLUMN_TAG] = json_list_text(d, "tags");
     return row->cells[COLUMN_NAME] && (!grouped || row->cells[COLUMN_GROUP]) &&
                     (!pci || (row->cells[COLUMN_CLASS] && row->cells[COLUMN_IDS])) &&
                     row->cells[COLUMN_DRIVER] && row->cells[COLUMN_STATE] && row->cells[COLUMN_NODE]
@@ -127,7 +129,7 @@ static int fill_row(const List *l, Row *row) {
             : -ENOMEM;
 }
 
-/* ---- Filters: COLUMN=VALUE[,VALUE…], or != ---- */
+/* ---- Filters: COLUMN=VALUE[,VALUE…], or !=, or a state alone ---- */
 
 typedef struct Filter {
     int column;
@@ -135,21 +137,77 @@ typedef struct Filter {
     const char *values; /* borrowed from the command line */
 } Filter;
 
+static const char *const states[] = {"free", "claimed", "quarantined", "waiting", "requested", "authorizing",
+        "reserved", "binding", "opening", "draining", "resetting", "restoring", NULL};
+
+/* "vfioctl list free" */
+static int parse_state(const char *word, Filter *ret, VfiodErrorText *error) {
+    const char *near = nearest(word, states);
+
+    if (!near || !streq(near, word))
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "%s: expected COLUMN=VALUE, such as class=display, or a state%s%s%s For one device, see "
+                "vfioctl "
+                "status.",
+                word, near ? "; did you mean '" : "", near ? near : " such as free", near ? "'?" : ".");
+    *ret = (Filter){.column = COLUMN_STATE, .values = word};
+    return 0;
+}
+
+/* One value of a filter that is near a word which can be there, and is none: it would match nothing. */
+static int check_value(const Filter *filter, const char *value, VfiodErrorText *error) {
+    static const char *const accesses[] = {"allow", "ask", "deny", "unknown", NULL};
+    const char *const *words = filter->column == COLUMN_STATE ? states
+            : filter->column == COLUMN_ACCESS                 ? accesses
+            : filter->column == COLUMN_CLASS                  ? class_words()
+                                                              : NULL;
+    const char *near = words && !strpbrk(value, "*?[") ? nearest(value, words) : NULL;
+
+    if (!near || strcasecmp(near, value) == 0)
+        return 0;
+    return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s: there is no such %s; did you mean '%s'?",
+            value,
+            filter->column == COLUMN_STATE            ? "state"
+                    : filter->column == COLUMN_ACCESS ? "access"
+                                                      : "class",
+            near);
+}
+
+static int check_values(const Filter *filter, VfiodErrorText *error) {
+    _cleanup_free_ char *values = strdup(filter->values);
+    char *rest = values;
+    int r = values ? 0 : error_text_errno(error, ENOMEM, "Cannot show the list");
+
+    while (rest && r >= 0)
+        r = check_value(filter, strsep(&rest, ","), error);
+    return r;
+}
+
 static int parse_filter(const char *word, Filter *ret, VfiodErrorText *error) {
     const char *equals = strchr(word, '=');
     _cleanup_free_ char *name = NULL;
     size_t n;
+    int r;
 
     if (!equals || equals == word)
-        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                "%s: expected COLUMN=VALUE, such as state=free. For one device, see vfioctl status.", word);
+        return parse_state(word, ret, error);
     *ret = (Filter){.negative = equals[-1] == '!', .values = equals + 1};
     n = (size_t) (equals - word) - ret->negative;
     name = strndup(word, n);
     if (!name)
         return error_text_errno(error, ENOMEM, "Cannot show the list");
     ret->column = table_find_column(list_columns, N_COLUMNS, name);
-    return check_column(list_columns, N_COLUMNS, name, "", error);
+    r = check_column(list_columns, N_COLUMNS, name, "", error);
+    return r < 0 ? r : check_values(ret, error);
+}
+
+static bool any_tag_matches(struct json_object *device, const char *value) {
+    struct json_object *tags = json_list(device, "tags");
+
+    for (size_t i = 0; tags && i < json_object_array_length(tags); i++)
+        if (fnmatch(value, json_object_get_string(json_object_array_get_idx(tags, i)), FNM_CASEFOLD) == 0)
+            return true;
+    return false;
 }
 
 /* A device is of the class display, and of its kind vga. */
@@ -159,6 +217,8 @@ static bool value_matches(const Row *row, int column, const char *value) {
     if (column == COLUMN_CLASS && is_pci(row->device->properties) &&
             class_is((uint32_t) json_number(row->device->properties, "class"), value))
         return true;
+    if (column == COLUMN_TAG && *cell)
+        return any_tag_matches(row->device->properties, value);
     return fnmatch(value, *cell ? cell : "-", FNM_CASEFOLD) == 0;
 }
 
@@ -210,8 +270,18 @@ static int want_columns(List *l, VfiodErrorText *error) {
         l->wanted |= 1U << filter.column;
     }
     if (o->output == OUTPUT_WIDE)
-        l->wanted |= 1U << COLUMN_NUMA | 1U << COLUMN_HOST_USE;
+        l->wanted |= 1U << COLUMN_NUMA | 1U << COLUMN_HOST_USE | 1U << COLUMN_TAG;
     return 0;
+}
+
+/* For what is costly to read. */
+static int ask_each(List *l, const char *property, VfiodErrorText *error) {
+    int r = 0;
+
+    for (size_t i = 0; i < l->objects.n_items && r >= 0; i++)
+        if (l->objects.items[i].kind == OBJECT_DEVICE)
+            r = call_try_property(l->connection, &l->objects.items[i], property, error);
+    return r;
 }
 
 static int ask(List *l, VfiodErrorText *error) {
@@ -226,9 +296,10 @@ static int ask(List *l, VfiodErrorText *error) {
         r = call_add_to_devices(l->connection, &l->objects, "access", error);
     if (r >= 0 && l->wanted & 1U << COLUMN_NUMA)
         r = call_complete_objects(l->connection, &l->objects, OBJECT_DEVICE, error);
-    for (size_t i = 0; i < l->objects.n_items && r >= 0 && l->wanted & 1U << COLUMN_HOST_USE; i++)
-        if (l->objects.items[i].kind == OBJECT_DEVICE)
-            r = call_try_property(l->connection, &l->objects.items[i], "hostCritical", error);
+    if (r >= 0 && l->wanted & 1U << COLUMN_HOST_USE)
+        r = ask_each(l, "hostCritical", error);
+    if (r >= 0 && l->wanted & 1U << COLUMN_TAG)
+        r = ask_each(l, "tags", error);
     return r;
 }
 

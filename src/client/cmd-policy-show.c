@@ -120,8 +120,8 @@ static void show_functions(const Options *o, struct json_object *list) {
 }
 
 static int show_policy(const Options *o, struct json_object *result) {
-    static const TableColumn columns[N_COLUMNS] = {{"RULE"}, {"EFFECT"}, {"WHO", .cut = 16},
-            {"WHAT", .cut = 16}, {"TERMS", .cut = 12, .drop = 1}, {"PLACE"}};
+    static const TableColumn columns[N_COLUMNS] = {{"RULE"}, {"EFFECT"}, {"WHO", .drop = 1, .below = true},
+            {"WHAT", .drop = 2, .below = true}, {"TERMS", .drop = 3, .below = true}, {"PLACE"}};
     struct json_object *rules = json_list(result, "rules"), *tags = json_list(result, "tags");
     _cleanup_(table_freep) Table *t = table_new(columns, N_COLUMNS);
     size_t n = json_object_array_length(rules);
@@ -190,8 +190,8 @@ static void show_loaded_state(const Options *o, struct json_object *result) {
 }
 
 static int show_loaded(const Options *o, struct json_object *result) {
-    static const TableColumn columns[] = {
-            {"RULE"}, {"EFFECT"}, {"WHO", .cut = 16}, {"WHAT", .cut = 16}, {"PLACE"}};
+    static const TableColumn columns[] = {{"RULE"}, {"EFFECT"}, {"WHO", .drop = 1, .below = true},
+            {"WHAT", .drop = 2, .below = true}, {"PLACE"}};
     struct json_object *rules = json_list(result, "rules");
     _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));
     int64_t all = json_number(result, "policyRules");

@@ -155,6 +155,7 @@ static void show_device(const Options *o, struct json_object *device) {
     if (*json_text(device, "network"))
         show_field(o, "Network", COLOUR_NONE, json_text(device, "network"));
     show_field(o, "Host uses it", COLOUR_YELLOW, json_text(device, "hostCritical"));
+    show_list(o, device, "Tags", "tags");
     if (capabilities_are_known(json_member(device, "capabilities")))
         show_capabilities(o, json_member(device, "capabilities"));
 }

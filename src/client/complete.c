@@ -193,6 +193,7 @@ static void offer_filters(const char *current) {
             {"access=", "allow ask deny unknown"},
             {"numa="},
             {"host-use="},
+            {"tag="},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(columns); i++)

@@ -352,6 +352,14 @@ bool class_is(uint32_t class_code, const char *word) {
     return false;
 }
 
+const char *const *class_words(void) {
+    static const char *words[ELEMENTSOF(classes) + 1];
+
+    for (size_t i = 0; i < ELEMENTSOF(classes); i++)
+        words[i] = classes[i].word;
+    return words;
+}
+
 const char *class_word(uint32_t class_code, char *buf, size_t size) {
     for (size_t i = 0; i < ELEMENTSOF(classes); i++)
         if ((class_code & classes[i].mask) == classes[i].code)

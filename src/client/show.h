@@ -64,5 +64,7 @@ bool is_pci(struct json_object *device);
 /* Is a device of this class code of the class that the word names, as in a policy? "display" and "vga" are
  * true of 0x030000. */
 bool class_is(uint32_t class_code, const char *word);
+/* All these words, and NULL. */
+const char *const *class_words(void);
 /* A word for a PCI class code: "ethernet", "nvme"…; "class 0xNN" for the rest, written to buf. */
 const char *class_word(uint32_t class_code, char *buf, size_t size);

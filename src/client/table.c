@@ -164,7 +164,13 @@ int table_sort(Table *t, const char *column) {
 
 /* ---- Width ---- */
 
-#define DROPPED SIZE_MAX /* in place of a width */
+/* In place of a width. */
+#define DROPPED SIZE_MAX
+#define BELOW (SIZE_MAX - 1) /* on lines of their own */
+
+static bool is_in_line(size_t width) {
+    return width < BELOW;
+}
 
 static size_t natural_width(const Table *t, const TableStyle *style, size_t column) {
     size_t width = style->legend ? text_width(t->columns[column].header) : 0;
@@ -178,7 +184,7 @@ static size_t total_width(const Table *t, const size_t *widths) {
     size_t total = 0;
 
     for (size_t c = 0; c < t->n_columns; c++)
-        if (widths[c] != DROPPED)
+        if (is_in_line(widths[c]))
             total += (total > 0 ? strlen(COLUMN_GAP) : 0) + widths[c];
     return total;
 }
@@ -189,7 +195,7 @@ static bool cut(const Table *t, size_t width, size_t *widths) {
         size_t widest = t->n_columns;
 
         for (size_t c = 0; c < t->n_columns; c++)
-            if (widths[c] != DROPPED && t->columns[c].cut > 0 &&
+            if (is_in_line(widths[c]) && t->columns[c].cut > 0 &&
                     widths[c] > MAX(text_width(t->columns[c].header), (size_t) t->columns[c].cut) &&
                     (widest == t->n_columns || widths[c] > widths[widest]))
                 widest = c;
@@ -207,15 +213,16 @@ static bool column_is_empty(const Table *t, size_t column) {
     return true;
 }
 
-/* Drops the column that matters least; false: all that are left must stay. */
-static bool drop(const Table *t, size_t *widths) {
+/* Drops the column that matters least; below: of those that can go below their row. False: all that are left
+ * must stay. */
+static bool drop(const Table *t, bool below, size_t *widths) {
     size_t least = t->n_columns;
     bool least_is_empty = false;
 
     for (size_t c = 0; c < t->n_columns; c++) {
         bool empty;
 
-        if (widths[c] == DROPPED || t->columns[c].drop == 0)
+        if (!is_in_line(widths[c]) || t->columns[c].drop == 0 || (below && !t->columns[c].below))
             continue;
         empty = column_is_empty(t, c);
         if (least < t->n_columns &&
@@ -226,7 +233,7 @@ static bool drop(const Table *t, size_t *widths) {
     }
     if (least == t->n_columns)
         return false;
-    widths[least] = DROPPED;
+    widths[least] = t->columns[least].below && !least_is_empty ? BELOW : DROPPED;
     return true;
 }
 
@@ -235,9 +242,11 @@ static void lay_out(const Table *t, const TableStyle *style, size_t *widths) {
         widths[c] = t->columns[c].wide && !style->wide ? DROPPED : 0;
     do
         for (size_t c = 0; c < t->n_columns; c++)
-            if (widths[c] != DROPPED)
+            if (is_in_line(widths[c]))
                 widths[c] = natural_width(t, style, c);
-    while (style->width > 0 && !cut(t, style->width, widths) && drop(t, widths));
+    while (style->width > 0 &&
+            ((total_width(t, widths) > style->width && drop(t, /* below= */ true, widths)) ||
+                    (!cut(t, style->width, widths) && drop(t, /* below= */ false, widths))));
 }
 
 /* Appends text cut to width. */
@@ -264,7 +273,7 @@ static void add_line(
         Colour colour = row ? row[c].colour : COLOUR_BOLD;
         bool coloured = style->colours && colour != COLOUR_NONE;
 
-        if (widths[c] == DROPPED)
+        if (!is_in_line(widths[c]))
             continue;
         if (!*text) {
             blanks += widths[c] + strlen(COLUMN_GAP);
@@ -279,6 +288,38 @@ static void add_line(
         blanks = widths[c] - MIN(widths[c], text_width(text)) + strlen(COLUMN_GAP);
     }
     strbuf_add(out, "\n");
+}
+
+#define BELOW_INDENT 4U
+
+/* "    terms: grant node, ask", over as many lines as its words need. */
+static void add_below(
+        const Table *t, const TableStyle *style, const size_t *widths, const Cell *row, StrBuf *out) {
+    for (size_t c = 0; c < t->n_columns; c++) {
+        const char *text = row[c].text, *header = t->columns[c].header;
+        size_t column = BELOW_INDENT + text_width(header) + 1;
+
+        if (widths[c] != BELOW || !text)
+            continue;
+        strbuf_addf(out, "%*s", (int) BELOW_INDENT, "");
+        for (; *header; header++)
+            strbuf_addf(out, "%c", tolower((unsigned char) *header));
+        strbuf_add(out, ":");
+        while (*text) {
+            _cleanup_free_ char *word = strndup(text, strcspn(text, " "));
+            size_t n = word ? text_width(word) : 0;
+
+            if (column + 1 + n > style->width && column > 2 * BELOW_INDENT) {
+                strbuf_addf(out, "\n%*s", (int) (2 * BELOW_INDENT - 1), "");
+                column = 2 * BELOW_INDENT - 1;
+            }
+            strbuf_addf(out, " %s", word ?: "?");
+            column += 1 + n;
+            text += strcspn(text, " ");
+            text += strspn(text, " ");
+        }
+        strbuf_add(out, "\n");
+    }
 }
 
 static size_t rows_shown(const Table *t, const TableStyle *style) {
@@ -304,8 +345,10 @@ char *table_format(const Table *t, const TableStyle *style) {
     if (style->legend)
         add_line(t, style, widths, NULL, &out);
     shown = rows_shown(t, style);
-    for (size_t r = 0; r < shown; r++)
+    for (size_t r = 0; r < shown; r++) {
         add_line(t, style, widths, cell_at(t, r, 0), &out);
+        add_below(t, style, widths, cell_at(t, r, 0), &out);
+    }
     if (shown < t->n_rows)
         strbuf_addf(&out, "(%zu more)\n", t->n_rows - shown);
     return strbuf_steal(&out);

@@ -2,8 +2,9 @@
 #pragma once
 
 /* Tables for people: columns as wide as their widest cell. Where the terminal is too narrow, long text is cut
- * first, then whole columns are dropped. Names, places, dates and addresses are never cut: half of one is of
- * no use, and lines wrap in the end. Pure: text in, text out. Scripts use --json. */
+ * first, then whole columns are dropped. What a table is about goes below its row instead. Names, places,
+ * dates and addresses are never cut: half of one is of no use, and lines wrap in the end. Pure: text in, text
+ * out. Scripts use --json. */
 
 #include "base/macro.h"
 
@@ -25,6 +26,7 @@ typedef struct TableColumn {
     const char *header;
     unsigned cut;  /* its cells may be cut to so many characters, before any column is dropped; 0: never */
     unsigned drop; /* the column with the highest number is dropped first; 0: never */
+    bool below;    /* not dropped, but shown below its row, before anything is cut */
     bool wide;     /* shown only where the style asks for all columns */
     bool blank;    /* an empty cell shows nothing, instead of "-" */
 } TableColumn;

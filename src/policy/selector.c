@@ -43,14 +43,18 @@ static const Tag *find_tag(const Policy *policy, const char *name) {
     return NULL;
 }
 
-bool device_selector_concerns(const DeviceSelector *s, const Policy *policy, const Subject *subject) {
-    if (s->kind != SELECT_TAG || subject_is_operator(subject))
+static bool tag_concerns(const char *tag, const Policy *policy, const Subject *subject) {
+    if (subject_is_operator(subject))
         return true;
     for (size_t i = 0; policy && i < policy->n_rules; i++)
         for (size_t k = 0; k < policy->rules[i].n_tags; k++)
-            if (streq(policy->rules[i].tags[k].name, s->word) && rule_concerns(&policy->rules[i], subject))
+            if (streq(policy->rules[i].tags[k].name, tag) && rule_concerns(&policy->rules[i], subject))
                 return true;
     return false;
+}
+
+bool device_selector_concerns(const DeviceSelector *s, const Policy *policy, const Subject *subject) {
+    return s->kind != SELECT_TAG || tag_concerns(s->word, policy, subject);
 }
 
 /* Facts are read only of cards that have the ids of one in the tag. */
@@ -103,4 +107,16 @@ int device_selector_match(const DeviceSelector *s, const Policy *policy, const D
         (void) device_name_format_kernel(&d->name, kernel_name);
         return device_pattern_match(&s->device, &d->name, kernel_name);
     }
+}
+
+int policy_foreach_tag_of(const Policy *policy, const Device *d, const DeviceFacts *facts,
+        const Subject *subject, visit_tag_t visit, void *userdata) {
+    unsigned ignored;
+    int r = 0;
+
+    for (size_t i = 0; policy && subject && i < policy->n_tags && r >= 0; i++)
+        if (tag_concerns(policy->tags[i]->name, policy, subject) &&
+                match_tag(policy->tags[i], d, facts, &ignored) > 0)
+            r = visit(userdata, policy->tags[i]->name);
+    return r;
 }

@@ -26,6 +26,12 @@ int device_selector_parse(const char *text, DeviceSelector *ret, char *problem, 
  * with it concerns. */
 bool device_selector_concerns(const DeviceSelector *s, const Policy *policy, const Subject *subject);
 
+typedef int (*visit_tag_t)(void *userdata, const char *tag);
+/* The tags that a device has, of those that the subject (NULL: unknown) may know: where facts (may be NULL)
+ * do not tell, it has none. A negative errno of visit ends it. */
+int policy_foreach_tag_of(const Policy *policy, const Device *d, const DeviceFacts *facts,
+        const Subject *subject, visit_tag_t visit, void *userdata);
+
 /* Is the device one of them? 1 or 0; -ENODATA: that takes these facts, which facts (may be NULL) does not
  * have. */
 int device_selector_match(const DeviceSelector *s, const Policy *policy, const Device *d,

@@ -152,6 +152,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Class': 0x020000, 'Revision': 1, 'Driver': 'e1000e', 'DriverOverride': '', 'VfioNode': '',
             'Group': group_path(group) if group is not None else '/', 'State': 'free', 'Claim': '/', 'NumaNode': -1,
             'QuarantineCause': '', 'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
+            'Tags': dbus.Array([], 's'),
             'VirtualFunctionsMax': dbus.UInt16(0), 'VirtualFunctions': dbus.Array([], 'o'), 'PhysicalFunction': dbus.ObjectPath('/'),
             'SlotPath': '', 'Parent': dbus.ObjectPath('/'), 'IommuUnit': '', 'Network': '', 'Capabilities': {}, 'Access': 'deny',
             **properties})

@@ -295,6 +295,25 @@ class TagTest(ReserveTestCase):
         self.assertEqual(self.reserve(self.nic, client=nobody).device, self.nic.name)
 
     @needs_root
+    def test_devices_show_their_tags(self):
+        """By another card in the place, the device is not the tagged one; serial numbers are looked at, too."""
+        self.set_policy([{**self.rule('tagged', user=NOBODY), 'what': {'tag': 'uplink'}}, self.rule('all')],
+                        tags={'uplink': [{'slot': '0000:06:00.0', 'id': '8086:10d3'}, {'slot': '0000:07:00.0', 'id': '8086:ffff'}],
+                              'mine': {'path': '0000:06:00.0', 'id': '8086:10d3'},
+                              'serial': {'slot': '0000:06:00.0', 'id': '8086:10d3', 'serial': '00-00-00-ff-ff-00-00-01'}})
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+
+        def tags(client, device):
+            return sorted(map(str, client.get(device_path(device.name), 'Device', 'Tags')))
+        self.assertEqual((tags(self.c, self.nic), tags(self.c, self.other)), (['mine', 'uplink'], []))
+        nobody = self.nobody()
+        self.assertEqual(tags(nobody, self.nic), ['uplink'])
+        self.assertNotIn('Tags', self.c.properties(device_path(self.nic.name), 'Device'))
+        self.set_policy([self.rule('all')])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertEqual(tags(self.c, self.nic), [])
+
+    @needs_root
     def test_many_cards_of_a_tag(self):
         """Their places are read one by one, in slices: others are served meanwhile."""
         for i in range(300):

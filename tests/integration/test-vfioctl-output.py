@@ -13,6 +13,8 @@ import struct
 import termios
 import unittest
 
+import dbus
+
 import harness
 from harness import wait
 
@@ -146,6 +148,14 @@ class OutputTest(vfioctl.ClientTest):
         self.assertEqual(self.names('numa=1'), [VGA])
         self.assertEqual(self.names('host-use=*boot display*'), [VGA])
         self.assertEqual(self.names('host-use!=-'), [VGA])
+        self.mock.set(harness.device_path(VGA), Tags=dbus.Array(['render', 'spare'], 's'))
+        for word in ('tag=render', 'tag=*pare', 'TAG!=-', 'tag=x,spare'):
+            self.assertEqual(self.names(word), [VGA], word)
+        self.assertEqual(self.names('class=display', 'tag=render', 'free'), [VGA])
+        self.assertNotIn(VGA, self.names('tag!=render'))
+        self.assertIn('render spare', self.succeeds('list', '-o', 'wide'))
+        self.assertIn('Tags: render spare\n', self.succeeds('status', VGA))
+        self.assertEqual(self.names('claimed'), [NVME])
         self.assertEqual(self.names('model=*geforce*', VFIOCTL_HWDB=self.hwdb), [VGA])
         self.assertEqual(self.vfioctl('list', 'state=odd'), (0, '', 'No device matches.\n'))
         self.assertEqual([d['name'] for d in self.json('list', 'class=display')], [VGA])
@@ -158,6 +168,11 @@ class OutputTest(vfioctl.ClientTest):
         self.assertIn('expected COLUMN=VALUE', self.fails(2, 'list', EDU))
         self.assertIn('expected COLUMN=VALUE', self.fails(2, 'list', '=free'))
         self.assertIn('The columns are name, group, class,', self.fails(2, 'list', 'colour=red'))
+        for wrong, meant in (('fre', "or a state; did you mean 'free'?"), ('tga=render', "did you mean 'tag'?"),
+                             ('class=dispaly', "there is no such class; did you mean 'display'?"),
+                             ('state=free,clamed', "clamed: there is no such state; did you mean 'claimed'?"),
+                             ('access!=alow', "there is no such access; did you mean 'allow'?")):
+            self.assertIn(meant, self.fails(2, 'list', wrong))
         self.assertIn('host-use', self.fails(2, 'list', '!=free'))
         self.assertIn('The columns are', self.fails(2, 'list', '--sort=x'))
         self.assertIn('exclude each other', self.fails(2, 'list', '--sort=name', '--groups'))
@@ -175,8 +190,8 @@ class OutputTest(vfioctl.ClientTest):
         self.assertEqual(self.names(), [NIC, PORT, VGA, NVME, EDU])
         self.assertEqual(self.json('list'), json.loads(self.succeeds('list', '-o', 'json')))
         wide = self.succeeds('list', '-o', 'wide').splitlines()
-        self.assertEqual(wide[0].split()[-4:], ['CLAIM', 'NUMA', 'HOST', 'USE'])
-        self.assertTrue(wide[3].endswith('1     it is the boot display, driven by nouveau'), wide[3])
+        self.assertEqual(wide[0].split()[-5:], ['CLAIM', 'NUMA', 'TAG', 'HOST', 'USE'])
+        self.assertTrue(wide[3].endswith('1     -    it is the boot display, driven by nouveau'), wide[3])
         self.assertEqual(self.succeeds('list', '-o', 'text'), self.succeeds('list'))
         claim = self.make_claim(EDU)
         self.assertEqual(self.succeeds('status', '-o', 'name'), claim.id + '\n')

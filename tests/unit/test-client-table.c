@@ -113,6 +113,73 @@ static void test_columns_are_dropped(void **state) {
     }
 }
 
+static void test_below(void **state) {
+    static const TableColumn some[] = {{"RULE"}, {"WHO", .drop = 1, .below = true},
+            {"ALL TERMS", .drop = 2, .below = true}, {"PLACE", .cut = 5}};
+    static const char *const cells[][4] = {
+            {"one", "user alice", "memlock 64G, limits claims 1 devices 4 pinned 16G", "/etc/a.json:3"},
+            {"two", "anybody", NULL, "/etc/a.json:9"}};
+    const struct {
+        size_t width;
+        const char *expected;
+    } cases[] = {
+            {0,
+                    "RULE  WHO         ALL TERMS                                          PLACE\n"
+                    "one   user alice  memlock 64G, limits claims 1 devices 4 pinned 16G  /etc/a.json:3\n"
+                    "two   anybody     -                                                  /etc/a.json:9\n"},
+            {40,
+                    "RULE  WHO         PLACE\n"
+                    "one   user alice  /etc/a.json:3\n"
+                    "    all terms: memlock 64G, limits\n"
+                    "        claims 1 devices 4 pinned 16G\n"
+                    "two   anybody     /etc/a.json:9\n"},
+            /* Nothing is cut before all of them are below. */
+            {22,
+                    "RULE  PLACE\n"
+                    "one   /etc/a.json:3\n"
+                    "    who: user alice\n"
+                    "    all terms: memlock\n"
+                    "        64G, limits\n"
+                    "        claims 1\n"
+                    "        devices 4\n"
+                    "        pinned 16G\n"
+                    "two   /etc/a.json:9\n"
+                    "    who: anybody\n"},
+            {14,
+                    "RULE  PLACE\n"
+                    "one   /etc/a.…\n"
+                    "    who: user\n"
+                    "        alice\n"
+                    "    all terms:\n"
+                    "        memlock\n"
+                    "        64G,\n"
+                    "        limits\n"
+                    "        claims\n"
+                    "        1\n"
+                    "        devices\n"
+                    "        4\n"
+                    "        pinned\n"
+                    "        16G\n"
+                    "two   /etc/a.…\n"
+                    "    who: anybody\n"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_(table_freep) Table *t = table_new(some, ELEMENTSOF(some));
+        const TableStyle style = {.legend = true, .width = cases[i].width};
+        _cleanup_free_ char *text = NULL;
+
+        for (size_t r = 0; r < ELEMENTSOF(cells); r++) {
+            table_add_row(t);
+            for (size_t c = 0; c < ELEMENTSOF(some); c++)
+                table_set(t, c, cells[r][c], COLOUR_NONE);
+        }
+        text = table_format(t, &style);
+        assert_non_null(text);
+        assert_string_equal(text, cases[i].expected);
+    }
+}
+
 static void test_height(void **state) {
     static const TableColumn some[] = {{"N"}};
     static const char *const cells[] = {"1", "2", "3", NULL};
@@ -230,6 +297,7 @@ int main(void) {
             cmocka_unit_test(test_narrow),
             cmocka_unit_test(test_wide_enough),
             cmocka_unit_test(test_columns_are_dropped),
+            cmocka_unit_test(test_below),
             cmocka_unit_test(test_height),
             cmocka_unit_test(test_wide_and_name),
             cmocka_unit_test(test_sort),

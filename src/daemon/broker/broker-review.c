@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "policy/review.h"
 #include "daemon/broker/claim-run.h"
+#include "policy/selector.h"
 
 /* ---- older claims ---- */
 
@@ -96,6 +97,11 @@ const char *broker_access(Broker *e, const Device *d, const Subject *subject) {
     if ((facts & later) && policy_review(e->policy, &q.question, &rule) == REVIEW_CANNOT_TELL)
         return "unknown";
     return effect_to_string(EFFECT_DENY);
+}
+
+int broker_foreach_tag(const Broker *e, const Device *d, const DeviceFacts *facts, const Subject *subject,
+        int (*visit)(void *userdata, const char *tag), void *userdata) {
+    return policy_foreach_tag_of(e->policy, d, facts, subject, visit, userdata);
 }
 
 /* ---- the shadow ---- */

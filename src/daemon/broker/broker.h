@@ -148,6 +148,9 @@ int broker_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subje
 /* What the policy says to the subject about a device, as far as it can be told at once: "allow", "ask",
  * "deny", or "unknown" where it depends on facts that may sleep, or on a subject that is NULL. */
 const char *broker_access(Broker *e, const Device *d, const Subject *subject);
+/* The tags of a device that the subject may know, see policy/selector.h. */
+int broker_foreach_tag(const Broker *e, const Device *d, const DeviceFacts *facts, const Subject *subject,
+        int (*visit)(void *userdata, const char *tag), void *userdata);
 /* Looks for facts of one device, which are in q->survey then. 0, -EAGAIN, -ENOMEM. */
 int broker_look_at(Broker *e, BrokerInquiry *q, const DeviceName *name, unsigned what);
 /* Opens a device that nobody uses, to learn what it can do, and remembers it with the device. For the

@@ -121,6 +121,32 @@ static int put_access(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, broker_access(q->host->broker, q->thing, q->reader));
 }
 
+/* A fact that was looked for; unknown when the look failed. */
+static const DeviceFacts *surveyed(const ViewQuery *q, DeviceFactMask what) {
+    static const DeviceFacts unknown = {.numa_node = -1, .enable_count = -1};
+    const DeviceFacts *facts = &unknown;
+
+    if (q->survey)
+        (void) survey_get(q->survey, &((const Device *) q->thing)->name, what, &facts);
+    return facts;
+}
+
+static int put_tag(void *userdata, const char *tag) {
+    return view_text(userdata, tag);
+}
+
+#define FACTS_OF_TAGS (DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL)
+
+/* Of the reader, as the access is. */
+static int put_tags(const ViewQuery *q, const ViewSink *out) {
+    int r = view_open(out, 'a', "s");
+
+    if (r >= 0)
+        r = broker_foreach_tag(
+                q->host->broker, q->thing, surveyed(q, FACTS_OF_TAGS), q->reader, put_tag, (void *) out);
+    return r < 0 ? r : view_close(out);
+}
+
 static int put_numa_node(const ViewQuery *q, const ViewSink *out) {
     _cleanup_(device_facts_done) DeviceFacts facts;
 
@@ -138,16 +164,6 @@ static int put_reset_methods(const ViewQuery *q, const ViewSink *out) {
         if (facts.reset_methods & (1U << i))
             r = view_text(out, reset_method_to_string((ResetMethod) i));
     return r < 0 ? r : view_close(out);
-}
-
-/* A fact that was looked for; unknown when the look failed. */
-static const DeviceFacts *surveyed(const ViewQuery *q, DeviceFactMask what) {
-    static const DeviceFacts unknown = {.numa_node = -1, .enable_count = -1};
-    const DeviceFacts *facts = &unknown;
-
-    if (q->survey)
-        (void) survey_get(q->survey, &((const Device *) q->thing)->name, what, &facts);
-    return facts;
 }
 
 static int put_acs_path(const ViewQuery *q, const ViewSink *out) {
@@ -364,6 +380,7 @@ const ViewField view_device_fields[] = {
         {"PhysicalFunction", "o", VIEW_SILENT, VIEW_FOR_ALL, put_physical_function},
         {"Network", "s", VIEW_SILENT, VIEW_FOR_ALL, put_network},
         {"HostCritical", "s", VIEW_COSTLY, VIEW_FOR_ALL, put_host_critical, DEVICE_FACT_HOST_CRITICAL},
+        {"Tags", "as", VIEW_COSTLY, VIEW_FOR_ALL, put_tags, FACTS_OF_TAGS},
         {"Capabilities", "a{sv}", VIEW_SILENT, VIEW_FOR_ALL, put_capabilities, .members = "start end"},
         {},
 };
