@@ -211,13 +211,10 @@ static const char *take_number(const char *text, unsigned base, char end, uint64
     return parse_unsigned(digits, base, max, ret) < 0 ? NULL : text + n + 1;
 }
 
-typedef struct StatusUids {
-    unsigned real, effective, saved, file_system;
-} StatusUids;
-
 /* The kernel escapes newlines in the name of a process, so that a line is what it looks like. */
-static bool take_status_uids(const char *text, StatusUids *ret) {
-    unsigned *const uids[] = {&ret->real, &ret->effective, &ret->saved, &ret->file_system};
+static bool take_uids(const char *text, ProcessStatus *ret) {
+    unsigned *const uids[] = {
+            &ret->uids.real, &ret->uids.effective, &ret->uids.saved, &ret->uids.file_system};
     const char *line = strstr(text, "\nUid:\t"), *p = line ? line + strlen("\nUid:\t") : NULL;
 
     for (size_t i = 0; p && i < ELEMENTSOF(uids); i++) {
@@ -229,30 +226,35 @@ static bool take_status_uids(const char *text, StatusUids *ret) {
     return p;
 }
 
-bool status_has_uid(const char *text, uid_t uid) {
-    StatusUids uids;
-
-    return take_status_uids(text, &uids) && (uids.real == uid || uids.effective == uid);
-}
-
-static int take_mask(const char *text, const char *key, uint64_t *ret) {
+static bool take_mask(const char *text, const char *key, uint64_t *ret) {
     const char *line = strstr(text, key);
 
-    return line && take_number(line + strlen(key), 16, '\n', UINT64_MAX, ret) ? 0 : -EBADMSG;
+    return line && take_number(line + strlen(key), 16, '\n', UINT64_MAX, ret);
 }
 
-int status_capabilities(const char *text, uid_t uid, uint64_t *ret_sure, uint64_t *ret_unsure) {
-    uint64_t effective, ambient;
-    StatusUids uids;
+int process_status_parse(const char *text, ProcessStatus *ret) {
+    ProcessStatus s;
 
-    if (!take_status_uids(text, &uids))
+    if (!take_uids(text, &s) || !take_mask(text, "\nCapEff:\t", &s.effective) ||
+            !take_mask(text, "\nCapAmb:\t", &s.ambient))
         return -EBADMSG;
-    if (uids.real != uid || uids.effective != uid || uids.saved != uid || uids.file_system != uid)
+    *ret = s;
+    return 0;
+}
+
+bool process_has_uid(const ProcessStatus *s, uid_t uid) {
+    return s->uids.real == uid || s->uids.effective == uid;
+}
+
+bool process_needs_ambient(const ProcessStatus *s, uid_t uid) {
+    return uid != 0 && s->effective != 0;
+}
+
+int process_capabilities(const ProcessStatus *s, uid_t uid, uint64_t *ret_sure, uint64_t *ret_unsure) {
+    if (s->uids.real != uid || s->uids.effective != uid || s->uids.saved != uid || s->uids.file_system != uid)
         return -EPERM;
-    if (take_mask(text, "\nCapEff:\t", &effective) < 0 || take_mask(text, "\nCapAmb:\t", &ambient) < 0)
-        return -EBADMSG;
-    *ret_sure = uid == 0 ? effective : effective & ambient;
-    *ret_unsure = effective & ~*ret_sure;
+    *ret_sure = process_needs_ambient(s, uid) ? s->effective & s->ambient : s->effective;
+    *ret_unsure = s->effective & ~*ret_sure;
     return 0;
 }
 

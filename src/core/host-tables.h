@@ -41,10 +41,23 @@ int stat_start_ticks(const char *text, uint64_t *ret);
 
 /* /proc/PID/status: the name of the process, hostile text. NULL when there is none, or on ENOMEM. */
 char *status_command(const char *text);
-/* /proc/PID/status: does the process run under this uid, really or effectively? */
-bool status_has_uid(const char *text, uid_t uid);
+
+/* Under whom a process runs, and with what. */
+typedef struct ProcessStatus {
+    struct {
+        unsigned real, effective, saved, file_system;
+    } uids;
+    uint64_t effective, ambient; /* capabilities */
+} ProcessStatus;
+
+/* /proc/PID/status. 0 or -EBADMSG. */
+int process_status_parse(const char *text, ProcessStatus *ret);
+/* Does the process run under this uid, really or effectively? */
+bool process_has_uid(const ProcessStatus *s, uid_t uid);
 /* The effective capabilities of a process that runs under this uid in every respect: -EPERM when any of its
  * four uids is another, as it is in a setuid program. A process that asks and then executes a program with
  * capabilities of its own must not be taken for it: the kernel clears the ambient set in such an execve(), so
- * a capability is surely the caller's when it is ambient, or when the uid is 0. 0; -EBADMSG. */
-int status_capabilities(const char *text, uid_t uid, uint64_t *ret_sure, uint64_t *ret_unsure);
+ * a capability is surely the caller's when it is ambient, or when the uid is 0. */
+int process_capabilities(const ProcessStatus *s, uid_t uid, uint64_t *ret_sure, uint64_t *ret_unsure);
+/* Does the answer depend on the ambient set? */
+bool process_needs_ambient(const ProcessStatus *s, uid_t uid);

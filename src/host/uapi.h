@@ -121,3 +121,17 @@ struct vfiod_device_attach_iommufd_pt {
 #define VFIOD_MIGRATION_STOP_COPY (UINT64_C(1) << 0)
 #define VFIOD_MIGRATION_P2P (UINT64_C(1) << 1)
 #define VFIOD_MIGRATION_PRE_COPY (UINT64_C(1) << 2)
+
+/* Linux 6.13, include/uapi/linux/pidfd.h: the first version of it, which every later kernel answers. mask is
+ * what is asked for, and then what was answered. */
+#define VFIOD_PIDFD_INFO_PID (UINT64_C(1) << 0)
+#define VFIOD_PIDFD_INFO_CREDS (UINT64_C(1) << 1)
+
+struct vfiod_pidfd_info {
+    __u64 mask;
+    __u64 cgroupid;
+    __u32 pid, tgid, ppid;
+    __u32 ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+    __u32 __spare;
+};
+#define VFIOD_PIDFD_GET_INFO _IOWR(0xFF, 11, struct vfiod_pidfd_info)

@@ -174,30 +174,46 @@ static void test_status(void **state) {
             STATUS("1000\t1000\t1000\t1000", "00000000000200000"),
             STATUS_OF("1000\t1000\t1000\t1000", "0000000000020000", "")};
     uint64_t capabilities = 1, unsure = 1;
+    ProcessStatus s;
 
-    assert_true(status_has_uid(rawio, 1000));
-    assert_false(status_has_uid(rawio, 0));
-    assert_int_equal(status_capabilities(rawio, 1000, &capabilities, &unsure), 0);
+    assert_int_equal(process_status_parse(rawio, &s), 0);
+    assert_true(process_has_uid(&s, 1000));
+    assert_false(process_has_uid(&s, 0));
+    assert_int_equal(process_capabilities(&s, 1000, &capabilities, &unsure), 0);
     assert_int_equal(capabilities, 1 << 17);
     assert_int_equal(unsure, 0);
-    assert_int_equal(status_capabilities(rawio, 0, &capabilities, &unsure), -EPERM);
+    assert_int_equal(process_capabilities(&s, 0, &capabilities, &unsure), -EPERM);
 
     /* a setuid program, in any of its stages */
-    for (size_t i = 0; i < ELEMENTSOF(other_uids); i++)
-        assert_int_equal(status_capabilities(other_uids[i], 1000, &capabilities, &unsure), -EPERM);
-    assert_true(status_has_uid(other_uids[0], 1000) && status_has_uid(other_uids[1], 1000));
+    for (size_t i = 0; i < ELEMENTSOF(other_uids); i++) {
+        assert_int_equal(process_status_parse(other_uids[i], &s), 0);
+        assert_int_equal(process_capabilities(&s, 1000, &capabilities, &unsure), -EPERM);
+        assert_true(process_has_uid(&s, 1000));
+    }
+    s.uids.real = s.uids.effective = 0;
+    assert_false(process_has_uid(&s, 1000));
 
     for (size_t i = 0; i < ELEMENTSOF(broken); i++)
-        assert_int_equal(status_capabilities(broken[i], 1000, &capabilities, &unsure), -EBADMSG);
+        assert_int_equal(process_status_parse(broken[i], &s), -EBADMSG);
     assert_int_equal(capabilities, 1 << 17);
 
     /* a program whose file has capabilities; root needs no ambient ones */
-    assert_int_equal(status_capabilities(file, 1000, &capabilities, &unsure), 0);
+    assert_int_equal(process_status_parse(file, &s), 0);
+    assert_true(process_needs_ambient(&s, 1000));
+    assert_int_equal(process_capabilities(&s, 1000, &capabilities, &unsure), 0);
     assert_int_equal(capabilities, 1);
     assert_int_equal(unsure, 1 << 17);
-    assert_int_equal(status_capabilities(root, 0, &capabilities, &unsure), 0);
+    assert_int_equal(process_status_parse(root, &s), 0);
+    assert_false(process_needs_ambient(&s, 0));
+    assert_int_equal(process_capabilities(&s, 0, &capabilities, &unsure), 0);
     assert_int_equal(capabilities, 1 << 17);
     assert_int_equal(unsure, 0);
+
+    /* with none at all it does not matter which of them are ambient */
+    assert_int_equal(process_status_parse(STATUS("1000\t1000\t1000\t1000", "0000000000000000"), &s), 0);
+    assert_false(process_needs_ambient(&s, 1000));
+    assert_int_equal(process_capabilities(&s, 1000, &capabilities, &unsure), 0);
+    assert_int_equal(capabilities | unsure, 0);
 }
 
 static void test_start_ticks(void **state) {

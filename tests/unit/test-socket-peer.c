@@ -2,13 +2,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +24,8 @@
 
 #define NOBODY 65534U
 
-static ProcessReader reader;
+/* What the kernel answers by itself, and what it writes below /proc: on a kernel before 6.13 both read. */
+static ProcessReader reader, old_reader = {.without_info = true};
 
 /* An abstract socket with a name that the kernel chooses. */
 static int listen_anywhere(struct sockaddr_un *ret_address, socklen_t *ret_size) {
@@ -55,9 +59,9 @@ static Client client_start(bool (*before)(void), bool (*after)(void)) {
     if (c.pid == 0) {
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+        /* Who becomes somebody else loses the signal of the parent's death. */
         if ((before && !before()) || connect(fd, (struct sockaddr *) &address, size) < 0 ||
-                (after && !after()) || write(fd, "x", 1) != 1)
+                (after && !after()) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || write(fd, "x", 1) != 1)
             _exit(1);
         for (;;)
             (void) pause();
@@ -87,11 +91,38 @@ static bool kernel_keeps_processes(int connection) {
     return true;
 }
 
+static void assert_same(const Subject *a, const Subject *b) {
+    assert_int_equal(a->uid, b->uid);
+    assert_int_equal(a->n_gids, b->n_gids);
+    assert_memory_equal(a->gids, b->gids, a->n_gids * sizeof(*a->gids));
+    assert_int_equal(a->pid, b->pid);
+    assert_int_equal(a->pidfd >= 0, b->pidfd >= 0);
+    assert_true(streq_ptr(a->command, b->command));
+    assert_true(streq_ptr(a->unit, b->unit));
+    assert_true(streq_ptr(a->cgroup, b->cgroup));
+    assert_true(streq_ptr(a->label, b->label));
+    assert_int_equal(a->capabilities, b->capabilities);
+    assert_int_equal(a->capabilities_unsure, b->capabilities_unsure);
+    assert_int_equal(a->capabilities_known, b->capabilities_known);
+    assert_int_equal(a->user_namespace, b->user_namespace);
+    assert_int_equal(a->pid_namespace, b->pid_namespace);
+}
+
+/* By both ways, which must not differ. */
+static void identify(const Client *c, Subject *ret) {
+    _cleanup_(subject_done) Subject old = SUBJECT_NULL;
+    uint64_t now_usec = process_reader_now();
+
+    assert_int_equal(peer_subject_from_socket(&reader, c->connection, now_usec, NULL, ret), 0);
+    assert_int_equal(peer_subject_from_socket(&old_reader, c->connection, now_usec, NULL, &old), 0);
+    assert_same(ret, &old);
+}
+
 static void test_a_process_of_the_host(void **state) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     _cleanup_(client_done) Client c = client_start(NULL, NULL);
 
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
+    identify(&c, &s);
     assert_int_equal(s.uid, getuid());
     assert_int_equal(s.pid, c.pid);
     assert_true(s.pidfd >= 0);
@@ -137,7 +168,7 @@ static void test_groups(void **state) {
     if (getuid() != 0)
         skip();
     c = client_start(become_nobody_in_many_groups, NULL);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
+    identify(&c, &s);
     assert_int_equal(s.uid, NOBODY);
     assert_int_equal(s.gids[0], NOBODY);
     for (gid_t gid = 100000; gid < 100500; gid++)
@@ -184,7 +215,7 @@ static void test_faked_root(void **state) {
     if (getuid() != 0 || !may_unshare(become_nobody_and_root_elsewhere))
         skip();
     c = client_start(become_nobody_and_root_elsewhere, NULL);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
+    identify(&c, &s);
     assert_int_equal(s.uid, NOBODY);
     assert_false(subject_is_operator(&s));
     assert_int_equal(s.user_namespace, NAMESPACE_OTHER);
@@ -200,7 +231,7 @@ static void test_another_user_later(void **state) {
     if (getuid() != 0)
         skip();
     c = client_start(NULL, become_nobody_in_many_groups);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
+    identify(&c, &s);
     assert_int_equal(s.uid, 0);
     assert_false(subject_in_group(&s, 100000));
     assert_int_equal(s.pid, 0);
@@ -214,7 +245,7 @@ static void test_a_process_that_has_ended(void **state) {
     _cleanup_(client_done) Client c = client_start(NULL, NULL);
 
     client_end(&c);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
+    identify(&c, &s);
     assert_int_equal(s.uid, getuid());
     assert_int_equal(s.pid, 0);
     assert_int_equal(s.pidfd, -EBADF);
@@ -246,11 +277,216 @@ static void test_a_number_that_is_used_again(void **state) {
     }
     if (other != c.pid || !kernel_keeps_processes(c.connection))
         skip();
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
+    identify(&c, &s);
     assert_int_equal(s.pid, 0);
     assert_null(s.command);
     kill(other, SIGKILL);
     waitpid(other, NULL, 0);
+}
+
+/* ---- Both ways, over processes of every kind ---- */
+
+#define MASK(capability) (UINT64_C(1) << (capability))
+
+static bool set_capabilities(uint64_t mask) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        sets[i].effective = sets[i].permitted = sets[i].inheritable = (uint32_t) (mask >> (32 * i));
+    return capset(&header, sets) == 0;
+}
+
+static bool become_nobody_with_capabilities(void) {
+    return prctl(PR_SET_KEEPCAPS, 1) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
+            setresuid(NOBODY, NOBODY, NOBODY) == 0 &&
+            set_capabilities(MASK(CAP_SYS_RAWIO) | MASK(CAP_CHOWN) | MASK(CAP_BPF)) &&
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SYS_RAWIO, 0, 0) == 0;
+}
+
+static void test_capabilities(void **state) {
+    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+    _cleanup_(client_done) Client c = {.connection = -EBADF};
+
+    if (getuid() != 0)
+        skip();
+    c = client_start(become_nobody_with_capabilities, NULL);
+    identify(&c, &s);
+    assert_true(s.capabilities_known);
+    assert_int_equal(s.capabilities, MASK(CAP_SYS_RAWIO));
+    assert_int_equal(s.capabilities_unsure, MASK(CAP_CHOWN) | MASK(CAP_BPF));
+    client_end(&c);
+}
+
+static bool keep_some_capabilities(void) {
+    return set_capabilities(MASK(CAP_SYS_RAWIO) | MASK(CAP_BPF));
+}
+
+static void test_root_with_some_capabilities(void **state) {
+    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+    _cleanup_(client_done) Client c = {.connection = -EBADF};
+
+    if (getuid() != 0)
+        skip();
+    c = client_start(keep_some_capabilities, NULL);
+    identify(&c, &s);
+    assert_true(s.capabilities_known);
+    assert_int_equal(s.capabilities, MASK(CAP_SYS_RAWIO) | MASK(CAP_BPF));
+    assert_int_equal(s.capabilities_unsure, 0);
+    client_end(&c);
+}
+
+static bool become_nobody(void) {
+    return setresgid(NOBODY, NOBODY, NOBODY) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0;
+}
+
+/* As before the exec() of a setuid program, and within one. */
+static bool change_effective_uid(void) {
+    return setresuid((uid_t) -1, NOBODY, (uid_t) -1) == 0;
+}
+
+static bool change_saved_uid(void) {
+    return setresuid((uid_t) -1, (uid_t) -1, NOBODY) == 0;
+}
+
+static bool change_real_uid(void) {
+    return setresuid(NOBODY, (uid_t) -1, (uid_t) -1) == 0;
+}
+
+static void test_a_process_of_two_users(void **state) {
+    bool (*const changes[])(void) = {change_effective_uid, change_saved_uid, change_real_uid};
+
+    if (getuid() != 0)
+        skip();
+    for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
+        _cleanup_(client_done) Client c = client_start(NULL, changes[i]);
+        _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+
+        identify(&c, &s);
+        assert_int_equal(s.uid, 0);
+        assert_int_equal(s.pid, c.pid);
+        assert_false(s.capabilities_known);
+        assert_int_equal(s.capabilities, 0);
+        client_end(&c);
+    }
+}
+
+static void test_nobody(void **state) {
+    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+    _cleanup_(client_done) Client c = {.connection = -EBADF};
+
+    if (getuid() != 0)
+        skip();
+    c = client_start(become_nobody, NULL);
+    identify(&c, &s);
+    assert_int_equal(s.pid, c.pid);
+    assert_true(s.capabilities_known);
+    assert_int_equal(s.capabilities | s.capabilities_unsure, 0);
+    client_end(&c);
+}
+
+static bool take_hostile_name(void) {
+    return prctl(PR_SET_NAME, "a\nUid:\t0\\\x01\n") == 0;
+}
+
+static bool take_no_name(void) {
+    return prctl(PR_SET_NAME, "") == 0;
+}
+
+static void test_names(void **state) {
+    bool (*const name_takers[])(void) = {take_hostile_name, take_no_name};
+    static const char *const names[] = {"a\nUid:\t0\\\x01\n", ""};
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        _cleanup_(client_done) Client c = client_start(name_takers[i], NULL);
+        _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+
+        identify(&c, &s);
+        assert_int_equal(s.pid, c.pid);
+        assert_string_equal(s.command, names[i]);
+        client_end(&c);
+    }
+}
+
+static void *wait_for_end(void *unused) {
+    for (;;)
+        (void) pause();
+    return NULL;
+}
+
+/* The system call, not the library's, which changes all threads. */
+static void *become_nobody_alone(void *pipe_end) {
+    bool done = syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY) == 0 && prctl(PR_SET_NAME, "alone") == 0;
+
+    if (write(*(int *) pipe_end, done ? "y" : "n", 1) != 1)
+        _exit(1);
+    return wait_for_end(NULL);
+}
+
+static bool start_thread_of_nobody(void) {
+    pthread_t thread;
+    int ends[2];
+    char byte;
+
+    return pipe(ends) == 0 && pthread_create(&thread, NULL, become_nobody_alone, &ends[1]) == 0 &&
+            read(ends[0], &byte, 1) == 1 && byte == 'y';
+}
+
+/* A process is what its first thread is. */
+static void test_a_thread_of_another_user(void **state) {
+    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+    _cleanup_(client_done) Client c = {.connection = -EBADF};
+
+    if (getuid() != 0)
+        skip();
+    c = client_start(start_thread_of_nobody, NULL);
+    identify(&c, &s);
+    assert_int_equal(s.uid, 0);
+    assert_int_equal(s.pid, c.pid);
+    assert_true(s.capabilities_known);
+    assert_string_equal(s.command, "test-socket-pee");
+    client_end(&c);
+}
+
+/* A thread that is not the first one connects, and runs under another uid than that. */
+static const struct sockaddr_un *thread_address;
+static socklen_t thread_address_size;
+
+static void *connect_as_nobody(void *unused) {
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    if (syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY) < 0 ||
+            connect(fd, (const struct sockaddr *) thread_address, thread_address_size) < 0)
+        _exit(1);
+    return wait_for_end(NULL);
+}
+
+static void test_a_thread_that_connects(void **state) {
+    _cleanup_close_ int listening = -EBADF;
+    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+    _cleanup_(client_done) Client c = {.connection = -EBADF};
+    struct sockaddr_un address;
+    pthread_t thread;
+
+    if (getuid() != 0)
+        skip();
+    listening = listen_anywhere(&address, &thread_address_size);
+    thread_address = &address;
+    c.pid = fork();
+    assert_true(c.pid >= 0);
+    if (c.pid == 0) {
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (pthread_create(&thread, NULL, connect_as_nobody, NULL) != 0)
+            _exit(1);
+        wait_for_end(NULL);
+    }
+    c.connection = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(c.connection >= 0);
+    identify(&c, &s);
+    assert_int_equal(s.uid, NOBODY);
+    assert_int_equal(s.pid, 0);
+    assert_null(s.command);
+    client_end(&c);
 }
 
 /* Nobody can be told who is at the other end. */
@@ -265,8 +501,9 @@ static void test_not_a_local_socket(void **state) {
     assert_true(s.uid == (uid_t) -1);
 }
 
-static int forget_reader(void **state) {
+static int forget_readers(void **state) {
     process_reader_done(&reader);
+    process_reader_done(&old_reader);
     return 0;
 }
 
@@ -279,8 +516,15 @@ int main(void) {
             cmocka_unit_test(test_another_user_later),
             cmocka_unit_test(test_a_process_that_has_ended),
             cmocka_unit_test(test_a_number_that_is_used_again),
+            cmocka_unit_test(test_capabilities),
+            cmocka_unit_test(test_root_with_some_capabilities),
+            cmocka_unit_test(test_a_process_of_two_users),
+            cmocka_unit_test(test_nobody),
+            cmocka_unit_test(test_names),
+            cmocka_unit_test(test_a_thread_of_another_user),
+            cmocka_unit_test(test_a_thread_that_connects),
             cmocka_unit_test(test_not_a_local_socket),
     };
 
-    return cmocka_run_group_tests(tests, NULL, forget_reader);
+    return cmocka_run_group_tests(tests, NULL, forget_readers);
 }

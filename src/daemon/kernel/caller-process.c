@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A pid is only a number, and may be another process's by now. It is pinned by a pidfd, everything is read
- * from /proc after that, and the process must still be there at the end and run under the uid that it
+ * after that, and the process must still be there at the end and run under the uid that it
  * connected with. A bus or a kernel that is new enough has the pidfd from the moment of connecting. Otherwise
  * the number may have been given to another process before we pinned it: such a process has started later
  * than the client connected.
@@ -27,6 +27,7 @@
 #include "core/host-tables.h"
 #include "daemon/privileges.h"
 #include "host/cgroup-layout.h"
+#include "host/uapi.h"
 
 /* Linux 6.11, include/uapi/linux/pidfd.h: a file of the namespace that the process is in. */
 #ifndef PIDFD_GET_PID_NAMESPACE
@@ -37,12 +38,13 @@
 #define TEXT_MAX 65536U
 #define PROCESS_PATH_MAX 40U
 
-/* Files of /proc/PID: everything that needs a privilege, at one moment. */
-typedef struct ProcessFiles {
-    char status[TEXT_MAX];
-    int cgroup, stat;                          /* owned */
+/* Everything that is looked at with a privilege, at one moment. */
+typedef struct ProcessLook {
+    ProcessStatus status;
+    char *command;                             /* owned; NULL: unknown */
+    int cgroup, stat;                          /* owned; files of /proc/PID */
     struct stat user_namespace, pid_namespace; /* st_ino 0: unknown */
-} ProcessFiles;
+} ProcessLook;
 
 void process_reader_done(ProcessReader *r) {
     free(r->cgroup_root);
@@ -61,9 +63,10 @@ static int read_once(int fd, char buf[static TEXT_MAX]) {
     return 0;
 }
 
-static void process_files_done(ProcessFiles *f) {
-    f->cgroup = safe_close(f->cgroup);
-    f->stat = safe_close(f->stat);
+static void process_look_done(ProcessLook *l) {
+    free(TAKE_PTR(l->command));
+    l->cgroup = safe_close(l->cgroup);
+    l->stat = safe_close(l->stat);
 }
 
 static void stat_namespace(int dir, const char *name, struct stat *ret) {
@@ -91,19 +94,76 @@ static void find_namespace(pid_t pid, int pidfd, unsigned long request, const ch
         stat_namespace(AT_FDCWD, path_of(pid, name, path), ret);
 }
 
-/* The namespaces are looked at after the status was read: a process may leave the host's user namespace, and
- * has every capability in its new one, but it cannot come back. */
-static int open_process(pid_t pid, int pidfd, bool with_stat, ProcessFiles *f) {
-    _cleanup_close_ int status = open_file(pid, "status");
-    int r;
+/* For this the kernel makes the text of /proc/PID/status, most of which nobody looks at. */
+static int read_status(pid_t pid, ProcessLook *l) {
+    _cleanup_close_ int fd = open_file(pid, "status");
+    char text[TEXT_MAX];
+    int k;
 
-    r = status < 0 ? -errno : read_once(status, f->status);
-    if (r < 0)
-        return r;
-    f->cgroup = open_file(pid, "cgroup");
-    f->stat = with_stat ? open_file(pid, "stat") : -EBADF;
-    find_namespace(pid, pidfd, PIDFD_GET_USER_NAMESPACE, "ns/user", &f->user_namespace);
-    find_namespace(pid, pidfd, PIDFD_GET_PID_NAMESPACE, "ns/pid", &f->pid_namespace);
+    k = read_once(fd, text);
+    if (k >= 0)
+        k = process_status_parse(text, &l->status);
+    if (k < 0)
+        return k;
+    l->command = status_command(text);
+    return 0;
+}
+
+/* The same without a text. There is no such question for ambient capabilities: -ENODATA where they count. */
+static int ask_kernel(ProcessReader *r, const Subject *s, ProcessStatus *ret) {
+    struct vfiod_pidfd_info info = {.mask = VFIOD_PIDFD_INFO_PID | VFIOD_PIDFD_INFO_CREDS};
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = s->pid};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+
+    if (r->without_info)
+        return -ENOTTY;
+    if (ioctl(s->pidfd, VFIOD_PIDFD_GET_INFO, &info) < 0) {
+        r->without_info = errno == ENOTTY;
+        return -errno;
+    }
+    if (!(info.mask & VFIOD_PIDFD_INFO_PID) || !(info.mask & VFIOD_PIDFD_INFO_CREDS) ||
+            info.tgid != (uint32_t) s->pid)
+        return -ESRCH;
+    if (capget(&header, sets) < 0)
+        return -errno;
+    *ret = (ProcessStatus){
+            .uids = {info.ruid, info.euid, info.suid, info.fsuid},
+            .effective = (uint64_t) sets[1].effective << 32 | sets[0].effective,
+    };
+    return process_needs_ambient(ret, s->uid) ? -ENODATA : 0;
+}
+
+static int read_command(pid_t pid, char **ret) {
+    _cleanup_close_ int fd = open_file(pid, "comm");
+    char text[TEXT_MAX];
+    int k;
+
+    k = read_once(fd, text);
+    if (k < 0)
+        return k;
+    if (*text) /* ends with a newline, and may have others */
+        text[strlen(text) - 1] = '\0';
+    *ret = strdup(text);
+    return 0;
+}
+
+static int look_at_status(ProcessReader *r, const Subject *s, ProcessLook *l) {
+    if (ask_kernel(r, s, &l->status) >= 0 && read_command(s->pid, &l->command) >= 0)
+        return 0;
+    return read_status(s->pid, l);
+}
+
+/* The namespaces are looked at after the status: a process may leave the host's user namespace, and has every
+ * capability in its new one, but it cannot come back. */
+static int look_at_process(ProcessReader *r, const Subject *s, bool with_stat, ProcessLook *l) {
+    int k = look_at_status(r, s, l);
+
+    if (k < 0)
+        return k;
+    l->cgroup = open_file(s->pid, "cgroup");
+    l->stat = with_stat ? open_file(s->pid, "stat") : -EBADF;
+    find_namespace(s->pid, s->pidfd, PIDFD_GET_USER_NAMESPACE, "ns/user", &l->user_namespace);
+    find_namespace(s->pid, s->pidfd, PIDFD_GET_PID_NAMESPACE, "ns/pid", &l->pid_namespace);
     return 0;
 }
 
@@ -130,13 +190,13 @@ static bool in_initial_user_namespace(const ProcessReader *r) {
     return r->user_namespace.st_ino == 0xEFFFFFFDU;
 }
 
-static void take_capabilities(ProcessReader *r, const ProcessFiles *f, Subject *s) {
+static void take_capabilities(ProcessReader *r, const ProcessLook *l, Subject *s) {
     read_own_namespaces(r);
     s->capabilities_known =
-            status_capabilities(f->status, s->uid, &s->capabilities, &s->capabilities_unsure) >= 0 &&
+            process_capabilities(&l->status, s->uid, &s->capabilities, &s->capabilities_unsure) >= 0 &&
             in_initial_user_namespace(r);
-    s->user_namespace = compare_namespace(&r->user_namespace, &f->user_namespace);
-    s->pid_namespace = compare_namespace(&r->pid_namespace, &f->pid_namespace);
+    s->user_namespace = compare_namespace(&r->user_namespace, &l->user_namespace);
+    s->pid_namespace = compare_namespace(&r->pid_namespace, &l->pid_namespace);
 }
 
 /* ---- Control group ---- */
@@ -163,14 +223,14 @@ static int read_cgroup_layout(ProcessReader *r) {
     return 0;
 }
 
-static int take_cgroup(ProcessReader *r, const ProcessFiles *f, Subject *s) {
+static int take_cgroup(ProcessReader *r, const ProcessLook *l, Subject *s) {
     _cleanup_free_ char *cgroup = NULL, *unit = NULL;
     char name[UNIT_NAME_SIZE], text[TEXT_MAX];
     int k;
 
     k = read_cgroup_layout(r);
     if (k >= 0)
-        k = read_once(f->cgroup, text);
+        k = read_once(l->cgroup, text);
     if (k >= 0)
         k = cgroup_of_process(text, r->cgroup_unified, &cgroup);
     if (k < 0)
@@ -187,12 +247,12 @@ static int take_cgroup(ProcessReader *r, const ProcessFiles *f, Subject *s) {
 
 /* ---- The same process? ---- */
 
-static bool started_before(const ProcessFiles *f, uint64_t latest_usec) {
+static bool started_before(const ProcessLook *l, uint64_t latest_usec) {
     char text[TEXT_MAX];
     uint64_t ticks;
     long per_second = sysconf(_SC_CLK_TCK);
 
-    return per_second > 0 && read_once(f->stat, text) >= 0 && stat_start_ticks(text, &ticks) >= 0 &&
+    return per_second > 0 && read_once(l->stat, text) >= 0 && stat_start_ticks(text, &ticks) >= 0 &&
             ticks <= latest_usec / (1000000 / (uint64_t) per_second);
 }
 
@@ -213,26 +273,25 @@ static void forget_process(Subject *s) {
 }
 
 static int take_process(ProcessReader *r, Subject *s, uint64_t latest_start_usec) {
-    _cleanup_(process_files_done) ProcessFiles f;
+    _cleanup_(process_look_done) ProcessLook l = {.cgroup = -EBADF, .stat = -EBADF};
     bool pinned = s->pidfd >= 0;
     int k;
 
-    f.cgroup = f.stat = -EBADF;
     if (!pinned)
         s->pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
     if (s->pidfd < 0)
         return -errno;
     /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
     privileges_raise(CAP_SYS_PTRACE);
-    k = open_process(s->pid, s->pidfd, !pinned, &f);
+    k = look_at_process(r, s, !pinned, &l);
     privileges_lower();
     if (k < 0)
         return k;
-    if (!status_has_uid(f.status, s->uid) || (!pinned && !started_before(&f, latest_start_usec)))
+    if (!process_has_uid(&l.status, s->uid) || (!pinned && !started_before(&l, latest_start_usec)))
         return -ESRCH;
-    take_capabilities(r, &f, s);
-    (void) take_cgroup(r, &f, s); /* unknown */
-    s->command = status_command(f.status);
+    take_capabilities(r, &l, s);
+    (void) take_cgroup(r, &l, s); /* unknown */
+    s->command = TAKE_PTR(l.command);
     return is_alive(s->pidfd) ? 0 : -ESRCH;
 }
 

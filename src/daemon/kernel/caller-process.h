@@ -12,6 +12,7 @@ typedef struct ProcessReader {
     struct stat user_namespace, pid_namespace; /* our own; st_ino 0: not read yet */
     bool cgroup_unified;
     char *cgroup_root; /* owned; NULL: not read yet */
+    bool without_info; /* no PIDFD_GET_INFO (before Linux 6.13); a test says so, too */
 } ProcessReader;
 
 void process_reader_done(ProcessReader *r);
