@@ -46,3 +46,5 @@ void log_record(int level, const char *message_id, const char *message, ...) _se
 #define VFIOD_MESSAGE_EVICTION "bf4552d29f00f3cd36ad1f6f391ad0be"
 #define VFIOD_MESSAGE_SIBLING_CAME "bf4552d29f00f3cd36ad1f6f391ad0c3"
 #define VFIOD_MESSAGE_SIBLING_TAKEN "bf4552d29f00f3cd36ad1f6f391ad0c4"
+#define VFIOD_MESSAGE_DEADLINE "bf4552d29f00f3cd36ad1f6f391ad0bf"
+#define VFIOD_MESSAGE_PREEMPTED "bf4552d29f00f3cd36ad1f6f391ad0c0"

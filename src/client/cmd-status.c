@@ -37,7 +37,9 @@ static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *owner = show_owner(json_number(claim, "uid"));
     _cleanup_free_ char *since = show_time(json_number(claim, "since"));
     int64_t reserved = json_number(claim, "reservedUntil"), position = json_number(claim, "queuePosition");
+    int64_t deadline = json_number(claim, "deadline");
     _cleanup_free_ char *eviction = show_eviction(claim);
+    _cleanup_free_ char *ends = deadline > 0 ? show_time(deadline) : NULL;
     _cleanup_free_ char *until = reserved > 0 ? show_time(reserved) : NULL;
     _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
     const char *state = json_text(claim, "state");
@@ -61,9 +63,11 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "Reason", COLOUR_NONE, json_text(claim, "reason"));
     show_field(o, "Since", COLOUR_NONE, since);
     show_field(o, "Reserved", COLOUR_NONE, until);
+    show_field(o, "Deadline", COLOUR_NONE, ends);
     show_field(o, "Give back", COLOUR_YELLOW, eviction);
     if (position > 0)
         show_fieldf(o, "Position", "%" PRIi64 " in the queue", position);
+    show_list(o, claim, "Waits for", "waitsFor");
     show_holders(o, claim);
 }
 

@@ -43,6 +43,7 @@ static const Values option_values[] = {
         {"require",
                 "pasid migration dirty-tracking dma-logging dma-buf coherency enforced-coherency "
                 "interrupt-remapping"},
+        {"for", "15m 1h 8h 24h"},
         {"network", "mac= vlan= spoofchk=on spoofchk=off trust=on trust=off"},
         {"memlock", "1G 4G 16G 64G"},
         {"ram", "1G 4G 16G 64G"},

@@ -53,6 +53,8 @@ static int append_options(sd_bus_message *m, const VfiodRequest *request) {
         r = append_option(m, "ticket", request_ticket(request));
     if (r >= 0 && request_wait(request) > 0)
         r = sd_bus_message_append(m, "{sv}", "wait", "t", request_wait(request));
+    if (r >= 0 && request_duration(request) > 0)
+        r = sd_bus_message_append(m, "{sv}", "duration", "t", request_duration(request));
     return r;
 }
 

@@ -85,6 +85,10 @@ uint64_t request_wait(const VfiodRequest *request) {
     return MORE_HAS(request->more, wait) ? request->more->wait : 0;
 }
 
+uint64_t request_duration(const VfiodRequest *request) {
+    return MORE_HAS(request->more, duration) ? request->more->duration : 0;
+}
+
 uint64_t call_timeout_usec(const Call *call) {
     uint64_t usec = VFIOD_CALL_TIMEOUT_USEC;
 

@@ -82,6 +82,8 @@ const char *request_network(const VfiodRequest *request);
 const char *request_ticket(const VfiodRequest *request);
 /* Likewise for how many seconds it may wait for devices of others. */
 uint64_t request_wait(const VfiodRequest *request);
+/* Likewise for how many seconds the claim is wanted. */
+uint64_t request_duration(const VfiodRequest *request);
 /* What neither a bus message nor JSON can carry gets words, and not EINVAL from deep below. */
 int request_check(const VfiodRequest *request, VfiodErrorText *error);
 

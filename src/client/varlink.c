@@ -59,6 +59,7 @@ static void add_request(StrBuf *b, const VfiodRequest *request, bool may_ask) {
     add_text(b, "network", request_network(request));
     add_text(b, "ticket", request_ticket(request));
     add_number(b, "wait", request_wait(request));
+    add_number(b, "duration", request_duration(request));
     add_flag(b, "allowInteractiveAuthentication", may_ask && request->interactive);
 }
 

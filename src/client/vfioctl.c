@@ -92,6 +92,7 @@ typedef enum OptionFlag {
     OPTION_MORE = UINT64_C(1) << 59,
     OPTION_TTL = UINT64_C(1) << 53,
     OPTION_CANCEL = UINT64_C(1) << 54,
+    OPTION_FOR = UINT64_C(1) << 58,
     OPTION_CHECK = UINT64_C(1) << 56,
     OPTION_SVG = UINT64_C(1) << 60,
     OPTION_DOT = UINT64_C(1) << 61,
@@ -109,7 +110,8 @@ typedef enum OptionFlag {
 #define OPTIONS_REQUEST                                                                                      \
     (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
 #define OPTIONS_GIVING                                                                                       \
-    (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE | OPTION_NETWORK | OPTION_TICKET)
+    (OPTIONS_REQUEST | OPTION_COOKIE | OPTION_PID | OPTION_REQUIRE | OPTION_NETWORK | OPTION_TICKET |        \
+            OPTION_FOR)
 #define OPTIONS_CLAIM (OPTIONS_GIVING | OPTION_NO_ASK | OPTION_WAIT)
 #define OPTIONS_SUBJECT                                                                                      \
     (OPTION_USER | OPTION_GROUP | OPTION_UNIT | OPTION_CGROUP | OPTION_LABEL | OPTION_SCOPE |                \
@@ -167,6 +169,7 @@ static const struct option long_options[] = {
         {"probe", no_argument, NULL, OPTION_NUMBER(OPTION_PROBE)},
         {"require", required_argument, NULL, OPTION_NUMBER(OPTION_REQUIRE)},
         {"ticket", required_argument, NULL, OPTION_NUMBER(OPTION_TICKET)},
+        {"for", required_argument, NULL, OPTION_NUMBER(OPTION_FOR)},
         {"in", required_argument, NULL, OPTION_NUMBER(OPTION_IN)},
         {"more", optional_argument, NULL, OPTION_NUMBER(OPTION_MORE)},
         {"ttl", required_argument, NULL, OPTION_NUMBER(OPTION_TTL)},
@@ -303,6 +306,7 @@ static const struct {
         {OPTION_REQUIRE, "      --require=WHAT", "pasid, migration…"},
         {OPTION_NETWORK, "      --network=SETTINGS", "mac=MAC,vlan=N…"},
         {OPTION_TICKET, "      --ticket=TICKET", "redeem a reservation"},
+        {OPTION_FOR, "      --for=TIME", "for how long: 90s, 5m, 8h"},
         {OPTION_TTL, "      --ttl=SECONDS", "for how long (default: 300)"},
         {OPTION_CHECK, "      --check", "show only what is wrong with vfiod"},
         {OPTION_SVG, "      --svg", "a picture for a browser"},
@@ -806,6 +810,10 @@ static int take_seconds(
     return 0;
 }
 
+static int take_for(Options *o, const char *value, VfiodErrorText *error) {
+    return take_seconds("for", value, 1, &o->more.duration, error);
+}
+
 static int take_in(Options *o, const char *value, VfiodErrorText *error) {
     uint64_t seconds = 0;
     int r = take_seconds("in", value, 0, &seconds, error);
@@ -881,6 +889,7 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
             {OPTION_PID, take_pid},
             {OPTION_COUNT, take_count},
             {OPTION_TTL, take_ttl},
+            {OPTION_FOR, take_for},
             {OPTION_IN, take_in},
             {OPTION_MORE, take_more},
             {OPTION_AUTOPROBE, take_autoprobe},

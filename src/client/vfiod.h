@@ -73,6 +73,8 @@ typedef struct VfiodRequestMore {
     const char *ticket;  /* redeems a reservation: no device is named; NULL: none */
     uint64_t wait; /* seconds, at most 604800: while claims of others have the devices, the call waits in the
                     * queue of the daemon, and that much longer; 0: such a claim is refused at once */
+    uint64_t duration; /* seconds, at most 31536000: the claim is evicted after them, see libvfiod(3); 0: when
+                        * the rule says so, if it does */
 } VfiodRequestMore;
 
 /* All that can be asked for, for vfiod_acquire_request(). Zero what you do not need: later versions may know

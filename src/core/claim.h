@@ -46,9 +46,10 @@ struct Claim {
     char *reason;                    /* owned; what the client said it is for */
     Subject subject; /* the caller, as the policy saw them: what a later policy would say can be asked */
     char ticket[TICKET_SECRET_MAX]; /* the secret of a reservation's ticket; "": it is none */
-    uint64_t until_usec;            /* of a reservation, CLOCK_REALTIME: when it expires, for people */
-    uint64_t deadline_usec;         /* the same, CLOCK_BOOTTIME, which nobody sets: this one counts */
-    ClaimNode *nodes;               /* owned */
+    uint64_t until_usec; /* CLOCK_REALTIME, for people: when a reservation expires; of a claim its deadline,
+                          * once it is held; 0: it has none */
+    uint64_t deadline_usec; /* the same, CLOCK_BOOTTIME, which nobody sets: this one counts. 0 when it was */
+    ClaimNode *nodes;       /* owned */
     size_t n_nodes;
     Eviction eviction;       /* while it is held */
     unsigned queue_position; /* while it waits: 1 is next; otherwise 0. Not recorded */

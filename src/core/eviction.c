@@ -15,9 +15,27 @@ static const char *const eviction_state_table[_EVICTION_STATE_MAX] = {
 };
 DEFINE_STRING_TABLE(eviction_state, EvictionState);
 
+static const char *const eviction_cause_table[_EVICTION_CAUSE_MAX] = {
+        [EVICTION_BY_OPERATOR] = "operator",
+        [EVICTION_BY_DEADLINE] = "deadline",
+        [EVICTION_BY_PRIORITY] = "priority",
+};
+DEFINE_STRING_TABLE(eviction_cause, EvictionCause);
+
+HoldTerms hold_terms_meet(const HoldTerms *a, const HoldTerms *b) {
+    HoldTerms t = {.eviction_delay_sec = MIN(a->eviction_delay_sec, b->eviction_delay_sec),
+            .max_duration_sec = MIN(a->max_duration_sec, b->max_duration_sec),
+            .preemptible = a->preemptible && b->preemptible};
+
+    if (t.max_duration_sec == 0) /* one of them has none */
+        t.max_duration_sec = MAX(a->max_duration_sec, b->max_duration_sec);
+    return t;
+}
+
 int eviction_begin(
         Eviction *v, const EvictionWish *wish, uint64_t real_usec, uint64_t boot_usec, Refusal *refusal) {
     Eviction begun = {.state = EVICTION_ANNOUNCED,
+            .cause = wish->cause,
             .at_usec = real_usec + wish->in_sec * USEC_PER_SEC,
             .deadline_usec = boot_usec + wish->in_sec * USEC_PER_SEC};
     _cleanup_free_ char *reason = sanitize(wish->reason ?: "", REQUEST_REASON_MAX);
@@ -37,6 +55,9 @@ int eviction_begin(
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "the reason is longer than %zu bytes (a control character counts as four)",
                 sizeof(begun.reason) - 1);
+    if (wish->cause != EVICTION_BY_OPERATOR && v->state != EVICTION_NONE &&
+            v->deadline_usec <= begun.deadline_usec)
+        return 0;
     strcpy(begun.reason, reason);
     *v = begun;
     return 0;

@@ -142,6 +142,8 @@ int plan_join(const Plan *a, const Plan *b, Plan *ret) {
     p.ask = a->ask || b->ask;
     p.tethers = a->tethers & b->tethers;
     p.memlock = MIN(a->memlock + b->memlock, REQUEST_MEMLOCK_MAX);
+    p.hold = hold_terms_meet(&a->hold, &b->hold);
+    p.priority = MIN(a->priority, b->priority);
     *ret = TAKE_GENERIC(p, PLAN_NULL);
     return 0;
 }

@@ -54,6 +54,7 @@ int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_char
 
         if (!c)
             return refuse(p->refusal, VFIOD_ERROR_INTERNAL, &d->name, "out of memory");
+        plan->hold = i == 0 ? terms->hold : hold_terms_meet(&plan->hold, &terms->hold);
         p->rules[i] = rule;
         put_text(c->rule, sizeof(c->rule), rule_key(rule));
         plan_add_origin(plan, rule_origin(rule));
@@ -62,8 +63,7 @@ int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_char
     *ret_charge = (unsigned) i + 1;
 
     p->priority = MIN(p->priority, terms->priority);
-    p->plan->eviction_delay_sec = MIN(p->eviction_delay_sec, terms->eviction_delay_sec);
-    p->eviction_delay_sec = p->plan->eviction_delay_sec;
+    plan->priority = p->priority;
     plan->ask |= v->effect == EFFECT_ASK;
     p->grants &= terms->grants;
     p->memlock_max = MIN(p->memlock_max, terms->memlock_max);
@@ -153,6 +153,20 @@ static int check_tether(Planner *p) {
     more = format_string("To loosen the policy, the operator can add \"%s\" to \"tether\" of the rule.",
             tether_kind_to_string(wanted));
     p->refusal->remedy = tether_advice(p->tethers, is_operator, more ?: "");
+    return planner_name_rules(p, r);
+}
+
+/* Devices that join a claim shorten its time where their rule does. */
+static int check_duration(Planner *p) {
+    uint32_t wanted = p->request->duration_sec, max = p->plan->hold.max_duration_sec;
+    int r;
+
+    p->plan->duration_sec = wanted ?: max;
+    if (max == 0 || wanted <= max)
+        return 0;
+    r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
+            "the rule lets a claim be held for %u seconds at most; %u were requested", max, wanted);
+    p->refusal->remedy = format_string("Request \"duration\" of %u seconds or less, or none.", max);
     return planner_name_rules(p, r);
 }
 
@@ -248,6 +262,8 @@ int terms_check(Planner *p) {
         r = planner_put_aside(p, check_memlock(p));
     if (r >= 0)
         r = planner_put_aside(p, check_tether(p));
+    if (r >= 0)
+        r = planner_put_aside(p, check_duration(p));
     for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
         r = planner_put_aside(p, check_limits_of(p, p->rules[i], &p->plan->charges[i], false));
     return r < 0 ? r : planner_put_aside(p, check_join(p));
@@ -261,6 +277,8 @@ int terms_check_wait(Planner *p) {
         r = check_memlock(p);
     if (r >= 0)
         r = check_tether(p);
+    if (r >= 0)
+        r = check_duration(p);
     for (size_t i = 0; r >= 0 && i < p->plan->n_charges; i++)
         r = check_limits_of(p, p->rules[i], &p->plan->charges[i], true);
     return r;

@@ -1008,7 +1008,6 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
             .tethers = UINT32_MAX,
             .memlock_max = UINT64_MAX,
             .priority = QUEUE_PRIORITY_MAX,
-            .eviction_delay_sec = UINT32_MAX,
     };
     int r;
 
@@ -1017,6 +1016,8 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
         r = authorize(&p);
     if (r >= 0 && context->ret_priority)
         *context->ret_priority = p.priority;
+    if (r >= 0 && context->ret_asks)
+        *context->ret_asks = plan.ask;
     if (r >= 0 && p.first)
         r = go_through(&p);
     r = planner_put_aside(&p, r);

@@ -86,11 +86,13 @@ typedef struct Plan {
     TetherKind tether;
     unsigned tethers; /* mask of 1 << TetherKind: what the rules allow, for moving it later */
     ResetDemand reset;
-    uint32_t eviction_delay_sec; /* how much more time a holder that is evicted may have */
-    bool ask;                    /* a rule requires that a person allows it first */
-    uint64_t memlock;            /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
-    char rule[512];              /* origin of the rules that allowed it */
-    PlanCharge *charges;         /* owned; one for each rule */
+    HoldTerms hold;
+    int priority;          /* the lowest of its rules, see core/queue.h */
+    uint32_t duration_sec; /* for how long it is held; 0: no limit */
+    bool ask;              /* a rule requires that a person allows it first */
+    uint64_t memlock;      /* bytes up to which the client's RLIMIT_MEMLOCK is raised; 0: left alone */
+    char rule[512];        /* origin of the rules that allowed it */
+    PlanCharge *charges;   /* owned; one for each rule */
     size_t n_charges;
     DeviceNeeds needs; /* what the request requires of each claimed device; not in the record: it is seen
                         * to before the claim is held */
@@ -135,8 +137,10 @@ typedef struct PlanContext {
     const Claim *claim; /* that the devices are to join: its groups stand in nobody's way; NULL: none */
     bool all_obstacles; /* a refusal names, in .obstacles, what else would refuse the request */
     bool describe;      /* the plan says what its grant exposes */
-    int *ret_priority;  /* of the rules, once the policy allows the request; NULL: nobody wants to know */
-    bool brief;         /* a no of the policy is not explained: the caller was told often enough */
+    /* Of the rules, once the policy allows the request; NULL: nobody wants to know. */
+    int *ret_priority;
+    bool *ret_asks; /* a person has to allow it, too */
+    bool brief;     /* a no of the policy is not explained: the caller was told often enough */
 } PlanContext;
 
 /* Builds the plan for request on behalf of subject. 0; or a negative errno with *refusal filled when the

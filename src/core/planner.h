@@ -34,7 +34,6 @@ typedef struct Planner {
     unsigned backends, grants, tethers;
     uint64_t memlock_max;
     int priority;
-    uint32_t eviction_delay_sec;
     const Rule *untainted, *reason_required; /* one that demands it, or NULL */
 } Planner;
 

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 #include "core/document.h"
+#include "core/queue.h"
 
 /* The tables are open: a member that this version does not know is from a newer one, which would have changed
  * the version of the record if it mattered. What is in a table is checked as far as anything later relies on
@@ -11,6 +12,7 @@
 
 DEFINE_FIELD_WORDS(backend, _BACKEND_MAX, "a backend");
 DEFINE_FIELD_WORDS(claim_state, _CLAIM_STATE_MAX, "the state of a claim");
+DEFINE_FIELD_WORDS(eviction_cause, _EVICTION_CAUSE_MAX, "the cause of an eviction");
 DEFINE_FIELD_WORDS(eviction_state, _EVICTION_STATE_MAX, "the state of an eviction");
 DEFINE_FIELD_WORDS(disposition, _DISPOSITION_MAX, "a disposition");
 DEFINE_FIELD_WORDS(grant_kind, _GRANT_KIND_MAX, "a grant");
@@ -175,7 +177,12 @@ static const Field plan_fields[] = {
         FIELD_BOOLEAN("ask", Plan, ask, .flags = FIELD_REQUIRED),
         FIELD_WORD("resetDemand", Plan, reset, &reset_demand_words, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("memlock", Plan, memlock, 0, INT64_MAX, .flags = FIELD_REQUIRED),
-        FIELD_NUMBER("evictionDelay", Plan, eviction_delay_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("priority", Plan, priority, QUEUE_PRIORITY_MIN, QUEUE_PRIORITY_MAX,
+                .flags = FIELD_IF_KNOWN, .known = offsetof(Plan, hold.preemptible)),
+        FIELD_NUMBER("maxDuration", Plan, hold.max_duration_sec, 1, DURATION_MAX_SEC, .flags = FIELD_OMIT),
+        FIELD_NUMBER("duration", Plan, duration_sec, 1, DURATION_MAX_SEC, .flags = FIELD_OMIT),
+        FIELD_NUMBER(
+                "evictionDelay", Plan, hold.eviction_delay_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_TEXT("noiommuReason", Plan, noiommu_reason, .flags = FIELD_REQUIRED),
         FIELD_OBJECTS("charges", Plan, charges, n_charges, &charge_table, 0, PLAN_RULES_MAX,
                 .flags = FIELD_REQUIRED | FIELD_ALLOCATED),
@@ -302,6 +309,7 @@ static const Field claim_fields[] = {
         FIELD_OBJECTS("nodes", Claim, nodes, n_nodes, &node_table, 0, CLAIM_NODES_MAX,
                 .flags = FIELD_ALLOCATED | FIELD_OMIT),
         FIELD_WORD("eviction", Claim, eviction.state, &eviction_state_words, .flags = FIELD_OMIT),
+        FIELD_WORD("evictionCause", Claim, eviction.cause, &eviction_cause_words, .flags = FIELD_OMIT),
         FIELD_NUMBER("evictAt", Claim, eviction.at_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("evictionDeadline", Claim, eviction.deadline_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("evictionMore", Claim, eviction.more_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),

@@ -239,17 +239,26 @@ static int set_ticket(Request *r, const char *value, Refusal *refusal) {
     return 0;
 }
 
-static int set_wait(Request *r, const char *value, Refusal *refusal) {
+static int set_seconds(
+        const char *name, const char *value, uint32_t max_sec, uint32_t *ret, Refusal *refusal) {
     _cleanup_free_ char *shown = NULL;
     uint64_t seconds;
 
-    if (parse_unsigned(value, 10, REQUEST_WAIT_MAX_SEC, &seconds) >= 0 && seconds > 0) {
-        r->wait_sec = (uint32_t) seconds;
+    if (parse_unsigned(value, 10, max_sec, &seconds) >= 0 && seconds > 0) {
+        *ret = (uint32_t) seconds;
         return 0;
     }
     shown = sanitize(value, SHOWN_MAX);
     return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-            "\"%s\" is not a time for \"wait\", expected 1 to %u seconds", shown ?: "", REQUEST_WAIT_MAX_SEC);
+            "\"%s\" is not a time for \"%s\", expected 1 to %u seconds", shown ?: "", name, max_sec);
+}
+
+static int set_wait(Request *r, const char *value, Refusal *refusal) {
+    return set_seconds("wait", value, REQUEST_WAIT_MAX_SEC, &r->wait_sec, refusal);
+}
+
+static int set_duration(Request *r, const char *value, Refusal *refusal) {
+    return set_seconds("duration", value, DURATION_MAX_SEC, &r->duration_sec, refusal);
 }
 
 static int set_network(Request *r, const char *value, Refusal *refusal) {
@@ -281,6 +290,7 @@ static const struct {
         {"ticket", "s", set_ticket},
         {"network", "s", set_network},
         {"wait", "t", set_wait},
+        {"duration", "t", set_duration},
 };
 
 const char *request_option_type(const char *name) {
@@ -304,7 +314,7 @@ static int refuse_unknown_option(const char *name, Refusal *refusal) {
     return refuse(refusal, VFIOD_ERROR_UNKNOWN_OPTION, NULL,
             "there is no option \"%s\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
             "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\", \"ticket\", "
-            "\"network\" and \"wait\"",
+            "\"network\", \"wait\" and \"duration\"",
             shown ?: "");
 }
 
@@ -322,7 +332,8 @@ int request_set_option(Request *r, const char *name, const char *value, Refusal 
 }
 
 int request_check_reserve_option(const char *name, Refusal *refusal) {
-    static const char *const others[] = {"cookie", "pid", "pidfdId", "memlock", "network", "ticket"};
+    static const char *const others[] = {
+            "cookie", "pid", "pidfdId", "memlock", "network", "ticket", "duration"};
 
     for (size_t i = 0; i < ELEMENTSOF(others); i++)
         if (streq(name, others[i]))

@@ -57,6 +57,7 @@ DECLARE_STRING_TABLE(tether_kind, TetherKind); /* "lifeline", "process", "connec
 #define RESERVATION_TTL_DEFAULT_SEC 300U
 #define RESERVATION_TTL_MAX_SEC 86400U
 #define REQUEST_WAIT_MAX_SEC 604800U /* a week */
+#define DURATION_MAX_SEC 31536000U   /* of a claim: a year of 365 days */
 #define REQUEST_TICKET_MAX 50U       /* "ID-SECRET", 16 and 32 hex digits, with the NUL */
 #define CLAIM_ID_MAX 17 /* 16 hex digits + NUL; random, so that an id says nothing about others */
 #define REQUEST_MEMLOCK_MAX ((uint64_t) INT64_MAX)
@@ -67,11 +68,12 @@ typedef struct Request {
     Backend backend;
     GrantKind grant;
     TetherKind tether;
-    pid_t pid;         /* of the process that the claim shall hang on; 0: the caller's */
-    uint64_t pidfd_id; /* of that process, see process_open(); 0: not given */
-    uint64_t memlock;  /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
-                          alone */
-    uint32_t wait_sec; /* how long to wait in the queue for devices that others have; 0: not at all */
+    pid_t pid;             /* of the process that the claim shall hang on; 0: the caller's */
+    uint64_t pidfd_id;     /* of that process, see process_open(); 0: not given */
+    uint64_t memlock;      /* bytes that the client wants to pin: its RLIMIT_MEMLOCK is raised so far; 0: left
+                              alone */
+    uint32_t wait_sec;     /* how long to wait in the queue for devices that others have; 0: not at all */
+    uint32_t duration_sec; /* for how long the claim is wanted; 0: as long as the rule allows */
     unsigned options_given;          /* a bit for each that was set; private */
     bool untainted;                  /* refuse unless the host's isolation is whole */
     DeviceNeeds needs;               /* of each device */
@@ -96,15 +98,15 @@ bool ticket_is_valid(const char *ticket);
 int request_add_device(Request *r, const char *spelling, Refusal *refusal);
 /* Takes one option by name with a string value ("backend", "grant", "tether", "cookie", "reason", "ticket";
  * "pid", "pidfdId", "memlock",
- * a size such as "16G", "wait", in seconds, "require", as device_needs_parse() has it, "network", as
- * vf_network_parse(), and "untainted", "yes" or "no", which front ends with types hand over in that form). 0,
- * or a refusal: UnknownOption (with the nearest known one), InvalidArgument. */
+ * a size such as "16G", "wait" and "duration", in seconds, "require", as device_needs_parse() has it,
+ * "network", as vf_network_parse(), and "untainted", "yes" or "no", which front ends with types hand over in
+ * that form). 0, or a refusal: UnknownOption (with the nearest known one), InvalidArgument. */
 int request_set_option(Request *r, const char *name, const char *value, Refusal *refusal);
 /* How an option of this name looks where values have types, as in a D-Bus signature: "s", "t" or "b". NULL:
  * there is none. */
 const char *request_option_type(const char *name);
 /* Of a request to reserve a device, which has neither "cookie", "pid", "pidfdId", "memlock", "network",
- * "ticket" nor "wait". Likewise. */
+ * "ticket", "duration" nor "wait". Likewise. */
 int request_check_reserve_option(const char *name, Refusal *refusal);
 /* Of a request to move a claim, which has only "tether", "pid" and "pidfdId": is there an option of this
  * name? 0, or UnknownOption. */

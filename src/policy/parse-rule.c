@@ -173,6 +173,14 @@ static const Key rule_keys[] = {
                 .types = TYPE(INTEGER),
                 .expected = "a number of seconds",
                 .take = take_eviction_delay},
+        {.name = "max-duration",
+                .types = TYPE(INTEGER),
+                .expected = "a number of seconds",
+                .take = take_max_duration},
+        {.name = "preemptible",
+                .types = TYPE(BOOLEAN),
+                .expected = "true or false",
+                .take = take_preemptible},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

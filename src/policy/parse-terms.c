@@ -10,7 +10,8 @@
 #define NOIOMMU_REASON_MAX 200U
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
-        "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay", NULL};
+        "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay",
+        "max-duration", "preemptible", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -120,7 +121,19 @@ void take_eviction_delay(void *userdata, const JsonNode *value) {
     uint64_t seconds;
 
     if (parser_take_number(p, value, 0, EVICTION_SEC_MAX, &seconds))
-        p->rule.terms.eviction_delay_sec = (uint32_t) seconds;
+        p->rule.terms.hold.eviction_delay_sec = (uint32_t) seconds;
+}
+
+void take_max_duration(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    uint64_t seconds;
+
+    if (parser_take_number(p, value, 1, DURATION_MAX_SEC, &seconds))
+        p->rule.terms.hold.max_duration_sec = (uint32_t) seconds;
+}
+
+void take_preemptible(void *userdata, const JsonNode *value) {
+    ((PolicyParser *) userdata)->rule.terms.hold.preemptible = value->boolean;
 }
 
 /* --- limits --- */

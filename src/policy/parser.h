@@ -114,6 +114,8 @@ void take_noiommu(void *userdata, const JsonNode *value);
 void take_network(void *userdata, const JsonNode *value);
 void take_priority(void *userdata, const JsonNode *value);
 void take_eviction_delay(void *userdata, const JsonNode *value);
+void take_max_duration(void *userdata, const JsonNode *value);
+void take_preemptible(void *userdata, const JsonNode *value);
 
 /* --- the set as a whole --- */
 

@@ -10,6 +10,7 @@
  *
  * HACKING.md tells how to add a predicate. */
 
+#include "core/eviction.h"
 #include "core/facts.h"
 #include "core/inventory.h"
 #include "core/request.h"
@@ -110,10 +111,10 @@ typedef struct RuleTerms {
     ResetDemand reset;
     SiblingDemand siblings;
     HostCriticalDemand host_critical;
-    uint32_t eviction_delay_sec; /* how much more time a holder that is evicted may have */
-    int priority;                /* of a request that waits, see core/queue.h */
-    bool untainted;              /* refuses while anything weakens the isolation of the host */
-    bool reason_required;        /* the client must say what it is for */
+    HoldTerms hold;
+    int priority;         /* of a request that waits, see core/queue.h */
+    bool untainted;       /* refuses while anything weakens the isolation of the host */
+    bool reason_required; /* the client must say what it is for */
     uint64_t memlock_max; /* bytes up to which RLIMIT_MEMLOCK of the client is raised when it asks; 0: it is
                              not */
     RuleLimits limits;

@@ -347,7 +347,7 @@ class Connection:
     # --- the verbs ------------------------------------------------------------------------------------------------
 
     def acquire(self, devices=(), *, backend=None, reason=None, memlock=None, untainted=None, grant=None, tether=None,
-                pid=None, cookie=None, require=None, network=None, ticket=None, wait=None, interactive=None):
+                pid=None, cookie=None, require=None, network=None, ticket=None, wait=None, duration=None, interactive=None):
         """Claims devices, all or none, and waits until they are there; binding a driver may take a minute.
 
         devices      names in any spelling: 'pci:0000:06:0d.0', '06:0d.0'
@@ -365,12 +365,13 @@ class Connection:
                      'mac=52:54:00:12:34:56,vlan=12' or {'mac': '52:54:00:12:34:56', 'vlan': 12, 'trust': False}
         ticket       of reserve(): stands for its device, and no device is named
         wait         for how many seconds to wait in the queue while claims of others have the devices
+        duration     for how many seconds the claim is wanted: it is evicted after them
         interactive  True: polkit may ask a person, if the rule requires authentication
         """
         devices = _names(devices)
         reply, fds = self.call('Acquire', devices=devices, backend=backend, reason=reason, memlock=memlock,
                                untainted=untainted, grant=grant, tether=tether, cookie=cookie, require=_requirements(require),
-                               network=_settings(network), ticket=ticket, wait=wait, **_process(pid),
+                               network=_settings(network), ticket=ticket, wait=wait, duration=duration, **_process(pid),
                                allowInteractiveAuthentication=interactive)
         if not isinstance(reply.get('claim'), str) or not isinstance(reply.get('devices'), _list):
             Claim({}, fds).close()

@@ -41,6 +41,8 @@ enum {
     TERM_NETWORK,
     TERM_PRIORITY,
     TERM_EVICTION_DELAY,
+    TERM_MAX_DURATION,
+    TERM_PREEMPTIBLE,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -58,6 +60,8 @@ static const char *const term_names[N_TERMS] = {
         [TERM_NETWORK] = "network",
         [TERM_PRIORITY] = "priority",
         [TERM_EVICTION_DELAY] = "eviction-delay",
+        [TERM_MAX_DURATION] = "max-duration",
+        [TERM_PREEMPTIBLE] = "preemptible",
 };
 
 typedef struct TermTexts {
@@ -134,7 +138,12 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     describe_limits(ret->texts[TERM_LIMITS], size, &t->limits);
     describe_network(ret->texts[TERM_NETWORK], size, &t->network);
     snprintf(ret->texts[TERM_PRIORITY], size, "%d", t->priority);
-    snprintf(ret->texts[TERM_EVICTION_DELAY], size, "%" PRIu32, t->eviction_delay_sec);
+    snprintf(ret->texts[TERM_EVICTION_DELAY], size, "%" PRIu32, t->hold.eviction_delay_sec);
+    snprintf(ret->texts[TERM_PREEMPTIBLE], size, "%s", t->hold.preemptible ? "yes" : "no");
+    if (t->hold.max_duration_sec > 0)
+        snprintf(ret->texts[TERM_MAX_DURATION], size, "%" PRIu32, t->hold.max_duration_sec);
+    else
+        snprintf(ret->texts[TERM_MAX_DURATION], size, "none");
 }
 
 /* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */

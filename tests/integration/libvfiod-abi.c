@@ -23,11 +23,12 @@ CHECK(offsetof(VfiodRequest, memlock) == 32);
 CHECK(offsetof(VfiodRequest, untainted) == 40);
 CHECK(offsetof(VfiodRequest, grant) == 48);
 CHECK(offsetof(VfiodRequest, more) == 72);
-CHECK(sizeof(VfiodRequestMore) == 48); /* its size is in it: it may grow */
+CHECK(sizeof(VfiodRequestMore) == 56); /* its size is in it: it may grow */
 CHECK(offsetof(VfiodRequestMore, require) == 16);
 CHECK(offsetof(VfiodRequestMore, network) == 24);
 CHECK(offsetof(VfiodRequestMore, ticket) == 32);
 CHECK(offsetof(VfiodRequestMore, wait) == 40);
+CHECK(offsetof(VfiodRequestMore, duration) == 48);
 CHECK(offsetof(VfiodRequestMore, pidfd) == 8);
 CHECK(sizeof(VfiodEvent) == 56);
 #endif

@@ -4,6 +4,7 @@
 
 import json
 import os
+import time
 
 import dbus
 
@@ -152,6 +153,103 @@ class EvictTest(VarlinkTestCase):
             self.assertEqual(peer.call('List', {'claim': claim.id})['claim']['eviction'], 'none')
         self.end(claim)
 
+    def deadline(self, claim):
+        return int(claim.properties()['Deadline'])
+
+    def test_deadline(self):
+        """At its deadline a claim is evicted like by root; what root forgives is over."""
+        before = time.time()
+        claim = self.c.acquire(self.nic, duration=dbus.UInt64(1))
+        self.assertTrue(before + 1 <= self.deadline(claim) / 1e6 <= time.time() + 1)
+        wait(lambda: self.eviction(claim)[0] == 'announced', 'its time is over')
+        p = claim.properties()
+        self.assertEqual((p['EvictCause'], p['EvictReason'], p['State']), ('deadline', 'the time of the claim is over', 'held'))
+        self.assertGreaterEqual(p['EvictAt'], p['Deadline'] + 30 * 1000000)
+        self.wait_logged('The time of claim', claim.id, str(os.getpid()))
+        self.answer(claim, more=dbus.UInt64(60))
+        with self.refused('LimitExceeded', '0 seconds more'):
+            self.answer(claim, more=dbus.UInt64(1))
+        self.evict(claim, cancel=True)
+        self.assertEqual((self.eviction(claim)[0], self.deadline(claim), claim.properties()['EvictCause']), ('none', 0, ''))
+        self.evict(claim)
+        self.assertEqual(claim.properties()['EvictCause'], 'operator')
+        self.end(claim)
+
+    def test_deadline_and_root(self):
+        """What root wants earlier counts; what root wants later does not prolong it."""
+        early, late = self.c.acquire(self.nic, duration=dbus.UInt64(2)), self.c.acquire(self.disk, duration=dbus.UInt64(2))
+        self.evict(early, **{'in': dbus.UInt64(20)})
+        self.evict(late, **{'in': dbus.UInt64(1000)})
+        wait(lambda: late.properties()['EvictCause'] == 'deadline', 'its time is over')
+        self.assertLess(late.properties()['EvictAt'], self.deadline(late) + 40 * 1000000)
+        self.wait_logged('The time of claim', late.id)
+        self.assertEqual(early.properties()['EvictCause'], 'operator')
+        self.end(early)
+        self.end(late)
+
+    def test_max_duration(self):
+        self.set_policy([self.rule('disk', device=self.disk.name, **{'max-duration': 300}),
+                         self.rule(**{'max-duration': 600})])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        claim = self.c.acquire(self.nic)
+        self.assertAlmostEqual(self.deadline(claim) / 1e6, time.time() + 600, delta=20)
+        self.c.add(claim, self.disk)
+        self.assertAlmostEqual(self.deadline(claim) / 1e6, time.time() + 300, delta=20)
+        self.end(claim)
+        for duration in (601, 31536000):
+            with self.refused('LimitExceeded', f'600 seconds at most; {duration} were requested'):
+                self.c.acquire(self.nic, duration=dbus.UInt64(duration))
+        claim = self.c.acquire(self.disk)
+        self.c.add(claim, self.nic)  # which would have longer
+        self.assertAlmostEqual(self.deadline(claim) / 1e6, time.time() + 300, delta=20)
+        self.end(claim)
+        claim = self.c.acquire(self.nic, duration=dbus.UInt64(600))
+        with self.refused('InvalidArgument', 'have its time'):
+            self.c.manager('AddDevices', 'sasa{sv}', claim.id, [self.disk.name], {'duration': dbus.UInt64(5)})
+        self.assertAlmostEqual(self.deadline(claim) / 1e6, time.time() + 600, delta=20)
+        self.end(claim)
+
+    def test_deadline_restarts(self):
+        claim, other = self.c.acquire(self.nic, duration=dbus.UInt64(600)), self.c.acquire(self.disk, duration=dbus.UInt64(1))
+        at = self.deadline(claim)
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        claim.client = other.client = self.c = self.client()
+        self.assertEqual((self.deadline(claim), self.eviction(claim)[0]), (at, 'none'))
+        wait(lambda: other.properties()['EvictCause'] == 'deadline', 'the time goes on')
+        self.evict(other, cancel=True)
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        claim.client = other.client = self.c = self.client()
+        self.assertEqual((self.deadline(other), self.eviction(other)[0], self.deadline(claim)), (0, 'none', at))
+        self.end(claim)
+        self.end(other)
+        self.assert_untouched(self.before)
+
+    def test_bad_durations(self):
+        for bad in (dbus.UInt64(0), dbus.UInt64(31536001), dbus.UInt64(2**64 - 1), dbus.Int64(-1), dbus.UInt32(5), '5', True):
+            with self.refused('InvalidArgument'):
+                self.c.acquire(self.nic, duration=bad)
+        with self.refused('UnknownOption', 'when the ticket is redeemed'):
+            self.c.manager('Reserve', 'sa{sv}', self.nic.name, {'duration': dbus.UInt64(5)})
+        with self.peer() as peer:
+            for bad in (0, -1, 31536001, 2**63 - 1, 1.5, '5'):
+                with self.assertRaises(VarlinkError):
+                    peer.call('Acquire', {'devices': [self.nic.name], 'duration': bad})
+        path, _, result = self.c.manager('Reserve', 'sa{sv}', self.nic.name, {})
+        p = self.c.properties(path, 'Claim')
+        self.assertTrue(p['ReservedUntil'] > 0 and p['Deadline'] == 0)
+
+    def test_deadline_varlink(self):
+        with self.peer() as peer:
+            reply, fds = peer.acquire(self.nic, duration=1)
+            shown = peer.call('List', {'claim': reply['claim']})['claim']
+            self.assertAlmostEqual(shown['deadline'] / 1e6, time.time() + 1, delta=20)
+            wait(lambda: peer.call('List', {'claim': reply['claim']})['claim']['evictCause'] == 'deadline', 'its time is over')
+            for fd in fds.values():
+                os.close(fd)
+        wait(lambda: self.nic.driver == 'e1000e', 'the claim has ended')
+
     @needs_root
     def test_strangers(self):
         with harness.identity(NOBODY):
@@ -202,6 +300,17 @@ class EvictTest(VarlinkTestCase):
             self.assertEqual(vfioctl('evict', claim.id, *bad)[0], 2, bad)
         self.assertEqual(vfioctl('evict', claim.id, '--in=25h')[0], 11)
         self.end(claim)
+        for transport in ('dbus', 'varlink'):
+            environment['VFIOD_TRANSPORT'] = transport
+            wait(lambda: self.nic.driver == 'e1000e', 'the claim before has ended')
+            self.assertEqual(json.loads(vfioctl('plan', '--json', '--for=2h', self.nic.name)[1])['duration'], 7200)
+            status, output = vfioctl('exec', '--for=10m', '-d', self.nic.name, 'sh', '-c', '"$0" status $VFIOD_CLAIM',
+                                     os.environ['VFIOCTL'])
+            self.assertEqual(status, 0, output)
+            self.assertRegex(output, r'\n *Deadline: 20')
+            for bad, expected in (('0', 2), ('x', 2), ('', 2), ('-1', 2), ('1h30', 2), ('99999999999999999999', 2), ('8761h', 11)):
+                status, output = vfioctl('plan', f'--for={bad}', self.nic.name)
+                self.assertEqual(status, expected, output)
 
     def test_hold_tells_its_user(self):
         for transport in ('dbus', 'varlink'):

@@ -444,5 +444,89 @@ class UsersTest(WaitTestCase):
         self.assert_untouched(self.before)
 
 
+class PreemptTest(WaitTestCase):
+    """A claim gives way to a request of a higher priority, if its rule says so; and nobody's else does."""
+
+    def prepare(self):
+        self.cheap = {'preemptible': True, 'priority': -5, 'eviction-delay': 60}
+        self.set_policy([self.rule('nobody', user=NOBODY, **self.cheap), self.rule('high', priority=10)])
+
+    def eviction(self, claim):
+        p = self.c.properties(claim.path, 'Claim')
+        return str(p['Eviction']), str(p['EvictCause'])
+
+    def waits_for(self, name, client=None):
+        return [str(t) for t in (client or self.c).get(f'{ROOT_PATH}/claim/{name}', 'Claim', 'WaitsFor')]
+
+    @needs_root
+    def test_gives_way(self):
+        n = self.nobody()
+        claim = n.acquire(self.nic)
+        pending, name = self.wait_for(self.nic)
+        wait(lambda: self.eviction(claim) == ('announced', 'priority'), 'it is evicted')
+        self.assertRegex(', '.join(self.waits_for(name)), f'^claim {claim.id} of uid {NOBODY}, held, evicted by .* .priority.$')
+        self.assertEqual(self.waits_for(name, n), [])
+        self.wait_logged('gives way', claim.id)
+        n.manager('AnswerEviction', 'sa{sv}', claim.id, {'more': dbus.UInt64(60)})
+        claim.close()
+        self.end(self.result(pending))
+        self.assert_untouched(self.before)
+
+    @needs_root
+    def test_who_leaves_the_queue(self):
+        """The claim can stay then; and what root has forgiven is not asked for again."""
+        n = self.nobody()
+        claim = n.acquire(self.nic)
+        for forgive in (False, True):
+            pending, name = self.wait_for(self.nic)
+            wait(lambda: self.eviction(claim)[0] == 'announced', 'it is evicted')
+            if forgive:
+                self.c.manager('Evict', 'sa{sv}', claim.id, {'cancel': True})
+                other = self.wait_for(self.nic)
+                self.assertEqual(self.eviction(claim), ('none', ''))
+                self.c.manager('Release', 'sa{sv}', other[1], {})
+                wait(lambda: other[0].done, 'it has left the queue')
+            self.c.manager('Release', 'sa{sv}', name, {})
+            wait(lambda: pending.done, 'it has left the queue')
+            wait(lambda: self.eviction(claim) == ('none', ''), 'it can stay')
+        self.wait_logged('can stay', claim.id)
+        self.c.manager('Evict', 'sa{sv}', claim.id, {})
+        pending, name = self.wait_for(self.nic)
+        self.c.manager('Release', 'sa{sv}', name, {})
+        wait(lambda: pending.done, 'it has left the queue')
+        self.assertEqual(self.eviction(claim), ('announced', 'operator'))
+        self.end(claim)
+
+    @needs_root
+    def test_who_does_not_give_way(self):
+        """Another rule, an equal priority, and one of two devices that stays: nobody is evicted in vain."""
+        n = self.nobody()
+        low, high = n.acquire(self.nic), self.c.acquire(self.disk)
+        both, a = self.wait_for(self.nic, self.disk)
+        one, b = self.wait_for(self.disk)
+        equal, c = self.wait_for(self.nic, client=n)
+        self.assertEqual([self.eviction(x) for x in (low, high)], [('none', '')] * 2)
+        self.assertEqual(len(self.waits_for(a)), 2)
+        high.close()
+        wait(lambda: self.eviction(low) == ('announced', 'priority'), 'the other one is in the way alone')
+        low.close()
+        self.end(self.result(both))
+        self.end(self.result(one))
+        self.end(self.result(equal))
+
+    @needs_root
+    def test_the_terms_of_the_beginning(self):
+        """A policy that is loaded later changes nothing for a claim."""
+        n = self.nobody()
+        claim = n.acquire(self.nic)
+        self.set_policy([self.rule('nobody', user=NOBODY), self.rule('high', priority=10)])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        pending, name = self.wait_for(self.nic)
+        wait(lambda: self.eviction(claim)[0] == 'announced', 'it is evicted')
+        self.c.manager('Release', 'sa{sv}', name, {})
+        wait(lambda: self.eviction(claim)[0] == 'none', 'it can stay')
+        self.end(claim)
+
+
 if __name__ == '__main__':
     harness.main()

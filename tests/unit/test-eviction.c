@@ -44,6 +44,47 @@ static void test_begin(void **state) {
     assert_memory_equal(&v, &before, sizeof(v));
 }
 
+/* The deadline of a claim shortens an eviction, and never prolongs one. */
+static void test_deadline(void **state) {
+    const EvictionWish wish = {.cause = EVICTION_BY_DEADLINE, .in_sec = 30, .reason = "over"};
+    Refusal refusal = REFUSAL_NULL;
+    Eviction v = begun(30), before = v;
+
+    assert_int_equal(eviction_begin(&v, &wish, 1000 * SEC, 10 * SEC, &refusal), 0);
+    assert_memory_equal(&v, &before, sizeof(v));
+    v = begun(31);
+    assert_int_equal(eviction_begin(&v, &wish, 1000 * SEC, 10 * SEC, &refusal), 0);
+    assert_int_equal(v.cause, EVICTION_BY_DEADLINE);
+    assert_string_equal(v.reason, "over");
+    assert_true(v.deadline_usec == 40 * SEC);
+    assert_true(eviction_is_due(&v, 40 * SEC));
+    before = v;
+    assert_int_equal(eviction_begin(&v, &wish, 1000 * SEC, 10 * SEC, &refusal), 0);
+    assert_memory_equal(&v, &before, sizeof(v));
+    v = (Eviction){};
+    assert_int_equal(eviction_begin(&v, &wish, 1000 * SEC, 10 * SEC, &refusal), 0);
+    assert_int_equal(v.state, EVICTION_ANNOUNCED);
+    assert_int_equal(eviction_begin(&v, &(EvictionWish){.in_sec = 500}, 1000 * SEC, 10 * SEC, &refusal), 0);
+    assert_int_equal(v.cause, EVICTION_BY_OPERATOR);
+    assert_true(v.deadline_usec == 510 * SEC);
+}
+
+static void test_terms(void **state) {
+    const HoldTerms none = {},
+                    some = {.eviction_delay_sec = 60, .max_duration_sec = 3600, .preemptible = true},
+                    less = {.eviction_delay_sec = 90, .max_duration_sec = 1800, .preemptible = true};
+    HoldTerms t = hold_terms_meet(&some, &less);
+
+    assert_true(t.eviction_delay_sec == 60 && t.max_duration_sec == 1800 && t.preemptible);
+    t = hold_terms_meet(&none, &some);
+    assert_true(t.eviction_delay_sec == 0 && t.max_duration_sec == 3600);
+    assert_false(t.preemptible);
+    t = hold_terms_meet(&some, &none);
+    assert_true(!t.preemptible && t.eviction_delay_sec == 0 && t.max_duration_sec == 3600);
+    t = hold_terms_meet(&none, &none);
+    assert_true(t.eviction_delay_sec == 0 && t.max_duration_sec == 0);
+}
+
 static void test_cancel(void **state) {
     const EvictionWish cancel = {.cancel = true};
     Refusal refusal = REFUSAL_NULL;
@@ -92,6 +133,8 @@ static void test_due(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_begin),
+            cmocka_unit_test(test_deadline),
+            cmocka_unit_test(test_terms),
             cmocka_unit_test(test_cancel),
             cmocka_unit_test(test_answers),
             cmocka_unit_test(test_due),

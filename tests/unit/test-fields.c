@@ -248,6 +248,31 @@ static void test_old_records(void **state) {
     }
 }
 
+/* What an older daemon has written has neither a deadline nor a limit. */
+static void test_deadline(void **state) {
+    const char *first = old_records[0];
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, again = CLAIM_NULL;
+    _cleanup_free_ char *text = NULL;
+
+    assert_int_equal(claim_from_record(first, strlen(first), "boot", &c, NULL), 0);
+    assert_true(c.until_usec == 0 && c.deadline_usec == 0 && c.plan.duration_sec == 0);
+    assert_true(c.plan.hold.max_duration_sec == 0 && c.plan.hold.eviction_delay_sec == 0);
+    assert_int_equal(c.eviction.cause, EVICTION_BY_OPERATOR);
+    c.until_usec = 5;
+    c.plan.duration_sec = 7;
+    c.plan.hold.max_duration_sec = 8;
+    c.plan.hold.preemptible = true;
+    c.plan.priority = -3;
+    c.eviction = (Eviction){
+            .state = EVICTION_ANNOUNCED, .cause = EVICTION_BY_DEADLINE, .at_usec = 1, .deadline_usec = 2};
+    text = claim_to_record(&c, "boot");
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &again, NULL), 0);
+    assert_true(again.until_usec == 5 && again.deadline_usec == 0 && again.plan.duration_sec == 7);
+    assert_int_equal(again.plan.hold.max_duration_sec, 8);
+    assert_true(again.plan.hold.preemptible && again.plan.priority == -3);
+    assert_int_equal(again.eviction.cause, EVICTION_BY_DEADLINE);
+}
+
 /* A reservation has a ticket, and nothing else has: what contradicts that is damaged, and frees nothing. */
 static void test_reservation(void **state) {
     static const char *const secrets[] = {
@@ -289,6 +314,7 @@ static void test_reservation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_deadline),
             cmocka_unit_test(test_reservation),
             cmocka_unit_test(test_both_directions),
             cmocka_unit_test(test_problems),

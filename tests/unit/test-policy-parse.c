@@ -129,7 +129,7 @@ static const struct {
                  "\"what\", \"until\", \"backend\", \"grant\", \"tether\", \"reset\", \"siblings\", "
                  "\"host-critical\", "
                  "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\", \"network\", "
-                 "\"priority\", \"eviction-delay\""}},
+                 "\"priority\", \"eviction-delay\", \"max-duration\", \"preemptible\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
                         "f:1:32: error: \"who\" must be an object ({} is anybody), found an array",
@@ -578,10 +578,12 @@ static const struct {
          "\"allow\",\n"
          "\"memlock\":1,\n\"untainted\":true,\n\"reason\":\"required\",\n\"limits\":{\"claims\":1},"
          "\n\"noiommu\":"
-         "{\"reason\":\"x\"},\n\"priority\":1,\n\"eviction-delay\":1}]}",
+         "{\"reason\":\"x\"},\n\"priority\":1,\n\"eviction-delay\":1,\n\"max-duration\":1,\n\"preemptible\":"
+         "true}]}",
                 {DENIES("2", "grant"), DENIES("3", "host-critical"), DENIES("4", "memlock"),
                         DENIES("5", "untainted"), DENIES("6", "reason"), DENIES("7", "limits"),
-                        DENIES("8", "noiommu"), DENIES("9", "priority"), DENIES("10", "eviction-delay")}},
+                        DENIES("8", "noiommu"), DENIES("9", "priority"), DENIES("10", "eviction-delay"),
+                        DENIES("11", "max-duration"), DENIES("12", "preemptible")}},
         {"{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{},\n\"priority\":101},\n{\"effect\":\"ask\","
          "\"who\":"
          "{},\"what\":{},\"priority\":-101},\n{\"effect\":\"ask\",\"who\":{},\"what\":{},\"priority\":"
@@ -774,7 +776,8 @@ static void test_defaults(void **state) {
     assert_false(policy->rules->terms.untainted || policy->rules->terms.reason_required ||
             policy->rules->terms.waive_sys_rawio);
     assert_true(policy->rules->terms.memlock_max == 0 && policy->rules->terms.priority == 0 &&
-            policy->rules->terms.eviction_delay_sec == 0);
+            policy->rules->terms.hold.eviction_delay_sec == 0 &&
+            policy->rules->terms.hold.max_duration_sec == 0 && !policy->rules->terms.hold.preemptible);
     assert_true(policy->rules->terms.limits.claims == LIMIT_NONE &&
             policy->rules->terms.limits.devices == LIMIT_NONE &&
             policy->rules->terms.limits.claims_per_user == LIMIT_NONE &&

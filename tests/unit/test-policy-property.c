@@ -528,6 +528,10 @@ static void make_terms(Random *r, Json *rule) {
     if (chance(r, 15))
         set(rule, "eviction-delay", json_object_new_int64(below(r, 86401)));
     if (chance(r, 15))
+        set(rule, "preemptible", json_object_new_boolean(chance(r, 60)));
+    if (chance(r, 15))
+        set(rule, "max-duration", json_object_new_int64(1 + below(r, 31536000)));
+    if (chance(r, 15))
         set(rule, "priority", json_object_new_int64((int64_t) below(r, 201) - 100));
     if (names_devices(rule) && chance(r, 30)) {
         Json *noiommu = json_object_new_object();
@@ -1292,7 +1296,10 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
     assert_int_equal(t->reason_required, is_word(rule, "reason", "required"));
     assert_int_equal(t->memlock_max, size_of(rule, "memlock", 0));
     assert_int_equal(
-            t->eviction_delay_sec, json_object_get_int(json_object_object_get(rule, "eviction-delay")));
+            t->hold.eviction_delay_sec, json_object_get_int(json_object_object_get(rule, "eviction-delay")));
+    assert_int_equal(t->hold.preemptible, is_word(rule, "preemptible", "true"));
+    assert_int_equal(
+            t->hold.max_duration_sec, json_object_get_int(json_object_object_get(rule, "max-duration")));
     assert_int_equal(t->priority, json_object_get_int(json_object_object_get(rule, "priority")));
     check_limits(json_object_object_get(rule, "limits"), &t->limits);
     if (noiommu)

@@ -158,6 +158,8 @@ static void test_memlock_and_untainted(void **state) {
 
     assert_int_equal(request_set_option(&r, "wait", "604800", &refusal), 0);
     assert_int_equal(r.wait_sec, REQUEST_WAIT_MAX_SEC);
+    assert_int_equal(request_set_option(&r, "duration", "31536000", &refusal), 0);
+    assert_int_equal(r.duration_sec, DURATION_MAX_SEC);
     assert_int_equal(request_set_option(&r, "untainted", "no", &refusal), 0);
     assert_false(r.untainted);
     expect_refusal(&refusal, request_set_option(&r, "untainted", "yes", &refusal),
@@ -198,11 +200,20 @@ static void test_bad_options(void **state) {
             {"", "x", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"\", known are \"backend\", \"grant\", \"tether\", \"cookie\", "
                     "\"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", \"require\", "
-                    "\"ticket\", \"network\" and \"wait\""},
+                    "\"ticket\", \"network\", \"wait\" and \"duration\""},
             {"noiommu\x07", "yes", VFIOD_ERROR_UNKNOWN_OPTION,
                     "there is no option \"noiommu\\x07\", known are \"backend\", \"grant\", \"tether\", "
                     "\"cookie\", \"pid\", \"pidfdId\", \"reason\", \"memlock\", \"untainted\", "
-                    "\"require\", \"ticket\", \"network\" and \"wait\""},
+                    "\"require\", \"ticket\", \"network\", \"wait\" and \"duration\""},
+            {"duration", "0", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"0\" is not a time for \"duration\", expected 1 to 31536000 seconds"},
+            {"duration", "31536001", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"31536001\" is not a time for \"duration\", expected 1 to 31536000 seconds"},
+            {"duration", "18446744073709551616", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"18446744073709551616\" is not a time for \"duration\", expected 1 to 31536000 "
+                    "seconds"},
+            {"duration", "-1", VFIOD_ERROR_INVALID_ARGUMENT,
+                    "\"-1\" is not a time for \"duration\", expected 1 to 31536000 seconds"},
             {"wait", "0", VFIOD_ERROR_INVALID_ARGUMENT,
                     "\"0\" is not a time for \"wait\", expected 1 to 604800 seconds"},
             {"wait", "604801", VFIOD_ERROR_INVALID_ARGUMENT,

@@ -405,6 +405,31 @@ void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec) {
     record_claim(LOG_INFO, VFIOD_MESSAGE_EVICTION, c, message ?: "An eviction is answered");
 }
 
+void audit_preempted(const Claim *c) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+    char until[TIMESTAMP_MAX];
+
+    message = c->eviction.state == EVICTION_NONE
+            ? format_string("Claim %s of uid %u can stay: no request of a higher priority waits for it: %s",
+                      c->id, (unsigned) c->uid, devices ?: "?")
+            : format_string(
+                      "Claim %s of uid %u gives way to a request of a higher priority, process %d (%s) has "
+                      "until %s: %s",
+                      c->id, (unsigned) c->uid, (int) c->pid, c->command ?: "?",
+                      timestamp_format(c->eviction.at_usec, until), devices ?: "?");
+    record_claim(LOG_NOTICE, VFIOD_MESSAGE_PREEMPTED, c, message ?: "A claim gives way");
+}
+
+void audit_deadline(const Claim *c) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+    char until[TIMESTAMP_MAX];
+
+    message = format_string("The time of claim %s of uid %u is over, process %d (%s) has until %s: %s", c->id,
+            (unsigned) c->uid, (int) c->pid, c->command ?: "?", timestamp_format(c->eviction.at_usec, until),
+            devices ?: "?");
+    record_claim(LOG_NOTICE, VFIOD_MESSAGE_DEADLINE, c, message ?: "The time of a claim is over");
+}
+
 void audit_eviction_overdue(const Claim *c) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
 

@@ -46,6 +46,10 @@ void audit_evicted(const Claim *c, const Subject *by);
 void audit_eviction_overdue(const Claim *c);
 /* A device came into a group that the claim has; a driver of the host has it, NULL: none gets it. */
 void audit_sibling(const Claim *c, const DeviceName *device, int group, const char *driver);
+/* A request of a higher priority waits for it, or not any more. */
+void audit_preempted(const Claim *c);
+/* The time that it can be held for is over. */
+void audit_deadline(const Claim *c);
 /* Before a device is opened, and so reset, to learn what it can do. */
 void audit_looked(const DeviceName *device, const Subject *by);
 void audit_reload(const Subject *by);

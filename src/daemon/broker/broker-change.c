@@ -59,6 +59,10 @@ static int take_terms(const Claim *c, Request *request, const Subject *subject, 
                 "a ticket makes a claim of its own, and adds no device to claim %s", c->id);
     if (request->cookie[0])
         return refuse_option(c, "cookie", c->cookie, refusal);
+    if (request->duration_sec > 0)
+        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
+                "devices that are added to claim %s have its time: the option \"duration\" is not for them",
+                c->id);
     if (request->wait_sec > 0) /* two claims could wait for each other */
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "devices that are added to claim %s cannot be waited for", c->id);

@@ -67,6 +67,7 @@ struct Broker {
     Queue queue;             /* of claims that wait for devices, see waiting.h */
     sd_event_source *turn;   /* of the queue: who is next is looked for soon */
     uint64_t turns;          /* counts that */
+    sd_event_source *review; /* who has to give way to it is looked for soon */
     bool judge_all;          /* at the next turn: whom the policy denies now */
     ClaimRun *claims;
     unsigned n_claims;

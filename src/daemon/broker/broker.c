@@ -108,6 +108,7 @@ Broker *broker_free(Broker *e) {
     while (e->claims)
         (void) claim_run_free(e->claims);
     sd_event_source_disable_unref(e->turn);
+    sd_event_source_disable_unref(e->review);
     vf_changes_done(e);
     sibling_free_jobs(e);
     vf_declared_done(e);
@@ -384,6 +385,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .all_obstacles = q->all_obstacles,
             .describe = q->all_obstacles,
             .ret_priority = &q->priority,
+            .ret_asks = &q->asks,
             .brief = q->brief,
     };
     /* Who is refused again and again is refused before anything is read. */

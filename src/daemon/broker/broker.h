@@ -136,6 +136,7 @@ typedef struct BrokerInquiry {
     const QueueEntry
             *place;     /* borrowed; in the queue, of a claim that waits; NULL: the request has just come */
     int priority;       /* of the rules that allow it, after the first plan */
+    bool asks;          /* one of them asks a person */
     bool all_obstacles; /* the caller wants them, see PlanContext */
     bool begun, brief;
 } BrokerInquiry;

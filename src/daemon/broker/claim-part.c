@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/drain.h"
+#include "daemon/broker/evict.h"
 #include "daemon/broker/grant.h"
 #include "daemon/broker/sibling.h"
 
@@ -107,8 +108,10 @@ int claim_part_join(ClaimRun *part) {
     r = plan_join(&j->claim.plan, &part->claim.plan, &joined);
     if (r >= 0)
         r = grant_join_nodes(j, part, &nodes);
+    evict_limit(&j->claim, r < 0 ? 0 : part->claim.plan.duration_sec);
     if (r >= 0)
         r = change_shape(j, &joined, &nodes);
+    (void) evict_watch(j);
     if (r < 0)
         return refuse(&part->claim.refusal, VFIOD_ERROR_INTERNAL, name, "cannot record the claim: %s",
                 strerror(-r));

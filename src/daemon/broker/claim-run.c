@@ -122,7 +122,11 @@ static void tell(ClaimRun *j) {
 static void run_reply(ClaimRun *j) {
     int r;
 
+    if (!claim_is_part(j))
+        evict_limit(&j->claim, j->claim.plan.duration_sec);
     r = claim_run_flush(j);
+    if (r >= 0)
+        r = evict_watch(j);
     if (r < 0)
         r = refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, &j->claim.plan.members[0].name,
                 "cannot record the claim: %s", strerror(-r));
@@ -211,6 +215,8 @@ static void set_state(ClaimRun *j, ClaimState state) {
         evict_end(j);
     }
     waiting_note_state(j, state);
+    if (state == CLAIM_HELD)
+        waiting_review(j->broker);
     j->claim.state = state;
     /* Before anybody hears of it: then everything is back. */
     if (state == CLAIM_GONE || state == CLAIM_QUARANTINED)

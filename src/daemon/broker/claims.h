@@ -56,6 +56,8 @@ struct ClaimRun {
     bool save_failed, retract_failed;
     bool for_other;     /* a reservation for another user than the caller */
     bool described;     /* its nodes, in a file of cdi-files.c */
+    bool wanted;        /* by a request that waits, to which it has to give way */
+    bool spared;        /* root has ended an eviction for such a request: there is no other */
     bool dirty, stored; /* the record: must be written; is on disk */
 
     UsageCharge *charge;     /* owned; NULL before it is allowed */

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/evict.h"
 
-#include <time.h>
-
+#include "base/clock.h"
 #include "base/log.h"
 #include "daemon/broker/claim-run.h"
 
-static uint64_t boottime_now(void) {
-    struct timespec ts;
-
-    (void) clock_gettime(CLOCK_BOOTTIME, &ts);
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
+#define USEC_PER_SEC UINT64_C(1000000)
 
 /* A record that cannot be written is written later; until then a crash takes the eviction back. */
 static void keep(ClaimRun *j) {
@@ -34,10 +28,38 @@ static int on_due(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
+static int begin(ClaimRun *j, const EvictionWish *wish, Refusal *refusal);
+
+/* It comes once, whatever becomes of the eviction. */
+static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
+    static const EvictionWish wish = {.cause = EVICTION_BY_DEADLINE,
+            .in_sec = EVICTION_IN_DEFAULT_SEC,
+            .reason = "the time of the claim is over"};
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    ClaimRun *j = userdata;
+
+    j->claim.deadline_usec = 0;
+    if (begin(j, &wish, &refusal) < 0)
+        log_error("Claim %s: its time is over, and it cannot be evicted: %s", j->claim.id, refusal.reason);
+    else if (j->claim.eviction.cause == EVICTION_BY_DEADLINE)
+        audit_deadline(&j->claim);
+    return 0;
+}
+
+void evict_limit(Claim *c, uint32_t duration_sec) {
+    uint64_t deadline_usec = clock_usec(CLOCK_BOOTTIME) + duration_sec * USEC_PER_SEC;
+
+    if (duration_sec == 0 || (c->until_usec != 0 && c->deadline_usec <= deadline_usec))
+        return;
+    c->deadline_usec = deadline_usec;
+    c->until_usec = broker_now_usec() + duration_sec * USEC_PER_SEC;
+}
+
 void evict_end(ClaimRun *j) {
     bool was_evicted = j->claim.eviction.state != EVICTION_NONE;
 
     j->eviction = sd_event_source_disable_unref(j->eviction);
+    j->expiry = sd_event_source_disable_unref(j->expiry);
     j->claim.eviction = (Eviction){};
     if (was_evicted && j->told)
         claim_run_announce(j, CLAIM_EVICTED);
@@ -45,8 +67,15 @@ void evict_end(ClaimRun *j) {
 
 int evict_watch(ClaimRun *j) {
     EvictionState state = j->claim.eviction.state;
+    int r = 0;
 
     j->eviction = sd_event_source_disable_unref(j->eviction);
+    j->expiry = sd_event_source_disable_unref(j->expiry);
+    if (j->claim.deadline_usec > 0)
+        r = sd_event_add_time(
+                j->broker->event, &j->expiry, CLOCK_BOOTTIME, j->claim.deadline_usec, 1, on_deadline, j);
+    if (r < 0)
+        return r;
     if (state == EVICTION_NONE || state == EVICTION_OVERDUE)
         return 0;
     return sd_event_add_time(
@@ -77,9 +106,35 @@ static int change(ClaimRun *j, const Eviction *v, Refusal *refusal) {
     return 0;
 }
 
+static int begin(ClaimRun *j, const EvictionWish *wish, Refusal *refusal) {
+    Eviction v = j->claim.eviction;
+    int r;
+
+    if (wish->cancel && j->claim.deadline_usec == 0) /* it has come, and is forgiven */
+        j->claim.until_usec = 0;
+    r = eviction_begin(&v, wish, broker_now_usec(), clock_usec(CLOCK_BOOTTIME), refusal);
+    return r < 0 ? r : change(j, &v, refusal);
+}
+
+void evict_for_waiter(ClaimRun *j, bool wanted) {
+    const Eviction *v = &j->claim.eviction;
+    bool is_evicted = v->state != EVICTION_NONE;
+    const EvictionWish wish = {.cause = EVICTION_BY_PRIORITY,
+            .in_sec = EVICTION_IN_DEFAULT_SEC,
+            .reason = "a request of a higher priority waits for it",
+            .cancel = !wanted};
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+
+    if (wanted ? is_evicted || j->spared : !is_evicted || v->cause != EVICTION_BY_PRIORITY)
+        return;
+    if (begin(j, &wish, &refusal) < 0)
+        log_error("Claim %s: cannot evict it for a request that waits: %s", j->claim.id, refusal.reason);
+    else
+        audit_preempted(&j->claim);
+}
+
 int broker_evict(
         Broker *e, const char *name, const EvictionWish *wish, const Subject *subject, Refusal *refusal) {
-    Eviction v;
     ClaimRun *j;
     int r;
 
@@ -89,12 +144,10 @@ int broker_evict(
         return r;
     }
     r = find_held(e, name, subject, &j, refusal);
-    if (r < 0)
-        return r;
-    v = j->claim.eviction;
-    r = eviction_begin(&v, wish, broker_now_usec(), boottime_now(), refusal);
     if (r >= 0)
-        r = change(j, &v, refusal);
+        j->spared = wish->cancel && j->claim.eviction.cause == EVICTION_BY_PRIORITY;
+    if (r >= 0)
+        r = begin(j, wish, refusal);
     if (r >= 0)
         audit_evicted(&j->claim, subject);
     return r;
@@ -110,7 +163,7 @@ int broker_answer_eviction(
     if (r < 0)
         return r;
     v = j->claim.eviction;
-    r = eviction_answer(&v, more_sec, j->claim.plan.eviction_delay_sec, refusal);
+    r = eviction_answer(&v, more_sec, j->claim.plan.hold.eviction_delay_sec, refusal);
     if (r >= 0)
         r = change(j, &v, refusal);
     if (r >= 0)

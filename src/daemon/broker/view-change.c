@@ -102,11 +102,13 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
         break;
     case CLAIM_CHANGED:
         note_claim(l, claim->id, OBJECT_CHANGED,
-                VIEW_PROPERTY_STATE | ((int) claim->refusal.code >= 0 ? VIEW_PROPERTY_FAILURE : 0));
+                VIEW_PROPERTY_STATE | ((int) claim->refusal.code >= 0 ? VIEW_PROPERTY_FAILURE : 0) |
+                        (claim->until_usec != 0 ? VIEW_PROPERTY_DEADLINE : 0));
         break;
     case CLAIM_RESHAPED:
         note_claim(l, claim->id, OBJECT_CHANGED,
-                VIEW_PROPERTY_DEVICES | VIEW_PROPERTY_GROUPS | VIEW_PROPERTY_RULE);
+                VIEW_PROPERTY_DEVICES | VIEW_PROPERTY_GROUPS | VIEW_PROPERTY_RULE |
+                        (claim->until_usec != 0 ? VIEW_PROPERTY_DEADLINE : 0));
         properties |= VIEW_PROPERTY_CLAIM;
         break;
     case CLAIM_MOVED:
@@ -117,7 +119,8 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
         return;
     case CLAIM_EVICTED:
         note_claim(l, claim->id, OBJECT_CHANGED,
-                VIEW_PROPERTY_EVICTION | VIEW_PROPERTY_EVICT_AT | VIEW_PROPERTY_EVICT_REASON);
+                VIEW_PROPERTY_EVICTION | VIEW_PROPERTY_EVICT_AT | VIEW_PROPERTY_EVICT_REASON |
+                        VIEW_PROPERTY_EVICT_CAUSE | VIEW_PROPERTY_DEADLINE);
         return;
     case CLAIM_WARNED:
         note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_WARNINGS);

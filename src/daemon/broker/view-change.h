@@ -33,6 +33,8 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_EVICT_AT = 1 << 15,
     VIEW_PROPERTY_EVICT_REASON = 1 << 16,
     VIEW_PROPERTY_WARNINGS = 1 << 17,
+    VIEW_PROPERTY_EVICT_CAUSE = 1 << 18,
+    VIEW_PROPERTY_DEADLINE = 1 << 19,
 } ViewProperty;
 
 typedef struct ViewListener {

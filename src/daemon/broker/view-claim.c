@@ -5,7 +5,9 @@
 
 #include "base/str.h"
 #include "daemon/broker/sibling.h"
+#include "base/timestamp.h"
 #include "daemon/broker/views.h"
+#include "daemon/broker/waiting.h"
 
 #define HOLDERS_MAX 64U
 
@@ -107,7 +109,50 @@ static int put_since(const ViewQuery *q, const ViewSink *out) {
 }
 
 static int put_reserved_until(const ViewQuery *q, const ViewSink *out) {
-    return view_number(out, 't', ((const Claim *) q->thing)->until_usec);
+    const Claim *c = q->thing;
+
+    return view_number(out, 't', c->ticket[0] ? c->until_usec : 0);
+}
+
+static bool is_first(const Claim *c, size_t index, const Claim *holder, Inventory *inventory) {
+    for (size_t i = 0; i < index; i++)
+        if (waiting_find_holder(inventory, &c->plan.members[i].name) == holder)
+            return false;
+    return true;
+}
+
+static int put_blocker(const Claim *holder, const ViewSink *out) {
+    const Eviction *v = &holder->eviction;
+    char until[TIMESTAMP_MAX];
+    _cleanup_free_ char *text = v->state == EVICTION_NONE
+            ? format_string("claim %s of uid %u, %s", holder->id, (unsigned) holder->uid,
+                      claim_state_to_string(holder->state))
+            : format_string("claim %s of uid %u, %s, evicted by %s (%s)", holder->id, (unsigned) holder->uid,
+                      claim_state_to_string(holder->state), timestamp_format(v->at_usec, until),
+                      eviction_cause_to_string(v->cause));
+
+    return text ? view_text(out, text) : -ENOMEM;
+}
+
+static int put_waits_for(const ViewQuery *q, const ViewSink *out) {
+    Inventory *inventory = q->host->inventory;
+    const Claim *c = q->thing;
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = 0; c->state == CLAIM_WAITING && i < c->plan.n_claimed && r >= 0; i++) {
+        const Claim *holder = waiting_find_holder(inventory, &c->plan.members[i].name);
+
+        if (holder && is_first(c, i, holder, inventory))
+            r = put_blocker(holder, out);
+    }
+    return r < 0 ? r : view_close(out);
+}
+
+static int put_deadline(const ViewQuery *q, const ViewSink *out) {
+    const Claim *c = q->thing;
+
+    return view_number(out, 't', c->ticket[0] ? 0 : c->until_usec);
 }
 
 static int put_queue_position(const ViewQuery *q, const ViewSink *out) {
@@ -120,6 +165,12 @@ static int put_eviction(const ViewQuery *q, const ViewSink *out) {
 
 static int put_evict_at(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 't', ((const Claim *) q->thing)->eviction.at_usec);
+}
+
+static int put_evict_cause(const ViewQuery *q, const ViewSink *out) {
+    const Eviction *v = &((const Claim *) q->thing)->eviction;
+
+    return view_text(out, v->state == EVICTION_NONE ? "" : eviction_cause_to_string(v->cause));
 }
 
 static int put_evict_reason(const ViewQuery *q, const ViewSink *out) {
@@ -247,9 +298,12 @@ const ViewField view_claim_fields[] = {
         {"Reason", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_reason},
         {"Since", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_since},
         {"ReservedUntil", "t", VIEW_CONSTANT, VIEW_FOR_ALL, put_reserved_until},
+        {"Deadline", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_deadline},
         {"QueuePosition", "u", VIEW_INVALIDATED, VIEW_FOR_OWNER, put_queue_position},
+        {"WaitsFor", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_waits_for},
         {"Eviction", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_eviction},
         {"EvictAt", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_at},
+        {"EvictCause", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_cause},
         {"EvictReason", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_reason},
         {"Warnings", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_warnings},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},

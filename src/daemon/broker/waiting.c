@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "daemon/broker/evict.h"
 
 #define GENERATIONS_MAX 4U /* of parents that are looked at; the bound is for nonsense */
 #define GROUP_BIT (UINT64_C(1) << 63)
@@ -21,6 +22,7 @@ struct Waiting {
     QueueThing things[THINGS_MAX];
     uint64_t turn; /* broker.turns when it was planned for last */
     bool over;     /* it has waited for as long as it wanted */
+    bool asks;     /* a person has to allow it first */
     sd_event_source *timeout, *gone;
 };
 
@@ -152,6 +154,8 @@ static void set_positions(Broker *e) {
         set_position(container_of(i, Waiting, entry)->run, (unsigned) i->n_before + 1);
 }
 
+static void review_soon(Broker *e);
+
 static void leave(Waiting *w) {
     Broker *e = w->run->broker;
 
@@ -161,6 +165,7 @@ static void leave(Waiting *w) {
     set_position(w->run, 0);
     set_positions(e);
     waiting_wake(e);
+    review_soon(e);
 }
 
 /* Its things may be others than at first: a device that was plugged in anew, in another group. */
@@ -171,6 +176,7 @@ static void enter(Waiting *w) {
     w->entry.n_things = find_things(j->broker, &j->question->request, NULL, w->things);
     queue_add(&j->broker->queue, &w->entry);
     set_positions(j->broker);
+    review_soon(j->broker);
 }
 
 Waiting *waiting_free(Waiting *w) {
@@ -203,16 +209,21 @@ static void judge(Waiting *w) {
     q->inquiry.ready(q->inquiry.userdata);
 }
 
+const Claim *waiting_find_holder(Inventory *inventory, const DeviceName *name) {
+    const Device *d = inventory_find_device(inventory, name);
+
+    return !d || d->quarantined ? NULL : d->claim ?: d->group ? d->group->claim : NULL;
+}
+
+static const Claim *find_holder(const Waiting *w, size_t i) {
+    return waiting_find_holder(w->run->broker->inventory, &w->run->question->request.devices[i]);
+}
+
 /* No claim has anything of what it wants. Descendants and siblings are left to the planner. */
 static bool is_free(const Waiting *w) {
-    const Request *request = &w->run->question->request;
-
-    for (size_t i = 0; i < request->n_devices; i++) {
-        const Device *d = inventory_find_device(w->run->broker->inventory, &request->devices[i]);
-
-        if (d && !d->quarantined && (d->claim || (d->group && d->group->claim)))
+    for (size_t i = 0; i < w->run->question->request.n_devices; i++)
+        if (find_holder(w, i))
             return false;
-    }
     return true;
 }
 
@@ -254,6 +265,72 @@ void waiting_wake(Broker *e) {
 void waiting_judge_all(Broker *e) {
     e->judge_all = true;
     waiting_wake(e);
+}
+
+/* ---- Who has to give way ---- */
+
+static bool is_ending(const Claim *c) {
+    return c->state == CLAIM_DRAINING || c->state == CLAIM_RESETTING || c->state == CLAIM_RESTORING;
+}
+
+static bool gives_way(const Claim *c, const Waiting *w) {
+    return c->state == CLAIM_HELD && c->plan.hold.preemptible && c->plan.priority < w->entry.priority;
+}
+
+/* Nobody is evicted for a request that has to go on waiting for somebody else, nor for one that a person may
+ * still refuse. */
+static bool can_preempt(const Waiting *w) {
+    if (w->entry.n_before > 0 || w->asks)
+        return false;
+    for (size_t i = 0; i < w->run->question->request.n_devices; i++) {
+        const Claim *c = find_holder(w, i);
+
+        if (c && !is_ending(c) && !gives_way(c, w) &&
+                (c->state != CLAIM_HELD || c->eviction.state == EVICTION_NONE))
+            return false;
+    }
+    return true;
+}
+
+static void want_holders(const Waiting *w) {
+    for (size_t i = 0; i < w->run->question->request.n_devices; i++) {
+        const Claim *c = find_holder(w, i);
+        ClaimRun *j = c ? claims_find(w->run->broker, c->id) : NULL;
+
+        if (j && gives_way(c, w))
+            j->wanted = true;
+    }
+}
+
+static int on_review(sd_event_source *s, void *userdata) {
+    Broker *e = userdata;
+
+    for (ClaimRun *j = e->claims; j; j = j->next)
+        j->wanted = false;
+    for (const QueueEntry *i = e->queue.first; i; i = i->next) {
+        const Waiting *w = container_of(i, Waiting, entry);
+
+        if (can_preempt(w))
+            want_holders(w);
+    }
+    for (ClaimRun *j = e->claims; j; j = j->next)
+        if (j->claim.state == CLAIM_HELD)
+            evict_for_waiter(j, j->wanted);
+    return 0;
+}
+
+static void review_soon(Broker *e) {
+    int r = 0;
+
+    if (!e->review)
+        r = sd_event_add_defer(e->event, &e->review, on_review, e);
+    if (r >= 0)
+        (void) sd_event_source_set_enabled(e->review, SD_EVENT_ONESHOT);
+}
+
+void waiting_review(Broker *e) {
+    if (e->queue.n > 0)
+        review_soon(e);
 }
 
 /* ---- Beginning and end ---- */
@@ -352,6 +429,7 @@ static int start(ClaimRun *j) {
     else {
         w->run = j;
         w->entry.priority = q->inquiry.priority;
+        w->asks = q->inquiry.asks;
         w->entry.things = w->things;
         r = sd_event_add_time_relative(j->broker->event, &w->timeout, CLOCK_BOOTTIME,
                 q->request.wait_sec * USEC_PER_SEC, 1, on_timeout, w);

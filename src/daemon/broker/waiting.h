@@ -25,6 +25,10 @@ void waiting_note_state(ClaimRun *j, ClaimState next);
 Waiting *waiting_free(Waiting *w);
 /* Devices may be free now: the loop looks who is next. */
 void waiting_wake(Broker *e);
+/* Who has what the next one wants may have changed: the loop looks who has to give way. */
+void waiting_review(Broker *e);
+/* For who waits: the claim that has, or locks, a device that it waits for. NULL: none has. */
+const Claim *waiting_find_holder(Inventory *inventory, const DeviceName *name);
 /* The policy is another one: whom it denies must not keep its place. */
 void waiting_judge_all(Broker *e);
 /* Others wait for what is planned for, and were there before. refusal: of the plan so far, if it is refused,
