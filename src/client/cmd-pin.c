@@ -33,9 +33,8 @@ static int refuse_claimed(const Object *device, VfiodErrorText *error) {
 
     if (streq(json_text(device->properties, "state"), "quarantined"))
         return error_text_of_daemon(error, "DeviceQuarantined",
-                "The device is quarantined, since it could not be restored after a claim. 'vfioctl release "
-                "DEVICE' "
-                "lifts the quarantine.");
+                "The device is quarantined, since it could not be restored after a claim. 'vfioctl "
+                "quarantine retry DEVICE' tries again.");
     if (!*claim)
         return 0;
     message = format_string("%s is claimed (%s). Pin it when the claim has ended.", device->name, claim);

@@ -143,8 +143,7 @@ static int follow(Release *release) {
     return r;
 }
 
-/* A daemon that is gone is started again by the new connection: claims outlive it. */
-static int wait_for(const char *id, bool asked, const Options *o, VfiodErrorText *error) {
+int release_wait(const char *id, bool asked, const Options *o, VfiodErrorText *error) {
     _cleanup_(release_done) Release release = {.options = o, .id = id, .asked = asked, .error = error};
     int r;
 
@@ -195,7 +194,7 @@ static int release_devices(VfiodConnection *c, const char *id, const Options *o,
     r = ask_for_devices(c, id, o, error);
     for (size_t i = 0; o->wait && i < o->n_devices && r >= 0 && !part; i++)
         r = find_part(c, o->devices[i], id, &part, error);
-    return r < 0 || !part ? r : wait_for(part, /* asked= */ true, o, error);
+    return r < 0 || !part ? r : release_wait(part, /* asked= */ true, o, error);
 }
 
 static int release_one(const char *word, const Options *o, VfiodErrorText *error) {
@@ -211,7 +210,7 @@ static int release_one(const char *word, const Options *o, VfiodErrorText *error
         return r;
     if (o->n_devices > 0)
         return release_devices(c, id, o, error);
-    return o->wait ? wait_for(id, /* asked= */ false, o, error) : ask(c, id, error);
+    return o->wait ? release_wait(id, /* asked= */ false, o, error) : ask(c, id, error);
 }
 
 int verb_release(const Options *o, VfiodErrorText *error) {

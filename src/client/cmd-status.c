@@ -136,6 +136,12 @@ static const char *access_text(const char *access) {
     return access;
 }
 
+static void show_quarantine(const Options *o, const char *cause) {
+    _cleanup_free_ char *text = *cause ? format_string("%s, see 'vfioctl quarantine list'", cause) : NULL;
+
+    show_field(o, "Quarantine", COLOUR_RED, text ?: cause);
+}
+
 static void show_device(const Options *o, struct json_object *device) {
     const char *state = json_text(device, "state"), *driver = json_text(device, "driver");
     _cleanup_free_ char *resets = json_list_text(device, "resetMethods");
@@ -147,7 +153,7 @@ static void show_device(const Options *o, struct json_object *device) {
         show_ids(o, device);
     show_field(o, "State", state_colour(state), state);
     show_field(o, "Access", COLOUR_NONE, access_text(json_text(device, "access")));
-    show_field(o, "Quarantine", COLOUR_RED, json_text(device, "quarantineCause"));
+    show_quarantine(o, json_text(device, "quarantineCause"));
     show_field(o, "Driver", COLOUR_NONE, *driver ? driver : "none");
     show_field(o, "Override", COLOUR_NONE, json_text(device, "driverOverride"));
     show_field(o, "Node", COLOUR_NONE, json_text(device, "vfioNode"));

@@ -71,6 +71,7 @@ static const Values verb_arguments[] = {
         {"reserve", "class:ethernet class:nvme class:display class: tag:", SOURCE_DEVICES},
         {"release", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
         {"transfer", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
+        {"quarantine", "list retry clear", SOURCE_DEVICES},
         {"evict", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
         {"vf", .sources = SOURCE_DEVICES},
         {"pin", .sources = SOURCE_DEVICES},

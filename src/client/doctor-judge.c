@@ -382,7 +382,9 @@ static void judge_daemon(const DoctorFacts *facts, Findings *f) {
         finding = add(f, FINDING_PROBLEM, "quarantine", "Nobody may use: %s.", facts->quarantined);
         set(f, &finding->why, "A claim of them ended, and they could not be reset or restored.");
         set(f, &finding->fix,
-                "'vfioctl status DEVICE' shows the reason. 'vfioctl release DEVICE' as root frees it.");
+                "'vfioctl quarantine list' shows the reason. As root, 'vfioctl quarantine retry DEVICE' "
+                "tries "
+                "again, and 'vfioctl quarantine clear DEVICE --reason=TEXT' frees it as it is.");
     }
 }
 

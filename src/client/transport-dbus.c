@@ -121,6 +121,8 @@ static int append_call(sd_bus_message *m, const Call *call) {
         r = append_reservation(m, call);
     if (r >= 0 && call->method == METHOD_EXPLAIN)
         r = append_option(m, "claim", call->claim);
+    if (r >= 0 && call->method == METHOD_CLEAR_QUARANTINE)
+        r = append_option(m, "reason", call->reason);
     if (r >= 0 && call->method == METHOD_EVICT)
         r = append_eviction(m, call);
     if (r >= 0 && call->method == METHOD_ANSWER_EVICTION)

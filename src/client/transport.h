@@ -23,6 +23,8 @@ typedef enum Method {
     METHOD_TRANSFER,
     METHOD_EVICT,
     METHOD_ANSWER_EVICTION,
+    METHOD_RETRY_QUARANTINE,
+    METHOD_CLEAR_QUARANTINE,
     METHOD_PLAN,
     METHOD_EXPLAIN,
     METHOD_RELOAD_POLICY,
@@ -59,7 +61,8 @@ typedef struct Call {
     bool for_other;      /* for the user below, instead of the caller */
     uint32_t uid, *gids; /* of them, all groups */
     size_t n_gids;
-    /* Of Evict: until then, negative: the daemon's default; and why, NULL: not said. */
+    /* Of Evict: until then, negative: the daemon's default; and why (also of ClearQuarantine), NULL: not
+     * said. */
     int64_t in_sec;
     const char *reason;
     bool cancel;   /* of Evict: not any more */

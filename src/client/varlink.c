@@ -136,6 +136,8 @@ int varlink_write_call(const Call *call, char **ret) {
         add_devices(&b, call->request);
     if (method_has_request(call->method))
         add_request(&b, call->request, method_gives_claim(call->method) || call->method == METHOD_RESERVE);
+    if (call->method == METHOD_CLEAR_QUARANTINE)
+        add_text(&b, "reason", call->reason);
     if (call->method == METHOD_EVICT)
         add_eviction(&b, call);
     add_number(&b, "more", call->more);

@@ -93,7 +93,11 @@ int verb_memlock_for(const Options *o, VfiodErrorText *error);
 int verb_reserve(const Options *o, VfiodErrorText *error);
 int verb_hold(const Options *o, VfiodErrorText *error);
 int verb_release(const Options *o, VfiodErrorText *error);
+/* Shows the states of a claim until it is gone; fails when it is quarantined. asked: it is known to end;
+ * otherwise it is asked to first. */
+int release_wait(const char *id, bool asked, const Options *o, VfiodErrorText *error);
 int verb_transfer(const Options *o, VfiodErrorText *error);
+int verb_quarantine(const Options *o, VfiodErrorText *error);
 int verb_evict(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);

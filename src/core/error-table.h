@@ -31,8 +31,8 @@
             "Wait for the claim to end ('vfioctl exec --wait'), or ask its owner. 'vfioctl status' shows "   \
             "the claims and their owners.")                                                                  \
     X(DEVICE_QUARANTINED, "DeviceQuarantined", EBUSY, 21,                                                    \
-            "The operator must look at it: 'vfioctl status DEVICE' shows the reason, 'vfioctl release "      \
-            "DEVICE' lifts the quarantine.")                                                                 \
+            "The operator must look at it: 'vfioctl quarantine list' shows the reason, 'vfioctl quarantine " \
+            "retry DEVICE' resets and restores it once more.")                                               \
     X(GROUP_IN_USE, "GroupInUse", EBUSY, 22, "Stop the program that opened it without vfiod.")               \
     X(GROUP_NOT_VIABLE, "GroupNotViable", EBUSY, 23,                                                         \
             "Unbind these devices, or request them together with it. 'vfioctl topology DEVICE' shows why "   \

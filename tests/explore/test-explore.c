@@ -45,9 +45,9 @@ typedef struct NamedWorld {
 
 static const NamedWorld worlds[] = {
         {"one claim over a group, and what can go wrong",
-                {.wishes = {{A}}, .unplugs = A | B, .hangs = true, .asks = true}},
+                {.wishes = {{A}}, .unplugs = A | B, .hangs = true, .asks = true, .retries = true}},
         {"one claim over a group, and a full disk",
-                {.wishes = {{A}}, .disk_fails = true, .hangs = true, .reserves = true}},
+                {.wishes = {{A}}, .disk_fails = true, .hangs = true, .reserves = true, .retries = true}},
         {"two claims want devices of one group, with a queue", {.wishes = {{A}, {B}}, .queues = true}},
         {"two claims want one device, with tickets and a full disk",
                 {.wishes = {{C}, {C}}, .disk_fails = true, .reserves = true}},
@@ -58,7 +58,7 @@ static const NamedWorld worlds[] = {
                         .asks = true,
                         .policy_changes = true}},
         {"two claims want one device, which is pulled out",
-                {.wishes = {{C}, {C}}, .unplugs = C, .hangs = true}},
+                {.wishes = {{C}, {C}}, .unplugs = C, .hangs = true, .retries = true}},
         {"two claims have nothing in common", {.wishes = {{A}, {C}}, .simple = true}},
 };
 

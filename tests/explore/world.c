@@ -832,6 +832,8 @@ static void client_step(Steps *s, const World *w, unsigned k, const WorldRules *
         break;
     case CLAIM_QUARANTINED:
         push(s, OWN("an operator lifts the quarantine"), k, CLAIM_EVENT_FORGET);
+        if (rules->retries && (c->members & w->stuck) == 0 && bad_members(c) != 0)
+            push(s, MISHAP("an operator has it tried again"), k, CLAIM_EVENT_RETURNED);
         break;
     default:
         leave(s, w, k);

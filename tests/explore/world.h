@@ -91,6 +91,7 @@ typedef struct WorldRules {
     unsigned unplugs;             /* mask of devices that are pulled out and put in */
     bool simple;                  /* clients close everything at once */
     bool disk_fails, hangs, reserves, asks, queues, policy_changes;
+    bool retries; /* an operator has what is quarantined tried again */
 } WorldRules;
 
 /* A step is the world's own, or that of one claim. */

@@ -187,7 +187,8 @@ static void test_the_daemon(void **state) {
 
     facts = healthy();
     set_text(&facts.quarantined, "pci:0000:06:00.0");
-    assert_finding(&facts, FINDING_PROBLEM, "quarantine", "pci:0000:06:00.0", "reset or restored", "release");
+    assert_finding(&facts, FINDING_PROBLEM, "quarantine", "pci:0000:06:00.0", "reset or restored",
+            "quarantine retry");
 }
 
 #define TAINTS                                                                                               \

@@ -379,6 +379,18 @@ void audit_released(const Claim *c, const Subject *by) {
     record_operator(by, quarantined ? "lift-quarantine" : "release", c, devices, message ?: "Claim released");
 }
 
+void audit_quarantine_ends(const Claim *c, const char *reason, const Subject *by) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+    char who[SUBJECT_DESCRIPTION_MAX];
+
+    message = reason ? format_string("%s cleared the quarantine of claim %s of uid %u, because %s: %s",
+                               subject_describe(by, who), c->id, (unsigned) c->uid, reason, devices ?: "?")
+                     : format_string("%s has claim %s of uid %u reset and restored again: %s",
+                               subject_describe(by, who), c->id, (unsigned) c->uid, devices ?: "?");
+    record_operator(
+            by, reason ? "clear-quarantine" : "retry-quarantine", c, devices, message ?: "A quarantine ends");
+}
+
 void audit_evicted(const Claim *c, const Subject *by) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
     bool ends = c->eviction.state == EVICTION_NONE;

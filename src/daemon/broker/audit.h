@@ -41,6 +41,8 @@ void audit_stuck(const WorkerStuck *stuck, bool returned);
 void audit_quarantined(Audit *a, const Claim *c);
 /* Before it happens. Silent when users give back what is theirs. */
 void audit_released(const Claim *c, const Subject *by);
+/* Its devices are cleared, for this reason; NULL: reset and restored once more. Before it happens. */
+void audit_quarantine_ends(const Claim *c, const char *reason, const Subject *by);
 /* It is being evicted, or not any more; the time is over. */
 void audit_evicted(const Claim *c, const Subject *by);
 void audit_eviction_overdue(const Claim *c);

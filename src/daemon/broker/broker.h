@@ -173,6 +173,12 @@ int broker_evict(
 /* Its owner, or the operator, has understood, and asks for so much more time. */
 int broker_answer_eviction(
         Broker *e, const char *name, uint64_t more_sec, const Subject *subject, Refusal *refusal);
+/* The operator ends the quarantine of the devices in request: they are reset and restored once more; or, by
+ * the operator's word and for a reason, restored without a reset. Refused while a worker is stuck with one.
+ */
+int broker_retry_quarantine(Broker *e, const Request *request, const Subject *subject, Refusal *refusal);
+int broker_clear_quarantine(
+        Broker *e, const Request *request, const char *reason, const Subject *subject, Refusal *refusal);
 /* One that can be seen. */
 int broker_find_named_claim(
         Broker *e, const char *name, const Subject *subject, const Claim **ret, Refusal *refusal);

@@ -23,10 +23,14 @@ static bool was_only_late(const Plan *plan) {
     return plan_has_bad(plan);
 }
 
+bool stuck_has_claim(const ClaimRun *j) {
+    return broker_foreach_stuck(j->broker, find_member, (void *) j) != 0;
+}
+
 bool stuck_is_over(const ClaimRun *j) {
     if (!j->late || j->returned)
         return false;
-    return was_only_late(&j->claim.plan) && broker_foreach_stuck(j->broker, find_member, (void *) j) == 0;
+    return was_only_late(&j->claim.plan) && !stuck_has_claim(j);
 }
 
 static void on_stuck(void *userdata, const WorkerStuck *stuck, bool returned) {

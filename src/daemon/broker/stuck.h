@@ -8,6 +8,8 @@
 #include "daemon/broker/claims.h"
 
 void stuck_watch(Broker *e);
+/* Is a worker still in the kernel with a device of this claim? */
+bool stuck_has_claim(const ClaimRun *j);
 /* Of a claim in quarantine: a worker was late, has come back, and nothing else is wrong. Not of one from
  * before our start, whose worker nobody sees, and not a second time: a device that is always late does not
  * work. */

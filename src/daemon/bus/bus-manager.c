@@ -389,6 +389,19 @@ static int read_seconds(sd_bus_message *m, const char *name, uint64_t *ret, Refu
     return r < 0 ? r : 1;
 }
 
+static int read_text(sd_bus_message *m, const char *name, const char **ret, Refusal *refusal) {
+    const char *type;
+    int r;
+
+    r = sd_bus_message_peek_type(m, NULL, &type);
+    if (r >= 0 && !streq(type, "s"))
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must be a string", name);
+    if (r >= 0)
+        r = sd_bus_message_read(m, "v", "s", ret);
+    return r < 0 ? r : 1;
+}
+
 static int read_evict_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
     EvictionWish *wish = userdata;
     const char *type;
@@ -396,18 +409,17 @@ static int read_evict_option(sd_bus_message *m, const char *name, void *userdata
 
     if (streq(name, "in"))
         return read_seconds(m, name, &wish->in_sec, refusal);
-    if (!streq(name, "reason") && !streq(name, "cancel"))
+    if (streq(name, "reason"))
+        return read_text(m, name, &wish->reason, refusal);
+    if (!streq(name, "cancel"))
         return 0;
     r = sd_bus_message_peek_type(m, NULL, &type);
-    if (r >= 0 && !streq(type, streq(name, "reason") ? "s" : "b"))
-        return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must be a %s", name,
-                streq(name, "reason") ? "string" : "boolean");
-    if (r >= 0 && streq(name, "reason"))
-        r = sd_bus_message_read(m, "v", "s", &wish->reason);
-    else if (r >= 0) {
+    if (r >= 0 && !streq(type, "b"))
+        return refuse(
+                refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "the option \"%s\" must be a boolean", name);
+    if (r >= 0)
         r = sd_bus_message_read(m, "v", "b", &cancel);
-        wish->cancel = r >= 0 && cancel;
-    }
+    wish->cancel = r >= 0 && cancel;
     return r < 0 ? r : 1;
 }
 
@@ -447,6 +459,45 @@ static int run_answer_eviction(BusCall *call, const Subject *subject, Refusal *r
 
 static int method_answer_eviction(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_answer_eviction, error);
+}
+
+/* ---- RetryQuarantine, ClearQuarantine ---- */
+
+static int run_retry_quarantine(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = bus_read_devices(call->message, &request, refusal);
+    if (r >= 0)
+        r = bus_read_options(call->message, NULL, refusal);
+    if (r >= 0)
+        r = broker_retry_quarantine(call->face->context.host.broker, &request, subject, refusal);
+    return r < 0 ? r : bus_call_reply(call, 0, NULL);
+}
+
+static int method_retry_quarantine(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_retry_quarantine, error);
+}
+
+static int read_clear_option(sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
+    return streq(name, "reason") ? read_text(m, name, userdata, refusal) : 0;
+}
+
+static int run_clear_quarantine(BusCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    const char *reason = NULL;
+    int r;
+
+    r = bus_read_devices(call->message, &request, refusal);
+    if (r >= 0)
+        r = bus_read_options_with(call->message, NULL, read_clear_option, &reason, refusal);
+    if (r >= 0)
+        r = broker_clear_quarantine(call->face->context.host.broker, &request, reason, subject, refusal);
+    return r < 0 ? r : bus_call_reply(call, 0, NULL);
+}
+
+static int method_clear_quarantine(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_clear_quarantine, error);
 }
 
 static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *refusal) {
@@ -654,6 +705,10 @@ const sd_bus_vtable bus_manager_methods[] = {
                 method_evict, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("AnswerEviction", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
                 method_answer_eviction, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("RetryQuarantine", SD_BUS_ARGS("as", devices, "a{sv}", options),
+                SD_BUS_NO_RESULT, method_retry_quarantine, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ClearQuarantine", SD_BUS_ARGS("as", devices, "a{sv}", options),
+                SD_BUS_NO_RESULT, method_clear_quarantine, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ProbeCapabilities", SD_BUS_ARGS("s", device, "a{sv}", options),
                 SD_BUS_NO_RESULT, method_probe_capabilities, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListDevices", SD_BUS_ARGS("as", properties),

@@ -313,6 +313,27 @@ static int run_answer_eviction(VarlinkCall *call, const Subject *subject, Refusa
     return r < 0 ? r : varlink_reply_empty(call);
 }
 
+static int run_retry_quarantine(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = varlink_read_request(call, &request, refusal);
+    if (r >= 0)
+        r = broker_retry_quarantine(broker_of(call), &request, subject, refusal);
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
+static int run_clear_quarantine(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    Request request = REQUEST_NULL;
+    int r;
+
+    r = varlink_read_request(call, &request, refusal);
+    if (r >= 0)
+        r = broker_clear_quarantine(
+                broker_of(call), &request, varlink_call_text(call, "reason"), subject, refusal);
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
 static int run_reload_policy(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
     int r = broker_check_reload(subject, refusal);
 
@@ -558,6 +579,10 @@ const VarlinkMethod varlink_broker_methods[] = {
                         {"claim", "s", true}, {"in", "i"}, {"reason", "s"}, {"cancel", "b"}, {}}},
         {"AnswerEviction", run_answer_eviction, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"claim", "s", true}, {"more", "i"}, {}}},
+        {"RetryQuarantine", run_retry_quarantine, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){{"devices", "as", true}, {}}},
+        {"ClearQuarantine", run_clear_quarantine, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){{"devices", "as", true}, {"reason", "s", true}, {}}},
         {"AddDevices", run_add_devices, VARLINK_ACTS, add_parameters},
         {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
         {"List", varlink_run_list, VARLINK_LONG, list_parameters},
