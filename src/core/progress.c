@@ -21,6 +21,9 @@ static const char *const member_failure_table[_MEMBER_FAILURE_MAX] = {
         [MEMBER_FAILURE_RESTORE] = "restore-failed",
         [MEMBER_FAILURE_WORKER] = "no-worker",
         [MEMBER_FAILURE_RECORD] = "record-rejected",
+        [MEMBER_FAILURE_IDENTITY] = "wrong-identity",
+        [MEMBER_FAILURE_OPEN] = "still-open",
+        [MEMBER_FAILURE_POWER] = "no-power",
 };
 DEFINE_STRING_TABLE(member_failure, MemberFailure);
 

@@ -37,6 +37,9 @@ typedef enum MemberFailure {
     MEMBER_FAILURE_RESTORE,   /* its original driver or driver_override could not be put back */
     MEMBER_FAILURE_WORKER,    /* no worker could do it */
     MEMBER_FAILURE_RECORD,    /* its claim's record could not be read */
+    MEMBER_FAILURE_IDENTITY,  /* it came back from its reset as another device */
+    MEMBER_FAILURE_OPEN,      /* somebody had opened it again before it was reset */
+    MEMBER_FAILURE_POWER,     /* it did not come back to full power */
     _MEMBER_FAILURE_MAX,
     _MEMBER_FAILURE_INVALID = -EINVAL,
 } MemberFailure;

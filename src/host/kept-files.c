@@ -19,6 +19,7 @@ void kept_files_forget(KeptFiles *k) {
         return;
     k->enable = safe_close(k->enable);
     k->reset_method = safe_close(k->reset_method);
+    k->power_state = safe_close(k->power_state);
     k->number = safe_close(k->number);
     k->taken = false;
 }
@@ -39,8 +40,12 @@ KeptFiles *kept_files_find(const DeviceName *name) {
     if (k->taken && device_name_compare(&k->name, name) == 0)
         return k;
     kept_files_forget(k);
-    *k = (KeptFiles){
-            .taken = true, .name = *name, .enable = -EBADF, .reset_method = -EBADF, .number = -EBADF};
+    *k = (KeptFiles){.taken = true,
+            .name = *name,
+            .enable = -EBADF,
+            .reset_method = -EBADF,
+            .power_state = -EBADF,
+            .number = -EBADF};
     return k;
 }
 
@@ -51,7 +56,7 @@ static int open_attribute(int at, const char *name) {
 }
 
 int kept_files_open(KeptFiles *k, int at) {
-    _cleanup_close_ int enable = -EBADF, reset_method = -EBADF;
+    _cleanup_close_ int enable = -EBADF, reset_method = -EBADF, power_state = -EBADF;
 
     enable = open_attribute(at, "enable");
     if (enable < 0)
@@ -59,12 +64,17 @@ int kept_files_open(KeptFiles *k, int at) {
     reset_method = open_attribute(at, "reset_method");
     if (reset_method < 0 && reset_method != -ENOENT)
         return reset_method;
+    power_state = open_attribute(at, "power_state");
+    if (power_state < 0 && power_state != -ENOENT)
+        return power_state;
     /* Before 5.15 a kernel that knows a method does not name it. */
     k->reset_methods = faccessat(at, "reset", F_OK, 0) == 0 ? "unknown" : "";
     (void) safe_close(k->enable);
     (void) safe_close(k->reset_method);
     k->enable = TAKE_FD(enable);
+    (void) safe_close(k->power_state);
     k->reset_method = TAKE_FD(reset_method);
+    k->power_state = TAKE_FD(power_state);
     return 0;
 }
 

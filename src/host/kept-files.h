@@ -20,6 +20,7 @@ typedef struct KeptFiles {
     int enable;                /* -EBADF: not kept, like the others */
     int reset_method;          /* kept when enable is, or else the device has none, and... */
     const char *reset_methods; /* ...this is said in its place */
+    int power_state;           /* likewise kept when enable is, or else the kernel does not say */
     int number;                /* vfio-dev/vfioN/dev */
     struct {
         uint16_t vendor, device;
@@ -34,7 +35,7 @@ typedef struct KeptFiles {
 
 /* The place of this device, which may be empty still; never NULL. */
 KeptFiles *kept_files_find(const DeviceName *name);
-/* Keeps `enable` and `reset_method`; at: the device's directory. 0 or negative errno. */
+/* Keeps `enable`, `reset_method` and `power_state`; at: the device's directory. 0 or negative errno. */
 int kept_files_open(KeptFiles *k, int at);
 /* Takes the file over. The device is registered with VFIO, and is what d says. */
 void kept_files_note_number(KeptFiles *k, int number, const Device *d, uint64_t seqnum);

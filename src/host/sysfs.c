@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/device-health.h"
 #include "core/device-kind.h"
 #include "core/host-tables.h"
 #include "host/container.h"
@@ -787,6 +788,15 @@ long sysfs_read_enable_count(const DeviceName *name) {
     if (n < 0)
         return gone_error((int) -n);
     return parse_unsigned(text, 10, INT_MAX, &v) < 0 ? -EBADMSG : (long) v;
+}
+
+/* One call of the kernel for each claim: the file is kept since `enable` was read for the plan. */
+bool sysfs_power_is_doubtful(const DeviceName *name) {
+    const KeptFiles *kept = kept_files_find(name);
+    char text[ATTRIBUTE_MAX];
+
+    return kept->power_state >= 0 && read_attribute(kept->power_state, text, sizeof(text)) >= 0 &&
+            power_state_is_doubtful(text);
 }
 
 /* The inventory is as old as the last uevent, and udev may be slow. Names and numbers of nodes are given out

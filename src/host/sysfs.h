@@ -42,6 +42,8 @@ int sysfs_read_group_facts(int group, GroupFacts *ret);
 int sysfs_read_kernel_facts(KernelFacts *ret);
 /* The `enable` count alone: 0 means closed. -ENODEV: the device is gone; another negative errno: unknown. */
 long sysfs_read_enable_count(const DeviceName *name);
+/* Is a device, which the last plan has looked at, without power, or in a power state that is unknown? */
+bool sysfs_power_is_doubtful(const DeviceName *name);
 /* Is the device at this place still the one that the inventory knows, in the same group, with the same VFIO
  * node? To be asked AFTER its node was opened, see there. 0, and removals that were announced before are not
  * of this device (Device.since_seqnum); -ESTALE when not; -ENODEV; negative errno. */

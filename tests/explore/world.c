@@ -144,6 +144,14 @@ static bool can_open(const World *w, unsigned k) {
     return (want & ~w->moved) == 0 && (want & w->outside[k].lost) == 0;
 }
 
+static unsigned first_of(unsigned devices) {
+    unsigned d = 0;
+
+    while (!has(devices, d))
+        d++;
+    return d;
+}
+
 static void run_open(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
     World *t;
 
@@ -154,6 +162,10 @@ static void run_open(Steps *s, const World *w, unsigned k, const WorldRules *rul
     push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
     if (!rules->hangs)
         return;
+    t = run(s, w, k, CLAIM_EFFECT_OPEN, "a device does not wake up", true);
+    set_progress(&t->claims[k], first_of(w->claims[k].want), MEMBER_BAD);
+    t->claims[k].refused = 1;
+    push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
     t = run(s, w, k, CLAIM_EFFECT_OPEN, "a worker is to open the groups", true);
     t->claims[k].work = WORK_OPEN;
     t->claims[k].task = TASK_RUNNING;

@@ -28,12 +28,16 @@ ACS_ISOLATES = 0x1D  # SV | RR | CR | UF
 ENDPOINT, ROOT_PORT, DOWNSTREAM_PORT, PCI_BRIDGE = 0, 4, 6, 7
 
 
-def config_space(vendor, device, port_type=ENDPOINT, bridge=False, acs=None, size=4096, serial=None):
+def config_space(vendor, device, port_type=ENDPOINT, bridge=False, acs=None, size=4096, serial=None, class_code=0,
+                 subsystem=(0, 0)):
     """acs: the enabled bits of an ACS capability, None for a device that has none. port_type: None for conventional
     PCI. size 256: what a reader without CAP_SYS_ADMIN gets. serial: as lspci writes it, of a device without ACS."""
     config = bytearray(size)
     struct.pack_into('<HH', config, 0x00, vendor, device)
+    config[0x09:0x0C] = class_code.to_bytes(3, 'little')
     config[0x0E] = 1 if bridge else 0
+    if not bridge:
+        struct.pack_into('<HH', config, 0x2C, *subsystem)
     if port_type is not None:
         struct.pack_into('<H', config, 0x06, 0x10)  # status: there are capabilities
         config[0x34] = 0x40
@@ -127,7 +131,8 @@ class Host:
                                         ('subsystem_vendor', subsystem_vendor, 4),
                                         ('subsystem_device', subsystem_device, 4), ('revision', revision, 2)):
                 k.put(f'{path}/{name}', f'0x{value:0{digits}x}\n', 0o444)
-            k.put(path + '/config', config_space(vendor, device, port_type, bridge, acs, config_size, serial))
+            k.put(path + '/config', config_space(vendor, device, port_type, bridge, acs, config_size, serial, class_code,
+                                                 (subsystem_vendor, subsystem_device)))
             k.put(path + '/numa_node', f'{numa_node}\n')
             d.override = override
             k.put(path + '/driver_override', (override or '(null)') + '\n')

@@ -138,11 +138,116 @@ class ResetTest(VfiodTestCase):
         self.assert_quarantined(claim)
 
     def test_a_virtual_function_has_no_ids_in_its_config_space(self):
+        vf = self.host.add_device('0000:06:10.0', group=18, driver=VFIO, device=0x10CA, physfn=self.nic)
+        wait(lambda: self.c.find(vf).get('Driver') == VFIO, 'it is there')
+        claim = self.c.acquire(vf)
+        self.config(vf, 0, b'\xff' * 4)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.c.device(vf)['State'], 'free')
+
+    def config(self, device, at, data):
+        """This in its config space from now on."""
+        with open(self.host.root + device.path + '/config', 'rb') as f:
+            config = bytearray(f.read())
+        config[at:at + len(data)] = data
+        self.kernel.put(device.path + '/config', bytes(config))
+
+    def come_back_wrong(self, change, cause, *words):
+        """The reset changes the device, which is healed afterwards and tried again."""
+        with open(self.host.root + self.nic.path + '/config', 'rb') as f:
+            config = f.read()
         claim = self.c.acquire(self.nic)
-        self.kernel.put(self.nic.path + '/config', b'\xff' * 4 + b'\x06\x04\x10\x00' + bytes(4088))
+        self.kernel.before('reset', change, self.nic.address)
+        claim.close()
+        self.assert_quarantined(claim)
+        self.assertEqual(self.c.device(self.nic)['QuarantineCause'], cause)
+        for word in words:
+            self.assertIn(word, claim.properties()['Failure'])
+        self.kernel.heal()
+        self.kernel.put(self.nic.path + '/config', config)
+        self.kernel.set_enable(self.nic, 0)
+        for name in ('power_state', 'power/runtime_status'):
+            self.kernel.put(f'{self.nic.path}/{name}', {'power_state': 'D0\n'}.get(name, 'active\n'))
+        self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
+        self.wait_gone(claim)
+        self.assertEqual(self.c.device(self.nic)['State'], 'free')
+
+    @needs_root
+    def test_it_comes_back_with_other_ids(self):
+        self.come_back_wrong(lambda: self.config(self.nic, 2, b'\xff\xff'), 'wrong-identity', '8086:ffff', '8086:10d3')
+
+    @needs_root
+    def test_it_comes_back_with_another_class(self):
+        self.come_back_wrong(lambda: self.config(self.nic, 9, b'\x00\x80\xff'), 'wrong-identity', '0xff8000', '0x020000')
+
+    @needs_root
+    def test_it_comes_back_with_another_subsystem(self):
+        self.come_back_wrong(lambda: self.config(self.nic, 0x2C, bytes(4)), 'wrong-identity', '0000:0000', '8086:a01f')
+
+    @needs_root
+    def test_it_is_open_after_the_reset(self):
+        self.come_back_wrong(lambda: self.kernel.set_enable(self.nic, 1), 'still-open', '`enable` is 1')
+
+    @needs_root
+    def test_it_sleeps_when_it_should_be_awake(self):
+        def sleep():
+            self.kernel.put(self.nic.path + '/power_state', 'D3hot\n')
+            self.kernel.put(self.nic.path + '/power/runtime_status', 'active\n')
+        self.come_back_wrong(sleep, 'no-power', 'D3hot')
+
+    def test_it_may_sleep_when_nobody_uses_it(self):
+        self.kernel.put(self.nic.path + '/power_state', 'D3hot\n')
+        self.kernel.put(self.nic.path + '/power/runtime_status', 'suspended\n')
+        claim = self.c.acquire(self.nic)
         claim.close()
         self.wait_gone(claim)
         self.assertEqual(self.c.device(self.nic)['State'], 'free')
+
+    @needs_root
+    def test_one_that_is_open_is_not_reset(self):
+        self.kernel.fail('reset', self.nic.address, errno.ENOTTY)
+        claim = self.c.acquire(self.nic)
+        claim.close()
+        self.assert_quarantined(claim)
+        self.kernel.heal()
+        resets = self.nic.resets
+        self.kernel.set_enable(self.nic, 1)
+        self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
+        wait(lambda: self.c.device(self.nic)['QuarantineCause'] == 'still-open', 'it is quarantined for that')
+        self.assertEqual(self.nic.resets, resets)
+        self.kernel.set_enable(self.nic, 0)
+        self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
+        self.wait_gone(claim)
+
+    @needs_root
+    def test_without_power(self):
+        """Whether it comes back shows before anybody gets it."""
+        self.kernel.put(self.nic.path + '/power_state', 'D3cold\n')
+        self.kernel.put(self.nic.path + '/power/runtime_status', 'suspended\n')
+        claim = self.c.acquire(self.nic)
+        claim.close()
+        self.wait_gone(claim)
+        with open(self.host.root + self.nic.path + '/config', 'rb') as f:
+            config = f.read()
+        self.kernel.put(self.nic.path + '/config', b'\xff' * 4096)
+        with self.refused('DeviceQuarantined', self.nic.name, 'all ones'):
+            self.c.acquire(self.nic)
+        wait(lambda: self.c.device(self.nic)['QuarantineCause'] == 'no-answer', 'it is quarantined')
+        with self.refused('DeviceQuarantined', self.nic.name):
+            self.c.acquire(self.nic)
+        self.kernel.put(self.nic.path + '/config', config)
+        self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
+        wait(lambda: self.records() == [], 'the quarantine ends')
+        self.c.acquire(self.nic).close()
+
+    def test_one_that_does_not_answer_on_its_vfio_driver(self):
+        other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        wait(lambda: self.c.find(other).get('Driver') == 'e1000e', 'it is there')
+        self.kernel.put(other.path + '/config', b'\xff' * 4096)
+        with self.refused('DeviceQuarantined', other.name, 'does not answer'):
+            self.c.acquire(other)
+        wait(lambda: self.c.device(other)['QuarantineCause'] == 'no-answer', 'it is quarantined')
 
     def test_a_reset_that_hangs(self):
         gate = self.kernel.hold('reset', self.nic.address)

@@ -7,6 +7,7 @@
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-caps.h"
 #include "daemon/broker/claim-part.h"
+#include "daemon/broker/claim-power.h"
 #include "daemon/broker/claim-token.h"
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/drain.h"
@@ -60,8 +61,10 @@ bool claim_run_answer(ClaimRun *j, const Grant *grant, const Refusal *refusal) {
 static void go_on_opening(ClaimRun *j);
 
 static int open_devices(ClaimRun *j) {
-    int r = claim_caps_check(j, go_on_opening);
+    int r = claim_power_check(j, go_on_opening);
 
+    if (r > 0)
+        r = claim_caps_check(j, go_on_opening);
     if (r > 0)
         r = claim_token_check(j, go_on_opening);
     return r > 0 ? backend_open(j) : r;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-run.h"
 
@@ -17,12 +18,15 @@
 /* ---- orders ---- */
 
 void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
+    bool counts = m->disposition == DISPOSITION_CLAIM && device_kind_info(m->name.kind)->counts_opens;
+
     *item = (DriverItem){.name = m->name,
             .vendor = m->vendor,
             .device = m->device,
             .identity = m->identity,
             .came = m->came,
             .made = m->made,
+            .enable_baseline = counts ? m->enable_baseline : -1,
             .progress = m->progress};
     (void) snprintf(item->target_driver, sizeof(item->target_driver), "%s", m->target_driver);
     (void) snprintf(item->original_driver, sizeof(item->original_driver), "%s", m->original_driver);
@@ -121,20 +125,21 @@ void claim_work_lift(ClaimRun *j) {
  * told then, too: the remedy of the first may say that everything was put back. */
 static void note_failure(
         ClaimRun *j, VfiodError code, const DeviceName *name, const WorkerResult *result, const char *what) {
+    const char *why = *result->seen ? result->seen : strerror(-result->error);
     char text[DEVICE_NAME_MAX];
 
     device_name_format(name, text);
     if (j->claim.refusal.code != _VFIOD_ERROR_INVALID) {
         log_warning("Claim %s: %s: %s (%s): %s", j->claim.id, text, what, driver_step_to_string(result->step),
-                strerror(-result->error));
+                why);
         free(j->claim.refusal.remedy);
         j->claim.refusal.remedy =
                 format_string("Then %s: %s (%s: %s), so it is quarantined until root releases it.", text,
-                        what, driver_step_to_string(result->step), strerror(-result->error));
+                        what, driver_step_to_string(result->step), why);
         return;
     }
-    (void) refuse(&j->claim.refusal, code, name, "%s (%s: %s)", what, driver_step_to_string(result->step),
-            strerror(-result->error));
+    (void) refuse(
+            &j->claim.refusal, code, name, "%s (%s: %s)", what, driver_step_to_string(result->step), why);
 }
 
 /* Somebody else was faster, or the driver found out only now. */
@@ -232,13 +237,46 @@ static void note_vf_restore_failure(ClaimRun *j, PlanMember *m, const WorkerResu
     set_bad(j, m, MEMBER_FAILURE_RESTORE);
 }
 
+void claim_work_note_dead(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
+    note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name, result,
+            result->failure == MEMBER_FAILURE_POWER ? "it did not come back to full power for the claim"
+                                                    : "it does not answer on its vfio driver");
+    set_bad(j, m, result->failure);
+}
+
+static MemberFailure reset_failure(const WorkerResult *result) {
+    if (result->failure != MEMBER_FAILURE_NONE)
+        return result->failure;
+    return result->step == DRIVER_STEP_VERIFY ? MEMBER_FAILURE_NO_ANSWER : MEMBER_FAILURE_RESET;
+}
+
+static const char *explain_reset_failure(MemberFailure failure) {
+    switch (failure) {
+    case MEMBER_FAILURE_NO_ANSWER:
+        return "it does not answer after its reset";
+    case MEMBER_FAILURE_IDENTITY:
+        return "it came back from its reset as another device";
+    case MEMBER_FAILURE_OPEN:
+        return "it was opened again before it was reset";
+    case MEMBER_FAILURE_POWER:
+        return "it did not come back to full power after its reset";
+    default:
+        return "it could not be reset after the claim";
+    }
+}
+
 static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
     bool reset = j->work.operation == WORKER_RESET;
+    MemberFailure failure;
 
     if (result->error == -ETIMEDOUT) {
         if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
             refuse_late(j, &m->name, driver_step_to_string(j->work.step));
         set_bad(j, m, MEMBER_FAILURE_TIMED_OUT);
+        return;
+    }
+    if (j->work.operation == WORKER_BIND && result->failure != MEMBER_FAILURE_NONE) {
+        claim_work_note_dead(j, m, result);
         return;
     }
     if (j->work.operation == WORKER_BIND && plan_member_is_made(m)) {
@@ -257,14 +295,12 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
         note_vf_restore_failure(j, m, result);
         return;
     }
+    failure = reset ? reset_failure(result) : MEMBER_FAILURE_RESTORE;
     note_failure(j, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name, result,
-            reset                            ? "it could not be reset after the claim"
+            reset                            ? explain_reset_failure(failure)
                     : plan_member_is_made(m) ? "it was made for the claim, and could not be removed"
                                              : "its original driver could not be restored");
-    set_bad(j, m,
-            !reset                                       ? MEMBER_FAILURE_RESTORE
-                    : result->step == DRIVER_STEP_VERIFY ? MEMBER_FAILURE_NO_ANSWER
-                                                         : MEMBER_FAILURE_RESET);
+    set_bad(j, m, failure);
 }
 
 /* ---- what was made ---- */

@@ -18,6 +18,8 @@ void claim_work_restore(ClaimRun *j);
 /* An open did not come back: nobody knows of which device, so all are MEMBER_BAD. Feeds
  * CLAIM_EVENT_WORKER_STUCK. */
 void claim_work_stuck(ClaimRun *j);
+/* Before anybody got it, a worker has found that the device itself does not work: it is MEMBER_BAD. */
+void claim_work_note_dead(ClaimRun *j, PlanMember *m, const WorkerResult *result);
 /* An operator lifts the quarantine, or the devices were pulled out: what is bad is restored as far as it can
  * be. */
 void claim_work_lift(ClaimRun *j);

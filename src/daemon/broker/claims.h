@@ -86,6 +86,7 @@ struct ClaimRun {
     sd_event_source *eviction;  /* its time */
     uint64_t ttl_usec;          /* from when it is given */
     size_t n_looked;            /* how many of its devices a worker was sent to, see claim-caps.h */
+    size_t n_woken;             /* how many of its devices have power, see claim-power.h */
     void (*go_on)(ClaimRun *j); /* when it is back */
     size_t n_asked;             /* how much of the kernel was asked about it */
     ClaimEnd end;               /* why it ends, once it does */

@@ -11,6 +11,7 @@
 #include "core/device-kind.h"
 
 #define LATE_BINDS_MAX 3U
+#define POWER_LOOKS 3U
 
 static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
         [DRIVER_STEP_IDENTIFY] = "identify",
@@ -187,6 +188,113 @@ static bool is_spoken_for(int dir, const DriverItem *item) {
             !streq(override, item->target_driver);
 }
 
+/* ---- is it back? ---- */
+
+static int read_header(int dir, uint8_t header[static CONFIG_HEADER_SIZE]) {
+    _cleanup_close_ int fd = openat(dir, "config", O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+
+    if (fd < 0)
+        return -errno;
+    n = pread(fd, header, CONFIG_HEADER_SIZE, 0);
+    if (n < 0)
+        return -errno;
+    return n == CONFIG_HEADER_SIZE ? 0 : -EIO;
+}
+
+/* As the kernel found it: check_identity() has seen that this is the device that was planned for. */
+static int read_config_ids(int dir, ConfigIds *ret) {
+    static const struct {
+        const char *attribute;
+        uint64_t max;
+    } ids[] = {{"vendor", UINT16_MAX}, {"device", UINT16_MAX}, {"subsystem_vendor", UINT16_MAX},
+            {"subsystem_device", UINT16_MAX}, {"class", 0xffffff}};
+    uint64_t v[ELEMENTSOF(ids)] = {};
+
+    for (size_t i = 0; i < ELEMENTSOF(ids); i++) {
+        int r = read_id(dir, ids[i].attribute, ids[i].max, &v[i]);
+
+        if (r < 0)
+            return r;
+    }
+    *ret = (ConfigIds){.vendor = (uint16_t) v[0],
+            .device = (uint16_t) v[1],
+            .subsystem_vendor = (uint16_t) v[2],
+            .subsystem_device = (uint16_t) v[3],
+            .class = (uint32_t) v[4],
+            .is_virtual_function = faccessat(dir, "physfn", F_OK, 0) == 0};
+    return 0;
+}
+
+static void read_text(int dir, const char *attribute, char buf[static 16]) {
+    if (read_attribute_at(dir, attribute, buf, 16) < 0)
+        buf[0] = '\0';
+}
+
+/* It may fall asleep or wake between the two reads, and is in between for a moment. */
+static MemberFailure check_power(int dir, char seen[static HEALTH_SEEN_MAX]) {
+    MemberFailure failure = MEMBER_FAILURE_NONE;
+
+    for (unsigned i = 0; i < POWER_LOOKS; i++) {
+        char state[16], status[16];
+
+        read_text(dir, "power_state", state);
+        read_text(dir, "power/runtime_status", status);
+        failure = power_state_check(state, status, seen);
+        if (failure == MEMBER_FAILURE_NONE)
+            break;
+    }
+    return failure;
+}
+
+/* To read config space wakes a device that is without power. before: see config_header_check(). */
+static int check_health(int dir, const uint8_t *before, DriverTrace *t) {
+    uint8_t header[CONFIG_HEADER_SIZE];
+    ConfigIds ids;
+    int r;
+
+    t->step = DRIVER_STEP_VERIFY;
+    r = read_header(dir, header);
+    if (r >= 0)
+        r = read_config_ids(dir, &ids);
+    if (r < 0)
+        return r;
+    t->failure = config_header_check(header, before, &ids, t->seen);
+    if (t->failure == MEMBER_FAILURE_NONE)
+        t->failure = check_power(dir, t->seen);
+    if (t->failure == MEMBER_FAILURE_NONE)
+        t->seen[0] = '\0';
+    return t->failure == MEMBER_FAILURE_NONE ? 0 : -EIO;
+}
+
+/* Before it has been used, when its ids were never in doubt. */
+static int check_alive(int dir, const DriverItem *item, DriverTrace *t) {
+    uint8_t header[CONFIG_HEADER_SIZE];
+    int r;
+
+    if (item->name.kind != DEVICE_KIND_PCI)
+        return 0;
+    r = read_header(dir, header);
+    if (r < 0)
+        return r;
+    t->failure = config_header_check(header, NULL, NULL, t->seen);
+    if (t->failure == MEMBER_FAILURE_NONE)
+        t->failure = check_power(dir, t->seen);
+    return t->failure == MEMBER_FAILURE_NONE ? 0 : -EIO;
+}
+
+int driver_wake(const DriverItem *item, DriverTrace *t) {
+    _cleanup_close_ int dir = -EBADF;
+    int r;
+
+    t->step = DRIVER_STEP_IDENTIFY;
+    r = driver_open_device(item, &dir);
+    if (r < 0)
+        return r;
+    t->step = DRIVER_STEP_VERIFY;
+    return check_alive(dir, item, t);
+}
+
 int driver_bind(const DriverItem *item, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
     char now[64];
@@ -221,7 +329,8 @@ int driver_bind(const DriverItem *item, DriverTrace *t) {
     if (r < 0)
         return r;
     t->step = DRIVER_STEP_VERIFY;
-    return verify_driver(dir, item->target_driver);
+    r = verify_driver(dir, item->target_driver);
+    return r < 0 ? r : check_alive(dir, item, t);
 }
 
 /* Was it unplugged while we worked on it? What a write failed with then says nothing about the device: its
@@ -394,21 +503,43 @@ int driver_recycle(const DriverItem *item, DriverTrace *t) {
     return r < 0 && is_gone(item, r, t->step) ? 0 : r;
 }
 
-/* A function that did not come back reads all ones. That the first four bytes do says nothing: a virtual
- * function has no ids of its own (SR-IOV specification, 3.4.1.1); command and class of every function are
- * real. */
-static int check_answer(int dir) {
-    _cleanup_close_ int fd = openat(dir, "config", O_RDONLY | O_CLOEXEC);
-    uint8_t header[12];
+/* Open it shows a higher count than when nobody has it open. To reset it would pull it away from under its
+ * user: the kernel does not look. */
+static int check_closed(int dir, const DriverItem *item, DriverTrace *t) {
+    char text[16];
+    uint64_t count;
+    ssize_t n;
 
-    if (fd < 0)
-        return -errno;
-    if (pread(fd, header, sizeof(header), 0) != (ssize_t) sizeof(header))
-        return -EIO;
-    for (size_t i = 0; i < sizeof(header); i++)
-        if (header[i] != 0xff)
-            return 0;
-    return -EIO;
+    if (item->enable_baseline < 0)
+        return 0;
+    n = read_attribute_at(dir, "enable", text, sizeof(text));
+    if (n < 0)
+        return (int) n;
+    if (parse_unsigned(text, 10, INT_MAX, &count) < 0)
+        return -EBADMSG;
+    if ((long) count <= item->enable_baseline)
+        return 0;
+    t->failure = MEMBER_FAILURE_OPEN;
+    (void) snprintf(t->seen, sizeof(t->seen), "its `enable` is %u, and %ld while nobody has it open",
+            (unsigned) count, item->enable_baseline);
+    return -EBUSY;
+}
+
+static int reset(int dir, const DriverItem *item, DriverTrace *t) {
+    uint8_t before[CONFIG_HEADER_SIZE];
+    bool known;
+    int r;
+
+    t->step = DRIVER_STEP_VERIFY;
+    r = check_closed(dir, item, t);
+    if (r < 0)
+        return r;
+    known = read_header(dir, before) >= 0;
+    begin(t, DRIVER_STEP_RESET, item->progress);
+    r = write_attribute_at(dir, "reset", "1");
+    if (r >= 0)
+        r = check_health(dir, known ? before : NULL, t);
+    return r < 0 ? r : check_closed(dir, item, t);
 }
 
 int driver_reset(const DriverItem *item, DriverTrace *t) {
@@ -428,12 +559,11 @@ int driver_reset(const DriverItem *item, DriverTrace *t) {
     if (!streq(now, item->target_driver))
         return 0;
 
-    begin(t, DRIVER_STEP_RESET, item->progress);
-    r = write_attribute_at(dir, "reset", "1");
-    if (r < 0)
-        return is_gone(item, r, t->step) ? 0 : r;
-    t->step = DRIVER_STEP_VERIFY;
-    r = check_answer(dir);
+    r = reset(dir, item, t);
+    if (r < 0 && is_gone(item, r, t->step)) {
+        t->failure = MEMBER_FAILURE_NONE;
+        return 0;
+    }
     if (r >= 0)
         t->progress = MAX(item->progress, MEMBER_RESET); /* a restore may have begun before a restart */
     return r;

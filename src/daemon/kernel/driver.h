@@ -8,6 +8,7 @@
  * A function opens the device's directory once, checks through it that this is still the device that was
  * meant, and writes relative to it: an address may have been taken over by another device meanwhile. */
 
+#include "core/device-health.h"
 #include "core/device-name.h"
 #include "core/plan.h"
 #include "core/progress.h"
@@ -23,6 +24,7 @@ typedef struct DriverItem {
     char original_override[64];
     bool came;               /* PlanMember.came */
     MadeDevice made;         /* see mdev.h */
+    long enable_baseline;    /* of `enable`, see plan.h; -1: does not matter */
     MemberProgress progress; /* what may have been done to it before */
 } DriverItem;
 
@@ -49,6 +51,8 @@ DECLARE_STRING_TABLE(driver_step, DriverStep);
 struct DriverTrace {
     DriverStep step;
     MemberProgress progress;
+    MemberFailure failure;      /* what is wrong with the device itself... */
+    char seen[HEALTH_SEEN_MAX]; /* ...in words; "": the error says it */
     void (*note)(const DriverTrace *t);
 };
 
@@ -56,9 +60,12 @@ struct DriverTrace {
  * gone; -ESTALE: another one sits at this address now. */
 int driver_open_device(const DriverItem *item, int *ret_dir);
 /* Moves the device to target_driver, or sets the override alone (OVERRIDE_PARKED). 0; or a negative errno
- * with the step where it failed in *t; nothing is undone here. -ESTALE before anything was touched: it is not
- * what was planned for any more, another device or on another driver. */
+ * with the step where it failed in *t; nothing is undone here. With t->failure the device itself does not
+ * work. -ESTALE before anything was touched: it is not what was planned for any more, another device or on
+ * another driver. */
 int driver_bind(const DriverItem *item, DriverTrace *t);
+/* Wakes a device that is without power, and checks that it answers. 0; -EIO when it does not. */
+int driver_wake(const DriverItem *item, DriverTrace *t);
 /* Takes back what item.progress says may have been done, and that alone: what somebody else has made of the
  * device meanwhile, its driver or its driver_override, stays. May be called again. 0 also when the device is
  * gone. */
@@ -68,6 +75,7 @@ int driver_restore(const DriverItem *item, DriverTrace *t);
  * nobody has it open, also when it is gone or on another driver; and a failure at DRIVER_STEP_VERIFY, that
  * nobody has, but its driver did not take it back. Sleeps for as long as somebody has it open. */
 int driver_recycle(const DriverItem *item, DriverTrace *t);
-/* Resets the device through sysfs when it is on its target driver (never under another driver), and checks
- * that it answers afterwards. 0 also when it is gone or elsewhere; -EIO when it does not answer. */
+/* Resets the device through sysfs when it is on its target driver (never under another driver) and nobody has
+ * it open, and checks that it is back afterwards. 0 also when it is gone or elsewhere; -EBUSY when it is
+ * open, -EIO when it did not come back as it was. */
 int driver_reset(const DriverItem *item, DriverTrace *t);

@@ -41,6 +41,7 @@ static const char *const worker_operation_table[_WORKER_OPERATION_MAX] = {
         [WORKER_OPEN_NOIOMMU] = "open-noiommu",
         [WORKER_OPEN_NODES] = "open-nodes",
         [WORKER_OPEN_COMPAT] = "open-compat",
+        [WORKER_WAKE] = "wake",
         [WORKER_SURVEY] = "survey",
         [WORKER_RECYCLE] = "recycle",
         [WORKER_PROBE_GROUPS] = "probe-groups",
@@ -187,6 +188,7 @@ static void run_item(const WorkerOrder *order, WorkerResult *result) {
             [WORKER_BIND] = driver_bind,
             [WORKER_RESTORE] = driver_restore,
             [WORKER_RESET] = driver_reset,
+            [WORKER_WAKE] = driver_wake,
             [WORKER_RECYCLE] = driver_recycle,
     };
     DriverTrace trace = {.progress = order->item.progress, .note = note_step};
@@ -200,6 +202,8 @@ static void run_item(const WorkerOrder *order, WorkerResult *result) {
         result->error = functions[order->operation](&order->item, &trace);
     result->step = trace.step;
     result->progress = trace.progress;
+    result->failure = trace.failure;
+    memcpy(result->seen, trace.seen, sizeof(result->seen));
 }
 
 static void run_open_groups(const WorkerOrder *order, WorkerResult *result, int fds[static WORKER_FDS_MAX]) {

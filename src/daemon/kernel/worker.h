@@ -21,6 +21,7 @@ typedef enum WorkerOperation {
     WORKER_BIND,         /* driver_bind(), or mdev_create() */
     WORKER_RESTORE,      /* driver_restore(), or mdev_remove() */
     WORKER_RESET,        /* driver_reset() */
+    WORKER_WAKE,         /* driver_wake() */
     WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
     WORKER_OPEN_NODES,  /* vfio_open_cdev() for each number, of the item's kind; all or nothing. Without .keep
@@ -89,6 +90,8 @@ typedef struct WorkerResult {
     uint32_t index;  /* of the group or node */
     DriverStep step; /* the one that failed, or that comes now */
     MemberProgress progress; /* of the item */
+    MemberFailure failure;   /* likewise, see DriverTrace */
+    char seen[HEALTH_SEEN_MAX];
     uint32_t n_fds;
     char parent[DEVICE_TEXT_MAX]; /* whose types are read now; WORKER_MDEV_TYPES */
     WorkerFacts facts;
