@@ -82,7 +82,7 @@ static char *network_text(struct json_object *network) {
     return strbuf_steal(&b);
 }
 
-static void show_networks(const Options *o, struct json_object *members) {
+static void show_each(const Options *o, struct json_object *members) {
     for (size_t i = 0; members && i < json_object_array_length(members); i++) {
         struct json_object *member = json_object_array_get_idx(members, i),
                            *network = json_member(member, "network");
@@ -91,6 +91,9 @@ static void show_networks(const Options *o, struct json_object *members) {
 
         if (text)
             show_fieldf(o, "Network", "%s (%s)", text, json_text(member, "name"));
+        if (*json_text(member, "scrub"))
+            show_fieldf(o, "Scrub", "%s runs when the claim ends (%s)", json_text(member, "scrub"),
+                    json_text(member, "name"));
         if (json_flag(member, "needsVfToken"))
             show_fieldf(o, "VF token", "comes with the claim (%s)", json_text(member, "name"));
     }
@@ -119,7 +122,7 @@ static int show_plan(const Options *o, struct json_object *plan) {
         show_field(o, "Tether", COLOUR_NONE, tether);
     show_made(o, plan);
     show_memlock(o, json_number(plan, "memlock"));
-    show_networks(o, members);
+    show_each(o, members);
     show_field(o, "Exposes", COLOUR_NONE, json_text(plan, "exposes"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
     if (streq(json_text(plan, "backend"), "noiommu")) {

@@ -556,6 +556,23 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
     return r < 0 ? r : 1;
 }
 
+/* What the unit gets is a name of the PCI bus. */
+static int take_scrub(Planner *p) {
+    PlanMember *m = &p->plan->members[p->plan->n_members - 1];
+    const char *scrub = m->charge > 0 ? rule_terms(p->rules[m->charge - 1])->scrub : NULL;
+
+    if (!scrub)
+        return 0;
+    put_text(m->scrub, sizeof(m->scrub), scrub);
+    if (m->name.kind == DEVICE_KIND_PCI)
+        return 0;
+    return planner_put_aside(p,
+            planner_name_rules(p,
+                    refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
+                            "the rule requires a scrub by %s, and only PCI functions can be scrubbed",
+                            scrub)));
+}
+
 /* Whether vfio-platform resets a device at its open and close, nobody can see before that. */
 static int check_reset(Planner *p, ResetDemand demand) {
     const PlanMember *m = &p->plan->members[p->plan->n_members - 1];
@@ -576,6 +593,13 @@ static int check_reset(Planner *p, ResetDemand demand) {
                             "the rule requires a reset between owners, and the device has no reset method")));
 }
 
+/* What is done to the last member when the claim ends. */
+static int check_end(Planner *p, ResetDemand demand) {
+    int r = take_scrub(p);
+
+    return r < 0 ? r : check_reset(p, demand);
+}
+
 static int add_claimed(Planner *p) {
     Plan *plan = p->plan;
 
@@ -590,7 +614,7 @@ static int add_claimed(Planner *p) {
             r = add_member(
                     p, p->devices[i], DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical, p->charges[i]);
         if (r > 0)
-            r = check_reset(p, plan->reset);
+            r = check_end(p, plan->reset);
         if (r < 0)
             return r;
     }
@@ -669,7 +693,7 @@ static int add_exposed(
         r = terms_take(p, d, &v, &charge);
     if (r >= 0)
         r = add_member(p, d, disposition, MIN(host_critical, v.terms->host_critical), charge);
-    return r > 0 ? check_reset(p, v.terms->reset) : r;
+    return r > 0 ? check_end(p, v.terms->reset) : r;
 }
 
 /* The rule of the claimed device speaks for a sibling that is parked, unless a deny rule singles that out:

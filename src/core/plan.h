@@ -9,6 +9,7 @@
 
 #include "core/survey.h"
 #include "core/progress.h"
+#include "core/scrub-unit.h"
 #include "policy/policy.h"
 
 typedef enum Disposition {
@@ -50,13 +51,14 @@ typedef struct PlanMember {
     uint16_t vendor, device;    /* all that older records have of its identity */
     uint64_t identity;          /* re-checked before every write; 0: unknown */
     unsigned reset_methods;
-    long enable_baseline;     /* `enable` while nobody has it open: a former driver may have leaked a count */
-    bool reset;               /* reset before anybody else sees it; false when it has no method and the rule
-                               * accepts that */
-    MemberProgress progress;  /* changed by the claim as it goes */
-    MemberFailure failure;    /* why it is MEMBER_BAD */
-    VfNetwork network;        /* what its card is to have for it; nothing in it: what it has */
-    VfNetwork network_before; /* what to put back of that: all that may have been changed */
+    long enable_baseline; /* `enable` while nobody has it open: a former driver may have leaked a count */
+    bool reset;           /* reset before anybody else sees it; false when it has no method and the rule
+                           * accepts that */
+    char scrub[SCRUB_TEMPLATE_MAX]; /* the unit that runs over it before its reset; "": none */
+    MemberProgress progress;        /* changed by the claim as it goes */
+    MemberFailure failure;          /* why it is MEMBER_BAD */
+    VfNetwork network;              /* what its card is to have for it; nothing in it: what it has */
+    VfNetwork network_before;       /* what to put back of that: all that may have been changed */
     bool leaving; /* given back by the client; it goes when the claim gives up the rest of its group */
     MadeDevice made;
     bool needs_vf_token;         /* the kernel gives it only to who has the token of its physical function */

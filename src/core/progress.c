@@ -24,6 +24,7 @@ static const char *const member_failure_table[_MEMBER_FAILURE_MAX] = {
         [MEMBER_FAILURE_IDENTITY] = "wrong-identity",
         [MEMBER_FAILURE_OPEN] = "still-open",
         [MEMBER_FAILURE_POWER] = "no-power",
+        [MEMBER_FAILURE_SCRUB] = "scrub-failed",
 };
 DEFINE_STRING_TABLE(member_failure, MemberFailure);
 

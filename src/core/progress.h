@@ -40,6 +40,7 @@ typedef enum MemberFailure {
     MEMBER_FAILURE_IDENTITY,  /* it came back from its reset as another device */
     MEMBER_FAILURE_OPEN,      /* somebody had opened it again before it was reset */
     MEMBER_FAILURE_POWER,     /* it did not come back to full power */
+    MEMBER_FAILURE_SCRUB,     /* the operator's unit did not scrub it */
     _MEMBER_FAILURE_MAX,
     _MEMBER_FAILURE_INVALID = -EINVAL,
 } MemberFailure;

@@ -119,6 +119,7 @@ static const Field member_fields[] = {
         FIELD_TEXT("parent", PlanMember, made.parent, .flags = FIELD_OMIT),
         FIELD_TEXT("mediatedType", PlanMember, made.type, .flags = FIELD_OMIT),
         FIELD_TEXT("template", PlanMember, made.template, .flags = FIELD_OMIT),
+        FIELD_TEXT("scrub", PlanMember, scrub, .flags = FIELD_OMIT),
         FIELD_NUMBER("charge", PlanMember, charge, 1, PLAN_RULES_MAX, .flags = FIELD_OMIT),
 };
 static const FieldTable member_table = FIELD_TABLE(member_fields, .open = true, .check = check_member);

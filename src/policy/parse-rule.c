@@ -181,6 +181,10 @@ static const Key rule_keys[] = {
                 .types = TYPE(BOOLEAN),
                 .expected = "true or false",
                 .take = take_preemptible},
+        {.name = "scrub",
+                .types = TYPE(STRING),
+                .expected = "a template unit like \"vfiod-scrub@.service\"",
+                .take = take_scrub},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

@@ -4,6 +4,7 @@
 
 #include "core/eviction.h"
 #include "core/queue.h"
+#include "core/scrub-unit.h"
 #include "policy/parser.h"
 
 #define LIMIT_MAX ((1U << 31) - 1)
@@ -11,7 +12,7 @@
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
         "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay",
-        "max-duration", "preemptible", NULL};
+        "max-duration", "preemptible", "scrub", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -134,6 +135,18 @@ void take_max_duration(void *userdata, const JsonNode *value) {
 
 void take_preemptible(void *userdata, const JsonNode *value) {
     ((PolicyParser *) userdata)->rule.terms.hold.preemptible = value->boolean;
+}
+
+void take_scrub(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    if (!scrub_template_is_valid(value->string))
+        report_value(p, value,
+                "this must be the name of a template unit, at most %u letters, digits and \"-_.:\", like "
+                "\"vfiod-scrub@.service\"",
+                SCRUB_TEMPLATE_MAX - 1);
+    else if (free_and_strdup(&p->rule.terms.scrub, value->string) < 0)
+        p->problems.out_of_memory = true;
 }
 
 /* --- limits --- */

@@ -116,6 +116,7 @@ void take_priority(void *userdata, const JsonNode *value);
 void take_eviction_delay(void *userdata, const JsonNode *value);
 void take_max_duration(void *userdata, const JsonNode *value);
 void take_preemptible(void *userdata, const JsonNode *value);
+void take_scrub(void *userdata, const JsonNode *value);
 
 /* --- the set as a whole --- */
 

@@ -87,6 +87,7 @@ static void rule_done_lists(Rule *r) {
 void rule_done(Rule *r) {
     rule_done_lists(r);
     free(r->terms.noiommu_reason);
+    free(r->terms.scrub);
     vf_bounds_done(&r->terms.network);
     free(r->file);
     free(r->key);

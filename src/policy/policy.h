@@ -120,7 +120,8 @@ typedef struct RuleTerms {
     RuleLimits limits;
     char *noiommu_reason; /* owned by the rule; why this device may be used without an IOMMU, NULL: it may not
                            */
-    VfBounds network;     /* owned by the rule; what may be requested of a virtual function */
+    char *scrub;      /* owned by the rule; a unit that runs over the device before its reset, NULL: none */
+    VfBounds network; /* owned by the rule; what may be requested of a virtual function */
     bool waive_sys_rawio; /* noiommu: also for a subject without CAP_SYS_RAWIO */
 } RuleTerms;
 

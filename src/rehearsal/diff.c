@@ -43,6 +43,7 @@ enum {
     TERM_EVICTION_DELAY,
     TERM_MAX_DURATION,
     TERM_PREEMPTIBLE,
+    TERM_SCRUB,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -62,6 +63,7 @@ static const char *const term_names[N_TERMS] = {
         [TERM_EVICTION_DELAY] = "eviction-delay",
         [TERM_MAX_DURATION] = "max-duration",
         [TERM_PREEMPTIBLE] = "preemptible",
+        [TERM_SCRUB] = "scrub",
 };
 
 typedef struct TermTexts {
@@ -144,6 +146,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
         snprintf(ret->texts[TERM_MAX_DURATION], size, "%" PRIu32, t->hold.max_duration_sec);
     else
         snprintf(ret->texts[TERM_MAX_DURATION], size, "none");
+    snprintf(ret->texts[TERM_SCRUB], size, "%s", t->scrub ?: "none");
 }
 
 /* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */

@@ -205,6 +205,7 @@ class PrivateBus:
     <allow receive_type="error"/>
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.PolicyKit1"/>
+    <allow send_destination="org.freedesktop.systemd1"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Properties"/>
@@ -214,7 +215,8 @@ class PrivateBus:
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Debug.Stats"/>
   </policy>
   {own}
-  <policy user="{os.getuid()}"><allow own="org.freedesktop.PolicyKit1"/></policy>
+  <policy user="{os.getuid()}"><allow own="org.freedesktop.PolicyKit1"/>
+    <allow own="org.freedesktop.systemd1"/></policy>
   <include>{shipped}</include>
   {more}
 </busconfig>''')

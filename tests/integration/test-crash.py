@@ -41,6 +41,7 @@ NOT_HIT = {
     'order:find-holders:*': 'reads only',
     'order:probe-groups:*': 'opens and closes',
     'order:survey:*': 'reads only',
+    'order:wake:*': 'reads only',
     'order:set-virtual-functions:*': 'test-virtual-functions',
     'order:read-mediated-types:*': 'reads only',
     'order:*-network:*': 'test-network',

@@ -129,7 +129,8 @@ static const struct {
                  "\"what\", \"until\", \"backend\", \"grant\", \"tether\", \"reset\", \"siblings\", "
                  "\"host-critical\", "
                  "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\", \"network\", "
-                 "\"priority\", \"eviction-delay\", \"max-duration\", \"preemptible\""}},
+                 "\"priority\", \"eviction-delay\", \"max-duration\", \"preemptible\", "
+                 "\"scrub\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
                         "f:1:32: error: \"who\" must be an object ({} is anybody), found an array",
@@ -579,11 +580,14 @@ static const struct {
          "\"memlock\":1,\n\"untainted\":true,\n\"reason\":\"required\",\n\"limits\":{\"claims\":1},"
          "\n\"noiommu\":"
          "{\"reason\":\"x\"},\n\"priority\":1,\n\"eviction-delay\":1,\n\"max-duration\":1,\n\"preemptible\":"
-         "true}]}",
+         "true,\n\"scrub\":\"a@.service\"}]}",
                 {DENIES("2", "grant"), DENIES("3", "host-critical"), DENIES("4", "memlock"),
                         DENIES("5", "untainted"), DENIES("6", "reason"), DENIES("7", "limits"),
                         DENIES("8", "noiommu"), DENIES("9", "priority"), DENIES("10", "eviction-delay"),
-                        DENIES("11", "max-duration"), DENIES("12", "preemptible")}},
+                        DENIES("11", "max-duration"), DENIES("12", "preemptible"), DENIES("13", "scrub")}},
+        {ALLOW(",\"scrub\":\"../a@.service\""),
+                {"f:2:10: error: this must be the name of a template unit, at most 63 letters, digits and "
+                 "\"-_.:\", like \"vfiod-scrub@.service\""}},
         {"{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{},\n\"priority\":101},\n{\"effect\":\"ask\","
          "\"who\":"
          "{},\"what\":{},\"priority\":-101},\n{\"effect\":\"ask\",\"who\":{},\"what\":{},\"priority\":"
@@ -777,7 +781,8 @@ static void test_defaults(void **state) {
             policy->rules->terms.waive_sys_rawio);
     assert_true(policy->rules->terms.memlock_max == 0 && policy->rules->terms.priority == 0 &&
             policy->rules->terms.hold.eviction_delay_sec == 0 &&
-            policy->rules->terms.hold.max_duration_sec == 0 && !policy->rules->terms.hold.preemptible);
+            policy->rules->terms.hold.max_duration_sec == 0 && !policy->rules->terms.hold.preemptible &&
+            !policy->rules->terms.scrub);
     assert_true(policy->rules->terms.limits.claims == LIMIT_NONE &&
             policy->rules->terms.limits.devices == LIMIT_NONE &&
             policy->rules->terms.limits.claims_per_user == LIMIT_NONE &&

@@ -532,6 +532,9 @@ static void make_terms(Random *r, Json *rule) {
     if (chance(r, 15))
         set(rule, "max-duration", json_object_new_int64(1 + below(r, 31536000)));
     if (chance(r, 15))
+        set(rule, "scrub",
+                json_object_new_string(chance(r, 50) ? "vfiod-scrub@.service" : "wipe.2@.service"));
+    if (chance(r, 15))
         set(rule, "priority", json_object_new_int64((int64_t) below(r, 201) - 100));
     if (names_devices(rule) && chance(r, 30)) {
         Json *noiommu = json_object_new_object();
@@ -1300,6 +1303,10 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
     assert_int_equal(t->hold.preemptible, is_word(rule, "preemptible", "true"));
     assert_int_equal(
             t->hold.max_duration_sec, json_object_get_int(json_object_object_get(rule, "max-duration")));
+    if (json_object_object_get(rule, "scrub"))
+        assert_string_equal(t->scrub, member(rule, "scrub"));
+    else
+        assert_null(t->scrub);
     assert_int_equal(t->priority, json_object_get_int(json_object_object_get(rule, "priority")));
     check_limits(json_object_object_get(rule, "limits"), &t->limits);
     if (noiommu)

@@ -11,6 +11,7 @@
 #include "daemon/broker/holder-search.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/refusal-memory.h"
+#include "daemon/broker/scrub.h"
 #include "daemon/broker/lifelines.h"
 #include "daemon/broker/spare.h"
 #include "daemon/broker/store.h"
@@ -60,6 +61,7 @@ struct Broker {
     Audit *audit;
     Figures figures;
     Auth *auth;
+    Scrubber *scrubber;
     VfDeclared *vf_declared; /* see vf-declared.h */
     bool vf_waits;           /* some are made after the end of a claim */
     VfChange *vf_changes;    /* under way, see vf-count.h */

@@ -25,6 +25,7 @@
 #define EXPLANATIONS_PER_USER 20U
 #define EXPLANATIONS_MAX 100U
 #define CLAIM_NAME_SHOWN_MAX 80U /* an id, or a cookie */
+#define SCRUB_TIMEOUTS 10U       /* of workers: what a scrub unit may take */
 #define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
 #define ASK_TIMEOUT_DEFAULT_USEC (120 * UINT64_C(1000000))
 
@@ -92,6 +93,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
         r = audit_new(event, AUDIT_WINDOW_USEC, &e->audit);
     if (r >= 0)
         r = auth_new(e->config.ask_timeout_usec, &e->auth);
+    if (r >= 0)
+        r = scrubber_new(event, SCRUB_TIMEOUTS * e->config.worker_timeout_usec, &e->scrubber);
     if (r < 0)
         return log_error_errno(r, "Cannot set the broker up");
     *ret = TAKE_PTR(e);
@@ -112,6 +115,7 @@ Broker *broker_free(Broker *e) {
     vf_changes_done(e);
     sibling_free_jobs(e);
     vf_declared_done(e);
+    e->scrubber = scrubber_free(e->scrubber);
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
@@ -157,6 +161,7 @@ void broker_set_refresh(Broker *e, int (*refresh)(void *userdata, const DeviceNa
 
 void broker_set_bus(Broker *e, sd_bus *bus) {
     auth_set_bus(e->auth, bus);
+    scrubber_set_bus(e->scrubber, bus);
     bus_names_set_bus(e->names, bus);
 }
 
@@ -757,7 +762,7 @@ bool broker_is_idle(const Broker *e) {
 
 bool broker_is_at_rest(const Broker *e) {
     for (const ClaimRun *j = e->claims; j; j = j->next)
-        if ((j->done && j->claim.state != CLAIM_WAITING) || j->task)
+        if ((j->done && j->claim.state != CLAIM_WAITING) || j->task || j->work.scrub)
             return false;
     return !e->vf_changes;
 }

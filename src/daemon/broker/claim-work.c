@@ -81,7 +81,8 @@ static bool is_due(const PlanMember *m, WorkerOperation operation) {
     case WORKER_BIND:
         return plan_member_is_changed(m);
     case WORKER_RESET:
-        return m->reset && m->progress != MEMBER_BAD && (!m->bind || member_is_begun(m->progress));
+        return (m->reset || *m->scrub) && m->progress != MEMBER_BAD &&
+                (!m->bind || member_is_begun(m->progress));
     default:
         return plan_member_is_changed(m) && member_is_begun(m->progress);
     }
@@ -374,6 +375,7 @@ static void end(ClaimRun *j) {
 static void next_member(ClaimRun *j) {
     j->work.index++;
     j->work.attempts = 0;
+    j->work.scrubbed = false;
     go_on(j);
 }
 
@@ -496,6 +498,47 @@ static int send_worker(ClaimRun *j, PlanMember *m) {
     return r;
 }
 
+/* ---- scrubbing ---- */
+
+static void fail_scrub(ClaimRun *j, const char *failure) {
+    PlanMember *m = current(j);
+    char name[DEVICE_NAME_MAX];
+
+    log_warning("Claim %s: %s is not scrubbed: %s", j->claim.id, device_name_format(&m->name, name), failure);
+    if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
+        (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name,
+                "it could not be scrubbed after the claim: %s", failure);
+    set_bad(j, m, MEMBER_FAILURE_SCRUB);
+    next_member(j);
+}
+
+static void on_scrubbed(void *userdata, const char *failure) {
+    ClaimRun *j = userdata;
+
+    j->work.scrub = NULL;
+    if (failure && claim_run_find_device(j, current(j))) {
+        fail_scrub(j, failure);
+        return;
+    }
+    j->work.scrubbed = true;
+    go_on(j);
+}
+
+/* Before the reset, which then clears what the unit has left; one that is gone needs neither. After a restart
+ * of the daemon it is begun anew: nobody knows how far the unit had got. */
+static bool must_scrub(const ClaimRun *j, const PlanMember *m) {
+    return j->work.operation == WORKER_RESET && *m->scrub && !j->work.scrubbed && claim_run_find_device(j, m);
+}
+
+static void scrub(ClaimRun *j, const PlanMember *m) {
+    int r;
+
+    (void) claim_run_flush(j);
+    r = scrub_start(j->broker->scrubber, m->scrub, &m->name, on_scrubbed, j, &j->work.scrub);
+    if (r < 0)
+        fail_scrub(j, strerror(-r));
+}
+
 static void go_on(ClaimRun *j) {
     PlanMember *m;
     int r;
@@ -507,6 +550,14 @@ static void go_on(ClaimRun *j) {
         return;
     }
     m = current(j);
+    if (must_scrub(j, m)) {
+        scrub(j, m);
+        return;
+    }
+    if (j->work.operation == WORKER_RESET && !m->reset) {
+        next_member(j);
+        return;
+    }
     r = send_worker(j, m);
     if (r >= 0 || (!is_forward(j->work.operation) && retry_later(j) >= 0))
         return;
@@ -523,12 +574,30 @@ static void go_on(ClaimRun *j) {
 
 static void start(ClaimRun *j, WorkerOperation operation) {
     sd_event_source_disable_unref(j->work.retry);
+    (void) scrub_job_free(j->work.scrub);
     j->work = (ClaimWork){.operation = operation};
     go_on(j);
 }
 
+/* At the end it would be too late to find out that nobody can start it. */
+static int check_scrub(ClaimRun *j) {
+    const Plan *plan = &j->claim.plan;
+    int r;
+
+    for (size_t i = 0; i < plan->n_members && !scrubber_has_bus(j->broker->scrubber); i++) {
+        if (!*plan->members[i].scrub)
+            continue;
+        r = refuse(&j->claim.refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &plan->members[i].name,
+                "its rule requires a scrub by %s, and vfiod has no connection to D-Bus to start it",
+                plan->members[i].scrub);
+        j->claim.refusal.remedy = strdup("Start D-Bus, and try again.");
+        return r;
+    }
+    return 0;
+}
+
 void claim_work_bind(ClaimRun *j) {
-    if (backend_prepare(j) < 0)
+    if (check_scrub(j) < 0 || backend_prepare(j) < 0)
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
     else
         start(j, WORKER_VF_LOOK);

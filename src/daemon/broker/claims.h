@@ -26,6 +26,8 @@ typedef struct ClaimWork {
     bool begun;        /* a worker has reported a step of it in this attempt */
     DriverStep step;   /* the last that it reported */
     sd_event_source *retry;
+    bool scrubbed;   /* the one that comes now */
+    ScrubJob *scrub; /* owned; under way */
 } ClaimWork;
 
 struct ClaimRun {

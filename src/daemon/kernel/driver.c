@@ -2,6 +2,7 @@
 #include "daemon/kernel/driver.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>

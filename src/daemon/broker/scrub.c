@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/broker/scrub.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <systemd/sd-bus.h>
+
+#include "base/str.h"
+#include "core/scrub-unit.h"
+
+#define SYSTEMD_NAME "org.freedesktop.systemd1"
+#define SYSTEMD_PATH "/org/freedesktop/systemd1"
+#define SYSTEMD_INTERFACE "org.freedesktop.systemd1.Manager"
+#define JOB_REMOVED                                                                                          \
+    "type='signal',sender='" SYSTEMD_NAME "',path='" SYSTEMD_PATH "',interface='" SYSTEMD_INTERFACE          \
+    "',member='JobRemoved'"
+
+#define START_TIMEOUT_USEC (30 * UINT64_C(1000000)) /* until the job is in the queue */
+
+struct ScrubJob {
+    Scrubber *scrubber;        /* borrowed */
+    ScrubJob *previous, *next; /* scrubber.jobs */
+    sd_bus_slot *match, *call; /* owned */
+    sd_event_source *timer;    /* owned */
+    char unit[SCRUB_UNIT_MAX];
+    char *path, *sender; /* owned; of systemd's job; NULL: it has not answered yet */
+    scrub_done_t done;
+    void *userdata;
+};
+
+struct Scrubber {
+    sd_event *event;
+    sd_bus *bus; /* borrowed */
+    uint64_t timeout_usec;
+    ScrubJob *jobs;
+};
+
+int scrubber_new(sd_event *event, uint64_t timeout_usec, Scrubber **ret) {
+    Scrubber *s = malloc(sizeof(*s));
+
+    if (!s)
+        return -ENOMEM;
+    *s = (Scrubber){.event = event, .timeout_usec = timeout_usec};
+    *ret = s;
+    return 0;
+}
+
+Scrubber *scrubber_free(Scrubber *s) {
+    if (!s)
+        return NULL;
+    while (s->jobs)
+        (void) scrub_job_free(s->jobs);
+    free(s);
+    return NULL;
+}
+
+ScrubJob *scrub_job_free(ScrubJob *job) {
+    if (!job)
+        return NULL;
+    sd_bus_slot_unref(job->match);
+    sd_bus_slot_unref(job->call);
+    sd_event_source_disable_unref(job->timer);
+    if (job->previous)
+        job->previous->next = job->next;
+    else
+        job->scrubber->jobs = job->next;
+    if (job->next)
+        job->next->previous = job->previous;
+    free(job->path);
+    free(job->sender);
+    free(job);
+    return NULL;
+}
+
+/* The job goes first: who hears of it may start the next. */
+static void finish(ScrubJob *job, const char *failure) {
+    scrub_done_t done = job->done;
+    void *userdata = job->userdata;
+
+    (void) scrub_job_free(job);
+    done(userdata, failure);
+}
+
+static void fail(ScrubJob *job, const char *what, const char *why) {
+    _cleanup_free_ char *shown = sanitize(why ?: "", 256), *text = NULL;
+
+    text = format_string("%s%s%s", what, shown && *shown ? ": " : "", shown ?: "");
+    finish(job, text ?: what);
+}
+
+bool scrubber_has_bus(const Scrubber *s) {
+    return s->bus;
+}
+
+static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    const char *path, *unit, *result;
+    _cleanup_free_ char *what = NULL;
+    ScrubJob *job = userdata;
+    uint32_t id;
+
+    if (!job->path || !streq_ptr(sd_bus_message_get_sender(m), job->sender) ||
+            sd_bus_message_read(m, "uoss", &id, &path, &unit, &result) < 0 || !streq(path, job->path))
+        return 0;
+    if (streq(result, "done")) {
+        finish(job, NULL);
+        return 0;
+    }
+    what = format_string("the unit %s ended with the result", job->unit);
+    fail(job, what ?: "its scrub unit failed", result);
+    return 0;
+}
+
+static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    const sd_bus_error *e = sd_bus_message_get_error(m);
+    const char *sender = sd_bus_message_get_sender(m), *path;
+    _cleanup_free_ char *what = NULL;
+    ScrubJob *job = userdata;
+
+    job->call = sd_bus_slot_unref(job->call);
+    what = format_string("the unit %s could not be started", job->unit);
+    if (e)
+        fail(job, what ?: "its scrub unit could not be started", e->message ?: e->name);
+    else if (!sender || sd_bus_message_read(m, "o", &path) < 0)
+        fail(job, what ?: "its scrub unit could not be started", "systemd's answer cannot be read");
+    else if (free_and_strdup(&job->sender, sender) < 0 || free_and_strdup(&job->path, path) < 0)
+        fail(job, what ?: "its scrub unit could not be started", "out of memory");
+    return 0;
+}
+
+/* From now on its end cannot be missed. */
+static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    ScrubJob *job = userdata;
+    Scrubber *s = job->scrubber;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+    int r = sd_bus_message_is_method_error(m, NULL) ? -EIO : 0;
+
+    if (r >= 0)
+        r = sd_bus_message_new_method_call(
+                s->bus, &call, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_INTERFACE, "StartUnit");
+    if (r >= 0)
+        r = sd_bus_message_append(call, "ss", job->unit, "replace");
+    if (r >= 0)
+        r = sd_bus_call_async(s->bus, &job->call, call, on_started, job, START_TIMEOUT_USEC);
+    if (r < 0)
+        fail(job, "systemd cannot be asked to start its scrub unit", strerror(-r));
+    return 0;
+}
+
+/* From the beginning: of what an earlier connection was told nobody hears. */
+static int listen(ScrubJob *job) {
+    sd_bus *bus = job->scrubber->bus;
+
+    job->match = sd_bus_slot_unref(job->match);
+    job->call = sd_bus_slot_unref(job->call);
+    free(TAKE_PTR(job->path));
+    free(TAKE_PTR(job->sender));
+    return bus ? sd_bus_add_match_async(bus, &job->match, JOB_REMOVED, on_removed, on_match, job) : 0;
+}
+
+void scrubber_set_bus(Scrubber *s, sd_bus *bus) {
+    s->bus = bus;
+    for (ScrubJob *next, *job = s->jobs; job; job = next) {
+        int r = listen(job);
+
+        next = job->next;
+        if (r < 0)
+            fail(job, "systemd cannot be asked to start its scrub unit", strerror(-r));
+    }
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
+    _cleanup_free_ char *what = NULL;
+    ScrubJob *job = userdata;
+
+    what = format_string(
+            "the unit %s did not end within %" PRIu64 " s", job->unit, job->scrubber->timeout_usec / 1000000);
+    fail(job, what ?: "its scrub unit did not end in time", NULL);
+    return 0;
+}
+
+static void link_job(Scrubber *s, ScrubJob *job) {
+    job->next = s->jobs;
+    if (s->jobs)
+        s->jobs->previous = job;
+    s->jobs = job;
+}
+
+int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scrub_done_t done,
+        void *userdata, ScrubJob **ret) {
+    char name[DEVICE_NAME_MAX];
+    ScrubJob *job;
+    int r;
+
+    job = malloc(sizeof(*job));
+    if (!job)
+        return -ENOMEM;
+    *job = (ScrubJob){.scrubber = s, .done = done, .userdata = userdata};
+    link_job(s, job);
+    r = scrub_unit_name(template, device_name_format_kernel(device, name), job->unit);
+    if (r >= 0)
+        r = sd_event_add_time_relative(
+                s->event, &job->timer, CLOCK_MONOTONIC, s->timeout_usec, 0, on_time, job);
+    if (r >= 0)
+        r = listen(job);
+    if (r < 0) {
+        (void) scrub_job_free(job);
+        return r;
+    }
+    *ret = job;
+    return 0;
+}

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""org.freedesktop.systemd1 as far as vfiod uses it to scrub devices. Lives in the test's own process and main loop: a job
+is under way until the test ends it."""
+
+import dbus
+import dbus.bus
+import dbus.service
+
+NAME = 'org.freedesktop.systemd1'
+PATH = '/org/freedesktop/systemd1'
+INTERFACE = NAME + '.Manager'
+
+
+class NoSuchUnit(dbus.DBusException):
+    _dbus_error_name = NAME + '.NoSuchUnit'
+
+
+class MockSystemd(dbus.service.Object):
+    def __init__(self, address):
+        self.jobs = []  # (path, unit), in the order in which they were begun
+        self.missing = set()
+        self._bus = dbus.bus.BusConnection(address)
+        self._bus.set_exit_on_disconnect(False)
+        super().__init__(self._bus, PATH)
+        self._owned = dbus.service.BusName(NAME, self._bus)
+
+    def close(self):
+        """Again and again, for cleanups."""
+        if self._owned:
+            self._owned = None
+            self.remove_from_connection()
+            self._bus.close()
+
+    @dbus.service.method(INTERFACE, in_signature='ss', out_signature='o')
+    def StartUnit(self, unit, mode):
+        if unit in self.missing:
+            raise NoSuchUnit(f'Unit {unit} not found.')
+        path = f'{PATH}/job/{len(self.jobs) + 1}'
+        self.jobs.append((path, str(unit)))
+        return dbus.ObjectPath(path)
+
+    @dbus.service.signal(INTERFACE, signature='uoss')
+    def JobRemoved(self, number, path, unit, result):
+        pass
+
+    def end(self, job, result='done'):
+        path, unit = self.jobs[job]
+        self.JobRemoved(dbus.UInt32(job + 1), dbus.ObjectPath(path), unit, result)
