@@ -31,6 +31,7 @@ struct Lifelines {
     sd_event *event;
     Lifeline *unused;
     unsigned n_unused;
+    int files; /* /proc/self/fd; owned */
 };
 
 int lifelines_new(sd_event *event, Lifelines **ret) {
@@ -38,7 +39,9 @@ int lifelines_new(sd_event *event, Lifelines **ret) {
 
     if (!p)
         return -ENOMEM;
-    *p = (Lifelines){.event = sd_event_ref(event)};
+    /* Without it none can be repaired, and each claim gets a new one. */
+    *p = (Lifelines){
+            .event = sd_event_ref(event), .files = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)};
     *ret = p;
     return 0;
 }
@@ -47,6 +50,7 @@ Lifelines *lifelines_free(Lifelines *p) {
     if (!p)
         return NULL;
     lifelines_drop_unused(p);
+    (void) safe_close(p->files);
     sd_event_unref(p->event);
     free(p);
     return NULL;
@@ -178,14 +182,14 @@ static bool is_as_new(const Lifeline *l) {
 
 /* The pipe is ours, and its file of mode 0600, so nobody else can do this. */
 static int repair(Lifeline *l) {
-    char path[48];
+    char number[16];
 
     if (l->theirs >= 0)
         return 0;
     if (!is_as_new(l))
         return -ENOTEMPTY;
-    (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", l->fd);
-    l->theirs = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    (void) snprintf(number, sizeof(number), "%d", l->fd);
+    l->theirs = openat(l->pool->files, number, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
     if (l->theirs < 0)
         return -errno;
     l->cut = false;
