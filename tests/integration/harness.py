@@ -111,6 +111,13 @@ def wait(condition, what, timeout=WAIT_TIMEOUT):
         GLib.source_remove(alarm)
 
 
+def find_hierarchy(name):
+    """Where control groups of the hierarchy that systemd manages, or of its older one, can be made; or None."""
+    top = pathlib.Path('/sys/fs/cgroup')
+    found = {'unified': top / 'unified' if (top / 'unified').exists() else top, 'systemd': top / 'systemd'}[name]
+    return found if os.getuid() == 0 and os.access(found / 'cgroup.procs', os.W_OK) else None
+
+
 def device_path(name):
     """The object of "pci:0000:06:0d.0", escaped as sd_bus_path_encode(3) does."""
     return ROOT_PATH + '/device/' + ''.join(
@@ -767,6 +774,17 @@ class VfiodTestCase(unittest.TestCase):
     def wait_logged(self, *words):
         """A reply may be there before the line about it."""
         return wait(lambda: self.log_lines(*words), f'the log has a line with {words}')
+
+    def make_cgroup(self, hierarchy, *names):
+        """Control groups, each below the one before, which the daemon sees. The path of the last."""
+        os.makedirs(f'{self.host.root}/sys/fs', exist_ok=True)
+        os.symlink('/sys/fs/cgroup', f'{self.host.root}/sys/fs/cgroup')
+        path = hierarchy
+        for name in names:
+            path /= name
+            path.mkdir()
+            self.addCleanup(path.rmdir)
+        return path
 
     def records(self):
         """The records of claims as names of files, those in slots as well."""

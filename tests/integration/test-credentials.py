@@ -12,7 +12,7 @@ import time
 import unittest
 
 import harness
-from harness import NAME, ROOT_PATH, VfiodTestCase
+from harness import NAME, ROOT_PATH, VfiodTestCase, find_hierarchy
 
 # A client that can be started anywhere: prints the error of an Acquire, or "granted". What is in argv[3] and argv[4] is
 # run before it connects, and before it asks.
@@ -194,25 +194,12 @@ class PidTest(CredentialsTestCase):
         self.assertIn('AccessDenied', self.answer(process))
 
 
-def find_hierarchy(name):
-    """Where control groups of the hierarchy that systemd manages, or of its older one, can be made; or None."""
-    top = pathlib.Path('/sys/fs/cgroup')
-    found = {'unified': top / 'unified' if (top / 'unified').exists() else top, 'systemd': top / 'systemd'}[name]
-    return found if os.getuid() == 0 and os.access(found / 'cgroup.procs', os.W_OK) else None
-
-
 class CgroupTest(CredentialsTestCase):
     policy = [{'name': 'vm', 'effect': 'allow', 'who': {'unit': 'vfiod-test.service'}, 'what': {}}]
 
     def ask_from(self, hierarchy, *names):
         """As a process in these groups, each below the one before."""
-        os.makedirs(f'{self.host.root}/sys/fs', exist_ok=True)
-        os.symlink('/sys/fs/cgroup', f'{self.host.root}/sys/fs/cgroup')
-        path = hierarchy
-        for name in names:
-            path /= name
-            path.mkdir()
-            self.addCleanup(path.rmdir)
+        path = self.make_cgroup(hierarchy, *names)
         return self.ask(before=f'open({str(path / "cgroup.procs")!r}, "w").write("0")')
 
     @unittest.skipUnless(find_hierarchy('unified'), 'no control groups here')

@@ -15,7 +15,7 @@ import time
 import unittest
 
 import harness
-from harness import NOBODY, VfiodTestCase, needs_root, wait
+from harness import NOBODY, VfiodTestCase, find_hierarchy, needs_root, wait
 from varlink_client import INTERFACE, Peer, VarlinkError
 
 READ_ONLY, SCOPE = 'varlink-read-only', 'varlink-scope-ci'
@@ -26,7 +26,7 @@ import json, socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.settimeout(20)
 s.connect(sys.argv[1])
-s.sendall(json.dumps({"method": "%s.Acquire", "parameters": {"devices": [sys.argv[2]]}}).encode() + bytes(1))
+s.sendall(json.dumps({"method": "%s." + sys.argv[3], "parameters": {"devices": [sys.argv[2]]}}).encode() + bytes(1))
 data = b""
 while not data.endswith(bytes(1)):
     more, fds, *_ = socket.recv_fds(s, 65536, 16)
@@ -71,9 +71,9 @@ class PeerTestCase(VfiodTestCase):
         wait(lambda: reply['claim'] + '.json' not in self.records(), 'the claim ends')
         return reply
 
-    def ask_from(self, *wrapper, path=None):
-        """The reply to an Acquire of self.nic."""
-        command = [*wrapper, sys.executable, '-c', CLIENT, path or self.socket_path(), self.nic.name]
+    def ask_from(self, *wrapper, path=None, method='Acquire'):
+        """The reply to such a call about self.nic."""
+        command = [*wrapper, sys.executable, '-c', CLIENT, path or self.socket_path(), self.nic.name, method]
         return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True, cwd='/').stdout)
 
 
@@ -219,6 +219,33 @@ class ReadOnlyTest(PeerTestCase):
         self.assertEqual(self.host.binding(), before)
         for fd in fds.values():
             os.close(fd)
+        wait(lambda: self.records() == [], 'the claim ends')
+
+
+@unittest.skipUnless(find_hierarchy('unified'), 'no control groups here')
+class UnitTest(PeerTestCase):
+    """As services that systemd has started."""
+
+    def wrapper_of(self, *groups):
+        path = self.make_cgroup(find_hierarchy('unified'), *groups)
+        return 'sh', '-ec', 'echo 0 >"$0/cgroup.procs"; exec "$@"', str(path)
+
+    def test_a_bridge_to_the_network_may_only_ask(self):
+        self.start()
+        bridge = self.wrapper_of('varlink-httpd.service')
+        before = self.host.binding()
+        answer = self.ask_from(*bridge)
+        self.assertEqual(answer['error'], f'{INTERFACE}.ReadOnly')
+        self.assertIn('varlink-httpd.service', answer['parameters']['message'])
+        self.assertIn('plan', self.ask_from(*bridge, method='Plan')['parameters'])
+        self.assertEqual((self.records(), self.host.binding()), ([], before))
+
+    def test_the_journal_names_the_control_group(self):
+        self.start()
+        answer = self.ask_from(*self.wrapper_of('vfiod-test.service', 'payload'))
+        claim = answer['parameters']['claim']
+        self.wait_logged(f'VFIOD_CLAIM={claim} ', ' VFIOD_UNIT=vfiod-test.service VFIOD_CGROUP=',
+                         '/vfiod-test.service/payload VFIOD_COMMAND=')
         wait(lambda: self.records() == [], 'the claim ends')
 
 

@@ -229,12 +229,12 @@ static void record_claim(int level, const char *message_id, const Claim *c, cons
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) c->uid);
     (void) snprintf(pid, sizeof(pid), "%d", (int) c->pid);
     log_record(level, message_id, message, "VFIOD_CLAIM", shown_id(c), "VFIOD_DEVICES", devices, "VFIOD_UID",
-            uid, "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_COMMAND", c->command, "VFIOD_FACE",
-            subject_face_to_string(c->subject.face), "VFIOD_SCOPE", c->subject.scope, "VFIOD_NAMESPACES",
-            describe_namespaces(&c->subject, namespaces), "VFIOD_BACKEND", backend_to_string(c->plan.backend),
-            "VFIOD_TETHER", tether_kind_to_string(c->plan.tether), "VFIOD_COOKIE",
-            c->cookie[0] ? c->cookie : NULL, "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason,
-            "VFIOD_NETWORK", network, NULL);
+            uid, "VFIOD_PID", pid, "VFIOD_UNIT", c->unit, "VFIOD_CGROUP", c->subject.cgroup, "VFIOD_COMMAND",
+            c->command, "VFIOD_FACE", subject_face_to_string(c->subject.face), "VFIOD_SCOPE",
+            c->subject.scope, "VFIOD_NAMESPACES", describe_namespaces(&c->subject, namespaces),
+            "VFIOD_BACKEND", backend_to_string(c->plan.backend), "VFIOD_TETHER",
+            tether_kind_to_string(c->plan.tether), "VFIOD_COOKIE", c->cookie[0] ? c->cookie : NULL,
+            "VFIOD_RULE", c->plan.rule, "VFIOD_REASON", c->reason, "VFIOD_NETWORK", network, NULL);
 }
 
 void audit_reserved(Audit *a, const Claim *c, const Subject *by) {
@@ -294,10 +294,10 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
     (void) snprintf(pid, sizeof(pid), "%d", (int) subject->pid);
     log_record(LOG_NOTICE, VFIOD_MESSAGE_CLAIM_REFUSED, message ?: "Refused", "VFIOD_ERROR",
             error_info(refusal->code)->name, "VFIOD_DEVICES", devices, "VFIOD_UID", uid, "VFIOD_PID", pid,
-            "VFIOD_UNIT", subject->unit, "VFIOD_COMMAND", subject->command, "VFIOD_FACE",
-            subject_face_to_string(subject->face), "VFIOD_SCOPE", subject->scope, "VFIOD_NAMESPACES",
-            describe_namespaces(subject, namespaces), "VFIOD_RULE", refusal->rule, "VFIOD_REASON",
-            request->reason, "VFIOD_NETWORK", request->network.has ? network : NULL, NULL);
+            "VFIOD_UNIT", subject->unit, "VFIOD_CGROUP", subject->cgroup, "VFIOD_COMMAND", subject->command,
+            "VFIOD_FACE", subject_face_to_string(subject->face), "VFIOD_SCOPE", subject->scope,
+            "VFIOD_NAMESPACES", describe_namespaces(subject, namespaces), "VFIOD_RULE", refusal->rule,
+            "VFIOD_REASON", request->reason, "VFIOD_NETWORK", request->network.has ? network : NULL, NULL);
 }
 
 void audit_failed(Audit *a, const Claim *c) {
@@ -362,9 +362,10 @@ static void record_operator(
     if (c)
         (void) snprintf(owner, sizeof(owner), "%u", (unsigned) c->uid);
     log_record(LOG_NOTICE, VFIOD_MESSAGE_OPERATOR, message, "VFIOD_ACTION", action, "VFIOD_UID", uid,
-            "VFIOD_PID", pid, "VFIOD_UNIT", by->unit, "VFIOD_COMMAND", by->command, "VFIOD_FACE",
-            subject_face_to_string(by->face), "VFIOD_SCOPE", by->scope, "VFIOD_CLAIM", c ? c->id : NULL,
-            "VFIOD_DEVICES", devices, "VFIOD_CLAIM_UID", c ? owner : NULL, NULL);
+            "VFIOD_PID", pid, "VFIOD_UNIT", by->unit, "VFIOD_CGROUP", by->cgroup, "VFIOD_COMMAND",
+            by->command, "VFIOD_FACE", subject_face_to_string(by->face), "VFIOD_SCOPE", by->scope,
+            "VFIOD_CLAIM", c ? c->id : NULL, "VFIOD_DEVICES", devices, "VFIOD_CLAIM_UID", c ? owner : NULL,
+            NULL);
 }
 
 void audit_released(const Claim *c, const Subject *by) {
