@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The rules of UAPI.20 (Varlink 0.1) as tables, and what a hostile or careless peer may send."""
 
+import contextlib
 import json
 import os
 import select
@@ -112,6 +113,16 @@ class ProtocolTest(VarlinkTestCase):
                     pass  # it was closed before all was sent
                 self.assertTrue(peer.is_closed())
         self.peer().call(PING)
+
+    def test_the_log_says_why_a_connection_was_closed(self):
+        self.peer().call('io.systemd.service.SetLogLevel', {'level': 7})
+        for message, reason in ((b'nonsense', 'it sent what is no call'),
+                                (b'x' * (MESSAGE_MAX + 1), 'it sent a message that is too long')):
+            with self.subTest(reason), self.peer() as peer:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    peer.send_raw(message + b'\0')
+                self.assertTrue(peer.is_closed())
+                self.wait_logged(f'Closing a connection of uid {os.getuid()}: {reason}')
 
     def test_what_has_a_reply(self):
         peer = self.peer()
@@ -246,22 +257,19 @@ class ProtocolTest(VarlinkTestCase):
             os.close(fd)
         wait(lambda: self.records() == [], 'the claim ends')
 
-    def test_fds_are_not_received(self):
+    def test_fds_are_refused_by_the_kernel(self):
+        """Where it can do that (Linux 6.16), for all who connect while vfiod runs."""
         peer = self.peer()
         peer.call(PING)
         before = self.daemon.fds()
-        null = os.open('/dev/null', os.O_RDONLY)
-        self.addCleanup(os.close, null)
-        for n in (1, FDS_MAX):
+        with open('/dev/null') as null:
             try:
-                peer.send_raw(call(LEVEL) + b'\0', [null] * n)
+                peer.send_raw(call(LEVEL) + b'\0', [null.fileno()])
             except PermissionError:
-                self.skipTest('this kernel refuses them for us')
-            self.assertEqual(peer.reply()[0], {'level': 6})
-        message = call(LEVEL) + b'\0'
-        peer.send_raw(message[:10])
-        peer.send_raw(message[10:], [null])
-        self.assertEqual(peer.reply()[0], {'level': 6})
+                self.assertEqual(peer.call(LEVEL), {'level': 6})
+            else:
+                self.assertTrue(peer.is_closed())
+                return
         self.assertEqual(self.daemon.fds(), before)
 
     # --- io.systemd.service ---------------------------------------------------------------------------------------
@@ -288,6 +296,35 @@ class ProtocolTest(VarlinkTestCase):
                           self.as_nobody(f'io.systemd.service.{method}', parameters))
         self.assertEqual(json.loads(self.as_nobody(PING)), {})
         self.assertEqual(self.peer().call(LEVEL), {'level': 6})
+
+
+class FilesTest(VarlinkTestCase):
+    """No method takes a file. What was sent before the daemon was there, no kernel refuses."""
+
+    def test_who_sends_files_is_closed(self):
+        message = call(LEVEL) + b'\0'
+        other, *peers = [self.peer() for _ in range(5)]
+        self.start()
+        other.call('io.systemd.service.SetLogLevel', {'level': 7})
+        for peer in (other, *peers):
+            peer.call(PING)
+        before = set(self.daemon.fds())
+        null = os.open('/dev/null', os.O_RDONLY)
+        self.addCleanup(os.close, null)
+        peers[0].send_raw(message, [null])
+        peers[1].send_raw(message, [null] * FDS_MAX)
+        peers[2].send_raw(message[:10])
+        peers[2].send_raw(message[10:], [null])
+        peers[3].send_raw(message + message[:1])
+        self.assertEqual(peers[3].reply()[0], {'level': 7})
+        peers[3].send_raw(message[1:], [null])
+        for peer in peers:
+            with self.subTest(peers.index(peer)):
+                self.assertTrue(peer.is_closed())
+        self.assertEqual(other.call(LEVEL), {'level': 7})
+        wait(lambda: len(self.log_lines('it sent files')) == len(peers), 'the log says why')
+        # Theirs are closed, and what they sent was never here. A copy on its way to be closed is for a moment.
+        wait(lambda: set(self.daemon.fds()) < before, 'the daemon has fewer files than before')
 
 
 class SlowPeerTest(VarlinkTestCase):

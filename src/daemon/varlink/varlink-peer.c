@@ -142,6 +142,11 @@ static void flush(VarlinkPeer *p) {
 
 /* ---- Input ---- */
 
+static void break_off(VarlinkPeer *p, const char *why) {
+    log_debug("Closing a connection of uid %u: %s", (unsigned) p->account->uid, why);
+    p->broken = true;
+}
+
 /* Fds are not received: no method takes any, and to close a stranger's file may take as long as the stranger
  * likes. Nor is what has fds in it read, for then the kernel would close them here: where the socket may have
  * some, the first look takes nothing. */
@@ -172,7 +177,7 @@ static void receive(VarlinkPeer *p) {
         return;
     r = varlink_frame_reserve(&p->input, &room, &size);
     if (r < 0) {
-        p->broken = true;
+        break_off(p, r == -EMSGSIZE ? "it sent a message that is too long" : strerror(-r));
         return;
     }
     n = receive_some(p, room, size);
@@ -181,11 +186,11 @@ static void receive(VarlinkPeer *p) {
             varlink_frame_done(&p->input);
         return;
     }
-    if (n <= 0) {
-        p->eof = n == 0;
-        p->broken = n < 0;
+    if (n < 0)
+        break_off(p, errno == EBADMSG ? "it sent files" : strerror(errno));
+    p->eof = n == 0;
+    if (n <= 0)
         return;
-    }
     (void) varlink_frame_add(&p->input, (size_t) n, NULL, 0);
 }
 
@@ -203,11 +208,8 @@ static void take_message(VarlinkPeer *p) {
     p->deadline_usec = 0;
     r = varlink_call_begin(p, text, size);
     varlink_frame_drop(&p->input);
-    if (r >= 0)
-        return;
-    log_debug("Closing a connection of uid %u: %s", (unsigned) p->account->uid,
-            r == -EBADMSG ? "it sent what is no call" : strerror(-r));
-    p->broken = true;
+    if (r < 0)
+        break_off(p, r == -EBADMSG ? "it sent what is no call" : strerror(-r));
 }
 
 /* ---- Its turn ---- */
