@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/host-tables.h"
 #include "daemon/privileges.h"
 
 #define TRIES_MAX 3U
@@ -46,19 +47,16 @@ static int read_status(const Subject *s, char **ret) {
 
 /* Real, effective, saved: a limit is not raised for a program that runs for somebody else as well. */
 static int check_user(const Subject *s) {
-    _cleanup_free_ char *status = NULL;
-    unsigned real, effective, saved;
-    const char *line;
+    _cleanup_free_ char *text = NULL;
+    ProcessStatus p;
     int r;
 
-    r = read_status(s, &status);
+    r = read_status(s, &text);
+    if (r >= 0)
+        r = process_status_parse(text, &p);
     if (r < 0)
         return r;
-    /* The name of the program, which comes first, has its newlines escaped by the kernel. */
-    line = strstr(status, "\nUid:\t");
-    if (!line || sscanf(line, "\nUid:\t%u\t%u\t%u", &real, &effective, &saved) != 3)
-        return -EBADMSG;
-    return real == s->uid && effective == s->uid && saved == s->uid ? 0 : -EACCES;
+    return p.uids.real == s->uid && p.uids.effective == s->uid && p.uids.saved == s->uid ? 0 : -EACCES;
 }
 
 /* "VmLck:\t     1024 kB"; 0 where there is no such line: the process ends. */
