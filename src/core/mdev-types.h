@@ -11,6 +11,9 @@
 #define MDEV_API_MAX 32U
 #define MDEV_TYPES_MAX 4096U   /* of all parents together; what is more is left out */
 #define MDEV_DEVICES_MAX 1024U /* of one type */
+/* Everybody may ask for the list, and drivers may make up long names: the texts of all types together are no
+ * longer than this, and neither are the names of all devices. What is more is left out. */
+#define MDEV_TYPES_STRINGS_MAX (64U * 1024)
 #define MDEV_TYPES_TEXT_MAX (2U * 1024 * 1024)
 
 typedef struct MdevType {

@@ -85,6 +85,30 @@ class TypesTest(MediatedTestCase):
         self.begin()
         self.assertEqual(len(self.types()), 4096)
 
+    def test_long_names(self):
+        """64 KiB of text in all: what is more is left out, and a template of it is unknown instead of missing."""
+        for n in range(900):
+            self.kernel.put(f'{self.mtty.path}/mdev_supported_types/{"x" * 58}-{n:03}/name', 'y' * 250 + '\n')
+        self.set_policy([self.rule(device='template:*')],
+                        host={'templates': [{'name': 'left-out', 'parent': MTTY, 'type': 'z'}]})
+        self.begin()
+        listed = self.c.get(ROOT_PATH, 'Manager', 'MediatedTypes')
+        text = sum(len(p) + len(t) + len(name) + len(api) for p, t, name, api, _, _ in listed)
+        self.assertTrue(60 << 10 < text <= 64 << 10, text)
+        with self.refused('NoInstance', 'more types than are listed'):
+            self.c.acquire('template:left-out')
+
+    def test_many_devices(self):
+        """The names of all together are bounded, too."""
+        self.mtty.ports = 4000
+        devices = f'{self.mtty.path}/mdev_supported_types/mtty-{{}}/devices/00000000-0000-4000-8000-{{:012}}'
+        for n in range(2000):
+            os.makedirs(self.kernel.root + devices.format(1 + n % 2, n))
+        self.begin()
+        n = {t: len(devices) for (_, t), (_, devices) in self.types().items()}
+        self.assertEqual(n['mtty-1'] + n['mtty-2'], (64 << 10) // len('mdev:' + UUID))
+        self.assertEqual(n['i915-GVTg_V5_4'], 0)
+
     def test_it_costs_a_look_so_it_has_to_be_asked_for(self):
         self.begin()
         self.assertNotIn('MediatedTypes', self.c.properties(ROOT_PATH, 'Manager'))
