@@ -8,7 +8,7 @@ import os
 import re
 
 import harness
-from harness import NOBODY, needs_root, wait
+from harness import NOBODY, device_path, needs_root, wait
 from host import VFIO, config_space
 from varlink_client import VarlinkTestCase
 
@@ -165,6 +165,78 @@ class AnotherCardTest(TokenTestCase):
         with self.refused('OpenFailed', self.vf.name):
             self.client().acquire(self.vf, backend='compat')
         self.assertEqual(self.pf.vf_token, bytes(range(16)))
+
+
+class HoldersTest(TokenTestCase):
+    """Functions of one card may have different holders. The card itself has none while it has functions."""
+
+    def make(self, count):
+        self.kernel.set_functions(self.pf, count)
+        wait(lambda: all(device_path(f.name) in self.c.objects() for f in self.pf.functions), 'vfiod has seen them')
+
+    def assert_no_function(self, *words):
+        for name in (self.pf.functions[0].name, self.pf.functions[1].name):
+            for ask in (self.c.acquire, self.c.plan, lambda name: self.c.manager('Reserve', 'sa{sv}', name, {})):
+                with self.refused('DeviceClaimed', name, self.pf.name, *words):
+                    ask(name)
+
+    @needs_root
+    def test_two_users(self):
+        self.set_policy([self.rule('root'), self.rule('nobody', user=NOBODY, device=self.other.name)])
+        self.begin()
+        with harness.identity(NOBODY):
+            nobody = self.client()
+        first, second = self.c.acquire(self.vf), nobody.acquire(self.other)
+        self.assertEqual(self.token_of(first), self.token_of(second))
+        self.assertEqual(list(nobody.get(first.path, 'Claim', 'VfTokens')), [])  # though it knows it
+        first.close()
+        self.wait_gone(first)
+        self.assertEqual((second.state, self.n_set()), ('held', 1))
+        with self.refused('DeviceClaimed', second.id, self.other.name):
+            self.c.acquire(self.pf)
+
+    def test_nobody_has_the_card_while_it_has_functions(self):
+        self.begin()
+        for ask in (self.c.acquire, self.c.plan, lambda name: self.c.manager('Reserve', 'sa{sv}', name, {})):
+            with self.refused('HostCritical', self.pf.name, self.vf.name, 'vfioctl vf'):
+                ask(self.pf.name)
+        with self.refused('HostCritical', self.pf.name):
+            self.c.acquire(self.pf, self.vf)
+        claim = self.c.acquire(self.vf)
+        with self.refused('DeviceClaimed', self.pf.name, claim.id):  # its own holder, too
+            self.c.acquire(self.pf)
+        with self.refused('DeviceClaimed', self.pf.name, claim.id):
+            self.c.add(claim, self.pf)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_free_again()
+
+    def test_functions_that_are_made_while_it_is_held(self):
+        """By root, without vfiod: nobody gets one before the card is free."""
+        self.kernel.set_functions(self.pf, 0)
+        self.begin()
+        claim = self.c.acquire(self.pf)
+        self.make(2)
+        self.assert_no_function(claim.id)
+        self.assertEqual(self.n_set(), 0)
+        claim.close()
+        self.wait_gone(claim)
+        claim = self.c.acquire(self.pf.functions[0])
+        self.assertEqual(self.token_of(claim).replace('-', ''), self.in_kernel())
+
+    def test_functions_that_are_made_while_it_is_reserved(self):
+        self.kernel.set_functions(self.pf, 0)
+        self.begin()
+        _, ticket, _ = self.c.manager('Reserve', 'sa{sv}', self.pf.name, {})
+        self.make(2)
+        self.assert_no_function(str(ticket)[:16])
+        with self.refused('HostCritical', self.pf.name, self.pf.functions[0].name):
+            self.c.acquire(ticket=ticket)
+        self.kernel.set_functions(self.pf, 0)
+        wait(lambda: not self.c.get(device_path(self.pf.name), 'Device', 'VirtualFunctions'), 'they are gone')
+        claim = self.c.acquire(ticket=ticket)
+        claim.close()
+        self.wait_gone(claim)
 
 
 class LostTest(TokenTestCase):
