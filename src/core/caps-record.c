@@ -52,8 +52,11 @@ static const Field record_fields[] = {
 };
 static const FieldTable record_table = FIELD_TABLE(record_fields);
 
-uint64_t caps_record_identity(uint64_t inode) {
-    return device_identity_end(device_identity_add(0, "capabilities", inode));
+uint64_t caps_record_identity(const Device *d, uint64_t inode, uint64_t driver_inode) {
+    uint64_t hash = device_identity_add(0, "capabilities", inode);
+
+    hash = device_identity_add(hash, "driver", driver_inode);
+    return device_identity_end(device_identity_add(hash, "device", device_identity(d)));
 }
 
 char *caps_record_to_text(const CapsRecord *r) {

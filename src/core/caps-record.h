@@ -6,7 +6,7 @@
 
 #include "core/device-caps.h"
 #include "core/document.h"
-#include "core/device-name.h"
+#include "core/inventory.h"
 
 typedef struct CapsRecord {
     DeviceName device;
@@ -18,9 +18,10 @@ typedef struct CapsRecord {
 
 extern const FieldTable device_caps_table;
 
-/* Of the device at this place that has its directory in sysfs under this inode. Another one, or the same one
- * plugged in again, is looked at anew: its firmware may have changed. */
-uint64_t caps_record_identity(uint64_t inode);
+/* Of the device at this place that has its directory in sysfs under this inode, with the ids that it had, and
+ * of the driver with its directory under driver_inode. Another one, or the same one plugged in again, is
+ * looked at anew: its firmware may have changed. So is one whose driver was loaded again. */
+uint64_t caps_record_identity(const Device *d, uint64_t inode, uint64_t driver_inode);
 /* Owned; NULL: out of memory. */
 char *caps_record_to_text(const CapsRecord *r);
 /* 0; -EBADMSG: nothing of it is believed; -ENOMEM. */

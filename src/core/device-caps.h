@@ -5,7 +5,8 @@
  *
  * Nearly all of it shows only to whoever has opened the device, and to open it resets it. So it is looked at
  * when nobody uses the device (daemon/kernel/vfio-caps.h), and remembered for as long as the device is there:
- * it belongs to the hardware, and to the driver that it was seen with. What could not be asked is unknown.
+ * it belongs to the hardware, and to the driver that it was seen with. A driver of that name that was loaded
+ * since may be another version. What could not be asked is unknown.
  *
  * Pure: values, their words and the comparison. */
 
@@ -65,6 +66,7 @@ typedef struct DeviceCaps {
     size_t n_iova;
     bool iova_cut;                       /* there are more */
     char driver[DEVICE_CAPS_DRIVER_MAX]; /* the vfio driver with which it was seen */
+    uint64_t driver_inode;               /* of that driver's directory in sysfs; 0: unknown */
 } DeviceCaps;
 
 #define DEVICE_CAPS_TEXT_MAX 200U

@@ -85,7 +85,7 @@ Inventory *inventory_free(Inventory *inventory) {
     return NULL;
 }
 
-static void caps_forget(Inventory *inventory, const DeviceName *name) {
+void inventory_forget_caps(Inventory *inventory, const DeviceName *name) {
     RememberedCaps **found = tfind(name, &inventory->caps, compare_devices);
     _cleanup_free_ RememberedCaps *entry = found ? *found : NULL;
 
@@ -99,7 +99,7 @@ int inventory_remember_caps(Inventory *inventory, const DeviceName *name, const 
     if (!entry)
         return -ENOMEM;
     *entry = (RememberedCaps){.of = *name, .caps = *caps};
-    caps_forget(inventory, name);
+    inventory_forget_caps(inventory, name);
     if (!tsearch(entry, &inventory->caps, compare_devices))
         return -ENOMEM;
     TAKE_PTR(entry);
@@ -451,7 +451,7 @@ int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_
     if (!d)
         return -ENOENT;
 
-    caps_forget(inventory, name);
+    inventory_forget_caps(inventory, name);
     sorted_remove(&inventory->devices, d, compare_devices);
     inventory->last_device = NULL;
     inventory->n_devices--;

@@ -97,6 +97,7 @@ int inventory_update(Inventory *inventory, const DeviceSnapshot *snapshot, Devic
 int inventory_remember_caps(Inventory *inventory, const DeviceName *name, const DeviceCaps *caps);
 /* Borrowed until then, or until they are remembered anew; NULL: nothing was seen yet. */
 const DeviceCaps *inventory_find_caps(Inventory *inventory, const DeviceName *name);
+void inventory_forget_caps(Inventory *inventory, const DeviceName *name);
 /* Forgets the device (and its group with the last member). Mask, or -ENOENT. The claim pointers are not
  * followed: the engine must have been told first. *ret_old_group (may be NULL) is -1 when it had none. */
 int inventory_remove(Inventory *inventory, const DeviceName *name, int *ret_old_group);

@@ -9,8 +9,13 @@
 
 #define SEEN_CAPS_DIRECTORY "capabilities" /* in the state directory of the daemon */
 
-/* Of the device that is there now. 0 or a negative errno. */
-int seen_caps_read_identity(const DeviceName *name, uint64_t *ret);
+/* The driver of that name that is loaded now: no two have the same in one boot. 0 or a negative errno. */
+int seen_caps_read_driver(DeviceKind kind, const char *driver, uint64_t *ret);
+/* Of the device that is there now, with that driver. 0 or a negative errno. */
+int seen_caps_read_identity(const Device *d, uint64_t driver_inode, uint64_t *ret);
+/* Has the inventory forget what was seen of the device, if the driver that it was seen with is not loaded any
+ * more. */
+void seen_caps_check(Inventory *inventory, const DeviceName *name);
 /* The inventory remembers what counts. stale (may be NULL) gets the names of the files that do not. 0, also
  * when there is no such directory, or a negative errno. */
 int seen_caps_load(const char *state_directory, Inventory *inventory,

@@ -174,6 +174,50 @@ class KeptTest(CapsTestCase):
         self.again()
         self.assertEqual((self.caps(self.nic), self.files()), ({}, {}))
 
+    def load_again(self, driver=VFIO):
+        """The module is removed and loaded: a driver of the same name, in another directory."""
+        path = f'{self.host.root}/sys/bus/pci/drivers/{driver}'
+        os.rename(path, path + '.gone')
+        shutil.copytree(path + '.gone', path, symlinks=True)
+        shutil.rmtree(path + '.gone')
+
+    def test_a_driver_that_was_loaded_again(self):
+        """Another version of it may be able to do something else."""
+        self.probe(self.accelerator)
+        self.assertEqual(self.caps(self.accelerator)['pasid'], 20)
+        self.load_again()
+        self.accelerator.caps.pasid_bits = 8
+        with self.refused('RequirementNotMet', 'pasid=20'):  # it was looked at anew
+            self.c.acquire(self.accelerator, require='pasid=20')
+        self.assertEqual(self.caps(self.accelerator)['pasid'], 8)
+        self.load_again()
+        self.assertEqual(self.caps(self.accelerator), {})
+        self.assertEqual(self.c.get(f'{ROOT_PATH}/group/{self.accelerator.group}', 'Group', 'Capabilities'), {})
+
+    def test_a_driver_that_was_loaded_again_meanwhile(self):
+        self.probe(self.accelerator)
+        self.probe(self.nic)
+        self.daemon.kill()
+        self.load_again()
+        self.again()
+        self.assertEqual((self.caps(self.nic), self.caps(self.accelerator), self.files()), ({}, {}, {}))
+
+    def test_a_driver_that_is_gone(self):
+        self.probe(self.accelerator)
+        path = f'{self.host.root}/sys/bus/pci/drivers/{VFIO}'
+        os.rename(path, path + '.gone')
+        self.assertEqual(self.caps(self.accelerator), {})
+        os.rename(path + '.gone', path)
+        self.assertEqual(self.caps(self.accelerator), {})  # forgotten is forgotten
+
+    def test_other_ids_at_its_place(self):
+        """Its firmware was changed while there was no daemon: the kernel shows another revision."""
+        self.probe(self.nic)
+        self.daemon.kill()
+        self.kernel.put(self.nic.path + '/revision', '0x7f\n')
+        self.again()
+        self.assertEqual((self.caps(self.nic), self.files()), ({}, {}))
+
     def test_it_goes_with_the_device(self):
         self.probe(self.nic)
         self.probe(self.accelerator)

@@ -250,7 +250,22 @@ static void test_record_comes_back(void **state) {
     assert_memory_equal(&read.caps, &record.caps, sizeof(read.caps));
     assert_int_equal(caps_record_parse(short_text, strlen(short_text), &read), 0);
     assert_memory_equal(&read.caps, &least.caps, sizeof(read.caps));
-    assert_true(caps_record_identity(7) != caps_record_identity(8));
+}
+
+static void test_identity(void **state) {
+    const Device d = {.name = {.kind = DEVICE_KIND_PCI}, .vendor = 0x8086, .device = 0x10d3};
+    Device other = d;
+    uint64_t identity = caps_record_identity(&d, 7, 9);
+
+    assert_true(identity == caps_record_identity(&other, 7, 9));
+    assert_true(identity != caps_record_identity(&d, 8, 9));
+    assert_true(identity != caps_record_identity(&d, 7, 10)); /* its driver was loaded again */
+    assert_true(identity != caps_record_identity(&d, 9, 7));
+    other.device++;
+    assert_true(identity != caps_record_identity(&other, 7, 9));
+    other = d;
+    other.revision++; /* its firmware is another */
+    assert_true(identity != caps_record_identity(&other, 7, 9));
 }
 
 #define RECORD(identity, members)                                                                            \
@@ -297,6 +312,7 @@ int main(void) {
             cmocka_unit_test(test_what_two_have_in_common),
             cmocka_unit_test(test_registers_of_intel),
             cmocka_unit_test(test_record_comes_back),
+            cmocka_unit_test(test_identity),
             cmocka_unit_test(test_bad_records),
     };
 

@@ -19,6 +19,7 @@
 #include "daemon/broker/vf-count.h"
 #include "daemon/broker/vf-declared.h"
 #include "daemon/broker/waiting.h"
+#include "host/seen-caps.h"
 
 /* In so much time; of calls that are not refused, too, which does not matter to them. */
 #define EXPLANATIONS_USEC UINT64_C(1000000)
@@ -276,6 +277,9 @@ void broker_inquiry_done(BrokerInquiry *q) {
 int broker_inquire(Broker *e, BrokerInquiry *q) {
     const FactSource source = source_of(e);
 
+    for (size_t i = 0; i < q->survey.n_devices; i++)
+        if (q->survey.devices[i].wanted & DEVICE_FACT_SEEN_CAPS)
+            seen_caps_check(e->inventory, &q->survey.devices[i].name);
     q->task = survey_task_free(q->task);
     return surveyor_take(
             e->surveyor, &q->survey, &source, e->config.host->sleeps, q->ready, q->userdata, &q->task);
@@ -421,6 +425,8 @@ int broker_make_plan(Broker *e, BrokerInquiry *q, const Request *request, const 
         r = find_whole(e, request, &rivals.whole, refusal);
     if (r >= 0 && request->ticket[0])
         r = reservation_find(e, request, subject, &rivals.reservation, refusal);
+    for (size_t i = 0; i < request->n_devices && request->needs.caps != 0; i++)
+        seen_caps_check(e->inventory, &request->devices[i]);
     if (r >= 0)
         r = waiting_check(e, q, request, rivals.whole,
                 try_plan(e, q, request, subject, &rivals, &plan, refusal), refusal);

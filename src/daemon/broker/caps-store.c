@@ -24,33 +24,37 @@ static int open_directory(const char *state_directory) {
     return fd < 0 ? -errno : fd;
 }
 
-static int write_record(const char *state_directory, const DeviceName *name, const DeviceCaps *caps) {
-    CapsRecord record = {.device = *name, .caps = *caps};
+static int write_record(const char *state_directory, const Device *d, const DeviceCaps *caps) {
+    CapsRecord record = {.device = d->name, .caps = *caps};
     _cleanup_close_ int directory = -EBADF;
     _cleanup_free_ char *text = NULL;
     char file[DEVICE_NAME_MAX];
     int r;
 
-    r = seen_caps_read_identity(name, &record.identity);
+    r = caps->driver_inode == 0 ? -ENOENT : seen_caps_read_identity(d, caps->driver_inode, &record.identity);
     if (r < 0)
         return r;
     directory = open_directory(state_directory);
     if (directory < 0)
         return directory;
     text = caps_record_to_text(&record);
-    return text ? write_file_atomic_at(directory, device_name_format(name, file), text, strlen(text), 0644)
-                : -ENOMEM;
+    return text
+            ? write_file_atomic_at(directory, device_name_format(&d->name, file), text, strlen(text), 0644)
+            : -ENOMEM;
 }
 
 int caps_store_remember(
         const char *state_directory, Inventory *inventory, const DeviceName *name, const DeviceCaps *caps) {
+    const Device *d = inventory_find_device(inventory, name);
     char text[DEVICE_NAME_MAX];
+    DeviceCaps seen = *caps;
     int r;
 
-    r = inventory_remember_caps(inventory, name, caps);
-    if (r < 0 || !state_directory)
+    (void) seen_caps_read_driver(name->kind, seen.driver, &seen.driver_inode);
+    r = inventory_remember_caps(inventory, name, &seen);
+    if (r < 0 || !state_directory || !d)
         return r;
-    r = write_record(state_directory, name, caps);
+    r = write_record(state_directory, d, &seen);
     if (r < 0)
         log_warning_errno(
                 r, "Cannot keep what was seen of %s for the next start", device_name_format(name, text));

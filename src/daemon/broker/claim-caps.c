@@ -5,6 +5,7 @@
 #include "daemon/broker/caps-store.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
+#include "host/seen-caps.h"
 
 /* The device was opened for the first time under this driver, or could not be. */
 static int refuse_look(ClaimRun *j, const PlanMember *m, int error) {
@@ -58,9 +59,14 @@ int claim_caps_check(ClaimRun *j, void (*go_on)(ClaimRun *j)) {
 
     for (size_t i = 0; i < plan->n_claimed && plan->needs.caps != 0; i++) {
         const PlanMember *m = &plan->members[i];
-        const DeviceCaps *caps = inventory_find_caps(j->broker->inventory, &m->name);
+        const DeviceCaps *caps;
+        NeedsAnswer answer;
         DeviceCap cap;
-        NeedsAnswer answer = caps_answer(&plan->needs, caps, m->target_driver, &cap);
+
+        if (i >= j->n_looked)
+            seen_caps_check(j->broker->inventory, &m->name);
+        caps = inventory_find_caps(j->broker->inventory, &m->name);
+        answer = caps_answer(&plan->needs, caps, m->target_driver, &cap);
 
         if (answer == NEEDS_MET)
             continue;

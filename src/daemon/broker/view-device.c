@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 #include "daemon/broker/views.h"
+#include "host/seen-caps.h"
 
 /* One fact; the caller is done with *ret. */
 static void read_fact(const ViewQuery *q, DeviceFactMask what, DeviceFacts *ret) {
@@ -348,8 +349,13 @@ static int put_caps(const DeviceCaps *c, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
+static const DeviceCaps *find_caps(const ViewQuery *q, const Device *d) {
+    seen_caps_check(q->host->inventory, &d->name);
+    return inventory_find_caps(q->host->inventory, &d->name);
+}
+
 static int put_capabilities(const ViewQuery *q, const ViewSink *out) {
-    return put_caps(inventory_find_caps(q->host->inventory, &((const Device *) q->thing)->name), out);
+    return put_caps(find_caps(q, q->thing), out);
 }
 
 const ViewField view_device_fields[] = {
@@ -463,7 +469,7 @@ static int put_group_capabilities(const ViewQuery *q, const ViewSink *out) {
     bool first = true;
 
     FOREACH_MEMBER(d, (const Group *) q->thing) {
-        const DeviceCaps *c = inventory_find_caps(q->host->inventory, &d->name);
+        const DeviceCaps *c = find_caps(q, d);
 
         if (device_is_bridge(d))
             continue;
