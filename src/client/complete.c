@@ -68,7 +68,7 @@ static const Values verb_arguments[] = {
         {"plan", .sources = SOURCE_DEVICES},
         {"setup", .sources = SOURCE_DEVICES},
         {"hold", .sources = SOURCE_DEVICES},
-        {"reserve", "class:ethernet class:nvme class:display class: tag:", SOURCE_DEVICES},
+        {"reserve", "class:ethernet class:nvme class:display class: tag: template:", SOURCE_DEVICES},
         {"release", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
         {"transfer", .sources = SOURCE_DEVICES | SOURCE_CLAIMS},
         {"quarantine", "list retry clear", SOURCE_DEVICES},

@@ -221,7 +221,7 @@ static const Verb verbs[] = {
                         OPTION_PRINT,
                 0, SIZE_MAX, true, verb_exec},
         {"hold", "DEVICE…", "Claim devices until interrupted", OPTIONS_CLAIM, 1, SIZE_MAX, false, verb_hold},
-        {"reserve", "DEVICE|class:CLASS|tag:TAG",
+        {"reserve", "DEVICE|class:CLASS|tag:TAG|template:NAME",
                 "Keep a device for the user who brings the ticket that this prints",
                 (OPTIONS_REQUEST & ~OPTION_MEMLOCK) | OPTION_REQUIRE | OPTION_NO_ASK | OPTION_TTL |
                         OPTION_USER | OPTION_CANCEL,

@@ -60,9 +60,16 @@ static bool is_type(const MdevType *t, const DeviceTemplate *template) {
             (streq(template->type, t->id) || streq_ptr(template->type, t->name));
 }
 
-/* How many of the request come of it already. */
+static unsigned count_promised(const Planner *p, const MdevType *t, const Claim **ret_first) {
+    const PlanContext *c = p->context;
+
+    return c->count_promised ? c->count_promised(c->maker_userdata, t, ret_first) : 0;
+}
+
+/* How many of those that the driver can make are as good as gone: for the request, and for other claims. */
 static int64_t count_chosen(const Planner *p, const MdevType *t) {
-    int64_t n = 0;
+    const Claim *first;
+    int64_t n = count_promised(p, t, &first);
 
     for (size_t i = 0; i < p->request->n_devices; i++)
         n += p->types[i] == t;
@@ -129,30 +136,45 @@ static unsigned find_devices(const Planner *p, const MdevTypes *types, const Dev
     return n;
 }
 
+static unsigned find_promised(
+        const Planner *p, const MdevTypes *types, const DeviceTemplate *template, const Claim **ret_first) {
+    unsigned n = 0;
+
+    for (size_t i = 0; i < types->n; i++)
+        if (is_type(&types->types[i], template))
+            n += count_promised(p, &types->types[i], n == 0 ? ret_first : &(const Claim *){NULL});
+    return n;
+}
+
 /* Who has them. */
 static int refuse_full(
         Planner *p, const DeviceName *name, const MdevTypes *types, const DeviceTemplate *template) {
+    const Claim *first = NULL;
     const DeviceName *devices[NAMED_MAX];
     unsigned n = find_devices(p, types, template, devices);
+    unsigned n_promised = find_promised(p, types, template, &first);
     _cleanup_strbuf_ StrBuf b = {};
     int r;
 
+    if (n > 0)
+        strbuf_addf(&b, "; %u in use: ", n);
     for (unsigned i = 0; i < MIN(n, NAMED_MAX); i++) {
         strbuf_add(&b, i > 0 ? ", " : "");
         describe_device(p, devices[i], &b);
     }
     if (n > NAMED_MAX)
         strbuf_addf(&b, " and %u more", n - NAMED_MAX);
-    if (n > 0)
-        r = refuse(p->refusal, VFIOD_ERROR_NO_INSTANCE, name,
-                "no instance of the type %s is left; %u in use: %s", template->type, n, b.text ?: "?");
-    else
-        r = refuse(p->refusal, VFIOD_ERROR_NO_INSTANCE, name,
-                "no instance of the type %s is left; none is in use, so devices of other types take what it "
-                "needs",
-                template->type);
+    if (n_promised > 0)
+        strbuf_addf(&b, "; %u reserved or being made (claim %s of uid %u%s)", n_promised, first->id,
+                (unsigned) first->uid, n_promised > 1 ? " and others" : "");
+    if (n + n_promised == 0)
+        strbuf_add(&b, "; none is in use, so devices of other types take what it needs");
+    r = refuse(p->refusal, VFIOD_ERROR_NO_INSTANCE, name, "no instance of the type %s is left%s",
+            template->type, b.text ?: "");
     for (unsigned i = 0; i < MIN(n, NAMED_MAX); i++)
         add_blocker(p, devices[i]);
+    if (first)
+        planner_add_claim(p, first);
     return r;
 }
 

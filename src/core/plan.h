@@ -124,6 +124,9 @@ typedef void (*count_usage_t)(void *userdata, const char *rule_key, const Subjec
 
 /* The claim that makes a mediated device of this parent, which the inventory may not know yet; or NULL. */
 typedef const Claim *(*find_maker_t)(void *userdata, const DeviceName *parent);
+/* How many devices of the type are promised, but do not exist yet: the driver still counts them as available.
+ * *ret_first is a claim that has such a promise, and untouched for 0. */
+typedef unsigned (*count_promised_t)(void *userdata, const MdevType *type, const Claim **ret_first);
 
 /* What a request is judged against. */
 typedef struct PlanContext {
@@ -134,8 +137,9 @@ typedef struct PlanContext {
     uint64_t now_usec;            /* CLOCK_REALTIME; 0: unknown */
     count_usage_t count_usage;    /* NULL: nothing is claimed */
     void *usage_userdata;
-    find_maker_t find_maker; /* NULL: there is none */
-    void *maker_userdata;
+    find_maker_t find_maker;         /* NULL: there is none */
+    count_promised_t count_promised; /* NULL: none are */
+    void *maker_userdata;            /* of both */
     const Claim *claim; /* that the devices are to join: its groups stand in nobody's way; NULL: none */
     bool all_obstacles; /* a refusal names, in .obstacles, what else would refuse the request */
     bool describe;      /* the plan says what its grant exposes */

@@ -59,9 +59,11 @@ static int check_member(FieldReader *r, const JsonNode *object, void *target) {
         return fields_fail(r, object, "bound to no driver");
     if (m->kept && (m->bind || !streq(m->target_driver, OVERRIDE_PARKED) || m->original_driver[0]))
         return fields_fail(r, object, "not a sibling without a driver");
+    if (m->name.kind == DEVICE_KIND_TEMPLATE && !plan_member_is_made(m))
+        return fields_fail(r, object, "a template of no type");
     if (plan_member_is_made(m) &&
-            (m->name.kind != DEVICE_KIND_MDEV || !mdev_name_is_safe(m->made.type) ||
-                    !mdev_name_is_safe(m->made.parent)))
+            ((m->name.kind != DEVICE_KIND_MDEV && m->name.kind != DEVICE_KIND_TEMPLATE) ||
+                    !mdev_name_is_safe(m->made.type) || !mdev_name_is_safe(m->made.parent)))
         return fields_fail(r, object, "not a mediated device of a parent and a type");
     if (m->vf_token[0] && !uuid_is_valid(m->vf_token))
         return fields_fail(r, object, "not a token");
@@ -133,6 +135,14 @@ static const Field charge_fields[] = {
 static const FieldTable charge_table = FIELD_TABLE(charge_fields, .open = true);
 
 static const Field group_number = {.kind = FIELD_NUMBER, .size = sizeof(int), .max = INT32_MAX};
+
+/* Only a reservation is of a device that has no name yet. */
+static bool has_template(const Plan *p) {
+    for (size_t i = 0; i < p->n_members; i++)
+        if (p->members[i].name.kind == DEVICE_KIND_TEMPLATE)
+            return true;
+    return false;
+}
 
 /* Its group is made with it. */
 static bool has_unmade(const Plan *p) {
@@ -389,6 +399,8 @@ static int read_record(FieldReader *r, const JsonNode *root, const char *boot_id
     if (e >= 0 && c->plan.n_groups == 0 && backend_has_groups(c->plan.backend) && !c->of[0] &&
             !has_unmade(&c->plan))
         e = fields_fail(r, root, "0 groups do not fit its backend");
+    if (e >= 0 && c->state != CLAIM_RESERVED && has_template(&c->plan))
+        e = fields_fail(r, root, "a template that is not reserved");
     if (e >= 0)
         take_failure(c, frame.failure);
     free(frame.failure);

@@ -7,8 +7,10 @@ import json
 import os
 import signal
 
+import dbus
+
 import harness
-from harness import ROOT_PATH, device_path, wait
+from harness import NOBODY, ROOT_PATH, device_path, needs_root, wait
 from varlink_client import VarlinkTestCase
 
 UUID = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
@@ -365,6 +367,189 @@ class TemplateTest(TemplateTestCase):
         other.close()
         gate.let_go()
         wait(lambda: self.written('remove'), 'it is removed')
+        self.wait_removed()
+
+
+class ReserveTest(TemplateTestCase):
+    """A ticket for a device that is made when it is redeemed."""
+
+    def setUp(self):
+        super().setUp()
+        self.begin()
+
+    def reserve(self, name=None, client=None, **options):
+        """The path of the claim, its id, and the ticket."""
+        path, ticket, result = (client or self.c).manager('Reserve', 'sa{sv}', name or self.TEMPLATE, options)
+        self.assertEqual(str(result['device']), name or self.TEMPLATE)
+        return str(path), str(path).rsplit('/', 1)[1], str(ticket)
+
+    def state_of(self, path):
+        return str(self.c.get(path, 'Claim', 'State'))
+
+    def test_made_when_it_is_redeemed(self):
+        path, claim_id, ticket = self.reserve()
+        self.assertEqual((self.state_of(path), self.made(), self.written('create')), ('reserved', [], []))
+        plan = self.c.plan(ticket=ticket)
+        self.assertEqual([m['name'] for m in plan['members']], [self.TEMPLATE])
+        claim = self.c.acquire(ticket=ticket)
+        device, = self.made()
+        self.assertEqual((claim.id, device.mdev_type), (claim_id, 'mtty-2'))
+        self.assertEqual(set(claim.fds), {'device:' + device.name, 'iommufd', 'lifeline'})
+        with self.refused('TicketInvalid', 'redeemed'):
+            self.c.acquire(ticket=ticket)
+        claim.close()
+        self.wait_gone(claim)
+        self.wait_removed()
+        self.wait_logged(claim_id, 'reserved', self.TEMPLATE)
+
+    def test_the_last_instance_is_kept(self):
+        path, claim_id, ticket = self.reserve()
+        claim = self.c.acquire(self.TEMPLATE)
+        with self.refused('NoInstance', 'mtty-2', '1 in use', claim.id, '1 reserved', claim_id, f'uid {os.getuid()}'):
+            self.c.acquire(self.TEMPLATE)
+        with self.refused('NoInstance', claim_id):
+            self.reserve()
+        claim.close()
+        self.wait_gone(claim)
+        wait(lambda: self.types()[MTTY, 'mtty-2'][0] == 2, 'it is removed')
+        claim = self.c.acquire(self.TEMPLATE)
+        redeemed = self.c.acquire(ticket=ticket)  # the one that was kept
+        self.assertEqual(len(self.made()), 2)
+        for c in (claim, redeemed):
+            c.close()
+            self.wait_gone(c)
+        self.wait_removed()
+
+    def test_as_many_as_there_can_be(self):
+        tickets = [self.reserve() for _ in range(2)]
+        with self.refused('NoInstance', '2 reserved', 'and others'):
+            self.reserve()
+        self.c.manager('Release', 'sa{sv}', tickets[0][1], {})
+        self.reserve()
+        self.assertEqual(self.written('create'), [])
+
+    def test_an_instance_that_is_being_made_is_not_reserved(self):
+        self.host.add_mdev(UUID)
+        gate = self.kernel.hold('create')
+        pending = self.c.acquire_later(self.TEMPLATE)
+        wait(lambda: gate.entered, 'it is being made')
+        with self.refused('NoInstance', '1 reserved or being made'):
+            self.reserve()
+        gate.let_go()
+        wait(lambda: pending.done, 'the answer')
+        claim = pending.value[0]
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_the_parent_is_kept(self):
+        path, claim_id, ticket = self.reserve('template:vgpu')
+        with self.refused('DeviceClaimed', self.gpu.name, claim_id):
+            self.c.acquire(self.gpu)
+        self.c.manager('Release', 'sa{sv}', claim_id, {})
+        wait(lambda: path not in self.c.objects(), 'the reservation is over')
+        with self.refused('TicketInvalid'):
+            self.c.acquire(ticket=ticket)
+        claim = self.c.acquire(self.gpu)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_nothing_is_left_when_it_is_redeemed(self):
+        """Another program was faster: the ticket stays."""
+        path, claim_id, ticket = self.reserve()
+        others = [self.host.add_mdev(UUID[:-1] + str(n)) for n in range(2)]
+        with self.refused('NoInstance', '2 in use', others[0].name):
+            self.c.acquire(ticket=ticket)
+        self.assertEqual(self.state_of(path), 'reserved')
+        self.kernel.remove(others[0])
+        wait(lambda: self.types()[MTTY, 'mtty-2'][0] == 1, 'there is one again')
+        claim = self.c.acquire(ticket=ticket)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_the_parent_goes(self):
+        path, claim_id, ticket = self.reserve()
+        self.host.remove_mdev_parent(self.mtty).join(20)
+        with self.refused('NoSuchDevice', 'mtty-2'):
+            self.c.acquire(ticket=ticket)
+        self.assertEqual(self.state_of(path), 'reserved')
+        self.mtty = self.host.add_mdev_parent()
+        claim = self.c.acquire(ticket=ticket)
+        claim.close()
+        self.wait_gone(claim)
+
+    def test_what_cannot_be_reserved(self):
+        for name, error, *words in (
+                ('template:nothing', 'NoSuchDevice', 'nvidia-474'), ('template:unknown', 'NoSuchDevice', 'no template'),
+                ('template:', 'InvalidName'), ('template:a/b', 'InvalidName'), ('template:*', 'InvalidName', 'pattern'),
+                ('template:s[e]rial', 'InvalidName')):
+            with self.subTest(name), self.refused(error, *words):
+                self.reserve(name)
+        self.set_policy([self.rule()], host={'templates': self.TEMPLATES})
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        with self.refused('AccessDenied', 'no rule'):
+            self.reserve()
+        self.assertEqual(self.records(), [])
+
+    @needs_root
+    def test_a_stranger(self):
+        path, claim_id, ticket = self.reserve()
+        with harness.identity(NOBODY):
+            nobody = self.client()
+        with self.refused('TicketInvalid', 'is for uid 0'):
+            nobody.acquire(ticket=ticket)
+        with self.refused('AccessDenied'):
+            self.reserve(client=nobody)
+        self.assertEqual((self.state_of(path), self.written('create')), ('reserved', []))
+
+    def test_it_survives_a_crash(self):
+        tickets = [self.reserve(ttl=dbus.UInt64(600)) for _ in range(2)]
+        for end in ('kill', 'stop'):
+            getattr(self.daemon, end)()
+            self.start(keep_fds=True)
+            self.manager.forget()
+            self.assertEqual([self.state_of(path) for path, _, _ in tickets], ['reserved', 'reserved'])
+            with self.refused('NoInstance', '2 reserved'):
+                self.c.acquire(self.TEMPLATE)
+        claim = self.c.acquire(ticket=tickets[1][2])
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.state_of(tickets[0][0]), 'reserved')
+
+    def test_killed_while_it_is_redeemed(self):
+        path, claim_id, ticket = self.reserve()
+        gate = self.kernel.hold('create')
+        answer = self.c.acquire_later(ticket=ticket)
+        wait(lambda: gate.entered, 'it is about to be made')
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        gate.let_go()
+        wait(self.made, 'it is made')
+        self.daemon.kill()
+        wait(lambda: answer.done, 'the caller hears of it')
+        self.start(keep_fds=True)
+        self.wait_removed()
+        with self.refused('TicketInvalid'):
+            self.c.acquire(ticket=ticket)
+
+    def test_both_faces_and_vfioctl(self):
+        status, ticket = self.vfioctl('reserve', self.TEMPLATE)
+        self.assertEqual(status, 0, ticket)
+        ticket = ticket.split()[-1]
+        peer = self.peer()
+        reply, fds = peer.acquire(ticket=ticket)
+        self.assertEqual(len(self.made()), 1)
+        for fd in fds.values():
+            os.close(fd)
+        self.wait_removed()
+        reply = peer.call('Reserve', {'device': self.TEMPLATE})
+        self.assertEqual(reply['device'], self.TEMPLATE)
+        shown = peer.call('List', {'claim': reply['claim']})['claim']
+        self.assertEqual((shown['state'], shown['devices']), ('reserved', [self.TEMPLATE]))
+        status, text = self.vfioctl('status', reply['claim'])
+        self.assertEqual(status, 0, text)
+        self.assertIn(self.TEMPLATE, text)
+        status, text = self.vfioctl('exec', '--ticket', reply['ticket'], '--', 'sh', '-c', 'echo $LISTEN_FDNAMES')
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, 'device_mdev_[0-9a-f]')
         self.wait_removed()
 
 

@@ -129,6 +129,17 @@ static void count_usage(void *userdata, const char *rule_key, const Subject *sub
     *ret = w->usage;
 }
 
+static Claim promise = {.id = "00000000000000aa", .uid = 8, .state = CLAIM_RESERVED};
+static unsigned n_promised; /* of t-1, of every parent that has some left */
+
+static unsigned count_promised(void *userdata, const MdevType *type, const Claim **ret_first) {
+    unsigned n = streq(type->id, "t-1") && type->available > 0 ? n_promised : 0;
+
+    if (n > 0)
+        *ret_first = &promise;
+    return n;
+}
+
 static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFacts *ret) {
     World *w = userdata;
 
@@ -218,6 +229,7 @@ static VfiodError plan(
             .survey = &survey,
             .count_usage = w->terms ? count_usage : NULL,
             .usage_userdata = w,
+            .count_promised = n_promised > 0 ? count_promised : NULL,
             .all_obstacles = w->all_obstacles,
             .describe = w->describe,
     };
@@ -667,6 +679,28 @@ static void test_template(void **state) {
     assert_int_equal(p.n_groups, 1);
     assert_int_equal(p.charges[0].devices, 3);
     expect(w, TEMPLATE_RULE, "template:a", BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "template");
+    mdev_types_done(&mdev_types);
+    tags = "";
+}
+
+/* What is reserved is gone for everybody else, though the driver does not know yet. */
+static void test_promised_instances(void **state) {
+    const Backend any = _BACKEND_INVALID;
+    World *w = *state;
+
+    tags = TEMPLATES;
+    add_type(NIC, "t-1", "", 1);
+    n_promised = 1;
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE, promise.id);
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE,
+            "left; 1 reserved or being made (claim");
+    mdev_types.types[0].available = 2;
+    expect(w, TEMPLATE_RULE, "template:a", any, _VFIOD_ERROR_INVALID, NULL);
+    n_promised = 2;
+    expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE, "uid 8 and others");
+    add_type(PREPARED, "t-1", "", 3); /* of another parent there is one more */
+    expect(w, TEMPLATE_RULE, "template:a", any, _VFIOD_ERROR_INVALID, NULL);
+    n_promised = 0;
     mdev_types_done(&mdev_types);
     tags = "";
 }
@@ -1670,6 +1704,46 @@ static void test_record_of_a_made_device(void **state) {
     }
 }
 
+/* A reservation has no UUID yet; whatever else is of a template has one. */
+static void test_record_of_a_reserved_template(void **state) {
+    static const struct {
+        const char *from, *to;
+    } edits[] = {
+            {"\"state\":\"reserved\"", "\"state\":\"held\""},
+            {"\"state\":\"reserved\"", "\"state\":\"quarantined\""},
+            {"\"mediatedType\":\"mtty-2\"", "\"mediatedType\":\"\""},
+            {"\"ticket\":", "\"tacket\":"},
+    };
+    _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
+    _cleanup_free_ char *text = NULL;
+    PlanMember *m;
+
+    make_claim(*state, &c);
+    c.state = CLAIM_RESERVED;
+    strcpy(c.ticket, "0123456789abcdef0123456789abcdef");
+    c.plan.n_members = c.plan.n_claimed = 1;
+    c.plan.n_groups = 0;
+    m = &c.plan.members[0];
+    *m = (PlanMember){.disposition = DISPOSITION_CLAIM, .group = -1};
+    assert_int_equal(device_name_parse("template:serial", &m->name), 0);
+    strcpy(m->made.parent, "mtty");
+    strcpy(m->made.type, "mtty-2");
+    strcpy(m->made.template, "serial");
+    text = claim_to_record(&c, "boot");
+    assert_non_null(text);
+    assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
+    assert_int_equal(device_name_compare(&back.plan.members[0].name, &m->name), 0);
+    for (size_t i = 0; i < ELEMENTSOF(edits); i++) {
+        const char *at = strstr(text, edits[i].from);
+        _cleanup_free_ char *edited = NULL;
+        Claim bad = CLAIM_NULL;
+
+        assert_non_null(at);
+        edited = format_string("%.*s%s%s", (int) (at - text), text, edits[i].to, at + strlen(edits[i].from));
+        assert_int_equal(claim_from_record(edited, strlen(edited), "boot", &bad, NULL), -EBADMSG);
+    }
+}
+
 /* A record cut anywhere, or with any one value of a wrong kind, is refused whole. */
 static void test_record_damage(void **state) {
     static const struct {
@@ -1802,7 +1876,9 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_size_of_a_claim, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_template, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_parent_of_a_template, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_promised_instances, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_of_a_made_device, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_record_of_a_reserved_template, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_round_trip, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_record_damage, set_up, tear_down),
             cmocka_unit_test(test_keep_bad),

@@ -390,6 +390,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .usage_userdata = rivals,
             .claim = rivals->whole,
             .find_maker = claims_find_maker,
+            .count_promised = claims_count_promised,
             .maker_userdata = e,
             .all_obstacles = q->all_obstacles,
             .describe = q->all_obstacles,

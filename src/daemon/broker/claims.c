@@ -175,7 +175,7 @@ ClaimRun *claims_find_naming(Broker *e, const DeviceName *name) {
 }
 
 static bool plan_moves(const Plan *p, const DeviceName *name) {
-    for (size_t i = 0; i < p->n_members; i++) {
+    for (size_t i = 0; i < p->n_members && name->kind != DEVICE_KIND_TEMPLATE; i++) {
         if (plan_member_is_moved(&p->members[i]) && device_name_compare(&p->members[i].name, name) == 0)
             return true;
     }
@@ -224,6 +224,34 @@ const Claim *claims_find_maker(void *userdata, const DeviceName *parent) {
     return NULL;
 }
 
+static bool is_there(const MdevType *type, const DeviceName *name) {
+    for (size_t i = 0; i < type->n_devices; i++)
+        if (device_name_compare(&type->devices[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* A reservation of a template, and a claim whose device the driver has not made yet. */
+unsigned claims_count_promised(void *userdata, const MdevType *type, const Claim **ret_first) {
+    const Broker *e = userdata;
+    unsigned n = 0;
+
+    for (const ClaimRun *j = e->claims; j; j = j->next) {
+        if (!j->attached || (j->claim.state != CLAIM_RESERVED && j->claim.state != CLAIM_BINDING))
+            continue;
+        for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
+            const PlanMember *m = &j->claim.plan.members[i];
+
+            if (!streq(m->made.parent, type->parent) || !streq(m->made.type, type->id) ||
+                    is_there(type, &m->name))
+                continue;
+            if (n++ == 0)
+                *ret_first = &j->claim;
+        }
+    }
+    return n;
+}
+
 int claim_run_allow(ClaimRun *j) {
     const TetherType *tether = claim_run_tether(j);
     const ClaimQuestion *q = j->question;
@@ -234,7 +262,8 @@ int claim_run_allow(ClaimRun *j) {
             .pidfd_id = q->request.pidfd_id};
     const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : NULL;
 
-    if (name_all_made(&j->claim.plan) < 0)
+    /* What is reserved is made for the claim that brings the ticket. */
+    if (!j->claim.ticket[0] && name_all_made(&j->claim.plan) < 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "no random numbers");
     if (usage_charge(j->broker->usage, &j->claim.plan, j->claim.uid, j->subject, whole ? whole->charge : NULL,
                 &j->charge) < 0)

@@ -133,3 +133,5 @@ int claim_run_allow(ClaimRun *j);
 const Subject *claim_run_judged(const ClaimRun *j);
 /* find_maker_t; userdata is the broker. */
 const Claim *claims_find_maker(void *userdata, const DeviceName *parent);
+/* count_promised_t; likewise. */
+unsigned claims_count_promised(void *userdata, const MdevType *type, const Claim **ret_first);

@@ -528,7 +528,7 @@ static int resume_reservation(ClaimRun *j) {
     r = reservation_watch(j);
     if (r < 0)
         return log_error_errno(r, "Cannot watch the time of reservation %s", j->claim.id);
-    if (!claim_run_find_device(j, m)) {
+    if (!plan_member_is_made(m) && !claim_run_find_device(j, m)) {
         const DeviceName name = m->name;
 
         (void) broker_feed_gone(j, &name, "it was unplugged while it was reserved");

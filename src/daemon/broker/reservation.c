@@ -38,6 +38,10 @@ static int parse_wish(const ReserveWish *wish, Reserving **ret, Refusal *refusal
     r->found = REFUSAL_NULL;
     if (device_selector_parse(wish->device, &r->selector, problem, sizeof(problem)) < 0)
         return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL, "\"%s\" %s", r->text, problem);
+    if (r->selector.kind == SELECT_DEVICE && !r->selector.device.exact &&
+            r->selector.device.kind == DEVICE_KIND_TEMPLATE)
+        return refuse(refusal, VFIOD_ERROR_INVALID_NAME, NULL,
+                "\"%s\" is a pattern, and a template is reserved by its name", r->text);
     *ret = TAKE_PTR(r);
     return 0;
 }
@@ -172,12 +176,26 @@ static int pause_search(ClaimRun *j) {
     return r < 0 ? refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory") : -EAGAIN;
 }
 
+/* A template is no device of the host: it is the one thing to try. */
+static int find_template(ClaimRun *j) {
+    Reserving *w = j->question->reserving;
+
+    if (w->begun)
+        return 0;
+    w->begun = true;
+    w->last = j->question->request.devices[0] = w->selector.device.name;
+    j->question->request.n_devices = 1;
+    return 1;
+}
+
 /* The next device that is worth a plan, into the request. 1; 0: there is none; -EAGAIN. */
 static int find_next(ClaimRun *j, uint64_t end_usec) {
     Reserving *w = j->question->reserving;
     bool several = w->selector.kind != SELECT_DEVICE || !w->selector.device.exact;
     const Device *d;
 
+    if (!several && w->selector.device.name.kind == DEVICE_KIND_TEMPLATE)
+        return find_template(j);
     while ((d = inventory_next_device(j->broker->inventory, w->begun ? &w->last : NULL))) {
         int r = budget_now() > end_usec ? pause_search(j) : matches(j, d);
 
@@ -347,7 +365,7 @@ int reservation_resolve(Broker *e, Request *request, const Subject *subject, Ref
     if (r < 0)
         return r;
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
-        request->devices[request->n_devices++] = j->claim.plan.members[i].name;
+        request->devices[request->n_devices++] = plan_member_asked(&j->claim.plan.members[i]);
     return 0;
 }
 

@@ -6,7 +6,11 @@
  * that makes the claim is the one that spends the ticket: whenever the daemon dies, exactly one of the two is
  * there. It ends by itself when its time is over.
  *
- * Both are needed: the ticket, which nobody can guess, and the uid that it is for. */
+ * Both are needed: the ticket, which nobody can guess, and the uid that it is for.
+ *
+ * The member of a template has the template's name for as long as it is reserved. It keeps others from the
+ * last instance and from the parent (claims_count_promised(), claims_find_maker()), and is planned for anew.
+ */
 
 #include "daemon/broker/claim-question.h"
 #include "policy/selector.h"
