@@ -312,12 +312,12 @@ class ChoiceTest(CompatTestCase):
             with self.refused('BackendUnavailable', 'the backend compat has no other grant than fd'):
                 c.acquire(self.nic, backend='compat', grant=grant)
         claim = c.acquire(self.nic, backend='compat')
-        with self.refused('InvalidArgument', 'takes no more devices'):
+        with self.refused('InvalidArgument', 'takes no more devices', 'set up once', 'one claim for all'):
             c.add(claim, self.card)
         claim.close()
         self.wait_gone(claim)
         claim = c.acquire(self.nic, self.card, backend='compat')
-        with self.refused('InvalidArgument', 'all of its devices or none'):
+        with self.refused('InvalidArgument', 'all of its devices or none', 'until the claim ends', 'still needed'):
             c.release_devices(claim, self.card)
         self.assertEqual((claim.state, len(c.get(claim.path, 'Claim', 'Devices'))), ('held', 2))
         c.release_devices(claim, self.nic, self.card)

@@ -77,6 +77,15 @@ class KindsTest(VfiodTestCase):
         with self.refused('NoSuchDevice'):
             self.c.acquire(self.unlisted[0])
 
+    def test_uuids_that_are_none(self):
+        for bad in ('', UUID[:-1], UUID + '0', UUID.replace('-', ''), UUID.replace('-', '_'), UUID[:8] + UUID[9:] + '-',
+                    'g' + UUID[1:], '{' + UUID + '}', ' ' + UUID, UUID + '\n', UUID[:-1] + '\u0661', '../' + UUID, '*', UUID[:-1] + '*'):
+            for ask in (lambda name: self.c.acquire(name), lambda name: self.c.plan(name),
+                        lambda name: self.c.manager('ReleaseDevices', 'sasa{sv}', '0' * 16, [name], {})):
+                with self.subTest(bad), self.refused('InvalidName'):
+                    ask('mdev:' + bad)
+        self.assertEqual(self.kernel.writes, [])
+
     def test_they_are_followed(self):
         new = self.host.add_mdev(UUID[:-1] + '2')
         wait(lambda: self.c.seen('InterfacesAdded', device_path(new.name)), 'the device is announced')

@@ -43,7 +43,9 @@ static int take_terms(const Claim *c, Request *request, const Subject *subject, 
                 "claim %s has a device without an IOMMU, which must be claimed alone", c->id);
     if (c->plan.backend == BACKEND_COMPAT) {
         int r = refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-                "claim %s has the backend compat, and takes no more devices", c->id);
+                "claim %s has the backend compat, and takes no more devices: its container is set up once, "
+                "with all of its groups",
+                c->id);
 
         refusal->remedy = strdup("Make another claim for them, or one claim for all.");
         return r;
@@ -97,7 +99,9 @@ void broker_add_devices(Broker *e, const char *name, Request *request, const Sub
 /* The worker that has opened them has a copy of each until the claim ends. */
 static int refuse_part(const Claim *c, Refusal *refusal) {
     int r = refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
-            "claim %s has the backend compat, and gives back all of its devices or none", c->id);
+            "claim %s has the backend compat, and gives back all of its devices or none: vfiod has each open "
+            "until the claim ends",
+            c->id);
 
     refusal->remedy = strdup("Release the claim, and claim the devices that are still needed.");
     return r;
