@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import types
 
 import dbus
 
@@ -481,6 +482,27 @@ class AskTest(ReserveTestCase):
         kind, details = self.polkit.questions[-1].subject
         self.assertEqual((kind, int(details['pid']), int(details['uid'])), ('unix-process', os.getpid(), 0))
         self.end(self.redeem(r, client=self.nobody()))
+
+    def test_another_type_is_not_what_was_asked(self):
+        """The template is another one, though it has the same name."""
+        self.host.add_mdev_parent()
+
+        def define(mdev_type):
+            self.set_policy([self.rule('asks', device='template:serial', effect='ask')],
+                            host={'templates': [{'name': 'serial', 'parent': 'mtty', 'type': mdev_type}]})
+            self.c.manager('ReloadPolicy', 'a{sv}', {})
+        define('mtty-1')
+        r = self.reserve_asking(types.SimpleNamespace(name='template:serial'))
+        define('mtty-2')
+        with self.refused('NotAuthorized', 'something else'):
+            self.redeem(r)
+        self.assertEqual(r.state, 'reserved')
+        define('mtty-1')
+        n = len(self.polkit.questions)
+        claim = self.redeem(r)
+        self.assertEqual(len(self.polkit.questions), n)
+        claim.close()
+        self.wait_gone(claim)
 
     def test_another_rule_is_not_what_was_asked(self):
         r = self.reserve_asking(self.nic)

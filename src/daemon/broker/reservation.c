@@ -378,7 +378,8 @@ static int check_asked(const Plan *reserved, const Plan *plan, Refusal *refusal)
         const PlanMember *a = &reserved->members[i], *b = &plan->members[i];
 
         same = device_name_compare(&a->name, &b->name) == 0 && a->identity == b->identity &&
-                a->disposition == b->disposition && vf_network_equal(&a->network, &b->network);
+                a->disposition == b->disposition && vf_network_equal(&a->network, &b->network) &&
+                streq(a->made.parent, b->made.parent) && streq(a->made.type, b->made.type);
     }
     if (same || !plan->ask)
         return 0;
