@@ -534,6 +534,8 @@ static int read_removable(int at, const DeviceName *name, DeviceFacts *f) {
 static int read_driver_override(int at, const DeviceName *name, DeviceFacts *f) {
     ssize_t n = read_attribute_at(at, "driver_override", f->driver_override, sizeof(f->driver_override));
 
+    if (n == -ENOENT && !device_kind_info(name->kind)->driver)
+        return 0; /* such as a mediated device, which nobody takes from its driver */
     if (n < 0)
         return n == -ENOENT ? -ENODEV : (int) n; /* every device on the bus has one while it is there */
     if (streq(f->driver_override, "(null)"))

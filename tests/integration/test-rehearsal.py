@@ -831,6 +831,22 @@ class LiveTest(VfiodTestCase):
         del document['mediatedTypes']
         self.assertIn('not recorded', explain())
 
+    def test_devices_of_every_kind_are_recorded(self):
+        gpu = self.host.add_device('0000:0b:00.0', group=78, driver='i915', class_code=0x030000)
+        devices = [self.host.add_mdev(MDEV.removeprefix('mdev:'), parent=gpu), self.host.add_vdpa('vdpa0', driver='vhost_vdpa'),
+                   self.host.add_other('platform', 'a0000000.timer', group=79),
+                   self.host.add_other('cdx', 'cdx-00:00')]
+        policy = self.file('policy.json', {'rules': [rule(who={'user': 0}, what={'device': ['mdev:*', 'vdpa:*', 'platform:*', 'cdx:*']},
+                                                          name='root', reset='optional')]})
+        recorded = self.file('host.json', self.vfioctl('snapshot'))
+        with open(recorded) as f:
+            names = [d['name'] for d in json.load(f)['devices']]
+        for d in devices:
+            with self.subTest(d.name):
+                self.assertIn(d.name, names)
+                explain = ['policy', 'explain', '--policy', policy, '--user=root', d.name]
+                self.assertEqual(self.vfioctl(*explain, '--host', recorded), self.vfioctl(*explain))
+
     def test_what_devices_can_do(self):
         """As far as the daemon has seen it: on this host, and where it was recorded."""
         card = self.host.add_device('0000:17:00.0', group=19, driver=VFIO)
