@@ -78,6 +78,7 @@ static const Values verb_arguments[] = {
         {"import", .sources = SOURCE_FILES},
         {"unpin", .sources = SOURCE_DEVICES},
         {"caps", .sources = SOURCE_DEVICES},
+        {"selftest", .sources = SOURCE_DEVICES},
         {"virt", "start attach detach", SOURCE_DEVICES},
         {"edit", .sources = SOURCE_POLICY_FILES},
         {"policy check", .sources = SOURCE_FILES},

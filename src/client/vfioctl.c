@@ -97,6 +97,7 @@ typedef enum OptionFlag {
     OPTION_SVG = UINT64_C(1) << 60,
     OPTION_DOT = UINT64_C(1) << 61,
     OPTION_LOADED = UINT64_C(1) << 63,
+    OPTION_ROUNDS = UINT64_C(1) << 58,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
@@ -178,6 +179,7 @@ static const struct option long_options[] = {
         {"svg", no_argument, NULL, OPTION_NUMBER(OPTION_SVG)},
         {"dot", no_argument, NULL, OPTION_NUMBER(OPTION_DOT)},
         {"loaded", no_argument, NULL, OPTION_NUMBER(OPTION_LOADED)},
+        {"rounds", required_argument, NULL, OPTION_NUMBER(OPTION_ROUNDS)},
         {"full", no_argument, NULL, OPTION_NUMBER(OPTION_FULL)},
         {"no-pager", no_argument, NULL, OPTION_NUMBER(OPTION_NO_PAGER)},
         {"output", required_argument, NULL, OPTION_NUMBER(OPTION_OUTPUT)},
@@ -187,6 +189,8 @@ static const struct option long_options[] = {
 };
 /* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
 #define SHORT_OPTIONS "hd:b:r:go:l"
+
+#define ROUNDS_MAX 100000U
 
 typedef struct Verb {
     const char *name, *arguments;
@@ -260,6 +264,9 @@ static const Verb verbs[] = {
         {"taint", "", "Show what weakens this host, and since when", OPTION_SORT, 0, 0, false, verb_taint},
         {"doctor", "", "Look for what is wrong with this host, and how to fix it", 0, 0, 0, false,
                 verb_doctor},
+        {"selftest", "DEVICE… [--rounds N]", "Claim and give back devices, and check every step",
+                OPTION_BACKEND | OPTION_REASON | OPTION_NO_ASK | OPTION_ROUNDS, 1, SIZE_MAX, false,
+                verb_selftest},
         {"edit", "[NAME]", "Edit a policy file: check it, install it, reload", OPTION_POLICY, 0, 1, false,
                 verb_edit},
         {"reload", "", "Reload the policy files", 0, 0, 0, false, verb_reload},
@@ -323,6 +330,7 @@ static const struct {
         {OPTION_LIBVIRT, "      --libvirt", "for libvirt (of the system: user root)"},
         {OPTION_PODMAN, "      --podman", "for containers of podman"},
         {OPTION_WRITE, "      --write", "put the files in place"},
+        {OPTION_ROUNDS, "      --rounds=N", "how many hand-overs (default: 3)"},
         {OPTION_RAM, "      --ram=SIZE", "memory of the guest"},
         {OPTION_DEVICES, "      --devices=N", "how many devices it has (default: 1)"},
         {OPTION_VIOMMU, "      --viommu[=KIND]", "it has an emulated or nested IOMMU"},
@@ -780,6 +788,13 @@ static int take_number_of_devices(Options *o, const char *value, VfiodErrorText 
     return 0;
 }
 
+static int take_rounds(Options *o, const char *value, VfiodErrorText *error) {
+    if (parse_unsigned(value, 10, ROUNDS_MAX, &o->rounds) < 0 || o->rounds == 0)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--rounds=%s: expected a number from 1 to %u.",
+                value, ROUNDS_MAX);
+    return 0;
+}
+
 static int take_count(Options *o, const char *value, VfiodErrorText *error) {
     if (parse_unsigned(value, 10, UINT16_MAX, &o->count) < 0)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--count=%s: expected a number from 0 to %u.",
@@ -891,6 +906,7 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
             {OPTION_CLOUD_HYPERVISOR, take_cloud_hypervisor},
             {OPTION_PID, take_pid},
             {OPTION_COUNT, take_count},
+            {OPTION_ROUNDS, take_rounds},
             {OPTION_TTL, take_ttl},
             {OPTION_FOR, take_for},
             {OPTION_IN, take_in},

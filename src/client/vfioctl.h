@@ -70,6 +70,7 @@ typedef struct Options {
     /* of vf */
     uint64_t count; /* UINT64_MAX: not given */
     int autoprobe;  /* 0, 1; -1: not given */
+    uint64_t rounds; /* of selftest; 0: not given */
     /* of the policy's verbs */
     const char *host, *user, *unit, *slice, *cgroup, *label, *scope, *claim;
     OptionList policies, groups_of_user, capabilities, tests;
@@ -102,6 +103,7 @@ int verb_evict(const Options *o, VfiodErrorText *error);
 int verb_monitor(const Options *o, VfiodErrorText *error);
 int verb_taint(const Options *o, VfiodErrorText *error);
 int verb_doctor(const Options *o, VfiodErrorText *error);
+int verb_selftest(const Options *o, VfiodErrorText *error);
 int verb_caps(const Options *o, VfiodErrorText *error);
 int verb_virt(const Options *o, VfiodErrorText *error);
 int verb_vf(const Options *o, VfiodErrorText *error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The few pieces of the iommufd ABI that the daemon uses, from include/uapi/linux/iommufd.h. That header came
+/* The few pieces of the iommufd ABI that vfiod uses, from include/uapi/linux/iommufd.h. That header came
  * with Linux 6.2; a distribution whose kernel headers are older still builds a daemon that runs on newer
  * kernels. Likewise what is newer in include/uapi/linux/vfio.h. */
 
@@ -104,6 +104,8 @@ struct vfiod_device_bind_iommufd {
     __u32 out_devid;
 };
 #define VFIOD_DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+/* Linux 6.17: behind it is the address of a token of 16 bytes. */
+#define VFIOD_DEVICE_BIND_FLAG_TOKEN (1U << 0)
 
 struct vfiod_device_attach_iommufd_pt {
     __u32 argsz;

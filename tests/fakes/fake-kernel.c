@@ -61,6 +61,7 @@ enum verb {
                       path, "\n" for one of no node */
     VERB_SETXATTR = 6,
     VERB_CLOSE = 7, /* a copy of an open node was closed */
+    VERB_READ = 8,  /* of an open device; request: how much, argument: from where on */
 };
 
 struct request {
@@ -635,6 +636,43 @@ ssize_t write(int fd, const void *data, size_t size) {
     return (ssize_t) result;
 }
 
+/* Of a device's file: its regions, of which the config space is the one that is read. */
+static ssize_t read_at(int fd, void *data, size_t size, off_t offset, bool *ret_done) {
+    struct request head = {
+            .verb = VERB_READ, .request = (uint32_t) MIN_OF(size, DATA_MAX), .argument = (uint64_t) offset};
+    char buf[PATH_MAX], answer[DATA_MAX];
+    const char *path = root() ? path_of_fd(fd, buf) : NULL;
+    size_t n = 0;
+    int64_t result;
+
+    *ret_done = path && is_vfio_path(path);
+    if (!*ret_done)
+        return -1;
+    errno = ask(head, path, answer, &n, &result);
+    if (errno != 0)
+        return -1;
+    memcpy(data, answer, MIN_OF(n, size));
+    return (ssize_t) MIN_OF(n, size);
+}
+
+#define WRAP_PREAD(name)                                                                                     \
+    ssize_t name(int fd, void *data, size_t size, off_t offset) {                                            \
+        bool done;                                                                                           \
+        ssize_t n = read_at(fd, data, size, offset, &done);                                                  \
+                                                                                                             \
+        return done ? n : NEXT(name)(fd, data, size, offset);                                                \
+    }
+WRAP_PREAD(pread)
+WRAP_PREAD(pread64)
+
+#define WRAP_PREAD_CHECKED(name, plain)                                                                      \
+    ssize_t name(int fd, void *data, size_t size, off_t offset, size_t room);                                \
+    ssize_t name(int fd, void *data, size_t size, off_t offset, size_t room) {                               \
+        return plain(fd, data, size, offset);                                                                \
+    }
+WRAP_PREAD_CHECKED(__pread_chk, pread)
+WRAP_PREAD_CHECKED(__pread64_chk, pread64)
+
 #define VFIO_GROUP_GET_DEVICE_FD_REQUEST 0x3b6aUL
 
 /* How much of the argument the kernel would copy. Both families number below type ';'. */
@@ -647,6 +685,7 @@ static size_t ioctl_data_size(unsigned long request, const void *argument) {
         VFIO_GROUP_SET_CONTAINER,
         VFIO_GROUP_UNSET_CONTAINER,
         VFIO_GROUP_GET_DEVICE_FD,
+        VHOST_VDPA_GET_DEVICE_ID = 0x8004af70,
     };
     uint32_t size;
 
@@ -660,6 +699,8 @@ static size_t ioctl_data_size(unsigned long request, const void *argument) {
         return sizeof(int32_t);
     case VFIO_GROUP_GET_DEVICE_FD:
         return strnlen(argument, 64);
+    case VHOST_VDPA_GET_DEVICE_ID:
+        return sizeof(uint32_t);
     default: /* a structure that begins with its own size */
         if (!argument || (request & ~0xffUL) != 0x3b00)
             return 0;

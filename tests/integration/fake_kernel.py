@@ -30,7 +30,7 @@ import threading
 from fake_netlink import FakeNetlink, Network
 from uevents import UeventSender
 
-VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE, VERB_SETXATTR, VERB_CLOSE = 1, 2, 3, 4, 5, 6, 7
+VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE, VERB_SETXATTR, VERB_CLOSE, VERB_READ = 1, 2, 3, 4, 5, 6, 7, 8
 REQUEST = struct.Struct('=IIQII')
 REPLY = struct.Struct('=qiI')
 PACKET_MAX = 16384
@@ -47,6 +47,9 @@ FIRST_NOIOMMU_GROUP = 900
 VFIO_IOMMU_GET_INFO = 0x3B70
 VFIO_DEVICE_FEATURE = 0x3B75
 VFIO_DEVICE_BIND_IOMMUFD = 0x3B76
+VFIO_DEVICE_GET_INFO, VFIO_DEVICE_GET_REGION_INFO = 0x3B6B, 0x3B6C
+VFIO_PCI_CONFIG_REGION = 7
+VHOST_VDPA_GET_DEVICE_ID = 0x8004AF70
 VFIO_DEVICE_ATTACH_IOMMUFD_PT = 0x3B77
 VFIO_DMA_CC_IOMMU = 4
 IOMMU_IOAS_ALLOC = 0x3B81
@@ -115,6 +118,7 @@ class Device:
         self.vf_token = None  # of a physical function, as bytes
         self.network = Network()  # what its physical function's card keeps for it
         self.opened = False  # by an ioctl: with the last file it is closed
+        self.silent = False  # what is read from it is all ones
         self.caps = Caps()
         self.lock = threading.RLock()  # the kernel's device lock: held while an unbind waits; taken before the other
 
@@ -538,6 +542,8 @@ class FakeKernel:
                             self.ledger.take_back(path)
                         else:
                             self.unexpected += self.ledger.give(path, data)
+                elif verb == VERB_READ:
+                    answer = self._read_device(path, request, argument)
                 elif verb == VERB_CLOSE:
                     self._close(path)
                 elif verb == VERB_SETXATTR:
@@ -622,6 +628,10 @@ class FakeKernel:
 
     def get(self, path):
         with open(self.root + path) as f:
+            return f.read()
+
+    def read_bytes(self, path):
+        with open(self.root + path, 'rb') as f:
             return f.read()
 
     def link(self, path, target):
@@ -1034,6 +1044,27 @@ class FakeKernel:
                     self.set_enable(device, 0)
             self.notify()
 
+    def _device_of_file(self, path):
+        """Of the file of a device, or of its group's, in which it was opened last."""
+        if path.startswith('/dev/vfio/devices/vfio'):
+            return self._device_of_node(path)
+        return next((d for d in self.devices.values() if compat_file(d) == path), self._attached)
+
+    def _describe_device(self, path, request, data):
+        """Bytes of VFIO_DEVICE_GET_INFO and VFIO_DEVICE_GET_REGION_INFO: a region begins where its number says."""
+        if request == VFIO_DEVICE_GET_INFO:
+            return struct.pack('=IIII', len(data), 2 if self._device_of_file(path).bus == 'pci' else 0, 9, 5) + data[16:]
+        index, = struct.unpack_from('=I', data, 8)
+        return struct.pack('=IIIIQQ', len(data), 3, index, 0, 4096, index << 40)
+
+    def _read_device(self, path, size, offset):
+        with self._lock:
+            device = self._device_of_file(path)
+            if offset >> 40 != VFIO_PCI_CONFIG_REGION:
+                raise Refuse(errno.EINVAL)
+            begin = offset & (1 << 40) - 1
+            return b'\xff' * size if device.silent else self.read_bytes(device.path + '/config')[begin:begin + size]
+
     def _bind_iommufd(self, device, data):
         if any(d.driver and d.driver not in MANAGED_DRIVERS for d in self.group_members(device.group)):
             raise Refuse(errno.EPERM)
@@ -1161,6 +1192,10 @@ class FakeKernel:
                 self.set_enable(device, 1)
                 device.opened, self._attached = True, device
                 return 0, b''
+            if request in (VFIO_DEVICE_GET_INFO, VFIO_DEVICE_GET_REGION_INFO):
+                return 0, self._describe_device(path, request, data)
+            if request == VHOST_VDPA_GET_DEVICE_ID:
+                return 0, struct.pack('=I', 1)
             if request == VFIO_DEVICE_BIND_IOMMUFD:
                 return 0, self._bind_iommufd(self._device_of_node(path), data)
             raise Refuse(errno.ENOTTY)

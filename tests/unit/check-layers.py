@@ -31,8 +31,9 @@ ROOMS = {
     "client": {"base", "client"},
 }
 
-# The client talks through the contracts alone: the one table of errors, and the doors of the rehearsal and of pins.
-CONTRACTS = {"client": {"core/error-table.h", "pins/pins.h", "rehearsal/rehearsal.h"}}
+# The client talks through the contracts alone: the one table of errors, the doors of the rehearsal and of pins, and the
+# kernel's own.
+CONTRACTS = {"client": {"core/error-table.h", "host/uapi.h", "pins/pins.h", "rehearsal/rehearsal.h"}}
 
 # These rooms are pure: no system calls, no clock, no log. (base/fd.h is not named: a value that owns an fd must close it.)
 IMPURE_HEADERS = {
