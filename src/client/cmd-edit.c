@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -252,6 +253,34 @@ static int keep_copy(Edit *e, VfiodErrorText *error) {
     e->keep = true;
     return error_text_set(error, first.error, first.name,
             "%s Nothing was installed. The changed copy is kept: %s", first.message, e->copy);
+}
+
+/* What is written when a signal ends us in between: the work is in the copy. */
+static char last_words[PATH_MAX + 128];
+
+static void on_signal(int number) {
+    ssize_t n = write(STDERR_FILENO, last_words, strlen(last_words));
+
+    (void) n;
+    (void) raise(number); /* its default action, since the handler was for once */
+}
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+static void name_copy_when_interrupted(const Edit *e) {
+    struct sigaction action = {.sa_flags = (int) SA_RESETHAND | SA_NODEFER};
+
+    (void) snprintf(last_words, sizeof(last_words),
+            "\nvfioctl: Interrupted. Nothing was installed. The copy is kept: %s\n", e->copy);
+    action.sa_handler = on_signal;
+    for (size_t i = 0; i < ELEMENTSOF(ending_signals); i++)
+        (void) sigaction(ending_signals[i], &action, NULL);
+}
+
+/* From here on, what is done is short, and is either done or not. */
+static void forget_copy(void) {
+    for (size_t i = 0; i < ELEMENTSOF(ending_signals); i++)
+        (void) signal(ending_signals[i], SIG_DFL);
 }
 
 static bool is_blank(const File *f) {
@@ -523,6 +552,10 @@ static int begin(Edit *e, VfiodErrorText *error) {
     if (e->o->policies.n > 1)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "--policy: edit takes one directory.");
     e->directory = e->o->policies.n > 0 ? e->o->policies.items[0] : rehearsal_directories()[0];
+    if (e->o->n_arguments == 0 && access(e->directory, F_OK) < 0 && errno == ENOENT)
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "edit requires the name of a file: %s is not there, and is made for a new file.",
+                e->directory);
     r = policy_directory_open(e->directory, /* make= */ e->o->policies.n == 0, &e->fd, error);
     if (r < 0)
         return r;
@@ -542,7 +575,10 @@ static int begin(Edit *e, VfiodErrorText *error) {
     if (r < 0)
         return r;
     r = make_copy(e);
-    return r < 0 ? error_text_errno(error, r, "Cannot make a copy of the file to edit") : 0;
+    if (r < 0)
+        return error_text_errno(error, r, "Cannot make a copy of the file to edit");
+    name_copy_when_interrupted(e);
+    return 0;
 }
 
 int verb_edit(const Options *o, VfiodErrorText *error) {
@@ -553,6 +589,7 @@ int verb_edit(const Options *o, VfiodErrorText *error) {
     r = begin(&e, error);
     if (r >= 0)
         r = edit_until_good(&e, &now, error);
+    forget_copy();
     if (r < 0)
         return r;
     if (r == 0)

@@ -3,6 +3,8 @@
 /* Pins in place of what other tools bind. Nothing of theirs is changed: who has looked at the pins removes
  * it. */
 
+#include <unistd.h>
+
 #include "client/pager.h"
 #include "client/pin-ask.h"
 #include "client/policy-door.h"
@@ -119,6 +121,8 @@ static int show(const Options *o, struct json_object *result) {
         policy_print("Left out: %s (%s): %s", json_text(item, "what"), json_text(item, "source"),
                 json_text(item, "why"));
     }
+    if (json_object_array_length(pins) > 0 && o->write)
+        show_initramfs();
     if (json_object_array_length(pins) > 0)
         puts(o->write ? "These pins are written. What the other tools have is unchanged; remove it there."
                       : "Nothing is written. Run the same as root with --write.");
@@ -137,12 +141,24 @@ static int import(const Options *o, Import *m, struct json_object *result, Vfiod
     return policy_show(o, result, show, error);
 }
 
+/* A file that was named must be there: else nothing to pin looks like nothing to do. */
+static int check_files(const Options *o, VfiodErrorText *error) {
+    for (size_t i = 0; i < o->n_arguments; i++)
+        if (access(o->arguments[i], R_OK) < 0)
+            return error_text_set(
+                    error, errno, ERROR_NAME_FAILED, "%s: %s", o->arguments[i], strerrordesc_np(errno));
+    return 0;
+}
+
 int verb_import(const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *others = NULL, *list = NULL;
     char *problem = NULL;
     Import m;
     int r;
 
+    r = check_files(o, error);
+    if (r < 0)
+        return r;
     r = pins_list(NULL, &list, &problem);
     if (r >= 0)
         r = pins_find_others((const char *const *) o->arguments, &others, &problem);

@@ -3,9 +3,12 @@
 /* Pins are files, and vfioctl writes them as root. The daemon knows what must not be pinned: what the host
  * uses, and what somebody has claimed. Without an answer of it nothing is pinned. */
 
+#include <unistd.h>
+
 #include "base/str.h"
 #include "client/calls.h"
 #include "client/command.h"
+#include "client/kernel-module.h"
 #include "client/pager.h"
 #include "client/pin-ask.h"
 #include "client/policy-door.h"
@@ -54,7 +57,9 @@ static int refuse_used(const Object *device, VfiodErrorText *error) {
     return error_text_of_daemon(error, "HostCritical", message ?: use);
 }
 
-int pin_ask_daemon(const char *name, VfiodErrorText *error) {
+/* Neither claimed nor in quarantine; and what refuse_use wants of its use by the host; NULL: nothing. */
+static int ask_whether_free(const char *name, int (*refuse_use)(const Object *device, VfiodErrorText *error),
+        VfiodErrorText *error) {
     _cleanup_object_ Object device = OBJECT_NULL;
     _cleanup_connection_ VfiodConnection *c = NULL;
     int r;
@@ -64,9 +69,35 @@ int pin_ask_daemon(const char *name, VfiodErrorText *error) {
         r = call_find_object(c, name, &device, error);
     if (r >= 0)
         r = refuse_claimed(&device, error);
-    if (r >= 0)
-        r = call_add_property(c, &device, "hostCritical", error);
-    return r < 0 ? r : refuse_used(&device, error);
+    if (r < 0 || !refuse_use)
+        return r;
+    r = call_add_property(c, &device, "hostCritical", error);
+    return r < 0 ? r : refuse_use(&device, error);
+}
+
+int pin_ask_daemon(const char *name, VfiodErrorText *error) {
+    return ask_whether_free(name, refuse_used, error);
+}
+
+/* The initramfs has a copy of the pins where it has the hook or the module. */
+void show_initramfs(void) {
+    static const struct {
+        const char *hook, *command;
+    } makers[] = {
+            {"/usr/share/initramfs-tools/hooks/vfiod-pins", "update-initramfs"},
+            {"/usr/lib/dracut/modules.d/90vfiod-pins", "dracut"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(makers); i++) {
+        _cleanup_free_ char *program = NULL, *path = format_string("/usr/sbin/%s", makers[i].command);
+
+        if (!path || access(makers[i].hook, F_OK) < 0 ||
+                (command_find(makers[i].command, &program, NULL) < 0 && access(path, X_OK) < 0))
+            continue;
+        policy_print("The initramfs has a copy of the pins. For the next boot run '%s' as root.",
+                i == 0 ? "update-initramfs -u" : "dracut -f");
+        return;
+    }
 }
 
 /* The driver may be loaded already, or be no module: whether it took the device is looked at afterwards. */
@@ -116,7 +147,20 @@ static int show_pinned(const Options *o, struct json_object *pin) {
             json_text(pin, "driver"), json_text(pin, "path"), json_text(pin, "id"),
             *json_text(pin, "serial") ? ", serial number " : "", json_text(pin, "serial"));
     show_effect(pin);
+    show_initramfs();
     return 0;
+}
+
+/* A pin of a misspelt driver would leave the device without one. That is no error: the module may come with
+ * the next kernel. */
+static void warn_of_driver(const char *driver) {
+    _cleanup_free_ char *near = NULL;
+
+    if (!driver || streq(driver, "none") || kernel_driver_find(driver, &near) != MODULE_MISSING)
+        return;
+    fprintf(stderr, "vfioctl: Warning: this kernel has no driver %s%s%s%s\n", driver,
+            near ? "; did you mean '" : ". With the pin, the device gets no driver.", near ? near : "",
+            near ? "'? With the pin, the device gets no driver." : "");
 }
 
 int verb_pin(const Options *o, VfiodErrorText *error) {
@@ -137,24 +181,48 @@ int verb_pin(const Options *o, VfiodErrorText *error) {
     r = take_effect(name, &pin, error);
     if (r < 0)
         return r;
+    warn_of_driver(o->driver);
     r = show_pinned(o, pin);
     return r < 0 ? error_text_errno(error, r, "Cannot show the pin") : 0;
 }
 
 /* ---- unpin ---- */
 
-static int show_unpinned(const Options *o, struct json_object *pin) {
+/* What the pin has set on the device: the override goes, unless a claim has the device, which puts back what
+ * it has found. Without an answer of the daemon it is unknown whether one has. *ret_kept: it stays. */
+static int clear_override(struct json_object *pin, bool *ret_kept, VfiodErrorText *error) {
+    const char *device = json_text(pin, "device"), *state = json_text(pin, "state");
+    VfiodErrorText why = {};
+    char *problem = NULL;
+    int r;
+
+    if (!*device || (!streq(state, "in-force") && !streq(state, "pending")))
+        return 0;
+    r = ask_whether_free(device, NULL, &why);
+    if (r < 0) {
+        *ret_kept = true;
+        return 0;
+    }
+    r = pins_clear_override(device, json_text(pin, "driver"), &problem);
+    return r < 0 ? pin_failed(r, problem, error) : 0;
+}
+
+static int show_unpinned(const Options *o, struct json_object *pin, bool kept) {
     const char *device = json_text(pin, "device"), *bound = json_text(pin, "boundTo");
 
     if (o->json)
         return show_json(stdout, pin, /* pretty= */ true);
     policy_print("%s is no longer pinned.", *device ? device : json_text(pin, "file"));
+    show_initramfs();
     if (!*device)
         return 0;
     if (*bound)
         policy_print("It stays with %s until the next boot, or until it is plugged in again.", bound);
     else
         puts("It stays without a driver until the next boot, or until it is plugged in again.");
+    if (kept)
+        policy_print("Its driver_override stays %s: it is claimed, or vfiod does not answer.",
+                json_text(pin, "driver"));
     return 0;
 }
 
@@ -162,12 +230,16 @@ int verb_unpin(const Options *o, VfiodErrorText *error) {
     for (size_t i = 0; i < o->n_arguments; i++) {
         _cleanup_json_ struct json_object *pin = NULL;
         char *problem = NULL;
+        bool kept = false;
         int r;
 
         r = pins_remove(NULL, o->arguments[i], &pin, &problem);
         if (r < 0)
             return pin_failed(r, problem, error);
-        r = show_unpinned(o, pin);
+        r = clear_override(pin, &kept, error);
+        if (r < 0)
+            return r;
+        r = show_unpinned(o, pin, kept);
         if (r < 0)
             return error_text_errno(error, r, "Cannot show the pin");
     }

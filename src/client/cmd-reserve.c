@@ -83,16 +83,41 @@ static int reserve(const Options *o, VfiodConnection *c, VfiodErrorText *error) 
     return r < 0 ? error_text_errno(error, r, "Cannot show the ticket") : 0;
 }
 
-/* A claim that is held is not ended by mistake. */
-static int cancel(const char *ticket, VfiodConnection *c, VfiodErrorText *error) {
-    _cleanup_free_ char *device = NULL, *id = strndup(ticket, CLAIM_ID_LENGTH);
-    const Call call = {.method = METHOD_RELEASE, .claim = id, .pidfd = -EBADF};
+/* The reservation of a ticket, or of a device. *ret is owned by the caller. */
+static int find_id(const char *word, VfiodConnection *c, char **ret, VfiodErrorText *error) {
     int r;
 
-    if (!id)
-        return error_text_errno(error, ENOMEM, "Cannot cancel the reservation");
-    r = call_find_reserved(c, ticket, &device, error);
-    return r < 0 ? r : call_simply(c, &call, error);
+    if (strspn(word, "0123456789abcdef") >= CLAIM_ID_LENGTH) {
+        *ret = strndup(word, CLAIM_ID_LENGTH);
+        return *ret ? 0 : error_text_errno(error, ENOMEM, "Cannot cancel the reservation");
+    }
+    r = call_find_claim(c, word, ret, error);
+    if (r < 0 && streq(error->name, "NoSuchClaim"))
+        return error_text_set(error, ENOENT, "NoSuchClaim", "%s: the device is not reserved.", word);
+    if (r < 0 && streq(error->name, "InvalidName"))
+        return error_text_set(error, EACCES, "TicketInvalid",
+                "--cancel: expected a ticket, the id of a reservation, or a device; \"%s\" is none. 'vfioctl "
+                "status' shows the reservations.",
+                word);
+    return r;
+}
+
+/* A claim that is held is not ended by mistake. */
+static int cancel(const char *word, VfiodConnection *c, VfiodErrorText *error) {
+    _cleanup_free_ char *device = NULL, *id = NULL;
+    Call call = {.method = METHOD_RELEASE, .pidfd = -EBADF};
+    int r;
+
+    r = find_id(word, c, &id, error);
+    if (r >= 0)
+        r = call_find_reserved(c, id, &device, error);
+    if (r < 0 && streq(error->name, "TicketInvalid") && !startswith(word, id ?: ""))
+        return error_text_set(error, EBUSY, "DeviceClaimed",
+                "%s: the device is claimed, not reserved. 'vfioctl release %s' ends the claim.", word, word);
+    if (r < 0)
+        return r;
+    call.claim = id;
+    return call_simply(c, &call, error);
 }
 
 int verb_reserve(const Options *o, VfiodErrorText *error) {
@@ -100,8 +125,8 @@ int verb_reserve(const Options *o, VfiodErrorText *error) {
     int r;
 
     if (o->cancel && (o->user || o->ttl > 0))
-        return error_text_set(
-                error, EINVAL, ERROR_NAME_USAGE, "--cancel: expected a ticket or an id, and nothing else.");
+        return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
+                "--cancel: expected a ticket, an id or a device, and nothing else.");
     r = vfiod_connection_new(&c, error);
     if (r < 0)
         return r;

@@ -206,35 +206,57 @@ static void show_next(const Options *o, bool written) {
     show_heading(o, text ? text : "Then:");
 }
 
+/* Without the rule: one that says "allow" would promise what it cannot keep. */
+static void show_refused(const Options *o, struct json_object *explanation) {
+    struct json_object *obstacles = json_list(explanation, "obstacles");
+
+    show_heading(o,
+            o->write ? "Nothing is written, since a claim would still be refused:"
+                     : "A claim would still be refused, so there is no rule to show:");
+    if (!obstacles || json_object_array_length(obstacles) < 2)
+        policy_print("  %s", json_text(explanation, "message"));
+    show_obstacles(o, obstacles);
+    puts("\nRun setup again when that has changed. With --json it shows the rule that it has tried.");
+}
+
+/* For programs whose need is not known here. */
+static void show_memory(const Options *o) {
+    if (o->vmm == VMM_QEMU || o->libvirt)
+        return;
+    puts("");
+    show_heading(o, "Locked memory:");
+    policy_print("  What the program maps for the device counts against its locked-memory limit (ulimit -l). "
+                 "If that is "
+                 "too low, add \"memlock\": \"SIZE\" to the rule%s. For a virtual machine, 'vfioctl "
+                 "memlock-for --ram "
+                 "SIZE' shows the number.",
+            o->podman ? ", and --memlock SIZE to vfioctl exec" : " and --memlock SIZE to the command");
+}
+
 static void show_setup(const Options *o, struct json_object *result, const char *commands, bool written) {
     _cleanup_free_ char *added = json_list_text(result, "added"), *heading = NULL;
     struct json_object *explanation = json_member(result, "explanation");
-    struct json_object *obstacles = json_list(explanation, "obstacles");
 
     if (!json_flag(result, "claimable")) {
         show_heading(o, "No rule helps:");
         policy_print("  %s", json_text(explanation, "message"));
         return;
     }
-    heading = format_string("%s " POLICY_DIRECTORY "/%s:", written ? "Written to" : "The policy, for",
-            json_text(result, "file"));
     if (added && *added)
         policy_print("Other functions of the same card are claimed with it: %s", added);
+    if (*json_text(explanation, "error")) {
+        show_refused(o, explanation);
+        return;
+    }
+    heading = format_string("%s " POLICY_DIRECTORY "/%s:", written ? "Written to" : "The policy, for",
+            json_text(result, "file"));
     show_heading(o, heading ? heading : "The policy:");
     fputs(json_text(result, "policy"), stdout);
     show_list_of(o, "What is dangerous about it:", json_list(result, "dangers"));
     puts("");
-    if (*json_text(explanation, "error")) {
-        show_heading(o,
-                o->write ? "Nothing is written, since a claim would still be refused:"
-                         : "A claim would still be refused:");
-        if (!obstacles || json_object_array_length(obstacles) < 2)
-            policy_print("  %s", json_text(explanation, "message"));
-        show_obstacles(o, obstacles);
-        return;
-    }
     show_next(o, written);
     fputs(commands, stdout);
+    show_memory(o);
 }
 
 static int check_options(const Options *o, VfiodErrorText *error) {

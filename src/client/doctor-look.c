@@ -15,7 +15,6 @@
 #include "rehearsal/rehearsal.h"
 
 #define FILE_MAX (8U << 20)
-#define WORD_MAX 64U
 
 static bool exists(const char *path) {
     return access(path, F_OK) == 0;
@@ -77,34 +76,6 @@ static bool look_for_hypervisor(void) {
     _cleanup_free_ char *text = read_text("/proc/cpuinfo");
 
     return text && strstr(text, " hypervisor");
-}
-
-/* name as modprobe(8) has it, "vfio-pci". */
-static DoctorModule look_for_module(const char *name) {
-    static const char *const lists[] = {"modules.builtin", "modules.dep"};
-    char path[sizeof(struct utsname) + WORD_MAX], file[WORD_MAX];
-    DoctorModule found = MODULE_UNKNOWN;
-    struct utsname kernel;
-
-    snprintf(path, sizeof(path), "/sys/module/%s", name);
-    for (char *c = path + strlen("/sys/module/"); *c; c++)
-        *c = (char) (*c == '-' ? '_' : *c);
-    if (exists(path))
-        return MODULE_PRESENT;
-    if (uname(&kernel) < 0)
-        return MODULE_UNKNOWN;
-    snprintf(file, sizeof(file), "/%s.ko", name);
-    for (size_t i = 0; i < ELEMENTSOF(lists); i++) {
-        _cleanup_free_ char *text = NULL;
-
-        snprintf(path, sizeof(path), "/lib/modules/%s/%s", kernel.release, lists[i]);
-        text = read_text(path);
-        if (text && strstr(text, file))
-            return i == 0 ? MODULE_PRESENT : MODULE_AVAILABLE;
-        if (text)
-            found = MODULE_MISSING;
-    }
-    return found;
 }
 
 /* ---- Programs ---- */
@@ -208,8 +179,8 @@ int doctor_look(DoctorFacts *ret) {
     f.command_line = read_text("/proc/cmdline");
     f.firmware_table = find_firmware_table();
     f.interrupts_remapped = look_at_interrupts();
-    f.vfio_pci = look_for_module("vfio-pci");
-    f.iommufd = look_for_module("iommufd");
+    f.vfio_pci = kernel_module_find("vfio-pci");
+    f.iommufd = kernel_module_find("iommufd");
     f.is_virtual_machine = look_for_hypervisor();
     f.polkit = exists("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service");
     f.has_grub = exists("/etc/default/grub");

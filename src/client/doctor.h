@@ -9,14 +9,8 @@
 #include <sys/types.h>
 
 #include "base/macro.h"
+#include "client/kernel-module.h"
 #include "client/vfioctl.h"
-
-typedef enum DoctorModule {
-    MODULE_UNKNOWN, /* the lists of this kernel's modules cannot be read */
-    MODULE_MISSING, /* this kernel has none of that name */
-    MODULE_AVAILABLE,
-    MODULE_PRESENT, /* loaded, or part of the kernel */
-} DoctorModule;
 
 typedef struct DoctorFacts {
     /* Owned; of rehearsal_snapshot(): "kernel", "devices", "taints". NULL: it cannot be read. */
@@ -31,7 +25,7 @@ typedef struct DoctorFacts {
     unsigned n_groups;
     const char *firmware_table; /* the ACPI table that describes an IOMMU; NULL: none is known */
     int interrupts_remapped;    /* 0, 1; -1: unknown */
-    DoctorModule vfio_pci, iommufd;
+    KernelModule vfio_pci, iommufd;
     bool is_virtual_machine;
     uid_t uid;
     uint64_t memlock;              /* bytes that this user may lock; UINT64_MAX: any number */

@@ -68,8 +68,8 @@ typedef struct Options {
     bool check;
     bool svg, dot; /* of topology */
     /* of vf */
-    uint64_t count; /* UINT64_MAX: not given */
-    int autoprobe;  /* 0, 1; -1: not given */
+    uint64_t count;  /* UINT64_MAX: not given */
+    int autoprobe;   /* 0, 1; -1: not given */
     uint64_t rounds; /* of selftest; 0: not given */
     /* of the policy's verbs */
     const char *host, *user, *unit, *slice, *cgroup, *label, *scope, *claim;

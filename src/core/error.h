@@ -69,6 +69,9 @@ struct Refusal {
     size_t n_obstacles; /* OBSTACLES_MAX at most */
 };
 
+/* The remedy of a denial where the host uses the device, too: no rule hands that out. */
+#define NO_RULE_HELPS "No rule helps while the host uses the device, or a sibling of it."
+
 #define REFUSAL_NULL                                                                                         \
     (Refusal) {                                                                                              \
         .code = _VFIOD_ERROR_INVALID                                                                         \

@@ -108,13 +108,33 @@ static struct json_object *refused_to_json(const PastRefusal *p) {
     return TAKE_PTR(o);
 }
 
+static bool has_host_critical(const Refusal *r) {
+    for (size_t i = 0; r && i < r->n_obstacles; i++)
+        if (r->obstacles[i].code == VFIOD_ERROR_HOST_CRITICAL)
+            return true;
+    return r && r->code == VFIOD_ERROR_HOST_CRITICAL;
+}
+
+/* The policy's advice knows nothing of the host. */
+static int take_advice_back(struct json_object *devices) {
+    for (size_t i = 0; i < json_object_array_length(devices); i++) {
+        struct json_object *device = json_object_array_get_idx(devices, i), *change = NULL;
+
+        if (json_object_object_get_ex(device, "change", &change) && change &&
+                json_add_string(device, "change", NO_RULE_HELPS) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 struct json_object *explanation_to_json(Explanation *e) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
     /* Devices that are gone are left out, and nobody gets them. */
     if (!e->devices)
         e->devices = json_object_new_array();
-    if (!o || !e->devices || json_add_string(o, "effect", effect_to_string(e->effect)) < 0 ||
+    if (!o || !e->devices || (has_host_critical(e->refusal) && take_advice_back(e->devices) < 0) ||
+            json_add_string(o, "effect", effect_to_string(e->effect)) < 0 ||
             json_add(o, "devices", TAKE_PTR(e->devices)) < 0 ||
             json_add(o, "subject", subject_to_json(e)) < 0 || add_answer(o, e) < 0)
         return NULL;

@@ -72,6 +72,25 @@ static bool is_known(const Planner *p, const Refusal *refusal) {
     return refusal_is_same(&p->found, refusal);
 }
 
+/* What the host uses no rule can hand out, nor what shares its group. Advice to change the policy would not
+ * help. */
+static void take_advice_back(Refusal *denied, const Refusal *other) {
+    if (denied->code != VFIOD_ERROR_ACCESS_DENIED || other->code != VFIOD_ERROR_HOST_CRITICAL)
+        return;
+    free(denied->remedy);
+    denied->remedy = strdup(NO_RULE_HELPS);
+}
+
+/* Each of a pair may come first. */
+static void compare_advice(Refusal *found, Refusal *refusal) {
+    take_advice_back(found, refusal);
+    take_advice_back(refusal, found);
+    for (size_t i = 0; i < found->n_obstacles; i++) {
+        take_advice_back(&found->obstacles[i], refusal);
+        take_advice_back(refusal, &found->obstacles[i]);
+    }
+}
+
 int planner_put_aside(Planner *p, int r) {
     if (r >= 0 || r == -EAGAIN || !p->context->all_obstacles)
         return r;
@@ -79,8 +98,11 @@ int planner_put_aside(Planner *p, int r) {
         p->found = TAKE_GENERIC(*p->refusal, REFUSAL_NULL);
     else if (is_known(p, p->refusal))
         refusal_done(p->refusal);
-    else if (!refusal_add_obstacle(&p->found, p->refusal))
-        return r;
+    else {
+        compare_advice(&p->found, p->refusal);
+        if (!refusal_add_obstacle(&p->found, p->refusal))
+            return r;
+    }
     return 0;
 }
 
@@ -440,6 +462,27 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
                 "cannot read its state: %s", strerror(-r));
     *ret = facts;
     return 1;
+}
+
+/* Whether another rule would help a device that was denied: not where the host uses it. Only who asks for all
+ * obstacles pays for the look, and what is unknown is no obstacle here. */
+static int look_behind_denials(Planner *p) {
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && p->context->all_obstacles && i < p->request->n_devices; i++) {
+        const Device *d = p->devices[i];
+        const DeviceFacts *facts;
+
+        if (!d || !p->settled[i] || d->name.kind == DEVICE_KIND_TEMPLATE)
+            continue;
+        r = get_member_facts(p, d, DEVICE_FACT_HOST_CRITICAL, &facts);
+        if (r < 0)
+            refusal_done(p->refusal);
+        r = r > 0 && facts->host_critical
+                ? planner_put_aside(p, refuse_host_critical(p, d, facts->host_critical))
+                : 0;
+    }
+    return r;
 }
 
 /* What keeps the device from being moved, whatever the rule says of its group. */
@@ -1042,6 +1085,8 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
         *context->ret_priority = p.priority;
     if (r >= 0 && context->ret_asks)
         *context->ret_asks = plan.ask;
+    if (r >= 0)
+        r = look_behind_denials(&p);
     if (r >= 0 && p.first)
         r = go_through(&p);
     r = planner_put_aside(&p, r);

@@ -33,6 +33,16 @@ void pins_set_overrides(const PinFiles *files, PinDevices *devices) {
     }
 }
 
+bool pin_clear_override(const char *driver, PinDevice *device) {
+    _cleanup_close_ int dir = pin_device_open(device);
+
+    if (dir < 0 || pin_device_read(dir, device, /* with_serial= */ false) < 0)
+        return false;
+    if (!streq(device->override, driver) || (*device->driver && !streq(device->driver, driver)))
+        return false;
+    return write_attribute_at(dir, "driver_override", "\n") >= 0;
+}
+
 int pin_bind(const Pin *pin, PinDevice *device) {
     char path[PIN_DRIVER_MAX + 64], kernel_name[DEVICE_NAME_MAX];
     int r;

@@ -12,6 +12,9 @@
  * device udev asks for: the driver that it loads for that one would take others of its kind, too. Failures
  * are those of single devices, and are found by whoever looks at that device. */
 void pins_set_overrides(const PinFiles *files, PinDevices *devices);
+/* Takes back the override that a pin with this driver has set, unless another driver has the device. True: it
+ * was taken back. */
+bool pin_clear_override(const char *driver, PinDevice *device);
 /* Binds the device to the driver of its pin, if its override says so and it has none. 0; -ENODEV: that driver
  * is not there; another negative errno of the kernel. */
 int pin_bind(const Pin *pin, PinDevice *device);

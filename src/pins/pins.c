@@ -291,6 +291,26 @@ int pins_propose(const char *directory, const char *device, const char *driver, 
     return 0;
 }
 
+/* An older pin of the place, which this one replaces, has set its own; without a driver that is in the way.
+ */
+static int clear_former(const char *directory, const Pin *pin, char **ret_problem) {
+    _cleanup_(pin_devices_done) PinDevices devices = {};
+    _cleanup_(pin_files_done) PinFiles files = {};
+    const PinFile *former;
+    PinDevice *found;
+    int r;
+
+    r = look(directory, &files, &devices, ret_problem);
+    if (r < 0)
+        return r;
+    former = pin_files_find(&files, pin->path);
+    found = pin_devices_find_path(&devices, pin->path);
+    if (former && found && !streq(former->pin.driver, pin->driver) &&
+            pin_device_look(found, /* with_serial= */ false) >= 0 && !*found->driver)
+        (void) pin_clear_override(former->pin.driver, found);
+    return 0;
+}
+
 int pins_add(const char *directory, const char *device, const char *driver, struct json_object **ret,
         char **ret_problem) {
     DeviceName name;
@@ -300,8 +320,25 @@ int pins_add(const char *directory, const char *device, const char *driver, stru
     directory = directory_or_default(directory);
     r = propose(directory, device, driver, &name, &pin, ret_problem);
     if (r >= 0)
+        r = clear_former(directory, &pin, ret_problem);
+    if (r >= 0)
         r = save(directory, &pin, ret_problem);
     return r < 0 ? r : show_one(directory, &name, set_override, ret, ret_problem);
+}
+
+int pins_clear_override(const char *device, const char *driver, char **ret_problem) {
+    _cleanup_(pin_devices_done) PinDevices devices = {};
+    PinDevice *found;
+    DeviceName name;
+    int r;
+
+    r = parse_pci(device, &name, ret_problem);
+    if (r >= 0)
+        r = pin_devices_scan(&devices);
+    if (r < 0)
+        return r;
+    found = pin_devices_find_name(&devices, &name);
+    return found && pin_clear_override(driver, found);
 }
 
 int pins_bind(const char *directory, const char *device, struct json_object **ret, char **ret_problem) {

@@ -29,6 +29,9 @@ int pins_propose(const char *directory, const char *device, const char *driver, 
  * [{"source", "what", "why"}]}, each device once. files: of driverctl, of modprobe.d (….conf), or the
  * kernel's command line (…/cmdline), ended by NULL; none: those of this host. */
 int pins_find_others(const char *const *files, struct json_object **ret, char **ret_problem);
+/* After pins_remove(): takes back the override that the pin has set, unless another driver has the device. 1:
+ * it was taken back; 0: there was none. */
+int pins_clear_override(const char *device, const char *driver, char **ret_problem);
 /* Binds the device of the pin that was added, when its driver has been loaded. *ret likewise. */
 int pins_bind(const char *directory, const char *device, struct json_object **ret, char **ret_problem);
 /* word: a device in any spelling, its path, or the name of the file, which may have errors. *ret: the pin as

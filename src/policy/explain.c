@@ -158,8 +158,6 @@ static bool is_absent(const Rule *rule, PredicateKind kind, const Question *q) {
         return !q->device->driver;
     case PREDICATE_WHAT_GROUP:
         return !q->device->group;
-    case PREDICATE_WHAT_NUMA:
-        return q->facts->numa_node < 0;
     default:
         return false;
     }
@@ -217,10 +215,7 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
     case PREDICATE_WHAT_DEVICE:
     case PREDICATE_WHAT_PHYSICAL_FUNCTION:
     case PREDICATE_WHAT_ID:
-    case PREDICATE_WHAT_CLASS:
-    case PREDICATE_WHAT_DRIVER:
     case PREDICATE_WHAT_GROUP:
-    case PREDICATE_WHAT_NUMA:
         strbuf_addf(b, "add %s to %s", seen, key);
         break;
     case PREDICATE_UNTIL:
@@ -229,6 +224,15 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
     default:
         break;
     }
+}
+
+/* To widen one of these would let in every device of a class, of a driver or of a NUMA node. */
+static bool is_about_many(const Story *s, const Near *near) {
+    if (s->question.device->driver == NULL && near->failing & 1U << PREDICATE_WHAT_DRIVER)
+        return false; /* it may have that driver yet */
+    return (near->failing &
+                   (1U << PREDICATE_WHAT_CLASS | 1U << PREDICATE_WHAT_DRIVER | 1U << PREDICATE_WHAT_NUMA)) !=
+            0;
 }
 
 /* Advice that is incomplete is none: without a step for each obstacle there is no sentence. */
@@ -267,6 +271,12 @@ static void add_near(StrBuf *b, const Story *s, const Near *near) {
     if (near->failing == 1U << PREDICATE_WHO_SCOPE && near->rule->scopes.n == 0) {
         strbuf_addf(b, " To loosen the policy, add a rule with \"scope\": \"%s\" in its \"who\".",
                 s->question.subject->scope);
+        return;
+    }
+    if (is_about_many(s, near)) { /* a rule of its own is the narrowest */
+        strbuf_add(b, " To loosen the policy for this device alone: ");
+        add_new_rule(b, s);
+        strbuf_add(b, ".");
         return;
     }
     if (!is_named_but_unknown(s, near)) {
@@ -352,6 +362,14 @@ static bool cannot_be_claimed(const Story *s) {
             device_is_bridge(s->question.device);
 }
 
+/* Others do not hear which templates there are. */
+static bool is_template_missing(const Story *s) {
+    const DeviceName *name = &s->question.device->name;
+
+    return s->audience == AUDIENCE_OPERATOR && s->policy && name->kind == DEVICE_KIND_TEMPLATE &&
+            !policy_find_template(s->policy, name);
+}
+
 static char *describe_change(const Story *s, const Near *near) {
     const Rule *rule = deciding_rule(s);
     _cleanup_strbuf_ StrBuf b = {};
@@ -363,6 +381,9 @@ static char *describe_change(const Story *s, const Near *near) {
     if (cannot_be_claimed(s))
         return format_string("No rule changes that: devices of the kind %s cannot be claimed.",
                 device_kind_to_string(s->question.device->name.kind));
+    if (is_template_missing(s))
+        return strdup("The policy has no template of this name. Add it to \"templates\" of \"host\", see "
+                      "vfiod-policy(5).");
     if (s->audience == AUDIENCE_SUBJECT && (rule || (near->rule && near->n_failing > 0)))
         strbuf_add(&b, "Only the operator can change that. ");
     if (!s->policy)

@@ -3,12 +3,15 @@
 """vfioctl edit: nothing is installed before it was checked, and no work is lost. The editor is a script."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
+import signal
 import stat
 import subprocess
 import tempfile
+import termios
 import unittest
 
 import harness
@@ -281,7 +284,8 @@ class TerminalTest(EditorTest):
     def answer(self, editor, *answers):
         """With a terminal: (exit status, what it shows)."""
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(self.command(), env=self.environment(editor), stdin=theirs, stdout=theirs, stderr=theirs)
+        process = subprocess.Popen(self.command(), env=self.environment(editor), stdin=theirs, stdout=theirs, stderr=theirs,
+                                   start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(theirs)
         shown = b''
         with contextlib.suppress(OSError), open(ours, 'r+b', buffering=0) as terminal:
@@ -315,6 +319,13 @@ class TerminalTest(EditorTest):
         status, shown = self.answer(self.editor, b'k')
         self.assertEqual((status, self.text(), self.kept()), (18, GOOD, [BROKEN]), shown)
         self.assertIn(self.copies, shown)
+
+    def test_interrupted(self):
+        """At the question, nobody is lost for words: the copy is there, and named."""
+        status, shown = self.answer(self.editor, b'\x03')
+        self.assertEqual((self.text(), self.kept()), (GOOD, [BROKEN]), shown)
+        self.assertRegex(shown, rf'Interrupted. Nothing was installed. The copy is kept: {self.copies}/vfiod-edit\.')
+        self.assertEqual(status, -signal.SIGINT)
 
     def test_end_of_input(self):
         status, shown = self.answer(self.editor, b'\x04')

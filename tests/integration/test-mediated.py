@@ -300,6 +300,13 @@ class TemplateTest(TemplateTestCase):
             self.c.acquire(self.TEMPLATE, require='pasid')
         self.assertEqual(self.written('create'), [])
 
+    def test_a_template_that_is_undefined_needs_no_rule(self):
+        self.set_policy([self.rule(user=NOBODY)])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        with self.refused('AccessDenied', 'The policy has no template of this name. Add it to "templates"') as caught:
+            self.c.plan('template:unknown')
+        self.assertNotIn('"effect"', str(caught.exception))
+
     def test_somebody_else_takes_the_last_one(self):
         self.kernel.before('create', lambda: [self.host.add_mdev(UUID[:-1] + str(n)) for n in range(2)])
         with self.refused('NoInstance', 'mtty-2'):

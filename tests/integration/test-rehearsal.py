@@ -726,13 +726,24 @@ class SetupTest(FilesTest):
         found, policy = self.setup('04:00.0', '--user', 'alice', status=25)
         self.assertNotIn('host-critical', found['policy'])
         self.assertIn('eth0 has an address', found['explanation']['message'])
-        self.assertIn('A claim would still be refused', self.text(
-            'setup', '04:00.0', '--user', 'alice', '--policy', self.policy(), status=25))
+        text = self.text('setup', '04:00.0', '--user', 'alice', '--policy', self.policy(), status=25)
+        self.assertIn('A claim would still be refused', text)
+        self.assertNotIn('allow', text)
+        explained = self.json('policy', 'explain', '--user', 'mallory', '04:00.0', '--policy', self.file(
+            'class.json', {'rules': [rule('allow', who={'user': 'mallory'}, what={'class': 'display'})]}))
+        self.assertEqual({o['error'] for o in explained['obstacles']}, {'AccessDenied', 'HostCritical'})
+        self.assertEqual(explained['devices'][0]['change'], 'No rule helps while the host uses the device, or a sibling of it.')
+        for obstacle in explained['obstacles']:
+            self.assertNotIn('loosen', obstacle['message'])
+            self.assertNotIn('"allow"', obstacle['message'])
 
     def test_a_rule_before_it_counts(self):
         denied = self.file('10-no.json', {'rules': [rule('deny', name='no', who={'user': 'alice'})]})
         found = self.json('setup', '06:00.0', '--user', 'alice', '--policy', denied, status=17)
         self.assertIn('rule no', found['explanation']['message'])
+        text = self.text('setup', '06:00.0', '--user', 'alice', '--policy', denied, status=17)
+        self.assertNotIn('"effect": "allow"', text)
+        self.assertIn('rule no', text)
         found = self.json('setup', '06:00.0', '--user', 'bob', '--policy', denied)
         self.assertEqual(found['explanation']['error'], None)
         broken = self.file('20-broken.json', '{')
@@ -767,6 +778,13 @@ class SetupTest(FilesTest):
         self.assertEqual((again['dangers'], again['explanation']['error']), ([], None))
         danger, = self.setup('07:00.0', '--user', 'alice')[0]['dangers']
         self.assertIn('is not isolated on its way', danger)
+
+    def test_locked_memory(self):
+        for client in ([], ['--podman']):
+            text = self.text('setup', '06:00.0', '--user', 'alice', '--policy', self.policy(), *client)
+            self.assertIn('Locked memory:', text)
+            self.assertIn("'vfioctl memlock-for --ram SIZE'", text)
+        self.assertNotIn('Locked memory:', self.text('setup', '06:00.0', '--user', 'alice', '--policy', self.policy(), '--qemu'))
 
     def test_names_of_users(self):
         found, policy = self.setup('06:00.0', '--user', '4711')

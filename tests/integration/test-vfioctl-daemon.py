@@ -376,6 +376,8 @@ class VfioctlTest(VfiodTestCase):
         self.assertRegex(message, f'^{self.disk.name} is reserved for .* until 20.* [(]{ticket[:16]}[)]')
         held = self.c.acquire(self.nic)
         self.assertEqual(self.vfioctl('reserve', '--cancel', held.id)[0], 53)
+        status, output = self.vfioctl('reserve', '--cancel', '06:00.0')
+        self.assertEqual((status, 'is claimed, not reserved' in output), (20, True), output)
         self.assertEqual(held.state, 'held')
         held.close()
         self.assertEqual(self.vfioctl('reserve', '--cancel', ticket), (0, ''))
@@ -383,6 +385,13 @@ class VfioctlTest(VfiodTestCase):
         ticket = self.json('reserve', '07:00.0')['ticket']
         self.assertEqual(self.vfioctl('reserve', '--cancel', ticket[:16]), (0, ''))
         self.wait_no_claims()
+        self.assertEqual(self.vfioctl('reserve', '07:00.0')[0], 0)
+        self.assertEqual(self.vfioctl('reserve', '--cancel', '07:00.0'), (0, ''))
+        self.wait_no_claims()
+        status, output = self.vfioctl('reserve', '--cancel', '07:00.0')
+        self.assertEqual((status, 'is not reserved' in output), (16, True), output)
+        status, output = self.vfioctl('reserve', '--cancel', 'nonsense')
+        self.assertEqual((status, 'expected a ticket, the id of a reservation, or a device' in output), (53, True), output)
 
     def test_reserve_says_what_is_wrong(self):
         for arguments, status, words in ((['reserve'], 2, 'Too few'), (['reserve', 'a', 'b'], 2, 'Too many'),
