@@ -1,24 +1,49 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "base/fd.h"
 #include "base/str.h"
 #include "client/calls.h"
 #include "client/doctor.h"
 #include "client/pager.h"
 #include "client/show.h"
 
-static int find_quarantined(VfiodConnection *c, char **ret, VfiodErrorText *error) {
-    _cleanup_objects_ Objects objects = {};
+/* Of the device's runtime power management. */
+static bool power_has_failed(const Object *device) {
+    const char *address = startswith(device->name, "pci:");
+    char path[128], status[24];
+
+    if (!address || !streq(json_text(device->properties, "state"), "claimed") || strchr(address, '/'))
+        return false;
+    (void) snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.64s/power/runtime_status", address);
+    return read_attribute_at(AT_FDCWD, path, status, sizeof(status)) >= 0 && streq(status, "error");
+}
+
+static bool is_quarantined(const Object *device) {
+    return streq(json_text(device->properties, "state"), "quarantined");
+}
+
+/* The names of devices of which this is so. */
+static int list_devices(
+        const Objects *objects, bool (*is_so)(const Object *device), char **ret, VfiodErrorText *error) {
     _cleanup_strbuf_ StrBuf names = {};
+
+    for (size_t i = 0; i < objects->n_items; i++)
+        if (objects->items[i].kind == OBJECT_DEVICE && is_so(&objects->items[i]))
+            strbuf_addf(&names, "%s%s", names.length > 0 ? " " : "", objects->items[i].name);
+    *ret = names.text ? strbuf_steal(&names) : strdup("");
+    return *ret ? 0 : error_text_errno(error, ENOMEM, "Cannot list the devices");
+}
+
+static int look_at_devices(VfiodConnection *c, DoctorFacts *facts, VfiodErrorText *error) {
+    _cleanup_objects_ Objects objects = {};
     int r;
 
     r = call_get_objects(c, &objects, error);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < objects.n_items; i++)
-        if (objects.items[i].kind == OBJECT_DEVICE &&
-                streq(json_text(objects.items[i].properties, "state"), "quarantined"))
-            strbuf_addf(&names, "%s%s", names.length > 0 ? " " : "", objects.items[i].name);
-    *ret = names.text ? strbuf_steal(&names) : strdup("");
-    return *ret ? 0 : error_text_errno(error, ENOMEM, "Cannot list the devices");
+    if (r >= 0)
+        r = list_devices(&objects, is_quarantined, &facts->quarantined, error);
+    return r < 0 ? r : list_devices(&objects, power_has_failed, &facts->power_failed, error);
 }
 
 /* That it does not answer is a finding, too. */
@@ -34,7 +59,7 @@ static int ask_daemon(DoctorFacts *facts) {
     if (r >= 0)
         r = call_add_costly(c, &manager, &error);
     if (r >= 0)
-        r = find_quarantined(c, &facts->quarantined, &error);
+        r = look_at_devices(c, facts, &error);
     if (r < 0) {
         facts->unreachable = strdup(error.message);
         return facts->unreachable ? 0 : -ENOMEM;

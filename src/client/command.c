@@ -144,17 +144,22 @@ static int read_output(int fd, char **ret) {
     return 0;
 }
 
-static void run_probe(const char *program, const char *option, int output) {
+#define ARGUMENTS_MAX 32U
+
+static void run_probe(const char *program, const char *const *arguments, int output) {
+    const char *argv[ARGUMENTS_MAX + 2] = {program};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
             dup2(null, STDERR_FILENO) < 0)
         _exit(EXIT_FAILURE);
-    execlp(program, program, option, NULL);
+    for (size_t i = 0; i < ARGUMENTS_MAX && arguments[i]; i++)
+        argv[i + 1] = arguments[i];
+    execvp(program, (char *const *) argv);
     _exit(EXIT_FAILURE);
 }
 
-int command_ask(const char *program, const char *option, char **ret) {
+int command_ask_with(const char *program, const char *const *arguments, char **ret) {
     int ends[2], r;
     pid_t pid;
 
@@ -162,7 +167,7 @@ int command_ask(const char *program, const char *option, char **ret) {
         return -errno;
     pid = fork();
     if (pid == 0)
-        run_probe(program, option, ends[1]);
+        run_probe(program, arguments, ends[1]);
     r = pid < 0 ? -errno : 0;
     (void) safe_close(ends[1]);
     if (r >= 0)
@@ -174,4 +179,10 @@ int command_ask(const char *program, const char *option, char **ret) {
             ;
     }
     return r;
+}
+
+int command_ask(const char *program, const char *option, char **ret) {
+    const char *const arguments[] = {option, NULL};
+
+    return command_ask_with(program, arguments, ret);
 }

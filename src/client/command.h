@@ -16,3 +16,5 @@ int command_error(const char *name, int errnum, VfiodErrorText *error);
  * longer than 10 s; then it is killed. *ret is owned by the caller. 0 or negative errno, which may be
  * -ETIMEDOUT. */
 int command_ask(const char *program, const char *option, char **ret);
+/* The same with several arguments, ended by NULL. */
+int command_ask_with(const char *program, const char *const *arguments, char **ret);

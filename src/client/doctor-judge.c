@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/doctor.h"
+#include "client/doctor-memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include "base/str.h"
 #include "client/show.h"
 
+#define BUDGETS_MAX 8U /* that are shown: more of them say nothing new */
 #define MEMLOCK_FOR_A_GUEST (UINT64_C(1) << 30)
 
 static const char *const finding_level_table[_FINDING_LEVEL_MAX] = {
@@ -21,8 +23,11 @@ void doctor_facts_done(DoctorFacts *f) {
     json_object_put(f->host);
     json_object_put(f->manager);
     json_object_put(f->pins);
+    json_object_put(f->rules);
+    json_object_put(f->limits);
     free(f->unreachable);
     free(f->quarantined);
+    free(f->power_failed);
     free(f->command_line);
     free(f->iommus);
     free(f->qemu);
@@ -351,6 +356,20 @@ static void judge_workers(const DoctorFacts *facts, Findings *f) {
     }
 }
 
+/* The kernel gives up on such a device until it is reset or plugged in again. */
+static void judge_power(const DoctorFacts *facts, Findings *f) {
+    Finding *finding;
+
+    if (!facts->power_failed || !*facts->power_failed)
+        return;
+    finding = add(
+            f, FINDING_WARNING, "power", "The kernel could not wake or suspend: %s.", facts->power_failed);
+    set(f, &finding->why, "They are claimed, and a program that opens such a device gets an error.");
+    set(f, &finding->fix,
+            "'journalctl -k' may say why. After the claim, write 1 to the file remove of the device and 1 to "
+            "/sys/bus/pci/rescan, or turn the host off and on.");
+}
+
 static void judge_daemon(const DoctorFacts *facts, Findings *f) {
     const char *version;
     Finding *finding;
@@ -444,6 +463,80 @@ static void judge_memory(const DoctorFacts *facts, Findings *f) {
     set(f, &finding->fix, "Let the rule allow memlock, and claim with --memlock: vfiod raises the limit.");
 }
 
+/* What the programs of a user or unit may lock under a rule: their own limit, or what vfiod raises it to. */
+typedef struct Budget {
+    const DoctorFacts *facts;
+    Findings *findings;
+    struct json_object *rule;
+    const char *of; /* "users" or "units" */
+    uint64_t memlock;
+    unsigned *shown; /* of all rules */
+} Budget;
+
+static int judge_budget(void *userdata, const char *name) {
+    Budget *b = userdata;
+    struct json_object *limit = json_member(json_member(b->facts->limits, b->of), name);
+    uint64_t own = limit ? (uint64_t) json_object_get_int64(limit) : UINT64_MAX;
+    bool is_unit = streq(b->of, "units");
+    char size[FORMAT_SIZE_MAX];
+    Finding *finding;
+
+    if (MAX(own, b->memlock) >= MEMLOCK_FOR_A_GUEST || streq(name, "root") || streq(name, "0") ||
+            *b->shown >= BUDGETS_MAX)
+        return 0;
+    ++*b->shown;
+    finding = add(b->findings, FINDING_NOTE, "memory",
+            "Rule %s (%s:%lld): programs of %s %s may lock %s of memory%s.", json_text(b->rule, "rule"),
+            json_text(b->rule, "file"), (long long) json_number(b->rule, "line"), is_unit ? "unit" : "user",
+            name, format_size(MAX(own, b->memlock), size), b->memlock > own ? ", with --memlock" : "");
+    set(b->findings, &finding->why,
+            "What a program maps for a device is locked: of a virtual machine, all of its memory.");
+    if (is_unit)
+        set(b->findings, &finding->fix,
+                "If it needs more, set \"memlock\" of the rule ('vfioctl memlock-for' shows how much), or "
+                "run "
+                "'systemctl edit %s' and set LimitMEMLOCK= in [Service].",
+                name);
+    else
+        set(b->findings, &finding->fix,
+                "If they need more, set \"memlock\" of the rule ('vfioctl memlock-for' shows how much), or "
+                "put the "
+                "line '%s - memlock KILOBYTES' into /etc/security/limits.d/vfiod.conf; it counts for new "
+                "logins.",
+                name);
+    return 0;
+}
+
+/* A number, or a size as in options. */
+static uint64_t memlock_of(struct json_object *rule) {
+    struct json_object *value = json_member(rule, "memlock");
+    uint64_t bytes = 0;
+
+    if (value && json_object_is_type(value, json_type_int))
+        return (uint64_t) MAX(json_object_get_int64(value), INT64_C(0));
+    return value && parse_size(json_object_get_string(value), &bytes) >= 0 ? bytes : 0;
+}
+
+/* A rule for a unit is about that unit, whoever its user is. */
+static void judge_budgets(const DoctorFacts *facts, Findings *f) {
+    size_t n = facts->rules && facts->limits ? json_object_array_length(facts->rules) : 0;
+    unsigned shown = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *rule = json_object_array_get_idx(facts->rules, i);
+        bool has_unit = json_member(json_member(rule, "who"), "unit");
+        Budget b = {.facts = facts,
+                .findings = f,
+                .rule = rule,
+                .of = has_unit ? "units" : "users",
+                .memlock = memlock_of(rule),
+                .shown = &shown};
+
+        if (!streq(json_text(rule, "effect"), "deny"))
+            (void) memory_each_name(rule, has_unit ? "unit" : "user", judge_budget, &b);
+    }
+}
+
 static void judge_programs(const DoctorFacts *facts, Findings *f) {
     Finding *finding;
 
@@ -460,11 +553,20 @@ static void judge_programs(const DoctorFacts *facts, Findings *f) {
     if (!facts->polkit) {
         finding = add(f, FINDING_NOTE, "polkit", "polkit is not installed.");
         set(f, &finding->why, "Rules with the effect ask refuse everybody.");
+    } else if (!facts->polkit_agent) {
+        finding = add(
+                f, FINDING_NOTE, "polkit", "There is no pkttyagent, with which polkit asks on a terminal.");
+        set(f, &finding->why,
+                "Where the effect of a rule is ask, a person can answer only in a desktop session that has "
+                "an agent.");
+        set(f, &finding->fix, "Install the package that has it: %s.",
+                is_like(facts, "debian") ? "polkitd, or policykit-1 in older versions" : "polkit");
     }
 }
 
 static void judge_service(const DoctorFacts *facts, Findings *f) {
     judge_daemon(facts, f);
+    judge_power(facts, f);
     judge_taints(facts, f);
 }
 
@@ -482,5 +584,6 @@ void doctor_judge(const DoctorFacts *facts, Findings *ret) {
     judge_pins(facts, ret);
     judge_service(facts, ret);
     judge_memory(facts, ret);
+    judge_budgets(facts, ret);
     judge_programs(facts, ret);
 }

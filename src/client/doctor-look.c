@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "client/command.h"
 #include "client/doctor.h"
+#include "client/doctor-memory.h"
 #include "client/vmm.h"
 #include "pins/pins.h"
 #include "rehearsal/rehearsal.h"
@@ -169,6 +170,12 @@ static int look_at_pins(DoctorFacts *f) {
     return r == -ENOMEM ? r : 0;
 }
 
+static int look_at_memory(DoctorFacts *f) {
+    f->rules = memory_read_rules();
+    f->limits = f->rules ? memory_read_limits(f->rules) : NULL;
+    return f->rules && !f->limits ? -ENOMEM : 0;
+}
+
 int doctor_look(DoctorFacts *ret) {
     DoctorFacts f = {.uid = getuid(), .memlock = UINT64_MAX};
     _cleanup_free_ char *groups = NULL;
@@ -183,6 +190,7 @@ int doctor_look(DoctorFacts *ret) {
     f.iommufd = kernel_module_find("iommufd");
     f.is_virtual_machine = look_for_hypervisor();
     f.polkit = exists("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service");
+    f.polkit_agent = exists("/usr/bin/pkttyagent") || exists("/usr/local/bin/pkttyagent");
     f.has_grub = exists("/etc/default/grub");
     f.has_kernel_cmdline = exists("/etc/kernel/cmdline");
     if (getrlimit(RLIMIT_MEMLOCK, &limit) >= 0 && limit.rlim_max != RLIM_INFINITY)
@@ -191,6 +199,8 @@ int doctor_look(DoctorFacts *ret) {
     r = look_at_host(&f);
     if (r >= 0)
         r = look_at_pins(&f);
+    if (r >= 0)
+        r = look_at_memory(&f);
     if (r >= 0)
         r = list_names("/sys/class/iommu", &f.iommus, &n_iommus);
     if (r >= 0)

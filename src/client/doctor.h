@@ -17,11 +17,13 @@ typedef struct DoctorFacts {
     struct json_object *host;
     /* Owned; properties of the daemon. NULL: see .unreachable. */
     struct json_object *manager;
-    struct json_object *pins; /* owned; of pins_list(); NULL: unknown */
-    char *unreachable;        /* owned; why the daemon does not answer */
-    char *quarantined;        /* owned; names of devices with blanks between; "": none */
-    char *command_line;       /* owned; of the kernel; NULL: unknown */
-    char *iommus;             /* owned; names of /sys/class/iommu with blanks between; "": none */
+    struct json_object *pins;           /* owned; of pins_list(); NULL: unknown */
+    struct json_object *rules, *limits; /* owned; of doctor-memory.h; NULL: unknown */
+    char *unreachable;                  /* owned; why the daemon does not answer */
+    char *quarantined;                  /* owned; names of devices with blanks between; "": none */
+    char *power_failed;                 /* owned; names of claimed devices, likewise; NULL: unknown */
+    char *command_line;                 /* owned; of the kernel; NULL: unknown */
+    char *iommus;                       /* owned; names of /sys/class/iommu with blanks between; "": none */
     unsigned n_groups;
     const char *firmware_table; /* the ACPI table that describes an IOMMU; NULL: none is known */
     int interrupts_remapped;    /* 0, 1; -1: unknown */
@@ -31,7 +33,7 @@ typedef struct DoctorFacts {
     uint64_t memlock;              /* bytes that this user may lock; UINT64_MAX: any number */
     char *qemu, *libvirt, *podman; /* owned; versions, "QEMU 7.2"; NULL: not installed */
     bool qemu_takes_fds;
-    bool polkit;                       /* installed */
+    bool polkit, polkit_agent;         /* installed */
     char *distribution;                /* owned; ID and ID_LIKE of os-release with blanks between */
     bool has_grub, has_kernel_cmdline; /* /etc/default/grub, /etc/kernel/cmdline */
 } DoctorFacts;
@@ -67,12 +69,13 @@ FindingLevel findings_worst(const Findings *f);
 
 /* Everything that the facts say, in the order in which one would fix it. */
 void doctor_judge(const DoctorFacts *facts, Findings *ret);
-/* What the daemon says alone: of the facts it needs .manager, .unreachable and .quarantined. */
+/* What the daemon says alone: of the facts it needs .manager, .unreachable, .quarantined and
+ * .power_failed. */
 void doctor_judge_service(const DoctorFacts *facts, Findings *ret);
 
 /* The findings of vfioctl status --check (cmd-doctor.c): what is wrong with the daemon's work. Returns the
  * exit status of the verb, or -errno with *error. */
 int doctor_check_service(const Options *o, VfiodErrorText *error);
 
-/* Looks at this host. Fills all but .manager, .unreachable and .quarantined. 0 or -ENOMEM. */
+/* Looks at this host. Fills all but .manager, .unreachable, .quarantined and .power_failed. 0 or -ENOMEM. */
 int doctor_look(DoctorFacts *ret);

@@ -976,6 +976,13 @@ class LiveTest(VfiodTestCase):
         self.assertIn('nobody-of-that-name', text)
         self.assertNotRegex(text, '(?m)^(ok|note)|iommu:')
 
+        k.put(self.nic.path + '/power/runtime_status', 'error\n')
+        self.assertNotIn(('warning', 'power'), self.doctor(0))
+        claim = self.client().acquire(self.nic)
+        self.assertIn(self.nic.name, self.doctor(0)['warning', 'power'][0]['fact'])
+        claim.close()
+        self.wait_gone(claim)
+
         k.fail('reset', self.nic.address, errno.ENOTTY)
         claim = self.client().acquire(self.nic)
         claim.close()

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "client/doctor.h"
+#include "client/doctor-memory.h"
+#include "client/show.h"
 
 #define MANAGER(more)                                                                                        \
     "{\"version\": \"" VFIOD_VERSION "\", \"policyState\": \"loaded\", \"policyRules\": 3" more "}"
@@ -28,6 +30,7 @@ static DoctorFacts healthy(void) {
             .qemu = strdup("QEMU 10.0"),
             .qemu_takes_fds = true,
             .polkit = true,
+            .polkit_agent = true,
             .distribution = strdup("debian"),
             .has_grub = true,
     };
@@ -266,8 +269,120 @@ static void test_a_flood_of_warnings(void **state) {
     doctor_facts_done(&facts);
 }
 
+#define RULES(more)                                                                                          \
+    "[{\"rule\": \"vm\", \"file\": \"/p/a.json\", \"line\": 3, \"effect\": \"allow\", " more "}]"
+
+static void test_memory_of_rules(void **state) {
+    static const char limits[] = "{\"users\": {\"alice\": 8388608, \"bob\": 9223372036854775807},"
+                                 " \"units\": {\"vm.service\": 65536}}";
+    const struct {
+        const char *rules, *fact, *fix; /* NULL: nothing is wrong */
+    } cases[] = {
+            {RULES("\"who\": {\"user\": \"alice\"}"),
+                    "Rule vm (/p/a.json:3): programs of user alice may lock 8M", "limits.d/vfiod.conf"},
+            {RULES("\"who\": {\"user\": [\"bob\", \"alice\"]}, \"memlock\": \"64M\""),
+                    "alice may lock 64M of memory, with", "\"memlock\""},
+            {RULES("\"who\": {\"user\": \"alice\"}, \"memlock\": \"4M\""), "alice may lock 8M of memory.",
+                    "memlock-for"},
+            {RULES("\"who\": {\"user\": \"alice\"}, \"memlock\": \"16G\""), NULL, NULL},
+            {RULES("\"who\": {\"user\": \"alice\"}, \"memlock\": 17179869184"), NULL, NULL},
+            {RULES("\"who\": {\"user\": \"bob\"}"), NULL, NULL},
+            {RULES("\"who\": {\"user\": \"carol\"}"), NULL, NULL}, /* unknown */
+            {RULES("\"who\": {\"user\": \"root\"}"), NULL, NULL},
+            {RULES("\"who\": {}"), NULL, NULL},
+            {RULES("\"who\": {\"user\": \"alice\", \"unit\": \"vm.service\"}"),
+                    "unit vm.service may lock 64K", "systemctl edit vm.service"},
+            {RULES("\"who\": {\"user\": \"alice\", \"unit\": \"vm-*.service\"}"), NULL, NULL},
+            {"[{\"rule\": \"no\", \"effect\": \"deny\", \"who\": {\"user\": \"alice\"}}]", NULL, NULL},
+            {"[{\"rule\": 5, \"effect\": \"allow\", \"who\": [3], \"memlock\": {}}, 7, null]", NULL, NULL},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        DoctorFacts facts = healthy();
+        Findings f;
+
+        set_json(&facts.rules, cases[i].rules);
+        set_json(&facts.limits, limits);
+        if (cases[i].fact) {
+            assert_finding(&facts, FINDING_NOTE, "memory", cases[i].fact, "locked", cases[i].fix);
+            continue;
+        }
+        doctor_judge(&facts, &f);
+        assert_null(find(&f, FINDING_NOTE, "memory"));
+        findings_done(&f);
+        doctor_facts_done(&facts);
+    }
+}
+
+static void test_power_and_agent(void **state) {
+    DoctorFacts facts = healthy();
+
+    set_text(&facts.power_failed, "pci:0000:06:00.0");
+    assert_finding(&facts, FINDING_WARNING, "power", "pci:0000:06:00.0", "claimed", "rescan");
+    facts = healthy();
+    facts.polkit_agent = false;
+    assert_finding(&facts, FINDING_NOTE, "polkit", "pkttyagent", "ask", "polkitd");
+}
+
+static void test_limits_of_logins(void **state) {
+    static const struct {
+        const char *text;
+        int found;
+        int64_t bytes;
+    } cases[] = {
+            {"", 0, 0},
+            {"# alice - memlock 64\n", 0, 0},
+            {"alice - memlock 64\n", 1, 65536},
+            {"alice\thard\tmemlock\tunlimited", 1, LIMIT_INFINITE},
+            {"alice soft memlock 64\n", 0, 0},
+            {"alice - nofile 64\n", 0, 0},
+            {"bob - memlock 64\n", 0, 0},
+            {"* - memlock 32 # all\n", 1, 32768},
+            {"alice - memlock 64\n* - memlock 32\n", 1, 65536},
+            {"* - memlock 32\nalice - memlock 64\n", 1, 65536},
+            {"@vm - memlock 64\n", -EAGAIN, 0},
+            {"@vm - memlock 64\nalice - memlock 128\n", -EAGAIN, 131072},
+            {"alice - memlock many\n", 0, 0},
+            {"alice - memlock 99999999999999999999\n", 0, 0},
+            {"alice - memlock\nalice -\nalice\n \n", 0, 0},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        int64_t bytes = 0;
+        int rank = 0;
+
+        assert_int_equal(limits_find_memlock(cases[i].text, "alice", &rank, &bytes), cases[i].found);
+        assert_int_equal(bytes, cases[i].bytes);
+    }
+}
+
+static void test_limits_of_units(void **state) {
+    struct json_object *units = json_object_new_object();
+    int64_t bytes = 0;
+
+    assert_int_equal(
+            limits_take_units("Id=a.service\nLimitMEMLOCK=65536\n\nLimitMEMLOCK=infinity\nId=b.service\n\n"
+                              "Id=c.service\n\nLimitMEMLOCK=12\n\nLimitMEMLOCK=many\nId=d.service\n",
+                    units),
+            0);
+    assert_int_equal(json_object_object_length(units), 2);
+    assert_int_equal(json_number(units, "a.service"), 65536);
+    assert_true(json_number(units, "b.service") == LIMIT_INFINITE);
+    json_object_put(units);
+    assert_true(limits_take_line("x=1\nDefaultLimitMEMLOCK=8388608\n", "DefaultLimitMEMLOCK", &bytes));
+    assert_int_equal(bytes, 8388608);
+    assert_true(limits_take_line("DefaultLimitMEMLOCK=18446744073709551615", "DefaultLimitMEMLOCK", &bytes));
+    assert_true(bytes == LIMIT_INFINITE);
+    assert_false(limits_take_line("DefaultLimitMEMLOCK=", "DefaultLimitMEMLOCK", &bytes));
+    assert_false(limits_take_line("", "DefaultLimitMEMLOCK", &bytes));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_memory_of_rules),
+            cmocka_unit_test(test_power_and_agent),
+            cmocka_unit_test(test_limits_of_logins),
+            cmocka_unit_test(test_limits_of_units),
             cmocka_unit_test(test_pins),
             cmocka_unit_test(test_a_healthy_host),
             cmocka_unit_test(test_no_iommu),

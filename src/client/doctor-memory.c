@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/doctor-memory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <strings.h>
+
+#include "base/fd.h"
+#include "base/json-build.h"
+#include "base/str.h"
+#include "client/command.h"
+#include "client/show.h"
+
+#define FILE_MAX (1U << 20)
+#define NAMES_MAX 16U /* units that are asked about in one call */
+#define NAME_LENGTH_MAX 255U
+#define RANK_EVERYBODY 1
+#define RANK_USER 2
+
+/* ---- Limits of logins ---- */
+
+static size_t next_word(const char **at, const char **ret) {
+    size_t n;
+
+    *at += strspn(*at, " \t");
+    n = strcspn(*at, " \t\n#");
+    *ret = *at;
+    *at += n;
+    return n;
+}
+
+static bool word_is(const char *word, size_t n, const char *text) {
+    return strlen(text) == n && strncasecmp(word, text, n) == 0;
+}
+
+/* Kilobytes, as limits.conf(5) has them. */
+static bool parse_limit(const char *word, size_t n, int64_t *ret) {
+    char number[24] = "";
+    uint64_t kilobytes;
+
+    if (word_is(word, n, "unlimited") || word_is(word, n, "infinity") || word_is(word, n, "-1")) {
+        *ret = LIMIT_INFINITE;
+        return true;
+    }
+    if (n == 0 || n >= sizeof(number))
+        return false;
+    memcpy(number, word, n);
+    if (parse_unsigned(number, 10, INT64_MAX / 1024, &kilobytes) < 0)
+        return false;
+    *ret = (int64_t) kilobytes * 1024;
+    return true;
+}
+
+/* DOMAIN TYPE ITEM VALUE. -EAGAIN: for a group. */
+static int take_limits_line(const char *line, const char *user, int *rank, int64_t *ret) {
+    const char *domain, *type, *item, *value;
+    size_t n_domain = next_word(&line, &domain), n_type = next_word(&line, &type);
+    size_t n_item = next_word(&line, &item), n_value = next_word(&line, &value);
+    int of = word_is(domain, n_domain, "*")   ? RANK_EVERYBODY
+            : word_is(domain, n_domain, user) ? RANK_USER
+                                              : 0;
+
+    if (!word_is(item, n_item, "memlock") || (!word_is(type, n_type, "hard") && !word_is(type, n_type, "-")))
+        return 0;
+    if (n_domain > 0 && (domain[0] == '@' || domain[0] == '%'))
+        return -EAGAIN;
+    if (of == 0 || of < *rank || !parse_limit(value, n_value, ret))
+        return 0;
+    *rank = of;
+    return 1;
+}
+
+int limits_find_memlock(const char *text, const char *user, int *rank, int64_t *ret) {
+    int found = 0;
+
+    for (const char *line = text; *line; line += *line == '\n') {
+        int r = take_limits_line(line, user, rank, ret);
+
+        found = r == 0 || found < 0 ? found : r;
+        line += strcspn(line, "\n");
+    }
+    return found;
+}
+
+/* 1, 0, or -EAGAIN: it may be that of a group. */
+static int read_limits_file(int at, const char *name, const char *user, int *rank, int64_t *ret) {
+    _cleanup_free_ char *text = NULL;
+
+    return read_file_at(at, name, FILE_MAX, &text, NULL) >= 0 ? limits_find_memlock(text, user, rank, ret)
+                                                              : 0;
+}
+
+/* The rank of the line that counts, or 0. Files of limits.d are read after limits.conf, in the order of their
+ * names; of two lines of one rank that contradict each other, here any counts. *ret_groups: there are lines
+ * for groups, and who is in them is unknown. */
+static int read_login_limit(const char *user, int64_t *ret, bool *ret_groups) {
+    _cleanup_closedir_ DIR *d = NULL;
+    const struct dirent *entry;
+    int rank = 0;
+
+    *ret_groups = read_limits_file(AT_FDCWD, "/etc/security/limits.conf", user, &rank, ret) < 0;
+    if (open_directory_at(AT_FDCWD, "/etc/security/limits.d", &d) >= 0)
+        while ((entry = readdir(d)))
+            if (entry->d_name[0] != '.' && read_limits_file(dirfd(d), entry->d_name, user, &rank, ret) < 0)
+                *ret_groups = true;
+    return rank;
+}
+
+/* ---- systemd ---- */
+
+bool limits_take_line(const char *text, const char *key, int64_t *ret) {
+    size_t n = strlen(key);
+
+    for (const char *line = text; line && *line; line += *line == '\n') {
+        size_t end = strcspn(line, "\n");
+
+        if (end > n + 1 && strncmp(line, key, n) == 0 && line[n] == '=') {
+            char number[24] = "";
+            uint64_t bytes;
+
+            if (word_is(line + n + 1, end - n - 1, "infinity")) {
+                *ret = LIMIT_INFINITE;
+                return true;
+            }
+            if (end - n - 1 < sizeof(number))
+                memcpy(number, line + n + 1, end - n - 1);
+            if (parse_unsigned(number, 10, UINT64_MAX, &bytes) < 0)
+                return false;
+            *ret = bytes > INT64_MAX ? LIMIT_INFINITE : (int64_t) bytes;
+            return true;
+        }
+        line += end;
+    }
+    return false;
+}
+
+/* Blocks with an empty line between them. */
+int limits_take_units(const char *text, struct json_object *units) {
+    for (const char *block = text; *block;) {
+        const char *end = strstr(block, "\n\n");
+        _cleanup_free_ char *one = strndup(block, end ? (size_t) (end - block) : strlen(block));
+        const char *id = one ? strstr(one, "Id=") : NULL;
+        int64_t bytes;
+
+        if (!one)
+            return -ENOMEM;
+        if (id && (id == one || id[-1] == '\n') && limits_take_line(one, "LimitMEMLOCK", &bytes)) {
+            _cleanup_free_ char *name = strndup(id + strlen("Id="), strcspn(id + strlen("Id="), "\n"));
+
+            if (!name || json_add(units, name, json_object_new_int64(bytes)) < 0)
+                return -ENOMEM;
+        }
+        block = end ? end + 2 : block + strlen(block);
+    }
+    return 0;
+}
+
+static char *ask_systemctl(const char *const *arguments) {
+    _cleanup_free_ char *program = NULL;
+    char *text = NULL;
+
+    if (command_find("systemctl", &program, NULL) < 0 || command_ask_with(program, arguments, &text) < 0)
+        return NULL;
+    return text;
+}
+
+/* ---- What rules name ---- */
+
+/* A name with a pattern stands for many, and a unit that begins with '-' would be an option. */
+static bool is_one_name(const char *name) {
+    size_t n = strlen(name);
+
+    return n > 0 && n <= NAME_LENGTH_MAX && name[0] != '-' && !strpbrk(name, "*?[]{}!\n ");
+}
+
+int memory_each_name(struct json_object *rule, const char *key, memory_name_t found, void *userdata) {
+    struct json_object *value = json_member(json_member(rule, "who"), key);
+    bool is_list = value && json_object_is_type(value, json_type_array);
+    size_t n = is_list ? json_object_array_length(value) : value ? 1 : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *item = is_list ? json_object_array_get_idx(value, i) : value;
+        const char *name = item ? json_object_get_string(item) : NULL;
+        int r = name && is_one_name(name) ? found(userdata, name) : 0;
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+typedef struct Names {
+    const char *items[NAMES_MAX + 8]; /* borrowed; those of options come first */
+    size_t n;
+} Names;
+
+static int add_name(void *userdata, const char *name) {
+    Names *names = userdata;
+
+    for (size_t i = 0; i < names->n; i++)
+        if (streq(names->items[i], name))
+            return 0;
+    if (names->n < ELEMENTSOF(names->items) - 1)
+        names->items[names->n++] = name;
+    return 0;
+}
+
+static void collect(struct json_object *rules, const char *key, Names *names) {
+    for (size_t i = 0; i < json_object_array_length(rules); i++)
+        (void) memory_each_name(json_object_array_get_idx(rules, i), key, add_name, names);
+}
+
+struct json_object *memory_read_rules(void) {
+    static const char *const arguments[] = {"policy", "show", "--json", NULL};
+    _cleanup_json_ struct json_object *result = NULL;
+    _cleanup_free_ char *text = NULL;
+
+    /* Of another process, since the name service may hang. */
+    if (command_ask_with("/proc/self/exe", arguments, &text) < 0)
+        return NULL;
+    result = json_tokener_parse(text);
+    return json_object_get(json_list(result, "rules"));
+}
+
+static int read_units(struct json_object *rules, struct json_object *units) {
+    Names names = {.items = {"show", "--no-pager", "--property=Id,LimitMEMLOCK", "--"}, .n = 4};
+    _cleanup_free_ char *text = NULL;
+
+    collect(rules, "unit", &names);
+    if (names.n == 4)
+        return 0;
+    text = ask_systemctl(names.items);
+    return text ? limits_take_units(text, units) : 0;
+}
+
+/* Who has no line gets what systemd gives to services, such as that of logins. */
+static int read_users(struct json_object *rules, struct json_object *users) {
+    static const char *const arguments[] = {"show", "--property=DefaultLimitMEMLOCK", NULL};
+    _cleanup_free_ char *text = NULL;
+    Names names = {};
+
+    collect(rules, "user", &names);
+    if (names.n > 0)
+        text = ask_systemctl(arguments);
+    for (size_t i = 0; i < names.n; i++) {
+        int64_t bytes = 0;
+        bool groups;
+        int rank = read_login_limit(names.items[i], &bytes, &groups);
+
+        if (rank != RANK_USER &&
+                (groups || (rank == 0 && (!text || !limits_take_line(text, "DefaultLimitMEMLOCK", &bytes)))))
+            continue; /* unknown */
+        if (json_add(users, names.items[i], json_object_new_int64(bytes)) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+struct json_object *memory_read_limits(struct json_object *rules) {
+    _cleanup_json_ struct json_object *limits = json_object_new_object();
+    struct json_object *users = json_object_new_object(), *units = json_object_new_object();
+
+    if (json_add(limits, "users", users) < 0)
+        json_object_put(units);
+    else if (json_add(limits, "units", units) >= 0 &&
+            (!rules || (read_users(rules, users) >= 0 && read_units(rules, units) >= 0)))
+        return TAKE_PTR(limits);
+    return NULL;
+}
