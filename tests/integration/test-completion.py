@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 import harness
@@ -153,8 +154,8 @@ class ShellTest(CompletionTest):
 
     def test_names_with_colons(self):
         found = self.complete('vfioctl plan pci:0000:0', 'vfioctl plan pci:0000:06', 'vfioctl plan 0000:00:', 'vfioctl status gro',
-                              'vfioctl hold pci:0000:00:04.0 pci:0000:06')
-        self.assertEqual(found, [{NIC, PORT, EDU}, {EDU}, {NIC[4:], PORT[4:]}, {'group:8', 'group:10'}, {EDU}])
+                              'vfioctl hold pci:0000:00:04.0 pci:0000:06', 'vfioctl selftest pci:0000:06')
+        self.assertEqual(found, [{NIC, PORT, EDU}, {EDU}, {NIC[4:], PORT[4:]}, {'group:8', 'group:10'}, {EDU}, {EDU}])
 
     def test_values_and_filters(self):
         found = self.complete('vfioctl --color a', 'vfioctl list --color=a', 'vfioctl list sta', 'vfioctl list state=f',
@@ -278,6 +279,42 @@ bindkey '^I' complete-word
     def read(self, path):
         with open(path) as f:
             return f.read()
+
+
+class ReadmeTest(unittest.TestCase):
+    """The five commands of the README arrive in each shell as they are printed."""
+
+    PLAIN = {'bash': ['bash', '--norc', '-c'], 'zsh': ['zsh', '-f', '-c'], 'fish': ['fish', '--no-config', '-c']}
+
+    def blocks(self):
+        text = (SOURCE / 'README.md').read_text()
+        text = text[text.index('in five commands'):text.index('\n## Why')]
+        found = re.findall(r'^```sh[^\n]*\n(.*?)^```$', text, re.M | re.S)
+        commands = [c for block in found for c in re.sub(r'\\\n', ' ', block).splitlines()]
+        self.assertEqual(len(commands), 5, commands)
+        self.assertTrue(all(c.startswith('vfioctl ') for c in commands), commands)
+        return found, [shlex.split(c) for c in commands]
+
+    def arrived(self, shell, blocks):
+        """The arguments of each call, by a vfioctl that writes them down."""
+        with tempfile.TemporaryDirectory(prefix='vfiod-test-readme.') as directory:
+            program = f'{directory}/vfioctl'
+            with open(program, 'w') as f:
+                f.write(f'#!/bin/sh\n{{ printf "%s\\0" vfioctl "$@"; echo; }} >>{directory}/calls\n')
+            os.chmod(program, 0o755)
+            for block in blocks:
+                subprocess.run([*self.PLAIN[shell], block], check=True, cwd=directory, stdin=subprocess.DEVNULL, timeout=60,
+                               env={'PATH': f'{directory}:{os.environ["PATH"]}', 'HOME': directory, 'TERM': 'dumb'})
+            with open(f'{directory}/calls') as f:
+                return [line.split('\0')[:-1] for line in f]
+
+    def test_in_every_shell(self):
+        blocks, commands = self.blocks()
+        for shell in self.PLAIN:
+            with self.subTest(shell):
+                if not shutil.which(shell):
+                    self.skipTest(f'{shell} is not installed')
+                self.assertEqual(self.arrived(shell, blocks), commands)
 
 
 del ShellTest
