@@ -130,7 +130,7 @@ typedef struct DeviceFacts {
     int numa_node;            /* -1: none */
     char driver_override[64]; /* "" when unset (the kernel reads "(null)") */
     Removable removable;
-    char *host_critical; /* owned; why the host needs this device ("/dev/nvme0n1p1 is mounted on /"), or NULL
+    char *host_critical; /* owned; why the host needs this device ("root file system (nvme0n1p1)"), or NULL
                           */
     char *descendants;   /* owned; what would go away with its driver and is no device of the inventory ("the
                           * mediated device UUID"), or NULL */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/claim.h"
 #include "core/device-kind.h"
 #include "core/family.h"
@@ -57,8 +58,8 @@ static int refuse_claimed(Planner *p, const Device *d, const Device *descendant)
     int r;
 
     r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-            "claim %s of uid %u holds %s, which would go away with its driver (%s)", holder->id,
-            (unsigned) holder->uid, device_name_format(&descendant->name, name),
+            "claim %s of %s holds %s, which would go away with its driver (%s)", holder->id,
+            USER_TEXT(holder->uid), device_name_format(&descendant->name, name),
             claim_state_to_string(holder->state));
     planner_add_claim(p, holder);
     refusal_add_device(p->refusal, &descendant->name, "claimed, and would go away with the driver");
@@ -90,8 +91,8 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
 /* It may not be there yet. */
 static int refuse_maker(Planner *p, const Device *d, const Claim *maker) {
     int r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-            "claim %s of uid %u has a mediated device of it, which would go away with its driver (%s)",
-            maker->id, (unsigned) maker->uid, claim_state_to_string(maker->state));
+            "claim %s of %s has a mediated device of it, which would go away with its driver (%s)", maker->id,
+            USER_TEXT(maker->uid), claim_state_to_string(maker->state));
 
     planner_add_claim(p, maker);
     return r;
@@ -163,8 +164,8 @@ int family_check_maker(Planner *p, const Device *d) {
         return r;
     if (!holder || d->quarantined)
         return refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name, "it is quarantined");
-    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
-            holder->id, (unsigned) holder->uid, claim_state_to_string(holder->state));
+    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of %s holds it (%s)", holder->id,
+            USER_TEXT(holder->uid), claim_state_to_string(holder->state));
     planner_add_claim(p, holder);
     return r;
 }
@@ -180,9 +181,9 @@ int family_check_parent(Planner *p, const Device *d) {
         return r;
     if (!holder || !is_moved(parent, holder))
         return 0;
-    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-            "claim %s of uid %u holds its parent %s (%s)", holder->id, (unsigned) holder->uid,
-            device_name_format(&parent->name, name), claim_state_to_string(holder->state));
+    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of %s holds its parent %s (%s)",
+            holder->id, USER_TEXT(holder->uid), device_name_format(&parent->name, name),
+            claim_state_to_string(holder->state));
     planner_add_claim(p, holder);
     refusal_add_device(p->refusal, &parent->name, "the parent, claimed");
     return r;
@@ -194,8 +195,8 @@ static int refuse_held(const Device *d, const Device *of, const Claim *holder, R
     char name[DEVICE_NAME_MAX];
     int r;
 
-    r = refuse(refusal, VFIOD_ERROR_DEVICE_CLAIMED, &of->name, "claim %s of uid %u holds %s (%s)", holder->id,
-            (unsigned) holder->uid, d == of ? "it" : device_name_format(&d->name, name),
+    r = refuse(refusal, VFIOD_ERROR_DEVICE_CLAIMED, &of->name, "claim %s of %s holds %s (%s)", holder->id,
+            USER_TEXT(holder->uid), d == of ? "it" : device_name_format(&d->name, name),
             claim_state_to_string(holder->state));
     refusal_add_blocker(refusal, BLOCKER_CLAIM, holder->id, "%s", claim_state_to_string(holder->state));
     if (d != of)

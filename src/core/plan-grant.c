@@ -4,6 +4,7 @@
  * must allow it: a node can be opened by every process of the user, files are in the hands of one. */
 
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/device-kind.h"
 #include "core/planner.h"
 
@@ -149,8 +150,8 @@ static int describe(Planner *p) {
     case GRANT_NODE:
         add_nodes(&b, p);
         strbuf_addf(&b,
-                " become usable by uid %u, for every process of that uid and for as long as the claim lives",
-                (unsigned) p->subject->uid);
+                " become usable by %s, for every process of that uid and for as long as the claim lives",
+                USER_TEXT(p->subject->uid));
         break;
     default:
         strbuf_add(&b, "nothing is handed out; reserves the devices and binds them to their vfio driver");

@@ -9,12 +9,13 @@ const char *remedy_of_use(const char *use) {
     static const struct {
         const char *phrase, *remedy;
     } remedies[] = {
+            {"root file system", "The host runs from it: choose another device."},
             {"mounted", "Unmount it first, or choose another device."},
-            {"for swap", "Turn the swap off first (swapoff), or choose another device."},
+            {"swap", "Turn the swap off first (swapoff), or choose another device."},
             {"zfs pool", "Export the pool first (zpool export), or choose another device."},
-            {"has the address", "Remove the address first, or choose another device."},
+            {"address", "Remove the address first, or choose another device."},
             {"default route", "Remove the route first, or choose another device."},
-            {"is held by",
+            {"held by",
                     "Stop what holds it first (LVM, RAID, encryption, a bridge or bond), or choose another "
                     "device."},
             {"bcache", "Stop the cache first, or choose another device."},

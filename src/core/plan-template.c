@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/device-kind.h"
 #include "core/planner.h"
 
@@ -100,7 +101,7 @@ static void describe_device(const Planner *p, const DeviceName *name, StrBuf *b)
 
     strbuf_add(b, device_name_format(name, text));
     if (d && d->claim)
-        strbuf_addf(b, " (claim %s of uid %u)", d->claim->id, (unsigned) d->claim->uid);
+        strbuf_addf(b, " (claim %s of %s)", d->claim->id, USER_TEXT(d->claim->uid));
 }
 
 static void add_blocker(Planner *p, const DeviceName *name) {

@@ -6,11 +6,12 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/planner.h"
 
 void planner_add_claim(Planner *p, const Claim *c) {
-    refusal_add_blocker(p->refusal, BLOCKER_CLAIM, c->id, "uid %u, %s", (unsigned) c->uid,
-            claim_state_to_string(c->state));
+    refusal_add_blocker(
+            p->refusal, BLOCKER_CLAIM, c->id, "%s, %s", USER_TEXT(c->uid), claim_state_to_string(c->state));
 }
 
 static void add_rule(Refusal *refusal, const Rule *rule) {
@@ -178,7 +179,7 @@ typedef struct Meter {
 } Meter;
 
 static int exceed(Planner *p, const Rule *rule, const Meter *m) {
-    char used[FORMAT_SIZE_MAX], limit[FORMAT_SIZE_MAX], wanted[FORMAT_SIZE_MAX], uid[32] = "";
+    char used[FORMAT_SIZE_MAX], limit[FORMAT_SIZE_MAX], wanted[FORMAT_SIZE_MAX], uid[USER_TEXT_MAX + 4] = "";
     int r;
 
     if (m->bytes) {
@@ -191,7 +192,7 @@ static int exceed(Planner *p, const Rule *rule, const Meter *m) {
         (void) snprintf(wanted, sizeof(wanted), "%llu", (unsigned long long) m->wanted);
     }
     if (m->of_user)
-        (void) snprintf(uid, sizeof(uid), " by uid %u", (unsigned) p->subject->uid);
+        (void) snprintf(uid, sizeof(uid), " by %s", USER_TEXT(p->subject->uid));
     r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
             "the rule's limit \"%s\" is %s: %s in use%s, and the request needs %s more", m->name, limit, used,
             uid, wanted);

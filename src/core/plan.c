@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "base/timestamp.h"
+#include "base/user-name.h"
 #include "core/claim.h"
 #include "core/device-kind.h"
 #include "core/queue.h"
@@ -256,7 +257,7 @@ static int refuse_reserved(Planner *p, const Device *d, const Claim *holder) {
     char until[TIMESTAMP_MAX];
 
     return refuse(p->refusal, VFIOD_ERROR_DEVICE_RESERVED, &d->name,
-            "it is reserved for uid %u until %s (reservation %s)", (unsigned) holder->uid,
+            "it is reserved for %s until %s (reservation %s)", USER_TEXT(holder->uid),
             timestamp_format(holder->until_usec, until), holder->id);
 }
 
@@ -267,12 +268,12 @@ static int refuse_claimed(Planner *p, const Device *d, const Claim *holder) {
     if (holder->state == CLAIM_RESERVED)
         r = refuse_reserved(p, d, holder);
     else if (!d->group)
-        r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of uid %u holds it (%s)",
-                holder->id, (unsigned) holder->uid, state);
+        r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name, "claim %s of %s holds it (%s)",
+                holder->id, USER_TEXT(holder->uid), state);
     else
         r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-                "claim %s of uid %u holds IOMMU group %d (%s)", holder->id, (unsigned) holder->uid,
-                d->group->id, state);
+                "claim %s of %s holds IOMMU group %d (%s)", holder->id, USER_TEXT(holder->uid), d->group->id,
+                state);
     planner_add_claim(p, holder);
     return r;
 }
@@ -693,7 +694,8 @@ static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
             first = false;
         }
     r = refuse(p->refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, &claimed->name,
-            "it shares IOMMU group %d with devices that the host uses: %s", g->id, b.text ?: "?");
+            "its IOMMU group %d also has devices that are bound to drivers of the host: %s", g->id,
+            b.text ?: "?");
     FOREACH_MEMBER(d, g)
         if (!planner_is_requested(p, d) && sibling_disposition(d, SIBLINGS_REFUSE) == DISPOSITION_REFUSE)
             refusal_add_blocker(

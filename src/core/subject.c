@@ -5,6 +5,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/user-name.h"
 
 static const char *const namespace_kind_table[_NAMESPACE_KIND_MAX] = {
         [NAMESPACE_UNKNOWN] = "unknown",
@@ -103,7 +104,6 @@ const char *subject_describe(const Subject *s, char buf[static SUBJECT_DESCRIPTI
     if (s->uid == (uid_t) -1)
         (void) snprintf(buf, SUBJECT_DESCRIPTION_MAX, "an unknown user%s%s%s", where, through, scope);
     else
-        (void) snprintf(
-                buf, SUBJECT_DESCRIPTION_MAX, "uid %u%s%s%s", (unsigned) s->uid, where, through, scope);
+        (void) snprintf(buf, SUBJECT_DESCRIPTION_MAX, "%s%s%s%s", USER_TEXT(s->uid), where, through, scope);
     return buf;
 }

@@ -76,7 +76,7 @@ bool subject_is_operator(const Subject *s);
 /* A service that offers the sockets of this host on the network (systemd's varlink-http-bridge). */
 bool subject_is_bridge(const Subject *s);
 
-#define SUBJECT_DESCRIPTION_MAX 160U
-/* "uid 1000", "uid 1000 in another user namespace", "uid 1000 through the scope ci": how errors and the
- * journal call it. Returns buf. */
+#define SUBJECT_DESCRIPTION_MAX 192U
+/* "alice (1000)", "uid 1000 in another user namespace", "alice (1000) through the scope ci": how errors and
+ * the journal call it. Returns buf. */
 const char *subject_describe(const Subject *s, char buf[static SUBJECT_DESCRIPTION_MAX]);

@@ -274,6 +274,7 @@ static int load_first_policy(Manager *m) {
             .shadow_directories = m->config.shadow_directories,
             .credentials = m->config.credentials_directory,
             /* A recorded host has its own accounts. */
+            .passwd = m->snapshot ? NULL : m->config.passwd,
             .resolve = m->snapshot ? host_snapshot_resolve : NULL,
             .resolve_userdata = m->snapshot,
     };

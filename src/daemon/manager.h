@@ -15,7 +15,7 @@ typedef struct ManagerConfig {
     const char *const *policy_directories; /* borrowed, as the strings are; ends with NULL */
     const char *credentials_directory;     /* which of them has credentials of systemd; NULL: none */
     const char *const *shadow_directories; /* likewise */
-    const char *state_directory, *cdi_directory;
+    const char *state_directory, *cdi_directory, *passwd;
     const char *simulate;    /* file of a recorded host to run on instead of this one, NULL */
     uint64_t exit_idle_usec; /* without claims and listeners; EXIT_IDLE_NEVER */
     uint64_t worker_timeout_usec, ask_timeout_usec;

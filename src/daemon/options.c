@@ -17,6 +17,7 @@ enum {
     ARG_SHADOW_DIRECTORY,
     ARG_STATE_DIRECTORY,
     ARG_CDI_DIRECTORY,
+    ARG_PASSWD,
     ARG_SIMULATE,
     ARG_EXIT_IDLE,
     ARG_WORKER_TIMEOUT,
@@ -32,6 +33,7 @@ static const struct option long_options[] = {
         {"shadow-directory", required_argument, NULL, ARG_SHADOW_DIRECTORY},
         {"state-directory", required_argument, NULL, ARG_STATE_DIRECTORY},
         {"cdi-directory", required_argument, NULL, ARG_CDI_DIRECTORY},
+        {"passwd", required_argument, NULL, ARG_PASSWD},
         {"simulate", required_argument, NULL, ARG_SIMULATE},
         {"exit-idle", required_argument, NULL, ARG_EXIT_IDLE},
         {"worker-timeout", required_argument, NULL, ARG_WORKER_TIMEOUT},
@@ -52,6 +54,8 @@ static int print_help(void) {
            "     --state-directory=DIR    Keep records of claims here (default /run/vfiod)\n"
            "     --cdi-directory=DIR      Describe the nodes of claims to container engines\n"
            "                              here, if it exists (default: do not)\n"
+           "     --passwd=FILE            Name users in messages as this file does (default\n"
+           "                              /etc/passwd)\n"
            "     --simulate=HOST.json     Run on a recorded host ('vfioctl snapshot'), without\n"
            "                              touching this machine: nothing is handed out\n"
            "     --exit-idle=SECONDS      Exit after this time without claims and clients\n"
@@ -143,6 +147,11 @@ static int take_option(Options *o, int c, const char *value) {
             return complain("cdi-directory", value, "an absolute path is expected");
         o->manager.cdi_directory = value;
         return 0;
+    case ARG_PASSWD:
+        if (value[0] != '/')
+            return complain("passwd", value, "an absolute path is expected");
+        o->manager.passwd = value;
+        return 0;
     case ARG_STATE_DIRECTORY:
         if (value[0] != '/')
             return complain("state-directory", value, "an absolute path is expected");
@@ -190,6 +199,7 @@ int options_parse(int argc, char **argv, Options *ret) {
                                                  .policy_directories = policy_directories,
                                                  .shadow_directories = shadow_directories,
                                                  .state_directory = "/run/vfiod",
+                                                 .passwd = "/etc/passwd",
                                                  .exit_idle_usec = 30ULL * 1000 * 1000,
                                                  .worker_timeout_usec = 60ULL * 1000 * 1000,
                                                  .ask_timeout_usec = 120ULL * 1000 * 1000,

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/policy-loader.h"
 
+#include <fcntl.h>
 #include <sys/inotify.h>
 
+#include "base/fd.h"
 #include "base/log.h"
+#include "base/user-name.h"
 #include "daemon/account-lookup.h"
 
 #define RETRY_USEC_MIN (2 * UINT64_C(1000000))
@@ -12,7 +15,8 @@
 struct PolicyLoader {
     sd_event *event;
     PolicySource source, shadow_source;
-    bool own_accounts; /* the source says how they are looked up */
+    bool own_accounts;  /* the source says how they are looked up */
+    const char *passwd; /* borrowed; NULL: texts have numbers of users alone */
     policy_loaded_t loaded;
     void *userdata;
     PolicyLoad policy, shadow;
@@ -95,12 +99,26 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
+#define PASSWD_SIZE_MAX (4U * 1024 * 1024)
+
+/* For texts. Of users who are not in this file, nobody asks: the name service may take minutes. */
+static void read_names(const PolicyLoader *l) {
+    _cleanup_free_ char *text = NULL;
+    int r = l->passwd ? read_file_at(AT_FDCWD, l->passwd, PASSWD_SIZE_MAX, &text, NULL) : -ENOENT;
+
+    if (r >= 0)
+        r = user_names_read(text);
+    if (r < 0 && l->passwd)
+        log_debug("Cannot read the names of users in %s: %s", l->passwd, strerror(-r));
+}
+
 static int on_account_file(sd_event_source *s, const struct inotify_event *event, void *userdata) {
     static const char *const names[] = {"passwd", "group", "nsswitch.conf"};
 
     for (size_t i = 0; event->len > 0 && i < ELEMENTSOF(names); i++)
         if (streq(event->name, names[i])) {
             log_debug("%s changed, looking unknown account names up again", names[i]);
+            read_names(userdata);
             look_up_again(userdata);
         }
     return 0;
@@ -203,6 +221,7 @@ static int begin_load(PolicyLoader *l) {
 void policy_loader_load(PolicyLoader *l) {
     int r = begin_load(l);
 
+    read_names(l);
     if (r < 0) {
         l->policy_loading = policy_loading_free(l->policy_loading);
         l->loaded(l->userdata, r, /* resolved= */ false);
@@ -237,6 +256,7 @@ PolicyLoader *policy_loader_free(PolicyLoader *l) {
     policy_loading_free(l->shadow_loading);
     policy_load_done(&l->policy);
     policy_load_done(&l->shadow);
+    user_names_done();
     sd_event_source_disable_unref(l->account_files);
     sd_event_source_disable_unref(l->retry);
     sd_event_unref(l->event);
@@ -265,6 +285,7 @@ int policy_loader_new(sd_event *event, const PolicyLoaderConfig *config, policy_
     l->loaded = loaded;
     l->userdata = userdata;
     l->own_accounts = config->resolve;
+    l->passwd = config->passwd;
     l->source = make_source(l, config, config->directories);
     l->shadow_source = make_source(l, config, config->shadow_directories);
     r = sd_event_add_time_relative(event, &l->retry, CLOCK_MONOTONIC, 0, 0, on_retry, l);

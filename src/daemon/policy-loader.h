@@ -14,6 +14,7 @@ typedef struct PolicyLoader PolicyLoader;
 typedef struct PolicyLoaderConfig {
     const char *const *directories, *const *shadow_directories; /* borrowed */
     const char *credentials; /* which of the directories has credentials of systemd; NULL: none */
+    const char *passwd;      /* names of users, for texts; NULL: none */
     resolve_name_t resolve;  /* NULL: the accounts of this host */
     void *resolve_userdata;
 } PolicyLoaderConfig;

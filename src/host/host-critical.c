@@ -45,14 +45,14 @@ static bool attribute_is(int fd, const char *name, const char *value) {
 
 static int check_tty(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_BY_HOST && attribute_is(fd, "console", "Y")
-            ? use_found(s, "%s is a console of the kernel", name)
+            ? use_found(s, "console of the kernel (%s)", name)
             : 0;
 }
 
 /* To lose its driver may mean to boot. */
 static int check_watchdog(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_BY_HOST && attribute_is(fd, "state", "active")
-            ? use_found(s, "%s is a watchdog that runs", name)
+            ? use_found(s, "running watchdog (%s)", name)
             : 0;
 }
 
@@ -61,7 +61,7 @@ static int check_dma_channel(UseSearch *s, int fd, const char *name) {
 
     return s->wanted & USE_BY_HOST && read_attribute_at(fd, "in_use", text, sizeof(text)) >= 0 &&
                     !streq(text, "0")
-            ? use_found(s, "the kernel uses its DMA channel %s", name)
+            ? use_found(s, "DMA channel of the kernel (%s)", name)
             : 0;
 }
 
@@ -81,13 +81,13 @@ static int check_fc_host(UseSearch *s, int fd, const char *name) {
         return 0;
     (void) snprintf(port, sizeof(port), "pn-%s", number);
     r = use_match(s, "/sys/class/nvme", "*/address", ends_at_port, port);
-    return r > 0 ? use_found(s, "NVMe over Fibre Channel goes over %s", name) : r;
+    return r > 0 ? use_found(s, "NVMe disks over Fibre Channel (%s)", name) : r;
 }
 
 /* Since 6.9 the firmware's framebuffer is a child of the display that it is on. */
 static int check_platform(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_BY_HOST && strstr(name, "-framebuffer") && faccessat(fd, "driver", F_OK, 0) == 0
-            ? use_found(s, "the kernel draws on its framebuffer %s", name)
+            ? use_found(s, "console (the kernel draws on its framebuffer %s)", name)
             : 0;
 }
 

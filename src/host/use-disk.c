@@ -64,7 +64,8 @@ static int check_mounts(UseSearch *s, const Disk *disk) {
     while ((r = mountinfo_next(&cursor, &m)) > 0)
         if ((m.major == disk->major && m.minor == disk->minor) ||
                 (m.major == 0 && source_is_disk(m.source, disk)))
-            return use_found(s, "%s is mounted on %s", disk->name, m.target);
+            return streq(m.target, "/") ? use_found(s, "root file system (%s)", disk->name)
+                                        : use_found(s, "mounted at %s (%s)", m.target, disk->name);
     return r;
 }
 
@@ -80,7 +81,7 @@ static int check_swaps(UseSearch *s, const Disk *disk) {
     cursor = s->swaps;
     while ((r = swaps_next(&cursor, path)) > 0)
         if (path_is_disk(path, disk))
-            return use_found(s, "%s is used for swap", disk->name);
+            return use_found(s, "swap (%s)", disk->name);
     return r;
 }
 
@@ -95,7 +96,7 @@ static int check_file_systems(UseSearch *s, const Disk *disk) {
 
         snprintf(path, sizeof(path), "/sys/fs/%s/%.64s", names[i], disk->name);
         if (lstat(path, &st) == 0)
-            return use_found(s, "%s is mounted (%s)", disk->name, names[i]);
+            return use_found(s, "mounted %s file system (%s)", names[i], disk->name);
     }
     return 0;
 }
@@ -117,7 +118,7 @@ static int check_btrfs(UseSearch *s, const Disk *disk) {
 
         snprintf(path, sizeof(path), "%s/devices/%.64s", e->d_name, disk->name);
         if (fstatat(dirfd(d), path, &st, AT_SYMLINK_NOFOLLOW) == 0)
-            return use_found(s, "%s belongs to a mounted btrfs", disk->name);
+            return use_found(s, "mounted btrfs file system (%s)", disk->name);
     }
     return r;
 }
@@ -162,7 +163,7 @@ static int check_zfs(UseSearch *s, const Disk *disk) {
         return r;
 
     r = zfs_pool_is_imported(pool);
-    return r > 0 ? use_found(s, "%s is a member of the zfs pool %s", disk->name, pool ?: "(unknown)") : r;
+    return r > 0 ? use_found(s, "zfs pool %s (%s)", pool ?: "of unknown name", disk->name) : r;
 }
 
 /* Something is stacked upon the disk. That is a find; if that something is in use itself, its own reason says
@@ -186,7 +187,7 @@ static int check_holders(UseSearch *s, int fd, const Disk *disk) {
     holder = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (holder >= 0 && use_check_disk(s, holder, e->d_name) > 0)
         return use_found_above(s, disk->name);
-    return use_found(s, "%s is held by %s", disk->name, e->d_name);
+    return use_found(s, "held by %s (%s)", e->d_name, disk->name);
 }
 
 static int check_partitions(UseSearch *s, int fd) {
@@ -218,16 +219,16 @@ static int check_partitions(UseSearch *s, int fd) {
 static const struct {
     const char *directory, *pattern, *what;
 } users[] = {
-        {"/sys/class/block", "loop*/loop/backing_file", "backs a loop device"},
-        {"/sys/class/block", "zram*/backing_dev", "is used by zram"},
-        {"/sys/kernel/config/target", "core/*/*/udev_path", "is exported by LIO"},
-        {"/sys/kernel/config/target", "core/*/*/info", "is exported by LIO"},
-        {"/sys/kernel/config/nvmet", "subsystems/*/namespaces/*/device_path", "is exported by nvmet"},
-        {"/sys/kernel/config/nvmet", "subsystems/*/passthru/device_path", "is exported by nvmet"},
-        {"/sys/kernel/config/usb_gadget", "*/functions/mass_storage.*/lun.*/file", "is exported over USB"},
-        {"/sys/kernel/scst_tgt", "devices/*/filename", "is exported by SCST"},
-        {"/sys/devices/virtual/rnbd-server/ctl", "devices/*/block_dev", "is exported by RNBD"},
-        {"/sys/fs/bcachefs", "*/dev-*/block", "belongs to a bcachefs"},
+        {"/sys/class/block", "loop*/loop/backing_file", "file of a loop device"},
+        {"/sys/class/block", "zram*/backing_dev", "backing device of zram"},
+        {"/sys/kernel/config/target", "core/*/*/udev_path", "exported by LIO"},
+        {"/sys/kernel/config/target", "core/*/*/info", "exported by LIO"},
+        {"/sys/kernel/config/nvmet", "subsystems/*/namespaces/*/device_path", "exported by nvmet"},
+        {"/sys/kernel/config/nvmet", "subsystems/*/passthru/device_path", "exported by nvmet"},
+        {"/sys/kernel/config/usb_gadget", "*/functions/mass_storage.*/lun.*/file", "exported over USB"},
+        {"/sys/kernel/scst_tgt", "devices/*/filename", "exported by SCST"},
+        {"/sys/devices/virtual/rnbd-server/ctl", "devices/*/block_dev", "exported by RNBD"},
+        {"/sys/fs/bcachefs", "*/dev-*/block", "bcachefs file system"},
 };
 
 /* A link to the disk, or a text with its path somewhere in it. */
@@ -253,7 +254,7 @@ static int check_users(UseSearch *s, const Disk *disk) {
         int r = use_match(s, users[i].directory, users[i].pattern, mentions, disk);
 
         if (r != 0)
-            return r < 0 ? r : use_found(s, "%s %s", disk->name, users[i].what);
+            return r < 0 ? r : use_found(s, "%s (%s)", users[i].what, disk->name);
     }
     return 0;
 }
@@ -267,7 +268,7 @@ int use_check_nvme(UseSearch *s, int fd, const char *name) {
 
 /* A disk that is registered with bcache and lies below no bcache device yet. */
 static int check_bcache(UseSearch *s, int fd, const Disk *disk) {
-    return faccessat(fd, "bcache", F_OK, 0) == 0 ? use_found(s, "%s belongs to bcache", disk->name) : 0;
+    return faccessat(fd, "bcache", F_OK, 0) == 0 ? use_found(s, "part of bcache (%s)", disk->name) : 0;
 }
 
 /* The kernel lets nobody open a disk exclusively that somebody has claimed, nor one of which a partition is,
@@ -282,7 +283,7 @@ static int check_exclusive(UseSearch *s, const Disk *disk) {
         *p = '/';
     fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
     if (fd < 0 && errno == EBUSY)
-        return use_found(s, "%s is in use: it cannot be opened exclusively", disk->name);
+        return use_found(s, "unknown use (%s cannot be opened exclusively)", disk->name);
     if (fd < 0 && errno == EPERM) /* systemd looks the numbers of drivers up when it starts the unit */
         return use_found(s,
                 "whether %s is in use is unknown: the device policy of vfiod's own unit (DeviceAllow=) does "

@@ -39,7 +39,7 @@ static int check_firmware_framebuffer(UseSearch *s) {
 
         snprintf(path, sizeof(path), "/sys/devices/platform/%s.0/driver", names[i]);
         if (access(path, F_OK) == 0)
-            return use_found(s, "it is the boot display, and the kernel draws on its %s", names[i]);
+            return use_found(s, "boot display (the kernel draws on its %s)", names[i]);
     }
     return 0;
 }
@@ -65,7 +65,7 @@ int use_check_display(UseSearch *s, int fd) {
         return (int) n;
     if (streq(driver, "pci-stub") || fstatat(fd, "vfio-dev", &st, 0) == 0)
         return 0;
-    return use_found(s, "it is the boot display, driven by %s", driver);
+    return use_found(s, "boot display (driven by %s)", driver);
 }
 
 /* "card1-eDP-1" */
@@ -82,10 +82,10 @@ int use_check_drm(UseSearch *s, int fd, const char *name) {
         return 0;
     r = read_flag(fd, "boot_display");
     if (r != 0)
-        return r < 0 ? r : use_found(s, "%s drives the boot display", name);
+        return r < 0 ? r : use_found(s, "boot display (%s)", name);
     if (is_internal_panel(name) && attribute_is(fd, "status", "connected") &&
             attribute_is(fd, "enabled", "enabled"))
-        return use_found(s, "%s is an internal panel that is lit", name);
+        return use_found(s, "internal panel that is lit (%s)", name);
     return 0;
 }
 
@@ -116,5 +116,5 @@ int use_check_framebuffer(UseSearch *s, int fd, const char *name) {
     if (!(s->wanted & USE_BY_HOST) || !streq(name, "fb0"))
         return 0;
     r = console_has_framebuffer();
-    return r > 0 ? use_found(s, "the console is on its framebuffer %s", name) : r;
+    return r > 0 ? use_found(s, "console (framebuffer %s)", name) : r;
 }

@@ -51,7 +51,7 @@ static int check_addresses(UseSearch *s, const char *name) {
 
         if (streq(a->ifa_name, name) && a->ifa_flags & IFF_UP &&
                 address_counts(a->ifa_addr, text, sizeof(text)))
-            return use_found(s, "%s has the address %s", name, text);
+            return use_found(s, "network address %s (%s)", text, name);
     }
     return 0;
 }
@@ -67,7 +67,7 @@ static int check_routes(UseSearch *s, const char *name) {
         if (r >= 0)
             r = ipv6_route_table_has_default(s->ipv6_routes, name);
     }
-    return r > 0 ? use_found(s, "%s is the way of a default route", name) : r;
+    return r > 0 ? use_found(s, "default route (%s)", name) : r;
 }
 
 /* ---- what the kernel tells over netlink and not in sysfs ---- */
@@ -188,9 +188,9 @@ static int check_links(UseSearch *s, const char *name) {
             continue;
         link = parse_link(h);
         if (link.lower == index)
-            return use_found(s, "%s is held by %s", name, link.name);
+            return use_found(s, "held by %s (%s)", link.name, name);
         if (link.has_xdp && streq(link.name, name))
-            return use_found(s, "%s has an XDP program", name);
+            return use_found(s, "XDP program (%s)", name);
     }
     return 0;
 }
@@ -203,11 +203,11 @@ static int check_storage(UseSearch *s, const char *name) {
 
     r = use_find_word(s, "/sys/class/iscsi_host", "*/netdev", name);
     if (r > 0)
-        return use_found(s, "iSCSI goes over %s", name);
+        return use_found(s, "iSCSI disks (over %s)", name);
     (void) snprintf(word, sizeof(word), "host_iface=%.64s", name);
     if (r == 0)
         r = use_find_word(s, "/sys/class/nvme", "*/address", word);
-    return r > 0 ? use_found(s, "NVMe over TCP goes over %s", name) : r;
+    return r > 0 ? use_found(s, "NVMe disks over TCP (%s)", name) : r;
 }
 
 /* ---- one interface ---- */
@@ -224,7 +224,7 @@ static int check_upper(UseSearch *s, int at, const char *entry, const char *name
     r = use_check_interface(s, fd, upper);
     if (r > 0)
         return use_found_above(s, name);
-    return r < 0 ? r : use_found(s, "%s is held by %s", name, upper);
+    return r < 0 ? r : use_found(s, "held by %s (%s)", upper, name);
 }
 
 static int check_uppers(UseSearch *s, int fd, const char *name) {
@@ -244,7 +244,7 @@ static int check_uppers(UseSearch *s, int fd, const char *name) {
             return r;
     }
     if (r == 0 && read_link_basename_at(fd, "master", master, sizeof(master)) > 0)
-        return use_found(s, "%s is held by %s", name, master);
+        return use_found(s, "held by %s (%s)", master, name);
     return r;
 }
 
@@ -282,5 +282,5 @@ int use_check_hidden_interface(UseSearch *s, int fd) {
         r = use_next_entry(d, &e);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    return r > 0 ? 0 : use_found(s, "its interface is in another network namespace");
+    return r > 0 ? 0 : use_found(s, "network interface in another network namespace");
 }

@@ -46,7 +46,12 @@ int use_found(UseSearch *s, const char *format, ...) {
 int use_found_above(UseSearch *s, const char *name) {
     _cleanup_free_ char *above = TAKE_PTR(s->reason);
 
-    return use_found(s, "%s, and lies on %s", above, name);
+    size_t n = strlen(above);
+
+    /* "mounted at /srv (dm-0, on nvme0n1p1)" */
+    if (n > 0 && above[n - 1] == ')')
+        return use_found(s, "%.*s, on %s)", (int) n - 1, above, name);
+    return use_found(s, "%s, on %s", above, name);
 }
 
 /* Unless all of them are missing, since our /proc shows processes alone (ProcSubset=pid): then nothing can be

@@ -6,7 +6,7 @@
 #include "policy/explain.h"
 #include "policy/rule.h"
 
-/* The fact that the predicate looked at: "uid 1001 (mallory)", "driver e1000e", "not known". Owned; NULL on
+/* The fact that the predicate looked at: "mallory (1001)", "driver e1000e", "not known". Owned; NULL on
  * ENOMEM. audience and user: as for policy_explain(). The kernel shows serial numbers to root alone, and so
  * does this. */
 char *explain_seen(

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "base/str.h"
+#include "base/user-name.h"
 #include "policy/explain-internal.h"
 
 #define SHOWN_MAX 256U
@@ -30,12 +31,12 @@ static void add_user(StrBuf *b, const Question *q, const char *user) {
         strbuf_add(b, not_known);
         return;
     }
-    strbuf_addf(b, "uid %" PRIu32, (uint32_t) q->subject->uid);
-    if (user) {
-        strbuf_add(b, " (");
-        add_text(b, user, "");
-        strbuf_add(b, ")");
+    if (!user) {
+        strbuf_add(b, USER_TEXT(q->subject->uid));
+        return;
     }
+    add_text(b, user, "");
+    strbuf_addf(b, " (%" PRIu32 ")", (uint32_t) q->subject->uid);
 }
 
 static void add_groups(StrBuf *b, const Subject *s) {

@@ -30,7 +30,7 @@ typedef enum Audience {
  *       { "rule": "…", "file": "…", "line": 3, "effect": "allow", "origin": "…",
  *         "matches": false,        // and "holds", its older name
  *         "predicates": [ { "key": "who.user", "holds": "no",  // "yes", "no", "unknown", "changed"
- *                           "wanted": "alice", "seen": "uid 1001 (mallory)" } ] } ],
+ *                           "wanted": "alice", "seen": "mallory (1001)" } ] } ],
  *     "leftOut": 0,                // considered, but not listed because there were too many
  *     "hidden": 12,                // rules of the policy that this audience may not see
  *     "change": "Add …"            // one or two sentences: what would make it a yes; null when it is one

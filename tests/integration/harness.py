@@ -708,7 +708,7 @@ class VfiodTestCase(unittest.TestCase):
 
     def daemon_arguments(self):
         return [f'--state-directory={self.directory}/state', f'--policy-directory={self.directory}/policy.d',
-                f'--cdi-directory={self.directory}/cdi']
+                f'--cdi-directory={self.directory}/cdi', f'--passwd={self.directory}/passwd']
 
     def start(self, *arguments, **options):
         self.daemon = Daemon(self, arguments, **options).wait_ready()

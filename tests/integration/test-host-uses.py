@@ -122,23 +122,23 @@ class DisksTest(UsesTestCase):
         self.kernel.link(self.partition + '/holders/dm-0', crypt)
         self.host.set_mounts('40 22 253:1 / /var rw - xfs /dev/mapper/vg-root rw')
         self.begin()
-        self.assert_refused(self.controller, 'dm-1 is mounted on /var', 'nvme1n1p1')
+        self.assert_refused(self.controller, 'mounted at /var (dm-1', 'on nvme1n1p1')
 
     def test_users_by_name(self):
         self.kernel.put(self.host.add_virtual_disk('zram0', '252:0') + '/backing_dev', '/dev/nvme1n1p1\n')
         self.begin()
-        self.assertEqual(self.host_critical(self.controller), 'nvme1n1p1 is used by zram')
-        self.assert_refused(self.controller, 'nvme1n1p1 is used by zram')
+        self.assertEqual(self.host_critical(self.controller), 'backing device of zram (nvme1n1p1)')
+        self.assert_refused(self.controller, 'backing device of zram (nvme1n1p1)')
         self.kernel.put('/sys/class/block/zram0/backing_dev', 'none\n')
         self.kernel.put(self.host.add_virtual_disk('loop0', '7:0') + '/loop/backing_file', '/dev/nvme1n1p1\n')
-        self.assert_refused(self.controller, 'nvme1n1p1 backs a loop device')
+        self.assert_refused(self.controller, 'file of a loop device (nvme1n1p1)')
 
     def test_claimed_in_the_kernel(self):
         """Whatever has claimed the disk, the kernel says EBUSY to others."""
         self.begin()
         for name in ('nvme1n1', 'nvme1n1p1'):
             fault = self.kernel.fail('open', None, errno.EBUSY, data=f'/dev/{name}')
-            self.assert_refused(self.controller, f'{name} is in use')
+            self.assert_refused(self.controller, f'unknown use ({name} cannot be opened exclusively)')
             fault.left = 0
         self.assert_granted(self.controller)
 
@@ -185,15 +185,15 @@ class InterfacesTest(UsesTestCase):
         self.kernel.link(self.nic.path + '/net/eno1/master', switch)
         self.host.set_default_route('br-ex')
         self.begin()
-        self.assertEqual(self.host_critical(self.nic), 'eno1 is held by ovs-system')
-        self.assert_refused(self.nic, 'eno1 is held by ovs-system')
+        self.assertEqual(self.host_critical(self.nic), 'held by ovs-system (eno1)')
+        self.assert_refused(self.nic, 'held by ovs-system (eno1)')
 
     def test_port_of_a_bridge(self):
         bridge = self.host.add_virtual_interface('br0')
         self.host.add_interface(self.nic.path + '/net/eno1', uppers=[bridge])
         self.host.set_default_route('br0')
         self.begin()
-        self.assert_refused(self.nic, 'br0 is the way of a default route, and lies on eno1')
+        self.assert_refused(self.nic, 'default route (br0, on eno1)')
 
     def test_interface_of_another_namespace(self):
         os.makedirs(f'{self.kernel.root}{self.nic.path}/net')

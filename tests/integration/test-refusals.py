@@ -226,9 +226,9 @@ class StateOfTheWorldTest(VfiodTestCase):
         self.kernel.link('/sys/dev/block/259:7', disk.path + '/block/vda')
         self.kernel.put('/proc/self/mountinfo', '22 1 259:7 / / rw,relatime shared:1 - ext4 /dev/vda rw\n')
         self.begin()
-        with self.refused('HostCritical', disk.name, 'mounted'):
+        with self.refused('HostCritical', disk.name, 'root file system (vda)'):
             self.c.acquire(disk)
-        self.assertIn('mounted', self.c.get(harness.device_path(disk.name), 'Device', 'HostCritical'))
+        self.assertIn('root file system', self.c.get(harness.device_path(disk.name), 'Device', 'HostCritical'))
         self.assert_untouched(self.before)
 
 

@@ -340,7 +340,7 @@ class TestTest(FilesTest):
         """Such a case passes, since the policy is what is tested, and not without a word."""
         policy = self.policy(rule(name='all'))
         found = self.one('allow', policy=policy)
-        self.assertIn('shares IOMMU group', found['refused'])
+        self.assertIn('its IOMMU group 10 also has devices that are bound to drivers of the host', found['refused'])
         self.assertIsNone(self.one('deny', policy=self.policy(rule('deny'), name='deny.json'))['refused'])
         cases = self.file('c.json', {'cases': [{'subject': {'user': 'alice'}, 'devices': GPU, 'expect': 'allow'}]})
         lines = self.text('policy', 'test', '--policy', policy, cases).splitlines()

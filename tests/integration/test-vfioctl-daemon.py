@@ -713,6 +713,30 @@ class VarlinkTest(VfioctlTest):
             self.assertNotIn('Unreachable', varlink[1])
         return harness.read_json(varlink[1])
 
+    @needs_root
+    def test_users_by_name(self):
+        """In texts, as far as the local file has them; what programs read keeps the number."""
+        path = f'{self.directory}/passwd'
+        for name in ('alice', 'bob'):
+            with open(path, 'w') as f:
+                f.write(f'{name}:x:{os.getuid()}:0::/:/bin/sh\n')
+            self.vfioctl('reload')
+            claim = self.c.acquire(self.disk)
+            self.wait_logged(f'Claim {claim.id}: {name} ({os.getuid()}) got {self.disk.name}', f'VFIOD_UID={os.getuid()} ')
+            status, output = self.vfioctl('plan', self.disk.name)
+            self.assertEqual(status, 20, output)
+            self.assertIn(f'claim {claim.id} of {name} ({os.getuid()}) holds ', ' '.join(output.split()))
+            self.assertIn(f'uid {NOBODY}', self.vfioctl('hold', self.nic.name, user=NOBODY)[1])
+            claim.close()
+            self.wait_no_claims()
+        # A file that cannot be read leaves the names that there are.
+        os.unlink(path)
+        self.vfioctl('reload')
+        claim = self.c.acquire(self.disk)
+        self.wait_logged(f'Claim {claim.id}: bob ({os.getuid()}) got ')
+        claim.close()
+        self.wait_no_claims()
+
     @needs_root  # who evicts, and is shown the taints
     def test_times(self):
         """Each that --json has anywhere. An object without a time has its own name for that: 0 and null."""

@@ -128,7 +128,7 @@ static void test_yes(void **state) {
     assert_json(o, "considered.0.predicates.0.key", "who.user");
     assert_json(o, "considered.0.predicates.0.holds", "no");
     assert_json(o, "considered.0.predicates.0.wanted", "bob");
-    assert_json(o, "considered.0.predicates.0.seen", "uid 1000 (alice)");
+    assert_json(o, "considered.0.predicates.0.seen", "alice (1000)");
     assert_json(o, "considered.1.holds", "true");
     assert_json(o, "considered.1.predicates.1.key", "what.id");
     assert_json(o, "considered.1.predicates.1.seen", "1234:11e8:1af4:1100");
@@ -151,7 +151,7 @@ static void test_stranger(void **state) {
 
     assert_json(operator, "hidden", "0");
     assert_json(operator, "change",
-            "Rule a (/p/50.json:1) does not match: who.user requires alice, found uid 1002 (carol). To "
+            "Rule a (/p/50.json:1) does not match: who.user requires alice, found carol (1002). To "
             "loosen "
             "the policy, add \"carol\" to who.user.");
 }

@@ -116,9 +116,9 @@ static void test_mounted(void **state) {
     testbed_put("/proc/self/mountinfo",
             "22 1 8:99 / / rw - ext4 /dev/x rw\n"
             "23 22 259:1 / /srv rw - ext4 /dev/nvme0n1p1 rw\n");
-    assert_verdict("nvme0n1p1 is mounted on /srv");
+    assert_verdict("mounted at /srv (nvme0n1p1)");
     testbed_put("/proc/self/mountinfo", "23 22 259:0 / /mnt/\\033[31mred rw - ext4 /dev/nvme0n1 rw\n");
-    assert_verdict("nvme0n1 is mounted on /mnt/\\x1b[31mred");
+    assert_verdict("mounted at /mnt/\\x1b[31mred (nvme0n1)");
     /* the minor alone is not enough */
     testbed_put("/proc/self/mountinfo", "23 22 8:1 / /srv rw - ext4 /dev/sda1 rw\n");
     assert_verdict(NULL);
@@ -128,9 +128,9 @@ static void test_mounted(void **state) {
 static void test_anonymous_mounts(void **state) {
     add_nvme();
     testbed_put("/proc/self/mountinfo", "23 22 0:33 /@ /srv rw - btrfs /dev/nvme0n1p1 rw\n");
-    assert_verdict("nvme0n1p1 is mounted on /srv");
+    assert_verdict("mounted at /srv (nvme0n1p1)");
     testbed_put("/proc/self/mountinfo", "23 22 0:33 / /srv rw - bcachefs /dev/other:/dev/nvme0n1p1 rw\n");
-    assert_verdict("nvme0n1p1 is mounted on /srv");
+    assert_verdict("mounted at /srv (nvme0n1p1)");
     testbed_put("/proc/self/mountinfo", "23 22 0:33 / /srv rw - tmpfs nvme0n1p1 rw\n");
     assert_verdict(NULL);
 
@@ -138,7 +138,7 @@ static void test_anonymous_mounts(void **state) {
     testbed_mkdir("/sys/fs/btrfs/1234/devices/nvme0n1p2");
     assert_verdict(NULL);
     testbed_mkdir("/sys/fs/btrfs/1234/devices/nvme0n1p1");
-    assert_verdict("nvme0n1p1 belongs to a mounted btrfs");
+    assert_verdict("mounted btrfs file system (nvme0n1p1)");
 }
 
 /* Mounted where we cannot see it. */
@@ -149,7 +149,7 @@ static void test_other_namespaces(void **state) {
     testbed_mkdir("/sys/fs/cgroup/nvme0n1p1");
     assert_verdict(NULL);
     testbed_mkdir("/sys/fs/xfs/nvme0n1p1");
-    assert_verdict("nvme0n1p1 is mounted (xfs)");
+    assert_verdict("mounted xfs file system (nvme0n1p1)");
 }
 
 static void test_swap(void **state) {
@@ -157,7 +157,7 @@ static void test_swap(void **state) {
     testbed_put("/proc/swaps", HEADLINE "/dev/sdb1 partition 1 0 -2\n/swapfile file 1 0 -3\n");
     assert_verdict(NULL);
     testbed_put("/proc/swaps", HEADLINE "/dev/nvme0n1p1 partition 1 0 -2\n");
-    assert_verdict("nvme0n1p1 is used for swap");
+    assert_verdict("swap (nvme0n1p1)");
 }
 
 static void test_zfs(void **state) {
@@ -171,13 +171,13 @@ static void test_zfs(void **state) {
     testbed_put("/proc/spl/kstat/zfs/arcstats", "");
     assert_verdict(NULL);
     testbed_put("/proc/spl/kstat/zfs/tank/state", "ONLINE\n");
-    assert_verdict("nvme0n1p1 is a member of the zfs pool (unknown)"); /* it may be this one */
+    assert_verdict("zfs pool of unknown name (nvme0n1p1)"); /* it may be this one */
     testbed_put(PARTITION "/uevent",
             "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\nID_FS_LABEL=guest\n");
     assert_verdict(NULL);
     testbed_put(PARTITION "/uevent",
             "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\nID_FS_LABEL=tank\n");
-    assert_verdict("nvme0n1p1 is a member of the zfs pool tank");
+    assert_verdict("zfs pool tank (nvme0n1p1)");
 }
 
 static void test_holders(void **state) {
@@ -190,16 +190,16 @@ static void test_holders(void **state) {
     add_disk(inner, "254:0\n", false);
     add_disk(outer, "254:1\n", false);
     add_holder(PARTITION, inner);
-    assert_verdict("nvme0n1p1 is held by dm-0");
+    assert_verdict("held by dm-0 (nvme0n1p1)");
     testbed_put("/proc/self/mountinfo", "23 22 254:1 / / rw - ext4 /dev/mapper/root rw\n");
-    assert_verdict("nvme0n1p1 is held by dm-0");
+    assert_verdict("held by dm-0 (nvme0n1p1)");
     add_holder(inner, outer);
-    assert_verdict("dm-1 is mounted on /, and lies on dm-0, and lies on nvme0n1p1");
+    assert_verdict("root file system (dm-1, on dm-0, on nvme0n1p1)");
     /* a ring, which the kernel cannot make, ends all the same */
     testbed_put("/proc/self/mountinfo", "23 22 8:1 / / rw - ext4 /dev/sda1 rw\n");
     add_holder(outer, inner);
     assert_int_equal(host_critical_check(&name, &reason), 1);
-    assert_non_null(strstr(reason, "is held by"));
+    assert_non_null(strstr(reason, "held by"));
 }
 
 /* Under native multipath the controller has only a hidden path; the disk is elsewhere. */
@@ -212,16 +212,16 @@ static void test_nvme_multipath(void **state) {
     testbed_link("/sys/class/block/nvme2n1", "../../devices/virtual/nvme-subsystem/nvme-subsys2/nvme2n1");
     assert_verdict(NULL);
     testbed_put("/proc/self/mountinfo", "23 22 259:6 / /srv rw - ext4 /dev/nvme2n1p1 rw\n");
-    assert_verdict("nvme2n1p1 is mounted on /srv");
+    assert_verdict("mounted at /srv (nvme2n1p1)");
 }
 
 static void test_scsi_and_virtio(void **state) {
     add_disk(DEVICE "/host0/target0:0:0/0:0:0:0/block/sda", "8:0\n", false);
     add_disk(DEVICE "/virtio1/block/vda", "253:0\n", false);
     testbed_put("/proc/self/mountinfo", "23 22 253:0 / /srv rw - ext4 /dev/vda rw\n");
-    assert_verdict("vda is mounted on /srv");
+    assert_verdict("mounted at /srv (vda)");
     testbed_put("/proc/self/mountinfo", "23 22 8:0 / /srv rw - ext4 /dev/sda rw\n");
-    assert_verdict("sda is mounted on /srv");
+    assert_verdict("mounted at /srv (sda)");
 }
 
 /* A physical function answers for its virtual ones, but a virtual one not for its parent. */
@@ -232,7 +232,7 @@ static void test_virtual_functions(void **state) {
     add_disk("/sys/devices/pci0000:00/0000:06:10.0/block/vdb", "253:1\n", false);
     assert_verdict("others depend on its driver: its virtual functions (sriov_numvfs is not 0)");
     testbed_put("/proc/self/mountinfo", "23 22 253:1 / /srv rw - ext4 /dev/vdb rw\n");
-    assert_verdict("vdb is mounted on /srv");
+    assert_verdict("mounted at /srv (vdb)");
 }
 
 static void test_cannot_be_told(void **state) {
@@ -271,14 +271,14 @@ static void test_default_routes(void **state) {
     add_interface(DEVICE "/net/eth77");
     assert_verdict(NULL);
     testbed_put("/proc/net/route", "eth77\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
-    assert_verdict("eth77 is the way of a default route");
+    assert_verdict("default route (eth77)");
     testbed_put("/proc/net/route", "eth78\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
     assert_verdict(NULL);
     testbed_put("/proc/net/ipv6_route",
             "00000000000000000000000000000000 00 00000000000000000000000000000000 00 "
             "fe800000000000000000000000000001 00000400 00000001 00000000 00000003 "
             "eth77\n");
-    assert_verdict("eth77 is the way of a default route");
+    assert_verdict("default route (eth77)");
     testbed_put("/proc/net/ipv6_route", "0 0\n");
     assert_error(-EBADMSG);
 }
@@ -290,9 +290,9 @@ static void test_upper_interfaces(void **state) {
     testbed_link(DEVICE "/net/eth77/upper_bond7", "../../../../virtual/net/bond7");
     testbed_link("/sys/devices/virtual/net/bond7/upper_br7", "../br7");
     testbed_link("/sys/devices/virtual/net/bond7/lower_eth77", "../../../pci0000:00/0000:06:00.0/net/eth77");
-    assert_verdict("bond7 is held by br7, and lies on eth77"); /* no address, but guests may be behind it */
+    assert_verdict("held by br7 (bond7, on eth77)"); /* no address, but guests may be behind it */
     testbed_put("/proc/net/route", "br7\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
-    assert_verdict("br7 is the way of a default route, and lies on bond7, and lies on eth77");
+    assert_verdict("default route (br7, on bond7, on eth77)");
 }
 
 /* The addresses are those of the machine that runs the test: its own interfaces, pretended to be on the
@@ -311,7 +311,7 @@ static void test_addresses(void **state) {
         if (startswith(text, "169.254."))
             continue;
         snprintf(path, sizeof(path), DEVICE "/net/%s", a->ifa_name);
-        snprintf(reason, sizeof(reason), "%s has the address %s", a->ifa_name, text);
+        snprintf(reason, sizeof(reason), "network address %s (%s)", text, a->ifa_name);
         add_interface(path);
         assert_verdict(reason);
         testbed_remove(path);
@@ -325,14 +325,14 @@ static void test_addresses(void **state) {
 
 static void test_boot_display(void **state) {
     testbed_put(DEVICE "/boot_vga", "1\n");
-    assert_verdict("it is the boot display, driven by nvme");
+    assert_verdict("boot display (driven by nvme)");
     testbed_put(DEVICE "/boot_vga", "0\n");
     assert_verdict(NULL);
     testbed_put(DEVICE "/boot_vga", "1\n");
     testbed_link(DEVICE "/driver", "../../../bus/pci/drivers/pci-stub");
     assert_verdict(NULL);
     testbed_link(DEVICE "/driver", "../../../bus/pci/drivers/vfio-pci");
-    assert_verdict("it is the boot display, driven by vfio-pci"); /* not yet registered: on its way */
+    assert_verdict("boot display (driven by vfio-pci)"); /* not yet registered: on its way */
     testbed_mkdir(DEVICE "/vfio-dev/vfio0");
     assert_verdict(NULL);
     testbed_remove(DEVICE "/driver");
@@ -345,21 +345,22 @@ static void test_users_by_name(void **state) {
     static const struct {
         const char *path, *text, *reason;
     } cases[] = {
-            {"/sys/class/block/loop3/loop/backing_file", "/dev/nvme0n1p1\n", "nvme0n1p1 backs a loop device"},
-            {"/sys/class/block/zram0/backing_dev", "/dev/nvme0n1p1\n", "nvme0n1p1 is used by zram"},
+            {"/sys/class/block/loop3/loop/backing_file", "/dev/nvme0n1p1\n",
+                    "file of a loop device (nvme0n1p1)"},
+            {"/sys/class/block/zram0/backing_dev", "/dev/nvme0n1p1\n", "backing device of zram (nvme0n1p1)"},
             {"/sys/kernel/config/target/core/iblock_0/d/udev_path", "/dev/nvme0n1\n",
-                    "nvme0n1 is exported by LIO"},
+                    "exported by LIO (nvme0n1)"},
             {"/sys/kernel/config/target/core/fileio_0/d/info",
                     "Status: ACTIVATED\n   TCM FILEIO ID: 0        File: /dev/nvme0n1p1  Size: 1\n",
-                    "nvme0n1p1 is exported by LIO"},
+                    "exported by LIO (nvme0n1p1)"},
             {"/sys/kernel/config/nvmet/subsystems/nqn.x/namespaces/1/device_path", "/dev/nvme0n1\n",
-                    "nvme0n1 is exported by nvmet"},
+                    "exported by nvmet (nvme0n1)"},
             {"/sys/kernel/config/nvmet/subsystems/nqn.x/passthru/device_path", "/dev/nvme0\n",
-                    "nvme0 is exported by nvmet"},
+                    "exported by nvmet (nvme0)"},
             {"/sys/kernel/config/usb_gadget/g/functions/mass_storage.0/lun.0/file", "/dev/nvme0n1p1\n",
-                    "nvme0n1p1 is exported over USB"},
+                    "exported over USB (nvme0n1p1)"},
             {"/sys/kernel/scst_tgt/devices/d/filename", "/dev/nvme0n1\n[key]\n",
-                    "nvme0n1 is exported by SCST"},
+                    "exported by SCST (nvme0n1)"},
     };
 
     add_nvme();
@@ -373,13 +374,13 @@ static void test_users_by_name(void **state) {
         assert_verdict(NULL);
     }
     testbed_link("/sys/fs/bcachefs/1-2/dev-0/block", "../../../../block/nvme0n1p1");
-    assert_verdict("nvme0n1p1 belongs to a bcachefs");
+    assert_verdict("bcachefs file system (nvme0n1p1)");
     testbed_remove("/sys/fs/bcachefs/1-2/dev-0/block");
     testbed_link("/sys/devices/virtual/rnbd-server/ctl/devices/x/block_dev", "../../../block/nvme0n1");
-    assert_verdict("nvme0n1 is exported by RNBD");
+    assert_verdict("exported by RNBD (nvme0n1)");
     testbed_remove("/sys/devices/virtual/rnbd-server");
     testbed_mkdir(PARTITION "/bcache");
-    assert_verdict("nvme0n1p1 belongs to bcache");
+    assert_verdict("part of bcache (nvme0n1p1)");
 }
 
 static void assert_exclusive(int expected) {
@@ -440,7 +441,7 @@ static void test_descendants(void **state) {
 /* An interface in another network namespace cannot be seen; the directory that it is in can. */
 static void test_other_network_namespace(void **state) {
     testbed_mkdir(DEVICE "/net");
-    assert_verdict("its interface is in another network namespace");
+    assert_verdict("network interface in another network namespace");
     add_interface(DEVICE "/net/eth77");
     assert_verdict(NULL);
 }
@@ -448,7 +449,7 @@ static void test_other_network_namespace(void **state) {
 static void test_master(void **state) {
     add_interface(DEVICE "/net/eth77");
     testbed_link(DEVICE "/net/eth77/master", "../../../../virtual/net/ovs-system");
-    assert_verdict("eth77 is held by ovs-system");
+    assert_verdict("held by ovs-system (eth77)");
 }
 
 static void test_boot_display_without_vga(void **state) {
@@ -456,10 +457,10 @@ static void test_boot_display_without_vga(void **state) {
     set_subsystem(DEVICE "/drm/card1", "drm");
     assert_verdict(NULL);
     testbed_put(DEVICE "/drm/card1/boot_display", "1\n");
-    assert_verdict("card1 drives the boot display");
+    assert_verdict("boot display (card1)");
     testbed_remove(DEVICE "/drm/card1/boot_display");
     testbed_put(DEVICE "/boot_display", "1\n");
-    assert_verdict("it is the boot display, driven by nvme");
+    assert_verdict("boot display (driven by nvme)");
 }
 
 static void test_internal_panel(void **state) {
@@ -470,7 +471,7 @@ static void test_internal_panel(void **state) {
     set_subsystem(PANEL, "drm");
     assert_verdict(NULL);
     testbed_put(PANEL "/enabled", "enabled\n");
-    assert_verdict("card1-eDP-1 is an internal panel that is lit");
+    assert_verdict("internal panel that is lit (card1-eDP-1)");
 }
 
 static void test_framebuffers(void **state) {
@@ -482,7 +483,7 @@ static void test_framebuffers(void **state) {
     testbed_put("/sys/class/vtconsole/vtcon1/bind", "0\n");
     assert_verdict(NULL);
     testbed_put("/sys/class/vtconsole/vtcon1/bind", "1\n");
-    assert_verdict("the console is on its framebuffer fb0");
+    assert_verdict("console (framebuffer fb0)");
 
     /* of the firmware: below its display on newer kernels, of the platform on older ones */
     testbed_remove(DEVICE "/graphics");
@@ -491,12 +492,12 @@ static void test_framebuffers(void **state) {
     set_subsystem(DEVICE "/simple-framebuffer.0", "platform");
     assert_verdict(NULL);
     testbed_mkdir(DEVICE "/simple-framebuffer.0/driver");
-    assert_verdict("the kernel draws on its framebuffer simple-framebuffer.0");
+    assert_verdict("console (the kernel draws on its framebuffer simple-framebuffer.0)");
     testbed_remove(DEVICE "/simple-framebuffer.0");
     testbed_put(DEVICE "/boot_vga", "1\n");
     assert_verdict(NULL);
     testbed_mkdir("/sys/devices/platform/efi-framebuffer.0/driver");
-    assert_verdict("it is the boot display, and the kernel draws on its efi-framebuffer");
+    assert_verdict("boot display (the kernel draws on its efi-framebuffer)");
 }
 
 /* Storage that goes over the device, and hangs elsewhere in sysfs. */
@@ -510,14 +511,14 @@ static void test_storage_over_fabrics(void **state) {
             "traddr=nn-0x1:pn-0x21000024ff7f0001,host_traddr=nn-0x2:pn-0x21000024ff7f0002\n");
     assert_verdict(NULL);
     testbed_put("/sys/class/nvme/nvme1/address", "traddr=10.0.0.2,trsvcid=4420,host_iface=eth77\n");
-    assert_verdict("NVMe over TCP goes over eth77");
+    assert_verdict("NVMe disks over TCP (eth77)");
     testbed_remove("/sys/class/nvme/nvme1");
     testbed_put("/sys/class/iscsi_host/host9/netdev", "eth77\n");
-    assert_verdict("iSCSI goes over eth77");
+    assert_verdict("iSCSI disks (over eth77)");
     testbed_remove("/sys/class/iscsi_host");
     testbed_put("/sys/class/nvme/nvme2/address",
             "traddr=nn-0x1:pn-0x2,host_traddr=nn-0x2:pn-0x21000024ff7f0001\n");
-    assert_verdict("NVMe over Fibre Channel goes over host3");
+    assert_verdict("NVMe disks over Fibre Channel (host3)");
 }
 
 static void test_small_users(void **state) {
@@ -525,15 +526,15 @@ static void test_small_users(void **state) {
     set_subsystem(DEVICE "/tty/ttyS4", "tty");
     assert_verdict(NULL);
     testbed_put(DEVICE "/tty/ttyS4/console", "Y\n");
-    assert_verdict("ttyS4 is a console of the kernel");
+    assert_verdict("console of the kernel (ttyS4)");
     testbed_remove(DEVICE "/tty");
     testbed_put(DEVICE "/watchdog/watchdog0/state", "active\n");
     set_subsystem(DEVICE "/watchdog/watchdog0", "watchdog");
-    assert_verdict("watchdog0 is a watchdog that runs");
+    assert_verdict("running watchdog (watchdog0)");
     testbed_remove(DEVICE "/watchdog");
     testbed_put(DEVICE "/dma/dma0chan0/in_use", "1\n");
     set_subsystem(DEVICE "/dma/dma0chan0", "dma");
-    assert_verdict("the kernel uses its DMA channel dma0chan0");
+    assert_verdict("DMA channel of the kernel (dma0chan0)");
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, testbed_teardown)

@@ -9,6 +9,7 @@
 #include "base/rate-limit.h"
 #include "base/str.h"
 #include "base/timestamp.h"
+#include "base/user-name.h"
 
 /* Grants have an account of their own: who was refused often enough shall not get a device unseen. */
 #define GRANTS_PER_USER 20U
@@ -38,8 +39,8 @@ static void tell_suppressed(RateLimit *l, const char *what) {
     uint64_t rest;
 
     for (unsigned i = 0; i < USERS_TOLD_MAX && (worst = rate_limit_worst(l)); i++) {
-        log_notice("%" PRIu64 " more %s of uid %" PRIu32 " in the last minute were not logged",
-                worst->suppressed, what, worst->key);
+        log_notice("%" PRIu64 " more %s of %s in the last minute were not logged", worst->suppressed, what,
+                USER_TEXT(worst->key));
         worst->suppressed = 0;
     }
     rest = rate_limit_rest(l, &users);
@@ -244,8 +245,8 @@ void audit_reserved(Audit *a, const Claim *c, const Subject *by) {
     if (!admit_grant(a, c))
         return;
     devices = claim_devices(c);
-    message = format_string("Claim %s: %s reserved %s for uid %u until %s by rule %s%s", c->id,
-            subject_describe(by, who), devices ?: "?", (unsigned) c->uid,
+    message = format_string("Claim %s: %s reserved %s for %s until %s by rule %s%s", c->id,
+            subject_describe(by, who), devices ?: "?", USER_TEXT(c->uid),
             timestamp_format(c->until_usec, until), c->plan.rule,
             c->plan.ask ? ", authenticated through polkit" : "");
     record_claim(LOG_INFO, VFIOD_MESSAGE_RESERVED, c, message ?: "A device is reserved");
@@ -253,15 +254,14 @@ void audit_reserved(Audit *a, const Claim *c, const Subject *by) {
 
 static char *describe_end(const Claim *c) {
     if (c->of[0])
-        return format_string(
-                "Claim %s of uid %u gave devices back, they are restored", c->of, (unsigned) c->uid);
+        return format_string("Claim %s of %s gave devices back, they are restored", c->of, USER_TEXT(c->uid));
     if (c->ticket[0])
-        return format_string("Claim %s: the reservation for uid %u has ended, nobody had its device (%s)",
-                c->id, (unsigned) c->uid,
+        return format_string("Claim %s: the reservation for %s has ended, nobody had its device (%s)", c->id,
+                USER_TEXT(c->uid),
                 c->refusal.code == VFIOD_ERROR_TIMED_OUT             ? "expired"
                         : c->refusal.code == VFIOD_ERROR_DEVICE_GONE ? "the device has gone"
                                                                      : "cancelled");
-    return format_string("Claim %s of uid %u ended, its devices are restored", c->id, (unsigned) c->uid);
+    return format_string("Claim %s of %s ended, its devices are restored", c->id, USER_TEXT(c->uid));
 }
 
 void audit_granted(Audit *a, const Claim *c) {
@@ -306,7 +306,7 @@ void audit_failed(Audit *a, const Claim *c) {
     if (!admit(a, &a->refusals, c->uid))
         return;
     text = refusal_format(&c->refusal);
-    message = format_string("Claim %s of uid %u failed (%s): %s", c->id, (unsigned) c->uid,
+    message = format_string("Claim %s of %s failed (%s): %s", c->id, USER_TEXT(c->uid),
             error_info(c->refusal.code)->name, text ?: "");
     record_claim(LOG_WARNING, VFIOD_MESSAGE_CLAIM_REFUSED, c, message ?: "Claim failed");
 }
@@ -318,8 +318,8 @@ void audit_transferred(Audit *a, const Claim *c, const Subject *by) {
     if (!admit(a, &a->grants, c->uid))
         return;
     message = format_string(
-            "Claim %s of uid %u moves to another holder: tether %s (before: %s), for process %d of %s", c->id,
-            (unsigned) c->uid, tether_kind_to_string(c->plan.tether),
+            "Claim %s of %s moves to another holder: tether %s (before: %s), for process %d of %s", c->id,
+            USER_TEXT(c->uid), tether_kind_to_string(c->plan.tether),
             tether_kind_to_string(c->previous_tether), (int) by->pid, subject_describe(by, who));
     record_claim(LOG_INFO, VFIOD_MESSAGE_CLAIM_MOVED, c, message ?: "Claim moves");
 }
@@ -375,8 +375,8 @@ void audit_released(const Claim *c, const Subject *by) {
 
     if (!quarantined && by->uid == c->uid)
         return;
-    message = format_string("%s %s claim %s of uid %u: %s", subject_describe(by, who),
-            quarantined ? "lifted the quarantine of" : "released", c->id, (unsigned) c->uid, devices ?: "?");
+    message = format_string("%s %s claim %s of %s: %s", subject_describe(by, who),
+            quarantined ? "lifted the quarantine of" : "released", c->id, USER_TEXT(c->uid), devices ?: "?");
     record_operator(by, quarantined ? "lift-quarantine" : "release", c, devices, message ?: "Claim released");
 }
 
@@ -398,12 +398,11 @@ void audit_evicted(const Claim *c, const Subject *by) {
     char who[SUBJECT_DESCRIPTION_MAX], until[TIMESTAMP_MAX];
     const char *reason = c->eviction.reason;
 
-    message = ends
-            ? format_string("%s lets claim %s of uid %u stay: %s", subject_describe(by, who), c->id,
-                      (unsigned) c->uid, devices ?: "?")
-            : format_string("%s wants claim %s of uid %u back until %s%s%s: %s", subject_describe(by, who),
-                      c->id, (unsigned) c->uid, timestamp_format(c->eviction.at_usec, until),
-                      *reason ? ", because " : "", reason, devices ?: "?");
+    message = ends ? format_string("%s lets claim %s of %s stay: %s", subject_describe(by, who), c->id,
+                             USER_TEXT(c->uid), devices ?: "?")
+                   : format_string("%s wants claim %s of %s back until %s%s%s: %s", subject_describe(by, who),
+                             c->id, USER_TEXT(c->uid), timestamp_format(c->eviction.at_usec, until),
+                             *reason ? ", because " : "", reason, devices ?: "?");
     record_operator(by, ends ? "cancel-eviction" : "evict", c, devices, message ?: "A claim is evicted");
 }
 
@@ -413,8 +412,8 @@ void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec) {
 
     if (!admit(a, &a->grants, c->uid))
         return;
-    message = format_string("Claim %s of uid %u will be given back until %s (%" PRIu64 " s more)", c->id,
-            (unsigned) c->uid, timestamp_format(c->eviction.at_usec, until), more_sec);
+    message = format_string("Claim %s of %s will be given back until %s (%" PRIu64 " s more)", c->id,
+            USER_TEXT(c->uid), timestamp_format(c->eviction.at_usec, until), more_sec);
     record_claim(LOG_INFO, VFIOD_MESSAGE_EVICTION, c, message ?: "An eviction is answered");
 }
 
@@ -423,12 +422,11 @@ void audit_preempted(const Claim *c) {
     char until[TIMESTAMP_MAX];
 
     message = c->eviction.state == EVICTION_NONE
-            ? format_string("Claim %s of uid %u can stay: no request of a higher priority waits for it: %s",
-                      c->id, (unsigned) c->uid, devices ?: "?")
-            : format_string(
-                      "Claim %s of uid %u gives way to a request of a higher priority, process %d (%s) has "
-                      "until %s: %s",
-                      c->id, (unsigned) c->uid, (int) c->pid, c->command ?: "?",
+            ? format_string("Claim %s of %s can stay: no request of a higher priority waits for it: %s",
+                      c->id, USER_TEXT(c->uid), devices ?: "?")
+            : format_string("Claim %s of %s gives way to a request of a higher priority, process %d (%s) has "
+                            "until %s: %s",
+                      c->id, USER_TEXT(c->uid), (int) c->pid, c->command ?: "?",
                       timestamp_format(c->eviction.at_usec, until), devices ?: "?");
     record_claim(LOG_NOTICE, VFIOD_MESSAGE_PREEMPTED, c, message ?: "A claim gives way");
 }
@@ -437,8 +435,8 @@ void audit_deadline(const Claim *c) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
     char until[TIMESTAMP_MAX];
 
-    message = format_string("The time of claim %s of uid %u is over, process %d (%s) has until %s: %s", c->id,
-            (unsigned) c->uid, (int) c->pid, c->command ?: "?", timestamp_format(c->eviction.at_usec, until),
+    message = format_string("The time of claim %s of %s is over, process %d (%s) has until %s: %s", c->id,
+            USER_TEXT(c->uid), (int) c->pid, c->command ?: "?", timestamp_format(c->eviction.at_usec, until),
             devices ?: "?");
     record_claim(LOG_NOTICE, VFIOD_MESSAGE_DEADLINE, c, message ?: "The time of a claim is over");
 }
@@ -446,8 +444,8 @@ void audit_deadline(const Claim *c) {
 void audit_eviction_overdue(const Claim *c) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
 
-    message = format_string("Claim %s of uid %u is overdue: process %d (%s) has not given it back: %s", c->id,
-            (unsigned) c->uid, (int) c->pid, c->command ?: "?", devices ?: "?");
+    message = format_string("Claim %s of %s is overdue: process %d (%s) has not given it back: %s", c->id,
+            USER_TEXT(c->uid), (int) c->pid, c->command ?: "?", devices ?: "?");
     record_claim(LOG_WARNING, VFIOD_MESSAGE_EVICTION, c, message ?: "A claim is overdue");
 }
 
@@ -457,14 +455,13 @@ void audit_sibling(const Claim *c, const DeviceName *device, int group, const ch
 
     (void) device_name_format(device, name);
     message = driver
-            ? format_string(
-                      "Claim %s of uid %u: the driver %s took %s, a sibling in IOMMU group %d. While it "
-                      "has the device, the kernel refuses each program that attaches devices of the "
-                      "group. Unbind the driver, or release the claim.",
-                      c->id, (unsigned) c->uid, driver, name, group)
-            : format_string("Claim %s of uid %u: %s appeared in IOMMU group %d. It stays without a driver "
+            ? format_string("Claim %s of %s: the driver %s took %s, a sibling in IOMMU group %d. While it "
+                            "has the device, the kernel refuses each program that attaches devices of the "
+                            "group. Unbind the driver, or release the claim.",
+                      c->id, USER_TEXT(c->uid), driver, name, group)
+            : format_string("Claim %s of %s: %s appeared in IOMMU group %d. It stays without a driver "
                             "until the claim ends.",
-                      c->id, (unsigned) c->uid, name, group);
+                      c->id, USER_TEXT(c->uid), name, group);
     log_record(driver ? LOG_WARNING : LOG_NOTICE,
             driver ? VFIOD_MESSAGE_SIBLING_TAKEN : VFIOD_MESSAGE_SIBLING_CAME,
             message ?: "A sibling appeared", "VFIOD_CLAIM", c->id, "VFIOD_DEVICES", name, "VFIOD_DRIVER",
@@ -527,7 +524,7 @@ void audit_quarantined(Audit *a, const Claim *c) {
     _cleanup_free_ char *text = refusal_format(&c->refusal), *message = NULL;
 
     message = format_string(
-            "Claim %s of uid %u: its devices are in quarantine: %s", c->id, (unsigned) c->uid, text ?: "?");
+            "Claim %s of %s: its devices are in quarantine: %s", c->id, USER_TEXT(c->uid), text ?: "?");
     record_claim(LOG_ERR,
             c->refusal.code == VFIOD_ERROR_TIMED_OUT ? VFIOD_MESSAGE_WORKER_STUCK : VFIOD_MESSAGE_QUARANTINED,
             c, message ?: "Quarantined");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "base/user-name.h"
 #include "daemon/broker/claim-part.h"
 
 /* Is there a claim to change? */
@@ -36,8 +37,8 @@ static int refuse_option(const Claim *c, const char *option, const char *value, 
 /* What was decided for the claim holds for everything that joins it. */
 static int take_terms(const Claim *c, Request *request, const Subject *subject, Refusal *refusal) {
     if (subject->uid != c->uid) /* not even for root: the files would be in other hands than the claim */
-        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "only uid %u can add devices to claim %s",
-                (unsigned) c->uid, c->id);
+        return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "only %s can add devices to claim %s",
+                USER_TEXT(c->uid), c->id);
     if (c->plan.backend == BACKEND_NOIOMMU)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "claim %s has a device without an IOMMU, which must be claimed alone", c->id);

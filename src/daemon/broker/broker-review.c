@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "policy/review.h"
 #include "daemon/broker/claim-run.h"
 #include "policy/selector.h"
@@ -53,11 +54,11 @@ static void review_claim(Broker *e, Claim *c) {
             continue;
         device_name_format(device, name);
         if (review == REVIEW_CANNOT_TELL)
-            log_info("Claim %s of uid %u: whether the policy would still allow %s is unknown", c->id,
-                    (unsigned) c->uid, name);
+            log_info("Claim %s of %s: whether the policy would still allow %s is unknown", c->id,
+                    USER_TEXT(c->uid), name);
         else
-            log_warning("Claim %s of uid %u is kept, although the policy no longer allows %s (%s)", c->id,
-                    (unsigned) c->uid, name, rule ? rule_origin(rule) : "no rule");
+            log_warning("Claim %s of %s is kept, although the policy no longer allows %s (%s)", c->id,
+                    USER_TEXT(c->uid), name, rule ? rule_origin(rule) : "no rule");
         c->denied = review == REVIEW_DENIES;
     }
 }

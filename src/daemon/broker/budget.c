@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/user-name.h"
 
 #define SECOND UINT64_C(1000000)
 
@@ -179,12 +180,12 @@ static int begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have calls in progress");
     if (!account_is_operator(a) && a->n_calls >= BUDGET_CALLS_PER_USER)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "uid %u already has %u calls in progress, the maximum for one user", (unsigned) a->uid,
+                "%s already has %u calls in progress, the maximum for one user", USER_TEXT(a->uid),
                 a->n_calls);
     /* One call is always possible: many users together do not keep another one out. */
     if (!account_is_operator(a) && a->n_calls > 0 && b->n_calls >= BUDGET_CALLS_MAX)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "%u calls are in progress, and uid %u already has %u of them", b->n_calls, (unsigned) a->uid,
+                "%u calls are in progress, and %s already has %u of them", b->n_calls, USER_TEXT(a->uid),
                 a->n_calls);
     a->n_calls++;
     b->n_calls += !account_is_operator(a);
@@ -334,7 +335,7 @@ static int begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
                 refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have claims or calls in progress");
     if (!account_is_operator(a) && a->n_claims >= b->limits.claims_per_user)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "uid %u already has %u claims, the maximum for one user", (unsigned) uid, a->n_claims);
+                "%s already has %u claims, the maximum for one user", USER_TEXT(uid), a->n_claims);
     if (b->n_claims >= b->limits.claims)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
                 "there are already %u claims, the maximum for this host", b->n_claims);
@@ -394,7 +395,7 @@ int budget_rebind(Budget *b, uid_t uid, const DeviceName *device, uint64_t now_u
     if (rebind->paid_usec > now_usec + (REBINDS_AT_ONCE - 1) * REBIND_USEC) {
         b->n_refused[BUDGET_LIMIT_DRIVER_CHANGES]++;
         r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, device,
-                "uid %u caused more than %u driver changes of it in the last minute", (unsigned) uid,
+                "%s caused more than %u driver changes of it in the last minute", USER_TEXT(uid),
                 REBINDS_AT_ONCE);
         refusal->remedy =
                 strdup("Wait a few seconds. Keep a claim for as long as you need the device, instead of "

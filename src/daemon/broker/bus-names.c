@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "base/user-name.h"
 
 #define BUS_NAME "org.freedesktop.DBus"
 #define BUS_PATH "/org/freedesktop/DBus"
@@ -205,8 +206,8 @@ static int check_room(const BusNames *b, uid_t uid, Refusal *refusal) {
     if (n < BUS_NAMES_MAX && n_of_user < BUS_NAMES_PER_UID_MAX)
         return 0;
     (void) refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "claims of uid %u hang on %u connections, and those of all users on %u", (unsigned) uid,
-            n_of_user, n);
+            "claims of %s hang on %u connections, and those of all users on %u", USER_TEXT(uid), n_of_user,
+            n);
     refusal->remedy = strdup("Use fewer connections, or set the option \"tether\" to another tether.");
     return -error_info(VFIOD_ERROR_LIMIT_EXCEEDED)->error;
 }

@@ -3,6 +3,7 @@
 
 #include "base/json-build.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/capability.h"
 
 void explain_question_done(ExplainQuestion *q) {
@@ -61,7 +62,7 @@ int explain_check_paid(const BudgetAccount *account, Refusal *refusal) {
     if (account_is_operator(account) || budget_has_credit(account, PURSE_EXPLAIN, budget_now()))
         return 0;
     return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "uid %u has asked for too many explanations just now", (unsigned) account->uid);
+            "%s has asked for too many explanations just now", USER_TEXT(account->uid));
 }
 
 static int check_question(const ExplainQuestion *q, const Subject *asker, Refusal *refusal) {

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/device-kind.h"
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/claim-run.h"
@@ -77,7 +78,7 @@ static int refuse_node(ClaimRun *j, const ClaimNode *node, int error) {
     int r;
 
     r = refuse(&j->claim.refusal, VFIOD_ERROR_OPEN_FAILED, &j->claim.plan.members[0].name,
-            "cannot let uid %u open %s: %s", (unsigned) j->claim.uid, node->path[0] ? node->path : "its node",
+            "cannot let %s open %s: %s", USER_TEXT(j->claim.uid), node->path[0] ? node->path : "its node",
             error == -EOPNOTSUPP       ? "its file system has no access control lists"
                     : error == -E2BIG  ? "its access control list is full"
                     : error == -EPERM  ? "the node belongs to another user than root"
@@ -218,12 +219,12 @@ static int check_node(ClaimRun *j, ClaimNode *node) {
     if (j->n_repairs++ >= REPAIRS_MAX) {
         if (j->n_repairs == REPAIRS_MAX + 1)
             log_error("Claim %s: another program keeps changing the permissions of %s. They are left as they "
-                      "are, and uid %u may not be able to open it",
-                    j->claim.id, node->path, (unsigned) j->claim.uid);
+                      "are, and %s may not be able to open it",
+                    j->claim.id, node->path, USER_TEXT(j->claim.uid));
         return 0;
     }
-    log_warning("Claim %s: another program has changed the permissions of %s to %s. uid %u is let in again",
-            j->claim.id, node->path, acl_format(&now, text), (unsigned) j->claim.uid);
+    log_warning("Claim %s: another program has changed the permissions of %s to %s. %s is let in again",
+            j->claim.id, node->path, acl_format(&now, text), USER_TEXT(j->claim.uid));
     return node_acl_write(fd, &wanted);
 }
 
@@ -233,8 +234,8 @@ static void check_nodes(ClaimRun *j) {
         int r = node->ours ? check_node(j, node) : 0;
 
         if (r < 0)
-            log_error_errno(r, "Claim %s: uid %u may not be able to open %s", j->claim.id,
-                    (unsigned) j->claim.uid, node->path);
+            log_error_errno(r, "Claim %s: %s may not be able to open %s", j->claim.id,
+                    USER_TEXT(j->claim.uid), node->path);
     }
 }
 
@@ -298,8 +299,8 @@ static int retract_node(ClaimRun *j) {
         }
         result = r;
         if (!j->retract_failed)
-            log_error_errno(r, "Claim %s: cannot take %s from uid %u again", j->claim.id, node->path,
-                    (unsigned) j->claim.uid);
+            log_error_errno(r, "Claim %s: cannot take %s from %s again", j->claim.id, node->path,
+                    USER_TEXT(j->claim.uid));
         j->retract_failed = true;
     }
     return result;

@@ -10,6 +10,7 @@
 #include "base/fields.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/user-name.h"
 
 #define FILE_NAME "taints.json"
 #define FILE_SIZE_MAX (1024U * 1024)
@@ -132,8 +133,8 @@ static void record_new(Ledger *l, const Taint *t) {
         return;
     (void) snprintf(uid, sizeof(uid), "%u", (unsigned) t->uid);
     if (t->kind == TAINT_NOIOMMU_CLAIM)
-        message = format_string("The host is tainted: uid %s gets %s without an IOMMU by rule %s (%s)", uid,
-                t->device, t->rule, t->reason);
+        message = format_string("The host is tainted: %s gets %s without an IOMMU by rule %s (%s)",
+                USER_TEXT(t->uid), t->device, t->rule, t->reason);
     else
         message = format_string("The host is tainted (%s): %s%s", taint_kind_to_string(t->kind), t->what,
                 t->weakens ? ", which weakens the isolation of devices" : "");

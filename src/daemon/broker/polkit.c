@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/user-name.h"
 
 #define POLKIT_NAME "org.freedesktop.PolicyKit1"
 #define POLKIT_PATH "/org/freedesktop/PolicyKit1/Authority"
@@ -244,7 +245,7 @@ static int check_room(const Auth *a, uid_t uid, Refusal *refusal) {
     if (n < AUTH_QUESTIONS_PER_UID_MAX && a->n_questions < AUTH_QUESTIONS_MAX)
         return 0;
     r = refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "%u requests of uid %u are already waiting for authentication", n, (unsigned) uid);
+            "%u requests of %s are already waiting for authentication", n, USER_TEXT(uid));
     refusal->remedy = strdup("Wait until they are answered.");
     return r;
 }

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/device-kind.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/caps-store.h"
@@ -523,7 +524,7 @@ static int resume_reservation(ClaimRun *j) {
     const PlanMember *m = &j->claim.plan.members[0];
     int r;
 
-    log_info("Reservation %s for uid %u found after the restart", j->claim.id, (unsigned) j->claim.uid);
+    log_info("Reservation %s for %s found after the restart", j->claim.id, USER_TEXT(j->claim.uid));
     claim_run_feed(j, CLAIM_EVENT_RECOVERED_RESERVED);
     r = reservation_watch(j);
     if (r < 0)
@@ -554,7 +555,7 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     event = machine_recovery(recorded, r > 0);
     if (event != CLAIM_EVENT_RECOVERED_HELD && c->lifeline >= 0)
         drop_lifeline(recovery, c, claim_lifeline(&j->claim));
-    log_info("Claim %s of uid %u found after the restart, %s", j->claim.id, (unsigned) j->claim.uid,
+    log_info("Claim %s of %s found after the restart, %s", j->claim.id, USER_TEXT(j->claim.uid),
             event == CLAIM_EVENT_RECOVERED_HELD ? "still held" : "no longer held");
     if (event != CLAIM_EVENT_RECOVERED_HELD)
         evict_end(j);

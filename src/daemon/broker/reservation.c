@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/device-kind.h"
 
 #define SHOWN_MAX 64U  /* of what a caller has written */
@@ -346,8 +347,8 @@ int reservation_find(
                 "or "
                 "there never was one");
     if (j->claim.uid != subject->uid)
-        return refuse(refusal, VFIOD_ERROR_TICKET_INVALID, NULL, "the ticket is for uid %u",
-                (unsigned) j->claim.uid);
+        return refuse(
+                refusal, VFIOD_ERROR_TICKET_INVALID, NULL, "the ticket is for %s", USER_TEXT(j->claim.uid));
     *ret = j;
     return 0;
 }

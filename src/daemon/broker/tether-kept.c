@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/fd-store.h"
 #include "daemon/broker/tether.h"
@@ -225,8 +226,8 @@ static int refuse_process(const ClaimRun *j, const TetherHolder *h, int error, u
                 error == -EACCES ? "the caller's process also runs as another user"
                                  : "the caller's process is unknown");
     if (error == -EACCES)
-        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "process %d does not run as uid %u alone",
-                (int) h->pid, (unsigned) uid);
+        r = refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "process %d does not run as %s alone",
+                (int) h->pid, USER_TEXT(uid));
     else
         r = refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "there is no process %d%s", (int) h->pid,
                 h->pidfd_id != 0 ? " with that pidfdId" : "");

@@ -4,6 +4,7 @@
  * be able to find out by whom. What the operator's policy says (Rule) is for the owner and for root. */
 
 #include "base/str.h"
+#include "base/user-name.h"
 #include "daemon/broker/sibling.h"
 #include "base/timestamp.h"
 #include "daemon/broker/views.h"
@@ -125,9 +126,9 @@ static int put_blocker(const Claim *holder, const ViewSink *out) {
     const Eviction *v = &holder->eviction;
     char until[TIMESTAMP_MAX];
     _cleanup_free_ char *text = v->state == EVICTION_NONE
-            ? format_string("claim %s of uid %u, %s", holder->id, (unsigned) holder->uid,
+            ? format_string("claim %s of %s, %s", holder->id, USER_TEXT(holder->uid),
                       claim_state_to_string(holder->state))
-            : format_string("claim %s of uid %u, %s, evicted by %s (%s)", holder->id, (unsigned) holder->uid,
+            : format_string("claim %s of %s, %s, evicted by %s (%s)", holder->id, USER_TEXT(holder->uid),
                       claim_state_to_string(holder->state), timestamp_format(v->at_usec, until),
                       eviction_cause_to_string(v->cause));
 
@@ -229,8 +230,8 @@ int view_check_holders(const ViewHost *host, const Subject *reader, Refusal *ref
         return -ENOMEM;
     if (subject_is_operator(reader) || budget_has_credit(account, PURSE_HOLDERS, budget_now()))
         return 0;
-    return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "uid %u has searched for holders too often just now", (unsigned) account->uid);
+    return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "%s has searched for holders too often just now",
+            USER_TEXT(account->uid));
 }
 
 void view_charge_holders(const ViewHost *host, const Subject *reader, const HolderAnswer *answer) {

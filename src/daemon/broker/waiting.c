@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "daemon/broker/evict.h"
 
 #define GENERATIONS_MAX 4U /* of parents that are looked at; the bound is for nonsense */
@@ -97,8 +98,8 @@ static void name_rivals(const Broker *e, const QueueEntry *newcomer, Refusal *re
 
         if (!queue_rivals(i, newcomer))
             continue;
-        refusal_add_blocker(refusal, BLOCKER_CLAIM, c->id, "uid %u, %s", (unsigned) c->uid,
-                claim_state_to_string(c->state));
+        refusal_add_blocker(
+                refusal, BLOCKER_CLAIM, c->id, "%s, %s", USER_TEXT(c->uid), claim_state_to_string(c->state));
         n++;
     }
 }
@@ -390,7 +391,7 @@ static int check_limits(const ClaimRun *j, Refusal *refusal) {
     refusal_done(refusal);
     if (n >= WAITING_PER_USER)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-                "uid %u has %zu requests waiting for devices already", (unsigned) j->claim.uid, n);
+                "%s has %zu requests waiting for devices already", USER_TEXT(j->claim.uid), n);
     return refuse(
             refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "%zu requests are waiting for devices already", n_all);
 }

@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "daemon/bus/credentials.h"
 #include "daemon/kernel/caller-process.h"
 
@@ -521,8 +522,8 @@ static int judge_reply(Connection *k, sd_bus_message *reply, Refusal *refusal) {
     if (sd_bus_message_is_method_error(reply, NULL) || parse_credentials(c, reply, k) < 0)
         return refuse(refusal, VFIOD_ERROR_ACCESS_DENIED, NULL, "the bus does not identify the caller");
     if (count_connections_of(c, k->subject.uid) >= CONNECTIONS_PER_UID_MAX && !make_room_of_user(c, k))
-        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "user %u already has %u busy connections",
-                (unsigned) k->subject.uid, CONNECTIONS_PER_UID_MAX);
+        return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "%s already has %u busy connections",
+                USER_TEXT(k->subject.uid), CONNECTIONS_PER_UID_MAX);
     k->known = true;
     return 0;
 }
