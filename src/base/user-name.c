@@ -109,3 +109,10 @@ const char *user_format(uid_t uid, char buf[static USER_TEXT_MAX]) {
         (void) snprintf(buf, USER_TEXT_MAX, "uid %" PRIu32, (uint32_t) uid);
     return buf;
 }
+
+int user_names_set(uid_t uid, const char *name) {
+    _cleanup_free_ char *line =
+            format_string("%s:x:%" PRIu32 ":\n", strchr(name, ':') ? "" : name, (uint32_t) uid);
+
+    return line ? user_names_read(line) : -ENOMEM;
+}

@@ -21,4 +21,6 @@ const char *user_format(uid_t uid, char buf[static USER_TEXT_MAX]);
 /* Replaces all names by those of a text as in passwd(5). Of several for one uid the first counts; names with
  * other characters than [A-Za-z0-9._-] are left out. 0 or -ENOMEM, which leaves none. */
 int user_names_read(const char *passwd);
+/* Likewise by one name. */
+int user_names_set(uid_t uid, const char *name);
 void user_names_done(void);

@@ -127,7 +127,7 @@ static int show_plan(const Options *o, struct json_object *plan) {
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
     if (streq(json_text(plan, "backend"), "noiommu")) {
         show_field(o, "No IOMMU", COLOUR_RED,
-                "whoever has the device can read and write all memory of this host");
+                "the program that has the device can read and write all memory of this host");
         show_field(o, "Accepted for", COLOUR_NONE, json_text(plan, "noiommuReason"));
     }
     if (json_flag(plan, "ask"))

@@ -134,7 +134,7 @@ static int show_policy(const Options *o, struct json_object *result) {
     if (r < 0)
         return r;
     printf("%s%s\n", n > 0 ? "\n" : "",
-            n > 0 ? "The first rule that matches decides; when none does, the answer is no."
+            n > 0 ? "The first rule that matches decides. Where none matches, the request is denied."
                   : "There are no rules: everything is denied to everybody.");
     show_field(o, "No IOMMU", COLOUR_NONE, json_text(member(result, "host"), "noiommu"));
     show_functions(o, json_list(member(result, "host"), "virtualFunctions"));

@@ -58,7 +58,7 @@ static int make_wish(const Options *o, Wish *ret, VfiodErrorText *error) {
         r = vfiod_memlock_for(
                 o->ram > 0 ? o->ram : DEFAULT_RAM, (unsigned) o->n_arguments, VFIOD_VIOMMU_NONE, &memlock);
         if (r < 0)
-            return error_text_errno(error, r, "Cannot tell how much memory must be locked");
+            return error_text_errno(error, r, "Cannot compute how much memory must be locked");
         ret->setup.memlock = format_size(memlock.bytes, ret->memlock);
     }
     return 0;

@@ -339,7 +339,7 @@ static const struct {
         {OPTION_NO_ASK, "      --no-ask-password", "do not ask for authentication"},
         {OPTION_PID, "      --pid=PID", "the process to hang on"},
         {OPTION_DRIVER, "      --driver=DRIVER", "default: vfio-pci; none: no driver"},
-        {OPTION_COUNT, "      --count=N", "how many virtual functions it shall have"},
+        {OPTION_COUNT, "      --count=N", "the new number of virtual functions"},
         {OPTION_AUTOPROBE, "      --autoprobe=WHETHER", "yes or no: drivers take them"},
         {OPTION_CONNECT, "      --connect=URI", "libvirt's URI (default: qemu:///session)"},
         {OPTION_PROBE, "      --probe", "open the devices to find out; resets them"},

@@ -132,7 +132,7 @@ static void add_new_rule(StrBuf *b, const Story *s) {
     char name[DEVICE_NAME_MAX];
 
     if (s->question.subject->uid == (uid_t) -1) {
-        strbuf_add(b, "No rule allows it to a caller whose uid is unknown.");
+        strbuf_add(b, "No rule allows it to a caller with an unknown uid.");
         return;
     }
     strbuf_add(b, s->audience == AUDIENCE_OPERATOR ? "Add a rule: " : "Ask the operator for a rule: ");
@@ -346,9 +346,9 @@ static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *
         add_near(b, s, near);
         return;
     }
-    strbuf_addf(b, "Rule %s denies it", rule_origin(rule));
+    strbuf_addf(b, "To loosen the policy, narrow rule %s", rule_origin(rule));
     add_unknown(b, s, rule);
-    strbuf_add(b, ". To loosen the policy, narrow that rule, and let another rule allow it. ");
+    strbuf_add(b, ", and let another rule allow it. ");
     if (near->rule)
         add_near(b, s, near);
     else

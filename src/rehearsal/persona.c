@@ -5,6 +5,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "core/capability.h"
 #include "core/cgroup.h"
 #include "host/cgroup-layout.h"
@@ -198,6 +199,9 @@ int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona
         r = free_and_strdup(&name, persona->user);
     else
         r = host_view_user_name(accounts->host, s.uid, &name);
+    /* For the messages of the planner, which are about this subject. */
+    if (r >= 0 && name)
+        r = user_names_set(s.uid, name);
     if (r < 0)
         return r;
     *ret_name = TAKE_PTR(name);

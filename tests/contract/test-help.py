@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What `vfioctl help` shows and what vfioctl(1) describes is the same: verbs, options, and which verb takes which option."""
 
+import json
 import os
 import re
 import subprocess
@@ -115,6 +116,25 @@ class HelpTest(unittest.TestCase):
         self.assertEqual(set(described), set.union(self.common, *self.takes.values()))
         self.assertEqual({option: sorted(verbs) for option, verbs in described.items()},
                          {option: sorted(self.taken_by(option)) for option in described})
+
+    def test_the_members_of_json_are_those_of_the_manual(self):
+        """Of verbs that need no daemon."""
+        host, policy = SOURCE / 'policy/examples/rehearsal/workshop-host.json', SOURCE / 'policy/examples/70-workshop.json'
+        old = SOURCE / 'policy/examples/10-never.json'
+        for verb, arguments in (
+                ('setup', ['01:00.0', '--user', 'ada', '--qemu', '--host', host, '--policy', policy]),
+                ('memlock-for', ['--ram', '4G']),
+                ('topology', ['--host', host]),
+                ('policy check', ['--host', host, policy]),
+                ('policy show', ['--host', host, policy]),
+                ('policy explain', ['--host', host, '--policy', policy, '--user', 'ada', '01:00.0']),
+                ('policy diff', ['--host', host, old, policy]),
+                ('policy generate', ['--host', host])):
+            with self.subTest(verb=verb):
+                body = next(body for heading, body in paragraphs(section('JSON')) if f'*{verb}*' in heading)
+                members = re.sub(r'\([^)]*\)', '', re.match(r'\{(.*?)\}', body)[1])
+                shown = subprocess.run([VFIOCTL, *verb.split(), '--json', *arguments], text=True, stdout=subprocess.PIPE).stdout
+                self.assertEqual(sorted(re.findall(r'\w+', members)), sorted(json.loads(shown)))
 
 
 if __name__ == '__main__':

@@ -28,6 +28,7 @@ AVOIDED = {
     r'\bput (it )?right\b': 'restore, fix',
     r'\bwants to hear\b': 'requires',
     r'\btold\b': 'report',
+    r'\bshall\b': 'must, will',
 }
 
 
@@ -94,6 +95,13 @@ class GlossaryTest(unittest.TestCase):
         self.assertEqual([name for name, n in collections.Counter(self.names).items() if n > 1], [])
 
 
+def strings_of(code):
+    """The text of messages, each on its line."""
+    code = re.sub(r'/\*.*?\*/', lambda m: '\n' * m[0].count('\n'), code, flags=re.S)
+    return '\n'.join(' '.join(re.findall(r'"((?:[^"\\]|\\.)*)"', '' if re.match(r'\s*(#include|static_assert)', line) else line))
+                     for line in code.split('\n'))
+
+
 class WordsTest(unittest.TestCase):
     def texts(self):
         for pattern in ('README.md', 'docs/**/*.md', 'man/*.scd', 'dbus/*.xml', 'varlink/*.varlink', 'units/*'):
@@ -101,6 +109,8 @@ class WordsTest(unittest.TestCase):
                 if path.is_file():
                     yield path.relative_to(SOURCE), path.read_text()
         yield 'vfioctl --help', help_of()
+        for path in sorted(SOURCE.glob('src/**/*.c')):
+            yield path.relative_to(SOURCE), strings_of(path.read_text())
 
     def test_the_words_of_the_field(self):
         found = [f'{name}:{text.count(chr(10), 0, m.start()) + 1}: "{m[0]}", write: {instead}'

@@ -248,7 +248,7 @@ static void test_denied_by_rule(void **state) {
     assert_true(asprintf(&text, "{ \"rules\": [ %s ] }", deny) > 0);
     alone = explain(text, 1000, AUDIENCE_OPERATOR, NULL);
     assert_says(text_of(alone, "change"),
-            "Rule d (/p/50.json:1) denies it. To loosen the policy, narrow that rule");
+            "To loosen the policy, narrow rule d (/p/50.json:1), and let another rule allow it");
     assert_says(text_of(alone, "change"), "Add a rule: ");
 }
 

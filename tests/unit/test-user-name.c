@@ -37,6 +37,12 @@ static void test_names(void **state) {
     is(0, "uid 0");
     user_names_done();
     is(1000, "uid 1000");
+    assert_int_equal(user_names_set(1000, "carol"), 0);
+    is(1000, "carol (1000)");
+    assert_int_equal(user_names_set(7, "car:ol:7"), 0);
+    is(7, "uid 7");
+    is(1000, "uid 1000");
+    user_names_done();
 }
 
 /* What would be read as something else, or is no line of passwd(5), is left out. */

@@ -301,7 +301,7 @@ static int find_group(ClaimRun *j, const TetherHolder *h, Refusal *refusal) {
     if (r >= 0)
         return begin(j, &fd, refusal);
     return refuse_for_another(j, h, refusal,
-            r == -EOPNOTSUPP       ? "the caller's control group has no end of which the kernel would tell"
+            r == -EOPNOTSUPP       ? "the kernel reports no end of the caller's control group"
                     : r == -ESTALE ? "the caller has left its control group since it connected"
                                    : "the caller's control group is unknown");
 }

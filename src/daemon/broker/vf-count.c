@@ -284,7 +284,7 @@ static int on_patience(sd_event_source *s, uint64_t usec, void *userdata) {
             "the kernel has not changed the number of virtual functions yet, and goes on");
     refusal.remedy =
             strdup("'vfioctl vf DEVICE' shows how many there are. The device and its functions cannot "
-                   "be claimed until the kernel is done; its log (journalctl -k) may tell why.");
+                   "be claimed until the kernel is done; its log (journalctl -k) may have the reason.");
     c->done = NULL;
     done(c->userdata, &refusal);
     return 0;
