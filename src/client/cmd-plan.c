@@ -38,6 +38,8 @@ static const char *member_reset(struct json_object *member) {
         return "";
     if (startswith(json_text(member, "name"), "vdpa:")) /* whenever it is opened or closed */
         return "by kernel";
+    if (json_flag(member, "native"))
+        return "by driver";
     if (is_made(member)) /* nobody had it before, and nobody gets it afterwards */
         return "new";
     return json_flag(member, "reset") ? "yes" : "NO";

@@ -653,6 +653,10 @@ bool device_leaves_group_viable(const Device *d) {
     return false;
 }
 
+bool device_is_native(const Device *d) {
+    return d->name.kind == DEVICE_KIND_PCI && d->driver && d->vfio_index >= 0 && !strstr(d->driver, "vfio");
+}
+
 typedef struct Check {
     Inventory *inventory;
     const Device *last_device;

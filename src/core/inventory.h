@@ -148,6 +148,10 @@ bool device_is_bridge(const Device *d);
 /* True for the drivers that leave DMA ownership to user space (kernel: driver_managed_dma): any vfio
  * driver, pci-stub, pcieport, or none. registered with VFIO counts as vfio whatever the name is. */
 bool device_leaves_group_viable(const Device *d);
+/* A PCI function that a driver of its own registers with VFIO, as those of virtual GPUs do: that driver
+ * stays, and answers for the device when programs open and close it. Every driver that is built on the
+ * kernel's vfio-pci-core has "vfio" in its name. */
+bool device_is_native(const Device *d);
 /* What a look at its identity attributes gives while it is the same device, see core/device-kind.h; never 0.
  */
 uint64_t device_identity(const Device *d);

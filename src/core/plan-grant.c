@@ -41,7 +41,7 @@ static int refuse_other_grants(Planner *p) {
  * of its group. There is neither for the node of a mediated device. */
 static const PlanMember *find_uncounted(const Plan *plan) {
     for (size_t i = 0; i < plan->n_claimed; i++)
-        if (!device_kind_info(plan->members[i].name.kind)->counts_opens)
+        if (!plan_member_counts_opens(&plan->members[i]))
             return &plan->members[i];
     return NULL;
 }

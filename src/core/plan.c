@@ -397,15 +397,16 @@ static unsigned needed_facts(
     const DeviceKindInfo *kind = device_kind_info(d->name.kind);
 
     return wanted_facts(d, disposition, exposed, host_critical) &
-            ~(kind->reset ? 0U : (unsigned) DEVICE_FACT_RESET_METHODS) &
-            ~(kind->counts_opens ? 0U : (unsigned) DEVICE_FACT_ENABLE_COUNT);
+            ~(kind->reset && !device_is_native(d) ? 0U : (unsigned) DEVICE_FACT_RESET_METHODS) &
+            ~(kind->counts_opens && !device_is_native(d) ? 0U : (unsigned) DEVICE_FACT_ENABLE_COUNT);
 }
 
 /* A device on its vfio driver that somebody has enabled is open in a program that did not come through us.
  * The kernel would tell the client only at its BIND (EINVAL) or its open (EBUSY), and not why. Unknown counts
  * as used. Where the kernel does not count, only the open shows it. */
 static int check_unused(Planner *p, const Device *d, long enable_count) {
-    if (!on_vfio_driver(d) || enable_count == 0 || !device_kind_info(d->name.kind)->counts_opens)
+    if (!on_vfio_driver(d) || enable_count == 0 || !device_kind_info(d->name.kind)->counts_opens ||
+            device_is_native(d))
         return 0;
     /* Its file gave the client this one, too. */
     if (p->plan->backend == BACKEND_GROUP && d->group && is_own_group(p, d->group))
@@ -582,6 +583,7 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
             .device = d->device,
             .identity = device_identity(d),
             .bind = touched && !on_vfio_driver(d),
+            .native = device_is_native(d),
             .reset_methods = what & DEVICE_FACT_RESET_METHODS ? facts->reset_methods : 0,
             .charge = charge,
     };
@@ -622,7 +624,7 @@ static int check_reset(Planner *p, ResetDemand demand) {
     const PlanMember *m = &p->plan->members[p->plan->n_members - 1];
     const DeviceKindInfo *kind = device_kind_info(m->name.kind);
 
-    if (demand == RESET_OPTIONAL || m->reset_methods != 0 || kind->resets_itself)
+    if (demand == RESET_OPTIONAL || m->reset_methods != 0 || kind->resets_itself || m->native)
         return 0;
     if (!kind->reset)
         return planner_put_aside(p,
@@ -967,6 +969,14 @@ static int refuse_kind_of_backend(Planner *p, const Device *d) {
     return r;
 }
 
+/* Those in which the daemon finds out by `enable` that the client has closed the device need a driver that
+ * counts opens. */
+static unsigned backends_of(const Device *d) {
+    unsigned backends = device_kind_info(d->name.kind)->backends;
+
+    return device_is_native(d) ? backends & (1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP) : backends;
+}
+
 /* Of the backends that the rules allow, those remain that open all of its devices. */
 static int match_backends(Planner *p) {
     unsigned backends = UINT32_MAX;
@@ -977,7 +987,7 @@ static int match_backends(Planner *p) {
 
         if (p->settled[i])
             continue;
-        of_kind = device_kind_info(d->name.kind)->backends;
+        of_kind = backends_of(d);
         if (p->request->backend >= 0 && !(of_kind & 1U << p->request->backend))
             return refuse_kind_of_backend(p, d);
         if (!(backends & of_kind))
@@ -1149,6 +1159,10 @@ bool plan_needs_reset(const Plan *p) {
         if (p->members[i].reset)
             return true;
     return false;
+}
+
+bool plan_member_counts_opens(const PlanMember *m) {
+    return device_kind_info(m->name.kind)->counts_opens && !m->native;
 }
 
 bool plan_member_is_moved(const PlanMember *m) {

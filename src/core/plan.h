@@ -43,6 +43,7 @@ typedef struct PlanMember {
     int group;       /* -1: it has none, or is not made yet */
     Disposition disposition;
     bool bind;                /* must be moved to target_driver */
+    bool native;              /* device_is_native() */
     bool kept;                /* a sibling without a driver: driver_override keeps every driver away */
     bool came;                /* likewise, and it came when the group was claimed: it gets its driver late */
     char target_driver[64];   /* the vfio driver it shall have; "" where nobody gets at it */
@@ -177,6 +178,8 @@ int caps_refuse(const DeviceName *name, const DeviceNeeds *needs, const DeviceCa
 
 /* Is it bound to the vfio driver for the claim, handed out or parked? */
 bool plan_member_is_moved(const PlanMember *m);
+/* Does `enable` show whether a program has it open? */
+bool plan_member_counts_opens(const PlanMember *m);
 /* Is it made for the claim? Then that is undone at the end, like a bind. */
 bool plan_member_is_made(const PlanMember *m);
 bool plan_member_is_changed(const PlanMember *m); /* bound, kept without a driver, or made */

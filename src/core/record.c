@@ -102,6 +102,7 @@ static const Field member_fields[] = {
         FIELD_NUMBER("product", PlanMember, device, 0, UINT16_MAX, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("identity", PlanMember, identity, 1, DEVICE_IDENTITY_MAX, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("bind", PlanMember, bind, .flags = FIELD_REQUIRED),
+        FIELD_BOOLEAN("native", PlanMember, native, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("kept", PlanMember, kept, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("came", PlanMember, came, .flags = FIELD_OMIT),
         FIELD_TEXT("targetDriver", PlanMember, target_driver, .flags = FIELD_REQUIRED),

@@ -64,10 +64,11 @@ MAJOR_VFIO_GROUP, MAJOR_VFIO_DEVICE, MAJOR_VHOST_VDPA, MAJOR_MISC = 241, 242, 24
 MINOR_VFIO, MINOR_IOMMU = 196, 126
 
 VFIO_DRIVERS = {'vfio-pci', 'mlx5_vfio_pci', 'virtio_vfio_pci'}
+NATIVE = 'vgpu-host'  # registers its devices with VFIO by itself, and has them enabled all the time
 VHOST_VDPA = 'vhost_vdpa'
 VFIO_PLATFORM = 'vfio-platform'
 # Drivers that leave DMA ownership alone (kernel: driver_managed_dma).
-MANAGED_DRIVERS = VFIO_DRIVERS | {VFIO_PLATFORM, 'pcieport', 'pci-stub'}
+MANAGED_DRIVERS = VFIO_DRIVERS | {NATIVE, VFIO_PLATFORM, 'pcieport', 'pci-stub'}
 
 IN_ATTRIB, IN_CLOSE, IN_OPEN = 0x4, 0x18, 0x20
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -124,6 +125,10 @@ class Device:
 
     def __repr__(self):
         return f'<{self.address} {self.driver}>'
+
+    @property
+    def idle_enable(self):
+        return int(self.driver == NATIVE)
 
     @property
     def node(self):
@@ -463,7 +468,7 @@ class FakeKernel:
                 group = f'/dev/vfio/{self._group_node(device)}'
                 if device.opened and not any(map(self.nodes.is_open, (device.node, group))):
                     device.opened = False
-                    self.set_enable(device, 0)
+                    self.set_enable(device, device.idle_enable)
                 if device.noiommu and device.enable and not self.nodes.is_open(f'/dev/vfio/noiommu-{device.group}'):
                     self.set_enable(device, 0)
                 if device.compat and compat_file(device) not in self._opening \
@@ -711,8 +716,9 @@ class FakeKernel:
             self.link(f'/sys/bus/{device.bus}/drivers/{driver}/{device.address}', device.path)
             if driver == VHOST_VDPA:
                 self._register_vdpa(device)
-            elif driver in VFIO_DRIVERS | {VFIO_PLATFORM} or device.bus == 'mdev':
+            elif driver in VFIO_DRIVERS | {NATIVE, VFIO_PLATFORM} or device.bus == 'mdev':
                 self._register_vfio(device)
+                self.set_enable(device, device.idle_enable)
             elif driver != 'pcieport' and driver != 'pci-stub':
                 self.set_enable(device, 1)
             self.announce('bind', device)
@@ -819,7 +825,7 @@ class FakeKernel:
                 node = f'vfio/devices/vfio{index}'
                 self._remove_class_device(f'{device.path}/vfio-dev/vfio{index}', 'vfio-dev', node)
                 self.remove_tree(device.path + '/vfio-dev')
-                self._wait_for_close(lambda: device.enable == 0 and not self._is_open('/dev/' + node))
+                self._wait_for_close(lambda: device.enable <= device.idle_enable and not self._is_open('/dev/' + node))
                 device.vfio_index = None
                 self._group_registered[group] -= 1
                 if self.group and self._group_registered[group] == 0:
@@ -1068,7 +1074,7 @@ class FakeKernel:
     def _bind_iommufd(self, device, data):
         if any(d.driver and d.driver not in MANAGED_DRIVERS for d in self.group_members(device.group)):
             raise Refuse(errno.EPERM)
-        if device.enable:
+        if device.enable > device.idle_enable or device.opened:
             raise Refuse(errno.EINVAL)  # another file is bound
         if any(f.enable for f in device.functions):
             raise Refuse(errno.EACCES)  # virtual functions in use, and no token given

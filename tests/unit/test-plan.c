@@ -748,6 +748,30 @@ static void test_a_sibling_without_a_vfio_driver(void **state) {
             VFIOD_ERROR_GROUP_NOT_VIABLE, UUID);
 }
 
+/* Its driver answers for it, and for whether it is in use. */
+static void test_native(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    World *w = *state;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    DeviceSnapshot s = {
+            .vendor = 0x10de, .device = 0x20f1, .class_code = 0x030200, .group = 92, .driver = "nvidia"};
+    Device *d;
+
+    assert_int_equal(device_name_parse("0000:41:00.4", &s.name), 0);
+    s.vfio_rdev = 0x4321;
+    assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
+    assert_true(device_is_native(d));
+    w->enable_count = 1;
+    assert_int_equal(plan(w, RULE(), "0000:41:00.4", _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_true(p.members[0].native);
+    assert_false(p.members[0].bind || p.members[0].reset);
+    assert_string_equal(p.members[0].target_driver, "nvidia");
+    assert_false(plan_needs_bind(&p) || plan_needs_reset(&p));
+    expect(w, RULE(), "0000:41:00.4", BACKEND_COMPAT, VFIOD_ERROR_BACKEND_UNAVAILABLE, "compat");
+    /* a driver of the family of vfio-pci is none */
+    expect(w, RULE(), PREPARED, _BACKEND_INVALID, VFIOD_ERROR_GROUP_IN_USE, NULL);
+}
+
 /* A driver could take it before the client attaches the group. */
 static void test_a_sibling_without_a_driver(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
@@ -1845,6 +1869,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_vdpa, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_mdev, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_platform, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_native, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_sibling_without_a_driver, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_record_of_a_sibling_without_a_driver, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_sibling_without_a_vfio_driver, set_up, tear_down),

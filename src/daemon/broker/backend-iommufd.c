@@ -78,7 +78,7 @@ static void on_probed(void *userdata, const WorkerResult *result, int *fds) {
 /* Of some devices `enable` does not tell whether a program that opened the node by itself has bound them. */
 static bool is_counted(const Plan *plan, int group) {
     for (size_t i = 0; i < plan->n_members; i++)
-        if (plan->members[i].group == group && !device_kind_info(plan->members[i].name.kind)->counts_opens)
+        if (plan->members[i].group == group && !plan_member_counts_opens(&plan->members[i]))
             return false;
     return true;
 }
@@ -138,7 +138,8 @@ static int prepare_recycling(PlanMember *m, const Device *d) {
     return 0;
 }
 
-/* A mediated device cannot be given back to a driver that has let it go. But while it is bound, nobody can
+/* A mediated device cannot be given back to a driver that has let it go, nor is a device taken from a driver
+ * of the host that registers it with VFIO. But while it is bound, nobody can
  * open the file of its group. A file that was never bound is what remains: where the watch on the node has
  * missed things, only its removal would tell. */
 static int ask_group_of(const ClaimRun *j, const PlanMember *m, WorkerOrder *order) {
@@ -162,7 +163,7 @@ static int ask_device_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     if (index >= j->claim.plan.n_claimed)
         return -ERANGE;
     m = &j->claim.plan.members[index];
-    if (!device_kind_info(m->name.kind)->counts_opens)
+    if (!plan_member_counts_opens(m))
         return ask_group_of(j, m, order);
     if (drain_is_sure(j)) /* `enable` has been looked at */
         return 1;

@@ -141,7 +141,7 @@ static bool still_enabled(const ClaimRun *j) {
 
         /* A host driver has enabled it: a claim that was recovered before its device was moved, or an admin.
          */
-        if (!d || (d->driver && d->vfio_index < 0) || !device_kind_info(d->name.kind)->counts_opens)
+        if (!d || (d->driver && d->vfio_index < 0) || !plan_member_counts_opens(m))
             continue;
         count = sysfs_read_enable_count(&m->name);
         if (count > m->enable_baseline || (count < 0 && count != -ENODEV))
@@ -153,7 +153,7 @@ static bool still_enabled(const ClaimRun *j) {
 /* Does nothing tell when the last close is over? Then the kernel is asked each time. */
 static bool close_is_silent(const ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
-        if (!device_kind_info(j->claim.plan.members[i].name.kind)->counts_opens)
+        if (!plan_member_counts_opens(&j->claim.plan.members[i]))
             return true;
     return backend_type(j)->close_is_silent;
 }
@@ -234,7 +234,7 @@ static void ask_next(ClaimRun *j) {
         log_warning_errno(r, "Claim %s: cannot check whether its devices are closed", j->claim.id);
     else if (!j->doubt_told)
         log_warning("Claim %s: whether its devices are closed cannot be found out any more. It ends when its "
-                    "mediated devices are removed.",
+                    "devices are removed.",
                 j->claim.id);
     j->doubt_told = j->doubt_told || r == -ENOTRECOVERABLE;
     look_again(j, SEARCH_LAST_USEC);
