@@ -125,6 +125,7 @@ static int show_plan(const Options *o, struct json_object *plan) {
     show_made(o, plan);
     show_memlock(o, json_number(plan, "memlock"));
     show_each(o, members);
+    show_field(o, "Companions", COLOUR_YELLOW, json_text(plan, "companions"));
     show_field(o, "Exposes", COLOUR_NONE, json_text(plan, "exposes"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));
     if (streq(json_text(plan, "backend"), "noiommu")) {

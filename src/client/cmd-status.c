@@ -159,6 +159,7 @@ static void show_device(const Options *o, struct json_object *device) {
     show_field(o, "Node", COLOUR_NONE, json_text(device, "vfioNode"));
     show_field(o, "Resets", COLOUR_NONE, resets && *resets ? resets : "none");
     show_isolation(o, device);
+    show_field(o, "Companions", COLOUR_NONE, json_text(device, "companions"));
     show_field(o, "Removable", COLOUR_NONE, json_text(device, "removable"));
     if (json_number(device, "numaNode") >= 0)
         show_fieldf(o, "NUMA node", "%" PRIi64, json_number(device, "numaNode"));

@@ -53,6 +53,7 @@ unsigned reset_methods_parse(const char *text) {
 void device_facts_done(DeviceFacts *f) {
     free(f->host_critical);
     free(f->descendants);
+    free(f->links);
     free(f->caps);
     for (char **p = f->properties; p && *p; p++)
         free(*p);

@@ -6,6 +6,7 @@
  * fuzzed. "Unknown" is always a value of its own and never the good one. */
 
 #include "core/device-caps.h"
+#include "core/device-links.h"
 #include "core/device-name.h"
 
 /* Reset methods in the kernel's words (drivers/pci/pci.c: reset_method), as a bit mask. */
@@ -112,6 +113,7 @@ typedef enum DeviceFactMask {
     /* Of no device but the host: which mediated devices its drivers can make, see survey_get_mdev_types(). */
     DEVICE_FACT_MDEV_TYPES = 1 << 16,
     DEVICE_FACT_IOMMU_UNIT = 1 << 17, /* for readers, and recorded */
+    DEVICE_FACT_LINKS = 1 << 18,      /* for plans and readers */
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
@@ -137,6 +139,7 @@ typedef struct DeviceFacts {
     bool direct_region;  /* its group has a reserved region of the type direct: firmware goes on using memory
                           * through it, and the kernel gives it to nobody */
     unsigned functions_max; /* how many virtual functions it can have */
+    DeviceLinks *links;     /* owned; NULL: none, or unknown */
     DeviceCaps *caps;       /* owned; seen now or remembered; NULL: unknown */
     long enable_count;      /* sysfs `enable`; -1 unknown. 0: no driver and no user has it enabled */
 

@@ -162,6 +162,31 @@ static int describe(Planner *p) {
     return p->plan->exposes ? 0 : refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
 }
 
+/* They stay as they are. "pci:0000:01:00.0: consumer pci:0000:01:00.1 (driver snd_hda_intel)" */
+static int describe_companions(Planner *p) {
+    _cleanup_strbuf_ StrBuf b = {};
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < p->plan->n_claimed; i++) {
+        const PlanMember *m = &p->plan->members[i];
+        const DeviceFacts *facts;
+        int r;
+
+        if (plan_member_is_made(m))
+            continue;
+        r = survey_get(p->context->survey, &m->name, DEVICE_FACT_LINKS, &facts);
+        p->again = p->again || r == -EAGAIN;
+        if (r < 0 || !facts->links)
+            continue;
+        strbuf_addf(&b, "%s%s: ", b.length > 0 ? "; " : "", device_name_format(&m->name, name));
+        device_links_describe(facts->links, &b);
+    }
+    if (b.length == 0)
+        return 0;
+    p->plan->companions = strbuf_steal(&b);
+    return p->plan->companions ? 0 : refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
+}
+
 int grant_decide(Planner *p) {
     GrantKind wanted = p->request->grant;
     const PlanMember *uncounted =
@@ -178,5 +203,6 @@ int grant_decide(Planner *p) {
     r = planner_put_aside(p, r);
     if (r < 0 || !p->context->describe || p->again || (int) p->found.code >= 0)
         return r;
-    return describe(p);
+    r = describe_companions(p);
+    return r < 0 ? r : describe(p);
 }

@@ -22,6 +22,7 @@ void plan_done(Plan *p) {
     free(p->members);
     free(p->charges);
     free(p->exposes);
+    free(p->companions);
     *p = PLAN_NULL;
 }
 
@@ -388,8 +389,9 @@ static unsigned wanted_facts(
         return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
     return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
             DEVICE_FACT_DIRECT_REGION |
-            (host_critical == HOST_CRITICAL_REFUSE ? DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE
-                                                   : 0);
+            (host_critical == HOST_CRITICAL_REFUSE
+                            ? DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_LINKS
+                            : 0);
 }
 
 static unsigned needed_facts(
@@ -487,6 +489,37 @@ static int look_behind_denials(Planner *p) {
     return r;
 }
 
+/* In front of d: it has lost its driver by then, as it was planned. */
+static bool is_requested_before(const Planner *p, const char *name, const Device *d) {
+    for (size_t i = 0; i < p->request->n_devices && p->devices[i] != d; i++) {
+        char requested[DEVICE_NAME_MAX];
+
+        if (streq(device_name_format(&p->request->devices[i], requested), name))
+            return true;
+    }
+    return false;
+}
+
+/* The kernel takes other devices from their drivers with this one. Those of the request lose theirs anyhow.
+ */
+static int check_links(Planner *p, const Device *d, const DeviceLinks *links) {
+    for (size_t i = 0; links && i < links->n; i++) {
+        const DeviceLink *l = &links->items[i];
+        _cleanup_free_ char *use = NULL;
+        int r;
+
+        if (!l->unbinds || is_requested_before(p, l->name, d))
+            continue;
+        use = format_string("%s (driver %s) depends on it, and loses its driver with it", l->name, l->driver);
+        r = refuse_host_critical(p, d, use);
+        free(p->refusal->remedy);
+        p->refusal->remedy =
+                format_string("Unbind the driver of %s, or request it as well, before this device.", l->name);
+        return r;
+    }
+    return 0;
+}
+
 /* What keeps the device from being moved, whatever the rule says of its group. */
 static int check_movable(Planner *p, const Device *d, unsigned what, const DeviceFacts *facts) {
     int r = 0;
@@ -497,6 +530,8 @@ static int check_movable(Planner *p, const Device *d, unsigned what, const Devic
         r = planner_put_aside(p, family_refuse(p, d, facts->descendants));
     if (r >= 0 && (what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical)
         r = planner_put_aside(p, refuse_host_critical(p, d, facts->host_critical));
+    if (r >= 0 && (what & DEVICE_FACT_LINKS))
+        r = planner_put_aside(p, check_links(p, d, facts->links));
     return r;
 }
 

@@ -100,7 +100,9 @@ typedef struct Plan {
     DeviceNeeds needs; /* what the request requires of each claimed device; not in the record: it is seen
                         * to before the claim is held */
     char noiommu_reason[256]; /* of the rule; "" for every other backend */
-    char *exposes; /* owned; what the grant exposes, and to whom, in words; NULL unless asked for */
+    char *companions; /* owned; devices of the host that a device link ties to those that are claimed; NULL
+                       * likewise */
+    char *exposes;    /* owned; what the grant exposes, and to whom, in words; NULL unless asked for */
 } Plan;
 
 #define PLAN_NULL                                                                                            \

@@ -208,6 +208,7 @@ static const FieldTable plan_table = FIELD_TABLE(plan_fields, .open = true, .che
 /* What a reader of a plan is told besides. */
 static const Field answer_fields[] = {
         FIELD_STRING("exposes", Plan, exposes, .flags = FIELD_OMIT),
+        FIELD_STRING("companions", Plan, companions, .flags = FIELD_OMIT),
 };
 static const FieldTable answer_table = FIELD_TABLE(answer_fields, .open = true);
 

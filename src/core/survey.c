@@ -116,6 +116,8 @@ static void merge(DeviceFacts *to, unsigned what, DeviceFacts *from) {
         to->host_critical = TAKE_PTR(from->host_critical);
     if (what & DEVICE_FACT_DESCENDANTS)
         to->descendants = TAKE_PTR(from->descendants);
+    if (what & DEVICE_FACT_LINKS)
+        to->links = TAKE_PTR(from->links);
     if ((what & (DEVICE_FACT_CAPS | DEVICE_FACT_SEEN_CAPS)) && !to->caps)
         to->caps = TAKE_PTR(from->caps);
     if (what & DEVICE_FACT_DIRECT_REGION)
@@ -154,6 +156,8 @@ static void forget(DeviceFacts *f, unsigned what) {
         dropped.properties = TAKE_PTR(f->properties);
     if (what & DEVICE_FACT_DESCENDANTS)
         dropped.descendants = TAKE_PTR(f->descendants);
+    if (what & DEVICE_FACT_LINKS)
+        dropped.links = TAKE_PTR(f->links);
     if (what & (DEVICE_FACT_CAPS | DEVICE_FACT_SEEN_CAPS))
         dropped.caps = TAKE_PTR(f->caps);
     if (what & (DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE))

@@ -24,6 +24,7 @@
 #include "core/device-kind.h"
 #include "core/host-tables.h"
 #include "host/container.h"
+#include "host/device-links-reader.h"
 #include "host/host-critical.h"
 #include "host/kept-files.h"
 #include "host/pci-place.h"
@@ -662,6 +663,12 @@ static int read_iommu_unit(int at, const DeviceName *name, DeviceFacts *f) {
     return n == -ENOENT;
 }
 
+static int read_links(int at, const DeviceName *name, DeviceFacts *f) {
+    int r = device_links_read(at, &f->links);
+
+    return r < 0 ? r : 1;
+}
+
 static int read_serial(int at, const DeviceName *name, DeviceFacts *f) {
     return parse_config(name, parse_serial, f->serial) >= 0;
 }
@@ -701,6 +708,7 @@ static const struct {
         {DEVICE_FACT_DIRECT_REGION, read_direct_region},
         {DEVICE_FACT_EXCLUSIVE_USE, read_exclusive_use},
         {DEVICE_FACT_FUNCTIONS_MAX, read_functions_max},
+        {DEVICE_FACT_LINKS, read_links},
 };
 
 /* ---- Facts that every claim needs, from kept files ---- */

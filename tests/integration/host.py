@@ -283,6 +283,15 @@ class Host:
             self.kernel.unlink(device.path + '/reset')
             self.kernel.unlink(device.path + '/reset_method')
 
+    def add_link(self, supplier, consumer, status='not tracked'):
+        """A device link. The kernel makes those of the audio function of a graphics card with this status."""
+        k, path = self.kernel, f'/sys/devices/virtual/devlink/{supplier.name}--{consumer.name}'
+        k.put(path + '/status', status + '\n', 0o444)
+        k.link(path + '/supplier', supplier.path)
+        k.link(path + '/consumer', consumer.path)
+        k.link(f'{supplier.path}/consumer:{consumer.name}', path)
+        k.link(f'{consumer.path}/supplier:{supplier.name}', path)
+
     def remove_device(self, device):
         """Unplugs. Does not wait: while somebody has the device open, the kernel only gets as far as the removal of
         its VFIO node."""

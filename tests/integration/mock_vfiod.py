@@ -154,7 +154,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'QuarantineCause': '', 'ResetMethods': ['flr', 'bus'], 'AcsPath': ('complete', ''), 'Removable': 'fixed', 'HostCritical': '',
             'Tags': dbus.Array([], 's'),
             'VirtualFunctionsMax': dbus.UInt16(0), 'VirtualFunctions': dbus.Array([], 'o'), 'PhysicalFunction': dbus.ObjectPath('/'),
-            'SlotPath': '', 'Parent': dbus.ObjectPath('/'), 'IommuUnit': '', 'Network': '', 'Capabilities': {}, 'Access': 'deny',
+            'SlotPath': '', 'Parent': dbus.ObjectPath('/'), 'IommuUnit': '', 'Companions': '', 'Network': '', 'Capabilities': {}, 'Access': 'deny',
             **properties})
 
     def add_group(self, number, *devices, **properties):

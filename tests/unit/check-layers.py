@@ -57,7 +57,7 @@ BUILT_ON = {
     "mdev": {"driver"},
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
-    "sysfs": {"container", "host-critical", "kept-files", "pci-place", "udev-properties"},
+    "sysfs": {"container", "device-links-reader", "host-critical", "kept-files", "pci-place", "udev-properties"},
     "vf-setup": {"driver", "vf-link"},
     "vfio": {"container"},
     "vfio-caps": {"vfio"},

@@ -1125,14 +1125,15 @@ static void test_plan_waits_for_facts(void **state) {
     assert_int_equal(plan_build(&context, &w->request, &w->subject, &p, &refusal), -EAGAIN);
     assert_int_equal(survey.devices[0].wanted & ~survey.devices[0].taken,
             DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_HOST_CRITICAL |
-                    DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS | DEVICE_FACT_DIRECT_REGION);
+                    DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS | DEVICE_FACT_DIRECT_REGION |
+                    DEVICE_FACT_LINKS);
 
     /* Trouble of the system is no fact about the device. */
     survey_put(&survey.devices[0], DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE, &facts, -EMFILE);
     facts.reset_methods = 1U << RESET_METHOD_FLR;
     survey_put(&survey.devices[0],
             DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
-                    DEVICE_FACT_DIRECT_REGION,
+                    DEVICE_FACT_DIRECT_REGION | DEVICE_FACT_LINKS,
             &facts, 0);
     assert_false(survey_is_open(&survey));
     assert_true(plan_build(&context, &w->request, &w->subject, &p, &refusal) < 0);

@@ -358,6 +358,15 @@ static int put_capabilities(const ViewQuery *q, const ViewSink *out) {
     return put_caps(find_caps(q, q->thing), out);
 }
 
+static int put_companions(const ViewQuery *q, const ViewSink *out) {
+    _cleanup_(device_facts_done) DeviceFacts facts;
+    _cleanup_strbuf_ StrBuf b = {};
+
+    read_fact(q, DEVICE_FACT_LINKS, &facts);
+    device_links_describe(facts.links, &b);
+    return b.error < 0 ? -ENOMEM : view_text(out, b.text);
+}
+
 const ViewField view_device_fields[] = {
         {"Name", "s", VIEW_CONSTANT, VIEW_FOR_ALL, put_name},
         {"Vendor", "q", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_vendor},
@@ -380,6 +389,7 @@ const ViewField view_device_fields[] = {
         {"SlotPath", "s", VIEW_SILENT, VIEW_FOR_ALL, put_slot_path},
         {"Parent", "o", VIEW_SILENT, VIEW_FOR_ALL, put_parent},
         {"IommuUnit", "s", VIEW_SILENT, VIEW_FOR_ALL, put_iommu_unit},
+        {"Companions", "s", VIEW_SILENT, VIEW_FOR_ALL, put_companions},
         {"Removable", "s", VIEW_SILENT, VIEW_FOR_ALL, put_removable},
         {"VirtualFunctionsMax", "q", VIEW_SILENT, VIEW_FOR_ALL, put_functions_max},
         {"VirtualFunctions", "ao", VIEW_SILENT, VIEW_FOR_ALL, put_functions},
