@@ -48,3 +48,5 @@ void log_record(int level, const char *message_id, const char *message, ...) _se
 #define VFIOD_MESSAGE_SIBLING_TAKEN "bf4552d29f00f3cd36ad1f6f391ad0c4"
 #define VFIOD_MESSAGE_DEADLINE "bf4552d29f00f3cd36ad1f6f391ad0bf"
 #define VFIOD_MESSAGE_PREEMPTED "bf4552d29f00f3cd36ad1f6f391ad0c0"
+#define VFIOD_MESSAGE_EVICTED "bf4552d29f00f3cd36ad1f6f391ad0c1"
+#define VFIOD_MESSAGE_STOPPED "bf4552d29f00f3cd36ad1f6f391ad0c2"

@@ -37,7 +37,8 @@ static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *owner = show_owner(json_number(claim, "uid"));
     _cleanup_free_ char *since = show_time(json_number(claim, "since"));
     int64_t reserved = json_number(claim, "reservedUntil"), position = json_number(claim, "queuePosition");
-    int64_t deadline = json_number(claim, "deadline");
+    int64_t deadline = json_number(claim, "deadline"), stop_at = json_number(claim, "stopAt");
+    _cleanup_free_ char *stops = stop_at > 0 ? show_time(stop_at) : NULL;
     _cleanup_free_ char *eviction = show_eviction(claim);
     _cleanup_free_ char *ends = deadline > 0 ? show_time(deadline) : NULL;
     _cleanup_free_ char *until = reserved > 0 ? show_time(reserved) : NULL;
@@ -65,6 +66,11 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "Reserved", COLOUR_NONE, until);
     show_field(o, "Deadline", COLOUR_NONE, ends);
     show_field(o, "Give back", COLOUR_YELLOW, eviction);
+    if (stop_at > 0 && streq(state, "held"))
+        show_fieldf(o, "Ended", "at %s, if it is not given back; who keeps its devices open is stopped",
+                stops ?: "?");
+    else if (stop_at > 0)
+        show_fieldf(o, "Stopping", "%s; next step at %s", json_text(claim, "stopping"), stops ?: "?");
     if (position > 0)
         show_fieldf(o, "Position", "%" PRIi64 " in the queue", position);
     show_list(o, claim, "Waits for", "waitsFor");

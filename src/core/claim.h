@@ -52,6 +52,7 @@ struct Claim {
     ClaimNode *nodes;       /* owned */
     size_t n_nodes;
     Eviction eviction;       /* while it is held */
+    Stop stop;               /* while it drains */
     unsigned queue_position; /* while it waits: 1 is next; otherwise 0. Not recorded */
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */

@@ -2,6 +2,7 @@
 #include "core/eviction.h"
 
 #include <inttypes.h>
+#include <signal.h>
 
 #include "base/str.h"
 
@@ -22,10 +23,17 @@ static const char *const eviction_cause_table[_EVICTION_CAUSE_MAX] = {
 };
 DEFINE_STRING_TABLE(eviction_cause, EvictionCause);
 
+/* Both must allow it, 0 is never. */
+static uint32_t meet_delays(uint32_t a, uint32_t b) {
+    return a == 0 || b == 0 ? 0 : MAX(a, b);
+}
+
 HoldTerms hold_terms_meet(const HoldTerms *a, const HoldTerms *b) {
     HoldTerms t = {.eviction_delay_sec = MIN(a->eviction_delay_sec, b->eviction_delay_sec),
             .max_duration_sec = MIN(a->max_duration_sec, b->max_duration_sec),
-            .preemptible = a->preemptible && b->preemptible};
+            .preemptible = a->preemptible && b->preemptible,
+            .stop_after_sec = meet_delays(a->stop_after_sec, b->stop_after_sec),
+            .drain_timeout_sec = meet_delays(a->drain_timeout_sec, b->drain_timeout_sec)};
 
     if (t.max_duration_sec == 0) /* one of them has none */
         t.max_duration_sec = MAX(a->max_duration_sec, b->max_duration_sec);
@@ -91,4 +99,35 @@ bool eviction_is_due(Eviction *v, uint64_t boot_usec) {
         return false;
     v->state = EVICTION_OVERDUE;
     return true;
+}
+
+uint64_t eviction_stop_usec(const HoldTerms *terms, uint64_t eviction_usec) {
+    return terms->stop_after_sec == 0 ? 0 : eviction_usec + terms->stop_after_sec * USEC_PER_SEC;
+}
+
+/* ---- Who keeps devices open ---- */
+
+static const char *const stop_state_table[_STOP_STATE_MAX] = {
+        [STOP_NONE] = "none",
+        [STOP_DUE] = "due",
+        [STOP_ASKED] = "asked",
+        [STOP_KILLED] = "killed",
+};
+DEFINE_STRING_TABLE(stop_state, StopState);
+
+void stop_begin(Stop *s, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec) {
+    *s = (Stop){.state = STOP_DUE,
+            .at_usec = real_usec + in_sec * USEC_PER_SEC,
+            .deadline_usec = boot_usec + in_sec * USEC_PER_SEC};
+}
+
+int stop_signal(const Stop *s) {
+    return s->state == STOP_DUE ? SIGTERM : SIGKILL;
+}
+
+void stop_note_sent(Stop *s, bool any, uint64_t real_usec, uint64_t boot_usec) {
+    StopState state = !any ? s->state : s->state == STOP_DUE ? STOP_ASKED : STOP_KILLED;
+
+    stop_begin(s, STOP_STEP_SEC, real_usec, boot_usec);
+    s->state = state;
 }

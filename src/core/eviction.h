@@ -3,8 +3,9 @@
 
 /* The devices of a claim are wanted back, until a certain time: by the operator, because the time of the
  * claim is over, or for a request of a higher priority. The holder learns of it, and may say that it has
- * understood, or ask for more time: as much as the rule allows, all answers together. Nothing is taken from a
- * holder that does not give it back: then that is overdue, which everybody sees. Pure. */
+ * understood, or ask for more time: as much as the rule allows, all answers together. What is
+ * not given back in time is overdue, which everybody sees. Only if the rule says so, the claim is then ended,
+ * and whoever keeps its devices open is stopped. Pure. */
 
 #include "core/request.h"
 
@@ -34,6 +35,8 @@ DECLARE_STRING_TABLE(eviction_cause, EvictionCause); /* "operator", "deadline", 
 typedef struct HoldTerms {
     uint32_t eviction_delay_sec; /* how much more time a holder that is evicted may have */
     uint32_t max_duration_sec;   /* for how long a claim is held at most; 0: no limit */
+    uint32_t stop_after_sec;     /* how long a claim may be overdue before it is ended; 0: forever */
+    uint32_t drain_timeout_sec;  /* and how long its devices may be open when it has ended; 0: forever */
     bool preemptible;            /* it is evicted for a request of a higher priority that waits */
 } HoldTerms;
 
@@ -56,6 +59,34 @@ typedef struct EvictionWish {
     bool cancel;
     const char *reason; /* NULL: none */
 } EvictionWish;
+
+/* Who keeps the devices of a claim open that has ended is asked to end (SIGTERM), and killed when that does
+ * not help (SIGKILL), again and again: it may have made others meanwhile. */
+#define STOP_STEP_SEC 10U /* from one signal to the next */
+
+typedef enum StopState {
+    STOP_NONE,
+    STOP_DUE,    /* at its time, they are sent SIGTERM */
+    STOP_ASKED,  /* they were; at its time, they are killed */
+    STOP_KILLED, /* who is left is, again */
+    _STOP_STATE_MAX,
+    _STOP_STATE_INVALID = -EINVAL,
+} StopState;
+DECLARE_STRING_TABLE(stop_state, StopState); /* "none", "due", "asked", "killed" */
+
+typedef struct Stop {
+    StopState state;
+    uint64_t at_usec;       /* CLOCK_REALTIME, for people */
+    uint64_t deadline_usec; /* CLOCK_BOOTTIME */
+} Stop;
+
+void stop_begin(Stop *s, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec);
+/* The signal that comes next. */
+int stop_signal(const Stop *s);
+/* It was sent to somebody, or nobody was found: whoever is found next gets the same. */
+void stop_note_sent(Stop *s, bool any, uint64_t real_usec, uint64_t boot_usec);
+/* When an overdue claim is ended, by the clock of its eviction; 0: never. */
+uint64_t eviction_stop_usec(const HoldTerms *terms, uint64_t eviction_usec);
 
 /* Begins it anew, or ends it. What has another cause than the operator never prolongs one that is under way;
  * the clocks are those of now. 0, or refused. */

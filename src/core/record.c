@@ -13,6 +13,7 @@
 DEFINE_FIELD_WORDS(backend, _BACKEND_MAX, "a backend");
 DEFINE_FIELD_WORDS(claim_state, _CLAIM_STATE_MAX, "the state of a claim");
 DEFINE_FIELD_WORDS(eviction_cause, _EVICTION_CAUSE_MAX, "the cause of an eviction");
+DEFINE_FIELD_WORDS(stop_state, _STOP_STATE_MAX, "how far a stop is");
 DEFINE_FIELD_WORDS(eviction_state, _EVICTION_STATE_MAX, "the state of an eviction");
 DEFINE_FIELD_WORDS(disposition, _DISPOSITION_MAX, "a disposition");
 DEFINE_FIELD_WORDS(grant_kind, _GRANT_KIND_MAX, "a grant");
@@ -191,6 +192,8 @@ static const Field plan_fields[] = {
         FIELD_NUMBER("memlock", Plan, memlock, 0, INT64_MAX, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("priority", Plan, priority, QUEUE_PRIORITY_MIN, QUEUE_PRIORITY_MAX,
                 .flags = FIELD_IF_KNOWN, .known = offsetof(Plan, hold.preemptible)),
+        FIELD_NUMBER("stopAfter", Plan, hold.stop_after_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("drainTimeout", Plan, hold.drain_timeout_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("maxDuration", Plan, hold.max_duration_sec, 1, DURATION_MAX_SEC, .flags = FIELD_OMIT),
         FIELD_NUMBER("duration", Plan, duration_sec, 1, DURATION_MAX_SEC, .flags = FIELD_OMIT),
         FIELD_NUMBER(
@@ -295,6 +298,8 @@ static int check_claim(FieldReader *r, const JsonNode *object, void *target) {
         return fields_fail(r, object, "not a reservation with its ticket");
     if (c->eviction.state != EVICTION_NONE && (c->eviction.at_usec == 0 || c->eviction.deadline_usec == 0))
         return fields_fail(r, object, "an eviction without a time");
+    if (c->stop.state != STOP_NONE && (c->stop.at_usec == 0 || c->stop.deadline_usec == 0))
+        return fields_fail(r, object, "a stop without a time");
     c->subject.uid = c->uid;
     c->subject.pid = c->pid;
     return 0;
@@ -327,6 +332,9 @@ static const Field claim_fields[] = {
         FIELD_NUMBER("evictionDeadline", Claim, eviction.deadline_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("evictionMore", Claim, eviction.more_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_TEXT("evictionReason", Claim, eviction.reason, .flags = FIELD_OMIT),
+        FIELD_WORD("stop", Claim, stop.state, &stop_state_words, .flags = FIELD_OMIT),
+        FIELD_NUMBER("stopAt", Claim, stop.at_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
+        FIELD_NUMBER("stopDeadline", Claim, stop.deadline_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("since", Claim, since_usec, 0, INT64_MAX, .flags = FIELD_REQUIRED),
         /* a record of an older daemon has none: then all but the uid is unknown */
         FIELD_OBJECT("subject", Claim, subject, &subject_table),

@@ -28,6 +28,9 @@ static const struct {
         {CAP_SYS_PTRACE, ROLE_DAEMON | ROLE_WORKER},
         /* for workers alone, with the one above: who has a device open */
         {CAP_DAC_READ_SEARCH, ROLE_DAEMON | ROLE_WORKER},
+        /* likewise, who has a device open and has to be stopped. Only where the operator's drop-in gives it
+         */
+        {CAP_KILL, ROLE_DAEMON | ROLE_WORKER},
         /* config space beyond 64 bytes: serial numbers, and the ACS capabilities on the way to a device */
         {CAP_SYS_ADMIN, ROLE_SPAWNER | ROLE_WORKER},
         /* what a network card keeps for its virtual functions */

@@ -185,6 +185,14 @@ static const Key rule_keys[] = {
                 .types = TYPE(STRING),
                 .expected = "a template unit like \"vfiod-scrub@.service\"",
                 .take = take_scrub},
+        {.name = "stop-after",
+                .types = TYPE(INTEGER),
+                .expected = "a number of seconds",
+                .take = take_stop_after},
+        {.name = "drain-timeout",
+                .types = TYPE(INTEGER),
+                .expected = "a number of seconds",
+                .take = take_drain_timeout},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

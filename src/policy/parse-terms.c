@@ -12,7 +12,7 @@
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
         "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay",
-        "max-duration", "preemptible", "scrub", NULL};
+        "max-duration", "preemptible", "scrub", "stop-after", "drain-timeout", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -131,6 +131,25 @@ void take_max_duration(void *userdata, const JsonNode *value) {
 
     if (parser_take_number(p, value, 1, DURATION_MAX_SEC, &seconds))
         p->rule.terms.hold.max_duration_sec = (uint32_t) seconds;
+}
+
+static void take_delay(PolicyParser *p, const JsonNode *value, uint32_t *ret) {
+    uint64_t seconds;
+
+    if (parser_take_number(p, value, 1, EVICTION_SEC_MAX, &seconds))
+        *ret = (uint32_t) seconds;
+}
+
+void take_stop_after(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    take_delay(p, value, &p->rule.terms.hold.stop_after_sec);
+}
+
+void take_drain_timeout(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    take_delay(p, value, &p->rule.terms.hold.drain_timeout_sec);
 }
 
 void take_preemptible(void *userdata, const JsonNode *value) {

@@ -115,6 +115,8 @@ void take_network(void *userdata, const JsonNode *value);
 void take_priority(void *userdata, const JsonNode *value);
 void take_eviction_delay(void *userdata, const JsonNode *value);
 void take_max_duration(void *userdata, const JsonNode *value);
+void take_stop_after(void *userdata, const JsonNode *value);
+void take_drain_timeout(void *userdata, const JsonNode *value);
 void take_preemptible(void *userdata, const JsonNode *value);
 void take_scrub(void *userdata, const JsonNode *value);
 

@@ -44,6 +44,8 @@ enum {
     TERM_MAX_DURATION,
     TERM_PREEMPTIBLE,
     TERM_SCRUB,
+    TERM_STOP_AFTER,
+    TERM_DRAIN_TIMEOUT,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -64,6 +66,8 @@ static const char *const term_names[N_TERMS] = {
         [TERM_MAX_DURATION] = "max-duration",
         [TERM_PREEMPTIBLE] = "preemptible",
         [TERM_SCRUB] = "scrub",
+        [TERM_STOP_AFTER] = "stop-after",
+        [TERM_DRAIN_TIMEOUT] = "drain-timeout",
 };
 
 typedef struct TermTexts {
@@ -124,6 +128,13 @@ static void describe_network(char *buf, size_t size, const VfBounds *b) {
     }
 }
 
+static void describe_delay(char *buf, size_t size, uint32_t seconds) {
+    if (seconds > 0)
+        snprintf(buf, size, "%" PRIu32, seconds);
+    else
+        snprintf(buf, size, "none");
+}
+
 static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     const size_t size = sizeof(ret->texts[0]);
 
@@ -142,10 +153,9 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     snprintf(ret->texts[TERM_PRIORITY], size, "%d", t->priority);
     snprintf(ret->texts[TERM_EVICTION_DELAY], size, "%" PRIu32, t->hold.eviction_delay_sec);
     snprintf(ret->texts[TERM_PREEMPTIBLE], size, "%s", t->hold.preemptible ? "yes" : "no");
-    if (t->hold.max_duration_sec > 0)
-        snprintf(ret->texts[TERM_MAX_DURATION], size, "%" PRIu32, t->hold.max_duration_sec);
-    else
-        snprintf(ret->texts[TERM_MAX_DURATION], size, "none");
+    describe_delay(ret->texts[TERM_MAX_DURATION], size, t->hold.max_duration_sec);
+    describe_delay(ret->texts[TERM_STOP_AFTER], size, t->hold.stop_after_sec);
+    describe_delay(ret->texts[TERM_DRAIN_TIMEOUT], size, t->hold.drain_timeout_sec);
     snprintf(ret->texts[TERM_SCRUB], size, "%s", t->scrub ?: "none");
 }
 

@@ -41,7 +41,7 @@ class PackagingTest(unittest.TestCase):
 
     def test_capabilities_of_the_confinement(self):
         """A profile that lacks one makes vfiod refuse what it should allow."""
-        units = read('units/vfiod.service.in') + read('units/vfiod-noiommu.conf')
+        units = read('units/vfiod.service.in') + read('units/vfiod-noiommu.conf') + read('units/vfiod-stop.conf')
         wanted = {word[4:].lower() for line in re.findall(r'^CapabilityBoundingSet=(.*)$', units, re.M) for word in line.split()}
         self.assertIn('sys_rawio', wanted)
         profile = read('packaging/apparmor/usr.libexec.vfiod')

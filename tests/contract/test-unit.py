@@ -13,6 +13,7 @@ import harness
 from harness import SOURCE
 
 DROP_IN = SOURCE / 'units/vfiod-noiommu.conf'  # which no host has that does not want it
+STOP = SOURCE / 'units/vfiod-stop.conf'  # likewise
 SOCKETS = ('vfiod.socket', 'vfiod-read-only.socket', 'vfiod-scope@.socket')
 EXPOSURE_MAX = 2.6  # systemd's own scale, 0 to 10, less is better. 0.1 of it is CAP_NET_ADMIN, which only workers get
 
@@ -160,7 +161,10 @@ class UnitTest(unittest.TestCase):
         self.assertGreater(len(kept), 0)
         unit = set(' '.join(self.unit['CapabilityBoundingSet']).split())
         extra = set(' '.join(directives(DROP_IN.read_text())['CapabilityBoundingSet']).split())
-        self.assertEqual(unit | extra, set(kept))
+        stop = set(' '.join(directives(STOP.read_text())['CapabilityBoundingSet']).split())
+        self.assertEqual(unit | extra | stop, set(kept))
+        self.assertEqual(stop, {'CAP_KILL'})
+        self.assertFalse(stop & (unit | extra))
         self.assertEqual(extra - unit, {'CAP_SYS_RAWIO'})
 
     def test_there_is_room_for_every_lifeline(self):

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The operator wants a claim back: what its holder hears and answers, and what becomes of it when nobody gives it back."""
 
+import contextlib
 import json
 import os
+import signal
 import time
 
 import dbus
@@ -327,6 +329,116 @@ class EvictTest(VarlinkTestCase):
             process.terminate()
             process.communicate(timeout=20)
             wait(lambda: not any('/claim/' in path for path in self.c.objects()), 'the claim is gone')
+
+
+IGNORES = 'trap "" TERM; sleep 1000 & sleep 1000; sleep 1000'
+
+
+@needs_root
+class StopTest(VarlinkTestCase):
+    """Who keeps devices open for longer than the rule of the claim allows, and whom nobody may have stopped."""
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.before = self.host.binding()
+
+    def begin(self, **terms):
+        self.set_policy([self.rule('root'), self.rule('nobody', user=NOBODY, **terms)])
+        self.start()
+        self.c = self.client()
+
+    def run_holder(self, script):
+        """A program of nobody that has the device, in a session of its own, and its claim's path."""
+        process = self.tool('env', 'VFIOD_TRANSPORT=dbus', os.environ['VFIOCTL'], 'exec', '-d', self.nic.name, '--',
+                            'sh', '-c', script, user=NOBODY, start_new_session=True)
+        self.addCleanup(self.kill_all, process)
+        wait(lambda: self.paths() and self.get(self.paths()[0], 'State') == 'held', 'it has the device')
+        path, = self.paths()
+        return process, path
+
+    def kill_all(self, process):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def paths(self):
+        return [path for path in self.c.objects() if '/claim/' in path]
+
+    def get(self, path, name):
+        return self.c.get(path, 'Claim', name)
+
+    def evict(self, path, **options):
+        self.c.manager('Evict', 'sa{sv}', path.rsplit('/', 1)[1], options)
+
+    def wait_free(self):
+        wait(lambda: not self.paths(), 'the claim is over')
+        self.assert_untouched(self.before)
+
+    def test_who_ends_when_asked(self):
+        self.begin(**{'stop-after': 1})
+        process, path = self.run_holder('sleep 1000; true')
+        self.evict(path, **{'in': dbus.UInt64(600)})
+        self.assertEqual(self.get(path, 'StopAt'), self.get(path, 'EvictAt') + 1000000)
+        self.evict(path, **{'in': dbus.UInt64(0)})
+        wait(lambda: self.c.seen('PropertiesChanged', path, State='draining'), 'the claim is ended')
+        self.wait_free()
+        process.wait(20)
+        claim = path.rsplit('/', 1)[1]
+        self.wait_logged('Claim ' + claim, 'is ended')
+        self.wait_logged('sleep', claim, 'asked to end (SIGTERM)')
+
+    def test_who_does_not(self):
+        """Nor do its children, which have the device as well; and a daemon that starts meanwhile goes on."""
+        self.begin(**{'stop-after': 1})
+        process, path = self.run_holder(IGNORES)
+        self.evict(path, **{'in': dbus.UInt64(0)})
+        wait(lambda: path in self.c.objects() and self.get(path, 'Stopping') == 'asked', 'it is asked', 30)
+        self.assertEqual(self.get(path, 'State'), 'draining')
+        self.assertIn('did not give it back in time', self.get(path, 'Failure'))
+        self.assertGreater(self.get(path, 'StopAt'), 0)
+        self.assertIsNone(process.poll())
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        self.c = self.client()
+        self.assertEqual(self.get(path, 'Stopping'), 'asked')
+        wait(lambda: not self.paths(), 'they are killed', 60)
+        self.assertEqual(process.wait(20), -9)
+        self.wait_logged('sleep', path.rsplit('/', 1)[1], 'killed (SIGKILL)')
+        self.assert_untouched(self.before)
+
+    def test_drain_timeout(self):
+        """The claim has ended, and its program keeps the device."""
+        self.begin(**{'drain-timeout': 1})
+        process, path = self.run_holder('sleep 1000; true')
+        self.evict(path, **{'in': dbus.UInt64(0)})
+        wait(lambda: self.get(path, 'Eviction') == 'overdue', 'it is overdue')
+        self.assertEqual(self.get(path, 'StopAt'), 0)  # that alone stops nobody
+        self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
+        wait(lambda: not self.paths() or self.get(path, 'Stopping') != 'none', 'it will be stopped')
+        self.wait_free()
+        process.wait(20)
+
+    def test_no_rule(self):
+        self.begin()
+        process, path = self.run_holder('sleep 1000; true')
+        self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
+        wait(lambda: self.get(path, 'State') == 'draining', 'it drains')
+        self.assertEqual((self.get(path, 'Stopping'), self.get(path, 'StopAt')), ('none', 0))
+        self.assertIsNone(process.poll())
+        self.kill_all(process)
+        self.wait_free()
+
+    def test_strangers(self):
+        """A process of somebody else has been given the file: it is named, and not stopped."""
+        self.begin(**{'drain-timeout': 1})
+        with harness.identity(NOBODY):
+            n = self.client()
+        claim = n.acquire(self.nic)  # by this process, which is root's again
+        self.c.manager('Release', 'sa{sv}', claim.id, {})
+        self.wait_logged(str(os.getpid()), claim.id, 'is not stopped')
+        self.assertEqual([self.get(claim.path, name) for name in ('State', 'Stopping')], ['draining', 'due'])
+        claim.close()
+        self.wait_free()
 
 
 if __name__ == '__main__':

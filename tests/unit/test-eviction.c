@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -85,6 +86,42 @@ static void test_terms(void **state) {
     assert_true(t.eviction_delay_sec == 0 && t.max_duration_sec == 0);
 }
 
+/* Nobody is stopped whom one of the rules would not have stopped, nor sooner. */
+static void test_stop_terms(void **state) {
+    const HoldTerms none = {}, some = {.stop_after_sec = 60, .drain_timeout_sec = 10},
+                    more = {.stop_after_sec = 30, .drain_timeout_sec = 20};
+    HoldTerms t = hold_terms_meet(&some, &more);
+
+    assert_true(t.stop_after_sec == 60 && t.drain_timeout_sec == 20);
+    t = hold_terms_meet(&some, &none);
+    assert_true(t.stop_after_sec == 0 && t.drain_timeout_sec == 0);
+    t = hold_terms_meet(&none, &some);
+    assert_true(t.stop_after_sec == 0 && t.drain_timeout_sec == 0);
+    assert_true(eviction_stop_usec(&some, 5 * SEC) == 65 * SEC);
+    assert_true(eviction_stop_usec(&none, 5 * SEC) == 0);
+}
+
+static void test_stop(void **state) {
+    Stop s = {};
+
+    stop_begin(&s, 20, 1000 * SEC, 10 * SEC);
+    assert_int_equal(s.state, STOP_DUE);
+    assert_true(s.at_usec == 1020 * SEC && s.deadline_usec == 30 * SEC);
+    assert_int_equal(stop_signal(&s), SIGTERM);
+    stop_note_sent(&s, /* any= */ false, 1010 * SEC, 20 * SEC);
+    assert_int_equal(s.state, STOP_DUE);
+    assert_int_equal(stop_signal(&s), SIGTERM);
+    stop_note_sent(&s, true, 1020 * SEC, 30 * SEC);
+    assert_int_equal(s.state, STOP_ASKED);
+    assert_true(s.at_usec == 1030 * SEC && s.deadline_usec == 40 * SEC);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(stop_signal(&s), SIGKILL);
+        stop_note_sent(&s, i != 1, 1030 * SEC, 40 * SEC);
+        assert_int_equal(s.state, STOP_KILLED);
+        assert_true(s.deadline_usec == 50 * SEC);
+    }
+}
+
 static void test_cancel(void **state) {
     const EvictionWish cancel = {.cancel = true};
     Refusal refusal = REFUSAL_NULL;
@@ -135,6 +172,8 @@ int main(void) {
             cmocka_unit_test(test_begin),
             cmocka_unit_test(test_deadline),
             cmocka_unit_test(test_terms),
+            cmocka_unit_test(test_stop_terms),
+            cmocka_unit_test(test_stop),
             cmocka_unit_test(test_cancel),
             cmocka_unit_test(test_answers),
             cmocka_unit_test(test_due),

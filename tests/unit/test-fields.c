@@ -256,6 +256,8 @@ static void test_deadline(void **state) {
 
     assert_int_equal(claim_from_record(first, strlen(first), "boot", &c, NULL), 0);
     assert_true(c.until_usec == 0 && c.deadline_usec == 0 && c.plan.duration_sec == 0);
+    assert_true(c.stop.state == STOP_NONE && c.plan.hold.stop_after_sec == 0 &&
+            c.plan.hold.drain_timeout_sec == 0);
     assert_true(c.plan.hold.max_duration_sec == 0 && c.plan.hold.eviction_delay_sec == 0);
     assert_int_equal(c.eviction.cause, EVICTION_BY_OPERATOR);
     c.until_usec = 5;
@@ -263,6 +265,9 @@ static void test_deadline(void **state) {
     c.plan.hold.max_duration_sec = 8;
     c.plan.hold.preemptible = true;
     c.plan.priority = -3;
+    c.plan.hold.stop_after_sec = 9;
+    c.plan.hold.drain_timeout_sec = 10;
+    c.stop = (Stop){.state = STOP_ASKED, .at_usec = 3, .deadline_usec = 4};
     c.eviction = (Eviction){
             .state = EVICTION_ANNOUNCED, .cause = EVICTION_BY_DEADLINE, .at_usec = 1, .deadline_usec = 2};
     text = claim_to_record(&c, "boot");
@@ -270,6 +275,8 @@ static void test_deadline(void **state) {
     assert_true(again.until_usec == 5 && again.deadline_usec == 0 && again.plan.duration_sec == 7);
     assert_int_equal(again.plan.hold.max_duration_sec, 8);
     assert_true(again.plan.hold.preemptible && again.plan.priority == -3);
+    assert_true(again.plan.hold.stop_after_sec == 9 && again.plan.hold.drain_timeout_sec == 10);
+    assert_true(again.stop.state == STOP_ASKED && again.stop.at_usec == 3 && again.stop.deadline_usec == 4);
     assert_int_equal(again.eviction.cause, EVICTION_BY_DEADLINE);
 }
 

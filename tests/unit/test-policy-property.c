@@ -528,6 +528,10 @@ static void make_terms(Random *r, Json *rule) {
     if (chance(r, 15))
         set(rule, "eviction-delay", json_object_new_int64(below(r, 86401)));
     if (chance(r, 15))
+        set(rule, "stop-after", json_object_new_int64(1 + below(r, 86400)));
+    if (chance(r, 15))
+        set(rule, "drain-timeout", json_object_new_int64(1 + below(r, 86400)));
+    if (chance(r, 15))
         set(rule, "preemptible", json_object_new_boolean(chance(r, 60)));
     if (chance(r, 15))
         set(rule, "max-duration", json_object_new_int64(1 + below(r, 31536000)));
@@ -1300,6 +1304,9 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
     assert_int_equal(t->memlock_max, size_of(rule, "memlock", 0));
     assert_int_equal(
             t->hold.eviction_delay_sec, json_object_get_int(json_object_object_get(rule, "eviction-delay")));
+    assert_int_equal(t->hold.stop_after_sec, json_object_get_int(json_object_object_get(rule, "stop-after")));
+    assert_int_equal(
+            t->hold.drain_timeout_sec, json_object_get_int(json_object_object_get(rule, "drain-timeout")));
     assert_int_equal(t->hold.preemptible, is_word(rule, "preemptible", "true"));
     assert_int_equal(
             t->hold.max_duration_sec, json_object_get_int(json_object_object_get(rule, "max-duration")));

@@ -2,6 +2,7 @@
 #include "daemon/broker/audit.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -415,6 +416,36 @@ void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec) {
     message = format_string("Claim %s of %s will be given back until %s (%" PRIu64 " s more)", c->id,
             USER_TEXT(c->uid), timestamp_format(c->eviction.at_usec, until), more_sec);
     record_claim(LOG_INFO, VFIOD_MESSAGE_EVICTION, c, message ?: "An eviction is answered");
+}
+
+void audit_eviction_enforced(const Claim *c) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+
+    message = format_string("Claim %s of uid %u is ended, for it was not given back in time: %s", c->id,
+            (unsigned) c->uid, devices ?: "?");
+    record_claim(LOG_WARNING, VFIOD_MESSAGE_EVICTED, c, message ?: "An overdue claim is ended");
+}
+
+void audit_stopped(const Claim *c, const HolderEntry *holder) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+
+    message = format_string(
+            "Process %d (%s), which keeps devices of claim %s of uid %u open (%s), was %s: %s",
+            (int) holder->pid, holder->command, c->id, (unsigned) c->uid, holder->file,
+            holder->signal == SIGTERM ? "asked to end (SIGTERM)" : "killed (SIGKILL)", devices ?: "?");
+    record_claim(LOG_WARNING, VFIOD_MESSAGE_STOPPED, c, message ?: "A process was stopped");
+}
+
+void audit_spared(const Claim *c, const HolderEntry *holder) {
+    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+    const char *why = holder->error == 0 ? "it is not the claim's"
+            : holder->error == -EPERM    ? "vfiod lacks CAP_KILL, see PRIVILEGES in vfiod(8)"
+                                         : strerror(-holder->error);
+
+    message = format_string(
+            "Process %d (%s) keeps devices of claim %s of uid %u open (%s), and is not stopped: %s: %s",
+            (int) holder->pid, holder->command, c->id, (unsigned) c->uid, holder->file, why, devices ?: "?");
+    record_claim(LOG_WARNING, VFIOD_MESSAGE_STOPPED, c, message ?: "A process is not stopped");
 }
 
 void audit_preempted(const Claim *c) {

@@ -10,6 +10,7 @@
 
 #include "core/claim.h"
 #include "core/subject.h"
+#include "daemon/kernel/holders.h"
 #include "daemon/kernel/worker.h"
 
 typedef struct Audit Audit;
@@ -48,6 +49,11 @@ void audit_evicted(const Claim *c, const Subject *by);
 void audit_eviction_overdue(const Claim *c);
 /* A device came into a group that the claim has; a driver of the host has it, NULL: none gets it. */
 void audit_sibling(const Claim *c, const DeviceName *device, int group, const char *driver);
+/* It is ended because it was overdue; a process that keeps its devices open was sent a signal, or is spared.
+ */
+void audit_eviction_enforced(const Claim *c);
+void audit_stopped(const Claim *c, const HolderEntry *holder);
+void audit_spared(const Claim *c, const HolderEntry *holder);
 /* A request of a higher priority waits for it, or not any more. */
 void audit_preempted(const Claim *c);
 /* The time that it can be held for is over. */

@@ -48,6 +48,7 @@ typedef enum ClaimChange {
     CLAIM_QUEUED,   /* it has another position in the queue */
     CLAIM_EVICTED,  /* it is being evicted, or not any more */
     CLAIM_WARNED,   /* something keeps its devices from being attached, or not any more */
+    CLAIM_STOPPING, /* who has its devices open is being stopped, or not any more */
     CLAIM_REMOVED,  /* still readable during the call */
 } ClaimChange;
 typedef void (*claim_changed_t)(void *userdata, const Claim *claim, ClaimChange change);

@@ -15,6 +15,7 @@
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/sibling.h"
+#include "daemon/broker/stop.h"
 #include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/waiting.h"
@@ -217,7 +218,11 @@ static void set_state(ClaimRun *j, ClaimState state) {
         claim_run_drop_keeper(j);
         evict_end(j);
     }
+    if (j->claim.state == CLAIM_DRAINING)
+        stop_end(j);
     waiting_note_state(j, state);
+    if (state == CLAIM_DRAINING)
+        stop_begin_drain(j);
     if (state == CLAIM_HELD)
         waiting_review(j->broker);
     j->claim.state = state;

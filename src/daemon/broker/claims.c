@@ -7,6 +7,7 @@
 #include "daemon/broker/claim-question.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/stop.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/waiting.h"
 
@@ -114,6 +115,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     (void) scrub_job_free(j->work.scrub);
     sd_event_source_disable_unref(j->expiry);
     sd_event_source_disable_unref(j->eviction);
+    stop_end(j);
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
     grant_drop(j);

@@ -86,6 +86,9 @@ struct ClaimRun {
     uint64_t recheck_usec;
     sd_event_source *expiry;    /* of a reservation */
     sd_event_source *eviction;  /* its time */
+    sd_event_source *stop;      /* likewise, of stopping who has its devices open */
+    WorkerTask *stopper;        /* borrowed from the pool, while it does that */
+    bool spared_told;           /* that some who have them open are not stopped */
     uint64_t ttl_usec;          /* from when it is given */
     size_t n_looked;            /* how many of its devices a worker was sent to, see claim-caps.h */
     size_t n_woken;             /* how many of its devices have power, see claim-power.h */

@@ -15,14 +15,14 @@
 #define SEARCH_LAST_USEC (10 * UINT64_C(1000000)) /* for what costs a worker */
 #define OVERDUE_USEC (5 * UINT64_C(1000000))
 
-static void look(ClaimRun *j) {
+void drain_look(ClaimRun *j) {
     if (j->claim.state == CLAIM_DRAINING && drain_is_closed(j))
         claim_run_feed(j, CLAIM_EVENT_CLOSED);
 }
 
 /* While the claim is held, its owner may open and close as it likes. */
 static void on_node_changed(void *userdata) {
-    look(userdata);
+    drain_look(userdata);
 }
 
 int drain_watch(ClaimRun *j, const char *path) {
@@ -107,7 +107,7 @@ static int on_recheck(sd_event_source *s, uint64_t usec, void *userdata) {
     ClaimRun *j = userdata;
 
     j->overdue = j->overdue || nodes_state(j) == NODE_OPEN;
-    look(j);
+    drain_look(j);
     return 0;
 }
 
@@ -257,7 +257,7 @@ static void on_found(void *userdata, const HolderAnswer *answer) {
         }
     /* Nobody, or unknown: the kernel knows. */
     j->searched = true;
-    look(j);
+    drain_look(j);
 }
 
 static void ask(ClaimRun *j) {
@@ -279,7 +279,7 @@ bool drain_is_closed(ClaimRun *j) {
     if (j->claim.plan.grant != GRANT_FD)
         node_watch_catch_up(j->broker->nodes);
     state = nodes_state(j);
-    if (j->task || j->query)
+    if (j->task || j->query || j->stopper)
         return false; /* the answer is on its way */
     if (state == NODE_OPEN && !j->overdue) {
         if (j->resumed)

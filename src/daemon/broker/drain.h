@@ -27,3 +27,5 @@ void drain_give(ClaimRun *from, ClaimRun *to);
 /* Nobody has the nodes open, without a doubt; but who closed them for the last time may still be at it. */
 bool drain_is_sure(const ClaimRun *j);
 bool drain_is_closed(ClaimRun *j);
+/* Something may have changed: is it closed by now? Then it goes on, and j may be gone. */
+void drain_look(ClaimRun *j);

@@ -18,6 +18,27 @@ static void keep(ClaimRun *j) {
     claim_run_announce(j, CLAIM_EVICTED);
 }
 
+/* Its holder has had its time, and the rule says what follows. */
+static int on_stop_due(sd_event_source *s, uint64_t usec, void *userdata) {
+    ClaimRun *j = userdata;
+
+    j->eviction = sd_event_source_disable_unref(j->eviction);
+    stop_begin(&j->claim.stop, 0, broker_now_usec(), clock_usec(CLOCK_BOOTTIME));
+    audit_eviction_enforced(&j->claim);
+    j->end = CLAIM_END_EVICTED;
+    (void) refuse(&j->claim.refusal, VFIOD_ERROR_TIMED_OUT, NULL, "its holder did not give it back in time");
+    claim_run_feed(j, CLAIM_EVENT_RELEASE);
+    return 0;
+}
+
+static int watch_overdue(ClaimRun *j) {
+    uint64_t usec = eviction_stop_usec(&j->claim.plan.hold, j->claim.eviction.deadline_usec);
+
+    if (usec == 0)
+        return 0;
+    return sd_event_add_time(j->broker->event, &j->eviction, CLOCK_BOOTTIME, usec, 1, on_stop_due, j);
+}
+
 static int on_due(sd_event_source *s, uint64_t usec, void *userdata) {
     ClaimRun *j = userdata;
 
@@ -25,6 +46,7 @@ static int on_due(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
     audit_eviction_overdue(&j->claim);
     keep(j);
+    (void) evict_watch(j);
     return 0;
 }
 
@@ -76,8 +98,10 @@ int evict_watch(ClaimRun *j) {
                 j->broker->event, &j->expiry, CLOCK_BOOTTIME, j->claim.deadline_usec, 1, on_deadline, j);
     if (r < 0)
         return r;
-    if (state == EVICTION_NONE || state == EVICTION_OVERDUE)
+    if (state == EVICTION_NONE)
         return 0;
+    if (state == EVICTION_OVERDUE)
+        return watch_overdue(j);
     return sd_event_add_time(
             j->broker->event, &j->eviction, CLOCK_BOOTTIME, j->claim.eviction.deadline_usec, 1, on_due, j);
 }

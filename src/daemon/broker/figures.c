@@ -8,6 +8,7 @@ static const char *const claim_end_table[_CLAIM_END_MAX] = {
         [CLAIM_END_RELEASED] = "released",
         [CLAIM_END_OPERATOR] = "operator",
         [CLAIM_END_DEVICE_GONE] = "device-gone",
+        [CLAIM_END_EVICTED] = "evicted",
 };
 DEFINE_STRING_TABLE(claim_end, ClaimEnd);
 

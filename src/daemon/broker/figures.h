@@ -15,10 +15,11 @@ typedef enum ClaimEnd {
     CLAIM_END_RELEASED, /* its user has released it */
     CLAIM_END_OPERATOR, /* root has */
     CLAIM_END_DEVICE_GONE,
+    CLAIM_END_EVICTED, /* it was overdue */
     _CLAIM_END_MAX,
     _CLAIM_END_INVALID = -EINVAL,
 } ClaimEnd;
-DECLARE_STRING_TABLE(claim_end, ClaimEnd); /* "tether", "released", "operator", "device-gone" */
+DECLARE_STRING_TABLE(claim_end, ClaimEnd); /* "tether", "released", "operator", "device-gone", "evicted" */
 
 /* What workers do with a device. */
 typedef enum FigureWork {

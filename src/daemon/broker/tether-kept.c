@@ -262,6 +262,12 @@ static int find_process(ClaimRun *j, const TetherHolder *h, Refusal *refusal) {
     return r < 0 ? refuse_process(j, h, r, uid, refusal) : begin(j, &fd, refusal);
 }
 
+int tether_control_group(const ClaimRun *j, char **ret) {
+    if (j->claim.plan.tether != TETHER_PROCESS || !j->kept || j->kept->fd < 0)
+        return -ENODATA;
+    return process_control_group(j->kept->fd, ret);
+}
+
 const TetherType tether_process = {
         .find = find_process,
         .tie = tie,

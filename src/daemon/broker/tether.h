@@ -47,6 +47,10 @@ const TetherType *claim_run_tether(const ClaimRun *j);
 /* Does it hang on this connection? systemd does not keep a file twice. */
 bool tether_is_on_socket(const ClaimRun *j, int fd);
 
+/* Where the process runs on which it hangs, owned by the caller. 0; -ENODATA: it hangs on something else; or
+ * what process_control_group() says. */
+int tether_control_group(const ClaimRun *j, char **ret);
+
 /* For recovery: has what is in this fd ended, whatever kind it is of? */
 bool tether_fd_is_over(int fd);
 /* Can the claim go on with that? fd: what was kept for it, -EBADF: nothing. */

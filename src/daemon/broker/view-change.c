@@ -92,6 +92,10 @@ static void announce_without_group(const ViewListener *l, const Plan *plan, unsi
     }
 }
 
+static bool can_be_stopped(const Claim *c) {
+    return c->plan.hold.stop_after_sec > 0 || c->plan.hold.drain_timeout_sec > 0;
+}
+
 void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange change) {
     unsigned properties = VIEW_PROPERTY_STATE;
 
@@ -103,6 +107,7 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
     case CLAIM_CHANGED:
         note_claim(l, claim->id, OBJECT_CHANGED,
                 VIEW_PROPERTY_STATE | ((int) claim->refusal.code >= 0 ? VIEW_PROPERTY_FAILURE : 0) |
+                        (can_be_stopped(claim) ? VIEW_PROPERTY_STOPPING | VIEW_PROPERTY_STOP_AT : 0) |
                         (claim->until_usec != 0 ? VIEW_PROPERTY_DEADLINE : 0));
         break;
     case CLAIM_RESHAPED:
@@ -120,7 +125,11 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
     case CLAIM_EVICTED:
         note_claim(l, claim->id, OBJECT_CHANGED,
                 VIEW_PROPERTY_EVICTION | VIEW_PROPERTY_EVICT_AT | VIEW_PROPERTY_EVICT_REASON |
-                        VIEW_PROPERTY_EVICT_CAUSE | VIEW_PROPERTY_DEADLINE);
+                        VIEW_PROPERTY_EVICT_CAUSE | VIEW_PROPERTY_DEADLINE |
+                        (can_be_stopped(claim) ? VIEW_PROPERTY_STOP_AT : 0));
+        return;
+    case CLAIM_STOPPING:
+        note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_STOPPING | VIEW_PROPERTY_STOP_AT);
         return;
     case CLAIM_WARNED:
         note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_WARNINGS);

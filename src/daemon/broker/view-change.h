@@ -35,6 +35,8 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_WARNINGS = 1 << 17,
     VIEW_PROPERTY_EVICT_CAUSE = 1 << 18,
     VIEW_PROPERTY_DEADLINE = 1 << 19,
+    VIEW_PROPERTY_STOPPING = 1 << 20,
+    VIEW_PROPERTY_STOP_AT = 1 << 21,
 } ViewProperty;
 
 typedef struct ViewListener {

@@ -5,8 +5,8 @@
 
 #include "base/str.h"
 #include "base/user-name.h"
-#include "daemon/broker/sibling.h"
 #include "base/timestamp.h"
+#include "daemon/broker/sibling.h"
 #include "daemon/broker/views.h"
 #include "daemon/broker/waiting.h"
 
@@ -168,6 +168,19 @@ static int put_evict_at(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 't', ((const Claim *) q->thing)->eviction.at_usec);
 }
 
+static int put_stopping(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, stop_state_to_string(((const Claim *) q->thing)->stop.state));
+}
+
+/* While it is evicted, when it is ended; then, when the next signal is sent. */
+static int put_stop_at(const ViewQuery *q, const ViewSink *out) {
+    const Claim *c = q->thing;
+
+    if (c->eviction.state != EVICTION_NONE)
+        return view_number(out, 't', eviction_stop_usec(&c->plan.hold, c->eviction.at_usec));
+    return view_number(out, 't', c->stop.at_usec);
+}
+
 static int put_evict_cause(const ViewQuery *q, const ViewSink *out) {
     const Eviction *v = &((const Claim *) q->thing)->eviction;
 
@@ -304,6 +317,8 @@ const ViewField view_claim_fields[] = {
         {"WaitsFor", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_waits_for},
         {"Eviction", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_eviction},
         {"EvictAt", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_at},
+        {"Stopping", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_stopping},
+        {"StopAt", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_stop_at},
         {"EvictCause", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_cause},
         {"EvictReason", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_reason},
         {"Warnings", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_warnings},

@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "core/cgroup.h"
 #include "core/device-kind.h"
 #include "daemon/privileges.h"
 
@@ -19,10 +21,13 @@
 typedef struct Walk {
     HolderEntry *entries;
     size_t n;
+    const HolderStop *stop; /* NULL: nobody is stopped */
+    char *own_cgroup;       /* owned; then */
 } Walk;
 
 static void walk_done(Walk *w) {
     free(w->entries);
+    free(w->own_cgroup);
 }
 
 /* A process may hold thousands of copies of one file. What was noted of it is at the end. */
@@ -115,12 +120,16 @@ static bool read_file_entry(
 
     e->group = -1;
     e->device[0] = '\0';
-    if (is_vdpa_node(target))
+    if (is_vdpa_node(target)) {
+        put_text(e->file, sizeof(e->file), "vhost-vdpa");
         return name_vdpa_device(directory, fd_name, e);
+    }
     if (rest && parse_unsigned(rest, 10, INT32_MAX, &group) >= 0) {
         e->group = (int32_t) group;
+        put_text(e->file, sizeof(e->file), "group");
         return is_group_file(directory, fd_name, rest);
     }
+    put_text(e->file, sizeof(e->file), rest ? "cdev" : "device");
     if (streq(target, "anon_inode:[vfio-device]") || (rest && startswith(rest, "devices/")))
         return read_fdinfo(process, fd_name, e);
     return false;
@@ -161,6 +170,100 @@ static bool is_worker(int process) {
     return end && sscanf(end, ") %*c %ld", &parent) == 1 && (pid_t) parent == getppid();
 }
 
+/* ---- Stopping ---- */
+
+static bool file_is_of(const HolderEntry *e, const int32_t *groups, size_t n_groups,
+        const DeviceName *devices, size_t n_devices) {
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; e->group >= 0 && i < n_groups; i++)
+        if (groups[i] == e->group)
+            return true;
+    for (size_t i = 0; e->group < 0 && i < n_devices; i++)
+        if (streq(device_name_format_kernel(&devices[i], name), e->device))
+            return true;
+    return false;
+}
+
+static int read_cgroup(int process, char **ret) {
+    _cleanup_free_ char *text = NULL;
+    int r = read_file_at(process, "cgroup", 65536, &text, NULL);
+
+    return r < 0 ? r : cgroup_of_process(text, /* unified= */ true, ret);
+}
+
+static bool is_below(const char *path, const char *group) {
+    const char *rest = startswith(path, group);
+
+    return rest && (*rest == '\0' || *rest == '/');
+}
+
+/* A slice has the processes of many; and the root has all. */
+static bool is_group_of_one(const char *group) {
+    const char *last = strrchr(group, '/');
+    char slice[UNIT_NAME_SIZE];
+
+    return last && last[1] && !cgroup_is_slice(last + 1, strlen(last + 1), slice);
+}
+
+static bool runs_as(int process, uid_t uid) {
+    _cleanup_free_ char *status = NULL;
+    unsigned real, effective, saved, fs;
+    const char *line;
+
+    if (read_file_at(process, "status", 65536, &status, NULL) < 0)
+        return false;
+    /* The name of the program, which comes first, has its newlines escaped by the kernel. */
+    line = strstr(status, "\nUid:\t");
+    return line && sscanf(line, "\nUid:\t%u\t%u\t%u\t%u", &real, &effective, &saved, &fs) == 4 &&
+            real == uid && effective == uid && saved == uid && fs == uid;
+}
+
+static bool is_of_group(const Walk *w, int process) {
+    const char *group = w->stop->cgroup;
+    _cleanup_free_ char *path = NULL;
+
+    if (!w->own_cgroup || !is_group_of_one(group) || is_below(w->own_cgroup, group))
+        return false;
+    return read_cgroup(process, &path) >= 0 && is_below(path, group) && !is_below(path, w->own_cgroup);
+}
+
+static bool may_stop(const Walk *w, int process, const HolderEntry *e) {
+    if (e->pid == 1)
+        return false;
+    return w->stop->uid != 0 ? runs_as(process, w->stop->uid) : is_of_group(w, process);
+}
+
+/* The directory in /proc is as good as a pidfd, and this one was looked through. */
+static int send_signal(int process, int signal) {
+    int r;
+
+    privileges_raise(CAP_KILL);
+    r = syscall(SYS_pidfd_send_signal, process, signal, NULL, 0) < 0 ? -errno : 0;
+    privileges_raise(CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH);
+    return r;
+}
+
+/* Of what was noted of the process, what is of the claim is left, once. */
+static void stop_process(Walk *w, int process, size_t first) {
+    const HolderStop *s = w->stop;
+    size_t i = first;
+
+    while (i < w->n && !file_is_of(&w->entries[i], s->groups, s->n_groups, s->devices, s->n_devices))
+        i++;
+    if (i == w->n) {
+        w->n = first;
+        return;
+    }
+    w->entries[first] = w->entries[i];
+    w->n = first + 1;
+    if (!may_stop(w, process, &w->entries[first]))
+        return;
+    w->entries[first].error = send_signal(process, s->signal);
+    if (w->entries[first].error >= 0)
+        w->entries[first].signal = s->signal;
+}
+
 /* The daemon and its workers, which open files for its clients, are left out. */
 static int walk_all(Walk *w) {
     _cleanup_closedir_ DIR *proc = opendir("/proc");
@@ -173,6 +276,7 @@ static int walk_all(Walk *w) {
         _cleanup_close_ int process = -EBADF;
         HolderEntry e = {};
         uint64_t pid;
+        size_t first;
 
         if (parse_unsigned(entry->d_name, 10, INT32_MAX, &pid) < 0 || (pid_t) pid == getpid() ||
                 (pid_t) pid == getppid())
@@ -183,32 +287,51 @@ static int walk_all(Walk *w) {
         if (is_worker(process))
             continue;
         e.pid = (int32_t) pid;
+        first = w->n;
         r = walk_process(w, process, &e);
+        if (r >= 0 && w->stop)
+            stop_process(w, process, first);
     }
     return r;
 }
 
-int holders_walk(int *ret_fd) {
-    _cleanup_(walk_done) Walk w = {.entries = calloc(HOLDER_ENTRIES_MAX, sizeof(HolderEntry))};
+static int walk(Walk *w, int *ret_fd) {
     _cleanup_close_ int fd = -EBADF;
     size_t size;
     int r;
 
-    if (!w.entries)
+    w->entries = calloc(HOLDER_ENTRIES_MAX, sizeof(HolderEntry));
+    if (!w->entries)
         return -ENOMEM;
     privileges_raise(CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH);
-    r = walk_all(&w);
+    r = walk_all(w);
     privileges_lower();
     if (r < 0)
         return r;
     fd = memfd_create("holders", MFD_CLOEXEC);
     if (fd < 0)
         return -errno;
-    size = w.n * sizeof(HolderEntry);
-    if (write(fd, w.entries, size) != (ssize_t) size)
+    size = w->n * sizeof(HolderEntry);
+    if (write(fd, w->entries, size) != (ssize_t) size)
         return -EIO;
     *ret_fd = TAKE_FD(fd);
     return 0;
+}
+
+int holders_walk(int *ret_fd) {
+    _cleanup_(walk_done) Walk w = {};
+
+    return walk(&w, ret_fd);
+}
+
+/* Where the daemon's own group is unknown, nobody is stopped for root. */
+int holders_stop(const HolderStop *stop, int *ret_fd) {
+    _cleanup_close_ int self = open("/proc/self", O_DIRECTORY | O_CLOEXEC | O_RDONLY);
+    _cleanup_(walk_done) Walk w = {.stop = stop};
+
+    if (self >= 0)
+        (void) read_cgroup(self, &w.own_cgroup);
+    return walk(&w, ret_fd);
 }
 
 /* ---- the daemon's side ---- */
@@ -233,13 +356,10 @@ int holders_read(int fd, HolderEntry **ret, size_t *ret_n) {
 }
 
 bool holder_entry_is_of(const HolderEntry *e, const Claim *c) {
-    char name[DEVICE_NAME_MAX];
+    DeviceName devices[REQUEST_DEVICES_MAX];
+    size_t n = MIN(c->plan.n_claimed, ELEMENTSOF(devices));
 
-    for (size_t i = 0; e->group >= 0 && i < c->plan.n_groups; i++)
-        if (c->plan.groups[i] == e->group)
-            return true;
-    for (size_t i = 0; e->group < 0 && i < c->plan.n_claimed; i++)
-        if (streq(device_name_format_kernel(&c->plan.members[i].name, name), e->device))
-            return true;
-    return false;
+    for (size_t i = 0; i < n; i++)
+        devices[i] = c->plan.members[i].name;
+    return file_is_of(e, c->plan.groups, c->plan.n_groups, devices, n);
 }

@@ -16,6 +16,9 @@ typedef struct HolderEntry {
     int32_t group;                /* of a group's file; -1: of a device */
     char device[DEVICE_NAME_MAX]; /* the kernel's name of the device; "" of a group's file */
     char command[20];             /* /proc/PID/comm: hostile text */
+    char file[12];                /* "cdev", "device" (of a group), "group" or "vhost-vdpa" */
+    int32_t signal;               /* that holders_stop() has sent to it; 0: none */
+    int32_t error;                /* why it could not; 0: it is not the claim's */
 } HolderEntry;
 
 #define HOLDER_ENTRIES_MAX 4096U
@@ -23,6 +26,26 @@ typedef struct HolderEntry {
 /* Walks, in a worker. *ret_fd is an unnamed file with the entries, owned by the caller. 0; -E2BIG when there
  * are more than the maximum; or a negative errno. */
 int holders_walk(int *ret_fd);
+
+/* Who has the devices open, and whom of them to stop. */
+typedef struct HolderStop {
+    int signal;
+    uid_t uid;          /* of the claim */
+    const char *cgroup; /* of a claim of root: its control group, see below; "": unknown */
+    const int32_t *groups;
+    size_t n_groups;
+    const DeviceName *devices;
+    size_t n_devices;
+} HolderStop;
+
+/* Walks, in a worker, and sends the signal to every process that has one of the devices open and is the
+ * claim's: one that runs as its user and as nobody else, or, where that is root, one of its control group or
+ * below. Everybody else can have been handed a file by somebody who wants them killed: they are left alone,
+ * as are PID 1, the daemon, and whatever is in the daemon's control group. A process is looked at and gets
+ * the signal through its directory in /proc, which is never that of another process with the same number.
+ *
+ * *ret_fd: as of a walk, each process once. */
+int holders_stop(const HolderStop *stop, int *ret_fd);
 
 /* Reads the file of a walk. *ret is owned by the caller. 0 or negative errno. */
 int holders_read(int fd, HolderEntry **ret, size_t *ret_n);

@@ -47,6 +47,7 @@ static const char *const worker_operation_table[_WORKER_OPERATION_MAX] = {
         [WORKER_PROBE_GROUPS] = "probe-groups",
         [WORKER_PROBE_NODES] = "probe-nodes",
         [WORKER_FIND_HOLDERS] = "find-holders",
+        [WORKER_STOP_HOLDERS] = "stop-holders",
         [WORKER_SRIOV] = "set-virtual-functions",
         [WORKER_MDEV_TYPES] = "read-mediated-types",
         [WORKER_VF_LOOK] = "read-network",
@@ -283,6 +284,21 @@ static void run_find_holders(WorkerResult *result, int fds[static WORKER_FDS_MAX
     result->n_fds = result->error < 0 ? 0 : 1;
 }
 
+static void run_stop_holders(const WorkerOrder *order, WorkerResult *result, int fds[static WORKER_FDS_MAX]) {
+    char cgroup[WORKER_CGROUP_MAX];
+    const HolderStop stop = {.signal = order->stop_signal,
+            .uid = order->stop_uid,
+            .cgroup = cgroup,
+            .groups = order->groups,
+            .n_groups = MIN(order->n_groups, PLAN_GROUPS_MAX),
+            .devices = order->devices,
+            .n_devices = MIN(order->n_devices, REQUEST_DEVICES_MAX)};
+
+    (void) snprintf(cgroup, sizeof(cgroup), "%.*s", (int) sizeof(cgroup) - 1, order->stop_cgroup);
+    result->error = holders_stop(&stop, &fds[0]);
+    result->n_fds = result->error < 0 ? 0 : 1;
+}
+
 static bool begin_parent(void *userdata, const char *parent) {
     WorkerResult step = {.step = DRIVER_STEP_OPEN};
     const WorkerOrder *order = userdata;
@@ -447,6 +463,8 @@ static int serve_one(void) {
         run_probe_groups(&order, &result);
     else if (order.operation == WORKER_FIND_HOLDERS)
         run_find_holders(&result, fds);
+    else if (order.operation == WORKER_STOP_HOLDERS)
+        run_stop_holders(&order, &result, fds);
     else if (order.operation == WORKER_MDEV_TYPES)
         run_mdev_types(&order, &result, fds);
     else if (order.operation == WORKER_SRIOV)
@@ -818,7 +836,8 @@ static WorkerStuck describe_order(const WorkerOrder *order) {
     return (WorkerStuck){.operation = order->operation,
             .step = _DRIVER_STEP_INVALID,
             .device = order->operation == WORKER_VF_TOKEN ? order->devices[0] : order->item.name,
-            .has_device = order->operation != WORKER_FIND_HOLDERS && order->operation != WORKER_MDEV_TYPES,
+            .has_device = order->operation != WORKER_FIND_HOLDERS &&
+                    order->operation != WORKER_STOP_HOLDERS && order->operation != WORKER_MDEV_TYPES,
             .since_usec = clock_usec(CLOCK_REALTIME)};
 }
 

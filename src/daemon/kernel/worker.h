@@ -32,6 +32,7 @@ typedef enum WorkerOperation {
     WORKER_PROBE_GROUPS, /* vfio_probe_group() for each group; stops at the first failure */
     WORKER_PROBE_NODES,  /* likewise vfio_probe_node() for each number */
     WORKER_FIND_HOLDERS, /* holders_walk(); its file is the one fd */
+    WORKER_STOP_HOLDERS, /* holders_stop(), of groups and devices; likewise */
     WORKER_SRIOV,        /* sriov_set_count() */
     WORKER_MDEV_TYPES,   /* mdev_reader_read(); a file with mdev_types_to_text() is the one fd */
     WORKER_VF_LOOK,      /* vf_setup_look() */
@@ -43,6 +44,7 @@ typedef enum WorkerOperation {
 DECLARE_STRING_TABLE(worker_operation, WorkerOperation); /* "bind", "restore", "open-groups", ... */
 
 #define MDEV_SILENT_MAX 8U
+#define WORKER_CGROUP_MAX 256U
 
 typedef struct WorkerOrder {
     WorkerOperation operation;
@@ -54,6 +56,9 @@ typedef struct WorkerOrder {
     uint32_t n_silent;               /* WORKER_MDEV_TYPES */
     char silent[MDEV_SILENT_MAX][DEVICE_TEXT_MAX]; /* parents that are left out */
     uint32_t facts;                                /* mask of DeviceFactMask; WORKER_SURVEY */
+    int32_t stop_signal;                           /* WORKER_STOP_HOLDERS */
+    uint32_t stop_uid;
+    char stop_cgroup[WORKER_CGROUP_MAX];
     SriovOrder sriov;
     VfNetwork network, network_before;                 /* WORKER_VF_LOOK, _SET, _RESTORE */
     char vf_tokens[REQUEST_DEVICES_MAX][VF_TOKEN_MAX]; /* WORKER_OPEN_COMPAT, of each device or ""; the first:
