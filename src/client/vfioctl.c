@@ -34,7 +34,6 @@ DEFINE_STRING_TABLE(output_format, OutputFormat);
 
 typedef enum OptionFlag {
     OPTION_HELP = 1 << 0,
-    OPTION_VERSION = 1 << 1,
     OPTION_JSON = 1 << 2,
     OPTION_NO_LEGEND = 1 << 3,
     OPTION_COLOUR = 1 << 4,
@@ -97,17 +96,19 @@ typedef enum OptionFlag {
     OPTION_SVG = UINT64_C(1) << 60,
     OPTION_DOT = UINT64_C(1) << 61,
     OPTION_LOADED = UINT64_C(1) << 63,
-    OPTION_ROUNDS = UINT64_C(1) << 58,
+    OPTION_ROUNDS = UINT64_C(1) << 1,
 } OptionFlag;
 
 /* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
  */
 #define OPTION_NUMBER(flag) (256 + __builtin_ctzll(flag))
-#define OPTION_OF_NUMBER(number) (UINT64_C(1) << ((number) -256))
+#define OPTION_OF_NUMBER(number) (UINT64_C(1) << (((number) -256) % 64))
+/* All verbs take --version, and all that is done with it is what is done with --help. It has no flag of its
+ * own. */
+#define NUMBER_VERSION (OPTION_NUMBER(OPTION_HELP) + 64)
 
 #define OPTIONS_GLOBAL                                                                                       \
-    (OPTION_HELP | OPTION_VERSION | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR | OPTION_FULL |           \
-            OPTION_NO_PAGER)
+    (OPTION_HELP | OPTION_JSON | OPTION_NO_LEGEND | OPTION_COLOUR | OPTION_FULL | OPTION_NO_PAGER)
 #define OPTIONS_REQUEST                                                                                      \
     (OPTION_BACKEND | OPTION_REASON | OPTION_MEMLOCK | OPTION_UNTAINTED | OPTION_GRANT | OPTION_TETHER)
 #define OPTIONS_GIVING                                                                                       \
@@ -121,7 +122,7 @@ typedef enum OptionFlag {
 /* Short options are mapped to the same flags. */
 static const struct option long_options[] = {
         {"help", no_argument, NULL, OPTION_NUMBER(OPTION_HELP)},
-        {"version", no_argument, NULL, OPTION_NUMBER(OPTION_VERSION)},
+        {"version", no_argument, NULL, NUMBER_VERSION},
         {"json", no_argument, NULL, OPTION_NUMBER(OPTION_JSON)},
         {"no-legend", no_argument, NULL, OPTION_NUMBER(OPTION_NO_LEGEND)},
         {"color", required_argument, NULL, OPTION_NUMBER(OPTION_COLOUR)},
@@ -361,7 +362,7 @@ static const struct {
         {OPTION_TEST, "      --test=FILE", "add the subjects of this test file; repeatable"},
         {OPTION_SERIALS, "      --serials", "record serial numbers"},
         {OPTION_HELP, "  -h, --help", "Show this help, or that of the verb"},
-        {OPTION_VERSION, "      --version", "Show the version"},
+        {OPTION_HELP, "      --version", "Show the version"},
 };
 
 /* ---- For completion ---- */
@@ -403,7 +404,8 @@ bool grammar_takes_option(const char *name, const struct option *option) {
 
 const char *grammar_option_summary(const struct option *option) {
     for (size_t i = 0; i < ELEMENTSOF(option_help); i++)
-        if (option_help[i].option & OPTION_OF_NUMBER(option->val))
+        if (option_help[i].option & OPTION_OF_NUMBER(option->val) &&
+                strstr(option_help[i].syntax, option->name))
             return option_help[i].summary;
     return NULL;
 }
@@ -994,8 +996,8 @@ static int parse_options(int argc, char **argv, const char *group, const Verb *v
         if ((flag & allowed) == 0)
             return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                     "--%s: this verb does not take the option. See vfioctl --help.", option_name(flag));
-        if (flag == OPTION_HELP || flag == OPTION_VERSION) {
-            if (flag == OPTION_HELP) {
+        if (flag == OPTION_HELP) {
+            if (c != NUMBER_VERSION) {
                 pager_open(o);
                 if (group && !verb)
                     show_group_help();
