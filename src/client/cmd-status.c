@@ -40,6 +40,8 @@ static void show_claim(const Options *o, struct json_object *claim) {
     int64_t deadline = json_number(claim, "deadline"), stop_at = json_number(claim, "stopAt");
     _cleanup_free_ char *stops = stop_at > 0 ? show_time(stop_at) : NULL;
     _cleanup_free_ char *eviction = show_eviction(claim);
+    int64_t sleep_at = json_number(claim, "sleepAt");
+    _cleanup_free_ char *sleeps = sleep_at > 0 ? show_time(sleep_at) : NULL;
     _cleanup_free_ char *ends = deadline > 0 ? show_time(deadline) : NULL;
     _cleanup_free_ char *until = reserved > 0 ? show_time(reserved) : NULL;
     _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
@@ -66,6 +68,8 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "Reserved", COLOUR_NONE, until);
     show_field(o, "Deadline", COLOUR_NONE, ends);
     show_field(o, "Give back", COLOUR_YELLOW, eviction);
+    if (sleep_at > 0)
+        show_fieldf(o, "Host sleeps", "by %s", sleeps ?: "?");
     if (stop_at > 0 && streq(state, "held"))
         show_fieldf(o, "Ended", "at %s, if it is not given back; who keeps its devices open is stopped",
                 stops ?: "?");

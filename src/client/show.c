@@ -86,6 +86,7 @@ static const struct {
         {"policyLoaded", "policyLoadedTime"},
         {"reservedUntil", "reservedUntilTime"},
         {"since", "sinceTime"},
+        {"sleepAt", "sleepAtTime"},
         {"stopAt", "stopAtTime"},
         {"timestamp", "time"},
         {"until", "untilTime"},

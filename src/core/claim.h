@@ -53,6 +53,7 @@ struct Claim {
     size_t n_nodes;
     Eviction eviction;       /* while it is held */
     Stop stop;               /* while it drains */
+    uint64_t sleep_at_usec;  /* CLOCK_REALTIME: the host is about to sleep; 0: it is not. Not recorded */
     unsigned queue_position; /* while it waits: 1 is next; otherwise 0. Not recorded */
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */

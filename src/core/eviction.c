@@ -32,6 +32,7 @@ HoldTerms hold_terms_meet(const HoldTerms *a, const HoldTerms *b) {
     HoldTerms t = {.eviction_delay_sec = MIN(a->eviction_delay_sec, b->eviction_delay_sec),
             .max_duration_sec = MIN(a->max_duration_sec, b->max_duration_sec),
             .preemptible = a->preemptible && b->preemptible,
+            .sleep_delay_sec = MIN(a->sleep_delay_sec, b->sleep_delay_sec),
             .stop_after_sec = meet_delays(a->stop_after_sec, b->stop_after_sec),
             .drain_timeout_sec = meet_delays(a->drain_timeout_sec, b->drain_timeout_sec)};
 

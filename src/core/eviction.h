@@ -10,6 +10,7 @@
 #include "core/request.h"
 
 #define EVICTION_IN_DEFAULT_SEC 30U
+#define SLEEP_DELAY_MAX_SEC 3600U
 #define EVICTION_SEC_MAX 86400U /* until then, and how much more a rule can allow */
 
 typedef enum EvictionState {
@@ -36,6 +37,7 @@ typedef struct HoldTerms {
     uint32_t eviction_delay_sec; /* how much more time a holder that is evicted may have */
     uint32_t max_duration_sec;   /* for how long a claim is held at most; 0: no limit */
     uint32_t stop_after_sec;     /* how long a claim may be overdue before it is ended; 0: forever */
+    uint32_t sleep_delay_sec;    /* how long the host waits for the holder before it sleeps */
     uint32_t drain_timeout_sec;  /* and how long its devices may be open when it has ended; 0: forever */
     bool preemptible;            /* it is evicted for a request of a higher priority that waits */
 } HoldTerms;

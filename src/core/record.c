@@ -192,6 +192,7 @@ static const Field plan_fields[] = {
         FIELD_NUMBER("memlock", Plan, memlock, 0, INT64_MAX, .flags = FIELD_REQUIRED),
         FIELD_NUMBER("priority", Plan, priority, QUEUE_PRIORITY_MIN, QUEUE_PRIORITY_MAX,
                 .flags = FIELD_IF_KNOWN, .known = offsetof(Plan, hold.preemptible)),
+        FIELD_NUMBER("sleepDelay", Plan, hold.sleep_delay_sec, 1, SLEEP_DELAY_MAX_SEC, .flags = FIELD_OMIT),
         FIELD_NUMBER("stopAfter", Plan, hold.stop_after_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("drainTimeout", Plan, hold.drain_timeout_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("maxDuration", Plan, hold.max_duration_sec, 1, DURATION_MAX_SEC, .flags = FIELD_OMIT),

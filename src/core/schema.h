@@ -45,7 +45,7 @@ typedef struct Key {
 } Key;
 
 #define TYPE(t) (1U << JSON_##t)
-#define SCHEMA_KEYS_MAX 24U /* of one table */
+#define SCHEMA_KEYS_MAX 32U
 
 /* Is it of the types of the key? The elements of a list each, and none twice. */
 void schema_take_value(Problems *problems, const Key *key, const JsonNode *value, void *userdata);

@@ -193,6 +193,10 @@ static const Key rule_keys[] = {
                 .types = TYPE(INTEGER),
                 .expected = "a number of seconds",
                 .take = take_drain_timeout},
+        {.name = "sleep-delay",
+                .types = TYPE(INTEGER),
+                .expected = "a number of seconds",
+                .take = take_sleep_delay},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

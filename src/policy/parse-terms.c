@@ -12,7 +12,7 @@
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
         "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay",
-        "max-duration", "preemptible", "scrub", "stop-after", "drain-timeout", NULL};
+        "max-duration", "preemptible", "scrub", "stop-after", "drain-timeout", "sleep-delay", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -166,6 +166,14 @@ void take_scrub(void *userdata, const JsonNode *value) {
                 SCRUB_TEMPLATE_MAX - 1);
     else if (free_and_strdup(&p->rule.terms.scrub, value->string) < 0)
         p->problems.out_of_memory = true;
+}
+
+void take_sleep_delay(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+    uint64_t seconds;
+
+    if (parser_take_number(p, value, 0, SLEEP_DELAY_MAX_SEC, &seconds))
+        p->rule.terms.hold.sleep_delay_sec = (uint32_t) seconds;
 }
 
 /* --- limits --- */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The operator's policy: ordered rules, the first that matches decides. Where none does, the request is denied.
+/* The operator's policy: ordered rules, the first that matches decides. Where none does, the request is
+ * denied.
  *
  * Parsed text (policy-parse.h) becomes compiled Rules, immutable but for names that were unknown;
  * policy_evaluate() is pure: everything it may look at is in its arguments, and the verdict names the rule,

@@ -46,6 +46,7 @@ enum {
     TERM_SCRUB,
     TERM_STOP_AFTER,
     TERM_DRAIN_TIMEOUT,
+    TERM_SLEEP_DELAY,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -68,6 +69,7 @@ static const char *const term_names[N_TERMS] = {
         [TERM_SCRUB] = "scrub",
         [TERM_STOP_AFTER] = "stop-after",
         [TERM_DRAIN_TIMEOUT] = "drain-timeout",
+        [TERM_SLEEP_DELAY] = "sleep-delay",
 };
 
 typedef struct TermTexts {
@@ -152,6 +154,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     describe_network(ret->texts[TERM_NETWORK], size, &t->network);
     snprintf(ret->texts[TERM_PRIORITY], size, "%d", t->priority);
     snprintf(ret->texts[TERM_EVICTION_DELAY], size, "%" PRIu32, t->hold.eviction_delay_sec);
+    snprintf(ret->texts[TERM_SLEEP_DELAY], size, "%" PRIu32, t->hold.sleep_delay_sec);
     snprintf(ret->texts[TERM_PREEMPTIBLE], size, "%s", t->hold.preemptible ? "yes" : "no");
     describe_delay(ret->texts[TERM_MAX_DURATION], size, t->hold.max_duration_sec);
     describe_delay(ret->texts[TERM_STOP_AFTER], size, t->hold.stop_after_sec);

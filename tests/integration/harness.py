@@ -212,6 +212,7 @@ class PrivateBus:
     <allow receive_type="error"/>
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.PolicyKit1"/>
+    <allow send_destination="org.freedesktop.login1"/>
     <allow send_destination="org.freedesktop.systemd1"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus"/>
     <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Introspectable"/>
@@ -223,7 +224,7 @@ class PrivateBus:
   </policy>
   {own}
   <policy user="{os.getuid()}"><allow own="org.freedesktop.PolicyKit1"/>
-    <allow own="org.freedesktop.systemd1"/></policy>
+    <allow own="org.freedesktop.login1"/><allow own="org.freedesktop.systemd1"/></policy>
   <include>{shipped}</include>
   {more}
 </busconfig>''')

@@ -276,7 +276,7 @@ class ListTest(ClientTest):
         claim = self.make_claim(EDU)
         for word, interface in ((NIC, 'Device'), ('group:8', 'Group'), (claim.id, 'Claim')):
             names = {p[0].lower() + p[1:] for p in CONTRACT['org.vfiod1.' + interface]}
-            more = {'Device': {'vendorName', 'modelName'}, 'Claim': {'deadlineTime', 'evictAtTime', 'reservedUntilTime', 'sinceTime', 'stopAtTime'}}
+            more = {'Device': {'vendorName', 'modelName'}, 'Claim': {'deadlineTime', 'evictAtTime', 'reservedUntilTime', 'sinceTime', 'sleepAtTime', 'stopAtTime'}}
             self.assertEqual(set(self.json('status', word)[0]), names | {'kind'} | more.get(interface, set()))
 
     def test_hostile_text_cannot_reach_the_terminal(self):

@@ -212,8 +212,10 @@ static void test_own_rule(void **state) {
     assert_json(o, "considered.0.predicates.2.seen", "edu\\x1b[31m");
     assert_json(o, "change",
             "Only the operator can change that. Rule a (/p/50.json:1) does not match: what.driver requires "
-            "iavf, found edu\\x1b[31m. To loosen the policy for this device alone: Ask the operator for a rule: "
-            "{ \"effect\": \"allow\", \"who\": { \"user\": 1000 }, \"what\": { \"device\": \"pci:0000:06:0d.0\" } }.");
+            "iavf, found edu\\x1b[31m. To loosen the policy for this device alone: Ask the operator for a "
+            "rule: "
+            "{ \"effect\": \"allow\", \"who\": { \"user\": 1000 }, \"what\": { \"device\": "
+            "\"pci:0000:06:0d.0\" } }.");
 }
 
 /* The fewest steps win, and a rule that has nothing in common with the question is no help. */

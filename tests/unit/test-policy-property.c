@@ -528,6 +528,8 @@ static void make_terms(Random *r, Json *rule) {
     if (chance(r, 15))
         set(rule, "eviction-delay", json_object_new_int64(below(r, 86401)));
     if (chance(r, 15))
+        set(rule, "sleep-delay", json_object_new_int64(below(r, 3601)));
+    if (chance(r, 15))
         set(rule, "stop-after", json_object_new_int64(1 + below(r, 86400)));
     if (chance(r, 15))
         set(rule, "drain-timeout", json_object_new_int64(1 + below(r, 86400)));
@@ -1314,6 +1316,8 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
         assert_string_equal(t->scrub, member(rule, "scrub"));
     else
         assert_null(t->scrub);
+    assert_int_equal(
+            t->hold.sleep_delay_sec, json_object_get_int(json_object_object_get(rule, "sleep-delay")));
     assert_int_equal(t->priority, json_object_get_int(json_object_object_get(rule, "priority")));
     check_limits(json_object_object_get(rule, "limits"), &t->limits);
     if (noiommu)

@@ -9,6 +9,7 @@
 #include "daemon/broker/broker.h"
 #include "daemon/broker/bus-names.h"
 #include "daemon/broker/holder-search.h"
+#include "daemon/broker/logind.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/refusal-memory.h"
 #include "daemon/broker/scrub.h"
@@ -61,6 +62,9 @@ struct Broker {
     Audit *audit;
     Figures figures;
     Auth *auth;
+    Logind *logind;
+    sd_event_source *sleep_timer; /* see sleep.h */
+    bool sleep_is_near;
     Scrubber *scrubber;
     VfDeclared *vf_declared; /* see vf-declared.h */
     bool vf_waits;           /* some are made after the end of a claim */

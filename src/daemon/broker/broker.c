@@ -14,6 +14,7 @@
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/sibling.h"
+#include "daemon/broker/sleep.h"
 #include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
@@ -95,6 +96,8 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = auth_new(e->config.ask_timeout_usec, &e->auth);
     if (r >= 0)
+        r = sleep_watch(e);
+    if (r >= 0)
         r = scrubber_new(event, SCRUB_TIMEOUTS * e->config.worker_timeout_usec, &e->scrubber);
     if (r < 0)
         return log_error_errno(r, "Cannot set the broker up");
@@ -112,6 +115,8 @@ Broker *broker_free(Broker *e) {
     while (e->claims)
         (void) claim_run_free(e->claims);
     sd_event_source_disable_unref(e->turn);
+    sd_event_source_disable_unref(e->sleep_timer);
+    e->logind = logind_free(e->logind);
     sd_event_source_disable_unref(e->review);
     vf_changes_done(e);
     sibling_free_jobs(e);
@@ -164,6 +169,7 @@ void broker_set_bus(Broker *e, sd_bus *bus) {
     auth_set_bus(e->auth, bus);
     scrubber_set_bus(e->scrubber, bus);
     bus_names_set_bus(e->names, bus);
+    logind_set_bus(e->logind, bus);
 }
 
 void broker_set_weakness(Broker *e, int (*read)(void *userdata, char **ret), void *userdata) {

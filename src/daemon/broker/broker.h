@@ -47,6 +47,7 @@ typedef enum ClaimChange {
     CLAIM_MOVED,    /* it hangs on something else */
     CLAIM_QUEUED,   /* it has another position in the queue */
     CLAIM_EVICTED,  /* it is being evicted, or not any more */
+    CLAIM_SLEEPS,   /* the host is about to sleep, or has woken up */
     CLAIM_WARNED,   /* something keeps its devices from being attached, or not any more */
     CLAIM_STOPPING, /* who has its devices open is being stopped, or not any more */
     CLAIM_REMOVED,  /* still readable during the call */
@@ -180,6 +181,8 @@ int broker_answer_eviction(
 int broker_retry_quarantine(Broker *e, const Request *request, const Subject *subject, Refusal *refusal);
 int broker_clear_quarantine(
         Broker *e, const Request *request, const char *reason, const Subject *subject, Refusal *refusal);
+/* Its owner, or the operator, has seen to it that the host can sleep, which is about to. */
+int broker_ready_to_sleep(Broker *e, const char *name, const Subject *subject, Refusal *refusal);
 /* One that can be seen. */
 int broker_find_named_claim(
         Broker *e, const char *name, const Subject *subject, const Claim **ret, Refusal *refusal);

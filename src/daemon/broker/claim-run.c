@@ -15,6 +15,7 @@
 #include "daemon/broker/grant.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/sibling.h"
+#include "daemon/broker/sleep.h"
 #include "daemon/broker/stop.h"
 #include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
@@ -217,6 +218,7 @@ static void set_state(ClaimRun *j, ClaimState state) {
     if (j->claim.state == CLAIM_HELD) {
         claim_run_drop_keeper(j);
         evict_end(j);
+        sleep_end(j);
     }
     if (j->claim.state == CLAIM_DRAINING)
         stop_end(j);

@@ -85,6 +85,7 @@ struct ClaimRun {
     sd_event_source *recheck;
     uint64_t recheck_usec;
     sd_event_source *expiry;    /* of a reservation */
+    bool sleep_ready;           /* its holder said that the host can sleep */
     sd_event_source *eviction;  /* its time */
     sd_event_source *stop;      /* likewise, of stopping who has its devices open */
     WorkerTask *stopper;        /* borrowed from the pool, while it does that */

@@ -134,6 +134,9 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
     case CLAIM_WARNED:
         note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_WARNINGS);
         return;
+    case CLAIM_SLEEPS:
+        note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_SLEEP_AT);
+        return;
     case CLAIM_REMOVED:
         note_claim(l, claim->id, OBJECT_REMOVED, 0);
         properties |= VIEW_PROPERTY_CLAIM;

@@ -37,6 +37,7 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_DEADLINE = 1 << 19,
     VIEW_PROPERTY_STOPPING = 1 << 20,
     VIEW_PROPERTY_STOP_AT = 1 << 21,
+    VIEW_PROPERTY_SLEEP_AT = 1 << 22,
 } ViewProperty;
 
 typedef struct ViewListener {

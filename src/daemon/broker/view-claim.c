@@ -191,6 +191,10 @@ static int put_evict_reason(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, ((const Claim *) q->thing)->eviction.reason);
 }
 
+static int put_sleep_at(const ViewQuery *q, const ViewSink *out) {
+    return view_number(out, 't', ((const Claim *) q->thing)->sleep_at_usec);
+}
+
 static int put_failure(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = q->thing;
     _cleanup_free_ char *text = NULL;
@@ -322,6 +326,7 @@ const ViewField view_claim_fields[] = {
         {"EvictCause", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_cause},
         {"EvictReason", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_reason},
         {"Warnings", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_warnings},
+        {"SleepAt", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_sleep_at},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
         {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},

@@ -500,6 +500,22 @@ static int method_clear_quarantine(sd_bus_message *m, void *userdata, sd_bus_err
     return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_clear_quarantine, error);
 }
 
+static int run_ready_to_sleep(BusCall *call, const Subject *subject, Refusal *refusal) {
+    const char *claim;
+    int r;
+
+    r = sd_bus_message_read(call->message, "s", &claim);
+    if (r >= 0)
+        r = bus_read_options(call->message, NULL, refusal);
+    if (r >= 0)
+        r = broker_ready_to_sleep(call->face->context.host.broker, claim, subject, refusal);
+    return r < 0 ? r : bus_call_reply(call, 0, NULL);
+}
+
+static int method_ready_to_sleep(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    return bus_call_begin(userdata, m, DOOR_SHORT, NULL, run_ready_to_sleep, error);
+}
+
 static int run_reload_policy(BusCall *call, const Subject *subject, Refusal *refusal) {
     const BusContext *context = &call->face->context;
     int r;
@@ -705,6 +721,8 @@ const sd_bus_vtable bus_manager_methods[] = {
                 method_evict, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("AnswerEviction", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
                 method_answer_eviction, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ReadyToSleep", SD_BUS_ARGS("s", claim, "a{sv}", options), SD_BUS_NO_RESULT,
+                method_ready_to_sleep, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("RetryQuarantine", SD_BUS_ARGS("as", devices, "a{sv}", options),
                 SD_BUS_NO_RESULT, method_retry_quarantine, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ClearQuarantine", SD_BUS_ARGS("as", devices, "a{sv}", options),

@@ -334,6 +334,12 @@ static int run_clear_quarantine(VarlinkCall *call, const Subject *subject, Refus
     return r < 0 ? r : varlink_reply_empty(call);
 }
 
+static int run_ready_to_sleep(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
+    int r = broker_ready_to_sleep(broker_of(call), varlink_call_text(call, "claim"), subject, refusal);
+
+    return r < 0 ? r : varlink_reply_empty(call);
+}
+
 static int run_reload_policy(VarlinkCall *call, const Subject *subject, Refusal *refusal) {
     int r = broker_check_reload(subject, refusal);
 
@@ -583,6 +589,8 @@ const VarlinkMethod varlink_broker_methods[] = {
                 (const VarlinkParameter[]){{"devices", "as", true}, {}}},
         {"ClearQuarantine", run_clear_quarantine, VARLINK_ACTS | VARLINK_EFFECT,
                 (const VarlinkParameter[]){{"devices", "as", true}, {"reason", "s", true}, {}}},
+        {"ReadyToSleep", run_ready_to_sleep, VARLINK_ACTS | VARLINK_EFFECT,
+                (const VarlinkParameter[]){{"claim", "s", true}, {}}},
         {"AddDevices", run_add_devices, VARLINK_ACTS, add_parameters},
         {"Explain", run_explain, VARLINK_REQUEST, explain_parameters},
         {"List", varlink_run_list, VARLINK_LONG, list_parameters},
