@@ -32,7 +32,7 @@ class IommufdTest(VfiodTestCase):
         self.assertEqual(list(claim.result['devices']), ['pci:0000:06:00.0'])
         self.assertEqual(self.nic.driver, VFIO)
         self.assertEqual(self.host.attribute(self.nic, 'driver_override'), 'vfio-pci\n')
-        self.assertIn(self.kernel.rlimit_modes, ([1], [1, 1]))  # a second one may be ready for the next claim
+        self.assertIn(self.kernel.rlimit_modes, ([1], [1, 1], [1, 1, 1]))  # two may be ready for the next claims
         self.assertEqual(os.readlink(f'/proc/self/fd/{claim.fds["device:pci:0000:06:00.0"]}'),
                          self.host.root + self.host.cdev(self.nic))
 
@@ -62,6 +62,19 @@ class IommufdTest(VfiodTestCase):
         wait(lambda: self.c.seen('PropertiesChanged', path, State='free'), 'the device is free')
         wait(lambda: self.c.seen('PropertiesChanged', path, Claim='/'), 'and has no claim')
         wait(lambda: not self.manager.fds, 'the lifeline is taken back')
+
+    def test_lifelines_for_claims_that_follow_each_other(self):
+        def one_is_left_over():
+            claim = self.c.acquire(self.disk)
+            claim.close()
+            self.wait_gone(claim)
+            return len(self.manager.fds) > 1
+
+        wait(one_is_left_over, 'the next claim and the one after it find a lifeline')
+        for _ in range(8):
+            one_is_left_over()
+            self.assertLessEqual(len(self.manager.fds), 3)
+        wait(lambda: not self.manager.fds, 'they go when nobody claims any more')
 
     def test_the_end_of_a_short_claim_is_announced(self):
         # Its end often comes before its beginning was told, and a client that found it by asking waits for the end.
@@ -171,7 +184,7 @@ class IommufdTest(VfiodTestCase):
         claim = self.c.acquire(self.disk, self.nic)
         self.assertEqual(set(claim.fds), {'iommufd', 'device:pci:0000:06:00.0', 'device:pci:0000:07:00.0', 'lifeline'})
         self.assertEqual(list(claim.result['devices']), ['pci:0000:07:00.0', 'pci:0000:06:00.0'])
-        self.assertIn(self.kernel.rlimit_modes, ([1], [1, 1]))  # a second one may be ready for the next claim
+        self.assertIn(self.kernel.rlimit_modes, ([1], [1, 1], [1, 1, 1]))  # two may be ready for the next claims
         with self.refused('DeviceClaimed', self.nic.name):
             self.c.acquire(self.nic)
         claim.close()
@@ -261,10 +274,10 @@ class IommufdTest(VfiodTestCase):
     def test_the_daemon_keeps_no_copy(self):
         claim = self.c.acquire(self.disk)
         self.assertEqual(claim.state, 'held')  # by then it is done with the reply
-        # One iommufd is opened for the next claim. It is not the one that was handed out.
-        wait(lambda: len(self.kernel.rlimit_modes) == 2, 'the next one is opened')
+        # Two iommufds are opened for the next claims. Neither is the one that was handed out.
+        wait(lambda: len(self.kernel.rlimit_modes) == 3, 'the next two are opened')
         nodes = [t for t in self.daemon.files() if '/dev/' in t and not t.startswith('/dev/')]
-        self.assertEqual([t.rsplit('/', 1)[1] for t in nodes], ['iommu'])
+        self.assertEqual([t.rsplit('/', 1)[1] for t in nodes], ['iommu', 'iommu'])
         claim.close()
         self.wait_gone(claim)
 

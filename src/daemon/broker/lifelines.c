@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/broker/claims.h"
 #include "daemon/broker/fd-store.h"
 
 #define STORE_RETRY_USEC (10 * UINT64_C(1000))
@@ -31,7 +32,8 @@ struct Lifelines {
     sd_event *event;
     Lifeline *unused;
     unsigned n_unused;
-    int files; /* /proc/self/fd; owned */
+    bool reused; /* a claim took one that another had left, a second ago at most */
+    int files;   /* /proc/self/fd; owned */
 };
 
 int lifelines_new(sd_event *event, Lifelines **ret) {
@@ -196,24 +198,18 @@ static int repair(Lifeline *l) {
     return 0;
 }
 
-void lifelines_prepare(Lifelines *p) {
-    for (Lifeline **i = &p->unused; *i;) {
-        Lifeline *l = *i;
+/* At the end: those before it are ready first. */
+static void append(Lifelines *p, Lifeline *l) {
+    Lifeline **last = &p->unused;
 
-        if (repair(l) >= 0) {
-            i = &l->next;
-            continue;
-        }
-        *i = l->next;
-        p->n_unused--;
-        drop(l);
-    }
+    while (*last)
+        last = &(*last)->next;
+    *last = l;
+    p->n_unused++;
 }
 
-/* Appended: the lifelines before it are repaired first. */
 Lifeline *lifeline_give_back(Lifeline *l) {
     Lifelines *p = l->pool;
-    Lifeline **last = &p->unused;
 
     l->on_cut = NULL;
     l->userdata = NULL;
@@ -221,10 +217,7 @@ Lifeline *lifeline_give_back(Lifeline *l) {
         drop(l);
         return NULL;
     }
-    while (*last)
-        last = &(*last)->next;
-    *last = l;
-    p->n_unused++;
+    append(p, l);
     return NULL;
 }
 
@@ -246,11 +239,45 @@ static int make(Lifelines *p, const char *id, Lifeline **ret) {
     return 0;
 }
 
+/* systemd has it before it is needed, so the claim that takes it does not wake systemd. */
+static void add_another(Lifelines *p) {
+    char id[CLAIM_ID_MAX];
+    Lifeline *l;
+
+    if (claims_make_id(id) < 0 || make(p, id, &l) < 0)
+        return;
+    if (lifeline_keep(l) < 0)
+        drop(l);
+    else
+        append(p, l);
+}
+
+void lifelines_prepare(Lifelines *p, unsigned n) {
+    for (Lifeline **i = &p->unused; *i;) {
+        Lifeline *l = *i;
+
+        if (repair(l) >= 0) {
+            i = &l->next;
+            continue;
+        }
+        *i = l->next;
+        p->n_unused--;
+        drop(l);
+    }
+    if (p->reused && p->n_unused < n)
+        add_another(p);
+}
+
+bool lifelines_is_ready(const Lifelines *p) {
+    return p->unused && p->unused->theirs >= 0;
+}
+
 int lifelines_take(
         Lifelines *p, const char *id, lifeline_cut_t cut, void *userdata, Lifeline **ret, int *ret_theirs) {
     Lifeline *l;
     int r;
 
+    p->reused = p->unused;
     while ((l = take_unused(p)) && repair(l) < 0)
         drop(l);
     r = l ? 0 : make(p, id, &l);

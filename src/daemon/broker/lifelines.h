@@ -11,8 +11,8 @@
  *
  * A lifeline that was cut is as good as new: nobody has its writing end, and nobody but root could open it
  * again. So it serves the next claim, and systemd, which has it already, need not be woken for each claim
- * twice. It is in the store under the id of the claim that it was made for, and the record of a claim says
- * under which. */
+ * twice. It is in the store under the id of the claim that it was made for, or one of its own, and the
+ * record of a claim says under which. */
 
 #include <systemd/sd-event.h>
 
@@ -39,8 +39,11 @@ int lifelines_take(
 /* What systemd kept for an earlier process, under this id. Takes fd over on success. */
 int lifelines_adopt(Lifelines *p, const char *id, int fd, lifeline_cut_t cut, void *userdata, Lifeline **ret);
 
-/* Those that were cut get a new writing end, so that the next claim does not wait for it. */
-void lifelines_prepare(Lifelines *p);
+/* Those that were cut get a new writing end, so that the next claim does not wait for it. While claims follow
+ * each other there will be n of them. */
+void lifelines_prepare(Lifelines *p, unsigned n);
+/* The next claim finds one. */
+bool lifelines_is_ready(const Lifelines *p);
 /* Those that no claim has go. */
 void lifelines_drop_unused(Lifelines *p);
 

@@ -10,10 +10,13 @@
 #define KEEP_USEC (1000 * UINT64_C(1000))
 /* After the answer to a claim; about when it is announced. */
 #define LATER_USEC (10 * UINT64_C(1000))
+/* For the next claim, and for the one after it that does not wait until the first is made up for. */
+#define SPARE_N 2U
 
 struct Spare {
-    Lifelines *lifelines; /* borrowed */
-    int iommufd;          /* owned, -EBADF: none */
+    Lifelines *lifelines;  /* borrowed */
+    int iommufds[SPARE_N]; /* owned; n_iommufds of them */
+    unsigned n_iommufds;
     bool wants_iommufd;
     bool used; /* since expiry was armed */
     sd_event_source *idle, *later, *expiry;
@@ -21,7 +24,8 @@ struct Spare {
 
 static void drop(Spare *s) {
     s->wants_iommufd = false;
-    s->iommufd = safe_close(s->iommufd);
+    while (s->n_iommufds > 0)
+        (void) safe_close(s->iommufds[--s->n_iommufds]);
     lifelines_drop_unused(s->lifelines);
 }
 
@@ -38,9 +42,9 @@ Spare *spare_free(Spare *s) {
 
 /* What fails here fails again when a claim needs it, and is reported then. */
 static void prepare(Spare *s) {
-    if (s->wants_iommufd && s->iommufd < 0)
-        (void) vfio_open_iommufd(&s->iommufd);
-    lifelines_prepare(s->lifelines);
+    while (s->wants_iommufd && s->n_iommufds < SPARE_N && vfio_open_iommufd(&s->iommufds[s->n_iommufds]) >= 0)
+        s->n_iommufds++;
+    lifelines_prepare(s->lifelines, SPARE_N);
 }
 
 static int on_idle(sd_event_source *source, void *userdata) {
@@ -76,7 +80,7 @@ int spare_new(sd_event *event, Lifelines *lifelines, Spare **ret) {
 
     if (!s)
         return -ENOMEM;
-    *s = (Spare){.lifelines = lifelines, .iommufd = -EBADF};
+    *s = (Spare){.lifelines = lifelines};
     r = sd_event_add_defer(event, &s->idle, on_idle, s);
     if (r >= 0)
         r = sd_event_source_set_priority(s->idle, SD_EVENT_PRIORITY_IDLE);
@@ -98,18 +102,14 @@ int spare_new(sd_event *event, Lifelines *lifelines, Spare **ret) {
 
 int spare_take_iommufd(Spare *s, int *ret_fd) {
     s->wants_iommufd = true;
-    if (s->iommufd < 0)
+    if (s->n_iommufds == 0)
         return vfio_open_iommufd(ret_fd);
-    *ret_fd = TAKE_FD(s->iommufd);
+    *ret_fd = s->iommufds[--s->n_iommufds];
     return 0;
 }
 
 static bool is_on(sd_event_source *source) {
     return sd_event_source_get_enabled(source, NULL) > 0;
-}
-
-void spare_prepare(Spare *s) {
-    (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
 }
 
 void spare_prepare_later(Spare *s) {
@@ -120,4 +120,15 @@ void spare_prepare_later(Spare *s) {
         return;
     (void) sd_event_source_set_time_relative(s->later, LATER_USEC);
     (void) sd_event_source_set_enabled(s->later, SD_EVENT_ONESHOT);
+}
+
+static bool is_ready(const Spare *s) {
+    return (!s->wants_iommufd || s->n_iommufds > 0) && lifelines_is_ready(s->lifelines);
+}
+
+void spare_prepare(Spare *s) {
+    if (is_ready(s))
+        spare_prepare_later(s);
+    else
+        (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
 }
