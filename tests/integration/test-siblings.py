@@ -313,6 +313,18 @@ class LeftoverTest(SiblingTestCase):
         sound = self.plug(override=PARKED)
         wait(lambda: sound.driver == 'snd' and sound.override is None, 'it has its driver')
 
+    def test_many_at_once(self):
+        """One worker after the other, beside the one that is ready for a claim."""
+        daemon = self.start()
+        c = self.client()
+        gate = self.kernel.hold('driver_override', '0000:06:01.0')
+        devices = [self.plug(f'0000:06:{1 + i // 8:02x}.{i % 8}', override=PARKED) for i in range(24)]
+        wait(lambda: gate.entered, 'the first is in the kernel')
+        wait(lambda: c.seen('InterfacesAdded', device_path(devices[-1].name)), 'the daemon knows all')
+        self.assertLessEqual(len(daemon.workers()), 2)
+        gate.let_go()
+        wait(lambda: all(d.driver == 'snd' and d.override is None for d in devices), 'they have their drivers')
+
     def test_all_others_stay_as_they_are(self):
         self.start()
         c = self.client()

@@ -35,6 +35,7 @@ void sibling_free_jobs(Broker *e) {
 }
 
 static void on_done(void *userdata, const WorkerResult *result, int *fds);
+static void submit_waiting(Broker *e);
 
 static int submit(SiblingJob *job) {
     return worker_submit(job->broker->workers, &job->order, job->broker->config.worker_timeout_usec,
@@ -55,6 +56,7 @@ static bool is_too_late(const SiblingJob *job, const PlanMember *m) {
 
 static void on_done(void *userdata, const WorkerResult *result, int *fds) {
     SiblingJob *job = userdata;
+    Broker *e = job->broker;
     PlanMember *m =
             job->claim[0] ? find_member(claims_find(job->broker, job->claim), &job->order.item.name) : NULL;
     char name[DEVICE_NAME_MAX];
@@ -69,6 +71,24 @@ static void on_done(void *userdata, const WorkerResult *result, int *fds) {
             return;
     }
     (void) job_free(job);
+    submit_waiting(e);
+}
+
+/* Many functions may come at once: what was left behind is looked for with one worker at a time. */
+static bool has_to_wait(const SiblingJob *job) {
+    for (const SiblingJob *i = job->broker->siblings; i && !job->claim[0]; i = i->next)
+        if (i->task && !i->claim[0])
+            return true;
+    return false;
+}
+
+static void submit_waiting(Broker *e) {
+    for (SiblingJob *i = e->siblings; i; i = i->next)
+        if (!i->task && !has_to_wait(i)) {
+            if (submit(i) < 0)
+                (void) job_free(i);
+            return;
+        }
 }
 
 static void begin(Broker *e, WorkerOperation operation, const char *claim, const PlanMember *m) {
@@ -83,7 +103,7 @@ static void begin(Broker *e, WorkerOperation operation, const char *claim, const
         job->order.operation = operation;
         put_text(job->claim, sizeof(job->claim), claim);
         claim_work_fill_item(&job->order.item, m);
-        r = submit(job);
+        r = has_to_wait(job) ? 0 : submit(job);
     }
     if (r >= 0)
         return;
