@@ -7,7 +7,7 @@ import os
 import pathlib
 
 import harness
-from harness import VfiodTestCase
+from harness import VfiodTestCase, wait
 from host import PCI_BRIDGE, ROOT_PORT, VFIO
 
 SERIAL, OTHER_SERIAL = '00-1b-21-ff-ff-a1-b2-c3', '00-1b-21-ff-ff-a1-b2-c4'
@@ -280,8 +280,14 @@ class VerbTest(PinTestCase):
             self.host.remove_device(self.card).join()
             self.card = self.add_card()
 
+    def wait_seen(self, driver):
+        """vfiod learns by an event which driver the card has."""
+        c = self.client()
+        wait(lambda: c.device(self.card)['Driver'] == (driver or ''), 'vfiod has seen it')
+
     def test_unpin_of_a_claimed_device_leaves_the_override_to_the_claim(self):
         self.vfioctl('pin', '06:00.0')
+        self.wait_seen(VFIO)
         claim = self.client().acquire(self.card)
         self.assertIn(f'Its driver_override stays {VFIO}', self.vfioctl('unpin', '06:00.0'))
         self.assertEqual(self.binding(self.card), (VFIO, f'{VFIO}\n'))
@@ -385,6 +391,7 @@ class VerbTest(PinTestCase):
                     self.plug_events(self.card)
                 before = self.binding(self.card)
                 self.assertEqual(before, (VFIO if driver == VFIO else None, f'{driver}\n'))
+                self.wait_seen(before[0])
                 claim = self.client().acquire(self.card)
                 self.assertEqual(self.binding(self.card), (VFIO, f'{VFIO}\n'))
                 # Somebody triggers all devices meanwhile.
