@@ -487,7 +487,7 @@ class UnitTest(ProcessTest):
 
     def test_the_root(self):
         self.start()
-        with self.refused('InvalidArgument', 'control group has no end', 'Request the tether lifeline, process or connection.'):
+        with self.refused('InvalidArgument', "no end of the caller's control group", 'Request the tether lifeline, process or connection.'):
             self.client().acquire(self.nic, tether='unit')
         self.assert_untouched(self.before)
 
