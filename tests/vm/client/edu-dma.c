@@ -32,7 +32,8 @@
  *
  * Exit status: 0 all held, 1 something did not, 2 wrong use. With --hold the program then prints READY and
  * keeps everything open until its standard input ends or SIGTERM comes. With --again it also moves the bytes
- * again for each line that it reads, and prints AGAIN. */
+ * again for each line that it reads, and prints AGAIN. With --hot-reset it has the kernel reset everything below
+ * the devices' bridge, which takes that all of it is ours, and looks whether the devices answer. */
 
 #include <errno.h>
 #include <poll.h>
@@ -458,6 +459,49 @@ static int drive(const struct session *s, const struct device *d) {
     return 0;
 }
 
+/* ---- the reset of a bus or slot ---- */
+
+/* What the reset would hit. Whose it is, the kernel tells by the iommufd, or has to be shown by the groups. */
+static int show_reach(const struct device *d) {
+    union {
+        struct vfio_pci_hot_reset_info info;
+        uint8_t bytes[sizeof(struct vfio_pci_hot_reset_info) +
+                MAX_DEVICES * sizeof(struct vfio_pci_dependent_device)];
+    } reach = {.info.argsz = sizeof reach.bytes};
+
+    if (ioctl(d->fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, &reach.info) < 0)
+        return fail("%s: cannot ask what its bus reset would hit", d->name);
+    printf("edu-dma: %s: its bus reset hits %u:", d->name, reach.info.count);
+    for (uint32_t i = 0; i < reach.info.count; i++)
+        printf(" pci:%04x:%02x:%02x.%u", reach.info.devices[i].segment, reach.info.devices[i].bus,
+                reach.info.devices[i].devfn >> 3, reach.info.devices[i].devfn & 7U);
+    putchar('\n');
+    return 0;
+}
+
+static int hot_reset(const struct session *s, const struct device *d) {
+    union {
+        struct vfio_pci_hot_reset reset;
+        uint8_t bytes[sizeof(struct vfio_pci_hot_reset) + MAX_FDS * sizeof(int32_t)];
+    } request = {.reset.argsz = sizeof request.bytes};
+    uint32_t before, after;
+
+    if (read_pci_id(d, &before) < 0 || show_reach(d) < 0)
+        return -1;
+    for (size_t i = 0; i < s->n_fds; i++)
+        if (strncmp(s->fds[i].name, "group_", 6) == 0)
+            request.reset.group_fds[request.reset.count++] = s->fds[i].fd;
+    if (ioctl(d->fd, VFIO_DEVICE_PCI_HOT_RESET, &request.reset) < 0)
+        return fail("%s: its bus cannot be reset", d->name);
+    if (read_pci_id(d, &after) < 0)
+        return -1;
+    errno = 0;
+    if (after != before)
+        return fail("%s: after the reset it is %08x, and was %08x", d->name, after, before);
+    printf("edu-dma: %s: reset with its bus, shown %u groups\n", d->name, request.reset.count);
+    return 0;
+}
+
 /* ---- the story around it ---- */
 
 static void print_effective_capabilities(void) {
@@ -543,10 +587,11 @@ int main(int argc, char **argv) {
     static struct session s;
     bool again = argc == 2 && strcmp(argv[1], "--again") == 0;
     bool hold_open = again || (argc == 2 && strcmp(argv[1], "--hold") == 0);
+    bool resets = argc == 2 && strcmp(argv[1], "--hot-reset") == 0;
     int sigterm = -1, r;
 
-    if (argc > 1 && !hold_open) {
-        fputs("usage: edu-dma [--hold | --again]\n", stderr);
+    if (argc > 1 && !hold_open && !resets) {
+        fputs("usage: edu-dma [--hold | --again | --hot-reset]\n", stderr);
         return 2;
     }
     if (hold_open && (sigterm = open_sigterm()) < 0)
@@ -555,7 +600,7 @@ int main(int argc, char **argv) {
         return 1;
 
     introduce(&s);
-    r = drive_all(&s) < 0;
+    r = drive_all(&s) < 0 || (resets && hot_reset(&s, &s.devices[0]) < 0);
     fflush(stdout);
     return r == 0 && hold_open ? hold(&s, sigterm, again) : r;
 }
