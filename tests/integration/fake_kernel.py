@@ -33,6 +33,7 @@ from uevents import UeventSender
 VERB_WRITE, VERB_OPEN, VERB_IOCTL, VERB_FDINFO, VERB_GIVE, VERB_SETXATTR, VERB_CLOSE, VERB_READ = 1, 2, 3, 4, 5, 6, 7, 8
 REQUEST = struct.Struct('=IIQII')
 REPLY = struct.Struct('=qiI')
+PF_EXITING = 0x4  # include/linux/sched.h
 PACKET_MAX = 16384
 
 VFIO_GET_API_VERSION = 0x3B64
@@ -154,7 +155,7 @@ class Sleeper:
 
     def __init__(self, pid):
         self.pid = pid
-        self._held = not self._is_child() and self._ptrace(self.SEIZE, pid, 0, self.TRACE_EXIT) == 0
+        self.holds = not self._is_child() and self._ptrace(self.SEIZE, pid, 0, self.TRACE_EXIT) == 0
 
     def _is_child(self):
         """Or gone."""
@@ -165,7 +166,7 @@ class Sleeper:
             return True
 
     def wake(self):
-        if not self._held:
+        if not self.holds:
             return
         self._ptrace(self.INTERRUPT, self.pid, 0, 0)
         with contextlib.suppress(ChildProcessError):
@@ -505,6 +506,16 @@ class FakeKernel:
 
     def put_to_sleep(self):
         self._served.sleeper = Sleeper(self._served.pid)
+
+    def is_abandoned(self):
+        """Did the process end without its answer, for nobody held it up? Its files are closed then."""
+        if self._served.sleeper and self._served.sleeper.holds:
+            return False
+        try:
+            with open(f'/proc/{self._served.pid}/stat', 'rb') as stat:
+                return bool(int(stat.read().rpartition(b')')[2].split()[6]) & PF_EXITING)
+        except OSError:
+            return True
 
     def end_call(self):
         if self._served.sleeper:
@@ -1154,6 +1165,8 @@ class FakeKernel:
     def _ioctl(self, path, request, argument, data):
         self._run_faults('ioctl', None, path)
         with self.changed:
+            if self.is_abandoned():
+                raise Refuse(errno.EINTR)
             self.ioctls.append((path, request, argument, data))
             self.notify()
             if request in self.fail_ioctl:
