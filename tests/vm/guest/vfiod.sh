@@ -156,8 +156,22 @@ property() { busctl --json=short get-property org.vfiod1 "$1" "org.vfiod1.$2" "$
 state_in_vfiod() { property "$(object_of "$1")" Device State | jq -r .; }
 claim_ids() { vfioctl status --json | jq -r '.claims[].id'; }
 
-# The claims that have a record; each is in a slot, or a file of its own. What a slot had before is not left in it.
-records() { grep -ahoE '"id":"[0-9a-f]{16}"' /run/vfiod/claims/* 2>/dev/null | sort -u | cut -d '"' -f 4; }
+# The claims that have a record; each is in a slot, or a file of its own. A slot has two halves (core/slot.h): the one with
+# the higher generation counts, and is free without a text.
+records() {
+    python3 - /run/vfiod/claims <<'PYTHON' | sort -u
+import json, pathlib, struct, sys
+directory = pathlib.Path(sys.argv[1])
+for file in directory.glob('*.json'):
+    print(file.stem)
+data = (directory / 'slots').read_bytes() if (directory / 'slots').exists() else b''
+for offset in range(0, len(data), 8192):
+    halves = [data[offset + i:offset + i + 4096] for i in (0, 4096)]
+    _, length, half = max((*struct.unpack_from('=8xQQ', half), half) for half in halves)
+    if length:
+        print(json.loads(half[32:32 + length])['id'])
+PYTHON
+}
 
 # until_event WHAT COMMAND…: until COMMAND succeeds. It is tried anew after each change that vfiod announces, so it must
 # be about something that is announced.
