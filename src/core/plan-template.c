@@ -166,8 +166,8 @@ static int refuse_full(
     if (n > NAMED_MAX)
         strbuf_addf(&b, " and %u more", n - NAMED_MAX);
     if (n_promised > 0)
-        strbuf_addf(&b, "; %u reserved or being made (claim %s of uid %u%s)", n_promised, first->id,
-                (unsigned) first->uid, n_promised > 1 ? " and others" : "");
+        strbuf_addf(&b, "; %u reserved or being made (claim %s of %s%s)", n_promised, first->id,
+                USER_TEXT(first->uid), n_promised > 1 ? " and others" : "");
     if (n + n_promised == 0)
         strbuf_add(&b, "; none is in use, so devices of other types take what it needs");
     r = refuse(p->refusal, VFIOD_ERROR_NO_INSTANCE, name, "no instance of the type %s is left%s",
