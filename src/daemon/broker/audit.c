@@ -385,10 +385,10 @@ void audit_quarantine_ends(const Claim *c, const char *reason, const Subject *by
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
     char who[SUBJECT_DESCRIPTION_MAX];
 
-    message = reason ? format_string("%s cleared the quarantine of claim %s of uid %u, because %s: %s",
-                               subject_describe(by, who), c->id, (unsigned) c->uid, reason, devices ?: "?")
-                     : format_string("%s has claim %s of uid %u reset and restored again: %s",
-                               subject_describe(by, who), c->id, (unsigned) c->uid, devices ?: "?");
+    message = reason ? format_string("%s cleared the quarantine of claim %s of %s, because %s: %s",
+                               subject_describe(by, who), c->id, USER_TEXT(c->uid), reason, devices ?: "?")
+                     : format_string("%s has claim %s of %s reset and restored again: %s",
+                               subject_describe(by, who), c->id, USER_TEXT(c->uid), devices ?: "?");
     record_operator(
             by, reason ? "clear-quarantine" : "retry-quarantine", c, devices, message ?: "A quarantine ends");
 }
@@ -421,17 +421,16 @@ void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec) {
 void audit_eviction_enforced(const Claim *c) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
 
-    message = format_string("Claim %s of uid %u is ended, for it was not given back in time: %s", c->id,
-            (unsigned) c->uid, devices ?: "?");
+    message = format_string("Claim %s of %s is ended, for it was not given back in time: %s", c->id,
+            USER_TEXT(c->uid), devices ?: "?");
     record_claim(LOG_WARNING, VFIOD_MESSAGE_EVICTED, c, message ?: "An overdue claim is ended");
 }
 
 void audit_stopped(const Claim *c, const HolderEntry *holder) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
 
-    message = format_string(
-            "Process %d (%s), which keeps devices of claim %s of uid %u open (%s), was %s: %s",
-            (int) holder->pid, holder->command, c->id, (unsigned) c->uid, holder->file,
+    message = format_string("Process %d (%s), which keeps devices of claim %s of %s open (%s), was %s: %s",
+            (int) holder->pid, holder->command, c->id, USER_TEXT(c->uid), holder->file,
             holder->signal == SIGTERM ? "asked to end (SIGTERM)" : "killed (SIGKILL)", devices ?: "?");
     record_claim(LOG_WARNING, VFIOD_MESSAGE_STOPPED, c, message ?: "A process was stopped");
 }
@@ -443,8 +442,8 @@ void audit_spared(const Claim *c, const HolderEntry *holder) {
                                          : strerror(-holder->error);
 
     message = format_string(
-            "Process %d (%s) keeps devices of claim %s of uid %u open (%s), and is not stopped: %s: %s",
-            (int) holder->pid, holder->command, c->id, (unsigned) c->uid, holder->file, why, devices ?: "?");
+            "Process %d (%s) keeps devices of claim %s of %s open (%s), and is not stopped: %s: %s",
+            (int) holder->pid, holder->command, c->id, USER_TEXT(c->uid), holder->file, why, devices ?: "?");
     record_claim(LOG_WARNING, VFIOD_MESSAGE_STOPPED, c, message ?: "A process is not stopped");
 }
 
