@@ -189,6 +189,26 @@ int family_check_parent(Planner *p, const Device *d) {
     return r;
 }
 
+int family_check_consumer(Planner *p, const Device *d, const char *name) {
+    const Device *consumer;
+    const Claim *holder;
+    DeviceName parsed;
+    int r;
+
+    if (device_name_parse(name, &parsed) < 0)
+        return 0;
+    consumer = inventory_find_device(p->context->inventory, &parsed);
+    holder = consumer ? holder_of(consumer) : NULL;
+    if (!holder || holder == p->context->claim)
+        return 0;
+    r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
+            "claim %s of %s holds %s, which would lose its driver (%s)", holder->id, USER_TEXT(holder->uid),
+            name, claim_state_to_string(holder->state));
+    planner_add_claim(p, holder);
+    refusal_add_device(p->refusal, &consumer->name, "it depends on the device, and is claimed");
+    return r;
+}
+
 /* ---- The number of virtual functions ---- */
 
 static int refuse_held(const Device *d, const Device *of, const Claim *holder, Refusal *refusal) {

@@ -388,10 +388,9 @@ static unsigned wanted_facts(
     if (on_vfio_driver(d))
         return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT;
     return DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
-            DEVICE_FACT_DIRECT_REGION |
-            (host_critical == HOST_CRITICAL_REFUSE
-                            ? DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_LINKS
-                            : 0);
+            DEVICE_FACT_DIRECT_REGION | DEVICE_FACT_LINKS |
+            (host_critical == HOST_CRITICAL_REFUSE ? DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE
+                                                   : 0);
 }
 
 static unsigned needed_facts(
@@ -489,32 +488,26 @@ static int look_behind_denials(Planner *p) {
     return r;
 }
 
-/* In front of d: it has lost its driver by then, as it was planned. */
-static bool is_requested_before(const Planner *p, const char *name, const Device *d) {
-    for (size_t i = 0; i < p->request->n_devices && p->devices[i] != d; i++) {
-        char requested[DEVICE_NAME_MAX];
-
-        if (streq(device_name_format(&p->request->devices[i], requested), name))
-            return true;
-    }
-    return false;
-}
-
-/* The kernel takes other devices from their drivers with this one. Those of the request lose theirs anyhow.
- */
-static int check_links(Planner *p, const Device *d, const DeviceLinks *links) {
+/* The kernel takes other devices from their drivers with this one, from a vfio driver as well: a consumer
+ * that is bound before its supplier does not keep it. */
+static int check_links(Planner *p, const Device *d, const DeviceLinks *links, bool may_be_critical) {
     for (size_t i = 0; links && i < links->n; i++) {
         const DeviceLink *l = &links->items[i];
         _cleanup_free_ char *use = NULL;
         int r;
 
-        if (!l->unbinds || is_requested_before(p, l->name, d))
+        if (!l->unbinds)
+            continue;
+        r = family_check_consumer(p, d, l->name);
+        if (r < 0)
+            return r;
+        if (may_be_critical)
             continue;
         use = format_string("%s (driver %s) depends on it, and loses its driver with it", l->name, l->driver);
         r = refuse_host_critical(p, d, use);
         free(p->refusal->remedy);
-        p->refusal->remedy =
-                format_string("Unbind the driver of %s, or request it as well, before this device.", l->name);
+        p->refusal->remedy = format_string(
+                "Unbind the driver of %s first. Request it after this device, if at all.", l->name);
         return r;
     }
     return 0;
@@ -531,7 +524,7 @@ static int check_movable(Planner *p, const Device *d, unsigned what, const Devic
     if (r >= 0 && (what & DEVICE_FACT_HOST_CRITICAL) && facts->host_critical)
         r = planner_put_aside(p, refuse_host_critical(p, d, facts->host_critical));
     if (r >= 0 && (what & DEVICE_FACT_LINKS))
-        r = planner_put_aside(p, check_links(p, d, facts->links));
+        r = planner_put_aside(p, check_links(p, d, facts->links, !(what & DEVICE_FACT_HOST_CRITICAL)));
     return r;
 }
 

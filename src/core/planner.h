@@ -62,6 +62,8 @@ bool planner_is_requested(const Planner *p, const Device *d);
 /* Is the device free as far as its descendants are concerned, and its parent? No rule waives this. */
 int family_check_descendants(Planner *p, const Device *d);
 int family_check_parent(Planner *p, const Device *d);
+/* Nor is a consumer claimed, of this name, which loses its driver with d. */
+int family_check_consumer(Planner *p, const Device *d, const char *name);
 /* Can its driver make devices for others? */
 int family_check_maker(Planner *p, const Device *d);
 /* Is nobody changing how many virtual functions it, or a device above it, has? */

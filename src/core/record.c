@@ -350,7 +350,7 @@ typedef struct Frame {
 } Frame;
 
 static const Field frame_fields[] = {
-        FIELD_NUMBER("version", Frame, version, RECORD_VERSION, RECORD_VERSION_UNDO, .flags = FIELD_REQUIRED),
+        FIELD_NUMBER("version", Frame, version, RECORD_VERSION, RECORD_VERSION_KEPT, .flags = FIELD_REQUIRED),
         FIELD_TEXT("bootId", Frame, boot_id, .flags = FIELD_REQUIRED),
         FIELD_STRING("failure", Frame, failure, .flags = FIELD_REQUIRED),
 };
@@ -359,17 +359,25 @@ static const FieldTable frame_table = FIELD_TABLE(frame_fields, .open = true);
 /* Of a claim of one device. */
 #define RECORD_SIZE_USUAL 2047U
 
-static bool has_newer_undo(const Plan *p) {
-    for (size_t i = 0; i < p->n_members; i++)
-        if (p->members[i].network_before.has != 0 || plan_member_is_made(&p->members[i]))
-            return true;
-    return false;
+/* The oldest that knows how to undo all of it. */
+static int record_version(const Plan *p) {
+    int version = RECORD_VERSION;
+
+    for (size_t i = 0; i < p->n_members; i++) {
+        const PlanMember *m = &p->members[i];
+
+        if (m->kept || m->native || m->scrub[0])
+            return RECORD_VERSION_KEPT;
+        if (m->network_before.has != 0 || plan_member_is_made(m))
+            version = RECORD_VERSION_UNDO;
+    }
+    return version;
 }
 
 char *claim_to_record(const Claim *c, const char *boot_id) {
     _cleanup_strbuf_ StrBuf b = {};
     _cleanup_free_ char *failure = NULL;
-    Frame frame = {.version = has_newer_undo(&c->plan) ? RECORD_VERSION_UNDO : RECORD_VERSION};
+    Frame frame = {.version = record_version(&c->plan)};
 
     if (c->refusal.code != _VFIOD_ERROR_INVALID) {
         failure = refusal_format(&c->refusal);

@@ -14,6 +14,9 @@
 /* Of a record with settings of a network card that have to be put back, or with a device that has to be
  * removed: an older vfiod would forget that, so it must not read this one. */
 #define RECORD_VERSION_UNDO 3
+/* Likewise of one with a sibling that is kept without a driver, a device that its own driver registers with
+ * VFIO, or one that is to be scrubbed. */
+#define RECORD_VERSION_KEPT 4
 #define RECORD_SIZE_MAX (256U * 1024)
 
 char *plan_to_text(const Plan *p);                          /* owned by the caller; NULL on ENOMEM */

@@ -49,12 +49,16 @@ class CompanionsTest(VfiodTestCase):
                 self.unlink()
         self.host.add_link(self.gpu, self.sound, 'active')
         self.end(self.c.acquire(self.sound))  # not the other way round
-        self.end(self.c.acquire(self.sound, self.gpu))
-        with self.refused('HostCritical', self.sound.name):
-            self.c.acquire(self.gpu, self.sound)
+        for both in ((self.sound, self.gpu), (self.gpu, self.sound)):
+            with self.refused('HostCritical', self.sound.name, 'Unbind the driver'):
+                self.c.acquire(*both)
         self.set_policy([self.rule(**{'host-critical': 'allow'})])
         self.c.manager('ReloadPolicy', 'a{sv}', {})
         self.end(self.c.acquire(self.gpu))
+        held = self.c.acquire(self.sound)  # nobody's claim is broken by that
+        with self.refused('DeviceClaimed', held.id, 'would lose its driver'):
+            self.c.acquire(self.gpu)
+        self.end(held)
 
     def unlink(self):
         self.kernel.unlink(f'{self.gpu.path}/consumer:{self.sound.name}')

@@ -96,7 +96,7 @@ class DamageTest(RecoveryTestCase):
             self.c.acquire(self.nic).close()
 
     def test_another_version(self):
-        self.assert_kept(self.spoil(self.change(version=4)), others_free=True)
+        self.assert_kept(self.spoil(self.change(version=5)), others_free=True)
 
     def test_a_field_of_another_type(self):
         self.assert_kept(self.spoil(self.change(uid='root')), others_free=True)
@@ -302,7 +302,7 @@ class SlotTest(RecoveryTestCase):
         claim, = self.hold_and_kill(self.nic, unpack=False)
 
         def change(data):
-            text = json.dumps({**json.loads(self.slots()[0]), 'version': 4}).encode()
+            text = json.dumps({**json.loads(self.slots()[0]), 'version': 5}).encode()
             head = (9).to_bytes(8, 'little') + len(text).to_bytes(8, 'little')
             half = b'vfiodrec' + head + harness.checksum(head + text).to_bytes(8, 'little') + text
             return half.ljust(8192, b'\0')
