@@ -266,6 +266,7 @@ static void on_signal(int number) {
 }
 
 static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+static struct sigaction former_actions[ELEMENTSOF(ending_signals)];
 
 static void name_copy_when_interrupted(const Edit *e) {
     struct sigaction action = {.sa_flags = (int) SA_RESETHAND | SA_NODEFER};
@@ -274,13 +275,15 @@ static void name_copy_when_interrupted(const Edit *e) {
             "\nvfioctl: Interrupted. Nothing was installed. The copy is kept: %s\n", e->copy);
     action.sa_handler = on_signal;
     for (size_t i = 0; i < ELEMENTSOF(ending_signals); i++)
-        (void) sigaction(ending_signals[i], &action, NULL);
+        if (sigaction(ending_signals[i], NULL, &former_actions[i]) == 0 &&
+                former_actions[i].sa_handler != SIG_IGN) /* as nohup(1) has it */
+            (void) sigaction(ending_signals[i], &action, NULL);
 }
 
 /* From here on, what is done is short, and is either done or not. */
 static void forget_copy(void) {
     for (size_t i = 0; i < ELEMENTSOF(ending_signals); i++)
-        (void) signal(ending_signals[i], SIG_DFL);
+        (void) sigaction(ending_signals[i], &former_actions[i], NULL);
 }
 
 static bool is_blank(const File *f) {

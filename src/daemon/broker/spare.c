@@ -127,8 +127,11 @@ static bool is_ready(const Spare *s) {
 }
 
 void spare_prepare(Spare *s) {
-    if (is_ready(s))
+    if (is_ready(s)) {
         spare_prepare_later(s);
-    else
-        (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
+        return;
+    }
+    if (!is_on(s->expiry))
+        arm(s);
+    (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
 }
