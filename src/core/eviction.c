@@ -23,22 +23,18 @@ static const char *const eviction_cause_table[_EVICTION_CAUSE_MAX] = {
 };
 DEFINE_STRING_TABLE(eviction_cause, EvictionCause);
 
-/* Both must allow it, 0 is never. */
-static uint32_t meet_delays(uint32_t a, uint32_t b) {
-    return a == 0 || b == 0 ? 0 : MAX(a, b);
+/* 0 is never. */
+static uint32_t meet_limits(uint32_t a, uint32_t b) {
+    return a == 0 || b == 0 ? MAX(a, b) : MIN(a, b);
 }
 
 HoldTerms hold_terms_meet(const HoldTerms *a, const HoldTerms *b) {
-    HoldTerms t = {.eviction_delay_sec = MIN(a->eviction_delay_sec, b->eviction_delay_sec),
-            .max_duration_sec = MIN(a->max_duration_sec, b->max_duration_sec),
-            .preemptible = a->preemptible && b->preemptible,
+    return (HoldTerms){.eviction_delay_sec = MIN(a->eviction_delay_sec, b->eviction_delay_sec),
+            .max_duration_sec = meet_limits(a->max_duration_sec, b->max_duration_sec),
+            .preemptible = a->preemptible || b->preemptible,
             .sleep_delay_sec = MIN(a->sleep_delay_sec, b->sleep_delay_sec),
-            .stop_after_sec = meet_delays(a->stop_after_sec, b->stop_after_sec),
-            .drain_timeout_sec = meet_delays(a->drain_timeout_sec, b->drain_timeout_sec)};
-
-    if (t.max_duration_sec == 0) /* one of them has none */
-        t.max_duration_sec = MAX(a->max_duration_sec, b->max_duration_sec);
-    return t;
+            .stop_after_sec = meet_limits(a->stop_after_sec, b->stop_after_sec),
+            .drain_timeout_sec = meet_limits(a->drain_timeout_sec, b->drain_timeout_sec)};
 }
 
 int eviction_begin(

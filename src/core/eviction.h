@@ -42,7 +42,8 @@ typedef struct HoldTerms {
     bool preemptible;            /* it is evicted for a request of a higher priority that waits */
 } HoldTerms;
 
-/* What both rules of a claim allow. */
+/* The stricter of both rules in everything: a holder cannot get rid of what the rule of one device demands by
+ * adding another device. */
 HoldTerms hold_terms_meet(const HoldTerms *a, const HoldTerms *b);
 
 typedef struct Eviction {

@@ -98,6 +98,21 @@ class EvictTest(VarlinkTestCase):
         self.end(claim)
         self.assert_untouched(self.before)
 
+    def test_terms_stay(self):
+        """No device that joins an overdue claim, and leaves it, takes away when the claim is ended."""
+        self.set_policy([self.rule('disk', device=self.disk.name), self.rule(**{'stop-after': 86400})])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        claim = self.held(self.nic)
+        self.evict(claim, **{'in': dbus.UInt64(0)})
+        wait(lambda: self.eviction(claim)[0] == 'overdue', 'it is overdue')
+        at = claim.properties()['StopAt']
+        self.assertGreater(at, 0)
+        self.c.add(claim, self.disk)
+        self.assertEqual(claim.properties()['StopAt'], at)
+        self.c.release_devices(claim, self.disk)
+        self.assertEqual((self.eviction(claim)[0], claim.properties()['StopAt']), ('overdue', at))
+        self.end(claim)
+
     def test_restarts(self):
         claim, other = self.held(self.nic), self.held(self.disk)
         self.evict(claim, reason='one', **{'in': dbus.UInt64(600)})

@@ -78,24 +78,25 @@ static void test_terms(void **state) {
 
     assert_true(t.eviction_delay_sec == 60 && t.max_duration_sec == 1800 && t.preemptible);
     t = hold_terms_meet(&none, &some);
-    assert_true(t.eviction_delay_sec == 0 && t.max_duration_sec == 3600);
-    assert_false(t.preemptible);
+    assert_true(t.preemptible && t.eviction_delay_sec == 0 && t.max_duration_sec == 3600);
     t = hold_terms_meet(&some, &none);
-    assert_true(!t.preemptible && t.eviction_delay_sec == 0 && t.max_duration_sec == 3600);
+    assert_true(t.preemptible && t.eviction_delay_sec == 0 && t.max_duration_sec == 3600);
     t = hold_terms_meet(&none, &none);
-    assert_true(t.eviction_delay_sec == 0 && t.max_duration_sec == 0);
+    assert_true(!t.preemptible && t.eviction_delay_sec == 0 && t.max_duration_sec == 0);
 }
 
-/* Nobody is stopped whom one of the rules would not have stopped, nor sooner. */
+/* No device takes away what the rule of another one demands of the holder. */
 static void test_stop_terms(void **state) {
     const HoldTerms none = {}, some = {.stop_after_sec = 60, .drain_timeout_sec = 10},
                     more = {.stop_after_sec = 30, .drain_timeout_sec = 20};
     HoldTerms t = hold_terms_meet(&some, &more);
 
-    assert_true(t.stop_after_sec == 60 && t.drain_timeout_sec == 20);
+    assert_true(t.stop_after_sec == 30 && t.drain_timeout_sec == 10);
     t = hold_terms_meet(&some, &none);
-    assert_true(t.stop_after_sec == 0 && t.drain_timeout_sec == 0);
+    assert_true(t.stop_after_sec == 60 && t.drain_timeout_sec == 10);
     t = hold_terms_meet(&none, &some);
+    assert_true(t.stop_after_sec == 60 && t.drain_timeout_sec == 10);
+    t = hold_terms_meet(&none, &none);
     assert_true(t.stop_after_sec == 0 && t.drain_timeout_sec == 0);
     assert_true(eviction_stop_usec(&some, 5 * SEC) == 65 * SEC);
     assert_true(eviction_stop_usec(&none, 5 * SEC) == 0);
