@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import time
 
 import dbus
 
@@ -496,6 +497,44 @@ class PreemptTest(WaitTestCase):
         wait(lambda: pending.done, 'it has left the queue')
         self.assertEqual(self.eviction(claim), ('announced', 'operator'))
         self.end(claim)
+
+    @needs_root
+    def test_a_restart(self):
+        """Who waits has gone with the daemon, and the claim can stay until somebody waits again."""
+        claim = self.nobody().acquire(self.nic)
+        self.wait_for(self.nic)
+        wait(lambda: self.eviction(claim) == ('announced', 'priority'), 'it is evicted')
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        self.c = self.client()
+        wait(lambda: self.eviction(claim) == ('none', ''), 'it can stay')
+        pending, _ = self.wait_for(self.nic)
+        wait(lambda: self.eviction(claim) == ('announced', 'priority'), 'it is evicted anew')
+        claim.close()
+        self.end(self.result(pending))
+        self.assert_untouched(self.before)
+
+    @needs_root
+    def test_whose_time_is_over_meanwhile(self):
+        """Whoever waits and leaves forgives no deadline; not even one who leaves because vfiod is restarted."""
+        for restart in (False, True):
+            claim = self.nobody().acquire(self.nic, duration=dbus.UInt64(2))
+            deadline = int(self.c.properties(claim.path, 'Claim')['Deadline'])
+            pending, name = self.wait_for(self.nic)
+            wait(lambda: self.eviction(claim)[0] == 'announced', 'it is evicted')
+            wait(lambda: time.time() > deadline / 1e6, 'its time is over')
+            if restart:
+                self.daemon.kill()
+                self.start(keep_fds=True)
+                self.c = self.client()
+            else:
+                self.c.manager('Release', 'sa{sv}', name, {})
+                wait(lambda: pending.done, 'it has left the queue')
+            wait(lambda: self.eviction(claim) == ('announced', 'deadline'), 'it still has to go')
+            self.assertEqual(self.c.properties(claim.path, 'Claim')['Deadline'], deadline)
+            self.wait_logged('The time of claim', claim.id)
+            claim.close()
+            wait(lambda: claim.path not in self.c.objects(), 'the claim has ended')
 
     @needs_root
     def test_who_does_not_give_way(self):

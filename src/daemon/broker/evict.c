@@ -52,20 +52,30 @@ static int on_due(sd_event_source *s, uint64_t usec, void *userdata) {
 
 static int begin(ClaimRun *j, const EvictionWish *wish, Refusal *refusal);
 
-/* It comes once, whatever becomes of the eviction. */
-static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
+static void begin_by_deadline(ClaimRun *j) {
     static const EvictionWish wish = {.cause = EVICTION_BY_DEADLINE,
             .in_sec = EVICTION_IN_DEFAULT_SEC,
             .reason = "the time of the claim is over"};
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
-    ClaimRun *j = userdata;
 
-    j->claim.deadline_usec = 0;
     if (begin(j, &wish, &refusal) < 0)
         log_error("Claim %s: its time is over, and it cannot be evicted: %s", j->claim.id, refusal.reason);
     else if (j->claim.eviction.cause == EVICTION_BY_DEADLINE)
         audit_deadline(&j->claim);
+}
+
+/* It comes once, whatever becomes of the eviction. */
+static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
+    ClaimRun *j = userdata;
+
+    j->claim.deadline_usec = 0;
+    begin_by_deadline(j);
     return 0;
+}
+
+/* And root has not forgiven it. */
+static bool deadline_is_over(const Claim *c) {
+    return c->until_usec != 0 && c->deadline_usec == 0;
 }
 
 void evict_limit(Claim *c, uint32_t duration_sec) {
@@ -134,8 +144,6 @@ static int begin(ClaimRun *j, const EvictionWish *wish, Refusal *refusal) {
     Eviction v = j->claim.eviction;
     int r;
 
-    if (wish->cancel && j->claim.deadline_usec == 0) /* it has come, and is forgiven */
-        j->claim.until_usec = 0;
     r = eviction_begin(&v, wish, broker_now_usec(), clock_usec(CLOCK_BOOTTIME), refusal);
     return r < 0 ? r : change(j, &v, refusal);
 }
@@ -151,6 +159,11 @@ void evict_for_waiter(ClaimRun *j, bool wanted) {
 
     if (wanted ? is_evicted || j->spared : !is_evicted || v->cause != EVICTION_BY_PRIORITY)
         return;
+    if (!wanted && deadline_is_over(&j->claim)) { /* which was not told, for it had to go earlier */
+        j->claim.eviction = (Eviction){};
+        begin_by_deadline(j);
+        return;
+    }
     if (begin(j, &wish, &refusal) < 0)
         log_error("Claim %s: cannot evict it for a request that waits: %s", j->claim.id, refusal.reason);
     else
@@ -170,6 +183,8 @@ int broker_evict(
     r = find_held(e, name, subject, &j, refusal);
     if (r >= 0)
         j->spared = wish->cancel && j->claim.eviction.cause == EVICTION_BY_PRIORITY;
+    if (r >= 0 && wish->cancel && deadline_is_over(&j->claim)) /* it is forgiven */
+        j->claim.until_usec = 0;
     if (r >= 0)
         r = begin(j, wish, refusal);
     if (r >= 0)

@@ -565,6 +565,7 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     r = evict_watch(j);
     if (r < 0)
         return log_error_errno(r, "Cannot watch the time of claim %s", j->claim.id);
+    evict_for_waiter(j, /* wanted= */ false); /* who waited has gone with the last daemon */
     catch_up(j);
     return 0;
 }
