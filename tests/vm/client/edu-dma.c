@@ -32,8 +32,8 @@
  *
  * Exit status: 0 all held, 1 something did not, 2 wrong use. With --hold the program then prints READY and
  * keeps everything open until its standard input ends or SIGTERM comes. With --again it also moves the bytes
- * again for each line that it reads, and prints AGAIN. With --hot-reset it has the kernel reset everything below
- * the devices' bridge, which takes that all of it is ours, and looks whether the devices answer. */
+ * again for each line that it reads, and prints AGAIN. With --hot-reset it has the kernel reset everything
+ * below the devices' bridge, which takes that all of it is ours, and looks whether the devices answer. */
 
 #include <errno.h>
 #include <poll.h>
@@ -461,7 +461,7 @@ static int drive(const struct session *s, const struct device *d) {
 
 /* ---- the reset of a bus or slot ---- */
 
-/* What the reset would hit. Whose it is, the kernel tells by the iommufd, or has to be shown by the groups. */
+/* What the reset would hit. The kernel tells by the iommufd whose it is, or has to be shown by the groups. */
 static int show_reach(const struct device *d) {
     union {
         struct vfio_pci_hot_reset_info info;
