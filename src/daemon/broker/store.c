@@ -23,7 +23,6 @@ typedef struct Slot {
     char id[CLAIM_ID_MAX]; /* of the claim that has it; "" */
     bool taken;            /* also by a damaged record */
     bool leftover;         /* it could not be freed */
-    bool damaged;          /* as it was read */
     uint64_t generation;
     unsigned half; /* the newer one */
 } Slot;
@@ -192,22 +191,16 @@ static int take_slot(Store *s, const char *id, Slot **ret) {
     return 0;
 }
 
-/* The half that does not count says so from now on, and counts. Of a damaged slot both are written in one go,
- * for beside one that is not valid it would not be believed. */
+/* One write over both halves: the first says that it is free, and nothing is left in the second. */
 static int free_slot(Store *s, Slot *slot) {
-    unsigned half = slot->damaged ? 0 : !slot->half;
-    char data[SLOT_SIZE];
-    size_t n = slot_fill(data, slot->generation + 1, "", 0);
+    char data[SLOT_SIZE] = {};
     int r;
 
-    if (slot->damaged) {
-        memset(data + n, 0, sizeof(data) - n);
-        n = sizeof(data);
-    }
-    r = write_slot(s, slot, half, data, n);
+    (void) slot_fill(data, slot->generation + 1, "", 0);
+    r = write_slot(s, slot, 0, data, sizeof(data));
     slot->leftover = r < 0;
     if (r >= 0)
-        *slot = (Slot){.generation = slot->generation + 1, .half = half};
+        *slot = (Slot){.generation = slot->generation + 1};
     return r;
 }
 
@@ -482,10 +475,7 @@ static int load_slot(Store *s, const char *data, StoredClaims *claims) {
     if (!slot)
         return -ENOMEM;
     slot_view(data, &v);
-    *slot = (Slot){.taken = v.state != SLOT_FREE,
-            .damaged = v.state == SLOT_DAMAGED,
-            .generation = v.generation,
-            .half = v.half};
+    *slot = (Slot){.taken = v.state != SLOT_FREE, .generation = v.generation, .half = v.half};
     if (!slot->taken)
         return 0;
     entry = add_entry(claims);
