@@ -343,6 +343,7 @@ class VerbTest(PinTestCase):
     def test_what_must_not_be_pinned(self):
         nic = self.add_card('0000:07:00.0', parent=None, group=9, driver='e1000e')
         self.host.add_interface(f'{nic.path}/net/eth0', uppers=['/sys/devices/virtual/net/bond0'])
+        wait(lambda: '07:00.0' in self.vfioctl('list'), 'vfiod has seen it')
         self.vfioctl('pin', '07:00.0', status=25)
         self.assertIn('The host needs pci:0000:07:00.0: ', self.error_output)
         self.assertIn('eth0', self.error_output)

@@ -432,8 +432,14 @@ static int restore(int dir, const DriverItem *item, DriverTrace *t) {
 }
 
 /* A worker that was killed, with its daemon, leaves its bind in the kernel. That has the device's lock: ours
- * waits for it, and finds the device taken. */
+ * waits for it, and finds the device taken. One that keeps a sibling without a driver may write the override
+ * between our write and our look. */
 static bool met_late_bind(int dir, const DriverItem *item, int error, DriverStep step) {
+    char override[4096];
+
+    if (error == -EIO && step == DRIVER_STEP_OVERRIDE)
+        return streq(item->target_driver, OVERRIDE_PARKED) &&
+                read_override(dir, override, sizeof(override)) >= 0 && streq(override, OVERRIDE_PARKED);
     return error == -EBUSY && step == DRIVER_STEP_BIND && verify_driver(dir, item->target_driver) >= 0;
 }
 
