@@ -89,6 +89,16 @@ class SleepTest(VarlinkTestCase):
         self.logind.sleep(False)
         wait(lambda: self.at(claim) == 0, 'it is over')
 
+    def test_nobody_delays_it_by_answers(self):
+        """Whoever is not waited for can say as often as it likes that it is ready."""
+        self.begin()
+        claim = self.held(self.nic)
+        self.sleep(claim)
+        end = time.monotonic() + 20
+        while self.logind.is_delayed():
+            self.assertLess(time.monotonic(), end)
+            self.ready(claim)
+
     def test_no_claims(self):
         self.begin()
         self.logind.sleep(True)

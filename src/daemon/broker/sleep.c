@@ -89,6 +89,7 @@ void sleep_end(ClaimRun *j) {
 }
 
 int broker_ready_to_sleep(Broker *e, const char *name, const Subject *subject, Refusal *refusal) {
+    bool was_waited_for;
     ClaimRun *j;
     int r;
 
@@ -98,8 +99,9 @@ int broker_ready_to_sleep(Broker *e, const char *name, const Subject *subject, R
     if (j->claim.sleep_at_usec == 0)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
                 "claim %s: the host is not about to sleep, or the claim was made since", j->claim.id);
+    was_waited_for = is_waited_for(j);
     j->sleep_ready = true;
-    if (e->sleep_is_near)
+    if (was_waited_for && e->sleep_is_near)
         look_who_is_left(e);
     return 0;
 }
