@@ -499,6 +499,22 @@ class PreemptTest(WaitTestCase):
         self.end(claim)
 
     @needs_root
+    def test_a_pause(self):
+        """Who waits and leaves, again and again, has a claim evicted once in a second."""
+        claim = self.nobody().acquire(self.nic)
+        for _ in range(2):
+            pending, name = self.wait_for(self.nic)
+            wait(lambda: self.eviction(claim)[0] == 'announced', 'it is evicted')
+            left = time.monotonic()
+            self.c.manager('Release', 'sa{sv}', name, {})
+            wait(lambda: self.eviction(claim)[0] == 'none', 'it can stay')
+        pending, _ = self.wait_for(self.nic)
+        wait(lambda: self.eviction(claim)[0] == 'announced', 'it is evicted')
+        self.assertGreaterEqual(time.monotonic(), left + 1)
+        claim.close()
+        self.end(self.result(pending))
+
+    @needs_root
     def test_a_restart(self):
         """Who waits has gone with the daemon, and the claim can stay until somebody waits again."""
         claim = self.nobody().acquire(self.nic)

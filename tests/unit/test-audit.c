@@ -194,6 +194,30 @@ static void test_churn_hides_nothing(void **state) {
     assert_int_equal(count(last, "uid 1000 got pci:0000:02:00.0"), 21);
 }
 
+static void preempt(void) {
+    _cleanup_(audit_freep) Audit *a = NULL;
+    sd_event *event = NULL;
+    Claim c = CLAIM_NULL;
+
+    strcpy(c.id, "0123456789abcdef");
+    c.uid = 1000;
+    assert_int_equal(sd_event_new(&event), 0);
+    assert_int_equal(audit_new(event, WINDOW_USEC, &a), 0);
+    for (unsigned i = 0; i < 50; i++)
+        audit_preempted(a, &c, 1001);
+    audit_preempted(a, &c, 1002);
+    a = audit_free(a);
+    sd_event_unref(event);
+}
+
+/* Whoever waits and leaves again and again fills no journal, and it is the waiter who is counted. */
+static void test_waiters_are_limited(void **state) {
+    _cleanup_free_ char *text = log_of(preempt);
+
+    assert_int_equal(count(text, "Claim 0123456789abcdef of uid 1000 can stay"), 21);
+    assert_int_equal(count(text, "30 more grants and ends of claims of uid 1001"), 1);
+}
+
 static void operate(void) {
     PlanMember member = {};
     Subject root = SUBJECT_NULL, owner = SUBJECT_NULL;
@@ -257,6 +281,7 @@ int main(void) {
             cmocka_unit_test(test_flood),
             cmocka_unit_test(test_flood_of_users),
             cmocka_unit_test(test_churn_hides_nothing),
+            cmocka_unit_test(test_waiters_are_limited),
             cmocka_unit_test(test_operator),
     };
 

@@ -447,10 +447,13 @@ void audit_spared(const Claim *c, const HolderEntry *holder) {
     record_claim(LOG_WARNING, VFIOD_MESSAGE_STOPPED, c, message ?: "A process is not stopped");
 }
 
-void audit_preempted(const Claim *c) {
-    _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
+void audit_preempted(Audit *a, const Claim *c, uid_t waiter) {
+    _cleanup_free_ char *devices = NULL, *message = NULL;
     char until[TIMESTAMP_MAX];
 
+    if (!admit(a, &a->grants, waiter))
+        return;
+    devices = claim_devices(c);
     message = c->eviction.state == EVICTION_NONE
             ? format_string("Claim %s of %s can stay: no request of a higher priority waits for it: %s",
                       c->id, USER_TEXT(c->uid), devices ?: "?")

@@ -54,8 +54,9 @@ void audit_sibling(const Claim *c, const DeviceName *device, int group, const ch
 void audit_eviction_enforced(const Claim *c);
 void audit_stopped(const Claim *c, const HolderEntry *holder);
 void audit_spared(const Claim *c, const HolderEntry *holder);
-/* A request of a higher priority waits for it, or not any more. */
-void audit_preempted(const Claim *c);
+/* A request of a higher priority waits for it, of the user waiter, or not any more. Counted with the grants
+ * of that user, whose doing it is. */
+void audit_preempted(Audit *a, const Claim *c, uid_t waiter);
 /* The time that it can be held for is over. */
 void audit_deadline(const Claim *c);
 /* Before a device is opened, and so reset, to learn what it can do. */

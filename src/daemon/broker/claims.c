@@ -115,6 +115,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     (void) scrub_job_free(j->work.scrub);
     sd_event_source_disable_unref(j->expiry);
     sd_event_source_disable_unref(j->eviction);
+    sd_event_source_disable_unref(j->pause);
     stop_end(j);
     j->question = claim_question_free(j->question);
     drain_unwatch(j);

@@ -59,6 +59,7 @@ struct ClaimRun {
     bool for_other;     /* a reservation for another user than the caller */
     bool described;     /* its nodes, in a file of cdi-files.c */
     bool wanted;        /* by a request that waits, to which it has to give way */
+    uid_t wanted_by;    /* whose request that is, or was */
     bool spared;        /* root has ended an eviction for such a request: there is no other */
     bool dirty, stored; /* the record: must be written; is on disk */
 
@@ -87,6 +88,7 @@ struct ClaimRun {
     sd_event_source *expiry;    /* of a reservation */
     bool sleep_ready;           /* its holder said that the host can sleep */
     sd_event_source *eviction;  /* its time */
+    sd_event_source *pause;     /* until it can be evicted for a request again */
     sd_event_source *stop;      /* likewise, of stopping who has its devices open */
     WorkerTask *stopper;        /* borrowed from the pool, while it does that */
     bool spared_told;           /* that some who have them open are not stopped */

@@ -4,8 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/broker/claim-run.h"
+#include "daemon/broker/waiting.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
+#define PAUSE_USEC (1 * USEC_PER_SEC)
 
 /* A record that cannot be written is written later; until then a crash takes the eviction back. */
 static void keep(ClaimRun *j) {
@@ -92,6 +94,7 @@ void evict_end(ClaimRun *j) {
 
     j->eviction = sd_event_source_disable_unref(j->eviction);
     j->expiry = sd_event_source_disable_unref(j->expiry);
+    j->pause = sd_event_source_disable_unref(j->pause);
     j->claim.eviction = (Eviction){};
     if (was_evicted && j->told)
         claim_run_announce(j, CLAIM_EVICTED);
@@ -148,6 +151,24 @@ static int begin(ClaimRun *j, const EvictionWish *wish, Refusal *refusal) {
     return r < 0 ? r : change(j, &v, refusal);
 }
 
+static int on_pause_over(sd_event_source *s, uint64_t usec, void *userdata) {
+    ClaimRun *j = userdata;
+
+    j->pause = sd_event_source_disable_unref(j->pause);
+    waiting_review(j->broker);
+    return 0;
+}
+
+/* Each eviction is written down and announced to everybody: who waits and leaves, again and again, would have
+ * that done as often as it likes. */
+static void pause_evictions(ClaimRun *j) {
+    int r = sd_event_add_time_relative(
+            j->broker->event, &j->pause, CLOCK_MONOTONIC, PAUSE_USEC, 0, on_pause_over, j);
+
+    if (r < 0)
+        log_warning_errno(r, "Claim %s: cannot watch the pause after its eviction", j->claim.id);
+}
+
 void evict_for_waiter(ClaimRun *j, bool wanted) {
     const Eviction *v = &j->claim.eviction;
     bool is_evicted = v->state != EVICTION_NONE;
@@ -157,17 +178,20 @@ void evict_for_waiter(ClaimRun *j, bool wanted) {
             .cancel = !wanted};
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
 
-    if (wanted ? is_evicted || j->spared : !is_evicted || v->cause != EVICTION_BY_PRIORITY)
+    if (wanted ? is_evicted || j->spared || j->pause : !is_evicted || v->cause != EVICTION_BY_PRIORITY)
         return;
     if (!wanted && deadline_is_over(&j->claim)) { /* which was not told, for it had to go earlier */
         j->claim.eviction = (Eviction){};
         begin_by_deadline(j);
         return;
     }
-    if (begin(j, &wish, &refusal) < 0)
+    if (begin(j, &wish, &refusal) < 0) {
         log_error("Claim %s: cannot evict it for a request that waits: %s", j->claim.id, refusal.reason);
-    else
-        audit_preempted(&j->claim);
+        return;
+    }
+    audit_preempted(j->broker->audit, &j->claim, j->wanted_by);
+    if (!wanted && !j->pause)
+        pause_evictions(j);
 }
 
 int broker_evict(

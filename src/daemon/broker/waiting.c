@@ -298,8 +298,10 @@ static void want_holders(const Waiting *w) {
         const Claim *c = find_holder(w, i);
         ClaimRun *j = c ? claims_find(w->run->broker, c->id) : NULL;
 
-        if (j && gives_way(c, w))
-            j->wanted = true;
+        if (!j || !gives_way(c, w))
+            continue;
+        j->wanted = true;
+        j->wanted_by = w->run->claim.uid;
     }
 }
 
