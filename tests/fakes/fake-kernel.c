@@ -315,15 +315,17 @@ static int open_fdinfo(const char *real, const char *link) {
 static int open_ours(int dirfd, const char *path, int flags, bool *ret_done) {
     char resolved[PATH_MAX], real[PATH_MAX], link[PATH_MAX];
     const char *name, *where;
+    int fd, start = 0, end = 0;
     struct stat st;
-    int pid, fd, end = 0;
 
     *ret_done = false;
     name = root() ? resolve(dirfd, path, resolved) : NULL;
     if (!name)
         return -1;
-    if (sscanf(name, "/proc/%d/fdinfo/%d%n", &pid, &fd, &end) == 2 && name[end] == 0) {
-        snprintf(link, sizeof(link), "/proc/%d/fd/%d", pid, fd);
+    if ((sscanf(name, "/proc/%*d/%nfdinfo/%d%n", &start, &fd, &end) == 1 ||
+                sscanf(name, "/proc/%*d/task/%*d/%nfdinfo/%d%n", &start, &fd, &end) == 1) &&
+            name[end] == 0) {
+        snprintf(link, sizeof(link), "%.*sfd/%d", start, name, fd);
         fd = open_fdinfo(name, link);
         *ret_done = fd >= 0;
         return fd;

@@ -5,6 +5,7 @@
 import contextlib
 import json
 import os
+import pathlib
 import signal
 import time
 
@@ -346,6 +347,11 @@ class EvictTest(VarlinkTestCase):
             wait(lambda: not any('/claim/' in path for path in self.c.objects()), 'the claim is gone')
 
 
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 IGNORES = 'trap "" TERM; sleep 1000 & sleep 1000; sleep 1000'
 
 
@@ -429,6 +435,16 @@ class StopTest(VarlinkTestCase):
         self.assertEqual(self.get(path, 'StopAt'), 0)  # that alone stops nobody
         self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
         wait(lambda: not self.paths() or self.get(path, 'Stopping') != 'none', 'it will be stopped')
+        self.wait_free()
+        process.wait(20)
+
+    def test_whose_first_thread_has_ended(self):
+        """Its process shows no files any more, and its other threads have them."""
+        self.begin(**{'drain-timeout': 1})
+        process, path = self.run_holder(f"exec /usr/bin/python3 -c '{FIRST_THREAD_ENDS}'")
+        status = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/status')
+        wait(lambda: 'State:\tZ' in status.read_text(), 'its first thread has ended')
+        self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
         self.wait_free()
         process.wait(20)
 

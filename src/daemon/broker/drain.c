@@ -218,7 +218,8 @@ static void ask_next(ClaimRun *j) {
         j->n_asked++;
     if (r == -ERANGE) {
         j->recycling = false;
-        claim_run_feed(j, CLAIM_EVENT_CLOSED);
+        if (!j->stopper) /* who still walks through the processes has this looked at again */
+            claim_run_feed(j, CLAIM_EVENT_CLOSED);
         return;
     }
     if (r >= 0)

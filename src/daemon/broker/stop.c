@@ -37,13 +37,14 @@ static size_t audit_entries(ClaimRun *j, const HolderEntry *entries, size_t n) {
             audit_spared(&j->claim, &entries[i]);
     }
     if (n_stopped > SHOWN_MAX)
-        log_warning("Claim %s: %zu processes in all that keep its devices open were sent a signal",
-                j->claim.id, n_stopped);
+        log_warning("Claim %s: %zu%s processes in all that keep its devices open were sent a signal",
+                j->claim.id, n_stopped, n == HOLDER_ENTRIES_MAX ? " or more" : "");
     j->spared_told = j->spared_told || n_spared > 0;
     return n_stopped;
 }
 
-/* That nobody was found proves nothing: the next time is as good as this one. */
+/* That nobody was found proves nothing: the next time is as good as this one. A walk that failed may have
+ * sent the signal to many, and the next one may fail as well: it comes with the next signal. */
 static void on_signalled(void *userdata, const WorkerResult *result, int *fds) {
     _cleanup_free_ HolderEntry *entries = NULL;
     ClaimRun *j = userdata;
@@ -55,7 +56,7 @@ static void on_signalled(void *userdata, const WorkerResult *result, int *fds) {
     if (r < 0)
         log_warning_errno(r, "Claim %s: cannot stop the processes that have its devices open", j->claim.id);
     n_stopped = audit_entries(j, entries, n);
-    stop_note_sent(&j->claim.stop, n_stopped > 0, broker_now_usec(), clock_usec(CLOCK_BOOTTIME));
+    stop_note_sent(&j->claim.stop, r < 0 || n_stopped > 0, broker_now_usec(), clock_usec(CLOCK_BOOTTIME));
     keep_stop(j);
     watch_stop(j);
     drain_look(j); /* it was not over before all of them are in the journal */
@@ -122,7 +123,7 @@ void stop_begin_drain(ClaimRun *j) {
 
 void stop_end(ClaimRun *j) {
     j->stop = sd_event_source_disable_unref(j->stop);
-    if (j->stopper)
-        worker_task_abandon(j->stopper);
+    if (j->stopper) /* its user may get the devices anew, which is no reason to be stopped */
+        worker_task_drop(j->stopper);
     j->claim.stop = (Stop){};
 }

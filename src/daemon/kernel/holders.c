@@ -30,13 +30,32 @@ static void walk_done(Walk *w) {
     free(w->own_cgroup);
 }
 
-/* A process may hold thousands of copies of one file. What was noted of it is at the end. */
+static bool file_is_of(const HolderEntry *e, const int32_t *groups, size_t n_groups,
+        const DeviceName *devices, size_t n_devices) {
+    char name[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; e->group >= 0 && i < n_groups; i++)
+        if (groups[i] == e->group)
+            return true;
+    for (size_t i = 0; e->group < 0 && i < n_devices; i++)
+        if (streq(device_name_format_kernel(&devices[i], name), e->device))
+            return true;
+    return false;
+}
+
+/* A process may hold thousands of copies of one file. What was noted of it is at the end. Of one that is to
+ * be stopped one file is enough, of the claim; there is always room for it, see stop_process(). */
 static int walk_note(Walk *w, const HolderEntry *e) {
+    const HolderStop *s = w->stop;
+
+    if (s && !file_is_of(e, s->groups, s->n_groups, s->devices, s->n_devices))
+        return 0;
     for (size_t i = w->n; i > 0 && w->entries[i - 1].pid == e->pid; i--)
-        if (w->entries[i - 1].group == e->group && streq(w->entries[i - 1].device, e->device))
+        if (s || (w->entries[i - 1].group == e->group && streq(w->entries[i - 1].device, e->device)))
             return 0;
-    if (w->n == HOLDER_ENTRIES_MAX)
+    if (!s && w->n == HOLDER_ENTRIES_MAX)
         return -E2BIG;
+    assert(w->n <= HOLDER_ENTRIES_MAX);
     w->entries[w->n++] = *e;
     return 0;
 }
@@ -135,27 +154,60 @@ static bool read_file_entry(
     return false;
 }
 
-static int walk_process(Walk *w, int process, HolderEntry *e) {
+/* directory: of a process or of one of its threads. */
+static int walk_files(Walk *w, int directory, HolderEntry *e, bool *ret_any) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *entry;
     int r = 0;
 
-    if (open_directory_at(process, "fd", &d) < 0)
+    *ret_any = false;
+    if (open_directory_at(directory, "fd", &d) < 0)
         return 0; /* it has ended */
-    if (read_attribute_at(process, "comm", e->command, sizeof(e->command)) < 0)
-        e->command[0] = '\0';
     while (r >= 0 && (entry = readdir(d))) {
         char target[64];
         ssize_t n = readlinkat(dirfd(d), entry->d_name, target, sizeof(target) - 1);
 
+        *ret_any = *ret_any || n > 0;
         /* What does not fit is no name of ours. */
         if (n <= 0 || n == (ssize_t) sizeof(target) - 1)
             continue;
         target[n] = '\0';
-        if (read_file_entry(process, dirfd(d), entry->d_name, target, e))
+        if (read_file_entry(directory, dirfd(d), entry->d_name, target, e))
             r = walk_note(w, e);
     }
     return r;
+}
+
+/* A process goes on when its first thread ends, and then only the others show its files. */
+static int walk_threads(Walk *w, int process, HolderEntry *e) {
+    _cleanup_closedir_ DIR *d = NULL;
+    struct dirent *entry;
+    bool any = false;
+    int r = 0;
+
+    if (open_directory_at(process, "task", &d) < 0)
+        return 0; /* it has ended */
+    while (r >= 0 && !any && (entry = readdir(d))) {
+        _cleanup_close_ int thread = -EBADF;
+        uint64_t tid;
+
+        if (parse_unsigned(entry->d_name, 10, INT32_MAX, &tid) < 0 || (int32_t) tid == e->pid)
+            continue;
+        thread = openat(dirfd(d), entry->d_name, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
+        if (thread >= 0)
+            r = walk_files(w, thread, e, &any);
+    }
+    return r;
+}
+
+static int walk_process(Walk *w, int process, HolderEntry *e) {
+    bool any;
+    int r;
+
+    if (read_attribute_at(process, "comm", e->command, sizeof(e->command)) < 0)
+        e->command[0] = '\0';
+    r = walk_files(w, process, e, &any);
+    return r < 0 || any ? r : walk_threads(w, process, e);
 }
 
 /* Another worker: a child of the daemon that was executed by it. */
@@ -171,19 +223,6 @@ static bool is_worker(int process) {
 }
 
 /* ---- Stopping ---- */
-
-static bool file_is_of(const HolderEntry *e, const int32_t *groups, size_t n_groups,
-        const DeviceName *devices, size_t n_devices) {
-    char name[DEVICE_NAME_MAX];
-
-    for (size_t i = 0; e->group >= 0 && i < n_groups; i++)
-        if (groups[i] == e->group)
-            return true;
-    for (size_t i = 0; e->group < 0 && i < n_devices; i++)
-        if (streq(device_name_format_kernel(&devices[i], name), e->device))
-            return true;
-    return false;
-}
 
 static int read_cgroup(int process, char **ret) {
     _cleanup_free_ char *text = NULL;
@@ -244,24 +283,14 @@ static int send_signal(int process, int signal) {
     return r;
 }
 
-/* Of what was noted of the process, what is of the claim is left, once. */
-static void stop_process(Walk *w, int process, size_t first) {
-    const HolderStop *s = w->stop;
-    size_t i = first;
-
-    while (i < w->n && !file_is_of(&w->entries[i], s->groups, s->n_groups, s->devices, s->n_devices))
-        i++;
-    if (i == w->n) {
-        w->n = first;
-        return;
+/* Whoever is found when the list is full gets the signal as well, and is not listed. */
+static void stop_process(Walk *w, int process, HolderEntry *e) {
+    if (may_stop(w, process, e)) {
+        e->error = send_signal(process, w->stop->signal);
+        if (e->error >= 0)
+            e->signal = w->stop->signal;
     }
-    w->entries[first] = w->entries[i];
-    w->n = first + 1;
-    if (!may_stop(w, process, &w->entries[first]))
-        return;
-    w->entries[first].error = send_signal(process, s->signal);
-    if (w->entries[first].error >= 0)
-        w->entries[first].signal = s->signal;
+    w->n = MIN(w->n, (size_t) HOLDER_ENTRIES_MAX);
 }
 
 /* The daemon and its workers, which open files for its clients, are left out. */
@@ -289,8 +318,8 @@ static int walk_all(Walk *w) {
         e.pid = (int32_t) pid;
         first = w->n;
         r = walk_process(w, process, &e);
-        if (r >= 0 && w->stop)
-            stop_process(w, process, first);
+        if (w->stop && w->n > first)
+            stop_process(w, process, &w->entries[first]);
     }
     return r;
 }
@@ -300,7 +329,7 @@ static int walk(Walk *w, int *ret_fd) {
     size_t size;
     int r;
 
-    w->entries = calloc(HOLDER_ENTRIES_MAX, sizeof(HolderEntry));
+    w->entries = calloc(HOLDER_ENTRIES_MAX + 1, sizeof(HolderEntry)); /* one for who is not listed */
     if (!w->entries)
         return -ENOMEM;
     privileges_raise(CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH);

@@ -2,8 +2,8 @@
 #pragma once
 
 /* Which processes have VFIO files open: every process whose file table holds one, whoever gave it. Found in
- * /proc/PID/fd and fdinfo by a walk over all processes, which takes as long as anybody likes to make it: only
- * workers walk.
+ * /proc/PID/fd and fdinfo (of another thread where the first one has ended) by a walk over all processes,
+ * which takes as long as anybody likes to make it: only workers walk.
  *
  * A file that no table holds is not found: one in flight in a socket, a mapping, a table of a single thread
  * (unshare(CLONE_FILES)). Whoever is found holds the device; that nobody is found proves nothing. */
@@ -44,7 +44,7 @@ typedef struct HolderStop {
  * as are PID 1, the daemon, and whatever is in the daemon's control group. A process is looked at and gets
  * the signal through its directory in /proc, which is never that of another process with the same number.
  *
- * *ret_fd: as of a walk, each process once. */
+ * *ret_fd: as of a walk, each process once; those beyond the maximum are not listed. */
 int holders_stop(const HolderStop *stop, int *ret_fd);
 
 /* Reads the file of a walk. *ret is owned by the caller. 0 or negative errno. */
