@@ -556,8 +556,13 @@ static void keep_without_driver(PlanMember *m) {
 }
 
 PlanMember *plan_add_late_sibling(Plan *p, const Device *d) {
-    PlanMember *m = plan_add_member(p);
+    PlanMember *m = NULL;
 
+    for (size_t i = p->n_claimed; i < p->n_members && !m; i++)
+        if (device_name_compare(&p->members[i].name, &d->name) == 0)
+            m = &p->members[i];
+    if (!m)
+        m = plan_add_member(p);
     if (!m)
         return NULL;
     *m = (PlanMember){

@@ -191,7 +191,8 @@ bool plan_member_is_made_of(const PlanMember *m, const DeviceName *parent);
 DeviceName plan_member_asked(const PlanMember *m);
 /* In the place of a device that is not made yet: whoever judges a template judges this. */
 void template_as_device(const DeviceName *name, Device *ret);
-/* A sibling that came when its group was claimed already. NULL: the plan has no room. */
+/* A sibling that came when its group was claimed already, in place of the one that had its name: a claim
+ * names a device once. NULL: the plan has no room. */
 PlanMember *plan_add_late_sibling(Plan *p, const Device *d);
 /* Is this the device that was planned for? */
 bool plan_member_is(const PlanMember *m, const Device *d);

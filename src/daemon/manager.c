@@ -103,16 +103,6 @@ static bool is_idle(const Manager *m) {
             varlink_face_n_peers(m->varlink) == 0;
 }
 
-static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-    Manager *m = userdata;
-
-    if (is_idle(m)) {
-        log_debug("No claims and no clients, exiting");
-        stop(m);
-    }
-    return 0;
-}
-
 /* Starts the wait anew whenever the last claim or the last listener may have gone; whether it is time is
  * looked at when the timer fires. */
 static void start_idle_timer(Manager *m) {
@@ -125,6 +115,17 @@ static void start_idle_timer(Manager *m) {
         r = sd_event_source_set_enabled(m->idle_timer, SD_EVENT_ONESHOT);
     if (r < 0)
         log_warning_errno(r, "Cannot set the idle timer, staying");
+}
+
+static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+    Manager *m = userdata;
+
+    if (is_idle(m)) {
+        log_debug("No claims and no clients, exiting");
+        stop(m);
+    } else if (!broker_is_at_rest(m->broker))
+        start_idle_timer(m); /* no client tells when that is over */
+    return 0;
 }
 
 static void on_face_idle(void *userdata) {

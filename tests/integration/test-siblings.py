@@ -4,6 +4,7 @@
 that was faster is reported."""
 
 import errno
+import json
 import os
 
 import harness
@@ -121,10 +122,13 @@ class WithoutDriverTest(SiblingTestCase):
         self.assert_untouched(self.before)
 
     def test_what_was_left_behind_means_nothing(self):
-        self.kernel._write(self.sound.path + '/driver_override', PARKED.encode())
+        last = self.host.add_device('0000:ff:00.0', group=99, override=PARKED)
         self.start()
+        wait(lambda: last.override is None, 'the daemon has looked for others')
+        before = self.host.binding()
+        self.kernel._write(self.sound.path + '/driver_override', PARKED.encode())
         self.end(self.client().acquire(self.gpu))
-        self.assert_untouched(self.before)
+        self.assert_untouched(before)
 
 
 class LateTest(SiblingTestCase):
@@ -221,6 +225,83 @@ class LateTest(SiblingTestCase):
         self.end(self.claim)
         self.assertEqual((second.driver, second.override), ('snd', None))
 
+    def replace(self, sound, **options):
+        wait(lambda: sound.override == PARKED, 'it is kept without a driver')
+        self.c.events.clear()
+        self.host.remove_device(sound)
+        wait(lambda: self.c.seen('InterfacesRemoved', device_path(sound.name)), 'it is gone')
+        return self.plug(**options)
+
+    def members(self):
+        record, = self.slots()
+        return [m['name'] for m in json.loads(record)['members']]
+
+    def test_another_one_at_its_place_survives_a_crash(self):
+        second = self.replace(self.plug(), device=0x4711)
+        wait(lambda: second.override == PARKED, 'it is kept without a driver')
+        self.assertEqual(self.members(), [self.gpu.name, second.name])
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        self.assertEqual(self.client().device(self.gpu)['State'], 'claimed')
+        self.end(self.claim)
+        self.assertEqual((second.driver, second.override), ('snd', None))
+
+    def test_another_one_came_while_there_was_no_daemon(self):
+        first = self.plug()
+        wait(lambda: first.override == PARKED, 'it is kept without a driver')
+        self.daemon.kill()
+        self.host.remove_device(first).join()
+        second = self.plug(device=0x4711)
+        self.start(keep_fds=True)
+        wait(lambda: second.override == PARKED, 'it is kept without a driver')
+        self.assertEqual(self.members(), [self.gpu.name, second.name])
+        self.end(self.claim)
+        self.assertEqual((second.driver, second.override), ('snd', None))
+
+    def test_it_is_plugged_in_again(self):
+        again = self.replace(self.plug())
+        wait(lambda: again.override == PARKED, 'it is kept without a driver')
+        self.end(self.claim)
+        self.assertEqual((again.driver, again.override), ('snd', None))
+
+    def test_one_of_before_is_plugged_in_again(self):
+        """And udev's program was there first."""
+        self.end(self.claim)
+        sound = self.plug()
+        self.claim = self.c.acquire(self.gpu)
+        again = self.replace(sound, override=PARKED)
+        self.wait_logged(again.name, 'without a driver', self.claim.id)
+        self.end(self.claim)
+        self.assertEqual((again.driver, again.override), ('snd', None))
+
+    def test_it_is_freed_after_all(self):
+        """The kernel had refused the override, and so a driver got it."""
+        self.kernel.fail('driver_override', '0000:06:00.1', errno.EBUSY)
+        sound = self.plug()
+        self.wait_logged(sound.name, 'appeared in a group with a claim, and driver_override')
+        self.kernel.heal()
+        self.host.change_driver(sound, 'snd')
+        wait(lambda: self.warnings() != [], 'it is reported')
+        self.host.change_driver(sound, None)
+        wait(lambda: sound.override == PARKED, 'it is kept without a driver')
+        self.end(self.claim)
+        self.assertEqual((sound.driver, sound.override), ('snd', None))
+
+    def test_one_of_before_leaves_a_driver_that_it_got(self):
+        """It has had none, and has none afterwards; what an administrator has set meanwhile stays."""
+        self.end(self.claim)
+        sound = self.plug()
+        self.claim = self.c.acquire(self.gpu)
+        for override in ('', 'snd'):
+            self.kernel._write(sound.path + '/driver_override', override.encode() or b'\n')
+            self.host.change_driver(sound, 'snd')
+            wait(lambda: self.warnings() != [], 'it is reported')
+            self.host.change_driver(sound, None)
+            wait(lambda: self.warnings() == [], 'the warning goes')
+            wait(lambda: sound.override == (override or PARKED), 'nobody gets it')
+        self.end(self.claim)
+        self.assertEqual((sound.driver, sound.override), (None, 'snd'))
+
     def test_bridges_and_drivers_that_do_no_harm(self):
         port = self.host.add_device('0000:06:1c.0', group=8, class_code=0x060400, reset='')
         ready = self.plug('0000:06:00.2', driver=VFIO)
@@ -311,6 +392,32 @@ class LeftoverTest(SiblingTestCase):
     def test_it_goes(self):
         self.start()
         sound = self.plug(override=PARKED)
+        wait(lambda: sound.driver == 'snd' and sound.override is None, 'it has its driver')
+
+    def test_it_was_there_before_the_daemon(self):
+        sound, alone = self.plug(override=PARKED), self.host.add_device('0000:07:00.0', group=9, override=PARKED,
+                                                                        host_driver='e1000e')
+        late = self.plug('0000:06:00.2', driver='snd', override=PARKED)
+        others = [self.plug('0000:06:00.3', override='none'), self.plug('0000:06:00.4')]
+        before = [(d.driver, d.override) for d in others]
+        self.start()
+        wait(lambda: sound.driver == 'snd' and sound.override is None, 'it has its driver')
+        wait(lambda: alone.driver == 'e1000e' and alone.override is None, 'it has its driver')
+        wait(lambda: late.driver == 'snd' and late.override is None, 'it has its driver')
+        self.assertEqual([(d.driver, d.override) for d in others], before)
+
+    def test_the_daemon_ended_first(self):
+        daemon = self.start()
+        claim = self.client().acquire(self.gpu)
+        gate = self.kernel.hold('driver_override', '0000:06:00.1', data=PARKED)
+        sound = self.plug()
+        wait(lambda: gate.entered, 'the worker is in the kernel')
+        claim.close()
+        self.wait_gone(claim)
+        daemon.kill()
+        gate.let_go()
+        wait(lambda: sound.override == PARKED, 'the write is done')
+        self.start()
         wait(lambda: sound.driver == 'snd' and sound.override is None, 'it has its driver')
 
     def test_many_at_once(self):

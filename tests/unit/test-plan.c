@@ -1615,6 +1615,7 @@ static void test_a_record_of_a_sibling_without_a_driver(void **state) {
     _cleanup_free_ char *text = NULL;
     DeviceName name;
     PlanMember *m;
+    size_t n;
 
     make_claim(w, &c);
     assert_int_equal(device_name_parse(NO_IOMMU, &name), 0);
@@ -1625,6 +1626,16 @@ static void test_a_record_of_a_sibling_without_a_driver(void **state) {
                     .device = d->device,
                     .group = inventory_find_group(w->inventory, 2)});
     assert_non_null(m);
+    n = c.plan.n_members;
+    /* another one at its place */
+    assert_ptr_equal(plan_add_late_sibling(&c.plan,
+                             &(Device){.name = d->name,
+                                     .vendor = d->vendor,
+                                     .device = 0x4711,
+                                     .group = inventory_find_group(w->inventory, 2)}),
+            m);
+    assert_int_equal(c.plan.n_members, n);
+    assert_int_equal(m->device, 0x4711);
     text = claim_to_record(&c, "boot");
     assert_non_null(text);
     assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);

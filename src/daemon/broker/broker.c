@@ -770,14 +770,14 @@ unsigned broker_n_claims(const Broker *e) {
 }
 
 bool broker_is_idle(const Broker *e) {
-    return !e->claims && !e->vf_changes;
+    return !e->claims && !e->vf_changes && !e->siblings && !e->leftovers;
 }
 
 bool broker_is_at_rest(const Broker *e) {
     for (const ClaimRun *j = e->claims; j; j = j->next)
         if ((j->done && j->claim.state != CLAIM_WAITING) || j->task || j->work.scrub)
             return false;
-    return !e->vf_changes;
+    return !e->vf_changes && !e->siblings && !e->leftovers;
 }
 
 /* ---- the world moves ---- */
@@ -833,8 +833,7 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
     ClaimRun *j;
 
     node_watch_drop_idle(e->nodes);
-    if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED | DEVICE_DRIVER_CHANGED))
-        sibling_note(e, device);
+    sibling_note(e, device, changes);
     if (changes & DEVICE_ADDED)
         vf_changes_note_device(e, device);
     if ((changes & (DEVICE_ADDED | DEVICE_DRIVER_CHANGED)) && policy_n_functions(e->policy) > 0)

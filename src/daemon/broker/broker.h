@@ -221,9 +221,9 @@ const Claim *broker_find_claim(Broker *e, const char *id);
 int broker_foreach_claim(Broker *e, int (*visit)(const Claim *c, void *userdata), void *userdata);
 /* Of those that can be seen: one that is not decided yet is not there. */
 unsigned broker_n_claims(const Broker *e);
-/* Nothing is claimed, and nobody waits for a claim. */
+/* Nothing is claimed, nobody waits for a claim, and nothing is left to do after one. */
 bool broker_is_idle(const Broker *e);
-/* Nobody waits for a claim but in the queue, and no worker is at work for one. */
+/* Nobody waits for a claim but in the queue, and no worker is at work for one, or after one. */
 bool broker_is_at_rest(const Broker *e);
 /* Did we open the node of this path to this user? */
 bool broker_has_exposed(const Broker *e, const char *path, uid_t uid);

@@ -616,6 +616,8 @@ static int recover(Recovery *recovery) {
             sibling_note_all(j);
         }
     if (r >= 0)
+        r = sibling_recover(recovery->broker);
+    if (r >= 0)
         cdi_sweep(recovery->broker);
     return r;
 }

@@ -6,6 +6,10 @@
 #include "core/device-kind.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
+#include "host/sysfs.h"
+
+/* Of a host with thousands of devices not all in one go: a start does not wait for it, and no client. */
+#define LOOKS_AT_ONCE 32U
 
 /* One worker with one sibling. The claim may end meanwhile. */
 struct SiblingJob {
@@ -27,6 +31,7 @@ static SiblingJob *job_free(SiblingJob *job) {
 }
 
 void sibling_free_jobs(Broker *e) {
+    e->leftovers = sd_event_source_disable_unref(e->leftovers);
     while (e->siblings) {
         if (e->siblings->task)
             worker_task_abandon(e->siblings->task);
@@ -113,13 +118,29 @@ static void begin(Broker *e, WorkerOperation operation, const char *claim, const
         (void) job_free(job);
 }
 
+/* Also when it is plugged in again: nothing is left then of what was done to it. */
+static bool is_new(const PlanMember *m, const Device *d, int changes) {
+    return !m || !plan_member_is(m, d) || (changes & DEVICE_ADDED);
+}
+
+static PlanMember *put_on_record(Plan *plan, PlanMember *m, const Device *d, int changes) {
+    if (is_new(m, d, changes))
+        m = plan_add_late_sibling(plan, d);
+    if (!m)
+        return NULL;
+    m->group = d->group->id;
+    m->progress = MEMBER_OVERRIDE;
+    return m;
+}
+
 /* On record first: the end of the claim, also after a crash, undoes it. */
-static void keep_without_driver(ClaimRun *j, const Device *d) {
-    PlanMember *m = plan_add_late_sibling(&j->claim.plan, d);
+static void keep_without_driver(ClaimRun *j, PlanMember *m, const Device *d, int changes) {
+    Plan *plan = &j->claim.plan;
+    const PlanMember before = m ? *m : (PlanMember){};
+    const size_t n_before = plan->n_members;
     int r;
 
-    if (m)
-        m->progress = MEMBER_OVERRIDE;
+    m = put_on_record(plan, m, d, changes);
     j->dirty = true;
     r = m ? claim_run_flush(j) : -E2BIG;
     if (r < 0) {
@@ -127,8 +148,9 @@ static void keep_without_driver(ClaimRun *j, const Device *d) {
 
         log_warning_errno(r, "Claim %s: %s appeared in its group, and cannot be recorded", j->claim.id,
                 device_name_format(&d->name, name));
-        if (m)
-            j->claim.plan.n_members--;
+        if (m && plan->n_members == n_before)
+            *m = before;
+        plan->n_members = n_before;
         return;
     }
     audit_sibling(&j->claim, &d->name, d->group->id, NULL);
@@ -154,23 +176,32 @@ static bool may_get_driver(const Device *d) {
     return !d->driver && !device_is_bridge(d) && device_kind_info(d->name.kind)->driver;
 }
 
-static void note(ClaimRun *j, const Device *d) {
-    const PlanMember *m = find_member(j, &d->name);
+/* One that is on record was kept already, unless something has happened to it since. */
+static bool has_to_be_kept(const PlanMember *m, const Device *d, int changes) {
+    if (!may_get_driver(d) || (m && plan_member_is_moved(m)))
+        return false;
+    return is_new(m, d, changes) || (m->kept && changes != 0);
+}
+
+static void note(ClaimRun *j, const Device *d, int changes) {
+    PlanMember *m = find_member(j, &d->name);
 
     if (sibling_blocks(&j->claim.plan, d))
         audit_sibling(&j->claim, &d->name, d->group->id, d->driver);
-    else if (may_get_driver(d) && (!m || !plan_member_is(m, d)))
-        keep_without_driver(j, d);
+    else if (has_to_be_kept(m, d, changes))
+        keep_without_driver(j, m, d, changes);
     else
         return;
     claim_run_announce(j, CLAIM_WARNED);
 }
 
-void sibling_note(Broker *e, Device *d) {
+void sibling_note(Broker *e, Device *d, int changes) {
     ClaimRun *j = d->group && d->group->claim ? container_of(d->group->claim, ClaimRun, claim) : NULL;
 
+    if (!(changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED | DEVICE_DRIVER_CHANGED)))
+        return;
     if (j && (j->claim.state == CLAIM_HELD || j->claim.state == CLAIM_DRAINING))
-        note(j, d);
+        note(j, d, changes);
     else if (d->group && !j && d->group->n_members > 1 && may_get_driver(d))
         clear_leftover(e, d);
 }
@@ -182,9 +213,50 @@ void sibling_note_all(ClaimRun *j) {
         if (!g)
             continue;
         FOREACH_MEMBER(d, g)
-            if (!plan_find_member(&j->claim.plan, &d->name) || sibling_blocks(&j->claim.plan, d))
-                note(j, d);
+            note(j, d, 0);
     }
+}
+
+/* ---- what the last run has left ---- */
+
+/* Also of one that has its driver: a write that the kernel was slow with may have come after that. */
+static void look_for_leftover(Broker *e, const Device *d) {
+    _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
+
+    if (device_is_bridge(d) || !device_kind_info(d->name.kind)->driver)
+        return;
+    if (!d->group || d->group->claim || d->claim || d->quarantined)
+        return;
+    if (sysfs_read_facts(NULL, d, DEVICE_FACT_DRIVER_OVERRIDE, &facts) >= 0 &&
+            streq(facts.driver_override, OVERRIDE_PARKED))
+        clear_leftover(e, d);
+}
+
+static int on_look(sd_event_source *s, void *userdata) {
+    Broker *e = userdata;
+    Device *d = NULL;
+
+    for (unsigned i = 0; i < LOOKS_AT_ONCE; i++) {
+        d = inventory_next_device(e->inventory, e->has_looked ? &e->looked_at : NULL);
+        if (!d)
+            break;
+        e->looked_at = d->name;
+        e->has_looked = true;
+        look_for_leftover(e, d);
+    }
+    if (!d)
+        e->leftovers = sd_event_source_disable_unref(e->leftovers);
+    return 0;
+}
+
+int sibling_recover(Broker *e) {
+    int r = sd_event_add_defer(e->event, &e->leftovers, on_look, e);
+
+    if (r >= 0)
+        r = sd_event_source_set_priority(e->leftovers, SD_EVENT_PRIORITY_IDLE);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(e->leftovers, SD_EVENT_ON);
+    return r < 0 ? log_error_errno(r, "Cannot look for what siblings of claims were left with") : 0;
 }
 
 void sibling_forget(ClaimRun *j) {

@@ -12,12 +12,14 @@
 
 #include "daemon/broker/claims.h"
 
-/* It came, changed its driver, or moved to another group. */
-void sibling_note(Broker *e, Device *device);
+/* It came, changed its driver, or moved to another group: changes, a mask of DeviceChange, says which. */
+void sibling_note(Broker *e, Device *device, int changes);
 /* All devices of the claim's groups: it is held from now on, also after a restart. */
 void sibling_note_all(ClaimRun *j);
 /* The claim has ended: what udev's program has set for it, and the claim has not on record, goes. */
 void sibling_forget(ClaimRun *j);
+/* The last run may have ended before it got to that: looks for it when the loop has nothing else to do. */
+int sibling_recover(Broker *e);
 /* Does a driver of the host keep the group of a claim from being attached? */
 bool sibling_blocks(const Plan *plan, const Device *device);
 void sibling_free_jobs(Broker *e);

@@ -181,11 +181,13 @@ static int verify_driver(int dir, const char *driver) {
     return streq(now, driver) ? 0 : -EIO;
 }
 
-/* Somebody else has set another override: that says which driver may have the device, and stays. */
+/* Nobody gets it anyhow, and somebody else has set another override: that says which driver may have the
+ * device, and stays. */
 static bool is_spoken_for(int dir, const DriverItem *item) {
     char override[4096];
 
-    return item->came && read_override(dir, override, sizeof(override)) >= 0 && *override &&
+    return streq(item->target_driver, OVERRIDE_PARKED) &&
+            read_override(dir, override, sizeof(override)) >= 0 && *override &&
             !streq(override, item->target_driver);
 }
 
