@@ -35,7 +35,9 @@ bool member_is_begun(MemberProgress p) {
 MemberProgress member_after_crash(MemberProgress p, ClaimState recorded) {
     if (p == MEMBER_NOT_BEGUN || p >= MEMBER_RESTORING)
         return p;
-    return recorded == CLAIM_RESTORING ? MEMBER_RESTORING : MAX(p, MEMBER_BOUND);
+    if (recorded == CLAIM_BINDING || recorded == CLAIM_RESTORING)
+        return MEMBER_RESTORING;
+    return MAX(p, MEMBER_BOUND);
 }
 
 MemberProgress member_lifted(MemberProgress p, bool changed) {

@@ -23,7 +23,8 @@ DECLARE_STRING_TABLE(member_progress, MemberProgress); /* "not-begun", "override
 /* Is there something to undo, and nothing that keeps it from being undone? */
 bool member_is_begun(MemberProgress p);
 /* What a record leaves to expect: a worker that had begun with a device may have got further than was written
- * down. recorded: the state of its claim. */
+ * down. recorded: the state of its claim: while it was binding, nobody had got it, and all that is left is to
+ * put it back. */
 MemberProgress member_after_crash(MemberProgress p, ClaimState recorded);
 /* After an operator has lifted a quarantine. changed: the device was bound, or made. */
 MemberProgress member_lifted(MemberProgress p, bool changed);

@@ -24,6 +24,7 @@ import harness
 from harness import VfiodTestCase, wait
 from host import VFIO
 from mock_polkit import MockPolkit
+from mock_systemd import MockSystemd
 
 FAILPOINTS = os.environ['VFIOD_TEST_FAILPOINTS']
 NOT_HIT = {
@@ -383,6 +384,24 @@ class MatrixTest(CrashTestCase):
             return
         self.assertEqual([name for name in listed if name not in killed and not self.is_excused(name)], [], 'failpoints that were never hit')
         self.assertEqual(sorted(set(killed) - set(listed)), [], 'failpoints that are not listed')
+
+
+class ScrubCrashTest(CrashTestCase):
+    def test_killed_when_the_host_has_it_back(self):
+        systemd = MockSystemd(self.bus.address)
+        self.addCleanup(systemd.close)
+        self.set_policy([self.rule(scrub='vfiod-scrub@.service')])
+        self.restart()
+        self.c.acquire(self.nic).close()
+        wait(lambda: len(systemd.jobs) == 1, 'the unit is started')
+        self.arm('order:restore:after 1 0')
+        systemd.end(0)
+        wait(self.is_dead, 'it is dead')
+        self.assertEqual(self.nic.driver, 'e1000e')
+        self.restart()
+        wait(lambda: self.records() == [self.survivor.id + '.json'], 'the record goes')
+        self.assertEqual(len(systemd.jobs), 1)
+        self.assertEqual(self.host.binding(), self.before)
 
 
 ERRORS_ENOUGH = 5  # of one that stays, before it is over: among them retries of a removal

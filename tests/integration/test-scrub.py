@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a rule has done to a device between two claims: the operator's unit runs, and only then comes the reset."""
 
+import errno
 import json
 
 import dbus
 
 import harness
 from harness import VfiodTestCase, needs_root, wait
-from host import VFIO
+from host import VFIO, Gates
 from mock_systemd import INTERFACE, NAME, PATH, MockSystemd
 
 UNIT = 'vfiod-scrub@0000:06:00.0.service'
@@ -123,6 +124,66 @@ class ScrubTest(VfiodTestCase):
         self.systemd.end(1)
         self.wait_gone(claim)
         self.assertEqual(self.nic.resets, 1)
+        self.assert_untouched(self.before)
+
+    @needs_root
+    def test_never_over_the_host_s_driver(self):
+        claim = self.end(self.nic)
+        self.systemd.end(0, 'failed')
+        self.quarantined(claim, self.nic)
+        self.host.change_driver(self.nic, 'e1000e')
+        wait(lambda: self.c.device(self.nic)['Driver'] == 'e1000e', 'vfiod has seen it')
+        with self.refused('DeviceQuarantined', self.nic.name, UNIT.split('@')[0], 'e1000e', VFIO):
+            self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
+        self.assertEqual((claim.state, len(self.systemd.jobs)), ('quarantined', 1))
+        self.host.change_driver(self.nic, VFIO)
+        wait(lambda: self.c.device(self.nic)['Driver'] == VFIO, 'vfiod has seen that, too')
+        self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
+        wait(lambda: len(self.systemd.jobs) == 2, 'it is tried again')
+        self.daemon.kill()
+        self.host.change_driver(self.nic, 'e1000e')  # while there is no daemon: nobody has scrubbed it
+        self.start(keep_fds=True)
+        self.c = claim.client = self.client()
+        self.quarantined(claim, self.nic, 'e1000e', VFIO)
+        self.assertEqual(len(self.systemd.jobs), 2)
+        self.c.manager('ClearQuarantine', 'asa{sv}', [self.nic.name], {'reason': 'looked at'})
+        self.wait_gone(claim)
+        self.assertEqual((len(self.systemd.jobs), self.nic.driver), (2, 'e1000e'))
+
+    def test_its_driver_was_taken_away_while_it_was_held(self):
+        claim = self.c.acquire(self.nic)
+        self.daemon.kill()
+        claim.close()
+        self.host.change_driver(self.nic, 'e1000e')
+        self.start()
+        self.c = claim.client = self.client()
+        self.quarantined(claim, self.nic, 'e1000e', VFIO)
+        self.assertEqual(self.systemd.jobs, [])
+
+    @needs_root
+    def test_a_restore_that_comes_back_late(self):
+        self.assertEqual(self.daemon.stop(), 0)
+        self.start('--worker-timeout=1')
+        self.c = self.client()
+        claim = self.end(self.nic)
+        gates = Gates(*(self.kernel.hold(way, self.nic.address, driver='e1000e') for way in ('bind', 'drivers_probe')))
+        self.systemd.end(0)
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        gates.let_go()
+        self.wait_gone(claim)
+        self.assertEqual(len(self.systemd.jobs), 1)
+        self.assert_untouched(self.before)
+
+    def test_killed_before_the_driver_is_taken_away(self):
+        gate = self.kernel.hold('unbind', self.nic.address)
+        answer = self.c.acquire_later(self.nic)
+        wait(lambda: gate.entered, 'the unbind is under way')
+        self.daemon.kill()
+        wait(lambda: answer.done, 'the caller hears of it')
+        gate.let_go(errno.EBUSY)
+        self.start()
+        wait(lambda: self.records() == [], 'the record goes')
+        self.assertEqual(self.systemd.jobs, [])
         self.assert_untouched(self.before)
 
     def test_pulled_out_meanwhile(self):

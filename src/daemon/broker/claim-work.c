@@ -109,13 +109,28 @@ void claim_work_stuck(ClaimRun *j) {
     claim_run_feed(j, CLAIM_EVENT_WORKER_STUCK);
 }
 
+static bool is_on_target(const ClaimRun *j, const PlanMember *m) {
+    const Device *d = claim_run_find_device(j, m);
+
+    return d && d->driver && streq(d->driver, m->target_driver);
+}
+
+/* One that was not scrubbed must not look like one that was: see skip_scrub(). */
+static MemberProgress lifted(const ClaimRun *j, const PlanMember *m) {
+    bool changed = plan_member_is_changed(m);
+
+    if (m->progress == MEMBER_BAD && m->failure == MEMBER_FAILURE_SCRUB && is_on_target(j, m))
+        return changed ? MEMBER_BOUND : MEMBER_NOT_BEGUN;
+    return member_lifted(m->progress, changed);
+}
+
 void claim_work_lift(ClaimRun *j) {
     Plan *plan = &j->claim.plan;
 
     for (size_t i = 0; i < plan->n_members; i++) {
         PlanMember *m = &plan->members[i];
 
-        set_progress(j, m, member_lifted(m->progress, plan_member_is_changed(m)));
+        set_progress(j, m, lifted(j, m));
         m->failure = MEMBER_FAILURE_NONE;
     }
 }
@@ -439,6 +454,12 @@ static void note_work(ClaimRun *j, bool done) {
         figures_note_work(&j->broker->figures, works[operation], done);
 }
 
+static void refresh(ClaimRun *j, const DeviceName *name) {
+    if (j->broker->refresh)
+        (void) j->broker->refresh(j->broker->refresh_userdata, name);
+    claim_run_attach(j); /* the refresh may have replaced the inventory's entries */
+}
+
 static void on_member_done(void *userdata, const WorkerResult *result, int *fds) {
     ClaimRun *j = userdata;
     PlanMember *m = current(j);
@@ -452,9 +473,7 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
         set_progress(j, m, MEMBER_NOT_BEGUN);
     if ((result->error == -ECONNRESET || may_pass(j, result)) && retry_later(j) >= 0)
         return;
-    if (j->broker->refresh)
-        (void) j->broker->refresh(j->broker->refresh_userdata, &name);
-    claim_run_attach(j); /* the refresh may have replaced the inventory's entries */
+    refresh(j, &name);
     if (r < 0)
         note_member_failure(j, m, result);
     else if (j->work.operation == WORKER_BIND && plan_member_is_made(m))
@@ -526,8 +545,13 @@ static void on_scrubbed(void *userdata, const char *failure) {
 
 /* Before the reset, which then clears what the unit has left; one that is gone needs neither. After a restart
  * of the daemon it is begun anew: nobody knows how far the unit had got. */
-static bool must_scrub(const ClaimRun *j, const PlanMember *m) {
-    return j->work.operation == WORKER_RESET && *m->scrub && !j->work.scrubbed && claim_run_find_device(j, m);
+static bool must_scrub(ClaimRun *j, const PlanMember *m) {
+    const DeviceName name = m->name;
+
+    if (j->work.operation != WORKER_RESET || !*m->scrub || j->work.scrubbed)
+        return false;
+    refresh(j, &name);
+    return claim_run_find_device(j, m);
 }
 
 static void scrub(ClaimRun *j, const PlanMember *m) {
@@ -537,6 +561,26 @@ static void scrub(ClaimRun *j, const PlanMember *m) {
     r = scrub_start(j->broker->scrubber, m->scrub, &m->name, on_scrubbed, j, &j->work.scrub);
     if (r < 0)
         fail_scrub(j, strerror(-r));
+}
+
+/* A driver of the host has it, or none: no unit may run over that. Whoever began to put it back, before the
+ * daemon was restarted or while the kernel was late, had scrubbed and reset it, or nobody had got it.
+ * Anything else is somebody's doing, who may not know what its last user has left in it. */
+static void skip_scrub(ClaimRun *j, const PlanMember *m) {
+    const Device *d = claim_run_find_device(j, m);
+    _cleanup_free_ char *why = NULL;
+    char name[DEVICE_NAME_MAX];
+
+    if (m->progress < MEMBER_RESET) {
+        why = format_string(
+                "it is on the driver %s and no longer on %s", d->driver ?: "(none)", m->target_driver);
+        fail_scrub(j, why ?: "it is no longer on its vfio driver");
+        return;
+    }
+    log_warning("Claim %s: %s is on the driver %s again, and is not scrubbed a second time", j->claim.id,
+            device_name_format(&m->name, name), d->driver ?: "(none)");
+    j->work.scrubbed = true;
+    go_on(j);
 }
 
 static void go_on(ClaimRun *j) {
@@ -551,7 +595,10 @@ static void go_on(ClaimRun *j) {
     }
     m = current(j);
     if (must_scrub(j, m)) {
-        scrub(j, m);
+        if (is_on_target(j, m))
+            scrub(j, m);
+        else
+            skip_scrub(j, m);
         return;
     }
     if (j->work.operation == WORKER_RESET && !m->reset) {

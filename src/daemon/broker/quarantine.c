@@ -74,6 +74,32 @@ static int check_record(const ClaimRun *j, const DeviceName *name, Refusal *refu
     return r;
 }
 
+/* The unit shall not run over a device that the host uses. */
+static int check_drivers(const ClaimRun *j, Refusal *refusal) {
+    for (size_t i = 0; i < j->claim.plan.n_members; i++) {
+        const PlanMember *m = &j->claim.plan.members[i];
+        const Device *d = claim_run_find_device(j, m);
+        int r;
+
+        if (!*m->scrub || m->progress != MEMBER_BAD || !d ||
+                (d->driver && streq(d->driver, m->target_driver)))
+            continue;
+        r = refuse(refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &m->name,
+                "it is to be scrubbed by %s on the driver %s, and is on the driver %s", m->scrub,
+                m->target_driver, d->driver ?: "(none)");
+        refusal->remedy =
+                format_string("Bind it back to %s, or run 'vfioctl quarantine clear'.", m->target_driver);
+        return r;
+    }
+    return 0;
+}
+
+static int check_retry(const ClaimRun *j, const DeviceName *name, Refusal *refusal) {
+    int r = check_record(j, name, refusal);
+
+    return r < 0 ? r : check_drivers(j, refusal);
+}
+
 static bool is_named(const Request *request, const DeviceName *name) {
     for (size_t i = 0; i < request->n_devices; i++)
         if (device_name_compare(&request->devices[i], name) == 0)
@@ -117,7 +143,7 @@ static int collect(Broker *e, const Request *request, bool clear, Ends *ends, Re
         if (r >= 0)
             r = check_stuck(j, name, refusal);
         if (r >= 0)
-            r = clear ? check_named(j, request, refusal) : check_record(j, name, refusal);
+            r = clear ? check_named(j, request, refusal) : check_retry(j, name, refusal);
         if (r < 0)
             return r;
         add_claim(ends, j);
