@@ -82,3 +82,9 @@ MemberFailure power_state_check(
     (void) snprintf(seen, HEALTH_SEEN_MAX, "its power state is %s", state);
     return MEMBER_FAILURE_POWER;
 }
+
+MemberFailure power_state_check_idle(
+        const char *state, const char *runtime_status, char seen[static HEALTH_SEEN_MAX]) {
+    return power_state_is_doubtful(state) ? power_state_check(state, runtime_status, seen)
+                                          : MEMBER_FAILURE_NONE;
+}

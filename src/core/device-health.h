@@ -30,6 +30,10 @@ MemberFailure config_header_check(const uint8_t header[static CONFIG_HEADER_SIZE
  * awake and is not did not come back. */
 MemberFailure power_state_check(
         const char *state, const char *runtime_status, char seen[static HEALTH_SEEN_MAX]);
+/* The same before it is used. vfio-pci of Linux 5.11 to 5.18 puts an idle device to sleep (D1 to D3hot) by
+ * itself, and runtime power management does not know that. */
+MemberFailure power_state_check_idle(
+        const char *state, const char *runtime_status, char seen[static HEALTH_SEEN_MAX]);
 /* Without power, or in no state that the kernel could find out: whoever needs it must see whether it comes
  * back. */
 bool power_state_is_doubtful(const char *state);

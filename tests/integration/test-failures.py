@@ -196,6 +196,18 @@ class ResetTest(VfiodTestCase):
             self.kernel.put(self.nic.path + '/power/runtime_status', 'active\n')
         self.come_back_wrong(sleep, 'no-power', 'D3hot')
 
+    def test_its_driver_sends_it_to_sleep_by_itself(self):
+        """Like vfio-pci of Linux 5.11 to 5.18, without runtime power management."""
+        other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        wait(lambda: self.c.find(other).get('Driver') == 'e1000e', 'it is there')
+        self.kernel.put(other.path + '/power_state', 'D3hot\n')
+        self.kernel.put(other.path + '/power/runtime_status', 'active\n')
+        claim = self.c.acquire(other)
+        self.assertEqual(claim.state, 'held')
+        self.kernel.put(other.path + '/power_state', 'D0\n')
+        claim.close()
+        self.wait_gone(claim)
+
     def test_it_may_sleep_when_nobody_uses_it(self):
         self.kernel.put(self.nic.path + '/power_state', 'D3hot\n')
         self.kernel.put(self.nic.path + '/power/runtime_status', 'suspended\n')

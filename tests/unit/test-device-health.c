@@ -104,7 +104,7 @@ static void test_a_bridge_has_no_subsystem_there(void **state) {
 static void test_power(void **state) {
     static const struct {
         const char *state, *status;
-        bool well;
+        bool well, well_when_idle;
     } cases[] = {
             {"D0", "active", true},
             {"D0", "suspended", true},
@@ -115,9 +115,9 @@ static void test_power(void **state) {
             {"D3hot", "", true},
             {"", "", true},
             {"unknown", "active", true},
-            {"D1", "active", false},
-            {"D2", "active", false},
-            {"D3hot", "active", false},
+            {"D1", "active", false, true},
+            {"D2", "active", false, true},
+            {"D3hot", "active", false, true},
             {"D3cold", "active", false},
             {"error", "active", false},
             {"error", "suspended", false},
@@ -129,6 +129,9 @@ static void test_power(void **state) {
         assert_int_equal(power_state_check(cases[i].state, cases[i].status, seen),
                 cases[i].well ? MEMBER_FAILURE_NONE : MEMBER_FAILURE_POWER);
         assert_true(cases[i].well == !*seen && (cases[i].well || strstr(seen, cases[i].state)));
+        seen[0] = '\0';
+        assert_int_equal(power_state_check_idle(cases[i].state, cases[i].status, seen),
+                cases[i].well || cases[i].well_when_idle ? MEMBER_FAILURE_NONE : MEMBER_FAILURE_POWER);
     }
     assert_true(power_state_is_doubtful("D3cold") && power_state_is_doubtful("error"));
     assert_false(

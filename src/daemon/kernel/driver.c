@@ -235,7 +235,7 @@ static void read_text(int dir, const char *attribute, char buf[static 16]) {
 }
 
 /* It may fall asleep or wake between the two reads, and is in between for a moment. */
-static MemberFailure check_power(int dir, char seen[static HEALTH_SEEN_MAX]) {
+static MemberFailure check_power(int dir, bool idle, char seen[static HEALTH_SEEN_MAX]) {
     MemberFailure failure = MEMBER_FAILURE_NONE;
 
     for (unsigned i = 0; i < POWER_LOOKS; i++) {
@@ -243,7 +243,7 @@ static MemberFailure check_power(int dir, char seen[static HEALTH_SEEN_MAX]) {
 
         read_text(dir, "power_state", state);
         read_text(dir, "power/runtime_status", status);
-        failure = power_state_check(state, status, seen);
+        failure = idle ? power_state_check_idle(state, status, seen) : power_state_check(state, status, seen);
         if (failure == MEMBER_FAILURE_NONE)
             break;
     }
@@ -264,7 +264,7 @@ static int check_health(int dir, const uint8_t *before, DriverTrace *t) {
         return r;
     t->failure = config_header_check(header, before, &ids, t->seen);
     if (t->failure == MEMBER_FAILURE_NONE)
-        t->failure = check_power(dir, t->seen);
+        t->failure = check_power(dir, /* idle= */ false, t->seen);
     if (t->failure == MEMBER_FAILURE_NONE)
         t->seen[0] = '\0';
     return t->failure == MEMBER_FAILURE_NONE ? 0 : -EIO;
@@ -282,7 +282,7 @@ static int check_alive(int dir, const DriverItem *item, DriverTrace *t) {
         return r;
     t->failure = config_header_check(header, NULL, NULL, t->seen);
     if (t->failure == MEMBER_FAILURE_NONE)
-        t->failure = check_power(dir, t->seen);
+        t->failure = check_power(dir, /* idle= */ true, t->seen);
     return t->failure == MEMBER_FAILURE_NONE ? 0 : -EIO;
 }
 
