@@ -19,6 +19,7 @@ class MockSystemd(dbus.service.Object):
     def __init__(self, address):
         self.jobs = []  # (path, unit), in the order in which they were begun
         self.missing = set()
+        self.deaf = False  # it starts units, and does not answer
         self._bus = dbus.bus.BusConnection(address)
         self._bus.set_exit_on_disconnect(False)
         super().__init__(self._bus, PATH)
@@ -31,13 +32,15 @@ class MockSystemd(dbus.service.Object):
             self.remove_from_connection()
             self._bus.close()
 
-    @dbus.service.method(INTERFACE, in_signature='ss', out_signature='o')
-    def StartUnit(self, unit, mode):
+    @dbus.service.method(INTERFACE, in_signature='ss', out_signature='o', async_callbacks=('answer', 'fail'))
+    def StartUnit(self, unit, mode, answer, fail):
         if unit in self.missing:
-            raise NoSuchUnit(f'Unit {unit} not found.')
+            fail(NoSuchUnit(f'Unit {unit} not found.'))
+            return
         path = f'{PATH}/job/{len(self.jobs) + 1}'
         self.jobs.append((path, str(unit)))
-        return dbus.ObjectPath(path)
+        if not self.deaf:
+            answer(dbus.ObjectPath(path))
 
     @dbus.service.signal(INTERFACE, signature='uoss')
     def JobRemoved(self, number, path, unit, result):

@@ -186,6 +186,47 @@ class ScrubTest(VfiodTestCase):
         self.assertEqual(self.systemd.jobs, [])
         self.assert_untouched(self.before)
 
+    def another_systemd(self):
+        self.systemd = MockSystemd(self.bus.address)
+        self.addCleanup(self.systemd.close)
+
+    def test_the_bus_restarts_and_systemd_comes_late(self):
+        claim = self.end(self.nic)
+        self.systemd.close()
+        self.bus.stop()
+        self.bus.start()
+        self.wait_logged(UNIT, 'is asked again')
+        self.another_systemd()
+        wait(lambda: len(self.systemd.jobs) == 1, 'the unit is started again')
+        self.c = claim.client = self.client()
+        wait(lambda: self.c.connection.name_has_owner(harness.NAME), 'the name is owned again')
+        self.systemd.end(0)
+        self.wait_gone(claim)
+        self.assertEqual(self.nic.resets, 1)
+
+    def test_the_bus_goes_before_systemd_answers(self):
+        self.systemd.deaf = True
+        claim = self.end(self.nic)
+        self.systemd.close()
+        self.bus.stop()
+        self.bus.start()
+        self.another_systemd()
+        wait(lambda: len(self.systemd.jobs) == 1, 'the unit is started again')
+        self.c = claim.client = self.client()
+        wait(lambda: self.c.connection.name_has_owner(harness.NAME), 'the name is owned again')
+        self.systemd.end(0)
+        self.wait_gone(claim)
+
+    def test_systemd_executes_itself_anew(self):
+        for deaf in (False, True):
+            self.systemd.deaf = deaf
+            claim = self.end(self.nic)
+            self.systemd.close()
+            self.another_systemd()  # by another unique name
+            wait(lambda: len(self.systemd.jobs) == 1, 'the unit is joined')
+            self.systemd.end(0)
+            self.wait_gone(claim)
+
     def test_pulled_out_meanwhile(self):
         claim = self.end(self.nic)
         self.host.remove_device(self.nic).join(harness.WAIT_TIMEOUT)

@@ -5,23 +5,33 @@
 #include <stdio.h>
 #include <systemd/sd-bus.h>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "core/scrub-unit.h"
 
 #define SYSTEMD_NAME "org.freedesktop.systemd1"
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
 #define SYSTEMD_INTERFACE "org.freedesktop.systemd1.Manager"
+#define DBUS_NAME "org.freedesktop.DBus"
+#define DBUS_PATH "/org/freedesktop/DBus"
+#define OWNER_CHANGED                                                                                        \
+    "type='signal',sender='" DBUS_NAME "',path='" DBUS_PATH "',interface='" DBUS_NAME                        \
+    "',member='NameOwnerChanged',arg0='" SYSTEMD_NAME "'"
 #define JOB_REMOVED                                                                                          \
     "type='signal',sender='" SYSTEMD_NAME "',path='" SYSTEMD_PATH "',interface='" SYSTEMD_INTERFACE          \
     "',member='JobRemoved'"
 
+#define CANNOT_ASK "systemd cannot be asked to start its scrub unit"
 #define START_TIMEOUT_USEC (30 * UINT64_C(1000000)) /* until the job is in the queue */
+#define RETRY_USEC (1 * UINT64_C(1000000))
 
 struct ScrubJob {
     Scrubber *scrubber;        /* borrowed */
     ScrubJob *previous, *next; /* scrubber.jobs */
     sd_bus_slot *match, *call; /* owned */
     sd_event_source *timer;    /* owned */
+    sd_event_source *retry;    /* owned */
+    bool anew, warned;         /* anew: systemd had been there when it was begun */
     char unit[SCRUB_UNIT_MAX];
     char *path, *sender; /* owned; of systemd's job; NULL: it has not answered yet */
     scrub_done_t done;
@@ -30,7 +40,8 @@ struct ScrubJob {
 
 struct Scrubber {
     sd_event *event;
-    sd_bus *bus; /* borrowed */
+    sd_bus *bus;         /* borrowed */
+    sd_bus_slot *owners; /* owned; a match */
     uint64_t timeout_usec;
     ScrubJob *jobs;
 };
@@ -50,6 +61,7 @@ Scrubber *scrubber_free(Scrubber *s) {
         return NULL;
     while (s->jobs)
         (void) scrub_job_free(s->jobs);
+    sd_bus_slot_unref(s->owners);
     free(s);
     return NULL;
 }
@@ -60,6 +72,7 @@ ScrubJob *scrub_job_free(ScrubJob *job) {
     sd_bus_slot_unref(job->match);
     sd_bus_slot_unref(job->call);
     sd_event_source_disable_unref(job->timer);
+    sd_event_source_disable_unref(job->retry);
     if (job->previous)
         job->previous->next = job->next;
     else
@@ -110,6 +123,46 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 0;
 }
 
+static int listen(ScrubJob *job);
+static void fail_unless_away(ScrubJob *job, const char *what, const sd_bus_error *e);
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+    ScrubJob *job = userdata;
+    int r = listen(job);
+
+    if (r < 0)
+        fail_unless_away(job, CANNOT_ASK, &SD_BUS_ERROR_MAKE_CONST(SD_BUS_ERROR_DISCONNECTED, strerror(-r)));
+    return 0;
+}
+
+/* Is only the way to systemd away for a while, or systemd itself, which goes and comes back with its bus, and
+ * when it executes itself anew? The unit may be running: nothing is known yet. */
+static bool is_away(const ScrubJob *job, const sd_bus_error *e) {
+    if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) ||
+            sd_bus_error_has_name(e, SD_BUS_ERROR_DISCONNECTED))
+        return true;
+    return job->anew &&
+            (sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+                    sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER) ||
+                    startswith(e->name, "org.freedesktop.DBus.Error.Spawn."));
+}
+
+/* Its own time ends it, if nothing else does. */
+static void fail_unless_away(ScrubJob *job, const char *what, const sd_bus_error *e) {
+    const char *why = e->message ?: e->name;
+
+    job->retry = sd_event_source_disable_unref(job->retry);
+    if (!is_away(job, e) ||
+            sd_event_add_time_relative(
+                    job->scrubber->event, &job->retry, CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, job) < 0) {
+        fail(job, what, why);
+        return;
+    }
+    if (!job->warned)
+        log_warning("systemd does not answer for the unit %s, and is asked again: %s", job->unit, why);
+    job->warned = true;
+}
+
 static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const sd_bus_error *e = sd_bus_message_get_error(m);
     const char *sender = sd_bus_message_get_sender(m), *path;
@@ -119,7 +172,7 @@ static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     job->call = sd_bus_slot_unref(job->call);
     what = format_string("the unit %s could not be started", job->unit);
     if (e)
-        fail(job, what ?: "its scrub unit could not be started", e->message ?: e->name);
+        fail_unless_away(job, what ?: "its scrub unit could not be started", e);
     else if (!sender || sd_bus_message_read(m, "o", &path) < 0)
         fail(job, what ?: "its scrub unit could not be started", "systemd's answer cannot be read");
     else if (free_and_strdup(&job->sender, sender) < 0 || free_and_strdup(&job->path, path) < 0)
@@ -132,17 +185,20 @@ static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     ScrubJob *job = userdata;
     Scrubber *s = job->scrubber;
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-    int r = sd_bus_message_is_method_error(m, NULL) ? -EIO : 0;
+    int r;
 
-    if (r >= 0)
-        r = sd_bus_message_new_method_call(
-                s->bus, &call, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_INTERFACE, "StartUnit");
+    if (sd_bus_message_is_method_error(m, NULL)) {
+        fail_unless_away(job, CANNOT_ASK, sd_bus_message_get_error(m));
+        return 0;
+    }
+    r = sd_bus_message_new_method_call(
+            s->bus, &call, SYSTEMD_NAME, SYSTEMD_PATH, SYSTEMD_INTERFACE, "StartUnit");
     if (r >= 0)
         r = sd_bus_message_append(call, "ss", job->unit, "replace");
     if (r >= 0)
         r = sd_bus_call_async(s->bus, &job->call, call, on_started, job, START_TIMEOUT_USEC);
     if (r < 0)
-        fail(job, "systemd cannot be asked to start its scrub unit", strerror(-r));
+        fail(job, CANNOT_ASK, strerror(-r));
     return 0;
 }
 
@@ -152,20 +208,52 @@ static int listen(ScrubJob *job) {
 
     job->match = sd_bus_slot_unref(job->match);
     job->call = sd_bus_slot_unref(job->call);
+    job->retry = sd_event_source_disable_unref(job->retry);
     free(TAKE_PTR(job->path));
     free(TAKE_PTR(job->sender));
     return bus ? sd_bus_add_match_async(bus, &job->match, JOB_REMOVED, on_removed, on_match, job) : 0;
 }
 
-void scrubber_set_bus(Scrubber *s, sd_bus *bus) {
-    s->bus = bus;
+static void listen_anew(Scrubber *s) {
     for (ScrubJob *next, *job = s->jobs; job; job = next) {
-        int r = listen(job);
-
         next = job->next;
-        if (r < 0)
-            fail(job, "systemd cannot be asked to start its scrub unit", strerror(-r));
+        job->anew = true;
+        (void) on_retry(NULL, 0, job);
     }
+}
+
+/* Also when systemd executes itself anew: what it does then goes on, and its end comes from its new name. To
+ * start a unit that is being started joins that job. */
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    const char *name, *old_owner, *new_owner;
+    Scrubber *s = userdata;
+
+    if (!streq_ptr(sd_bus_message_get_sender(m), DBUS_NAME) ||
+            sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0 || !streq(name, SYSTEMD_NAME))
+        return 0;
+    if (*new_owner)
+        listen_anew(s);
+    for (ScrubJob *job = s->jobs; job; job = job->next)
+        job->anew = true;
+    return 0;
+}
+
+/* Without a callback of ours, the connection would be closed. */
+static int on_owners(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+    if (sd_bus_message_is_method_error(m, NULL))
+        log_warning("The bus does not let us hear when systemd executes itself anew");
+    return 0;
+}
+
+void scrubber_set_bus(Scrubber *s, sd_bus *bus) {
+    int r;
+
+    s->owners = sd_bus_slot_unref(s->owners);
+    s->bus = bus;
+    r = bus ? sd_bus_add_match_async(bus, &s->owners, OWNER_CHANGED, on_owner_changed, on_owners, s) : 0;
+    if (r < 0)
+        log_warning_errno(r, "Cannot hear when systemd executes itself anew");
+    listen_anew(s);
 }
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
