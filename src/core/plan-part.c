@@ -86,8 +86,10 @@ static void copy_terms(Plan *p, const Plan *from) {
 static PlanMember hand_out(const PlanMember *had, const PlanMember *m) {
     PlanMember handed = *m;
 
-    if (had && had->kept)
+    if (had && had->kept) {
         memcpy(handed.original_override, had->original_override, sizeof(handed.original_override));
+        handed.came = had->came;
+    }
     if (!had || !plan_member_is_moved(had))
         return handed;
     handed.bind = had->bind;

@@ -302,6 +302,14 @@ class LateTest(SiblingTestCase):
         self.end(self.claim)
         self.assertEqual((sound.driver, sound.override), (None, 'snd'))
 
+    def test_it_joins_the_claim(self):
+        sound = self.plug()
+        wait(lambda: sound.override == PARKED, 'it is kept without a driver')
+        self.c.add(self.claim, sound)
+        self.assertEqual((sound.driver, sound.override), (VFIO, VFIO))
+        self.end(self.claim)
+        self.assertEqual((sound.driver, sound.override), ('snd', None))
+
     def test_bridges_and_drivers_that_do_no_harm(self):
         port = self.host.add_device('0000:06:1c.0', group=8, class_code=0x060400, reset='')
         ready = self.plug('0000:06:00.2', driver=VFIO)
@@ -341,6 +349,20 @@ class UdevTest(SiblingTestCase):
         self.start(keep_fds=True)
         self.end(claim)
         self.assertEqual((sound.driver, sound.override), ('snd', None))
+
+    def test_a_claim_that_fails_before_its_turn(self):
+        sound = self.plug()
+        wait(lambda: self.c.seen('InterfacesAdded', device_path(sound.name)), 'the daemon knows it')
+        before = self.host.binding()
+        gate = self.kernel.hold('driver_override', self.gpu.address, data=VFIO)
+        self.host.fail_binding(self.gpu)
+        pending = self.c.acquire_later(self.gpu)
+        wait(lambda: gate.entered, 'it is being bound')
+        self.run_program(sound)
+        self.assertEqual(sound.override, PARKED)
+        gate.let_go()
+        wait(lambda: pending.done, 'it is refused')
+        wait(lambda: self.host.binding() == before, 'the override goes')
 
     def test_the_record_is_a_file_of_its_own(self):
         self.c.acquire(self.gpu)

@@ -66,11 +66,12 @@ struct Broker {
     sd_event_source *sleep_timer; /* see sleep.h */
     bool sleep_is_near;
     Scrubber *scrubber;
-    VfDeclared *vf_declared;    /* see vf-declared.h */
-    bool vf_waits;              /* some are made after the end of a claim */
-    VfChange *vf_changes;       /* under way, see vf-count.h */
-    SiblingJob *siblings;       /* likewise, see sibling.h */
-    sd_event_source *leftovers; /* likewise, while it looks for them, and up to which device it has */
+    VfDeclared *vf_declared;        /* see vf-declared.h */
+    bool vf_waits;                  /* some are made after the end of a claim */
+    VfChange *vf_changes;           /* under way, see vf-count.h */
+    SiblingJob *siblings;           /* likewise, see sibling.h */
+    sd_event_source *sibling_retry; /* no worker could be started */
+    sd_event_source *leftovers;     /* likewise, while it looks for them, and up to which device it has */
     DeviceName looked_at;
     bool has_looked;
     Queue queue;             /* of claims that wait for devices, see waiting.h */

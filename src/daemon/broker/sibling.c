@@ -11,13 +11,17 @@
 /* Of a host with thousands of devices not all in one go: a start does not wait for it, and no client. */
 #define LOOKS_AT_ONCE 32U
 
+#define RETRY_USEC UINT64_C(1000000)
+#define ATTEMPTS_MAX 20U
+
 /* One worker with one sibling. The claim may end meanwhile. */
 struct SiblingJob {
     SiblingJob *next; /* broker.siblings */
     Broker *broker;
     char claim[CLAIM_ID_MAX]; /* "": it belongs to none */
     WorkerOrder order;
-    WorkerTask *task;
+    WorkerTask *task; /* NULL: it waits */
+    unsigned attempts;
 };
 
 static SiblingJob *job_free(SiblingJob *job) {
@@ -32,6 +36,7 @@ static SiblingJob *job_free(SiblingJob *job) {
 
 void sibling_free_jobs(Broker *e) {
     e->leftovers = sd_event_source_disable_unref(e->leftovers);
+    e->sibling_retry = sd_event_source_disable_unref(e->sibling_retry);
     while (e->siblings) {
         if (e->siblings->task)
             worker_task_abandon(e->siblings->task);
@@ -41,6 +46,7 @@ void sibling_free_jobs(Broker *e) {
 
 static void on_done(void *userdata, const WorkerResult *result, int *fds);
 static void submit_waiting(Broker *e);
+static void submit_or_retry(SiblingJob *job);
 
 static int submit(SiblingJob *job) {
     return worker_submit(job->broker->workers, &job->order, job->broker->config.worker_timeout_usec,
@@ -72,10 +78,9 @@ static void on_done(void *userdata, const WorkerResult *result, int *fds) {
     if (is_too_late(job, m) && result->error >= 0) {
         job->order.operation = WORKER_RESTORE;
         job->order.item.progress = MEMBER_OVERRIDE;
-        if (submit(job) >= 0)
-            return;
-    }
-    (void) job_free(job);
+        submit_or_retry(job);
+    } else
+        (void) job_free(job);
     submit_waiting(e);
 }
 
@@ -87,35 +92,70 @@ static bool has_to_wait(const SiblingJob *job) {
     return false;
 }
 
+/* Then the override is that of the new claim, whose end takes it away. */
+static bool is_claimed_again(const SiblingJob *job) {
+    const Device *d = inventory_find_device(job->broker->inventory, &job->order.item.name);
+
+    return !job->claim[0] && d && d->group && d->group->claim;
+}
+
 static void submit_waiting(Broker *e) {
-    for (SiblingJob *i = e->siblings; i; i = i->next)
-        if (!i->task && !has_to_wait(i)) {
-            if (submit(i) < 0)
-                (void) job_free(i);
-            return;
-        }
+    for (SiblingJob *i = e->siblings, *next; i; i = next) {
+        next = i->next;
+        if (i->task || has_to_wait(i))
+            continue;
+        if (is_claimed_again(i))
+            (void) job_free(i);
+        else
+            submit_or_retry(i);
+    }
+}
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
+    submit_waiting(userdata);
+    return 0;
+}
+
+static int retry_later(Broker *e) {
+    int r = 0;
+
+    if (!e->sibling_retry)
+        r = sd_event_add_time_relative(
+                e->event, &e->sibling_retry, CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, e);
+    else if (sd_event_source_get_enabled(e->sibling_retry, NULL) == 0)
+        r = sd_event_source_set_time_relative(e->sibling_retry, RETRY_USEC);
+    return r < 0 ? r : sd_event_source_set_enabled(e->sibling_retry, SD_EVENT_ONESHOT);
+}
+
+/* No memory, no processes: that passes. */
+static void submit_or_retry(SiblingJob *job) {
+    char name[DEVICE_NAME_MAX];
+    int r = submit(job);
+
+    if (r >= 0 || (++job->attempts < ATTEMPTS_MAX && retry_later(job->broker) >= 0))
+        return;
+    log_warning_errno(r, "%s appeared in a group with a claim, and no worker can be started",
+            device_name_format(&job->order.item.name, name));
+    (void) job_free(job);
 }
 
 static void begin(Broker *e, WorkerOperation operation, const char *claim, const PlanMember *m) {
     SiblingJob *job = calloc(1, sizeof(*job));
     char name[DEVICE_NAME_MAX];
-    int r = -ENOMEM;
 
-    if (job) {
-        job->broker = e;
-        job->next = e->siblings;
-        e->siblings = job;
-        job->order.operation = operation;
-        put_text(job->claim, sizeof(job->claim), claim);
-        claim_work_fill_item(&job->order.item, m);
-        r = has_to_wait(job) ? 0 : submit(job);
-    }
-    if (r >= 0)
+    if (!job) {
+        log_warning_errno(-ENOMEM, "%s appeared in a group with a claim, and no worker can be started",
+                device_name_format(&m->name, name));
         return;
-    log_warning_errno(r, "%s appeared in a group with a claim, and no worker can be started",
-            device_name_format(&m->name, name));
-    if (job)
-        (void) job_free(job);
+    }
+    job->broker = e;
+    job->next = e->siblings;
+    e->siblings = job;
+    job->order.operation = operation;
+    put_text(job->claim, sizeof(job->claim), claim);
+    claim_work_fill_item(&job->order.item, m);
+    if (!has_to_wait(job))
+        submit_or_retry(job);
 }
 
 /* Also when it is plugged in again: nothing is left then of what was done to it. */
@@ -164,12 +204,14 @@ bool sibling_blocks(const Plan *plan, const Device *d) {
 }
 
 /* udev's program had set the override for a claim that has ended since. Nothing happens unless it did. */
-static void clear_leftover(Broker *e, const Device *d) {
+static void clear_leftover(Broker *e, const Device *d, bool came) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     PlanMember *m = plan_add_late_sibling(&plan, d);
 
-    if (m)
-        begin(e, WORKER_RESTORE, "", m);
+    if (!m)
+        return;
+    m->came = came;
+    begin(e, WORKER_RESTORE, "", m);
 }
 
 static bool may_get_driver(const Device *d) {
@@ -203,7 +245,7 @@ void sibling_note(Broker *e, Device *d, int changes) {
     if (j && (j->claim.state == CLAIM_HELD || j->claim.state == CLAIM_DRAINING))
         note(j, d, changes);
     else if (d->group && !j && d->group->n_members > 1 && may_get_driver(d))
-        clear_leftover(e, d);
+        clear_leftover(e, d, /* came= */ true);
 }
 
 void sibling_note_all(ClaimRun *j) {
@@ -229,7 +271,7 @@ static void look_for_leftover(Broker *e, const Device *d) {
         return;
     if (sysfs_read_facts(NULL, d, DEVICE_FACT_DRIVER_OVERRIDE, &facts) >= 0 &&
             streq(facts.driver_override, OVERRIDE_PARKED))
-        clear_leftover(e, d);
+        clear_leftover(e, d, /* came= */ true);
 }
 
 static int on_look(sd_event_source *s, void *userdata) {
@@ -259,14 +301,22 @@ int sibling_recover(Broker *e) {
     return r < 0 ? log_error_errno(r, "Cannot look for what siblings of claims were left with") : 0;
 }
 
+/* Not what had no driver before the claim, and was given back as it was. */
+static bool was_left_alone(const PlanMember *m) {
+    return !m || (m->kept && (m->came || m->progress == MEMBER_NOT_BEGUN));
+}
+
 void sibling_forget(ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_groups; i++) {
         const Group *g = inventory_find_group(j->broker->inventory, j->claim.plan.groups[i]);
 
         if (!g)
             continue;
-        FOREACH_MEMBER(d, g)
-            if (may_get_driver(d) && !plan_find_member(&j->claim.plan, &d->name))
-                clear_leftover(j->broker, d);
+        FOREACH_MEMBER(d, g) {
+            const PlanMember *m = find_member(j, &d->name);
+
+            if (may_get_driver(d) && was_left_alone(m))
+                clear_leftover(j->broker, d, !m || m->came);
+        }
     }
 }

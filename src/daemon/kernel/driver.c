@@ -428,7 +428,7 @@ static int restore(int dir, const DriverItem *item, DriverTrace *t) {
         begin(t, DRIVER_STEP_OVERRIDE, t->progress);
         r = set_override(dir, last);
     }
-    if (r >= 0 && !*now && !*last && came_without_driver(item, override))
+    if (r >= 0 && (!*now || restored) && !*last && came_without_driver(item, override))
         probe_late(item, t);
     return r;
 }
