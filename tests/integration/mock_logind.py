@@ -4,31 +4,26 @@
 import os
 
 import dbus
-import dbus.bus
 import dbus.service
+
+from mock_service import MockService
 
 NAME = 'org.freedesktop.login1'
 PATH = '/org/freedesktop/login1'
 INTERFACE = NAME + '.Manager'
 
 
-class MockLogind(dbus.service.Object):
+class MockLogind(MockService):
     def __init__(self, address, delay_usec=30000000):
         self.delay_usec = delay_usec
         self.locks = []  # our ends of the pipes
-        self._bus = dbus.bus.BusConnection(address)
-        self._bus.set_exit_on_disconnect(False)
-        super().__init__(self._bus, PATH)
-        self._owned = dbus.service.BusName(NAME, self._bus)
+        super().__init__(address, NAME, PATH)
 
     def close(self):
-        """logind goes. Again and again, for cleanups."""
-        if self._owned:
-            self._owned = None
-            self.remove_from_connection()
-            self._bus.close()
-            for fd in self.locks:
-                os.close(fd)
+        super().close()
+        for fd in self.locks:
+            os.close(fd)
+        self.locks.clear()
 
     def is_delayed(self):
         """Does anybody still have one of the locks?"""

@@ -3,8 +3,9 @@
 question open until the test answers."""
 
 import dbus
-import dbus.bus
 import dbus.service
+
+from mock_service import MockService
 
 NAME = 'org.freedesktop.PolicyKit1'
 PATH = '/org/freedesktop/PolicyKit1/Authority'
@@ -24,20 +25,10 @@ class Question:
         self._reply(dbus.Struct((yes, challenge, dbus.Dictionary(details, signature='ss')), signature='bba{ss}'))
 
 
-class MockPolkit(dbus.service.Object):
+class MockPolkit(MockService):
     def __init__(self, address):
         self.questions = []
-        self._bus = dbus.bus.BusConnection(address)
-        self._bus.set_exit_on_disconnect(False)
-        super().__init__(self._bus, PATH)
-        self._owned = dbus.service.BusName(NAME, self._bus)
-
-    def close(self):
-        """Polkit goes. Again and again, for cleanups."""
-        if self._owned:
-            self._owned = None
-            self.remove_from_connection()
-            self._bus.close()
+        super().__init__(address, NAME, PATH)
 
     @dbus.service.method(INTERFACE, in_signature='(sa{sv})sa{ss}us', out_signature='(bba{ss})',
                          async_callbacks=('reply', 'fail'))

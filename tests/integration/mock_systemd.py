@@ -3,8 +3,9 @@
 is under way until the test ends it."""
 
 import dbus
-import dbus.bus
 import dbus.service
+
+from mock_service import MockService
 
 NAME = 'org.freedesktop.systemd1'
 PATH = '/org/freedesktop/systemd1'
@@ -15,22 +16,12 @@ class NoSuchUnit(dbus.DBusException):
     _dbus_error_name = NAME + '.NoSuchUnit'
 
 
-class MockSystemd(dbus.service.Object):
+class MockSystemd(MockService):
     def __init__(self, address):
         self.jobs = []  # (path, unit), in the order in which they were begun
         self.missing = set()
         self.deaf = False  # it starts units, and does not answer
-        self._bus = dbus.bus.BusConnection(address)
-        self._bus.set_exit_on_disconnect(False)
-        super().__init__(self._bus, PATH)
-        self._owned = dbus.service.BusName(NAME, self._bus)
-
-    def close(self):
-        """Again and again, for cleanups."""
-        if self._owned:
-            self._owned = None
-            self.remove_from_connection()
-            self._bus.close()
+        super().__init__(address, NAME, PATH)
 
     @dbus.service.method(INTERFACE, in_signature='ss', out_signature='o', async_callbacks=('answer', 'fail'))
     def StartUnit(self, unit, mode, answer, fail):
