@@ -13,7 +13,7 @@
 #define USER_NAME_MAX 33 /* of useradd(8), and NUL */
 #define USER_TEXT_MAX (USER_NAME_MAX + 14)
 
-/* "alice (1000)"; "uid 1000" for a user whose name is not known. Returns buf. */
+/* Writes "alice (1000)" into buf, or "uid 1000" where no name is known. Returns buf. */
 const char *user_format(uid_t uid, char buf[static USER_TEXT_MAX]);
 /* The same for the arguments of one call. */
 #define USER_TEXT(uid) user_format((uid), (char[USER_TEXT_MAX]){})

@@ -219,7 +219,7 @@ static void show_refused(const Options *o, struct json_object *explanation) {
     puts("\nRun setup again when that has changed. With --json it shows the rule that it has tried.");
 }
 
-/* For programs whose need is not known here. */
+/* The program is none that we know, so how much memory it locks is unknown. */
 static void show_memory(const Options *o) {
     if (o->vmm == VMM_QEMU || o->libvirt)
         return;

@@ -467,8 +467,9 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
     return 1;
 }
 
-/* Whether another rule would help a device that was denied: not where the host uses it. Only who asks for all
- * obstacles pays for the look, and what is unknown is no obstacle here. */
+/* Adds the host's own use to the obstacles of a device that the policy denies: no other rule would help then.
+ * This costs a look at the device, so it is done only where all obstacles are wanted. What is unknown is no
+ * obstacle here. */
 static int look_behind_denials(Planner *p) {
     int r = 0;
 
