@@ -195,7 +195,7 @@ class ScrubTest(VfiodTestCase):
         self.systemd.close()
         self.bus.stop()
         self.bus.start()
-        self.wait_logged(UNIT, 'is asked again')
+        self.wait_logged(UNIT, 'trying again')
         self.another_systemd()
         wait(lambda: len(self.systemd.jobs) == 1, 'the unit is started again')
         self.c = claim.client = self.client()

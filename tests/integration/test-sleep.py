@@ -110,7 +110,7 @@ class SleepTest(VarlinkTestCase):
         self.begin(**{'sleep-delay': 1})
         claim = self.held(self.nic)
         self.sleep(claim)
-        self.wait_logged(claim.id, 'did not say in time')
+        self.wait_logged(claim.id, 'was not ready in time')
         wait(lambda: not self.logind.is_delayed(), 'the host can sleep')
 
     def test_logind_waits_less(self):

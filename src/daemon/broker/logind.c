@@ -51,7 +51,7 @@ static int on_lock(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
     l->ask_lock = sd_bus_slot_unref(l->ask_lock);
     if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "h", &fd) < 0) {
-        log_warning("logind does not wait for us before the host sleeps: holders may hear of it too late");
+        log_warning("logind refuses a delay lock: holders may hear too late that the host sleeps");
         return 1;
     }
     (void) safe_close(l->lock);
@@ -65,9 +65,9 @@ static void take_lock(Logind *l) {
     if (!l->owner[0] || l->lock >= 0 || l->ask_lock)
         return;
     r = sd_bus_call_method_async(l->bus, &l->ask_lock, l->owner, LOGIND_PATH, LOGIND_INTERFACE, "Inhibit",
-            on_lock, l, "ssss", "sleep", "vfiod", "Holders of devices must hear of it first", "delay");
+            on_lock, l, "ssss", "sleep", "vfiod", "Tell the holders of VFIO devices first", "delay");
     if (r < 0)
-        log_warning_errno(r, "Cannot ask logind to wait for us");
+        log_warning_errno(r, "Cannot ask logind for a delay lock");
 }
 
 void logind_let_sleep(Logind *l) {
@@ -80,7 +80,7 @@ void logind_let_sleep(Logind *l) {
 /* Without a callback of ours, the connection would be closed. */
 static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     if (sd_bus_message_is_method_error(m, NULL))
-        log_warning("The bus does not let us hear when the host sleeps");
+        log_warning("The bus does not let vfiod watch logind");
     return 1;
 }
 

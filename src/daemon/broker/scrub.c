@@ -136,7 +136,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 /* Is only the way to systemd away for a while, or systemd itself, which goes and comes back with its bus, and
- * when it executes itself anew? The unit may be running: nothing is known yet. */
+ * when it is re-executed? The unit may be running: nothing is known yet. */
 static bool is_away(const ScrubJob *job, const sd_bus_error *e) {
     if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) ||
             sd_bus_error_has_name(e, SD_BUS_ERROR_DISCONNECTED))
@@ -159,7 +159,7 @@ static void fail_unless_away(ScrubJob *job, const char *what, const sd_bus_error
         return;
     }
     if (!job->warned)
-        log_warning("systemd does not answer for the unit %s, and is asked again: %s", job->unit, why);
+        log_warning("systemd does not answer, trying again to start %s: %s", job->unit, why);
     job->warned = true;
 }
 
@@ -222,7 +222,7 @@ static void listen_anew(Scrubber *s) {
     }
 }
 
-/* Also when systemd executes itself anew: what it does then goes on, and its end comes from its new name. To
+/* Also when systemd is re-executed: its jobs go on, and their end is sent by its new name. To
  * start a unit that is being started joins that job. */
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const char *name, *old_owner, *new_owner;
@@ -241,7 +241,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
 /* Without a callback of ours, the connection would be closed. */
 static int on_owners(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     if (sd_bus_message_is_method_error(m, NULL))
-        log_warning("The bus does not let us hear when systemd executes itself anew");
+        log_warning("The bus does not let vfiod watch for a re-execution of systemd");
     return 0;
 }
 
@@ -252,7 +252,7 @@ void scrubber_set_bus(Scrubber *s, sd_bus *bus) {
     s->bus = bus;
     r = bus ? sd_bus_add_match_async(bus, &s->owners, OWNER_CHANGED, on_owner_changed, on_owners, s) : 0;
     if (r < 0)
-        log_warning_errno(r, "Cannot hear when systemd executes itself anew");
+        log_warning_errno(r, "Cannot watch for a re-execution of systemd");
     listen_anew(s);
 }
 

@@ -73,7 +73,8 @@ static void on_done(void *userdata, const WorkerResult *result, int *fds) {
     char name[DEVICE_NAME_MAX];
 
     if (result->error < 0 && result->error != -ENODEV && result->error != -ESTALE)
-        log_warning_errno(result->error, "%s appeared in a group with a claim, and driver_override (%s)",
+        log_warning_errno(result->error,
+                "%s appeared in a claimed group, and its driver_override cannot be set (%s)",
                 device_name_format(&job->order.item.name, name), driver_step_to_string(result->step));
     if (is_too_late(job, m) && result->error >= 0) {
         job->order.operation = WORKER_RESTORE;
@@ -134,7 +135,7 @@ static void submit_or_retry(SiblingJob *job) {
 
     if (r >= 0 || (++job->attempts < ATTEMPTS_MAX && retry_later(job->broker) >= 0))
         return;
-    log_warning_errno(r, "%s appeared in a group with a claim, and no worker can be started",
+    log_warning_errno(r, "%s appeared in a claimed group, and no worker can be started",
             device_name_format(&job->order.item.name, name));
     (void) job_free(job);
 }
@@ -144,7 +145,7 @@ static void begin(Broker *e, WorkerOperation operation, const char *claim, const
     char name[DEVICE_NAME_MAX];
 
     if (!job) {
-        log_warning_errno(-ENOMEM, "%s appeared in a group with a claim, and no worker can be started",
+        log_warning_errno(-ENOMEM, "%s appeared in a claimed group, and no worker can be started",
                 device_name_format(&m->name, name));
         return;
     }

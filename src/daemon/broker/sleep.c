@@ -17,7 +17,7 @@ static int on_time(sd_event_source *s, uint64_t usec, void *userdata) {
 
     for (const ClaimRun *j = e->claims; j; j = j->next)
         if (is_waited_for(j))
-            log_notice("Claim %s: its holder did not say in time that the host can sleep", j->claim.id);
+            log_notice("Claim %s: the host sleeps, and its holder was not ready in time", j->claim.id);
     logind_let_sleep(e->logind);
     return 0;
 }
