@@ -278,7 +278,7 @@ class LateTest(SiblingTestCase):
         """The kernel had refused the override, and so a driver got it."""
         self.kernel.fail('driver_override', '0000:06:00.1', errno.EBUSY)
         sound = self.plug()
-        self.wait_logged(sound.name, 'appeared in a group with a claim, and driver_override')
+        self.wait_logged(sound.name, 'cannot be kept without a driver')
         self.kernel.heal()
         self.host.change_driver(sound, 'snd')
         wait(lambda: self.warnings() != [], 'it is reported')

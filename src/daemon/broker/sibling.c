@@ -74,7 +74,7 @@ static void on_done(void *userdata, const WorkerResult *result, int *fds) {
 
     if (result->error < 0 && result->error != -ENODEV && result->error != -ESTALE)
         log_warning_errno(result->error,
-                "%s appeared in a claimed group, and its driver_override cannot be set (%s)",
+                "%s appeared in a claimed group, and cannot be kept without a driver (%s)",
                 device_name_format(&job->order.item.name, name), driver_step_to_string(result->step));
     if (is_too_late(job, m) && result->error >= 0) {
         job->order.operation = WORKER_RESTORE;
