@@ -139,6 +139,7 @@ class LateTest(SiblingTestCase):
         self.daemon = self.start()
         self.c = self.client()
         self.claim = self.c.acquire(self.gpu)
+        wait(lambda: self.c.seen('InterfacesAdded', self.claim.path), 'what comes now is an announcement of its own')
 
     def warnings(self):
         return [str(w) for w in self.claim.properties()['Warnings']]

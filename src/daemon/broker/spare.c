@@ -40,11 +40,24 @@ Spare *spare_free(Spare *s) {
     return NULL;
 }
 
-/* What fails here fails again when a claim needs it, and is reported then. */
+static bool is_on(sd_event_source *source) {
+    return sd_event_source_get_enabled(source, NULL) > 0;
+}
+
+static void arm(Spare *s) {
+    s->used = false;
+    (void) sd_event_source_set_time_relative(s->expiry, KEEP_USEC);
+    (void) sd_event_source_set_enabled(s->expiry, SD_EVENT_ONESHOT);
+}
+
+/* What fails here fails again when a claim needs it, and is reported then. It may be late: what is made ready
+ * is always given up again. */
 static void prepare(Spare *s) {
     while (s->wants_iommufd && s->n_iommufds < SPARE_N && vfio_open_iommufd(&s->iommufds[s->n_iommufds]) >= 0)
         s->n_iommufds++;
     lifelines_prepare(s->lifelines, SPARE_N);
+    if (!is_on(s->expiry))
+        arm(s);
 }
 
 static int on_idle(sd_event_source *source, void *userdata) {
@@ -55,12 +68,6 @@ static int on_idle(sd_event_source *source, void *userdata) {
 static int on_later(sd_event_source *source, uint64_t usec, void *userdata) {
     prepare(userdata);
     return 0;
-}
-
-static void arm(Spare *s) {
-    s->used = false;
-    (void) sd_event_source_set_time_relative(s->expiry, KEEP_USEC);
-    (void) sd_event_source_set_enabled(s->expiry, SD_EVENT_ONESHOT);
 }
 
 /* Armed again once in a second, and not for each claim. */
@@ -108,10 +115,6 @@ int spare_take_iommufd(Spare *s, int *ret_fd) {
     return 0;
 }
 
-static bool is_on(sd_event_source *source) {
-    return sd_event_source_get_enabled(source, NULL) > 0;
-}
-
 void spare_prepare_later(Spare *s) {
     s->used = true;
     if (!is_on(s->expiry))
@@ -127,11 +130,8 @@ static bool is_ready(const Spare *s) {
 }
 
 void spare_prepare(Spare *s) {
-    if (is_ready(s)) {
+    if (is_ready(s))
         spare_prepare_later(s);
-        return;
-    }
-    if (!is_on(s->expiry))
-        arm(s);
-    (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
+    else
+        (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ONESHOT);
 }
