@@ -126,9 +126,9 @@ static int judge_end(Selftest *t, const char *id, const End *end) {
         return 0;
     if (streq(end->state, "quarantined"))
         return failure_set(&t->failure, "return",
-                "Nobody gets the device until root has run 'vfioctl release CLAIM'. 'journalctl -k' may say "
-                "why "
-                "this happened.",
+                "Nobody can claim the device until root runs 'vfioctl quarantine retry DEVICE'. The kernel "
+                "log "
+                "('journalctl -k') may say why this happened.",
                 "Claim %s is in quarantine: %s", id, end->error.message);
     if (*end->error.name)
         return failure_set(

@@ -121,7 +121,7 @@ class BadTest(SelftestCase):
         self.start()
         self.kernel.fail('bind', self.nic.address, errno.EIO, driver='e1000e')
         result = self.failed('return', 'quarantine')
-        self.assertIn('vfioctl release', result['fix'])
+        self.assertIn('vfioctl quarantine retry', result['fix'])
 
     def test_a_device_that_dies_when_its_driver_has_it_back(self):
         """vfiod has looked before that."""
