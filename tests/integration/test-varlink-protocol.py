@@ -7,11 +7,12 @@ import json
 import os
 import select
 import socket
+import sys
 import time
 import unittest
 
 import harness
-from harness import needs_root, wait
+from harness import SOURCE, needs_root, wait
 from varlink_client import INTERFACE, SERVICE, Closed, VarlinkTestCase
 
 PING, LEVEL = 'io.systemd.service.Ping', 'io.systemd.service.GetLogLevel'
@@ -53,9 +54,15 @@ CLOSED = {
     'NUL in a string': b'{"method":"a\\u0000b"}',
     'nested too deep': b'{"method":' + b'[' * 5000 + b']' * 5000 + b'}',
     'a million nothings': b'\0' * 1000000,
-    'longer than allowed': call(PING, parameters={'x': 'y' * MESSAGE_MAX}),
-    'a string of 1 MiB': call(f'{INTERFACE}.Acquire', parameters={'devices': ['x' * (1 << 20)]}),
     'too many values': b'{"method":"%s","parameters":{"x":[%s1]}}' % (PING.encode(), b'1,' * 20000),
+}
+
+# What is answered with an error first: it never ends, so nobody knows what it was.
+TOO_LONG = {
+    'a call': call(PING, parameters={'x': 'y' * MESSAGE_MAX}),
+    'a string of 1 MiB': call(f'{INTERFACE}.Acquire', parameters={'devices': ['x' * (1 << 20)]}),
+    'no call': b'x' * (MESSAGE_MAX + 1),
+    'oneway': call(PING, oneway=True, parameters={'x': 'y' * MESSAGE_MAX}),
 }
 
 # What has: call, error, its parameters.
@@ -114,15 +121,48 @@ class ProtocolTest(VarlinkTestCase):
                 self.assertTrue(peer.is_closed())
         self.peer().call(PING)
 
-    def test_the_log_says_why_a_connection_was_closed(self):
-        self.peer().call('io.systemd.service.SetLogLevel', {'level': 7})
+    def test_a_message_that_is_too_long(self):
+        for name, message in TOO_LONG.items():
+            with self.subTest(name), self.peer() as peer:
+                peer.send(PING)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    peer.send_raw(message + b'\0')
+                self.assertEqual(peer.receive()[0], {})
+                reply, fds = peer.receive()
+                self.assertEqual(reply['error'], f'{INTERFACE}.LimitExceeded')
+                self.assertEqual(reply['parameters']['message'],
+                                 f'the message is longer than {MESSAGE_MAX} bytes. Send a shorter one, on a new connection.')
+                self.assertTrue(peer.is_closed())
+        with self.peer() as peer:  # the longest that is allowed
+            text = call(PING, parameters={'x': ''})
+            with self.fails(f'{SERVICE}.InvalidParameter', parameter='x'):
+                peer.send_raw(text.replace(b'""', b'"%s"' % (b'y' * (MESSAGE_MAX - len(text) - 1))) + b'\0')
+                peer.reply()
+
+    def test_clients_show_that_their_message_is_too_long(self):
+        sys.path.insert(0, str(SOURCE / 'src/python'))
+        import vfiod
+        with vfiod.Connection(self.socket_path()) as connection, self.assertRaises(vfiod.Error) as caught:
+            connection.call('Explain', devices=[self.nic.name], reason='x' * MESSAGE_MAX)
+        self.assertEqual(caught.exception.name, 'LimitExceeded')
+
+    def test_the_journal_says_why_a_connection_was_closed(self):
+        """Five times a minute: whoever goes on is counted."""
         for message, reason in ((b'nonsense', 'it sent what is no call'),
                                 (b'x' * (MESSAGE_MAX + 1), 'it sent a message that is too long')):
             with self.subTest(reason), self.peer() as peer:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     peer.send_raw(message + b'\0')
+                with contextlib.suppress(Closed):
+                    peer.receive()
+                self.wait_logged(f'Closed a connection of uid {os.getuid()}: {reason}')
+        for _ in range(20):
+            with self.peer() as peer:
+                peer.send_raw(b'nonsense\0')
                 self.assertTrue(peer.is_closed())
-                self.wait_logged(f'Closing a connection of uid {os.getuid()}: {reason}')
+        self.assertEqual(len(self.log_lines('Closed a connection of')), 5)
+        self.daemon.stop()
+        self.assertEqual(len(self.log_lines(f'17 more closed connections of uid {os.getuid()}')), 1)
 
     def test_what_has_a_reply(self):
         peer = self.peer()

@@ -31,7 +31,7 @@ struct Audit {
     Named named;
     uint64_t window_usec;
     sd_event_source *window; /* armed while any line of the current window is counted */
-    RateLimit grants, refusals, differences;
+    RateLimit grants, refusals, cuts, differences;
 };
 
 static void tell_suppressed(RateLimit *l, const char *what) {
@@ -104,6 +104,7 @@ static void end_window(Audit *a) {
     named_done(&a->named);
     tell_suppressed(&a->grants, "grants and ends of claims");
     tell_suppressed(&a->refusals, "refusals");
+    tell_suppressed(&a->cuts, "closed connections");
     tell_suppressed(&a->differences, "differences of the shadow policy");
     a->window = sd_event_source_disable_unref(a->window);
 }
@@ -132,6 +133,7 @@ int audit_new(sd_event *event, uint64_t window_usec, Audit **ret) {
             .window_usec = window_usec,
             .grants = {.per_key = GRANTS_PER_USER, .in_all = GRANTS_MAX},
             .refusals = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
+            .cuts = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
             .differences = {.per_key = REFUSALS_PER_USER, .in_all = REFUSALS_MAX},
     };
     *ret = a;
@@ -299,6 +301,11 @@ void audit_refused(Audit *a, const Subject *subject, const Request *request, con
             "VFIOD_FACE", subject_face_to_string(subject->face), "VFIOD_SCOPE", subject->scope,
             "VFIOD_NAMESPACES", describe_namespaces(subject, namespaces), "VFIOD_RULE", refusal->rule,
             "VFIOD_REASON", request->reason, "VFIOD_NETWORK", request->network.has ? network : NULL, NULL);
+}
+
+void audit_cut_off(Audit *a, uid_t uid, const char *why) {
+    if (admit(a, &a->cuts, uid))
+        log_notice("Closed a connection of %s: %s", USER_TEXT(uid), why);
 }
 
 void audit_failed(Audit *a, const Claim *c) {

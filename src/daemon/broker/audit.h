@@ -33,6 +33,8 @@ void audit_transferred(Audit *a, const Claim *c, const Subject *by);
 void audit_ended(Audit *a, const Claim *c);
 /* Its holder asked for so much more time. */
 void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec);
+/* A connection to one of our sockets is closed for what it did. */
+void audit_cut_off(Audit *a, uid_t uid, const char *why);
 /* The shadow policy would have decided otherwise. */
 void audit_shadow(Audit *a, const Subject *subject, const DeviceName *device, const Verdict *real,
         const Verdict *shadow);

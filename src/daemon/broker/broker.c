@@ -487,6 +487,10 @@ void broker_note_refusal(Broker *e, const Request *request, const Subject *subje
     refusal_memory_keep(&e->refusals, subject, request, refusal, broker_now_usec(), e->policy_generation);
 }
 
+void broker_note_cut_off(Broker *e, uid_t uid, const char *why) {
+    audit_cut_off(e->audit, uid, why);
+}
+
 /* What takes a device from its driver is paced. */
 static int charge_rebinding(Broker *e, const Plan *plan, const Subject *subject, Refusal *refusal) {
     int r = 0;

@@ -229,6 +229,8 @@ bool broker_is_at_rest(const Broker *e);
 bool broker_has_exposed(const Broker *e, const char *path, uid_t uid);
 /* For monitoring. */
 const Figures *broker_figures(const Broker *e);
+/* A connection of this user is closed for what it did; why goes to the journal, a bounded number of times. */
+void broker_note_cut_off(Broker *e, uid_t uid, const char *why);
 void broker_note_policy_load(Broker *e, bool loaded);
 /* What claims may lock that vfiod has raised a limit for, and what their processes have locked now, in bytes.
  */

@@ -84,16 +84,20 @@ static void begin_error(JsonWriter *w, const char *prefix, const char *name) {
     w->comma = true;
 }
 
-static int send_error(VarlinkCall *call, JsonWriter *w) {
+static int write_error(VarlinkPeer *p, JsonWriter *w, bool wanted) {
     int r;
 
     json_write_close(w, '}');
     strbuf_add_byte(&w->text, '\0');
     r = w->text.error;
-    if (r >= 0 && !call->message.oneway)
-        r = varlink_peer_write(call->peer, &w->text, NULL, 0);
+    if (r >= 0 && wanted)
+        r = varlink_peer_write(p, &w->text, NULL, 0);
     strbuf_done(&w->text);
     return r;
+}
+
+static int send_error(VarlinkCall *call, JsonWriter *w) {
+    return write_error(call->peer, w, !call->message.oneway);
 }
 
 int varlink_reply_error(VarlinkCall *call, const char *error, const char *parameter, const char *value) {
@@ -111,16 +115,32 @@ int varlink_reply_error(VarlinkCall *call, const char *error, const char *parame
     return send_error(call, &w);
 }
 
+static void write_refusal(JsonWriter *w, const Refusal *refusal) {
+    begin_error(w, VARLINK_INTERFACE ".", error_info(refusal->code)->name);
+    json_write_open(w, "parameters", '{');
+    write_message(w, refusal);
+    write_details(w, refusal);
+    write_obstacles(w, refusal);
+    json_write_close(w, '}');
+}
+
 static int reply_refusal(VarlinkCall *call, const Refusal *refusal) {
     JsonWriter w = {};
 
-    begin_error(&w, VARLINK_INTERFACE ".", error_info(refusal->code)->name);
-    json_write_open(&w, "parameters", '{');
-    write_message(&w, refusal);
-    write_details(&w, refusal);
-    write_obstacles(&w, refusal);
-    json_write_close(&w, '}');
+    write_refusal(&w, refusal);
     return send_error(call, &w);
+}
+
+void varlink_peer_refuse_message(VarlinkPeer *p) {
+    Refusal refusal = REFUSAL_NULL;
+    JsonWriter w = {};
+
+    (void) refuse(&refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "the message is longer than %zu bytes",
+            VARLINK_MESSAGE_MAX);
+    refusal.remedy = strdup("Send a shorter one, on a new connection.");
+    write_refusal(&w, &refusal);
+    (void) write_error(p, &w, true);
+    refusal_done(&refusal);
 }
 
 /* Without any answer the peer would wait for ever: it is closed then. */

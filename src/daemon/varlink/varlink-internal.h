@@ -147,6 +147,10 @@ int varlink_peer_write(VarlinkPeer *p, StrBuf *text, const int *fds, size_t n_fd
 static inline bool varlink_peer_is_behind(const VarlinkPeer *p) {
     return p->output.length > 0;
 }
+/* A message is longer than VARLINK_MESSAGE_MAX: says so to the peer, if its socket takes that. */
+void varlink_peer_refuse_message(VarlinkPeer *p);
+/* It is to be closed for what it did, and the journal has why. */
+void varlink_peer_blame(VarlinkPeer *p, const char *why);
 /* Finds out how much of what was written is unread. */
 void varlink_peer_note_unread(VarlinkPeer *p);
 void varlink_face_arm_deadline(VarlinkFace *v, uint64_t when_usec);

@@ -142,9 +142,24 @@ static void flush(VarlinkPeer *p) {
 
 /* ---- Input ---- */
 
-static void break_off(VarlinkPeer *p, const char *why) {
-    log_debug("Closing a connection of uid %u: %s", (unsigned) p->account->uid, why);
+void varlink_peer_blame(VarlinkPeer *p, const char *why) {
+    broker_note_cut_off(p->face->context.host.broker, p->account->uid, why);
     p->broken = true;
+}
+
+static void break_off(VarlinkPeer *p, int r) {
+    log_debug("Closing a connection of uid %u: %s", (unsigned) p->account->uid, strerror(-r));
+    p->broken = true;
+}
+
+/* Nobody knows what it was: it never ends, so it cannot be parsed. But all before it is answered, so the next
+ * reply is its own, unless it was to have none. That reply is the last thing on the connection, and a client
+ * that sent too much by mistake learns why. sd-varlink closes without a word, and its limit is so high that
+ * nobody meets it. */
+static void refuse_long_message(VarlinkPeer *p) {
+    if (!p->call && !varlink_peer_is_behind(p))
+        varlink_peer_refuse_message(p);
+    varlink_peer_blame(p, "it sent a message that is too long");
 }
 
 /* Fds are not received: no method takes any, and to close a stranger's file may take as long as the stranger
@@ -176,18 +191,20 @@ static void receive(VarlinkPeer *p) {
     if (varlink_frame_peek(&p->input, &size))
         return;
     r = varlink_frame_reserve(&p->input, &room, &size);
-    if (r < 0) {
-        break_off(p, r == -EMSGSIZE ? "it sent a message that is too long" : strerror(-r));
-        return;
-    }
+    if (r == -EMSGSIZE)
+        return refuse_long_message(p);
+    if (r < 0)
+        return break_off(p, r);
     n = receive_some(p, room, size);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         if (varlink_frame_is_empty(&p->input))
             varlink_frame_done(&p->input);
         return;
     }
-    if (n < 0)
-        break_off(p, errno == EBADMSG ? "it sent files" : strerror(errno));
+    if (n < 0 && errno == EBADMSG)
+        varlink_peer_blame(p, "it sent files");
+    else if (n < 0)
+        break_off(p, -errno);
     p->eof = n == 0;
     if (n <= 0)
         return;
@@ -208,8 +225,10 @@ static void take_message(VarlinkPeer *p) {
     p->deadline_usec = 0;
     r = varlink_call_begin(p, text, size);
     varlink_frame_drop(&p->input);
-    if (r < 0)
-        break_off(p, r == -EBADMSG ? "it sent what is no call" : strerror(-r));
+    if (r == -EBADMSG)
+        varlink_peer_blame(p, "it sent what is no call");
+    else if (r < 0)
+        break_off(p, r);
 }
 
 /* ---- Its turn ---- */

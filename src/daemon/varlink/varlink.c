@@ -49,7 +49,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
             next_usec = MIN(next_usec, p->deadline_usec);
             continue;
         }
-        log_debug("Closing a connection of uid %u: %s", (unsigned) p->account->uid,
+        varlink_peer_blame(p,
                 varlink_peer_is_behind(p) ? "it does not read its answer"
                                           : "it does not send the rest of a message");
         varlink_peer_free(p);
