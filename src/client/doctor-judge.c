@@ -463,47 +463,71 @@ static void judge_memory(const DoctorFacts *facts, Findings *f) {
     set(f, &finding->fix, "Let the rule allow memlock, and claim with --memlock: vfiod raises the limit.");
 }
 
-/* What the programs of a user or unit may lock under a rule: their own limit, or what vfiod raises it to. */
+/* Whose programs a rule is about. */
+typedef struct BudgetKind {
+    const char *key, *limits;           /* of "who", and of the facts */
+    const char *before, *after;         /* around the name, in the fact */
+    const char *fix_before, *fix_after; /* around the name, in the fix */
+} BudgetKind;
+
+static const BudgetKind budget_unit = {
+        "unit", "units", "unit ", "", "run 'systemctl edit ", "' and set LimitMEMLOCK= in [Service]."};
+static const BudgetKind budget_user = {"user", "users", "user ", "", "put the line '",
+        " - memlock KILOBYTES' into /etc/security/limits.d/vfiod.conf; it counts for new logins."};
+static const BudgetKind budget_group = {"group", "groups", "members of group ", "", "put the line '@",
+        " - memlock KILOBYTES' into /etc/security/limits.d/vfiod.conf; it counts for new logins."};
+static const BudgetKind budget_session = {"user", "sessions", "user ",
+        " that systemd starts (user@.service, such as QEMU of qemu:///session)",
+        "run 'systemctl edit user@.service' and set LimitMEMLOCK= in [Service]; it counts for ",
+        " after their next login."};
+
+/* What their programs may lock under a rule: their own limit, or what vfiod raises it to. */
 typedef struct Budget {
     const DoctorFacts *facts;
     Findings *findings;
     struct json_object *rule;
-    const char *of; /* "users" or "units" */
+    const BudgetKind *kind;
     uint64_t memlock;
     unsigned *shown; /* of all rules */
 } Budget;
 
-static int judge_budget(void *userdata, const char *name) {
-    Budget *b = userdata;
-    struct json_object *limit = json_member(json_member(b->facts->limits, b->of), name);
-    uint64_t own = limit ? (uint64_t) json_object_get_int64(limit) : UINT64_MAX;
-    bool is_unit = streq(b->of, "units");
+static bool read_own_limit(const Budget *b, const BudgetKind *kind, const char *name, uint64_t *ret) {
+    struct json_object *limit = json_member(json_member(b->facts->limits, kind->limits), name);
+
+    *ret = limit ? (uint64_t) json_object_get_int64(limit) : UINT64_MAX;
+    return limit;
+}
+
+static void add_budget(Budget *b, const char *name, uint64_t own) {
+    const BudgetKind *k = b->kind;
     char size[FORMAT_SIZE_MAX];
     Finding *finding;
 
-    if (MAX(own, b->memlock) >= MEMLOCK_FOR_A_GUEST || streq(name, "root") || streq(name, "0") ||
-            *b->shown >= BUDGETS_MAX)
-        return 0;
     ++*b->shown;
     finding = add(b->findings, FINDING_NOTE, "memory",
-            "Rule %s (%s:%lld): programs of %s %s may lock %s of memory%s.", json_text(b->rule, "rule"),
-            json_text(b->rule, "file"), (long long) json_number(b->rule, "line"), is_unit ? "unit" : "user",
-            name, format_size(MAX(own, b->memlock), size), b->memlock > own ? ", with --memlock" : "");
+            "Rule %s (%s:%lld): programs of %s%s%s may lock %s of memory%s.", json_text(b->rule, "rule"),
+            json_text(b->rule, "file"), (long long) json_number(b->rule, "line"), k->before, name, k->after,
+            format_size(MAX(own, b->memlock), size), b->memlock > own ? ", with --memlock" : "");
     set(b->findings, &finding->why,
             "What a program maps for a device is locked: of a virtual machine, all of its memory.");
-    if (is_unit)
-        set(b->findings, &finding->fix,
-                "If it needs more, set \"memlock\" of the rule ('vfioctl memlock-for' shows how much), or "
-                "run "
-                "'systemctl edit %s' and set LimitMEMLOCK= in [Service].",
-                name);
-    else
-        set(b->findings, &finding->fix,
-                "If they need more, set \"memlock\" of the rule ('vfioctl memlock-for' shows how much), or "
-                "put the "
-                "line '%s - memlock KILOBYTES' into /etc/security/limits.d/vfiod.conf; it counts for new "
-                "logins.",
-                name);
+    set(b->findings, &finding->fix,
+            "If they need more, set \"memlock\" of the rule ('vfioctl memlock-for' shows how much), or "
+            "%s%s%s",
+            k->fix_before, name, k->fix_after);
+}
+
+/* What systemd starts for a user is told apart only where its limit is another one. */
+static int judge_budget(void *userdata, const char *name) {
+    Budget *b = userdata;
+    uint64_t own, login;
+    bool known = read_own_limit(b, b->kind, name, &own);
+
+    if (!known || MAX(own, b->memlock) >= MEMLOCK_FOR_A_GUEST || streq(name, "root") || streq(name, "0") ||
+            *b->shown >= BUDGETS_MAX)
+        return 0;
+    if (b->kind == &budget_session && read_own_limit(b, &budget_user, name, &login) && login == own)
+        return 0;
+    add_budget(b, name, own);
     return 0;
 }
 
@@ -517,23 +541,35 @@ static uint64_t memlock_of(struct json_object *rule) {
     return value && parse_size(json_object_get_string(value), &bytes) >= 0 ? bytes : 0;
 }
 
-/* A rule for a unit is about that unit, whoever its user is. */
+/* A rule for a unit is about that unit, whoever its user is, and one for a user about that user. */
+static const BudgetKind *kind_of_rule(struct json_object *rule) {
+    struct json_object *who = json_member(rule, "who");
+
+    return json_member(who, budget_unit.key)    ? &budget_unit
+            : json_member(who, budget_user.key) ? &budget_user
+                                                : &budget_group;
+}
+
 static void judge_budgets(const DoctorFacts *facts, Findings *f) {
     size_t n = facts->rules && facts->limits ? json_object_array_length(facts->rules) : 0;
     unsigned shown = 0;
 
     for (size_t i = 0; i < n; i++) {
         struct json_object *rule = json_object_array_get_idx(facts->rules, i);
-        bool has_unit = json_member(json_member(rule, "who"), "unit");
         Budget b = {.facts = facts,
                 .findings = f,
                 .rule = rule,
-                .of = has_unit ? "units" : "users",
+                .kind = kind_of_rule(rule),
                 .memlock = memlock_of(rule),
                 .shown = &shown};
 
-        if (!streq(json_text(rule, "effect"), "deny"))
-            (void) memory_each_name(rule, has_unit ? "unit" : "user", judge_budget, &b);
+        if (streq(json_text(rule, "effect"), "deny"))
+            continue;
+        (void) memory_each_name(rule, b.kind->key, judge_budget, &b);
+        if (b.kind != &budget_user)
+            continue;
+        b.kind = &budget_session;
+        (void) memory_each_name(rule, b.kind->key, judge_budget, &b);
     }
 }
 

@@ -16,7 +16,7 @@
 #define NAMES_MAX 16U /* units that are asked about in one call */
 #define NAME_LENGTH_MAX 255U
 #define RANK_EVERYBODY 1
-#define RANK_USER 2
+#define RANK_NAMED 2
 
 /* ---- Limits of logins ---- */
 
@@ -52,18 +52,18 @@ static bool parse_limit(const char *word, size_t n, int64_t *ret) {
     return true;
 }
 
-/* DOMAIN TYPE ITEM VALUE. -EAGAIN: for a group. */
-static int take_limits_line(const char *line, const char *user, int *rank, int64_t *ret) {
+/* DOMAIN TYPE ITEM VALUE. -EAGAIN: for another group. */
+static int take_limits_line(const char *line, const char *name, int *rank, int64_t *ret) {
     const char *domain, *type, *item, *value;
     size_t n_domain = next_word(&line, &domain), n_type = next_word(&line, &type);
     size_t n_item = next_word(&line, &item), n_value = next_word(&line, &value);
     int of = word_is(domain, n_domain, "*")   ? RANK_EVERYBODY
-            : word_is(domain, n_domain, user) ? RANK_USER
+            : word_is(domain, n_domain, name) ? RANK_NAMED
                                               : 0;
 
     if (!word_is(item, n_item, "memlock") || (!word_is(type, n_type, "hard") && !word_is(type, n_type, "-")))
         return 0;
-    if (n_domain > 0 && (domain[0] == '@' || domain[0] == '%'))
+    if (of == 0 && n_domain > 0 && (domain[0] == '@' || domain[0] == '%'))
         return -EAGAIN;
     if (of == 0 || of < *rank || !parse_limit(value, n_value, ret))
         return 0;
@@ -71,11 +71,11 @@ static int take_limits_line(const char *line, const char *user, int *rank, int64
     return 1;
 }
 
-int limits_find_memlock(const char *text, const char *user, int *rank, int64_t *ret) {
+int limits_find_memlock(const char *text, const char *name, int *rank, int64_t *ret) {
     int found = 0;
 
     for (const char *line = text; *line; line += *line == '\n') {
-        int r = take_limits_line(line, user, rank, ret);
+        int r = take_limits_line(line, name, rank, ret);
 
         found = r == 0 || found < 0 ? found : r;
         line += strcspn(line, "\n");
@@ -84,25 +84,25 @@ int limits_find_memlock(const char *text, const char *user, int *rank, int64_t *
 }
 
 /* 1, 0, or -EAGAIN: it may be that of a group. */
-static int read_limits_file(int at, const char *name, const char *user, int *rank, int64_t *ret) {
+static int read_limits_file(int at, const char *file, const char *name, int *rank, int64_t *ret) {
     _cleanup_free_ char *text = NULL;
 
-    return read_file_at(at, name, FILE_MAX, &text, NULL) >= 0 ? limits_find_memlock(text, user, rank, ret)
+    return read_file_at(at, file, FILE_MAX, &text, NULL) >= 0 ? limits_find_memlock(text, name, rank, ret)
                                                               : 0;
 }
 
 /* The rank of the line that counts, or 0. Files of limits.d are read after limits.conf, in the order of their
  * names; of two lines of one rank that contradict each other, here any counts. *ret_groups: there are lines
- * for groups, and who is in them is unknown. */
-static int read_login_limit(const char *user, int64_t *ret, bool *ret_groups) {
+ * for other groups, and who is in them is unknown. */
+static int read_login_limit(const char *name, int64_t *ret, bool *ret_groups) {
     _cleanup_closedir_ DIR *d = NULL;
     const struct dirent *entry;
     int rank = 0;
 
-    *ret_groups = read_limits_file(AT_FDCWD, "/etc/security/limits.conf", user, &rank, ret) < 0;
+    *ret_groups = read_limits_file(AT_FDCWD, "/etc/security/limits.conf", name, &rank, ret) < 0;
     if (open_directory_at(AT_FDCWD, "/etc/security/limits.d", &d) >= 0)
         while ((entry = readdir(d)))
-            if (entry->d_name[0] != '.' && read_limits_file(dirfd(d), entry->d_name, user, &rank, ret) < 0)
+            if (entry->d_name[0] != '.' && read_limits_file(dirfd(d), entry->d_name, name, &rank, ret) < 0)
                 *ret_groups = true;
     return rank;
 }
@@ -156,11 +156,11 @@ int limits_take_units(const char *text, struct json_object *units) {
     return 0;
 }
 
-static char *ask_systemctl(const char *const *arguments) {
+static char *ask(const char *name, const char *const *arguments) {
     _cleanup_free_ char *program = NULL;
     char *text = NULL;
 
-    if (command_find("systemctl", &program, NULL) < 0 || command_ask_with(program, arguments, &text) < 0)
+    if (command_find(name, &program, NULL) < 0 || command_ask_with(program, arguments, &text) < 0)
         return NULL;
     return text;
 }
@@ -230,41 +230,126 @@ static int read_units(struct json_object *rules, struct json_object *units) {
     collect(rules, "unit", &names);
     if (names.n == 4)
         return 0;
-    text = ask_systemctl(names.items);
+    text = ask("systemctl", names.items);
     return text ? limits_take_units(text, units) : 0;
 }
 
+/* ---- Logins ---- */
+
+typedef struct Logins {
+    struct json_object *users, *groups, *sessions; /* borrowed */
+    char *defaults;                                /* owned; what systemctl prints; NULL: unknown */
+    Names of_systemd;                              /* users for whom no line of the limits of logins counts */
+} Logins;
+
 /* Who has no line gets what systemd gives to services, such as that of logins. */
-static int read_users(struct json_object *rules, struct json_object *users) {
+static int read_login(Logins *l, struct json_object *to, const char *key, const char *name) {
+    int64_t bytes = 0;
+    bool groups;
+    int rank = read_login_limit(name, &bytes, &groups);
+
+    if (rank != RANK_NAMED && groups)
+        return 0; /* unknown */
+    if (rank == 0 && to == l->users)
+        (void) add_name(&l->of_systemd, key);
+    if (rank == 0 && (!l->defaults || !limits_take_line(l->defaults, "DefaultLimitMEMLOCK", &bytes)))
+        return 0;
+    return json_add(to, key, json_object_new_int64(bytes)) < 0 ? -ENOMEM : 0;
+}
+
+static int read_logins(struct json_object *rules, Logins *l) {
     static const char *const arguments[] = {"show", "--property=DefaultLimitMEMLOCK", NULL};
-    _cleanup_free_ char *text = NULL;
-    Names names = {};
+    Names users = {}, groups = {};
+    int r = 0;
 
-    collect(rules, "user", &names);
-    if (names.n > 0)
-        text = ask_systemctl(arguments);
-    for (size_t i = 0; i < names.n; i++) {
-        int64_t bytes = 0;
-        bool groups;
-        int rank = read_login_limit(names.items[i], &bytes, &groups);
+    collect(rules, "user", &users);
+    collect(rules, "group", &groups);
+    if (users.n + groups.n > 0)
+        l->defaults = ask("systemctl", arguments);
+    for (size_t i = 0; i < users.n && r >= 0; i++)
+        r = read_login(l, l->users, users.items[i], users.items[i]);
+    for (size_t i = 0; i < groups.n && r >= 0; i++) {
+        _cleanup_free_ char *domain = format_string("@%s", groups.items[i]);
 
-        if (rank != RANK_USER &&
-                (groups || (rank == 0 && (!text || !limits_take_line(text, "DefaultLimitMEMLOCK", &bytes)))))
-            continue; /* unknown */
-        if (json_add(users, names.items[i], json_object_new_int64(bytes)) < 0)
+        r = domain ? read_login(l, l->groups, groups.items[i], domain) : -ENOMEM;
+    }
+    return r;
+}
+
+bool limits_take_uid(const char *text, const char *name, char *ret, size_t size) {
+    size_t n = strlen(name), n_digits;
+
+    for (const char *line = text; *line; line += *line == '\n') {
+        const char *uid = strncmp(line, name, n) == 0 && line[n] == ':' ? strchr(line + n + 1, ':') : NULL;
+
+        n_digits = uid ? strspn(++uid, "0123456789") : 0;
+        if (n_digits > 0 && n_digits < size && uid[n_digits] == ':') {
+            memcpy(ret, uid, n_digits);
+            ret[n_digits] = 0;
+            return true;
+        }
+        line += strcspn(line, "\n");
+    }
+    return false;
+}
+
+/* What systemd starts for a user, a desktop and the QEMU of its libvirt for example, has the limit of
+ * user@UID.service. Its PAM applies the limits of logins as well, and they count: only who has none is here.
+ */
+static int read_sessions(Logins *l) {
+    Names users = {.items = {"passwd"}, .n = 1};
+    Names units = {.items = {"show", "--no-pager", "--property=Id,LimitMEMLOCK", "--"}, .n = 4};
+    char names[NAMES_MAX][sizeof("user@4294967295.service")];
+    _cleanup_json_ struct json_object *found = json_object_new_object();
+    _cleanup_free_ char *passwd = NULL, *text = NULL;
+    size_t n = MIN(l->of_systemd.n, (size_t) NAMES_MAX);
+
+    if (!found)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        (void) add_name(&users, l->of_systemd.items[i]);
+    passwd = n > 0 ? ask("getent", users.items) : NULL;
+    for (size_t i = 0; i < n; i++) {
+        char uid[sizeof("4294967295")] = "";
+
+        names[i][0] = 0;
+        if (!passwd || !limits_take_uid(passwd, l->of_systemd.items[i], uid, sizeof(uid)))
+            continue;
+        (void) snprintf(names[i], sizeof(names[i]), "user@%s.service", uid);
+        (void) add_name(&units, names[i]);
+    }
+    text = units.n > 4 ? ask("systemctl", units.items) : NULL;
+    if (text && limits_take_units(text, found) < 0)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *bytes = json_member(found, names[i]);
+
+        if (bytes && json_add(l->sessions, l->of_systemd.items[i], json_object_get(bytes)) < 0)
             return -ENOMEM;
     }
     return 0;
 }
 
+static struct json_object *add_object(struct json_object *to, const char *key) {
+    struct json_object *object = json_object_new_object();
+
+    return json_add(to, key, object) < 0 ? NULL : object;
+}
+
 struct json_object *memory_read_limits(struct json_object *rules) {
     _cleanup_json_ struct json_object *limits = json_object_new_object();
-    struct json_object *users = json_object_new_object(), *units = json_object_new_object();
+    struct json_object *units = add_object(limits, "units");
+    Logins l = {.users = add_object(limits, "users"),
+            .groups = add_object(limits, "groups"),
+            .sessions = add_object(limits, "sessions")};
+    int r = units && l.users && l.groups && l.sessions ? 0 : -ENOMEM;
 
-    if (json_add(limits, "users", users) < 0)
-        json_object_put(units);
-    else if (json_add(limits, "units", units) >= 0 &&
-            (!rules || (read_users(rules, users) >= 0 && read_units(rules, units) >= 0)))
-        return TAKE_PTR(limits);
-    return NULL;
+    if (r >= 0 && rules)
+        r = read_units(rules, units);
+    if (r >= 0 && rules)
+        r = read_logins(rules, &l);
+    if (r >= 0)
+        r = read_sessions(&l);
+    free(l.defaults);
+    return r < 0 ? NULL : TAKE_PTR(limits);
 }

@@ -274,7 +274,8 @@ static void test_a_flood_of_warnings(void **state) {
 
 static void test_memory_of_rules(void **state) {
     static const char limits[] = "{\"users\": {\"alice\": 8388608, \"bob\": 9223372036854775807},"
-                                 " \"units\": {\"vm.service\": 65536}}";
+                                 " \"units\": {\"vm.service\": 65536}, \"groups\": {\"vm\": 65536},"
+                                 " \"sessions\": {\"alice\": 8388608, \"bob\": 65536}}";
     const struct {
         const char *rules, *fact, *fix; /* NULL: nothing is wrong */
     } cases[] = {
@@ -286,7 +287,14 @@ static void test_memory_of_rules(void **state) {
                     "memlock-for"},
             {RULES("\"who\": {\"user\": \"alice\"}, \"memlock\": \"16G\""), NULL, NULL},
             {RULES("\"who\": {\"user\": \"alice\"}, \"memlock\": 17179869184"), NULL, NULL},
-            {RULES("\"who\": {\"user\": \"bob\"}"), NULL, NULL},
+            {RULES("\"who\": {\"user\": \"bob\"}"),
+                    "user bob that systemd starts (user@.service, such as QEMU of qemu:///session) may lock "
+                    "64K",
+                    "systemctl edit user@.service"},
+            {RULES("\"who\": {\"user\": \"bob\"}, \"memlock\": \"16G\""), NULL, NULL},
+            {RULES("\"who\": {\"group\": [\"vm\"]}"), "members of group vm may lock 64K", "'@vm - memlock"},
+            {RULES("\"who\": {\"group\": \"kvm\"}"), NULL, NULL}, /* unknown */
+            {RULES("\"who\": {\"group\": \"vm\", \"user\": \"carol\"}"), NULL, NULL},
             {RULES("\"who\": {\"user\": \"carol\"}"), NULL, NULL}, /* unknown */
             {RULES("\"who\": {\"user\": \"root\"}"), NULL, NULL},
             {RULES("\"who\": {}"), NULL, NULL},
@@ -356,6 +364,42 @@ static void test_limits_of_logins(void **state) {
     }
 }
 
+static void test_limits_of_groups(void **state) {
+    static const struct {
+        const char *text;
+        int found;
+        int64_t bytes;
+    } cases[] = {
+            {"@vm - memlock 64\n", 1, 65536},
+            {"@vm soft memlock 64\n", 0, 0},
+            {"* - memlock 32\n@vm - memlock 64\n* - memlock 16\n", 1, 65536},
+            {"vm - memlock 64\n", 0, 0}, /* a user of that name */
+            {"@kvm - memlock 64\n", -EAGAIN, 0},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        int64_t bytes = 0;
+        int rank = 0;
+
+        assert_int_equal(limits_find_memlock(cases[i].text, "@vm", &rank, &bytes), cases[i].found);
+        assert_int_equal(bytes, cases[i].bytes);
+    }
+}
+
+static void test_uid_of_user(void **state) {
+    static const char passwd[] = "root:x:0:0::/:/bin/sh\nal:x:7:7::/:\nalice:x:1000:1000::/home:/bin/sh\n"
+                                 "bob:x:many:1::/:\ncarol:x:12345678901:1::/:\ndave\nerin:x:5";
+    static const char *const without[] = {"bob", "carol", "dave", "erin", "frank", ""};
+    char uid[11];
+
+    assert_true(limits_take_uid(passwd, "alice", uid, sizeof(uid)));
+    assert_string_equal(uid, "1000");
+    assert_true(limits_take_uid(passwd, "al", uid, sizeof(uid)));
+    assert_string_equal(uid, "7");
+    for (size_t i = 0; i < ELEMENTSOF(without); i++)
+        assert_false(limits_take_uid(passwd, without[i], uid, sizeof(uid)));
+}
+
 static void test_limits_of_units(void **state) {
     struct json_object *units = json_object_new_object();
     int64_t bytes = 0;
@@ -382,6 +426,8 @@ int main(void) {
             cmocka_unit_test(test_memory_of_rules),
             cmocka_unit_test(test_power_and_agent),
             cmocka_unit_test(test_limits_of_logins),
+            cmocka_unit_test(test_limits_of_groups),
+            cmocka_unit_test(test_uid_of_user),
             cmocka_unit_test(test_limits_of_units),
             cmocka_unit_test(test_pins),
             cmocka_unit_test(test_a_healthy_host),
