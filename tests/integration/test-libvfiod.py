@@ -331,6 +331,18 @@ class OtherCallsTest(LibraryTest):
             self.assertEqual(status, 0, out)
         self.wait_closed()
 
+    def test_the_recipe(self):
+        """The page, the program that the test machine runs for it, and a reader's compiler."""
+        page = (SOURCE / 'docs/recipes/c.md').read_text()
+        source, = re.findall(r'^```c [^\n]*\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+        self.assertEqual(source, (SOURCE / 'examples/board.c').read_text())
+        program = self.compile(source)
+        # The pretended files know none of the kernel's calls.
+        self.assertEqual(self.run_program(program, EDU), (
+            1, 'program: cannot bind the device to the iommufd: Inappropriate ioctl for device\n'
+            f'{EDU} by rule one (/x.json:2), backend iommufd\n'))
+        self.wait_closed()
+
 
 class ObjectTest(unittest.TestCase):
     def test_symbols_and_versions(self):
