@@ -45,12 +45,13 @@ static void show_claim(const Options *o, struct json_object *claim) {
     _cleanup_free_ char *ends = deadline > 0 ? show_time(deadline) : NULL;
     _cleanup_free_ char *until = reserved > 0 ? show_time(reserved) : NULL;
     _cleanup_free_ char *heading = format_string("claim %s", json_text(claim, "id"));
-    const char *state = json_text(claim, "state");
+    const char *state = json_text(claim, "state"), *resume = json_text(claim, "resume");
 
     show_heading(o, heading ? heading : "claim");
     show_field(o, "State", state_colour(state), state);
     show_field(o, "Failure", COLOUR_RED, json_text(claim, "failure"));
     show_warnings(o, json_list(claim, "warnings"));
+    show_warnings(o, json_list(claim, "resumeFailures"));
     show_list(o, claim, "Devices", "devices");
     show_list(o, claim, "Groups", "groups");
     show_field(o, "Backend", COLOUR_NONE, json_text(claim, "backend"));
@@ -68,6 +69,8 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_field(o, "Reserved", COLOUR_NONE, until);
     show_field(o, "Deadline", COLOUR_NONE, ends);
     show_field(o, "Give back", COLOUR_YELLOW, eviction);
+    if (*resume && !streq(resume, "none"))
+        show_field(o, "Resume", streq(resume, "ok") ? COLOUR_NONE : COLOUR_YELLOW, resume);
     if (sleep_at > 0)
         show_fieldf(o, "Host sleeps", "by %s", sleeps ?: "?");
     if (stop_at > 0 && streq(state, "held"))

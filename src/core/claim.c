@@ -16,6 +16,22 @@ void claim_done(Claim *c) {
     *c = CLAIM_NULL;
 }
 
+static const char *const resume_state_table[_RESUME_STATE_MAX] = {
+        [RESUME_NONE] = "none",
+        [RESUME_CHECKING] = "checking",
+        [RESUME_OK] = "ok",
+        [RESUME_FAILED] = "failed",
+        [RESUME_UNKNOWN] = "unknown",
+};
+DEFINE_STRING_TABLE(resume_state, ResumeState);
+
+ResumeState claim_resume_state(const Claim *c) {
+    for (size_t i = 0; c->resume != RESUME_CHECKING && i < c->plan.n_claimed; i++)
+        if (c->plan.members[i].lost != MEMBER_FAILURE_NONE)
+            return RESUME_FAILED;
+    return c->resume;
+}
+
 const char *claim_lifeline(const Claim *c) {
     return c->lifeline[0] ? c->lifeline : c->id;
 }

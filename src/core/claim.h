@@ -22,6 +22,18 @@ typedef struct ClaimNode {
     Acl before; /* the list without any entry of ours */
 } ClaimNode;
 
+/* Are its devices back since the host woke up? */
+typedef enum ResumeState {
+    RESUME_NONE, /* it did not sleep since the claim is held, or vfiod was restarted since */
+    RESUME_CHECKING,
+    RESUME_OK,
+    RESUME_FAILED,  /* a device is not: PlanMember.lost */
+    RESUME_UNKNOWN, /* no worker could look at one */
+    _RESUME_STATE_MAX,
+    _RESUME_STATE_INVALID = -EINVAL,
+} ResumeState;
+DECLARE_STRING_TABLE(resume_state, ResumeState); /* "none", "checking", "ok", ... */
+
 /* Of all devices or groups, and of the iommufd or container. */
 #define CLAIM_NODES_MAX (REQUEST_DEVICES_MAX + 1U)
 
@@ -54,6 +66,7 @@ struct Claim {
     Eviction eviction;       /* while it is held */
     Stop stop;               /* while it drains */
     uint64_t sleep_at_usec;  /* CLOCK_REALTIME: the host is about to sleep; 0: it is not. Not recorded */
+    ResumeState resume;      /* but for RESUME_FAILED, see claim_resume_state(). Not recorded */
     unsigned queue_position; /* while it waits: 1 is next; otherwise 0. Not recorded */
     bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
     uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
@@ -69,6 +82,7 @@ struct Claim {
     }
 
 void claim_done(Claim *c);
+ResumeState claim_resume_state(const Claim *c);
 /* The id under which systemd keeps what it hangs on. */
 const char *claim_lifeline(const Claim *c);
 bool claim_id_is_valid(const char *id);

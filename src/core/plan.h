@@ -7,6 +7,7 @@
  *
  * Pure: looks only at what the PlanContext hands in, and asks for more facts by their names. */
 
+#include "core/device-health.h"
 #include "core/survey.h"
 #include "core/progress.h"
 #include "core/scrub-unit.h"
@@ -58,8 +59,11 @@ typedef struct PlanMember {
     char scrub[SCRUB_TEMPLATE_MAX]; /* the unit that runs over it before its reset; "": none */
     MemberProgress progress;        /* changed by the claim as it goes */
     MemberFailure failure;          /* why it is MEMBER_BAD */
-    VfNetwork network;              /* what its card is to have for it; nothing in it: what it has */
-    VfNetwork network_before;       /* what to put back of that: all that may have been changed */
+    MemberFailure lost;             /* how it did not come back when the host woke up; its claim goes on */
+    char lost_seen[HEALTH_SEEN_MAX];
+    bool unchecked;           /* the host woke up, and no worker has looked at it since; not recorded */
+    VfNetwork network;        /* what its card is to have for it; nothing in it: what it has */
+    VfNetwork network_before; /* what to put back of that: all that may have been changed */
     bool leaving; /* given back by the client; it goes when the claim gives up the rest of its group */
     MadeDevice made;
     bool needs_vf_token;         /* the kernel gives it only to who has the token of its physical function */

@@ -114,6 +114,8 @@ static const Field member_fields[] = {
         FIELD_NUMBER("enableBaseline", PlanMember, enable_baseline, 0, INT32_MAX, .flags = FIELD_REQUIRED),
         FIELD_WORD("progress", PlanMember, progress, &member_progress_words),
         FIELD_WORD("failure", PlanMember, failure, &member_failure_words, .flags = FIELD_OMIT),
+        FIELD_WORD("lost", PlanMember, lost, &member_failure_words, .flags = FIELD_OMIT),
+        FIELD_TEXT("lostSeen", PlanMember, lost_seen, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("leaving", PlanMember, leaving, .flags = FIELD_OMIT),
         FIELD_OBJECT("network", PlanMember, network, &network_table, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("needsVfToken", PlanMember, needs_vf_token, .flags = FIELD_OMIT),

@@ -207,7 +207,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'VfTokens': dbus.Array([], 's'),
             'Nodes': [], 'Tether': 'lifeline', 'Cookie': '', 'Uid': os.getuid(), 'Pid': 4711, 'Command': 'test', 'Unit': '', 'Rule': 'one (/etc/vfiod/policy.d/1.json:2)',
             'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'ReservedUntil': dbus.UInt64(0), 'QueuePosition': dbus.UInt32(0), 'WaitsFor': dbus.Array([], signature='s'), 'Stopping': 'none', 'StopAt': dbus.UInt64(0), 'Eviction': 'none',
-            'EvictAt': dbus.UInt64(0), 'EvictCause': '', 'EvictReason': '', 'SleepAt': dbus.UInt64(0), 'Deadline': dbus.UInt64(0), 'Warnings': dbus.Array([], signature='s'),
+            'EvictAt': dbus.UInt64(0), 'EvictCause': '', 'EvictReason': '', 'SleepAt': dbus.UInt64(0), 'Resume': 'none', 'ResumeFailures': dbus.Array([], signature='s'), 'Deadline': dbus.UInt64(0), 'Warnings': dbus.Array([], signature='s'),
             'Failure': '', 'Holders': []})
         for name in names:
             self.set(device_path(name), State='claimed', Claim=claim.path)

@@ -3,6 +3,7 @@
 """The host is about to sleep: who hears of it, for whom it waits, and what is said when it has woken up."""
 
 import json
+import os
 import time
 
 import dbus
@@ -59,6 +60,106 @@ class SleepTest(VarlinkTestCase):
     def sleep(self, *claims):
         self.logind.sleep(True)
         wait(lambda: all(self.told(claim, True) for claim in claims), 'they hear of it')
+
+    def slept(self, claim, resume):
+        """The host sleeps and wakes up, and the claim is told this."""
+        self.logind.sleep(True)
+        wait(lambda: not self.logind.is_delayed(), 'the host can sleep')
+        self.logind.sleep(False)
+        wait(lambda: self.last(claim, 'Resume') == resume, 'it is told', timeout=30)
+        self.assertEqual(claim.properties()['Resume'], resume)
+        return [str(line) for line in claim.properties()['ResumeFailures']]
+
+    def last(self, claim, name):
+        """As it was announced."""
+        told = [e[2][name] for e in self.c.events if e[:2] == ('PropertiesChanged', claim.path) and name in e[2]]
+        return told[-1] if told else None
+
+    def config(self, device, at, data):
+        path = device.path + '/config'
+        with open(self.host.root + path, 'rb') as f:
+            before = f.read()
+        self.kernel.put(path, before[:at] + data + before[at + len(data):])
+        return lambda: self.kernel.put(path, before)
+
+    def test_the_devices_are_back(self):
+        self.begin()
+        claim = self.held(self.nic)
+        self.assertEqual((claim.properties()['Resume'], claim.properties()['ResumeFailures']), ('none', []))
+        self.assertEqual(self.slept(claim, 'ok'), [])
+        self.wait_logged(claim.id, 'its devices are back')
+        self.assertIn('ok', self.vfioctl('status', claim.id)[1])
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.c.device(self.nic)['State'], 'free')
+
+    def test_one_does_not_come_back(self):
+        self.begin()
+        claim, other = self.held(self.disk), self.held(self.nic)
+        heal = self.config(self.disk, 0, b'\xff' * 64)
+        failure, = self.slept(claim, 'failed')
+        self.assertIn(self.disk.name, failure)
+        self.assertIn('all ones', failure)
+        self.wait_logged(claim.id, self.disk.name, 'did not come back', 'all ones')
+        self.assertEqual((claim.state, other.properties()['ResumeFailures']), ('held', []))
+        self.assertIn('did not come back', self.vfioctl('status', claim.id)[1])
+        with self.peer() as peer:
+            listed = peer.call('List', {'claim': claim.id})['claim']
+        self.assertEqual((listed['resume'], listed['resumeFailures']), ('failed', [failure]))
+        heal()  # nobody knows what a reset would be good for
+        resets = self.disk.resets
+        claim.close()
+        wait(lambda: self.c.device(self.disk)['State'] == 'quarantined', 'it is quarantined')
+        self.assertEqual(self.c.device(self.disk)['QuarantineCause'], 'no-answer')
+        self.assertEqual(self.disk.resets, resets)
+        for word in (self.disk.name, 'host woke up', 'all ones'):
+            self.assertIn(word, claim.properties()['Failure'])
+        if os.getuid() == 0:
+            self.c.manager('RetryQuarantine', 'asa{sv}', [self.disk.name], {})
+            self.wait_gone(claim)
+            self.c.acquire(self.disk).close()
+
+    def test_it_comes_back_as_another_one(self):
+        self.begin()
+        claim = self.held(self.disk)
+        self.config(self.disk, 2, b'\xff\xff')
+        failure, = self.slept(claim, 'failed')
+        self.assertIn(':ffff', failure)
+
+    def test_it_comes_back_later(self):
+        """The next sleep, or a link that takes a moment."""
+        self.begin()
+        claim = self.held(self.disk)
+        heal = self.config(self.disk, 0, b'\xff' * 64)
+        self.slept(claim, 'failed')
+        heal()
+        self.assertEqual(self.slept(claim, 'ok'), [])
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual(self.c.device(self.disk)['State'], 'free')
+
+    def test_what_is_lost_is_remembered(self):
+        self.begin()
+        claim = self.held(self.disk)
+        heal = self.config(self.disk, 0, b'\xff' * 64)
+        self.slept(claim, 'failed')
+        heal()
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        claim.client = self.c = self.client()
+        self.assertEqual(claim.properties()['Resume'], 'failed')
+        self.assertIn('all ones', claim.properties()['ResumeFailures'][0])
+        claim.close()
+        wait(lambda: self.c.device(self.disk)['State'] == 'quarantined', 'it is quarantined')
+        self.assertIn('host woke up', claim.properties()['Failure'])
+
+    def test_what_its_user_has_put_to_sleep_is_not_woken(self):
+        self.begin()
+        claim = self.held(self.disk)
+        self.config(self.disk, 0, b'\xff' * 64)  # would be seen
+        self.kernel.put(self.disk.path + '/power/runtime_status', 'suspended\n')
+        self.kernel.set_enable(self.disk, 1)
+        self.assertEqual(self.slept(claim, 'ok'), [])
 
     def test_waits_for_its_holders(self):
         self.begin(**{'sleep-delay': MINUTES})

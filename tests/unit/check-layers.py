@@ -54,6 +54,8 @@ BUILT_ON = {
     "use-disk": {"use"},
     "use-display": {"use"},
     "use-interface": {"use"},
+    "device-power": {"device-look", "driver"},
+    "driver": {"device-look"},
     "mdev": {"driver"},
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
@@ -61,7 +63,7 @@ BUILT_ON = {
     "vf-setup": {"driver", "vf-link"},
     "vfio": {"container"},
     "vfio-caps": {"vfio"},
-    "worker": {"driver", "holders", "mdev", "process", "spawner", "sriov", "vf-setup", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
+    "worker": {"device-power", "driver", "holders", "mdev", "process", "spawner", "sriov", "vf-setup", "vfio", "vfio-caps"},  # the program that a worker process runs, and what starts it
 }
 
 # ---- the check ----

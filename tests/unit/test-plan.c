@@ -1676,10 +1676,19 @@ static void test_record_round_trip(void **state) {
     _cleanup_free_ char *text = NULL, *again = NULL;
 
     make_claim(*state, &c);
+    assert_int_equal(claim_resume_state(&c), RESUME_NONE);
+    c.plan.members[0].lost = MEMBER_FAILURE_POWER;
+    put_text(c.plan.members[0].lost_seen, sizeof(c.plan.members[0].lost_seen), "its power state is error");
+    c.plan.members[0].unchecked = true;
     text = claim_to_record(&c, "boot");
     assert_non_null(text);
     assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
     assert_int_equal(back.plan.n_members, c.plan.n_members);
+    assert_int_equal(claim_resume_state(&back), RESUME_FAILED);
+    assert_string_equal(back.plan.members[0].lost_seen, "its power state is error");
+    assert_false(back.plan.members[0].unchecked);
+    back.resume = RESUME_CHECKING;
+    assert_int_equal(claim_resume_state(&back), RESUME_CHECKING);
     assert_string_equal(back.plan.members[1].original_override, "mine");
     assert_int_equal(back.subject.uid, 1000);
     assert_int_equal(back.subject.gids[1], UINT32_MAX);

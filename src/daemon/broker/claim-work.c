@@ -81,7 +81,7 @@ static bool is_due(const PlanMember *m, WorkerOperation operation) {
     case WORKER_BIND:
         return plan_member_is_changed(m);
     case WORKER_RESET:
-        return (m->reset || *m->scrub) && m->progress != MEMBER_BAD &&
+        return (m->reset || *m->scrub || m->lost) && m->progress != MEMBER_BAD &&
                 (!m->bind || member_is_begun(m->progress));
     default:
         return plan_member_is_changed(m) && member_is_begun(m->progress);
@@ -131,7 +131,8 @@ void claim_work_lift(ClaimRun *j) {
         PlanMember *m = &plan->members[i];
 
         set_progress(j, m, lifted(j, m));
-        m->failure = MEMBER_FAILURE_NONE;
+        m->failure = m->lost = MEMBER_FAILURE_NONE;
+        m->lost_seen[0] = '\0';
     }
 }
 
@@ -583,6 +584,20 @@ static void skip_scrub(ClaimRun *j, const PlanMember *m) {
     go_on(j);
 }
 
+/* Its holder has heard of it long ago. A reset may seem to succeed, but nobody knows what it was good for. */
+static void keep_lost(ClaimRun *j, PlanMember *m) {
+    const DeviceName name = m->name;
+
+    refresh(j, &name);
+    if (claim_run_find_device(j, m)) {
+        if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
+            (void) refuse(&j->claim.refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &name,
+                    "it did not come back when the host woke up: %s", m->lost_seen);
+        set_bad(j, m, m->lost);
+    }
+    next_member(j);
+}
+
 static void go_on(ClaimRun *j) {
     PlanMember *m;
     int r;
@@ -594,6 +609,10 @@ static void go_on(ClaimRun *j) {
         return;
     }
     m = current(j);
+    if (j->work.operation == WORKER_RESET && m->lost != MEMBER_FAILURE_NONE) {
+        keep_lost(j, m);
+        return;
+    }
     if (must_scrub(j, m)) {
         if (is_on_target(j, m))
             scrub(j, m);

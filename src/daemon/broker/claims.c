@@ -7,6 +7,7 @@
 #include "daemon/broker/claim-question.h"
 #include "daemon/broker/drain.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/resume.h"
 #include "daemon/broker/stop.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/waiting.h"
@@ -117,6 +118,7 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     sd_event_source_disable_unref(j->eviction);
     sd_event_source_disable_unref(j->pause);
     stop_end(j);
+    resume_end(j);
     j->question = claim_question_free(j->question);
     drain_unwatch(j);
     grant_drop(j);

@@ -87,6 +87,9 @@ struct ClaimRun {
     uint64_t recheck_usec;
     sd_event_source *expiry;    /* of a reservation */
     bool sleep_ready;           /* its holder said that the host can sleep */
+    WorkerTask *resumer;        /* borrowed from the pool, while it looks at a device after a sleep... */
+    DeviceName resuming;        /* ...which is this one */
+    bool resume_unsure;         /* one of them could not be looked at */
     sd_event_source *eviction;  /* its time */
     sd_event_source *pause;     /* until it can be evicted for a request again */
     sd_event_source *stop;      /* likewise, of stopping who has its devices open */

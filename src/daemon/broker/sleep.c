@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/logind.h"
+#include "daemon/broker/resume.h"
 
 /* So that the news is on its way before everything stands still. */
 #define TELL_USEC (100 * UINT64_C(1000))
@@ -70,9 +71,10 @@ static void on_woke(void *userdata) {
     e->sleep_is_near = false;
     (void) sd_event_source_set_enabled(e->sleep_timer, SD_EVENT_OFF);
     for (ClaimRun *j = e->claims; j; j = j->next) {
-        if (j->claim.sleep_at_usec == 0)
+        if (j->claim.state != CLAIM_HELD)
             continue;
         j->claim.sleep_at_usec = 0;
+        resume_begin(j);
         claim_run_announce(j, CLAIM_SLEEPS);
     }
 }
@@ -80,6 +82,7 @@ static void on_woke(void *userdata) {
 void sleep_end(ClaimRun *j) {
     bool was_waited_for = is_waited_for(j);
 
+    resume_end(j);
     if (j->claim.sleep_at_usec == 0)
         return;
     j->claim.sleep_at_usec = 0;

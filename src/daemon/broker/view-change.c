@@ -135,7 +135,8 @@ void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange c
         note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_WARNINGS);
         return;
     case CLAIM_SLEEPS:
-        note_claim(l, claim->id, OBJECT_CHANGED, VIEW_PROPERTY_SLEEP_AT);
+        note_claim(l, claim->id, OBJECT_CHANGED,
+                VIEW_PROPERTY_SLEEP_AT | VIEW_PROPERTY_RESUME | VIEW_PROPERTY_RESUME_FAILURES);
         return;
     case CLAIM_REMOVED:
         note_claim(l, claim->id, OBJECT_REMOVED, 0);

@@ -38,6 +38,8 @@ typedef enum ViewProperty {
     VIEW_PROPERTY_STOPPING = 1 << 20,
     VIEW_PROPERTY_STOP_AT = 1 << 21,
     VIEW_PROPERTY_SLEEP_AT = 1 << 22,
+    VIEW_PROPERTY_RESUME = 1 << 23,
+    VIEW_PROPERTY_RESUME_FAILURES = 1 << 24,
 } ViewProperty;
 
 typedef struct ViewListener {

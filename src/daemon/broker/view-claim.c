@@ -195,6 +195,30 @@ static int put_sleep_at(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 't', ((const Claim *) q->thing)->sleep_at_usec);
 }
 
+static int put_resume(const ViewQuery *q, const ViewSink *out) {
+    return view_text(out, resume_state_to_string(claim_resume_state(q->thing)));
+}
+
+static int put_resume_failures(const ViewQuery *q, const ViewSink *out) {
+    const Claim *c = q->thing;
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = 0; i < c->plan.n_claimed && r >= 0; i++) {
+        const PlanMember *m = &c->plan.members[i];
+        _cleanup_free_ char *text = NULL;
+        char name[DEVICE_NAME_MAX];
+
+        if (m->lost == MEMBER_FAILURE_NONE)
+            continue;
+        text = format_string(
+                "%s did not come back when the host woke up: %s. It is quarantined when the claim ends.",
+                device_name_format(&m->name, name), m->lost_seen);
+        r = text ? view_text(out, text) : -ENOMEM;
+    }
+    return r < 0 ? r : view_close(out);
+}
+
 static int put_failure(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = q->thing;
     _cleanup_free_ char *text = NULL;
@@ -327,6 +351,8 @@ const ViewField view_claim_fields[] = {
         {"EvictReason", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_evict_reason},
         {"Warnings", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_warnings},
         {"SleepAt", "t", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_sleep_at},
+        {"Resume", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_resume},
+        {"ResumeFailures", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_resume_failures},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
         {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},

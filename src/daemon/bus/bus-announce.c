@@ -43,7 +43,7 @@ struct BusAnnouncer {
 static const char *const property_names[] = {"Driver", "Group", "VfioNode", "State", "Claim", "Devices",
         "Fingerprint", "Viable", "Failure", "QuarantineCause", "Groups", "Rule", "Tether", "QueuePosition",
         "Eviction", "EvictAt", "EvictReason", "Warnings", "EvictCause", "Deadline", "Stopping", "StopAt",
-        "SleepAt"};
+        "SleepAt", "Resume", "ResumeFailures"};
 
 static int compare_keys(const void *pa, const void *pb) {
     const Key *a = pa, *b = pb;

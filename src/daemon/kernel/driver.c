@@ -10,9 +10,9 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "core/device-kind.h"
+#include "daemon/kernel/device-look.h"
 
 #define LATE_BINDS_MAX 3U
-#define POWER_LOOKS 3U
 
 static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
         [DRIVER_STEP_IDENTIFY] = "identify",
@@ -26,20 +26,6 @@ static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
         [DRIVER_STEP_REMOVE] = "remove",
 };
 DEFINE_STRING_TABLE(driver_step, DriverStep);
-
-static int read_id(int dir, const char *attribute, uint64_t max, uint64_t *ret) {
-    const char *digits;
-    char text[16];
-    ssize_t n;
-
-    n = read_attribute_at(dir, attribute, text, sizeof(text));
-    if (n < 0)
-        return (int) n;
-    digits = startswith(text, "0x");
-    if (!digits)
-        return -EBADMSG;
-    return parse_unsigned(digits, 16, max, ret);
-}
 
 static int read_incarnation(int dir, DeviceKind kind, uint64_t *ret) {
     struct stat st;
@@ -59,7 +45,7 @@ static int read_identity(int dir, DeviceKind kind, uint64_t *ret) {
         return read_incarnation(dir, kind, ret);
     for (const char *const *attribute = info->identity; *attribute; attribute++) {
         uint64_t v = 0;
-        int r = read_id(dir, *attribute, UINT32_MAX, &v);
+        int r = device_look_read_id(dir, *attribute, UINT32_MAX, &v);
 
         if (r < 0 && r != -ENOENT)
             return r;
@@ -76,9 +62,9 @@ static int check_identity(int dir, const DriverItem *item) {
     int r = 0;
 
     if (device_kind_info(item->name.kind)->has_ids)
-        r = read_id(dir, "vendor", UINT16_MAX, &vendor);
+        r = device_look_read_id(dir, "vendor", UINT16_MAX, &vendor);
     if (r >= 0 && device_kind_info(item->name.kind)->has_ids)
-        r = read_id(dir, "device", UINT16_MAX, &device);
+        r = device_look_read_id(dir, "device", UINT16_MAX, &device);
     if (r >= 0 && known)
         r = read_identity(dir, item->name.kind, &identity);
     if (r < 0)
@@ -191,113 +177,6 @@ static bool is_spoken_for(int dir, const DriverItem *item) {
             !streq(override, item->target_driver);
 }
 
-/* ---- is it back? ---- */
-
-static int read_header(int dir, uint8_t header[static CONFIG_HEADER_SIZE]) {
-    _cleanup_close_ int fd = openat(dir, "config", O_RDONLY | O_CLOEXEC);
-    ssize_t n;
-
-    if (fd < 0)
-        return -errno;
-    n = pread(fd, header, CONFIG_HEADER_SIZE, 0);
-    if (n < 0)
-        return -errno;
-    return n == CONFIG_HEADER_SIZE ? 0 : -EIO;
-}
-
-/* As the kernel found it: check_identity() has seen that this is the device that was planned for. */
-static int read_config_ids(int dir, ConfigIds *ret) {
-    static const struct {
-        const char *attribute;
-        uint64_t max;
-    } ids[] = {{"vendor", UINT16_MAX}, {"device", UINT16_MAX}, {"subsystem_vendor", UINT16_MAX},
-            {"subsystem_device", UINT16_MAX}, {"class", 0xffffff}};
-    uint64_t v[ELEMENTSOF(ids)] = {};
-
-    for (size_t i = 0; i < ELEMENTSOF(ids); i++) {
-        int r = read_id(dir, ids[i].attribute, ids[i].max, &v[i]);
-
-        if (r < 0)
-            return r;
-    }
-    *ret = (ConfigIds){.vendor = (uint16_t) v[0],
-            .device = (uint16_t) v[1],
-            .subsystem_vendor = (uint16_t) v[2],
-            .subsystem_device = (uint16_t) v[3],
-            .class = (uint32_t) v[4],
-            .is_virtual_function = faccessat(dir, "physfn", F_OK, 0) == 0};
-    return 0;
-}
-
-static void read_text(int dir, const char *attribute, char buf[static 16]) {
-    if (read_attribute_at(dir, attribute, buf, 16) < 0)
-        buf[0] = '\0';
-}
-
-/* It may fall asleep or wake between the two reads, and is in between for a moment. */
-static MemberFailure check_power(int dir, bool idle, char seen[static HEALTH_SEEN_MAX]) {
-    MemberFailure failure = MEMBER_FAILURE_NONE;
-
-    for (unsigned i = 0; i < POWER_LOOKS; i++) {
-        char state[16], status[16];
-
-        read_text(dir, "power_state", state);
-        read_text(dir, "power/runtime_status", status);
-        failure = idle ? power_state_check_idle(state, status, seen) : power_state_check(state, status, seen);
-        if (failure == MEMBER_FAILURE_NONE)
-            break;
-    }
-    return failure;
-}
-
-/* To read config space wakes a device that is without power. before: see config_header_check(). */
-static int check_health(int dir, const uint8_t *before, DriverTrace *t) {
-    uint8_t header[CONFIG_HEADER_SIZE];
-    ConfigIds ids;
-    int r;
-
-    t->step = DRIVER_STEP_VERIFY;
-    r = read_header(dir, header);
-    if (r >= 0)
-        r = read_config_ids(dir, &ids);
-    if (r < 0)
-        return r;
-    t->failure = config_header_check(header, before, &ids, t->seen);
-    if (t->failure == MEMBER_FAILURE_NONE)
-        t->failure = check_power(dir, /* idle= */ false, t->seen);
-    if (t->failure == MEMBER_FAILURE_NONE)
-        t->seen[0] = '\0';
-    return t->failure == MEMBER_FAILURE_NONE ? 0 : -EIO;
-}
-
-/* Before it has been used, when its ids were never in doubt. */
-static int check_alive(int dir, const DriverItem *item, DriverTrace *t) {
-    uint8_t header[CONFIG_HEADER_SIZE];
-    int r;
-
-    if (item->name.kind != DEVICE_KIND_PCI)
-        return 0;
-    r = read_header(dir, header);
-    if (r < 0)
-        return r;
-    t->failure = config_header_check(header, NULL, NULL, t->seen);
-    if (t->failure == MEMBER_FAILURE_NONE)
-        t->failure = check_power(dir, /* idle= */ true, t->seen);
-    return t->failure == MEMBER_FAILURE_NONE ? 0 : -EIO;
-}
-
-int driver_wake(const DriverItem *item, DriverTrace *t) {
-    _cleanup_close_ int dir = -EBADF;
-    int r;
-
-    t->step = DRIVER_STEP_IDENTIFY;
-    r = driver_open_device(item, &dir);
-    if (r < 0)
-        return r;
-    t->step = DRIVER_STEP_VERIFY;
-    return check_alive(dir, item, t);
-}
-
 int driver_bind(const DriverItem *item, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
     char now[64];
@@ -333,7 +212,9 @@ int driver_bind(const DriverItem *item, DriverTrace *t) {
         return r;
     t->step = DRIVER_STEP_VERIFY;
     r = verify_driver(dir, item->target_driver);
-    return r < 0 ? r : check_alive(dir, item, t);
+    if (r < 0 || item->name.kind != DEVICE_KIND_PCI)
+        return r;
+    return device_look_idle(dir, &t->failure, t->seen);
 }
 
 /* Was it unplugged while we worked on it? What a write failed with then says nothing about the device: its
@@ -543,11 +424,13 @@ static int reset(int dir, const DriverItem *item, DriverTrace *t) {
     r = check_closed(dir, item, t);
     if (r < 0)
         return r;
-    known = read_header(dir, before) >= 0;
+    known = device_look_read_header(dir, before) >= 0;
     begin(t, DRIVER_STEP_RESET, item->progress);
     r = write_attribute_at(dir, "reset", "1");
-    if (r >= 0)
-        r = check_health(dir, known ? before : NULL, t);
+    if (r < 0)
+        return r;
+    t->step = DRIVER_STEP_VERIFY;
+    r = device_look_reset(dir, known ? before : NULL, &t->failure, t->seen);
     return r < 0 ? r : check_closed(dir, item, t);
 }
 

@@ -64,8 +64,6 @@ int driver_open_device(const DriverItem *item, int *ret_dir);
  * work. -ESTALE before anything was touched: it is not what was planned for any more, another device or on
  * another driver. */
 int driver_bind(const DriverItem *item, DriverTrace *t);
-/* Wakes a device that is without power, and checks that it answers. 0; -EIO when it does not. */
-int driver_wake(const DriverItem *item, DriverTrace *t);
 /* Takes back what item.progress says may have been done, and that alone: what somebody else has made of the
  * device meanwhile, its driver or its driver_override, stays. May be called again. 0 also when the device is
  * gone. */

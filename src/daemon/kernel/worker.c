@@ -19,6 +19,7 @@
 #include "core/device-kind.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/kernel/device-power.h"
 #include "daemon/kernel/holders.h"
 #include "daemon/kernel/mdev.h"
 #include "daemon/kernel/process.h"
@@ -42,6 +43,7 @@ static const char *const worker_operation_table[_WORKER_OPERATION_MAX] = {
         [WORKER_OPEN_NODES] = "open-nodes",
         [WORKER_OPEN_COMPAT] = "open-compat",
         [WORKER_WAKE] = "wake",
+        [WORKER_CHECK_RESUMED] = "check-resumed",
         [WORKER_SURVEY] = "survey",
         [WORKER_RECYCLE] = "recycle",
         [WORKER_PROBE_GROUPS] = "probe-groups",
@@ -189,7 +191,8 @@ static void run_item(const WorkerOrder *order, WorkerResult *result) {
             [WORKER_BIND] = driver_bind,
             [WORKER_RESTORE] = driver_restore,
             [WORKER_RESET] = driver_reset,
-            [WORKER_WAKE] = driver_wake,
+            [WORKER_WAKE] = device_power_wake,
+            [WORKER_CHECK_RESUMED] = device_power_check_resumed,
             [WORKER_RECYCLE] = driver_recycle,
     };
     DriverTrace trace = {.progress = order->item.progress, .note = note_step};

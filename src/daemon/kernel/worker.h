@@ -18,12 +18,13 @@
 #include "daemon/kernel/vf-setup.h"
 
 typedef enum WorkerOperation {
-    WORKER_BIND,         /* driver_bind(), or mdev_create() */
-    WORKER_RESTORE,      /* driver_restore(), or mdev_remove() */
-    WORKER_RESET,        /* driver_reset() */
-    WORKER_WAKE,         /* driver_wake() */
-    WORKER_OPEN_GROUPS,  /* vfio_open_group() for each group; all or nothing */
-    WORKER_OPEN_NOIOMMU, /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
+    WORKER_BIND,          /* driver_bind(), or mdev_create() */
+    WORKER_RESTORE,       /* driver_restore(), or mdev_remove() */
+    WORKER_RESET,         /* driver_reset() */
+    WORKER_WAKE,          /* device_power_wake() */
+    WORKER_CHECK_RESUMED, /* device_power_check_resumed() */
+    WORKER_OPEN_GROUPS,   /* vfio_open_group() for each group; all or nothing */
+    WORKER_OPEN_NOIOMMU,  /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
     WORKER_OPEN_NODES,  /* vfio_open_cdev() for each number, of the item's kind; all or nothing. Without .keep
                          * only tried */
     WORKER_OPEN_COMPAT, /* vfio_open_compat…(): the iommufd, groups, devices */
