@@ -573,6 +573,27 @@ static void judge_budgets(const DoctorFacts *facts, Findings *f) {
     }
 }
 
+/* QEMU says so itself, but only after the device was bound for it. */
+static void judge_kvm(const DoctorFacts *facts, Findings *f) {
+    Finding *finding;
+
+    if (!facts->qemu || facts->may_use_kvm)
+        return;
+    if (facts->has_kvm) {
+        finding = add(f, FINDING_NOTE, "kvm", "You may not open /dev/kvm.");
+        set(f, &finding->why, "A virtual machine with -accel kvm does not start.");
+        set(f, &finding->fix,
+                "As root, run 'usermod --append --groups kvm USER'. It counts for new logins of that user.");
+        return;
+    }
+    finding = add(f, FINDING_NOTE, "kvm", "This host has no /dev/kvm.");
+    set(f, &finding->why, "Virtual machines are emulated, and slow.");
+    set(f, &finding->fix, "%s, and load the module kvm_intel or kvm_amd.",
+            facts->is_virtual_machine
+                    ? "Allow nested virtualization for this virtual machine"
+                    : "On x86, turn on virtualization in the firmware (VT-x, AMD-V or SVM)");
+}
+
 static void judge_programs(const DoctorFacts *facts, Findings *f) {
     Finding *finding;
 
@@ -582,6 +603,7 @@ static void judge_programs(const DoctorFacts *facts, Findings *f) {
         set(f, &finding->fix, "QEMU 9.0 or newer, or --backend=group with a rule that grants nodes.");
     } else if (facts->qemu)
         add(f, FINDING_OK, "qemu", "%s.", facts->qemu);
+    judge_kvm(facts, f);
     if (facts->libvirt)
         add(f, FINDING_OK, "libvirt", "%s.", facts->libvirt);
     if (facts->podman)

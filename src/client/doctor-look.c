@@ -189,6 +189,8 @@ int doctor_look(DoctorFacts *ret) {
     f.vfio_pci = kernel_module_find("vfio-pci");
     f.iommufd = kernel_module_find("iommufd");
     f.is_virtual_machine = look_for_hypervisor();
+    f.has_kvm = exists("/dev/kvm");
+    f.may_use_kvm = access("/dev/kvm", R_OK | W_OK) >= 0;
     f.polkit = exists("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service");
     f.polkit_agent = exists("/usr/bin/pkttyagent") || exists("/usr/local/bin/pkttyagent");
     f.has_grub = exists("/etc/default/grub");

@@ -33,6 +33,7 @@ typedef struct DoctorFacts {
     uint64_t memlock;              /* bytes that this user may lock; UINT64_MAX: any number */
     char *qemu, *libvirt, *podman; /* owned; versions, "QEMU 7.2"; NULL: not installed */
     bool qemu_takes_fds;
+    bool has_kvm, may_use_kvm;         /* /dev/kvm is there; this user may open it */
     bool polkit, polkit_agent;         /* installed */
     char *distribution;                /* owned; ID and ID_LIKE of os-release with blanks between */
     bool has_grub, has_kernel_cmdline; /* /etc/default/grub, /etc/kernel/cmdline */

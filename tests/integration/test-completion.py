@@ -308,6 +308,19 @@ class ReadmeTest(unittest.TestCase):
             with open(f'{directory}/calls') as f:
                 return [line.split('\0')[:-1] for line in f]
 
+    def test_every_block_can_be_pasted(self):
+        """Comments are no comments where zsh reads what is typed, and fish does not split what a command prints at blanks."""
+        text = (SOURCE / 'README.md').read_text()
+        blocks = [b for b in re.findall(r'^```(?:sh[^\n]*)?\n(.*?)^```$', text, re.M | re.S) if not re.match(r'[ {$]|[0-9]+-', b)]
+        self.assertGreater(len(blocks), 6)
+        for block in blocks:
+            self.assertNotRegex(block, r'(?m)(^| )#')
+        command, = re.findall(r'\$\((sed .*)\)\n', text)
+        names = {shell: subprocess.run([*self.PLAIN[shell], f"printf '<%s>' $({command})"], check=True, cwd=SOURCE, timeout=60,
+                                       stdout=subprocess.PIPE).stdout for shell in self.PLAIN if shutil.which(shell)}
+        self.assertEqual(len(set(names.values())), 1, names)
+        self.assertRegex(names['bash'], rb'^(<[a-z0-9.+-]+>){30,}$')
+
     def test_in_every_shell(self):
         blocks, commands = self.blocks()
         for shell in self.PLAIN:

@@ -29,6 +29,8 @@ static DoctorFacts healthy(void) {
             .memlock = UINT64_MAX,
             .qemu = strdup("QEMU 10.0"),
             .qemu_takes_fds = true,
+            .has_kvm = true,
+            .may_use_kvm = true,
             .polkit = true,
             .polkit_agent = true,
             .distribution = strdup("debian"),
@@ -239,6 +241,7 @@ static void test_taints(void **state) {
 
 static void test_users_and_programs(void **state) {
     DoctorFacts facts = healthy();
+    Findings f;
 
     facts.memlock = UINT64_C(8) << 20;
     assert_finding(&facts, FINDING_NOTE, "memory", "may lock 8M", "memlock-for", "--memlock");
@@ -247,6 +250,20 @@ static void test_users_and_programs(void **state) {
     facts.qemu_takes_fds = false;
     set_text(&facts.qemu, "QEMU 7.2");
     assert_finding(&facts, FINDING_NOTE, "qemu", "QEMU 7.2 takes no file descriptors", NULL, "9.0");
+
+    facts = healthy();
+    facts.may_use_kvm = false;
+    assert_finding(&facts, FINDING_NOTE, "kvm", "You may not open /dev/kvm", "-accel kvm", "groups kvm");
+    facts = healthy();
+    facts.has_kvm = facts.may_use_kvm = false;
+    assert_finding(&facts, FINDING_NOTE, "kvm", "no /dev/kvm", "emulated", "SVM");
+    facts = healthy();
+    facts.may_use_kvm = false;
+    set_text(&facts.qemu, NULL);
+    doctor_judge(&facts, &f);
+    assert_null(find(&f, FINDING_NOTE, "kvm"));
+    findings_done(&f);
+    doctor_facts_done(&facts);
 
     facts = healthy();
     facts.polkit = false;
