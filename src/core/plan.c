@@ -240,14 +240,16 @@ static int refuse_without_iommu(Planner *p, const Device *d) {
 /* d is in quarantine. The caller learns which kind of trouble it is; the claim has the details. */
 static int refuse_quarantined(Planner *p, const Device *d) {
     const char *why = "it is quarantined: it could not be restored after an earlier claim";
-    const Plan *plan = d->claim ? &d->claim->plan : NULL;
+    const PlanMember *m = d->claim ? plan_find_member(&d->claim->plan, &d->name) : NULL;
     int r;
 
-    for (size_t i = 0; plan && i < plan->n_members; i++)
-        if (device_name_compare(&plan->members[i].name, &d->name) == 0 &&
-                plan->members[i].failure == MEMBER_FAILURE_RECORD)
-            why = "it is quarantined and may be in use: the record of a claim is damaged or missing";
+    if (m && m->failure == MEMBER_FAILURE_RECORD)
+        why = "it is quarantined and may be in use: the record of a claim is damaged or missing";
     r = refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name, "%s", why);
+    if (m && m->disposition == DISPOSITION_CLAIM && !m->target_driver[0]) /* there is nothing to try again */
+        p->refusal->remedy =
+                strdup("The operator must look at it: 'vfioctl quarantine list' shows the reason, "
+                       "'vfioctl quarantine clear DEVICE' ends the quarantine.");
     refusal_add_device(p->refusal, &d->name, "quarantined");
     if (d->claim)
         planner_add_claim(p, d->claim);

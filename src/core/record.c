@@ -410,7 +410,7 @@ static int read_record(FieldReader *r, const JsonNode *root, const char *boot_id
     int e;
 
     e = fields_read(r, root, &frame_table, &frame);
-    if (e >= 0 && !streq(frame.boot_id, boot_id))
+    if (e >= 0 && boot_id && !streq(frame.boot_id, boot_id))
         e = -ESTALE;
     if (e >= 0)
         e = fields_read(r, root, &claim_table, c);

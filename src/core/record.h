@@ -25,6 +25,6 @@ char *claim_to_record(const Claim *c, const char *boot_id); /* text of the file;
 
 /* 0; -EBADMSG when it is not a record of this version or any field is wrong, with *ret_problem (owned: one
  * sentence with the path of the member; may be NULL); -ESTALE when boot_id is another (after a reboot nothing
- * is bound any more); -ENOMEM. *ret is initialised by success only. ret_problem: NULL when nobody wants to
- * know. */
+ * is bound any more; NULL: any will do); -ENOMEM. *ret is initialised by success only. ret_problem: NULL when
+ * nobody wants to know. */
 int claim_from_record(const char *text, size_t size, const char *boot_id, Claim *ret, char **ret_problem);

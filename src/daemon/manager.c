@@ -43,9 +43,9 @@
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
-/* What else is in the fd store: unused lifelines, the watch of the nodes, and a second one of a claim that
- * moves. */
-#define KEPT_BESIDE_CLAIMS (LIFELINES_UNUSED_MAX + 2U)
+/* What else is in the fd store: unused lifelines, the watch of the nodes, a copy of the taints, and a second
+ * lifeline of a claim that moves. */
+#define KEPT_BESIDE_CLAIMS (LIFELINES_UNUSED_MAX + 3U)
 
 /* For a bus that takes our connection and does not answer: that it does is not a condition of being ready. */
 #define BUS_PATIENCE_USEC (5 * UINT64_C(1000000))

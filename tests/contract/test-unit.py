@@ -66,7 +66,7 @@ class UnitTest(unittest.TestCase):
         """systemd passes both in one list."""
         kept = [name for path in (SOURCE / 'src/daemon').glob('*/*.h')
                 for name in re.findall(r'#define \w+_STORE_\w+ "(.*)"', path.read_text())]
-        self.assertLessEqual({'claim-', 'node-watch'}, set(kept))
+        self.assertLessEqual({'claim-', 'node-watch', 'quarantine-', 'taints'}, set(kept))
         self.assertFalse([name for name in kept if name.startswith('varlink')])
 
     def test_only_questions_may_be_registered(self):
@@ -171,8 +171,8 @@ class UnitTest(unittest.TestCase):
         def number(name, path):
             return int(re.search(rf'#define {name} (\d+)U', (SOURCE / 'src/daemon' / path).read_text()).group(1))
 
-        # And for the watch of the nodes, and the second lifeline of a claim that moves.
-        needed = number('CLAIMS_MAX', 'manager.c') + number('LIFELINES_UNUSED_MAX', 'broker/lifelines.h') + 2
+        # And for the watch of the nodes, the copy of the taints, and the second lifeline of a claim that moves.
+        needed = number('CLAIMS_MAX', 'manager.c') + number('LIFELINES_UNUSED_MAX', 'broker/lifelines.h') + 3
         self.assertGreaterEqual(int(self.unit['FileDescriptorStoreMax'][0]), needed)
 
     def test_activation_leads_to_it(self):

@@ -447,14 +447,14 @@ class StoreSizeTest(RecoveryTestCase):
             self.start(**options)
 
     def test_no_claim_is_beyond_the_store_of_systemd(self):
-        self.start_with('20')  # 16 unused lifelines, the watch of the nodes, one that moves, and two claims
+        self.start_with('21')  # 16 unused lifelines, the watch of the nodes, the taints, one that moves, and two claims
         c = self.client()
         claims = [c.acquire(d) for d in (self.nic, self.disk)]
         with self.refused('LimitExceeded', 'already 2 claims'):
             c.acquire(self.card)
         wait(lambda: len(self.manager.fds) == len(claims), 'the lifelines are with the service manager')
         self.daemon.kill()
-        self.start_with('20', keep_fds=True)
+        self.start_with('21', keep_fds=True)
         self.manager.forget()
         self.assertEqual([claim.state for claim in claims], ['held', 'held'])
 

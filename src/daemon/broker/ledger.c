@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/user-name.h"
+#include "daemon/broker/keepsake.h"
 
 #define FILE_NAME "taints.json"
 #define FILE_SIZE_MAX (1024U * 1024)
@@ -26,6 +27,7 @@ struct Ledger {
     ledger_changed_t changed;
     taint_is_granted_t is_granted;
     void *userdata;
+    Keepsakes *kept;
     int directory;
     char boot_id[40];
     uint64_t looked_usec, minute_usec; /* CLOCK_MONOTONIC */
@@ -72,8 +74,13 @@ static void save(Ledger *l) {
         log_warning_errno(r,
                 "Cannot write %s: after a restart vfiod will not know since when the host is tainted",
                 FILE_NAME);
+    if (b.error < 0 || l->list.n == 0)
+        keepsakes_drop(l->kept, LEDGER_STORE_NAME);
+    else
+        keepsakes_put(l->kept, LEDGER_STORE_NAME, b.text, b.length);
 }
 
+/* -ESTALE: it is of another boot. */
 static int parse(Ledger *l, const char *text, size_t size, char **ret_problem) {
     _cleanup_(json_document_freep) JsonDocument *document = NULL;
     FieldReader reader = {.name = "the ledger"};
@@ -90,13 +97,13 @@ static int parse(Ledger *l, const char *text, size_t size, char **ret_problem) {
     *ret_problem = reader.problem;
     if (r >= 0 && !streq(file.boot_id, l->boot_id))
         r = -ESTALE;
-    if (r < 0)
+    if (r < 0 && r != -ESTALE)
         l->list.n = l->list.more = 0;
     return r;
 }
 
 /* Of an earlier boot: nothing of it holds any more. Damaged: it may hide a deed, so an operator is told. */
-static void load(Ledger *l) {
+static int load_file(Ledger *l) {
     _cleanup_free_ char *text = NULL, *problem = NULL;
     size_t size = 0;
     int r;
@@ -104,11 +111,49 @@ static void load(Ledger *l) {
     r = read_file_at(l->directory, FILE_NAME, FILE_SIZE_MAX, &text, &size);
     if (r >= 0)
         r = parse(l, text, size, &problem);
-    if (r >= 0 || r == -ENOENT || r == -ESTALE)
-        return;
-    log_error_errno(r, "The ledger of taints is damaged and was started again, see %s.bad (%s)", FILE_NAME,
-            problem ?: "it cannot be read");
+    if (r >= 0)
+        return 0;
+    l->list.n = l->list.more = 0;
+    if (r == -ENOENT || r == -ESTALE)
+        return r;
     (void) renameat(l->directory, FILE_NAME, l->directory, FILE_NAME ".bad");
+    return log_error_errno(
+            r, "The ledger of taints is damaged, see %s.bad (%s)", FILE_NAME, problem ?: "it cannot be read");
+}
+
+/* Only a kexec hands on what is kept of an earlier boot: whoever had a device without an IOMMU then may have
+ * written anything into the kernel of now. What only the earlier kernel has done ends with the first look. */
+static void load_kept(Ledger *l) {
+    _cleanup_free_ char *text = NULL, *problem = NULL;
+    int fd = keepsake_find(LEDGER_STORE_NAME), r;
+    size_t size = 0;
+
+    if (fd < 0)
+        return;
+    r = keepsake_read(fd, FILE_SIZE_MAX, &text, &size);
+    if (r >= 0)
+        r = parse(l, text, size, &problem);
+    if (r >= 0)
+        log_notice("The ledger of taints is the one that systemd has kept");
+    else if (r == -ESTALE)
+        log_notice("The ledger of taints goes on after the kexec");
+    else
+        log_warning_errno(r, "The ledger of taints that systemd has kept is damaged and not used (%s)",
+                problem ?: "it cannot be read");
+}
+
+static int load(Ledger *l) {
+    bool is_kept = keepsake_find(LEDGER_STORE_NAME) >= 0;
+    int r;
+
+    r = load_file(l);
+    if (r < 0)
+        load_kept(l);
+    if (is_kept && keepsakes_adopt(l->kept, LEDGER_STORE_NAME) < 0)
+        return -ENOMEM;
+    if (r < 0 ? l->list.n > 0 || is_kept : l->list.n > 0 && !is_kept)
+        save(l);
+    return 0;
 }
 
 /* ---- new entries ---- */
@@ -283,6 +328,7 @@ int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t ch
         taint_is_granted_t is_granted, void *userdata, Ledger **ret) {
     _cleanup_(ledger_freep) Ledger *l = calloc(1, sizeof(*l));
     ssize_t n;
+    int r;
 
     if (!l)
         return -ENOMEM;
@@ -296,7 +342,12 @@ int ledger_new(sd_event *event, const char *state_directory, ledger_changed_t ch
     n = read_attribute_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", l->boot_id, sizeof(l->boot_id));
     if (n < 0)
         return (int) n;
-    load(l);
+    l->kept = keepsakes_new(event);
+    if (!l->kept)
+        return -ENOMEM;
+    r = load(l);
+    if (r < 0)
+        return r;
     *ret = TAKE_PTR(l);
     return 0;
 }
@@ -305,6 +356,7 @@ Ledger *ledger_free(Ledger *l) {
     if (!l)
         return NULL;
     sd_event_source_disable_unref(l->look);
+    l->kept = keepsakes_free(l->kept);
     sd_event_unref(l->event);
     (void) safe_close(l->directory);
     free(l);

@@ -14,6 +14,7 @@
  *
  * Each new entry is a record in the journal, and a changed list is announced. The list is on disk, so that a
  * restarted daemon knows since when; a file that is not ours to believe is put aside with a line in the log.
+ * A copy is with systemd, for where the file is gone: after a kexec deeds hold as before.
  */
 
 #include <systemd/sd-event.h>
@@ -23,6 +24,9 @@
 #include "host/taint-reader.h"
 
 typedef struct Ledger Ledger;
+
+#define LEDGER_STORE_NAME "taints"
+
 typedef void (*ledger_changed_t)(void *userdata);
 
 /* Reads what a daemon before us wrote. 0 or negative errno. */

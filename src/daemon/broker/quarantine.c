@@ -54,20 +54,25 @@ static int check_stuck(const ClaimRun *j, const DeviceName *name, Refusal *refus
     return r;
 }
 
-static bool record_was_lost(const Plan *plan) {
-    for (size_t i = 0; i < plan->n_members; i++)
-        if (plan->members[i].failure == MEMBER_FAILURE_RECORD)
-            return true;
-    return false;
+/* Of what was in quarantine before a kexec nothing is left to restore, either. */
+static const PlanMember *find_unknown(const Plan *plan) {
+    for (size_t i = 0; i < plan->n_claimed; i++)
+        if (!plan->members[i].target_driver[0])
+            return &plan->members[i];
+    return NULL;
 }
 
 static int check_record(const ClaimRun *j, const DeviceName *name, Refusal *refusal) {
+    const PlanMember *m = find_unknown(&j->claim.plan);
     int r;
 
-    if (!record_was_lost(&j->claim.plan))
+    if (!m)
         return 0;
     r = refuse(refusal, VFIOD_ERROR_DEVICE_QUARANTINED, name,
-            "the record of claim %s is damaged or missing, so what to restore is unknown", j->claim.id);
+            m->failure == MEMBER_FAILURE_RECORD
+                    ? "the record of claim %s is damaged or missing, so what to restore is unknown"
+                    : "quarantine %s is from before a kexec, so what to restore is unknown",
+            j->claim.id);
     refusal->remedy =
             strdup("Make sure that no program uses the device, restore its driver, and run 'vfioctl "
                    "quarantine clear'.");

@@ -20,7 +20,6 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/user-name.h"
-#include "core/device-kind.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/caps-store.h"
 #include "daemon/broker/cdi-files.h"
@@ -28,6 +27,9 @@
 #include "daemon/broker/evict.h"
 #include "daemon/broker/fd-store.h"
 #include "daemon/broker/grant.h"
+#include "daemon/broker/ledger.h"
+#include "daemon/broker/recover-kept.h"
+#include "daemon/broker/recover-quarantine.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/sibling.h"
 #include "daemon/broker/tether.h"
@@ -49,6 +51,7 @@ typedef struct Recovery {
     bool *found; /* owned; of each of these: a record names it */
     StoredClaims stored;
     Candidate *candidates; /* owned; the valid ones come first, the most credible first of all */
+    KeptClaims earlier;    /* quarantines of the kernel before a kexec */
     bool incomplete;       /* some devices of a claim may not be known */
 } Recovery;
 
@@ -124,6 +127,24 @@ static int find_candidate(Recovery *recovery, StoredClaim *stored, Candidate *c)
     if (r < 0 || stored->damaged || !stored->claim.moving)
         return r;
     return find_lifeline(recovery, stored->claim.previous_lifeline, &c->previous);
+}
+
+/* Of a claim whose record is there, its keepsake says nothing new. */
+static int take_keepsakes(Recovery *recovery) {
+    _cleanup_close_ int taints = take_fd(recovery, LEDGER_STORE_NAME); /* the ledger has read it */
+    int r = 0;
+
+    for (int i = 0; r >= 0 && i < recovery->n_fds; i++) {
+        _cleanup_free_ char *name = NULL;
+        _cleanup_close_ int fd = -EBADF;
+
+        if (!recovery->names[i] || !startswith(recovery->names[i], QUARANTINE_STORE_PREFIX))
+            continue;
+        name = TAKE_PTR(recovery->names[i]);
+        fd = SD_LISTEN_FDS_START + i;
+        r = kept_claims_load(recovery->broker->store, name, fd, &recovery->stored, &recovery->earlier);
+    }
+    return r;
 }
 
 static void close_candidates(Recovery *recovery) {
@@ -211,125 +232,6 @@ static int compare_candidates(const void *a, const void *b) {
     if (is_alive(x) != is_alive(y))
         return is_alive(x) ? -1 : 1;
     return (since_x < since_y) - (since_x > since_y);
-}
-
-/* ---- Quarantine of unknown devices ---- */
-
-static bool is_accounted_for(const Device *d) {
-    return d->claim || (d->group && d->group->claim);
-}
-
-/* Puts devices into quarantine, as many as fit into one claim at a time. */
-typedef struct Quarantine {
-    Broker *broker;
-    const char *reason;
-    char id[CLAIM_ID_MAX]; /* of the next claim; "": any */
-    ClaimRun *run;         /* being filled */
-    int error;
-} Quarantine;
-
-static void quarantine_finish(Quarantine *q) {
-    ClaimRun *j = TAKE_PTR(q->run);
-    Claim *c;
-
-    if (!j)
-        return;
-    c = &j->claim;
-    (void) refuse(&c->refusal, VFIOD_ERROR_DEVICE_QUARANTINED,
-            c->plan.n_members == 1 ? &c->plan.members[0].name : NULL, "%s", q->reason);
-    c->refusal.remedy = format_string(
-            "The operator must make sure that no program uses the devices, and then lift the quarantine "
-            "('vfioctl release %s').",
-            c->id);
-    claim_run_attach(j);
-    j->granted = j->dirty = true;
-    claim_run_feed(j, CLAIM_EVENT_RECOVERED_QUARANTINED);
-    if (j->save_failed)
-        q->error = -EIO;
-}
-
-static int quarantine_begin(Quarantine *q) {
-    ClaimRun *j = claim_run_new(q->broker);
-    int r = 0;
-
-    if (!j)
-        return -ENOMEM;
-    if (q->id[0])
-        (void) snprintf(j->claim.id, sizeof(j->claim.id), "%s", q->id);
-    else
-        r = claims_make_id(j->claim.id);
-    if (r < 0) {
-        (void) claim_run_free(j);
-        return r;
-    }
-    q->id[0] = '\0';
-    j->claim.uid = 0; /* root looks after it: whose it was may not be known */
-    j->claim.subject.uid = 0;
-    j->claim.since_usec = broker_now_usec();
-    q->run = j;
-    return 0;
-}
-
-static void quarantine_add_group(Plan *plan, const Group *g) {
-    plan->backend = BACKEND_IOMMUFD;
-    for (size_t i = 0; i < plan->n_groups; i++)
-        if (plan->groups[i] == g->id)
-            return;
-    plan->groups[plan->n_groups++] = g->id;
-}
-
-/* Nothing is known that could be put back, so lifting the quarantine does not touch the device. */
-static int quarantine_add(Quarantine *q, const Device *d) {
-    PlanMember *m;
-    Plan *plan;
-    int r;
-
-    if (q->run && (q->run->claim.plan.n_members == REQUEST_DEVICES_MAX || !d->group))
-        quarantine_finish(q);
-    if (!q->run) {
-        r = quarantine_begin(q);
-        if (r < 0)
-            return r;
-    }
-    plan = &q->run->claim.plan;
-    m = plan_add_member(plan);
-    if (!m)
-        return -ENOMEM;
-    *m = (PlanMember){
-            .name = d->name,
-            .group = d->group ? d->group->id : -1,
-            .disposition = DISPOSITION_CLAIM,
-            .vendor = d->vendor,
-            .device = d->device,
-            .identity = device_identity(d),
-            .progress = MEMBER_BAD,
-            .failure = MEMBER_FAILURE_RECORD,
-    };
-    plan->n_claimed = plan->n_members;
-    grant_lock_out(d);
-    if (d->group) {
-        quarantine_add_group(plan, d->group);
-        return 0;
-    }
-    plan->backend = device_kind_info(d->name.kind)->backends & 1U << BACKEND_VHOST_VDPA ? BACKEND_VHOST_VDPA
-                                                                                        : BACKEND_NOIOMMU;
-    quarantine_finish(q);
-    return 0;
-}
-
-static int quarantine_named(Quarantine *q, const DeviceName *name) {
-    const Device *d = inventory_find_device(q->broker->inventory, name);
-
-    return d && !device_is_bridge(d) && !is_accounted_for(d) ? quarantine_add(q, d) : 0;
-}
-
-static int add_unaccounted(Device *d, void *userdata) {
-    /* Not every kernel announces that a device is registered with VFIO. */
-    bool on_vfio = d->driver && (d->vfio_index >= 0 || strstr(d->driver, "vfio"));
-
-    if (!on_vfio || device_is_bridge(d) || is_accounted_for(d))
-        return 0;
-    return quarantine_add(userdata, d);
 }
 
 /* ---- Taking up ---- */
@@ -544,6 +446,8 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     int r = 0;
 
     j->claim.state = CLAIM_REQUESTED;
+    j->dirty = recorded == CLAIM_QUARANTINED &&
+            (c->stored->kept || !store_has_keepsake(recovery->broker->store, j->claim.id));
     if (recorded == CLAIM_RESERVED)
         return resume_reservation(j);
     if (j->claim.moving)
@@ -570,27 +474,15 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     return 0;
 }
 
-static int quarantine_unaccounted(Recovery *recovery) {
-    Quarantine q = {.broker = recovery->broker,
-            .reason = "it is on a vfio driver, and a record that may have named it is damaged or missing, so "
-                      "it may be in use"};
-    int r;
-
-    if (!recovery->incomplete)
-        return 0;
-    r = inventory_foreach_device(recovery->broker->inventory, add_unaccounted, &q);
-    quarantine_finish(&q);
-    return r < 0 ? r : q.error;
-}
-
 static int recover(Recovery *recovery) {
     size_t n;
     int r;
 
     r = store_load(recovery->broker->store, &recovery->stored);
-    if (r < 0)
-        return r;
-    r = find_candidates(recovery);
+    if (r >= 0)
+        r = take_keepsakes(recovery);
+    if (r >= 0)
+        r = find_candidates(recovery);
     if (r < 0)
         return r;
     n = recovery->stored.n;
@@ -603,7 +495,9 @@ static int recover(Recovery *recovery) {
     if (r >= 0)
         drop_rest(recovery);
     if (r >= 0)
-        r = quarantine_unaccounted(recovery);
+        r = recovery->incomplete ? quarantine_unaccounted(recovery->broker) : 0;
+    if (r >= 0)
+        r = kept_claims_quarantine(recovery->broker, &recovery->earlier);
     for (size_t i = 0; r >= 0 && i < n; i++)
         if (recovery->candidates[i].run)
             watch_nodes(recovery->candidates[i].run);
@@ -639,6 +533,7 @@ int broker_recover(Broker *e) {
     if (recovery.candidates)
         close_candidates(&recovery);
     stored_claims_done(&recovery.stored);
+    kept_claims_done(&recovery.earlier);
     free(recovery.found);
     for (int i = 0; i < recovery.n_fds; i++)
         free(recovery.names[i]);

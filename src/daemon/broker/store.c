@@ -42,6 +42,7 @@ struct Store {
     Slot *slots;
     size_t n_slots, allocated;
     RecordFile *files;
+    Keepsakes *quarantines;
     sd_event *event;
     sd_event_source *retry;
 };
@@ -59,6 +60,7 @@ Store *store_free(Store *s) {
     sd_event_unref(s->event);
     (void) safe_close(s->fd);
     (void) safe_close(s->directory);
+    s->quarantines = keepsakes_free(s->quarantines);
     free(s->slots);
     free(s);
     return NULL;
@@ -88,6 +90,9 @@ int store_new(sd_event *event, const char *state_directory, Store **ret) {
     if (!s)
         return -ENOMEM;
     *s = (Store){.directory = -EBADF, .fd = -EBADF, .event = sd_event_ref(event)};
+    s->quarantines = keepsakes_new(event);
+    if (!s->quarantines)
+        return -ENOMEM;
     if (mkdir(state_directory, 0755) < 0 && errno != EEXIST)
         return -errno;
     parent = open(state_directory, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
@@ -283,17 +288,45 @@ static int save_file(Store *s, const char *id, const char *text, size_t length) 
     return r;
 }
 
-int store_save(Store *s, const Claim *c) {
-    _cleanup_free_ char *text = claim_to_record(c, s->boot_id);
-    size_t length;
+static const char *keepsake_name(const char *id, char name[static QUARANTINE_NAME_MAX]) {
+    (void) snprintf(name, QUARANTINE_NAME_MAX, QUARANTINE_STORE_PREFIX "%s", id);
+    return name;
+}
 
-    if (!text)
-        return -ENOMEM;
-    length = strlen(text);
+Keepsakes *store_keepsakes(Store *s) {
+    return s->quarantines;
+}
+
+bool store_has_keepsake(const Store *s, const char *id) {
+    char name[QUARANTINE_NAME_MAX];
+
+    return keepsakes_has(s->quarantines, keepsake_name(id, name));
+}
+
+const char *store_boot_id(const Store *s) {
+    return s->boot_id;
+}
+
+static int save(Store *s, const Claim *c, const char *text, size_t length) {
     /* What is a file stays one. */
     if (length > SLOT_TEXT_MAX || (s->files && find_file(s, c->id)))
         return save_file(s, c->id, text, length);
     return save_slot(s, c->id, text, length);
+}
+
+int store_save(Store *s, const Claim *c) {
+    _cleanup_free_ char *text = claim_to_record(c, s->boot_id);
+    char name[QUARANTINE_NAME_MAX];
+    size_t length;
+    int r;
+
+    if (!text)
+        return -ENOMEM;
+    length = strlen(text);
+    r = save(s, c, text, length);
+    if (c->state == CLAIM_QUARANTINED)
+        keepsakes_put(s->quarantines, keepsake_name(c->id, name), text, length);
+    return r;
 }
 
 /* ---- Removing ---- */
@@ -340,11 +373,16 @@ static void note_removal(Store *s, const char *id, int error) {
         log_warning_errno(error, "Cannot remove the record of claim %s later", id);
 }
 
+/* The record last: it knows how far its claim is. */
 int store_remove(Store *s, const char *id) {
+    char name[QUARANTINE_NAME_MAX];
     Slot *slot = find_slot(s, id);
     RecordFile *file = s->files ? find_file(s, id) : NULL;
-    int slot_error = slot ? free_slot(s, slot) : 0, file_error = file ? remove_file(s, file) : 0;
+    int slot_error, file_error;
 
+    keepsakes_drop(s->quarantines, keepsake_name(id, name));
+    slot_error = slot ? free_slot(s, slot) : 0;
+    file_error = file ? remove_file(s, file) : 0;
     note_removal(s, id, slot_error);
     note_removal(s, id, file_error);
     return MIN(slot_error, file_error);
@@ -362,7 +400,7 @@ void stored_claims_done(StoredClaims *claims) {
     *claims = (StoredClaims){};
 }
 
-static StoredClaim *add_entry(StoredClaims *claims) {
+StoredClaim *stored_claims_add(StoredClaims *claims) {
     if (claims->n == claims->allocated) {
         size_t n = MAX(claims->allocated * 2, (size_t) 16);
         StoredClaim *entries = reallocarray(claims->entries, n, sizeof(*entries));
@@ -407,7 +445,7 @@ static int judge(StoredClaim *entry, int r, const char *text, size_t size) {
 }
 
 static int load_file(Store *s, const char *name, StoredClaims *claims) {
-    StoredClaim *entry = add_entry(claims);
+    StoredClaim *entry = stored_claims_add(claims);
     _cleanup_free_ char *text = NULL;
     size_t size = 0;
     int r;
@@ -478,7 +516,7 @@ static int load_slot(Store *s, const char *data, StoredClaims *claims) {
     *slot = (Slot){.taken = v.state != SLOT_FREE, .generation = v.generation, .half = v.half};
     if (!slot->taken)
         return 0;
-    entry = add_entry(claims);
+    entry = stored_claims_add(claims);
     if (!entry)
         return -ENOMEM;
     entry->slot = slot - s->slots;

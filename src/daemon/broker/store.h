@@ -14,8 +14,13 @@
 
 #include "core/record.h"
 #include "core/salvage.h"
+#include "daemon/broker/keepsake.h"
 
 typedef struct Store Store;
+
+/* The record of a claim in quarantine is kept beside /run as well. */
+#define QUARANTINE_STORE_PREFIX "quarantine-" /* an id follows */
+#define QUARANTINE_NAME_MAX 32U
 
 /* Makes STATE_DIRECTORY/claims when missing, mode 0700. event: for trying again to remove a record; NULL in
  * tests that need no such thing. */
@@ -32,10 +37,10 @@ int store_remove(Store *s, const char *id);
 typedef struct StoredClaim {
     char id[CLAIM_ID_MAX]; /* under which it is kept; "": of a damaged one that cannot be told */
     ssize_t slot;          /* -1: a file of its own */
-    bool damaged;
-    Claim claim;         /* not of a damaged one */
-    SalvagedNames names; /* of a damaged one */
-    char *problem;       /* owned; what is wrong with it; NULL when that could not be found out */
+    bool damaged, kept;    /* kept: there is no record, but systemd had a keepsake of it */
+    Claim claim;           /* not of a damaged one */
+    SalvagedNames names;   /* of a damaged one */
+    char *problem;         /* owned; what is wrong with it; NULL when that could not be found out */
 } StoredClaim;
 
 typedef struct StoredClaims {
@@ -44,6 +49,8 @@ typedef struct StoredClaims {
 } StoredClaims;
 
 void stored_claims_done(StoredClaims *claims);
+/* An empty one, a file of its own. NULL: no memory. */
+StoredClaim *stored_claims_add(StoredClaims *claims);
 
 /* Reads all records and changes none but those of an earlier boot, of which nothing is left: they are
  * removed. A damaged one does not stop the others. Negative errno when a record could not be read for want of
@@ -54,3 +61,7 @@ int store_load(Store *s, StoredClaims *ret);
 char *store_keep_copy(Store *s, const StoredClaim *c);
 /* Of a damaged record in a slot: its devices are accounted for by other records. */
 void store_drop(Store *s, const StoredClaim *c);
+/* The keepsakes of quarantines, for taking up those that systemd has, and of which boot records are. */
+Keepsakes *store_keepsakes(Store *s);
+bool store_has_keepsake(const Store *s, const char *id);
+const char *store_boot_id(const Store *s);
