@@ -4,7 +4,8 @@
  * (tests/integration/test-crash.py) names a directory in VFIOD_FAILPOINTS. There each failpoint that is
  * passed leaves a line in `trace`, in whatever process of the daemon that is. `point` says what is to happen:
  * "NAME N 0" kills the daemon when NAME is passed the Nth time, "NAME N ERRNO" lets the operation fail then,
- * and "NAME N ERRNO stays" from then on.
+ * and "NAME N ERRNO stays" from then on. "NAME N -PID" kills another process, the bus, and the daemon goes
+ * on.
  *
  * With VFIOD_FAILPOINTS_LIST the program prints the names of all failpoints, from the tables of the enums
  * that they come from, and ends. */
@@ -12,8 +13,10 @@
 #include "base/failpoint.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/machine.h"
@@ -100,6 +103,17 @@ static unsigned note(const char *name) {
     return n;
 }
 
+/* By then its sockets are closed. */
+static void kill_other(pid_t pid) {
+    struct pollfd p = {.fd = (int) syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+
+    if (p.fd < 0)
+        return;
+    (void) kill(pid, SIGKILL);
+    (void) poll(&p, 1, 10000);
+    (void) close(p.fd);
+}
+
 static int obey(const char *name, unsigned n) {
     char text[128], wanted[NAME_LENGTH], stays[8] = "";
     const char *daemon = getenv("VFIOD_FAILPOINT_DAEMON");
@@ -114,6 +128,10 @@ static int obey(const char *name, unsigned n) {
         return 0;
     if (n < when || (n > when && !*stays))
         return 0;
+    if (error < 0) {
+        kill_other((pid_t) -error);
+        return 0;
+    }
     if (error != 0)
         return -error;
     (void) kill((pid_t) atoi(daemon), SIGKILL);
