@@ -54,6 +54,7 @@ static void print_all(void) {
     for (size_t i = 0; i < ELEMENTSOF(files); i++)
         print_both("file", files[i]);
     printf("file:worker-start:before\nfile:slots-open:before\nfile:record-remove:before\n");
+    printf("file:plan-text:before\n");
 }
 
 /* Workers inherit the number of the daemon. */

@@ -49,6 +49,7 @@ NOT_HIT = {
     'order:read-mediated-types:*': 'reads only',
     'order:*-network:*': 'test-network',
     'order:set-vf-token:*': 'test-vf-token',
+    'file:plan-text:*': 'reads only: ErrorTest lets it fail',
     'file:worker-start:*': 'killed before the first order instead; ErrorTest lets it fail',
     'file:slots-open:*': 'for the first record of a state directory only',
     'file:record-file:*': 'records that outgrow their slot: test-store',
@@ -500,6 +501,12 @@ class ErrorTest(CrashTestCase):
                         n_errors += 1
                         self.fail_at(scenario, f'{name} {n} {error}{stays}')
         print(f'# errors: {n_errors}, stranded {self.stranded}, {time.monotonic() - begin:.0f} s')
+
+    def test_a_plan_that_cannot_be_written_down(self):
+        self.arm(f'file:plan-text:before 1 {errno.ENOMEM}')
+        with self.refused('Internal', 'Cannot allocate memory'):
+            self.c.plan(self.nic)
+        self.assertEqual([m['name'] for m in self.c.plan(self.nic)['members']], [self.nic.name])
 
     def fail_at(self, scenario, point):
         name, n = point.split()[:2]

@@ -2,6 +2,7 @@
 
 /* The methods of org.vfiod1.Manager. */
 
+#include "base/failpoint.h"
 #include "base/str.h"
 #include "core/record.h"
 #include "daemon/broker/explain-question.h"
@@ -338,7 +339,7 @@ static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     r = broker_plan(call->face->context.host.broker, &call->inquiry, &request, subject, &plan, refusal);
     if (r < 0)
         return r;
-    text = plan_to_text(&plan);
+    text = failpoint("file", "plan-text", "before") < 0 ? NULL : plan_to_text(&plan);
     if (!text)
         return -ENOMEM;
     return bus_call_reply(call, 's', text);
