@@ -23,6 +23,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/str.h"
+#include "base/user-name.h"
 #include "daemon/broker/audit.h"
 #include "daemon/bus/bus.h"
 #include "daemon/broker/broker.h"
@@ -505,6 +507,23 @@ static int build_engine(Manager *m) {
     return 0;
 }
 
+/* A line as in passwd(5). */
+static int add_user_line(void *lines, bool is_group, const char *name, uint32_t id) {
+    if (!is_group && !strpbrk(name, ":\n"))
+        strbuf_addf(lines, "%s:x:%" PRIu32 ":\n", name, id);
+    return 0;
+}
+
+/* For texts: the recorded host has users of its own. */
+static int take_recorded_names(const HostSnapshot *s) {
+    _cleanup_strbuf_ StrBuf lines = {};
+    _cleanup_free_ char *text = NULL;
+
+    (void) host_snapshot_foreach_account(s, add_user_line, &lines);
+    text = strbuf_steal(&lines);
+    return text ? user_names_read(text) : -ENOMEM;
+}
+
 static int load_snapshot(Manager *m) {
     _cleanup_free_ char *text = NULL, *problem = NULL;
     size_t size;
@@ -518,7 +537,7 @@ static int load_snapshot(Manager *m) {
         log_error("%s: not a recorded host: %s", m->config.simulate, problem);
     else if (r < 0)
         log_error_errno(r, "%s: cannot take the recorded host", m->config.simulate);
-    return r;
+    return r < 0 ? r : take_recorded_names(m->snapshot);
 }
 
 /* Nothing of this machine but its bus and the policy files: no udev, no sysfs, no nodes, no state on disk. */

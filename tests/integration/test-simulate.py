@@ -101,6 +101,11 @@ class SimulateTest(SimulateTestCase):
         self.assertEqual([(p['key'], p['holds'], p['seen']) for p in far['predicates'] if p['holds'] != 'yes'],
                          [('what.numa', 'no', '1')])
 
+    def test_names_are_the_recorded_ones(self):
+        self.set_policy([])
+        with self.refused('AccessDenied', f'no rule of the policy allows it to recorded ({os.getuid()})'):
+            self.simulate().acquire(NIC['name'])
+
     def test_acquire(self):
         c = self.simulate()
         with self.refused('Simulation', NIC['name'], 'the request would be granted'):
