@@ -308,6 +308,13 @@ class ReadmeTest(unittest.TestCase):
             with open(f'{directory}/calls') as f:
                 return [line.split('\0')[:-1] for line in f]
 
+    def test_every_recipe_is_linked(self):
+        recipes = SOURCE / 'docs/recipes'
+        pages = {path.name for path in recipes.glob('*.md')} - {'README.md'}
+        first_screen = (SOURCE / 'README.md').read_text().split('\n## ')[0]
+        self.assertEqual({name for name in re.findall(r'\(docs/recipes/([\w-]+\.md)\)', first_screen)} - {'README.md'}, pages)
+        self.assertEqual(set(re.findall(r'\]\(([\w-]+\.md)\)', (recipes / 'README.md').read_text())), pages)
+
     def test_every_block_can_be_pasted(self):
         """Comments are no comments where zsh reads what is typed, and fish does not split what a command prints at blanks."""
         text = (SOURCE / 'README.md').read_text()
