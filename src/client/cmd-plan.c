@@ -101,6 +101,14 @@ static void show_each(const Options *o, struct json_object *members) {
     }
 }
 
+/* A line for each device. */
+static void show_lines(const Options *o, const char *label, const char *lines) {
+    for (size_t n; *lines; lines += n + (lines[n] == '\n')) {
+        n = strcspn(lines, "\n");
+        show_fieldf(o, label, "%.*s", (int) n, lines);
+    }
+}
+
 static int show_plan(const Options *o, struct json_object *plan) {
     const char *tether = json_text(plan, "tether");
     static const TableColumn columns[] = {
@@ -125,6 +133,8 @@ static int show_plan(const Options *o, struct json_object *plan) {
     show_made(o, plan);
     show_memlock(o, json_number(plan, "memlock"));
     show_each(o, members);
+    show_lines(o, "Driver", json_text(plan, "drivers"));
+    show_lines(o, "Reset", json_text(plan, "resets"));
     show_field(o, "Companions", COLOUR_YELLOW, json_text(plan, "companions"));
     show_field(o, "Exposes", COLOUR_NONE, json_text(plan, "exposes"));
     show_field(o, "Allowed by", COLOUR_NONE, json_text(plan, "rule"));

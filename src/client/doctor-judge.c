@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "client/show.h"
+#include "core/variant-table.h"
 
 #define BUDGETS_MAX 8U /* that are shown: more of them say nothing new */
 #define MEMLOCK_FOR_A_GUEST (UINT64_C(1) << 30)
@@ -252,6 +253,48 @@ static void judge_modules(const DoctorFacts *facts, Findings *f) {
         set(f, &finding->why,
                 "QEMU opens a group by itself, so it needs a rule that grants nodes (\"grant\": "
                 "[\"node\"]).");
+    }
+}
+
+/* ---- Variant drivers ---- */
+
+typedef struct Variant {
+    const char *module, *gain;
+    bool only_virtual;
+    int vendor, first, last;
+} Variant;
+#define VARIANT(module_, driver_, gain_, only_virtual_, vendor_, first_, last_)                              \
+    {module_, gain_, only_virtual_, vendor_, first_, last_},
+static const Variant variants[] = {VARIANT_TABLE(VARIANT)};
+
+/* Of its module the kernel has no better one than vfio-pci; what is unknown does not count. */
+static bool lacks(struct json_object *device, const Variant *v) {
+    const char *name = json_text(device, "name"), *parent = json_text(device, "parent");
+    size_t n_domain = startswith(name, "pci:") ? strlen("pci:") + strcspn(name + strlen("pci:"), ":") : 0;
+
+    return json_number(device, "vendor") == v->vendor && json_number(device, "product") >= v->first &&
+            json_number(device, "product") <= v->last && json_member(device, "variant") &&
+            !*json_text(device, "variant") &&
+            (!v->only_virtual || (*parent && strncmp(name, parent, n_domain + 1) == 0));
+}
+
+static void judge_variants(const DoctorFacts *facts, Findings *f) {
+    struct json_object *devices = facts->host ? json_list(facts->host, "devices") : NULL;
+
+    for (size_t v = 0; v < ELEMENTSOF(variants); v++) {
+        const char *device = NULL;
+        Finding *finding;
+
+        for (size_t i = 0; devices && !device && i < json_object_array_length(devices); i++)
+            if (lacks(json_object_array_get_idx(devices, i), &variants[v]))
+                device = json_text(json_object_array_get_idx(devices, i), "name");
+        if (!device)
+            continue;
+        finding = add(f, FINDING_NOTE, "driver",
+                "This kernel has no %s, which is better than vfio-pci for %s.", variants[v].module, device);
+        set(f, &finding->why, "With it, a claim has more: %s.", variants[v].gain);
+        set(f, &finding->fix,
+                "Use a kernel that has the module, or install the package with further modules of this one.");
     }
 }
 
@@ -639,6 +682,7 @@ void doctor_judge(const DoctorFacts *facts, Findings *ret) {
     judge_devices(facts, ret);
     judge_interrupts(facts, ret);
     judge_modules(facts, ret);
+    judge_variants(facts, ret);
     judge_pins(facts, ret);
     judge_service(facts, ret);
     judge_memory(facts, ret);

@@ -8,6 +8,7 @@
 #include "core/device-caps.h"
 #include "core/device-links.h"
 #include "core/device-name.h"
+#include "core/variant.h"
 
 /* Reset methods in the kernel's words (drivers/pci/pci.c: reset_method), as a bit mask. */
 typedef enum ResetMethod {
@@ -114,6 +115,7 @@ typedef enum DeviceFactMask {
     DEVICE_FACT_MDEV_TYPES = 1 << 16,
     DEVICE_FACT_IOMMU_UNIT = 1 << 17, /* for readers, and recorded */
     DEVICE_FACT_LINKS = 1 << 18,      /* for plans and readers */
+    DEVICE_FACT_VARIANT = 1 << 19,    /* for plans, and recorded */
 } DeviceFactMask;
 
 #define SLOT_PATH_MAX 128U
@@ -156,6 +158,10 @@ typedef struct DeviceFacts {
     char serial[PCI_SERIAL_MAX]; /* Device Serial Number as lspci writes it, "00-1b-21-ff-ff-a1-b2-c3"; "": it
                                     has none */
     char **properties;           /* owned; of the udev database, "ID_PATH=pci-0000:06:0d.0", ended by NULL */
+    /* The module of this kernel that serves it best, see core/variant.h; "": none but vfio_pci. */
+    char variant[VARIANT_NAME_MAX];
+    char variant_driver[VARIANT_NAME_MAX]; /* the driver that this module has */
+    bool variant_blocked;                  /* the operator keeps it from being loaded (modprobe.d) */
 } DeviceFacts;
 
 #define DEVICE_FACTS_NULL                                                                                    \

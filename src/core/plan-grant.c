@@ -204,5 +204,7 @@ int grant_decide(Planner *p) {
     if (r < 0 || !p->context->describe || p->again || (int) p->found.code >= 0)
         return r;
     r = describe_companions(p);
+    if (r >= 0)
+        r = reset_describe(p);
     return r < 0 ? r : describe(p);
 }

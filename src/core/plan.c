@@ -23,6 +23,8 @@ void plan_done(Plan *p) {
     free(p->charges);
     free(p->exposes);
     free(p->companions);
+    free(p->drivers);
+    free(p->resets);
     *p = PLAN_NULL;
 }
 
@@ -600,7 +602,8 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
         r = planner_put_aside(p, refuse_direct_region(p, d));
     if (r < 0)
         return r;
-    what = needed_facts(d, disposition, exposed, host_critical);
+    what = needed_facts(d, disposition, exposed, host_critical) |
+            driver_needed_facts(p, d, disposition, charge);
     r = get_member_facts(p, d, what, &facts);
     if (r <= 0)
         return planner_put_aside(p, r);
@@ -628,9 +631,9 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
     m->reset = (disposition == DISPOSITION_CLAIM || exposed) && m->reset_methods != 0;
     if (what & DEVICE_FACT_DRIVER_OVERRIDE)
         put_text(m->original_override, sizeof(m->original_override), former_override(p, facts));
-    if (touched || exposed)
-        put_text(m->target_driver, sizeof(m->target_driver),
-                m->bind ? device_kind_info(d->name.kind)->driver : d->driver);
+    r = touched || exposed ? driver_choose(p, d, facts, m) : 0;
+    if (r < 0)
+        return r;
     /* An override of somebody else has the same effect, or means the driver that it names. */
     if (!touched && may_get_driver(d) && !m->original_override[0])
         keep_without_driver(m);

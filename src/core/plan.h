@@ -56,6 +56,7 @@ typedef struct PlanMember {
     long enable_baseline; /* `enable` while nobody has it open: a former driver may have leaked a count */
     bool reset;           /* reset before anybody else sees it; false when it has no method and the rule
                            * accepts that */
+    char module[VARIANT_NAME_MAX];  /* that has target_driver, and may not be loaded yet; "": it is loaded */
     char scrub[SCRUB_TEMPLATE_MAX]; /* the unit that runs over it before its reset; "": none */
     MemberProgress progress;        /* changed by the claim as it goes */
     MemberFailure failure;          /* why it is MEMBER_BAD */
@@ -106,7 +107,10 @@ typedef struct Plan {
     char noiommu_reason[256]; /* of the rule; "" for every other backend */
     char *companions; /* owned; devices of the host that a device link ties to those that are claimed; NULL
                        * likewise */
-    char *exposes;    /* owned; what the grant exposes, and to whom, in words; NULL unless asked for */
+    char *drivers; /* owned; which vfio driver each claimed device gets, and why: a line of words for each of
+                    * PCI; NULL likewise */
+    char *resets;  /* owned; how each is reset, and what that reaches; likewise */
+    char *exposes; /* owned; what the grant exposes, and to whom, in words; NULL unless asked for */
 } Plan;
 
 #define PLAN_NULL                                                                                            \

@@ -5,7 +5,8 @@
  * plan-terms.c keeps the terms of the rules that allow them, plan-noiommu.c decides about a device that is
  * behind no IOMMU, plan-family.c about parents and what goes away with them, plan-grant.c about how the
  * client gets it, plan-caps.c about what the request requires of them, plan-network.c about what their
- * network card is to have for them. */
+ * network card is to have for them, plan-driver.c about their vfio driver, and plan-reset.c tells how they
+ * are reset. */
 
 #include "core/claim.h"
 #include "core/plan.h"
@@ -84,6 +85,13 @@ int caps_check(Planner *p);
 
 /* What the network card of each claimed device is to have for it. */
 int network_check(Planner *p);
+
+/* What the choice of its driver depends on. */
+unsigned driver_needed_facts(const Planner *p, const Device *d, Disposition disposition, unsigned charge);
+/* Fills the target driver of a member whose charge, disposition and bind are known, and its module. */
+int driver_choose(Planner *p, const Device *d, const DeviceFacts *facts, PlanMember *m);
+/* Fills plan.resets. */
+int reset_describe(Planner *p);
 
 /* How the claim reaches the client: what was asked for, where every rule of the claim allows it. */
 int grant_decide(Planner *p);

@@ -68,6 +68,8 @@ static int check_member(FieldReader *r, const JsonNode *object, void *target) {
         return fields_fail(r, object, "not a mediated device of a parent and a type");
     if (m->vf_token[0] && !uuid_is_valid(m->vf_token))
         return fields_fail(r, object, "not a token");
+    if (m->module[0] && !driver_name_is_valid(m->module))
+        return fields_fail(r, object, "not the name of a module");
     if (!is_driver_name(m->target_driver) || !is_driver_name(m->original_driver))
         return fields_fail(r, object, "not the name of a driver");
     return 0;
@@ -125,6 +127,7 @@ static const Field member_fields[] = {
         FIELD_TEXT("parent", PlanMember, made.parent, .flags = FIELD_OMIT),
         FIELD_TEXT("mediatedType", PlanMember, made.type, .flags = FIELD_OMIT),
         FIELD_TEXT("template", PlanMember, made.template, .flags = FIELD_OMIT),
+        FIELD_TEXT("module", PlanMember, module, .flags = FIELD_OMIT),
         FIELD_TEXT("scrub", PlanMember, scrub, .flags = FIELD_OMIT),
         FIELD_NUMBER("charge", PlanMember, charge, 1, PLAN_RULES_MAX, .flags = FIELD_OMIT),
 };
@@ -215,6 +218,8 @@ static const FieldTable plan_table = FIELD_TABLE(plan_fields, .open = true, .che
 static const Field answer_fields[] = {
         FIELD_STRING("exposes", Plan, exposes, .flags = FIELD_OMIT),
         FIELD_STRING("companions", Plan, companions, .flags = FIELD_OMIT),
+        FIELD_STRING("drivers", Plan, drivers, .flags = FIELD_OMIT),
+        FIELD_STRING("resets", Plan, resets, .flags = FIELD_OMIT),
 };
 static const FieldTable answer_table = FIELD_TABLE(answer_fields, .open = true);
 

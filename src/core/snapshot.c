@@ -142,6 +142,11 @@ static int check_device(FieldReader *r, const JsonNode *object, void *target) {
     const int index = d->snapshot.vfio_index;
     char expected[DEVICE_NODE_MAX];
 
+    if ((d->facts.variant[0] && !driver_name_is_valid(d->facts.variant)) ||
+            (d->facts.variant_driver[0] && !driver_name_is_valid(d->facts.variant_driver)))
+        return fields_fail(r, object, "\"variant\" is not the name of a module");
+    if (!d->facts.variant_driver[0])
+        memcpy(d->facts.variant_driver, d->facts.variant, sizeof(d->facts.variant));
     if (d->facts.has_acs_blocker && d->facts.acs != ACS_INCOMPLETE)
         return fields_fail(r, object, "\"acsBlocker\" is only for the \"acsPath\" \"incomplete\"");
     if (!d->node[0])
@@ -188,6 +193,9 @@ static const Field device_fields[] = {
                 document_write_name, .flags = FIELD_IF_KNOWN,
                 .known = offsetof(RecordedDevice, facts.has_acs_blocker)),
         FIELD_TEXT("iommuUnit", RecordedDevice, facts.iommu_unit, .fact = DEVICE_FACT_IOMMU_UNIT),
+        FIELD_TEXT("variant", RecordedDevice, facts.variant, .fact = DEVICE_FACT_VARIANT),
+        FIELD_TEXT("variantDriver", RecordedDevice, facts.variant_driver, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("variantBlocked", RecordedDevice, facts.variant_blocked, .flags = FIELD_OMIT),
         FIELD_TEXT("slotPath", RecordedDevice, facts.slot_path, .fact = DEVICE_FACT_SLOT_PATH),
         FIELD_CUSTOM("serial", RecordedDevice, facts.serial, JSON_STRING, read_serial, write_serial,
                 .fact = DEVICE_FACT_SERIAL),

@@ -135,6 +135,11 @@ static void merge(DeviceFacts *to, unsigned what, DeviceFacts *from) {
         memcpy(to->serial, from->serial, sizeof(to->serial));
     if (what & DEVICE_FACT_PROPERTIES)
         to->properties = TAKE_PTR(from->properties);
+    if (what & DEVICE_FACT_VARIANT) {
+        memcpy(to->variant, from->variant, sizeof(to->variant));
+        memcpy(to->variant_driver, from->variant_driver, sizeof(to->variant_driver));
+        to->variant_blocked = from->variant_blocked;
+    }
     to->known |= from->known & what;
 }
 

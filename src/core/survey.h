@@ -14,11 +14,12 @@
 
 /* These may sleep: the kernel holds config space back while the device, or a port above it, is being reset,
  * and wakes it from D3cold; what the host uses is asked of file systems and disks; below an adapter with many
- * disks there is much to walk through; what a device can do is learned by opening it; and for the number of
- * mediated devices that it can still make, a driver may take its locks. */
+ * disks there is much to walk through; what a device can do is learned by opening it; for the number of
+ * mediated devices that it can still make, a driver may take its locks; and the index of the kernel's modules
+ * is on a disk. */
 #define SURVEY_FACTS_SLEEPING                                                                                \
     (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL | DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE |          \
-            DEVICE_FACT_DESCENDANTS | DEVICE_FACT_CAPS | DEVICE_FACT_MDEV_TYPES)
+            DEVICE_FACT_DESCENDANTS | DEVICE_FACT_CAPS | DEVICE_FACT_MDEV_TYPES | DEVICE_FACT_VARIANT)
 
 typedef struct SurveyDevice {
     DeviceName name;

@@ -30,6 +30,7 @@
 #include "host/pci-place.h"
 #include "host/sysfs.h"
 #include "host/udev-properties.h"
+#include "host/variant-reader.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 #define ATTRIBUTE_MAX 256U /* of a one-line attribute */
@@ -689,6 +690,10 @@ static int read_properties(int at, const DeviceName *name, DeviceFacts *f) {
     return r == -ENOMEM ? r : r >= 0;
 }
 
+static int read_variant(int at, const DeviceName *name, DeviceFacts *f) {
+    return name->kind == DEVICE_KIND_PCI ? variant_read(at, f) : 0;
+}
+
 static const struct {
     unsigned fact;
     int (*read)(int at, const DeviceName *name, DeviceFacts *f);
@@ -709,6 +714,7 @@ static const struct {
         {DEVICE_FACT_EXCLUSIVE_USE, read_exclusive_use},
         {DEVICE_FACT_FUNCTIONS_MAX, read_functions_max},
         {DEVICE_FACT_LINKS, read_links},
+        {DEVICE_FACT_VARIANT, read_variant},
 };
 
 /* ---- Facts that every claim needs, from kept files ---- */

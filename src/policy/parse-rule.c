@@ -197,6 +197,10 @@ static const Key rule_keys[] = {
                 .types = TYPE(INTEGER),
                 .expected = "a number of seconds",
                 .take = take_sleep_delay},
+        {.name = "driver",
+                .types = TYPE(STRING),
+                .expected = "the name of a vfio driver like \"mlx5_vfio_pci\"",
+                .take = take_vfio_driver},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

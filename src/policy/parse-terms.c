@@ -5,6 +5,7 @@
 #include "core/eviction.h"
 #include "core/queue.h"
 #include "core/scrub-unit.h"
+#include "core/variant.h"
 #include "policy/parser.h"
 
 #define LIMIT_MAX ((1U << 31) - 1)
@@ -12,7 +13,7 @@
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
         "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay",
-        "max-duration", "preemptible", "scrub", "stop-after", "drain-timeout", "sleep-delay", NULL};
+        "max-duration", "preemptible", "scrub", "stop-after", "drain-timeout", "sleep-delay", "driver", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -165,6 +166,18 @@ void take_scrub(void *userdata, const JsonNode *value) {
                 "\"vfiod-scrub@.service\"",
                 SCRUB_TEMPLATE_MAX - 1);
     else if (free_and_strdup(&p->rule.terms.scrub, value->string) < 0)
+        p->problems.out_of_memory = true;
+}
+
+void take_vfio_driver(void *userdata, const JsonNode *value) {
+    PolicyParser *p = userdata;
+
+    if (!driver_name_is_valid(value->string))
+        report_value(p, value,
+                "this must be the name of a vfio driver, at most %u letters, digits, \"-\" and \"_\", like "
+                "\"mlx5_vfio_pci\"",
+                VARIANT_NAME_MAX - 1);
+    else if (free_and_strdup(&p->rule.terms.driver, value->string) < 0)
         p->problems.out_of_memory = true;
 }
 

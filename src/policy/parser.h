@@ -114,6 +114,7 @@ void take_noiommu(void *userdata, const JsonNode *value);
 void take_network(void *userdata, const JsonNode *value);
 void take_priority(void *userdata, const JsonNode *value);
 void take_eviction_delay(void *userdata, const JsonNode *value);
+void take_vfio_driver(void *userdata, const JsonNode *value);
 void take_sleep_delay(void *userdata, const JsonNode *value);
 void take_max_duration(void *userdata, const JsonNode *value);
 void take_stop_after(void *userdata, const JsonNode *value);

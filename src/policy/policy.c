@@ -88,6 +88,7 @@ void rule_done(Rule *r) {
     rule_done_lists(r);
     free(r->terms.noiommu_reason);
     free(r->terms.scrub);
+    free(r->terms.driver);
     vf_bounds_done(&r->terms.network);
     free(r->file);
     free(r->key);

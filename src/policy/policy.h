@@ -122,6 +122,7 @@ typedef struct RuleTerms {
     char *noiommu_reason; /* owned by the rule; why this device may be used without an IOMMU, NULL: it may not
                            */
     char *scrub;      /* owned by the rule; a unit that runs over the device before its reset, NULL: none */
+    char *driver;     /* owned by the rule; the vfio driver that the device is bound to, NULL: the best */
     VfBounds network; /* owned by the rule; what may be requested of a virtual function */
     bool waive_sys_rawio; /* noiommu: also for a subject without CAP_SYS_RAWIO */
 } RuleTerms;

@@ -44,6 +44,7 @@ enum {
     TERM_MAX_DURATION,
     TERM_PREEMPTIBLE,
     TERM_SCRUB,
+    TERM_DRIVER,
     TERM_STOP_AFTER,
     TERM_DRAIN_TIMEOUT,
     TERM_SLEEP_DELAY,
@@ -67,6 +68,7 @@ static const char *const term_names[N_TERMS] = {
         [TERM_MAX_DURATION] = "max-duration",
         [TERM_PREEMPTIBLE] = "preemptible",
         [TERM_SCRUB] = "scrub",
+        [TERM_DRIVER] = "driver",
         [TERM_STOP_AFTER] = "stop-after",
         [TERM_DRAIN_TIMEOUT] = "drain-timeout",
         [TERM_SLEEP_DELAY] = "sleep-delay",
@@ -160,6 +162,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     describe_delay(ret->texts[TERM_STOP_AFTER], size, t->hold.stop_after_sec);
     describe_delay(ret->texts[TERM_DRAIN_TIMEOUT], size, t->hold.drain_timeout_sec);
     snprintf(ret->texts[TERM_SCRUB], size, "%s", t->scrub ?: "none");
+    snprintf(ret->texts[TERM_DRIVER], size, "%s", t->driver ?: "the best of the kernel");
 }
 
 /* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */

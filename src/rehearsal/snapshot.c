@@ -14,7 +14,7 @@
 
 /* ---- Devices, groups, kernel ---- */
 
-#define RECORDED_FACTS ((unsigned) (DEVICE_FACT_ALL | DEVICE_FACT_IOMMU_UNIT))
+#define RECORDED_FACTS ((unsigned) (DEVICE_FACT_ALL | DEVICE_FACT_IOMMU_UNIT | DEVICE_FACT_VARIANT))
 
 typedef struct Recorder {
     struct json_object *devices, *groups; /* borrowed */

@@ -150,16 +150,23 @@ static bool is_vfio_path(const char *path) {
             strncmp(path, vdpa, strlen(vdpa)) == 0;
 }
 
+static bool is_modprobe_path(const char *path) {
+    return is_below(path, "/lib/modules") || is_below(path, "/etc/modprobe.d") ||
+            is_below(path, "/run/modprobe.d") || is_below(path, "/lib/modprobe.d") ||
+            is_below(path, "/usr/lib/modprobe.d") || is_below(path, "/usr/local/lib/modprobe.d");
+}
+
 /* Where a path of the daemon really is: nodes of VFIO always in the testbed, other nodes only when they are
- * there, the rest is umockdev's business. Instead of /etc itself VFIOD_TEST_ETC is watched. */
+ * there, modules and what modprobe reads likewise always; the rest is umockdev's business. Instead of /etc
+ * itself VFIOD_TEST_ETC is watched. */
 static const char *redirect(const char *path, char buf[static PATH_MAX]) {
     if (path && strcmp(path, "/etc") == 0)
         return getenv("VFIOD_TEST_ETC") ?: path;
-    if (!path || !root() || !is_below(path, "/dev"))
+    if (!path || !root() || (!is_below(path, "/dev") && !is_modprobe_path(path)))
         return path;
     if ((size_t) snprintf(buf, PATH_MAX, "%s%s", root(), path) >= PATH_MAX)
         return path;
-    return is_vfio_path(path) || raw_exists(buf) ? buf : path;
+    return is_vfio_path(path) || is_modprobe_path(path) || raw_exists(buf) ? buf : path;
 }
 
 /* path as openat(2) and friends see it, absolute and without the testbed in front. */
@@ -330,12 +337,12 @@ static int open_ours(int dirfd, const char *path, int flags, bool *ret_done) {
         *ret_done = fd >= 0;
         return fd;
     }
-    if (!is_below(name, "/dev") && strcmp(name, "/etc") != 0)
+    if (!is_below(name, "/dev") && strcmp(name, "/etc") != 0 && !is_modprobe_path(name))
         return -1;
 
     where = redirect(name, real);
     *ret_done = true;
-    if (where == real && !(flags & (O_PATH | O_DIRECTORY)) &&
+    if (where == real && !is_modprobe_path(name) && !(flags & (O_PATH | O_DIRECTORY)) &&
             syscall(SYS_newfstatat, AT_FDCWD, where, &st, 0) == 0 && S_ISREG(st.st_mode))
         return open_node(name, where, flags);
     return (int) syscall(SYS_openat, AT_FDCWD, where, flags & ~(O_CREAT | O_TRUNC | O_EXCL), 0);
@@ -412,6 +419,12 @@ int __openat_2(int dirfd, const char *path, int flags) {
 }
 int __openat64_2(int dirfd, const char *path, int flags) {
     return open_any(dirfd, path, flags, 0);
+}
+
+FILE *fopen(const char *path, const char *mode) {
+    char buf[PATH_MAX];
+
+    return NEXT(fopen)(is_modprobe_path(path) ? redirect(path, buf) : path, mode);
 }
 
 DIR *opendir(const char *path) {
@@ -911,7 +924,7 @@ int udev_device_get_is_initialized(struct udev_device *device) {
  * pretended network. Where it is a FIFO, the directory hangs. */
 int getpwnam_r(const char *name, struct passwd *user, char *buffer, size_t size, struct passwd **ret) {
     const char *path = getenv("VFIOD_TEST_ACCOUNTS");
-    FILE *f = path ? fopen(path, "re") : NULL;
+    FILE *f = path ? NEXT(fopen)(path, "re") : NULL;
 
     while (f && fgetpwent_r(f, user, buffer, size, ret) == 0)
         if (strcmp(user->pw_name, name) == 0) {

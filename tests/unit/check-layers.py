@@ -31,9 +31,9 @@ ROOMS = {
     "client": {"base", "client"},
 }
 
-# The client talks through the contracts alone: the one table of errors, the doors of the rehearsal and of pins, and the
+# The client talks through the contracts alone: the one table of errors, that of variant drivers, the doors of the rehearsal and of pins, and the
 # kernel's own.
-CONTRACTS = {"client": {"core/error-table.h", "host/uapi.h", "pins/pins.h", "rehearsal/rehearsal.h"}}
+CONTRACTS = {"client": {"core/error-table.h", "core/variant-table.h", "host/uapi.h", "pins/pins.h", "rehearsal/rehearsal.h"}}
 
 # These rooms are pure: no system calls, no clock, no log. (base/fd.h is not named: a value that owns an fd must close it.)
 IMPURE_HEADERS = {
@@ -59,7 +59,8 @@ BUILT_ON = {
     "mdev": {"driver"},
     "socket-peer": {"caller-process"},
     "sriov": {"driver"},
-    "sysfs": {"container", "device-links-reader", "host-critical", "kept-files", "pci-place", "udev-properties"},
+    "sysfs": {"container", "device-links-reader", "host-critical", "kept-files", "pci-place", "udev-properties",
+              "variant-reader"},
     "vf-setup": {"driver", "vf-link"},
     "vfio": {"container"},
     "vfio-caps": {"vfio"},

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/str.h"
 #include "client/doctor.h"
 #include "client/doctor-memory.h"
 #include "client/show.h"
@@ -223,6 +224,37 @@ static void test_pins(void **state) {
     facts = healthy();
     facts.pins = json_tokener_parse("{\"pins\": [], \"errors\": [\"f:1:2: error: x\"]}");
     assert_finding(&facts, FINDING_WARNING, "pins", "f:1:2: error: x", NULL, "Correct the file");
+}
+
+#define DEVICE(name, parent, product, more)                                                                  \
+    "{\"name\": \"" name "\", \"parent\": \"" parent "\", \"vendor\": 5555, \"product\": " product more "}"
+#define VIRTUAL(more) DEVICE("pci:0000:06:00.2", "pci:0000:06:00.0", "4126", more)
+
+static void assert_no_better_driver(const char *device) {
+    DoctorFacts facts = healthy();
+    _cleanup_free_ char *text = format_string("{\"devices\": [%s]}", device);
+    Findings f;
+
+    set_json(&facts.host, text);
+    doctor_judge(&facts, &f);
+    assert_null(find(&f, FINDING_NOTE, "driver"));
+    findings_done(&f);
+    doctor_facts_done(&facts);
+}
+
+static void test_better_drivers(void **state) {
+    DoctorFacts facts = healthy();
+
+    set_json(&facts.host, "{\"devices\": [" VIRTUAL(", \"variant\": \"\"") "]}");
+    assert_finding(&facts, FINDING_NOTE, "driver",
+            "no mlx5_vfio_pci, which is better than vfio-pci for "
+            "pci:0000:06:00.2",
+            "live migration", "kernel that has the module");
+    assert_no_better_driver(VIRTUAL(", \"variant\": \"mlx5_vfio_pci\""));
+    assert_no_better_driver(VIRTUAL("")); /* unknown */
+    assert_no_better_driver(DEVICE("pci:0000:06:00.2", "", "4126", ", \"variant\": \"\""));
+    assert_no_better_driver(DEVICE("pci:0001:06:00.2", "pci:0000:06:00.0", "4126", ", \"variant\": \"\""));
+    assert_no_better_driver(DEVICE("pci:0000:06:00.2", "pci:0000:06:00.0", "1", ", \"variant\": \"\""));
 }
 
 /* The daemon's ledger counts where it answers; what a look shows where it does not. */
@@ -447,6 +479,7 @@ int main(void) {
             cmocka_unit_test(test_uid_of_user),
             cmocka_unit_test(test_limits_of_units),
             cmocka_unit_test(test_pins),
+            cmocka_unit_test(test_better_drivers),
             cmocka_unit_test(test_a_healthy_host),
             cmocka_unit_test(test_no_iommu),
             cmocka_unit_test(test_the_kernel),

@@ -97,6 +97,8 @@ typedef struct World {
     int read_error;
     unsigned asked; /* masks of all reads together */
     bool all_obstacles, describe;
+    const char *variant; /* of every device; NULL: unknown, "": none */
+    bool variant_blocked;
 } World;
 
 static KernelFacts kernel; /* of the world under test */
@@ -157,6 +159,19 @@ static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFact
     if (w->serial && (what & DEVICE_FACT_SERIAL)) {
         (void) snprintf(ret->serial, sizeof(ret->serial), "%s", w->serial);
         ret->known |= DEVICE_FACT_SERIAL;
+    }
+    if (w->variant && (what & DEVICE_FACT_VARIANT)) {
+        put_text(ret->variant, sizeof(ret->variant), w->variant);
+        (void) snprintf(ret->variant_driver, sizeof(ret->variant_driver), "%s", w->variant);
+        ret->variant_blocked = w->variant_blocked;
+        ret->known |= DEVICE_FACT_VARIANT;
+    }
+    if (what & DEVICE_FACT_SLOT_PATH) {
+        bool is_root = d->name.pci_bus == 0;
+
+        (void) snprintf(
+                ret->slot_path, sizeof(ret->slot_path), is_root ? "0000:00:04.0" : "0000:00:1c.0/00.0");
+        ret->known |= DEVICE_FACT_SLOT_PATH;
     }
     ret->enable_count = w->enable_count;
     ret->direct_region = w->direct_region;
@@ -1126,14 +1141,14 @@ static void test_plan_waits_for_facts(void **state) {
     assert_int_equal(survey.devices[0].wanted & ~survey.devices[0].taken,
             DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_HOST_CRITICAL |
                     DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS | DEVICE_FACT_DIRECT_REGION |
-                    DEVICE_FACT_LINKS);
+                    DEVICE_FACT_LINKS | DEVICE_FACT_VARIANT);
 
     /* Trouble of the system is no fact about the device. */
     survey_put(&survey.devices[0], DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE, &facts, -EMFILE);
     facts.reset_methods = 1U << RESET_METHOD_FLR;
     survey_put(&survey.devices[0],
             DEVICE_FACT_RESET_METHODS | DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_DESCENDANTS |
-                    DEVICE_FACT_DIRECT_REGION | DEVICE_FACT_LINKS,
+                    DEVICE_FACT_DIRECT_REGION | DEVICE_FACT_LINKS | DEVICE_FACT_VARIANT,
             &facts, 0);
     assert_false(survey_is_open(&survey));
     assert_true(plan_build(&context, &w->request, &w->subject, &p, &refusal) < 0);
@@ -1362,6 +1377,121 @@ static void test_grants(void **state) {
     w->terms = NULL;
     plan_grant(w, GRANT_FD, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE,
             "does not allow the backend noiommu");
+}
+
+/* ---- the vfio driver, and how it is reset ---- */
+
+#define GPU "0000:08:00.0"
+static const DeviceSnapshot gpu[] = {
+        {.name = {.pci_bus = 8}, .vendor = 0x10de, .device = 0x2342, .group = 8, .vfio_index = -1},
+        {.name = {.pci_bus = 8, .function = 1}, .vendor = 0x10de, .device = 1, .group = 9, .vfio_index = -1},
+};
+
+static void add_cards(World *w, const DeviceSnapshot *devices, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        Device *d;
+        int old_group;
+
+        assert_true(inventory_update(w->inventory, &devices[i], &d, &old_group) >= 0);
+    }
+}
+
+static void expect_driver(World *w, const char *extra, const char *device, const char *driver,
+        const char *module, const char *text) {
+    _cleanup_free_ char *rule =
+            format_string("{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{}%s}", extra);
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+
+    assert_int_equal(plan(w, rule, device, BACKEND_IOMMUFD, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_string_equal(p.members[0].target_driver, driver);
+    assert_string_equal(p.members[0].module, module);
+    if (!streq_ptr(p.drivers, text))
+        fail_msg("%s", p.drivers ?: "(nothing)");
+}
+
+static void test_vfio_driver(void **state) {
+    static const char named[] = ",\"driver\":\"igb-vfio-pci\"", generic[] = ",\"driver\":\"vfio-pci\"";
+    World *w = *state;
+
+    w->describe = true;
+    add_cards(w, gpu, 1);
+    expect_driver(w, "", NIC, "vfio-pci", "",
+            "pci:" NIC ": vfio-pci: whether this kernel has a more specific driver is unknown");
+    w->variant = "";
+    expect_driver(w, "", NIC, "vfio-pci", "",
+            "pci:" NIC ": vfio-pci: this kernel has no more specific driver for it");
+    expect_driver(w, "", GPU, "vfio-pci", "",
+            "pci:" GPU
+            ": vfio-pci: nvgrace_gpu_vfio_pci would be better (the memory of the GPU), and this kernel "
+            "does not have the module");
+    w->variant = "mlx5_vfio_pci";
+    expect_driver(w, "", NIC, "mlx5_vfio_pci", "mlx5_vfio_pci",
+            "pci:" NIC
+            ": mlx5_vfio_pci: the most specific vfio driver of this kernel for it (live migration)");
+    expect_driver(
+            w, named, NIC, "igb-vfio-pci", "igb_vfio_pci", "pci:" NIC ": igb-vfio-pci: its rule names it");
+    expect_driver(w, generic, NIC, "vfio-pci", "", "pci:" NIC ": vfio-pci: its rule names it");
+    w->variant = "of_others";
+    expect_driver(w, "", NIC, "of_others", "of_others",
+            "pci:" NIC ": of_others: the most specific vfio driver of this kernel for it");
+    w->variant_blocked = true;
+    expect_driver(w, "", NIC, "vfio-pci", "",
+            "pci:" NIC ": vfio-pci: the more specific of_others is blacklisted in modprobe.d");
+
+    /* What is on a vfio driver stays there: a rule that names another one refuses it. */
+    expect_driver(w, "", PREPARED, "vfio-pci", "", "pci:" PREPARED ": vfio-pci: it is bound to it already");
+    expect_driver(w, generic, PREPARED, "vfio-pci", "", "pci:" PREPARED ": vfio-pci: its rule names it");
+    expect(w, RULE(",\"driver\":\"mlx5_vfio_pci\""), PREPARED, BACKEND_IOMMUFD,
+            VFIOD_ERROR_REQUIREMENT_NOT_MET,
+            "its rule names the driver mlx5_vfio_pci, and it is bound to vfio-pci");
+
+    /* A sibling that is parked serves nobody. */
+    w->variant_blocked = false;
+    {
+        _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+        _cleanup_(plan_done) Plan p = PLAN_NULL;
+
+        assert_int_equal(plan(w, RULE(OPTIONAL ",\"siblings\":\"park\",\"driver\":\"igb-vfio-pci\""),
+                                 EDU_SHARED, BACKEND_IOMMUFD, &p, &refusal),
+                _VFIOD_ERROR_INVALID);
+        assert_string_equal(p.members[0].target_driver, "igb-vfio-pci");
+        for (size_t i = 1; i < p.n_members; i++)
+            assert_true(p.members[i].disposition != DISPOSITION_PARK ||
+                    (streq(p.members[i].target_driver, "vfio-pci") && !p.members[i].module[0]));
+    }
+}
+
+static void expect_reset(World *w, const char *devices, const char *text) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+
+    assert_int_equal(plan(w, RULE(OPTIONAL), devices, BACKEND_IOMMUFD, &p, &refusal), _VFIOD_ERROR_INVALID);
+    if (!streq_ptr(p.resets, text))
+        fail_msg("%s", p.resets ?: "(nothing)");
+}
+
+static void test_reset_in_words(void **state) {
+    World *w = *state;
+
+    w->describe = true;
+    add_cards(w, gpu, 2);
+    expect_reset(w, EDU, "pci:" EDU ": not at all, it has no reset method");
+    expect_reset(w, NIC,
+            "pci:" NIC
+            ": by a reset of the function (flr), which reaches it alone, as does a reset of its bus by the "
+            "program that has it");
+    expect_reset(w, GPU,
+            "pci:" GPU
+            ": by a reset of the function (flr), which reaches it alone; a reset of its bus would also "
+            "reach pci:0000:08:00.1, so the kernel refuses that to the program");
+    expect_reset(w, GPU " 0000:08:00.1",
+            "pci:" GPU
+            ": by a reset of the function (flr), which reaches it alone; a reset of its bus would also "
+            "reach pci:0000:08:00.1, which the claim has, too\n"
+            "pci:0000:08:00.1: by a reset of the function (flr), which reaches it alone; a reset of its bus "
+            "would "
+            "also reach pci:" GPU ", which the claim has, too");
 }
 
 /* Another card at a place that the operator knows is refused, and he is told what is different. */
@@ -1909,6 +2039,8 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_need_is_foreseen, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_reason_and_taint, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_tethers, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_vfio_driver, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_reset_in_words, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_grants, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_memlock, set_up, tear_down),

@@ -541,6 +541,8 @@ static void make_terms(Random *r, Json *rule) {
         set(rule, "scrub",
                 json_object_new_string(chance(r, 50) ? "vfiod-scrub@.service" : "wipe.2@.service"));
     if (chance(r, 15))
+        set(rule, "driver", json_object_new_string(chance(r, 50) ? "vfio-pci" : "mlx5_vfio_pci"));
+    if (chance(r, 15))
         set(rule, "priority", json_object_new_int64((int64_t) below(r, 201) - 100));
     if (names_devices(rule) && chance(r, 30)) {
         Json *noiommu = json_object_new_object();
@@ -1316,6 +1318,10 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
         assert_string_equal(t->scrub, member(rule, "scrub"));
     else
         assert_null(t->scrub);
+    if (json_object_object_get(rule, "driver"))
+        assert_string_equal(t->driver, member(rule, "driver"));
+    else
+        assert_null(t->driver);
     assert_int_equal(
             t->hold.sleep_delay_sec, json_object_get_int(json_object_object_get(rule, "sleep-delay")));
     assert_int_equal(t->priority, json_object_get_int(json_object_object_get(rule, "priority")));

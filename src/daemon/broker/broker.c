@@ -779,7 +779,7 @@ bool broker_is_idle(const Broker *e) {
 
 bool broker_is_at_rest(const Broker *e) {
     for (const ClaimRun *j = e->claims; j; j = j->next)
-        if ((j->done && j->claim.state != CLAIM_WAITING) || j->task || j->work.scrub)
+        if ((j->done && j->claim.state != CLAIM_WAITING) || j->task || j->work.unit)
             return false;
     return !e->vf_changes && !e->siblings && !e->leftovers;
 }

@@ -26,8 +26,9 @@ typedef struct ClaimWork {
     bool begun;        /* a worker has reported a step of it in this attempt */
     DriverStep step;   /* the last that it reported */
     sd_event_source *retry;
-    bool scrubbed;   /* the one that comes now */
-    ScrubJob *scrub; /* owned; under way */
+    bool scrubbed;  /* the one that comes now */
+    bool loaded;    /* likewise, its module, or nobody can */
+    ScrubJob *unit; /* owned; under way, for either */
 } ClaimWork;
 
 struct ClaimRun {

@@ -21,7 +21,7 @@
     "type='signal',sender='" SYSTEMD_NAME "',path='" SYSTEMD_PATH "',interface='" SYSTEMD_INTERFACE          \
     "',member='JobRemoved'"
 
-#define CANNOT_ASK "systemd cannot be asked to start its scrub unit"
+#define CANNOT_ASK "systemd cannot be asked to start its unit"
 #define START_TIMEOUT_USEC (30 * UINT64_C(1000000)) /* until the job is in the queue */
 #define RETRY_USEC (1 * UINT64_C(1000000))
 
@@ -119,7 +119,7 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
     }
     what = format_string("the unit %s ended with the result", job->unit);
-    fail(job, what ?: "its scrub unit failed", result);
+    fail(job, what ?: "its unit failed", result);
     return 0;
 }
 
@@ -172,11 +172,11 @@ static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     job->call = sd_bus_slot_unref(job->call);
     what = format_string("the unit %s could not be started", job->unit);
     if (e)
-        fail_unless_away(job, what ?: "its scrub unit could not be started", e);
+        fail_unless_away(job, what ?: "its unit could not be started", e);
     else if (!sender || sd_bus_message_read(m, "o", &path) < 0)
-        fail(job, what ?: "its scrub unit could not be started", "systemd's answer cannot be read");
+        fail(job, what ?: "its unit could not be started", "systemd's answer cannot be read");
     else if (free_and_strdup(&job->sender, sender) < 0 || free_and_strdup(&job->path, path) < 0)
-        fail(job, what ?: "its scrub unit could not be started", "out of memory");
+        fail(job, what ?: "its unit could not be started", "out of memory");
     return 0;
 }
 
@@ -262,7 +262,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
 
     what = format_string(
             "the unit %s did not end within %" PRIu64 " s", job->unit, job->scrubber->timeout_usec / 1000000);
-    fail(job, what ?: "its scrub unit did not end in time", NULL);
+    fail(job, what ?: "its unit did not end in time", NULL);
     return 0;
 }
 
@@ -273,9 +273,7 @@ static void link_job(Scrubber *s, ScrubJob *job) {
     s->jobs = job;
 }
 
-int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scrub_done_t done,
-        void *userdata, ScrubJob **ret) {
-    char name[DEVICE_NAME_MAX];
+int scrub_start_unit(Scrubber *s, const char *unit, scrub_done_t done, void *userdata, ScrubJob **ret) {
     ScrubJob *job;
     int r;
 
@@ -284,10 +282,8 @@ int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scr
         return -ENOMEM;
     *job = (ScrubJob){.scrubber = s, .done = done, .userdata = userdata};
     link_job(s, job);
-    r = scrub_unit_name(template, device_name_format_kernel(device, name), job->unit);
-    if (r >= 0)
-        r = sd_event_add_time_relative(
-                s->event, &job->timer, CLOCK_MONOTONIC, s->timeout_usec, 0, on_time, job);
+    put_text(job->unit, sizeof(job->unit), unit);
+    r = sd_event_add_time_relative(s->event, &job->timer, CLOCK_MONOTONIC, s->timeout_usec, 0, on_time, job);
     if (r >= 0)
         r = listen(job);
     if (r < 0) {
@@ -296,4 +292,12 @@ int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scr
     }
     *ret = job;
     return 0;
+}
+
+int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scrub_done_t done,
+        void *userdata, ScrubJob **ret) {
+    char name[DEVICE_NAME_MAX], unit[SCRUB_UNIT_MAX];
+    int r = scrub_unit_name(template, device_name_format_kernel(device, name), unit);
+
+    return r < 0 ? r : scrub_start_unit(s, unit, done, userdata, ret);
 }

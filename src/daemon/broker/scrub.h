@@ -4,7 +4,8 @@
 /* Runs an operator's unit of systemd over a device that nobody uses any more, before its reset: a template
  * like vfiod-scrub@.service, whose instance is what the kernel calls the device. systemd is asked over D-Bus,
  * and the result of the job is waited for: a unit of Type=oneshot is started when it has ended well. Nothing
- * is believed but "done", from whoever answered the call. */
+ * is believed but "done", from whoever answered the call. modprobe@.service, which loads the module of a
+ * driver, is started in the same way. */
 
 #include <systemd/sd-event.h>
 
@@ -26,5 +27,7 @@ typedef void (*scrub_done_t)(void *userdata, const char *failure);
 /* *ret is owned by the caller, and gone when done is called. 0 or negative errno. */
 int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scrub_done_t done,
         void *userdata, ScrubJob **ret);
+/* Likewise any unit, whose name is shorter than SCRUB_UNIT_MAX. */
+int scrub_start_unit(Scrubber *s, const char *unit, scrub_done_t done, void *userdata, ScrubJob **ret);
 /* done will not be called; the unit goes on. */
 ScrubJob *scrub_job_free(ScrubJob *job);

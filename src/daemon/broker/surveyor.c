@@ -148,6 +148,9 @@ static int copy_result(const WorkerFacts *from, DeviceFacts *to) {
     to->has_acs_blocker = from->has_acs_blocker;
     to->acs_blocker = from->acs_blocker;
     memcpy(to->serial, from->serial, sizeof(to->serial));
+    memcpy(to->variant, from->variant, sizeof(to->variant));
+    memcpy(to->variant_driver, from->variant_driver, sizeof(to->variant_driver));
+    to->variant_blocked = from->variant_blocked;
     if (from->is_critical && !(to->host_critical = strdup(from->host_critical)))
         return -ENOMEM;
     if (from->has_descendants && !(to->descendants = strdup(from->descendants)))

@@ -98,6 +98,9 @@ static int read_facts(const Device *device, unsigned what, DeviceFacts *ret) {
     ret->known |= rest.known;
     ret->host_critical = TAKE_PTR(rest.host_critical);
     ret->descendants = TAKE_PTR(rest.descendants);
+    memcpy(ret->variant, rest.variant, sizeof(ret->variant));
+    memcpy(ret->variant_driver, rest.variant_driver, sizeof(ret->variant_driver));
+    ret->variant_blocked = rest.variant_blocked;
     device_facts_done(&rest);
     return r;
 }
@@ -115,8 +118,11 @@ static void run_survey(const WorkerOrder *order, WorkerResult *result) {
             .is_critical = facts.host_critical != NULL,
             .has_descendants = facts.descendants != NULL,
             .has_caps = facts.caps != NULL,
+            .variant_blocked = facts.variant_blocked,
     };
     memcpy(result->facts.serial, facts.serial, sizeof(facts.serial));
+    memcpy(result->facts.variant, facts.variant, sizeof(facts.variant));
+    memcpy(result->facts.variant_driver, facts.variant_driver, sizeof(facts.variant_driver));
     if (facts.caps)
         result->facts.caps = *facts.caps;
     (void) snprintf(result->facts.host_critical, WORKER_TEXT_MAX, "%s", facts.host_critical ?: "");

@@ -85,6 +85,8 @@ typedef struct WorkerFacts {
     DeviceName acs_blocker;
     char serial[PCI_SERIAL_MAX];
     char host_critical[WORKER_TEXT_MAX], descendants[WORKER_TEXT_MAX];
+    char variant[VARIANT_NAME_MAX], variant_driver[VARIANT_NAME_MAX];
+    bool variant_blocked;
     bool has_caps;
     DeviceCaps caps;
 } WorkerFacts;
