@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define FIELDS_MAX 32U
+#define FIELDS_MAX 48U
 
 /* ---- Reading ---- */
 

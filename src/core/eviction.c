@@ -31,6 +31,7 @@ static uint32_t meet_limits(uint32_t a, uint32_t b) {
 HoldTerms hold_terms_meet(const HoldTerms *a, const HoldTerms *b) {
     return (HoldTerms){.eviction_delay_sec = MIN(a->eviction_delay_sec, b->eviction_delay_sec),
             .max_duration_sec = meet_limits(a->max_duration_sec, b->max_duration_sec),
+            .d3cold = a->d3cold && b->d3cold,
             .preemptible = a->preemptible || b->preemptible,
             .sleep_delay_sec = MIN(a->sleep_delay_sec, b->sleep_delay_sec),
             .stop_after_sec = meet_limits(a->stop_after_sec, b->stop_after_sec),

@@ -39,6 +39,7 @@ typedef struct HoldTerms {
     uint32_t stop_after_sec;     /* how long a claim may be overdue before it is ended; 0: forever */
     uint32_t sleep_delay_sec;    /* how long the host waits for the holder before it sleeps */
     uint32_t drain_timeout_sec;  /* and how long its devices may be open when it has ended; 0: forever */
+    bool d3cold;                 /* its devices may fall into D3cold */
     bool preemptible;            /* it is evicted for a request of a higher priority that waits */
 } HoldTerms;
 

@@ -60,6 +60,8 @@ typedef struct PlanMember {
     char scrub[SCRUB_TEMPLATE_MAX]; /* the unit that runs over it before its reset; "": none */
     MemberProgress progress;        /* changed by the claim as it goes */
     MemberFailure failure;          /* why it is MEMBER_BAD */
+    bool keep_power;                /* `d3cold_allowed` is to be 0 for the claim; not recorded */
+    bool restore_d3cold;            /* it was 1, may be 0 by now, and is to be 1 again */
     MemberFailure lost;             /* how it did not come back when the host woke up; its claim goes on */
     char lost_seen[HEALTH_SEEN_MAX];
     bool unchecked;           /* the host woke up, and no worker has looked at it since; not recorded */

@@ -116,6 +116,7 @@ static const Field member_fields[] = {
         FIELD_NUMBER("enableBaseline", PlanMember, enable_baseline, 0, INT32_MAX, .flags = FIELD_REQUIRED),
         FIELD_WORD("progress", PlanMember, progress, &member_progress_words),
         FIELD_WORD("failure", PlanMember, failure, &member_failure_words, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("restoreD3cold", PlanMember, restore_d3cold, .flags = FIELD_OMIT),
         FIELD_WORD("lost", PlanMember, lost, &member_failure_words, .flags = FIELD_OMIT),
         FIELD_TEXT("lostSeen", PlanMember, lost_seen, .flags = FIELD_OMIT),
         FIELD_BOOLEAN("leaving", PlanMember, leaving, .flags = FIELD_OMIT),
@@ -198,6 +199,7 @@ static const Field plan_fields[] = {
         FIELD_NUMBER("priority", Plan, priority, QUEUE_PRIORITY_MIN, QUEUE_PRIORITY_MAX,
                 .flags = FIELD_IF_KNOWN, .known = offsetof(Plan, hold.preemptible)),
         FIELD_NUMBER("sleepDelay", Plan, hold.sleep_delay_sec, 1, SLEEP_DELAY_MAX_SEC, .flags = FIELD_OMIT),
+        FIELD_BOOLEAN("d3cold", Plan, hold.d3cold, .flags = FIELD_OMIT),
         FIELD_NUMBER("stopAfter", Plan, hold.stop_after_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("drainTimeout", Plan, hold.drain_timeout_sec, 1, EVICTION_SEC_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("maxDuration", Plan, hold.max_duration_sec, 1, DURATION_MAX_SEC, .flags = FIELD_OMIT),
@@ -366,7 +368,8 @@ static const FieldTable frame_table = FIELD_TABLE(frame_fields, .open = true);
 /* Of a claim of one device. */
 #define RECORD_SIZE_USUAL 2047U
 
-/* The oldest that knows how to undo all of it. */
+/* The oldest that knows how to undo all of it. An older one would leave `d3cold_allowed` of a device at 0,
+ * which only keeps it powered: that is no reason to take the claim from its holder. */
 static int record_version(const Plan *p) {
     int version = RECORD_VERSION;
 

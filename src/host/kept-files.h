@@ -17,11 +17,12 @@
 typedef struct KeptFiles {
     bool taken;
     DeviceName name;
-    int enable;                /* -EBADF: not kept, like the others */
-    int reset_method;          /* kept when enable is, or else the device has none, and... */
-    const char *reset_methods; /* ...this is said in its place */
-    int power_state;           /* likewise kept when enable is, or else the kernel does not say */
-    int number;                /* vfio-dev/vfioN/dev */
+    int enable;                       /* -EBADF: not kept, like the others */
+    int reset_method;                 /* kept when enable is, or else the device has none, and... */
+    const char *reset_methods;        /* ...this is said in its place */
+    int power_state;                  /* likewise kept when enable is, or else the kernel does not say */
+    bool power_known, may_lose_power; /* see sysfs_may_lose_power() */
+    int number;                       /* vfio-dev/vfioN/dev */
     struct {
         uint16_t vendor, device;
         int group, vfio_index;

@@ -806,6 +806,44 @@ long sysfs_read_enable_count(const DeviceName *name) {
     return parse_unsigned(text, 10, INT_MAX, &v) < 0 ? -EBADMSG : (long) v;
 }
 
+/* ACPI turns off what the device, or a bridge above it, needs in D0 (_PR3). Bridges are PCI devices, which
+ * have a config space; what is above them is the root of the bus. */
+static bool can_lose_power(int at) {
+    char path[16 * 3 + 48] = "";
+
+    for (size_t n = 0; n < 16; n++) {
+        char *end = path + n * 3;
+
+        (void) strcpy(end, "config");
+        if (faccessat(at, path, F_OK, 0) < 0)
+            return false;
+        (void) strcpy(end, "firmware_node/power_resources_D3hot");
+        if (faccessat(at, path, F_OK, 0) == 0)
+            return true;
+        (void) strcpy(end, "../");
+    }
+    return true;
+}
+
+bool sysfs_may_lose_power(const DeviceName *name) {
+    KeptFiles *kept = kept_files_find(name);
+
+    if (!kept->power_known) {
+        _cleanup_close_ int fd = open_device(name);
+
+        kept->may_lose_power = fd >= 0 && can_lose_power(fd);
+        kept->power_known = true;
+    }
+    return kept->may_lose_power;
+}
+
+bool sysfs_allows_d3cold(const DeviceName *name) {
+    _cleanup_close_ int fd = open_device(name);
+    char text[ATTRIBUTE_MAX];
+
+    return fd >= 0 && read_attribute_at(fd, "d3cold_allowed", text, sizeof(text)) >= 0 && streq(text, "1");
+}
+
 /* One call of the kernel for each claim: the file is kept since `enable` was read for the plan. */
 bool sysfs_power_is_doubtful(const DeviceName *name) {
     const KeptFiles *kept = kept_files_find(name);

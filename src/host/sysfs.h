@@ -42,6 +42,10 @@ int sysfs_read_group_facts(int group, GroupFacts *ret);
 int sysfs_read_kernel_facts(KernelFacts *ret);
 /* The `enable` count alone: 0 means closed. -ENODEV: the device is gone; another negative errno: unknown. */
 long sysfs_read_enable_count(const DeviceName *name);
+/* Can the platform take the power of this PCI function away? Looked for once. */
+bool sysfs_may_lose_power(const DeviceName *name);
+/* May the kernel let it into D3cold (`d3cold_allowed`)? No where it does not say. */
+bool sysfs_allows_d3cold(const DeviceName *name);
 /* Is a device, which the last plan has looked at, without power, or in a power state that is unknown? */
 bool sysfs_power_is_doubtful(const DeviceName *name);
 /* Is the device at this place still the one that the inventory knows, in the same group, with the same VFIO

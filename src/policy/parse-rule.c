@@ -201,6 +201,7 @@ static const Key rule_keys[] = {
                 .types = TYPE(STRING),
                 .expected = "the name of a vfio driver like \"mlx5_vfio_pci\"",
                 .take = take_vfio_driver},
+        {.name = "d3cold", .types = TYPE(BOOLEAN), .expected = "true or false", .take = take_d3cold},
 };
 
 /* "backend" in a deny rule would read as if the others were not denied. */

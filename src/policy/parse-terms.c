@@ -13,7 +13,8 @@
 
 const char *const rule_terms_keys[] = {"backend", "grant", "tether", "reset", "siblings", "host-critical",
         "memlock", "untainted", "reason", "limits", "noiommu", "network", "priority", "eviction-delay",
-        "max-duration", "preemptible", "scrub", "stop-after", "drain-timeout", "sleep-delay", "driver", NULL};
+        "max-duration", "preemptible", "scrub", "stop-after", "drain-timeout", "sleep-delay", "driver",
+        "d3cold", NULL};
 
 void take_backend(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
@@ -155,6 +156,10 @@ void take_drain_timeout(void *userdata, const JsonNode *value) {
 
 void take_preemptible(void *userdata, const JsonNode *value) {
     ((PolicyParser *) userdata)->rule.terms.hold.preemptible = value->boolean;
+}
+
+void take_d3cold(void *userdata, const JsonNode *value) {
+    ((PolicyParser *) userdata)->rule.terms.hold.d3cold = value->boolean;
 }
 
 void take_scrub(void *userdata, const JsonNode *value) {

@@ -119,6 +119,7 @@ void take_sleep_delay(void *userdata, const JsonNode *value);
 void take_max_duration(void *userdata, const JsonNode *value);
 void take_stop_after(void *userdata, const JsonNode *value);
 void take_drain_timeout(void *userdata, const JsonNode *value);
+void take_d3cold(void *userdata, const JsonNode *value);
 void take_preemptible(void *userdata, const JsonNode *value);
 void take_scrub(void *userdata, const JsonNode *value);
 

@@ -48,6 +48,7 @@ enum {
     TERM_STOP_AFTER,
     TERM_DRAIN_TIMEOUT,
     TERM_SLEEP_DELAY,
+    TERM_D3COLD,
     N_TERMS,
 };
 static const char *const term_names[N_TERMS] = {
@@ -72,6 +73,7 @@ static const char *const term_names[N_TERMS] = {
         [TERM_STOP_AFTER] = "stop-after",
         [TERM_DRAIN_TIMEOUT] = "drain-timeout",
         [TERM_SLEEP_DELAY] = "sleep-delay",
+        [TERM_D3COLD] = "d3cold",
 };
 
 typedef struct TermTexts {
@@ -157,6 +159,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     snprintf(ret->texts[TERM_PRIORITY], size, "%d", t->priority);
     snprintf(ret->texts[TERM_EVICTION_DELAY], size, "%" PRIu32, t->hold.eviction_delay_sec);
     snprintf(ret->texts[TERM_SLEEP_DELAY], size, "%" PRIu32, t->hold.sleep_delay_sec);
+    snprintf(ret->texts[TERM_D3COLD], size, "%s", t->hold.d3cold ? "yes" : "no");
     snprintf(ret->texts[TERM_PREEMPTIBLE], size, "%s", t->hold.preemptible ? "yes" : "no");
     describe_delay(ret->texts[TERM_MAX_DURATION], size, t->hold.max_duration_sec);
     describe_delay(ret->texts[TERM_STOP_AFTER], size, t->hold.stop_after_sec);

@@ -913,7 +913,7 @@ class FakeKernel:
                 raise Refuse(errno.EINVAL)
             device.resets += 1
             self.notify()
-        elif device and attribute == 'sriov_drivers_autoprobe' and text.strip() in ('0', '1'):
+        elif device and attribute in ('sriov_drivers_autoprobe', 'd3cold_allowed') and text.strip() in ('0', '1'):
             self.put(path, text.strip() + '\n')
         elif attribute == 'create' and self.mdev_parent_of(path):
             self._create_mdev(self.mdev_parent_of(path), path.split('/')[-2], text.strip())

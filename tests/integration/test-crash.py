@@ -74,6 +74,9 @@ class CrashTestCase(VfiodTestCase):
         self.disk = self.host.add_device('0000:07:00.0', group=9, driver='nvme', override='nvme', class_code=0x010802)
         self.ready = self.host.add_device('0000:0b:00.0', group=11, driver=VFIO)
         self.kept = self.host.add_device('0000:0c:00.0', group=12, driver=VFIO)
+        for device in (self.disk, self.ready):
+            self.kernel.put(device.path + '/d3cold_allowed', '1\n')
+        os.makedirs(self.host.root + self.ready.path + '/firmware_node/power_resources_D3hot')
         self.before = self.host.binding()
         self.set_policy([self.rule('asks', effect='ask', device=self.ready.name), self.rule()])
         self.polkit = MockPolkit(self.bus.address)
@@ -271,6 +274,10 @@ class CrashTestCase(VfiodTestCase):
         for address, binding in self.host.binding().items():
             if binding != self.before[address]:
                 self.assertIn('pci:' + address, begun, f'{binding}, and no record says so: {records}')
+        powered = {m['name'] for r in records for m in r['members'] if m.get('restoreD3cold')}
+        for device in (self.disk, self.ready):
+            if self.host.attribute(device, 'd3cold_allowed') == '0\n':
+                self.assertIn('pci:' + device.address, powered)
         for r in records:
             for m in r['members']:
                 device = self.kernel.devices[m['name'].split(':', 1)[1]]
@@ -307,7 +314,8 @@ class CrashTestCase(VfiodTestCase):
             for claim in self.quarantined() + self.reserved():
                 with contextlib.suppress(dbus.DBusException):  # it has ended by itself
                     self.c.manager('Release', 'sa{sv}', claim, {})
-            return self.records() == [self.survivor.id + '.json'] and self.host.binding() == self.before
+            return (self.records() == [self.survivor.id + '.json'] and self.host.binding() == self.before and
+                    all(self.host.attribute(d, 'd3cold_allowed') == '1\n' for d in (self.disk, self.ready)))
         try:
             wait(is_over, 'everything is back')
         except AssertionError:

@@ -98,6 +98,8 @@ static void test_stop_terms(void **state) {
     assert_true(t.stop_after_sec == 60 && t.drain_timeout_sec == 10);
     t = hold_terms_meet(&none, &none);
     assert_true(t.stop_after_sec == 0 && t.drain_timeout_sec == 0);
+    assert_false(hold_terms_meet(&none, &(HoldTerms){.d3cold = true}).d3cold);
+    assert_true(hold_terms_meet(&(HoldTerms){.d3cold = true}, &(HoldTerms){.d3cold = true}).d3cold);
     assert_true(eviction_stop_usec(&some, 5 * SEC) == 65 * SEC);
     assert_true(eviction_stop_usec(&none, 5 * SEC) == 0);
 }

@@ -1810,6 +1810,8 @@ static void test_record_round_trip(void **state) {
     c.plan.members[0].lost = MEMBER_FAILURE_POWER;
     put_text(c.plan.members[0].lost_seen, sizeof(c.plan.members[0].lost_seen), "its power state is error");
     c.plan.members[0].unchecked = true;
+    c.plan.members[0].restore_d3cold = true;
+    c.plan.hold.d3cold = true;
     text = claim_to_record(&c, "boot");
     assert_non_null(text);
     assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
@@ -1817,6 +1819,9 @@ static void test_record_round_trip(void **state) {
     assert_int_equal(claim_resume_state(&back), RESUME_FAILED);
     assert_string_equal(back.plan.members[0].lost_seen, "its power state is error");
     assert_false(back.plan.members[0].unchecked);
+    assert_true(back.plan.members[0].restore_d3cold && !back.plan.members[1].restore_d3cold);
+    assert_true(back.plan.hold.d3cold);
+    assert_non_null(strstr(text, "\"version\":2")); /* an older vfiod takes it over */
     back.resume = RESUME_CHECKING;
     assert_int_equal(claim_resume_state(&back), RESUME_CHECKING);
     assert_string_equal(back.plan.members[1].original_override, "mine");

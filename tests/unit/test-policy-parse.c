@@ -130,7 +130,7 @@ static const struct {
                  "\"host-critical\", "
                  "\"memlock\", \"untainted\", \"reason\", \"limits\", \"noiommu\", \"network\", "
                  "\"priority\", \"eviction-delay\", \"max-duration\", \"preemptible\", \"scrub\", "
-                 "\"stop-after\", \"drain-timeout\", \"sleep-delay\", \"driver\""}},
+                 "\"stop-after\", \"drain-timeout\", \"sleep-delay\", \"driver\", \"d3cold\""}},
         {"{\"rules\":[{\"effect\":true,\"who\":[],\"what\":\"*\"}]}",
                 {"f:1:21: error: \"effect\" must be \"allow\", \"deny\" or \"ask\", found a boolean",
                         "f:1:32: error: \"who\" must be an object ({} is anybody), found an array",
@@ -581,17 +581,18 @@ static const struct {
          "\n\"noiommu\":"
          "{\"reason\":\"x\"},\n\"priority\":1,\n\"eviction-delay\":1,\n\"max-duration\":1,\n\"preemptible\":"
          "true,\n\"scrub\":\"a@.service\",\n\"stop-after\":1,\n\"drain-timeout\":1,\n\"sleep-delay\":1,"
-         "\n\"driver\":\"vfio-pci\"}]}",
+         "\n\"driver\":\"vfio-pci\",\n\"d3cold\":true}]}",
                 {DENIES("2", "grant"), DENIES("3", "host-critical"), DENIES("4", "memlock"),
                         DENIES("5", "untainted"), DENIES("6", "reason"), DENIES("7", "limits"),
                         DENIES("8", "noiommu"), DENIES("9", "priority"), DENIES("10", "eviction-delay"),
                         DENIES("11", "max-duration"), DENIES("12", "preemptible"), DENIES("13", "scrub"),
                         DENIES("14", "stop-after"), DENIES("15", "drain-timeout"),
-                        DENIES("16", "sleep-delay"), DENIES("17", "driver")}},
+                        DENIES("16", "sleep-delay"), DENIES("17", "driver"), DENIES("18", "d3cold")}},
         {ALLOW(",\"driver\":\"../x\""),
                 {"f:2:11: error: this must be the name of a vfio driver, at most 63 letters, digits, \"-\" "
                  "and "
                  "\"_\", like \"mlx5_vfio_pci\""}},
+        {ALLOW(",\"d3cold\":1"), {"f:2:11: error: \"d3cold\" must be true or false, found an integer"}},
         {ALLOW(",\"scrub\":\"../a@.service\""),
                 {"f:2:10: error: this must be the name of a template unit, at most 63 letters, digits and "
                  "\"-_.:\", like \"vfiod-scrub@.service\""}},
@@ -792,7 +793,7 @@ static void test_defaults(void **state) {
             !policy->rules->terms.scrub && !policy->rules->terms.driver &&
             policy->rules->terms.hold.stop_after_sec == 0 &&
             policy->rules->terms.hold.drain_timeout_sec == 0 &&
-            policy->rules->terms.hold.sleep_delay_sec == 0);
+            policy->rules->terms.hold.sleep_delay_sec == 0 && !policy->rules->terms.hold.d3cold);
     assert_true(policy->rules->terms.limits.claims == LIMIT_NONE &&
             policy->rules->terms.limits.devices == LIMIT_NONE &&
             policy->rules->terms.limits.claims_per_user == LIMIT_NONE &&

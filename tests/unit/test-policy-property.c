@@ -536,6 +536,8 @@ static void make_terms(Random *r, Json *rule) {
     if (chance(r, 15))
         set(rule, "preemptible", json_object_new_boolean(chance(r, 60)));
     if (chance(r, 15))
+        set(rule, "d3cold", json_object_new_boolean(chance(r, 60)));
+    if (chance(r, 15))
         set(rule, "max-duration", json_object_new_int64(1 + below(r, 31536000)));
     if (chance(r, 15))
         set(rule, "scrub",
@@ -1312,6 +1314,7 @@ static void check_terms(const Json *rule, const RuleTerms *t) {
     assert_int_equal(
             t->hold.drain_timeout_sec, json_object_get_int(json_object_object_get(rule, "drain-timeout")));
     assert_int_equal(t->hold.preemptible, is_word(rule, "preemptible", "true"));
+    assert_int_equal(t->hold.d3cold, is_word(rule, "d3cold", "true"));
     assert_int_equal(
             t->hold.max_duration_sec, json_object_get_int(json_object_object_get(rule, "max-duration")));
     if (json_object_object_get(rule, "scrub"))

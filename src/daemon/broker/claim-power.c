@@ -5,6 +5,19 @@
 #include "daemon/broker/claim-work.h"
 #include "host/sysfs.h"
 
+void claim_power_plan(ClaimRun *j) {
+    Plan *plan = &j->claim.plan;
+
+    for (size_t i = 0; i < plan->n_claimed && !plan->hold.d3cold; i++) {
+        PlanMember *m = &plan->members[i];
+
+        if (m->name.kind != DEVICE_KIND_PCI || (!m->bind && !sysfs_may_lose_power(&m->name)) ||
+                !sysfs_allows_d3cold(&m->name))
+            continue;
+        m->keep_power = true;
+    }
+}
+
 static void on_woken(void *userdata, const WorkerResult *result, int *fds) {
     ClaimRun *j = userdata;
     PlanMember *m = &j->claim.plan.members[j->n_woken - 1];

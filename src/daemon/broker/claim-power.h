@@ -7,6 +7,10 @@
 
 #include "daemon/broker/claims.h"
 
+/* Before anything is done to the devices: finds those that must not lose their power during the claim. To
+ * write that wakes a device. So one that is on its vfio driver already is left alone where nothing can take
+ * its power away. */
+void claim_power_plan(ClaimRun *j);
 /* 1: all devices have power, or sleep as usual. 0: a worker wakes one, and go_on is called afterwards, which
  * asks again; or CLAIM_EVENT_WORKER_STUCK or OPEN_FAILED is fed. Or refused, with the claim's refusal filled.
  */

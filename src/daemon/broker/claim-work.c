@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/claim-power.h"
 #include "daemon/broker/claim-run.h"
 #include "host/variant-reader.h"
 
@@ -79,6 +80,10 @@ static bool is_due(const PlanMember *m, WorkerOperation operation) {
         return m->network.has != 0;
     case WORKER_VF_RESTORE:
         return m->network_before.has != 0 && m->progress != MEMBER_BAD;
+    case WORKER_POWER_KEEP:
+        return m->keep_power;
+    case WORKER_POWER_RESTORE:
+        return m->restore_d3cold && m->progress != MEMBER_BAD;
     case WORKER_BIND:
         return plan_member_is_changed(m);
     case WORKER_RESET:
@@ -283,6 +288,23 @@ static const char *explain_reset_failure(MemberFailure failure) {
     }
 }
 
+static void note_power_failure(ClaimRun *j, const PlanMember *m, const WorkerResult *result) {
+    if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
+        (void) refuse(&j->claim.refusal,
+                result->error == -ENODEV ? VFIOD_ERROR_DEVICE_GONE : VFIOD_ERROR_BIND_FAILED, &m->name,
+                "it cannot be kept from losing its power (%s: %s)", driver_step_to_string(result->step),
+                strerror(-result->error));
+}
+
+/* It may not lose its power then, which harms nobody: no reason to keep it from its driver. */
+static void leave_powered(PlanMember *m, const ClaimRun *j, const WorkerResult *result) {
+    char name[DEVICE_NAME_MAX];
+
+    log_warning_errno(result->error, "Claim %s: cannot set d3cold_allowed of %s back to 1", j->claim.id,
+            device_name_format(&m->name, name));
+    m->restore_d3cold = false;
+}
+
 static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
     bool reset = j->work.operation == WORKER_RESET;
     MemberFailure failure;
@@ -291,6 +313,14 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
         if (j->claim.refusal.code == _VFIOD_ERROR_INVALID)
             refuse_late(j, &m->name, driver_step_to_string(j->work.step));
         set_bad(j, m, MEMBER_FAILURE_TIMED_OUT);
+        return;
+    }
+    if (j->work.operation == WORKER_POWER_KEEP) {
+        note_power_failure(j, m, result);
+        return;
+    }
+    if (j->work.operation == WORKER_POWER_RESTORE) {
+        leave_powered(m, j, result);
         return;
     }
     if (j->work.operation == WORKER_BIND && result->failure != MEMBER_FAILURE_NONE) {
@@ -360,7 +390,8 @@ static void start(ClaimRun *j, WorkerOperation operation);
 
 /* Is it on the way to the client, and not undone? */
 static bool is_forward(WorkerOperation operation) {
-    return operation == WORKER_BIND || operation == WORKER_VF_LOOK || operation == WORKER_VF_SET;
+    return operation == WORKER_BIND || operation == WORKER_VF_LOOK || operation == WORKER_VF_SET ||
+            operation == WORKER_POWER_KEEP;
 }
 
 /* The network of virtual functions: looked at and set before they leave the host's driver, and put back when
@@ -373,9 +404,15 @@ static void end(ClaimRun *j) {
         start(j, WORKER_VF_SET);
         return;
     case WORKER_VF_SET:
+        start(j, WORKER_POWER_KEEP);
+        return;
+    case WORKER_POWER_KEEP:
         start(j, WORKER_BIND);
         return;
     case WORKER_VF_RESTORE:
+        start(j, WORKER_POWER_RESTORE);
+        return;
+    case WORKER_POWER_RESTORE:
         start(j, WORKER_RESTORE);
         return;
     case WORKER_BIND:
@@ -437,8 +474,10 @@ static bool may_pass(const ClaimRun *j, const WorkerResult *result) {
 }
 
 /* From the look on it may be changed, until it was put back. */
-static void note_network(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
-    if (j->work.operation == WORKER_VF_LOOK)
+static void note_undo(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
+    if (j->work.operation == WORKER_POWER_RESTORE)
+        m->restore_d3cold = false;
+    else if (j->work.operation == WORKER_VF_LOOK)
         m->network_before = result->vf.before;
     else if (j->work.operation == WORKER_VF_RESTORE)
         m->network_before = (VfNetwork){};
@@ -481,7 +520,7 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
     else if (j->work.operation == WORKER_BIND && plan_member_is_made(m))
         r = take_made(j, m);
     else
-        note_network(j, m, result);
+        note_undo(j, m, result);
     note_work(j, r >= 0);
     if (r < 0 && is_forward(j->work.operation))
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
@@ -500,6 +539,16 @@ static int record_before(ClaimRun *j) {
     return 0;
 }
 
+/* What may have been begun, should we die; or was not, since no worker could be started. */
+static void note_begun(ClaimRun *j, PlanMember *m, bool begun) {
+    if (j->work.operation == WORKER_BIND)
+        set_progress(j, m, begun ? MEMBER_OVERRIDE : MEMBER_NOT_BEGUN);
+    if (j->work.operation != WORKER_POWER_KEEP)
+        return;
+    j->dirty |= m->restore_d3cold != begun;
+    m->restore_d3cold = begun;
+}
+
 static int send_worker(ClaimRun *j, PlanMember *m) {
     WorkerOrder order = {
             .operation = j->work.operation, .network = m->network, .network_before = m->network_before};
@@ -508,14 +557,12 @@ static int send_worker(ClaimRun *j, PlanMember *m) {
     claim_work_fill_item(&order.item, m);
     j->work.begun = false;
     j->work.step = DRIVER_STEP_IDENTIFY;
-    /* From here on it may have been begun, should we die. */
-    if (j->work.operation == WORKER_BIND)
-        set_progress(j, m, MEMBER_OVERRIDE);
+    note_begun(j, m, true);
     r = record_before(j);
     if (r >= 0)
         r = claim_work_submit(j, &order, on_member_done, on_step);
-    if (r < 0 && j->work.operation == WORKER_BIND)
-        set_progress(j, m, MEMBER_NOT_BEGUN);
+    if (r < 0)
+        note_begun(j, m, false);
     return r;
 }
 
@@ -721,10 +768,12 @@ static int check_scrub(ClaimRun *j) {
 }
 
 void claim_work_bind(ClaimRun *j) {
-    if (check_scrub(j) < 0 || backend_prepare(j) < 0)
+    if (check_scrub(j) < 0 || backend_prepare(j) < 0) {
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
-    else
-        start(j, WORKER_VF_LOOK);
+        return;
+    }
+    claim_power_plan(j);
+    start(j, WORKER_VF_LOOK);
 }
 
 void claim_work_reset(ClaimRun *j) {

@@ -23,6 +23,36 @@ int device_power_wake(const DriverItem *item, DriverTrace *t) {
     return item->name.kind == DEVICE_KIND_PCI ? device_look_idle(dir, &t->failure, t->seen) : 0;
 }
 
+static int set_d3cold_allowed(const DriverItem *item, const char *value, DriverTrace *t) {
+    _cleanup_close_ int dir = -EBADF;
+    char now[8];
+    ssize_t n;
+    int r;
+
+    t->step = DRIVER_STEP_IDENTIFY;
+    r = driver_open_device(item, &dir);
+    if (r < 0)
+        return r;
+    n = read_attribute_at(dir, "d3cold_allowed", now, sizeof(now));
+    if (n < 0)
+        return (int) n;
+    if (streq(now, value))
+        return 0;
+    t->step = DRIVER_STEP_POWER;
+    t->note(t);
+    return write_attribute_at(dir, "d3cold_allowed", value);
+}
+
+int device_power_keep(const DriverItem *item, DriverTrace *t) {
+    return set_d3cold_allowed(item, "0", t);
+}
+
+int device_power_restore(const DriverItem *item, DriverTrace *t) {
+    int r = set_d3cold_allowed(item, "1", t);
+
+    return r == -ENODEV || r == -ESTALE ? 0 : r;
+}
+
 /* Unknown counts as open. */
 static bool is_open(int dir, const DriverItem *item) {
     uint64_t count;

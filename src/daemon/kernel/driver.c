@@ -24,6 +24,7 @@ static const char *const driver_step_table[_DRIVER_STEP_MAX] = {
         [DRIVER_STEP_OPEN] = "open",
         [DRIVER_STEP_CREATE] = "create",
         [DRIVER_STEP_REMOVE] = "remove",
+        [DRIVER_STEP_POWER] = "set d3cold_allowed",
 };
 DEFINE_STRING_TABLE(driver_step, DriverStep);
 

@@ -41,6 +41,7 @@ typedef enum DriverStep {
     DRIVER_STEP_OPEN,
     DRIVER_STEP_CREATE,
     DRIVER_STEP_REMOVE,
+    DRIVER_STEP_POWER,
     _DRIVER_STEP_MAX,
     _DRIVER_STEP_INVALID = -EINVAL,
 } DriverStep;

@@ -43,6 +43,8 @@ static const char *const worker_operation_table[_WORKER_OPERATION_MAX] = {
         [WORKER_OPEN_NODES] = "open-nodes",
         [WORKER_OPEN_COMPAT] = "open-compat",
         [WORKER_WAKE] = "wake",
+        [WORKER_POWER_KEEP] = "keep-power",
+        [WORKER_POWER_RESTORE] = "restore-power",
         [WORKER_CHECK_RESUMED] = "check-resumed",
         [WORKER_SURVEY] = "survey",
         [WORKER_RECYCLE] = "recycle",
@@ -198,6 +200,8 @@ static void run_item(const WorkerOrder *order, WorkerResult *result) {
             [WORKER_RESTORE] = driver_restore,
             [WORKER_RESET] = driver_reset,
             [WORKER_WAKE] = device_power_wake,
+            [WORKER_POWER_KEEP] = device_power_keep,
+            [WORKER_POWER_RESTORE] = device_power_restore,
             [WORKER_CHECK_RESUMED] = device_power_check_resumed,
             [WORKER_RECYCLE] = driver_recycle,
     };

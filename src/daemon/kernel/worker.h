@@ -22,6 +22,8 @@ typedef enum WorkerOperation {
     WORKER_RESTORE,       /* driver_restore(), or mdev_remove() */
     WORKER_RESET,         /* driver_reset() */
     WORKER_WAKE,          /* device_power_wake() */
+    WORKER_POWER_KEEP,    /* device_power_keep() */
+    WORKER_POWER_RESTORE, /* device_power_restore() */
     WORKER_CHECK_RESUMED, /* device_power_check_resumed() */
     WORKER_OPEN_GROUPS,   /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU,  /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
