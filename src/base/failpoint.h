@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Places at which a test may kill the daemon, or make a file operation fail: before and after everything that
- * a crash can tell apart. Only vfiod-failpoints, which tests run and nobody installs, is compiled with them
- * (tests/fakes/failpoints.c); in vfiod nothing is left of them, not even their arguments. */
+/* Places at which a test can kill the daemon or make a file operation fail: before and after each step that a
+ * crash can separate from the next. Only vfiod-failpoints (tests/fakes/failpoints.c) is compiled with them.
+ * It is run by tests and never installed. In vfiod the macro expands to 0, and its arguments are not
+ * evaluated. */
 
 #ifdef VFIOD_FAILPOINTS
-/* 0; or a negative errno that the operation is to fail with, where there is one. */
+/* Returns 0, or the negative errno with which a test wants this operation to fail. */
 int failpoint(const char *kind, const char *name, const char *when);
 #else
 #define failpoint(kind, name, when) 0

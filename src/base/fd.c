@@ -127,8 +127,8 @@ int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t s
     _cleanup_close_ int fd = -EBADF;
     int r;
 
-    /* One writer per directory (the daemon), so a fixed name is enough, and a leftover of a crash is reused.
-     */
+    /* Only the daemon writes to this directory, so a fixed name is enough and reuses what a crash left
+     * over. */
     temporary = format_string(".#%s", name);
     if (!temporary)
         return -ENOMEM;
@@ -155,7 +155,7 @@ int read_file(int fd, size_t max, char **ret, size_t *ret_size) {
         return -EISDIR;
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
-    /* procfs and sysfs tell no size; one byte more than max shows what is too large. */
+    /* procfs and sysfs report no size. One byte more than max shows that a file is too large. */
     allocated = st.st_size > 0 && (size_t) st.st_size <= max ? (size_t) st.st_size + 1 : max + 1;
     text = malloc(allocated + 1);
     if (!text)

@@ -9,8 +9,8 @@
 
 #include "base/macro.h"
 
-/* Closes fd when it is one and returns -EBADF; errno is preserved. close() is not retried on EINTR: Linux
- * has freed the number by then, and a retry may hit a stranger's file. */
+/* Closes fd unless it is negative, and returns -EBADF. errno is preserved. close() is not retried on EINTR:
+ * Linux has freed the number by then, and a retry could close a file that was opened meanwhile. */
 int safe_close(int fd);
 
 static inline void closep(int *fd) {
@@ -28,27 +28,30 @@ static inline void closedirp(DIR **d) {
 int open_directory_at(int at, const char *name, DIR **ret);
 
 /* Reads a sysfs-like attribute relative to dirfd (or AT_FDCWD) into buf, always NUL-terminated, trailing
- * newlines cut. One read: the kernel gives an attribute whole. Returns the length, -E2BIG when it does not
- * fit, -EBADMSG for an embedded NUL, or a negative errno from open/read. */
+ * newlines cut. One read() is enough, because the kernel returns an attribute whole. Returns the length,
+ * -E2BIG when it does not fit, -EBADMSG for an embedded NUL, or the negative errno of open or read. */
 ssize_t read_attribute_at(int dirfd, const char *name, char *buf, size_t size);
-/* The same of an open file, from its beginning: as often as one likes. */
+/* The same for an open file, from its beginning. It can be called repeatedly. */
 ssize_t read_attribute(int fd, char *buf, size_t size);
 
-/* Writes value in ONE write(2) (sysfs stores act per write). Returns 0 or the negative errno of open or
- * write; a short write is -EIO. May sleep as long as the kernel likes: callers in the main loop must not
- * use it on attributes that bind, unbind or reset. */
+/* Writes value with one write(2), because sysfs acts on each write. Returns 0 or the negative errno of open
+ * or write; a short write is -EIO. The call can sleep in the kernel without limit: the main loop must not use
+ * it for attributes that bind, unbind or reset. */
 int write_attribute_at(int dirfd, const char *name, const char *value);
 
-/* The last path component of the symbolic link name, e.g. the driver behind "driver". Returns its length,
- * -ENOENT when there is no link, -E2BIG when it does not fit. */
+/* Reads the last path component of the symbolic link name, for example the driver that "driver" points to.
+ * Returns its length, -ENOENT when there is no link, -E2BIG when it does not fit. */
 ssize_t read_link_basename_at(int dirfd, const char *name, char *buf, size_t size);
 
-/* Replaces name in dirfd by data: temporary file, write, rename. After a crash the old or the new content is
- * there, never a part. mode is that of the new file. No fsync: meant for tmpfs under /run. */
+/* Replaces name in dirfd by data: temporary file, write, rename. After a crash either the old or the new
+ * content is there, never a part. mode is that of the new file. There is no fsync: it is meant for tmpfs
+ * under /run. 0 or negative errno. */
 int write_file_atomic_at(int dirfd, const char *name, const void *data, size_t size, mode_t mode);
 
-/* Reads a whole file of at most max bytes; *ret is NUL-terminated (ret_size does not count that) and owned
- * by the caller. -E2BIG when larger, -EISDIR/-EINVAL when not a regular file. */
+/* Reads a whole file of at most max bytes. *ret is owned by the caller and NUL-terminated (ret_size does not
+ * count the NUL). 0; -E2BIG when it is larger; -EISDIR or -EINVAL when it is not a regular file; or another
+ * negative errno. */
 int read_file_at(int dirfd, const char *name, size_t max, char **ret, size_t *ret_size);
-/* The same for a file that is open already, from its place on: for a caller that looks at its owner first. */
+/* The same for a file that is already open, from its current position. For a caller that checks the owner
+ * first. */
 int read_file(int fd, size_t max, char **ret, size_t *ret_size);

@@ -20,7 +20,7 @@ int fields_fail(FieldReader *r, const JsonNode *value, const char *format, ...) 
     return r->problem ? -EBADMSG : -ENOMEM;
 }
 
-/* Goes down into a member or element; the old length of the path is what brings it back. */
+/* Enters a member or element. fields_leave() takes the returned length, which restores the path. */
 size_t fields_enter_member(FieldReader *r, const char *key) {
     size_t n = strlen(r->path);
     char *printable = sanitize(key, 40);
@@ -112,7 +112,7 @@ static int read_words(FieldReader *r, const JsonNode *list, const Field *f, void
     return 0;
 }
 
-/* Room for a power of two, as lists that grow by doubling have it. */
+/* Room for a power of two, because the lists are grown by doubling later. */
 static int allocate(const Field *f, size_t n, void *place) {
     size_t room = 1;
 
@@ -172,7 +172,7 @@ static JsonType type_of(const Field *f) {
     return f->kind == FIELD_CUSTOM || f->kind == FIELD_IGNORED ? f->type : types[f->kind];
 }
 
-/* place is that of the value itself. */
+/* place points to the value itself, not to a struct around it. */
 int fields_read_value(FieldReader *r, const JsonNode *value, const Field *f, void *place) {
     bool any = f->kind == FIELD_IGNORED && f->type == JSON_NULL;
     int e = any ? 0 : fields_expect(r, value, type_of(f));
@@ -200,7 +200,7 @@ int fields_read_value(FieldReader *r, const JsonNode *value, const Field *f, voi
     case FIELD_CUSTOM:
         return f->read(r, value, place);
     case FIELD_ARRAY:
-        break; /* needs the struct around it */
+        break; /* custom fields work on the struct around them */
     }
     return -EINVAL;
 }
@@ -275,8 +275,8 @@ static int64_t get_number(const void *place, size_t size, bool is_signed) {
     }
 }
 
-/* A member whose range fits the signed type of its size may be of either kind; -1, which stands for unknown,
- * is out of range in both. */
+/* The table does not know whether the member is signed. That makes no difference where the range fits the
+ * signed type, for -1 (unknown) is out of range both ways. */
 static int64_t number_of(const Field *f, const void *place) {
     return get_number(place, f->size, f->min < 0 || (uint64_t) f->max < UINT64_C(1) << (f->size * 8 - 1));
 }
@@ -285,7 +285,7 @@ static size_t count_of(const Field *f, const char *target) {
     return *(const size_t *) (const void *) (target + f->count);
 }
 
-/* Is there nothing to say? */
+/* Would FIELD_OMIT leave this member out? */
 static bool is_omitted(const Field *f, const char *target) {
     const void *place = target + f->offset;
     int64_t number;
@@ -357,7 +357,7 @@ static void write_field(StrBuf *b, const Field *f, const void *place) {
     case FIELD_CUSTOM:
         f->write(b, place);
         break;
-    case FIELD_ARRAY: /* needs the struct around it */
+    case FIELD_ARRAY: /* these work on the struct around them */
     case FIELD_IGNORED:
         break;
     }

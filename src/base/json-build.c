@@ -35,7 +35,7 @@ int json_append(struct json_object *array, struct json_object *value) {
     return -ENOMEM;
 }
 
-/* Does every bracket that is opened get closed, at the very end? */
+/* Is every bracket closed, the outermost one with the last character? */
 static bool is_whole(const char *text) {
     bool in_string = false;
     unsigned depth = 0;

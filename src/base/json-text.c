@@ -6,15 +6,15 @@
 
 #include "base/str.h"
 
-/* A recursive descent over the bytes, with the place of the next byte kept beside it. Recursion is as deep as
- * the text nests, and that is bounded. Nodes and strings live in an arena: a document is built once, looked
- * at, and thrown away whole.
+/* A recursive descent over the bytes that keeps the line and column of the next byte. The depth of recursion
+ * is bounded, as is the nesting of the text. Nodes and strings live in an arena, because a document is freed
+ * as a whole.
  *
- * Two keys that are equal are refused, because readers disagree about which of them counts, and a policy must
- * not mean two things. They are found by sorting the members when their object closes: a table of hashes
- * could be made to collide by whoever writes the file.
+ * Duplicate keys are refused: readers disagree about which one counts, and a policy must have one meaning.
+ * They are found by sorting the members when their object closes. A hash table could be made to collide by
+ * the file's author.
  *
- * The first error ends the parse, and it says what was expected and what was found instead. */
+ * The first error ends the parse. It reports what was expected and what was found. */
 
 static const char *const json_type_table[_JSON_TYPE_MAX] = {
         [JSON_NULL] = "null",
@@ -27,7 +27,7 @@ static const char *const json_type_table[_JSON_TYPE_MAX] = {
 };
 DEFINE_STRING_TABLE(json_type, JsonType);
 
-/* Longer numbers are not written by people, and strtod() of a million digits is slow. */
+/* People do not write longer numbers, and strtod() of a million digits is slow. */
 #define NUMBER_LENGTH_MAX 64U
 
 #define ARENA_CHUNK_SIZE ((size_t) 16 * 1024)
@@ -97,7 +97,7 @@ static bool is_digit(char c) {
 
 #define FOUND_MAX 48U
 
-/* Names what stands at the parser's place, in printable ASCII. */
+/* Describes what stands at the parser's position, in printable ASCII. */
 static const char *found(const Parser *p, char buf[static FOUND_MAX]) {
     size_t left = (size_t) (p->end - p->p), n = 0;
     unsigned char c;
@@ -129,7 +129,7 @@ static int fail_expected(Parser *p, const char *expected) {
             at(p, '#') ? ": comments begin with //" : "");
 }
 
-/* After a comma, with nothing behind it: JavaScript allows that, JSON does not. */
+/* A trailing comma, which JavaScript allows and JSON does not. */
 static int fail_last_comma(Parser *p, const char *expected) {
     char buf[FOUND_MAX];
 
@@ -156,7 +156,7 @@ static bool take(Parser *p, char c) {
     return true;
 }
 
-/* Takes one character of any length; string literals and comments may hold every one but NUL. */
+/* Takes one character of any length. String literals and comments may contain every character but NUL. */
 static int take_character(Parser *p) {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char c = (unsigned char) *p->p;
@@ -174,7 +174,7 @@ static int take_character(Parser *p) {
             return fail_here(p, "invalid UTF-8: byte 0x%02x", c);
         code = code << 6 | (d & 0x3f);
     }
-    /* overlong forms, surrogates, and what no plane has */
+    /* overlong forms, surrogates, and values beyond Unicode */
     if (n > 1 && (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)))
         return fail_here(p, "invalid UTF-8: byte 0x%02x", c);
     for (size_t i = 0; i < n; i++)
@@ -263,7 +263,7 @@ static char *put_utf8(char *out, unsigned code) {
     return out;
 }
 
-/* Behind "\u"; line and column are those of the backslash. */
+/* After "\u". line and column are those of the backslash. */
 static int take_unicode_escape(Parser *p, unsigned line, unsigned column, char **out) {
     unsigned code, low;
     int r;
@@ -307,8 +307,8 @@ static int take_escape(Parser *p, char **out) {
     return 0;
 }
 
-/* Behind the opening quote. An escape is never shorter than what it stands for, so the raw length is enough
- * room; a first look finds it. */
+/* After the opening quote. An escape is never shorter than the character it stands for, so a buffer of the
+ * raw length is large enough. */
 static size_t string_room(const Parser *p) {
     const char *s = p->p;
 
@@ -357,7 +357,7 @@ static int take_string(Parser *p, const char **ret) {
     return 0;
 }
 
-/* RFC 8259, section 6. Copies the number's text into buf, which holds NUL-terminated text afterwards. */
+/* RFC 8259, section 6. Copies the number's text into buf and terminates it with NUL. */
 static int take_number_text(Parser *p, char buf[static NUMBER_LENGTH_MAX + 1], bool *ret_integer) {
     unsigned line = p->line, column = p->column;
     const char *begin = p->p;
@@ -452,7 +452,7 @@ static int take_literal(Parser *p, const char *expected, JsonNode *n) {
 
 static int take_value(Parser *p, const char *expected, JsonNode **ret);
 
-/* Behind '['. */
+/* After '['. */
 static int take_array(Parser *p, JsonNode *array) {
     JsonNode **tail = &array->children;
     const char *expected = "a value or ']'";
@@ -523,7 +523,7 @@ static int compare_members(const void *a, const void *b) {
     return r != 0 ? r : compare_places(x, y);
 }
 
-/* Refuses the first member, in the order of the text, whose key an earlier one has. */
+/* Refuses the first member in the text whose key an earlier member has. */
 static int check_duplicates(Parser *p, const JsonNode *object, size_t n_members) {
     _cleanup_free_ const JsonNode **members = NULL;
     const JsonNode *first = NULL, *again = NULL;
@@ -553,7 +553,7 @@ static int check_duplicates(Parser *p, const JsonNode *object, size_t n_members)
             first->key_line, first->key_column);
 }
 
-/* Behind '{'. */
+/* After '{'. */
 static int take_object(Parser *p, JsonNode *object) {
     JsonNode **tail = &object->children;
     size_t n = 0;
@@ -593,7 +593,7 @@ static int take_nested(Parser *p, JsonNode *n) {
     return r;
 }
 
-/* *ret is set even when an error follows, but nobody looks then: the document is thrown away. */
+/* *ret may be set when an error follows. The document is discarded then. */
 static int take_value(Parser *p, const char *expected, JsonNode **ret) {
     JsonNode *n;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* JSON for files that people write: comments, and the line and column of every value, which json-c (used
- * everywhere else) does not keep; an error message without them is of no use to an operator. Strict
- * otherwise: RFC 8259, no duplicate keys, valid UTF-8, bounded depth and size. */
+/* Reads JSON that people write. It accepts comments, and it keeps the line and column of every value for
+ * error messages; json-c, which is used elsewhere, does not. Otherwise it is strict: RFC 8259, no duplicate
+ * keys, valid UTF-8, bounded depth and size. */
 
 #include "base/macro.h"
 
@@ -48,10 +48,10 @@ typedef struct JsonError {
 #define JSON_SIZE_MAX (4U * 1024 * 1024)
 #define JSON_NODES_MAX (256U * 1024)
 
-/* Parses size bytes. 0; -EBADMSG with *error filled (one printable sentence: bytes of the text in it are
- * escaped); -ENOMEM. The document owns every node and string. */
+/* Parses size bytes. Returns 0; -EBADMSG with *error set to one printable sentence; or -ENOMEM. The document
+ * owns every node and string. */
 int json_document_parse(const char *text, size_t size, JsonDocument **ret, JsonError *error);
-/* The same with other bounds, for documents that a program has written. */
+/* The same with other bounds, for documents that a program wrote. */
 typedef struct JsonBounds {
     size_t size, nodes;
     bool plain; /* no comments */

@@ -8,7 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* systemd/sd-journal.h adds the place of the call to each record; ours are all in this file. */
+/* systemd/sd-journal.h adds the source location to each record, which would always be this file. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
@@ -46,12 +46,12 @@ static void write_line(int level, const char *message, const struct iovec *field
     _cleanup_strbuf_ StrBuf b = {};
 
     strbuf_addf(&b, "<%d>%s", LOG_PRI(level), message);
-    /* People at a terminal see the fields too, those that the message does not already say. */
+    /* On a terminal, fields that the message does not already contain are shown too. */
     for (size_t i = 2; i < n; i++)
         strbuf_addf(&b, "%s%.*s", i == 2 ? "  [" : " ", (int) fields[i].iov_len, (char *) fields[i].iov_base);
     strbuf_add(&b, n > 2 ? "]\n" : "\n");
     if (b.error >= 0 && write(STDERR_FILENO, b.text, b.length) < 0)
-        return; /* nobody is left to tell */
+        return; /* there is nowhere to report it */
 }
 
 static void send_record(int level, const char *message, struct iovec *fields, size_t n) {
@@ -59,7 +59,7 @@ static void send_record(int level, const char *message, struct iovec *fields, si
         write_line(level, message, fields, n);
 }
 
-/* Appends NAME=value as a field; false when there is no room or memory. */
+/* Appends the field NAME=value. False when there is no room or memory. */
 static bool add_field(struct iovec *fields, size_t *n, const char *name, const char *value) {
     char *text;
 

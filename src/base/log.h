@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Log lines for people and fields for machines. Under systemd a line is sent to the journal with its fields,
- * elsewhere it is written to stderr with a <N> priority prefix. errno is preserved. Only whoever decides what
- * happens next logs (engine, front ends, main); core and base stay silent. */
+/* Log lines for people and fields for programs. Under systemd a line is sent to the journal with its fields.
+ * Elsewhere it is written to stderr with a <N> priority prefix. errno is preserved. Only the code that
+ * decides what happens next logs (broker, faces, main); core and base do not. */
 
 #include <syslog.h>
 
@@ -24,12 +24,12 @@ void log_line(int level, const char *format, ...) _printf_(2, 3);
 int log_error_errno(int r, const char *format, ...) _printf_(2, 3);
 int log_warning_errno(int r, const char *format, ...) _printf_(2, 3);
 
-/* A structured record: message for people, message_id a MESSAGE_ID constant (32 hex digits) or NULL, then
- * name, value pairs ended by NULL; a pair with a NULL value is left out. Values may be hostile text: they
- * are sanitized. */
+/* Logs a structured record. message is for people; message_id is a VFIOD_MESSAGE_ constant (32 hex digits) or
+ * NULL. Pairs of name and value follow, ended by NULL. A pair whose value is NULL is left out. Values may be
+ * hostile text: they are sanitized. */
 void log_record(int level, const char *message_id, const char *message, ...) _sentinel_;
 
-/* MESSAGE_IDs; their explanations for admins are in units/vfiod.catalog. */
+/* MESSAGE_IDs. units/vfiod.catalog explains them to administrators. */
 #define VFIOD_MESSAGE_CLAIM_GRANTED "bf4552d29f00f3cd36ad1f6f391ad0b1"
 #define VFIOD_MESSAGE_CLAIM_REFUSED "bf4552d29f00f3cd36ad1f6f391ad0b2"
 #define VFIOD_MESSAGE_CLAIM_ENDED "bf4552d29f00f3cd36ad1f6f391ad0b3"

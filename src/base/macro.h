@@ -21,7 +21,7 @@
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *) ((char *) (ptr) -offsetof(type, member)))
 
-/* Each argument is evaluated once. <sys/param.h> has others, which evaluate them twice. */
+/* Evaluate each argument once, unlike those of <sys/param.h>. */
 #undef MIN
 #undef MAX
 #define MIN(a, b) PICK_(a, <, b, __COUNTER__)
@@ -34,7 +34,7 @@
         a_##unique operator b_##unique ? a_##unique : b_##unique;                                            \
     })
 
-/* Hand ownership over: yields the value and leaves the variable empty, so its cleanup does nothing. */
+/* Hands ownership over: yields the value and leaves the variable empty, so that its cleanup does nothing. */
 #define TAKE_GENERIC(var, empty)                                                                             \
     ({                                                                                                       \
         __typeof__(var) *_p = &(var);                                                                        \
@@ -74,8 +74,8 @@ static inline const char *startswith(const char *s, const char *prefix) {
     return strncmp(s, prefix, n) == 0 ? s + n : NULL;
 }
 
-/* An enum ends with _X_MAX and _X_INVALID = -EINVAL; its table is called NAME_table and lists a string for
- * every value. tests/unit/test-tables.c takes each table round. */
+/* An enum ends with _X_MAX and _X_INVALID = -EINVAL. Its table is NAME_table and has a string for every
+ * value. tests/unit/test-tables.c converts each value to its string and back. */
 #define DECLARE_STRING_TABLE(name, type)                                                                     \
     const char *name##_to_string(type v);                                                                    \
     type name##_from_string(const char *s)

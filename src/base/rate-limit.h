@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* How often something may be told within a window of time, to each of many keys (users) and in all. It knows
- * no clock: its owner restarts it when the window is over, and then reports what was left out. Bounded,
- * whatever happens: keys beyond the table are only counted, all together. */
+/* Limits how often something is logged in a window of time, for each of many keys (users) and in all. It
+ * reads no clock: the owner restarts it at the end of a window and reports what was suppressed. Memory is
+ * bounded: keys that do not fit into the table are counted together. */
 
 #include "base/macro.h"
 
@@ -16,19 +16,19 @@ typedef struct RateLimitEntry {
 } RateLimitEntry;
 
 typedef struct RateLimit {
-    unsigned per_key, in_all; /* in one window */
-    unsigned admitted;        /* of all keys */
-    uint64_t others;          /* suppressed, of keys for which there was no room */
+    unsigned per_key, in_all; /* of one window */
+    unsigned admitted;        /* in this window, of all keys */
+    uint64_t others;          /* suppressed, of keys that did not fit into the table */
     RateLimitEntry entries[RATE_LIMIT_KEYS];
     size_t n_entries;
 } RateLimit;
 
-/* May it be told? When not, it is counted. */
+/* May it be logged? If not, it is counted as suppressed. */
 bool rate_limit_admit(RateLimit *l, uint32_t key);
-/* The key of which most was suppressed, or NULL when nothing was: a window is told from the top, by taking
- * out what was told. */
+/* The key with most suppressed lines, or NULL if there is none. The owner reports it and takes it out, then
+ * asks for the next one. */
 RateLimitEntry *rate_limit_worst(RateLimit *l);
-/* All that is suppressed and not taken out, and how many keys that are at least. */
+/* How many lines are suppressed and not taken out. *ret_keys: of at least how many keys. */
 uint64_t rate_limit_rest(const RateLimit *l, unsigned *ret_keys);
-/* The window is over. */
+/* Begins a new window. */
 void rate_limit_restart(RateLimit *l);

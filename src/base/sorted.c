@@ -3,14 +3,14 @@
 
 #include <stdlib.h>
 
-#define PAGE_MAX 126U /* with the count and the header of malloc(3): a kilobyte */
+#define PAGE_MAX 126U /* a kilobyte with the count and the header of malloc(3) */
 
 struct SortedPage {
     size_t n;
     void *elements[PAGE_MAX];
 };
 
-/* A place in a page, or just behind its last element. */
+/* A place in a page, or after its last element. */
 typedef struct Place {
     size_t page, index;
 } Place;
@@ -31,7 +31,7 @@ static Place find_place(const Sorted *s, const void *key, sorted_compare_t compa
     const SortedPage *page;
     Place place;
 
-    while (high - low > 1) { /* the last page that does not begin behind the key */
+    while (high - low > 1) { /* the last page that does not begin after the key */
         size_t middle = low + (high - low) / 2;
 
         if (compare(key, s->pages[middle]->elements[0]) < 0)
@@ -42,7 +42,7 @@ static Place find_place(const Sorted *s, const void *key, sorted_compare_t compa
     place = (Place){.page = low};
     page = s->n_pages > 0 ? s->pages[low] : NULL;
     high = page ? page->n : 0;
-    while (place.index < high) { /* the first element that is not before the key */
+    while (place.index < high) { /* the first element that is not below the key */
         size_t middle = place.index + (high - place.index) / 2;
 
         if (compare(key, page->elements[middle]) > 0)
@@ -75,7 +75,7 @@ void *sorted_next(const Sorted *s, const void *key, sorted_compare_t compare) {
     return element_at(s, place);
 }
 
-/* An empty page at this place of the list; the caller fills it. */
+/* Adds an empty page at this place of the list. The caller fills it. */
 static SortedPage *add_page(Sorted *s, size_t at) {
     SortedPage *page;
 
@@ -98,7 +98,7 @@ static SortedPage *add_page(Sorted *s, size_t at) {
     return page;
 }
 
-/* A full page becomes two halves. What comes in order, up or down, fills page after page. */
+/* Splits a full page into halves. Elements that come in order, up or down, fill page after page instead. */
 static int make_room(Sorted *s, Place *place) {
     SortedPage *page = place->page < s->n_pages ? s->pages[place->page] : NULL, *next;
     bool is_last = place->page + 1 == s->n_pages && place->index == PAGE_MAX;

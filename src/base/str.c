@@ -23,7 +23,7 @@ void put_text(char *to, size_t size, const char *from) {
 
 #define DIGITS_MAX 24U
 
-/* At the end of buf, which gets a NUL behind it. */
+/* Writes the digits at the end of buf, with a NUL after them. */
 static const char *format_digits(int64_t number, char buf[static DIGITS_MAX]) {
     uint64_t rest = number < 0 ? -(uint64_t) number : (uint64_t) number;
     char *at = buf + DIGITS_MAX - 1;
@@ -136,12 +136,12 @@ int free_and_strdup(char **p, const char *s) {
     return 0;
 }
 
-/* Code points that are no characters and never will be. RFC 3629 allows them, sd-bus sends none. */
+/* Code points that are permanently reserved. RFC 3629 allows them, sd-bus does not send them. */
 static bool is_noncharacter(uint32_t c) {
     return (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
 }
 
-/* Length of the valid UTF-8 sequence at s (1..4), 0 when there is none: no overlong forms, no surrogates, no
+/* Length of the valid UTF-8 sequence at s (1..4), 0 when there is none: no overlong forms, surrogates or
  * noncharacters, nothing above U+10FFFF. The NUL that ends s stops every look ahead. */
 static size_t utf8_sequence(const char *s) {
     const unsigned char *u = (const unsigned char *) s;
@@ -177,8 +177,8 @@ bool utf8_is_valid(const char *s) {
 
 #define BYTES(value) (UINT64_C(0x0101010101010101) * (value))
 
-/* Is one of these 8 bytes a quote, a backslash, below 0x20 or above 0x7e? A byte that has nothing in a place
- * of mask borrows, and bytes above it may then be said to be special as well; never the other way round. */
+/* Is one of these 8 bytes a quote, a backslash, below 0x20 or above 0x7e? The subtraction borrows across
+ * bytes, so that the answer can be wrongly true, but never wrongly false. */
 static bool has_special(uint64_t bytes) {
     uint64_t quote = bytes ^ BYTES('"'), backslash = bytes ^ BYTES('\\');
 
@@ -187,11 +187,11 @@ static bool has_special(uint64_t bytes) {
                    BYTES(0x80)) != 0;
 }
 
-/* Copies what is shorter than a word, and says whether a byte of it is special. */
+/* Copies fewer bytes than a word has. Is a byte of them special? */
 static bool copy_few(char *to, const char *s, size_t n) {
     uint64_t bytes = BYTES(' ');
 
-    if (n >= 4) { /* some of them twice */
+    if (n >= 4) { /* copies overlap */
         uint32_t first, last;
 
         memcpy(&first, s, sizeof(first));
@@ -207,7 +207,7 @@ static bool copy_few(char *to, const char *s, size_t n) {
     return has_special(bytes);
 }
 
-/* Copies n bytes, and says whether one of them is special. */
+/* Copies n bytes. Is one of them special? */
 static bool copy_and_look(char *to, const char *s, size_t n) {
     bool special = false;
     uint64_t bytes;
@@ -220,7 +220,7 @@ static bool copy_and_look(char *to, const char *s, size_t n) {
         memcpy(to + i, &bytes, sizeof(bytes));
         special |= has_special(bytes);
     }
-    memcpy(&bytes, s + n - sizeof(bytes), sizeof(bytes)); /* the rest, with some that were looked at before */
+    memcpy(&bytes, s + n - sizeof(bytes), sizeof(bytes)); /* the last word, which overlaps the one before */
     memcpy(to + n - sizeof(bytes), &bytes, sizeof(bytes));
     return special || has_special(bytes);
 }
@@ -234,7 +234,7 @@ size_t count_printable(const char *s, size_t n) {
         if (has_special(bytes))
             break;
     }
-    if (i > 0 && i + sizeof(bytes) > n) { /* the rest, with some that were looked at before it */
+    if (i > 0 && i + sizeof(bytes) > n) { /* the last word, which overlaps the one before */
         memcpy(&bytes, s + n - sizeof(bytes), sizeof(bytes));
         if (!has_special(bytes))
             return n;
@@ -244,7 +244,7 @@ size_t count_printable(const char *s, size_t n) {
     return i;
 }
 
-/* How many bytes of s, which ends at end, stand for themselves in a JSON string. */
+/* How many bytes from s to end can be written to a JSON string unchanged. */
 static size_t count_plain(const char *s, const char *end) {
     const char *start = s;
 
@@ -291,7 +291,7 @@ void strbuf_add_json(StrBuf *b, const char *s) {
     if (!strbuf_reserve(b, n + 2))
         return;
     to = b->text + b->length;
-    if (copy_and_look(to + 1, s, n)) { /* in most texts there is nothing to escape */
+    if (copy_and_look(to + 1, s, n)) { /* most texts need no escape */
         add_json_slowly(b, s, s + n);
         return;
     }
@@ -300,8 +300,8 @@ void strbuf_add_json(StrBuf *b, const char *s) {
     b->length += n + 2;
 }
 
-/* What prints as nothing and changes how the rest is read: C1 controls, marks that turn the direction of
- * writing (a name could read as another), line and paragraph separators. n is the length of the valid
+/* Characters that are invisible and change how the rest is read: C1 controls, marks that change the direction
+ * of writing (a name could read as another), line and paragraph separators. n is the length of the valid
  * sequence at s. */
 static bool is_deceptive(const char *s, size_t n) {
     const unsigned char *u = (const unsigned char *) s;
@@ -406,8 +406,8 @@ const char *format_size(uint64_t size, char buf[static FORMAT_SIZE_MAX]) {
     return buf;
 }
 
-/* Does the bracket expression at p (after '[') contain c? *ret_end is set behind its ']', or to NULL when the
- * bracket never closes. */
+/* Does the bracket expression at p (after '[') contain c? *ret_end is the position after its ']', or NULL
+ * when it is not closed. */
 static bool glob_bracket(const char *p, char c, const char **ret_end) {
     bool negated = *p == '!' || *p == '^', found = false;
 
@@ -424,7 +424,7 @@ static bool glob_bracket(const char *p, char c, const char **ret_end) {
     return found != negated;
 }
 
-/* One pattern element against one character; *ret_next is the pattern behind it. */
+/* Matches one pattern element with one character. *ret_next is the rest of the pattern. */
 static bool glob_one(const char *p, char c, const char **ret_next) {
     const char *end;
     bool match;
@@ -455,7 +455,7 @@ bool glob_match(const char *pattern, const char *s) {
         } else if (star) {
             pattern = star;
             s = ++mark;
-            /* Long texts are passed over in one stride to where it can go on. */
+            /* A literal character after '*': skip to its next occurrence at once. */
             if (!strchr("*?[", *star)) {
                 s = mark = strchr(s, *star);
                 if (!s)
@@ -491,7 +491,7 @@ static size_t edit_distance(const char *a, const char *b) {
 
 const char *nearest(const char *s, const char *const *candidates) {
     const char *best = NULL;
-    /* More than a third of the word wrong is another word. */
+    /* When more than a third of the word differs, another word was meant. */
     size_t limit = MAX(strlen(s) / 3, (size_t) 1);
 
     if (strlen(s) > NEAREST_LENGTH_MAX)

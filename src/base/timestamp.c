@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Pure, unlike mktime() and its family, which look at the environment for a zone. Days are counted by the
- * rule of the Gregorian calendar alone. */
+/* Pure, unlike mktime() and its family, which read the time zone from the environment. The days are counted
+ * by the rules of the Gregorian calendar. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static unsigned days_of_month(unsigned year, unsigned month) {
     return days[month - 1] + (month == 2 && is_leap_year(year));
 }
 
-/* Of the years before this one, since the year 1. */
+/* Days from the year 1 to the beginning of this year. */
 static uint64_t days_before_year(unsigned year) {
     uint64_t y = year - 1;
 
@@ -63,7 +63,7 @@ static uint64_t days_since_1970(const Fields *f) {
     return days;
 }
 
-/* The fraction of a second; digits below the microsecond are cut. */
+/* Takes the fraction of a second. Digits below a microsecond are dropped. */
 static bool take_fraction(const char **s, uint64_t *ret_usec) {
     uint64_t usec = 0, unit = USEC_PER_SEC / 10;
     const char *p = *s;
@@ -81,7 +81,7 @@ static bool take_fraction(const char **s, uint64_t *ret_usec) {
     return true;
 }
 
-/* "Z" or "+01:00": seconds to the east. */
+/* Takes "Z" or "+01:00". *ret_seconds is the offset east of UTC. */
 static bool take_zone(const char **s, int64_t *ret_seconds) {
     unsigned hours, minutes;
     bool west;
@@ -109,7 +109,7 @@ int timestamp_parse(const char *s, uint64_t *ret_usec) {
         return -EINVAL;
     if (!take_char(&s, 'T') && !take_char(&s, 't'))
         return -EINVAL;
-    /* A leap second is the first moment of what follows. */
+    /* A leap second counts as the first moment of the next minute. */
     if (!take_number(&s, 2, 0, 23, &f.hour) || !take_char(&s, ':') || !take_number(&s, 2, 0, 59, &f.minute) ||
             !take_char(&s, ':') || !take_number(&s, 2, 0, 60, &f.second) || !take_fraction(&s, &usec) ||
             !take_zone(&s, &east) || *s != '\0')

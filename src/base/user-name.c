@@ -6,7 +6,7 @@
 
 #include "base/str.h"
 
-/* Texts are for people: who has more accounts than this reads numbers. */
+/* The names are for display only: users beyond this number are shown by uid. */
 #define NAMES_MAX 65536U
 
 typedef struct UserName {
@@ -85,7 +85,7 @@ int user_names_read(const char *passwd) {
     return 0;
 }
 
-/* The first line of this uid. */
+/* The first entry of this uid. */
 static const UserName *find_name(uid_t uid) {
     size_t low = 0, high = names.n;
 
