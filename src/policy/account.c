@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The accounts that rules name. A name is looked up when its policy is loaded, and again for as long as it is
- * unknown: a directory that is late, or an account that was deleted, must not take the whole policy away. In
- * an allow or ask rule an unknown name matches nobody. In a deny rule it may be anybody's, so that it matches
- * everybody; see predicate.c. */
+/* The accounts that rules name. A name is looked up when the policy is loaded, and again while it is unknown:
+ * a directory service that starts late or a deleted account must not disable the whole policy. In an allow or
+ * ask rule an unknown name matches nobody. In a deny rule it matches everybody, because it could be
+ * anybody's; see predicate.c. */
 
 #include "policy/filter.h"
 #include "policy/rule.h"

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Rules that can never match, because an earlier one decides about everything that they match. It is a
- * warning, so it must never be wrong: it is given only where each predicate of the earlier rule follows from
- * the same predicate of the later one, and many a rule that is dead for deeper reasons goes unnoticed.
+/* Finds rules that can never match because an earlier rule decides everything that they match. This is a
+ * warning, so it must never be wrong. It is given only where each predicate of the earlier rule follows from
+ * the same predicate of the later one. Rules that are dead for other reasons go unnoticed.
  *
- * Unknown facts make it subtle. A later `allow` matches only when all of it is known to hold; then an
- * earlier rule that asks for less holds as well. A later `deny` also matches unknown facts, and an
- * earlier `allow` does not: such a deny rule is not quite dead, and the warning says so. A tag has a third
- * answer, which denies, so a rule with a tag is dead only behind a deny rule or one with the same tags. */
+ * Unknown facts matter here. A later `allow` matches only when all its facts are known, and then an earlier
+ * rule that requires less matches too. A later `deny` also matches unknown facts, and an earlier `allow` does
+ * not: such a deny rule is not quite dead, and the warning says so. A tag can also be "changed", which
+ * denies. So a rule with a tag is dead only after a deny rule or a rule with the same tags. */
 
 #include "policy/filter.h"
 #include "policy/parser.h"
 
-/* --- does everything that holds for the later list hold for the earlier? --- */
+/* --- does what matches the later list always match the earlier one? --- */
 
 static bool numbers_cover(const uint32_t *a, size_t n_a, const uint32_t *b, size_t n_b) {
     size_t i = 0;
@@ -31,7 +31,7 @@ static bool has_wildcard(const char *glob) {
     return strpbrk(glob, "*?[") != NULL;
 }
 
-/* "abc*" covers "abcd*": one star at the end is all that is understood of globs against globs. */
+/* "abc*" covers "abcd*". Of two globs, only those with a single star at the end are compared. */
 static bool glob_covers(const char *a, const char *b) {
     size_t n = strcspn(a, "*?[");
 
@@ -139,7 +139,7 @@ static bool tags_cover(const Rule *a, const Rule *b) {
     return true;
 }
 
-/* Each property that the earlier rule asks for is asked for by the later one, and more narrowly. */
+/* The later rule requires each property that the earlier one requires, at least as narrowly. */
 static bool properties_cover(const Rule *a, const Rule *b) {
     for (size_t i = 0; i < a->n_properties; i++) {
         bool covered = false;
@@ -153,7 +153,7 @@ static bool properties_cover(const Rule *a, const Rule *b) {
     return true;
 }
 
-/* Both rules ask for this. */
+/* Both rules have this predicate. */
 static bool predicate_covers(PredicateKind kind, const Rule *a, const Rule *b) {
     switch (kind) {
     case PREDICATE_WHO_USER:
@@ -215,15 +215,15 @@ static bool asks(const Rule *r, PredicateKind kind) {
     return r->predicates & 1U << kind;
 }
 
-/* See above: what the tags of b could still say. */
+/* Does the earlier rule also decide when a tag of b has changed? See the top of the file. */
 static bool covers_changed(const Rule *a, const Rule *b) {
     if (!asks(b, PREDICATE_WHAT_TAG) || b->effect == EFFECT_DENY || a->effect == EFFECT_DENY)
         return true;
     return asks(a, PREDICATE_WHAT_TAG) && tags_cover(a, b) && tags_cover(b, a);
 }
 
-/* An allow or ask rule without scopes is about callers without one. A deny rule behind it still stops the
- * others, if any rule lets them in. */
+/* An allow or ask rule without scopes matches only callers without a scope. A later deny rule still stops
+ * callers with a scope, if any rule admits these. */
 static bool covers_scopes(const PolicyParser *p, const Rule *a, const Rule *b) {
     return !p->has_scopes || a->scopes.n > 0 || a->effect == EFFECT_DENY ||
             (b->scopes.n == 0 && b->effect != EFFECT_DENY);
@@ -238,8 +238,8 @@ static unsigned possible_buses(const Rule *r) {
     return rule_buses(r) & (named ?: UINT32_MAX);
 }
 
-/* An allow or ask rule that names no kind is about PCI, see rule_buses(). A deny rule behind it still stops
- * the others, if any rule lets them in. */
+/* An allow or ask rule that names no kind matches PCI devices only, see rule_buses(). A later deny rule still
+ * stops other kinds, if any rule allows these. */
 static bool covers_buses(const PolicyParser *p, const Rule *a, const Rule *b) {
     return !p->has_kinds || (possible_buses(b) & ~possible_buses(a)) == 0;
 }
@@ -269,14 +269,14 @@ static void warn(PolicyParser *p, const Rule *by, const Rule *rule) {
     p->warnings.file = NULL;
 }
 
-/* Rules that their filters do not tell apart must be compared each with each. A policy of thousands of these
- * is not worth the time. */
+/* Rules whose filters do not separate them are compared pair by pair. For a policy of thousands of such
+ * rules, the warning is not worth the time. */
 #define COMPARISONS_MAX (4U * 1024 * 1024)
 
-/* So many are looked at in one walk over the rules before them, which are in no cache otherwise. */
+/* So many later rules are checked in one pass over the earlier ones, which do not fit into a cache. */
 #define BLOCK 64U
 
-/* Of n rules from first on, the first rule that covers each. */
+/* For each of n rules from first on, finds the first earlier rule that covers it. */
 static void find_covering(const PolicyParser *p, size_t first, size_t n, const Rule *ret[static BLOCK],
         unsigned *n_comparisons) {
     for (size_t i = 0; i + 1 < first + n; i++)

@@ -7,15 +7,16 @@
 #include "core/device-kind.h"
 #include "core/device-spelling.h"
 
-/* A glob that can never match is refused when it is loaded, because the mistake is silent otherwise and in a
- * `deny` rule it lets through what it was written to stop: `06:*` looks right, but names begin with a domain.
+/* A glob that can never match is refused when it is loaded. Otherwise the mistake is silent, and in a `deny`
+ * rule it lets through what it was written to stop: `06:*` looks right, but names begin with a domain.
  *
- * Whether a glob can match is decided exactly. The names of a kind are a regular language, here a small
- * automaton; the glob runs over the SET of states that the automaton may be in, and it can match when the
- * accepting state is in the set that remains. */
+ * Whether a glob can match is decided exactly. The names of a kind are a regular language, given here by a
+ * small automaton. The glob is applied to the set of states that the automaton can be in. It can match when
+ * an accepting state is in the final set. */
 
 enum {
-    /* After so many digits of the domain. The kernel prints it with %04x: a fifth digit never follows a 0. */
+    /* After this many digits of the domain. The kernel prints it with %04x: a fifth digit never follows a
+     * leading 0. */
     STATE_START,
     STATE_ZERO_FIRST = 1, /* up to 4 digits, the first of them 0 */
     STATE_ZERO_LAST = 4,
@@ -72,7 +73,7 @@ static int step_pci(int state, char c) {
     }
 }
 
-#define UUID_LENGTH 36 /* a state after each character */
+#define UUID_LENGTH 36 /* one state after each character */
 
 static int step_uuid(int state, char c) {
     bool hyphen = state == 8 || state == 13 || state == 18 || state == 23;
@@ -82,7 +83,7 @@ static int step_uuid(int state, char c) {
     return (hyphen ? c == '-' : is_lower_hex(c)) ? state + 1 : -1;
 }
 
-#define TEXT_LENGTH ((int) DEVICE_TEXT_MAX - 1) /* likewise, and it may end after each */
+#define TEXT_LENGTH ((int) DEVICE_TEXT_MAX - 1) /* likewise, and each of them accepts */
 
 static int step_text(int state, char c) {
     if (state == TEXT_LENGTH || !device_kind_text_has(c) || (state == 0 && strchr("._:@,+-", c)))
@@ -90,7 +91,7 @@ static int step_text(int state, char c) {
     return state + 1;
 }
 
-/* How names of a kind look. */
+/* The language of the names of one kind. */
 typedef struct Language {
     const char *alphabet;
     int (*step)(int state, char c);
@@ -128,7 +129,8 @@ static uint64_t step_all(const Language *l, uint64_t states, char c) {
     return behind;
 }
 
-/* The states after one element of a glob ("[0-3]", "?", "a"); glob_match() itself says what it matches. */
+/* The states after one element of a glob ("[0-3]", "?", "a"). glob_match() decides which characters it
+ * matches. */
 static uint64_t step_element(const Language *l, uint64_t states, const char *element) {
     uint64_t behind = 0;
 
@@ -141,7 +143,7 @@ static uint64_t step_element(const Language *l, uint64_t states, const char *ele
     return behind;
 }
 
-/* Any number of characters: everything that can be reached. */
+/* Any number of characters: all states that can be reached. */
 static uint64_t step_star(const Language *l, uint64_t states) {
     for (uint64_t before = 0; before != states;) {
         before = states;
@@ -151,7 +153,8 @@ static uint64_t step_star(const Language *l, uint64_t states) {
     return states;
 }
 
-/* Length of the element at glob: a bracket expression to its end, else one character. 0: never closed. */
+/* Length of the element at glob: a bracket expression up to its end, otherwise one character. 0: not
+ * closed. */
 static size_t element_length(const char *glob) {
     const char *p = glob + 1;
 
@@ -165,7 +168,7 @@ static size_t element_length(const char *glob) {
     return p ? (size_t) (p - glob) + 1 : 0;
 }
 
-/* glob has no open bracket. */
+/* Every bracket in glob is closed. */
 static bool can_match(DeviceKind kind, const char *glob) {
     const Language *l = language_of(kind);
     uint64_t states = BIT(0);
@@ -193,17 +196,17 @@ static bool is_glob(const char *s) {
     return strpbrk(s, "*?[") != NULL;
 }
 
-/* --- what was meant --- */
+/* --- suggestions --- */
 
 #define N_FIELDS 4U /* domain, bus, slot, function */
 
 typedef struct Fields {
-    const char *text[N_FIELDS]; /* of the glob, without what separates them */
+    const char *text[N_FIELDS]; /* of the glob, without separators */
     size_t length[N_FIELDS];
     size_t n;
 } Fields;
 
-/* Length of the field at glob: up to a character that people write between two fields. */
+/* Length of the field at glob: up to a character that people use as separator. */
 static size_t field_length(const char *glob) {
     const char *p = glob;
 
@@ -245,7 +248,8 @@ static void add_field(StrBuf *b, const Fields *fields, size_t i, size_t place) {
     strbuf_addf(b, "%.*s", (int) (end - text), text);
 }
 
-/* The glob with its first field at this place of the address. Owned; NULL when that can never match. */
+/* The glob with its first field at this place of the address. Owned by the caller; NULL when it can never
+ * match. */
 static char *respell_at(const Fields *fields, size_t place) {
     static const char *const before[N_FIELDS] = {"", "0000:", "*:", "*."};
     _cleanup_strbuf_ StrBuf b = {};
@@ -266,8 +270,8 @@ static char *respell_at(const Fields *fields, size_t place) {
     return can_match(DEVICE_KIND_PCI, glob) ? TAKE_PTR(text) : NULL;
 }
 
-/* What the glob was probably meant to be: leading zeros as in nvidia-smi ("00000000:3B:00.*") or none, no
- * domain, other separators ("pci_0000_06_*"). In the case in which it was written. NULL: nothing is near. */
+/* A suggestion for a glob that can never match: leading zeros as in nvidia-smi ("00000000:3B:00.*") or
+ * missing, no domain, other separators ("pci_0000_06_*"). Upper and lower case are kept. NULL: none. */
 static char *respell(const char *glob) {
     static const char *const prefixes[] = {"pci:", "pci_", "PCI:", "PCI_"};
     char *text = NULL;
@@ -288,7 +292,7 @@ static char *respell(const char *glob) {
     return text;
 }
 
-/* problem, and what the text was probably meant to be. */
+/* Writes the problem and the suggestion to ret. */
 static int reject(const char *text, const char *problem, char *ret, size_t size) {
     _cleanup_free_ char *explained =
             is_glob(text) ? NULL : device_spelling_explain(text, /* in_pattern= */ true);

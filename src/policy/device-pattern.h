@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Which devices a rule means: one device, by any spelling of its name, or a glob over the kernel's names of
- * one kind. Without a kind in front a glob is about PCI: `pci:0000:06:*` and `0000:06:*` are the same, and
- * `*` is no mediated device. */
+/* Which devices a rule matches: one device by any spelling of its name, or a glob over the kernel's names of
+ * one kind. Without a kind in front, a glob is about PCI: `pci:0000:06:*` and `0000:06:*` are the same, and
+ * `*` matches no mediated device. */
 
 #include "core/device-name.h"
 
@@ -16,17 +16,17 @@ typedef struct DevicePattern {
         DeviceName name; /* exact */
         struct {
             DeviceKind kind;
-            char glob[DEVICE_PATTERN_MAX + 1]; /* over the name behind the kind; in lower case where the
+            char glob[DEVICE_PATTERN_MAX + 1]; /* over the name without its kind; in lower case where the
                                                 * kernel's names are */
         };
     };
 } DevicePattern;
 
-/* Parses text. 0; -EINVAL with a sentence that continues `"TEXT" ` in problem, whose hostile parts are
- * sanitized ("can never match a name like 0000:06:0d.0, …"). *ret is untouched on failure. */
+/* Parses text. Returns 0, or -EINVAL with a problem that continues `"TEXT" ` ("can never match a name like
+ * 0000:06:0d.0, …") and is printable. *ret is untouched on failure. */
 int device_pattern_parse(const char *text, DevicePattern *ret, char *problem, size_t problem_size);
 
 DeviceKind device_pattern_kind(const DevicePattern *pattern);
-/* kernel_name is what device_name_format_kernel() makes of name: the caller has many patterns and one name.
- */
+/* kernel_name is the result of device_name_format_kernel() for name. The caller passes it, because it tries
+ * many patterns on one name. */
 bool device_pattern_match(const DevicePattern *pattern, const DeviceName *name, const char *kernel_name);

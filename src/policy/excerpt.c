@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which rules of a long policy can ever concern a caller. A caller does not change, and most rules of a long
- * policy are about others: a caller that asks again and again need not be compared with all of them each
+/* Finds the rules of a long policy that can concern a caller. A caller does not change, and most rules of
+ * a long policy are about others. So a caller with many requests need not be compared with all rules each
  * time. */
 
 #include "policy/rule.h"
 
-/* An allow rule that cannot tell who the caller is passes by, unless its tag expects another card. */
+/* Does an unknown answer exclude the rule? An allow rule does not match an unknown caller, but its tag can
+ * still deny. */
 static bool needs_to_know(const Rule *rule) {
     return rule->effect == EFFECT_ALLOW && !(rule->predicates & 1U << PREDICATE_WHAT_TAG);
 }
 
-/* False only when the rule surely passes by, whatever the device. */
+/* False only when the rule passes over the caller for every device. */
 static bool may_concern(const Rule *rule, const Question *q) {
     for (uint32_t rest = rule_predicates(rule, q) & PREDICATES_WHO; rest != 0; rest &= rest - 1) {
         Holds holds = rule_ask(rule, (PredicateKind) __builtin_ctz(rest), q);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a predicate saw: its fact, in words. Everything that came from a process or from sysfs is sanitized
- * here, because it goes to terminals. */
+/* Describes the fact that a predicate used. Everything from a process or from sysfs is sanitized here,
+ * because it is shown on terminals. */
 
 #include <inttypes.h>
 
@@ -48,7 +48,7 @@ static void add_groups(StrBuf *b, const Subject *s) {
         strbuf_addf(b, " and %zu more", s->n_gids - GROUPS_SHOWN_MAX);
 }
 
-/* Only about those that the rule asks for: the list of all is long and tells nothing. */
+/* Only the capabilities that the rule names: the full list is long and explains nothing. */
 static void add_capabilities(StrBuf *b, const Rule *rule, const Question *q) {
     Holds holds = rule_ask(rule, PREDICATE_WHO_CAPABILITY, q);
 
@@ -71,7 +71,7 @@ static void add_namespace(StrBuf *b, const Subject *s) {
         strbuf_add(b, not_known);
 }
 
-/* Of a card that the tag matches, it is part of what the rule says. */
+/* The serial of a card that the tag matches is part of the rule's text. */
 static bool may_see_serial(const Rule *rule, const Question *q, Audience audience) {
     Holds holds = rule_ask(rule, PREDICATE_WHAT_TAG, q);
 
@@ -163,8 +163,8 @@ static void add_resets(StrBuf *b, const Question *q) {
             strbuf_addf(b, "%s%s", b->length > 0 ? ", " : "", reset_method_to_string(m));
 }
 
-/* Days since 1970-01-01 -> the Gregorian calendar. Years begin in March here, so that the day that is
- * sometimes there comes last; 400 of them have always as many days. */
+/* Days since 1970-01-01 in the Gregorian calendar. The year begins in March here, so that a leap day is its
+ * last day. 400 years always have the same number of days. */
 static void add_date(StrBuf *b, uint64_t days) {
     uint64_t era_days = days + 719468, era = era_days / 146097, day = era_days % 146097;
     uint64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
@@ -220,7 +220,7 @@ static void add_fact_of_subject(
     }
 }
 
-/* Of each that the rule mentions. */
+/* Appends each capability that the rule requires. */
 static void add_needs(StrBuf *b, const Rule *rule, const Question *q) {
     const DeviceCaps *caps = is_known(q, DEVICE_FACT_SEEN_CAPS) ? q->facts->caps : NULL;
     char text[DEVICE_CAPS_TEXT_MAX];

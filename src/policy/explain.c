@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The story of a verdict. Each rule is asked again, predicate by predicate, with the functions that decided.
+/* Explains a verdict. Each rule is evaluated again, predicate by predicate, with the functions that decided.
  *
- * Two things are kept apart: what happened, and who may hear it. A rule that does not concern the subject is
- * counted and nothing else, in the list, in the deciding rule and in the change that is proposed; when such a
- * rule decided, its subject hears what a stranger hears, that no rule allows it. The number of hidden rules
- * is over the whole policy, so that it does not tell which of them decided.
+ * What happened and who may learn it are separate. A rule that does not concern the subject is only counted.
+ * It appears neither in the list, nor as the deciding rule, nor in the proposed change. When such a rule
+ * decided, its subject gets the answer of a stranger: no rule allows it. The number of hidden rules covers
+ * the whole policy, so that it does not reveal which of them decided.
  *
- * The change: of the rules that could say yes, the one with the fewest predicates in the way is the nearest.
- * It is only proposed when a small step leads there; else a rule of one's own is the smaller change. */
+ * The proposed change: of the rules that could allow, the one with the fewest failing predicates is the
+ * nearest. The change is proposed only when it is small. Otherwise a new rule is the smaller change. */
 
 #include <inttypes.h>
 
@@ -17,14 +17,14 @@
 #include "base/json-build.h"
 #include "policy/explain-internal.h"
 
-/* More changes than these to one rule are a new rule. */
+/* If more predicates fail, a new rule is proposed instead of a change. */
 #define NEAR_MAX 2U
 
-/* A refusal is made as often as a client asks for one: it does not look through thousands of rules. */
+/* Clients can cause refusals without limit, so these do not search thousands of rules. */
 #define NEAR_RULES_MAX 1024U
 
-/* A policy may have thousands of rules that concern everybody. What an explanation costs is paid by the
- * daemon, so a subject gets fewer of them. */
+/* A policy can have thousands of rules that concern everybody. The daemon pays for an explanation, so a
+ * subject gets fewer of them than the operator. */
 #define SHOWN_TO_OPERATOR_MAX 4096U
 #define SHOWN_TO_SUBJECT_MAX 64U
 
@@ -36,7 +36,7 @@ typedef struct Story {
     Verdict verdict;
 } Story;
 
-/* The rule that would say yes if only these predicates held. */
+/* The rule that would allow if only these predicates held. */
 typedef struct Near {
     const Rule *rule; /* NULL: none is near */
     uint32_t failing;
@@ -58,7 +58,7 @@ static bool may_see(const Story *s, const Rule *rule) {
     return s->audience == AUDIENCE_OPERATOR || rule_concerns(rule, s->question.subject);
 }
 
-/* The rule that decided, as far as the audience may know it. */
+/* The rule that decided, unless the audience may not know it. */
 static const Rule *deciding_rule(const Story *s) {
     return s->verdict.rule && may_see(s, s->verdict.rule) ? s->verdict.rule : NULL;
 }
@@ -69,8 +69,8 @@ static unsigned count_bits(uint32_t mask) {
     return (unsigned) __builtin_popcount(mask);
 }
 
-/* The predicates that keep the rule from deciding; gives up behind max, which keeps this as cheap as the
- * decision itself. */
+/* The predicates that do not hold. Stops after max of them, which keeps this as cheap as the decision
+ * itself. */
 static uint32_t find_failing(const Rule *rule, const Question *q, unsigned max) {
     uint32_t failing = 0;
 
@@ -84,7 +84,7 @@ static uint32_t find_failing(const Rule *rule, const Question *q, unsigned max) 
     return failing;
 }
 
-/* Something that the rule asks for must hold: otherwise it has nothing to do with the question. */
+/* At least one predicate of the rule must hold. Otherwise the rule has nothing to do with the question. */
 static bool has_common_ground(const Rule *rule, uint32_t failing) {
     return (rule->predicates & ~failing & ~(1U << PREDICATE_UNTIL)) != 0;
 }
@@ -120,7 +120,7 @@ static void add_json_string(StrBuf *b, const char *text) {
     json_object_put(o);
 }
 
-/* How the policy would call the subject: its name, or its number. */
+/* The subject as a policy would name it: by name or by number. */
 static void add_who(StrBuf *b, const Story *s) {
     if (s->user)
         add_json_string(b, s->user);
@@ -144,11 +144,11 @@ static void add_new_rule(StrBuf *b, const Story *s) {
             b, " }, \"what\": { \"device\": \"%s\" } }", device_name_format(&s->question.device->name, name));
 }
 
-/* No glob and no number takes in what is not there. */
+/* No change of a glob or number matches a value that does not exist. */
 static bool is_absent(const Rule *rule, PredicateKind kind, const Question *q) {
     switch (kind) {
     case PREDICATE_WHO_SCOPE:
-        /* Nor is a rule for everybody made one for a scope. */
+        /* Nor is a rule for everybody changed into one for a scope. */
         return !q->subject->scope || rule->scopes.n == 0;
     case PREDICATE_WHO_UNIT:
         return !q->subject->unit;
@@ -186,8 +186,8 @@ static void add_obstacle(StrBuf *b, const Story *s, const Rule *rule, PredicateK
         strbuf_addf(b, "%s requires %s, found %s", key, wanted, seen);
 }
 
-/* The change of the rule that would let it match, as a step in a sentence. Nothing for what is a property of
- * the machine: to ask for less isolation is no advice. */
+/* The change of the rule that would let it match, as part of a sentence. Empty for properties of the machine:
+ * the advice is never to require less isolation. */
 static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind kind) {
     _cleanup_free_ char *seen = explain_seen(rule, kind, &s->question, s->audience, s->user);
     const char *key = predicate_key(kind);
@@ -226,16 +226,16 @@ static void add_step(StrBuf *b, const Story *s, const Rule *rule, PredicateKind 
     }
 }
 
-/* To widen one of these would let in every device of a class, of a driver or of a NUMA node. */
+/* Would the change allow every device of a class, a driver or a NUMA node? */
 static bool is_about_many(const Story *s, const Near *near) {
     if (s->question.device->driver == NULL && near->failing & 1U << PREDICATE_WHAT_DRIVER)
-        return false; /* it may have that driver yet */
+        return false; /* the device can still be bound to that driver */
     return (near->failing &
                    (1U << PREDICATE_WHAT_CLASS | 1U << PREDICATE_WHAT_DRIVER | 1U << PREDICATE_WHAT_NUMA)) !=
             0;
 }
 
-/* Advice that is incomplete is none: without a step for each obstacle there is no sentence. */
+/* Without a step for each obstacle there is no sentence, because incomplete advice does not help. */
 static void add_steps(StrBuf *b, const Story *s, const Near *near) {
     _cleanup_strbuf_ StrBuf steps = {};
 
@@ -252,7 +252,7 @@ static void add_steps(StrBuf *b, const Story *s, const Near *near) {
     strbuf_addf(b, " To loosen the policy, %s.", steps.text ?: "");
 }
 
-/* The name is there already, and vfiod does not know whose it is. */
+/* The rule names this user already, but the name could not be resolved. */
 static bool is_named_but_unknown(const Story *s, const Near *near) {
     return near->failing & 1U << PREDICATE_WHO_USER && s->user &&
             rule_names_unknown_user(near->rule, s->user);
@@ -273,7 +273,7 @@ static void add_near(StrBuf *b, const Story *s, const Near *near) {
                 s->question.subject->scope);
         return;
     }
-    if (is_about_many(s, near)) { /* a rule of its own is the narrowest */
+    if (is_about_many(s, near)) { /* a rule of its own allows the least */
         strbuf_add(b, " To loosen the policy for this device alone: ");
         add_new_rule(b, s);
         strbuf_add(b, ".");
@@ -288,7 +288,7 @@ static void add_near(StrBuf *b, const Story *s, const Near *near) {
     strbuf_add(b, " in who.user was unknown when it was last looked up: reload the policy.");
 }
 
-/* What the tag knows about this place or card: NULL when it is another predicate that has changed. */
+/* What the tag records about this place or card. NULL when another predicate has changed. */
 static const TagEntry *find_changed_entry(const Rule *rule, const Question *q, const Tag **ret_tag) {
     for (size_t i = 0; i < rule->n_tags; i++) {
         const TagEntry *entry = tag_changed_entry(rule->tags[i].tag, q);
@@ -315,7 +315,7 @@ static void add_changed(StrBuf *b, const Story *s, const Rule *rule) {
     strbuf_addf(b, "; found %s. Check the card: put the right one back, or update the tag.", seen);
 }
 
-/* Which unknown facts count against the subject. */
+/* Names the unknown facts that count against the subject. */
 static void add_unknown(StrBuf *b, const Story *s, const Rule *rule) {
     const char *separator = " (unknown facts count against the caller: ";
     bool any = false;
@@ -341,7 +341,7 @@ static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *
                 rule_name(rule));
         return;
     }
-    /* Both are in the one array of the policy. What stands before the denial needs no change of it. */
+    /* Both are in the one array of the policy. A rule before the denial need not be moved. */
     if (near->rule && near->rule < rule) {
         add_near(b, s, near);
         return;
@@ -355,14 +355,13 @@ static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *
         add_new_rule(b, s);
 }
 
-/* Owned; NULL on ENOMEM. Only for a no. */
-/* No rule helps. */
+/* Is this a device that no rule can allow? */
 static bool cannot_be_claimed(const Story *s) {
     return !device_kind_info(s->question.device->name.kind)->claimable ||
             device_is_bridge(s->question.device);
 }
 
-/* Others do not hear which templates there are. */
+/* Only the operator learns which templates exist. */
 static bool is_template_missing(const Story *s) {
     const DeviceName *name = &s->question.device->name;
 
@@ -370,6 +369,7 @@ static bool is_template_missing(const Story *s) {
             !policy_find_template(s->policy, name);
 }
 
+/* Owned by the caller; NULL on ENOMEM. Only for a verdict that does not allow. */
 static char *describe_change(const Story *s, const Near *near) {
     const Rule *rule = deciding_rule(s);
     _cleanup_strbuf_ StrBuf b = {};
@@ -394,7 +394,7 @@ static char *describe_change(const Story *s, const Near *near) {
         add_denied(&b, s, rule, near);
     else if (near->rule && near->n_failing > 0)
         add_near(&b, s, near);
-    else /* One without an obstacle stands behind a rule that the audience may not see. */
+    else /* A near rule without an obstacle comes after a rule that the audience may not see. */
         add_new_rule(&b, s);
     return strbuf_steal(&b);
 }
@@ -433,14 +433,14 @@ static struct json_object *rule_to_json(const Story *s, const Rule *rule) {
             json_add_string(o, "effect", effect_to_string(rule_effect(rule))) < 0 ||
             json_add_string(o, "origin", rule_origin(rule)) < 0 ||
             json_add(o, "matches", json_object_new_boolean(holds)) < 0 ||
-            /* an older name of it; that of a predicate is a word */
+            /* older name of "matches"; the "holds" of a predicate is a string */
             json_add(o, "holds", json_object_new_boolean(holds)) < 0 ||
             json_add(o, "predicates", predicates_to_json(s, rule)) < 0)
         return NULL;
     return TAKE_PTR(o);
 }
 
-/* The rules up to the one that decided. That one is always among those that are shown. */
+/* The rules up to the deciding one, which is always among those shown. */
 static struct json_object *considered_to_json(const Story *s, int64_t *ret_left_out) {
     size_t max = s->audience == AUDIENCE_OPERATOR ? SHOWN_TO_OPERATOR_MAX : SHOWN_TO_SUBJECT_MAX;
     _cleanup_json_ struct json_object *array = json_object_new_array();
@@ -523,8 +523,8 @@ struct json_object *policy_explain(
 
 /* ---- refusals ---- */
 
-/* The caller is told what a stranger is told. Whoever made the refusal should not have named the rule; here
- * it is made sure. */
+/* The caller gets the answer of a stranger. The code that made the refusal should not have named the rule;
+ * this makes sure. */
 static void hide_rule(Refusal *refusal, const Story *s) {
     char who[SUBJECT_DESCRIPTION_MAX];
 
@@ -574,7 +574,7 @@ void policy_explain_refusal(
         (void) free_and_strdup(&refusal->nearest, rule_origin(near.rule));
         tell_predicate(refusal, &s, near.rule, (PredicateKind) __builtin_ctz(near.failing));
     }
-    /* To a subject that no rule concerns, the table's sentence says it better. */
+    /* For a subject whom no rule concerns, the sentence of the error table is clearer. */
     if (rule || is_near || audience == AUDIENCE_OPERATOR || cannot_be_claimed(&s)) {
         free(refusal->remedy);
         refusal->remedy = describe_change(&s, &near);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "policy/filter.h"
 
-/* What some values have in common: start with common_none(), then add each. */
+/* Bits that several values have in common: begin with common_none(), then add each value. */
 typedef struct Common {
     uint64_t value, mask;
     bool any;
@@ -16,12 +16,12 @@ static void common_add(Common *c, uint64_t value, uint64_t mask) {
 
 #define KIND_SHIFT 48U
 
-/* The kind, and below it the fields of an address, or something that equal names have in common. */
+/* The kind and the fields of a PCI address; of other kinds, a hash of the name. */
 static uint64_t pack_name(const DeviceName *name) {
     return (uint64_t) name->kind << KIND_SHIFT | (device_name_hash(name) & ((UINT64_C(1) << KIND_SHIFT) - 1));
 }
 
-/* The hex number in front of the separator, and behind it. NULL when the text ends first. */
+/* Reads the hex number before the separator. Returns the position after it, NULL when the text ends first. */
 static const char *take_field(const char *s, const char *end, char separator, uint64_t *ret) {
     char digits[9] = {};
     const char *stop = memchr(s, separator, (size_t) (end - s));
@@ -32,8 +32,8 @@ static const char *take_field(const char *s, const char *end, char separator, ui
     return parse_unsigned(digits, 16, UINT32_MAX, ret) < 0 ? NULL : stop + 1;
 }
 
-/* The kind, and of a PCI address the fields that stand whole in front of the first wildcard: "0000:06:*" says
- * domain and bus. */
+/* The kind, and for PCI the address fields that are complete before the first wildcard: domain and bus of
+ * "0000:06:*". */
 static void add_glob(Common *c, DeviceKind kind, const char *glob) {
     const char *end = glob + strcspn(glob, "*?["), *s;
     uint64_t v, value = (uint64_t) kind << KIND_SHIFT, mask = UINT64_MAX << KIND_SHIFT;
@@ -56,12 +56,12 @@ static void add_glob(Common *c, DeviceKind kind, const char *glob) {
     common_add(c, value, mask);
 }
 
-/* Fibonacci hashing: neighbours go far apart. */
+/* Fibonacci hashing spreads neighbouring values. */
 static uint64_t bit_of(uint64_t v) {
     return UINT64_C(1) << (v * UINT64_C(0x9e3779b97f4a7c15) >> 58);
 }
 
-/* Of a key of n bytes: properties differ in their lengths, and then at their ends. */
+/* The bit of a key of n bytes. Property keys differ in their length, and then mostly at their end. */
 static uint64_t bit_of_key(const char *key, size_t n) {
     uint64_t end = 0;
 
@@ -117,7 +117,7 @@ void question_filter_init(QuestionFilter *f, const Question *q, uint32_t predica
     *f = (QuestionFilter){
             .id = q->id,
             .device = pack_name(&q->device->name),
-            /* An empty list is one that could not be read. */
+            /* an empty list could not be read */
             .gids = s->n_gids > 0 ? 0 : UINT64_MAX,
             .properties = UINT64_MAX,
             .uid_low = known ? s->uid : 0,

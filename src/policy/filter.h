@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A rule in one cache line: enough to pass by most rules of a long policy without looking at them. It may say
- * "surely not" and never more: what it lets through is asked properly. It says so only because of facts that
- * are known; whoever is unknown passes every filter.
+/* A rule in one cache line: enough to skip most rules of a long policy without evaluating them. A filter can
+ * only answer "surely not"; everything else is evaluated. It uses known facts only, so an unknown fact passes
+ * every filter.
  *
- * Internal to the policy, like policy-rule.h. */
+ * Internal to the policy, like rule.h. */
 
 #include "policy/rule.h"
 
 typedef struct RuleFilter {
     uint64_t id, id_mask;         /* the bits that all its ids have in common */
-    uint64_t device, device_mask; /* the same of its addresses */
+    uint64_t device, device_mask; /* the same of its device addresses */
     uint64_t gids;                /* each gid is a bit */
     uint64_t properties;          /* the key of each is a bit */
     uint32_t uid_min, uid_max;
     uint32_t class, class_mask;
 } __attribute__((aligned(64))) RuleFilter;
 
-/* The same of a question. */
+/* The same for a question. */
 typedef struct QuestionFilter {
     uint64_t id, device, gids, properties;
     uint32_t uid_low, uid_high, class;
@@ -36,7 +36,7 @@ static inline bool rule_filter_lets_through(const RuleFilter *r, const QuestionF
             (q->gids & r->gids) != 0 && (r->properties & ~q->properties) == 0;
 }
 
-/* False when the first surely does not cover the second, so that comparing them is in vain. */
+/* False when the first rule surely does not cover the second, so that they need not be compared. */
 static inline bool rule_filter_may_cover(const RuleFilter *a, const RuleFilter *b) {
     const uint64_t differs = (a->id_mask & (~b->id_mask | (a->id ^ b->id))) |
             (a->device_mask & (~b->device_mask | (a->device ^ b->device))) |

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How many virtual functions devices shall have: "virtual-functions" of "host". The lists of all files
- * together are one, and a device that is named twice without a glob is an error. */
+/* The number of virtual functions of devices: "virtual-functions" of "host". The lists of all files are
+ * joined. A device that is named twice without a glob is an error. */
 
 #include "policy/parser.h"
 

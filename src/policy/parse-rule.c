@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A rule as a whole. */
+/* A rule as one object. */
 
 #include <search.h>
 
@@ -24,7 +24,7 @@ static void rule_name_free(void *p) {
     free(n);
 }
 
-/* Verdicts and audit records name a rule: two of the same name would make them ambiguous. */
+/* Verdicts and audit records name the rule, so its name must be unique. */
 static void check_name_is_new(PolicyParser *p, const JsonNode *value) {
     RuleName *fresh, **found;
 
@@ -54,7 +54,7 @@ static void take_name(void *userdata, const JsonNode *value) {
         p->problems.out_of_memory = true;
         return;
     }
-    /* What was cut or escaped is not the same any more. */
+    /* Text that had to be cut or escaped cannot be a name. */
     if (value->string[0] == '\0' || !streq(sane, value->string)) {
         report_value(p, value, "the name of a rule must have 1 to %u bytes, all printable", RULE_NAME_MAX);
         return;
@@ -204,7 +204,7 @@ static const Key rule_keys[] = {
         {.name = "d3cold", .types = TYPE(BOOLEAN), .expected = "true or false", .take = take_d3cold},
 };
 
-/* "backend" in a deny rule would read as if the others were not denied. */
+/* In a deny rule, "backend" would read as if other backends were not denied. */
 static void check_deny_rule(PolicyParser *p, const JsonNode *rule) {
     for (const JsonNode *m = rule->children; m; m = m->next)
         for (size_t i = 0; rule_terms_keys[i]; i++)
@@ -213,8 +213,7 @@ static void check_deny_rule(PolicyParser *p, const JsonNode *rule) {
                         m->key);
 }
 
-/* Nothing stands between such a device and the memory of the host, so nobody allows it to more devices than
- * were thought of. */
+/* Nothing protects the memory of the host from such a device, so the rule must name its devices narrowly. */
 static void check_noiommu_rule(PolicyParser *p, const JsonNode *rule) {
     const Rule *r = &p->rule;
     const JsonNode *noiommu = schema_find_member(rule, "noiommu");
@@ -262,7 +261,7 @@ static void finish_rule(PolicyParser *p, const JsonNode *value) {
     r->file = strdup(p->problems.file);
     r->key = r->name ? strdup(r->name) : format_string("rule %u (%s)", p->rule_number, p->problems.file);
     if (!r->name)
-        r->name = format_string("#%u", p->rule_number); /* follows the word rule in all texts */
+        r->name = format_string("#%u", p->rule_number); /* texts put the word "rule" before it */
     if (r->name && r->file && r->key)
         r->origin = format_string("%s (%s:%u)", r->name, p->problems.file, value->line);
     if (!r->origin)

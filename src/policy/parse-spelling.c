@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Patterns that can never match. They are errors, with what was probably meant: in a deny rule such a
- * mistake is silent and lets through what the rule was written to stop. Here are the spellings of names that
- * systemd, the kernel and udev make; those of devices are in device-pattern.c. */
+/* Patterns that can never match are errors, with a suggestion. In a deny rule such a mistake is silent and
+ * lets through what the rule was written to stop. This file knows the names that systemd, the kernel and udev
+ * make; device-pattern.c knows those of devices. */
 
 #include "policy/parser.h"
 
@@ -10,7 +10,7 @@ static bool has_wildcard(const char *s) {
     return strpbrk(s, "*?[") != NULL;
 }
 
-/* meant: NULL when nothing is near; in the case of -ENOMEM a message without it is as good. */
+/* meant is the suggestion. NULL: none, or there was no memory for it. */
 static void report_never(PolicyParser *p, const JsonNode *value, const char *why, const char *meant) {
     _cleanup_free_ char *shown = show(p, value->string), *shown_meant = meant ? show(p, meant) : NULL;
 
@@ -28,7 +28,7 @@ static void warn_value(PolicyParser *p, const JsonNode *value, const char *text,
     p->warnings.file = NULL;
 }
 
-/* --- what is no glob --- */
+/* --- syntax that is not a glob here --- */
 
 bool parser_refuse_glob(PolicyParser *p, const JsonNode *value, const char *what, const char *advice) {
     _cleanup_free_ char *shown = NULL;
@@ -41,7 +41,7 @@ bool parser_refuse_glob(PolicyParser *p, const JsonNode *value, const char *what
     return false;
 }
 
-/* What other programs take in a glob, and this one compares as it is written. */
+/* Wildcards that other programs support in a glob. Here they would be compared literally. */
 static const char *foreign_glob(const char *s) {
     const char *brace = strchr(s, '{');
 
@@ -49,7 +49,7 @@ static const char *foreign_glob(const char *s) {
         return "a glob has no classes of characters like [:digit:], write a range like [0-9]";
     if (brace && strchr(brace, ',') && strchr(brace, '}'))
         return "a glob has no alternatives in braces, write a list of globs";
-    /* "^" alone is a label of Smack's. */
+    /* "^" alone is a label of Smack */
     if ((s[0] == '^' && s[1]) || strstr(s, "\\."))
         return "this is a glob and not a regular expression: \"*\" stands for any text and \".\" for itself";
     return NULL;
@@ -68,7 +68,7 @@ bool parser_check_foreign_glob(PolicyParser *p, const JsonNode *value) {
 
 /* --- names of systemd --- */
 
-/* Could something that ends in suffix match? What stands after the last wildcard must agree with it. */
+/* Can the glob match a name that ends in suffix? The text after its last wildcard must agree with suffix. */
 static bool may_end_in(const char *glob, const char *suffix) {
     const char *tail = glob, *wildcard;
     size_t n, m = strlen(suffix);
@@ -85,7 +85,8 @@ static bool ends_in(const char *s, const char *suffix) {
     return n >= m && streq(s + n - m, suffix);
 }
 
-/* Processes run in units of these kinds only. "crio" is what systemctl(1) takes, and not a name. */
+/* Only units of these kinds have processes. "crio" is accepted by systemctl(1), but is not the name of a
+ * unit. */
 static bool may_be_unit(const char *glob) {
     static const char *const suffixes[] = {".service", ".scope", ".socket", ".mount", ".swap"};
 
@@ -95,7 +96,7 @@ static bool may_be_unit(const char *glob) {
     return false;
 }
 
-/* Outside of brackets: something that is in no name of a unit. */
+/* Is there a character outside of brackets that no name of a unit contains? */
 static bool has_strange_letter(const char *glob) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@*?";
 
@@ -186,7 +187,7 @@ void parser_check_cgroup(PolicyParser *p, const JsonNode *value) {
 
 /* --- names of the kernel and of udev --- */
 
-/* Drivers that policies name often, some of which are called otherwise than their module. */
+/* Drivers that policies often name. Some have another name than their module. */
 static const char *const drivers[] = {"vfio-pci", "mlx5_vfio_pci", "pci-stub", "uio_pci_generic", "igb_uio",
         "virtio-pci", "snd_hda_intel", "xhci_hcd", "ehci-pci", "ohci-pci", "uhci_hcd", "mlx5_core",
         "mlx4_core", "bnxt_en", "i801_smbus", "mei_me", "intel-lpss", "sdhci-pci"};
@@ -202,7 +203,7 @@ static const struct {
         {"nvidia-uvm", "nvidia"},
 };
 
-/* Equal but for "_" and "-". */
+/* Equal except for "_" and "-". */
 static bool is_mixed_up(const char *a, const char *b) {
     for (; *a && *b; a++, b++)
         if (*a != *b && !(strchr("_-", *a) && strchr("_-", *b)))
@@ -251,7 +252,7 @@ void parser_check_property(PolicyParser *p, const char *key, const JsonNode *val
         report_never(p, value, "the kernel writes this property in upper case", meant);
 }
 
-/* Properties of udev are in upper case, but nothing makes them so. */
+/* Keys of udev properties are in upper case by convention only. */
 void parser_check_property_key(PolicyParser *p, const JsonNode *member) {
     _cleanup_free_ char *shown = show(p, member->key), *meant = strdup(member->key);
     bool strange = false;

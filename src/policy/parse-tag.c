@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Tags: what a file defines, and what the rules of all files make of it. */
+/* Tags: their definitions in a file, and their use by the rules of all files. */
 
 #include <search.h>
 
@@ -114,7 +114,7 @@ static bool is_tag_name(const char *s) {
     return n > 0 && n <= TAG_NAME_MAX && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
-/* Puts p->tag among the tags of the set, unless there is one of that name. */
+/* Adds p->tag to the tags of the set, unless the name is taken. */
 static void add_tag(PolicyParser *p, const JsonNode *member) {
     Tag **found;
 
@@ -179,7 +179,7 @@ static void report_unknown_tag(PolicyParser *p, const Rule *rule, const TagUse *
         p->problems.out_of_memory = true;
         return;
     }
-    /* Errors that are only counted need no advice, which would be looked for among all tags. */
+    /* Errors that are only counted need no suggestion, which would be searched among all tags. */
     for (size_t i = 0; p->problems.n < PROBLEMS_MAX && i < p->n_tags; i++)
         names[i] = p->tags[i]->name;
     meant = nearest(use->name, names);

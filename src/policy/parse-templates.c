@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Devices that are made for a claim: "templates" of "host". The lists of all files together are one, and a
- * name that is there twice is an error. */
+/* Devices that are made for a claim: "templates" of "host". The lists of all files are joined. A name that is
+ * used twice is an error. */
 
 #include "core/device-kind.h"
 #include "core/mdev-types.h"
@@ -21,7 +21,7 @@ static void take_name(void *userdata, const JsonNode *value) {
             shown, DEVICE_TEXT_MAX - 1);
 }
 
-/* The kernel's name has no kind in front, and vfiod's name of the same device has. */
+/* The kernel's name has no kind in front, vfiod's name of the same device has one. */
 static void take_parent(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     const char *name = startswith(value->string, "pci:") ?: value->string;
@@ -136,7 +136,7 @@ void device_templates_done(DeviceTemplate *list, size_t n) {
     free(list);
 }
 
-/* Such a rule can do nothing, or is misspelt: a template that comes with another file is no error. */
+/* A warning and not an error: the template may be in a file that is installed later. */
 void parser_warn_of_unknown_templates(PolicyParser *p) {
     for (size_t i = 0; i < p->n_rules; i++)
         for (size_t k = 0; k < p->rules[i].n_devices; k++) {

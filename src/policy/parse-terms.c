@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The keys of a rule that say what it allows and what it demands in return. */
+/* The keys of a rule that set what it allows and what it requires in return. */
 
 #include "core/eviction.h"
 #include "core/queue.h"
@@ -266,7 +266,7 @@ static void take_noiommu_reason(void *userdata, const JsonNode *value) {
         p->problems.out_of_memory = true;
         return;
     }
-    /* What was cut or escaped is not the same any more. */
+    /* Text that had to be cut or escaped is refused. */
     if (value->string[0] == '\0' || !streq(sane, value->string))
         report_value(p, value, "the reason must have 1 to %u bytes, all printable", NOIOMMU_REASON_MAX);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Kinds of values that several keys take. */
+/* Kinds of values that several keys use. */
 
 #include <inttypes.h>
 
@@ -32,7 +32,7 @@ void parser_add_string(PolicyParser *p, StringList *list, const char *s) {
         list->items[list->n++] = TAKE_PTR(copy);
 }
 
-/* --- what a rule wants, in the words of the file --- */
+/* --- values in the words of the file --- */
 
 static void describe_text(StrBuf *b, const char *s) {
     _cleanup_free_ char *shown = sanitize(s, WANTED_MAX);
@@ -51,7 +51,7 @@ static void describe_scalar(StrBuf *b, const JsonNode *value) {
         describe_text(b, value->string);
 }
 
-/* "alice, bob", "ID_BUS=usb, pci": people read it, nobody parses it. */
+/* "alice, bob", "ID_BUS=usb, pci": for people only. */
 static void describe_value(StrBuf *b, const JsonNode *value) {
     if (value->type != JSON_ARRAY && value->type != JSON_OBJECT) {
         describe_scalar(b, value);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The keys of "what". What can be seen to match never is an error here: it is a mistake, and in a deny rule
- * a silent one. */
+/* The keys of "what". A value that can never match is an error here: in a deny rule it would be a silent
+ * mistake. */
 
 #include "core/pci-class.h"
 #include "policy/parser.h"
 
-/* The kernel is built for 1024 nodes at most. */
+/* The kernel supports at most 1024 nodes. */
 #define NUMA_NODE_MAX 65535U
 #define PROPERTY_KEY_MAX 255U
 
@@ -55,7 +55,7 @@ static void take_physical_function(void *userdata, const JsonNode *value) {
         r->functions[r->n_functions++] = pattern;
 }
 
-/* Takes four hex digits or "*" up to ':' or the end, and shifts them in. */
+/* Takes four hex digits or "*", up to ':' or the end, and shifts them in. */
 static bool take_id_part(const char **s, IdPattern *id) {
     char digits[5] = {};
     uint64_t v = 0;
@@ -109,7 +109,7 @@ static bool is_class(const char *s) {
     return pci_class_parse_number(s, &value, &mask) >= 0;
 }
 
-/* Appends s without the "0x" in front of numbers. */
+/* Appends s without the "0x" before numbers. */
 static void add_plain_hex(StrBuf *b, const char *s) {
     for (; *s; s++) {
         if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X'))
@@ -119,7 +119,8 @@ static void add_plain_hex(StrBuf *b, const char *s) {
     }
 }
 
-/* "0x10de:0x1c03", "10de", "0x03", "03*", as other programs have it. False when it is none of these. */
+/* Reports "0x10de:0x1c03", "10de", "0x03" and "03*", as other programs write them. False when value is none
+ * of these. */
 static bool report_hexadecimal(
         PolicyParser *p, const JsonNode *value, const char *what, bool (*is_right)(const char *s)) {
     _cleanup_free_ char *shown = show(p, value->string), *plain = NULL, *meant = NULL;
@@ -168,7 +169,7 @@ static void add_class(PolicyParser *p, uint32_t value, uint32_t mask) {
         r->classes[r->n_classes++] = (ClassPattern){.value = value, .mask = mask};
 }
 
-/* "3d" is a name, though it has the look of a number: there is no such class. */
+/* "3d" is a class name, although it looks like a number: there is no class 3d. */
 static bool take_class_name(PolicyParser *p, const char *name) {
     bool found = false;
 
@@ -205,7 +206,7 @@ static void take_class(void *userdata, const JsonNode *value) {
                 shown);
 }
 
-/* A name that the kernel could use: it becomes a directory in sysfs. */
+/* Could the kernel use this name? It becomes a directory in sysfs. */
 static bool is_driver_name(const char *s) {
     size_t n = strlen(s);
 
@@ -266,7 +267,7 @@ static void take_fingerprint(void *userdata, const JsonNode *value) {
         r->groups[r->n_groups++] = v;
 }
 
-/* The name is looked up when all files are read: a tag may stand in a later one. */
+/* The name is resolved after all files were read, because the tag may be defined in a later one. */
 static void take_tag_use(void *userdata, const JsonNode *value) {
     PolicyParser *p = userdata;
     Rule *r = &p->rule;

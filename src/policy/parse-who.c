@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The keys of "who". Names of accounts are looked up once, when the set is complete: an evaluator that asks a
- * server on the network is no evaluator. */
+/* The keys of "who". Account names are resolved when the set is complete, never by the evaluator: the lookup
+ * may ask a server on the network. */
 
 #include <search.h>
 
@@ -10,7 +10,8 @@
 
 #define ACCOUNT_NAME_MAX 256U
 
-/* Looking a name up may ask a server on the network, and policies name the same few people again. */
+/* The result of one lookup, which may ask a server on the network. Policies name the same few accounts
+ * repeatedly. */
 typedef struct Resolved {
     bool is_group;
     char *name; /* owned */
@@ -62,7 +63,7 @@ int policy_parser_foreach_account(const PolicyParser *p, visit_account_name_t vi
     return r;
 }
 
-/* Asks the port once for each name. */
+/* Looks each name up once. */
 static int resolve_once(void *userdata, bool is_group, const char *name, uint32_t *ret) {
     PolicyParser *p = userdata;
     Resolved **found = tfind(
@@ -76,7 +77,7 @@ static int resolve_once(void *userdata, bool is_group, const char *name, uint32_
     return r->result;
 }
 
-/* What an unknown name does to the rule. */
+/* How the rule treats an unknown name. */
 static const char *effect_of_unknown(const Rule *rule) {
     return rule->effect == EFFECT_DENY ? "until it is known, this rule denies everybody"
                                        : "it matches nobody until it is known";
@@ -120,7 +121,7 @@ static void resolve_account(PolicyParser *p, Rule *rule, AccountUse *use) {
 void parser_resolve_accounts(PolicyParser *p) {
     uint32_t id;
 
-    /* Also those of rules with errors: a snapshot records whom a policy names. */
+    /* Accounts of rules with errors count too: a snapshot records every account that a policy names. */
     for (size_t i = 0; i < p->n_accounts; i++)
         (void) resolve_once(p, p->accounts[i]->is_group, p->accounts[i]->name, &id);
     for (size_t i = 0; i < p->n_rules; i++) {
@@ -132,7 +133,7 @@ void parser_resolve_accounts(PolicyParser *p) {
     }
 }
 
-/* "alice*" is nobody's name, and "%wheel" is how sudo calls a group. */
+/* Account names have no wildcards, and "%wheel" is how sudo names a group. */
 static bool check_account_name(PolicyParser *p, bool is_group, const JsonNode *value) {
     _cleanup_free_ char *shown = NULL;
 

@@ -7,10 +7,10 @@
 #include "policy/filter.h"
 #include "policy/parser.h"
 
-/* The file, and the set of all files. What is the same for all keys is in schema.c.
+/* One file, and the set of all files. What is the same for all keys is in schema.c.
  *
- * Nothing stops at an error but a file that is not JSON: an operator wants all of them at once. They are
- * collected, and a set with one of them is never finished. */
+ * Only a file that is not JSON ends the parse, because the operator needs all errors at once. The errors are
+ * collected, and a set with an error is never finished. */
 
 static_assert(POLICY_ERRORS_MAX == PROBLEMS_MAX, "what policy-parse.h promises");
 
@@ -28,8 +28,8 @@ static void take_rules(void *userdata, const JsonNode *value) {
     }
 }
 
-/* What is said about the host as a whole is said once: whose word counts must not depend on the names of
- * files. */
+/* A setting of the host may be made only once. Otherwise the names of the files would decide which one
+ * counts. */
 static bool note_place(PolicyParser *p, const JsonNode *value, char **place) {
     if (*place) {
         report_key(p, value, "\"%s\" of \"host\" is already set at %s", value->key, *place);
@@ -88,7 +88,7 @@ static void take_host(void *userdata, const JsonNode *value) {
 }
 
 static const Key file_keys[] = {
-        /* for editors, and for people */
+        /* for editors */
         {.name = "$schema", .types = TYPE(STRING), .expected = "a string"},
         {.name = "description", .types = TYPE(STRING), .expected = "a string"},
         {.name = "host",
@@ -192,7 +192,7 @@ PolicyParser *policy_parser_free(PolicyParser *p) {
     return NULL;
 }
 
-/* Which facts the predicates of all rules need. */
+/* The facts that the predicates of all rules need. */
 static unsigned needed_facts(const Policy *policy) {
     unsigned facts = 0;
 
@@ -223,7 +223,7 @@ static void warn_of(PolicyParser *p, const Rule *rule, const char *text) {
     p->warnings.file = NULL;
 }
 
-/* Half of what it takes: the rule is written, and every such claim is refused. */
+/* The rule allows no-IOMMU but the host setting does not, so every such claim is refused. */
 static void warn_of_noiommu_rules(PolicyParser *p) {
     if (p->host.noiommu != NOIOMMU_OFF)
         return;
@@ -244,7 +244,7 @@ static bool may_be_root(const Rule *rule) {
     return false;
 }
 
-/* A rule that matches, and refuses every claim because of its own terms. */
+/* Warns of a rule that matches, but whose own terms refuse every claim. */
 static void warn_of_rules_for_nothing(PolicyParser *p) {
     for (size_t i = 0; i < p->n_rules; i++) {
         const Rule *rule = p->rules + i;
@@ -257,7 +257,7 @@ static void warn_of_rules_for_nothing(PolicyParser *p) {
     }
 }
 
-/* What can only be said when all files are there. */
+/* Checks that need all files. */
 static void check_set(PolicyParser *p) {
     if (p->checked)
         return;

@@ -31,34 +31,35 @@
 
 typedef struct PolicyParser PolicyParser;
 
-/* resolve is asked in policy_parser_finish() and never before. */
+/* resolve is called in policy_parser_finish() only. Owned by the caller; NULL on ENOMEM. */
 PolicyParser *policy_parser_new(resolve_name_t resolve, void *userdata);
 PolicyParser *policy_parser_free(PolicyParser *p);
 DEFINE_TRIVIAL_CLEANUP_FUNC(PolicyParser *, policy_parser_free);
 
-/* CLOCK_REALTIME, so that rules whose time is over are told as warnings. Without it they are not. */
+/* now_usec is CLOCK_REALTIME. With it, rules that have expired are warnings; without it they are not
+ * reported. */
 void policy_parser_set_now(PolicyParser *p, uint64_t now_usec);
 
-/* Adds one file's text; call in the order in which the files apply. Errors are collected, not returned;
- * -ENOMEM only. text need not be NUL-terminated. */
+/* Adds the text of one file; call it in the order in which the files apply. Errors in the text are collected.
+ * Returns 0 or -ENOMEM. text need not end with NUL and is not kept. */
 int policy_parser_add(PolicyParser *p, const char *file, const char *text, size_t size);
-/* Adds an error that the reader met ("cannot read: Permission denied"): a set with an unreadable file must
- * not load either. */
+/* Adds an error of the reader ("cannot read: Permission denied"): a set with an unreadable file is not
+ * loaded. */
 int policy_parser_add_error(PolicyParser *p, const char *file, const char *message);
 
-/* The accounts that the files name so far, each once: what resolve will be asked for. */
+/* Visits each account that the files name so far once: these are what resolve will be called for. */
 int policy_parser_foreach_account(const PolicyParser *p, visit_account_name_t visit, void *userdata);
 
 /* "FILE:LINE:COL: error: …", in order, at most 64 and then a count. Borrowed. */
 size_t policy_parser_n_errors(const PolicyParser *p);
 const char *policy_parser_error(const PolicyParser *p, size_t i);
 
-/* What is allowed but hardly meant, once the set is finished: a rule that can never match, or whose
- * time is over, an unknown account, a tag that no rule uses. "FILE:LINE:COL: warning: …", bounded like the
- * errors. Borrowed. */
+/* Valid policy that was hardly intended, after the set is finished: a rule that can never match or has
+ * expired, an unknown account, a tag that no rule uses. "FILE:LINE:COL: warning: …", limited like the errors.
+ * Borrowed. */
 size_t policy_parser_n_warnings(const PolicyParser *p);
 const char *policy_parser_warning(const PolicyParser *p, size_t i);
 
-/* Looks at the set as a whole, which may add errors: call it before they are asked for. The compiled set,
- * owned by the caller; -EINVAL when there was any error. */
+/* Checks the set as a whole and returns it, owned by the caller. The check can add errors, so call it before
+ * asking for them. 0; -EINVAL when there was any error; or -ENOMEM. */
 int policy_parser_finish(PolicyParser *p, Policy **ret);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Inside of the policy parser, between the files policy-parse*.c, each of which knows the keys of one kind of
- * object: the file and the set (policy-parse.c), a rule, its "who", its "what", what it allows
- * (policy-parse-terms.c), tags. Nobody else includes this. */
+/* Internal to the policy parser. Each of the files parse*.c knows the keys of one kind of object: the file
+ * and the set (parse.c), a rule (parse-rule.c), its "who", its "what", its terms (parse-terms.c), tags. */
 
 #include "policy/parse.h"
 #include "policy/rule.h"
@@ -19,27 +18,26 @@ struct PolicyParser {
     struct RuleFilter *filters; /* owned */
     void *names;                /* tree of RuleName */
     void *resolved;             /* tree of Resolved */
-    struct Resolved **accounts; /* owned, borrowed from the tree, in the order of the files */
+    struct Resolved **accounts; /* owned; the elements belong to the tree, in the order of the files */
     size_t n_accounts;
-    void *tag_tree; /* tree of Tag, borrowed from tags */
+    void *tag_tree; /* tree of Tag; these belong to tags */
     Tag **tags;     /* owned, in the order of the files */
     size_t n_tags;
-    bool has_scopes; /* a rule names one */
-    bool has_kinds;  /* a rule names another one than PCI */
+    bool has_scopes; /* a rule names a scope */
+    bool has_kinds;  /* a rule names another kind than PCI */
     HostSettings host;
     DeclaredFunctions *declared; /* owned */
     size_t n_declared;
     DeviceTemplate *templates; /* owned */
     size_t n_templates;
-    char *noiommu_place,
-            *reservation_ttl_place; /* owned; FILE:LINE:COL of that setting, NULL: not made yet */
+    char *noiommu_place, *reservation_ttl_place; /* owned; FILE:LINE:COL of that setting; NULL: not set yet */
     Problems problems, warnings;
-    bool checked; /* also what several files say together */
+    bool checked; /* the set as a whole is checked */
 
     /* of the file that is being parsed */
     unsigned rule_number;
 
-    /* what the functions of the keys fill */
+    /* filled by the functions of the keys */
     Rule rule;
     Tag *tag;
     TagEntry entry;
@@ -53,19 +51,19 @@ struct PolicyParser {
     problems_report(&(p)->problems, (member)->key_line, (member)->key_column, __VA_ARGS__)
 #define show(p, s) problems_show(&(p)->problems, s)
 
-/* --- policy-parse-value.c: what several of them need --- */
+/* --- parse-value.c: shared by several of them --- */
 
-/* Room for one element more behind n; lists double. */
+/* Makes room for element n of a list; lists double. False on ENOMEM. */
 bool parser_grow(PolicyParser *p, void **list, size_t n, size_t size);
 void parser_add_string(PolicyParser *p, StringList *list, const char *s);
-/* The rule asks for this predicate, and value is what it wants. */
+/* Notes that the rule has this predicate, with value as what it requires. */
 void parser_note_predicate(PolicyParser *p, PredicateKind kind, const JsonNode *value);
-/* The same for every member of object that is one: "who" and "user" make "who.user". */
+/* The same for every member of object that is a predicate: "who" and "user" make "who.user". */
 void parser_note_predicates(PolicyParser *p, const char *prefix, const JsonNode *object);
-/* The others return false, or a negative number, when they have reported what is wrong with the value. */
+/* These return false, or a negative number, after they have reported what is wrong with the value. */
 bool parser_check_not_empty(PolicyParser *p, const JsonNode *object);
 bool parser_take_glob(PolicyParser *p, const JsonNode *value, StringList *list);
-/* A number of bytes, or one like "16G". */
+/* A number of bytes, or a size like "16G". */
 bool parser_take_size(PolicyParser *p, const JsonNode *value, uint64_t *ret);
 bool parser_take_number(PolicyParser *p, const JsonNode *value, uint64_t min, uint64_t max, uint64_t *ret);
 /* The index of value in words, which end with NULL. what: "value of \"reset\":". */
@@ -73,10 +71,10 @@ int parser_take_word(PolicyParser *p, const JsonNode *value, const char *what, c
 
 /* --- parse-spelling.c: patterns that can never match --- */
 
-/* False when the value has wildcards, of which its key knows nothing. what: "the name of a user"; advice:
+/* False when the value has wildcards and its key does not support any. what: "the name of a user"; advice:
  * what to write instead. */
 bool parser_refuse_glob(PolicyParser *p, const JsonNode *value, const char *what, const char *advice);
-/* False when it is a glob of another program. */
+/* False when the glob uses syntax of another program. */
 bool parser_check_foreign_glob(PolicyParser *p, const JsonNode *value);
 void parser_check_unit(PolicyParser *p, const JsonNode *value);
 void parser_check_slice(PolicyParser *p, const JsonNode *value);
@@ -85,7 +83,7 @@ void parser_check_driver(PolicyParser *p, const JsonNode *value);
 void parser_check_property_key(PolicyParser *p, const JsonNode *member);
 void parser_check_property(PolicyParser *p, const char *key, const JsonNode *value);
 
-/* --- the functions of keys, for the tables of others --- */
+/* --- functions of keys, for tables in other files --- */
 
 void take_rule(PolicyParser *p, const JsonNode *value);
 void take_who(void *userdata, const JsonNode *value);
@@ -93,12 +91,12 @@ void take_what(void *userdata, const JsonNode *value);
 void take_tags(void *userdata, const JsonNode *value);
 void take_virtual_functions(void *userdata, const JsonNode *value);
 void take_templates(void *userdata, const JsonNode *value);
-/* False when it is reported that it is none. */
+/* False after reporting that value is not a PCI pattern. */
 bool parser_take_pci_pattern(PolicyParser *p, const JsonNode *value, DevicePattern *ret);
 /* The id of a card: "1234:11e8", or with the subsystem's pair; "*" stands for any part. */
 bool parse_id(const char *s, IdPattern *ret);
 
-/* policy-parse-terms.c; rule_terms_keys are the names of their keys, ended by NULL. */
+/* In parse-terms.c. The names of the keys there, ended by NULL. */
 extern const char *const rule_terms_keys[];
 void take_backend(void *userdata, const JsonNode *value);
 void take_grant(void *userdata, const JsonNode *value);
@@ -125,14 +123,14 @@ void take_scrub(void *userdata, const JsonNode *value);
 
 /* --- the set as a whole --- */
 
-/* Gives every mention of a tag its tag; those that nobody defines are errors. */
+/* Sets the tag of each mention of a tag. An undefined tag is an error. */
 void parser_resolve_tags(PolicyParser *p);
-/* Gives the rules the ids of the accounts that they name; warns of those that are unknown. */
+/* Sets the ids of the accounts that rules name. Warns of unknown accounts. */
 void parser_resolve_accounts(PolicyParser *p);
 void parser_warn_of_unused_tags(PolicyParser *p);
-/* Of rules that name a template that nobody defines. */
+/* Warns of rules that name an undefined template. */
 void parser_warn_of_unknown_templates(PolicyParser *p);
-/* Of rules that can never match, because an earlier one covers them. */
+/* Warns of rules that can never match, because an earlier rule covers them. */
 void parser_warn_of_covered_rules(PolicyParser *p);
 void parser_forget_names(PolicyParser *p);
 void parser_forget_accounts(PolicyParser *p);

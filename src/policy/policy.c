@@ -5,11 +5,11 @@
 
 /* The evaluator. It allocates nothing, and its work is bounded by the size of the policy.
  *
- * A predicate has more answers than yes and no, because a fact may be unknown (a uid that the bus could not
- * tell, a list of groups that could not be read). Unknown counts as what keeps the door shut: an allow rule
- * does not match, a deny rule does. An ask rule stands between them: it does not match, but what a later rule
- * would allow is asked about, so that knowing less never saves the question. It is decided in ONE place,
- * rule_holds(), so that a predicate cannot get it wrong. */
+ * A predicate has more answers than yes and no, because a fact may be unknown (a uid that the bus did not
+ * report, a list of groups that could not be read). An unknown fact counts against the caller: an allow rule
+ * does not match, a deny rule does. An ask rule with an unknown fact does not match, but what a later rule
+ * would allow is then asked, so that missing knowledge never avoids the question. This is decided in one
+ * place, rule_holds(), so that no predicate can get it wrong. */
 
 static const char *const effect_table[_EFFECT_MAX] = {
         [EFFECT_DENY] = "deny",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The predicates: each compares one thing that a rule asks for with one fact. None of them decides what a
- * missing fact means; they only say that it is missing. */
+/* The predicates. Each compares one requirement of a rule with one fact. None of them decides what a missing
+ * fact means; they only report HOLDS_UNKNOWN. */
 
 #include "core/device-kind.h"
 #include "core/cgroup.h"
@@ -48,14 +48,14 @@ static bool sorted_contains(const uint32_t *list, size_t n, uint32_t v) {
 
 /* --- who --- */
 
-/* Of a caller that is none of the known ones. An unknown name in a deny rule may be the caller's; in an allow
- * or ask rule it matches nobody, or one deleted account would have everybody asked. */
+/* For a caller who matches none of the known accounts. An unknown name in a deny rule may be the caller's. In
+ * an allow or ask rule it matches nobody; otherwise one deleted account would make every request ask. */
 static Holds may_be_unknown(const Rule *r, bool is_group) {
     return r->effect == EFFECT_DENY && rule_names_unknown(r, is_group) ? HOLDS_UNKNOWN : HOLDS_NO;
 }
 
 static Holds user_holds(const Rule *r, const Question *q) {
-    /* Also where the rule matches anybody: an unknown caller is nobody. */
+    /* Also where the rule matches anybody: a caller without a known uid matches no account. */
     if (q->subject->uid == (uid_t) -1)
         return HOLDS_UNKNOWN;
     if ((r->predicates & 1U << PREDICATE_WHO_USER) == 0 ||
@@ -65,7 +65,7 @@ static Holds user_holds(const Rule *r, const Question *q) {
 }
 
 static Holds group_holds(const Rule *r, const Question *q) {
-    /* Every process has a primary group: an empty list is one that could not be read. */
+    /* Every process has a primary group, so an empty list could not be read. */
     if (q->subject->n_gids == 0)
         return HOLDS_UNKNOWN;
     for (size_t i = 0; i < q->subject->n_gids; i++)
@@ -75,15 +75,15 @@ static Holds group_holds(const Rule *r, const Question *q) {
 }
 
 static Holds unit_holds(const Rule *r, const Question *q) {
-    /* The unit is read out of the cgroup: without that, "no unit" says nothing. */
+    /* The unit follows from the cgroup. If that is unknown, a missing unit proves nothing. */
     if (!q->subject->cgroup)
         return HOLDS_UNKNOWN;
     return yes_or_no(q->subject->unit && any_glob_matches(&r->units, q->subject->unit));
 }
 
-/* "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". The system's own manager makes the
- * slices down to the first unit in them. What is below that unit is whoever's it was given to: a user's
- * manager, or a container, makes a "machine.slice" there as it likes, so that its name says nothing. */
+/* Collects "user-1000.slice" of "/user.slice/user-1000.slice/session-3.scope". The system manager makes the
+ * slices down to the first unit. Below that unit the cgroup is delegated: a user's manager or a container can
+ * make a "machine.slice" there, so names below prove nothing. */
 static void read_slices(const char *cgroup, QuestionMemo *m) {
     bool below_unit = false;
 
@@ -154,8 +154,8 @@ static Holds namespace_holds(const Rule *r, const Question *q) {
     return HOLDS_UNKNOWN;
 }
 
-/* A scope narrows what its callers get: an allow or ask rule lets them in only by name. A deny rule that
- * names none is about everybody. */
+/* A scope narrows what its callers get: allow and ask rules match them only if they name the scope. A deny
+ * rule that names no scope matches everybody. */
 static Holds scope_holds(const Rule *r, const Question *q) {
     const char *scope = q->subject->scope;
 
@@ -176,7 +176,7 @@ static Holds device_holds(const Rule *r, const Question *q) {
     return HOLDS_NO;
 }
 
-/* What is no virtual function has none. */
+/* Only a virtual function has a physical function. */
 static Holds physical_function_holds(const Rule *r, const Question *q) {
     char kernel_name[DEVICE_NAME_MAX];
     const DeviceName *name;
@@ -191,7 +191,7 @@ static Holds physical_function_holds(const Rule *r, const Question *q) {
     return HOLDS_NO;
 }
 
-/* A device of a kind without ids has none of those that a rule names, which is no unknown fact: a rule that
+/* A device of a kind without ids has none that a rule could name. That is not an unknown fact: a rule that
  * denies the cards of a vendor does not deny every mediated device. */
 static bool has_ids(const Question *q) {
     return device_kind_info(q->device->name.kind)->has_ids;
@@ -308,7 +308,8 @@ static Holds removable_holds(const Rule *r, const Question *q) {
     return yes_or_no((q->facts->removable == REMOVABLE_REMOVABLE) == r->removable);
 }
 
-/* What was seen with the driver that a claim would have; what another one can do says nothing of it. */
+/* The capabilities that were found with the driver that a claim would use. Those of other drivers do not
+ * matter. */
 static const DeviceCaps *caps_for_claim(const Question *q) {
     const Device *d = q->device;
     const char *driver;
@@ -378,7 +379,7 @@ Holds rule_ask(const Rule *rule, PredicateKind kind, const Question *question) {
     return predicate_table[kind].evaluate(rule, question);
 }
 
-/* Rules that were written before there were other kinds than PCI say nothing of them. */
+/* Rules that were written before other kinds than PCI existed do not match these. */
 static bool is_of_another_kind(const Rule *rule, const Question *q) {
     return q->device && q->device->name.kind != DEVICE_KIND_PCI && rule_buses(rule) != UINT32_MAX;
 }
@@ -426,7 +427,7 @@ void question_init(Question *q, const PolicyQuestion *question, uint32_t predica
         q->group = group_fingerprint(device->group);
 }
 
-/* A mismatch of any predicate outweighs unknown facts of the others, so all of them are asked. */
+/* A mismatch outweighs unknown facts, so all predicates are evaluated. */
 RuleHolds rule_holds(const Rule *rule, const Question *question) {
     bool unknown = false, changed = false;
 

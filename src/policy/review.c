@@ -3,7 +3,7 @@
 
 #include "policy/rule.h"
 
-/* All predicates together: a no outweighs all, a change the unknown. */
+/* All predicates together: "no" outweighs everything, "changed" outweighs "unknown". */
 static Holds all_hold(const Rule *rule, const Question *q) {
     Holds all = HOLDS_YES;
 

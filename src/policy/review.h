@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a policy says of a device that somebody has already, by an older policy. Nothing is taken from them:
- * it is told to the operator. So an unknown fact does not count as a no here, as it does for a caller: of a
- * claimed device some facts cannot be read any more, and an alarm that is false half of the time is not
- * heard. */
+/* What a new policy says about a claim that an older policy allowed. The claim stays, and the operator is
+ * told. So an unknown fact does not count as a denial here: some facts of a claimed device cannot be read any
+ * more, and false alarms would be ignored. */
 
 #include "policy/policy.h"
 
@@ -15,5 +14,5 @@ typedef enum Review {
     _REVIEW_MAX,
 } Review;
 
-/* *ret_rule: borrowed, the rule that decided or could not; NULL: none spoke of it. */
+/* *ret_rule is borrowed: the rule that decided, or that could not be decided; NULL: no rule matches. */
 Review policy_review(const Policy *policy, const PolicyQuestion *question, const Rule **ret_rule);

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The compiled form of a rule, and the predicates that look at it. policy-parse*.c fill it, policy.c decides
- * with it, explain.c tells about it with the very same predicates. Nobody else includes this.
+/* The compiled form of a rule, and its predicates. parse*.c fill it, policy.c decides with it, and explain.c
+ * explains with the same predicates. Internal to the policy.
  *
- * An empty list means that the rule does not ask for that fact. */
+ * An empty list means that the rule does not have that predicate. */
 
 #include "base/str.h"
 #include "core/cgroup.h"
 #include "policy/device-pattern.h"
 #include "policy/policy.h"
 
-/* How a predicate stands. Unknown is a value of its own: policy.c decides in ONE place what that
- * means for an allow and for a deny rule. */
+/* The answer of a predicate. Unknown is a value of its own: rule_holds() alone decides what it means for each
+ * effect. */
 typedef enum Holds {
     HOLDS_NO,
     HOLDS_YES,
     HOLDS_UNKNOWN, /* a fact that it requires is unknown */
-    HOLDS_CHANGED, /* of a tag: another card at its place, or its card at another place */
+    HOLDS_CHANGED, /* a tag records another card at this place, or this card at another place */
     _HOLDS_MAX,
     _HOLDS_INVALID = -EINVAL,
 } Holds;
@@ -68,7 +68,7 @@ typedef struct StringList {
     size_t n;
 } StringList;
 
-/* All properties that are named must be there and match. */
+/* Every property that is named must exist and match. */
 typedef struct PropertyPattern {
     char *key;        /* owned */
     StringList globs; /* of the value; one must match */
@@ -78,9 +78,9 @@ typedef struct PropertyPattern {
 typedef struct TagEntry {
     bool has_slot;
     DeviceName slot;
-    char *path; /* owned; as DeviceFacts.slot_path; NULL: not said */
+    char *path; /* owned; as DeviceFacts.slot_path; NULL: any */
     IdPattern id;
-    char *serial; /* owned; as DeviceFacts.serial; NULL: not said */
+    char *serial; /* owned; as DeviceFacts.serial; NULL: any */
 } TagEntry;
 
 typedef struct Tag {
@@ -110,7 +110,7 @@ typedef struct AccountUse {
 /* The highest id is -1, which the kernel reads as "unchanged". */
 #define ACCOUNT_ID_MAX (UINT32_MAX - 1)
 
-/* What a predicate wants, in the words of the file. */
+/* What a predicate requires, in the words of the file. */
 typedef struct Wanted {
     PredicateKind kind;
     char *text; /* owned, printable */
@@ -119,13 +119,13 @@ typedef struct Wanted {
 struct Rule {
     char *name;   /* owned */
     char *origin; /* owned; "NAME (FILE:LINE)" */
-    char *key;    /* owned; NAME, or "NAME (FILE)" when the name was made up */
+    char *key;    /* owned; NAME, or "NAME (FILE)" when the name is generated */
     char *file;   /* owned */
     unsigned line, column;
     Effect effect;
 
-    uint32_t predicates; /* mask of 1 << PredicateKind: what it asks for */
-    Wanted *wanted;      /* owned; of each of these */
+    uint32_t predicates; /* mask of 1 << PredicateKind: those that it has */
+    Wanted *wanted;      /* owned; one for each of these */
     size_t n_wanted;
 
     uint64_t until_usec; /* CLOCK_REALTIME */
@@ -133,7 +133,7 @@ struct Rule {
     /* who */
     uint32_t *uids, *gids; /* owned, sorted */
     size_t n_uids, n_gids;
-    AccountUse *accounts; /* owned; that are named, not numbered */
+    AccountUse *accounts; /* owned; those given by name, not by number */
     size_t n_accounts;
     StringList units, slices, cgroups, labels; /* globs */
     StringList scopes;                         /* names */
@@ -145,16 +145,16 @@ struct Rule {
     IdPattern *ids;                     /* owned */
     ClassPattern *classes;              /* owned */
     StringList drivers;
-    unsigned buses;       /* mask of 1 << DeviceKind; 0: not said */
+    unsigned buses;       /* mask of 1 << DeviceKind; 0: not specified */
     uint64_t *groups;     /* owned; fingerprints */
     uint32_t *numa_nodes; /* owned */
     TagUse *tags;         /* owned */
     PropertyPattern *properties;
     size_t n_devices, n_functions, n_ids, n_classes, n_groups, n_numa_nodes, n_tags, n_properties;
-    bool alone, acs, reset, removable; /* what is wanted, where it is asked */
+    bool alone, acs, reset, removable; /* the required values, for the predicates that the rule has */
     DeviceNeeds needs;                 /* what.capabilities */
 
-    /* which use; of an allow or ask rule only */
+    /* what follows; of an allow or ask rule only */
     RuleTerms terms;
 };
 
@@ -164,30 +164,30 @@ void rule_done(Rule *r);
 
 /* --- account.c --- */
 
-/* The id of the account: a name wins, and digits that are nobody's name are the id. 0, -ENOENT, -ERANGE
- * (digits that are no id), or what resolve returned. */
+/* The id of the account. A name wins; digits that are not a name are the id. 0, -ENOENT, -ERANGE (digits that
+ * are not a valid id), or what resolve returned. */
 int account_resolve(const AccountUse *use, resolve_name_t resolve, void *userdata, uint32_t *ret);
-/* Puts the id of one of its accounts into the rule, unsorted. -ENOMEM. */
+/* Adds the id of one of its accounts to the rule, unsorted. 0 or -ENOMEM. */
 int rule_set_account(Rule *rule, AccountUse *use, uint32_t id);
 void rule_sort_accounts(Rule *rule);
 bool rule_names_unknown(const Rule *rule, bool is_group);
 bool rule_names_unknown_user(const Rule *rule, const char *name);
 
-/* What is asked, with the forms that every rule needs made once. */
+/* A question with the forms that every rule needs, computed once. */
 typedef struct Question {
     const Subject *subject;
-    const Device *device;     /* NULL: only who */
+    const Device *device;     /* NULL: only the subject is known */
     const DeviceFacts *facts; /* NULL: none */
     uint64_t now_usec;        /* 0: unknown */
     uint64_t id;              /* as in IdPattern */
-    uint64_t group;           /* fingerprint; 0 unless a rule asks for it, or without a group */
+    uint64_t group;           /* fingerprint; 0 when no rule uses it, or without a group */
     char kernel_name[DEVICE_NAME_MAX];
     struct QuestionMemo *memo; /* NULL: none */
 } Question;
 
-#define SLICES_MAX 16U /* that are looked at; of those below nothing is known */
+#define SLICES_MAX 16U /* slices below these are ignored */
 
-/* What many rules of a policy look for in the same question. */
+/* Results that many rules of a policy need for the same question. */
 typedef struct QuestionMemo {
     const char *key, *value; /* of the property that was found last */
     bool slices_read;
@@ -199,39 +199,40 @@ typedef struct QuestionMemo {
     } slices[SLICES_MAX]; /* of the subject, from the top down */
 } QuestionMemo;
 
-/* Large, and not filled until somebody asks. */
+/* Large, so it is filled only when a predicate needs it. */
 static inline void question_memo_init(QuestionMemo *m) {
     m->key = NULL;
     m->slices_read = false;
 }
 
-/* predicates: mask of those that will be asked, policy->predicates. */
+/* predicates: mask of those that will be evaluated, policy->predicates. */
 void question_init(Question *q, const PolicyQuestion *question, uint32_t predicates);
 
 typedef struct Predicate {
     const char *key; /* "who.user", "what.isolation.acs", "until" */
     Holds (*evaluate)(const Rule *rule, const Question *question);
-    unsigned facts; /* mask of DeviceFactMask that it needs; that of a tag depends on its entries */
+    unsigned facts; /* mask of DeviceFactMask that it needs; for a tag it depends on the entries */
 } Predicate;
 
-/* How the rule's predicate stands. PREDICATE_WHO_USER and PREDICATE_WHO_SCOPE may be asked of every rule, the
- * others of those that ask for them (rule->predicates). */
+/* Evaluates a predicate. PREDICATE_WHO_USER and PREDICATE_WHO_SCOPE can be evaluated for every rule, the
+ * others only for rules that have them (rule->predicates). */
 Holds rule_ask(const Rule *rule, PredicateKind kind, const Question *question);
 const char *predicate_key(PredicateKind kind);
 unsigned predicate_facts(PredicateKind kind);
-/* Those that make up the rule for this question: what it asks for, always the user, of a caller with a scope
- * the scope, and of a device of another kind than PCI the bus. */
+/* The predicates that are evaluated for this question: those of the rule and always the user; also the scope
+ * for a caller with a scope, and the bus for a device of another kind than PCI. */
 uint32_t rule_predicates(const Rule *rule, const Question *question);
-/* The kinds of devices that it is about, as far as its .buses and its effect say: a mask of 1 << DeviceKind.
- * An allow or ask rule that names neither bus nor device is about PCI. */
+/* The kinds of devices that its .buses and its effect admit: a mask of 1 << DeviceKind. An allow or ask rule
+ * that names neither bus nor device is about PCI. */
 unsigned rule_buses(const Rule *rule);
-/* In the words of the file: "alice, bob". What the rule does not ask for: "anybody", "no scope", "pci". */
+/* What the predicate requires, in the words of the file: "alice, bob". For a predicate that the rule does not
+ * have: "anybody", "no scope", "pci". */
 const char *rule_wanted(const Rule *rule, PredicateKind kind);
 
-/* What all predicates of a rule come to. */
+/* The result of all predicates of a rule. */
 typedef enum RuleHolds {
-    RULE_PASSES_BY, /* goes to the next rule */
-    RULE_MAY_ASK,   /* goes to the next rule, but who might have to be asked is not left out */
+    RULE_PASSES_BY, /* continue with the next rule */
+    RULE_MAY_ASK,   /* continue with the next rule; what a later rule allows is asked */
     RULE_DECIDES,
     RULE_CHANGED, /* denies, because of a tag */
 } RuleHolds;
@@ -243,22 +244,22 @@ struct Policy {
     size_t n_rules;
     Tag **tags; /* owned */
     size_t n_tags;
-    uint32_t predicates; /* of all rules together */
+    uint32_t predicates; /* of all rules, combined */
     HostSettings host;
     DeclaredFunctions *declared; /* owned */
     size_t n_declared;
     DeviceTemplate *templates; /* owned */
     size_t n_templates;
     unsigned needed_facts;
-    uint64_t version; /* counts what policy_resolve_again() has changed */
+    uint64_t version; /* counts the changes by policy_resolve_again() */
 };
 
 void declared_functions_done(DeclaredFunctions *list, size_t n);
 void device_templates_done(DeviceTemplate *list, size_t n);
 Tag *tag_free(Tag *tag);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Tag *, tag_free);
-/* How the device stands to all tags of a rule. */
+/* The result for all tags of a rule. */
 Holds tags_hold(const Rule *rule, const Question *question);
-/* The card that an entry of the tag knows at the place of this device, or the place that it knows for this
- * card: for telling what has changed. NULL when neither. */
+/* The entry of the tag that records another card at the place of this device, or another place for this card.
+ * NULL: none. */
 const TagEntry *tag_changed_entry(const Tag *tag, const Question *question);

@@ -57,7 +57,7 @@ bool device_selector_concerns(const DeviceSelector *s, const Policy *policy, con
     return s->kind != SELECT_TAG || tag_concerns(s->word, policy, subject);
 }
 
-/* Facts are read only of cards that have the ids of one in the tag. */
+/* Facts are read only for cards whose ids match an entry of the tag. */
 static unsigned facts_of_tag(const Tag *tag, const Question *q) {
     unsigned needed = 0;
 

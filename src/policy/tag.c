@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A tag names a device by two things at once: the place where it is plugged in, and the card that is there.
- * One alone is not enough. A place alone lets a stranger's card in; a card alone follows the card into a slot
- * that the operator never meant, maybe one whose neighbours the host needs.
+/* A tag names a device by the place where it is plugged in and by the card that is there. Neither is enough
+ * alone. By place, another card would match; by card, the card would match in a slot that the operator never
+ * meant, maybe one whose neighbours the host needs.
  *
- * So a device is the tagged one only when both agree. When one agrees and the other does not, something was
- * changed in the machine, and that is told as such instead of a mere "no". A card is only recognised
- * elsewhere by its serial number: its ids are those of every card of its kind. */
+ * So a device has the tag only when both agree. When only one agrees, the machine was changed, and that is
+ * reported instead of a plain "no". In another place a card is recognised by its serial number only: its ids
+ * are shared by every card of its kind. */
 
 #include "policy/rule.h"
 
@@ -32,7 +32,7 @@ static bool is_known(const Question *q, unsigned fact) {
     return q->facts && (q->facts->known & fact) != 0;
 }
 
-/* Every part that the entry names must hold: a mismatch of one outweighs an unknown fact of the other. */
+/* Both parts of an entry must hold: a mismatch of one outweighs an unknown fact of the other. */
 static Holds both(Holds a, Holds b) {
     if (a == HOLDS_NO || b == HOLDS_NO)
         return HOLDS_NO;
@@ -66,7 +66,7 @@ static Holds card_holds(const TagEntry *e, const Question *q) {
 static Holds entry_holds(const TagEntry *e, const Question *q) {
     Holds place = place_holds(e, q), card;
 
-    /* Elsewhere, and nothing by which it could be known again. */
+    /* The card is in another place and has no serial number to recognise it by. */
     if (place == HOLDS_NO && !e->serial)
         return HOLDS_NO;
     card = card_holds(e, q);
