@@ -32,7 +32,7 @@ static bool is_current(const JsonNode *record) {
     return false;
 }
 
-/* A record that cannot be read claims nothing here: vfiod deals with it. */
+/* A record that cannot be read matches no group here: vfiod itself deals with it. */
 static bool record_has_group(const char *text, size_t length, int group) {
     static const JsonBounds bounds = {.size = RECORD_FILE_MAX, .nodes = RECORD_FILE_MAX};
     _cleanup_(json_document_freep) JsonDocument *document = NULL;
@@ -93,7 +93,7 @@ static bool is_claimed(const char *claims, int group) {
     return false;
 }
 
-/* Its number, if others are in it, too; -1: it is none of ours. */
+/* The number of the device's group if other devices are in it, otherwise -1. */
 static int read_shared_group(int device) {
     _cleanup_closedir_ DIR *members = NULL;
     char number[16];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What driverctl, modprobe.d and the kernel's command line bind on this host. They name devices by address,
- * or all cards of a kind: each device that is there now becomes a pin of its own, and no others. */
+/* Finds what driverctl, modprobe.d and the kernel's command line bind on this host. They name devices by
+ * address, or all cards of a kind. Each matching device that exists now becomes a pin of its own. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ typedef struct Search {
     ImportSink sink; /* first */
     PinDevices devices;
     struct json_object *found, *skipped; /* owned */
-    bool *taken;                         /* owned: of each device, whether it was found already */
+    bool *taken;                         /* owned: for each device, whether it was found already */
     const char *file;                    /* borrowed; printable */
 } Search;
 
@@ -67,7 +67,7 @@ static bool is_of_id(PinDevice *d, const ImportedId *id) {
     unsigned v[4];
     ImportedId device;
 
-    /* vfio-pci takes no bridge, whatever its id is. */
+    /* vfio-pci does not bind to bridges, whatever their ids are */
     if (pin_device_look(d, /* with_serial= */ false) < 0 || pin_device_is_bridge(d) ||
             sscanf(d->id, "%4x:%4x:%4x:%4x", &v[0], &v[1], &v[2], &v[3]) != 4)
         return false;
@@ -135,7 +135,7 @@ static bool ends_with(const char *s, const char *end) {
     return n >= m && streq(s + n - m, end);
 }
 
-/* What kind of file it is shows in its name. */
+/* The name of a file determines its format. */
 static int read_one(Search *s, const char *path) {
     _cleanup_free_ char *text = NULL, *shown = sanitize(path, SHOWN_MAX);
     const char *name = strrchr(path, '/');
@@ -160,7 +160,7 @@ static int read_one(Search *s, const char *path) {
     return r;
 }
 
-/* end: of the names that are wanted. Hidden files are none of it. */
+/* end: the suffix of the names to read. Hidden files are skipped. */
 static int read_directory(Search *s, const char *directory, const char *end) {
     _cleanup_closedir_ DIR *dir = NULL;
     struct dirent *e;
@@ -182,7 +182,7 @@ static int read_directory(Search *s, const char *directory, const char *end) {
     return 0;
 }
 
-/* The most particular first: it names one device. */
+/* The most specific source first: driverctl names single devices. */
 static int read_host(Search *s) {
     static const struct {
         const char *directory, *end;

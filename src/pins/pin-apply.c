@@ -11,7 +11,7 @@ static bool needs_serial(const Pin *pin) {
     return *pin->serial != '\0';
 }
 
-/* In one directory fd, so that it is the card that was looked at. */
+/* Uses one directory fd, so that the override goes to the card that was checked. */
 static void set_override(const Pin *pin, PinDevice *device) {
     _cleanup_close_ int dir = pin_device_open(device);
 
@@ -57,12 +57,12 @@ int pin_bind(const Pin *pin, PinDevice *device) {
     r = write_attribute_at(AT_FDCWD, path, device_name_format_kernel(&device->name, kernel_name));
     if (r == -ENOENT)
         return -ENODEV;
-    /* It may have come by itself meanwhile, and then the kernel says that the device is busy. */
+    /* If the device was bound by itself meanwhile, the kernel answers "busy". */
     return pin_device_look(device, /* with_serial= */ false) >= 0 && streq(device->driver, pin->driver) ? 0
                                                                                                         : r;
 }
 
-/* Its serial number is read only of cards of the same kind. */
+/* The serial number is read only for cards of the same kind. */
 static PinDevice *find_elsewhere(const Pin *pin, PinDevices *devices, const PinDevice *at_place) {
     for (size_t i = 0; needs_serial(pin) && i < devices->n; i++) {
         PinDevice *d = devices->items + i;

@@ -17,7 +17,7 @@ void pin_devices_done(PinDevices *d) {
     *d = (PinDevices){};
 }
 
-/* One that goes meanwhile, or that is nowhere, is left out. */
+/* A device that disappears meanwhile, or has no place, is left out. */
 static int add(PinDevices *d, const DeviceName *name) {
     DeviceName ports[PORTS_MAX];
     PinDevice device = {.name = *name}, *grown;
@@ -119,7 +119,7 @@ static int read_override(int dir, PinDevice *d) {
 
     n = read_attribute_at(dir, "driver_override", text, sizeof(text));
     d->has_override = n >= 0;
-    /* A name that is too long for a pin is another one. */
+    /* An override that is too long for a pin matches none anyway */
     put_text(d->override, sizeof(d->override), n < 0 || streq(text, "(null)") ? "" : text);
     return n == -ENOENT ? 0 : (int) MIN(n, 0);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The PCI devices of this host, as far as pins look at them. Places are read first, and the rest of the few
- * devices that matter: udev runs this for each device while the host boots. */
+/* The PCI devices of this host, as far as pins need them. Places are read first, and the rest only for the
+ * few devices that matter: udev runs this program for each device during boot. */
 
 #include "core/pin.h"
 
@@ -12,17 +12,18 @@ typedef struct PinDevices {
 } PinDevices;
 
 void pin_devices_done(PinDevices *d);
-/* Names and places alone. 0 or negative errno. */
+/* Reads names and places only. 0 or negative errno. */
 int pin_devices_scan(PinDevices *ret);
 PinDevice *pin_devices_find_name(const PinDevices *d, const DeviceName *name);
 PinDevice *pin_devices_find_path(const PinDevices *d, const char *path);
 
-/* Its directory in sysfs, which stays that of this very device. A fd, or negative errno. */
+/* Opens the device's directory in sysfs; the fd keeps referring to this device, also when its name is reused.
+ * Returns the fd or negative errno. */
 int pin_device_open(const PinDevice *d);
-/* Reads what is missing: ids, driver and override; the serial number only with_serial, since that may sleep
- * in the kernel. -ENODEV: it went meanwhile. */
+/* Reads the rest: ids, driver and override. The serial number only if with_serial, because reading it can
+ * sleep in the kernel. 0; -ENODEV: the device has disappeared; or another negative errno. */
 int pin_device_read(int dir, PinDevice *d, bool with_serial);
-/* The same for who needs no more. */
+/* pin_device_open() and pin_device_read() for callers that do not need the directory. */
 int pin_device_look(PinDevice *d, bool with_serial);
-/* Of a device that was read: do others need its driver? */
+/* Is this device, which was read before, a bridge? Other devices need a bridge's driver. */
 bool pin_device_is_bridge(const PinDevice *d);

@@ -18,7 +18,7 @@ void pin_files_done(PinFiles *f) {
     *f = (PinFiles){};
 }
 
-/* What is wrong with a file or a directory as a whole. */
+/* Adds a problem of a file or directory as a whole. */
 static void add_problem(PinFiles *f, const char *file, const char *what) {
     problems_add(&f->problems, format_string("%s:1:1: error: %s", file, what));
 }
@@ -31,7 +31,7 @@ static void add_errno(PinFiles *f, const char *file, const char *what, int r) {
 
 /* ---- Reading ---- */
 
-/* Hidden files and what editors and package managers leave behind do not end in ".json". */
+/* Hidden files and leftovers of editors and package managers do not end in ".json". */
 static bool is_pin_name(const char *name) {
     size_t n = strlen(name);
 
@@ -75,7 +75,7 @@ static int list_names(PinFiles *f, const char *directory, DIR *dir) {
     return 0;
 }
 
-/* 0; -EBADMSG: the problem is told; -ENOMEM. */
+/* 0; -EBADMSG after adding a problem; or -ENOMEM. */
 static int read_text(
         PinFiles *f, int dir, const char *name, const char *shown, char **ret, size_t *ret_size) {
     _cleanup_close_ int fd = -EBADF;
@@ -101,7 +101,7 @@ static int read_text(
     return 0;
 }
 
-/* Likewise. */
+/* Returns like read_text(). */
 static int read_pin(PinFiles *f, const char *directory, int dir, const char *name, Pin *ret) {
     _cleanup_free_ char *path = format_string("%s/%s", directory, name), *text = NULL;
     _cleanup_free_ char *shown = path ? sanitize(path, 2 * NAME_MAX) : NULL;
@@ -114,7 +114,7 @@ static int read_pin(PinFiles *f, const char *directory, int dir, const char *nam
     return r < 0 ? r : pin_parse(shown, text, size, ret, &f->problems);
 }
 
-/* One place, one pin: the first by the name of the file. */
+/* There is one pin for each place: the first by file name counts. */
 static bool is_taken(PinFiles *f, size_t n, const char *directory, const PinFile *file) {
     for (size_t i = 0; i < n; i++)
         if (streq(f->items[i].pin.path, file->pin.path)) {
@@ -131,7 +131,7 @@ static bool is_taken(PinFiles *f, size_t n, const char *directory, const PinFile
     return false;
 }
 
-/* Those without errors stay. */
+/* Pins without errors stay. */
 static int read_pins(PinFiles *f, const char *directory, int dir) {
     size_t n = 0;
     int r = 0;
@@ -150,7 +150,7 @@ static int read_pins(PinFiles *f, const char *directory, int dir) {
     return r == -ENOMEM || f->problems.out_of_memory ? -ENOMEM : 0;
 }
 
-/* What a hostile directory could be. */
+/* Limits what a hostile directory can cost. */
 static int load(const char *directory, PinFiles *f) {
     _cleanup_closedir_ DIR *dir = NULL;
     struct stat st;
@@ -196,7 +196,7 @@ const PinFile *pin_files_find(const PinFiles *f, const char *path) {
 
 /* ---- Writing ---- */
 
-/* With the directories above it, as far as they are ours to make. */
+/* Opens the directory, and makes it and its parents if they are missing. */
 static int open_for_writing(const char *directory) {
     _cleanup_free_ char *parent = strdup(directory);
     char *slash = parent ? strrchr(parent, '/') : NULL;
@@ -228,11 +228,11 @@ int pin_files_save(const char *directory, const Pin *pin) {
     if (fd < 0)
         return fd;
     r = write_file_atomic_at(fd, pin_file_name(pin->path, name), b.text, b.length, 0644);
-    /* On a disk, unlike in /run, the name may come before the content. */
+    /* On a disk, unlike in /run, the name can become durable before the content. */
     return r >= 0 && syncfs(fd) < 0 ? -errno : r;
 }
 
-/* An empty directory would have udev start a program for each device. */
+/* Also removes an empty directory: while it exists, udev starts a program for each device. */
 int pin_files_remove(const char *directory, const char *name) {
     _cleanup_close_ int fd = -EBADF;
 

@@ -74,7 +74,8 @@ static int files_to_json(const PinFiles *files, PinDevices *devices, struct json
     return 0;
 }
 
-/* Files and devices, both to be released by the caller also after a failure. No PCI bus: no devices. */
+/* Reads files and devices. The caller frees both, also after a failure. Without a PCI bus there are no
+ * devices. */
 static int look(const char *directory, PinFiles *files, PinDevices *devices, char **ret_problem) {
     int r;
 
@@ -97,7 +98,7 @@ int pins_list(const char *directory, struct json_object **ret, char **ret_proble
 
 /* ---- Adding ---- */
 
-/* A name by which something was meant. */
+/* Parses the name of an existing device. */
 static int parse_name(const char *word, DeviceName *ret, char **ret_problem) {
     _cleanup_free_ char *shown = NULL, *meant = NULL;
 
@@ -146,7 +147,7 @@ static int check_device(const PinDevice *d, char **ret_problem) {
     return 0;
 }
 
-/* What the device is now. */
+/* Makes a pin of the device as it is now. */
 static int make_pin(const PinDevice *found, const char *driver, Pin *ret, char **ret_problem) {
     _cleanup_close_ int dir = pin_device_open(found);
     PinDevice d = *found;
@@ -232,7 +233,7 @@ static int bind_device(const PinFile *file, PinDevices *devices) {
     return pin_bind(&file->pin, pin_devices_find_path(devices, file->pin.path));
 }
 
-/* A file for the same place that somebody has given another name would win or lose by that name. */
+/* A file of another name for the same place would make its name decide which of the two counts. */
 static int check_other(const char *directory, const Pin *pin, char **ret_problem) {
     _cleanup_(pin_files_done) PinFiles files = {};
     char name[PIN_FILE_NAME_MAX];
@@ -291,8 +292,8 @@ int pins_propose(const char *directory, const char *device, const char *driver, 
     return 0;
 }
 
-/* An older pin of the place, which this one replaces, has set its own; without a driver that is in the way.
- */
+/* Removes the override of the pin that this one replaces: if the device has no driver, it would be in the
+ * way. */
 static int clear_former(const char *directory, const Pin *pin, char **ret_problem) {
     _cleanup_(pin_devices_done) PinDevices devices = {};
     _cleanup_(pin_files_done) PinFiles files = {};
@@ -365,7 +366,7 @@ static const PinFile *find_meant(const PinFiles *files, const PinDevices *device
     return device ? pin_files_find(files, device->path) : NULL;
 }
 
-/* One with errors: by its name alone. */
+/* Does the word name a file? A file with errors can be named only in this way. */
 static bool is_file(const char *directory, const char *word) {
     _cleanup_free_ char *path = format_string("%s/%s", directory, word);
     size_t n = strlen(word);

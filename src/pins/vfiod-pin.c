@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What udev runs for each PCI device that comes, see units/60-vfiod-pins.rules: no daemon and no bus are
- * needed, so it works in an initramfs.
+/* udev runs this for each new PCI device, see units/60-vfiod-pins.rules. It needs neither daemon nor bus, so
+ * it works in an initramfs.
  *
- *   vfiod-pin [--directory=DIR] ADDRESS
- *      sets the overrides of all pins, and prints the driver that the device at ADDRESS is to have, for udev
- * to load vfiod-pin [--directory=DIR] --bind ADDRESS binds that device to it vfiod-pin --sibling[=DIR]
- * ADDRESS keeps drivers from the device if it came into a group that vfiod has claimed, see claimed-group.h
+ * vfiod-pin [--directory=DIR] ADDRESS
+ *     Sets the overrides of all pins, and prints the driver of the device at ADDRESS for udev to load.
  *
- * What stands in the way of the device's pin goes to the kernel's log: there is no other that lasts this
- * early. Files with errors are left to "vfioctl pins", since they would be reported for each device. */
+ * vfiod-pin [--directory=DIR] --bind ADDRESS
+ *     Binds that device to it.
+ *
+ * vfiod-pin --sibling[=DIR] ADDRESS
+ *     Keeps drivers from the device if its group is claimed, see claimed-group.h.
+ *
+ * Problems with the device's pin go to the kernel's log, because no other log is kept this early. Errors in
+ * files are left to "vfioctl pins": here they would be reported for each device. */
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -22,7 +26,7 @@
 
 typedef struct Job {
     const char *directory;
-    const char *claims; /* NULL: it is about pins */
+    const char *claims; /* NULL unless --sibling was given */
     bool bind;
     DeviceName name;
 } Job;
@@ -35,7 +39,7 @@ static void report(const DeviceName *name, const char *why) {
     (void) device_name_format(name, shown);
     line = format_string("<4>vfiod-pin: %s is pinned. %s\n", shown, why);
     if (fd >= 0 && line)
-        (void) !write(fd, line, strlen(line)); /* udev's log has it as well */
+        (void) !write(fd, line, strlen(line)); /* udev's log gets the problem as well */
     fprintf(stderr, "%s is pinned. %s\n", shown, why);
 }
 

@@ -7,7 +7,7 @@
 #include "base/str.h"
 
 /* Anything that a rule does not mention is assumed as for an ordinary login session. If it were unknown,
- * every deny rule with a unit would seem to match everybody. */
+ * every deny rule with a unit would match everybody. */
 #define SESSION_CGROUP "/user.slice/user-1000.slice/session-1.scope"
 #define SESSION_LABEL "unconfined"
 #define STRANGER "65534" /* nobody(5) */
@@ -114,7 +114,7 @@ int cast_add_accounts(Cast *c, const Accounts *accounts, char **ret_problem) {
 
 /* --- rules --- */
 
-/* The elements of a member that may be one value or a list. */
+/* The first element of a member that is a value or a list. */
 static const JsonNode *first_of(const JsonNode *who, const char *key) {
     for (const JsonNode *m = who->children; m; m = m->next)
         if (streq(m->key, key))
@@ -122,7 +122,7 @@ static const JsonNode *first_of(const JsonNode *who, const char *key) {
     return NULL;
 }
 
-/* Members of an object have siblings that are other keys. */
+/* The siblings of a member that is not a list are other keys. */
 static const JsonNode *next_of(const JsonNode *element) {
     return element->key ? NULL : element->next;
 }
@@ -133,7 +133,7 @@ static char *account_text(const JsonNode *value) {
     return value->type == JSON_INTEGER ? format_string("%" PRIi64, value->integer) : NULL;
 }
 
-/* Something that the glob matches, or NULL where that is not easily found. Owned by the caller. */
+/* A text that the glob matches, owned by the caller. NULL where none is easily found. */
 static char *sample_of(const JsonNode *glob) {
     _cleanup_free_ char *sample = NULL;
 
@@ -146,7 +146,7 @@ static char *sample_of(const JsonNode *glob) {
     return sample && glob_match(glob->string, sample) ? TAKE_PTR(sample) : NULL;
 }
 
-/* Texts that a persona points to. */
+/* The texts that a persona points to. */
 typedef struct Sample {
     char *unit, *slice, *cgroup, *label; /* owned */
     const char *capabilities[2];

@@ -39,7 +39,7 @@ int decide_device(HostView *host, Survey *survey, const Policy *policy, const Su
                     .now_usec = now_usec > 0 ? now_usec : time_now()},
     };
     r = host_view_get_inventory(host, &inventory, ret_problem);
-    if (r >= 0) /* what cannot be read is unknown, and that is an answer for the rules */
+    if (r >= 0) /* a fact that cannot be read is unknown, which rules can handle */
         r = look_at_device(
                 host, inventory, survey, &device->name, policy_needed_facts(policy), &ret->question.facts);
     if (r < 0)
@@ -84,11 +84,11 @@ int decide_request(HostView *host, Survey *survey, const Policy *policy, const S
     return 0;
 }
 
-#define NEAREST_DEVICES_MAX 4096U /* to look at for a device that may be meant */
+#define NEAREST_DEVICES_MAX 4096U /* how many are searched for a suggestion */
 
 typedef struct NearestDevice {
     const DeviceName *wanted; /* borrowed */
-    const char **names;       /* owned; the names are owned too */
+    const char **names;       /* owned, as are the names */
     size_t n;
     bool out_of_memory;
 } NearestDevice;
@@ -118,7 +118,7 @@ static int report_no_device(Inventory *inventory, const DeviceName *wanted, char
     const char *meant;
     int r = known.names ? 0 : -ENOMEM;
 
-    /* Another address is no other spelling of one, but for the function of a card. */
+    /* Another address is not another spelling, except for the function of a card. */
     if (known.names && inventory_n_devices(inventory) <= NEAREST_DEVICES_MAX)
         r = inventory_foreach_device(inventory, note_device, &known);
     if (r >= 0) {

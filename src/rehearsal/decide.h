@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Puts a question to the policy, and a request to the planner, as the daemon would, on the host of a view. */
+/* Evaluates the policy for a device, and the planner for a request, as the daemon would, on the host of a
+ * view. */
 
 #include "core/explanation.h"
 #include "rehearsal/host-view.h"
 
-/* What the policy says of one device. The question has the facts that its rules ask about; they are in the
- * survey, and only there until that changes. */
+/* The policy's verdict for one device. The facts of the question are borrowed from the survey, and valid
+ * until it changes. */
 typedef struct Decision {
     Verdict verdict;
     PolicyQuestion question;
 } Decision;
 
-/* Has the survey look for facts of a device. *ret: NULL when they cannot be told. 0 or -ENOMEM. */
+/* Makes the survey read facts of a device. *ret is NULL when they cannot be read. 0 or -ENOMEM. */
 int look_at_device(HostView *host, Inventory *inventory, Survey *survey, const DeviceName *name,
         unsigned what, const DeviceFacts **ret);
-/* survey: of this request, so that policy and planner decide on the same facts; likewise below. */
+/* survey belongs to this request, so that policy and planner decide on the same facts; likewise below. */
 int decide_device(HostView *host, Survey *survey, const Policy *policy, const Subject *subject,
         const Device *device, uint64_t now_usec, Decision *ret, char **ret_problem);
 
-/* What Acquire would say of the whole request. */
+/* The answer of Acquire to the whole request. */
 typedef struct Answer {
-    bool granted; /* as far as it is for policy and planner; a person may still say no */
+    bool granted; /* policy and planner allow it; a person may still have to be asked */
     Plan plan;
-    Refusal refusal; /* when it is not granted */
+    Refusal refusal; /* unless it is granted */
 } Answer;
 
 Answer *answer_free(Answer *a);
@@ -34,5 +35,5 @@ int decide_request(HostView *host, Survey *survey, const Policy *policy, const S
 
 uint64_t time_now(void);
 
-/* Fails with the name of the nearest device when the host has none of this name. */
+/* Finds the device by name. If the host has none, the problem suggests the nearest name. */
 int find_device(HostView *host, const DeviceName *name, Device **ret, char **ret_problem);

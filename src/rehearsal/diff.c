@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Two policies are compared by what they decide, not by what is written in them: every device of the host,
- * for everybody whom it is worth asking about (cast.h). A decision has changed when its effect has, or when
- * both say yes and demand something else in return. */
+/* Policies are compared by their decisions, not by their text: every device of the host for every subject of
+ * cast.h. A decision has changed when its effect differs, or when both allow with different terms. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +23,7 @@ typedef struct Diff {
     struct json_object *changed; /* borrowed from the result */
 } Diff;
 
-/* --- what rules that say yes demand --- */
+/* --- the terms of rules that allow --- */
 
 enum {
     TERM_BACKEND,
@@ -168,7 +167,7 @@ static void describe_terms(const RuleTerms *t, TermTexts *ret) {
     snprintf(ret->texts[TERM_DRIVER], size, "%s", t->driver ?: "the best of the kernel");
 }
 
-/* An array of "reset: required -> optional", empty when nothing differs. NULL: out of memory. */
+/* An array of "reset: required -> optional", empty when nothing differs. NULL on ENOMEM. */
 static struct json_object *compare_terms(const RuleTerms *old, const RuleTerms *new) {
     _cleanup_json_ struct json_object *list = json_object_new_array();
     TermTexts before, after;
@@ -222,7 +221,7 @@ static int compare(Diff *d, const Device *device, const DeviceFacts *facts, cons
     return json_append(d->changed, TAKE_PTR(o));
 }
 
-/* Facts are read once for a device, whoever asks for it. */
+/* The facts of a device are read once for all subjects. */
 static int compare_device(Device *device, void *userdata) {
     Diff *d = userdata;
     unsigned needed = policy_needed_facts(d->old_policy) | policy_needed_facts(d->new_policy);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Two answers: what the policy says of each device and why, and what Acquire would say of the request as a
- * whole on this host, whose other reasons (a sibling in use, no reset) come after the policy's. */
+/* Two answers: the policy's verdict for each device with its reasons, and the answer of Acquire to the
+ * request as a whole on this host. Other obstacles (a sibling in use, no reset) come after those of the
+ * policy. */
 
 #include "base/str.h"
 #include "core/explanation.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A policy to start from. A rule that is in force is only made where somebody has the device now, through a
- * claim or through the owner of its VFIO node: that keeps working what works. Everything else that could be
- * handed out is there as a comment, for the operator to decide; what the host needs is not even offered.
+/* Writes a first policy. A rule is active only where somebody has the device now, by a claim or as owner of
+ * its VFIO node, so that working setups keep working. Every other device that could be claimed appears in a
+ * comment for the operator to decide; devices that the host needs are left out.
  *
- * Comments end with their line, and what comes from the host in them is sanitized, so it cannot end them
- * earlier. The list ends with a rule of its own, so that every line before it may have its comma. */
+ * A comment ends with its line. Text from the host is sanitized, so that it cannot end a comment earlier. The
+ * last rule of the list is a fixed one, so that every line before it can end with a comma. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,11 +19,11 @@
 #define FACTS                                                                                                \
     (DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_RESET_METHODS | DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL)
 
-/* Who has a device now. */
+/* A user who has a device now. */
 typedef struct Holder {
     bool is_group;
     uint32_t id;
-    char *name;                /* owned, for a rule: a name, or NULL where it has none */
+    char *name;                /* owned; the user's name in a rule, NULL without one */
     const char *how;           /* "holds it by a claim" */
     struct json_object *claim; /* borrowed; NULL: none */
 } Holder;
@@ -34,7 +34,7 @@ static void holder_done(Holder *h) {
 
 typedef struct Generator {
     HostView *host;
-    struct json_object *claims; /* borrowed; NULL: nobody told of any */
+    struct json_object *claims; /* borrowed; NULL: not known */
     StrBuf tags, rules;
     size_t n_tags;
     unsigned n_bridges;
@@ -88,8 +88,7 @@ static bool parks_sibling(const Device *d, const Holder *h) {
     return false;
 }
 
-/* The way before vfiod: a rule of udev, or a chown in a script, gives the node to whoever runs the machine.
- */
+/* Without vfiod, a udev rule or a chown in a script gives the node to the user of the virtual machine. */
 static bool find_node_owner(const Device *d, Holder *ret) {
     char path[DEVICE_NODE_MAX];
     struct stat st;
@@ -125,7 +124,7 @@ static int match_name(void *userdata, bool is_group, const char *name, uint32_t 
     return s->name ? 1 : -ENOMEM;
 }
 
-/* 1 when somebody has it, 0, -ENOMEM. */
+/* 1 when somebody has it, otherwise 0; or -ENOMEM. */
 static int find_holder(const Generator *g, const Device *d, Holder *ret) {
     Holder holder = {};
     NameSearch search;
@@ -236,7 +235,8 @@ static void add_rule(Generator *g, const Device *d, const DeviceFacts *facts, co
     strbuf_add(b, "\n    },\n");
 }
 
-/* A claim of the device takes these from their drivers. Unless the rule permits that, it is refused. */
+/* A claim of the device would unbind these from their drivers, and is refused unless the rule permits
+ * that. */
 static bool has_busy_sibling(const Device *d) {
     if (!d->group)
         return false;
@@ -246,14 +246,14 @@ static bool has_busy_sibling(const Device *d) {
     return false;
 }
 
-/* What a rule for this device needs beside who and what. */
+/* The keys that a rule for this device needs besides who and what. */
 static char *make_terms(const Device *d, const DeviceFacts *facts) {
     return format_string("%s%s", wants_optional_reset(d, facts) ? ", \"reset\": \"optional\"" : "",
             has_busy_sibling(d) ? ", \"siblings\": \"park\"" : "");
 }
 
-/* 1 and *ret (owned by the caller) when a claim would be refused although a rule with these terms allows it,
- * 0, -ENOMEM. */
+/* 1 with *ret (owned by the caller) when a claim is refused although a rule with these terms allows it;
+ * otherwise 0; or -ENOMEM. */
 static int why_refused(Generator *g, const Device *d, const char *terms, char **ret) {
     const Accounts accounts = {.host = g->host};
     _cleanup_(policy_parser_freep) PolicyParser *parser = policy_parser_new(host_view_resolve, g->host);
@@ -282,7 +282,7 @@ static int why_refused(Generator *g, const Device *d, const char *terms, char **
     if (r >= 0)
         r = decide_request(g->host, &survey, policy, &subject, &request, 0, &answer, &ignored);
     if (r < 0 || answer->granted)
-        return r == -ENOMEM ? r : 0; /* no more is known against it */
+        return r == -ENOMEM ? r : 0; /* nothing else is known to refuse it */
     *ret = format_string("Left out: %s.", answer->refusal.reason ?: error_info(answer->refusal.code)->name);
     return *ret ? 1 : -ENOMEM;
 }
@@ -314,7 +314,7 @@ static int offer(Generator *g, const Device *d, const DeviceFacts *facts) {
 
 /* --- devices --- */
 
-/* 1 and *ret (owned by the caller) when nobody shall be offered it, 0, -ENOMEM. */
+/* 1 with *ret (owned by the caller) when the device must not be offered, otherwise 0; or -ENOMEM. */
 static int why_left_out(const Device *d, const DeviceFacts *facts, char **ret) {
     if (!(facts->known & DEVICE_FACT_HOST_CRITICAL))
         *ret = strdup("Left out: it is unknown whether the host uses it.");
@@ -387,7 +387,7 @@ static char *put_together(Generator *g) {
     return strbuf_steal(&b);
 }
 
-/* What we hand out we have read ourselves. */
+/* Checks the generated text with the real parser. */
 static int check_text(HostView *host, const char *text, char **ret_problem) {
     _cleanup_(policy_parser_freep) PolicyParser *parser = policy_parser_new(host_view_resolve, host);
     _cleanup_(policy_freep) Policy *policy = NULL;

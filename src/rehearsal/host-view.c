@@ -30,7 +30,7 @@ int problem(char **ret_problem, int error, const char *format, ...) {
     return error;
 }
 
-/* From a pipe as well as from a file: `vfioctl snapshot | vfioctl policy explain --host -`. */
+/* Also reads from a pipe: `vfioctl snapshot | vfioctl policy explain --host -`. */
 static int read_stream(int fd, size_t max, char **ret, size_t *ret_size) {
     _cleanup_free_ char *text = NULL;
     size_t size = 0, allocated = 0;
@@ -130,7 +130,7 @@ int host_view_get_inventory(HostView *v, Inventory **ret, char **ret_problem) {
     if (!v->snapshot && !v->scanned) {
         scanned = inventory_new();
         r = scanned ? sysfs_scan(scanned) : -ENOMEM;
-        if (r >= 0) /* what cannot be read is unknown, as it is without a daemon */
+        if (r >= 0) /* what cannot be read is unknown, as in the daemon */
             r = seen_caps_load(secure_getenv(STATE_VARIABLE) ?: STATE_DIRECTORY, scanned, NULL, NULL) ==
                             -ENOMEM
                     ? -ENOMEM
@@ -145,8 +145,8 @@ int host_view_get_inventory(HostView *v, Inventory **ret, char **ret_problem) {
 
 /* --- accounts --- */
 
-/* getpwnam(3) and its kin keep what they return in one place; there is one thread here. errno is 0 where
- * there is no such name. */
+/* getpwnam(3) and similar functions return static memory; there is one thread here. They leave errno 0 when
+ * the name does not exist. */
 int host_view_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret) {
     HostView *v = userdata;
     struct passwd *user = NULL;

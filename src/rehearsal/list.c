@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The devices of a recorded host, as the daemon would list them. */
+/* Lists the devices of a recorded host as the daemon would. */
 
 #include "base/json-build.h"
 #include "base/str.h"
@@ -29,7 +29,7 @@ static int add_acs_path(struct json_object *o, const DeviceFacts *facts) {
     return json_add(o, "acsPath", TAKE_PTR(acs));
 }
 
-/* What the daemon says of a device that has nothing of this. */
+/* The defaults that the daemon reports for a device without these members. */
 static int add_missing(struct json_object *o) {
     if (!json_object_object_get_ex(o, "group", NULL) && json_object_object_add(o, "group", NULL) < 0)
         return -ENOMEM;

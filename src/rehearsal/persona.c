@@ -74,7 +74,7 @@ static int find_account(
     uint64_t number;
     int r, k;
 
-    /* As the policy takes it: a name wins over the number that it looks like. */
+    /* As in the policy, a name wins over the number that it looks like. */
     r = accounts_resolve((void *) a, is_group, text, ret);
     if (r != -ENOENT)
         return r < 0 ? problem(ret_problem, r, "cannot look up %s: %s", text, strerror(-r)) : 0;
@@ -93,7 +93,7 @@ static int set_groups(const Accounts *a, const RehearsalSubject *persona, Subjec
     int r;
 
     if (!persona->groups) {
-        /* Their groups are not given: unknown, and the rules treat them so. */
+        /* The groups of an account of the test file are unknown unless given. */
         if (a->test && test_file_find_account(a->test, false, persona->user))
             return 0;
         r = host_view_user_groups(a->host, s->uid, &s->gids, &s->n_gids);
@@ -125,7 +125,7 @@ static int unknown_capability(const char *name, char **ret_problem) {
             meant ? ", did you mean \"" : "", meant ?: "", meant ? "\"?" : "");
 }
 
-/* Also by its number: a kernel may know some that have no name here. */
+/* Numbers are accepted too: a kernel may have capabilities without a name here. */
 static int find_capability(const char *text, unsigned *ret, char **ret_problem) {
     uint64_t number;
     int c = capability_from_name(text);
@@ -156,7 +156,7 @@ static int set_capabilities(const RehearsalSubject *persona, Subject *s, char **
     return 0;
 }
 
-/* A unit has a cgroup, and one that is told alone is taken to be where systemd puts services. */
+/* Derives the cgroup of a unit. A unit without a cgroup is taken to be where systemd puts services. */
 static int set_unit(const RehearsalSubject *persona, Subject *s) {
     char unit[UNIT_NAME_SIZE];
 
@@ -199,7 +199,7 @@ int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona
         r = free_and_strdup(&name, persona->user);
     else
         r = host_view_user_name(accounts->host, s.uid, &name);
-    /* For the messages of the planner, which are about this subject. */
+    /* For messages of the planner that name this subject. */
     if (r >= 0 && name)
         r = user_names_set(s.uid, name);
     if (r < 0)

@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 
-/* The texts of the policy are kept: what is shown is what the operator wrote. */
+/* Keeps the texts of the policy, because "show" prints what the operator wrote. */
 
 static const char *const directories[] = {POLICY_DIRECTORIES, NULL};
 

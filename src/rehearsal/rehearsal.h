@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A policy tried out, on this host or on a recorded one, without a daemon and without touching anything: what
- * `vfioctl policy …` does. This header is the door: it speaks JSON and text, so that whoever shows the
- * results need not know the types inside. It prints nothing.
+/* Tries a policy out, on this host or a recorded one, without a daemon and without changing anything: the
+ * implementation of `vfioctl policy …`. The interface is JSON and text, so that the caller need not know the
+ * types inside. It prints nothing.
  *
  * Functions return 0, or a negative errno with *ret_problem: one sentence for a person, owned by the caller
- * (NULL stands for out of memory). JSON that is returned belongs to the caller. */
+ * (NULL means out of memory). Returned JSON belongs to the caller. */
 
 #include <json-c/json.h>
 
@@ -14,24 +14,24 @@
 
 typedef struct Rehearsal Rehearsal;
 
-/* A file of the policy that is to be installed. */
+/* A policy file that may be installed. */
 typedef struct RehearsalFile {
-    const char *directory; /* one of those that are read; it need not be there */
+    const char *directory; /* one of those that are read; it need not exist */
     const char *name, *text;
     size_t size;
 } RehearsalFile;
 
 typedef struct RehearsalConfig {
     const char *host;          /* a snapshot's file, "-": standard input, NULL: this host */
-    const char *const *policy; /* files and directories (then its *.json), in order, ended by NULL; NULL: the
-                                * places that vfiod reads */
+    const char *const *policy; /* files and directories (their *.json) in order, ended by NULL; NULL: where
+                                * vfiod reads */
     const RehearsalFile *file; /* read as if it were installed; NULL: none. Borrowed until rehearsal_free() */
 } RehearsalConfig;
 
-/* Where vfiod reads the policy, in order of precedence, ended by NULL. */
+/* The directories where vfiod reads the policy, in order of precedence, ended by NULL. */
 const char *const *rehearsal_directories(void);
 
-/* Reads host and policy. A policy with errors is not a failure here: see rehearsal_check(). */
+/* Reads host and policy. Errors in the policy are not a failure here: see rehearsal_check(). */
 int rehearsal_new(const RehearsalConfig *config, Rehearsal **ret, char **ret_problem);
 Rehearsal *rehearsal_free(Rehearsal *r);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Rehearsal *, rehearsal_free);
@@ -44,17 +44,18 @@ int rehearsal_check(Rehearsal *r, struct json_object **ret, char **ret_problem);
  */
 int rehearsal_show(Rehearsal *r, struct json_object **ret, char **ret_problem);
 
-/* The caller, as a person describes them; what is NULL is unknown to the rules, which is shown. */
+/* A description of the caller. A NULL member is unknown to the rules, and the explanation shows that. */
 typedef struct RehearsalSubject {
     const char *user;          /* name or number; required */
-    const char *const *groups; /* instead of those that the accounts of the host say; NULL: those */
+    const char *const *groups; /* instead of those in the host's accounts; NULL: use those */
     const char *unit, *cgroup, *label;
     const char *const *capabilities; /* "CAP_SYS_RAWIO" or "17"; NULL: none */
     bool foreign_namespace;
     const char *scope; /* NULL: none */
 } RehearsalSubject;
 
-/* The control group of this process, as the daemon would find it. 0, or negative errno: it is unknown. */
+/* The control group of this process, as the daemon would find it, owned by the caller. 0 or negative
+ * errno. */
 int rehearsal_own_cgroup(char **ret);
 
 typedef struct RehearsalRequest {
@@ -73,37 +74,38 @@ int rehearsal_explain(Rehearsal *r, const RehearsalSubject *subject, const Rehea
  * "error"}, "got": the same or null, "rule": origin, "message"}]}; rule and error only where the case asks
  * for them. */
 int rehearsal_test(Rehearsal *r, const char *file, struct json_object **ret, char **ret_problem);
-/* Which decisions change from old to new, over the devices of the host and the subjects that either policy,
- * the accounts or the test files (ended by NULL; may be NULL) name. {"decisions", "subjects",
+/* Which decisions change from old to new: for all devices of the host, and for all subjects that either
+ * policy, the accounts or the test files (ended by NULL; may be NULL) name. {"decisions", "subjects",
  * "subjectsLeftOut", "changed": [{"subject", "device", "old": {"effect", "rule"}, "new": {…}, "terms":
  * ["reset: required -> optional"]}]} */
 int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, struct json_object **ret,
         char **ret_problem);
-/* A starting policy for this host: text with comments, owned. claims: an array of {"uid", "devices": [names]}
- * that the daemon told of, or NULL. */
+/* A first policy for this host: text with comments, owned by the caller. claims: an array of {"uid",
+ * "devices": [names]} from the daemon, or NULL. */
 int rehearsal_generate(Rehearsal *r, struct json_object *claims, char **ret, char **ret_problem);
-/* A rule to be written: this user shall have these devices. */
+/* A rule to write: this user gets these devices. */
 typedef struct RehearsalSetup {
     const char *user;           /* required */
     const char *const *devices; /* any spelling; ended by NULL */
-    const char *grant;          /* that the client needs; NULL: "fd" */
-    bool needs_iommufd;       /* it takes fds of an iommufd only, and opens the nodes of a group by itself */
-    bool has_iommufd;         /* the kernel can load iommufd, although it does not show it yet */
-    const char *memlock;      /* that the client needs; NULL: none */
-    const char *const *units; /* to which the rule is narrowed, ended by NULL; NULL: it is not */
+    const char *grant;          /* the grant that the client needs; NULL: "fd" */
+    bool needs_iommufd;         /* it takes only fds of an iommufd; without iommufd it opens the group's node
+                                 * itself */
+    bool has_iommufd;           /* the kernel can load iommufd, although it is not visible yet */
+    const char *memlock;        /* that the client needs; NULL: none */
+    const char *const *units;   /* the rule matches these units only, ended by NULL; NULL: any */
 } RehearsalSetup;
-/* {"file": its name in the policy's directory, "policy": text with a comment for each key that a rule can do
- * without, "devices": [names: those of the request, and functions of the same card in the same IOMMU group],
- * "added": [those of them that were not asked for], "dangers": [sentences], "grant": what the client asks
- * for, "iommufd": does the kernel have it, "claimable": can a rule help at all, "explanation": what would be
- * said of a claim of the devices with this file beside the policy of the host, as from rehearsal_explain()}.
- * Never proposes what weakens the host: a device that it needs, or without an IOMMU, is left to be refused,
- * and the refusal says why. */
+/* {"file": its name in the policy's directory, "policy": text with a comment for each optional key,
+ * "devices": [names: those of the request, and functions of the same card in the same IOMMU group], "added":
+ * [those of them that were not requested], "dangers": [sentences], "grant": what the client requests,
+ * "iommufd": whether the kernel has it, "claimable": whether a rule can help, "explanation": that of a claim
+ * of the devices with this file added to the policy of the host, as from rehearsal_explain()}. It never
+ * proposes what weakens the host: a device that the host needs, or without an IOMMU, stays refused, and the
+ * refusal says why. */
 int rehearsal_setup(Rehearsal *r, const RehearsalSetup *setup, struct json_object **ret, char **ret_problem);
 /* The devices of a host, as the daemon lists them: {"devices": [{"name", "vendor", …, "group": number or
  * null, "slotPath", "parent", "numaNode", "iommuUnit", "acsPath": {"path", "blocker"}, "hostCritical"}],
- * "selected": [names of those that words mean]}. words: devices in any spelling, ended by NULL. */
+ * "selected": [names of the devices in words]}. words: devices in any spelling, ended by NULL. */
 int rehearsal_list(const char *host, const char *const *words, struct json_object **ret, char **ret_problem);
-/* Records the host. policy: whose users and groups are recorded, as in RehearsalConfig. */
+/* Records the host. policy: the users and groups that it names are recorded; as in RehearsalConfig. */
 int rehearsal_snapshot(
         const char *const *policy, bool with_serials, struct json_object **ret, char **ret_problem);

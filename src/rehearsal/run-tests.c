@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Runs the cases of a test file. What cannot be decided (a device that the host does not have, a user whom
- * nobody knows) is a case that failed, with the reason: the others still run. */
+/* Runs the cases of a test file. A case that cannot be decided (the host has no such device, the user is
+ * unknown) fails with the reason, and the others still run. */
 
 #include <fcntl.h>
 
@@ -12,7 +12,7 @@
 typedef struct Run {
     Accounts accounts;
     PolicyLoad load;
-    const Policy *policy; /* of load; NULL when it has errors */
+    const Policy *policy; /* borrowed from load; NULL when it has errors */
     TestFile file;
     size_t n_passed, n_failed;
     struct json_object *cases; /* owned */
@@ -24,20 +24,20 @@ static void run_done(Run *run) {
     json_object_put(run->cases);
 }
 
-/* What came out of a case, or was expected: a rule of NULL is the default. */
+/* The result of a case, got or expected. rule NULL: no rule matched. */
 typedef struct Outcome {
     Effect effect;
     const Rule *rule;
-    const DeviceName *device; /* borrowed of the case: the first with that effect */
+    const DeviceName *device; /* borrowed from the case: the first with that effect */
     VfiodError error;
-    char *refusal; /* owned; why Acquire would still refuse what the policy allows, NULL: it would not */
+    char *refusal; /* owned; why Acquire refuses although the policy allows; NULL: it does not */
 } Outcome;
 
 static const char *error_name(VfiodError e) {
     return (int) e < 0 ? NULL : error_info(e)->name;
 }
 
-/* The rule is that of the first device whose effect is that of the request. */
+/* The rule of the result is that of the first device whose effect is the effect of the request. */
 static int decide_all(Run *run, Survey *survey, const TestCase *c, const Subject *subject, Outcome *ret,
         char **ret_problem) {
     Outcome all = {.effect = EFFECT_ALLOW, .error = _VFIOD_ERROR_INVALID};
@@ -100,7 +100,7 @@ static bool rule_exists(const Policy *policy, const char *name) {
     return false;
 }
 
-/* "expected deny by a rule that …": a rule that is gone is the usual reason. */
+/* Explains "expected deny by a rule that …": usually the rule was removed. */
 static int describe_unknown_rule(const Policy *policy, const char *name, StrBuf *b) {
     _cleanup_free_ const char **names = calloc(policy_n_rules(policy) + 1, sizeof(*names));
     const char *meant;
@@ -203,8 +203,8 @@ static int run_case(Run *run, const TestCase *c) {
     return r;
 }
 
-/* Names that the file's "accounts" give mean the same in the policy: with them it is read again. errors: of
- * the policy. */
+/* Names in the file's "accounts" apply to the policy too, so the policy is read again with them. errors:
+ * those of the policy. */
 static int load_policy(Run *run, const Rehearsal *r, struct json_object *errors) {
     int k;
 
@@ -247,7 +247,7 @@ static int append(void **list, size_t *n, void *more, size_t n_more, size_t size
     return 0;
 }
 
-/* Accounts and subjects; what has been moved is no more in from. */
+/* Moves accounts and subjects; those that were moved are removed from from. */
 static int merge(TestFile *into, TestFile *from) {
     if (append((void **) &into->accounts, &into->n_accounts, from->accounts, from->n_accounts,
                 sizeof(*from->accounts)) < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One rule for one user and one card. Its keys follow from what is there: what else is in the group, whether
- * there is a reset, how the client takes the devices. Then the rule is tried beside the policy of the host,
- * and the answer is what counts, not what was meant. */
+/* Makes one rule for one user and one card. Its keys follow from what exists: the rest of the group, whether
+ * there is a reset, how the client takes the devices. Then the rule is evaluated together with the policy of
+ * the host, and that result is reported. */
 
 #include <stdio.h>
 
@@ -16,16 +16,16 @@
 #define INDENT "      "
 
 typedef struct Setup {
-    Rehearsal *rehearsal; /* borrowed, as all of this but the lists */
+    Rehearsal *rehearsal; /* borrowed, as are all others except the lists */
     const RehearsalSetup *wish;
     const Device *devices[REQUEST_DEVICES_MAX];
     size_t n_devices, n_asked;
     const DeviceKindInfo *kind; /* of all of them */
     const char *grant;
     bool iommufd;
-    char user[32]; /* as it can be part of a name */
+    char user[32]; /* in a form that fits into a name */
     uint32_t uid;
-    bool by_number;              /* the user was given by number, and has no name */
+    bool by_number;              /* the user was given by a number without a name */
     struct json_object *dangers; /* owned */
     StrBuf terms;                /* owned: keys of the rule */
 } Setup;
@@ -97,7 +97,7 @@ static int choose_devices(Setup *s, char **ret_problem) {
     return 0;
 }
 
-/* The user, and what stands for them in names: the number, where the name is long or has other characters. */
+/* Finds the user, and their form in names: the number, when the name is long or has unusual characters. */
 static int find_user(Setup *s, char **ret_problem) {
     static const char characters[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
     const char *user = s->wish->user;
@@ -119,7 +119,7 @@ static int find_user(Setup *s, char **ret_problem) {
     return 0;
 }
 
-/* Of the device's tag, and that of the first device is the name of rule and file. Returns buf. */
+/* The name of the device's tag. That of the first device also names the rule and the file. Returns buf. */
 static const char *name_for(const Setup *s, const Device *d, char buf[static NAME_LENGTH_MAX]) {
     char device[DEVICE_NAME_MAX];
 
@@ -141,7 +141,7 @@ static void add_term(Setup *s, const char *why, const char *key, const char *val
     strbuf_addf(&s->terms, INDENT "\"%s\": %s\"%s\"%s", key, is_list ? "[" : "", value, is_list ? "]" : "");
 }
 
-/* A claim takes these from their drivers. */
+/* A claim unbinds the siblings from their drivers. */
 static int add_siblings(Setup *s) {
     _cleanup_strbuf_ StrBuf names = {};
     _cleanup_free_ char *why = NULL;
@@ -172,10 +172,10 @@ static int read_facts(Setup *s, const Device *d, DeviceFacts *ret) {
     HostView *host = &s->rehearsal->host;
     int r = host->facts.read_facts(host->facts.userdata, d, FACTS, ret);
 
-    return r == -ENOMEM ? r : 0; /* what is unknown is not written */
+    return r == -ENOMEM ? r : 0; /* an unknown fact adds nothing */
 }
 
-/* Nobody can see before a claim whether the driver of such a device resets it. */
+/* Whether the driver of such a device resets it cannot be known before a claim. */
 static int add_unknown_reset(Setup *s) {
     if (s->kind->resets_itself)
         return 0;
@@ -210,7 +210,7 @@ static int add_reset(Setup *s) {
     return 0;
 }
 
-/* Devices may reach each other behind the IOMMU's back. */
+/* Devices may reach each other without passing the IOMMU. */
 static int add_isolation(Setup *s) {
     char name[DEVICE_NAME_MAX];
 
@@ -234,7 +234,7 @@ static int add_isolation(Setup *s) {
     return 0;
 }
 
-/* A client that takes fds of an iommufd only opens the nodes of a group itself. */
+/* A client that takes only fds of an iommufd opens the group's node itself on a kernel without iommufd. */
 static int choose_grant(Setup *s, char **ret_problem) {
     HostView *host = &s->rehearsal->host;
     KernelFacts kernel;
@@ -307,7 +307,7 @@ static void add_who(const Setup *s, StrBuf *b) {
     strbuf_add(b, " },\n");
 }
 
-/* Without ids, nothing but its name tells a device from another. */
+/* A device without ids is identified by its name only. */
 static void add_what(const Setup *s, StrBuf *b) {
     char name[NAME_LENGTH_MAX];
 
@@ -358,7 +358,7 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-/* The policy of the host with one more file, or another one of that name, at its place among the others. */
+/* The policy of the host with this file added, or replaced if it exists, in the right order. */
 static int add_files(Rehearsal *r, PolicyParser *parser, const char *file, const char *text) {
     bool added = false;
     int k = 0;
@@ -437,7 +437,7 @@ static int try_it(
                  : explain_request(&s->rehearsal->host, policy, &subject, user, &request, ret, ret_problem);
 }
 
-/* What the policy says of the device without the new file, where a rule says something. */
+/* The verdict for the device without the new file, where a rule matches. */
 static int compare_device(
         Setup *s, const Policy *policy, const Subject *subject, const char *file, const Device *d) {
     _cleanup_(survey_done) Survey survey = {};
@@ -451,7 +451,7 @@ static int compare_device(
     if (r < 0 || !decision.verdict.rule)
         return r == -ENOMEM ? r : 0;
     origin = rule_origin(decision.verdict.rule);
-    if (strstr(origin, file)) /* it is there already */
+    if (strstr(origin, file)) /* the same file was there before */
         return 0;
     (void) device_name_format(&d->name, name);
     if (decision.verdict.effect == EFFECT_DENY)
@@ -488,7 +488,7 @@ static int add_names(struct json_object *o, const char *key, const Setup *s, siz
     return 0;
 }
 
-/* Can a rule help at all? */
+/* Can any rule allow this device? */
 static bool is_claimable(const Setup *s) {
     for (size_t i = 0; i < s->n_devices; i++)
         if (device_is_bridge(s->devices[i]) || !s->kind->claimable)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The policy as it is in force: every rule as it was written, in the order in which it is tried, with its
- * place; and the files that do not count, because a forgotten override is the usual answer to "but I have
- * changed it". */
+/* Shows the policy in force: every rule as it was written, in order and with its place, and the files that do
+ * not count. A forgotten override is the usual answer to "but I changed it". */
 
 #include "base/json-text.h"
 #include "base/str.h"
@@ -10,7 +9,7 @@
 
 static struct json_object *json_of_node(const JsonNode *node);
 
-/* Takes what json_of_node() gave for it, which is NULL for null as well as without memory. */
+/* Adds the result of json_of_node(), which is NULL both for null and on ENOMEM. */
 static int add_child(struct json_object *o, const JsonNode *child) {
     struct json_object *value = json_of_node(child);
     int r;
@@ -56,7 +55,7 @@ static struct json_object *json_of_node(const JsonNode *node) {
 
 typedef struct Shown {
     const Policy *policy;
-    size_t n_rules; /* that were shown: the next one is this of the policy */
+    size_t n_rules; /* that were shown: the index of the next one in the policy */
     struct json_object *tags, *rules;
 } Shown;
 

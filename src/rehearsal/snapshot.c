@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Records this host. It needs no privilege: what the kernel shows to root alone (most of config space) is
- * left out of the document, and is then as unknown to the policy as it was to whoever recorded it.
+/* Records this host. It needs no privilege: what the kernel shows only to root (most of config space) is left
+ * out, and the policy then treats it as unknown.
  *
- * Of the accounts only those are recorded that the policy of this host is about: the users and groups that it
- * names, the members of these groups, and root. */
+ * Of the accounts, only those that the policy of this host concerns are recorded: the users and groups that
+ * it names, the members of these groups, and root. */
 
 #include "base/str.h"
 #include "host/mdev-reader.h"
@@ -22,7 +22,7 @@ typedef struct Recorder {
     bool with_serials;
 } Recorder;
 
-/* Two facts end the read when they cannot be had; the others are worth having without them. */
+/* Two facts fail the whole read when they cannot be read. The others are then recorded without them. */
 static int read_facts(const Device *d, DeviceFacts *ret) {
     const unsigned strict = DEVICE_FACT_DRIVER_OVERRIDE | DEVICE_FACT_RESET_METHODS;
     int r;
@@ -53,7 +53,7 @@ static int add_device(Device *d, void *userdata) {
     r = read_facts(d, &facts);
     if (r >= 0)
         r = add_caps(recorder->inventory, d, &facts);
-    if (r == -ENODEV) /* it went meanwhile */
+    if (r == -ENODEV) /* it has disappeared */
         return 0;
     if (r < 0)
         return r;
@@ -71,8 +71,7 @@ static int add_group(Group *g, void *userdata) {
     return r < 0 ? r : json_append(recorder->groups, host_snapshot_group_to_json(g, &facts));
 }
 
-/* Which IOMMU a device is behind is worth recording where there are several. Versions before this one refuse
- * what they do not know. */
+/* The IOMMU unit of a device is recorded only where there are several. Older versions refuse the member. */
 static void forget_only_iommu(struct json_object *devices) {
     const char *first = NULL;
 
@@ -129,7 +128,7 @@ static int add_kernel(struct json_object *o) {
     return json_add(o, "taints", taint_list_to_json(taints));
 }
 
-/* Most hosts have none, and versions before this one refuse what they do not know. */
+/* Only if there are any: older versions refuse the member. */
 static int add_mdev_types(struct json_object *o) {
     _cleanup_(mdev_types_done) MdevTypes types = {};
 
@@ -167,7 +166,7 @@ static int add_user(AccountRecorder *recorder, const char *name, uid_t uid) {
     return r < 0 ? r : json_add(recorder->users, name, TAKE_PTR(user));
 }
 
-/* The parser asks for every name that the policy has. */
+/* The parser calls this for every name in the policy. */
 static int record_name(void *userdata, bool is_group, const char *name, uint32_t *ret) {
     AccountRecorder *recorder = userdata;
     int r;
@@ -199,7 +198,7 @@ static int record_member(void *userdata, bool is_group, const char *name, uint32
     if (is_group)
         return 0;
     if (host_view_user_groups(recorder->host, id, &gids, &n) < 0)
-        return 0; /* it went meanwhile */
+        return 0; /* it has disappeared */
     for (size_t i = 0; i < n; i++)
         if (is_recorded_group(recorder, gids[i]))
             return add_user(recorder, name, id);
@@ -234,13 +233,13 @@ static int add_accounts(
         r = json_add(accounts, "groups", recorder.groups);
     else
         json_object_put(recorder.groups);
-    /* There is always somebody who may want to know what root is told. */
+    /* root is always recorded, for explanations to root. */
     if (r >= 0)
         r = record_root(&recorder);
-    /* A policy with errors, or none that this user may read, is about whom it names all the same. */
+    /* A policy with errors, or one that this user cannot read, still names accounts */
     if (r >= 0)
         r = policy_files_load_from(&source, &load);
-    /* One that was asked for by name is another matter. */
+    /* Errors in a policy that was given explicitly are a failure. */
     if (r >= 0 && policy && load.n_errors > 0)
         r = problem(ret_problem, -EINVAL, "its accounts cannot be recorded: %s", load.errors[0]);
     if (r >= 0)

@@ -7,8 +7,8 @@
 #include "base/timestamp.h"
 #include "core/capability.h"
 
-/* One table of keys for each kind of object, as in policy-parse.c. "cases" may name subjects that stand
- * further down, so the members of the file are taken in our order and not in its own. */
+/* One table of keys for each kind of object, as in policy/parse.c. "cases" may refer to subjects that come
+ * later in the file, so the members of the file are taken in a fixed order. */
 
 #define TEXT_MAX 4096U /* of any string: paths of cgroups are the longest */
 #define NAME_MAX_SHOWN 120U
@@ -16,7 +16,7 @@
 typedef struct Parser {
     Problems *problems;
     TestFile file;
-    TestSubject subject; /* that the functions of the keys fill */
+    TestSubject subject; /* filled by the functions of the keys */
     TestCase test;       /* likewise */
 } Parser;
 
@@ -63,7 +63,7 @@ static void parser_done(Parser *p) {
     case_free_members(&p->test);
 }
 
-/* Room for one element more behind n, and for the NULL that ends a list; lists double. */
+/* Makes room for element n of a list, and for the NULL that ends it; lists double. */
 static bool grow(Parser *p, void **list, size_t n, size_t size) {
     void *grown;
 
@@ -78,7 +78,7 @@ static bool grow(Parser *p, void **list, size_t n, size_t size) {
     return true;
 }
 
-/* A copy, unless it is too long or empty. */
+/* A copy; NULL when it is too long or empty, which is reported. */
 static char *take_text(Parser *p, const JsonNode *value) {
     char *copy;
 
@@ -92,7 +92,7 @@ static char *take_text(Parser *p, const JsonNode *value) {
     return copy;
 }
 
-/* Names and numbers of accounts: the numbers as text, as they are on a command line. */
+/* A name or number of an account; the number as text, as on a command line. */
 static char *take_account_text(Parser *p, const JsonNode *value) {
     char *text;
 
@@ -108,7 +108,7 @@ static char *take_account_text(Parser *p, const JsonNode *value) {
     return text;
 }
 
-/* text is taken over; NULL: there was a problem. */
+/* Takes ownership of text. NULL: a problem was reported before. */
 static void add_string(Parser *p, char ***list, size_t *n, char *text) {
     if (!text || !grow(p, (void **) list, *n, sizeof(**list))) {
         free(text);
@@ -258,7 +258,7 @@ static const Key subject_keys[] = {
         {.name = "scope", .types = TYPE(STRING), .expected = "the name of a scope", .take = take_scope},
 };
 
-/* Appends the subject that value describes. name: NULL for one that stands in a case. */
+/* Appends the subject that value describes. name: NULL for a subject inside a case. */
 static void add_subject(Parser *p, const JsonNode *value, const char *name) {
     TestFile *f = &p->file;
 
@@ -507,7 +507,7 @@ static void take_cases(Parser *p, const JsonNode *list) {
 /* --- the file --- */
 
 static const Key file_keys[] = {
-        /* for editors, and for people */
+        /* for editors */
         {.name = "$schema", .types = TYPE(STRING), .expected = "a string"},
         {.name = "description", .types = TYPE(STRING), .expected = "a string"},
         /* taken by take_file() */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Text of a test file, see vfiod-policy-test(5) -> its cases. As strict as the policy's own parser, and for
- * the same reason: a case with a misspelt key would pass for ever. Pure. */
+/* Parses a test file into its cases, see vfiod-policy-test(5). It is as strict as the policy's parser: a case
+ * with a misspelt key would always pass. Pure. */
 
 #include "policy/policy.h"
 #include "core/request.h"
@@ -16,9 +16,9 @@ typedef struct TestAccount {
     uint32_t id;
 } TestAccount;
 
-/* Strings are owned, NULL where the key is not there; lists are ended by NULL, and NULL without the key. */
+/* Strings are owned, and NULL without the key. Lists end with NULL, and are NULL without the key. */
 typedef struct TestSubject {
-    char *name; /* NULL: it stands in its case */
+    char *name; /* NULL: it is inside a case */
     char *user; /* name or number */
     char **groups;
     size_t n_groups;
@@ -33,11 +33,11 @@ typedef struct TestCase {
     unsigned line;
     size_t subject; /* index in the file's subjects */
     Request request;
-    uint64_t now_usec; /* 0: the time of the run */
+    uint64_t now_usec; /* 0: when the test runs */
     Effect expect;
     bool expects_rule, expects_error;
-    char *rule;       /* owned; NULL: the default denies */
-    VfiodError error; /* of the whole request; _VFIOD_ERROR_INVALID: it is granted */
+    char *rule;       /* owned; NULL: no rule matches */
+    VfiodError error; /* of the whole request; _VFIOD_ERROR_INVALID: granted */
 } TestCase;
 
 typedef struct TestFile {
@@ -48,8 +48,8 @@ typedef struct TestFile {
 } TestFile;
 
 void test_file_done(TestFile *f);
-/* Everything that is wrong goes to problems; *ret is then untouched. file is what messages call it. 0;
- * -EBADMSG when there was any problem; -ENOMEM. */
+/* Parses size bytes. file is its name in messages. Every problem is added to problems, and *ret is then
+ * untouched. 0; -EBADMSG when there was a problem; or -ENOMEM. */
 int test_file_parse(const char *file, const char *text, size_t size, TestFile *ret, Problems *problems);
-/* By name; NULL when the file does not say. */
+/* Finds an account by name, borrowed. NULL: the file does not have it. */
 const TestAccount *test_file_find_account(const TestFile *f, bool is_group, const char *name);
