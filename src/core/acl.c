@@ -62,7 +62,7 @@ static AclEntry *add(Acl *a, AclTag tag, uint32_t id, uint16_t permissions) {
     return &a->entries[a->n++];
 }
 
-/* As posix_acl_valid() of the kernel: one each for owner, group and all others, and a mask where there is
+/* As posix_acl_valid() in the kernel: one entry each for owner, group and others, and a mask if there are
  * more. */
 static bool is_valid(const Acl *a) {
     unsigned seen = 0;
@@ -235,8 +235,8 @@ int acl_parse(const char *text, Acl *ret) {
 
 /* ---- Users ---- */
 
-/* In the kernel's order: the owner, then an entry of its own, and for everybody else a group may say less
- * than what all others have. */
+/* In the kernel's order: the owner, then the user's own entry. Other users may be in a group that has fewer
+ * rights than "others". */
 bool acl_allows_user(const Acl *a, uid_t owner, uid_t uid) {
     unsigned bits = permissions_of(a, ACL_TAG_MASK, ACL_ID_NONE, 07);
 
@@ -251,7 +251,7 @@ bool acl_allows_user(const Acl *a, uid_t owner, uid_t uid) {
     return (bits & ACL_READ_WRITE) == ACL_READ_WRITE;
 }
 
-/* What a mask has taken from an entry is taken from the entry itself. */
+/* Removes from each entry what the mask does not allow it. */
 static void apply_mask(Acl *a) {
     const AclEntry *mask = find(a, ACL_TAG_MASK, ACL_ID_NONE);
 
@@ -260,7 +260,8 @@ static void apply_mask(Acl *a) {
             a->entries[i].permissions &= mask->permissions;
 }
 
-/* So that it takes nothing from anybody; none where nobody is named. Needs no room where there was one. */
+/* Sets a mask that restricts no entry; removes it when no user or group is named. Needs no room where there
+ * is a mask already. */
 static int set_mask(Acl *a) {
     AclEntry *mask = find(a, ACL_TAG_MASK, ACL_ID_NONE);
     uint16_t bits = 0;
@@ -313,7 +314,7 @@ void acl_remove_user(Acl *a, uid_t uid, const Acl *before) {
         e->permissions &= old->permissions;
     else
         *e = a->entries[--a->n];
-    (void) set_mask(a); /* it has one */
+    (void) set_mask(a); /* there is room: it has a mask */
 }
 
 bool acl_remove_users(Acl *a) {
@@ -326,6 +327,6 @@ bool acl_remove_users(Acl *a) {
             a->entries[n++] = a->entries[i];
     a->n = n;
     if (n < had)
-        (void) set_mask(a); /* it has one */
+        (void) set_mask(a); /* there is room: it has a mask */
     return n < had;
 }

@@ -2,21 +2,20 @@
 #pragma once
 
 /* POSIX access control lists, as the kernel stores them in "system.posix_acl_access"
- * (linux/posix_acl_xattr.h): a user who is not the owner of a device node gets at it by an entry of its own,
- * and nobody else does.
+ * (linux/posix_acl_xattr.h). An entry of its own gives a user access to a device node that they do not own,
+ * and gives it to nobody else.
  *
- * The mask of a list limits what its entries for groups and other users allow. An entry of ours needs a mask
- * that allows it, so whatever the old mask had taken from another entry is taken from the entry itself: ours
- * gives nothing to anybody else.
+ * The mask of a list limits its entries for groups and other users. Our entry needs a mask that allows it. So
+ * whatever the old mask denied to another entry is first removed from that entry itself.
  *
- * Not libacl: a list is put back as it was to the byte, goes into a record, and is decided upon without a
- * system call. */
+ * Not libacl: a list is restored to the byte, is written to a record, and is evaluated without a system
+ * call. */
 
 #include <sys/types.h>
 
 #include "base/macro.h"
 
-#define ACL_ENTRIES_MAX 32U /* more than anybody writes for a device node */
+#define ACL_ENTRIES_MAX 32U /* more than a device node needs */
 #define ACL_SIZE_MAX (4U + 8U * ACL_ENTRIES_MAX)
 
 typedef enum AclTag {
@@ -42,13 +41,14 @@ typedef struct Acl {
     size_t n;
 } Acl;
 
-/* What a file without a list has. */
+/* The list of a file without one: three entries. */
 Acl acl_from_mode(mode_t mode);
-/* 0; -EBADMSG: no list; -E2BIG: more than ACL_ENTRIES_MAX. */
+/* data is the value of the attribute. 0; -EBADMSG: not a valid list; -E2BIG: more than ACL_ENTRIES_MAX. */
 int acl_decode(const uint8_t *data, size_t size, Acl *ret);
-/* One of three entries makes the kernel set the mode and drop the list. */
+/* Returns the size. When the kernel gets a list with only the three basic entries, it sets the mode and drops
+ * it. */
 size_t acl_encode(const Acl *a, uint8_t ret[static ACL_SIZE_MAX]);
-/* "user::rw-,user:1000:rw-,group::---,mask::rw-,other::---". -EBADMSG, -E2BIG. */
+/* "user::rw-,user:1000:rw-,group::---,mask::rw-,other::---". 0, -EBADMSG or -E2BIG. */
 int acl_parse(const char *text, Acl *ret);
 #define ACL_TEXT_MAX (32U * ACL_ENTRIES_MAX)
 const char *acl_format(const Acl *a, char buf[static ACL_TEXT_MAX]);
@@ -56,10 +56,10 @@ bool acl_is_equal(const Acl *a, const Acl *b);
 
 /* Does the list let this user read and write, whatever its groups? */
 bool acl_allows_user(const Acl *a, uid_t owner, uid_t uid);
-/* 0 or -E2BIG. Twice is once. */
+/* Adds an entry for the user unless there is one. 0 or -E2BIG. */
 int acl_add_user(Acl *a, uid_t uid);
-/* Leaves nothing of what acl_add_user() has added; before: the list that it was added to, which may have had
- * an entry for this user. Entries that somebody else has changed since stay as they are. */
+/* Removes what acl_add_user() added. before is the list from before that call, which may have had an entry
+ * for this user. Entries that were changed since stay as they are. */
 void acl_remove_user(Acl *a, uid_t uid, const Acl *before);
-/* Leaves no entry for any single user. Were there some? */
+/* Removes the entries of all named users. Were there any? */
 bool acl_remove_users(Acl *a);

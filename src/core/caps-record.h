@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What was seen of a device (device-caps.h) as a document: one file for each device, for the next start of
- * the daemon and for whoever records the host, and a member of a recorded host. */
+/* The capabilities that were found of a device (device-caps.h) as a document. It is one file for each device,
+ * for the next start of the daemon and for snapshots, and it is a member of a snapshot. */
 
 #include "core/device-caps.h"
 #include "core/document.h"
@@ -18,11 +18,11 @@ typedef struct CapsRecord {
 
 extern const FieldTable device_caps_table;
 
-/* Of the device at this place that has its directory in sysfs under this inode, with the ids that it had, and
- * of the driver with its directory under driver_inode. Another one, or the same one plugged in again, is
- * looked at anew: its firmware may have changed. So is one whose driver was loaded again. */
+/* Identifies the device at this place by the inode of its directory in sysfs and its ids, and the driver by
+ * the inode of its directory. When one of them changes, the device is probed again: after replugging the
+ * firmware may be another, and a driver that was loaded again may be another version. */
 uint64_t caps_record_identity(const Device *d, uint64_t inode, uint64_t driver_inode);
-/* Owned; NULL: out of memory. */
+/* Owned by the caller; NULL on ENOMEM. */
 char *caps_record_to_text(const CapsRecord *r);
-/* 0; -EBADMSG: nothing of it is believed; -ENOMEM. */
+/* 0; -EBADMSG: nothing in it is used; -ENOMEM. */
 int caps_record_parse(const char *text, size_t size, CapsRecord *ret);

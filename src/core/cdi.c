@@ -6,8 +6,8 @@
 
 #include "base/str.h"
 
-/* The lowest version that has everything in it, or older engines refuse the file: names that begin with a
- * digit came with 0.5.0. */
+/* The lowest version that has everything in the file, because older engines refuse newer ones. Names that
+ * begin with a digit came with 0.5.0. */
 static const char *version_for(const char *name) {
     return name[0] >= 'a' && name[0] <= 'z' ? "0.3.0" : "0.5.0";
 }

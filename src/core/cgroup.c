@@ -6,7 +6,7 @@
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define VALID_IN_UNITS LETTERS "0123456789:-_.\\"
 
-/* "12:cpu,cpuacct:/path", where controllers is "" for the unified hierarchy. */
+/* Parses "12:cpu,cpuacct:/path"; the list of controllers is "" for the unified hierarchy. */
 static const char *path_of_line(const char *line, bool unified) {
     const char *controllers, *path, *end;
 
@@ -55,7 +55,7 @@ int cgroup_of_process(const char *text, bool unified, char **ret) {
         path = strdup(found);
         if (!path)
             return -ENOMEM;
-        (void) cut_suffix(path, " (deleted)"); /* of a process that has ended */
+        (void) cut_suffix(path, " (deleted)"); /* the kernel's mark for a removed group */
         *ret = TAKE_PTR(path);
         return 0;
     }
@@ -82,7 +82,7 @@ static bool is_unit_name(const char *name) {
     return !at || (at > name && at + 1 < dot);
 }
 
-/* systemd puts '_' before a name that the kernel would take for a file of its own. */
+/* systemd escapes a name with '_' when the kernel would reserve it for its own files. */
 static bool take_unit_name(const char *component, size_t n, char ret[static UNIT_NAME_SIZE]) {
     if (n > 0 && *component == '_') {
         component++;

@@ -8,18 +8,19 @@
 
 #define UNIT_NAME_SIZE 256U
 
-/* text of /proc/PID/cgroup. unified: systemd manages the unified hierarchy, alone or beside others; otherwise
- * that with the name "systemd". *ret is the path, "/" for the root. -ENODATA when it is not there, -EBADMSG
- * when the path is no printable text. The kernel refuses no byte but the newline in a name, so that a reader
- * to which a carriage return ends a line, too, takes the name of a group for further lines. */
+/* text is that of /proc/PID/cgroup. unified: systemd manages the unified hierarchy, alone or besides
+ * others; otherwise the hierarchy "name=systemd". *ret is the path, "/" for the root; owned by the caller.
+ * -ENODATA when the hierarchy is missing, -EBADMSG when the path is not printable text. The kernel allows
+ * every byte but a newline in a name. A parser for which a carriage return ends a line could be misled by
+ * such a name. */
 int cgroup_of_process(const char *text, bool unified, char **ret);
 
-/* The path below which systemd makes its groups, from the path of PID 1; cuts it in place. */
+/* Turns the path of PID 1 into the path below which systemd makes its groups, in place. */
 void cgroup_cut_to_root(char *path_of_init);
 
-/* The unit: the first component of path below root that is no slice. -ENXIO when that is no unit either, as
- * in a container that another manager has made: what is below is not systemd's. */
+/* The unit: the first component of path below root that is not a slice. -ENXIO when it is not a unit, as in a
+ * container with its own manager: names below it are not systemd's. */
 int cgroup_find_unit(const char *path, const char *root, char ret[static UNIT_NAME_SIZE]);
 
-/* The name of the slice that this component of a path (n bytes) is. False when it is none. */
+/* The slice that this component of a path (n bytes) names. False when it is not a slice. */
 bool cgroup_is_slice(const char *component, size_t n, char ret[static UNIT_NAME_SIZE]);

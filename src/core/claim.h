@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One claim: who holds which devices, by which plan, in which state. The engine owns claims; everybody else
- * looks. */
+/* One claim: who holds which devices, by which plan, in which state. Only the broker changes it. */
 
 #include "core/acl.h"
 #include "core/eviction.h"
@@ -11,15 +10,15 @@
 
 #define CONNECTION_NAME_MAX 80U
 
-/* A ticket is the id of its reservation and a secret of 128 bits, "0123456789abcdef-…". */
+/* A ticket is the id of its reservation and a secret of 128 bits: "0123456789abcdef-…". */
 #define TICKET_SECRET_MAX 33U /* hex digits + NUL */
 
-/* A node that the client opens by itself (GRANT_NODE). */
+/* A node that the client opens itself (GRANT_NODE). */
 typedef struct ClaimNode {
     char path[48];
-    uint64_t inode, rdev; /* it is another one when it is made anew */
-    bool ours;  /* its access control list has, or is about to have, an entry of ours for the owner */
-    Acl before; /* the list without any entry of ours */
+    uint64_t inode, rdev; /* change when the node is made anew */
+    bool ours;            /* its access control list has, or is about to have, our entry for the owner */
+    Acl before;           /* the list without our entry */
 } ClaimNode;
 
 /* Are its devices back since the host woke up? */
@@ -39,13 +38,14 @@ DECLARE_STRING_TABLE(resume_state, ResumeState); /* "none", "checking", "ok", ..
 
 struct Claim {
     char id[CLAIM_ID_MAX];
-    char of[CLAIM_ID_MAX]; /* the claim that its devices are to join, or have left; "": it stands alone */
+    char of[CLAIM_ID_MAX]; /* the claim that its devices will join, or have left; "": none */
     ClaimState state;
     Plan plan;
-    char lifeline[CLAIM_ID_MAX];          /* the id under which systemd keeps what it hangs on; "": its own */
-    char connection[CONNECTION_NAME_MAX]; /* that it hangs on, "BUS:1.42" with the id of the bus; "": none */
-    /* While it moves to another holder: what it hung on before. The record names both, for nobody knows
-     * whether the new holder has got the news when we die. */
+    char lifeline[CLAIM_ID_MAX];          /* the id under which systemd keeps its tether; "": its own id */
+    char connection[CONNECTION_NAME_MAX]; /* the connection that is its tether, "BUS:1.42" with the id of the
+                                           * bus; "": none */
+    /* While it moves to another holder: its tether before. The record has both, because after a crash nobody
+     * knows whether the new holder learned of the move. */
     bool moving;
     TetherKind previous_tether;
     char previous_lifeline[CLAIM_ID_MAX];
@@ -54,23 +54,23 @@ struct Claim {
     pid_t pid;                       /* of the requester, for display */
     char *command;                   /* owned; hostile text */
     char *unit;                      /* owned */
-    char cookie[REQUEST_COOKIE_MAX]; /* chosen by its owner, to find it again; "": none */
-    char *reason;                    /* owned; what the client said it is for */
-    Subject subject; /* the caller, as the policy saw them: what a later policy would say can be asked */
-    char ticket[TICKET_SECRET_MAX]; /* the secret of a reservation's ticket; "": it is none */
-    uint64_t until_usec; /* CLOCK_REALTIME, for people: when a reservation expires; of a claim its deadline,
-                          * once it is held; 0: it has none */
-    uint64_t deadline_usec; /* the same, CLOCK_BOOTTIME, which nobody sets: this one counts. 0 when it was */
+    char cookie[REQUEST_COOKIE_MAX]; /* chosen by its owner to find the claim again; "": none */
+    char *reason;                    /* owned; the client's reason */
+    Subject subject;                 /* the caller as the policy saw them, for evaluating a later policy */
+    char ticket[TICKET_SECRET_MAX];  /* the secret of a reservation's ticket; "": not a reservation */
+    uint64_t until_usec;    /* CLOCK_REALTIME, for display: when a reservation expires, or the deadline of a
+                             * claim, once it is held; 0: none */
+    uint64_t deadline_usec; /* the same in CLOCK_BOOTTIME, which cannot be set: this one decides. 0: none */
     ClaimNode *nodes;       /* owned */
     size_t n_nodes;
-    Eviction eviction;       /* while it is held */
-    Stop stop;               /* while it drains */
-    uint64_t sleep_at_usec;  /* CLOCK_REALTIME: the host is about to sleep; 0: it is not. Not recorded */
+    Eviction eviction;       /* while the claim is held */
+    Stop stop;               /* while the claim drains */
+    uint64_t sleep_at_usec;  /* CLOCK_REALTIME: when the host is about to sleep; 0: it is not. Not recorded */
     ResumeState resume;      /* but for RESUME_FAILED, see claim_resume_state(). Not recorded */
-    unsigned queue_position; /* while it waits: 1 is next; otherwise 0. Not recorded */
-    bool denied;         /* by the policy of now, which was loaded after the claim was made; not recorded */
-    uint64_t since_usec; /* CLOCK_REALTIME at the grant (or the request) */
-    Refusal refusal;     /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID while all is well */
+    unsigned queue_position; /* while the claim waits: 1 is next; otherwise 0. Not recorded */
+    bool denied;             /* by a policy that was loaded after the claim was made; not recorded */
+    uint64_t since_usec;     /* CLOCK_REALTIME at the grant (or the request) */
+    Refusal refusal;         /* why it failed or is quarantined; code is _VFIOD_ERROR_INVALID if neither */
 };
 
 #define CLAIM_NULL                                                                                           \
@@ -83,12 +83,12 @@ struct Claim {
 
 void claim_done(Claim *c);
 ResumeState claim_resume_state(const Claim *c);
-/* The id under which systemd keeps what it hangs on. */
+/* The id under which systemd keeps its tether. */
 const char *claim_lifeline(const Claim *c);
 bool claim_id_is_valid(const char *id);
-/* The ticket of a reservation, as its redeemer gives it. */
+/* The ticket of a reservation, as the caller that redeems it passes it. */
 const char *claim_format_ticket(const Claim *c, char buf[static REQUEST_TICKET_MAX]);
-/* Is this its ticket? Takes the same time for every secret that is wrong. */
+/* Is this its ticket? Takes the same time for every wrong secret. */
 bool claim_has_ticket(const Claim *c, const char *ticket);
-/* "/dev/iommu", or what is below "/dev/vfio/". */
+/* "/dev/iommu", or a path below "/dev/vfio/". */
 bool claim_node_path_is_valid(const char *path);

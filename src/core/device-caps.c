@@ -34,7 +34,7 @@ static const char *const iommu_type_table[_IOMMU_TYPE_MAX] = {
 };
 DEFINE_STRING_TABLE(iommu_type, IommuType);
 
-/* ---- What was seen ---- */
+/* ---- Known capabilities ---- */
 
 void device_caps_set(DeviceCaps *c, DeviceCap cap, bool present) {
     c->known |= 1U << cap;
@@ -137,7 +137,7 @@ const char *device_caps_describe(const DeviceCaps *c, DeviceCap cap, char buf[st
     return buf[0] ? buf : "no";
 }
 
-/* ---- What is required ---- */
+/* ---- Required capabilities ---- */
 
 typedef struct Part {
     const char *word, *value; /* value: NULL without "=" */
@@ -159,7 +159,7 @@ static int take_pasid(DeviceNeeds *n, const char *value) {
     return 0;
 }
 
-/* Version 2 is all that kernels have had since 5.18. */
+/* Kernels since 5.18 have version 2 only. */
 static int take_migration(DeviceNeeds *n, const char *value) {
     MigrationMode mode;
 
@@ -278,7 +278,7 @@ const char *device_needs_format(const DeviceNeeds *n, char buf[static DEVICE_NEE
     return buf;
 }
 
-/* Of a capability that is known. */
+/* For a capability that is known. */
 static bool is_met(const DeviceNeeds *n, const DeviceCaps *c, DeviceCap cap) {
     switch (cap) {
     case DEVICE_CAP_PASID:

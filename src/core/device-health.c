@@ -8,9 +8,9 @@
 
 #define VENDOR 0x00
 #define DEVICE 0x02
-#define CLASS 0x09 /* behind the revision */
+#define CLASS 0x09 /* after the revision */
 #define HEADER_TYPE 0x0e
-#define SUBSYSTEM_VENDOR 0x2c /* of an ordinary function */
+#define SUBSYSTEM_VENDOR 0x2c /* of a function with an ordinary header */
 #define SUBSYSTEM_DEVICE 0x2e
 
 static uint16_t read_word(const uint8_t *header, unsigned at) {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Mediated devices, which the kernel names by a UUID that whoever made them chose. */
+/* Mediated devices. The kernel names them by a UUID that their creator chose. */
 
 #include "base/str.h"
 #include "core/device-kind.h"
 
-/* Which bytes have a hyphen behind them: 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001. */
+/* Is there a hyphen after byte i? 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001. */
 static bool ends_field(size_t i) {
     return i == 3 || i == 5 || i == 7 || i == 9;
 }

@@ -2,9 +2,8 @@
 
 /* PCI functions.
  *
- * The parser is a cursor that either takes exactly what it wants or fails; nothing is copied and nothing is
- * skipped, so there is no spelling that is "nearly" understood. A name that is wrong by one digit is another
- * device, and that device may be somebody's disk. */
+ * The parser takes exactly what it expects or fails. It skips nothing, so no name is half understood: a wrong
+ * digit names another device, which may be somebody's disk. */
 
 #include "base/str.h"
 #include "core/device-kind.h"
@@ -19,7 +18,7 @@ static int hex_digit(char c) {
     return -EINVAL;
 }
 
-/* Takes as many hex digits as there are, and fails when that is less than min or more than max. */
+/* Takes all hex digits at *p. Fails when there are fewer than min or more than max. */
 static bool take_hex(const char **p, unsigned min, unsigned max, uint32_t *ret) {
     const char *s = *p;
     uint32_t v = 0;
@@ -51,7 +50,7 @@ static int parse_pci(
     uint32_t domain = 0, bus, slot, function;
     const char *p = s, *q = s;
 
-    /* A domain has four digits at least, a bus has two: the first separator tells them apart. */
+    /* A domain has at least four digits and a bus has two, so the first separator distinguishes them. */
     if (take_hex(&q, 4, 8, &domain) && take_char(&q, separator))
         p = q;
     else if (need_domain)
@@ -75,7 +74,7 @@ static int parse_pci(
     return 0;
 }
 
-/* The last component of a path below /sys; the slash that a shell's completion leaves at the end is fine. */
+/* The last component of a path below /sys. A trailing slash from shell completion is accepted. */
 static int parse_sysfs_path(const char *path, DeviceName *ret) {
     const char *end = path + strlen(path), *start;
 
@@ -106,7 +105,7 @@ int device_kind_pci_parse_kernel(DeviceKind kind, const char *s, DeviceName *ret
     r = parse_pci(s, s + strlen(s), ':', '.', /* need_domain= */ true, &name);
     if (r < 0)
         return r;
-    /* The kernel has one spelling (%04x:%02x:%02x.%d); what does not print back the same is not from it. */
+    /* The kernel writes %04x:%02x:%02x.%d only. Any other spelling is not the kernel's. */
     device_kind_pci_format(&name, kernel);
     if (!streq(kernel, s))
         return -EINVAL;

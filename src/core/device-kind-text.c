@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Devices that have nothing but the name which the kernel's bus gives them. It goes into paths of sysfs, to
- * terminals and into globs, so it may hold nothing that has a meaning there. */
+/* Devices that have only the name which the kernel's bus gives them. The name goes into sysfs paths, to
+ * terminals and into globs, so it must not contain characters that are special there. */
 
 #include <stdio.h>
 

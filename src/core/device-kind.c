@@ -8,9 +8,9 @@
 static const char *const pci_identity[] = {
         "vendor", "device", "subsystem_vendor", "subsystem_device", "class", "revision", NULL};
 
-/* Those with driver_managed_dma in the kernel. uio_pci_generic, pci-pf-stub and xen-pciback look harmless and
- * are not: the kernel counts them as users of the group. The list serves kernels without vfio-dev/; on newer
- * ones the index speaks for every vfio driver, also for those that are not here. */
+/* Drivers with driver_managed_dma in the kernel. uio_pci_generic, pci-pf-stub and xen-pciback do not have it:
+ * the kernel counts them as users of the group. The list is for kernels without vfio-dev/; on newer ones the
+ * vfio index identifies every vfio driver, also those that are not listed here. */
 static const char *const pci_unharmful[] = {
         "pcieport",
         "pci-stub",
@@ -104,7 +104,7 @@ static const DeviceKindInfo kinds[_DEVICE_KIND_MAX] = {
                 TEXT_NAMES,
                 .directory = "/sys/bus/fsl-mc"},
         [DEVICE_KIND_CDX] = {.name = "cdx", .example = "cdx-00:00", TEXT_NAMES, .directory = "/sys/bus/cdx"},
-        /* As of the mediated device that comes of it. */
+        /* The same as for the mediated device that is made from it. */
         [DEVICE_KIND_TEMPLATE] =
                 {
                         .name = "template",
@@ -152,7 +152,7 @@ DeviceKind device_kind_from_string(const char *s) {
 static uint64_t add_bytes(uint64_t hash, const void *bytes, size_t size) {
     const uint8_t *p = bytes;
 
-    hash ^= UINT64_C(14695981039346656037); /* so that a hash begins with 0 */
+    hash ^= UINT64_C(14695981039346656037); /* makes a hash begin with 0 */
     for (size_t i = 0; i < size; i++)
         hash = (hash ^ p[i]) * UINT64_C(1099511628211);
     return hash;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/device-links.h"
 
-/* Words that this version does not know count: the host loses a driver otherwise. */
+/* Unknown words count as yes: otherwise the host could lose a driver unexpectedly. */
 bool device_link_unbinds(const char *status) {
     static const char *const harmless[] = {"not tracked", "dormant", "available", "consumer unbound"};
 

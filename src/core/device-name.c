@@ -6,8 +6,8 @@
 
 static_assert(sizeof(DeviceName) == 40, "each device of the host has one");
 
-/* /sys/bus/KIND/devices/NAME names the kind; elsewhere PCI addresses and UUIDs speak for themselves. The
- * slash that a shell's completion leaves at the end is fine. */
+/* /sys/bus/KIND/devices/NAME names the kind. In other paths only PCI addresses and UUIDs are recognised. A
+ * trailing slash from shell completion is accepted. */
 static int parse_path(const char *path, DeviceName *ret) {
     const char *end = path + strlen(path), *start;
     char word[DEVICE_NAME_MAX];
@@ -40,12 +40,12 @@ int device_name_parse(const char *s, DeviceName *ret) {
 
     if (startswith(s, "/sys/"))
         return parse_path(s, ret);
-    if ((int) kind < 0) { /* PCI addresses and UUIDs do without */
+    if ((int) kind < 0) { /* PCI addresses and UUIDs need no kind */
         int r = device_kind_info(DEVICE_KIND_PCI)->parse(DEVICE_KIND_PCI, s, ret);
 
         return r < 0 ? device_kind_info(DEVICE_KIND_MDEV)->parse(DEVICE_KIND_MDEV, s, ret) : r;
     }
-    /* The spelling of libvirt names the kind itself. */
+    /* libvirt's spelling includes the kind */
     if (kind == DEVICE_KIND_PCI && strchr(rest, '_'))
         return -EINVAL;
     return device_kind_info(kind)->parse(kind, rest, ret);

@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 
-#define TEXT_MAX 256U /* longer ones are no slip of the pen */
+#define TEXT_MAX 256U /* longer texts are not typing mistakes */
 #define WORD_CHARACTERS "0123456789abcdefABCDEF:."
 
 static void add_name(DeviceGuess *g, const DeviceName *name) {
@@ -27,7 +27,8 @@ static bool make_name(const uint64_t fields[static 4], DeviceName *ret) {
     return device_name_parse(text, ret) >= 0;
 }
 
-/* Whole names anywhere in the text: "host=06:00.0,x-vga=1", "A;B", "pci@0000:01:00.0", "/sys/…/driver". */
+/* Finds whole names anywhere in the text: "host=06:00.0,x-vga=1", "A;B", "pci@0000:01:00.0",
+ * "/sys/…/driver". */
 static void find_names(const char *text, DeviceGuess *g) {
     for (const char *p = text; *(p += strcspn(p, WORD_CHARACTERS)); p += strspn(p, WORD_CHARACTERS)) {
         size_t n = strspn(p, WORD_CHARACTERS);
@@ -43,8 +44,8 @@ static void find_names(const char *text, DeviceGuess *g) {
     }
 }
 
-/* Numbers that one of the separators divides. How many, 0 when it is anything else. lengths: of each in
- * digits. */
+/* Splits the text into numbers at any of the separators. Returns their count, 0 when the text has another
+ * form. lengths: the digits of each. */
 static size_t split_numbers(const char *text, const char *separators, unsigned base,
         uint64_t fields[static 4], size_t lengths[static 4]) {
     for (size_t n = 0;; text++) {
@@ -64,8 +65,8 @@ static size_t split_numbers(const char *text, const char *separators, unsigned b
     }
 }
 
-/* The fields of an address, of which the domain, leading zeros, or the function may be missing, and which any
- * separator divides: "01:00", "0000:01:00", "1:0.0", "0000:01:00:0". A domain has four digits. */
+/* The fields of an address with any separator, without domain, leading zeros or function: "01:00",
+ * "0000:01:00", "1:0.0", "0000:01:00:0". A domain has four digits. */
 static void guess_fields(const char *text, DeviceGuess *g) {
     uint64_t fields[4], address[4] = {};
     size_t lengths[4], n;
@@ -80,7 +81,7 @@ static void guess_fields(const char *text, DeviceGuess *g) {
         add_name(g, &name);
 }
 
-/* X.org's "PCI:1:0:0" and "PCI:1@0:0:0" (the domain is behind the '@'), bhyve's "1/0/0": in decimal. */
+/* In decimal: X.org's "PCI:1:0:0" and "PCI:1@0:0:0" (the domain after '@'), bhyve's "1/0/0". */
 static void guess_decimal(const char *text, DeviceGuess *g) {
     const char *xorg = startswith(text, "PCI:");
     uint64_t fields[4], address[4] = {};
@@ -100,7 +101,7 @@ static void guess_decimal(const char *text, DeviceGuess *g) {
         add_name(g, &name);
 }
 
-/* What other tools put in front of an address. */
+/* Skips what other tools write before an address. */
 static const char *skip_prefix(const char *text) {
     static const char *const prefixes[] = {
             "vfio-pci,", "host=", "hostdev=", "pci:", "pci_", "pci-", "pci@", "pci/", "PCI_", "PCI-", "BDF:"};
@@ -143,7 +144,7 @@ static const char *write_name(const DeviceName *name, bool in_pattern, char buf[
     return in_pattern ? device_name_format_kernel(name, buf) : device_name_format(name, buf);
 }
 
-/* "/dev/vfio/20": what is open there is not named here. */
+/* "/dev/vfio/20": explains that a node is not a device name. */
 static char *explain_node(const char *text) {
     const char *rest = startswith(text, "/dev/vfio/"), *digits = rest;
 
@@ -157,7 +158,7 @@ static char *explain_node(const char *text) {
     return format_string(": it is the node of IOMMU group %s, \"vfioctl list\" shows its devices", digits);
 }
 
-/* A kind stands in front, and what follows is no name of that kind. */
+/* The text has a kind, but what follows is not a name of that kind. */
 static char *explain_kind(const char *text) {
     const char *rest;
     DeviceKind kind = device_kind_of(text, &rest);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The ONE list of refusals, an X-macro so that daemon and client read the same rows:
+/* The one list of refusals, an X-macro that daemon and client share:
  *
  *   X(CODE, NAME, ERRNO, EXIT_STATUS, REMEDY)
  *
- * NAME follows "org.vfiod1.Error." on the bus; ERRNO is what C callers get; EXIT_STATUS is vfioctl's (1 is
- * any other failure, 2 wrong usage, 3 daemon not reachable; 10 and up are these rows, and never change
- * meaning); REMEDY is shown after the reason where its cause
- * does not call for another; "": there is none, since the reason says what is expected. */
+ * NAME follows "org.vfiod1.Error." on the bus. ERRNO is what C callers get. EXIT_STATUS is that of vfioctl: 1
+ * is any other failure, 2 wrong usage, 3 an unreachable daemon; 10 and up are these rows and never change
+ * their meaning. REMEDY is shown after the reason, unless its cause has another remedy; "": none, because the
+ * reason says what is expected. */
 
 #define VFIOD_ERROR_TABLE(X)                                                                                 \
     X(INVALID_NAME, "InvalidName", EINVAL, 10,                                                               \

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Refusals: each row of error-table.h has a code here, an error name on the bus, an errno for C callers, an
- * exit status for vfioctl, and a sentence that says what to do. The XML's, the man pages' and the client's
- * lists are compared with that table by tests/contract. System trouble (negative errno) is not in it, except
- * as Internal. */
+/* Refusals. Each row of error-table.h has a code, an error name on the bus, an errno for C callers, an exit
+ * status for vfioctl, and a remedy. tests/contract compares the lists in the XML, the manual pages and the
+ * client with that table. System errors (negative errno) are not in it, except as Internal. */
 
 #include "core/device-name.h"
 #include "core/error-table.h"
@@ -27,9 +26,9 @@ typedef struct ErrorInfo {
 #define VFIOD_ERROR_PREFIX "org.vfiod1.Error."
 
 const ErrorInfo *error_info(VfiodError e);        /* never NULL for a valid code */
-VfiodError error_from_bus_name(const char *name); /* _VFIOD_ERROR_INVALID when not ours */
+VfiodError error_from_bus_name(const char *name); /* _VFIOD_ERROR_INVALID for an unknown name */
 
-/* What stands in the way, for programs: the same that the sentence of the refusal has. */
+/* What causes the refusal, for programs. The text of the refusal says the same. */
 typedef enum BlockerKind {
     BLOCKER_CLAIM,   /* .name: its id */
     BLOCKER_DEVICE,  /* the device's name */
@@ -49,27 +48,30 @@ typedef struct Blocker {
 #define BLOCKERS_MAX 16U
 #define OBSTACLES_MAX 32U
 
-/* One refusal: what, where, why, what to do. Filled by whoever decided, shown by the front ends. */
+/* One refusal: what, where, why, and the remedy. It is filled by the code that decides, and shown by the
+ * faces. */
 typedef struct Refusal Refusal;
 struct Refusal {
     VfiodError code;
-    char device[DEVICE_NAME_MAX]; /* "" when it is not about one device */
-    char *reason;   /* owned; one sentence without the device's name in front, hostile parts sanitized */
+    char device[DEVICE_NAME_MAX]; /* "" when it concerns no single device */
+    char *reason;   /* owned; one sentence that does not begin with the device's name; hostile parts
+                     * sanitized */
     char *rule;     /* owned; "alice-edu (/etc/vfiod/policy.d/50-edu.json:7)", NULL when no rule decided */
-    char *rule_key; /* owned; rule_key() of it, or of the first of them */
-    char *file;     /* owned; of the one rule that decided, NULL when it was none or several */
+    char *rule_key; /* owned; rule_key() of that rule, or of the first of several */
+    char *file;     /* owned; file of the rule that decided; NULL when there is none or several */
     unsigned line;
-    char *nearest;                   /* owned; origin of the rule that predicate is of, where none decided */
-    char *predicate, *wanted, *seen; /* owned; what did not hold in the rule that came nearest, as far as the
-                                      * caller may know it: "what.driver", "iavf", "e1000e"; NULL */
-    char *remedy;                    /* owned; NULL: the table's sentence; "": the reason has it already */
-    Blocker *blockers;               /* owned; BLOCKERS_MAX at most, the rest is left out */
+    char *nearest;                   /* owned; origin of the nearest rule, which has that predicate; NULL when
+                                      * a rule decided */
+    char *predicate, *wanted, *seen; /* owned; the predicate of the nearest rule that did not hold, as far as
+                                      * the caller may know: "what.driver", "iavf", "e1000e"; or NULL */
+    char *remedy;                    /* owned; NULL: the table's remedy; "": the reason includes it */
+    Blocker *blockers;               /* owned; at most BLOCKERS_MAX, more are left out */
     size_t n_blockers;
-    Refusal *obstacles; /* owned; what would refuse it besides, where all of that was asked for */
+    Refusal *obstacles; /* owned; further causes for a refusal, where all were requested */
     size_t n_obstacles; /* OBSTACLES_MAX at most */
 };
 
-/* The remedy of a denial where the host uses the device, too: no rule hands that out. */
+/* The remedy when the policy denies and the host uses the device: no rule can allow that. */
 #define NO_RULE_HELPS "No rule helps while the host uses the device, or a sibling of it."
 
 #define REFUSAL_NULL                                                                                         \
@@ -78,17 +80,17 @@ struct Refusal {
     }
 
 void refusal_done(Refusal *r);
-/* Fills *r (which must be empty) and returns -error_info(code)->error, so that `return refuse(…)` is the
- * idiom. device may be NULL. An allocation failure leaves reason NULL: still a refusal. */
+/* Fills *r (which must be empty) and returns -error_info(code)->error, so that callers write `return
+ * refuse(…)`. device may be NULL. On ENOMEM reason is NULL: still a refusal. */
 int refuse(Refusal *r, VfiodError code, const DeviceName *device, const char *format, ...) _printf_(4, 5);
-/* Out of memory, and beyond the maximum, it is left out: the sentence has it. */
+/* Left out on ENOMEM and beyond BLOCKERS_MAX: the text of the refusal has it anyway. */
 void refusal_add_blocker(Refusal *r, BlockerKind kind, const char *name, const char *format, ...)
         _printf_(4, 5);
 void refusal_add_device(Refusal *r, const DeviceName *device, const char *why);
-/* Do they say the same of the same device? */
+/* Do both have the same code and text for the same device? */
 bool refusal_is_same(const Refusal *a, const Refusal *b);
-/* Moves from, which is empty then, to the obstacles of r. false: there is no room for it, it is as it was. */
+/* Moves from to the obstacles of r, which leaves from empty. False: there is no room, and from is
+ * unchanged. */
 bool refusal_add_obstacle(Refusal *r, Refusal *from);
-/* "pci:0000:06:0d.0: reason (rule …). remedy": the text that a person sees. Owned by the caller; NULL on
- * ENOMEM. */
+/* "pci:0000:06:0d.0: reason (rule …). remedy": the text for people. Owned by the caller; NULL on ENOMEM. */
 char *refusal_format(const Refusal *r);

@@ -23,7 +23,7 @@ static const char *const eviction_cause_table[_EVICTION_CAUSE_MAX] = {
 };
 DEFINE_STRING_TABLE(eviction_cause, EvictionCause);
 
-/* 0 is never. */
+/* The lower limit; 0 means no limit. */
 static uint32_t meet_limits(uint32_t a, uint32_t b) {
     return a == 0 || b == 0 ? MAX(a, b) : MIN(a, b);
 }
@@ -103,7 +103,7 @@ uint64_t eviction_stop_usec(const HoldTerms *terms, uint64_t eviction_usec) {
     return terms->stop_after_sec == 0 ? 0 : eviction_usec + terms->stop_after_sec * USEC_PER_SEC;
 }
 
-/* ---- Who keeps devices open ---- */
+/* ---- Stopping holders ---- */
 
 static const char *const stop_state_table[_STOP_STATE_MAX] = {
         [STOP_NONE] = "none",

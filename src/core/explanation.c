@@ -63,7 +63,7 @@ static struct json_object *obstacle_to_json(const Refusal *r) {
     return TAKE_PTR(o);
 }
 
-/* The refusal itself is the first of them. */
+/* The first element is the refusal itself. */
 static struct json_object *obstacles_to_json(const Refusal *r) {
     _cleanup_json_ struct json_object *list = json_object_new_array();
 
@@ -115,7 +115,7 @@ static bool has_host_critical(const Refusal *r) {
     return r && r->code == VFIOD_ERROR_HOST_CRITICAL;
 }
 
-/* The policy's advice knows nothing of the host. */
+/* The policy's advice does not know the host, so it is removed. */
 static int take_advice_back(struct json_object *devices) {
     for (size_t i = 0; i < json_object_array_length(devices); i++) {
         struct json_object *device = json_object_array_get_idx(devices, i), *change = NULL;
@@ -130,7 +130,7 @@ static int take_advice_back(struct json_object *devices) {
 struct json_object *explanation_to_json(Explanation *e) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
-    /* Devices that are gone are left out, and nobody gets them. */
+    /* devices that have disappeared are left out */
     if (!e->devices)
         e->devices = json_object_new_array();
     if (!o || !e->devices || (has_host_critical(e->refusal) && take_advice_back(e->devices) < 0) ||

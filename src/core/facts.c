@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Parsers of what sysfs says. They take what is well-formed and leave out the rest; none of them believes a
- * length or an offset before it has been compared with the bytes that are really there. */
+/* Parsers of sysfs text and config space. They take what is well-formed and leave out the rest. No length or
+ * offset is used before it was compared with the number of bytes read. */
 
 #include <stdio.h>
 
@@ -61,7 +61,7 @@ void device_facts_done(DeviceFacts *f) {
     *f = DEVICE_FACTS_NULL;
 }
 
-/* Takes the next word of the line, without its separator. NULL when there is none or it does not fit. */
+/* Takes the next word of the line. NULL when there is none or it does not fit. */
 static const char *take_word(const char **p, const char *end, char *buf, size_t size) {
     const char *start = *p, *s;
     size_t n;
@@ -143,21 +143,22 @@ static uint32_t config_dword(const uint8_t *config, size_t at) {
 #define SERIAL_LOW 4U
 #define SERIAL_HIGH 8U
 
-/* The place of the capability, of which length bytes are there; -ENOENT when there is none; -EINVAL. */
+/* *ret is the offset of the capability, of which `length` bytes were read; -ENOENT when there is none;
+ * -EINVAL. */
 static int find_extended_capability(const uint8_t *config, size_t size, unsigned id, size_t length) {
     size_t at = EXTENDED_SPACE;
 
     size = MIN(size, CONFIG_SPACE);
-    /* A capability takes 8 bytes at least, so a longer list must have met itself. */
+    /* A capability takes at least 8 bytes, so a longer list is a loop. */
     for (unsigned i = 0; i < (CONFIG_SPACE - EXTENDED_SPACE) / 8; i++) {
         uint32_t header;
 
         if (at + 4 > size)
             return -EINVAL;
         header = config_dword(config, at);
-        if (header == UINT32_MAX) /* nobody answers: off the bus, or in reset */
+        if (header == UINT32_MAX) /* no answer: disconnected or in reset */
             return -EINVAL;
-        if (header == 0) /* "no capabilities"; inside a list it ends it for the kernel too */
+        if (header == 0) /* no capabilities; in the middle of a list the kernel stops here too */
             return -ENOENT;
         if ((header & 0xffff) == id)
             return at + length <= size ? (int) at : -EINVAL;
@@ -178,8 +179,8 @@ int pci_config_acs_enabled(const uint8_t *config, size_t size) {
     at = find_extended_capability(config, size, EXTENDED_CAPABILITY_ACS, 8);
     if (at < 0)
         return at == -ENOENT ? 0 : at;
-    /* The kernel's rule (pci_acs_flags_enabled): a control that the port does not offer needs no switching
-     * on. */
+    /* The kernel's rule (pci_acs_flags_enabled): a control that the port does not support need not be
+     * enabled. */
     required = ACS_REQUIRED & config_word(config, (size_t) at + ACS_CAPABILITIES);
     return (config_word(config, (size_t) at + ACS_CONTROL) & required) == required;
 }
@@ -189,7 +190,7 @@ int pci_config_serial(const uint8_t *config, size_t size, char ret[static PCI_SE
     int r;
 
     r = pci_config_port_type(config, size);
-    if (r == -ENOENT) /* conventional PCI has no extended space */
+    if (r == -ENOENT) /* conventional PCI has no extended config space */
         return 0;
     if (r < 0)
         return r;
@@ -232,7 +233,7 @@ int pci_config_isolates(const uint8_t *config, size_t size, bool several_functio
 
     type = pci_config_port_type(config, size);
     if (type == -ENOENT)
-        return 0; /* conventional PCI knows no ACS */
+        return 0; /* conventional PCI has no ACS */
     if (type < 0)
         return type;
 
@@ -247,7 +248,7 @@ int pci_config_isolates(const uint8_t *config, size_t size, bool several_functio
     case PCI_PORT_UPSTREAM:
         return several_functions ? pci_config_acs_enabled(config, size) : 1;
 
-    default: /* bridges to and from conventional PCI, event collectors, values yet to be assigned */
+    default: /* bridges to and from conventional PCI, event collectors, reserved values */
         return 0;
     }
 }
@@ -255,7 +256,7 @@ int pci_config_isolates(const uint8_t *config, size_t size, bool several_functio
 int slot_path_format(const DeviceName *path, size_t n, char ret[static SLOT_PATH_MAX]) {
     size_t start = 0, length;
 
-    /* A bridge to another domain (VMD) is where a path of the kernel's begins anew. */
+    /* Behind a bridge to another domain (VMD) the kernel's path begins again. */
     for (size_t i = 1; i < n; i++)
         if (path[i].domain != path[i - 1].domain)
             start = i;
@@ -270,7 +271,7 @@ int slot_path_format(const DeviceName *path, size_t n, char ret[static SLOT_PATH
     return length < SLOT_PATH_MAX ? 0 : -E2BIG;
 }
 
-/* Each step below the first is a slot and a function: "1c.0". */
+/* A step after the first is a slot and a function: "1c.0". */
 static bool is_path_step(const char *s, size_t n) {
     return n == 4 && (s[0] == '0' || s[0] == '1') && strchr("0123456789abcdef", s[1]) && s[2] == '.' &&
             s[3] >= '0' && s[3] <= '7';

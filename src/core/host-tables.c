@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "core/host-tables.h"
 
-/* A line that is being taken apart; never longer than to its newline. */
+/* The rest of a line, without its newline. */
 typedef struct Line {
     const char *p, *end;
 } Line;
@@ -21,7 +21,7 @@ static bool is_blank(char c) {
     return c == ' ' || c == '\t';
 }
 
-/* The next word, as it stands in the line. */
+/* The next word, still escaped. */
 static bool take_word(Line *l, Line *ret) {
     while (l->p < l->end && is_blank(*l->p))
         l->p++;
@@ -54,7 +54,7 @@ static bool is_octal(char c) {
     return c >= '0' && c <= '7';
 }
 
-/* The kernel writes blank, tab, newline and backslash in paths as three octal digits (mangle_path). */
+/* The kernel writes space, tab, newline and backslash in paths as three octal digits (mangle_path). */
 static bool word_unescape(const Line *word, char *ret, size_t size) {
     size_t n = 0;
 
@@ -82,7 +82,7 @@ int parse_device_number(const char *s, unsigned *ret_major, unsigned *ret_minor)
         return -EINVAL;
     memcpy(digits, s, (size_t) (colon - s));
     digits[colon - s] = '\0';
-    /* 12 and 20 bits in the kernel */
+    /* the kernel has 12 and 20 bits */
     if (parse_unsigned(digits, 10, 0xfff, &major) < 0 || parse_unsigned(colon + 1, 10, 0xfffff, &minor) < 0)
         return -EINVAL;
 
@@ -103,7 +103,7 @@ static bool parse_mount(Line *l, MountEntry *ret) {
             !word_unescape(&word, ret->target, sizeof(ret->target)) || !skip_words(l, 1))
         return false;
 
-    /* any number of tags, then the dash */
+    /* any number of tags, then "-" */
     do
         if (!take_word(l, &word))
             return false;
@@ -197,9 +197,9 @@ int nvme_path_to_head(const char *name, char *ret, size_t size) {
     return n < 0 || (size_t) n >= size ? -EINVAL : 0;
 }
 
-/* A number that ends with this byte; what is behind it, or NULL. */
+/* Takes a number that ends with this byte. Returns the position after the byte, or NULL. */
 static const char *take_number(const char *text, unsigned base, char end, uint64_t max, uint64_t *ret) {
-    char digits[17]; /* of a mask of 64 bits; of a uid there are fewer */
+    char digits[17]; /* a mask of 64 bits in hex; uids are shorter */
     size_t n = 0;
 
     while (n < sizeof(digits) && text[n] && text[n] != end)
@@ -211,7 +211,7 @@ static const char *take_number(const char *text, unsigned base, char end, uint64
     return parse_unsigned(digits, base, max, ret) < 0 ? NULL : text + n + 1;
 }
 
-/* The kernel escapes newlines in the name of a process, so that a line is what it looks like. */
+/* The kernel escapes newlines in the process name, so a line always is what it seems to be. */
 static bool take_uids(const char *text, ProcessStatus *ret) {
     unsigned *const uids[] = {
             &ret->uids.real, &ret->uids.effective, &ret->uids.saved, &ret->uids.file_system};
@@ -259,10 +259,10 @@ int process_capabilities(const ProcessStatus *s, uid_t uid, uint64_t *ret_sure, 
 }
 
 int stat_start_ticks(const char *text, uint64_t *ret) {
-    const char *p = strrchr(text, ')'); /* the name before it may have any characters */
+    const char *p = strrchr(text, ')'); /* the name before it can contain any character */
     unsigned long long ticks;
 
-    /* The third field is behind it, this is the 22nd. */
+    /* The third field follows; the start time is the 22nd. */
     for (unsigned field = 2; p && field < 22; field++)
         p = strchr(p + 1, ' ');
     if (!p || sscanf(p, " %llu ", &ticks) != 1)
@@ -276,7 +276,7 @@ char *status_command(const char *text) {
     size_t n = name ? strcspn(name, "\n") : 0;
     char *command = name ? malloc(n + 1) : NULL, *out = command;
 
-    /* The kernel writes a newline as "\\n" and a backslash twice. */
+    /* The kernel writes a newline as "\n" and a backslash as "\\". */
     for (size_t i = 0; command && i < n; i++) {
         bool escaped = name[i] == '\\' && i + 1 < n;
 

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Devices by name and groups by number are sorted (base/sorted.h); driver names, and children by the name of
- * their parent, are few, in libc's trees (tsearch(3)).
- * The cost of one uevent hardly grows with the host, and walking gives the order that people want to see. A
- * device costs its struct and a pointer or two, about 140 bytes; the text that repeats thousands of times,
- * the driver's name, is kept once and counted.
+/* Devices (by name) and groups (by number) are kept sorted (base/sorted.h). Driver names, and children by
+ * their parent's name, are few and are kept in tsearch(3) trees. The cost of a uevent hardly grows with the
+ * host, and a walk visits devices in order. A device costs its struct and a pointer or two, about 140 bytes.
+ * The name of a driver is stored once with a counter.
  *
- * All memory that a change needs is taken before the first link is touched: a failed update has changed
- * nothing. */
+ * All memory is allocated before the first link is changed: a failed update changes nothing. */
 
 #include <search.h>
 
@@ -21,14 +19,14 @@ typedef struct DriverName {
     char name[];
 } DriverName;
 
-/* The children of one parent. It is found by the parent's name, since the kernel shows devices in any order
- * and a child may come first. Few devices have a parent, so most cost no more than a pointer. */
+/* The children of one parent, found by the parent's name, because the kernel can announce a child before its
+ * parent. Few devices have a parent, so a device itself needs one pointer only. */
 struct Family {
     DeviceName parent;
-    Device *children; /* by next_child, sorted by name */
+    Device *children; /* linked by next_child, sorted by name */
 };
 
-/* Few devices are ever looked at, and the others cost nothing. */
+/* Kept apart, because few devices are ever probed. */
 typedef struct RememberedCaps {
     DeviceName of;
     DeviceCaps caps;
@@ -39,15 +37,15 @@ struct Inventory {
     Sorted groups;       /* of Group */
     void *drivers;       /* tree of DriverName */
     void *families;      /* tree of Family */
-    void *caps;          /* tree of RememberedCaps, of devices that are there */
-    Device *last_device; /* that was found, NULL: none; whoever asks about one asks again */
+    void *caps;          /* tree of RememberedCaps, only for existing devices */
+    Device *last_device; /* found last, or NULL: lookups of the same device repeat */
     Group *last_group;
     unsigned n_devices;
     unsigned n_groups;
 };
 
-/* Keys and elements are handed to the same comparison; a key is therefore a Device, a Group or a
- * DriverName of which only the compared part exists. */
+/* Keys and elements are compared by the same function. So a key is a Device, a Group or a DriverName in which
+ * only the compared members are set. */
 static_assert(sizeof(void *) != 8 || sizeof(struct Device) == 120, "no more than the header says");
 static_assert(offsetof(struct Device, name) == 0, "a DeviceName must do as the key of a Device");
 static_assert(offsetof(RememberedCaps, of) == 0, "a DeviceName must do as the key of RememberedCaps");
@@ -112,7 +110,7 @@ const DeviceCaps *inventory_find_caps(Inventory *inventory, const DeviceName *na
     return found ? &(*found)->caps : NULL;
 }
 
-/* The one copy of this driver's name, with one more user. *ret is NULL for "" (unbound). */
+/* Takes a reference to the one copy of this driver's name. *ret is NULL for "" (unbound). 0 or -ENOMEM. */
 static int driver_take(Inventory *inventory, const char *name, const char **ret) {
     size_t n = strlen(name);
     DriverName *fresh, **found;
@@ -181,7 +179,7 @@ static int group_take(Inventory *inventory, int id, Group **ret) {
     return 0;
 }
 
-/* Forgets the group when nobody is left in it; tells whether that was so. */
+/* Removes an empty group. Returns whether it was empty. */
 static bool group_drop_if_empty(Inventory *inventory, Group *g) {
     if (!g || g->members)
         return false;
@@ -363,7 +361,7 @@ bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s) {
             (d->incarnation == s->incarnation || d->incarnation == 0 || s->incarnation == 0);
 }
 
-/* Moves the device to the group of that number. Returns a mask of changes; cannot fail once g is there. */
+/* Moves the device to the group g of that number. Returns a mask of changes; cannot fail when g exists. */
 static int device_move(Inventory *inventory, Device *d, Group *g, int *ret_old_group) {
     int changes = DEVICE_GROUP_CHANGED, old_id;
     Group *old;
@@ -406,7 +404,7 @@ static int device_refresh(
     d->direct_region = snapshot->direct_region;
     old_driver = d->driver;
     d->driver = driver;
-    if (old_driver != driver) /* one copy of each: the pointers tell */
+    if (old_driver != driver) /* there is one copy of each name, so pointers can be compared */
         changes |= DEVICE_DRIVER_CHANGED;
     driver_drop(inventory, old_driver);
 
@@ -417,7 +415,7 @@ static int device_refresh(
         changes |= DEVICE_NODE_CHANGED;
     }
 
-    if (d->family != f) { /* the kernel links a virtual function to its parent after it announced it */
+    if (d->family != f) { /* the kernel links a virtual function to its parent after announcing it */
         family_unlink(inventory, d);
         family_link(f, d);
     }
@@ -488,7 +486,8 @@ Device *inventory_find_parent(Inventory *inventory, const Device *d) {
     return d->family ? inventory_find_device(inventory, &d->family->parent) : NULL;
 }
 
-/* A virtual function has none of its own, and domains nest no deeper than one: the bound is for nonsense. */
+/* A virtual function has none of its own, and PCI domains nest once. The limit only guards against
+ * nonsense. */
 #define GENERATIONS_MAX 4U
 
 static int foreach_child(Inventory *inventory, const Device *d, unsigned generation,
@@ -558,7 +557,8 @@ Group *inventory_next_group(Inventory *inventory, int after) {
     return sorted_next(&inventory->groups, &after, compare_groups);
 }
 
-/* FNV-1a, byte by byte from the low end, so that the value is the same on every machine. */
+/* FNV-1a over the bytes from the lowest, so that the result does not depend on the byte order of the
+ * machine. */
 static uint64_t hash_add(uint64_t hash, uint64_t value, unsigned n_bytes) {
     for (unsigned i = 0; i < n_bytes; i++) {
         hash ^= (value >> (8 * i)) & 0xff;
@@ -597,8 +597,8 @@ uint64_t group_fingerprint(const Group *g) {
 }
 
 bool device_is_bridge(const Device *d) {
-    /* PCI-to-PCI, CardBus and semi-transparent bridges. Host and ISA bridges (0x0600, 0x0601) are called
-     * bridges too but are ordinary functions to VFIO, with drivers that block a group. */
+    /* PCI-to-PCI, CardBus and semi-transparent bridges. Host and ISA bridges (0x0600, 0x0601) are ordinary
+     * functions to VFIO, and their drivers block a group. */
     if (!device_kind_info(d->name.kind)->has_ids)
         return false;
     switch (d->class_code >> 8) {
@@ -611,7 +611,7 @@ bool device_is_bridge(const Device *d) {
     }
 }
 
-/* The n-th of the device's kind: most likely the n-th here as well. */
+/* The value of an identity attribute, which is most likely the one at index n. */
 static uint64_t identity_attribute(const Device *d, const char *attribute, size_t n) {
     const struct {
         const char *attribute;
@@ -665,7 +665,7 @@ typedef struct Check {
             n_children;
 } Check;
 
-/* A failed check is our own mistake and must be fatal also where assert() is compiled out. */
+/* Not assert(): a failed check must be fatal in every build. */
 static void check(bool ok) {
     if (!ok)
         abort();

@@ -88,16 +88,17 @@ typedef struct Cell {
 #define AUTHORIZE CLAIM_EFFECT_AUTHORIZE
 #define TICKET CLAIM_EFFECT_TICKET
 
-/* Whatever is not listed is impossible. Five things to know when reading it:
- * - A refused caller gets its answer only when everything is back (REFUSE with RESTORED), so that "nothing
- * was changed" is true when it is read. REFUSE does nothing when nobody waits.
+/* Pairs that are not listed are impossible. Notes:
+ *
+ * - A refused caller is answered after everything was restored (REFUSE with RESTORED), so that "nothing was
+ * changed" is true. REFUSE does nothing when nobody waits.
  * - While a worker is in the kernel nothing can be undone: RELEASE and DEVICE_GONE wait for its result.
- * - One bad device does not keep the others: they are reset and restored, and RESTORE_FAILED says that some
- * are left that are not.
+ * - One bad device does not stop the others: they are reset and restored, and RESTORE_FAILED reports that
+ * some are not.
  * - A recovered claim that had ended, or whose client never got its fds, goes through DRAINING like any
- * other: a crash has no way back of its own.
- * - A reservation ends without a trace on its devices, since nothing was done to them. The claim that redeems
- * it takes its record over, so that the ticket is spent by the same write that makes the claim. */
+ * other: recovery has no path of its own.
+ * - A reservation ends without touching its devices. The claim that redeems it takes over its record, so the
+ * same write makes the claim and uses up the ticket. */
 static const Cell table[_CLAIM_STATE_MAX][_CLAIM_EVENT_MAX] =
         {
                 [CLAIM_REQUESTED] =

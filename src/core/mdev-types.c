@@ -97,7 +97,7 @@ static int compare_types(const void *a, const void *b) {
     return strcmp(x->parent, y->parent) ?: strcmp(x->id, y->id);
 }
 
-/* The directories have no order. */
+/* Directories are not sorted. */
 void mdev_types_sort(MdevTypes *t) {
     for (size_t i = 0; i < t->n; i++)
         if (t->types[i].n_devices > 0)

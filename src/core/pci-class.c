@@ -3,7 +3,7 @@
 
 #include "base/str.h"
 
-/* PCI Code and ID Assignment. */
+/* From "PCI Code and ID Assignment". */
 const PciClass pci_classes[] = {
         {"storage", 0x010000, 0xff0000},
         {"scsi", 0x010000, 0xffff00},
@@ -20,7 +20,7 @@ const PciClass pci_classes[] = {
         {"3d", 0x030200, 0xffff00},
         {"multimedia", 0x040000, 0xff0000},
         {"video", 0x040000, 0xffff00},
-        /* Cards that came before High Definition Audio have a subclass of their own. */
+        /* Cards older than High Definition Audio have a subclass of their own. */
         {"audio", 0x040100, 0xffff00},
         {"audio", 0x040300, 0xffff00},
         {"memory", 0x050000, 0xff0000},
@@ -34,7 +34,7 @@ const PciClass pci_classes[] = {
         {"usb", 0x0c0300, 0xffff00},
         {"smbus", 0x0c0500, 0xffff00},
         {"wireless", 0x0d0000, 0xff0000},
-        /* What most cards for Wi-Fi say they are: "network controller, other". */
+        /* Most Wi-Fi cards have the class "network controller, other". */
         {"wireless", 0x028000, 0xffff00},
         {"crypto", 0x100000, 0xff0000},
         {"signal-processing", 0x110000, 0xff0000},
@@ -64,7 +64,7 @@ int pci_class_parse_number(const char *s, uint32_t *ret_value, uint32_t *ret_mas
     return 0;
 }
 
-/* "3d" is a name, though it has the look of a number: there is no such class. */
+/* "3d" is a class name, although it looks like a number: there is no class 3d. */
 int pci_class_match(const char *text, uint32_t class_code) {
     uint32_t value, mask;
     bool known = false;

@@ -4,9 +4,9 @@
 #include "base/str.h"
 
 #define ID_FIELDS 6U
-#define WORD_MAX 256U /* of what is shown of an id */
+#define WORD_MAX 256U /* of an id, as it is shown */
 #define BLANKS " \t\r\v"
-#define JOINED '\v' /* where a line went on */
+#define JOINED '\v' /* stands for the newline of a continued line */
 
 bool imported_id_matches(const ImportedId *id, const ImportedId *device) {
     return (id->vendor == UINT32_MAX || id->vendor == device->vendor) &&
@@ -16,7 +16,7 @@ bool imported_id_matches(const ImportedId *id, const ImportedId *device) {
             ((id->class_code ^ device->class_code) & id->class_mask) == 0;
 }
 
-/* "10de:1b80" or with subsystem, class and mask behind it. */
+/* "10de:1b80", optionally with subsystem, class and mask. */
 static bool parse_id(char *text, ImportedId *ret) {
     uint64_t fields[ID_FIELDS] = {0, 0, UINT32_MAX, UINT32_MAX, 0, 0};
     char *rest = text;
@@ -36,7 +36,7 @@ static bool parse_id(char *text, ImportedId *ret) {
     return n >= 2;
 }
 
-/* list: what stands behind ids=, and is cut into pieces. */
+/* list: the text after ids=, which is cut into pieces in place. */
 static int add_ids(char *list, unsigned line, ImportSink *sink) {
     for (char *word; (word = strsep(&list, ","));) {
         char text[WORD_MAX];
@@ -55,7 +55,7 @@ static int add_ids(char *list, unsigned line, ImportSink *sink) {
     return 0;
 }
 
-/* The kernel and modprobe take both spellings. */
+/* The kernel and modprobe accept both spellings of the module. */
 static char *after_module(char *word) {
     return (char *) (startswith(word, "vfio-pci") ?: startswith(word, "vfio_pci"));
 }
@@ -78,7 +78,7 @@ static int add_line(char *text, unsigned line, ImportSink *sink) {
     return 0;
 }
 
-/* A backslash at the end of a line goes on with the next one. */
+/* A backslash at the end of a line continues it. */
 static void join_lines(char *text) {
     for (char *c = text; (c = strchr(c, '\\'));)
         if (c[1] == '\n')

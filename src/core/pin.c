@@ -176,7 +176,7 @@ int pin_matches_card(const Pin *pin, const PinDevice *device) {
     return streq(pin->serial, device->serial);
 }
 
-/* The card is the right one. */
+/* For the right card. */
 static PinState judge_driver(const Pin *pin, const PinDevice *device) {
     bool nothing = streq(pin->driver, PIN_NO_DRIVER);
 
@@ -187,7 +187,7 @@ static PinState judge_driver(const Pin *pin, const PinDevice *device) {
     return nothing && *device->override ? PIN_IN_FORCE : PIN_PENDING;
 }
 
-/* A device that is where the pin wants it needs no serial number: it was looked at when it was bound. */
+/* A device that is already as the pin wants needs no serial number: it was checked when it was bound. */
 PinState pin_judge(const Pin *pin, const PinDevice *at_place, const PinDevice *elsewhere) {
     int matches = at_place ? pin_matches_card(pin, at_place) : 0;
 

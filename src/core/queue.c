@@ -9,7 +9,7 @@ bool queue_rivals(const QueueEntry *a, const QueueEntry *b) {
     return false;
 }
 
-/* What has not been in the queue yet comes after everything of its priority. */
+/* An entry that was never in the queue comes after all others of its priority. */
 static bool is_before(const QueueEntry *a, const QueueEntry *b) {
     if (a->priority != b->priority)
         return a->priority > b->priority;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Who is next. Requests wait here for devices that others hold. An entry names the things that it must have:
- * devices and groups, as numbers that the owner of the queue gives them. Two entries rival when they share a
- * thing that at least one of them must have for itself. An entry waits for its rivals that are before it, and
- * for nobody else: a queue for each device, and one entry can stand in several.
+/* Requests that wait for devices of others. An entry names the things that it needs: devices and groups, as
+ * numbers from the owner of the queue. Two entries are rivals when they need the same thing and at least one
+ * needs it for itself. An entry waits for its rivals before it, and for nobody else. In effect there is a
+ * queue for each device, and one entry can be in several.
  *
- * Before it are those of a higher priority, and those of its own that came earlier. So an entry over many
- * devices is not starved by entries over a few of them: all that came later wait for it.
+ * Entries of a higher priority come before, and so do earlier entries of the same priority. So an entry with
+ * many devices is not starved by later entries with few.
  *
- * Pure and small, so that all of its states can be walked: the queue knows neither claims nor time. What it
- * keeps true is in queue_is_sound(). */
+ * Pure and small, so that all states can be tested: the queue knows neither claims nor time. queue_is_sound()
+ * has its invariants. */
 
 #include "base/macro.h"
 
@@ -19,7 +19,7 @@
 
 typedef struct QueueThing {
     uint64_t id;
-    bool shared; /* several can have it at a time */
+    bool shared; /* several entries can have it at the same time */
 } QueueThing;
 
 typedef struct QueueEntry QueueEntry;
@@ -27,14 +27,14 @@ struct QueueEntry {
     int priority;
     const QueueThing *things; /* borrowed; must not change while it is in the queue */
     size_t n_things;
-    /* The queue's. */
-    uint64_t arrival; /* 0: it has never been in the queue. Kept when it leaves, for when it comes back */
-    size_t n_before;  /* rivals before it: 0 means that it is its turn */
+    /* Set by the queue. */
+    uint64_t arrival; /* 0: it was never in the queue. Kept when it leaves, for its return */
+    size_t n_before;  /* rivals before it; 0: it is its turn */
     bool queued;
     QueueEntry *next;
 };
 
-/* {} is an empty one. */
+/* {} is an empty queue. */
 typedef struct Queue {
     QueueEntry *first; /* in order; borrowed */
     size_t n;
@@ -42,11 +42,11 @@ typedef struct Queue {
 } Queue;
 
 bool queue_rivals(const QueueEntry *a, const QueueEntry *b);
-/* It comes last among those of its priority; one that was in the queue before gets its place back. */
+/* Adds the entry as the last of its priority. One that was in the queue before gets its old place. */
 void queue_add(Queue *q, QueueEntry *e);
-/* Also one that is not in the queue: nothing happens then. */
+/* Removes the entry. Does nothing when it is not in the queue. */
 void queue_remove(Queue *q, QueueEntry *e);
-/* How many rivals would be before the entry, which is not in the queue, if it came now, or came back. */
+/* How many rivals would be before this entry if it were added now. */
 size_t queue_count_before(const Queue *q, const QueueEntry *e);
-/* Does everything hold that the queue promises? For tests: counts everything anew. */
+/* Do all invariants hold? For tests: everything is counted again. */
 bool queue_is_sound(const Queue *q);

@@ -6,8 +6,8 @@
 
 #include "base/str.h"
 
-/* Everything here is said by a client. What is shown again (in a refusal, in the audit record) is sanitized
- * first, and cut: a client must not be able to fill a terminal or a log with its own bytes. */
+/* All of this comes from a client. Text that is shown later (in a refusal or an audit record) is sanitized
+ * and limited: a client must not be able to write its own bytes to a terminal or fill a log. */
 
 #define SHOWN_MAX 64U
 #define COOKIE_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
@@ -165,12 +165,11 @@ static int set_cookie(Request *r, const char *value, Refusal *refusal) {
     return 0;
 }
 
-/* A reason that does not fit is refused, not cut: the audit record shall hold what the client said, or there
- * shall be no claim. */
+/* A reason that is too long is refused and not cut: the audit record must have what the client wrote. */
 static int set_reason(Request *r, const char *value, Refusal *refusal) {
     _cleanup_free_ char *sane = NULL;
 
-    /* Each byte becomes one or more, so what is longer before is longer afterwards too. */
+    /* No byte becomes shorter, so a text that is too long stays too long. */
     sane = sanitize(value, REQUEST_REASON_MAX);
     if (!sane)
         return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
@@ -230,7 +229,7 @@ bool ticket_is_valid(const char *ticket) {
             strspn(ticket + CLAIM_ID_MAX, hex) == REQUEST_TICKET_MAX - 1 - CLAIM_ID_MAX;
 }
 
-/* It is not shown again: it may be one, with a character too many. */
+/* The refusal does not quote it: a mistyped ticket is nearly the secret. */
 static int set_ticket(Request *r, const char *value, Refusal *refusal) {
     if (!ticket_is_valid(value))
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,

@@ -16,7 +16,7 @@ static int compare(const void *a, const void *b) {
     return device_name_compare(a, b);
 }
 
-/* The longest name at the beginning of the bytes. */
+/* Parses the longest name at the beginning of the bytes. */
 static bool parse_at(const char *text, size_t size, DeviceName *ret) {
     char buf[DEVICE_NAME_MAX];
     size_t n;
@@ -29,8 +29,8 @@ static bool parse_at(const char *text, size_t size, DeviceName *ret) {
     return false;
 }
 
-/* How every name in a record begins. before: the byte in front of it. Nearly any text is a name to some
- * kinds, so theirs must not go on from there ("map:x" is no "ap:x"). */
+/* Does a name in a record begin here? before: the byte before it. Some kinds accept nearly any text as name,
+ * so their prefix must not be part of a longer word ("map:x" is not "ap:x"). */
 static bool is_prefix(char before, const char *text, size_t size) {
     for (DeviceKind kind = 0; kind < _DEVICE_KIND_MAX; kind++) {
         const char *prefix = device_kind_to_string(kind);
@@ -103,7 +103,7 @@ static int is_complete(const char *text, size_t size, bool *ret) {
     return 0;
 }
 
-/* The first "id": "0123456789abcdef". */
+/* Finds the first "id": "0123456789abcdef". */
 static void find_id(const char *text, size_t size, char id[static CLAIM_ID_MAX]) {
     static const char key[] = "\"id\":";
     const size_t n = sizeof(key) - 1;

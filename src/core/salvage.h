@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a damaged record still tells. A record that cannot be read may be that of a claim whose devices are in
- * use, so they must not be handed out: whatever can be recognised as the name of a device is taken. */
+/* Finds device names in a damaged record. Its claim may still use the devices, so they must not be handed
+ * out. Everything that looks like a device name is taken. */
 
 #include "core/claim.h"
 
@@ -12,9 +12,9 @@ typedef struct SalvagedNames {
     DeviceName *names; /* owned */
     size_t n;
     bool complete;
-    char id[CLAIM_ID_MAX]; /* of the claim; "" when it cannot be told */
+    char id[CLAIM_ID_MAX]; /* of the claim; "" when unknown */
 } SalvagedNames;
 
-/* Takes any bytes. 0 or -ENOMEM. */
+/* text can be any bytes. 0 or -ENOMEM. */
 int salvage_names(const char *text, size_t size, SalvagedNames *ret);
 void salvaged_names_done(SalvagedNames *names);

@@ -117,7 +117,7 @@ static bool same_element(const JsonNode *x, const JsonNode *y) {
     return x->type == JSON_INTEGER && x->integer == y->integer;
 }
 
-/* An element that is there twice is one that was meant to be something else. */
+/* A repeated element was probably meant to be another one. */
 static void check_repeated(Problems *p, const JsonNode *list) {
     _cleanup_free_ const JsonNode **elements = NULL;
     size_t n = 0;
@@ -210,7 +210,7 @@ const JsonNode *schema_find_member(const JsonNode *object, const char *key) {
     return NULL;
 }
 
-/* One mistake, one error: where "efect" is reported, a missing "effect" is not. */
+/* One mistake gives one error: when "efect" is reported, the missing "effect" is not. */
 static bool is_misspelt(const JsonNode *object, const char *name, const Key *keys, size_t n_keys) {
     for (const JsonNode *m = object->children; m; m = m->next)
         if (!find_key(keys, n_keys, m->key) && streq_ptr(nearest_key(m->key, keys, n_keys), name))

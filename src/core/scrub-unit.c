@@ -15,7 +15,7 @@ bool scrub_template_is_valid(const char *template) {
             strlen(template) < SCRUB_TEMPLATE_MAX;
 }
 
-/* A "-" would be read as a "/". */
+/* systemd reads "-" as "/". */
 bool scrub_instance_is_valid(const char *instance) {
     return *instance && instance[strspn(instance, LETTERS ":._")] == '\0';
 }

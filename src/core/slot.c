@@ -3,9 +3,9 @@
 
 static const char magic[8] = "vfiodre2", old_magic[8] = "vfiodrec";
 
-/* FNV-1a. It has to tell a write that was cut short, and a byte that was flipped; nobody attacks it. By bytes
- * it took as long as writing the record does, so it goes by words of 8, and the last bits come down at the
- * end of each: the product moves bits up only. */
+/* FNV-1a by words of 8 bytes. It detects incomplete writes and flipped bytes; it need not resist attacks. By
+ * single bytes it took as long as the write of the record. A product moves bits up only, so after each word
+ * the high bits are mixed down. */
 static uint64_t hash_bytes(uint64_t h, const void *data, size_t size) {
     const uint8_t *bytes = data;
 
@@ -31,7 +31,7 @@ static uint64_t checksum(const SlotHeader *h, const char *text) {
 
     c = hash_bytes(c, &h->generation, sizeof(h->generation));
     c = hash_bytes(c, &h->length, sizeof(h->length));
-    /* An earlier version went by bytes. */
+    /* Slots of an earlier version have the hash by bytes. */
     return memcmp(h->magic, old_magic, sizeof(h->magic)) == 0 ? hash_bytes(c, text, (size_t) h->length)
                                                               : hash_words(c, text, (size_t) h->length);
 }
@@ -61,10 +61,10 @@ static bool is_blank(const char *half) {
     return true;
 }
 
-/* A write that was cut short was the first of a claim, or one of many. In the second case the half before it
- * is that of the same claim, and true: what the new one was to describe has not been done. In the first case
- * the half before it says that the slot is free; the same is found when a live record was damaged, so nothing
- * is known then. */
+/* An incomplete write was either the first of a claim or a later one. If a later one, the other half is of
+ * the same claim and still true, because what the new half describes was not done yet. If the first, the
+ * other half says that the slot is free. The same is found when a live record was damaged, so the slot counts
+ * as damaged. */
 void slot_view(const char slot[static SLOT_SIZE], SlotView *ret) {
     SlotHeader h[2] = {};
     bool valid[2], blank[2];

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The tables of snapshots: what one object says, in the form that is read and written. Private to
- * snapshot*.c. */
+/* The tables of snapshots, for reading and writing. Internal to snapshot*.c. */
 
 #include "core/caps-record.h"
 #include "core/document.h"

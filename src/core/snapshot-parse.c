@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reads a snapshot into the forms that planner and evaluator take, and answers for it. */
+/* Reads a snapshot into the forms that planner and evaluator need, and answers like a host. */
 
 #include "core/snapshot-internal.h"
 
@@ -12,17 +12,17 @@
 #include "core/mdev-types-fields.h"
 
 typedef struct Account {
-    const char *name; /* of the document */
+    const char *name; /* owned by the document */
     uint32_t id;
-    gid_t *groups; /* owned; of a user, their own first */
+    gid_t *groups; /* owned; for a user, the primary group first */
     size_t n_groups;
 } Account;
 
 struct HostSnapshot {
-    JsonDocument *document; /* accounts borrow their names */
+    JsonDocument *document; /* the names of accounts are in it */
     Inventory *inventory;
-    const Device **devices; /* owned list, inventory.devices; sorted by name */
-    DeviceFacts *facts;     /* owned; of the device with the same index */
+    const Device **devices; /* owned list of borrowed devices; sorted by name */
+    DeviceFacts *facts;     /* owned; facts of the device with the same index */
     size_t n_devices;
     RecordedGroup *groups; /* owned, sorted by id */
     size_t n_groups;
@@ -72,7 +72,7 @@ static size_t count_children(const JsonNode *n) {
     return count;
 }
 
-/* Room for one of each of the children. */
+/* Allocates one element for each child of the list. */
 static int allocate(FieldReader *r, const JsonNode *list, size_t max, size_t size, void *ret) {
     size_t n = count_children(list);
 
@@ -136,7 +136,7 @@ static int take_groups(FieldReader *r, const JsonNode *list) {
     size_t depth;
     int e;
 
-    /* Facts of a group are large: no more of them than there can be groups. */
+    /* Facts of a group are large, so there must not be more of them than groups. */
     e = allocate(r, list, inventory_n_groups(s->inventory), sizeof(RecordedGroup), &s->groups);
     if (e < 0)
         return e;
@@ -231,7 +231,8 @@ static const Field snapshot_fields[] = {
                 .known = offsetof(HostSnapshot, kernel_known)),
         FIELD_CUSTOM(
                 "devices", HostSnapshot, devices, JSON_ARRAY, read_devices, NULL, .flags = FIELD_REQUIRED),
-        {.name = "groups", .kind = FIELD_IGNORED, .type = JSON_ARRAY}, /* after the devices: take_whole() */
+        {.name = "groups", .kind = FIELD_IGNORED, .type = JSON_ARRAY}, /* read after the devices, in
+                                                                        * take_whole() */
         FIELD_CUSTOM("taints", HostSnapshot, taints, JSON_ARRAY, read_taints, NULL, .flags = FIELD_IF_KNOWN,
                 .known = offsetof(HostSnapshot, taints_known)),
         FIELD_OBJECTS("mediatedTypes", HostSnapshot, mdev_types.types, mdev_types.n, &mdev_type_table, 0,
@@ -262,7 +263,7 @@ static int compare_devices(const void *a, const void *b) {
     return device_name_compare(&(*x)->name, &(*y)->name);
 }
 
-/* Facts are found by the name of their device: both lists are sorted together. */
+/* Facts are found by their device's name, so both lists are sorted together. */
 static int sort_devices(HostSnapshot *s) {
     _cleanup_free_ DeviceFacts *facts = calloc(s->n_devices + 1, sizeof(*facts));
     _cleanup_free_ const Device **unsorted = calloc(s->n_devices + 1, sizeof(*unsorted));
@@ -322,7 +323,7 @@ int host_snapshot_parse(const char *text, size_t size, HostSnapshot **ret, char 
     return 0;
 }
 
-/* ---- What it says ---- */
+/* ---- Answers ---- */
 
 Inventory *host_snapshot_inventory(HostSnapshot *s) {
     return s->inventory;
@@ -362,7 +363,7 @@ static int copy_host_critical(const DeviceFacts *facts, char **ret) {
     return free_and_strdup(ret, "whether the host uses it is unknown: that is not recorded");
 }
 
-/* As the reader of a real host: what is not recorded could not be read. */
+/* As on a real host: a fact that is not recorded could not be read. */
 static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
     const HostSnapshot *s = userdata;
     const DeviceFacts *recorded = find_facts(s, &device->name);
@@ -371,7 +372,7 @@ static int read_facts(void *userdata, const Device *device, unsigned what, Devic
 
     if (!recorded)
         return -ENODEV;
-    /* It is what a claim puts back when it ends: without it there is no plan. */
+    /* A claim must restore it, so there is no plan without it. */
     if (what & DEVICE_FACT_DRIVER_OVERRIDE && !(recorded->known & DEVICE_FACT_DRIVER_OVERRIDE))
         return -ENODATA;
 

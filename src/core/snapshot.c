@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The tables: which members the objects of a snapshot have, of which type and range, and where they live.
- * What is not in a table is an error: a snapshot is also written by people, for tests, and a misspelled fact
- * that is silently unknown would test something else. Unknown facts are left out, so that a reader
- * can tell them from facts that say "none". */
+/* The tables: the members of a snapshot's objects, with their types and ranges. An unknown member is an
+ * error: people also write snapshots for tests, and a misspelt fact would silently be unknown. Unknown facts
+ * are left out, which distinguishes them from facts with the value "none". */
 
 #include "core/snapshot-internal.h"
 
@@ -100,7 +99,7 @@ static int read_properties(FieldReader *r, const JsonNode *object, void *place) 
     return 0;
 }
 
-/* Would the value tell this machine from all others? */
+/* Would the value identify this machine? */
 static bool is_private(const char *property) {
     static const char *const parts[] = {"SERIAL", "UUID", "WWN", "MAC"};
     size_t n = strcspn(property, "=");
@@ -136,7 +135,7 @@ static void write_properties(StrBuf *b, const void *place) {
     strbuf_add(b, "}");
 }
 
-/* The node's number is not recorded; all that matters is that there is one. */
+/* The number of the node is not recorded; it only matters that there is one. */
 static int check_device(FieldReader *r, const JsonNode *object, void *target) {
     RecordedDevice *d = target;
     const int index = d->snapshot.vfio_index;
@@ -201,7 +200,7 @@ static const Field device_fields[] = {
                 .fact = DEVICE_FACT_SERIAL),
         FIELD_CUSTOM("properties", RecordedDevice, facts.properties, JSON_OBJECT, read_properties,
                 write_properties, .fact = DEVICE_FACT_PROPERTIES),
-        /* Versions before this one refuse what they do not know: only where it was seen. */
+        /* Only when known: older versions refuse the member. */
         FIELD_OBJECT("capabilities", RecordedDevice, caps, &device_caps_table, .flags = FIELD_IF_KNOWN,
                 .known = offsetof(RecordedDevice, has_caps)),
 };
@@ -251,7 +250,7 @@ static const Field kernel_fields[] = {
         FIELD_BOOLEAN("deviceCdev", KernelFacts, device_cdev),
         FIELD_BOOLEAN("container", KernelFacts, container),
         FIELD_BOOLEAN(
-                "compat", KernelFacts, compat, .flags = FIELD_OMIT), /* earlier versions do not know it */
+                "compat", KernelFacts, compat, .flags = FIELD_OMIT), /* older versions refuse the member */
         FIELD_BOOLEAN("noiommuSupport", KernelFacts, noiommu_support),
         FIELD_BOOLEAN("noiommuEnabled", KernelFacts, noiommu_enabled),
         FIELD_BOOLEAN("vhostVdpa", KernelFacts, vhost_vdpa, .flags = FIELD_OMIT),
@@ -269,12 +268,12 @@ static struct json_object *to_json(const FieldTable *table, const void *target) 
     return b.error < 0 ? NULL : json_tokener_parse(b.text);
 }
 
-/* Facts that were asked for, and do not say anything. */
+/* Facts that were read, but have no value to record. */
 static unsigned count_as_unknown(const DeviceFacts *f, bool with_serials) {
     return (f->removable == REMOVABLE_UNKNOWN ? DEVICE_FACT_REMOVABLE : 0) |
             (f->enable_count < 0 ? DEVICE_FACT_ENABLE_COUNT : 0) |
             (f->acs == ACS_UNKNOWN ? DEVICE_FACT_ACS : 0) |
-            /* That it has none is no secret. */
+            /* that a device has no serial number is not private */
             (!with_serials && f->serial[0] ? DEVICE_FACT_SERIAL : 0);
 }
 
@@ -311,7 +310,7 @@ struct json_object *host_snapshot_device_to_json(
         r.has_caps = true;
     }
     r.facts.known &= ~count_as_unknown(facts, with_serials);
-    /* The reasons tell of mount points, addresses and the like. */
+    /* The reasons contain mount points and addresses. */
     if (!with_serials && r.facts.host_critical)
         r.facts.host_critical = critical;
     if (!with_serials && r.facts.descendants)

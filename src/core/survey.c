@@ -102,7 +102,7 @@ bool survey_is_open(const Survey *s) {
     return false;
 }
 
-/* One field for each bit of the mask; facts that were not looked for are left as they are. */
+/* Copies one member for each bit of the mask. Other facts are left as they are. */
 static void merge(DeviceFacts *to, unsigned what, DeviceFacts *from) {
     if (what & DEVICE_FACT_RESET_METHODS)
         to->reset_methods = from->reset_methods;
@@ -147,7 +147,7 @@ void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error) {
     what &= ~d->taken;
     if (error < 0) {
         d->failed |= what;
-        d->error = error == -EAGAIN ? -EIO : error; /* that means "look" to everybody here */
+        d->error = error == -EAGAIN ? -EIO : error; /* -EAGAIN means "wanted" to the callers */
     } else
         merge(&d->facts, what, facts);
     d->taken |= what;
@@ -200,7 +200,7 @@ static void note_identity(SurveyDevice *d, const Device *device) {
     d->since_seqnum = device->since_seqnum;
 }
 
-/* The source need not know of it. */
+/* The source cannot know these. */
 static int add_seen_caps(DeviceFacts *facts, Inventory *inventory, const DeviceName *name) {
     const DeviceCaps *caps = inventory_find_caps(inventory, name);
 

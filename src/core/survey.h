@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What is known of the host at one moment, collected before anything is decided on it. The planner reads
- * nothing itself: it looks into the survey, and a fact that nobody has looked for yet is written down as
- * wanted, and the plan is tried again when it is there. So a decision never waits for the kernel in its
- * middle, each fact is read once, and the same survey answers the policy, its shadow and the planner.
+/* Facts about the host, collected before a decision. The planner reads nothing itself. When it needs a fact
+ * that is missing in the survey, the fact is noted as wanted, and the plan is made again once it is there. So
+ * a decision never waits for the kernel, each fact is read once, and policy, shadow policy and planner use
+ * the same survey.
  *
  * Pure: the values, and what is wanted. A FactSource reads them. */
 
@@ -12,11 +12,10 @@
 #include "core/inventory.h"
 #include "core/mdev-types.h"
 
-/* These may sleep: the kernel holds config space back while the device, or a port above it, is being reset,
- * and wakes it from D3cold; what the host uses is asked of file systems and disks; below an adapter with many
- * disks there is much to walk through; what a device can do is learned by opening it; for the number of
- * mediated devices that it can still make, a driver may take its locks; and the index of the kernel's modules
- * is on a disk. */
+/* Reading these can sleep. The kernel delays access to config space while the device, or a port above it, is
+ * reset or woken from D3cold. Uses by the host are read from file systems and disks, which can be many.
+ * Capabilities need the device to be opened. For the number of mediated devices that can still be made, a
+ * driver may take its locks. The index of the kernel's modules is on a disk. */
 #define SURVEY_FACTS_SLEEPING                                                                                \
     (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL | DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE |          \
             DEVICE_FACT_DESCENDANTS | DEVICE_FACT_CAPS | DEVICE_FACT_MDEV_TYPES | DEVICE_FACT_VARIANT)
@@ -24,11 +23,11 @@
 typedef struct SurveyDevice {
     DeviceName name;
     unsigned wanted; /* masks of DeviceFactMask */
-    unsigned taken;  /* somebody has looked, whether or not it could be told */
-    unsigned failed; /* of these: the look failed, with .error */
+    unsigned taken;  /* read, successfully or not */
+    unsigned failed; /* of these: reading failed with .error */
     int error;
     DeviceFacts facts;
-    DeviceIds ids; /* of the device that was looked at, and since when it is there */
+    DeviceIds ids; /* identifies the device whose facts were read */
     uint64_t since_seqnum;
 } SurveyDevice;
 
@@ -44,49 +43,49 @@ typedef struct Survey {
 
 void survey_done(Survey *s);
 
-/* The facts of one device. *ret is borrowed until the survey is changed, and left alone on failure. 0;
- * -EAGAIN: they are wanted now; -ENOMEM; a negative errno with which the look failed. */
+/* The facts of one device. *ret is borrowed until the survey changes, and unchanged on failure. 0; -EAGAIN:
+ * they are wanted now; -ENOMEM; or the negative errno with which reading failed. */
 int survey_get(Survey *s, const DeviceName *name, unsigned what, const DeviceFacts **ret);
 int survey_get_kernel(Survey *s, const KernelFacts **ret);
-/* What weakens the isolation of this host; *ret is NULL when nothing does. */
+/* What weakens the isolation of this host; *ret is NULL when nothing does. Returns like survey_get(). */
 int survey_get_weakness(Survey *s, const char **ret);
-/* Which mediated devices its drivers can make. */
+/* The mediated devices that the host's drivers can make. Returns like survey_get(). */
 int survey_get_mdev_types(Survey *s, const MdevTypes **ret);
-/* Writes down what will be wanted. 0 or -ENOMEM. */
+/* Notes facts as wanted. 0 or -ENOMEM. */
 int survey_want(Survey *s, const DeviceName *name, unsigned what);
-/* Is anything wanted that nobody has looked for? */
+/* Is any fact wanted and not read? */
 bool survey_is_open(const Survey *s);
 
-/* Puts in what a look for what has found; facts is taken over. error: the look failed. */
+/* Stores facts that were read, and takes ownership of them. error: reading failed. */
 void survey_put(SurveyDevice *d, unsigned what, DeviceFacts *facts, int error);
 
-/* Are those of mediated devices wanted, and nobody has looked? */
+/* Are the types of mediated devices wanted and not read? */
 bool survey_wants_mdev_types(const Survey *s);
-/* Likewise for them; types: a reference that is taken over, NULL when the look failed. */
+/* Stores them. types: a reference, of which it takes ownership; NULL when reading failed. */
 void survey_put_mdev_types(Survey *s, SharedMdevTypes *types, int error);
 
-/* Some time has passed, while facts that may sleep were waited for: all others are looked for anew. All of a
- * device are when it is another one by now. */
+/* After a wait for facts that can sleep: all other facts are wanted again. When a device was replaced
+ * meanwhile, all of its facts are. */
 void survey_age(Survey *s, Inventory *inventory);
 
-/* A reader of facts, a port: fills what the mask of DeviceFactMask asks for in *ret, which was
- * DEVICE_FACTS_NULL. 0 or negative errno. */
+/* Reads facts, as a port: fills *ret, which was DEVICE_FACTS_NULL, with what the mask requests. 0 or negative
+ * errno. */
 typedef int (*read_facts_t)(void *userdata, const Device *device, unsigned what, DeviceFacts *ret);
-/* Likewise what the kernel offers. */
+/* Reads what the kernel supports. */
 typedef int (*read_kernel_facts_t)(void *userdata, KernelFacts *ret);
-/* Likewise what weakens the isolation of this host (taint_list_describe_weakness()): *ret is owned by the
- * caller, NULL when nothing does. */
+/* Reads what weakens the isolation of this host (taint_list_describe_weakness()). *ret is owned by the
+ * caller; NULL when nothing does. */
 typedef int (*read_weakness_t)(void *userdata, char **ret);
 typedef int (*read_mdev_types_t)(void *userdata, MdevTypes *ret);
 
-/* A reader that is NULL is one that fails. */
+/* A function that is NULL always fails. */
 typedef struct FactSource {
     read_facts_t read_facts;
     read_kernel_facts_t read_kernel_facts;
     read_weakness_t read_weakness;
     read_mdev_types_t read_mdev_types;
-    void *userdata; /* of all of them */
+    void *userdata; /* for all of them */
 } FactSource;
 
-/* Has the source look for everything that is wanted, except for the facts in later. */
+/* Reads everything that is wanted from the source, except the facts in later. */
 void survey_take(Survey *s, const FactSource *source, Inventory *inventory, unsigned later);

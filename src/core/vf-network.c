@@ -70,7 +70,7 @@ static int hex_digit(char c) {
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* One octet, or '*' where that is allowed. How many characters it has, or -EINVAL. */
+/* Takes one octet, or '*' if any is true. Returns the number of characters, or -EINVAL. */
 static int take_octet(const char *s, bool any, MacPattern *p) {
     int high, low;
 
@@ -130,7 +130,7 @@ static uint64_t mac_number(const uint8_t mac[static MAC_SIZE]) {
     return number;
 }
 
-/* What no interface has as its own. */
+/* Addresses that no interface can have. */
 static const char *why_not_an_address(const MacPattern *p) {
     if (p->value & MULTICAST_BIT)
         return "is a multicast address";
@@ -192,7 +192,7 @@ static const char *take_part(VfNetwork *n, const char *at, size_t size) {
             p.attribute = a;
     if ((int) p.attribute < 0 || word == size)
         return "is no attribute, expected mac=, vlan=, spoofchk= or trust= with a value";
-    if (size - word - 1 < sizeof(p.value)) /* else it stays empty, which is no value either */
+    if (size - word - 1 < sizeof(p.value)) /* otherwise it stays empty, which is invalid too */
         memcpy(p.value, at + word + 1, size - word - 1);
     return take_value(n, &p);
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What a network card keeps for each of its virtual functions: the address, the VLAN, and whether the card
- * checks the sender and trusts the function. Only the driver of the physical function changes it. A request
- * names values, a rule bounds what may be requested, and a claim puts back what was there before. Pure. */
+/* The settings that a network card keeps for each virtual function: address, VLAN, and whether the card
+ * checks the sender and trusts the function. Only the driver of the physical function can change them. A
+ * request sets values, a rule limits what can be requested, and a claim restores the old values. Pure. */
 
 #include "base/macro.h"
 
 typedef enum VfAttribute {
     VF_MAC,
     VF_VLAN,
-    VF_SPOOFCHK, /* off: it may send with any address */
-    VF_TRUST,    /* on: it may change its address, and receive what is for others */
+    VF_SPOOFCHK, /* if off, it can send with any address */
+    VF_TRUST,    /* if on, it can change its address and receive traffic for others */
     _VF_ATTRIBUTE_MAX,
     _VF_ATTRIBUTE_INVALID = -EINVAL,
 } VfAttribute;
@@ -19,13 +19,13 @@ DECLARE_STRING_TABLE(vf_attribute, VfAttribute); /* "mac", "vlan", "spoofchk", "
 
 #define MAC_SIZE 6U
 #define MAC_TEXT_MAX 18U
-#define VLAN_MAX 4094U /* that may be requested; 4095 is reserved */
+#define VLAN_MAX 4094U /* that can be requested; 4095 is reserved */
 
 typedef struct VfNetwork {
     uint32_t has; /* mask of 1 << VfAttribute */
     uint8_t mac[MAC_SIZE];
     uint16_t vlan; /* 0: none */
-    /* Of the VLAN. Neither is ever requested, but both are put back. */
+    /* Of the VLAN. It cannot be requested, and is restored. */
     uint8_t qos;
     uint16_t protocol; /* 0: 802.1Q */
     bool spoofchk, trust;
@@ -35,9 +35,9 @@ static inline bool vf_network_has(const VfNetwork *n, VfAttribute a) {
     return n->has & 1U << a;
 }
 void vf_network_copy(VfNetwork *to, const VfNetwork *from, VfAttribute a);
-/* Have both the attribute, with the same value? */
+/* Do both have the attribute with the same value? */
 bool vf_network_same(const VfNetwork *a, const VfNetwork *b, VfAttribute attribute);
-/* Have both the same attributes, with the same values? */
+/* Do both have the same attributes with the same values? */
 bool vf_network_equal(const VfNetwork *a, const VfNetwork *b);
 
 /* What is wrong with a text. */
@@ -47,15 +47,16 @@ typedef struct VfProblem {
     const char *why; /* "is a multicast address": static */
 } VfProblem;
 
-/* "mac=52:54:00:12:34:56,vlan=12,spoofchk=on,trust=off", some of it. 0 or -EINVAL. */
+/* Parses "mac=52:54:00:12:34:56,vlan=12,spoofchk=on,trust=off" or a part of it. 0, or -EINVAL with
+ * *problem. */
 int vf_network_parse(const char *text, VfNetwork *ret, VfProblem *problem);
 #define VF_NETWORK_TEXT_MAX 80U
-/* Reads back as the same when it can be requested. "": nothing. */
+/* The text parses to the same values if they can be requested. "": none. */
 const char *vf_network_format(const VfNetwork *n, char buf[static VF_NETWORK_TEXT_MAX]);
-/* Likewise of one attribute: "vlan=12". */
+/* The text of one attribute: "vlan=12". */
 const char *vf_network_describe(const VfNetwork *n, VfAttribute a, char buf[static VF_NETWORK_TEXT_MAX]);
 
-/* Any address, as the kernel has it. */
+/* Parses any address in the kernel's form. 0 or -EINVAL. */
 int mac_parse(const char *text, uint8_t ret[static MAC_SIZE]);
 const char *mac_format(const uint8_t mac[static MAC_SIZE], char buf[static MAC_TEXT_MAX]);
 
@@ -69,7 +70,7 @@ typedef struct VlanRange {
     uint16_t low, high;
 } VlanRange;
 
-/* What is not in it may not be requested. */
+/* Values that are not listed cannot be requested. */
 typedef struct VfBounds {
     MacPattern *macs; /* owned */
     VlanRange *vlans; /* owned */
@@ -78,12 +79,12 @@ typedef struct VfBounds {
 } VfBounds;
 void vf_bounds_done(VfBounds *b);
 
-/* "52:54:00:*:*:*": octets, or * for any. 0; -EINVAL, with *ret_why as in VfProblem. */
+/* "52:54:00:*:*:*": octets, or * for any. 0; or -EINVAL with *ret_why as in VfProblem. */
 int mac_pattern_parse(const char *text, MacPattern *ret, const char **ret_why);
-/* "100" or "100-199". */
+/* "100" or "100-199". 0 or -EINVAL. */
 int vlan_range_parse(const char *text, VlanRange *ret);
-/* The first attribute of the request that is out of bounds; _VF_ATTRIBUTE_INVALID: none. */
+/* The first attribute of the request that is not allowed; _VF_ATTRIBUTE_INVALID: none. */
 VfAttribute vf_bounds_check(const VfBounds *b, const VfNetwork *n);
-/* What may be requested of the attribute, for people: "52:54:00:*:*:* or 02:00:00:00:00:01", "10, 100-199".
- * Owned by the caller; "" for nothing, NULL on ENOMEM. */
+/* The values of the attribute that can be requested, for people: "52:54:00:*:*:* or 02:00:00:00:00:01", "10,
+ * 100-199". Owned by the caller; "" for none; NULL on ENOMEM. */
 char *vf_bounds_describe(const VfBounds *b, VfAttribute a);

@@ -30,7 +30,7 @@ bool view_may_read(const ViewTable *table, const ViewField *field, const ViewQue
     }
 }
 
-/* Looks like the value of a thing of which there is nothing to say. */
+/* Writes the empty value of the type. */
 static int put_empty(const char *type, const ViewSink *out) {
     int r;
 
