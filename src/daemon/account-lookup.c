@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "host/policy-files.h"
 
-/* Of all names together. A directory that answers at all is faster; later tries are the caller's. */
+/* For all names together. A working directory service is faster; the caller tries again later. */
 #define TIMEOUT_SEC 10U
 
 #define NAMES_FD 3   /* "u" or "g", the name, NUL; and so on */
@@ -152,7 +152,7 @@ static int spawn(const AccountTable *t, int *ret_results) {
         return -errno;
     reading = pair[0];
     writing = pair[1];
-    /* Only this end is ours. */
+    /* Only our end is non-blocking. */
     if (fcntl(writing, F_SETFL, 0) < 0)
         return -errno;
     pid = fork();
@@ -199,7 +199,7 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Whole results only: a pipe does not tear what is so short. */
+/* Results are read whole, because writes as short as this are atomic in a pipe. */
 static int on_results(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     AccountLookup *l = userdata;
     Result results[64];

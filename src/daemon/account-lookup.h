@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Names of accounts -> ids, in a process of its own: the name service may ask a directory on the network and
- * hang for minutes, or for ever. The process is this program executed anew (`vfiod --look-up`) without any
- * privilege. It is not waited for: it ends itself, and what it has not answered in time is unknown. */
+/* Looks up names of accounts in a separate process, because the name service may ask a directory on the
+ * network and hang for minutes or forever. The process is this program executed again (`vfiod --look-up`)
+ * without privileges. It is not waited for and ends itself. Names that it has not resolved in time are
+ * unknown. */
 
 #include <systemd/sd-event.h>
 
@@ -22,18 +23,18 @@ typedef struct AccountTable {
 } AccountTable;
 
 void account_table_done(AccountTable *t);
-/* As visit_account_name_t. The same name may be added again. */
+/* A visit_account_name_t. The same name can be added again. */
 int account_table_add(void *table, bool is_group, const char *name);
-/* As resolve_name_t: what a lookup has found. */
+/* A resolve_name_t: the result of a lookup. */
 int account_table_resolve(void *table, bool is_group, const char *name, uint32_t *ret);
 
 typedef struct AccountLookup AccountLookup;
 
-/* Fills the table, which is borrowed until then, and calls done once, from the event loop. */
+/* Fills the table, which is borrowed until then, and calls done once from the event loop. */
 int account_lookup_new(sd_event *event, AccountTable *table, void (*done)(void *userdata), void *userdata,
         AccountLookup **ret);
 AccountLookup *account_lookup_free(AccountLookup *l);
 DEFINE_TRIVIAL_CLEANUP_FUNC(AccountLookup *, account_lookup_free);
 
-/* The program of that process. Returns an exit status. */
+/* The main function of that process. Returns an exit status. */
 int account_lookup_main(void);

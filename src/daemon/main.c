@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* vfiod: the one owner of this host's VFIO privilege. Its other processes are the same program: see worker.h,
- * spawner.h and account-lookup.h. */
+/* vfiod, the owner of this host's VFIO privilege. Its helper processes are the same program: see
+ * kernel/worker.h, kernel/spawner.h and account-lookup.h. */
 
 #include <malloc.h>
 
@@ -40,9 +40,8 @@ static int run_daemon(ManagerConfig *config) {
     _cleanup_(manager_freep) Manager *m = NULL;
     int r;
 
-    /* What is as long as a message can be comes from the kernel and goes back to it. Left to itself,
-     * malloc(3) raises this limit with the first of them that is freed, and keeps the memory of the next
-     * ones. */
+    /* Buffers as long as a message are returned to the kernel. By default malloc(3) raises this limit when
+     * the first of them is freed, and then keeps the memory. */
     (void) mallopt(M_MMAP_THRESHOLD, LONG_BLOCK);
     if (spawner < 0)
         return log_error_errno(spawner, "Cannot start another process");

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How the daemon stops without losing a caller. A daemon that just exits when it has nothing to do loses
- * whoever asked in that moment: the bus has already delivered the call, or systemd believes that the service
- * still runs and starts no new one. So: first STOPPING=1, after which systemd queues every further start;
- * then the name is given back; what the bus had delivered before its answer is still served, in order; then
- * exit. An Acquire in that short time is refused with ShuttingDown, because its claim would need a daemon
- * that watches it; the caller's next try starts one. SIGTERM takes the same way.
+/* How the daemon stops without losing a caller. A daemon that simply exits when idle loses a call of that
+ * moment: the bus has delivered it already, or systemd believes that the service still runs and does not
+ * start it. So: first STOPPING=1, after which systemd queues further starts; then the name is released; calls
+ * that the bus delivered before its answer are still served; then exit. An Acquire in that time is refused
+ * with ShuttingDown, because its claim would need a daemon; the caller's next try starts one. SIGTERM does
+ * the same.
  *
- * Policy is replaced as a whole: a set with any error changes nothing but the list of errors that is shown.
- * Without any valid set the daemon runs and denies everything, so that people can see why. */
+ * The policy is replaced as a whole. A policy with any error only changes the list of errors. Without a valid
+ * policy the daemon runs and denies everything, so that people can see why. */
 
 #include <fcntl.h>
 #include <signal.h>
@@ -38,25 +38,25 @@
 #include "daemon/sockets.h"
 #include "daemon/varlink/varlink.h"
 
-/* After the death of the spawner: seldom enough for systemd (StartLimitBurst= in StartLimitIntervalSec=),
- * even if every spawner dies at once. */
+/* The delay after the spawner's death. It is long enough for systemd's limit (StartLimitBurst= in
+ * StartLimitIntervalSec=), even if every spawner dies at once. */
 #define RESTART_USEC (10 * UINT64_C(1000000))
 #define RESTART_RETRY_USEC UINT64_C(1000000)
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
-/* What else is in the fd store: unused lifelines, the watch of the nodes, a copy of the taints, and a second
+/* Other fds in the store: unused lifelines, the watch of the nodes, a copy of the taints, and a second
  * lifeline of a claim that moves. */
 #define KEPT_BESIDE_CLAIMS (LIFELINES_UNUSED_MAX + 3U)
 
-/* For a bus that takes our connection and does not answer: that it does is not a condition of being ready. */
+/* Some buses accept the connection and do not answer. Readiness does not depend on them. */
 #define BUS_PATIENCE_USEC (5 * UINT64_C(1000000))
 
 struct Manager {
     ManagerConfig config;
     sd_event *event;
     sd_event_source *idle_timer;
-    HostSnapshot *snapshot; /* owned; of --simulate. Then there is no ledger and no hotplug */
+    HostSnapshot *snapshot; /* owned; of --simulate: there is no ledger and no hotplug then */
     HostSource host;
     Inventory *inventory; /* owned, or the snapshot's */
     Budget *budget;
@@ -65,15 +65,15 @@ struct Manager {
     Ledger *ledger;
     Hotplug *hotplug;
     PolicyLoader *loader;
-    const PolicyLoad *policy; /* the loader's: the set in force, and the errors of the last load */
-    const PolicyLoad *shadow; /* the same of the set that is tried out */
-    bool reloading;           /* systemd was told so */
+    const PolicyLoad *policy; /* the loader's: the policy in force, and the errors of the last load */
+    const PolicyLoad *shadow; /* the same for the shadow policy */
+    bool reloading;           /* systemd was told */
     BusFace *bus;
     VarlinkFace *varlink;
     PassedSockets sockets;
-    bool ready;                    /* said so */
-    sd_event_source *bus_patience; /* until that */
-    bool raw_io;                   /* CAP_SYS_RAWIO was kept */
+    bool ready;                    /* systemd was told */
+    sd_event_source *bus_patience; /* runs until then */
+    bool raw_io;                   /* CAP_SYS_RAWIO is kept */
     sd_event_source *spawner_exit, *restart_timer;
     int exit_status;
     bool stopping;
@@ -105,8 +105,8 @@ static bool is_idle(const Manager *m) {
             varlink_face_n_peers(m->varlink) == 0;
 }
 
-/* Starts the wait anew whenever the last claim or the last listener may have gone; whether it is time is
- * looked at when the timer fires. */
+/* Restarts the wait whenever the last claim or listener may have gone. The timer checks whether that is
+ * so. */
 static void start_idle_timer(Manager *m) {
     int r;
 
@@ -126,7 +126,7 @@ static int on_idle_timer(sd_event_source *source, uint64_t usec, void *userdata)
         log_debug("No claims and no clients, exiting");
         stop(m);
     } else if (!broker_is_at_rest(m->broker))
-        start_idle_timer(m); /* no client tells when that is over */
+        start_idle_timer(m); /* no client reports when this ends */
     return 0;
 }
 
@@ -136,7 +136,7 @@ static void on_face_idle(void *userdata) {
 
 /* ---- The spawner ---- */
 
-/* Nobody who waits for a claim loses it by the restart. */
+/* A restart must not lose the request of a waiting caller. */
 static int on_restart_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     Manager *m = userdata;
     int r;
@@ -152,8 +152,8 @@ static int on_restart_timer(sd_event_source *source, uint64_t usec, void *userda
     return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* Only another daemon has the privilege that a new spawner needs. Claims survive a restart, where somebody
- * keeps our files and starts us again. */
+/* Only a new daemon has the privilege that a spawner needs. Claims survive a restart if the service manager
+ * keeps our fds and restarts us. */
 static int on_spawner_exit(sd_event_source *source, int fd, uint32_t events, void *userdata) {
     Manager *m = userdata;
     siginfo_t info;
@@ -190,9 +190,8 @@ static void tell_status(const Manager *m, const char *prefix) {
             m->policy->policy ? policy_n_rules(m->policy->policy) : 0);
 }
 
-/* CAP_SYS_RAWIO is kept only while a rule of the policy is about devices without an IOMMU, from the start on.
- * Later is too late: what was given up does not come back, and the next reload says so. Claims that are held
- * need it no more. */
+/* CAP_SYS_RAWIO is kept only if a rule of the first policy is about devices without an IOMMU. A capability
+ * that was given up cannot be regained, and a later reload reports that. Held claims do not need it. */
 static int settle_raw_io(Manager *m) {
     bool wanted = policy_host_settings(m->policy->policy).noiommu != NOIOMMU_OFF;
 
@@ -222,7 +221,7 @@ static bool noiommu_needs_restart(const Manager *m) {
     return !m->raw_io && policy_host_settings(m->policy->policy).noiommu != NOIOMMU_OFF;
 }
 
-/* What the sets of before decided is looked at again. */
+/* Reviews what the former policy decided. */
 static void settle_policy(Manager *m) {
     drop_raw_io(m);
     (void) broker_review_claims(m->broker);
@@ -240,7 +239,7 @@ static void on_policy_loaded(void *userdata, int r, bool resolved) {
     if (r < 0)
         log_error_errno(r, "Cannot read the policy, nothing was changed");
     if (!m->broker)
-        return; /* it gets the policy when it is there */
+        return; /* it gets the policy when it is loaded */
     broker_set_policy(m->broker, m->policy->policy);
     broker_set_shadow(m->broker, m->shadow->policy);
     if (!resolved)
@@ -269,8 +268,8 @@ static void reload_policy(void *userdata, const Subject *by) {
     policy_loader_load(((Manager *) userdata)->loader);
 }
 
-/* Nobody is served before the accounts of the policy are looked up, or have had their time. -ECANCELED: the
- * daemon was told to stop meanwhile. */
+/* Waits until the accounts of the policy are looked up or timed out; nobody is served before. -ECANCELED: the
+ * daemon was told to stop. */
 static int load_first_policy(Manager *m) {
     const PolicyLoaderConfig config = {
             .directories = m->config.policy_directories,
@@ -327,7 +326,7 @@ static int watch_signals(Manager *m) {
     sigaddset(&mask, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
         return -errno;
-    /* A terminal or a pipe for messages that went away is no reason to end. */
+    /* A closed terminal or pipe must not end the daemon. */
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return -errno;
     for (size_t i = 0; i < ELEMENTSOF(stopping); i++) {
@@ -338,7 +337,7 @@ static int watch_signals(Manager *m) {
     return sd_event_add_signal(m->event, NULL, SIGHUP, on_reload_signal, m);
 }
 
-/* ---- What the parts tell each other ---- */
+/* ---- Messages between the parts ---- */
 
 static void on_taints_changed(void *userdata) {
     Manager *m = userdata;
@@ -384,7 +383,7 @@ static const char *noiommu_state(void *userdata) {
 static void on_device_changed(void *userdata, Device *device, int changes, int old_group) {
     Manager *m = userdata;
 
-    /* The announcement is only noted here, and made after the broker has done what it does. */
+    /* Only queued here, and announced after the broker has finished. */
     if (m->bus)
         bus_face_device_changed(m->bus, device, changes, old_group);
     if (m->varlink)
@@ -399,7 +398,7 @@ static void on_device_changed(void *userdata, Device *device, int changes, int o
 static void on_claim_changed(void *userdata, const Claim *claim, ClaimChange change) {
     Manager *m = userdata;
 
-    /* Before the reply: a device that is in somebody's hands is in the ledger, whatever happens next. */
+    /* Before the reply, so that a device that somebody has is always in the ledger. */
     if (claim->plan.backend == BACKEND_NOIOMMU && claim->state == CLAIM_HELD)
         ledger_note_claim(m->ledger, claim);
     if (claim->plan.backend == BACKEND_NOIOMMU)
@@ -439,7 +438,7 @@ static int on_bus_patience(sd_event_source *source, uint64_t usec, void *userdat
     return 0;
 }
 
-/* In early boot the bus is there before it serves anybody, and in a rescue shell it never does. */
+/* In early boot the bus accepts connections before it serves anybody; in a rescue shell it never does. */
 static int limit_patience(Manager *m) {
     if (m->sockets.n == 0 || m->ready || m->stopping)
         return 0;
@@ -501,7 +500,7 @@ static int build_engine(Manager *m) {
     r = broker_recover(m->broker);
     if (r < 0)
         return log_error_errno(r, "Cannot take up the claims of the daemon before");
-    ledger_look_now(m->ledger); /* not before it is known what was granted */
+    ledger_look_now(m->ledger); /* only now is it known what was granted */
     (void) broker_review_claims(m->broker);
     broker_make_declared_functions(m->broker);
     return 0;
@@ -540,7 +539,7 @@ static int load_snapshot(Manager *m) {
     return r < 0 ? r : take_recorded_names(m->snapshot);
 }
 
-/* Nothing of this machine but its bus and the policy files: no udev, no sysfs, no nodes, no state on disk. */
+/* Uses nothing of this machine but its bus and policy files: no udev, sysfs, nodes or state on disk. */
 static int build_simulated_engine(Manager *m) {
     int r;
 
@@ -555,7 +554,7 @@ static int build_simulated_engine(Manager *m) {
     r = create_engine(m);
     if (r < 0)
         return r;
-    m->raw_io = true; /* nothing is opened, so nobody is refused for lack of it */
+    m->raw_io = true; /* nothing is opened, so nobody is refused because of it */
     broker_set_raw_io(m->broker, true);
     r = privileges_give_up(CAP_SYS_RAWIO);
     return r < 0 ? log_error_errno(r, "Cannot give CAP_SYS_RAWIO up") : 0;
@@ -591,7 +590,7 @@ static int build_bus(Manager *m) {
     return bus_face_new(&context, &m->bus);
 }
 
-/* systemd listens for us, also while the daemon does not run. */
+/* systemd listens for us, also while the daemon is not running. */
 static int build_varlink(Manager *m) {
     const VarlinkContext context = {
             .event = m->event,
@@ -612,7 +611,7 @@ static int build_varlink(Manager *m) {
     return r;
 }
 
-/* A claim that systemd would not keep would end with this process. */
+/* A claim whose fds systemd does not keep would end with this process. */
 static unsigned count_claims_max(void) {
     uint64_t room = fd_store_size();
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The composition root: builds inventory, broker, hotplug and faces, owns the event loop, and carries what
- * one of them says to the others. Decides nothing about claims. Here are the things that concern the process:
- * signals, policy reload, what systemd is told, and when to stop. */
+/* The composition root: it builds inventory, broker, hotplug and faces, owns the event loop, and passes
+ * events between them. It decides nothing about claims. It handles what concerns the process: signals, policy
+ * reload, notifications to systemd, and when to stop. */
 
 #include "base/macro.h"
 
@@ -12,12 +12,12 @@ typedef struct Manager Manager;
 #define EXIT_IDLE_NEVER UINT64_MAX
 
 typedef struct ManagerConfig {
-    const char *const *policy_directories; /* borrowed, as the strings are; ends with NULL */
-    const char *credentials_directory;     /* which of them has credentials of systemd; NULL: none */
+    const char *const *policy_directories; /* borrowed, as are the strings; ended by NULL */
+    const char *credentials_directory;     /* the one with credentials of systemd; NULL: none */
     const char *const *shadow_directories; /* likewise */
     const char *state_directory, *cdi_directory, *passwd;
-    const char *simulate;    /* file of a recorded host to run on instead of this one, NULL */
-    uint64_t exit_idle_usec; /* without claims and listeners; EXIT_IDLE_NEVER */
+    const char *simulate;    /* file of a recorded host to use instead of this one, or NULL */
+    uint64_t exit_idle_usec; /* how long to run without claims and listeners; EXIT_IDLE_NEVER */
     uint64_t worker_timeout_usec, ask_timeout_usec;
     int spawner, spawner_process; /* borrowed, see spawner.h; -EBADF: none */
 } ManagerConfig;
@@ -26,6 +26,6 @@ int manager_new(const ManagerConfig *config, Manager **ret);
 Manager *manager_free(Manager *m);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Manager *, manager_free);
 
-/* Serves until a signal, idleness or a failure ends it. An exit status, or negative errno. The status is 0,
- * or EX_TEMPFAIL: the service manager is to start another. */
+/* Serves until a signal, idleness or a failure ends it. Returns an exit status (0, or EX_TEMPFAIL: the
+ * service manager should restart it) or negative errno. */
 int manager_run(Manager *m);

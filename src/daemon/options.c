@@ -123,7 +123,7 @@ static int add_named_directory(Options *o, const char *directory) {
             &o->manager.policy_directories);
 }
 
-/* With a policy from elsewhere, the default shadow policy of this host does not apply. */
+/* With a policy from elsewhere, this host's default shadow policy is not used. */
 static int add_policy_directory(Options *o, const char *directory) {
     static const char *const none[] = {NULL};
 
@@ -172,7 +172,7 @@ static int take_option(Options *o, int c, const char *value) {
     case ARG_LOG_LEVEL:
         return parse_level(value);
     default:
-        return -EINVAL; /* getopt has complained */
+        return -EINVAL; /* getopt has printed a message */
     }
 }
 

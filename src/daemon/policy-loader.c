@@ -15,14 +15,14 @@
 struct PolicyLoader {
     sd_event *event;
     PolicySource source, shadow_source;
-    bool own_accounts;  /* the source says how they are looked up */
-    const char *passwd; /* borrowed; NULL: texts have numbers of users alone */
+    bool own_accounts;  /* the source has its own lookup */
+    const char *passwd; /* borrowed; NULL: texts have uids only */
     policy_loaded_t loaded;
     void *userdata;
     PolicyLoad policy, shadow;
-    /* a load that waits for its accounts */
+    /* loads that wait for accounts */
     PolicyLoading *policy_loading, *shadow_loading;
-    /* of a load, or of another try */
+    /* of a load, or of a later lookup */
     AccountTable accounts;
     AccountLookup *lookup;
     sd_event_source *retry, *account_files;
@@ -31,7 +31,7 @@ struct PolicyLoader {
 
 static void look_up_again(PolicyLoader *l);
 
-/* ---- another try ---- */
+/* ---- looking up again ---- */
 
 static int add_unknown(PolicyLoader *l) {
     int r = policy_foreach_unknown_account(l->policy.policy, account_table_add, &l->accounts);
@@ -101,7 +101,8 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
 
 #define PASSWD_SIZE_MAX (4U * 1024 * 1024)
 
-/* For texts. Of users who are not in this file, nobody asks: the name service may take minutes. */
+/* Names for texts. Users who are not in this file are not looked up, because the name service may take
+ * minutes. */
 static void read_names(const PolicyLoader *l) {
     _cleanup_free_ char *text = NULL;
     int r = l->passwd ? read_file_at(AT_FDCWD, l->passwd, PASSWD_SIZE_MAX, &text, NULL) : -ENOENT;
@@ -132,8 +133,8 @@ static uint64_t now_of(const PolicyLoader *l) {
     return sd_event_now(l->event, CLOCK_REALTIME, &usec) >= 0 ? usec : 0;
 }
 
-/* What is in *set goes to *ret_old, for as long as somebody borrows its policy. Of a set with errors only
- * these are taken. */
+/* Moves *set to *ret_old, where it stays while its policy is borrowed. Of a load with errors only the errors
+ * are taken. */
 static void replace_policy(PolicyLoad *set, PolicyLoad *load, uint64_t now_usec, PolicyLoad *ret_old) {
     load->generation = set->generation + (load->policy != NULL);
     load->loaded_usec = load->policy ? now_usec : set->loaded_usec;
@@ -163,7 +164,7 @@ static void report_shadow(const PolicyLoad *load, const PolicyLoad *before) {
                 policy_n_rules(load->policy ?: before->policy));
 }
 
-/* Whatever is wrong with the policy in shadow: it decides nothing, so it keeps nothing from being decided. */
+/* Errors in the shadow policy have no effect on the policy in force, because it decides nothing. */
 static void finish_shadow(PolicyLoader *l, PolicyLoad *ret_old) {
     _cleanup_(policy_load_done) PolicyLoad load = {};
     int r = l->shadow_loading ? policy_files_finish(l->shadow_loading, &load) : -ENOMEM;
@@ -293,7 +294,7 @@ int policy_loader_new(sd_event *event, const PolicyLoaderConfig *config, policy_
         r = sd_event_source_set_enabled(l->retry, SD_EVENT_OFF);
     if (r < 0)
         return r;
-    /* The timer does without it. */
+    /* the timer works without it */
     if (!l->own_accounts)
         (void) sd_event_add_inotify(
                 event, &l->account_files, "/etc", IN_MOVED_TO | IN_CLOSE_WRITE, on_account_file, l);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What needs NO capability: everything in sysfs and /dev that belongs to root, for the daemon is its owner:
- * driver_override, bind, unbind, reset, /dev/iommu, VFIO nodes. A node that somebody gave to another user is
- * not ours to open: without CAP_DAC_OVERRIDE the kernel says so. CAP_IPC_LOCK must not be there at all: with
- * it, a mapping that the daemon made by mistake would be charged to nobody. */
+/* No capability is needed for root's own files in sysfs and /dev: driver_override, bind, unbind, reset,
+ * /dev/iommu, VFIO nodes. A node that belongs to another user is not ours to open; without CAP_DAC_OVERRIDE
+ * the kernel enforces that. CAP_IPC_LOCK must not be kept: with it, a mapping that the daemon made by mistake
+ * would not be charged to anybody. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 typedef enum Role {
     ROLE_DAEMON = 1 << 0,
-    ROLE_WORKER = 1 << 1, /* has no more than the daemon, or the spawner, that started it */
+    ROLE_WORKER = 1 << 1, /* gets at most what the daemon or spawner has that starts it */
     ROLE_SPAWNER = 1 << 2,
 } Role;
 
@@ -24,18 +24,17 @@ static const struct {
 } kept[] = {
         /* IOMMU_OPTION_RLIMIT_MODE; the locked-memory limit of the caller */
         {CAP_SYS_RESOURCE, ROLE_DAEMON},
-        /* the caller: /proc/PID of other users */
+        /* reads /proc/PID of callers of other users */
         {CAP_SYS_PTRACE, ROLE_DAEMON | ROLE_WORKER},
-        /* for workers alone, with the one above: who has a device open */
+        /* workers only, with the one above: finds who has a device open */
         {CAP_DAC_READ_SEARCH, ROLE_DAEMON | ROLE_WORKER},
-        /* likewise, who has a device open and has to be stopped. Only where the operator's drop-in gives it
-         */
+        /* likewise: stops who has a device open. Only if the operator's drop-in grants it */
         {CAP_KILL, ROLE_DAEMON | ROLE_WORKER},
-        /* config space beyond 64 bytes: serial numbers, and the ACS capabilities on the way to a device */
+        /* config space beyond 64 bytes: serial numbers, and ACS on the way to a device */
         {CAP_SYS_ADMIN, ROLE_SPAWNER | ROLE_WORKER},
-        /* what a network card keeps for its virtual functions */
+        /* the settings of virtual functions in network cards */
         {CAP_NET_ADMIN, ROLE_SPAWNER | ROLE_WORKER},
-        /* devices without an IOMMU; given up at the start where they are not handed out */
+        /* devices without an IOMMU; given up at the start if the policy does not allow any */
         {CAP_SYS_RAWIO, ROLE_DAEMON | ROLE_WORKER},
 };
 
@@ -46,7 +45,7 @@ static bool is_kept(cap_value_t capability, Role role) {
     return false;
 }
 
-/* Needs CAP_SETPCAP; without it the bounding set stays as it is, and the other sets are what counts. */
+/* Requires CAP_SETPCAP. Without it the bounding set stays as it is, and the other sets limit the process. */
 static int drop_bounding_set(Role role) {
     for (cap_value_t c = 0; cap_get_bound(c) >= 0; c++) {
         if (is_kept(c, role) || cap_get_bound(c) == 0)
@@ -57,7 +56,7 @@ static int drop_bounding_set(Role role) {
     return 0;
 }
 
-/* Kept, but not in force: each is raised around the one call that needs it. */
+/* Kept as permitted, but not effective: each is raised around the one call that needs it. */
 static int add_kept(cap_t had, cap_t wanted, Role role) {
     for (size_t i = 0; i < ELEMENTSOF(kept); i++) {
         cap_flag_value_t permitted;
@@ -118,10 +117,10 @@ int privileges_drop_all(void) {
     return r;
 }
 
-/* What the process has while nothing is raised. Read once: nobody else changes it, and reading it anew would
- * cost two system calls in every Acquire. */
+/* The capabilities while nothing is raised. They are read once: nobody else changes them, and reading them
+ * again would cost two system calls in every Acquire. */
 static cap_t resting;
-static cap_t raised; /* a copy, for raising; NULL: not yet */
+static cap_t raised; /* a copy, for raising; NULL: not made yet */
 
 static cap_t resting_set(void) {
     if (!resting)
@@ -149,7 +148,7 @@ int privileges_give_up(cap_value_t capability) {
     return 0;
 }
 
-/* As the resting set is. */
+/* Resets these capabilities to the resting set. */
 static void put_back(cap_t caps, const cap_value_t *capabilities, int n) {
     cap_flag_value_t value;
 
@@ -158,7 +157,7 @@ static void put_back(cap_t caps, const cap_value_t *capabilities, int n) {
             (void) cap_set_flag(caps, CAP_EFFECTIVE, 1, &capabilities[i], value);
 }
 
-/* The copy is kept: for each that is made libcap asks the kernel which version of them it has. */
+/* The copy is kept, because libcap asks the kernel for its capability version for each new one. */
 void privileges_raise_list(const cap_value_t *capabilities, int n) {
     int saved_errno = errno;
 
@@ -174,7 +173,8 @@ void privileges_raise_list(const cap_value_t *capabilities, int n) {
 void privileges_lower(void) {
     int saved_errno = errno;
 
-    /* Without the resting set nothing was raised. With more than it, nothing may go on. */
+    /* Without a resting set nothing was raised. With capabilities still raised, the process must not
+     * continue. */
     if (resting && cap_set_proc(resting) < 0)
         abort();
     errno = saved_errno;

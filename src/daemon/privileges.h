@@ -1,38 +1,38 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Root, but bounded: which capabilities the daemon keeps, and why. units/vfiod.service, with its drop-in for
- * devices without an IOMMU, has the same list; here it holds for a daemon that was started in another way,
- * too. */
+/* Root with few capabilities: which ones the daemon keeps, and why. units/vfiod.service with its drop-in
+ * for devices without an IOMMU has the same list. Here it applies also when the daemon is started in
+ * another way. */
 
 #include <sys/capability.h>
 
 #include "base/macro.h"
 
-/* Drops everything but the list from all sets, the bounding set included, so that a program that is executed
- * gets no more. Privileges that are not there (an unprivileged test) are no failure. 0 or negative errno. */
+/* Drops everything else from all sets including the bounding set, so that executed programs get no more.
+ * Missing privileges (an unprivileged test) are not an error. 0 or negative errno. */
 int privileges_drop(void);
 
-/* Could it be raised? A daemon that is not root (a test) has none, and is told of no lack. */
+/* Can it be raised? Also true in a daemon that is not root (a test). */
 bool privileges_have(cap_value_t capability);
 
-/* Gives one of the list up permanently: CAP_SYS_RAWIO, when no rule of the policy is about devices
- * without an IOMMU. With no_new_privs nothing brings back what is not permitted, whatever the bounding set
- * says, and the workers are no better off. 0 or negative errno. */
+/* Gives up one of them permanently: CAP_SYS_RAWIO, when no rule of the policy is about devices without an
+ * IOMMU. With no_new_privs nothing can bring it back, whatever the bounding set contains, and new workers do
+ * not get it either. 0 or negative errno. */
 int privileges_give_up(cap_value_t capability);
 
-/* privileges_drop() for worker processes, which touch root's own files, and look into those of other
- * processes: kept are CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and CAP_SYS_RAWIO where the daemon still has
- * it; of one that the spawner started, CAP_SYS_ADMIN and CAP_NET_ADMIN alone. */
+/* privileges_drop() for workers, which change root's files and read those of other processes. They keep
+ * CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_KILL, and CAP_SYS_RAWIO if the daemon still has it; those that
+ * the spawner starts keep CAP_SYS_ADMIN and CAP_NET_ADMIN only. */
 int privileges_drop_in_worker(void);
-/* Likewise for the spawner: nothing but CAP_SYS_ADMIN and CAP_NET_ADMIN, for its workers. */
+/* The same for the spawner: it keeps CAP_SYS_ADMIN and CAP_NET_ADMIN for its workers. */
 int privileges_drop_in_spawner(void);
 /* For a process that needs none. */
 int privileges_drop_all(void);
 
-/* None of the kept capabilities is in force: privileges_raise(CAP_…) around the one call that needs them,
- * privileges_lower() after it, which ends the process when that fails. Without the capability nothing
- * happens, and the call is refused by the kernel. errno is preserved. */
+/* The kept capabilities are not effective. Call privileges_raise(CAP_…) before the one call that needs them,
+ * and privileges_lower() after it, which ends the process if it fails. Without the capability nothing is
+ * raised, and the kernel refuses the call. errno is preserved. */
 #define privileges_raise(...)                                                                                \
     privileges_raise_list(                                                                                   \
             (const cap_value_t[]){__VA_ARGS__}, (int) ELEMENTSOF(((const cap_value_t[]){__VA_ARGS__})))

@@ -19,24 +19,24 @@ void passed_sockets_done(PassedSockets *s) {
     *s = (PassedSockets){};
 }
 
-/* A name that is not ours must not stand for a socket with more rights than its unit was meant to give. */
+/* An unknown name must not be taken for a socket with more rights than its unit intended. */
 static bool take_name(const char *name, PassedSocket *s) {
     s->scope = startswith(name, NAME_SCOPE);
     s->read_only = streq(name, NAME_READ_ONLY);
     return s->scope ? scope_name_is_valid(s->scope) : s->read_only || streq(name, NAME);
 }
 
-/* Everything else says nothing about its peers. */
+/* Other sockets do not identify their peers. */
 static bool is_local_listener(int fd) {
     return sd_is_socket_unix(fd, SOCK_STREAM, /* listening= */ 1, NULL, 0) > 0;
 }
 
-/* Is it one on which a claim hangs (broker/tether.h)? It is connected, and listens to nobody. */
+/* Is it a file that a claim hangs on (broker/tether.h)? That is connected and does not listen. */
 static bool is_kept(const char *name, int fd) {
     return startswith(name, "claim-") && sd_is_socket(fd, AF_UNIX, SOCK_STREAM, /* listening= */ 0) > 0;
 }
 
-/* It stays open: its number is one of those that are kept. */
+/* The socket stays open, because its fd is one of those that systemd keeps. */
 static void refuse_socket(const char *name, const char *why) {
     _cleanup_free_ char *shown = sanitize(name, 80);
 
@@ -56,7 +56,7 @@ int passed_sockets_find(PassedSockets *ret) {
         PassedSocket socket = {.fd = SD_LISTEN_FDS_START + i};
 
         if (sd_is_socket(socket.fd, AF_UNSPEC, 0, -1) <= 0 || is_kept(s.names[i], socket.fd))
-            continue; /* one that is kept */
+            continue; /* a kept file, not a listener */
         if (!take_name(s.names[i], &socket))
             refuse_socket(s.names[i], "has an unknown FileDescriptorName=");
         else if (!is_local_listener(socket.fd))

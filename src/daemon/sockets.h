@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The sockets that the service manager listens on for us. They come together with the fds that it keeps (see
- * fd-store.h), and are known by their names (FileDescriptorName= in their units):
+/* The sockets on which systemd listens for us. They are passed together with the fds that it keeps (see
+ * fd-store.h), and are identified by name (FileDescriptorName= in their units):
  *
- *   varlink              everything, decided by the policy
- *   varlink-scope-NAME   likewise, for callers that have this scope (who.scope)
- *   varlink-read-only    questions only */
+ *    varlink              everything that the policy allows
+ *    varlink-scope-NAME   the same, for callers with this scope (who.scope)
+ *    varlink-read-only    questions only */
 
 #include "base/macro.h"
 
 typedef struct PassedSocket {
-    int fd;            /* owned by the process; taken over by who listens on it */
-    const char *scope; /* borrowed from the names; NULL: none */
+    int fd;            /* owned by the process until a listener takes it over */
+    const char *scope; /* borrowed from names; NULL: none */
     bool read_only;
 } PassedSocket;
 
@@ -23,7 +23,7 @@ typedef struct PassedSockets {
     int n_names;
 } PassedSockets;
 
-/* Passes over sockets of other names or kinds, and reports them. To be called before the kept fds are taken
- * back. 0 or negative errno. */
+/* Finds our sockets, and reports those with other names or types. Call it before the kept fds are taken. 0 or
+ * negative errno. */
 int passed_sockets_find(PassedSockets *ret);
 void passed_sockets_done(PassedSockets *s);

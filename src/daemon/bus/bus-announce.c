@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Each entry remembers one thing about the past (did listeners know the object when the entry was made?) and
- * the rest is looked up when the entry is told: does the object exist now? From the two follows what to say.
- * An object that went and came back under the same name is told as both, for it is another one. The end of an
- * object is always told, even if its beginning was not told yet: somebody may have found it by asking, and
+/* Each entry remembers whether listeners knew the object when the entry was made. When it is announced, the
+ * object's present existence is looked up, and both together decide what to announce. An object that
+ * disappeared and was made again under the same name is announced as removed and added, because it is another
+ * one. A removal is always announced, even if the object was not: somebody may have found it by reading, and
  * may wait for its end.
  *
- * A burst (a rescan of thousands of devices) is told in batches, with the loop free in between. While a list
- * of all objects is put together nothing is told: it would be older or newer than what is in the list. */
+ * A burst (a rescan of thousands of devices) is announced in batches, between which the loop is free.
+ * While a list of all objects is being made nothing is announced, because it would be older or newer than
+ * the list. */
 
 #include <search.h>
 
@@ -26,7 +27,7 @@ typedef struct Key {
 
 typedef struct Entry Entry;
 struct Entry {
-    Key key; /* first: the tree compares it */
+    Key key; /* must be first: the tree compares it */
     bool was_known, went;
     unsigned properties;
     Entry *next; /* announcer.first … last, in order of arrival */
@@ -36,7 +37,7 @@ struct BusAnnouncer {
     BusFace *face; /* borrowed */
     sd_bus *bus;   /* owned reference */
     sd_event_source *timer;
-    void *tree; /* tsearch(3) of Entry by key: finds the entry of an object */
+    void *tree; /* tsearch(3) tree of Entry by key */
     Entry *first, *last;
 };
 
@@ -105,8 +106,7 @@ static int emit_changed(BusAnnouncer *a, const char *path, const Entry *e) {
             a->bus, path, bus_kind_interface(e->key.kind), (char **) names);
 }
 
-/* As GetManagedObjects has it: without what is never announced, and without the interfaces that every object
- * has. */
+/* As in GetManagedObjects: without properties that are never announced, and without standard interfaces. */
 static int emit_added(BusAnnouncer *a, const char *path, const BusObject *object) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
     int r;

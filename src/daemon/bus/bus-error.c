@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A Refusal becomes an error of D-Bus: a name, a sentence, and for callers that ask for it (option "details")
- * a second argument with the parts of the sentence.
+/* A Refusal becomes a D-Bus error: a name, a sentence, and for callers that request it (option "details") a
+ * second argument with the parts of the sentence.
  *
- * It has to be asked for, because not every client expects more than the sentence: GDBus shows an error with
- * two arguments as "Error return with body of type (sa{sv})", and the sentence is lost. What the parts say
- * was decided where the refusal was made, for the ears of this caller. */
+ * It must be requested, because some clients expect only the sentence: GDBus shows an error with two
+ * arguments as "Error return with body of type (sa{sv})" without the sentence. The parts contain only what
+ * this caller may know, as decided where the refusal was made. */
 
 #include "base/str.h"
 #include "daemon/bus/bus-internal.h"
@@ -33,7 +33,7 @@ bool bus_is_details_option(const char *name) {
     return streq(name, "details");
 }
 
-/* Only what options have, and not much of it: sd-bus looks at every element that it skips. */
+/* Skips only types that options have, and only a few: sd-bus visits every element that it skips. */
 static int skip_strings(sd_bus_message *m) {
     const char *s;
     int r;
@@ -66,7 +66,7 @@ static int skip_value(sd_bus_message *m, const char *type) {
     return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-/* 1 when this is "details" and true. */
+/* 1 when this option is "details" and true. */
 static int read_option(sd_bus_message *m) {
     const char *name, *type;
     int r, value;
@@ -83,15 +83,15 @@ static int read_option(sd_bus_message *m) {
     return r < 0 ? r : value != 0;
 }
 
-/* All of our methods have one or no argument before the options. */
+/* All methods have at most one argument before the options. */
 static int skip_argument(sd_bus_message *m, const char *type) {
     if (streq(type, "as"))
         return skip_strings(m);
     return strlen(type) <= 1 ? sd_bus_message_skip(m, type) : -EINVAL;
 }
 
-/* The call may have been read to any point, or not at all: a request whose first argument is wrong is refused
- * before its options were looked at. */
+/* The call may have been read to any position: when its first argument is wrong, it is refused before its
+ * options are read. */
 static bool wants_details(sd_bus_message *call) {
     const char *signature = sd_bus_message_get_signature(call, /* complete= */ true);
     size_t n = signature ? strlen(signature) : 0, rest = strlen(OPTIONS_SIGNATURE);
@@ -126,7 +126,7 @@ static int append_detail(sd_bus_message *m, const char *key, const char *text) {
 
 static int append_details(sd_bus_message *m, const Refusal *refusal);
 
-/* {key: a list of dictionaries} */
+/* Opens {key: a list of dictionaries}. */
 static int open_list(sd_bus_message *m, const char *key) {
     int r;
 
@@ -172,7 +172,7 @@ static int append_obstacles(sd_bus_message *m, const Refusal *refusal) {
     return r < 0 ? r : close_list(m);
 }
 
-/* An obstacle also has the name of its error, which the refusal has as the name of the D-Bus error. */
+/* An obstacle also has the name of its error; for the refusal itself that is the name of the D-Bus error. */
 static int append_details(sd_bus_message *m, const Refusal *refusal) {
     const struct {
         const char *key, *text;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Manager.Explain: of a request, of a claim, or of the last refusal. All callers may ask about themselves, as
- * the kernel and the bus know them; root may describe somebody else. */
+/* Manager.Explain: for a request, a claim, or the last refusal. Callers ask about themselves, as the kernel
+ * and the bus know them; root can describe another caller. */
 
 #include "daemon/broker/explain-question.h"
 #include "daemon/bus/bus-internal.h"
@@ -55,7 +55,7 @@ static int read_uid(sd_bus_message *m, Subject *s) {
     return sd_bus_message_read(m, "v", "u", &s->uid);
 }
 
-/* The pointers of a Subject are not const, because it owns them; this one does not. */
+/* Fits the members of a Subject, which are not const because it usually owns them; here they are borrowed. */
 static int read_text(sd_bus_message *m, char **ret) {
     const char *text;
     int r;
@@ -95,7 +95,7 @@ static int read_scope(sd_bus_message *m, ExplainQuestion *q, Refusal *refusal) {
 typedef enum Option {
     OPTION_CLAIM,
     OPTION_LAST_REFUSAL,
-    OPTION_UID, /* from here on: about another */
+    OPTION_UID, /* from here on: about another caller */
     OPTION_USER,
     OPTION_GIDS,
     OPTION_UNIT,
@@ -103,7 +103,7 @@ typedef enum Option {
     OPTION_LABEL,
     OPTION_CAPABILITIES,
     OPTION_NAMESPACE,
-    OPTION_FOREIGN_NAMESPACE, /* the same, of older programs */
+    OPTION_FOREIGN_NAMESPACE, /* an older name of the same */
     OPTION_SCOPE,
     _OPTION_MAX,
 } Option;
@@ -156,7 +156,7 @@ static int read_own_option(sd_bus_message *m, Option option, ExplainQuestion *q,
     }
 }
 
-/* 1 when the option is one of ours, from the first on. */
+/* 1 when the option is one of ours, from `first` on. */
 static int read_option_from(
         Option first, sd_bus_message *m, const char *name, void *userdata, Refusal *refusal) {
     const char *type;

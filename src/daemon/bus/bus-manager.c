@@ -8,7 +8,7 @@
 #include "daemon/broker/explain-question.h"
 #include "daemon/bus/bus-internal.h"
 
-/* What a name takes in a message; about. */
+/* The size of a name in a message, roughly. */
 #define GRANTED_FD_BYTES 32U
 
 static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
@@ -24,7 +24,7 @@ static int read_request(sd_bus_message *m, Request *request, Refusal *refusal) {
 
 /* ---- Acquire ---- */
 
-/* The n-th string of a list; NULL beyond the last. */
+/* The string at index n of a list; NULL after the last. */
 typedef const char *(*nth_string_t)(const Grant *grant, size_t n, char buf[static DEVICE_NAME_MAX]);
 
 static const char *nth_device(const Grant *g, size_t n, char buf[static DEVICE_NAME_MAX]) {
@@ -99,7 +99,7 @@ static int append_fds(sd_bus_message *reply, const GrantedFd *fds, size_t n_fds)
     return sd_bus_message_close_container(reply);
 }
 
-/* Sending is the last line. If it fails nobody has the fds. */
+/* Sending comes last. If it fails, nobody gets the fds. */
 static int send_grant(BusCall *call, const Grant *grant, bool joins) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     char path[BUS_OBJECT_PATH_MAX];
@@ -170,7 +170,7 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
 
 /* ---- Reserve ---- */
 
-/* The ticket is on the bus in this message alone. */
+/* No other message on the bus contains the ticket. */
 static int send_ticket(BusCall *call, const Claim *c) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     char path[BUS_OBJECT_PATH_MAX], device[DEVICE_NAME_MAX], ticket[REQUEST_TICKET_MAX];
@@ -317,7 +317,7 @@ static int run_transfer(BusCall *call, const Subject *subject, Refusal *refusal)
     if (r >= 0)
         r = broker_transfer(
                 call->face->context.host.broker, claim, &wish, subject, &asker, on_added, call, refusal);
-    return r < 0 ? r : BUS_CALL_PENDING; /* it is answered, and gone */
+    return r < 0 ? r : BUS_CALL_PENDING; /* it was answered and is freed */
 }
 
 static int method_transfer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -629,7 +629,7 @@ static int run_get_device(BusCall *call, const Subject *subject, Refusal *refusa
 
     r = sd_bus_message_read(call->message, "s", &spelling);
     if (r >= 0)
-        r = request_add_device(&request, spelling, refusal); /* the one reader of spellings */
+        r = request_add_device(&request, spelling, refusal); /* the one parser of spellings */
     if (r < 0)
         return r;
     if (!inventory_find_device(call->face->context.host.inventory, &request.devices[0]))
@@ -637,7 +637,7 @@ static int run_get_device(BusCall *call, const Subject *subject, Refusal *refusa
     return bus_call_reply(call, 'o', bus_device_path(&request.devices[0], path));
 }
 
-/* Whoever asks without an answer resets a device and does not hear why. */
+/* Without a reply it would reset a device for nothing. */
 static int run_probe_capabilities(BusCall *call, const Subject *subject, Refusal *refusal) {
     Request request = REQUEST_NULL;
     const char *spelling;

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Objects on the bus: how their paths are written and read, and how the tables of views (core/view.h) become
- * properties. sd-bus needs vtables for what it does by itself (methods, introspection, signals); their rows
- * are made of the same tables. */
+/* Objects on the bus: writing and parsing their paths, and turning the tables of views (core/view.h) into
+ * properties. sd-bus needs vtables for what it does itself (methods, introspection, signals); their rows are
+ * made from the same tables. */
 
 #include <stdio.h>
 
 #include "base/str.h"
 #include "daemon/bus/bus-internal.h"
 
-/* The longest table of fields and methods, with start and end. */
+/* The longest table of fields and methods, with start and end rows. */
 #define VTABLE_MAX 64U
 
 static const struct {
     const char *prefix, *interface;
-    const sd_bus_vtable *methods; /* ends with a row without handler */
+    const sd_bus_vtable *methods; /* ended by a row without a handler */
 } kinds[_VIEW_KIND_MAX] = {
         [VIEW_MANAGER] = {BUS_FACE_PATH, BUS_MANAGER_INTERFACE, bus_manager_methods},
         [VIEW_DEVICE] = {BUS_FACE_PATH "/device", BUS_DEVICE_INTERFACE, NULL},
@@ -43,7 +43,7 @@ const char *bus_device_path(const DeviceName *name, char buf[static BUS_OBJECT_P
     char text[DEVICE_NAME_MAX];
     char *out = stpcpy(buf, BUS_FACE_PATH "/device/");
 
-    /* What sd_bus_path_encode(3) does, without its allocation; the first character is always a letter. */
+    /* Like sd_bus_path_encode(3) without its allocation; the first character is always a letter. */
     for (const char *p = device_name_format(name, text); *p; p++)
         if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))
             *out++ = *p;
@@ -92,7 +92,7 @@ ViewKind bus_path_kind(const char *path, const char **ret_name) {
     return streq(path, BUS_FACE_PATH) ? VIEW_MANAGER : _VIEW_KIND_INVALID;
 }
 
-/* Only the one spelling that we write is an object; "06:0d.0" is a name, but no path. */
+/* Only our own spelling is a path: "06:0d.0" names a device, but is no object. */
 static const void *find_device(BusFace *b, const char *path) {
     char canonical[BUS_OBJECT_PATH_MAX];
     _cleanup_free_ char *text = NULL;
@@ -143,7 +143,7 @@ int bus_append_text(sd_bus_message *reply, const char *text) {
     return sd_bus_message_append(reply, "s", sane);
 }
 
-/* A message, and what is written to it. */
+/* A message and its number of written bytes. */
 typedef struct Sink {
     sd_bus_message *message;
     uint64_t *written;
@@ -289,7 +289,7 @@ BusFace *bus_face_current(sd_bus *bus) {
     return sd_bus_slot_get_userdata(sd_bus_get_current_slot(bus));
 }
 
-/* Only for signals, which everybody hears: bus-read.c answers reads of a property. */
+/* Only for signals, which everybody can receive: bus-read.c answers reads of properties. */
 static int get_property(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *reply, void *userdata, sd_bus_error *error) {
     const BusObject object = {.kind = bus_kind_from_interface(interface), .thing = userdata};
@@ -351,7 +351,7 @@ static int find_object(sd_bus *bus, const char *path, const char *interface, voi
 
     if (!bus_find_object(userdata, path, &object))
         return 0;
-    *ret_found = (void *) object.thing; /* the getters only look */
+    *ret_found = (void *) object.thing; /* getters do not change it */
     return 1;
 }
 

@@ -6,14 +6,14 @@
 
 #include "base/macro.h"
 
-/* 15,000 refusals in a second: more than anybody needs, and a third of what dbus-daemon carries. */
+/* 15,000 refusals per second: more than anybody needs, and a third of what dbus-daemon can carry. */
 #define TICK_USEC 400U
 #define TICK_ANSWERS 6U
-/* Several connections together can have more calls under way than fit here. Then the oldest goes at once. */
+/* Several connections together can have more calls in progress. Then the oldest answer is sent at once. */
 #define WAITING_MAX 1024U
 
 struct BusPacer {
-    sd_event_source *tick; /* enabled while an answer was sent in this tick, or waits */
+    sd_event_source *tick; /* enabled while an answer was sent in this tick, or one waits */
     unsigned n_sent;       /* in this tick */
     sd_bus_message *waiting[WAITING_MAX];
     unsigned first, n_waiting;

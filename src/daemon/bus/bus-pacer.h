@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Refusals leave at a bounded rate. A client that asks and asks for what it may not have waits for its
- * answers, and the bus lets it have only so many calls under way: who answers later is asked less. Otherwise
- * its calls fill the queues of the bus and of the daemon, and everybody else stands behind them. Nobody who
- * gets something waits here, nor does a caller that asks at a reasonable pace.
+/* Sends refusals at a limited rate. The bus limits how many calls a client can have in progress, so a client
+ * that gets its answers later sends fewer calls. Otherwise a client that is refused repeatedly would fill the
+ * queues of the bus and the daemon and delay everybody. Successful answers are not delayed here, nor are
+ * refusals at a reasonable rate.
  *
- * What waits are finished answers, some hundred bytes each; of the call nothing is kept. */
+ * Only finished answers wait, a few hundred bytes each; nothing else of the call is kept. */
 
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
@@ -14,10 +14,10 @@
 typedef struct BusPacer BusPacer;
 
 int bus_pacer_new(sd_event *event, BusPacer **ret);
-/* What still waits is not sent. */
+/* Waiting answers are dropped. */
 BusPacer *bus_pacer_free(BusPacer *p);
 
-/* Sends answer now or a little later; takes a reference. */
+/* Sends answer now or a little later; takes a reference. 0 or negative errno. */
 int bus_pacer_send(BusPacer *p, sd_bus_message *answer);
-/* Sends all that waits. */
+/* Sends all waiting answers. */
 void bus_pacer_flush(BusPacer *p);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reading: properties, the list of all objects, introspection. sd-bus could answer all of that by itself, at
- * once and in one go, whoever asks and however long it takes; so these calls are taken out before sd-bus sees
- * them, and go through the door like all others.
+/* Reading: properties, the list of all objects, introspection. sd-bus could answer all of that itself, but at
+ * once, for everybody, however long it takes. So these calls are intercepted before sd-bus, and go through
+ * the door like all others.
  *
- * GetManagedObjects is put together in slices, with the loop free in between. What changes meanwhile is
- * announced after the answer, so that answer and signals together are right. It leaves out what is not
- * announced either: such a value would be old at once, costs a look at the host for each object, and Get and
- * GetAll have it. */
+ * GetManagedObjects is made in slices, between which the loop is free. Changes during that time are announced
+ * after the answer, so that answer and signals together are right. Properties that are not announced are left
+ * out: they would be outdated at once, and each costs a read of the host for each object. Get and GetAll have
+ * them. */
 
 #include "base/log.h"
 #include "base/str.h"
@@ -18,17 +18,16 @@
 #define OBJECT_MANAGER "org.freedesktop.DBus.ObjectManager"
 #define INTROSPECTABLE "org.freedesktop.DBus.Introspectable"
 
-/* What path and interfaces of an object take in a list; about. */
+/* The size of an object's path and interfaces in a list, roughly. */
 #define OBJECT_BYTES 128U
-/* The bus takes our messages more slowly than we make them: what is long waits for that, not to take more
- * memory. */
+/* With so many unsent messages, long answers wait until the bus takes them, instead of using more memory. */
 #define MESSAGES_WAITING_MAX 16U
 #define PROPERTY_SHOWN_MAX 64U
 
 struct BusReading {
     sd_bus_message *reply;  /* owned; under construction */
     const ViewField *field; /* GetAll: the next one */
-    ViewWalk walk;          /* a list: how far it is */
+    ViewWalk walk;          /* a list: its position */
     uint64_t fields;        /* ListDevices: mask of the rows of the table */
     StrBuf text;            /* introspection */
     uint64_t bytes;
@@ -65,7 +64,7 @@ static int fail_unknown_object(BusCall *call) {
     return fail(call, SD_BUS_ERROR_UNKNOWN_OBJECT, "There is no such object.");
 }
 
-/* A value that cannot be had. Programs know such errors by the name that sd-bus gives them. */
+/* An error for a value that is not available. Programs know these errors by the names that sd-bus uses. */
 static int fail_value(BusCall *call, int r, const Refusal *refusal) {
     _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 
@@ -77,7 +76,7 @@ static int fail_value(BusCall *call, int r, const Refusal *refusal) {
 
 /* ---- One property ---- */
 
-/* -EAGAIN: the call is run again when they are there. */
+/* -EAGAIN: the call is run again when they are read. */
 static int look_for_facts(BusCall *call, const BusObject *object, const ViewField *field) {
     if (field->facts == 0)
         return 0;
@@ -87,7 +86,7 @@ static int look_for_facts(BusCall *call, const BusObject *object, const ViewFiel
 
 static int run_get(BusCall *call, const Subject *subject, Refusal *refusal);
 
-/* From the beginning: the claim may be gone by now. */
+/* The call is run from the beginning, because the claim may be gone by now. */
 static void on_holders(void *userdata, const HolderAnswer *answer) {
     BusCall *call = userdata;
     Refusal refusal = REFUSAL_NULL;
@@ -149,7 +148,7 @@ static int run_get(BusCall *call, const Subject *subject, Refusal *refusal) {
 
 /* ---- All properties of an object ---- */
 
-/* Interfaces that have no properties, and that every object has. */
+/* Interfaces without properties that every object has. */
 static bool is_standard_interface(const char *interface) {
     return streq(interface, PROPERTIES) || streq(interface, INTROSPECTABLE) ||
             streq(interface, OBJECT_MANAGER) || streq(interface, "org.freedesktop.DBus.Peer");
@@ -204,7 +203,7 @@ static int run_get_all(BusCall *call, const Subject *subject, Refusal *refusal) 
 
 /* ---- Lists ---- */
 
-/* The next object of the kind at hand. 1; 0: that was the last; -ENOMEM. */
+/* The next object of the current kind. 1; 0: there are no more; -ENOMEM. */
 static int next_object(BusFace *b, BusReading *reading, BusObject *ret, ViewReference *ret_reference) {
     *ret = (BusObject){.kind = reading->walk.kind};
     return view_walk_next(&reading->walk, &b->context.host, &ret->thing, ret_reference);
@@ -216,11 +215,11 @@ static bool must_wait(BusFace *b) {
     return sd_bus_get_n_queued_write(b->bus, &n) >= 0 && n > MESSAGES_WAITING_MAX;
 }
 
-/* ---- All objects, or all devices with the fields that the caller wants ---- */
+/* ---- GetManagedObjects and ListDevices ---- */
 
 typedef struct {
-    const char *entry; /* the signature of an entry, without its braces */
-    ViewKind end;      /* of which kinds: from VIEW_DEVICE to before this one */
+    const char *entry; /* the signature of an entry, without braces */
+    ViewKind end;      /* the kinds from VIEW_DEVICE to before this one are listed */
     int (*append)(BusCall *call, const BusObject *object);
 } Listing;
 
@@ -271,7 +270,7 @@ static int append_entry(
     return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-/* Goes on with a list that was begun. */
+/* Continues a list. */
 static int run_list(BusCall *call, const Listing *listing) {
     BusReading *reading = call->reading;
     BusFace *b = call->face;
@@ -350,7 +349,7 @@ int bus_list_devices(BusCall *call, const Subject *subject, Refusal *refusal) {
 
 /* ---- Introspection ---- */
 
-/* The text for one of a kind is always the same, and sd-bus writes it. */
+/* The text is the same for all objects of a kind, and sd-bus makes it. */
 static const char *text_of_kind(BusFace *b, ViewKind kind) {
     char path[BUS_OBJECT_PATH_MAX];
 
@@ -369,7 +368,7 @@ static int reply_text(BusCall *call, StrBuf *text) {
     return text->error != 0 ? text->error : bus_call_reply(call, 's', text->text);
 }
 
-/* The manager, with what is below it. */
+/* The manager, and the objects below it. */
 static int introspect_manager(BusCall *call) {
     _cleanup_strbuf_ StrBuf text = {};
     const char *manager = text_of_kind(call->face, VIEW_MANAGER);
@@ -399,7 +398,7 @@ static int run_introspect(BusCall *call, const Subject *subject, Refusal *refusa
                                                                         : introspect_object(call);
 }
 
-/* What is above all objects of a kind has the interfaces that every object has, and no own. */
+/* The nodes above all objects of a kind have standard interfaces only. */
 static int begin_nodes(BusCall *call, BusReading *reading, ViewKind kind) {
     const char *object = text_of_kind(call->face, kind);
     const char *end = object ? strstr(object, " <interface name=\"" BUS_FACE_NAME ".") : NULL;

@@ -46,7 +46,7 @@ static int ask(sd_bus *bus, sd_bus_slot **slot, sd_bus_message_handler_t answere
             "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats", answered, userdata, "s", name);
 }
 
-/* What was sent after the question is not in the answer. */
+/* The answer does not include what was sent after the question. */
 static int on_stats(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusUnread *u = userdata;
     Stats stats = read_stats(m);
@@ -76,7 +76,7 @@ void bus_unread_done(BusUnread *u, bool gone) {
 
 /* ---- Without a connection ---- */
 
-/* All messages of ours that the bus keeps, for any receiver. */
+/* All our messages that the bus keeps, for any receiver. */
 static int on_own_stats(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusOrphans *o = userdata;
     Stats stats = read_stats(m);

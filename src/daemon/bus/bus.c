@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Connection, name, door, and the fan-out of changes. Methods are in bus-manager.c and bus-claim.c,
- * objects and their properties in bus-object.c, reading in bus-read.c, the queue of announcements in
- * bus-announce.c.
+/* Connection, name, door, and announcing changes. Methods are in bus-manager.c and bus-claim.c, objects and
+ * their properties in bus-object.c, reading in bus-read.c, the queue of announcements in bus-announce.c.
  *
- * One door: whatever acts goes through bus_call_begin(): the caller is identified first (at once, for a
- * caller that is known), then the arguments are read, then the broker is asked. The message stays referenced
- * until the answer is there. Every exit sends exactly one answer or, when the caller is gone, none. */
+ * Every method goes through bus_call_begin(): the caller is identified first (at once if it is known), then
+ * the arguments are read, then the broker is called. The message stays referenced until the answer. Every
+ * path sends exactly one answer, or none when the caller is gone. */
 
 #include <linux/sockios.h>
 #include <stdio.h>
@@ -21,28 +20,28 @@
 #define BACKOFF_MIN_USEC (100 * 1000ULL)
 #define BACKOFF_MAX_USEC (5 * 1000 * 1000ULL)
 
-/* The answer of the bus to RequestName; the specification's numbers. */
+/* The bus's answers to RequestName; the numbers are from the specification. */
 #define NAME_IS_OURS 1U
-#define NAME_WILL_BE_OURS 2U /* when the others in the queue before us have gone */
+#define NAME_WILL_BE_OURS 2U /* when those before us in the queue have released it */
 #define NAME_WAS_OURS 4U
 
-/* A busy bus hears late that the daemon before us has died. */
+/* A busy bus may notice late that the former daemon has died. */
 #define NAME_WAIT_USEC (10 * 1000 * 1000ULL)
 
-/* A bus that does not read what we send for so long does not read it at all; and how often to look. */
+/* A bus that does not read our messages for so long counts as deaf; and how often this is checked. */
 #define DEAF_USEC (5 * 1000 * 1000ULL)
 #define PROBE_USEC (1 * 1000 * 1000ULL)
 
-/* What every answer takes, header and all; about. */
+/* The size of any answer with its header, roughly. */
 #define ANSWER_BYTES 256U
-/* How often we ask the bus what users who are nearly full have read. For full users, the door asks. */
+/* How often the bus is asked about users who are nearly full. For full users, the door asks. */
 #define ASK_USEC (10 * 1000U)
-/* A ping is no sign of interest, but so many of them in so much time are charged to somebody, too. */
+/* Pings do not count as interest, but more than this per second are charged. */
 #define PINGS_MAX 100U
 #define PINGS_USEC (1000 * 1000U)
-/* An error of sd-bus repeats the names that the caller has made up. */
+/* An error of sd-bus repeats names that the caller has chosen. */
 #define ECHO_BYTES 512U
-/* What an obstacle takes in the details of a refusal, at most; about. */
+/* The maximum size of an obstacle in the details of a refusal, roughly. */
 #define OBSTACLE_BYTES 1024U
 
 /* ---- Answers ---- */
@@ -102,7 +101,8 @@ int bus_call_send_error(BusCall *call, sd_bus_message *error, uint64_t bytes) {
     return r < 0 ? r : BUS_CALL_ANSWERED;
 }
 
-/* What sd-bus answers by itself, at once. Is the caller full, then it does not: what has a task waits. */
+/* sd-bus answers these itself, at once. If the caller is full, it does not: the call becomes a task that
+ * waits. */
 static bool is_answered_at_once(BusFace *b, sd_bus_message *m, uint64_t bytes) {
     uid_t uid;
     BusUnread *u = unread_of(b, m, &uid);
@@ -154,7 +154,7 @@ BusCall *bus_call_free(BusCall *call) {
     return NULL;
 }
 
-/* The sentence, and again in its parts. */
+/* The sentence, and again as parts. */
 static uint64_t bytes_of_refusal(sd_bus_message *answer, const Refusal *refusal) {
     return 2 * strlen(sd_bus_message_get_error(answer)->message) +
             (refusal ? OBSTACLE_BYTES * refusal->n_obstacles : 0);
@@ -172,7 +172,7 @@ void bus_call_refuse(BusCall *call, int r, const Refusal *refusal) {
         log_debug("Cannot send a refusal: %s", strerror(-r));
 }
 
-/* The call may be gone afterwards. */
+/* The call may be freed when this returns. */
 static DoorStep run_call(DoorTask *task) {
     BusCall *call = container_of(task, BusCall, task);
     Refusal refusal = REFUSAL_NULL;
@@ -190,7 +190,7 @@ static DoorStep run_call(DoorTask *task) {
     return DOOR_DONE;
 }
 
-/* From the beginning: what was read of the message is read again. */
+/* The method is run from the beginning and reads the message again. */
 static void on_facts(void *userdata) {
     BusCall *call = userdata;
 
@@ -218,7 +218,7 @@ static void on_subject(void *userdata, const Subject *subject, const Refusal *wh
     call->subject = subject;
     r = door_enter(call->face->context.door, &call->task, subject, &refusal);
     if (r < 0) {
-        if (!is_full(call)) /* who reads nothing is not even refused */
+        if (!is_full(call)) /* a caller that does not read is not even refused */
             bus_call_refuse(call, r, &refusal);
         bus_call_free(call);
     }
@@ -249,7 +249,7 @@ int bus_call_begin(BusFace *b, sd_bus_message *m, DoorKind kind, const char *cla
         bus_call_free(call);
         return bus_error_from_refusal(error, r, NULL);
     }
-    return 1; /* answered, or will be; call may be freed by now */
+    return 1; /* answered, or it will be; call may be freed */
 }
 
 int bus_call_ask(BusFace *b, sd_bus_message *m, DoorKind kind, bus_call_run_t run, sd_bus_error *error) {
@@ -258,12 +258,12 @@ int bus_call_ask(BusFace *b, sd_bus_message *m, DoorKind kind, bus_call_run_t ru
     return bus_call_begin(b, m, kind, NULL, run, error);
 }
 
-/* Request takes each in the form of a string, and knows which there are. */
+/* request_set_option() takes every value as text, and knows all options. */
 static const char *option_type(const char *name) {
     return request_option_type(name) ?: "s";
 }
 
-/* An option of another type: is at least its name known? */
+/* For an option of the wrong type: reports an unknown name first. */
 static int refuse_option_type(Request *request, const char *name, Refusal *refusal) {
     const char *type = option_type(name);
     Request scratch = *request;
@@ -293,7 +293,7 @@ static int read_value(sd_bus_message *m, const char *type, char number[static 24
     return 0;
 }
 
-/* What a client repeats costs it little and us much: a message can carry a million options. */
+/* A message can contain a million options, so a repeated option is refused. */
 typedef struct GivenOptions {
     const char *names[BUS_OPTIONS_MAX]; /* borrowed from the message */
     size_t n;
@@ -314,7 +314,7 @@ static int note_option(GivenOptions *given, const char *name, Refusal *refusal) 
     return 0;
 }
 
-/* Of every method; bus-error.c reads it again when there is an error. */
+/* For every method; bus-error.c reads it again if there is an error. */
 static int read_details(sd_bus_message *m, Refusal *refusal) {
     const char *type;
     int r;
@@ -469,8 +469,8 @@ static void say_ready(BusFace *b) {
         b->context.ready(b->context.userdata);
 }
 
-/* Nobody is left without an answer, neither those whose call is under way nor those whose refusal waits. It
- * must happen while the loop still runs: sd-bus closes its connection when the loop ends. */
+/* Every caller gets an answer: those with a call in progress, and those whose refusal waits. Do it while the
+ * loop runs, because sd-bus closes its connection when the loop ends. */
 static void answer_all(BusFace *b) {
     while (b->calls) {
         Refusal refusal = REFUSAL_NULL;
@@ -556,7 +556,7 @@ static void take_name(BusFace *b) {
     say_ready(b);
 }
 
-/* Anybody can send us such a signal; see credentials.c. */
+/* Anybody can send such a signal to us; see credentials.c. */
 static bool gives_name(sd_bus_message *m) {
     const char *name;
 
@@ -572,7 +572,7 @@ static int on_name_deadline(sd_event_source *source, uint64_t usec, void *userda
     return sd_event_exit(b->context.event, EXIT_FAILURE);
 }
 
-/* A bus that reads nothing from a connection sees only when it writes that there is nobody any more. */
+/* A bus that does not read notices the end of a connection only when it writes to it. */
 static void wake_the_other(BusFace *b) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 
@@ -581,8 +581,8 @@ static void wake_the_other(BusFace *b) {
         (void) sd_bus_send(b->bus, m, NULL);
 }
 
-/* on_message() hears when the name is ours. A match would miss a signal that comes before the bus has
- * answered the match. */
+/* on_message() sees when we get the name. A match could miss a signal that comes before the bus has confirmed
+ * the match. */
 static int wait_for_name(BusFace *b) {
     log_notice("Another process owns " BUS_FACE_NAME " on the bus, waiting for it to end");
     wake_the_other(b);
@@ -625,10 +625,9 @@ static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 /* ---- A bus that is deaf ---- */
 
-/* dbus-daemon keeps what a client does not fetch, bounds how much it keeps of each sender, and then reads
- * nothing more from that sender. So a client that keeps asking and never reads an answer could stop us from
- * answering anybody. What dbus-daemon keeps is counted per connection, and a new connection starts at zero.
- */
+/* dbus-daemon keeps what a client does not read, limits how much it keeps of each sender, and then reads
+ * nothing more from that sender. So a client that keeps calling and never reads could stop our answers to
+ * everybody. dbus-daemon counts per connection, and a new connection starts at zero. */
 static int on_probed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
 
@@ -642,14 +641,14 @@ static int on_probed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 1;
 }
 
-/* Is there anything that the bus has not read yet? */
+/* Are there messages that the bus has not read? */
 static bool is_behind(sd_bus *bus) {
     int fd = sd_bus_get_fd(bus), n = 0;
 
     return fd >= 0 && ioctl(fd, SIOCOUTQ, &n) >= 0 && n > 0;
 }
 
-/* The bus answers this when it has read everything before it. */
+/* The bus answers this after it has read everything before it. */
 static void probe(BusFace *b) {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
     uint64_t now_usec = 0;
@@ -664,11 +663,10 @@ static void probe(BusFace *b) {
         (void) sd_bus_call_async(b->bus, &b->probe, m, on_probed, b, DEAF_USEC);
 }
 
-/* Whoever reads or asks anything here listens; the daemon does not go away under it. A ping is no sign of
- * interest.
+/* A connection that calls any method counts as a listener, so that the daemon does not exit. A ping does not.
  *
- * A path that is longer than any of ours is answered here: sd-bus looks every beginning of it up, so that
- * 64 KB of "/a/a/a" would cost half a second, and a row of them would keep everybody else waiting. */
+ * A call with a path longer than any of ours is answered here: sd-bus looks up every prefix of the path, so
+ * 64 KB of "/a/a/a" would cost half a second, and a few of them would delay everybody. */
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     BusFace *b = userdata;
     const char *path = sd_bus_message_get_path(m);
@@ -691,7 +689,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return r == 0 && !bus_is_method(m) ? !is_answered_at_once(b, m, ECHO_BYTES) : r;
 }
 
-/* What changed while a long answer was made is announced behind it. */
+/* Changes during a long answer are announced after it. */
 static void on_answered(void *userdata) {
     BusFace *b = userdata;
 
@@ -814,8 +812,8 @@ BusFace *bus_face_free(BusFace *b) {
 
 /* ---- Introspection without a bus ---- */
 
-/* Two ends of a socket pair in one loop: one exports the vtables, the other asks. The text is thus what a
- * client on the bus gets, made by the same code. Getters are never called, so there need be no object. */
+/* Two ends of a socket pair in one loop: one exports the vtables, the other introspects. So the text is what
+ * a client on the bus gets. Getters are not called, so no objects are needed. */
 
 static int on_introspected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     sd_event *event = sd_bus_get_event(sd_bus_message_get_bus(m));
@@ -842,7 +840,7 @@ static int export_kind(sd_bus *bus, const char *path) {
     return sd_bus_add_object_vtable(bus, NULL, path, bus_kind_interface(kind), bus_kind_vtable(kind), NULL);
 }
 
-/* Takes the fd. */
+/* Takes ownership of *fd. */
 static int start_peer(sd_bus *bus, int *fd, bool server, sd_event *event) {
     sd_id128_t id;
     int r;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who is behind a bus connection.
+/* Identifies the caller of a bus connection.
  *
- * The bus daemon captured uid, groups, pid and label from the kernel when the client connected, so one
- * question per connection is enough: org.freedesktop.DBus.GetConnectionCredentials, sent asynchronously.
- * sd_bus_query_sender_creds() would ask several questions, one after the other, and block the loop meanwhile.
+ * The bus daemon captured uid, groups, pid and label from the kernel when the client connected. So one
+ * question per connection is enough: org.freedesktop.DBus.GetConnectionCredentials, asynchronously.
+ * sd_bus_query_sender_creds() would ask several questions in turn and block the loop.
  *
- * What is read about the process itself is in caller-process.c. When it cannot be told that the process is
- * still the one that connected, nothing is known about it; uid and groups still hold.
+ * Facts about the process itself are read in caller-process.c. When it is not certain that this is the
+ * process that connected, nothing is known about it; uid and groups still count.
  *
- * The order that keeps requests fast and loses no death: ask for credentials; answer the requests that wait;
- * only then have the bus watch the name (NameOwnerChanged), and when the watch stands ask once whether the
- * name is still there. A name that died before the first question makes that question fail; one that died
- * before the watch stood makes the last one say so; one that dies later is told by the signal. */
+ * The order keeps requests fast and misses no death. First ask for credentials; answer the waiting requests;
+ * then watch the name (NameOwnerChanged); when the watch is active, check once that the name still exists. If
+ * the name died before the first question, that question fails; if it died before the watch, the check shows
+ * it; if later, the signal reports it. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,10 +29,10 @@
 #define BUS_NAME "org.freedesktop.DBus"
 #define BUS_PATH "/org/freedesktop/DBus"
 
-/* Connections of others that were announced are remembered, the last ones. */
+/* Announced connections of others are remembered up to this number. */
 #define ARRIVALS_MAX 256U
 
-/* ":1.42". The bus numbers connections as they come. */
+/* ":1.42". The bus numbers connections in order. */
 typedef struct Number {
     unsigned epoch;
     unsigned long long number;
@@ -54,14 +54,14 @@ struct Waiter {
 };
 
 struct Connection {
-    Credentials *owner; /* NULL once it is no longer in the table */
+    Credentials *owner; /* NULL when it is no longer in the table */
     char *name;         /* ":1.42" */
-    bool known;         /* the bus has answered, subject is complete */
-    uint64_t seen_usec; /* CLOCK_BOOTTIME: it was connected by then */
+    bool known;         /* the bus has answered, and subject is complete */
+    uint64_t seen_usec; /* CLOCK_BOOTTIME by which it had connected */
     Subject subject;
     BusUnread unread;
     Waiter *waiters;
-    unsigned n_calls;          /* waiters, and subjects that are out */
+    unsigned n_calls;          /* waiters, and subjects in use */
     sd_bus_slot *lookup;       /* GetConnectionCredentials under way */
     sd_bus_slot *watch;        /* NameOwnerChanged of this name */
     sd_bus_slot *last_check;   /* NameHasOwner under way */
@@ -77,11 +77,11 @@ struct Credentials {
     Connection *newest, *oldest;
     unsigned n_connections, n_waiting;
     ProcessReader processes;
-    sd_bus_slot *own_lookup;     /* does the bus have a pidfd of its clients? */
-    sd_bus_slot *arrivals_match; /* where the bus has no pidfd of its clients */
+    sd_bus_slot *own_lookup;     /* asks whether this bus provides pidfds */
+    sd_bus_slot *arrivals_match; /* if the bus provides no pidfds */
     Arrival arrivals[ARRIVALS_MAX];
-    size_t n_arrivals;      /* ever; the last ones are kept */
-    uint64_t own_seen_usec; /* like Connection.seen_usec, of ourselves */
+    size_t n_arrivals;      /* in total; the last ones are kept */
+    uint64_t own_seen_usec; /* like Connection.seen_usec, for ourselves */
     void (*idle)(void *userdata);
     void *idle_userdata;
     void (*vanished)(void *userdata, const Subject *subject);
@@ -116,7 +116,7 @@ static Connection *connection_free(Connection *k) {
 }
 
 static Connection **bucket_of(const Credentials *c, const char *name) {
-    uint32_t hash = 2166136261U; /* FNV-1a; the names are the bus's own, not the client's choice */
+    uint32_t hash = 2166136261U; /* FNV-1a; the bus chooses the names, not the client */
 
     for (const char *p = name; *p; p++)
         hash = (hash ^ (uint8_t) *p) * 16777619U;
@@ -158,7 +158,7 @@ static void mark_used(Credentials *c, Connection *k) {
     link_newest(c, k);
 }
 
-/* Takes a connection out of the table. Its memory goes with the last call that still uses it. */
+/* Removes a connection from the table. It is freed after the last call that uses it. */
 static void forget_connection(Connection *k) {
     Credentials *c = k->owner;
     Connection **p = bucket_of(c, k->name);
@@ -191,7 +191,7 @@ static void connection_vanished(Connection *k) {
     forget_connection(k);
 }
 
-/* The known connection of uid that was used longest ago; NULL: there is none. */
+/* The known connection of uid that was used longest ago; NULL: none. */
 static Connection *oldest_of(const Credentials *c, uid_t uid, bool idle, const Connection *spare) {
     for (Connection *k = c->oldest; k; k = k->newer)
         if (k != spare && k->known && k->subject.uid == uid && (!idle || k->n_calls == 0))
@@ -205,7 +205,7 @@ static int compare_uids(const void *pa, const void *pb) {
     return a < b ? -1 : a > b;
 }
 
-/* Whose connections are the most? (uid_t) -1: none is known. */
+/* The uid with the most connections; (uid_t) -1: none is known. */
 static uid_t busiest_uid(const Credentials *c) {
     uid_t uids[CONNECTIONS_MAX], busiest = (uid_t) -1;
     size_t n = 0, most = 0, begin = 0;
@@ -225,9 +225,9 @@ static uid_t busiest_uid(const Credentials *c) {
     return busiest;
 }
 
-/* Room for one more connection: of the user who has most of them, an idle one goes, or one that has calls
- * under way. They are answered nevertheless; only that its end is not heard of, and that the next call is
- * looked up again. So no number of connections keeps another user out. */
+/* Makes room for one more connection: the user with the most connections loses an idle one, or else one with
+ * calls. These are still answered, but the end of the connection is not noticed, and its next call is looked
+ * up again. So no number of connections locks another user out. */
 static bool make_room(Credentials *c) {
     uid_t uid = busiest_uid(c);
     Connection *k = oldest_of(c, uid, /* idle= */ true, NULL) ?: oldest_of(c, uid, /* idle= */ false, NULL);
@@ -237,7 +237,7 @@ static bool make_room(Credentials *c) {
     return k;
 }
 
-/* Room for k among the connections of its user: an idle one goes. */
+/* Makes room for k among the connections of its user: an idle one is removed. */
 static bool make_room_of_user(Credentials *c, const Connection *k) {
     Connection *idle = oldest_of(c, k->subject.uid, /* idle= */ true, k);
 
@@ -254,7 +254,7 @@ static unsigned count_connections_of(const Credentials *c, uid_t uid) {
     return n;
 }
 
-/* ---- What the bus says ---- */
+/* ---- Answers of the bus ---- */
 
 static int parse_groups(sd_bus_message *m, Subject *s) {
     const void *data;
@@ -291,7 +291,7 @@ static int parse_label(sd_bus_message *m, Subject *s) {
     if (r < 0)
         return r;
     free(s->label);
-    s->label = strndup(data ? data : "", size); /* the bus sends it with a NUL at the end */
+    s->label = strndup(data ? data : "", size); /* the bus appends a NUL */
     if (!s->label)
         return -ENOMEM;
     return sd_bus_message_exit_container(m);
@@ -345,7 +345,7 @@ static bool was_before(const char *name, const char *other) {
     return parse_number(name, &a) && parse_number(other, &b) && is_later(&b, &a);
 }
 
-/* When the first one was announced of those that came as late as this one, or later. */
+/* The time at which the first of those connections was announced that came as late as this one, or later. */
 static uint64_t first_arrival(const Credentials *c, const Connection *k) {
     size_t first = c->n_arrivals > ARRIVALS_MAX ? c->n_arrivals - ARRIVALS_MAX : 0;
     Number own;
@@ -375,7 +375,7 @@ static int on_arrival(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 0;
 }
 
-/* A bus that tells the pid alone: whether that is still the same process depends on when it has connected, so
+/* If the bus reports only the pid, the time of connecting decides whether it still is the same process. So
  * from now on the bus announces each new connection. */
 static void watch_arrivals(Credentials *c) {
     (void) sd_bus_add_match_async(c->bus, &c->arrivals_match,
@@ -405,7 +405,7 @@ static int on_own_credentials(sd_bus_message *m, void *userdata, sd_bus_error *e
     return 1;
 }
 
-/* By when was k connected, as far as we can tell? Before any connection that has come later was seen. */
+/* The latest time at which k can have connected: before any later connection was seen. */
 static uint64_t latest_connect(const Credentials *c, const Connection *k) {
     uint64_t latest = MIN(k->seen_usec, first_arrival(c, k));
     const char *own = NULL;
@@ -418,8 +418,8 @@ static uint64_t latest_connect(const Credentials *c, const Connection *k) {
     return latest;
 }
 
-/* Groups that the bus does not tell stay empty: reading them from the user database or /proc instead would be
- * an answer about another moment. */
+/* Groups that the bus does not report stay empty. The user database or /proc would answer for another
+ * moment. */
 static int parse_credentials(Credentials *c, sd_bus_message *m, Connection *k) {
     Subject *s = &k->subject;
     int r;
@@ -453,8 +453,8 @@ static int parse_credentials(Credentials *c, sd_bus_message *m, Connection *k) {
 
 /* ---- Watching a name ---- */
 
-/* sd-bus does not compare the sender of a match with the sender of a signal that was sent to us alone, so
- * anybody could report the death of somebody else. */
+/* sd-bus does not compare the sender of a match with that of a signal that was sent only to us. So anybody
+ * could report the death of another connection. */
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     Connection *k = userdata;
     const char *name, *old_owner, *new_owner;
@@ -481,7 +481,8 @@ static int on_last_check(sd_bus_message *m, void *userdata, sd_bus_error *error)
 static int on_watch_installed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     Connection *k = userdata;
 
-    /* No watch (the bus bounds them): then it is not remembered, the next call asks again. */
+    /* Without a watch (the bus limits them) the connection is not remembered, and its next call is looked up
+     * again. */
     if (sd_bus_message_is_method_error(m, NULL) ||
             sd_bus_call_method_async(k->owner->bus, &k->last_check, BUS_NAME, BUS_PATH, BUS_NAME,
                     "NameHasOwner", on_last_check, k, "s", k->name) < 0)
@@ -535,12 +536,12 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
 
     k->lookup = sd_bus_slot_unref(k->lookup);
     refused = judge_reply(k, reply, &refusal) < 0;
-    k->n_calls++; /* stays while waiters are answered */
+    k->n_calls++; /* kept while waiters are answered */
     answer_waiters(k, refused ? &refusal : NULL);
     refusal_done(&refusal);
     k->n_calls--;
 
-    if (!k->owner) { /* forgotten by what a waiter did */
+    if (!k->owner) { /* a waiter caused it to be forgotten */
         if (k->n_calls == 0)
             connection_free(k);
     } else if (refused)
@@ -550,7 +551,7 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
     return 1;
 }
 
-/* 0; -EBUSY with *ret untouched when there is no room. */
+/* 0; -EBUSY with *ret untouched when there is no room; or -ENOMEM. */
 static int add_connection(Credentials *c, const char *name, Connection **ret) {
     Connection *k, **bucket;
     int r;
@@ -610,8 +611,8 @@ static void refuse_limit(credentials_ready_t ready, void *userdata, const char *
     refusal_done(&refusal);
 }
 
-/* May one more call of this connection wait until its sender is known? Each connection may have a fraction of
- * the room that is left, so that many of them do not take all of it from a new one. */
+/* Can one more call of this connection wait until its sender is known? Each connection gets a fraction of the
+ * remaining room, so that many connections do not use up what a new one needs. */
 static bool has_room(const Credentials *c, const Connection *k) {
     return k->n_calls <
             MIN(CONNECTION_CALLS_MAX, (WAITING_CALLS_MAX - MIN(c->n_waiting, WAITING_CALLS_MAX)) / 8);
@@ -750,7 +751,7 @@ Credentials *credentials_free(Credentials *c) {
             waiter_free(w);
         }
         assert(k->n_calls == 0);
-        bus_unread_done(&k->unread, /* gone= */ true); /* with the queues of this bus */
+        bus_unread_done(&k->unread, /* gone= */ true); /* together with the queues of this bus */
         forget_connection(k);
     }
     sd_bus_slot_unref(c->orphans.question);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A pid is only a number, and may be another process's by now. It is pinned by a pidfd, everything is read
- * after that, and the process must still be there at the end and run under the uid that it
- * connected with. A bus or a kernel that is new enough has the pidfd from the moment of connecting. Otherwise
- * the number may have been given to another process before we pinned it: such a process has started later
- * than the client connected.
+/* Reads facts about a caller's process. A pid is only a number and may belong to another process by now. So
+ * the process is pinned by a pidfd, everything is read after that, and at the end the process must still
+ * exist and run under the uid that it connected with. A new enough bus or kernel provides a pidfd from the
+ * moment of connecting. Otherwise the number may have been reused before it was pinned; such a process has
+ * started after the client connected.
  *
- * Capabilities are those of the process when it was first seen, and only in the host's user namespace. Only
- * root's and ambient ones count: anybody may connect, leave the socket to a child, and execute a program that
- * is setuid or has capabilities from its file. */
+ * Capabilities are those at the first look, and only in the host's user namespace. Only root's and ambient
+ * capabilities count: anybody can connect, leave the socket to a child, and execute a setuid program or one
+ * with file capabilities. */
 
 #include "daemon/kernel/caller-process.h"
 
@@ -29,7 +29,7 @@
 #include "host/cgroup-layout.h"
 #include "host/uapi.h"
 
-/* Linux 6.11, include/uapi/linux/pidfd.h: a file of the namespace that the process is in. */
+/* Linux 6.11, include/uapi/linux/pidfd.h: opens the process's namespace. */
 #ifndef PIDFD_GET_PID_NAMESPACE
 #define PIDFD_GET_PID_NAMESPACE _IO(0xFF, 5)
 #define PIDFD_GET_USER_NAMESPACE _IO(0xFF, 9)
@@ -38,7 +38,7 @@
 #define TEXT_MAX 65536U
 #define PROCESS_PATH_MAX 40U
 
-/* Everything that is looked at with a privilege, at one moment. */
+/* What is read with a privilege, at one moment. */
 typedef struct ProcessLook {
     ProcessStatus status;
     char *command;                             /* owned; NULL: unknown */
@@ -51,7 +51,7 @@ void process_reader_done(ProcessReader *r) {
     *r = (ProcessReader){};
 }
 
-/* The kernel makes these texts whole in one read, if there is room. */
+/* The kernel returns these texts in one read if the buffer is large enough. */
 static int read_once(int fd, char buf[static TEXT_MAX]) {
     ssize_t n = fd < 0 ? -1 : read(fd, buf, TEXT_MAX);
 
@@ -94,7 +94,7 @@ static void find_namespace(pid_t pid, int pidfd, unsigned long request, const ch
         stat_namespace(AT_FDCWD, path_of(pid, name, path), ret);
 }
 
-/* For this the kernel makes the text of /proc/PID/status, most of which nobody looks at. */
+/* The slow way: the kernel writes the text of /proc/PID/status, most of which is not needed. */
 static int read_status(pid_t pid, ProcessLook *l) {
     _cleanup_close_ int fd = open_file(pid, "status");
     char text[TEXT_MAX];
@@ -109,7 +109,7 @@ static int read_status(pid_t pid, ProcessLook *l) {
     return 0;
 }
 
-/* The same without a text. There is no such question for ambient capabilities: -ENODATA where they count. */
+/* The fast way, without a text. It does not report ambient capabilities: -ENODATA where they matter. */
 static int ask_kernel(ProcessReader *r, const Subject *s, ProcessStatus *ret) {
     struct vfiod_pidfd_info info = {.mask = VFIOD_PIDFD_INFO_PID | VFIOD_PIDFD_INFO_CREDS};
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = s->pid};
@@ -141,7 +141,7 @@ static int read_command(pid_t pid, char **ret) {
     k = read_once(fd, text);
     if (k < 0)
         return k;
-    if (*text) /* ends with a newline, and may have others */
+    if (*text) /* ends with a newline, and may contain others */
         text[strlen(text) - 1] = '\0';
     *ret = strdup(text);
     return 0;
@@ -153,7 +153,7 @@ static int look_at_status(ProcessReader *r, const Subject *s, ProcessLook *l) {
     return read_status(s->pid, l);
 }
 
-/* The namespaces are looked at after the status: a process may leave the host's user namespace, and has every
+/* The namespaces are read after the status: a process can leave the host's user namespace, and has every
  * capability in its new one, but it cannot come back. */
 static int look_at_process(ProcessReader *r, const Subject *s, bool with_stat, ProcessLook *l) {
     int k = look_at_status(r, s, l);
@@ -183,8 +183,8 @@ static NamespaceKind compare_namespace(const struct stat *ours, const struct sta
                                                                             : NAMESPACE_OTHER;
 }
 
-/* Does the kernel ask us for our capabilities where devices are concerned? Not in a container: nobody there
- * has one that counts. The number of the first user namespace is fixed (include/linux/proc_ns.h,
+/* Is the daemon itself in the initial user namespace, whose capabilities the kernel requires for devices? In
+ * a container nobody has such a capability. The inode of that namespace is fixed (include/linux/proc_ns.h,
  * PROC_USER_INIT_INO). */
 static bool in_initial_user_namespace(const ProcessReader *r) {
     return r->user_namespace.st_ino == 0xEFFFFFFDU;
@@ -256,7 +256,7 @@ static bool started_before(const ProcessLook *l, uint64_t latest_usec) {
             ticks <= latest_usec / (1000000 / (uint64_t) per_second);
 }
 
-/* Any answer but "no such process" means that it was there all the time. */
+/* Any result but "no such process" means that the process exists. */
 static bool is_alive(int pidfd) {
     return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) >= 0 || errno != ESRCH;
 }
@@ -281,7 +281,7 @@ static int take_process(ProcessReader *r, Subject *s, uint64_t latest_start_usec
         s->pidfd = (int) syscall(SYS_pidfd_open, s->pid, 0);
     if (s->pidfd < 0)
         return -errno;
-    /* The unit hides other users' processes (ProtectProc=) from all but those who may trace them. */
+    /* The unit hides other users' processes (ProtectProc=) from processes that may not trace them. */
     privileges_raise(CAP_SYS_PTRACE);
     k = look_at_process(r, s, !pinned, &l);
     privileges_lower();

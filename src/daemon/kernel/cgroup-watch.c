@@ -27,8 +27,8 @@ struct CgroupEntry {
 
 struct CgroupWatch {
     sd_event *event;
-    int fd;                         /* -EBADF until it is needed first */
-    sd_event_source *source, *look; /* look: at all of them */
+    int fd;                         /* -EBADF until first use */
+    sd_event_source *source, *look; /* look: checks all entries */
     CgroupEntry *entries;
 };
 
@@ -56,7 +56,7 @@ CgroupWatch *cgroup_watch_free(CgroupWatch *w) {
 
 /* ---- Groups ---- */
 
-/* Alone, or beside older hierarchies, where systemd runs in its hybrid mode. */
+/* Systemd uses the unified hierarchy alone, or beside older ones in its hybrid mode. */
 static const char *find_hierarchy(void) {
     static const char *const paths[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
     struct statfs fs;
@@ -67,7 +67,7 @@ static const char *find_hierarchy(void) {
     return NULL;
 }
 
-/* A path from /proc begins with "/.." when the group is not below what we see. */
+/* A path from /proc begins with "/.." when the group is outside of the visible hierarchy. */
 int cgroup_open(const char *path, int *ret) {
     const char *hierarchy = find_hierarchy();
     _cleanup_free_ char *full = NULL;
@@ -104,7 +104,7 @@ int cgroup_is_populated(int directory) {
 
 /* ---- Events ---- */
 
-/* What cannot be read does not end anything. Whoever is called may free entries. */
+/* An error ends nothing. The callbacks may free entries. */
 static void look_at(CgroupWatch *w, int wd) {
     CgroupEntry *e = w->entries;
 
@@ -115,7 +115,7 @@ static void look_at(CgroupWatch *w, int wd) {
         }
         e->told = true;
         e->emptied(e->userdata);
-        e = w->entries; /* skips those that were reported */
+        e = w->entries; /* those that were reported are skipped */
     }
 }
 
@@ -182,9 +182,9 @@ int cgroup_watch_add(
     (void) snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.events", directory);
     e->wd = inotify_add_watch(w->fd, path, IN_MODIFY | IN_DELETE_SELF);
     r = e->wd < 0 ? -errno : 0;
-    if (r == -ENOENT || r == -ENODEV) /* it is gone already */
+    if (r == -ENOENT || r == -ENODEV) /* it has ended already */
         r = 0;
-    if (r >= 0) /* what happened before the watch stood */
+    if (r >= 0) /* covers what happened before the watch */
         r = sd_event_source_set_enabled(w->look, SD_EVENT_ONESHOT);
     if (r < 0) {
         free(e);

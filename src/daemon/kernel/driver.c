@@ -37,7 +37,7 @@ static int read_incarnation(int dir, DeviceKind kind, uint64_t *ret) {
     return 0;
 }
 
-/* An attribute that is not there counts as 0, as it does in the inventory. */
+/* A missing attribute counts as 0, as in the inventory. */
 static int read_identity(int dir, DeviceKind kind, uint64_t *ret) {
     const DeviceKindInfo *info = device_kind_info(kind);
     uint64_t hash = 0;
@@ -56,7 +56,7 @@ static int read_identity(int dir, DeviceKind kind, uint64_t *ret) {
     return 0;
 }
 
-/* 0, -ESTALE, or what the look failed with. */
+/* 0, -ESTALE, or the error of reading. */
 static int check_identity(int dir, const DriverItem *item) {
     const bool known = device_identity_is_known(item->name.kind, item->identity);
     uint64_t vendor = 0, device = 0, identity = 0;
@@ -101,7 +101,7 @@ static int read_driver(int dir, char *buf, size_t size) {
     return n < 0 ? (int) n : 0;
 }
 
-/* Before the kernel is asked to change something. */
+/* Reports a step before the kernel is asked to change something. */
 static void begin(DriverTrace *t, DriverStep step, MemberProgress progress) {
     t->step = step;
     t->progress = progress;
@@ -119,7 +119,8 @@ static int read_override(int dir, char *buf, size_t size) {
     return 0;
 }
 
-/* "" clears it. A write of no bytes never reaches the kernel's store function, hence the newline. */
+/* "" clears it. The newline is needed, because a write of no bytes does not reach the kernel's store
+ * function. */
 static int set_override(int dir, const char *driver) {
     char now[4096];
     int r;
@@ -137,17 +138,17 @@ static int unbind(int dir, const DeviceName *name) {
     int r;
 
     r = write_attribute_at(dir, "driver/unbind", device_name_format_kernel(name, kernel_name));
-    /* It was unbound by somebody else between the look and the write. */
+    /* somebody else unbound it meanwhile */
     return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
-/* A driver's name becomes part of a path. */
+/* The name of a driver becomes part of a path. */
 static bool driver_name_is_safe(const char *s) {
     return *s && !strchr(s, '/') && !streq(s, ".") && !streq(s, "..");
 }
 
-/* Through the driver's own `bind`, which returns what probe() said; drivers_probe says success even when
- * nothing was bound. */
+/* Through the driver's own `bind`, which returns the result of probe(). drivers_probe returns success even
+ * when nothing was bound. */
 static int bind(const DeviceName *name, const char *driver) {
     char kernel_name[DEVICE_NAME_MAX], path[128];
 
@@ -168,8 +169,8 @@ static int verify_driver(int dir, const char *driver) {
     return streq(now, driver) ? 0 : -EIO;
 }
 
-/* Nobody gets it anyhow, and somebody else has set another override: that says which driver may have the
- * device, and stays. */
+/* The device is parked and somebody else has set another override: that override stays, because it already
+ * decides which driver may have the device. */
 static bool is_spoken_for(int dir, const DriverItem *item) {
     char override[4096];
 
@@ -218,8 +219,8 @@ int driver_bind(const DriverItem *item, DriverTrace *t) {
     return device_look_idle(dir, &t->failure, t->seen);
 }
 
-/* Was it unplugged while we worked on it? What a write failed with then says nothing about the device: its
- * attributes go one after the other, driver_override with -ENODEV. */
+/* Was the device unplugged meanwhile? Then the error of a write says nothing about the device: its attributes
+ * disappear one after the other, driver_override with -ENODEV. */
 static bool is_gone(const DriverItem *item, int error, DriverStep step) {
     _cleanup_close_ int dir = -EBADF;
     int r;
@@ -230,8 +231,9 @@ static bool is_gone(const DriverItem *item, int error, DriverStep step) {
     return r == -ENODEV || r == -ESTALE;
 }
 
-/* Is what it is bound to now our doing, or the lack of it? The target driver may have taken it before it was
- * asked to, by our override; but not from the original driver, which must have been taken away first. */
+/* Is the present driver, or its absence, our doing? The target driver may have bound before it was asked,
+ * because of our override. But it cannot have replaced the original driver, which we must have unbound
+ * first. */
 static bool driver_is_ours(const DriverItem *item, const char *now) {
     if (*now && !streq(now, item->target_driver))
         return false;
@@ -243,8 +245,8 @@ static bool override_is_ours(const DriverItem *item, const char *override) {
             (item->progress == MEMBER_RESTORING && streq(override, item->original_driver));
 }
 
-/* Under an override that names it, so that no other driver grabs the device first, and no former override
- * forbids it: a driver keeps a device whose override was set to another one later. */
+/* The override names the original driver, so that no other driver takes the device first and no earlier
+ * override prevents it. (An override that is set later does not unbind a driver.) */
 static int give_back(int dir, const DriverItem *item, const char *now, DriverTrace *t) {
     int r;
 
@@ -264,13 +266,13 @@ static int give_back(int dir, const DriverItem *item, const char *now, DriverTra
         if (r < 0)
             return r;
     }
-    /* Also when there is no driver to bind: the unbind may have done nothing. */
+    /* Verify also without a driver to bind, because the unbind may have had no effect. */
     t->step = DRIVER_STEP_VERIFY;
     return verify_driver(dir, item->original_driver);
 }
 
-/* What the kernel did when the device came, and was not allowed to do then: it looks for a driver. Unless the
- * operator has turned that off for the bus. Whether one takes the device is not our concern. */
+/* Lets the kernel look for a driver, as it did when the device appeared and we prevented it. Not if the
+ * operator has turned this off for the bus. Whether a driver binds does not matter. */
 static void probe_late(const DriverItem *item, DriverTrace *t) {
     const char *bus = device_kind_info(item->name.kind)->directory;
     char kernel_name[DEVICE_NAME_MAX], path[128], automatic[8];
@@ -283,7 +285,7 @@ static void probe_late(const DriverItem *item, DriverTrace *t) {
     (void) write_attribute_at(AT_FDCWD, path, device_name_format_kernel(&item->name, kernel_name));
 }
 
-/* Of one that no claim has on record, the override alone shows it. */
+/* If no claim has the device on record, only the override shows it. */
 static bool came_without_driver(const DriverItem *item, const char *override) {
     return item->came && (item->progress != MEMBER_NOT_BEGUN || streq(override, item->target_driver));
 }
@@ -315,9 +317,9 @@ static int restore(int dir, const DriverItem *item, DriverTrace *t) {
     return r;
 }
 
-/* A worker that was killed, with its daemon, leaves its bind in the kernel. That has the device's lock: ours
- * waits for it, and finds the device taken. One that keeps a sibling without a driver may write the override
- * between our write and our look. */
+/* A worker that was killed with its daemon leaves its bind in the kernel, with the device's lock. Ours waits
+ * for that lock and finds the device bound. A worker that keeps a sibling without a driver may write the
+ * override between our write and our check. */
 static bool met_late_bind(int dir, const DriverItem *item, int error, DriverStep step) {
     char override[4096];
 
@@ -341,16 +343,15 @@ int driver_restore(const DriverItem *item, DriverTrace *t) {
         again.progress = t->progress;
         r = restore(dir, &again, t);
     }
-    /* Unplugged: what sits there now was never ours. */
+    /* Unplugged: the device that is there now was never ours. */
     if (r < 0 && !is_gone(item, r, t->step))
         return r;
     t->progress = MEMBER_RESTORED;
     return 0;
 }
 
-/* An unbind that somebody else began has taken the driver's link away already, and holds the device's lock
- * until the last file is closed: the bind waits for that lock, so when it has bound the device, that has
- * ended. */
+/* An unbind by somebody else has removed the driver's link already, and holds the device's lock until the
+ * last file is closed. The bind waits for that lock. So after the bind, the unbind has ended. */
 static int rebind(int dir, const DriverItem *item, const char *now, DriverTrace *t) {
     int r;
 
@@ -368,7 +369,7 @@ static int rebind(int dir, const DriverItem *item, const char *now, DriverTrace 
     return verify_driver(dir, item->target_driver);
 }
 
-/* What made the driver take the device once (new_id) may be gone by now: hence the override. */
+/* The override is needed because the new_id that once made the driver bind may have been removed. */
 static int recycle(int dir, const DriverItem *item, DriverTrace *t) {
     char now[64];
     int r;
@@ -394,8 +395,8 @@ int driver_recycle(const DriverItem *item, DriverTrace *t) {
     return r < 0 && is_gone(item, r, t->step) ? 0 : r;
 }
 
-/* Open it shows a higher count than when nobody has it open. To reset it would pull it away from under its
- * user: the kernel does not look. */
+/* `enable` shows a higher count while the device is open. A reset would affect that user, because the kernel
+ * does not check. */
 static int check_closed(int dir, const DriverItem *item, DriverTrace *t) {
     char text[16];
     uint64_t count;
@@ -448,7 +449,7 @@ int driver_reset(const DriverItem *item, DriverTrace *t) {
         r = read_driver(dir, now, sizeof(now));
     if (r < 0)
         return r;
-    /* Resetting under a host driver would break the host. */
+    /* A reset under a host driver would break the host. */
     if (!streq(now, item->target_driver))
         return 0;
 

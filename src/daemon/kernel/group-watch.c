@@ -8,12 +8,12 @@
 
 #include "base/fd.h"
 
-/* Groups with higher numbers are probed every time. */
+/* Groups with higher numbers are probed each time. */
 #define GROUPS_MAX 65536
 
 typedef struct Entry {
-    int wd;          /* 0: not watched */
-    unsigned probes; /* opens of our workers whose events are still to come */
+    int wd;          /* 0: none */
+    unsigned probes; /* opens by our workers whose events are still to come */
     bool probing;
     bool clear;
     bool opened; /* by somebody else, since the probe began */
@@ -22,7 +22,7 @@ typedef struct Entry {
 struct GroupWatch {
     int fd;
     sd_event_source *source;
-    Entry *entries; /* by the number of the group */
+    Entry *entries; /* indexed by the group's number */
     size_t n_entries;
 };
 
@@ -109,7 +109,7 @@ static Entry *find(GroupWatch *w, int group) {
     return &entries[group];
 }
 
-/* Closes are watched so that two opens are never next to each other: inotify would make one event of them. */
+/* Closes are watched too. Otherwise inotify would merge two opens into one event. */
 bool group_watch_is_clear(GroupWatch *w, int group, const char *path) {
     Entry *e = find(w, group);
     int wd;

@@ -22,7 +22,7 @@ typedef struct Walk {
     HolderEntry *entries;
     size_t n;
     const HolderStop *stop; /* NULL: nobody is stopped */
-    char *own_cgroup;       /* owned; then */
+    char *own_cgroup;       /* owned; for a stop */
 } Walk;
 
 static void walk_done(Walk *w) {
@@ -43,8 +43,9 @@ static bool file_is_of(const HolderEntry *e, const int32_t *groups, size_t n_gro
     return false;
 }
 
-/* A process may hold thousands of copies of one file. What was noted of it is at the end. Of one that is to
- * be stopped one file is enough, of the claim; there is always room for it, see stop_process(). */
+/* Skips duplicates: a process may hold thousands of copies of one file. Its entries are at the end of the
+ * list. To stop a process, one file of the claim is enough; there is always room for it, see
+ * stop_process(). */
 static int walk_note(Walk *w, const HolderEntry *e) {
     const HolderStop *s = w->stop;
 
@@ -60,7 +61,7 @@ static int walk_note(Walk *w, const HolderEntry *e) {
     return 0;
 }
 
-/* Every VFIO device file, from a group or a cdev, names its device in fdinfo. */
+/* Every VFIO device file, from a group or a cdev, has the device's name in fdinfo. */
 static bool read_fdinfo(int process, const char *fd_name, HolderEntry *e) {
     _cleanup_free_ char *text = NULL, *path = format_string("fdinfo/%s", fd_name);
     const char *line, *end, *slash;
@@ -78,30 +79,29 @@ static bool read_fdinfo(int process, const char *fd_name, HolderEntry *e) {
     return true;
 }
 
-/* What follows /dev/vfio/ in the target of a link in /proc/PID/fd. Files are opened in the daemon's own
- * mount namespace, and when a daemon is gone so is its /dev: the path of a file from before a restart begins
- * at the root of devtmpfs. */
+/* The part of a link in /proc/PID/fd after /dev/vfio/. Files are opened in the daemon's own mount namespace,
+ * which ends with the daemon. So the path of a file from before a restart begins at the root of devtmpfs. */
 static const char *vfio_node(const char *target) {
     return startswith(target, "/dev/vfio/") ?: startswith(target, "/vfio/");
 }
 
-/* A path proves nothing: in a mount namespace of one's own any file can be at /dev/vfio/8. The number does.
- * Not asked of the file system (AT_STATX_DONT_SYNC): that may be a FUSE one, whose owner would let us wait
- * for ever. */
+/* A path proves nothing, because in a private mount namespace any file can be at /dev/vfio/8. The device
+ * number does. AT_STATX_DONT_SYNC: the file system is not asked, because it may be a FUSE one that never
+ * answers. */
 static bool is_group_file(int directory, const char *fd_name, const char *group) {
     char path[96], number[24], expected[24];
     struct statx st;
 
     (void) snprintf(path, sizeof(path), "/sys/class/vfio/%s/dev", group);
     if (read_attribute_at(AT_FDCWD, path, expected, sizeof(expected)) < 0)
-        return true; /* the node went with the last device, open files stay */
+        return true; /* the node disappears with the last device, open files remain */
     if (statx(directory, fd_name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
         return true;
     (void) snprintf(number, sizeof(number), "%u:%u", st.stx_rdev_major, st.stx_rdev_minor);
     return S_ISCHR(st.stx_mode) && streq(number, expected);
 }
 
-/* /dev/vhost-vdpa-0 is below its device: ../../devices/…/vdpa0/vhost-vdpa-0. */
+/* The link to /dev/vhost-vdpa-0 leads below its device: ../../devices/…/vdpa0/vhost-vdpa-0. */
 static bool name_vdpa_device(int directory, const char *fd_name, HolderEntry *e) {
     char path[48], link[PATH_MAX], *node, *slash;
     struct statx st;
@@ -131,7 +131,7 @@ static bool is_vdpa_node(const char *target) {
     return startswith(target, node) || startswith(target, node + strlen("/dev"));
 }
 
-/* Fills in what the file is; false when it is none that a claim can have. */
+/* Identifies the file. False when no claim can have such a file. */
 static bool read_file_entry(
         int process, int directory, const char *fd_name, const char *target, HolderEntry *e) {
     const char *rest = vfio_node(target);
@@ -168,7 +168,7 @@ static int walk_files(Walk *w, int directory, HolderEntry *e, bool *ret_any) {
         ssize_t n = readlinkat(dirfd(d), entry->d_name, target, sizeof(target) - 1);
 
         *ret_any = *ret_any || n > 0;
-        /* What does not fit is no name of ours. */
+        /* A target that does not fit is not one of our names. */
         if (n <= 0 || n == (ssize_t) sizeof(target) - 1)
             continue;
         target[n] = '\0';
@@ -178,7 +178,7 @@ static int walk_files(Walk *w, int directory, HolderEntry *e, bool *ret_any) {
     return r;
 }
 
-/* A process goes on when its first thread ends, and then only the others show its files. */
+/* A process continues when its first thread ends. Then only its other threads show its files. */
 static int walk_threads(Walk *w, int process, HolderEntry *e) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *entry;
@@ -210,7 +210,7 @@ static int walk_process(Walk *w, int process, HolderEntry *e) {
     return r < 0 || any ? r : walk_threads(w, process, e);
 }
 
-/* Another worker: a child of the daemon that was executed by it. */
+/* Another worker: a child of the daemon that runs the same program. */
 static bool is_worker(int process) {
     char text[512];
     const char *end;
@@ -218,7 +218,7 @@ static bool is_worker(int process) {
 
     if (read_attribute_at(process, "stat", text, sizeof(text)) < 0)
         return false;
-    end = strrchr(text, ')'); /* the command may have more of them */
+    end = strrchr(text, ')'); /* the command may contain ')' itself */
     return end && sscanf(end, ") %*c %ld", &parent) == 1 && (pid_t) parent == getppid();
 }
 
@@ -237,7 +237,7 @@ static bool is_below(const char *path, const char *group) {
     return rest && (*rest == '\0' || *rest == '/');
 }
 
-/* A slice has the processes of many; and the root has all. */
+/* Is it a unit's group? A slice has the processes of many units, and the root has all. */
 static bool is_group_of_one(const char *group) {
     const char *last = strrchr(group, '/');
     char slice[UNIT_NAME_SIZE];
@@ -252,7 +252,7 @@ static bool runs_as(int process, uid_t uid) {
 
     if (read_file_at(process, "status", 65536, &status, NULL) < 0)
         return false;
-    /* The name of the program, which comes first, has its newlines escaped by the kernel. */
+    /* The kernel escapes newlines in the name of the program, which comes first. */
     line = strstr(status, "\nUid:\t");
     return line && sscanf(line, "\nUid:\t%u\t%u\t%u\t%u", &real, &effective, &saved, &fs) == 4 &&
             real == uid && effective == uid && saved == uid && fs == uid;
@@ -273,7 +273,7 @@ static bool may_stop(const Walk *w, int process, const HolderEntry *e) {
     return w->stop->uid != 0 ? runs_as(process, w->stop->uid) : is_of_group(w, process);
 }
 
-/* The directory in /proc is as good as a pidfd, and this one was looked through. */
+/* The open /proc directory identifies the process as a pidfd would, and it is the one that was searched. */
 static int send_signal(int process, int signal) {
     int r;
 
@@ -283,7 +283,7 @@ static int send_signal(int process, int signal) {
     return r;
 }
 
-/* Whoever is found when the list is full gets the signal as well, and is not listed. */
+/* Processes found when the list is full get the signal too, but are not listed. */
 static void stop_process(Walk *w, int process, HolderEntry *e) {
     if (may_stop(w, process, e)) {
         e->error = send_signal(process, w->stop->signal);
@@ -293,7 +293,7 @@ static void stop_process(Walk *w, int process, HolderEntry *e) {
     w->n = MIN(w->n, (size_t) HOLDER_ENTRIES_MAX);
 }
 
-/* The daemon and its workers, which open files for its clients, are left out. */
+/* Skips the daemon and its workers, which open files for clients. */
 static int walk_all(Walk *w) {
     _cleanup_closedir_ DIR *proc = opendir("/proc");
     struct dirent *entry;
@@ -329,7 +329,8 @@ static int walk(Walk *w, int *ret_fd) {
     size_t size;
     int r;
 
-    w->entries = calloc(HOLDER_ENTRIES_MAX + 1, sizeof(HolderEntry)); /* one for who is not listed */
+    w->entries = calloc(HOLDER_ENTRIES_MAX + 1, sizeof(HolderEntry)); /* one for a process that is not
+                                                                       * listed */
     if (!w->entries)
         return -ENOMEM;
     privileges_raise(CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH);
@@ -353,7 +354,7 @@ int holders_walk(int *ret_fd) {
     return walk(&w, ret_fd);
 }
 
-/* Where the daemon's own group is unknown, nobody is stopped for root. */
+/* If the daemon's own group is unknown, nobody is stopped for root. */
 int holders_stop(const HolderStop *stop, int *ret_fd) {
     _cleanup_close_ int self = open("/proc/self", O_DIRECTORY | O_CLOEXEC | O_RDONLY);
     _cleanup_(walk_done) Walk w = {.stop = stop};

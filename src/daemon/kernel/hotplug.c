@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Order and loss, the two troubles of uevents, are answered in the same way: an event only says where to
- * look, and what is there now is read. Two changes in quick succession may then be reported as one, which is
- * right; an event that comes late finds nothing new. Only a removal is believed: when the address, or the
- * number of the VFIO node, is taken again already, what is there is another device, and a claim on the first
- * must hear of its end. But udev may be slow, and what is there may have been found, and claimed, after that
- * removal. So every look notes the number of the last uevent before it, and a removal with that number or a
- * lower one only says where to look, like any other event.
+/* Uevents can be late or lost. Both are handled in the same way: an event only says where to look, and the
+ * present state is read. So two quick changes may be reported as one, and a late event finds nothing new.
+ * Only a removal is believed: when the address or the number of the VFIO node is already in use again, that
+ * is another device, and a claim of the first one must end. But udev may be slow, and the new device may have
+ * been found and claimed after that removal. So every read notes the number of the last uevent before it, and
+ * a removal with that number or a lower one only says where to look.
  *
- * udev's events, not the kernel's: when they arrive the rules have run and the nodes have their owners.
+ * These are udev's events and not the kernel's: when they arrive, the rules have run and the nodes have their
+ * owners.
  *
- * The subsystems: "pci" comes with add, remove, bind and unbind, and so do the other kinds of devices. A node
- * of a vDPA device has no event of its own; the device's "bind" comes when it is there. "vfio-dev" is the
- * only early sign when a device in use is being unbound or unplugged: its removal comes at once, the others
- * only after the last close. "iommu" is an IOMMU whose driver came late; it makes groups for devices that are
- * there already, and no event says so, nor does it say when it is done: all is read again a moment later.
- * Nodes of groups (subsystem "vfio") are not in the inventory.
+ * The subsystems: "pci" and the other kinds have add, remove, bind and unbind. The node of a vDPA device has
+ * no event of its own; it exists when the device's "bind" arrives. "vfio-dev" is the only early sign that a
+ * device in use is being unbound or unplugged: its removal arrives at once, the others only after the last
+ * close. "iommu" is an IOMMU whose driver came late. It makes groups for existing devices, which no event
+ * announces, and its end is not announced either: everything is read again a moment later. Nodes of groups
+ * (subsystem "vfio") are not in the inventory.
  *
- * Everything is read again, too, after the socket has overrun and after an error, since what was lost is
+ * Everything is also read again after the socket overran and after an error, because what was lost is
  * unknown. */
 
 #include <libudev.h>
@@ -29,7 +29,8 @@
 #include "host/sysfs.h"
 
 #define EVENTS_PER_WAKEUP 64U
-#define RECEIVE_BUFFER (16 * 1024 * 1024) /* a few thousand functions that come at once; used only then */
+/* For a few thousand functions that appear at once. The memory is used only then. */
+#define RECEIVE_BUFFER (16 * 1024 * 1024)
 #define RESCAN_DELAY_USEC (1U * 1000 * 1000)
 
 struct Hotplug {
@@ -53,7 +54,7 @@ Hotplug *hotplug_free(Hotplug *h) {
     return NULL;
 }
 
-/* Tells of the removal while the device can still be looked at, then forgets it. */
+/* Reports the removal while the Device still exists, then forgets it. */
 static void forget(Hotplug *h, const DeviceName *name) {
     Device *d = inventory_find_device(h->inventory, name);
     int changes = DEVICE_REMOVED;
@@ -80,9 +81,9 @@ static int take_in(Hotplug *h, const DeviceSnapshot *snapshot) {
     return changes < 0 ? changes : 0;
 }
 
-/* gone_index: the number of a vfio-dev entry that has been announced as removed, or -1. */
+/* gone_index: the number of a vfio-dev entry whose removal was announced, or -1. */
 static int refresh(Hotplug *h, const DeviceName *name, int gone_index) {
-    const DeviceName copy = *name; /* may be the device's own, which forget() frees */
+    const DeviceName copy = *name; /* name may be in the device, which forget() frees */
     DeviceSnapshot snapshot;
     int r;
 
@@ -102,7 +103,7 @@ int hotplug_refresh(Hotplug *h, const DeviceName *name) {
     return refresh(h, name, -1);
 }
 
-/* One that is due already is not put off: a stream of errors would put it off for ever. */
+/* A rescan that is already due is not postponed: a stream of errors would postpone it forever. */
 static void schedule_rescan(Hotplug *h, uint64_t delay_usec) {
     int r;
 
@@ -167,9 +168,9 @@ static int on_rescan(sd_event_source *source, uint64_t usec, void *userdata) {
 
 /* ---- events ---- */
 
-/* The kernel announces the removal of a vfio-dev entry just before the entry goes, so a look at sysfs may
- * still find it: the one event that must be believed, for nothing else will tell that a held device is being
- * taken away. Should the same number be there anew already, its own event follows and is read then. */
+/* The kernel announces the removal of a vfio-dev entry just before the entry disappears, so sysfs may still
+ * show it. This event must be believed, because no other one reports that a held device is being removed. If
+ * the number is in use again, its own event follows and is read then. */
 static int removed_vfio_index(struct udev_device *device, const char *subsystem, const char *action) {
     const char *name = udev_device_get_sysname(device), *digits;
     uint64_t index;
@@ -180,16 +181,16 @@ static int removed_vfio_index(struct udev_device *device, const char *subsystem,
     return digits && parse_unsigned(digits, 10, INT32_MAX, &index) >= 0 ? (int) index : -1;
 }
 
-/* Was the removal announced before the device that we know was found there? Then it was another's. An event
- * without a number, or a look without one, leaves the removal to be believed. */
+/* Was the removal announced before the known device was found? Then it was of an earlier device. Without a
+ * number on either side the removal is believed. */
 static bool is_old_news(Hotplug *h, const DeviceName *name, unsigned long long seqnum) {
     const Device *d = inventory_find_device(h->inventory, name);
 
     return d && seqnum > 0 && seqnum <= d->since_seqnum;
 }
 
-/* The device whose VFIO node is announced: …/NAME/vfio-dev/vfio0. Some names say by themselves of which kind
- * they are; for the others it must be there, or have been. */
+/* The device whose VFIO node is announced: …/NAME/vfio-dev/vfio0. Some names show their kind; for the others
+ * the device must exist or be known. */
 static int name_device_of_node(Hotplug *h, const char *path, DeviceName *ret) {
     for (DeviceKind k = 0; k < _DEVICE_KIND_MAX; k++) {
         DeviceName name;
@@ -203,7 +204,7 @@ static int name_device_of_node(Hotplug *h, const char *path, DeviceName *ret) {
     return -ENODEV;
 }
 
-/* The device that the event is about, or behind what it is about. */
+/* The device that the event is about. */
 static int name_device(
         Hotplug *h, struct udev_device *device, const char *subsystem, const char *path, DeviceName *ret) {
     const char *own = udev_device_get_sysname(device);
@@ -226,7 +227,7 @@ static void handle_event(Hotplug *h, struct udev_device *device) {
         schedule_rescan(h, RESCAN_DELAY_USEC);
         return;
     }
-    if (name_device(h, device, subsystem, path, &name) < 0) /* of a device that we do not know */
+    if (name_device(h, device, subsystem, path, &name) < 0) /* of an unknown device */
         return;
 
     if (!is_old_news(h, &name, udev_device_get_seqnum(device))) {
@@ -260,7 +261,8 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *use
             log_notice("Device events were lost, reading all devices again");
             schedule_rescan(h, 0);
         }
-        /* Anything else is one message that does not parse, from whoever may send there: the next one. */
+        /* Any other error concerns one message that cannot be parsed, from any sender: continue with the
+         * next. */
     }
     return 0;
 }
@@ -283,7 +285,7 @@ static int start_monitor(Hotplug *h) {
             r = udev_monitor_filter_add_match_subsystem_devtype(h->monitor, device_kind_to_string(k), NULL);
     if (r < 0)
         return r;
-    /* Without CAP_NET_ADMIN the usual size must do; a loss is noticed and made good. */
+    /* Without CAP_NET_ADMIN the usual size must do; a loss is noticed and handled. */
     (void) udev_monitor_set_receive_buffer_size(h->monitor, RECEIVE_BUFFER);
     return udev_monitor_enable_receiving(h->monitor);
 }

@@ -60,7 +60,7 @@ int mdev_create(const DriverItem *item, DriverTrace *t) {
     return device < 0 ? device : 0;
 }
 
-/* "…/PARENT/UUID" is where its link on the bus leads to. */
+/* Its link on the bus leads to "…/PARENT/UUID". */
 static int check_parent(const DriverItem *item) {
     char path[DEVICE_PATH_MAX], target[PATH_MAX], *end;
     ssize_t n = readlink(device_sysfs_path(&item->name, path), target, sizeof(target) - 1);
@@ -76,8 +76,8 @@ static int check_parent(const DriverItem *item) {
     return end && streq(end + 1, item->made.parent) ? 0 : -ESTALE;
 }
 
-/* -EAGAIN: its creation is not over. The kernel removes no such device, and takes the attribute away when it
- * is asked to. */
+/* -EAGAIN: its creation has not finished. The kernel does not remove such a device, and if asked to, it takes
+ * the attribute away. */
 static int check_origin(const DriverItem *item, int dir) {
     char type[MDEV_TYPE_NAME_MAX];
     ssize_t n;
@@ -92,8 +92,8 @@ static int check_origin(const DriverItem *item, int dir) {
     return n < 0 ? (int) n : streq(type, item->made.type) ? 0 : -ESTALE;
 }
 
-/* A creation may go on after the end of the worker that asked for it, and of its daemon. The directory is
- * there before anything in it may sleep, and the link to the type is the last of it. */
+/* A creation may continue after the end of the worker that requested it, and of its daemon. The directory
+ * exists before any step that can sleep, and the link to the type is made last. */
 static int open_when_made(const DriverItem *item, int *ret) {
     const struct timespec pause = {.tv_nsec = LOOK_NSEC};
     int r = -EAGAIN;
@@ -111,12 +111,12 @@ static int open_when_made(const DriverItem *item, int *ret) {
     return r;
 }
 
-/* What is not of this parent and type was made by somebody else, after ours was gone. */
+/* A device of another parent or type was made by somebody else, after ours was gone. */
 static bool is_over(int error) {
     return error == -ENODEV || error == -ESTALE;
 }
 
-/* A driver that is being unloaded removes its devices by itself, and lets nobody else do so. */
+/* A driver that is being unloaded removes its devices itself, and lets nobody else do so. */
 static int wait_for_end(const DriverItem *item) {
     const struct timespec pause = {.tv_nsec = LOOK_NSEC};
 

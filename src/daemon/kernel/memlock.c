@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* prlimit(2) takes a number, and there is no form of it for a pidfd. But a number is not given to another
- * process before the old one is reaped, and the pidfd tells that: when the process is still alive after the
- * call, the number meant it all the time. When it is not, a stranger may have got a higher limit; so the
- * process is looked at before as well, which leaves the time between two system calls for it to die, to be
- * reaped, and for its number to come round. A stranger of another user than the one who asked is caught by
- * the look at the user ids in that same time. */
+/* prlimit(2) takes a pid; there is no form for a pidfd. A pid is not reused before its process was reaped,
+ * which the pidfd shows: if the process is still alive after the call, the pid meant it all the time. If not,
+ * another process may have got a higher limit. So the process is also checked before the call. That leaves
+ * the time between two system calls for it to die, be reaped and its pid be reused. A process of another user
+ * is noticed by the check of the user ids. */
 
 #include "daemon/kernel/memlock.h"
 
@@ -45,7 +44,7 @@ static int read_status(const Subject *s, char **ret) {
     return r == -ENOENT ? -ESRCH : r;
 }
 
-/* Real, effective, saved: a limit is not raised for a program that runs for somebody else as well. */
+/* Real, effective and saved: no limit is raised for a program that also runs for somebody else. */
 static int check_user(const Subject *s) {
     _cleanup_free_ char *text = NULL;
     ProcessStatus p;
@@ -59,7 +58,7 @@ static int check_user(const Subject *s) {
     return p.uids.real == s->uid && p.uids.effective == s->uid && p.uids.saved == s->uid ? 0 : -EACCES;
 }
 
-/* "VmLck:\t     1024 kB"; 0 where there is no such line: the process ends. */
+/* "VmLck:\t     1024 kB"; 0 without such a line, because the process is ending. */
 static uint64_t read_kib(const char *status, const char *name) {
     const char *line = strstr(status, name);
     unsigned long long kib;
@@ -110,7 +109,7 @@ static int get_limit(const Subject *subject, struct rlimit *ret) {
     return r < 0 ? r : set_limit(subject->pid, NULL, ret);
 }
 
-/* A limit that the process has set itself since we did is what it was. */
+/* If the process has set a limit itself since, that limit counts as its own. */
 static void note(MemlockChange *change, const struct rlimit *old, const struct rlimit *set) {
     if (!change->raised || !is_same(old, &change->set))
         change->was = *old;
@@ -127,7 +126,7 @@ int memlock_raise(const Subject *subject, uint64_t bytes, MemlockChange *change)
         return r;
     if (is_enough(&old, &wanted))
         return check_alive(subject);
-    /* The process may raise it by itself in this moment: then what it set must not be lost. */
+    /* The process may raise the limit at the same time; its value must not be lost. */
     for (unsigned i = 0; i < TRIES_MAX; i++) {
         wanted = at_least(&wanted, &old);
         r = check_alive(subject);
@@ -142,7 +141,7 @@ int memlock_raise(const Subject *subject, uint64_t bytes, MemlockChange *change)
     return -EAGAIN;
 }
 
-/* The process may set it in the moment between the look and our call: then that is set again, and stays. */
+/* The process may set the limit between our read and our call; then its value is set again, and stays. */
 int memlock_put_back(const Subject *subject, uint64_t bytes, MemlockChange *change) {
     const struct rlimit needed = {.rlim_cur = bytes, .rlim_max = bytes};
     struct rlimit wanted, old;

@@ -43,7 +43,7 @@ int node_acl_identify(int fd, ClaimNode *ret) {
     if (n < 0)
         return -errno;
     if ((size_t) n >= sizeof(node.path))
-        return -ENOENT; /* no name of ours is so long, but for " (deleted)" */
+        return -ENOENT; /* no node of ours has such a long name; " (deleted)" is appended to a removed one */
     node.path[n] = '\0';
     if (!claim_node_path_is_valid(node.path))
         return -ENOENT;
@@ -65,7 +65,7 @@ int node_acl_open(const ClaimNode *node, int *ret_fd) {
 
 /* ---- Lists ---- */
 
-/* size: what getxattr() has returned, with errno. */
+/* size: the result of getxattr(), with errno. */
 static int take_list(const uint8_t *data, ssize_t size, const struct stat *st, Acl *ret) {
     if (size >= 0)
         return acl_decode(data, (size_t) size, ret);
@@ -150,7 +150,7 @@ NodeAclWatch *node_acl_watch_free(NodeAclWatch *w) {
     return NULL;
 }
 
-/* What has happened does not matter: whoever is told looks. */
+/* The kind of event does not matter: the receiver reads the node again. */
 static int on_events(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     char buf[64 * (sizeof(struct inotify_event) + NAME_MAX + 1)];
     NodeAclWatch *w = userdata;

@@ -17,32 +17,32 @@
 #define CLOSED_MASK ((uint32_t) (IN_OPEN | IN_DELETE_SELF))
 #define OPEN_MASK (DOUBT_MASK | CLOSED_MASK)
 
-/* A line of a watch in fdinfo has about 150 bytes. */
+/* A watch takes a line of about 150 bytes in fdinfo. */
 #define FDINFO_MAX (1024U * 1024)
 
 #define N_LISTS 256U
 
-/* So many nodes stay watched without an entry. */
+/* As many nodes stay watched without an entry. */
 #define IDLE_MAX 64U
 
 typedef struct Node Node;
 
-/* One watch, that is one inode. */
+/* One watch, which is one inode. */
 struct Node {
-    int wd; /* -1: the inode is gone, and the node in no list */
+    int wd; /* -1: the inode is gone, and the node is in no list */
     uint32_t mask;
     char path[48];
-    NodeEntry *entries;        /* of one claim; of two, while the first is not over yet */
-    Node *next_wd, *next_path; /* the lists of the watch that it is in */
-    uint64_t idle_since;       /* the smallest has been without an entry for longest */
+    NodeEntry *entries;        /* of one claim; of two while the first is not over yet */
+    Node *next_wd, *next_path; /* the watch's hash chains */
+    uint64_t idle_since;       /* when it lost its last entry; the smallest is dropped first */
 };
 
 struct NodeEntry {
     NodeWatch *watch;
-    Node *node;      /* it goes with its last entry, unless it stays watched */
+    Node *node;      /* freed with its last entry, unless it stays watched */
     NodeEntry *next; /* node.entries */
     bool ours_seen, open, doubt, gone;
-    bool touched; /* an event came, and changed() is to be called: in watch.touched */
+    bool touched; /* an event arrived and changed() will be called: it is in watch.touched */
     NodeEntry *next_touched;
     node_changed_t changed;
     void *userdata;
@@ -57,15 +57,15 @@ struct NodeWatch {
     sd_event *event;
     int fd;
     sd_event_source *source;
-    sd_event_source *rest; /* armed when a settle has read what concerns others */
+    sd_event_source *rest; /* enabled when node_watch_settle() has read events of other entries */
     Node *by_wd[N_LISTS], *by_path[N_LISTS];
     unsigned n_idle;
     uint64_t n_idled;
-    NodeEntry *touched; /* entries may go while it is emptied */
-    KeptWatch *kept;    /* what an earlier process has watched */
+    NodeEntry *touched; /* entries may be freed while it is worked off */
+    KeptWatch *kept;    /* watches of an earlier process */
     size_t n_kept;
-    NodeEntry *settling; /* reads on behalf of this one */
-    bool untold;         /* another was touched */
+    NodeEntry *settling; /* events are read for this one */
+    bool untold;         /* another entry was touched */
     bool leaving;
 };
 
@@ -108,7 +108,7 @@ static void list_node(NodeWatch *w, Node *n) {
     *path = n;
 }
 
-/* Nobody finds it any more; its entries have it still. */
+/* Removes the node from the lists. Its entries keep it. */
 static void unlist_node(NodeWatch *w, Node *n) {
     Node **i = list_of_wd(w, n->wd);
 
@@ -154,7 +154,7 @@ static void set_mask(NodeWatch *w, Node *n, uint32_t mask) {
         n->mask = mask;
         return;
     }
-    /* The path has a new inode already. */
+    /* a new inode is at the path already */
     another = find_wd(w, wd);
     if (another)
         (void) inotify_add_watch(w->fd, another->path, another->mask);
@@ -162,7 +162,7 @@ static void set_mask(NodeWatch *w, Node *n, uint32_t mask) {
         (void) inotify_rm_watch(w->fd, wd);
 }
 
-/* The device will be claimed again, and to take a watch away wakes a thread of the kernel. */
+/* The watch is kept because the device will be claimed again, and removing a watch wakes a kernel thread. */
 static void leave_idle(NodeWatch *w, Node *n) {
     if (n->mask == CLOSED_MASK && !w->leaving)
         set_mask(w, n, OPEN_MASK);
@@ -176,7 +176,7 @@ static void leave_idle(NodeWatch *w, Node *n) {
         drop_longest_idle(w);
 }
 
-/* Watches what is at that path now, whatever was there before. */
+/* Watches the present inode at that path, whichever was there before. */
 static int watch_path(NodeWatch *w, const char *path, uint32_t mask, Node **ret) {
     Node *n;
     int wd;
@@ -258,7 +258,7 @@ NodeWatch *node_watch_free(NodeWatch *w) {
 
 /* ---- Events ---- */
 
-/* Whoever opens the node again and again does not wake us any more. */
+/* Stop watching opens: a program that opens the node repeatedly should not wake the daemon. */
 static void begin_doubt(NodeEntry *e) {
     if (!e->doubt)
         set_mask(e->watch, e->node, DOUBT_MASK);
@@ -280,13 +280,13 @@ static void apply(NodeEntry *e, uint32_t mask) {
         e->ours_seen = e->open = true;
     }
     if (mask & IN_CLOSE_WRITE) {
-        /* At once: the event is read, and nobody else will be told. */
+        /* Now, because the event is consumed and not delivered again. */
         if (e->open && !e->doubt)
             set_mask(w, e->node, CLOSED_MASK);
         e->open = false;
     }
     if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT))
-        /* The inode lives as long as an open file does: it is closed everywhere. */
+        /* An inode lives as long as an open file, so every file is closed. */
         e->gone = true;
     if (mask & IN_Q_OVERFLOW)
         begin_doubt(e);
@@ -297,7 +297,7 @@ static void apply_to_node(NodeWatch *w, Node *n, uint32_t mask) {
 
     if (mask & (IN_DELETE_SELF | IN_IGNORED | IN_UNMOUNT))
         unlist_node(w, n);
-    /* Whoever uses a node that nobody has from us is not to wake us. */
+    /* The node has no entry: its other users should not wake the daemon. */
     if (!e)
         drop_node(w, n);
     for (; e; e = e->next)
@@ -312,8 +312,8 @@ static void apply_to_all(NodeWatch *w, uint32_t mask) {
         }
 }
 
-/* Reads what is there and notes it; changed() is called by the caller, when no reading is under way. How many
- * bytes, or negative errno. */
+/* Reads pending events and notes them. The caller calls changed() later, when no reading is in progress.
+ * Returns the number of bytes, or negative errno. */
 static int read_events(NodeWatch *w) {
     union {
         struct inotify_event align;
@@ -367,7 +367,7 @@ static int on_rest(sd_event_source *s, void *userdata) {
     return 0;
 }
 
-/* Takes fd over on success. */
+/* Takes ownership of fd on success. */
 static int listen_to(NodeWatch *w, int fd) {
     sd_event_source *source;
     int r;
@@ -375,7 +375,7 @@ static int listen_to(NodeWatch *w, int fd) {
     r = sd_event_add_io(w->event, &source, fd, EPOLLIN, on_events, w);
     if (r < 0)
         return r;
-    /* With the lifelines, before any request. */
+    /* The priority of lifelines: before any request. */
     r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
     if (r < 0) {
         sd_event_source_disable_unref(source);
@@ -426,7 +426,7 @@ static int add_kept(NodeWatch *w, const KeptWatch *k) {
     return 0;
 }
 
-/* A line of each watch: "inotify wd:1 ino:1b sdev:5 mask:238 ignored_mask:0 fhandle-…", all in hex. */
+/* The line of one watch: "inotify wd:1 ino:1b sdev:5 mask:238 ignored_mask:0 fhandle-…", numbers in hex. */
 static int read_kept(NodeWatch *w, int fd) {
     _cleanup_free_ char *text = NULL;
     char path[48];
@@ -531,7 +531,7 @@ int node_watch_resume(
 
     if (!e)
         return -ENOMEM;
-    /* Leaves the mask of a watch that is there as it is. */
+    /* IN_MASK_ADD keeps the mask of an existing watch. */
     r = watch_path(w, path, IN_DELETE_SELF | IN_MASK_ADD, &n);
     if (r < 0) {
         free(e);
@@ -548,8 +548,8 @@ int node_watch_resume(
     return 0;
 }
 
-/* Our open was not reported, or the node is gone: the one that was watched is not what we have opened. It may
- * be another one since it was watched for an earlier claim, and go late, when a program has it open with
+/* Our open was not reported, or the watched node is gone, so we opened another node than the watched one. It
+ * may have changed since an earlier claim; the old inode can disappear late, while a program has it open with
  * O_PATH. */
 static void watch_another(NodeEntry *e) {
     char path[sizeof(e->node->path)];
@@ -569,7 +569,7 @@ static void tell_rest_later(NodeWatch *w) {
         (void) sd_event_source_set_enabled(w->rest, SD_EVENT_ONESHOT);
 }
 
-/* A close that was seen while our file is open was somebody else's, who had the node open before. */
+/* A close that was seen while our file is open was of somebody who had the node open before. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e) {
     w->settling = e;
     (void) read_events(w);
@@ -582,7 +582,7 @@ void node_watch_settle(NodeWatch *w, NodeEntry *e) {
     tell_rest_later(w);
 }
 
-/* No more than is there now: who opens and closes without an end does not keep us. */
+/* Reads only what is pending now: a process that opens and closes endlessly must not keep us here. */
 void node_watch_catch_up(NodeWatch *w) {
     int left = 0, r = 1;
 

@@ -20,9 +20,9 @@ struct NoiommuSwitch {
     char boot_id[40];
 };
 
-/* The note holds the boot id: after a reboot the kernel has forgotten what we did, and in a state directory
- * that is not in /run the note is still there. A note that cannot be read was written by nobody but us, so
- * there is something to put back: off is the side on which one may err. */
+/* The note contains the boot id: after a reboot the kernel has forgotten our change, but a state directory
+ * outside of /run still has the note. An unreadable note counts as ours, so the switch is turned off: that is
+ * the safe side. */
 static int read_note(NoiommuSwitch *s) {
     _cleanup_free_ char *text = NULL;
     int r;
@@ -71,7 +71,7 @@ NoiommuSwitch *noiommu_switch_free(NoiommuSwitch *s) {
     return NULL;
 }
 
-/* 1 on, 0 off, -ENOENT: this kernel cannot, or has not loaded vfio. */
+/* 1: on; 0: off; -ENOENT: this kernel does not support it, or vfio is not loaded. */
 static int read_parameter(void) {
     char text[16];
     ssize_t n = read_attribute_at(AT_FDCWD, PARAMETER, text, sizeof(text));
@@ -79,7 +79,7 @@ static int read_parameter(void) {
     return n < 0 ? (int) n : streq(text, "Y") ? 1 : streq(text, "N") ? 0 : -EBADMSG;
 }
 
-/* Read back: what the kernel says counts, not what the write said. */
+/* Reads the parameter back, because only the kernel's value counts. */
 static int write_parameter(bool on) {
     int r;
 
@@ -162,7 +162,7 @@ void noiommu_switch_release(NoiommuSwitch *s) {
 
     if (!s->ours)
         return;
-    /* Unloaded with its parameter, or off by somebody else's hand: nothing is left to put back. */
+    /* If the module was unloaded or somebody else turned it off, there is nothing to restore. */
     r = read_parameter();
     if (r == 1)
         r = write_parameter(false);

@@ -20,10 +20,10 @@
 bool process_has_ended(int pidfd) {
     struct pollfd p = {.fd = pidfd, .events = POLLIN};
 
-    return poll(&p, 1, 0) != 0; /* trouble is no sign of life */
+    return poll(&p, 1, 0) != 0; /* an error is not a sign of life */
 }
 
-/* -1: the process was waited for; 0: it is in no pid namespace that we see. */
+/* -1: the process was reaped; 0: it is in no pid namespace that we can see. */
 int process_number(int pidfd, pid_t *ret) {
     _cleanup_free_ char *text = NULL;
     const char *line;
@@ -56,7 +56,7 @@ int process_open_again(int pidfd, int *ret) {
         r = open_number(pid, &fd);
     if (r < 0)
         return r;
-    if (process_has_ended(pidfd)) /* else the number was its own all the time */
+    if (process_has_ended(pidfd)) /* otherwise the pid meant this process all the time */
         return -ESRCH;
     *ret = TAKE_FD(fd);
     return 0;
@@ -86,8 +86,8 @@ int process_open(pid_t pid, uint64_t id, int *ret) {
     return 0;
 }
 
-/* A file of /proc/PID, whose process is there before and afterwards. The unit hides other users' processes
- * (ProtectProc=) from all but those who may trace them. */
+/* Reads a file of /proc/PID whose process exists before and afterwards. The unit hides other users' processes
+ * (ProtectProc=) from processes that may not trace them. */
 static int read_of(int pidfd, const char *name, char **ret) {
     _cleanup_free_ char *text = NULL;
     char path[64];
@@ -118,7 +118,7 @@ int process_check_user(int pidfd, uid_t uid) {
     r = read_of(pidfd, "status", &status);
     if (r < 0)
         return r;
-    /* The name of the program, which comes first, has its newlines escaped by the kernel. */
+    /* The kernel escapes newlines in the name of the program, which comes first. */
     line = strstr(status, "\nUid:\t");
     if (!line || sscanf(line, "\nUid:\t%u\t%u\t%u", &real, &effective, &saved) != 3)
         return -EBADMSG;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Uids and groups are those of the kernel, whatever a user namespace shows to the peer. The pid is 0 when the
- * peer is in a pid namespace that we cannot see into.
+/* uids and gids are the kernel's, whatever a user namespace shows to the peer. The pid is 0 when the peer is
+ * in a pid namespace that we cannot see.
  *
- * Linux 6.5 and later also keep the process itself (SO_PEERPIDFD). Before, there is only its number, which
- * may be another process's by now: it must then have started before the connection was accepted, as on a bus
- * that does not pass on the process. */
+ * Linux 6.5 and later keep a reference to the process (SO_PEERPIDFD). Before, there is only its pid, which
+ * may have been reused: the process must then have started before the connection was accepted, as on a bus
+ * that does not provide a pidfd. */
 
 #include "daemon/kernel/socket-peer.h"
 
@@ -18,12 +18,12 @@
 #define SO_PEERPIDFD 77 /* include/uapi/asm-generic/socket.h */
 #endif
 
-/* Bytes. The kernel allows 65536 groups; labels are short. */
+/* In bytes. The kernel allows 65536 groups; labels are short. */
 #define GROUPS_SIZE_MAX (65536U * sizeof(gid_t))
 #define LABEL_SIZE_MAX 4096U
 
-/* An option of unknown size: the kernel reports the size when there is too little room. What the peer has
- * does not change, so a second try fits. */
+/* Reads an option of unknown size: the kernel reports the size when the buffer is too small. The value does
+ * not change, so the second try fits. */
 static int get_option(int fd, int option, size_t size_max, void **ret, size_t *ret_size) {
     _cleanup_free_ void *data = NULL;
     socklen_t size = 256;
@@ -46,7 +46,7 @@ static int get_option(int fd, int option, size_t size_max, void **ret, size_t *r
     return -ERANGE;
 }
 
-/* The primary group first: the kernel may have it among the others, or not. */
+/* The primary group comes first; the kernel may or may not have it among the others. */
 static int take_groups(int fd, gid_t primary, Subject *s) {
     _cleanup_free_ void *groups = NULL;
     size_t size = 0;
@@ -64,7 +64,7 @@ static int take_groups(int fd, gid_t primary, Subject *s) {
     return 0;
 }
 
-/* Without a security module that labels sockets there is none. */
+/* There is no label without a security module that labels sockets. */
 static int take_label(int fd, Subject *s) {
     _cleanup_free_ void *label = NULL;
     size_t size = 0;
@@ -77,13 +77,13 @@ static int take_label(int fd, Subject *s) {
     return s->label ? 0 : -ENOMEM;
 }
 
-/* False when the kernel has the process no more. */
+/* False when the process no longer exists. */
 static bool pin_process(int fd, Subject *s) {
     int pidfd = -EBADF;
     socklen_t size = sizeof(pidfd);
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
-        return errno == ENOPROTOOPT; /* a kernel before 6.5 */
+        return errno == ENOPROTOOPT; /* kernels before 6.5 do not support it */
     s->pidfd = pidfd;
     return true;
 }

@@ -14,7 +14,7 @@
 
 #define SPAWNER_FD 3
 
-/* One byte with one fd behind it. */
+/* A message of one byte with one fd. */
 typedef struct Letter {
     struct msghdr header;
     struct iovec data;
@@ -53,7 +53,7 @@ int spawner_request(int spawner, int socket) {
 
 void spawner_execute(const char *option, int socket, pid_t parent) {
     (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* It may have died before the line above. */
+    /* the parent may have died before the line above */
     if (getppid() != parent)
         _exit(EXIT_FAILURE);
     if (socket == SPAWNER_FD) {
@@ -81,13 +81,13 @@ int spawner_start(int *ret_process) {
     r = *ret_process < 0 ? -errno : pair[0];
     (void) close(pair[1]);
     if (r < 0)
-        (void) close(pair[0]); /* which ends a child */
+        (void) close(pair[0]); /* closing it ends a child */
     return r;
 }
 
 /* ---- the spawner's side ---- */
 
-/* The socket of the next worker; -EPIPE when the daemon has gone. */
+/* Receives the socket of the next worker; -EPIPE when the daemon has ended. */
 static int receive_socket(void) {
     struct cmsghdr *c;
     ssize_t n;
@@ -105,7 +105,7 @@ static int receive_socket(void) {
     return fd;
 }
 
-/* Whatever fails, the closed socket tells the daemon. */
+/* On any failure the socket is closed, which tells the daemon. */
 static int serve_one(pid_t self) {
     _cleanup_close_ int socket = receive_socket(), pidfd = -EBADF;
     pid_t pid;
@@ -124,7 +124,7 @@ static int serve_one(pid_t self) {
 
 int spawner_main(void) {
     (void) signal(SIGINT, SIG_IGN);
-    (void) signal(SIGCHLD, SIG_IGN); /* reaped by the kernel: the daemon watches them */
+    (void) signal(SIGCHLD, SIG_IGN); /* the kernel reaps workers; the daemon watches them */
     (void) prctl(PR_SET_NAME, "vfiod-spawner");
     while (serve_one(getpid()) >= 0)
         ;

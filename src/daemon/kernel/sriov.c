@@ -39,7 +39,7 @@ static int note_use(SriovReport *report, const DeviceName *name, const char *use
     return -EBUSY;
 }
 
-/* Does the host need it, or has a program opened it without vfiod? What cannot be told counts as a use. */
+/* Does the host use it, or has a program opened it without vfiod? Unknown counts as a use. */
 static int check_function(const DeviceName *name, void *userdata) {
     _cleanup_free_ char *use = NULL;
     SriovReport *report = userdata;
@@ -88,7 +88,7 @@ static int remove_all(int dir, SriovReport *report) {
     return r < 0 ? r : read_count(dir, NUMVFS, &report->now);
 }
 
-/* Read back: the kernel takes the write also where the driver makes fewer. */
+/* Reads the number back: the kernel reports success even if the driver makes fewer. */
 static int create(int dir, uint32_t count, SriovReport *report) {
     int r;
 

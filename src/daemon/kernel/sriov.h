@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The number of virtual functions of a PCI device. Only worker processes call this: a read of sriov_numvfs
- * takes the lock of the device, and a write waits for whoever has one of its functions open, for ever if need
- * be. The kernel goes from one number to another only through 0, and 0 takes the functions away from whoever
- * has them, users of VFIO too. So nothing is written while the host or somebody else uses one. */
+/* The number of virtual functions of a PCI device. Only workers call this: reading sriov_numvfs takes the
+ * device's lock, and a write waits, possibly forever, until nobody has one of its functions open. The kernel
+ * goes from one number to another only through 0, which takes the functions from all users, also those of
+ * VFIO. So nothing is written while anybody uses one. */
 
 #include "daemon/kernel/driver.h"
 
@@ -12,13 +12,13 @@
 
 typedef enum SriovAutoprobe {
     SRIOV_AUTOPROBE_KEEP, /* sriov_drivers_autoprobe stays as it is */
-    SRIOV_AUTOPROBE_OFF,  /* the functions get no driver when they are made, nor later by themselves */
+    SRIOV_AUTOPROBE_OFF,  /* new functions get no driver, neither now nor later by themselves */
     SRIOV_AUTOPROBE_ON,
 } SriovAutoprobe;
 
 typedef enum SriovStep {
     SRIOV_STEP_LOOK,
-    SRIOV_STEP_USES, /* is one of them used? */
+    SRIOV_STEP_USES, /* check whether one of them is used */
     SRIOV_STEP_AUTOPROBE,
     SRIOV_STEP_REMOVE,
     SRIOV_STEP_CREATE,
@@ -26,21 +26,21 @@ typedef enum SriovStep {
 } SriovStep;
 
 typedef struct SriovOrder {
-    bool read_only;   /* only look */
-    bool only_create; /* where it has none, and otherwise do nothing */
+    bool read_only;   /* change nothing */
+    bool only_create; /* do nothing if it has some already */
     uint32_t count;
     SriovAutoprobe autoprobe;
 } SriovOrder;
 
-/* How far it got, also when it failed. */
+/* The progress, also after a failure. */
 typedef struct SriovReport {
     SriovStep step;
-    uint32_t total, before, now; /* total: that the device can have */
-    DeviceName function;         /* -EBUSY at SRIOV_STEP_USES: the one that is used, and how */
+    uint32_t total, before, now; /* total: the maximum of the device */
+    DeviceName function;         /* -EBUSY at SRIOV_STEP_USES: the function in use, and how */
     char use[SRIOV_TEXT_MAX];
 } SriovReport;
 
-/* 0, or a negative errno. At SRIOV_STEP_LOOK: -ENODEV, -ESTALE: gone, or another device; -EOPNOTSUPP: it has
- * no SR-IOV; -ERANGE: count is above the total; -EEXIST: only_create, and it has
- * some. At SRIOV_STEP_CREATE: -ENOENT: its driver makes none. */
+/* 0, or a negative errno. At SRIOV_STEP_LOOK: -ENODEV, -ESTALE: gone, or another device; -EOPNOTSUPP: no
+ * SR-IOV; -ERANGE: count is above the total; -EEXIST: only_create, and it has some. At SRIOV_STEP_CREATE:
+ * -ENOENT: its driver made none. */
 int sriov_set_count(const DriverItem *item, const SriovOrder *order, SriovReport *ret);

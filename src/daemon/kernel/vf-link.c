@@ -69,8 +69,8 @@ size_t vf_link_encode_get(uint32_t ifindex, uint32_t sequence, uint8_t ret[stati
     return end(&m);
 }
 
-/* A list of one, which is how the protocol of a VLAN is given. Only kernels since 4.9 and few drivers know
- * it, so what is an ordinary VLAN goes the older way. */
+/* The protocol of a VLAN is given in a list, here of one element. Only kernels since 4.9 and few drivers
+ * support it, so an ordinary VLAN uses the older attribute. */
 static void put_vlan(Message *m, uint32_t function, const VfNetwork *n) {
     const struct ifla_vf_vlan plain = {.vf = function, .vlan = n->vlan, .qos = n->qos};
     const struct ifla_vf_vlan_info with_protocol = {
@@ -125,7 +125,7 @@ typedef struct Bytes {
     size_t size;
 } Bytes;
 
-/* The next attribute, and what is in it; false: there is none, or it does not fit. */
+/* Takes the next attribute with its content. False: there is none, or it is malformed. */
 static bool next_attribute(Bytes *rest, unsigned *ret_type, Bytes *ret) {
     struct nlattr head;
     size_t whole;
@@ -142,7 +142,7 @@ static bool next_attribute(Bytes *rest, unsigned *ret_type, Bytes *ret) {
     return true;
 }
 
-/* A structure that newer kernels may have made longer. */
+/* Takes a structure, which newer kernels may have extended. */
 static bool take(const Bytes *b, void *ret, size_t size) {
     if (b->size < size)
         return false;
@@ -152,11 +152,11 @@ static bool take(const Bytes *b, void *ret, size_t size) {
 
 typedef struct Function {
     uint32_t number;
-    bool numbered; /* all attributes begin with the number; the first says it */
+    bool numbered; /* every attribute begins with the function's number; set by the first */
     VfNetwork network;
 } Function;
 
-/* The list says the same as the plain attribute, and the protocol. */
+/* The list repeats the plain attribute and adds the protocol. */
 static void take_vlan_list(Function *f, Bytes list) {
     struct ifla_vf_vlan_info vlan;
     unsigned type;
@@ -191,7 +191,7 @@ static void take_mac(Function *f, const Bytes *b) {
     f->numbered = true;
 }
 
-/* -1 where the driver does not know the attribute. */
+/* -1 when the driver does not support the attribute. */
 static void take_switch(Function *f, const Bytes *b, VfAttribute attribute, bool *ret) {
     struct ifla_vf_spoofchk value; /* that of trust has the same members */
 
@@ -265,7 +265,7 @@ static bool is_mac(const Bytes *b, const uint8_t *mac) {
     return b->size == MAC_SIZE && memcmp(b->data, mac, MAC_SIZE) == 0;
 }
 
-/* The first message, which must be of this type or an error; what follows its header. */
+/* The first message must be of this type or an error. *ret is what follows its header. */
 static int open_message(const void *data, size_t size, unsigned wanted, uint32_t sequence, Bytes *ret) {
     struct nlmsghdr head;
     struct nlmsgerr error;

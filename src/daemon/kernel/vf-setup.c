@@ -25,7 +25,7 @@ DEFINE_STRING_TABLE(vf_setup_step, VfSetupStep);
 
 /* ---- in sysfs ---- */
 
-/* Its place among the functions of the directory of the physical one. */
+/* Its index among the functions of the physical one, whose directory is parent. */
 static int find_number(int parent, const DeviceName *name, uint32_t *ret) {
     char wanted[DEVICE_NAME_MAX], link[24], found[DEVICE_NAME_MAX];
 
@@ -45,7 +45,7 @@ static int find_number(int parent, const DeviceName *name, uint32_t *ret) {
     return -ENXIO;
 }
 
-/* Where a card has ports of several names, nothing here says which is the function's. */
+/* If a card has ports of several names, it is unknown which is the function's. */
 static int find_interface(int parent, char ret[static VF_SETUP_INTERFACE_MAX]) {
     _cleanup_closedir_ DIR *dir = NULL;
     const struct dirent *e;
@@ -74,7 +74,7 @@ static int read_index(int parent, const char *interface, uint32_t *ret) {
     n = read_attribute_at(parent, path, text, sizeof(text));
     r = n < 0 ? (int) n : parse_unsigned(text, 10, INT32_MAX, &number);
     if (r < 0)
-        return r == -ENOENT ? -ENODATA : r; /* it went just now */
+        return r == -ENOENT ? -ENODATA : r; /* it has just disappeared */
     *ret = (uint32_t) number;
     return 0;
 }
@@ -93,7 +93,7 @@ static void card_done(Card *c) {
     c->socket = safe_close(c->socket);
 }
 
-/* The kernel asks for the capability of whoever has opened the socket, and of whoever sends. */
+/* The kernel requires the capability of the opener of the socket and of the sender. */
 static int open_socket(void) {
     int fd;
 
@@ -148,7 +148,7 @@ static int receive(const Card *c, uint8_t **ret, size_t *ret_size) {
     return 0;
 }
 
-/* mac: whether somebody else has it; or NULL. */
+/* mac: an address, to find out whether another function has it; or NULL. */
 static int look(Card *c, const uint8_t *mac, VfLink *ret) {
     uint8_t message[VF_LINK_MESSAGE_MAX];
     _cleanup_free_ uint8_t *answer = NULL;
@@ -177,7 +177,7 @@ static int set(Card *c, const VfNetwork *n, VfAttribute attribute) {
     return r < 0 ? r : vf_link_decode_ack(answer, size, c->sequence);
 }
 
-/* The kernel may take a value that the driver then does not use. */
+/* The kernel may accept a value that the driver then ignores. */
 static int verify(Card *c, const VfNetwork *wanted, VfAttribute a, VfSetupReport *report) {
     VfLink now;
     int r;
@@ -208,7 +208,7 @@ static int begin(
     return look(ret_card, mac, ret_link);
 }
 
-/* Two with one address, and each gets what is meant for the other. */
+/* With the same address twice, each would get packets for the other. */
 static const uint8_t *wanted_mac(const VfNetwork *wanted) {
     return vf_network_has(wanted, VF_MAC) ? wanted->mac : NULL;
 }
@@ -240,7 +240,7 @@ int vf_setup_look(const DriverItem *item, const VfNetwork *wanted, VfSetupReport
     return r;
 }
 
-/* Once more at the end: two claims may have looked at the same time. */
+/* Checked again at the end, because two claims may have checked at the same time. */
 int vf_setup_set(const DriverItem *item, const VfNetwork *wanted, VfSetupReport *ret) {
     _cleanup_(card_done) Card card = CARD_NULL;
     VfLink now;
@@ -257,8 +257,8 @@ int vf_setup_set(const DriverItem *item, const VfNetwork *wanted, VfSetupReport 
     return r < 0 ? r : check_mac(&now, ret);
 }
 
-/* The function is gone, or the card has no driver that would keep anything for it. Whatever else hides it
- * may pass. */
+/* Is there nothing to restore, because the function is gone or the card has no driver? Anything else may be
+ * temporary. */
 static bool is_over(const DriverItem *item, int error, const VfSetupReport *report) {
     _cleanup_close_ int dir = -EBADF;
 
@@ -270,7 +270,7 @@ static bool is_over(const DriverItem *item, int error, const VfSetupReport *repo
             errno == ENOENT;
 }
 
-/* What a set fails with while the function goes says nothing about it. */
+/* If the function disappears, the error of a set says nothing about it. */
 static bool is_gone(const DriverItem *item) {
     _cleanup_(card_done) Card card = CARD_NULL;
     VfSetupReport report;

@@ -18,7 +18,7 @@ typedef union FeatureBuffer {
     char bytes[sizeof(struct vfio_device_feature) + sizeof(uint64_t)];
 } FeatureBuffer;
 
-/* 1; 0: neither device nor kernel has it; another negative errno: unknown. */
+/* 1; 0: device or kernel does not have the feature; another negative errno: unknown. */
 static int probe_feature(int device, uint32_t which, uint32_t flags, FeatureBuffer *buffer) {
     *buffer = (FeatureBuffer){};
     buffer->feature.argsz = sizeof(*buffer);
@@ -62,10 +62,10 @@ static void read_features(DeviceCaps *c, int device) {
     set_feature(c, DEVICE_CAP_DMA_BUF, device, VFIOD_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_GET);
 }
 
-/* ---- What both ways tell ---- */
+/* ---- Common to both ways ---- */
 
-/* The kernel gives a device whose interrupts are not remapped to nobody, unless this is set; then it says
- * nothing of them. */
+/* Normally the kernel hands out no device whose interrupts are not remapped. With this parameter it does, and
+ * then nothing shows whether they are. */
 static bool allows_unsafe_interrupts(const char *parameter) {
     _cleanup_close_ int fd = open(parameter, O_RDONLY | O_CLOEXEC);
     char value = 'Y';
@@ -77,7 +77,7 @@ static bool allows_unsafe_interrupts(const char *parameter) {
 static void read_common(DeviceCaps *c, int device, int space, const char *unsafe_interrupts) {
     int r;
 
-    /* No vfio driver takes a device of which this is not so (vfio_main.c, __vfio_register_dev). */
+    /* vfio drivers refuse other devices (vfio_main.c, __vfio_register_dev) */
     device_caps_set(c, DEVICE_CAP_COHERENCY, true);
     r = ioctl(space, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU);
     if (r >= 0)
@@ -118,7 +118,7 @@ static void read_hardware(DeviceCaps *c, int iommufd, uint32_t devid) {
     device_caps_set(c, DEVICE_CAP_DIRTY_TRACKING, info.out_capabilities & VFIOD_IOMMU_HW_CAP_DIRTY_TRACKING);
 }
 
-/* Where there are more than fit, the kernel fills what fits and fails with EMSGSIZE. */
+/* If there are more than fit, the kernel returns those that fit and EMSGSIZE. */
 static void read_iova_ranges(DeviceCaps *c, int iommufd, uint32_t ioas) {
     struct vfiod_iommu_iova_range ranges[IOVA_RANGES_MAX + 1] = {};
     struct vfiod_iommu_ioas_iova_ranges query = {
@@ -135,7 +135,7 @@ static void read_iova_ranges(DeviceCaps *c, int iommufd, uint32_t ioas) {
     device_caps_set(c, DEVICE_CAP_IOVA_RANGES, true);
 }
 
-/* Makes an address space, attaches the device to it, and lets the container's ioctls be about it. */
+/* Makes an address space, attaches the device to it, and makes the container's ioctls refer to it. */
 static int attach(int iommufd, int device, uint32_t *ret_ioas) {
     struct vfiod_iommu_ioas_alloc alloc = {.size = sizeof(alloc)};
     struct vfiod_device_attach_iommufd_pt attach = {.argsz = sizeof(attach)};
@@ -151,7 +151,7 @@ static int attach(int iommufd, int device, uint32_t *ret_ioas) {
     return 0;
 }
 
-/* What has to be open for as long as the device is used. */
+/* The files that must stay open while the device is used. */
 typedef struct Opened {
     int space; /* iommufd or container */
     int group; /* or -EBADF */
@@ -170,8 +170,8 @@ static void opened_done(Opened *o) {
     o->space = safe_close(o->space);
 }
 
-/* "In use" is EINVAL here. What else EINVAL can mean was seen to before: memory that firmware uses, and a
- * device that is not coherent. */
+/* Here the kernel reports "in use" as EINVAL. Other causes of EINVAL were excluded before: memory that
+ * firmware uses, and a device that is not coherent. */
 static int open_through_iommufd(const DeviceSnapshot *of, Opened *o) {
     struct vfiod_device_bind_iommufd bind = {.argsz = sizeof(bind)};
     char path[DEVICE_NODE_MAX];
@@ -210,7 +210,7 @@ static int look_through_iommufd(const DeviceSnapshot *of, DeviceCaps *c) {
 /* ---- Through the group ---- */
 
 #define INFO_SIZE 1024U
-#define INFO_CAPABILITIES 32U /* more than there are: such a list has met itself */
+#define INFO_CAPABILITIES 32U /* more than exist: a longer list is a loop */
 
 static void take_info(DeviceCaps *c, const char *bytes, uint32_t at, uint32_t size) {
     struct vfio_iommu_type1_info_cap_iova_range ranges;
@@ -287,7 +287,7 @@ int vfio_look_at_caps(const DeviceSnapshot *of, DeviceCaps *ret) {
     DeviceCaps caps = {};
     int r;
 
-    /* The kernel checks none of this for a device that has no IOMMU of its own. */
+    /* The kernel checks none of this for a device without an IOMMU of its own. */
     if (of->name.kind != DEVICE_KIND_PCI)
         return -EOPNOTSUPP;
     if (of->vfio_index < 0 || of->group < 0)
@@ -302,7 +302,7 @@ int vfio_look_at_caps(const DeviceSnapshot *of, DeviceCaps *ret) {
 
 /* ---- The token of a physical function ---- */
 
-/* The kernel has the bytes in the order of the text. */
+/* The kernel stores the bytes in the order of the text. */
 static int read_uuid(const char *text, uint8_t ret[static 16]) {
     size_t n = 0;
 

@@ -53,7 +53,7 @@ int vfio_open_iommufd(int *ret_fd) {
     return 0;
 }
 
-/* Indices and minors are recycled: the number in the name proves nothing. */
+/* Numbers of nodes are reused, so the number in the name proves nothing. */
 static int check_node(int fd, dev_t rdev) {
     struct stat st;
 
@@ -76,9 +76,9 @@ int vfio_open_cdev(const char *path, dev_t rdev, int *ret_fd) {
 }
 
 /* A kernel with CONFIG_IOMMUFD_VFIO_CONTAINER has an iommufd under this name. A device that was opened
- * through it does not keep its group's file open: with that closed, another program gets the group and the
- * device, while the first one still drives it. So a client that has the group's file has no exclusive claim,
- * and nothing tells its end. */
+ * through it does not keep its group's file open. When that is closed, another program can get the group and
+ * the device, while the first one still uses it. So a client with the group's file has no exclusive claim,
+ * and nothing shows its end. */
 int vfio_open_container(int *ret_fd) {
     _cleanup_close_ int fd = -EBADF;
     int r;
@@ -92,7 +92,7 @@ int vfio_open_container(int *ret_fd) {
     return 0;
 }
 
-/* For reading only: its close is another event than that of a file that was handed out. */
+/* Opens for reading only: its close is then another event than that of a file that was handed out. */
 int vfio_probe_node(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
 
@@ -155,7 +155,7 @@ int vfio_open_compat_group(int group, int iommufd, int *ret_fd) {
     r = vfio_open_group(group, &fd);
     if (r < 0)
         return r;
-    /* Once would do for all groups. */
+    /* One call would be enough for all groups. */
     if (ioctl(fd, VFIO_GROUP_SET_CONTAINER, &iommufd) < 0 ||
             ioctl(iommufd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) < 0)
         return -errno;
@@ -172,7 +172,7 @@ int vfio_open_compat_device(int group_fd, const DeviceName *name, const char *vf
     return 0;
 }
 
-/* From a group without an IOMMU to its device. The container does nothing here but carry the mode. */
+/* Opens the device of a group without an IOMMU. The container only selects the mode. */
 static int get_noiommu_device(int group, int container, const DeviceName *name) {
     if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) < 0 ||
             ioctl(container, VFIO_SET_IOMMU, VFIO_NOIOMMU_IOMMU) < 0)
@@ -180,14 +180,14 @@ static int get_noiommu_device(int group, int container, const DeviceName *name) 
     return get_device(group, name, "");
 }
 
-/* Group and container are closed here, and the device goes on working: each open device holds a reference to
- * its group's file in the kernel, and the group one to its container (vfio_group_use_container). So nothing
- * has to stay open in the worker or the daemon; the group is busy, and its node not closed, until the last
- * copy of the device's file goes. Nor may anything leave: who had the group's file could ask it for the
- * device again, and who had the container for other groups.
+/* Group and container are closed here, and the device keeps working: an open device holds a reference to its
+ * group's file in the kernel, and the group one to its container (vfio_group_use_container). So worker and
+ * daemon need not keep them: the group is busy, and its node not closed, until the last copy of the device's
+ * file is closed. They must not be handed out either: with the group's file the client could open the device
+ * again, with the container other groups.
  *
- * The kernel looks for CAP_SYS_RAWIO in the open, in both ioctls, and in the first GET_DEVICE_FD, and never
- * again: whoever has the device's file drives the device. */
+ * The kernel requires CAP_SYS_RAWIO for the open, both ioctls and the first GET_DEVICE_FD, and never again:
+ * whoever has the device's file can use the device. */
 int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd) {
     _cleanup_close_ int group_fd = -EBADF, container = -EBADF, fd = -EBADF;
     char path[VFIO_NODE_MAX];
@@ -199,7 +199,7 @@ int vfio_open_noiommu(int group, dev_t rdev, const DeviceName *name, int *ret_fd
     privileges_raise(CAP_SYS_RAWIO);
     r = open_node(vfio_noiommu_path(group, path), &group_fd);
     privileges_lower();
-    if (r == -EACCES && !privileges_have(CAP_SYS_RAWIO)) /* the kernel looks for it in the open, too */
+    if (r == -EACCES && !privileges_have(CAP_SYS_RAWIO)) /* the kernel requires it for the open, too */
         r = -EPERM;
     if (r >= 0)
         r = check_node(group_fd, rdev);

@@ -80,7 +80,7 @@ static int read_caps(const Device *device, DeviceFacts *ret) {
     return 0;
 }
 
-/* Config space beyond 64 bytes is for CAP_SYS_ADMIN only, and nothing else is. */
+/* Only config space beyond 64 bytes needs CAP_SYS_ADMIN. */
 static int read_facts(const Device *device, unsigned what, DeviceFacts *ret) {
     unsigned config = what & (DEVICE_FACT_ACS | DEVICE_FACT_SERIAL);
     DeviceFacts rest = DEVICE_FACTS_NULL;
@@ -94,7 +94,7 @@ static int read_facts(const Device *device, unsigned what, DeviceFacts *ret) {
     }
     if (r < 0 || what == config)
         return r;
-    if (what & DEVICE_FACT_CAPS) /* alone: it disturbs the others */
+    if (what & DEVICE_FACT_CAPS) /* alone, because it disturbs the others */
         return read_caps(device, ret);
     r = sysfs_read_facts(NULL, device, what & ~config, &rest);
     ret->known |= rest.known;
@@ -131,7 +131,7 @@ static void run_survey(const WorkerOrder *order, WorkerResult *result) {
     (void) snprintf(result->facts.descendants, WORKER_TEXT_MAX, "%s", facts.descendants ?: "");
 }
 
-/* A datagram with up to WORKER_FDS_MAX fds behind it. */
+/* A datagram with up to WORKER_FDS_MAX fds. */
 typedef struct Packet {
     struct msghdr header;
     struct iovec data;
@@ -165,7 +165,7 @@ static void packet_expect(Packet *p) {
     p->header.msg_controllen = sizeof(p->control.bytes);
 }
 
-/* How many fds came with it, which are the caller's now. */
+/* Returns the number of fds in the packet, which the caller then owns. */
 static size_t packet_take(Packet *p, int fds[static WORKER_FDS_MAX]) {
     size_t n = 0;
 
@@ -359,8 +359,8 @@ static void run_vf_setup(const WorkerOrder *order, WorkerResult *result) {
         result->error = vf_setup_restore(&order->item, wanted, &order->network_before, &result->vf);
 }
 
-/* Of the functions of the one whose token it is: it is about to be reset. The device of the order is the
- * claim's own. */
+/* For other functions of the physical function whose token is set, because it will be reset. The device of
+ * the order itself belongs to the claim. */
 static int check_unused(const DeviceName *name, void *userdata) {
     const WorkerOrder *order = userdata;
     DeviceSnapshot now;
@@ -374,8 +374,8 @@ static int check_unused(const DeviceName *name, void *userdata) {
     return now.vfio_index >= 0 && sysfs_read_enable_count(name) != 0 ? -EACCES : 0;
 }
 
-/* To set a token resets the physical function, which disables its functions. The kernel enables them again
- * and waits for 100 ms, as the specification has it. */
+/* Setting a token resets the physical function, which disables its virtual functions. The kernel enables them
+ * again and waits 100 ms, as the specification requires. */
 static int check_answers(const DeviceName *function) {
     int r = 0;
 
@@ -423,7 +423,7 @@ static int receive_order(WorkerOrder *ret) {
     n_fds = packet_take(&p, fds);
     while (n_fds > 0)
         (void) safe_close(fds[--n_fds]);
-    /* The daemon is the only writer, so a bad size or count is our own mistake. */
+    /* Only the daemon writes here, so a wrong size or count is our own mistake. */
     assert((size_t) n == sizeof(*ret) && ret->operation < _WORKER_OPERATION_MAX);
     assert(ret->n_groups <= PLAN_GROUPS_MAX && ret->n_devices <= REQUEST_DEVICES_MAX);
     return 0;
@@ -433,8 +433,8 @@ static bool is_vf_setup(WorkerOperation operation) {
     return operation >= WORKER_VF_LOOK && operation <= WORKER_VF_RESTORE;
 }
 
-/* A worker of the spawner has two capabilities. With its first order it gives the one up that orders of this
- * kind do not need: a pool has one kind. */
+/* A worker of the spawner has two capabilities. With its first order it gives up the one that such orders do
+ * not need: all orders of a pool are of one kind. */
 static int narrow(WorkerOperation operation) {
     static bool done;
     int r;
@@ -489,12 +489,12 @@ static int serve_one(void) {
     else
         run_item(&order, &result);
     (void) failpoint("order", worker_operation_to_string(order.operation), "after");
-    /* Its copies are kept until this process ends; of what failed there is nothing to keep. */
+    /* copies are kept until this process ends, unless the order failed */
     if (order.keep && result.error >= 0)
         return send_result(&result, fds);
     if (result.n_fds > 0)
         (void) send_result(&(WorkerResult){.n_fds = result.n_fds, .step = result.step}, fds);
-    /* Before the daemon goes on: nobody else can open a group while there is a copy. */
+    /* Before the daemon continues: nobody else can open a group while there is a copy. */
     close_all(fds);
     return send_result(&result, NULL);
 }
@@ -504,8 +504,8 @@ int worker_main(void) {
 
     (void) sigemptyset(&none);
     (void) sigprocmask(SIG_SETMASK, &none, NULL);
-    /* The daemon's terminal sends Ctrl-C to its whole process group; half a bind plan is worse than a late
-     * exit. */
+    /* Ctrl-C on the daemon's terminal goes to its whole process group. A late exit is better than half a bind
+     * plan. */
     (void) signal(SIGINT, SIG_IGN);
     (void) prctl(PR_SET_NAME, "vfiod-worker");
     while (serve_one() >= 0)
@@ -519,7 +519,7 @@ typedef struct Worker Worker;
 
 struct WorkerTask {
     Worker *worker;
-    WorkerCaller caller; /* nothing in it once it is abandoned */
+    WorkerCaller caller; /* empty once it is abandoned */
 };
 
 struct Worker {
@@ -528,20 +528,20 @@ struct Worker {
     int pidfd, socket;
     sd_event_source *io, *exit, *deadline;
     uint64_t timeout_usec;
-    WorkerStuck order; /* what it does, should it get stuck; pid is unknown until then */
-    WorkerTask *task;  /* owned; NULL while idle or stuck; stays while the worker keeps a copy for it */
+    WorkerStuck order; /* its order, for when it gets stuck; pid is unknown until then */
+    WorkerTask *task;  /* owned; NULL while idle or stuck; kept while the worker has a copy for it */
     bool stuck;
-    bool outdated;           /* gets no further task */
-    bool keeps;              /* a copy of what it opens, until it ends */
-    int fds[WORKER_FDS_MAX]; /* owned; that have come, of a task that is not done yet */
+    bool outdated;           /* gets no more tasks */
+    bool keeps;              /* has copies of what it opened, until it ends */
+    int fds[WORKER_FDS_MAX]; /* owned; received for a task that is not done yet */
     size_t n_fds;
 };
 
 struct WorkerPool {
     sd_event *event;
-    int spawner; /* borrowed; -EBADF: we start them */
+    int spawner; /* borrowed; -EBADF: the daemon starts workers itself */
     Worker *workers;
-    worker_stuck_t stuck_changed; /* NULL: nobody wants to know */
+    worker_stuck_t stuck_changed; /* NULL: not reported */
     void *stuck_userdata;
 };
 
@@ -570,14 +570,13 @@ static Worker *worker_free(Worker *w) {
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(Worker *, worker_free);
 
-/* Before its task is given back: whoever hears of that may submit the next one at once, and must not get this
- * worker. */
+/* Call before the task's callback: that may submit another order, which must not get this worker. */
 static void hang_up(Worker *w) {
     w->io = sd_event_source_disable_unref(w->io);
     w->socket = safe_close(w->socket);
 }
 
-/* The worker is of no more use: kill it, and keep only the wait for its end. */
+/* Kills a worker that is not needed any more. Only its end is waited for. */
 static void retire(Worker *w) {
     (void) pidfd_send_signal(w->pidfd, SIGKILL, NULL, 0);
     hang_up(w);
@@ -594,7 +593,7 @@ static void finish_task(Worker *w, const WorkerResult *result, int *fds) {
         *caller.keeper = w->task = TAKE_PTR(task);
         w->task->caller = (WorkerCaller){.task = caller.keeper};
     } else if (w->keeps && result->error >= 0)
-        retire(w); /* for nobody */
+        retire(w); /* there is no task to report */
     if (caller.done)
         caller.done(caller.userdata, result, fds);
 }
@@ -605,7 +604,7 @@ static void fail_task(Worker *w, int error) {
     finish_task(w, &(WorkerResult){.done = true, .error = error}, fds);
 }
 
-/* Takes the fds of a received packet, instead of those of an earlier one. */
+/* Takes the fds of a received packet, which replace those of an earlier one. */
 static void take_fds(Worker *w, Packet *p) {
     int fds[WORKER_FDS_MAX];
     size_t n = packet_take(p, fds);
@@ -637,7 +636,7 @@ static void take_step(Worker *w, const WorkerResult *result) {
 
 static int on_exit_worker(sd_event_source *s, int fd, uint32_t events, void *userdata);
 
-/* The first message from a worker that the spawner has started. */
+/* The first message of a worker that the spawner started. */
 static int take_pidfd(Worker *w, Packet *p) {
     int fds[WORKER_FDS_MAX];
     size_t n = packet_take(p, fds);
@@ -650,7 +649,7 @@ static int take_pidfd(Worker *w, Packet *p) {
     return sd_event_add_io(w->pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w) < 0 ? -EPIPE : 1;
 }
 
-/* Takes one message. 1; 0: there is none; or a negative errno: the worker died, or is about to. */
+/* Receives one message. 1; 0: there is none; or negative errno: the worker is dead or dying. */
 static int receive(Worker *w) {
     WorkerResult result = {};
     int fds[WORKER_FDS_MAX];
@@ -678,12 +677,12 @@ static int receive(Worker *w) {
     if (w->n_fds != result.n_fds)
         result = (WorkerResult){.done = true, .error = -EBADMSG, .step = DRIVER_STEP_OPEN};
     w->n_fds = 0;
-    finish_task(w, &result, fds); /* w may be gone now */
+    finish_task(w, &result, fds); /* w may have been freed */
     close_all(fds);
     return 1;
 }
 
-/* It has ended, or was never started. */
+/* The worker has ended, or was never started. */
 static void give_up(Worker *w) {
     hang_up(w);
     if (w->task)
@@ -701,7 +700,7 @@ static int on_readable(sd_event_source *s, int fd, uint32_t events, void *userda
     else if (r < 0)
         hang_up(w); /* on_exit_worker tells the caller */
     else if (!w->task && (w->outdated || find_idle(w->pool, w)))
-        retire(w); /* one in reserve is enough */
+        retire(w); /* one spare worker is enough */
     return 0;
 }
 
@@ -710,7 +709,7 @@ static void tell_stuck(const WorkerPool *p, const WorkerStuck *stuck, bool retur
         p->stuck_changed(p->stuck_userdata, stuck, returned);
 }
 
-/* Is the answer there already, and only we were late? */
+/* The answer may have arrived while the daemon itself was late. */
 static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
     Worker *w = userdata;
     bool heard = false;
@@ -719,7 +718,7 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
         heard = true;
     if (w->deadline != s)
         return 0;
-    if (heard) /* and the time is set anew */
+    if (heard) /* the deadline was extended */
         return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
     if (w->pidfd < 0) {
         give_up(w);
@@ -754,7 +753,8 @@ static int watch_exit(Worker *w) {
     return sd_event_add_io(w->pool->event, &w->exit, w->pidfd, EPOLLIN, on_exit_worker, w);
 }
 
-/* *ret_pidfd is left alone where the spawner sends it. Without a spawner the worker has fewer privileges. */
+/* *ret_pidfd is unchanged when the spawner starts the worker. Without a spawner the worker has fewer
+ * privileges. */
 static int start(WorkerPool *pool, int socket, int *ret_pidfd) {
     pid_t parent = getpid(), pid;
     int fd;
@@ -762,7 +762,7 @@ static int start(WorkerPool *pool, int socket, int *ret_pidfd) {
     if (pool->spawner >= 0) {
         if (spawner_request(pool->spawner, socket) >= 0)
             return 0;
-        pool->spawner = -EBADF; /* it has died */
+        pool->spawner = -EBADF; /* the spawner has died */
     }
     pid = fork();
     if (pid == 0)
@@ -824,7 +824,7 @@ static int send_order(Worker *w, const WorkerOrder *order, uint64_t timeout_usec
     return r;
 }
 
-/* One that was idle may have been killed since, and we have not heard of it yet. */
+/* An idle worker may have been killed without our knowing yet. */
 static int find_worker(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, Worker **ret) {
     Worker *w;
     int r;
@@ -844,7 +844,7 @@ static int find_worker(WorkerPool *p, const WorkerOrder *order, uint64_t timeout
     return r;
 }
 
-/* What its device is called when it gets stuck. */
+/* How a stuck order is described. */
 static WorkerStuck describe_order(const WorkerOrder *order) {
     return (WorkerStuck){.operation = order->operation,
             .step = _DRIVER_STEP_INVALID,

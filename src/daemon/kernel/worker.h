@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Work that may sleep in the kernel runs in worker processes.
+/* Work that can sleep in the kernel runs in worker processes.
  *
- * Bind, unbind, reset and the open of a group can take a minute or never return, in a state that no signal
- * ends. A thread in that state would keep the daemon's files alive after its death: the bus name, the
- * lifelines, everything. So a worker is this program executed anew (`vfiod --worker`), with nothing open but
- * one socket: fixed-size orders in, results (and fds) out. One idle worker is kept ready; busy ones are as
- * many as claims need. When an order's deadline passes, its caller is told -ETIMEDOUT, the worker is killed
- * and forgotten, and whatever it still comes back with is reaped. */
+ * Bind, unbind, reset and opening a group can take a minute or never return, in a state that no signal ends.
+ * A thread in that state would keep the daemon's files open after its death: the bus name, the lifelines,
+ * everything. So a worker is this program executed again (`vfiod --worker`) with only one socket open: orders
+ * of fixed size go in, results (and fds) come out. One idle worker is kept; there are as many busy ones as
+ * claims need. When an order's deadline passes, its caller gets -ETIMEDOUT, the worker is killed and
+ * forgotten, and a later result is discarded. */
 
 #include <systemd/sd-event.h>
 
@@ -28,7 +28,7 @@ typedef enum WorkerOperation {
     WORKER_OPEN_GROUPS,   /* vfio_open_group() for each group; all or nothing */
     WORKER_OPEN_NOIOMMU,  /* vfio_open_noiommu() for the item, in the one group; the worker keeps a copy */
     WORKER_OPEN_NODES,  /* vfio_open_cdev() for each number, of the item's kind; all or nothing. Without .keep
-                         * only tried */
+                         * only as a test */
     WORKER_OPEN_COMPAT, /* vfio_open_compat…(): the iommufd, groups, devices */
     WORKER_SURVEY,      /* reads facts of the item */
     WORKER_RECYCLE,     /* driver_recycle() */
@@ -57,29 +57,29 @@ typedef struct WorkerOrder {
                                         WORKER_OPEN_NOIOMMU */
     bool keep;                       /* of what it opens, the worker keeps copies until it ends */
     uint32_t n_silent;               /* WORKER_MDEV_TYPES */
-    char silent[MDEV_SILENT_MAX][DEVICE_TEXT_MAX]; /* parents that are left out */
+    char silent[MDEV_SILENT_MAX][DEVICE_TEXT_MAX]; /* parents that are skipped */
     uint32_t facts;                                /* mask of DeviceFactMask; WORKER_SURVEY */
     int32_t stop_signal;                           /* WORKER_STOP_HOLDERS */
     uint32_t stop_uid;
     char stop_cgroup[WORKER_CGROUP_MAX];
     SriovOrder sriov;
     VfNetwork network, network_before;                 /* WORKER_VF_LOOK, _SET, _RESTORE */
-    char vf_tokens[REQUEST_DEVICES_MAX][VF_TOKEN_MAX]; /* WORKER_OPEN_COMPAT, of each device or ""; the first:
-                                                        * WORKER_VF_TOKEN, for devices[0] */
+    char vf_tokens[REQUEST_DEVICES_MAX][VF_TOKEN_MAX]; /* WORKER_OPEN_COMPAT: for each device, or "";
+                                                        * WORKER_VF_TOKEN: the first, for devices[0] */
     uint32_t n_devices;                                /* WORKER_OPEN_COMPAT */
     DeviceName devices[REQUEST_DEVICES_MAX];
     uint32_t device_groups[REQUEST_DEVICES_MAX]; /* index of the group of each */
-    /* Files that go with the order, whatever it is. The worker closes them before all else: here, the last
-     * close of a device's or group's file could sleep. */
+    /* Files that go with any order. The worker closes them first: in the daemon, the last close of a device's
+     * or group's file could sleep. */
     uint32_t n_fds;
     int32_t fds[PLAN_GROUPS_MAX]; /* borrowed */
     DriverItem item;
 } WorkerOrder;
 
-#define WORKER_FDS_MAX (1 + PLAN_GROUPS_MAX + REQUEST_DEVICES_MAX) /* that one result brings */
+#define WORKER_FDS_MAX (1 + PLAN_GROUPS_MAX + REQUEST_DEVICES_MAX) /* of one result */
 #define WORKER_TEXT_MAX 256U
 
-/* What WORKER_SURVEY has found, of SURVEY_FACTS_SLEEPING. */
+/* The result of WORKER_SURVEY, of SURVEY_FACTS_SLEEPING. */
 typedef struct WorkerFacts {
     uint32_t known;
     AcsPath acs;
@@ -93,76 +93,77 @@ typedef struct WorkerFacts {
     DeviceCaps caps;
 } WorkerFacts;
 
-/* A worker reports every step before it takes it, and the end of the order. */
+/* A worker reports every step before it begins, and the end of the order. */
 typedef struct WorkerResult {
-    bool done;       /* the last one of this order */
+    bool done;       /* the last result of this order */
     int32_t error;   /* 0 or negative errno; -ETIMEDOUT: the deadline passed; -ECONNRESET: the worker died */
     uint32_t index;  /* of the group or node */
-    DriverStep step; /* the one that failed, or that comes now */
+    DriverStep step; /* the step that failed, or that begins */
     MemberProgress progress; /* of the item */
-    MemberFailure failure;   /* likewise, see DriverTrace */
+    MemberFailure failure;   /* of the item, see DriverTrace */
     char seen[HEALTH_SEEN_MAX];
     uint32_t n_fds;
-    char parent[DEVICE_TEXT_MAX]; /* whose types are read now; WORKER_MDEV_TYPES */
+    char parent[DEVICE_TEXT_MAX]; /* WORKER_MDEV_TYPES: whose types are read now */
     WorkerFacts facts;
     SriovReport sriov;
     VfSetupReport vf;
 } WorkerResult;
 
-/* fds are borrowed: dup or take them before returning; what is left open in the array is closed afterwards,
- * so set what you take to -EBADF. */
+/* fds are borrowed. To take one, set its element to -EBADF; those left in the array are closed after the
+ * return. */
 typedef void (*worker_done_t)(void *userdata, const WorkerResult *result, int *fds);
-/* A step comes next. */
+/* A step begins. */
 typedef void (*worker_step_t)(void *userdata, const WorkerResult *result);
 
 typedef struct WorkerPool WorkerPool;
 typedef struct WorkerTask WorkerTask;
 
-/* Whose order it is. */
+/* The caller of an order. */
 typedef struct WorkerCaller {
     worker_done_t done; /* called once, from the event loop, never before worker_submit() returns */
-    worker_step_t step; /* NULL: it does not matter */
+    worker_step_t step; /* NULL: steps are not needed */
     void *userdata;
     WorkerTask **task; /* set until done is called */
-    /* For an order with .keep: set when it succeeds, as long as the worker has its copies. */
+    /* For an order with .keep: set when it succeeds, while the worker has its copies. */
     WorkerTask **keeper;
 } WorkerCaller;
 
-/* spawner: borrowed, see spawner.h; -EBADF: workers need no more privileges than we have. */
+/* spawner: borrowed, see spawner.h; -EBADF: workers need no more privileges than the daemon has. *ret is
+ * owned by the caller. */
 int worker_pool_new(sd_event *event, int spawner, WorkerPool **ret);
 WorkerPool *worker_pool_free(WorkerPool *p); /* kills what still runs; callbacks are not called */
 DEFINE_TRIVIAL_CLEANUP_FUNC(WorkerPool *, worker_pool_free);
 
-/* Runs order. The deadline is one for each step. 0 or negative errno. */
+/* Runs an order. The deadline is for each step. 0 or negative errno. */
 int worker_submit(WorkerPool *p, const WorkerOrder *order, uint64_t timeout_usec, const WorkerCaller *caller);
-/* done will not be called; the work itself cannot be stopped and goes on. */
+/* done will not be called. The work itself cannot be stopped and continues. */
 void worker_task_abandon(WorkerTask *t);
-/* The worker gives its copy up: it ends, and whatever the kernel does at a last close it does there. */
+/* Makes the worker give up its copies: it ends, and a last close happens there. */
 void worker_task_drop(WorkerTask *t);
-/* A keeper has another owner from now on, at *to. */
+/* Moves a keeper to another owner, *to. */
 void worker_task_move(WorkerTask **from, WorkerTask **to);
-/* The daemon has given something up: workers that still have it end when they have done what they do now. */
+/* The daemon has given up a capability: workers that still have it end after their current order. */
 void worker_pool_renew(WorkerPool *p);
-/* Workers whose deadline passed and that are still in the kernel. */
+/* Workers whose deadline passed and that have not returned from the kernel. */
 unsigned worker_pool_n_stuck(const WorkerPool *p);
 
-/* One of them. */
+/* A stuck worker. */
 typedef struct WorkerStuck {
     pid_t pid; /* 0: unknown */
     WorkerOperation operation;
-    DriverStep step;   /* the last that it has begun; negative: it has none, or did not say */
+    DriverStep step;   /* the last step that it began; negative: none or unknown */
     DeviceName device; /* of the order's item, when has_device */
     bool has_device;
-    uint64_t since_usec; /* CLOCK_REALTIME: when it began that */
+    uint64_t since_usec; /* CLOCK_REALTIME: when that step began */
 } WorkerStuck;
 
-/* A non-zero return of visit ends it. */
+/* A non-zero result of visit ends the walk. */
 int worker_pool_foreach_stuck(
         const WorkerPool *p, int (*visit)(void *userdata, const WorkerStuck *stuck), void *userdata);
-/* changed is called when a worker gets stuck, after the caller of its order was told, and when the kernel has
- * let one go. */
+/* changed is called when a worker gets stuck (after its order's caller was told), and when it has
+ * returned. */
 typedef void (*worker_stuck_t)(void *userdata, const WorkerStuck *stuck, bool returned);
 void worker_pool_watch_stuck(WorkerPool *p, worker_stuck_t changed, void *userdata);
 
-/* The program of a worker: serves orders on fd 3 until it is closed. Returns an exit status. */
+/* The worker's main function: serves orders on fd 3 until that is closed. Returns an exit status. */
 int worker_main(void);
