@@ -12,15 +12,16 @@
 #include "base/timestamp.h"
 #include "base/user-name.h"
 
-/* Grants have an account of their own: who was refused often enough shall not get a device unseen. */
+/* Grants are counted apart from refusals: a caller that was refused often enough must not get a device
+ * unlogged. */
 #define GRANTS_PER_USER 20U
 #define GRANTS_MAX 600U
 #define REFUSALS_PER_USER 5U
 #define REFUSALS_MAX 60U
-#define USERS_TOLD_MAX 8U /* by name at the end of a window; the others are told together */
+#define USERS_TOLD_MAX 8U /* named at the end of a window; the others are summed up */
 
-/* Hashes of what has a line of its own in this window: "this user got this device by this rule". Grows with
- * the grants that are news; a table with open addressing, 0 is free. */
+/* Hashes of the grants that have a line of their own in this window: "this user got this device by this
+ * rule". A table with open addressing; 0 is free. */
 typedef struct Named {
     uint64_t *slots; /* owned */
     size_t n, size;  /* size: a power of two, or 0 */
@@ -30,7 +31,7 @@ struct Audit {
     sd_event *event;
     Named named;
     uint64_t window_usec;
-    sd_event_source *window; /* armed while any line of the current window is counted */
+    sd_event_source *window; /* enabled while lines of the current window are counted */
     RateLimit grants, refusals, cuts, differences;
 };
 
@@ -86,7 +87,7 @@ static void named_done(Named *s) {
     *s = (Named){};
 }
 
-/* Is it news? Without memory everything is. */
+/* Is it new in this window? Without memory everything is. */
 static bool named_add(Named *s, uint64_t key) {
     uint64_t *slot;
 
@@ -140,8 +141,8 @@ int audit_new(sd_event *event, uint64_t window_usec, Audit **ret) {
     return 0;
 }
 
-/* May one more line about this user be written now? Without a window that ends, nothing would be written ever
- * again, or too much. */
+/* Is a window open, in which lines are counted? Without a timer to end it, nothing would ever be written
+ * again, or too much would. */
 static bool open_window(Audit *a) {
     return a->window ||
             sd_event_add_time_relative(
@@ -152,8 +153,8 @@ static bool admit(Audit *a, RateLimit *l, uid_t uid) {
     return open_window(a) && rate_limit_admit(l, uid);
 }
 
-/* Only repetitions are limited: nobody gets a device unseen by taking and giving back another one until the
- * lines of this minute are used up. */
+/* Only repetitions are limited. Otherwise a user could claim one device until the lines of this minute are
+ * used up, and then get another one unlogged. */
 static bool admit_grant(Audit *a, const Claim *c) {
     bool news = false;
 
@@ -189,7 +190,7 @@ static char *claim_devices(const Claim *c) {
     return join_devices(members ? &members->name : NULL, c->plan.n_claimed, sizeof(*members));
 }
 
-/* "mac=52:54:00:12:34:56,vlan=12 (pci:0000:06:10.0)"; NULL: the claim sets none, or there is no memory. */
+/* "mac=52:54:00:12:34:56,vlan=12 (pci:0000:06:10.0)"; NULL: the claim sets none, or ENOMEM. */
 static char *claim_network(const Claim *c) {
     _cleanup_strbuf_ StrBuf b = {};
     char network[VF_NETWORK_TEXT_MAX], name[DEVICE_NAME_MAX];
@@ -204,7 +205,7 @@ static char *claim_network(const Claim *c) {
     return b.length > 0 ? strbuf_steal(&b) : NULL;
 }
 
-/* Of devices on their way into a claim, or out of it: that claim. */
+/* For devices that are joining or leaving a claim: that claim. */
 static const char *shown_id(const Claim *c) {
     return c->of[0] ? c->of : c->id;
 }
@@ -218,7 +219,7 @@ static const char *describe_namespaces(const Subject *s, char buf[static NAMESPA
     return buf;
 }
 
-/* Of a claim from before a restart, little more than the uid may be known. */
+/* For a claim from before a restart, little more than the uid may be known. */
 static const char *describe_owner(const Claim *c, char buf[static SUBJECT_DESCRIPTION_MAX]) {
     Subject s = c->subject;
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A claim that waits for a person's yes. It holds nothing meanwhile: neither its devices nor its share of a
- * rule's limits, for the answer may take minutes, or never come. So after the yes everything is planned
- * again, as if it had been asked just now; and a yes to one rule is not one to another that took its place,
- * nor one to a card or to a backend one to another. */
+/* A claim that waits for a person's answer. It holds nothing meanwhile: neither devices nor a share of the
+ * rule's limits, because the answer may take minutes or never come. So after the answer everything is planned
+ * again. The permission counts only for the same rule, card and backend that the person was asked about. */
 
 #include <fcntl.h>
 
@@ -28,7 +27,7 @@ ClaimQuestion *claim_question_free(ClaimQuestion *q) {
     return NULL;
 }
 
-/* The siblings that lose their drivers for the time of the claim. */
+/* The siblings that lose their drivers during the claim. */
 static char *describe_parked(const Plan *p) {
     _cleanup_strbuf_ StrBuf b = {};
     char name[DEVICE_NAME_MAX];
@@ -80,7 +79,7 @@ static int check_parked(const Plan *plan, const ClaimQuestion *q, Refusal *refus
             parked[0] ? parked : "none");
 }
 
-/* The request is the same, so the devices are at the same places. */
+/* The request is unchanged, so its devices are in the same places. */
 static int check_cards(const Plan *plan, const ClaimQuestion *q, Refusal *refusal) {
     for (size_t i = 0; i < plan->n_claimed; i++) {
         const PlanMember *m = &plan->members[i];

@@ -6,7 +6,7 @@
 #include "daemon/broker/claim-work.h"
 #include "daemon/broker/grant.h"
 
-/* container, groups, devices */
+/* The fds are the container, then groups, then devices. */
 static int keep_compat(ClaimRun *j, const WorkerResult *result, int *fds) {
     const Plan *plan = &j->claim.plan;
     char path[VFIO_NODE_MAX], name[DEVICE_NAME_MAX];
@@ -23,7 +23,7 @@ static int keep_compat(ClaimRun *j, const WorkerResult *result, int *fds) {
         return r;
     for (size_t i = 0; i < plan->n_groups; i++)
         group_files_add(j, &fds[1 + i]);
-    j->doubt = true; /* no event tells when a device is closed */
+    j->doubt = true; /* no event reports the close of a device */
     r = grant_add(j, &fds[0], "container", "");
     for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
         r = grant_add(j, &devices[i], "device:", device_name_format(&plan->members[i].name, name));
@@ -60,13 +60,13 @@ static int open_compat(ClaimRun *j) {
     return backend_submit(j, &order, on_compat_opened);
 }
 
-/* Of the only nodes, those of the groups, the files are ours. */
+/* The only nodes are those of the groups, which vfiod has open itself. */
 static int find_no_node(const ClaimRun *j, size_t index, char path[static VFIO_NODE_MAX]) {
     return index == 0 ? -EAGAIN : -ERANGE;
 }
 
-/* `enable` has fallen, which nobody could raise again while we had the groups. They are given up now, and
- * when the kernel lets a worker have them, the last reset is over, and nobody else has taken them. */
+/* `enable` has fallen, and nobody could raise it while we had the groups. Now they are given up. When a
+ * worker can open them again, the last reset is over and nobody else has opened them. */
 static int ask_compat_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     const Plan *plan = &j->claim.plan;
 

@@ -23,7 +23,7 @@ static int keep_groups(ClaimRun *j, const WorkerResult *result, int *fds) {
     r = j->claim.of[0] ? 0 : vfio_open_container(&container);
     if (r < 0)
         return backend_refuse_open(j, r, &plan->members[0].name, "/dev/vfio/vfio");
-    if (container >= 0) /* the client has one already when the devices are to join its claim */
+    if (container >= 0) /* a client whose claim the devices join has one already */
         r = grant_add(j, &container, "container", "");
     for (size_t i = 0; r >= 0 && i < plan->n_groups; i++) {
         drain_settle(j, i);
@@ -43,7 +43,7 @@ static int open_groups(ClaimRun *j) {
     char path[VFIO_NODE_MAX];
     int r = 0;
 
-    if (plan->n_groups == 0) /* the client has the files of all of them */
+    if (plan->n_groups == 0) /* the client has the files of all groups */
         return backend_check_groups(j) < 0 ? -ENODEV : 1;
     order = (WorkerOrder){.operation = WORKER_OPEN_GROUPS,
             .item.name = plan->members[0].name,
@@ -64,7 +64,7 @@ static int find_group_node(const ClaimRun *j, size_t index, char path[static VFI
     return 0;
 }
 
-/* A client may have opened devices through the group's file. Each keeps that file open. */
+/* A client may have opened devices through the group's file. Each of them keeps that file open. */
 static int ask_groups_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     const Plan *plan = &j->claim.plan;
 

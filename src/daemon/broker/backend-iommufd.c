@@ -45,7 +45,7 @@ static int open_all(ClaimRun *j) {
         return refuse(&j->claim.refusal,
                 r == -ENOENT || r == -ENODEV ? VFIOD_ERROR_BACKEND_UNAVAILABLE : VFIOD_ERROR_OPEN_FAILED,
                 &plan->members[0].name, "cannot open /dev/iommu: %s", strerror(-r));
-    if (fd >= 0) /* the client has one already when the devices are to join its claim */
+    if (fd >= 0) /* a client whose claim the devices join has one already */
         r = grant_add(j, &fd, "iommufd", "");
     for (size_t i = 0; r >= 0 && i < plan->n_claimed; i++)
         r = open_cdev(j, &plan->members[i]);
@@ -54,7 +54,7 @@ static int open_all(ClaimRun *j) {
     return r < 0 ? r : 1;
 }
 
-/* -EBUSY, -ETIMEDOUT and whatever else keeps us from knowing: refused before the client binds in vain. */
+/* -EBUSY, -ETIMEDOUT or any other error: refused now, because the client could not bind. */
 static void on_probed(void *userdata, const WorkerResult *result, int *fds) {
     ClaimRun *j = userdata;
     const Plan *plan = &j->claim.plan;
@@ -75,7 +75,7 @@ static void on_probed(void *userdata, const WorkerResult *result, int *fds) {
     claim_run_feed(j, CLAIM_EVENT_OPEN_FAILED);
 }
 
-/* Of some devices `enable` does not tell whether a program that opened the node by itself has bound them. */
+/* For some devices `enable` does not show whether a program that opened the node itself has bound them. */
 static bool is_counted(const Plan *plan, int group) {
     for (size_t i = 0; i < plan->n_members; i++)
         if (plan->members[i].group == group && !plan_member_counts_opens(&plan->members[i]))
@@ -83,8 +83,8 @@ static bool is_counted(const Plan *plan, int group) {
     return true;
 }
 
-/* A program that has the file of a group open keeps the client from binding its device, and nothing else
- * shows that. */
+/* A program that has a group's file open prevents the client from binding its device, and nothing else shows
+ * that. */
 static int open_iommufd(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     WorkerOrder order = {.operation = WORKER_PROBE_GROUPS, .item.name = plan->members[0].name};
@@ -115,14 +115,15 @@ static int find_iommufd_node(const ClaimRun *j, size_t index, char path[static V
     m = &j->claim.plan.members[index];
     d = claim_run_find_device(j, m);
     if (!d || (d->driver && !streq(d->driver, m->target_driver)))
-        return -ENOENT; /* its vfio driver has let it go, which it does after the last close */
+        return -ENOENT; /* its vfio driver has released it, which it does after the last close */
     if (d->vfio_index < 0)
         return -EAGAIN;
     (void) device_node_path(d->name.kind, d->vfio_index, path);
     return 0;
 }
 
-/* A device that was on its vfio driver before is taken from it now, so it must be put back like any other. */
+/* A device that was on its vfio driver before the claim is unbound from it now, so it must be restored like
+ * any other. */
 static int prepare_recycling(PlanMember *m, const Device *d) {
     _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
     int r;
@@ -138,12 +139,12 @@ static int prepare_recycling(PlanMember *m, const Device *d) {
     return 0;
 }
 
-/* A mediated device cannot be given back to a driver that has let it go, nor is a device taken from a driver
- * of the host that registers it with VFIO. But while it is bound, nobody can
- * open the file of its group. A file that was never bound is what remains: where the watch on the node has
- * missed things, only its removal would tell. */
+/* Some devices cannot be recycled: a mediated device cannot be given back to a driver that has released it,
+ * and a device that a driver of the host registers with VFIO is not unbound from it. But while such a device
+ * is bound, nobody can open its group's file. A file that was never bound remains: if the watch of the node
+ * has missed events, only its removal would show that. */
 static int ask_group_of(const ClaimRun *j, const PlanMember *m, WorkerOrder *order) {
-    if (m->group < 0) /* it was being made, so nobody was given it */
+    if (m->group < 0) /* it was still being made, so nobody has it */
         return 1;
     if (!claim_run_find_device(j, m)) /* the kernel removes it after the last close */
         return 1;
@@ -154,8 +155,8 @@ static int ask_group_of(const ClaimRun *j, const PlanMember *m, WorkerOrder *ord
     return 0;
 }
 
-/* A file that is not bound to an iommufd is counted nowhere but in the driver, which waits for it when it has
- * to let the device go. */
+/* A file that is not bound to an iommufd is counted only by the driver, which waits for it before it releases
+ * the device. */
 static int ask_device_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     PlanMember *m;
     int r;
@@ -165,7 +166,7 @@ static int ask_device_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     m = &j->claim.plan.members[index];
     if (!plan_member_counts_opens(m))
         return ask_group_of(j, m, order);
-    if (drain_is_sure(j)) /* `enable` has been looked at */
+    if (drain_is_sure(j)) /* `enable` was checked before */
         return 1;
     r = prepare_recycling(m, claim_run_find_device(j, m));
     if (r < 0)

@@ -39,8 +39,8 @@ static void on_noiommu_opened(void *userdata, const WorkerResult *result, int *f
     backend_finish(userdata, result, fds, keep_noiommu);
 }
 
-/* Before it is bound, and again before it is opened: the kernel looks at its switch both times, and meanwhile
- * the operator may have decided otherwise. */
+/* Before it is bound, and again before it is opened: the kernel checks its switch both times, and the
+ * operator may have changed the setting meanwhile. */
 static int prepare_noiommu(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
 
@@ -48,8 +48,8 @@ static int prepare_noiommu(ClaimRun *j) {
             &plan->members[0].name, &j->claim.refusal);
 }
 
-/* Which number the kernel has made up for the device's group is known only now that it is bound. The record
- * takes it down: after a restart it leads to the node again. */
+/* Only after the bind is the number of the group known that the kernel has made for the device. It goes into
+ * the record, so that the node can be found after a restart. */
 static int open_noiommu(ClaimRun *j) {
     PlanMember *m = &j->claim.plan.members[0];
     char path[VFIO_NODE_MAX];

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A vDPA device is opened through /dev/vhost-vdpa-N, by one program at a time: the next one gets EBUSY. The
- * kernel resets it at each open and each close, whoever opens and whatever they do then, so there is no reset
- * of our own. The reset may take its time, so a worker opens. It also keeps a copy of what is handed out
- * until the claim ends, as of a device without an IOMMU: a reply that nobody takes would be closed for the
- * last time by the bus or by us.
+/* A vDPA device is opened through /dev/vhost-vdpa-N by one program at a time: the next one gets EBUSY. The
+ * kernel resets it at each open and close, so vfiod does not. The reset may take time, so a worker opens the
+ * node. The worker keeps a copy of the file until the claim ends, as for a device without an IOMMU: if nobody
+ * takes the reply, the last close would happen in the bus or in the daemon.
  *
- * The kernel asks nobody to give such a device up: who takes it from its driver, or removes it, waits until
- * it is closed, and holds up the commands of the whole host meanwhile (vdpa dev del). */
+ * The kernel does not ask users to give up such a device. Whoever unbinds or removes it waits until it is
+ * closed, and blocks vdpa commands of the whole host meanwhile (vdpa dev del). */
 
 #include "daemon/broker/backend.h"
 
@@ -25,8 +24,8 @@
 #include "daemon/kernel/node-acl.h"
 #include "host/sysfs.h"
 
-/* Nobody gets the file, so nothing is opened, which would keep the client from it. The node is only looked
- * at. */
+/* The client opens the node itself, so it is not opened here, which would prevent that. It is only
+ * checked. */
 static int look_at_node(const char *path, dev_t rdev, int *ret_fd) {
     _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
@@ -122,8 +121,8 @@ static int find_vhost_vdpa_node(const ClaimRun *j, size_t index, char path[stati
     return 0;
 }
 
-/* At the last close the kernel reports that first and resets the device then; until that is done it is open.
- */
+/* At the last close the kernel first reports it and then resets the device. Until that is done, the device is
+ * open. */
 static int ask_nodes_closed(ClaimRun *j, size_t index, WorkerOrder *order) {
     const Plan *plan = &j->claim.plan;
 
@@ -146,7 +145,7 @@ static bool is_removed(const ClaimRun *j, size_t index) {
     return find_vhost_vdpa_node(j, index, path) >= 0 && access(path, F_OK) < 0 && errno == ENOENT;
 }
 
-/* Whatever has happened to the nodes. The claim may be gone after the first of its devices. */
+/* The kind of change does not matter. The claim may be freed after the first of its devices. */
 static void on_nodes_changed(void *userdata) {
     ClaimRun *j = userdata;
     Broker *e = j->broker;
@@ -163,7 +162,8 @@ static void on_nodes_changed(void *userdata) {
     }
 }
 
-/* The node goes at once, and only when its file is closed does the kernel go on, and announce something. */
+/* The node disappears at once. The kernel continues, and announces the removal, only when its file is
+ * closed. */
 static void watch_vdpa_removals(ClaimRun *j) {
     ClaimNode nodes[REQUEST_DEVICES_MAX] = {};
     size_t n = 0;

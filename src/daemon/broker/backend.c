@@ -25,8 +25,8 @@ int backend_prepare(ClaimRun *j) {
     return backend_type(j)->prepare ? backend_type(j)->prepare(j) : 0;
 }
 
-/* What a former driver has leaked is known only now that it is gone, and what a client will add not after
- * this. */
+/* A count that an earlier driver left behind is known only after that driver is gone, and must be read before
+ * a client adds to it. */
 static void note_enable_baseline(ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
         PlanMember *m = &j->claim.plan.members[i];
@@ -81,8 +81,8 @@ void backend_watch_recovered(ClaimRun *j) {
     backend_watch_removals(j);
 }
 
-/* systemd looks the device numbers of VFIO and vDPA up when it starts the unit; they are new when the module
- * was loaded again. */
+/* systemd looks up the device numbers of VFIO and vDPA when it starts the unit. They change when the module
+ * is loaded again. */
 static int refuse_not_permitted(Refusal *refusal, const DeviceName *name, const char *path) {
     int r = refuse(refusal, VFIOD_ERROR_OPEN_FAILED, name,
             "the device policy of vfiod's own unit (DeviceAllow=) does not let it open %s: the module of its "
@@ -121,7 +121,7 @@ int backend_refuse_open(ClaimRun *j, int error, const DeviceName *name, const ch
     }
 }
 
-/* The number of a group is given out anew, too, and while a worker opened it the device may have gone. */
+/* Numbers of groups are reused, and the device may have disappeared while a worker opened the group. */
 int backend_check_groups(ClaimRun *j) {
     char path[VFIO_NODE_MAX];
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What devices can do, learned on demand. A device that is on its vfio driver and that nobody has is opened
- * by one of the surveyor's workers, which keeps claims of its group waiting meanwhile. No device is taken
- * from its driver for this. */
+/* Finding out capabilities of devices on request. A device that is on its vfio driver and that nobody has is
+ * opened by a worker of the surveyor, which delays claims of its group meanwhile. No device is taken from its
+ * driver for this. */
 
 #include "base/str.h"
 #include "daemon/broker/broker-internal.h"
@@ -22,7 +22,7 @@ static int refuse_claimed(const Device *d, Refusal *refusal) {
             "a claim holds it or its IOMMU group, and vfiod opens only devices that nobody uses");
 }
 
-/* The reset of a device ends those that its driver has made. */
+/* The reset of a device ends the devices that its driver has made. */
 static int refuse_used(Device *d, void *userdata) {
     Refusal *refusal = userdata;
     char name[DEVICE_NAME_MAX];

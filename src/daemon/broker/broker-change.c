@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The verbs that give a held claim more devices, or take some of them back. Only one at a time changes a
- * claim: what it has is clear to whoever calls next. */
+/* Adding devices to a held claim, and releasing some of them. A claim is changed by one call at a time, so
+ * that the next caller sees a definite list of devices. */
 
 #include <stdio.h>
 
@@ -9,7 +9,7 @@
 #include "base/user-name.h"
 #include "daemon/broker/claim-part.h"
 
-/* Is there a claim to change? */
+/* Finds the claim to change. */
 static int find_held(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal) {
     ClaimRun *j;
     int r;
@@ -34,9 +34,9 @@ static int refuse_option(const Claim *c, const char *option, const char *value, 
             "the option \"%s\" of claim %s is \"%s\", and does not change", option, c->id, value);
 }
 
-/* What was decided for the claim holds for everything that joins it. */
+/* The options of the claim apply to everything that joins it. */
 static int take_terms(const Claim *c, Request *request, const Subject *subject, Refusal *refusal) {
-    if (subject->uid != c->uid) /* not even for root: the files would be in other hands than the claim */
+    if (subject->uid != c->uid) /* root neither: the files would belong to another user than the claim */
         return refuse(refusal, VFIOD_ERROR_NOT_OWNER, NULL, "only %s can add devices to claim %s",
                 USER_TEXT(c->uid), c->id);
     if (c->plan.backend == BACKEND_NOIOMMU)
@@ -95,9 +95,9 @@ void broker_add_devices(Broker *e, const char *name, Request *request, const Sub
     (void) done(userdata, NULL, &refusal);
 }
 
-/* ---- Giving back ---- */
+/* ---- Releasing ---- */
 
-/* The worker that has opened them has a copy of each until the claim ends. */
+/* The worker that opened the devices has a copy of each file until the claim ends. */
 static int refuse_part(const Claim *c, Refusal *refusal) {
     int r = refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,
             "claim %s has the backend compat, and gives back all of its devices or none: vfiod has each open "

@@ -25,8 +25,8 @@ static Explanation explanation_of(const Broker *e, const ExplainQuery *query) {
     };
 }
 
-/* plan: of the claim that has the devices, or NULL. Devices that are gone are left out: the refusal of the
- * whole names them. */
+/* plan: that of the claim that has the devices, or NULL. Devices that have disappeared are left out: the
+ * refusal of the request names them. */
 static int add_devices(Broker *e, const ExplainQuery *query, const Plan *plan, Explanation *ret) {
     bool gone = false;
     int r = 0;
@@ -47,7 +47,7 @@ static int add_devices(Broker *e, const ExplainQuery *query, const Plan *plan, E
     return r;
 }
 
-/* past: a refusal of before that is explained, or NULL. */
+/* past: an earlier refusal that is explained, or NULL. */
 static int explain(Broker *e, const ExplainQuery *query, const PastRefusal *past, struct json_object **ret) {
     _cleanup_(explanation_done) Explanation explanation = explanation_of(e, query);
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the parts of the broker share: the broker itself, and questions to a policy. Private to the broker. */
+/* Shared by the parts of the broker: the broker itself, and questions to a policy. */
 
 #include "base/rate-limit.h"
 #include "daemon/broker/excerpts.h"
@@ -31,7 +31,7 @@ typedef struct SiblingJob SiblingJob;
 struct Broker {
     sd_event *event;
     Inventory *inventory; /* borrowed */
-    const Policy *policy; /* borrowed; NULL: none valid */
+    const Policy *policy; /* borrowed; NULL: none is valid */
     const Policy *shadow; /* borrowed; NULL: none */
     uint64_t shadow_differences;
     uint64_t policy_generation; /* counts the policies that were set */
@@ -39,12 +39,12 @@ struct Broker {
     RefusalMemory refusals;
     RateLimit explanations; /* of refusals, by uid, in one second */
     uint64_t explanations_since_usec;
-    uid_t allowed_uid; /* of the last request, -1: it was refused */
+    uid_t allowed_uid; /* of the last request; -1: that was refused */
     BrokerConfig config;
     Store *store;
     WorkerPool *workers;
-    WorkerPool *lookers; /* may read config space, and do nothing but look */
-    WorkerPool *setters; /* may set what network cards keep for virtual functions, and do nothing else */
+    WorkerPool *lookers; /* workers that can read config space, for surveys only */
+    WorkerPool *setters; /* workers that can change network settings of virtual functions, for nothing else */
     Surveyor *surveyor;
     NodeWatch *nodes;
     Usage *usage;
@@ -53,12 +53,12 @@ struct Broker {
     HolderSearch *holders;
     Lifelines *lifelines;
     Spare *spare;
-    CgroupWatch *groups_of_processes; /* that claims hang on */
-    BusNames *names;                  /* likewise, connections */
+    CgroupWatch *groups_of_processes; /* control groups that claims hang on */
+    BusNames *names;                  /* bus connections that claims hang on */
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);
     void *weakness_userdata;
-    bool raw_io; /* CAP_SYS_RAWIO was kept */
+    bool raw_io; /* the process has CAP_SYS_RAWIO */
     Audit *audit;
     Figures figures;
     Auth *auth;
@@ -67,18 +67,18 @@ struct Broker {
     bool sleep_is_near;
     Scrubber *scrubber;
     VfDeclared *vf_declared;        /* see vf-declared.h */
-    bool vf_waits;                  /* some are made after the end of a claim */
-    VfChange *vf_changes;           /* under way, see vf-count.h */
-    SiblingJob *siblings;           /* likewise, see sibling.h */
-    sd_event_source *sibling_retry; /* no worker could be started */
-    sd_event_source *leftovers;     /* likewise, while it looks for them, and up to which device it has */
+    bool vf_waits;                  /* some will be made after the end of a claim */
+    VfChange *vf_changes;           /* in progress, see vf-count.h */
+    SiblingJob *siblings;           /* in progress, see sibling.h */
+    sd_event_source *sibling_retry; /* for when no worker could be started */
+    sd_event_source *leftovers;     /* searches for leftover overrides, and how far it is */
     DeviceName looked_at;
     bool has_looked;
     Queue queue;             /* of claims that wait for devices, see waiting.h */
-    sd_event_source *turn;   /* of the queue: who is next is looked for soon */
-    uint64_t turns;          /* counts that */
-    sd_event_source *review; /* who has to give way to it is looked for soon */
-    bool judge_all;          /* at the next turn: whom the policy denies now */
+    sd_event_source *turn;   /* of the queue: chooses the next request soon */
+    uint64_t turns;          /* number of turns */
+    sd_event_source *review; /* decides soon who has to give way to the next request */
+    bool judge_all;          /* at the next turn: check all waiting requests against the policy */
     ClaimRun *claims;
     unsigned n_claims;
     claim_changed_t changed;
@@ -87,53 +87,52 @@ struct Broker {
     void *refresh_userdata;
 };
 
-/* The claim, as the subject names it, if it is theirs or they are the operator. 0, or refused: NoSuchClaim,
+/* Finds the claim that the subject names, if it is theirs or they are root. 0, or refused: NoSuchClaim,
  * NotOwner. */
 int broker_find_own(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal);
 uint64_t broker_now_usec(void); /* CLOCK_REALTIME */
-/* A device that a claim holds went away. True: the claim goes on without it; otherwise j may be gone
- * afterwards. */
+/* A device of a claim has disappeared. True: the claim continues without it; otherwise j may be freed. */
 bool broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why);
-/* After a claim's end: what the claims that are left do not need goes back to what it was. */
+/* After a claim's end: restores what the remaining claims do not need. */
 void broker_settle(Broker *e);
 
 /* A question to a policy about a device as it is now, with the facts of the mask as far as the survey has
- * them. What had a host driver before a claim has it here: rules may mention that. */
+ * them. A device that had a host driver before a claim has that driver here, because rules may mention it. */
 typedef struct BrokerQuestion {
     PolicyQuestion question;
     Device device;
 } BrokerQuestion;
 
-/* plan: of the claim that has the device, NULL: none has. Everything is borrowed, and the survey must not
- * change. */
-/* What the policy is asked about: the device, or what stands for it while it is not made yet, which is
- * written to *template. NULL: there is none. */
+/* Makes a question. plan: that of the claim that has the device; NULL: none. Everything is borrowed, and the
+ * survey must not change meanwhile. */
+/* The device that the policy is asked about. For one that is not made yet, a stand-in is written to
+ * *template. NULL: there is none. */
 const Device *broker_find_asked(Broker *e, const DeviceName *name, Device *template);
 void broker_question_init(BrokerQuestion *q, Survey *survey, unsigned facts, const Subject *subject,
         const Device *d, const Plan *plan);
 
-/* Has everything looked for that the inquiry wants. 0, -EAGAIN, -ENOMEM. */
+/* Reads everything that the inquiry wants. 0, -EAGAIN or -ENOMEM. */
 int broker_inquire(Broker *e, BrokerInquiry *q);
 /* broker_plan() for a claim that has its cookie already. */
 int broker_make_plan(Broker *e, BrokerInquiry *q, const Request *request, const Subject *subject, Plan *ret,
         Refusal *refusal);
-/* The facts that a policy asks about, of all devices of a request that are there. Likewise. */
+/* Reads the facts of the mask for all existing devices of a request. Returns like broker_inquire(). */
 int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const Request *request);
-/* For somebody who cannot wait: what may sleep is unknown. */
+/* For a caller that cannot wait: facts that may sleep are unknown. */
 void broker_take_now(Broker *e, Survey *survey);
 
-/* broker_acquire(), broker_reserve() and broker_add_devices(), when nothing is in the way of asking. wish: of
- * a reservation; NULL: it is a claim. */
+/* broker_acquire(), broker_reserve() and broker_add_devices(), after their checks. wish: of a reservation;
+ * NULL: a claim. */
 void broker_begin(Broker *e, const Request *request, const ReserveWish *wish, const Subject *subject,
         const Asker *asker, acquire_done_t done, void *userdata);
 
-/* Goes on with a claim that is not decided yet, which may be its end. */
+/* Continues with a claim that is not decided yet, which may free it. */
 void broker_decide(ClaimRun *j);
-/* Remembers that a claim that the policy allowed came to nothing, as it remembers refusals. */
+/* Remembers, like a refusal, that an allowed claim has failed. */
 void broker_note_failure(Broker *e, const Claim *c);
-/* Counts and logs where the policy in shadow would decide otherwise; with the facts of that survey, for which
- * broker_shadow_facts() were wanted of every device. */
+/* Counts and logs where the shadow policy would decide differently. The survey must have the facts of
+ * broker_shadow_facts() for every device. */
 void broker_compare_shadow(Broker *e, Survey *survey, const Request *request, const Subject *subject);
 unsigned broker_shadow_facts(const Broker *e);
-/* For the journal, and for callers that ask why. */
+/* For the journal, and for later explanations. */
 void broker_note_refusal(Broker *e, const Request *request, const Subject *subject, const Refusal *refusal);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What another policy would have said: that of now of the claims that are older, and that in shadow of every
- * decision. Neither changes anything: a device cannot be taken from who has it open, and a shadow never
- * decides. The operator is told. */
+/* What another policy would decide: the present one about older claims, and the shadow policy about every
+ * request. Neither changes anything: a device cannot be taken away from a program that has it open, and a
+ * shadow policy never decides. The operator is told. */
 
 #include "base/log.h"
 #include "base/str.h"
@@ -11,9 +11,9 @@
 #include "daemon/broker/claim-run.h"
 #include "policy/selector.h"
 
-/* ---- older claims ---- */
+/* ---- held claims ---- */
 
-/* What ends already need not be ended, and what waits is judged at its turn. */
+/* A claim that is ending need not be ended, and a waiting one is checked at its turn. */
 static bool is_reviewed(const ClaimRun *j) {
     return j->announced && j->claim.state <= CLAIM_HELD && j->claim.state != CLAIM_WAITING;
 }
@@ -77,8 +77,8 @@ unsigned broker_review_claims(Broker *e) {
 
 /* ---- what callers may have ---- */
 
-/* For a list, nothing that may sleep is looked at. So an answer that depends on it is open, and Plan has it.
- */
+/* Lists read no facts that may sleep. An answer that depends on such facts is "unknown"; Plan gives the full
+ * answer. */
 const char *broker_access(Broker *e, const Device *d, const Subject *subject) {
     unsigned facts = policy_needed_facts(e->policy),
              later = e->config.host->sleeps ? SURVEY_FACTS_SLEEPING : 0;
@@ -105,7 +105,7 @@ int broker_foreach_tag(const Broker *e, const Device *d, const DeviceFacts *fact
     return policy_foreach_tag_of(e->policy, d, facts, subject, visit, userdata);
 }
 
-/* ---- the shadow ---- */
+/* ---- the shadow policy ---- */
 
 void broker_set_shadow(Broker *e, const Policy *shadow) {
     e->shadow = shadow;

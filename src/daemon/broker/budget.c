@@ -8,17 +8,17 @@
 
 #define SECOND UINT64_C(1000000)
 
-/* Everybody who can connect can have an account, so there is an end to them. One that owes nothing and is not
- * in use goes when another one needs its place. When all are in use, further users share one. There is always
- * one for root, and for who has a claim. */
+/* Everybody who can connect can have an account, so their number is limited. An account without debt that is
+ * not in use is freed when another one is needed. When all are in use, further users share one. root, and
+ * users with claims, always have one. */
 #define ACCOUNTS_MAX 1024U
-/* Pairs of user and device that are remembered; the one that was quiet for longest goes first. */
+/* Pairs of user and device that are remembered; the one that was unused for longest is dropped first. */
 #define REBINDS_MAX 256U
-/* Of one device by one user: so many at once, and one in so much time in the long run. */
+/* For one device by one user: so many at once, and one per interval in the long run. */
 #define REBINDS_AT_ONCE 20U
 #define REBIND_USEC (3 * SECOND)
 
-/* root pays less: who runs containers and virtual machines for everybody asks more often. */
+/* root pays less, because it runs containers and virtual machines for everybody. */
 static const struct {
     unsigned price, price_of_operator;
     uint64_t credit_usec;
@@ -29,20 +29,19 @@ static const struct {
         [PURSE_HOLDERS] = {5, 0, 5 * SECOND},
 };
 
-/* The bus copies long answers, too, and everybody waits for it meanwhile: 2 MB in a second, and 16 MB for
- * root. */
+/* The bus copies long answers too, which delays everybody. So: 2 MB per second, and 16 MB for root. */
 #define BYTES_PER_USEC 2U
 #define BYTES_PER_USEC_OF_OPERATOR 16U
 
-/* Unread bytes: of root, of another user, and of all others together. dbus-daemon holds 127 MB of one sender
- * before it reads nothing more from it, and an answer may be 9 MB long. When all others together are full,
- * the last number keeps a user going who has read almost everything. */
+/* Limits for unread bytes: of root, of another user, and of all others together. dbus-daemon keeps 127 MB of
+ * one sender before it reads nothing more from it, and an answer can be 9 MB long. When all others together
+ * are at their limit, the last number still lets a user continue who has read almost everything. */
 #define UNREAD_OF_OPERATOR_MAX (UINT64_C(16) << 20)
 #define UNREAD_PER_USER_MAX (UINT64_C(8) << 20)
 #define UNREAD_MAX (UINT64_C(24) << 20)
 #define UNREAD_ALWAYS (UINT64_C(64) << 10)
 
-/* What a look in a worker takes of the processor, about. How long it took in all says nothing: a device may
+/* What a read in a worker takes of the processor, roughly. Its duration says nothing, because a device may
  * hang. */
 #define LOOK_USEC 1000U
 
@@ -56,7 +55,7 @@ struct Budget {
     BudgetLimits limits;
     BudgetAccount *accounts; /* owned */
     unsigned n_accounts, n_calls, n_claims, n_peers;
-    uint64_t unread; /* of all but root */
+    uint64_t unread; /* of everybody except root */
     uint64_t n_refused[_BUDGET_LIMIT_MAX];
     Rebind rebinds[REBINDS_MAX];
     size_t n_rebinds;
@@ -70,7 +69,7 @@ static const char *const budget_limit_table[_BUDGET_LIMIT_MAX] = {
 };
 DEFINE_STRING_TABLE(budget_limit, BudgetLimit);
 
-/* Counts what is refused. */
+/* Counts a refusal. */
 static int note(Budget *b, BudgetLimit limit, int r) {
     b->n_refused[limit] += r < 0;
     return r;
@@ -182,7 +181,7 @@ static int begin_call(Budget *b, BudgetAccount *a, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
                 "%s already has %u calls in progress, the maximum for one user", USER_TEXT(a->uid),
                 a->n_calls);
-    /* One call is always possible: many users together do not keep another one out. */
+    /* One call is always possible, so that many users together do not lock another one out. */
     if (!account_is_operator(a) && a->n_calls > 0 && b->n_calls >= BUDGET_CALLS_MAX)
         return refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
                 "%u calls are in progress, and %s already has %u of them", b->n_calls, USER_TEXT(a->uid),
@@ -204,7 +203,7 @@ void budget_end_call(Budget *b, BudgetAccount *a) {
 
 /* ---- Peers ---- */
 
-/* As with calls, one is always possible. */
+/* One is always possible, as with calls. */
 static int begin_peer(Budget *b, uid_t uid, BudgetAccount **ret) {
     BudgetAccount *a = budget_account(b, uid);
 
@@ -325,12 +324,12 @@ bool budget_is_nearly_full(const Budget *b, const BudgetAccount *a) {
 
 /* ---- Claims ---- */
 
-/* Every claim is charged to its uid until it is gone, quarantined ones too: whatever a client can make us
+/* Every claim is charged to its uid until it is gone, in quarantine too: everything that a client can make us
  * keep is counted. */
 static int begin_claim(Budget *b, uid_t uid, Refusal *refusal) {
     BudgetAccount *a = budget_account(b, uid);
 
-    if (!a || a->uid != uid) /* a claim stays, and is charged to the uid that it is of */
+    if (!a || a->uid != uid) /* a claim lasts, so it must be charged to its own uid */
         return refuse(
                 refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "too many users have claims or calls in progress");
     if (!account_is_operator(a) && a->n_claims >= b->limits.claims_per_user)

@@ -19,15 +19,15 @@ struct Watched {
     char connection[CONNECTION_NAME_MAX];
     uid_t uid;
     unsigned n_users;
-    bool gone;                 /* to be told */
-    sd_bus_slot *match, *last; /* last: the question whether it is still there, once the match stands */
+    bool gone;                 /* to be reported */
+    sd_bus_slot *match, *last; /* last: checks whether it still exists, once the match is active */
 };
 
 struct BusNames {
     sd_event *event;
     sd_bus *bus;         /* borrowed */
     char id[40];         /* of the bus; "": not known yet */
-    sd_bus_slot *lookup; /* GetId under way */
+    sd_bus_slot *lookup; /* GetId in progress */
     Watched *names;
     sd_event_source *tell, *retry;
     void (*gone)(void *userdata, const char *connection);
@@ -43,9 +43,9 @@ static void stop_watching(Watched *w) {
     w->last = sd_bus_slot_unref(w->last);
 }
 
-/* ---- The end of one ---- */
+/* ---- The end of a connection ---- */
 
-/* Whoever is told takes it away, and perhaps others. */
+/* The callback removes this entry, and possibly others. */
 static int on_tell(sd_event_source *s, void *userdata) {
     BusNames *b = userdata;
     Watched *w = b->names;
@@ -266,7 +266,7 @@ int bus_names_new(sd_event *event, void (*gone)(void *userdata, const char *conn
         return -ENOMEM;
     *b = (BusNames){.event = sd_event_ref(event), .gone = gone, .userdata = userdata};
     r = sd_event_add_defer(event, &b->tell, on_tell, b);
-    if (r >= 0) /* with the lifelines, before the next request */
+    if (r >= 0) /* as lifelines: before the next request */
         r = sd_event_source_set_priority(b->tell, SD_EVENT_PRIORITY_IMPORTANT);
     if (r >= 0)
         r = sd_event_source_set_enabled(b->tell, SD_EVENT_OFF);

@@ -21,7 +21,7 @@ int cdi_open_directory(const char *path) {
     return fd < 0 ? -EBADF : fd;
 }
 
-/* Engines read every file whose name has the suffix, so it gets that last. The umask lets only root read. */
+/* Engines read every file with the suffix, so the file gets it last. The umask lets only root read. */
 static int write_file(int directory, const char *id, const char *text) {
     char unfinished[NAME_MAX_], name[NAME_MAX_];
     int r;

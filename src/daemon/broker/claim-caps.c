@@ -7,7 +7,7 @@
 #include "daemon/broker/claim-work.h"
 #include "host/seen-caps.h"
 
-/* The device was opened for the first time under this driver, or could not be. */
+/* The device was probed under this driver for the first time, or could not be opened. */
 static int refuse_look(ClaimRun *j, const PlanMember *m, int error) {
     char wanted[DEVICE_NEEDS_TEXT_MAX];
 
@@ -25,7 +25,7 @@ static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
     const PlanMember *m = &j->claim.plan.members[j->n_looked - 1];
     int r = result->error;
 
-    /* The events of that open must not be taken for those of the one that comes next. */
+    /* The events of that open must not be taken for those of the next one. */
     node_watch_catch_up(j->broker->nodes);
     if (r == -ETIMEDOUT) {
         claim_work_stuck(j);

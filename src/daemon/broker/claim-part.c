@@ -45,7 +45,7 @@ static void swap_shape(Claim *c, Plan *plan, ClaimNodes *nodes) {
     *nodes = old_nodes;
 }
 
-/* The record says so first. On failure everything is as before. Takes plan and nodes over. */
+/* The record is changed first. On failure everything is as before. Takes ownership of plan and nodes. */
 static int change_shape(ClaimRun *j, Plan *plan, ClaimNodes *nodes) {
     int r;
 
@@ -61,7 +61,7 @@ static int change_shape(ClaimRun *j, Plan *plan, ClaimNodes *nodes) {
 
 /* ---- Joining ---- */
 
-/* A group that the claim had when the devices were planned may have left it: one of its devices was
+/* A group that the claim had when the devices were planned may have left it, because one of its devices was
  * unplugged. */
 static const PlanMember *find_stranded(const Plan *whole, const Plan *part) {
     for (size_t i = 0; i < part->n_claimed; i++) {
@@ -90,7 +90,7 @@ int claim_part_join(ClaimRun *part) {
     ClaimRun *j;
     int r;
 
-    /* The caller is gone, or a device is: there is an event that says so. */
+    /* The caller or a device is gone: an event for that follows. */
     if (!part->done || part->n_events > 0 || part->deferred != 0)
         return refuse(&part->claim.refusal, VFIOD_ERROR_DEVICE_GONE, name,
                 "it was released or unplugged before it could join claim %s", part->claim.of);
@@ -160,7 +160,7 @@ static int describe(Claim *c, const Claim *whole) {
     return r < 0 ? r : free_and_strdup(&c->reason, whole->reason);
 }
 
-/* Of devices that are held and leave. Nothing but its record is there afterwards. */
+/* Makes the part for held devices that leave, and writes its record. Nothing else changes. */
 static int part_new(ClaimRun *j, Plan *plan, ClaimRun **ret) {
     _cleanup_(claim_run_freep) ClaimRun *part = claim_run_new(j->broker);
     int r;
@@ -192,7 +192,7 @@ static int divide(ClaimRun *j, Plan *kept, Plan *gone, ClaimRun **ret) {
     r = part_new(j, gone, &part);
     if (r < 0)
         return r;
-    claim_run_detach(j); /* by its old plan */
+    claim_run_detach(j); /* while it has its old plan */
     r = grant_leave_nodes(j, part, &nodes);
     if (r >= 0)
         r = change_shape(j, kept, &nodes);
@@ -217,7 +217,7 @@ int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **
     r = plan_part(&j->claim.plan, names, n, &kept, &gone);
     if (r < 0)
         return r;
-    if (kept.n_claimed == 0) /* its record was odd */
+    if (kept.n_claimed == 0) /* its record was damaged */
         return -EINVAL;
     if (gone.n_members > 0)
         r = divide(j, &kept, &gone, &part);
@@ -227,7 +227,7 @@ int claim_part_leave(ClaimRun *j, const DeviceName *names, size_t n, ClaimRun **
     }
     if (r < 0)
         return r;
-    claim_run_drop_keeper(j); /* whoever gives devices back has their files */
+    claim_run_drop_keeper(j); /* the client that gives devices back has their files */
     grant_left(j);
     claim_run_announce(j, CLAIM_RESHAPED);
     *ret = part;
@@ -242,7 +242,8 @@ ClaimRun *claim_part_lose(ClaimRun *j, const DeviceName *name) {
     size_t n = 0;
     int r;
 
-    if (plan->backend == BACKEND_COMPAT) /* all of it ends: the worker has a copy of each device */
+    if (plan->backend == BACKEND_COMPAT) /* the whole claim ends, because the worker has a copy of each
+                                          * device */
         return NULL;
     for (size_t i = 0; i < plan->n_claimed; i++)
         if (plan_member_leaves_with(lost, &plan->members[i]))

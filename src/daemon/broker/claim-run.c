@@ -39,8 +39,8 @@ static bool is_pushed(const ClaimRun *j, ClaimEvent event) {
     return false;
 }
 
-/* The record is written lazily: always before a worker starts or fds leave, and otherwise when nothing else
- * is left to do. A claim that passes through five states in one go is not written five times. */
+/* The record is written late: always before a worker starts or fds leave, otherwise after all other effects.
+ * So a claim that passes through five states at once is not written five times. */
 int claim_run_flush(ClaimRun *j) {
     int r;
 
@@ -86,7 +86,7 @@ static void run_open(ClaimRun *j) {
         claim_run_push(j, r < 0 ? CLAIM_EVENT_OPEN_FAILED : CLAIM_EVENT_OPENED);
 }
 
-/* Last of all; put back when the claim ends (usage.c). */
+/* The last step. It is undone when the claim ends (usage.c). */
 static int raise_memlock(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     char size[FORMAT_SIZE_MAX], now[MEMLOCK_DESCRIPTION_MAX];
@@ -113,7 +113,7 @@ static int raise_memlock(ClaimRun *j) {
     return r;
 }
 
-/* Like the record: what passes through five states in one go is told once, and after the reply. */
+/* Like the record: several state changes at once are announced once, after the reply. */
 static void tell(ClaimRun *j) {
     if (!j->untold)
         return;
@@ -122,8 +122,8 @@ static void tell(ClaimRun *j) {
     j->untold = false;
 }
 
-/* Should the record not get written, nobody gets anything: a claim without a record would be forgotten at the
- * next start, with the device in a stranger's hands. */
+/* If the record cannot be written, nobody gets anything: a claim without a record would be forgotten at the
+ * next start, while a client has the device. */
 static void run_reply(ClaimRun *j) {
     int r;
 
@@ -150,7 +150,7 @@ static void run_reply(ClaimRun *j) {
         (void) claim_run_tether(j)->keep(j);
         group_files_keep(j);
     }
-    if (j->claim.plan.backend == BACKEND_NOIOMMU) /* what is in somebody's hands is in the ledger before */
+    if (j->claim.plan.backend == BACKEND_NOIOMMU) /* the ledger must have the device before anybody has it */
         tell(j);
     grant_give(j);
     if (j->granted) {
@@ -158,16 +158,16 @@ static void run_reply(ClaimRun *j) {
         figures_note_grant(&j->broker->figures, &j->claim.plan);
     }
     if (!j->granted && !claim_is_part(j))
-        claim_run_push(j, CLAIM_EVENT_RELEASE); /* nobody has it, and its tether need not end by itself */
+        claim_run_push(j, CLAIM_EVENT_RELEASE); /* nobody has it, and its tether may never end by itself */
     if (!claim_is_part(j))
         return;
     if (!j->granted)
         claim_part_return(j);
-    j->granted = false; /* it does not end: the claim that it has joined does */
+    j->granted = false; /* it does not end: the claim that it joins does */
     claim_run_push(j, CLAIM_EVENT_JOINED);
 }
 
-/* Also the end of every claim that was given: nobody waits then, and there is nothing to refuse. */
+/* Also runs at the end of every granted claim, when nobody waits and nothing is refused. */
 static void run_refuse(ClaimRun *j) {
     if (j->granted || j->claim.refusal.code == _VFIOD_ERROR_INVALID)
         return;
@@ -184,7 +184,7 @@ static void run_forget(ClaimRun *j) {
 
     j->dirty = false;
     usage_end(j->charge);
-    /* In this order: a lifeline that has no record looks like a record that was lost. */
+    /* In this order: a lifeline without a record looks like a lost record. */
     claim_run_tether(j)->forget(j);
     r = j->stored ? store_remove(j->broker->store, j->claim.id) : 0;
     claim_run_tether(j)->end(j, /* record_left= */ r < 0);
@@ -200,8 +200,8 @@ static void run_forget(ClaimRun *j) {
 
 /* ---- the only place where states change ---- */
 
-/* What is healthy is free again; whoever shows the claim hears of its state first, while the claim still has
- * it. A quarantine of an older record names no device as bad: all are. */
+/* Healthy devices become free. Faces hear of the claim's state first, while it still has them. A quarantine
+ * from an older record names no device as bad: all are. */
 static void release_healthy(ClaimRun *j) {
     j->untold = true;
     tell(j);
@@ -228,7 +228,7 @@ static void set_state(ClaimRun *j, ClaimState state) {
     if (state == CLAIM_HELD)
         waiting_review(j->broker);
     j->claim.state = state;
-    /* Before anybody hears of it: then everything is back. */
+    /* Before anybody hears of it, so that everything is restored then. */
     if (state == CLAIM_GONE || state == CLAIM_QUARANTINED)
         broker_settle(j->broker);
     if (state == CLAIM_GONE)
@@ -247,8 +247,8 @@ static void set_state(ClaimRun *j, ClaimState state) {
     j->announced = j->untold = true;
 }
 
-/* All of its devices are known to be gone, by now or since before the start: nobody will tell once more. One
- * that is being made is not there yet. */
+/* Are all its devices known to be gone, now or since before the start? No further event will report that. A
+ * device that is still being made does not exist yet. */
 static bool is_left_over(const ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_members; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
@@ -286,7 +286,7 @@ static void run_authorize(ClaimRun *j) {
         claim_run_push(j, CLAIM_EVENT_DENIED);
 }
 
-/* By the number of their bits; step() has dealt with the others. */
+/* Indexed by bit number; step() handles the others. */
 static void (*const effect_table[CLAIM_EFFECTS])(ClaimRun *) = {
         run_save,
         claim_work_bind,
@@ -311,14 +311,14 @@ static void run_effects(ClaimRun *j, unsigned effects) {
     }
 }
 
-/* The claim that its devices are to join may be over by now. */
+/* The claim that its devices join may have ended. */
 static ClaimEvent check_opened(ClaimRun *j, ClaimEvent event) {
     if (event != CLAIM_EVENT_OPENED || !claim_is_part(j) || claim_part_find_whole(j, &j->claim.refusal))
         return event;
     return CLAIM_EVENT_OPEN_FAILED;
 }
 
-/* A claim that was given to somebody is not theirs any more. */
+/* Notes the end of a granted claim. */
 static void note_end(ClaimRun *j, ClaimEvent event, ClaimState next) {
     if (j->claim.state != CLAIM_HELD || next == CLAIM_HELD || !j->granted || claim_is_part(j))
         return;
@@ -402,11 +402,11 @@ static void handle_events(ClaimRun *j) {
     if (r < 0 && !j->save_failed)
         log_error_errno(
                 r, "Claim %s: cannot write its record; a restart now would take an older one", j->claim.id);
-    j->save_failed = r < 0; /* said once: an owner may call Release as often as he likes */
+    j->save_failed = r < 0; /* logged once: an owner may call Release repeatedly */
 }
 
-/* What a claim takes later on (its devices come, go, and are put back) is charged to its user like the call
- * itself: otherwise claiming and closing in a loop would be cheap. */
+/* Later work for a claim (its devices appear, disappear and are restored) is charged to its user like the
+ * call itself. Otherwise claiming and closing in a loop would be cheap. */
 void claim_run_feed(ClaimRun *j, ClaimEvent event) {
     BudgetAccount *account = budget_account(j->broker->config.budget, j->claim.uid);
     uint64_t begin_usec = budget_now();

@@ -15,7 +15,7 @@ static Device *find_parent(const ClaimRun *j, const PlanMember *m) {
     return d ? inventory_find_parent(j->broker->inventory, d) : NULL;
 }
 
-/* Whoever has a function of it, or had one a moment ago. */
+/* A claim that has a function of it, or had one a moment ago. */
 static const PlanMember *find_token(const Broker *b, const Device *parent) {
     const PlanMember *found = NULL;
 
@@ -29,7 +29,7 @@ static const PlanMember *find_token(const Broker *b, const Device *parent) {
     return found;
 }
 
-/* A claim that went without one may be about to open its function. */
+/* A claim without a token may be about to open its function. */
 static bool is_without(const ClaimRun *j, const PlanMember *m, const Device *parent) {
     return j->claim.state >= CLAIM_OPENING && !m->needs_vf_token && !m->vf_token[0] &&
             find_parent(j, m) == parent;
@@ -43,7 +43,7 @@ static bool is_claimed_without(const ClaimRun *of, const Device *parent) {
     return false;
 }
 
-/* ---- a new one ---- */
+/* ---- a new token ---- */
 
 static int find_host_use(Device *d, void *userdata) {
     const Device **found = userdata;
@@ -54,7 +54,7 @@ static int find_host_use(Device *d, void *userdata) {
     return 1;
 }
 
-/* To set one resets the physical function, and with it what drives the others. */
+/* Setting a token resets the physical function, and with it drivers of its other functions. */
 static bool host_uses_functions(const ClaimRun *j, const Device *parent) {
     const Device *user = NULL;
 
@@ -74,8 +74,8 @@ static int make_token(char ret[static VF_TOKEN_MAX]) {
     return 0;
 }
 
-/* Whoever uses the physical function without vfiod has set a token, which the client may know. Without one,
- * the kernel refuses it. */
+/* A program that uses the physical function without vfiod has set a token, which the client may know.
+ * Otherwise the kernel refuses the client. */
 static void go_without(ClaimRun *j, PlanMember *m, const char *why) {
     char name[DEVICE_NAME_MAX];
 
@@ -99,7 +99,7 @@ static const char *explain(int error) {
     }
 }
 
-/* The kernel has the token, and the function is of no use to anybody. */
+/* The kernel has the token, but the function does not work. */
 static void refuse_silent(ClaimRun *j, const PlanMember *m) {
     const Device *parent = find_parent(j, m);
     char name[DEVICE_NAME_MAX] = "", *remedy = NULL;
@@ -129,7 +129,7 @@ static void on_set(void *userdata, const WorkerResult *result, int *fds) {
     ClaimRun *j = userdata;
     PlanMember *m = find_pending(j);
 
-    /* Its group may be that of the physical function: the events of that open are not those of the client. */
+    /* Its group may be that of the physical function: the events of that open are not the client's. */
     node_watch_catch_up(j->broker->nodes);
     if (result->error == -ETIMEDOUT) {
         claim_work_stuck(j);
@@ -149,7 +149,7 @@ static void on_set(void *userdata, const WorkerResult *result, int *fds) {
     j->go_on(j);
 }
 
-/* It is on record before the kernel has it: so whoever has a function always finds it. As
+/* The token is recorded before the kernel gets it, so that every claim of a function finds it. Returns like
  * claim_token_check(). */
 static int set_token(ClaimRun *j, PlanMember *m, const Device *parent) {
     WorkerOrder order = {.operation = WORKER_VF_TOKEN,
@@ -182,7 +182,7 @@ static int refuse_pending(ClaimRun *j, const PlanMember *m) {
             "the token of its physical function is being set for another claim");
 }
 
-/* 1: it has one now; or as claim_token_check(). */
+/* 1: the device has its token now; otherwise like claim_token_check(). */
 static int give_token(ClaimRun *j, PlanMember *m) {
     const Device *parent = find_parent(j, m);
     const PlanMember *known = parent ? find_token(j->broker, parent) : NULL;

@@ -3,19 +3,19 @@
 
 #include <stdlib.h>
 
-/* Others wait for a slice at most, whoever made the daemon work on something long. */
+/* Others wait one slice at most while the daemon works on something long. */
 #define SLICE_USEC 200U
-/* A user who is held back gets this many answers in a turn, and the next turn comes after this time, or after
- * so many times what they took: 5,000 answers in a second, more than anybody needs and a tenth of what
- * dbus-daemon carries, and a quarter of the loop's time. */
+/* A held-back user gets this many answers per turn. The next turn comes after this time, or after that many
+ * times what the answers took. This gives 5,000 answers per second, more than anybody needs and a tenth of
+ * what dbus-daemon carries, and a quarter of the loop's time. */
 #define HELD_BACK_PER_TURN 2U
 #define TURN_USEC 400U
 #define REST_FACTOR 3U
-/* A user with no more calls under way than this does not fill anybody's queue, and is not held back. */
+/* A user with at most this many calls in progress does not fill queues, and is not held back. */
 #define CALLS_IN_A_ROW 8U
-/* How often we look whether a user who is full has read something. */
+/* How often to check whether a full user has read something. */
 #define UNREAD_USEC (100 * 1000U)
-/* A loop that is never idle serves the queues this often nevertheless. */
+/* A loop that is never idle still serves the queues this often. */
 #define FAIRNESS_USEC 5000U
 
 #define FACES_MAX 2U
@@ -25,12 +25,12 @@ typedef struct Queue {
 } Queue;
 
 typedef struct Guest Guest;
-/* A user with tasks in a queue. */
+/* A user with queued tasks. */
 struct Guest {
     BudgetAccount *account; /* counted in its n_users */
     Queue queues[_DOOR_KIND_MAX];
-    uint64_t full_usec; /* when the face was last told that this user is full */
-    bool had_short;     /* what ran last was a short one */
+    uint64_t full_usec; /* when the face last heard that this user is full */
+    bool had_short;     /* the last task was short */
     Guest *next;        /* door.guests */
 };
 
@@ -38,10 +38,10 @@ struct Door {
     Budget *budget; /* borrowed */
     sd_event_source *turn;
     Guest *guests;
-    /* Of root, and of all others: the long answer that is being made. */
+    /* The long answers in progress: one of root, one of all others. */
     DoorTask *answering[2];
     uint64_t slice_end_usec, last_turn_usec;
-    uint64_t due_usec; /* of the next turn, UINT64_MAX: none is due */
+    uint64_t due_usec; /* of the next turn, UINT64_MAX: none */
     void (*answered)(void *userdata);
     void *answered_userdata;
     struct {
@@ -129,7 +129,7 @@ static int enqueue(Door *d, DoorTask *t) {
     return 0;
 }
 
-/* The guest may be gone afterwards. */
+/* The guest may be freed. */
 static void dequeue(Door *d, DoorTask *t) {
     Guest *g = find_guest(d, t->account);
     Queue *q = &g->queues[t->kind];
@@ -166,18 +166,18 @@ static bool is_held_back(const BudgetAccount *a, uint64_t now_usec) {
     return a->n_calls > CALLS_IN_A_ROW && is_behind(a, now_usec);
 }
 
-/* The next task of this user, NULL: none may run now. *ret_when: when to look again. */
+/* The next task of this user; NULL: none may run now. *ret_when: when to check again. */
 static DoorTask *choose_task(Door *d, Guest *g, uint64_t now_usec, uint64_t *ret_when) {
     DoorTask *t = g->queues[DOOR_LONG].first;
     DoorTask *answering = *answering_of(d, g->account);
     uint64_t credit_usec = budget_credit_at(g->account, PURSE_ANSWERS);
 
-    if (budget_is_full(d->budget, g->account)) { /* an answer that has been begun goes on */
+    if (budget_is_full(d->budget, g->account)) { /* an answer that has begun continues */
         *ret_when = MIN(*ret_when, g->full_usec + UNREAD_USEC);
         return t && t->begun ? t : NULL;
     }
-    /* Others wait for a long answer that is begun, and so do announcements: it takes turns with the calls
-     * that its user keeps sending. */
+    /* Others, and announcements, wait for a long answer that has begun, so it alternates with the user's
+     * further calls. */
     if (g->queues[DOOR_SHORT].first && !(t && t->begun && g->had_short))
         return g->queues[DOOR_SHORT].first;
     if (t->begun || (!answering && credit_usec <= now_usec))
@@ -186,7 +186,7 @@ static DoorTask *choose_task(Door *d, Guest *g, uint64_t now_usec, uint64_t *ret
     return NULL;
 }
 
-/* Of all users the one who has taken least. */
+/* Among all users, the one with the smallest debt. */
 static DoorTask *choose(Door *d, uint64_t now_usec, uint64_t *ret_when) {
     DoorTask *best = NULL;
 
@@ -199,7 +199,7 @@ static DoorTask *choose(Door *d, uint64_t now_usec, uint64_t *ret_when) {
     return best;
 }
 
-/* The task may be gone afterwards. */
+/* The task may be freed. */
 static DoorStep run(Door *d, DoorTask *t, uint64_t now_usec) {
     BudgetAccount *a = t->account;
     DoorStep step;
@@ -216,7 +216,7 @@ static DoorStep run_queued(Door *d, DoorTask *t, uint64_t now_usec) {
     DoorStep step;
 
     find_guest(d, t->account)->had_short = t->kind == DOOR_SHORT;
-    if (t->kind == DOOR_LONG) { /* stays in its queue until it is ready and leaves */
+    if (t->kind == DOOR_LONG) { /* stays in its queue until it is finished and leaves */
         *answering_of(d, t->account) = t;
         t->begun = true;
         return run(d, t, now_usec);
@@ -224,11 +224,11 @@ static DoorStep run_queued(Door *d, DoorTask *t, uint64_t now_usec) {
     dequeue(d, t);
     step = run(d, t, now_usec);
     if (step != DOOR_DONE && enqueue(d, t) < 0)
-        return step; /* out of memory: it gets no further, and leaves with its caller */
+        return step; /* out of memory: it does not continue, and leaves with its caller */
     return step;
 }
 
-/* No later than that. */
+/* Sets the timer to this time, unless it is earlier already. */
 static void arm(Door *d, uint64_t when_usec) {
     if (when_usec >= d->due_usec)
         return;
@@ -238,7 +238,7 @@ static void arm(Door *d, uint64_t when_usec) {
         sd_event_exit(sd_event_source_get_event(d->turn), -ENOMEM);
 }
 
-/* The face finds out what those who are full have read; what it calls may change no queue. */
+/* The face finds out what full users have read. Its callback must not change a queue. */
 static void look_at_full(Door *d, uint64_t now_usec) {
     for (Guest *g = d->guests; g; g = g->next) {
         if (!budget_is_full(d->budget, g->account) || now_usec < g->full_usec + UNREAD_USEC)
@@ -309,7 +309,7 @@ static int wait_for_turn(Door *d, DoorTask *t, uint64_t now_usec) {
     return 0;
 }
 
-/* The task may be gone afterwards. 0 or -ENOMEM. */
+/* The task may be freed. 0 or -ENOMEM. */
 static int take_up(Door *d, DoorTask *t) {
     uint64_t now_usec = budget_now();
 
@@ -335,7 +335,7 @@ int door_enter(Door *d, DoorTask *t, const Subject *subject, Refusal *refusal) {
 }
 
 void door_continue(Door *d, DoorTask *t) {
-    (void) take_up(d, t); /* out of memory: it gets no further, and leaves with its caller */
+    (void) take_up(d, t); /* out of memory: it does not continue, and leaves with its caller */
 }
 
 void door_resume(Door *d, DoorTask *t) {
@@ -380,7 +380,7 @@ void door_charge_fds(Door *d, BudgetReader *reader, size_t n) {
     budget_charge_bytes(d->budget, reader, n * DOOR_FD_BYTES);
 }
 
-/* Somebody may be served who was full. */
+/* A user who was full may be served now. */
 static void go_on(Door *d) {
     if (d->guests)
         arm(d, 0);

@@ -11,8 +11,8 @@
 #include "host/sysfs.h"
 
 #define LOOK_FIRST_USEC (5 * UINT64_C(1000))
-#define LOOK_LAST_USEC (1000 * UINT64_C(1000))    /* for what costs one read */
-#define SEARCH_LAST_USEC (10 * UINT64_C(1000000)) /* for what costs a worker */
+#define LOOK_LAST_USEC (1000 * UINT64_C(1000))    /* if a look costs one read */
+#define SEARCH_LAST_USEC (10 * UINT64_C(1000000)) /* if a look costs a worker */
 #define OVERDUE_USEC (5 * UINT64_C(1000000))
 
 void drain_look(ClaimRun *j) {
@@ -20,7 +20,7 @@ void drain_look(ClaimRun *j) {
         claim_run_feed(j, CLAIM_EVENT_CLOSED);
 }
 
-/* While the claim is held, its owner may open and close as it likes. */
+/* While the claim is held, its owner may open and close the node. */
 static void on_node_changed(void *userdata) {
     drain_look(userdata);
 }
@@ -58,7 +58,7 @@ void drain_unwatch(ClaimRun *j) {
     j->query = holder_query_cancel(j->query);
 }
 
-/* A device that is gone has no node any more by which it could be found. */
+/* A device that is gone has no node by which it could be found. */
 static bool is_node_of(const char *node, const ClaimRun *from, const ClaimRun *to) {
     bool missing = false;
 
@@ -125,32 +125,32 @@ static void look_at(ClaimRun *j, uint64_t usec) {
         log_warning_errno(r, "Claim %s: cannot watch for the end of its devices' close", j->claim.id);
 }
 
-/* Less and less often. */
+/* At growing intervals. */
 static void look_again(ClaimRun *j, uint64_t last_usec) {
     j->recheck_usec = MIN(MAX(j->recheck_usec * 2, LOOK_FIRST_USEC), last_usec);
     look_at(j, j->recheck_usec);
 }
 
-/* After the last close the kernel resets the device in the closer's context and announces nothing when it is
- * done: `enable` falls to its baseline then, and has to be looked at. */
+/* After the last close the kernel resets the device in the closing process, and does not announce the end.
+ * Then `enable` falls to its baseline, so it must be polled. */
 static bool still_enabled(const ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
         const Device *d = inventory_find_device(j->broker->inventory, &m->name);
         long count;
 
-        /* A host driver has enabled it: a claim that was recovered before its device was moved, or an admin.
-         */
+        /* A host driver has enabled it: either the claim was recovered before its device was bound, or an
+         * administrator bound it. */
         if (!d || (d->driver && d->vfio_index < 0) || !plan_member_counts_opens(m))
             continue;
         count = sysfs_read_enable_count(&m->name);
         if (count > m->enable_baseline || (count < 0 && count != -ENODEV))
-            return true; /* an unknown count is no proof of a close */
+            return true; /* an unknown count does not prove a close */
     }
     return false;
 }
 
-/* Does nothing tell when the last close is over? Then the kernel is asked each time. */
+/* Does nothing report the end of the last close? Then the kernel is asked each time. */
 static bool close_is_silent(const ClaimRun *j) {
     for (size_t i = 0; i < j->claim.plan.n_claimed; i++)
         if (!plan_member_counts_opens(&j->claim.plan.members[i]))
@@ -158,18 +158,18 @@ static bool close_is_silent(const ClaimRun *j) {
     return backend_type(j)->close_is_silent;
 }
 
-/* ---- Asking ---- */
+/* ---- Asking the kernel ---- */
 
 static void refresh(ClaimRun *j) {
     for (size_t i = 0; j->broker->refresh && i < j->claim.plan.n_claimed; i++)
         (void) j->broker->refresh(j->broker->refresh_userdata, &j->claim.plan.members[i].name);
-    /* The refresh may have replaced the inventory's entries. */
+    /* The refresh may have replaced entries of the inventory. */
     claim_run_attach(j);
 }
 
 static void ask_next(ClaimRun *j);
 
-/* Not answered; the device may be open. */
+/* No answer: the device may be open. */
 static void on_no_answer(ClaimRun *j, const WorkerResult *result) {
     j->stuck = result->error == -ETIMEDOUT;
     if (!j->stuck && result->error != -EBUSY)
@@ -178,7 +178,7 @@ static void on_no_answer(ClaimRun *j, const WorkerResult *result) {
     look_again(j, SEARCH_LAST_USEC);
 }
 
-/* Its driver has let it go, and did not take it back: closed, but no use to anybody. */
+/* Its driver has released it and did not bind again: it is closed, but not usable. */
 static bool is_lost(const ClaimRun *j, const WorkerResult *result) {
     return j->recycling && result->step == DRIVER_STEP_VERIFY && result->error != -ETIMEDOUT &&
             result->error != -ECONNRESET;
@@ -218,7 +218,7 @@ static void ask_next(ClaimRun *j) {
         j->n_asked++;
     if (r == -ERANGE) {
         j->recycling = false;
-        if (!j->stopper) /* who still walks through the processes has this looked at again */
+        if (!j->stopper) /* a stopper that is searching looks again at its end */
             claim_run_feed(j, CLAIM_EVENT_CLOSED);
         return;
     }
@@ -256,7 +256,7 @@ static void on_found(void *userdata, const HolderAnswer *answer) {
             look_again(j, SEARCH_LAST_USEC);
             return;
         }
-    /* Nobody, or unknown: the kernel knows. */
+    /* None was found, or unknown: ask the kernel. */
     j->searched = true;
     drain_look(j);
 }
@@ -271,21 +271,21 @@ static void ask(ClaimRun *j) {
 bool drain_is_closed(ClaimRun *j) {
     NodeState state;
 
-    /* First of all nobody opens them anew. */
+    /* First, prevent new opens. */
     if (grant_retract(j) < 0) {
         look_again(j, SEARCH_LAST_USEC);
         return false;
     }
-    /* Who opens the nodes by itself may have done so a moment ago. */
+    /* A client that opens nodes itself may just have done so. */
     if (j->claim.plan.grant != GRANT_FD)
         node_watch_catch_up(j->broker->nodes);
     state = nodes_state(j);
     if (j->task || j->query || j->stopper)
-        return false; /* the answer is on its way */
+        return false; /* the answer will come */
     if (state == NODE_OPEN && !j->overdue) {
         if (j->resumed)
             look_at(j, OVERDUE_USEC);
-        return false; /* its close will be seen */
+        return false; /* its close will be reported */
     }
     if (still_enabled(j)) {
         look_again(j, LOOK_LAST_USEC);
@@ -296,11 +296,11 @@ bool drain_is_closed(ClaimRun *j) {
     if (!backend_type(j)->ask_closed) {
         if (state == NODE_CLOSED || !close_is_silent(j))
             return true;
-        look_again(j, SEARCH_LAST_USEC); /* it may be open, and only its removal would tell */
+        look_again(j, SEARCH_LAST_USEC); /* it may be open, and only its removal would show */
         return false;
     }
-    /* A worker is still in the kernel, which has the device taken from its driver. The node is gone then, and
-     * when the last file is closed, so are the watch on it and the worker. */
+    /* A worker is still in the kernel, unbinding the device from its driver. The node is gone then. When the
+     * last file is closed, the watch of the node and the worker end too. */
     if (j->stuck && (state != NODE_CLOSED || close_is_silent(j)) &&
             worker_pool_n_stuck(j->broker->workers) > 0)
         look_again(j, SEARCH_LAST_USEC);

@@ -1,31 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Is it closed? A claim that has ended waits until nobody has its devices open any more, and
- * CLAIM_EVENT_CLOSED is fed then. What cannot be seen is not closed:
+/* A claim that has ended waits until nobody has its devices open. Then CLAIM_EVENT_CLOSED is fed. Unknown
+ * counts as open:
  *
  * - inotify reports the close of the file that was handed out (node-watch.h), and `enable` confirms it.
- * - A client that opens the nodes by itself is let in no more first, and then all that inotify has to tell is
- * read: the end of the claim may have been heard before an open that came before it.
- * - Where somebody else opened the node too, or events were missed, the kernel is asked by a worker: it lets
- * only one have a group open, and a vfio driver lets its device go only after the last close. The second
- * would take the device from whoever has it, so it is asked only when no process is found that does
+ *
+ * - A client that opens the nodes itself is first denied access, and then all pending inotify events are
+ * read: the end of the claim may have been noticed before an earlier open.
+ *
+ * - If somebody else opened the node too, or events were missed, a worker asks the kernel: only one process
+ * can have a group open, and a vfio driver releases its device only after the last close. The latter would
+ * take the device from its user, so it is done only when no process is found that has it open
  * (holder-search.h). */
 
 #include "daemon/broker/claims.h"
 
-/* From before the node is opened. 0 or negative errno. */
+/* Call before the node is opened. 0 or negative errno. */
 int drain_watch(ClaimRun *j, const char *path);
-/* Right after our own open of the node that was watched as the index-th. */
+/* Call right after our own open of the node at this index. */
 void drain_settle(ClaimRun *j, size_t index);
 /* For recovery: an earlier process has handed the node out. */
 void drain_watch_recovered(ClaimRun *j, const char *path);
 void drain_unwatch(ClaimRun *j);
-/* The devices of to have been, or were till now, those of from: their nodes go with them. */
+/* Devices of `to` were, or are still, those of `from`: their nodes are moved along. */
 void drain_give(ClaimRun *from, ClaimRun *to);
-/* When not, whatever may change the answer leads to another look. */
-/* Nobody has the nodes open, without a doubt; but who closed them for the last time may still be at it. */
+/* Is it certain that nobody has the nodes open? The last close may still be in progress. */
 bool drain_is_sure(const ClaimRun *j);
+/* Are the devices closed? If not, whatever may change the answer causes another look. */
 bool drain_is_closed(ClaimRun *j);
-/* Something may have changed: is it closed by now? Then it goes on, and j may be gone. */
+/* Something may have changed: checks whether the devices are closed, and then continues. j may be freed. */
 void drain_look(ClaimRun *j);

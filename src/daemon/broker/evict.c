@@ -9,7 +9,7 @@
 #define USEC_PER_SEC UINT64_C(1000000)
 #define PAUSE_USEC (1 * USEC_PER_SEC)
 
-/* A record that cannot be written is written later; until then a crash takes the eviction back. */
+/* If the record cannot be written now, it is written later; until then a crash undoes the eviction. */
 static void keep(ClaimRun *j) {
     int r;
 
@@ -20,7 +20,7 @@ static void keep(ClaimRun *j) {
     claim_run_announce(j, CLAIM_EVICTED);
 }
 
-/* Its holder has had its time, and the rule says what follows. */
+/* The holder's time is over, and the rule decides what follows. */
 static int on_stop_due(sd_event_source *s, uint64_t usec, void *userdata) {
     ClaimRun *j = userdata;
 
@@ -66,7 +66,7 @@ static void begin_by_deadline(ClaimRun *j) {
         audit_deadline(&j->claim);
 }
 
-/* It comes once, whatever becomes of the eviction. */
+/* It fires once, whatever happens to the eviction. */
 static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
     ClaimRun *j = userdata;
 
@@ -75,7 +75,7 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* And root has not forgiven it. */
+/* Is the deadline over, and not lifted by root? */
 static bool deadline_is_over(const Claim *c) {
     return c->until_usec != 0 && c->deadline_usec == 0;
 }
@@ -159,8 +159,8 @@ static int on_pause_over(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Each eviction is written down and announced to everybody: who waits and leaves, again and again, would have
- * that done as often as it likes. */
+/* Each eviction is recorded and announced to everybody, so a user who waits and leaves repeatedly must not
+ * cause many. */
 static void pause_evictions(ClaimRun *j) {
     int r = sd_event_add_time_relative(
             j->broker->event, &j->pause, CLOCK_MONOTONIC, PAUSE_USEC, 0, on_pause_over, j);
@@ -180,7 +180,8 @@ void evict_for_waiter(ClaimRun *j, bool wanted) {
 
     if (wanted ? is_evicted || j->spared || j->pause : !is_evicted || v->cause != EVICTION_BY_PRIORITY)
         return;
-    if (!wanted && deadline_is_over(&j->claim)) { /* which was not told, for it had to go earlier */
+    if (!wanted && deadline_is_over(&j->claim)) { /* it was not announced, because the claim had to end
+                                                   * earlier */
         j->claim.eviction = (Eviction){};
         begin_by_deadline(j);
         return;
@@ -207,7 +208,7 @@ int broker_evict(
     r = find_held(e, name, subject, &j, refusal);
     if (r >= 0)
         j->spared = wish->cancel && j->claim.eviction.cause == EVICTION_BY_PRIORITY;
-    if (r >= 0 && wish->cancel && deadline_is_over(&j->claim)) /* it is forgiven */
+    if (r >= 0 && wish->cancel && deadline_is_over(&j->claim)) /* root lifts it */
         j->claim.until_usec = 0;
     if (r >= 0)
         r = begin(j, wish, refusal);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/excerpts.h"
 
-/* Asking fewer rules than this costs less than finding the caller here. */
+/* For a shorter policy, evaluating all rules costs less than finding the caller here. */
 #define LONG_POLICY 128U
 
 void excerpts_done(Excerpts *a) {

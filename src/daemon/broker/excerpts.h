@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* For the callers of the last time, the rules of a long policy that can concern them (policy_excerpt()). */
+/* For recent callers, the rules of a long policy that can concern them (policy_excerpt()). */
 
 #include "policy/policy.h"
 
@@ -11,7 +11,7 @@ typedef struct KeptExcerpt {
     uint64_t subject;           /* Subject.serial; 0: free */
     uint64_t policy_generation; /* of the broker */
     uint64_t policy_version;
-    uint64_t used; /* a count: the smallest is the one to give up */
+    uint64_t used; /* the entry with the smallest count is replaced first */
     PolicyExcerpt excerpt;
 } KeptExcerpt;
 
@@ -21,6 +21,6 @@ typedef struct Excerpts {
 } Excerpts;
 
 void excerpts_done(Excerpts *a);
-/* Valid until the next call. NULL: ask every rule. */
+/* Valid until the next call. NULL: evaluate every rule. */
 const PolicyExcerpt *excerpts_get(
         Excerpts *a, const Policy *policy, uint64_t policy_generation, const Subject *subject);

@@ -33,7 +33,7 @@ int explain_question_set_namespace(ExplainQuestion *q, const char *word, Refusal
     return 0;
 }
 
-/* The pointers of a Subject are not const, because it owns them; this one does not. */
+/* Fits the members of a Subject, which are not const because it usually owns them; this one is borrowed. */
 int explain_question_set_scope(ExplainQuestion *q, const char *name, Refusal *refusal) {
     if (!scope_name_is_valid(name))
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL,

@@ -12,7 +12,7 @@
 
 static int notify_socket = -EBADF;
 
-/* -EAFNOSUPPORT: not a Unix socket, for sd_notify() to deal with. */
+/* -EAFNOSUPPORT: not a Unix socket, which sd_notify() handles. */
 static int notify_address(struct sockaddr_un *address, socklen_t *ret_size) {
     const char *path = getenv("NOTIFY_SOCKET");
     size_t n = path ? strlen(path) : 0;
@@ -61,7 +61,7 @@ static int send_now(const char *text, int fd) {
     return r;
 }
 
-/* Of these, another try may do better. All others say that there is no systemd. */
+/* These errors are temporary. All others mean that there is no systemd. */
 static bool is_passing(int r) {
     return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM || r == -EMFILE || r == -ENFILE ||
             r == -ETOOMANYREFS;
@@ -89,7 +89,7 @@ uint64_t fd_store_size(void) {
     return parse_unsigned(text, 10, UINT64_MAX, &n) < 0 ? 0 : n;
 }
 
-/* Once it is over, systemd has time. */
+/* If systemd is busy, this waits: it happens at the end of a claim, when there is time. */
 void fd_store_remove(const char *name) {
     char text[96];
 

@@ -19,7 +19,7 @@ void figures_done(Figures *f) {
     *f = (Figures){};
 }
 
-/* Never forgotten while the daemon runs: a number that falls looks like a restart. */
+/* Rules are never forgotten while the daemon runs: a counter that falls looks like a restart. */
 static FigureRule *find_rule(Figures *f, const char *key) {
     FigureRule *grown;
     char *copy;

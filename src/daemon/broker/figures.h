@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What has happened since the daemon started, in numbers, for monitoring. Numbers only grow, and begin at 0
- * with each start. Words of labels are vfiod's own, of which there are few. Rules have the names that the
- * operator chose: so many are counted by name, the rest together. */
+/* Counters since the start of the daemon, for monitoring. They only grow, and begin at 0 with each start.
+ * Words of labels are vfiod's own and few. Rules have names that the operator chose: a limited number is
+ * counted by name, the rest together. */
 
 #include "core/claim.h"
 
@@ -11,9 +11,9 @@
 #define FIGURES_OTHER_RULES "(other rules)"
 
 typedef enum ClaimEnd {
-    CLAIM_END_TETHER,   /* what it hung on has ended, also while no daemon ran */
-    CLAIM_END_RELEASED, /* its user has released it */
-    CLAIM_END_OPERATOR, /* root has */
+    CLAIM_END_TETHER,   /* its tether has ended, also while no daemon ran */
+    CLAIM_END_RELEASED, /* its user released it */
+    CLAIM_END_OPERATOR, /* root released it */
     CLAIM_END_DEVICE_GONE,
     CLAIM_END_EVICTED, /* it was overdue */
     _CLAIM_END_MAX,
@@ -50,7 +50,7 @@ void figures_done(Figures *f);
 /* A claim, or devices that join one, are handed out. */
 void figures_note_grant(Figures *f, const Plan *plan);
 void figures_note_refusal(Figures *f, const Refusal *refusal);
-/* Of these devices some are bad now. */
+/* Some of these devices are bad now. */
 void figures_note_quarantine(Figures *f, const Plan *plan);
 void figures_note_work(Figures *f, FigureWork work, bool done);
 void figures_note_policy(Figures *f, uint64_t now_usec, bool loaded);

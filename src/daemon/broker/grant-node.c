@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The client opens the nodes by itself, as programs do that take no files: QEMU on a kernel without iommufd,
- * DPDK, containers. For as long as the claim is held, an entry in each node's access control list lets its
+/* The client opens the nodes itself. This is for programs that take no files: QEMU on a kernel without
+ * iommufd, DPDK, containers. While the claim is held, an entry in each node's access control list lets its
  * owner, and nobody else, read and write.
  *
- * The order is that of everything here: the record names the nodes and the lists that they had before an
- * entry is added, and names them until every entry is gone. They go before anybody waits for the devices to
- * be closed, so that nobody opens them anew. Claims of several users share /dev/iommu and /dev/vfio/vfio:
- * each has its own entry, and two claims of one user have one, which the last of them takes away.
+ * The record names the nodes with their former lists before an entry is added, and until every entry is
+ * removed. Entries are removed before the wait for the devices to be closed, so that nobody opens them again.
+ * Claims of several users share /dev/iommu and /dev/vfio/vfio: each user has an entry, and two claims of one
+ * user share one, which the last of them removes.
  *
- * The list that a node had is put back whole. Where another program has changed it meanwhile (udev gives
- * nodes their mode, and the users at a seat their entries), what that program wrote is the list from then on,
- * ours is added to it again, and the log says so. */
+ * The former list of a node is restored whole. If another program has changed it meanwhile (udev sets modes,
+ * and the entries of users at a seat), its version counts from then on, our entry is added again, and this is
+ * logged. */
 
 #include "daemon/broker/grant.h"
 
@@ -28,7 +28,7 @@
 #include "daemon/kernel/node-acl.h"
 #include "daemon/kernel/vfio.h"
 
-/* Another program that changes a list as often as we do is left alone. */
+/* Another program that changes a list that often wins. */
 #define REPAIRS_MAX 8U
 
 /* ---- Claims that share a node ---- */
@@ -55,7 +55,7 @@ static const ClaimNode *find_shared(const ClaimRun *j, const ClaimNode *node) {
     return n;
 }
 
-/* Adds the entries of the claims that are held, but for one. */
+/* Adds the entries of all held claims except one. */
 static int add_users(const Broker *e, const ClaimRun *except, const ClaimNode *node, Acl *acl) {
     int r = 0;
 
@@ -88,7 +88,7 @@ static int refuse_node(ClaimRun *j, const ClaimNode *node, int error) {
     return r;
 }
 
-/* Whether anything needs to be added depends on what the node is without us. */
+/* Whether an entry is needed depends on the list without ours. */
 static int prepare_node(ClaimRun *j, int fd, ClaimNode *node) {
     const ClaimNode *shared;
     uid_t owner;
@@ -165,7 +165,7 @@ static int expose_node(ClaimRun *j) {
     return 0;
 }
 
-/* What others have made of the list, which is what every claim on the node goes back to. */
+/* Takes over another program's changes of the list, to which every claim of the node will restore it. */
 static void adopt_change(Broker *e, const ClaimNode *node, const Acl *now) {
     Acl base = *now;
 
@@ -199,7 +199,7 @@ static int check_node(ClaimRun *j, ClaimNode *node) {
     r = add_users(j->broker, NULL, node, &wanted);
     if (r >= 0)
         r = node_acl_peek(node, &now);
-    if (r < 0 || acl_is_equal(&now, &wanted)) /* without its node the claim ends, or has */
+    if (r < 0 || acl_is_equal(&now, &wanted)) /* without its node the claim ends, or has ended */
         return r == -ENOENT ? 0 : r;
     r = node_acl_open(node, &fd);
     if (r >= 0)
@@ -243,7 +243,7 @@ static void on_changed(void *userdata) {
     check_nodes(userdata);
 }
 
-/* The permissions may have changed before this watch started, so they are checked after it has. */
+/* The permissions may have changed before this watch started, so they are checked now. */
 static void resume_node(ClaimRun *j) {
     int r = watch(j);
 
@@ -253,7 +253,7 @@ static void resume_node(ClaimRun *j) {
     cdi_write(j);
 }
 
-/* ---- When it has ended ---- */
+/* ---- When the claim has ended ---- */
 
 static int retract(ClaimRun *j, ClaimNode *node) {
     _cleanup_close_ int fd = -EBADF;
@@ -275,7 +275,7 @@ static int retract(ClaimRun *j, ClaimNode *node) {
     if (r >= 0)
         r = acl_add_user(&expected, j->claim.uid);
     if (r >= 0 && acl_is_equal(&now, &wanted))
-        return 0; /* an earlier process got as far as this */
+        return 0; /* an earlier process got that far */
     if (r < 0 || !acl_is_equal(&now, &expected)) {
         wanted = now;
         acl_remove_user(&wanted, j->claim.uid, &node->before);

@@ -45,7 +45,7 @@ void grant_give(ClaimRun *j) {
     spare_prepare_later(j->broker->spare);
 }
 
-/* The devices were opened to see that they can be, and that nobody else has them open. */
+/* The devices were opened only to check that this works and that nobody else has them open. */
 static int take_none(ClaimRun *j) {
     grant_drop(j);
     return 0;

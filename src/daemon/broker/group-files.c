@@ -50,7 +50,7 @@ static int on_store_timer(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* All of them once more: systemd does not keep a file twice. */
+/* Sends all of them again: systemd does not keep the same file twice. */
 void group_files_keep(ClaimRun *j) {
     GroupFiles *g = &j->group_files;
     char name[STORE_NAME_MAX];
@@ -79,7 +79,7 @@ static void close_ours(GroupFiles *g) {
         (void) safe_close(g->fds[--g->n]);
 }
 
-/* Ours first: the last copy is systemd's then. */
+/* Ours first, so that systemd closes the last copy. */
 void group_files_drop(ClaimRun *j) {
     char name[STORE_NAME_MAX];
 

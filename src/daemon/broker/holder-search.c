@@ -4,12 +4,12 @@
 #include "base/log.h"
 
 #define WALK_TIMEOUT_USEC (10 * UINT64_C(1000000))
-#define REST_FACTOR 1U /* of the time that the last walk took */
+#define REST_FACTOR 1U /* times the duration of the last walk */
 
 struct HolderQuery {
     HolderSearch *search;
     HolderQuery *next; /* search.queries */
-    bool walking;      /* its walk is under way */
+    bool walking;      /* its walk is in progress */
     holders_found_t found;
     void *userdata;
 };
@@ -17,9 +17,9 @@ struct HolderQuery {
 struct HolderSearch {
     sd_event *event;
     WorkerPool *workers;
-    WorkerTask *task; /* borrowed from the pool, while a worker walks */
+    WorkerTask *task; /* borrowed from the pool, during a walk */
     HolderQuery *queries;
-    sd_event_source *start; /* armed while somebody waits for a walk that has not begun */
+    sd_event_source *start; /* enabled while somebody waits for a walk that has not begun */
     uint64_t begun_usec, next_usec;
 };
 
@@ -53,7 +53,7 @@ static HolderQuery *find_walking(const HolderSearch *s) {
     return NULL;
 }
 
-/* A callback may start new queries or cancel others. */
+/* A callback may start or cancel queries. */
 static void answer_all(HolderSearch *s, const HolderAnswer *answer) {
     HolderQuery *q;
 
@@ -104,7 +104,7 @@ static int on_start(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Whoever waits already when this fails is served with the next caller. */
+/* If this fails, waiting queries are served with the next one. */
 static int begin_later(HolderSearch *s) {
     if (s->task || s->start)
         return 0;

@@ -6,7 +6,7 @@
 
 /* ---- This machine ---- */
 
-/* Nothing that may sleep or needs a privilege: a Surveyor's workers read config space. */
+/* Facts that may sleep or need a privilege are not read here: a Surveyor's workers read config space. */
 static int read_facts(void *userdata, const Device *device, unsigned what, DeviceFacts *ret) {
     assert((what & SURVEY_FACTS_SLEEPING) == 0);
     return sysfs_read_facts(NULL, device, what, ret);

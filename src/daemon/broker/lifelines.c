@@ -17,13 +17,13 @@
 struct Lifeline {
     Lifelines *pool;
     Lifeline *next; /* pool.unused */
-    int fd, theirs; /* owned; theirs: until a claim takes it */
-    int size;       /* of the pipe, as it was made */
+    int fd, theirs; /* owned; theirs: the client's end, until a claim takes it */
+    int size;       /* size of the pipe when it was made */
     sd_event_source *source;
     char id[CLAIM_ID_MAX];
     bool stored, cut;
-    bool adopted; /* systemd may drop it by itself: an earlier version did not ask it not to */
-    sd_event_source *store_timer; /* armed while systemd is too busy to take it */
+    bool adopted;                 /* made by an earlier version, so systemd may drop it by itself */
+    sd_event_source *store_timer; /* enabled while systemd is too busy to take it */
     lifeline_cut_t on_cut;
     void *userdata;
 };
@@ -32,7 +32,7 @@ struct Lifelines {
     sd_event *event;
     Lifeline *unused;
     unsigned n_unused;
-    bool reused; /* a claim took one that another had left, a second ago at most */
+    bool reused; /* within the last second, a claim took a lifeline of an earlier claim */
     int files;   /* /proc/self/fd; owned */
 };
 
@@ -41,7 +41,7 @@ int lifelines_new(sd_event *event, Lifelines **ret) {
 
     if (!p)
         return -ENOMEM;
-    /* Without it none can be repaired, and each claim gets a new one. */
+    /* If it cannot be opened, no lifeline is reused, and each claim gets a new one. */
     *p = (Lifelines){
             .event = sd_event_ref(event), .files = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)};
     *ret = p;
@@ -118,7 +118,7 @@ static int on_hang_up(sd_event_source *s, int fd, uint32_t events, void *userdat
     return 0;
 }
 
-/* Takes the reading end over on success. */
+/* Takes ownership of the reading end on success. */
 static int lifeline_new(Lifelines *p, const char *id, int fd, Lifeline **ret) {
     _cleanup_(lifeline_freep) Lifeline *l = NULL;
     int r;
@@ -128,12 +128,12 @@ static int lifeline_new(Lifelines *p, const char *id, int fd, Lifeline **ret) {
         return -ENOMEM;
     *l = (Lifeline){.pool = p, .fd = -EBADF, .theirs = -EBADF, .size = fcntl(fd, F_GETPIPE_SZ)};
     (void) snprintf(l->id, sizeof(l->id), "%s", id);
-    /* No events asked for: EPOLLHUP comes always, and what a client writes into the pipe must not wake us.
-     * Once: the source stays as it is over many claims. */
+    /* No events are requested: EPOLLHUP always comes, and data in the pipe must not wake the daemon.
+     * Edge-triggered: the source stays unchanged over many claims. */
     r = sd_event_add_io(p->event, &l->source, fd, EPOLLET, on_hang_up, l);
     if (r < 0)
         return r;
-    /* Before any request: who gives up a device and asks for it again at once shall find it free. */
+    /* Before any request: a client that releases a device and claims it again at once must find it free. */
     r = sd_event_source_set_priority(l->source, SD_EVENT_PRIORITY_IMPORTANT);
     if (r < 0)
         return r;
@@ -150,7 +150,7 @@ bool lifeline_is_cut(const Lifeline *l) {
     return l->cut;
 }
 
-/* ---- Those that no claim has ---- */
+/* ---- Unused lifelines ---- */
 
 static Lifeline *take_unused(Lifelines *p) {
     Lifeline *l = p->unused;
@@ -175,14 +175,14 @@ void lifelines_drop_unused(Lifelines *p) {
         drop(l);
 }
 
-/* No other client may read what a client has written into it, and a client can change its size. */
+/* A client could have written data for the next one to read, or changed the size of the pipe. */
 static bool is_as_new(const Lifeline *l) {
     int n;
 
     return ioctl(l->fd, FIONREAD, &n) >= 0 && n == 0 && fcntl(l->fd, F_GETPIPE_SZ) == l->size;
 }
 
-/* The pipe is ours, and its file of mode 0600, so nobody else can do this. */
+/* Opens a new writing end. The pipe is ours and its file has mode 0600, so nobody else can do that. */
 static int repair(Lifeline *l) {
     char number[16];
 
@@ -198,7 +198,7 @@ static int repair(Lifeline *l) {
     return 0;
 }
 
-/* At the end: those before it are ready first. */
+/* At the end of the list: those before it are ready earlier. */
 static void append(Lifelines *p, Lifeline *l) {
     Lifeline **last = &p->unused;
 
@@ -239,7 +239,7 @@ static int make(Lifelines *p, const char *id, Lifeline **ret) {
     return 0;
 }
 
-/* systemd has it before it is needed, so the claim that takes it does not wake systemd. */
+/* systemd gets it in advance, so the claim that takes it need not wake systemd. */
 static void add_another(Lifelines *p) {
     char id[CLAIM_ID_MAX];
     Lifeline *l;

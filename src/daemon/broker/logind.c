@@ -13,16 +13,16 @@
 #define LOGIND_NAME "org.freedesktop.login1"
 #define LOGIND_PATH "/org/freedesktop/login1"
 #define LOGIND_INTERFACE "org.freedesktop.login1.Manager"
-#define DELAY_MAX_USEC (3600 * UINT64_C(1000000)) /* what we believe */
+#define DELAY_MAX_USEC (3600 * UINT64_C(1000000)) /* longer delays are not believed */
 
 struct Logind {
     LogindCallbacks callbacks;
     sd_bus *bus;                                   /* borrowed */
     sd_bus_slot *owners, *signals;                 /* matches */
-    sd_bus_slot *ask_owner, *ask_delay, *ask_lock; /* calls under way */
-    char owner[64];                                /* logind's unique name; "": there is none */
+    sd_bus_slot *ask_owner, *ask_delay, *ask_lock; /* calls in progress */
+    char owner[64];                                /* logind's unique name; "": it is not running */
     uint64_t delay_usec;
-    int lock; /* owned; -EBADF: we have none */
+    int lock; /* owned; -EBADF: none */
     bool sleeping;
 };
 
@@ -35,7 +35,7 @@ static void forget_owner(Logind *l) {
     l->delay_usec = LOGIND_DELAY_DEFAULT_USEC;
 }
 
-/* One that ends while the host is about to sleep does not tell when it has woken up. */
+/* If logind ends before the host sleeps, no signal reports the wake-up. */
 static void wake(Logind *l) {
     if (!l->sleeping)
         return;
@@ -75,9 +75,9 @@ void logind_let_sleep(Logind *l) {
     l->lock = safe_close(l->lock);
 }
 
-/* ---- What it tells ---- */
+/* ---- Signals ---- */
 
-/* Without a callback of ours, the connection would be closed. */
+/* Without a callback of its own, an error would close the connection. */
 static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     if (sd_bus_message_is_method_error(m, NULL))
         log_warning("The bus does not let vfiod watch logind");
@@ -111,7 +111,7 @@ static int on_delay(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 1;
 }
 
-/* The signal comes by the unique name: what the name of another connection sends does not match. */
+/* Signals come from the unique name, so that signals of other connections do not match. */
 static void follow(Logind *l, const char *owner) {
     char match[320];
     int r;
@@ -147,7 +147,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
     return 0;
 }
 
-/* No error worth a word: not every host has a logind. */
+/* Not an error to report: not every host has logind. */
 static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const char *owner;
     Logind *l = userdata;
@@ -158,7 +158,7 @@ static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 1;
 }
 
-/* The match first: whoever comes between the two is told by it. */
+/* The match first, so that a logind that starts in between is noticed. */
 static int watch(Logind *l) {
     int r;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The host is about to sleep, and has woken up: as systemd-logind tells it (org.freedesktop.login1(5)). The
- * only file that knows logind. While vfiod runs it has a delay lock: logind tells first, and waits for us, as
- * long as InhibitDelayMaxSec= in logind.conf(5) says. Without a bus or a logind nobody tells. */
+/* Sleep and wake-up of the host, as systemd-logind reports them (org.freedesktop.login1(5)). Only this file
+ * knows logind. While vfiod runs it has a delay lock: logind announces sleep and waits for us, up to
+ * InhibitDelayMaxSec= of logind.conf(5). Without a bus or logind nothing is announced. */
 
 #include <systemd/sd-bus.h>
 
@@ -14,10 +14,10 @@
 typedef struct Logind Logind;
 
 typedef struct LogindCallbacks {
-    /* Sleep is near: at most so long until it comes. logind waits until logind_let_sleep(), which may be
-     * called at once. */
+    /* The host will sleep within max_usec. logind waits until logind_let_sleep(), which may be called at
+     * once. */
     void (*sleep)(void *userdata, uint64_t max_usec);
-    void (*woke)(void *userdata); /* or it did not sleep after all */
+    void (*woke)(void *userdata); /* also if it did not sleep after all */
     void *userdata;
 } LogindCallbacks;
 
@@ -25,7 +25,6 @@ int logind_new(const LogindCallbacks *callbacks, Logind **ret);
 Logind *logind_free(Logind *l);
 DEFINE_TRIVIAL_CLEANUP_FUNC(Logind *, logind_free);
 
-/* The connection on which logind is, borrowed; NULL when it is lost: then the host sleeps when it wants to.
- */
+/* The connection of logind, borrowed; NULL when it is lost: the host then sleeps without waiting. */
 void logind_set_bus(Logind *l, sd_bus *bus);
 void logind_let_sleep(Logind *l);

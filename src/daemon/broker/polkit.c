@@ -21,13 +21,13 @@
 struct AuthQuestion {
     Auth *auth;                    /* borrowed */
     AuthQuestion *previous, *next; /* auth.questions */
-    sd_bus_slot *slot;             /* owned: of the call; NULL once it is answered */
+    sd_bus_slot *slot;             /* owned: of the call; NULL after the answer */
     auth_done_t done;
     void *userdata;
     uid_t uid;
-    int pidfd; /* owned; of the process that polkit is asked about, -EBADF: it is asked about a connection */
+    int pidfd; /* owned; of the process that polkit is asked about; -EBADF: it is asked about a connection */
     bool interactive;
-    char id[32]; /* by which polkit can be told to forget it */
+    char id[32]; /* for cancelling the question at polkit */
 };
 
 struct Auth {
@@ -57,7 +57,7 @@ Auth *auth_free(Auth *a) {
     return NULL;
 }
 
-/* Best effort: polkit also forgets the questions of a connection that goes. */
+/* Best effort: polkit also drops questions of a connection that ends. */
 static void cancel(const AuthQuestion *q) {
     _cleanup_message_ sd_bus_message *m = NULL;
     int r;
@@ -96,7 +96,7 @@ AuthQuestion *auth_question_free(AuthQuestion *q) {
     return NULL;
 }
 
-/* The question goes first: who hears the answer may ask the next. */
+/* The question is freed first, because the callback may ask another. */
 static void finish(AuthQuestion *q, Refusal *refusal) {
     auth_done_t done = q->done;
     void *userdata = q->userdata;
@@ -140,7 +140,7 @@ static int refuse_failure(AuthQuestion *q, const sd_bus_error *e, Refusal *refus
             why ?: "?");
 }
 
-/* Only "polkit.dismissed" matters to us: the person closed the window. */
+/* Only "polkit.dismissed" matters here: the person closed the window. */
 static int read_dismissed(sd_bus_message *m, bool *ret) {
     const char *key, *value;
     bool dismissed = false;
@@ -155,7 +155,7 @@ static int read_dismissed(sd_bus_message *m, bool *ret) {
     return r;
 }
 
-/* A pid is only a number. While its process has not ended, polkit has looked at that process. */
+/* A pid is only a number. If its process still exists, polkit has checked that process. */
 static int check_process(const AuthQuestion *q, Refusal *refusal) {
     if (q->pidfd < 0 || syscall(SYS_pidfd_send_signal, q->pidfd, 0, NULL, 0) >= 0 || errno != ESRCH)
         return 0;
@@ -201,7 +201,7 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 /* ---- The question ---- */
 
-/* Without a start time polkit looks for it itself; see check_process(). */
+/* Without a start time polkit looks it up itself; see check_process(). */
 static int append_subject(sd_bus_message *m, const AuthAbout *about) {
     if (about->bus_name)
         return sd_bus_message_append(m, "(sa{sv})", "system-bus-name", 1, "name", "s", about->bus_name);

@@ -3,7 +3,7 @@
 
 #include "base/str.h"
 
-/* Of a sentence that names every sibling of a group, this much. */
+/* enough of a sentence that names every sibling of a group */
 #define MESSAGE_MAX 2048U
 
 static RefusalNote *note_free(RefusalNote *note) {
@@ -37,7 +37,7 @@ static RefusalNote *note_new(const Subject *subject, const Request *request, con
         return NULL;
     note->subject = SUBJECT_NULL;
     note->request = *request;
-    memset(note->request.ticket, 0, sizeof(note->request.ticket)); /* a secret, and its device is named */
+    memset(note->request.ticket, 0, sizeof(note->request.ticket)); /* it is secret, and its device is named */
     note->code = refusal->code;
     note->message = sanitize(text, MESSAGE_MAX);
     if (!note->message || subject_copy(subject, &note->subject) < 0)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The last refusal of each user, so that it can be explained afterwards. Remembering must cost little,
- * because a refused caller may ask again at once. So only the question (who, what) and the answer are kept;
- * the explanation is made when it is requested. Bounded: so many users, the one that was refused longest ago
- * goes first, and each entry is bounded by what a Subject copy and a Request can hold. */
+/* The last refusal of each user, for later explanation. It must be cheap, because a refused caller may ask
+ * again at once. So only the question and the answer are kept, and the explanation is made on request. A
+ * limited number of users is kept; the one that was refused longest ago is dropped first. An entry is limited
+ * by the sizes of a Subject copy and a Request. */
 
 #include "core/error.h"
 #include "core/request.h"
@@ -16,7 +16,7 @@ typedef struct RefusalNote {
     Subject subject; /* a copy, see subject_copy(); its uid is the key */
     Request request;
     VfiodError code;
-    char *message;              /* owned; what the client was told */
+    char *message;              /* owned; as the client got it */
     uint64_t when_usec;         /* CLOCK_REALTIME */
     uint64_t policy_generation; /* of the policy that refused it */
 } RefusalNote;
@@ -27,10 +27,10 @@ typedef struct RefusalMemory {
 } RefusalMemory;
 
 void refusal_memory_done(RefusalMemory *m);
-/* Out of memory the old note of this user, if any, stays. */
+/* On ENOMEM the former note of this user, if any, stays. */
 void refusal_memory_keep(RefusalMemory *m, const Subject *subject, const Request *request,
         const Refusal *refusal, uint64_t now_usec, uint64_t policy_generation);
-/* Borrowed, until the next refusal; NULL when there is none. */
+/* Borrowed until the next refusal; NULL: none. */
 const RefusalNote *refusal_memory_find(const RefusalMemory *m, uid_t uid);
 /* The latest of all users. */
 const RefusalNote *refusal_memory_latest(const RefusalMemory *m);

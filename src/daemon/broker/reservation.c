@@ -9,12 +9,12 @@
 #include "base/user-name.h"
 #include "core/device-kind.h"
 
-#define SHOWN_MAX 64U  /* of what a caller has written */
-#define REASONS_MAX 8U /* that the sentence of a refusal has */
+#define SHOWN_MAX 64U  /* of the caller's text */
+#define REASONS_MAX 8U /* in the sentence of a refusal */
 #define USEC_PER_SEC UINT64_C(1000000)
-#define SLICE_USEC UINT64_C(2000) /* of the loop at a time */
+#define SLICE_USEC UINT64_C(2000) /* of the loop, at a time */
 
-/* ---- Asking for one ---- */
+/* ---- The request ---- */
 
 Reserving *reserving_free(Reserving *r) {
     if (!r)
@@ -126,7 +126,7 @@ static void on_looked(void *userdata) {
     broker_decide(userdata);
 }
 
-/* What is known of one device is of no use for the next. 1, 0 or -EAGAIN. */
+/* Facts of one device are of no use for the next. 1, 0 or -EAGAIN. */
 static int matches(ClaimRun *j, const Device *d) {
     Reserving *w = j->question->reserving;
     const DeviceFacts *facts = NULL;
@@ -156,7 +156,7 @@ static int on_paused(sd_event_source *s, uint64_t usec, void *userdata) {
 
     if (account)
         account->n_users++;
-    broker_decide(j); /* which may be the end of j */
+    broker_decide(j); /* it may free j */
     if (!account)
         return 0;
     account->n_users--;
@@ -164,7 +164,8 @@ static int on_paused(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* The caller's user has had its share of this turn: goes on when there is credit, and others were served. */
+/* The caller's user has used its share of this turn: continues when there is credit and others were
+ * served. */
 static int pause_search(ClaimRun *j) {
     Reserving *w = j->question->reserving;
     BudgetAccount *account = budget_account(j->broker->config.budget, j->subject->uid);
@@ -177,7 +178,7 @@ static int pause_search(ClaimRun *j) {
     return r < 0 ? refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory") : -EAGAIN;
 }
 
-/* A template is no device of the host: it is the one thing to try. */
+/* A template is not a device of the host, so it is the only candidate. */
 static int find_template(ClaimRun *j) {
     Reserving *w = j->question->reserving;
 
@@ -189,7 +190,7 @@ static int find_template(ClaimRun *j) {
     return 1;
 }
 
-/* The next device that is worth a plan, into the request. 1; 0: there is none; -EAGAIN. */
+/* Puts the next device that is worth a plan into the request. 1; 0: there are no more; -EAGAIN. */
 static int find_next(ClaimRun *j, uint64_t end_usec) {
     Reserving *w = j->question->reserving;
     bool several = w->selector.kind != SELECT_DEVICE || !w->selector.device.exact;
@@ -254,7 +255,7 @@ static int refuse_all(ClaimRun *j, bool more) {
     return r;
 }
 
-/* The next candidate; 1, 0: there is none, -EAGAIN or refused. */
+/* Chooses the next candidate. 1; 0: there are no more; -EAGAIN; or refused. */
 static int choose_next(ClaimRun *j, uint64_t end_usec) {
     Reserving *w = j->question->reserving;
     int r;
@@ -370,7 +371,8 @@ int reservation_resolve(Broker *e, Request *request, const Subject *subject, Ref
     return 0;
 }
 
-/* Who reserved it was asked about this rule, this card and these siblings: nothing else counts as a yes. */
+/* The person was asked about this rule, this card and these siblings: the permission counts for nothing
+ * else. */
 static int check_asked(const Plan *reserved, const Plan *plan, Refusal *refusal) {
     bool same = reserved->ask && streq(reserved->rule, plan->rule) && reserved->backend == plan->backend &&
             reserved->n_members == plan->n_members;
@@ -398,7 +400,7 @@ int reservation_begin_redeeming(const ClaimRun *j, const Subject *subject, Refus
     return reservation_resolve(j->broker, &j->question->request, subject, refusal);
 }
 
-/* The reservation has counted against all limits since it was made, and the claim counts from here on. */
+/* The reservation counts for all limits until here, and the claim from here on. */
 int reservation_redeem(ClaimRun *j) {
     ClaimRun *reservation;
     int r;
@@ -414,7 +416,7 @@ int reservation_redeem(ClaimRun *j) {
         return r;
     j->stored = reservation->stored;
     claim_run_announce(reservation, CLAIM_REMOVED);
-    /* From one to the other: at its end, what waits for the end of a claim finds no free device. */
+    /* Moves the devices directly, so that requests which wait for the end of a claim find no free device. */
     claim_run_detach(reservation);
     claim_run_attach(j);
     claim_run_feed(reservation, CLAIM_EVENT_REDEEMED);

@@ -8,19 +8,19 @@
 #include "daemon/broker/claim-work.h"
 #include "host/sysfs.h"
 
-/* Of a host with thousands of devices not all in one go: a start does not wait for it, and no client. */
+/* A host may have thousands of devices: neither the start nor a client should wait for them. */
 #define LOOKS_AT_ONCE 32U
 
 #define RETRY_USEC UINT64_C(1000000)
 #define ATTEMPTS_MAX 20U
 
-/* One worker with one sibling. The claim may end meanwhile. */
+/* One worker for one sibling. The claim may end meanwhile. */
 struct SiblingJob {
     SiblingJob *next; /* broker.siblings */
     Broker *broker;
-    char claim[CLAIM_ID_MAX]; /* "": it belongs to none */
+    char claim[CLAIM_ID_MAX]; /* "": of no claim */
     WorkerOrder order;
-    WorkerTask *task; /* NULL: it waits */
+    WorkerTask *task; /* NULL: it has not begun */
     unsigned attempts;
 };
 
@@ -85,7 +85,7 @@ static void on_done(void *userdata, const WorkerResult *result, int *fds) {
     submit_waiting(e);
 }
 
-/* Many functions may come at once: what was left behind is looked for with one worker at a time. */
+/* Many functions may appear at once: leftovers are searched with one worker at a time. */
 static bool has_to_wait(const SiblingJob *job) {
     for (const SiblingJob *i = job->broker->siblings; i && !job->claim[0]; i = i->next)
         if (i->task && !i->claim[0])
@@ -93,7 +93,7 @@ static bool has_to_wait(const SiblingJob *job) {
     return false;
 }
 
-/* Then the override is that of the new claim, whose end takes it away. */
+/* Then the override belongs to the new claim, whose end removes it. */
 static bool is_claimed_again(const SiblingJob *job) {
     const Device *d = inventory_find_device(job->broker->inventory, &job->order.item.name);
 
@@ -128,7 +128,7 @@ static int retry_later(Broker *e) {
     return r < 0 ? r : sd_event_source_set_enabled(e->sibling_retry, SD_EVENT_ONESHOT);
 }
 
-/* No memory, no processes: that passes. */
+/* No memory or no processes: a temporary problem. */
 static void submit_or_retry(SiblingJob *job) {
     char name[DEVICE_NAME_MAX];
     int r = submit(job);
@@ -159,7 +159,7 @@ static void begin(Broker *e, WorkerOperation operation, const char *claim, const
         submit_or_retry(job);
 }
 
-/* Also when it is plugged in again: nothing is left then of what was done to it. */
+/* True also when it was plugged in again: nothing that was done before applies to it. */
 static bool is_new(const PlanMember *m, const Device *d, int changes) {
     return !m || !plan_member_is(m, d) || (changes & DEVICE_ADDED);
 }
@@ -174,7 +174,7 @@ static PlanMember *put_on_record(Plan *plan, PlanMember *m, const Device *d, int
     return m;
 }
 
-/* On record first: the end of the claim, also after a crash, undoes it. */
+/* Recorded first, so that the end of the claim undoes it, also after a crash. */
 static void keep_without_driver(ClaimRun *j, PlanMember *m, const Device *d, int changes) {
     Plan *plan = &j->claim.plan;
     const PlanMember before = m ? *m : (PlanMember){};
@@ -204,7 +204,7 @@ bool sibling_blocks(const Plan *plan, const Device *d) {
     return d->driver && !device_leaves_group_viable(d) && (!m || m->disposition != DISPOSITION_CLAIM);
 }
 
-/* udev's program had set the override for a claim that has ended since. Nothing happens unless it did. */
+/* udev's program may have set the override for a claim that has ended since. Otherwise nothing is done. */
 static void clear_leftover(Broker *e, const Device *d, bool came) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     PlanMember *m = plan_add_late_sibling(&plan, d);
@@ -219,7 +219,7 @@ static bool may_get_driver(const Device *d) {
     return !d->driver && !device_is_bridge(d) && device_kind_info(d->name.kind)->driver;
 }
 
-/* One that is on record was kept already, unless something has happened to it since. */
+/* A recorded sibling is kept already, unless something has happened to it since. */
 static bool has_to_be_kept(const PlanMember *m, const Device *d, int changes) {
     if (!may_get_driver(d) || (m && plan_member_is_moved(m)))
         return false;
@@ -260,9 +260,9 @@ void sibling_note_all(ClaimRun *j) {
     }
 }
 
-/* ---- what the last run has left ---- */
+/* ---- leftovers of the last run ---- */
 
-/* Also of one that has its driver: a write that the kernel was slow with may have come after that. */
+/* Also for a device that has its driver: a delayed write of the kernel may have come later. */
 static void look_for_leftover(Broker *e, const Device *d) {
     _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
 
@@ -302,7 +302,7 @@ int sibling_recover(Broker *e) {
     return r < 0 ? log_error_errno(r, "Cannot look for what siblings of claims were left with") : 0;
 }
 
-/* Not what had no driver before the claim, and was given back as it was. */
+/* True for a device that had no driver before the claim, and was restored to that. */
 static bool was_left_alone(const PlanMember *m) {
     return !m || (m->kept && (m->came || m->progress == MEMBER_NOT_BEGUN));
 }

@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Devices that appear in a group while it is claimed, and drivers that take a sibling of a claim.
+/* Devices that appear in a group while it is claimed, and drivers that bind to a sibling during a claim.
  *
- * The kernel lets no driver take a sibling while the client has attached a device of the group. Before that,
- * and after the client has closed it, a driver gets the sibling, and then the kernel refuses the client. So
- * such a device gets an override that no driver matches, until the claim ends. vfiod hears of a device when
- * udev's rules have run, and that is early enough for a driver that udev would load (its program vfiod-pin
- * sets the override before, see src/pins). A driver that is loaded already takes the device within the
- * kernel, before any program hears of it: that is reported, and shown as a warning of the claim. */
+ * While the client has a device of the group attached, the kernel lets no driver bind to a sibling. Before
+ * and after that, a driver may bind, and then the kernel refuses the client. So such a device gets an
+ * override that no driver matches, until the claim ends. vfiod learns of a device after udev's rules have
+ * run, which is early enough for a driver that udev would load (udev's program vfiod-pin sets the override
+ * before, see src/pins). A driver that is already loaded binds within the kernel, before any program hears of
+ * the device. That is logged, and is a warning of the claim. */
 
 #include "daemon/broker/claims.h"
 
-/* It came, changed its driver, or moved to another group: changes, a mask of DeviceChange, says which. */
+/* The device appeared, changed its driver, or moved to another group, as in changes (a mask of
+ * DeviceChange). */
 void sibling_note(Broker *e, Device *device, int changes);
-/* All devices of the claim's groups: it is held from now on, also after a restart. */
+/* For all devices of the claim's groups: it is held from now on, also after a restart. */
 void sibling_note_all(ClaimRun *j);
-/* The claim has ended: what udev's program has set for it, and the claim has not on record, goes. */
+/* The claim has ended: removes overrides that udev's program has set for it and that are not recorded. */
 void sibling_forget(ClaimRun *j);
-/* The last run may have ended before it got to that: looks for it when the loop has nothing else to do. */
+/* For a run that ended before that: searches for such overrides when the loop is idle. 0 or negative
+ * errno. */
 int sibling_recover(Broker *e);
-/* Does a driver of the host keep the group of a claim from being attached? */
+/* Does a driver of the host prevent the claim's group from being attached? */
 bool sibling_blocks(const Plan *plan, const Device *device);
 void sibling_free_jobs(Broker *e);

@@ -8,9 +8,9 @@
 #include "daemon/kernel/vfio.h"
 
 #define KEEP_USEC (1000 * UINT64_C(1000))
-/* After the answer to a claim; about when it is announced. */
+/* after the answer to a claim, about when it is announced */
 #define LATER_USEC (10 * UINT64_C(1000))
-/* For the next claim, and for the one after it that does not wait until the first is made up for. */
+/* for the next claim and the one after it, which need not wait until the first is replaced */
 #define SPARE_N 2U
 
 struct Spare {
@@ -18,7 +18,7 @@ struct Spare {
     int iommufds[SPARE_N]; /* owned; n_iommufds of them */
     unsigned n_iommufds;
     bool wants_iommufd;
-    bool used; /* since expiry was armed */
+    bool used; /* since the timer was set */
     sd_event_source *idle, *later, *expiry;
 };
 
@@ -50,8 +50,8 @@ static void arm(Spare *s) {
     (void) sd_event_source_set_enabled(s->expiry, SD_EVENT_ONESHOT);
 }
 
-/* What fails here fails again when a claim needs it, and is reported then. It may be late: what is made ready
- * is always given up again. */
+/* An error here happens again when a claim needs it, and is reported then. If this runs late, everything is
+ * still given up again later. */
 static void prepare(Spare *s) {
     while (s->wants_iommufd && s->n_iommufds < SPARE_N && vfio_open_iommufd(&s->iommufds[s->n_iommufds]) >= 0)
         s->n_iommufds++;
@@ -70,7 +70,7 @@ static int on_later(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Armed again once in a second, and not for each claim. */
+/* The timer is set once per second, and not for each claim. */
 static int on_expiry(sd_event_source *source, uint64_t usec, void *userdata) {
     Spare *s = userdata;
 

@@ -10,12 +10,12 @@
 #include "daemon/broker/drain.h"
 #include "daemon/broker/tether.h"
 
-#define SHOWN_MAX 16U /* processes, of one signal */
+#define SHOWN_MAX 16U /* processes in the journal, for one signal */
 #define WALK_TIMEOUT_USEC (10 * UINT64_C(1000000))
 
 static void watch_stop(ClaimRun *j);
 
-/* A record that cannot be written is written later; until then a crash begins anew. */
+/* If the record cannot be written now, it is written later; until then a crash begins the stop anew. */
 static void keep_stop(ClaimRun *j) {
     int r;
 
@@ -26,7 +26,7 @@ static void keep_stop(ClaimRun *j) {
     claim_run_announce(j, CLAIM_STOPPING);
 }
 
-/* A program can have as many children as it likes: more than some are only counted. */
+/* A program can have any number of children: beyond the limit they are only counted. */
 static size_t audit_entries(ClaimRun *j, const HolderEntry *entries, size_t n) {
     size_t n_stopped = 0, n_spared = 0;
 
@@ -43,8 +43,8 @@ static size_t audit_entries(ClaimRun *j, const HolderEntry *entries, size_t n) {
     return n_stopped;
 }
 
-/* That nobody was found proves nothing: the next time is as good as this one. A walk that failed may have
- * sent the signal to many, and the next one may fail as well: it comes with the next signal. */
+/* Finding nobody proves nothing, so the same signal is sent at the next time. A failed walk may have sent the
+ * signal to many, and the next walk may fail too; so the next signal follows. */
 static void on_signalled(void *userdata, const WorkerResult *result, int *fds) {
     _cleanup_free_ HolderEntry *entries = NULL;
     ClaimRun *j = userdata;
@@ -59,10 +59,10 @@ static void on_signalled(void *userdata, const WorkerResult *result, int *fds) {
     stop_note_sent(&j->claim.stop, r < 0 || n_stopped > 0, broker_now_usec(), clock_usec(CLOCK_BOOTTIME));
     keep_stop(j);
     watch_stop(j);
-    drain_look(j); /* it was not over before all of them are in the journal */
+    drain_look(j); /* it was delayed until all of them were in the journal */
 }
 
-/* Of root's claims: where its holder runs, or the caller did. */
+/* For claims of root: the control group of its holder, or of the caller. */
 static void put_cgroup(const ClaimRun *j, char ret[static WORKER_CGROUP_MAX]) {
     _cleanup_free_ char *path = NULL;
     const char *cgroup = tether_control_group(j, &path) >= 0 ? path : j->claim.subject.cgroup;
@@ -123,7 +123,7 @@ void stop_begin_drain(ClaimRun *j) {
 
 void stop_end(ClaimRun *j) {
     j->stop = sd_event_source_disable_unref(j->stop);
-    if (j->stopper) /* its user may get the devices anew, which is no reason to be stopped */
+    if (j->stopper) /* its user may get the devices again, and must not be stopped then */
         worker_task_drop(j->stopper);
     j->claim.stop = (Stop){};
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A claim has ended, and somebody keeps its devices open: if its rule says so, they are stopped, see
- * core/eviction.h. A worker finds and signals them (daemon/kernel/holders.h); each of them is in the journal,
- * and so is who is spared. Those that have the files open are the only ones that count: not a unit, of which
- * others may be innocent, nor a number that was written down when the claim was made. Private to the broker.
- */
+/* Stops processes that keep devices of an ended claim open, if its rule says so; see core/eviction.h. A
+ * worker finds and signals them (daemon/kernel/holders.h). Each of them is in the journal, also those that
+ * are spared. Only open files count: neither a unit, which may have other processes, nor a pid that was
+ * recorded when the claim was made. */
 
 #include "daemon/broker/claims.h"
 
 /* The claim is draining from now on. */
 void stop_begin_drain(ClaimRun *j);
-/* It is not any more. */
+/* It is not draining any more. */
 void stop_end(ClaimRun *j);

@@ -11,7 +11,7 @@ static bool has_member(const ClaimRun *j, const DeviceName *name) {
     return false;
 }
 
-/* Another one that is late with a device of the same claim. */
+/* Finds another stuck worker with a device of the same claim. */
 static int find_member(void *userdata, const WorkerStuck *stuck) {
     return stuck->has_device && has_member(userdata, &stuck->device);
 }
@@ -42,7 +42,7 @@ static void on_stuck(void *userdata, const WorkerStuck *stuck, bool returned) {
     for (ClaimRun *j = e->claims; j; j = j->next)
         if (j->claim.state == CLAIM_QUARANTINED && has_member(j, &stuck->device) && stuck_is_over(j)) {
             claim_run_feed(j, CLAIM_EVENT_RETURNED);
-            return; /* a device is in one claim, and this one may be gone */
+            return; /* a device is in one claim only, and this one may be freed */
         }
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a claim can hang on besides a lifeline: a process, a control group, a connection. Of each of them the
- * kernel tells the end by a file, which is in systemd's fd store like a lifeline: a pidfd, the directory of
- * the group, the socket. Only connections of the bus have none: see bus-names.h.
+/* Tethers besides a lifeline: a process, a control group, a connection. The kernel reports the end of each
+ * through a file, which is in systemd's fd store like a lifeline: a pidfd, the directory of the group, the
+ * socket. Only bus connections have none: see bus-names.h.
  *
- * Nothing is believed from a message but a number of a process, which is looked at. */
+ * From a message only the number of a process is used, and it is checked. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ struct Kept {
     sd_event_source *source;
     CgroupEntry *group;
     bool stored;
-    sd_event_source *store_timer; /* armed while systemd is too busy to take it */
+    sd_event_source *store_timer; /* enabled while systemd is too busy to take it */
 };
 
 static void free_kept(ClaimRun *j) {
@@ -43,7 +43,7 @@ static void free_kept(ClaimRun *j) {
     free(k);
 }
 
-/* Takes fd over on success. */
+/* Takes ownership of fd on success. */
 static int make_kept(ClaimRun *j, int fd) {
     assert(!j->kept);
     j->kept = malloc(sizeof(*j->kept));
@@ -55,8 +55,8 @@ static int make_kept(ClaimRun *j, int fd) {
 
 /* ---- The end ---- */
 
-/* The claim may live on until its devices are closed. Whoever has a socket until then is the last that has
- * what was sent over it, and would have to close that. */
+/* The claim may continue until its devices are closed. The socket is closed now: whoever has it last would
+ * have to close the files that were sent over it. */
 static int on_end(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     Kept *k = userdata;
 
@@ -72,7 +72,7 @@ static void on_emptied(void *userdata) {
     claim_run_feed(k->claim, CLAIM_EVENT_RELEASE);
 }
 
-/* The hang-up of a socket comes without being asked for. */
+/* The hang-up of a socket is reported without being requested. */
 static int watch_file(ClaimRun *j, uint32_t events) {
     Kept *k = j->kept;
     int r;
@@ -91,7 +91,7 @@ static int watch(ClaimRun *j) {
     return watch_file(j, j->claim.plan.tether == TETHER_PROCESS ? EPOLLIN : 0);
 }
 
-/* Takes *fd over in any case. */
+/* Takes ownership of *fd in any case. */
 static int begin(ClaimRun *j, int *fd, Refusal *refusal) {
     int r;
 
@@ -109,8 +109,9 @@ static int begin(ClaimRun *j, int *fd, Refusal *refusal) {
 
 /* ---- In the fd store ---- */
 
-/* Claims that hang on one socket have it there once: systemd does not keep the same file twice. A claim
- * whose socket systemd was too busy to take does not count: it may end before it tries again. */
+/* Claims with the same socket have it in the store once, because systemd does not keep the same file twice. A
+ * claim whose socket is not there yet, because systemd was busy, does not count: it may end before its next
+ * try. */
 static bool is_shared(const ClaimRun *j) {
     for (const ClaimRun *other = j->broker->claims; other; other = other->next)
         if (other != j && other->kept && other->kept->stored && !other->kept->store_timer &&
@@ -194,7 +195,7 @@ static int refuse_tether(Refusal *refusal, const char *remedy, const char *reaso
     return r;
 }
 
-/* What else this caller can have, by the rule and by what is known of it. */
+/* Suggests another tether that this caller can have, by the rule and by what is known of the caller. */
 static char *advise_another(const ClaimRun *j, const TetherHolder *h) {
     unsigned others = j->claim.plan.tethers & ~(1U << j->claim.plan.tether);
     _cleanup_free_ char *advice = NULL;
@@ -235,7 +236,7 @@ static int refuse_process(const ClaimRun *j, const TetherHolder *h, int error, u
     return r;
 }
 
-/* A number means something else in another pid namespace. */
+/* In another pid namespace a pid means another process. */
 static int check_number(const TetherHolder *h, Refusal *refusal) {
     if (h->pid == 0 || h->subject->pid_namespace == NAMESPACE_HOST)
         return 0;
@@ -243,8 +244,7 @@ static int check_number(const TetherHolder *h, Refusal *refusal) {
             "the option \"pid\" is for callers in the pid namespace of vfiod");
 }
 
-/* Root may hold a claim of another user itself, and let its own hang on any process: libvirt of the system
- * runs QEMU as another user. */
+/* Root can make a claim depend on any process: libvirt of the system runs QEMU as another user. */
 static int find_process(ClaimRun *j, const TetherHolder *h, Refusal *refusal) {
     _cleanup_close_ int fd = -EBADF;
     uid_t uid = h->pid == 0 ? h->subject->uid : j->claim.uid;
@@ -280,8 +280,8 @@ const TetherType tether_process = {
 
 /* ---- A control group ---- */
 
-/* While the caller is in the group of this path, and the opened directory is that of a living group, it is
- * the same group: one that was removed meanwhile has no process in it ever again. */
+/* If the caller is in the group of this path while the opened directory is that of a living group, both are
+ * the same group: a removed group never has processes again. */
 static int open_group(const Subject *s, int *ret) {
     _cleanup_free_ char *path = NULL;
     _cleanup_close_ int fd = -EBADF;
@@ -362,8 +362,8 @@ static int keep_connection(ClaimRun *j) {
     return j->kept ? keep(j) : 0;
 }
 
-/* Nobody serves it any more: what was read of it went with the last process. The client is told when it calls
- * again, and the claim lives until it closes the connection. */
+/* Nobody serves the connection any more: what was read of it was lost with the last process. The client is
+ * told when it calls again, and the claim lives until the client closes the connection. */
 static int adopt_socket(ClaimRun *j, int fd) {
     int r = adopt(j, fd);
 
@@ -395,7 +395,7 @@ const TetherType tether_connection = {
         .free = free_connection,
 };
 
-/* Each is fed once: it is not told of again, and its state moves on. */
+/* Each claim is fed once: it does not match again, and its state changes. */
 void tether_connection_gone(Broker *e, const char *connection) {
     ClaimRun *j = e->claims;
 
@@ -406,6 +406,6 @@ void tether_connection_gone(Broker *e, const char *connection) {
         }
         j->connection_gone = true;
         claim_run_feed(j, CLAIM_EVENT_RELEASE);
-        j = e->claims; /* it may be gone, and others with it */
+        j = e->claims; /* from the beginning, because claims may have been freed */
     }
 }

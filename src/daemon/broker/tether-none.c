@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What hangs on nothing. A claim with the tether explicit ends by Release alone. Devices on their way into a
- * claim, or out of it, have no end of their own, and a reservation ends by its time: whoever adds them waits
- * for the answer, and whoever has given them back has ended that. */
+/* No tether. A claim with the tether explicit ends by Release only. Parts that join or leave a claim have no
+ * end of their own, and a reservation ends by its time. */
 
 #include "daemon/broker/tether.h"
 

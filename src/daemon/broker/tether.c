@@ -32,7 +32,7 @@ static bool hung_up(int fd) {
     return poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR | POLLNVAL);
 }
 
-/* A pipe, a socket, the directory of a control group, or a pidfd. */
+/* fd is a pipe, a socket, the directory of a control group, or a pidfd. */
 bool tether_fd_is_over(int fd) {
     struct stat st;
 
@@ -47,7 +47,7 @@ bool tether_fd_is_over(int fd) {
 
 bool tether_is_alive(TetherKind kind, const char *connection, int fd) {
     if (kind == TETHER_EXPLICIT || (kind == TETHER_CONNECTION && connection[0]))
-        return true; /* of a connection, the bus will say */
+        return true; /* unknown here: the bus reports the end of a connection */
     return fd >= 0 && !tether_fd_is_over(fd);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A claim moves to another holder: it hangs on something else from then on, and nothing else changes.
+/* A claim moves to another holder: only its tether changes.
  *
- * At every moment exactly one of the two counts, whenever this process dies. First the record names both.
- * Then what the new holder keeps goes to systemd, and the answer to the new holder. Only then the old one is
- * forgotten. Of a record with both, recovery takes the new one if it is there: then the answer has arrived,
- * or it needs none. Else nobody has heard of it, and the old one counts as before (settle_move()). */
+ * Whenever this process dies, exactly one of both holders counts. First the record names both. Then the new
+ * tether goes to systemd, and the answer to the new holder. Only then the old one is dropped. With both in
+ * the record, recovery uses the new one if it exists: then the answer has arrived, or none was needed.
+ * Otherwise nobody has heard of it, and the old one counts (settle_move()). */
 
 #include "base/log.h"
 #include "daemon/broker/claim-part.h"
@@ -12,7 +12,7 @@
 #include "daemon/broker/grant.h"
 #include "daemon/broker/tether.h"
 
-/* What a claim hangs on, taken out of it. */
+/* A tether, taken out of the claim. */
 typedef struct Tie {
     TetherKind kind;
     char lifeline_id[CLAIM_ID_MAX], connection[CONNECTION_NAME_MAX];
@@ -43,7 +43,7 @@ static void put_tie(ClaimRun *j, const Tie *tie) {
     j->connection_gone = tie->connection_gone;
 }
 
-/* Of what is in the claim now. */
+/* Drops the tether that is in the claim now. */
 static void drop_tie(ClaimRun *j) {
     const TetherType *type = claim_run_tether(j);
 
@@ -71,9 +71,9 @@ static int check_state(const ClaimRun *j, Refusal *refusal) {
             c->id, claim_state_to_string(c->state));
 }
 
-/* The rules are those that allowed the claim. */
+/* The rules that allowed the claim decide. */
 static int check_kind(const ClaimRun *j, TetherKind kind, const Subject *subject, Refusal *refusal) {
-    const unsigned tethers = j->claim.plan.tethers; /* with that of the claim, so there is one to name */
+    const unsigned tethers = j->claim.plan.tethers; /* includes that of the claim, so it is not empty */
     bool is_operator = subject_is_operator(subject);
     int r;
 
@@ -96,7 +96,7 @@ static int check_kind(const ClaimRun *j, TetherKind kind, const Subject *subject
 
 /* ---- Moving ---- */
 
-/* Makes what the claim is to hang on, beside what it hangs on now. On failure nothing of it is left. */
+/* Makes the new tether while the old one still exists. On failure nothing of it is left. */
 static int make_tie(ClaimRun *j, TetherKind kind, const TetherHolder *holder, Refusal *refusal) {
     const TetherType *type;
     char id[CLAIM_ID_MAX];
@@ -125,7 +125,7 @@ static void note_previous(Claim *c, const Tie *old) {
     memcpy(c->previous_connection, old->connection, sizeof(c->previous_connection));
 }
 
-/* Both are on record, and systemd has both. 0, or refused. */
+/* Records both, and systemd keeps both. 0, or refused. */
 static int begin(ClaimRun *j, const Tie *old, Refusal *refusal) {
     int r;
 
@@ -143,7 +143,7 @@ static void undo(ClaimRun *j, const Tie *old) {
     drop_tie(j);
     put_tie(j, old);
     j->claim.moving = false;
-    (void) write_down(j); /* else the older record leads to the same */
+    (void) write_down(j); /* otherwise the older record leads to the same */
 }
 
 static void finish(ClaimRun *j, const Tie *old) {
@@ -202,7 +202,7 @@ int broker_transfer(Broker *e, const char *name, const Request *wish, const Subj
     if (r < 0)
         return r;
     if (kind == TETHER_CONNECTION && tether_is_on_socket(j, holder.socket)) {
-        (void) give(j, done, userdata); /* to whoever has it already */
+        (void) give(j, done, userdata); /* for a holder that has it already */
         return 0;
     }
     charge(e, subject);

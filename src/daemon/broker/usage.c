@@ -11,28 +11,28 @@
 
 #define ALL_USERS ((uid_t) -1)
 
-/* What claims by one rule count for: those of one user, or of all. */
+/* The claims that a rule has allowed: those of one user, or of all. */
 typedef struct Counter {
     char rule[RULE_KEY_MAX];
     uid_t uid;
-    unsigned n_users; /* that point to it */
+    unsigned n_users; /* pointers to it */
     uint64_t claims, devices, pinned;
 } Counter;
 
-/* What one process was allowed to lock by one rule. */
+/* The memory that one process can lock because of one rule. */
 typedef struct Pin {
     Usage *usage;
     struct Pin *next; /* usage.pins */
     Counter *all;     /* of the rule */
     pid_t pid;
-    int pidfd; /* owned; -EBADF: the process is unknown, or has ended */
+    int pidfd; /* owned; -EBADF: the process is unknown or has ended */
     sd_event_source *exit;
-    uint64_t now;  /* for claims that there are */
-    uint64_t most; /* that the limit was raised to for this rule; counted */
-    uint64_t kept; /* of that, what could not be put back */
+    uint64_t now;  /* of present claims */
+    uint64_t most; /* to which the limit was raised for this rule; counted */
+    uint64_t kept; /* the part of it that could not be restored */
 } Pin;
 
-/* The limit of one process, as long as a claim of it needs more than it had. */
+/* The changed limit of one process, while a claim needs more than it had. */
 typedef struct Limit {
     struct Limit *next; /* usage.limits */
     Subject process;    /* owned: pid, uid and pidfd only */
@@ -42,14 +42,14 @@ typedef struct Limit {
 typedef struct RuleCharge {
     Counter *all, *user;
     unsigned claims, devices;
-    Pin *pin; /* NULL: none is locked */
+    Pin *pin; /* NULL: no memory is locked */
     uint64_t most_before;
 } RuleCharge;
 
 struct UsageCharge {
     Usage *usage;
-    UsageCharge *next; /* usage.locking; where memlock is not 0 */
-    UsageCharge *more; /* owned; what has joined it */
+    UsageCharge *next; /* usage.locking; only if memlock is not 0 */
+    UsageCharge *more; /* owned; those that have joined it */
     uint64_t memlock;
     bool raised, ended;
     size_t n_rules;
@@ -64,7 +64,7 @@ struct Usage {
     Limit *limits;
 };
 
-/* More than any machine has; so many may be added that no sum overflows. */
+/* More than any machine has, and small enough that sums do not overflow. */
 #define MEMLOCK_MAX (UINT64_C(1) << 50)
 
 /* ---- counters ---- */
@@ -122,7 +122,7 @@ static bool has_ended(int pidfd) {
     return pidfd < 0 || poll(&p, 1, 0) != 0;
 }
 
-/* A number is given to another process only after the old one has ended. */
+/* A pid is reused only after its process has ended. */
 static Pin *find_pin(const Usage *u, const Counter *all, const Subject *process) {
     if (!process || process->pid <= 0)
         return NULL;
@@ -154,7 +154,7 @@ static Pin *pin_free(Pin *p) {
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(Pin *, pin_free);
 
-/* Somebody else may still have the devices of its claims; only these count on. */
+/* Others may still have the devices of its claims, so only the present claims count from now on. */
 static int on_exit_process(sd_event_source *s, int fd, uint32_t events, void *userdata) {
     Pin *p = userdata;
 
@@ -267,7 +267,8 @@ static uint64_t needed_by(const Usage *u, pid_t pid) {
     return sum;
 }
 
-/* Put back, the limit is what the claims of the process need, and no more counts but what was kept before. */
+/* After the limit was restored, it is what the process's claims need. Only those count, and what could not be
+ * restored. */
 static void count_limit(Usage *u, pid_t pid, bool is_put_back) {
     for (Pin *p = u->pins, *next; p; p = next) {
         next = p->next;
@@ -393,7 +394,7 @@ int usage_charge(Usage *u, const Plan *plan, uid_t uid, const Subject *process, 
     if (!c)
         return -ENOMEM;
     c->usage = u;
-    /* A record may name memory and no rule. */
+    /* A record can have memory without a rule. */
     c->memlock = plan->n_charges > 0 ? MIN(plan->memlock, MEMLOCK_MAX) : 0;
     for (; c->n_rules < plan->n_charges;) {
         size_t i = c->n_rules++;
@@ -418,7 +419,7 @@ static unsigned devices_of(const Plan *plan, const char *rule) {
     return 0;
 }
 
-/* A rule counts where it comes first. */
+/* Counts a rule at its first occurrence. */
 static bool count_anew(UsageCharge *head, UsageCharge *c, const Plan *plan) {
     bool needed = c == head || c->memlock > 0;
 

@@ -14,17 +14,17 @@
 
 #define NOTE "virtual-functions"
 #define NOTE_SIZE_MAX (1024U * 1024)
-#define WORKER_PATIENCE_USEC (UINT64_C(86400) * 1000 * 1000000) /* for ever; sd-event wants a number */
+#define WORKER_PATIENCE_USEC (UINT64_C(86400) * 1000 * 1000000) /* forever; sd-event needs a number */
 
 struct VfChange {
     Broker *broker;
     VfChange *next; /* broker.vf_changes */
     DeviceName name;
     uint32_t count;
-    bool is_recovered; /* of the daemon before; it is only waited for */
+    bool is_recovered; /* begun by the former daemon; its end is only awaited */
     WorkerTask *task;  /* borrowed */
     sd_event_source *patience;
-    vf_done_t done; /* NULL: the caller is gone, or was told */
+    vf_done_t done; /* NULL: the caller is gone or was answered */
     void *userdata;
 };
 
@@ -75,8 +75,8 @@ void vf_changes_note_device(Broker *e, Device *d) {
 
 /* ---- The note ---- */
 
-/* A line for each: "pci:0000:0a:00.0 4". In a state directory that outlives a boot, a change of before that
- * boot is reported as well, which does no harm. */
+/* A line for each: "pci:0000:0a:00.0 4". If the state directory outlives a boot, a change from before it is
+ * reported too, which does no harm. */
 static int write_note(const Broker *e) {
     _cleanup_close_ int directory = open(e->config.state_directory, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
     _cleanup_strbuf_ StrBuf lines = {};
@@ -267,7 +267,7 @@ static void on_worker_done(void *userdata, const WorkerResult *result, int *fds)
         done(caller, result->error < 0 ? &refusal : NULL);
 }
 
-/* The caller need not wait any longer; the change goes on. */
+/* The caller is told that it takes long. The change continues. */
 static int on_patience(sd_event_source *s, uint64_t usec, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     VfChange *c = userdata;
@@ -368,7 +368,7 @@ int broker_set_vf_count(
     if (r < 0)
         return r;
     d = inventory_find_device(e->inventory, &wish->device);
-    /* Nothing changes, so nothing stands in the way. */
+    /* Nothing changes, so nothing needs to be checked. */
     if (wish->count > 0 && wish->autoprobe == SRIOV_AUTOPROBE_KEEP && !d->reshaping &&
             family_count_functions(e->inventory, d) == wish->count)
         return 1;
@@ -401,7 +401,7 @@ static void recover_line(Broker *e, char *line) {
     }
     d = inventory_find_device(e->inventory, &name);
     if (!d || find_change(e, &name))
-        return; /* unplugged: nothing is left of it */
+        return; /* unplugged: nothing is left to wait for */
     c = change_new(e, &name, (uint32_t) count);
     if (!c)
         return;
@@ -410,7 +410,7 @@ static void recover_line(Broker *e, char *line) {
         (void) change_free(c);
 }
 
-/* A note that cannot be read says that something may be half done; nothing else is lost with it. */
+/* An unreadable note means that a change may be incomplete; no other information is lost. */
 void vf_changes_recover(Broker *e) {
     _cleanup_close_ int directory = open(e->config.state_directory, O_DIRECTORY | O_CLOEXEC | O_RDONLY);
     _cleanup_free_ char *text = NULL;

@@ -20,7 +20,7 @@ struct VfDeclared {
     VfDeclared *next; /* broker.vf_declared */
     DeviceName name;
     bool settled;
-    char *failure; /* owned; why there are none, NULL: did not fail */
+    char *failure; /* owned; why it has none; NULL: no failure */
 };
 
 static VfDeclared *find(const Broker *e, const DeviceName *name) {
@@ -99,7 +99,7 @@ static void load_line(Broker *e, const char *line) {
         v->settled = true;
 }
 
-/* Where nothing is known, what has no virtual functions is given them. */
+/* If nothing can be read, no device counts as settled, and those without virtual functions get them. */
 void vf_declared_load(Broker *e) {
     _cleanup_close_ int directory = open_state(e);
     _cleanup_free_ char *text = NULL;
@@ -151,7 +151,7 @@ static void fail(Broker *e, const DeviceName *name, const DeclaredFunctions *wan
     clear_failure(v);
     v->failure = strdup(refusal->reason ?: "out of memory");
     if (refusal->code == VFIOD_ERROR_DEVICE_CLAIMED)
-        e->vf_waits = true; /* for the end of a claim */
+        e->vf_waits = true; /* until the end of a claim */
     else
         log_warning("%s: warning: the %u virtual functions of %s are not made: %s", want ? want->place : "?",
                 want ? want->count : 0, device_name_format(name, shown), v->failure ?: "out of memory");
@@ -166,7 +166,7 @@ static void on_made(void *userdata, const Refusal *refusal) {
         vf_declared_settle(v->broker, &v->name);
 }
 
-/* A glob also matches what can have none. */
+/* A glob also matches devices without SR-IOV. */
 static bool is_meant(const Broker *e, const Device *d, const DeclaredFunctions *want) {
     const FactSource *source = &e->config.host->facts;
     _cleanup_(device_facts_done) DeviceFacts facts = DEVICE_FACTS_NULL;
@@ -237,7 +237,7 @@ void broker_make_declared_functions(Broker *e) {
         (void) inventory_foreach_device(e->inventory, try_device, e);
 }
 
-/* ---- What is not as declared ---- */
+/* ---- Differences from the policy ---- */
 
 typedef struct Visit {
     Broker *broker;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Virtual functions that the policy declares: they are gone after a boot, and nothing else makes them again.
- * They are made once in a boot, where the device has none, as soon as vfiod runs and the device has a driver.
- * What the operator, or somebody else, made of the device since then stays. So which devices are settled is
- * kept on disk, with the id of the boot. */
+/* Virtual functions that the policy declares. They disappear with a reboot, and nothing else makes them
+ * again. vfiod makes them once per boot if the device has none, as soon as vfiod runs and the device has a
+ * driver. Later changes by the operator or others stay. So the devices that are settled are kept on disk,
+ * with the id of the boot. */
 
 #include "daemon/broker/broker-internal.h"
 

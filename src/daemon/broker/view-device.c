@@ -10,7 +10,7 @@
 #include "daemon/broker/views.h"
 #include "host/seen-caps.h"
 
-/* One fact; the caller is done with *ret. */
+/* Reads one fact; the caller frees *ret. */
 static void read_fact(const ViewQuery *q, DeviceFactMask what, DeviceFacts *ret) {
     const FactSource *source = &q->host->source->facts;
 
@@ -78,7 +78,7 @@ static int put_device_node(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, node);
 }
 
-/* A group has one owner, so a device that was not asked for is taken with its group all the same. */
+/* Taking a device locks its whole group, so a device that was not requested counts as claimed too. */
 static const Claim *claim_of_device(const Device *d) {
     if (d->claim)
         return d->claim;
@@ -117,12 +117,12 @@ static int put_device_claim(const ViewQuery *q, const ViewSink *out) {
     return view_refer_claim(out, c ? c->id : NULL);
 }
 
-/* Of the reader: of nobody else, or the policy could be read off. */
+/* For the reader only: the access of others would reveal the policy. */
 static int put_access(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, broker_access(q->host->broker, q->thing, q->reader));
 }
 
-/* A fact that was looked for; unknown when the look failed. */
+/* A fact from the survey; unknown when it could not be read. */
 static const DeviceFacts *surveyed(const ViewQuery *q, DeviceFactMask what) {
     static const DeviceFacts unknown = {.numa_node = -1, .enable_count = -1};
     const DeviceFacts *facts = &unknown;
@@ -138,7 +138,7 @@ static int put_tag(void *userdata, const char *tag) {
 
 #define FACTS_OF_TAGS (DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL)
 
-/* Of the reader, as the access is. */
+/* For the reader only, as the access. */
 static int put_tags(const ViewQuery *q, const ViewSink *out) {
     int r = view_open(out, 'a', "s");
 
@@ -260,7 +260,7 @@ static int put_host_critical(const ViewQuery *q, const ViewSink *out) {
     r = q->survey ? survey_get(q->survey, &d->name, DEVICE_FACT_HOST_CRITICAL, &facts) : -ENODATA;
     if (r >= 0)
         return view_text(out, facts->host_critical);
-    /* Not "", which says that the host does not use it. */
+    /* not "", which would mean that the host does not use it */
     unknown = format_string("whether the host uses it is unknown: %s", strerror(-r));
     return unknown ? view_text(out, unknown) : -ENOMEM;
 }
@@ -305,7 +305,7 @@ static int put_migration(const DeviceCaps *c, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
-/* Those that are more than yes and no. */
+/* Those that are not just yes or no. */
 static const struct {
     const char *type;
     int (*put)(const DeviceCaps *c, const ViewSink *out);
@@ -334,7 +334,7 @@ static int put_cap(const DeviceCaps *c, DeviceCap cap, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
-/* What is unknown is not there. */
+/* Unknown capabilities are left out. */
 static int put_caps(const DeviceCaps *c, const ViewSink *out) {
     int r;
 
@@ -473,7 +473,7 @@ static int put_region(const ViewSink *out, const ReservedRegion *region) {
     return r < 0 ? r : view_close(out);
 }
 
-/* What all of its devices can do. Bridges are never opened, and do not count. */
+/* The capabilities that all its devices have. Bridges do not count, because they are never opened. */
 static int put_group_capabilities(const ViewQuery *q, const ViewSink *out) {
     DeviceCaps common = {};
     bool first = true;

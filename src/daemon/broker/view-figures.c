@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The figures, as a list of name, labels and value. Everybody sees totals, which the lists of claims and
- * taints show as well. Only root sees figures by rule, which name the rules and say how often each decides.
- */
+/* The figures, as a list of name, labels and value. Everybody sees totals, which follow from the lists of
+ * claims and taints anyway. Only root sees figures by rule, because they name rules and show how often each
+ * decides. */
 
 #include "base/str.h"
 #include "core/device-kind.h"
@@ -11,7 +11,7 @@
 
 #define LABELS_MAX 3U
 
-/* Labels without a name are not there. */
+/* A label without a name is left out. */
 typedef struct Label {
     const char *name, *word;
 } Label;
@@ -47,12 +47,12 @@ static int put_labelled(
     return r < 0 ? r : view_close(out);
 }
 
-/* label: NULL: it has none. */
+/* label NULL: none. */
 static int put(const ViewSink *out, const char *name, const char *label, const char *word, uint64_t value) {
     return put_labelled(out, name, (const Label[LABELS_MAX]){{label, word}}, value);
 }
 
-/* One for each word, those that never happened too. */
+/* One figure for each word, also if it is 0. */
 static int put_each(const ViewSink *out, const char *name, const char *label, const char *(*word)(int i),
         const uint64_t *values, int n) {
     int r = 0;
@@ -137,9 +137,9 @@ static int put_rules(const ViewSink *out, const Figures *f) {
     return r;
 }
 
-/* ---- What there is now ---- */
+/* ---- Present numbers ---- */
 
-/* Words of vfiod: kinds times states, and so on. What is not in it any more is left out. */
+/* For words of vfiod (kinds times states, and so on). Beyond this limit they are left out. */
 #define TALLIES_MAX 256U
 
 typedef struct Tally {
@@ -151,7 +151,7 @@ typedef struct Tally {
 typedef struct Census {
     Tally tallies[TALLIES_MAX];
     size_t n;
-    uint64_t oldest_usec; /* claim; 0: none */
+    uint64_t oldest_usec; /* of a claim; 0: none */
 } Census;
 
 static bool is_same(const char *a, const char *b) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What concerns the whole host. */
+/* The fields of the whole host. */
 
 #include <stdio.h>
 
@@ -34,7 +34,7 @@ static int put_simulated(const ViewQuery *q, const ViewSink *out) {
     return view_number(out, 'b', q->host->simulated);
 }
 
-/* A kernel that cannot be looked at offers nothing. */
+/* If the kernel's features cannot be read, none is supported. */
 static int put_kernel(const ViewQuery *q, const ViewSink *out) {
     const FactSource *source = &q->host->source->facts;
     KernelFacts k = {};
@@ -77,8 +77,8 @@ static int put_policy_state(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, view_policy_state(q->host->policy));
 }
 
-/* "FILE:LINE:COL: error: TEXT". TEXT quotes the operator's files, and so it is for root; others see that
- * there is an error, and where. */
+/* "FILE:LINE:COL: error: TEXT". TEXT quotes the operator's files, so only root sees it; others see that there
+ * is an error, and where. */
 static int put_error(const ViewQuery *q, const ViewSink *out, const char *error) {
     static const char kind[] = ": error";
     _cleanup_free_ char *text = NULL;
@@ -185,7 +185,7 @@ static int put_rule(const Rule *rule, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
-/* As in an explanation: a rule is shown to whom it concerns, and what it costs has a bound. */
+/* As in explanations: a rule is shown to those whom it concerns, and the cost is limited. */
 #define RULES_FOR_OPERATOR_MAX 4096U
 #define RULES_FOR_OTHERS_MAX 64U
 
@@ -222,7 +222,7 @@ static int put_claims_denied(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
-/* "none", or as PolicyState. */
+/* "none", or like PolicyState. */
 static int put_shadow_state(const ViewQuery *q, const ViewSink *out) {
     const PolicyLoad *p = q->host->shadow;
     const char *state = "loaded";
@@ -254,7 +254,7 @@ static int put_known(const ViewSink *out, const char *key, const char *text) {
     return text[0] ? view_text_entry(out, key, text) : 0;
 }
 
-/* What the operator's policy says is for the user whom it concerns and for root, as with claims. */
+/* The rule is shown to the user whom it concerns and to root, as with claims. */
 static int put_taint(const ViewQuery *q, const ViewSink *out, const Taint *t) {
     bool all = view_reader_is(q, t->uid);
     int r;

@@ -10,9 +10,9 @@
 #include "base/user-name.h"
 #include "daemon/broker/evict.h"
 
-#define GENERATIONS_MAX 4U /* of parents that are looked at; the bound is for nonsense */
+#define GENERATIONS_MAX 4U /* of parents; only guards against nonsense */
 #define GROUP_BIT (UINT64_C(1) << 63)
-/* Each device and each of its parents, with a group each. */
+/* Each device and each of its parents, with its group. */
 #define THINGS_MAX (REQUEST_DEVICES_MAX * 2 * (1 + GENERATIONS_MAX))
 #define BLOCKERS_SHOWN 4U
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -22,14 +22,14 @@ struct Waiting {
     QueueEntry entry;
     QueueThing things[THINGS_MAX];
     uint64_t turn; /* broker.turns when it was planned for last */
-    bool over;     /* it has waited for as long as it wanted */
-    bool asks;     /* a person has to allow it first */
+    bool over;     /* its waiting time is over */
+    bool asks;     /* a person has to be asked first */
     sd_event_source *timeout, *gone;
 };
 
-/* ---- What a request must have ---- */
+/* ---- What a request needs ---- */
 
-/* Two devices whose hashes are the same wait for each other: too much, and never too little. */
+/* Two devices with equal hashes wait for each other: one waits too long, but never too briefly. */
 static uint64_t id_of_device(const DeviceName *name) {
     return device_name_hash(name) & ~GROUP_BIT;
 }
@@ -53,8 +53,7 @@ static void add_device(QueueThing *things, size_t *n, const Device *d, bool shar
         add_thing(things, n, id_of_group(d->group), shared);
 }
 
-/* A parent is not free while a descendant is held, and the other way round; the descendants do not mind each
- * other. */
+/* A parent is not free while a descendant is held, and the reverse; descendants do not affect each other. */
 static void add_family(Broker *e, QueueThing *things, size_t *n, const Device *d) {
     add_device(things, n, d, /* shared= */ false);
     for (unsigned i = 0; i < GENERATIONS_MAX && d; i++) {
@@ -64,7 +63,7 @@ static void add_family(Broker *e, QueueThing *things, size_t *n, const Device *d
     }
 }
 
-/* What the claim that the devices shall join has already, nobody else gets in the meantime. */
+/* What the claim that the devices will join has already cannot be taken by others meanwhile. */
 static size_t find_things(
         Broker *e, const Request *request, const Claim *whole, QueueThing things[static THINGS_MAX]) {
     size_t n = 0;
@@ -169,7 +168,7 @@ static void leave(Waiting *w) {
     review_soon(e);
 }
 
-/* Its things may be others than at first: a device that was plugged in anew, in another group. */
+/* Its needs may have changed: a device was plugged in again and has another group. */
 static void enter(Waiting *w) {
     ClaimRun *j = w->run;
 
@@ -198,9 +197,9 @@ void waiting_note_state(ClaimRun *j, ClaimState next) {
         j->waiting = waiting_free(j->waiting);
 }
 
-/* ---- Whose turn it is ---- */
+/* ---- Turns ---- */
 
-/* Plans for it, as if it came now; it may be gone afterwards. */
+/* Plans for it as for a new request; it may be freed. */
 static void judge(Waiting *w) {
     ClaimQuestion *q = w->run->question;
 
@@ -220,7 +219,7 @@ static const Claim *find_holder(const Waiting *w, size_t i) {
     return waiting_find_holder(w->run->broker->inventory, &w->run->question->request.devices[i]);
 }
 
-/* No claim has anything of what it wants. Descendants and siblings are left to the planner. */
+/* No claim has anything that it needs. Descendants and siblings are checked by the planner. */
 static bool is_free(const Waiting *w) {
     for (size_t i = 0; i < w->run->question->request.n_devices; i++)
         if (find_holder(w, i))
@@ -228,7 +227,7 @@ static bool is_free(const Waiting *w) {
     return true;
 }
 
-/* One whose facts are being looked for is decided when they are there. */
+/* A request whose facts are being read is decided when they are known. */
 static Waiting *find_next(const Broker *e, bool all) {
     for (QueueEntry *i = e->queue.first; i; i = i->next) {
         Waiting *w = container_of(i, Waiting, entry);
@@ -268,7 +267,7 @@ void waiting_judge_all(Broker *e) {
     waiting_wake(e);
 }
 
-/* ---- Who has to give way ---- */
+/* ---- Preemption ---- */
 
 static bool is_ending(const Claim *c) {
     return c->state == CLAIM_DRAINING || c->state == CLAIM_RESETTING || c->state == CLAIM_RESTORING;
@@ -278,8 +277,8 @@ static bool gives_way(const Claim *c, const Waiting *w) {
     return c->state == CLAIM_HELD && c->plan.hold.preemptible && c->plan.priority < w->entry.priority;
 }
 
-/* Nobody is evicted for a request that has to go on waiting for somebody else, nor for one that a person may
- * still refuse. */
+/* No claim is evicted for a request that would still have to wait for another one, or that a person may still
+ * deny. */
 static bool can_preempt(const Waiting *w) {
     if (w->entry.n_before > 0 || w->asks)
         return false;
@@ -347,12 +346,12 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Its connection may still be open, in another process that got a copy. */
+/* Another process may still have a copy of its connection. */
 static int on_gone(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
     Waiting *w = userdata;
 
     (void) sd_event_source_set_enabled(s, SD_EVENT_OFF);
-    w->over = true; /* when a person is asked for it now, it does not wait once more */
+    w->over = true; /* if a person is asked now, it does not wait again */
     if (w->entry.queued) {
         (void) refuse(&w->run->claim.refusal, VFIOD_ERROR_DEVICE_CLAIMED, NULL,
                 "the process that waited for it has ended");
@@ -398,7 +397,7 @@ static int check_limits(const ClaimRun *j, Refusal *refusal) {
             refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL, "%zu requests are waiting for devices already", n_all);
 }
 
-/* Shown until it is planned for: what it waits for. */
+/* Shown until there is a plan: what it waits for. */
 static int describe_devices(ClaimRun *j) {
     const Request *request = &j->question->request;
     Plan *plan = &j->claim.plan;
@@ -461,7 +460,7 @@ static int note_function(Device *d, void *userdata) {
     return device_is_virtual_function(d);
 }
 
-/* They stay when a claim of theirs ends, and a physical function that has some is given to nobody. */
+/* They outlive a claim of theirs, and a physical function with virtual functions is not handed out. */
 static bool has_functions(const ClaimRun *j) {
     const Request *request = &j->question->request;
 
