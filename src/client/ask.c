@@ -18,16 +18,16 @@
 #include "client/transport.h"
 
 #define AGENT "pkttyagent"
-#define AGENT_READY_MSEC 5000 /* it has to find polkit; then it closes the pipe */
+#define AGENT_READY_MSEC 5000 /* it has to connect to polkit, and then closes the pipe */
 
-/* 0: the rule asks nobody, or the claim will be refused anyhow, which the claim itself tells better. */
+/* 0: the rule asks nobody, or the claim will be refused, whose error says why. */
 static bool will_ask(const VfiodRequest *request) {
     _cleanup_json_ struct json_object *plan = NULL;
 
     return call_plan(request, &plan, NULL) >= 0 && json_flag(plan, "ask");
 }
 
-/* In the child. --fallback: an agent of the desktop comes first. */
+/* In the child. --fallback: an agent of the desktop is preferred. */
 static void run_agent(pid_t parent, int ready) {
     char notify[16];
 
@@ -39,7 +39,7 @@ static void run_agent(pid_t parent, int ready) {
     _exit(EXIT_FAILURE);
 }
 
-/* 0: there is none. The other end of the pipe is closed when it is ready, and when it is not to be had. */
+/* 0: there is none. The other end of the pipe is closed when the agent is ready, or has failed. */
 static pid_t start_agent(void) {
     int ends[2];
     struct pollfd p;

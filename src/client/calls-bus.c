@@ -13,8 +13,7 @@ sd_bus *bus_of(const VfiodConnection *c) {
 
 typedef int (*read_properties_t)(sd_bus_message *m, struct json_object **ret);
 
-/* Reads the contents of one entry; an object that is none of ours is left out. type: of what follows the
- * path. */
+/* Reads one entry; other objects than ours are skipped. type: of what follows the path. */
 static int read_object(sd_bus_message *m, const char *type, read_properties_t read, Objects *objects) {
     _cleanup_object_ Object object = OBJECT_NULL;
     const char *path;
@@ -83,7 +82,7 @@ int bus_list_devices(sd_bus *bus, const char *property, Objects *ret, VfiodError
 
 /* ---- one object ---- */
 
-/* Numbers of groups and ids of claims stand in paths as they are; only names of devices are escaped. */
+/* Numbers of groups and ids of claims are in paths unchanged; only names of devices are escaped. */
 static int make_path(ObjectKind kind, const char *name, char **ret) {
     if (kind == OBJECT_DEVICE)
         return sd_bus_path_encode(VFIOD_OBJECT_PATH "/device", name, ret);
@@ -93,7 +92,7 @@ static int make_path(ObjectKind kind, const char *name, char **ret) {
     return *ret ? 0 : -ENOMEM;
 }
 
-/* A claim that went between two calls is no trouble, just no such claim. */
+/* A claim that ended between two calls is reported as NoSuchClaim. */
 static int read_error(
         ObjectKind kind, const char *name, const sd_bus_error *bus_error, int r, VfiodErrorText *error) {
     if (!sd_bus_error_is_set(bus_error))

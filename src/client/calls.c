@@ -88,7 +88,7 @@ static int compare_objects(const void *a, const void *b) {
 
     if (x->kind != y->kind)
         return x->kind < y->kind ? -1 : 1;
-    /* strverscmp: numbers by value, so group 8 comes before group 10. */
+    /* strverscmp() compares numbers by value: group 8 comes before group 10 */
     return x->kind == OBJECT_GROUP ? strverscmp(x->name, y->name) : strcmp(x->name, y->name);
 }
 
@@ -125,7 +125,7 @@ static int take_object(void *userdata, const char *text) {
     _cleanup_object_ Object object = OBJECT_NULL;
     int r = object_from_reply(json_member(reply, "parameters"), &object);
 
-    /* A list without objects is one reply without any. */
+    /* An empty list is one reply without an object. */
     return r < 0 || object.kind < 0 || object.kind == OBJECT_MANAGER ? r : objects_add(userdata, &object);
 }
 
@@ -167,7 +167,7 @@ int call_get_objects(VfiodConnection *c, Objects *ret, VfiodErrorText *error) {
     return 0;
 }
 
-/* name: in full. */
+/* name: the full name. */
 static int get_named(
         VfiodConnection *c, ObjectKind kind, const char *name, Object *ret, VfiodErrorText *error) {
     _cleanup_object_ Object object = {.kind = kind, .name = strdup(name)};
@@ -187,7 +187,7 @@ int call_get_manager(VfiodConnection *c, Object *ret, VfiodErrorText *error) {
     return get_named(c, OBJECT_MANAGER, "", ret, error);
 }
 
-/* On the bus an object has one path, which only the daemon finds for every spelling. */
+/* On the bus an object has one path. The daemon finds it for any spelling. */
 static int find_named(
         VfiodConnection *c, ObjectKind kind, const char *name, Object *ret, VfiodErrorText *error) {
     _cleanup_free_ char *full = NULL;
@@ -206,10 +206,10 @@ int call_complete_objects(VfiodConnection *c, Objects *objects, ObjectKind kind,
         int r;
 
         if (o->kind != kind || json_object_object_get_ex(o->properties, key, NULL))
-            continue; /* an older daemon lists everything */
+            continue; /* an older daemon lists all objects */
         r = get_named(c, kind, o->name, &whole, error);
         if (r < 0 && startswith(error->name, "NoSuch"))
-            continue; /* it has just gone */
+            continue; /* it has just disappeared */
         if (r < 0)
             return r;
         json_object_put(o->properties);
@@ -218,7 +218,7 @@ int call_complete_objects(VfiodConnection *c, Objects *objects, ObjectKind kind,
     return 0;
 }
 
-/* As an older daemon says it, by either transport. */
+/* The error of an older daemon, by either transport. */
 static bool is_unknown_to_daemon(const char *error) {
     return strstr(error, "InvalidParameter") || strstr(error, "UnknownMethod");
 }
@@ -256,7 +256,7 @@ int call_add_to_devices(VfiodConnection *c, Objects *objects, const char *proper
     return 0;
 }
 
-/* vfiod answered, but not with the value: not that the object or vfiod itself is gone. */
+/* vfiod answered without the value, but neither the object nor vfiod itself is gone. */
 static bool is_refusal_of_one_property(const char *error) {
     if (strchr(error, '.'))
         return startswith(error, "System.Error.");
@@ -289,8 +289,8 @@ int call_add_property(VfiodConnection *c, Object *object, const char *property, 
     return 0;
 }
 
-/* A costly property may be refused (Holders is, to a caller that asks too often) or cannot be told:
- * everything else is shown all the same. */
+/* A costly property may be refused (Holders, to a caller that asks too often) or unknown. Everything else is
+ * shown anyway. */
 int call_try_property(VfiodConnection *c, Object *object, const char *property, VfiodErrorText *error) {
     int r = call_add_property(c, object, property, error);
 
@@ -302,8 +302,8 @@ int call_try_property(VfiodConnection *c, Object *object, const char *property, 
 }
 
 int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error) {
-    /* Rule and PolicyWarnings cost nothing, but on the bus the first answer of a connection never has them:
-     * see org.vfiod1(5). */
+    /* Rule and PolicyWarnings are cheap, but on the bus the first answer of a connection never has them: see
+     * org.vfiod1(5). */
     static const char *const costly[_OBJECT_KIND_MAX][4] = {
             [OBJECT_MANAGER] = {"policyWarnings"},
             [OBJECT_DEVICE] = {"acsPath", "hostCritical", "tags"},

@@ -73,7 +73,8 @@ static size_t fd_rank(const VfiodClaim *claim, const char *name) {
     return SIZE_MAX - 1;
 }
 
-/* A stable sort into the documented order, whatever order the message had: devices as they were asked for. */
+/* A stable sort into the documented order, whatever order the message has: devices in the order of the
+ * request. */
 static void sort_fds(VfiodClaim *claim) {
     for (size_t i = 1; i < claim->n_fds; i++)
         for (size_t j = i;
@@ -99,7 +100,7 @@ static bool has_device(const VfiodClaim *claim, const char *name) {
     return false;
 }
 
-/* The two lists are parallel, or spellings are of no use. */
+/* The two lists must be parallel. */
 int claim_add_spellings(VfiodClaim *claim, const VfiodClaim *added, const Answer *a) {
     size_t n_new = 0;
     int r = 0;
@@ -126,7 +127,7 @@ static int take_devices(VfiodClaim *claim, Answer *a) {
     return r;
 }
 
-/* A lifeline that comes again is a fresh one: the old one counts no more. */
+/* A new lifeline replaces the old one. */
 static int take_fds(VfiodClaim *claim, Answer *a) {
     NamedFd *bigger = reallocarray(claim->fds, claim->n_fds + a->n_fds + 1, sizeof(NamedFd));
 
@@ -168,7 +169,7 @@ int claim_take_answer(VfiodClaim *claim, Answer *a, bool needs_lifeline) {
         r = take_fds(claim, a);
     if (r < 0)
         return r;
-    /* Without a lifeline the claim is over already. */
+    /* without a lifeline the claim has ended already */
     return needs_lifeline && vfiod_claim_fd(claim, "lifeline") < 0 ? -EBADMSG : 0;
 }
 
@@ -200,7 +201,7 @@ const char *claim_node(const VfiodClaim *claim, size_t index) {
     return index < claim->n_nodes ? claim->nodes[index] : NULL;
 }
 
-/* The full name behind what the caller calls a device. */
+/* The full name for the caller's spelling of a device. */
 static const char *full_name(const VfiodClaim *claim, const char *device) {
     if (!device)
         return vfiod_claim_device(claim, 0);

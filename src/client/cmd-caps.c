@@ -54,7 +54,7 @@ static int find_devices(VfiodConnection *c, const Options *o, Objects *ret, Vfio
 
 /* ---- Showing ---- */
 
-/* NULL when nothing is known. */
+/* NULL: nothing is known. */
 static struct json_object *caps_of(const Object *device) {
     struct json_object *caps = json_member(device->properties, "capabilities");
 

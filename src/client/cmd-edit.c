@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A policy file is edited as a private copy. The whole policy is checked with the copy in the place of the
- * file, as vfiod would load it; only then the copy is installed, by rename, and vfiod reloads. So vfiod never
- * sees half a change, and a mistake cannot take the policy away. Work is never lost: whatever fails after the
- * editor has ended keeps the copy, and the error names it. */
+/* Edits a private copy of a policy file. The whole policy is checked with the copy instead of the file, as
+ * vfiod would load it. Only then the copy is installed by rename, and vfiod reloads. So vfiod never sees an
+ * incomplete change, and a mistake cannot disable the policy. The user's work is never lost: on any failure
+ * after the editor has ended, the copy is kept and the error names it. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -23,10 +23,8 @@
 #include "client/rule-changes.h"
 
 #define SUFFIX ".json"
-#define FILE_MAX                                                                                             \
-    (16U * 1024 * 1024)           /* what is too large for vfiod is an error of the policy, not of ours      \
-                                   */
-#define COPY_DIRECTORY "/var/tmp" /* work that was not installed survives a reboot */
+#define FILE_MAX (16U * 1024 * 1024) /* larger files are refused by the check of the policy */
+#define COPY_DIRECTORY "/var/tmp"    /* work that was not installed survives a reboot */
 #define COPY_PATTERN "vfiod-edit.XXXXXX"
 
 #define TEMPLATE                                                                                             \
@@ -40,7 +38,7 @@
     "}\n"
 
 typedef struct File {
-    char *text; /* owned; NULL: it is not there */
+    char *text; /* owned; NULL: the file does not exist */
     size_t size;
 } File;
 
@@ -51,8 +49,8 @@ typedef struct Edit {
     char *name, *path;     /* owned: of the file, without and with its directory */
     char *editor;          /* owned: a command of the shell */
     File original, start, edited;
-    char *copy_directory, *copy; /* owned: private to this process' user */
-    bool keep;                   /* the copy */
+    char *copy_directory, *copy; /* owned: accessible to this user only */
+    bool keep;                   /* keep the copy */
     Rehearsal *before;           /* the policy without the change */
 } Edit;
 
@@ -77,7 +75,7 @@ static bool file_is(const File *a, const File *b) {
     return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
 }
 
-/* With what the editor has left beside it. */
+/* Removes the copy and backup files of the editor. */
 static void remove_copy(const char *path) {
     _cleanup_closedir_ DIR *directory = NULL;
     const struct dirent *entry;
@@ -111,7 +109,7 @@ static bool has_suffix(const char *name) {
     return n > strlen(SUFFIX) && streq(name + n - strlen(SUFFIX), SUFFIX);
 }
 
-/* The only file of the directory. *ret is owned by the caller; NULL: there are none, or several. */
+/* The only file of the directory, owned by the caller; NULL: there is none, or several. */
 static int find_only_name(int fd, char **ret, size_t *ret_n) {
     _cleanup_closedir_ DIR *directory = NULL;
     _cleanup_free_ char *found = NULL;
@@ -149,7 +147,7 @@ static int take_only_name(Edit *e, VfiodErrorText *error) {
             e->directory, n);
 }
 
-/* "50-alice" or "50-alice.json". A path would be another directory, which vfiod may not read. */
+/* "50-alice" or "50-alice.json". Paths are refused, because vfiod may not read another directory. */
 static int take_name(Edit *e, const char *name, VfiodErrorText *error) {
     _cleanup_free_ char *safe = sanitize(name, 4 * NAME_MAX);
 
@@ -159,13 +157,13 @@ static int take_name(Edit *e, const char *name, VfiodErrorText *error) {
     if (!e->name)
         return error_text_errno(error, ENOMEM, "Cannot read the name");
     if (strchr(name, '/') || *name == '.' || !*name || !streq(safe, name) ||
-            strlen(e->name) > NAME_MAX - strlen(".#")) /* of the file that is renamed */
+            strlen(e->name) > NAME_MAX - strlen(".#")) /* room for the name of the temporary file */
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "%s: expected the name of a file in %s, such as 50-alice.json.", name, e->directory);
     return 0;
 }
 
-/* 0: nothing is there, or a file that can be edited. */
+/* 0: the file does not exist, or can be edited. */
 static int check_type(const Edit *e, VfiodErrorText *error) {
     char target[PATH_MAX];
     struct stat st;
@@ -184,14 +182,14 @@ static int check_type(const Edit *e, VfiodErrorText *error) {
             "%s is a symbolic link to %s. Edit what it leads to, or remove the link first.", e->path, target);
 }
 
-/* -ENOENT is no error: *ret is as it was. */
+/* -ENOENT is not an error: *ret is unchanged. */
 static int read_policy_file(int fd, const char *name, File *ret) {
     int r = read_file_at(fd, name, FILE_MAX, &ret->text, &ret->size);
 
     return r == -ENOENT ? 0 : r;
 }
 
-/* What the editor shows first: the file; or the one that the new file will hide; or a template. */
+/* The text with which the editor starts: the file, the file that the new one will override, or a template. */
 static int choose_start(Edit *e, VfiodErrorText *error) {
     const char *const *lower = e->o->policies.n > 0 ? NULL : rehearsal_directories() + 1;
     _cleanup_free_ char *path = NULL;
@@ -242,7 +240,7 @@ static int make_copy(Edit *e) {
     return write_file_atomic_at(fd, e->name, e->start.text, e->start.size, 0600);
 }
 
-/* Adds where the copy is to an error, and keeps it, unless nothing was changed in it. */
+/* Adds the copy's place to an error and keeps it, unless it is unchanged. */
 static int keep_copy(Edit *e, VfiodErrorText *error) {
     VfiodErrorText first = *error;
 
@@ -255,14 +253,14 @@ static int keep_copy(Edit *e, VfiodErrorText *error) {
             "%s Nothing was installed. The changed copy is kept: %s", first.message, e->copy);
 }
 
-/* What is written when a signal ends us in between: the work is in the copy. */
+/* Written when a signal ends the process meanwhile: the work is in the copy. */
 static char last_words[PATH_MAX + 128];
 
 static void on_signal(int number) {
     ssize_t n = write(STDERR_FILENO, last_words, strlen(last_words));
 
     (void) n;
-    (void) raise(number); /* its default action, since the handler was for once */
+    (void) raise(number); /* the handler was for one signal, so this is the default action */
 }
 
 static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
@@ -276,11 +274,11 @@ static void name_copy_when_interrupted(const Edit *e) {
     action.sa_handler = on_signal;
     for (size_t i = 0; i < ELEMENTSOF(ending_signals); i++)
         if (sigaction(ending_signals[i], NULL, &former_actions[i]) == 0 &&
-                former_actions[i].sa_handler != SIG_IGN) /* as nohup(1) has it */
+                former_actions[i].sa_handler != SIG_IGN) /* as for nohup(1), ignored signals stay ignored */
             (void) sigaction(ending_signals[i], &action, NULL);
 }
 
-/* From here on, what is done is short, and is either done or not. */
+/* From here on, steps are short and are not interrupted. */
 static void forget_copy(void) {
     for (size_t i = 0; i < ELEMENTSOF(ending_signals); i++)
         (void) sigaction(ending_signals[i], &former_actions[i], NULL);
@@ -320,8 +318,8 @@ static bool list_has(struct json_object *list, const char *text) {
     return false;
 }
 
-/* Errors of other files that were there before do not keep this one from being installed: of two broken files
- * none could be repaired otherwise. */
+/* Errors of other files that existed before do not prevent the installation: otherwise, of two broken files
+ * none could be repaired. */
 static bool is_new_error(const Edit *e, struct json_object *before, const char *text) {
     const char *rest = startswith(text, e->path);
 
@@ -341,7 +339,7 @@ static int check_policy(Rehearsal *rehearsal, struct json_object **ret, VfiodErr
     return r < 0 ? policy_failed(r, problem, error) : 0;
 }
 
-/* Prints errors and warnings. Fills *error with PolicyBroken when an error is new. */
+/* Prints errors and warnings. Sets *error to PolicyBroken when an error is new. */
 static int judge(
         const Edit *e, struct json_object *before, struct json_object *after, VfiodErrorText *error) {
     struct json_object *errors = json_list(after, "errors");
@@ -384,7 +382,7 @@ static int check_edited(Edit *e, Rehearsal **ret, VfiodErrorText *error) {
     return 0;
 }
 
-/* True: the person wants to edit the same copy again. */
+/* True: the user wants to edit the same copy again. */
 static bool ask_to_edit_again(Edit *e, const VfiodErrorText *why) {
     char line[64];
 
@@ -405,7 +403,8 @@ static bool ask_to_edit_again(Edit *e, const VfiodErrorText *why) {
     }
 }
 
-/* Until the policy is fine, or the person gives up. 1: there is something to install; 0: nothing changed. */
+/* Repeats until the policy is valid or the user gives up. 1: there is a change to install; 0: nothing has
+ * changed. */
 static int edit_until_good(Edit *e, Rehearsal **ret, VfiodErrorText *error) {
     for (;;) {
         int r;
@@ -455,7 +454,7 @@ static int install(Edit *e, VfiodErrorText *error) {
     return 0;
 }
 
-/* NULL: it has errors, so that no rules can be shown. */
+/* NULL: it has errors, so its rules cannot be shown. */
 static struct json_object *rules_of(Rehearsal *rehearsal) {
     struct json_object *result = NULL;
     char *problem = NULL;
@@ -497,7 +496,7 @@ static void show_changes(struct json_object *report) {
         puts("Tags or settings of the host changed");
 }
 
-/* What the daemon says goes behind what was changed. */
+/* The daemon's result is appended to what was changed. */
 static int reload(const Edit *e, struct json_object *report, VfiodErrorText *error) {
     _cleanup_object_ Object manager = OBJECT_NULL;
     _cleanup_connection_ VfiodConnection *c = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Asks the holder of a claim to give it back, and is how the holder answers. Returns at once: "vfioctl
- * status", "vfioctl monitor" and the journal show what becomes of it. */
+/* Asks the holder of a claim to give it back, and sends the holder's answer. It returns at once: "vfioctl
+ * status", "vfioctl monitor" and the journal show the progress. */
 
 #include "base/str.h"
 #include "client/calls.h"
@@ -19,7 +19,7 @@ static int check_options(const Options *o, VfiodErrorText *error) {
     return 0;
 }
 
-/* In words: whose claim, and by when. It may be gone by now. */
+/* Shows whose claim it is and until when they have it. It may have ended meanwhile. */
 static int show_result(VfiodConnection *c, const char *id, VfiodErrorText *error) {
     _cleanup_free_ char *eviction = NULL, *owner = NULL, *safe = NULL;
     _cleanup_object_ Object claim = OBJECT_NULL;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Claims devices and becomes COMMAND, which finds the fds from 3 on, as sd_listen_fds(3) defines it, and
- * their numbers where its arguments had templates. vfioctl itself is gone then: COMMAND is the claim's owner
- * in every way, and the lifeline, left open across exec, ends with it.
+/* Claims devices and executes COMMAND in this process. COMMAND gets the fds from 3 on, as sd_listen_fds(3)
+ * defines, and their numbers in the place of templates in its arguments. COMMAND then is the owner of the
+ * claim in every way. The lifeline stays open across exec, and ends with it.
  *
- * Everything about the command line is checked before anything is claimed: the command itself, what it can
- * take, and its templates. */
+ * The command line is checked completely before anything is claimed: the command itself, what it supports,
+ * and the templates. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ typedef struct Exec {
     VmmAbilities abilities;
     TemplateDevice *devices; /* owned, names too */
     size_t n_devices;
-    char *reserved;   /* owned; the name of the device that the ticket stands for */
+    char *reserved;   /* owned; the name of the device that the ticket is for */
     char **arguments; /* owned; with templates, and those that a virtual machine monitor needs */
     VfiodRequest request;
 } Exec;
@@ -69,7 +69,7 @@ static int find_device(VfiodConnection *c, const char *word, TemplateDevice *ret
     return 0;
 }
 
-/* What the ticket stands for is shown by its reservation. */
+/* The reservation shows which device the ticket is for. */
 static int find_reserved(Exec *e, VfiodConnection *c, VfiodErrorText *error) {
     int r;
 
@@ -100,7 +100,7 @@ static int find_devices(Exec *e, VfiodErrorText *error) {
 
 /* ---- templates ---- */
 
-/* What the templates ask for, noted instead of expanded. */
+/* What the templates require, noted instead of expanded. */
 typedef struct Wishes {
     bool iommufd, device, container, group;
 } Wishes;
@@ -148,7 +148,7 @@ static int expand_command(
     return 0;
 }
 
-/* vDPA devices have one backend, which hands out their own files. */
+/* vDPA devices have only one backend, which hands out their own files. */
 static bool is_for_vdpa(const Exec *e) {
     for (size_t i = 0; i < e->n_devices; i++)
         if (!startswith(e->devices[i].name, "vdpa:"))
@@ -156,7 +156,7 @@ static bool is_for_vdpa(const Exec *e) {
     return e->n_devices > 0;
 }
 
-/* What each backend hands out; without one that is asked for, the first that has everything. */
+/* The files of each backend. If none is requested, the first one with all required files is used. */
 static const struct BackendFiles {
     const char *name;
     Wishes has;
@@ -182,8 +182,8 @@ static const char *find_backend(const Wishes *wishes, const char *backend) {
     return NULL;
 }
 
-/* Templates say which backend the command line is made for. Asking for just that one makes the claim fail
- * with a reason where it would otherwise succeed and be of no use. */
+/* The templates show for which backend the command line is made. Requesting that one makes the claim fail
+ * with a reason, instead of succeeding with useless files. */
 static int choose_backend(
         const Wishes *wishes, bool vdpa, const char *backend, const char **ret, VfiodErrorText *error) {
     const char *wanted = find_backend(wishes, vdpa ? "vhost-vdpa" : NULL);
@@ -221,7 +221,7 @@ static int write_arguments(Exec *e, VfiodErrorText *error) {
             e->n_devices, &e->arguments, error);
 }
 
-/* They come with the claim. */
+/* Tokens are known only after the claim. */
 static int add_tokens(Exec *e, const VfiodClaim *claim, VfiodErrorText *error) {
     bool any = false;
     int r;
@@ -273,8 +273,8 @@ static int prepare(Exec *e, VfiodErrorText *error) {
     return r;
 }
 
-/* Backend, grant and the arguments that follow from them; again with each try, for another backend may have
- * become possible. */
+/* Chooses backend, grant and the arguments that follow from them. Again for each try, because another backend
+ * may have become possible. */
 static int choose(Exec *e, VfiodErrorText *error) {
     int r;
 
@@ -284,9 +284,9 @@ static int choose(Exec *e, VfiodErrorText *error) {
     return r < 0 ? r : check_templates(e, error);
 }
 
-/* ---- showing it ---- */
+/* ---- --dry-run ---- */
 
-/* As a shell reads it. */
+/* Quotes the word for a shell. */
 static void add_quoted(StrBuf *b, const char *word) {
     if (*word &&
             word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-")] ==
@@ -343,7 +343,7 @@ static int print_json(char *const *environment, char *const *command) {
     return r < 0 ? r : show_json(stdout, o, /* pretty= */ true);
 }
 
-/* Without the claim there is neither its id nor the number of the process. */
+/* Before the claim, its id and the pid are unknown. */
 static int print_command(const Exec *e, VfiodErrorText *error) {
     _cleanup_(free_arguments) char **environment = NULL, **command = NULL;
     _cleanup_json_ struct json_object *plan = NULL;
@@ -367,8 +367,8 @@ static int print_command(const Exec *e, VfiodErrorText *error) {
 
 /* ---- running it ---- */
 
-/* Two passes: a target number may be what another one has now. The copies wait above all targets; they and
- * what is left of the originals close on exec. */
+/* Two passes, because a target number may be in use by another fd. The copies are above all targets; they and
+ * the remaining originals are closed on exec. */
 static int place_fds(const VfiodClaim *claim, size_t n) {
     _cleanup_free_ int *copies = calloc(n, sizeof(int));
 
@@ -392,9 +392,9 @@ static int set_environment(const Handover *handover) {
     r = handover_environment(handover, getpid(), &environment);
     if (r < 0)
         return r;
-    /* Newer systemd adds a second identity of the receiver, which would be another's. */
+    /* newer systemd adds another id of the receiving process */
     unsetenv("LISTEN_PIDFDID");
-    /* Possibly inherited, and set below only where there are some. */
+    /* may be inherited, and is set below only if there are nodes */
     unsetenv("VFIOD_NODES");
     unsetenv("VFIOD_VF_TOKENS");
     for (char **p = environment; *p; p++) {
@@ -407,7 +407,7 @@ static int set_environment(const Handover *handover) {
     return 0;
 }
 
-/* Returns only when the command cannot be run; the claim then ends with this process. */
+/* Returns only when the command cannot be executed. The claim then ends with this process. */
 static int become_command(Exec *e, const VfiodClaim *claim, VfiodErrorText *error) {
     _cleanup_(free_arguments) char **command = NULL;
     _cleanup_handover_ Handover handover = {};
@@ -430,8 +430,8 @@ static int become_command(Exec *e, const VfiodClaim *claim, VfiodErrorText *erro
     return command_error(command[0], errno, error);
 }
 
-/* The daemon records the name of the calling process. A list full of "vfioctl" would be useless, so this uses
- * the name of the command, which this process becomes. The name is for display only. */
+/* The daemon records the name of the calling process, for display only. Instead of "vfioctl" this uses the
+ * name of the command, which this process becomes. */
 static void take_name_of(const char *command) {
     const char *slash = strrchr(command, '/');
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Holds a claim until it is interrupted. The claim hangs on the lifeline in this process, so however it dies
- * the devices go back. When the claim ends from outside (an operator releases it, the device is unplugged)
- * the fds must be closed too, or it would drain for ever: that is an exit with an error. A bus or daemon that
- * goes away is none: claims do not hang on them, so this holds on and only cannot tell any more what happens.
- */
+/* Holds a claim until it is interrupted. The claim's tether is the lifeline of this process, so devices are
+ * returned however it dies. When the claim ends from outside (an operator releases it, the device is
+ * unplugged), the fds must be closed too, otherwise it would drain forever; the exit status is that of an
+ * error. If the bus or the daemon disappears, the claim continues. Then this only cannot show any more what
+ * happens. */
 
 #include <poll.h>
 #include <signal.h>
@@ -24,10 +24,10 @@
 typedef struct Hold {
     const VfiodClaim *claim;
     VfiodErrorText *error;
-    int result;          /* of on_event(): negative when the claim has ended, or cannot be followed */
-    unsigned reconnects; /* since something was heard */
-    bool changed;        /* its eviction, since that was looked at */
-    char *eviction;      /* owned; as it was shown, NULL: none */
+    int result;          /* of on_event(): negative when the claim has ended or cannot be followed */
+    unsigned reconnects; /* since the last event */
+    bool changed;        /* the eviction may have changed since it was shown */
+    char *eviction;      /* owned; as shown last; NULL: none */
 } Hold;
 
 static void on_event(
@@ -87,7 +87,7 @@ static int list_strings(struct json_object *o, const char *key, const VfiodClaim
     }
 }
 
-/* One line, so that a script can read a line and go on. */
+/* On one line, so that a script can read it with one call. */
 static int show_claim_json(const VfiodClaim *claim) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
 
@@ -120,8 +120,8 @@ static int show_claim_text(const VfiodClaim *claim, const Options *o) {
     return fflush(stdout) == 0 ? 0 : -errno;
 }
 
-/* What ends a hold. Blocked once the claim is there, so that they come through the event loop; before that
- * they just kill us, and what was claimed goes back. */
+/* The signals that end a hold. They are blocked when the claim exists, so that the event loop gets them.
+ * Before, they kill the process, and the devices are returned. */
 static int block_signals(sigset_t *ret) {
     sigset_t set;
 
@@ -135,7 +135,8 @@ static int block_signals(sigset_t *ret) {
     return 0;
 }
 
-/* It is to be given back, or no longer. On a connection of its own: this call waits for its answer. */
+/* Shows that the claim is being evicted, or not any more. It uses a connection of its own, because it waits
+ * for the answer. */
 static void look_at_eviction(Hold *hold) {
     _cleanup_connection_ VfiodConnection *c = NULL;
     _cleanup_object_ Object claim = OBJECT_NULL;
@@ -192,7 +193,7 @@ static int follow_claim(Hold *hold, int signals) {
     }
 }
 
-/* A daemon that is gone is started again by the new connection. */
+/* The new connection starts a daemon that has ended. */
 static int hold_until_interrupted(const VfiodClaim *claim, const sigset_t *signals, VfiodErrorText *error) {
     Hold hold = {.claim = claim, .error = error};
     _cleanup_close_ int fd = signalfd(-1, signals, SFD_CLOEXEC);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Pins in place of what other tools bind. Nothing of theirs is changed: who has looked at the pins removes
- * it. */
+/* Makes pins for what other tools bind. It changes nothing of those tools: the user removes their
+ * configuration after checking the pins. */
 
 #include <unistd.h>
 
@@ -13,9 +13,9 @@
 
 /* All borrowed. */
 typedef struct Import {
-    struct json_object *present;         /* the pins that there are */
+    struct json_object *present;         /* the existing pins */
     struct json_object *found, *skipped; /* see pins_find_others() */
-    struct json_object *pins;            /* {"source", and what pins_propose() says} */
+    struct json_object *pins;            /* {"source", and the members of pins_propose()} */
 } Import;
 
 static int add_skipped(Import *m, struct json_object *found, const char *why) {
@@ -34,7 +34,7 @@ static bool is_pinned(const Import *m, const char *path) {
     return false;
 }
 
-/* 0 with the pin; or a negative errno with *error: why not this one. */
+/* 0 with the pin; or a negative errno with *error: why it is not proposed. */
 static int propose(
         const Import *m, struct json_object *found, struct json_object **ret, VfiodErrorText *error) {
     const char *device = json_text(found, "device");
@@ -65,7 +65,7 @@ static int write_pin(struct json_object *pin, VfiodErrorText *error) {
     return r < 0 ? pin_failed(r, problem, error) : 0;
 }
 
-/* Without the daemon, or without memory, none is found. */
+/* Without the daemon, or on ENOMEM, none is found. */
 static int find_pins(Import *m, VfiodErrorText *error) {
     for (size_t i = 0; i < json_object_array_length(m->found); i++) {
         struct json_object *found = json_object_array_get_idx(m->found, i), *pin = NULL;
@@ -141,7 +141,7 @@ static int import(const Options *o, Import *m, struct json_object *result, Vfiod
     return policy_show(o, result, show, error);
 }
 
-/* A file that was named must be there: else nothing to pin looks like nothing to do. */
+/* A named file must exist: a missing one would look as if there were nothing to pin. */
 static int check_files(const Options *o, VfiodErrorText *error) {
     for (size_t i = 0; i < o->n_arguments; i++)
         if (access(o->arguments[i], R_OK) < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Devices as rows of text, which are then filtered, sorted and shown: what a filter compares is what the
- * table shows. */
+/* Makes devices into rows of text, which are then filtered, sorted and shown. So a filter compares the text
+ * of the table. */
 
 #include <fnmatch.h>
 #include <inttypes.h>
@@ -12,7 +12,7 @@
 #include "client/pager.h"
 #include "client/show.h"
 
-/* The columns that a device has in both forms; the first is its name, with a tree in front or not. */
+/* The columns of both forms; the first is the device's name, with or without a tree. */
 enum {
     COLUMN_NAME,
     COLUMN_GROUP,
@@ -50,10 +50,10 @@ typedef struct List {
     const Options *options;
     VfiodConnection *connection;
     Objects objects;
-    HardwareNames *names; /* owned; NULL: none are known */
-    Row *rows;            /* owned; devices that are shown, in order */
+    HardwareNames *names; /* owned; NULL: none */
+    Row *rows;            /* owned; the devices to show, in order */
     size_t n_rows;
-    unsigned wanted; /* mask of 1 << column: of those that have to be asked for */
+    unsigned wanted; /* mask of 1 << column: those that need a call */
 } List;
 
 static void list_done(List *l) {
@@ -77,7 +77,7 @@ static bool has_group(struct json_object *device, int64_t *ret) {
     return true;
 }
 
-/* The last component: /dev/vfio/devices/vfio0 is long, and what is before vfio0 never differs. */
+/* The last component: /dev/vfio/devices/vfio0 is long, and only vfio0 differs. */
 static const char *node_name(const char *path) {
     const char *slash = strrchr(path, '/');
 
@@ -154,7 +154,7 @@ static int parse_state(const char *word, Filter *ret, VfiodErrorText *error) {
     return 0;
 }
 
-/* One value of a filter that is near a word which can be there, and is none: it would match nothing. */
+/* Reports a value that is close to a known word but is none: the filter would match nothing. */
 static int check_value(const Filter *filter, const char *value, VfiodErrorText *error) {
     static const char *const accesses[] = {"allow", "ask", "deny", "unknown", NULL};
     const char *const *words = filter->column == COLUMN_STATE ? states
@@ -210,7 +210,7 @@ static bool any_tag_matches(struct json_object *device, const char *value) {
     return false;
 }
 
-/* A device is of the class display, and of its kind vga. */
+/* A device matches both its class, "display", and its kind, "vga". */
 static bool value_matches(const Row *row, int column, const char *value) {
     const char *cell = row->cells[column] ? row->cells[column] : "";
 
@@ -274,7 +274,7 @@ static int want_columns(List *l, VfiodErrorText *error) {
     return 0;
 }
 
-/* For what is costly to read. */
+/* For costly properties: one call for each device. */
 static int ask_each(List *l, const char *property, VfiodErrorText *error) {
     int r = 0;
 
@@ -343,7 +343,7 @@ static int make_rows(List *l, VfiodErrorText *error) {
     return 0;
 }
 
-/* Of those without filters, all; else those that have a device which is shown. */
+/* Without filters all groups, otherwise those with a device that is shown. */
 static bool group_is_shown(const List *l, int64_t group) {
     int64_t id;
 
@@ -398,7 +398,7 @@ static void add_branch(Table *t, const Row *row, bool last) {
     set_cells(t, row, COLUMN_CLASS);
 }
 
-/* Rows of all devices of one group, or (group NULL) of those without. */
+/* Adds rows for the devices of one group, or (group NULL) for those without one. */
 static void add_members(Table *t, const List *l, const int64_t *group) {
     const Row *previous = NULL;
 

@@ -24,7 +24,7 @@ static void print_property(const char *key, struct json_object *value) {
     printf(" %s=%s", number && streq(key, "uid") ? "owner" : key, safe && *safe ? safe : "-");
 }
 
-/* key=value for each property, or only for those in the list. */
+/* Prints key=value for each property, or only for those in the list. */
 static void print_properties(struct json_object *properties, const char *const *only) {
     json_object_object_foreach(properties, key, value) {
         bool wanted = !only;
@@ -57,7 +57,7 @@ static int print_text(const char *event, ObjectKind kind, const char *name, stru
     return fflush(stdout) == 0 ? 0 : -errno;
 }
 
-/* The name as --json has it everywhere: a group's is a number. */
+/* The name as in --json: a number for a group. */
 static struct json_object *json_name(ObjectKind kind, const char *name) {
     uint64_t number;
 

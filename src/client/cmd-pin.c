@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Pins are files, and vfioctl writes them as root. The daemon knows what must not be pinned: what the host
- * uses, and what somebody has claimed. Without an answer of it nothing is pinned. */
+/* Pins are files, which vfioctl writes as root. The daemon knows what must not be pinned: devices that the
+ * host uses or that are claimed. Without its answer nothing is pinned. */
 
 #include <unistd.h>
 
@@ -57,7 +57,8 @@ static int refuse_used(const Object *device, VfiodErrorText *error) {
     return error_text_of_daemon(error, "HostCritical", message ?: use);
 }
 
-/* Neither claimed nor in quarantine; and what refuse_use wants of its use by the host; NULL: nothing. */
+/* Checks that a device is neither claimed nor quarantined, and calls refuse_use for its use by the host;
+ * NULL: not checked. */
 static int ask_whether_free(const char *name, int (*refuse_use)(const Object *device, VfiodErrorText *error),
         VfiodErrorText *error) {
     _cleanup_object_ Object device = OBJECT_NULL;
@@ -79,7 +80,7 @@ int pin_ask_daemon(const char *name, VfiodErrorText *error) {
     return ask_whether_free(name, refuse_used, error);
 }
 
-/* The initramfs has a copy of the pins where it has the hook or the module. */
+/* The initramfs contains a copy of the pins if it has the hook or the module. */
 void show_initramfs(void) {
     static const struct {
         const char *hook, *command;
@@ -100,7 +101,7 @@ void show_initramfs(void) {
     }
 }
 
-/* The driver may be loaded already, or be no module: whether it took the device is looked at afterwards. */
+/* The driver may be loaded already, or not be a module: the result is checked afterwards. */
 static void load_driver(const char *driver) {
     _cleanup_free_ char *program = NULL, *output = NULL;
 
@@ -108,7 +109,7 @@ static void load_driver(const char *driver) {
         (void) command_ask(program, driver, &output);
 }
 
-/* A device without a driver can have its own at once. */
+/* A device without a driver can be bound at once. */
 static int take_effect(const char *name, struct json_object **pin, VfiodErrorText *error) {
     struct json_object *bound = NULL;
     char *problem = NULL;
@@ -118,7 +119,7 @@ static int take_effect(const char *name, struct json_object **pin, VfiodErrorTex
         return 0;
     load_driver(json_text(*pin, "driver"));
     r = pins_bind(NULL, name, &bound, &problem);
-    if (r == -ENODEV) { /* said by the state of the pin */
+    if (r == -ENODEV) { /* the pin's state shows it */
         free(problem);
         return 0;
     }
@@ -151,8 +152,8 @@ static int show_pinned(const Options *o, struct json_object *pin) {
     return 0;
 }
 
-/* A pin of a misspelt driver would leave the device without one. That is no error: the module may come with
- * the next kernel. */
+/* A pin of a misspelt driver would leave the device without one. It is only a warning, because the module may
+ * come with the next kernel. */
 static void warn_of_driver(const char *driver) {
     _cleanup_free_ char *near = NULL;
 
@@ -188,8 +189,8 @@ int verb_pin(const Options *o, VfiodErrorText *error) {
 
 /* ---- unpin ---- */
 
-/* What the pin has set on the device: the override goes, unless a claim has the device, which puts back what
- * it has found. Without an answer of the daemon it is unknown whether one has. *ret_kept: it stays. */
+/* Removes the override that the pin has set, unless a claim has the device: that restores what it found.
+ * Without an answer of the daemon this is unknown. *ret_kept: the override stays. */
 static int clear_override(struct json_object *pin, bool *ret_kept, VfiodErrorText *error) {
     const char *device = json_text(pin, "device"), *state = json_text(pin, "state");
     VfiodErrorText why = {};

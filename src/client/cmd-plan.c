@@ -6,7 +6,7 @@
 #include "client/pager.h"
 #include "client/show-explanation.h"
 
-/* What is done to it before it is given. */
+/* What happens to the device before it is handed out. */
 static const char *claim_action(const char *grant, const char *first) {
     bool bind = streq(first, "bind"), create = streq(first, "create");
 
@@ -36,11 +36,11 @@ static const char *member_action(struct json_object *member, const char *grant) 
 static const char *member_reset(struct json_object *member) {
     if (!streq(json_text(member, "disposition"), "claim"))
         return "";
-    if (startswith(json_text(member, "name"), "vdpa:")) /* whenever it is opened or closed */
+    if (startswith(json_text(member, "name"), "vdpa:")) /* reset whenever it is opened or closed */
         return "by kernel";
     if (json_flag(member, "native"))
         return "by driver";
-    if (is_made(member)) /* nobody had it before, and nobody gets it afterwards */
+    if (is_made(member)) /* nobody had it before, and nobody gets it later */
         return "new";
     return json_flag(member, "reset") ? "yes" : "NO";
 }
@@ -150,7 +150,7 @@ static int show_plan(const Options *o, struct json_object *plan) {
     return 0;
 }
 
-/* Everything in one document: the error and what else stands in the way. */
+/* One document with the error and all further obstacles. */
 static int show_refusal(const Options *o, const VfiodErrorText *error, struct json_object *obstacles) {
     _cleanup_json_ struct json_object *shown = json_object_new_object();
 
@@ -161,8 +161,8 @@ static int show_refusal(const Options *o, const VfiodErrorText *error, struct js
     return show_json(stdout, shown, /* pretty= */ true);
 }
 
-/* An error has one reason, an explanation has all. Best effort: without it the error is shown alone. With it
- * and as JSON there is no more to show. */
+/* An error has one cause, an explanation has all. Best effort: otherwise only the error is shown. With --json
+ * this has shown everything. */
 static int explain_refusal(
         const Options *o, const VfiodRequest *request, const VfiodErrorText *error, int r) {
     _cleanup_json_ struct json_object *explanation = NULL;

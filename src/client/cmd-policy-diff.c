@@ -26,7 +26,7 @@ static char *verdict_text(struct json_object *verdict) {
     return format_string("%s by %s", json_text(verdict, "effect"), *rule ? rule : "the default");
 }
 
-/* More than before is what an operator must look at. */
+/* The operator must look at what allows more than before. */
 static Colour change_colour(struct json_object *change) {
     const char *before = json_text(member(change, "old"), "effect");
     const char *after = json_text(member(change, "new"), "effect");
@@ -87,7 +87,7 @@ static int show_diff(const Options *o, struct json_object *result) {
     return 0;
 }
 
-/* "-": the policy that vfiod reads, which is in several places. */
+/* "-" is the policy that vfiod reads, which is in several places. */
 static const char *named(const char *argument) {
     return streq(argument, "-") ? NULL : argument;
 }

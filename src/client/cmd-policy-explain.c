@@ -9,7 +9,7 @@
 #include "client/policy-door.h"
 #include "client/show-explanation.h"
 
-/* --- yourself, as the daemon would find you out --- */
+/* --- the caller, as the daemon would identify them --- */
 
 #define SELF_TEXT_MAX 4096U
 #define N_CAPABILITIES 64U
@@ -62,7 +62,7 @@ static uint64_t find_mask(const char *text, const char *key) {
     return line ? strtoull(line + strlen(key), NULL, 16) : 0;
 }
 
-/* As the daemon does: only root's and ambient ones count. */
+/* Like the daemon: only root's and ambient capabilities count. */
 static void read_capabilities(Self *s) {
     _cleanup_free_ char *text = NULL;
     uint64_t mask;
@@ -82,7 +82,7 @@ static void read_capabilities(Self *s) {
     }
 }
 
-/* The first namespaces of a kernel have fixed numbers (include/linux/proc_ns.h). */
+/* The kernel's initial namespaces have fixed inodes (include/linux/proc_ns.h). */
 static bool is_namespace(const char *path, const char *expected) {
     char buf[64] = {};
 
@@ -106,7 +106,7 @@ static int keep_text(void *userdata, const char *text) {
     return free_and_strdup(userdata, text);
 }
 
-/* Of what the daemon decided only the daemon knows. */
+/* Only the daemon knows its earlier decisions. */
 static int explain_past(const Options *o, VfiodErrorText *error) {
     const VfiodRequest nothing = {};
     const Call call = {.method = METHOD_EXPLAIN,
@@ -130,7 +130,7 @@ static int explain_past(const Options *o, VfiodErrorText *error) {
     return policy_show(o, result, show_answer, error);
 }
 
-/* What of a subject can be told by an option. */
+/* The facts about a subject that an option can give. */
 static const struct {
     const char *key, *option;
 } tellable[] = {
@@ -141,7 +141,7 @@ static const struct {
         {"who.label", "--label"},
 };
 
-/* Mask over tellable[]: what this rule turns on. With a plain no in it, nothing does. */
+/* Mask over tellable[]: the facts on which this rule depends. 0 when a predicate is certainly false. */
 static unsigned find_untold(struct json_object *rule) {
     struct json_object *predicates = json_list(rule, "predicates");
     unsigned untold = 0;
@@ -158,7 +158,7 @@ static unsigned find_untold(struct json_object *rule) {
     return untold;
 }
 
-/* Who forgets an option sees a no that is none on the host. */
+/* Points out options that are missing: without them a denial here may not be one on the host. */
 static int show_rehearsed(const Options *o, struct json_object *result) {
     struct json_object *devices = json_list(result, "devices");
     _cleanup_strbuf_ StrBuf text = {};
@@ -238,7 +238,7 @@ static int explain_self(const Options *o, VfiodErrorText *error) {
     return explain(o, &subject, error);
 }
 
-/* Where systemd puts it: "a-b.slice" is /a.slice/a-b.slice. Owned; NULL on ENOMEM. */
+/* Where systemd puts it: "a-b.slice" is /a.slice/a-b.slice. Owned by the caller; NULL on ENOMEM. */
 static char *cgroup_of_slice(const char *slice, const char *unit) {
     _cleanup_strbuf_ StrBuf b = {};
 

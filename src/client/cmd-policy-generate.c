@@ -2,7 +2,7 @@
 #include "client/calls.h"
 #include "client/policy-door.h"
 
-/* The claims, if a daemon runs that can list them; the rest does not need it. */
+/* The claims, if a daemon is running that can list them. Everything else works without it. */
 static int get_claims(struct json_object **ret) {
     _cleanup_json_ struct json_object *claims = json_object_new_array();
     _cleanup_objects_ Objects objects = {};

@@ -14,7 +14,7 @@ enum {
     COLUMN_TERMS,
     COLUMN_PLACE,
     N_COLUMNS,
-    COLUMN_LOADED_PLACE = COLUMN_TERMS, /* the daemon shows no terms */
+    COLUMN_LOADED_PLACE = COLUMN_TERMS, /* the daemon does not show terms */
 };
 
 static Colour effect_colour(const char *effect) {
@@ -23,7 +23,7 @@ static Colour effect_colour(const char *effect) {
     return streq(effect, "deny") ? COLOUR_RED : COLOUR_YELLOW;
 }
 
-/* Not as JSON has it, but as it is read: "alice bob", "claims 1 devices 4", "16". */
+/* For people, not as JSON: "alice bob", "claims 1 devices 4", "16". */
 static void add_value(StrBuf *b, struct json_object *value) {
     size_t n = 0;
 
@@ -41,7 +41,7 @@ static void add_value(StrBuf *b, struct json_object *value) {
         strbuf_add(b, json_object_get_string(value) ? json_object_get_string(value) : "null");
 }
 
-/* "user alice, unit vm-*.service"; anybody: what an empty object is. Owned by the caller. */
+/* "user alice, unit vm-*.service"; empty: the text for an empty object. Owned by the caller. */
 static char *predicates_text(struct json_object *object, const char *empty) {
     _cleanup_strbuf_ StrBuf b = {};
 
@@ -54,7 +54,7 @@ static char *predicates_text(struct json_object *object, const char *empty) {
     return strbuf_steal(&b);
 }
 
-/* All other keys of the rule: what it demands. */
+/* All other keys of the rule: its terms. */
 static char *terms_text(struct json_object *rule) {
     static const char *const elsewhere[] = {"rule", "file", "line", "effect", "who", "what", NULL};
     _cleanup_strbuf_ StrBuf b = {};
@@ -217,7 +217,7 @@ static int show_loaded(const Options *o, struct json_object *result) {
     return 0;
 }
 
-/* Only root can read the digest, and those files that others may not. */
+/* Only root can read the digest and files that others may not read. */
 static struct json_object *files_differ(const Options *o, const char *digest) {
     _cleanup_json_ struct json_object *check = NULL;
     _cleanup_rehearsal_ Rehearsal *rehearsal = NULL;

@@ -38,7 +38,7 @@ static void show_failures(struct json_object *file) {
         if (!json_flag(c, "passed"))
             policy_print("%s:%" PRIi64 ": %s: %s", json_text(file, "file"), json_number(c, "line"),
                     json_text(c, "name"), json_text(c, "message"));
-        /* Whoever expects the error has thought of it. */
+        /* a case that expects the error needs no hint */
         else if (*json_text(c, "refused") && !*json_text(json_member(c, "expected"), "error"))
             policy_print("%s:%" PRIi64
                          ": %s: note: the policy allows it, but the request would be refused: %s",
@@ -90,6 +90,6 @@ int verb_policy_test(const Options *o, VfiodErrorText *error) {
     r = policy_show(o, result, show_tests, error);
     if (r < 0)
         return r;
-    /* A file that lost its cases has not passed. */
+    /* A file that has lost its cases has not passed. */
     return sum.errors > 0 ? 2 : sum.failed > 0 || sum.passed == 0 ? 1 : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The devices that nobody may use, since they could not be reset or restored, and the two ways out: to try
- * that again, which is followed until it is over, or to free them for a reason that goes into the journal. */
+/* The devices that nobody can use, because they could not be reset or restored, and two ways to free them:
+ * retry, which is followed until its end, and clear, with a reason for the journal. */
 
 #include "base/str.h"
 #include "client/calls.h"
@@ -75,7 +75,7 @@ static int list(VfiodConnection *c, const Options *o, VfiodErrorText *error) {
     return r < 0 ? error_text_errno(error, r, "Cannot show the devices") : 0;
 }
 
-/* Asked before: afterwards the device may be free. */
+/* Called before, because the device may be free afterwards. */
 static int find_claims(VfiodConnection *c, const char *const *devices, size_t n, struct json_object **ret,
         VfiodErrorText *error) {
     _cleanup_json_ struct json_object *ids = json_object_new_object(); /* each once */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The daemon takes a device back only when no process has it open any more. So this waits, and shows the
- * processes that it waits for. Listening starts before the request, or the end could be missed. Devices that
- * are released from a claim become a claim of their own, which is followed in the same way. */
+/* The daemon takes a device back only when no process has it open. So this waits, and shows those processes.
+ * It listens before the request, so that the end is not missed. Devices that are released from a claim become
+ * a claim of their own, which is followed in the same way. */
 
 #include <inttypes.h>
 
@@ -11,17 +11,17 @@
 #include "client/show.h"
 
 #define RECONNECTS_MAX 3U
-#define STATES_MAX 8U /* that a claim can go through between two looks at them */
+#define STATES_MAX 8U /* that a claim can pass through between two checks */
 
 typedef struct Release {
     const Options *options;
     const char *id;
-    char *states[STATES_MAX]; /* owned; reported, and not shown yet */
+    char *states[STATES_MAX]; /* owned; received, and not shown yet */
     size_t n_states;
     char *state; /* owned; the last one, or NULL */
-    bool asked;  /* states from now on follow from our call */
+    bool asked;  /* later states follow from our call */
     bool gone;
-    unsigned reconnects; /* since something was heard */
+    unsigned reconnects; /* since the last event */
     VfiodErrorText *error;
     int result; /* negative: the claim cannot be followed */
 } Release;
@@ -54,8 +54,8 @@ static int show_state(const Release *release, const char *state, struct json_obj
     return show_json(stdout, line, /* pretty= */ false);
 }
 
-/* Called by the connection, on which nothing can be asked meanwhile. A state that repeats, as after a new
- * connection, is no news. */
+/* Called by the connection, which cannot make calls meanwhile. A repeated state, as after a new connection,
+ * is ignored. */
 static void on_event(
         VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
     Release *release = userdata;
@@ -85,7 +85,7 @@ static int show_one(VfiodConnection *c, Release *release, const char *state) {
         r = call_find_object(c, release->id, &claim, release->error);
     if (r >= 0 && !release->gone)
         r = call_add_costly(c, &claim, release->error);
-    if (r < 0 && !streq(release->error->name, "NoSuchClaim")) /* it has gone meanwhile */
+    if (r < 0 && !streq(release->error->name, "NoSuchClaim")) /* it has ended meanwhile */
         return r;
     r = show_state(release, state, json_list(claim.properties, "holders"));
     if (r < 0)
@@ -115,7 +115,7 @@ static int ask(VfiodConnection *c, const char *id, VfiodErrorText *error) {
     return call_simply(c, &call, error);
 }
 
-/* Once its state is known, it is asked to end. */
+/* When its state is known, it is released. */
 static int follow(Release *release) {
     _cleanup_connection_ VfiodConnection *c = NULL;
     VfiodErrorText *error = release->error;
@@ -163,8 +163,8 @@ static int ask_for_devices(VfiodConnection *c, const char *id, const Options *o,
     return r < 0 ? r : call_simply(c, &call, error);
 }
 
-/* The claim that the device is in by now. *ret is owned by the caller, and NULL when that is over, or when
- * the device waits in its claim for the rest of its group. */
+/* The claim that the device is in now, owned by the caller. NULL when that has ended, or when the device
+ * waits in its claim for the rest of its group. */
 static int find_part(
         VfiodConnection *c, const char *device, const char *id, char **ret, VfiodErrorText *error) {
     _cleanup_object_ Object object = OBJECT_NULL;
@@ -186,7 +186,7 @@ static int find_part(
     return r < 0 ? error_text_errno(error, r, "Cannot follow the device") : 0;
 }
 
-/* What leaves together is one claim. */
+/* Devices that leave together are one claim. */
 static int release_devices(VfiodConnection *c, const char *id, const Options *o, VfiodErrorText *error) {
     _cleanup_free_ char *part = NULL;
     int r;

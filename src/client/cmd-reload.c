@@ -27,7 +27,7 @@ static size_t print_lines(struct json_object *list, const char *prefix) {
     return n;
 }
 
-/* One message holds only so many errors, and all in one line: the property has every one. */
+/* The error message has only the first errors, on one line. The property has all of them. */
 static int tell_errors(VfiodConnection *c, VfiodErrorText *error) {
     _cleanup_object_ Object manager = OBJECT_NULL;
     VfiodErrorText ignored;
@@ -42,7 +42,7 @@ static int tell_errors(VfiodConnection *c, VfiodErrorText *error) {
             "The policy has %zu error%s and was not loaded. Fix the files and reload.", n, n == 1 ? "" : "s");
 }
 
-/* The policy is in force; what is odd about it was also said by 'vfioctl policy check'. */
+/* The policy is in force; 'vfioctl policy check' shows the same warnings. */
 static void warn(struct json_object *manager) {
     (void) print_lines(json_list(manager, "policyWarnings"), "");
     (void) print_lines(json_list(manager, "shadowErrors"), "In shadow: ");

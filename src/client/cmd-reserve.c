@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The ticket alone goes to the standard output, for scripts; everything else is for people. */
+/* Only the ticket is printed to standard output, for scripts; everything else goes to standard error. */
 
 #include <grp.h>
 #include <inttypes.h>
@@ -13,7 +13,7 @@
 
 #define GROUPS_MAX_TRIED 65536 /* NGROUPS_MAX of the kernel */
 
-/* ---- For whom ---- */
+/* ---- The user ---- */
 
 static int take_groups(const struct passwd *user, Call *call, gid_t **ret) {
     int n = 64, had;
@@ -31,7 +31,7 @@ static int take_groups(const struct passwd *user, Call *call, gid_t **ret) {
     return 0;
 }
 
-/* A name, or a number for which there need be no name. */
+/* A name, or a number that need not have a name. */
 static int describe_user(const char *name, Call *call, gid_t **ret_gids, VfiodErrorText *error) {
     const struct passwd *user = getpwnam(name);
     uint64_t uid;
@@ -83,7 +83,7 @@ static int reserve(const Options *o, VfiodConnection *c, VfiodErrorText *error) 
     return r < 0 ? error_text_errno(error, r, "Cannot show the ticket") : 0;
 }
 
-/* The reservation of a ticket, or of a device. *ret is owned by the caller. */
+/* The reservation of a ticket or of a device. *ret is owned by the caller. */
 static int find_id(const char *word, VfiodConnection *c, char **ret, VfiodErrorText *error) {
     int r;
 
@@ -102,7 +102,7 @@ static int find_id(const char *word, VfiodConnection *c, char **ret, VfiodErrorT
     return r;
 }
 
-/* A claim that is held is not ended by mistake. */
+/* Refuses to end a held claim by mistake. */
 static int cancel(const char *word, VfiodConnection *c, VfiodErrorText *error) {
     _cleanup_free_ char *device = NULL, *id = NULL;
     Call call = {.method = METHOD_RELEASE, .pidfd = -EBADF};

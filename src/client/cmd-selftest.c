@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Real hand-overs: claim, use, give back, compare, so many times. Every step is one that a client takes, and
- * the claim hangs on a lifeline in this process. So when it is interrupted, or dies, the devices go back. */
+/* Real hand-overs: claim, use, release, compare, several rounds. Every step is one that a client takes. The
+ * claim's tether is the lifeline of this process, so devices are returned when it is interrupted or dies. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,14 +32,14 @@ static const char *const phase_names[_PHASE_MAX] = {"claim", "use", "return"};
 typedef struct Selftest {
     const Options *o;
     VfiodRequest request;
-    HostDevice *before; /* owned: what the claim touches, as it was before the first round */
+    HostDevice *before; /* owned: the devices that the claim touches, as before the first round */
     size_t n_before, rounds, done;
-    uint64_t *times[_PHASE_MAX]; /* owned: microseconds, of each round that is done */
-    unsigned files;              /* that this process had open before the first round */
+    uint64_t *times[_PHASE_MAX]; /* owned: microseconds of each finished round */
+    unsigned files;              /* open files of this process before the first round */
     char *backend, *rule;        /* owned; of the last claim, as the names */
     char claimed[ANSWER_FDS_MAX][sizeof(((HostDevice *) NULL)->name)];
     size_t n_claimed;
-    Failure failure; /* .step: NULL while there is none */
+    Failure failure; /* .step is NULL: none */
     VfiodErrorText *error;
 } Selftest;
 
@@ -64,7 +64,7 @@ static unsigned count_files(void) {
     return n;
 }
 
-/* Other members of the groups are moved during the claim, too. */
+/* Other members of the groups are bound to other drivers during the claim, too. */
 static int look_before(Selftest *t, struct json_object *plan) {
     struct json_object *members = json_list(plan, "members");
     size_t n = members ? MIN(json_object_array_length(members), (size_t) MEMBERS_MAX) : 0;
@@ -101,7 +101,7 @@ static int prepare(Selftest *t) {
 typedef struct End {
     bool done;
     char state[32];
-    VfiodErrorText error; /* .message: why a claim cannot be followed, or why it failed; "" */
+    VfiodErrorText error; /* .message: why a claim failed or cannot be followed, or "" */
     bool seen, gone;
 } End;
 
@@ -138,7 +138,7 @@ static int judge_end(Selftest *t, const char *id, const End *end) {
             "Claim %s does not end: it is still %s.", id, end->state);
 }
 
-/* Listening begins before the claim ends, or the end could be missed. */
+/* Listens before the claim ends, so that the end is not missed. */
 static int give_back(Selftest *t, VfiodClaim *claim) {
     _cleanup_free_ char *id = strdup(vfiod_claim_id(claim));
     _cleanup_connection_ VfiodConnection *c = NULL;
@@ -168,7 +168,7 @@ static const HostDevice *find_before(const Selftest *t, const char *name) {
     return NULL;
 }
 
-/* What was not there before was made for the claim, and goes with it. */
+/* A device that did not exist before was made for the claim and must disappear with it. */
 static int compare_made(Selftest *t) {
     int r = 0;
 
@@ -195,7 +195,7 @@ static int compare(Selftest *t) {
     return r < 0 ? r : compare_made(t);
 }
 
-/* What outlives the claim. */
+/* Remembers what is needed after the claim. */
 static int remember(Selftest *t, const VfiodClaim *claim) {
     const char *name;
 
@@ -215,7 +215,7 @@ static void take_time(Selftest *t, Phase phase, uint64_t *since) {
     *since = now;
 }
 
-/* Whatever is wrong with the use, the devices are given back. The first fault is reported. */
+/* The devices are released even when their use has failed. The first failure is reported. */
 static int run_round(Selftest *t) {
     uint64_t since = monotonic_usec();
     VfiodClaim *claim = NULL;
@@ -345,7 +345,7 @@ static int add_rounds(const Selftest *t, struct json_object *result) {
     return json_add(result, "rounds", TAKE_PTR(rounds));
 }
 
-/* After the rounds, which it sorts. */
+/* After the rounds, because it sorts their times. */
 static int add_summaries(Selftest *t, struct json_object *result) {
     static const char *const keys[] = {"min", "median", "max"};
 
@@ -382,7 +382,7 @@ static int show_verdict_json(Selftest *t) {
 
 /* ---- The verb ---- */
 
-/* 0, also when a round failed: then t->failure says so. */
+/* 0, also when a round failed: then t->failure is set. */
 static int run_rounds(Selftest *t) {
     while (t->done < t->rounds) {
         int r = run_round(t);

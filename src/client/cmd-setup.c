@@ -64,7 +64,7 @@ static int make_wish(const Options *o, Wish *ret, VfiodErrorText *error) {
     return 0;
 }
 
-/* ---- What to do ---- */
+/* ---- The commands ---- */
 
 static void add_devices(StrBuf *b, struct json_object *devices) {
     for (size_t i = 0; i < json_object_array_length(devices); i++) {
@@ -74,13 +74,13 @@ static void add_devices(StrBuf *b, struct json_object *devices) {
     }
 }
 
-/* Devices of one kind each time. */
+/* All devices are of one kind. */
 static bool are_of_kind(struct json_object *result, const char *kind) {
     return startswith(
             json_object_get_string(json_object_array_get_idx(json_list(result, "devices"), 0)), kind);
 }
 
-/* Of libvirt's definition: <hostdev> for each. */
+/* For libvirt's definition: a <hostdev> for each. */
 static void add_hostdevs(StrBuf *b, struct json_object *devices, bool managed) {
     for (size_t i = 0; i < json_object_array_length(devices); i++) {
         unsigned domain, bus, slot, function;
@@ -118,7 +118,7 @@ static void add_libvirt(const Options *o, StrBuf *b, struct json_object *result)
     strbuf_add(b, "vfioctl virt start DOMAIN\n");
 }
 
-/* The commands of the user, one a line. Owned; NULL on ENOMEM. */
+/* The user's commands, one per line. Owned by the caller; NULL on ENOMEM. */
 static char *make_commands(const Options *o, const Wish *wish, struct json_object *result) {
     const char *grant = json_text(result, "grant");
     _cleanup_strbuf_ StrBuf b = {};
@@ -148,7 +148,7 @@ static char *make_commands(const Options *o, const Wish *wish, struct json_objec
 
 /* ---- Writing ---- */
 
-/* 1: it is there as it is. */
+/* 1: the file exists with this text. */
 static int is_there(int directory, const char *file, const char *text) {
     _cleanup_free_ char *old = NULL;
     int r;
@@ -206,7 +206,7 @@ static void show_next(const Options *o, bool written) {
     show_heading(o, text ? text : "Then:");
 }
 
-/* Without the rule: one that says "allow" would promise what it cannot keep. */
+/* Without the rule, because one that says "allow" would promise what it cannot keep. */
 static void show_refused(const Options *o, struct json_object *explanation) {
     struct json_object *obstacles = json_list(explanation, "obstacles");
 
@@ -219,7 +219,7 @@ static void show_refused(const Options *o, struct json_object *explanation) {
     puts("\nRun setup again when that has changed. With --json it shows the rule that it has tried.");
 }
 
-/* The program is none that we know, so how much memory it locks is unknown. */
+/* The program is unknown, and so is the memory that it locks. */
 static void show_memory(const Options *o) {
     if (o->vmm == VMM_QEMU || o->libvirt)
         return;

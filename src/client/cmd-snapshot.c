@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/policy-door.h"
 
-/* JSON with or without --json: it is for a file, not for the eye. */
+/* Always JSON, because it is for a file. */
 int verb_snapshot(const Options *o, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *host = NULL;
     char *problem = NULL;

@@ -122,7 +122,7 @@ static void show_isolation(const Options *o, struct json_object *device) {
         show_field(o, "Isolation", COLOUR_NONE, json_text(acs, "path"));
 }
 
-/* Devices of other kinds have none. */
+/* Devices of other kinds have no ids. */
 static void show_ids(const Options *o, struct json_object *device) {
     char class[24];
 
@@ -184,8 +184,8 @@ static void show_device(const Options *o, struct json_object *device) {
         show_capabilities(o, json_member(device, "capabilities"));
 }
 
-/* What its driver can make, as a member of the device. Where that cannot be told, as by an older daemon,
- * there is none. */
+/* The types that its driver can make, as a member of the device; none where they are unknown, as from an
+ * older daemon. */
 static int add_mediated_types(VfiodConnection *c, Object *device, VfiodErrorText *error) {
     _cleanup_object_ Object manager = {
             .kind = OBJECT_MANAGER, .name = strdup(""), .properties = json_object_new_object()};
@@ -229,7 +229,7 @@ static void show_mediated_types(const Options *o, struct json_object *device) {
     }
 }
 
-/* A device with its group and its claim: what one would ask next. */
+/* A device with its group and its claim, which a user would ask for next. */
 static int show_device_and_kin(
         VfiodConnection *c, const Object *device, const Options *o, VfiodErrorText *error) {
     _cleanup_object_ Object group = OBJECT_NULL, claim = OBJECT_NULL;

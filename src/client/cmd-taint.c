@@ -4,7 +4,7 @@
 #include "client/pager.h"
 #include "client/show.h"
 
-#define ERROR_NAME_TAINTED "HostTainted" /* whose exit status it is, when something weakens the host */
+#define ERROR_NAME_TAINTED "HostTainted" /* the exit status is that of this error if there are taints */
 
 static bool any_weakens(struct json_object *taints) {
     for (size_t i = 0; i < json_object_array_length(taints); i++)

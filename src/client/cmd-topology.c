@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How the devices of the host, or of a recorded one, hang together. */
+/* The topology of this host or a recorded one. */
 
 #include <inttypes.h>
 #include <pwd.h>
@@ -69,8 +69,8 @@ static int select_group(Source *s, const char *number, VfiodErrorText *error) {
 
 /* ---- Of this host, from the daemon ---- */
 
-/* Whoever needs a device that is on a vfio driver, or on none, is not the host. Without a driver it may be
- * what the firmware's console is shown on. */
+/* A device on a vfio driver is not used by the host. One without a driver may be the display of the
+ * firmware's console. */
 static bool may_be_used_by_host(struct json_object *device) {
     uint32_t class = (uint32_t) json_number(device, "class");
 
@@ -92,7 +92,7 @@ static int compare_numbers(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/* The groups of all devices, sorted: one that two of them have is there twice. */
+/* The groups of all devices, sorted, with repetitions. */
 static int64_t *list_groups(const Objects *objects, size_t *ret_n) {
     int64_t *groups = calloc(objects->n_items + 1, sizeof(int64_t));
     size_t n = 0;
@@ -115,7 +115,7 @@ static bool shares_group(struct json_object *device, const int64_t *groups, size
             ((i > 0 && groups[i - 1] == group) || (i + 1 < n && groups[i + 1] == group));
 }
 
-/* Each of these costs a question of its own, so nobody asks where the answer is known. */
+/* Each of these needs a call of its own, so only unknown ones are read. */
 static int add_costly(VfiodConnection *c, Objects *objects, VfiodErrorText *error) {
     _cleanup_free_ int64_t *groups = NULL;
     size_t n = 0;
@@ -137,7 +137,7 @@ static int add_costly(VfiodConnection *c, Objects *objects, VfiodErrorText *erro
     return r;
 }
 
-/* A call for each property, instead of one for each device. */
+/* One call for each property, instead of one for each device. */
 static int add_places(VfiodConnection *c, Objects *objects, VfiodErrorText *error) {
     static const char *const properties[] = {"slotPath", "parent", "numaNode", "iommuUnit"};
     int r = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Makes a claim hang on something that outlasts vfioctl: another process, vfioctl's unit, or nothing. A fresh
- * lifeline would be of no use here; programs ask for it themselves. */
+/* Gives a claim a tether that outlives vfioctl: another process, vfioctl's unit, or none. A new lifeline
+ * would be of no use here; programs request one themselves. */
 
 #include <poll.h>
 

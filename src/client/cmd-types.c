@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Which mediated devices the drivers of this host can make, and how many more of each. */
+/* The mediated devices that the drivers of this host can make, with the number available. */
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 #define KEY "mediatedTypes"
 
-/* A parent is meant by the kernel's name, or by that of the device with its kind in front. */
+/* A parent is named by the kernel's name, or by that with its kind in front. */
 static bool means(const char *word, const char *parent) {
     const char *colon = strchr(word, ':');
 
@@ -25,7 +25,7 @@ static bool is_meant(const Options *o, const char *parent) {
     return o->n_arguments == 0;
 }
 
-/* The first word that means no parent; NULL: each means one. */
+/* The first word that names no parent; NULL: each names one. */
 static const char *find_unknown(const Options *o, struct json_object *types) {
     for (size_t i = 0; i < o->n_arguments; i++) {
         bool known = false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the daemon does may take minutes: a driver makes its functions one after the other. */
+/* The daemon may need minutes: a driver makes its functions one after the other. */
 
 #include <inttypes.h>
 
@@ -19,7 +19,7 @@ static int set_count(VfiodConnection *c, const char *device, const Options *o, V
     return call_simply(c, &call, error);
 }
 
-/* One that goes meanwhile is left out. */
+/* A function that disappears meanwhile is left out. */
 static int get_functions(
         VfiodConnection *c, const Object *device, struct json_object **ret, VfiodErrorText *error) {
     _cleanup_json_ struct json_object *array = json_object_new_array();

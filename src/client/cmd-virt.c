@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The verbs of libvirt's domains are a program of their own: it needs libvirt's bindings, and vfioctl needs
- * nothing. */
+/* The verbs for libvirt are a separate program, because it needs libvirt's bindings and vfioctl needs no such
+ * library. */
 
 #include <errno.h>
 #include <stdlib.h>

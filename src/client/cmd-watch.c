@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The list, shown again whenever vfiod announces a change: many at once are shown once. */
+/* Shows the list again whenever vfiod announces changes; many at once cause one update. */
 
 #include <time.h>
 
@@ -36,7 +36,7 @@ static void show_heading_of_watch(const Watch *w) {
     printf("%s, %s\n", text, when ? when : "-");
 }
 
-/* vfiod has ended, or is about to: that will be reported. */
+/* vfiod has ended or will end, which is reported. */
 static bool is_end_of_daemon(const VfiodErrorText *error) {
     return streq(error->name, ERROR_NAME_UNREACHABLE) || streq(error->name, "ShuttingDown");
 }

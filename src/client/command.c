@@ -12,10 +12,10 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-#define DEFAULT_PATH "/bin:/usr/bin" /* as execvp(3) of glibc has it */
+#define DEFAULT_PATH "/bin:/usr/bin" /* as for execvp(3) of glibc */
 #define OUTPUT_MAX (256U * 1024)
 #define PROBE_MSEC 10000
-#define SHEBANG_MAX 256U /* what the kernel reads */
+#define SHEBANG_MAX 256U /* the kernel reads this much */
 
 static int check_file(const char *path) {
     struct stat st;
@@ -27,8 +27,9 @@ static int check_file(const char *path) {
     return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
 
-/* A script whose interpreter is missing fails in execve(2) with ENOENT, as if it were missing itself. A file
- * that cannot be read is no script to us: the kernel needs no right to read it. */
+/* If the interpreter of a script is missing, execve(2) fails with ENOENT, as if the script were missing. A
+ * file that cannot be read does not count as a script here; the kernel can execute it without read
+ * permission. */
 static int check_interpreter(const char *path) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     char line[SHEBANG_MAX], *interpreter;
@@ -59,7 +60,7 @@ static bool is_missing(int r) {
     return r == -ENOENT || r == -ENOTDIR;
 }
 
-/* In one directory of the path, which is the current one when it is empty. */
+/* Tries one directory of the path; an empty one is the current directory. */
 static int try_directory(const char *directory, size_t n, const char *name, char **ret) {
     _cleanup_free_ char *path = NULL;
     int r;
@@ -73,7 +74,7 @@ static int try_directory(const char *directory, size_t n, const char *name, char
     return r;
 }
 
-/* Goes on behind a file that may not be executed, and reports that only when there is no other. */
+/* Skips files that cannot be executed, and reports that only if there is no other. */
 static int search_path(const char *name, char **ret) {
     const char *path = getenv("PATH") ?: DEFAULT_PATH;
     int first_error = -ENOENT;
@@ -106,7 +107,7 @@ int command_find(const char *name, char **ret, VfiodErrorText *error) {
     return r < 0 ? command_error(name, r, error) : 0;
 }
 
-/* ---- What a program says about itself ---- */
+/* ---- The output of a program ---- */
 
 static int64_t now_msec(void) {
     struct timespec ts;
@@ -115,7 +116,7 @@ static int64_t now_msec(void) {
     return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Until it closes its output, says too much, or takes too long. */
+/* Until the program closes its output, writes too much, or takes too long. */
 static int read_output(int fd, char **ret) {
     _cleanup_free_ char *text = malloc(OUTPUT_MAX);
     int64_t end = now_msec() + PROBE_MSEC;
@@ -174,7 +175,7 @@ int command_ask_with(const char *program, const char *const *arguments, char **r
         r = read_output(ends[0], ret);
     (void) safe_close(ends[0]);
     if (pid > 0) {
-        (void) kill(pid, SIGKILL); /* it has said everything, or too much */
+        (void) kill(pid, SIGKILL); /* it has written everything, or too much */
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }

@@ -12,7 +12,7 @@
 #include "client/show.h"
 #include "rehearsal/rehearsal.h"
 
-/* Nobody waits longer for a completion. */
+/* a completion must not take longer */
 #define ALARM_SECONDS 5
 
 typedef enum Source {
@@ -28,8 +28,8 @@ typedef enum Source {
 } Source;
 
 typedef struct Values {
-    const char *of;    /* an option, or a verb, whose arguments these are */
-    const char *words; /* with a space between; NULL: none */
+    const char *of;    /* an option or a verb, whose arguments these are */
+    const char *words; /* separated by spaces; NULL: none */
     unsigned sources;  /* mask of Source */
 } Values;
 
@@ -111,9 +111,9 @@ static void offer_words(const char *prefix, const char *words) {
     }
 }
 
-/* ---- What the daemon has ---- */
+/* ---- Objects of the daemon ---- */
 
-/* Addresses for whoever has begun to write one. */
+/* Addresses without the kind, if the user has begun to write one. */
 static const char *spelled(const char *name, const char *current) {
     const char *address = startswith(name, "pci:");
 
@@ -143,7 +143,7 @@ static void offer_claim(const char *prefix, const Object *claim) {
     offer(prefix, claim->name, meaning);
 }
 
-/* Nothing when the daemon does not answer: this is no place for errors. */
+/* Offers nothing when the daemon does not answer: errors cannot be shown here. */
 static void offer_objects(const char *prefix, unsigned sources, const char *current) {
     _cleanup_names_ HardwareNames *names = hardware_names_new();
     _cleanup_connection_ VfiodConnection *c = NULL;
@@ -163,7 +163,7 @@ static void offer_objects(const char *prefix, unsigned sources, const char *curr
     }
 }
 
-/* ---- What there is to say ---- */
+/* ---- Words ---- */
 
 /* group: "policy", or NULL. */
 static void offer_verbs(const char *group) {
@@ -208,7 +208,7 @@ static void offer_filters(const char *current) {
         puts(columns[i].of);
 }
 
-/* Of the directory in which files are edited. */
+/* From the directory in which files are edited. */
 static void offer_policy_files(void) {
     _cleanup_closedir_ DIR *directory = NULL;
     const struct dirent *entry;
@@ -252,18 +252,18 @@ static void offer_values(const char *prefix, const Values *values, const char *c
         offer_filters(current);
 }
 
-/* ---- What has been written so far ---- */
+/* ---- The command line so far ---- */
 
 typedef struct Written {
     const char *group; /* "policy" */
-    char *verb;        /* owned; NULL: none yet, and "" one that is unknown */
+    char *verb;        /* owned; NULL: none yet; "": an unknown one */
     size_t n_arguments;
-    bool ended;                    /* by "--": no options follow */
+    bool ended;                    /* after "--": no options follow */
     const struct option *value_of; /* the next word is its value */
-    size_t command;                /* where a command begins; SIZE_MAX: nowhere */
+    size_t command;                /* index of the word where a command begins; SIZE_MAX: none */
 } Written;
 
-/* The option that a word names; *ret_value: with its value. NULL: none. */
+/* The option that a word names, NULL: none. *ret_value: the word contains its value. */
 static const struct option *find_option(const char *word, bool *ret_value) {
     size_t n = strcspn(word, "=");
     const struct option *option;

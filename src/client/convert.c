@@ -34,7 +34,7 @@ ObjectKind object_kind_from_interface(const char *interface) {
     return _OBJECT_KIND_INVALID;
 }
 
-/* Structs whose fields have names worth more than their place. */
+/* Structs whose fields are shown with names. */
 static const struct {
     const char *property;
     const char *fields[6];
@@ -96,7 +96,7 @@ char *json_property_name(const char *property) {
     return name;
 }
 
-/* Hands o over, or says that there was no memory for it. */
+/* Hands o over in *ret; -ENOMEM when it is NULL. */
 static int hand_over(struct json_object *o, struct json_object **ret) {
     if (!o)
         return -ENOMEM;
@@ -166,12 +166,12 @@ static int json_from_basic(sd_bus_message *m, char type, struct json_object **re
         return hand_over(json_object_new_string(v.s), ret);
     case 'o':
         return json_from_path(v.s, ret);
-    default: /* a file descriptor is no value */
+    default: /* a file descriptor is not a value */
         return -EBADMSG;
     }
 }
 
-/* The key of a dictionary: text, or a path as it is. */
+/* The key of a dictionary: text, or a path unchanged. */
 static int read_key(sd_bus_message *m, const char **ret) {
     char type;
     int r;
@@ -251,7 +251,7 @@ static int json_from_struct(sd_bus_message *m, const char *property, struct json
         const char *field = struct_field(property, i);
         struct json_object *value = NULL;
 
-        if (!field) /* longer than the contract that we know: nothing to call it by */
+        if (!field) /* more fields than this version knows: there is no name for it */
             return -EBADMSG;
         r = json_from_value(m, NULL, &value);
         if (r < 0)

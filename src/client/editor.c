@@ -8,7 +8,7 @@
 #include "base/str.h"
 #include "client/command.h"
 
-/* As git and crontab run it, so that it may have options and quotes. */
+/* As git and crontab do, so that the command can have options and quotes. */
 #define SHELL "/bin/sh"
 #define SHELL_NOT_FOUND 127
 
@@ -60,7 +60,7 @@ int editor_run(const char *command, const char *path, VfiodErrorText *error) {
     int status = 0, r = 0;
     pid_t pid;
 
-    /* What is typed at the terminal is for the editor alone, as with system(3). */
+    /* Signals from the terminal are for the editor only, as with system(3). */
     (void) sigaction(SIGINT, &ignore, &interrupt);
     (void) sigaction(SIGQUIT, &ignore, &quit);
     (void) sigprocmask(SIG_SETMASK, NULL, &mask);

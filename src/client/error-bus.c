@@ -5,8 +5,8 @@
 
 #define BUS_ERROR_PREFIX "org.vfiod1.Error."
 
-/* What a bus says when nobody answers there: the name is not owned and cannot be started, or starting failed.
- */
+/* The bus's errors when vfiod is not reachable: the name is not owned and cannot be activated, or activation
+ * failed. */
 static bool means_unreachable(const char *name) {
     static const char *const names[] = {
             SD_BUS_ERROR_SERVICE_UNKNOWN,
@@ -24,7 +24,7 @@ static bool means_unreachable(const char *name) {
     return startswith(name, "org.freedesktop.DBus.Error.Spawn.") != NULL;
 }
 
-/* What sd-bus reports when the connection broke, or nothing came back on it. */
+/* sd-bus's errors when the connection broke or timed out. */
 static bool errno_means_unreachable(int error) {
     return error == ECONNRESET || error == ENOTCONN || error == EPIPE || error == ECONNREFUSED ||
             error == ESHUTDOWN;
@@ -38,8 +38,8 @@ int error_text_from_bus(VfiodErrorText *e, const sd_bus_error *bus_error, int r)
 
     if (error <= 0)
         error = EIO;
-    /* sd-bus has a name of its own for each errno of the connection, as when the bus closes it at once
-     * because the user has no account. */
+    /* sd-bus has an error name for each errno of the connection, for example when the bus closes it because
+     * the user has no account. */
     if ((!sd_bus_error_is_set(bus_error) || startswith(bus_error->name, "System.Error.")) &&
             errno_means_unreachable(error))
         return error_text_set(e, EHOSTUNREACH, ERROR_NAME_UNREACHABLE, "The bus closed the connection: %s",

@@ -7,9 +7,9 @@
 
 #include "client/error-text.h"
 
-/* A failed bus call: bus_error when the other side said something, else r. -ETIMEDOUT: the daemon did not
- * answer or died while it was asked. */
+/* A failed bus call: the error of the other side if bus_error is set, otherwise r. -ETIMEDOUT: the daemon did
+ * not answer, or ended during the call. */
 int error_text_from_bus(VfiodErrorText *e, const sd_bus_error *bus_error, int r);
 
-/* The object that was called does not exist (any more). */
+/* Does the called object not exist (any more)? */
 bool bus_error_is_unknown_object(const sd_bus_error *bus_error);

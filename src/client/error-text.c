@@ -17,14 +17,14 @@ typedef struct ErrorRow {
 #define ERROR_ROW(code, name, error, exit_status, remedy) {name, error, exit_status},
 static const ErrorRow error_rows[] = {
         VFIOD_ERROR_TABLE(ERROR_ROW)
-        /* Ours. */
+        /* vfioctl's own */
         {ERROR_NAME_FAILED, EIO, 1},
         {ERROR_NAME_USAGE, EINVAL, 2},
-        /* 1 is what they say of the policy, as diff(1) does: "there are differences". */
+        /* 1 is a result about the policy, as for diff(1): "there are differences" */
         {ERROR_NAME_REHEARSAL, EIO, 2},
         {ERROR_NAME_UNREACHABLE, EHOSTUNREACH, 3},
         {ERROR_NAME_PROBLEMS, EINVAL, 4},
-        /* As the shell and env(1) have it. */
+        /* as for the shell and env(1) */
         {ERROR_NAME_NOT_EXECUTABLE, EACCES, 126},
         {ERROR_NAME_NOT_FOUND, ENOENT, 127},
 };
@@ -42,7 +42,7 @@ int exit_status_of(const char *name) {
     return row ? row->exit_status : 1;
 }
 
-/* Copies at most size - 1 bytes and never half a character. */
+/* Copies at most size - 1 bytes, without cutting a character. */
 static void copy_text(char *buf, size_t size, const char *s) {
     size_t n = strnlen(s, size - 1);
 
@@ -53,7 +53,7 @@ static void copy_text(char *buf, size_t size, const char *s) {
     buf[n] = '\0';
 }
 
-/* Line by line: ReloadPolicy() answers with one line per error, and only newlines are harmless. */
+/* Sanitizes each line: ReloadPolicy() returns one line per error, so newlines are kept. */
 static char *sanitize_lines(const char *s) {
     _cleanup_strbuf_ StrBuf b = {};
 

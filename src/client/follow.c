@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* On the bus, listening starts before the first call, so nothing falls
- * between; that call also makes us a listener in the daemon's eyes, which it does not leave by idling.
- * Signals count only when they come from the owner of the name. Over the socket whole objects come; what they
- * were before is kept here, and the difference is reported. */
+/* On the bus, listening starts before the first call, so that nothing is missed. That call also makes this
+ * process a listener of the daemon, which then does not exit when idle. Only signals from the owner of the
+ * name count. Over the socket whole objects arrive; their former state is kept here, and the difference is
+ * reported. */
 
 #include "client/follow.h"
 
@@ -18,15 +18,15 @@
 typedef struct Monitor {
     const Follower *follower;
     VfiodErrorText *error;
-    int result; /* negative: give up */
+    int result; /* negative: end */
     /* on the bus */
     sd_bus *bus;
-    char *owner; /* owned; unique name of the daemon, NULL while there is none */
+    char *owner; /* owned; the daemon's unique name, NULL while there is none */
     /* over the socket */
     VfiodConnection *reports, *questions; /* borrowed */
     struct json_object *known, *then;     /* owned; objects by kind and name; those from before a new list */
     bool connected;
-    unsigned reconnects; /* since something was heard */
+    unsigned reconnects; /* since the last event */
 } Monitor;
 
 static int report(
@@ -44,14 +44,14 @@ static bool is_from_daemon(const Monitor *m, sd_bus_message *message) {
     return m->owner && sender && streq(m->owner, sender);
 }
 
-/* A signal that cannot be read is left out; trouble of our own ends the loop. */
+/* A signal that cannot be read is skipped; errors of this process end the loop. */
 static int finish(Monitor *m, int r) {
     if (r == -ENOMEM || r == -EPIPE || r == -ENOSPC || r == -EIO)
         m->result = error_text_errno(m->error, r, "Cannot show what changes");
     return 0;
 }
 
-/* One that came, with its properties, or one that went. */
+/* An object that appeared, with its properties, or one that disappeared. */
 static int on_object(Monitor *m, sd_bus_message *message, const char *event, bool has_properties) {
     _cleanup_json_ struct json_object *properties = NULL;
     _cleanup_free_ char *name = NULL;
@@ -79,7 +79,7 @@ static int on_removed(sd_bus_message *message, void *userdata, sd_bus_error *bus
     return on_object(userdata, message, "removed", false);
 }
 
-/* Properties that changed without their value being sent: shown as null. */
+/* Properties that changed without a value in the signal are shown as null. */
 static int add_invalidated(sd_bus_message *message, struct json_object *properties) {
     const char *property;
     int r;
@@ -119,7 +119,7 @@ static int on_changed(sd_bus_message *message, void *userdata, sd_bus_error *bus
     return finish(m, r);
 }
 
-/* Calls the daemon: it starts when it does not run, and counts us among its listeners. */
+/* Calls the daemon, which starts it if necessary and makes this process a listener. */
 static int greet(Monitor *m) {
     _cleanup_bus_error_ sd_bus_error bus_error = SD_BUS_ERROR_NULL;
     _cleanup_json_ struct json_object *properties = NULL;
@@ -138,13 +138,13 @@ static int greet(Monitor *m) {
     return r < 0 ? error_text_errno(m->error, r, "Cannot show what changes") : 0;
 }
 
-/* Claims outlive the daemon; its objects do not. Whoever comes next is greeted when it has the name. */
+/* Claims outlive the daemon, its objects do not. The next daemon is called when it has the name. */
 static int on_owner_changed(sd_bus_message *message, void *userdata, sd_bus_error *bus_error) {
     const char *name, *old_owner, *new_owner;
     Monitor *m = userdata;
     int r;
 
-    /* sd-bus lets through what others send to us alone, whatever sender the match asks for. */
+    /* sd-bus does not check the sender of signals that were sent only to us. */
     if (!streq_ptr(sd_bus_message_get_sender(message), "org.freedesktop.DBus"))
         return 0;
     r = sd_bus_message_read(message, "sss", &name, &old_owner, &new_owner);
@@ -180,7 +180,7 @@ static int listen_for_signals(Monitor *m) {
     return r < 0 ? error_text_from_bus(m->error, NULL, r) : 0;
 }
 
-/* Until the bus or the daemon's answer fails. */
+/* Until the bus or a call fails. */
 static int follow_bus(Monitor *m) {
     int r;
 
@@ -219,7 +219,7 @@ static struct json_object *difference(struct json_object *old, struct json_objec
     return changed;
 }
 
-/* The object is as it says now; old is NULL when it was not known. */
+/* o is the present state; old is NULL when it was unknown. */
 static int print_object(Monitor *m, const Object *o, struct json_object *old) {
     _cleanup_json_ struct json_object *changed = NULL;
 
@@ -254,7 +254,7 @@ static int take_removed(Monitor *m, struct json_object *parameters) {
     _cleanup_free_ char *key = NULL;
 
     if (kind < 0)
-        return 0; /* of a later version */
+        return 0; /* an event of a later version */
     key = known_key(kind, name);
     if (!key)
         return -ENOMEM;
@@ -262,7 +262,7 @@ static int take_removed(Monitor *m, struct json_object *parameters) {
     return report(m, "removed", kind, name, NULL);
 }
 
-/* All objects were reported: those from before that are not among them are gone. */
+/* All objects were reported: former objects that are not among them are gone. */
 static int take_complete(Monitor *m) {
     _cleanup_json_ struct json_object *then = TAKE_PTR(m->then);
     _cleanup_object_ Object manager = OBJECT_NULL;
@@ -285,7 +285,8 @@ static int take_complete(Monitor *m) {
     return report(m, "connected", OBJECT_MANAGER, "", manager.properties);
 }
 
-/* Nothing more has come in. One that came with others may be looked at later: then it is idle once more. */
+/* No message is waiting. One that was received with others may be handled later, and then it is idle
+ * again. */
 static bool is_idle(const Monitor *m) {
     struct pollfd p = {.fd = vfiod_connection_get_fd(m->reports), .events = POLLIN};
 
@@ -326,7 +327,7 @@ static void forget_objects(Monitor *m) {
     m->known = m->then = NULL;
 }
 
-/* Until the connection or the daemon's answer fails. */
+/* Until the connection or a call fails. */
 static int listen(Monitor *m) {
     const Call call = {.method = METHOD_MONITOR, .pidfd = -EBADF};
     _cleanup_connection_ VfiodConnection *c = NULL, *questions = NULL;
@@ -348,7 +349,7 @@ static int listen(Monitor *m) {
     return r;
 }
 
-/* Claims outlive the daemon; its objects do not. A new connection starts the next one. */
+/* Claims outlive the daemon, its objects do not. A new connection starts the next daemon. */
 static int follow_socket(Monitor *m) {
     int r, k = 0;
 

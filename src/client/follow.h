@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Follows what the daemon announces, by whichever transport there is, and the next daemon when it ends. */
+/* Follows the daemon's announcements by either transport, across restarts of the daemon. */
 
 #include "client/calls.h"
 
@@ -10,11 +10,11 @@ typedef struct Follower {
      * properties NULL. */
     int (*report)(void *userdata, const char *event, ObjectKind kind, const char *name,
             struct json_object *properties);
-    /* All that has been announced so far was reported. May be NULL, and called without anything new. Fills
-     * the error that follow() was given when it fails. */
+    /* Called when everything announced so far was reported; may be NULL, and may be called without news. When
+     * it fails, it sets the error that was passed to follow(). */
     int (*idle)(void *userdata);
     void *userdata;
 } Follower;
 
-/* Until the connection fails permanently, or a function returns a negative errno; *error is filled then. */
+/* Returns when the connection fails permanently, or a function returns a negative errno, with *error set. */
 int follow(const Follower *f, VfiodErrorText *error);

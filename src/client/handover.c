@@ -122,7 +122,7 @@ int handover_number(const Handover *h, const char *fd_name) {
     return -ENOENT;
 }
 
-/* sd_listen_fds_with_names(3) separates names by ':', so none may be in one. */
+/* sd_listen_fds_with_names(3) separates names by ':', so they must not contain one. */
 static char *fd_names(const Handover *h) {
     _cleanup_strbuf_ StrBuf b = {};
 

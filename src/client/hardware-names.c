@@ -32,7 +32,7 @@ HardwareNames *hardware_names_free(HardwareNames *names) {
     return NULL;
 }
 
-/* As the kernel writes it. */
+/* In the kernel's format. */
 static char *modalias(struct json_object *device) {
     uint32_t class = (uint32_t) json_number(device, "class");
 

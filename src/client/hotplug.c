@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* QEMU gets copies of the iommufd and of the devices through its monitor, and this process closes its own:
- * what is left here is the lifeline. So the claim ends with this process, but a device is not restored before
- * QEMU has closed it.
+/* QEMU gets copies of the iommufd and of the devices through its monitor, and this process closes its own,
+ * except for the lifeline. So the claim ends with this process, but devices are not restored before QEMU has
+ * closed them.
  *
- * An iommufd that the virtual machine has already is used for the new device too: its memory is pinned once,
- * and not once more for each iommufd. */
+ * If the virtual machine has an iommufd already, the new device uses it too: its memory is then pinned once,
+ * and not again for each iommufd. */
 
 #include "client/hotplug.h"
 
@@ -32,16 +32,16 @@ DEFINE_TRIVIAL_CLEANUP_FUNC(VfiodConnection *, vfiod_connection_free);
 
 typedef struct Plug {
     const Options *o;
-    char *socket;             /* owned; the argument of --hotplug without the buses */
-    char *buses[DEVICES_MAX]; /* in socket; NULL: QEMU chooses */
+    char *socket;             /* owned; the argument of --hotplug without buses */
+    char *buses[DEVICES_MAX]; /* these point into socket; NULL: QEMU chooses */
     Qmp *qmp;
     VfiodClaim *claim;
-    char *iommufd; /* owned; the id of the object in QEMU; NULL: with groups */
+    char *iommufd; /* owned; the id of QEMU's iommufd object; NULL: groups are used */
     bool made_iommufd;
-    char *ids[DEVICES_MAX]; /* owned; NULL: not there yet, or not there any more */
+    char *ids[DEVICES_MAX]; /* owned; NULL: not added yet, or removed */
     size_t n_ids;
-    bool ended;  /* the claim, from outside */
-    char *state; /* owned; in which it is then */
+    bool ended;  /* the claim has ended from outside */
+    char *state; /* owned; the claim's state then */
 } Plug;
 
 static void plug_done(Plug *p) {
@@ -54,7 +54,7 @@ static void plug_done(Plug *p) {
     free(p->socket);
 }
 
-/* SOCKET[,bus=BUS…], one bus for each device. */
+/* SOCKET[,bus=BUS…], with a bus for each device. */
 static int parse_argument(Plug *p, VfiodErrorText *error) {
     char *next;
 
@@ -96,7 +96,7 @@ static void on_qmp_event(void *userdata, const char *event, struct json_object *
     }
 }
 
-/* ---- in ---- */
+/* ---- adding ---- */
 
 static struct json_object *arguments(const char *key, const char *value) {
     struct json_object *o = json_object_new_object();
@@ -107,7 +107,7 @@ static struct json_object *arguments(const char *key, const char *value) {
     return NULL;
 }
 
-/* Hands QEMU a copy of the claim's fd under this name. */
+/* Sends QEMU a copy of the claim's fd, under this name. */
 static int give_fd(Plug *p, const char *fd_name, const char *name, VfiodErrorText *error) {
     return qmp_execute(
             p->qmp, "getfd", arguments("fdname", name), vfiod_claim_fd(p->claim, fd_name), NULL, error);
@@ -178,7 +178,7 @@ static struct json_object *device_arguments(const Plug *p, size_t i, const char 
     return NULL;
 }
 
-/* The id counts from QEMU's answer on: before it, the id is that of an earlier device, which may just be
+/* The id belongs to this device only after QEMU's answer. Before, it is that of an earlier device that may be
  * leaving. */
 static int add_device(Plug *p, size_t i, VfiodErrorText *error) {
     const char *device = vfiod_claim_device(p->claim, i);
@@ -213,7 +213,7 @@ static void remove_iommufd(Plug *p) {
         (void) qmp_execute(p->qmp, "object-del", arguments("id", p->iommufd), -EBADF, NULL, NULL);
 }
 
-/* All or none: those that were added before one that failed are asked back. */
+/* All or none: when one fails, the others are removed again. */
 static int add_all(Plug *p, bool fds, VfiodErrorText *error) {
     int r = 0;
 
@@ -233,7 +233,7 @@ static int add_all(Plug *p, bool fds, VfiodErrorText *error) {
     return r;
 }
 
-/* All but the lifeline: QEMU has its own copies. */
+/* All except the lifeline: QEMU has its own copies. */
 static void close_fds(VfiodClaim *claim) {
     const char *name;
 
@@ -244,7 +244,7 @@ static void close_fds(VfiodClaim *claim) {
             (void) safe_close(vfiod_claim_take_fd(claim, name));
 }
 
-/* ---- until they are out ---- */
+/* ---- until they are removed ---- */
 
 static void on_claim_event(
         VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
@@ -275,7 +275,7 @@ static int wait_for_any(const Plug *p, int signals, const VfiodConnection *c) {
     return poll(fds, ELEMENTSOF(fds), -1) < 0 && errno != EINTR ? -errno : 0;
 }
 
-/* The connection is a comfort: without it only a claim that is ended from outside goes unnoticed. */
+/* Without a connection, only the end of a claim from outside is not noticed. */
 static int stay(Plug *p, int signals, VfiodErrorText *error) {
     _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
     bool asked = false;
@@ -287,7 +287,7 @@ static int stay(Plug *p, int signals, VfiodErrorText *error) {
     for (;;) {
         struct signalfd_siginfo info;
 
-        /* What came with the answer to a command has been read already, so this comes before poll(2). */
+        /* Before poll(2), because events may have been read together with the answer to a command. */
         if (qmp_process(p->qmp) < 0)
             return 0; /* QEMU has ended, or closed its monitor */
         if (c && vfiod_connection_dispatch(c) < 0)
@@ -316,7 +316,7 @@ static int stay(Plug *p, int signals, VfiodErrorText *error) {
 static int show(const Plug *p) {
     for (size_t i = 0; i < p->n_ids; i++) {
         if (!p->ids[i])
-            continue; /* out already */
+            continue; /* removed already */
         printf("%s: %s is in the virtual machine as %s\n", vfiod_claim_id(p->claim),
                 vfiod_claim_device(p->claim, i), p->ids[i]);
     }

@@ -3,6 +3,6 @@
 
 #include "client/vfioctl.h"
 
-/* vfioctl exec --hotplug: claims the devices, adds them to a running QEMU, and stays until they have left it.
- */
+/* vfioctl exec --hotplug: claims the devices, adds them to a running QEMU, and stays until they were removed
+ * from it. 0, or a negative errno with *error set. */
 int exec_hotplug(const Options *o, VfiodErrorText *error);

@@ -16,7 +16,7 @@ static bool is_same_letter(char a, char b) {
     return (a == '-' ? '_' : a) == (b == '-' ? '_' : b);
 }
 
-/* Is the line that begins here about kernel/…/NAME.ko, maybe compressed? */
+/* Does the line that begins here name kernel/…/NAME.ko, possibly compressed? */
 static bool line_has(const char *line, const char *name, size_t n_name) {
     size_t n = strcspn(line, ":\n"), at = n;
 
@@ -58,7 +58,7 @@ KernelModule kernel_module_find_in(const char *modules, const char *name) {
     return found;
 }
 
-/* ---- What was meant ---- */
+/* ---- Suggestions ---- */
 
 typedef struct Candidates {
     char *names[CANDIDATES_MAX + 1]; /* owned, ended by NULL */
@@ -75,7 +75,7 @@ static void add_candidate(Candidates *c, const char *name, size_t n) {
         c->n++;
 }
 
-/* The drivers that are loaded, and those of VFIO: for what a pin is. */
+/* Suggests one of the loaded drivers and those of VFIO, for which pins are usually made. */
 static char *find_near(const char *modules, const char *drivers, const char *name) {
     _cleanup_(candidates_done) Candidates c = {};
     _cleanup_free_ char *text = read_list(modules, "modules.dep");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the D-Bus transport of the library and vfioctl share. Not exported. */
+/* Shared by the library's D-Bus transport and vfioctl. Not exported. */
 
 #include <systemd/sd-bus.h>
 
@@ -12,5 +12,5 @@
 #define VFIOD_OBJECT_PATH "/org/vfiod1"
 #define VFIOD_MANAGER_INTERFACE "org.vfiod1.Manager"
 
-/* Borrowed, of a connection's link over D-Bus. */
+/* Borrowed from a connection's D-Bus link. */
 sd_bus *transport_dbus_bus(void *link);

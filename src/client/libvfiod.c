@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A connection carries calls for a program with an event loop. A blocking function is the same with a
- * connection and a loop of its own, which it closes again: a claim hangs on its lifeline, not on a
- * connection, so there is nothing to lose when the daemon restarts. Only the tether "connection" keeps it, in
- * the claim.
+/* A connection carries calls for a program with an event loop. A blocking function makes a connection for
+ * itself and closes it: a claim depends on its lifeline and not on a connection, so a restart of the daemon
+ * does no harm. Only with the tether "connection" the claim keeps it.
  *
- * The claim is handed over last: whatever fails before closes its fds, the lifeline among them, and so gives
- * the claim back. */
+ * The claim is handed over last. If anything fails before, its fds are closed, the lifeline among them, which
+ * ends the claim. */
 
 #include <poll.h>
 
@@ -18,15 +17,15 @@
 typedef struct Operation {
     struct Operation *next; /* connection.operations */
     VfiodConnection *connection;
-    VfiodClaim *claim; /* borrowed: the caller's; NULL: one is made */
-    VfiodClaim *made;  /* owned; has the spellings of the devices */
+    VfiodClaim *claim; /* borrowed from the caller; NULL: a new one is made */
+    VfiodClaim *made;  /* owned; has the caller's spellings of devices */
     bool needs_lifeline;
-    bool takes_over; /* by the tether that the answer names */
+    bool takes_over; /* the answer names the tether */
     VfiodClaimFunction function;
     void *userdata;
 } Operation;
 
-/* Somebody who wants to hear about a claim. */
+/* A caller that follows a claim. */
 typedef struct Follower {
     struct Follower *next; /* connection.followers */
     VfiodConnection *connection;
@@ -157,13 +156,13 @@ static int start(VfiodConnection *c, const Call *call, VfiodClaim *claim, VfiodC
         return error_text_errno(ret_error, r, "Cannot call vfiod");
     r = c->transport->call(c->link, call, on_answer, o, ret_error);
     if (r >= 0)
-        TAKE_PTR(o); /* on_answer() has it */
+        TAKE_PTR(o); /* on_answer() frees it */
     return r;
 }
 
 #define REQUEST_MORE_MAX 4096U
 
-/* A later version gives the rest a meaning, which this one would not honour. */
+/* Members of a later version have meanings that this version would not honour. */
 static bool more_is_known(const VfiodRequestMore *more) {
     const char *bytes = (const char *) more;
 
@@ -379,7 +378,7 @@ static int keep_text(void *userdata, const char *text) {
     return free_and_strdup(userdata, text);
 }
 
-/* Calls whose answer has no claim. */
+/* Calls whose answer contains no claim. */
 static int call_for_text(const Call *call, char **ret_text, VfiodErrorText *ret_error) {
     _cleanup_(vfiod_connection_freep) VfiodConnection *c = NULL;
     _cleanup_free_ char *text = NULL;
@@ -406,7 +405,7 @@ int vfiod_claim_release_devices(
             .pidfd = -EBADF};
     int r = request_check(&request, ret_error);
 
-    /* What is not found here could not be closed here, and would never be restored. */
+    /* fds of an unknown device could not be closed here, so it would never be restored */
     for (size_t i = 0; r >= 0 && i < n_devices; i++)
         if (!claim_has_device(claim, devices[i]))
             r = error_text_set(ret_error, ENOENT, "InvalidArgument",

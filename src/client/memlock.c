@@ -2,14 +2,14 @@
 
 /* How much memory a virtual machine with devices must be able to lock.
  *
- * A device may write to all memory of its guest, so all of it is pinned, once for each address space of the
- * IOMMU (vfio_iommu_type1.c and iommufd/pages.c charge a page again for each container or IOAS that maps it).
- * Without a virtual IOMMU all devices share one. Behind an emulated one each device has its own, which maps
- * all memory at least until the guest turns translation on. A nested one (iommufd only) leaves one for all:
- * the guest's tables are in the hardware.
+ * A device can write to all memory of its guest, so all of it is pinned, once for each address space of the
+ * IOMMU (vfio_iommu_type1.c and iommufd/pages.c charge a page for each container or IOAS that maps it).
+ * Without a virtual IOMMU all devices share one. With an emulated one each device has its own, which maps all
+ * memory at least until the guest enables translation. With a nested one (iommufd only) there is one for all,
+ * because the guest's tables are used by the hardware.
  *
  * The margin is libvirt's (qemuDomainGetMemLockLimitBytes() in its src/qemu/qemu_domain.c: total memory,
- * times the number of VFIO devices with a vIOMMU, and 1 GiB): ROMs, memory of emulated devices. BARs of the
+ * times the number of VFIO devices with a vIOMMU, and 1 GiB) for ROMs and memory of emulated devices. BARs of
  * devices do not count on x86. */
 
 #include <stdio.h>

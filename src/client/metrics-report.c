@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The same figures as systemd-report asks for them: io.systemd.Metrics, a Varlink interface that every
- * service can offer on a socket of its own in /run/systemd/report. systemd has accepted the connection, and
- * whoever made it may send anything. One call is read and answered after the other. */
+/* The figures for systemd-report: io.systemd.Metrics, a Varlink interface that a service can offer on its own
+ * socket in /run/systemd/report. systemd has accepted the connection, and the peer may send anything. Calls
+ * are answered one by one. */
 
 #include <signal.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@
 
 #define SERVICE "org.varlink.service"
 #define INTERFACE "io.systemd.Metrics"
-/* Names begin with that of the socket. */
+/* names begin with that of the socket */
 #define PREFIX "org.vfiod.Metrics."
 
 #define MESSAGE_MAX 16384U
@@ -46,16 +46,16 @@ static const struct {
                 "error ExpectedMore()\n"},
 };
 
-/* ---- What is sent ---- */
+/* ---- Sending ---- */
 
 typedef struct Link {
     int fd;
     bool oneway;
-    char *pending; /* owned; parameters of a reply that another one may follow; NULL: none */
+    char *pending; /* owned; parameters of a reply that is not the last one; NULL: none */
 } Link;
 
 static int send_all(int fd, const char *data, size_t size) {
-    (void) alarm(IDLE_SEC); /* for somebody who does not read */
+    (void) alarm(IDLE_SEC); /* for a peer that does not read */
     for (size_t sent = 0; sent < size;) {
         ssize_t n = write(fd, data + sent, size - sent);
 
@@ -89,7 +89,7 @@ static int send_reply(Link *l, const char *parameters, bool continues) {
     return send_message(l, &w);
 }
 
-/* parameter: NULL: the error has none. */
+/* parameter NULL: the error has none. */
 static int send_error(Link *l, const char *error, const char *parameter, const char *value) {
     JsonWriter w = {};
 
@@ -106,7 +106,7 @@ static int send_error(Link *l, const char *error, const char *parameter, const c
     return send_message(l, &w);
 }
 
-/* One reply of several: the last one has to say so, so each waits for the next. */
+/* Adds one of several replies. Only the last one is marked as such, so each waits for the next. */
 static int add_reply(Link *l, JsonWriter *w) {
     char *text = strbuf_steal(&w->text);
     int r = 0;
@@ -223,7 +223,7 @@ static int run_describe(Link *l, const JsonNode *parameters) {
     return r < 0 ? r : end_replies(l);
 }
 
-/* ---- What every service has ---- */
+/* ---- The interface of every Varlink service ---- */
 
 static int run_get_info(Link *l, const JsonNode *parameters) {
     JsonWriter w = {};
@@ -275,7 +275,7 @@ static int run_get_description(Link *l, const JsonNode *parameters) {
 static const struct {
     const char *name;
     int (*run)(Link *l, const JsonNode *parameters);
-    const char *parameter; /* the only one; NULL: it has none */
+    const char *parameter; /* the only one; NULL: none */
     bool more;
 } methods[] = {
         {INTERFACE ".List", run_list, NULL, true},
@@ -295,7 +295,7 @@ static bool is_true(const JsonNode *n) {
     return n && n->type == JSON_BOOLEAN && n->boolean;
 }
 
-/* 0, or a negative errno: nothing more can be understood, or sent. */
+/* 0, or a negative errno: nothing more can be understood or sent. */
 static int answer(Link *l, const JsonNode *call) {
     const JsonNode *method = member(call, "method"), *parameters = member(call, "parameters");
     const char *unknown;

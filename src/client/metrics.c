@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* vfiod-metrics: vfiod's figures, as OpenMetrics text. It has no privilege and asks nothing that others may
- * not ask. With --http it answers the one request of a connection that systemd has accepted. */
+/* vfiod-metrics: vfiod's figures as OpenMetrics text. It has no privilege, and requests only what everybody
+ * may. With --http it answers one request on a connection that systemd has accepted. */
 
 #include <getopt.h>
 #include <poll.h>
@@ -16,7 +16,7 @@
 
 #define REQUEST_MAX 8192U
 #define REQUEST_TIMEOUT_MSEC 5000
-/* Less than the ten seconds that Prometheus waits. */
+/* less than the ten seconds that Prometheus waits */
 #define VFIOD_TIMEOUT_SEC 8U
 #define WRITE_TIMEOUT_SEC 20U
 
@@ -32,7 +32,7 @@ static int64_t now_msec(void) {
     return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* The head of a request, up to the empty line. False when it does not come whole, small, and in time. */
+/* Reads the head of a request up to the empty line. False when it is incomplete, too long, or too late. */
 static bool read_request(int fd, char request[static REQUEST_MAX]) {
     int64_t end = now_msec() + REQUEST_TIMEOUT_MSEC, left;
     size_t size = 0;
@@ -69,7 +69,7 @@ static int answer(int fd, const char *status, const char *type, const char *body
             status, type, strlen(body), body);
     if (out.error < 0)
         return EXIT_FAILURE;
-    (void) alarm(WRITE_TIMEOUT_SEC); /* for somebody who does not read */
+    (void) alarm(WRITE_TIMEOUT_SEC); /* for a peer that does not read */
     for (size_t sent = 0; sent < out.length;) {
         ssize_t n = write(fd, out.text + sent, out.length - sent);
 
@@ -80,9 +80,9 @@ static int answer(int fd, const char *status, const char *type, const char *body
     return EXIT_SUCCESS;
 }
 
-/* ---- Patience ---- */
+/* ---- Time limit ---- */
 
-static const char *late_answer; /* NULL: none is due any more */
+static const char *late_answer; /* NULL: none will be sent */
 
 static void on_alarm(int signal) {
     ssize_t n = late_answer ? write(STDOUT_FILENO, late_answer, strlen(late_answer)) : 0;
@@ -90,7 +90,7 @@ static void on_alarm(int signal) {
     _exit(n < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-/* A vfiod that does not answer must not take the time of whoever asks: late is written, and that was it. */
+/* If vfiod does not answer in time, `late` is sent and the process ends. */
 static struct json_object *ask(const char *late, VfiodErrorText *error) {
     struct json_object *figures;
 

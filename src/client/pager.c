@@ -11,12 +11,12 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-/* Quit where all fits the screen, keep what was shown, let colours through, chop long lines, show a status,
- * no prompt for the end. */
+/* Quit if everything fits on the screen, keep the output there, pass colours through, cut long lines, show a
+ * status, no prompt at the end. */
 #define LESS_OPTIONS "FRSXMK"
 
 static struct {
-    pid_t pid; /* 0: there is none */
+    pid_t pid; /* 0: none */
     int terminal;
 } pager = {.terminal = -EBADF};
 
@@ -52,7 +52,7 @@ static void run_with_shell(const char *command) {
         (void) execl("/bin/sh", "sh", "-c", command, NULL);
 }
 
-/* The child: returns only when nothing can be run. */
+/* In the child. Returns only when nothing can be run. */
 static void run_pager(const char *wanted, bool secure) {
     const char *less = getenv("SYSTEMD_LESS");
 
@@ -63,7 +63,7 @@ static void run_pager(const char *wanted, bool secure) {
     if (wanted)
         run_with_shell(wanted);
     (void) execlp("less", "less", NULL);
-    if (!secure) /* does not know a secure mode */
+    if (!secure) /* it has no secure mode */
         (void) execlp("more", "more", NULL);
 }
 
@@ -84,9 +84,9 @@ static void copy_to(int to) {
 static _Noreturn void be_pager(const char *wanted, bool secure, const int *ends) {
     if (dup2(ends[0], STDIN_FILENO) < 0)
         _exit(EXIT_FAILURE);
-    (void) safe_close(ends[1]); /* or the end would never come */
+    (void) safe_close(ends[1]); /* otherwise the pager would never see the end */
     run_pager(wanted, secure);
-    copy_to(STDOUT_FILENO); /* better than nothing at all */
+    copy_to(STDOUT_FILENO); /* so that the output is not lost */
     _exit(EXIT_SUCCESS);
 }
 
@@ -99,7 +99,7 @@ void pager_open(const Options *o) {
 
     if (!o->pager || pager.pid > 0 || !isatty(STDOUT_FILENO) || !term || streq(term, "dumb"))
         return;
-    if (wanted && (!*wanted || streq(wanted, "cat"))) /* which is never less secure */
+    if (wanted && (!*wanted || streq(wanted, "cat"))) /* "cat" is never less secure */
         return;
     if (secure)
         wanted = NULL;
@@ -119,7 +119,7 @@ void pager_open(const Options *o) {
 void pager_close(void) {
     if (pager.pid <= 0)
         return;
-    /* It is the pager now that ^C is meant for. */
+    /* ^C is for the pager now. */
     (void) signal(SIGINT, SIG_IGN);
     (void) fflush(stdout);
     (void) dup2(pager.terminal, STDOUT_FILENO);

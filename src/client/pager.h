@@ -1,31 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The terminal behind standard output, with or without a pager in front of it. */
+/* The terminal at standard output, with or without a pager. */
 
 #include <sys/ioctl.h>
 
 #include "client/vfioctl.h"
 
-/* Also while a pager takes what is written. */
+/* True also when a pager gets the output. */
 bool screen_is_terminal(void);
 /* 0 or negative errno. */
 int screen_get_size(struct winsize *ret);
 
-/* With more rights than the person at the terminal has, a pager must not run commands or open files for them:
- * so whoever came by sudo, doas, pkexec or su gets less(1) in its secure mode, and no other pager. The
- * session that logind knows is the person's; without one, nobody knows. SYSTEMD_PAGERSECURE decides where it
- * is set. */
+/* If vfioctl has more rights than the person at the terminal, the pager must not run commands or open files.
+ * So after sudo, doas, pkexec or su only less(1) in its secure mode is used. logind's session tells whose
+ * terminal it is; without a session that is unknown. SYSTEMD_PAGERSECURE overrides this. */
 typedef struct PagerSituation {
     const char *wish; /* SYSTEMD_PAGERSECURE; NULL: not set */
     uid_t uid, euid, owner;
     bool has_owner; /* of the session */
-    bool elevated;  /* a program that gives rights away says that it has */
+    bool elevated;  /* a variable of sudo or a similar program is set */
 } PagerSituation;
 bool pager_must_be_secure(const PagerSituation *s);
 
-/* Has a pager take standard output, as systemctl(1) does: see ENVIRONMENT of vfioctl(1). Without a terminal,
- * without a pager, or with --no-pager, nothing happens. */
+/* Starts a pager for standard output like systemctl(1): see ENVIRONMENT of vfioctl(1). Does nothing without a
+ * terminal or a pager, or with --no-pager. */
 void pager_open(const Options *o);
-/* Ends standard output, and waits until the person has left the pager. */
+/* Closes standard output, and waits until the user has left the pager. */
 void pager_close(void);

@@ -31,7 +31,7 @@ int policy_directory_open(const char *path, bool make, int *ret_fd, VfiodErrorTe
     (void) umask(mask);
     if (r >= 0) {
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        /* Not faccessat(2): it is for the real user where a program has other rights. */
+        /* Not faccessat(2), which checks the real user when the process has other rights. */
         r = fd < 0 || access(path, W_OK) < 0 ? -errno : 0;
     }
     if (r == -EACCES || r == -EPERM)
@@ -54,13 +54,13 @@ int policy_directory_install(int fd, const char *name, const char *text, size_t 
     struct stat old;
     int r;
 
-    /* Rules that only root may read stay so. */
+    /* A file that only root may read keeps its mode. */
     if (fstatat(fd, name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(old.st_mode))
         mode &= old.st_mode;
     r = write_file_atomic_at(fd, name, text, size, mode);
     (void) umask(mask);
-    /* On a disk, unlike in /run, the name may come before the content: an empty file would break the policy.
-     */
+    /* On a disk, unlike in /run, the name can become durable before the content: an empty file would break
+     * the policy. */
     if (r >= 0 && syncfs(fd) < 0)
         r = -errno;
     return r;

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "client/transport.h"
 
-#define PATIENCE_USEC (300U * 1000) /* what is faster is not worth a line */
+#define PATIENCE_USEC (300U * 1000) /* faster calls show no line */
 #define REFRESH_USEC (1000U * 1000)
 #define COLUMNS_DEFAULT 80U
 
@@ -33,7 +33,7 @@ static size_t columns(void) {
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS_DEFAULT;
 }
 
-/* Cut to one line: what a terminal has wrapped cannot be erased. */
+/* Cut to one line, because wrapped lines cannot be erased. */
 static void show(Progress *p, uint64_t now) {
     _cleanup_free_ char *safe = sanitize(p->text, strlen(p->text)), *line = NULL;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One line is one message. QEMU talks to one client of a socket at a time: others wait in connect(2), or for
- * the greeting, so everything here has an end. */
+/* Each line is a message. QEMU serves one client of a socket at a time: others wait in connect(2) or for the
+ * greeting. So everything here has a time limit. */
 
 #include "client/qmp.h"
 
@@ -50,7 +50,7 @@ const char *qmp_version(const Qmp *q) {
 
 /* ---- messages ---- */
 
-/* The first whole message, or NULL: there is none. */
+/* The first whole message, owned by the caller; NULL: there is none. */
 static struct json_object *next_message(Qmp *q) {
     char *end = q->input.text ? memchr(q->input.text, '\n', q->input.length) : NULL;
     struct json_object *message;
@@ -81,7 +81,7 @@ static int read_more(Qmp *q) {
     return q->input.error < 0 ? q->input.error : 0;
 }
 
-/* True: it was one, and is done with. */
+/* True if it was an event, which is handled then. */
 static bool take_event(Qmp *q, struct json_object *message) {
     const char *event = json_text(message, "event");
 
@@ -183,7 +183,7 @@ int qmp_execute(Qmp *q, const char *command, struct json_object *arguments, int 
     return 0;
 }
 
-/* ---- the beginning ---- */
+/* ---- connecting ---- */
 
 static int connect_to(Qmp *q, VfiodErrorText *error) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

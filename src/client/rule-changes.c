@@ -9,8 +9,8 @@
 
 typedef struct RuleText {
     const char *name; /* borrowed */
-    char *text;       /* owned: all that it says, without its place */
-    bool taken;       /* it has its counterpart in the other policy */
+    char *text;       /* owned: the whole rule without its place */
+    bool taken;       /* it is paired with a rule of the other policy */
 } RuleText;
 
 typedef struct RuleTexts {
@@ -56,7 +56,7 @@ static size_t find(const RuleTexts *l, const RuleText *rule, bool by_name) {
     return NOT_FOUND;
 }
 
-/* Those that are the same in both. *ret: they are tried in another order. */
+/* Pairs rules that are equal in both. *ret: their order differs. */
 static void pair_same(RuleTexts *before, RuleTexts *after, bool *ret) {
     size_t last = 0;
 

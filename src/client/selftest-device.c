@@ -113,7 +113,7 @@ static int fail_errno(const Use *u, const char *what, int error) {
     return failure_set(u->f, "use", FIX_KERNEL, "%s: %s: %s.", u->device, what, strerrordesc_np(error));
 }
 
-/* Is the node that was handed out that of the device? 0; or a negative errno: it cannot be found out. */
+/* The node that belongs to the device. 0; or a negative errno: unknown. */
 static int find_node_of(const char *device, dev_t *ret) {
     _cleanup_close_ int directory = open_host_device(device);
     _cleanup_closedir_ DIR *nodes = NULL;
@@ -163,7 +163,7 @@ static bool parse_token(const char *text, uint8_t ret[static 16]) {
     return n == 16 && *text == '\0';
 }
 
-/* The token goes with the call since Linux 6.17; older kernels want none here. */
+/* Since Linux 6.17 the token is passed in this call; older kernels expect none here. */
 static int bind_iommufd(const Use *u) {
     struct {
         struct vfiod_device_bind_iommufd bind;
@@ -195,7 +195,7 @@ static int read_config(const Use *u, uint32_t *ret) {
                                : 0;
 }
 
-/* The host sees ones in a virtual function, and vfio fills in what it is. */
+/* In a virtual function the host reads ones; vfio emulates the ids. */
 static int check_config(const Use *u) {
     HostDevice host;
     uint32_t id = 0;
@@ -228,7 +228,7 @@ static int check_vdpa(const Use *u) {
             : fail_errno(u, "the kernel does not tell what device it is", errno);
 }
 
-/* In the group that has it: the kernel knows it by the name it has itself. */
+/* Opens the device in its group, where the kernel knows it by the kernel's name. */
 static int open_in_group(Use *u) {
     const char *token = vfiod_claim_vf_token(u->claim, u->device), *name = strchr(u->device, ':') + 1,
                *fd_name;
@@ -248,7 +248,7 @@ static int open_in_group(Use *u) {
     return u->fd >= 0 ? 0 : fail_errno(u, "the kernel does not open it in its group", error);
 }
 
-/* Once for all groups; the ways to translate are tried as QEMU does. */
+/* Once for all groups. The IOMMU types are tried in QEMU's order. */
 static int join_groups(const VfiodClaim *claim, Failure *f) {
     static const int types[] = {VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU};
     int container = vfiod_claim_fd(claim, "container"), group, r = -ENODEV;

@@ -6,10 +6,11 @@
 #include "base/str.h"
 #include "client/policy-door.h"
 
-/* A rule that does not match shows what kept it from that, one that does what it was about. */
+/* For a rule that does not match, the predicates that failed; for others, all of them. */
 static void show_predicates(struct json_object *rule) {
     struct json_object *predicates = json_list(rule, "predicates");
-    bool holds = json_flag(rule, "matches") || json_flag(rule, "holds"); /* of an older daemon */
+    bool holds = json_flag(rule, "matches") || json_flag(rule, "holds"); /* the second is of an older
+                                                                          * daemon */
 
     for (size_t i = 0; predicates && i < json_object_array_length(predicates); i++) {
         struct json_object *p = json_object_array_get_idx(predicates, i);
@@ -56,7 +57,8 @@ static void show_considered(const Options *o, struct json_object *explanation) {
         printf("  %" PRIi64 " rules are not shown to you\n", json_number(explanation, "hidden"));
 }
 
-/* error: of the request as a whole. What the policy allows and the planner refuses is not called allowed. */
+/* error: of the whole request. If the planner refuses what the policy allows, the result is not called
+ * "allowed". */
 static char *describe_decision(struct json_object *explanation, const char *error) {
     const char *device = json_text(explanation, "device"), *effect = json_text(explanation, "effect");
     const char *rule = json_text(explanation, "rule");

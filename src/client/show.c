@@ -37,7 +37,7 @@ static size_t screen_width(const Options *o) {
     return WIDTH_DEFAULT;
 }
 
-/* What is watched shall stay on the screen: with its heading, and the line of the cursor. */
+/* A list that is shown repeatedly must fit on the screen, with its heading and the line of the cursor. */
 static size_t screen_height(const Options *o) {
     struct winsize size;
 
@@ -62,7 +62,7 @@ bool screen_is_utf8(void) {
     return streq(nl_langinfo(CODESET), "UTF-8");
 }
 
-/* In JSON text these bytes stand only within strings, so that they can be escaped without parsing. */
+/* In JSON text these bytes occur only within strings, so they can be escaped without parsing. */
 static void write_escaped(FILE *f, const char *s) {
     for (; *s; s++) {
         unsigned char c = (unsigned char) s[0], next = (unsigned char) s[1];
@@ -77,7 +77,7 @@ static void write_escaped(FILE *f, const char *s) {
     }
 }
 
-/* The daemon's interfaces have microseconds, and so have these members, for the programs that read them. */
+/* Times of the daemon are in microseconds, and these members keep that for programs. */
 static const struct {
     const char *usec, *text;
 } time_members[] = {
@@ -99,7 +99,7 @@ bool is_time_member(const char *key) {
     return false;
 }
 
-/* Beside each, the same time as RFC 3339; null where there is none. */
+/* Adds the same time as RFC 3339 for each of them; null where there is none. */
 static int add_times(struct json_object *o) {
     for (size_t i = 0; i < ELEMENTSOF(time_members); i++) {
         struct json_object *usec = json_member(o, time_members[i].usec), *time = NULL;
@@ -157,7 +157,7 @@ int show_json(FILE *f, struct json_object *o, bool pretty) {
 
 #define COLUMNS_MAX 32U
 
-/* As a column is written in an option: "host-use". */
+/* The form of a column in an option: "host-use". */
 static char *column_name(const char *header) {
     char *name = strdup(header);
 
@@ -304,8 +304,8 @@ bool is_pci(struct json_object *device) {
     return startswith(json_text(device, "name"), "pci:");
 }
 
-/* PCI Code and ID Assignment; what is compared is what stands. The longest match comes first. The words are
- * those of the policy, and some for bridges. */
+/* From PCI Code and ID Assignment. The longest match comes first. The words are those of the policy, and some
+ * for bridges. */
 static const struct {
     uint32_t code, mask;
     const char *word;

@@ -5,7 +5,7 @@
 
 #include "base/str.h"
 
-#define CELL_MAX 512U /* bytes of one cell */
+#define CELL_MAX 512U /* in bytes */
 #define COLUMN_GAP "  "
 
 typedef struct Cell {
@@ -164,9 +164,9 @@ int table_sort(Table *t, const char *column) {
 
 /* ---- Width ---- */
 
-/* In place of a width. */
+/* Used instead of a width. */
 #define DROPPED SIZE_MAX
-#define BELOW (SIZE_MAX - 1) /* on lines of their own */
+#define BELOW (SIZE_MAX - 1) /* on lines of its own */
 
 static bool is_in_line(size_t width) {
     return width < BELOW;
@@ -189,7 +189,7 @@ static size_t total_width(const Table *t, const size_t *widths) {
     return total;
 }
 
-/* Takes one character at a time from the widest column that may still give one. False: lines are longer. */
+/* Takes one character from the widest column that can still be cut. False: none can, so lines are longer. */
 static bool cut(const Table *t, size_t width, size_t *widths) {
     for (size_t total = total_width(t, widths); total > width; total--) {
         size_t widest = t->n_columns;
@@ -213,8 +213,8 @@ static bool column_is_empty(const Table *t, size_t column) {
     return true;
 }
 
-/* Drops the column that matters least; below: of those that can go below their row. False: all that are left
- * must stay. */
+/* Drops the least important column; below: one that can go below its row. False: all remaining columns must
+ * stay. */
 static bool drop(const Table *t, bool below, size_t *widths) {
     size_t least = t->n_columns;
     bool least_is_empty = false;
@@ -266,7 +266,7 @@ static void add_cut(StrBuf *out, const char *text, size_t width, const char *mar
 
 static void add_line(
         const Table *t, const TableStyle *style, const size_t *widths, const Cell *row, StrBuf *out) {
-    size_t blanks = 0; /* owed before the next text, so that no line ends with any */
+    size_t blanks = 0; /* written before the next text, so that lines do not end with spaces */
 
     for (size_t c = 0; c < t->n_columns; c++) {
         const char *text = row ? cell_text(t, c, row + c) : t->columns[c].header;
@@ -292,7 +292,7 @@ static void add_line(
 
 #define BELOW_INDENT 4U
 
-/* "    terms: grant node, ask", over as many lines as its words need. */
+/* "    terms: grant node, ask", on as many lines as needed. */
 static void add_below(
         const Table *t, const TableStyle *style, const size_t *widths, const Cell *row, StrBuf *out) {
     for (size_t c = 0; c < t->n_columns; c++) {

@@ -19,7 +19,7 @@ static int hand_over(char *name, char **ret) {
     return 0;
 }
 
-/* By index from 0, by full name, without the bus in front, or as it was spelled. */
+/* By index from 0, by full name, without the kind, or as it was spelled. */
 static const TemplateDevice *find_device(const char *which, const TemplateDevice *devices, size_t n_devices) {
     uint64_t index;
 
@@ -46,7 +46,7 @@ static const TemplateDevice *find_group(const char *which, const TemplateDevice 
     return NULL;
 }
 
-/* The name of the file descriptor that text, what stands between the braces, means. */
+/* The name of the file descriptor for the text between the braces. */
 static int resolve(
         const char *text, const TemplateDevice *devices, size_t n_devices, char **ret, char **ret_problem) {
     const TemplateDevice *device;
@@ -79,7 +79,7 @@ static int resolve(
                     text));
 }
 
-/* Expands the template that starts at *p, a single '{', and moves *p behind it. */
+/* Expands the template at *p, a single '{', and advances *p. */
 static int expand_one(const char **p, const TemplateDevice *devices, size_t n_devices,
         template_number_t number, void *userdata, StrBuf *out, char **ret_problem) {
     _cleanup_free_ char *text = NULL, *fd_name = NULL;

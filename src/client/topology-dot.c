@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The topology for graphviz, dot(1): for whoever wants another picture, or to put it into a larger one. */
+/* The topology for graphviz, dot(1), to draw it differently or as a part of a larger picture. */
 
 #include "client/topology.h"
 
@@ -10,7 +10,7 @@
 #include "client/hardware-names.h"
 #include "client/show.h"
 
-/* Within the quotes of dot. It knows escapes that begin with '\', and the entities of HTML. */
+/* Escapes text for dot's quotes. dot interprets escapes that begin with '\', and HTML entities. */
 static void add_dot(StrBuf *b, const char *text) {
     _cleanup_free_ char *safe = sanitize(text, 4096);
 
@@ -63,7 +63,7 @@ static void add_label(StrBuf *b, const Topology *t, const TopologyNode *n) {
     }
 }
 
-/* Of the note that matters most. */
+/* The colour of the most important note. */
 static const char *fill_of(const Topology *t, const TopologyNode *n) {
     static const char *const fills[_COLOUR_MAX] = {
             [COLOUR_GREEN] = "#e2f5e6", [COLOUR_YELLOW] = "#fff1cf", [COLOUR_RED] = "#ffe9e7"};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The topology for scripts: the objects of the daemon, put below each other. */
+/* The topology for scripts: the daemon's objects as a tree. */
 
 #include "client/topology.h"
 
@@ -17,8 +17,7 @@ static const char *const topology_role_table[_TOPOLOGY_ROLE_MAX] = {
 };
 DEFINE_STRING_TABLE(topology_role, TopologyRole);
 
-/* A device as the daemon lists it, and what was found out about it. *ret_below: of those below it, borrowed.
- */
+/* A device from the daemon with what was derived. *ret_below: the list of its children, borrowed. */
 static int node_to_json(const TopologyNode *n, struct json_object **ret, struct json_object **ret_below) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     struct json_object *below = json_object_new_array();

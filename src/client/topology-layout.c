@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Each device is a row, indented below its parent, so that the members of a group are rows which follow each
- * other, and a frame around them has nothing else in it. Root buses stand below each other; each NUMA node
- * begins a column of its own, and so does a root bus for which the column has become too high. */
+/* Each device is a row, indented below its parent, so that the members of a group are consecutive rows, and a
+ * frame around them contains nothing else. Root buses are below each other. Each NUMA node begins a new
+ * column, and so does a root bus when the column would become too high. */
 
 #include "client/topology-picture.h"
 
@@ -14,15 +14,15 @@
 #include "client/show.h"
 
 #define MARGIN 16
-#define TOP 72 /* below the title and the legend */
+#define TOP 72 /* below title and legend */
 #define INDENT 28
 #define GAP 6
 #define ROOT_GAP 14
 #define FRAME_PADDING 7
 #define COLUMN_GAP 40
-#define COLUMN_HEIGHT 1400 /* what is higher becomes several columns */
-#define TEXT_MAX 72U       /* characters of a line */
-#define WIDTH_MIN 480      /* of a column: room for the sentences of frames */
+#define COLUMN_HEIGHT 1400 /* higher ones are divided into several columns */
+#define TEXT_MAX 72U       /* in characters of a line */
+#define WIDTH_MIN 480      /* of a column, for the sentences of frames */
 
 void picture_done(Picture *p) {
     for (size_t i = 0; p->boxes && i < p->topology->n_nodes; i++) {
@@ -51,7 +51,7 @@ int picture_text_width(size_t n) {
 
 /* ---- Text ---- */
 
-/* At most so many characters of it, the last of them "…" where it is longer. */
+/* At most max characters; "…" ends a text that was cut. */
 static char *cut_text(const char *text, size_t max) {
     _cleanup_free_ char *safe = sanitize(text, 4096);
     size_t n = 0, shown = 0;
@@ -73,7 +73,7 @@ static int add_line(PictureBox *box, const char *text, Colour colour) {
     return 0;
 }
 
-/* "root port, pcieport", behind the name. */
+/* "root port, pcieport", after the name. */
 static int add_first_line(PictureBox *box, const TopologyNode *n) {
     _cleanup_free_ char *kind = topology_kind(n), *text = NULL;
     const char *driver = json_text(n->device, "driver");
@@ -130,7 +130,7 @@ static int fill_box(PictureBox *box, const Topology *t, const TopologyNode *n) {
     return r;
 }
 
-/* What it needs. */
+/* The width that it needs. */
 static int text_width_of_box(const PictureBox *box) {
     size_t first = text_width(box->name) + 1 + text_width(box->lines[0].text);
     size_t width = box->group ? first + 2 + text_width(box->group) : first;
@@ -143,15 +143,15 @@ static int text_width_of_box(const PictureBox *box) {
 /* ---- Places ---- */
 
 typedef struct Column {
-    int x, y, width; /* y: where the next thing goes */
-    size_t first, n; /* of the order of roots */
-    bool continues;  /* the column before it */
+    int x, y, width; /* y: of the next element */
+    size_t first, n; /* indices into the order of roots */
+    bool continues;  /* it continues the column before it */
 } Column;
 
 typedef struct Layout {
     const Topology *t;
     Picture *p;
-    size_t *order;   /* owned: roots, those of a NUMA node together */
+    size_t *order;   /* owned: roots, grouped by NUMA node */
     Column *columns; /* owned */
     size_t n_columns;
     PictureFrame *open;
@@ -180,7 +180,7 @@ static bool ends_run(const Topology *t, const TopologyRoot *root, size_t i) {
             (i + 1 == root->first + root->n || t->nodes[i + 1].group != group);
 }
 
-/* About as high as it will be: sentences of frames are taken for two lines. */
+/* An estimate of its height: sentences of frames count as two lines. */
 static int height_of_root(const Layout *l, const TopologyRoot *root) {
     int height = 24 + ROOT_GAP;
 
@@ -203,7 +203,7 @@ static int width_of_root(const Layout *l, const TopologyRoot *root) {
     return MAX(width, WIDTH_MIN);
 }
 
-/* How high each column of a NUMA node shall be, whose roots begin at i of the order. */
+/* The height for each column of the NUMA node whose roots begin at i. */
 static int target_height(const Layout *l, size_t i) {
     int64_t numa = l->t->roots[l->order[i]].numa;
     int total = 0;
@@ -243,7 +243,7 @@ static int divide_into_columns(Layout *l) {
     return 0;
 }
 
-/* Words of text until the line is full; what is longer than a line is cut. Returns where the next begins. */
+/* Fills a line with words; a word that is longer than a line is cut. Returns where the next line begins. */
 static const char *wrap(const char *text, size_t max, char **ret) {
     size_t n = 0, characters = 0, end = 0;
 
@@ -371,7 +371,7 @@ static int add_key(Picture *p, int x, const char *class, const char *text) {
     return x + 22 + picture_text_width(strlen(text) + 2);
 }
 
-/* Returns where the last of them ends. */
+/* Returns the right end of the last one. */
 static int place_keys(Picture *p) {
     int x = MARGIN;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A topology as a picture: where each box, frame and line of text is (topology-layout.c), apart from how it
- * is written (topology-svg.c). Pure. Lengths are pixels. */
+/* A topology as a picture: the places of boxes, frames and texts (topology-layout.c), independent of the
+ * format (topology-svg.c). Pure. Lengths are in pixels. */
 
 #include "client/topology.h"
 
@@ -11,7 +11,7 @@
 #define PICTURE_LINE_HEIGHT 16
 #define PICTURE_PADDING 8
 
-/* Of so many characters. The font is as wide everywhere, and no usual one is wider than this. */
+/* The width of this many characters in the widest usual monospace font. */
 int picture_text_width(size_t n_characters);
 
 typedef struct PictureLine {
@@ -22,15 +22,14 @@ typedef struct PictureLine {
 /* A device. */
 typedef struct PictureBox {
     int x, y, width, height;
-    char *name; /* owned; sanitized; the beginning of the first line */
+    char *name; /* owned; sanitized; beginning of the first line */
     PictureLine lines[PICTURE_LINES_MAX];
     size_t n_lines;
-    char *group;   /* owned: "group 7", at the right end of the first line; NULL: a frame says it, or it has
-                      none */
-    Colour colour; /* of what matters most about it */
+    char *group;   /* owned: "group 7", at the right end of the first line; NULL: none, or its frame has it */
+    Colour colour; /* of its most important note */
 } PictureBox;
 
-/* Members of a group of several that follow each other. */
+/* Consecutive members of a group with several members. */
 typedef struct PictureFrame {
     int x, y, width, height;
     size_t group;
@@ -43,7 +42,7 @@ typedef struct PictureHeading {
     char *text; /* owned */
 } PictureHeading;
 
-/* What a colour means. */
+/* An entry of the legend. */
 typedef struct PictureKey {
     int x;
     const char *class, *text; /* static */

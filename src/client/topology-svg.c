@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The picture as SVG: one file without scripts and without anything from elsewhere, for light and dark
- * screens. */
+/* The picture as SVG: one file without scripts or external parts, for light and dark screens. */
 
 #include "client/topology-picture.h"
 
@@ -12,7 +11,7 @@
 #include "client/hardware-names.h"
 #include "client/show.h"
 
-/* The colours of boxes are told apart by more than their hue: what they mean stands in them as well. */
+/* Boxes do not differ by colour only: their text has the meaning too. */
 static const char style[] =
         "<style>\n"
         "text { font-family: ui-monospace, \"DejaVu Sans Mono\", Menlo, Consolas, monospace; font-size: "
@@ -47,7 +46,7 @@ static const char *class_of(Colour c) {
     return colour_classes[c] ?: "";
 }
 
-/* Text of an element or an attribute. Control characters, which XML has no way to write, are gone by then. */
+/* Text of an element or attribute. Control characters, which XML cannot contain, were removed before. */
 static void add_xml(StrBuf *b, const char *safe) {
     for (; *safe; safe++)
         switch (*safe) {
@@ -87,8 +86,7 @@ static bool is_ascii(const char *s) {
     return true;
 }
 
-/* Scripts whose letters are wider than the font are pressed into the room that there is for so many letters.
- */
+/* Text in scripts with wider letters is compressed to the space for this many letters. */
 static void add_text(StrBuf *b, const char *class, Colour colour, int x, int y, const char *text) {
     strbuf_addf(b, "<text class=\"%s%s\" x=\"%d\" y=\"%d\"", class, class_of(colour), x, y);
     if (!is_ascii(text))
@@ -132,7 +130,7 @@ static void add_detail(StrBuf *b, const char *label, const char *text) {
     add_hostile(b, text);
 }
 
-/* What the tooltip says: everything, uncut. */
+/* The tooltip: everything, without cuts. */
 static void add_title(StrBuf *b, const Topology *t, const TopologyNode *n) {
     struct json_object *d = n->device;
     int64_t numa = topology_numa(n);

@@ -41,14 +41,14 @@ typedef struct Tree {
     const Topology *t;
     Table *table;
     const struct Glyphs *glyphs;
-    int id_width; /* of the longest number of a group */
+    int id_width; /* of the longest group number */
 } Tree;
 
 static bool is_of_group(const Topology *t, size_t i, size_t group) {
     return i < t->n_nodes && t->nodes[i].group == group;
 }
 
-/* A bracket around members that follow each other, with the number at its head. A group may have several. */
+/* A bracket around consecutive members, with the number at its top. A group may have several. */
 static char *bracket(const Tree *tree, size_t i) {
     const Topology *t = tree->t;
     size_t group = t->nodes[i].group;
@@ -70,7 +70,7 @@ static char *bracket(const Tree *tree, size_t i) {
     return format_string("%*s %s", tree->id_width, "", glyph);
 }
 
-/* From the right to the left. */
+/* Made from right to left. */
 static char *branch(const Tree *tree, size_t i) {
     const TopologyNode *n = &tree->t->nodes[i];
     const char *pieces[TOPOLOGY_DEPTH_MAX + 2];
@@ -140,7 +140,7 @@ static int add_root(Tree *tree, const TopologyRoot *root) {
     return r;
 }
 
-/* Why devices share a group, a line for each. */
+/* The reasons why devices share a group, one per line. */
 static void add_reasons(const Topology *t, const TableStyle *style, StrBuf *out) {
     bool any = false;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* From a list of devices to a tree. */
+/* Makes a tree of a list of devices. */
 
 #include "client/topology.h"
 
@@ -23,21 +23,21 @@ void topology_done(Topology *t) {
     *t = (Topology){};
 }
 
-/* ---- What is above what ---- */
+/* ---- Parents ---- */
 
 typedef struct Entry {
-    struct json_object *device; /* borrowed, with the texts */
+    struct json_object *device; /* borrowed, as are the texts */
     const char *name, *slot_path;
     size_t parent;
-    size_t first_child, next; /* of the same parent, or root */
-    char *bus;                /* owned; of what hangs on a root: "0000:00", "platform" */
-    size_t place;             /* among the nodes */
+    size_t first_child, next; /* children of the same parent, or root */
+    char *bus;                /* owned; for children of a root: "0000:00", "platform" */
+    size_t place;             /* index of its node */
 } Entry;
 
 typedef struct Builder {
     Entry *entries; /* owned, in the order of the list */
     size_t n;
-    const Entry **by_name, **by_path; /* owned; sorted, with the same number */
+    const Entry **by_name, **by_path; /* owned; sorted, of the same length */
 } Builder;
 
 static void builder_done(Builder *b) {
@@ -90,7 +90,7 @@ static size_t find_name(const Builder *b, const char *name) {
     return found ? (size_t) (*found - b->entries) : TOPOLOGY_NONE;
 }
 
-/* The nearest port above it that is there. */
+/* The nearest existing port above it. */
 static int find_port(const Builder *b, const Entry *e, size_t *ret) {
     _cleanup_free_ char *path = strdup(e->slot_path);
     char *slash;
@@ -119,8 +119,8 @@ static bool is_of_domain_of(const char *name, const char *other) {
     return startswith(name, "pci:") && n == domain_length(other) && memcmp(name, other, n) == 0;
 }
 
-/* A virtual function hangs on its physical function, which is nearer than the port of both. The controller of
- * a PCI domain comes after the ports in it. */
+/* The parent of a virtual function is its physical function and not the port above both. The controller of a
+ * PCI domain comes after the ports in it. */
 static int find_parent(Builder *b, Entry *e) {
     const char *name = json_text(e->device, "parent");
     int r;
@@ -139,7 +139,7 @@ static int find_parent(Builder *b, Entry *e) {
     return 0;
 }
 
-/* Whatever the shape was, it is a forest afterwards: a circle has no end, and so is too deep. */
+/* Whatever the input was, the result is a forest: a circle is infinitely deep. */
 static void cut_what_is_too_deep(Builder *b) {
     for (size_t i = 0; i < b->n; i++) {
         unsigned depth = 0;
@@ -151,7 +151,7 @@ static void cut_what_is_too_deep(Builder *b) {
     }
 }
 
-/* "0000:00" of "0000:00:1c.0", in any case something short; the kind of a device that is not PCI's. */
+/* "0000:00" of "0000:00:1c.0", limited in length; for other kinds the kind. */
 static char *bus_of(const Entry *e) {
     const char *address = startswith(e->name, "pci:");
     size_t n;
@@ -199,7 +199,7 @@ static int compare_roots(const void *a, const void *b, void *userdata) {
 
     if (pci_x != pci_y)
         return (int) pci_y - (int) pci_x;
-    /* Hexadecimal digits, as many as there must be. */
+    /* numbers in hex with leading zeros as needed */
     r = pci_x && strlen(x->bus) != strlen(y->bus) ? strlen(x->bus) < strlen(y->bus) ? -1 : 1
                                                   : strcmp(x->bus, y->bus);
     return r != 0 ? r : x < y ? -1 : 1;
@@ -239,7 +239,7 @@ static void add_node(Topology *t, Builder *b, size_t i) {
     t->roots[t->n_roots - 1].n++;
 }
 
-/* i and what is below it, without recursion. */
+/* Adds i and everything below it, without recursion. */
 static void add_branch(Topology *t, Builder *b, size_t i) {
     size_t at = i;
 
@@ -278,7 +278,7 @@ static int grow(Topology *t, Builder *b) {
     return 0;
 }
 
-/* Which nodes are the last of their siblings, from the end. */
+/* Marks the last of all siblings, from the end. */
 static int find_last(Topology *t) {
     _cleanup_free_ bool *seen = calloc(t->n_nodes + t->n_roots + 1, sizeof(bool));
 
@@ -294,7 +294,7 @@ static int find_last(Topology *t) {
     return 0;
 }
 
-/* ---- What they are ---- */
+/* ---- Roles ---- */
 
 static bool is_pci_bridge(const TopologyNode *n) {
     return is_pci(n->device) && class_is((uint32_t) json_number(n->device, "class"), "pci-bridge");
@@ -311,8 +311,8 @@ bool topology_is_port(const TopologyNode *n) {
     return n->role >= TOPOLOGY_ROOT_PORT;
 }
 
-/* The driver pcieport takes the ports of PCI Express alone. Below a root port there is the upstream port of a
- * switch, below that its downstream ports, and so on. */
+/* Only ports of PCI Express have the driver pcieport. Below a root port is the upstream port of a switch,
+ * below that its downstream ports, and so on. */
 static void find_roles(Topology *t) {
     for (size_t i = 0; i < t->n_nodes; i++) {
         TopologyNode *n = &t->nodes[i];
@@ -389,9 +389,9 @@ static bool is_of_slot_of(const TopologyNode *n, const TopologyNode *other) {
     return length > 0 && strncmp(n->name, other->name, length) == 0 && !strchr(other->name + length, '.');
 }
 
-/* Where the kernel puts a bridge into one group with what is below it, the bridge or one above it does not
- * isolate. If it were one above, that one would be in the group as well: so it is the topmost of them. This
- * needs nobody to read config space, which nobody does of a device that is in use. */
+/* If the kernel puts a bridge into one group with devices below it, the bridge or one above it does not
+ * isolate. If one above did not, it would be in the group too. So it is the topmost bridge in the group. This
+ * needs no config space, which is not read while a device is in use. */
 static void blame_topmost(Topology *t) {
     for (size_t i = 0; i < t->n_nodes; i++) {
         TopologyNode *parent;
@@ -404,7 +404,7 @@ static void blame_topmost(Topology *t) {
     }
 }
 
-/* Of a port that has ACS, and does not use it, this is true as well. */
+/* Also true for a port that has ACS and does not enable it. */
 static void blame_reported(Topology *t, const Builder *b) {
     for (size_t i = 0; i < t->n_nodes; i++) {
         struct json_object *acs = json_member(t->nodes[i].device, "acsPath");
@@ -428,7 +428,7 @@ static const char *role_word(TopologyRole role) {
     return words[role];
 }
 
-/* A bridge to conventional PCI has no ACS to lack. */
+/* A bridge to conventional PCI cannot have ACS. */
 static const char *fault_of(const TopologyNode *n) {
     return n->role == TOPOLOGY_BRIDGE ? "does not isolate" : "lacks ACS";
 }
@@ -436,10 +436,10 @@ static const char *fault_of(const TopologyNode *n) {
 #define NAMED_PORTS 3U
 
 typedef struct Why {
-    const TopologyNode *top;                /* the first member that has no other above it */
-    const TopologyNode *ports[NAMED_PORTS]; /* the first that do not isolate */
+    const TopologyNode *top;                /* the first member without a member above it */
+    const TopologyNode *ports[NAMED_PORTS]; /* the first ones that do not isolate */
     size_t n_ports;
-    bool one_slot; /* all that have no other above them are functions of one slot */
+    bool one_slot; /* all members without a member above them are functions of one slot */
 } Why;
 
 static void look_at_members(const Topology *t, Why *why) {
@@ -501,7 +501,7 @@ static int find_reasons(Topology *t) {
     return 0;
 }
 
-/* ---- Where they are ---- */
+/* ---- NUMA nodes and IOMMUs ---- */
 
 int64_t topology_numa(const TopologyNode *n) {
     struct json_object *numa = json_member(n->device, "numaNode");
@@ -509,7 +509,7 @@ int64_t topology_numa(const TopologyNode *n) {
     return json_object_is_type(numa, json_type_int) ? json_object_get_int64(numa) : -1;
 }
 
-/* Of a root: that of its first device which has one. Of a device: only if it is another one. */
+/* For a root that of its first device with one; for a device only if it differs from the root's. */
 static void find_numa(Topology *t) {
     int64_t first = -1;
     bool several = false;
@@ -580,7 +580,7 @@ int topology_build(struct json_object *devices, struct json_object *claims, Topo
     return 0;
 }
 
-/* ---- Some of them ---- */
+/* ---- Selecting ---- */
 
 static bool is_named(const TopologyNode *n, const char *const *names, size_t n_names) {
     for (size_t i = 0; i < n_names; i++)
@@ -589,7 +589,7 @@ static bool is_named(const TopologyNode *n, const char *const *names, size_t n_n
     return false;
 }
 
-/* place: room for the number that each node gets. */
+/* place: scratch space for the new number of each node. */
 static void keep(Topology *t, const bool *shown, size_t *place) {
     size_t n_roots = 0, n_nodes = 0;
 
@@ -645,7 +645,7 @@ int topology_select(Topology *t, const char *const *names, size_t n) {
     return find_last(t);
 }
 
-/* ---- In words ---- */
+/* ---- Text ---- */
 
 char *topology_kind(const TopologyNode *n) {
     char class[24];
@@ -679,7 +679,7 @@ static struct json_object *find_claim(const Topology *t, const char *id) {
     return NULL;
 }
 
-/* Of a device that is not free. */
+/* For a device that is not free. */
 static char *describe_state(const Topology *t, const TopologyNode *n) {
     const char *state = json_text(n->device, "state"), *id = json_text(n->device, "claim"), *user;
     struct json_object *claim = *id ? find_claim(t, id) : NULL;

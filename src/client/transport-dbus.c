@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Every fd of a reply is owned by the bus message; copies are taken, and the message is dropped.
+/* Fds of a reply belong to the bus message; they are copied, and the message is freed.
  *
- * Signals only say WHEN to look: the state of a claim that is watched is read anew each time, so a lost, late
- * or forged signal does no harm. */
+ * Signals only show when to look: the state of a followed claim is read anew each time, so lost, late or
+ * forged signals do no harm. */
 
 #include <inttypes.h>
 #include <poll.h>
@@ -197,7 +197,7 @@ static int read_claim_path(Answer *a, sd_bus_message *m) {
     return r < 0 ? r : take_claim(a, path);
 }
 
-/* What Transfer has among its results. */
+/* The extra results of Transfer. */
 static int read_claim_result(Answer *a, sd_bus_message *m) {
     const char *path;
     int r;
@@ -206,7 +206,7 @@ static int read_claim_result(Answer *a, sd_bus_message *m) {
     return r < 0 ? r : take_claim(a, path);
 }
 
-/* Keys that this version does not know are skipped: the result may grow. */
+/* Unknown keys are skipped, because later versions may add some. */
 static int read_result(Answer *a, sd_bus_message *m) {
     const char *key;
     int r;
@@ -265,7 +265,7 @@ static int read_text(Answer *a, sd_bus_message *m) {
     return r < 0 ? r : free_and_strdup(&a->text, text);
 }
 
-/* Value by value as JSON, as the socket has it. */
+/* Converts each value to JSON, as the socket has it. */
 static int add_value(StrBuf *b, const char *key, sd_bus_message *m) {
     const char *type, *text;
     uint64_t number = 0;
@@ -349,7 +349,7 @@ typedef struct Pending {
     void *userdata;
 } Pending;
 
-/* Of a claim. */
+/* The last known state of a claim. */
 typedef struct Seen {
     char *state, *failure, *eviction; /* owned */
     uint64_t evict_at;
@@ -454,7 +454,7 @@ static int link_call(void *p, const Call *call, answered_t answered, void *userd
     return 0;
 }
 
-/* ---- what is watched ---- */
+/* ---- following claims ---- */
 
 static void report_end(Watch *w, const VfiodErrorText *error) {
     if (w->over)
@@ -463,7 +463,7 @@ static void report_end(Watch *w, const VfiodErrorText *error) {
     w->changed(w->userdata, NULL, "", NULL, error);
 }
 
-/* Takes what is in *s. */
+/* Takes ownership of the contents of *s. */
 static void report(Watch *w, Seen *s) {
     if (w->over ||
             (streq_ptr(s->state, w->seen.state) && streq_ptr(s->eviction, w->seen.eviction) &&
@@ -510,8 +510,8 @@ static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *ignore
             report_end(w, NULL);
             return 0;
         }
-        /* The daemon died or ends while it is asked: its name changes hands next, and that is a reason to
-         * look again. */
+        /* The daemon ended during the call. The change of the name's owner follows, which causes another
+         * call. */
         r = error_text_from_bus(&error, bus_error, -EIO);
         if (!streq(error.name, "ShuttingDown") &&
                 (r != -ETIMEDOUT || !streq(error.name, ERROR_NAME_UNREACHABLE)))
@@ -533,8 +533,8 @@ static int look(Watch *w) {
             "org.freedesktop.DBus.Properties", "GetAll", on_properties, w, "s", "org.vfiod1.Claim");
 }
 
-/* The bus compares the sender of a broadcast with our matches. Nobody compares that of a signal that was sent
- * to us alone, and neither the bus nor the daemon sends us one that matters here. */
+/* The bus checks the senders of broadcasts. It does not check signals that were sent only to us, and no such
+ * signal matters here. */
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
     Watch *w = userdata;
 
@@ -543,8 +543,8 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ignored) {
     return 0;
 }
 
-/* InterfacesAdded, too: whoever asks may know a claim before that is announced, and what changes until then
- * is announced with it. */
+/* Also InterfacesAdded: a caller may know a claim before it is announced, and changes until then come with
+ * it. */
 static int listen_for_signals(Watch *w) {
     _cleanup_free_ char *changed = NULL, *came_or_went = NULL;
     sd_bus *bus = w->link->bus;
@@ -607,7 +607,7 @@ static int link_get_timeout(void *p, uint64_t *ret_usec) {
     return MIN(r, 0);
 }
 
-/* sd-bus answers all calls by itself, with an error, when the connection breaks. */
+/* When the connection breaks, sd-bus answers all calls with an error. */
 static int link_process(void *p) {
     VfiodErrorText error;
     Link *l = p;
@@ -625,7 +625,7 @@ static int link_process(void *p) {
     return -error.error;
 }
 
-/* By this name libvfiod finds it, where it is an object of its own. */
+/* libvfiod finds it by this name in the separate object. */
 extern const Transport vfiod_transport_dbus;
 const Transport vfiod_transport_dbus = {
         .name = "dbus",

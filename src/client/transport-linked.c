@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* In vfioctl, which uses D-Bus anyway. */
+/* For vfioctl, which is linked with D-Bus. */
 
 #include "client/transport.h"
 

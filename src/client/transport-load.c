@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* In the shared library only: D-Bus, and libsystemd with it, come in when there is no socket. */
+/* For the shared library: D-Bus, and with it libsystemd, is loaded only when there is no socket. */
 
 #include <dlfcn.h>
 

@@ -17,7 +17,7 @@ static int open_by(
     return r;
 }
 
-/* Neither way is there: both are named, and the one that needs no bus has a remedy. */
+/* Neither transport is available. The error names both, and a remedy for the one that needs no bus. */
 static int refuse_without_both(int r, VfiodErrorText *error) {
     VfiodErrorText bus;
 
@@ -29,8 +29,8 @@ static int refuse_without_both(int r, VfiodErrorText *error) {
             VFIOD_SOCKET_PATH);
 }
 
-/* The socket comes first: it needs no bus, and costs less. Whoever names a bus means that bus. The
- * environment of a set-user-id program is somebody else's. */
+/* The socket is preferred: it needs no bus, and costs less. An explicit bus address selects the bus. In a
+ * set-user-id program the environment is ignored, because it is the caller's. */
 int transport_open(const Transport **ret_transport, void **ret_link, VfiodErrorText *error) {
     const char *wanted = secure_getenv("VFIOD_TRANSPORT");
     int r;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One socket for calls and, once something is watched, one for Monitor, which never ends. A call is sent when
- * the one before it is answered. Messages are cut as the daemon cuts them, see base/varlink-frame.h. The
- * bounds are for a daemon that is none. */
+/* One socket for calls and, once a claim is followed, one for Monitor, which never ends. A call is sent after
+ * the answer to the previous one. Messages are split as in the daemon, see base/varlink-frame.h. The limits
+ * guard against another program in the daemon's place. */
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,19 +17,19 @@
 #include "client/varlink.h"
 
 #define CONNECT_SECONDS 10
-#define RECEIVED_FDS_MAX 253U /* what the kernel passes in one message */
+#define RECEIVED_FDS_MAX 253U /* the kernel's maximum for one message */
 
 typedef struct Socket {
-    int fd; /* owned; -EBADF while there is none */
+    int fd; /* owned; -EBADF: not connected */
     VarlinkFrame input;
 } Socket;
 
 typedef struct Pending {
     struct Pending *next;
     Method method;
-    char *text; /* owned; NULL once sent whole */
+    char *text; /* owned; NULL once it was sent */
     size_t n_text, sent;
-    uint64_t patience, deadline; /* how long each part of the answer may take; until when the next */
+    uint64_t patience, deadline; /* the time limit of each part of the answer; of the next one */
     answered_t answered;
     void *userdata;
 } Pending;
@@ -45,7 +45,7 @@ typedef struct Watch {
 typedef struct Link {
     int epoll; /* owned */
     Socket calls, monitor;
-    Pending *pending; /* in order; the first may be under way */
+    Pending *pending; /* in order; the first may be in progress */
     Watch *watches;
 } Link;
 
@@ -108,7 +108,7 @@ static size_t take_fds(struct msghdr *header, int fds[static RECEIVED_FDS_MAX]) 
     return n_fds;
 }
 
-/* One read. 0: nothing is there now; 1: something came; -ECONNRESET: the other side has closed. */
+/* Reads once. 0: nothing is available; 1: something was read; -ECONNRESET: the other side has closed. */
 static int socket_read(Socket *s) {
     union {
         char buf[CMSG_SPACE(RECEIVED_FDS_MAX * sizeof(int))];
@@ -149,7 +149,7 @@ static Pending *pending_free(Pending *p) {
 }
 DEFINE_TRIVIAL_CLEANUP_FUNC(Pending *, pending_free);
 
-/* Nothing has to change while Monitor waits for a change. */
+/* Monitor has no time limit while it waits for changes. */
 static uint64_t deadline_of(const Pending *p) {
     return p->method == METHOD_MONITOR ? UINT64_MAX : monotonic_usec() + p->patience;
 }
@@ -160,7 +160,7 @@ static void want_output(Link *l, bool want) {
     (void) epoll_ctl(l->epoll, EPOLL_CTL_MOD, l->calls.fd, &event);
 }
 
-/* Sends of the first call what the socket takes now. */
+/* Sends as much of the first call as the socket takes. */
 static int send_calls(Link *l) {
     Pending *p = l->pending;
 
@@ -221,7 +221,7 @@ static int process_calls(Link *l) {
             VfiodErrorText error;
 
             if (!l->pending || l->pending->sent < l->pending->n_text)
-                return -EBADMSG; /* nobody asked */
+                return -EBADMSG; /* an unexpected answer */
             r = varlink_read_reply(l->pending->method, text, n, input->fds, input->n_fds, &a, &error);
             varlink_frame_drop(input);
             answer(l, r < 0 ? NULL : &a, r < 0 ? &error : NULL);
@@ -230,7 +230,7 @@ static int process_calls(Link *l) {
     return send_calls(l);
 }
 
-/* ---- what is watched ---- */
+/* ---- following claims ---- */
 
 static void report(Watch *w, const VarlinkEvent *e) {
     bool gone = streq(e->event, "removed");
@@ -242,7 +242,7 @@ static void report(Watch *w, const VarlinkEvent *e) {
     w->changed(w->userdata, gone ? NULL : e->state ?: "", e->failure, e->eviction, NULL);
 }
 
-/* All claims were listed: one that was not among them is gone. */
+/* The list of claims is complete: a followed claim that was not in it is gone. */
 static void report_missing(Link *l) {
     for (Watch *w = l->watches; w; w = w->next)
         if (!w->seen && !w->over) {
@@ -251,7 +251,7 @@ static void report_missing(Link *l) {
         }
 }
 
-/* Takes the first message out before anybody is told: who is may begin to watch more, on a new connection. */
+/* Removes the message before the callbacks, because they may follow another claim, on a new connection. */
 static int take_event(Link *l, const char *text, size_t size, VfiodErrorText *error) {
     _cleanup_(json_document_freep) JsonDocument *document = NULL;
     JsonError ignored;
@@ -296,7 +296,7 @@ static int process_monitor(Link *l, VfiodErrorText *error) {
     }
 }
 
-/* Each watch begins with a list of its own: what was reported before does not come again. */
+/* Each call begins with a list of all claims: known states are not reported again. */
 static int start_monitor(Link *l, VfiodErrorText *error) {
     static const char call[] = VARLINK_MONITOR_CALL;
     int r;
@@ -378,11 +378,11 @@ static int link_call(void *p, const Call *call, answered_t answered, void *userd
         r = varlink_write_call(&described, &pending->text);
     if (r < 0)
         return error_text_errno(error, r, "Cannot call vfiod");
-    pending->n_text = strlen(pending->text) + 1; /* the NUL ends it */
+    pending->n_text = strlen(pending->text) + 1; /* the NUL ends the message */
     while (*end)
         end = &(*end)->next;
     *end = TAKE_PTR(pending);
-    /* A connection that broke is noticed, and told to the caller, by process(). */
+    /* process() notices a broken connection and reports it. */
     (void) send_calls(l);
     return 0;
 }

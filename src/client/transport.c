@@ -125,8 +125,8 @@ const char *call_tether(const Call *call) {
     return call->method == METHOD_TRANSFER && !call->tether && call->pidfd >= 0 ? "process" : call->tether;
 }
 
-/* The inode number of a pidfd is that of the process alone where the kernel has pidfs (6.9): before, all
- * pidfds share one. */
+/* Since Linux 6.9 (pidfs) the inode number of a pidfd identifies the process. Before, all pidfds share
+ * one. */
 int call_describe_process(Call *call) {
     _cleanup_free_ char *path = NULL, *text = NULL;
     const char *line;

@@ -63,7 +63,7 @@ static void add_request(StrBuf *b, const VfiodRequest *request, bool may_ask) {
     add_flag(b, "allowInteractiveAuthentication", may_ask && request->interactive);
 }
 
-/* A group's name is a number in text. */
+/* The name of a group is its number as text. */
 static void add_object(StrBuf *b, const Call *call) {
     add_member(b, call->kind);
     if (streq(call->kind, "host"))
@@ -199,7 +199,7 @@ static int read_fds(const JsonNode *parameters, const int *fds, size_t n_fds, An
     return r;
 }
 
-/* Back to text: the daemon's plan has members that only its reader knows. */
+/* Writes text again: the daemon's plan has members that only the caller knows. */
 static void write_node(StrBuf *b, const JsonNode *n) {
     switch (n->type) {
     case JSON_BOOLEAN:
@@ -282,7 +282,7 @@ static int take_error(const char *name, const JsonNode *parameters, VfiodErrorTe
             text_of(parameters, "parameter") ?: text_of(parameters, "method") ?: "");
 }
 
-/* The parts that every message has. */
+/* Reads the members that every message has. */
 static int read_message(const JsonNode *root, const JsonNode **ret_parameters, VfiodErrorText *error) {
     const char *name = text_of(root, "error");
     const JsonNode *parameters = member(root, "parameters", JSON_OBJECT);
@@ -313,8 +313,8 @@ int varlink_read_reply(Method m, const char *text, size_t size, const int *fds, 
     continues = member(root, "continues", JSON_BOOLEAN);
     a.continues = continues && continues->boolean;
     r = a.continues && !method_gives_more(m) ? -EBADMSG : read_parameters(m, parameters, fds, n_fds, &a);
-    if (r >= 0 && method_gives_text(m) && !a.text) { /* numbers as they stand */
-        _cleanup_strbuf_ StrBuf copy = {};           /* text has no end of its own */
+    if (r >= 0 && method_gives_text(m) && !a.text) { /* numbers unchanged */
+        _cleanup_strbuf_ StrBuf copy = {};           /* text does not end with NUL */
 
         strbuf_add_bytes(&copy, text, size);
         a.text = strbuf_steal(&copy);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The command line: one table of options, one table of verbs that says which of them a verb takes. Global
- * options may stand before or behind the verb. All errors are printed here, and nowhere else. */
+/* The command line: a table of options, and a table of verbs with the options that each takes. Global options
+ * may come before or after the verb. All errors are printed here only. */
 
 #include "client/vfioctl.h"
 
@@ -99,12 +99,11 @@ typedef enum OptionFlag {
     OPTION_ROUNDS = UINT64_C(1) << 1,
 } OptionFlag;
 
-/* What getopt_long(3) returns for an option: an int has no room for the flag, and letters stay what they are.
- */
+/* The number of an option for getopt_long(3): the flag does not fit into an int, and letters keep their
+ * values. */
 #define OPTION_NUMBER(flag) (256 + __builtin_ctzll(flag))
 #define OPTION_OF_NUMBER(number) (UINT64_C(1) << (((number) -256) % 64))
-/* All verbs take --version, and all that is done with it is what is done with --help. It has no flag of its
- * own. */
+/* All verbs accept --version, which is handled like --help and has no flag. */
 #define NUMBER_VERSION (OPTION_NUMBER(OPTION_HELP) + 64)
 
 #define OPTIONS_GLOBAL                                                                                       \
@@ -188,15 +187,15 @@ static const struct option long_options[] = {
         {"network", required_argument, NULL, OPTION_NUMBER(OPTION_NETWORK)},
         {},
 };
-/* '+': stop at the first word that is no option; ':': tell a missing argument from an unknown option. */
+/* '+': stop at the first argument; ':': report a missing argument differently from an unknown option. */
 #define SHORT_OPTIONS "hd:b:r:go:l"
 
 #define ROUNDS_MAX 100000U
 
 typedef struct Verb {
     const char *name, *arguments;
-    const char *summary; /* NULL: nobody is told about it */
-    uint64_t options;    /* mask of OptionFlag, beside the global ones */
+    const char *summary; /* NULL: hidden */
+    uint64_t options;    /* mask of OptionFlag, besides the global ones */
     size_t min, max;     /* number of arguments */
     bool takes_command;  /* options end with the first argument */
     int (*run)(const Options *o, VfiodErrorText *error);
@@ -292,7 +291,7 @@ static const Verb verbs[] = {
         {"help", "[VERB]", "Show this help, or that of a verb", 0, 0, 2, false, verb_help},
 };
 
-#define VERB_POLICY "policy" /* begins verbs of two words */
+#define VERB_POLICY "policy" /* first word of verbs with two words */
 
 static const struct {
     uint64_t option;
@@ -423,7 +422,7 @@ const struct option *grammar_option_of_letter(char letter) {
 #define HELP_INDENT 27
 #define HELP_WIDTH 80U
 
-/* Words from a column on, over as many lines as they need. */
+/* Wraps words from a column on. */
 static void show_wrapped(const char *text) {
     size_t column = HELP_INDENT;
 
@@ -444,7 +443,7 @@ static void show_wrapped(const char *text) {
     putchar('\n');
 }
 
-/* "exec, hold: ", of the verbs of the group, or of all of them. Nothing where all take the option. */
+/* Appends "exec, hold: ", the verbs (of the group) that take the option. Nothing where all do. */
 static void add_takers(StrBuf *b, uint64_t option, const char *group) {
     size_t n = 0;
 
@@ -493,7 +492,7 @@ static void show_group_help(void) {
     printf("\nSee vfioctl(1).\n");
 }
 
-/* Of the verb, or of all of them. */
+/* For the verb, or for all. */
 static void show_help(const Verb *verb) {
     if (verb) {
         printf("vfioctl %s [OPTION…] %s\n\n%s.\n", verb->name, verb->arguments, verb->summary);
@@ -510,7 +509,7 @@ static void show_help(const Verb *verb) {
     printf("\nSee vfioctl(1).\n");
 }
 
-/* group: the first word of a verb of two, or NULL. */
+/* group: the first word of a verb with two, or NULL. */
 static bool is_verb(const Verb *verb, const char *group, const char *name) {
     const char *rest = group ? startswith(verb->name, group) : verb->name;
 
@@ -526,7 +525,7 @@ static const Verb *find_verb(const char *group, const char *name) {
     return NULL;
 }
 
-/* What people type who know another tool, or who forget the word before it. */
+/* Names from other tools, and second words without the first. */
 static const struct {
     const char *word, *verb;
 } verb_guesses[] = {
@@ -566,7 +565,7 @@ static const char *guess_verb(const char *name) {
     return verb ? verb->name : NULL;
 }
 
-/* The second words of verbs of two are for those who leave the first out. */
+/* The second words of verbs also match without the first. */
 static const char *nearest_verb(const char *group, const char *name) {
     const char *names[2 * ELEMENTSOF(verbs) + 2], *near;
     size_t n = 0;
@@ -593,7 +592,7 @@ static int unknown_verb(const char *group, const char *name, VfiodErrorText *err
 
     if (!meant)
         meant = nearest_verb(group, name);
-    /* "policy list": not in the group, but a verb. */
+    /* "policy list": not in the group, but a verb */
     if (!meant && group && find_verb(NULL, name))
         meant = find_verb(NULL, name)->name;
     return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "%s%s%s: unknown verb%s%s%s See vfioctl --help.",
@@ -645,7 +644,7 @@ static uint64_t flag_of(int c) {
     }
 }
 
-/* By its long name: argv[optind - 1] may be the option's argument. */
+/* The long name of an option: argv[optind - 1] may be the option's argument. */
 static const char *option_name(uint64_t flag) {
     const struct option *option = long_options;
 
@@ -666,7 +665,7 @@ static void append(OptionList *list, const char *value) {
     list->items[list->n++] = value;
 }
 
-/* Options that only store their value, or set or clear a flag. False: the option is none of these. */
+/* Stores the value of a simple option, or sets a flag. False: the option is not simple. */
 static bool store_option(Options *o, uint64_t flag, const char *value) {
     const struct {
         uint64_t flag;
@@ -930,7 +929,7 @@ static int take_option(Options *o, uint64_t flag, const char *value, VfiodErrorT
     return -EINVAL;
 }
 
-/* word: "--opshun" or "--option=VALUE", which getopt_long(3) does not take. */
+/* word: "--opshun" or "--option=VALUE", which getopt_long(3) rejected. */
 static int unknown_option(const char *word, uint64_t allowed, VfiodErrorText *error) {
     const char *names[ELEMENTSOF(long_options)], *near;
     _cleanup_free_ char *name = NULL;
@@ -952,8 +951,8 @@ static int unknown_option(const char *word, uint64_t allowed, VfiodErrorText *er
             name, near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : ".");
 }
 
-/* "--wait 5": an argument that can be left out stands behind a '='. The word that follows is taken for
- * something else, and the mistake would show as a device or a command that is not there. */
+/* "--wait 5": an optional argument must follow '='. Otherwise the next word would be taken for a device or
+ * command, with a misleading error. */
 static int check_next_word(const Options *o, uint64_t flag, const char *word, VfiodErrorText *error) {
     const struct option *option = long_options;
     VfiodErrorText ignored = {};
@@ -968,9 +967,9 @@ static int check_next_word(const Options *o, uint64_t flag, const char *word, Vf
             option->name, word);
 }
 
-/* Parses options from argv[1] on, up to the first argument or, where the verb takes no command, all of them.
- * Before the verb is known (NULL), only the global ones. Returns the index of the first argument, or a
- * negative errno. *ret_done: --help or --version was served. */
+/* Parses options from argv[1] on: up to the first argument, or all of them if the verb takes no command.
+ * Before the verb is known (NULL), only global ones. Returns the index of the first argument, or a negative
+ * errno. *ret_done: --help or --version was handled. */
 static int parse_options(int argc, char **argv, const char *group, const Verb *verb, Options *o,
         bool *ret_done, VfiodErrorText *error) {
     uint64_t allowed = OPTIONS_GLOBAL | (verb ? verb->options : 0);
@@ -1017,7 +1016,7 @@ static int parse_options(int argc, char **argv, const char *group, const Verb *v
 }
 
 static int check_arguments(const Verb *verb, const Options *o, VfiodErrorText *error) {
-    if (o->n_arguments < verb->min && !o->more.ticket) /* which stands for a device */
+    if (o->n_arguments < verb->min && !o->more.ticket) /* a ticket stands for a device */
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE, "Too few arguments: vfioctl %s %s", verb->name,
                 verb->arguments);
     if (o->n_arguments > verb->max)
@@ -1026,7 +1025,7 @@ static int check_arguments(const Verb *verb, const Options *o, VfiodErrorText *e
     return 0;
 }
 
-/* The number alone may be that of another process by the time the daemon looks. */
+/* A number alone could mean another process when the daemon uses it. */
 static int open_process(Options *o, VfiodErrorText *error) {
     if (o->pid == 0)
         return 0;
@@ -1086,8 +1085,7 @@ static void show_error(const Options *o, const VfiodErrorText *error) {
         fprintf(stderr, "vfioctl: %s\n", error->message);
 }
 
-/* An error in the options may come before --json was seen; look for it everywhere the user may have meant it.
- */
+/* An error in the options may come before --json was parsed, so look for it everywhere. */
 static bool json_is_wanted(int argc, char **argv) {
     for (int i = 1; i < argc && !streq(argv[i], "--"); i++)
         if (streq(argv[i], "--json"))
@@ -1095,7 +1093,7 @@ static bool json_is_wanted(int argc, char **argv) {
     return false;
 }
 
-/* An option is given at most once for each word of the command line. */
+/* Each word of the command line has at most one option. */
 #define N_LISTS 5U
 
 int main(int argc, char **argv) {
@@ -1122,7 +1120,7 @@ int main(int argc, char **argv) {
         r = run(argc, argv, &options, &error);
     }
     pager_close();
-    /* What did not fit into one buffer failed earlier, and is not tried again. */
+    /* An earlier write of a full buffer may have failed, which ferror() shows. */
     if (r >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
         r = error_text_errno(&error, errno > 0 ? errno : EIO, "Cannot write");
     if (r >= 0)
