@@ -20,7 +20,7 @@ missing_packages() {
     done
 }
 
-# need_packages FILE...: installs what is missing. Who is not root is told what to install: exit status 3.
+# need_packages FILE...: installs what is missing. Without root it prints what to install: exit status 3.
 need_packages() {
     local missing log
     command -v dpkg-query >/dev/null || return 0 # not Debian: the build says what it does not find
@@ -34,7 +34,7 @@ need_packages() {
     say "installing ${#missing[@]} packages: ${missing[*]}"
     log=$(mktemp "${TMPDIR:-/tmp}/vfiod-apt.XXXXXX")
     export DEBIAN_FRONTEND=noninteractive
-    # One line per package that is set up shows that it moves; all the rest is in the log.
+    # One line for each installed package shows the progress; everything else is in the log.
     if { apt-get -q update && apt-get -q -y --no-install-recommends install "${missing[@]}"; } \
         </dev/null 2>&1 | tee "$log" | sed -nu 's/^Setting up \([^ ]*\) .*/  installed \1/p' >&2; then
         rm -f "$log"
@@ -44,20 +44,20 @@ need_packages() {
     fi
 }
 
-# Where builds go: outside the checkout, so that root's and a user's never meet in one directory, and apart for
-# every checkout, so that a clean clone starts clean. VFIOD_BUILD says otherwise.
+# Where builds go: outside of the checkout, so that builds of root and of a user never share a directory; one for each
+# checkout, so that a clean clone has a clean build. VFIOD_BUILD overrides it.
 build_root() {
     local cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache} key
     if [ -n "${VFIOD_BUILD:-}" ]; then
         mkdir -p "$VFIOD_BUILD" && (cd "$VFIOD_BUILD" && pwd)
         return
     fi
-    # The inode tells a fresh clone from the one that was at the same path before.
+    # The inode distinguishes a fresh clone from an earlier one at the same path.
     key=$(printf '%s %s' "$TOP" "$(stat -c %i "$TOP")" | sha256sum | cut -c1-12)
-    # Tests of root's run what is built as other users, who do not get into root's home.
+    # Root's tests run the build as other users, who cannot enter root's home.
     [ "$(id -u)" != 0 ] || cache=/var/cache
     if ! mkdir -p "$cache/vfiod" 2>/dev/null || [ ! -w "$cache/vfiod" ]; then
-        # No home (a service, nobody). What somebody else made in a shared place is not ours to trust.
+        # There is no home (a service, nobody). A directory in a shared place that somebody else made is not trusted.
         cache=${TMPDIR:-/tmp}/vfiod-$(id -u)
         mkdir -m 700 "$cache" 2>/dev/null || [ -O "$cache" ] ||
             die "no place for builds: set VFIOD_BUILD to a directory that you can write"
@@ -66,7 +66,7 @@ build_root() {
     echo "$cache/vfiod/build-$key"
 }
 
-# build DIR [MESON-OPTION...]: sets DIR up, or anew when the options are others, and compiles. CC is the caller's.
+# build DIR [MESON-OPTION...]: sets DIR up, again if the options have changed, and compiles. CC is the caller's.
 build() {
     local dir=$1 options
     shift

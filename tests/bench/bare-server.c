@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The least that an Acquire can cost on this bus: a service that opens nodes of the same kind and a pipe and
- * answers in the same shape, and does nothing else. No plan, no policy, no record, no watch. What lies above
- * this is vfiod's own. It runs beside vfiod, so that both are measured in turns, and opens the node of
- * another device: a node that the daemon watches would wake it.
+/* The minimum cost of an Acquire on this bus: a service that opens nodes of the same kind and a pipe, sends
+ * an answer of the same form, and does nothing else. It has no plan, policy, record or watch: everything
+ * above this cost is vfiod's own. It runs beside vfiod, so that both are measured alternately, and opens the
+ * node of another device, because a node that the daemon watches would wake it.
  *
  * bare-server NAME NODE: the name on the bus, and the device's node. */
 
@@ -43,8 +43,8 @@ static int on_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return r;
 }
 
-/* An answer of so many properties, put together in slices as vfiod does it: what is left is that the bus has
- * to take it, and that nothing overtakes it there. */
+/* An answer with as many properties, made in slices as in vfiod. What remains is that the bus has to take it,
+ * and that no other message overtakes it. */
 static sd_bus_message *long_answer;
 static unsigned n_left;
 

@@ -38,9 +38,9 @@ typedef struct Bench {
     const char *nodes[NODES_MAX];
     size_t n_nodes;
     size_t n_samples;
-    size_t busy;     /* answers DeviceClaimed */
+    size_t busy;     /* number of DeviceClaimed answers */
     bool known_only; /* without first calls */
-    uint32_t others; /* claims that somebody else holds all the time */
+    uint32_t others; /* claims that another client holds all the time */
 } Bench;
 
 static int fail(int r, const char *what) {
@@ -48,7 +48,7 @@ static int fail(int r, const char *what) {
     return r;
 }
 
-/* A connection that has its name: nothing of connecting is left to do at the first call. */
+/* A connection that has its unique name, so that connecting is not part of the first call. */
 static int connect_bus(sd_bus **ret) {
     _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
     const char *name;
@@ -95,7 +95,7 @@ static int measure_floor(const Bench *b, sd_bus *bus, Series *series) {
     return 0;
 }
 
-/* The reply must hold what a client needs, else the figure would be worth nothing. */
+/* The reply must contain what a client needs, otherwise the figure is meaningless. */
 static int check_reply(sd_bus_message *reply) {
     const char *claim, *name;
     bool lifeline = false, device = false;
@@ -117,8 +117,8 @@ static int check_reply(sd_bus_message *reply) {
     return 0;
 }
 
-/* 1 and the time, 0 when the device is still claimed, negative errno. Dropping the reply closes all its fds.
- */
+/* 1 with the time, 0 when the device is still claimed, or negative errno. Freeing the reply closes all its
+ * fds. */
 static int acquire(const Bench *b, sd_bus *bus, const char *service) {
     _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -136,8 +136,8 @@ static int acquire(const Bench *b, sd_bus *bus, const char *service) {
     return r < 0 ? r : 1;
 }
 
-/* Waits until the daemon has no claim of ours left. Asking is the only way: claims that come and go quickly
- * are not announced. */
+/* Waits until the daemon has no claim of ours left. It must be polled, because short claims are not
+ * announced. */
 static int settle(const Bench *b, sd_bus *bus) {
     double begin = now_usec();
     uint32_t claims;
@@ -182,7 +182,7 @@ static int measure_bare(const Bench *b, sd_bus *bus, Series *series) {
     return 0;
 }
 
-/* Nothing is left to do for the daemon, and the service that is next has just been called. */
+/* The daemon has nothing left to do, and the next service has just been called. */
 static int quiet(const Bench *b, sd_bus *bus, const char *service) {
     int r = settle(b, bus);
 

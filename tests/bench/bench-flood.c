@@ -263,7 +263,7 @@ static double percentile(Series *s, unsigned percent) {
     return s->values[MIN(s->n * percent / 100, s->n - 1)];
 }
 
-/* Exits with the child's status: a flood that was not answered is no measurement. */
+/* Exits with the child's status: a flood that was not answered is not a measurement. */
 static int watch_child(const Bench *b, sd_bus *bus, pid_t child, Series *series) {
     int status, r = 0;
     pid_t ended;

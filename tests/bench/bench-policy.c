@@ -111,7 +111,7 @@ static void add_rule(StrBuf *b, unsigned i, const char *who, const char *what) {
     strbuf_add(b, "}}");
 }
 
-/* Those that the rules of the kind "tag" speak of. */
+/* The tags that rules of the kind "tag" name. */
 static void add_tags(StrBuf *b, unsigned n_rules) {
     strbuf_add(b, "\"tags\": {\"mine\": {\"slot\": \"0000:06:0d.0\", \"id\": \"1234:11e8\"}");
     for (unsigned i = 1; i <= MIN(n_rules, 9999U); i++)
@@ -119,7 +119,7 @@ static void add_tags(StrBuf *b, unsigned n_rules) {
     strbuf_add(b, "},\n");
 }
 
-/* For the mix: one rule that asks about all that a thousand of them ask about. */
+/* For the mix: one rule with all predicates that the thousand rules use. */
 static const Kind everything = {
         .right_who = "'user': 1000, 'group': 2000, 'unit': 'vm-ali*.service', 'slice': 'machine-ed*.slice', "
                      "'cgroup': '/machine.slice/*/vm-al*', 'label': '*:svirt_t:*'",
@@ -152,7 +152,7 @@ static char *write_policy(size_t kind, unsigned n_rules, bool last_matches) {
     return text;
 }
 
-/* Everything behind the first rule is in its shadow. */
+/* Every rule after the first is covered by it. */
 static char *write_shadowed(unsigned n_rules) {
     _cleanup_strbuf_ StrBuf b = {};
     char *text;
@@ -192,7 +192,7 @@ static Policy *load(const char *text) {
 
 static void set_question(void) {
     static gid_t gids[] = {1000, 44, 2000};
-    /* As udev has them for a network card. */
+    /* As udev sets them for a network card. */
     static char *properties[] = {(char *) "DEVPATH=/devices/pci0000:00/0000:00:1c.0/0000:06:0d.0",
             (char *) "SUBSYSTEM=pci", (char *) "DRIVER=e1000e", (char *) "PCI_CLASS=FF00",
             (char *) "PCI_ID=1234:11E8", (char *) "PCI_SUBSYS_ID=1AF4:1100",

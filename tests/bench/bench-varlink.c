@@ -27,7 +27,8 @@
 #define FDS_MAX 16U
 #define BARE_SOCKET "/run/bare-socket"
 #define SETTLE_USEC 5000000.0
-/* For each client after all have asked: who asks all the time has used up their budget, and waits. */
+/* The pause of each client after all have called: a client without pauses would exceed its budget and
+ * wait. */
 #define REST_USEC 1000U
 
 typedef struct Bench {
@@ -298,7 +299,7 @@ static int ping(int fd) {
     return r < 0 ? r : receive_message(fd, text, sizeof(text), fds);
 }
 
-/* Before each the daemon is left alone, and the one that is next is called once: as bench-acquire does. */
+/* Before each call the daemon is left alone, and the next service is called once, as in bench-acquire. */
 static int take_round(const Bench *b, int bare, int varlink, Round *round) {
     double begin;
     int r;

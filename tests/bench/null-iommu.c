@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* In the bench every VFIO node is another /dev/null: a real character device that costs what opening one
- * costs. Loaded into the daemon, this answers the one ioctl that the broker makes on a node; nothing else is
- * touched. */
+/* In the bench every VFIO node is another /dev/null: a real character device that costs as much to open.
+ * Loaded into the daemon, this answers the one ioctl that the broker calls on a node, and changes nothing
+ * else. */
 
 #include <dlfcn.h>
 #include <stdarg.h>

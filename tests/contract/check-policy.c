@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Parses each file that is named, as a policy of its own, and prints "NAME: ok" or its errors. It knows the
- * accounts of the examples without asking the host. For test-policy-schema.py, which compares parser and
- * schema. */
+/* Parses each named file as a policy of its own, and prints "NAME: ok" or its errors. It knows the accounts
+ * of the examples without asking the host. test-policy-schema.py uses it to compare parser and schema. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,7 +10,7 @@
 #include "base/str.h"
 #include "policy/parse.h"
 
-/* Everybody with a name exists but "nobody-here". */
+/* Every name exists except "nobody-here". */
 static int resolve(_unused_ void *userdata, _unused_ bool is_group, const char *name, uint32_t *ret) {
     if (strspn(name, "0123456789") == strlen(name) || streq(name, "nobody-here"))
         return -ENOENT;

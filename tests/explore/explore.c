@@ -152,7 +152,7 @@ static const char *report(Walk *w, uint32_t state, const char *broken, bool loud
 
 /* ---- The walk ---- */
 
-/* Whoever has a claim has something to wait for. */
+/* A claim must always wait for something. */
 static const char *check_awaited(const Walk *w, const World *world) {
     for (unsigned k = 0; k < N_CLAIMS; k++) {
         bool awaited = !world->up || world->claims[k].state == NO_STATE;
@@ -161,7 +161,7 @@ static const char *check_awaited(const Walk *w, const World *world) {
             continue;
         for (size_t i = 0; i < w->steps.n && !awaited; i++)
             awaited = w->steps.steps[i].claim == (int) k;
-        /* What the kernel is late with comes first. */
+        /* late kernel work comes first */
         if (!awaited && world->late == 0)
             return "a claim waits for nothing";
     }
@@ -186,7 +186,7 @@ static const char *visit(Walk *w, uint32_t state) {
     return broken;
 }
 
-/* ---- What must be possible from every state ---- */
+/* ---- Goals that must be reachable from every state ---- */
 
 typedef bool (*is_goal_t)(const World *w, unsigned claim);
 
@@ -201,8 +201,8 @@ static bool leads_on(const Walk *w, size_t state, const bool *reaches) {
     return false;
 }
 
-/* From every state the goal can be reached, and nothing that need not happen has to. *ret_state: one from
- * which it cannot, the nearest. */
+/* Can the goal be reached from every state without relying on mishaps? *ret_state: the nearest state where it
+ * cannot. */
 static int find_trap(const Walk *w, is_goal_t is_goal, unsigned claim, uint32_t *ret_state) {
     _cleanup_free_ bool *reaches = calloc(w->n_states, sizeof(*reaches));
     bool changed = true;

@@ -8,9 +8,9 @@
 
 typedef struct Explored {
     size_t n_states, n_steps, memory;
-    bool complete;      /* all states were seen; else the walk has ended at its bound */
+    bool complete;      /* all states were seen; otherwise the walk ended at its limit */
     const char *broken; /* NULL: every invariant holds */
 } Explored;
 
-/* max: of the states. loud: prints the path to what is broken. 0 or -ENOMEM. */
+/* max: the maximum number of states. loud: prints the path to a broken invariant. 0 or -ENOMEM. */
 int explore(const WorldRules *rules, size_t max, bool loud, Explored *ret);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* All states of some worlds, and proof that the walk would notice: the table of the machine is broken in
- * every way that one cell allows (an effect is left out, another state follows, the event is ignored), and
- * each of these machines must break an invariant in some small world, or be named in `harmless` with the
- * reason.
+/* All states of some worlds, and proof that the walk notices errors: the table of the machine is broken in
+ * every way that one cell allows (an effect is left out, another state follows, the event is ignored). Each
+ * of these machines must break an invariant in some small world, or be listed in `harmless` with the reason.
  *
- * TAP, with what was walked as comments. With a number as its argument no walk goes beyond so many states;
- * what is cut short says so. */
+ * TAP, with the sizes of walks as comments. A number as argument limits the states of each walk; a walk that
+ * was cut short says so. */
 
 #include <stdio.h>
 #include <time.h>
@@ -62,7 +61,7 @@ static const NamedWorld worlds[] = {
         {"two claims have nothing in common", {.wishes = {{A}, {C}}, .simple = true}},
 };
 
-/* For machines that are broken: these are small, and between them use every cell. */
+/* For broken machines: these worlds are small, and use every cell between them. */
 static const NamedWorld small_worlds[] = {
         {"one claim over one device, and whatever can go wrong",
                 {.wishes = {{C}},
@@ -156,7 +155,7 @@ static Transition broken_step(ClaimState state, ClaimEvent event) {
     return state == mutation.state && event == mutation.event ? mutation.instead : machine_step(state, event);
 }
 
-/* In which the difference does no harm, or none that the model can see. next: -1: any. */
+/* A difference that does no harm, or none that the model can show. next: -1: any. */
 typedef struct Harmless {
     ClaimState state;
     ClaimEvent event;
@@ -245,7 +244,8 @@ static void try_mutants_of(ClaimState state, ClaimEvent event) {
             try_mutant(state, event, (Transition){.next = right.next, .effects = right.effects & ~effect},
                     effect);
     for (ClaimState next = 0; next < _CLAIM_STATE_MAX; next++)
-        if (next != right.next && !(right.effects & CLAIM_EFFECT_DEFER)) /* then nobody looks at it */
+        if (next != right.next && !(right.effects & CLAIM_EFFECT_DEFER)) /* then the next state does not
+                                                                          * matter */
             try_mutant(state, event, (Transition){.next = next, .effects = right.effects}, 0);
     if (right.next != state)
         try_mutant(state, event, (Transition){.next = state}, 0);

@@ -252,8 +252,7 @@ static void run_work(Steps *s, const World *w, unsigned k, unsigned effect, Work
     c->index = 0;
 }
 
-/* What it hangs on goes before the record: a lifeline that has no record looks like a record that was lost.
- */
+/* The tether is dropped before the record: a lifeline without a record looks like a lost record. */
 static void run_forget(Steps *s, const World *w, unsigned k) {
     World *t;
 
@@ -552,11 +551,11 @@ static void lift(World *t, unsigned k, ClaimEvent event) {
         c->returned = 1;
         return;
     }
-    t->outside[k].lifted = 1; /* whoever lifts it has looked at the device, or it is gone */
+    t->outside[k].lifted = 1; /* whoever lifts it has checked the device, or it is gone */
     t->used &= ~c->members & 7;
 }
 
-/* All of its devices are known to be gone: nobody will tell once more. */
+/* All its devices are known to be gone: no event will report that again. */
 static bool is_left_over(const World *w, unsigned k) {
     return (w->claims[k].members & (~w->outside[k].lost | w->unheard)) == 0;
 }
@@ -673,7 +672,7 @@ static bool is_free(const World *w, unsigned k) {
     return true;
 }
 
-/* Would the planner say yes? */
+/* Would the planner allow it? */
 static bool can_be_had(const World *w, unsigned k) {
     unsigned members = w->claims[k].members;
 
@@ -685,7 +684,7 @@ static void allow(Steps *s, World *t, unsigned k) {
 
     charge(t, k);
     t->outside[k].allowed = 1;
-    t->outside[k].lost = 0; /* what is there now was judged */
+    t->outside[k].lost = 0; /* the present device is judged */
     push(s, t, k, c->reserving ? CLAIM_EVENT_RESERVED : CLAIM_EVENT_ALLOWED);
 }
 
@@ -714,7 +713,7 @@ static void request(Steps *s, const World *w, unsigned k, const WorldRules *rule
         }
 }
 
-/* Whoever brings the ticket of a reservation takes its place, its share of the limits and its record. */
+/* The claim with a reservation's ticket takes over its place, its share of the limits and its record. */
 static void redeem(Steps *s, const World *w, unsigned k) {
     const Memory *c = &w->claims[k];
 
@@ -748,7 +747,7 @@ static void leave(Steps *s, const World *w, unsigned k) {
     push(s, t, k, CLAIM_EVENT_RELEASE);
 }
 
-/* What is over already is not released once more. */
+/* A claim that is over is not released again. */
 static void release(Steps *s, const World *w, unsigned k, const WorldRules *rules, const char *what) {
     Transition t = rules->step((ClaimState) w->claims[k].state, CLAIM_EVENT_RELEASE);
     World *to;
@@ -763,14 +762,14 @@ static void release(Steps *s, const World *w, unsigned k, const WorldRules *rule
     push(s, to, k, CLAIM_EVENT_RELEASE);
 }
 
-/* The policy allows it, and somebody has it. */
+/* The policy allows it, and another claim has it. */
 static bool is_taken(const World *w, unsigned k) {
     unsigned members = w->claims[k].members;
 
     return w->permits && !is_free(w, k) && (members & (~w->present | w->unheard)) == 0;
 }
 
-/* Nobody asks for a place in the queue for a reservation. */
+/* Nobody waits in the queue for a reservation. */
 static void wait_in_queue(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
     World *t;
 
@@ -805,7 +804,7 @@ static void answer(Steps *s, const World *w, unsigned k, const WorldRules *rules
     leave(s, w, k);
 }
 
-/* Its turn may come, and its time may be over. What the order of the queue is, is not in the model. */
+/* Its turn may come, and its waiting time may end. The order of the queue is not in the model. */
 static void take_turn(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
     bool possible = can_be_had(w, k);
 
@@ -872,7 +871,7 @@ static void hear_of_removal(Steps *s, const World *w, unsigned d) {
     }
 }
 
-/* The kernel has nothing under way any more. */
+/* The kernel has no more work in progress. */
 static void hear_of_return(Steps *s, const World *w, unsigned d) {
     World *t = add(s, w, "the daemon hears that a worker came back", STEP_OF_NOBODY, false);
 

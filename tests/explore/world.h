@@ -21,12 +21,12 @@
 #define N_CLAIMS 2U
 
 #define NO_EVENT 31U
-#define NO_STATE 15U /* there is no claim, or no record */
+#define NO_STATE 15U /* no claim, or no record */
 
 typedef enum Task {
     TASK_NONE,
     TASK_RUNNING, /* the worker has its order */
-    TASK_DONE,    /* the kernel has done it, and the daemon has not heard of it */
+    TASK_DONE,    /* the kernel has done it, and the daemon has not been told */
     TASK_FAILED,  /* likewise */
 } Task;
 
@@ -38,7 +38,7 @@ typedef enum Work {
     WORK_RESTORE,
 } Work;
 
-/* What the daemon knows, and forgets when it dies. */
+/* What the daemon knows, and loses when it dies. */
 typedef struct Memory {
     uint64_t state : 4, members : 3, want : 3; /* devices that it moves, and hands out of them */
     uint64_t effects : 13;                     /* of the last transition, still to be run */
@@ -46,27 +46,28 @@ typedef struct Memory {
     uint64_t dirty : 1, busy : 1;              /* its events are being handled */
     uint64_t work : 3, index : 2, task : 2;
     uint64_t progress : 9;
-    uint64_t returned : 1; /* one that was late has come back: once */
+    uint64_t returned : 1; /* a late worker has returned: once */
     uint64_t timed : 3;    /* of its bad devices, those that the kernel was late with, and nothing else */
     uint64_t charged : 1, asked : 1, waiting : 1, granted : 1, watched : 1, refused : 1;
     uint64_t reserving : 1, ticket : 1;
 } Memory;
 
-/* What is outside of it, for the same claim. */
+/* What is outside of the daemon, for the same claim. */
 typedef struct Outside {
     uint32_t record : 4, members : 3, want : 3, progress : 9; /* on disk */
     uint32_t kept : 1;                                        /* its lifeline, by the service manager */
     uint32_t lifeline : 1, files : 1;                         /* the client has them */
-    uint32_t allowed : 1;                                     /* somebody who may has said yes */
+    uint32_t allowed : 1;                                     /* a caller or person with the right to do so
+                                                               * has allowed it */
     uint32_t lost : 3;                                        /* of its devices, pulled out since */
-    uint32_t lifted : 1;   /* its quarantine, so nobody waits for the client any more */
+    uint32_t lifted : 1;   /* its quarantine; nobody waits for the client any more */
     uint32_t released : 1; /* its owner has given it up, or its device is gone */
     uint32_t spare : 3;
 } Outside;
 
 typedef enum Late {
     LATE_NONE,
-    LATE_BIND, /* a write that nobody waits for any more, and the kernel may still do */
+    LATE_BIND, /* an abandoned write that the kernel may still perform */
     LATE_RESTORE,
 } Late;
 
@@ -84,14 +85,14 @@ _Static_assert(sizeof(World) == 32, "a state has a hash over all of its bytes");
 
 typedef Transition (*step_t)(ClaimState state, ClaimEvent event);
 
-/* How free the world is. */
+/* What can happen in the world. */
 typedef struct WorldRules {
-    step_t step;                  /* machine_step(), or what a test has made of it */
-    unsigned wishes[N_CLAIMS][4]; /* masks of devices that the clients may request; 0: no further */
+    step_t step;                  /* machine_step(), or a version that a test has broken */
+    unsigned wishes[N_CLAIMS][4]; /* masks of devices that the clients may request; 0: no more */
     unsigned unplugs;             /* mask of devices that are pulled out and put in */
     bool simple;                  /* clients close everything at once */
     bool disk_fails, hangs, reserves, asks, queues, policy_changes;
-    bool retries; /* an operator has what is quarantined tried again */
+    bool retries; /* an operator retries quarantines */
 } WorldRules;
 
 /* A step is the world's own, or that of one claim. */
@@ -100,8 +101,8 @@ typedef struct WorldRules {
 typedef struct Step {
     World to;
     const char *what;
-    int claim;   /* whom it brings on, or STEP_OF_NOBODY */
-    bool mishap; /* a crash, a hand, or trouble that need not come: nobody may depend on it */
+    int claim;   /* the claim that it advances, or STEP_OF_NOBODY */
+    bool mishap; /* a crash, an unplug or an error: progress must not depend on it */
 } Step;
 
 #define STEPS_MAX 128U
@@ -117,7 +118,7 @@ void world_steps(const WorldRules *rules, const World *w, Steps *ret);
 const char *world_check(const World *w);
 /* Is the claim over, or in quarantine? */
 bool world_is_settled(const World *w, unsigned claim);
-/* Nothing is claimed, and everything is as it was before anything was. */
+/* Nothing is claimed, and everything is as before the first claim. */
 bool world_is_quiet(const World *w);
 void world_print(const World *w);
 

@@ -41,7 +41,7 @@ static void print_both(const char *kind, const char *name) {
     printf("%s\n%s\n", before, after);
 }
 
-/* Those of files are not of an enum: a test that hits another one fails. */
+/* Failpoints of files are not in an enum; the test fails when it passes one that is not listed. */
 static void print_all(void) {
     static const char *const files[] = {"record-write", "fd-store-add", "fd-store-remove", "record-file"};
 
@@ -57,7 +57,7 @@ static void print_all(void) {
     printf("file:plan-text:before\n");
 }
 
-/* Workers inherit the number of the daemon. */
+/* Workers inherit the daemon's number. */
 __attribute__((constructor)) static void begin(void) {
     char pid[16];
 
@@ -87,7 +87,7 @@ static ssize_t read_all(int fd, char *buf, size_t size) {
     return n;
 }
 
-/* How many times it was passed by now; 0: nobody wants to know. */
+/* How often it was passed so far; 0: not counted. */
 static unsigned note(const char *name) {
     static char text[TRACE_MAX];
     char line[NAME_LENGTH + 2];
@@ -136,7 +136,7 @@ static int obey(const char *name, unsigned n) {
     if (error != 0)
         return -error;
     (void) kill((pid_t) atoi(daemon), SIGKILL);
-    for (;;) /* a worker takes no further step */
+    for (;;) /* a worker does nothing more */
         (void) pause();
 }
 

@@ -77,7 +77,7 @@ struct reply {
     uint32_t data_size;
 };
 
-/* The function that would have been called without us: umockdev's where it has one, else libc's. */
+/* The function that would be called without this library: umockdev's if it has one, otherwise libc's. */
 #define NEXT(name)                                                                                           \
     ({                                                                                                       \
         static __typeof__(&name) next_;                                                                      \
@@ -110,7 +110,7 @@ static bool raw_exists(const char *path) {
     return yes;
 }
 
-/* "/tmp/testbed/sys/x" -> "/sys/x", NULL when path is not in the testbed. */
+/* "/tmp/testbed/sys/x" -> "/sys/x"; NULL when path is outside of the testbed. */
 static const char *inside(const char *path) {
     const char *dir = root();
     size_t n = dir ? strlen(dir) : 0;
@@ -156,9 +156,9 @@ static bool is_modprobe_path(const char *path) {
             is_below(path, "/usr/lib/modprobe.d") || is_below(path, "/usr/local/lib/modprobe.d");
 }
 
-/* Where a path of the daemon really is: nodes of VFIO always in the testbed, other nodes only when they are
- * there, modules and what modprobe reads likewise always; the rest is umockdev's business. Instead of /etc
- * itself VFIOD_TEST_ETC is watched. */
+/* The real place of a daemon's path: VFIO nodes, modules and the files of modprobe are always in the testbed,
+ * other nodes only if they exist there, and umockdev handles the rest. VFIOD_TEST_ETC is watched instead of
+ * /etc. */
 static const char *redirect(const char *path, char buf[static PATH_MAX]) {
     if (path && strcmp(path, "/etc") == 0)
         return getenv("VFIOD_TEST_ETC") ?: path;
@@ -210,8 +210,8 @@ static int connect_kernel(void) {
     return connect_to("");
 }
 
-/* Asks and waits, through signals, for as long as it takes: a task in D state. 0 or a positive errno; what
- * comes back is put in data. A kernel that went away fails everything. */
+/* Sends a request and waits for the answer as long as it takes, also through signals, like a task in D state.
+ * 0 or a positive errno; the answer is put into data. When the fake kernel has ended, everything fails. */
 static int ask_over(
         int fd, struct request head, const char *path, void *data, size_t *data_size, int64_t *ret_result) {
     char packet[sizeof(head) + PATH_MAX + DATA_MAX];
@@ -284,7 +284,7 @@ static int open_node(const char *name, const char *real, int flags) {
     return fd;
 }
 
-/* A copy of a process' fdinfo with the line that VFIO adds for its device. */
+/* A copy of a process's fdinfo with the line that VFIO adds. */
 static int open_fdinfo(const char *real, const char *link) {
     char target[PATH_MAX], text[DATA_MAX];
     struct request head = {.verb = VERB_FDINFO};
@@ -318,7 +318,7 @@ static int open_fdinfo(const char *real, const char *link) {
     return out;
 }
 
-/* Opens what is ours. *ret_done tells whether it was. */
+/* Opens a path that this library handles. *ret_done: it does. */
 static int open_ours(int dirfd, const char *path, int flags, bool *ret_done) {
     char resolved[PATH_MAX], real[PATH_MAX], link[PATH_MAX];
     const char *name, *where;
@@ -348,8 +348,8 @@ static int open_ours(int dirfd, const char *path, int flags, bool *ret_done) {
     return (int) syscall(SYS_openat, AT_FDCWD, where, flags & ~(O_CREAT | O_TRUNC | O_EXCL), 0);
 }
 
-/* sysfs neither truncates nor creates, and a read of it may sleep; the plain files below would, and a FIFO,
- * which stands for an attribute whose driver does not answer, would not. */
+/* sysfs neither truncates nor creates, and reading it may sleep. Plain files would do both. A FIFO, which
+ * stands for an attribute of a driver that does not answer, would not sleep. */
 static int sysfs_flags(int dirfd, const char *path, int flags) {
     char resolved[PATH_MAX];
     const char *name;
@@ -402,7 +402,7 @@ WRAP_OPEN(open64)
 WRAP_OPENAT(openat)
 WRAP_OPENAT(openat64)
 
-/* What _FORTIFY_SOURCE makes of the same calls; umockdev knows only some of them. */
+/* _FORTIFY_SOURCE replaces calls by these; umockdev has only some of them. */
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int dirfd, const char *path, int flags);
@@ -481,7 +481,7 @@ ssize_t lgetxattr(const char *path, const char *name, void *value, size_t size) 
     return NEXT(lgetxattr)(redirect(path, buf), name, value, size);
 }
 
-/* Links in /proc/PID/fd must not show where the testbed is. */
+/* Links in /proc/PID/fd must not reveal the place of the testbed. */
 static ssize_t hide_root(char *buf, ssize_t n) {
     const char *dir = root();
     size_t skip = dir ? strlen(dir) : 0;
@@ -547,8 +547,8 @@ static int adjust_stat(int r, const char *path, struct stat *st) {
     return r;
 }
 
-/* Whom a stat call with a directory is about: the directory itself when the path is empty, and the file when
- * it is a descriptor in /proc. */
+/* The object of a stat call with a directory: the directory itself when the path is empty, or the open file
+ * when the path is a descriptor in /proc. */
 static const char *stat_target(int dirfd, const char *path, char buf[static PATH_MAX]) {
     char link[PATH_MAX];
     const char *name;
@@ -565,7 +565,7 @@ static const char *stat_target(int dirfd, const char *path, char buf[static PATH
     return raw_readlink(link, buf, PATH_MAX) > 0 ? inside(buf) : NULL;
 }
 
-/* struct stat and struct stat64 are one on the 64-bit machines that VFIO runs on. */
+/* struct stat and struct stat64 are the same on the 64-bit machines that VFIO supports. */
 _Static_assert(sizeof(struct stat) == sizeof(struct stat64), "64-bit only");
 
 #define WRAP_STAT(name, type)                                                                                \
@@ -614,8 +614,8 @@ int statx(int dirfd, const char *restrict path, int flags, unsigned mask, struct
     return r;
 }
 
-/* umockdev says sysfs of all that is below /sys. A test may put the host's control groups into its place, as
- * a symbolic link, and then they are what they are. */
+/* umockdev reports sysfs for everything below /sys. A test may put a symbolic link to the host's control
+ * groups there; those keep their own type. */
 #define WRAP_STATFS(name, type)                                                                              \
     int name(const char *path, struct type *st) {                                                            \
         char buf[PATH_MAX];                                                                                  \
@@ -638,7 +638,7 @@ ssize_t write(int fd, const void *data, size_t size) {
 
     if (!path || !is_below(path, "/sys"))
         return NEXT(write)(fd, data, size);
-    if (size == 0) /* never reaches a store() */
+    if (size == 0) /* the kernel's store() is not called for this */
         return 0;
     if (size > sizeof(copy))
         copy_size = sizeof(copy);
@@ -651,7 +651,7 @@ ssize_t write(int fd, const void *data, size_t size) {
     return (ssize_t) result;
 }
 
-/* Of a device's file: its regions, of which the config space is the one that is read. */
+/* A device's file: its regions, of which only the config space is read. */
 static ssize_t read_at(int fd, void *data, size_t size, off_t offset, bool *ret_done) {
     struct request head = {
             .verb = VERB_READ, .request = (uint32_t) MIN_OF(size, DATA_MAX), .argument = (uint64_t) offset};
@@ -724,7 +724,7 @@ static size_t ioctl_data_size(unsigned long request, const void *argument) {
     }
 }
 
-/* What a structure of these two points at travels behind it, both ways. */
+/* Data to which these two structures point is sent after them, both ways. */
 static size_t ioctl_pointed_at(unsigned long request, const void *structure, void **ret) {
     enum {
         IOMMU_IOAS_IOVA_RANGES = 0x3b84,
@@ -792,8 +792,8 @@ int ioctl(int fd, unsigned long request, ...) {
     return (int) result;
 }
 
-/* The ledger of descriptors: what is closed was open, and of the nodes of VFIO nothing is left when the
- * daemon ends by itself. A number that is closed twice may be somebody else's file by then. */
+/* Counts descriptors: only open ones are closed, and no VFIO nodes are left open when the daemon ends by
+ * itself. A number that is closed twice may belong to another file by then. */
 static void report(const char *what, int fd) {
     char line[128];
     int n = snprintf(line, sizeof(line), "fd-ledger: %s: %d\n", what, fd);
@@ -839,7 +839,7 @@ static size_t describe_fd(int fd, char *to, size_t size, bool *any) {
     return n < 0 || (size_t) n >= size ? 0 : (size_t) n;
 }
 
-/* Before it is sent: afterwards the client has it, and the device may be another one. */
+/* Before the message is sent: afterwards the client has the fd, and the device may be another one. */
 static void tell_given(const struct msghdr *m, bool taken_back) {
     char paths[PATH_MAX] = "", data[DATA_MAX];
     size_t n = 0, size = 0;
@@ -873,7 +873,7 @@ int socket(int domain, int type, int protocol) {
     return NEXT(socket)(domain, type, protocol);
 }
 
-/* Orders go over sockets of their own kind: what a worker gets does not leave. */
+/* Orders use sockets of another type: fds in them do not leave vfiod. */
 static bool is_order(int fd) {
     int type = 0;
     socklen_t size = sizeof(type);
@@ -896,7 +896,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     return n;
 }
 
-/* A worker may keep one: that is how it closes it last. */
+/* A worker may keep a copy, to close it last. */
 __attribute__((destructor)) static void check_ledger(void) {
     char buf[PATH_MAX];
     const char *path;

@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Like assert(), but there in every build. */
+/* Like assert(), but active in every build. */
 #define EXPECT(condition)                                                                                    \
     do {                                                                                                     \
         if (!(condition)) {                                                                                  \
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
         }                                                                                                    \
     } while (false)
 
-/* Fit for a terminal: what messages about hostile input must be. */
+/* Safe for a terminal, as messages about hostile input must be. */
 static inline bool is_printable(const char *s) {
     for (; *s; s++)
         if ((unsigned char) *s < 0x20 || *s == 0x7f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Programs are built against one version of the library and run with a later one: what they have on their
- * stack may not change. Compiled as C and as C++. */
+/* Programs are built with one version of the library and run with a later one, so structures on their stack
+ * must not change. Compiled as C and as C++. */
 
 #include <stddef.h>
 
@@ -23,7 +23,7 @@ CHECK(offsetof(VfiodRequest, memlock) == 32);
 CHECK(offsetof(VfiodRequest, untainted) == 40);
 CHECK(offsetof(VfiodRequest, grant) == 48);
 CHECK(offsetof(VfiodRequest, more) == 72);
-CHECK(sizeof(VfiodRequestMore) == 56); /* its size is in it: it may grow */
+CHECK(sizeof(VfiodRequestMore) == 56); /* its size is a member, so it may grow */
 CHECK(offsetof(VfiodRequestMore, require) == 16);
 CHECK(offsetof(VfiodRequestMore, network) == 24);
 CHECK(offsetof(VfiodRequestMore, ticket) == 32);

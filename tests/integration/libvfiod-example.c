@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A program of somebody else's: it has nothing but vfiod.h and libvfiod.so. Claims the two devices on its
- * command line (for the test, a device's "file" holds its name), prints what it got as JSON, and gives all
- * back. */
+/* A program that uses only vfiod.h and libvfiod.so. It claims the two devices on its command line (in the
+ * test, the "file" of a device contains its name), prints what it got as JSON, and releases everything. */
 
 #include <errno.h>
 #include <fcntl.h>

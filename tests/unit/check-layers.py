@@ -31,11 +31,12 @@ ROOMS = {
     "client": {"base", "client"},
 }
 
-# The client talks through the contracts alone: the one table of errors, that of variant drivers, the doors of the rehearsal and of pins, and the
-# kernel's own.
+# The client uses only the contracts: the tables of errors and of variant drivers, the headers of rehearsal and pins, and
+# the kernel's own.
 CONTRACTS = {"client": {"core/error-table.h", "core/variant-table.h", "host/uapi.h", "pins/pins.h", "rehearsal/rehearsal.h"}}
 
-# These rooms are pure: no system calls, no clock, no log. (base/fd.h is not named: a value that owns an fd must close it.)
+# These rooms are pure: no system calls, no clock, no log. (base/fd.h is not listed, because a value that owns an fd
+# must close it.)
 IMPURE_HEADERS = {
     "base/clock.h", "base/log.h", "fcntl.h", "unistd.h", "time.h", "dirent.h", "poll.h", "syslog.h", "libudev.h",
     "sys/ioctl.h", "sys/socket.h", "sys/stat.h", "sys/time.h", "sys/wait.h", "sys/mman.h", "sys/inotify.h",
@@ -43,10 +44,10 @@ IMPURE_HEADERS = {
 IMPURE = {"core": IMPURE_HEADERS, "policy": IMPURE_HEADERS}
 IMPURE_PREFIXES = {"core": ("systemd/", "linux/"), "policy": ("systemd/", "linux/")}
 
-# Of src/daemon itself, what the rooms below it may use: the way to raise a privilege around one call.
+# From src/daemon itself, the rooms below it may use only the way to raise a privilege around one call.
 DAEMON_FOR_ROOMS = {"daemon/privileges.h"}
 
-# Adapters do not know each other. What is in these rooms is one, unless BUILT_ON names what it is built on.
+# Adapters do not include each other. Everything in these rooms is one, unless BUILT_ON lists what it is built on.
 ADAPTER_ROOMS = ("daemon/kernel", "host")
 SHARED = {"uapi"}  # definitions of the kernel's
 BUILT_ON = {
