@@ -11,8 +11,9 @@
 #include "core/planner.h"
 #include "policy/policy.h"
 
-static const char *named_driver(const Planner *p, unsigned charge) {
-    return charge > 0 ? rule_terms(p->rules[charge - 1])->driver : NULL;
+/* It is a driver of the PCI bus: a rule that matches devices of other kinds, too, names none for them. */
+static const char *named_driver(const Planner *p, const Device *d, unsigned charge) {
+    return charge > 0 && d->name.kind == DEVICE_KIND_PCI ? rule_terms(p->rules[charge - 1])->driver : NULL;
 }
 
 static bool is_on_vfio_driver(const Device *d) {
@@ -22,7 +23,7 @@ static bool is_on_vfio_driver(const Device *d) {
 unsigned driver_needed_facts(const Planner *p, const Device *d, Disposition disposition, unsigned charge) {
     bool open = disposition == DISPOSITION_CLAIM && d->name.kind == DEVICE_KIND_PCI && !is_on_vfio_driver(d);
 
-    return open && !named_driver(p, charge) ? DEVICE_FACT_VARIANT : 0;
+    return open && !named_driver(p, d, charge) ? DEVICE_FACT_VARIANT : 0;
 }
 
 /* The better one that the kernel lacks. */
@@ -59,12 +60,12 @@ static void add_reason(StrBuf *b, const Device *d, const DeviceFacts *facts, con
 }
 
 static void describe(Planner *p, const Device *d, const DeviceFacts *facts, const PlanMember *m) {
-    const char *named = named_driver(p, m->charge);
+    const char *named = named_driver(p, d, m->charge);
     _cleanup_strbuf_ StrBuf b = {};
     const VariantInfo *missing;
     char name[DEVICE_NAME_MAX];
 
-    if (!p->context->describe || (d->name.kind != DEVICE_KIND_PCI && !named))
+    if (!p->context->describe || d->name.kind != DEVICE_KIND_PCI)
         return;
     if (p->plan->drivers)
         strbuf_addf(&b, "%s\n", p->plan->drivers);
@@ -93,12 +94,12 @@ static int refuse_other_driver(Planner *p, const Device *d, const PlanMember *m,
 }
 
 int driver_choose(Planner *p, const Device *d, const DeviceFacts *facts, PlanMember *m) {
-    const char *named = named_driver(p, m->charge), *generic = device_kind_info(d->name.kind)->driver;
+    const char *named = named_driver(p, d, m->charge), *generic = device_kind_info(d->name.kind)->driver;
     int r = 0;
 
     if (!m->bind) {
         put_text(m->target_driver, sizeof(m->target_driver), d->driver);
-        if (named && generic && m->disposition == DISPOSITION_CLAIM && !streq(named, d->driver))
+        if (named && m->disposition == DISPOSITION_CLAIM && !streq(named, d->driver))
             r = planner_put_aside(p, refuse_other_driver(p, d, m, named));
     } else if (m->disposition == DISPOSITION_CLAIM && named) {
         put_text(m->target_driver, sizeof(m->target_driver), named);

@@ -854,6 +854,9 @@ static void test_platform(void **state) {
                                    "\"what\":{\"device\":\"platform:*\"}}";
     static const char optional[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
                                    "\"what\":{\"device\":\"platform:*\"},\"reset\":\"optional\"}";
+    static const char driver[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{"
+                                 "\"device\":\"platform:*\"},"
+                                 "\"reset\":\"optional\",\"driver\":\"mlx5_vfio_pci\"}";
     DeviceSnapshot s = {.group = 91, .vfio_index = -1, .driver = "xgmac"};
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_(plan_done) Plan p = PLAN_NULL;
@@ -870,6 +873,11 @@ static void test_platform(void **state) {
     assert_false(p.members[0].reset);
     assert_string_equal(p.members[0].target_driver, "vfio-platform");
     assert_string_equal(p.members[0].original_driver, "xgmac");
+    plan_done(&p);
+    p = PLAN_NULL;
+    assert_int_equal(plan(w, driver, name, any, &p, &refusal), _VFIOD_ERROR_INVALID);
+    assert_string_equal(p.members[0].target_driver, "vfio-platform"); /* "driver" is one of the PCI bus */
+    assert_string_equal(p.members[0].module, "");
     expect(w, RULE(), name, any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a glob alone means PCI */
 }
 
