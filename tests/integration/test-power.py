@@ -7,6 +7,7 @@ import json
 import os
 
 import harness
+from fake_kernel import NATIVE
 from harness import VfiodTestCase, wait
 from host import VFIO
 
@@ -49,9 +50,39 @@ class PowerTest(VfiodTestCase):
         self.wait_gone(claim)
         self.assertEqual(self.allowed(self.nic), '1')
         written = self.written(self.nic)
-        self.assertEqual(written[0], 'd3cold_allowed 0')
+        # Between its driver and the vfio driver, which may put it to sleep at once.
+        self.assertEqual(written[written.index('d3cold_allowed 0') - 1:][:3], ['unbind', 'd3cold_allowed 0', 'bind'])
         # Before its driver has it, which may not want D3cold: until Linux 6.5 the write would overrule that.
         self.assertLess(written.index('d3cold_allowed 1'), len(written) - 1 - written[::-1].index('bind'))
+
+    def test_one_that_stays_on_its_driver_because_another_fails(self):
+        other = self.host.add_device('0000:07:00.0', group=10, driver='e1000e')
+        self.set_allowed(other, 1)
+        self.begin()
+        self.host.fail_binding(self.nic)
+        with self.refused('BindFailed', self.nic.name):
+            self.c.acquire(self.nic, other)
+        wait(lambda: self.records() == [], 'everything is back')
+        self.assertEqual((self.allowed(self.nic), self.nic.driver), ('1', 'e1000e'))
+        self.assertEqual((self.allowed(other), other.driver), ('1', 'e1000e'))
+        self.assertEqual([w for w in self.written(other) if 'd3cold' in w], [])
+
+    def test_one_that_its_driver_does_not_leave(self):
+        self.begin()
+        self.kernel.fail('unbind', self.nic.address, errno.EIO)
+        with self.refused('BindFailed', self.nic.name):
+            self.c.acquire(self.nic)
+        self.assertEqual([w for w in self.written(self.nic) if 'd3cold' in w], [])
+
+    def test_on_a_driver_of_the_host_that_stays(self):
+        gpu = self.host.add_device('0000:02:00.0', group=11, driver=NATIVE, class_code=0x030200)
+        self.set_allowed(gpu, 1)
+        self.can_be_turned_off(gpu)
+        self.begin()
+        claim = self.c.acquire(gpu)
+        claim.close()
+        self.wait_gone(claim)
+        self.assertEqual([w for w in self.written(gpu) if 'd3cold' in w], [])
 
     def test_a_rule_that_allows_it(self):
         self.begin(d3cold=True)

@@ -11,7 +11,7 @@ void claim_power_plan(ClaimRun *j) {
     for (size_t i = 0; i < plan->n_claimed && !plan->hold.d3cold; i++) {
         PlanMember *m = &plan->members[i];
 
-        if (m->name.kind != DEVICE_KIND_PCI || (!m->bind && !sysfs_may_lose_power(&m->name)) ||
+        if (m->name.kind != DEVICE_KIND_PCI || m->native || (!m->bind && !sysfs_may_lose_power(&m->name)) ||
                 !sysfs_allows_d3cold(&m->name))
             continue;
         m->keep_power = true;

@@ -28,6 +28,7 @@ void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
             .identity = m->identity,
             .came = m->came,
             .made = m->made,
+            .keep_power = m->keep_power,
             .enable_baseline = counts ? m->enable_baseline : -1,
             .progress = m->progress};
     (void) snprintf(item->target_driver, sizeof(item->target_driver), "%s", m->target_driver);
@@ -80,8 +81,8 @@ static bool is_due(const PlanMember *m, WorkerOperation operation) {
         return m->network.has != 0;
     case WORKER_VF_RESTORE:
         return m->network_before.has != 0 && m->progress != MEMBER_BAD;
-    case WORKER_POWER_KEEP:
-        return m->keep_power;
+    case WORKER_POWER_KEEP: /* of the others, the worker that binds them does it, between two drivers */
+        return m->keep_power && !m->bind;
     case WORKER_POWER_RESTORE:
         return m->restore_d3cold && m->progress != MEMBER_BAD;
     case WORKER_BIND:
@@ -315,7 +316,8 @@ static void note_member_failure(ClaimRun *j, PlanMember *m, const WorkerResult *
         set_bad(j, m, MEMBER_FAILURE_TIMED_OUT);
         return;
     }
-    if (j->work.operation == WORKER_POWER_KEEP) {
+    if (j->work.operation == WORKER_POWER_KEEP ||
+            (j->work.operation == WORKER_BIND && result->step == DRIVER_STEP_POWER)) {
         note_power_failure(j, m, result);
         return;
     }
@@ -543,7 +545,7 @@ static int record_before(ClaimRun *j) {
 static void note_begun(ClaimRun *j, PlanMember *m, bool begun) {
     if (j->work.operation == WORKER_BIND)
         set_progress(j, m, begun ? MEMBER_OVERRIDE : MEMBER_NOT_BEGUN);
-    if (j->work.operation != WORKER_POWER_KEEP)
+    if (!m->keep_power || (j->work.operation != WORKER_BIND && j->work.operation != WORKER_POWER_KEEP))
         return;
     j->dirty |= m->restore_d3cold != begun;
     m->restore_d3cold = begun;

@@ -25,22 +25,11 @@ int device_power_wake(const DriverItem *item, DriverTrace *t) {
 
 static int set_d3cold_allowed(const DriverItem *item, const char *value, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
-    char now[8];
-    ssize_t n;
     int r;
 
     t->step = DRIVER_STEP_IDENTIFY;
     r = driver_open_device(item, &dir);
-    if (r < 0)
-        return r;
-    n = read_attribute_at(dir, "d3cold_allowed", now, sizeof(now));
-    if (n < 0)
-        return (int) n;
-    if (streq(now, value))
-        return 0;
-    t->step = DRIVER_STEP_POWER;
-    t->note(t);
-    return write_attribute_at(dir, "d3cold_allowed", value);
+    return r < 0 ? r : driver_set_d3cold(dir, value, t);
 }
 
 int device_power_keep(const DriverItem *item, DriverTrace *t) {

@@ -179,6 +179,20 @@ static bool is_spoken_for(int dir, const DriverItem *item) {
             !streq(override, item->target_driver);
 }
 
+int driver_set_d3cold(int dir, const char *value, DriverTrace *t) {
+    char now[8];
+    ssize_t n;
+
+    t->step = DRIVER_STEP_POWER;
+    n = read_attribute_at(dir, "d3cold_allowed", now, sizeof(now));
+    if (n < 0)
+        return (int) n;
+    if (streq(now, value))
+        return 0;
+    t->note(t);
+    return write_attribute_at(dir, "d3cold_allowed", value);
+}
+
 int driver_bind(const DriverItem *item, DriverTrace *t) {
     _cleanup_close_ int dir = -EBADF;
     char now[64];
@@ -208,6 +222,11 @@ int driver_bind(const DriverItem *item, DriverTrace *t) {
         if (r < 0)
             return r;
     }
+    /* Not before: the driver that has left may not have wanted D3cold, which a write of 1 would overrule if
+     * it had the device still. Not later: its vfio driver may put it to sleep at once. */
+    r = item->keep_power ? driver_set_d3cold(dir, "0", t) : 0;
+    if (r < 0)
+        return r;
     begin(t, DRIVER_STEP_BIND, MEMBER_BOUND);
     r = bind(&item->name, item->target_driver);
     if (r < 0)

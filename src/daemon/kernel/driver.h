@@ -23,6 +23,7 @@ typedef struct DriverItem {
     char original_override[64];
     bool came;               /* PlanMember.came */
     MadeDevice made;         /* see mdev.h */
+    bool keep_power;         /* driver_bind() sets `d3cold_allowed` to 0 between two drivers */
     long enable_baseline;    /* of `enable`, see plan.h; -1: not checked */
     MemberProgress progress; /* what may have been done to it before */
 } DriverItem;
@@ -59,6 +60,8 @@ struct DriverTrace {
 /* Opens the device's directory and checks that it is the planned device. *ret_dir is owned by the caller. 0;
  * -ENODEV: gone; -ESTALE: another device is at this address; or another negative errno. */
 int driver_open_device(const DriverItem *item, int *ret_dir);
+/* Writes `d3cold_allowed` of the device in dir, unless it has the value already. 0 or negative errno. */
+int driver_set_d3cold(int dir, const char *value, DriverTrace *t);
 /* Binds the device to target_driver, or only sets the override (OVERRIDE_PARKED). 0; or a negative errno with
  * the failed step in *t. Nothing is undone here. With t->failure set, the device itself does not work.
  * -ESTALE before anything was touched: another device, or another driver than planned. */
