@@ -156,7 +156,7 @@ int variant_find(const char *modules, const char *alias, DeviceFacts *f) {
         return 0;
     context = kmod.kmod_new_(modules, NULL);
     if (!context)
-        return -ENOMEM;
+        return 0;
     kmod.kmod_set_log_priority_(context, 0); /* it writes to stderr; the result says enough */
     if (kmod.kmod_module_new_from_lookup_(context, alias, &list) < 0 || !choose(list, alias, f))
         return 0;

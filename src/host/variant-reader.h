@@ -9,7 +9,7 @@
 #include "core/facts.h"
 
 /* Reads files on a disk. at: the device's directory in sysfs. Fills variant, variant_driver and
- * variant_blocked. 1; 0: it cannot be told; -ENOMEM. */
+ * variant_blocked. 1; 0: unknown. */
 int variant_read(int at, DeviceFacts *f);
 /* Likewise for an alias like "vfio_pci:v00008086d…", and the modules in a directory; NULL: this kernel's. */
 int variant_find(const char *modules, const char *alias, DeviceFacts *f);

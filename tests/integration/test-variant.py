@@ -19,6 +19,7 @@ UNIT = 'modprobe@mlx5_vfio_pci.service'
 class VariantTest(VfiodTestCase):
     MODULES = {'vfio_pci': [ANY], 'mlx5_vfio_pci': [MLX5]}
     MODPROBE = ''
+    OPTIONS = ()
 
     def setUp(self):
         super().setUp()
@@ -31,7 +32,7 @@ class VariantTest(VfiodTestCase):
         self.systemd = MockSystemd(self.bus.address)
         self.addCleanup(self.systemd.close)
         self.set_policy([self.rule()])
-        self.start()
+        self.start(*self.OPTIONS)
         self.c = self.client()
 
     def plan(self, device, **options):
@@ -187,6 +188,29 @@ class UnknownTest(VariantTest):
     def test_plan(self):
         self.assertEqual(self.planned(self.nic), (
             VFIO, '', f'{self.nic.name}: vfio-pci: whether this kernel has a more specific driver is unknown'))
+
+
+class UnreadableTest(VariantTest):
+    """Trouble with the files of the modules says nothing about the device: it gets vfio-pci."""
+    OPTIONS = ('--worker-timeout=1',)
+    UNKNOWN = 'vfio-pci: whether this kernel has a more specific driver is unknown'
+
+    def index(self):
+        return f'{self.host.root}/lib/modules/{os.uname().release}/modules.alias.bin'
+
+    def claim(self):
+        self.assertIn(self.UNKNOWN, self.plan(self.nic)['drivers'])
+        claim = self.c.acquire(self.nic)
+        self.assertEqual((self.nic.driver, self.systemd.jobs), (VFIO, []))
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_a_read_that_hangs(self):
+        os.unlink(self.index())
+        os.mkfifo(self.index())
+        self.claim()
+        self.wait_logged('Reading the modules of the kernel takes too long')
 
 
 if __name__ == '__main__':

@@ -20,7 +20,8 @@ struct SurveyTask {
     void *userdata;
 };
 
-/* A worker that looks at one device. */
+/* A worker that looks at one device; or, in a look of its own, at the modules of the kernel for it: they are
+ * files, whose trouble says nothing about the device. */
 typedef struct Look {
     Surveyor *surveyor;
     struct Look *next; /* surveyor.looks */
@@ -45,6 +46,7 @@ struct Surveyor {
         uint64_t until_usec;
     } silent[SILENT_MAX];
     unsigned n_silent;
+    uint64_t modules_silent_until_usec;
     /* The look at what mediated devices there can be, which concerns no single device. */
     WorkerTask *types_task; /* borrowed */
     unsigned types_retries;
@@ -113,6 +115,8 @@ static void put_what_is_clear(Surveyor *s, SurveyDevice *d) {
         survey_put(d, open_facts(d), &none, -ENODEV);
     else if (config != 0 && may_be_in_reset(device))
         put_unknown(d, config, 0);
+    if ((open_facts(d) & DEVICE_FACT_VARIANT) && now_usec(s) < s->modules_silent_until_usec)
+        put_unknown(d, DEVICE_FACT_VARIANT, 0);
     if (device && (open_facts(d) & DEVICE_FACT_CAPS) && may_be_in_reset(device))
         put_unknown(d, DEVICE_FACT_CAPS, -EBUSY);
     if (open_facts(d) != 0 && is_silent(s, &d->name))
@@ -121,9 +125,13 @@ static void put_what_is_clear(Surveyor *s, SurveyDevice *d) {
 
 /* ---- workers ---- */
 
-static Look *find_look(const Surveyor *s, const DeviceName *name) {
+static bool is_at_modules(unsigned what) {
+    return what & DEVICE_FACT_VARIANT;
+}
+
+static Look *find_look(const Surveyor *s, const DeviceName *name, unsigned what) {
     for (Look *l = s->looks; l; l = l->next)
-        if (device_name_compare(&l->name, name) == 0)
+        if (device_name_compare(&l->name, name) == 0 && is_at_modules(l->what) == is_at_modules(what))
             return l;
     return NULL;
 }
@@ -164,6 +172,16 @@ static int copy_result(const WorkerFacts *from, DeviceFacts *to) {
     return 0;
 }
 
+/* Unknown modules mean vfio-pci, whatever the reason: they must not fail the request. */
+static void deliver_failure(SurveyDevice *d, unsigned what, int error) {
+    DeviceFacts none = DEVICE_FACTS_NULL;
+
+    if (error == -ETIMEDOUT || is_at_modules(what))
+        put_unknown(d, what, error);
+    else
+        survey_put(d, what, &none, error);
+}
+
 static void deliver(SurveyDevice *d, unsigned what, const WorkerResult *result) {
     DeviceFacts facts = DEVICE_FACTS_NULL;
     int r = result->error;
@@ -171,13 +189,13 @@ static void deliver(SurveyDevice *d, unsigned what, const WorkerResult *result) 
     what &= open_facts(d);
     if (what == 0)
         return;
-    if (r == -ETIMEDOUT) {
-        put_unknown(d, what, r);
-        return;
-    }
     if (r >= 0)
         r = copy_result(&result->facts, &facts);
-    survey_put(d, what, &facts, r);
+    if (r >= 0)
+        survey_put(d, what, &facts, 0);
+    else
+        deliver_failure(d, what, r);
+    device_facts_done(&facts);
 }
 
 static void pump(Surveyor *s);
@@ -198,6 +216,18 @@ static void remember(const Look *l, const WorkerResult *result) {
                 l->surveyor->state_directory, l->surveyor->inventory, &l->name, &result->facts.caps);
 }
 
+static void note_timeout(const Look *l) {
+    Surveyor *s = l->surveyor;
+
+    if (!is_at_modules(l->what)) {
+        note_silent(s, &l->name);
+        return;
+    }
+    s->modules_silent_until_usec = now_usec(s) + SILENCE_USEC;
+    log_warning("Reading the modules of the kernel takes too long: devices get vfio-pci for a minute, unless "
+                "a rule names a driver");
+}
+
 static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
     Look *l = userdata;
     Surveyor *s = l->surveyor;
@@ -206,7 +236,7 @@ static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
     if (look_again(l, result))
         return;
     if (result->error == -ETIMEDOUT)
-        note_silent(s, &l->name);
+        note_timeout(l);
     remember(l, result);
     for (SurveyTask *t = s->tasks; t; t = t->next)
         for (size_t i = 0; i < t->survey->n_devices; i++)
@@ -246,16 +276,20 @@ static int start_look(Surveyor *s, const DeviceName *name, unsigned what) {
     return 0;
 }
 
-static void start_device(Surveyor *s, SurveyDevice *d) {
-    DeviceFacts none = DEVICE_FACTS_NULL;
+static void start_device_look(Surveyor *s, SurveyDevice *d, unsigned what) {
     int r;
 
-    put_what_is_clear(s, d);
-    if (open_facts(d) == 0 || s->n_looks >= LOOKS_MAX || find_look(s, &d->name))
+    if (what == 0 || s->n_looks >= LOOKS_MAX || find_look(s, &d->name, what))
         return;
-    r = start_look(s, &d->name, open_facts(d));
+    r = start_look(s, &d->name, what);
     if (r < 0)
-        survey_put(d, open_facts(d), &none, r);
+        deliver_failure(d, what, r);
+}
+
+static void start_device(Surveyor *s, SurveyDevice *d) {
+    put_what_is_clear(s, d);
+    start_device_look(s, d, open_facts(d) & ~(unsigned) DEVICE_FACT_VARIANT);
+    start_device_look(s, d, open_facts(d) & DEVICE_FACT_VARIANT);
 }
 
 /* ---- mediated devices ---- */
