@@ -7,16 +7,17 @@ import os
 
 import harness
 import kernel_modules
-from harness import VfiodTestCase, wait
+from harness import wait
 from host import VFIO
 from mock_systemd import MockSystemd
+from varlink_client import VarlinkError, VarlinkTestCase
 
 ANY = 'v*d*sv*sd*bc*sc*i*'
 MLX5 = 'v000015B3d0000101Esv*sd*bc*sc*i*'
 UNIT = 'modprobe@mlx5_vfio_pci.service'
 
 
-class VariantTest(VfiodTestCase):
+class VariantTest(VarlinkTestCase):
     MODULES = {'vfio_pci': [ANY], 'mlx5_vfio_pci': [MLX5]}
     MODPROBE = ''
     OPTIONS = ()
@@ -124,15 +125,54 @@ class LoadTest(VariantTest):
             self.c.acquire(self.nic)
         self.assert_untouched(self.before)
 
+    def assert_over(self):
+        """Though systemd has not loaded the module yet."""
+        wait(lambda: self.records() == [], 'the claim ends')
+        wait(lambda: self.c.device(self.nic)['State'] == 'free', 'it is free')
+        self.assert_untouched(self.before)
+
     def test_the_client_goes_meanwhile(self):
         self.begin()
         self.c.close()
+        self.c = self.client()
+        self.assert_over()
+
+    def test_released_meanwhile(self):
+        pending = self.begin()
+        claim, = [path.rsplit('/', 1)[1] for path, i in self.c.objects().items() if 'org.vfiod1.Claim' in i]
+        self.c.manager('Release', 'sa{sv}', claim, {})
+        with self.refused('BindFailed', self.nic.name, 'released'):
+            self.result(pending)
+        self.assert_over()
+        self.load()
+        self.systemd.end(0)  # nobody waits for that any more
+        self.c.acquire(self.nic)
+
+    def test_it_disappears_meanwhile(self):
+        pending = self.begin()
+        self.host.remove_device(self.nic)
+        with self.refused('DeviceGone', self.nic.name):
+            self.result(pending)
+        wait(lambda: self.records() == [], 'the claim ends')
+
+    def test_the_bus_goes_meanwhile(self):
+        with self.peer() as peer:
+            peer.send('Acquire', {'devices': [self.nic.name]})
+            wait(lambda: self.systemd.jobs, 'systemd is asked to load the module')
+            self.bus.stop()
+            with self.assertRaises(VarlinkError) as raised:
+                peer.reply()
+        self.assertIn('no connection to D-Bus', str(raised.exception))
+        self.assert_untouched(self.before)
+
+    def test_before_another_device_is_touched(self):
+        pending = self.c.acquire_later(self.other, self.nic)
+        wait(lambda: self.systemd.jobs, 'systemd is asked to load the module')
+        self.assertEqual(self.host.binding(), self.before)
         self.load()
         self.systemd.end(0)
-        wait(lambda: self.records() == [], 'the claim ends')
-        self.c = self.client()
-        wait(lambda: self.c.device(self.nic)['State'] == 'free', 'it is free')
-        self.assert_untouched(self.before)
+        self.result(pending)
+        self.assertEqual((self.other.driver, self.nic.driver), (VFIO, 'mlx5_vfio_pci'))
 
     def test_killed_meanwhile(self):
         self.begin()
@@ -149,6 +189,15 @@ class LoadTest(VariantTest):
         self.assertEqual((self.nic.driver, self.systemd.jobs), (VFIO, []))
         claim.close()
         self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+
+class SlowLoadTest(VariantTest):
+    OPTIONS = ('--worker-timeout=1',)
+
+    def test_modprobe_takes_too_long(self):
+        with self.refused('BindFailed', self.nic.name, 'did not end within 1 s'):
+            self.c.acquire(self.nic)
         self.assert_untouched(self.before)
 
 

@@ -11,6 +11,7 @@
 #include "daemon/broker/backend.h"
 #include "daemon/broker/cdi-files.h"
 #include "daemon/broker/caps-store.h"
+#include "daemon/broker/claim-module.h"
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/sibling.h"
@@ -168,6 +169,8 @@ void broker_set_refresh(Broker *e, int (*refresh)(void *userdata, const DeviceNa
 void broker_set_bus(Broker *e, sd_bus *bus) {
     auth_set_bus(e->auth, bus);
     scrubber_set_bus(e->scrubber, bus);
+    if (!bus)
+        claim_module_lose_bus(e);
     bus_names_set_bus(e->names, bus);
     logind_set_bus(e->logind, bus);
 }

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "daemon/broker/backend.h"
 #include "daemon/broker/claim-caps.h"
+#include "daemon/broker/claim-module.h"
 #include "daemon/broker/claim-part.h"
 #include "daemon/broker/claim-power.h"
 #include "daemon/broker/claim-token.h"
@@ -340,6 +341,7 @@ static void step(ClaimRun *j, ClaimEvent fed) {
         (void) failpoint("effect", "defer", "before");
         j->deferred |= 1U << event;
         (void) failpoint("effect", "defer", "after");
+        claim_module_end(j, event);
         return;
     }
     deferred = t.next != j->claim.state ? j->deferred : 0;

@@ -7,9 +7,9 @@
 #include "base/str.h"
 #include "core/device-kind.h"
 #include "daemon/broker/backend.h"
+#include "daemon/broker/claim-module.h"
 #include "daemon/broker/claim-power.h"
 #include "daemon/broker/claim-run.h"
-#include "host/variant-reader.h"
 
 /* A minute in all: trouble of the host, no processes or no memory, passes; a device in quarantine stays. */
 #define RETRY_FIRST_USEC (10 * UINT64_C(1000))
@@ -431,7 +431,7 @@ static void end(ClaimRun *j) {
 static void next_member(ClaimRun *j) {
     j->work.index++;
     j->work.attempts = 0;
-    j->work.scrubbed = j->work.loaded = false;
+    j->work.scrubbed = false;
     go_on(j);
 }
 
@@ -648,59 +648,6 @@ static void keep_lost(ClaimRun *j, PlanMember *m) {
     next_member(j);
 }
 
-/* ---- the module of a driver ---- */
-
-static void refuse_unloaded(ClaimRun *j, const char *failure) {
-    const PlanMember *m = current(j);
-    bool bus = scrubber_has_bus(j->broker->scrubber);
-
-    (void) refuse(&j->claim.refusal, VFIOD_ERROR_BIND_FAILED, &m->name, "its driver %s is not loaded, and %s",
-            m->target_driver, bus ? failure : "vfiod has no connection to D-Bus to let systemd load it");
-    j->claim.refusal.remedy =
-            format_string("Everything was restored. Try 'modprobe %s' and see the kernel log (journalctl "
-                          "-k). The operator can "
-                          "also let the rule name another driver (\"driver\": \"vfio-pci\").",
-                    m->module);
-    claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
-}
-
-/* The unit ends well whatever modprobe says. The module may have a driver of another name than was thought.
- */
-static void on_module(void *userdata, const char *failure) {
-    ClaimRun *j = userdata;
-    PlanMember *m = current(j);
-    char driver[VARIANT_NAME_MAX];
-
-    j->work.unit = NULL;
-    j->work.loaded = true;
-    if (!variant_is_loaded(m->target_driver) && variant_read_driver(m->module, driver) >= 0) {
-        put_text(m->target_driver, sizeof(m->target_driver), driver);
-        j->dirty = true;
-    }
-    if (variant_is_loaded(m->target_driver))
-        go_on(j);
-    else
-        refuse_unloaded(j, failure ?: "systemd could not load its module");
-}
-
-/* Only the module of a variant driver: those that every host needs are loaded with vfiod.service. */
-static bool must_load(const ClaimRun *j, const PlanMember *m) {
-    return j->work.operation == WORKER_BIND && *m->module && !j->work.loaded &&
-            !variant_is_loaded(m->target_driver);
-}
-
-static void load_module(ClaimRun *j, const PlanMember *m) {
-    char unit[SCRUB_UNIT_MAX];
-    int r;
-
-    (void) snprintf(unit, sizeof(unit), "modprobe@%s.service", m->module);
-    r = scrubber_has_bus(j->broker->scrubber)
-            ? scrub_start_unit(j->broker->scrubber, unit, on_module, j, &j->work.unit)
-            : -ENOTCONN;
-    if (r < 0)
-        refuse_unloaded(j, strerror(-r));
-}
-
 static void go_on(ClaimRun *j) {
     PlanMember *m;
     int r;
@@ -725,10 +672,6 @@ static void go_on(ClaimRun *j) {
     }
     if (j->work.operation == WORKER_RESET && !m->reset) {
         next_member(j);
-        return;
-    }
-    if (must_load(j, m)) {
-        load_module(j, m);
         return;
     }
     r = send_worker(j, m);
@@ -769,13 +712,17 @@ static int check_scrub(ClaimRun *j) {
     return 0;
 }
 
+static void go_on_binding(ClaimRun *j) {
+    claim_power_plan(j);
+    start(j, WORKER_VF_LOOK);
+}
+
 void claim_work_bind(ClaimRun *j) {
     if (check_scrub(j) < 0 || backend_prepare(j) < 0) {
         claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
         return;
     }
-    claim_power_plan(j);
-    start(j, WORKER_VF_LOOK);
+    claim_module_load(j, go_on_binding);
 }
 
 void claim_work_reset(ClaimRun *j) {

@@ -27,8 +27,7 @@ typedef struct ClaimWork {
     DriverStep step;   /* the last that it reported */
     sd_event_source *retry;
     bool scrubbed;  /* the one that comes now */
-    bool loaded;    /* likewise, its module, or nobody can */
-    ScrubJob *unit; /* owned; under way, for either */
+    ScrubJob *unit; /* owned; under way, for that */
 } ClaimWork;
 
 struct ClaimRun {
@@ -71,6 +70,8 @@ struct ClaimRun {
     WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
     WorkerTask *joined_keepers[REQUEST_DEVICES_MAX - 1]; /* of the parts that have joined */
     ClaimWork work;
+    ScrubJob *loading; /* owned; before that, while a module is loaded... */
+    size_t n_loaded;   /* ...for this member */
     /* What it hangs on; of these at most one. */
     Lifeline *lifeline;
     Kept *kept;

@@ -31,7 +31,8 @@ struct ScrubJob {
     sd_bus_slot *match, *call; /* owned */
     sd_event_source *timer;    /* owned */
     sd_event_source *retry;    /* owned */
-    bool anew, warned;         /* anew: systemd had been there when it was begun */
+    uint64_t timeout_usec;
+    bool anew, warned; /* anew: systemd had been there when it was begun */
     char unit[SCRUB_UNIT_MAX];
     char *path, *sender; /* owned; of systemd's job; NULL: it has not answered yet */
     scrub_done_t done;
@@ -261,7 +262,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
     ScrubJob *job = userdata;
 
     what = format_string(
-            "the unit %s did not end within %" PRIu64 " s", job->unit, job->scrubber->timeout_usec / 1000000);
+            "the unit %s did not end within %" PRIu64 " s", job->unit, job->timeout_usec / 1000000);
     fail(job, what ?: "its unit did not end in time", NULL);
     return 0;
 }
@@ -273,17 +274,18 @@ static void link_job(Scrubber *s, ScrubJob *job) {
     s->jobs = job;
 }
 
-int scrub_start_unit(Scrubber *s, const char *unit, scrub_done_t done, void *userdata, ScrubJob **ret) {
+int scrub_start_unit(Scrubber *s, const char *unit, uint64_t timeout_usec, scrub_done_t done, void *userdata,
+        ScrubJob **ret) {
     ScrubJob *job;
     int r;
 
     job = malloc(sizeof(*job));
     if (!job)
         return -ENOMEM;
-    *job = (ScrubJob){.scrubber = s, .done = done, .userdata = userdata};
+    *job = (ScrubJob){.scrubber = s, .timeout_usec = timeout_usec, .done = done, .userdata = userdata};
     link_job(s, job);
     put_text(job->unit, sizeof(job->unit), unit);
-    r = sd_event_add_time_relative(s->event, &job->timer, CLOCK_MONOTONIC, s->timeout_usec, 0, on_time, job);
+    r = sd_event_add_time_relative(s->event, &job->timer, CLOCK_MONOTONIC, timeout_usec, 0, on_time, job);
     if (r >= 0)
         r = listen(job);
     if (r < 0) {
@@ -299,5 +301,5 @@ int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scr
     char name[DEVICE_NAME_MAX], unit[SCRUB_UNIT_MAX];
     int r = scrub_unit_name(template, device_name_format_kernel(device, name), unit);
 
-    return r < 0 ? r : scrub_start_unit(s, unit, done, userdata, ret);
+    return r < 0 ? r : scrub_start_unit(s, unit, s->timeout_usec, done, userdata, ret);
 }

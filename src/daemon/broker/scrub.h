@@ -27,7 +27,8 @@ typedef void (*scrub_done_t)(void *userdata, const char *failure);
 /* *ret is owned by the caller, and gone when done is called. 0 or negative errno. */
 int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scrub_done_t done,
         void *userdata, ScrubJob **ret);
-/* Likewise any unit, whose name is shorter than SCRUB_UNIT_MAX. */
-int scrub_start_unit(Scrubber *s, const char *unit, scrub_done_t done, void *userdata, ScrubJob **ret);
+/* Likewise any unit, whose name is shorter than SCRUB_UNIT_MAX, within a time of its own. */
+int scrub_start_unit(Scrubber *s, const char *unit, uint64_t timeout_usec, scrub_done_t done, void *userdata,
+        ScrubJob **ret);
 /* done will not be called; the unit goes on. */
 ScrubJob *scrub_job_free(ScrubJob *job);
