@@ -119,6 +119,28 @@ class SleepTest(VarlinkTestCase):
             self.wait_gone(claim)
             self.c.acquire(self.disk).close()
 
+    def test_many_claims_take_turns(self):
+        """Each worker is a process: a host that wakes up with many claims does not start them all at once."""
+        devices = [self.host.add_device(f'0000:{0x20 + i:02x}:00.0', group=40 + i, driver=VFIO) for i in range(20)]
+        self.begin()
+        claims = [self.held(device) for device in devices]
+        paths = [f'{self.host.root}{device.path}/config' for device in devices]
+        for path in paths:  # whoever opens it sleeps
+            os.rename(path, path + '.kept')
+            os.mkfifo(path)
+        self.logind.sleep(True)
+        wait(lambda: not self.logind.is_delayed(), 'the host can sleep')
+        self.logind.sleep(False)
+        wait(lambda: all(self.last(c, 'Resume') == 'checking' for c in claims), 'they are told')
+        wait(lambda: len(self.daemon.workers()) >= 16, 'the first are looked at')
+        self.assertLessEqual(len(self.daemon.workers()), 17)  # one may be idle
+        for path in paths:
+            os.rename(path, path + '.held')
+            os.rename(path + '.kept', path)
+        for path in paths:
+            self.addCleanup(os.close, os.open(path + '.held', os.O_RDWR | os.O_NONBLOCK))
+        wait(lambda: all(self.last(c, 'Resume') in ('ok', 'unknown') for c in claims), 'all are looked at', timeout=30)
+
     def test_it_comes_back_as_another_one(self):
         self.begin()
         claim = self.held(self.disk)

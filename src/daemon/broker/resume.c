@@ -8,6 +8,9 @@
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/claim-work.h"
 
+/* Each is a process that the main loop starts. */
+#define WORKERS_MAX 16U
+
 static void look_at_next(ClaimRun *j);
 
 static void note_lost(ClaimRun *j, PlanMember *m, MemberFailure failure, const char *seen) {
@@ -64,12 +67,14 @@ static PlanMember *find_unchecked(ClaimRun *j) {
 static void on_checked(void *userdata, const WorkerResult *result, int *fds) {
     ClaimRun *j = userdata;
     PlanMember *m = (PlanMember *) plan_find_member(&j->claim.plan, &j->resuming);
+    Broker *broker = j->broker;
 
     if (m && m->unchecked) {
         m->unchecked = false;
         note_result(j, m, result);
     }
     look_at_next(j);
+    resume_go_on(broker);
 }
 
 static bool has_lost(const Plan *plan) {
@@ -124,7 +129,19 @@ void resume_begin(ClaimRun *j) {
     j->resume_unsure = false;
     for (size_t i = 0; i < plan->n_claimed; i++)
         plan->members[i].unchecked = true;
-    look_at_next(j);
+}
+
+void resume_go_on(Broker *b) {
+    unsigned n = 0;
+
+    for (const ClaimRun *j = b->claims; j; j = j->next)
+        n += j->resumer != NULL;
+    for (ClaimRun *j = b->claims; j && n < WORKERS_MAX; j = j->next) {
+        if (j->claim.resume != RESUME_CHECKING || j->resumer)
+            continue;
+        look_at_next(j);
+        n += j->resumer != NULL;
+    }
 }
 
 void resume_end(ClaimRun *j) {

@@ -9,7 +9,9 @@
 
 #include "daemon/broker/claims.h"
 
-/* The host has woken up, or may have. Announces nothing at once: the caller does. */
+/* The host has woken up, or may have. Announces nothing: the caller does. The claim waits for its turn. */
 void resume_begin(ClaimRun *j);
-/* The claim ends: its devices are looked at after their reset. */
+/* Starts workers for claims that wait for their turn, as many as may run at a time. */
+void resume_go_on(Broker *b);
+/* The claim ends: its devices are looked at after their reset. Another one may be started then. */
 void resume_end(ClaimRun *j);

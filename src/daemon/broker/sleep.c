@@ -77,12 +77,14 @@ static void on_woke(void *userdata) {
         resume_begin(j);
         claim_run_announce(j, CLAIM_SLEEPS);
     }
+    resume_go_on(e);
 }
 
 void sleep_end(ClaimRun *j) {
     bool was_waited_for = is_waited_for(j);
 
     resume_end(j);
+    resume_go_on(j->broker);
     if (j->claim.sleep_at_usec == 0)
         return;
     j->claim.sleep_at_usec = 0;
