@@ -121,7 +121,7 @@ class QuarantineTest(KeepsakesTestCase):
         self.assertEqual(self.states(), ['quarantined', 'quarantined'])
         self.assertEqual(self.c.device(self.nic)['QuarantineCause'], 'reset-failed')
         self.assertEqual(self.records(), [claim.id + '.json'])
-        self.assertTrue(self.log_lines('its record is gone, and systemd has kept it', claim.id))
+        self.assertTrue(self.log_lines('its record is gone or damaged, and systemd has kept a copy', claim.id))
         # All of it is known, so it can be put right.
         self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
         self.wait_gone(claim)
@@ -137,6 +137,23 @@ class QuarantineTest(KeepsakesTestCase):
         self.boot()
         self.assertEqual((claim.state, claim.properties()['Reason']), ('quarantined', ''))
         self.assertFalse(self.log_lines('its record is gone'))
+
+    def test_the_record_is_damaged(self):
+        """Of the slot only the id can be read."""
+        claim = self.quarantine(self.nic, self.disk)
+        self.assertEqual(self.daemon.stop(), 0)
+        path = f'{self.directory}/state/claims/slots'
+        with open(path, 'rb') as f:
+            data = f.read()
+        with open(path, 'wb') as f:
+            f.write(data.replace(b'pci:', b'PCI_'))
+        self.boot()
+        self.assertEqual(self.states(), ['quarantined', 'quarantined'])
+        self.assertEqual(self.records(), [claim.id + '.json', claim.id + '.json.bad'])
+        self.assertEqual(json.loads(self.kept(f'quarantine-{claim.id}'))['members'][0]['name'], self.nic.name)
+        self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
+        self.wait_gone(claim)
+        self.assertEqual(self.host.binding(), self.before)
 
     def test_a_keepsake_that_was_lost_is_made_anew(self):
         claim = self.quarantine(self.nic)

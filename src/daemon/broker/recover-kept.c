@@ -15,11 +15,26 @@ void kept_claims_done(KeptClaims *k) {
 
 /* ---- Reading ---- */
 
-static bool has_record(const StoredClaims *stored, const char *id) {
+/* NULL: there is none. */
+static StoredClaim *find_record(const StoredClaims *stored, const char *id, bool damaged) {
     for (size_t i = 0; i < stored->n; i++)
-        if (streq(stored->entries[i].id, id))
-            return true;
-    return false;
+        if (stored->entries[i].damaged == damaged && streq(stored->entries[i].id, id))
+            return &stored->entries[i];
+    return NULL;
+}
+
+/* The keepsake is a full copy of what the damaged record was, so the rest of that record is not needed. */
+static void drop_damaged(Store *s, StoredClaims *stored, const char *id) {
+    StoredClaim *entry;
+
+    while ((entry = find_record(stored, id, /* damaged= */ true))) {
+        _cleanup_free_ char *copy = store_keep_copy(s, entry);
+
+        log_error("The record of claim %s is damaged: %s (%s)", id, entry->problem ?: "no file of a record",
+                copy ?: "lost");
+        store_drop(s, entry);
+        stored_claims_remove(stored, entry);
+    }
 }
 
 static int parse(
@@ -43,7 +58,8 @@ static int add_stored(StoredClaims *stored, Claim *c) {
 
     if (!entry)
         return -ENOMEM;
-    log_notice("Claim %s is still in quarantine: its record is gone, and systemd has kept it", c->id);
+    log_notice("Claim %s is still in quarantine: its record is gone or damaged, and systemd has kept a copy",
+            c->id);
     memcpy(entry->id, c->id, sizeof(entry->id));
     entry->kept = true;
     entry->claim = TAKE_GENERIC(*c, CLAIM_NULL);
@@ -76,7 +92,7 @@ int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, K
     int r;
 
     r = keepsakes_adopt(store_keepsakes(s), name);
-    if (r < 0 || has_record(stored, id))
+    if (r < 0 || find_record(stored, id, /* damaged= */ false))
         return r;
     r = keepsake_read(fd, RECORD_SIZE_MAX, &text, &size);
     if (r >= 0)
@@ -88,6 +104,7 @@ int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, K
         return r;
     if (r < 0)
         return refuse_keepsake(s, name, r, problem);
+    drop_damaged(s, stored, id);
     return same_boot ? add_stored(stored, &c) : add_earlier(earlier, &c);
 }
 

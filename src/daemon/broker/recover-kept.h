@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Quarantines that systemd has kept, where their records are gone. In the same boot the record is taken as it
- * is. After a kexec no claim is left, for no process has survived, and drivers were bound anew: so nothing is
- * there to be put back. But a device that could not be reset is the same device, and stays in quarantine,
- * with its reason. */
+/* Quarantines that systemd has kept, where their records are gone or damaged. In the same boot the record is
+ * taken as it is. After a kexec no claim is left, for no process has survived, and drivers were bound anew:
+ * so nothing is there to be put back. But a device that could not be reset is the same device, and stays in
+ * quarantine, with its reason. */
 
 #include "daemon/broker/broker.h"
 #include "daemon/broker/store.h"
@@ -18,7 +18,7 @@ typedef struct KeptClaims {
 void kept_claims_done(KeptClaims *k);
 
 /* What is kept under this name: joins the stored claims, or those of the kernel before, unless there is a
- * record. One that is damaged is dropped with a warning. 0 or -ENOMEM. */
+ * record. It takes the place of a damaged record. A damaged copy is dropped with a warning. 0 or -ENOMEM. */
 int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, KeptClaims *earlier);
 /* When all claims of this boot are there. 0 or negative errno. */
 int kept_claims_quarantine(Broker *e, const KeptClaims *earlier);

@@ -390,12 +390,15 @@ int store_remove(Store *s, const char *id) {
 
 /* ---- Reading ---- */
 
+static void stored_claim_done(StoredClaim *entry) {
+    claim_done(&entry->claim);
+    salvaged_names_done(&entry->names);
+    free(entry->problem);
+}
+
 void stored_claims_done(StoredClaims *claims) {
-    for (size_t i = 0; i < claims->n; i++) {
-        claim_done(&claims->entries[i].claim);
-        salvaged_names_done(&claims->entries[i].names);
-        free(claims->entries[i].problem);
-    }
+    for (size_t i = 0; i < claims->n; i++)
+        stored_claim_done(&claims->entries[i]);
     free(claims->entries);
     *claims = (StoredClaims){};
 }
@@ -412,6 +415,11 @@ StoredClaim *stored_claims_add(StoredClaims *claims) {
     }
     claims->entries[claims->n] = (StoredClaim){.claim = CLAIM_NULL, .slot = -1};
     return &claims->entries[claims->n++];
+}
+
+void stored_claims_remove(StoredClaims *claims, StoredClaim *entry) {
+    stored_claim_done(entry);
+    *entry = claims->entries[--claims->n];
 }
 
 /* What reading a file says about the file, and not about the state of this process or of the disk. */

@@ -51,6 +51,8 @@ typedef struct StoredClaims {
 void stored_claims_done(StoredClaims *claims);
 /* An empty one, a file of its own. NULL: no memory. */
 StoredClaim *stored_claims_add(StoredClaims *claims);
+/* The order of the others changes. */
+void stored_claims_remove(StoredClaims *claims, StoredClaim *entry);
 
 /* Reads all records and changes none but those of an earlier boot, of which nothing is left: they are
  * removed. A damaged one does not stop the others. Negative errno when a record could not be read for want of
