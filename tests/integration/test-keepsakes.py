@@ -163,7 +163,7 @@ class QuarantineTest(KeepsakesTestCase):
         self.assertEqual(json.loads(self.kept(f'quarantine-{claim.id}'))['id'], claim.id)
 
     def test_damaged(self):
-        """Each is refused with a warning, and the others count."""
+        """Each is reported, and the others count."""
         claim = self.quarantine(self.nic)
         good = f'quarantine-{claim.id}'
         self.assertEqual(self.daemon.stop(), 0)
@@ -181,7 +181,31 @@ class QuarantineTest(KeepsakesTestCase):
         self.boot()
         self.assertEqual(self.states(), ['quarantined', 'free'])
         self.assertEqual([n for n in self.manager.others if n.startswith('quarantine-')], [good])
-        self.assertEqual(len(self.log_lines('is damaged and not used')), len(damaged) + 2)
+        self.assertEqual(len(self.log_lines('The record of claim', 'is damaged')), len(damaged) + 1)
+        self.assertTrue(self.log_lines('etc/passwd', 'is not used'))
+
+    def test_what_a_damaged_one_names_is_quarantined(self):
+        claim = self.quarantine(self.nic)
+        good = f'quarantine-{claim.id}'
+        self.assertEqual(self.daemon.stop(), 0)
+        text = json.dumps({**json.loads(self.kept(good)), 'version': 99})
+        for damaged in (text, text[:-20]):
+            with self.subTest(damaged[-20:]):
+                self.replace(good, damaged)
+                self.lose_files()
+                self.boot()
+                self.assertEqual((self.states(), claim.state), (['quarantined', 'free'], 'quarantined'))
+                self.assertRegex(claim.properties()['Failure'], 'record .* is damaged')
+                self.assertNotEqual(self.kept(good), damaged)
+                self.assertEqual(self.daemon.stop(), 0)
+
+    def test_one_that_cannot_be_read_may_name_any_device_on_a_vfio_driver(self):
+        claim = self.quarantine(self.nic)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.replace(f'quarantine-{claim.id}', '')
+        self.lose_files()
+        self.boot()
+        self.assertEqual(self.states(), ['quarantined', 'free'])
 
     def test_kexec(self):
         claim = self.quarantine(self.nic, self.disk)

@@ -76,9 +76,22 @@ static int add_earlier(KeptClaims *earlier, Claim *c) {
     return 0;
 }
 
-static int refuse_keepsake(Store *s, const char *name, int error, const char *problem) {
-    log_warning_errno(error, "What systemd has kept as \"%s\" is damaged and not used (%s)", name,
-            problem ?: "it cannot be read");
+/* As with a damaged record: what it names goes into quarantine. text: NULL if it cannot be read. */
+static int add_damaged(StoredClaims *stored, const char *id, const char *text, size_t size, char *problem) {
+    StoredClaim *entry = stored_claims_add(stored);
+
+    if (!entry) {
+        free(problem);
+        return -ENOMEM;
+    }
+    put_text(entry->id, sizeof(entry->id), id);
+    entry->kept = entry->damaged = true;
+    entry->problem = problem;
+    return text ? salvage_names(text, size, &entry->names) : 0;
+}
+
+static int refuse_keepsake(Store *s, const char *name) {
+    log_warning("What systemd has kept as \"%s\" is not used: that is no id of a claim", name);
     keepsakes_drop(store_keepsakes(s), name);
     return 0;
 }
@@ -94,6 +107,8 @@ int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, K
     r = keepsakes_adopt(store_keepsakes(s), name);
     if (r < 0 || find_record(stored, id, /* damaged= */ false))
         return r;
+    if (!claim_id_is_valid(id))
+        return refuse_keepsake(s, name);
     r = keepsake_read(fd, RECORD_SIZE_MAX, &text, &size);
     if (r >= 0)
         r = parse(text, size, id, store_boot_id(s), &c, &problem);
@@ -103,7 +118,7 @@ int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, K
     if (r == -ENOMEM)
         return r;
     if (r < 0)
-        return refuse_keepsake(s, name, r, problem);
+        return add_damaged(stored, id, text, size, TAKE_PTR(problem));
     drop_damaged(s, stored, id);
     return same_boot ? add_stored(stored, &c) : add_earlier(earlier, &c);
 }

@@ -18,7 +18,7 @@ typedef struct KeptClaims {
 void kept_claims_done(KeptClaims *k);
 
 /* What is kept under this name: joins the stored claims, or those of the kernel before, unless there is a
- * record. It takes the place of a damaged record. A damaged copy is dropped with a warning. 0 or -ENOMEM. */
+ * record. It takes the place of a damaged record. A damaged copy is a damaged record. 0 or -ENOMEM. */
 int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, KeptClaims *earlier);
 /* When all claims of this boot are there. 0 or negative errno. */
 int kept_claims_quarantine(Broker *e, const KeptClaims *earlier);

@@ -603,6 +603,8 @@ char *store_keep_copy(Store *s, const StoredClaim *c) {
             c->id[0] ? format_string("%s.json.bad", c->id) : format_string("slot-%zd.bad", c->slot);
     int r;
 
+    if (c->kept)
+        return NULL;
     r = !copy ? -ENOMEM : c->slot >= 0 ? copy_slot(s, (size_t) c->slot, copy) : link_file(s, c->id, copy);
     if (r < 0)
         log_warning_errno(r, "Cannot keep a copy of a damaged record");

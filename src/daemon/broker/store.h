@@ -37,7 +37,8 @@ int store_remove(Store *s, const char *id);
 typedef struct StoredClaim {
     char id[CLAIM_ID_MAX]; /* under which it is kept; "": of a damaged one that cannot be told */
     ssize_t slot;          /* -1: a file of its own */
-    bool damaged, kept;    /* kept: there is no record, but systemd had a keepsake of it */
+    bool damaged, kept;    /* kept: there is no record, but systemd had a keepsake of it, which may be the
+                              damaged one */
     Claim claim;           /* not of a damaged one */
     SalvagedNames names;   /* of a damaged one */
     char *problem;         /* owned; what is wrong with it; NULL when that could not be found out */
@@ -59,7 +60,7 @@ void stored_claims_remove(StoredClaims *claims, StoredClaim *entry);
  * memory or the like: then nothing is known of its claim, and the daemon must not serve. */
 int store_load(Store *s, StoredClaims *ret);
 /* Keeps what is left of a damaged record for the operator, in a file of the name that is returned (owned;
- * NULL: it could not be kept). */
+ * NULL: it could not be kept, or was a keepsake). */
 char *store_keep_copy(Store *s, const StoredClaim *c);
 /* Of a damaged record in a slot: its devices are accounted for by other records. */
 void store_drop(Store *s, const StoredClaim *c);
