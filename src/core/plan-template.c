@@ -23,6 +23,10 @@ bool plan_member_is_changed(const PlanMember *m) {
     return m->bind || m->kept || plan_member_is_made(m);
 }
 
+bool plan_member_is_known(const PlanMember *m) {
+    return m->target_driver[0] || plan_member_is_made(m);
+}
+
 /* Parents that are no devices to us, such as mtty itself, have a name that is none. */
 static bool parse_parent(const char *parent, DeviceName *ret) {
     return device_name_parse_pci_address(parent, ret) >= 0;

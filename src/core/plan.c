@@ -248,7 +248,8 @@ static int refuse_quarantined(Planner *p, const Device *d) {
     if (m && m->failure == MEMBER_FAILURE_RECORD)
         why = "it is quarantined and may be in use: the record of a claim is damaged or missing";
     r = refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name, "%s", why);
-    if (m && m->disposition == DISPOSITION_CLAIM && !m->target_driver[0]) /* there is nothing to try again */
+    /* There is nothing to try again. */
+    if (m && m->disposition == DISPOSITION_CLAIM && !plan_member_is_known(m))
         p->refusal->remedy =
                 strdup("The operator must look at it: 'vfioctl quarantine list' shows the reason, "
                        "'vfioctl quarantine clear DEVICE' ends the quarantine.");

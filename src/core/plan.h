@@ -195,6 +195,8 @@ bool plan_member_counts_opens(const PlanMember *m);
 /* Is it made for the claim? Then that is undone at the end, like a bind. */
 bool plan_member_is_made(const PlanMember *m);
 bool plan_member_is_changed(const PlanMember *m); /* bound, kept without a driver, or made */
+/* Is it known how to restore it? Not of a device whose record was lost, or is of a kernel before a kexec. */
+bool plan_member_is_known(const PlanMember *m);
 /* Is it made of this parent? */
 bool plan_member_is_made_of(const PlanMember *m, const DeviceName *parent);
 /* What the policy was asked about: the device, or the template that it was made from. */

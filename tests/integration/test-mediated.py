@@ -355,6 +355,18 @@ class TemplateTest(TemplateTestCase):
         self.c.release(claim)
         self.wait_removed()
 
+    def test_a_retry_where_it_had_no_driver_of_vfio(self):
+        """Its vfio driver was never seen, but how to remove it is known."""
+        self.mtty.make = lambda uuid, type: self.host.add_mdev(uuid, None, type, driver=None)
+        self.kernel.fail('remove', error=errno.EIO)
+        with self.refused('NodeMissing', 'has not registered it with VFIO'):
+            self.c.acquire(self.TEMPLATE)
+        device, = self.made()
+        wait(lambda: self.c.device(device)['State'] == 'quarantined', 'it is quarantined')
+        self.kernel.heal()
+        self.c.manager('RetryQuarantine', 'asa{sv}', [device.name], {})
+        self.wait_removed()
+
     def test_a_parent_that_goes_while_it_is_held(self):
         claim = self.c.acquire(self.TEMPLATE)
         going = self.host.remove_mdev_parent(self.mtty)

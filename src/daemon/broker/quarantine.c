@@ -57,7 +57,7 @@ static int check_stuck(const ClaimRun *j, const DeviceName *name, Refusal *refus
 /* Of what was in quarantine before a kexec nothing is left to restore, either. */
 static const PlanMember *find_unknown(const Plan *plan) {
     for (size_t i = 0; i < plan->n_claimed; i++)
-        if (!plan->members[i].target_driver[0])
+        if (!plan_member_is_known(&plan->members[i]))
             return &plan->members[i];
     return NULL;
 }
