@@ -3,10 +3,15 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/str.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
 
 int safe_close(int fd) {
     int saved = errno;
@@ -15,6 +20,14 @@ int safe_close(int fd) {
         (void) close(fd);
     errno = saved;
     return -EBADF;
+}
+
+int make_memfd(const char *name, unsigned flags) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL | flags);
+
+    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+        fd = memfd_create(name, MFD_CLOEXEC | flags);
+    return fd < 0 ? -errno : fd;
 }
 
 int open_directory_at(int at, const char *name, DIR **ret) {

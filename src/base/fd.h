@@ -24,6 +24,10 @@ static inline void closedirp(DIR **d) {
 }
 #define _cleanup_closedir_ _cleanup_(closedirp)
 
+/* A memfd, which nobody can run: the kernel may refuse to make any other (vm.memfd_noexec=2). flags: more
+ * than MFD_CLOEXEC. The fd or negative errno. */
+int make_memfd(const char *name, unsigned flags);
+
 /* Opens the directory name (relative to at) for reading. 0 or negative errno. */
 int open_directory_at(int at, const char *name, DIR **ret);
 

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -126,10 +125,10 @@ static void exec_lookup(int names, int results) {
 }
 
 static int write_names(const AccountTable *t) {
-    _cleanup_close_ int fd = memfd_create("names", MFD_CLOEXEC);
+    _cleanup_close_ int fd = make_memfd("names", /* flags= */ 0);
 
     if (fd < 0)
-        return -errno;
+        return fd;
     for (size_t i = 0; i < t->n; i++) {
         const char *name = t->items[i].name;
 

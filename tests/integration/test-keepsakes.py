@@ -12,7 +12,16 @@ import harness
 from harness import ROOT_PATH, VfiodTestCase, needs_root, wait
 
 EARLIER = '00000000-0000-4000-8000-00000000beef'
+MFD_NOEXEC_SEAL, F_SEAL_EXEC = 0x8, 0x20  # since Linux 6.3
 ALL_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def has_noexec_seal():
+    try:
+        os.close(os.memfd_create('probe', MFD_NOEXEC_SEAL))
+    except OSError:
+        return False
+    return True
 
 
 class KeepsakesTestCase(VfiodTestCase):
@@ -97,7 +106,10 @@ class QuarantineTest(KeepsakesTestCase):
         claim = self.quarantine(self.nic)
         name = f'quarantine-{claim.id}'
         self.assertEqual(json.loads(self.kept(name))['id'], claim.id)
-        self.assertEqual(fcntl.fcntl(self.manager.others[name][0], fcntl.F_GET_SEALS), ALL_SEALS)
+        fd = self.manager.others[name][0]
+        self.assertEqual(fcntl.fcntl(fd, fcntl.F_GET_SEALS) & ~F_SEAL_EXEC, ALL_SEALS)
+        if has_noexec_seal():
+            self.assertEqual(os.fstat(fd).st_mode & 0o111, 0)  # vm.memfd_noexec=2 allows no other
         self.c.manager('RetryQuarantine', 'asa{sv}', [self.nic.name], {})
         self.wait_gone(claim)
         self.manager.hear_all()

@@ -62,11 +62,11 @@ static Keepsake **find(Keepsakes *k, const char *name) {
 }
 
 static int make(const char *name, const char *text, size_t size, int *ret) {
-    _cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    _cleanup_close_ int fd = make_memfd(name, MFD_ALLOW_SEALING);
     ssize_t n;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     n = pwrite(fd, text, size, 0);
     if (n < 0 || (size_t) n < size)
         return n < 0 ? -errno : -ENOSPC;
@@ -115,13 +115,16 @@ bool keepsakes_has(const Keepsakes *k, const char *name) {
     return *find((Keepsakes *) k, name);
 }
 
+/* If none can be made, the old one stays: it names the same devices. */
 static int put(Keepsakes *k, const char *name, const char *text, size_t size) {
     _cleanup_close_ int fd = -EBADF;
     int r;
 
     r = make(name, text, size, &fd);
-    if (r >= 0)
-        r = keepsakes_adopt(k, name);
+    if (r < 0)
+        return r;
+    keepsakes_drop(k, name);
+    r = keepsakes_adopt(k, name);
     if (r < 0)
         return r;
     k->list->unsent = TAKE_FD(fd);
@@ -130,10 +133,8 @@ static int put(Keepsakes *k, const char *name, const char *text, size_t size) {
 }
 
 void keepsakes_put(Keepsakes *k, const char *name, const char *text, size_t size) {
-    int r;
+    int r = put(k, name, text, size);
 
-    keepsakes_drop(k, name);
-    r = put(k, name, text, size);
     if (r < 0)
         log_warning_errno(r, "Cannot make a copy of \"%s\" that outlives the files in /run", name);
 }

@@ -6,7 +6,8 @@
  * can hand memfds on (LUO).
  *
  * A keepsake is never the only place of what it says: it is written after the file, and read where the file
- * is gone. So a text is replaced by removing the old one first, and a crash between the two loses nothing. */
+ * is gone. So a text is replaced by making the new one, removing the old one and sending the new one: a crash
+ * between the two loses nothing. */
 
 #include <systemd/sd-event.h>
 

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -338,9 +337,9 @@ static int walk(Walk *w, int *ret_fd) {
     privileges_lower();
     if (r < 0)
         return r;
-    fd = memfd_create("holders", MFD_CLOEXEC);
+    fd = make_memfd("holders", /* flags= */ 0);
     if (fd < 0)
-        return -errno;
+        return fd;
     size = w->n * sizeof(HolderEntry);
     if (write(fd, w->entries, size) != (ssize_t) size)
         return -EIO;

@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -326,12 +325,12 @@ static bool begin_parent(void *userdata, const char *parent) {
 
 static int write_mdev_types(WorkerOrder *order, int *ret_fd) {
     _cleanup_(mdev_types_done) MdevTypes types = {};
-    _cleanup_close_ int fd = memfd_create("mdev-types", MFD_CLOEXEC);
+    _cleanup_close_ int fd = make_memfd("mdev-types", /* flags= */ 0);
     _cleanup_free_ char *text = NULL;
     int r;
 
     if (fd < 0)
-        return -errno;
+        return fd;
     r = mdev_reader_read_some(begin_parent, order, &types);
     text = r >= 0 ? mdev_types_to_text(&types) : NULL;
     if (!text)
