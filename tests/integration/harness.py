@@ -151,7 +151,7 @@ def read_json(text):
 def count_refusals(lines):
     """Of how many refusals do these lines of the log tell? Only some have a line of their own."""
     counts = (re.search(r'(\d+) more refusals of', line) for line in lines)
-    return sum('Refused uid ' in line for line in lines) + sum(int(count[1]) for count in counts if count)
+    return sum('Refused ' in line for line in lines) + sum(int(count[1]) for count in counts if count)
 
 
 def checksum(data, h=0xcbf29ce484222325):

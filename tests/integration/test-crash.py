@@ -44,6 +44,7 @@ NOT_HIT = {
     'order:probe-groups:*': 'opens and closes',
     'order:survey:*': 'reads only',
     'order:wake:*': 'reads only',
+    'order:check-resumed:*': 'reads only',
     'order:stop-holders:*': 'it only sends signals: test-evict',
     'order:set-virtual-functions:*': 'test-virtual-functions',
     'order:read-mediated-types:*': 'reads only',

@@ -131,9 +131,9 @@ static int find_candidate(Recovery *recovery, StoredClaim *stored, Candidate *c)
 
 /* Of a claim whose record is there, its keepsake says nothing new. */
 static int take_keepsakes(Recovery *recovery) {
-    _cleanup_close_ int taints = take_fd(recovery, LEDGER_STORE_NAME); /* the ledger has read it */
     int r = 0;
 
+    (void) safe_close(take_fd(recovery, LEDGER_STORE_NAME)); /* the ledger has read it */
     for (int i = 0; r >= 0 && i < recovery->n_fds; i++) {
         _cleanup_free_ char *name = NULL;
         _cleanup_close_ int fd = -EBADF;
