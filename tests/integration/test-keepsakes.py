@@ -256,17 +256,54 @@ class QuarantineTest(KeepsakesTestCase):
         self.host.add_device('0000:06:00.0', group=8, driver='e1000e', device=0x1533)
         self.boot()
         self.assertEqual(self.states(), ['free', 'quarantined'])
-        self.assertTrue(self.log_lines(f'The quarantine of {self.nic.name} has ended', 'gone since the kexec'))
+        self.assertTrue(self.log_lines(f'The quarantine of {self.nic.name} has ended', 'another device'))
         self.assertEqual(claim.properties()['Devices'], [harness.device_path(self.disk.name)])
 
-    def test_kexec_without_any_of_them(self):
+    def test_kexec_before_it_appears(self):
+        """A virtual function, or a device that is plugged in later. It is remembered over a restart."""
         claim = self.quarantine(self.nic)
         self.kexec()
         self.host.remove_device(self.nic)
         self.boot()
-        self.assertTrue(self.log_lines(f'The quarantine of {self.nic.name} has ended', 'gone since the kexec'))
+        self.assertTrue(self.log_lines(self.nic.name, 'will be again when it appears'))
         self.assertEqual(self.records(), [])
+        self.assertEqual(self.daemon.stop(), 0)
+        self.boot()
+        self.assertIsNotNone(self.kept(f'quarantine-{claim.id}'))
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        wait(lambda: claim.state == 'quarantined', 'it is in quarantine again')
+        self.assertEqual(self.states(), ['quarantined', 'free'])
+        self.c.manager('ClearQuarantine', 'asa{sv}', [self.nic.name], {'reason': 'looked at'})
+        self.wait_gone(claim)
+        self.manager.hear_all()
         self.assertIsNone(self.kept(f'quarantine-{claim.id}'))
+        self.host.remove_device(self.nic).join(20)
+        self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        wait(lambda: self.states() == ['free', 'free'], 'its quarantine has ended')
+
+    def test_kexec_when_one_of_two_appears_later(self):
+        claim = self.quarantine(self.nic, self.disk)
+        self.kexec()
+        self.reset_host()
+        self.host.remove_device(self.disk)
+        self.boot()
+        self.assertEqual(str(self.c.device(self.nic)['State']), 'quarantined')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver='nvme', class_code=0x010802)
+        wait(lambda: len(self.records()) == 2, 'it is in quarantine again')
+        self.assertEqual(self.states(), ['quarantined', 'quarantined'])
+        self.assertEqual(claim.properties()['Devices'], [harness.device_path(self.nic.name)])
+
+    def test_kexec_into_one_group(self):
+        """Each has its own quarantine, and the group of the second is in the first one."""
+        claims = [self.quarantine(d) for d in (self.nic, self.disk)]
+        self.kexec()
+        for device in (self.nic, self.disk):
+            self.host.remove_device(device).join(20)
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=8, driver='nvme', class_code=0x010802)
+        self.boot()
+        for claim in claims:
+            self.assertIsNotNone(self.kept(f'quarantine-{claim.id}'))
 
     def test_a_claim_does_not_live_on(self):
         claim = self.c.acquire(self.nic)

@@ -26,6 +26,13 @@
 typedef struct ClaimRun ClaimRun;
 typedef struct VfChange VfChange;
 typedef struct VfDeclared VfDeclared;
+
+/* Quarantines of the kernel before a kexec, see recover-kept.h. Their plans have only what is in none yet. */
+typedef struct KeptClaims {
+    Claim *claims; /* owned */
+    size_t n;
+} KeptClaims;
+
 typedef struct SiblingJob SiblingJob;
 
 struct Broker {
@@ -67,6 +74,7 @@ struct Broker {
     bool sleep_is_near;
     Scrubber *scrubber;
     VfDeclared *vf_declared;        /* see vf-declared.h */
+    KeptClaims kept;                /* see recover-kept.h */
     bool vf_waits;                  /* some will be made after the end of a claim */
     VfChange *vf_changes;           /* in progress, see vf-count.h */
     SiblingJob *siblings;           /* in progress, see sibling.h */

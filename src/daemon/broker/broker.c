@@ -13,6 +13,7 @@
 #include "daemon/broker/caps-store.h"
 #include "daemon/broker/claim-module.h"
 #include "daemon/broker/claim-part.h"
+#include "daemon/broker/recover-kept.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/sibling.h"
 #include "daemon/broker/sleep.h"
@@ -122,6 +123,7 @@ Broker *broker_free(Broker *e) {
     vf_changes_done(e);
     sibling_free_jobs(e);
     vf_declared_done(e);
+    kept_claims_done(&e->kept);
     e->scrubber = scrubber_free(e->scrubber);
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
@@ -841,8 +843,10 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
 
     node_watch_drop_idle(e->nodes);
     sibling_note(e, device, changes);
-    if (changes & DEVICE_ADDED)
+    if (changes & DEVICE_ADDED) {
         vf_changes_note_device(e, device);
+        kept_claims_note_device(e, device);
+    }
     if ((changes & (DEVICE_ADDED | DEVICE_DRIVER_CHANGED)) && policy_n_functions(e->policy) > 0)
         vf_declared_try(e, device);
     /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */

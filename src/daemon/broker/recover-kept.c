@@ -66,12 +66,28 @@ static int add_stored(StoredClaims *stored, Claim *c) {
     return 0;
 }
 
+/* A quarantine of an older record names no device as bad: all are. */
+static bool was_bad(const Claim *c, const PlanMember *m) {
+    return plan_has_bad(&c->plan) ? m->progress == MEMBER_BAD : plan_member_is_moved(m);
+}
+
+static void leave_only_bad(Claim *c) {
+    Plan *p = &c->plan;
+    size_t n = 0, left = 0;
+
+    for (; n < p->n_members; n++)
+        if (was_bad(c, &p->members[n]))
+            p->members[left++] = p->members[n];
+    p->n_members = left;
+}
+
 static int add_earlier(KeptClaims *earlier, Claim *c) {
     Claim *claims = reallocarray(earlier->claims, earlier->n + 1, sizeof(*claims));
 
     if (!claims)
         return -ENOMEM;
     earlier->claims = claims;
+    leave_only_bad(c);
     claims[earlier->n++] = TAKE_GENERIC(*c, CLAIM_NULL);
     return 0;
 }
@@ -125,50 +141,90 @@ int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, K
 
 /* ---- After a kexec ---- */
 
-/* A quarantine of an older record names no device as bad: all are. */
-static bool was_bad(const Claim *c, const PlanMember *m) {
-    return plan_has_bad(&c->plan) ? m->progress == MEMBER_BAD : plan_member_is_moved(m);
-}
-
 /* Where the hardware does not tell, the name must do. */
 static bool is_same_device(const PlanMember *m, const Device *d) {
     return d && (!device_kind_info(m->name.kind)->identity || plan_member_is(m, d));
 }
 
+/* Its group may be another one now, and may be in a claim: then its turn comes in a later start. 1: it needs
+ * no more, 0: not yet. */
 static int quarantine_member(Quarantine *q, const PlanMember *m) {
+    const Device *d = inventory_find_device(q->broker->inventory, &m->name);
     char shown[DEVICE_NAME_MAX];
+    int r;
 
-    if (!is_same_device(m, inventory_find_device(q->broker->inventory, &m->name))) {
-        log_notice("The quarantine of %s has ended: the device is gone since the kexec",
-                device_name_format(&m->name, shown));
+    if (!d)
         return 0;
+    if (!is_same_device(m, d)) {
+        log_notice("The quarantine of %s has ended: another device has its name since the kexec",
+                device_name_format(&m->name, shown));
+        return 1;
     }
+    if (d->quarantined)
+        return 1;
     q->failure = m->failure;
-    return quarantine_named(q, &m->name);
+    r = quarantine_named(q, &m->name);
+    return r < 0 ? r : q->added;
 }
 
-static int quarantine_claim(Broker *e, const Claim *c) {
+/* Those that wait remain in c. */
+static int quarantine_members(Quarantine *q, Claim *c) {
+    Plan *p = &c->plan;
+    size_t left = 0;
+    int r = 0;
+
+    for (size_t i = 0; i < p->n_members; i++) {
+        const int done = r >= 0 ? quarantine_member(q, &p->members[i]) : 0;
+
+        if (done <= 0)
+            p->members[left++] = p->members[i];
+        if (done < 0)
+            r = done;
+    }
+    p->n_members = left;
+    return r;
+}
+
+static int quarantine_claim(Broker *e, Claim *c) {
     _cleanup_free_ char *reason = format_string(
             "it was in quarantine before the kexec: %s", c->refusal.reason ?: "the reason is unknown");
     Quarantine q = {.broker = e, .reason = reason, .since_usec = c->since_usec};
     int r = reason ? 0 : -ENOMEM;
 
-    memcpy(q.id, c->id, sizeof(q.id));
-    for (size_t i = 0; r >= 0 && i < c->plan.n_members; i++)
-        if (was_bad(c, &c->plan.members[i]))
-            r = quarantine_member(&q, &c->plan.members[i]);
+    if (!claims_find(e, c->id))
+        memcpy(q.id, c->id, sizeof(q.id));
+    if (r >= 0)
+        r = quarantine_members(&q, c);
     quarantine_finish(&q);
     if (r >= 0)
         r = q.error;
-    if (r >= 0 && q.id[0]) /* no device is left */
+    if (r >= 0 && c->plan.n_members == 0 && !claims_find(e, c->id)) /* no device is left */
         (void) store_remove(e->store, c->id);
     return r < 0 ? log_error_errno(r, "Cannot keep quarantine %s", c->id) : 0;
 }
 
-int kept_claims_quarantine(Broker *e, const KeptClaims *earlier) {
+static void log_missing(const Claim *c) {
+    char shown[DEVICE_NAME_MAX];
+
+    for (size_t i = 0; i < c->plan.n_members; i++)
+        log_notice("%s was in quarantine before the kexec, and will be again when it appears",
+                device_name_format(&c->plan.members[i].name, shown));
+}
+
+int kept_claims_quarantine(Broker *e) {
+    KeptClaims *k = &e->kept;
     int r = 0;
 
-    for (size_t i = 0; r >= 0 && i < earlier->n; i++)
-        r = quarantine_claim(e, &earlier->claims[i]);
+    for (size_t i = 0; r >= 0 && i < k->n; i++) {
+        r = quarantine_claim(e, &k->claims[i]);
+        if (r >= 0)
+            log_missing(&k->claims[i]);
+    }
     return r;
+}
+
+void kept_claims_note_device(Broker *e, const Device *d) {
+    for (size_t i = 0; i < e->kept.n; i++)
+        if (plan_find_member(&e->kept.claims[i].plan, &d->name))
+            (void) quarantine_claim(e, &e->kept.claims[i]);
 }

@@ -103,7 +103,8 @@ int quarantine_add(Quarantine *q, const Device *d) {
 int quarantine_named(Quarantine *q, const DeviceName *name) {
     const Device *d = inventory_find_device(q->broker->inventory, name);
 
-    return d && !device_is_bridge(d) && !is_accounted_for(d) ? quarantine_add(q, d) : 0;
+    q->added = d && !device_is_bridge(d) && !is_accounted_for(d);
+    return q->added ? quarantine_add(q, d) : 0;
 }
 
 static int add_unaccounted(Device *d, void *userdata) {

@@ -15,6 +15,7 @@ typedef struct Quarantine {
     MemberFailure
             failure;     /* of the devices that are added next; MEMBER_FAILURE_NONE: the record is at fault */
     uint64_t since_usec; /* 0: now */
+    bool added;          /* the last one was */
     int error;
 } Quarantine;
 

@@ -51,7 +51,6 @@ typedef struct Recovery {
     bool *found; /* owned; of each of these: a record names it */
     StoredClaims stored;
     Candidate *candidates; /* owned; the valid ones come first, the most credible first of all */
-    KeptClaims earlier;    /* quarantines of the kernel before a kexec */
     bool incomplete;       /* some devices of a claim may not be known */
 } Recovery;
 
@@ -142,7 +141,7 @@ static int take_keepsakes(Recovery *recovery) {
             continue;
         name = TAKE_PTR(recovery->names[i]);
         fd = SD_LISTEN_FDS_START + i;
-        r = kept_claims_load(recovery->broker->store, name, fd, &recovery->stored, &recovery->earlier);
+        r = kept_claims_load(recovery->broker->store, name, fd, &recovery->stored, &recovery->broker->kept);
     }
     return r;
 }
@@ -497,7 +496,7 @@ static int recover(Recovery *recovery) {
     if (r >= 0)
         r = recovery->incomplete ? quarantine_unaccounted(recovery->broker) : 0;
     if (r >= 0)
-        r = kept_claims_quarantine(recovery->broker, &recovery->earlier);
+        r = kept_claims_quarantine(recovery->broker);
     for (size_t i = 0; r >= 0 && i < n; i++)
         if (recovery->candidates[i].run)
             watch_nodes(recovery->candidates[i].run);
@@ -533,7 +532,6 @@ int broker_recover(Broker *e) {
     if (recovery.candidates)
         close_candidates(&recovery);
     stored_claims_done(&recovery.stored);
-    kept_claims_done(&recovery.earlier);
     free(recovery.found);
     for (int i = 0; i < recovery.n_fds; i++)
         free(recovery.names[i]);
