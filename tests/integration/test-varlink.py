@@ -338,7 +338,7 @@ class MonitorTest(VarlinkTestCase):
         peer, _ = self.monitor(buffer=4096)
         claims = 0
         other = self.peer()
-        while claims < 400:
+        while claims < 150:
             reply, fds = other.acquire(self.nic)
             for fd in fds.values():
                 os.close(fd)
