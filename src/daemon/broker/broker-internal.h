@@ -12,7 +12,7 @@
 #include "daemon/broker/logind.h"
 #include "daemon/broker/polkit.h"
 #include "daemon/broker/refusal-memory.h"
-#include "daemon/broker/scrub.h"
+#include "daemon/broker/unit-job.h"
 #include "daemon/broker/lifelines.h"
 #include "daemon/broker/spare.h"
 #include "daemon/broker/store.h"
@@ -72,7 +72,7 @@ struct Broker {
     Logind *logind;
     sd_event_source *sleep_timer; /* see sleep.h */
     bool sleep_is_near;
-    Scrubber *scrubber;
+    UnitJobs *unit_jobs;
     VfDeclared *vf_declared;        /* see vf-declared.h */
     KeptClaims kept;                /* see recover-kept.h */
     bool vf_waits;                  /* some will be made after the end of a claim */

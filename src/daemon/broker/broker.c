@@ -29,7 +29,6 @@
 #define EXPLANATIONS_PER_USER 20U
 #define EXPLANATIONS_MAX 100U
 #define CLAIM_NAME_SHOWN_MAX 80U /* an id, or a cookie */
-#define SCRUB_TIMEOUTS 10U       /* of workers: what a scrub unit may take */
 #define WORKER_TIMEOUT_DEFAULT_USEC (60 * UINT64_C(1000000))
 #define ASK_TIMEOUT_DEFAULT_USEC (120 * UINT64_C(1000000))
 
@@ -100,7 +99,7 @@ int broker_new(sd_event *event, Inventory *inventory, const BrokerConfig *config
     if (r >= 0)
         r = sleep_watch(e);
     if (r >= 0)
-        r = scrubber_new(event, SCRUB_TIMEOUTS * e->config.worker_timeout_usec, &e->scrubber);
+        r = unit_jobs_new(event, &e->unit_jobs);
     if (r < 0)
         return log_error_errno(r, "Cannot set the broker up");
     *ret = TAKE_PTR(e);
@@ -124,7 +123,7 @@ Broker *broker_free(Broker *e) {
     sibling_free_jobs(e);
     vf_declared_done(e);
     kept_claims_done(&e->kept);
-    e->scrubber = scrubber_free(e->scrubber);
+    e->unit_jobs = unit_jobs_free(e->unit_jobs);
     e->auth = auth_free(e->auth);
     refusal_memory_done(&e->refusals);
     e->audit = audit_free(e->audit);
@@ -170,7 +169,7 @@ void broker_set_refresh(Broker *e, int (*refresh)(void *userdata, const DeviceNa
 
 void broker_set_bus(Broker *e, sd_bus *bus) {
     auth_set_bus(e->auth, bus);
-    scrubber_set_bus(e->scrubber, bus);
+    unit_jobs_set_bus(e->unit_jobs, bus);
     if (!bus)
         claim_module_lose_bus(e);
     bus_names_set_bus(e->names, bus);

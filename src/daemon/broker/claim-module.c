@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "base/str.h"
-#include "core/scrub-unit.h"
 #include "daemon/broker/claim-run.h"
 #include "host/variant-reader.h"
 
@@ -56,10 +55,10 @@ static void on_module(void *userdata, const char *failure) {
 
 static int start_unit(ClaimRun *j, const char *module) {
     Broker *b = j->broker;
-    char unit[SCRUB_UNIT_MAX];
+    char unit[UNIT_JOB_NAME_MAX];
 
     (void) snprintf(unit, sizeof(unit), "modprobe@%s.service", module);
-    return scrub_start_unit(b->scrubber, unit, b->config.worker_timeout_usec, on_module, j, &j->loading);
+    return unit_job_start(b->unit_jobs, unit, b->config.worker_timeout_usec, on_module, j, &j->loading);
 }
 
 static void load_next(ClaimRun *j) {
@@ -73,7 +72,7 @@ static void load_next(ClaimRun *j) {
         j->go_on(j);
         return;
     }
-    if (!scrubber_has_bus(j->broker->scrubber)) {
+    if (!unit_jobs_have_bus(j->broker->unit_jobs)) {
         fail_to_load(j, NO_BUS);
         return;
     }
@@ -91,7 +90,7 @@ void claim_module_load(ClaimRun *j, void (*go_on)(ClaimRun *j)) {
 static bool drop(ClaimRun *j) {
     if (!j->loading)
         return false;
-    j->loading = scrub_job_free(j->loading);
+    j->loading = unit_job_free(j->loading);
     return true;
 }
 

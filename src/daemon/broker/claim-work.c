@@ -16,6 +16,7 @@
 #define RETRY_LAST_USEC (5 * UINT64_C(1000000))
 #define ATTEMPTS_MAX 20U
 #define NETWORK_ATTEMPTS_MAX 10U /* ten seconds */
+#define SCRUB_TIMEOUTS 10U       /* of workers: what a scrub unit may take */
 
 /* ---- orders ---- */
 
@@ -605,11 +606,21 @@ static bool must_scrub(ClaimRun *j, const PlanMember *m) {
     return claim_run_find_device(j, m);
 }
 
+static int start_scrub(ClaimRun *j, const PlanMember *m) {
+    Broker *b = j->broker;
+    char name[DEVICE_NAME_MAX], unit[SCRUB_UNIT_MAX];
+    int r = scrub_unit_name(m->scrub, device_name_format_kernel(&m->name, name), unit);
+
+    return r < 0 ? r
+                 : unit_job_start(b->unit_jobs, unit, SCRUB_TIMEOUTS * b->config.worker_timeout_usec,
+                           on_scrubbed, j, &j->work.unit);
+}
+
 static void scrub(ClaimRun *j, const PlanMember *m) {
     int r;
 
     (void) claim_run_flush(j);
-    r = scrub_start(j->broker->scrubber, m->scrub, &m->name, on_scrubbed, j, &j->work.unit);
+    r = start_scrub(j, m);
     if (r < 0)
         fail_scrub(j, strerror(-r));
 }
@@ -690,7 +701,7 @@ static void go_on(ClaimRun *j) {
 
 static void start(ClaimRun *j, WorkerOperation operation) {
     sd_event_source_disable_unref(j->work.retry);
-    (void) scrub_job_free(j->work.unit);
+    (void) unit_job_free(j->work.unit);
     j->work = (ClaimWork){.operation = operation};
     go_on(j);
 }
@@ -700,7 +711,7 @@ static int check_scrub(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     int r;
 
-    for (size_t i = 0; i < plan->n_members && !scrubber_has_bus(j->broker->scrubber); i++) {
+    for (size_t i = 0; i < plan->n_members && !unit_jobs_have_bus(j->broker->unit_jobs); i++) {
         if (!*plan->members[i].scrub)
             continue;
         r = refuse(&j->claim.refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &plan->members[i].name,

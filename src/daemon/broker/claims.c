@@ -113,8 +113,8 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     if (j->task)
         worker_task_abandon(j->task);
     sd_event_source_disable_unref(j->work.retry);
-    (void) scrub_job_free(j->work.unit);
-    (void) scrub_job_free(j->loading);
+    (void) unit_job_free(j->work.unit);
+    (void) unit_job_free(j->loading);
     sd_event_source_disable_unref(j->expiry);
     sd_event_source_disable_unref(j->eviction);
     sd_event_source_disable_unref(j->pause);

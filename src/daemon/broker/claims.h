@@ -26,8 +26,8 @@ typedef struct ClaimWork {
     bool begun;        /* a worker has reported a step of it in this attempt */
     DriverStep step;   /* the last that it reported */
     sd_event_source *retry;
-    bool scrubbed;  /* the one that comes now */
-    ScrubJob *unit; /* owned; under way, for that */
+    bool scrubbed; /* the one that comes now */
+    UnitJob *unit; /* owned; under way, for that */
 } ClaimWork;
 
 struct ClaimRun {
@@ -70,8 +70,8 @@ struct ClaimRun {
     WorkerTask *keeper;      /* likewise, while it has a copy of what was opened */
     WorkerTask *joined_keepers[REQUEST_DEVICES_MAX - 1]; /* of the parts that have joined */
     ClaimWork work;
-    ScrubJob *loading; /* owned; before that, while a module is loaded... */
-    size_t n_loaded;   /* ...for this member */
+    UnitJob *loading; /* owned; before that, while a module is loaded... */
+    size_t n_loaded;  /* ...for this member */
     /* What it hangs on; of these at most one. */
     Lifeline *lifeline;
     Kept *kept;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "daemon/broker/scrub.h"
+#include "daemon/broker/unit-job.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 #include "base/str.h"
-#include "core/scrub-unit.h"
 
 #define SYSTEMD_NAME "org.freedesktop.systemd1"
 #define SYSTEMD_PATH "/org/freedesktop/systemd1"
@@ -25,49 +24,48 @@
 #define START_TIMEOUT_USEC (30 * UINT64_C(1000000)) /* until the job is in the queue */
 #define RETRY_USEC (1 * UINT64_C(1000000))
 
-struct ScrubJob {
-    Scrubber *scrubber;        /* borrowed */
-    ScrubJob *previous, *next; /* scrubber.jobs */
+struct UnitJob {
+    UnitJobs *all;             /* borrowed */
+    UnitJob *previous, *next;  /* UnitJobs.jobs */
     sd_bus_slot *match, *call; /* owned */
     sd_event_source *timer;    /* owned */
     sd_event_source *retry;    /* owned */
     uint64_t timeout_usec;
     bool anew, warned; /* anew: systemd had been there when it was begun */
-    char unit[SCRUB_UNIT_MAX];
+    char unit[UNIT_JOB_NAME_MAX];
     char *path, *sender; /* owned; of systemd's job; NULL: it has not answered yet */
-    scrub_done_t done;
+    unit_job_done_t done;
     void *userdata;
 };
 
-struct Scrubber {
+struct UnitJobs {
     sd_event *event;
     sd_bus *bus;         /* borrowed */
     sd_bus_slot *owners; /* owned; a match */
-    uint64_t timeout_usec;
-    ScrubJob *jobs;
+    UnitJob *jobs;
 };
 
-int scrubber_new(sd_event *event, uint64_t timeout_usec, Scrubber **ret) {
-    Scrubber *s = malloc(sizeof(*s));
+int unit_jobs_new(sd_event *event, UnitJobs **ret) {
+    UnitJobs *s = malloc(sizeof(*s));
 
     if (!s)
         return -ENOMEM;
-    *s = (Scrubber){.event = event, .timeout_usec = timeout_usec};
+    *s = (UnitJobs){.event = event};
     *ret = s;
     return 0;
 }
 
-Scrubber *scrubber_free(Scrubber *s) {
+UnitJobs *unit_jobs_free(UnitJobs *s) {
     if (!s)
         return NULL;
     while (s->jobs)
-        (void) scrub_job_free(s->jobs);
+        (void) unit_job_free(s->jobs);
     sd_bus_slot_unref(s->owners);
     free(s);
     return NULL;
 }
 
-ScrubJob *scrub_job_free(ScrubJob *job) {
+UnitJob *unit_job_free(UnitJob *job) {
     if (!job)
         return NULL;
     sd_bus_slot_unref(job->match);
@@ -77,7 +75,7 @@ ScrubJob *scrub_job_free(ScrubJob *job) {
     if (job->previous)
         job->previous->next = job->next;
     else
-        job->scrubber->jobs = job->next;
+        job->all->jobs = job->next;
     if (job->next)
         job->next->previous = job->previous;
     free(job->path);
@@ -87,29 +85,29 @@ ScrubJob *scrub_job_free(ScrubJob *job) {
 }
 
 /* The job goes first: who hears of it may start the next. */
-static void finish(ScrubJob *job, const char *failure) {
-    scrub_done_t done = job->done;
+static void finish(UnitJob *job, const char *failure) {
+    unit_job_done_t done = job->done;
     void *userdata = job->userdata;
 
-    (void) scrub_job_free(job);
+    (void) unit_job_free(job);
     done(userdata, failure);
 }
 
-static void fail(ScrubJob *job, const char *what, const char *why) {
+static void fail(UnitJob *job, const char *what, const char *why) {
     _cleanup_free_ char *shown = sanitize(why ?: "", 256), *text = NULL;
 
     text = format_string("%s%s%s", what, shown && *shown ? ": " : "", shown ?: "");
     finish(job, text ?: what);
 }
 
-bool scrubber_has_bus(const Scrubber *s) {
+bool unit_jobs_have_bus(const UnitJobs *s) {
     return s->bus;
 }
 
 static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const char *path, *unit, *result;
     _cleanup_free_ char *what = NULL;
-    ScrubJob *job = userdata;
+    UnitJob *job = userdata;
     uint32_t id;
 
     if (!job->path || !streq_ptr(sd_bus_message_get_sender(m), job->sender) ||
@@ -124,11 +122,11 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 0;
 }
 
-static int listen(ScrubJob *job);
-static void fail_unless_away(ScrubJob *job, const char *what, const sd_bus_error *e);
+static int listen(UnitJob *job);
+static void fail_unless_away(UnitJob *job, const char *what, const sd_bus_error *e);
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
-    ScrubJob *job = userdata;
+    UnitJob *job = userdata;
     int r = listen(job);
 
     if (r < 0)
@@ -138,7 +136,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 
 /* Is only the way to systemd away for a while, or systemd itself, which goes and comes back with its bus, and
  * when it is re-executed? The unit may be running: nothing is known yet. */
-static bool is_away(const ScrubJob *job, const sd_bus_error *e) {
+static bool is_away(const UnitJob *job, const sd_bus_error *e) {
     if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) ||
             sd_bus_error_has_name(e, SD_BUS_ERROR_DISCONNECTED))
         return true;
@@ -149,13 +147,13 @@ static bool is_away(const ScrubJob *job, const sd_bus_error *e) {
 }
 
 /* Its own time ends it, if nothing else does. */
-static void fail_unless_away(ScrubJob *job, const char *what, const sd_bus_error *e) {
+static void fail_unless_away(UnitJob *job, const char *what, const sd_bus_error *e) {
     const char *why = e->message ?: e->name;
 
     job->retry = sd_event_source_disable_unref(job->retry);
     if (!is_away(job, e) ||
             sd_event_add_time_relative(
-                    job->scrubber->event, &job->retry, CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, job) < 0) {
+                    job->all->event, &job->retry, CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, job) < 0) {
         fail(job, what, why);
         return;
     }
@@ -168,7 +166,7 @@ static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const sd_bus_error *e = sd_bus_message_get_error(m);
     const char *sender = sd_bus_message_get_sender(m), *path;
     _cleanup_free_ char *what = NULL;
-    ScrubJob *job = userdata;
+    UnitJob *job = userdata;
 
     job->call = sd_bus_slot_unref(job->call);
     what = format_string("the unit %s could not be started", job->unit);
@@ -183,8 +181,8 @@ static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 /* From now on its end cannot be missed. */
 static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-    ScrubJob *job = userdata;
-    Scrubber *s = job->scrubber;
+    UnitJob *job = userdata;
+    UnitJobs *s = job->all;
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
     int r;
 
@@ -204,8 +202,8 @@ static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 /* From the beginning: of what an earlier connection was told nobody hears. */
-static int listen(ScrubJob *job) {
-    sd_bus *bus = job->scrubber->bus;
+static int listen(UnitJob *job) {
+    sd_bus *bus = job->all->bus;
 
     job->match = sd_bus_slot_unref(job->match);
     job->call = sd_bus_slot_unref(job->call);
@@ -215,8 +213,8 @@ static int listen(ScrubJob *job) {
     return bus ? sd_bus_add_match_async(bus, &job->match, JOB_REMOVED, on_removed, on_match, job) : 0;
 }
 
-static void listen_anew(Scrubber *s) {
-    for (ScrubJob *next, *job = s->jobs; job; job = next) {
+static void listen_anew(UnitJobs *s) {
+    for (UnitJob *next, *job = s->jobs; job; job = next) {
         next = job->next;
         job->anew = true;
         (void) on_retry(NULL, 0, job);
@@ -227,14 +225,14 @@ static void listen_anew(Scrubber *s) {
  * start a unit that is being started joins that job. */
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const char *name, *old_owner, *new_owner;
-    Scrubber *s = userdata;
+    UnitJobs *s = userdata;
 
     if (!streq_ptr(sd_bus_message_get_sender(m), DBUS_NAME) ||
             sd_bus_message_read(m, "sss", &name, &old_owner, &new_owner) < 0 || !streq(name, SYSTEMD_NAME))
         return 0;
     if (*new_owner)
         listen_anew(s);
-    for (ScrubJob *job = s->jobs; job; job = job->next)
+    for (UnitJob *job = s->jobs; job; job = job->next)
         job->anew = true;
     return 0;
 }
@@ -246,7 +244,7 @@ static int on_owners(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 0;
 }
 
-void scrubber_set_bus(Scrubber *s, sd_bus *bus) {
+void unit_jobs_set_bus(UnitJobs *s, sd_bus *bus) {
     int r;
 
     s->owners = sd_bus_slot_unref(s->owners);
@@ -259,7 +257,7 @@ void scrubber_set_bus(Scrubber *s, sd_bus *bus) {
 
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
     _cleanup_free_ char *what = NULL;
-    ScrubJob *job = userdata;
+    UnitJob *job = userdata;
 
     what = format_string(
             "the unit %s did not end within %" PRIu64 " s", job->unit, job->timeout_usec / 1000000);
@@ -267,39 +265,31 @@ static int on_time(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-static void link_job(Scrubber *s, ScrubJob *job) {
+static void link_job(UnitJobs *s, UnitJob *job) {
     job->next = s->jobs;
     if (s->jobs)
         s->jobs->previous = job;
     s->jobs = job;
 }
 
-int scrub_start_unit(Scrubber *s, const char *unit, uint64_t timeout_usec, scrub_done_t done, void *userdata,
-        ScrubJob **ret) {
-    ScrubJob *job;
+int unit_job_start(UnitJobs *s, const char *unit, uint64_t timeout_usec, unit_job_done_t done, void *userdata,
+        UnitJob **ret) {
+    UnitJob *job;
     int r;
 
     job = malloc(sizeof(*job));
     if (!job)
         return -ENOMEM;
-    *job = (ScrubJob){.scrubber = s, .timeout_usec = timeout_usec, .done = done, .userdata = userdata};
+    *job = (UnitJob){.all = s, .timeout_usec = timeout_usec, .done = done, .userdata = userdata};
     link_job(s, job);
     put_text(job->unit, sizeof(job->unit), unit);
     r = sd_event_add_time_relative(s->event, &job->timer, CLOCK_MONOTONIC, timeout_usec, 0, on_time, job);
     if (r >= 0)
         r = listen(job);
     if (r < 0) {
-        (void) scrub_job_free(job);
+        (void) unit_job_free(job);
         return r;
     }
     *ret = job;
     return 0;
-}
-
-int scrub_start(Scrubber *s, const char *template, const DeviceName *device, scrub_done_t done,
-        void *userdata, ScrubJob **ret) {
-    char name[DEVICE_NAME_MAX], unit[SCRUB_UNIT_MAX];
-    int r = scrub_unit_name(template, device_name_format_kernel(device, name), unit);
-
-    return r < 0 ? r : scrub_start_unit(s, unit, s->timeout_usec, done, userdata, ret);
 }
