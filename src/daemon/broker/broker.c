@@ -24,7 +24,7 @@
 #include "daemon/broker/waiting.h"
 #include "host/seen-caps.h"
 
-/* In so much time; of calls that are not refused, too, which does not matter to them. */
+/* Limits within this time. Calls that are allowed count too, which does not matter to them. */
 #define EXPLANATIONS_USEC UINT64_C(1000000)
 #define EXPLANATIONS_PER_USER 20U
 #define EXPLANATIONS_MAX 100U
@@ -112,7 +112,7 @@ Broker *broker_free(Broker *e) {
     if (e->nodes)
         node_watch_leave(e->nodes);
     e->vf_waits = false;
-    e->changed = NULL; /* what goes now is there for the next daemon, or was told */
+    e->changed = NULL; /* the next daemon takes over what goes now, or it was announced already */
     while (e->claims)
         (void) claim_run_free(e->claims);
     sd_event_source_disable_unref(e->turn);
@@ -318,11 +318,11 @@ int broker_inquire_for_policy(Broker *e, BrokerInquiry *q, unsigned facts, const
     return r < 0 ? r : broker_inquire(e, q);
 }
 
-/* Against whom a request is planned. */
+/* What a request is planned against. */
 typedef struct Rivals {
     const Broker *broker;
     const Claim *whole;    /* the claim that the devices shall join; NULL: none */
-    ClaimRun *reservation; /* that the request redeems, and which is not in its way; NULL: none */
+    ClaimRun *reservation; /* that the request redeems, so it does not block the request; NULL: none */
 } Rivals;
 
 static void count_usage(void *userdata, const char *rule_key, const Subject *subject, RuleUsage *ret) {
@@ -332,7 +332,7 @@ static void count_usage(void *userdata, const char *rule_key, const Subject *sub
             rivals->reservation ? rivals->reservation->charge : NULL, ret);
 }
 
-/* What neither policy nor kernel know: whether this process can do it. */
+/* Neither the policy nor the kernel knows whether this process can do it. */
 static int check_raw_io(const Broker *e, const Plan *plan, Refusal *refusal) {
     int r;
 
@@ -345,8 +345,8 @@ static int check_raw_io(const Broker *e, const Plan *plan, Refusal *refusal) {
     return r;
 }
 
-/* Looking for the rule that came nearest costs as much as a hundred refusals. A caller that repeats a request
- * is refused each time, but does not get the explanation each time. */
+/* Looking for the nearest rule costs as much as a hundred refusals. A caller that repeats a request is
+ * refused each time, but does not get the explanation each time. */
 static bool was_told_often(Broker *e, const Subject *subject, uint64_t now) {
     if (now - e->explanations_since_usec > EXPLANATIONS_USEC) {
         rate_limit_restart(&e->explanations);
@@ -355,7 +355,7 @@ static bool was_told_often(Broker *e, const Subject *subject, uint64_t now) {
     return !rate_limit_admit(&e->explanations, subject->uid);
 }
 
-/* Once for each question, however often it has to be taken up again. */
+/* Counts each question once, however often it is resumed. */
 static bool begin_inquiry(Broker *e, BrokerInquiry *q, const Subject *subject) {
     if (q->begun)
         return false;
@@ -374,7 +374,7 @@ static int find_whole(Broker *e, const Request *request, const Claim **ret, Refu
     return 0;
 }
 
-/* The reservation steps aside for as long as the planner looks: nothing else runs meanwhile. */
+/* The reservation steps aside while the planner looks. Nothing else runs meanwhile. */
 static int build_plan(const PlanContext *context, const Rivals *rivals, const Request *request,
         const Subject *subject, Plan *ret, Refusal *refusal) {
     int r;
@@ -408,7 +408,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .ret_asks = &q->asks,
             .brief = q->brief,
     };
-    /* Who is refused again and again is refused before anything is read. */
+    /* A caller that is refused again and again is refused before anything is read. */
     int r = first && (!q->brief || e->allowed_uid == subject->uid) ? plan_need(&context, request) : 0;
 
     for (;;) {
@@ -495,7 +495,7 @@ void broker_note_cut_off(Broker *e, uid_t uid, const char *why) {
     audit_cut_off(e->audit, uid, why);
 }
 
-/* What takes a device from its driver is paced. */
+/* Each user may take only so many devices from their drivers in a given time. */
 static int charge_rebinding(Broker *e, const Plan *plan, const Subject *subject, Refusal *refusal) {
     int r = 0;
 
@@ -519,13 +519,14 @@ static int make_plan(ClaimRun *j) {
     r = broker_make_plan(j->broker, &q->inquiry, &q->request, j->subject, &plan, &c->refusal);
     if (r < 0)
         return r;
-    plan_done(&c->plan); /* of one that has waited */
+    plan_done(&c->plan); /* the plan of a claim that has waited */
     c->plan = plan;
     return charge_rebinding(j->broker, &c->plan, j->subject, &c->refusal);
 }
 
-/* The devices are as good as given: a person is asked, a ticket is, or they are taken from their drivers.
- * *ret_event: which. 0, or refused. */
+/* The request is allowed. The next event is to ask a person, to reserve, or to allow.
+ *
+ * Returns 0 with the event in *ret_event, or refuses. */
 static int go_ahead(ClaimRun *j, ClaimEvent *ret_event) {
     ClaimQuestion *q = j->question;
     Claim *c = &j->claim;
@@ -541,7 +542,7 @@ static int go_ahead(ClaimRun *j, ClaimEvent *ret_event) {
             : 0;
 }
 
-/* Facts may have to be waited for: the claim stays as it is then, holds nothing, and is shown to nobody. */
+/* Some facts may arrive later. Until then the claim stays as it is, holds nothing, and is shown to nobody. */
 void broker_decide(ClaimRun *j) {
     ClaimQuestion *q = j->question;
     Broker *e = j->broker;
@@ -561,7 +562,7 @@ void broker_decide(ClaimRun *j) {
             claim_run_feed(j, CLAIM_EVENT_QUEUED);
         return;
     }
-    if (!q->reserving) /* it is compared when it is redeemed */
+    if (!q->reserving) /* a reservation is compared when it is redeemed */
         broker_compare_shadow(e, &q->inquiry.survey, &q->request, j->subject);
     if (r >= 0)
         r = go_ahead(j, &event);
@@ -584,11 +585,12 @@ static void on_facts(void *userdata) {
     broker_decide(j);
 }
 
-/* Whoever would be refused is refused as ever; whoever would not learns that there is nothing to be had. */
+/* On a recorded host an ordinary refusal stays as it is. A request that would be allowed is refused too,
+ * because there is no device. */
 static void refuse_simulated(
         Broker *e, const Request *request, const Subject *subject, acquire_done_t done, void *userdata) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
-    _cleanup_(broker_inquiry_done) BrokerInquiry q = {}; /* a recorded host keeps nobody waiting */
+    _cleanup_(broker_inquiry_done) BrokerInquiry q = {}; /* nothing on a recorded host has to be waited for */
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     int r;
 
@@ -608,7 +610,7 @@ static const Subject *owner_of(const ReserveWish *wish, const Subject *subject) 
     return wish && wish->owner ? wish->owner : subject;
 }
 
-/* What can be refused without any fact, and what the caller is charged. */
+/* Refuses what needs no fact, and charges the caller. */
 static int check_in(ClaimRun *j, const ReserveWish *wish, const Subject *subject, Refusal *refusal) {
     const Request *request = &j->question->request;
     int r;
@@ -689,7 +691,7 @@ static int refuse_unknown(const char *name, Refusal *refusal) {
     return refuse(refusal, VFIOD_ERROR_NO_SUCH_CLAIM, NULL, "there is no claim %s", shown ?: "of that name");
 }
 
-/* A stranger learns no more than that it is not theirs. */
+/* Another user only learns that the claim is not theirs. */
 int broker_find_own(Broker *e, const char *name, const Subject *subject, ClaimRun **ret, Refusal *refusal) {
     ClaimRun *j = claims_find_named(e, name, subject);
 
@@ -794,7 +796,7 @@ static ClaimRun *claim_run_of(const Device *d) {
     return d->claim ? container_of(d->claim, ClaimRun, claim) : NULL;
 }
 
-/* A quarantine ends when everything that was in it has been pulled out. */
+/* A quarantine ends when all its devices have been pulled out. */
 static bool others_remain(const ClaimRun *j, const Device *gone) {
     for (size_t i = 0; i < j->claim.plan.n_members; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
@@ -811,7 +813,7 @@ static bool is_claimed(const ClaimRun *j, const DeviceName *name) {
 
     if (!m || m->disposition != DISPOSITION_CLAIM)
         return false;
-    return !m->leaving || j->claim.state != CLAIM_HELD; /* like a parked one: in nobody's hands */
+    return !m->leaving || j->claim.state != CLAIM_HELD; /* nobody has it, as with a parked one */
 }
 
 bool broker_feed_gone(ClaimRun *j, const DeviceName *name, const char *why) {
@@ -831,7 +833,7 @@ void broker_device_removed(Broker *e, Device *device) {
     caps_store_forget(e->config.simulated ? NULL : e->config.state_directory, &device->name);
     if (!j || (j->claim.state == CLAIM_QUARANTINED && others_remain(j, device)))
         return;
-    /* A parked sibling is in nobody's hands, and the claim goes on without it. */
+    /* Nobody has a parked sibling, and the claim goes on without it. */
     if (j->claim.state != CLAIM_QUARANTINED && !is_claimed(j, &device->name))
         return;
     (void) broker_feed_gone(j, &device->name, "it was unplugged while it was held");
@@ -848,13 +850,14 @@ void broker_device_changed(Broker *e, Device *device, int changes) {
     }
     if ((changes & (DEVICE_ADDED | DEVICE_DRIVER_CHANGED)) && policy_n_functions(e->policy) > 0)
         vf_declared_try(e, device);
-    /* Plugged in again while the old claim on this place is not over yet: it stays that claim's. */
+    /* A device may be plugged in again before the old claim on this place is over. It stays with that claim.
+     */
     if (changes & (DEVICE_ADDED | DEVICE_GROUP_CHANGED)) {
         j = claims_find_naming(e, &device->name);
         if (j)
             claim_run_attach(j);
     }
-    /* Somebody takes the driver away under a held device: the node goes first, and nothing else announces it.
+    /* Somebody takes the driver away under a held device. The node goes first, and nothing else announces it.
      */
     j = claim_run_of(device);
     if (j && j->claim.state == CLAIM_HELD && is_claimed(j, &device->name) && device->vfio_index < 0 &&

@@ -11,12 +11,13 @@
 #include "daemon/broker/claim-power.h"
 #include "daemon/broker/claim-run.h"
 
-/* A minute in all: trouble of the host, no processes or no memory, passes; a device in quarantine stays. */
+/* Attempts last a minute in all. A host that has no processes or no memory recovers; a device in quarantine
+ * stays there. */
 #define RETRY_FIRST_USEC (10 * UINT64_C(1000))
 #define RETRY_LAST_USEC (5 * UINT64_C(1000000))
 #define ATTEMPTS_MAX 20U
 #define NETWORK_ATTEMPTS_MAX 10U /* ten seconds */
-#define SCRUB_TIMEOUTS 10U       /* of workers: what a scrub unit may take */
+#define SCRUB_TIMEOUTS 10U       /* a scrub unit may take as long as this many workers */
 
 /* ---- orders ---- */
 
@@ -37,7 +38,7 @@ void claim_work_fill_item(DriverItem *item, const PlanMember *m) {
     (void) snprintf(item->original_override, sizeof(item->original_override), "%s", m->original_override);
 }
 
-/* Only these need CAP_NET_ADMIN. */
+/* Of all workers only these require CAP_NET_ADMIN. */
 static WorkerPool *pool_of(const Broker *b, WorkerOperation operation) {
     switch (operation) {
     case WORKER_VF_LOOK:
@@ -67,7 +68,7 @@ static void refuse_late(ClaimRun *j, const DeviceName *name, const char *step) {
 
 /* ---- the members ---- */
 
-/* From the back to the front when it is undone. */
+/* Undoing goes from the last member to the first. */
 static PlanMember *current(ClaimRun *j) {
     const ClaimWork *w = &j->work;
     Plan *plan = &j->claim.plan;
@@ -82,7 +83,7 @@ static bool is_due(const PlanMember *m, WorkerOperation operation) {
         return m->network.has != 0;
     case WORKER_VF_RESTORE:
         return m->network_before.has != 0 && m->progress != MEMBER_BAD;
-    case WORKER_POWER_KEEP: /* of the others, the worker that binds them does it, between two drivers */
+    case WORKER_POWER_KEEP: /* for the others, the worker that binds them does it between the two drivers */
         return m->keep_power && !m->bind;
     case WORKER_POWER_RESTORE:
         return m->restore_d3cold && m->progress != MEMBER_BAD;
@@ -123,7 +124,7 @@ static bool is_on_target(const ClaimRun *j, const PlanMember *m) {
     return d && d->driver && streq(d->driver, m->target_driver);
 }
 
-/* One that was not scrubbed must not look like one that was: see skip_scrub(). */
+/* A device that was not scrubbed must not look as if it was: see skip_scrub(). */
 static MemberProgress lifted(const ClaimRun *j, const PlanMember *m) {
     bool changed = plan_member_is_changed(m);
 
@@ -146,8 +147,8 @@ void claim_work_lift(ClaimRun *j) {
 
 /* ---- what went wrong ---- */
 
-/* The first reason stays: what went wrong while undoing decides only when nothing else did. But it must be
- * told then, too: the remedy of the first may say that everything was put back. */
+/* The first reason stays. A failure while undoing decides only when nothing else failed. But it must be
+ * reported then, too: the remedy of the first may say that everything was restored. */
 static void note_failure(
         ClaimRun *j, VfiodError code, const DeviceName *name, const WorkerResult *result, const char *what) {
     const char *why = *result->seen ? result->seen : strerror(-result->error);
@@ -167,7 +168,7 @@ static void note_failure(
             &j->claim.refusal, code, name, "%s (%s: %s)", what, driver_step_to_string(result->step), why);
 }
 
-/* Somebody else was faster, or the driver found out only now. */
+/* Another program was faster, or the driver refused although the plan saw a free instance. */
 static void note_creation_failure(ClaimRun *j, const PlanMember *m, const WorkerResult *result) {
     bool full = result->step == DRIVER_STEP_CREATE && (result->error == -ENOSPC || result->error == -EUSERS);
 
@@ -298,7 +299,7 @@ static void note_power_failure(ClaimRun *j, const PlanMember *m, const WorkerRes
                 strerror(-result->error));
 }
 
-/* It may not lose its power then, which harms nobody: no reason to keep it from its driver. */
+/* The device then keeps its power, which harms nobody, so its driver still gets it. */
 static void leave_powered(PlanMember *m, const ClaimRun *j, const WorkerResult *result) {
     char name[DEVICE_NAME_MAX];
 
@@ -365,7 +366,7 @@ static int add_group(Plan *plan, int group) {
     return 0;
 }
 
-/* What could not be planned, since the kernel numbers it now. */
+/* Takes what could not be planned, since the kernel gives these numbers only now. */
 static int take_made(ClaimRun *j, PlanMember *m) {
     Device *d = claim_run_find_device(j, m);
 
@@ -391,14 +392,14 @@ static int take_made(ClaimRun *j, PlanMember *m) {
 static void go_on(ClaimRun *j);
 static void start(ClaimRun *j, WorkerOperation operation);
 
-/* Is it on the way to the client, and not undone? */
+/* Is the operation part of giving the device to the client, not of undoing that? */
 static bool is_forward(WorkerOperation operation) {
     return operation == WORKER_BIND || operation == WORKER_VF_LOOK || operation == WORKER_VF_SET ||
             operation == WORKER_POWER_KEEP;
 }
 
-/* The network of virtual functions: looked at and set before they leave the host's driver, and put back when
- * nobody has them any more and before that driver has them again. */
+/* The network settings of virtual functions are read and set before the functions leave the host's driver.
+ * They are restored when nobody has the functions any more, before that driver has them again. */
 static void end(ClaimRun *j) {
     bool bad = plan_has_bad(&j->claim.plan);
 
@@ -441,8 +442,7 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Would another attempt do no harm? What is undone may be undone twice; what is begun only when it was not.
- */
+/* Is another attempt harmless? Undoing may be repeated; anything else only if it was not begun. */
 static bool may_retry(const ClaimRun *j) {
     return j->work.attempts < ATTEMPTS_MAX && (j->work.operation != WORKER_BIND || !j->work.begun);
 }
@@ -464,11 +464,11 @@ static void on_step(void *userdata, const WorkerResult *result) {
     j->work.begun = true;
     j->work.step = result->step;
     set_progress(j, current(j), result->progress);
-    (void) claim_run_flush(j); /* when it cannot be written, the older record leads to the same */
+    (void) claim_run_flush(j); /* if it cannot be written, the older record leads to the same result */
 }
 
-/* A driver may list a function, or let it be set, only when it has come back from a reset; an interface may
- * be away for a moment; and without its spawner vfiod is about to restart. */
+/* These errors may be temporary. A driver may list or set a function only after it has come back from a
+ * reset. An interface may be away for a moment. Without its spawner vfiod is about to restart. */
 static bool may_pass(const ClaimRun *j, const WorkerResult *result) {
     if (j->work.operation != WORKER_VF_RESTORE || j->work.attempts >= NETWORK_ATTEMPTS_MAX)
         return false;
@@ -476,7 +476,7 @@ static bool may_pass(const ClaimRun *j, const WorkerResult *result) {
             result->error == -EPERM;
 }
 
-/* From the look on it may be changed, until it was put back. */
+/* After the look the settings may have changed, until they are restored. */
 static void note_undo(ClaimRun *j, PlanMember *m, const WorkerResult *result) {
     if (j->work.operation == WORKER_POWER_RESTORE)
         m->restore_d3cold = false;
@@ -510,7 +510,7 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
     const DeviceName name = m->name;
     int r = result->error;
 
-    /* A worker that did not come back has reported how far it was. */
+    /* A worker that did not come back has reported its progress before. */
     if (result->error != -ETIMEDOUT && result->error != -ECONNRESET)
         set_progress(j, m, result->progress);
     else if (!j->work.begun && j->work.operation == WORKER_BIND)
@@ -531,8 +531,8 @@ static void on_member_done(void *userdata, const WorkerResult *result, int *fds)
         next_member(j);
 }
 
-/* Intent must be on disk before a device is touched. Undoing does not wait for that: the older record is
- * there and leads to the same, and a full disk must not keep devices from their owners. */
+/* The intent must be on disk before a device is touched. Undoing does not wait for that: the older record
+ * leads to the same result, and a full disk must not keep devices from their owners. */
 static int record_before(ClaimRun *j) {
     int r = claim_run_flush(j);
 
@@ -542,7 +542,7 @@ static int record_before(ClaimRun *j) {
     return 0;
 }
 
-/* What may have been begun, should we die; or was not, since no worker could be started. */
+/* Notes what may have been begun if vfiod dies now, or that nothing was, since no worker could be started. */
 static void note_begun(ClaimRun *j, PlanMember *m, bool begun) {
     if (j->work.operation == WORKER_BIND)
         set_progress(j, m, begun ? MEMBER_OVERRIDE : MEMBER_NOT_BEGUN);
@@ -595,8 +595,9 @@ static void on_scrubbed(void *userdata, const char *failure) {
     go_on(j);
 }
 
-/* Before the reset, which then clears what the unit has left; one that is gone needs neither. After a restart
- * of the daemon it is begun anew: nobody knows how far the unit had got. */
+/* The scrub comes before the reset, which then clears what the unit has left. A device that is gone requires
+ * neither. After a restart of the daemon the scrub begins again, since nobody knows how far the unit had got.
+ */
 static bool must_scrub(ClaimRun *j, const PlanMember *m) {
     const DeviceName name = m->name;
 
@@ -625,9 +626,9 @@ static void scrub(ClaimRun *j, const PlanMember *m) {
         fail_scrub(j, strerror(-r));
 }
 
-/* A driver of the host has it, or none: no unit may run over that. Whoever began to put it back, before the
- * daemon was restarted or while the kernel was late, had scrubbed and reset it, or nobody had got it.
- * Anything else is somebody's doing, who may not know what its last user has left in it. */
+/* The device is on a driver of the host or on none, and no unit may run over that. If its progress is past
+ * the reset, the device was scrubbed and reset, or nobody had got it. Otherwise somebody else has moved it,
+ * who may not know what its last user left in it. */
 static void skip_scrub(ClaimRun *j, const PlanMember *m) {
     const Device *d = claim_run_find_device(j, m);
     _cleanup_free_ char *why = NULL;
@@ -645,7 +646,8 @@ static void skip_scrub(ClaimRun *j, const PlanMember *m) {
     go_on(j);
 }
 
-/* Its holder has heard of it long ago. A reset may seem to succeed, but nobody knows what it was good for. */
+/* Its holder was informed when the host woke up. A reset may seem to succeed, but that proves nothing about
+ * the device. */
 static void keep_lost(ClaimRun *j, PlanMember *m) {
     const DeviceName name = m->name;
 
@@ -706,7 +708,7 @@ static void start(ClaimRun *j, WorkerOperation operation) {
     go_on(j);
 }
 
-/* At the end it would be too late to find out that nobody can start it. */
+/* Check this before the claim is given. At its end it would be too late. */
 static int check_scrub(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     int r;

@@ -13,7 +13,7 @@
 #include "daemon/broker/waiting.h"
 
 int claims_make_id(char id[static CLAIM_ID_MAX]) {
-    static uint64_t numbers[32]; /* fetched together: a system call less in almost every Acquire */
+    static uint64_t numbers[32]; /* fetched in one go, which saves a system call in almost every Acquire */
     static size_t n_left;
 
     if (n_left == 0) {
@@ -38,8 +38,7 @@ ClaimRun *claim_run_new(Broker *e) {
     return j;
 }
 
-/* An entry is changed only when it is free or ours: a refused request has a plan too, over devices of others.
- */
+/* Only free entries and our own are changed: a refused request also has a plan, over devices of others. */
 static void point_to(ClaimRun *j, Claim *claim) {
     Inventory *inventory = j->broker->inventory;
     const Plan *plan = &j->claim.plan;
@@ -138,14 +137,14 @@ ClaimRun *claim_run_free(ClaimRun *j) {
 }
 
 void claim_run_attach(ClaimRun *j) {
-    if (!j->charged) /* it was found at the start */
+    if (!j->charged) /* it was recovered at the start */
         budget_adopt_claim(j->broker->config.budget, j->claim.uid);
     j->charged = true;
     j->attached = true;
     point_to(j, &j->claim);
 }
 
-/* Policy has judged the device of the plan: another one that sits at its place by now is not meant. */
+/* The policy judged the device of the plan. Another device at the same place is not meant. */
 Device *claim_run_find_device(const ClaimRun *j, const PlanMember *m) {
     Device *d = inventory_find_device(j->broker->inventory, &m->name);
 
@@ -201,7 +200,8 @@ const Subject *claim_run_judged(const ClaimRun *j) {
     return j->for_other ? &j->claim.subject : j->subject;
 }
 
-/* A UUID of version 4 tells the device as ours, also after a crash: it is on record before it is made. */
+/* A random UUID identifies the device as ours, also after a crash, since it is on record before the device is
+ * made. */
 static int name_made(PlanMember *m) {
     if (getrandom(m->name.uuid, sizeof(m->name.uuid), 0) != (ssize_t) sizeof(m->name.uuid))
         return -EIO;
@@ -237,7 +237,7 @@ static bool is_there(const MdevType *type, const DeviceName *name) {
     return false;
 }
 
-/* A reservation of a template, and a claim whose device the driver has not made yet. */
+/* Counts reservations of a template, and claims whose device the driver has not made yet. */
 unsigned claims_count_promised(void *userdata, const MdevType *type, const Claim **ret_first) {
     const Broker *e = userdata;
     unsigned n = 0;
@@ -268,7 +268,7 @@ int claim_run_allow(ClaimRun *j) {
             .pidfd_id = q->request.pidfd_id};
     const ClaimRun *whole = j->claim.of[0] ? claims_find(j->broker, j->claim.of) : NULL;
 
-    /* What is reserved is made for the claim that brings the ticket. */
+    /* The device of a reservation is made later, for the claim that brings the ticket. */
     if (!j->claim.ticket[0] && name_all_made(&j->claim.plan) < 0)
         return refuse(&j->claim.refusal, VFIOD_ERROR_INTERNAL, NULL, "no random numbers");
     if (usage_charge(j->broker->usage, &j->claim.plan, j->claim.uid, j->subject, whole ? whole->charge : NULL,

@@ -17,7 +17,7 @@
 #define FILE_SIZE_MAX (1024U * 1024)
 #define DEEDS_MAX (TAINTS_MAX - 64U) /* so that findings always have room */
 #define LOOK_INTERVAL_USEC (1000 * UINT64_C(1000))
-/* A user who is allowed a device without an IOMMU can make the kernel's switch go on and off at any rate. */
+/* A user of a device without an IOMMU can make the kernel's switch change at any rate. */
 #define LINES_PER_MINUTE 20U
 #define MINUTE_USEC (60 * UINT64_C(1000000))
 
@@ -33,7 +33,7 @@ struct Ledger {
     uint64_t looked_usec, minute_usec; /* CLOCK_MONOTONIC */
     unsigned lines;                    /* of this minute */
     TaintList list;
-    TaintList found; /* room for the next look */
+    TaintList found; /* a buffer for the next look */
 };
 
 /* ---- the file ---- */
@@ -43,7 +43,7 @@ typedef struct LedgerFile {
     TaintList *taints; /* borrowed */
 } LedgerFile;
 
-/* One entry more than there can be stands for those that did not fit; we write no other. */
+/* One more entry than the maximum counts those that did not fit. We never write more. */
 static int read_taints(FieldReader *r, const JsonNode *value, void *place) {
     TaintList *list = *(TaintList **) place;
     int e = taint_list_read(r, value, list);
@@ -80,7 +80,7 @@ static void save(Ledger *l) {
         keepsakes_put(l->kept, LEDGER_STORE_NAME, b.text, b.length);
 }
 
-/* -ESTALE: it is of another boot. */
+/* -ESTALE: the file is from another boot. */
 static int parse(Ledger *l, const char *text, size_t size, char **ret_problem) {
     _cleanup_(json_document_freep) JsonDocument *document = NULL;
     FieldReader reader = {.name = "the ledger"};
@@ -102,7 +102,8 @@ static int parse(Ledger *l, const char *text, size_t size, char **ret_problem) {
     return r;
 }
 
-/* Of an earlier boot: nothing of it holds any more. Damaged: it may hide a deed, so an operator is told. */
+/* A ledger of an earlier boot no longer applies. A damaged one may hide a deed, so it is logged for the
+ * operator. */
 static int load_file(Ledger *l) {
     _cleanup_free_ char *text = NULL, *problem = NULL;
     size_t size = 0;
@@ -121,8 +122,9 @@ static int load_file(Ledger *l) {
             r, "The ledger of taints is damaged, see %s.bad (%s)", FILE_NAME, problem ?: "it cannot be read");
 }
 
-/* Only a kexec hands on what is kept of an earlier boot: whoever had a device without an IOMMU then may have
- * written anything into the kernel of now. What only the earlier kernel has done ends with the first look. */
+/* Kept entries of an earlier boot can come only through a kexec. Whoever had a device without an IOMMU then
+ * may have written anything into the present kernel. The first look removes what concerned only the earlier
+ * kernel. */
 static void load_kept(Ledger *l) {
     _cleanup_free_ char *text = NULL, *problem = NULL;
     int fd = keepsake_find(LEDGER_STORE_NAME), r;
@@ -226,7 +228,7 @@ static void drop(Ledger *l, size_t i) {
     l->list.n--;
 }
 
-/* Deeds cannot be looked for, and are never dropped. */
+/* Deeds cannot be observed again, so they are never dropped. */
 static bool drop_gone(Ledger *l) {
     bool any = false;
 
@@ -283,7 +285,7 @@ static int on_look(sd_event_source *s, uint64_t usec, void *userdata) {
 void ledger_look_soon(Ledger *l) {
     if (l->look)
         return;
-    /* A little later than the interval, so that it is not within it. */
+    /* A little longer than the interval, so that ledger_look() does not skip it. */
     (void) sd_event_add_time_relative(
             l->event, &l->look, CLOCK_MONOTONIC, LOOK_INTERVAL_USEC + 10000, 0, on_look, l);
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How an operator ends a quarantine. A retry is what vfiod does by itself when a late worker comes back:
- * reset and restore. Clearing is the operator's word that the devices are fine: they are restored without a
- * reset, like by Release of the claim, but each device must be named. A claim in quarantine has no client any
- * more, except where its record was lost: then nothing is known that could be tried again. */
+/* How an operator ends a quarantine. A retry does what vfiod does by itself when a late worker comes back:
+ * reset and restore. A clear is the operator's word that the devices are fine. They are restored without a
+ * reset, but the operator must name each of them. If the record of the claim was lost, nothing is known that
+ * could be tried again. */
 
 #include "base/str.h"
 #include "daemon/broker/audit.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/stuck.h"
 
-/* The claims of a request. */
+/* The claims of the devices in a request. */
 typedef struct Ends {
     char claims[REQUEST_DEVICES_MAX][CLAIM_ID_MAX];
     size_t n;
@@ -54,7 +54,7 @@ static int check_stuck(const ClaimRun *j, const DeviceName *name, Refusal *refus
     return r;
 }
 
-/* Of what was in quarantine before a kexec nothing is left to restore, either. */
+/* For a quarantine from before a kexec, what to restore is unknown, too. */
 static const PlanMember *find_unknown(const Plan *plan) {
     for (size_t i = 0; i < plan->n_claimed; i++)
         if (!plan_member_is_known(&plan->members[i]))
@@ -79,7 +79,7 @@ static int check_record(const ClaimRun *j, const DeviceName *name, Refusal *refu
     return r;
 }
 
-/* The unit shall not run over a device that the host uses. */
+/* The unit must not run over a device that the host uses. */
 static int check_drivers(const ClaimRun *j, Refusal *refusal) {
     for (size_t i = 0; i < j->claim.plan.n_members; i++) {
         const PlanMember *m = &j->claim.plan.members[i];
@@ -112,7 +112,7 @@ static bool is_named(const Request *request, const DeviceName *name) {
     return false;
 }
 
-/* The operator has looked at what they name, and at nothing else. */
+/* The operator has checked only the devices that they name. */
 static int check_named(const ClaimRun *j, const Request *request, Refusal *refusal) {
     for (size_t i = 0; i < j->claim.plan.n_members; i++) {
         const Device *d = claim_run_find_device(j, &j->claim.plan.members[i]);
@@ -135,7 +135,7 @@ static void add_claim(Ends *ends, const ClaimRun *j) {
     memcpy(ends->claims[ends->n++], j->claim.id, CLAIM_ID_MAX);
 }
 
-/* All or nothing. */
+/* Fails without a change if one device cannot be taken. */
 static int collect(Broker *e, const Request *request, bool clear, Ends *ends, Refusal *refusal) {
     if (request->n_devices == 0)
         return refuse(refusal, VFIOD_ERROR_INVALID_ARGUMENT, NULL, "no device is named");
@@ -156,7 +156,7 @@ static int collect(Broker *e, const Request *request, bool clear, Ends *ends, Re
     return 0;
 }
 
-/* What one claim does, with a worker at most, leaves the others where they are. */
+/* A claim may fail at most by a worker later, so it does not affect the others. */
 static void end(Broker *e, const Ends *ends, ClaimEvent event, const char *reason, const Subject *subject) {
     for (size_t i = 0; i < ends->n; i++) {
         ClaimRun *j = claims_find(e, ends->claims[i]);

@@ -23,7 +23,7 @@ static StoredClaim *find_record(const StoredClaims *stored, const char *id, bool
     return NULL;
 }
 
-/* The keepsake is a full copy of what the damaged record was, so the rest of that record is not needed. */
+/* The keepsake is a full copy of the damaged record, so the rest of that record is not needed. */
 static void drop_damaged(Store *s, StoredClaims *stored, const char *id) {
     StoredClaim *entry;
 
@@ -66,7 +66,7 @@ static int add_stored(StoredClaims *stored, Claim *c) {
     return 0;
 }
 
-/* A quarantine of an older record names no device as bad: all are. */
+/* An older record of a quarantine marks no device as bad: all of them are. */
 static bool was_bad(const Claim *c, const PlanMember *m) {
     return plan_has_bad(&c->plan) ? m->progress == MEMBER_BAD : plan_member_is_moved(m);
 }
@@ -92,7 +92,7 @@ static int add_earlier(KeptClaims *earlier, Claim *c) {
     return 0;
 }
 
-/* As with a damaged record: what it names goes into quarantine. text: NULL if it cannot be read. */
+/* As with a damaged record, all devices in it are quarantined. text: NULL if it cannot be read. */
 static int add_damaged(StoredClaims *stored, const char *id, const char *text, size_t size, char *problem) {
     StoredClaim *entry = stored_claims_add(stored);
 
@@ -141,13 +141,13 @@ int kept_claims_load(Store *s, const char *name, int fd, StoredClaims *stored, K
 
 /* ---- After a kexec ---- */
 
-/* Where the hardware does not tell, the name must do. */
+/* If this kind of hardware has no identity, the name must do. */
 static bool is_same_device(const PlanMember *m, const Device *d) {
     return d && (!device_kind_info(m->name.kind)->identity || plan_member_is(m, d));
 }
 
-/* Its group may be another one now, and may be in a claim: then its turn comes in a later start. 1: it needs
- * no more, 0: not yet. */
+/* Its group may be another one now, and a claim may have it: then a later start quarantines it. Returns 1 if
+ * it is finished, 0 if it has to wait. */
 static int quarantine_member(Quarantine *q, const PlanMember *m) {
     const Device *d = inventory_find_device(q->broker->inventory, &m->name);
     char shown[DEVICE_NAME_MAX];
@@ -167,7 +167,7 @@ static int quarantine_member(Quarantine *q, const PlanMember *m) {
     return r < 0 ? r : q->added;
 }
 
-/* Those that wait remain in c. */
+/* Devices that have to wait remain in c. */
 static int quarantine_members(Quarantine *q, Claim *c) {
     Plan *p = &c->plan;
     size_t left = 0;

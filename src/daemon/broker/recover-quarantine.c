@@ -46,7 +46,7 @@ static int quarantine_begin(Quarantine *q) {
         return r;
     }
     q->id[0] = '\0';
-    j->claim.uid = 0; /* root looks after it: whose it was may not be known */
+    j->claim.uid = 0; /* root owns it, since the previous owner may be unknown */
     j->claim.subject.uid = 0;
     j->claim.since_usec = q->since_usec != 0 ? q->since_usec : broker_now_usec();
     q->run = j;
@@ -61,7 +61,7 @@ static void quarantine_add_group(Plan *plan, const Group *g) {
     plan->groups[plan->n_groups++] = g->id;
 }
 
-/* Nothing is known that could be put back, so lifting the quarantine does not touch the device. */
+/* Nothing is known that could be restored, so ending the quarantine does not touch the device. */
 int quarantine_add(Quarantine *q, const Device *d) {
     PlanMember *m;
     Plan *plan;

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The start after a crash, an update or a stop: claims are rebuilt from their records and from the lifelines
+/* The start after a crash, an update or a stop. Claims are rebuilt from their records and from the lifelines
  * that systemd kept.
  *
- * Everything is read before anything is taken up, so that trouble with reading (memory, files, the disk) ends
- * the start without a change: systemd starts the daemon again and still keeps the lifelines. Of two records
- * over one device the one whose client still has its lifeline is right, and otherwise the newer one.
+ * Everything is read before any claim is taken up. So a problem with reading (memory, files, the disk) ends
+ * the start without a change: systemd starts the daemon again and still keeps the lifelines. If two records
+ * have the same device, the one whose client still has its lifeline counts, and otherwise the newer one.
  *
- * A record that is damaged, or of another version, is that of a claim whose devices may be open in some
- * program. What it names goes into quarantine. Where it may have named more than can be read, so does every
- * device on a vfio driver that no claim accounts for; the same when a client holds a lifeline that has no
- * record. */
+ * The claim of a record that is damaged, or of another version, may still be in use. The devices that it
+ * names are quarantined. If the record may have named more, so is every device on a vfio driver that no claim
+ * has. The same happens when a client holds a lifeline that has no record. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,9 +37,9 @@
 
 typedef struct Candidate {
     StoredClaim *stored;
-    int lifeline;                   /* owned; what was kept for it; -EBADF: nothing */
-    char lifeline_id[CLAIM_ID_MAX]; /* under which; "": nothing is needed any more */
-    int previous;                   /* likewise, of the holder before, while it was moving */
+    int lifeline;                   /* owned; what systemd kept for it; -EBADF: nothing */
+    char lifeline_id[CLAIM_ID_MAX]; /* the id of that; "": it is not needed any more */
+    int previous;                   /* as lifeline, of the previous holder during a move */
     ClaimRun *run;
 } Candidate;
 
@@ -48,15 +47,15 @@ typedef struct Recovery {
     Broker *broker;
     char **names; /* of the fds that systemd kept for us, from SD_LISTEN_FDS_START on */
     int n_fds;
-    bool *found; /* owned; of each of these: a record names it */
+    bool *found; /* owned; for each of these fds: a record names it */
     StoredClaims stored;
-    Candidate *candidates; /* owned; the valid ones come first, the most credible first of all */
+    Candidate *candidates; /* owned; sorted: valid ones first, then the most credible */
     bool incomplete;       /* some devices of a claim may not be known */
 } Recovery;
 
 /* ---- Lifelines ---- */
 
-/* The fd of that name among the kept ones, which is taken out; -EBADF when there is none. */
+/* Takes the fd with this name out of the kept ones; -EBADF if there is none. */
 static int take_fd(Recovery *recovery, const char *name) {
     for (int i = 0; i < recovery->n_fds; i++)
         if (recovery->names[i] && streq(recovery->names[i], name)) {
@@ -67,7 +66,7 @@ static int take_fd(Recovery *recovery, const char *name) {
     return -EBADF;
 }
 
-/* A claim hangs on a connection; a socket that waits for some, whatever its name is, is for the faces. */
+/* A claim may hang on a connection. Listening sockets belong to the faces, whatever their names are. */
 static bool is_connection(const char *name, int fd) {
     return startswith(name, LIFELINE_STORE_PREFIX) &&
             sd_is_socket(fd, AF_UNIX, SOCK_STREAM, /* listening= */ 0) > 0;
@@ -80,7 +79,7 @@ static void pass_over_sockets(Recovery *recovery) {
             free(TAKE_PTR(recovery->names[i]));
 }
 
-/* Without it, what happened to the nodes meanwhile is unknown. */
+/* Without the kept inotify fd, what happened to the nodes meanwhile is unknown. */
 static void keep_watching(Recovery *recovery) {
     NodeWatch *nodes = recovery->broker->nodes;
     _cleanup_close_ int fd = take_fd(recovery, NODE_WATCH_STORE_NAME);
@@ -95,15 +94,15 @@ static void keep_watching(Recovery *recovery) {
     (void) node_watch_keep(nodes, -EBADF);
 }
 
-/* The id under which what it hangs on is kept. Of a damaged record no more than that of its claim may be
- * known.
+/* The id under which its tether is kept. For a damaged record, the id of the claim may be all that is known.
  */
 static const char *lifeline_of(const StoredClaim *c) {
     return c->damaged ? c->id : claim_lifeline(&c->claim);
 }
 
-/* *ret is what was kept under this id, owned, for several claims may hang on the same connection; -EBADF when
- * nothing was kept. An fd that was kept and cannot be duplicated is an error: its claim may be in use. */
+/* Duplicates the fd that was kept under this id into *ret, owned, since several claims may hang on one
+ * connection. *ret stays as it is if nothing was kept. An fd that cannot be duplicated is an error: its claim
+ * may be in use. */
 static int find_lifeline(Recovery *recovery, const char *id, int *ret) {
     char name[TETHER_STORE_NAME_MAX];
 
@@ -128,7 +127,7 @@ static int find_candidate(Recovery *recovery, StoredClaim *stored, Candidate *c)
     return find_lifeline(recovery, stored->claim.previous_lifeline, &c->previous);
 }
 
-/* Of a claim whose record is there, its keepsake says nothing new. */
+/* If the record of a claim is there, its keepsake is not needed. */
 static int take_keepsakes(Recovery *recovery) {
     int r = 0;
 
@@ -168,7 +167,7 @@ static int find_candidates(Recovery *recovery) {
     return r;
 }
 
-/* c has no use for what is kept under this id. Other claims may hang on the same connection. */
+/* c no longer needs the fd under this id. Other claims may hang on the same connection. */
 static void drop_lifeline(const Recovery *recovery, Candidate *c, const char *id) {
     char name[TETHER_STORE_NAME_MAX];
 
@@ -180,13 +179,14 @@ static void drop_lifeline(const Recovery *recovery, Candidate *c, const char *id
     fd_store_remove(tether_store_name(id, name));
 }
 
-/* What systemd kept for a claim that has no record. */
+/* Drops what systemd kept for claims that have no record. */
 static void drop_rest(Recovery *recovery) {
     for (int i = 0; i < recovery->n_fds; i++) {
         const char *name = recovery->names[i];
 
         if (name && startswith(name, GROUP_FILES_STORE_PREFIX)) {
-            (void) safe_close(SD_LISTEN_FDS_START + i); /* not the last copy, which systemd closes */
+            (void) safe_close(SD_LISTEN_FDS_START + i); /* this is not the last copy: systemd has one and
+                                                         * closes it */
             fd_store_remove(name);
             continue;
         }
@@ -204,7 +204,7 @@ static void drop_rest(Recovery *recovery) {
 
 /* ---- Records that contradict each other ---- */
 
-/* Does its client have it still? Devices on their way into a claim are nobody's yet. */
+/* Does its client still have it? Devices on their way into a claim belong to nobody yet. */
 static bool hangs_on(const Claim *claim, int lifeline) {
     return !claim->of[0] && tether_is_alive(claim->plan.tether, claim->connection, lifeline);
 }
@@ -225,7 +225,7 @@ static int compare_candidates(const void *a, const void *b) {
 
     if (x->stored->damaged != y->stored->damaged)
         return x->stored->damaged ? 1 : -1;
-    /* What a claim has is not its part's. */
+    /* Where a claim and its part have the same device, the claim counts. */
     if (!x->stored->claim.of[0] != !y->stored->claim.of[0])
         return x->stored->claim.of[0] ? 1 : -1;
     if (is_alive(x) != is_alive(y))
@@ -240,7 +240,7 @@ static int give_up(Recovery *recovery, Candidate *c, const char *reason, const S
     const char *id = c->stored->id;
     int r = 0;
 
-    /* Of a damaged record the id may be that of another claim. */
+    /* The id in a damaged record may be that of another claim. */
     if (!claims_find(recovery->broker, id))
         memcpy(q.id, id, sizeof(q.id));
     for (size_t i = 0; r >= 0 && i < names->n; i++)
@@ -250,7 +250,7 @@ static int give_up(Recovery *recovery, Candidate *c, const char *reason, const S
         r = q.error;
     if (r < 0)
         return log_error_errno(r, "Cannot quarantine the devices of claim %s", id);
-    if (q.id[0]) /* nothing was left to keep from anybody */
+    if (q.id[0]) /* no device had to be quarantined */
         (void) store_remove(recovery->broker->store, id);
     store_drop(recovery->broker->store, c->stored);
     if (c->lifeline >= 0)
@@ -271,10 +271,10 @@ static int give_up_damaged(Recovery *recovery, Candidate *c) {
             &c->stored->names);
 }
 
-/* Its devices that the better claim does not have are not accounted for by anybody. */
+/* No claim accounts for those of its devices that the better claim does not have. */
 static int give_up_rival(Recovery *recovery, Candidate *c, const ClaimRun *winner) {
     const Plan *plan = &c->stored->claim.plan;
-    DeviceName members[PLAN_MEMBERS_MAX]; /* as many as a record has at most */
+    DeviceName members[PLAN_MEMBERS_MAX]; /* a record has at most this many */
     SalvagedNames names = {.names = members};
 
     ClaimRun loser = {.claim = c->stored->claim, .broker = recovery->broker};
@@ -295,7 +295,7 @@ static void expect_more(Plan *p, ClaimState recorded) {
         p->members[i].progress = member_after_crash(p->members[i].progress, recorded);
 }
 
-/* A claim in quarantine has given them up: nobody has its devices. */
+/* A claim in quarantine does not need them: nobody has its devices. */
 static void take_group_files(Recovery *recovery, ClaimRun *j) {
     char name[sizeof(GROUP_FILES_STORE_PREFIX) + CLAIM_ID_MAX];
     int fd;
@@ -308,7 +308,7 @@ static void take_group_files(Recovery *recovery, ClaimRun *j) {
     group_files_adopted(j);
 }
 
-/* All claims are there before the first of them goes on: none may end unseen by its rival. */
+/* All claims are taken up before the first one goes on. Otherwise one could end before its rival is seen. */
 static int take_up(Recovery *recovery, Candidate *c) {
     c->run = claim_run_new(recovery->broker);
     if (!c->run)
@@ -322,7 +322,8 @@ static int take_up(Recovery *recovery, Candidate *c) {
             recovery->broker->usage, &c->run->claim.plan, c->run->claim.uid, NULL, NULL, &c->run->charge);
 }
 
-/* Devices that had joined the claim when the last daemon died, or had not left it yet: the rest is undone. */
+/* Leaves the devices to the claim that they had joined, or had not left yet, when the last daemon died. The
+ * rest of the part is undone. */
 static void leave_to_whole(Recovery *recovery, StoredClaim *stored) {
     const ClaimRun *whole = stored->claim.of[0] ? claims_find(recovery->broker, stored->claim.of) : NULL;
 
@@ -353,7 +354,7 @@ static const PlanMember *find_lost(const ClaimRun *j) {
     return NULL;
 }
 
-/* No event tells what happened while nobody listened. j may be gone afterwards. */
+/* No event reports what happened while the daemon was away. j may be freed afterwards. */
 static void catch_up(ClaimRun *j) {
     const PlanMember *lost;
     bool goes_on = true;
@@ -365,8 +366,8 @@ static void catch_up(ClaimRun *j) {
     }
 }
 
-/* The claim was moving to another holder, which may or may not have been told. If the new holder is there, it
- * counts; otherwise the previous one, so that exactly one does. */
+/* The claim was moving to another holder, who may not know it yet. If the new holder is there, it counts, and
+ * otherwise the previous one. */
 static void settle_move(const Recovery *recovery, Candidate *c) {
     Claim *claim = &c->run->claim;
     char other[CLAIM_ID_MAX];
@@ -387,7 +388,8 @@ static void settle_move(const Recovery *recovery, Candidate *c) {
         drop_lifeline(recovery, c, other);
 }
 
-/* 1: it goes on; 0: what was kept is not what its record says. Other trouble passes, and ends the start. */
+/* Returns 1 if the claim goes on, 0 if the kept fd does not fit the record. Other errors are temporary, and
+ * end the start. */
 static int adopt(ClaimRun *j, Candidate *c) {
     int r = claim_run_tether(j)->adopt(j, c->lifeline);
 
@@ -403,8 +405,8 @@ static int adopt(ClaimRun *j, Candidate *c) {
     return 1;
 }
 
-/* Of all claims before any of them goes on: then events are read. In every other state the client did not get
- * its files yet, or had closed them. */
+/* Watch the nodes of all claims before one of them goes on, since events are read then. In every other state
+ * the client has not got its files yet, or has closed them. */
 static void watch_nodes(ClaimRun *j) {
     if (j->claim.state != CLAIM_HELD && j->claim.state != CLAIM_DRAINING)
         return;
@@ -412,7 +414,7 @@ static void watch_nodes(ClaimRun *j) {
     backend_watch_recovered(j);
 }
 
-/* Without them, somebody else may have got its devices meanwhile. */
+/* Without these files another program may have got its devices meanwhile. */
 static bool has_group_files(const ClaimRun *j) {
     if (group_files_are_complete(j))
         return true;
@@ -420,7 +422,7 @@ static bool has_group_files(const ClaimRun *j) {
     return false;
 }
 
-/* Nothing was done to its device; one that has expired, or whose device has gone, ends at once. */
+/* A reservation has not touched its device. It ends at once if it has expired or its device is gone. */
 static int resume_reservation(ClaimRun *j) {
     const PlanMember *m = &j->claim.plan.members[0];
     int r;
@@ -468,7 +470,8 @@ static int go_on(const Recovery *recovery, Candidate *c) {
     r = evict_watch(j);
     if (r < 0)
         return log_error_errno(r, "Cannot watch the time of claim %s", j->claim.id);
-    evict_for_waiter(j, /* wanted= */ false); /* who waited has gone with the last daemon */
+    evict_for_waiter(j,
+            /* the queue of the last daemon is lost */ false); /* who waited has gone with the last daemon */
     catch_up(j);
     return 0;
 }

@@ -6,7 +6,7 @@
 #include "daemon/broker/logind.h"
 #include "daemon/broker/resume.h"
 
-/* So that the news is on its way before everything stands still. */
+/* Gives clients time to read the announcement before the host sleeps. */
 #define TELL_USEC (100 * UINT64_C(1000))
 
 static bool is_waited_for(const ClaimRun *j) {
@@ -23,7 +23,7 @@ static int on_time(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* In so much time at the latest. */
+/* The host may sleep after this time at the latest. */
 static void let_sleep_in(Broker *e, uint64_t usec) {
     int r;
 

@@ -2,12 +2,12 @@
 #pragma once
 
 /* Devices lose their state when the host sleeps, and the kernel keeps nothing of what a holder has set up. So
- * each holder of a claim hears of it before, with the time until when the host waits for it, which its rule
- * says, and again when the host has woken up. Nothing of it is recorded: who is started anew meanwhile no
- * longer delays the host, and need not. Private to the broker. */
+ * each holder is informed before the host sleeps and when it has woken up. The rule of the claim sets how
+ * long the host waits for its holder. Nothing of this is recorded: a restarted daemon holds no lock that
+ * delays the host. Private to the broker. */
 
 #include "daemon/broker/claims.h"
 
 int sleep_watch(Broker *e);
-/* The claim ends: nobody waits for its holder. */
+/* The claim ends: the host no longer waits for its holder. */
 void sleep_end(ClaimRun *j);

@@ -9,22 +9,22 @@
 #define LOOKS_MAX 16U /* workers at a time */
 #define LOOK_TIMEOUT_USEC (10 * UINT64_C(1000000))
 #define RETRIES_MAX 3U /* of a look whose worker died */
-#define SILENT_MAX 64U /* devices that did not answer; of more the oldest is forgotten */
+#define SILENT_MAX 64U /* devices that did not answer; with more, the first slot is reused */
 #define SILENCE_USEC (60 * UINT64_C(1000000))
 
 struct SurveyTask {
-    Surveyor *surveyor; /* NULL: ready was called */
-    SurveyTask *next;   /* surveyor.tasks, in the order in which they came */
+    Surveyor *surveyor; /* NULL after ready was called */
+    SurveyTask *next;   /* in surveyor.tasks, in the order of arrival */
     Survey *survey;     /* borrowed */
     void (*ready)(void *userdata);
     void *userdata;
 };
 
-/* A worker that looks at one device; or, in a look of its own, at the modules of the kernel for it: they are
- * files, whose trouble says nothing about the device. */
+/* A worker that looks at one device. Its kernel modules have a look of their own: they are files, and an
+ * error there means nothing for the device. */
 typedef struct Look {
     Surveyor *surveyor;
-    struct Look *next; /* surveyor.looks */
+    struct Look *next; /* in surveyor.looks */
     DeviceName name;
     uint64_t since_seqnum; /* of the device, see inventory.h */
     unsigned what;
@@ -47,11 +47,11 @@ struct Surveyor {
     } silent[SILENT_MAX];
     unsigned n_silent;
     uint64_t modules_silent_until_usec;
-    /* The look at what mediated devices there can be, which concerns no single device. */
+    /* The look at the types of mediated devices, which belongs to no single device. */
     WorkerTask *types_task; /* borrowed */
     unsigned types_retries;
     uint64_t types_silent_until_usec;
-    char types_parent[DEVICE_TEXT_MAX]; /* whose driver is asked now */
+    char types_parent[DEVICE_TEXT_MAX]; /* whose driver is asked at the moment */
     struct {
         char parent[DEVICE_TEXT_MAX];
         uint64_t until_usec;
@@ -60,8 +60,8 @@ struct Surveyor {
 
 /* ---- what needs no worker ---- */
 
-/* The kernel delays a read of config space while the device is being reset, and its owner may reset it as
- * often as they like. So config space of a claimed device is not read, and its contents are unknown. */
+/* The kernel delays a read of config space during a reset, and the owner may reset the device at any rate. So
+ * the config space of a claimed device is not read, and its contents are unknown. */
 static bool may_be_in_reset(const Device *d) {
     return d->claim || (d->group && d->group->claim);
 }
@@ -92,7 +92,8 @@ static void note_silent(Surveyor *s, const DeviceName *name) {
     s->silent[i].until_usec = now_usec(s) + SILENCE_USEC;
 }
 
-/* What is in config space may be unknown; whether the host uses it must be known before anybody gets it. */
+/* Facts in config space may be unknown. Whether the host uses the device must be known before anybody gets
+ * it. */
 static void put_unknown(SurveyDevice *d, unsigned what, int error) {
     const unsigned strict = DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS |
             DEVICE_FACT_CAPS;
@@ -172,7 +173,7 @@ static int copy_result(const WorkerFacts *from, DeviceFacts *to) {
     return 0;
 }
 
-/* Unknown modules mean vfio-pci, whatever the reason: they must not fail the request. */
+/* If the modules are unknown, the device gets vfio-pci: they must not fail the request. */
 static void deliver_failure(SurveyDevice *d, unsigned what, int error) {
     DeviceFacts none = DEVICE_FACTS_NULL;
 
@@ -202,7 +203,7 @@ static void pump(Surveyor *s);
 
 static int submit(Look *l);
 
-/* A worker that dies says nothing about the device; neither does a spawner that died over the order. */
+/* The death of a worker, or of the spawner, means nothing for the device. */
 static bool look_again(Look *l, const WorkerResult *result) {
     return result->error == -ECONNRESET && l->n_retries++ < RETRIES_MAX && submit(l) >= 0;
 }
@@ -311,8 +312,8 @@ static int parse_types(int fd, SharedMdevTypes **ret) {
 
 static int submit_types(Surveyor *s);
 
-/* One driver that does not answer must not hide the types of the others. False: there are too many of them.
- */
+/* One driver that does not answer must not hide the types of the others. Returns false if too many do not
+ * answer. */
 static bool note_silent_parent(Surveyor *s) {
     for (unsigned i = 0; i < MDEV_SILENT_MAX && s->types_parent[0]; i++) {
         if (now_usec(s) < s->silent_parents[i].until_usec)
@@ -377,7 +378,7 @@ static void start_types(Surveyor *s, Survey *survey) {
         survey_put_mdev_types(survey, NULL, r);
 }
 
-/* Is it the device, one of its group, or one that is reset with it? */
+/* Is it the opened device, one of the same group, or one below it? */
 static bool is_disturbed(const Surveyor *s, const DeviceName *name, const DeviceName *opened) {
     const Device *d = inventory_find_device(s->inventory, name),
                  *o = inventory_find_device(s->inventory, opened);
@@ -389,7 +390,7 @@ static bool is_disturbed(const Surveyor *s, const DeviceName *name, const Device
     return d != NULL || device_name_compare(name, opened) == 0;
 }
 
-/* A worker has a device open that has to do with the survey: nobody else could open it. */
+/* A worker has a device open that disturbs a device of the survey: nobody else could open that. */
 static bool is_opened(const Surveyor *s, const Survey *survey) {
     for (const Look *l = s->looks; l; l = l->next)
         for (size_t i = 0; (l->what & DEVICE_FACT_CAPS) && i < survey->n_devices; i++)
@@ -398,7 +399,8 @@ static bool is_opened(const Surveyor *s, const Survey *survey) {
     return false;
 }
 
-/* Starts what can be started, and calls back those that have everything; a callback may do anything. */
+/* Starts the looks that can be started, and calls back the tasks that have everything. A callback may do
+ * anything. */
 static void pump(Surveyor *s) {
     SurveyTask **i = &s->tasks;
 
@@ -422,7 +424,7 @@ static void pump(Surveyor *s) {
     }
 }
 
-/* ---- whoever wants facts ---- */
+/* ---- tasks ---- */
 
 SurveyTask *survey_task_free(SurveyTask *t) {
     if (!t)

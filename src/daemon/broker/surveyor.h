@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Has the facts of a survey looked for. What sysfs answers at once is read at once. What may sleep in the
- * kernel comes from worker processes, and whoever needs it waits for that, and nobody else does.
+/* Looks for the facts of a survey. Facts in sysfs are read at once. Facts that may sleep in the kernel come
+ * from worker processes, and only the callers that need them wait.
  *
- * One worker at a time surveys a device, and all callers that ask about it meanwhile get the same answer. A
- * device that did not answer in time is not surveyed again for a while: its facts are unknown. So requests
- * about a device that hangs cost one worker, however many there are.
+ * One worker at a time looks at a device, and all callers that ask about it meanwhile get the same answer. A
+ * device that did not answer in time is left alone for a while: its facts are unknown. So requests about a
+ * device that hangs cost one worker, however many there are.
  *
- * What a device can do (DEVICE_FACT_CAPS) is learned by opening it. While that is so, whoever needs facts of
- * the device, or of another one of its group, waits: a claim must not be given in the middle. */
+ * The capabilities of a device (DEVICE_FACT_CAPS) are learned by opening it. Callers that need facts of this
+ * device or of its group wait meanwhile, since no claim may be given then. */
 
 #include <systemd/sd-event.h>
 
@@ -25,12 +25,12 @@ int surveyor_new(sd_event *event, Inventory *inventory, WorkerPool *workers, con
 Surveyor *surveyor_free(Surveyor *s); /* callbacks are not called */
 DEFINE_TRIVIAL_CLEANUP_FUNC(Surveyor *, surveyor_free);
 
-/* Looks for all that is wanted; sleeps: source may, and workers are asked in its place. 0: it is all there.
- * -EAGAIN: ready will be called, once and later, and the survey must stay until then; *ret is owned by the
- * caller. -ENOMEM. */
+/* Looks for all wanted facts. sleeps: reads of source may sleep, so workers do them. Returns 0 if all facts
+ * are there. Returns -EAGAIN if ready will be called, once and later: the survey must stay until then, and
+ * the caller owns *ret. Returns -ENOMEM. */
 int surveyor_take(Surveyor *s, Survey *survey, const FactSource *source, bool sleeps,
         void (*ready)(void *userdata), void *userdata, SurveyTask **ret);
-/* Likewise, for somebody who cannot wait: what may sleep is unknown. */
+/* Does the same for a caller that cannot wait: facts that may sleep are unknown. */
 void surveyor_take_now(Surveyor *s, Survey *survey, const FactSource *source, bool sleeps);
-/* To be called also after ready was; before that, ready will not be called any more. */
+/* Call it after ready, too. Called before, it cancels ready. */
 SurveyTask *survey_task_free(SurveyTask *t);

@@ -31,9 +31,9 @@ struct UnitJob {
     sd_event_source *timer;    /* owned */
     sd_event_source *retry;    /* owned */
     uint64_t timeout_usec;
-    bool anew, warned; /* anew: systemd had been there when it was begun */
+    bool anew, warned; /* systemd or the connection went away since it began; that was logged */
     char unit[UNIT_JOB_NAME_MAX];
-    char *path, *sender; /* owned; of systemd's job; NULL: it has not answered yet */
+    char *path, *sender; /* owned; of systemd's job; NULL until systemd has answered */
     unit_job_done_t done;
     void *userdata;
 };
@@ -84,7 +84,7 @@ UnitJob *unit_job_free(UnitJob *job) {
     return NULL;
 }
 
-/* The job goes first: who hears of it may start the next. */
+/* Free the job first: the callback may start the next one. */
 static void finish(UnitJob *job, const char *failure) {
     unit_job_done_t done = job->done;
     void *userdata = job->userdata;
@@ -134,8 +134,8 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* Is only the way to systemd away for a while, or systemd itself, which goes and comes back with its bus, and
- * when it is re-executed? The unit may be running: nothing is known yet. */
+/* Is only the connection to systemd away for a while? systemd itself goes and comes back with its bus and
+ * when it is re-executed. The unit may be running, so nothing is known yet. */
 static bool is_away(const UnitJob *job, const sd_bus_error *e) {
     if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) ||
             sd_bus_error_has_name(e, SD_BUS_ERROR_DISCONNECTED))
@@ -146,7 +146,7 @@ static bool is_away(const UnitJob *job, const sd_bus_error *e) {
                     startswith(e->name, "org.freedesktop.DBus.Error.Spawn."));
 }
 
-/* Its own time ends it, if nothing else does. */
+/* The job's own timer ends the attempts at the latest. */
 static void fail_unless_away(UnitJob *job, const char *what, const sd_bus_error *e) {
     const char *why = e->message ?: e->name;
 
@@ -179,7 +179,7 @@ static int on_started(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 0;
 }
 
-/* From now on its end cannot be missed. */
+/* The match is in place, so the end of the job cannot be missed. */
 static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     UnitJob *job = userdata;
     UnitJobs *s = job->all;
@@ -201,7 +201,7 @@ static int on_match(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     return 0;
 }
 
-/* From the beginning: of what an earlier connection was told nobody hears. */
+/* Begins again: what systemd sent to an earlier connection is lost. */
 static int listen(UnitJob *job) {
     sd_bus *bus = job->all->bus;
 
@@ -221,8 +221,8 @@ static void listen_anew(UnitJobs *s) {
     }
 }
 
-/* Also when systemd is re-executed: its jobs go on, and their end is sent by its new name. To
- * start a unit that is being started joins that job. */
+/* This also happens when systemd is re-executed. Its jobs go on, and it announces their end under its new
+ * name. A StartUnit for a unit that is being started joins that job. */
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     const char *name, *old_owner, *new_owner;
     UnitJobs *s = userdata;
@@ -237,7 +237,7 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
     return 0;
 }
 
-/* Without a callback of ours, the connection would be closed. */
+/* Without this callback, sd-bus would close the connection on an error. */
 static int on_owners(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     if (sd_bus_message_is_method_error(m, NULL))
         log_warning("The bus does not let vfiod watch for a re-execution of systemd");

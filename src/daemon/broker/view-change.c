@@ -27,7 +27,7 @@ static void announce_device_gone(const ViewListener *l, const Device *d, int cha
         announce_members_changed(l, d->group->id);
 }
 
-/* The device is in a group where it was not before; the group may be new, too. */
+/* The device has joined a group, which may be new, too. */
 static void announce_group_joined(const ViewListener *l, const Device *d, int changes) {
     if (!d->group)
         return;
@@ -71,7 +71,7 @@ static void announce_claimed_device(const ViewListener *l, const Device *d, unsi
     note_device(l, &d->name, OBJECT_CHANGED, properties | VIEW_PROPERTY_QUARANTINE_CAUSE);
 }
 
-/* A claim takes whole groups, so all their members change with it. */
+/* A claim takes whole groups, so all their members change. */
 static void announce_claimed(const ViewListener *l, int group, unsigned properties) {
     const Group *g = inventory_find_group(l->inventory, group);
 

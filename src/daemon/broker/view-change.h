@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What changes in the objects that readers see when a device or a claim changes: a claim takes whole groups,
- * so all their devices change with it. Both faces announce from this. */
+/* Which objects change for readers when a device or a claim changes. A claim takes whole groups, so all their
+ * devices change with it. Both faces use this for their announcements. */
 
 #include "daemon/broker/broker.h"
 #include "daemon/broker/views.h"
@@ -13,7 +13,7 @@ typedef enum ObjectChange {
     OBJECT_REMOVED,
 } ObjectChange;
 
-/* Properties whose change is announced, over all kinds of objects. */
+/* The properties whose change is announced, of all kinds of objects. */
 typedef enum ViewProperty {
     VIEW_PROPERTY_DRIVER = 1 << 0,
     VIEW_PROPERTY_GROUP = 1 << 1,
@@ -44,11 +44,11 @@ typedef enum ViewProperty {
 
 typedef struct ViewListener {
     Inventory *inventory;
-    /* properties: a mask, for OBJECT_CHANGED. */
+    /* properties: a mask for OBJECT_CHANGED. */
     void (*changed)(void *userdata, const ViewReference *what, ObjectChange change, unsigned properties);
     void *userdata;
 } ViewListener;
 
-/* changes and old_group as hotplug has them. */
+/* changes and old_group come from hotplug. */
 void view_device_changed(const ViewListener *l, const Device *d, int changes, int old_group);
 void view_claim_changed(const ViewListener *l, const Claim *claim, ClaimChange change);

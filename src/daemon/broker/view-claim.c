@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a claim shows. Everybody may see that it exists and whose it is: a user who is refused a device must
- * be able to find out by whom. What the operator's policy says (Rule) is for the owner and for root. */
+/* The properties of a claim. Everybody may see that it exists and who owns it: a user who is refused a device
+ * must be able to find out who has it. What the operator's policy says (Rule) is only for the owner and root.
+ */
 
 #include "base/str.h"
 #include "base/user-name.h"
@@ -49,7 +50,7 @@ static int put_grant(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, grant_kind_to_string(((const Claim *) q->thing)->plan.grant));
 }
 
-/* When it has ended, they are not its user's to open any more. */
+/* After its end, its user may not open them any more. */
 static int put_nodes(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = q->thing;
     int r;
@@ -172,7 +173,7 @@ static int put_stopping(const ViewQuery *q, const ViewSink *out) {
     return view_text(out, stop_state_to_string(((const Claim *) q->thing)->stop.state));
 }
 
-/* While it is evicted, when it is ended; then, when the next signal is sent. */
+/* During an eviction, the time when the claim is ended. Otherwise the time of the next signal. */
 static int put_stop_at(const ViewQuery *q, const ViewSink *out) {
     const Claim *c = q->thing;
 
@@ -229,7 +230,7 @@ static int put_failure(const ViewQuery *q, const ViewSink *out) {
     return text ? view_text(out, text) : -ENOMEM;
 }
 
-/* What there is now to be warned of: a driver of the host has a sibling. */
+/* Warns of each sibling that is on a driver of the host. */
 static int put_sibling_warnings(const Claim *c, const Group *g, const ViewSink *out) {
     char name[DEVICE_NAME_MAX];
     int r = 0;
@@ -262,8 +263,8 @@ static int put_warnings(const ViewQuery *q, const ViewSink *out) {
     return r < 0 ? r : view_close(out);
 }
 
-/* Everybody may ask, and everybody can make the answer as expensive as they like: it is a walk over all files
- * that all processes have open. */
+/* Everybody may ask, and everybody can make the answer as expensive as they like: it walks over all open
+ * files of all processes. */
 int view_check_holders(const ViewHost *host, const Subject *reader, Refusal *refusal) {
     BudgetAccount *account = budget_account(host->budget, reader->uid);
 
@@ -293,7 +294,7 @@ static int put_holder(const ViewSink *out, const HolderEntry *holder) {
     return r < 0 ? r : view_close(out);
 }
 
-/* Each process once; its files stand together. */
+/* Each process is listed once. The files of a process are consecutive. */
 static int put_holders(const ViewQuery *q, const ViewSink *out) {
     const HolderAnswer *answer = q->found;
     int32_t last = 0;
@@ -302,7 +303,7 @@ static int put_holders(const ViewQuery *q, const ViewSink *out) {
 
     if (!answer)
         return -EOPNOTSUPP;
-    if (answer->error < 0) /* unknown is not nobody */
+    if (answer->error < 0) /* unknown does not mean that there are none */
         return refuse(q->refusal, VFIOD_ERROR_INTERNAL, NULL,
                 "cannot find the processes that have its devices open: %s", strerror(-answer->error));
     r = view_open(out, 'a', "(us)");
