@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The capabilities that were found of a device (device-caps.h) as a document. It is one file for each device,
- * for the next start of the daemon and for snapshots, and it is a member of a snapshot. */
+/* The known capabilities of a device (device-caps.h) as a document. Each device has one file, for the next
+ * start of the daemon and for snapshots. A snapshot has it as a member. */
 
 #include "core/device-caps.h"
 #include "core/document.h"
@@ -24,5 +24,5 @@ extern const FieldTable device_caps_table;
 uint64_t caps_record_identity(const Device *d, uint64_t inode, uint64_t driver_inode);
 /* Owned by the caller; NULL on ENOMEM. */
 char *caps_record_to_text(const CapsRecord *r);
-/* 0; -EBADMSG: nothing in it is used; -ENOMEM. */
+/* Returns 0; -EBADMSG: nothing in it is used; -ENOMEM. */
 int caps_record_parse(const char *text, size_t size, CapsRecord *ret);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a request requires of its devices, as far as it is known before any of them is touched. What is
- * unknown is looked at when the claim has them on their vfio drivers, and nothing was handed out yet. */
+/* Checks what a request requires of its devices, as far as it is known before a device is touched. Unknown
+ * capabilities are probed later: the claim has the devices on their vfio drivers then, and nothing was handed
+ * out yet. */
 
 #include "base/str.h"
 #include "core/planner.h"
 
-/* These come with iommufd alone (VFIO_DEVICE_ATTACH_IOMMUFD_PT with a PASID, IOMMU_HWPT_GET_DIRTY_BITMAP). */
+/* Only iommufd offers these (VFIO_DEVICE_ATTACH_IOMMUFD_PT with a PASID, IOMMU_HWPT_GET_DIRTY_BITMAP). */
 #define CAPS_OF_IOMMUFD (1U << DEVICE_CAP_PASID | 1U << DEVICE_CAP_DIRTY_TRACKING)
 
 int caps_refuse(const DeviceName *name, const DeviceNeeds *needs, const DeviceCaps *caps, DeviceCap cap,
@@ -33,7 +34,7 @@ NeedsAnswer caps_answer(
     return device_needs_check(needs, caps && streq(caps->driver, driver) ? caps : NULL, ret);
 }
 
-/* The first that another backend than this one is needed for. */
+/* Refuses for the first capability that requires another backend. */
 static int refuse_backend(const Planner *p, uint32_t caps) {
     char wanted[DEVICE_NEEDS_TEXT_MAX];
     DeviceCap cap = (DeviceCap) __builtin_ctz(caps);
@@ -52,7 +53,7 @@ static uint32_t lacking(Backend backend) {
         return 0;
     case BACKEND_GROUP:
         return CAPS_OF_IOMMUFD;
-    default: /* no IOMMU, or no VFIO: nothing is known of such a device */
+    default: /* without an IOMMU or VFIO, nothing is known of a device */
         return UINT32_MAX;
     }
 }
@@ -73,7 +74,7 @@ int caps_check(Planner *p) {
 
         if (answer == NEEDS_MET)
             continue;
-        /* It will be looked at, but only PCI functions are: see vfio-caps.h. */
+        /* It will be probed, but only PCI functions are: see vfio-caps.h. */
         if (answer == NEEDS_UNKNOWN && m->name.kind == DEVICE_KIND_PCI)
             continue;
         r = planner_put_aside(p, caps_refuse(&m->name, needs, caps, cap, p->refusal));

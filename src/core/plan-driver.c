@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Which vfio driver a device is moved to: the one that its rule names; else the most specific one of this
- * kernel, which may do more than vfio-pci; else vfio-pci. Why is told to readers of the plan, and also which
- * driver would be better, if the kernel has none of its modules. */
+/* Chooses the vfio driver of a device. The driver that its rule names comes first, then the most specific
+ * driver of this kernel, which may do more than vfio-pci, then vfio-pci. The plan shows the reason, and a
+ * better driver if this kernel has no module for it. */
 
 #include <stdio.h>
 
@@ -11,7 +11,7 @@
 #include "core/planner.h"
 #include "policy/policy.h"
 
-/* It is a driver of the PCI bus: a rule that matches devices of other kinds, too, names none for them. */
+/* The rule names a driver of the PCI bus, which does not apply to devices of other kinds. */
 static const char *named_driver(const Planner *p, const Device *d, unsigned charge) {
     return charge > 0 && d->name.kind == DEVICE_KIND_PCI ? rule_terms(p->rules[charge - 1])->driver : NULL;
 }
@@ -26,7 +26,7 @@ unsigned driver_needed_facts(const Planner *p, const Device *d, Disposition disp
     return open && !named_driver(p, d, charge) ? DEVICE_FACT_VARIANT : 0;
 }
 
-/* The better one that the kernel lacks. */
+/* A better driver that this kernel does not have. */
 static const VariantInfo *find_missing(const Device *d, const char *driver) {
     const VariantInfo *known = d->name.kind == DEVICE_KIND_PCI
             ? variant_of_ids(d->vendor, d->device, device_is_virtual_function(d))

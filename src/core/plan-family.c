@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A device can be the parent of others that exist only as long as its driver does: virtual functions, the
- * devices of a PCI domain behind it. Unbinding or resetting the parent takes them away from whoever has them,
- * and the kernel does not protect users of VFIO from that. So a parent is not free while a descendant is held
- * or in use, and a descendant is not free while its parent is held. */
+/* A device can be the parent of others that exist only as long as its driver is bound: virtual functions, or
+ * the devices of a PCI domain behind it. To unbind or reset the parent takes them away from their users, and
+ * the kernel does not protect users of VFIO from that. So a parent is not free while a descendant is held or
+ * in use, and a descendant is not free while its parent is held. */
 
 #include <stdio.h>
 
@@ -14,23 +14,23 @@
 #include "core/family.h"
 #include "core/planner.h"
 
-#define NAMED_MAX 4U              /* descendants that a refusal names */
-#define FAMILY_GENERATIONS_MAX 4U /* up to the root; the bound is for nonsense */
+#define NAMED_MAX 4U              /* descendants that a refusal lists */
+#define FAMILY_GENERATIONS_MAX 4U /* up to the root; a bound against nonsense */
 
 static const Claim *holder_of(const Device *d) {
     return d->claim ?: d->group ? d->group->claim : NULL;
 }
 
 /* A virtual function always counts, and so does a mediated or vDPA device: somebody made it on purpose, and
- * nothing would bring it back. The devices of a domain are always there. Of those the host uses,
- * host_critical tells. */
+ * nothing would bring it back. The devices of a domain are always there. host_critical finds those that the
+ * host uses. */
 static bool is_in_use(const Device *d) {
     return device_is_virtual_function(d) || device_kind_info(d->name.kind)->is_made || holder_of(d) ||
             d->quarantined || (d->driver && d->vfio_index >= 0);
 }
 
 typedef struct Descendants {
-    const Device *claimed; /* the first that is */
+    const Device *claimed; /* the first claimed one */
     const Device *first[BLOCKERS_MAX];
     unsigned n;
     StrBuf names;
@@ -70,7 +70,7 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     _cleanup_free_ char *names = sanitize(descendants, 200);
     int r;
 
-    /* A device that was requested itself is not called a sibling. */
+    /* A requested device is not called a sibling. */
     if (!planner_is_requested(p, d) && d->group) {
         r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
                 "this sibling in IOMMU group %d would have to leave its driver, and these exist and would go "
@@ -88,7 +88,7 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     return r;
 }
 
-/* It may not be there yet. */
+/* The claim is making a device from d, which may not be there yet. */
 static int refuse_maker(Planner *p, const Device *d, const Claim *maker) {
     int r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
             "claim %s of %s has a mediated device of it, which would go away with its driver (%s)", maker->id,
@@ -120,7 +120,7 @@ int family_check_descendants(Planner *p, const Device *d) {
     return r;
 }
 
-/* Does its claim unbind or reset the device, when it ends at the latest? */
+/* Does its claim unbind or reset the device, at its end at the latest? */
 static bool is_moved(const Device *d, const Claim *holder) {
     for (size_t i = 0; i < holder->plan.n_members; i++) {
         const PlanMember *m = &holder->plan.members[i];
@@ -234,7 +234,7 @@ static int refuse_unusable(const Device *d, const Device *of, Refusal *refusal) 
     return r;
 }
 
-/* The first that somebody has, and how many there are. */
+/* The first function that is held and the first in quarantine, and the number of functions. */
 typedef struct Functions {
     const Device *of, *held, *unusable;
     unsigned n;

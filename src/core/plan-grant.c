@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How the claim reaches the client, and what that exposes. The request decides, and every rule of the claim
- * must allow it: a node can be opened by every process of the user, files are in the hands of one. */
+/* Decides how the claim reaches the client, and what that exposes. The request chooses, and every rule of the
+ * claim must allow it. A node can be opened by every process of the user; files are in the hands of one. */
 
 #include "base/str.h"
 #include "base/user-name.h"
@@ -22,8 +22,8 @@ static int refuse_grant(Planner *p, GrantKind wanted) {
     return r;
 }
 
-/* noiommu: the kernel lets only a process with CAP_SYS_RAWIO open its node. compat: the group's file, which
- * its user would have to open, stays with us. So files are all that can be granted. */
+/* These backends grant files only. noiommu: the kernel lets only a process with CAP_SYS_RAWIO open the node.
+ * compat: the user would have to open the group's file, which stays with vfiod. */
 static bool has_only_files(const Planner *p) {
     return p->request->backend == BACKEND_NOIOMMU || p->plan->backend == BACKEND_COMPAT;
 }
@@ -37,8 +37,8 @@ static int refuse_other_grants(Planner *p) {
     return r;
 }
 
-/* Whether a node that anybody may have opened is closed again shows in a count of the device, or in the open
- * of its group. There is neither for the node of a mediated device. */
+/* Anybody may have opened a granted node. A count of the device, or an open of its group, shows whether it is
+ * closed again. The node of a mediated device has neither. */
 static const PlanMember *find_uncounted(const Plan *plan) {
     for (size_t i = 0; i < plan->n_claimed; i++)
         if (!plan_member_counts_opens(&plan->members[i]))
@@ -56,9 +56,9 @@ static int refuse_uncounted(Planner *p, const PlanMember *m) {
     return r;
 }
 
-/* ---- What it exposes, for people ---- */
+/* ---- What it exposes, in words ---- */
 
-/* The number of a node is made up when the vfio driver takes the device. */
+/* The kernel chooses the number of a node when the vfio driver takes the device. */
 static void add_cdev(StrBuf *b, const Planner *p, const PlanMember *m) {
     const Device *d = inventory_find_device(p->context->inventory, &m->name);
     char name[DEVICE_NAME_MAX], path[DEVICE_NODE_MAX];
@@ -94,7 +94,7 @@ static void add_nodes(StrBuf *b, const Planner *p) {
     }
     for (size_t i = 0; group && i < plan->n_claimed; i++)
         made += plan_member_is_made(&plan->members[i]);
-    if (made > 0) /* their number is made up with the device */
+    if (made > 0) /* the kernel chooses their numbers when it makes the devices */
         strbuf_addf(b, " and the node%s of the group%s of what is made", made > 1 ? "s" : "",
                 made > 1 ? "s" : "");
 }
@@ -122,7 +122,7 @@ static void add_files(StrBuf *b, const Planner *p) {
     strbuf_add(b, " go to the caller, who can pass them on");
 }
 
-/* Of a mediated device there is no hardware that an IOMMU could tell apart. */
+/* An IOMMU cannot tell the hardware of a mediated device apart. */
 static void add_trust(StrBuf *b, const Planner *p) {
     char name[DEVICE_NAME_MAX];
 
@@ -162,7 +162,8 @@ static int describe(Planner *p) {
     return p->plan->exposes ? 0 : refuse(p->refusal, VFIOD_ERROR_INTERNAL, NULL, "out of memory");
 }
 
-/* They stay as they are. "pci:0000:01:00.0: consumer pci:0000:01:00.1 (driver snd_hda_intel)" */
+/* These devices stay as they are. Example: "pci:0000:01:00.0: consumer pci:0000:01:00.1 (driver
+ * snd_hda_intel)" */
 static int describe_companions(Planner *p) {
     _cleanup_strbuf_ StrBuf b = {};
     char name[DEVICE_NAME_MAX];

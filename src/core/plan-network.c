@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the network card of a virtual function is to have for it: requested by the client, within the bounds
- * of the rule. Whether the card's driver can do it is found out when the claim is made
- * (daemon/kernel/vf-setup.h).
- */
+/* The settings that the network card gives to a virtual function. The client requests them, within the bounds
+ * of the rule. Whether the card's driver supports them is found out when the claim is made
+ * (daemon/kernel/vf-setup.h). */
 
 #include "base/str.h"
 #include "core/planner.h"
@@ -17,7 +16,7 @@ static int refuse_kind(Planner *p, const Device *d) {
     return r;
 }
 
-/* On its vfio driver the card has no interface. */
+/* A card on its vfio driver has no interface. */
 static int refuse_parent(Planner *p, const Device *d, const Device *parent) {
     char name[DEVICE_NAME_MAX];
     int r;
@@ -54,7 +53,8 @@ static int refuse_value(Planner *p, const Device *d, const Verdict *v, VfAttribu
     return r;
 }
 
-/* One that has a driver of the host's. That this driver makes an interface is seen when the claim is made. */
+/* A card with a driver of the host may have an interface. Whether it has is found out when the claim is made.
+ */
 static bool has_interface(const Device *parent) {
     return parent && parent->driver && parent->vfio_index < 0;
 }

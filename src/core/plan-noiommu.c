@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A device that is behind no IOMMU reads and writes all memory of the host as it likes, and so does whoever
- * has its file: the kernel lets only CAP_SYS_RAWIO open it. vfiod opens it for others, so every condition of
- * the kernel's has to be asked for here, of the subject, and more:
+/* A device without an IOMMU can read and write all memory of the host, and so can everybody with its file.
+ * The kernel therefore lets only CAP_SYS_RAWIO open it. vfiod opens it for others, so the subject must meet
+ * all conditions of the kernel, and more:
  *
- *   the request names the backend         nobody gets this by accident
- *   a rule names the device and a reason  (policy-parse.c sees to that)
- *   the host setting is on                the operator has decided it for the host as a whole
- *   it is alone in its claim              the other devices would be isolated in name only
- *   the subject has CAP_SYS_RAWIO         in the host's own user namespace; or the rule waives that
- *   the kernel is not locked down         it does not ask for that itself */
+ * - The request names the backend, so nobody gets this by accident.
+ * - A rule names the device and a reason (policy-parse.c checks that).
+ * - The host setting is on: the operator decided this for the whole host.
+ * - It is alone in its claim: other devices would not be isolated from it.
+ * - The subject has CAP_SYS_RAWIO in the host's own user namespace, unless the rule waives that.
+ * - The kernel is not locked down. The kernel itself does not check that. */
 
 #include <stdio.h>
 
 #include "base/str.h"
 #include "core/planner.h"
 
-/* The kernel's number, which is an interface and never changes. */
+/* The number is part of the kernel's interface and never changes. */
 #define CAP_SYS_RAWIO 17U
 
 static int check_permission(Planner *p, const Device *d) {
     int r;
 
-    /* Before the backends: no set of rules could agree on this one for all of them. */
+    /* This comes before the choice of backends, since no rules can agree on this one for several devices. */
     if (p->request->n_devices > 1) {
         r = refuse(p->refusal, VFIOD_ERROR_INVALID_ARGUMENT, &d->name,
                 "a device without an IOMMU must be claimed alone");
@@ -33,7 +33,7 @@ static int check_permission(Planner *p, const Device *d) {
         r = planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
                         "the rule does not allow the backend noiommu"));
-        /* Where there is an IOMMU, another backend is the answer. */
+        /* With an IOMMU, another backend is the answer. */
         if (!d->group)
             p->refusal->remedy = strdup("The operator can allow it, without any isolation, with \"noiommu\": "
                                         "{\"reason\": \"…\"} in a rule that names the "

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Two plans become one when devices join a claim, and one becomes two when they leave it. A group is what the
- * kernel isolates, so it is never divided: a device that is given back while the claim keeps another one of
- * its group is only marked, and goes with the last of them. */
+/* Two plans become one when devices join a claim, and one becomes two when they leave it. The kernel isolates
+ * groups, so a group is never divided. If the claim keeps another device of the group, a device that is given
+ * back is only marked, and leaves with the last of them. */
 
 #include <stdio.h>
 
@@ -28,9 +28,9 @@ bool plan_member_leaves_with(const PlanMember *m, const PlanMember *other) {
 
 /* ---- Charges ---- */
 
-typedef unsigned ChargeMap[PLAN_RULES_MAX + 1]; /* from PlanMember.charge of one plan to that of another */
+typedef unsigned ChargeMap[PLAN_RULES_MAX + 1]; /* maps PlanMember.charge of one plan to that of another */
 
-/* 1 + the index of the rule in p, to which the devices are added; 0: no memory, or no room. */
+/* Adds the devices to this rule. Returns 1 + the index of the rule in p; 0: out of memory or room. */
 static unsigned add_charge(Plan *p, const char *rule, unsigned devices) {
     PlanCharge *c = NULL;
 
@@ -70,7 +70,7 @@ static int add_member(Plan *p, const PlanMember *m, const ChargeMap map) {
     return 0;
 }
 
-/* Everything but members, groups and charges. */
+/* Copies everything but members, groups and charges. */
 static void copy_terms(Plan *p, const Plan *from) {
     const Plan empty = *p;
 
@@ -82,7 +82,8 @@ static void copy_terms(Plan *p, const Plan *from) {
 
 /* ---- Two become one ---- */
 
-/* One that was parked for the claim, or left alone, is handed out now. How it was before stays on record. */
+/* A device that was parked for the claim, or left alone, is handed out now. Its original state stays on
+ * record. */
 static PlanMember hand_out(const PlanMember *had, const PlanMember *m) {
     PlanMember handed = *m;
 
@@ -180,12 +181,12 @@ static bool group_leaves(const Plan *p, int group, const DeviceName *names, size
     return member_leaves(p, &(PlanMember){.group = group}, names, n);
 }
 
-/* The record of an older daemon has none: then it is by the only rule that there is. */
+/* Older records have no charge: then the only rule counts. */
 static unsigned charge_of(const Plan *p, const PlanMember *m) {
     return m->charge == 0 && p->n_charges == 1 && m->disposition == DISPOSITION_CLAIM ? 1 : m->charge;
 }
 
-/* What the rules are charged for the devices that go is no longer charged to those that stay. */
+/* Devices that leave take their charges with them. */
 static int part_charges(const Plan *p, Plan *kept, Plan *gone, ChargeMap map_kept, ChargeMap map_gone,
         const DeviceName *names, size_t n) {
     for (size_t i = 0; i < p->n_charges; i++) {
@@ -210,7 +211,7 @@ int plan_part(const Plan *p, const DeviceName *names, size_t n, Plan *ret_kept, 
 
     copy_terms(&kept, p);
     copy_terms(&gone, p);
-    gone.memlock = 0; /* locked for the claim as a whole */
+    gone.memlock = 0; /* it counts for the claim as a whole */
     r = part_charges(p, &kept, &gone, map_kept, map_gone, names, n);
     for (size_t i = 0; i < p->n_members && r >= 0; i++) {
         PlanMember m = p->members[i];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What to do about a use of the host, which follows from the use: a boot display is not unmounted. The words
- * are those of src/host/use*.c and host-critical.c. */
+/* The remedy for a use by the host, which depends on the use: a boot display is not unmounted. The texts
+ * compared here come from src/host/use*.c and host-critical.c. */
 
 #include "core/planner.h"
 

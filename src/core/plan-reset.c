@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How the devices of a claim are reset, and which others that reaches, in words. A reset through sysfs is of
- * one function, whatever the method: the kernel resets a bus by it only where nothing else is on the bus
- * (pci_parent_bus_reset()), and a method that cannot work is none, see host/sysfs.c. A client can do more:
- * VFIO_DEVICE_PCI_HOT_RESET resets all that is below the port, and the kernel allows it only to who has all
- * of it. Which devices these are, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO tells who has one of them; before that,
- * the topology does. */
+/* How the devices of a claim are reset, and which other devices that reaches, in words. A reset through sysfs
+ * resets one function, whatever the method: it resets a bus only if nothing else is on the bus
+ * (pci_parent_bus_reset()). Methods that cannot work are not counted, see host/sysfs.c. A client can do more:
+ * VFIO_DEVICE_PCI_HOT_RESET resets everything below the port, and the kernel allows it only to a client that
+ * has all of it. VFIO_DEVICE_GET_PCI_HOT_RESET_INFO lists these devices for a client that has one of them.
+ * Before that, the topology shows them. */
 
 #include <stdio.h>
 
@@ -31,7 +31,7 @@ static const char *method_text(const PlanMember *m) {
     return NULL;
 }
 
-/* ---- what a reset of the bus would reach ---- */
+/* ---- What a reset of the bus would reach ---- */
 
 typedef struct Reach {
     const Plan *plan;
@@ -55,7 +55,7 @@ static int add_neighbour(Device *d, void *userdata) {
     return 0;
 }
 
-/* Neither a virtual function nor a root bus has a reset of the bus. */
+/* Neither a virtual function nor a device on a root bus has a reset of the bus. */
 static void add_bus(StrBuf *b, const Planner *p, const Device *d, const DeviceFacts *facts) {
     Reach reach = {.plan = p->plan, .device = d};
 

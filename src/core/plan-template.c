@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A template is requested in the place of a device: the policy says of which type it is, and of which parent
- * the device is made. That is decided like everything else, on what was seen of the host before anything is
- * touched. The device itself, with its group and its node, is there only when its driver has made it. */
+/* A request may name a template in place of a device. The policy decides which type the device has and which
+ * parents may make it. The planner decides before anything is touched, from what was seen of the host. The
+ * device, its group and its node exist only once its driver has made it. */
 
 #include <stdio.h>
 
@@ -11,7 +11,7 @@
 #include "core/device-kind.h"
 #include "core/planner.h"
 
-#define NAMED_MAX 4U /* devices that a refusal names */
+#define NAMED_MAX 4U /* devices that a refusal lists */
 
 /* ---- Members ---- */
 
@@ -27,7 +27,7 @@ bool plan_member_is_known(const PlanMember *m) {
     return m->target_driver[0] || plan_member_is_made(m);
 }
 
-/* Parents that are no devices to us, such as mtty itself, have a name that is none. */
+/* Some parents are not devices of the inventory, such as mtty itself. Their names do not parse. */
 static bool parse_parent(const char *parent, DeviceName *ret) {
     return device_name_parse_pci_address(parent, ret) >= 0;
 }
@@ -56,8 +56,8 @@ void template_as_device(const DeviceName *name, Device *ret) {
 typedef struct Choice {
     const DeviceTemplate *template;
     const MdevType *chosen;
-    unsigned n_parents; /* that have the type */
-    bool unknown;       /* how many there can be of one of them */
+    unsigned n_parents; /* of this type */
+    bool unknown;       /* the number of available instances of one of them is unknown */
 } Choice;
 
 static bool is_type(const MdevType *t, const DeviceTemplate *template) {
@@ -71,7 +71,7 @@ static unsigned count_promised(const Planner *p, const MdevType *t, const Claim 
     return c->count_promised ? c->count_promised(c->maker_userdata, t, ret_first) : 0;
 }
 
-/* How many of those that the driver can make are as good as gone: for the request, and for other claims. */
+/* How many of the available instances are promised already, to this request or to other claims. */
 static int64_t count_chosen(const Planner *p, const MdevType *t) {
     const Claim *first;
     int64_t n = count_promised(p, t, &first);
@@ -81,7 +81,7 @@ static int64_t count_chosen(const Planner *p, const MdevType *t) {
     return n;
 }
 
-/* A parent that is claimed is passed over, and named when there is no other. */
+/* Skips a parent that is claimed. Its refusal stays for when there is no other. */
 static int consider(Planner *p, Choice *c, const MdevType *t) {
     const Device *parent;
     DeviceName name;
@@ -123,8 +123,7 @@ static bool is_held(const Planner *p, const DeviceName *name) {
     return d && d->claim;
 }
 
-/* How many there are of every parent that it could have been made of; the first few, those of claims before
- * others. */
+/* Counts the devices of all parents that match. ret gets the first few, those of claims before others. */
 static unsigned find_devices(const Planner *p, const MdevTypes *types, const DeviceTemplate *template,
         const DeviceName *ret[static NAMED_MAX]) {
     unsigned n = 0, found = 0;
@@ -151,7 +150,7 @@ static unsigned find_promised(
     return n;
 }
 
-/* Who has them. */
+/* Refuses, and lists the owners of all instances. */
 static int refuse_full(
         Planner *p, const DeviceName *name, const MdevTypes *types, const DeviceTemplate *template) {
     const Claim *first = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The terms of the rules that allow a claim. A claim may have devices by several rules: it gets what all of
- * them agree on, and each counts it against its own limits. */
+/* The terms of the rules that allow a claim. Several rules may allow the devices of one claim. The claim gets
+ * what all of them agree on, and each rule counts its devices against its own limits. */
 
 #include <stdio.h>
 
@@ -83,7 +83,7 @@ static int check_reason(Planner *p) {
             refuse(p->refusal, VFIOD_ERROR_REASON_REQUIRED, &p->first->name, "the rule requires a reason"));
 }
 
-/* Who cannot tell whether the host is whole must not say that it is. */
+/* If the taints of the host are unknown, it does not count as untainted. */
 static int check_taint(Planner *p) {
     const char *weakness;
     int r;
@@ -135,7 +135,7 @@ static int check_memlock(Planner *p) {
 static int check_tether(Planner *p) {
     bool is_operator = subject_is_operator(p->subject);
     _cleanup_free_ char *more = NULL;
-    /* Devices that join a claim hang on what that hangs on. */
+    /* Devices that join a claim get its tether. */
     TetherKind wanted = p->context->claim ? p->context->claim->plan.tether : p->request->tether;
     int r;
 
@@ -157,7 +157,7 @@ static int check_tether(Planner *p) {
     return planner_name_rules(p, r);
 }
 
-/* Devices that join a claim shorten its time where their rule does. */
+/* Devices that join a claim shorten its time if their rule does. */
 static int check_duration(Planner *p) {
     uint32_t wanted = p->request->duration_sec, max = p->plan->hold.max_duration_sec;
     int r;
@@ -171,7 +171,7 @@ static int check_duration(Planner *p) {
     return planner_name_rules(p, r);
 }
 
-/* One limit: used of it by others, wanted by this claim. */
+/* One limit: what others use of it, and what this claim needs. */
 typedef struct Meter {
     const char *name;
     uint64_t limit, used, wanted;
@@ -209,7 +209,7 @@ static bool counts_already(const Planner *p, const PlanCharge *charge) {
     return false;
 }
 
-/* waits: what others use, they may have given back by the time. */
+/* waits: the request waits, and until its turn others may release what they use. */
 static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charge, bool waits) {
     const RuleLimits *limits = &rule_terms(rule)->limits, none = RULE_LIMITS_NONE;
     uint64_t memlock = p->plan->memlock, claims = !counts_already(p, charge);
@@ -239,7 +239,7 @@ static int check_limits_of(Planner *p, const Rule *rule, const PlanCharge *charg
     return 0;
 }
 
-/* What is too much for one claim is refused before anything is done. */
+/* A claim that would become too large is refused before anything is done. */
 static int check_join(Planner *p) {
     _cleanup_(plan_done) Plan joined = PLAN_NULL;
     int r;

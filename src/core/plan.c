@@ -28,7 +28,7 @@ void plan_done(Plan *p) {
     *p = PLAN_NULL;
 }
 
-/* Room for one more of n: room is doubled whenever n is a power of two. The new one is zeroed. */
+/* Makes room for one more element, which is zeroed. The room is doubled whenever n is a power of two. */
 static bool make_room(void **array, size_t n, size_t size) {
     void *grown;
 
@@ -57,7 +57,7 @@ PlanCharge *plan_add_charge(Plan *p) {
     return &p->charges[p->n_charges++];
 }
 
-/* "rule", "rule, other": the rules that allowed the devices. Where it is cut, no letter is. */
+/* "rule", "rule, other": the rules that allowed the devices. The text is never cut within a character. */
 void plan_add_origin(Plan *p, const char *origin) {
     size_t n = strlen(p->rule);
 
@@ -76,8 +76,8 @@ static bool is_known(const Planner *p, const Refusal *refusal) {
     return refusal_is_same(&p->found, refusal);
 }
 
-/* What the host uses no rule can hand out, nor what shares its group. Advice to change the policy would not
- * help. */
+/* No rule can hand out what the host uses, nor devices in its group. So a remedy that changes the policy
+ * would not help. */
 static void take_advice_back(Refusal *denied, const Refusal *other) {
     if (denied->code != VFIOD_ERROR_ACCESS_DENIED || other->code != VFIOD_ERROR_HOST_CRITICAL)
         return;
@@ -85,7 +85,7 @@ static void take_advice_back(Refusal *denied, const Refusal *other) {
     denied->remedy = strdup(NO_RULE_HELPS);
 }
 
-/* Each of a pair may come first. */
+/* Either of the two may have come first. */
 static void compare_advice(Refusal *found, Refusal *refusal) {
     take_advice_back(found, refusal);
     take_advice_back(refusal, found);
@@ -136,7 +136,7 @@ static int look_up(Planner *p) {
     return 0;
 }
 
-/* A stranger hears the same whether a rule denied it or none allowed it. */
+/* A stranger gets the same answer whether a rule denied it or none allowed it. */
 static int deny(Planner *p, const Device *d, const Verdict *v) {
     bool told = v->rule && (rule_concerns(v->rule, p->subject) || subject_is_operator(p->subject));
     char who[SUBJECT_DESCRIPTION_MAX];
@@ -155,8 +155,8 @@ static int deny(Planner *p, const Device *d, const Verdict *v) {
     return told ? planner_name_rule(p, v->rule, r) : r;
 }
 
-/* The policy's verdict on one device. Facts that cannot be read are unknown to it, and it keeps the door shut
- * then. */
+/* The policy's verdict on one device. Facts that cannot be read are unknown to the policy, and unknown facts
+ * never allow. */
 static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const Device *d, const Verdict *v),
         Verdict *ret) {
     unsigned needed = policy_needed_facts(p->context->policy);
@@ -186,15 +186,15 @@ static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const D
     return 0;
 }
 
-/* The claim gets what all rules of its devices agree on: the backends that each allows, and a reset if any
- * wants one. */
+/* The claim gets what all rules of its devices agree on: the backends that each allows, and a reset if one
+ * requires it. */
 static int authorize(Planner *p) {
     unsigned needed = policy_needed_facts(p->context->policy);
     if (!p->context->policy)
         return refuse(p->refusal, VFIOD_ERROR_POLICY_BROKEN, NULL,
                 "no valid policy is loaded, so everything is denied");
     p->plan->reset = RESET_OPTIONAL;
-    /* Of all devices at once: each look may take its time. */
+    /* Ask for the facts of all devices at once, since each look may take its time. */
     for (size_t i = 0; needed != 0 && i < p->request->n_devices; i++)
         if (p->devices[i] && p->devices[i] != &p->templates[i] &&
                 survey_want(p->context->survey, &p->devices[i]->name, needed) < 0)
@@ -222,12 +222,12 @@ static int authorize(Planner *p) {
     return 0;
 }
 
-/* Nothing else isolates it. */
+/* Only its group isolates such a device. */
 static bool needs_group(const Device *d) {
     return device_kind_info(d->name.kind)->backends & 1U << BACKEND_GROUP;
 }
 
-/* The remedy is another one where a rule has the door open already. */
+/* The remedy differs if a rule already allows the backend noiommu. */
 static int refuse_without_iommu(Planner *p, const Device *d) {
     int r = refuse(p->refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it has no IOMMU");
 
@@ -239,7 +239,7 @@ static int refuse_without_iommu(Planner *p, const Device *d) {
     return r;
 }
 
-/* d is in quarantine. The caller learns which kind of trouble it is; the claim has the details. */
+/* d is in quarantine. The caller is told the kind of problem; the claim has the details. */
 static int refuse_quarantined(Planner *p, const Device *d) {
     const char *why = "it is quarantined: it could not be restored after an earlier claim";
     const PlanMember *m = d->claim ? plan_find_member(&d->claim->plan, &d->name) : NULL;
@@ -248,7 +248,7 @@ static int refuse_quarantined(Planner *p, const Device *d) {
     if (m && m->failure == MEMBER_FAILURE_RECORD)
         why = "it is quarantined and may be in use: the record of a claim is damaged or missing";
     r = refuse(p->refusal, VFIOD_ERROR_DEVICE_QUARANTINED, &d->name, "%s", why);
-    /* There is nothing to try again. */
+    /* What to restore is unknown, so a retry is impossible. */
     if (m && m->disposition == DISPOSITION_CLAIM && !plan_member_is_known(m))
         p->refusal->remedy =
                 strdup("The operator must look at it: 'vfioctl quarantine list' shows the reason, "
@@ -297,7 +297,7 @@ static int refuse_member(Planner *p, const PlanMember *m) {
     return r;
 }
 
-/* Nothing can bind it: the driver that made it has to have done that. */
+/* The driver that made such a device must have bound it. vfiod cannot. */
 static int refuse_unbound(Planner *p, const Device *d) {
     int r = refuse(p->refusal, VFIOD_ERROR_NODE_MISSING, &d->name,
             "it is handed out as the driver of its parent made it, and that has not registered it with VFIO");
@@ -336,7 +336,7 @@ static int check_claimable(Planner *p, const Device *d) {
     return holder && holder != own ? refuse_claimed(p, d, holder) : family_check_parent(p, d);
 }
 
-/* Siblings get the strictest of what the rules of the group's claimed devices say. */
+/* Siblings get the strictest terms of the rules of the group's claimed devices. */
 static void add_group(Planner *p, int id, const RuleTerms *terms) {
     Plan *plan = p->plan;
     size_t i = 0;
@@ -362,28 +362,26 @@ bool planner_is_requested(const Planner *p, const Device *d) {
     return false;
 }
 
-/* A group that the claim has already: its siblings have been seen to. */
+/* A group that the claim already has: its siblings were checked then. */
 static bool is_own_group(const Planner *p, const Group *g) {
     return p->context->claim && plan_has_group(&p->context->claim->plan, g->id);
 }
 
-/* The holder of a group's file can open every member that is on a vfio driver, parked or not: the group
- * backend hands them all out, whatever we call it. So each must be allowed to the subject by itself, and is
- * reset afterwards. */
+/* The holder of a group's file can open every member on a vfio driver, parked or not. So the policy must
+ * allow the subject each of them, and each is reset afterwards. */
 static bool is_exposed(const Planner *p, const Device *d, Disposition disposition) {
     return p->plan->backend == BACKEND_GROUP && disposition != DISPOSITION_CLAIM &&
             (disposition == DISPOSITION_PARK || on_vfio_driver(d));
 }
 
-/* A sibling without a driver: while the client has not attached its devices yet, the kernel lets a driver
- * take it, and the attach fails. Bridges leave the group viable with the driver that they get. */
+/* A sibling without a driver. Until the client has attached its devices, the kernel lets a driver take the
+ * sibling, and the attach fails. A bridge leaves the group viable with the driver that it gets. */
 static bool may_get_driver(const Device *d) {
     return !d->driver && !device_is_bridge(d) && device_kind_info(d->name.kind)->driver;
 }
 
-/* What of the facts the plan needs for this member: a device that is on its vfio driver already is in no use
- * by the host, and what is not bound is not put back. That keeps the common claim of a prepared device to two
- * reads. */
+/* The facts that the plan needs for this member. The host does not use a device that is on its vfio driver,
+ * and what is not bound is not restored. So the common claim of a prepared device takes two reads. */
 static unsigned wanted_facts(
         const Device *d, Disposition disposition, bool exposed, HostCriticalDemand host_critical) {
     if (disposition != DISPOSITION_CLAIM && disposition != DISPOSITION_PARK)
@@ -407,14 +405,14 @@ static unsigned needed_facts(
             ~(kind->counts_opens && !device_is_native(d) ? 0U : (unsigned) DEVICE_FACT_ENABLE_COUNT);
 }
 
-/* A device on its vfio driver that somebody has enabled is open in a program that did not come through us.
- * The kernel would tell the client only at its BIND (EINVAL) or its open (EBUSY), and not why. Unknown counts
- * as used. Where the kernel does not count, only the open shows it. */
+/* A device on its vfio driver that somebody has enabled is open in a program that did not get it from vfiod.
+ * The kernel would report that only at the client's BIND (EINVAL) or open (EBUSY), without the reason.
+ * Unknown counts as used. If the kernel does not count, only the open shows it. */
 static int check_unused(Planner *p, const Device *d, long enable_count) {
     if (!on_vfio_driver(d) || enable_count == 0 || !device_kind_info(d->name.kind)->counts_opens ||
             device_is_native(d))
         return 0;
-    /* Its file gave the client this one, too. */
+    /* Its file also gave the client this device. */
     if (p->plan->backend == BACKEND_GROUP && d->group && is_own_group(p, d->group))
         return 0;
     if (!d->group)
@@ -424,8 +422,8 @@ static int check_unused(Planner *p, const Device *d, long enable_count) {
             "a program has IOMMU group %d open that did not get it from vfiod", d->group->id);
 }
 
-/* The kernel attaches such a device to nobody's address space, and says so only at the client's attach
- * (EINVAL, EPERM). */
+/* The kernel does not attach such a device to any address space of a program, and reports that only at the
+ * client's attach (EINVAL, EPERM). */
 static int refuse_direct_region(Planner *p, const Device *d) {
     int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
             "the firmware still uses memory through it (reserved region of type \"direct\"), and the kernel "
@@ -436,7 +434,7 @@ static int refuse_direct_region(Planner *p, const Device *d) {
     return r;
 }
 
-/* A sibling is told as one: the caller has not asked for it. */
+/* The message calls a sibling a sibling, since the caller did not request it. */
 static int refuse_host_critical(Planner *p, const Device *d, const char *use) {
     _cleanup_free_ char *why = sanitize(use, 200);
     int r;
@@ -451,7 +449,7 @@ static int refuse_host_critical(Planner *p, const Device *d, const char *use) {
     return r;
 }
 
-/* 1; 0: they are not there yet; or refused. */
+/* Returns 1; 0 if the facts are not there yet; or refuses. */
 static int get_member_facts(Planner *p, const Device *d, unsigned what, const DeviceFacts **ret) {
     static const DeviceFacts none;
     const DeviceFacts *facts = &none;
@@ -472,8 +470,8 @@ static int get_member_facts(Planner *p, const Device *d, unsigned what, const De
     return 1;
 }
 
-/* Adds the host's own use to the obstacles of a device that the policy denies: no other rule would help then.
- * This costs a look at the device, so it is done only where all obstacles are wanted. What is unknown is no
+/* Adds the host's own use to the obstacles of a device that the policy denies, since no other rule would help
+ * then. This costs a look at the device, so it is done only if all obstacles are wanted. Unknown facts are no
  * obstacle here. */
 static int look_behind_denials(Planner *p) {
     int r = 0;
@@ -494,8 +492,8 @@ static int look_behind_denials(Planner *p) {
     return r;
 }
 
-/* The kernel takes other devices from their drivers with this one, from a vfio driver as well: a consumer
- * that is bound before its supplier does not keep it. */
+/* When the kernel unbinds this device, it unbinds its consumers too, also from a vfio driver. Binding a
+ * consumer before its supplier does not help. */
 static int check_links(Planner *p, const Device *d, const DeviceLinks *links, bool may_be_critical) {
     for (size_t i = 0; links && i < links->n; i++) {
         const DeviceLink *l = &links->items[i];
@@ -519,7 +517,7 @@ static int check_links(Planner *p, const Device *d, const DeviceLinks *links, bo
     return 0;
 }
 
-/* What keeps the device from being moved, whatever the rule says of its group. */
+/* What prevents moving the device, whatever the rule says of its group. */
 static int check_movable(Planner *p, const Device *d, unsigned what, const DeviceFacts *facts) {
     int r = 0;
 
@@ -542,8 +540,8 @@ static int refuse_large_group(Planner *p, const Device *d) {
     return r;
 }
 
-/* 1: it was added. 0: its facts are not there yet, or it was refused and that was put aside. */
-/* Then the kernel gives a virtual function only to a program that knows the token of the physical one. */
+/* If the parent is on a vfio driver, the kernel gives a virtual function only to a program that knows the
+ * parent's token. */
 static bool parent_is_on_vfio(const Planner *p, const Device *d) {
     const Device *parent = inventory_find_parent(p->context->inventory, d);
 
@@ -551,7 +549,7 @@ static bool parent_is_on_vfio(const Planner *p, const Device *d) {
             p->request->backend != BACKEND_NOIOMMU;
 }
 
-/* Ours, of a claim that is over, means nothing any more. */
+/* An override that an earlier claim of vfiod has left means nothing. */
 static const char *former_override(const Planner *p, const DeviceFacts *facts) {
     return !p->context->claim && streq(facts->driver_override, OVERRIDE_PARKED) ? "" : facts->driver_override;
 }
@@ -584,6 +582,8 @@ PlanMember *plan_add_late_sibling(Plan *p, const Device *d) {
     return m;
 }
 
+/* Returns 1 if it was added. Returns 0 if its facts are not there yet, or if it was refused and that was put
+ * aside. */
 static int add_member(Planner *p, const Device *d, Disposition disposition, HostCriticalDemand host_critical,
         unsigned charge) {
     bool touched = disposition == DISPOSITION_CLAIM || disposition == DISPOSITION_PARK;
@@ -635,14 +635,14 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
     r = touched || exposed ? driver_choose(p, d, facts, m) : 0;
     if (r < 0)
         return r;
-    /* An override of somebody else has the same effect, or means the driver that it names. */
+    /* An override that somebody else has set has the same effect, or names the driver that they want. */
     if (!touched && may_get_driver(d) && !m->original_override[0])
         keep_without_driver(m);
     r = m->bind ? 0 : planner_put_aside(p, check_unused(p, d, facts->enable_count));
     return r < 0 ? r : 1;
 }
 
-/* What the unit gets is a name of the PCI bus. */
+/* The unit is started for a name of the PCI bus. */
 static int take_scrub(Planner *p) {
     PlanMember *m = &p->plan->members[p->plan->n_members - 1];
     const char *scrub = m->charge > 0 ? rule_terms(p->rules[m->charge - 1])->scrub : NULL;
@@ -659,7 +659,7 @@ static int take_scrub(Planner *p) {
                             scrub)));
 }
 
-/* Whether vfio-platform resets a device at its open and close, nobody can see before that. */
+/* Before vfio-platform opens a device, nobody can see whether it resets it at open and close. */
 static int check_reset(Planner *p, ResetDemand demand) {
     const PlanMember *m = &p->plan->members[p->plan->n_members - 1];
     const DeviceKindInfo *kind = device_kind_info(m->name.kind);
@@ -679,7 +679,7 @@ static int check_reset(Planner *p, ResetDemand demand) {
                             "the rule requires a reset between owners, and the device has no reset method")));
 }
 
-/* What is done to the last member when the claim ends. */
+/* Checks what happens to the last member when the claim ends. */
 static int check_end(Planner *p, ResetDemand demand) {
     int r = take_scrub(p);
 
@@ -708,20 +708,19 @@ static int add_claimed(Planner *p) {
     return 0;
 }
 
-/* A bridge on a driver that uses DMA itself (shpchp) blocks its group like any device, and no vfio driver
+/* A bridge on a driver that itself uses DMA (shpchp) blocks its group like any device, and no vfio driver
  * takes it. */
 static Disposition sibling_disposition(const Device *d, SiblingDemand demand) {
     if (device_leaves_group_viable(d))
         return DISPOSITION_NONE_NEEDED;
     if (device_is_bridge(d))
         return DISPOSITION_REFUSE;
-    /* Where there is no driver to park it on, it stays where it is. */
+    /* A sibling that has no driver to be parked on stays where it is. */
     return demand == SIBLINGS_PARK && device_kind_info(d->name.kind)->driver ? DISPOSITION_PARK
                                                                              : DISPOSITION_REFUSE;
 }
 
-/* All siblings that stand in the way are named at once: a list that grows by one at every try helps nobody.
- */
+/* Lists all siblings that block the group at once. Otherwise each try would show only the next one. */
 static int refuse_group(Planner *p, const Group *g, const Device *claimed) {
     _cleanup_strbuf_ StrBuf b = {};
     char name[DEVICE_NAME_MAX];
@@ -783,8 +782,8 @@ static int add_exposed(
     return r > 0 ? check_end(p, v.terms->reset) : r;
 }
 
-/* The rule of the claimed device speaks for a sibling that is parked, unless a deny rule singles that out:
- * then the sibling must not leave its driver for this subject either. */
+/* The rule of the claimed device also covers a parked sibling, unless a deny rule names that one: then the
+ * sibling must not leave its driver for this subject either. */
 static int deny_parked(Planner *p, const Device *d, const Verdict *v) {
     bool told = v->rule && (rule_concerns(v->rule, p->subject) || subject_is_operator(p->subject));
     char who[SUBJECT_DESCRIPTION_MAX];
@@ -806,7 +805,7 @@ static int add_parked(Planner *p, const Device *d, HostCriticalDemand host_criti
     return r < 0 ? r : add_member(p, d, DISPOSITION_PARK, host_critical, 0);
 }
 
-/* Nothing is done with a port of the kernel's own driver, or of none: it is listed where there is room. */
+/* A port with the kernel's own driver or none is left alone. It is listed if there is room. */
 static bool is_idle_port(const Device *d) {
     return device_is_bridge(d) && device_leaves_group_viable(d);
 }
@@ -823,7 +822,7 @@ static size_t count_room_for_ports(const Planner *p) {
     return PLAN_MEMBERS_MAX - MIN(n, (size_t) PLAN_MEMBERS_MAX);
 }
 
-/* Whoever asks for all obstacles hears of this sibling, too, what would be in the way of moving it. */
+/* If all obstacles are wanted, they include what would prevent moving this sibling. */
 static int refuse_sibling(Planner *p, const Group *g, const Device *d, HostCriticalDemand host_critical) {
     const DeviceFacts *facts;
     size_t i = 0;
@@ -878,8 +877,8 @@ static int add_siblings(Planner *p) {
     return 0;
 }
 
-/* Every device is on its vfio driver and has its node: the kernel need not be asked whether it makes nodes.
- */
+/* Every device is on its vfio driver and has its node, so there is no need to ask whether the kernel makes
+ * nodes. */
 static bool nodes_are_there(const Planner *p) {
     for (size_t i = 0; i < p->request->n_devices; i++)
         if (!p->settled[i] && (!on_vfio_driver(p->devices[i]) || p->devices[i]->vfio_rdev == 0))
@@ -887,8 +886,7 @@ static bool nodes_are_there(const Planner *p) {
     return true;
 }
 
-/* cdevs appear only with the vfio driver. Before that the kernel as a whole must have shown that it makes
- * them. */
+/* cdevs appear only with the vfio driver. Before that, the kernel as a whole must show that it makes them. */
 static bool backend_offered(const Planner *p, const KernelFacts *kernel, Backend b) {
     if (b == BACKEND_GROUP)
         return kernel->container;
@@ -921,7 +919,7 @@ static const char *why_not_offered(const KernelFacts *kernel, Backend wanted) {
     return "";
 }
 
-/* The remedy names a backend that would do. */
+/* The remedy names a backend that would work. */
 static int refuse_backend(Planner *p, const KernelFacts *kernel) {
     Backend wanted = p->request->backend, other = _BACKEND_INVALID;
     int r;
@@ -960,9 +958,8 @@ static int refuse_backend(Planner *p, const KernelFacts *kernel) {
     return r;
 }
 
-/* The explicit rule: the backend that was asked for and no other; else the first that rule and kernel both
- * offer, iommufd before group, and compat where there is neither. The reply names it, and it never changes
- * later. */
+/* The one rule for the backend: the requested one only, or else the first that rule and kernel both offer.
+ * iommufd comes before group, and compat last. The reply names the backend, and it never changes. */
 static int choose_backend(Planner *p) {
     Backend wanted = p->request->backend;
     const KernelFacts *kernel;
@@ -1009,15 +1006,15 @@ static int refuse_kind_of_backend(Planner *p, const Device *d) {
     return r;
 }
 
-/* Those in which the daemon finds out by `enable` that the client has closed the device need a driver that
- * counts opens. */
+/* For some backends the daemon learns from `enable` that the client has closed the device. They require a
+ * driver that counts opens. */
 static unsigned backends_of(const Device *d) {
     unsigned backends = device_kind_info(d->name.kind)->backends;
 
     return device_is_native(d) ? backends & (1U << BACKEND_IOMMUFD | 1U << BACKEND_GROUP) : backends;
 }
 
-/* Of the backends that the rules allow, those remain that open all of its devices. */
+/* Of the backends that the rules allow, keeps those that can open all devices. */
 static int match_backends(Planner *p) {
     unsigned backends = UINT32_MAX;
 
@@ -1076,8 +1073,8 @@ static bool is_to_wait(const Planner *p, int r) {
                     p->refusal->code == VFIOD_ERROR_DEVICE_RESERVED);
 }
 
-/* Others have it. What the rule refuses anyway is refused now: a request that waits in vain would keep others
- * from free devices until its turn. */
+/* Others have the devices, so the request is to wait. What the rule refuses in any case is refused now: a
+ * request that waits in vain would keep others from free devices until its turn. */
 static int check_wait(Planner *p, int r) {
     _cleanup_(refusal_done) Refusal in_use = TAKE_GENERIC(*p->refusal, REFUSAL_NULL);
     int wait;
@@ -1089,7 +1086,7 @@ static int check_wait(Planner *p, int r) {
     return r;
 }
 
-/* What the policy allows: can it be had? */
+/* Checks whether the devices that the policy allows are available. */
 static int go_through(Planner *p) {
     int r;
 
@@ -1144,11 +1141,11 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
     r = planner_put_aside(&p, r);
     if (p.again || r == -EAGAIN) {
         refusal_done(&p.found);
-        refusal_done(refusal); /* of something that was not reached with all facts */
+        refusal_done(refusal); /* it may come from a check without all facts */
         return -EAGAIN;
     }
     if ((int) p.found.code >= 0) {
-        refusal_done(refusal); /* one too many */
+        refusal_done(refusal); /* found has this refusal already */
         *refusal = p.found;
         return -error_info(refusal->code)->error;
     }
@@ -1236,7 +1233,7 @@ static bool group_has_member(const Plan *p, int group) {
     return false;
 }
 
-/* What was parked comes behind what was claimed, so the order stays the one that everything relies on. */
+/* Parked members come after claimed ones, so the order on which all code relies is kept. */
 void plan_keep_bad(Plan *p) {
     size_t n = 0;
 

@@ -6,9 +6,9 @@
 #include "core/document.h"
 #include "core/queue.h"
 
-/* The tables are open: a member that this version does not know is from a newer one, which would have changed
- * the version of the record if it mattered. What is in a table is checked as far as anything later relies on
- * it: drivers become parts of paths, texts go to the bus, loops have bounds. */
+/* The tables are open. An unknown member comes from a newer version, which would have changed the version of
+ * the record if it mattered. A value is checked as far as later code relies on it: drivers become parts of
+ * paths, texts go to the bus, loops have bounds. */
 
 DEFINE_FIELD_WORDS(backend, _BACKEND_MAX, "a backend");
 DEFINE_FIELD_WORDS(claim_state, _CLAIM_STATE_MAX, "the state of a claim");
@@ -38,7 +38,7 @@ static bool has_member(const JsonNode *object, const char *key) {
     return false;
 }
 
-/* "0123abcd-…", as the kernel reads it. */
+/* "0123abcd-…", in the form that the kernel reads. */
 static bool uuid_is_valid(const char *s) {
     static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 
@@ -51,7 +51,7 @@ static bool uuid_is_valid(const char *s) {
 static int check_member(FieldReader *r, const JsonNode *object, void *target) {
     PlanMember *m = target;
 
-    /* An older daemon wrote down none: anything may have been done. */
+    /* An older daemon did not record it, so anything may have been done. */
     if (!has_member(object, "progress"))
         m->progress = plan_member_is_changed(m) ? MEMBER_BOUND : MEMBER_NOT_BEGUN;
     if (m->disposition == DISPOSITION_REFUSE)
@@ -144,7 +144,7 @@ static const FieldTable charge_table = FIELD_TABLE(charge_fields, .open = true);
 
 static const Field group_number = {.kind = FIELD_NUMBER, .size = sizeof(int), .max = INT32_MAX};
 
-/* Only a reservation is of a device that has no name yet. */
+/* Only a reservation may have a device without a name. */
 static bool has_template(const Plan *p) {
     for (size_t i = 0; i < p->n_members; i++)
         if (p->members[i].name.kind == DEVICE_KIND_TEMPLATE)
@@ -152,7 +152,7 @@ static bool has_template(const Plan *p) {
     return false;
 }
 
-/* Its group is made with it. */
+/* The group of such a device is made with it. */
 static bool has_unmade(const Plan *p) {
     for (size_t i = 0; i < p->n_members; i++)
         if (plan_member_is_made(&p->members[i]) && p->members[i].group < 0)
@@ -160,7 +160,7 @@ static bool has_unmade(const Plan *p) {
     return false;
 }
 
-/* Claimed devices come first: everything else relies on it. */
+/* Claimed devices come first. All other code relies on this. */
 static int count_claimed(FieldReader *r, const JsonNode *object, Plan *p) {
     p->n_claimed = 0;
     for (size_t i = 0; i < p->n_members; i++)
@@ -216,7 +216,7 @@ static const Field plan_fields[] = {
 };
 static const FieldTable plan_table = FIELD_TABLE(plan_fields, .open = true, .check = check_plan);
 
-/* What a reader of a plan is told besides. */
+/* Members for readers of a plan, which are not in a record. */
 static const Field answer_fields[] = {
         FIELD_STRING("exposes", Plan, exposes, .flags = FIELD_OMIT),
         FIELD_STRING("companions", Plan, companions, .flags = FIELD_OMIT),
@@ -241,7 +241,7 @@ struct json_object *plan_to_json(const Plan *p) {
     return text ? json_tokener_parse(text) : NULL;
 }
 
-/* ---- Who asked: only what policy looks at; what is absent is unknown ---- */
+/* ---- The caller: only what the policy looks at; absent means unknown ---- */
 
 static const Field gid_number = {.kind = FIELD_NUMBER, .size = sizeof(gid_t), .max = UINT32_MAX};
 
@@ -251,7 +251,7 @@ static const Field subject_fields[] = {
         FIELD_STRING("label", Subject, label, .flags = FIELD_OMIT),
         FIELD_STRING("scope", Subject, scope, .flags = FIELD_OMIT),
         FIELD_WORD("face", Subject, face, &subject_face_words, .flags = FIELD_OMIT),
-        /* 64 bits: the highest would be the sign */
+        /* 64 bits, of which the highest would be the sign */
         FIELD_NUMBER("capabilities", Subject, capabilities, INT64_MIN, INT64_MAX, .flags = FIELD_IF_KNOWN,
                 .known = offsetof(Subject, capabilities_known)),
         FIELD_NUMBER("capabilitiesUnsure", Subject, capabilities_unsure, INT64_MIN, INT64_MAX,
@@ -346,12 +346,12 @@ static const Field claim_fields[] = {
         FIELD_NUMBER("stopAt", Claim, stop.at_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("stopDeadline", Claim, stop.deadline_usec, 1, INT64_MAX, .flags = FIELD_OMIT),
         FIELD_NUMBER("since", Claim, since_usec, 0, INT64_MAX, .flags = FIELD_REQUIRED),
-        /* a record of an older daemon has none: then all but the uid is unknown */
+        /* older records have none: then all but the uid is unknown */
         FIELD_OBJECT("subject", Claim, subject, &subject_table),
 };
 static const FieldTable claim_table = FIELD_TABLE(claim_fields, .open = true, .check = check_claim);
 
-/* What is in the record and not in the claim. */
+/* Members of a record that a claim does not have. */
 typedef struct Frame {
     int version;
     char boot_id[40];
@@ -365,11 +365,11 @@ static const Field frame_fields[] = {
 };
 static const FieldTable frame_table = FIELD_TABLE(frame_fields, .open = true);
 
-/* Of a claim of one device. */
+/* The record of a claim of one device. */
 #define RECORD_SIZE_USUAL 2047U
 
-/* The oldest that knows how to undo all of it. An older one would leave `d3cold_allowed` of a device at 0,
- * which only keeps it powered: that is no reason to take the claim from its holder. */
+/* The oldest version that can undo all of it. Older ones do not restore `d3cold_allowed`, but that only keeps
+ * the device powered, which is no reason to take the claim from its holder. */
 static int record_version(const Plan *p) {
     int version = RECORD_VERSION;
 
@@ -424,7 +424,7 @@ static int read_record(FieldReader *r, const JsonNode *root, const char *boot_id
         e = fields_read(r, root, &claim_table, c);
     if (e >= 0)
         e = fields_read(r, root, &plan_table, &c->plan);
-    /* What is to join a claim may be of a group that the claim has already. */
+    /* A part that is to join a claim may be in a group that the claim already has. */
     if (e >= 0 && c->plan.n_groups == 0 && backend_has_groups(c->plan.backend) && !c->of[0] &&
             !has_unmade(&c->plan))
         e = fields_fail(r, root, "0 groups do not fit its backend");

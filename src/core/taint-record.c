@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The list of taints as a document: in the ledger's file, in snapshots, and for people. Bytes from a file are
- * bytes, whoever wrote it: whatever is odd makes the whole list bad, and no entry is believed in part. */
+/* The list of taints as a document: in the ledger's file, in snapshots, and for people. The file may contain
+ * any bytes. One odd entry makes the whole list invalid. */
 
 #include <json-c/json.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ struct json_object *taint_list_to_json(const TaintList *l) {
     return b.error < 0 ? NULL : json_tokener_parse(b.text);
 }
 
-/* The last of a list that is too long stands for those that did not fit. */
+/* The last entry of a list that is too long counts those that did not fit. */
 static int read_taint(FieldReader *r, const JsonNode *value, TaintList *l) {
     Taint t = {.uid = (uid_t) -1};
     int e = fields_read(r, value, &taint_table, &t);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What of the kernel's command line and taint bits is about isolation.
+/* Which parts of the kernel's command line and taint bits concern isolation.
  *
- * The command line is taken apart as the kernel does it (lib/cmdline.c: next_arg): blanks separate, except
- * within double quotes, of which those around a whole word or value are dropped; "--" ends what is the
- * kernel's. In names '-' and '_' are the same (kernel/params.c). Every weak word counts, also when a later
- * one takes it back: an operator who demands an untainted host can be asked to clean up its command line.
+ * The command line is split as the kernel does it (lib/cmdline.c: next_arg). Blanks separate, except within
+ * double quotes, which are removed around a whole word or value. "--" ends the kernel's part. In names '-'
+ * and '_' are the same (kernel/params.c). Every weak word counts, also if a later one overrides it: an
+ * operator who requires an untainted host can clean up its command line.
  *
- * "Weakens" is what lets a device reach memory or interrupts that are not its owner's. Identity mappings for
- * the host's own drivers (iommu=pt) and lazy flushes do not: a device that is claimed has a domain of its own
- * all the same. They are listed nevertheless, because people look for them. */
+ * A word "weakens" if it lets a device reach memory or interrupts that are not its owner's. Identity mappings
+ * for the host's own drivers (iommu=pt) and lazy flushes do not, since a claimed device has a domain of its
+ * own. They are listed nevertheless, because people look for them. */
 
 #include <stdio.h>
 
@@ -52,9 +52,9 @@ Taint *taint_list_add(TaintList *l, TaintKind kind, bool weakens, const char *wh
 /* ---- The command line ---- */
 
 typedef enum Wanted {
-    WANTED_ANY,    /* the parameter itself, whatever its value */
-    WANTED_OPTION, /* one of the words of a list that commas separate */
-    WANTED_PREFIX, /* such a word begins so */
+    WANTED_ANY,    /* the parameter itself, with any value */
+    WANTED_OPTION, /* a word of a list that commas separate */
+    WANTED_PREFIX, /* a word of such a list begins like this */
     WANTED_YES,    /* a boolean value */
     WANTED_NO,
 } Wanted;
@@ -65,7 +65,7 @@ static const struct {
     const char *option;
     bool weakens;
 } parameters[] = {
-        /* not in the kernel's own source, but in that of several distributions */
+        /* these are patches of several distributions */
         {"pcie_acs_override", WANTED_ANY, NULL, true},
         {"pci", WANTED_PREFIX, "config_acs=", true},
         {"pci", WANTED_PREFIX, "disable_acs_redir=", true},
@@ -75,15 +75,16 @@ static const struct {
         {"iommu.passthrough", WANTED_YES, NULL, false},
         {"iommu.strict", WANTED_NO, NULL, false},
         {"intel_iommu", WANTED_OPTION, "off", true},
-        {"intel_iommu", WANTED_OPTION, "igfx_off", true}, /* one device is left out */
+        {"intel_iommu", WANTED_OPTION, "igfx_off", true}, /* excludes one device */
         {"amd_iommu", WANTED_OPTION, "off", true},
         {"intremap", WANTED_OPTION, "off", true},
-        {"intremap", WANTED_OPTION, "nosid", true}, /* a device may send interrupts in another's name */
+        {"intremap", WANTED_OPTION, "nosid",
+                true}, /* a device may send interrupts under the name of another */
         {"nointremap", WANTED_ANY, NULL, true},
         {"arm_smmu.disable_bypass", WANTED_NO, NULL, true},
 };
 
-/* As the kernel compares names. */
+/* Compares names as the kernel does. */
 static bool is_parameter(const char *name, const char *wanted) {
     size_t i;
 
@@ -139,7 +140,7 @@ static bool is_blank(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r') || (unsigned char) c == 0xa0;
 }
 
-/* Cuts the next word off in place. NULL: there is none. *ret_value is NULL without '='. */
+/* Cuts off the next word in place; NULL: there is none. *ret_value is NULL if the word has no '='. */
 static char *next_argument(char **cursor, char **ret_value) {
     char *word = *cursor, *equals = NULL, *p;
     bool quoted = false, whole = false;
@@ -179,7 +180,7 @@ void taint_list_add_command_line(TaintList *l, const char *text) {
     _cleanup_free_ char *copy = strdup(text);
     char *cursor = copy, *name, *value;
 
-    if (!copy) { /* its content is unknown */
+    if (!copy) { /* out of memory: the content is unknown */
         (void) taint_list_add(l, TAINT_COMMAND_LINE, true, "out of memory while reading the command line");
         return;
     }
@@ -216,8 +217,8 @@ static const char *const kernel_bits[] = {
         "TAINT_FWCTL",
 };
 
-/* TAINT_USER: a device was bound in noiommu mode, or somebody wrote to the config space of one that a driver
- * has, where ACS is switched off. A bit that this version does not know may mean as much. */
+/* TAINT_USER: a device was bound in noiommu mode, or somebody wrote to the config space of a device that a
+ * driver has, where ACS can be switched off. An unknown bit may be as bad. */
 #define USER_BIT 6U
 
 void taint_list_add_kernel(TaintList *l, uint64_t tainted) {
@@ -232,7 +233,7 @@ void taint_list_add_kernel(TaintList *l, uint64_t tainted) {
     }
 }
 
-/* ---- For people ---- */
+/* ---- Texts ---- */
 
 char *taint_list_describe_weakness(const TaintList *l, int *ret_error) {
     _cleanup_strbuf_ StrBuf b = {};
@@ -250,7 +251,7 @@ char *taint_list_describe_weakness(const TaintList *l, int *ret_error) {
             strbuf_addf(&b, " (%s)", t->device);
         first = false;
     }
-    /* What did not fit is unknown, and so not harmless. */
+    /* What did not fit is unknown, so it counts as weakening. */
     if (l->more > 0)
         strbuf_addf(&b, "%s%zu more", first ? "" : ", ", l->more);
     else if (first)

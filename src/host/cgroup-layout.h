@@ -3,6 +3,6 @@
 
 #include "base/macro.h"
 
-/* Does systemd manage the unified hierarchy of control groups, or the one with its name? As its own library
- * looks. 0 or negative errno. */
+/* Does systemd use the unified hierarchy of control groups, or the one with its own name? Checks this as
+ * systemd's library does. Returns 0 or negative errno. */
 int cgroup_layout_is_unified(bool *ret);

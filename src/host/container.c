@@ -7,7 +7,7 @@
 #include "base/fd.h"
 #include "host/uapi.h"
 
-/* Only an iommufd knows it; a container has no driver yet, and refuses whatever it does not know. */
+/* Only an iommufd knows this question. A container has no driver yet, and refuses what it does not know. */
 bool container_file_is_iommufd(int fd) {
     struct vfiod_iommu_option option = {
             .size = sizeof(option),
@@ -23,7 +23,7 @@ typedef struct Identity {
     ino_t node, registration;
 } Identity;
 
-/* The directory in sysfs is there, with an inode of its own, as long as one registration of the node is. */
+/* The directory in sysfs exists, with an inode of its own, as long as one registration of the node does. */
 static int identify(Identity *ret) {
     struct stat node, registration;
 

@@ -7,8 +7,8 @@
 
 #include "base/fd.h"
 
-/* The name of the entry has no bus before Linux 5.10, so the links of the device are followed. False: the
- * link has gone meanwhile, or its name is none that can be shown. */
+/* Before Linux 5.10 the entry's name has no bus, so this follows the links of the device. Returns false if
+ * the link has gone, or its name cannot be shown. */
 static bool read_link(int link, bool is_consumer, DeviceLink *ret) {
     const char *end = is_consumer ? "consumer" : "supplier";
     char bus[16], name[DEVICE_NAME_MAX], path[32], status[32];
@@ -25,7 +25,7 @@ static bool read_link(int link, bool is_consumer, DeviceLink *ret) {
     (void) snprintf(path, sizeof(path), "%s/driver", end);
     if (read_link_basename_at(link, path, l.driver, sizeof(l.driver)) < 0 || !utf8_is_valid(l.driver))
         l.driver[0] = '\0';
-    /* An unknown status counts as one that matters. */
+    /* An unknown status counts as one that unbinds. */
     if (read_attribute_at(link, "status", status, sizeof(status)) < 0)
         status[0] = '\0';
     l.unbinds = is_consumer && *l.driver && device_link_unbinds(status);
@@ -38,7 +38,7 @@ static int add(DeviceLinks **links, const DeviceLink *l) {
         *links = calloc(1, sizeof(**links));
     if (!*links)
         return -ENOMEM;
-    /* Those that matter are kept. */
+    /* When the list is full, the links that unbind are kept. */
     if ((*links)->n < DEVICE_LINKS_MAX)
         (*links)->items[(*links)->n++] = *l;
     else if (l->unbinds)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Walks everything that hangs below the device in sysfs and asks of each thing whether somebody uses it. The
- * walk is bounded, and whatever stops it early (a bound, an error, a table that does not parse) makes the
- * answer "cannot be told", which callers take for yes.
+/* Walks everything below the device in sysfs and checks whether somebody uses it. The walk is bounded.
+ * Whatever stops it early (a bound, an error, a table that cannot be parsed) makes the answer "unknown",
+ * which callers take for yes.
  *
- * What counts as use is told in the parts: use-disk.c, use-interface.c, use-display.c; here are the small
- * ones (a serial console, a watchdog that runs, a DMA channel that is taken) and what exists only as long as
- * the driver does, because somebody made it on purpose: virtual functions, mediated and vDPA devices,
- * subfunctions. */
+ * use-disk.c, use-interface.c and use-display.c define what counts as use. The small cases are here: a serial
+ * console, a running watchdog, a DMA channel in use. So are things that somebody made on purpose and that
+ * exist only as long as the driver is bound: virtual functions, mediated and vDPA devices, subfunctions. */
 
 #include "host/host-critical.h"
 
@@ -35,7 +34,7 @@ static void search_done(UseSearch *s) {
     free(s->reason);
 }
 
-/* ---- small users ---- */
+/* ---- Small users ---- */
 
 static bool attribute_is(int fd, const char *name, const char *value) {
     char text[64];
@@ -49,7 +48,7 @@ static int check_tty(UseSearch *s, int fd, const char *name) {
             : 0;
 }
 
-/* To lose its driver may mean to boot. */
+/* A watchdog that loses its driver may reboot the host. */
 static int check_watchdog(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_BY_HOST && attribute_is(fd, "state", "active")
             ? use_found(s, "running watchdog (%s)", name)
@@ -65,7 +64,7 @@ static int check_dma_channel(UseSearch *s, int fd, const char *name) {
             : 0;
 }
 
-/* Disks that are reached by NVMe over Fibre Channel hang below no adapter in sysfs. */
+/* In sysfs, disks behind NVMe over Fibre Channel are not below an adapter. */
 static int ends_at_port(int at, const char *name, const void *port) {
     char text[512];
 
@@ -84,7 +83,7 @@ static int check_fc_host(UseSearch *s, int fd, const char *name) {
     return r > 0 ? use_found(s, "NVMe disks over Fibre Channel (%s)", name) : r;
 }
 
-/* Since 6.9 the firmware's framebuffer is a child of the display that it is on. */
+/* Since 6.9 the firmware's framebuffer is a child of its display. */
 static int check_platform(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_BY_HOST && strstr(name, "-framebuffer") && faccessat(fd, "driver", F_OK, 0) == 0
             ? use_found(s, "console (the kernel draws on its framebuffer %s)", name)
@@ -101,7 +100,7 @@ static int check_vdpa(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_DESCENDANT ? use_found(s, "the vDPA device %s", name) : 0;
 }
 
-/* Drivers make auxiliary devices for themselves; a subfunction is one that somebody ordered (devlink). */
+/* Drivers make auxiliary devices for their own use. A subfunction is one that somebody ordered (devlink). */
 static int check_auxiliary(UseSearch *s, int fd, const char *name) {
     return s->wanted & USE_DESCENDANT && faccessat(fd, "sfnum", F_OK, 0) == 0
             ? use_found(s, "the subfunction %s", name)
@@ -115,7 +114,7 @@ static int check_directory(UseSearch *s, int fd);
 static const struct {
     const char *subsystem;
     int (*check)(UseSearch *s, int fd, const char *name);
-    bool ends; /* it has looked below itself, or nothing there matters */
+    bool ends; /* do not walk below: the check has done it, or nothing there matters */
 } checks[] = {
         {"block", use_check_disk, true},
         {"net", use_check_interface},
@@ -139,7 +138,9 @@ static int check_child(UseSearch *s, int at, const char *name, int flags) {
 
     fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
     if (fd < 0)
-        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno; /* gone, a file, a link */
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
+                ? 0
+                : -errno; /* it is gone, a file, or a link */
 
     if (read_link_basename_at(fd, "subsystem", subsystem, sizeof(subsystem)) < 0)
         subsystem[0] = '\0';
@@ -162,7 +163,7 @@ static int check_child(UseSearch *s, int at, const char *name, int flags) {
     return r;
 }
 
-/* Directories that hold attributes alone, in every device of the tree. */
+/* Directories that contain only attributes, and that every device has. */
 static bool is_dull(const char *name) {
     static const char *const names[] = {
             "power", "msi_irqs", "statistics", "queues", "brport", "mdev_supported_types"};
@@ -185,8 +186,8 @@ static int check_directory(UseSearch *s, int fd) {
         return r == -ENOENT ? 0 : r;
 
     while ((r = use_next_entry(d, &e)) > 0) {
-        /* Taking a physical function from its driver takes its virtual functions with it. They are found by
-         * links; every other link leads out of the device. */
+        /* To unbind a physical function removes its virtual functions. Links lead to them; every other link
+         * leads out of the device. */
         bool is_virtual_function = e->d_type == DT_LNK && startswith(e->d_name, "virtfn");
 
         if (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN && !is_virtual_function)
@@ -200,8 +201,8 @@ static int check_directory(UseSearch *s, int fd) {
     return r;
 }
 
-/* Even when the host uses none of them: its driver takes them away with itself, whoever has them, and nothing
- * brings them back with it. */
+/* Virtual functions count even if the host uses none of them. The driver takes them from their users, and
+ * nothing brings them back. */
 static int check_virtual_functions(UseSearch *s, int fd) {
     struct stat st;
 

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Does somebody need this device as it is? A disk below it that is mounted, swapped on, or used otherwise; a
- * network interface below it that has an address, carries a default route, or lies below another; the display
- * that people look at; a console, a watchdog. And what would disappear with its driver.
+/* Does the host need this device? It does for a disk that is mounted, used for swap, or used otherwise; for a
+ * network interface that has an address, carries a default route, or is below another interface; for the
+ * display that people look at; for a console or a watchdog. What would disappear with its driver counts too.
  *
- * All return 1 and *ret (owned by the caller) when it is so, 0 when not, negative errno when that cannot be
- * told: the caller must then treat it as so. */
+ * All functions return 1 and *ret (owned by the caller) if it does, 0 if not, and negative errno if that is
+ * unknown. The caller must then assume that it does. */
 
 #include "core/device-name.h"
 
-/* Everything that can be seen without opening anything. */
+/* Checks everything that can be seen without opening anything. */
 int host_critical_check(const DeviceName *name, char **ret_reason);
-/* Only what would disappear with the driver and was made on purpose: virtual functions, mediated and vDPA
- * devices, subfunctions. */
+/* Checks only what would disappear with the driver and was made on purpose: virtual functions, mediated and
+ * vDPA devices, subfunctions. */
 int host_critical_find_descendants(const DeviceName *name, char **ret);
-/* Opens every disk of the device, and its partitions, with O_EXCL: that fails for whatever the kernel or a
- * program has claimed. MAY SLEEP (a disk that has to spin up). For the moment that one is open, nobody else
- * can claim it: to be called only on behalf of somebody who may have the device. */
+/* Opens every disk of the device, and its partitions, with O_EXCL, which fails if the kernel or a program has
+ * claimed it. MAY SLEEP (a disk may have to spin up). While a disk is open, nobody else can claim it. So call
+ * this only for a caller that may have the device. */
 int host_critical_check_exclusive(const DeviceName *name, char **ret_reason);

@@ -24,7 +24,7 @@ void kept_files_forget(KeptFiles *k) {
     k->taken = false;
 }
 
-/* All bits count: of the first devices of many buses, only the upper ones differ. */
+/* All bits count: the first devices of many buses differ only in the upper ones. */
 static KeptFiles *place_of(const DeviceName *name) {
     static_assert(KEPT_FILES_MAX == 1U << KEPT_FILES_BITS, "as many places as the bits can tell");
     uint64_t place = 0;
@@ -67,7 +67,7 @@ int kept_files_open(KeptFiles *k, int at) {
     power_state = open_attribute(at, "power_state");
     if (power_state < 0 && power_state != -ENOENT)
         return power_state;
-    /* Before 5.15 a kernel that knows a method does not name it. */
+    /* Before 5.15 the kernel has `reset` for a device that it can reset, but does not name the method. */
     k->reset_methods = faccessat(at, "reset", F_OK, 0) == 0 ? "unknown" : "";
     (void) safe_close(k->enable);
     (void) safe_close(k->reset_method);
@@ -84,7 +84,7 @@ ssize_t kept_files_read(int fd, char *buf, size_t size) {
 
     if (n < 0)
         return n;
-    /* On other file systems than sysfs a file can be read when it is no more. */
+    /* On file systems other than sysfs a deleted file can still be read. */
     return fstat(fd, &st) < 0 || st.st_nlink == 0 ? -ENODEV : n;
 }
 

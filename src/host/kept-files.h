@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Attributes that every claim needs, kept open: reading one again is a single call, and no path is walked.
+/* Attributes that every claim needs stay open. To read one again is a single call without a path walk.
  *
- * A copy of a fact may be wrong later; an open file may not. It belongs to the kernel's struct device and not
- * to a name: when the device has gone, reading fails with ENODEV, whatever has its name by then (kernfs). So
- * whoever can still read a kept file looks at the same device as before, and what the kernel never changes
- * while a device lives (its ids, whether it has a reset_method; its group, while it is registered with VFIO)
- * need not be read anew.
+ * A copy of a fact may become wrong. An open file does not: it belongs to the kernel's struct device and not
+ * to a name. When the device has gone, reading fails with ENODEV, whatever has its name then (kernfs). So a
+ * kept file that can be read belongs to the same device as before. What the kernel never changes while a
+ * device exists (its ids, whether it has a reset_method; its group, while it is registered with VFIO) is not
+ * read again.
  *
- * One place per device, found by a hash of the name, for the whole process: who comes later takes the place
- * of who was there, so the number of open files is bounded, and nobody has to say when a device goes. */
+ * The process has a fixed number of places, found by a hash of the name. A new device replaces the one in its
+ * place. So the number of open files is bounded, and nobody has to report that a device has gone. */
 
 #include "core/inventory.h"
 
 typedef struct KeptFiles {
     bool taken;
     DeviceName name;
-    int enable;                       /* -EBADF: not kept, like the others */
-    int reset_method;                 /* kept when enable is, or else the device has none, and... */
-    const char *reset_methods;        /* ...this is said in its place */
-    int power_state;                  /* likewise kept when enable is, or else the kernel does not say */
+    int enable;                       /* -EBADF: not kept; likewise below */
+    int reset_method;                 /* kept if enable is; otherwise... */
+    const char *reset_methods;        /* ...the device has none, and this is the answer */
+    int power_state;                  /* kept if enable is and the kernel has it */
     bool power_known, may_lose_power; /* see sysfs_may_lose_power() */
     int number;                       /* vfio-dev/vfioN/dev */
     struct {
@@ -34,14 +34,16 @@ typedef struct KeptFiles {
 #define KEPT_FILES_BITS 7U
 #define KEPT_FILES_MAX 128U
 
-/* The place of this device, which may be empty still; never NULL. */
+/* The place of this device, which may be empty; never NULL. */
 KeptFiles *kept_files_find(const DeviceName *name);
-/* Keeps `enable`, `reset_method` and `power_state`; at: the device's directory. 0 or negative errno. */
+/* Keeps `enable`, `reset_method` and `power_state`. at: the device's directory. Returns 0 or negative errno.
+ */
 int kept_files_open(KeptFiles *k, int at);
-/* Takes the file over. The device is registered with VFIO, and is what d says. */
+/* Takes over the file. The device is registered with VFIO and matches d. */
 void kept_files_note_number(KeptFiles *k, int number, const Device *d, uint64_t seqnum);
-/* Is the device, which somebody has open, still registered as it was then, and is it what d says? */
+/* Is the device, which somebody has open, still registered as it was then, and does it match d? */
 bool kept_files_confirm(KeptFiles *k, const Device *d);
-/* Reads a kept file like read_attribute_at(). -ENODEV: it is not that of a device any more; then forget. */
+/* Reads a kept file like read_attribute_at(). -ENODEV: its device is gone, and the place must be forgotten.
+ */
 ssize_t kept_files_read(int fd, char *buf, size_t size);
 void kept_files_forget(KeptFiles *k);

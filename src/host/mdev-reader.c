@@ -14,12 +14,12 @@
 
 typedef struct Reading {
     MdevTypes types;
-    size_t types_text, devices_text; /* bytes of MDEV_TYPES_STRINGS_MAX each */
+    size_t types_text, devices_text; /* used bytes, of MDEV_TYPES_STRINGS_MAX each */
     bool (*begin)(void *userdata, const char *parent);
     void *userdata;
 } Reading;
 
-/* Is there room for so many bytes more? Then they are taken. */
+/* Takes n more bytes, if there is room. */
 static bool take_room(size_t *used, size_t n) {
     if (n > MDEV_TYPES_STRINGS_MAX - *used)
         return false;
@@ -27,7 +27,7 @@ static bool take_room(size_t *used, size_t n) {
     return true;
 }
 
-/* What is not there counts as empty: only create and available_instances are in every kernel. */
+/* A missing attribute counts as empty: only create and available_instances are in every kernel. */
 static void read_text(int dir, const char *attribute, char *buf, size_t size) {
     if (read_attribute_at(dir, attribute, buf, size) < 0)
         buf[0] = '\0';
@@ -51,7 +51,7 @@ static int read_devices(Reading *reading, int dir, MdevType *t) {
     int r = open_directory_at(dir, "devices", &d);
 
     if (r < 0)
-        return 0; /* the type went away, or is of a kernel without the list */
+        return 0; /* the type is gone, or the kernel has no list */
     while (r >= 0 && (errno = 0, e = readdir(d))) {
         DeviceName name;
 
@@ -111,13 +111,13 @@ static int read_parent(Reading *reading, int parents, const char *name) {
     }
     r = open_directory_at(parents, path, &d);
     if (r < 0)
-        return r == -ENOMEM || r == -EMFILE ? r : 0; /* it is going away */
+        return r == -ENOMEM || r == -EMFILE ? r : 0; /* otherwise the parent is going away */
     while (r >= 0 && (errno = 0, e = readdir(d)))
         r = read_type(reading, dirfd(d), name, e->d_name);
     return r;
 }
 
-/* Without the class there is no parent: no driver that makes such devices is loaded. */
+/* Without the class no driver that makes such devices is loaded, so there is no parent. */
 int mdev_reader_read_some(bool (*begin)(void *userdata, const char *parent), void *userdata, MdevTypes *ret) {
     Reading reading = {.begin = begin, .userdata = userdata};
     _cleanup_closedir_ DIR *d = NULL;

@@ -14,7 +14,7 @@ static int gone_error(int error) {
     return error == ENOENT || error == ENXIO ? -ENODEV : -error;
 }
 
-/* /sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0: the ports are the directories above. */
+/* /sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0: the ports are the parent directories. */
 static size_t split_ports(char *path, DeviceName ports[static PORTS_MAX]) {
     char *rest = NULL;
     size_t n = 0;
@@ -40,9 +40,9 @@ int pci_place_read_ports(const DeviceName *name, DeviceName ports[static PORTS_M
     return (int) n;
 }
 
-/* Every dword of config space is a cycle on the bus, so it is read in steps until the answer is there: mostly
- * after 512 of the 4096 bytes. Without CAP_SYS_ADMIN, the file ends after the header. parse returns
- * -EINVAL as long as it needs more. */
+/* Every dword of config space costs a cycle on the bus, so it is read in steps until parse has what it needs:
+ * usually 512 of the 4096 bytes. Without CAP_SYS_ADMIN the file ends after the header. parse returns -EINVAL
+ * as long as it needs more. */
 int pci_place_read_config(
         int device, int (*parse)(const uint8_t *config, size_t size, void *userdata), void *userdata) {
     static const size_t steps[] = {256, 512, 1024, 2048, CONFIG_MAX};

@@ -14,18 +14,18 @@
 #include "base/json-text.h"
 #include "base/str.h"
 
-/* How much of the errors of a set goes into one text. */
+/* The number of errors of a set that go into one text. */
 #define SHOWN_ERRORS_MAX 8U
 
-/* Where in doubt the load fails, and the caller keeps the old set or denies everything: a file that is left
- * out may have held the `deny` rule that matters. For the same reason an empty file does not mask here, as it
- * does elsewhere: it is what a full disk leaves behind. Only /dev/null masks.
+/* In doubt the load fails, and the caller keeps the old set or denies everything: a skipped file may have
+ * held the `deny` rule that matters. For the same reason an empty file does not mask here, unlike elsewhere:
+ * a full disk leaves empty files. Only /dev/null masks.
  *
- * A symbolic link is followed, and what is opened is looked at (owner, mode) through its descriptor, so that
- * nobody can change it between the look and the read.
+ * A symbolic link is followed. The owner and mode of the opened file are checked through its descriptor, so
+ * that nobody can replace the file between the check and the read.
  *
- * User and group names are looked up once, after the files are read. That may ask a server on the network and
- * wait for it; evaluation never does. */
+ * User and group names are looked up once, after the files are read. The lookup may ask a server on the
+ * network and wait for it; evaluation never does. */
 
 static const char *const policy_file_fate_table[_POLICY_FILE_FATE_MAX] = {
         [POLICY_FILE_READ] = "read",
@@ -38,13 +38,13 @@ DEFINE_STRING_TABLE(policy_file_fate, PolicyFileFate);
 
 typedef struct PolicyDirectory {
     const char *path; /* borrowed */
-    int fd;           /* owned, -EBADF when it is not there */
+    int fd;           /* owned; -EBADF: it does not exist */
     bool credentials;
 } PolicyDirectory;
 
 typedef struct PolicyFile {
-    char *name;  /* owned; by which it is sorted, and hides others */
-    char *entry; /* owned; of its directory */
+    char *name;  /* owned; the name by which it is sorted and hides others */
+    char *entry; /* owned; the entry in its directory */
     const PolicyDirectory *directory;
 } PolicyFile;
 
@@ -86,7 +86,7 @@ void policy_load_done(PolicyLoad *l) {
     *l = (PolicyLoad){};
 }
 
-/* "not found" has several errnos: getpwnam_r(3) lists what name services really return. */
+/* "not found" has several errnos: getpwnam_r(3) lists those that name services return. */
 static bool means_not_found(int error) {
     return error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
 }
@@ -94,7 +94,8 @@ static bool means_not_found(int error) {
 #define ACCOUNT_BUFFER_MIN ((size_t) 4096)
 #define ACCOUNT_BUFFER_MAX ((size_t) 16 * 1024 * 1024)
 
-/* One try with a buffer of this size: 0, -ENOENT, -ERANGE (try a larger one), or negative errno. */
+/* One try with a buffer of this size: 0, -ENOENT, -ERANGE (a larger buffer is required), or negative errno.
+ */
 static int look_up(bool is_group, const char *name, char *buffer, size_t size, uint32_t *ret) {
     struct passwd user, *found_user = NULL;
     struct group group, *found_group = NULL;
@@ -129,7 +130,7 @@ int policy_resolve_account(_unused_ void *userdata, bool is_group, const char *n
     return -ERANGE;
 }
 
-/* Users may have written the files that they name. */
+/* Files that a caller names may belong to anybody. */
 static bool is_trusted(const Loader *l, const struct stat *st) {
     return l->source->names ||
             ((st->st_uid == 0 || st->st_uid == geteuid()) && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0);
@@ -148,14 +149,15 @@ static int add_error_errno(PolicyParser *p, const char *path, const char *what, 
     return message ? policy_parser_add_error(p, path, message) : -ENOMEM;
 }
 
-/* Hidden files and what editors and package managers leave behind do not end in ".json". */
+/* Hidden files, and files that editors and package managers leave, do not end in ".json". */
 static bool is_policy_name(const char *name) {
     size_t n = strlen(name);
 
     return name[0] != '.' && n > strlen(".json") && streq(name + n - strlen(".json"), ".json");
 }
 
-#define DIGEST_BASE UINT64_C(0xcbf29ce484222325) /* FNV-1a: it need not withstand who writes the policy */
+/* FNV-1a: it does not have to resist authors of the policy. */
+#define DIGEST_BASE UINT64_C(0xcbf29ce484222325)
 #define DIGEST_PRIME UINT64_C(0x100000001b3)
 
 static void add_to_digest(Loader *l, const void *data, size_t size) {
@@ -163,7 +165,7 @@ static void add_to_digest(Loader *l, const void *data, size_t size) {
         l->digest = (l->digest ^ ((const uint8_t *) data)[i]) * DIGEST_PRIME;
 }
 
-/* What decides: neither where a file is nor what it hides. */
+/* Only content that decides counts, not the place of a file nor files that it hides. */
 static void note_digest(Loader *l, const PolicyFileInfo *info) {
     const char *name = strrchr(info->path, '/');
 
@@ -190,8 +192,8 @@ static int tell_overridden(
     return tell(l, (PolicyFileInfo){.path = path, .fate = POLICY_FILE_OVERRIDDEN, .hidden_by = hidden_by});
 }
 
-/* The name that an entry of the directory has as a policy file. *ret is owned by the caller; NULL: it is
- * none. */
+/* The policy file name for a directory entry. *ret is owned by the caller; NULL: the entry is no policy file.
+ */
 static int name_entry(const PolicyDirectory *directory, const char *entry, char **ret) {
     const char *name = directory->credentials ? startswith(entry, CREDENTIAL_PREFIX) : entry;
 
@@ -202,7 +204,7 @@ static int name_entry(const PolicyDirectory *directory, const char *entry, char 
     return *ret ? 0 : -ENOMEM;
 }
 
-/* Which of the two is read would be chance. */
+/* Chance would decide which of the two is read. */
 static int refuse_twin(
         Loader *l, const PolicyDirectory *directory, const char *entry, const PolicyFile *twin) {
     _cleanup_free_ char *path = format_string("%s/%s", directory->path, entry);
@@ -230,8 +232,8 @@ static int add_name(Loader *l, const PolicyDirectory *directory, const char *ent
     return 0;
 }
 
-/* The name of a file goes into messages, and D-Bus takes nothing but UTF-8: a rule of such a file could never
- * be told of. 1 when the name is fine, 0 when the error was added. */
+/* Messages show the name of a file, and D-Bus takes only UTF-8, so a rule of such a file could never be
+ * shown. Returns 1 if the name is valid, 0 if the error was added. */
 static int check_name(Loader *l, const PolicyDirectory *directory, const char *name) {
     _cleanup_free_ char *sane = sanitize(name, 4 * NAME_MAX), *path = NULL;
     int r;
@@ -247,7 +249,7 @@ static int check_name(Loader *l, const PolicyDirectory *directory, const char *n
     return MIN(r, 0);
 }
 
-/* Takes the names of one directory, but those that an earlier one has. */
+/* Takes the names of one directory that no earlier directory has. */
 static int take_names(Loader *l, const PolicyDirectory *directory, DIR *dir) {
     struct dirent *entry;
     int r;
@@ -284,7 +286,8 @@ static int scan_present(Loader *l, PolicyDirectory *directory) {
     int r;
 
     directory->fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* A link that leads nowhere is there: what it leads to is not mounted, perhaps, and holds rules. */
+    /* A dangling link counts as existing: its target may be a file system that is not mounted, with rules in
+     * it. */
     if (directory->fd < 0 && errno == ENOENT && !l->source->names &&
             fstatat(AT_FDCWD, directory->path, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
         return 0;
@@ -340,12 +343,12 @@ static int parse_file(Loader *l, const char *path, int fd) {
     return r < 0 ? add_error_errno(l->parser, path, "cannot read", r) : parse_text(l, path, text, size);
 }
 
-/* path: the same file, for people. */
+/* path: the name of the same file in messages. */
 static int load_path(Loader *l, int dirfd, const char *name, const char *path) {
     _cleanup_close_ int fd = -EBADF;
     struct stat st;
 
-    /* Looked at before it is opened as well: opening a device may do something. */
+    /* Check before the open, too: to open a device may have effects. */
     if (fstatat(dirfd, name, &st, 0) < 0)
         return add_error_errno(l->parser, path, "cannot open", -errno);
     if (is_null_device(&st))
@@ -375,7 +378,7 @@ static int compare_files(const void *a, const void *b) {
     return strcmp(((const PolicyFile *) a)->name, ((const PolicyFile *) b)->name);
 }
 
-/* Those that were found, and then none are left. */
+/* Loads the files that were found, and empties the list. */
 static int load_found(Loader *l) {
     int r = 0;
 
@@ -398,7 +401,7 @@ static int load_directories(Loader *l) {
     return load_found(l);
 }
 
-/* No name hides another here: each was named. */
+/* Here no name hides another, since each was named. */
 static int load_names(Loader *l) {
     for (size_t i = 0; i < l->n_directories; i++) {
         const char *name = l->directories[i].path;

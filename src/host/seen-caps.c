@@ -50,7 +50,7 @@ void seen_caps_check(Inventory *inventory, const DeviceName *name) {
         inventory_forget_caps(inventory, name);
 }
 
-/* 0, -ENOMEM, or another negative errno: it says nothing of a device that is there. */
+/* Returns 0, -ENOMEM, or another negative errno if the file does not apply to a present device. */
 static int load_file(int directory, const char *file, Inventory *inventory) {
     _cleanup_free_ char *text = NULL;
     char name[DEVICE_NAME_MAX];

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One directory fd per device, everything else relative to it: the path is walked once, and all facts come
- * from the same struct device even when another takes its name meanwhile.
+/* Each device has one directory fd, and everything is read relative to it. So the path is walked once, and
+ * all facts come from the same struct device even if another takes its name meanwhile.
  *
- * Not libudev's enumeration: that keeps an object for every device, which on a large host is more memory than
- * the rest of the daemon, and it resolves every path from the root.
+ * libudev's enumeration is not used: it keeps an object for every device, which on a large host takes more
+ * memory than the rest of the daemon, and it resolves every path from the root.
  *
- * What cannot be read is never trusted. A device without readable ids stays in the inventory with ids
- * of 0: leaving it out would make its group look smaller than it is. An unreadable driver link is a driver
- * that nobody knows, which blocks the group. */
+ * Unreadable facts are never trusted. A device with unreadable ids stays in the inventory with ids of 0:
+ * without it, its group would look smaller than it is. An unreadable driver link is an unknown driver, which
+ * blocks the group. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -33,12 +33,12 @@
 #include "host/variant-reader.h"
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
-#define ATTRIBUTE_MAX 256U /* of a one-line attribute */
+#define ATTRIBUTE_MAX 256U /* for an attribute of one line */
 #define CONFIG_HEADER 64U
-#define CONFIG_IDS 4U /* vendor and device, in front */
+#define CONFIG_IDS 4U /* the first bytes: vendor and device */
 #define UNKNOWN_DRIVER "(unreadable)"
 
-/* -ENODEV in place of the words with which the kernel says that a device has just gone. */
+/* Returns -ENODEV for all errors with which the kernel reports that a device has just gone. */
 static int gone_error(int error) {
     return error == ENOENT || error == ENXIO ? -ENODEV : -error;
 }
@@ -51,12 +51,12 @@ static int open_device(const DeviceName *name) {
     return fd < 0 ? gone_error(errno) : fd;
 }
 
-/* Says nothing of the device: we have no memory or no file descriptor to look with. */
+/* An error of this process, which has no memory or file descriptor. It means nothing for the device. */
 static bool is_own_trouble(ssize_t r) {
     return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
-/* "0x8086" -> number; 0 when it is not there or not a number, or when *trouble is set to our own. */
+/* "0x8086" as a number; 0 if there is none, or if *trouble is set to an error of this process. */
 static uint32_t read_id(int at, const char *name, uint32_t max, int *trouble) {
     char text[ATTRIBUTE_MAX];
     const char *digits;
@@ -84,8 +84,8 @@ static void read_driver(int at, char *buf, size_t size) {
         snprintf(buf, size, "%s", UNKNOWN_DRIVER);
 }
 
-/* -1 when there is none. A link that does not end in a number cannot be: to VFIO such a device is as good as
- * behind no IOMMU, and refused. */
+/* -1: none. If the link does not end in a number, VFIO treats the device as one without an IOMMU, and it is
+ * refused. */
 static int read_group(int at) {
     char text[16];
     uint64_t v;
@@ -96,10 +96,10 @@ static int read_group(int at) {
     return (int) v;
 }
 
-/* A group that VFIO made up for a device that is behind no IOMMU (kernel: vfio_noiommu_group_alloc). Its
- * number is from the same space as real ones, and its name, "vfio-noiommu", is that of every mdev's group
- * too; only the "noiommu-" in front of the node tells them apart. To the inventory such a device has no
- * group: nothing isolates it, and whoever takes the number for a group would believe otherwise. */
+/* Is it a group that VFIO made up for a device without an IOMMU (kernel: vfio_noiommu_group_alloc)? Its
+ * number has the same range as real ones. Its name, "vfio-noiommu", is also that of every mdev's group. Only
+ * the "noiommu-" in the name of the node differs. In the inventory such a device has no group, since nothing
+ * isolates it. */
 static bool group_is_noiommu(int group) {
     char path[64];
 
@@ -107,14 +107,14 @@ static bool group_is_noiommu(int group) {
     return access(path, F_OK) == 0;
 }
 
-/* The group that the inventory shall know. A made-up group exists only while the device is registered. */
+/* The group for the inventory. A made-up group exists only while the device is registered. */
 static int read_real_group(int at, int vfio_index) {
     int group = read_group(at);
 
     return group >= 0 && vfio_index >= 0 && group_is_noiommu(group) ? -1 : group;
 }
 
-/* 0 as with read_id(). */
+/* 0 likewise, see read_id(). */
 static dev_t read_number_file(int fd, int *trouble) {
     unsigned major_number, minor_number;
     char text[ATTRIBUTE_MAX];
@@ -140,9 +140,9 @@ static dev_t read_device_number(int at, const char *name, int *trouble) {
     return read_number_file(fd, trouble);
 }
 
-/* The entry of the node, vfio-dev/vfioN, is there as long as the device is registered with VFIO, whatever its
- * driver is called. It has a `dev` only where the kernel makes a cdev for it: not without VFIO_DEVICE_CDEV,
- * and never in noiommu mode. */
+/* The entry vfio-dev/vfioN exists as long as the device is registered with VFIO, whatever its driver is
+ * called. It has `dev` only if the kernel makes a cdev for it: not without VFIO_DEVICE_CDEV, and never in
+ * noiommu mode. */
 static int read_node(int at, const DeviceKindInfo *kind, int *ret_index, dev_t *ret_rdev) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
@@ -182,8 +182,8 @@ uint64_t sysfs_read_uevent_seqnum(void) {
     return v;
 }
 
-/* Is there memory that firmware goes on using through a device of this group? 1, 0, negative errno. Regions
- * belong to the hardware: while a device is in its group they do not change. */
+/* Does the firmware still use memory through a device of this group? Returns 1, 0 or negative errno. Regions
+ * belong to the hardware: they do not change while a device is in its group. */
 static int has_direct_region(int at) {
     ReservedRegion regions[RESERVED_REGIONS_MAX];
     char text[64 * 1024];
@@ -191,7 +191,7 @@ static int has_direct_region(int at) {
     size_t n;
 
     size = read_attribute_at(at, "iommu_group/reserved_regions", text, sizeof(text));
-    if (size < 0) /* no group, or a kernel that does not show them */
+    if (size < 0) /* no group, or a kernel without this attribute */
         return size == -ENOENT ? 0 : (int) size;
     n = reserved_regions_parse(text, regions);
     for (size_t i = 0; i < n; i++)
@@ -200,9 +200,9 @@ static int has_direct_region(int at) {
     return 0;
 }
 
-/* The device above a PCI domain is in the path of everything in that domain: …/0000:00:0e.0/pci10000:e0/
- * 10000:e0:06.0/10000:e1:00.0. Other devices above it are bridges, which nobody gets. A mediated or vDPA
- * device was made by the driver of the last PCI function above it. */
+/* The parent of a PCI domain is in the path of all its devices: …/0000:00:0e.0/pci10000:e0/
+ * 10000:e0:06.0/10000:e1:00.0. Other devices above them are bridges, which nobody can claim. The driver of
+ * the last PCI function in the path made a mediated or vDPA device. */
 static bool find_maker(int at, const DeviceName *name, DeviceName *ret) {
     char path[PATH_MAX], link[32], *rest = NULL;
     bool found = false;
@@ -225,7 +225,7 @@ static bool find_maker(int at, const DeviceName *name, DeviceName *ret) {
     return found;
 }
 
-/* Whose driver made this device, and takes it away again? */
+/* The device whose driver made this one and can remove it. */
 static void read_parent(int at, DeviceSnapshot *s) {
     const DeviceKindInfo *kind = device_kind_info(s->name.kind);
     char text[DEVICE_NAME_MAX];
@@ -248,8 +248,8 @@ static int read_ids(int at, DeviceSnapshot *s) {
     return r;
 }
 
-/* Most devices on the platform bus are none: the kernel makes them up to give a driver something to bind to.
- * Those that firmware describes may be hardware, and those that an IOMMU or VFIO knows are. */
+/* Most devices on the platform bus are not hardware: the kernel makes them to give a driver something to bind
+ * to. Those that firmware describes may be hardware. Those that an IOMMU or VFIO knows are. */
 static bool is_made_up(int at, const DeviceSnapshot *s) {
     return s->name.kind == DEVICE_KIND_PLATFORM && s->vfio_index < 0 && s->group < 0 &&
             faccessat(at, "of_node", F_OK, 0) < 0 && faccessat(at, "firmware_node", F_OK, 0) < 0;
@@ -286,8 +286,8 @@ static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, Device
         return r;
     s.direct_region = r != 0;
 
-    /* An opened directory outlives its device, and then everything in it is missing: that is no fact.
-     * `vendor` is there as long as the device is. */
+    /* An open directory outlives its device, and then has no files: that is not a fact about the device.
+     * `vendor` exists as long as the device does. */
     if ((faccessat(at, "vendor", F_OK, 0) < 0 && faccessat(at, "uevent", F_OK, 0) < 0) || is_made_up(at, &s))
         return -ENODEV;
 
@@ -296,7 +296,7 @@ static int read_snapshot(int at, const DeviceName *name, uint64_t seqnum, Device
 }
 
 int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret) {
-    const uint64_t seqnum = sysfs_read_uevent_seqnum(); /* before the look */
+    const uint64_t seqnum = sysfs_read_uevent_seqnum(); /* before the scan */
     _cleanup_close_ int fd = -EBADF;
 
     fd = open_device(name);
@@ -308,7 +308,7 @@ int sysfs_read_device(const DeviceName *name, DeviceSnapshot *ret) {
 bool sysfs_has_device(const DeviceName *name) {
     _cleanup_close_ int fd = open_device(name);
 
-    return fd != -ENODEV; /* in doubt it is there: its removal comes with an event */
+    return fd != -ENODEV; /* in doubt it exists: an event reports its removal */
 }
 
 static int foreach_of_kind(DeviceKind kind, uint64_t seqnum,
@@ -323,7 +323,7 @@ static int foreach_of_kind(DeviceKind kind, uint64_t seqnum,
         return 0;
     snprintf(path, sizeof(path), "%s/devices", info->directory);
     r = open_directory_at(AT_FDCWD, path, &d);
-    if (r == -ENOENT) /* a kernel or a machine without this bus */
+    if (r == -ENOENT) /* the kernel or the machine does not have this bus */
         return 0;
     if (r < 0)
         return r;
@@ -398,7 +398,7 @@ int sysfs_foreach_function(
         (void) snprintf(link, sizeof(link), "virtfn%ld", i);
         n = read_link_basename_at(fd, link, target, sizeof(target));
         if (n == -ENOENT)
-            continue; /* one in the middle may have been unplugged by itself */
+            continue; /* one in the middle may have been unplugged alone */
         r = n < 0 ? (int) n : device_name_parse_pci_address(target, &function);
         if (r >= 0)
             r = visit(&function, userdata);
@@ -414,9 +414,9 @@ static bool is_virtual_function(const DeviceName *name) {
     return lstat(path, &st) == 0;
 }
 
-/* Is it one of several functions of a device, so that they could talk to each other behind everybody's back?
- * The siblings are asked for, not the multifunction bit in config space: that of a device which its owner
- * resets just now cannot be read. Virtual functions are kept apart whatever their numbers are. */
+/* Is it one of several functions of a device, which could talk to each other unseen? The siblings in sysfs
+ * show that. The multifunction bit in config space cannot be read while its owner resets the device. Virtual
+ * functions are always isolated from each other. */
 static bool has_neighbours(const DeviceName *name) {
     DeviceName other = *name;
 
@@ -462,7 +462,8 @@ static int read_isolation(const DeviceName *name, bool several_functions) {
     return parse_config(name, parse_isolation, &several_functions);
 }
 
-/* Takes one function's answer into the report. Known to be open beats unknown, unknown beats isolated. */
+/* Adds the answer of one function to the report. Known lack of isolation beats unknown, and unknown beats
+ * isolated. */
 static void report_add(AcsReport *report, const DeviceName *name, int isolates) {
     if (isolates == 0) {
         report->path = ACS_INCOMPLETE;
@@ -481,8 +482,8 @@ int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
     if (n < 0)
         return n;
 
-    /* A single function has no neighbours on its own device, so its own answer is of no account, also when it
-     * is conventional PCI. */
+    /* A single function has no neighbours on its own device, so its own answer does not count, also if it is
+     * conventional PCI. */
     if (has_neighbours(name)) {
         int isolates = read_isolation(name, /* several_functions= */ true);
 
@@ -499,10 +500,10 @@ int sysfs_read_acs(const DeviceName *name, AcsReport *ret) {
     return 0;
 }
 
-/* Readers of one fact each: 1 when it was read, 0 when it cannot be told, negative errno when the caller must
- * not go on without it. */
+/* Readers of one fact each. They return 1 if it was read, 0 if it is unknown, and negative errno if the
+ * caller must not go on without it. */
 
-/* A kernel that knows of no nodes has no attribute. */
+/* A kernel without NUMA nodes has no such attribute. */
 static int read_numa_node(int at, const DeviceName *name, DeviceFacts *f) {
     long v;
 
@@ -518,7 +519,7 @@ static int read_enable_count(int at, const DeviceName *name, DeviceFacts *f) {
     return read_number(at, "enable", &f->enable_count) >= 0;
 }
 
-/* Absent where the kernel does not say. */
+/* Missing if the kernel does not know it. */
 static int read_removable(int at, const DeviceName *name, DeviceFacts *f) {
     char text[ATTRIBUTE_MAX];
     Removable removable;
@@ -532,22 +533,22 @@ static int read_removable(int at, const DeviceName *name, DeviceFacts *f) {
     return 1;
 }
 
-/* The old override is what is put back when a claim ends, so that a part of it is worse than none. */
+/* The old override is restored when a claim ends, so a part of it is worse than none. */
 static int read_driver_override(int at, const DeviceName *name, DeviceFacts *f) {
     ssize_t n = read_attribute_at(at, "driver_override", f->driver_override, sizeof(f->driver_override));
 
     if (n == -ENOENT && !device_kind_info(name->kind)->driver)
-        return 0; /* such as a mediated device, which nobody takes from its driver */
+        return 0; /* such as a mediated device, which stays with its driver */
     if (n < 0)
-        return n == -ENOENT ? -ENODEV : (int) n; /* every device on the bus has one while it is there */
+        return n == -ENOENT ? -ENODEV : (int) n; /* every device on the bus has it while it exists */
     if (streq(f->driver_override, "(null)"))
         f->driver_override[0] = '\0';
-    /* Root may write any bytes. They could be put back, but not be written into a record or a snapshot. */
+    /* Root may write any bytes. They could be restored, but a record or a snapshot cannot contain them. */
     return utf8_is_valid(f->driver_override) ? 1 : -EBADMSG;
 }
 
-/* Is another function on the same bus, that is, in the same directory? In doubt there is. Negative errno: our
- * own trouble. */
+/* Is another function on the same bus, that is, in the same directory? In doubt there is one. Returns
+ * negative errno for errors of this process. */
 static int shares_bus(int at, const DeviceName *name) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
@@ -566,15 +567,15 @@ static int shares_bus(int at, const DeviceName *name) {
 }
 
 /* A device that cannot be reset has an empty file, or none. The kernel fills the file when it finds the
- * device, and of several on one bus the first is found alone: it is said to know the reset of the bus, which
- * then fails with ENOTTY for ever (pci_parent_bus_reset). Beside another method that does not matter. */
+ * device. The first of several devices on a bus is alone then, so its file has the reset of the bus, which
+ * later always fails with ENOTTY (pci_parent_bus_reset). With another method that does not matter. */
 static int read_reset_methods(int at, const DeviceName *name, DeviceFacts *f) {
     char text[ATTRIBUTE_MAX];
     unsigned methods;
     ssize_t n;
 
     n = read_attribute_at(at, "reset_method", text, sizeof(text));
-    if (n == -ENOENT) /* before 5.15 a kernel that knows a method does not name it */
+    if (n == -ENOENT) /* before 5.15 the kernel does not name the method */
         snprintf(text, sizeof(text), "%s", faccessat(at, "reset", F_OK, 0) == 0 ? "unknown" : "");
     else if (n < 0)
         return (int) n;
@@ -597,12 +598,12 @@ static int read_host_critical(int at, const DeviceName *name, DeviceFacts *f) {
     r = host_critical_check(name, &f->host_critical);
     if (r >= 0 || is_own_trouble(r))
         return r < 0 ? r : 1;
-    /* Cannot be told: the host may need it. */
+    /* If it is unknown, the host may need the device. */
     f->host_critical = format_string("whether the host uses it is unknown: %s", strerror(-r));
     return f->host_critical ? 0 : -ENOMEM;
 }
 
-/* Unlike the rest, this cannot be waived: in doubt there are some. */
+/* No rule can waive this, so in doubt there are descendants. */
 static int read_descendants(int at, const DeviceName *name, DeviceFacts *f) {
     int r;
 
@@ -674,7 +675,7 @@ static int read_serial(int at, const DeviceName *name, DeviceFacts *f) {
     return parse_config(name, parse_serial, f->serial) >= 0;
 }
 
-/* Does not take the lock of the device. What is not there has none. */
+/* Reads without the lock of the device. Without the attribute there are no functions. */
 static int read_functions_max(int at, const DeviceName *name, DeviceFacts *f) {
     long v;
 
@@ -732,7 +733,7 @@ static int read_kept_enable_count(KeptFiles *k, long *ret) {
     return 0;
 }
 
-/* -ENODATA as well when there is more to be looked at, see read_reset_methods(). */
+/* Returns -ENODATA also if it must be read in the ordinary way, see read_reset_methods(). */
 static int read_kept_reset_methods(KeptFiles *k, unsigned *ret) {
     char text[ATTRIBUTE_MAX];
     unsigned methods;
@@ -746,7 +747,7 @@ static int read_kept_reset_methods(KeptFiles *k, unsigned *ret) {
     return 0;
 }
 
-/* Methods after the count: that it can be read says that the device is the one whose methods are known. */
+/* Reads methods after the count: if the count can be read, it is the device whose methods are known. */
 static int read_kept_facts(KeptFiles *k, DeviceFacts *ret) {
     DeviceFacts f = DEVICE_FACTS_NULL;
 
@@ -781,7 +782,7 @@ int sysfs_read_facts(void *userdata, const Device *device, unsigned what, Device
         if (r > 0)
             f.known |= fact_readers[i].fact;
     }
-    if (kept) /* for the next time */
+    if (kept) /* for the next call */
         (void) kept_files_open(kept_files_find(&device->name), fd);
 
     *ret = TAKE_GENERIC(f, DEVICE_FACTS_NULL);
@@ -806,8 +807,8 @@ long sysfs_read_enable_count(const DeviceName *name) {
     return parse_unsigned(text, 10, INT_MAX, &v) < 0 ? -EBADMSG : (long) v;
 }
 
-/* ACPI turns off what the device, or a bridge above it, needs in D0 (_PR3). Bridges are PCI devices, which
- * have a config space; what is above them is the root of the bus. */
+/* ACPI can turn off what the device, or a bridge above it, needs in D0 (_PR3). Bridges are PCI devices, which
+ * have a config space. Above them is the root of the bus. */
 static bool can_lose_power(int at) {
     char path[16 * 3 + 48] = "";
 
@@ -844,7 +845,7 @@ bool sysfs_allows_d3cold(const DeviceName *name) {
     return fd >= 0 && read_attribute_at(fd, "d3cold_allowed", text, sizeof(text)) >= 0 && streq(text, "1");
 }
 
-/* One call of the kernel for each claim: the file is kept since `enable` was read for the plan. */
+/* One system call for each claim: the file is open since `enable` was read for the plan. */
 bool sysfs_power_is_doubtful(const DeviceName *name) {
     const KeptFiles *kept = kept_files_find(name);
     char text[ATTRIBUTE_MAX];
@@ -853,11 +854,10 @@ bool sysfs_power_is_doubtful(const DeviceName *name) {
             power_state_is_doubtful(text);
 }
 
-/* The inventory is as old as the last uevent, and udev may be slow. Names and numbers of nodes are given out
- * anew as soon as they are free, both together, so that a node which was opened meanwhile may be another
- * device's and have the right number all the same. But an open file keeps its device registered, and with it
- * the number and the group: who looks once more after the open, and finds the number where it should be, has
- * opened what was meant. */
+/* The inventory is as old as the last uevent, and udev may be slow. The kernel reuses names and numbers of
+ * nodes at once, both together. So a node that was opened meanwhile may belong to another device and have the
+ * right number. But an open file keeps its device registered, with its number and group. If a check after the
+ * open finds the right number, the right device was opened. */
 static int check_device(Device *d, KeptFiles *kept) {
     const DeviceKindInfo *kind = device_kind_info(d->name.kind);
     const uint64_t seqnum = sysfs_read_uevent_seqnum();
@@ -889,7 +889,7 @@ static int check_device(Device *d, KeptFiles *kept) {
     return 0;
 }
 
-/* Removals that were announced before it was checked for the first time are not of it: it is there still. */
+/* Removals that were announced before the first check do not concern this device: it still exists. */
 int sysfs_check_device(Device *d) {
     KeptFiles *kept = kept_files_find(&d->name);
 
@@ -969,8 +969,8 @@ static bool group_is_made_up(int at, const char *group) {
     return read_attribute_at(at, path, name, sizeof(name)) >= 0 && streq(name, "vfio-noiommu");
 }
 
-/* Is there a group that an IOMMU has made? Mostly the first answers. VFIO gives one and the same name to the
- * groups that it makes up for devices without an IOMMU and for mediated devices. */
+/* Is there a group that an IOMMU made? Usually the first one answers. VFIO gives the same name to groups that
+ * it makes up for devices without an IOMMU and for mediated devices. */
 static bool has_real_group(void) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
@@ -985,12 +985,11 @@ static bool has_real_group(void) {
     return false;
 }
 
-/* Can a device that is bound to a vfio driver be opened through /dev/vfio/devices? CONFIG_VFIO_DEVICE_CDEV
- * decides, and neither /dev/iommu nor class vfio-dev says anything about it: with IOMMUFD alone both are
- * there and no node ever comes. The numbers of the nodes tell: the vfio module reserves a region of them
- * ("vfio-dev" in /proc/devices) if and only if it will make nodes. While the module is not loaded the answer
- * is no, which may change; the unit therefore has it loaded before the daemon starts. A node that is there
- * answers for itself. */
+/* Can a device on a vfio driver be opened through /dev/vfio/devices? CONFIG_VFIO_DEVICE_CDEV decides. Neither
+ * /dev/iommu nor the class vfio-dev shows it: with IOMMUFD alone both exist, but no node appears. The vfio
+ * module reserves numbers for nodes ("vfio-dev" in /proc/devices) if and only if it makes them. While the
+ * module is not loaded the answer is no, which may change, so the unit loads it before the daemon starts. An
+ * existing node is proof by itself. */
 static bool kernel_makes_cdevs(void) {
     _cleanup_free_ char *text = NULL;
 
@@ -1012,8 +1011,8 @@ static bool kernel_makes_cdevs(void) {
 }
 
 /* "[none] integrity confidentiality": the word in brackets is in force. A kernel without lockdown has no such
- * file; one that does not show it may be locked down. So may one whose securityfs is not mounted here: then
- * the directory, which the kernel makes for it, is empty. */
+ * file. If the file cannot be read, the kernel may be locked down. The same holds if securityfs is not
+ * mounted here: then the directory that the kernel makes for it is empty. */
 static bool kernel_is_locked_down(void) {
     static const char directory[] = "/sys/kernel/security";
     char text[ATTRIBUTE_MAX];
@@ -1025,7 +1024,7 @@ static bool kernel_is_locked_down(void) {
 }
 
 int sysfs_read_kernel_facts(KernelFacts *ret) {
-    /* Each look below takes one descriptor: without any, everything would seem to be missing. */
+    /* Each look below takes one descriptor. Without a free one, everything would seem to be missing. */
     _cleanup_close_ int spare = openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     char parameter[ATTRIBUTE_MAX];
     KernelFacts k;

@@ -13,7 +13,7 @@
 
 #define COMMAND_LINE_MAX (64U * 1024)
 
-/* "Y" or "N" in the kernel's words. There is none while its module is not loaded. */
+/* "Y" or "N" in the kernel. A parameter is missing while its module is not loaded. */
 static const struct {
     const char *module, *parameter;
     TaintKind kind;
@@ -57,7 +57,7 @@ static void read_kernel(TaintList *l) {
         (void) taint_list_add(l, TAINT_KERNEL, true, "/proc/sys/kernel/tainted (unreadable)");
 }
 
-/* A rule of udev gives all nodes the same owner and mode, so that it shows in the first ones. */
+/* A rule of udev gives all nodes the same owner and mode, so the first ones show it. */
 #define NODES_MAX 1024U
 
 typedef struct NodeReader {
@@ -67,10 +67,10 @@ typedef struct NodeReader {
 } NodeReader;
 
 static bool is_root(uid_t uid) {
-    return uid == 0 || uid == geteuid(); /* ours: in tests */
+    return uid == 0 || uid == geteuid(); /* our own nodes in tests */
 }
 
-/* Beyond what the mode says: for its group, the bits of the group are those of the mask then. */
+/* More than the mode shows: with an ACL, the mode's bits for the group are those of the mask. */
 static bool is_entry_for_others(const NodeReader *r, const char *path, const AclEntry *e, gid_t group) {
     if (!(e->permissions & ACL_READ_WRITE))
         return false;
@@ -101,7 +101,7 @@ static bool list_lets_others_in(const NodeReader *r, const char *path, gid_t gro
     return false;
 }
 
-/* Without the root user. */
+/* Without counting root. */
 static bool others_may_open(const NodeReader *r, const char *path, const struct stat *st) {
     if (!is_root(st->st_uid) && st->st_mode & 0600)
         return true;
@@ -122,12 +122,12 @@ static void add_node(const NodeReader *r, const char *directory, const char *nam
     (void) taint_list_add(r->list, TAINT_OPEN_NODE, true, what);
 }
 
-/* /dev/vfio/vfio is not among them: everybody may open it, and it gives no device. Nor is /dev/iommu. */
+/* /dev/vfio/vfio and /dev/iommu are left out: everybody may open them, and they give no device. */
 static void read_nodes(const NodeReader *r, const char *directory) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
 
-    if (open_directory_at(AT_FDCWD, directory, &d) < 0) /* no VFIO here */
+    if (open_directory_at(AT_FDCWD, directory, &d) < 0) /* there is no VFIO here */
         return;
     for (unsigned n = 0; n < NODES_MAX && (e = readdir(d)); n++)
         if (e->d_name[0] != '.' && !streq(e->d_name, "vfio"))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The few pieces of the iommufd ABI that vfiod uses, from include/uapi/linux/iommufd.h. That header came
- * with Linux 6.2; a distribution whose kernel headers are older still builds a daemon that runs on newer
- * kernels. Likewise what is newer in include/uapi/linux/vfio.h. */
+/* The parts of the iommufd ABI that vfiod uses, from include/uapi/linux/iommufd.h. That header came with
+ * Linux 6.2. A distribution with older headers can still build a daemon that runs on newer kernels. Newer
+ * parts of include/uapi/linux/vfio.h are here for the same reason. */
 
 #include <linux/types.h>
 #include <linux/vfio.h>
@@ -57,7 +57,7 @@ struct vfiod_iommu_ioas_iova_ranges {
 };
 #define VFIOD_IOMMU_IOAS_IOVA_RANGES _IO(VFIOD_IOMMUFD_TYPE, VFIOD_IOMMUFD_CMD_IOAS_IOVA_RANGES)
 
-/* Which address space the ioctls of a container are about, when they are asked of an iommufd. */
+/* Which address space the container ioctls use when an iommufd gets them. */
 #define VFIOD_IOMMU_VFIO_IOAS_SET 1
 struct vfiod_iommu_vfio_ioas {
     __u32 size;
@@ -67,8 +67,8 @@ struct vfiod_iommu_vfio_ioas {
 };
 #define VFIOD_IOMMU_VFIO_IOAS _IO(VFIOD_IOMMUFD_TYPE, VFIOD_IOMMUFD_CMD_VFIO_IOAS)
 
-/* Linux 6.7. What is behind dev_id came later, bit by bit: an older kernel leaves it zero, and has what it
- * would tell as little. */
+/* Linux 6.7. Fields after dev_id came later. An older kernel leaves them zero and does not have these
+ * features. */
 enum {
     VFIOD_IOMMU_HW_INFO_TYPE_INTEL_VTD = 1,
     VFIOD_IOMMU_HW_INFO_TYPE_ARM_SMMUV3 = 2,
@@ -104,7 +104,7 @@ struct vfiod_device_bind_iommufd {
     __u32 out_devid;
 };
 #define VFIOD_DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
-/* Linux 6.17: behind it is the address of a token of 16 bytes. */
+/* Linux 6.17: the address of a token of 16 bytes follows. */
 #define VFIOD_DEVICE_BIND_FLAG_TOKEN (1U << 0)
 
 struct vfiod_device_attach_iommufd_pt {
@@ -114,7 +114,7 @@ struct vfiod_device_attach_iommufd_pt {
 };
 #define VFIOD_DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
 
-/* Of VFIO_DEVICE_FEATURE: version 2 of migration since 5.18, logging of DMA since 6.1, dma-bufs since 6.19.
+/* For VFIO_DEVICE_FEATURE: version 2 of migration since 5.18, logging of DMA since 6.1, dma-bufs since 6.19.
  */
 #define VFIOD_DEVICE_FEATURE_MIGRATION 1
 #define VFIOD_DEVICE_FEATURE_DMA_LOGGING_START 6
@@ -124,8 +124,8 @@ struct vfiod_device_attach_iommufd_pt {
 #define VFIOD_MIGRATION_P2P (UINT64_C(1) << 1)
 #define VFIOD_MIGRATION_PRE_COPY (UINT64_C(1) << 2)
 
-/* Linux 6.13, include/uapi/linux/pidfd.h: the first version of it, which every later kernel answers. mask is
- * what is asked for, and then what was answered. */
+/* Linux 6.13, include/uapi/linux/pidfd.h: the first version, which every later kernel answers. mask: what is
+ * requested, and then what was answered. */
 #define VFIOD_PIDFD_INFO_PID (UINT64_C(1) << 0)
 #define VFIOD_PIDFD_INFO_CREDS (UINT64_C(1) << 1)
 

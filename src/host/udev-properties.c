@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Read anew whenever a policy asks: the database changes with every uevent, and keeping libudev's object for
- * each device would cost more than the whole inventory. */
+/* Read again whenever a policy needs them: the database changes with every uevent, and libudev's object for
+ * each device would take more memory than the whole inventory. */
 
 #include <libudev.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
 
 #include "core/device-name.h"
 
-/* *ret: owned, "KEY=value" each, ended by NULL. 0; -ENODATA when udev has not finished with the device (or
- * does not run): what is missing now may come. -E2BIG, -EBADMSG (not UTF-8): all or nothing, a part of them
- * would let a key look missing that is there. -ENODEV, -ENOMEM. */
+/* *ret: owned, "KEY=value" each; NULL ends the list. Returns 0. -ENODATA: udev has not finished with the
+ * device (or does not run), so properties may still come. -E2BIG, -EBADMSG (not UTF-8): nothing is returned,
+ * since in a part of them an existing key could look missing. -ENODEV, -ENOMEM. */
 int udev_properties_read(const DeviceName *name, char ***ret);
 char **udev_properties_free(char **properties);

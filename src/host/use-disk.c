@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who uses a disk? What the kernel's tables and sysfs show by name comes first, because it makes the better
- * reason. Most users also claim the disk, and opening it exclusively then fails (use_check_exclusive). These
- * do not, so they are found by name alone: loop devices, nvmet, LIO's fileio, SCST, RNBD, USB gadgets.
+/* Who uses a disk? Users that the kernel's tables and sysfs name come first, since this gives a better
+ * reason. Most users also claim the disk, so opening it exclusively fails (use_check_exclusive). Some do not,
+ * so they are found by name only: loop devices, nvmet, LIO's fileio, SCST, RNBD, USB gadgets.
  *
- * Not seen: a program that has the disk open without O_EXCL, such as a virtual machine with a raw disk. */
+ * Not found: a program that has the disk open without O_EXCL, such as a virtual machine with a raw disk. */
 
 #include <fcntl.h>
 #include <libudev.h>
@@ -20,9 +20,9 @@
 #include "host/use.h"
 
 typedef struct Disk {
-    const char *name; /* of the directory: "nvme0n1p1" */
+    const char *name; /* the directory's name: "nvme0n1p1" */
     unsigned major, minor;
-    bool is_controller; /* not a disk: the character device of an NVMe controller */
+    bool is_controller; /* not a disk but the character device of an NVMe controller */
 } Disk;
 
 static bool path_is_disk(const char *path, const Disk *disk) {
@@ -32,7 +32,7 @@ static bool path_is_disk(const char *path, const Disk *disk) {
             major(st.st_rdev) == disk->major && minor(st.st_rdev) == disk->minor;
 }
 
-/* A file system over several disks may name them all, with colons between (bcachefs). */
+/* A file system over several disks may list all of them, separated by colons (bcachefs). */
 static bool source_is_disk(const char *source, const Disk *disk) {
     char path[PATH_MAX];
 
@@ -57,7 +57,7 @@ static int check_mounts(UseSearch *s, const Disk *disk) {
     r = use_read_table("/proc/self/mountinfo", &s->mounts);
     if (r < 0)
         return r;
-    if (!*s->mounts) /* everybody has a root */
+    if (!*s->mounts) /* every namespace has a root */
         return -ENODATA;
 
     cursor = s->mounts;
@@ -85,8 +85,8 @@ static int check_swaps(UseSearch *s, const Disk *disk) {
     return r;
 }
 
-/* These show each of their disks by name as long as it is mounted in any mount namespace: of a container, or
- * of the host itself where our own has lost it (ProtectHome=yes unmounts /home for us). */
+/* These list each of their disks by name as long as it is mounted in any mount namespace: in a container, or
+ * on the host itself even if it is hidden here (ProtectHome=yes hides /home from vfiod). */
 static int check_file_systems(UseSearch *s, const Disk *disk) {
     static const char *const names[] = {"ext4", "xfs", "f2fs", "erofs", "nilfs2"};
 
@@ -123,7 +123,7 @@ static int check_btrfs(UseSearch *s, const Disk *disk) {
     return r;
 }
 
-/* A pool that is imported has a directory of its own in /proc. One that cannot be named is any. */
+/* An imported pool has a directory of its own in /proc. A label that cannot be a name matches any pool. */
 static int zfs_pool_is_imported(const char *label) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;
@@ -138,7 +138,7 @@ static int zfs_pool_is_imported(const char *label) {
     return r;
 }
 
-/* What the disk holds is udev's knowledge. The label alone is no use: the pool may be that of a guest. */
+/* udev knows what the disk contains. The label alone proves nothing: the pool may belong to a guest. */
 static int check_zfs(UseSearch *s, const Disk *disk) {
     _cleanup_free_ char *pool = NULL;
     struct udev_device *device;
@@ -166,8 +166,8 @@ static int check_zfs(UseSearch *s, const Disk *disk) {
     return r > 0 ? use_found(s, "zfs pool %s (%s)", pool ?: "of unknown name", disk->name) : r;
 }
 
-/* Something is stacked upon the disk. That is a find; if that something is in use itself, its own reason says
- * more. */
+/* Something is stacked upon the disk, which is a use. If that is in use itself, its own reason is more
+ * useful. */
 static int check_holders(UseSearch *s, int fd, const Disk *disk) {
     _cleanup_closedir_ DIR *d = NULL;
     _cleanup_close_ int holder = -EBADF;
@@ -214,7 +214,7 @@ static int check_partitions(UseSearch *s, int fd) {
     return r;
 }
 
-/* ---- users that leave no link at the disk ---- */
+/* ---- Users that leave no link at the disk ---- */
 
 static const struct {
     const char *directory, *pattern, *what;
@@ -231,7 +231,7 @@ static const struct {
         {"/sys/fs/bcachefs", "*/dev-*/block", "bcachefs file system"},
 };
 
-/* A link to the disk, or a text with its path somewhere in it. */
+/* A link to the disk, or a text that contains its path. */
 static int mentions(int at, const char *name, const void *arg) {
     const Disk *disk = arg;
     char text[4096], *rest = text;
@@ -240,7 +240,7 @@ static int mentions(int at, const char *name, const void *arg) {
     if (read_link_basename_at(at, name, text, sizeof(text)) > 0)
         return streq(text, disk->name);
     n = read_attribute_at(at, name, text, sizeof(text));
-    if (n < 0) /* configfs and loop devices answer so while nothing is set */
+    if (n < 0) /* configfs and loop devices answer this while nothing is set */
         return n == -ENOENT || n == -ENODEV || n == -ENXIO || n == -EINVAL ? 0 : (int) n;
     for (char *word; (word = strsep(&rest, " \t\n"));)
         if (disk->is_controller ? startswith(word, "/dev/") && streq(word + strlen("/dev/"), disk->name)
@@ -259,20 +259,20 @@ static int check_users(UseSearch *s, const Disk *disk) {
     return 0;
 }
 
-/* nvmet can export a controller as a whole. */
+/* nvmet can export a whole controller. */
 int use_check_nvme(UseSearch *s, int fd, const char *name) {
     const Disk controller = {.name = name, .is_controller = true};
 
     return s->wanted & USE_BY_HOST ? check_users(s, &controller) : 0;
 }
 
-/* A disk that is registered with bcache and lies below no bcache device yet. */
+/* Is the disk registered with bcache, but not below a bcache device yet? */
 static int check_bcache(UseSearch *s, int fd, const Disk *disk) {
     return faccessat(fd, "bcache", F_OK, 0) == 0 ? use_found(s, "part of bcache (%s)", disk->name) : 0;
 }
 
-/* The kernel lets nobody open a disk exclusively that somebody has claimed, nor one of which a partition is,
- * nor a partition of one that is. An open for reading wakes nobody who watches the node. */
+/* The kernel refuses an exclusive open of a disk that somebody has claimed, of a disk with a claimed
+ * partition, and of a partition of a claimed disk. An open for reading wakes nobody who watches the node. */
 static int check_exclusive(UseSearch *s, const Disk *disk) {
     char path[sizeof("/dev/") + 256];
     _cleanup_close_ int fd = -EBADF;
@@ -284,7 +284,7 @@ static int check_exclusive(UseSearch *s, const Disk *disk) {
     fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
     if (fd < 0 && errno == EBUSY)
         return use_found(s, "unknown use (%s cannot be opened exclusively)", disk->name);
-    if (fd < 0 && errno == EPERM) /* systemd looks the numbers of drivers up when it starts the unit */
+    if (fd < 0 && errno == EPERM) /* systemd looks up the numbers of drivers when it starts the unit */
         return use_found(s,
                 "whether %s is in use is unknown: the device policy of vfiod's own unit (DeviceAllow=) does "
                 "not "
@@ -326,8 +326,8 @@ static int check_disk_itself(UseSearch *s, int fd, const Disk *disk) {
     return r;
 }
 
-/* With native multipath the directory below the controller is a hidden path without a number; the disk that
- * is mounted is a virtual one elsewhere. Other paths may keep it alive, but that is not for us to bet on. */
+/* With native multipath the directory below the controller is a hidden path without a number, and the mounted
+ * disk is a virtual one elsewhere. Other paths may keep it alive, but vfiod does not rely on that. */
 static int check_nvme_head(UseSearch *s, const char *name) {
     char head[64], path[sizeof("/sys/class/block/") + sizeof(head)];
     _cleanup_close_ int fd = -EBADF;
@@ -335,7 +335,7 @@ static int check_nvme_head(UseSearch *s, const char *name) {
 
     r = nvme_path_to_head(name, head, sizeof(head));
     if (r < 0)
-        return -ENXIO; /* a disk without a number that is no such path: unheard of */
+        return -ENXIO; /* a disk without a number must be such a path */
     snprintf(path, sizeof(path), "/sys/class/block/%s", head);
     fd = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)

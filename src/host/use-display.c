@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Is the device the display that people look at? The firmware's boot display is, as long as something draws
- * on it: a driver of the host, or the kernel on the firmware's framebuffer. VGA devices have `boot_vga`;
- * others (class 0380, as many integrated GPUs) have `boot_display`, of the device or of its DRM card, on
- * newer kernels. Without either, an internal panel that is lit or the framebuffer of the console tells. */
+/* Do people look at this device? It is in use if it is the firmware's boot display and something draws on it:
+ * a driver of the host, or the kernel on the firmware's framebuffer. VGA devices have `boot_vga`. On newer
+ * kernels others (class 0380, as many integrated GPUs) have `boot_display`, in the device or in its DRM card.
+ * Without either, a lit internal panel or the console's framebuffer shows it. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "host/use.h"
 
-/* 1 and the text is "1" (or anything but "0"), 0, negative errno. */
+/* Returns 1 if the text is not "0", 0, or negative errno. */
 static int read_flag(int fd, const char *name) {
     char text[16];
     ssize_t n = read_attribute_at(fd, name, text, sizeof(text));
@@ -30,7 +30,7 @@ static bool attribute_is(int fd, const char *name, const char *value) {
     return read_attribute_at(fd, name, text, sizeof(text)) >= 0 && streq(text, value);
 }
 
-/* Until the kernel knows whose it is (6.9), the framebuffer is a device of the platform. */
+/* Before 6.9 the kernel does not know the framebuffer's device: it is on the platform bus. */
 static int check_firmware_framebuffer(UseSearch *s) {
     static const char *const names[] = {"efi-framebuffer", "simple-framebuffer", "vesa-framebuffer"};
 
@@ -89,7 +89,7 @@ int use_check_drm(UseSearch *s, int fd, const char *name) {
     return 0;
 }
 
-/* Does the console of the kernel draw on a framebuffer at all? */
+/* Does the kernel's console draw on a framebuffer? */
 static int console_has_framebuffer(void) {
     _cleanup_closedir_ DIR *d = NULL;
     struct dirent *e;

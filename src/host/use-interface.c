@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who uses a network interface? The host, when it has an address that is not link-local or a default route
- * goes that way; or whatever is stacked upon it. An upper interface was put there on purpose and carries
- * somebody's traffic even when it has no address itself: bridges and Open vSwitch serve guests, and the
- * host's own address may be on another port of the same switch, which sysfs does not link.
+/* Who uses a network interface? The host does if it has an address that is not link-local, or if a default
+ * route uses it. So does whatever is stacked upon it: an upper interface was put there on purpose and carries
+ * traffic even without an address. Bridges and Open vSwitch serve guests, and the host's own address may be
+ * on another port of the same switch, which sysfs does not link.
  *
- * Not seen: routes of policy routing tables other than main; an upper interface in another network namespace
- * whose lower one stayed here. */
+ * Not found: routes of policy routing tables other than main; an upper interface in another network
+ * namespace, while the lower one stayed here. */
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 #include "core/host-tables.h"
 #include "host/use.h"
 
-/* Writes the address when it is one that others may know: not link-local. */
+/* Writes the address if it is not link-local. */
 static bool address_counts(const struct sockaddr *address, char *text, socklen_t size) {
     if (!address)
         return false;
@@ -70,7 +70,7 @@ static int check_routes(UseSearch *s, const char *name) {
     return r > 0 ? use_found(s, "default route (%s)", name) : r;
 }
 
-/* ---- what the kernel tells over netlink and not in sysfs ---- */
+/* ---- What only netlink shows, and not sysfs ---- */
 
 static int receive_links(int fd, UseSearch *s) {
     for (;;) {
@@ -128,8 +128,8 @@ static int read_links(UseSearch *s) {
 
 typedef struct Link {
     const char *name;
-    int lower;    /* ifindex of what it lies on, 0 */
-    bool has_xdp; /* a program gets the packets before the host does */
+    int lower;    /* the ifindex of the interface below; 0: none */
+    bool has_xdp; /* a program gets the packets before the host */
 } Link;
 
 static bool xdp_is_attached(const struct rtattr *xdp) {
@@ -155,7 +155,7 @@ static Link parse_link(const struct nlmsghdr *h) {
         case IFLA_LINK:
             memcpy(&link.lower, RTA_DATA(a), sizeof(link.lower));
             break;
-        case IFLA_LINK_NETNSID: /* then the number means an interface of that namespace */
+        case IFLA_LINK_NETNSID: /* the number belongs to another namespace then */
             elsewhere = true;
             break;
         case IFLA_XDP:
@@ -169,8 +169,8 @@ static Link parse_link(const struct nlmsghdr *h) {
     return link;
 }
 
-/* An interface may lie on another without being linked to it in sysfs (tunnels bound to a device), and a
- * program of XDP may take all packets for itself (AF_XDP, load balancers). */
+/* An interface may be on top of another without a link in sysfs (tunnels bound to a device). A program of XDP
+ * may take all packets (AF_XDP, load balancers). */
 static int check_links(UseSearch *s, const char *name) {
     int index = (int) if_nametoindex(name), r;
     const struct nlmsghdr *h;
@@ -195,7 +195,7 @@ static int check_links(UseSearch *s, const char *name) {
     return 0;
 }
 
-/* ---- storage that goes over an interface by name, with or without an address of it ---- */
+/* ---- Storage over a named interface, with or without an address ---- */
 
 static int check_storage(UseSearch *s, const char *name) {
     char word[80];
@@ -210,9 +210,9 @@ static int check_storage(UseSearch *s, const char *name) {
     return r > 0 ? use_found(s, "NVMe disks over TCP (%s)", name) : r;
 }
 
-/* ---- one interface ---- */
+/* ---- One interface ---- */
 
-/* What the upper interface is used for says more than that there is one. */
+/* The use of the upper interface is a better reason than its existence. */
 static int check_upper(UseSearch *s, int at, const char *entry, const char *name) {
     const char *upper = entry + strlen("upper_");
     _cleanup_close_ int fd = -EBADF;

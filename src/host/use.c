@@ -54,8 +54,8 @@ int use_found_above(UseSearch *s, const char *name) {
     return use_found(s, "%s, on %s", above, name);
 }
 
-/* Unless all of them are missing, since our /proc shows processes alone (ProcSubset=pid): then nothing can be
- * told. */
+/* Returns an error if all tables are missing, since /proc shows only processes then (ProcSubset=pid), and use
+ * is unknown. */
 int use_read_table(const char *path, char **table) {
     int r;
 

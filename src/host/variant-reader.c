@@ -12,8 +12,8 @@
 #include "base/str.h"
 
 #define ALIAS_MAX 128U
-#define GENERIC_ALIAS VARIANT_PREFIX "v*d*sv*sd*bc*sc*i*" /* of vfio_pci itself */
-#define MODULES_MAX 64U                                   /* that one device matches; of more, the first */
+#define GENERIC_ALIAS VARIANT_PREFIX "v*d*sv*sd*bc*sc*i*" /* the alias of vfio_pci itself */
+#define MODULES_MAX 64U                                   /* that match one device; others are ignored */
 
 /* ---- libkmod ---- */
 
@@ -82,8 +82,8 @@ static void module_unref(struct kmod_module **module) {
 
 /* ---- The most specific ---- */
 
-/* The narrowest of its aliases that matches. An alias of modprobe.d is none of the module's own: the operator
- * means just this. UINT_MAX: its file cannot be read. */
+/* The narrowest alias of the module that matches. If only an alias of modprobe.d matches, the operator means
+ * this module. UINT_MAX: its file cannot be read. */
 static unsigned module_width(struct kmod_module *module, const char *alias) {
     _cleanup_(info_free) struct kmod_list *info = NULL;
     unsigned width = 0;
@@ -117,7 +117,7 @@ static bool is_blacklisted(struct kmod_ctx *context, struct kmod_list *list, con
     return true;
 }
 
-/* false: there is not even vfio_pci in it, so the index says nothing about this kernel's drivers. */
+/* Returns false if not even vfio_pci is in the index: then the index is not that of this kernel's drivers. */
 static bool choose(struct kmod_list *list, const char *alias, DeviceFacts *f) {
     unsigned best = variant_alias_width(GENERIC_ALIAS), n = 0;
     bool any = false;
@@ -131,7 +131,7 @@ static bool choose(struct kmod_list *list, const char *alias, DeviceFacts *f) {
         if (streq(name, VARIANT_GENERIC) || !driver_name_is_valid(name) || n++ >= MODULES_MAX)
             continue;
         width = module_width(module, alias);
-        if (width == UINT32_MAX) /* whatever it is, it is no generic one: there is one of these only */
+        if (width == UINT32_MAX) /* it is not generic, since there is only one generic module */
             width = best > 0 ? best - 1 : 0;
         if (width >= best)
             continue;
@@ -157,7 +157,7 @@ int variant_find(const char *modules, const char *alias, DeviceFacts *f) {
     context = kmod.kmod_new_(modules, NULL);
     if (!context)
         return 0;
-    kmod.kmod_set_log_priority_(context, 0); /* it writes to stderr; the result says enough */
+    kmod.kmod_set_log_priority_(context, 0); /* it logs to stderr; the result is enough */
     if (kmod.kmod_module_new_from_lookup_(context, alias, &list) < 0 || !choose(list, alias, f))
         return 0;
     if (f->variant[0]) {
