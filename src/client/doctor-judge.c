@@ -9,7 +9,7 @@
 #include "client/show.h"
 #include "core/variant-table.h"
 
-#define BUDGETS_MAX 8U /* that are shown: more of them say nothing new */
+#define BUDGETS_MAX 8U /* shown at most: further ones show nothing new */
 #define MEMLOCK_FOR_A_GUEST (UINT64_C(1) << 30)
 
 static const char *const finding_level_table[_FINDING_LEVEL_MAX] = {
@@ -57,7 +57,7 @@ FindingLevel findings_worst(const Findings *f) {
 
 /* ---- Adding ---- */
 
-/* The last one becomes a remark that there is more, should there ever be so many. */
+/* With too many findings, the last one becomes a note that there are more. */
 static _printf_(4, 5) Finding *add(
         Findings *f, FindingLevel level, const char *subject, const char *format, ...) {
     Finding *finding;
@@ -212,7 +212,7 @@ static void judge_interrupts(const DoctorFacts *facts, Findings *f) {
             "nointremap from the kernel's command line.");
 }
 
-/* Some devices may be behind no IOMMU where others are. */
+/* Some devices may have no IOMMU while others have one. */
 static void judge_devices(const DoctorFacts *facts, Findings *f) {
     struct json_object *devices = facts->host ? json_list(facts->host, "devices") : NULL;
     size_t n = devices ? json_object_array_length(devices) : 0, n_alone = 0;
@@ -267,7 +267,7 @@ typedef struct Variant {
     {module_, gain_, only_virtual_, vendor_, first_, last_},
 static const Variant variants[] = {VARIANT_TABLE(VARIANT)};
 
-/* Of its module the kernel has no better one than vfio-pci; what is unknown does not count. */
+/* The kernel has no better driver for the device than vfio-pci. Unknown does not count. */
 static bool lacks(struct json_object *device, const Variant *v) {
     const char *name = json_text(device, "name"), *parent = json_text(device, "parent");
     size_t n_domain = startswith(name, "pci:") ? strlen("pci:") + strcspn(name + strlen("pci:"), ":") : 0;
@@ -322,7 +322,7 @@ static const char *taint_fix(const char *kind) {
     return "See 'vfioctl taint' and vfiod(8).";
 }
 
-/* The daemon remembers more than a look shows. */
+/* The daemon remembers more than one look can show. */
 static void judge_taints(const DoctorFacts *facts, Findings *f) {
     struct json_object *taints = json_list(facts->manager ?: facts->host, "taints");
 
@@ -341,7 +341,7 @@ static void judge_taints(const DoctorFacts *facts, Findings *f) {
 
 /* ---- vfiod ---- */
 
-/* fix: NULL where the line says it. */
+/* fix: NULL if the line contains it. */
 static void add_warnings(
         const DoctorFacts *facts, Findings *f, const char *key, const char *subject, const char *fix) {
     struct json_object *warnings = json_list(facts->manager, key);
@@ -506,9 +506,9 @@ static void judge_memory(const DoctorFacts *facts, Findings *f) {
     set(f, &finding->fix, "Let the rule allow memlock, and claim with --memlock: vfiod raises the limit.");
 }
 
-/* Whose programs a rule is about. */
+/* The kind of names that a rule has in "who". */
 typedef struct BudgetKind {
-    const char *key, *limits;           /* of "who", and of the facts */
+    const char *key, *limits;           /* keys in "who" and in the facts */
     const char *before, *after;         /* around the name, in the fact */
     const char *fix_before, *fix_after; /* around the name, in the fix */
 } BudgetKind;
@@ -524,14 +524,14 @@ static const BudgetKind budget_session = {"user", "sessions", "user ",
         "run 'systemctl edit user@.service' and set LimitMEMLOCK= in [Service]; it counts for ",
         " after their next login."};
 
-/* What their programs may lock under a rule: their own limit, or what vfiod raises it to. */
+/* What their programs may lock under a rule: their own limit, or the limit up to which vfiod raises it. */
 typedef struct Budget {
     const DoctorFacts *facts;
     Findings *findings;
     struct json_object *rule;
     const BudgetKind *kind;
     uint64_t memlock;
-    unsigned *shown; /* of all rules */
+    unsigned *shown; /* counts the findings of all rules */
 } Budget;
 
 static bool read_own_limit(const Budget *b, const BudgetKind *kind, const char *name, uint64_t *ret) {
@@ -559,7 +559,7 @@ static void add_budget(Budget *b, const char *name, uint64_t own) {
             k->fix_before, name, k->fix_after);
 }
 
-/* What systemd starts for a user is told apart only where its limit is another one. */
+/* Programs that systemd starts for a user are reported separately only if their limit differs. */
 static int judge_budget(void *userdata, const char *name) {
     Budget *b = userdata;
     uint64_t own, login;
@@ -584,7 +584,7 @@ static uint64_t memlock_of(struct json_object *rule) {
     return value && parse_size(json_object_get_string(value), &bytes) >= 0 ? bytes : 0;
 }
 
-/* A rule for a unit is about that unit, whoever its user is, and one for a user about that user. */
+/* A rule for a unit is about that unit, whatever its user is. A rule for a user is about that user. */
 static const BudgetKind *kind_of_rule(struct json_object *rule) {
     struct json_object *who = json_member(rule, "who");
 
@@ -616,7 +616,7 @@ static void judge_budgets(const DoctorFacts *facts, Findings *f) {
     }
 }
 
-/* QEMU says so itself, but only after the device was bound for it. */
+/* QEMU reports this too, but only after the device was bound. */
 static void judge_kvm(const DoctorFacts *facts, Findings *f) {
     Finding *finding;
 

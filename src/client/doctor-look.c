@@ -21,7 +21,7 @@ static bool exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
-/* NULL when it cannot be read, whyever: then nothing is said about it. */
+/* NULL if it cannot be read for any reason: then there is no finding. */
 static char *read_text(const char *path) {
     char *text = NULL;
     size_t size;
@@ -29,7 +29,7 @@ static char *read_text(const char *path) {
     return read_file_at(AT_FDCWD, path, FILE_MAX, &text, &size) < 0 ? NULL : text;
 }
 
-/* Names in a directory with blanks between, and their number. */
+/* The names in a directory, separated by blanks, and their number. */
 static int list_names(const char *path, char **ret, unsigned *ret_n) {
     _cleanup_closedir_ DIR *d = NULL;
     _cleanup_strbuf_ StrBuf names = {};
@@ -62,7 +62,7 @@ static const char *find_firmware_table(void) {
     return NULL;
 }
 
-/* The names of the kernel's interrupt chips: those behind remapping begin with IR-. */
+/* Looks at the names of the kernel's interrupt chips: with remapping they begin with IR-. */
 static int look_at_interrupts(void) {
     _cleanup_free_ char *text = read_text("/proc/interrupts");
 
@@ -81,7 +81,7 @@ static bool look_for_hypervisor(void) {
 
 /* ---- Programs ---- */
 
-/* What it prints, NULL when it is not installed. */
+/* The output of the program; NULL if it is not installed. */
 static char *ask(const char *name, const char *option) {
     _cleanup_free_ char *program = NULL;
     char *text = NULL;
@@ -91,7 +91,7 @@ static char *ask(const char *name, const char *option) {
     return text;
 }
 
-/* The first number with a dot in what a program prints about itself, behind a name. */
+/* A name and the first number with a dot in the output of the program. */
 static char *name_version(const char *name, const char *text) {
     const char *at = text;
 
@@ -129,7 +129,7 @@ static int look_for_program(const char *name, const char *called, char **ret) {
 
 /* ---- The distribution ---- */
 
-/* ID=… and ID_LIKE=… as one list of words. os-release(5): with or without quotation marks. */
+/* ID=… and ID_LIKE=… as one list of words. os-release(5) allows values with and without quotation marks. */
 static int look_at_distribution(DoctorFacts *f) {
     _cleanup_free_ char *text = read_text("/etc/os-release");
     _cleanup_strbuf_ StrBuf words = {};
@@ -157,7 +157,7 @@ static int look_at_host(DoctorFacts *f) {
     int r;
 
     r = rehearsal_snapshot(no_policy, /* with_serials= */ false, &f->host, &problem);
-    free(problem); /* what else there is to say does not depend on it */
+    free(problem); /* the other facts do not depend on it */
     return r == -ENOMEM ? r : 0;
 }
 

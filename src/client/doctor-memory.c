@@ -13,7 +13,7 @@
 #include "client/show.h"
 
 #define FILE_MAX (1U << 20)
-#define NAMES_MAX 16U /* units that are asked about in one call */
+#define NAMES_MAX 16U /* units in one call */
 #define NAME_LENGTH_MAX 255U
 #define RANK_EVERYBODY 1
 #define RANK_NAMED 2
@@ -34,7 +34,7 @@ static bool word_is(const char *word, size_t n, const char *text) {
     return strlen(text) == n && strncasecmp(word, text, n) == 0;
 }
 
-/* Kilobytes, as limits.conf(5) has them. */
+/* limits.conf(5) uses kilobytes. */
 static bool parse_limit(const char *word, size_t n, int64_t *ret) {
     char number[24] = "";
     uint64_t kilobytes;
@@ -52,7 +52,7 @@ static bool parse_limit(const char *word, size_t n, int64_t *ret) {
     return true;
 }
 
-/* DOMAIN TYPE ITEM VALUE. -EAGAIN: for another group. */
+/* DOMAIN TYPE ITEM VALUE. -EAGAIN: the line is for another group. */
 static int take_limits_line(const char *line, const char *name, int *rank, int64_t *ret) {
     const char *domain, *type, *item, *value;
     size_t n_domain = next_word(&line, &domain), n_type = next_word(&line, &type);
@@ -83,7 +83,7 @@ int limits_find_memlock(const char *text, const char *name, int *rank, int64_t *
     return found;
 }
 
-/* 1, 0, or -EAGAIN: it may be that of a group. */
+/* Returns 1, 0, or -EAGAIN: a line for a group may apply. */
 static int read_limits_file(int at, const char *file, const char *name, int *rank, int64_t *ret) {
     _cleanup_free_ char *text = NULL;
 
@@ -91,9 +91,9 @@ static int read_limits_file(int at, const char *file, const char *name, int *ran
                                                               : 0;
 }
 
-/* The rank of the line that counts, or 0. Files of limits.d are read after limits.conf, in the order of their
- * names; of two lines of one rank that contradict each other, here any counts. *ret_groups: there are lines
- * for other groups, and who is in them is unknown. */
+/* Returns the rank of the line that counts, or 0. Files of limits.d are read after limits.conf, in the order
+ * of their names. If two lines of one rank contradict each other, either may count here. *ret_groups: there
+ * are lines for other groups, whose members are unknown. */
 static int read_login_limit(const char *name, int64_t *ret, bool *ret_groups) {
     _cleanup_closedir_ DIR *d = NULL;
     const struct dirent *entry;
@@ -135,7 +135,7 @@ bool limits_take_line(const char *text, const char *key, int64_t *ret) {
     return false;
 }
 
-/* Blocks with an empty line between them. */
+/* An empty line separates blocks. */
 int limits_take_units(const char *text, struct json_object *units) {
     for (const char *block = text; *block;) {
         const char *end = strstr(block, "\n\n");
@@ -165,9 +165,9 @@ static char *ask(const char *name, const char *const *arguments) {
     return text;
 }
 
-/* ---- What rules name ---- */
+/* ---- Names in rules ---- */
 
-/* A name with a pattern stands for many, and a unit that begins with '-' would be an option. */
+/* A pattern matches many names, and a unit that begins with '-' would be an option. */
 static bool is_one_name(const char *name) {
     size_t n = strlen(name);
 
@@ -191,7 +191,7 @@ int memory_each_name(struct json_object *rule, const char *key, memory_name_t fo
 }
 
 typedef struct Names {
-    const char *items[NAMES_MAX + 8]; /* borrowed; those of options come first */
+    const char *items[NAMES_MAX + 8]; /* borrowed; options come first */
     size_t n;
 } Names;
 
@@ -216,7 +216,7 @@ struct json_object *memory_read_rules(void) {
     _cleanup_json_ struct json_object *result = NULL;
     _cleanup_free_ char *text = NULL;
 
-    /* Of another process, since the name service may hang. */
+    /* The name service may hang, so another process asks it. */
     if (command_ask_with("/proc/self/exe", arguments, &text) < 0)
         return NULL;
     result = json_tokener_parse(text);
@@ -238,11 +238,11 @@ static int read_units(struct json_object *rules, struct json_object *units) {
 
 typedef struct Logins {
     struct json_object *users, *groups, *sessions; /* borrowed */
-    char *defaults;                                /* owned; what systemctl prints; NULL: unknown */
-    Names of_systemd;                              /* users for whom no line of the limits of logins counts */
+    char *defaults;                                /* owned; the output of systemctl; NULL: unknown */
+    Names of_systemd;                              /* users without a line in the limits of logins */
 } Logins;
 
-/* Who has no line gets what systemd gives to services, such as that of logins. */
+/* Users without a line get what systemd gives to services, such as those that handle logins. */
 static int read_login(Logins *l, struct json_object *to, const char *key, const char *name) {
     int64_t bytes = 0;
     bool groups;
@@ -293,9 +293,9 @@ bool limits_take_uid(const char *text, const char *name, char *ret, size_t size)
     return false;
 }
 
-/* What systemd starts for a user, a desktop and the QEMU of its libvirt for example, has the limit of
- * user@UID.service. Its PAM applies the limits of logins as well, and they count: only who has none is here.
- */
+/* Programs that systemd starts for a user, such as a desktop or the QEMU of their libvirt, have the limit of
+ * user@UID.service. Its PAM also applies the limits of logins, which count more. So only users without such a
+ * limit are listed here. */
 static int read_sessions(Logins *l) {
     Names users = {.items = {"passwd"}, .n = 1};
     Names units = {.items = {"show", "--no-pager", "--property=Id,LimitMEMLOCK", "--"}, .n = 4};

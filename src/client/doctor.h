@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What is wrong with this host, as far as handing out devices goes. One file reads facts (doctor-look.c),
- * another one judges them (doctor-judge.c, pure), and the verb prints (cmd-doctor.c). A fact that cannot be
- * read is no finding that all is well: it is left out. */
+/* Finds what prevents this host from handing out devices safely. doctor-look.c reads facts, doctor-judge.c
+ * judges them (it is pure), and cmd-doctor.c prints. A fact that cannot be read is left out: it does not mean
+ * that all is well. */
 
 #include <json-c/json.h>
 #include <sys/types.h>
@@ -13,29 +13,29 @@
 #include "client/vfioctl.h"
 
 typedef struct DoctorFacts {
-    /* Owned; of rehearsal_snapshot(): "kernel", "devices", "taints". NULL: it cannot be read. */
+    /* Owned; from rehearsal_snapshot(): "kernel", "devices", "taints". NULL: it cannot be read. */
     struct json_object *host;
     /* Owned; properties of the daemon. NULL: see .unreachable. */
     struct json_object *manager;
-    struct json_object *pins;           /* owned; of pins_list(); NULL: unknown */
-    struct json_object *rules, *limits; /* owned; of doctor-memory.h; NULL: unknown */
+    struct json_object *pins;           /* owned; from pins_list(); NULL: unknown */
+    struct json_object *rules, *limits; /* owned; from doctor-memory.h; NULL: unknown */
     char *unreachable;                  /* owned; why the daemon does not answer */
-    char *quarantined;                  /* owned; names of devices with blanks between; "": none */
+    char *quarantined;                  /* owned; device names separated by blanks; "": none */
     char *power_failed;                 /* owned; names of claimed devices, likewise; NULL: unknown */
-    char *command_line;                 /* owned; of the kernel; NULL: unknown */
-    char *iommus;                       /* owned; names of /sys/class/iommu with blanks between; "": none */
+    char *command_line;                 /* owned; the kernel's; NULL: unknown */
+    char *iommus;                       /* owned; names in /sys/class/iommu separated by blanks; "": none */
     unsigned n_groups;
-    const char *firmware_table; /* the ACPI table that describes an IOMMU; NULL: none is known */
+    const char *firmware_table; /* the ACPI table that describes an IOMMU; NULL: none was found */
     int interrupts_remapped;    /* 0, 1; -1: unknown */
     KernelModule vfio_pci, iommufd;
     bool is_virtual_machine;
     uid_t uid;
-    uint64_t memlock;              /* bytes that this user may lock; UINT64_MAX: any number */
+    uint64_t memlock;              /* in bytes, for this user; UINT64_MAX: no limit */
     char *qemu, *libvirt, *podman; /* owned; versions, "QEMU 7.2"; NULL: not installed */
     bool qemu_takes_fds;
-    bool has_kvm, may_use_kvm;         /* /dev/kvm is there; this user may open it */
+    bool has_kvm, may_use_kvm;         /* /dev/kvm exists; this user may open it */
     bool polkit, polkit_agent;         /* installed */
-    char *distribution;                /* owned; ID and ID_LIKE of os-release with blanks between */
+    char *distribution;                /* owned; ID and ID_LIKE of os-release, separated by blanks */
     bool has_grub, has_kernel_cmdline; /* /etc/default/grub, /etc/kernel/cmdline */
 } DoctorFacts;
 
@@ -43,8 +43,8 @@ void doctor_facts_done(DoctorFacts *f);
 
 typedef enum FindingLevel {
     FINDING_OK,
-    FINDING_NOTE,    /* worth knowing, and nothing to be done */
-    FINDING_WARNING, /* works, but something will surprise */
+    FINDING_NOTE,    /* useful to know; nothing has to be done */
+    FINDING_WARNING, /* it works, but may surprise */
     FINDING_PROBLEM, /* devices cannot be handed out, or not safely */
     _FINDING_LEVEL_MAX,
     _FINDING_LEVEL_INVALID = -EINVAL,
@@ -53,7 +53,7 @@ DECLARE_STRING_TABLE(finding_level, FindingLevel); /* "ok", "note", "warning", "
 
 typedef struct Finding {
     FindingLevel level;
-    const char *subject;    /* what it is about, a word that stays: "iommu" */
+    const char *subject;    /* the topic, a stable word: "iommu" */
     char *fact, *why, *fix; /* owned sentences; why and fix may be NULL */
 } Finding;
 
@@ -68,15 +68,15 @@ typedef struct Findings {
 void findings_done(Findings *f);
 FindingLevel findings_worst(const Findings *f);
 
-/* Everything that the facts say, in the order in which one would fix it. */
+/* Judges all facts. Findings are in the order in which to fix them. */
 void doctor_judge(const DoctorFacts *facts, Findings *ret);
-/* What the daemon says alone: of the facts it needs .manager, .unreachable, .quarantined and
- * .power_failed. */
+/* Judges only the daemon. It uses .manager, .unreachable, .quarantined and .power_failed. */
 void doctor_judge_service(const DoctorFacts *facts, Findings *ret);
 
-/* The findings of vfioctl status --check (cmd-doctor.c): what is wrong with the daemon's work. Returns the
- * exit status of the verb, or -errno with *error. */
+/* The findings of vfioctl status --check (cmd-doctor.c): problems of the daemon. Returns the exit status of
+ * the verb, or -errno with *error. */
 int doctor_check_service(const Options *o, VfiodErrorText *error);
 
-/* Looks at this host. Fills all but .manager, .unreachable, .quarantined and .power_failed. 0 or -ENOMEM. */
+/* Looks at this host. Fills all fields but .manager, .unreachable, .quarantined and .power_failed. Returns 0
+ * or -ENOMEM. */
 int doctor_look(DoctorFacts *ret);

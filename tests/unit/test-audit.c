@@ -93,8 +93,7 @@ static void grant_user(Audit *a, uid_t uid) {
     audit_granted(a, &c);
 }
 
-/* One user asks a million times; another one is heard; and the one who was refused so often gets something.
- */
+/* One user asks a million times. The log still shows another user, and a grant to the first one. */
 static void flood(void) {
     _cleanup_(audit_freep) Audit *a = NULL;
     sd_event *event = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a user may take, and in which order the door serves those who take more. */
+/* What a user may use, and in which order the door serves users who use more. */
 
 #include <setjmp.h>
 #include <stdarg.h>

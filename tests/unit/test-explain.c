@@ -156,7 +156,7 @@ static void test_stranger(void **state) {
             "the policy, add \"carol\" to who.user.");
 }
 
-/* Whatever the rule, who it does not concern never hears of it. */
+/* Callers whom the rule does not concern never learn of it. */
 static void test_no_leak(void **state) {
     static const char *const policies[] = {
             RULE(ALICE EDU),
@@ -177,7 +177,7 @@ static void test_no_leak(void **state) {
             const PolicyQuestion question = {.subject = &s, .device = &edu};
 
             if (!known)
-                s.n_gids = 0; /* unknown: the deny rule decides, and still does not concern him */
+                s.n_gids = 0; /* unknown: the deny rule decides, and still does not concern them */
             o = policy_explain(policy, &question, AUDIENCE_SUBJECT, NULL);
             assert_non_null(o);
             (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, &edu.name, "the policy denies it to uid 1002");
@@ -200,7 +200,7 @@ static void test_no_leak(void **state) {
     }
 }
 
-/* The rule's own subject learns what is in the way, an escape sequence in a driver's name does not work. */
+/* The rule's own subject learns what blocks them. An escape sequence in a driver's name has no effect. */
 static void test_own_rule(void **state) {
     _cleanup_json_ struct json_object *o =
             explain(RULE(ALICE "\"what\": { \"id\": \"1234:11e8\", \"driver\": \"iavf\" } }"), 1000,
@@ -254,7 +254,7 @@ static void test_denied_by_rule(void **state) {
     assert_says(text_of(alone, "change"), "Add a rule: ");
 }
 
-/* The rule that would have said yes stands in front of the one that said no: that one can stay as it is. */
+/* The rule that nearly allowed comes before the rule that denied, which can stay as it is. */
 static void test_near_in_front_of_denial(void **state) {
     _cleanup_json_ struct json_object *o =
             explain(RULE("{ \"name\": \"g\", \"effect\": \"allow\", \"who\": { \"group\": \"vm\" }, " EDU
@@ -348,8 +348,7 @@ static void test_refusal_by_rule(void **state) {
     assert_null(refusal.nearest);
 }
 
-/* A rule about one card is no way to ask for the serial numbers of all: the kernel shows them to root alone.
- */
+/* A rule about one card must not reveal the serial numbers of all: the kernel shows them to root only. */
 static void test_serials_are_for_root(void **state) {
     static const char text[] = "{ \"tags\": { \"t\": { \"slot\": \"0000:3b:00.0\", \"id\": \"10de:2230\" } },"
                                " \"rules\": [ { \"effect\": \"allow\", \"who\": { \"user\": \"alice\" },"
@@ -372,8 +371,7 @@ static void test_serials_are_for_root(void **state) {
     assert_silent(refusal.remedy ?: "", "00-1b");
 }
 
-/* However many rules concern somebody, he gets a bounded list that ends with the one that decided. */
-/* A rule is no advice where none helps: neither "add ap:… to what.device" nor a new rule. */
+/* The advice names a rule only where one helps: neither "add ap:… to what.device" nor a new rule. */
 static void expect_no_rule_helps(const Device *device, const char *expected) {
     static const Audience audiences[] = {AUDIENCE_OPERATOR, AUDIENCE_SUBJECT};
 
@@ -403,6 +401,7 @@ static void test_what_cannot_be_claimed(void **state) {
     expect_no_rule_helps(&ap, "No rule changes that: devices of the kind ap cannot be claimed.");
 }
 
+/* However many rules concern a subject, they get a bounded list that ends with the rule that decided. */
 static void test_bounded(void **state) {
     _cleanup_strbuf_ StrBuf b = {};
     _cleanup_json_ struct json_object *o = NULL;

@@ -8,8 +8,8 @@
 #include "core/machine.h"
 #include "core/plan.h"
 
-/* The properties that make the table safe, read off the table itself: whoever changes a cell hears of it
- * here. */
+/* The properties that make the table safe, read from the table itself: a change of a cell that breaks one
+ * fails here. */
 
 static bool possible(ClaimState s, ClaimEvent e) {
     return !(machine_step(s, e).effects & CLAIM_EFFECT_IMPOSSIBLE);
@@ -48,7 +48,7 @@ static void test_impossible_changes_nothing(void **state) {
         assert_false(possible(CLAIM_GONE, e)); /* gone is gone */
 }
 
-/* Who waits has nothing, and leaves no trace. */
+/* A request that waits holds nothing, and leaves no trace. */
 static void test_waiting_holds_nothing(void **state) {
     FOREACH_TRANSITION(s, e, t) {
         if (t.next == CLAIM_WAITING)
@@ -66,7 +66,7 @@ static void test_fds_leave_only_on_opened(void **state) {
             assert_int_equal(e, CLAIM_EVENT_OPENED);
             assert_int_equal(t.next, CLAIM_HELD);
         }
-        /* A claim gets its devices only from a yes, and only once. */
+        /* A claim gets its devices only when it is allowed, and only once. */
         if (t.effects & CLAIM_EFFECT_BIND)
             assert_int_equal(e, CLAIM_EVENT_ALLOWED);
     }

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "core/claim.h"
 #include "policy/parse.h"
-#include "policy/rule.h" /* to write terms by hand */
+#include "policy/rule.h" /* to write terms directly */
 #include "core/family.h"
 #include "core/planner.h"
 #include "core/record.h"
@@ -229,8 +229,8 @@ static Policy *compile(const char *rules) {
     "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":\"*\"}" extra "}"
 #define OPTIONAL ",\"reset\":\"optional\""
 
-/* Plans for uid 1000; devices are separated by spaces. Returns the error code or _VFIOD_ERROR_INVALID for a
- * yes. */
+/* Plans for uid 1000. Blanks separate devices. Returns the error code, or _VFIOD_ERROR_INVALID if it is
+ * allowed. */
 static VfiodError plan(
         World *w, const char *rules, const char *devices, Backend backend, Plan *ret, Refusal *refusal) {
     _cleanup_(policy_freep) Policy *policy = rules ? compile(rules) : NULL;
@@ -292,7 +292,7 @@ static void test_refusals(void **state) {
     expect(w, RULE(",\"backend\":\"group\""), NIC, BACKEND_IOMMUFD, VFIOD_ERROR_BACKEND_UNAVAILABLE,
             "the rule does not allow");
 
-    /* One no makes the whole request a no, whatever the others say. */
+    /* One refused device refuses the whole request. */
     expect(w, RULE(OPTIONAL), EDU " " NO_IOMMU, any, VFIOD_ERROR_NO_IOMMU_GROUP, NULL);
 
     w->read_error = -EIO;
@@ -301,7 +301,7 @@ static void test_refusals(void **state) {
     expect(w, RULE(OPTIONAL), NIC, any, VFIOD_ERROR_DEVICE_GONE, NULL);
 }
 
-/* A parked disk would be as dead as a claimed one. */
+/* A parked disk is as unusable as a claimed one. */
 static void test_host_critical_sibling(void **state) {
     World *w = *state;
     DeviceSnapshot disk = host[6];
@@ -344,7 +344,7 @@ static void test_claimed(void **state) {
     g->claim = &other;
     expect(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_DEVICE_CLAIMED,
             "claim 0123456789abcdef of uid 7");
-    /* Somebody whom the policy denies does not even learn that. */
+    /* A caller whom the policy denies does not learn that. */
     expect(w, "", EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
     g->claim = NULL;
     g->members->next->quarantined = true; /* the NIC beside it */
@@ -666,7 +666,7 @@ static void test_template(void **state) {
     mdev_types_error = 0;
     expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_SUCH_DEVICE, "t-1");
     expect(w, TEMPLATE_RULE, "template:c", any, VFIOD_ERROR_NO_SUCH_DEVICE, "no template");
-    /* Whether there is one is for those who may have it. */
+    /* Only callers that the policy allows learn whether there is one. */
     expect(w, RULE(), "template:a", any, VFIOD_ERROR_ACCESS_DENIED, NULL);
     expect(w, RULE(), "template:c", any, VFIOD_ERROR_ACCESS_DENIED, NULL);
 
@@ -698,7 +698,7 @@ static void test_template(void **state) {
     tags = "";
 }
 
-/* What is reserved is gone for everybody else, though the driver does not know yet. */
+/* A promised instance is gone for others, although the driver does not know it yet. */
 static void test_promised_instances(void **state) {
     const Backend any = _BACKEND_INVALID;
     World *w = *state;
@@ -881,7 +881,7 @@ static void test_platform(void **state) {
     expect(w, RULE(), name, any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a glob alone means PCI */
 }
 
-/* Nothing of these can be handed out, whatever the rule says; who has no rule does not even learn that. */
+/* None of these can be handed out, whatever the rule allows. A caller without a rule does not learn that. */
 static void test_kinds_that_are_only_shown(void **state) {
     static const char *const names[] = {"ap:00.0001", "ccw:0.0.1234", "fsl-mc:dpni.3", "cdx:cdx-00:00"};
     static const char rule[] =
@@ -1182,7 +1182,7 @@ static void expect_all(World *w, const char *rules, const char *devices, const c
         expect(w, rules, devices, _BACKEND_INVALID, refusal.code, refusal.reason);
 }
 
-/* Whoever asks what is in the way hears all of it, and the first is what a claim would be refused for. */
+/* A caller that asks for all obstacles gets all of them. The first is the refusal of a claim. */
 static void test_all_obstacles(void **state) {
     World *w = *state;
     Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
@@ -1211,7 +1211,7 @@ static void test_all_obstacles(void **state) {
     expect_all(w, RULE(), EDU_SHARED " " NO_IOMMU " 0000:00:1f.0", "NoSuchDevice DeviceClaimed NoIommuGroup");
 }
 
-/* Of what the policy denies, the caller hears nothing but that. */
+/* If the policy denies the device, the caller learns nothing else. */
 static void test_obstacles_of_a_stranger(void **state) {
     World *w = *state;
     Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
@@ -1502,7 +1502,7 @@ static void test_reset_in_words(void **state) {
             "also reach pci:" GPU ", which the claim has, too");
 }
 
-/* Another card at a place that the operator knows is refused, and he is told what is different. */
+/* Another card at a place that the operator knows is refused, and the message says what differs. */
 static void test_changed(void **state) {
     static const char rule[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
                                "\"what\":{\"tag\":\"card\"}}";
@@ -1524,7 +1524,7 @@ static void test_changed(void **state) {
     if (!strstr(text, "00-1b-21-ff-ff-a1-b2-c3") || !strstr(text, "00-1b-21-ff-ff-00-00-01"))
         fail_msg("%s", text);
     expect(w, stranger, NIC, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
-    w->serial = NULL; /* unread is not another */
+    w->serial = NULL; /* an unread serial number does not differ */
     expect(w, rule, NIC, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
     tags = "";
 }
@@ -1628,7 +1628,7 @@ static void test_ask_and_host_critical(void **state) {
             plan(w, "{\"effect\":\"ask\",\"who\":{},\"what\":{}}", NIC, _BACKEND_INVALID, &p, &refusal),
             _VFIOD_ERROR_INVALID);
     assert_true(p.ask);
-    /* Nobody knows whether he is in that unit, so the question is asked about the rule that allows. */
+    /* Whether the subject is in that unit is unknown, so the rule that allows is the one to ask about. */
     assert_int_equal(plan(w, "{\"effect\":\"ask\",\"who\":{\"unit\":\"a.service\"},\"what\":{}}," RULE(), NIC,
                              _BACKEND_INVALID, &p, &refusal),
             _VFIOD_ERROR_INVALID);
@@ -1639,7 +1639,7 @@ static void test_ask_and_host_critical(void **state) {
     terms.host_critical = HOST_CRITICAL_ALLOW;
     expect(w, RULE(), DISK, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
 
-    /* The rule of the claimed device speaks for a parked sibling, unless the client could open that too. */
+    /* The rule of the claimed device covers a parked sibling, unless the client could open that too. */
     disk.group = 2;
     assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
     terms.siblings = SIBLINGS_PARK;
@@ -1689,7 +1689,7 @@ static void test_noiommu(void **state) {
     expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_NOIOMMU_DISABLED, "locked down");
     kernel.lockdown = false;
 
-    /* Only by name, only behind no IOMMU, only alone, and never on a host that must be whole. */
+    /* Only by name, only without an IOMMU, only alone, and never on a host that must be untainted. */
     assert_int_equal(plan(w, RULE(), NO_IOMMU, _BACKEND_INVALID, &p, &refusal), VFIOD_ERROR_NO_IOMMU_GROUP);
     assert_non_null(strstr(refusal.remedy, "noiommu"));
     refusal_done(&refusal);

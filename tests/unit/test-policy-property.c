@@ -1627,7 +1627,7 @@ static void check_forgotten(
             effect_to_string(v.effect), rule_name(v.rule), what);
 }
 
-/* What is known less must not allow more: neither deny become ask or allow, nor ask become allow. */
+/* To know less must not allow more: deny must not become ask or allow, nor ask become allow. */
 static void check_forgetting(Random *r, const Policy *policy, const Files *f, const Case *c, Effect before) {
     static const struct {
         const char *what;
@@ -1751,7 +1751,7 @@ static void test_against_reference(void **state) {
             seen.changed > N_CASES / 20 && seen.in_shadow > N_CASES / 10);
 }
 
-/* With the guard it holds for everything that is denied, and what is asked about is never allowed instead. */
+/* With the guard this holds for everything that is denied, and "ask" never becomes "allow". */
 static void test_guarded(void **state) {
     uint64_t seed = first_seed();
     unsigned n_denied = 0, n_changed = 0, n_asked = 0;

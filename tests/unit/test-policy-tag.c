@@ -169,7 +169,7 @@ static void test_needed_facts(void **state) {
     assert_int_equal(policy_needed_facts(unused), 0);
 }
 
-/* What a program asks for instead of a name: a pattern, a class, a tag. */
+/* What a program can request in place of a name: a pattern, a class, a tag. */
 static void test_selector_words(void **state) {
     static const char *const bad[] = {"", "class:", "class:x", "class:0x02", "class:02000", "class:ethernet ",
             "tag:", "tag:0123456789012345678901234567890123456789012345678901234567890123", "0000:06:0g.0",

@@ -128,7 +128,7 @@ static void test_driver(void **state) {
     assert_int_equal(evaluate(policy, &subject, &device).effect, EFFECT_DENY);
 }
 
-/* Nothing said means no. */
+/* Without a rule everything is denied. */
 static void test_default_denies(void **state) {
     _cleanup_(policy_freep) Policy *empty = parse("{\"rules\":[]}");
     const Policy *policies[] = {NULL, empty};
@@ -176,7 +176,7 @@ static void test_first_match_decides(void **state) {
     assert_string_equal(rule_name(v.rule), "late");
 }
 
-/* What is not known never opens and never lets a deny rule pass. */
+/* Unknown facts never allow, and never let a request pass a deny rule. */
 static void test_unknown_facts(void **state) {
     static const struct {
         const char *who;
@@ -585,7 +585,7 @@ static void test_every_predicate(void **state) {
         }
 }
 
-/* A rule that was written when there were PCI devices only gives nothing else away, and still stops all. */
+/* A rule from when there were only PCI devices allows no other kinds, and still denies all kinds. */
 static void test_kinds(void **state) {
     static const char *const rests[] = {"", "'driver':'e1000e'", "'numa':1"};
 
@@ -645,7 +645,7 @@ static void test_scopes(void **state) {
         assert_int_equal(policy_evaluate(policy, &q).effect, cases[i].plain);
         come_through_scope(&w);
         assert_int_equal(policy_evaluate(policy, &q).effect, cases[i].scoped);
-        /* Nor does a caller hear of rules that are not for its scope. */
+        /* Callers learn nothing of rules for other scopes either. */
         for (size_t k = 0; k < policy_n_rules(policy); k++) {
             const char *rule = k == 0 ? cases[i].first : cases[i].second;
 
@@ -655,7 +655,7 @@ static void test_scopes(void **state) {
     }
 }
 
-/* Whoever is concerned may be told of the rule: all that it asks of him must be known to hold. */
+/* A rule is shown to subjects that it concerns: all that it requires of them must be known to hold. */
 static void test_concerns(void **state) {
     for (size_t i = 0; i < ELEMENTSOF(world_cases); i++) {
         _cleanup_free_ char *text = NULL;

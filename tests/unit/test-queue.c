@@ -151,8 +151,8 @@ static void test_all_sequences(void **state) {
     assert_int_equal(n_walked, 19531); /* 5^0 + … + 5^6 */
 }
 
-/* Devices are taken by whoever is next and given back at random: everybody is served, nobody by somebody who
- * came later with the same wish, and no two have the same thing. */
+/* Devices are given to whoever is next and returned at random. Every request is served, never after a later
+ * one with the same devices, and no two have the same device. */
 static void test_random_service(void **state) {
     const QueueThing *const wishes[] = {x, y, x_and_y, child, other_child};
     const size_t sizes[] = {

@@ -155,7 +155,7 @@ static void test_groups(_unused_ void **state) {
     }
 }
 
-/* An account of the file hides one of the host, and brings no groups of his with it. */
+/* An account of the file hides one of the host, and does not get its groups. */
 static void test_accounts_of_a_test(_unused_ void **state) {
     _cleanup_(host_view_done) HostView host = {};
     _cleanup_(test_file_done) TestFile file = {};
@@ -199,7 +199,7 @@ static void test_cast_fits_every_rule(_unused_ void **state) {
         if (n == 0)
             fail_msg("nobody fits %s", rule_name(policy_rule(policy, i)));
     }
-    /* Asking twice about the same people is not worth it. */
+    /* The same subjects are asked about only once. */
     size = cast.n;
     assert_int_equal(cast_add_accounts(&cast, &accounts, &problem), 0);
     assert_int_equal(cast.n, size);
@@ -240,7 +240,7 @@ static int count_reads(void *userdata, const Device *d, unsigned what, DeviceFac
     return source->read_facts(source->userdata, d, what, ret);
 }
 
-/* Policy and planner decide on the same facts, and nobody looks twice. */
+/* Policy and planner decide by the same facts, which are read once. */
 static void test_facts_are_read_once(_unused_ void **state) {
     static const char text[] = "{\"rules\":[{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},"
                                "\"what\":{\"device\":\"0a:00.0\",\"numa\":0}}]}";

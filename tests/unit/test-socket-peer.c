@@ -489,7 +489,7 @@ static void test_a_thread_that_connects(void **state) {
     client_end(&c);
 }
 
-/* Nobody can be told who is at the other end. */
+/* The other end of such a connection cannot be identified. */
 static void test_not_a_local_socket(void **state) {
     _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
                         file = open("/dev/null", O_RDONLY);

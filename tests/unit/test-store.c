@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Records in slots: a write that ends anywhere, a byte that changes anywhere, a full disk, a process that is
- * killed. What was recorded is found again, or it is said that something is missing. */
+/* Records in slots: a write that ends anywhere, a byte that changes anywhere, a full disk, a killed process.
+ * Every record is found again, or the store reports that one is missing. */
 
 #include <setjmp.h>
 #include <stdarg.h>

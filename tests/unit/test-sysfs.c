@@ -281,7 +281,7 @@ static void test_kept_files(void **state) {
     assert_int_equal(sysfs_read_enable_count(&d.name), -ENODEV);
 }
 
-/* More devices than places: who has lost his place is looked at as at first. */
+/* With more devices than places, a device that lost its place is read as at first. */
 static void test_many_kept_files(void **state) {
     char address[32];
 
@@ -340,7 +340,7 @@ static void test_check_of_an_open_device(void **state) {
     assert_int_equal(sysfs_check_device(&d), 0);
 }
 
-/* Too few descriptors are our trouble, and no fact about a device. */
+/* Too few descriptors are an error of this process, and no fact about a device. */
 static void test_no_descriptors(void **state) {
     const DeviceName name = {.pci_bus = 6};
     struct rlimit limit, low;

@@ -340,7 +340,7 @@ static void test_what_was_not_raised_counts_no_longer(void **state) {
     usage_discharge(charge(w, "r", 1000, &p, 4 * MIB));
     assert_int_equal(count(w, "r", &p).pinned, 0);
     end_process(w, &p);
-    /* Recovered: which process it was is not known. */
+    /* Recovered claims: their process is unknown. */
     usage_discharge(charge(w, "r", 1000, NULL, UINT64_MAX));
 }
 

@@ -104,7 +104,7 @@ static void test_empty_values(void **state) {
     }
 }
 
-/* What says what a rule says is for some only, and stays so. */
+/* Fields that reveal the content of rules are for some readers only. */
 static void test_secrets_of_the_tables(void **state) {
     static const struct {
         ViewKind kind;

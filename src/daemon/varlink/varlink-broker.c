@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The methods of org.vfiod.Broker that act or decide. A method reads its parameters, whose types are checked
- * by then, asks the broker and replies; it decides nothing. */
+/* The methods of org.vfiod.Broker that act or decide. A method reads its parameters, whose types were checked
+ * before, calls the broker and replies. It decides nothing. */
 
 #include <stdio.h>
 
@@ -107,7 +107,7 @@ static void write_fds(JsonWriter *w, const Grant *grant, int *ret_fds) {
     json_write_close(w, ']');
 }
 
-/* Sending is the last line. If it fails nobody has the fds, the lifeline among them, and the claim ends. */
+/* Sending is the last step. If it fails, nobody has the fds, including the lifeline, so the claim ends. */
 static int send_grant(VarlinkCall *call, const Grant *grant) {
     int fds[REQUEST_DEVICES_MAX + 2];
     JsonWriter w;
@@ -125,7 +125,7 @@ static int on_acquired(void *userdata, const Grant *grant, const Refusal *refusa
     VarlinkCall *call = userdata;
     int r;
 
-    call->with_broker = false; /* it has called back */
+    call->with_broker = false; /* the broker has called back */
     r = grant ? send_grant(call, grant) : -EIO;
     if (r < 0)
         varlink_call_refuse(call, r, refusal);
@@ -198,7 +198,7 @@ static int on_reserved(void *userdata, const Grant *grant, const Refusal *refusa
     VarlinkCall *call = userdata;
     int r;
 
-    call->with_broker = false; /* it has called back */
+    call->with_broker = false; /* the broker has called back */
     r = grant ? send_ticket(call, grant->claim) : -EIO;
     if (r < 0)
         varlink_call_refuse(call, r, refusal);
@@ -254,7 +254,7 @@ static int run_transfer(VarlinkCall *call, const Subject *subject, Refusal *refu
     if (r >= 0)
         r = broker_transfer(broker_of(call), varlink_call_text(call, "claim"), &wish, subject, &asker,
                 on_acquired, call, refusal);
-    return r < 0 ? r : VARLINK_PENDING; /* it is answered, and gone */
+    return r < 0 ? r : VARLINK_PENDING; /* the call was answered and freed */
 }
 
 /* ---- The other verbs ---- */
@@ -277,7 +277,7 @@ static int run_release_devices(VarlinkCall *call, const Subject *subject, Refusa
     return r < 0 ? r : varlink_reply_empty(call);
 }
 
-/* What is not there keeps its value; the parser has seen to the types. */
+/* A missing parameter keeps its value. The parser has checked the types. */
 static int read_seconds(const VarlinkCall *call, const char *name, uint64_t *ret, Refusal *refusal) {
     const JsonNode *value = varlink_call_parameter(call, name);
 
@@ -378,7 +378,7 @@ static void on_vf_count_set(void *userdata, const Refusal *refusal) {
     VarlinkCall *call = userdata;
     int r = 0;
 
-    call->with_broker = false; /* it has called back */
+    call->with_broker = false; /* the broker has called back */
     if (!refusal)
         r = varlink_reply_empty(call);
     if (refusal || r < 0)
@@ -447,7 +447,7 @@ static int refuse_id(const char *parameter, Refusal *refusal) {
 
 static int read_ids(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
     const JsonNode *uid = varlink_call_parameter(call, "uid"), *gids = varlink_call_parameter(call, "gids");
-    gid_t list[SUBJECT_COPY_GROUPS_MAX + 1]; /* one too many is refused */
+    gid_t list[SUBJECT_COPY_GROUPS_MAX + 1]; /* one more than allowed is refused */
     size_t n = 0;
 
     if (uid && !is_id(uid))
@@ -462,7 +462,7 @@ static int read_ids(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusa
     return explain_question_set_gids(q, list, n, refusal);
 }
 
-/* The pointers of a Subject are not const, because it owns them; this one does not. */
+/* A Subject owns its pointers, so they are not const. This one only borrows. */
 static int read_other(const VarlinkCall *call, ExplainQuestion *q, Refusal *refusal) {
     static const char *const parts[] = {
             "uid", "user", "gids", "unit", "cgroup", "label", "capabilities", "namespace", "scope"};
@@ -504,7 +504,7 @@ static int run_explain(VarlinkCall *call, const Subject *subject, Refusal *refus
     return r < 0 ? r : reply_json(call, "explanation", text);
 }
 
-/* The user and process that a question or a ticket is about. Without them it is about the caller. */
+/* The user and process of a question or a ticket; by default the caller's. */
 /* clang-format off */
 #define ANOTHER_CALLER \
     {"uid", "i"}, {"user", "s"}, {"gids", "ai"}, {"unit", "s"}, {"cgroup", "s"}, {"label", "s"}, \

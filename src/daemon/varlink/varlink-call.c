@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A call, from its message to its last reply. Everything goes through the door, also what only fails: looking
- * a method up costs time, too. */
+/* A call, from its message to its last reply. Every call goes through the door, also one that fails: to look
+ * up its method costs time, too. */
 
 #include "base/log.h"
 #include "daemon/kernel/socket-peer.h"
 #include "daemon/varlink/varlink-internal.h"
 
-/* Of a claim of one device. */
+/* The reply for a claim of one device. */
 #define REPLY_SIZE_USUAL 511U
 
 static Door *door_of(const VarlinkCall *call) {
@@ -75,8 +75,8 @@ static int fail_unknown(VarlinkCall *call) {
 
 /* ---- Running it ---- */
 
-/* Sockets that are registered (/run/varlink/registry) may be offered on the network, by a bridge that runs as
- * root. It could not pass fds on, and whoever is behind it is not the caller that the policy would judge. */
+/* A bridge that runs as root may offer registered sockets (/run/varlink/registry) on the network. It could
+ * not pass fds on, and the policy would judge the bridge, not the real caller. */
 static int check_may_act(const VarlinkPeer *p, Refusal *refusal) {
     if (p->listener->read_only)
         return refuse(refusal, VFIOD_ERROR_READ_ONLY, NULL, "this socket is for questions only");
@@ -108,14 +108,14 @@ static int run_method(VarlinkCall *call, Refusal *refusal) {
     return m->run(call, call->peer->subject, refusal);
 }
 
-/* It is not in the door meanwhile, and has to wait for credit again. */
+/* Meanwhile it is not in the door, and must wait for credit again. */
 static void wait_for_peer(VarlinkCall *call) {
     door_pause(door_of(call), &call->task);
     call->parked = true;
     varlink_peer_wake(call->peer);
 }
 
-/* The call may be gone afterwards. */
+/* May free the call. */
 static DoorStep run_call(DoorTask *task) {
     VarlinkCall *call = container_of(task, VarlinkCall, task);
     Refusal refusal = REFUSAL_NULL;
@@ -161,7 +161,7 @@ void varlink_call_go_on(VarlinkCall *call) {
 
 /* ---- Its beginning ---- */
 
-/* At the first call: whoever only connects is not worth a look. */
+/* Look at the peer at its first call: one that only connects is not worth the cost. */
 static int know_peer(VarlinkPeer *p) {
     _cleanup_free_ Subject *s = NULL;
     int r;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How a connection is closed. What a peer has sent and nobody has read may have files in it. The kernel
- * closes them with the socket, in the process that closes it last, and that takes as long as the peer likes:
- * a TCP socket lingers, a device is reset. So these sockets are collected, and left to another process, for
- * whose end nobody waits. They count as open until then, so that nobody makes many of them.
+/* How a connection is closed. Unread data of a peer may contain files. The kernel closes them with the
+ * socket, in the last process that closes it. That takes as long as the peer likes: a TCP socket lingers, a
+ * device is reset. So these sockets are collected and passed to another process, and nobody waits for its
+ * end. They count as open until then, so that no peer can make many of them.
  *
- * Since Linux 6.16 files can be refused (SO_PASSRIGHTS), but those that were sent before we said so are
- * there. */
+ * Since Linux 6.16 files can be refused (SO_PASSRIGHTS), but the peer may have sent some before that was set.
+ */
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 
 #define BURY_USEC (1 * UINT64_C(1000000))
 
-/* Nothing comes after the shutdown, and the peer sees the end now. */
+/* Nothing arrives after the shutdown, and the peer sees the end now. */
 static bool has_unread(int fd) {
     char byte;
 
@@ -34,8 +34,8 @@ static int compare_fds(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Keeps nothing but these, and ends when the daemon has closed its own: the end of a process does not linger.
- */
+/* Keeps only these fds, and ends when the daemon has closed its own: then the end of a process does not
+ * linger. */
 _Noreturn static void wait_and_end(int barrier, const int *fds, size_t n) {
     int keep[VARLINK_GRAVES_MAX + 1], next = 0;
     char byte;
@@ -51,7 +51,7 @@ _Noreturn static void wait_and_end(int barrier, const int *fds, size_t n) {
     _exit(EXIT_SUCCESS);
 }
 
-/* Its parent ends at once, so that nobody has to wait for it. */
+/* Its parent ends at once, so nobody has to wait for the closer. */
 static int start_closer(int barrier, const int *fds, size_t n) {
     pid_t pid = fork();
 
@@ -107,7 +107,7 @@ void varlink_face_close(VarlinkFace *v, int fd) {
         return;
     }
     if (v->n_graves == VARLINK_GRAVES_MAX && bury(v) < 0) {
-        /* Rather a moment of waiting than no fds for anybody. */
+        /* A moment of waiting is better than no fds for anybody. */
         (void) safe_close(fd);
         return;
     }
@@ -122,7 +122,7 @@ int varlink_face_init_closing(VarlinkFace *v) {
     return r < 0 ? r : sd_event_source_set_enabled(v->burial, SD_EVENT_OFF);
 }
 
-/* What is left is closed by our own end. */
+/* The sockets that are left are closed when the daemon ends. */
 void varlink_face_done_closing(VarlinkFace *v) {
     v->burial = sd_event_source_disable_unref(v->burial);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A Refusal becomes an error of Varlink: a name, and as parameters the sentence and its parts. What the parts
- * say was decided where the refusal was made, for the ears of this caller. */
+/* Turns a Refusal into a Varlink error: a name, and the sentence and its parts as parameters. The code that
+ * made the refusal decided what this caller may learn. */
 
 #include "daemon/varlink/varlink-internal.h"
 
@@ -143,7 +143,7 @@ void varlink_peer_refuse_message(VarlinkPeer *p) {
     refusal_done(&refusal);
 }
 
-/* Without any answer the peer would wait for ever: it is closed then. */
+/* Without any answer the peer would wait forever, so its connection is closed. */
 void varlink_call_refuse(VarlinkCall *call, int r, const Refusal *refusal) {
     Refusal trouble = REFUSAL_NULL;
 

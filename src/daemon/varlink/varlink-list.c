@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* List: one object by name, or all of them in parts. A part is written when the last one was taken, and
- * nobody else waits for a reader who is slow: in between the call is in no queue. */
+/* List: one object by name, or all of them in parts. A part is written when the peer has taken the one
+ * before. In between the call is in no queue, so nobody else waits for a slow reader. */
 
 #include "daemon/broker/view-walk.h"
 #include "daemon/varlink/varlink-internal.h"
 
-/* Of messages, before they are written. */
+/* The size of messages that are collected before they are written. */
 #define PART_BYTES ((size_t) 16 * 1024)
 
 typedef struct Listing {
     ViewWalk walk;
     unsigned kinds;        /* mask of 1 << ViewKind */
-    const JsonNode *names; /* of the call: of the fields; NULL: those that are announced */
-    StrBuf ready;          /* whole messages */
-    StrBuf last;           /* the newest, whose end says whether others follow */
+    const JsonNode *names; /* borrowed from the call: the fields; NULL: those whose changes are announced */
+    StrBuf ready;          /* complete messages */
+    StrBuf last;           /* the newest message, whose end depends on whether others follow */
 } Listing;
 
 static const ViewHost *host_of(const VarlinkCall *call) {
     return &call->peer->face->context.host;
 }
 
-/* 0, or VARLINK_ANSWERED after an error: *ret is 0 then. */
+/* Returns 0, or VARLINK_ANSWERED after an error: *ret is 0 then. */
 int varlink_read_kinds(VarlinkCall *call, unsigned *ret) {
     const JsonNode *names = varlink_call_parameter(call, "kinds");
     unsigned kinds = names ? 0 : (1U << _VIEW_KIND_MAX) - 1;
@@ -46,7 +46,7 @@ static int find_device(const VarlinkCall *call, const char *spelling, const void
     Request request = REQUEST_NULL;
     int r;
 
-    r = request_add_device(&request, spelling, refusal); /* the one reader of spellings */
+    r = request_add_device(&request, spelling, refusal); /* all spellings are read in one place */
     if (r < 0)
         return r;
     *ret = inventory_find_device(host_of(call)->inventory, &request.devices[0]);
@@ -71,7 +71,7 @@ static int find_claim(const VarlinkCall *call, const char *name, const void **re
     return r;
 }
 
-/* The object that is named: 1; 0: none is; or refused. */
+/* Finds the named object. Returns 1; 0 if no object is named; or refuses. */
 static int find_named(const VarlinkCall *call, ViewKind *ret_kind, const void **ret, Refusal *refusal) {
     const JsonNode *device = varlink_call_parameter(call, "device"),
                    *group = varlink_call_parameter(call, "group"),
@@ -119,7 +119,7 @@ static void on_holders(void *userdata, const HolderAnswer *answer) {
     varlink_call_run(call);
 }
 
-/* What has to be looked for before the wanted fields can be shown. 0 when all is there. */
+/* Starts what the wanted fields require. Returns 0 if all of it is there. */
 static int prepare(VarlinkCall *call, ViewKind kind, const void *thing, const JsonNode *names,
         const Subject *subject, Refusal *refusal) {
     unsigned facts = 0;
@@ -185,7 +185,7 @@ static void free_listing(void *state) {
     free(l);
 }
 
-/* The one before is whole now. */
+/* Another message follows, so the previous one is complete. */
 static void add_message(Listing *l, StrBuf *text) {
     if (l->last.text) {
         strbuf_add(&l->ready, l->last.text);
@@ -220,7 +220,7 @@ static int write_end(VarlinkCall *call, Listing *l) {
     return l->ready.error < 0 ? l->ready.error : varlink_peer_write(call->peer, &l->ready, NULL, 0);
 }
 
-/* 1: something follows. */
+/* Returns 1 if there is more. */
 static int go_on(VarlinkCall *call, Listing *l) {
     ViewReference reference;
     const void *thing;
@@ -254,7 +254,7 @@ static int list_all(VarlinkCall *call) {
     return r < 0 ? r : VARLINK_WRITTEN;
 }
 
-/* One kind has all of them, and none is costly. */
+/* A kind has all of these fields, and none of them is costly. */
 static bool fields_can_be_listed(const JsonNode *names, unsigned kinds) {
     if (!names)
         return true;

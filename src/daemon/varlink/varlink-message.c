@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/varlink/varlink-message.h"
 
-/* More than any method has, and so few that a message of them costs little. */
+/* More than any method uses, and few enough that a message costs little. */
 #define VALUES_MAX 8192U
 
 void varlink_message_done(VarlinkMessage *m) {
@@ -32,7 +32,7 @@ static int take_flag(bool *flag, const JsonNode *value) {
     return 0;
 }
 
-/* Names with a dot are the extensions of vendors, which are ignored. */
+/* Names with a dot are extensions of vendors, which are ignored. */
 static int take_member(VarlinkMessage *m, const JsonNode *member) {
     if (streq(member->key, "method"))
         return take_method(m, member);

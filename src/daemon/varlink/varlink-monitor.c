@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Monitor: all objects, and then what changes. What changed is noted once for all monitors, in a journal of
- * bounded length; each of them has its place in it, and shows an object as it is when its turn comes. So a
- * slow reader costs no memory. One that is so slow that the journal has left it behind gets all objects
- * again, after a reply that says so: nothing is lost without a word. */
+/* Monitor: all objects, and then their changes. One journal of bounded length has the changes for all
+ * monitors. Each monitor has a place in it, and reports an object as it is at its turn. So a slow reader
+ * costs no memory. A monitor that falls out of the journal gets a reply that says so, and then all objects
+ * again: nothing is lost silently. */
 
 #include <stdio.h>
 
@@ -12,16 +12,16 @@
 
 #define PART_BYTES ((size_t) 16 * 1024)
 #define JOURNAL_MAX 1024U
-/* How far back it is looked whether the same object has changed just now. */
+/* How many entries are searched for a recent change of the same object. */
 #define LOOK_BACK 64U
-/* Several changes of one object within this time are one, and replies come first. */
+/* Changes of one object within this time are reported once. Replies are sent before them. */
 #define TELL_USEC (5 * UINT64_C(1000))
 
 typedef struct Change {
     ViewKind kind;
     ObjectChange change;
-    uint64_t superseded_by; /* the number of the next entry about the same object; 0: none */
-    uint64_t added;         /* the number of the entry since which the object is there; 0: it was before */
+    uint64_t superseded_by; /* the number of the next entry for this object; 0: none */
+    uint64_t added;         /* the number of the entry that added the object; 0: it is older */
     union {
         DeviceName device;
         int group;
@@ -33,8 +33,8 @@ struct VarlinkJournal {
     VarlinkFace *face;
     sd_event_source *tell;
     unsigned n_monitors;
-    uint64_t next;   /* number of the next entry; from 1 */
-    Change *changes; /* JOURNAL_MAX, a ring; owned, NULL while there is no monitor */
+    uint64_t next;   /* the number of the next entry; the first is 1 */
+    Change *changes; /* a ring of JOURNAL_MAX; owned; NULL while there is no monitor */
 };
 
 typedef struct Monitor {
@@ -42,10 +42,11 @@ typedef struct Monitor {
     unsigned kinds; /* mask of 1 << ViewKind */
     bool listing;
     ViewWalk walk;
-    uint64_t place; /* the next entry that it has to tell */
-    /* It tells the journal in batches. Of several entries of a batch about one object the last is told. */
+    uint64_t place; /* the number of its next entry */
+    /* It reads the journal in batches. Of several entries for one object in a batch only the last is
+     * reported. */
     uint64_t batch_begin, batch_end;
-    StrBuf ready; /* whole messages */
+    StrBuf ready; /* complete messages */
 } Monitor;
 
 /* ---- The journal ---- */
@@ -244,13 +245,13 @@ static const void *find_thing(const ViewHost *host, const Change *c) {
     case VIEW_CLAIM:
         return broker_find_claim(host->broker, c->claim);
     default:
-        return host; /* it is always there */
+        return host; /* the host always exists */
     }
 }
 
-/* An object that is there although this says that it was removed has come again, and a later entry says so;
- * likewise one that has gone. The end of an object is told even if its beginning was not: the client may have
- * found it by asking, and may wait for its end. */
+/* A removed object that exists has come back, and a later entry reports it. The same holds for an added
+ * object that is gone. The end of an object is reported even if its beginning was not: the client may know
+ * the object from a call, and wait for its end. */
 static int tell_change(const VarlinkCall *call, Monitor *m, const Change *c) {
     const void *thing = find_thing(&call->peer->face->context.host, c);
     bool is_new = c->added >= m->batch_begin;
@@ -270,7 +271,7 @@ static void begin_listing(Monitor *m) {
     view_walk_begin(&m->walk, 0);
 }
 
-/* 1: there may be more; 0: not now. */
+/* Returns 1 if there may be more, 0 if there is nothing now. */
 static int list_on(const VarlinkCall *call, Monitor *m) {
     ViewReference reference;
     const void *thing;

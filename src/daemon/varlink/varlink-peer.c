@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One connection: what it sends and reads, and when that has taken too long. A peer is freed only in its own
- * turn; whoever finds it broken elsewhere says so and wakes it. */
+/* One connection: what it sends and reads, and when that takes too long. A peer is freed only in its own
+ * turn. Other code that finds it broken marks and wakes it. */
 
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -14,12 +14,12 @@
 #include "base/log.h"
 #include "daemon/varlink/varlink-internal.h"
 
-/* A message that was begun must be whole after this time, however its bytes trickle in. */
+/* A message must be complete within this time, however slowly its bytes arrive. */
 #define MESSAGE_USEC (10 * UINT64_C(1000000))
-/* Somebody who waits for an answer reads it. Each time that some of it was read they have as long again. */
+/* A peer must read its answer. Each time that it has read a part, the time begins again. */
 #define READ_USEC (30 * UINT64_C(1000000))
 #define FDS_MAX 16U
-/* Unread by one peer, as far as we know: from here on the kernel is asked. */
+/* With more unread bytes than this, as far as is known, the kernel is asked for the exact number. */
 #define UNREAD_BYTES ((uint64_t) 64 * 1024)
 
 /* ---- Output ---- */
@@ -37,7 +37,7 @@ static void drop_output(VarlinkPeer *p) {
     p->written = 0;
 }
 
-/* How many bytes, or negative errno. fds go with the first of them. */
+/* Returns the number of bytes, or negative errno. The fds are sent with the first byte. */
 static ssize_t send_some(int fd, const char *data, size_t size, const int *fds, size_t n_fds) {
     union {
         struct cmsghdr header;
@@ -152,10 +152,10 @@ static void break_off(VarlinkPeer *p, int r) {
     p->broken = true;
 }
 
-/* Nobody knows what it was: it never ends, so it cannot be parsed. But all before it is answered, so the next
- * reply is its own, unless it was to have none. That reply is the last thing on the connection, and a client
- * that sent too much by mistake learns why. sd-varlink closes without a word, and its limit is so high that
- * nobody meets it. */
+/* Such a message has no end, so it cannot be parsed. All earlier messages were answered, so the next reply
+ * belongs to this one, unless it is a oneway call. That reply ends the connection, and a client that sent too
+ * much by mistake learns the reason. sd-varlink closes the connection without a reply, but its limit is too
+ * high to matter. */
 static void refuse_long_message(VarlinkPeer *p) {
     if (!p->call && !varlink_peer_is_behind(p))
         varlink_peer_refuse_message(p);
@@ -163,7 +163,7 @@ static void refuse_long_message(VarlinkPeer *p) {
 }
 
 /* Fds are not received: no method takes any, and to close a stranger's file may take as long as the stranger
- * likes. Nor is what has fds in it read, for then the kernel would close them here: where the socket may have
+ * likes. Data with fds is not read either, since the kernel would close them here. If the socket may have
  * some, the first look takes nothing. */
 static ssize_t receive_some(const VarlinkPeer *p, char *room, size_t size) {
     struct iovec vector = {.iov_base = room, .iov_len = size};
@@ -211,7 +211,7 @@ static void receive(VarlinkPeer *p) {
     (void) varlink_frame_add(&p->input, (size_t) n, NULL, 0);
 }
 
-/* One message at most: then it is the turn of others. */
+/* Takes at most one message. Then others get their turn. */
 static void take_message(VarlinkPeer *p) {
     const char *text;
     size_t size;
@@ -287,7 +287,7 @@ void varlink_peer_go_on(VarlinkPeer *p) {
         varlink_peer_free(p);
 }
 
-/* What hung up reads no answer. What it sent before is still read: it may want none. */
+/* A peer that hung up reads no answer. What it sent before is still read, since it may require no answer. */
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata) {
     VarlinkPeer *p = userdata;
 
@@ -336,7 +336,7 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     if (p->next)
         p->next->previous = p->previous;
     sd_event_source_disable_unref(p->io);
-    if (!v->stopping) /* claims that hang on the connection have copies, and outlive us */
+    if (!v->stopping) /* claims that hang on the connection have copies, and outlive the daemon */
         (void) shutdown(p->fd, SHUT_RDWR);
     varlink_face_close(v, p->fd);
     varlink_frame_done(&p->input);
@@ -354,8 +354,8 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     return NULL;
 }
 
-/* A connection has this from the listening socket, as it was when the connection was made. So where it is
- * off, it was off for everything that was sent. */
+/* A connection inherits this from the listening socket when it is made. If fds are off, they were off for all
+ * that was sent. */
 static bool takes_no_fds(int fd) {
     socklen_t size = sizeof(int);
     int on = 1;
@@ -363,9 +363,9 @@ static bool takes_no_fds(int fd) {
     return getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, &size) >= 0 && on == 0;
 }
 
-/* So that what comes with data is fds, and nothing but fds: receive_some() asks no further. What is sent out
- * of band the kernel would drop between a look and a read, with its fds. Credentials and labels come with
- * data where the unit of the socket has PassCredentials= or PassSecurity=. */
+/* Only fds may come with data, since receive_some() does not distinguish. The kernel would drop out-of-band
+ * data, with its fds, between a look and a read. Credentials and labels come with data if the socket unit has
+ * PassCredentials= or PassSecurity=. */
 static int prepare_socket(VarlinkPeer *p) {
     int on = 1, off = 0;
 

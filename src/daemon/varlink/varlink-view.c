@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The tables of views (core/view.h) become JSON objects. The names of members are those of the fields with a
- * small letter; a reference is the name or id of what it refers to. */
+/* Turns the tables of views (core/view.h) into JSON objects. Members have the names of the fields with a
+ * small first letter. A reference is the name or id of the object. */
 
 #include "daemon/varlink/varlink-internal.h"
 
@@ -31,10 +31,10 @@ ViewKind varlink_kind_from_name(const char *name) {
 typedef struct Sink {
     JsonWriter *w;
     const char *members;  /* of structures, from ViewField */
-    const char *member;   /* the next one of this structure */
-    char open[DEPTH_MAX]; /* what is open: [ array, { dictionary, e entry of it, r structure, v variant */
+    const char *member;   /* of this structure, the next one */
+    char open[DEPTH_MAX]; /* open containers: [ array, { dictionary, e entry of it, r structure, v variant */
     unsigned depth;
-    bool key; /* of an entry comes next */
+    bool key; /* the key of an entry comes next */
 } Sink;
 
 static void write_member(Sink *s) {
@@ -168,8 +168,8 @@ int varlink_write_object(
     return r < 0 ? r : w->text.error;
 }
 
-/* What a list shows: the fields whose changes are announced. The others would cost a look at the host for
- * each object, and be old at once. */
+/* A list shows only fields whose changes are announced. The others would cost a look at the host for each
+ * object, and be outdated at once. */
 bool varlink_is_listed(const ViewField *field, void *userdata) {
     return field->change != VIEW_SILENT && field->change != VIEW_COSTLY;
 }

@@ -13,9 +13,9 @@
 #include "base/log.h"
 #include "daemon/varlink/varlink-internal.h"
 
-/* When there is no fd or memory for another peer. */
+/* The delay if there is no fd or memory for another peer. */
 #define ACCEPT_AGAIN_USEC (1 * UINT64_C(1000000))
-/* In a row, before others get their turn. */
+/* Connections in a row, before others get their turn. */
 #define ACCEPT_MAX 16U
 
 /* ---- Turns ---- */
@@ -93,7 +93,7 @@ static int on_accept_again(sd_event_source *source, uint64_t usec, void *userdat
     return 0;
 }
 
-/* Who waits is in the kernel's queue meanwhile. */
+/* Meanwhile peers wait in the kernel's queue. */
 static void accept_later(VarlinkFace *v, int r) {
     log_warning_errno(r, "Cannot accept a connection, trying again");
     set_accepting(v, false);
@@ -102,7 +102,7 @@ static void accept_later(VarlinkFace *v, int r) {
         set_accepting(v, true);
 }
 
-/* An accept() that finds nobody takes six times as long: the kernel makes a file for it first. */
+/* An accept() without a peer takes six times as long, since the kernel makes a file first. */
 static bool has_another(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
 
@@ -182,7 +182,7 @@ static void stop_listening(VarlinkFace *v) {
 
 /* ---- The face ---- */
 
-/* Nobody is left without an answer. */
+/* Answers every call that waits. */
 static void answer_all(VarlinkFace *v) {
     for (VarlinkPeer *p = v->peers; p; p = p->next) {
         Refusal refusal = REFUSAL_NULL;
